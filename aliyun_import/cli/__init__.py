@@ -1,0 +1,1 @@
+"""This room is the command line: the only one that knows click and rich."""

@@ -1,0 +1,1 @@
+"""This room is the only one that talks to Alibaba Cloud's SDKs."""

@@ -1,0 +1,1 @@
+"""This room looks at what is on this machine; it opens files, never a socket."""

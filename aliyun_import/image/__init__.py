@@ -1,0 +1,1 @@
+"""This room takes an OSS object to a usable custom image."""

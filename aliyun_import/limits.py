@@ -1,0 +1,42 @@
+"""This file holds the services' published numbers, each with the page that it is from.
+
+Read in November 2026 from the pages named. Nothing here is measured and nothing is our choice: our own choices
+stand where they are made, with their reason.
+"""
+
+KIB = 1024
+MIB = 1024 * KIB
+GIB = 1024 * MIB
+TIB = 1024 * GIB
+
+# OSS, "Limits" and "UploadPart": part numbers 1-10000, 100 KB to 5 GB each, the last one any size from 1 byte.
+MAX_PARTS = 10_000
+MIN_PART_BYTES = 100 * KIB
+MAX_PART_BYTES = 5 * GIB
+# OSS, "Limits": 48.8 TB an object (10,000 x 5 GB).
+MAX_OBJECT_BYTES = MAX_PARTS * MAX_PART_BYTES
+# OSS, "Naming": keys are 1-1023 bytes of UTF-8 and do not begin with / or \.
+MAX_KEY_BYTES = 1023
+# OSS, "Bucket naming": 3-63 of a-z, 0-9 and -, first and last alphanumeric.
+MIN_BUCKET_CHARS = 3
+MAX_BUCKET_CHARS = 63
+
+# ECS, ImportImage: DiskDeviceMapping.1 is the system disk, 2-17 are data disks; more are silently ignored there.
+MAX_DISKS = 17
+# ECS, ImportImage: DiskImageSize 1-2048 GiB for system and data disks.
+MIN_DISK_GIB = 1
+MAX_DISK_GIB = 2048
+# ECS, ImportImage: ImageName 2-128, Description 2-256 characters.
+MIN_NAME_CHARS = 2
+MAX_NAME_CHARS = 128
+MIN_DESCRIPTION_CHARS = 2
+MAX_DESCRIPTION_CHARS = 256
+# ECS, ImportImage: Tag.N with N 1-20, key 1-128, value 0-128 characters.
+MAX_TAGS = 20
+MAX_TAG_KEY_CHARS = 128
+MAX_TAG_VALUE_CHARS = 128
+# ECS, ImportImage: ClientToken, ASCII, at most 64.
+MAX_TOKEN_CHARS = 64
+
+# RAM, CreateRole: RoleName 1-64 of letters, digits, "." and "-".
+MAX_ROLE_NAME_CHARS = 64

@@ -1,0 +1,1 @@
+"""This room finds out all that can be known before the first byte is sent."""

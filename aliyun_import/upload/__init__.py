@@ -1,0 +1,1 @@
+"""This room takes a disk to an OSS object, and proves that it arrived."""

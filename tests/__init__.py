@@ -1,0 +1,1 @@
+"""This tree mirrors the package, and adds contract/, flows/, house/ and bench/."""
