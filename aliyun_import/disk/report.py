@@ -1,0 +1,134 @@
+"""This file holds the frozen nouns that say what a disk is: the report that the checks and the push go by."""
+
+from dataclasses import dataclass
+from enum import StrEnum
+from pathlib import Path
+
+from aliyun_import.model import Architecture, DiskFormat, Severity
+
+
+class Container(StrEnum):
+    """What the file is by its content; the suffix has no say."""
+
+    RAW = "raw"
+    VHD_FIXED = "vhd-fixed"
+    VHD_DYNAMIC = "vhd-dynamic"
+    VHD_DIFFERENCING = "vhd-differencing"
+    QCOW2 = "qcow2"
+    QCOW1 = "qcow"
+    VMDK = "vmdk"
+    VHDX = "vhdx"
+    VDI = "vdi"
+    QED = "qed"
+    PARALLELS = "parallels"
+    LUKS = "luks"
+    GZIP = "gzip"
+    XZ = "xz"
+    ZSTD = "zstd"
+    BZIP2 = "bzip2"
+    LZ4 = "lz4"
+    ZIP = "zip"
+    SEVEN_ZIP = "7z"
+    TAR = "tar"
+    ISO = "iso"
+    EMPTY = "empty"
+    UNKNOWN = "unknown"
+
+
+class TableKind(StrEnum):
+    """How the disk is divided."""
+
+    MBR = "mbr"
+    GPT = "gpt"
+    HYBRID = "hybrid"  # a GPT whose MBR names some of its partitions too
+    NONE = "none"  # no partition table: blank, or a bare file system
+    UNREADABLE = "unreadable"  # there is one, and it is damaged, or the container could not be read
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Problem:
+    """Something about the container or the partition table. `code` is stable and kebab-case.
+
+    `seen` says what was seen, `where` the place in the file, `remedy` what to do (None where nothing can be done).
+    `convertible`: `convert.prepare` makes of it a disk that ECS takes, given the tools it needs.
+    """
+
+    code: str
+    severity: Severity
+    seen: str
+    where: str = ""
+    remedy: str | None = None
+    convertible: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Partition:
+    """One partition, or the whole disk as number 0 where a file system lies on it without a table.
+
+    `type_id` is the MBR type in hexadecimal ("0x83") or the GPT type GUID; `type_name` the usual name for it.
+    `filesystem` is what its first bytes say ("ext4", "xfs", "vfat", "ntfs", "btrfs", "swap", "lvm", "luks", "bitlocker",
+    "mdraid", ...), empty when they say nothing. `uuid` and `label` are the file system's, `part_uuid` the partition's
+    (PARTUUID as Linux spells it), `name` the GPT name. `active` is the MBR's boot flag.
+    """
+
+    number: int
+    start_bytes: int
+    size_bytes: int
+    type_name: str
+    type_id: str
+    name: str = ""
+    active: bool = False
+    filesystem: str = ""
+    label: str = ""
+    uuid: str = ""
+    part_uuid: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Loader:
+    """A UEFI program found on the ESP. `removable`: it lies where firmware looks without a boot entry (\\EFI\\BOOT)."""
+
+    path: str
+    partition: int
+    architecture: Architecture | None
+    machine: str
+    removable: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BootEvidence:
+    """What speaks for either way of booting. `bios` and `uefi` are whole lines for people, empty when nothing does.
+
+    `bios` holds lines only if all that BIOS needs to start is there; half of it is told in `notes`. The same for `uefi`
+    with a loader in the removable path.
+    """
+
+    bios: tuple[str, ...] = ()
+    uefi: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
+    loaders: tuple[Loader, ...] = ()
+    architectures: tuple[Architecture, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DiskReport:
+    """What a disk is, read from outside in about a second.
+
+    `format` is what ECS would be told, None when ECS does not take such a file; `virtual_bytes` is the size of the disk
+    in it, None when it could not be told. `unknowns` are sentences about what could not be read, and never findings.
+    `architecture` is from the UEFI loaders, or else from the guest; `guest` is None when it was not looked at.
+    """
+
+    path: Path
+    container: Container
+    format: DiskFormat | None
+    file_bytes: int
+    virtual_bytes: int | None
+    container_problems: tuple[Problem, ...] = ()
+    table: TableKind = TableKind.UNREADABLE
+    partitions: tuple[Partition, ...] = ()
+    boot: BootEvidence = BootEvidence()
+    architecture: Architecture | None = None
+    guest: object | None = None
+    unknowns: tuple[str, ...] = ()
+    sector_bytes: int = 512
