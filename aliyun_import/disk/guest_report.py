@@ -1,0 +1,216 @@
+"""This file holds the frozen nouns that say what system lies on a disk.
+
+Everything is seen from outside and nothing is guessed: where something could not be read, the field keeps its "not
+known" value (None, or an empty tuple) and a sentence in `unknowns` says why. All values are plain, so that the report
+can cross from the child process that read the disk.
+"""
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+from aliyun_import.model import Architecture, OsType
+
+# The drivers that matter to a system on ECS, as Linux names them.
+DRIVERS = ("virtio_blk", "virtio_pci", "virtio_net", "nvme")
+
+
+class DriverPlace(StrEnum):
+    """Where a driver is, from best to worst for a system that must boot with it."""
+
+    BUILT_IN = "built in"
+    INITRAMFS = "in the initramfs"
+    MODULE = "a module on the disk only"
+    ABSENT = "absent"
+    UNKNOWN = "not known"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sighting:
+    """Something seen, in a few words or as its own value, and where: "/etc/fstab:3"."""
+
+    what: str
+    where: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OsRelease:
+    """The fields of os-release that name the system; empty where the file does not have them."""
+
+    id: str
+    id_like: tuple[str, ...] = ()
+    name: str = ""
+    version_id: str = ""
+    pretty_name: str = ""
+    variant_id: str = ""
+    where: str = "/etc/os-release"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RootFileSystem:
+    """The file system that holds the system: sizes from its superblock, `volume` its LVM name ("vg/root") if any.
+
+    `unclean` is a sentence about its state, empty when it was unmounted cleanly.
+    """
+
+    partition: int
+    type: str
+    uuid: str
+    size_bytes: int
+    free_bytes: int
+    inodes: int
+    free_inodes: int
+    volume: str = ""
+    unclean: str = ""
+    errors: bool = False
+    features: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Driver:
+    """Where a kernel has one driver of DRIVERS."""
+
+    name: str
+    place: DriverPlace
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Kernel:
+    """One kernel with its modules and its initramfs. `initramfs` is its path, empty when there is none.
+
+    `default`: the boot loader starts this one, as far as its configuration tells; `initramfs_problem` says why its
+    contents are not known, empty when they are.
+    """
+
+    version: str
+    image: str = ""
+    initramfs: str = ""
+    initramfs_problem: str = ""
+    default: bool = False
+    drivers: tuple[Driver, ...] = ()
+
+    def place(self, name: str) -> DriverPlace:
+        """Tell where a driver is."""
+        return next((driver.place for driver in self.drivers if driver.name == name), DriverPlace.UNKNOWN)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FstabEntry:
+    """One line of /etc/fstab that the system mounts by itself. `found`: what it names is on this disk (None: unclear)."""
+
+    line: int
+    spec: str
+    mount_point: str
+    type: str
+    options: tuple[str, ...]
+    found: bool | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BootEntry:
+    """One way in that the boot loader offers, with the kernel and the root that it names.
+
+    `loader` is "grub", "bls" or "extlinux"; `root` is the value of root= ("UUID=...", "/dev/sda1"), empty when it is not
+    there or is a variable; `found` says whether that is on this disk (None: unclear).
+    """
+
+    loader: str
+    where: str
+    kernel: str = ""
+    initramfs: str = ""
+    root: str = ""
+    found: bool | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Network:
+    """What brings the network up. `dhcp`, `static`, `bound` (HWADDR, match by MAC) and `renamed` (70-persistent-net)."""
+
+    dhcp: tuple[Sighting, ...] = ()
+    static: tuple[Sighting, ...] = ()
+    bound: tuple[Sighting, ...] = ()
+    renamed: tuple[Sighting, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CloudInit:
+    """cloud-init. `enabled` is None where it is not clear; `sources` is None where no datasource_list is set."""
+
+    version: str = ""
+    enabled: bool | None = None
+    sources: tuple[str, ...] | None = None
+    where: str = ""
+    growpart: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sshd:
+    """The SSH server. `permit_root` is the effective PermitRootLogin, None where it is the built-in default."""
+
+    where: str = ""
+    enabled: bool | None = None
+    permit_root: Sighting | None = None
+    ports: tuple[Sighting, ...] = ()
+    host_keys: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Accounts:
+    """Accounts. `root` is the line of /etc/passwd, None when there is no root; None of `passwd` = no passwd command."""
+
+    root: Sighting | None = None
+    passwd: Sighting | None = None
+    shadow_immutable: bool = False
+    readable: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WindowsFacts:
+    """What the registry and the drivers' directory tell; empty or None where they could not be read.
+
+    `viostor_start` is its Start value (0 is boot), None when the driver has no service key. `client`: not a server.
+    """
+
+    product: str = ""
+    build: int | None = None
+    client: bool | None = None
+    registry_read: bool = False
+    driver_files: tuple[str, ...] = ()
+    viostor_start: int | None = None
+    netkvm_start: int | None = None
+    stornvme_start: int | None = None
+    image_state: str = ""
+    setup_in_progress: bool | None = None
+    remote_desktop: bool | None = None
+    filters: tuple[Sighting, ...] = ()
+    firewall: tuple[str, ...] = ()
+    device_install_disabled: bool | None = None
+    xen_hidden: bool | None = None
+    hibernated: bool | None = None
+    guest_agent: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GuestReport:
+    """The system on a disk. `os_type` is None when no system was found or could be read: then `unknowns` says why."""
+
+    os_type: OsType | None = None
+    os_release: OsRelease | None = None
+    architecture: Architecture | None = None
+    machine: str = ""
+    root: RootFileSystem | None = None
+    boot_partition: int | None = None
+    kernels: tuple[Kernel, ...] = ()
+    fstab: tuple[FstabEntry, ...] = ()
+    boot_entries: tuple[BootEntry, ...] = ()
+    network: Network | None = None
+    cloud_init: CloudInit | None = None
+    sshd: Sshd | None = None
+    accounts: Accounts | None = None
+    firewall: tuple[Sighting, ...] = ()
+    selinux: Sighting | None = None
+    guest_agent: Sighting | None = None
+    absolute_lib_links: tuple[Sighting, ...] = ()
+    local_clock: Sighting | None = None
+    machine_id: Sighting | None = None
+    windows: WindowsFacts | None = None
+    unknowns: tuple[str, ...] = ()
