@@ -8,6 +8,11 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
 
+# The tags by which an image is known to be ours: which push made it, and of which disk. ECS refuses keys that
+# begin with "aliyun" or "acs:".
+PUSH_ID_TAG = "import-push-id"
+DISK_DIGEST_TAG = "import-disk-digest"
+
 
 class DiskFormat(StrEnum):
     """DiskDeviceMapping.N.Format, as ImportImage spells it."""
