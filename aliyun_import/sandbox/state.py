@@ -1,7 +1,7 @@
 """This file keeps who exists in the sandbox and how it is set; what the services hold hangs below it."""
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from fnmatch import fnmatchcase
 from pathlib import Path
@@ -28,17 +28,52 @@ class Settings:
     import_s: float = 2.0
     """How long an import task takes."""
     role_propagation_s: float = 0.0
-    """How long after its creation a role is still unknown to ECS."""
+    """How long ECS goes on seeing a role as it was before it was made or changed."""
     buckets_per_region: int = 100
     """Buckets per account and region."""
     images_per_region: int = 100
     """Custom images per account and region."""
+    snapshots_per_region: int = 1000
+    """Snapshots per account and region; each disk of an import makes one, and DeleteImage leaves it."""
+    import_queue_s: float = 0.2
+    """How much of import_s the task is Waiting before it is Processing."""
+    image_ready_s: float = 0.5
+    """How long after its task is Finished an image becomes Available."""
+    task_hidden_s: float = 0.0
+    """How long a new task is unknown to DescribeTasks and DescribeTaskAttribute."""
+    import_outcome: str = "finished"
+    """How imports begun from now on end: finished, failed, paused, stuck (Processing for ever) or unavailable (the
+    task is Finished, the image UnAvailable)."""
+    import_stops_at_percent: int = 50
+    """Where an import that fails, pauses or sticks does so."""
+    import_error: tuple[str, str] = ("ImportImageFailed", "Importing image is failed.")
+    """ErrorCode and ErrorMsg of an import that fails as ordered."""
+    import_refused_with: str = ""
+    """A code that ImportImage answers once all else is in order: for the state of an account, as Account.Arrearage."""
+    failed_image: str = "CreateFailed"
+    """What a failed import leaves, which no document says: an image that is CreateFailed, or (empty) none."""
+    dry_run_code: str = "DRYRUN.SUCCESS"
+    """What a dry run that passed is answered with; the other documented spelling is DryRunOperation."""
+    any_role_name: bool = False
+    """True: RoleName may be another than AliyunECSImageImportDefaultRole, which the documents deny."""
+    vmdk_allowed: bool = False
+    """True: the account is on the white list for VMDK."""
+    resource_groups: tuple[str, ...] = ("rg-sandbox",)
+    """The resource groups that exist."""
+    cloud_boxes: tuple[str, ...] = ()
+    """The ARNs of CloudBoxes that exist."""
+    regions_without_import: tuple[str, ...] = ()
+    """Regions that import no images."""
+    formats_refused: tuple[str, ...] = ()
+    """Formats that no region imports, such as QCOW2."""
     v1_signatures: bool = True
     """False: V1 is refused, as for accounts since 2025-03-01."""
     public_endpoint_forbidden: bool = False
     """True: data operations in mainland regions are refused, as for accounts since 2025-03-20."""
     crc_of_copies: bool = True
     """False: objects made by copies, or with copied parts, carry no CRC-64."""
+    cnames: Mapping[str, str] = field(default_factory=dict)
+    """Host names that are custom domains of buckets, and their buckets."""
     clock_tolerance_s: float = 900.0
     """How far a signed date may be from the service's clock."""
 
@@ -93,6 +128,13 @@ class State:
         """Find a key by its id."""
         with self.lock:
             return self._keys.get(key_id)
+
+    def expire_token(self, key_id: str) -> None:
+        """Let a key's security token expire now; a key without one is left alone."""
+        with self.lock:
+            key = self._keys.get(key_id)
+            if key is not None and key.token is not None:
+                self._keys[key_id] = replace(key, expires_s=self.clock.now_s())
 
     def deny(self, *actions: str, key_id: str = DEFAULT_KEY_ID) -> None:
         """Take rights away from a key, such as `oss:PutObject`; patterns with * are fine."""
