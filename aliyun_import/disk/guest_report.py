@@ -95,7 +95,7 @@ class Kernel:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FstabEntry:
-    """One line of /etc/fstab that the system mounts by itself. `found`: what it names is on this disk (None: unclear)."""
+    """One line of /etc/fstab. `found`: what it names is on this disk (None: nobody can tell from here)."""
 
     line: int
     spec: str
@@ -109,8 +109,8 @@ class FstabEntry:
 class BootEntry:
     """One way in that the boot loader offers, with the kernel and the root that it names.
 
-    `loader` is "grub", "bls" or "extlinux"; `root` is the value of root= ("UUID=...", "/dev/sda1"), empty when it is not
-    there or is a variable; `found` says whether that is on this disk (None: unclear).
+    `loader` is "grub", "bls" or "extlinux"; `root` is the value of root= ("UUID=...", "/dev/sda1"), empty when it is
+    not there or is a variable. The `..._found` say whether each is on this disk (None: nobody can tell from here).
     """
 
     loader: str
@@ -118,12 +118,14 @@ class BootEntry:
     kernel: str = ""
     initramfs: str = ""
     root: str = ""
-    found: bool | None = None
+    kernel_found: bool | None = None
+    initramfs_found: bool | None = None
+    root_found: bool | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Network:
-    """What brings the network up. `dhcp`, `static`, `bound` (HWADDR, match by MAC) and `renamed` (70-persistent-net)."""
+    """What brings the network up: by DHCP, by fixed addresses, bound to a MAC address, or renamed by udev rules."""
 
     dhcp: tuple[Sighting, ...] = ()
     static: tuple[Sighting, ...] = ()

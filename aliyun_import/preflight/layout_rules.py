@@ -1,0 +1,117 @@
+"""This file holds the rules about how the system disk is divided: where the root lies, and what lies beside it."""
+
+from aliyun_import.disk.report import Partition
+from aliyun_import.model import Finding, Severity
+from aliyun_import.preflight.subject import CHECK_ITEMS, LINUX_2026, Rule, Subject
+
+_ENCRYPTED = {"luks": "LUKS", "bitlocker": "BitLocker"}
+
+
+def root_encrypted(subject: Subject) -> Finding | None:
+    """Block an encrypted partition with no readable root beside it."""
+    report, guest = subject.report, subject.guest
+    locked = next((part for part in report.partitions if part.filesystem in _ENCRYPTED), None)
+    if locked is None:
+        return None
+    kind = _ENCRYPTED[locked.filesystem]
+    if guest is not None and guest.root is not None:
+        return subject.finding(
+            "root-encrypted",
+            Severity.NOTE,
+            f"Partition {locked.number} is encrypted with {kind}; what is in it was not looked at.",
+            remedy=None,
+            where=f"partition {locked.number}, byte {locked.start_bytes}",
+        )
+    return subject.finding(
+        "root-encrypted",
+        Severity.BLOCKS,
+        f"Partition {locked.number} is encrypted with {kind} and there is no other root: the first start would wait "
+        "for a passphrase, and the import can put neither drivers nor a password into it.",
+        remedy="Decrypt the disk first, and encrypt the disk on ECS instead; or --skip-check root-encrypted.",
+        where=f"partition {locked.number}, byte {locked.start_bytes}",
+    )
+
+
+def root_larger_than_partition(subject: Subject) -> Finding | None:
+    """Block a root file system that is larger than its partition: a copy cut short, or shrunk too far."""
+    guest, partition = subject.guest, _root_partition(subject)
+    if guest is None or guest.root is None or partition is None or guest.root.volume:
+        return None
+    if guest.root.size_bytes <= partition.size_bytes:
+        return None
+    return subject.finding(
+        "root-larger-than-partition",
+        Severity.BLOCKS,
+        f"The {guest.root.type} file system has {guest.root.size_bytes} bytes in a partition of "
+        f"{partition.size_bytes}: the kernel refuses to mount it.",
+        remedy="Shrink the file system with resize2fs, or make the partition as large as it was.",
+        where=f"partition {partition.number}, byte {partition.start_bytes}",
+        source=CHECK_ITEMS,
+    )
+
+
+def root_not_last(subject: Subject) -> Finding | None:
+    """Warn of partitions behind the root, which then cannot grow."""
+    root = _root_partition(subject)
+    if root is None:
+        return None
+    after = [part for part in subject.report.partitions if part.start_bytes > root.start_bytes]
+    if not after:
+        return None
+    names = ", ".join(f"{part.number} ({part.filesystem or part.type_name})" for part in after)
+    return subject.finding(
+        "root-not-last",
+        Severity.WARNS,
+        f"The root (partition {root.number}) is not the last on the disk: {names} follow, so it cannot grow.",
+        remedy="Move the root to the end of the disk, or live with the size that it has.",
+        where=f"partition {root.number}, byte {root.start_bytes}",
+        source=LINUX_2026,
+    )
+
+
+def root_on_lvm(subject: Subject) -> Finding | None:
+    """Warn of a root that is a logical volume."""
+    guest = subject.guest
+    if guest is None or guest.root is None or not guest.root.volume:
+        return None
+    return subject.finding(
+        "root-on-lvm",
+        Severity.WARNS,
+        f"The root is the logical volume {guest.root.volume}, which the image requirements advise against: neither the "
+        "import nor the online resize works on it.",
+        remedy="Put the root on a partition of its own, or accept that the service does not change the system.",
+        where=f"partition {guest.root.partition}",
+        source=LINUX_2026,
+    )
+
+
+def swap_partition(subject: Subject) -> Finding | None:
+    """Warn of a swap partition on the system disk."""
+    swap = next((part for part in subject.report.partitions if part.filesystem == "swap"), None)
+    if swap is None:
+        return None
+    return subject.finding(
+        "swap-partition",
+        Severity.WARNS,
+        f"Partition {swap.number} is swap space, which the image requirements advise against.",
+        remedy="Remove it and its line in /etc/fstab; use a swap file or a disk of its own on the instance.",
+        where=f"partition {swap.number}, byte {swap.start_bytes}",
+        source=LINUX_2026,
+    )
+
+
+def _root_partition(subject: Subject) -> Partition | None:
+    guest = subject.guest
+    if guest is None or guest.root is None:
+        return None
+    number = guest.root.partition
+    return next((part for part in subject.report.partitions if part.number == number), None)
+
+
+LAYOUT_RULES: dict[str, Rule] = {
+    "root-encrypted": root_encrypted,
+    "root-larger-than-partition": root_larger_than_partition,
+    "root-not-last": root_not_last,
+    "root-on-lvm": root_on_lvm,
+    "swap-partition": swap_partition,
+}

@@ -1,0 +1,56 @@
+"""This file holds what a rule about a disk is given, and how it words what it found."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from aliyun_import.disk.guest_report import GuestReport
+from aliyun_import.disk.report import DiskReport
+from aliyun_import.model import DiskRequest, Finding, ImportRequest, Severity
+
+# The documents behind the rules, by their titles.
+API = "ECS API reference, ImportImage"
+LINUX_2026 = "ECS user guide, Linux image requirements (2026-04-28)"
+GUIDE_2021 = "ECS user guide, Instructions for importing images (2021)"
+CHECK_ITEMS = "ECS user guide, Image check items (GUESTOS.*)"
+COMPLIANCE = "ECS user guide, Image compliance tool (image_check items)"
+VIRTIO = "ECS user guide, Install the virtio driver"
+BOOT_MODES = "ECS user guide, Boot modes of instances"
+JUDGEMENT = "our own judgement: no document of the service asks for it"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Subject:
+    """One disk as a rule sees it: the report, what was asked for, and whether it is the system disk."""
+
+    report: DiskReport
+    request: ImportRequest
+    disk: DiskRequest
+    is_system: bool
+
+    @property
+    def guest(self) -> GuestReport | None:
+        """Give what is known about the system on the disk, None when nobody looked."""
+        return self.report.guest if isinstance(self.report.guest, GuestReport) else None
+
+    def finding(
+        self, rule: str, severity: Severity, seen: str, *, remedy: str | None, where: str = "", source: str = JUDGEMENT
+    ) -> Finding:
+        """Word a finding about this disk."""
+        return Finding(
+            rule=rule,
+            severity=severity,
+            seen=seen,
+            remedy=remedy,
+            where=where,
+            subject=str(self.report.path),
+            source=source,
+        )
+
+
+Rule = Callable[[Subject], Finding | None]
+
+
+def gib(size_bytes: int) -> str:
+    """Say a size in GiB for people, exact where it is whole."""
+    whole, rest = divmod(size_bytes, 1 << 30)
+    return f"{whole} GiB" if not rest else f"{size_bytes / (1 << 30):.2f} GiB"
