@@ -1,0 +1,180 @@
+"""This file chooses which gaps of a disk are sent, so that the parts are few enough and the bytes fewest.
+
+Pure. A gap (zeros, or a range of the base) is made on the server by parts of its own; sent instead, it costs its
+bytes, and joins the data on both sides to one run. Greedy first: always the gap that is cheapest for each part that
+it saves (100,000 extents take a second). Then the choices around the greedy's border are made again, exactly, which
+is where a knapsack's greedy goes wrong; with few gaps all of them are around the border, and the answer is exact.
+"""
+
+import heapq
+from collections.abc import Sequence
+
+# (length, cap, is sent): a run of the disk, how long its parts may be, and whether it is data.
+Run = tuple[int, int, bool]
+# How many gaps on each side of the greedy's border are decided again. The work grows with its square.
+BORDER = 12
+
+_Choice = tuple[int, "_Choice | None"] | None
+# (parts, length of the sent run that is open) -> (bytes of gaps sent, which).
+_Labels = dict[tuple[int, int], tuple[int, _Choice]]
+
+
+def fit(runs: Sequence[Run], *, send_cap: int, max_parts: int) -> frozenset[int] | None:
+    """Tell which runs that are not data are to be sent; None where no choice was found that gives so few parts."""
+    gaps = [index for index, (_, _, is_sent) in enumerate(runs) if not is_sent]
+    if len(gaps) <= 2 * BORDER:
+        return _exact(runs, free=frozenset(gaps), sent=frozenset(), send_cap=send_cap, max_parts=max_parts)
+    greedy = _Greedy(runs, send_cap)
+    order = greedy.run(max_parts)
+    if greedy.parts > max_parts:
+        return None
+    free = frozenset(order[-BORDER:]) | frozenset(greedy.next_cheapest(BORDER))
+    sent = frozenset(order) - free
+    return _exact(runs, free=free, sent=sent, send_cap=send_cap, max_parts=max_parts)
+
+
+class _Greedy:
+    """The runs as a linked list, and a heap of what sending a gap costs for each part that it saves."""
+
+    def __init__(self, runs: Sequence[Run], send_cap: int) -> None:
+        self._send_cap = send_cap
+        self._length = [length for length, _, _ in runs]
+        self._parts = [-(-length // (send_cap if is_sent else cap)) for length, cap, is_sent in runs]
+        self._sent = [is_sent for _, _, is_sent in runs]
+        self._left = list(range(-1, len(runs) - 1))
+        self._right = [*range(1, len(runs)), -1]
+        self._heap: list[tuple[float, int]] = []
+        for index, is_sent in enumerate(self._sent):
+            if not is_sent and (price := self._price(index)) is not None:
+                self._heap.append((price, index))
+        heapq.heapify(self._heap)
+        self.parts = sum(self._parts)
+
+    def run(self, max_parts: int) -> list[int]:
+        """Send gaps until the parts suffice, or none saves a part; gives them in the order of sending."""
+        order: list[int] = []
+        while self.parts > max_parts and (index := self._pop()) is not None:
+            order.append(index)
+            self._join(index)
+        return order
+
+    def next_cheapest(self, count: int) -> list[int]:
+        """Tell which gaps would come next."""
+        found: list[int] = []
+        while len(found) < count and (index := self._pop()) is not None:
+            found.append(index)
+        return found
+
+    def _pop(self) -> int | None:
+        """Take the cheapest gap whose price still holds; a price that went stale goes back with the new one."""
+        while self._heap:
+            price, index = heapq.heappop(self._heap)
+            if self._sent[index]:
+                continue
+            now = self._price(index)
+            if now == price:
+                return index
+            if now is not None:
+                heapq.heappush(self._heap, (now, index))
+        return None
+
+    def _price(self, index: int) -> float | None:
+        length, parts = self._length[index], self._parts[index]
+        for neighbour in (self._left[index], self._right[index]):
+            if neighbour >= 0 and self._sent[neighbour]:
+                length += self._length[neighbour]
+                parts += self._parts[neighbour]
+        saved = parts + (-length // self._send_cap)
+        return self._length[index] / saved if saved > 0 else None
+
+    def _join(self, index: int) -> None:
+        """Send a gap: it and the sent runs beside it become one, under the gap's index."""
+        before = self._parts[index]
+        self._sent[index] = True
+        for neighbour, outward, inward in (
+            (self._left[index], self._left, self._right),
+            (self._right[index], self._right, self._left),
+        ):
+            if neighbour >= 0 and self._sent[neighbour]:
+                before += self._parts[neighbour]
+                self._length[index] += self._length[neighbour]
+                outward[index] = outward[neighbour]
+                if outward[index] >= 0:
+                    inward[outward[index]] = index
+        self._parts[index] = -(-self._length[index] // self._send_cap)
+        self.parts += self._parts[index] - before
+        for neighbour in (self._left[index], self._right[index]):  # what they save may have grown
+            if neighbour >= 0 and not self._sent[neighbour] and (price := self._price(neighbour)) is not None:
+                heapq.heappush(self._heap, (price, neighbour))
+
+
+def _exact(
+    runs: Sequence[Run], *, free: frozenset[int], sent: frozenset[int], send_cap: int, max_parts: int
+) -> frozenset[int] | None:
+    """Decide the free gaps for the fewest bytes; those in `sent` are sent, the others are not."""
+    fixed_parts = 0
+    table: dict[int, tuple[int, _Choice]] = {0: (0, None)}
+    for stretch in _stretches(runs, free, sent):
+        if not any(index in free for index in stretch):
+            fixed_parts += -(-sum(runs[index][0] for index in stretch) // send_cap)
+            continue
+        table = _add_stretch(table, runs, stretch, free=free, send_cap=send_cap)
+    fixed_parts += sum(
+        -(-length // cap)
+        for index, (length, cap, is_data) in enumerate(runs)
+        if not is_data and index not in free and index not in sent
+    )
+    fitting = [cost for parts, cost in table.items() if parts + fixed_parts <= max_parts]
+    if not fitting:
+        return None
+    _, choice = min(fitting, key=lambda cost: cost[0])
+    chosen = set(sent)
+    while choice is not None:
+        index, choice = choice
+        chosen.add(index)
+    return frozenset(chosen)
+
+
+def _stretches(runs: Sequence[Run], free: frozenset[int], sent: frozenset[int]) -> list[list[int]]:
+    """Cut the disk at the gaps that are surely not sent: what lies between them is decided by itself."""
+    stretches: list[list[int]] = [[]]
+    for index, (_, _, is_data) in enumerate(runs):
+        if is_data or index in free or index in sent:
+            stretches[-1].append(index)
+        elif stretches[-1]:
+            stretches.append([])
+    return [stretch for stretch in stretches if stretch]
+
+
+def _add_stretch(
+    table: dict[int, tuple[int, _Choice]],
+    runs: Sequence[Run],
+    stretch: Sequence[int],
+    *,
+    free: frozenset[int],
+    send_cap: int,
+) -> dict[int, tuple[int, _Choice]]:
+    """Extend every way so far (parts -> fewest bytes) by the ways to decide the free gaps of one more stretch."""
+    labels: _Labels = {(parts, 0): cost for parts, cost in table.items()}
+    for index in stretch:
+        length, cap, _ = runs[index]
+        following: _Labels = {}
+        for (parts, open_run), (cost, choice) in labels.items():
+            if index in free:
+                closed = parts - (-open_run // send_cap) - (-length // cap)
+                _keep_best(following, (closed, 0), (cost, choice))
+                _keep_best(following, (parts, open_run + length), (cost + length, (index, choice)))
+            else:
+                _keep_best(following, (parts, open_run + length), (cost, choice))
+        labels = following
+    result: dict[int, tuple[int, _Choice]] = {}
+    for (parts, open_run), cost_and_choice in labels.items():
+        closed = parts - (-open_run // send_cap)
+        if closed not in result or cost_and_choice[0] < result[closed][0]:
+            result[closed] = cost_and_choice
+    return result
+
+
+def _keep_best(labels: _Labels, state: tuple[int, int], value: tuple[int, _Choice]) -> None:
+    if state not in labels or value[0] < labels[state][0]:
+        labels[state] = value

@@ -1,0 +1,90 @@
+"""This file decides how fast: the rate limit that all workers share, and how many of them there are.
+
+`Limit` is a token bucket without a store: a chunk is due when all before it have had their time at the given rate.
+`Crew` is a pure state: throttling halves the workers, success adds one now and then (additive increase,
+multiplicative decrease, as TCP does), and without --jobs it also tries whether one more is faster.
+"""
+
+import threading
+
+from aliyun_import.ports import Clock
+
+# How far behind schedule the limit forgives: after a stall the line may catch up by so much, not more.
+BURST_S = 0.25
+# Without --jobs: where it begins, and where it ends. Four fill a 10 Gbit/s line next door; one connection over a
+# long line is bound by its window, which more of them help.
+FIRST_WORKERS = 4
+MOST_WORKERS = 16
+# Without --jobs, one more worker is tried after so many seconds, and kept if the rate grew by at least a twentieth.
+TRIAL_S = 3.0
+WORTH_IT = 1.05
+# One throttled answer says as much as the ten that were in flight with it.
+CALM_S = 1.0
+
+
+class Limit:
+    """At most so many bytes a second, over all threads that ask. None is no limit."""
+
+    def __init__(self, rate_bytes_s: float | None, clock: Clock) -> None:
+        self._rate = rate_bytes_s
+        self._clock = clock
+        self._lock = threading.Lock()
+        self._due_s = 0.0
+
+    def take(self, count: int) -> None:
+        """Wait until so many bytes may go; raises Interrupted from the clock."""
+        if self._rate is None:
+            return
+        with self._lock:
+            now = self._clock.monotonic_s()
+            self._due_s = max(self._due_s, now - BURST_S) + count / self._rate
+            wait_s = self._due_s - now
+        if wait_s > 0:
+            self._clock.sleep(wait_s)
+
+
+class Crew:
+    """How many workers may be busy. One thread's: the coordinator's."""
+
+    def __init__(self, jobs: int | None, *, now_s: float) -> None:
+        self.most = jobs or MOST_WORKERS
+        self.allowed = jobs or FIRST_WORKERS
+        self._grows = jobs is None
+        self._successes = 0
+        self._throttled_s = now_s - CALM_S
+        self._was_throttled = False
+        self._trial_s = now_s
+        self._trial_bytes = 0
+        self._rate_before = 0.0
+
+    def throttled(self, now_s: float) -> None:
+        """Take back: the service asked for less."""
+        if now_s - self._throttled_s < CALM_S:
+            return
+        self._throttled_s = now_s
+        self._was_throttled = True
+        self._grows = False
+        self._successes = 0
+        self.allowed = max(1, self.allowed // 2)
+
+    def succeeded(self) -> None:
+        """Count a part that went well: a round of them without throttling brings one worker back."""
+        if not self._was_throttled or self.allowed >= self.most:
+            return
+        self._successes += 1
+        if self._successes >= self.allowed:
+            self._successes = 0
+            self.allowed += 1
+
+    def observe(self, sent_bytes: int, now_s: float) -> None:
+        """Look at the rate, and try one worker more while that makes it faster."""
+        elapsed = now_s - self._trial_s
+        if not self._grows or elapsed < TRIAL_S or self.allowed >= self.most:
+            return
+        rate = (sent_bytes - self._trial_bytes) / elapsed
+        if rate < self._rate_before * WORTH_IT:
+            self._grows = False
+            self.allowed = max(1, self.allowed - 1)
+            return
+        self._rate_before, self._trial_s, self._trial_bytes = rate, now_s, sent_bytes
+        self.allowed += 1

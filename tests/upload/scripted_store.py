@@ -1,0 +1,247 @@
+"""This file is an ObjectStore in memory, with a script: what happens before a call, and what it answers.
+
+It keeps the rules that the upload relies on (part sizes at complete, if-match, overwrite=False, vanished uploads).
+"""
+
+import hashlib
+import threading
+from collections import Counter
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+
+from aliyun_import.errors import RefusedError
+from aliyun_import.limits import MAX_PARTS, MIN_PART_BYTES
+from aliyun_import.model import BucketInfo, RemoteObject, RemotePart, RemoteUpload
+from aliyun_import.ports import PartBody
+from aliyun_import.upload.checksum import crc64
+
+Hook = Callable[[str, int], None]
+
+
+class SteeredClock:
+    """Time that passes only in sleep."""
+
+    def __init__(self) -> None:
+        self.slept: list[float] = []
+        self._now = 1_000.0
+        self._lock = threading.Lock()
+
+    def now_s(self) -> float:
+        """Give the steered time."""
+        return self._now
+
+    def monotonic_s(self) -> float:
+        """Give the steered time."""
+        return self._now
+
+    def sleep(self, seconds: float) -> None:
+        """Let it pass at once."""
+        with self._lock:
+            self.slept.append(seconds)
+            self._now += max(0.0, seconds)
+
+
+@dataclass
+class _Upload:
+    key: str
+    metadata: Mapping[str, str]
+    parts: dict[int, tuple[bytes, RemotePart]] = field(default_factory=dict)
+
+
+class ScriptedStore:
+    """One bucket. `before` is called with the operation and how many of it came before, and may raise or act.
+
+    `after` is called likewise once the effect took place: raising there loses the answer.
+    """
+
+    bucket = "example-bucket"
+
+    def __init__(self) -> None:
+        self.objects: dict[str, tuple[bytes, RemoteObject]] = {}
+        self.uploads: dict[str, _Upload] = {}
+        self.before: Hook = _nothing
+        self.after: Hook = _nothing
+        self.change_part: Callable[[RemotePart], RemotePart] = lambda part: part
+        self.change_object: Callable[[RemoteObject], RemoteObject] = lambda there: there
+        self.calls: Counter[str] = Counter()
+        self.received_bytes = 0
+        self.sent_parts: list[int] = []
+        self._serial = 0
+        self._lock = threading.RLock()
+
+    def _enter(self, operation: str) -> int:
+        with self._lock:
+            count = self.calls[operation]
+            self.calls[operation] += 1
+        self.before(operation, count)
+        return count
+
+    def bucket_info(self) -> BucketInfo | None:
+        """Not part of an upload."""
+        raise NotImplementedError
+
+    def create_bucket(self) -> None:
+        """Not part of an upload."""
+        raise NotImplementedError
+
+    def ensure_abort_rule(self, *, prefix: str, days: int) -> bool:
+        """Not part of an upload."""
+        raise NotImplementedError
+
+    def head(self, key: str) -> RemoteObject | None:
+        """Tell what the object is."""
+        count = self._enter("head")
+        there = self.objects.get(key)
+        self.after("head", count)
+        return self.change_object(there[1]) if there else None
+
+    def content(self, key: str) -> bytes:
+        """Give an object's bytes, for the test's own eyes."""
+        return self.objects[key][0]
+
+    def read(self, key: str, *, start: int = 0, length: int | None = None, if_match: str | None = None) -> bytes:
+        """Read a range."""
+        self._enter("read")
+        data, there = self.objects[key]
+        if if_match is not None and there.etag != if_match:
+            raise RefusedError("Changed.", code="base-changed", remedy=None)
+        return data[start : None if length is None else start + length]
+
+    def put(
+        self, key: str, data: bytes, *, metadata: Mapping[str, str] | None = None, overwrite: bool = True
+    ) -> RemoteObject:
+        """Write an object."""
+        count = self._enter("put")
+        if not overwrite and key in self.objects:
+            raise RefusedError("There.", code="object-exists", remedy=None)
+        with self._lock:
+            self.received_bytes += len(data)
+            there = self._place(key, data, hashlib.md5(data).hexdigest(), metadata or {})
+        self.after("put", count)
+        return there
+
+    def _place(self, key: str, data: bytes, etag: str, metadata: Mapping[str, str]) -> RemoteObject:
+        self._serial += 1
+        there = RemoteObject(
+            key=key, size_bytes=len(data), etag=etag, crc64=crc64(data), metadata=metadata, last_modified_s=self._serial
+        )
+        self.objects[key] = (data, there)
+        return there
+
+    def delete(self, key: str, *, version_id: str | None = None) -> None:
+        """Remove an object."""
+        del version_id
+        self._enter("delete")
+        self.objects.pop(key, None)
+
+    def list_objects(self, prefix: str) -> tuple[RemoteObject, ...]:
+        """List objects, with what a listing knows of them."""
+        self._enter("list_objects")
+        found = sorted((key, there) for key, (_, there) in self.objects.items() if key.startswith(prefix))
+        return tuple(replace(there, crc64=None, metadata={}) for _, there in found)
+
+    def start_upload(self, key: str, *, metadata: Mapping[str, str] | None = None) -> str:
+        """Start an upload."""
+        count = self._enter("start_upload")
+        with self._lock:
+            self._serial += 1
+            upload_id = f"upload-{self._serial}"
+            self.uploads[upload_id] = _Upload(key, metadata or {})
+        self.after("start_upload", count)
+        return upload_id
+
+    def _upload(self, key: str, upload_id: str) -> _Upload:
+        upload = self.uploads.get(upload_id)
+        if upload is None or upload.key != key:
+            raise RefusedError("Gone.", code="upload-vanished", remedy=None)
+        return upload
+
+    def send_part(
+        self, key: str, upload_id: str, *, number: int, body: PartBody, timeout_s: float | None = None
+    ) -> RemotePart:
+        """Take a part."""
+        del timeout_s
+        count = self._enter("send_part")
+        upload = self._upload(key, upload_id)
+        received = bytearray()
+        for chunk in body:
+            received += chunk
+            with self._lock:
+                self.received_bytes += len(chunk)
+        assert len(received) == len(body)
+        part = self._add_part(upload, number, bytes(received))
+        self.sent_parts.append(number)
+        self.after("send_part", count)
+        return part
+
+    def _add_part(self, upload: _Upload, number: int, data: bytes) -> RemotePart:
+        assert 1 <= number <= MAX_PARTS
+        part = self.change_part(
+            RemotePart(
+                number=number, size_bytes=len(data), etag=hashlib.md5(data).hexdigest().upper(), crc64=crc64(data)
+            )
+        )
+        with self._lock:
+            upload.parts[number] = (data, part)
+        return part
+
+    def copy_part(
+        self, key: str, upload_id: str, *, number: int, source_key: str, start: int, length: int, if_match: str
+    ) -> RemotePart:
+        """Make a part of a range of an object."""
+        count = self._enter("copy_part")
+        upload = self._upload(key, upload_id)
+        if source_key not in self.objects:
+            raise RefusedError("No such object.", code="object-missing", remedy=None)
+        data, there = self.objects[source_key]
+        if there.etag != if_match:
+            raise RefusedError("Changed.", code="base-changed", remedy=None)
+        assert start + length <= len(data)
+        part = self._add_part(upload, number, data[start : start + length])
+        self.after("copy_part", count)
+        return replace(part, crc64=None)  # CopyPartResult has none
+
+    def list_parts(self, key: str, upload_id: str) -> tuple[RemotePart, ...]:
+        """List the parts."""
+        self._enter("list_parts")
+        return tuple(part for _, (_, part) in sorted(self._upload(key, upload_id).parts.items()))
+
+    def list_uploads(self, prefix: str) -> tuple[RemoteUpload, ...]:
+        """List unfinished uploads."""
+        self._enter("list_uploads")
+        return tuple(
+            RemoteUpload(key=upload.key, upload_id=upload_id, initiated_s=float(upload_id.partition("-")[2]))
+            for upload_id, upload in self.uploads.items()
+            if upload.key.startswith(prefix)
+        )
+
+    def complete(
+        self, key: str, upload_id: str, parts: tuple[RemotePart, ...], *, overwrite: bool = False
+    ) -> RemoteObject:
+        """Make the object."""
+        count = self._enter("complete")
+        upload = self._upload(key, upload_id)
+        if not overwrite and key in self.objects:
+            raise RefusedError("There.", code="object-exists", remedy=None)
+        numbers = [part.number for part in parts]
+        assert numbers == sorted(set(numbers))
+        pieces = [upload.parts[part.number] for part in parts]
+        assert all(there.etag == part.etag for (_, there), part in zip(pieces, parts, strict=True))
+        assert all(len(data) >= MIN_PART_BYTES for data, _ in pieces[:-1]), "EntityTooSmall"
+        with self._lock:
+            self._serial += 1
+            there = self._place(key, b"".join(data for data, _ in pieces), f"whole-{self._serial}", upload.metadata)
+            del self.uploads[upload_id]
+        self.after("complete", count)
+        return self.change_object(there)
+
+    def abort(self, key: str, upload_id: str) -> None:
+        """Give an upload up."""
+        self._enter("abort")
+        if upload_id in self.uploads:
+            self._upload(key, upload_id)
+            del self.uploads[upload_id]
+
+
+def _nothing(operation: str, count: int) -> None:
+    """Let the call pass."""
