@@ -27,7 +27,7 @@ Send = Callable[[Answer, int | None], None]
 log = logging.getLogger(__name__)
 
 
-def identify(request: Request) -> Call:
+def identify(state: State, request: Request) -> Call:
     """Tell what a request asks for, from its first line (and its form, for an RPC call)."""
     if request.path.startswith("/_sandbox"):
         return Call(service="control", operation="control")
@@ -35,7 +35,7 @@ def identify(request: Request) -> Call:
         action = request.param("Action") or next((value for name, value in request.form if name == "Action"), "")
         if action:
             return Call(service="rpc", operation=action)
-    return oss.identify(request)
+    return oss.identify(request, state.settings.cnames)
 
 
 class Gateway:
@@ -51,7 +51,7 @@ class Gateway:
         number = next(self._numbers)
         request = replace(request, id=f"SANDBOX-{number:016X}")
         try:
-            call = identify(request)
+            call = identify(self._state, request)
         except BodyTooLargeError:
             call = Call(service="rpc", operation="unknown")
         fault = None if call.service == "control" else self._state.faults.strike(call)

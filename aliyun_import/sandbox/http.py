@@ -37,6 +37,10 @@ class Headers:
     def __contains__(self, name: str) -> bool:
         return name.lower() in self._values
 
+    def names(self) -> Iterable[str]:
+        """Give the names in lower case, each once."""
+        return self._values.keys()
+
     def items(self) -> Iterable[tuple[str, str]]:
         """Give (lower-case name, stripped value), each name once."""
         return self._values.items()

@@ -82,7 +82,11 @@ class _Handler(BaseHTTPRequestHandler):
             method=self.command,
             # `self.path` has lost doubled leading slashes; the request line is as it came.
             target=self.requestline.split(" ")[1],
-            headers=Headers(self.headers.items()),
+            # http.server reads headers as latin-1; what clients send, and sign, is UTF-8.
+            headers=Headers(
+                (name, value.encode("latin-1", "replace").decode("utf-8", "surrogateescape"))
+                for name, value in self.headers.items()
+            ),
             body=self._body(),
         )
         try:
@@ -111,7 +115,7 @@ class _Handler(BaseHTTPRequestHandler):
         length = len(answer.body) if isinstance(answer.body, bytes) else None
         self.send_response(answer.status)
         for name, value in answer.headers:
-            self.send_header(name, value)
+            self.send_header(name, value.encode("utf-8", "surrogateescape").decode("latin-1"))
         if answer.status != HTTPStatus.NO_CONTENT:  # RFC 9110, 8.6: none with 204
             self.send_header("Content-Length", str(length if answer.content_length is None else answer.content_length))
         self.end_headers()
