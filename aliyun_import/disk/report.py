@@ -21,7 +21,6 @@ class Container(StrEnum):
     VDI = "vdi"
     QED = "qed"
     PARALLELS = "parallels"
-    LUKS = "luks"
     GZIP = "gzip"
     XZ = "xz"
     ZSTD = "zstd"
@@ -66,9 +65,9 @@ class Partition:
     """One partition, or the whole disk as number 0 where a file system lies on it without a table.
 
     `type_id` is the MBR type in hexadecimal ("0x83") or the GPT type GUID; `type_name` the usual name for it.
-    `filesystem` is what its first bytes say ("ext4", "xfs", "vfat", "ntfs", "btrfs", "swap", "lvm", "luks", "bitlocker",
-    "mdraid", ...), empty when they say nothing. `uuid` and `label` are the file system's, `part_uuid` the partition's
-    (PARTUUID as Linux spells it), `name` the GPT name. `active` is the MBR's boot flag.
+    `filesystem` is what its first bytes say ("ext4", "xfs", "vfat", "ntfs", "btrfs", "swap", "lvm", "luks",
+    "bitlocker", "mdraid", ...), empty when they say nothing. `uuid` and `label` are the file system's, `part_uuid` the
+    partition's (PARTUUID as Linux spells it), `name` the GPT name. `active` is the MBR's boot flag.
     """
 
     number: int
@@ -86,7 +85,7 @@ class Partition:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Loader:
-    """A UEFI program found on the ESP. `removable`: it lies where firmware looks without a boot entry (\\EFI\\BOOT)."""
+    """A UEFI program on the ESP. `removable`: it lies where firmware looks without a boot entry (EFI/BOOT)."""
 
     path: str
     partition: int

@@ -1,0 +1,165 @@
+"""This file gathers what speaks for booting a disk by BIOS and by UEFI, each line with where it was seen."""
+
+from dataclasses import dataclass, field
+
+from aliyun_import.disk.fat import FatVolume
+from aliyun_import.disk.gpt import BIOS_BOOT_TYPE, ESP_TYPE
+from aliyun_import.disk.partitions import Table
+from aliyun_import.disk.pe import HEAD_BYTES, pe_machine
+from aliyun_import.disk.reader import Missing, Reader, ReadProblem, Window
+from aliyun_import.disk.report import BootEvidence, Loader, Partition, TableKind
+from aliyun_import.model import Architecture
+
+MBR_ESP_TYPE = "0xef"
+_CODE_BYTES = 440
+# GRUB's boot.img: a 64-bit number of the sector where its next stage lies (GRUB_BOOT_MACHINE_KERNEL_SECTOR).
+_GRUB_NEXT_AT = 0x5C
+# More programs than this on one ESP say nothing more; a vendor's directory has three to eight.
+_MAX_LOADERS = 32
+_MAX_VENDORS = 32
+_REMOVABLE = "EFI/BOOT"
+
+
+@dataclass(slots=True)
+class _Notes:
+    """Lines as they are gathered."""
+
+    bios: list[str] = field(default_factory=list)
+    uefi: list[str] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+    loaders: list[Loader] = field(default_factory=list)
+    unknowns: list[str] = field(default_factory=list)
+
+
+def read_boot(disk: Reader, table: Table) -> tuple[BootEvidence, tuple[str, ...]]:
+    """Look for what either firmware needs to start the disk; gives it, and what could not be read.
+
+    Raises OSError only.
+    """
+    found = _Notes()
+    _look_for_bios(disk, table, found)
+    for partition in table.partitions:
+        if partition.type_id in (ESP_TYPE, MBR_ESP_TYPE) or partition.filesystem == "vfat":
+            _look_for_uefi(disk, partition, found)
+    architectures = {loader.architecture: None for loader in found.loaders if loader.architecture is not None}
+    evidence = BootEvidence(
+        bios=tuple(found.bios),
+        uefi=tuple(found.uefi),
+        notes=tuple(found.notes),
+        loaders=tuple(found.loaders),
+        architectures=tuple(architectures),
+    )
+    return evidence, tuple(found.unknowns)
+
+
+def _look_for_bios(disk: Reader, table: Table, found: _Notes) -> None:
+    code = table.boot_record[:_CODE_BYTES]
+    if table.boot_record[510:512] != b"\x55\xaa":
+        return
+    if not any(code):
+        found.notes.append("the boot record holds no code (bytes 0-440 are zeros): BIOS has nothing to start")
+    elif b"GRUB" in code:
+        _judge_grub(disk, table, found)
+    else:
+        _judge_other_code(disk, table, found)
+
+
+def _judge_grub(disk: Reader, table: Table, found: _Notes) -> None:
+    """GRUB finds its next stage by a sector number, and needs no active partition."""
+    sector = int.from_bytes(table.boot_record[_GRUB_NEXT_AT : _GRUB_NEXT_AT + 8], "little")
+    try:
+        present = any(disk.pread(sector * 512, 512))
+    except ReadProblem:
+        present = False
+    if not present:
+        found.notes.append(f"GRUB is in the boot record, but sector {sector}, where its next stage should be, is empty")
+        return
+    found.bios.append(f"GRUB is in the boot record, and its next stage in sector {sector}")
+    for partition in table.partitions:
+        if partition.type_id == BIOS_BOOT_TYPE:
+            found.bios.append(f"partition {partition.number} is a BIOS boot partition")
+
+
+def _judge_other_code(disk: Reader, table: Table, found: _Notes) -> None:
+    """Every other boot record hands over to the partition that is marked; on a Windows GPT disk none ever is."""
+    if table.kind in (TableKind.GPT, TableKind.HYBRID):
+        if table.legacy_boot:
+            numbers = ", ".join(str(number) for number in table.legacy_boot)
+            found.bios.append(f"the boot record holds code, and partition {numbers} has the legacy BIOS attribute")
+        else:
+            found.notes.append("the boot record holds code, but no GPT partition is marked for it to start")
+        return
+    active = [partition for partition in table.partitions if partition.active]
+    if not active:
+        found.notes.append("the boot record holds code, but no partition is marked active for it to start")
+    for partition in active:
+        try:
+            sector = disk.pread(partition.start_bytes, 512)
+        except ReadProblem:
+            sector = b""
+        if sector[510:512] == b"\x55\xaa":
+            found.bios.append(
+                f"the boot record holds code, and partition {partition.number} is active and has a boot sector"
+            )
+        else:
+            found.notes.append(f"partition {partition.number} is active, but its boot sector does not end in 55 AA")
+
+
+def _look_for_uefi(disk: Reader, partition: Partition, found: _Notes) -> None:
+    is_esp = partition.type_id in (ESP_TYPE, MBR_ESP_TYPE)
+    try:
+        volume = FatVolume(Window(disk, start=partition.start_bytes, size=partition.size_bytes))
+        loaders = _loaders(volume, partition.number)
+    except Missing:
+        loaders = []
+    except ReadProblem as problem:
+        if is_esp:
+            found.unknowns.append(
+                f"partition {partition.number}, an EFI system partition, can't be read: {problem.message}"
+            )
+        return
+    if not is_esp:
+        if loaders:
+            found.notes.append(f"partition {partition.number} holds {loaders[0].path}, but is no EFI system partition")
+        return
+    if not loaders:
+        found.notes.append(f"partition {partition.number} is an EFI system partition without a loader")
+    found.loaders += loaders
+    for loader in loaders:
+        line = f"partition {partition.number} (EFI system) holds {loader.path} for {loader.machine}"
+        if loader.removable and loader.architecture is not None:
+            found.uefi.append(line)
+        else:
+            found.notes.append(f"{line}, which firmware starts only by a boot entry that a new instance does not have")
+
+
+def _loaders(volume: FatVolume, number: int) -> list[Loader]:
+    """List the programs in EFI/BOOT and in the vendors' directories beside it; Missing without an EFI directory."""
+    vendors = [entry.name for entry in volume.entries("EFI") if entry.is_directory][:_MAX_VENDORS]
+    loaders: list[Loader] = []
+    for vendor in sorted(vendors, key=lambda name: (name.upper() != "BOOT", name)):
+        for entry in volume.entries(f"EFI/{vendor}"):
+            if entry.is_directory or not entry.name.lower().endswith(".efi") or len(loaders) >= _MAX_LOADERS:
+                continue
+            path = f"EFI/{vendor}/{entry.name}"
+            machine, architecture = _machine(volume, path)
+            removable = f"EFI/{vendor}".upper() == _REMOVABLE and _default_for(entry.name) == machine
+            loaders.append(
+                Loader(path=path, partition=number, architecture=architecture, machine=machine, removable=removable)
+            )
+    return loaders
+
+
+def _machine(volume: FatVolume, path: str) -> tuple[str, Architecture | None]:
+    try:
+        return pe_machine(volume.read(path, length=HEAD_BYTES))
+    except ReadProblem as problem:
+        return f"an unknown machine ({problem.message})", None
+
+
+def _default_for(name: str) -> str | None:
+    """Name the machine whose firmware starts a program of this name by itself (UEFI 2.10, table 3-4)."""
+    return {
+        "BOOTX64.EFI": "x86_64", "BOOTAA64.EFI": "arm64", "BOOTIA32.EFI": "i386", "BOOTARM.EFI": "arm",
+        "BOOTRISCV64.EFI": "riscv64", "BOOTLOONGARCH64.EFI": "loongarch64",
+    }.get(name.upper())  # fmt: skip

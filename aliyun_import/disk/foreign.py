@@ -1,0 +1,96 @@
+"""This file knows the containers that ECS does not take but that can be made into a RAW disk, and how.
+
+None of them is read by our own code. The formats of other hypervisors are read through `qemu-nbd` where it is
+installed, and converted by `qemu-img`; compressed files are unpacked by Python's own decompressors.
+"""
+
+import shutil
+import struct
+from collections.abc import Mapping
+
+from aliyun_import.disk.container import Opened
+from aliyun_import.disk.reader import Reader
+from aliyun_import.disk.report import Container, Problem
+from aliyun_import.model import DiskFormat, Severity
+
+# What qemu calls them: always named to its tools, so that they never guess from the content.
+QEMU_NAMES: Mapping[Container, str] = {
+    Container.VMDK: "vmdk",
+    Container.VHDX: "vhdx",
+    Container.VDI: "vdi",
+    Container.QCOW1: "qcow",
+    Container.QED: "qed",
+    Container.PARALLELS: "parallels",
+}
+COMPRESSED: Mapping[Container, str] = {
+    Container.GZIP: "gzip",
+    Container.XZ: "xz",
+    Container.ZSTD: "zstd",
+    Container.BZIP2: "bzip2",
+    Container.ZIP: "zip",
+}
+FOREIGN = frozenset(QEMU_NAMES) | frozenset(COMPRESSED)
+
+
+def open_foreign(file: Reader, container: Container) -> Opened:
+    """Say what will become of the file. It is told as RAW, since that is what is sent. Raises OSError only."""
+    if container in COMPRESSED:
+        return Opened(
+            container=container,
+            format=DiskFormat.RAW,
+            problems=(_compressed(container),),
+            unknowns=(f"the disk was not looked into: it is compressed ({container})",),
+        )
+    return Opened(
+        container=container,
+        format=DiskFormat.RAW,
+        virtual_bytes=_virtual_bytes(file, container),
+        problems=(_other_hypervisor(container),),
+        unknowns=(f"the disk was not looked into: {container} is read with qemu-nbd, which is not installed",),
+    )
+
+
+def _virtual_bytes(file: Reader, container: Container) -> int | None:
+    """Read the size of the disk from a header where it has a fixed place."""
+    places = {Container.VDI: ("<Q", 0x170, 1), Container.QCOW1: (">Q", 24, 1), Container.QED: ("<Q", 48, 1)}
+    if container is Container.VMDK and file.pread(0, 4) == b"KDMV":
+        places[container] = ("<Q", 12, 512)
+    if container not in places:
+        return None
+    form, at, unit = places[container]
+    raw = file.pread(at, 8)
+    size: int = struct.unpack(form, raw)[0] * unit if len(raw) == 8 else 0
+    return size or None
+
+
+def _compressed(container: Container) -> Problem:
+    return Problem(
+        code="container-compressed",
+        severity=Severity.NOTE,
+        seen=f"The file is compressed with {container}, which ECS does not import: it is unpacked on the way.",
+        where="first bytes",
+        remedy="Unpack it beforehand to have the disk itself checked before anything is sent.",
+        convertible=True,
+    )
+
+
+def _other_hypervisor(container: Container) -> Problem:
+    name = container.upper()
+    command = f"qemu-img convert -f {QEMU_NAMES[container]} -O qcow2 DISK.{container} DISK.qcow2"
+    if shutil.which("qemu-img") is None:
+        return Problem(
+            code="container-foreign",
+            severity=Severity.BLOCKS,
+            seen=f"The file is {name}, which ECS does not import, and qemu-img, to convert it, is not installed.",
+            where="first bytes",
+            remedy=f"Install qemu-img (package qemu-utils or qemu-img), or convert it elsewhere: `{command}`.",
+            convertible=True,
+        )
+    return Problem(
+        code="container-foreign",
+        severity=Severity.NOTE,
+        seen=f"The file is {name}, which ECS does not import: it is converted on the way.",
+        where="first bytes",
+        remedy=f"To keep the converted disk, convert it yourself: `{command}`.",
+        convertible=True,
+    )

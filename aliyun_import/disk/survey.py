@@ -1,0 +1,63 @@
+"""This file looks at one disk from its container down to its guest. It runs in the bounded child; see `inspect.py`."""
+
+from dataclasses import replace
+from pathlib import Path
+
+from aliyun_import.disk.boot import read_boot
+from aliyun_import.disk.detect import open_container
+from aliyun_import.disk.partitions import read_partitions
+from aliyun_import.disk.reader import FileReader, Reader
+from aliyun_import.disk.report import Container, DiskReport, Problem
+from aliyun_import.model import Severity
+
+
+def survey(path: str) -> DiskReport:
+    """Look at the disk.
+
+    Raises OSError when the file can't be opened; a read that fails later is a problem in the report.
+    """
+    with FileReader(Path(path)) as file:
+        report = DiskReport(
+            path=Path(path), container=Container.UNKNOWN, format=None, file_bytes=file.size, virtual_bytes=None
+        )
+        try:
+            opened = open_container(file, report.path)
+        except OSError as error:
+            return replace(report, container_problems=(_read_error(error),))
+        report = replace(
+            report,
+            container=opened.container,
+            format=opened.format,
+            virtual_bytes=opened.virtual_bytes,
+            container_problems=opened.problems,
+            unknowns=opened.unknowns,
+        )
+        return report if opened.disk is None else _with_layout(report, opened.disk)
+
+
+def _with_layout(report: DiskReport, disk: Reader) -> DiskReport:
+    try:
+        table = read_partitions(disk)
+        boot, unknowns = read_boot(disk, table)
+    except OSError as error:
+        return replace(report, container_problems=(*report.container_problems, _read_error(error)))
+    return replace(
+        report,
+        container_problems=(*report.container_problems, *table.problems),
+        table=table.kind,
+        partitions=tuple(table.partitions),
+        boot=boot,
+        architecture=boot.architectures[0] if len(boot.architectures) == 1 else None,
+        unknowns=(*report.unknowns, *unknowns),
+        sector_bytes=table.sector_bytes,
+    )
+
+
+def _read_error(error: OSError) -> Problem:
+    return Problem(
+        code="disk-read-error",
+        severity=Severity.BLOCKS,
+        seen=f"The disk can't be read: {error.strerror or error}.",
+        where="",
+        remedy="Look at the system's log (`dmesg`) for the device, and copy the disk to a sound one.",
+    )
