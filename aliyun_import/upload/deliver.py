@@ -1,7 +1,7 @@
 """This file is the door of the room: from a disk on this machine to an object in OSS that was proven to be the disk.
 
-open · name the key · is it there already? · survey · plan · find the unfinished upload · zero object
-     · transfer · did the disk change? · complete · prove
+open · name the key · is it there already? · base · survey · plan · find the unfinished upload · zero object
+     · transfer · did the disk change? · complete · prove · manifest
 """
 
 import secrets
@@ -9,27 +9,26 @@ import threading
 from dataclasses import dataclass
 from pathlib import Path
 
-from aliyun_import.disk.source import Fingerprint, open_source
-from aliyun_import.errors import AccessError, AliyunImportError, LocalStateError, RefusedError, TransientError
-from aliyun_import.events import Emit, ObjectReady, UploadPlanned, UploadResumed, Warned
+from aliyun_import.disk.source import open_source
+from aliyun_import.errors import AccessError, AliyunImportError, RefusedError
+from aliyun_import.events import Emit, Noted, ObjectReady, UploadPlanned, UploadResumed, Warned
 from aliyun_import.journal import Journal
 from aliyun_import.model import RemoteObject, UploadedObject
 from aliyun_import.ports import Clock, ObjectStore
-from aliyun_import.upload.existing import find_upload, proven_crc64
-from aliyun_import.upload.finish import TAG_NAME, agree, check_object, complete_upload, crc64_of_disk
-from aliyun_import.upload.parts import DonePart, still_to_do
-from aliyun_import.upload.plan import PartKind, PlannedPart, UploadPlan, plan_upload, without_copies
+from aliyun_import.upload.assemble import Assembly
+from aliyun_import.upload.delta import SUFFIX, Base, Manifest, encode_manifest, find_base
+from aliyun_import.upload.existing import FoundUpload, find_upload
+from aliyun_import.upload.finish import TAG_NAME, crc64_of_disk
+from aliyun_import.upload.parts import still_to_do
+from aliyun_import.upload.plan import PartKind, PlannedPart, UploadPlan, without_copies
+from aliyun_import.upload.planning import digests_of, plan_disk
 from aliyun_import.upload.record import RecordKeeper, UploadRecord
 from aliyun_import.upload.setting import Setting
-from aliyun_import.upload.survey import survey
-from aliyun_import.upload.transfer import NO_RIGHT, Told, Transfer
-from aliyun_import.upload.worker import Workplace
+from aliyun_import.upload.survey import GrainDigests
+from aliyun_import.upload.target import candidate_keys, choose_target, zero_stem
+from aliyun_import.upload.transfer import NO_RIGHT
 from aliyun_import.upload.zeros import ZeroObject, ensure_zero_object, remove_zero_object
 
-# Enough of the content's digest that two disks of one name don't meet: 48 bits.
-DIGEST_CHARS = 12
-# How often parts that the server lists otherwise than they were sent are sent again, before it is an error.
-ROUNDS = 3
 COPIES = frozenset({PartKind.ZERO, PartKind.BASE})
 
 
@@ -63,14 +62,32 @@ class TransferOptions:
 def preview(
     delivery: Delivery, *, store: ObjectStore | None, options: TransferOptions, clock: Clock, emit: Emit
 ) -> UploadPlan:
-    """Tell what `deliver` would do, and write nothing anywhere: for `push --dry-run`."""
-    del store, clock
+    """Tell what `deliver` would do, and write nothing anywhere: for `push --dry-run`.
+
+    With a store the base is looked for, so that the plan is the one that `deliver` would begin with; without one, or
+    without a bucket, everything that is not zero is planned to be sent. `UploadPlan.seconds_at` estimates the time.
+    """
     with open_source(delivery.path) as source:
-        key = object_key(delivery, source.fingerprint())
-        seen = survey(source, stop=threading.Event(), grain_bytes=options.grain_bytes)
-    plan = plan_upload(source.size_bytes, seen.data)
-    emit(_plan_event(plan, disk=str(delivery.path), key=key))
+        sample = source.fingerprint().sample
+        base = None
+        if store is not None:
+            setting = Setting(source=source, store=store, clock=clock, emit=emit, stop=threading.Event())
+            base = _base_for_preview(setting, delivery)
+        plan, _ = plan_disk(source, base, grain_bytes=options.grain_bytes, stop=threading.Event())
+    key = delivery.key or next(candidate_keys(delivery.key_stem, sample=sample, suffix=delivery.suffix))
+    emit(plan_event(plan, disk=str(delivery.path), key=key))
     return plan
+
+
+def _base_for_preview(setting: Setting, delivery: Delivery) -> Base | None:
+    """Look for the base where there is a bucket to look in; what the look itself fails of is not a preview's matter."""
+    try:
+        if setting.store.bucket_info() is None:
+            return None
+        return find_base(setting, base_key=delivery.base_key, key_stem=delivery.key_stem)
+    except (AccessError, RefusedError) as error:
+        setting.emit(Noted(message=f"No base was looked for. {error.summary}"))
+        return None
 
 
 def deliver(
@@ -94,16 +111,6 @@ def deliver(
         return _Push(delivery, setting, RecordKeeper(journal, delivery.disk_index), options).run()
 
 
-def object_key(delivery: Delivery, fingerprint: Fingerprint) -> str:
-    """Name the object: as the user did, or after the disk's content, so that another machine finds it again."""
-    return delivery.key or f"{delivery.key_stem}-{fingerprint.sample[:DIGEST_CHARS]}{delivery.suffix}"
-
-
-def zero_stem(delivery: Delivery, fingerprint: Fingerprint) -> str:
-    """Name where this push keeps its zero object: below the staging prefix, apart from the disks."""
-    return f"{delivery.key_stem.partition('/')[0]}/zeros-{fingerprint.sample[:DIGEST_CHARS]}"
-
-
 class _Push:
     """One disk on its way to one object; lives for one call of `deliver`."""
 
@@ -114,25 +121,26 @@ class _Push:
         self._keeper = keeper
         self._options = options
         self._fingerprint = setting.source.fingerprint()
-        self._key = object_key(delivery, self._fingerprint)
+        self._key = ""
         self._zero: ZeroObject | None = None
+        self._digests: GrainDigests | None = None
         self._sent_bytes = 0
-        self._safe_bytes = 0
 
     def run(self) -> UploadedObject:
         """Do all of it; a server that forgot the upload is one fresh start."""
-        record = self._believed(self._keeper.read())
-        there = self._setting.ask(lambda: self._store.head(self._key))
-        if there is not None:
-            return self._use(there, record)
+        record = self._keeper.read()
+        ready = self._look(record)
+        if ready:
+            return ready
         try:
-            return self._upload(record)
+            return self._upload(self._believed(record))
         except RefusedError as error:
             if error.code != "upload-vanished":
                 raise
-        there = self._setting.ask(lambda: self._store.head(self._key))
-        if there is not None:  # the same disk was pushed from elsewhere, and that push was faster
-            return self._use(there, self._keeper.read())
+        # Completed from elsewhere, where the same disk was pushed at the same time? Then it is there now.
+        ready = self._look(self._keeper.read())
+        if ready:
+            return ready
         self._setting.emit(
             Warned(
                 code="upload-vanished",
@@ -143,67 +151,86 @@ class _Push:
         self._keeper.dropped("upload-vanished")
         return self._upload(UploadRecord())
 
+    def _look(self, record: UploadRecord) -> UploadedObject | None:
+        """Choose the key, and use the object that is there if it is the disk."""
+        target = choose_target(
+            self._setting,
+            record,
+            named=self._delivery.key,
+            candidates=candidate_keys(
+                self._delivery.key_stem, sample=self._fingerprint.sample, suffix=self._delivery.suffix
+            ),
+        )
+        self._key = target.key
+        if target.there is None:
+            return None
+        return self._finished(
+            target.there, crc64=target.crc64, proof=target.proof, made_by_us=target.made_by_us, fresh=False
+        )
+
     def _believed(self, record: UploadRecord) -> UploadRecord:
-        """Take the journal's word where it speaks of this disk as it is now."""
-        if record.fingerprint is None or (record.fingerprint == self._fingerprint and record.key == self._key):
+        """Take the journal's word where it speaks of this disk as it is now.
+
+        Where the time or the place of the file alone changed (it was copied, or converted again), the unfinished
+        upload is kept, but each of its parts is proven anew against the disk.
+        """
+        before = record.fingerprint
+        if before is None or (before == self._fingerprint and record.key == self._key):
             return record
+        same_name = record.key == self._key
         self._setting.emit(
             Warned(
                 code="disk-changed",
-                message=f"{self._setting.disk} changed since its upload was begun: it begins afresh.",
+                message=f"{self._setting.disk} changed since its upload was begun: it begins afresh"
+                + (", and keeps of what is in OSS what proves to be equal." if same_name else "."),
             )
         )
+        self._keeper.dropped("disk-changed")
+        if same_name:
+            return UploadRecord(key=record.key, tag=record.tag, upload_id=record.upload_id)
         if record.upload_id and record.finished is None:
             self._setting.ask(lambda: self._store.abort(record.key, record.upload_id))
-        self._keeper.dropped("disk-changed")
         return UploadRecord()
-
-    def _use(self, there: RemoteObject, record: UploadRecord) -> UploadedObject:
-        """Use the object that is there if it is the disk; refuse to overwrite it if it is not."""
-        before = record.finished
-        if before and (there.etag, there.size_bytes) == (before.etag, before.size_bytes):
-            return before
-        crc = proven_crc64(self._setting, there)
-        if crc is None:
-            where = f"oss://{self._store.bucket}/{self._key}"
-            raise RefusedError(
-                f"There is another object at {where} already.",
-                code="object-exists",
-                cause=f"It has {there.size_bytes} bytes and CRC-64 {there.crc64}, and is not this disk.",
-                remedy=f"Remove {where}, or name another key with --key.",
-                details={"bucket": self._store.bucket, "key": self._key},
-            )
-        is_ours = bool(record.tag) and there.metadata.get(TAG_NAME) == record.tag
-        return self._finished(there, crc64=crc, proof="CRC-64 of the object", made_by_us=is_ours)
 
     def _upload(self, record: UploadRecord) -> UploadedObject:
         plan = record.plan or self._plan()
-        self._setting.emit(_plan_event(plan, disk=self._setting.disk, key=self._key))
+        self._setting.emit(plan_event(plan, disk=self._setting.disk, key=self._key))
         found = find_upload(self._setting, self._key, plan, record)
         done = found.done if found else ()
-        left, _ = still_to_do(plan, done)
-        refused = self._make_zeros(plan, left)
+        refused = self._make_zeros(plan, still_to_do(plan, done)[0])
         if refused and not done:
             plan, refused = without_copies(plan), frozenset()
-            left, _ = still_to_do(plan, ())
-            record = UploadRecord()
-        if found:
-            self._say_resumed(plan, done, how=found.how)
+        if done and found:
+            self._say_resumed(plan, found)
         upload_id, tag = self._started(plan, record, found.upload_id if found else "")
+        assembly = Assembly(
+            key=self._key,
+            upload_id=upload_id,
+            tag=tag,
+            plan=plan,
+            zero=self._zero,
+            refused=refused,
+            jobs=self._options.jobs,
+            limit_rate_bytes_s=self._options.limit_rate_bytes_s,
+            done=done,
+        )
         try:
-            done = self._transfer(plan, upload_id, left=left, done=done, refused=refused)
-            self._check_unchanged()
-            there = complete_upload(self._store, self._key, upload_id, done, tag=tag, clock=self._setting.clock)
-        except AliyunImportError as error:
-            if error.code == "upload-vanished":
-                raise
-            raise self._with_rest(error) from error
-        proof = self._checked(there, done)
-        return self._finished(there, crc64=crc64_of_disk(done), proof=proof, made_by_us=True)
+            there = assembly.finish(self._setting, self._keeper, self._fingerprint)
+        finally:
+            self._sent_bytes += assembly.sent_bytes
+        proof = assembly.check(self._setting, self._keeper, there)
+        return self._finished(there, crc64=crc64_of_disk(assembly.done), proof=proof, made_by_us=True, fresh=True)
 
     def _plan(self) -> UploadPlan:
-        seen = survey(self._setting.source, stop=self._setting.stop, grain_bytes=self._options.grain_bytes)
-        return plan_upload(self._setting.source.size_bytes, seen.data)
+        base = find_base(self._setting, base_key=self._delivery.base_key, key_stem=self._delivery.key_stem)
+        plan, self._digests = plan_disk(
+            self._setting.source,
+            base,
+            grain_bytes=self._options.grain_bytes,
+            stop=self._setting.stop,
+            with_digests=self._options.keep_object,
+        )
+        return plan
 
     def _make_zeros(self, plan: UploadPlan, left: tuple[PlannedPart, ...]) -> frozenset[PartKind]:
         """Have the zero object ready if it is wanted; gives the kinds of parts that can't be copied."""
@@ -212,7 +239,7 @@ class _Push:
         try:
             self._zero = ensure_zero_object(
                 self._store,
-                zero_stem(self._delivery, self._fingerprint),
+                zero_stem(self._delivery.key_stem, sample=self._fingerprint.sample),
                 size_bytes=plan.zero_source_bytes,
                 clock=self._setting.clock,
             )
@@ -233,87 +260,17 @@ class _Push:
 
     def _started(self, plan: UploadPlan, record: UploadRecord, found_id: str) -> tuple[str, str]:
         """Give the upload's id and tag; starts one where none was found. The intent is journalled first."""
-        if found_id and found_id == record.upload_id:
+        if found_id == record.upload_id != "" and plan is record.plan:
             return found_id, record.tag
-        tag = secrets.token_hex(8)
+        tag = record.tag if found_id == record.upload_id != "" else secrets.token_hex(8)
         self._keeper.intend(key=self._key, tag=tag, fingerprint=self._fingerprint, plan=plan)
         upload_id = found_id or self._setting.ask(lambda: self._store.start_upload(self._key, metadata={TAG_NAME: tag}))
         self._keeper.started(upload_id)
         return upload_id, tag
 
-    def _transfer(
-        self,
-        plan: UploadPlan,
-        upload_id: str,
-        *,
-        left: tuple[PlannedPart, ...],
-        done: tuple[DonePart, ...],
-        refused: frozenset[PartKind],
-    ) -> tuple[DonePart, ...]:
-        """Make all parts, until the server lists each of them as it should be."""
-        bad: tuple[DonePart, ...] = ()
-        for _ in range(ROUNDS):
-            transfer = Transfer(
-                plan,
-                Workplace(
-                    store=self._store,
-                    source=self._setting.source,
-                    key=self._key,
-                    upload_id=upload_id,
-                    zero=self._zero,
-                    base=plan.base,
-                    halt=threading.Event(),
-                ),
-                told=Told(disk=self._setting.disk, emit=self._setting.emit, journal=self._keeper.done),
-                clock=self._setting.clock,
-                stop=self._setting.stop,
-                jobs=self._options.jobs,
-                limit_rate_bytes_s=self._options.limit_rate_bytes_s,
-                refused=refused,
-            )
-            try:
-                done = transfer.run(left, before=done)
-            finally:
-                self._sent_bytes += transfer.sent_bytes
-                self._safe_bytes = sum(part.length for part in transfer.done)
-            listed = self._setting.ask(lambda: self._store.list_parts(self._key, upload_id))
-            done, bad = agree(done, listed)
-            if not bad:
-                return done
-            left, done = still_to_do(plan, done)
-        raise TransientError(
-            f"{len(bad)} parts are in OSS with other bytes than the disk has.",
-            code="part-corrupted",
-            cause=f"Part {bad[0].number}, at byte {bad[0].start}, is the first of them; it was sent {ROUNDS} times.",
-            remedy="Run the same command again. If it comes back, test this machine's memory and network.",
-            details={"part": str(bad[0].number), "offset": str(bad[0].start)},
-            resumable=True,
-        )
-
-    def _check_unchanged(self) -> None:
-        """See that the disk is the one that it was when the push began. A mix of two is never completed."""
-        if self._setting.source.fingerprint() == self._fingerprint:
-            return
-        raise LocalStateError(
-            f"{self._setting.disk} changed while it was sent.",
-            code="disk-changed",
-            cause="Its size, time of change or content is not what it was when the push began.",
-            remedy="Stop what writes to it (shut the virtual machine down, or push a snapshot), and run the same "
-            "command again.",
-        )
-
-    def _checked(self, there: RemoteObject, done: tuple[DonePart, ...]) -> str:
-        """Prove the object; one that is not the disk is removed again, since this push made it."""
-        if there.crc64 is None:
-            there = self._setting.ask(lambda: self._store.head(self._key)) or there
-        try:
-            return check_object(there, done)
-        except TransientError:
-            self._setting.ask(lambda: self._store.delete(self._key))
-            self._keeper.dropped("object-corrupted")
-            raise
-
-    def _finished(self, there: RemoteObject, *, crc64: int, proof: str, made_by_us: bool) -> UploadedObject:
+    def _finished(
+        self, there: RemoteObject, *, crc64: int, proof: str, made_by_us: bool, fresh: bool
+    ) -> UploadedObject:
         uploaded = UploadedObject(
             bucket=self._store.bucket,
             key=self._key,
@@ -328,11 +285,13 @@ class _Push:
         if self._zero and not remove_zero_object(self._store, self._zero):
             self._setting.emit(
                 Warned(
-                    code="leftover",
+                    code="zeros-left",
                     message=f"The object of zeros oss://{self._store.bucket}/{self._zero.key} could not be removed.",
                     remedy="Run `aliyun-import leftovers` to see and remove it.",
                 )
             )
+        if self._options.keep_object:
+            self._write_manifest(uploaded, fresh=fresh)
         self._setting.emit(
             ObjectReady(
                 disk=self._setting.disk,
@@ -345,37 +304,41 @@ class _Push:
         )
         return uploaded
 
-    def _say_resumed(self, plan: UploadPlan, done: tuple[DonePart, ...], *, how: str) -> None:
-        self._safe_bytes = sum(part.length for part in done)
+    def _write_manifest(self, uploaded: UploadedObject, *, fresh: bool) -> None:
+        """Make the object a base. It is there and proven by now, so that a failure here is a warning."""
+        key = uploaded.key + SUFFIX
+        try:
+            if not fresh and self._setting.ask(lambda: self._store.head(key)) is not None:
+                return
+            digests = self._digests or digests_of(
+                self._setting.source, grain_bytes=self._options.grain_bytes, stop=self._setting.stop
+            )
+            content = encode_manifest(Manifest(digests=digests, crc64=uploaded.crc64, etag=uploaded.etag))
+            self._setting.ask(lambda: self._store.put(key, content))
+        except AliyunImportError as error:
+            self._setting.emit(
+                Warned(
+                    code="manifest-missing",
+                    message=f"The object has no manifest, and can't be a base. {error.summary}",
+                    remedy="Push again with --keep-object to write it; the disk is not sent again.",
+                )
+            )
+
+    def _say_resumed(self, plan: UploadPlan, found: FoundUpload) -> None:
         self._setting.emit(
             UploadResumed(
                 disk=self._setting.disk,
                 key=self._key,
-                done_bytes=self._safe_bytes,
-                done_parts=len(done),
+                done_bytes=sum(part.length for part in found.done),
+                done_parts=len(found.done),
                 parts=len(plan.parts),
-                how=how,
+                how=found.how,
             )
         )
 
-    def _with_rest(self, error: AliyunImportError) -> AliyunImportError:
-        """Say in the remedy what is safe, how to go on, and how to remove it."""
-        rest = (
-            f"{self._safe_bytes} bytes are safe in the unfinished upload of oss://{self._store.bucket}/{self._key}. "
-            "The same command goes on from there; `aliyun-import leftovers` lists it and removes it."
-        )
-        return type(error)(
-            error.summary,
-            code=error.code,
-            cause=error.cause,
-            remedy=f"{error.remedy} {rest}" if error.remedy else rest,
-            details=error.details,
-            resumable=error.code != "disk-changed",
-            retry_after_s=error.retry_after_s,
-        )
 
-
-def _plan_event(plan: UploadPlan, *, disk: str, key: str) -> UploadPlanned:
+def plan_event(plan: UploadPlan, *, disk: str, key: str) -> UploadPlanned:
+    """Tell a plan as an event."""
     return UploadPlanned(
         disk=disk,
         key=key,

@@ -9,7 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
 
-from aliyun_import.model import RemoteObject, RemotePart
+from aliyun_import.model import RemotePart
 from aliyun_import.upload.body import CHUNK_BYTES, crc64_of_range
 from aliyun_import.upload.checksum import combine_all, crc64_of_zeros
 from aliyun_import.upload.parts import DonePart, still_to_do
@@ -45,14 +45,6 @@ def crc64_of_source(setting: Setting) -> int:
         position = extent.end
     rest = setting.source.size_bytes - position
     return combine_all([*pieces, (crc64_of_zeros(rest), rest)])
-
-
-def proven_crc64(setting: Setting, there: RemoteObject) -> int | None:
-    """Give the CRC-64 of the disk if the object is the disk; None when it is not, or OSS has no CRC-64 of it."""
-    if there.size_bytes != setting.source.size_bytes or there.crc64 is None:
-        return None
-    crc = crc64_of_source(setting)
-    return crc if crc == there.crc64 else None
 
 
 def find_upload(setting: Setting, key: str, plan: UploadPlan, record: UploadRecord) -> FoundUpload | None:

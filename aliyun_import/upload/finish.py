@@ -16,6 +16,8 @@ from aliyun_import.upload.parts import DonePart
 
 # The object's metadata that names the push that made it; settles a complete whose answer was lost.
 TAG_NAME = "aliyun-import-upload"
+# The strongest proof, in words.
+BY_OBJECT = "CRC-64 of the object"
 
 
 def agree(done: Iterable[DonePart], remote: Iterable[RemotePart]) -> tuple[tuple[DonePart, ...], tuple[DonePart, ...]]:
@@ -107,7 +109,7 @@ def check_object(there: RemoteObject, done: Sequence[DonePart]) -> str:
 def proof_words(done: Iterable[DonePart], *, by_object: bool) -> str:
     """Say how the object was proven, from the strongest proof to the weakest. Pure."""
     if by_object:
-        return "CRC-64 of the object"
+        return BY_OBJECT
     proofs = {part.proof for part in done}
     if proofs <= {"crc64"}:
         return "CRC-64 of every part"

@@ -1,0 +1,140 @@
+"""This file takes a started upload to the proven object: rounds of transfer, complete, proof."""
+
+import threading
+from dataclasses import dataclass, field
+
+from aliyun_import.disk.source import Fingerprint
+from aliyun_import.errors import AliyunImportError, LocalStateError, TransientError
+from aliyun_import.model import RemoteObject
+from aliyun_import.upload.finish import agree, check_object, complete_upload
+from aliyun_import.upload.parts import DonePart, still_to_do
+from aliyun_import.upload.plan import PartKind, UploadPlan
+from aliyun_import.upload.record import RecordKeeper
+from aliyun_import.upload.setting import Setting
+from aliyun_import.upload.transfer import Told, Transfer
+from aliyun_import.upload.worker import Workplace
+from aliyun_import.upload.zeros import ZeroObject
+
+# How often parts that the server lists otherwise than they were made are made again, before it is an error.
+ROUNDS = 3
+
+
+@dataclass(slots=True, kw_only=True)
+class Assembly:
+    """An upload under way. `done` and `sent_bytes` grow, also where the transfer ends with an error."""
+
+    key: str
+    upload_id: str
+    tag: str
+    plan: UploadPlan
+    zero: ZeroObject | None
+    refused: frozenset[PartKind]
+    jobs: int | None
+    limit_rate_bytes_s: float | None
+    done: tuple[DonePart, ...] = ()
+    sent_bytes: int = 0
+    _bad: tuple[DonePart, ...] = field(default=(), repr=False)
+
+    @property
+    def safe_bytes(self) -> int:
+        """What is in OSS."""
+        return sum(part.length for part in self.done)
+
+    def finish(self, setting: Setting, keeper: RecordKeeper, fingerprint: Fingerprint) -> RemoteObject:
+        """Make what is left, see that the disk did not change, and complete; the object is not proven yet.
+
+        Raises RefusedError "upload-vanished" as it is; any other error says in its remedy what is safe.
+        """
+        try:
+            self._make_parts(setting, keeper)
+            _check_unchanged(setting, fingerprint)
+            return complete_upload(
+                setting.store, self.key, self.upload_id, self.done, tag=self.tag, clock=setting.clock
+            )
+        except AliyunImportError as error:
+            if error.code == "upload-vanished":
+                raise
+            raise self._with_rest(error, bucket=setting.store.bucket) from error
+
+    def check(self, setting: Setting, keeper: RecordKeeper, there: RemoteObject) -> str:
+        """Prove the object and say how; one that is not the disk is removed again, since this push made it."""
+        if there.crc64 is None:
+            there = setting.ask(lambda: setting.store.head(self.key)) or there
+        try:
+            return check_object(there, self.done)
+        except TransientError:
+            setting.ask(lambda: setting.store.delete(self.key))
+            keeper.dropped("object-corrupted")
+            raise
+
+    def _make_parts(self, setting: Setting, keeper: RecordKeeper) -> None:
+        """Make all parts, until the server lists each of them as it should be."""
+        for _ in range(ROUNDS):
+            left, self.done = still_to_do(self.plan, self.done)
+            transfer = self._transfer(setting, keeper)
+            try:
+                transfer.run(left, before=self.done)
+            finally:
+                self.done = transfer.done
+                self.sent_bytes += transfer.sent_bytes
+            listed = setting.ask(lambda: setting.store.list_parts(self.key, self.upload_id))
+            self.done, self._bad = agree(self.done, listed)
+            if not self._bad:
+                return
+        first = self._bad[0]
+        raise TransientError(
+            f"{len(self._bad)} parts are in OSS with other bytes than the disk has.",
+            code="part-corrupted",
+            cause=f"Part {first.number}, at byte {first.start}, is the first of them; it was made {ROUNDS} times.",
+            remedy="Run the same command again. If it comes back, test this machine's memory and network.",
+            details={"part": str(first.number), "offset": str(first.start)},
+            resumable=True,
+        )
+
+    def _transfer(self, setting: Setting, keeper: RecordKeeper) -> Transfer:
+        return Transfer(
+            self.plan,
+            Workplace(
+                store=setting.store,
+                source=setting.source,
+                key=self.key,
+                upload_id=self.upload_id,
+                zero=self.zero,
+                base=self.plan.base,
+                halt=threading.Event(),
+            ),
+            told=Told(disk=setting.disk, emit=setting.emit, journal=keeper.done),
+            clock=setting.clock,
+            stop=setting.stop,
+            jobs=self.jobs,
+            limit_rate_bytes_s=self.limit_rate_bytes_s,
+            refused=self.refused,
+        )
+
+    def _with_rest(self, error: AliyunImportError, *, bucket: str) -> AliyunImportError:
+        """Say in the remedy what is safe, how to go on, and how to remove it."""
+        rest = (
+            f"{self.safe_bytes} bytes are safe in the unfinished upload of oss://{bucket}/{self.key}. The same command "
+            "goes on from there; `aliyun-import leftovers` lists what is unfinished, and removes it."
+        )
+        return type(error)(
+            error.summary,
+            code=error.code,
+            cause=error.cause,
+            remedy=f"{error.remedy} {rest}" if error.remedy else rest,
+            details=error.details,
+            resumable=error.code != "disk-changed",
+            retry_after_s=error.retry_after_s,
+        )
+
+
+def _check_unchanged(setting: Setting, fingerprint: Fingerprint) -> None:
+    """See that the disk is the one that it was when the push began. A mix of two is never completed."""
+    if setting.source.fingerprint() != fingerprint:
+        raise LocalStateError(
+            f"{setting.disk} changed while it was sent.",
+            code="disk-changed",
+            cause="Its size, its time of change or its content is not what it was when the push began.",
+            remedy="Stop what writes to it (shut the virtual machine down, or push a snapshot of its disk), and run "
+            "the same command again.",
+        )

@@ -1,0 +1,40 @@
+"""This file plans a disk as it is: what it holds, what the base holds of it already, and the parts that follow."""
+
+import threading
+
+from aliyun_import.disk.source import DiskSource
+from aliyun_import.upload.delta import Base, unchanged_ranges
+from aliyun_import.upload.plan import UploadPlan, plan_upload
+from aliyun_import.upload.survey import GrainDigests, survey
+
+
+def plan_disk(
+    source: DiskSource,
+    base: Base | None,
+    *,
+    grain_bytes: int | None,
+    stop: threading.Event,
+    with_digests: bool = False,
+) -> tuple[UploadPlan, GrainDigests | None]:
+    """Survey the disk and plan its upload. The digests come with it where they were wanted, or a base needed them.
+
+    A base decides the grain: what was compared by one grain can't be compared by another.
+    """
+    seen = survey(
+        source,
+        stop=stop,
+        grain_bytes=base.manifest.digests.grain_bytes if base else grain_bytes,
+        with_digests=with_digests or base is not None,
+    )
+    if base is None or seen.digests is None:
+        return plan_upload(source.size_bytes, seen.data), seen.digests
+    unchanged = unchanged_ranges(seen.digests, base.manifest.digests)
+    return plan_upload(source.size_bytes, seen.data, unchanged=unchanged, base=base.object), seen.digests
+
+
+def digests_of(source: DiskSource, *, grain_bytes: int | None, stop: threading.Event) -> GrainDigests:
+    """Read the whole disk for its digests, where the plan was made without them (by an earlier run)."""
+    digests = survey(source, stop=stop, grain_bytes=grain_bytes, with_digests=True).digests
+    if digests is None:
+        raise AssertionError("a survey with digests has them")
+    return digests
