@@ -1,0 +1,95 @@
+"""This file finds an import that is under way or done already, so that no push makes a second one.
+
+An image is ours only when its tags prove it: the name alone proves nothing, and the client token can't be asked
+for afterwards. ECS answers a repeated ImportImage with the same token by itself; this is for when it does not, or when
+the token is lost.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from aliyun_import.events import Changed, Emit
+from aliyun_import.model import DISK_DIGEST_TAG, PUSH_ID_TAG, Image, Task, TaskStatus
+from aliyun_import.ports import Clock, ImageService
+from aliyun_import.retry import patiently
+
+OUR_TAGS = (PUSH_ID_TAG, DISK_DIGEST_TAG)
+FAILED_STATUSES = ("CreateFailed", "UnAvailable")
+# The best first: a usable image before one that is being made, before any other.
+_RANK = {"Available": 0, "Creating": 1, "Waiting": 1}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Adopted:
+    """An import of ours that was found again. `task_id` is empty when no task of it is known any more."""
+
+    image: Image
+    task_id: str
+
+    @property
+    def image_id(self) -> str:
+        """Give the id of the image that is being made, or was."""
+        return self.image.image_id
+
+
+def find_import(images: ImageService, *, name: str, tags: Mapping[str, str], clock: Clock) -> Adopted | None:
+    """Find the import that carries our tags, under whatever name; else the one of that name, if its tags prove it.
+
+    `tags` are those of the push; what counts are the push id and the disk's digest, whichever of them are given, and
+    at least one must be. Failed images are not imports to go on with. None when there is nothing of ours.
+    """
+    proof = {key: tags[key] for key in OUR_TAGS if tags.get(key)}
+    if not proof:
+        return None
+    found = patiently(lambda: images.images(tags=proof), clock=clock)
+    best = best_of(found, proof=proof)
+    if best is None:
+        # A filter by tags may lag behind a listing by name.
+        best = best_of(patiently(lambda: images.images(name=name), clock=clock), proof=proof)
+    if best is None:
+        return None
+    tasks = patiently(images.tasks, clock=clock)
+    return Adopted(image=best, task_id=task_of(best.image_id, tasks))
+
+
+def name_holder(images: ImageService, name: str, *, clock: Clock) -> Image | None:
+    """Give the image of ours that has exactly this name, whatever its status; None when the name is free."""
+    found = patiently(lambda: images.images(name=name), clock=clock)
+    return found[0] if found else None
+
+
+def clear_failed(images: ImageService, name: str, *, tags: Mapping[str, str], clock: Clock, emit: Emit) -> Image | None:
+    """Delete the image of this name if it is what an import of this push left that failed; give the one deleted.
+
+    Such an image never held anything, and it keeps its name from the next attempt. Only one whose tags carry the
+    same push id or the same disk's digest is touched.
+    """
+    holder = name_holder(images, name, clock=clock)
+    if holder is None or holder.status not in FAILED_STATUSES or not shares_proof(holder, tags):
+        return None
+    patiently(lambda: images.delete_image(holder.image_id), clock=clock)
+    emit(Changed(what="deleted failed image", name=f"{holder.image_id} ({name})"))
+    return holder
+
+
+def proves(image: Image, proof: Mapping[str, str]) -> bool:
+    """Tell whether an image carries every tag of `proof`; an empty proof proves nothing."""
+    return bool(proof) and all(image.tags.get(key) == value for key, value in proof.items())
+
+
+def shares_proof(image: Image, tags: Mapping[str, str]) -> bool:
+    """Tell whether an image carries at least one of our tags with the value that the push gives it."""
+    return any(tags.get(key) and image.tags.get(key) == tags[key] for key in OUR_TAGS)
+
+
+def best_of(found: tuple[Image, ...], *, proof: Mapping[str, str]) -> Image | None:
+    """Choose among images the one of ours to go on with: usable before being made; never a failed one."""
+    ours = [image for image in found if proves(image, proof) and image.status not in FAILED_STATUSES]
+    return min(ours, key=lambda image: (_RANK.get(image.status, 2), image.image_id), default=None)
+
+
+def task_of(image_id: str, tasks: tuple[Task, ...]) -> str:
+    """Give the id of the task that makes an image, "" when there is none; the newest one that did not fail."""
+    mine = [task for task in tasks if task.image_id == image_id]
+    alive = [task for task in mine if task.status not in (TaskStatus.FAILED, TaskStatus.DELETED)]
+    return next((task.task_id for task in (*alive, *mine)), "")

@@ -1,0 +1,75 @@
+"""This file asks how an import stands, and keeps track of for how long things have been so."""
+
+from aliyun_import.errors import AccessError
+from aliyun_import.events import Emit, Warned
+from aliyun_import.image.next_step import UNKNOWN_LIMIT_S, Observation
+from aliyun_import.model import Image, Task
+from aliyun_import.ports import Clock, ImageService
+
+
+class Observer:
+    """Asks for one import's task and image, again and again. Not for use from several threads at once.
+
+    `image_id` is what was given, or what the task told since. Errors of the services go through; an interval in
+    which nothing could be asked counts for nothing, so `forget` restarts what is timed.
+    """
+
+    def __init__(self, images: ImageService, *, task_id: str, image_id: str, clock: Clock, emit: Emit) -> None:
+        self.image_id = image_id
+        self._images = images
+        self._task_id = task_id
+        self._clock = clock
+        self._emit = emit
+        self._image_seen = False
+        self._since_s: dict[str, float] = {}
+
+    def observe(self) -> Observation:
+        """Ask once. The image comes first: when it failed, its task has the reason by the time that it is asked."""
+        image = self._images.image(self.image_id) if self.image_id else None
+        task = self._task()
+        if task is not None and task.image_id and not self.image_id:
+            self.image_id = task.image_id
+            image = self._images.image(self.image_id)
+        self._image_seen = self._image_seen or image is not None
+        return Observation(
+            task=task,
+            image=image,
+            task_unknown_s=self._lasting_s("task", task is None) if self._task_id else UNKNOWN_LIMIT_S,
+            image_unknown_s=self._lasting_s("image", image is None),
+            unusable_s=self._lasting_s("unusable", _is_unusable(image)),
+            image_seen=self._image_seen,
+        )
+
+    def forget(self) -> None:
+        """Start anew what is timed: nothing is known about the time in which nothing could be asked."""
+        self._since_s.clear()
+
+    def _task(self) -> Task | None:
+        if not self._task_id:
+            return None
+        try:
+            return self._images.task(self._task_id)
+        except AccessError as error:
+            if error.code != "no-right" or not self.image_id:
+                raise
+            self._emit(
+                Warned(
+                    code="task-unseen",
+                    message=f"The task {self._task_id} may not be looked at, and the image is followed instead: "
+                    f"{error.summary}",
+                    remedy='Grant ecs:DescribeTasks and ecs:DescribeTaskAttribute on the resource "*".',
+                )
+            )
+            self._task_id = ""
+            return None
+
+    def _lasting_s(self, what: str, holds: bool) -> float:
+        if not holds:
+            self._since_s.pop(what, None)
+            return 0.0
+        now_s = self._clock.monotonic_s()
+        return now_s - self._since_s.setdefault(what, now_s)
+
+
+def _is_unusable(image: Image | None) -> bool:
+    return image is not None and image.status == "Available" and image.usable is False
