@@ -7,6 +7,7 @@ fold over `entries`.
 """
 
 import contextlib
+import errno
 import fcntl
 import hashlib
 import json
@@ -42,9 +43,10 @@ class Journal:
         line = json.dumps(entry, separators=(",", ":"), sort_keys=False).encode() + b"\n"
         end = os.lseek(self._handle, 0, os.SEEK_END)
         try:
+            # One write, so that a kill leaves a whole line or a torn last one.
             written = os.write(self._handle, line)
             if written != len(line):
-                raise OSError(28, "the line did not fit")
+                raise OSError(errno.ENOSPC, "the line did not fit")
             os.fsync(self._handle)
         except OSError as error:
             # A line that did not fit must not stay as damage in the middle once there is room again.
@@ -66,6 +68,7 @@ class Journal:
 
     def discard(self) -> None:
         """Remove the file: the push needs no memory any more. The journal is closed afterwards."""
+        _pid_path(self.path).unlink(missing_ok=True)
         self.path.unlink(missing_ok=True)
         self.close()
 
@@ -92,9 +95,8 @@ def open_journal(directory: Path, identity: Mapping[str, str]) -> Journal:
     damaged or of another version, "journal-unwritable" when the directory can't be used.
     """
     path = journal_path(directory, identity)
-    handle = _open_file(path)
+    handle = _open_locked(path)
     try:
-        _lock(handle, path)
         entries = _replay(handle, path)
         journal = Journal(path, handle, entries)
         if not entries:
@@ -105,10 +107,33 @@ def open_journal(directory: Path, identity: Mapping[str, str]) -> Journal:
     return journal
 
 
+def _open_locked(path: Path) -> int:
+    """Open and lock the file that is at path when the lock is ours."""
+    while True:
+        handle = _open_file(path)
+        try:
+            _lock(handle, path)
+            if _is_at(handle, path):
+                return handle
+        except BaseException:
+            os.close(handle)
+            raise
+        os.close(handle)  # the push that had it ended, and discarded it, since it was opened here
+
+
+def _is_at(handle: int, path: Path) -> bool:
+    try:
+        there = path.stat()
+    except FileNotFoundError:
+        return False
+    return os.path.samestat(os.fstat(handle), there)
+
+
 def _open_file(path: Path) -> int:
     try:
         path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-        return os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_APPEND, 0o600)
+        handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_APPEND, 0o600)
+        directory = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     except OSError as error:
         raise LocalStateError(
             f"The journal {path} can't be opened.",
@@ -116,14 +141,22 @@ def _open_file(path: Path) -> int:
             cause=f"{error.strerror or error}",
             remedy=f"Make {path.parent} writable, or pass --state-dir with a directory that is.",
         ) from error
+    # The file's name is on the disk too, where the file system can do that.
+    with contextlib.suppress(OSError):
+        os.fsync(directory)
+    os.close(directory)
+    return handle
+
+
+def _pid_path(path: Path) -> Path:
+    return path.with_suffix(".pid")
 
 
 def _lock(handle: int, path: Path) -> None:
-    lock_path = path.with_suffix(".pid")
     try:
         fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError as error:
-        pid = lock_path.read_text().strip() if lock_path.exists() else "unknown"
+        pid = _pid_of_holder(path)
         raise LocalStateError(
             "Another push of the same disk to the same place is running.",
             code="journal-locked",
@@ -131,8 +164,22 @@ def _lock(handle: int, path: Path) -> None:
             remedy=f"Wait for process {pid} to end, or stop it, and run the same command again.",
             details={"pid": pid, "journal": str(path)},
         ) from error
+    except OSError as error:
+        raise LocalStateError(
+            f"The journal {path} can't be locked.",
+            code="journal-unwritable",
+            cause=f"{error.strerror or error}",
+            remedy="Pass --state-dir with a directory on a local file system.",
+        ) from error
     with contextlib.suppress(OSError):  # the pid is a courtesy; the lock is what counts
-        lock_path.write_text(f"{os.getpid()}\n")
+        _pid_path(path).write_text(f"{os.getpid()}\n")
+
+
+def _pid_of_holder(path: Path) -> str:
+    try:
+        return _pid_path(path).read_text().strip() or "unknown"
+    except OSError:
+        return "unknown"
 
 
 def _replay(handle: int, path: Path) -> list[Entry]:

@@ -122,8 +122,8 @@ class DiskSource:
         end = 0
         while end < self.size_bytes:
             try:
-                start = os.lseek(self._handle, end, os.SEEK_DATA)
-                next_end = os.lseek(self._handle, start, os.SEEK_HOLE)
+                start = self._seek(end, os.SEEK_DATA)
+                next_end = self._seek(start, os.SEEK_HOLE)
             except OSError as error:
                 if error.errno == errno.ENXIO:  # nothing but a hole is left
                     return
@@ -135,6 +135,9 @@ class DiskSource:
                 return
             end = min(next_end, self.size_bytes)
             yield Extent(start, end)
+
+    def _seek(self, offset: int, whence: int) -> int:
+        return os.lseek(self._handle, offset, whence)
 
     def _sample(self) -> str:
         digest = hashlib.sha256(self.size_bytes.to_bytes(8, "big"))
