@@ -8,13 +8,13 @@ from aliyun_import.preflight.subject import BOOT_MODES, GUIDE_2021, Rule, Subjec
 _ESP_TYPES = {"c12a7328-f81f-11d2-ba4b-00a0c93ec93b", "0xef"}
 
 
-def disk_blank(subject: Subject) -> Finding | None:
+def no_partition_table(subject: Subject) -> Finding | None:
     """Block a system disk with no partition table and no file system."""
     report = subject.report
-    if report.table is not TableKind.NONE or report.partitions:
+    if report.table is not TableKind.NONE or report.partitions or subject.container_blocks:
         return None
     return subject.finding(
-        "disk-blank",
+        "no-partition-table",
         Severity.BLOCKS,
         "There is no partition table and no known file system on the system disk: nothing on it can start.",
         remedy="Check that this is the right file, and that the copy of the disk was finished.",
@@ -74,11 +74,11 @@ def nothing_starts(subject: Subject) -> Finding | None:
             source=BOOT_MODES,
         )
     loader = next((loader for loader in boot.loaders if not loader.removable), None)
-    remedy = "Install a boot loader: grub-install for BIOS, or a loader at \\EFI\\BOOT\\BOOTX64.EFI of an ESP for UEFI."
+    remedy = "Install a boot loader: grub-install for BIOS, or a loader at EFI/BOOT/BOOTX64.EFI of an ESP for UEFI."
     if loader is not None:
         name = "BOOTAA64.EFI" if loader.architecture is Architecture.ARM64 else "BOOTX64.EFI"
         remedy = (
-            f"Copy {loader.path} to \\EFI\\BOOT\\{name} (grub-install --removable does it): a new instance has no boot "
+            f"Copy {loader.path} to EFI/BOOT/{name} (grub-install --removable does it): a new instance has no boot "
             "entry in its firmware, so only that path is tried."
         )
     notes = f" ({'; '.join(boot.notes)})" if boot.notes else ""
@@ -116,13 +116,13 @@ def _unread_esp(report: DiskReport) -> Partition | None:
     """Find an ESP that holds a FAT and of which nothing could be read: what is on it is then not known."""
     for part in report.partitions:
         esp = part.type_id.lower() in _ESP_TYPES and part.filesystem.startswith(("vfat", "fat"))
-        if esp and any(f"partition {part.number}" in unknown.lower() for unknown in report.unknowns):
+        if esp and any(unknown.startswith(f"partition {part.number},") for unknown in report.unknowns):
             return part
     return None
 
 
 BOOT_RULES: dict[str, Rule] = {
-    "disk-blank": disk_blank,
+    "no-partition-table": no_partition_table,
     "no-partitions": no_partitions,
     "bare-file-system": bare_file_system,
     "nothing-starts": nothing_starts,

@@ -49,7 +49,7 @@ def disk_too_large(subject: Subject) -> Finding | None:
 def disk_small(subject: Subject) -> Finding | None:
     """Say that the disk is smaller than what the documents recommend."""
     size = subject.report.virtual_bytes
-    if size is None:
+    if size is None or subject.container_blocks:
         return None
     os_type, _ = os_type_of(subject.report)
     asked = max(size, (subject.disk.size_gib or 0) * GIB)

@@ -32,6 +32,11 @@ class Subject:
         """Give what is known about the system on the disk, None when nobody looked."""
         return self.report.guest if isinstance(self.report.guest, GuestReport) else None
 
+    @property
+    def container_blocks(self) -> bool:
+        """Tell whether the file itself is no disk that could be imported: little can be said of its contents then."""
+        return any(problem.severity is Severity.BLOCKS for problem in self.report.container_problems)
+
     def finding(
         self, rule: str, severity: Severity, seen: str, *, remedy: str | None, where: str = "", source: str = JUDGEMENT
     ) -> Finding:

@@ -43,10 +43,10 @@ ESP = Partition(
     filesystem="vfat",
 )
 LOADER = Loader(
-    path="\\EFI\\BOOT\\BOOTX64.EFI", partition=1, architecture=Architecture.X86_64, machine="x86-64", removable=True
+    path="EFI/BOOT/BOOTX64.EFI", partition=1, architecture=Architecture.X86_64, machine="x86-64", removable=True
 )
 BIOS = BootEvidence(bios=("partition 1 is active and the MBR has boot code",))
-UEFI = BootEvidence(uefi=("\\EFI\\BOOT\\BOOTX64.EFI on partition 1",), loaders=(LOADER,))
+UEFI = BootEvidence(uefi=("EFI/BOOT/BOOTX64.EFI on partition 1",), loaders=(LOADER,))
 
 
 def kernel(**places: DriverPlace) -> Kernel:

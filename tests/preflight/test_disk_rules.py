@@ -29,7 +29,7 @@ def test_a_disk_whose_guest_could_not_be_read_is_not_blocked() -> None:
 @pytest.mark.parametrize(
     ("changes", "rule"),
     [
-        pytest.param(BLANK, "disk-blank", id="zeros only"),
+        pytest.param(BLANK, "no-partition-table", id="zeros only"),
         pytest.param({**BLANK, "table": TableKind.MBR}, "no-partitions", id="an MBR without partitions"),
         pytest.param({**BLANK, "table": TableKind.GPT}, "no-partitions", id="a GPT without partitions"),
         pytest.param(
@@ -86,16 +86,22 @@ def test_blocking_findings_come_first() -> None:
 
 def test_a_loader_outside_the_removable_path_is_told_where_to_go() -> None:
     """A new instance has no boot entry, so the loader must lie at the path that firmware tries by itself."""
-    loader = replace(LOADER, path="\\EFI\\debian\\grubx64.efi", removable=False)
+    loader = replace(LOADER, path="EFI/debian/grubx64.efi", removable=False)
     found = findings(report(boot=BootEvidence(loaders=(loader,))))["nothing-starts"]
-    assert "\\EFI\\debian\\grubx64.efi" in (found.remedy or "")
-    assert "\\EFI\\BOOT\\BOOTX64.EFI" in (found.remedy or "")
+    assert "EFI/debian/grubx64.efi" in (found.remedy or "")
+    assert "EFI/BOOT/BOOTX64.EFI" in (found.remedy or "")
 
 
 def test_an_unreadable_esp_is_unknown_and_not_a_failure() -> None:
     """Whether UEFI would start it cannot be told, so nothing is claimed."""
     esp = replace(ESP, number=1)
-    found = findings(report(partitions=(esp, ROOT), boot=BootEvidence(), unknowns=("Partition 1: FAT is damaged",)))
+    found = findings(
+        report(
+            partitions=(esp, ROOT),
+            boot=BootEvidence(),
+            unknowns=("partition 1, an EFI system partition, can't be read: no FAT",),
+        )
+    )
     assert found["nothing-starts"].severity is Severity.UNKNOWN
 
 
