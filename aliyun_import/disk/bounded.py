@@ -20,6 +20,7 @@ from contextlib import suppress
 from dataclasses import dataclass, is_dataclass
 from pathlib import PurePath
 
+from aliyun_import.disk.leash import die_with
 from aliyun_import.limits import GIB, MIB
 
 # What a child has to say is a report: some hundred KiB with every package version of a guest in it.
@@ -52,7 +53,8 @@ def call_bounded(target: str, arguments: Sequence[str], *, limits: Limits) -> Ou
     The value must be made of plain types, and of dataclasses and enums of this package. The child, and whatever it
     starts, is gone when this returns or raises.
     """
-    command = [sys.executable, "-P", "-m", __name__, str(limits.memory_bytes), str(limits.cpu_s), target, *arguments]
+    numbers = (os.getpid(), limits.memory_bytes, limits.cpu_s)
+    command = [sys.executable, "-P", "-m", __name__, *map(str, numbers), target, *arguments]
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(path for path in sys.path if path)}
     with subprocess.Popen(
         command,
@@ -109,8 +111,9 @@ def _limit(kind: int, most: int) -> None:
     resource.setrlimit(kind, (most, most) if hard == resource.RLIM_INFINITY else (min(most, hard), min(most, hard)))
 
 
-def _child(memory_bytes: str, cpu_s: str, target: str, *arguments: str) -> None:
+def _child(parent: str, memory_bytes: str, cpu_s: str, target: str, *arguments: str) -> None:
     """Be the child: take the limits on, call the function, write its pickled value to what stdout was."""
+    die_with(int(parent))
     answer = os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)
     _limit(resource.RLIMIT_AS, int(memory_bytes))

@@ -5,7 +5,7 @@ what its owner thinks, and that is said.
 """
 
 from collections.abc import Mapping
-from pathlib import PurePath
+from pathlib import Path
 
 from aliyun_import.disk import qcow2_checks, vhd_checks
 from aliyun_import.disk.container import Opened
@@ -68,7 +68,7 @@ def identify(file: Reader) -> Container:
     return Container.RAW
 
 
-def open_container(file: Reader, path: PurePath) -> Opened:
+def open_container(file: Reader, path: Path) -> Opened:
     """Tell what the file is, open the disk in it, and judge the container. Raises OSError only."""
     found = vhd_checks.find_footer(file)
     if found is not None:
@@ -78,7 +78,7 @@ def open_container(file: Reader, path: PurePath) -> Opened:
         return qcow2_checks.open_qcow2(file)
     container = identify(file)
     if container in FOREIGN:
-        return open_foreign(file, container)
+        return open_foreign(file, container, path=path)
     if container is Container.RAW:
         return _open_raw(file, path)
     return Opened(container=container, problems=(_no_disk(container, path),))
@@ -91,7 +91,7 @@ def _plausible(container: Container, head: bytes) -> bool:
     return True
 
 
-def _open_raw(file: Reader, path: PurePath) -> Opened:
+def _open_raw(file: Reader, path: Path) -> Opened:
     problems = []
     if file.size % 512:
         problems.append(
@@ -144,7 +144,7 @@ def _looks_blank(file: Reader) -> bool:
     return not any(any(file.pread(file.size // _SAMPLES * place, 65536)) for place in range(1, _SAMPLES))
 
 
-def _broken_promise(path: PurePath) -> list[Problem]:
+def _broken_promise(path: Path) -> list[Problem]:
     """Find a file named as a container that it is not: a VHD that lost its footer still reads as a RAW disk."""
     name, mark = _PROMISES.get(path.suffix.lower(), ("", ""))
     if not name:
@@ -161,7 +161,7 @@ def _broken_promise(path: PurePath) -> list[Problem]:
     ]
 
 
-def _no_disk(container: Container, path: PurePath) -> Problem:
+def _no_disk(container: Container, path: Path) -> Problem:
     """Say why a file that is no container of a disk can't be imported."""
     if container is Container.EMPTY:
         return Problem(

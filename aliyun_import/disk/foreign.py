@@ -7,10 +7,13 @@ installed, and converted by `qemu-img`; compressed files are unpacked by Python'
 import shutil
 import struct
 from collections.abc import Mapping
+from pathlib import Path
 
+from aliyun_import.disk import qcow2, vhd
 from aliyun_import.disk.container import Opened
-from aliyun_import.disk.reader import Reader
+from aliyun_import.disk.reader import Reader, ReadProblem
 from aliyun_import.disk.report import Container, Problem
+from aliyun_import.disk.unpack import unpacked
 from aliyun_import.model import DiskFormat, Severity
 
 # What qemu calls them: always named to its tools, so that they never guess from the content.
@@ -32,12 +35,12 @@ COMPRESSED: Mapping[Container, str] = {
 FOREIGN = frozenset(QEMU_NAMES) | frozenset(COMPRESSED)
 
 
-def open_foreign(file: Reader, container: Container) -> Opened:
-    """Say what will become of the file. It is told as RAW, since that is what is sent. Raises OSError only."""
+def open_foreign(file: Reader, container: Container, *, path: Path) -> Opened:
+    """Say what will become of the file. Its disk is for `nbd.py` to open. Raises OSError only."""
     if container in COMPRESSED:
         return Opened(
             container=container,
-            format=DiskFormat.RAW,
+            format=_packed_format(path, container),
             problems=(_compressed(container),),
             unknowns=(f"the disk was not looked into: it is compressed ({container})",),
         )
@@ -46,8 +49,21 @@ def open_foreign(file: Reader, container: Container) -> Opened:
         format=DiskFormat.RAW,
         virtual_bytes=_virtual_bytes(file, container),
         problems=(_other_hypervisor(container),),
-        unknowns=(f"the disk was not looked into: {container} is read with qemu-nbd, which is not installed",),
     )
+
+
+def _packed_format(path: Path, container: Container) -> DiskFormat:
+    """Unpack the beginning, and say what the whole would be sent as: a fixed VHD as the RAW disk that it is."""
+    pieces = unpacked(path, container)
+    try:
+        head = next(pieces, b"")[:16]
+    except ReadProblem:
+        return DiskFormat.RAW
+    finally:
+        pieces.close()
+    if head.startswith(qcow2.MAGIC):
+        return DiskFormat.QCOW2
+    return DiskFormat.VHD if head.startswith(vhd.COOKIE) else DiskFormat.RAW
 
 
 def _virtual_bytes(file: Reader, container: Container) -> int | None:

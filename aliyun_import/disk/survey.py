@@ -5,10 +5,16 @@ from pathlib import Path
 
 from aliyun_import.disk.boot import read_boot
 from aliyun_import.disk.detect import open_container
+from aliyun_import.disk.foreign import QEMU_NAMES
+from aliyun_import.disk.nbd import open_nbd
 from aliyun_import.disk.partitions import read_partitions
-from aliyun_import.disk.reader import FileReader, Reader
+from aliyun_import.disk.qemu import described, ensure_whole
+from aliyun_import.disk.reader import FileReader, Missing, Reader, ReadProblem
 from aliyun_import.disk.report import Container, DiskReport, Problem
+from aliyun_import.errors import DiskError
 from aliyun_import.model import Severity
+
+_NEEDS_QEMU = "the disk was not looked into: that takes qemu-img and qemu-nbd (Debian, Ubuntu: package qemu-utils)"
 
 
 def survey(path: str) -> DiskReport:
@@ -32,7 +38,28 @@ def survey(path: str) -> DiskReport:
             container_problems=opened.problems,
             unknowns=opened.unknowns,
         )
+        if report.container in QEMU_NAMES:
+            return _through_qemu(report)
         return report if opened.disk is None else _with_layout(report, opened.disk)
+
+
+def _through_qemu(report: DiskReport) -> DiskReport:
+    """Look at a disk in another hypervisor's container, where QEMU's tools are there to read it."""
+    try:
+        ensure_whole(report.path, report.container)
+        with open_nbd(described(report.path, report.container)) as disk:
+            return _with_layout(replace(report, virtual_bytes=disk.size), disk)
+    except DiskError as error:
+        if error.code == "qemu-img-missing":
+            return replace(report, unknowns=(*report.unknowns, _NEEDS_QEMU))
+        seen = f"{error.summary} {error.cause or ''}".strip()
+        problem = Problem(code=error.code, severity=Severity.BLOCKS, seen=seen, remedy=error.remedy)
+        return replace(report, container_problems=(*report.container_problems, problem))
+    except Missing:
+        return replace(report, unknowns=(*report.unknowns, _NEEDS_QEMU))
+    except ReadProblem as problem:
+        unknown = f"the disk in the {report.container} was not looked into: {problem.message}"
+        return replace(report, unknowns=(*report.unknowns, unknown))
 
 
 def _with_layout(report: DiskReport, disk: Reader) -> DiskReport:

@@ -6,6 +6,7 @@ Written after Microsoft's "Virtual Hard Disk Image Format Specification" 1.0. Al
 import array
 import struct
 import sys
+import uuid
 from dataclasses import dataclass
 
 from aliyun_import.disk.reader import Bad, Reader, Unsupported, check_range, read_exactly
@@ -17,6 +18,7 @@ FIXED, DYNAMIC, DIFFERENCING = 2, 3, 4
 HOLE = 0xFFFFFFFF
 _HEADER_COOKIE = b"cxsparse"
 _HEADER_BYTES = 1024
+_LARGEST_GEOMETRY = (65535, 16, 255)
 # 2 TiB, the most that ECS takes and that a VHD can be, in blocks of 512 KiB, the smallest that any tool makes.
 _MAX_BLOCKS = 4 * 1024 * 1024
 _MIN_BLOCK_BYTES, _MAX_BLOCK_BYTES = 4096, 64 * MIB
@@ -66,6 +68,20 @@ def parse_footer(raw: bytes) -> Footer | None:
         checksum_right=checksum == _checksum(raw[:SECTOR], 64),
         cylinders=cylinders,
     )
+
+
+def fixed_footer(size: int) -> bytes:
+    """Make the footer of a fixed VHD of this size, the same bytes every time.
+
+    It is what `qemu-img -o force_size=on` writes: the creator "qem2" and the largest geometry both tell readers to go
+    by the size and not by the geometry. Time and UUID are made of nothing but the size.
+    """
+    raw = struct.pack(
+        ">8sIIQI4sI4sQQHBBII16s",
+        COOKIE, 2, 0x00010000, 0xFFFFFFFFFFFFFFFF, 0, b"qem2", 0x00050003, b"Wi2k", size, size,
+        *_LARGEST_GEOMETRY, FIXED, 0, uuid.uuid5(uuid.NAMESPACE_OID, str(size)).bytes,
+    ).ljust(SECTOR, b"\0")  # fmt: skip
+    return raw[:64] + struct.pack(">I", _checksum(raw, 64)) + raw[68:]
 
 
 def _checksum(raw: bytes, at: int) -> int:

@@ -1,0 +1,255 @@
+"""This file makes of a disk that ECS does not take one that it does, in a temporary file, and never in place.
+
+The file's name is made of the source's fingerprint, and it gets this name when it is whole: a push that was killed
+finds it again and makes nothing twice. It is removed when what it was made for is done.
+"""
+
+import hashlib
+import os
+import stat
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import partial
+from itertools import chain
+from pathlib import Path
+
+from aliyun_import.disk.detect import open_container
+from aliyun_import.disk.foreign import COMPRESSED, QEMU_NAMES
+from aliyun_import.disk.inspect import inspect_disk
+from aliyun_import.disk.qemu import convert_to_raw
+from aliyun_import.disk.reader import FileReader, Reader, ReadProblem
+from aliyun_import.disk.report import Container, DiskReport
+from aliyun_import.disk.source import open_source
+from aliyun_import.disk.sparse import require_space, write_sparse
+from aliyun_import.disk.unpack import unpacked
+from aliyun_import.disk.vhd import fixed_footer
+from aliyun_import.errors import AliyunImportError, DiskError, Interrupted, LocalStateError, TransientError
+from aliyun_import.events import Emit, Noted, Warned
+from aliyun_import.limits import MIB
+from aliyun_import.model import DiskFormat, Severity
+
+CHS_PADDED = "vhd-chs-padded"
+_CHUNK_BYTES = 4 * MIB
+_GPT_ALTERNATE_AT = 512 + 32
+
+
+def needs_preparing(report: DiskReport) -> bool:
+    """Tell whether `prepare` would make another file of this disk."""
+    return any(problem.convertible for problem in report.container_problems)
+
+
+@contextmanager
+def prepare(path: Path, report: DiskReport, *, work_dir: Path | None, emit: Emit) -> Iterator[Path]:
+    """Give the file to upload: `path` itself, or a temporary file in the format that the report tells.
+
+    `work_dir` None takes TMPDIR, else /var/tmp. The file is removed at the end; it stays when the body ends with
+    trouble that passes, so that the next run finds it: then that is said. Raises DiskError for what can't be converted
+    ("qemu-img-missing", "not-whole", "conversion-failed", "unpack-failed", or the code of the problem of the disk that
+    was packed), LocalStateError "no-space" or "work-dir-unusable".
+    """
+    if not needs_preparing(report):
+        yield path
+        return
+    try:
+        target = _target(path, report, _directory(work_dir))
+        _make(path, report, target, emit=emit)
+    except LocalStateError as error:
+        # A padded VHD can be imported as it is, only larger.
+        if report.container in COMPRESSED or report.container in QEMU_NAMES:
+            raise
+        emit(Warned(code=CHS_PADDED, message=f"{path} is sent with its padding. {error.summary}", remedy=error.remedy))
+        yield path
+        return
+    try:
+        yield target
+    except (Interrupted, TransientError, KeyboardInterrupt):
+        emit(Noted(message=f"The converted disk stays in {target} for the next run."))
+        raise
+    except AliyunImportError as error:
+        if not error.resumable:
+            target.unlink(missing_ok=True)
+        raise
+    except BaseException:
+        target.unlink(missing_ok=True)
+        raise
+    target.unlink(missing_ok=True)
+
+
+def _directory(work_dir: Path | None) -> Path:
+    """Give the directory to work in; the default one is private to the user, because names in it can be foretold."""
+    # /var/tmp is for large files and survives a restart; /tmp may be in memory.
+    usual = "/var/tmp" if Path("/var/tmp").is_dir() else tempfile.gettempdir()  # noqa: S108 -- not used itself
+    base = Path(os.environ.get("TMPDIR") or usual)
+    directory = work_dir or base / f"aliyun-import-{os.getuid()}"
+    try:
+        directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+        status = directory.stat()
+    except OSError as error:
+        raise _unusable(directory, error.strerror or str(error)) from error
+    if not stat.S_ISDIR(status.st_mode) or not os.access(directory, os.W_OK | os.X_OK):
+        raise _unusable(directory, "it can't be written to")
+    if work_dir is None and (status.st_uid != os.getuid() or status.st_mode & 0o022):
+        raise _unusable(directory, "it belongs to, or can be written by, somebody else")
+    return directory
+
+
+def _unusable(directory: Path, cause: str) -> LocalStateError:
+    return LocalStateError(
+        f"{directory} can't be used for temporary files.",
+        code="work-dir-unusable",
+        cause=cause,
+        remedy="Name a directory of your own with enough room: --work-dir DIRECTORY.",
+    )
+
+
+def _target(path: Path, report: DiskReport, directory: Path) -> Path:
+    with open_source(path) as source:
+        fingerprint = source.fingerprint()
+    digest = hashlib.sha256(f"{fingerprint} {report.container}".encode()).hexdigest()[:20]
+    return directory / f"aliyun-import-{digest}.{(report.format or DiskFormat.RAW).lower()}"
+
+
+def _make(path: Path, report: DiskReport, target: Path, *, emit: Emit) -> None:
+    """Make the target, unless an earlier run did: it bears its name only when it is whole."""
+    if _is_ours(target):
+        emit(Noted(message=f"{target}, converted from {path} by an earlier run, is used again."))
+        return
+    _remove_leftovers(target)
+    emit(Noted(message=f"{path} ({report.container}) is converted to {target}."))
+    part = target.with_name(f"{target.name}.{os.getpid()}.part")
+    try:
+        if report.container in COMPRESSED:
+            _unpack(path, report, part)
+        elif report.container in QEMU_NAMES:
+            _convert(path, report.container, part, least_bytes=min(report.file_bytes, report.virtual_bytes or 0))
+        else:
+            _cut_padding(path, report, part)
+        modified = path.stat().st_mtime_ns
+        # The next run may have to make the file again: it then looks the same to whoever asks for its time.
+        os.utime(part, ns=(modified, modified))
+        part.rename(target)
+    except OSError as error:
+        raise LocalStateError(
+            f"{path} could not be converted.",
+            code="work-dir-unusable",
+            cause=f"{error.filename or part}: {error.strerror or error}",
+            remedy="Name another directory with enough room: --work-dir DIRECTORY.",
+        ) from error
+    finally:
+        part.unlink(missing_ok=True)
+
+
+def _is_ours(target: Path) -> bool:
+    try:
+        status = target.lstat()
+    except FileNotFoundError:
+        return False
+    if stat.S_ISREG(status.st_mode) and status.st_uid == os.getuid() and not status.st_mode & 0o022:
+        return True
+    raise _unusable(target.parent, f"{target} is there, and was not made by this user")
+
+
+def _remove_leftovers(target: Path) -> None:
+    """Remove what killed runs left half-made; a run that goes on keeps its own."""
+    for part in target.parent.glob(f"{target.name}.*.part"):
+        number = part.name.split(".")[-2]
+        if number.isdigit() and not _is_alive(int(number)):
+            part.unlink(missing_ok=True)
+
+
+def _is_alive(process: int) -> bool:
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    except OSError:
+        return True
+    return True
+
+
+def _convert(path: Path, container: Container, part: Path, *, least_bytes: int) -> None:
+    require_space(part.parent, least_bytes)
+    # Made here and not by qemu-img, so that nobody else can read it.
+    os.close(os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
+    convert_to_raw(path, container, target=part, while_waiting=partial(require_space, part.parent, 0))
+
+
+def _unpack(path: Path, report: DiskReport, part: Path) -> None:
+    require_space(part.parent, report.file_bytes)
+    try:
+        write_sparse(unpacked(path, report.container), part)
+    except ReadProblem as problem:
+        raise DiskError(
+            f"{path} can't be unpacked.",
+            code="unpack-failed",
+            cause=problem.message,
+            remedy=f"Copy {path.name} again from its source, or unpack it yourself and push the disk in it.",
+        ) from problem
+    inner = inspect_disk(part)
+    if inner.container in QEMU_NAMES:
+        second = part.with_name(f"{part.name}.second")
+        try:
+            _convert(part, inner.container, second, least_bytes=min(inner.file_bytes, inner.virtual_bytes or 0))
+            second.rename(part)
+        finally:
+            second.unlink(missing_ok=True)
+        return
+    _refuse_inner(path, inner)
+    if inner.container is Container.VHD_FIXED and inner.virtual_bytes is not None:
+        # Without its footer a fixed VHD is a RAW disk, which is what the report says.
+        os.truncate(part, inner.virtual_bytes)
+    elif inner.format is not report.format:
+        raise DiskError(
+            f"{path} holds a {inner.container} image where a {report.format} one was seen before.",
+            code="unpack-failed",
+            remedy=f"Unpack {path.name} yourself, and push the disk in it.",
+        )
+
+
+def _refuse_inner(path: Path, inner: DiskReport) -> None:
+    for problem in inner.container_problems:
+        if problem.severity is Severity.BLOCKS or inner.container in COMPRESSED:
+            raise DiskError(
+                f"{path}, once unpacked, can't be imported: {problem.seen}",
+                code=problem.code,
+                remedy=problem.remedy,
+                details={"where": problem.where},
+            )
+
+
+def _cut_padding(path: Path, report: DiskReport, part: Path) -> None:
+    """Write the disk of a CHS-padded VHD as a fixed VHD of the size that it was made of."""
+    with FileReader(path) as file:
+        disk = open_container(file, path).disk
+        if disk is None:
+            raise DiskError(
+                f"{path} can't be read as a VHD any more.", code="conversion-failed", remedy="Run the command again."
+            )
+        require_space(part.parent, min(report.file_bytes, disk.size))
+        try:
+            size = _unpadded_bytes(disk, report)
+            write_sparse(chain(_pieces(disk, size), [fixed_footer(size)]), part)
+        except ReadProblem as problem:
+            raise DiskError(
+                f"{path} can't be read.",
+                code="conversion-failed",
+                cause=problem.message,
+                remedy="Copy the file again from its source, and compare the sizes (and a checksum) of both.",
+            ) from problem
+
+
+def _unpadded_bytes(disk: Reader, report: DiskReport) -> int:
+    """Tell the size before the padding: up to the GPT's backup, else the whole MiB below it, if nothing lies behind."""
+    head = disk.pread(512, 512)
+    alternate = int.from_bytes(head[_GPT_ALTERNATE_AT - 512 : _GPT_ALTERNATE_AT - 504], "little")
+    size = (alternate + 1) * 512 if head.startswith(b"EFI PART") else disk.size // MIB * MIB
+    used = max((partition.start_bytes + partition.size_bytes for partition in report.partitions), default=0)
+    if not max(used, disk.size - _CHUNK_BYTES) <= size <= disk.size or any(disk.pread(size, _CHUNK_BYTES)):
+        return disk.size
+    return size
+
+
+def _pieces(disk: Reader, size: int) -> Iterator[bytes]:
+    for offset in range(0, size, _CHUNK_BYTES):
+        yield disk.pread(offset, min(_CHUNK_BYTES, size - offset))

@@ -1,0 +1,43 @@
+"""This file starts a program that dies with whoever started it (`python -m aliyun_import.disk.leash PID PROGRAM ...`).
+
+A child that reads or writes a disk for an hour must not go on when its parent was killed with SIGKILL, which no handler
+sees. Linux sends a signal of the child's choice then (PR_SET_PDEATHSIG, prctl(2)), and keeps that wish across exec.
+Elsewhere the program is started without it.
+"""
+
+import ctypes
+import os
+import signal
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+_PR_SET_PDEATHSIG = 1
+
+
+def leashed(command: Sequence[str | Path]) -> list[str]:
+    """Give the command line that runs `command` on a leash held by this process.
+
+    The leash is the thread's that starts it: that thread must wait for it.
+    """
+    return [sys.executable, "-P", "-m", __name__, str(os.getpid()), *map(str, command)]
+
+
+def last_line(noise: bytes) -> str:
+    """Give the last line of what a program said on stderr: its reason, as a rule."""
+    lines = noise.decode("utf-8", "replace").strip().splitlines()
+    return lines[-1] if lines else "it gave no reason"
+
+
+def die_with(parent: int) -> None:
+    """Have this process killed when `parent` ends; ends it at once when that has happened already."""
+    if sys.platform != "linux":
+        return
+    ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
+    if os.getppid() != parent:
+        sys.exit(f"process {parent}, which this one was started for, is gone")
+
+
+if __name__ == "__main__":
+    die_with(int(sys.argv[1]))
+    os.execvp(sys.argv[2], sys.argv[2:])  # noqa: S606 -- no shell is what is wanted
