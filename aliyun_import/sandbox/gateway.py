@@ -19,8 +19,8 @@ from aliyun_import.sandbox.http import Answer, BodyTooLargeError, Call, Connecti
 from aliyun_import.sandbox.request_log import LoggedRequest
 from aliyun_import.sandbox.state import State
 
-# What a refused client still sends is read and thrown away up to here, so that it gets to read its answer; beyond,
-# the connection is closed on it.
+# What a refused client still sends is read first, up to here, so that its bytes are counted and it gets to read its
+# answer; one that announced more is answered at once, and its connection is closed.
 DRAIN_BYTES = 64 << 20
 
 Send = Callable[[Answer, int | None], None]

@@ -98,10 +98,12 @@ class Body:
             yield chunk
 
     def drain(self, max_bytes: int) -> None:
-        """Read and throw away what is left, up to so many bytes."""
+        """Read and throw away what is left, unless more than so many bytes are announced."""
+        if self.length is not None and self.length - self.received > max_bytes:
+            return
         for chunk in self.chunks():
             max_bytes -= len(chunk)
-            if max_bytes <= 0:
+            if max_bytes < 0:
                 return
 
     def whole(self, *, max_bytes: int = MAX_FORM_BYTES) -> bytes:

@@ -29,7 +29,7 @@ _SIGNING_HEADERS = ("date", "content-sha256", "security-token")
 
 def identify(request: Request, cnames: Mapping[str, str]) -> Call:
     """Tell the operation, bucket, key and part number of a request, from its first line and its host."""
-    bucket, key, _ = _resource(request, cnames)
+    bucket, key, _ = split_resource(request, cnames)
     level = "object" if key else "bucket" if bucket else "service"
     operation = _operation(request, level)
     part = request.param("partNumber")
@@ -42,7 +42,7 @@ def identify(request: Request, cnames: Mapping[str, str]) -> Call:
     )
 
 
-def _resource(request: Request, cnames: Mapping[str, str]) -> tuple[str, str, str]:
+def split_resource(request: Request, cnames: Mapping[str, str]) -> tuple[str, str, str]:
     """Split a path into bucket and decoded key, and give `/bucket/key` as it is signed (still encoded)."""
     domain = cnames.get(request.headers.get("host").partition(":")[0], "")
     path = f"/{domain}{request.path}" if domain else request.path
@@ -87,7 +87,7 @@ def answer(state: State, request: Request) -> Answer:
 
 
 def _done(state: State, request: Request) -> Answer:
-    bucket_name, key, signed = _resource(request, state.settings.cnames)
+    bucket_name, key, signed = split_resource(request, state.settings.cnames)
     level = "object" if key else "bucket" if bucket_name else "service"
     operation = _operation(request, level)
     if operation is None:

@@ -30,9 +30,9 @@ class _Source:
 
 def _source(call: OssCall) -> _Source:
     """Find what x-oss-copy-source names, as far as the caller may read it, its conditions carried out."""
-    header = unquote(call.request.headers.get("x-oss-copy-source"))
-    path, _, query = header.partition("?versionId=")
-    name, _, key = path.removeprefix("/").partition("/")
+    header = call.request.headers.get("x-oss-copy-source")
+    path, _, version_id = header.partition("?versionId=")
+    name, _, key = unquote(path).removeprefix("/").partition("/")
     if not name or not key or not path.startswith("/"):
         message = "Copy Source must mention the source bucket and key: /sourcebucket/sourcekey."
         raise invalid_argument("x-oss-copy-source", header, message)
@@ -47,7 +47,7 @@ def _source(call: OssCall) -> _Source:
         if bucket.region != call.bucket.region:
             message = "Target object does not reside in the same data center as source object."
             raise OssError(403, "AccessDenied", message)
-        stored = find(bucket, key, query)
+        stored = find(bucket, key, version_id)
     check_conditions(call.request.headers, stored, prefix="x-oss-copy-source-")
     return _Source(name, stored)
 

@@ -118,7 +118,7 @@ def _check_v4(state: State, request: Request, resource: str, authorization: str)
         "OSS4-HMAC-SHA256",
         date,
         f"{day}/{region}/oss/aliyun_v4_request",
-        hashlib.sha256(canonical.encode()).hexdigest(),
+        hashlib.sha256(canonical.encode("utf-8", "surrogateescape")).hexdigest(),
     ])  # fmt: skip
     secret = b"aliyun_v4" + key.secret.encode()
     for step in (day, region, "oss", "aliyun_v4_request", string):
@@ -200,7 +200,7 @@ def _mismatch(key_id: str, given: str, string: str, canonical: str | None = None
         ("StringToSignBytes", _hex_bytes(string.encode("utf-8", "surrogateescape"))),
     ]
     if canonical is not None:
-        extra += [("CanonicalRequest", canonical), ("CanonicalRequestBytes", _hex_bytes(canonical.encode()))]
+        extra += [("CanonicalRequest", canonical), ("CanonicalRequestBytes", _hex_bytes(canonical.encode("utf-8", "surrogateescape")))]
     return OssError(
         403,
         "SignatureDoesNotMatch",

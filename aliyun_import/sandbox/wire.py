@@ -13,6 +13,7 @@ import socket
 import socketserver
 import ssl
 import threading
+import time
 from collections.abc import Callable, Iterable, Iterator
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler
@@ -22,6 +23,7 @@ from aliyun_import.sandbox.http import CHUNK_BYTES, Answer, Body, ConnectionCutE
 
 SERVER_NAME = "AliyunImportSandbox"
 IDLE_S = 300.0  # a connection on which nothing moves for so long is closed
+LINGER_S = 2.0  # how long a refused client may go on sending
 
 Connection = socket.socket | tuple[bytes, socket.socket]  # socketserver's word; here always the former
 log = logging.getLogger(__name__)
@@ -92,7 +94,7 @@ class _Handler(BaseHTTPRequestHandler):
         try:
             self.server.serve_request(request, self._send)
             if not request.body.finished:
-                self.close_connection = True
+                self._close_on_sender()
         except ConnectionCutError as why:
             log.debug("%s %s: %s", request.method, request.path, why)
             self._drop()
@@ -128,6 +130,19 @@ class _Handler(BaseHTTPRequestHandler):
         self.wfile.flush()
         if cut_after is not None:
             raise ConnectionCutError("a fault cut the answer")
+
+    def _close_on_sender(self) -> None:
+        """Close on a client that still sends, but not before it had a moment to read its answer.
+
+        Closing at once would reset the connection, and the reset may overtake the answer.
+        """
+        self.close_connection = True
+        with contextlib.suppress(OSError):
+            self.connection.shutdown(socket.SHUT_WR)
+            self.connection.settimeout(LINGER_S)
+            ends_s = time.monotonic() + LINGER_S
+            while time.monotonic() < ends_s and self.connection.recv(CHUNK_BYTES):
+                pass
 
     def _drop(self) -> None:
         self.close_connection = True
