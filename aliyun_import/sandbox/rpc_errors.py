@@ -172,6 +172,8 @@ _ECS: dict[str, tuple[int, str]] = {
     "IncorrectImageStatus": (400, "The specified image is not available."),
     "InvalidImageOwnerAlias.ValueNotSupported": (400, "The specified ImageOwnerAlias value is not supported."),
     "InvalidParamter": (400, 'The specified parameter "%s" is not valid.'),
+    "InvalidTag.Mismatch": (400, "The specified Tag.n.Key and Tag.n.Value are not match."),
+    "InvalidTagCount": (400, "The specified tags are beyond the permitted range."),
     "InvalidFilterKey.NotFound": (404, "The specified filter key is not found."),
     "InvalidUsage": (404, "The specified Usage is not valid."),
     "InvalidOSType": (404, "The specified OSType is not valid."),

@@ -37,13 +37,15 @@ def _request(action: str, fields: dict[str, Any]) -> Any:
     raise LookupError(f"no SDK has {action}")
 
 
-def call(sandbox: Sandbox, action: str, *, key: AccessKey | None = None, **fields: Any) -> dict[str, Any]:
+def call(
+    sandbox: Sandbox, action: str, *, key: AccessKey | None = None, region: str = "cn-hangzhou", **fields: Any
+) -> dict[str, Any]:
     """Make a call through the SDK; `fields` are its setters, as ImageName="disk". Raises the SDK's exceptions."""
     key = key or sandbox.access_key
     credential = (
         StsTokenCredential(key.id, key.secret, key.token) if key.token else AccessKeyCredential(key.id, key.secret)
     )
-    client = AcsClient(region_id="cn-hangzhou", credential=credential, proxy={"http": "", "https": ""})
+    client = AcsClient(region_id=region, credential=credential, proxy={"http": "", "https": ""})
     request = _request(action, fields)
     request.set_endpoint(sandbox.url)
     answer = json.loads(client.do_action_with_exception(request))
@@ -51,10 +53,12 @@ def call(sandbox: Sandbox, action: str, *, key: AccessKey | None = None, **field
     return answer
 
 
-def refusal(sandbox: Sandbox, action: str, *, key: AccessKey | None = None, **fields: Any) -> tuple[int, str]:
+def refusal(
+    sandbox: Sandbox, action: str, *, key: AccessKey | None = None, region: str = "cn-hangzhou", **fields: Any
+) -> tuple[int, str]:
     """Make a call that is refused, and give HTTP status and code as the SDK understood them."""
     try:
-        answer = call(sandbox, action, key=key, **fields)
+        answer = call(sandbox, action, key=key, region=region, **fields)
     except ServerException as error:
         return error.http_status, error.error_code
     raise AssertionError(f"{action} was not refused: {answer}")

@@ -1,0 +1,58 @@
+"""This file prepares a sandbox for imports: the role with its policy, a bucket, objects in it."""
+
+import json
+from typing import Any
+
+from aliyun_import.sandbox.content import Content, Segment
+from aliyun_import.sandbox.oss_state import Bucket, OssState, StoredObject
+from aliyun_import.sandbox.server import Sandbox
+from tests.sandbox.vendor_sdk import call
+
+ROLE = "AliyunECSImageImportDefaultRole"
+POLICY = "AliyunECSImageImportRolePolicy"
+TRUST = json.dumps(
+    {
+        "Statement": [{"Action": "sts:AssumeRole", "Effect": "Allow", "Principal": {"Service": ["ecs.aliyuncs.com"]}}],
+        "Version": "1",
+    }
+)
+BUCKET = "bkt"
+GIB = 1 << 30
+
+
+def make_role(sandbox: Sandbox, *, name: str = ROLE, trust: str = TRUST, policy: str = POLICY) -> None:
+    """Make a role as ImportImage needs it, through RAM."""
+    call(sandbox, "CreateRole", RoleName=name, AssumeRolePolicyDocument=trust)
+    call(sandbox, "AttachPolicyToRole", RoleName=name, PolicyName=policy, PolicyType="System")
+
+
+def make_bucket(sandbox: Sandbox, name: str = BUCKET, *, region: str = "cn-hangzhou", owner_id: str = "") -> Bucket:
+    """Make a bucket past OSS's door."""
+    oss = sandbox.state.part(OssState)
+    return oss.add_bucket(name, region=region, owner_id=owner_id or sandbox.account_id)
+
+
+def put(sandbox: Sandbox, key: str, data: bytes = b"disk", **fields: Any) -> None:
+    """Put an object into the bucket past OSS's door."""
+    oss = sandbox.state.part(OssState)
+    content = oss.shelf.receive([data]).content
+    oss.buckets[BUCKET].put(StoredObject(key=key, content=content, **fields))
+
+
+def put_zeros(sandbox: Sandbox, key: str, size: int) -> None:
+    """Put a disk of nothing but zeros, of any size, for which no byte is stored."""
+    oss = sandbox.state.part(OssState)
+    oss.buckets[BUCKET].put(StoredObject(key=key, content=Content([Segment(None, 0, size)])))
+
+
+def prepare(sandbox: Sandbox) -> Sandbox:
+    """Make role and bucket, and a small disk, disk.raw, in it."""
+    make_role(sandbox)
+    make_bucket(sandbox)
+    put(sandbox, "disk.raw")
+    return sandbox
+
+
+def mapping(key: str = "disk.raw", **fields: object) -> dict[str, object]:
+    """Give a DiskDeviceMapping for the SDK's setter."""
+    return {"OSSBucket": BUCKET, "OSSObject": key, **fields}

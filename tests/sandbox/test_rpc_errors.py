@@ -1,0 +1,33 @@
+"""This file keeps the table of refusals whole: whatever code the services are made to answer, it is in there."""
+
+import ast
+from pathlib import Path
+
+import pytest
+
+from aliyun_import.sandbox import rpc_errors
+from aliyun_import.sandbox.rpc_errors import REFUSALS, Refusal
+
+ROOM = Path(rpc_errors.__file__).parent
+FILES = [path for pattern in ("ecs*.py", "ram*.py", "rpc*.py", "sts.py", "images*.py") for path in ROOM.glob(pattern)]
+
+
+@pytest.mark.parametrize("path", sorted(FILES), ids=lambda path: path.stem)
+def test_every_code_that_is_written_down_is_in_the_table(path: Path) -> None:
+    """A text that is handed to Refusal, or that looks like a code of the kind "Word.Word", is known."""
+    calls = [node for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, ast.Call)]
+    for node in calls:
+        for argument in node.args:
+            if isinstance(argument, ast.Constant) and isinstance(argument.value, str):
+                name = node.func.id if isinstance(node.func, ast.Name) else ""
+                if (name == "Refusal" and argument is node.args[0]) or argument.value.startswith("Invalid"):
+                    assert argument.value in REFUSALS, argument.value
+
+
+def test_the_varying_part_of_a_message_is_filled_in() -> None:
+    """Or is the whole message."""
+    assert Refusal("MissingParameter", "RegionId").message == (
+        'An input parameter "RegionId" that is mandatory for processing the request is not supplied.'
+    )
+    assert Refusal("InvalidImageSize", "Too small.").message == "Too small."
+    assert Refusal("InvalidImageSize", "Too small.").status == 400
