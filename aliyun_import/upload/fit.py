@@ -7,6 +7,7 @@ is where a knapsack's greedy goes wrong; with few gaps all of them are around th
 """
 
 import heapq
+import math
 from collections.abc import Sequence
 
 # (length, cap, is sent): a run of the disk, how long its parts may be, and whether it is data.
@@ -44,9 +45,11 @@ class _Greedy:
         self._left = list(range(-1, len(runs) - 1))
         self._right = [*range(1, len(runs)), -1]
         self._heap: list[tuple[float, int]] = []
+        self._listed = [math.inf] * len(runs)
         for index, is_sent in enumerate(self._sent):
-            if not is_sent and (price := self._price(index)) is not None:
-                self._heap.append((price, index))
+            if not is_sent:
+                self._listed[index] = self._price(index)
+                self._heap.append((self._listed[index], index))
         heapq.heapify(self._heap)
         self.parts = sum(self._parts)
 
@@ -65,27 +68,34 @@ class _Greedy:
             found.append(index)
         return found
 
+    def _list(self, index: int, price: float) -> None:
+        self._listed[index] = price
+        heapq.heappush(self._heap, (price, index))
+
     def _pop(self) -> int | None:
-        """Take the cheapest gap whose price still holds; a price that went stale goes back with the new one."""
+        """Take the cheapest gap whose price still holds; one whose price rose goes back with the new one."""
         while self._heap:
-            price, index = heapq.heappop(self._heap)
-            if self._sent[index]:
+            listed, index = heapq.heappop(self._heap)
+            if self._sent[index] or listed != self._listed[index]:
                 continue
-            now = self._price(index)
-            if now == price:
-                return index
-            if now is not None:
-                heapq.heappush(self._heap, (now, index))
+            price = self._price(index)
+            if price == listed:
+                return index if price < math.inf else None
+            self._list(index, price)
         return None
 
-    def _price(self, index: int) -> float | None:
+    def _price(self, index: int) -> float:
+        """Give the bytes for each part that sending a gap saves; infinite where it saves none."""
         length, parts = self._length[index], self._parts[index]
-        for neighbour in (self._left[index], self._right[index]):
-            if neighbour >= 0 and self._sent[neighbour]:
-                length += self._length[neighbour]
-                parts += self._parts[neighbour]
+        left, right = self._left[index], self._right[index]
+        if left >= 0 and self._sent[left]:
+            length += self._length[left]
+            parts += self._parts[left]
+        if right >= 0 and self._sent[right]:
+            length += self._length[right]
+            parts += self._parts[right]
         saved = parts + (-length // self._send_cap)
-        return self._length[index] / saved if saved > 0 else None
+        return self._length[index] / saved if saved > 0 else math.inf
 
     def _join(self, index: int) -> None:
         """Send a gap: it and the sent runs beside it become one, under the gap's index."""
@@ -103,9 +113,11 @@ class _Greedy:
                     inward[outward[index]] = index
         self._parts[index] = -(-self._length[index] // self._send_cap)
         self.parts += self._parts[index] - before
-        for neighbour in (self._left[index], self._right[index]):  # what they save may have grown
-            if neighbour >= 0 and not self._sent[neighbour] and (price := self._price(neighbour)) is not None:
-                heapq.heappush(self._heap, (price, neighbour))
+        for neighbour in (self._left[index], self._right[index]):
+            if neighbour >= 0 and not self._sent[neighbour]:
+                price = self._price(neighbour)
+                if price < self._listed[neighbour]:  # one that rose is noticed when it is popped
+                    self._list(neighbour, price)
 
 
 def _exact(

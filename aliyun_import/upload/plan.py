@@ -72,6 +72,7 @@ class PlanShape:
     max_send_bytes: int = MAX_SEND_BYTES
     max_copy_bytes: int = MAX_COPY_BYTES
     zero_sources: tuple[tuple[int, int], ...] = ZERO_SOURCES
+    seed_bytes: int = ZERO_SOURCES[0][0]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -133,6 +134,7 @@ def plan_upload(
     shape = shape or PlanShape()
     segments = list(_segments(size_bytes, data, unchanged))
     needed = sum(segment.length for segment in segments if segment.kind is PartKind.SEND)
+    _send_few_zeros(segments, shape.seed_bytes)
     segments = _heed_least_size(segments, shape.min_part_bytes)
     caps = _caps(segments, shape)
     if sum(_count(segment, caps) for segment in segments) > shape.max_parts:
@@ -197,6 +199,14 @@ def subtract(ranges: Iterable[Range], holes: Sequence[Range]) -> Iterator[Range]
             cursor += 1
         if position < end:
             yield position, end
+
+
+def _send_few_zeros(segments: Sequence[Segment], seed_bytes: int) -> None:
+    """Send the zeros where all of them are no more than the seed of the zero object, which is sent too."""
+    zeros = [segment for segment in segments if segment.kind is PartKind.ZERO]
+    if sum(segment.length for segment in zeros) <= seed_bytes:
+        for segment in zeros:
+            segment.kind = PartKind.SEND
 
 
 def _heed_least_size(segments: list[Segment], least: int) -> list[Segment]:

@@ -1,0 +1,313 @@
+"""The plan: what travels, in how many parts, and never more bytes than the best plan needs."""
+
+import itertools
+import random
+from collections.abc import Sequence
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from aliyun_import.limits import GIB, KIB, MAX_PARTS, MIB, MIN_PART_BYTES, TIB
+from aliyun_import.upload.plan import (
+    MAX_SEND_BYTES,
+    BaseObject,
+    PartKind,
+    PlanShape,
+    Range,
+    UploadPlan,
+    plan_upload,
+    subtract,
+    without_copies,
+)
+
+BASE = BaseObject(key="base", etag="E")
+UNIT = 128 * KIB
+
+
+def ranges_of(layout: str, letter: str, *, unit: int = UNIT) -> list[Range]:
+    """Give the ranges of a layout in which a letter stands."""
+    found: list[Range] = []
+    position = 0
+    for here, run in itertools.groupby(layout):
+        length = len(list(run)) * unit
+        if here == letter:
+            found.append((position, position + length))
+        position += length
+    return found
+
+
+def plan_of(layout: str, *, shape: PlanShape | None = None, unit: int = UNIT) -> UploadPlan:
+    """Plan a disk of units: "#" data, "=" as in the base, "." zeros."""
+    return plan_upload(
+        len(layout) * unit,
+        ranges_of(layout, "#", unit=unit),
+        unchanged=ranges_of(layout, "=", unit=unit),
+        base=BASE,
+        shape=shape,
+    )
+
+
+def check(plan: UploadPlan, shape: PlanShape | None = None) -> None:
+    """See that a plan keeps every rule of the service and of ours."""
+    shape = shape or PlanShape()
+    position = 0
+    number = 0
+    for part in plan.parts:
+        assert part.start == position
+        assert part.length > 0
+        position = part.end
+        assert number < part.number <= shape.max_parts
+        number = part.number
+    assert position == plan.size_bytes
+    assert all(part.length >= shape.min_part_bytes for part in plan.parts[:-1])
+    assert all(part.length <= plan.zero_source_bytes for part in plan.parts if part.kind is PartKind.ZERO)
+    assert all(part.length <= shape.max_copy_bytes for part in plan.parts if part.kind is PartKind.BASE)
+
+
+def kinds(plan: UploadPlan) -> str:
+    """Tell a plan's parts by letters, parts of one kind in a row by one."""
+    letters = {PartKind.SEND: "s", PartKind.ZERO: "z", PartKind.BASE: "b"}
+    return "".join(letters[kind] for kind, _ in itertools.groupby(part.kind for part in plan.parts))
+
+
+def test_each_range_becomes_a_part_of_its_kind() -> None:
+    """Data is sent, zeros and the base's ranges are copied."""
+    plan = plan_of("##" + "." * 60 + "#===##")
+    check(plan)
+    assert kinds(plan) == "szsbs"
+    assert plan.bytes_of(PartKind.SEND) == 5 * UNIT
+    assert plan.bytes_of(PartKind.ZERO) == 60 * UNIT
+    assert plan.bytes_of(PartKind.BASE) == 3 * UNIT
+    assert plan.gap_bytes == 0
+    assert plan.base == BASE
+
+
+def test_a_dense_disk_is_sent_in_parts_of_at_most_64_mib() -> None:
+    """Few enough for a large disk, small enough to lose little."""
+    for size in (1, 100 * MIB, 2 * GIB, 500 * GIB):
+        plan = plan_upload(size, [(0, size)])
+        check(plan)
+        assert plan.bytes_of(PartKind.SEND) == size
+        assert max(part.length for part in plan.parts) <= MAX_SEND_BYTES
+
+
+def test_a_disk_of_zeros_is_made_on_the_server() -> None:
+    """2 TiB of nothing is some thousand copies and no byte of data."""
+    plan = plan_upload(2 * TIB, [])
+    check(plan)
+    assert set(kinds(plan)) == {"z"}
+    assert plan.requests <= 2200
+
+
+def test_few_zeros_are_sent_rather_than_grown() -> None:
+    """Below the size of the zero object's seed, that seed would cost more than the zeros."""
+    plan = plan_of("#....#")
+    assert kinds(plan) == "s"
+    assert plan.gap_bytes == 4 * UNIT
+    assert plan.zero_source_bytes == 0
+
+
+def test_more_than_625_gib_of_data_are_sent_in_longer_parts() -> None:
+    """There are 10,000 parts and no more; the parts grow as far as that asks."""
+    plan = plan_upload(2 * TIB, [(0, 2 * TIB)])
+    check(plan)
+    assert max(part.length for part in plan.parts) <= 2 * TIB // MAX_PARTS * 1.13 + 4 * KIB
+
+
+def test_a_part_has_room_for_pieces() -> None:
+    """Numbers are spread, so that a part which times out can be sent in pieces."""
+    plan = plan_upload(1 * GIB, [(0, 1 * GIB)])
+    gaps = {after.number - before.number for before, after in itertools.pairwise(plan.parts)}
+    assert gaps == {MAX_PARTS // len(plan.parts)}
+
+
+def test_short_runs_keep_the_least_size_of_a_part() -> None:
+    """Data of 4 KiB between zeros becomes a part of 100 KB, not of 4 KiB; a gap of 4 KiB is no part."""
+    data = [(10 * MIB, 10 * MIB + 4096), (20 * MIB, 21 * MIB), (21 * MIB + 4096, 22 * MIB)]
+    plan = plan_upload(40 * MIB, data)
+    check(plan)
+    assert kinds(plan) == "zszsz"
+    assert plan.gap_bytes == (MIN_PART_BYTES - 4096) + 4096
+
+
+@given(
+    st.lists(st.integers(1, 400), min_size=1, max_size=40),
+    st.integers(0, 2),
+    st.integers(1, 4096),
+)
+def test_any_layout_gives_a_plan_that_keeps_the_rules(lengths: list[int], first: int, tail: int) -> None:
+    """Runs of any length and kind, on 4 KiB, with a tail that is not: covered, in order, no part too small."""
+    layout: list[tuple[str, int, int]] = []
+    position = 0
+    for index, length in enumerate(lengths):
+        layout.append((".#="[(first + index) % 3], position, position + length * 4096))
+        position += length * 4096
+    size = position - 4096 + tail
+    clipped = [(kind, start, min(end, size)) for kind, start, end in layout if start < size]
+    plan = plan_upload(
+        size,
+        [(start, end) for kind, start, end in clipped if kind == "#"],
+        unchanged=[(start, end) for kind, start, end in clipped if kind == "="],
+        base=BASE,
+    )
+    check(plan)
+    for kind, letter in ((PartKind.ZERO, "."), (PartKind.BASE, "=")):
+        whole = [(start, end) for here, start, end in clipped if here == letter]
+        for part in plan.parts:
+            if part.kind is kind:
+                assert not list(subtract([(part.start, part.end)], whole)), "copied from where the bytes are not"
+
+
+def test_the_plan_is_the_same_every_time() -> None:
+    """Another machine, or another run, comes to the same parts."""
+    layout = "".join(random.Random(1).choices("#.=", k=3000))
+    assert plan_of(layout) == plan_of(layout)
+
+
+def test_without_copies_all_is_sent() -> None:
+    """For a store that refuses copies."""
+    plan = without_copies(plan_of("#" + "." * 100 + "==="))
+    check(plan)
+    assert set(kinds(plan)) == {"s"}
+    assert plan.bytes_of(PartKind.SEND) == plan.size_bytes
+
+
+# The limit of parts, on small cases, against all choices that there are.
+
+
+def shape_of(max_parts: int) -> PlanShape:
+    """Give bounds in which small disks reach the limit of parts."""
+    return PlanShape(
+        max_parts=max_parts,
+        min_part_bytes=1,
+        max_send_bytes=6,
+        max_copy_bytes=5,
+        zero_sources=((5, 1),),
+        seed_bytes=0,
+    )
+
+
+def best_by_force(layout: str, max_parts: int) -> int | None:
+    """Try every set of gaps to send; give the fewest bytes that fit in so many parts."""
+    runs = [(letter, len(list(run))) for letter, run in itertools.groupby(layout)]
+    gaps = [index for index, (letter, _) in enumerate(runs) if letter != "#"]
+    best: int | None = None
+    for count in range(len(gaps) + 1):
+        for chosen in itertools.combinations(gaps, count):
+            parts, sent = _parts_of(runs, set(chosen))
+            if parts <= max_parts and (best is None or sent < best):
+                best = sent
+    return best
+
+
+def _parts_of(runs: Sequence[tuple[str, int]], chosen: set[int]) -> tuple[int, int]:
+    parts = sent = 0
+    labelled = [
+        ("#" if letter == "#" or index in chosen else f"{letter}{index}", length)
+        for index, (letter, length) in enumerate(runs)
+    ]
+    for letter, run in itertools.groupby(labelled, key=lambda item: item[0]):
+        length = sum(item[1] for item in run)
+        parts += -(-length // (6 if letter == "#" else 5))
+        sent += length if letter == "#" else 0
+    return parts, sent
+
+
+@settings(max_examples=400)
+@given(
+    st.lists(st.tuples(st.sampled_from("#.="), st.integers(1, 12)), min_size=1, max_size=10),
+    st.integers(1, 30),
+)
+def test_over_the_limit_the_cheapest_gaps_are_sent(runs: list[tuple[str, int]], max_parts: int) -> None:
+    """The bytes sent are those of the best plan, found by brute force, whenever there is one."""
+    layout = "".join(letter * length for letter, length in runs)
+    best = best_by_force(layout, max_parts)
+    plan = plan_of(layout, shape=shape_of(max_parts), unit=1)
+    if best is None:
+        assert len(plan.parts) <= max_parts, "longer parts, since no choice of gaps is enough"
+        return
+    check(plan, shape_of(max_parts))
+    assert plan.bytes_of(PartKind.SEND) <= best * 1.01
+    assert plan.gap_bytes == plan.bytes_of(PartKind.SEND) - layout.count("#")
+
+
+def lower_bound(data: Sequence[Range], size_bytes: int, *, price: int) -> float:
+    """Give bytes that no plan of 10,000 parts can be below: the Lagrangian dual at a price for each part.
+
+    Found by going over the disk once with the cheapest way to come so far, for each fill of a part of data that is
+    open. Whatever the price, the result is a bound; a good price makes it a close one.
+    """
+    edges = [(0, 0), *data, (size_bytes, size_bytes)]
+    ways: list[tuple[float, int]] = [(0.0, MAX_SEND_BYTES)]  # cost so far, fill of the open part
+    for (_, gap_start), (gap_end, data_end) in itertools.pairwise(edges):
+        gap, length = gap_end - gap_start, data_end - gap_end
+        cheapest = ways[0][0] + price * -(-gap // GIB)
+        ways = [(cheapest, MAX_SEND_BYTES), *(_filled(way, gap, price, gap_cost=gap) for way in ways)]
+        ways = sorted(_filled(way, length, price, gap_cost=0) for way in ways)
+        kept: list[tuple[float, int]] = []
+        for cost, fill in ways:
+            if not kept or (fill < kept[-1][1] and cost < ways[0][0] + price):
+                kept.append((cost, fill))
+        ways = kept
+    return ways[0][0] - price * MAX_PARTS + sum(end - start for start, end in data)
+
+
+def _filled(way: tuple[float, int], length: int, price: int, *, gap_cost: int) -> tuple[float, int]:
+    cost, fill = way
+    opened = -(-(fill + length) // MAX_SEND_BYTES) - 1
+    return cost + price * opened + gap_cost, fill + length - opened * MAX_SEND_BYTES
+
+
+def clusters(rng: random.Random) -> list[Range]:
+    """Give 100,000 extents as file systems put them: 5,000 clusters of 20."""
+    data: list[Range] = []
+    for cluster in range(5_000):
+        position = cluster * (500 * GIB // 5_000 // UNIT) * UNIT
+        for _ in range(20):
+            position += rng.randint(1, 8) * UNIT
+            data.append((position, position + rng.randint(1, 4) * UNIT))
+            position = data[-1][1]
+    return data
+
+
+def scattered(rng: random.Random, *, extents: int) -> list[Range]:
+    """Give extents at random, as no file system would."""
+    cuts = sorted(rng.sample(range(500 * GIB // UNIT), extents * 2))
+    return [(first * UNIT, end * UNIT) for first, end in zip(cuts[::2], cuts[1::2], strict=True)]
+
+
+@pytest.mark.parametrize(
+    ("data", "price"),
+    [
+        pytest.param(clusters(random.Random(7)), 8 * MIB, id="100,000 in clusters"),
+        pytest.param(scattered(random.Random(8), extents=15_000), 28 * MIB, id="15,000 scattered"),
+    ],
+)
+def test_500_gib_are_within_1_percent_of_what_no_plan_can_be_below(data: list[Range], price: int) -> None:
+    """On disks that are too large for brute force, against a bound."""
+    plan = plan_upload(500 * GIB, data)
+    check(plan)
+    assert plan.bytes_of(PartKind.SEND) <= lower_bound(data, 500 * GIB, price=price) * 1.01
+
+
+def test_500_gib_with_100_000_scattered_extents_fit() -> None:
+    """The worst that a disk can be: the limit of 10,000 parts is kept, and used."""
+    plan = plan_upload(500 * GIB, scattered(random.Random(5), extents=100_000))
+    check(plan)
+    assert MAX_PARTS - 20 <= len(plan.parts) <= MAX_PARTS
+
+
+@pytest.mark.parametrize(
+    ("ranges", "holes", "left"),
+    [
+        ([(0, 10)], [], [(0, 10)]),
+        ([(0, 10)], [(0, 10)], []),
+        ([(0, 10)], [(2, 4), (6, 8)], [(0, 2), (4, 6), (8, 10)]),
+        ([(0, 4), (6, 10)], [(3, 7)], [(0, 3), (7, 10)]),
+        ([(5, 6)], [(0, 3), (8, 9)], [(5, 6)]),
+    ],
+)
+def test_subtract(ranges: list[Range], holes: list[Range], left: list[Range]) -> None:
+    """What is left of ranges without holes."""
+    assert list(subtract(ranges, holes)) == left
