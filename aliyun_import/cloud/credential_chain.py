@@ -1,0 +1,61 @@
+"""This file holds the steps of the vendor's default chain, in its documented order."""
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+from aliyun_import.cloud import credential_files, metadata, vendor_chain
+from aliyun_import.cloud.credential_files import Found, Skipped
+
+Step = Callable[[], Found | Skipped]
+
+# The vendor's spellings, the first being the documented one; the others are read by its CLI.
+_PREFIXES = ("ALIBABA_CLOUD_", "ALIBABACLOUD_", "ALICLOUD_")
+_OIDC = ("ALIBABA_CLOUD_OIDC_PROVIDER_ARN", "ALIBABA_CLOUD_OIDC_TOKEN_FILE", "ALIBABA_CLOUD_ROLE_ARN")
+
+
+def steps(*, environment: Mapping[str, str], home: Path) -> tuple[Step, ...]:
+    """Give the places to look at, one after the other; each is looked at only when it is called."""
+    return (
+        lambda: _keys_in_environment(environment),
+        lambda: _oidc(environment),
+        lambda: credential_files.current_profile(environment=environment, home=home),
+        lambda: credential_files.ini_section(environment=environment, home=home),
+        lambda: _ecs_role(environment),
+        lambda: _uri(environment),
+    )
+
+
+def _keys_in_environment(environment: Mapping[str, str]) -> Found | Skipped:
+    for prefix in _PREFIXES:
+        key_id, secret = (environment.get(f"{prefix}ACCESS_KEY_{part}", "").strip() for part in ("ID", "SECRET"))
+        token = environment.get(f"{prefix}SECURITY_TOKEN", "").strip() or None
+        if key_id and secret:
+            keys = (key_id, secret, token)
+            return Found(f"the environment ({prefix}ACCESS_KEY_ID)", lambda keys=keys: keys)  # type: ignore[misc]
+        if key_id or secret:
+            there, missing = ("ID", "SECRET") if key_id else ("SECRET", "ID")
+            return Skipped(
+                f"the environment ({prefix}ACCESS_KEY_{there} is set, but {prefix}ACCESS_KEY_{missing} is not)"
+            )
+    return Skipped("the environment (no ALIBABA_CLOUD_ACCESS_KEY_ID and ALIBABA_CLOUD_ACCESS_KEY_SECRET)")
+
+
+def _oidc(environment: Mapping[str, str]) -> Found | Skipped:
+    if all(environment.get(name) for name in _OIDC):
+        return Found("the OIDC token file", vendor_chain.oidc())
+    return Skipped(f"an OIDC token (not all of {', '.join(_OIDC)})")
+
+
+def _ecs_role(environment: Mapping[str, str]) -> Found | Skipped:
+    if metadata.answers(environment):
+        return Found(
+            "the RAM role of this ECS instance", vendor_chain.ecs_role(environment.get("ALIBABA_CLOUD_ECS_METADATA"))
+        )
+    return Skipped(f"the role of this ECS instance (nothing answers at {metadata.HOST})")
+
+
+def _uri(environment: Mapping[str, str]) -> Found | Skipped:
+    address = environment.get("ALIBABA_CLOUD_CREDENTIALS_URI")
+    if address:
+        return Found("ALIBABA_CLOUD_CREDENTIALS_URI", vendor_chain.uri(address))
+    return Skipped("ALIBABA_CLOUD_CREDENTIALS_URI (not set)")

@@ -1,0 +1,182 @@
+"""This file finds the URL of each service: from the region, or from what the user says instead.
+
+Nothing is asked of the network: the SDK's own resolver would call a Location service for regions that it does not
+know, and sends ECS calls over plain HTTP. The names are those of "Regions and endpoints" of OSS and of ECS.
+"""
+
+import ipaddress
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+from types import MappingProxyType
+from urllib.parse import urlsplit
+
+from aliyun_import.errors import UsageError
+
+# The region becomes part of host names; nothing else may come in that way.
+_REGION = re.compile(r"[a-z0-9]+(?:-[a-z0-9]+)+")
+
+# Finance regions whose OSS hosts do not follow oss-{region} ("Regions and endpoints"); None: no public one exists.
+_ODD_OSS_PUBLIC: Mapping[str, str | None] = MappingProxyType({
+    "cn-hangzhou-finance": "oss-cn-hzfinance.aliyuncs.com",
+    "cn-shanghai-finance-1": "oss-cn-shanghai-finance-1-pub.aliyuncs.com",
+    "cn-shenzhen-finance-1": "oss-cn-szfinance.aliyuncs.com",
+    "cn-beijing-finance-1": None,
+})  # fmt: skip
+_ODD_OSS_INTERNAL: Mapping[str, str] = MappingProxyType({
+    "cn-hangzhou-finance": "oss-cn-hzfinance-internal.aliyuncs.com",
+})  # fmt: skip
+# The region that a bucket's Location names, where that does not follow oss-{region} either.
+_ODD_LOCATIONS: Mapping[str, str] = MappingProxyType({
+    "oss-cn-hzfinance": "cn-hangzhou-finance",
+    "oss-cn-hzjbp-a": "cn-hangzhou-finance",
+    "oss-cn-hzjbp-b": "cn-hangzhou-finance",
+    "oss-cn-szfinance": "cn-shenzhen-finance-1",
+    "oss-cn-shanghai-finance-1-pub": "cn-shanghai-finance-1",
+})  # fmt: skip
+# ECS answers there on the central host only.
+_ODD_ECS: Mapping[str, str] = MappingProxyType({"cn-hangzhou-finance": "ecs.aliyuncs.com"})
+
+
+class OssStyle(StrEnum):
+    """How a bucket is addressed at an endpoint of OSS."""
+
+    VIRTUAL = "virtual"  # https://BUCKET.HOST/KEY, the only one that the real service answers
+    PATH = "path"  # https://HOST/BUCKET/KEY, for a sandbox
+    CNAME = "cname"  # https://DOMAIN/KEY, a domain bound to the bucket
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Endpoints:
+    """The URL of every service, scheme included, without a path.
+
+    `oss_regional` is where buckets are made: OSS does not do that through a custom domain or for acceleration.
+    """
+
+    region: str
+    oss: str
+    oss_style: OssStyle
+    oss_regional: str
+    oss_regional_style: OssStyle
+    ecs: str
+    ram: str
+    sts: str
+
+
+def resolve_endpoints(
+    region: str,
+    *,
+    endpoint_url: str | None = None,
+    overrides: Mapping[str, str] | None = None,
+    oss_endpoint: str | None = None,
+    oss_cname: bool = False,
+    oss_endpoint_type: str = "public",
+) -> Endpoints:
+    """Find the URL of every service.
+
+    For each service the first of these counts: `oss_endpoint` (OSS only), its entry in `overrides` (OSS, ECS, RAM,
+    STS), `endpoint_url`, the region's own. A URL without a scheme means https. `oss_endpoint_type` is public, internal
+    or accelerate and chooses among the region's own. Raises UsageError "region-invalid", "endpoint-invalid" and
+    "endpoint-unknown" (a region without a public OSS endpoint).
+    """
+    if not _REGION.fullmatch(region):
+        raise UsageError(
+            f"{region!r} is not a region id.",
+            code="region-invalid",
+            remedy="Pass --region with an id such as cn-hangzhou; `aliyun ecs DescribeRegions` lists them.",
+        )
+    given = {name: url for name, url in (overrides or {}).items() if url}
+
+    def elsewhere(service: str) -> str | None:
+        url = given.get(service) or endpoint_url
+        option = f"ALIYUN_IMPORT_ENDPOINT_URL_{service}" if given.get(service) else "--endpoint-url"
+        return check_url(url, option=option) if url else None
+
+    stand_in = elsewhere("OSS")
+    oss, style = stand_in, OssStyle.PATH
+    if oss_endpoint:
+        oss = check_url(oss_endpoint, option="--oss-endpoint")
+        style = OssStyle.CNAME if oss_cname else OssStyle.VIRTUAL
+    return Endpoints(
+        region=region,
+        oss=oss or _oss_url(region, oss_endpoint_type),
+        oss_style=style if oss else OssStyle.VIRTUAL,
+        oss_regional=stand_in or _regional(region, oss_endpoint if not oss_cname else None, oss_endpoint_type),
+        oss_regional_style=OssStyle.PATH if stand_in else OssStyle.VIRTUAL,
+        ecs=elsewhere("ECS") or f"https://{_ODD_ECS.get(region, f'ecs.{region}.aliyuncs.com')}",
+        # RAM is global; the global STS host answers GetCallerIdentity for every region.
+        ram=elsewhere("RAM") or "https://ram.aliyuncs.com",
+        sts=elsewhere("STS") or "https://sts.aliyuncs.com",
+    )
+
+
+def check_url(url: str, *, option: str) -> str:
+    """Give an endpoint's URL in its plain form, scheme://host[:port]; raises UsageError "endpoint-invalid"."""
+    text = url.strip().rstrip("/")
+    parts = urlsplit(text if "://" in text else f"https://{text}")
+    try:
+        host, port = parts.hostname, parts.port
+    except ValueError:
+        host, port = None, None
+    reason = None
+    if parts.scheme not in ("http", "https"):
+        reason = "its scheme is neither http nor https"
+    elif not host or not re.fullmatch(r"[\w.-]+", host):
+        # oss2 takes host names and IPv4 addresses only: it builds broken URLs of bracketed IPv6 ones.
+        reason = "it does not name a host (an IPv6 address must be written as a host name)"
+    elif parts.path or parts.query or parts.fragment or parts.username is not None:
+        reason = "it holds more than scheme, host and port"
+    if reason:
+        # The URL is not repeated: somebody may have put a password into it.
+        raise UsageError(
+            f"The URL given with {option} can't be used: {reason}.",
+            code="endpoint-invalid",
+            remedy=f"Pass {option} as https://HOST or https://HOST:PORT.",
+        )
+    return f"{parts.scheme}://{host}{f':{port}' if port else ''}"
+
+
+def internal_oss_url(region: str) -> str:
+    """Name the endpoint of OSS that machines in the same region reach without traffic fees."""
+    return f"https://{_ODD_OSS_INTERNAL.get(region, f'oss-{region}-internal.aliyuncs.com')}"
+
+
+def region_of_location(location: str) -> str:
+    """Give the region id that a bucket's Location ("oss-cn-hangzhou") or an OSS host name means."""
+    name = location.removesuffix(".aliyuncs.com").removesuffix("-internal")
+    return _ODD_LOCATIONS.get(name, name.removeprefix("oss-"))
+
+
+def is_loopback(url: str) -> bool:
+    """Tell whether a URL leads to this very machine."""
+    host = urlsplit(url).hostname or ""
+    if host == "localhost" or host.endswith(".localhost"):
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+def _oss_url(region: str, endpoint_type: str) -> str:
+    if endpoint_type == "internal":
+        return internal_oss_url(region)
+    if endpoint_type == "accelerate":
+        return "https://oss-accelerate.aliyuncs.com"
+    host = _ODD_OSS_PUBLIC.get(region, f"oss-{region}.aliyuncs.com")
+    if host is None:
+        raise UsageError(
+            f"OSS has no public endpoint in {region}.",
+            code="endpoint-unknown",
+            remedy=f"Run this on a machine in {region} with --oss-endpoint-type internal, or pass --oss-endpoint.",
+        )
+    return f"https://{host}"
+
+
+def _regional(region: str, oss_endpoint: str | None, endpoint_type: str) -> str:
+    """Name the endpoint where buckets are made: the user's own where it serves for that, else the region's."""
+    if oss_endpoint and "oss-accelerate" not in oss_endpoint:
+        return check_url(oss_endpoint, option="--oss-endpoint")
+    public = _ODD_OSS_PUBLIC.get(region, "")
+    return _oss_url(region, "internal" if endpoint_type == "internal" or public is None else "public")

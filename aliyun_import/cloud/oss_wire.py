@@ -1,0 +1,185 @@
+"""This file sends requests to OSS through oss2, and turns whatever is not a success into our errors.
+
+oss2 builds, signs (version 4) and sends; its parsers are not used. They drop what we need (a part's CRC-64, unknown
+elements of lifecycle rules) and fail with an AttributeError on an answer that is not from OSS.
+"""
+
+import logging
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import oss2
+import oss2.credentials
+import oss2.exceptions
+import requests
+
+from aliyun_import.cloud.connection import Timeouts, ca_bundle, proxies_for
+from aliyun_import.cloud.credentials import Credentials, CredentialsSource
+from aliyun_import.cloud.endpoints import Endpoints, OssStyle, region_of_location
+from aliyun_import.cloud.network import network_error
+from aliyun_import.cloud.rpc_reply import clock_difference
+from aliyun_import.cloud.translate import Answer, is_expired, translate
+from aliyun_import.errors import AliyunImportError, UsageError
+from aliyun_import.ports import PartBody
+
+Body = bytes | PartBody
+
+
+@dataclass(frozen=True, slots=True)
+class Got:
+    """A success of OSS: its headers (names in any case) and its body."""
+
+    headers: Mapping[str, str]
+    body: bytes
+
+
+class OssWire:
+    """Sends requests about one bucket. Safe on any thread; up to `workers` connections are kept open."""
+
+    def __init__(
+        self, bucket: str, *, endpoints: Endpoints, credentials: CredentialsSource, workers: int, timeouts: Timeouts
+    ) -> None:
+        self.bucket = bucket
+        self._credentials = credentials
+        self._timeouts = timeouts
+        self._endpoints = endpoints
+        self._auth = oss2.ProviderAuthV4(_Provider(credentials))
+        self._session = _session(endpoints.oss, workers)
+        self._regional_session = _session(endpoints.oss_regional, 1)
+        _silence()
+
+    def send(
+        self,
+        operation: str,
+        method: str,
+        *,
+        key: str = "",
+        params: Mapping[str, str] | None = None,
+        headers: Mapping[str, str] | None = None,
+        data: Body | None = None,
+        read_s: float | None = None,
+        **operands: str,
+    ) -> Got:
+        """Send one request and give its success; a refusal or a broken connection is raised as one of our errors.
+
+        `read_s` bounds each wait on the socket. `operands` are named in errors. After an answer that the token has
+        expired, the credentials are looked up anew, and where they differ the request is sent once more: a body is
+        iterated again for that. What the body raises comes out unchanged.
+        """
+
+        def once() -> Got:
+            bucket = self._bucket(operation, read_s)
+            # oss2 fills in the headers and the parameters that it is given.
+            own = {"params": dict(params or {}), "headers": dict(headers or {}), "data": data}
+            answer = bucket._do(method, self.bucket, key, **own)
+            return Got(answer.headers, answer.read())
+
+        keys = self._credentials.get()
+        try:
+            try:
+                return once()
+            except oss2.exceptions.ServerError as error:
+                if not is_expired(error.code) or self._credentials.renew() == keys:
+                    raise
+                return once()
+        except oss2.exceptions.ServerError as error:
+            raise self._refused(error, operation, {"bucket": self.bucket, "key": key, **operands}) from None
+        except (oss2.exceptions.RequestError, requests.RequestException) as error:
+            url = self._url(operation)
+            raise network_error(error, service="OSS", operation=operation, url=url) from None  # holds the request
+
+    def _bucket(self, operation: str, read_s: float | None) -> Any:  # noqa: ANN401 -- oss2 has no types
+        regional = operation in _REGIONAL
+        style = self._endpoints.oss_regional_style if regional else self._endpoints.oss_style
+        connect_s = read_s if operation == "UploadPart" and read_s else self._timeouts.connect_s
+        try:
+            return oss2.Bucket(
+                self._auth,
+                self._url(operation),
+                self.bucket,
+                region=self._endpoints.region,
+                is_cname=style is OssStyle.CNAME,
+                is_path_style=style is OssStyle.PATH,
+                session=self._regional_session if regional else self._session,
+                # Named after connecting only, but handed to requests as its timeout as a whole, which takes a pair.
+                # While a body is sent, requests bounds each send by the first one.
+                connect_timeout=(connect_s, read_s or self._timeouts.read_s),
+                enable_crc=False,
+                app_name="aliyun-import",
+            )
+        except oss2.exceptions.ClientError as error:
+            raise UsageError(
+                f"{self.bucket!r} can't be the name of a bucket.",
+                code="bucket-name-invalid",
+                cause=str(error.body),
+                remedy="Pass --bucket with 3 to 63 of a-z, 0-9 and -, the first and the last not a hyphen.",
+            ) from error
+
+    def _url(self, operation: str) -> str:
+        return self._endpoints.oss_regional if operation in _REGIONAL else self._endpoints.oss
+
+    def _refused(
+        self, error: oss2.exceptions.ServerError, operation: str, operands: Mapping[str, str]
+    ) -> AliyunImportError:
+        there = str(error.details.get("Endpoint") or "")
+        code = f"{error.code} (other region)" if there and error.code in _OTHER_REGION else error.code
+        extra = {"region": self._endpoints.region, "endpoint": there}
+        extra["there"] = region_of_location(there.removeprefix(f"{self.bucket}.")) if there else ""
+        extra["skew"] = clock_difference(error.headers.get("Date") or "")
+        return translate(
+            Answer(
+                service="OSS",
+                operation=operation,
+                status=error.status,
+                code=code,
+                message=error.message or "",
+                request_id=error.request_id,
+                operands=extra | dict(operands),
+                retry_after_s=_retry_after_s(error.headers),
+            )
+        )
+
+
+# Buckets are not made through a custom domain or an acceleration endpoint (InvalidHostPutBucket).
+_REGIONAL = frozenset({"PutBucket"})
+# Codes that mean "another region" when they come with an Endpoint.
+_OTHER_REGION = frozenset({"AccessDenied", "PermanentRedirect", "TemporaryRedirect"})
+
+
+class _Provider(oss2.credentials.CredentialsProvider):  # type: ignore[misc]
+    """Gives oss2 the credentials of the moment, for each request."""
+
+    def __init__(self, source: CredentialsSource) -> None:
+        self._source = source
+
+    def get_credentials(self) -> oss2.credentials.Credentials:
+        keys: Credentials = self._source.get()
+        return oss2.credentials.Credentials(keys.key_id, keys.secret, keys.token)
+
+
+def _session(url: str, workers: int) -> oss2.Session:
+    session = oss2.Session(pool_size=workers + 1)
+    inner = session.session
+    # Decided once and for both SDKs. trust_env would also take an Authorization from ~/.netrc over the signature.
+    inner.trust_env = False
+    inner.proxies = proxies_for(url)
+    inner.verify = ca_bundle() or True
+    # OSS answers 403 where others redirect; a redirect comes from something that stands in between.
+    inner.max_redirects = 0
+    return session
+
+
+def _retry_after_s(headers: Mapping[str, str]) -> float | None:
+    """Read how long the service wants to be left alone: milliseconds of OSS's own header, or HTTP's seconds."""
+    for name, unit_s in (("x-oss-qos-delay-time", 0.001), ("Retry-After", 1.0)):
+        value = str(headers.get(name) or "").strip()
+        if value.isdigit():
+            return int(value) * unit_s
+    return None
+
+
+def _silence() -> None:
+    """Keep oss2's log (requests with their headers) and the pool's remarks off stderr."""
+    for name in ("oss2", "urllib3"):
+        logging.getLogger(name).addHandler(logging.NullHandler())

@@ -1,0 +1,94 @@
+"""This file keeps the import's role through RAM."""
+
+from typing import Any
+
+from aliyunsdkram.request.v20150501.AttachPolicyToRoleRequest import AttachPolicyToRoleRequest
+from aliyunsdkram.request.v20150501.CreateRoleRequest import CreateRoleRequest
+from aliyunsdkram.request.v20150501.GetPolicyRequest import GetPolicyRequest
+from aliyunsdkram.request.v20150501.GetRoleRequest import GetRoleRequest
+from aliyunsdkram.request.v20150501.ListPoliciesForRoleRequest import ListPoliciesForRoleRequest
+from aliyunsdkram.request.v20150501.UpdateRoleRequest import UpdateRoleRequest
+
+from aliyun_import.cloud.connection import Timeouts
+from aliyun_import.cloud.credentials import CredentialsSource
+from aliyun_import.cloud.endpoints import Endpoints
+from aliyun_import.cloud.fields import objects, text
+from aliyun_import.cloud.rpc import RpcClient
+from aliyun_import.errors import AliyunImportError
+from aliyun_import.model import Policy, Role
+
+
+class RamRoles:
+    """ports.RoleService through RAM."""
+
+    def __init__(
+        self, *, endpoints: Endpoints, credentials: CredentialsSource, timeouts: Timeouts | None = None
+    ) -> None:
+        self._client = RpcClient(
+            "RAM", endpoints.ram, region=endpoints.region, credentials=credentials, timeouts=timeouts or Timeouts()
+        )
+
+    def role(self, name: str) -> Role | None:
+        """Tell what the role is; None when there is none. AccessError "no-right" when we may not look."""
+        request = GetRoleRequest()
+        request.set_RoleName(name)
+        try:
+            return _role(self._client.call(request, role=name))
+        except AliyunImportError as error:
+            if error.details.get("service_code") == "EntityNotExist.Role":
+                return None
+            raise
+
+    def create_role(self, name: str, *, trust_policy: str, description: str) -> Role:
+        """Create a role. RefusedError "role-exists" when somebody was faster."""
+        request = CreateRoleRequest()
+        request.set_RoleName(name)
+        request.set_AssumeRolePolicyDocument(trust_policy)
+        request.set_Description(description)
+        return _role(self._client.call(request, role=name))
+
+    def update_trust_policy(self, name: str, *, trust_policy: str) -> None:
+        """Replace a role's trust policy."""
+        request = UpdateRoleRequest()
+        request.set_RoleName(name)
+        request.set_NewAssumeRolePolicyDocument(trust_policy)
+        self._client.call(request, role=name)
+
+    def attached_policies(self, name: str) -> tuple[Policy, ...]:
+        """List the policies attached to a role, without their documents."""
+        request = ListPoliciesForRoleRequest()
+        request.set_RoleName(name)
+        answer = self._client.call(request, role=name)
+        return tuple(
+            Policy(name=text(one, "PolicyName"), type=text(one, "PolicyType"))
+            for one in objects(answer, "Policies", "Policy")
+        )
+
+    def attach_policy(self, policy: Policy, *, role_name: str) -> None:
+        """Attach a policy to a role; fine when it is attached already."""
+        request = AttachPolicyToRoleRequest()
+        request.set_PolicyName(policy.name)
+        request.set_PolicyType(policy.type)
+        request.set_RoleName(role_name)
+        try:
+            self._client.call(request, role=role_name, policy=policy.name)
+        except AliyunImportError as error:
+            if error.details.get("service_code") != "EntityAlreadyExists.Role.Policy":
+                raise
+
+    def policy_document(self, policy: Policy) -> str:
+        """Give the JSON text of a policy's default version."""
+        request = GetPolicyRequest()
+        request.set_PolicyName(policy.name)
+        request.set_PolicyType(policy.type)
+        answer = self._client.call(request, policy=policy.name)
+        version = answer.get("DefaultPolicyVersion")
+        return text(version, "PolicyDocument") if isinstance(version, dict) else ""
+
+
+def _role(answer: dict[str, Any]) -> Role:
+    role = answer.get("Role")
+    fields = role if isinstance(role, dict) else {}
+    return Role(
+        name=text(fields, "RoleName"), arn=text(fields, "Arn"), trust_policy=text(fields, "AssumeRolePolicyDocument")
+    )

@@ -1,0 +1,86 @@
+"""This file reads the answers of the RPC services: JSON as asked for, and XML where a gateway on the way prefers it."""
+
+import json
+import re
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from email.utils import parsedate_to_datetime
+from typing import Any
+
+from aliyun_import.cloud.translate import Answer, translate
+from aliyun_import.errors import AliyunImportError
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reply:
+    """An answer: HTTP status, the document (empty where there is none), and the beginning of its text."""
+
+    status: int
+    document: Mapping[str, Any]
+    text: str
+    server_date: str
+
+    @classmethod
+    def of(cls, status: int, headers: Mapping[str, str], body: bytes | str) -> "Reply":
+        """Read an answer as it came over the wire; what can't be read is an answer without a document."""
+        text = body.decode("utf-8", "replace") if isinstance(body, bytes) else body
+        try:
+            document = json.loads(text)
+        except ValueError:
+            document = _fields_of_xml(text)
+        return cls(
+            status=status,
+            document=document if isinstance(document, dict) else {},
+            text=text[:2000],
+            server_date=headers.get("Date") or "",
+        )
+
+    @property
+    def ok(self) -> bool:
+        """Tell whether this is a success: a 2xx with a document. A 200 with a web page in it is none."""
+        return self.status // 100 == 2 and bool(self.document)
+
+    @property
+    def code(self) -> str:
+        """Give the service's code; empty for a success and for what is not from the service."""
+        return "" if self.ok else str(self.document.get("Code") or "")
+
+
+def refusal_of(reply: Reply, *, service: str, operation: str, operands: Mapping[str, str]) -> AliyunImportError:
+    """Translate an answer that is not a success."""
+    if not reply.document and reply.status // 100 == 2:
+        status, code, message = 502, "NotTheService", "The answer is not one of the service: " + reply.text[:120]
+    else:
+        status, code = reply.status, reply.code
+        message = str(reply.document.get("Message") or reply.text[:300])
+    return translate(
+        Answer(
+            service=service,
+            operation=operation,
+            status=status,
+            code=code,
+            message=message,
+            request_id=str(reply.document.get("RequestId") or ""),
+            operands=dict(operands) | {"skew": clock_difference(reply.server_date)},
+        )
+    )
+
+
+def clock_difference(server_date: str) -> str:
+    """Say how far this machine's clock is from the service's, from the Date header; empty where that says nothing."""
+    try:
+        there_s = parsedate_to_datetime(server_date).timestamp()
+    except ValueError:
+        return ""
+    ahead_s = round(time.time() - there_s)
+    minutes, seconds = divmod(abs(ahead_s), 60)
+    return f"{minutes} min {seconds} s {'ahead of' if ahead_s > 0 else 'behind'}"
+
+
+def _fields_of_xml(text: str) -> dict[str, str]:
+    """Read the flat fields of <Error>...</Error>; a pattern is enough for four fields without structure."""
+    if "<Error>" not in text:
+        return {}
+    found = (re.search(rf"<{name}>(.*?)</{name}>", text, re.DOTALL) for name in ("Code", "Message", "RequestId"))
+    return {match[0].split(">")[0][1:]: match[1] for match in found if match}
