@@ -1,7 +1,8 @@
-"""This file writes a disk to try things with: sparse, partitioned, and with a boot sector that prints a line.
+"""This file writes a disk to try things with: sparse, partitioned, and with boot sectors that print a line.
 
-It starts on any PC with a BIOS: the boot record, loaded to 0x7C00, writes its line with the BIOS's teletype call and
-halts. There is no system on it, and nothing of anybody else's.
+It starts on any PC with a BIOS. The boot record does what boot records do, loads the first sector of the active
+partition to 0x7C00 and jumps there; that one writes its line with the BIOS's teletype call and halts. There is no
+system on the disk, and nothing of anybody else's.
 """
 
 import struct
@@ -16,13 +17,40 @@ DISK_ID = b"DISK"  # the four bytes at 440 that name an MBR disk; these cannot h
 
 LINE = b"This is the sample disk of aliyun-import. It has nothing else to say.\r\n\0"
 
-# 16-bit code, assembled by hand; it runs at 0x7C00, and the line lies right behind it.
-BOOT_CODE = bytes.fromhex(
+# 16-bit code, assembled by hand. The BIOS loads it to 0x7C00 with the drive's number in dl.
+BOOT_RECORD_CODE = bytes.fromhex(
+    "FA"  # 00  cli
+    "31C0"  # 01  xor ax, ax
+    "8ED8"  # 03  mov ds, ax
+    "8EC0"  # 05  mov es, ax
+    "8ED0"  # 07  mov ss, ax
+    "BC007C"  # 09  mov sp, 0x7C00      the stack grows down from below the code
+    "FB"  # 0C  sti
+    "FC"  # 0D  cld
+    "BE007C"  # 0E  mov si, 0x7C00      make room: move to 0x0600
+    "BF0006"  # 11  mov di, 0x0600
+    "B90001"  # 14  mov cx, 256
+    "F3A5"  # 17  rep movsw
+    "EA1E060000"  # 19  jmp 0:0x061E
+    "BE3006"  # 1E  mov si, 0x0630      the request below
+    "B442"  # 21  mov ah, 0x42          extended read
+    "CD13"  # 23  int 0x13
+    "7205"  # 25  jc 0x2C
+    "EA007C0000"  # 27  jmp 0:0x7C00
+    "F4"  # 2C  hlt                     rest:
+    "EBFD"  # 2D  jmp 0x2C
+    "90"  # 2F  nop
+)
+# What int 0x13 reads (BIOS Enhanced Disk Drive services): 16 bytes of request, one sector, to 0:0x7C00, which sector.
+_READ_REQUEST = struct.pack("<BBHHHQ", 16, 0, 1, 0x7C00, 0, PARTITION_START)
+
+# The partition's own boot sector; the line lies right behind the code.
+PARTITION_CODE = bytes.fromhex(
     "FA"  # 00  cli
     "31C0"  # 01  xor ax, ax
     "8ED8"  # 03  mov ds, ax
     "8ED0"  # 05  mov ss, ax
-    "BC007C"  # 07  mov sp, 0x7C00      the stack grows down from below the code
+    "BC007C"  # 07  mov sp, 0x7C00
     "FB"  # 0A  sti
     "FC"  # 0B  cld
     "BE207C"  # 0C  mov si, 0x7C20      the line, 0x20 bytes into the sector
@@ -36,19 +64,22 @@ BOOT_CODE = bytes.fromhex(
     "F4"  # 1D  hlt                     rest:
     "EBFD"  # 1E  jmp 0x1D
 )
+_SIGNATURE = b"\x55\xaa"
 
-# What the partition begins with: a note for whoever looks, where a file system would be.
-NOTE = b"aliyun-import sample disk: this partition holds no file system.\n"
+
+def partition_sector() -> bytes:
+    """Give the partition's first sector: the code and its line."""
+    return (PARTITION_CODE + LINE).ljust(510, b"\0") + _SIGNATURE
 
 
 def boot_record(*, size_bytes: int) -> bytes:
-    """Give the first sector: the code, its line, and a table with one active Linux partition up to the end."""
+    """Give the first sector: the code that loads the partition's, and a table with that one partition in it."""
     count = size_bytes // SECTOR_BYTES - PARTITION_START
     # The CHS fields say "beyond what CHS can say", as every tool writes for LBA disks.
     beyond = b"\xfe\xff\xff"
     entry = struct.pack("<B3sB3sII", ACTIVE, b"\x20\x21\x00", LINUX_TYPE, beyond, PARTITION_START, count)
-    code = (BOOT_CODE + LINE).ljust(440, b"\0")
-    return code + DISK_ID + b"\0\0" + entry.ljust(64, b"\0") + b"\x55\xaa"
+    code = (BOOT_RECORD_CODE + _READ_REQUEST).ljust(440, b"\0")
+    return code + DISK_ID + b"\0\0" + entry.ljust(64, b"\0") + _SIGNATURE
 
 
 def write_sample_disk(path: Path, *, size_bytes: int) -> None:
@@ -63,5 +94,5 @@ def write_sample_disk(path: Path, *, size_bytes: int) -> None:
     with path.open("wb") as file:
         file.write(boot_record(size_bytes=size_bytes))
         file.seek(PARTITION_START * SECTOR_BYTES)
-        file.write(NOTE)
+        file.write(partition_sector())
         file.truncate(size_bytes)
