@@ -59,17 +59,23 @@ def name_holder(images: ImageService, name: str, *, clock: Clock) -> Image | Non
 
 
 def clear_failed(images: ImageService, name: str, *, tags: Mapping[str, str], clock: Clock, emit: Emit) -> Image | None:
-    """Delete the image of this name if it is what an import of this push left that failed; give the one deleted.
-
-    Such an image never held anything, and it keeps its name from the next attempt. Only one whose tags carry the
-    same push id or the same disk's digest is touched.
-    """
+    """Delete the image of this name if it is what a failed import of this tool left; give the one deleted, or None."""
     holder = name_holder(images, name, clock=clock)
-    if holder is None or holder.status not in FAILED_STATUSES or not shares_proof(holder, tags):
+    if holder is None or not is_remnant(holder, tags):
         return None
     patiently(lambda: images.delete_image(holder.image_id), clock=clock)
     emit(Changed(what="deleted failed image", name=f"{holder.image_id} ({name})"))
     return holder
+
+
+def is_remnant(image: Image, tags: Mapping[str, str]) -> bool:
+    """Tell whether an image is what a failed import of this tool left: empty, and in possession of its name.
+
+    CreateFailed with a push id of whichever push, or UnAvailable with this push's own id or disk.
+    """
+    if image.status == "CreateFailed":
+        return PUSH_ID_TAG in image.tags
+    return image.status in FAILED_STATUSES and shares_proof(image, tags)
 
 
 def proves(image: Image, proof: Mapping[str, str]) -> bool:

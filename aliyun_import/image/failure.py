@@ -158,8 +158,9 @@ def image_failed(image: Image, task: Task | None, *, region: str) -> ImportFaile
 def image_gone(image_id: str, task: Task | None) -> ImportFailed:
     """Word an image that was there, or should be, and is not."""
     details = {"image_id": image_id} | ({"task_id": task.task_id} if task else {})
+    what = f"The image {image_id}" if image_id else f"The image of task {task.task_id if task else 'unknown'}"
     return ImportFailed(
-        f"The image {image_id} is gone.",
+        f"{what} is gone.",
         code="image-gone",
         cause="Somebody deleted it, or the import was cancelled.",
         remedy="Run the same command again to import anew; what was sent is kept.",

@@ -3,8 +3,11 @@
 from aliyun_import.errors import AccessError
 from aliyun_import.events import Emit, Warned
 from aliyun_import.image.next_step import UNKNOWN_LIMIT_S, Observation
-from aliyun_import.model import Image, Task
+from aliyun_import.image.tasks import image_of_task
+from aliyun_import.model import Image, Task, TaskStatus
 from aliyun_import.ports import Clock, ImageService
+
+LOOK_UP_EVERY_S = 60.0
 
 
 class Observer:
@@ -21,15 +24,16 @@ class Observer:
         self._clock = clock
         self._emit = emit
         self._image_seen = False
+        self._looked_up_s = -LOOK_UP_EVERY_S
         self._since_s: dict[str, float] = {}
 
     def observe(self) -> Observation:
         """Ask once. The image comes first: when it failed, its task has the reason by the time that it is asked."""
         image = self._images.image(self.image_id) if self.image_id else None
         task = self._task()
-        if task is not None and task.image_id and not self.image_id:
-            self.image_id = task.image_id
-            image = self._images.image(self.image_id)
+        if task is not None and not self.image_id:
+            self.image_id = task.image_id or self._image_of(task)
+            image = self._images.image(self.image_id) if self.image_id else None
         self._image_seen = self._image_seen or image is not None
         return Observation(
             task=task,
@@ -43,6 +47,17 @@ class Observer:
     def forget(self) -> None:
         """Start anew what is timed: nothing is known about the time in which nothing could be asked."""
         self._since_s.clear()
+
+    def _image_of(self, task: Task) -> str:
+        """Look the image of a task up in the list of tasks; DescribeTaskAttribute does not tell it.
+
+        The list may be long, so it is asked for once a minute, and when the task has finished.
+        """
+        now_s = self._clock.monotonic_s()
+        if task.status is not TaskStatus.FINISHED and now_s < self._looked_up_s + LOOK_UP_EVERY_S:
+            return ""
+        self._looked_up_s = now_s
+        return image_of_task(task.task_id, self._images.tasks())
 
     def _task(self) -> Task | None:
         if not self._task_id:

@@ -9,7 +9,7 @@ RAM takes a while to tell ECS; that is waited for where ECS is asked (submit), o
 """
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from aliyun_import.errors import AccessError, RefusedError
 from aliyun_import.events import Changed, Emit, Warned
@@ -66,9 +66,12 @@ def ensure_role(
             raise
         _warn_unseen(f"The role {name} could not be looked at: {error.summary}", emit=emit)
         return RoleReceipt(name=name, state="unseen")
-    created = sight.role is None
+    created = sight.role is None and _create(roles, name, needs, clock=clock, emit=emit)
     if created:
-        sight = _create(roles, name, bucket=bucket, needs=needs, clock=clock, emit=emit)
+        sight = _fresh_sight(name, needs)
+    elif sight.role is None:
+        # Somebody was faster: theirs is looked at as if it had been there from the beginning.
+        sight = inspect_role(roles, name, bucket=bucket, clock=clock, needs=needs)
     extended = _see_to_trust(roles, sight, needs, fix=fix, clock=clock, emit=emit)
     attached = _see_to_rights(roles, sight, needs, clock=clock, emit=emit)
     state = "created" if created else "extended" if extended else "attached" if attached else "ready"
@@ -80,8 +83,19 @@ def ensure_role(
         created=created,
         attached=attached,
         trust_extended=extended,
-        differences=differences(sight, needs),
+        differences=differences(_after(sight, extended=extended, attached=attached), needs),
     )
+
+
+def _after(sight: RoleSight, *, extended: bool, attached: tuple[str, ...]) -> RoleSight:
+    """Give what the role is after what was done to it, without asking RAM, which may not know it yet."""
+    if extended:
+        sight = replace(sight, trusts_ecs=Answer.YES)
+    if attached:
+        policies = tuple(Policy(name=name, type="System") for name in attached)
+        rights = tuple((action, Answer.YES) for action, _ in sight.rights)
+        sight = replace(sight, policies=(*(sight.policies or ()), *policies), rights=rights)
+    return sight
 
 
 def _warn_of_name(name: str, needs: RoleNeeds, *, emit: Emit) -> None:
@@ -96,26 +110,29 @@ def _warn_of_name(name: str, needs: RoleNeeds, *, emit: Emit) -> None:
         )
 
 
-def _create(
-    roles: RoleService, name: str, *, bucket: str | None, needs: RoleNeeds, clock: Clock, emit: Emit
-) -> RoleSight:
-    """Create the role; where somebody else was faster, look at theirs."""
+def _create(roles: RoleService, name: str, needs: RoleNeeds, *, clock: Clock, emit: Emit) -> bool:
+    """Create the role; False when somebody else was faster."""
     try:
-        role = patiently(
+        patiently(
             lambda: roles.create_role(name, trust_policy=policy.trust_policy(), description=DESCRIPTION), clock=clock
         )
     except RefusedError as error:
         if error.code != "role-exists":
             raise
-        return inspect_role(roles, name, bucket=bucket, clock=clock, needs=needs)
+        return False
     except AccessError as error:
         steps = administrator_steps(name, needs, create=True, attach=True)
         message = f"The role {name} is missing, and these credentials may not create it."
         raise _no_right(error, message, steps) from error
     emit(Changed(what="created role", name=name))
+    return True
+
+
+def _fresh_sight(name: str, needs: RoleNeeds) -> RoleSight:
+    """Say what a role is that was created this moment: it trusts ECS, and has no rights yet."""
     return RoleSight(
         name=name,
-        role=role,
+        role=Role(name=name, arn="", trust_policy=policy.trust_policy()),
         trusts_ecs=Answer.YES,
         rights=tuple((action, Answer.NO) for action in needs.actions),
     )

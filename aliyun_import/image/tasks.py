@@ -1,6 +1,6 @@
 """This file answers what people ask about import tasks: list, show, cancel, with or without a journal of ours."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from aliyun_import.errors import RefusedError
 from aliyun_import.events import Changed, Emit
@@ -37,9 +37,16 @@ def show_task(images: ImageService, task_id: str, *, region: str, clock: Clock) 
     task = patiently(lambda: images.task(task_id), clock=clock)
     if task is None:
         raise _unknown(task_id, region)
-    image_id = task.image_id
-    image = patiently(lambda: images.image(image_id), clock=clock) if image_id else None
+    if not task.image_id:
+        # DescribeTaskAttribute does not tell the image, the list of tasks does.
+        task = replace(task, image_id=image_of_task(task_id, patiently(images.tasks, clock=clock)))
+    image = patiently(lambda: images.image(task.image_id), clock=clock) if task.image_id else None
     return TaskSight(task=task, image=image)
+
+
+def image_of_task(task_id: str, tasks: tuple[Task, ...]) -> str:
+    """Give the id of the image that a task makes, "" when the list does not tell."""
+    return next((task.image_id for task in tasks if task.task_id == task_id), "")
 
 
 def cancel_task(images: ImageService, task_id: str, *, region: str, clock: Clock, emit: Emit) -> Task:

@@ -1,0 +1,253 @@
+"""This file holds scripted ports: a clock that is steered, and RAM and ECS that answer as a test wrote it down."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from aliyun_import.errors import AccessError, AliyunImportError, Interrupted, RefusedError, TransientError
+from aliyun_import.events import Changed, Event, Warned
+from aliyun_import.model import (
+    DISK_DIGEST_TAG,
+    PUSH_ID_TAG,
+    DiskMapping,
+    DiskRequest,
+    Image,
+    ImportCall,
+    ImportRequest,
+    Policy,
+    Role,
+    StartedImport,
+    Task,
+    TaskStatus,
+)
+
+REGION = "cn-hangzhou"
+TAGS = {PUSH_ID_TAG: "push-1", DISK_DIGEST_TAG: "digest-1"}
+
+
+class SteeredClock:
+    """Time that passes only by sleeping. `naps` are all waits; `interrupt_at_s` ends the wait that reaches it."""
+
+    def __init__(self, *, interrupt_at_s: float | None = None) -> None:
+        self.elapsed_s = 0.0
+        self.naps: list[float] = []
+        self._interrupt_at_s = interrupt_at_s
+
+    def now_s(self) -> float:
+        """Give the steered wall time."""
+        return 1_800_000_000.0 + self.elapsed_s
+
+    def monotonic_s(self) -> float:
+        """Give the seconds slept so far."""
+        return self.elapsed_s
+
+    def sleep(self, seconds: float) -> None:
+        """Let time pass."""
+        self.naps.append(seconds)
+        self.elapsed_s += seconds
+        if self._interrupt_at_s is not None and self.elapsed_s >= self._interrupt_at_s:
+            raise Interrupted("Stopped.", code="interrupted", remedy=None)
+
+
+class Heard:
+    """An Emit that keeps what it heard."""
+
+    def __init__(self) -> None:
+        self.events: list[Event] = []
+
+    def __call__(self, event: Event) -> None:
+        """Take an event."""
+        self.events.append(event)
+
+    def warned(self) -> list[str]:
+        """Give the codes of all warnings."""
+        return [event.code for event in self.events if isinstance(event, Warned)]
+
+    def changed(self) -> list[str]:
+        """Give what was changed, in order."""
+        return [event.what for event in self.events if isinstance(event, Changed)]
+
+
+def no_right() -> AccessError:
+    """Give the error of a missing right."""
+    return AccessError("These credentials may not do this.", code="no-right", remedy="Have it granted.")
+
+
+def lost() -> TransientError:
+    """Give the error of a dropped line."""
+    return TransientError("The line dropped.", code="network", remedy=None)
+
+
+def refused(code: str) -> RefusedError:
+    """Give a refusal of the service."""
+    return RefusedError(f"The service said {code}.", code=code, remedy=None, details={"request_id": "R-1"})
+
+
+@dataclass
+class ScriptedRoles:
+    """RAM in memory. `fails` names calls and the error that each answers with, for ever."""
+
+    roles: dict[str, Role] = field(default_factory=dict)
+    attached: dict[str, list[Policy]] = field(default_factory=dict)
+    documents: dict[str, str] = field(default_factory=dict)
+    fails: dict[str, AliyunImportError] = field(default_factory=dict)
+    calls: list[str] = field(default_factory=list)
+    before: dict[str, Callable[[], None]] = field(default_factory=dict)
+
+    def _call(self, what: str) -> None:
+        self.calls.append(what)
+        self.before.pop(what, lambda: None)()
+        if what in self.fails:
+            raise self.fails[what]
+
+    def role(self, name: str) -> Role | None:
+        """Tell the role."""
+        self._call("role")
+        return self.roles.get(name)
+
+    def create_role(self, name: str, *, trust_policy: str, description: str) -> Role:  # noqa: ARG002 -- the port's own
+        """Create it, unless it is there."""
+        self._call("create_role")
+        if name in self.roles:
+            raise refused("role-exists")
+        self.roles[name] = Role(name=name, arn=f"acs:ram::1:role/{name}", trust_policy=trust_policy)
+        return self.roles[name]
+
+    def update_trust_policy(self, name: str, *, trust_policy: str) -> None:
+        """Replace its trust policy."""
+        self._call("update_trust_policy")
+        self.roles[name] = replace(self.roles[name], trust_policy=trust_policy)
+
+    def attached_policies(self, name: str) -> tuple[Policy, ...]:
+        """List what is attached."""
+        self._call("attached_policies")
+        return tuple(self.attached.get(name, ()))
+
+    def attach_policy(self, policy: Policy, *, role_name: str) -> None:
+        """Attach one more."""
+        self._call("attach_policy")
+        self.attached.setdefault(role_name, []).append(policy)
+
+    def policy_document(self, policy: Policy) -> str:
+        """Give a document."""
+        self._call("policy_document")
+        return self.documents[policy.name]
+
+
+class ScriptedImages:
+    """ECS as a test wrote it down: answers to ImportImage in turn, tasks and images in memory.
+
+    `then(what, *errors)` has the next calls of one operation fail, in turn. `steps` are called before each look at an
+    image, so that things change while one waits. `listed` has the image ids that only the list of tasks tells.
+    """
+
+    def __init__(self, *answers: StartedImport | AliyunImportError | None) -> None:
+        self.answers = list(answers)
+        self.calls: list[ImportCall] = []
+        self.asked: list[str] = []
+        self.tasks_now: dict[str, Task] = {}
+        self.images_now: dict[str, Image] = {}
+        self.steps: list[Callable[[], None]] = []
+        self.listed: dict[str, str] = {}
+        self.known_regions: tuple[str, ...] = (REGION, "cn-shanghai")
+        self._errors: dict[str, list[AliyunImportError]] = {}
+
+    def then(self, what: str, *errors: AliyunImportError) -> None:
+        """Have the next calls of an operation fail."""
+        self._errors.setdefault(what, []).extend(errors)
+
+    def _asked(self, what: str) -> None:
+        self.asked.append(what)
+        if self._errors.get(what):
+            raise self._errors[what].pop(0)
+
+    def import_image(self, call: ImportCall) -> StartedImport | None:
+        """Give the next answer; the last one stays."""
+        self.calls.append(call)
+        answer = self.answers.pop(0) if len(self.answers) > 1 else self.answers[0]
+        if isinstance(answer, AliyunImportError):
+            raise answer
+        return answer
+
+    def task(self, task_id: str) -> Task | None:
+        """Tell the task."""
+        self._asked("task")
+        return self.tasks_now.get(task_id)
+
+    def tasks(self, *, statuses: tuple[str, ...] = ()) -> tuple[Task, ...]:  # noqa: ARG002 -- the port's own
+        """List the tasks."""
+        self._asked("tasks")
+        return tuple(
+            replace(one, image_id=self.listed.get(one.task_id, one.image_id)) for one in self.tasks_now.values()
+        )
+
+    def cancel_task(self, task_id: str) -> None:
+        """Cancel at once."""
+        self._asked("cancel_task")
+        self.tasks_now[task_id] = task(TaskStatus.DELETED)
+
+    def image(self, image_id: str) -> Image | None:
+        """Let the next thing happen, then tell the image."""
+        if self.steps:
+            self.steps.pop(0)()
+        self._asked("image")
+        return self.images_now.get(image_id)
+
+    def images(self, *, name: str | None = None, tags: Mapping[str, str] | None = None) -> tuple[Image, ...]:
+        """Find images by name and tags."""
+        self._asked("images")
+        return tuple(
+            one
+            for one in self.images_now.values()
+            if (name is None or one.name == name)
+            and all(one.tags.get(key) == value for key, value in (tags or {}).items())
+        )
+
+    def rename_image(self, image_id: str, *, name: str) -> None:
+        """Rename, unless the name is taken."""
+        self._asked("rename_image")
+        if any(one.name == name for one in self.images_now.values()):
+            raise refused("image-name-taken")
+        self.images_now[image_id] = replace(self.images_now[image_id], name=name)
+
+    def delete_image(self, image_id: str) -> None:
+        """Delete."""
+        self._asked("delete_image")
+        self.images_now.pop(image_id, None)
+
+    def regions(self) -> tuple[str, ...]:
+        """List the regions."""
+        self._asked("regions")
+        return self.known_regions
+
+    def add(self, *things: Image | Task) -> None:
+        """Put images and tasks there."""
+        for thing in things:
+            if isinstance(thing, Image):
+                self.images_now[thing.image_id] = thing
+            else:
+                self.tasks_now[thing.task_id] = thing
+
+
+def task(status: TaskStatus = TaskStatus.PROCESSING, *, word: str = "", **fields: Any) -> Task:
+    """Give the task t-1 in a status; `word` is the service's own where it differs."""
+    return replace(Task(task_id="t-1", action="ImportImage", status=status, status_text=word or status.value), **fields)
+
+
+def image(status: str = "Creating", **fields: Any) -> Image:
+    """Give the image m-1, which is ours, in a status."""
+    return replace(Image(image_id="m-1", name="disk", status=status, tags=TAGS), **fields)
+
+
+def import_call() -> ImportCall:
+    """Give a call for one object in OSS."""
+    disk = DiskRequest(bucket="a-bucket", key="aliyun-import/disk.raw")
+    return ImportCall(
+        request=ImportRequest(region=REGION, disks=(disk,), name="disk"),
+        mappings=(DiskMapping(bucket="a-bucket", key="aliyun-import/disk.raw", format=None, size_gib=None),),
+        client_token="token-1",
+        tags=TAGS,
+    )
+
+
+STARTED = StartedImport(task_id="t-1", image_id="m-1", request_id="R-2")

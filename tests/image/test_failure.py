@@ -1,0 +1,53 @@
+"""Tests of the words for an import that ended badly."""
+
+import pytest
+
+from aliyun_import.image.failure import CATALOGUE, advice_for, image_gone, task_failed
+from aliyun_import.model import TaskStatus
+from tests.image.scripted import REGION, task
+
+
+@pytest.mark.parametrize("code", [code for advice in CATALOGUE for code in advice.codes])
+def test_every_code_of_the_catalogue_has_a_cause_and_a_remedy(code: str) -> None:
+    """The service's code and words stay, the likely cause and what to do are added."""
+    failed = task_failed(task(TaskStatus.FAILED, error_code=code, error_message="In its own words."), region=REGION)
+    cause = failed.cause or ""
+    assert cause.startswith(f"{code}: In its own words.")
+    assert len(cause.splitlines()) == 2
+    assert failed.remedy
+    assert failed.details["service_code"] == code
+
+
+@pytest.mark.parametrize(
+    ("message", "code"),
+    [
+        ("The VHD does not meet header.MaxTableEntries * header.BlockSize", "InvalidVHDImage.IncorrectSize"),
+        ("The specified Image Format is wrongly formed.", "InvalidImageFormat.Malformed"),
+        ("Snapshot quota exceeded", "QuotaExceed.Image"),
+        ("The OSS object was removed while it was read.", "InvalidOSSObject.NotFound"),
+    ],
+)
+def test_without_a_known_code_the_words_tell(message: str, code: str) -> None:
+    """Codes of failed tasks are not published, so the message is looked at, too."""
+    found = advice_for("SomethingElse", message)
+    assert found is not None
+    assert code in found.codes
+
+
+def test_an_unknown_reason_keeps_its_words_and_leads_somewhere() -> None:
+    """Nobody is left with UnknownError alone: the task, the check of the disk and the ticket are named."""
+    failed = task_failed(task(TaskStatus.FAILED, error_code="Odd.Code", error_message="Gremlins."), region=REGION)
+    assert failed.cause == "Odd.Code: Gremlins."
+    assert "task show t-1 --region cn-hangzhou" in (failed.remedy or "")
+    assert "aliyun-import check" in (failed.remedy or "")
+
+
+def test_no_reason_at_all_is_said() -> None:
+    """An empty set of reasons is told as what it is."""
+    assert task_failed(task(TaskStatus.FAILED), region=REGION).cause == "The service gave no reason."
+
+
+def test_an_image_without_an_id_is_named_by_its_task() -> None:
+    """A sentence with a hole in it helps nobody."""
+    assert image_gone("", task()).summary == "The image of task t-1 is gone."
+    assert image_gone("m-1", task()).summary == "The image m-1 is gone."

@@ -1,0 +1,137 @@
+"""Tests of what an observation of an import means."""
+
+import pytest
+
+from aliyun_import.errors import AliyunImportError, Exit
+from aliyun_import.image.next_step import (
+    UNKNOWN_LIMIT_S,
+    UNUSABLE_LIMIT_S,
+    Done,
+    Ended,
+    GoOn,
+    Observation,
+    next_step,
+)
+from aliyun_import.model import Image, Task, TaskStatus
+from tests.image.scripted import REGION, image, task
+
+
+def step(
+    task_now: Task | None,
+    image_now: Image | None,
+    *,
+    lasting_s: float = 0.0,
+    seen: bool = False,
+    unusable_s: float = 0.0,
+) -> Done | Ended | GoOn:
+    """Decide on an observation; what is unknown has been so for `lasting_s`."""
+    observed = Observation(
+        task=task_now,
+        image=image_now,
+        task_unknown_s=lasting_s if task_now is None else 0.0,
+        image_unknown_s=lasting_s if image_now is None else 0.0,
+        unusable_s=unusable_s,
+        image_seen=seen,
+    )
+    return next_step(observed, task_id="t-1", image_id="m-1", region=REGION)
+
+
+def error_of(decided: Done | Ended | GoOn) -> AliyunImportError:
+    """Give the error with which it ended."""
+    assert isinstance(decided, Ended)
+    return decided.error
+
+
+@pytest.mark.parametrize(
+    ("task_now", "image_now", "lasting_s"),
+    [
+        (task(TaskStatus.FINISHED), image("Available"), 0.0),
+        (task(TaskStatus.FINISHED), image("Available", usable=True), 0.0),
+        (task(TaskStatus.FINISHED), image("Deprecated"), 0.0),
+        (None, image("Available"), UNKNOWN_LIMIT_S),
+    ],
+)
+def test_done_is_a_finished_task_and_a_usable_image(task_now: Task | None, image_now: Image, lasting_s: float) -> None:
+    """Both are needed; a task that the service forgot counts as finished, once it is sure."""
+    assert step(task_now, image_now, lasting_s=lasting_s) == Done(image_now)
+
+
+@pytest.mark.parametrize(
+    ("task_now", "image_now"),
+    [
+        (task(TaskStatus.WAITING), None),
+        (task(TaskStatus.WAITING), image("Creating")),
+        (task(TaskStatus.PROCESSING), image("Creating")),
+        (task(TaskStatus.PROCESSING), image("Waiting")),
+        (task(TaskStatus.PROCESSING), image("Available")),
+        (task(TaskStatus.FINISHED), image("Creating")),
+        (task(TaskStatus.FINISHED), image("Available", usable=False)),
+        (task(TaskStatus.FINISHED), image("SomethingNew")),
+        (task(TaskStatus.FINISHED), None),
+        (None, image("Creating")),
+        (None, image("Available")),
+        (None, None),
+    ],
+)
+def test_everything_else_goes_on(task_now: Task | None, image_now: Image | None) -> None:
+    """One of the two alone is not done, and what is missing may still come."""
+    assert step(task_now, image_now) == GoOn()
+
+
+def test_an_unknown_word_goes_on_and_is_odd() -> None:
+    """A status that no page has is said, and waited out."""
+    decided = step(task(TaskStatus.UNKNOWN, word="Pondering"), image("Creating"))
+    assert isinstance(decided, GoOn)
+    assert "Pondering" in decided.odd
+
+
+@pytest.mark.parametrize(
+    ("task_now", "image_now", "code"),
+    [
+        (task(TaskStatus.FAILED), None, "import-failed"),
+        (task(TaskStatus.FAILED), image("Creating"), "import-failed"),
+        (task(TaskStatus.FAILED), image("CreateFailed"), "import-failed"),
+        (task(TaskStatus.DELETED), None, "import-cancelled"),
+        (task(TaskStatus.PAUSED), image("Creating"), "import-paused"),
+        (task(TaskStatus.PROCESSING), image("CreateFailed"), "image-failed"),
+        (task(TaskStatus.FINISHED), image("UnAvailable"), "image-failed"),
+        (None, image("CreateFailed"), "image-failed"),
+        (
+            task(TaskStatus.PROCESSING, error_code="InvalidImageSize"),
+            image("CreateFailed"),
+            "import-failed",
+        ),
+    ],
+)
+def test_bad_ends_end_at_once(task_now: Task | None, image_now: Image | None, code: str) -> None:
+    """Failed, Deleted, Paused, CreateFailed and UnAvailable are exit 7, with a remedy, and nothing is waited for."""
+    error = error_of(step(task_now, image_now))
+    assert error.code == code
+    assert error.exit_code is Exit.IMPORT_FAILED
+    assert error.remedy
+
+
+def test_an_image_that_was_there_and_is_gone_ends_the_wait() -> None:
+    """Missing for a minute after it was seen, or after its task finished, is gone; before that it may still come."""
+    running, finished = task(TaskStatus.PROCESSING), task(TaskStatus.FINISHED)
+    assert step(running, None, lasting_s=UNKNOWN_LIMIT_S, seen=True) != GoOn()
+    assert error_of(step(running, None, lasting_s=UNKNOWN_LIMIT_S, seen=True)).code == "image-gone"
+    assert error_of(step(finished, None, lasting_s=UNKNOWN_LIMIT_S)).code == "image-gone"
+    assert step(running, None, lasting_s=UNKNOWN_LIMIT_S - 1, seen=True) == GoOn()
+    assert step(running, None, lasting_s=10 * UNKNOWN_LIMIT_S) == GoOn()
+
+
+def test_a_task_that_stays_unknown_without_an_image_ends_the_wait() -> None:
+    """A mistyped id, or another region's, is told after a minute by name."""
+    assert step(None, None, lasting_s=UNKNOWN_LIMIT_S - 1) == GoOn()
+    error = error_of(step(None, None, lasting_s=UNKNOWN_LIMIT_S))
+    assert (error.code, error.exit_code) == ("task-unknown", Exit.REFUSED)
+    assert "t-1" in error.summary
+
+
+def test_an_image_that_never_becomes_usable_ends_after_an_hour() -> None:
+    """Available with Usable=false does not hang for ever: exit 8, because nothing failed."""
+    odd = image("Available", usable=False)
+    assert step(task(TaskStatus.FINISHED), odd, unusable_s=UNUSABLE_LIMIT_S - 1) == GoOn()
+    error = error_of(step(task(TaskStatus.FINISHED), odd, unusable_s=UNUSABLE_LIMIT_S))
+    assert (error.code, error.exit_code) == ("image-not-usable", Exit.STILL_RUNNING)
