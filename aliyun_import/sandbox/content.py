@@ -66,12 +66,31 @@ class Segment:
     offset: int
     length: int
 
+    @property
+    def end(self) -> int:
+        """Give the place in the file where it ends."""
+        return self.offset + self.length
+
+
+def _merged(segments: Iterable[Segment]) -> Iterator[Segment]:
+    """Make one of neighbours that go on where the one before ended: joined holes would pile up otherwise."""
+    last: Segment | None = None
+    for each in segments:
+        if last is not None and last.file is each.file and (each.file is None or last.end == each.offset):
+            last = Segment(last.file, last.offset, last.length + each.length)
+            continue
+        if last is not None and last.length:
+            yield last
+        last = each
+    if last is not None and last.length:
+        yield last
+
 
 class Content:
     """The bytes of an object or a part; immutable, readable at any place from any thread."""
 
     def __init__(self, segments: Iterable[Segment] = ()) -> None:
-        self.segments = tuple(segment for segment in segments if segment.length)
+        self.segments = tuple(_merged(segments))
         self._starts = [0, *itertools.accumulate(segment.length for segment in self.segments)]
 
     @property

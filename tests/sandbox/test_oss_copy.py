@@ -8,7 +8,7 @@ import pytest
 from aliyun_import.sandbox import crc64
 from aliyun_import.sandbox.oss_state import OssState
 from aliyun_import.sandbox.server import Sandbox
-from tests.sandbox.oss_sdk import complete, do, refused, stored_bucket
+from tests.sandbox.oss_sdk import Reply, complete, do, refused, stored_bucket
 
 SOURCE = "base/old disk+ü.raw"
 KEY = "dir/new.raw"
@@ -115,19 +115,33 @@ def test_copies_may_carry_no_crc(sandbox: Sandbox, bucket: oss2.Bucket, data: by
     assert bucket.copy_object("disks", SOURCE, "other").crc is None
 
 
-def test_copying_zeros_costs_nothing(sandbox: Sandbox, bucket: oss2.Bucket, upload_id: str) -> None:
-    """Parts of 5 GiB are made of a hole of a few bytes' upload, and take no room."""
-    bucket.put_object("zeros", bytes(1 << 20))
-    zeros = stored_bucket(sandbox).current("zeros")
-    assert zeros is not None
-    seed = bucket.init_multipart_upload("seed").upload_id
-    etags = [
-        (number, bucket.upload_part_copy("disks", "zeros", None, "seed", seed, number).etag) for number in range(1, 101)
-    ]
-    complete(bucket, "seed", seed, etags)
-    copied = bucket.upload_part_copy("disks", "seed", (0, (100 << 20) - 1), KEY, upload_id, 1)
-    assert copied.crc == crc64.zeros(100 << 20)
-    assert list((sandbox.state.directory / "objects").iterdir()) == []
+def test_100_gib_of_holes_cost_what_the_data_costs(sandbox: Sandbox, bucket: oss2.Bucket) -> None:
+    """A sparse disk of 100 GiB is made of one MiB of zeros sent, copies of copies, and a little data."""
+    bucket.put_object("mib", bytes(1 << 20))
+
+    def repeat(source: str, size: int, times: int, key: str, *, tail: bytes = b"") -> Reply:
+        upload_id = bucket.init_multipart_upload(key).upload_id
+        parts = [
+            (number, bucket.upload_part_copy("disks", source, (0, size - 1), key, upload_id, number).etag)
+            for number in range(1, times + 1)
+        ]
+        if tail:
+            parts.append((times + 1, bucket.upload_part(key, upload_id, times + 1, tail).etag))
+        return complete(bucket, key, upload_id, parts)
+
+    repeat("mib", 1 << 20, 64, "64-mib")
+    repeat("64-mib", 64 << 20, 80, "5-gib")
+    tail = os.urandom(9000)
+    done = repeat("5-gib", 5 << 30, 20, "disk", tail=tail)
+    assert bucket.head_object("disk").content_length == (100 << 30) + len(tail)
+    assert done.headers["x-oss-hash-crc64ecma"] == str(
+        crc64.combine(crc64.zeros(100 << 30), crc64.update(tail), len(tail))
+    )
+    assert bucket.get_object("disk", byte_range=((100 << 30) - 5, (100 << 30) + 4)).read() == bytes(5) + tail[:5]
+    stored = stored_bucket(sandbox).current("disk")
+    assert stored is not None
+    assert list(stored.content.data_extents()) == [(100 << 30, len(tail))]
+    assert sum(path.stat().st_blocks * 512 for path in (sandbox.state.directory / "objects").iterdir()) < 1 << 16
 
 
 def test_an_object_is_copied_with_its_metadata(bucket: oss2.Bucket, data: bytes) -> None:

@@ -1,14 +1,13 @@
-"""This file tests starting, stopping, faults over the wire and the control plane."""
+"""This file tests starting and stopping, and what of a sandbox shows."""
 
 import http.client
 import json
 from pathlib import Path
-from urllib.request import Request, urlopen
 
 import pytest
 
-from aliyun_import.sandbox.faults import Fault
 from aliyun_import.sandbox.server import Sandbox
+from aliyun_import.sandbox.state import AccessKey
 
 
 def _get(sandbox: Sandbox, target: str, *, method: str = "GET", body: bytes | None = None) -> tuple[int, bytes]:
@@ -38,19 +37,39 @@ def test_stopping_drops_open_connections(tmp_path: Path) -> None:
     connection.close()
 
 
-def test_faults_can_be_ordered_over_http(sandbox: Sandbox) -> None:
-    """A fault posted to the control plane strikes as often as it says, and then is gone."""
-    fault = json.dumps(Fault(status=500, code="InternalError", count=1).to_json()).encode()
-    with urlopen(Request(f"{sandbox.url}/_sandbox/faults", data=fault, method="POST"), timeout=10) as response:
-        assert json.load(response)["code"] == "InternalError"
-    assert _get(sandbox, "/some-bucket/?acl")[0] == 500
-    assert _get(sandbox, "/some-bucket/?acl")[0] != 500
-    assert [entry.fault for entry in sandbox.requests.entries()] == ["answer", ""]
+def test_the_environment_leads_here(sandbox: Sandbox) -> None:
+    """The variables name the endpoint, the region and a key that nobody takes for a real one."""
+    environment = sandbox.environment()
+    assert environment["ALIYUN_IMPORT_ENDPOINT_URL"] == sandbox.url == f"http://127.0.0.1:{sandbox.port}"
+    assert environment["ALIYUN_IMPORT_REGION"] == "cn-hangzhou"
+    assert environment["ALIBABA_CLOUD_ACCESS_KEY_ID"] == "SANDBOX-KEY"
+    assert "ALIBABA_CLOUD_SECURITY_TOKEN" not in environment
+    temporary = AccessKey(id="STS.SANDBOX", secret="S", token="T")
+    assert sandbox.environment(temporary)["ALIBABA_CLOUD_SECURITY_TOKEN"] == "T"
 
 
-def test_a_cut_drops_the_connection_without_an_answer(sandbox: Sandbox) -> None:
-    """With cut-body the service has read so many bytes and no more."""
-    sandbox.faults.add(Fault(effect="cut-body", after_bytes=0))
-    with pytest.raises((http.client.HTTPException, OSError)):
-        _get(sandbox, "/b/k", method="PUT", body=b"x" * 100)
-    assert sandbox.requests.entries()[0].status == 0
+def test_a_taken_port_is_told(sandbox: Sandbox, tmp_path: Path) -> None:
+    """Starting on a port that is in use raises OSError."""
+    with pytest.raises(OSError, match="in use"):
+        Sandbox.start(tmp_path / "other", port=sandbox.port)
+
+
+def test_ids_and_banners_are_not_the_real_clouds(sandbox: Sandbox) -> None:
+    """Whoever reads an answer sees where it came from."""
+    connection = http.client.HTTPConnection("127.0.0.1", sandbox.port, timeout=10)
+    connection.request("GET", "/bucket/key")
+    response = connection.getresponse()
+    assert response.headers["Server"] == "AliyunImportSandbox"
+    assert response.headers["x-oss-request-id"].startswith("SANDBOX-")
+    response.read()
+    connection.close()
+
+
+def test_secrets_do_not_show(sandbox: Sandbox) -> None:
+    """Neither a key's repr nor the log of requests holds a secret, a token or a signature."""
+    assert "SECRET" not in repr(sandbox.access_key)
+    _get(sandbox, "/?Action=GetCallerIdentity&SecurityToken=T0KEN&Signature=S1GN&AccessKeyId=A")
+    logged = repr(sandbox.requests.entries())
+    assert "GetCallerIdentity" in logged
+    assert "T0KEN" not in logged
+    assert "S1GN" not in logged

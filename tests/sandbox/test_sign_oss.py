@@ -1,5 +1,7 @@
 """This file holds the signature checks against requests that real clients sent, and against published vectors."""
 
+import hashlib
+import hmac
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
@@ -212,11 +214,43 @@ def test_v1_vector(state: State) -> None:
     Captured("PUT", "/oss-example/nelson", tuple(sent.items())).authenticate(state)
 
 
+ADDITIONAL = """GET
+/bkt/k
+
+host:disks.example.com
+range:bytes=0-9
+x-oss-content-sha256:UNSIGNED-PAYLOAD
+x-oss-date:20261123T225141Z
+
+host;range
+UNSIGNED-PAYLOAD"""
+
+
 def test_additional_headers_are_signed(state: State) -> None:
-    """A header named in AdditionalHeaders takes part; naming one more, or none at all, breaks the request."""
+    """A header named in AdditionalHeaders takes part, so that changing it breaks the signature."""
+    string = "OSS4-HMAC-SHA256\n20261123T225141Z\n20261123/cn-hangzhou/oss/aliyun_v4_request\n"
+    string += hashlib.sha256(ADDITIONAL.encode()).hexdigest()
+    key = b"aliyun_v4SKTEST"
+    for step in ("20261123", "cn-hangzhou", "oss", "aliyun_v4_request", string):
+        key = hmac.digest(key, step.encode(), "sha256")
+    sent = {
+        "Host": "disks.example.com",
+        "Range": "bytes=0-9",
+        "x-oss-date": "20261123T225141Z",
+        "x-oss-content-sha256": "UNSIGNED-PAYLOAD",
+        "Authorization": "OSS4-HMAC-SHA256 Credential=AKTEST/20261123/cn-hangzhou/oss/aliyun_v4_request,"
+        f"AdditionalHeaders=host;range,Signature={key.hex()}",
+    }
+    Captured("GET", "/bkt/k", tuple(sent.items())).authenticate(state)
+    with pytest.raises(OssError, match="SignatureDoesNotMatch"):
+        Captured("GET", "/bkt/k", tuple({**sent, "Range": "bytes=0-8"}.items())).authenticate(state)
+
+
+def test_an_additional_headers_field_must_fit(state: State) -> None:
+    """Naming one header more, or naming none in a field that is there, breaks a request that was fine."""
     plain = _capture("oss2-v4/list_parts.txt")
     index = next(i for i, (name, _) in enumerate(plain.headers) if name == "authorization")
-    for added in ("AdditionalHeaders=host", "AdditionalHeaders="):
+    for added, code in (("AdditionalHeaders=host", "SignatureDoesNotMatch"), ("AdditionalHeaders=", "InvalidArgument")):
         value = re.sub(r", (Signature=)", rf", {added}, \1", plain.headers[index][1])
-        with pytest.raises(OssError):
+        with pytest.raises(OssError, match=code):
             plain.with_header(index, value).authenticate(state)

@@ -1,0 +1,167 @@
+"""This file tests what happens on the sockets: TLS, chunks, cuts, delays, refusals in mid-body."""
+
+import http.client
+import socket
+import ssl
+import threading
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from ipaddress import IPv4Address
+from pathlib import Path
+
+import oss2
+import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
+from cryptography.x509.oid import NameOID
+
+from aliyun_import.sandbox.faults import Fault
+from aliyun_import.sandbox.server import Sandbox
+from tests.sandbox.oss_sdk import stored_bucket
+
+
+@pytest.fixture
+def connection(sandbox: Sandbox) -> Iterator[http.client.HTTPConnection]:
+    """Open a plain connection."""
+    opened = http.client.HTTPConnection("127.0.0.1", sandbox.port, timeout=10)
+    yield opened
+    opened.close()
+
+
+def _certificate(directory: Path) -> tuple[Path, Path]:
+    """Make a certificate for 127.0.0.1 that signs itself."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "127.0.0.1")])
+    now = datetime.now(UTC)
+    made = (
+        x509.CertificateBuilder(name, name, key.public_key(), x509.random_serial_number(), now, now + timedelta(days=2))
+        .add_extension(x509.SubjectAlternativeName([x509.IPAddress(IPv4Address("127.0.0.1"))]), critical=False)
+        .sign(key, hashes.SHA256())
+    )
+    paths = directory / "certificate.pem", directory / "key.pem"
+    paths[0].write_bytes(made.public_bytes(Encoding.PEM))
+    paths[1].write_bytes(key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()))
+    return paths
+
+
+def test_https(tmp_path: Path) -> None:
+    """With a certificate the sandbox speaks TLS, and its URL says so."""
+    certificate, key = _certificate(tmp_path)
+    with Sandbox.start(tmp_path / "store", certificate=certificate, private_key=key) as sandbox:
+        assert sandbox.url.startswith("https://127.0.0.1:")
+        trusting = ssl.create_default_context(cafile=str(certificate))
+        connection = http.client.HTTPSConnection("127.0.0.1", sandbox.port, timeout=10, context=trusting)
+        connection.request("GET", "/_sandbox")
+        assert connection.getresponse().status == 200
+        connection.close()
+        # A client that does not speak TLS is turned away, and the next one is served.
+        plain = http.client.HTTPConnection("127.0.0.1", sandbox.port, timeout=10)
+        plain.request("GET", "/_sandbox")
+        with pytest.raises((http.client.HTTPException, OSError)):
+            plain.getresponse()
+        plain.close()
+        connection.request("GET", "/_sandbox")
+        assert connection.getresponse().status == 200
+        connection.close()
+
+
+def test_one_connection_serves_many_requests(connection: http.client.HTTPConnection) -> None:
+    """Connections are kept, also after refusals with a body on the way."""
+    for _ in range(3):
+        connection.request("PUT", "/no-such-bucket/key", body=b"x" * 100_000)
+        response = connection.getresponse()
+        assert response.status == 403
+        response.read()
+        assert connection.sock is not None
+
+
+def test_a_refusal_of_a_huge_body_comes_before_the_body(
+    sandbox: Sandbox, connection: http.client.HTTPConnection
+) -> None:
+    """Who announces more than is read for courtesy gets the answer at once, and the connection is closed."""
+    connection.putrequest("PUT", "/no-such-bucket/key")
+    connection.putheader("Content-Length", str(1 << 40))
+    connection.endheaders()
+    response = connection.getresponse()
+    assert response.status == 403
+    response.read()
+    assert sandbox.requests.entries()[0].body_bytes == 0
+
+
+def test_a_body_that_breaks_off_stores_nothing(sandbox: Sandbox, bucket: oss2.Bucket) -> None:
+    """A client that dies in mid-body leaves neither an object nor a file."""
+    signed = oss2.http.Request("PUT", f"{sandbox.url}/disks/k", region="cn-hangzhou", product="oss")
+    bucket.auth._sign_request(signed, "disks", "k")
+    headers = {name: value for name, value in signed.headers.items() if value is not None}
+    head = "".join(f"{name}: {value}\r\n" for name, value in {**headers, "Content-Length": 5 << 20}.items())
+    with socket.create_connection(("127.0.0.1", sandbox.port), timeout=10) as client:
+        client.sendall(f"PUT /disks/k HTTP/1.1\r\nHost: x\r\n{head}\r\n".encode() + b"d" * (2 << 20))
+        client.shutdown(socket.SHUT_WR)
+        assert client.recv(1) == b""
+    entry = sandbox.requests.entries("PutObject")[0]
+    assert (entry.status, entry.body_bytes) == (0, 2 << 20)
+    assert list((sandbox.state.directory / "objects").iterdir()) == []
+    assert stored_bucket(sandbox).versions == {}
+
+
+def test_a_cut_in_the_body(sandbox: Sandbox, bucket: oss2.Bucket) -> None:
+    """cut-body reads so many bytes and drops the connection; the next call passes."""
+    sandbox.faults.add(Fault(operation="PutObject", effect="cut-body", after_bytes=1 << 20))
+    with pytest.raises(oss2.exceptions.RequestError):
+        bucket.put_object("k", b"d" * (8 << 20))
+    assert sandbox.requests.entries("PutObject")[0].body_bytes == 1 << 20
+    assert not bucket.object_exists("k")
+    bucket.put_object("k", b"d")
+
+
+def test_a_cut_before_the_body(sandbox: Sandbox, bucket: oss2.Bucket) -> None:
+    """cut-before reads nothing of the body."""
+    sandbox.faults.add(Fault(operation="PutObject", effect="cut-before"))
+    with pytest.raises(oss2.exceptions.RequestError):
+        bucket.put_object("k", b"d" * 1000)
+    assert sandbox.requests.entries("PutObject")[0].body_bytes == 0
+
+
+def test_a_cut_in_the_answer(sandbox: Sandbox, bucket: oss2.Bucket) -> None:
+    """cut-answer sends so many bytes of the body and drops the connection."""
+    bucket.put_object("k", b"d" * 1000)
+    sandbox.faults.add(Fault(operation="GetObject", effect="cut-answer", after_bytes=10))
+    connection = http.client.HTTPConnection("127.0.0.1", sandbox.port, timeout=10)
+    signed = oss2.http.Request("GET", f"{sandbox.url}/disks/k", region="cn-hangzhou", product="oss")
+    bucket.auth._sign_request(signed, "disks", "k")
+    headers = {name: value for name, value in signed.headers.items() if value is not None}
+    connection.request("GET", "/disks/k", headers=headers)
+    with pytest.raises(http.client.IncompleteRead) as caught:
+        connection.getresponse().read()
+    assert caught.value.partial == b"d" * 10
+    connection.close()
+
+
+def test_a_delayed_call_ends_with_the_sandbox(tmp_path: Path) -> None:
+    """A call that a fault holds up delays neither other calls nor the end."""
+    with Sandbox.start(tmp_path) as sandbox:
+        sandbox.faults.add(Fault(effect="delay", delay_s=3600, operation="ListBuckets"))
+        held = http.client.HTTPConnection("127.0.0.1", sandbox.port, timeout=30)
+        held.request("GET", "/")
+        other = http.client.HTTPConnection("127.0.0.1", sandbox.port, timeout=30)
+        other.request("GET", "/bucket/key")
+        assert other.getresponse().status == 403
+        other.close()
+    held.close()
+    assert not [thread for thread in threading.enumerate() if thread.name.startswith("sandbox")]
+
+
+def test_chunks_of_any_size(sandbox: Sandbox, bucket: oss2.Bucket) -> None:
+    """A chunked body is read in bounded pieces, extensions and trailers included."""
+    signed = oss2.http.Request("PUT", f"{sandbox.url}/disks/k", region="cn-hangzhou", product="oss")
+    bucket.auth._sign_request(signed, "disks", "k")
+    lines = [f"{name}: {value}" for name, value in signed.headers.items() if value is not None]
+    head = "\r\n".join(["PUT /disks/k HTTP/1.1", "Host: x", *lines, "Transfer-Encoding: chunked", "", ""])
+    big = b"b" * (3 << 20)
+    body = b"3;note=x\r\nabc\r\n" + f"{len(big):x}\r\n".encode() + big + b"\r\n0\r\nx-trailer: y\r\n\r\n"
+    with socket.create_connection(("127.0.0.1", sandbox.port), timeout=10) as client:
+        client.sendall(head.encode() + body)
+        assert client.recv(12) == b"HTTP/1.1 200"
+    assert bucket.get_object("k").read() == b"abc" + big
