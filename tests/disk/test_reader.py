@@ -1,0 +1,51 @@
+"""Tests of the readers that everything else stacks on."""
+
+import os
+from pathlib import Path
+
+import pytest
+
+from aliyun_import.disk.reader import MAX_READ_BYTES, Bad, BytesReader, FileReader, Window, read_exactly
+
+
+def test_a_file_reads_short_only_at_its_end(tmp_path: Path) -> None:
+    """A read across the end gives what there is; one behind it gives nothing."""
+    path = tmp_path / "disk"
+    path.write_bytes(b"0123456789")
+    with FileReader(path) as reader:
+        assert reader.size == 10
+        assert reader.pread(2, 3) == b"234"
+        assert reader.pread(8, 5) == b"89"
+        assert reader.pread(20, 5) == b""
+
+
+def test_a_file_that_shrank_reads_short(tmp_path: Path) -> None:
+    """The size stays what it was at the opening, and what is gone is Bad to whoever needs it."""
+    path = tmp_path / "disk"
+    path.write_bytes(bytes(100))
+    with FileReader(path) as reader:
+        os.truncate(path, 10)
+        with pytest.raises(Bad):
+            read_exactly(reader, 0, 100)
+
+
+@pytest.mark.parametrize(("offset", "length"), [(-1, 1), (0, -1), (0, MAX_READ_BYTES + 1)])
+def test_a_senseless_range_is_bad(offset: int, length: int) -> None:
+    """Numbers of a damaged table end as Bad before memory is asked for."""
+    with pytest.raises(Bad):
+        BytesReader(b"abc").pread(offset, length)
+
+
+def test_a_window_shows_its_part_alone() -> None:
+    """Reads in a window count from its start and stop at its end."""
+    window = Window(BytesReader(b"0123456789"), start=2, size=4)
+    assert window.size == 4
+    assert window.pread(1, 10) == b"345"
+    assert window.pread(4, 1) == b""
+
+
+def test_a_window_may_reach_past_the_end_but_not_begin_there() -> None:
+    """A partition of a disk that was cut short reads short; one behind the end is Bad."""
+    assert Window(BytesReader(b"0123"), start=2, size=100).pread(0, 100) == b"23"
+    with pytest.raises(Bad):
+        Window(BytesReader(b"0123"), start=5, size=1)
