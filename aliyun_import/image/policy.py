@@ -7,7 +7,7 @@ region's resource): it is neither taken for a right nor for its lack.
 import json
 import re
 from collections.abc import Iterable, Iterator, Mapping
-from enum import IntEnum
+from enum import StrEnum
 from typing import Any
 
 ECS = "ecs.aliyuncs.com"
@@ -16,12 +16,16 @@ ASSUME = "sts:AssumeRole"
 Statement = Mapping[str, Any]
 
 
-class Answer(IntEnum):
+class Answer(StrEnum):
     """How sure a judgement is."""
 
-    NO = 0
-    MAYBE = 1
-    YES = 2
+    NO = "no"
+    MAYBE = "maybe"
+    YES = "yes"
+
+
+_SURENESS = {Answer.NO: 0, Answer.MAYBE: 1, Answer.YES: 2}
+_OPPOSITE = {Answer.NO: Answer.YES, Answer.MAYBE: Answer.MAYBE, Answer.YES: Answer.NO}
 
 
 def statements(document: str) -> tuple[Statement, ...] | None:
@@ -44,8 +48,8 @@ def lets_assume(trust_policy: str, service: str = ECS) -> Answer:
     if found is None:
         return Answer.MAYBE
     about = [one for one in found if _names_service(one, service) and _names_action(one, ASSUME)]
-    denied = max((_unless_conditional(one) for one in about if _effect(one) == "deny"), default=Answer.NO)
-    allowed = max((_unless_conditional(one) for one in about if _effect(one) == "allow"), default=Answer.NO)
+    denied = _any_of(_unless_conditional(one) for one in about if _effect(one) == "deny")
+    allowed = _any_of(_unless_conditional(one) for one in about if _effect(one) == "allow")
     return _together(allowed, denied)
 
 
@@ -83,11 +87,11 @@ def permits(documents: Iterable[str], action: str, *, bucket: str | None, key: s
         for one in statements(document) or ():
             if not _names_action(one, action):
                 continue
-            reach = min(_reaches(one, action, bucket=bucket, key=key), _unless_conditional(one))
+            reach = _all_of(_reaches(one, action, bucket=bucket, key=key), _unless_conditional(one))
             if _effect(one) == "allow":
-                allowed = max(allowed, reach)
+                allowed = _any_of((allowed, reach))
             elif bucket is not None or _reaches_all(one):
-                denied = max(denied, reach)
+                denied = _any_of((denied, reach))
     return _together(allowed, denied)
 
 
@@ -97,18 +101,22 @@ def denies(documents: Iterable[str], action: str, *, bucket: str | None, key: st
         _effect(one) == "deny"
         and _names_action(one, action)
         and (bucket is not None or _reaches_all(one))
-        and min(_reaches(one, action, bucket=bucket, key=key), _unless_conditional(one)) is Answer.YES
+        and _all_of(_reaches(one, action, bucket=bucket, key=key), _unless_conditional(one)) is Answer.YES
         for document in documents
         for one in statements(document) or ()
     )
 
 
 def _together(allowed: Answer, denied: Answer) -> Answer:
-    if denied is Answer.YES:
-        return Answer.NO
-    if denied is Answer.MAYBE:
-        return min(allowed, Answer.MAYBE)
-    return allowed
+    return _all_of(allowed, _OPPOSITE[denied])
+
+
+def _any_of(answers: Iterable[Answer]) -> Answer:
+    return max(answers, key=_SURENESS.__getitem__, default=Answer.NO)
+
+
+def _all_of(*answers: Answer) -> Answer:
+    return min(answers, key=_SURENESS.__getitem__)
 
 
 def _effect(statement: Statement) -> str:
@@ -135,9 +143,8 @@ def _reaches(statement: Statement, action: str, *, bucket: str | None, key: str)
     service, _, operation = action.partition(":")
     wanted = f"{bucket}/{key}" if bucket is not None and operation.endswith("Object") else bucket
     if "NotResource" in statement:
-        spared = max((_covers(one, service, wanted) for one in _listed(statement["NotResource"])), default=Answer.NO)
-        return Answer(Answer.YES - spared)
-    return max((_covers(one, service, wanted) for one in _listed(statement.get("Resource"))), default=Answer.NO)
+        return _OPPOSITE[_any_of(_covers(one, service, wanted) for one in _listed(statement["NotResource"]))]
+    return _any_of(_covers(one, service, wanted) for one in _listed(statement.get("Resource")))
 
 
 def _reaches_all(statement: Statement) -> bool:

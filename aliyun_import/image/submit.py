@@ -18,7 +18,7 @@ from aliyun_import.ports import Clock, ImageService
 from aliyun_import.retry import patiently
 
 # What ECS answers while it does not see the role, or the policy attached to it a moment ago.
-ROLE_UNSEEN = frozenset({"role-not-visible"})
+ROLE_UNSEEN = frozenset({"role-not-visible", "cloudbox-role"})
 RIGHTS_UNSEEN = frozenset({"oss-not-authorized"})
 NAME_TAKEN = frozenset({"image-name-taken", "image-importing"})
 # A peer (the Packer plugin) sleeps one minute after creating the role; nothing is published. Five such minutes
