@@ -12,27 +12,14 @@ HOST = "100.100.100.200"
 WAIT_S = 1.0
 
 
-def answers(environment: Mapping[str, str] = os.environ, *, host: str = HOST, port: int = 80) -> bool:
-    """Tell whether there is a metadata service; False at once where the environment turns it off."""
-    if _disabled(environment):
-        return False
-    try:
-        with socket.create_connection((host, port), timeout=WAIT_S):
-            return True
-    except OSError:
-        return False
+def role_here(environment: Mapping[str, str] = os.environ, *, host: str = HOST, port: int = 80) -> str | None:
+    """Name the RAM role of the instance that this runs on; None where it has none, or where this is no instance."""
+    return _read("/latest/meta-data/ram/security-credentials/", environment, host, port)
 
 
 def region_here(environment: Mapping[str, str] = os.environ, *, host: str = HOST, port: int = 80) -> str | None:
     """Give the region of the instance that this runs on; None where it runs elsewhere. Takes three seconds at most."""
-    if _disabled(environment):
-        return None
-    token = _ask(host, port, "PUT", "/latest/api/token", {"X-aliyun-ecs-metadata-token-ttl-seconds": "60"})
-    if token is None:  # nobody there: do not wait a second time
-        return None
-    # An instance that knows version 1 only has no tokens; it answers without one.
-    headers = {"X-aliyun-ecs-metadata-token": token} if token else {}
-    return _ask(host, port, "GET", "/latest/meta-data/region-id", headers) or None
+    return _read("/latest/meta-data/region-id", environment, host, port)
 
 
 def internal_endpoint_answers(
@@ -51,8 +38,15 @@ def internal_endpoint_answers(
         return False
 
 
-def _disabled(environment: Mapping[str, str]) -> bool:
-    return environment.get("ALIBABA_CLOUD_ECS_METADATA_DISABLED", "").lower() == "true"
+def _read(path: str, environment: Mapping[str, str], host: str, port: int) -> str | None:
+    if environment.get("ALIBABA_CLOUD_ECS_METADATA_DISABLED", "").lower() == "true":
+        return None
+    token = _ask(host, port, "PUT", "/latest/api/token", {"X-aliyun-ecs-metadata-token-ttl-seconds": "60"})
+    if token is None:  # nobody there: do not wait a second time
+        return None
+    # An instance that knows version 1 only has no tokens; it answers without one.
+    headers = {"X-aliyun-ecs-metadata-token": token} if token else {}
+    return _ask(host, port, "GET", path, headers) or None
 
 
 def _ask(host: str, port: int, method: str, path: str, headers: Mapping[str, str]) -> str | None:

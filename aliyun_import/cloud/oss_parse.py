@@ -78,7 +78,8 @@ def object_of_headers(
         etag=unquoted(lower.get("etag", "")),
         crc64=_crc64(lower.get("x-oss-hash-crc64ecma")),
         storage_class=lower.get("x-oss-storage-class", "Standard"),
-        metadata=found if metadata is None else dict(metadata),
+        # HTTP knows no case in the names of headers.
+        metadata=found if metadata is None else {name.lower(): value for name, value in metadata.items()},
         last_modified_s=_http_date_s(lower.get("last-modified")),
         version_id=lower.get("x-oss-version-id") or None,
     )

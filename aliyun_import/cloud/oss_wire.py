@@ -4,7 +4,6 @@ oss2 builds, signs (version 4) and sends; its parsers are not used. They drop wh
 elements of lifecycle rules) and fail with an AttributeError on an answer that is not from OSS.
 """
 
-import logging
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -14,11 +13,12 @@ import oss2.credentials
 import oss2.exceptions
 import requests
 
-from aliyun_import.cloud.connection import Timeouts, ca_bundle, proxies_for
+from aliyun_import.cloud.clock_skew import clock_difference
+from aliyun_import.cloud.connection import Timeouts
 from aliyun_import.cloud.credentials import Credentials, CredentialsSource
 from aliyun_import.cloud.endpoints import Endpoints, OssStyle, region_of_location
 from aliyun_import.cloud.network import network_error
-from aliyun_import.cloud.rpc_reply import clock_difference
+from aliyun_import.cloud.oss_session import open_session
 from aliyun_import.cloud.translate import Answer, is_expired, translate
 from aliyun_import.errors import AliyunImportError, UsageError
 from aliyun_import.ports import PartBody
@@ -45,9 +45,9 @@ class OssWire:
         self._timeouts = timeouts
         self._endpoints = endpoints
         self._auth = oss2.ProviderAuthV4(_Provider(credentials))
-        self._session = _session(endpoints.oss, workers)
-        self._regional_session = _session(endpoints.oss_regional, 1)
-        _silence()
+        # One more than the workers: the coordinator asks things meanwhile.
+        self._session = open_session(endpoints.oss, connections=workers + 1)
+        self._regional_session = open_session(endpoints.oss_regional, connections=1)
 
     def send(
         self,
@@ -126,7 +126,6 @@ class OssWire:
         code = f"{error.code} (other region)" if there and error.code in _OTHER_REGION else error.code
         extra = {"region": self._endpoints.region, "endpoint": there}
         extra["there"] = region_of_location(there.removeprefix(f"{self.bucket}.")) if there else ""
-        extra["skew"] = clock_difference(error.headers.get("Date") or "")
         return translate(
             Answer(
                 service="OSS",
@@ -136,6 +135,7 @@ class OssWire:
                 message=error.message or "",
                 request_id=error.request_id,
                 operands=extra | dict(operands),
+                skew=clock_difference(error.headers.get("Date") or ""),
                 retry_after_s=_retry_after_s(error.headers),
             )
         )
@@ -158,18 +158,6 @@ class _Provider(oss2.credentials.CredentialsProvider):  # type: ignore[misc]
         return oss2.credentials.Credentials(keys.key_id, keys.secret, keys.token)
 
 
-def _session(url: str, workers: int) -> oss2.Session:
-    session = oss2.Session(pool_size=workers + 1)
-    inner = session.session
-    # Decided once and for both SDKs. trust_env would also take an Authorization from ~/.netrc over the signature.
-    inner.trust_env = False
-    inner.proxies = proxies_for(url)
-    inner.verify = ca_bundle() or True
-    # OSS answers 403 where others redirect; a redirect comes from something that stands in between.
-    inner.max_redirects = 0
-    return session
-
-
 def _retry_after_s(headers: Mapping[str, str]) -> float | None:
     """Read how long the service wants to be left alone: milliseconds of OSS's own header, or HTTP's seconds."""
     for name, unit_s in (("x-oss-qos-delay-time", 0.001), ("Retry-After", 1.0)):
@@ -177,9 +165,3 @@ def _retry_after_s(headers: Mapping[str, str]) -> float | None:
         if value.isdigit():
             return int(value) * unit_s
     return None
-
-
-def _silence() -> None:
-    """Keep oss2's log (requests with their headers) and the pool's remarks off stderr."""
-    for name in ("oss2", "urllib3"):
-        logging.getLogger(name).addHandler(logging.NullHandler())

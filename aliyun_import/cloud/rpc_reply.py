@@ -2,12 +2,11 @@
 
 import json
 import re
-import time
 from collections.abc import Mapping
 from dataclasses import dataclass
-from email.utils import parsedate_to_datetime
 from typing import Any
 
+from aliyun_import.cloud.clock_skew import clock_difference
 from aliyun_import.cloud.translate import Answer, translate
 from aliyun_import.errors import AliyunImportError
 
@@ -62,20 +61,10 @@ def refusal_of(reply: Reply, *, service: str, operation: str, operands: Mapping[
             code=code,
             message=message,
             request_id=str(reply.document.get("RequestId") or ""),
-            operands=dict(operands) | {"skew": clock_difference(reply.server_date)},
+            operands=operands,
+            skew=clock_difference(reply.server_date),
         )
     )
-
-
-def clock_difference(server_date: str) -> str:
-    """Say how far this machine's clock is from the service's, from the Date header; empty where that says nothing."""
-    try:
-        there_s = parsedate_to_datetime(server_date).timestamp()
-    except ValueError:
-        return ""
-    ahead_s = round(time.time() - there_s)
-    minutes, seconds = divmod(abs(ahead_s), 60)
-    return f"{minutes} min {seconds} s {'ahead of' if ahead_s > 0 else 'behind'}"
 
 
 def _fields_of_xml(text: str) -> dict[str, str]:

@@ -26,7 +26,8 @@ _BY_CODE: Mapping[tuple[str, str], Row] = {(service, row.code): row for row in T
 class Answer:
     """A refusal as it came: who gave it, to which operation, and in which words.
 
-    `operands` are the values that the sentences name: bucket, key, region, name, role, policy, task, image.
+    `operands` are the values that the sentences name: bucket, key, region, name, role, policy, task, image. `skew` says
+    how far this machine's clock is from the service's ("20 min 3 s ahead of"), where it is far.
     """
 
     service: str
@@ -36,6 +37,7 @@ class Answer:
     message: str
     request_id: str
     operands: Mapping[str, str] = field(default_factory=dict)
+    skew: str = ""
     retry_after_s: float | None = None
 
 
@@ -44,9 +46,9 @@ def translate(answer: Answer) -> AliyunImportError:
     row = _BY_CODE.get((answer.service, answer.code)) or _family(answer) or _by_status(answer)
     message = redact(answer.message).strip()
     action = action_of(answer.service, answer.operation)
-    operands = {"service": answer.service, "operation": answer.operation, "action": action, "message": message}
-    operands |= {name: value for name, value in answer.operands.items() if value}
-    details = {name: value for name, value in operands.items() if name != "message" and value}
+    details = {"service": answer.service, "operation": answer.operation, "action": action, **answer.operands}
+    operands = {name: value for name, value in details.items() if value}
+    operands |= {"message": message, "skew": answer.skew or "too far from"}
     details |= {"service_code": answer.code, "http_status": str(answer.status), "request_id": answer.request_id}
     known = f"{answer.service} answered {answer.operation} with {answer.code or 'no code'} (HTTP {answer.status})"
     return row.kind(

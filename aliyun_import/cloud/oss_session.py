@@ -1,0 +1,60 @@
+"""This file opens the connections to OSS: how many, through which proxy, trusting whom, and listening while sending."""
+
+import logging
+import ssl
+from typing import Any
+
+import oss2
+from requests.adapters import HTTPAdapter
+from urllib3.connection import HTTPSConnection
+from urllib3.connectionpool import HTTPSConnectionPool
+
+from aliyun_import.cloud.connection import ca_bundle, proxies_for
+
+
+def open_session(url: str, *, connections: int) -> oss2.Session:
+    """Make a session of oss2 for one endpoint that keeps so many connections."""
+    session = oss2.Session(pool_size=connections)
+    inner = session.session
+    # Decided once and for both SDKs. trust_env would also put an Authorization from ~/.netrc over the signature.
+    inner.trust_env = False
+    inner.proxies = proxies_for(url)
+    inner.verify = ca_bundle() or True
+    # OSS answers 403 where others redirect; a redirect comes from something that stands in between.
+    inner.max_redirects = 0
+    inner.mount("https://", _Adapter(pool_connections=1, pool_maxsize=connections))
+    _silence()
+    return session
+
+
+class _Connection(HTTPSConnection):
+    """A connection that still reads the answer when the server closed while a body was being sent.
+
+    urllib3 does so for a broken pipe; over TLS the same event is an SSLEOFError, which it takes for the end. What OSS
+    said (the token has expired, please send less) would be lost, and the part sent again for nothing.
+    """
+
+    def send(self, data: Any) -> None:  # noqa: ANN401 -- urllib3's own signature
+        try:
+            super().send(data)
+        except ssl.SSLEOFError as error:
+            raise BrokenPipeError("The server closed the connection while it was sent a body.") from error
+
+
+class _Pool(HTTPSConnectionPool):
+    ConnectionCls = _Connection
+
+
+class _Adapter(HTTPAdapter):
+    """requests' own adapter, with connections that listen."""
+
+    def init_poolmanager(self, *arguments: Any, **options: Any) -> None:  # noqa: ANN401
+        super().init_poolmanager(*arguments, **options)
+        classes = self.poolmanager.pool_classes_by_scheme
+        self.poolmanager.pool_classes_by_scheme = {**classes, "https": _Pool}
+
+
+def _silence() -> None:
+    """Keep oss2's log (requests with their headers) and the pool's remarks off stderr."""
+    for name in ("oss2", "urllib3"):
+        logging.getLogger(name).addHandler(logging.NullHandler())
