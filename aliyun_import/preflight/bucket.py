@@ -2,7 +2,7 @@
 
 from aliyun_import.errors import AccessError, RefusedError
 from aliyun_import.events import Changed, Emit, Noted, Warned
-from aliyun_import.model import BucketInfo
+from aliyun_import.model import BucketInfo, CallerIdentity
 from aliyun_import.ports import Clock, ObjectStore
 from aliyun_import.retry import patiently
 
@@ -15,6 +15,26 @@ ABORT_AFTER_DAYS = 7
 def derived_bucket(account_id: str, region: str) -> str:
     """Name the bucket that is used when none is given; the account id keeps it apart from everybody else's."""
     return f"aliyun-import-{account_id}-{region}"
+
+
+def see_bucket(place: ObjectStore, me: CallerIdentity, *, clock: Clock) -> BucketInfo | None:
+    """Look at a bucket; None when there is none. AccessError "bucket-denied" when we may not look.
+
+    OSS answers the same for a bucket of another account and for a missing right, so that both are named.
+    """
+    try:
+        return patiently(place.bucket_info, clock=clock)
+    except AccessError as error:
+        if error.code != "no-right":
+            raise
+        raise AccessError(
+            f"The bucket {place.bucket} may not be looked at.",
+            code="bucket-denied",
+            cause=f"It belongs to another account than {me.account_id}, or {me.arn} lacks oss:GetBucketInfo on it.",
+            remedy="Pass a --bucket of your own account, or no --bucket and one is made; if the bucket is yours, have "
+            f"oss:GetBucketInfo granted on it (`aliyun-import role policy --bucket {place.bucket}`).",
+            details={**error.details, "bucket": place.bucket},
+        ) from error
 
 
 def refuse_unfit(info: BucketInfo, *, region: str, account_id: str) -> None:

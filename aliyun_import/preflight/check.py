@@ -35,12 +35,13 @@ def raise_if_refused(verdict: Verdict, *, skip: Collection[str] = (), force: boo
         return
     about_disks = [finding for finding in blocking if finding.subject != "request"]
     kind: type[AliyunImportError] = DiskError if about_disks else RefusedError
-    what = "The disk" if about_disks else "The request"
+    subjects = {finding.subject for finding in blocking}
+    what = "The request" if not about_disks else subjects.pop() if len(subjects) == 1 else "This"
     code = blocking[0].rule if len(blocking) == 1 else ("disk-refused" if about_disks else "request-refused")
     raise kind(
-        f"{what} can't be imported as it is: {_first_words(blocking)}",
+        f"{what} can't be imported as it is{f': {len(blocking)} checks failed' if len(blocking) > 1 else ''}.",
         code=code,
-        cause="\n".join(_line(finding) for finding in blocking),
+        cause="\n".join(_line(finding, with_subject=what == "This") for finding in blocking),
         remedy=_remedy(blocking),
         details={"rules": ",".join(finding.rule for finding in blocking)},
     )
@@ -61,14 +62,8 @@ def refuse_unknown_rules(skip: Collection[str], *, known: Collection[str]) -> No
     )
 
 
-def _first_words(blocking: tuple[Finding, ...]) -> str:
-    if len(blocking) == 1:
-        return blocking[0].seen
-    return f"{len(blocking)} checks failed."
-
-
-def _line(finding: Finding) -> str:
-    subject = "" if finding.subject == "request" else f"{finding.subject}: "
+def _line(finding: Finding, *, with_subject: bool) -> str:
+    subject = f"{finding.subject}: " if with_subject else ""
     where = f" ({finding.where})" if finding.where else ""
     return f"{subject}{finding.seen}{where} [{finding.rule}]"
 

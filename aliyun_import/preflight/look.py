@@ -18,10 +18,13 @@ from aliyun_import.preflight.bucket import (
     ensure_abort_rule,
     make_ours,
     refuse_unfit,
+    see_bucket,
     warn_of_oddities,
 )
 from aliyun_import.retry import patiently
 
+# Waits of 1 and 2 seconds at the most.
+FIRST_CONTACT_ATTEMPTS = 3
 # Objects of these classes are read only after they were restored.
 COLD_CLASSES = ("Archive", "ColdArchive", "DeepColdArchive")
 
@@ -69,7 +72,8 @@ def look(
     "bucket-region", "bucket-owner", "bucket-encrypted", "object-missing", "object-empty", "object-archived";
     AccessError where a right that is needed is missing. Rights that are merely useful are warnings.
     """
-    me = patiently(identity.whoami, clock=clock)
+    # The first contact: nothing is under way that a long wait could save, and a wrong endpoint should be told at once.
+    me = patiently(identity.whoami, clock=clock, attempts=FIRST_CONTACT_ATTEMPTS)
     _look_at_region(request.region, images, clock=clock, emit=emit)
     staging = _Staging()
     if any(disk.path is not None for disk in request.disks):
@@ -128,7 +132,7 @@ def _look_at_staging(
     name = bucket or derived_bucket(me.account_id, region)
     is_ours = name == derived_bucket(me.account_id, region)
     place = store(name)
-    info = patiently(place.bucket_info, clock=clock)
+    info = see_bucket(place, me, clock=clock)
     created = False
     if info is None:
         if not is_ours:
@@ -179,7 +183,7 @@ def _look_at_objects(
 
 
 def _look_at_given_bucket(place: ObjectStore, region: str, me: CallerIdentity, *, clock: Clock, emit: Emit) -> None:
-    info = patiently(place.bucket_info, clock=clock)
+    info = see_bucket(place, me, clock=clock)
     if info is None:
         raise RefusedError(
             f"There is no bucket {place.bucket}.",

@@ -48,7 +48,7 @@ def test_a_single_finding_is_the_summary_and_the_code() -> None:
     """A script that asks for the code gets the rule."""
     error = raised(finding("image-name"))
     assert error.code == "image-name"
-    assert "Seen: image-name." in error.summary
+    assert "Seen: image-name." in str(error.cause)
 
 
 def test_findings_about_a_disk_are_exit_3_and_others_exit_5() -> None:

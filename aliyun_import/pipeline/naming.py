@@ -1,0 +1,85 @@
+"""This file decides what the image is called, and what to do when somebody has the name already."""
+
+from dataclasses import replace
+
+from aliyun_import.disk.source import open_source
+from aliyun_import.errors import RefusedError
+from aliyun_import.events import Noted
+from aliyun_import.image.adopt import Adopted, find_import, name_holder
+from aliyun_import.limits import MAX_NAME_CHARS
+from aliyun_import.model import DISK_DIGEST_TAG, PUSH_ID_TAG, Image, ImportRequest
+from aliyun_import.pipeline.model import Run
+from aliyun_import.pipeline.objects import digest_of
+from aliyun_import.pipeline.state import PushState
+from aliyun_import.ports import Clock, ImageService
+from aliyun_import.preflight.look import Readiness
+from aliyun_import.upload.existing import crc64_of_source
+from aliyun_import.upload.setting import Setting
+
+
+def free_name(request: ImportRequest, images: ImageService, *, clock: Clock) -> ImportRequest:
+    """Give the request a name that nobody has: its own, or that with -2, -3, ... behind it."""
+    number, name = 1, request.name
+    while name_holder(images, name, clock=clock) is not None:
+        number += 1
+        tail = f"-{number}"
+        name = f"{request.name[: MAX_NAME_CHARS - len(tail)]}{tail}"
+    return replace(request, name=name)
+
+
+def find_earlier_import(run: Run, request: ImportRequest, ready: Readiness, state: PushState) -> Adopted | None:
+    """Find the import that an earlier run of this push began, whatever became of its journal.
+
+    With the journal, by the push's id; without it, the image that has the name is ours if its tag carries the digest
+    of these very disks. None when there is nothing of ours and the name is free, or is about to be taken over
+    (--replace). RefusedError "image-name-taken" when the name belongs to another image.
+    """
+    if state.client_token:
+        found = find_import(
+            run.cloud.images, name=state.import_name, tags={PUSH_ID_TAG: state.push_id}, clock=run.clock
+        )
+        if found:
+            return found
+    holder = ready.name_holder
+    if holder is None or holder.tags.get(PUSH_ID_TAG) == state.push_id:
+        return None
+    # With --force-new a twin is wanted, so that an image of the same disk is no reason to stop early.
+    if not run.options.force_new and _is_of_these_disks(run, request, ready, holder):
+        return find_import(
+            run.cloud.images,
+            name=request.name,
+            tags={DISK_DIGEST_TAG: holder.tags[DISK_DIGEST_TAG]},
+            clock=run.clock,
+        )
+    if run.options.replace:
+        return None
+    raise RefusedError(
+        f'The name "{request.name}" belongs to the image {holder.image_id} in {request.region}.',
+        code="image-name-taken",
+        cause=f"It was created {holder.created or 'earlier'}, is {holder.status}, and nothing proves that it was made "
+        "of these disks.",
+        remedy=f"Pass another --name, or --replace rename to take the name from {holder.image_id} once the new image "
+        "is usable.",
+        details={"image_id": holder.image_id, "image_name": request.name, "image_status": holder.status},
+    )
+
+
+def _is_of_these_disks(run: Run, request: ImportRequest, ready: Readiness, holder: Image) -> bool:
+    digest = holder.tags.get(DISK_DIGEST_TAG)
+    if not digest:
+        return False
+    # Reading the disks costs up to minutes, and is done only where an image of ours has the very name.
+    run.emit(Noted(message=f"{holder.image_id} has the name; comparing the disks with the digest in its tags"))
+    return digest == digest_of(_size_and_crc(run, request, ready, index) for index in range(len(request.disks)))
+
+
+def _size_and_crc(run: Run, request: ImportRequest, ready: Readiness, index: int) -> tuple[int, int]:
+    """Give what the digest is made of: an object's as OSS tells it, a local disk's as it is now."""
+    disk, there = request.disks[index], ready.objects[index]
+    if there is not None or disk.path is None:
+        return (there.size_bytes, there.crc64 or 0) if there else (0, 0)
+    with open_source(disk.path) as source:
+        setting = Setting(
+            source=source, store=run.cloud.store(ready.bucket), clock=run.clock, emit=run.emit, stop=run.stop
+        )
+        return source.size_bytes, crc64_of_source(setting)

@@ -1,0 +1,132 @@
+"""This file is the upload stage: each disk of the request to its object in OSS, and the end of staging objects."""
+
+import hashlib
+from collections.abc import Iterable
+from dataclasses import replace
+from pathlib import Path
+
+from aliyun_import.disk.convert import prepare
+from aliyun_import.errors import AliyunImportError
+from aliyun_import.events import Noted, Warned
+from aliyun_import.journal import Journal
+from aliyun_import.model import DiskFormat, DiskRequest, ImportRequest, RemoteObject, UploadedObject
+from aliyun_import.pipeline.inspect import Inspected
+from aliyun_import.pipeline.model import PushOptions, Run
+from aliyun_import.pipeline.stage import stage
+from aliyun_import.ports import ObjectStore
+from aliyun_import.preflight.bucket import PREFIX
+from aliyun_import.preflight.look import Readiness
+from aliyun_import.retry import patiently
+from aliyun_import.upload.deliver import Delivery, deliver
+
+
+def deliver_all(run: Run, inspected: Inspected, ready: Readiness, *, journal: Journal) -> tuple[UploadedObject, ...]:
+    """Upload every local disk, one after the other; disks that are in OSS already are taken as they are."""
+    return tuple(
+        _existing(disk, ready.objects[index])
+        if disk.key
+        else _deliver(run, inspected, index, bucket=ready.bucket, journal=journal)
+        for index, disk in enumerate(inspected.request.disks)
+    )
+
+
+def delivery_of(request: ImportRequest, options: PushOptions, index: int) -> Delivery:
+    """Say what to upload and where: the key that --key names is the system disk's."""
+    disk = request.disks[index]
+    assert disk.path is not None  # noqa: S101 -- the caller has a local disk
+    role = "system" if index == 0 else f"data-{index}"
+    return Delivery(
+        path=disk.path,
+        disk_index=index,
+        key=options.key if index == 0 else None,
+        key_stem=f"{PREFIX}{request.name}/{role}",
+        suffix=f".{(disk.format or DiskFormat.RAW).lower()}",
+        base_key=options.base_key if index == 0 else None,
+    )
+
+
+def _deliver(run: Run, inspected: Inspected, index: int, *, bucket: str, journal: Journal) -> UploadedObject:
+    request, report = inspected.request, inspected.reports[index]
+    disk = request.disks[index]
+    assert disk.path is not None and report is not None  # noqa: S101, PT018 -- only local disks come here
+    delivery = delivery_of(request, run.options, index)
+    with (
+        stage("upload", emit=run.emit, clock=run.clock, doing=f"{disk.path}") as words,
+        prepare(disk.path, report, work_dir=run.options.work_dir, emit=run.emit) as ready,
+    ):
+        uploaded = deliver(
+            delivery if ready == disk.path else _instead(delivery, ready),
+            store=run.cloud.store(bucket),
+            journal=journal,
+            options=run.options.transfer,
+            clock=run.clock,
+            emit=run.emit,
+            stop=run.stop,
+        )
+        words.detail = f"oss://{uploaded.bucket}/{uploaded.key} is the disk, by {uploaded.proof}"
+        return uploaded
+
+
+def _instead(delivery: Delivery, ready: Path) -> Delivery:
+    # A converted disk is what is uploaded, under the suffix of what it has become.
+    return replace(delivery, path=ready, suffix=ready.suffix)
+
+
+def _existing(disk: DiskRequest, there: RemoteObject | None) -> UploadedObject:
+    """Take an object that the user put into OSS, as the look found it; it is never removed."""
+    assert disk.bucket is not None and there is not None  # noqa: S101, PT018 -- the look gave one for each such disk
+    return UploadedObject(
+        bucket=disk.bucket,
+        key=there.key,
+        size_bytes=there.size_bytes,
+        crc64=there.crc64 or 0,
+        etag=there.etag,
+        proof="taken as it was in OSS",
+        made_by_us=False,
+    )
+
+
+def digest_of(disks: Iterable[tuple[int, int]]) -> str:
+    """Make the digest that names these disks in a tag, of the size and the CRC-64 of each, in their order."""
+    text = ",".join(f"{size_bytes}:{crc64:016x}" for size_bytes, crc64 in disks)
+    return hashlib.sha256(text.encode()).hexdigest()[:32]
+
+
+def remove_staging(
+    run: Run, store: ObjectStore | None, objects: tuple[UploadedObject, ...], journal: Journal, removed: frozenset[str]
+) -> tuple[str, ...]:
+    """Remove the objects that this push made, unless they are to be kept; give those that stay, as oss:// URLs.
+
+    An object that can't be removed is a warning with the command to do it: the image is there, and that is what counts.
+    """
+    stays: list[str] = []
+    for one in objects:
+        url = f"oss://{one.bucket}/{one.key}"
+        if not one.made_by_us or run.options.transfer.keep_object:
+            stays.append(url)
+        elif one.key in removed:
+            continue
+        elif store is not None and _removed(run, store, one):
+            journal.write("object-removed", key=one.key)
+        else:
+            stays.append(url)
+    return tuple(stays)
+
+
+def _removed(run: Run, store: ObjectStore, uploaded: UploadedObject) -> bool:
+    try:
+        there = patiently(lambda: store.head(uploaded.key), clock=run.clock)
+        # In a bucket with versions only the version's own id removes the bytes.
+        version = there.version_id if there else None
+        patiently(lambda: store.delete(uploaded.key, version_id=version), clock=run.clock)
+    except AliyunImportError as error:
+        run.emit(
+            Warned(
+                code="object-not-removed",
+                message=f"The staging object oss://{uploaded.bucket}/{uploaded.key} was not removed: {error.summary}",
+                remedy=f"It costs storage until you remove it: aliyun oss rm oss://{uploaded.bucket}/{uploaded.key}",
+            )
+        )
+        return False
+    run.emit(Noted(message=f"removed the staging object oss://{uploaded.bucket}/{uploaded.key}"))
+    return True

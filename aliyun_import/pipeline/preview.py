@@ -1,0 +1,139 @@
+"""This file is the dry run: everything is looked at, the service is asked, the plan is told, and nothing is changed."""
+
+from typing import Any
+
+from aliyun_import.errors import AccessError, RefusedError
+from aliyun_import.events import Emit, Event, UploadPlanned
+from aliyun_import.image.role_needs import needs_of, role_name_of
+from aliyun_import.image.role_sight import RoleSight, inspect_role
+from aliyun_import.image.submit import ask, new_client_token
+from aliyun_import.model import DiskMapping, ImportCall, ImportRequest
+from aliyun_import.pipeline.inspect import Inspected
+from aliyun_import.pipeline.model import PushResult, Run
+from aliyun_import.pipeline.objects import delivery_of
+from aliyun_import.preflight.look import Readiness
+from aliyun_import.upload.deliver import preview as preview_upload
+from aliyun_import.upload.plan import PartKind
+
+# What the service answers to a question about a disk that was not uploaded yet.
+NOT_THERE_YET = frozenset({"object-missing", "bucket-missing", "oss-object-missing", "oss-bucket-missing"})
+
+
+def preview(run: Run, inspected: Inspected, ready: Readiness) -> PushResult:
+    """Tell what a push would do. The two ids of the result are empty, `plan` is what docs/json.md describes."""
+    request = inspected.request
+    keys: dict[int, str] = {}
+    disks: list[dict[str, Any]] = []
+    for index, disk in enumerate(request.disks):
+        if disk.path:
+            document = _disk_plan(run, request, index, ready)
+            keys[index] = document["key"]
+            disks.append(document)
+    steps = _steps(run, request, ready)
+    plan = {
+        "image_name": request.name,
+        "region": request.region,
+        "steps": steps,
+        "disks": disks,
+        "parameters": _parameters(request),
+        "service_says": _asked(run, request, ready, keys),
+    }
+    return PushResult(region=request.region, image_name=request.name, dry_run=True, plan=plan)
+
+
+def _disk_plan(run: Run, request: ImportRequest, index: int, ready: Readiness) -> dict[str, Any]:
+    told: list[UploadPlanned] = []
+
+    def listen(event: Event) -> None:
+        if isinstance(event, UploadPlanned):
+            told.append(event)
+        run.emit(event)
+
+    emit: Emit = listen
+    plan = preview_upload(
+        delivery_of(request, run.options, index),
+        store=run.cloud.store(ready.bucket) if ready.bucket_info else None,
+        options=run.options.transfer,
+        clock=run.clock,
+        emit=emit,
+    )
+    rate = run.options.transfer.given_rate_bytes_s
+    parts = {kind: sum(1 for part in plan.parts if part.kind is kind) for kind in PartKind}
+    return {
+        "disk": str(request.disks[index].path),
+        "key": told[-1].key,
+        "total_bytes": plan.size_bytes,
+        "send_bytes": plan.bytes_of(PartKind.SEND),
+        "send_parts": parts[PartKind.SEND],
+        "zero_bytes": plan.bytes_of(PartKind.ZERO),
+        "zero_parts": parts[PartKind.ZERO],
+        "base_bytes": plan.bytes_of(PartKind.BASE),
+        "base_parts": parts[PartKind.BASE],
+        "gap_bytes": plan.gap_bytes,
+        "parts": len(plan.parts),
+        "requests": plan.requests,
+        "rate_bytes_s": rate,
+        "estimate_s": plan.seconds_at(rate) if rate else None,
+    }
+
+
+def _steps(run: Run, request: ImportRequest, ready: Readiness) -> list[str]:
+    steps = []
+    if ready.bucket and ready.bucket_info is None:
+        steps.append(f"create the bucket {ready.bucket}, private, in {request.region}")
+    name = role_name_of(request)
+    try:
+        sight = inspect_role(
+            run.cloud.roles, name, bucket=ready.bucket or None, clock=run.clock, needs=needs_of(request)
+        )
+    except AccessError as error:
+        return [*steps, f"see to the role {name}, which could not be looked at: {error.summary}"]
+    return steps + _role_steps(name, sight, request)
+
+
+def _role_steps(name: str, sight: RoleSight, request: ImportRequest) -> list[str]:
+    policy = needs_of(request).system_policy
+    if sight.role is None:
+        return [f"create the role {name}", f"attach the system policy {policy} to it"]
+    return [f"attach the system policy {policy} to the role {name}"] if sight.missing else []
+
+
+def _parameters(request: ImportRequest) -> dict[str, str]:
+    told = {
+        "format": request.disks[0].format,
+        "size": f"{request.disks[0].size_gib} GiB" if request.disks[0].size_gib else None,
+        "os": request.os_type,
+        "platform": request.platform,
+        "arch": request.architecture,
+        "boot": request.boot_mode,
+        "nvme": request.nvme_support,
+        "license": request.license_type,
+    }
+    return {name: str(value) for name, value in told.items() if value}
+
+
+def _asked(run: Run, request: ImportRequest, ready: Readiness, keys: dict[int, str]) -> str:
+    """Ask the service itself; its refusals come out, but for what the push itself would see to."""
+    call = ImportCall(
+        request=request,
+        mappings=tuple(
+            DiskMapping(
+                bucket=disk.bucket or ready.bucket,
+                key=disk.key or keys[index],
+                format=disk.format,
+                size_gib=disk.size_gib,
+            )
+            for index, disk in enumerate(request.disks)
+        ),
+        client_token=new_client_token(),
+        tags=request.tags,
+    )
+    try:
+        ask(run.cloud.images, call, clock=run.clock)
+    except RefusedError as error:
+        if error.code in NOT_THERE_YET and keys:
+            return "was asked, and misses nothing but the disk, which is not uploaded yet"
+        if error.code == "role-not-visible":
+            return "was asked, and misses the role, which the push would see to"
+        raise
+    return "was asked, and would take it"

@@ -1,0 +1,256 @@
+"""This file is a push from the first stage to the last, rolled forward from wherever an earlier run stopped.
+
+    inspect    what the disks are, and whether they can be imported         no account needed
+    look       who we are, the bucket, the name                             then the journal is opened and locked
+    role       the role that lets ECS read the bucket
+    upload     each disk to its object, proven
+    import     ImportImage, its token journalled before the call
+    wait       until the image is usable, or failed with its reason
+    finish     names exchanged (--replace), staging objects removed
+
+Every step that costs or creates something writes its intent to the journal first, and looks for its own traces before
+it acts: killed at any instant, the same command ends in one image.
+"""
+
+import threading
+import uuid
+from collections.abc import Mapping
+from dataclasses import replace
+
+from aliyun_import.disk.source import open_source
+from aliyun_import.events import Emit, RunStarted, Warned
+from aliyun_import.image.adopt import name_holder
+from aliyun_import.image.replace import replace_image
+from aliyun_import.image.role import ensure_role
+from aliyun_import.image.role_needs import needs_of, role_name_of
+from aliyun_import.journal import Journal, open_journal
+from aliyun_import.model import DiskRequest, Image, ImportRequest
+from aliyun_import.pipeline import importing
+from aliyun_import.pipeline.inspect import Inspected, inspect
+from aliyun_import.pipeline.model import Cloud, PushOptions, PushResult, Run
+from aliyun_import.pipeline.naming import find_earlier_import, free_name
+from aliyun_import.pipeline.objects import deliver_all, remove_staging
+from aliyun_import.pipeline.preview import preview
+from aliyun_import.pipeline.stage import stage
+from aliyun_import.pipeline.state import PushState, fold
+from aliyun_import.ports import Clock
+from aliyun_import.preflight.look import Readiness, look
+from aliyun_import.retry import patiently
+
+# Deprecated images were Available once, and instances still start from them.
+USABLE = ("Available", "Deprecated")
+ROLE_WORDS = {
+    "ready": "is ready",
+    "created": "was created",
+    "attached": "got what it lacked",
+    "extended": "lets ECS assume it now",
+    "unseen": "could not be looked at",
+}
+
+
+def push(
+    request: ImportRequest, options: PushOptions, cloud: Cloud, *, clock: Clock, emit: Emit, stop: threading.Event
+) -> PushResult:
+    """Take the disks of a request to a usable image; events are emitted from this thread.
+
+    Raises AliyunImportError of every kind. Whatever it raises, nothing that was sent is lost: the same call goes on.
+    """
+    run = Run(options=options, cloud=cloud, clock=clock, emit=emit, stop=stop)
+    began_s = clock.monotonic_s()
+    inspected, ready = _before_the_first_byte(request, run)
+    if options.dry_run:
+        return preview(run, inspected, ready)
+    with open_journal(options.state_dir, _identity(request, ready, cloud)) as journal:
+        result = _Push(run, inspected, ready, journal).roll_forward()
+    return replace(result, seconds=clock.monotonic_s() - began_s)
+
+
+def _before_the_first_byte(request: ImportRequest, run: Run) -> tuple[Inspected, Readiness]:
+    options, cloud = run.options, run.cloud
+    with stage("inspect", emit=run.emit, clock=run.clock, doing="looking at the disk") as words:
+        inspected = inspect(request, emit=run.emit, skip=options.skip_checks, force=options.force)
+        words.detail = "nothing speaks against importing it"
+    with stage("look", emit=run.emit, clock=run.clock, doing="asking who we are, and about bucket and name") as words:
+        ready = look(
+            inspected.request,
+            identity=cloud.identity,
+            store=cloud.store,
+            images=cloud.images,
+            bucket=options.bucket,
+            dry_run=options.dry_run,
+            clock=run.clock,
+            emit=run.emit,
+        )
+        words.detail = (
+            f"account {ready.identity.account_id}, {f'bucket {ready.bucket}' if ready.bucket else 'no upload'}"
+        )
+    return inspected, ready
+
+
+def _identity(request: ImportRequest, ready: Readiness, cloud: Cloud) -> Mapping[str, str]:
+    """Say what makes two pushes the same one: the disks, the image's name, the account, the place."""
+    disks = [str(disk.path.absolute()) if disk.path else f"oss://{disk.bucket}/{disk.key}" for disk in request.disks]
+    return {
+        "name": request.name,
+        "region": request.region,
+        "account": ready.identity.account_id,
+        "bucket": ready.bucket,
+        "disks": "\n".join(disks),
+        "endpoint": cloud.endpoint,
+    }
+
+
+class _Push:
+    """One run of one push, with its journal open."""
+
+    def __init__(self, run: Run, inspected: Inspected, ready: Readiness, journal: Journal) -> None:
+        self._run = run
+        self._inspected = inspected
+        self._ready = ready
+        self._journal = journal
+
+    @property
+    def _state(self) -> PushState:
+        return fold(self._journal.entries)
+
+    @property
+    def _request(self) -> ImportRequest:
+        return self._inspected.request
+
+    def roll_forward(self) -> PushResult:
+        """Do what is still to do, and give the result."""
+        fingerprints = tuple(_fingerprint(disk) for disk in self._request.disks)
+        finished = self._finished_before(fingerprints)
+        if finished:
+            return self._result(finished, already_there=True)
+        self._begin(fingerprints)
+        if not self._state.submitted:
+            earlier = find_earlier_import(self._run, self._request, self._ready, self._state)
+            if earlier:
+                importing.adopt(earlier, run=self._run, journal=self._journal)
+        if not self._state.submitted:
+            self._import()
+        if not self._run.options.wait:
+            return self._left_running()
+        image = importing.follow(self._request, run=self._run, journal=self._journal)
+        return self._finish(image)
+
+    def _finished_before(self, fingerprints: tuple[str, ...]) -> Image | None:
+        """Give the image that this very push made before, if it is still there."""
+        state = self._state
+        if not state.finished or self._run.options.force_new or state.fingerprints != fingerprints:
+            return None
+        image = patiently(lambda: self._run.cloud.images.image(state.image_id), clock=self._run.clock)
+        if image is not None and image.status in USABLE:
+            return image
+        status = "is gone" if image is None else f"is {image.status}"
+        self._run.emit(
+            Warned(code="image-gone", message=f"This push made {state.image_id}, which {status}: another is made.")
+        )
+        return None
+
+    def _begin(self, fingerprints: tuple[str, ...]) -> None:
+        """Go on with the push that the journal tells of, or begin one."""
+        state, run = self._state, self._run
+        resumed = state.under_way and state.fingerprints == fingerprints
+        if resumed:
+            self._rename(replace(self._request, name=state.name))
+        else:
+            if run.options.force_new and not run.options.name_given:
+                self._rename(free_name(self._request, run.cloud.images, clock=run.clock))
+            self._journal.write(
+                "push-started", push_id=uuid.uuid4().hex, name=self._request.name, fingerprints=fingerprints
+            )
+        run.emit(
+            RunStarted(
+                push_id=self._state.push_id,
+                region=self._request.region,
+                name=self._request.name,
+                disks=tuple(_disk_words(disk) for disk in self._request.disks),
+                resumed=resumed,
+            )
+        )
+
+    def _rename(self, request: ImportRequest) -> None:
+        if request.name != self._request.name:
+            self._inspected = replace(self._inspected, request=request)
+            holder = name_holder(self._run.cloud.images, request.name, clock=self._run.clock)
+            self._ready = replace(self._ready, name_holder=holder)
+
+    def _import(self) -> None:
+        """See to the role, upload, and begin the import."""
+        run, options = self._run, self._run.options
+        name = role_name_of(self._request)
+        with stage("role", emit=run.emit, clock=run.clock, doing=f"looking at {name}") as words:
+            role = ensure_role(
+                run.cloud.roles,
+                name,
+                bucket=self._ready.bucket or None,
+                fix=options.fix_role,
+                clock=run.clock,
+                emit=run.emit,
+                needs=needs_of(self._request),
+            )
+            words.detail = f"{role.name} {ROLE_WORDS[role.state]}"
+        objects = deliver_all(run, self._inspected, self._ready, journal=self._journal)
+        importing.start(self._request, objects, run=run, journal=self._journal, role_changed=role.changed)
+
+    def _left_running(self) -> PushResult:
+        state = self._state
+        left = tuple(f"oss://{one.bucket}/{one.key}" for one in state.objects)
+        if any(one.made_by_us for one in state.objects):
+            self._run.emit(
+                Warned(
+                    code="object-stays",
+                    message=f"The staging object stays until the import is done: {', '.join(left)}.",
+                    remedy="Run the same command without --no-wait to finish and remove it, or see "
+                    f"`aliyun-import leftovers --region {self._request.region}`.",
+                )
+            )
+        return replace(self._result(None), left_over=left)
+
+    def _finish(self, image: Image) -> PushResult:
+        """Exchange the names where that was asked for, remove the staging objects, and close the books."""
+        run, state = self._run, self._state
+        with stage("finish", emit=run.emit, clock=run.clock) as words:
+            if run.options.replace:
+                image = replace_image(
+                    run.cloud.images,
+                    image,
+                    name=self._request.name,
+                    policy=run.options.replace,
+                    region=self._request.region,
+                    clock=run.clock,
+                    emit=run.emit,
+                )
+            store = run.cloud.store(self._ready.bucket) if self._ready.bucket else None
+            left = remove_staging(run, store, state.objects, self._journal, state.removed_keys)
+            words.detail = f"left in OSS: {', '.join(left)}" if left else "nothing is left in OSS"
+        self._journal.write("finished", image_id=image.image_id)
+        return replace(self._result(image), left_over=left)
+
+    def _result(self, image: Image | None, *, already_there: bool = False) -> PushResult:
+        state = self._state
+        return PushResult(
+            region=self._request.region,
+            image_name=image.name if image else self._request.name,
+            image_id=image.image_id if image else state.image_id,
+            image_status=image.status if image else "",
+            task_id=state.task_id,
+            push_id=state.push_id,
+            objects=state.objects,
+            sent_bytes=sum(one.sent_bytes for one in state.objects),
+            already_there=already_there,
+        )
+
+
+def _fingerprint(disk: DiskRequest) -> str:
+    if disk.path is None:
+        return f"oss://{disk.bucket}/{disk.key}"
+    with open_source(disk.path) as source:
+        seen = source.fingerprint()
+    return f"{seen.size_bytes}:{seen.mtime_ns}:{seen.device}:{seen.inode}:{seen.sample}"
+
+
+def _disk_words(disk: DiskRequest) -> str:
+    return str(disk.path) if disk.path else f"oss://{disk.bucket}/{disk.key}"
