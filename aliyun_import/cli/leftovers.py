@@ -1,0 +1,82 @@
+"""This file is the command `leftovers`: what earlier pushes left in a bucket, and its removal."""
+
+import time
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from aliyun_import.cli.desk import desk
+from aliyun_import.cli.options import cloud_options, option, output_options
+
+if TYPE_CHECKING:
+    from aliyun_import.upload.leftovers import Leftover
+
+
+@click.command()
+@option("--bucket", help="Bucket to look into. Else aliyun-import-<account id>-<region>.")
+@option(
+    "--remove",
+    "patterns",
+    multiple=True,
+    metavar="KEY",
+    help="Remove what has this key, or matches it as a pattern such as 'aliyun-import/web-*'; repeatable. "
+    "Unfinished uploads can't be gone on with then.",
+)
+@cloud_options
+@output_options
+def leftovers(*, bucket: str | None, patterns: tuple[str, ...], **given: Any) -> None:  # noqa: ANN401 -- click's options
+    """List what earlier pushes left in the bucket: unfinished uploads, kept objects, and what belongs to them.
+
+    All of it costs storage. A push that runs now shows as an unfinished upload, too: nothing is removed unless --remove
+    names it.
+    """
+    from fnmatch import fnmatchcase
+
+    from aliyun_import.cli.render.voice import Outcome
+    from aliyun_import.events import Changed
+    from aliyun_import.preflight.bucket import PREFIX, derived_bucket
+    from aliyun_import.retry import patiently
+    from aliyun_import.upload.leftovers import find_leftovers, remove_leftover
+
+    with desk(given) as at:
+        clock = at.clock
+        name = bucket or derived_bucket(patiently(at.cloud.identity.whoami, clock=clock).account_id, at.region)
+        store = at.cloud.store(name)
+        there = patiently(store.bucket_info, clock=clock)
+        found = patiently(lambda: find_leftovers(store, PREFIX), clock=clock) if there else ()
+        removed = [one for one in found if any(fnmatchcase(one.key, pattern) for pattern in patterns)]
+        for one in removed:
+            patiently(lambda one=one: remove_leftover(store, one), clock=clock)  # type: ignore[misc]
+            at.voice.emit(Changed(what=f"removed {one.kind}", name=one.key))
+        stays = [one for one in found if one not in removed]
+        document = {
+            "command": "leftovers",
+            "bucket": name,
+            "region": at.region,
+            "leftovers": [_document(one) for one in stays],
+            "removed": [_document(one) for one in removed],
+        }
+        at.voice.outcome(Outcome(document=document, text=_text(stays)))
+
+
+def _document(one: "Leftover") -> dict[str, Any]:
+    return {
+        "kind": one.kind.value,
+        "key": one.key,
+        "size_bytes": one.size_bytes,
+        "since_s": one.since_s,
+        "upload_id": one.upload_id,
+        "has_manifest": one.has_manifest,
+    }
+
+
+def _text(stays: list["Leftover"]) -> str:
+    from aliyun_import.cli.render.table import table
+    from aliyun_import.cli.render.words import size
+
+    rows = [(one.kind.value, size(one.size_bytes), _since(one.since_s), one.key) for one in stays]
+    return table(("WHAT", "SIZE", "SINCE", "KEY"), rows) if rows else ""
+
+
+def _since(at_s: float | None) -> str:
+    return "" if at_s is None else time.strftime("%Y-%m-%dT%H:%MZ", time.gmtime(at_s))

@@ -1,0 +1,64 @@
+"""This file puts a push's result into JSON, and into the one line that stdout carries for people."""
+
+from typing import Any
+
+from aliyun_import.cli.render.voice import Outcome
+from aliyun_import.cli.render.words import count, duration, size
+from aliyun_import.model import UploadedObject
+from aliyun_import.pipeline.model import PushResult
+
+
+def push_outcome(result: PushResult) -> Outcome:
+    """Give the result: on stdout the image id, the task with --no-wait, the plan in a dry run."""
+    document = {
+        "command": "push",
+        "image_id": result.image_id,
+        "image_name": result.image_name,
+        "image_status": result.image_status,
+        "region": result.region,
+        "task_id": result.task_id,
+        "push_id": result.push_id,
+        "objects": [object_document(one) for one in result.objects],
+        "left_over": list(result.left_over),
+        "sent_bytes": result.sent_bytes,
+        "seconds": round(result.seconds, 3),
+        "already_there": result.already_there,
+        "dry_run": result.dry_run,
+    }
+    if result.dry_run:
+        return Outcome(document={**document, "plan": result.plan}, text=plan_text(result.plan))
+    return Outcome(document=document, text=result.image_id if result.image_status else result.task_id)
+
+
+def object_document(uploaded: UploadedObject) -> dict[str, Any]:
+    """Give an object as JSON, its CRC-64 in hexadecimal."""
+    return {
+        "bucket": uploaded.bucket,
+        "key": uploaded.key,
+        "size_bytes": uploaded.size_bytes,
+        "crc64": f"{uploaded.crc64:016x}",
+        "etag": uploaded.etag,
+        "proof": uploaded.proof,
+        "sent_bytes": uploaded.sent_bytes,
+        "made_by_us": uploaded.made_by_us,
+    }
+
+
+def plan_text(plan: dict[str, Any]) -> str:
+    """Say what a push would do, a line a fact."""
+    lines = [f"image     {plan['image_name']} in {plan['region']}"]
+    lines += [f"would     {step}" for step in plan["steps"]]
+    for disk in plan["disks"]:
+        lines.append(f"disk      {disk['disk']}: {size(disk['total_bytes'])} in all")
+        lines.append(f"  send    {size(disk['send_bytes'])} in {count(disk['send_parts'], 'part')}")
+        if disk["zero_bytes"]:
+            lines.append(f"  zeros   {size(disk['zero_bytes'])} made in OSS in {count(disk['zero_parts'], 'part')}")
+        if disk["base_bytes"]:
+            lines.append(f"  base    {size(disk['base_bytes'])} copied in {count(disk['base_parts'], 'part')}")
+        if disk["gap_bytes"]:
+            lines.append(f"  gaps    {size(disk['gap_bytes'])} of zeros are sent, since 10,000 parts are the limit")
+        took = f", about {duration(disk['estimate_s'])} at {size(disk['rate_bytes_s'])}/s" if disk["estimate_s"] else ""
+        lines.append(f"  in all  {count(disk['parts'], 'part')}, {count(disk['requests'], 'request')}{took}")
+    lines += [f"{name:<9} {value}" for name, value in plan["parameters"].items()]
+    lines.append(f"service   {plan['service_says']}")
+    return "\n".join(lines)

@@ -1,0 +1,60 @@
+"""This file tests that an error says the same in words and in JSON."""
+
+import pytest
+
+from aliyun_import.cli.render.failure import bug, failure_document, failure_lines, wanted_output
+from aliyun_import.errors import DiskError
+
+ERROR = DiskError(
+    "disk.vhd is cut short.",
+    code="vhd-truncated",
+    cause="It has 100 bytes.\nIts footer says 200.",
+    remedy="Copy it again.",
+    details={"request_id": "R-1"},
+)
+
+
+def test_words_say_what_happened_why_and_what_to_do() -> None:
+    """The three lines, then the code, the exit code and the request id for the report."""
+    assert failure_lines(ERROR) == [
+        "error: disk.vhd is cut short.",
+        "  why: It has 100 bytes.",
+        "       Its footer says 200.",
+        "  do:  Copy it again.",
+        "  (vhd-truncated, exit 3, request id R-1)",
+    ]
+
+
+def test_json_says_the_same() -> None:
+    """A script finds code, exit code, cause, remedy and operands."""
+    document = failure_document(ERROR)
+    assert document["type"] == "error"
+    assert (document["code"], document["exit_code"], document["remedy"]) == ("vhd-truncated", 3, "Copy it again.")
+    assert document["details"] == {"request_id": "R-1"}
+
+
+def test_a_bug_names_the_place_and_not_the_values() -> None:
+    """Exit 1 asks for a report; the exception's text, which may hold anything, is not in it."""
+    with pytest.raises(ValueError, match="SANDBOX") as caught:
+        int("SANDBOX-SECRET")
+    report = bug(caught.value)
+    assert report.exit_code == 1
+    assert "ValueError" in str(report.cause)
+    assert "SANDBOX-SECRET" not in "\n".join(failure_lines(report))
+    assert "test_failure.py" in str(report.cause)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "environment", "expected"),
+    [
+        (["push", "--output", "json"], {}, "json"),
+        (["push", "--output=jsonl"], {"ALIYUN_IMPORT_OUTPUT": "plain"}, "jsonl"),
+        (["push"], {"ALIYUN_IMPORT_OUTPUT": "json"}, "json"),
+        (["push", "--output"], {}, "human"),
+    ],
+)
+def test_usage_errors_come_in_the_form_that_was_asked_for(
+    arguments: list[str], environment: dict[str, str], expected: str
+) -> None:
+    """Even a command line that can't be parsed answers a script in JSON."""
+    assert wanted_output(arguments, environment) == expected

@@ -1,0 +1,72 @@
+"""This file tests the words for sizes, times and events."""
+
+import dataclasses
+import typing
+from pathlib import Path
+
+import pytest
+
+from aliyun_import import events
+from aliyun_import.cli.render.json import event_document
+from aliyun_import.cli.render.words import count, describe, duration, size
+from aliyun_import.model import Finding, Severity
+
+DOCS = Path(__file__).resolve().parents[3] / "docs"
+SAMPLES: dict[type, object] = {
+    str: "x",
+    int: 3,
+    float: 2.0,
+    bool: True,
+    tuple[str, ...]: ("x",),
+    Finding: Finding(rule="a-rule", severity=Severity.WARNS, seen="Seen.", remedy="Do it."),
+}
+
+
+def _sample(event: type) -> events.Event:
+    hints = typing.get_type_hints(event)
+    values = {}
+    for field in dataclasses.fields(event):
+        kind = hints[field.name]
+        options = [one for one in typing.get_args(kind) if one is not type(None)] if kind not in SAMPLES else [kind]
+        values[field.name] = SAMPLES[options[0] if kind not in SAMPLES else kind]
+    return typing.cast("events.Event", event(**values))
+
+
+ALL_EVENTS = typing.get_args(events.Event)
+
+
+@pytest.mark.parametrize("event", ALL_EVENTS, ids=lambda event: event.__name__)
+def test_every_event_has_words(event: type) -> None:
+    """Each event can be said in one line."""
+    line = describe(_sample(event))
+    assert line
+    assert "\n" not in line
+
+
+@pytest.mark.parametrize("event", ALL_EVENTS, ids=lambda event: event.__name__)
+def test_every_event_and_field_is_documented(event: type) -> None:
+    """docs/json.md names each event's type and each of its fields."""
+    document = event_document(_sample(event))
+    rows = [row for row in (DOCS / "json.md").read_text().splitlines() if row.startswith(f"| `{document['type']}` |")]
+    assert len(rows) == 1, document["type"]
+    for field in dataclasses.fields(event):
+        assert f"`{field.name}`" in rows[0], field.name
+
+
+@pytest.mark.parametrize(
+    ("number", "words"), [(0, "0 bytes"), (1023, "1023 bytes"), (1024, "1 KiB"), (1536 << 20, "1.5 GiB")]
+)
+def test_sizes_are_said_in_the_largest_unit_that_fits(number: int, words: str) -> None:
+    """People read 1.5 GiB, not 1610612736."""
+    assert size(number) == words
+
+
+@pytest.mark.parametrize(("seconds", "words"), [(2.5, "2.5 s"), (59, "59 s"), (65, "1:05"), (3725, "1:02:05")])
+def test_durations_are_said_as_a_clock_says_them(seconds: float, words: str) -> None:
+    """Below a minute in seconds, above it as on a clock."""
+    assert duration(seconds) == words
+
+
+def test_counts_agree_with_their_noun() -> None:
+    """1 part, 2,000 parts."""
+    assert (count(1, "part"), count(2000, "part")) == ("1 part", "2,000 parts")

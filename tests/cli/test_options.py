@@ -1,0 +1,87 @@
+"""This file tests the option types and that every option can be set from the environment."""
+
+import click
+import pytest
+
+from aliyun_import.cli.main import COMMANDS, app
+from aliyun_import.cli.options import Bytes, EnvironmentOption, Gib, KeyValue, Seconds
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [("512", 512), ("64K", 65536), ("50M", 52428800), ("50MB/s", 52428800), ("1.5GiB", 1610612736), ("2t", 2 << 40)],
+)
+def test_bytes_are_read_in_powers_of_1024(text: str, expected: int) -> None:
+    """Sizes are taken as dd and qemu-img take them."""
+    assert Bytes().convert(text, None, None) == expected
+
+
+@pytest.mark.parametrize("text", ["", "fast", "-1M", "0", "1X"])
+def test_what_is_no_size_is_refused(text: str) -> None:
+    """A size that can't be read is a usage error, never a guess."""
+    with pytest.raises(click.BadParameter):
+        Bytes().convert(text, None, None)
+
+
+@pytest.mark.parametrize(("text", "expected"), [("40", 40), ("40G", 40), ("40GiB", 40), ("1T", 1024)])
+def test_a_disk_size_is_whole_gib(text: str, expected: int) -> None:
+    """The unit of DiskImageSize is the GiB, whole."""
+    assert Gib().convert(text, None, None) == expected
+
+
+def test_a_disk_size_in_mib_is_refused() -> None:
+    """40960M would be rounded by somebody; it is refused instead."""
+    with pytest.raises(click.BadParameter):
+        Gib().convert("40960M", None, None)
+
+
+@pytest.mark.parametrize(("text", "expected"), [("90", 90), ("90s", 90), ("30m", 1800), ("1.5h", 5400), ("1d", 86400)])
+def test_a_duration_has_a_unit(text: str, expected: float) -> None:
+    """Minutes are never mistaken for seconds: the unit is said, and seconds without one."""
+    assert Seconds().convert(text, None, None) == expected
+
+
+def test_a_tag_is_split_at_the_first_equals_sign() -> None:
+    """A tag's value may hold equals signs, and may be empty."""
+    assert KeyValue().convert("a=b=c", None, None) == ("a", "b=c")
+    assert KeyValue().convert("a=", None, None) == ("a", "")
+    with pytest.raises(click.BadParameter):
+        KeyValue().convert("a", None, None)
+
+
+def _all_commands() -> list[tuple[str, click.Command]]:
+    context = click.Context(app)
+    found: list[tuple[str, click.Command]] = []
+    for name in COMMANDS:
+        command = app.get_command(context, name)
+        assert command is not None
+        found.append((name, command))
+        if isinstance(command, click.Group):
+            found += [(f"{name} {inner}", each) for inner, each in command.commands.items()]
+    return found
+
+
+def test_every_option_can_be_set_as_aliyun_import_option() -> None:
+    """--data-disk is also ALIYUN_IMPORT_DATA_DISK, and so on for every option of every command."""
+    for name, command in _all_commands():
+        for param in command.params:
+            if isinstance(param, click.Option):
+                assert isinstance(param, EnvironmentOption), f"{name} {param.name}"
+                long_form = next(word for word in param.opts if word.startswith("--"))
+                assert param.envvar == "ALIYUN_IMPORT_" + long_form[2:].replace("-", "_").upper()
+
+
+def test_every_command_and_option_says_what_it_does() -> None:
+    """No command without a sentence, no option without help."""
+    for name, command in _all_commands():
+        assert command.help, name
+        for param in command.params:
+            if isinstance(param, click.Option):
+                assert param.help, f"{name} {param.name}"
+
+
+def test_no_option_takes_a_secret() -> None:
+    """Keys on the command line end in the shell's history and in `ps`: there is no option for them."""
+    for name, command in _all_commands():
+        for param in command.params:
+            assert not {"secret", "password", "access_key"} & set(str(param.name).split("-")), name

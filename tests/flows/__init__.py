@@ -1,0 +1,1 @@
+"""Flows: whole commands as subprocesses, against the sandbox over real HTTP."""

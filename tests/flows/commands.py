@@ -1,0 +1,86 @@
+"""This file runs `aliyun-import` as its users do: as a process of its own, with an environment of its own."""
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from aliyun_import.sandbox.server import Sandbox
+
+# Long enough for the slowest command on a busy machine; a command that hangs must not hang the tests.
+LIMIT_S = 120
+
+
+@dataclass(frozen=True, slots=True)
+class Ran:
+    """What a command came to."""
+
+    code: int
+    out: str
+    err: str
+
+    @property
+    def json(self) -> dict[str, Any]:
+        """Read stdout as the one JSON document that it must be."""
+        document = json.loads(self.out)
+        assert isinstance(document, dict)
+        return document
+
+    @property
+    def lines(self) -> list[dict[str, Any]]:
+        """Read stdout as one JSON object a line."""
+        return [json.loads(line) for line in self.out.splitlines()]
+
+
+@dataclass(frozen=True, slots=True)
+class Commands:
+    """Runs commands against one sandbox; nothing of the real environment's settings comes in."""
+
+    home: Path
+    sandbox: Sandbox
+
+    @property
+    def state(self) -> Path:
+        """Name the directory where the journals are."""
+        return self.home / ".local" / "state" / "aliyun-import"
+
+    def environment(self, **changes: str | None) -> dict[str, str]:
+        """Give the environment of a command: the sandbox's, with changes (None removes)."""
+        self.home.mkdir(parents=True, exist_ok=True)
+        keep = {name: os.environ[name] for name in ("PATH", "LANG", "LC_ALL") if name in os.environ}
+        variables: dict[str, str | None] = {
+            **keep,
+            "HOME": str(self.home),
+            "ALIBABA_CLOUD_ECS_METADATA_DISABLED": "true",
+            **self.sandbox.environment(),
+            **changes,
+        }
+        return {name: value for name, value in variables.items() if value is not None}
+
+    def run(self, *arguments: str | Path, environment: Mapping[str, str | None] | None = None) -> Ran:
+        """Run a command to its end."""
+        done = subprocess.run(
+            [sys.executable, "-m", "aliyun_import", *map(str, arguments)],
+            env=self.environment(**(environment or {})),
+            cwd=self.home,
+            capture_output=True,
+            text=True,
+            timeout=LIMIT_S,
+            check=False,
+        )
+        return Ran(done.returncode, done.stdout, done.stderr)
+
+    def start(self, *arguments: str | Path) -> "subprocess.Popen[str]":
+        """Start a command and leave it running; the caller sees to its end."""
+        return subprocess.Popen(
+            [sys.executable, "-m", "aliyun_import", *map(str, arguments)],
+            env=self.environment(),
+            cwd=self.home,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )

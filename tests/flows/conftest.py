@@ -1,0 +1,30 @@
+"""This file gives the flows a quick sandbox and a way to run commands in it."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from aliyun_import.sandbox.server import Sandbox
+from aliyun_import.sandbox.state import Settings
+from tests.flows.commands import Commands
+from tests.flows.disks import write_disk
+
+
+@pytest.fixture
+def sandbox(tmp_path: Path) -> Iterator[Sandbox]:
+    """Start a sandbox whose imports take a moment only."""
+    with Sandbox.start(tmp_path / "sandbox", settings=Settings(import_s=0.1)) as running:
+        yield running
+
+
+@pytest.fixture
+def commands(tmp_path: Path, sandbox: Sandbox) -> Commands:
+    """Run commands against the sandbox, with a home and a state directory of the test's own."""
+    return Commands(home=tmp_path / "home", sandbox=sandbox)
+
+
+@pytest.fixture
+def disk(tmp_path: Path) -> Path:
+    """Make a disk that can be imported: 64 MiB, sparse, two runs of data."""
+    return write_disk(tmp_path / "web server.raw")

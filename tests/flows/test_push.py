@@ -1,0 +1,237 @@
+"""This file tests `push` from the command line to the image: what it makes, what it says, what it leaves."""
+
+from pathlib import Path
+
+import pytest
+
+from aliyun_import.sandbox.ecs_state import Ecs
+from aliyun_import.sandbox.oss_state import OssState
+from aliyun_import.sandbox.server import Sandbox
+from tests.flows.commands import Commands
+from tests.flows.disks import MIB, write_disk
+
+BUCKET = "aliyun-import-1000000000000000-cn-hangzhou"
+
+
+def same_bytes(sandbox: Sandbox, key: str, path: Path) -> bool:
+    """Compare an object in the sandbox's store with a file, byte by byte."""
+    stored = sandbox.state.part(OssState).buckets[BUCKET].current(key)
+    assert stored is not None
+    content, position = stored.content, 0
+    with path.open("rb") as file:
+        while chunk := file.read(4 * MIB):
+            if content.pread(position, len(chunk)) != chunk:
+                return False
+            position += len(chunk)
+    return position == content.size
+
+
+def keys(sandbox: Sandbox) -> list[str]:
+    """List the keys of the objects in the staging bucket."""
+    bucket = sandbox.state.part(OssState).buckets[BUCKET]
+    return [key for key in bucket.versions if bucket.current(key)]
+
+
+def test_stdout_is_the_image_id_and_nothing_else(commands: Commands, disk: Path) -> None:
+    """A shell script can take `$(aliyun-import push ...)` for the image id."""
+    ran = commands.run("push", disk)
+    assert ran.code == 0, ran.err
+    assert ran.out == "m-sandbox000000000001\n"
+
+
+def test_what_lies_in_oss_is_the_disk(commands: Commands, sandbox: Sandbox, disk: Path) -> None:
+    """The staging object that --keep-object keeps is byte-identical to the file; with it lies its manifest."""
+    ran = commands.run("push", disk, "--keep-object", "--output", "json")
+    assert ran.code == 0, ran.out
+    (uploaded,) = ran.json["objects"]
+    assert same_bytes(sandbox, uploaded["key"], disk)
+    assert ran.json["left_over"] == [f"oss://{BUCKET}/{uploaded['key']}"]
+
+
+def test_only_data_travels(commands: Commands, sandbox: Sandbox, disk: Path) -> None:
+    """Of 64 MiB with two runs of data, a little more than these runs goes over the wire."""
+    assert commands.run("push", disk).code == 0
+    sent = sum(entry.body_bytes for entry in sandbox.requests.entries("UploadPart", "PutObject"))
+    assert sent < 6 * MIB
+
+
+def test_nothing_of_ours_is_left_in_the_bucket(commands: Commands, sandbox: Sandbox, disk: Path) -> None:
+    """The staging object, the zeros and the upload are gone when the image is there."""
+    assert commands.run("push", disk).code == 0
+    bucket = sandbox.state.part(OssState).buckets[BUCKET]
+    assert keys(sandbox) == []
+    assert bucket.uploads == {}
+    assert commands.run("leftovers").out == ""
+
+
+def test_the_request_says_what_the_options_said(commands: Commands, sandbox: Sandbox, disk: Path) -> None:
+    """Every parameter that was given arrives at ECS, and the image carries it."""
+    ran = commands.run(
+        "push", disk, "--name", "golden-7", "--description", "the golden image", "--platform", "Debian",
+        "--boot-mode", "BIOS", "--architecture", "x86_64", "--os-type", "linux", "--disk-size", "40",
+        "--resource-group", "rg-sandbox", "--tag", "team=infra", "--tag", "empty=", "--imds-support", "v2",
+        "--nvme-support", "supported", "--output", "json",
+    )  # fmt: skip
+    assert ran.code == 0, ran.out
+    (image,) = sandbox.state.part(Ecs).images.values()
+    assert (image.name, image.description, image.platform) == ("golden-7", "the golden image", "Debian")
+    assert (image.boot_mode, image.architecture, image.os_type) == ("BIOS", "x86_64", "linux")
+    assert (image.nvme_support, image.imds_support, image.resource_group) == ("supported", "v2", "rg-sandbox")
+    assert image.disks[0].size_gib == 40
+    assert image.tags["team"] == "infra"
+    assert image.tags["empty"] == ""
+    assert set(image.tags) == {"team", "empty", "import-push-id", "import-disk-digest"}
+
+
+def test_data_disks_come_along(commands: Commands, sandbox: Sandbox, disk: Path, tmp_path: Path) -> None:
+    """Each --data-disk is uploaded and mapped in order, with its own size and format."""
+    data = write_disk(tmp_path / "data, with a comma.raw", seed=2)
+    ran = commands.run("push", disk, "--data-disk", data, "--data-disk", f"{data},size=30,format=raw")
+    assert ran.code == 0, ran.err
+    (image,) = sandbox.state.part(Ecs).images.values()
+    assert [one.size_gib for one in image.disks] == [5, 1, 30]
+    assert [one.format for one in image.disks] == ["RAW", "RAW", "RAW"]
+
+
+def test_a_name_is_made_from_the_file_name(commands: Commands, sandbox: Sandbox, disk: Path) -> None:
+    """Without --name the image is called after the file, within the naming rules."""
+    assert commands.run("push", disk).code == 0
+    assert [image.name for image in sandbox.state.part(Ecs).images.values()] == ["web-server"]
+
+
+def test_every_option_also_comes_from_the_environment(commands: Commands, sandbox: Sandbox, disk: Path) -> None:
+    """ALIYUN_IMPORT_NAME is --name, and tags are separated by semicolons."""
+    environment = {"ALIYUN_IMPORT_NAME": "from-outside", "ALIYUN_IMPORT_TAG": "a=1;b=2", "ALIYUN_IMPORT_OUTPUT": "json"}
+    ran = commands.run("push", disk, environment=environment)
+    assert ran.json["image_name"] == "from-outside"
+    (image,) = sandbox.state.part(Ecs).images.values()
+    assert (image.tags["a"], image.tags["b"]) == ("1", "2")
+
+
+def test_json_is_one_document(commands: Commands, disk: Path) -> None:
+    """--output json gives one object of type result, and nothing on stderr."""
+    ran = commands.run("push", disk, "--output", "json")
+    assert ran.json["type"] == "result"
+    assert (ran.json["image_id"], ran.json["image_status"]) == ("m-sandbox000000000001", "Available")
+    assert ran.err == ""
+
+
+def test_jsonl_ends_with_the_result(commands: Commands, disk: Path) -> None:
+    """--output jsonl gives an object a line: the run's start first, progress between, the result last."""
+    types = [line["type"] for line in commands.run("push", disk, "--output", "jsonl").lines]
+    assert types.index("stage-started") < types.index("run-started") < types.index("upload-planned")
+    assert types[-1] == "result"
+    assert {
+        "run-started",
+        "disk-inspected",
+        "upload-planned",
+        "upload-progress",
+        "object-ready",
+        "import-progress",
+    } <= set(types)
+
+
+def test_jsonl_ends_with_the_error(commands: Commands, tmp_path: Path) -> None:
+    """A failure's last line is of type error, with the exit code."""
+    ran = commands.run("push", tmp_path / "missing.raw", "--output", "jsonl")
+    assert ran.code == 3
+    assert (ran.lines[-1]["type"], ran.lines[-1]["exit_code"]) == ("error", 3)
+
+
+def test_quiet_says_nothing(commands: Commands, disk: Path) -> None:
+    """With -q stderr stays empty when all goes well."""
+    ran = commands.run("push", disk, "-q")
+    assert (ran.code, ran.err) == (0, "")
+
+
+def test_a_second_push_gives_the_same_image_at_once(commands: Commands, sandbox: Sandbox, disk: Path) -> None:
+    """A push that has finished, run again, prints the same image id and asks for nothing to be made."""
+    first = commands.run("push", disk)
+    sandbox.requests.clear()
+    second = commands.run("push", disk, "--output", "json")
+    assert second.json["image_id"] == first.out.strip()
+    assert second.json["already_there"] is True
+    assert not sandbox.requests.entries("ImportImage", "UploadPart", "InitiateMultipartUpload")
+
+
+def test_a_second_push_makes_another_when_the_image_is_gone(commands: Commands, sandbox: Sandbox, disk: Path) -> None:
+    """The journal is not believed against the service: an image that was deleted is made anew."""
+    first = commands.run("push", disk)
+    sandbox.state.part(Ecs).images.clear()
+    ran = commands.run("push", disk)
+    assert ran.code == 0, ran.err
+    assert ran.out != first.out
+    assert "is gone" in ran.err
+
+
+def test_without_its_journal_the_same_disk_is_known_by_its_tags(
+    commands: Commands, sandbox: Sandbox, disk: Path
+) -> None:
+    """On another machine the image that has the name is ours if its tags carry the digest of this very disk."""
+    first = commands.run("push", disk)
+    for journal in commands.state.glob("*.jsonl"):
+        journal.unlink()
+    second = commands.run("push", disk)
+    assert (second.code, second.out) == (0, first.out)
+    assert len(sandbox.requests.entries("ImportImage")) == 1
+
+
+def test_force_new_makes_a_twin_under_the_next_free_name(commands: Commands, sandbox: Sandbox, disk: Path) -> None:
+    """--force-new makes another image of the same disk."""
+    first = commands.run("push", disk)
+    ran = commands.run("push", disk, "--force-new", "--output", "json")
+    assert ran.json["image_name"] == "web-server-2"
+    assert ran.json["image_id"] != first.out.strip()
+
+
+def test_no_wait_prints_the_task(commands: Commands, sandbox: Sandbox, disk: Path) -> None:
+    """--no-wait leaves when the import has begun; the same command without it finishes and cleans up."""
+    ran = commands.run("push", disk, "--no-wait")
+    assert ran.code == 0, ran.err
+    assert ran.out.startswith("t-sandbox")
+    assert "staging object stays" in ran.err
+    followed = commands.run("task", "wait", ran.out.strip())
+    assert followed.out == "m-sandbox000000000001\n"
+    again = commands.run("push", disk)
+    assert again.out == "m-sandbox000000000001\n"
+    assert keys(sandbox) == []
+
+
+def test_a_deadline_ends_the_wait_and_not_the_import(commands: Commands, sandbox: Sandbox, disk: Path) -> None:
+    """--timeout is exit 8 with the command that waits on; the same push goes on later."""
+    sandbox.state.configure(import_s=3600.0)
+    ran = commands.run("push", disk, "--timeout", "1s", "--output", "json")
+    assert ran.code == 8
+    assert "aliyun-import task wait t-sandbox" in ran.json["remedy"]
+    sandbox.clock.advance(7200)
+    assert commands.run("push", disk).out == "m-sandbox000000000001\n"
+    assert len(sandbox.requests.entries("ImportImage")) == 1
+
+
+@pytest.mark.parametrize("output", ["human", "json"])
+def test_a_dry_run_tells_the_plan_and_changes_nothing(
+    commands: Commands, sandbox: Sandbox, disk: Path, output: str
+) -> None:
+    """--dry-run looks at everything, asks the service, and makes neither bucket nor role nor object."""
+    ran = commands.run("push", disk, "--dry-run", "--limit-rate", "1M", "--output", output)
+    assert ran.code == 0, ran.err + ran.out
+    if output == "json":
+        (planned,) = ran.json["plan"]["disks"]
+        assert planned["send_bytes"] + planned["zero_bytes"] == 64 * MIB
+        assert planned["estimate_s"] > 0
+    else:
+        assert "create the bucket" in ran.out
+        assert "was asked" in ran.out
+    assert sandbox.state.part(OssState).buckets == {}
+    assert sandbox.requests.entries("CreateRole", "PutBucket") == ()
+
+
+def test_an_object_in_oss_is_imported_without_an_upload(commands: Commands, sandbox: Sandbox, disk: Path) -> None:
+    """`push oss://BUCKET/KEY` does the rest of the work, and never removes the object."""
+    key = commands.run("push", disk, "--keep-object", "--output", "json").json["objects"][0]["key"]
+    sandbox.requests.clear()
+    ran = commands.run("push", f"oss://{BUCKET}/{key}", "--name", "from-oss", "--output", "json")
+    assert ran.code == 0, ran.out
+    assert ran.json["image_name"] == "from-oss"
+    assert key in keys(sandbox)
+    assert not sandbox.requests.entries("UploadPart", "InitiateMultipartUpload", "DeleteObject")
