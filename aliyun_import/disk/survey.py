@@ -6,6 +6,7 @@ from pathlib import Path
 from aliyun_import.disk.boot import read_boot
 from aliyun_import.disk.detect import open_container
 from aliyun_import.disk.foreign import QEMU_NAMES
+from aliyun_import.disk.guest.inspection import inspect_guest
 from aliyun_import.disk.nbd import open_nbd
 from aliyun_import.disk.partitions import read_partitions
 from aliyun_import.disk.qemu import described, ensure_whole
@@ -66,6 +67,7 @@ def _with_layout(report: DiskReport, disk: Reader) -> DiskReport:
     try:
         table = read_partitions(disk)
         boot, unknowns = read_boot(disk, table)
+        guest = inspect_guest(disk, table.partitions)
     except OSError as error:
         return replace(report, container_problems=(*report.container_problems, _read_error(error)))
     return replace(
@@ -74,7 +76,8 @@ def _with_layout(report: DiskReport, disk: Reader) -> DiskReport:
         table=table.kind,
         partitions=tuple(table.partitions),
         boot=boot,
-        architecture=boot.architectures[0] if len(boot.architectures) == 1 else None,
+        architecture=boot.architectures[0] if len(boot.architectures) == 1 else guest.architecture,
+        guest=guest,
         unknowns=(*report.unknowns, *unknowns),
         sector_bytes=table.sector_bytes,
     )

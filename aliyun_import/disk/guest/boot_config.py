@@ -1,0 +1,215 @@
+"""This file reads what the boot loader would start: grub.cfg, BLS entries, and the configuration of extlinux.
+
+The configurations are read as lists of lines, not run: GRUB's is a program, of which only `linux`, `initrd`, `set` and
+`menuentry` matter here. A value with a variable in it counts as not known, unless grubenv or a `set` gives it.
+"""
+
+import re
+from collections.abc import Iterator
+
+from aliyun_import.disk.guest.fstab import DiskNames
+from aliyun_import.disk.guest_report import BootEntry
+from aliyun_import.disk.tree import Tree
+
+_GRUB_PLACES = (
+    "/boot/grub/grub.cfg",
+    "/boot/grub2/grub.cfg",
+    "/boot/efi/EFI/{vendor}/grub.cfg",
+    "/boot/grub/menu.lst",
+    "/boot/grub/grub.conf",
+)
+_ENVIRONMENTS = ("/boot/grub2/grubenv", "/boot/grub/grubenv", "/boot/efi/EFI/{vendor}/grubenv")
+_BLS_DIRECTORIES = ("/boot/loader/entries", "/boot/efi/loader/entries", "/efi/loader/entries")
+_EXTLINUX = (
+    "/boot/extlinux/extlinux.conf",
+    "/boot/extlinux.conf",
+    "/boot/syslinux/syslinux.cfg",
+    "/extlinux.conf",
+    "/syslinux.cfg",
+)
+_MAX_ENTRIES = 100
+_MAX_LINES = 20_000
+# The commands of GRUB 2 that load a kernel and its initramfs, and those of GRUB 1 (menu.lst).
+_LINUX = {"linux", "linux16", "linuxefi", "kernel"}
+_INITRD = {"initrd", "initrd16", "initrdefi"}
+
+
+def read_boot_entries(tree: Tree, names: DiskNames, *, separate_boot: bool) -> tuple[BootEntry, ...]:
+    """Read all entries of all loaders found, each checked against what is on the disk.
+
+    `separate_boot`: /boot is a file system of its own, so that its paths begin below it.
+    """
+    vendors = [name for name in tree.names("/boot/efi/EFI") if name.upper() != "BOOT"][:8]
+    variables = _grub_variables(tree, vendors)
+    raw = [*_grub(tree, vendors, variables), *_bls(tree, variables), *_extlinux(tree)]
+    return tuple(_checked(tree, names, entry, separate_boot=separate_boot) for entry in raw[:_MAX_ENTRIES])
+
+
+def root_of(arguments: str) -> str:
+    """Give the value of root= in a kernel command line; empty when there is none that is plain."""
+    value = ""
+    for word in arguments.split():
+        if word.startswith("root="):
+            value = word.removeprefix("root=").strip("\"'")
+    return "" if "$" in value else value
+
+
+def _checked(tree: Tree, names: DiskNames, entry: BootEntry, *, separate_boot: bool) -> BootEntry:
+    return BootEntry(
+        loader=entry.loader,
+        where=entry.where,
+        kernel=entry.kernel,
+        initramfs=entry.initramfs,
+        root=entry.root,
+        kernel_found=_file_found(tree, entry.kernel, separate_boot=separate_boot),
+        initramfs_found=_file_found(tree, entry.initramfs, separate_boot=separate_boot),
+        root_found=names.has(entry.root) if entry.root else None,
+    )
+
+
+def boot_path(tree: Tree, path: str, *, separate_boot: bool) -> str | None:
+    """Give the place in the tree of a file that a boot loader names; None when it is not there."""
+    # "(hd0,1)/vmlinuz" and "/@/boot/vmlinuz" (a btrfs subvolume) are GRUB's own ways to write a path.
+    plain = "/" + re.sub(r"^\([^)]*\)", "", path).lstrip("/")
+    places = (
+        (f"/boot{plain}", plain, f"/boot/efi{plain}")
+        if separate_boot
+        else (plain, f"/boot{plain}", f"/boot/efi{plain}")
+    )
+    return next((place for place in places if tree.exists(place)), None)
+
+
+def _file_found(tree: Tree, path: str, *, separate_boot: bool) -> bool | None:
+    if not path or "$" in path:
+        return None
+    return boot_path(tree, path, separate_boot=separate_boot) is not None
+
+
+def _lines(text: str) -> Iterator[tuple[int, list[str]]]:
+    for number, line in enumerate(text.splitlines()[:_MAX_LINES], start=1):
+        words = line.split()
+        if words and not words[0].startswith("#"):
+            yield number, words
+
+
+def _grub_variables(tree: Tree, vendors: list[str]) -> dict[str, str]:
+    """Collect what grubenv sets; RHEL keeps the kernel's arguments in "kernelopts" there."""
+    variables: dict[str, str] = {}
+    for place in _expand(_ENVIRONMENTS, vendors):
+        for line in (tree.text(place) or "").splitlines()[:1000]:
+            name, equals, value = line.partition("=")
+            if equals and not name.startswith("#"):
+                variables.setdefault(name, value)
+    return variables
+
+
+def _expand(places: tuple[str, ...], vendors: list[str]) -> Iterator[str]:
+    for place in places:
+        if "{vendor}" in place:
+            yield from (place.format(vendor=vendor) for vendor in vendors)
+        else:
+            yield place
+
+
+def _grub(tree: Tree, vendors: list[str], variables: dict[str, str]) -> Iterator[BootEntry]:
+    for place in _expand(_GRUB_PLACES, vendors):
+        entry: BootEntry | None = None
+        settings = dict(variables)
+        for number, words in _lines(tree.text(place) or ""):
+            command = words[0]
+            if command == "set" and len(words) == 2 and "=" in words[1]:
+                name, _, value = words[1].partition("=")
+                settings[name] = value.strip("\"'")
+            elif command in _LINUX and len(words) > 1:
+                if entry is not None:
+                    yield entry
+                arguments = _substitute(" ".join(words[2:]), settings)
+                entry = BootEntry(
+                    loader="grub", where=f"{place}:{number}", kernel=_path(words[1], settings), root=root_of(arguments)
+                )
+            elif command in _INITRD and len(words) > 1 and entry is not None:
+                yield _with_initramfs(entry, _path(words[-1], settings))
+                entry = None
+        if entry is not None:
+            yield entry
+
+
+def _bls(tree: Tree, variables: dict[str, str]) -> Iterator[BootEntry]:
+    for directory in _BLS_DIRECTORIES:
+        for name in tree.names(directory)[:_MAX_ENTRIES]:
+            if not name.endswith(".conf"):
+                continue
+            place = f"{directory}/{name}"
+            keys: dict[str, tuple[int, str]] = {}
+            for number, words in _lines(tree.text(place) or ""):
+                keys.setdefault(words[0], (number, " ".join(words[1:])))
+            if "linux" not in keys:
+                continue
+            number, arguments = keys.get("options", keys["linux"])
+            root = root_of(_substitute(arguments, variables)) if "options" in keys else ""
+            yield BootEntry(
+                loader="bls",
+                where=f"{place}:{number}",
+                kernel=_path(keys["linux"][1], variables),
+                initramfs=_path(keys["initrd"][1].split()[0], variables) if keys.get("initrd", (0, ""))[1] else "",
+                root=root,
+            )
+
+
+def _extlinux(tree: Tree) -> Iterator[BootEntry]:
+    """Read syslinux's labels; its own modules (menu.c32), which KERNEL names too, are no kernels."""
+    for place in _EXTLINUX:
+        directory = place.rsplit("/", 1)[0]
+        entry: BootEntry | None = None
+        for number, words in _lines(tree.text(place) or ""):
+            command = words[0].lower()
+            if command in ("kernel", "linux") and len(words) > 1 and not words[1].endswith((".c32", ".com", ".bin")):
+                if entry is not None:
+                    yield entry
+                entry = BootEntry(loader="extlinux", where=f"{place}:{number}", kernel=_beside(directory, words[1]))
+            elif command == "initrd" and len(words) > 1 and entry is not None:
+                entry = _with_initramfs(entry, _beside(directory, words[1]))
+            elif command == "append" and entry is not None:
+                arguments = " ".join(words[1:])
+                initrd = next((word[7:] for word in words if word.startswith("initrd=")), "")
+                entry = BootEntry(
+                    loader=entry.loader,
+                    where=f"{place}:{number}",
+                    kernel=entry.kernel,
+                    initramfs=_beside(directory, initrd) if initrd else entry.initramfs,
+                    root=root_of(arguments),
+                )
+        if entry is not None:
+            yield entry
+
+
+def _with_initramfs(entry: BootEntry, path: str) -> BootEntry:
+    return BootEntry(loader=entry.loader, where=entry.where, kernel=entry.kernel, initramfs=path, root=entry.root)
+
+
+def _beside(directory: str, path: str) -> str:
+    return path if path.startswith("/") else f"{directory}/{path}"
+
+
+def _path(path: str, variables: dict[str, str]) -> str:
+    """Give a path with its variables put in; "($root)/vmlinuz" is "/vmlinuz" on the loader's root."""
+    return _substitute(re.sub(r"^\((\$root|\$\{root\})\)", "", path.strip("\"'")), variables)
+
+
+def _substitute(text: str, variables: dict[str, str]) -> str:
+    return re.sub(
+        r"\$(?:\{(\w+)\}|(\w+))",
+        lambda match: variables.get(match[1] or match[2], "" if _is_extra(match) else match[0]),
+        text,
+    )
+
+
+def _is_extra(match: re.Match[str]) -> bool:
+    """Tell the variables that distributions append to arguments and that are empty when unset."""
+    return (match[1] or match[2]) in {
+        "tuned_params",
+        "tuned_initrd",
+        "extra_cmdline",
+        "grub_linux_append",
+        "vt_handoff",
+    }

@@ -1,0 +1,86 @@
+"""This file finds out whether cloud-init is on a Linux system, starts, and knows Alibaba Cloud's data source."""
+
+import re
+
+from aliyun_import.disk.guest.services import is_enabled
+from aliyun_import.disk.guest_report import CloudInit
+from aliyun_import.disk.tree import Tree
+
+_PROGRAMS = ("/usr/bin/cloud-init", "/usr/local/bin/cloud-init", "/bin/cloud-init")
+# Newer versions are run by a generator or by units of other names.
+_UNITS = (
+    "cloud-init.service",
+    "cloud-init-local.service",
+    "cloud-init-main.service",
+    "cloud-init-network.service",
+    "cloud-config.service",
+    "cloud-final.service",
+)
+_UNIT_DIRECTORIES = ("/usr/lib/systemd/system", "/lib/systemd/system", "/etc/systemd/system")
+_GENERATOR = "lib/systemd/system-generators/cloud-init-generator"
+_GROWPART = ("/usr/bin/growpart", "/usr/sbin/growpart", "/bin/growpart")
+_PYTHON_PLACES = ("/usr/lib", "/usr/local/lib", "/usr/lib64", "/usr/local/lib64")
+
+
+def read_cloud_init(tree: Tree) -> CloudInit:
+    """Look for cloud-init; `where` is empty when it is not there."""
+    program = next((path for path in _PROGRAMS if tree.exists(path)), "")
+    growpart = any(tree.exists(path) for path in _GROWPART)
+    if not program:
+        return CloudInit(enabled=False, growpart=growpart)
+    return CloudInit(
+        version=_version(tree),
+        enabled=_enabled(tree),
+        sources=_sources(tree),
+        where=program,
+        growpart=growpart,
+    )
+
+
+def _enabled(tree: Tree) -> bool | None:
+    if tree.exists("/etc/cloud/cloud-init.disabled"):
+        return False
+    states = [is_enabled(tree, unit) for unit in _UNITS]
+    if True in states:
+        return True
+    generated = tree.exists(f"/usr/{_GENERATOR}") or tree.exists(f"/{_GENERATOR}")
+    masked = any(tree.link(f"/etc/systemd/system/{unit}") == "/dev/null" for unit in _UNITS)
+    if generated and not masked:
+        return None  # the generator decides at boot
+    return None if None in states else False
+
+
+def _sources(tree: Tree) -> tuple[str, ...] | None:
+    """Read datasource_list; the file read last wins, as in cloud-init."""
+    found: tuple[str, ...] | None = None
+    directory = "/etc/cloud/cloud.cfg.d"
+    for path in (
+        "/etc/cloud/cloud.cfg",
+        *(f"{directory}/{name}" for name in tree.names(directory) if name.endswith(".cfg")),
+    ):
+        text = re.sub(r"^\s*#.*$", "", tree.text(path) or "", flags=re.MULTILINE)
+        inline = re.search(r"^datasource_list:\s*\[([^\]]*)\]", text, re.MULTILINE)
+        block = re.search(r"^datasource_list:[ \t]*\n((?:\s*-\s*\S+[ \t]*\n?)+)", text, re.MULTILINE)
+        if inline:
+            found = tuple(word.strip(" \n\t\"'") for word in inline[1].split(",") if word.strip())
+        elif block:
+            found = tuple(line.strip(" -\t\"'") for line in block[1].splitlines() if line.strip())
+    return found
+
+
+def _version(tree: Tree) -> str:
+    """Read the version from dpkg's status, or from the name of the installed Python package."""
+    status = tree.text("/var/lib/dpkg/status") or ""
+    match = re.search(r"^Package: cloud-init\n(?:.+\n)*?Version: (\S+)", status, re.MULTILINE)
+    if match:
+        return re.sub(r"^\d+:|-[^-]*$", "", match[1])
+    for place in _PYTHON_PLACES:
+        for python in tree.names(place):
+            if not python.startswith("python"):
+                continue
+            for packages in ("site-packages", "dist-packages"):
+                for name in tree.names(f"{place}/{python}/{packages}"):
+                    found = re.match(r"cloud_init-([\w.+!]+?)(?:-py[\d.]+)?\.(?:dist|egg)-info", name)
+                    if found:
+                        return found[1]
+    return ""

@@ -1,0 +1,195 @@
+"""This file looks at the system on a disk: it finds its root file system, and asks every question about it.
+
+It runs in the bounded child process. What can't be read becomes a sentence in the report's `unknowns`.
+"""
+
+from collections.abc import Callable, Sequence
+from typing import TypeVar
+
+from aliyun_import.disk.filesystem import FileSystem
+from aliyun_import.disk.guest.accounts import (
+    read_absolute_lib_links,
+    read_accounts,
+    read_local_clock,
+    read_machine_id,
+)
+from aliyun_import.disk.guest.boot_config import read_boot_entries
+from aliyun_import.disk.guest.cloud_init import read_cloud_init
+from aliyun_import.disk.guest.fstab import DiskNames, read_fstab
+from aliyun_import.disk.guest.kernels import find_kernels
+from aliyun_import.disk.guest.network import read_network
+from aliyun_import.disk.guest.osrelease import Machine, read_machine, read_os_release
+from aliyun_import.disk.guest.services import read_firewall, read_guest_agent, read_selinux, read_sshd
+from aliyun_import.disk.guest.volumes import Volume, find_volumes, open_volume
+from aliyun_import.disk.guest.windows import inspect_windows
+from aliyun_import.disk.guest_report import GuestReport, RootFileSystem
+from aliyun_import.disk.reader import Reader, ReadProblem
+from aliyun_import.disk.report import Partition
+from aliyun_import.disk.tree import Tree
+from aliyun_import.model import OsType
+
+T = TypeVar("T")
+_RELEASES = (
+    "/etc/os-release",
+    "/usr/lib/os-release",
+    "/etc/redhat-release",
+    "/etc/SuSE-release",
+    "/etc/debian_version",
+)
+# What may be a file system of its own and is asked about here.
+_MOUNT_POINTS = ("/boot", "/boot/efi", "/efi", "/usr", "/var", "/etc")
+
+
+def inspect_guest(disk: Reader, partitions: Sequence[Partition]) -> GuestReport:
+    """Look for a system on the partitions of a disk and at what it is. Raises OSError only, as the disk does."""
+    unknowns: list[str] = []
+    volumes = find_volumes(disk, partitions, unknowns)
+    opened = _open_all(volumes, unknowns)
+    root = next((volume for volume in opened if _is_root(volume, opened[volume], unknowns)), None)
+    if root is None:
+        windows = [volume for volume in volumes if volume.filesystem == "ntfs"]
+        if windows:
+            return inspect_windows(windows, unknowns)
+        return GuestReport(unknowns=(*unknowns, *_why_nothing(volumes)))
+    return _Inspection(root, opened, partitions, unknowns).report()
+
+
+class _Inspection:
+    """One look at a Linux system: each question is asked by itself, so that one bad file spoils one answer."""
+
+    def __init__(
+        self,
+        root: Volume,
+        opened: dict[Volume, FileSystem],
+        partitions: Sequence[Partition],
+        unknowns: list[str],
+    ) -> None:
+        self._root, self._files, self._opened = root, opened[root], opened
+        self._unknowns = unknowns
+        volumes = [(volume.name, volume.uuid, volume.label) for volume in opened if volume.name]
+        self._names = DiskNames.of(partitions, volumes=volumes)
+        self._tree = Tree(self._files)
+
+    def report(self) -> GuestReport:
+        """Ask everything."""
+        tree = self._tree
+        fstab = self._ask("/etc/fstab", lambda: read_fstab(tree.text("/etc/fstab") or "", self._names)) or ()
+        mounts = self._mounts({entry.mount_point: entry.spec for entry in fstab})
+        tree = self._tree = Tree(self._files, mounts={point: self._opened[volume] for point, volume in mounts.items()})
+        separate = "/boot" in mounts
+        entries = self._ask(
+            "the boot loader's configuration", lambda: read_boot_entries(tree, self._names, separate_boot=separate)
+        )
+        entries = entries or ()
+        machine = self._ask("/bin/sh", lambda: read_machine(tree)) or Machine()
+        return GuestReport(
+            os_type=OsType.LINUX,
+            os_release=self._ask("os-release", lambda: read_os_release(tree)),
+            architecture=machine.architecture,
+            machine=machine.name,
+            root=self._root_facts(),
+            boot_partition=mounts["/boot"].partition if separate else None,
+            kernels=self._ask("the kernels", lambda: find_kernels(tree, entries, separate_boot=separate)) or (),
+            fstab=fstab,
+            boot_entries=entries,
+            network=self._ask("the network's configuration", lambda: read_network(tree)),
+            cloud_init=self._ask("cloud-init", lambda: read_cloud_init(tree)),
+            sshd=self._ask("the SSH server", lambda: read_sshd(tree)),
+            accounts=self._ask("the accounts", lambda: read_accounts(tree)),
+            firewall=self._ask("the firewall", lambda: read_firewall(tree)) or (),
+            selinux=self._ask("SELinux", lambda: read_selinux(tree)),
+            guest_agent=self._ask("QEMU's guest agent", lambda: read_guest_agent(tree)),
+            absolute_lib_links=self._ask("/lib", lambda: read_absolute_lib_links(tree)) or (),
+            local_clock=self._ask("/etc/adjtime", lambda: read_local_clock(tree)),
+            machine_id=self._ask("/etc/machine-id", lambda: read_machine_id(tree)),
+            unknowns=tuple(self._unknowns),
+        )
+
+    def _ask(self, what: str, question: Callable[[], T]) -> T | None:
+        """Ask; None, and a sentence in the unknowns, when the answer can't be read."""
+        try:
+            return question()
+        except ReadProblem as problem:
+            self._unknowns.append(f"{what} could not be read: {problem.message}")
+            return None
+
+    def _mounts(self, specs: dict[str, str]) -> dict[str, Volume]:
+        """Find the file systems that fstab puts onto the places where something is asked."""
+        found = {}
+        for point in _MOUNT_POINTS:
+            volume = _named(specs[point], self._opened) if point in specs else None
+            if volume is not None and volume != self._root:
+                found[point] = volume
+            elif point in specs and volume is None and point in ("/boot", "/usr"):
+                self._unknowns.append(f"{point} is a file system of its own ({specs[point]}) that could not be opened")
+        return found
+
+    def _root_facts(self) -> RootFileSystem:
+        facts = self._files.facts
+        return RootFileSystem(
+            partition=self._root.partition,
+            type=facts.type,
+            uuid=facts.uuid,
+            size_bytes=facts.size_bytes,
+            free_bytes=facts.free_bytes,
+            inodes=facts.inodes,
+            free_inodes=facts.free_inodes,
+            volume=self._root.name,
+            unclean=facts.unclean,
+            errors=facts.errors,
+            features=facts.features,
+        )
+
+
+def _open_all(volumes: Sequence[Volume], unknowns: list[str]) -> dict[Volume, FileSystem]:
+    opened = {}
+    for volume in volumes:
+        try:
+            files = open_volume(volume)
+        except ReadProblem as problem:
+            unknowns.append(f"{volume.words}: {problem.message}")
+            continue
+        if files is not None:
+            opened[volume] = files
+    return opened
+
+
+def _is_root(volume: Volume, files: FileSystem, unknowns: list[str]) -> bool:
+    """Tell whether a file system is a system's root: it says which distribution it is, and has /etc beside it."""
+    if volume.filesystem == "vfat":
+        return False
+    tree = Tree(files)
+    try:
+        return bool(tree.names("/etc")) and any(tree.has_name(path) for path in _RELEASES)
+    except ReadProblem as problem:
+        unknowns.append(f"{volume.words} ({volume.filesystem}): {problem.message}")
+        return False
+
+
+def _named(spec: str, opened: dict[Volume, FileSystem]) -> Volume | None:
+    """Find the volume that a line of fstab names."""
+    for volume in opened:
+        part = Partition(
+            number=volume.partition,
+            start_bytes=0,
+            size_bytes=0,
+            type_name="",
+            type_id="",
+            name=volume.part_label,
+            filesystem=volume.filesystem,
+            label=volume.label,
+            uuid=volume.uuid,
+            part_uuid=volume.part_uuid,
+        )
+        own = [(volume.name, volume.uuid, volume.label)] if volume.name else []
+        if DiskNames.of([part], volumes=own).has(spec):
+            return volume
+    return None
+
+
+def _why_nothing(volumes: Sequence[Volume]) -> tuple[str, ...]:
+    readable = [volume for volume in volumes if volume.filesystem in ("ext2", "ext3", "ext4", "xfs")]
+    if not readable:
+        return ()
+    names = ", ".join(f"{volume.words} ({volume.filesystem})" for volume in readable)
+    return (f"no system was found on {names}",)

@@ -1,0 +1,114 @@
+"""This file unpacks LZ4 as kernels and initramfs use it: the legacy format, and the frame format.
+
+Pure Python and bounded: a block never unpacks to more than its format allows, and the caller takes block by block, so
+that it can stop as soon as it has seen enough. Checksums are not verified.
+"""
+
+import struct
+from collections.abc import Iterator
+
+from aliyun_import.disk.reader import Bad, Reader, Unsupported, read_exactly
+
+LEGACY_MAGIC = b"\x02\x21\x4c\x18"
+FRAME_MAGIC = b"\x04\x22\x4d\x18"
+# The legacy format cuts its input into pieces of 8 MiB; the frame format says 64 KiB to 4 MiB.
+_LEGACY_BLOCK_BYTES = 8 << 20
+_WINDOW_BYTES = 64 << 10
+# What LZ4 makes of incompressible input: LZ4_compressBound.
+_MAX_GROWTH = 255
+
+
+def lz4_blocks(reader: Reader, start: int) -> Iterator[bytes]:
+    """Unpack what begins at `start`, block by block, until the reader or the frame ends."""
+    magic = read_exactly(reader, start, 4)
+    if magic == LEGACY_MAGIC:
+        return _legacy(reader, start + 4)
+    if magic == FRAME_MAGIC:
+        return _frame(reader, start + 4)
+    raise Bad("this is no LZ4 stream", offset=start)
+
+
+def unpack_block(data: bytes, *, limit: int, history: bytes = b"") -> bytes:
+    """Unpack one block to at most `limit` bytes; `history` is what the block before it unpacked to."""
+    out = bytearray(history)
+    limit += len(history)
+    at, end = 0, len(data)
+    try:
+        while at < end:
+            token = data[at]
+            at += 1
+            literal = token >> 4
+            if literal == 15:
+                literal, at = _longer(data, at, literal)
+            out += data[at : at + literal]
+            at += literal
+            if at >= end or len(out) > limit:
+                break
+            distance = data[at] | data[at + 1] << 8
+            at += 2
+            match = token & 15
+            if match == 15:
+                match, at = _longer(data, at, match)
+            match += 4
+            if not 0 < distance <= len(out) or len(out) + match > limit:
+                raise Bad("an LZ4 match leaves its block")
+            begin = len(out) - distance
+            if distance >= match:
+                out += out[begin : begin + match]
+            else:  # the match runs into what it makes: its first `distance` bytes repeat
+                out += (out[begin:] * (match // distance + 1))[:match]
+    except IndexError:
+        raise Bad("an LZ4 block ends in the middle") from None
+    if at > end or len(out) > limit:
+        raise Bad("an LZ4 block does not fit its size")
+    return bytes(out[len(history) :])
+
+
+def _longer(data: bytes, at: int, length: int) -> tuple[int, int]:
+    """Read the further bytes of a length; IndexError where the data end."""
+    while True:
+        byte = data[at]
+        at += 1
+        length += byte
+        if byte != 255:
+            return length, at
+
+
+def _legacy(reader: Reader, at: int) -> Iterator[bytes]:
+    bound = _LEGACY_BLOCK_BYTES + _LEGACY_BLOCK_BYTES // _MAX_GROWTH + 16
+    while at + 4 <= reader.size:
+        raw = read_exactly(reader, at, 4)
+        at += 4
+        if raw == LEGACY_MAGIC:
+            continue  # another stream was appended
+        (size,) = struct.unpack("<I", raw)
+        if size == 0 or size > bound:
+            return  # what follows is not of this stream: padding, or the size that Linux appends to its image
+        yield unpack_block(read_exactly(reader, at, size), limit=_LEGACY_BLOCK_BYTES)
+        at += size
+
+
+def _frame(reader: Reader, at: int) -> Iterator[bytes]:
+    flags, size_code = read_exactly(reader, at, 2)
+    if flags >> 6 != 1 or flags & 1:
+        raise Unsupported("the LZ4 frame has a version or a dictionary that is not known here")
+    limit = 1 << (8 + 2 * ((size_code >> 4) & 7))
+    if limit < 1 << 16:
+        raise Bad("the LZ4 frame has an impossible block size")
+    linked, block_sum, with_size = not flags & 0x20, 4 if flags & 0x10 else 0, 8 if flags & 0x08 else 0
+    at += 3 + with_size
+    history = b""
+    while True:
+        (size,) = struct.unpack("<I", read_exactly(reader, at, 4))
+        at += 4
+        if size == 0:
+            return
+        plain, size = size >> 31, size & 0x7FFFFFFF
+        if size > limit:
+            raise Bad("an LZ4 block is larger than its frame allows")
+        data = read_exactly(reader, at, size)
+        block = data if plain else unpack_block(data, limit=limit, history=history)
+        if linked:
+            history = (history + block)[-_WINDOW_BYTES:]
+        yield block
+        at += size + block_sum

@@ -1,0 +1,176 @@
+"""This file finds out how a Linux system would bring up its network: by DHCP, by fixed addresses, bound to a card.
+
+Five ways of configuring are read, each only as far as these questions go: ifupdown, ifcfg files (Red Hat, SUSE),
+NetworkManager's keyfiles, systemd-networkd, and netplan. Netplan is YAML; its few keys that matter are found line by
+line, with the line as evidence.
+"""
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+from aliyun_import.disk.guest.services import is_enabled
+from aliyun_import.disk.guest_report import Network, Sighting
+from aliyun_import.disk.tree import Tree
+
+_MAX_FILES = 200
+_IFCFG_DIRECTORIES = ("/etc/sysconfig/network-scripts", "/etc/sysconfig/network")
+_NETPLAN = ("/etc/netplan", "/run/netplan", "/lib/netplan")
+_NETWORKD = ("/etc/systemd/network", "/usr/lib/systemd/network", "/lib/systemd/network")
+_KEYFILES = "/etc/NetworkManager/system-connections"
+_UDEV = "/etc/udev/rules.d"
+# Files that udev generators write with the MAC addresses of the machine they ran on.
+_PERSISTENT = re.compile(r"\d+-persistent-net\.rules$")
+# Interfaces that are none of the instance's.
+_OTHER_INTERFACES = ("lo", "docker", "virbr", "veth", "br-", "bond", "tun", "tap", "dummy")
+_OTHER_NETWORK_FILES = re.compile(r"(container|80-vm|80-wifi|80-6rd|80-auto-link-local|89-ethernet\.network\.example)")
+
+
+@dataclass(slots=True)
+class _Seen:
+    dhcp: list[Sighting] = field(default_factory=list)
+    static: list[Sighting] = field(default_factory=list)
+    bound: list[Sighting] = field(default_factory=list)
+    renamed: list[Sighting] = field(default_factory=list)
+
+
+def read_network(tree: Tree) -> Network:
+    """Read every configuration there is; which of them is in force is not decided here."""
+    seen = _Seen()
+    _ifupdown(tree, seen)
+    _ifcfg(tree, seen)
+    _netplan(tree, seen)
+    _networkd(tree, seen)
+    _network_manager(tree, seen)
+    _persistent_rules(tree, seen)
+    return Network(
+        dhcp=tuple(seen.dhcp), static=tuple(seen.static), bound=tuple(seen.bound), renamed=tuple(seen.renamed)
+    )
+
+
+def _lines(tree: Tree, path: str) -> Iterator[tuple[int, str]]:
+    for number, line in enumerate((tree.text(path) or "").splitlines()[:20_000], start=1):
+        plain = line.strip()
+        if plain and not plain.startswith("#"):
+            yield number, plain
+
+
+def _files(tree: Tree, directory: str, suffix: str) -> Iterator[str]:
+    for name in tree.names(directory)[:_MAX_FILES]:
+        if name.endswith(suffix):
+            yield f"{directory}/{name}"
+
+
+def _is_other(interface: str) -> bool:
+    return interface == "lo" or interface.startswith(_OTHER_INTERFACES[1:])
+
+
+def _ifupdown(tree: Tree, seen: _Seen) -> None:
+    directory = "/etc/network/interfaces.d"
+    for path in ("/etc/network/interfaces", *_files(tree, directory, "")):
+        for number, line in _lines(tree, path):
+            words = line.split()
+            if words[0] != "iface" or len(words) < 4 or _is_other(words[1]):
+                continue
+            if words[3] in ("dhcp", "auto"):
+                seen.dhcp.append(Sighting(what=line, where=f"{path}:{number}"))
+            elif words[3] == "static":
+                seen.static.append(Sighting(what=line, where=f"{path}:{number}"))
+
+
+def _ifcfg(tree: Tree, seen: _Seen) -> None:
+    for directory in _IFCFG_DIRECTORIES:
+        for path in _files(tree, directory, ""):
+            name = path.rsplit("/", 1)[1]
+            if not name.startswith("ifcfg-") or _is_other(name.removeprefix("ifcfg-")) or name.endswith((".bak", "~")):
+                continue
+            for number, line in _lines(tree, path):
+                key, _, value = line.partition("=")
+                value = value.strip("\"' ").lower()
+                sighting = Sighting(what=line, where=f"{path}:{number}")
+                if key == "BOOTPROTO" and value.startswith("dhcp"):
+                    seen.dhcp.append(sighting)
+                elif (key == "BOOTPROTO" and value == "static") or re.fullmatch(r"IPADDR\d*", key):
+                    seen.static.append(sighting)
+                elif key in ("HWADDR", "MACADDR", "LLADDR") and value:
+                    seen.bound.append(sighting)
+
+
+def _netplan(tree: Tree, seen: _Seen) -> None:
+    for directory in _NETPLAN:
+        for path in _files(tree, directory, ".yaml"):
+            for number, line in _lines(tree, path):
+                sighting = Sighting(what=line, where=f"{path}:{number}")
+                if re.match(r"dhcp[46]:\s*(true|yes|on)\b", line, re.IGNORECASE):
+                    seen.dhcp.append(sighting)
+                elif re.match(r"addresses:", line) and not _in_block(tree, path, number, "nameservers"):
+                    seen.static.append(sighting)
+                elif re.match(r"macaddress:", line):
+                    seen.bound.append(sighting)
+
+
+def _in_block(tree: Tree, path: str, number: int, name: str) -> bool:
+    """Tell whether a line of YAML stands below the key `name`: the nearest line above that is indented less."""
+    lines = (tree.text(path) or "").splitlines()[:number]
+    indent = len(lines[-1]) - len(lines[-1].lstrip())
+    for line in reversed(lines[:-1]):
+        if line.strip() and len(line) - len(line.lstrip()) < indent:
+            return line.strip().startswith(f"{name}:")
+    return False
+
+
+def _networkd(tree: Tree, seen: _Seen) -> None:
+    if not is_enabled(tree, "systemd-networkd.service"):
+        return
+    for directory in _NETWORKD:
+        for path in _files(tree, directory, ".network"):
+            if _OTHER_NETWORK_FILES.search(path):
+                continue
+            for number, line in _lines(tree, path):
+                key, _, value = (part.strip() for part in line.partition("="))
+                sighting = Sighting(what=line, where=f"{path}:{number}")
+                if key == "DHCP" and value.lower() in ("yes", "true", "ipv4", "both", "v4"):
+                    seen.dhcp.append(sighting)
+                elif key == "Address" and value:
+                    seen.static.append(sighting)
+                elif key in ("MACAddress", "PermanentMACAddress") and value:
+                    seen.bound.append(sighting)
+
+
+def _network_manager(tree: Tree, seen: _Seen) -> None:
+    if not is_enabled(tree, "NetworkManager.service"):
+        return
+    profiles = list(_files(tree, _KEYFILES, ".nmconnection"))
+    for path in profiles:
+        section = ""
+        for number, line in _lines(tree, path):
+            if line.startswith("["):
+                section = line.strip("[]")
+                continue
+            key, _, value = (part.strip() for part in line.partition("="))
+            sighting = Sighting(what=f"[{section}] {line}", where=f"{path}:{number}")
+            if section == "ipv4" and key == "method":
+                (seen.dhcp if value == "auto" else seen.static if value == "manual" else []).append(sighting)
+            elif section in ("ethernet", "802-3-ethernet") and key == "mac-address" and value:
+                seen.bound.append(sighting)
+    # Without any profile NetworkManager makes one with DHCP for each card, unless it is told not to.
+    if not profiles and not seen.static and not _no_auto_default(tree):
+        seen.dhcp.append(Sighting(what="NetworkManager without profiles uses DHCP", where=_KEYFILES))
+
+
+def _no_auto_default(tree: Tree) -> bool:
+    paths = ["/etc/NetworkManager/NetworkManager.conf", *_files(tree, "/etc/NetworkManager/conf.d", ".conf")]
+    return any(
+        re.match(r"no-auto-default\s*=\s*\*", line) is not None
+        for path in paths
+        for _number, line in _lines(tree, path)
+    )
+
+
+def _persistent_rules(tree: Tree, seen: _Seen) -> None:
+    for path in _files(tree, _UDEV, ".rules"):
+        if not _PERSISTENT.search(path):
+            continue
+        for number, line in _lines(tree, path):
+            if "ATTR{address}" in line or "ATTRS{address}" in line:
+                seen.renamed.append(Sighting(what=line[:200], where=f"{path}:{number}"))

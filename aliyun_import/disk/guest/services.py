@@ -1,0 +1,121 @@
+"""This file tells which services of a Linux system start by themselves, and finds those that matter on ECS."""
+
+import re
+from collections.abc import Iterator
+
+from aliyun_import.disk.guest_report import Sighting, Sshd
+from aliyun_import.disk.tree import Tree
+
+_UNIT_DIRECTORIES = ("/etc/systemd/system", "/usr/lib/systemd/system", "/lib/systemd/system")
+_FIREWALLS = {
+    "firewalld.service": "firewalld",
+    "ufw.service": "ufw",
+    "iptables.service": "iptables",
+    "nftables.service": "nftables",
+    "SuSEfirewall2.service": "SuSEfirewall2",
+}
+_SSHD_PROGRAMS = ("/usr/sbin/sshd", "/usr/bin/sshd", "/usr/local/sbin/sshd")
+_SSHD_UNITS = ("ssh.service", "sshd.service", "ssh.socket", "sshd.socket")
+_GUEST_AGENTS = ("/usr/bin/qemu-ga", "/usr/sbin/qemu-ga")
+_MAX_INCLUDES = 64
+
+
+def is_enabled(tree: Tree, unit: str) -> bool | None:
+    """Tell whether a unit is started at boot: a link in a .wants or .requires of /etc; None without systemd.
+
+    A masked unit (a link to /dev/null) is not enabled. For SysV services of the same name the rc links count.
+    """
+    if tree.link(f"/etc/systemd/system/{unit}") == "/dev/null":
+        return False
+    systemd = tree.exists("/usr/lib/systemd/systemd") or tree.exists("/lib/systemd/systemd")
+    for directory in _UNIT_DIRECTORIES:
+        for name in tree.names(directory):
+            if name.endswith((".wants", ".requires")) and tree.has_name(f"{directory}/{name}/{unit}"):
+                return True
+    service = re.escape(unit.rsplit(".", 1)[0])
+    for level in ("2", "3", "5"):
+        for directory in (f"/etc/rc{level}.d", f"/etc/rc.d/rc{level}.d"):
+            if any(re.fullmatch(rf"S\d\d{service}", name) for name in tree.names(directory)):
+                return True
+    if tree.has_name(f"/etc/runlevels/default/{unit.rsplit('.', 1)[0]}"):  # OpenRC
+        return True
+    return False if systemd else None
+
+
+def read_sshd(tree: Tree) -> Sshd:
+    """Find the SSH server, and what its configuration says about root and ports: the first value of each wins."""
+    program = next((path for path in _SSHD_PROGRAMS if tree.exists(path)), "")
+    enabled = [is_enabled(tree, unit) for unit in _SSHD_UNITS]
+    permit_root: Sighting | None = None
+    ports: list[Sighting] = []
+    for where, words in _sshd_lines(tree, "/etc/ssh/sshd_config", depth=0):
+        keyword = words[0].lower()
+        if keyword == "match":
+            break  # what follows holds for some connections only
+        if keyword == "permitrootlogin" and permit_root is None:
+            permit_root = Sighting(what=words[1].lower(), where=where)
+        elif keyword == "port":
+            ports.append(Sighting(what=words[1], where=where))
+    keys = tuple(
+        f"/etc/ssh/{name}" for name in tree.names("/etc/ssh") if re.fullmatch(r"ssh_host_\w+_key", name) is not None
+    )
+    return Sshd(
+        where=program,
+        enabled=True if True in enabled else None if None in enabled else False,
+        permit_root=permit_root,
+        ports=tuple(ports),
+        host_keys=keys,
+    )
+
+
+def read_firewall(tree: Tree) -> tuple[Sighting, ...]:
+    """Name the firewalls that start at boot. ufw's unit is always enabled; its own switch counts."""
+    found = []
+    for unit, name in _FIREWALLS.items():
+        if not is_enabled(tree, unit):
+            continue
+        if name == "ufw":
+            switch = re.search(
+                r"^ENABLED=[\"']?yes", tree.text("/etc/ufw/ufw.conf") or "", re.MULTILINE | re.IGNORECASE
+            )
+            if switch is None:
+                continue
+        found.append(Sighting(what=name, where=unit))
+    return tuple(found)
+
+
+def read_selinux(tree: Tree) -> Sighting | None:
+    """Give the mode that SELinux starts in ("enforcing", ...); None where there is no configuration of it."""
+    path = "/etc/selinux/config"
+    for number, line in enumerate((tree.text(path) or "").splitlines(), start=1):
+        match = re.match(r"\s*SELINUX\s*=\s*(\w+)", line)
+        if match:
+            return Sighting(what=match[1].lower(), where=f"{path}:{number}")
+    return None
+
+
+def read_guest_agent(tree: Tree) -> Sighting | None:
+    """Find QEMU's guest agent."""
+    path = next((path for path in _GUEST_AGENTS if tree.exists(path)), None)
+    return Sighting(what="qemu-ga", where=path) if path else None
+
+
+def _sshd_lines(tree: Tree, path: str, *, depth: int) -> Iterator[tuple[str, list[str]]]:
+    """Go through the lines of a configuration, with those that it includes where it includes them."""
+    for number, line in enumerate((tree.text(path) or "").splitlines()[:5000], start=1):
+        words = line.replace("=", " ", 1).split()
+        if len(words) < 2 or words[0].startswith("#"):
+            continue
+        if words[0].lower() == "include" and depth < 4:
+            for pattern in words[1:]:
+                for included in _matching(tree, pattern):
+                    yield from _sshd_lines(tree, included, depth=depth + 1)
+            continue
+        yield f"{path}:{number}", words
+
+
+def _matching(tree: Tree, pattern: str) -> list[str]:
+    pattern = pattern if pattern.startswith("/") else f"/etc/ssh/{pattern}"
+    directory, name = pattern.rsplit("/", 1)
+    expression = re.compile(re.escape(name).replace(r"\*", "[^/]*"))
+    return [f"{directory}/{entry}" for entry in tree.names(directory) if expression.fullmatch(entry)][:_MAX_INCLUDES]
