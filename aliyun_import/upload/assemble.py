@@ -5,8 +5,9 @@ from dataclasses import dataclass, field
 
 from aliyun_import.disk.source import Fingerprint
 from aliyun_import.errors import AliyunImportError, LocalStateError, TransientError
+from aliyun_import.events import Warned
 from aliyun_import.model import RemoteObject
-from aliyun_import.upload.finish import agree, check_object, complete_upload
+from aliyun_import.upload.finish import BY_SIZE, agree, check_object, complete_upload, completion_of
 from aliyun_import.upload.parts import DonePart, still_to_do
 from aliyun_import.upload.plan import PartKind, UploadPlan
 from aliyun_import.upload.record import RecordKeeper
@@ -48,9 +49,8 @@ class Assembly:
         try:
             self._make_parts(setting, keeper)
             _check_unchanged(setting, fingerprint)
-            return complete_upload(
-                setting.store, self.key, self.upload_id, self.done, tag=self.tag, clock=setting.clock
-            )
+            completion = completion_of(self.key, self.upload_id, self.done, tag=self.tag)
+            return complete_upload(setting.store, completion, clock=setting.clock)
         except AliyunImportError as error:
             if error.code == "upload-vanished":
                 raise
@@ -61,11 +61,21 @@ class Assembly:
         if there.crc64 is None:
             there = setting.ask(lambda: setting.store.head(self.key)) or there
         try:
-            return check_object(there, self.done)
+            proof = check_object(there, self.done)
         except TransientError:
             setting.ask(lambda: setting.store.delete(self.key))
             keeper.dropped("object-corrupted")
             raise
+        if proof == BY_SIZE:
+            setting.emit(
+                Warned(
+                    code="unproven",
+                    message=f"oss://{setting.store.bucket}/{self.key} has the right size, but nothing that OSS tells "
+                    "of it can be compared with the disk's content.",
+                    remedy="Download a part of it and compare, or use an endpoint of OSS itself.",
+                )
+            )
+        return proof
 
     def _make_parts(self, setting: Setting, keeper: RecordKeeper) -> None:
         """Make all parts, until the server lists each of them as it should be."""

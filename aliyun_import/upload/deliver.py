@@ -27,7 +27,7 @@ from aliyun_import.upload.setting import Setting
 from aliyun_import.upload.survey import GrainDigests
 from aliyun_import.upload.target import candidate_keys, choose_target, zero_stem
 from aliyun_import.upload.transfer import NO_RIGHT
-from aliyun_import.upload.zeros import ZeroObject, ensure_zero_object, remove_zero_object
+from aliyun_import.upload.zeros import ZeroObject, ensure_zero_object, remove_all_zero_objects, remove_zero_object
 
 COPIES = frozenset({PartKind.ZERO, PartKind.BASE})
 
@@ -122,13 +122,19 @@ class _Push:
         self._options = options
         self._fingerprint = setting.source.fingerprint()
         self._key = ""
+        self._zero_stem = zero_stem(delivery.key_stem, sample=self._fingerprint.sample)
         self._zero: ZeroObject | None = None
+        self._had_zeros = False
+        self._resumed = False
         self._digests: GrainDigests | None = None
         self._sent_bytes = 0
 
     def run(self) -> UploadedObject:
         """Do all of it; a server that forgot the upload is one fresh start."""
         record = self._keeper.read()
+        if record.plan and record.finished is None:
+            self._resumed = True
+            self._had_zeros = record.plan.zero_source_bytes > 0
         ready = self._look(record)
         if ready:
             return ready
@@ -195,8 +201,10 @@ class _Push:
     def _upload(self, record: UploadRecord) -> UploadedObject:
         plan = record.plan or self._plan()
         self._setting.emit(plan_event(plan, disk=self._setting.disk, key=self._key))
+        self._had_zeros = self._had_zeros or plan.zero_source_bytes > 0
         found = find_upload(self._setting, self._key, plan, record)
         done = found.done if found else ()
+        self._resumed = self._resumed or bool(done)
         refused = self._make_zeros(plan, still_to_do(plan, done)[0])
         if refused and not done:
             plan, refused = without_copies(plan), frozenset()
@@ -239,7 +247,7 @@ class _Push:
         try:
             self._zero = ensure_zero_object(
                 self._store,
-                zero_stem(self._delivery.key_stem, sample=self._fingerprint.sample),
+                self._zero_stem,
                 size_bytes=plan.zero_source_bytes,
                 clock=self._setting.clock,
             )
@@ -282,14 +290,7 @@ class _Push:
             sent_bytes=self._sent_bytes,
         )
         self._keeper.finished(uploaded)
-        if self._zero and not remove_zero_object(self._store, self._zero):
-            self._setting.emit(
-                Warned(
-                    code="zeros-left",
-                    message=f"The object of zeros oss://{self._store.bucket}/{self._zero.key} could not be removed.",
-                    remedy="Run `aliyun-import leftovers` to see and remove it.",
-                )
-            )
+        self._remove_zeros()
         if self._options.keep_object:
             self._write_manifest(uploaded, fresh=fresh)
         self._setting.emit(
@@ -303,6 +304,23 @@ class _Push:
             )
         )
         return uploaded
+
+    def _remove_zeros(self) -> None:
+        """Remove the zero object, and those that an earlier run of this push may have left."""
+        if self._zero and not self._resumed:
+            is_gone = remove_zero_object(self._store, self._zero)
+        elif self._had_zeros:
+            is_gone = remove_all_zero_objects(self._store, self._zero_stem)
+        else:
+            return
+        if not is_gone:
+            self._setting.emit(
+                Warned(
+                    code="zeros-left",
+                    message=f"The object of zeros oss://{self._store.bucket}/{self._zero_stem}-* could not be removed.",
+                    remedy="Run `aliyun-import leftovers` to see and remove it.",
+                )
+            )
 
     def _write_manifest(self, uploaded: UploadedObject, *, fresh: bool) -> None:
         """Make the object a base. It is there and proven by now, so that a failure here is a warning."""

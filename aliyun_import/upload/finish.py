@@ -6,11 +6,12 @@ what the server said of it. `proof_words` says which it was.
 """
 
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 
 from aliyun_import.errors import AliyunImportError, RefusedError, TransientError
 from aliyun_import.model import RemoteObject, RemotePart
 from aliyun_import.ports import Clock, ObjectStore
-from aliyun_import.retry import ATTEMPTS, wait_before_retry
+from aliyun_import.retry import wait_before_retry
 from aliyun_import.upload.checksum import combine_all
 from aliyun_import.upload.parts import DonePart
 
@@ -18,6 +19,8 @@ from aliyun_import.upload.parts import DonePart
 TAG_NAME = "aliyun-import-upload"
 # The strongest proof, in words.
 BY_OBJECT = "CRC-64 of the object"
+# The weakest, which is none.
+BY_SIZE = "size of every part; OSS gave no checksum to compare with"
 
 
 def agree(done: Iterable[DonePart], remote: Iterable[RemotePart]) -> tuple[tuple[DonePart, ...], tuple[DonePart, ...]]:
@@ -57,38 +60,58 @@ def crc64_of_disk(done: Sequence[DonePart]) -> int:
     return combine_all((part.crc64, part.length) for part in done)
 
 
-def complete_upload(
-    store: ObjectStore, key: str, upload_id: str, done: Sequence[DonePart], *, tag: str, clock: Clock
-) -> RemoteObject:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Completion:
+    """An upload that has all its parts, and what its object will be. `tag` stands in the object's metadata."""
+
+    key: str
+    upload_id: str
+    parts: tuple[RemotePart, ...]
+    crc64: int
+    tag: str
+    overwrite: bool = False
+
+    @property
+    def size_bytes(self) -> int:
+        """The size of the object."""
+        return sum(part.size_bytes for part in self.parts)
+
+
+def completion_of(key: str, upload_id: str, done: Sequence[DonePart], *, tag: str) -> Completion:
+    """Give what completes an upload of these parts. Pure."""
+    parts = tuple(
+        RemotePart(number=part.number, size_bytes=part.length, etag=part.etag, crc64=part.crc64) for part in done
+    )
+    return Completion(key=key, upload_id=upload_id, parts=parts, crc64=crc64_of_disk(done), tag=tag)
+
+
+def complete_upload(store: ObjectStore, completion: Completion, *, clock: Clock) -> RemoteObject:
     """Make the object of its parts. An answer that was lost is settled by a look at the object, not by sending again.
 
     Raises what the store raises; RefusedError "upload-vanished" only when no object of this push is there.
     """
-    parts = tuple(
-        RemotePart(number=part.number, size_bytes=part.length, etag=part.etag, crc64=part.crc64) for part in done
-    )
-    size_bytes = sum(part.length for part in done)
-    crc = crc64_of_disk(done)
     attempt = 1
     while True:
         try:
-            return store.complete(key, upload_id, parts, overwrite=False)
+            return store.complete(
+                completion.key, completion.upload_id, completion.parts, overwrite=completion.overwrite
+            )
         except (TransientError, RefusedError) as error:
-            there = _look(store, key)
-            if there and is_ours(there, size_bytes=size_bytes, crc64=crc, tag=tag):
+            there = _look(store, completion.key)
+            if there and is_ours(there, completion):
                 return there
-            wait_s = wait_before_retry(error, attempt, attempts=ATTEMPTS)
+            wait_s = wait_before_retry(error, attempt)
             if wait_s is None:
                 raise
         clock.sleep(wait_s)
         attempt += 1
 
 
-def is_ours(there: RemoteObject, *, size_bytes: int, crc64: int, tag: str) -> bool:
+def is_ours(there: RemoteObject, completion: Completion) -> bool:
     """Tell whether an object is the one that this push makes: same size, same CRC-64 or else our tag. Pure."""
-    if there.size_bytes != size_bytes or there.crc64 not in (None, crc64):
+    if there.size_bytes != completion.size_bytes or there.crc64 not in (None, completion.crc64):
         return False
-    return there.crc64 is not None or there.metadata.get(TAG_NAME) == tag
+    return there.crc64 is not None or there.metadata.get(TAG_NAME) == completion.tag
 
 
 def check_object(there: RemoteObject, done: Sequence[DonePart]) -> str:
@@ -117,7 +140,7 @@ def proof_words(done: Iterable[DonePart], *, by_object: bool) -> str:
         return "CRC-64 of every part sent, source and range of every part copied"
     if "" not in proofs:
         return "CRC-64 or MD5 of every part sent, source and range of every part copied"
-    return "size of every part; OSS gave no checksum to compare with"
+    return BY_SIZE
 
 
 def _look(store: ObjectStore, key: str) -> RemoteObject | None:

@@ -258,7 +258,8 @@ class Transfer:
         lane = self._lanes[False]
         again = [task, *(other for other in lane.waiting if other.part.kind in kinds)]
         if not kinds <= self._refused_kinds:
-            cost = sum(other.part.length for other in again)
+            made = {part.number for part in self._done}
+            cost = sum(part.length for part in self._plan.parts if part.kind in kinds and part.number not in made)
             self._told.emit(
                 Warned(
                     code=error.code,

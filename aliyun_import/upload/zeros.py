@@ -7,6 +7,7 @@ again after a kill, and `aliyun-import leftovers` names one that was left.
 """
 
 import contextlib
+import secrets
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
@@ -15,6 +16,7 @@ from aliyun_import.model import RemoteObject, RemotePart
 from aliyun_import.ports import Clock, ObjectStore
 from aliyun_import.retry import patiently
 from aliyun_import.upload.checksum import crc64_of_zeros
+from aliyun_import.upload.finish import TAG_NAME, Completion, complete_upload
 from aliyun_import.upload.plan import ZERO_SOURCES
 
 # A copy is the server's work; so many at a time are below every published limit of requests.
@@ -41,18 +43,29 @@ def ensure_zero_object(store: ObjectStore, stem: str, *, size_bytes: int, clock:
 
     Smaller ones that it was grown from are removed again.
     """
+    sizes = [size for size, _ in ZERO_SOURCES if size <= size_bytes]
     found = _proven(store, zero_key(stem, size_bytes), size_bytes=size_bytes, clock=clock)
-    if found:
+    if found:  # by a push that was killed; maybe before it removed what this one was grown from
+        for size in sizes[:-1]:
+            remove_zero_object(store, ZeroObject(key=zero_key(stem, size), etag="", size_bytes=size))
         return found
     for upload in patiently(lambda: store.list_uploads(stem), clock=clock):  # of a push that was killed here
         store.abort(upload.key, upload.upload_id)
-    sizes = [size for size, _ in ZERO_SOURCES if size <= size_bytes]
     zero = _seed(store, zero_key(stem, sizes[0]), size_bytes=sizes[0], clock=clock)
     for size in sizes[1:]:
         grown = _grow(store, zero, zero_key(stem, size), size_bytes=size, clock=clock)
         remove_zero_object(store, zero)
         zero = grown
     return zero
+
+
+def remove_all_zero_objects(store: ObjectStore, stem: str) -> bool:
+    """Remove every zero object that a push may have left, at whatever moment it was killed; False as below."""
+    removed = [
+        remove_zero_object(store, ZeroObject(key=zero_key(stem, size), etag="", size_bytes=size))
+        for size, _ in ZERO_SOURCES
+    ]
+    return all(removed)
 
 
 def remove_zero_object(store: ObjectStore, zero: ZeroObject) -> bool:
@@ -82,7 +95,8 @@ def _seed(store: ObjectStore, key: str, *, size_bytes: int, clock: Clock) -> Zer
 
 
 def _grow(store: ObjectStore, zero: ZeroObject, key: str, *, size_bytes: int, clock: Clock) -> ZeroObject:
-    upload_id = patiently(lambda: store.start_upload(key), clock=clock)
+    tag = secrets.token_hex(8)
+    upload_id = patiently(lambda: store.start_upload(key, metadata={TAG_NAME: tag}), clock=clock)
 
     def copy(number: int) -> RemotePart:
         return patiently(
@@ -95,7 +109,10 @@ def _grow(store: ObjectStore, zero: ZeroObject, key: str, *, size_bytes: int, cl
     try:
         with ThreadPoolExecutor(COPIES_AT_ONCE, thread_name_prefix="zeros") as pool:
             parts = tuple(pool.map(copy, range(1, size_bytes // zero.size_bytes + 1)))
-        there = patiently(lambda: store.complete(key, upload_id, parts, overwrite=True), clock=clock)
+        completion = Completion(
+            key=key, upload_id=upload_id, parts=parts, crc64=crc64_of_zeros(size_bytes), tag=tag, overwrite=True
+        )
+        there = complete_upload(store, completion, clock=clock)
     except AliyunImportError:
         with contextlib.suppress(AliyunImportError):
             store.abort(key, upload_id)

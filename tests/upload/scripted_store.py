@@ -59,11 +59,13 @@ class ScriptedStore:
     def __init__(self) -> None:
         self.objects: dict[str, tuple[bytes, RemoteObject]] = {}
         self.uploads: dict[str, _Upload] = {}
-        self.before: Hook = _nothing
-        self.after: Hook = _nothing
+        self.before: Hook = nothing
+        self.after: Hook = nothing
         self.change_part: Callable[[RemotePart], RemotePart] = lambda part: part
         self.change_object: Callable[[RemoteObject], RemoteObject] = lambda there: there
         self.calls: Counter[str] = Counter()
+        self.copied_have_crc64 = True
+        self.has_bucket = True
         self.received_bytes = 0
         self.sent_parts: list[int] = []
         self._serial = 0
@@ -76,9 +78,15 @@ class ScriptedStore:
         self.before(operation, count)
         return count
 
+    @staticmethod
+    def crc64_of(data: bytes) -> int:
+        """Give OSS's CRC-64."""
+        return crc64(data)
+
     def bucket_info(self) -> BucketInfo | None:
-        """Not part of an upload."""
-        raise NotImplementedError
+        """Tell that there is a bucket, if there is."""
+        self._enter("bucket_info")
+        return _BUCKET if self.has_bucket else None
 
     def create_bucket(self) -> None:
         """Not part of an upload."""
@@ -174,11 +182,14 @@ class ScriptedStore:
         self.after("send_part", count)
         return part
 
-    def _add_part(self, upload: _Upload, number: int, data: bytes) -> RemotePart:
+    def _add_part(self, upload: _Upload, number: int, data: bytes, *, has_crc64: bool = True) -> RemotePart:
         assert 1 <= number <= MAX_PARTS
         part = self.change_part(
             RemotePart(
-                number=number, size_bytes=len(data), etag=hashlib.md5(data).hexdigest().upper(), crc64=crc64(data)
+                number=number,
+                size_bytes=len(data),
+                etag=hashlib.md5(data).hexdigest().upper(),
+                crc64=crc64(data) if has_crc64 else None,
             )
         )
         with self._lock:
@@ -197,7 +208,7 @@ class ScriptedStore:
         if there.etag != if_match:
             raise RefusedError("Changed.", code="base-changed", remedy=None)
         assert start + length <= len(data)
-        part = self._add_part(upload, number, data[start : start + length])
+        part = self._add_part(upload, number, data[start : start + length], has_crc64=self.copied_have_crc64)
         self.after("copy_part", count)
         return replace(part, crc64=None)  # CopyPartResult has none
 
@@ -243,5 +254,17 @@ class ScriptedStore:
             del self.uploads[upload_id]
 
 
-def _nothing(operation: str, count: int) -> None:
+_BUCKET = BucketInfo(
+    name="example-bucket",
+    region="cn-hangzhou",
+    owner_id="1000000000000000",
+    storage_class="Standard",
+    encryption=None,
+    versioning=None,
+    acl="private",
+    transfer_acceleration=False,
+)
+
+
+def nothing(operation: str, count: int) -> None:
     """Let the call pass."""

@@ -1,95 +1,308 @@
-"""Deliver a disk, against a store in memory."""
+"""From a disk to an object that was proven to be the disk, against a store in memory."""
 
-import random
-import threading
-from dataclasses import dataclass, field
-from pathlib import Path
+from dataclasses import replace
 
 import pytest
 
-from aliyun_import.events import Event, UploadPlanned, UploadProgress
-from aliyun_import.journal import open_journal
-from aliyun_import.limits import KIB, MIB
-from aliyun_import.model import UploadedObject
-from aliyun_import.upload.deliver import Delivery, TransferOptions, deliver
-from tests.upload.scripted_store import ScriptedStore, SteeredClock
+from aliyun_import.errors import AccessError, DiskError, LocalStateError, RefusedError
+from aliyun_import.events import Noted, ObjectReady, UploadPlanned, UploadProgress, Warned
+from aliyun_import.limits import MIB
+from aliyun_import.model import RemoteObject
+from aliyun_import.upload.deliver import TransferOptions
+from tests.upload.scene import UNIT, Scene
+from tests.upload.scripted_store import ScriptedStore, nothing
 
 
-@dataclass
-class Scene:
-    """A disk, a store, and what was said."""
-
-    directory: Path
-    store: ScriptedStore = field(default_factory=ScriptedStore)
-    clock: SteeredClock = field(default_factory=SteeredClock)
-    events: list[Event] = field(default_factory=list)
-    stop: threading.Event = field(default_factory=threading.Event)
-    options: TransferOptions = field(default_factory=lambda: TransferOptions(jobs=2))
-    key: str | None = None
-    base_key: str | None = None
-    state: str = "state"
-
-    @property
-    def path(self) -> Path:
-        """Where the disk lies."""
-        return self.directory / "disk.raw"
-
-    def write_disk(self, layout: str, *, unit: int = 256 * KIB, seed: int = 1) -> bytes:
-        """Write a disk: each letter is a unit, "." a hole, "0" zeros that are written, others are random by letter."""
-        with self.path.open("wb") as file:
-            for letter in layout:
-                if letter == ".":
-                    file.seek(unit, 1)
-                else:
-                    file.write(bytes(unit) if letter == "0" else random.Random(f"{letter}{seed}").randbytes(unit))
-            file.truncate(len(layout) * unit)
-        return self.path.read_bytes()
-
-    def push(self) -> UploadedObject:
-        """Deliver the disk."""
-        delivery = Delivery(
-            path=self.path,
-            disk_index=0,
-            key=self.key,
-            key_stem="aliyun-import/web/system",
-            suffix=".raw",
-            base_key=self.base_key,
-        )
-        with open_journal(self.directory / self.state, {"name": "web"}) as journal:
-            return deliver(
-                delivery,
-                store=self.store,
-                journal=journal,
-                options=self.options,
-                clock=self.clock,
-                emit=self.events.append,
-                stop=self.stop,
-            )
-
-    def said(self, kind: type[Event]) -> list[Event]:
-        """Give the events of one kind."""
-        return [event for event in self.events if isinstance(event, kind)]
-
-
-@pytest.fixture
-def scene(tmp_path: Path) -> Scene:
-    """Give an empty scene."""
-    return Scene(tmp_path)
-
-
-def test_the_object_is_the_disk(scene: Scene) -> None:
-    """Data, holes and written zeros come out byte for byte, and only the data travels."""
+def test_the_object_is_the_disk_and_only_the_data_travels(scene: Scene) -> None:
+    """Data, holes and written zeros come out byte for byte; the zero object is gone at the end."""
     content = scene.write_disk("ab" + "." * 40 + "c" + "0" * 8 + "d..e")
     uploaded = scene.push()
     assert scene.store.content(uploaded.key) == content
     assert uploaded.proof == "CRC-64 of the object"
     assert uploaded.made_by_us
-    assert uploaded.sent_bytes == scene.store.received_bytes <= 5 * 256 * KIB + 1 * MIB
+    assert uploaded.sent_bytes == scene.store.received_bytes == 5 * UNIT + 1 * MIB
     assert list(scene.store.objects) == [uploaded.key]
     assert not scene.store.uploads
+
+
+def test_what_happens_is_said(scene: Scene) -> None:
+    """The plan, the progress to its very end, and the object."""
+    content = scene.write_disk("ab" + "." * 40 + "c")
+    uploaded = scene.push()
     (planned,) = scene.said(UploadPlanned)
-    assert isinstance(planned, UploadPlanned)
-    assert planned.send_bytes == 5 * 256 * KIB
+    assert (planned.total_bytes, planned.send_bytes, planned.zero_bytes) == (len(content), 3 * UNIT, 40 * UNIT)
     last = scene.said(UploadProgress)[-1]
-    assert isinstance(last, UploadProgress)
     assert last.done_bytes == last.total_bytes == len(content)
+    assert last.parts_done == last.parts
+    (ready,) = scene.said(ObjectReady)
+    assert (ready.key, int(ready.crc64, 16)) == (uploaded.key, uploaded.crc64)
+
+
+def test_the_key_is_named_after_the_content(scene: Scene) -> None:
+    """Another disk of the same image name does not come to the same key; the same disk does."""
+    scene.write_disk("abc")
+    first = scene.push()
+    scene.write_disk("abd")
+    second = scene.push()
+    assert first.key != second.key
+    assert first.key.startswith("aliyun-import/web/system-")
+    assert first.key.endswith(".raw")
+
+
+def test_an_object_that_is_the_disk_is_used(scene: Scene) -> None:
+    """From another machine, nothing is sent, and what was there before is not ours to remove."""
+    scene.write_disk("abc....d")
+    first = scene.push()
+    scene.store.received_bytes = 0
+    second = replace(scene, state="another machine").push()
+    assert (second.key, second.crc64, second.sent_bytes) == (first.key, first.crc64, 0)
+    assert scene.store.received_bytes == 0
+    assert not second.made_by_us
+
+
+def test_pushed_again_by_the_same_machine_it_is_still_ours(scene: Scene) -> None:
+    """The journal knows that this push made the object."""
+    scene.write_disk("abc")
+    first = scene.push()
+    assert scene.push() == replace(first, sent_bytes=0)
+
+
+def test_another_object_under_a_named_key_is_refused(scene: Scene) -> None:
+    """Nothing of the user's is overwritten, and the message names the object and the option."""
+    scene.write_disk("abc")
+    scene.key = "images/web.raw"
+    scene.store.put(scene.key, b"something else")
+    with pytest.raises(RefusedError) as raised:
+        scene.push()
+    assert raised.value.code == "object-exists"
+    assert "--key" in str(raised.value.remedy)
+    assert scene.store.content(scene.key) == b"something else"
+    assert scene.store.calls["start_upload"] == 0
+
+
+def test_the_disk_under_a_named_key_is_used(scene: Scene) -> None:
+    """The same bytes are the same object, whoever put them there."""
+    scene.key = "images/web.raw"
+    scene.store.put(scene.key, scene.write_disk("abc"))
+    assert not scene.push().made_by_us
+    assert scene.store.calls["send_part"] == 0
+
+
+def test_a_build_with_the_same_sample_gets_another_key(scene: Scene) -> None:
+    """A change where the sample does not look is seen by the CRC-64 of the whole, and nothing is overwritten."""
+    scene.write_disk("a" + "b" * 40)
+    first = scene.push()
+    before = scene.store.content(first.key)
+    with scene.path.open("r+b") as file:
+        file.seek(5 * MIB + 4096 * 3)
+        file.write(b"changed")
+    second = replace(scene, state="later").push()
+    if second.key == first.key.replace(".raw", "-2.raw"):
+        assert scene.store.content(first.key) == before
+    assert scene.store.content(second.key) == scene.path.read_bytes()
+    assert second.key != first.key
+
+
+def test_a_disk_that_changes_while_it_is_sent_is_never_completed(scene: Scene) -> None:
+    """A mix of two disks would start, and be wrong: exit 9 before complete, and a warning at the next push."""
+    scene.write_disk("abcdefgh", unit=1 * MIB)
+
+    def change(operation: str, count: int) -> None:
+        if operation == "list_parts":
+            with scene.path.open("r+b") as file:
+                file.write(b"changed")
+
+    scene.store.before = change
+    with pytest.raises(LocalStateError) as raised:
+        scene.push()
+    assert raised.value.code == "disk-changed"
+    assert raised.value.exit_code == 9
+    assert scene.store.calls["complete"] == 0
+    scene.store.before = nothing
+    uploaded = scene.push()
+    assert [warned.code for warned in scene.said(Warned)] == ["disk-changed"]
+    assert scene.store.content(uploaded.key) == scene.path.read_bytes()
+    assert not scene.store.uploads
+
+
+def test_a_disk_that_is_truncated_while_it_is_sent_stops_the_push(scene: Scene) -> None:
+    """The short read names its offset, and what is safe, and how to go on, stands in the remedy."""
+    scene.write_disk("abcdefgh", unit=4 * MIB)
+
+    def truncate(operation: str, count: int) -> None:
+        if operation == "send_part" and count == 1:
+            with scene.path.open("r+b") as file:
+                file.truncate(20 * MIB)
+
+    scene.store.before = truncate
+    with pytest.raises(DiskError) as raised:
+        scene.push()
+    assert raised.value.code == "disk-truncated"
+    assert raised.value.details["offset"] == str(20 * MIB)
+    assert "leftovers" in str(raised.value.remedy)
+
+
+def test_the_fixed_vhd_keeps_its_footer(scene: Scene) -> None:
+    """The last 512 bytes are part of the file as any other, after a hole of any size."""
+    content = scene.write_disk("a" + "." * 80) + b"conectix" + bytes(504)
+    with scene.path.open("ab") as file:
+        file.write(content[-512:])
+    assert scene.store.content(scene.push().key) == content
+
+
+@pytest.mark.parametrize("size", [1, 511, 102_399, 102_401, 128 * 1024 + 1])
+def test_disks_smaller_than_a_part(scene: Scene, size: int) -> None:
+    """The last part may have any size, and so may the only one."""
+    scene.path.write_bytes(b"x" * size)
+    assert scene.store.content(scene.push().key) == b"x" * size
+
+
+def test_a_disk_of_zeros_sends_next_to_nothing(scene: Scene) -> None:
+    """All of it is made on the server from one MiB."""
+    content = scene.write_disk("." * 300)
+    uploaded = scene.push()
+    assert scene.store.content(uploaded.key) == content
+    assert uploaded.sent_bytes == 1 * MIB
+
+
+# Fallbacks: a store that does less than OSS still gets the disk.
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        RefusedError("No copies here.", code="copy-refused", remedy=None),
+        AccessError("No right to read.", code="no-right", remedy=None),
+    ],
+)
+def test_without_copies_the_zeros_are_sent(scene: Scene, error: RefusedError | AccessError) -> None:
+    """A warning says what it costs, and the disk is there."""
+    content = scene.write_disk("ab" + "." * 40 + "c")
+
+    def refuse(operation: str, count: int) -> None:
+        if operation == "copy_part":
+            raise error
+
+    scene.store.before = refuse
+    uploaded = scene.push()
+    assert scene.store.content(uploaded.key) == content
+    (warned,) = scene.said(Warned)
+    assert warned.code == error.code
+    assert str(40 * UNIT) in warned.message
+    assert not scene.store.uploads
+
+
+def test_copies_that_are_refused_in_the_middle_are_sent(scene: Scene) -> None:
+    """The zero object grew, and then a copy from it is refused: the rest is sent, in parts that fit the numbers."""
+    content = scene.write_disk("ab" + "." * 400 + "c" + "." * 200 + "d")
+
+    def refuse(operation: str, count: int) -> None:
+        if operation == "copy_part" and count >= 33:
+            raise RefusedError("No more copies.", code="copy-refused", remedy=None)
+
+    scene.store.before = refuse
+    uploaded = scene.push()
+    assert scene.store.content(uploaded.key) == content
+    assert [warned.code for warned in scene.said(Warned)] == ["copy-refused"]
+
+
+def test_without_a_crc_of_the_object_the_parts_prove_it(scene: Scene) -> None:
+    """OSS may give no CRC-64 of an object that was made by copies."""
+    scene.write_disk("ab" + "." * 40 + "c")
+    scene.store.change_object = lambda there: replace(there, crc64=None)
+    uploaded = scene.push()
+    assert uploaded.proof == "CRC-64 of every part"
+    assert uploaded.crc64 == ScriptedStore.crc64_of(scene.path.read_bytes())
+
+
+def test_without_a_crc_of_copied_parts_their_source_proves_them(scene: Scene) -> None:
+    """Neither the object nor its copied parts have one."""
+    scene.write_disk("ab" + "." * 40 + "c")
+    scene.store.change_object = lambda there: replace(there, crc64=None)
+    scene.store.copied_have_crc64 = False
+    assert scene.push().proof == "CRC-64 of every part sent, source and range of every part copied"
+
+
+def test_without_any_crc_the_md5_of_the_parts_proves_it(scene: Scene) -> None:
+    """A part's ETag is its MD5, which is compared with the disk's."""
+    content = scene.write_disk("ab" + "." * 40 + "c")
+    scene.store.change_object = lambda there: replace(there, crc64=None)
+    scene.store.change_part = lambda part: replace(part, crc64=None)
+    uploaded = scene.push()
+    assert uploaded.proof == "CRC-64 or MD5 of every part sent, source and range of every part copied"
+    assert scene.store.content(uploaded.key) == content
+
+
+def test_without_any_checksum_the_proof_says_so_and_warns(scene: Scene) -> None:
+    """A store that gives nothing to compare with gets the disk, and the result does not claim more than is known."""
+    scene.write_disk("ab")
+    scene.store.change_object = lambda there: replace(there, crc64=None)
+    scene.store.change_part = lambda part: replace(part, crc64=None, etag=f"opaque-{part.number}")
+    uploaded = scene.push()
+    assert uploaded.proof.startswith("size of every part")
+    assert [warned.code for warned in scene.said(Warned)] == ["unproven"]
+
+
+def test_an_object_that_is_not_the_disk_is_an_error_and_is_removed(scene: Scene) -> None:
+    """A lie is never told: the object goes, and the next push begins afresh."""
+    scene.write_disk("abc")
+
+    def wrong(there: RemoteObject) -> RemoteObject:
+        return replace(there, crc64=1)
+
+    scene.store.change_object = wrong
+    with pytest.raises(Exception, match="is not the disk") as raised:
+        scene.push()
+    assert getattr(raised.value, "code", "") == "object-corrupted"
+    assert scene.store.objects == {}
+    scene.store.change_object = lambda there: there
+    assert scene.store.content(scene.push().key) == scene.path.read_bytes()
+
+
+# Previews.
+
+
+def test_a_preview_plans_and_writes_nothing(scene: Scene) -> None:
+    """The same plan as the push's, and no call that changes anything."""
+    scene.write_disk("ab" + "." * 40 + "c")
+    plan = scene.preview(store=scene.store)
+    assert set(scene.store.calls) <= {"bucket_info", "head", "list_objects", "read"}
+    (planned,) = scene.said(UploadPlanned)
+    assert planned.send_bytes == 3 * UNIT
+    scene.push()
+    assert scene.said(UploadPlanned)[1] == planned
+    assert plan.seconds_at(UNIT) == 3.0
+
+
+def test_a_preview_needs_no_store(scene: Scene) -> None:
+    """Without an account, and without a bucket."""
+    scene.write_disk("ab" + "." * 40 + "c")
+    alone = scene.preview()
+    scene.store.has_bucket = False
+    assert scene.preview(store=scene.store) == alone
+    assert "list_objects" not in scene.store.calls
+
+
+def test_a_preview_without_rights_says_what_it_left_out(scene: Scene) -> None:
+    """Looking for a base is not worth failing a preview."""
+    scene.write_disk("abc")
+
+    def refuse(operation: str, count: int) -> None:
+        if operation == "list_objects":
+            raise AccessError("No right to list.", code="no-right", remedy=None)
+
+    scene.store.before = refuse
+    scene.preview(store=scene.store)
+    assert any("No right to list" in noted.message for noted in scene.said(Noted))
+
+
+def test_options_choose_the_grain(scene: Scene) -> None:
+    """A coarser grain finds fewer zeros."""
+    scene.write_disk("a0b" + "0" * 20 + "c")
+    fine = scene.preview()
+    scene.options = TransferOptions(grain_bytes=1 * MIB)
+    coarse = scene.preview()
+    assert coarse.gap_bytes == fine.gap_bytes == 0
+    assert sum(part.length for part in coarse.parts if part.kind == "send") > sum(
+        part.length for part in fine.parts if part.kind == "send"
+    )

@@ -1,0 +1,160 @@
+"""This file runs one contestant once, in a process of its own, and prints what it took as one line of JSON.
+
+    push      aliyun_import.upload.deliver, through cloud/oss.py, as the command does it
+    oss2      oss2.resumable_upload, with its defaults or with threads
+    bare      plain sockets: pread and send of 1 MiB, over as many connections as there are threads
+    sendfile  plain sockets: sendfile, the kernel's own copy
+
+The sink computes no CRC-64, which would make it what is measured. `push` is therefore told, by a wrapper around the
+store, the CRC-64 that it computed itself: computing it is part of the time, comparing it costs nothing. oss2 computes
+its own and skips the comparison by itself.
+"""
+
+import json
+import os
+import queue
+import resource
+import socket
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+from aliyun_import.limits import MIB
+from aliyun_import.model import RemotePart
+from aliyun_import.ports import PartBody
+
+KEY_ID, SECRET, REGION = "LTAI5tExampleKeyId", "example-secret", "cn-hangzhou"
+PART_BYTES = 64 * MIB
+
+
+def push(disk: Path, url: str, options: dict[str, float]) -> dict[str, float]:
+    """Push with this project."""
+    from aliyun_import.cloud.credentials import load_credentials
+    from aliyun_import.cloud.endpoints import resolve_endpoints
+    from aliyun_import.cloud.oss import OssStore
+    from aliyun_import.events import ignore
+    from aliyun_import.journal import open_journal
+    from aliyun_import.upload.deliver import Delivery, TransferOptions, deliver
+    from tests.bench.wall_clock import WallClock
+
+    class AgreeingStore(OssStore):
+        """A store whose parts have the CRC-64 that was computed while they were sent."""
+
+        def send_part(
+            self, key: str, upload_id: str, *, number: int, body: PartBody, timeout_s: float | None = None
+        ) -> RemotePart:
+            part = super().send_part(key, upload_id, number=number, body=body, timeout_s=timeout_s)
+            return replace(part, crc64=getattr(body, "crc64", None))
+
+    store = AgreeingStore(
+        "example-bucket",
+        endpoints=resolve_endpoints(REGION, endpoint_url=url),
+        credentials=load_credentials(
+            environment={"ALIBABA_CLOUD_ACCESS_KEY_ID": KEY_ID, "ALIBABA_CLOUD_ACCESS_KEY_SECRET": SECRET}
+        ),
+        workers=64,
+    )
+    delivery = Delivery(
+        path=disk, disk_index=0, key=None, key_stem="aliyun-import/bench/system", suffix=".raw", base_key=None
+    )
+    jobs = int(options["jobs"]) if options.get("jobs") else None
+    with tempfile.TemporaryDirectory(prefix="state-") as state, open_journal(Path(state), {"name": "bench"}) as journal:
+        began = time.perf_counter()
+        uploaded = deliver(
+            delivery,
+            store=store,
+            journal=journal,
+            options=TransferOptions(jobs=jobs, limit_rate_bytes_s=options.get("rate")),
+            clock=WallClock(),
+            emit=ignore,
+            stop=threading.Event(),
+        )
+        return {"seconds": time.perf_counter() - began, "sent": uploaded.sent_bytes}
+
+
+def resumable_upload(disk: Path, url: str, options: dict[str, float]) -> dict[str, float]:
+    """Upload with the vendor's SDK."""
+    import oss2
+
+    auth = oss2.AuthV4(KEY_ID, SECRET)
+    bucket = oss2.Bucket(auth, url, "example-bucket", region=REGION)
+    more = {"num_threads": int(options["jobs"])} if options.get("jobs") else {}
+    with tempfile.TemporaryDirectory(prefix="state-") as state:
+        began = time.perf_counter()
+        oss2.resumable_upload(bucket, "disk.raw", str(disk), store=oss2.ResumableStore(root=state), **more)
+        return {"seconds": time.perf_counter() - began}
+
+
+def bare(disk: Path, url: str, options: dict[str, float]) -> dict[str, float]:
+    """Send the file by pread and send."""
+    handle = os.open(disk, os.O_RDONLY)
+    local = threading.local()
+
+    def move(connection: socket.socket, offset: int, length: int) -> None:
+        if not hasattr(local, "buffer"):
+            local.buffer = memoryview(bytearray(1 * MIB))
+        end = offset + length
+        while offset < end:
+            chunk = local.buffer[: min(1 * MIB, end - offset)]
+            offset += os.preadv(handle, [chunk], offset)
+            connection.sendall(chunk)
+
+    return _send_all(disk, url, int(options.get("jobs") or 4), move)
+
+
+def sendfile(disk: Path, url: str, options: dict[str, float]) -> dict[str, float]:
+    """Send the file by sendfile."""
+    handle = os.open(disk, os.O_RDONLY)
+
+    def move(connection: socket.socket, offset: int, length: int) -> None:
+        end = offset + length
+        while offset < end:
+            offset += os.sendfile(connection.fileno(), handle, offset, end - offset)
+
+    return _send_all(disk, url, int(options.get("jobs") or 4), move)
+
+
+def _send_all(
+    disk: Path, url: str, threads: int, move: Callable[[socket.socket, int, int], None]
+) -> dict[str, float]:
+    size = disk.stat().st_size
+    host, _, port = url.removeprefix("http://").partition(":")
+    offsets: queue.SimpleQueue[int] = queue.SimpleQueue()
+    for offset in range(0, size, PART_BYTES):
+        offsets.put(offset)
+
+    def work() -> None:
+        with socket.create_connection((host, int(port))) as connection:
+            connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            while True:
+                try:
+                    offset = offsets.get_nowait()
+                except queue.Empty:
+                    return
+                length = min(PART_BYTES, size - offset)
+                target = f"/example-bucket/bare?partNumber={offset // PART_BYTES + 1}&uploadId=U"
+                connection.sendall(f"PUT {target} HTTP/1.1\r\nContent-Length: {length}\r\n\r\n".encode())
+                move(connection, offset, length)
+                assert connection.recv(4096).startswith(b"HTTP/1.1 200")
+
+    workers = [threading.Thread(target=work) for _ in range(threads)]
+    began = time.perf_counter()
+    for worker in workers:
+        worker.start()
+    for worker in workers:
+        worker.join()
+    return {"seconds": time.perf_counter() - began}
+
+
+CONTESTANTS = {"push": push, "oss2": resumable_upload, "bare": bare, "sendfile": sendfile}
+
+
+if __name__ == "__main__":
+    name, disk_name, sink_url, given = sys.argv[1:]
+    result = CONTESTANTS[name](Path(disk_name), sink_url, json.loads(given))
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    print(json.dumps(result | {"peak_mib": peak}))

@@ -1,0 +1,87 @@
+"""This file is the scene of the upload's tests: a disk, a store, a journal, and what was said."""
+
+import random
+import threading
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TypeVar
+
+from aliyun_import.events import Event
+from aliyun_import.journal import open_journal
+from aliyun_import.limits import KIB
+from aliyun_import.model import UploadedObject
+from aliyun_import.ports import ObjectStore
+from aliyun_import.upload.deliver import Delivery, TransferOptions, deliver, preview
+from aliyun_import.upload.plan import UploadPlan
+from tests.upload.scripted_store import ScriptedStore, SteeredClock
+
+UNIT = 256 * KIB
+E = TypeVar("E", bound=Event)
+
+
+class Killed(BaseException):
+    """Stands for SIGKILL: nothing of the engine catches it."""
+
+
+@dataclass
+class Scene:
+    """A disk and where it goes. The same scene pushed again is the same command run again."""
+
+    directory: Path
+    store: ScriptedStore = field(default_factory=ScriptedStore)
+    clock: SteeredClock = field(default_factory=SteeredClock)
+    events: list[Event] = field(default_factory=list)
+    stop: threading.Event = field(default_factory=threading.Event)
+    options: TransferOptions = field(default_factory=lambda: TransferOptions(jobs=2))
+    key: str | None = None
+    base_key: str | None = None
+    state: str = "state"
+
+    @property
+    def path(self) -> Path:
+        """Where the disk lies."""
+        return self.directory / "disk.raw"
+
+    @property
+    def delivery(self) -> Delivery:
+        """What is pushed, and where to."""
+        return Delivery(
+            path=self.path,
+            disk_index=0,
+            key=self.key,
+            key_stem="aliyun-import/web/system",
+            suffix=".raw",
+            base_key=self.base_key,
+        )
+
+    def write_disk(self, layout: str, *, unit: int = UNIT) -> bytes:
+        """Write a disk: each letter is a unit, "." a hole, "0" zeros that are written, others are random by letter."""
+        with self.path.open("wb") as file:
+            for letter in layout:
+                if letter == ".":
+                    file.seek(unit, 1)
+                else:
+                    file.write(bytes(unit) if letter == "0" else random.Random(letter).randbytes(UNIT) * (unit // UNIT))
+            file.truncate(len(layout) * unit)
+        return self.path.read_bytes()
+
+    def push(self, *, store: ObjectStore | None = None) -> UploadedObject:
+        """Deliver the disk."""
+        with open_journal(self.directory / self.state, {"name": "web"}) as journal:
+            return deliver(
+                self.delivery,
+                store=store or self.store,
+                journal=journal,
+                options=self.options,
+                clock=self.clock,
+                emit=self.events.append,
+                stop=self.stop,
+            )
+
+    def preview(self, *, store: ObjectStore | None = None) -> UploadPlan:
+        """Tell what a push would do."""
+        return preview(self.delivery, store=store, options=self.options, clock=self.clock, emit=self.events.append)
+
+    def said(self, kind: type[E]) -> list[E]:
+        """Give the events of one kind."""
+        return [event for event in self.events if isinstance(event, kind)]
