@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from aliyun_import.sandbox.ecs_state import Image
+from aliyun_import.sandbox.ecs_tags import MAX_TAGS
 from aliyun_import.sandbox.rpc_body import utc_seconds
 from aliyun_import.sandbox.rpc_call import RpcCall
 from aliyun_import.sandbox.rpc_errors import Refusal
@@ -95,7 +96,7 @@ def _statuses(call: RpcCall) -> frozenset[str]:
 
 def _tags(call: RpcCall) -> tuple[tuple[str, str | None], ...]:
     groups = call.groups("Tag")
-    if any(number > 20 for number in groups):
+    if any(number > MAX_TAGS for number in groups):
         raise Refusal("InvalidTagCount")
     if any(not group.get("Key") for group in groups.values()):
         raise Refusal("InvalidTag.Mismatch")

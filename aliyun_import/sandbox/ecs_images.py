@@ -6,7 +6,7 @@ from aliyun_import.sandbox.ecs_filters import ImageFilter
 from aliyun_import.sandbox.ecs_regions import region_of
 from aliyun_import.sandbox.ecs_state import Ecs, Image
 from aliyun_import.sandbox.ecs_system import system_images
-from aliyun_import.sandbox.ecs_tags import tags_of
+from aliyun_import.sandbox.ecs_tags import MAX_TAGS, tags_of
 from aliyun_import.sandbox.rpc_body import Value
 from aliyun_import.sandbox.rpc_call import RpcCall
 from aliyun_import.sandbox.rpc_errors import Refusal
@@ -96,7 +96,7 @@ def tag_resources(call: RpcCall) -> dict[str, Value]:
     if not tags:
         raise Refusal("MissingParameter", "Tag.1.Key")
     found = [_tagged(call, region, image_id) for image_id in ids.values()]
-    if any(len(image.tags | tags) > 20 for image in found):
+    if any(len(image.tags | tags) > MAX_TAGS for image in found):
         raise Refusal("NumberExceed.Tags")
     for image in found:
         image.tags |= tags

@@ -90,7 +90,7 @@ def _do(state: State, request: Request, parameters: Mapping[str, str]) -> dict[s
         raise Refusal("NotImplementedBySandbox", action)
     if action not in _FREE_ACTIONS and not key.may(action):
         raise Refusal(service.no_right)
-    return operation(RpcCall(state=state, action=parameters["Action"], parameters=parameters, key=key))
+    return operation(RpcCall(state=state, parameters=parameters, key=key))
 
 
 def _expire_token(state: State, key_id: str) -> None:

@@ -14,7 +14,6 @@ class RpcCall:
     """One call: its parameters merged from query and form, and the key that signed it."""
 
     state: State
-    action: str
     parameters: Mapping[str, str]
     key: AccessKey
 

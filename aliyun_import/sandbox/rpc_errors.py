@@ -8,6 +8,8 @@ a part that varies with the call.
 from collections.abc import Mapping
 from types import MappingProxyType
 
+from aliyun_import.sandbox.faults import Fault
+
 _NOT_SUPPLIED = 'An input parameter "%s" that is mandatory for processing the request is not supplied.'
 _NO_ROLE = (
     "ECS service account Have no right to access your OSS."
@@ -219,3 +221,9 @@ class Refusal(Exception):
         self.status = status
         self.message = message.replace("%s", detail)
         super().__init__(f"{code}: {self.message}")
+
+
+def fault(operation: str, code: str, *, detail: str = "", nth: int = 1, count: int | None = 1) -> Fault:
+    """Make the fault that answers an operation with a code of the table, in the service's own words and status."""
+    refused = Refusal(code, detail)
+    return Fault(operation=operation, nth=nth, count=count, status=refused.status, code=code, message=refused.message)

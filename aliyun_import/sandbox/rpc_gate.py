@@ -18,9 +18,10 @@ class Nonces:
 
     def use(self, key_id: str, nonce: str, *, now_s: float, keep_s: float) -> bool:
         """Note a nonce; False when the key has used it already."""
-        if len(self._seen) > 10_000:
-            self._seen = {used: until_s for used, until_s in self._seen.items() if until_s > now_s}
-        if self._seen.get((key_id, nonce), now_s) > now_s:
+        # A dict keeps the order of insertion, which is that of time: the oldest stand in front.
+        while self._seen and self._seen[oldest := next(iter(self._seen))] <= now_s:
+            del self._seen[oldest]
+        if (key_id, nonce) in self._seen:
             return False
         self._seen[key_id, nonce] = now_s + keep_s
         return True

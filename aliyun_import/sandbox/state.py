@@ -16,6 +16,8 @@ DEFAULT_ACCOUNT_ID = "1000000000000000"
 DEFAULT_KEY_ID = "SANDBOX-KEY"
 DEFAULT_KEY_SECRET = "SANDBOX-SECRET"  # noqa: S105 - it opens nothing but this sandbox
 
+IMPORT_OUTCOMES = ("finished", "failed", "paused", "stuck", "unavailable")
+
 T = TypeVar("T")
 
 
@@ -76,6 +78,10 @@ class Settings:
     """Host names that are custom domains of buckets, and their buckets."""
     clock_tolerance_s: float = 900.0
     """How far a signed date may be from the service's clock."""
+
+    def __post_init__(self) -> None:
+        if self.import_outcome not in IMPORT_OUTCOMES:
+            raise ValueError(f"no such outcome: {self.import_outcome}; there are {', '.join(IMPORT_OUTCOMES)}")
 
 
 @dataclass(frozen=True, kw_only=True)

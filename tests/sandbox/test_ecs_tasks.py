@@ -297,6 +297,12 @@ def test_an_order_is_for_the_imports_that_begin_after_it(still: Sandbox) -> None
     assert _stand(still, before) == ("Finished", "100%", "Available")
 
 
+def test_an_outcome_that_is_none_is_refused(still: Sandbox) -> None:
+    """A typing error must not pass for a success."""
+    with pytest.raises(ValueError, match="there are finished, failed"):
+        still.state.configure(import_outcome="fail")
+
+
 def test_an_order_can_be_sent_over_http(still: Sandbox) -> None:
     """The control plane changes the settings from another process."""
     body = b'{"import_outcome": "failed", "import_error": ["ParameterInvalid", "From outside."]}'

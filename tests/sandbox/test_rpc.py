@@ -9,7 +9,7 @@ from aliyunsdkcore.acs_exception.exceptions import ServerException
 
 from aliyun_import.sandbox import sign_rpc
 from aliyun_import.sandbox.faults import Fault
-from aliyun_import.sandbox.rpc_errors import REFUSALS
+from aliyun_import.sandbox.rpc_errors import REFUSALS, fault
 from aliyun_import.sandbox.server import Sandbox
 from aliyun_import.sandbox.state import DEFAULT_KEY_ID, AccessKey
 from tests.sandbox.vendor_sdk import call, refusal, send, sign, signed
@@ -204,16 +204,15 @@ def test_a_right_that_was_taken_is_missed_in_the_services_own_words(sandbox: San
 @pytest.mark.parametrize("code", ["Throttling", "Throttling.User", "Throttling.Api"])
 def test_throttling_has_three_spellings(sandbox: Sandbox, code: str) -> None:
     """A fault makes any of them, with status 400. ImportImage, because the SDK tries no second time there."""
-    status, message = REFUSALS[code]
-    sandbox.faults.add(Fault(operation="ImportImage", status=status, code=code, message=message))
+    sandbox.faults.add(fault("ImportImage", code))
     assert refusal(sandbox, "ImportImage") == (400, code)
 
 
 @pytest.mark.parametrize("form", ["JSON", "XML"])
 def test_every_code_of_the_table_can_be_answered(sandbox: Sandbox, form: str) -> None:
     """A fault answers it with its own status and words, in the form that was asked for."""
-    for code, (status, message) in REFUSALS.items():
-        sandbox.faults.add(Fault(operation="ImportImage", status=status, code=code, message=message))
+    for code, (status, _) in REFUSALS.items():
+        sandbox.faults.add(fault("ImportImage", code))
         answer = send(sandbox, signed(sandbox, "ImportImage", {"Format": form}))
         found = re.search(r'"Code":"([^"]+)"|<Code>([^<]+)</Code>', answer.text)
         assert found is not None

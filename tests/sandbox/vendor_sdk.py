@@ -8,6 +8,7 @@ import json
 import secrets
 import urllib.error
 import urllib.request
+from contextlib import closing
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
@@ -48,7 +49,8 @@ def call(
     client = AcsClient(region_id=region, credential=credential, proxy={"http": "", "https": ""})
     request = _request(action, fields)
     request.set_endpoint(sandbox.url)
-    answer = json.loads(client.do_action_with_exception(request))
+    with closing(client.session):  # else its socket is left to the garbage collector, which warns
+        answer = json.loads(client.do_action_with_exception(request))
     assert isinstance(answer, dict)
     return answer
 
