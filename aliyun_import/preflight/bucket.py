@@ -17,7 +17,7 @@ def derived_bucket(account_id: str, region: str) -> str:
     return f"aliyun-import-{account_id}-{region}"
 
 
-def see_bucket(place: ObjectStore, me: CallerIdentity, *, clock: Clock) -> BucketInfo | None:
+def see_bucket(place: ObjectStore, me: CallerIdentity, *, region: str, clock: Clock) -> BucketInfo | None:
     """Look at a bucket; None when there is none. AccessError "bucket-denied" when we may not look.
 
     OSS answers the same for a bucket of another account and for a missing right, so that both are named.
@@ -27,12 +27,14 @@ def see_bucket(place: ObjectStore, me: CallerIdentity, *, clock: Clock) -> Bucke
     except AccessError as error:
         if error.code != "no-right":
             raise
+        is_derived = place.bucket == derived_bucket(me.account_id, region)
+        other = "Pass a --bucket of your own account" + ("" if is_derived else ", or no --bucket and one is made")
         raise AccessError(
             f"The bucket {place.bucket} may not be looked at.",
             code="bucket-denied",
             cause=f"It belongs to another account than {me.account_id}, or {me.arn} lacks oss:GetBucketInfo on it.",
-            remedy="Pass a --bucket of your own account, or no --bucket and one is made; if the bucket is yours, have "
-            f"oss:GetBucketInfo granted on it (`aliyun-import role policy --bucket {place.bucket}`).",
+            remedy=f"{other}; if the bucket is yours, have oss:GetBucketInfo granted on it (`aliyun-import role policy "
+            f"--bucket {place.bucket}`).",
             details={**error.details, "bucket": place.bucket},
         ) from error
 

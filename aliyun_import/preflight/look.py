@@ -132,7 +132,7 @@ def _look_at_staging(
     name = bucket or derived_bucket(me.account_id, region)
     is_ours = name == derived_bucket(me.account_id, region)
     place = store(name)
-    info = see_bucket(place, me, clock=clock)
+    info = see_bucket(place, me, region=region, clock=clock)
     created = False
     if info is None:
         if not is_ours:
@@ -183,7 +183,7 @@ def _look_at_objects(
 
 
 def _look_at_given_bucket(place: ObjectStore, region: str, me: CallerIdentity, *, clock: Clock, emit: Emit) -> None:
-    info = see_bucket(place, me, clock=clock)
+    info = see_bucket(place, me, region=region, clock=clock)
     if info is None:
         raise RefusedError(
             f"There is no bucket {place.bucket}.",

@@ -1,0 +1,47 @@
+"""This file connects the real adapters to a sandbox, with a clock that makes time pass in the sandbox."""
+
+from pathlib import Path
+
+from aliyun_import.cloud.credentials import load_credentials
+from aliyun_import.cloud.ecs import EcsImages
+from aliyun_import.cloud.endpoints import resolve_endpoints
+from aliyun_import.cloud.oss import OssStore
+from aliyun_import.cloud.ram import RamRoles
+from aliyun_import.cloud.sts import StsIdentity
+from aliyun_import.sandbox.server import Sandbox
+from aliyun_import.sandbox.state import AccessKey
+from tests.image.scripted import SteeredClock
+
+
+class CloudClock(SteeredClock):
+    """A steered clock whose sleeps pass in the sandbox as well."""
+
+    def __init__(self, sandbox: Sandbox) -> None:
+        super().__init__()
+        self._sandbox = sandbox
+
+    def sleep(self, seconds: float) -> None:
+        """Let time pass here and there."""
+        super().sleep(seconds)
+        self._sandbox.clock.advance(seconds)
+
+
+class Connected:
+    """The four services of a sandbox in one region, through the real adapters. `denied` are rights to go without."""
+
+    def __init__(self, sandbox: Sandbox, *, region: str = "cn-hangzhou", denied: tuple[str, ...] = ()) -> None:
+        key = sandbox.access_key
+        if denied:
+            key = AccessKey(id="LIMITED", secret="LIMITED-SECRET", principal="user/x", denied=frozenset(denied))
+            sandbox.state.add_key(key)
+        self.region = region
+        self._endpoints = resolve_endpoints(region, endpoint_url=sandbox.url)
+        self._credentials = load_credentials(environment=sandbox.environment(key), home=Path("/nonexistent"))
+        self.clock = CloudClock(sandbox)
+        self.identity = StsIdentity(endpoints=self._endpoints, credentials=self._credentials)
+        self.roles = RamRoles(endpoints=self._endpoints, credentials=self._credentials)
+        self.images = EcsImages(endpoints=self._endpoints, credentials=self._credentials)
+
+    def store(self, bucket: str) -> OssStore:
+        """Give the store of a bucket."""
+        return OssStore(bucket, endpoints=self._endpoints, credentials=self._credentials)
