@@ -250,7 +250,11 @@ class StartedImport:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Image:
-    """A custom image as DescribeImages tells it; `status` is the service's word ("Creating", "Available"...)."""
+    """A custom image as DescribeImages tells it; `status` is the service's word ("Creating", "Available"...).
+
+    `detection` are the items of the service's image check, `detection_status` its word for how far that is ("Processing",
+    "Finished"; empty where it says nothing).
+    """
 
     image_id: str
     name: str
@@ -261,6 +265,7 @@ class Image:
     usable: bool | None = None
     tags: Mapping[str, str] = field(default_factory=dict)
     detection: tuple[Mapping[str, str], ...] = ()
+    detection_status: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

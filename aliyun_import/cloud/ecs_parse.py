@@ -44,4 +44,5 @@ def image_of(fields: Fields) -> Image:
         usable=truth(fields, "Usable"),
         tags={text(tag, "TagKey"): text(tag, "TagValue") for tag in objects(fields, "Tags", "Tag")},
         detection=tuple({name: text(item, name) for name in item} for item in detection),
+        detection_status=text(options, "Status") if isinstance(options, dict) else "",
     )
