@@ -14,8 +14,8 @@ CHECK_LIMIT_S = 600.0
 
 
 def is_checked(image: Image) -> bool:
-    """Tell whether the results of the check are there."""
-    return bool(image.detection)
+    """Tell whether the check is over; where the service does not say how far it is, items are taken for its end."""
+    return image.detection_status == "Finished" or (not image.detection_status and bool(image.detection))
 
 
 def report(image: Image, *, emit: Emit) -> None:

@@ -226,7 +226,10 @@ def test_the_results_of_the_image_check_are_reported() -> None:
         {"Name": "GUESTOS.Virtio", "Value": "Supported"},
         {"Name": "GUESTOS.Nvme", "Value": "Unsupported", "RiskLevel": "High", "RiskCode": "NVMe.NotInstallded"},
     )
-    images.steps += [lambda: None, lambda: images.add(image("Available", detection=items))]
+    images.steps += [
+        lambda: images.add(image("Available", detection=items[:1], detection_status="Processing")),
+        lambda: images.add(image("Available", detection=items, detection_status="Finished")),
+    ]
     assert follow(images, heard=heard, check_results=True).detection == items
     assert heard.warned() == ["image-check"]
     message = next(event.message for event in heard.events if isinstance(event, Warned))

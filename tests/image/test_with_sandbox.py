@@ -196,6 +196,25 @@ def test_a_task_that_is_hidden_at_first_is_waited_for(sandbox: Sandbox, cloud: C
     assert follow(cloud, start(cloud)).status == "Available"
 
 
+def test_the_image_check_is_waited_for(cloud: Connected) -> None:
+    """The check goes on for minutes after the image is Available, and ends the wait when it is over."""
+    ensure(cloud)
+    one = call()
+    started = start(cloud, replace(one, request=replace(one.request, detection_strategy="Standard")))
+    heard = Heard()
+    image = wait(
+        cloud.images,
+        task_id=started.task_id,
+        image_id=started.image_id,
+        region=cloud.region,
+        clock=cloud.clock,
+        emit=heard,
+        check_results=True,
+    )
+    assert image.detection_status == "Finished"
+    assert heard.warned() == []
+
+
 def test_a_cancelled_import_is_told_as_cancelled(cloud: Connected) -> None:
     """Cancelled elsewhere, the wait ends with its own code."""
     ensure(cloud)
