@@ -11,24 +11,28 @@ from aliyun_import.errors import DiskError
 _SURVEY = "aliyun_import.disk.survey:survey"
 
 
-def inspect_disk(path: Path, *, limits: Limits | None = None) -> DiskReport:
-    """Look at a disk image or a block device from outside: container, partitions, boot.
+def inspect_disk(path: Path, *, guest: bool = True, limits: Limits | None = None) -> DiskReport:
+    """Look at a disk image or a block device from outside: container, partitions, boot, and with `guest` its system.
 
-    The disk is read in a child process with limits; where that fails, the report holds what is known without it and
-    says in `unknowns` what happened. Takes about 0.2 s. Raises DiskError when there is no disk to look at:
-    "disk-missing", "disk-kind", "disk-unreadable".
+    The disk is read in a child process with limits. Where that ends early it is tried again without the guest; the
+    report then holds what is known and says in `unknowns` what happened. Takes 0.1 s, with a guest some 0.5 s. Raises
+    DiskError when there is no disk to look at: "disk-missing", "disk-kind", "disk-unreadable".
     """
     file_bytes = _openable_bytes(path)
-    outcome = call_bounded(_SURVEY, [str(path.absolute())], limits=limits or Limits())
-    if isinstance(outcome.value, DiskReport):
-        return replace(outcome.value, path=path)
+    unknowns: tuple[str, ...] = ()
+    for depth in ("guest", "layout") if guest else ("layout",):
+        outcome = call_bounded(_SURVEY, [str(path.absolute()), depth], limits=limits or Limits())
+        if isinstance(outcome.value, DiskReport):
+            return replace(outcome.value, path=path, unknowns=(*unknowns, *outcome.value.unknowns))
+        what = "the system on the disk" if depth == "guest" else "the disk"
+        unknowns = (*unknowns, f"{what} was not looked into: the inspection ended early, {outcome.failure}")
     return DiskReport(
         path=path,
         container=Container.UNKNOWN,
         format=None,
         file_bytes=file_bytes,
         virtual_bytes=None,
-        unknowns=(f"the disk was not looked into: the inspection ended early, {outcome.failure}",),
+        unknowns=unknowns,
     )
 
 

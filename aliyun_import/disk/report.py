@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 
+from aliyun_import.disk.guest_report import GuestReport
 from aliyun_import.model import Architecture, DiskFormat, Severity
 
 
@@ -128,6 +129,6 @@ class DiskReport:
     partitions: tuple[Partition, ...] = ()
     boot: BootEvidence = BootEvidence()
     architecture: Architecture | None = None
-    guest: object | None = None
+    guest: GuestReport | None = None
     unknowns: tuple[str, ...] = ()
     sector_bytes: int = 512

@@ -18,8 +18,8 @@ from aliyun_import.model import Severity
 _NEEDS_QEMU = "the disk was not looked into: that takes qemu-img and qemu-nbd (Debian, Ubuntu: package qemu-utils)"
 
 
-def survey(path: str) -> DiskReport:
-    """Look at the disk.
+def survey(path: str, depth: str) -> DiskReport:
+    """Look at the disk: with depth "guest" into its file systems too, with "layout" no further than its boot loaders.
 
     Raises OSError when the file can't be opened; a read that fails later is a problem in the report.
     """
@@ -40,16 +40,16 @@ def survey(path: str) -> DiskReport:
             unknowns=opened.unknowns,
         )
         if report.container in QEMU_NAMES:
-            return _through_qemu(report)
-        return report if opened.disk is None else _with_layout(report, opened.disk)
+            return _through_qemu(report, depth=depth)
+        return report if opened.disk is None else _look(report, opened.disk, depth=depth)
 
 
-def _through_qemu(report: DiskReport) -> DiskReport:
+def _through_qemu(report: DiskReport, *, depth: str) -> DiskReport:
     """Look at a disk in another hypervisor's container, where QEMU's tools are there to read it."""
     try:
         ensure_whole(report.path, report.container)
         with open_nbd(described(report.path, report.container)) as disk:
-            return _with_layout(replace(report, virtual_bytes=disk.size), disk)
+            return _look(replace(report, virtual_bytes=disk.size), disk, depth=depth)
     except DiskError as error:
         if error.code == "qemu-img-missing":
             return replace(report, unknowns=(*report.unknowns, _NEEDS_QEMU))
@@ -63,24 +63,33 @@ def _through_qemu(report: DiskReport) -> DiskReport:
         return replace(report, unknowns=(*report.unknowns, unknown))
 
 
-def _with_layout(report: DiskReport, disk: Reader) -> DiskReport:
+def _look(report: DiskReport, disk: Reader, *, depth: str) -> DiskReport:
+    """Look at the disk in its container. A read error ends the look there, and what was seen before stays."""
     try:
-        table = read_partitions(disk)
-        boot, unknowns = read_boot(disk, table)
-        guest = inspect_guest(disk, table.partitions)
+        report = _with_layout(report, disk)
+        return _with_guest(report, disk) if depth == "guest" else report
     except OSError as error:
         return replace(report, container_problems=(*report.container_problems, _read_error(error)))
+
+
+def _with_layout(report: DiskReport, disk: Reader) -> DiskReport:
+    table = read_partitions(disk)
+    boot, unknowns = read_boot(disk, table)
     return replace(
         report,
         container_problems=(*report.container_problems, *table.problems),
         table=table.kind,
         partitions=tuple(table.partitions),
         boot=boot,
-        architecture=boot.architectures[0] if len(boot.architectures) == 1 else guest.architecture,
-        guest=guest,
+        architecture=boot.architectures[0] if len(boot.architectures) == 1 else None,
         unknowns=(*report.unknowns, *unknowns),
         sector_bytes=table.sector_bytes,
     )
+
+
+def _with_guest(report: DiskReport, disk: Reader) -> DiskReport:
+    guest = inspect_guest(disk, report.partitions)
+    return replace(report, guest=guest, architecture=report.architecture or guest.architecture)
 
 
 def _read_error(error: OSError) -> Problem:
