@@ -252,8 +252,8 @@ class StartedImport:
 class Image:
     """A custom image as DescribeImages tells it; `status` is the service's word ("Creating", "Available"...).
 
-    `detection` are the items of the service's image check, `detection_status` its word for how far that is ("Processing",
-    "Finished"; empty where it says nothing).
+    `detection` are the items of the service's image check, `detection_status` its word for how far that is
+    ("Processing", "Finished"; empty where it says nothing).
     """
 
     image_id: str

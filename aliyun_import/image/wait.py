@@ -123,6 +123,8 @@ class _Waiting:
         """Wait for what the service's image check found, within its own limit, and report it."""
         began_s = self._clock.monotonic_s()
         self._polls = self._troubles = 0
+        if not detection.is_checked(image):
+            self._emit(Noted(message=f"The image {image.image_id} is usable; the service's image check goes on."))
         while not detection.is_checked(image):
             waited_s = self._clock.monotonic_s() - began_s
             if waited_s >= detection.CHECK_LIMIT_S or self._is_over():
