@@ -2,13 +2,12 @@
 
 from aliyun_import.sandbox.ecs_state import Image
 from aliyun_import.sandbox.rpc_body import Value, utc_seconds
+from aliyun_import.sandbox.state import Settings
 
-# "A few minutes" in the documents, after the image is Available.
-CHECK_S = 120.0
 _READY = ("Available", "Deprecated")
 
 
-def shown_image(image: Image, *, now_s: float) -> dict[str, Value]:
+def shown_image(image: Image, *, settings: Settings, now_s: float) -> dict[str, Value]:
     """Give the fields of an image; what the sandbox has no idea of is empty or false."""
     owner: Value = int(image.account_id) if image.account_id.isdecimal() else image.account_id
     tags: list[Value] = [{"TagKey": key, "TagValue": value} for key, value in image.tags.items()]
@@ -46,7 +45,7 @@ def shown_image(image: Image, *, now_s: float) -> dict[str, Value]:
         "Features": {"NvmeSupport": image.nvme_support, "ImdsSupport": image.imds_support},
         "DiskDeviceMappings": {"DiskDeviceMapping": _disks(image)},
     }
-    return fields | _detection(image, now_s=now_s)
+    return fields | _detection(image, settings=settings, now_s=now_s)
 
 
 def _progress(image: Image) -> str:
@@ -71,9 +70,10 @@ def _disks(image: Image) -> list[Value]:
     ]
 
 
-def _detection(image: Image, *, now_s: float) -> dict[str, Value]:
-    """Tell how DetectionStrategy=Standard goes; it finds nothing, as the sandbox does not look into the guest."""
+def _detection(image: Image, *, settings: Settings, now_s: float) -> dict[str, Value]:
+    """Tell how DetectionStrategy=Standard goes. The sandbox looks into no guest: settings say what is found."""
     if not image.detection or image.ready_s is None or image.status not in _READY:
         return {}
-    done = now_s >= image.ready_s + CHECK_S
-    return {"DetectionOptions": {"Status": "Finished" if done else "Processing", "Items": {"Item": []}}}
+    done = now_s >= image.ready_s + settings.image_check_s
+    items: list[Value] = [dict(item) for item in settings.image_check_items] if done else []
+    return {"DetectionOptions": {"Status": "Finished" if done else "Processing", "Items": {"Item": items}}}

@@ -26,8 +26,10 @@ def describe_images(call: RpcCall) -> dict[str, Value]:
         raise Refusal("DryRunOperation")
     known = (*call.state.part(Ecs).images_of(call.account_id, region), *system_images(region))
     found = [image for image in known if asked.wants(image)]
-    now_s = call.state.clock.now_s()
-    page: list[Value] = [shown_image(image, now_s=now_s) for image in found[(number - 1) * size : number * size]]
+    settings, now_s = call.state.settings, call.state.clock.now_s()
+    page: list[Value] = [
+        shown_image(image, settings=settings, now_s=now_s) for image in found[(number - 1) * size : number * size]
+    ]
     return {
         "PageNumber": number,
         "PageSize": size,

@@ -52,6 +52,10 @@ class Settings:
     """ErrorCode and ErrorMsg of an import that fails as ordered."""
     import_refused_with: str = ""
     """A code that ImportImage answers once all else is in order: for the state of an account, as Account.Arrearage."""
+    image_check_s: float = 2.0
+    """How long the check of DetectionStrategy=Standard runs once an image is Available; minutes at the service."""
+    image_check_items: tuple[Mapping[str, str], ...] = ()
+    """What the check finds: Name, Value and, where something is wrong, RiskLevel and RiskCode."""
     failed_image: str = "CreateFailed"
     """What a failed import leaves, which no document says: an image that is CreateFailed, or (empty) none."""
     dry_run_code: str = "DRYRUN.SUCCESS"

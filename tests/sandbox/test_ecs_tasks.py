@@ -346,17 +346,19 @@ def test_an_import_may_take_no_time(still: Sandbox) -> None:
 
 
 def test_a_check_runs_after_the_image_is_available(still: Sandbox) -> None:
-    """DetectionStrategy=Standard: nothing before, Processing for a while, then Finished."""
+    """DetectionStrategy=Standard: nothing before, Processing for a while, then Finished with what it found."""
+    item = {"Name": "GUESTOS.Nvme", "Value": "Unsupported", "RiskLevel": "High", "RiskCode": "NVMe.NotInstallded"}
+    still.state.configure(image_check_s=120.0, image_check_items=(item,))
 
     def detection() -> object:
         image = _image(still, started)
         assert image is not None
-        return image.get("DetectionOptions", {}).get("Status")
+        return image.get("DetectionOptions")
 
     started = _begin(still, DetectionStrategy="Standard")
     still.clock.advance(110)
     assert detection() is None
     still.clock.advance(5)
-    assert detection() == "Processing"
+    assert detection() == {"Status": "Processing", "Items": {"Item": []}}
     still.clock.advance(120)
-    assert detection() == "Finished"
+    assert detection() == {"Status": "Finished", "Items": {"Item": [item]}}

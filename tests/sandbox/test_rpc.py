@@ -12,7 +12,7 @@ from aliyun_import.sandbox.faults import Fault
 from aliyun_import.sandbox.rpc_errors import REFUSALS, fault
 from aliyun_import.sandbox.server import Sandbox
 from aliyun_import.sandbox.state import DEFAULT_KEY_ID, AccessKey
-from tests.sandbox.vendor_sdk import call, refusal, send, sign, signed
+from tests.sandbox.vendor_sdk import call, refusal, send, signed
 
 
 def _code(text: str) -> str:
@@ -223,18 +223,3 @@ def test_a_form_that_is_too_large_is_refused(sandbox: Sandbox) -> None:
     """Parameters are read into memory, so that there is a bound to them."""
     answer = send(sandbox, {"Action": "DescribeRegions"}, method="POST", form={"Description": "x" * (1 << 20)})
     assert answer.status == 400
-
-
-def test_this_files_signatures_are_the_publishers() -> None:
-    """The signer of these tests gives the published vector, too."""
-    vector = {
-        "Timestamp": "2016-02-23T12:46:24Z",
-        "Format": "XML",
-        "AccessKeyId": "testid",
-        "Action": "DescribeRegions",
-        "SignatureMethod": "HMAC-SHA1",
-        "SignatureNonce": "3ee8c1b8-83d3-44af-a94f-4e0ad82fd6cf",
-        "Version": "2014-05-26",
-        "SignatureVersion": "1.0",
-    }
-    assert sign("GET", vector, secret="testsecret") == "OLeaidS1JvxuMvnyHOwuJ+uX5qY="
