@@ -78,7 +78,7 @@ class Kernel:
     """One kernel with its modules and its initramfs. `initramfs` is its path, empty when there is none.
 
     `default`: the boot loader starts this one, as far as its configuration tells; `initramfs_problem` says why its
-    contents are not known, empty when they are.
+    contents are not known, empty when they are. `fw_cfg`: it has CONFIG_FW_CFG_SYSFS (None: not known).
     """
 
     version: str
@@ -86,6 +86,7 @@ class Kernel:
     initramfs: str = ""
     initramfs_problem: str = ""
     default: bool = False
+    fw_cfg: bool | None = None
     drivers: tuple[Driver, ...] = ()
 
     def place(self, name: str) -> DriverPlace:

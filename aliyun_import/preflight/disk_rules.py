@@ -10,6 +10,7 @@ from aliyun_import.model import DiskRequest, Finding, ImportRequest, OsType, Sev
 from aliyun_import.preflight.boot_rules import BOOT_RULES
 from aliyun_import.preflight.contradiction_rules import CONTRADICTION_RULES, FORMAT_RULES
 from aliyun_import.preflight.fill import MIN_SYSTEM_GIB, os_type_of
+from aliyun_import.preflight.guest_rules import GUEST_RULES, INSPECTION_RULES
 from aliyun_import.preflight.layout_rules import LAYOUT_RULES
 from aliyun_import.preflight.subject import API, GUIDE_2021, JUDGEMENT, LINUX_2026, Rule, Subject, gib
 
@@ -76,5 +77,7 @@ def _container_finding(subject: Subject, index: int) -> Finding:
 
 
 # By name, in the order in which they are asked.
-ANY_DISK_RULES: dict[str, Rule] = {"disk-too-large": disk_too_large} | FORMAT_RULES
-SYSTEM_DISK_RULES: dict[str, Rule] = BOOT_RULES | CONTRADICTION_RULES | LAYOUT_RULES | {"disk-small": disk_small}
+ANY_DISK_RULES: dict[str, Rule] = {"disk-too-large": disk_too_large} | FORMAT_RULES | INSPECTION_RULES
+SYSTEM_DISK_RULES: dict[str, Rule] = (
+    BOOT_RULES | CONTRADICTION_RULES | LAYOUT_RULES | GUEST_RULES | {"disk-small": disk_small}
+)

@@ -78,7 +78,9 @@ def guest(**changes: Any) -> GuestReport:
             ),
         ),
         network=Network(dhcp=(Sighting(what="iface eth0 inet dhcp", where="/etc/network/interfaces:3"),)),
-        cloud_init=CloudInit(version="22.4.2", enabled=True, sources=("AliYun", "None"), growpart=True),
+        cloud_init=CloudInit(
+            where="/usr/bin/cloud-init", version="22.4.2", enabled=True, sources=("AliYun", "None"), growpart=True
+        ),
         sshd=Sshd(where="/usr/sbin/sshd", enabled=True),
         accounts=Accounts(
             readable=True,

@@ -27,6 +27,7 @@ _CONFIG = {
     "virtio_pci": "CONFIG_VIRTIO_PCI",
     "virtio_net": "CONFIG_VIRTIO_NET",
     "nvme": "CONFIG_BLK_DEV_NVME",
+    "fw_cfg": "CONFIG_FW_CFG_SYSFS",
 }
 
 
@@ -113,6 +114,7 @@ def _kernel(
         initramfs=initramfs,
         initramfs_problem=problem,
         default=default,
+        fw_cfg=config["fw_cfg"] in ("y", "m") if config else None,
         drivers=tuple(drivers),
     )
 
@@ -135,7 +137,7 @@ def _module_names(tree: Tree, path: str) -> frozenset[str] | None:
 
 
 def _configuration(tree: Tree, version: str) -> dict[str, str]:
-    """Read what the kernel's configuration says of the drivers: "y", "m" or "n"; empty when it is not there."""
+    """Read what the kernel's configuration says: "y", "m" or "n"; empty when it is not there."""
     text = tree.text(f"/boot/config-{version}") or tree.text(f"/lib/modules/{version}/config")
     if not text:
         return {}

@@ -1,0 +1,44 @@
+"""This file gathers the rules about the guest, and says what of it could not be read."""
+
+from aliyun_import.model import Finding, Severity
+from aliyun_import.preflight.kernel_rules import KERNEL_RULES
+from aliyun_import.preflight.mount_rules import MOUNT_RULES
+from aliyun_import.preflight.reach_rules import REACH_RULES
+from aliyun_import.preflight.subject import JUDGEMENT, Rule, Subject
+from aliyun_import.preflight.windows_rules import WINDOWS_RULES
+
+
+def guest_unread(subject: Subject) -> Finding | None:
+    """Say what of the guest could not be read: it is neither taken for fine nor for a failure."""
+    guest = subject.guest
+    if guest is None or not guest.unknowns:
+        return None
+    windows_extra = any("aliyun-import[windows]" in unknown for unknown in guest.unknowns)
+    return subject.finding(
+        "guest-unread",
+        Severity.UNKNOWN,
+        f"Part of the disk was not looked at: {'; '.join(guest.unknowns[:6])}.",
+        remedy="Run pip install 'aliyun-import[windows]' and check again." if windows_extra else None,
+        where="the partitions",
+        source=JUDGEMENT,
+    )
+
+
+def inspection_incomplete(subject: Subject) -> Finding | None:
+    """Say what of the disk itself could not be read."""
+    unknowns = subject.report.unknowns
+    if not unknowns:
+        return None
+    return subject.finding(
+        "inspection-incomplete",
+        Severity.UNKNOWN,
+        f"The inspection is not complete: {'; '.join(unknowns[:6])}.",
+        remedy=None,
+        where="the disk",
+        source=JUDGEMENT,
+    )
+
+
+# Of any disk, and of the system disk only.
+INSPECTION_RULES: dict[str, Rule] = {"inspection-incomplete": inspection_incomplete}
+GUEST_RULES: dict[str, Rule] = KERNEL_RULES | MOUNT_RULES | REACH_RULES | WINDOWS_RULES | {"guest-unread": guest_unread}

@@ -1,0 +1,219 @@
+"""This file holds the rules about kernels and their drivers: whether the guest would find its disk and its network."""
+
+from aliyun_import.disk.guest_report import DriverPlace, GuestReport, Kernel
+from aliyun_import.model import Architecture, Finding, Severity
+from aliyun_import.preflight.platforms import import_adds_virtio, nearest_platform, platform_of
+from aliyun_import.preflight.subject import API, CHECK_ITEMS, JUDGEMENT, VIRTIO, Rule, Subject
+
+_STARTS_WITH = (DriverPlace.BUILT_IN, DriverPlace.INITRAMFS)
+# Platform values with which the import leaves the guest as it is.
+_HANDS_OFF = ("Others Linux", "Customized Linux")
+# ImportImage, usage notes: platforms whose passwords and keys are set through QEMU's fw_cfg; all of arm64 too.
+_FW_CFG_PLATFORMS = ("CentOS Stream", "Anolis", "AlmaLinux", "UOS", "Kylin", "Rocky Linux")
+
+
+def virtio_drivers(subject: Subject) -> Finding | None:
+    """Block kernels that can't find a virtio disk; warn where the service says that it adds the driver itself."""
+    guest = subject.guest
+    kernels = _started(guest)
+    if guest is None or not kernels:
+        return None
+    lacking = {kernel.version: _lacking(kernel) for kernel in kernels if _lacking(kernel)}
+    if not lacking:
+        return None
+    first = next(kernel for kernel in kernels if kernel.version in lacking)
+    places = ", ".join(f"{name} is {first.place(name)}" for name in lacking[first.version])
+    # Not the one that starts by itself, and others are fine: it will start.
+    minor = len(lacking) < len(kernels)
+    platform = subject.request.platform or platform_of(guest)
+    added = import_adds_virtio(guest.os_release, platform)
+    return subject.finding(
+        "virtio-drivers",
+        Severity.WARNS if added or minor else Severity.BLOCKS,
+        f"The kernel {first.version} would not find its disk on ECS: {places}."
+        + (f" For {platform} the import says that it adds the drivers itself." if added else ""),
+        remedy=_rebuild(guest, first),
+        where=first.initramfs or first.image or f"/lib/modules/{first.version}",
+        source=VIRTIO,
+    )
+
+
+def initramfs_unread(subject: Subject) -> Finding | None:
+    """Say that an initramfs could not be read, so that nobody knows which drivers are in it."""
+    kernel = next((kernel for kernel in _started(subject.guest) if kernel.initramfs_problem), None)
+    if kernel is None or all(kernel.place(name) is not DriverPlace.UNKNOWN for name in ("virtio_blk", "virtio_pci")):
+        return None
+    return subject.finding(
+        "initramfs-unread",
+        Severity.UNKNOWN,
+        f"Whether the kernel {kernel.version} has the virtio drivers is not known: its initramfs could not be read, "
+        f"{kernel.initramfs_problem}.",
+        remedy="Look for virtio_blk and virtio_pci in it on the source system: lsinitramfs or lsinitrd.",
+        where=kernel.initramfs,
+        source=VIRTIO,
+    )
+
+
+def virtio_network(subject: Subject) -> Finding | None:
+    """Block kernels without any virtio_net: the instance would have no network."""
+    guest = subject.guest
+    kernels = _started(guest)
+    if guest is None or not kernels or any(kernel.place("virtio_net") is not DriverPlace.ABSENT for kernel in kernels):
+        return None
+    platform = subject.request.platform or platform_of(guest)
+    added = import_adds_virtio(guest.os_release, platform)
+    return subject.finding(
+        "virtio-network",
+        Severity.WARNS if added else Severity.BLOCKS,
+        f"The kernel {kernels[0].version} has no virtio_net, neither built in nor as a module: no network on ECS.",
+        remedy="Install a kernel with CONFIG_VIRTIO_NET, or the package with its modules.",
+        where=f"/lib/modules/{kernels[0].version}/modules.dep",
+        source=VIRTIO,
+    )
+
+
+def nvme_driver(subject: Subject) -> Finding | None:
+    """Warn that the guest would not start on the instance types whose disks are NVMe."""
+    guest = subject.guest
+    kernels = _started(guest)
+    without = next((k for k in kernels if k.place("nvme") in (DriverPlace.MODULE, DriverPlace.ABSENT)), None)
+    if guest is None or without is None:
+        return None
+    asked = subject.request.nvme_support == "supported"
+    return subject.finding(
+        "nvme-driver",
+        Severity.BLOCKS if asked else Severity.WARNS,
+        f"The kernel {without.version} can't start from NVMe disks: nvme is {without.place('nvme')}. Newer instance "
+        "types have such disks only" + (", and --nvme-support supported was given." if asked else "."),
+        remedy=_rebuild(guest, without),
+        where=without.initramfs or f"/lib/modules/{without.version}",
+        source=CHECK_ITEMS,
+    )
+
+
+def kernel_missing(subject: Subject) -> Finding | None:
+    """Block a system whose boot loader names kernels that are all not there."""
+    guest = subject.guest
+    entries = guest.boot_entries if guest is not None else ()
+    if not entries or not all(entry.kernel_found is False for entry in entries):
+        return None
+    return subject.finding(
+        "kernel-missing",
+        Severity.BLOCKS,
+        f"The boot loader would start {entries[0].kernel}, and no kernel that its configuration names is on the disk.",
+        remedy="Install a kernel on the source system, and write the boot loader's configuration anew.",
+        where=entries[0].where,
+        source=CHECK_ITEMS,
+    )
+
+
+def initramfs_missing(subject: Subject) -> Finding | None:
+    """Block a system whose boot loader loads an initramfs that is not there."""
+    guest = subject.guest
+    entries = guest.boot_entries if guest is not None else ()
+    if not entries or not all(entry.initramfs_found is False for entry in entries):
+        return None
+    return subject.finding(
+        "initramfs-missing",
+        Severity.BLOCKS,
+        f"The boot loader would load {entries[0].initramfs}, which is not on the disk.",
+        remedy="Make it on the source system: update-initramfs -u -k all, or dracut -f --regenerate-all.",
+        where=entries[0].where,
+        source=CHECK_ITEMS,
+    )
+
+
+def kernel_fw_cfg(subject: Subject) -> Finding | None:
+    """Warn of a kernel without CONFIG_FW_CFG_SYSFS where the service sets passwords and keys through it."""
+    guest = subject.guest
+    kernel = next((kernel for kernel in _started(guest) if kernel.fw_cfg is False), None)
+    if guest is None or kernel is None:
+        return None
+    platform = subject.request.platform or platform_of(guest)
+    if platform not in _FW_CFG_PLATFORMS and guest.architecture is not Architecture.ARM64:
+        return None
+    return subject.finding(
+        "kernel-fw-cfg",
+        Severity.WARNS,
+        f"The kernel {kernel.version} was made without CONFIG_FW_CFG_SYSFS, through which the service sets passwords "
+        f"and keys on {'arm64' if guest.architecture is Architecture.ARM64 else platform}.",
+        remedy="Install the distribution's own kernel, or one with CONFIG_FW_CFG_SYSFS.",
+        where=f"/boot/config-{kernel.version}",
+        source=API,
+    )
+
+
+def distribution_unlisted(subject: Subject) -> Finding | None:
+    """Say that the service's list has no name for the distribution, and what that costs."""
+    guest = subject.guest
+    release = guest.os_release if guest is not None else None
+    if guest is None or release is None or subject.request.platform is not None or platform_of(guest):
+        return None
+    near = nearest_platform(release)
+    advice = f"Give --platform {near}, which it says it is like, " if near else "Give --platform with the nearest name "
+    return subject.finding(
+        "distribution-unlisted",
+        Severity.NOTE,
+        f"The service has no Platform for {release.pretty_name or release.id or 'this system'}: it will be Others "
+        "Linux, with which the import puts neither drivers nor a password into the guest.",
+        remedy=advice + "if the service should treat it as that.",
+        where=release.where,
+        source=JUDGEMENT,
+    )
+
+
+def platform_contradicts(subject: Subject) -> Finding | None:
+    """Warn of a platform asked for that is not what lies on the disk."""
+    guest, asked = subject.guest, subject.request.platform
+    found = platform_of(guest) if guest is not None else None
+    if guest is None or asked is None or found is None or asked == found:
+        return None
+    hands_off = asked in _HANDS_OFF
+    return subject.finding(
+        "platform-contradicts",
+        Severity.NOTE if hands_off else Severity.WARNS,
+        f'--platform "{asked}" was given, and the disk holds {found}'
+        + (": with it the import puts neither drivers nor a password into the guest." if hands_off else "."),
+        remedy=f'Leave --platform out, or give --platform "{found}".',
+        where=guest.os_release.where if guest.os_release else "the registry",
+        source=JUDGEMENT,
+    )
+
+
+def _started(guest: GuestReport | None) -> tuple[Kernel, ...]:
+    """Give the kernel that starts by itself where that is known, else all of them."""
+    kernels = guest.kernels if guest is not None else ()
+    return tuple(kernel for kernel in kernels if kernel.default) or kernels
+
+
+def _lacking(kernel: Kernel) -> list[str]:
+    """List the drivers without which this kernel finds no virtio disk; unknown ones are not among them."""
+    bad = (DriverPlace.MODULE, DriverPlace.ABSENT)
+    return [name for name in ("virtio_blk", "virtio_pci") if kernel.place(name) in bad]
+
+
+def _rebuild(guest: GuestReport, kernel: Kernel) -> str:
+    """Say how to put the drivers into the initramfs, with the tool that the system has."""
+    drivers = "virtio_blk, virtio_pci, virtio_net and nvme"
+    if guest.architecture is Architecture.I386:
+        drivers = "virtio_blk, virtio_pci and virtio_net"
+    if "initrd.img" in kernel.initramfs:
+        return (
+            f"On the source system add {drivers} to /etc/initramfs-tools/modules, one to a line, then run "
+            f"update-initramfs -u -k {kernel.version}."
+        )
+    modules = drivers.replace(",", "").replace(" and", "")
+    return f'On the source system run: dracut -f --add-drivers "{modules}" {kernel.initramfs} {kernel.version}'
+
+
+KERNEL_RULES: dict[str, Rule] = {
+    "virtio-drivers": virtio_drivers,
+    "initramfs-unread": initramfs_unread,
+    "virtio-network": virtio_network,
+    "nvme-driver": nvme_driver,
+    "kernel-missing": kernel_missing,
+    "initramfs-missing": initramfs_missing,
+    "kernel-fw-cfg": kernel_fw_cfg,
+    "distribution-unlisted": distribution_unlisted,
+    "platform-contradicts": platform_contradicts,
+}

@@ -1,0 +1,353 @@
+"""This file holds the rules about reaching the instance: network, cloud-init, SSH, accounts, firewall, SELinux."""
+
+import re
+
+from aliyun_import.disk.guest_report import Sighting
+from aliyun_import.model import Architecture, Finding, Severity
+from aliyun_import.preflight.subject import CHECK_ITEMS, COMPLIANCE, GUIDE_2021, JUDGEMENT, LINUX_2026, Rule, Subject
+
+# ImportImage, usage notes: what the password injection of arm64 and of newer platforms asks of cloud-init.
+_LEAST_CLOUD_INIT = (19, 1, 3)
+
+
+def no_dhcp(subject: Subject) -> Finding | None:
+    """Warn of a network that does not ask DHCP."""
+    guest = subject.guest
+    network = guest.network if guest is not None else None
+    if guest is None or network is None or network.dhcp:
+        return None
+    if network.static:
+        return subject.finding(
+            "no-dhcp",
+            Severity.WARNS,
+            f"The network has fixed addresses ({network.static[0].what}) and asks DHCP nowhere: the instance can't be "
+            "reached.",
+            remedy="Set the first network card to DHCP on the source system.",
+            where=_places(network.static),
+            source=CHECK_ITEMS,
+        )
+    if guest.cloud_init is None or guest.cloud_init.enabled is not False:
+        return None  # cloud-init writes a configuration with DHCP at the first start
+    return subject.finding(
+        "no-dhcp",
+        Severity.WARNS,
+        "Nothing was found that asks DHCP for an address, and cloud-init, which would see to it, does not start.",
+        remedy="Set the first network card to DHCP on the source system, or install cloud-init.",
+        where="/etc/network, /etc/netplan, /etc/systemd/network, /etc/sysconfig, /etc/NetworkManager",
+        source=CHECK_ITEMS,
+    )
+
+
+def network_bound_to_mac(subject: Subject) -> Finding | None:
+    """Warn of a configuration that holds for one MAC address only."""
+    guest = subject.guest
+    bound = guest.network.bound if guest is not None and guest.network is not None else ()
+    if not bound:
+        return None
+    return subject.finding(
+        "network-bound-to-mac",
+        Severity.WARNS,
+        f"The network's configuration is bound to a MAC address ({bound[0].what}); a new instance has another one.",
+        remedy="Remove HWADDR, MACADDR, macaddress or mac-address from it on the source system.",
+        where=_places(bound),
+        source=GUIDE_2021,
+    )
+
+
+def persistent_net_rules(subject: Subject) -> Finding | None:
+    """Warn of udev rules that give the name eth0 to the card of the source machine."""
+    guest = subject.guest
+    renamed = guest.network.renamed if guest is not None and guest.network is not None else ()
+    if not renamed:
+        return None
+    return subject.finding(
+        "persistent-net-rules",
+        Severity.WARNS,
+        "A udev rule keeps the network name of the source machine's card, so the instance's card gets another name.",
+        remedy=f"Delete {renamed[0].where.rsplit(':', 1)[0]} on the source system.",
+        where=_places(renamed),
+        source=GUIDE_2021,
+    )
+
+
+def cloud_init_missing(subject: Subject) -> Finding | None:
+    """Warn of a system without cloud-init, or with one that does not start."""
+    guest = subject.guest
+    cloud_init = guest.cloud_init if guest is not None else None
+    if cloud_init is None or (cloud_init.where and cloud_init.enabled is not False):
+        return None
+    state = "is on the disk but does not start" if cloud_init.where else "is not installed"
+    return subject.finding(
+        "cloud-init-missing",
+        Severity.WARNS,
+        f"cloud-init {state}: the instance gets neither its host name nor its password, keys and user data.",
+        remedy="Enable its units and remove /etc/cloud/cloud-init.disabled." if cloud_init.where else
+        "Install cloud-init 19.1.3 or newer on the source system.",
+        where=cloud_init.where or "/usr/bin/cloud-init",
+        source=CHECK_ITEMS,
+    )  # fmt: skip
+
+
+def cloud_init_source(subject: Subject) -> Finding | None:
+    """Warn of a list of data sources without Alibaba Cloud's."""
+    guest = subject.guest
+    cloud_init = guest.cloud_init if guest is not None else None
+    if cloud_init is None or cloud_init.sources is None or not cloud_init.where or cloud_init.enabled is False:
+        return None
+    if any(source.lower() == "aliyun" for source in cloud_init.sources):
+        return None
+    return subject.finding(
+        "cloud-init-source",
+        Severity.WARNS,
+        f"cloud-init looks for {', '.join(cloud_init.sources) or 'nothing'}, and not for AliYun, where its data are.",
+        remedy="Add AliYun to datasource_list in /etc/cloud/cloud.cfg.d on the source system.",
+        where="/etc/cloud/cloud.cfg, /etc/cloud/cloud.cfg.d",
+        source=CHECK_ITEMS,
+    )
+
+
+def cloud_init_old(subject: Subject) -> Finding | None:
+    """Warn of a cloud-init that is too old for the injection of passwords."""
+    guest = subject.guest
+    version = guest.cloud_init.version if guest is not None and guest.cloud_init is not None else ""
+    numbers = tuple(int(part) for part in re.findall(r"\d{1,6}", version)[:3])
+    # The old line (0.7.6a15 and later) is the service's own build, which it trusts.
+    if not numbers or numbers[0] == 0 or numbers >= _LEAST_CLOUD_INIT:
+        return None
+    return subject.finding(
+        "cloud-init-old",
+        Severity.WARNS,
+        f"cloud-init {version} is older than 19.1.3, which setting passwords and keys asks for.",
+        remedy="Install cloud-init 19.1.3 or newer on the source system.",
+        where=guest.cloud_init.where if guest is not None and guest.cloud_init is not None else "",
+        source=LINUX_2026,
+    )
+
+
+def no_growpart(subject: Subject) -> Finding | None:
+    """Say that the root will not grow by itself on a larger disk."""
+    guest = subject.guest
+    if guest is None or guest.cloud_init is None or guest.cloud_init.growpart:
+        return None
+    return subject.finding(
+        "no-growpart",
+        Severity.NOTE,
+        "growpart is not installed: on a larger disk the root keeps its size until somebody grows it.",
+        remedy="Install cloud-guest-utils (Debian, Ubuntu) or cloud-utils-growpart (Red Hat) on the source system.",
+        where="/usr/bin/growpart",
+        source=CHECK_ITEMS,
+    )
+
+
+def ssh_server(subject: Subject) -> Finding | None:
+    """Warn of a system without an SSH server, or with one that does not start."""
+    guest = subject.guest
+    sshd = guest.sshd if guest is not None else None
+    if sshd is None or (sshd.where and sshd.enabled is not False):
+        return None
+    state = "is on the disk but does not start" if sshd.where else "is not installed"
+    return subject.finding(
+        "ssh-server",
+        Severity.WARNS,
+        f"The SSH server {state}: the instance is reached by its console only.",
+        remedy="systemctl enable ssh (or sshd) on the source system." if sshd.where else "Install openssh-server.",
+        where=sshd.where or "/usr/sbin/sshd",
+        source=COMPLIANCE,
+    )
+
+
+def ssh_root_login(subject: Subject) -> Finding | None:
+    """Warn that root may not log in, for whom the service sets password and key."""
+    guest = subject.guest
+    permit = guest.sshd.permit_root if guest is not None and guest.sshd is not None else None
+    if permit is None or permit.what not in ("no", "forced-commands-only"):
+        return None
+    return subject.finding(
+        "ssh-root-login",
+        Severity.WARNS,
+        f"PermitRootLogin is {permit.what}, and the service sets the password and the key of root.",
+        remedy="Remove the line, or see to it that another account gets in (cloud-init's default user).",
+        where=permit.where,
+        source=COMPLIANCE,
+    )
+
+
+def ssh_port(subject: Subject) -> Finding | None:
+    """Warn of an SSH server that does not listen on port 22."""
+    guest = subject.guest
+    ports = guest.sshd.ports if guest is not None and guest.sshd is not None else ()
+    if not ports or any(port.what == "22" for port in ports):
+        return None
+    return subject.finding(
+        "ssh-port",
+        Severity.WARNS,
+        f"SSH listens on port {ports[0].what} and not on 22, which the default security group opens.",
+        remedy="Set Port 22, or open the port in the security group.",
+        where=ports[0].where,
+        source=COMPLIANCE,
+    )
+
+
+def accounts(subject: Subject) -> Finding | None:
+    """Block a system into which the service can't put a password: no root, or a shadow file that nobody may write."""
+    guest = subject.guest
+    found = guest.accounts if guest is not None else None
+    if found is None or not found.readable:
+        return None
+    if found.shadow_immutable:
+        return subject.finding(
+            "accounts",
+            Severity.BLOCKS,
+            "/etc/shadow has the immutable flag: neither the import nor cloud-init can set a password.",
+            remedy="chattr -i /etc/shadow on the source system.",
+            where="/etc/shadow, inode flags",
+            source=COMPLIANCE,
+        )
+    if found.root is None:
+        return subject.finding(
+            "accounts",
+            Severity.BLOCKS,
+            "There is no account root, to which the service gives the password and the key.",
+            remedy="Restore the account root on the source system.",
+            where="/etc/passwd",
+            source=COMPLIANCE,
+        )
+    if found.passwd is None:
+        return subject.finding(
+            "accounts",
+            Severity.WARNS,
+            "There is no passwd command, with which passwords are set at the first start.",
+            remedy="Install the package passwd (or shadow) on the source system.",
+            where="/usr/bin/passwd",
+            source=COMPLIANCE,
+        )
+    return None
+
+
+def lib_links(subject: Subject) -> Finding | None:
+    """Warn of /lib as an absolute link, which leads elsewhere for who mounts the disk."""
+    guest = subject.guest
+    links = guest.absolute_lib_links if guest is not None else ()
+    if not links:
+        return None
+    return subject.finding(
+        "lib-links",
+        Severity.WARNS,
+        f"{links[0].what} is an absolute link: the import, which mounts the disk below another root, does not find it.",
+        remedy=f"Make it relative on the source system: ln -sfn usr{links[0].where} {links[0].where}",
+        where=_places(links),
+        source=COMPLIANCE,
+    )
+
+
+def firewall(subject: Subject) -> Finding | None:
+    """Warn of a firewall that starts by itself."""
+    guest = subject.guest
+    found = guest.firewall if guest is not None else ()
+    if not found:
+        return None
+    return subject.finding(
+        "firewall",
+        Severity.WARNS,
+        f"A firewall starts with the system: {', '.join(sighting.what for sighting in found)}. Security groups do its "
+        "work on ECS, and both must let you in.",
+        remedy="Disable it on the source system, or see to it that it lets SSH in.",
+        where=_places(found),
+        source=GUIDE_2021,
+    )
+
+
+def selinux(subject: Subject) -> Finding | None:
+    """Warn of SELinux in enforcing mode."""
+    guest = subject.guest
+    if guest is None or guest.selinux is None or guest.selinux.what != "enforcing":
+        return None
+    return subject.finding(
+        "selinux",
+        Severity.WARNS,
+        "SELinux is enforcing, and what the import writes into the guest has no labels: logins may fail.",
+        remedy="Set SELINUX=disabled or permissive on the source system, or touch /.autorelabel before the copy.",
+        where=guest.selinux.where,
+        source=CHECK_ITEMS,
+    )
+
+
+def guest_agent(subject: Subject) -> Finding | None:
+    """Warn of QEMU's guest agent, which the image requirements exclude."""
+    guest = subject.guest
+    path = ""
+    if guest is not None:
+        path = guest.guest_agent.where if guest.guest_agent else guest.windows.guest_agent if guest.windows else ""
+    if not path:
+        return None
+    return subject.finding(
+        "guest-agent",
+        Severity.WARNS,
+        "QEMU's guest agent is installed, which gets into the way of the service's own.",
+        remedy="Remove qemu-guest-agent on the source system.",
+        where=path,
+        source=GUIDE_2021,
+    )
+
+
+def local_clock(subject: Subject) -> Finding | None:
+    """Say that the hardware clock is taken for local time; arm64 instances need UTC."""
+    guest = subject.guest
+    if guest is None or guest.local_clock is None:
+        return None
+    arm = guest.architecture is Architecture.ARM64
+    return subject.finding(
+        "local-clock",
+        Severity.WARNS if arm else Severity.NOTE,
+        "The system believes the hardware clock to be in local time; on ECS it is in UTC.",
+        remedy="timedatectl set-local-rtc 0 on the source system.",
+        where=guest.local_clock.where,
+        source=CHECK_ITEMS,
+    )
+
+
+def shared_identity(subject: Subject) -> Finding | None:
+    """Say that every instance of the image would have the same host keys or machine id."""
+    guest = subject.guest
+    if guest is None:
+        return None
+    keys = guest.sshd.host_keys if guest.sshd is not None else ()
+    # cloud-init makes new host keys at the first start of an instance.
+    remade = guest.cloud_init is not None and bool(guest.cloud_init.where) and guest.cloud_init.enabled is not False
+    seen = [f"{len(keys)} SSH host keys"] if keys and not remade else []
+    seen += ["a machine id"] if guest.machine_id is not None else []
+    if not seen:
+        return None
+    return subject.finding(
+        "shared-identity",
+        Severity.NOTE,
+        f"All instances of the image will share {' and '.join(seen)}.",
+        remedy="Before the copy: truncate -s 0 /etc/machine-id, and rm /etc/ssh/ssh_host_*.",
+        where=guest.machine_id.where if guest.machine_id else keys[0],
+        source=JUDGEMENT,
+    )
+
+
+def _places(sightings: tuple[Sighting, ...]) -> str:
+    return ", ".join(sighting.where for sighting in sightings[:4])
+
+
+REACH_RULES: dict[str, Rule] = {
+    "no-dhcp": no_dhcp,
+    "network-bound-to-mac": network_bound_to_mac,
+    "persistent-net-rules": persistent_net_rules,
+    "cloud-init-missing": cloud_init_missing,
+    "cloud-init-source": cloud_init_source,
+    "cloud-init-old": cloud_init_old,
+    "no-growpart": no_growpart,
+    "ssh-server": ssh_server,
+    "ssh-root-login": ssh_root_login,
+    "ssh-port": ssh_port,
+    "accounts": accounts,
+    "lib-links": lib_links,
+    "firewall": firewall,
+    "selinux": selinux,
+    "guest-agent": guest_agent,
+    "local-clock": local_clock,
+    "shared-identity": shared_identity,
+}
