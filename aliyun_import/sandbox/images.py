@@ -99,25 +99,31 @@ def _proceed(state: State, task: Task, now_s: float) -> None:
     if now_s < outcome.begins_s:
         return
     length_s = outcome.ends_s - outcome.begins_s
-    percent = 100 if now_s >= outcome.ends_s else int(100 * (now_s - outcome.begins_s) / length_s)
-    lost_s = min(task.lost_s, default=outcome.ends_s)
-    stops = outcome.ending in ("failed", "paused", "stuck") and percent >= outcome.stops_at_percent
-    if stops:
-        percent = outcome.stops_at_percent
-    task.status, task.percent = "Processing", percent
-    if lost_s < outcome.ends_s and outcome.ending != "stuck":
+    last_percent = outcome.stops_at_percent if outcome.ending in ("failed", "paused", "stuck") else 100
+    stop_s = outcome.begins_s + length_s * last_percent / 100
+    lost_s = max(outcome.begins_s, min(task.lost_s, default=stop_s))
+    task.status, task.percent = "Processing", last_percent
+    if min(now_s, lost_s) < stop_s:
+        task.percent = int(100 * (min(now_s, lost_s) - outcome.begins_s) / length_s)
+    if lost_s < stop_s:
         _fail(state, task, "InvalidOSSObject.NotFound", "The OSS object was removed while it was read.", at_s=lost_s)
-    elif stops and outcome.ending == "failed":
-        at_s = outcome.begins_s + length_s * percent / 100
-        _fail(state, task, outcome.error_code, outcome.error_message, at_s=at_s)
-    elif stops and outcome.ending == "paused":
-        task.status = "Paused"
-    elif percent == 100:
-        _end(task, "Finished", at_s=outcome.ends_s)
+    elif now_s >= stop_s:
+        _stop(state, task, at_s=stop_s)
     image = state.part(Ecs).images.get(task.image_id)
     if image is not None:
         image.percent = task.percent
         image.remain_s = max(0, math.ceil(outcome.ends_s - now_s)) if task.running else 0
+
+
+def _stop(state: State, task: Task, *, at_s: float) -> None:
+    """Do what happens where the task stops; one that sticks goes on looking as if it would proceed."""
+    outcome = task.outcome
+    if outcome.ending == "failed":
+        _fail(state, task, outcome.error_code, outcome.error_message, at_s=at_s)
+    elif outcome.ending == "paused":
+        task.status = "Paused"
+    elif outcome.ending != "stuck":
+        _end(task, "Finished", at_s=at_s)
 
 
 def _make_ready(image: Image, task: Task, now_s: float) -> None:

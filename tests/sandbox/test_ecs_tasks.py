@@ -325,9 +325,29 @@ def test_an_object_that_goes_while_it_is_read_fails_the_import(still: Sandbox, c
     else:
         put(still, "disk.raw", b"another disk")
     still.clock.advance(1000)
-    assert _stand(still, started) == ("Failed", "100%", "CreateFailed")
+    assert _stand(still, started) == ("Failed", "40%", "CreateFailed")
+    task = _task(still, started)
+    (progress,) = task["OperationProgressSet"]["OperationProgress"]
+    assert (progress["ErrorCode"], task["FinishedTime"]) == ("InvalidOSSObject.NotFound", "2026-11-24T10:01Z")
+
+
+def test_an_object_that_goes_after_its_import_failed_changes_no_reason(still: Sandbox) -> None:
+    """The damage was found first, whenever somebody looks."""
+    put(still, "disk.raw", qcow2())
+    started = call(still, "ImportImage", DiskDeviceMappings=[mapping(Format="RAW")])
+    still.clock.advance(50)
+    still.state.part(OssState).buckets[BUCKET].remove("disk.raw", "null")
     (progress,) = _task(still, started)["OperationProgressSet"]["OperationProgress"]
-    assert progress["ErrorCode"] == "InvalidOSSObject.NotFound"
+    assert progress["ErrorCode"] == "InvalidImageFormat.Malformed"
+
+
+def test_an_object_that_goes_in_the_queue_fails_the_import_when_it_begins(still: Sandbox) -> None:
+    """Nothing has been read by then."""
+    started = _begin(still)
+    still.state.part(OssState).buckets[BUCKET].remove("disk.raw", "null")
+    assert _stand(still, started) == ("Waiting", "0%", "Creating")
+    still.clock.advance(10)
+    assert _stand(still, started) == ("Failed", "0%", "CreateFailed")
 
 
 def test_an_object_may_go_once_the_task_is_finished(still: Sandbox) -> None:
