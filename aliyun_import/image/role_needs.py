@@ -73,8 +73,11 @@ def user_policy(bucket: str | None = None) -> dict[str, Any]:
     """Give the least policy for the person who runs this tool; without a bucket, for the derived one of every region.
 
     The task calls and DescribeRegions authorise on all resources only: pinned to image/* they answer Forbidden.RAM.
-    UploadPart and its kin have no actions of their own (oss:PutObject), HeadObject is oss:GetObject.
+    UploadPart and its kin have no actions of their own (oss:PutObject), HeadObject is oss:GetObject. Whoever may
+    attach any policy to any role is an administrator, so that attaching is for this role and this policy only;
+    CreateRole authorises on role/* whatever the name.
     """
+    role = f"acs:ram:*:*:role/{OSS_ROLE.default_name}"
     place = bucket or "aliyun-import-*"
     return {
         "Version": "1",
@@ -86,11 +89,10 @@ def user_policy(bucket: str | None = None) -> dict[str, Any]:
                 "ecs:TagResources",
             ),
             _allow("*", "ecs:DescribeTasks", "ecs:DescribeTaskAttribute", "ecs:CancelTask", "ecs:DescribeRegions"),
-            _allow(
-                "*",
-                "ram:GetRole", "ram:CreateRole", "ram:UpdateRole", "ram:ListPoliciesForRole", "ram:GetPolicy",
-                "ram:AttachPolicyToRole",
-            ),
+            _allow(role, "ram:GetRole", "ram:UpdateRole", "ram:ListPoliciesForRole"),
+            _allow("acs:ram:*:*:role/*", "ram:CreateRole"),
+            _allow([role, f"acs:ram:*:system:policy/{OSS_ROLE.system_policy}"], "ram:AttachPolicyToRole"),
+            _allow(["acs:ram:*:*:policy/*", "acs:ram:*:system:policy/*"], "ram:GetPolicy"),
             _allow(
                 f"acs:oss:*:*:{place}",
                 "oss:PutBucket", "oss:GetBucketInfo", "oss:GetBucketLocation", "oss:GetBucketLifecycle",
@@ -146,5 +148,5 @@ def administrator_steps(name: str, needs: RoleNeeds, *, create: bool, attach: bo
     return "\n".join([lines[0], f"or run {'this' if commands == 1 else 'these'}:", *lines[1:]])
 
 
-def _allow(resource: str, *actions: str) -> dict[str, Any]:
+def _allow(resource: str | list[str], *actions: str) -> dict[str, Any]:
     return {"Effect": "Allow", "Action": list(actions), "Resource": resource}

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from dataclasses import replace
 
 from aliyun_import.errors import AliyunImportError, RefusedError, TransientError
-from aliyun_import.events import Changed, Emit, Noted
+from aliyun_import.events import Changed, Emit, Noted, Warned
 from aliyun_import.image.adopt import clear_failed, find_import, name_holder
 from aliyun_import.model import ImportCall, StartedImport
 from aliyun_import.ports import Clock, ImageService
@@ -24,8 +24,8 @@ NAME_TAKEN = frozenset({"image-name-taken", "image-importing"})
 # A peer (the Packer plugin) sleeps one minute after creating the role; nothing is published. Five such minutes
 # leave room, and the wait ends the moment that ECS sees the role.
 ROLE_NEW_WAIT_S = 300.0
-# A role that was there before is seen at once, except that ECS may remember for a while that it was not.
-ROLE_OLD_WAIT_S = 30.0
+# A role that was there before this push is seen at once, unless an earlier run made it a moment ago and was stopped.
+ROLE_OLD_WAIT_S = 90.0
 FIRST_ROLE_WAIT_S = 2.0
 LAST_ROLE_WAIT_S = 15.0
 
@@ -115,6 +115,8 @@ def _when_role_is_seen(
                 raise
             if waited_s >= limit_s:
                 raise _role_stays_unseen(error, call, waited_s=waited_s, changed=changed) from error
+        if attempt == 1:
+            emit(_role_unseen_yet(call, limit_s=limit_s))
         wait_s = role_wait_s(attempt, share=share)
         emit(Noted(message=f"ECS does not see the role {call.request.role_name} yet; asked again in {wait_s:.0f} s."))
         clock.sleep(wait_s)
@@ -158,6 +160,15 @@ def _name_taken(images: ImageService, call: ImportCall, error: RefusedError, *, 
         cause=f"It is {holder.status}, and nothing proves that this push made it.",
         remedy=f"Pass another --name, or --replace rename to have the name taken from {holder.image_id}.",
         details={**error.details, "image_id": holder.image_id, "image_name": name, "image_status": holder.status},
+    )
+
+
+def _role_unseen_yet(call: ImportCall, *, limit_s: float) -> Warned:
+    return Warned(
+        code="role-not-visible-yet",
+        message=f"ECS does not see the role {call.request.role_name} yet, as it is for a minute or so after a role was "
+        "set up.",
+        remedy=f"Nothing to do: it is asked again, for up to {limit_s:.0f} s.",
     )
 
 

@@ -343,6 +343,17 @@ def test_the_user_policy_has_tasks_on_all_resources() -> None:
     assert "aliyun-import-*" in json.dumps(user_policy(None))
 
 
+def test_the_user_policy_makes_nobody_an_administrator() -> None:
+    """Attaching is for this role and policy only: with "*" one could attach AdministratorAccess to a role of one's own."""
+    by_action = {action: one["Resource"] for one in user_policy()["Statement"] for action in one["Action"]}
+    assert by_action["ram:AttachPolicyToRole"] == [
+        f"acs:ram:*:*:role/{NAME}",
+        f"acs:ram:*:system:policy/{OSS_ROLE.system_policy}",
+    ]
+    assert by_action["ram:UpdateRole"] == f"acs:ram:*:*:role/{NAME}"
+    assert "*" not in [resource for action, resource in by_action.items() if action.startswith("ram:")]
+
+
 def test_warnings_have_remedies() -> None:
     """Whoever is warned is told what to do."""
     heard = Heard()

@@ -48,9 +48,10 @@ def test_every_repetition_carries_the_same_token() -> None:
 
 def test_a_new_role_is_waited_for_on_the_exact_answer() -> None:
     """The wait ends with the first answer that is not about the role, and never sleeps on."""
-    clock = SteeredClock()
+    clock, heard = SteeredClock(), Heard()
     images = ScriptedImages(*[refused("role-not-visible")] * 5, STARTED)
-    assert start(images, clock=clock, changed=True) == STARTED
+    assert start(images, clock=clock, changed=True, heard=heard) == STARTED
+    assert heard.warned() == ["role-not-visible-yet"]
     assert len(clock.naps) == 5
     assert clock.naps == sorted(clock.naps)
 

@@ -230,3 +230,10 @@ def test_every_finding_has_a_known_name() -> None:
     assert set(findings) <= rule_names()
     assert len(set(RULES)) == len(RULES)
     assert len(set(SYSTEM_RULES)) == len(SYSTEM_RULES)
+
+
+def test_the_page_about_the_checks_has_every_one() -> None:
+    """docs/request-checks.md names each rule that --skip-check knows, and no other."""
+    page = (Path(__file__).resolve().parents[2] / "docs" / "request-checks.md").read_text()
+    listed = [line.split("`")[1] for line in page.splitlines() if line.startswith("| `")]
+    assert sorted(listed) == sorted(rule_names())
