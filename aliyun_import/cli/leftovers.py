@@ -56,7 +56,8 @@ def leftovers(*, bucket: str | None, patterns: tuple[str, ...], **given: Any) ->
             "leftovers": [_document(one) for one in stays],
             "removed": [_document(one) for one in removed],
         }
-        at.voice.outcome(Outcome(document=document, text=_text(stays)))
+        aside = "" if stays else f"nothing is left below oss://{name}/{PREFIX}"
+        at.voice.outcome(Outcome(document=document, text=_text(stays), aside=aside))
 
 
 def _document(one: "Leftover") -> dict[str, Any]:

@@ -33,10 +33,11 @@ def list_(*, statuses: tuple[str, ...], **given: Any) -> None:  # noqa: ANN401 -
 
     with desk(given) as at:
         found = list_tasks(at.cloud.images, statuses=statuses, clock=at.clock)
-        rows = [(one.task_id, one.status_text, _percent(one), one.image_id, one.created) for one in found]
-        text = table(("TASK", "STATUS", "DONE", "IMAGE", "CREATED"), rows) if rows else ""
+        rows = [(one.task_id, one.status_text, one.image_id, one.created, one.finished) for one in found]
+        text = table(("TASK", "STATUS", "IMAGE", "CREATED", "FINISHED"), rows) if rows else ""
+        aside = "" if rows else f"no import tasks in {at.region}"
         document = {"command": "task list", "region": at.region, "tasks": [asdict(one) for one in found]}
-        at.voice.outcome(Outcome(document=document, text=text))
+        at.voice.outcome(Outcome(document=document, text=text, aside=aside))
 
 
 @task.command()

@@ -68,6 +68,8 @@ class HumanRenderer:
     def outcome(self, outcome: Outcome) -> None:
         """Print the result to stdout, below everything else."""
         self.close()
+        if outcome.aside and not self._verbosity.quiet:
+            self._console.print(Text(outcome.aside, style="dim"), soft_wrap=True)
         if outcome.text:
             self._stdout.write(outcome.text.rstrip("\n") + "\n")
             self._stdout.flush()

@@ -32,6 +32,8 @@ class PlainRenderer:
 
     def outcome(self, outcome: Outcome) -> None:
         """Write the result to stdout."""
+        if outcome.aside and not self._verbosity.quiet:
+            self._stderr.write(outcome.aside + "\n")
         if outcome.text:
             self._stdout.write(outcome.text.rstrip("\n") + "\n")
             self._stdout.flush()

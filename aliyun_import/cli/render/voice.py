@@ -16,10 +16,14 @@ from aliyun_import.events import Event
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Outcome:
-    """What a command came to: the JSON document for scripts, the text for people (stdout in human and plain)."""
+    """What a command came to: the JSON document for scripts, the text for people (stdout in human and plain).
+
+    `aside` is for people, too, and goes to stderr: that a list is empty, say.
+    """
 
     document: Mapping[str, Any]
     text: str
+    aside: str = ""
     exit_code: int = 0
 
 
