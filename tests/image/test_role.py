@@ -344,7 +344,7 @@ def test_the_user_policy_has_tasks_on_all_resources() -> None:
 
 
 def test_the_user_policy_makes_nobody_an_administrator() -> None:
-    """Attaching is for this role and policy only: with "*" one could attach AdministratorAccess to a role of one's own."""
+    """Attaching is for this role and policy only: with "*" anybody could give a role of their own every right."""
     by_action = {action: one["Resource"] for one in user_policy()["Statement"] for action in one["Action"]}
     assert by_action["ram:AttachPolicyToRole"] == [
         f"acs:ram:*:*:role/{NAME}",
