@@ -183,6 +183,9 @@ class _Push:
         before = record.fingerprint
         if before is None or (before == self._fingerprint and record.key == self._key):
             return record
+        if record.finished:  # another build, pushed under the same name after the first one was done
+            self._keeper.dropped("another disk")
+            return UploadRecord()
         same_name = record.key == self._key
         self._setting.emit(
             Warned(
@@ -194,7 +197,7 @@ class _Push:
         self._keeper.dropped("disk-changed")
         if same_name:
             return UploadRecord(key=record.key, tag=record.tag, upload_id=record.upload_id)
-        if record.upload_id and record.finished is None:
+        if record.upload_id:
             self._setting.ask(lambda: self._store.abort(record.key, record.upload_id))
         return UploadRecord()
 

@@ -277,7 +277,8 @@ class Transfer:
         part = task.part
         if part.kind is not PartKind.SEND or (part.number, part.length) not in self._whole:
             return False
-        smaller = max(LEAST_PIECE_BYTES, min(self._piece_bytes, part.length) // CUT_BY)
+        # One that was begun before the last cut says nothing about the size that is in force now.
+        smaller = min(self._piece_bytes, max(LEAST_PIECE_BYTES, part.length // CUT_BY))
         if smaller >= part.length or self._rooms[part.number] == 1:
             return False
         self._piece_bytes = smaller

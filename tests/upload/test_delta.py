@@ -1,0 +1,257 @@
+"""A later build sends what changed; a base that is not to be believed costs nothing but the saving."""
+
+import hashlib
+import itertools
+from array import array
+from collections.abc import Callable
+from dataclasses import replace
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from aliyun_import.errors import AccessError, TransientError
+from aliyun_import.events import Noted, UploadPlanned, Warned
+from aliyun_import.limits import KIB, MIB
+from aliyun_import.model import RemoteObject
+from aliyun_import.upload.deliver import TransferOptions
+from aliyun_import.upload.delta import SUFFIX, Manifest, decode_manifest, encode_manifest, unchanged_ranges
+from aliyun_import.upload.survey import DIGEST_BYTES, GrainDigests
+from tests.upload.scene import Scene
+from tests.upload.scripted_store import nothing
+
+GRAIN = 128 * KIB
+OLD, NEW = "abcdefgh" + "." * 60 + "ijkl", "abcdEfgh" + "." * 60 + "iJkl"
+UNIT = 1 * MIB
+
+
+def digests_of(layout: str, *, tail: int = GRAIN) -> GrainDigests:
+    """Give digests of a disk of grains: "." is zeros, a letter its own digest; the last grain is shorter."""
+    index = array("i")
+    blob = b""
+    for letter in layout:
+        index.append(-1 if letter == "." else len(blob) // DIGEST_BYTES)
+        blob += b"" if letter == "." else letter.encode() * DIGEST_BYTES
+    return GrainDigests(size_bytes=(len(layout) - 1) * GRAIN + tail, grain_bytes=GRAIN, index=index, digests=blob)
+
+
+def kept(scene: Scene, layout: str = OLD) -> str:
+    """Push a build and keep it as a base; gives its key, and forgets what was counted and said."""
+    scene.options = TransferOptions(jobs=2, keep_object=True)
+    scene.write_disk(layout, unit=UNIT)
+    key = scene.push().key
+    scene.store.received_bytes = 0
+    scene.events.clear()
+    return key
+
+
+def test_a_later_build_sends_only_what_changed(scene: Scene) -> None:
+    """Found by the image name alone; what did not change is copied, and the object is the new disk."""
+    base = kept(scene)
+    content = scene.write_disk(NEW, unit=UNIT)
+    uploaded = scene.push()
+    assert uploaded.key != base
+    assert scene.store.content(uploaded.key) == content
+    (planned,) = scene.said(UploadPlanned)
+    assert planned.send_bytes == 2 * UNIT
+    manifest = len(scene.store.content(uploaded.key + SUFFIX))
+    assert scene.store.received_bytes == 2 * UNIT + manifest <= 1.2 * 2 * UNIT
+    assert uploaded.proof == "CRC-64 of the object"
+    assert any("is the base" in noted.message for noted in scene.said(Noted))
+
+
+def test_the_newest_base_is_taken(scene: Scene) -> None:
+    """A chain of builds: each compares with the one before."""
+    kept(scene)
+    newest = kept(scene, NEW)
+    scene.write_disk(NEW[:-1] + "L", unit=UNIT)
+    scene.push()
+    assert any(newest in noted.message for noted in scene.said(Noted))
+    assert scene.said(UploadPlanned)[0].send_bytes == UNIT
+
+
+def test_a_named_base_is_taken(scene: Scene) -> None:
+    """--base names an object of any name."""
+    base = kept(scene)
+    for suffix in ("", SUFFIX):
+        data = scene.store.content(base + suffix)
+        scene.store.objects["images/old.raw" + suffix] = scene.store.objects.pop(base + suffix)
+        assert data
+    scene.base_key = "images/old.raw"
+    scene.write_disk(NEW, unit=UNIT)
+    assert scene.store.content(scene.push().key) == scene.path.read_bytes()
+    assert scene.said(UploadPlanned)[0].base_bytes > 0
+
+
+def test_without_keep_object_there_is_no_manifest(scene: Scene) -> None:
+    """Without a base nothing changes for the user."""
+    scene.write_disk(OLD, unit=UNIT)
+    uploaded = scene.push()
+    assert list(scene.store.objects) == [uploaded.key]
+    assert scene.said(Warned) == []
+
+
+def test_an_object_that_is_there_gets_its_manifest(scene: Scene) -> None:
+    """Pushed without --keep-object first: the second push writes it, and does not send the disk again."""
+    scene.write_disk(OLD, unit=UNIT)
+    key = scene.push().key
+    scene.store.received_bytes = 0
+    scene.options = TransferOptions(jobs=2, keep_object=True)
+    scene.push()
+    assert scene.store.received_bytes == len(scene.store.content(key + SUFFIX))
+    assert decode_manifest(scene.store.content(key + SUFFIX)).etag == scene.store.objects[key][1].etag
+
+
+def _damaged(scene: Scene, key: str) -> None:
+    data = bytearray(scene.store.content(key + SUFFIX))
+    data[len(data) // 2] ^= 1
+    scene.store.put(key + SUFFIX, bytes(data))
+
+
+def _foreign(scene: Scene, key: str) -> None:
+    scene.store.put(key + SUFFIX, b"not a manifest")
+
+
+def _of_another_object(scene: Scene, key: str) -> None:
+    scene.store.put(key, scene.store.content(key)[:-1] + b"x")
+
+
+def _of_another_schema(scene: Scene, key: str) -> None:
+    body = scene.store.content(key + SUFFIX)[:-32].replace(b'"schema":1', b'"schema":9')
+    scene.store.put(key + SUFFIX, body + hashlib.sha256(body).digest())
+
+
+@pytest.mark.parametrize("spoil", [_damaged, _foreign, _of_another_object, _of_another_schema])
+def test_a_base_that_is_not_to_be_believed_is_set_aside(scene: Scene, spoil: Callable[[Scene, str], None]) -> None:
+    """With a warning that says why; the disk is sent, and right."""
+    key = kept(scene)
+    spoil(scene, key)
+    content = scene.write_disk(NEW, unit=UNIT)
+    uploaded = scene.push()
+    assert scene.store.content(uploaded.key) == content
+    (warned,) = scene.said(Warned)
+    assert warned.code == "base-set-aside"
+    assert key in warned.message
+    assert scene.said(UploadPlanned)[0].base_bytes == 0
+
+
+@pytest.mark.parametrize("key", ["images/none.raw", "images/bare.raw"])
+def test_a_named_base_that_is_not_there_is_set_aside(scene: Scene, key: str) -> None:
+    """Missing altogether, or without a manifest."""
+    scene.store.put("images/bare.raw", b"x")
+    scene.base_key = key
+    scene.write_disk(NEW, unit=UNIT)
+    scene.push()
+    assert [warned.code for warned in scene.said(Warned)] == ["base-set-aside"]
+
+
+def test_a_base_that_changes_during_the_push_is_not_copied_from(scene: Scene) -> None:
+    """Each copy is guarded by if-match; what can't be copied is sent, with a warning that names the cost."""
+    key = kept(scene)
+    content = scene.write_disk(NEW, unit=UNIT)
+
+    def change(operation: str, count: int) -> None:
+        if operation == "start_upload" and scene.store.calls["copy_part"] == copies:
+            scene.store.objects[key] = (b"x" * len(content), replace(scene.store.objects[key][1], etag="changed"))
+
+    copies = scene.store.calls["copy_part"]
+    scene.store.before = change
+    uploaded = scene.push()
+    assert scene.store.content(uploaded.key) == content
+    (warned,) = scene.said(Warned)
+    assert warned.code == "base-changed"
+
+
+def test_a_resumed_push_goes_on_with_its_base(scene: Scene) -> None:
+    """The plan is journalled; the base is not looked for again."""
+    kept(scene)
+    content = scene.write_disk(NEW, unit=UNIT)
+    scene.store.before = lambda operation, _: _raise(operation)
+    with pytest.raises(TransientError):
+        scene.push()
+    listed = scene.store.calls["list_objects"]
+    scene.store.before = nothing
+    uploaded = scene.push()
+    assert scene.store.calls["list_objects"] == listed
+    assert scene.store.content(uploaded.key) == content
+    assert decode_manifest(scene.store.content(uploaded.key + SUFFIX)).crc64 == uploaded.crc64
+
+
+def _raise(operation: str) -> None:
+    if operation == "send_part":
+        raise TransientError("Down.", code="connection-lost", remedy=None)
+
+
+def test_a_manifest_that_cannot_be_written_is_a_warning(scene: Scene) -> None:
+    """The object is there and proven: nothing of that is thrown away."""
+    scene.options = TransferOptions(jobs=2, keep_object=True)
+    scene.write_disk("abcd")
+
+    def refuse(operation: str, count: int) -> None:
+        if operation == "put":
+            raise AccessError("No right to write.", code="no-right", remedy=None)
+
+    scene.store.before = refuse
+    assert scene.push().made_by_us
+    assert [warned.code for warned in scene.said(Warned)] == ["manifest-missing"]
+
+
+def test_bases_of_other_disks_are_not_looked_at(scene: Scene) -> None:
+    """Neither of the tenth data disk for the first, nor of an image whose name begins with ours."""
+    key = kept(scene)
+    for other in ("aliyun-import/web/system-extra-000000000000.raw", "aliyun-import/web/system-1.raw"):
+        for suffix in ("", SUFFIX):
+            data, there = scene.store.objects[key + suffix]
+            scene.store.objects[other + suffix] = (data, replace(there, key=other + suffix))
+    for suffix in ("", SUFFIX):
+        del scene.store.objects[key + suffix]
+    scene.write_disk(NEW, unit=UNIT)
+    scene.push()
+    assert scene.said(UploadPlanned)[0].base_bytes == 0
+    assert scene.said(Warned) == []
+
+
+# Pure.
+
+
+@given(st.text("ab.", min_size=1, max_size=40), st.integers(1, GRAIN))
+def test_a_manifest_comes_back_as_it_was(layout: str, tail: int) -> None:
+    """Whatever is zero in it."""
+    manifest = Manifest(digests=digests_of(layout, tail=tail), crc64=(1 << 64) - 1, etag="E")
+    assert decode_manifest(encode_manifest(manifest)) == manifest
+
+
+@given(st.binary(max_size=300))
+def test_no_bytes_make_the_reader_fail_otherwise(content: bytes) -> None:
+    """What is not a manifest is a ValueError with a sentence, whatever it is."""
+    with pytest.raises(ValueError, match="It is damaged"):
+        decode_manifest(content)
+
+
+@given(st.text("ab.", min_size=1, max_size=30), st.text("ab.", min_size=1, max_size=30))
+def test_unchanged_is_what_is_equal_at_the_same_place(new: str, old: str) -> None:
+    """Zeros too; grains that one of them does not have are not."""
+    same = [at for at in range(min(len(new), len(old))) if new[at] == old[at]]
+    ranges = unchanged_ranges(digests_of(new), digests_of(old))
+    covered = [at for start, end in ranges for at in range(start // GRAIN, -(-end // GRAIN))]
+    assert covered == same
+    assert all(first[1] < second[0] for first, second in itertools.pairwise(ranges))
+
+
+def test_a_last_grain_of_another_length_is_changed() -> None:
+    """Its digest may be equal only for disks of the same size."""
+    assert unchanged_ranges(digests_of("aa", tail=100), digests_of("aa", tail=200)) == ((0, GRAIN),)
+    assert unchanged_ranges(digests_of("aa", tail=100), digests_of("aa", tail=100)) == ((0, GRAIN + 100),)
+
+
+def test_an_object_without_a_crc_may_be_a_base(scene: Scene) -> None:
+    """Its ETag is the one in the manifest: it is what was proven then."""
+    kept(scene)
+
+    def without(there: RemoteObject) -> RemoteObject:
+        return replace(there, crc64=None)
+
+    scene.store.change_object = without
+    content = scene.write_disk(NEW, unit=UNIT)
+    assert scene.store.content(scene.push().key) == content
+    assert scene.said(UploadPlanned)[0].base_bytes > 0

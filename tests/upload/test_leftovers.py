@@ -1,0 +1,87 @@
+"""What earlier pushes left is named with its size, and removed only when that is asked for."""
+
+import pytest
+
+from aliyun_import.errors import RefusedError
+from aliyun_import.limits import MIB
+from aliyun_import.upload.deliver import TransferOptions
+from aliyun_import.upload.leftovers import LeftoverKind, find_leftovers, remove_leftover
+from tests.upload.scene import Killed, Scene
+from tests.upload.scripted_store import nothing
+
+PREFIX = "aliyun-import/"
+
+
+def killed_push(scene: Scene) -> None:
+    """Leave an unfinished upload and a zero object behind."""
+    scene.write_disk("abcdef" + "." * 20, unit=8 * MIB)
+
+    def kill(operation: str, count: int) -> None:
+        if operation == "send_part" and count == 4:
+            raise Killed
+
+    scene.store.before = kill
+    with pytest.raises(Killed):
+        scene.push()
+    scene.store.before = nothing
+
+
+def test_a_finished_push_leaves_its_object_alone(scene: Scene) -> None:
+    """What the pipeline removes after the import, or the user kept."""
+    scene.write_disk("ab" + "." * 40)
+    key = scene.push().key
+    (left,) = find_leftovers(scene.store, PREFIX)
+    assert (left.kind, left.key, left.size_bytes) == (LeftoverKind.OBJECT, key, 42 * 256 * 1024)
+    assert not left.has_manifest
+
+
+def test_a_kept_object_and_its_manifest_are_two(scene: Scene) -> None:
+    """Each is paid for."""
+    scene.options = TransferOptions(keep_object=True)
+    scene.write_disk("ab")
+    scene.push()
+    found = find_leftovers(scene.store, PREFIX)
+    assert [left.kind for left in found] == [LeftoverKind.OBJECT, LeftoverKind.MANIFEST]
+    assert found[0].has_manifest
+
+
+def test_a_killed_push_leaves_what_is_named_and_can_be_removed(scene: Scene) -> None:
+    """The unfinished upload with the size of its parts, and the object of zeros."""
+    killed_push(scene)
+    found = find_leftovers(scene.store, PREFIX)
+    assert {left.kind for left in found} == {LeftoverKind.UPLOAD, LeftoverKind.ZEROS}
+    (upload,) = scene.store.uploads.values()
+    sizes = {left.kind: left.size_bytes for left in found}
+    assert sizes[LeftoverKind.UPLOAD] == sum(len(data) for data, _ in upload.parts.values()) > 0
+    for left in found:
+        remove_leftover(scene.store, left)
+        remove_leftover(scene.store, left)
+    assert find_leftovers(scene.store, PREFIX) == ()
+    assert not scene.store.uploads
+
+
+def test_what_lies_elsewhere_is_not_found(scene: Scene) -> None:
+    """The rest of the bucket is none of our business."""
+    scene.store.put("images/other.raw", b"x")
+    scene.store.start_upload("images/other.raw")
+    assert find_leftovers(scene.store, PREFIX) == ()
+
+
+def test_an_upload_that_ends_meanwhile_is_none(scene: Scene) -> None:
+    """Between the list and the look at its parts."""
+    killed_push(scene)
+
+    def vanish(operation: str, count: int) -> None:
+        if operation == "list_parts":
+            raise RefusedError("Gone.", code="upload-vanished", remedy=None)
+
+    scene.store.before = vanish
+    assert LeftoverKind.UPLOAD not in {left.kind for left in find_leftovers(scene.store, PREFIX)}
+
+
+def test_removed_leftovers_are_a_fresh_start(scene: Scene) -> None:
+    """The same command after that says so and comes to the object."""
+    killed_push(scene)
+    for left in find_leftovers(scene.store, PREFIX):
+        remove_leftover(scene.store, left)
+    assert scene.store.content(scene.push().key) == scene.path.read_bytes()

@@ -1,0 +1,95 @@
+"""How fast: the limit that all share, and the number of workers."""
+
+import threading
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from aliyun_import.upload.pace import FIRST_WORKERS, TRIAL_S, Crew, Limit
+from tests.upload.scripted_store import SteeredClock
+
+
+@given(st.integers(1_000, 10**9), st.lists(st.integers(1, 300_000), min_size=1, max_size=200))
+def test_a_limit_lets_through_what_it_says(rate: int, chunks: list[int]) -> None:
+    """After every chunk as much time has passed as all of them need at that rate."""
+    clock = SteeredClock()
+    limit = Limit(rate, clock)
+    began = clock.monotonic_s()
+    for count, chunk in enumerate(chunks, start=1):
+        limit.take(chunk)
+        needed = sum(chunks[:count]) / rate
+        passed = clock.monotonic_s() - began
+        assert needed - 0.25 - 1e-6 <= passed <= needed + 1e-6
+
+
+def test_a_limit_is_shared_by_threads() -> None:
+    """Ten seconds' worth, asked for by eight threads at once, takes ten seconds within 5 %."""
+    clock = SteeredClock()
+    limit = Limit(1_000_000, clock)
+    began = clock.monotonic_s()
+
+    def send() -> None:
+        for _ in range(125):
+            limit.take(10_000)
+
+    threads = [threading.Thread(target=send) for _ in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert clock.monotonic_s() - began >= 9.5
+
+
+def test_no_limit_never_waits() -> None:
+    """None is as fast as it goes."""
+    clock = SteeredClock()
+    Limit(None, clock).take(10**12)
+    assert clock.slept == []
+
+
+def test_throttling_halves_and_success_brings_back_one_a_round() -> None:
+    """Never below one, never above what was asked for."""
+    crew = Crew(8, now_s=0.0)
+    crew.throttled(10.0)
+    assert crew.allowed == 4
+    for _ in range(4):
+        crew.succeeded()
+    assert crew.allowed == 5
+    for second in range(20, 40, 2):
+        crew.throttled(float(second))
+    assert crew.allowed == 1
+    for _ in range(200):
+        crew.succeeded()
+    assert crew.allowed == 8
+
+
+def test_answers_that_were_in_flight_together_count_once() -> None:
+    """Ten throttled answers in one second are one sign."""
+    crew = Crew(8, now_s=0.0)
+    for index in range(10):
+        crew.throttled(10.0 + index / 20)
+    assert crew.allowed == 4
+
+
+def test_without_jobs_workers_are_added_while_that_helps() -> None:
+    """A line that gives each connection its share gets more of them; one that is full does not."""
+    crew = Crew(None, now_s=0.0)
+    assert crew.allowed == FIRST_WORKERS
+    sent, now = 0, 0.0
+    for _ in range(20):
+        sent += crew.allowed * 1_000_000
+        now += TRIAL_S
+        crew.observe(sent, now)
+    assert crew.allowed == crew.most
+    full = Crew(None, now_s=0.0)
+    for round_ in range(1, 20):
+        full.observe(round_ * 1_000_000, round_ * TRIAL_S)
+    assert full.allowed == FIRST_WORKERS
+
+
+def test_with_jobs_the_number_stays() -> None:
+    """What the user said is not second-guessed upwards."""
+    crew = Crew(3, now_s=0.0)
+    for round_ in range(1, 20):
+        crew.observe(round_**3 * 1_000_000, round_ * TRIAL_S)
+    assert crew.allowed == 3

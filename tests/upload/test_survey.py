@@ -1,0 +1,109 @@
+"""What a disk holds: found with few reads, the same on every machine."""
+
+import hashlib
+import os
+import threading
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from aliyun_import.disk.source import DiskSource, open_source
+from aliyun_import.errors import Interrupted
+from aliyun_import.limits import GIB, KIB, MIB, TIB
+from aliyun_import.upload.survey import DIGEST_BYTES, MIN_GRAIN_BYTES, Survey, grain_bytes_for, survey
+
+BLOCK = 4 * KIB
+GRAIN = MIN_GRAIN_BYTES
+
+
+def survey_of(path: Path, *, with_digests: bool = False) -> Survey:
+    """Survey a file."""
+    with open_source(path) as source:
+        return survey(source, stop=threading.Event(), with_digests=with_digests)
+
+
+@settings(deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=60)
+@given(st.lists(st.tuples(st.integers(0, 300), st.integers(1, 80)), max_size=6), st.integers(0, BLOCK - 1))
+def test_what_is_not_data_is_zero_and_edges_are_data(tmp_path: Path, runs: list[tuple[int, int]], tail: int) -> None:
+    """Outside the ranges every byte is zero; each range begins and ends with a block that is not."""
+    content = bytearray(300 * BLOCK + tail)
+    for start, length in runs:
+        stop = min((start + length) * BLOCK, len(content))
+        content[start * BLOCK : stop] = b"\x01" * (stop - start * BLOCK)
+    path = tmp_path / "disk"
+    path.write_bytes(bytes(content))
+    seen = survey_of(path)
+    left = bytearray(content)
+    position = 0
+    for start, end in seen.data:
+        assert start >= position
+        position = end
+        assert any(content[start : start + BLOCK])
+        assert any(content[(end - 1) // BLOCK * BLOCK : end])
+        left[start:end] = bytes(end - start)
+    assert not any(left)
+
+
+def test_it_does_not_matter_how_the_zeros_are_stored(tmp_path: Path) -> None:
+    """Holes and written zeros give the same answer, so that machines agree."""
+    content = b"a" * 200_000 + bytes(3 * MIB) + b"b" * 200_000 + bytes(2 * MIB)
+    dense, sparse = tmp_path / "dense", tmp_path / "sparse"
+    dense.write_bytes(content)
+    with sparse.open("wb") as file:
+        file.write(content[:200_000])
+        file.seek(200_000 + 3 * MIB)
+        file.write(b"b" * 200_000)
+        file.truncate(len(content))
+    assert survey_of(dense, with_digests=True) == survey_of(sparse, with_digests=True)
+
+
+class CountingSource(DiskSource):
+    """A disk that counts what is read."""
+
+    read_bytes = 0
+
+    def read_into(self, offset: int, buffer: memoryview) -> None:
+        """Read, and count."""
+        type(self).read_bytes += len(buffer)
+        super().read_into(offset, buffer)
+
+
+def test_a_dense_disk_is_not_read_twice(tmp_path: Path) -> None:
+    """The first block of each grain tells that it is data."""
+    path = tmp_path / "disk"
+    path.write_bytes(b"x" * 64 * MIB)
+    with CountingSource(path, os.open(path, os.O_RDONLY), 64 * MIB) as source:
+        seen = survey(source, stop=threading.Event())
+    assert seen.data == ((0, 64 * MIB),)
+    assert CountingSource.read_bytes <= 64 * MIB // 32 + 2 * GRAIN
+
+
+def test_digests_are_those_of_the_grains(tmp_path: Path) -> None:
+    """Of each grain that is not zero, the last one as long as it is."""
+    path = tmp_path / "disk"
+    path.write_bytes(b"a" * GRAIN + bytes(GRAIN) + b"b" * 1000)
+    digests = survey_of(path, with_digests=True).digests
+    assert digests is not None
+    assert digests.digest(0) == hashlib.sha256(b"a" * GRAIN).digest()[:DIGEST_BYTES]
+    assert digests.digest(1) is None
+    assert digests.digest(2) == hashlib.sha256(b"b" * 1000).digest()[:DIGEST_BYTES]
+
+
+def test_it_stops_when_it_is_told_to(tmp_path: Path) -> None:
+    """A survey of a large disk takes a while, and a person may not want to wait."""
+    path = tmp_path / "disk"
+    path.write_bytes(b"x" * MIB)
+    stop = threading.Event()
+    stop.set()
+    with open_source(path) as source, pytest.raises(Interrupted):
+        survey(source, stop=stop)
+
+
+@pytest.mark.parametrize(
+    ("size_bytes", "grain"), [(1, 128 * KIB), (128 * GIB, 128 * KIB), (200 * GIB, 256 * KIB), (2 * TIB, 1 * MIB)]
+)
+def test_the_grain_grows_with_the_disk(size_bytes: int, grain: int) -> None:
+    """About a million grains, each at most 1 MiB and at least what a part must have."""
+    assert grain_bytes_for(size_bytes) == grain

@@ -1,0 +1,169 @@
+"""Parts on their way: what is retried, cut, slowed down, or given up."""
+
+from dataclasses import replace
+
+import pytest
+
+from aliyun_import.errors import AliyunImportError, TransientError
+from aliyun_import.events import Noted, PartRetried, UploadProgress
+from aliyun_import.limits import MIB
+from aliyun_import.model import RemotePart
+from aliyun_import.ports import PartBody
+from aliyun_import.upload.deliver import TransferOptions
+from tests.upload.scene import UNIT, Killed, Scene
+from tests.upload.scripted_store import ScriptedStore
+
+DENSE = "abcdefgh"
+
+
+def failing(scene: Scene, error: AliyunImportError, *, calls: range) -> None:
+    """Let some attempts to send a part fail."""
+
+    def hook(operation: str, count: int) -> None:
+        if operation == "send_part" and count in calls:
+            raise error
+
+    scene.store.before = hook
+
+
+def transient(code: str, *, retry_after_s: float | None = None) -> TransientError:
+    """Make passing trouble."""
+    return TransientError("Trouble.", code=code, cause="It passes.", remedy=None, retry_after_s=retry_after_s)
+
+
+class SlowStore(ScriptedStore):
+    """A store at the end of a line that lets 2 MiB through before a time-out, and a kill after so many parts."""
+
+    def __init__(self, *, kill_after: int = 10_000) -> None:
+        super().__init__()
+        self._kill_after = kill_after
+
+    def send_part(
+        self, key: str, upload_id: str, *, number: int, body: PartBody, timeout_s: float | None = None
+    ) -> RemotePart:
+        """Take a part that is short enough."""
+        if len(self.sent_parts) >= self._kill_after:
+            raise Killed
+        if len(body) > 2 * MIB:
+            raise transient("timed-out")
+        return super().send_part(key, upload_id, number=number, body=body, timeout_s=timeout_s)
+
+
+def test_a_part_is_retried_alone(scene: Scene) -> None:
+    """The others go on, the wait is announced, and the object is the disk."""
+    content = scene.write_disk(DENSE, unit=8 * MIB)
+    failing(scene, transient("connection-lost"), calls=range(2, 4))
+    uploaded = scene.push()
+    assert scene.store.content(uploaded.key) == content
+    retried = scene.said(PartRetried)
+    assert len(retried) == 2
+    assert all(event.attempt <= 2 and event.reason == "Trouble. It passes." for event in retried)
+    assert scene.store.calls["send_part"] == 8 + 2
+
+
+def test_the_attempts_of_a_part_end(scene: Scene) -> None:
+    """Eight attempts, then the error comes out with what is safe; the same command goes on."""
+    scene.write_disk("a", unit=8 * MIB)
+    failing(scene, transient("connection-lost"), calls=range(100))
+    with pytest.raises(TransientError) as raised:
+        scene.push()
+    assert raised.value.code == "connection-lost"
+    assert raised.value.resumable
+    assert scene.store.calls["send_part"] == 8
+
+
+def test_the_services_wish_to_be_left_alone_is_kept(scene: Scene) -> None:
+    """No attempt of that part before the time that it named."""
+    scene.write_disk("a", unit=8 * MIB)
+    failing(scene, transient("throttled", retry_after_s=17.0), calls=range(1))
+    scene.push()
+    assert sum(scene.clock.slept) >= 17.0
+
+
+def test_a_part_with_a_wrong_crc_is_sent_again(scene: Scene) -> None:
+    """What the server computed of what it got differs: the line, or a memory, is to blame; once is an accident."""
+    content = scene.write_disk(DENSE, unit=8 * MIB)
+    wrong = iter([True])
+    scene.store.change_part = lambda part: replace(part, crc64=(part.crc64 or 0) ^ 1) if next(wrong, False) else part
+    uploaded = scene.push()
+    assert scene.store.content(uploaded.key) == content
+    (retried,) = scene.said(PartRetried)
+    assert "other bytes" in retried.reason
+
+
+def test_a_part_that_is_always_wrong_fails_by_name(scene: Scene) -> None:
+    """Three times is no accident."""
+    scene.write_disk("a", unit=8 * MIB)
+    scene.store.change_part = lambda part: replace(part, crc64=(part.crc64 or 0) ^ 1)
+    with pytest.raises(TransientError) as raised:
+        scene.push()
+    assert raised.value.code == "part-corrupted"
+    assert raised.value.details["part"] == "1"
+    assert scene.store.calls["send_part"] == 3
+    assert scene.store.calls["complete"] == 0
+
+
+def test_a_copy_that_is_wrong_is_made_again_and_then_fails_by_name(scene: Scene) -> None:
+    """Copies answer without a CRC-64; the list of parts tells it before the object is made."""
+    scene.write_disk("a" + "." * 30)
+    scene.store.change_part = lambda part: replace(part, crc64=1) if part.size_bytes > UNIT else part
+    with pytest.raises(TransientError) as raised:
+        scene.push()
+    assert raised.value.code == "part-corrupted"
+    assert scene.store.calls["list_parts"] == 3
+    assert scene.store.calls["complete"] == 0
+
+
+def test_a_part_that_times_out_is_cut(scene: Scene) -> None:
+    """On a line so slow that 8 MiB do not pass in time, pieces do; the next ones are cut before they are tried."""
+    content = scene.write_disk(DENSE, unit=8 * MIB)
+
+    scene.store = SlowStore()
+    uploaded = scene.push()
+    assert scene.store.content(uploaded.key) == content
+    assert len(scene.store.sent_parts) == 8 * 4
+    assert any("timed out" in noted.message for noted in scene.said(Noted))
+
+
+def test_cut_parts_are_found_again(scene: Scene) -> None:
+    """After a kill, by the journal and without it, the pieces that are there count."""
+    content = scene.write_disk(DENSE, unit=8 * MIB)
+
+    for state in ("state", "another machine"):
+        scene.store = SlowStore(kill_after=14)
+        scene.state = "state"
+        with pytest.raises(Killed):
+            scene.push()
+        (upload,) = scene.store.uploads.values()
+        there = sum(part.size_bytes for _, part in upload.parts.values())
+        calm = ScriptedStore()
+        calm.uploads = scene.store.uploads
+        scene.store, scene.state = calm, state
+        uploaded = scene.push()
+        assert calm.content(uploaded.key) == content
+        assert calm.received_bytes == len(content) - there
+        for path in (scene.directory / "state").iterdir():
+            path.unlink()
+
+
+def test_the_limit_is_kept_over_all_workers(scene: Scene) -> None:
+    """8 MiB/s over ten seconds, within 5 %, however many workers there are."""
+    scene.write_disk("abcdefghij", unit=8 * MIB)
+    rate = 8 * MIB
+    scene.options = TransferOptions(jobs=4, limit_rate_bytes_s=rate)
+    began = scene.clock.monotonic_s()
+    scene.push()
+    took = scene.clock.monotonic_s() - began
+    assert took == pytest.approx(80 * MIB / rate, rel=0.05)
+
+
+def test_events_come_at_most_ten_a_second(scene: Scene) -> None:
+    """Progress is paced by the clock, and the last one is always said."""
+    scene.write_disk(DENSE, unit=8 * MIB)
+    scene.options = TransferOptions(jobs=2, limit_rate_bytes_s=8 * MIB)
+    began = scene.clock.monotonic_s()
+    scene.push()
+    took = scene.clock.monotonic_s() - began
+    progress = scene.said(UploadProgress)
+    assert len(progress) <= took * 10 + 2
+    assert progress[-1].parts_done == progress[-1].parts == 8
