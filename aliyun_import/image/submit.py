@@ -21,6 +21,8 @@ from aliyun_import.retry import patiently
 ROLE_UNSEEN = frozenset({"role-not-visible", "cloudbox-role"})
 RIGHTS_UNSEEN = frozenset({"oss-not-authorized"})
 NAME_TAKEN = frozenset({"image-name-taken", "image-importing"})
+# The token began an import with other parameters: an earlier run of this push, whose answer was lost.
+TOKEN_USED = frozenset({"client-token-reused"})
 # A peer (the Packer plugin) sleeps one minute after creating the role; nothing is published. Five such minutes
 # leave room, and the wait ends the moment that ECS sees the role.
 ROLE_NEW_WAIT_S = 300.0
@@ -60,11 +62,13 @@ def submit(
             raise error from error.__cause__
         return started
     except RefusedError as error:
-        if error.code not in NAME_TAKEN:
+        if error.code not in NAME_TAKEN | TOKEN_USED:
             raise
         started = _started_already(images, call, clock=clock, emit=emit)
         if started is not None:
             return started
+        if error.code in TOKEN_USED:
+            raise
         if clear_failed(images, call.request.name, tags=call.tags, clock=clock, emit=emit) is None:
             raise _name_taken(images, call, error, clock=clock) from error
     return _when_role_is_seen(images, call, clock=clock, emit=emit, changed=role_changed_recently, share=share)

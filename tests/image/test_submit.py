@@ -85,13 +85,23 @@ def test_missing_rights_are_waited_for_only_when_the_role_was_changed() -> None:
         start(ScriptedImages(refused("oss-not-authorized"), STARTED), changed=False)
 
 
-@pytest.mark.parametrize("code", ["image-name-taken", "image-importing"])
+@pytest.mark.parametrize("code", ["image-name-taken", "image-importing", "client-token-reused"])
 def test_an_import_whose_answer_was_lost_is_found_by_its_tags(code: str) -> None:
     """The name is taken by our own image: that is the import, with its ids."""
     images, heard = ScriptedImages(lost(), refused(code)), Heard()
     images.add(image(), task(image_id="m-1"))
     assert start(images, heard=heard) == StartedImport(task_id="t-1", image_id="m-1", request_id="")
     assert heard.changed() == ["found the import that was started before"]
+
+
+def test_a_token_that_began_nothing_of_ours_is_refused() -> None:
+    """A token of the user's that served another request is the service's refusal, and nothing is deleted for it."""
+    images = ScriptedImages(refused("client-token-reused"))
+    images.add(image("CreateFailed"))
+    with pytest.raises(RefusedError) as caught:
+        start(images)
+    assert caught.value.code == "client-token-reused"
+    assert "delete_image" not in images.asked
 
 
 def test_a_name_of_somebody_else_is_refused_with_its_id() -> None:
