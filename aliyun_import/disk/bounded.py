@@ -105,10 +105,11 @@ class _Values(pickle.Unpickler):
         raise pickle.UnpicklingError(f"{module}.{name} is no value")
 
 
-def _limit(kind: int, most: int) -> None:
-    """Lower a limit; one that is lower already stays."""
+def _limit(kind: int, most: int, *, grace: int = 0) -> None:
+    """Lower a limit, the hard one to `grace` more than the soft one; a limit that is lower already stays."""
     _, hard = resource.getrlimit(kind)
-    resource.setrlimit(kind, (most, most) if hard == resource.RLIM_INFINITY else (min(most, hard), min(most, hard)))
+    hard = most + grace if hard == resource.RLIM_INFINITY else min(most + grace, hard)
+    resource.setrlimit(kind, (min(most, hard), hard))
 
 
 def _child(parent: str, memory_bytes: str, cpu_s: str, target: str, *arguments: str) -> None:
@@ -117,7 +118,8 @@ def _child(parent: str, memory_bytes: str, cpu_s: str, target: str, *arguments: 
     answer = os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)
     _limit(resource.RLIMIT_AS, int(memory_bytes))
-    _limit(resource.RLIMIT_CPU, int(cpu_s))
+    # At the soft limit comes SIGXCPU, which says why; the hard one is SIGKILL.
+    _limit(resource.RLIMIT_CPU, int(cpu_s), grace=1)
     _limit(resource.RLIMIT_FSIZE, 0)
     _limit(resource.RLIMIT_CORE, 0)
     module, _, name = target.partition(":")

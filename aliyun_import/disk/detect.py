@@ -19,7 +19,6 @@ from aliyun_import.model import DiskFormat, Severity
 # Smaller than this is no disk that anybody partitions: tools leave the first MiB free.
 _SMALLEST_BYTES = MIB
 _TEXT_BYTES = 4096
-_QCOW_MAGIC = b"QFI\xfb"
 _ISO_AT, _ISO_MAGIC = 32769, b"CD001"
 # Offset and bytes of each signature; all of them lie in the first KiB.
 _SIGNATURES: tuple[tuple[int, bytes, Container], ...] = (
@@ -29,6 +28,8 @@ _SIGNATURES: tuple[tuple[int, bytes, Container], ...] = (
     (0, b"vhdxfile", Container.VHDX),
     (0x40, b"\x7f\x10\xda\xbe", Container.VDI),
     (0, b"QED\0", Container.QED),
+    (0, b"QFI\xfb\0\0\0\x01", Container.QCOW1),
+    (0, b"QFI\xfb", Container.QCOW2),
     (0, b"WithoutFreeSpace", Container.PARALLELS),
     (0, b"WithouFreSpacExt", Container.PARALLELS),
     (0, b"\x1f\x8b\x08", Container.GZIP),
@@ -52,7 +53,7 @@ _PROMISES: Mapping[str, tuple[str, str]] = {
 
 
 def identify(file: Reader) -> Container:
-    """Name the container of a file that is neither a VHD nor a QCOW2 by its first bytes; RAW when none is known."""
+    """Name the container of a file that is no VHD by its first bytes; RAW when none is known."""
     if file.size == 0:
         return Container.EMPTY
     head = file.pread(0, _TEXT_BYTES)
@@ -74,9 +75,9 @@ def open_container(file: Reader, path: Path) -> Opened:
     if found is not None:
         footer, at = found
         return vhd_checks.open_vhd(file, footer, at=at)
-    if file.pread(0, 4) == _QCOW_MAGIC:
-        return qcow2_checks.open_qcow2(file)
     container = identify(file)
+    if container is Container.QCOW2:
+        return qcow2_checks.open_qcow2(file)
     if container in FOREIGN:
         return open_foreign(file, container, path=path)
     if container is Container.RAW:

@@ -1,0 +1,54 @@
+"""This file holds what the tests of the bounded child have it call."""
+
+import os
+import signal
+import time
+from pathlib import Path
+
+from aliyun_import.disk.pe import pe_machine
+from aliyun_import.disk.report import Problem
+from aliyun_import.model import Severity
+
+
+def a_value(*words: str) -> object:
+    """Give a value made of this package's nouns."""
+    print("noise on stdout")
+    return Problem(code="-".join(words), severity=Severity.NOTE, seen=f"seen in {os.getppid()}")
+
+
+def too_much_memory() -> object:
+    """Ask for more than there may be."""
+    return len(bytearray(8 << 30))
+
+
+def too_long() -> object:
+    """Wait, doing nothing."""
+    time.sleep(600)
+    return None
+
+
+def a_busy_loop() -> object:
+    """Compute, for ever."""
+    while True:
+        pass
+
+
+def a_crash() -> object:
+    """Die as a broken library does."""
+    os.kill(os.getpid(), signal.SIGSEGV)
+    return None
+
+
+def an_error() -> object:
+    """Raise what nobody expects."""
+    raise KeyError("surprise")
+
+
+def a_file(path: str) -> object:
+    """Write a file, which no reader of disks does."""
+    return Path(path).write_text("x" * 100)
+
+
+def no_value() -> object:
+    """Give something that is neither a plain type nor a noun of this package."""
+    return pe_machine

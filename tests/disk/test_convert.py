@@ -1,0 +1,210 @@
+"""Tests of making a disk that ECS takes of one that it does not."""
+
+import gzip
+import os
+import zipfile
+from pathlib import Path
+
+import pytest
+
+from aliyun_import.disk.convert import needs_preparing, prepare
+from aliyun_import.disk.inspect import inspect_disk
+from aliyun_import.disk.report import Container, DiskReport
+from aliyun_import.errors import DiskError, Interrupted, LocalStateError, RefusedError
+from aliyun_import.events import Event, Noted, ignore
+from aliyun_import.model import DiskFormat
+from tests.disk import build
+from tests.disk.build import MIB
+
+DISK = bytes(build.bios_disk())
+
+
+def _source(folder: Path, data: bytes | bytearray, name: str) -> tuple[Path, DiskReport]:
+    path = folder / name
+    path.write_bytes(data)
+    return path, inspect_disk(path)
+
+
+def _prepared(folder: Path, data: bytes | bytearray, name: str = "disk.bin") -> bytes:
+    path, report = _source(folder, data, name)
+    with prepare(path, report, work_dir=folder / "work", emit=ignore) as ready:
+        return ready.read_bytes()
+
+
+def test_a_disk_that_ecs_takes_is_given_as_it_is(tmp_path: Path) -> None:
+    """No copy, no directory."""
+    path, report = _source(tmp_path, DISK, "disk.raw")
+    assert not needs_preparing(report)
+    with prepare(path, report, work_dir=tmp_path / "work", emit=ignore) as ready:
+        assert ready == path
+    assert not (tmp_path / "work").exists()
+
+
+def test_a_compressed_disk_is_unpacked_and_removed_afterwards(tmp_path: Path) -> None:
+    """The source is never touched, and nothing stays."""
+    packed = gzip.compress(DISK)
+    path, report = _source(tmp_path, packed, "disk.raw.gz")
+    assert needs_preparing(report)
+    with prepare(path, report, work_dir=tmp_path / "work", emit=ignore) as ready:
+        assert ready.read_bytes() == DISK
+        assert ready.suffix == ".raw"
+    assert list((tmp_path / "work").iterdir()) == []
+    assert path.read_bytes() == packed
+
+
+@pytest.mark.parametrize(
+    ("packed", "format_", "expected"),
+    [
+        (build.vhd_fixed(DISK), DiskFormat.RAW, DISK),
+        (build.vhd_dynamic(DISK), DiskFormat.VHD, build.vhd_dynamic(DISK)),
+        (build.qcow2(DISK), DiskFormat.QCOW2, bytes(build.qcow2(DISK))),
+    ],
+)
+def test_what_was_packed_is_sent_as_the_report_told(
+    tmp_path: Path, packed: bytes, format_: DiskFormat, expected: bytes
+) -> None:
+    """A fixed VHD loses its footer and is the RAW disk that was told; the others are told as what they are."""
+    path, report = _source(tmp_path, gzip.compress(packed), "disk.gz")
+    assert report.format is format_
+    with prepare(path, report, work_dir=tmp_path, emit=ignore) as ready:
+        assert ready.read_bytes() == expected
+        assert inspect_disk(ready).format is format_
+
+
+@pytest.mark.parametrize(
+    ("packed", "code"),
+    [
+        (gzip.compress(DISK), "container-compressed"),
+        (b"", "file-empty"),
+        (b"only a text\n", "not-a-disk"),
+        (DISK[:-100], "raw-size-not-512"),
+        (build.vhd_dynamic(DISK, kind=4), "vhd-differencing"),
+        (build.qcow2(DISK)[:-65536], "qcow2-truncated"),
+    ],
+)
+def test_what_was_packed_is_judged_before_it_is_sent(tmp_path: Path, packed: bytes, code: str) -> None:
+    """Nothing stays behind of what can't be imported."""
+    path, report = _source(tmp_path, gzip.compress(packed), "disk.gz")
+    with pytest.raises(DiskError) as caught, prepare(path, report, work_dir=tmp_path / "work", emit=ignore):
+        pass
+    assert caught.value.code == code
+    assert list((tmp_path / "work").iterdir()) == []
+
+
+def test_a_file_that_was_cut_short_is_not_sent(tmp_path: Path) -> None:
+    """The compressed data ends too early."""
+    path, report = _source(tmp_path, gzip.compress(os.urandom(MIB))[: MIB // 2], "disk.gz")
+    with pytest.raises(DiskError) as caught, prepare(path, report, work_dir=tmp_path, emit=ignore):
+        pass
+    assert caught.value.code == "unpack-failed"
+
+
+def test_a_padded_vhd_loses_its_padding(tmp_path: Path) -> None:
+    """It becomes a fixed VHD of the size that the disk had, with the same data."""
+    padded = 1040 * 8 * 512  # 64 KiB more than the 4 MiB of the disk
+    footer = build.vhd_footer(padded, creator=b"qemu", geometry=(1040, 1, 8))
+    image = DISK + bytes(padded - len(DISK)) + footer
+    path, report = _source(tmp_path, image, "disk.vhd")
+    assert build.codes(report.container_problems) == ["vhd-chs-padded"]
+    with prepare(path, report, work_dir=tmp_path, emit=ignore) as ready:
+        assert ready.read_bytes()[:-512] == DISK
+        again = inspect_disk(ready)
+    assert (again.container, again.virtual_bytes, again.container_problems) == (Container.VHD_FIXED, len(DISK), ())
+
+
+def test_data_in_the_padding_is_kept(tmp_path: Path) -> None:
+    """Then it is no padding."""
+    padded = 1040 * 8 * 512
+    footer = build.vhd_footer(padded, creator=b"qemu", geometry=(1040, 1, 8))
+    image = DISK + bytes(1000) + b"data" + bytes(padded - len(DISK) - 1004) + footer
+    assert len(_prepared(tmp_path, image, "disk.vhd")) == padded + 512
+
+
+def test_the_same_source_gives_the_same_file_each_time(tmp_path: Path) -> None:
+    """So that an upload goes on where it stopped."""
+    path, report = _source(tmp_path, gzip.compress(DISK), "disk.gz")
+    seen = []
+    for _ in range(2):
+        with prepare(path, report, work_dir=tmp_path, emit=ignore) as ready:
+            seen.append((ready.name, ready.stat().st_mtime_ns, ready.read_bytes()))
+    assert seen[0] == seen[1]
+
+
+def test_a_finished_file_is_used_again_after_an_interruption(tmp_path: Path) -> None:
+    """It stays when the run ends with trouble that passes, and the next one finds it."""
+    path, report = _source(tmp_path, gzip.compress(DISK), "disk.gz")
+    said: list[Event] = []
+    stopped = Interrupted("Stopped.", code="interrupted", remedy=None)
+    with pytest.raises(Interrupted), prepare(path, report, work_dir=tmp_path, emit=said.append) as ready:
+        raise stopped
+    inode = ready.stat().st_ino
+    assert str(ready) in str(said[-1])
+    with prepare(path, report, work_dir=tmp_path, emit=said.append) as again:
+        assert again.stat().st_ino == inode
+    assert not again.exists()
+    assert isinstance(said[-1], Noted)
+
+
+def test_a_final_failure_leaves_nothing(tmp_path: Path) -> None:
+    """Nobody would come back for it."""
+    path, report = _source(tmp_path, gzip.compress(DISK), "disk.gz")
+    refused = RefusedError("No.", code="no", remedy=None)
+    with pytest.raises(RefusedError), prepare(path, report, work_dir=tmp_path / "work", emit=ignore):
+        raise refused
+    assert list((tmp_path / "work").iterdir()) == []
+
+
+def test_what_a_killed_run_left_half_made_is_removed(tmp_path: Path) -> None:
+    """The process is gone, and its part with it; a part of a living one stays."""
+    path, report = _source(tmp_path, gzip.compress(DISK), "disk.gz")
+    with prepare(path, report, work_dir=tmp_path, emit=ignore) as ready:
+        name = ready.name
+    dead, alive = tmp_path / f"{name}.4194305.part", tmp_path / f"{name}.{os.getppid()}.part"
+    dead.write_bytes(b"half")
+    alive.write_bytes(b"half")
+    with prepare(path, report, work_dir=tmp_path, emit=ignore):
+        assert not dead.exists()
+        assert alive.exists()
+
+
+def test_a_file_of_somebody_else_is_not_used(tmp_path: Path) -> None:
+    """Names in a shared directory can be foretold: a file that others can write is not taken for ours."""
+    path, report = _source(tmp_path, gzip.compress(DISK), "disk.gz")
+    with prepare(path, report, work_dir=tmp_path, emit=ignore) as ready:
+        name = ready.name
+    (tmp_path / name).write_bytes(b"trojan")
+    (tmp_path / name).chmod(0o666)
+    with pytest.raises(LocalStateError) as caught, prepare(path, report, work_dir=tmp_path, emit=ignore):
+        pass
+    assert caught.value.code == "work-dir-unusable"
+
+
+def test_a_work_dir_that_is_a_file_is_told(tmp_path: Path) -> None:
+    """With the option's name in the remedy."""
+    path, report = _source(tmp_path, gzip.compress(DISK), "disk.gz")
+    with pytest.raises(LocalStateError) as caught, prepare(path, report, work_dir=path, emit=ignore):
+        pass
+    assert "--work-dir" in (caught.value.remedy or "")
+
+
+def test_without_qemu_img_the_exact_command_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The container is told in the inspection already, as what blocks."""
+    path, report = _source(tmp_path, b"KDMV" + bytes(MIB), "disk.vmdk")
+    monkeypatch.setenv("PATH", str(tmp_path))
+    with pytest.raises(DiskError) as caught, prepare(path, report, work_dir=tmp_path / "work", emit=ignore):
+        pass
+    assert caught.value.code == "qemu-img-missing"
+    assert "qemu-img convert -f vmdk -O qcow2 disk.vmdk disk.qcow2" in (caught.value.remedy or "")
+    blocked = inspect_disk(path)
+    assert build.codes(blocked.container_problems) == ["container-foreign"]
+    assert blocked.container_problems[0].severity == "blocks"
+    assert "qemu-utils" in blocked.unknowns[0]
+
+
+def test_a_zip_archive_gives_the_disk_in_it(tmp_path: Path) -> None:
+    """Through the whole way, once."""
+    packed = tmp_path / "packed"
+    with zipfile.ZipFile(packed, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("disk.raw", DISK)
+        archive.writestr("README", "hello")
+    assert _prepared(tmp_path, packed.read_bytes(), "disk.zip") == DISK

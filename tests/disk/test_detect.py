@@ -1,0 +1,132 @@
+"""Tests of telling what a file is by its content."""
+
+import bz2
+import gzip
+import io
+import lzma
+import tarfile
+import zipfile
+from pathlib import Path
+
+import pytest
+
+from aliyun_import.disk.container import Opened
+from aliyun_import.disk.detect import open_container
+from aliyun_import.disk.reader import FileReader
+from aliyun_import.disk.report import Container
+from aliyun_import.model import DiskFormat, Severity
+from tests.disk import build
+from tests.disk.build import MIB
+
+DISK = bytes(build.bios_disk())
+
+
+def _open(folder: Path, data: bytes | bytearray, name: str = "disk.raw") -> Opened:
+    path = folder / name
+    path.write_bytes(data)
+    with FileReader(path) as file:
+        return open_container(file, path)
+
+
+def _at(offset: int, magic: bytes) -> bytes:
+    return bytes(offset) + magic + bytes(2 * MIB)
+
+
+def _zip(data: bytes) -> bytes:
+    packed = io.BytesIO()
+    with zipfile.ZipFile(packed, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("disk.raw", data)
+    return packed.getvalue()
+
+
+def _tar(data: bytes) -> bytes:
+    packed = io.BytesIO()
+    with tarfile.open(fileobj=packed, mode="w") as archive:
+        member = tarfile.TarInfo("disk.vmdk")
+        member.size = len(data)
+        archive.addfile(member, io.BytesIO(data))
+    return packed.getvalue()
+
+
+@pytest.mark.parametrize(
+    ("data", "container"),
+    [
+        (DISK, Container.RAW),
+        (build.vhd_fixed(DISK), Container.VHD_FIXED),
+        (build.vhd_dynamic(DISK), Container.VHD_DYNAMIC),
+        (build.vhd_dynamic(DISK, kind=4), Container.VHD_DIFFERENCING),
+        (build.qcow2(DISK), Container.QCOW2),
+        (b"QFI\xfb\0\0\0\x01" + bytes(2 * MIB), Container.QCOW1),
+        (_at(0, b"KDMV"), Container.VMDK),
+        (b"# Disk DescriptorFile\nversion=1\n", Container.VMDK),
+        (_at(0, b"vhdxfile"), Container.VHDX),
+        (_at(64, b"\x7f\x10\xda\xbe"), Container.VDI),
+        (gzip.compress(DISK), Container.GZIP),
+        (bz2.compress(DISK), Container.BZIP2),
+        (lzma.compress(DISK), Container.XZ),
+        (_zip(DISK), Container.ZIP),
+        (_tar(DISK), Container.TAR),
+        (_at(32769, b"CD001"), Container.ISO),
+        (b"", Container.EMPTY),
+        (b"<html>404 not found</html>\n", Container.UNKNOWN),
+    ],
+)
+def test_the_content_tells_what_it_is_whatever_the_name(tmp_path: Path, data: bytes, container: Container) -> None:
+    """All of them are named disk.raw here."""
+    assert _open(tmp_path, data).container is container
+
+
+@pytest.mark.parametrize(
+    ("data", "code"),
+    [
+        (b"", "file-empty"),
+        (b"a text\n", "not-a-disk"),
+        (_at(32769, b"CD001"), "iso-image"),
+        (_tar(DISK), "container-tar"),
+        (DISK + b"x", "raw-size-not-512"),
+        (DISK[:4096], "disk-too-small"),
+    ],
+)
+def test_what_can_not_be_imported_blocks_with_a_remedy(tmp_path: Path, data: bytes, code: str) -> None:
+    """Each has its own name."""
+    problem = _open(tmp_path, data).problems[0]
+    assert (problem.code, problem.severity) == (code, Severity.BLOCKS)
+    assert problem.remedy
+
+
+def test_a_raw_disk_is_its_file(tmp_path: Path) -> None:
+    """Size and bytes are the file's, and nothing is wrong with it."""
+    opened = _open(tmp_path, DISK)
+    assert (opened.format, opened.virtual_bytes, opened.problems) == (DiskFormat.RAW, len(DISK), ())
+
+
+def test_a_blank_disk_is_noted(tmp_path: Path) -> None:
+    """A data disk may be empty on purpose: whether it blocks is for the rules to say."""
+    (problem,) = _open(tmp_path, bytes(2 * MIB)).problems
+    assert (problem.code, problem.severity) == ("disk-blank", Severity.NOTE)
+
+
+@pytest.mark.parametrize(
+    ("name", "code"),
+    [("disk.vhd", "vhd-no-footer"), ("DISK.VHD", "vhd-no-footer"), ("disk.qcow2", "suffix-not-content")],
+)
+def test_a_name_that_promises_a_container_that_is_not_there_blocks(tmp_path: Path, name: str, code: str) -> None:
+    """Most often the file was cut short, and its footer with it."""
+    opened = _open(tmp_path, DISK, name)
+    assert (opened.container, build.codes(opened.problems)) == (Container.RAW, [code])
+
+
+def test_boot_code_that_begins_like_bzip2_is_a_raw_disk(tmp_path: Path) -> None:
+    """Three bytes are no proof."""
+    assert _open(tmp_path, b"BZh" + DISK[3:]).container is Container.RAW
+
+
+@pytest.mark.parametrize(
+    ("inner", "format_"),
+    [(DISK, DiskFormat.RAW), (build.qcow2(DISK), DiskFormat.QCOW2), (build.vhd_dynamic(DISK), DiskFormat.VHD)],
+)
+def test_a_compressed_file_tells_what_will_be_sent(tmp_path: Path, inner: bytes, format_: DiskFormat) -> None:
+    """Its beginning is unpacked to see."""
+    opened = _open(tmp_path, gzip.compress(bytes(inner)))
+    assert (opened.format, opened.disk) == (format_, None)
+    assert (opened.problems[0].convertible, opened.problems[0].severity) == (True, Severity.NOTE)

@@ -1,0 +1,93 @@
+"""Tests of the one call that answers what a disk is."""
+
+import dataclasses
+from pathlib import Path
+
+import pytest
+
+from aliyun_import.disk.bounded import Limits
+from aliyun_import.disk.inspect import inspect_disk
+from aliyun_import.disk.report import Container, DiskReport, TableKind
+from aliyun_import.errors import DiskError
+from aliyun_import.limits import GIB
+from aliyun_import.model import Architecture, DiskFormat
+from tests.disk import build
+
+DISK = bytes(build.uefi_disk())
+
+
+def _inspect(folder: Path, data: bytes | bytearray, name: str = "disk.img") -> DiskReport:
+    path = folder / name
+    path.write_bytes(data)
+    return inspect_disk(path)
+
+
+def test_a_report_tells_the_disk_from_its_container_to_its_loaders(tmp_path: Path) -> None:
+    """What the rest of the tool goes by."""
+    report = _inspect(tmp_path, DISK)
+    assert report.path == tmp_path / "disk.img"
+    assert (report.container, report.format) == (Container.RAW, DiskFormat.RAW)
+    assert (report.file_bytes, report.virtual_bytes, report.table) == (len(DISK), len(DISK), TableKind.GPT)
+    assert [partition.filesystem for partition in report.partitions] == ["vfat", "ext4"]
+    assert (report.boot.bios, len(report.boot.uefi), report.architecture) == ((), 1, Architecture.X86_64)
+
+
+@pytest.mark.parametrize(
+    "image",
+    [
+        build.vhd_fixed(DISK),
+        build.vhd_dynamic(DISK),
+        build.qcow2(DISK),
+        build.qcow2(DISK, version=2, compression="zlib"),
+        build.qcow2(DISK, compression="zstd"),
+    ],
+    ids=["vhd-fixed", "vhd-dynamic", "qcow2", "qcow2-v2-zlib", "qcow2-zstd"],
+)
+def test_the_same_disk_gives_the_same_report_in_every_container(tmp_path: Path, image: bytes) -> None:
+    """Only what is said of the file itself differs."""
+    raw, other = _inspect(tmp_path, DISK), _inspect(tmp_path, image, "other.img")
+    assert raw.container_problems == other.container_problems == ()
+    same = dataclasses.replace(
+        other, path=raw.path, container=raw.container, format=raw.format, file_bytes=raw.file_bytes
+    )
+    assert same == raw
+
+
+def test_an_empty_file_is_a_report(tmp_path: Path) -> None:
+    """It is found together with everything else that is wrong, not before."""
+    report = _inspect(tmp_path, b"")
+    assert build.codes(report.container_problems) == ["file-empty"]
+
+
+@pytest.mark.parametrize(("name", "code"), [("none.raw", "disk-missing"), (".", "disk-kind")])
+def test_no_disk_is_an_error(tmp_path: Path, name: str, code: str) -> None:
+    """There is nothing to report on."""
+    with pytest.raises(DiskError) as caught:
+        inspect_disk(tmp_path / name)
+    assert caught.value.code == code
+
+
+def test_an_inspection_that_ends_early_is_unknown_and_no_failure(tmp_path: Path) -> None:
+    """A child that may take no memory gives nothing, and the report says so."""
+    path = tmp_path / "disk.raw"
+    path.write_bytes(DISK)
+    report = inspect_disk(path, limits=Limits(wall_s=0.001))
+    assert (report.container, report.table, report.file_bytes) == (Container.UNKNOWN, TableKind.UNREADABLE, len(DISK))
+    assert "more than 0.001 seconds" in report.unknowns[0]
+
+
+def test_a_large_sparse_disk_costs_what_a_small_one_does(tmp_path: Path) -> None:
+    """40 GiB of holes within 64 MiB of memory more than the interpreter has, and a second of computing."""
+    path = tmp_path / "large.raw"
+    with path.open("wb") as file:
+        file.write(DISK[: 3 << 20])
+        file.truncate(40 * GIB)
+    report = inspect_disk(path, limits=Limits(memory_bytes=150 << 20, cpu_s=2))
+    assert (report.virtual_bytes, len(report.partitions)) == (40 * GIB, 2)
+
+
+def test_a_directory_full_of_odd_names_changes_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The child imports this package and not what lies where it was started."""
+    (tmp_path / "struct.py").write_text("raise SystemExit('imported from the current directory')")
+    monkeypatch.chdir(tmp_path)
+    assert _inspect(tmp_path, DISK).container is Container.RAW

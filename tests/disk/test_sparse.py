@@ -1,0 +1,55 @@
+"""Tests of writing sparse files."""
+
+from itertools import pairwise
+from pathlib import Path
+
+import pytest
+
+from aliyun_import.disk.sparse import require_space, write_sparse
+from aliyun_import.errors import DiskError, LocalStateError
+from aliyun_import.limits import GIB, KIB, MIB
+
+
+def test_zeros_become_holes_and_the_rest_is_written(tmp_path: Path) -> None:
+    """Whatever the pieces are cut like, the file is the stream."""
+    data = b"head" + bytes(3 * MIB) + b"middle" * 1000 + bytes(700 * KIB + 13)
+    cuts = [0, 1, 70 * KIB, 70 * KIB, 2 * MIB + 5, len(data)]
+    path = tmp_path / "disk"
+    pieces = [data[start:end] for start, end in pairwise(cuts)]
+    assert write_sparse(pieces, path) == len(data)
+    assert path.read_bytes() == data
+    assert path.stat().st_blocks * 512 < 512 * KIB
+    assert path.stat().st_mode & 0o777 == 0o600
+
+
+def test_a_file_that_is_there_is_not_overwritten(tmp_path: Path) -> None:
+    """Nor is a link followed to one that somebody else chose."""
+    victim = tmp_path / "victim"
+    victim.write_text("precious")
+    (tmp_path / "link").symlink_to(victim)
+    for name in ("victim", "link"):
+        with pytest.raises(FileExistsError):
+            write_sparse([b"x"], tmp_path / name)
+    assert victim.read_text() == "precious"
+
+
+def test_a_disk_larger_than_ecs_takes_stops(tmp_path: Path) -> None:
+    """A bomb of zeros ends at 2 TiB, long before anybody's patience."""
+
+    class Huge(bytes):
+        """Bytes that say that they are a TiB."""
+
+        def __len__(self) -> int:
+            return 1024 * GIB
+
+    with pytest.raises(DiskError) as caught:
+        write_sparse([Huge(), Huge(), Huge()], tmp_path / "disk")
+    assert caught.value.code == "disk-too-large"
+
+
+def test_too_little_room_is_told_with_the_numbers(tmp_path: Path) -> None:
+    """And with the option that names another place."""
+    with pytest.raises(LocalStateError) as caught:
+        require_space(tmp_path, 1 << 60)
+    assert caught.value.code == "no-space"
+    assert "--work-dir" in (caught.value.remedy or "")
