@@ -10,7 +10,8 @@ from aliyun_import.errors import AliyunImportError
 class Row:
     """What a code of a service becomes: the kind of our error, our code, what it means, and what to do.
 
-    `means` and `remedy` name values in braces ({bucket}, {key}, ...) that `fill` puts in.
+    `variant` tells apart what a service says with one code. `means` and `remedy` name values in braces ({bucket},
+    {key}, ...) that `fill` puts in.
     """
 
     code: str
@@ -19,6 +20,7 @@ class Row:
     means: str
     remedy: str | None
     services: tuple[str, ...] = ()
+    variant: str = ""
 
 
 class _Values(dict[str, str]):

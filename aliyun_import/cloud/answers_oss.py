@@ -1,7 +1,7 @@
 """This file holds OSS's part of the table of answers.
 
 Codes: the "HTTP status code" pages of OSS's error responses and its pages on endpoints, custom domains and signatures.
-A code with "(other region)" is the same code when the answer names another region's endpoint.
+OSS says AccessDenied to three things; the variants of its row tell them apart.
 """
 
 from aliyun_import.cloud.answer_row import Row
@@ -10,15 +10,16 @@ from aliyun_import.errors import AccessError, AliyunImportError, RefusedError, T
 _AGAIN = "Run the same command again; it goes on where it stopped."
 _BUG = "Please report this with the request id: the tool should not have sent such a request."
 _BUCKET = "Pass another --bucket, or leave it out to have one made."
-_GRANT = "Ask an administrator of the account for the right {action}; docs/permissions.md has a policy to apply."
 _HOST = (
     "Leave --oss-endpoint out, pass --oss-cname with it if it is a custom domain, or give one of OSS's own endpoints."
 )
 _RENEW = "Renew the credentials, and run the same command again; it goes on where it stopped."
 
 
-def _row(code: str, kind: type[AliyunImportError], ours: str, means: str, remedy: str | None) -> Row:
-    return Row(code=code, kind=kind, ours=ours, means=means, remedy=remedy, services=("OSS",))
+def _row(
+    code: str, kind: type[AliyunImportError], ours: str, means: str, remedy: str | None, *, variant: str = ""
+) -> Row:
+    return Row(code=code, kind=kind, ours=ours, means=means, remedy=remedy, services=("OSS",), variant=variant)
 
 
 OSS_ROWS: tuple[Row, ...] = (
@@ -60,20 +61,28 @@ OSS_ROWS: tuple[Row, ...] = (
         "OSS does not take temporary credentials for {operation}.",
         "Use a long-lived access key for this run.",
     ),
-    _row("AccessDenied", AccessError, "no-right", "These credentials may not do {operation} on {bucket}.", _GRANT),
     _row(
-        "AccessDenied (other region)",
-        RefusedError,
-        "bucket-region",
-        "The bucket {bucket} is in {there}, not in {region}.",
-        "Pass --region {there}, or another --bucket: image, bucket and object must be in one region.",
+        "AccessDenied",
+        AccessError,
+        "no-right",
+        "These credentials may not do {operation} on {bucket}.",
+        "Ask an administrator of the account for the right {action}; docs/permissions.md has a policy to apply. "
+        "If {bucket} belongs to another account, pass another --bucket.",
     ),
-    _row(
-        "PermanentRedirect (other region)",
-        RefusedError,
-        "bucket-region",
-        "The bucket {bucket} is in {there}, not in {region}.",
-        "Pass --region {there}, or another --bucket: image, bucket and object must be in one region.",
+    *(
+        _row(
+            code,
+            RefusedError,
+            "bucket-region",
+            "The bucket {bucket} is in {there}, not in {region}.",
+            "Pass --region {there}, or another --bucket: image, bucket and object must be in one region.",
+            variant="other region",
+        )
+        for code in ("AccessDenied", "PermanentRedirect")
+    ),
+    *(
+        _row(code, AccessError, "bucket-owner", "The bucket {bucket} belongs to another account.", _BUCKET, variant=one)
+        for code, one in (("AccessDenied", "foreign"), ("BucketNotBelongTo", ""))
     ),
     _row(
         "PermanentRedirect",
@@ -81,13 +90,6 @@ OSS_ROWS: tuple[Row, ...] = (
         "bucket-region",
         "The bucket {bucket} is not reached through this endpoint.",
         "Pass the --region of the bucket, or another --bucket.",
-    ),
-    _row(
-        "BucketNotBelongTo",
-        AccessError,
-        "bucket-foreign",
-        "The bucket {bucket} belongs to another account.",
-        _BUCKET,
     ),
     _row(
         "UserDisable",

@@ -40,11 +40,19 @@ class CredentialsSource:
         with self._lock:
             return self._read(self._found)
 
-    def renew(self) -> Credentials:
-        """Look for the credentials anew: a file may have been renewed meanwhile. Raises as get does."""
+    def renew(self, stale: Credentials) -> Credentials:
+        """Look for other credentials than the stale ones, which a service called expired.
+
+        A file may have been renewed meanwhile, a role can be assumed again; where neither is so, the same ones come
+        back. Many threads may meet the same expiry: the first of them looks, the others find what it found.
+        Raises as get does.
+        """
         with self._lock:
-            self._found = self._find()
-            return self._read(self._found)
+            keys = self._read(self._found)
+            if keys == stale:
+                self._found = self._find()
+                keys = self._read(self._found)
+            return keys
 
     def describe(self) -> str:
         """Say in a few words where the credentials come from, without any secret."""

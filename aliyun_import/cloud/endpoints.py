@@ -113,7 +113,7 @@ def resolve_endpoints(
 
 def check_url(url: str, *, option: str) -> str:
     """Give an endpoint's URL in its plain form, scheme://host[:port]; raises UsageError "endpoint-invalid"."""
-    text = url.strip().rstrip("/")
+    text = url.strip()
     parts = urlsplit(text if "://" in text else f"https://{text}")
     try:
         host, port = parts.hostname, parts.port
@@ -125,7 +125,7 @@ def check_url(url: str, *, option: str) -> str:
     elif not host or not re.fullmatch(r"[\w.-]+", host):
         # oss2 takes host names and IPv4 addresses only: it builds broken URLs of bracketed IPv6 ones.
         reason = "it does not name a host (an IPv6 address must be written as a host name)"
-    elif parts.path or parts.query or parts.fragment or parts.username is not None:
+    elif parts.path not in ("", "/") or parts.query or parts.fragment or parts.username is not None:
         reason = "it holds more than scheme, host and port"
     if reason:
         # The URL is not repeated: somebody may have put a password into it.

@@ -6,7 +6,8 @@ lies at its bottom, and by names, not by classes of one of the copies.
 
 import socket
 import ssl
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
+from dataclasses import dataclass
 from urllib.parse import urlsplit
 
 from aliyun_import.cloud.redact import redact
@@ -15,113 +16,117 @@ from aliyun_import.errors import AccessError, AliyunImportError, TransientError,
 _AGAIN = "Check the network and run the same command again."
 
 
-def network_error(error: BaseException, *, service: str, operation: str, url: str) -> AliyunImportError:
-    """Translate an error that is not an answer of the service. `url` is the endpoint that was asked."""
-    host = urlsplit(url).hostname or url
-    chain = tuple(_chain(error))
-    names = {type(one).__name__ for one in chain}
-    details = {"service": service, "operation": operation, "host": host}
-    cause = redact(f"{type(chain[-1]).__name__}: {chain[-1]}")[:300]
-    for matches, kind, code, words, remedy in _RULES:
-        if matches(chain, names):
-            return kind(
-                words.format(service=service, operation=operation, host=host),
-                code=code,
-                cause=cause,
-                remedy=remedy,
-                details=details,
-                resumable=kind is TransientError,
-            )
-    return TransientError(
-        f"The connection to {host} broke during {service}'s {operation}.",
-        code="connection-lost",
-        cause=cause,
-        remedy=_AGAIN,
-        details=details,
-        resumable=True,
-    )
-
-
 Chain = tuple[BaseException, ...]
-Matches = Callable[[Chain, set[str]], bool]
 
 
-def _is(*classes: type[BaseException]) -> Matches:
-    return lambda chain, _: any(isinstance(one, classes) for one in chain)
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Trouble:
+    """One way in which the network fails: by which names or classes of exceptions it is known, and what it becomes."""
+
+    kind: type[AliyunImportError]
+    ours: str
+    means: str
+    remedy: str
+    classes: tuple[type[BaseException], ...] = ()
+    names: frozenset[str] = frozenset()
+
+    def is_in(self, chain: Chain) -> bool:
+        """Tell whether one of the exceptions says so."""
+        return any(isinstance(one, self.classes) or type(one).__name__ in self.names for one in chain)
 
 
-def _named(*wanted: str) -> Matches:
-    return lambda _, names: not names.isdisjoint(wanted)
-
-
-# The first rule that matches counts, so the special ones come first: a name that can't be resolved is a failed
-# connection, too.
-_RULES: tuple[tuple[Matches, type[AliyunImportError], str, str, str], ...] = (
-    (
-        _is(ssl.SSLCertVerificationError),
-        AccessError,
-        "certificate-untrusted",
-        "{service} could not be asked ({operation}): the certificate of {host} is not trusted.",
-        "Check whether a proxy opens TLS on the way; if it is meant to, set REQUESTS_CA_BUNDLE to the file with its "
-        "certificate. It serves all services.",
+# The first that matches counts, so the special ones come first: a name that can't be resolved is a failed connection,
+# too.
+TROUBLES: tuple[Trouble, ...] = (
+    Trouble(
+        kind=AccessError,
+        ours="certificate-untrusted",
+        means="{service} could not be asked ({operation}): the certificate of {host} is not trusted.",
+        remedy="Check whether a proxy opens TLS on the way; if it is meant to, set REQUESTS_CA_BUNDLE to the file with "
+        "its certificate. It serves all services.",
+        classes=(ssl.SSLCertVerificationError,),
     ),
-    (
-        _named("InvalidSchema", "InvalidProxyURL"),
-        UsageError,
-        "proxy-unusable",
-        "{service} could not be asked ({operation}): the proxy of the environment can't be used.",
-        "Set HTTPS_PROXY to an http:// address, or add the host to NO_PROXY.",
+    Trouble(
+        kind=UsageError,
+        ours="proxy-unusable",
+        means="{service} could not be asked ({operation}): the proxy of the environment can't be used.",
+        remedy="Set HTTPS_PROXY to an http:// address, or add the host to NO_PROXY.",
+        names=frozenset({"InvalidSchema", "InvalidProxyURL"}),
     ),
-    (
-        _named("TooManyRedirects"),
-        AccessError,
-        "redirected",
-        "{host} answered {operation} with a redirect, which {service} never does.",
-        "Check whether a portal or a proxy stands between this machine and the internet.",
+    Trouble(
+        kind=AccessError,
+        ours="redirected",
+        means="{host} answered {operation} with a redirect, which {service} never does.",
+        remedy="Check whether a portal or a proxy stands between this machine and the internet.",
+        names=frozenset({"TooManyRedirects"}),
     ),
-    (
-        _named("ProxyError"),
-        TransientError,
-        "proxy-failed",
-        "{service} could not be asked ({operation}): the proxy did not let the request to {host} through.",
-        "Check HTTPS_PROXY and NO_PROXY, and run the same command again.",
+    Trouble(
+        kind=TransientError,
+        ours="proxy-failed",
+        means="{service} could not be asked ({operation}): the proxy did not let the request to {host} through.",
+        remedy="Check HTTPS_PROXY and NO_PROXY, and run the same command again.",
+        names=frozenset({"ProxyError"}),
     ),
-    (
-        _is(socket.gaierror),
-        TransientError,
-        "host-unknown",
-        "{service} could not be asked ({operation}): the name {host} can't be resolved.",
-        "Check the network, --region and any endpoint that was given, and run the same command again.",
+    Trouble(
+        kind=TransientError,
+        ours="host-unknown",
+        means="{service} could not be asked ({operation}): the name {host} can't be resolved.",
+        remedy="Check the network, --region and any endpoint that was given, and run the same command again.",
+        classes=(socket.gaierror,),
     ),
-    (
-        _named("ConnectTimeoutError", "ConnectTimeout"),
-        TransientError,
-        "connect-timed-out",
-        "{service} could not be asked ({operation}): {host} did not take the connection in time.",
-        _AGAIN,
+    Trouble(
+        kind=TransientError,
+        ours="connect-timed-out",
+        means="{service} could not be asked ({operation}): {host} did not take the connection in time.",
+        remedy=_AGAIN,
+        names=frozenset({"ConnectTimeoutError", "ConnectTimeout"}),
     ),
-    (
-        lambda chain, names: _is(TimeoutError)(chain, names) or _named("ReadTimeoutError", "ReadTimeout")(chain, names),
-        TransientError,
-        "timed-out",
-        "{service} did not answer {operation} in time: {host} was silent.",
-        _AGAIN,
+    Trouble(
+        kind=TransientError,
+        ours="timed-out",
+        means="{service} did not answer {operation} in time: {host} was silent.",
+        remedy=_AGAIN,
+        classes=(TimeoutError,),
+        names=frozenset({"ReadTimeoutError", "ReadTimeout"}),
     ),
-    (
-        _is(ConnectionRefusedError),
-        TransientError,
-        "connection-refused",
-        "{service} could not be asked ({operation}): {host} refused the connection.",
-        "Check that the endpoint is right and its server is running, and run the same command again.",
+    Trouble(
+        kind=TransientError,
+        ours="connection-refused",
+        means="{service} could not be asked ({operation}): {host} refused the connection.",
+        remedy="Check that the endpoint is right and its server is running, and run the same command again.",
+        classes=(ConnectionRefusedError,),
     ),
-    (
-        lambda chain, names: _is(ssl.SSLError)(chain, names) or _named("SSLError")(chain, names),
-        TransientError,
-        "tls-failed",
-        "{service} could not be asked ({operation}): no secure connection to {host} came about.",
-        _AGAIN,
+    Trouble(
+        kind=TransientError,
+        ours="tls-failed",
+        means="{service} could not be asked ({operation}): no secure connection to {host} came about.",
+        remedy=_AGAIN,
+        classes=(ssl.SSLError,),
+        names=frozenset({"SSLError"}),
+    ),
+    Trouble(
+        kind=TransientError,
+        ours="connection-lost",
+        means="The connection to {host} broke during {service}'s {operation}.",
+        remedy=_AGAIN,
+        classes=(BaseException,),
     ),
 )
+
+
+def network_error(error: BaseException, *, service: str, operation: str, url: str) -> AliyunImportError:
+    """Translate an error that is not an answer of the service. `url` is the endpoint that was asked."""
+    chain = tuple(_chain(error))
+    trouble = next(one for one in TROUBLES if one.is_in(chain))
+    details = {"service": service, "operation": operation, "host": urlsplit(url).hostname or url}
+    return trouble.kind(
+        trouble.means.format_map(details),
+        code=trouble.ours,
+        cause=redact(f"{type(chain[-1]).__name__}: {chain[-1]}")[:300],
+        remedy=trouble.remedy,
+        details=details,
+        resumable=trouble.kind is TransientError,
+    )
 
 
 def _chain(error: BaseException) -> Iterator[BaseException]:

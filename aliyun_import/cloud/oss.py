@@ -9,7 +9,7 @@ from aliyun_import.cloud.endpoints import Endpoints
 from aliyun_import.cloud.oss_multipart import MultipartUploads
 from aliyun_import.cloud.oss_parse import bucket_of, list_of_objects, object_of_headers
 from aliyun_import.cloud.oss_wire import OssWire
-from aliyun_import.errors import AliyunImportError
+from aliyun_import.errors import AliyunImportError, RefusedError
 from aliyun_import.model import BucketInfo, RemoteObject
 
 _CREATE = (
@@ -56,9 +56,10 @@ class OssStore(MultipartUploads):
         try:
             self._wire.send("PutBucket", "PUT", headers={"x-oss-acl": "private"}, data=_CREATE)
         except AliyunImportError as error:
-            # The same code for somebody else's bucket and for our own that would have to change its class.
-            if error.details.get("service_code") != "BucketAlreadyExists" or not self._is_ours():
+            # The same code for somebody else's bucket, for our own in another region, and for our own of another class.
+            if error.details.get("service_code") != "BucketAlreadyExists":
                 raise
+            self._check_ours(error)
 
     def ensure_abort_rule(self, *, prefix: str, days: int) -> bool:
         """See to it that unfinished uploads below prefix are aborted after so many days.
@@ -127,11 +128,16 @@ class OssStore(MultipartUploads):
                 return tuple(sorted(found, key=lambda one: one.key))
             params["continuation-token"] = next_token
 
-    def _is_ours(self) -> bool:
+    def _check_ours(self, refusal: AliyunImportError) -> None:
+        """Let a bucket pass that is ours and here; raise what says best why it can't be used."""
         try:
-            return self.bucket_info() is not None
-        except AliyunImportError:  # the reason that creating it gave says more
-            return False
+            there = self.bucket_info()
+        except RefusedError:  # in another region
+            raise
+        except AliyunImportError as error:
+            raise refusal from error
+        if there is None:
+            raise refusal
 
 
 def _status(error: AliyunImportError) -> str:

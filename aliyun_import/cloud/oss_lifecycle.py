@@ -16,7 +16,7 @@ def with_abort_rule(document: bytes, *, prefix: str, days: int) -> bytes | None:
     """
     ids = set()
     if document:
-        for rule in parse(document).iterfind("{*}Rule"):
+        for rule in parse(document, "LifecycleConfiguration").iterfind("{*}Rule"):
             ids.add(text_of(rule, "ID"))
             after = text_of(rule, "AbortMultipartUpload/Days")
             covers = text_of(rule, "Status") == "Enabled" and prefix.startswith(text_of(rule, "Prefix"))

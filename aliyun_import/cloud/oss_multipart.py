@@ -8,9 +8,10 @@ from aliyun_import.cloud.oss_parse import (
     list_of_parts,
     list_of_uploads,
     object_of_headers,
+    parse,
     part_of_headers,
+    text_of,
     unquoted,
-    xml_text,
 )
 from aliyun_import.cloud.oss_wire import Got, OssWire
 from aliyun_import.errors import AccessError, AliyunImportError, RefusedError
@@ -43,7 +44,7 @@ class MultipartUploads:
             params={"uploads": ""},
             headers=self._new_object_headers(metadata),
         )
-        return xml_text(got.body, "UploadId")
+        return text_of(parse(got.body, "InitiateMultipartUploadResult"), "UploadId")
 
     def send_part(
         self, key: str, upload_id: str, *, number: int, body: PartBody, timeout_s: float | None = None
@@ -166,7 +167,8 @@ class MultipartUploads:
 def _copied_part(number: int, length: int, got: Got) -> RemotePart:
     part = part_of_headers(number, length, got.headers)
     # The ETag of a copy stands in the body.
-    return RemotePart(number=number, size_bytes=length, etag=unquoted(xml_text(got.body, "ETag")), crc64=part.crc64)
+    etag = text_of(parse(got.body, "CopyPartResult"), "ETag")
+    return RemotePart(number=number, size_bytes=length, etag=unquoted(etag), crc64=part.crc64)
 
 
 def _version(got: Got) -> dict[str, str]:

@@ -14,29 +14,30 @@ from aliyun_import.model import BucketInfo, RemoteObject, RemotePart, RemoteUplo
 _META = "x-oss-meta-"
 
 
-def parse(body: bytes) -> ET.Element:
-    """Read an XML body; raises TransientError "answer-unreadable" for what is none (a web page of a portal)."""
+def parse(body: bytes, root: str) -> ET.Element:
+    """Read an XML body whose outermost element is `root`, in any namespace.
+
+    Raises TransientError "answer-unreadable" for anything else, such as the web page of a portal.
+    """
     try:
-        return ET.fromstring(body)  # noqa: S314 -- it comes from the store that is trusted with the whole disk
-    except ET.ParseError as error:
+        found = ET.fromstring(body)  # noqa: S314 -- it comes from the store that is trusted with the whole disk
+    except ET.ParseError:
+        found = None
+    if found is None or found.tag.rpartition("}")[2] != root:
         raise TransientError(
             "OSS's answer can't be read.",
             code="answer-unreadable",
-            cause=f"It begins with {body[:60]!r}.",
+            cause=f"A {root} was expected; the answer begins with {body[:60]!r}.",
             remedy="Check whether a portal or a proxy stands in between, and run the same command again.",
             resumable=True,
-        ) from error
+        )
+    return found
 
 
 def text_of(element: ET.Element, path: str) -> str:
     """Give the text at a path of element names; empty where it is missing. Any namespace will do."""
     found = element.find("/".join(f"{{*}}{name}" for name in path.split("/")))
     return (found.text or "").strip() if found is not None else ""
-
-
-def xml_text(body: bytes, path: str) -> str:
-    """Give the text at a path of a body."""
-    return text_of(parse(body), path)
 
 
 def unquoted(etag: str) -> str:
@@ -46,7 +47,7 @@ def unquoted(etag: str) -> str:
 
 def bucket_of(body: bytes) -> BucketInfo:
     """Read GetBucketInfo's answer."""
-    root = parse(body)
+    root = parse(body, "BucketInfo")
     bucket = root.find("{*}Bucket")
     bucket = root if bucket is None else bucket
     algorithm = text_of(bucket, "ServerSideEncryptionRule/SSEAlgorithm")
@@ -93,7 +94,7 @@ def part_of_headers(number: int, size_bytes: int, headers: Mapping[str, str]) ->
 
 def list_of_objects(body: bytes) -> tuple[list[RemoteObject], str]:
     """Read a page of ListObjectsV2 and the token of the next page, empty after the last."""
-    root = parse(body)
+    root = parse(body, "ListBucketResult")
     found = [
         RemoteObject(
             key=_name(root, text_of(one, "Key")),
@@ -110,7 +111,7 @@ def list_of_objects(body: bytes) -> tuple[list[RemoteObject], str]:
 
 def list_of_parts(body: bytes) -> tuple[list[RemotePart], str]:
     """Read a page of ListParts and the marker of the next page, empty after the last."""
-    root = parse(body)
+    root = parse(body, "ListPartsResult")
     found = [
         RemotePart(
             number=int(text_of(one, "PartNumber")),
@@ -125,7 +126,7 @@ def list_of_parts(body: bytes) -> tuple[list[RemotePart], str]:
 
 def list_of_uploads(body: bytes) -> tuple[list[RemoteUpload], dict[str, str]]:
     """Read a page of ListMultipartUploads and the parameters of the next page, empty after the last."""
-    root = parse(body)
+    root = parse(body, "ListMultipartUploadsResult")
     found = [
         RemoteUpload(
             key=_name(root, text_of(one, "Key")),

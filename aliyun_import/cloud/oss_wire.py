@@ -80,7 +80,7 @@ class OssWire:
             try:
                 return once()
             except oss2.exceptions.ServerError as error:
-                if not is_expired(error.code) or self._credentials.renew() == keys:
+                if not is_expired(error.code) or self._credentials.renew(keys) == keys:
                     raise
                 return once()
         except oss2.exceptions.ServerError as error:
@@ -123,7 +123,6 @@ class OssWire:
         self, error: oss2.exceptions.ServerError, operation: str, operands: Mapping[str, str]
     ) -> AliyunImportError:
         there = str(error.details.get("Endpoint") or "")
-        code = f"{error.code} (other region)" if there and error.code in _OTHER_REGION else error.code
         extra = {"region": self._endpoints.region, "endpoint": there}
         extra["there"] = region_of_location(there.removeprefix(f"{self.bucket}.")) if there else ""
         return translate(
@@ -131,7 +130,8 @@ class OssWire:
                 service="OSS",
                 operation=operation,
                 status=error.status,
-                code=code,
+                code=error.code,
+                variant=_variant(error.code, error.message or "", there=there),
                 message=error.message or "",
                 request_id=error.request_id,
                 operands=extra | dict(operands),
@@ -143,8 +143,6 @@ class OssWire:
 
 # Buckets are not made through a custom domain or an acceleration endpoint (InvalidHostPutBucket).
 _REGIONAL = frozenset({"PutBucket"})
-# Codes that mean "another region" when they come with an Endpoint.
-_OTHER_REGION = frozenset({"AccessDenied", "PermanentRedirect", "TemporaryRedirect"})
 
 
 class _Provider(oss2.credentials.CredentialsProvider):  # type: ignore[misc]
@@ -165,3 +163,12 @@ def _retry_after_s(headers: Mapping[str, str]) -> float | None:
         if value.isdigit():
             return int(value) * unit_s
     return None
+
+
+def _variant(code: str, message: str, *, there: str) -> str:
+    """Tell apart what OSS says with one code; the words are those of the rows in answers_oss."""
+    if code in ("AccessDenied", "PermanentRedirect") and there:
+        return "other region"
+    if code == "AccessDenied" and "not belong to you" in message:
+        return "foreign"
+    return ""

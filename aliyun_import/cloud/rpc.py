@@ -53,7 +53,7 @@ class RpcClient:
         keys = self._credentials.get()
         reply = self._send(request, keys)
         if is_expired(reply.code):
-            fresh = self._credentials.renew()
+            fresh = self._credentials.renew(keys)
             if fresh != keys:
                 reply = self._send(request, fresh)
         if reply.ok:

@@ -19,7 +19,9 @@ from aliyun_import.cloud.redact import redact
 from aliyun_import.errors import AccessError, AliyunImportError, RefusedError, TransientError
 
 TABLE: tuple[Row, ...] = (*OSS_ROWS, *IMPORT_ROWS, *ECS_ROWS, *RAM_ROWS, *COMMON_ROWS)
-_BY_CODE: Mapping[tuple[str, str], Row] = {(service, row.code): row for row in TABLE for service in row.services}
+_BY_CODE: Mapping[tuple[str, str, str], Row] = {
+    (service, row.code, row.variant): row for row in TABLE for service in row.services
+}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -27,7 +29,8 @@ class Answer:
     """A refusal as it came: who gave it, to which operation, and in which words.
 
     `operands` are the values that the sentences name: bucket, key, region, name, role, policy, task, image. `skew` says
-    how far this machine's clock is from the service's ("20 min 3 s ahead of"), where it is far.
+    how far this machine's clock is from the service's ("20 min 3 s ahead of"), where it is far. `variant` tells apart
+    what a service says with one code.
     """
 
     service: str
@@ -36,6 +39,7 @@ class Answer:
     code: str
     message: str
     request_id: str
+    variant: str = ""
     operands: Mapping[str, str] = field(default_factory=dict)
     skew: str = ""
     retry_after_s: float | None = None
@@ -43,7 +47,7 @@ class Answer:
 
 def translate(answer: Answer) -> AliyunImportError:
     """Give our error for a refusal. It holds the service's code, message and request id, and no secret."""
-    row = _BY_CODE.get((answer.service, answer.code)) or _family(answer) or _by_status(answer)
+    row = _BY_CODE.get((answer.service, answer.code, answer.variant)) or _family(answer) or _by_status(answer)
     message = redact(answer.message).strip()
     action = action_of(answer.service, answer.operation)
     details = {"service": answer.service, "operation": answer.operation, "action": action, **answer.operands}
@@ -76,6 +80,8 @@ def _family(answer: Answer) -> Row | None:
         return _row(code, TransientError, "service-unwell", "{service} has trouble of its own.", _AGAIN)
     if code.startswith(("Forbidden", "NoPermission", "AccessDenied")):
         return _row(code, AccessError, "no-right", "These credentials may not do this ({action}).", _GRANT)
+    if code.startswith("InvalidParameter"):
+        return _row(code, RefusedError, "request-invalid", "{service} does not take a parameter: {message}", _READ)
     if code.startswith(("QuotaExceed", "LimitExceeded")):
         return _row(code, RefusedError, "quota-exceeded", "A quota of the account is used up.", _QUOTA)
     return None

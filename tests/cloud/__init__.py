@@ -1,0 +1,1 @@
+"""Tests of cloud/: credentials, endpoints, and the adapters against a sandbox over real HTTP."""

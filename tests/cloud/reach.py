@@ -1,0 +1,153 @@
+"""This file builds the adapters for a sandbox, and small servers that misbehave in ways a sandbox does not."""
+
+import fcntl
+import socket
+import sys
+import termios
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from aliyun_import.cloud.connection import Timeouts
+from aliyun_import.cloud.credentials import CredentialsSource, load_credentials
+from aliyun_import.cloud.ecs import EcsImages
+from aliyun_import.cloud.endpoints import Endpoints, resolve_endpoints
+from aliyun_import.cloud.oss import OssStore
+from aliyun_import.cloud.ram import RamRoles
+from aliyun_import.cloud.sts import StsIdentity
+from aliyun_import.model import DiskFormat, DiskMapping, ImportCall, ImportRequest
+from aliyun_import.sandbox.server import Sandbox
+from aliyun_import.sandbox.state import AccessKey
+
+BUCKET = "disks"
+ROLE = "AliyunECSImageImportDefaultRole"
+NOWHERE = Path("/nonexistent")
+QUICK = Timeouts(connect_s=2, read_s=2, part_s=2)
+
+
+def endpoints(sandbox: Sandbox, region: str = "cn-hangzhou") -> Endpoints:
+    """Lead everything to the sandbox."""
+    return resolve_endpoints(region, endpoint_url=sandbox.url)
+
+
+def credentials(sandbox: Sandbox, key: AccessKey | None = None) -> CredentialsSource:
+    """Give the sandbox's credentials as the environment would."""
+    return load_credentials(environment=sandbox.environment(key), home=NOWHERE)
+
+
+def any_credentials() -> CredentialsSource:
+    """Give credentials for servers that do not look at them."""
+    keys = {"ALIBABA_CLOUD_ACCESS_KEY_ID": "key", "ALIBABA_CLOUD_ACCESS_KEY_SECRET": "secret"}
+    return load_credentials(environment=keys, home=NOWHERE)
+
+
+def store(
+    sandbox: Sandbox, bucket: str = BUCKET, *, region: str = "cn-hangzhou", key: AccessKey | None = None
+) -> OssStore:
+    """Open a bucket; it is not made."""
+    return OssStore(bucket, endpoints=endpoints(sandbox, region), credentials=credentials(sandbox, key))
+
+
+def made_store(sandbox: Sandbox) -> OssStore:
+    """Open a bucket that is there."""
+    opened = store(sandbox)
+    opened.create_bucket()
+    return opened
+
+
+def roles(sandbox: Sandbox, key: AccessKey | None = None) -> RamRoles:
+    """Open RAM."""
+    return RamRoles(endpoints=endpoints(sandbox), credentials=credentials(sandbox, key))
+
+
+def images(sandbox: Sandbox, *, region: str = "cn-hangzhou", key: AccessKey | None = None) -> EcsImages:
+    """Open ECS."""
+    return EcsImages(endpoints=endpoints(sandbox, region), credentials=credentials(sandbox, key))
+
+
+def identity(sandbox: Sandbox, key: AccessKey | None = None) -> StsIdentity:
+    """Open STS."""
+    return StsIdentity(endpoints=endpoints(sandbox), credentials=credentials(sandbox, key))
+
+
+def import_call(*, name: str = "web-42", key: str = "disk.raw", dry_run: bool = False) -> ImportCall:
+    """Make a small ImportImage call."""
+    request = ImportRequest(region="cn-hangzhou", disks=(), name=name, platform="Debian")
+    mapping = DiskMapping(bucket=BUCKET, key=key, format=DiskFormat.RAW, size_gib=5)
+    return ImportCall(
+        request=request, mappings=(mapping,), client_token=f"token-{name}", tags={"team": "web"}, dry_run=dry_run
+    )
+
+
+class Body:
+    """A part's body that counts how often it was iterated; `fail` is raised in the middle."""
+
+    def __init__(self, chunks: list[bytes], *, fail: Exception | None = None) -> None:
+        self._chunks = chunks
+        self._fail = fail
+        self.iterations = 0
+
+    def __len__(self) -> int:
+        return sum(map(len, self._chunks))
+
+    def __iter__(self) -> Iterator[memoryview]:
+        self.iterations += 1
+        for number, chunk in enumerate(self._chunks):
+            if self._fail and number:
+                raise self._fail
+            yield memoryview(chunk)
+
+
+@contextmanager
+def server(
+    handle: Callable[[socket.socket], None], *, wrap: Callable[[socket.socket], socket.socket] | None = None
+) -> Iterator[int]:
+    """Serve connections one after the other, each by `handle`, and give the port; `wrap` puts TLS around each."""
+    listening = socket.create_server(("127.0.0.1", 0))
+
+    def serve() -> None:
+        while True:
+            try:
+                connection, _ = listening.accept()
+            except OSError:  # closed: the test is over
+                return
+            try:
+                connection.settimeout(10)
+                with wrap(connection) if wrap else connection as wrapped:
+                    handle(wrapped)
+            except OSError:  # the client went away, which is what some tests are about
+                continue
+
+    thread = threading.Thread(target=serve, daemon=True)
+    thread.start()
+    try:
+        yield listening.getsockname()[1]
+    finally:
+        # Closing alone does not wake a thread that waits in accept.
+        listening.shutdown(socket.SHUT_RDWR)
+        listening.close()
+        thread.join(10)
+
+
+def delivered(connection: socket.socket) -> None:
+    """Wait until the other side's kernel has all that was sent; closing earlier may throw it away."""
+    queued = bytearray(4)
+    for _ in range(10_000):
+        fcntl.ioctl(connection.fileno(), termios.TIOCOUTQ, queued)
+        if not int.from_bytes(queued, sys.byteorder):
+            return
+        time.sleep(0.001)
+    raise TimeoutError("the answer was not taken")
+
+
+def read_head(connection: socket.socket) -> bytes:
+    """Read a request up to the end of its headers, and whatever came with it."""
+    text = b""
+    while b"\r\n\r\n" not in text:
+        piece = connection.recv(65536)
+        if not piece:
+            break
+        text += piece
+    return text

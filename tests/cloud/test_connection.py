@@ -1,0 +1,216 @@
+"""This file tests proxies, trusted certificates, and that both SDKs go by the same decision."""
+
+import socket
+import ssl
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from aliyun_import.cloud.connection import CA_VARIABLES, Timeouts, ca_bundle, proxies_for
+from aliyun_import.cloud.endpoints import resolve_endpoints
+from aliyun_import.cloud.oss import OssStore
+from aliyun_import.cloud.sts import StsIdentity
+from aliyun_import.errors import AccessError, AliyunImportError, TransientError
+from aliyun_import.sandbox.server import Sandbox
+from tests.cloud import reach
+from tests.cloud.certificate import write_certificate
+
+OUT = "https://oss-cn-hangzhou.aliyuncs.com"
+PROXY = "http://proxy.example.com:3128"
+# What the RPC SDK brings of urllib3 is of 2018; the warnings of today's Python about it are not ours to act on.
+vendored = pytest.mark.filterwarnings(
+    "ignore::DeprecationWarning:aliyunsdkcore", "ignore:ssl.PROTOCOL_TLS is deprecated"
+)
+
+
+@pytest.mark.parametrize(
+    ("url", "environment", "proxy"),
+    [
+        (OUT, {}, ""),
+        (OUT, {"HTTPS_PROXY": PROXY}, PROXY),
+        (OUT, {"https_proxy": PROXY}, PROXY),
+        (OUT, {"HTTP_PROXY": PROXY}, ""),
+        (OUT, {"ALL_PROXY": PROXY}, PROXY),
+        (OUT, {"HTTPS_PROXY": PROXY, "NO_PROXY": "aliyuncs.com"}, ""),
+        (OUT, {"HTTPS_PROXY": PROXY, "no_proxy": ".aliyuncs.com,example.org"}, ""),
+        (OUT, {"HTTPS_PROXY": PROXY, "NO_PROXY": "*"}, ""),
+        (OUT, {"HTTPS_PROXY": PROXY, "NO_PROXY": "example.org"}, PROXY),
+        ("http://10.1.2.3:8080", {"HTTP_PROXY": PROXY, "NO_PROXY": "10.0.0.0/8"}, ""),
+        ("http://11.1.2.3:8080", {"HTTP_PROXY": PROXY, "NO_PROXY": "10.0.0.0/8"}, PROXY),
+        ("http://127.0.0.1:8080", {"HTTP_PROXY": PROXY}, ""),
+        ("http://localhost:8080", {"http_proxy": PROXY}, ""),
+        ("http://h.example.com", {"HTTP_PROXY": PROXY, "REQUEST_METHOD": "GET"}, ""),
+    ],
+)
+def test_the_proxy_of_a_url(url: str, environment: dict[str, str], proxy: str) -> None:
+    """The usual variables count in either case, and this machine itself is never reached through a proxy."""
+    assert proxies_for(url, environment) == {"http": proxy, "https": proxy}
+
+
+@pytest.mark.parametrize("variable", CA_VARIABLES)
+def test_the_file_of_trusted_certificates(variable: str) -> None:
+    """Each of the usual variables names it."""
+    assert ca_bundle({variable: "/etc/ours.pem"}) == "/etc/ours.pem"
+    assert ca_bundle({variable: ""}) is None
+
+
+def test_a_proxy_of_the_environment_does_not_stand_before_a_sandbox(
+    sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Both SDKs reach a loopback endpoint although the environment names a proxy that is not there."""
+    for name in ("HTTP_PROXY", "http_proxy", "HTTPS_PROXY", "https_proxy", "ALL_PROXY"):
+        monkeypatch.setenv(name, "http://127.0.0.1:9")
+    assert reach.identity(sandbox).whoami().account_id == sandbox.account_id
+    assert reach.store(sandbox).bucket_info() is None
+
+
+def test_both_sdks_go_through_the_proxy(monkeypatch: pytest.MonkeyPatch) -> None:
+    """An endpoint elsewhere is asked for through the proxy of the environment, by its name."""
+    asked: list[bytes] = []
+
+    def refuse(connection: socket.socket) -> None:
+        asked.append(reach.read_head(connection).split(b"\r\n")[0])
+        connection.sendall(
+            b"HTTP/1.1 407 Proxy Authentication Required\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
+        )
+
+    with reach.server(refuse) as port:
+        for name in ("NO_PROXY", "no_proxy", "https_proxy"):
+            monkeypatch.delenv(name, raising=False)
+        monkeypatch.setenv("HTTPS_PROXY", f"http://127.0.0.1:{port}")
+        found = resolve_endpoints("cn-hangzhou")
+        keys = reach.any_credentials()
+        for act in (
+            OssStore("disks", endpoints=found, credentials=keys).bucket_info,
+            StsIdentity(endpoints=found, credentials=keys).whoami,
+        ):
+            with pytest.raises(TransientError) as caught:
+                act()
+            assert caught.value.code == "proxy-failed"
+    assert asked[0].startswith(b"CONNECT disks.oss-cn-hangzhou.aliyuncs.com:443")
+    assert asked[1].startswith(b"CONNECT sts.aliyuncs.com:443")
+
+
+@pytest.fixture
+def tls_sandbox(tmp_path: Path) -> Iterator[tuple[Sandbox, Path]]:
+    """Start a sandbox that speaks https with a certificate of its own making."""
+    certificate = write_certificate(tmp_path / "certificate.pem")
+    with Sandbox.start(tmp_path / "sandbox", certificate=certificate) as running:
+        yield running, certificate
+
+
+@vendored
+@pytest.mark.parametrize("variable", ["REQUESTS_CA_BUNDLE", "SSL_CERT_FILE", "ALIBABA_CLOUD_CA_BUNDLE"])
+def test_one_variable_makes_both_sdks_trust(
+    variable: str, tls_sandbox: tuple[Sandbox, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A private certificate named by any one of the variables serves OSS and the RPC services alike."""
+    sandbox, certificate = tls_sandbox
+    for name in CA_VARIABLES:
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv(variable, str(certificate))
+    assert reach.identity(sandbox).whoami().account_id == sandbox.account_id
+    assert reach.store(sandbox).bucket_info() is None
+
+
+@vendored
+def test_an_untrusted_certificate_is_told_in_words(
+    tls_sandbox: tuple[Sandbox, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Both SDKs' errors name the host and the variable to set, and are final."""
+    sandbox, _ = tls_sandbox
+    for name in CA_VARIABLES:
+        monkeypatch.delenv(name, raising=False)
+    for act in (reach.identity(sandbox).whoami, reach.store(sandbox).bucket_info):
+        with pytest.raises(AccessError) as caught:
+            act()
+        assert caught.value.code == "certificate-untrusted"
+        assert "127.0.0.1" in caught.value.summary
+        assert "REQUESTS_CA_BUNDLE" in str(caught.value.remedy)
+
+
+def test_nothing_listens(sandbox: Sandbox) -> None:
+    """A refused connection is passing trouble that names the host, for both SDKs."""
+    acts = (reach.identity(sandbox).whoami, reach.store(sandbox).bucket_info)
+    sandbox.stop()
+    for act in acts:
+        with pytest.raises(TransientError) as caught:
+            act()
+        assert caught.value.code == "connection-refused"
+        assert caught.value.details["host"] == "127.0.0.1"
+
+
+def test_a_silent_server_times_out() -> None:
+    """A server that takes the request and says nothing is passing trouble, for both SDKs."""
+
+    def keep_silent(connection: socket.socket) -> None:
+        reach.read_head(connection)
+        connection.recv(1)
+
+    with reach.server(keep_silent) as port:
+        found = resolve_endpoints("cn-hangzhou", endpoint_url=f"http://127.0.0.1:{port}")
+        keys = reach.any_credentials()
+        quick = Timeouts(connect_s=1, read_s=0.1, part_s=0.1)
+        for act in (
+            OssStore("disks", endpoints=found, credentials=keys, timeouts=quick).bucket_info,
+            StsIdentity(endpoints=found, credentials=keys, timeouts=quick).whoami,
+        ):
+            with pytest.raises(TransientError) as caught:
+                act()
+            assert caught.value.code == "timed-out"
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        b"HTTP/1.1 200 OK\r\nContent-Type: text/html\r\nContent-Length: 20\r\n\r\n<html>portal</html>\n",
+        b"HTTP/1.1 502 Bad Gateway\r\nContent-Length: 7\r\n\r\ngateway",
+        b"HTTP/1.1 302 Found\r\nLocation: http://portal.invalid/\r\nContent-Length: 0\r\n\r\n",
+        b"HTTP/1.1 200 OK\r\nContent-Length: 500\r\n\r\n<BucketInfo>",
+        b"",
+    ],
+    ids=["portal", "gateway", "redirect", "cut", "closed"],
+)
+def test_an_answer_that_is_not_the_services_is_never_taken_for_one(answer: bytes) -> None:
+    """Web pages, gateways' errors, redirects and broken answers come out as errors of ours, from both SDKs."""
+
+    def handle(connection: socket.socket) -> None:
+        reach.read_head(connection)
+        connection.sendall(answer)
+        connection.shutdown(socket.SHUT_WR)
+
+    with reach.server(handle) as port:
+        found = resolve_endpoints("cn-hangzhou", endpoint_url=f"http://127.0.0.1:{port}")
+        keys = reach.any_credentials()
+        for act in (
+            OssStore("disks", endpoints=found, credentials=keys, timeouts=reach.QUICK).bucket_info,
+            StsIdentity(endpoints=found, credentials=keys, timeouts=reach.QUICK).whoami,
+        ):
+            with pytest.raises(AliyunImportError) as caught:
+                act()
+            assert isinstance(caught.value, TransientError) or b"302" in answer
+
+
+def test_an_early_answer_is_heard_while_a_part_is_sent(tmp_path: Path) -> None:
+    """A server that refuses a part in the middle and closes is heard, over http and over TLS."""
+    certificate = write_certificate(tmp_path / "certificate.pem")
+    tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    tls.load_cert_chain(certificate)
+    body = b"<Error><Code>UploadTrafficRateLimitExceeded</Code><Message>m</Message></Error>"
+    head = b"HTTP/1.1 503 Busy\r\nx-oss-qos-delay-time: 1500\r\nContent-Length: %d\r\n\r\n" % len(body)
+
+    def refuse(connection: socket.socket) -> None:
+        reach.read_head(connection)
+        connection.sendall(head + body)
+        reach.delivered(connection)
+
+    for wrap, scheme in ((None, "http"), (lambda one: tls.wrap_socket(one, server_side=True), "https")):
+        with reach.server(refuse, wrap=wrap) as port, pytest.MonkeyPatch.context() as environment:
+            environment.setenv("ALIBABA_CLOUD_CA_BUNDLE", str(certificate))
+            found = resolve_endpoints("cn-hangzhou", endpoint_url=f"{scheme}://127.0.0.1:{port}")
+            keys = reach.any_credentials()
+            opened = OssStore("disks", endpoints=found, credentials=keys, timeouts=reach.QUICK)
+            with pytest.raises(TransientError) as caught:
+                opened.send_part("k", "u", number=1, body=reach.Body([bytes(1 << 20)] * 32))
+            assert (caught.value.code, caught.value.retry_after_s) == ("throttled", 1.5)

@@ -1,0 +1,150 @@
+"""This file tests which URL each service gets."""
+
+import pytest
+
+from aliyun_import.cloud.endpoints import (
+    OssStyle,
+    internal_oss_url,
+    is_loopback,
+    region_of_location,
+    resolve_endpoints,
+)
+from aliyun_import.errors import UsageError
+
+
+def test_every_service_is_reached_over_https() -> None:
+    """With nothing but a region, each service has its documented host, over https."""
+    found = resolve_endpoints("eu-central-1")
+    assert found.oss == found.oss_regional == "https://oss-eu-central-1.aliyuncs.com"
+    assert found.oss_style is OssStyle.VIRTUAL
+    assert found.ecs == "https://ecs.eu-central-1.aliyuncs.com"
+    assert found.ram == "https://ram.aliyuncs.com"
+    assert found.sts == "https://sts.aliyuncs.com"
+
+
+@pytest.mark.parametrize(
+    ("endpoint_type", "url"),
+    [
+        ("internal", "https://oss-cn-hangzhou-internal.aliyuncs.com"),
+        ("accelerate", "https://oss-accelerate.aliyuncs.com"),
+    ],
+)
+def test_oss_has_other_endpoints_of_its_own(endpoint_type: str, url: str) -> None:
+    """The type chooses among OSS's endpoints."""
+    assert resolve_endpoints("cn-hangzhou", oss_endpoint_type=endpoint_type).oss == url
+
+
+def test_a_bucket_is_not_made_through_the_acceleration_endpoint() -> None:
+    """OSS refuses that, so PutBucket keeps the region's endpoint."""
+    found = resolve_endpoints("cn-hangzhou", oss_endpoint_type="accelerate")
+    assert found.oss_regional == "https://oss-cn-hangzhou.aliyuncs.com"
+
+
+@pytest.mark.parametrize(
+    ("region", "public", "internal"),
+    [
+        ("cn-hangzhou-finance", "oss-cn-hzfinance", "oss-cn-hzfinance-internal"),
+        ("cn-shanghai-finance-1", "oss-cn-shanghai-finance-1-pub", "oss-cn-shanghai-finance-1-internal"),
+        ("cn-shenzhen-finance-1", "oss-cn-szfinance", "oss-cn-shenzhen-finance-1-internal"),
+    ],
+)
+def test_finance_regions_have_odd_hosts(region: str, public: str, internal: str) -> None:
+    """Their OSS hosts do not follow the rule."""
+    assert resolve_endpoints(region).oss == f"https://{public}.aliyuncs.com"
+    assert internal_oss_url(region) == f"https://{internal}.aliyuncs.com"
+
+
+def test_a_region_without_a_public_endpoint_says_so() -> None:
+    """Beijing's finance region is reached from within only."""
+    with pytest.raises(UsageError) as caught:
+        resolve_endpoints("cn-beijing-finance-1")
+    assert caught.value.code == "endpoint-unknown"
+    assert "--oss-endpoint" in str(caught.value.remedy)
+    inside = resolve_endpoints("cn-beijing-finance-1", oss_endpoint_type="internal")
+    assert inside.oss == "https://oss-cn-beijing-finance-1-internal.aliyuncs.com"
+    assert resolve_endpoints("cn-beijing-finance-1", oss_endpoint="https://d.example.com", oss_cname=True).oss
+
+
+def test_ecs_in_hangzhou_finance_answers_on_the_central_host() -> None:
+    """That region has no host of its own."""
+    assert resolve_endpoints("cn-hangzhou-finance").ecs == "https://ecs.aliyuncs.com"
+
+
+def test_one_url_serves_all() -> None:
+    """--endpoint-url leads every service to one host, OSS in path style."""
+    found = resolve_endpoints("cn-hangzhou", endpoint_url="http://sandbox.example.com:8080/")
+    assert {found.oss, found.oss_regional, found.ecs, found.ram, found.sts} == {"http://sandbox.example.com:8080"}
+    assert found.oss_style is found.oss_regional_style is OssStyle.PATH
+
+
+def test_an_override_beats_the_url_for_its_service() -> None:
+    """ALIYUN_IMPORT_ENDPOINT_URL_ECS counts for ECS alone."""
+    found = resolve_endpoints("cn-hangzhou", endpoint_url="http://a:1", overrides={"ECS": "http://b:2", "OSS": ""})
+    assert (found.oss, found.ecs, found.ram) == ("http://a:1", "http://b:2", "http://a:1")
+
+
+def test_a_custom_domain_is_used_for_data_and_not_for_making_buckets() -> None:
+    """--oss-cname: the domain stands for the bucket, and OSS makes no bucket through it."""
+    found = resolve_endpoints("cn-hangzhou", oss_endpoint="disks.example.com", oss_cname=True)
+    assert (found.oss, found.oss_style) == ("https://disks.example.com", OssStyle.CNAME)
+    assert (found.oss_regional, found.oss_regional_style) == (
+        "https://oss-cn-hangzhou.aliyuncs.com",
+        OssStyle.VIRTUAL,
+    )
+
+
+def test_an_oss_endpoint_of_the_users_choice() -> None:
+    """--oss-endpoint without --oss-cname is an endpoint of OSS, and buckets are made there as well."""
+    found = resolve_endpoints("cn-hangzhou", oss_endpoint="http://cn-hangzhou.oss.aliyuncs.com")
+    assert found.oss == found.oss_regional == "http://cn-hangzhou.oss.aliyuncs.com"
+    assert found.oss_style is OssStyle.VIRTUAL
+
+
+@pytest.mark.parametrize("region", ["", "CN-HANGZHOU", "cn_hangzhou", "evil.example.com/", "cn-hangzhou@x", "hangzhou"])
+def test_a_region_that_is_none_is_refused(region: str) -> None:
+    """A region becomes part of host names, so its form is checked."""
+    with pytest.raises(UsageError) as caught:
+        resolve_endpoints(region)
+    assert caught.value.code == "region-invalid"
+
+
+@pytest.mark.parametrize(
+    "url", ["ftp://host", "https://", "https://host/path", "https://u:secret@host", "https://[::1]:90", "http://h:x"]
+)
+def test_an_unusable_url_is_refused_and_not_repeated(url: str) -> None:
+    """The message names the option and not the URL, which may hold a password."""
+    with pytest.raises(UsageError) as caught:
+        resolve_endpoints("cn-hangzhou", endpoint_url=url)
+    assert caught.value.code == "endpoint-invalid"
+    assert "--endpoint-url" in caught.value.summary
+    assert "secret" not in caught.value.summary
+
+
+@pytest.mark.parametrize(
+    ("location", "region"),
+    [
+        ("oss-cn-hangzhou", "cn-hangzhou"),
+        ("oss-cn-hzfinance", "cn-hangzhou-finance"),
+        ("oss-cn-shanghai.aliyuncs.com", "cn-shanghai"),
+        ("oss-us-west-1-internal.aliyuncs.com", "us-west-1"),
+    ],
+)
+def test_a_location_names_a_region(location: str, region: str) -> None:
+    """Buckets and endpoints tell their region in OSS's spelling."""
+    assert region_of_location(location) == region
+
+
+@pytest.mark.parametrize(
+    ("url", "local"),
+    [
+        ("http://127.0.0.1:1", True),
+        ("http://127.8.8.8", True),
+        ("https://localhost:443", True),
+        ("http://box.localhost", True),
+        ("http://10.0.0.1", False),
+        ("https://localhost.example.com", False),
+    ],
+)
+def test_loopback_is_this_machine(url: str, local: bool) -> None:
+    """Only this very machine counts."""
+    assert is_loopback(url) is local
