@@ -7,7 +7,7 @@ unwell) is waited out until the deadline; an import goes on in the cloud whether
 import random
 from collections.abc import Callable
 
-from aliyun_import.errors import AccessError, StillRunning, TransientError
+from aliyun_import.errors import AccessError, RefusedError, StillRunning, TransientError
 from aliyun_import.events import Emit, ImportProgress, Noted, Warned
 from aliyun_import.image import detection, rate
 from aliyun_import.image.next_step import Done, Ended, GoOn, Observation, next_step
@@ -17,8 +17,8 @@ from aliyun_import.ports import Clock, ImageService
 
 # The first answers come quickly (a refused format fails at once); later ones are at least 10 s apart, which is what
 # other tools keep to, because no rate limit is published and throttling answers are errors.
-FIRST_PAUSE_S = 1.5
-PAUSE_GROWTH = 1.4
+FIRST_PAUSE_S = 0.5
+PAUSE_GROWTH = 1.5
 LATER_PAUSE_S = 10.0
 LATE_PAUSE_S = 15.0
 LATE_AFTER_S = 1800.0
@@ -32,8 +32,8 @@ TROUBLE_LIMIT_S = 3600.0
 def pause_s(polls: int, *, elapsed_s: float, troubles: int = 0, share: Callable[[], float] = random.random) -> float:
     """Tell how long to wait before asking again, after so many polls, so much time and so much trouble in a row.
 
-    1.5 s at first, growing to 10 s, 15 s after half an hour; trouble doubles it up to a minute. A fifth of it is
-    jitter, so that many waits that began together don't stay together.
+    0.5 s at first, growing to 10 s within the first half minute, 15 s after half an hour; trouble doubles it up to a
+    minute. A fifth of it is jitter, so that many waits that began together don't stay together.
     """
     pause = min(LATER_PAUSE_S, FIRST_PAUSE_S * PAUSE_GROWTH ** max(0, polls - 1))
     if elapsed_s >= LATE_AFTER_S:
@@ -136,6 +136,10 @@ class _Waiting:
                 self._polls += 1
             except TransientError:
                 self._troubles += 1
+            except (AccessError, RefusedError):
+                # The image is usable, and that is the result; what can't be asked for about it is no failure.
+                detection.report_missing(image, waited_s=waited_s, emit=self._emit)
+                return image
         detection.report(image, emit=self._emit)
         return image
 

@@ -2,7 +2,15 @@
 
 import pytest
 
-from aliyun_import.errors import AccessError, ImportFailed, Interrupted, RefusedError, StillRunning, TransientError
+from aliyun_import.errors import (
+    AccessError,
+    AliyunImportError,
+    ImportFailed,
+    Interrupted,
+    RefusedError,
+    StillRunning,
+    TransientError,
+)
 from aliyun_import.events import ImportProgress, Noted, Warned
 from aliyun_import.image.wait import TROUBLE_LIMIT_S, pause_s, wait
 from aliyun_import.model import Image, TaskStatus
@@ -245,13 +253,22 @@ def test_a_check_without_results_is_no_failure() -> None:
     assert clock.elapsed_s < 1200
 
 
+@pytest.mark.parametrize("error", [no_right(), lost()])
+def test_trouble_with_the_check_is_no_failure_either(error: AliyunImportError) -> None:
+    """A right that is taken away, or a line that drops, while the image is usable already."""
+    images = import_of(0)
+    images.steps.append(lambda: images.then("image", error))
+    assert follow(images, check_results=True).status == "Available"
+
+
 def test_pauses_grow_and_stay_polite() -> None:
-    """1.5 s at first, 10 s soon, 15 s after half an hour, a minute at most in trouble; a tenth of jitter either way."""
+    """0.5 s at first, 10 s soon, 15 s after half an hour, a minute at most in trouble; a tenth of jitter either way."""
 
     def middle(polls: int, elapsed_s: float, troubles: int = 0) -> float:
         return pause_s(polls, elapsed_s=elapsed_s, troubles=troubles, share=lambda: 0.5)
 
-    assert middle(1, 0) == pytest.approx(1.5)
+    assert middle(1, 0) == pytest.approx(0.5)
+    assert sum(middle(polls, 0) for polls in range(1, 9)) == pytest.approx(25, abs=5)
     assert middle(20, 100) == pytest.approx(10.0)
     assert middle(200, 4000) == pytest.approx(15.0)
     assert middle(20, 100, troubles=1) == pytest.approx(20.0)
