@@ -1,0 +1,75 @@
+"""This file runs the mutations: `python -m tests.fuzz.run --runs 5000`."""
+
+import argparse
+import sys
+import time
+from collections.abc import Sequence
+
+from aliyun_import.disk.bounded import Limits, call_bounded
+from aliyun_import.limits import MIB
+from tests.fuzz.mutate import mutated
+from tests.fuzz.targets import TARGETS
+
+DEFAULT_SEED = 20261124
+# What one image may take.
+MAX_SECONDS, MAX_BYTES = 2.0, 256 * MIB
+# The interpreter with the readers loaded maps some 60 MiB itself.
+_INTERPRETER_BYTES = 96 * MIB
+_BATCH = 500
+
+
+def batch(reader: str, seed: str, first: str, runs: str) -> list[str]:
+    """Read so many mutated images, in the child; gives a line for each failure."""
+    target = TARGETS[reader]
+    image = target.make()
+    failures = []
+    for number in range(int(first), int(first) + int(runs)):
+        damaged = mutated(image, target.regions, seed=int(seed), number=number)
+        began = time.process_time()
+        try:
+            target.read(damaged)
+        except Exception as error:  # noqa: BLE001 -- which ones come out is the question
+            failures.append(f"{number}: {type(error).__name__}: {error}")
+        seconds = time.process_time() - began
+        if seconds > MAX_SECONDS:
+            failures.append(f"{number}: took {seconds:.1f} s")
+    return failures
+
+
+def fuzz(reader: str, *, seed: int = DEFAULT_SEED, first: int = 0, runs: int) -> list[str]:
+    """Read so many mutated images in bounded children; gives a line for each failure, how to repeat it included."""
+    failures = []
+    limits = Limits(memory_bytes=MAX_BYTES + _INTERPRETER_BYTES, cpu_s=60 + _BATCH, wall_s=120.0 + 2 * _BATCH)
+    for start in range(first, first + runs, _BATCH):
+        count = min(_BATCH, first + runs - start)
+        outcome = call_bounded("tests.fuzz.run:batch", [reader, str(seed), str(start), str(count)], limits=limits)
+        if isinstance(outcome.value, list):
+            failures += [f"{reader}, seed {seed}, {failure}" for failure in outcome.value]
+        else:
+            failures.append(f"{reader}, seed {seed}, images {start}-{start + count}: {outcome.failure}")
+    return failures
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Run from the command line; 0 when nothing failed."""
+    parser = argparse.ArgumentParser(prog="python -m tests.fuzz.run", description="Read mutated disk images.")
+    parser.add_argument("--reader", action="append", choices=sorted(TARGETS), help="this one alone (repeatable)")
+    parser.add_argument("--runs", type=int, default=5000, help="images for each reader (default: 5000)")
+    parser.add_argument("--first", type=int, default=0, help="number of the first image (default: 0)")
+    parser.add_argument("--seed", type=int, default=DEFAULT_SEED, help=f"default: {DEFAULT_SEED}")
+    options = parser.parse_args(arguments)
+    failed = 0
+    for reader in options.reader or sorted(TARGETS):
+        began = time.monotonic()
+        failures = fuzz(reader, seed=options.seed, first=options.first, runs=options.runs)
+        print(
+            f"{reader}: {options.runs} images, {len(failures)} failures, {time.monotonic() - began:.0f} s", flush=True
+        )
+        for failure in failures[:20]:
+            print(f"  {failure}")
+        failed += len(failures)
+    return 1 if failed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
