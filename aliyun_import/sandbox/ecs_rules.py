@@ -90,7 +90,7 @@ def read_order(call: RpcCall) -> ImportOrder:
         license_type=_license(call, platform=platform),
         role_name=call.get("RoleName", DEFAULT_ROLE),
         resource_group=_resource_group(call),
-        detection=_detection(call, os_type=os_type),
+        detection=_detection(call, platform=platform, os_type=os_type),
         nvme_support=nvme_support(call) or "unsupported",
         imds_support=imds_support(call) or "v1",
         storage_location=call.get("StorageLocationArn"),
@@ -184,9 +184,9 @@ def _resource_group(call: RpcCall) -> str:
     return group
 
 
-def _detection(call: RpcCall, *, os_type: str) -> str:
+def _detection(call: RpcCall, *, platform: str, os_type: str) -> str:
     strategy = _one_of(call, "DetectionStrategy", ("Standard",), "InvalidParameter.DetectionStrategy")
-    if strategy and os_type == "windows":
+    if strategy and (os_type == "windows" or platform in WINDOWS):
         raise Refusal("ImageCheckUnsupported.WindowsImage")
     return strategy
 

@@ -104,7 +104,7 @@ def _image(sandbox: Sandbox, image_id: str) -> dict[str, Any]:
         ({"DetectionStrategy": "standard"}, (400, "InvalidParameter.DetectionStrategy")),
         ({"DetectionStrategy": "Standard", "OSType": "windows"}, (403, "ImageCheckUnsupported.WindowsImage")),
         (
-            {"DetectionStrategy": "Standard", "Platform": "Windows Server 2019"},
+            {"DetectionStrategy": "Standard", "Platform": "Windows Server 2019", "OSType": "linux"},
             (403, "ImageCheckUnsupported.WindowsImage"),
         ),
         ({"Features": {"ImdsSupport": "v3"}}, (400, "InvalidParameter.FeaturesImdsSupport")),
