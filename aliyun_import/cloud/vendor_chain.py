@@ -9,6 +9,7 @@ import re
 from collections.abc import Callable
 from typing import Any
 
+from aliyun_import.cloud.redact import redact
 from aliyun_import.errors import AccessError, TransientError
 
 Read = Callable[[], tuple[str, str, str | None]]
@@ -74,7 +75,7 @@ def _library() -> Any:  # noqa: ANN401 -- the library has no types
 
 
 def _failed(error: Exception, where: str) -> AccessError | TransientError:
-    text = re.sub(r"(?i)((?:token|signature|secret)[\w-]*[\"']?\s*[=:]\s*[\"']?)[^&\s\"',}]+", r"\1***", str(error))
+    text = redact(str(error))
     cause = f"{type(error).__name__}: {text[:400]}"
     if re.search(r"(?i)timed? ?out|connection|resolve|unreachable", text):
         return TransientError(

@@ -1,0 +1,235 @@
+"""This file tests where credentials are looked for, in which order, and what is said when there are none."""
+
+import json
+import os
+import subprocess
+import sys
+import textwrap
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from aliyun_import.cloud.credentials import Credentials, load_credentials, region_of_profile
+from aliyun_import.errors import AccessError
+
+# No test may wait for the metadata service of a cloud that is not there.
+OFF = {"ALIBABA_CLOUD_ECS_METADATA_DISABLED": "true"}
+KEYS = OFF | {"ALIBABA_CLOUD_ACCESS_KEY_ID": "env-id", "ALIBABA_CLOUD_ACCESS_KEY_SECRET": "env-secret"}
+
+
+def configure(home: Path, *profiles: dict[str, Any], current: str = "default") -> Path:
+    """Write the aliyun CLI's file of profiles."""
+    path = home / ".aliyun" / "config.json"
+    path.parent.mkdir(exist_ok=True)
+    path.write_text(json.dumps({"current": current, "profiles": list(profiles), "meta_path": ""}))
+    return path
+
+
+def profile(name: str = "default", mode: str = "AK", **fields: str) -> dict[str, Any]:
+    """Make a profile with keys of its own name."""
+    keys = {"access_key_id": f"{name}-id", "access_key_secret": f"{name}-secret", "region_id": "cn-qingdao"}
+    return {"name": name, "mode": mode, **keys, **fields}
+
+
+def test_the_environment_comes_first(tmp_path: Path) -> None:
+    """Keys of the environment beat the current profile, as in the vendor's chain."""
+    configure(tmp_path, profile())
+    source = load_credentials(environment=KEYS, home=tmp_path)
+    assert source.get() == Credentials(key_id="env-id", secret="env-secret")
+    assert "ALIBABA_CLOUD_ACCESS_KEY_ID" in source.describe()
+
+
+@pytest.mark.parametrize("prefix", ["ALIBABA_CLOUD_", "ALIBABACLOUD_", "ALICLOUD_"])
+def test_the_vendors_spellings_of_the_variables(prefix: str, tmp_path: Path) -> None:
+    """Each of them is read, a token included."""
+    names = {"ACCESS_KEY_ID": "i", "ACCESS_KEY_SECRET": "s", "SECURITY_TOKEN": "t"}
+    environment = OFF | {prefix + name: value for name, value in names.items()}
+    assert load_credentials(environment=environment, home=tmp_path).get() == Credentials(
+        key_id="i", secret="s", token="t"
+    )
+
+
+def test_a_named_profile_beats_the_environment(tmp_path: Path) -> None:
+    """--profile is the user's own word."""
+    configure(tmp_path, profile(), profile("work"))
+    source = load_credentials(profile="work", environment=KEYS, home=tmp_path)
+    assert source.get().key_id == "work-id"
+    assert "work" in source.describe()
+
+
+def test_the_current_profile(tmp_path: Path) -> None:
+    """Without keys in the environment the CLI's current profile counts, or the one of ALIBABA_CLOUD_PROFILE."""
+    configure(tmp_path, profile(), profile("work"), current="work")
+    assert load_credentials(environment=OFF, home=tmp_path).get().key_id == "work-id"
+    chosen = OFF | {"ALIBABA_CLOUD_PROFILE": "default"}
+    assert load_credentials(environment=chosen, home=tmp_path).get().key_id == "default-id"
+
+
+def test_a_profile_with_a_token(tmp_path: Path) -> None:
+    """The mode StsToken gives its token, in whatever case the mode is written; the mode AK gives none."""
+    configure(tmp_path, profile(mode="ststoken", sts_token="token"), profile("plain", sts_token="stale"))
+    assert load_credentials(environment=OFF, home=tmp_path).get().token == "token"
+    assert load_credentials(profile="plain", environment=OFF, home=tmp_path).get().token is None
+
+
+def test_the_ini_file_comes_after_the_profiles(tmp_path: Path) -> None:
+    """A plain section of credentials.ini is read, a percent sign and a hash in the secret included."""
+    path = tmp_path / ".alibabacloud" / "credentials.ini"
+    path.parent.mkdir()
+    path.write_text("[default]\ntype = access_key\naccess_key_id = ini-id\naccess_key_secret = a%b#c\n")
+    source = load_credentials(environment=OFF, home=tmp_path)
+    assert source.get() == Credentials(key_id="ini-id", secret="a%b#c")
+    configure(tmp_path, profile())
+    assert load_credentials(environment=OFF, home=tmp_path).get().key_id == "default-id"
+
+
+def test_none_at_all_says_where_it_looked(tmp_path: Path) -> None:
+    """The error lists every place, and that a sandbox needs none."""
+    with pytest.raises(AccessError) as caught:
+        load_credentials(environment=OFF, home=tmp_path)
+    assert caught.value.code == "credentials-missing"
+    for place in ("ALIBABA_CLOUD_ACCESS_KEY_ID", "OIDC", "config.json", "credentials.ini", "ECS", "CREDENTIALS_URI"):
+        assert place in str(caught.value.cause)
+    assert "--sandbox" in str(caught.value.remedy)
+
+
+def test_half_a_key_is_named(tmp_path: Path) -> None:
+    """An id without its secret is the likely reason, and is said."""
+    with pytest.raises(AccessError) as caught:
+        load_credentials(environment=OFF | {"ALIBABA_CLOUD_ACCESS_KEY_ID": "id"}, home=tmp_path)
+    assert "ALIBABA_CLOUD_ACCESS_KEY_SECRET is not" in str(caught.value.cause)
+
+
+@pytest.mark.parametrize("mode", ["CredentialsURI", "RsaKeyPair", "RamRoleArnWithRoleName", "BearerToken"])
+def test_a_mode_that_cannot_be_used_is_named(mode: str, tmp_path: Path) -> None:
+    """The error names the mode and the file, whether the profile was asked for or is the current one."""
+    path = configure(tmp_path, profile(mode=mode))
+    for name in ("default", None):
+        with pytest.raises(AccessError) as caught:
+            load_credentials(profile=name, environment=OFF, home=tmp_path)
+        assert caught.value.code == "profile-unsupported"
+        assert mode in caught.value.summary
+        assert str(path) in caught.value.summary
+    passed_over = OFF | {"ALIBABA_CLOUD_CLI_PROFILE_DISABLED": "true"}
+    with pytest.raises(AccessError, match="No credentials"):
+        load_credentials(environment=passed_over, home=tmp_path)
+
+
+def test_a_profile_that_is_not_there(tmp_path: Path) -> None:
+    """The error lists those that are."""
+    configure(tmp_path, profile("home"), profile("work"))
+    with pytest.raises(AccessError) as caught:
+        load_credentials(profile="wrok", environment=OFF, home=tmp_path)
+    assert caught.value.code == "profile-missing"
+    assert "home, work" in str(caught.value.cause)
+
+
+def test_an_empty_profile(tmp_path: Path) -> None:
+    """`aliyun configure` broken off leaves a profile without keys: passed over, or an error when it was asked for."""
+    configure(tmp_path, profile(access_key_id="", access_key_secret=""))
+    with pytest.raises(AccessError, match="No credentials"):
+        load_credentials(environment=OFF, home=tmp_path)
+    with pytest.raises(AccessError) as caught:
+        load_credentials(profile="default", environment=OFF, home=tmp_path)
+    assert caught.value.code == "profile-incomplete"
+
+
+@pytest.mark.parametrize("text", ["{", '"a"', "[]", '{"profiles": 5}', '{"access_key_secret": "hush", '])
+def test_a_damaged_file_is_named_and_not_repeated(text: str, tmp_path: Path) -> None:
+    """Whatever stands in it, the file is named or passed over, and its text is in no message."""
+    path = configure(tmp_path)
+    path.write_text(text)
+    with pytest.raises(AccessError) as caught:
+        load_credentials(environment=OFF, home=tmp_path)
+    assert "config.json" in f"{caught.value.summary} {caught.value.cause}"
+    assert "hush" not in f"{caught.value.summary} {caught.value.cause} {caught.value.remedy}"
+
+
+def test_secrets_are_in_no_text() -> None:
+    """Neither the secret nor the token is in the text of credentials."""
+    text = f"{Credentials(key_id='id', secret='hush', token='hush-too')!r}"
+    assert "id" in text
+    assert "hush" not in text
+
+
+def test_renewing_finds_what_was_renewed(tmp_path: Path) -> None:
+    """A profile that was written anew gives its new token after renew, and the same one to who asks once more."""
+    configure(tmp_path, profile(mode="StsToken", sts_token="old"))
+    source = load_credentials(environment=OFF, home=tmp_path)
+    stale = source.get()
+    assert source.renew(stale) == stale
+    configure(tmp_path, profile(mode="StsToken", sts_token="new"))
+    assert source.get() == stale
+    assert source.renew(stale).token == "new"
+    assert source.renew(stale).token == source.get().token == "new"
+
+
+def test_the_region_of_a_profile(tmp_path: Path) -> None:
+    """It is read from the named or the current profile, and its absence is no error."""
+    assert region_of_profile(environment=OFF, home=tmp_path) is None
+    configure(tmp_path, profile(), profile("work", region_id="cn-beijing"), profile("bare", region_id=""))
+    assert region_of_profile(environment=OFF, home=tmp_path) == "cn-qingdao"
+    assert region_of_profile("work", environment=OFF, home=tmp_path) == "cn-beijing"
+    assert region_of_profile("bare", environment=OFF, home=tmp_path) is None
+    assert region_of_profile("none", environment=OFF, home=tmp_path) is None
+
+
+def _in_a_process(script: str, tmp_path: Path) -> str:
+    """Run a script in a fresh interpreter: the vendor's library reads the environment when it is imported."""
+    done = subprocess.run(
+        [sys.executable, "-c", textwrap.dedent(script)],
+        env=OFF | {"PATH": os.defpath, "HOME": str(tmp_path)},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stderr == ""
+    return done.stdout.strip()
+
+
+def test_plain_keys_cost_no_import_of_the_vendors_library(tmp_path: Path) -> None:
+    """The library takes a second to import; keys of the environment and of a plain profile do without it."""
+    configure(tmp_path, profile())
+    script = """
+        import sys
+        from aliyun_import.cloud.credentials import load_credentials
+        load_credentials().get(), load_credentials(profile="default").get()
+        print("alibabacloud_credentials" in sys.modules)
+    """
+    assert _in_a_process(script, tmp_path) == "False"
+
+
+def test_an_external_program_gives_keys_through_the_vendors_library(tmp_path: Path) -> None:
+    """A profile of the mode External is read by the vendor's library, which prints nothing."""
+    program = tmp_path / "keys"
+    answer = {"mode": "AK", "access_key_id": "outside-id", "access_key_secret": "outside-secret"}
+    program.write_text(f"#!/bin/sh\necho '{json.dumps(answer)}'\n")
+    program.chmod(0o755)
+    configure(tmp_path, {"name": "default", "mode": "External", "process_command": str(program)})
+    script = """
+        from aliyun_import.cloud.credentials import load_credentials
+        source = load_credentials()
+        print(source.get().key_id, source.describe())
+    """
+    said = _in_a_process(script, tmp_path)
+    assert said.startswith("outside-id")
+    assert "External" in said
+
+
+def test_keys_that_cannot_be_fetched(tmp_path: Path) -> None:
+    """A failure of the vendor's library names the profile, and is one of our errors."""
+    configure(tmp_path, {"name": "default", "mode": "External", "process_command": "/nonexistent/keys"})
+    script = """
+        from aliyun_import.cloud.credentials import load_credentials
+        from aliyun_import.errors import AccessError
+        try:
+            load_credentials().get()
+        except AccessError as error:
+            print(error.code, error.summary)
+    """
+    said = _in_a_process(script, tmp_path)
+    assert said.startswith("credentials-failed")
+    assert "profile default" in said

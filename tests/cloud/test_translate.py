@@ -1,0 +1,193 @@
+"""This file tests the table of answers: each row through a real call, the rules for what has no row, docs/errors.md."""
+
+import re
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from aliyun_import.cloud.answer_row import Row
+from aliyun_import.cloud.error_page import page
+from aliyun_import.cloud.rpc_reply import Reply, refusal_of
+from aliyun_import.cloud.translate import TABLE, Answer, translate
+from aliyun_import.errors import (
+    AccessError,
+    AliyunImportError,
+    DiskError,
+    RefusedError,
+    TransientError,
+    UsageError,
+)
+from aliyun_import.model import Policy
+from aliyun_import.sandbox.faults import Fault
+from aliyun_import.sandbox.rpc_errors import REFUSALS
+from aliyun_import.sandbox.server import Sandbox
+from tests.cloud import reach
+
+ERRORS_PAGE = Path(__file__).resolve().parents[2] / "docs" / "errors.md"
+TOKEN = "NOT-A-TOKEN"  # as if a service repeated one
+ROWS = [(service, row) for row in TABLE for service in row.services if not row.variant]
+# The codes of OSS's published tables of errors and of its pages on endpoints, signatures and custom domains.
+OSS_CODES = """
+InvalidBucketName InvalidObjectName InvalidArgument MissingArgument InvalidDigest InvalidCRC64 IncompleteBody
+RequestTimeout EntityTooSmall EntityTooLarge InlineDataTooLarge InvalidPart InvalidPartOrder FilePartNotExist
+MalformedXML TooManyBuckets InvalidHostPutBucket InvalidEncryptionAlgorithmError KmsServiceNotEnabled
+NotImplemented OperationNotSupported PublicEndpointForbidden AccessDenied PermanentRedirect BucketNotBelongTo InvalidAccessKeyId
+SignatureDoesNotMatch RequestTimeTooSkewed InvalidSecurityToken SecurityTokenExpired AccessKeyIdAndSecurityTokenNotMatch
+SecurityTokenNotSupported UserDisable BucketDisable AbnormalBucketOwnerStatus SecondLevelDomainForbidden
+NonStandardHostForbidden TransferAccelerationDisabled InvalidObjectState NoSuchBucket NoSuchKey NoSuchUpload
+NoSuchLifecycle MethodNotAllowed BucketAlreadyExists BucketNotEmpty FileAlreadyExists FileImmutable
+RestoreAlreadyInProgress MissingContentLength PreconditionFailed InvalidRange InternalError ServiceUnavailable
+UploadTrafficRateLimitExceeded DownloadTrafficRateLimitExceeded TotalQpsLimitExceeded MetaOperationQpsLimitExceeded
+"""
+
+
+@pytest.fixture(scope="module")
+def cloud(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sandbox]:
+    """Start one sandbox for all rows: each orders its fault, and the fault is used up by the call."""
+    with Sandbox.start(tmp_path_factory.mktemp("sandbox")) as running:
+        yield running
+
+
+def _asking(cloud: Sandbox, service: str, row: Row) -> Callable[[], object]:
+    """Give a call that names what the row's sentences name, and swallows no refusal."""
+    text = f"{row.means} {row.remedy}"
+    if service == "OSS":
+        return lambda: reach.store(cloud).read("disk.raw")
+    if service == "STS":
+        return lambda: reach.identity(cloud).whoami()
+    if service == "RAM" and "{policy}" in text:
+        ours = Policy(name="ours", type="Custom")
+        return lambda: reach.roles(cloud).attach_policy(ours, role_name=reach.ROLE)
+    if service == "RAM":
+        return lambda: reach.roles(cloud).update_trust_policy(reach.ROLE, trust_policy="{}")
+    if "{task}" in text:
+        return lambda: reach.images(cloud).cancel_task("t-1")
+    if "{image}" in text:
+        return lambda: reach.images(cloud).rename_image("m-1", name="web-43")
+    return lambda: reach.images(cloud).import_image(reach.import_call())
+
+
+def _provoke(cloud: Sandbox, service: str, row: Row) -> AliyunImportError:
+    """Make the service answer a row's code."""
+    status = REFUSALS.get(row.code, (400, ""))[0]
+    cloud.faults.clear()
+    cloud.faults.add(Fault(status=status, code=row.code, message=f"The words of the service. SecurityToken={TOKEN}"))
+    act = _asking(cloud, service, row)
+    with pytest.raises(AliyunImportError) as caught:
+        act()
+    return caught.value
+
+
+@pytest.mark.parametrize(
+    ("service", "row"),
+    [one for one in ROWS if one[1].code != "EntityAlreadyExists.Role.Policy"],
+    ids=lambda value: value.code if isinstance(value, Row) else value,
+)
+def test_each_answer_becomes_its_error(service: str, row: Row, cloud: Sandbox) -> None:
+    """Kind, code, sentence and remedy are the row's with real values in; the service's words stay, its secrets not."""
+    error = _provoke(cloud, service, row)
+    assert type(error) is row.kind
+    assert error.code == row.ours
+    assert error.details["service_code"] == row.code
+    assert error.details["request_id"].startswith("SANDBOX-")
+    assert f"with {row.code} (HTTP" in str(error.cause)
+    assert "The words of the service." in str(error.cause)
+    said = f"{error.summary} {error.remedy} {error.cause} {error.details}"
+    assert TOKEN not in said
+    for name in set(re.findall(r"{(\w+)}", f"{row.means} {row.remedy}")) - {"message", "skew"}:
+        assert error.details[name] in f"{error.summary} {error.remedy}"
+    assert (error.remedy is None) == (row.remedy is None)
+
+
+@pytest.mark.parametrize(
+    ("service", "row"),
+    [one for one in ROWS if one[0] != "OSS"],
+    ids=lambda value: value.code if isinstance(value, Row) else value,
+)
+def test_an_rpc_answer_in_xml_becomes_the_same(service: str, row: Row) -> None:
+    """A gateway that answers in XML although JSON was asked for is understood."""
+    body = (
+        f'<?xml version="1.0"?><Error><RequestId>R-1</RequestId><HostId>h</HostId><Code>{row.code}</Code>'
+        "<Message>Words.</Message></Error>"
+    )
+    error = refusal_of(Reply.of(400, {}, body.encode()), service=service, operation="Do", operands={})
+    assert (type(error), error.code) == (row.kind, row.ours)
+    assert error.details["request_id"] == "R-1"
+    assert "Words." in str(error.cause)
+
+
+def test_no_row_is_there_twice() -> None:
+    """One service, code and variant lead to one row."""
+    keys = [(service, row.code, row.variant) for row in TABLE for service in row.services]
+    assert len(keys) == len(set(keys))
+
+
+@pytest.mark.parametrize("code", OSS_CODES.split())
+def test_every_published_code_of_oss_has_a_row(code: str) -> None:
+    """Nothing that the documents list falls to the default."""
+    assert [row for row in TABLE if row.code == code and "OSS" in row.services]
+
+
+@pytest.mark.parametrize("code", REFUSALS)
+def test_every_rpc_code_that_the_sandbox_knows_has_a_row_or_a_family(code: str) -> None:
+    """Those of RAM's parameters come in a family; the sandbox's own codes cannot come from the real services."""
+    has_row = any(row.code == code for row in TABLE)
+    in_family = code.startswith(("InvalidParameter.", "InvalidResourceType", "NumberExceed.", "DeleteConflict."))
+    assert has_row or in_family or code == "NotImplementedBySandbox"
+
+
+@pytest.mark.parametrize(
+    ("service", "status", "code", "kind", "ours"),
+    [
+        ("ECS", 400, "Throttling.Unheard", TransientError, "throttled"),
+        ("OSS", 503, "NewRateLimitExceeded", TransientError, "throttled"),
+        ("ECS", 500, "Unheard", TransientError, "service-unwell"),
+        ("RAM", 429, "Unheard", TransientError, "service-unwell"),
+        ("OSS", 500, "", TransientError, "service-unwell"),
+        ("ECS", 403, "Forbidden.Unheard", AccessError, "no-right"),
+        ("RAM", 403, "Unheard", AccessError, "access-denied"),
+        ("ECS", 403, "InvalidSomething.Unheard", RefusedError, "refused"),
+        ("ECS", 403, "QuotaExceed.Unheard", RefusedError, "quota-exceeded"),
+        ("RAM", 400, "InvalidParameter.Unheard.Length", RefusedError, "request-invalid"),
+        ("ECS", 404, "Unheard", RefusedError, "refused"),
+        ("OSS", 404, "", RefusedError, "refused"),
+    ],
+)
+def test_an_unknown_code_keeps_its_own_words(
+    service: str, status: int, code: str, kind: type[AliyunImportError], ours: str
+) -> None:
+    """Its family or its HTTP status decides the kind, and nothing of what the service said is lost."""
+    error = translate(
+        Answer(service=service, operation="Do", status=status, code=code, message="Own words.", request_id="R-1")
+    )
+    assert (type(error), error.code) == (kind, ours)
+    assert "Own words." in str(error.cause)
+    assert str(status) in str(error.cause)
+    assert error.details["request_id"] == "R-1"
+
+
+def test_braces_in_the_services_words_are_only_words() -> None:
+    """A message or a key with braces in it does not trip the sentences."""
+    error = translate(
+        Answer(
+            service="ECS",
+            operation="ImportImage",
+            status=400,
+            code="InvalidImageSize",
+            message="{bucket} {0}",
+            request_id="",
+            operands={"key": "{x}"},
+        )
+    )
+    assert "{bucket} {0}" in error.summary
+
+
+def test_every_kind_of_the_table_is_of_the_cloud() -> None:
+    """The services say nothing about disks on this machine or about the command line."""
+    assert not [row for row in TABLE if issubclass(row.kind, (DiskError, UsageError))]
+
+
+def test_the_page_is_the_table() -> None:
+    """docs/errors.md is what `python -m aliyun_import.cloud.error_page` writes."""
+    assert ERRORS_PAGE.read_text() == page()
