@@ -1,13 +1,15 @@
-"""This file decides what an observation of an import means: done, ended, or ask again. All of it is pure.
+"""This file decides what an observation of an import means: done, ended, or ask again.
 
-task       Waiting, Processing        go on
-Finished                   go on until the image is usable, too
-Failed, Deleted, Paused    the end, with the service's reason
-unknown for a minute       go by the image alone; without one, the end
-another word               go on, said once
-image      Available, and Usable      done, once the task is Finished (or not known any more)
-CreateFailed, UnAvailable  the end
-there, and then gone       the end
+    task       Waiting, Processing        go on
+               Finished                   go on until the image is usable, too
+               Failed, Deleted, Paused    the end, with the service's reason
+               unknown for a minute       go by the image alone; without one, the end
+               another word               go on, said once
+    image      Available, and Usable      done, once the task is Finished (or not known any more)
+               CreateFailed, UnAvailable  the end
+               there, and then gone       the end
+
+All of it is pure: what is asked, and when, is the business of observe.py and wait.py.
 """
 
 from dataclasses import dataclass
@@ -63,7 +65,7 @@ class GoOn:
 
 
 def next_step(seen: Observation, *, task_id: str, image_id: str, region: str) -> Done | Ended | GoOn:
-    """Decide what an observation means. Pure; the table above is what it does."""
+    """Decide what an observation means, by the table above."""
     ended = _bad_end(seen, task_id=task_id, image_id=image_id, region=region)
     if ended is not None:
         return Ended(ended)

@@ -83,13 +83,13 @@ def ensure_role(
         created=created,
         attached=attached,
         trust_extended=extended,
-        differences=differences(_after(sight, extended=extended, attached=attached), needs),
+        differences=differences(_after(sight, attached=attached), needs),
     )
 
 
-def _after(sight: RoleSight, *, extended: bool, attached: tuple[str, ...]) -> RoleSight:
+def _after(sight: RoleSight, *, attached: tuple[str, ...]) -> RoleSight:
     """Give what the role is after what was done to it, without asking RAM, which may not know it yet."""
-    if extended:
+    if sight.trusts_ecs is Answer.NO:  # then it was extended by now, by us or by somebody else
         sight = replace(sight, trusts_ecs=Answer.YES)
     if attached:
         policies = tuple(Policy(name=name, type="System") for name in attached)
@@ -147,8 +147,8 @@ def _see_to_trust(
             Warned(
                 code="role-trust-conditional",
                 message=f"The role {sight.name} trusts {policy.ECS} on conditions, or its trust policy can't be read.",
-                remedy="If ECS answers that it has no role, compare the trust policy with that of "
-                "`aliyun-import role policy`.",
+                remedy="If ECS answers that it has no role, see that the trust policy has this statement: "
+                f"{json.dumps(policy.trust_statement())}",
             )
         )
     if sight.trusts_ecs is not Answer.NO:
@@ -156,6 +156,8 @@ def _see_to_trust(
     # Read it again at the last moment: what stands in it now is what has to be kept.
     role = patiently(lambda: roles.role(sight.name), clock=clock) or sight.role
     assert role is not None  # noqa: S101 -- the caller has created or seen it
+    if policy.lets_assume(role.trust_policy) is not Answer.NO:
+        return False  # somebody extended it in between
     wanted = _wanted_trust(role, fix=fix)
     try:
         patiently(lambda: roles.update_trust_policy(sight.name, trust_policy=wanted), clock=clock)

@@ -55,11 +55,11 @@ def submit(
         raise ValueError("a dry run is asked, not submitted")
     try:
         return _when_role_is_seen(images, call, clock=clock, emit=emit, changed=role_changed_recently, share=share)
-    except TransientError as error:
+    except TransientError:
         # The last answer was lost; the import may run all the same.
         started = _started_already(images, call, clock=clock, emit=emit)
         if started is None:
-            raise error from error.__cause__
+            raise
         return started
     except RefusedError as error:
         if error.code not in NAME_TAKEN | TOKEN_USED:
@@ -180,14 +180,15 @@ def _role_stays_unseen(
     error: AliyunImportError, call: ImportCall, *, waited_s: float, changed: bool
 ) -> AliyunImportError:
     """Say the service's refusal again, with what was waited for."""
-    name = call.request.role_name
+    name, region = call.request.role_name, call.request.region
     since = "was set up by this push" if changed else "was there before"
+    does_not = "may not read the disk as" if error.code in RIGHTS_UNSEEN else "does not see"
     return type(error)(
-        f"ECS does not see the role {name}, {waited_s:.0f} s after it was first asked to.",
+        f"ECS {does_not} the role {name}, {waited_s:.0f} s after it was first asked to.",
         code=error.code,
         cause=f"{error.summary} The role {since}.",
-        remedy=f"Run `aliyun-import role show --role-name {name}` to see what is missing, and run the same command "
-        "again: what was sent is kept.",
+        remedy=f"Run `aliyun-import role show --role-name {name} --region {region}` to see what is missing, and run "
+        "the same command again: what was sent is kept.",
         details=error.details,
         resumable=True,
     )

@@ -167,6 +167,19 @@ def test_fix_adds_a_statement_and_keeps_the_others() -> None:
     assert heard.changed() == ["extended trust policy of role"]
 
 
+def test_a_trust_policy_that_somebody_repairs_in_between_is_left_alone() -> None:
+    """No second statement is added beside theirs."""
+    roles = there(SYSTEM, trust=FOREIGN_TRUST)
+
+    def somebody_repairs() -> None:
+        roles.roles[NAME] = Role(name=NAME, arn="acs:ram::1:role/x", trust_policy=policy.trust_policy())
+
+    roles.before["attached_policies"] = somebody_repairs
+    receipt = ensure(roles)
+    assert (receipt.state, receipt.differences) == ("ready", ())
+    assert roles.roles[NAME].trust_policy == policy.trust_policy()
+
+
 def test_fix_cannot_help_against_a_deny() -> None:
     """A trust policy that denies ECS is refused with --fix, too: an added statement would change nothing."""
     denied = policy.trust_policy().replace("Allow", "Deny")
