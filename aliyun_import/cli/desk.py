@@ -6,10 +6,9 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from aliyun_import.cli.render.voice import Voice, speaking
-from aliyun_import.cli.run_clock import RunClock, stop_on_signals
-
 if TYPE_CHECKING:
+    from aliyun_import.cli.render.voice import Voice
+    from aliyun_import.cli.run_clock import RunClock
     from aliyun_import.pipeline.model import Cloud
 
 
@@ -19,8 +18,8 @@ class Desk:
 
     cloud: "Cloud"
     region: str
-    clock: RunClock
-    voice: Voice
+    clock: "RunClock"
+    voice: "Voice"
     stop: threading.Event
 
 
@@ -30,6 +29,10 @@ def desk(given: Mapping[str, Any]) -> Iterator[Desk]:
 
     An error of ours is said in the form that --output names, and becomes the exit code.
     """
+    # Not before a command runs: `--help` imports every command's module, and none of what they run.
+    from aliyun_import.cli.render.voice import speaking
+    from aliyun_import.cli.run_clock import RunClock, stop_on_signals
+
     stop = threading.Event()
     with speaking(given["output"], verbose=given["verbose"], quiet=given["quiet"]) as voice, stop_on_signals(stop):
         from aliyun_import.cli.wiring import open_cloud

@@ -6,7 +6,18 @@ import sys
 
 import pytest
 
-HEAVY = ("oss2", "aliyunsdkcore", "alibabacloud_credentials", "rich", "requests", "aliyun_import.sandbox", "fastcrc")
+HEAVY = (
+    "oss2",
+    "aliyunsdkcore",
+    "alibabacloud_credentials",
+    "rich",
+    "requests",
+    "fastcrc",
+    "aliyun_import.sandbox",
+    "aliyun_import.events",
+    "aliyun_import.pipeline",
+    "aliyun_import.cloud",
+)
 REPORT = """
 import json, sys
 sys.argv = {arguments!r}
@@ -27,6 +38,6 @@ def modules_after(*arguments: str) -> set[str]:
 
 @pytest.mark.parametrize("arguments", [("--help",), ("--version",), ("push", "--help"), ("sandbox", "--help")])
 def test_help_imports_nothing_heavy(arguments: tuple[str, ...]) -> None:
-    """SDKs, rich and the sandbox are imported when they are used; measured by `python -m tests.bench startup`."""
+    """SDKs, rich, the sandbox and the engine are imported when they are used."""
     loaded = modules_after(*arguments)
     assert not [name for name in HEAVY if name in loaded]
