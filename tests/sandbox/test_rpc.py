@@ -3,12 +3,14 @@
 import json
 import re
 import xml.etree.ElementTree as ET
+from pathlib import Path
 
 import pytest
 from aliyunsdkcore.acs_exception.exceptions import ServerException
 
 from aliyun_import.sandbox import sign_rpc
 from aliyun_import.sandbox.faults import Fault
+from aliyun_import.sandbox.rpc import SERVICES
 from aliyun_import.sandbox.rpc_errors import REFUSALS, fault
 from aliyun_import.sandbox.server import Sandbox
 from aliyun_import.sandbox.state import DEFAULT_KEY_ID, AccessKey
@@ -223,3 +225,12 @@ def test_a_form_that_is_too_large_is_refused(sandbox: Sandbox) -> None:
     """Parameters are read into memory, so that there is a bound to them."""
     answer = send(sandbox, {"Action": "DescribeRegions"}, method="POST", form={"Description": "x" * (1 << 20)})
     assert answer.status == 400
+
+
+def test_the_documents_name_what_the_services_can_do() -> None:
+    """The page on the sandbox's RPC services lists each operation, and no other."""
+    page = (Path(__file__).parents[2] / "docs" / "sandbox-ecs.md").read_text()
+    table = page.partition("\n## ")[0]
+    rows = dict(re.findall(r"^\| (STS|RAM|ECS) \| (.*) \|$", table, re.MULTILINE))
+    listed = {name.lower(): set(operations.split(", ")) for name, operations in rows.items()}
+    assert listed == {service.name: set(service.operations) for service in SERVICES.values()}
