@@ -41,13 +41,12 @@ _SIGNATURES: tuple[tuple[int, bytes, Container], ...] = (
     (0, b"7z\xbc\xaf\x27\x1c", Container.SEVEN_ZIP),
     (257, b"ustar", Container.TAR),
 )
-# What a suffix promises; a file that keeps it opens as one of these.
+# What a suffix promises. Not .vmdk: the extent of a flat VMDK is named so, and is a RAW disk.
 _PROMISES: Mapping[str, tuple[str, str]] = {
     ".vhd": ("VHD", "a footer that begins with `conectix` in its last 512 bytes"),
     ".vpc": ("VHD", "a footer that begins with `conectix` in its last 512 bytes"),
     ".qcow2": ("QCOW2", "`QFI` in its first bytes"),
     ".vhdx": ("VHDX", "`vhdxfile` in its first bytes"),
-    ".vmdk": ("VMDK", "`KDMV` in its first bytes"),
     ".vdi": ("VDI", "its signature at byte 64"),
 }
 

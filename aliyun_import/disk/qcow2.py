@@ -132,10 +132,12 @@ class Qcow2Reader:
 
     def __init__(self, file: Reader, header: Header, l1: "array.array[int]") -> None:
         """Take what `read_header` and `read_l1` gave. Unsupported for what this class can't read."""
-        if header.incompatible & ~(DIRTY | CORRUPT | COMPRESSION):
-            raise Unsupported(f"QCOW2 feature bits {header.incompatible:#x}", offset=72)
-        if header.has_backing or header.encryption:
-            raise Unsupported("a QCOW2 with a backing file, or encrypted")
+        if header.has_backing or header.encryption or header.incompatible & EXTERNAL_DATA:
+            raise Unsupported("it is encrypted, or part of its data is in another file")
+        if header.incompatible & EXTENDED_L2:
+            raise Unsupported("it uses extended L2 entries", offset=72)
+        if header.incompatible & ~KNOWN_INCOMPATIBLE:
+            raise Unsupported(f"it uses unknown features (bits {header.incompatible:#x})", offset=72)
         self._file, self._l1 = file, l1
         self._size, self._bits = header.virtual_bytes, header.cluster_bits
         self._cluster = 1 << header.cluster_bits

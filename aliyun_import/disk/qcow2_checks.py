@@ -124,7 +124,7 @@ def _states(header: qcow2.Header) -> list[Problem]:
         problems.append(
             _of_header(
                 "qcow2-snapshots", Severity.NOTE,
-                f"The QCOW2 holds {header.snapshots} internal snapshots: they are sent, too, and mean nothing to ECS.",
+                f"The QCOW2 holds internal snapshots ({header.snapshots}): they are sent, too, for nothing.",
                 where="byte 60", remedy=_FLATTEN,
             )
         )  # fmt: skip

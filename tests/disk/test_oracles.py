@@ -1,0 +1,278 @@
+"""Tests that hold our readers against the tools that everybody uses: the same answer on the same image."""
+
+import json
+import os
+import random
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from aliyun_import.disk import vhd
+from aliyun_import.disk.container import Opened
+from aliyun_import.disk.convert import prepare
+from aliyun_import.disk.detect import open_container
+from aliyun_import.disk.fat import FatVolume
+from aliyun_import.disk.inspect import inspect_disk
+from aliyun_import.disk.partitions import read_partitions
+from aliyun_import.disk.reader import FileReader
+from aliyun_import.disk.report import Container
+from aliyun_import.errors import DiskError
+from aliyun_import.events import ignore
+from aliyun_import.limits import MIB
+from aliyun_import.model import Severity
+from tests.disk import build
+from tests.disk.tools import need, run
+
+pytestmark = pytest.mark.root
+
+
+@pytest.fixture
+def disk(tmp_path: Path) -> Path:
+    """Make a disk of 40 MiB and a bit: a GPT with an ESP, text, noise and holes."""
+    size = 40 * MIB + 64 * 1024
+    image = bytearray(size)
+    image[: 4 * MIB] = build.uefi_disk()[: 4 * MIB]
+    gpt = build.gpt(size, [build.Part(2048, 2048, build.ESP, name="ESP"), build.Part(4096, 70000, build.LINUX)])
+    image[:17408], image[-16896:] = gpt[:17408], gpt[-16896:]
+    chance = random.Random(5)
+    image[6 * MIB : 7 * MIB] = chance.randbytes(MIB)
+    image[20 * MIB + 3 : 20 * MIB + 3 + 600_000] = b"".join(b"%09d\n" % number for number in range(60_000))
+    path = tmp_path / "disk.raw"
+    path.write_bytes(image)
+    return path
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[Opened]:
+    with FileReader(path) as file:
+        yield open_container(file, path)
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        "-O vpc -o subformat=fixed,force_size=on",
+        "-O vpc -o subformat=dynamic,force_size=on",
+        "-O qcow2 -o compat=0.10",
+        "-O qcow2",
+        "-O qcow2 -c",
+        "-O qcow2 -c -o compression_type=zstd",
+        "-O qcow2 -o cluster_size=512",
+        "-O qcow2 -o cluster_size=2M",
+        "-O qcow2 -o preallocation=metadata",
+        "-O qcow2 -o lazy_refcounts=on",
+    ],
+)
+def test_every_byte_of_what_qemu_img_wrote_reads_back(tmp_path: Path, disk: Path, options: str) -> None:
+    """In every container that we read ourselves, with nothing worse than a note."""
+    need("qemu-img")
+    image = tmp_path / "image"
+    run("qemu-img", "convert", "-f", "raw", *options.split(), disk, image)
+    with _opened(image) as opened:
+        assert [problem for problem in opened.problems if problem.severity is not Severity.NOTE] == []
+        assert opened.unknowns == ()
+        assert opened.disk is not None
+        assert opened.disk.size == disk.stat().st_size
+        assert opened.disk.pread(0, opened.disk.size) == disk.read_bytes()
+
+
+def test_qemu_img_reads_our_footer(tmp_path: Path, disk: Path) -> None:
+    """A disk with our own footer behind it is a fixed VHD of the same size."""
+    need("qemu-img")
+    image = tmp_path / "image.vhd"
+    image.write_bytes(disk.read_bytes() + vhd.fixed_footer(disk.stat().st_size))
+    assert (
+        json.loads(run("qemu-img", "info", "-f", "vpc", "--output=json", image))["virtual-size"] == disk.stat().st_size
+    )
+    assert "identical" in run("qemu-img", "compare", "-f", "raw", "-F", "vpc", disk, image)
+
+
+@pytest.mark.parametrize("subformat", ["fixed", "dynamic"])
+def test_the_padding_of_qemu_img_is_found_and_cut(tmp_path: Path, disk: Path, subformat: str) -> None:
+    """What comes of it is the disk that went in."""
+    need("qemu-img")
+    image = tmp_path / "image.vhd"
+    run("qemu-img", "convert", "-f", "raw", "-O", "vpc", "-o", f"subformat={subformat}", disk, image)
+    report = inspect_disk(image)
+    assert "vhd-chs-padded" in build.codes(report.container_problems)
+    with prepare(image, report, work_dir=tmp_path / "work", emit=ignore) as ready:
+        assert ready.read_bytes()[:-512] == disk.read_bytes()
+
+
+@pytest.mark.parametrize(
+    ("container", "options"),
+    [
+        (Container.VMDK, "-O vmdk"),
+        (Container.VMDK, "-O vmdk -o subformat=streamOptimized"),
+        (Container.VHDX, "-O vhdx"),
+        (Container.VDI, "-O vdi"),
+        (Container.QED, "-O qed"),
+        (Container.QCOW1, "-O qcow"),
+        (Container.PARALLELS, "-O parallels"),
+    ],
+)
+def test_other_containers_are_read_and_converted_through_qemu(
+    tmp_path: Path, disk: Path, container: Container, options: str
+) -> None:
+    """The report is the RAW disk's, and so are the bytes of what is sent."""
+    need("qemu-img", "qemu-nbd")
+    image = tmp_path / "image"
+    run("qemu-img", "convert", "-f", "raw", *options.split(), disk, image)
+    report, raw = inspect_disk(image), inspect_disk(disk)
+    assert (report.container, report.unknowns) == (container, ())
+    assert (report.table, report.boot, report.guest) == (raw.table, raw.boot, raw.guest)
+    assert report.partitions == raw.partitions
+    with prepare(image, report, work_dir=tmp_path / "work", emit=ignore) as ready:
+        # Some of these formats round sizes up; what is more is zeros.
+        made = ready.read_bytes()
+    assert made[: disk.stat().st_size] == disk.read_bytes()
+    assert not any(made[disk.stat().st_size :])
+    assert list((tmp_path / "work").iterdir()) == []
+
+
+@pytest.mark.parametrize("options", ["-o subformat=monolithicFlat", "-b base.vmdk -F vmdk"])
+def test_a_vmdk_that_refers_to_other_files_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, options: str
+) -> None:
+    """Its descriptor may name any file of this machine."""
+    need("qemu-img", "qemu-nbd")
+    monkeypatch.chdir(tmp_path)
+    run("qemu-img", "create", "-f", "vmdk", "base.vmdk", "10M")
+    run("qemu-img", "create", "-f", "vmdk", *options.split(), "child.vmdk", *([] if "-b" in options else ["10M"]))
+    report = inspect_disk(tmp_path / "child.vmdk")
+    assert build.codes(report.container_problems) == ["container-foreign", "not-whole"]
+    with (
+        pytest.raises(DiskError) as caught,
+        prepare(report.path, report, work_dir=tmp_path / "work", emit=ignore),
+    ):
+        pass
+    assert caught.value.code == "not-whole"
+    assert list((tmp_path / "work").iterdir()) == []
+
+
+def test_a_damaged_vmdk_is_refused_with_the_reason(tmp_path: Path) -> None:
+    """Qemu-img says what is wrong with it."""
+    need("qemu-img", "qemu-nbd")
+    image = tmp_path / "image.vmdk"
+    image.write_bytes(b"KDMV" + os.urandom(MIB))
+    report = inspect_disk(image)
+    assert build.codes(report.container_problems) == ["container-foreign", "conversion-failed"]
+
+
+def test_qcow2s_that_are_not_whole_are_told_apart(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As qemu-img makes them: a backing file, an external data file, extended L2 entries, a snapshot, LUKS."""
+    need("qemu-img")
+    monkeypatch.chdir(tmp_path)
+    qcow2 = ("qemu-img", "create", "-q", "-f", "qcow2")
+    run(*qcow2, "base.qcow2", "10M")
+    run(*qcow2, "-b", "base.qcow2", "-F", "qcow2", "backed.qcow2")
+    run(*qcow2, "-o", "data_file=data.raw", "external.qcow2", "10M")
+    run(*qcow2, "-o", "extended_l2=on", "extended.qcow2", "10M")
+    run(*qcow2, "snapshot.qcow2", "10M")
+    run("qemu-img", "snapshot", "-c", "one", "snapshot.qcow2")
+    found = {path.stem: build.codes(inspect_disk(path).container_problems) for path in tmp_path.glob("*.qcow2")}
+    assert found == {
+        "base": [],
+        "backed": ["qcow2-backing-file"],
+        "external": ["qcow2-external-data"],
+        "extended": ["qcow2-extended-l2"],
+        "snapshot": ["qcow2-snapshots"],
+    }
+
+
+def test_sgdisk_and_we_see_the_same_gpt(tmp_path: Path) -> None:
+    """Starts, sizes, types, names and PARTUUIDs."""
+    need("sgdisk")
+    path = tmp_path / "disk"
+    path.write_bytes(bytes(64 * MIB))
+    run(
+        "sgdisk",
+        "-n1:2048:+8M",
+        "-t1:ef00",
+        "-c1:ESP",
+        "-n2:0:+1M",
+        "-t2:ef02",
+        "-n5:0:0",
+        "-t5:8300",
+        "-c5:rööt",
+        path,
+    )
+    with FileReader(path) as file:
+        table = read_partitions(file)
+    assert table.problems == []
+    assert [partition.number for partition in table.partitions] == [1, 2, 5]
+    for partition in table.partitions:
+        told = run("sgdisk", f"-i{partition.number}", path)
+        assert f"First sector: {partition.start_bytes // 512} " in told
+        assert f"Partition size: {partition.size_bytes // 512} sectors" in told
+        assert partition.type_id.upper() in told
+        assert partition.part_uuid.upper() in told
+        assert f"Partition name: '{partition.name}'" in told
+
+
+def test_sfdisk_and_we_see_the_same_mbr(tmp_path: Path) -> None:
+    """Primary, extended and logical partitions, and the active one."""
+    need("sfdisk")
+    path = tmp_path / "disk"
+    path.write_bytes(bytes(64 * MIB))
+    script = "label: dos\n,8M,83,*\n,8M,82\n,,5\n,8M,83\n,8M,8e\n,,7\n"
+    run("sfdisk", "-q", path, stdin=script)
+    told = json.loads(run("sfdisk", "-J", path))["partitiontable"]["partitions"]
+    with FileReader(path) as file:
+        table = read_partitions(file)
+    ours = [(p.start_bytes // 512, p.size_bytes // 512, p.type_id, p.active) for p in table.partitions]
+    assert ours == [(p["start"], p["size"], f"0x{int(p['type'], 16):02x}", p.get("bootable", False)) for p in told]
+    assert table.problems == []
+
+
+@pytest.mark.parametrize("bits", [12, 16, 32])
+def test_files_that_mtools_wrote_read_back(tmp_path: Path, bits: int) -> None:
+    """Names long and short, directories of many clusters, files of every size."""
+    need("mkfs.vfat", "mmd", "mcopy")
+    image, source = tmp_path / "fat", tmp_path / "source"
+    image.write_bytes(bytes({12: 2, 16: 32, 32: 80}[bits] * MIB))
+    run("mkfs.vfat", "-F", str(bits), "-n", "ESP", "-i", "AB12CD34", image)
+    source.mkdir()
+    files = {f"file number {index} with a long näme.efi": os.urandom(index * 997) for index in range(60)}
+    for name, data in files.items():
+        (source / name).write_bytes(data)
+    run("mmd", "-i", image, "::EFI", "::EFI/BOOT")
+    run("mcopy", "-i", image, *sorted(source.iterdir()), "::EFI/BOOT")
+    with FileReader(image) as file:
+        volume = FatVolume(file)
+        assert {entry.name for entry in volume.entries("EFI/BOOT")} == set(files)
+        for name, data in files.items():
+            assert volume.read(f"EFI/BOOT/{name}") == data
+        partition = read_partitions(file).partitions[0]
+    assert (partition.filesystem, partition.label, partition.uuid) == ("vfat", "ESP", "AB12-CD34")
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        "mkfs.ext4 -q -F -L data",
+        "mkfs.ext3 -q -F -L data",
+        "mkfs.ext2 -q -F -L data",
+        "mkfs.xfs -q -L data",
+        "mkswap -q -L data",
+        "mkfs.vfat -F 32 -n DATA",
+        "mkntfs -q -F -L data",
+        "mkfs.btrfs -q -L data",
+    ],
+)
+def test_blkid_and_we_name_the_same_file_system(tmp_path: Path, command: str) -> None:
+    """Type, UUID and label as Linux spells them."""
+    program, *options = command.split()
+    need(program, "blkid")
+    path = tmp_path / "volume"
+    with path.open("wb") as file:
+        file.truncate(400 * MIB)
+    run(program, *options, path)
+    told = dict(line.split("=", 1) for line in run("blkid", "-p", "-o", "export", path).splitlines())
+    with FileReader(path) as reader:
+        partition = read_partitions(reader).partitions[0]
+    assert (partition.filesystem, partition.uuid) == (told["TYPE"], told["UUID"])
+    if told["TYPE"] != "ntfs":  # its label is a file of its own
+        assert partition.label == told.get("LABEL", "")
