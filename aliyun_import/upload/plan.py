@@ -24,8 +24,13 @@ SEND_PARTS_WANTED = 64
 MIN_SEND_BYTES = 8 * MIB
 # UploadPartCopy may copy 5 GiB at once; 1 GiB keeps its answer well within a socket's time-out.
 MAX_COPY_BYTES = 1 * GIB
-# Sizes that the zero object may have, each grown from the one before by copies, and the requests to get there.
-ZERO_SOURCES = ((1 * MIB, 1), (32 * MIB, 35), (1 * GIB, 69))
+# Sizes that the zero object may have, each grown from the one before by 32 copies, and the requests to get there and
+# to remove it: two looks, the seed and its removal; then start, copies, complete, a look and a removal for each step.
+ZERO_SOURCES = ((1 * MIB, 4), (32 * MIB, 40), (1 * GIB, 76))
+# What else a push asks: is the object there, is there a base, is there an upload; start, complete, a look at the end.
+OTHER_REQUESTS = 6
+# Parts that ListParts gives at once; all are listed before complete.
+LISTED_AT_ONCE = 1000
 # Where parts begin and end: the block of the file systems that disks lie on.
 ALIGN_BYTES = 4 * KIB
 
@@ -95,9 +100,9 @@ class UploadPlan:
 
     @property
     def requests(self) -> int:
-        """Count the requests: one a part, start and complete, a look for an object and an upload, the zero object."""
-        growth = next((count + 1 for size, count in ZERO_SOURCES if size == self.zero_source_bytes), 0)
-        return len(self.parts) + 5 + growth
+        """Count the requests of a push that nothing interrupts."""
+        growth = next((count for size, count in ZERO_SOURCES if size == self.zero_source_bytes), 0)
+        return len(self.parts) + OTHER_REQUESTS + -(-len(self.parts) // LISTED_AT_ONCE) + growth
 
     def seconds_at(self, rate_bytes_s: float) -> float:
         """Estimate how long the sent bytes take at a rate."""

@@ -19,8 +19,6 @@ from aliyun_import.upload.parts import DonePart
 from aliyun_import.upload.plan import BaseObject, PartKind, PlannedPart
 from aliyun_import.upload.zeros import ZeroObject
 
-# How long a socket may be silent before the part is given up: OSS itself closes an idle one after about a minute.
-SOCKET_TIMEOUT_S = 60.0
 _MD5 = re.compile(r"[0-9A-Fa-f]{32}")
 
 
@@ -56,9 +54,7 @@ def make_part(place: Workplace, part: PlannedPart, *, buffer: memoryview, on_chu
 
 def _send(place: Workplace, part: PlannedPart, *, buffer: memoryview, on_chunk: Callable[[int], None]) -> DonePart:
     body = RangeBody(place.source, buffer, start=part.start, length=part.length, stop=place.halt, on_chunk=on_chunk)
-    remote = place.store.send_part(
-        place.key, place.upload_id, number=part.number, body=body, timeout_s=SOCKET_TIMEOUT_S
-    )
+    remote = place.store.send_part(place.key, place.upload_id, number=part.number, body=body)
     if body.crc64 is None:  # the store answered before it took the whole body
         raise _corrupted(part, "It was answered before all of it was sent.")
     proof = "crc64"

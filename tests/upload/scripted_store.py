@@ -171,12 +171,14 @@ class ScriptedStore:
         del timeout_s
         count = self._enter("send_part")
         upload = self._upload(key, upload_id)
-        received = bytearray()
+        received = bytearray(len(body))
+        position = 0
         for chunk in body:
-            received += chunk
+            received[position : position + len(chunk)] = chunk
+            position += len(chunk)
             with self._lock:
                 self.received_bytes += len(chunk)
-        assert len(received) == len(body)
+        assert position == len(received) == len(body)
         part = self._add_part(upload, number, bytes(received))
         self.sent_parts.append(number)
         self.after("send_part", count)

@@ -22,7 +22,7 @@ from tests.upload.scripted_store import nothing
 
 GRAIN = 128 * KIB
 OLD, NEW = "abcdefgh" + "." * 60 + "ijkl", "abcdEfgh" + "." * 60 + "iJkl"
-UNIT = 1 * MIB
+UNIT = 256 * KIB
 
 
 def digests_of(layout: str, *, tail: int = GRAIN) -> GrainDigests:

@@ -14,10 +14,10 @@ PREFIX = "aliyun-import/"
 
 def killed_push(scene: Scene) -> None:
     """Leave an unfinished upload and a zero object behind."""
-    scene.write_disk("abcdef" + "." * 20, unit=8 * MIB)
+    scene.write_disk("abcd..", unit=8 * MIB)
 
     def kill(operation: str, count: int) -> None:
-        if operation == "send_part" and count == 4:
+        if operation == "send_part" and count == 2:
             raise Killed
 
     scene.store.before = kill

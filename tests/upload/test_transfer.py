@@ -13,7 +13,7 @@ from aliyun_import.upload.deliver import TransferOptions
 from tests.upload.scene import UNIT, Killed, Scene
 from tests.upload.scripted_store import ScriptedStore
 
-DENSE = "abcdefgh"
+DENSE = "abcd"
 
 
 def failing(scene: Scene, error: AliyunImportError, *, calls: range) -> None:
@@ -58,12 +58,12 @@ def test_a_part_is_retried_alone(scene: Scene) -> None:
     retried = scene.said(PartRetried)
     assert len(retried) == 2
     assert all(event.attempt <= 2 and event.reason == "Trouble. It passes." for event in retried)
-    assert scene.store.calls["send_part"] == 8 + 2
+    assert scene.store.calls["send_part"] == 4 + 2
 
 
 def test_the_attempts_of_a_part_end(scene: Scene) -> None:
     """Eight attempts, then the error comes out with what is safe; the same command goes on."""
-    scene.write_disk("a", unit=8 * MIB)
+    scene.write_disk("a")
     failing(scene, transient("connection-lost"), calls=range(100))
     with pytest.raises(TransientError) as raised:
         scene.push()
@@ -121,7 +121,7 @@ def test_a_part_that_times_out_is_cut(scene: Scene) -> None:
     scene.store = SlowStore()
     uploaded = scene.push()
     assert scene.store.content(uploaded.key) == content
-    assert len(scene.store.sent_parts) == 8 * 4
+    assert len(scene.store.sent_parts) == 4 * 4
     assert any("timed out" in noted.message for noted in scene.said(Noted))
 
 
@@ -130,7 +130,7 @@ def test_cut_parts_are_found_again(scene: Scene) -> None:
     content = scene.write_disk(DENSE, unit=8 * MIB)
 
     for state in ("state", "another machine"):
-        scene.store = SlowStore(kill_after=14)
+        scene.store = SlowStore(kill_after=7)
         scene.state = "state"
         with pytest.raises(Killed):
             scene.push()
@@ -147,14 +147,14 @@ def test_cut_parts_are_found_again(scene: Scene) -> None:
 
 
 def test_the_limit_is_kept_over_all_workers(scene: Scene) -> None:
-    """8 MiB/s over ten seconds, within 5 %, however many workers there are."""
-    scene.write_disk("abcdefghij", unit=8 * MIB)
-    rate = 8 * MIB
+    """4 MiB/s over ten seconds, within 5 %, however many workers there are."""
+    scene.write_disk("abcde", unit=8 * MIB)
+    rate = 4 * MIB
     scene.options = TransferOptions(jobs=4, limit_rate_bytes_s=rate)
     began = scene.clock.monotonic_s()
     scene.push()
     took = scene.clock.monotonic_s() - began
-    assert took == pytest.approx(80 * MIB / rate, rel=0.05)
+    assert took == pytest.approx(40 * MIB / rate, rel=0.05)
 
 
 def test_events_come_at_most_ten_a_second(scene: Scene) -> None:
@@ -166,4 +166,4 @@ def test_events_come_at_most_ten_a_second(scene: Scene) -> None:
     took = scene.clock.monotonic_s() - began
     progress = scene.said(UploadProgress)
     assert len(progress) <= took * 10 + 2
-    assert progress[-1].parts_done == progress[-1].parts == 8
+    assert progress[-1].parts_done == progress[-1].parts == 4
