@@ -87,6 +87,21 @@ def test_a_cancel_whose_answer_was_lost_is_found_done() -> None:
     assert cancel(images).status is TaskStatus.DELETED
 
 
+def test_a_task_that_ends_while_it_is_cancelled_is_told_as_over() -> None:
+    """It finished between looking and cancelling: that is not a cancelled task."""
+    images = ScriptedImages(None)
+    images.add(task(image_id="m-1"))
+
+    def too_late(task_id: str) -> None:
+        images.add(task(TaskStatus.FINISHED, image_id="m-1"))
+        raise refused("task-not-running")
+
+    images.cancel_task = too_late  # type: ignore[method-assign]
+    with pytest.raises(RefusedError) as caught:
+        cancel(images)
+    assert caught.value.code == "task-over"
+
+
 def test_a_refused_cancel_of_a_running_task_comes_out() -> None:
     """CancelTaskFailed is passed on as it is."""
     images = ScriptedImages(None)
