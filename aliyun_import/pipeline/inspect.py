@@ -11,6 +11,7 @@ from aliyun_import.disk.report import DiskReport, TableKind
 from aliyun_import.events import DiskInspected, Emit, FindingRaised
 from aliyun_import.limits import GIB
 from aliyun_import.model import DiskRequest, Finding, ImportRequest, Severity
+from aliyun_import.pipeline.model import PushOptions
 from aliyun_import.preflight.check import Verdict, raise_if_refused
 from aliyun_import.preflight.disk_rules import disk_findings
 from aliyun_import.preflight.fill import Filled, fill
@@ -35,9 +36,10 @@ class Checked:
     findings: tuple[Finding, ...]
 
 
-def inspect(request: ImportRequest, *, emit: Emit, skip: frozenset[str], force: bool) -> Inspected:
+def inspect(request: ImportRequest, options: PushOptions, *, emit: Emit) -> Inspected:
     """Inspect, and judge: raises with every finding that blocks, at once. Skipped findings are not even said."""
-    inspected = look_at_disks(request, emit=emit)
+    skip, force = options.skip_checks, options.force
+    inspected = look_at_disks(request, bucket=options.bucket, key=options.key, emit=emit)
     verdict = Verdict(findings=inspected.findings)
     said = [finding for finding in verdict.findings if finding.rule not in skip]
     for finding in said:
@@ -50,7 +52,7 @@ def inspect(request: ImportRequest, *, emit: Emit, skip: frozenset[str], force: 
     return inspected
 
 
-def look_at_disks(request: ImportRequest, *, emit: Emit) -> Inspected:
+def look_at_disks(request: ImportRequest, *, bucket: str | None, key: str | None, emit: Emit) -> Inspected:
     """Inspect every local disk, fill in the request, apply every rule; judge nothing."""
     findings: list[Finding] = []
     reports: list[DiskReport | None] = []
@@ -64,7 +66,7 @@ def look_at_disks(request: ImportRequest, *, emit: Emit) -> Inspected:
         from_disk = fill(report, request, index=index)
         filled = _with(filled, index, disk, from_disk)
         emit(_said(report, from_disk))
-    findings += request_findings(filled)
+    findings += request_findings(filled, bucket=bucket, key=key)
     return Inspected(request=filled, reports=tuple(reports), findings=tuple(findings))
 
 

@@ -5,7 +5,7 @@ from dataclasses import replace
 from aliyun_import.disk.source import open_source
 from aliyun_import.errors import RefusedError
 from aliyun_import.events import Noted
-from aliyun_import.image.adopt import Adopted, find_import, name_holder
+from aliyun_import.image.adopt import Adopted, find_import, is_remnant, name_holder
 from aliyun_import.limits import MAX_NAME_CHARS
 from aliyun_import.model import DISK_DIGEST_TAG, PUSH_ID_TAG, Image, ImportRequest
 from aliyun_import.pipeline.model import Run
@@ -41,7 +41,8 @@ def find_earlier_import(run: Run, request: ImportRequest, ready: Readiness, stat
         if found:
             return found
     holder = ready.name_holder
-    if holder is None or holder.tags.get(PUSH_ID_TAG) == state.push_id:
+    # A failed image that a push left behind holds nothing but the name, which `submit` frees.
+    if holder is None or holder.tags.get(PUSH_ID_TAG) == state.push_id or is_remnant(holder, {}):
         return None
     # With --force-new a twin is wanted, so that an image of the same disk is no reason to stop early.
     if not run.options.force_new and _is_of_these_disks(run, request, ready, holder):

@@ -68,7 +68,7 @@ def push(
 def _before_the_first_byte(request: ImportRequest, run: Run) -> tuple[Inspected, Readiness]:
     options, cloud = run.options, run.cloud
     with stage("inspect", emit=run.emit, clock=run.clock, doing="looking at the disk") as words:
-        inspected = inspect(request, emit=run.emit, skip=options.skip_checks, force=options.force)
+        inspected = inspect(request, options, emit=run.emit)
         words.detail = "nothing speaks against importing it"
     with stage("look", emit=run.emit, clock=run.clock, doing="asking who we are, and about bucket and name") as words:
         ready = look(
