@@ -30,8 +30,8 @@ _INCOMPAT = {
     0x20000: "casefold",
 }
 # Features that only forbid writing are no obstacle; those in which a rule takes an interest have their name here.
-_SPARSE_SUPER, _BIGALLOC, _SPARSE_SUPER2 = 0x1, 0x200, 0x200
-_RO_COMPAT = {0x100: "quota", _BIGALLOC: "bigalloc", 0x2000: "project"}
+_SPARSE_SUPER, _SPARSE_SUPER2 = 0x1, 0x200
+_RO_COMPAT = {0x100: "quota", 0x200: "bigalloc", 0x2000: "project"}
 _HAS_JOURNAL = 0x4
 _STATE_CLEAN, _STATE_ERRORS = 1, 2
 
@@ -139,13 +139,11 @@ def _facts(raw: bytes, sb: Superblock, *, compat: int, ro_compat: int) -> FileSy
     free_low, free_inodes = struct.unpack_from("<II", raw, 12)
     (free_high,) = struct.unpack_from("<I", raw, 344)
     (state,) = struct.unpack_from("<H", raw, 58)
-    (log_cluster,) = struct.unpack_from("<I", raw, 28)
-    unit = 1024 << min(log_cluster, 20) if ro_compat & _BIGALLOC else sb.block_bytes
     names = [name for bit, name in _INCOMPAT.items() if sb.incompat & bit]
     names += [name for bit, name in _RO_COMPAT.items() if ro_compat & bit]
     journal = bool(compat & _HAS_JOURNAL)
     ext4 = sb.incompat & (0x40 | _64BIT | 0x200)
-    free = (free_low | (free_high << 32 if sb.incompat & _64BIT else 0)) * unit
+    free = (free_low | (free_high << 32 if sb.incompat & _64BIT else 0)) * sb.block_bytes
     return FileSystemFacts(
         type="ext4" if ext4 else "ext3" if journal else "ext2",
         uuid=str(uuid.UUID(bytes=raw[104:120])),

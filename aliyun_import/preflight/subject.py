@@ -53,6 +53,8 @@ class Subject:
 
 
 Rule = Callable[[Subject], Finding | None]
+# What is said of a rule: the severities that it gives, what it looks at and why, the document.
+Text = tuple[str, str, str]
 
 
 def gib(size_bytes: int) -> str:

@@ -1,0 +1,86 @@
+"""This file tests that every rule is explained, once, under the name that its findings have."""
+
+import ast
+import inspect
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from aliyun_import.disk import report
+from aliyun_import.errors import UsageError
+from aliyun_import.model import Severity
+from aliyun_import.preflight.disk_rules import ANY_DISK_RULES, SYSTEM_DISK_RULES
+from aliyun_import.preflight.explain import explain, explanation, known_rules
+from aliyun_import.preflight.explain_disk import CONTAINER_TEXTS, DISK_TEXTS
+from aliyun_import.preflight.explain_guest import GUEST_TEXTS
+from aliyun_import.preflight.explain_request import REQUEST_TEXTS
+from aliyun_import.preflight.request_rules import rule_names
+from tests.preflight.disks_page import with_tables
+
+ROOT = Path(__file__).resolve().parents[2]
+RULES = ANY_DISK_RULES | SYSTEM_DISK_RULES
+
+
+def test_every_rule_about_disks_has_its_text_and_no_text_is_left_over() -> None:
+    """`--explain` answers for each rule, and for nothing that is not one."""
+    assert set(DISK_TEXTS) | set(GUEST_TEXTS) == set(RULES)
+    assert set(REQUEST_TEXTS) == rule_names()
+
+
+def test_no_two_rules_share_a_name() -> None:
+    """Skipping one check must not skip another."""
+    groups = [set(CONTAINER_TEXTS), set(DISK_TEXTS), set(GUEST_TEXTS), set(REQUEST_TEXTS)]
+    assert sum(len(group) for group in groups) == len(set().union(*groups))
+
+
+@pytest.mark.parametrize("name", sorted(RULES))
+def test_a_rule_is_called_what_its_findings_are_called(name: str) -> None:
+    """The function, its place in the table and the rule in its findings have one name."""
+    function = RULES[name]
+    assert function.__name__.replace("_", "-") == name
+    named = re.findall(r'subject\.finding\(\s*"([^"]+)"', inspect.getsource(function))
+    assert named
+    assert set(named) == {name}
+
+
+def test_every_problem_of_a_container_is_explained() -> None:
+    """What the disk room finds wrong with containers and tables has its text too."""
+    assert set(_problem_codes()) <= known_rules()
+    assert len(set(_problem_codes())) > 20
+
+
+@pytest.mark.parametrize("name", sorted(known_rules()))
+def test_an_explanation_says_class_reason_and_source(name: str) -> None:
+    """People read what happens, why, and who says so."""
+    known = explanation(name)
+    assert known.classes.replace("a note", "note").split(",")[0].split()[0] in set(Severity)
+    assert known.text.endswith(".")
+    assert known.source
+    assert f"--skip-check {name}" in explain(name)
+
+
+def test_an_unknown_rule_is_refused_with_what_is_near() -> None:
+    """A typo is told apart from a rule."""
+    with pytest.raises(UsageError) as caught:
+        explain("virtio-driver")
+    assert caught.value.code == "unknown-check"
+    assert "virtio-drivers" in (caught.value.cause or "")
+
+
+def test_the_page_about_disks_has_a_row_for_every_check() -> None:
+    """docs/disks.md says what `--explain` says; `python -m tests.preflight.disks_page` with its path mends it."""
+    page = (ROOT / "docs" / "disks.md").read_text()
+    assert with_tables(page) == page
+    assert page.count("\n| `") == len(CONTAINER_TEXTS | DISK_TEXTS | GUEST_TEXTS)
+
+
+def _problem_codes() -> Iterator[str]:
+    """Collect the codes with which a Problem is made anywhere in the disk room."""
+    for path in Path(report.__file__).parent.glob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.Call) and getattr(node.func, "id", "") == "Problem":
+                for keyword in node.keywords:
+                    if keyword.arg == "code" and isinstance(keyword.value, ast.Constant):
+                        yield str(keyword.value.value)
