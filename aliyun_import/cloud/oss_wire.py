@@ -135,7 +135,7 @@ class OssWire:
                 message=error.message or "",
                 request_id=error.request_id,
                 operands=extra | dict(operands),
-                skew=clock_difference(error.headers.get("Date") or ""),
+                skew=clock_difference(error.details.get("ServerTime") or error.headers.get("Date") or ""),
                 retry_after_s=_retry_after_s(error.headers),
             )
         )

@@ -1,0 +1,169 @@
+"""This file tests the bucket, beyond the contract: other owners and regions, rights, versions, pages."""
+
+import pytest
+
+from aliyun_import.cloud.endpoints import resolve_endpoints
+from aliyun_import.cloud.oss import OssStore
+from aliyun_import.errors import AccessError, RefusedError, TransientError, UsageError
+from aliyun_import.sandbox.faults import Fault
+from aliyun_import.sandbox.oss_state import OssState
+from aliyun_import.sandbox.server import Sandbox
+from aliyun_import.sandbox.state import AccessKey
+from tests.cloud import reach
+
+OTHER = AccessKey(id="SANDBOX-OTHER", secret="OTHER-SECRET", account_id="1000000000000009")
+
+
+def test_a_bucket_is_made_private_and_standard(sandbox: Sandbox) -> None:
+    """Making it twice is fine."""
+    opened = reach.store(sandbox)
+    assert opened.bucket_info() is None
+    opened.create_bucket()
+    opened.create_bucket()
+    info = opened.bucket_info()
+    assert info is not None
+    assert (info.acl, info.storage_class, info.owner_id) == ("private", "Standard", sandbox.account_id)
+
+
+def test_somebody_elses_bucket(sandbox: Sandbox) -> None:
+    """It can neither be looked at nor made again, and the remedy leads to another name."""
+    sandbox.state.part(OssState).add_bucket(reach.BUCKET, region="cn-hangzhou", owner_id="1000000000000009")
+    with pytest.raises(AccessError) as looked:
+        reach.store(sandbox).bucket_info()
+    assert "another --bucket" in str(looked.value.remedy)
+    with pytest.raises(RefusedError) as made:
+        reach.store(sandbox).create_bucket()
+    assert made.value.code == "bucket-taken"
+
+
+def test_a_bucket_of_another_region_names_its_region(sandbox: Sandbox) -> None:
+    """Looking at it, making it again and writing into it say where it really is."""
+    reach.made_store(sandbox)
+    elsewhere = reach.store(sandbox, region="cn-shanghai")
+    for act in (elsewhere.bucket_info, elsewhere.create_bucket, lambda: elsewhere.put("k", b"x")):
+        with pytest.raises(RefusedError) as caught:
+            act()
+        assert caught.value.code == "bucket-region"
+        assert "--region cn-hangzhou" in str(caught.value.remedy)
+
+
+def test_a_missing_right_is_named(sandbox: Sandbox) -> None:
+    """AccessDenied names the right that the operation needs, for HEAD as well."""
+    opened = reach.made_store(sandbox)
+    sandbox.state.deny("oss:GetObject", "oss:PutObject", "oss:ListParts")
+    for act, right in (
+        (lambda: opened.head("k"), "oss:GetObject"),
+        (lambda: opened.start_upload("k"), "oss:PutObject"),
+        (lambda: opened.list_parts("k", "u"), "oss:ListParts"),
+    ):
+        with pytest.raises(AccessError) as caught:
+            act()
+        assert caught.value.code == "no-right"
+        assert right in str(caught.value.remedy)
+
+
+def test_a_head_in_a_bucket_that_is_not_there_is_an_error(sandbox: Sandbox) -> None:
+    """Only a missing object is None; HEAD errors have no body, and are read from their header."""
+    with pytest.raises(RefusedError) as caught:
+        reach.store(sandbox).head("k")
+    assert caught.value.code == "bucket-missing"
+
+
+def test_keys_that_are_wrong(sandbox: Sandbox) -> None:
+    """An unknown key and a wrong secret are told apart."""
+    unknown = AccessKey(id="SANDBOX-NOBODY", secret="x")
+    wrong = AccessKey(id=sandbox.access_key.id, secret="x")
+    for key, code in ((unknown, "access-key-unknown"), (wrong, "secret-wrong")):
+        for act in (
+            reach.store(sandbox, key=key).bucket_info,
+            lambda key=key: reach.store(sandbox, key=key).head("k"),
+            reach.identity(sandbox, key).whoami,
+            reach.images(sandbox, key=key).regions,
+        ):
+            with pytest.raises(AccessError) as caught:
+                act()
+            assert caught.value.code == code
+
+
+def test_a_clock_that_is_wrong_is_told_by_how_much(sandbox: Sandbox) -> None:
+    """Twenty minutes behind OSS is said so; the RPC services refuse with the same code."""
+    sandbox.clock.set_skew(20 * 60 + 30)
+    with pytest.raises(AccessError) as oss:
+        reach.store(sandbox).bucket_info()
+    assert "20 min" in oss.value.summary
+    assert "behind" in oss.value.summary
+    with pytest.raises(AccessError) as sts:
+        reach.identity(sandbox).whoami()
+    assert oss.value.code == sts.value.code == "clock-skewed"
+
+
+def test_the_public_endpoint_may_be_forbidden(sandbox: Sandbox) -> None:
+    """Newer accounts are led to a custom domain or the internal endpoint; managing the bucket still works."""
+    opened = reach.made_store(sandbox)
+    sandbox.state.configure(public_endpoint_forbidden=True)
+    assert opened.bucket_info()
+    with pytest.raises(RefusedError) as caught:
+        opened.put("k", b"x")
+    assert caught.value.code == "public-endpoint-forbidden"
+    assert "--oss-cname" in str(caught.value.remedy)
+    assert "--oss-endpoint-type internal" in str(caught.value.remedy)
+
+
+def test_a_busy_store_says_how_long_to_stay_away(sandbox: Sandbox) -> None:
+    """The delay that OSS wishes for, in milliseconds, is kept in seconds."""
+    opened = reach.made_store(sandbox)
+    sandbox.faults.add(Fault(operation="GetObject", headers={"x-oss-qos-delay-time": "2500"}))
+    with pytest.raises(TransientError) as caught:
+        opened.read("k")
+    assert (caught.value.code, caught.value.retry_after_s) == ("throttled", 2.5)
+
+
+def test_an_old_version_can_be_removed(sandbox: Sandbox) -> None:
+    """In a bucket with versions, the one that was written is removed for good by its version id."""
+    opened = reach.made_store(sandbox)
+    sandbox.state.part(OssState).buckets[reach.BUCKET].versioning = "Enabled"
+    put = opened.put("k", b"x")
+    assert put.version_id
+    opened.delete("k", version_id=put.version_id)
+    assert opened.head("k") is None
+    assert sandbox.requests.entries("DeleteObject")[-1].target.endswith(f"versionId={put.version_id}")
+
+
+def test_long_lists_come_in_pages(sandbox: Sandbox) -> None:
+    """Objects beyond a page of 1000 are all listed, once each and in order."""
+    opened = reach.made_store(sandbox)
+    bucket = sandbox.state.part(OssState).buckets[reach.BUCKET]
+    first = opened.put("many/0000", b"x")
+    stored = bucket.current("many/0000")
+    assert stored is not None
+    for number in range(1, 1205):
+        bucket.put(type(stored)(key=f"many/{number:04}", content=stored.content))
+    found = opened.list_objects("many/")
+    assert [one.key for one in found] == [f"many/{number:04}" for number in range(1205)]
+    assert found[0].etag == first.etag
+
+
+def test_a_name_that_no_bucket_can_have() -> None:
+    """It is refused before anything is asked."""
+    found = resolve_endpoints("cn-hangzhou", endpoint_url="http://127.0.0.1:9")
+    with pytest.raises(UsageError) as caught:
+        OssStore("No_Bucket", endpoints=found, credentials=reach.any_credentials()).bucket_info()
+    assert caught.value.code == "bucket-name-invalid"
+
+
+def test_an_endpoint_by_name_is_asked_in_path_style(sandbox: Sandbox) -> None:
+    """--endpoint-url keeps the bucket in the path for host names too, where oss2 would put it into the host."""
+    url = f"http://box.localhost:{sandbox.port}"
+    found = resolve_endpoints("cn-hangzhou", endpoint_url=url)
+    opened = OssStore(reach.BUCKET, endpoints=found, credentials=reach.credentials(sandbox))
+    bucket = opened._wire._bucket("GetBucketInfo", None)
+    assert bucket._make_url(reach.BUCKET, "a/b") == f"{url}/{reach.BUCKET}/a%2Fb"
+
+
+def test_a_custom_domain_stands_for_the_bucket() -> None:
+    """With --oss-cname the bucket is not in the URL, except where it is made."""
+    found = resolve_endpoints("cn-hangzhou", oss_endpoint="disks.example.com", oss_cname=True)
+    opened = OssStore(reach.BUCKET, endpoints=found, credentials=reach.any_credentials())
+    data, making = (opened._wire._bucket(operation, None) for operation in ("PutObject", "PutBucket"))
+    assert data._make_url(reach.BUCKET, "k") == "https://disks.example.com/k"
+    assert making._make_url(reach.BUCKET, "") == "https://disks.oss-cn-hangzhou.aliyuncs.com/"

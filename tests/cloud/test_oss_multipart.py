@@ -1,0 +1,185 @@
+"""This file tests how parts travel: streamed, retried, refused, corrupted, lost."""
+
+import socket
+import threading
+from collections.abc import Iterator
+
+import pytest
+from fastcrc import crc64
+
+from aliyun_import.cloud.endpoints import resolve_endpoints
+from aliyun_import.cloud.oss import OssStore
+from aliyun_import.errors import AliyunImportError, DiskError, RefusedError, TransientError
+from aliyun_import.sandbox.faults import Fault
+from aliyun_import.sandbox.server import Sandbox
+from tests.cloud import reach
+
+MIB = 1 << 20
+
+
+class Endless:
+    """A body of one buffer that is given again and again, with other bytes each time."""
+
+    def __init__(self, times: int) -> None:
+        self._times = times
+        self._buffer = bytearray(MIB)
+
+    def __len__(self) -> int:
+        return self._times * MIB
+
+    def __iter__(self) -> Iterator[memoryview]:
+        for number in range(self._times):
+            # The buffer is used again, as the engine's is: bytes that were kept for later would be wrong ones.
+            self._buffer[:] = bytes([number % 251]) * MIB
+            yield memoryview(self._buffer)
+
+
+def test_a_part_travels_with_its_length_and_chunk_by_chunk() -> None:
+    """Content-Length and no chunked coding; each chunk is sent before the next is read, none is kept or joined."""
+    seen: dict[str, bytes] = {}
+    crc = 0
+
+    def handle(connection: socket.socket) -> None:
+        nonlocal crc
+        head, _, body = reach.read_head(connection).partition(b"\r\n\r\n")
+        seen["head"] = head.lower()
+        left = 24 * MIB - len(body)
+        crc = crc64.xz(body)
+        while left:
+            piece = connection.recv(MIB)
+            crc = crc64.xz(piece, crc)
+            left -= len(piece)
+        connection.sendall(b'HTTP/1.1 200 OK\r\nETag: "E"\r\nContent-Length: 0\r\n\r\n')
+
+    with reach.server(handle) as port:
+        found = resolve_endpoints("cn-hangzhou", endpoint_url=f"http://127.0.0.1:{port}")
+        opened = OssStore(reach.BUCKET, endpoints=found, credentials=reach.any_credentials())
+        part = opened.send_part("k", "u", number=1, body=Endless(24))
+    assert b"content-length: %d" % (24 * MIB) in seen["head"]
+    assert b"transfer-encoding" not in seen["head"]
+    assert b"expect" not in seen["head"]
+    expected = 0
+    for chunk in Endless(24):
+        expected = crc64.xz(bytes(chunk), expected)
+    assert crc == expected
+    assert (part.etag, part.crc64, part.size_bytes) == ("E", None, 24 * MIB)
+
+
+def test_what_the_body_raises_comes_out_as_it_is(sandbox: Sandbox) -> None:
+    """A read error in the middle of a part is neither wrapped nor taken for trouble of the network."""
+    opened = reach.made_store(sandbox)
+    upload_id = opened.start_upload("k")
+    failure = DiskError("Reading failed.", code="read-error", remedy=None)
+    with pytest.raises(DiskError) as caught:
+        opened.send_part("k", upload_id, number=1, body=reach.Body([bytes(MIB)] * 3, fail=failure))
+    assert caught.value is failure
+    # The connection with half a request on it is not used again.
+    assert opened.send_part("k", upload_id, number=1, body=reach.Body([b"x"])).size_bytes == 1
+
+
+@pytest.mark.parametrize(
+    ("fault", "code"),
+    [
+        (Fault(operation="UploadPart", effect="cut-before"), "connection-lost"),
+        (Fault(operation="UploadPart", effect="cut-body", after_bytes=MIB), "connection-lost"),
+        (Fault(operation="UploadPart", effect="lose-answer"), "connection-lost"),
+        (Fault(operation="UploadPart", status=500, code="InternalError"), "service-unwell"),
+        (Fault(operation="UploadPart", status=400, code="RequestTimeout"), "timed-out"),
+    ],
+    ids=lambda value: value.effect if isinstance(value, Fault) else value,
+)
+def test_one_attempt_is_one_request(fault: Fault, code: str, sandbox: Sandbox) -> None:
+    """Trouble comes out at once as passing trouble; nothing is retried here."""
+    opened = reach.made_store(sandbox)
+    upload_id = opened.start_upload("k")
+    sandbox.faults.add(fault)
+    body = reach.Body([bytes(MIB)] * 8)
+    with pytest.raises(TransientError) as caught:
+        opened.send_part("k", upload_id, number=1, body=body)
+    assert caught.value.code == code
+    assert caught.value.resumable
+    assert body.iterations == 1
+    assert len(sandbox.requests.entries("UploadPart")) == 1
+    assert opened.send_part("k", upload_id, number=1, body=body).crc64 == crc64.xz(bytes(8 * MIB))
+
+
+def test_what_oss_says_about_bytes_is_handed_on(sandbox: Sandbox) -> None:
+    """A wrong CRC, and none, reach the engine as they are: it compares."""
+    opened = reach.made_store(sandbox)
+    upload_id = opened.start_upload("k")
+    sandbox.faults.add(Fault(operation="UploadPart", effect="wrong-crc"))
+    assert opened.send_part("k", upload_id, number=1, body=reach.Body([b"abc"])).crc64 != crc64.xz(b"abc")
+    sandbox.faults.add(Fault(operation="UploadPart", effect="no-crc"))
+    assert opened.send_part("k", upload_id, number=1, body=reach.Body([b"abc"])).crc64 is None
+
+
+@pytest.mark.parametrize("code", ["NotImplemented", "OperationNotSupported", "MethodNotAllowed"])
+def test_a_store_without_copies_says_so(code: str, sandbox: Sandbox) -> None:
+    """Each of the ways to refuse a copy is "copy-refused", for the engine to send the bytes instead."""
+    opened = reach.made_store(sandbox)
+    source = opened.put("source", bytes(1000))
+    upload_id = opened.start_upload("k")
+    sandbox.faults.add(Fault(operation="UploadPartCopy", status=501, code=code))
+    with pytest.raises(RefusedError) as caught:
+        opened.copy_part("k", upload_id, number=1, source_key="source", start=0, length=10, if_match=source.etag)
+    assert caught.value.code == "copy-refused"
+
+
+def test_without_the_right_to_read_the_source_bytes_are_sent(sandbox: Sandbox) -> None:
+    """Copying needs the right to read; sending does not, so its lack is no end."""
+    opened = reach.made_store(sandbox)
+    source = opened.put("source", bytes(1000))
+    upload_id = opened.start_upload("k")
+    sandbox.state.deny("oss:GetObject")
+    with pytest.raises(RefusedError) as caught:
+        opened.copy_part("k", upload_id, number=1, source_key="source", start=0, length=10, if_match=source.etag)
+    assert caught.value.code == "copy-refused"
+    assert opened.send_part("k", upload_id, number=1, body=reach.Body([b"x"])).etag
+
+
+def test_all_pages_of_parts_are_listed(sandbox: Sandbox) -> None:
+    """More parts than a page of 1000 come back in order, each with its CRC-64."""
+    opened = reach.made_store(sandbox)
+    upload_id = opened.start_upload("k")
+    numbers = [*range(1, 1003), 10_000]
+    for number in numbers:
+        opened.send_part("k", upload_id, number=number, body=reach.Body([b"%d" % number]))
+    found = opened.list_parts("k", upload_id)
+    assert [part.number for part in found] == numbers
+    assert [part.crc64 for part in found] == [crc64.xz(b"%d" % number) for number in numbers]
+
+
+def test_many_threads_share_a_store(sandbox: Sandbox) -> None:
+    """Parts that are sent at once all arrive, over no more connections than there are workers."""
+    opened = reach.made_store(sandbox)
+    upload_id = opened.start_upload("k")
+    failures: list[AliyunImportError] = []
+
+    def send(number: int) -> None:
+        try:
+            for one in range(number, number + 5):
+                opened.send_part("k", upload_id, number=one, body=reach.Body([bytes([one]) * 1000]))
+        except AliyunImportError as error:
+            failures.append(error)
+
+    threads = [threading.Thread(target=send, args=(1 + 5 * worker,)) for worker in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(30)
+    assert failures == []
+    crcs = [part.crc64 for part in opened.list_parts("k", upload_id)]
+    assert crcs == [crc64.xz(bytes([one]) * 1000) for one in range(1, 41)]
+
+
+def test_an_answer_to_complete_that_is_lost_is_passing_trouble(sandbox: Sandbox) -> None:
+    """The object is there all the same, for the engine to find."""
+    opened = reach.made_store(sandbox)
+    upload_id = opened.start_upload("k")
+    part = opened.send_part("k", upload_id, number=1, body=reach.Body([b"abc"]))
+    sandbox.faults.add(Fault(operation="CompleteMultipartUpload", effect="lose-answer"))
+    with pytest.raises(TransientError):
+        opened.complete("k", upload_id, (part,))
+    there = opened.head("k")
+    assert there is not None
+    assert there.crc64 == crc64.xz(b"abc")

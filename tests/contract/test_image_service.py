@@ -1,0 +1,157 @@
+"""This file holds ports.ImageService to its promises. Nothing is imported in a real account."""
+
+from dataclasses import replace
+
+import pytest
+
+from aliyun_import.errors import RefusedError
+from aliyun_import.model import (
+    BootMode,
+    DiskFormat,
+    DiskMapping,
+    Image,
+    ImportCall,
+    ImportRequest,
+    OsType,
+    StartedImport,
+    TaskStatus,
+)
+from aliyun_import.sandbox.server import Sandbox
+from tests.contract.conftest import Cloud
+from tests.contract.test_role_service import NAME, SYSTEM, TRUST
+
+MIB = 1 << 20
+
+
+def _call(cloud: Cloud, name: str = "contract-image") -> ImportCall:
+    request = ImportRequest(
+        region=cloud.region, disks=(), name=name, os_type=OsType.LINUX, boot_mode=BootMode.BIOS, platform="Debian"
+    )
+    mapping = DiskMapping(bucket=cloud.bucket, key=cloud.key("disk.raw"), format=DiskFormat.RAW, size_gib=5)
+    return ImportCall(request=request, mappings=(mapping,), client_token=f"token-{name}", tags={"contract": "yes"})
+
+
+def _ready(cloud: Cloud) -> Sandbox:
+    """Make what an import needs; only a sandbox lets that be done here."""
+    if cloud.sandbox is None:
+        pytest.skip("imports an image")
+    cloud.roles.create_role(NAME, trust_policy=TRUST, description="for tests")
+    cloud.roles.attach_policy(SYSTEM, role_name=NAME)
+    cloud.store.put(cloud.key("disk.raw"), bytes(MIB))
+    return cloud.sandbox
+
+
+def _started(cloud: Cloud) -> StartedImport:
+    started = cloud.images.import_image(_call(cloud))
+    assert started is not None
+    return started
+
+
+def _image(cloud: Cloud, image_id: str) -> Image:
+    found = cloud.images.image(image_id)
+    assert found is not None
+    return found
+
+
+def test_the_region_is_listed(cloud: Cloud) -> None:
+    """The account's regions hold the one that the tests run in."""
+    assert cloud.region in cloud.images.regions()
+
+
+def test_what_is_not_there_is_none(cloud: Cloud) -> None:
+    """Unknown tasks and images are no errors."""
+    images = cloud.images
+    assert images.task("t-contractnobody") is None
+    assert images.image("m-contractnobody") is None
+    assert images.images(name="aliyun-import-contract-nobody") == ()
+    images.delete_image("m-contractnobody")
+
+
+@pytest.mark.parametrize("spelling", ["DRYRUN.SUCCESS", "DryRunOperation"])
+def test_a_dry_run_that_would_pass_is_none(cloud: Cloud, spelling: str) -> None:
+    """In both of the spellings of which the page of ImportImage speaks; and nothing was begun."""
+    _ready(cloud).state.configure(dry_run_code=spelling)
+    assert cloud.images.import_image(replace(_call(cloud), dry_run=True)) is None
+    assert cloud.images.tasks() == ()
+
+
+def test_an_import_from_beginning_to_end(cloud: Cloud) -> None:
+    """Task and image can be followed in every status until the image is available, and found by name and tag."""
+    sandbox = _ready(cloud)
+    images, started = cloud.images, _started(cloud)
+    assert started.request_id
+    task = images.task(started.task_id)
+    assert task is not None
+    assert (task.task_id, task.status, task.action) == (started.task_id, TaskStatus.WAITING, "ImportImage")
+    assert _image(cloud, started.image_id).status == "Creating"
+    assert [one.task_id for one in images.tasks(statuses=("Waiting", "Processing"))] == [started.task_id]
+    assert images.tasks(statuses=("Finished",)) == ()
+    sandbox.clock.advance(60)
+    task = images.task(started.task_id)
+    assert task is not None
+    assert (task.status, task.percent, task.can_cancel) == (TaskStatus.FINISHED, 100, False)
+    image = _image(cloud, started.image_id)
+    assert (image.name, image.status, image.size_gib, dict(image.tags)) == (
+        "contract-image",
+        "Available",
+        5,
+        {"contract": "yes"},
+    )
+    assert images.images(name="contract-image") == images.images(tags={"contract": "yes"}) == (image,)
+    assert images.images(name="contract") == ()
+    assert images.images(tags={"contract": "no"}) == ()
+
+
+def test_the_same_token_begins_one_import(cloud: Cloud) -> None:
+    """A call that is repeated with its client token answers with the same ids."""
+    _ready(cloud)
+    first, second = _started(cloud), _started(cloud)
+    assert (first.task_id, first.image_id) == (second.task_id, second.image_id)
+
+
+def test_a_taken_name_is_refused(cloud: Cloud) -> None:
+    """The name of an image that is there is "image-name-taken"."""
+    sandbox = _ready(cloud)
+    _started(cloud)
+    sandbox.clock.advance(60)
+    with pytest.raises(RefusedError) as caught:
+        cloud.images.import_image(replace(_call(cloud), client_token="another"))
+    assert caught.value.code == "image-name-taken"
+    assert "contract-image" in caught.value.summary
+
+
+def test_a_role_that_ecs_does_not_see(cloud: Cloud) -> None:
+    """Its absence is "role-not-visible"."""
+    if cloud.sandbox is None:
+        pytest.skip("needs an account without the role")
+    cloud.store.put(cloud.key("disk.raw"), bytes(MIB))
+    with pytest.raises(RefusedError) as caught:
+        cloud.images.import_image(_call(cloud))
+    assert caught.value.code == "role-not-visible"
+    assert NAME in caught.value.summary
+
+
+def test_a_task_is_cancelled(cloud: Cloud) -> None:
+    """A running one ends as Deleted; one that is over refuses."""
+    _ready(cloud)
+    started = _started(cloud)
+    cloud.images.cancel_task(started.task_id)
+    task = cloud.images.task(started.task_id)
+    assert task is not None
+    assert task.status is TaskStatus.DELETED
+    with pytest.raises(RefusedError) as caught:
+        cloud.images.cancel_task(started.task_id)
+    assert caught.value.code == "task-over"
+
+
+def test_an_image_is_renamed_and_deleted(cloud: Cloud) -> None:
+    """Under its new name it is found, and deleted once or twice it is gone."""
+    sandbox = _ready(cloud)
+    started = _started(cloud)
+    sandbox.clock.advance(60)
+    cloud.images.rename_image(started.image_id, name="contract-renamed")
+    assert [one.image_id for one in cloud.images.images(name="contract-renamed")] == [started.image_id]
+    assert cloud.images.images(name="contract-image") == ()
+    cloud.images.delete_image(started.image_id)
+    cloud.images.delete_image(started.image_id)
+    assert cloud.images.image(started.image_id) is None

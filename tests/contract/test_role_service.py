@@ -1,0 +1,61 @@
+"""This file holds ports.RoleService and ports.Identity to their promises."""
+
+import json
+
+import pytest
+
+from aliyun_import.errors import RefusedError
+from aliyun_import.model import Policy
+from tests.contract.conftest import Cloud
+
+NAME = "AliyunECSImageImportDefaultRole"
+SYSTEM = Policy(name="AliyunECSImageImportRolePolicy", type="System")
+TRUST = json.dumps(
+    {
+        "Statement": [{"Action": "sts:AssumeRole", "Effect": "Allow", "Principal": {"Service": ["ecs.aliyuncs.com"]}}],
+        "Version": "1",
+    }
+)
+
+
+def test_the_caller_is_known(cloud: Cloud) -> None:
+    """An account id, an ARN that holds it, and one of the documented kinds."""
+    me = cloud.identity.whoami()
+    assert me.account_id.isdigit()
+    assert me.account_id in me.arn
+    assert me.identity_type in ("Account", "RAMUser", "AssumedRoleUser")
+
+
+def test_a_role_that_is_not_there(cloud: Cloud) -> None:
+    """It is None, which is no error."""
+    assert cloud.roles.role("aliyun-import-contract-nobody") is None
+
+
+def test_the_system_policy_can_be_read(cloud: Cloud) -> None:
+    """Its document lets the role read objects."""
+    document = json.loads(cloud.roles.policy_document(SYSTEM))
+    actions = [action for statement in document["Statement"] for action in statement["Action"]]
+    assert "oss:GetObject" in actions
+
+
+def test_a_role_is_made_and_found(cloud: Cloud) -> None:
+    """Made once; the second time says who was faster; its trust policy can be replaced and policies attached."""
+    if cloud.sandbox is None:
+        pytest.skip("makes a role")
+    roles = cloud.roles
+    made = roles.create_role(NAME, trust_policy=TRUST, description="lets ECS read disks")
+    assert roles.role(NAME) == made
+    assert (made.name, json.loads(made.trust_policy)) == (NAME, json.loads(TRUST))
+    assert made.arn.lower().endswith(f":role/{NAME}".lower())
+    with pytest.raises(RefusedError) as caught:
+        roles.create_role(NAME, trust_policy=TRUST, description="again")
+    assert caught.value.code == "role-exists"
+    assert roles.attached_policies(NAME) == ()
+    roles.attach_policy(SYSTEM, role_name=NAME)
+    roles.attach_policy(SYSTEM, role_name=NAME)
+    assert roles.attached_policies(NAME) == (SYSTEM,)
+    other = TRUST.replace("ecs.aliyuncs.com", "oss.aliyuncs.com")
+    roles.update_trust_policy(NAME, trust_policy=other)
+    changed = roles.role(NAME)
+    assert changed is not None
+    assert json.loads(changed.trust_policy) == json.loads(other)
