@@ -3,7 +3,7 @@
 from dataclasses import dataclass, field
 
 from aliyun_import.disk.fat import FatVolume
-from aliyun_import.disk.gpt import BIOS_BOOT_TYPE, ESP_TYPE
+from aliyun_import.disk.gpt import BIOS_BOOT_TYPE, ESP_TYPE, FREEBSD_BOOT_TYPE
 from aliyun_import.disk.partitions import Table
 from aliyun_import.disk.pe import HEAD_BYTES, pe_machine
 from aliyun_import.disk.reader import Missing, Reader, ReadProblem, Window
@@ -82,12 +82,11 @@ def _judge_grub(disk: Reader, table: Table, found: _Notes) -> None:
 
 def _judge_other_code(disk: Reader, table: Table, found: _Notes) -> None:
     """Every other boot record hands over to the partition that is marked; on a Windows GPT disk none ever is."""
+    if table.boot_record[6:10] == b"LILO":
+        found.bios.append("LILO is in the boot record")
+        return
     if table.kind in (TableKind.GPT, TableKind.HYBRID):
-        if table.legacy_boot:
-            numbers = ", ".join(str(number) for number in table.legacy_boot)
-            found.bios.append(f"the boot record holds code, and partition {numbers} has the legacy BIOS attribute")
-        else:
-            found.notes.append("the boot record holds code, but no GPT partition is marked for it to start")
+        _judge_code_before_gpt(table, found)
         return
     active = [partition for partition in table.partitions if partition.active]
     if not active:
@@ -105,6 +104,21 @@ def _judge_other_code(disk: Reader, table: Table, found: _Notes) -> None:
             found.notes.append(f"partition {partition.number} is active, but its boot sector does not end in 55 AA")
 
 
+def _judge_code_before_gpt(table: Table, found: _Notes) -> None:
+    """Look for what such code starts: SYSLINUX a partition with the legacy BIOS attribute, FreeBSD one of a type."""
+    for partition in table.partitions:
+        if partition.number in table.legacy_boot:
+            found.bios.append(
+                f"the boot record holds code, and partition {partition.number} has the legacy BIOS attribute"
+            )
+        elif partition.type_id == FREEBSD_BOOT_TYPE:
+            found.bios.append(
+                f"the boot record holds code, and partition {partition.number} is a FreeBSD boot partition"
+            )
+    if not found.bios:
+        found.notes.append("the boot record holds code, but no GPT partition is marked for it to start")
+
+
 def _look_for_uefi(disk: Reader, partition: Partition, found: _Notes) -> None:
     is_esp = partition.type_id in (ESP_TYPE, MBR_ESP_TYPE)
     try:
@@ -118,15 +132,13 @@ def _look_for_uefi(disk: Reader, partition: Partition, found: _Notes) -> None:
                 f"partition {partition.number}, an EFI system partition, can't be read: {problem.message}"
             )
         return
-    if not is_esp:
-        if loaders:
-            found.notes.append(f"partition {partition.number} holds {loaders[0].path}, but is no EFI system partition")
-        return
-    if not loaders:
+    if is_esp and not loaders:
         found.notes.append(f"partition {partition.number} is an EFI system partition without a loader")
     found.loaders += loaders
+    # Firmware looks into a FAT partition of another type, too (EDK II does), though the specification names the type.
+    kind = "EFI system" if is_esp else f"FAT, of type {partition.type_name}"
     for loader in loaders:
-        line = f"partition {partition.number} (EFI system) holds {loader.path} for {loader.machine}"
+        line = f"partition {partition.number} ({kind}) holds {loader.path} for {loader.machine}"
         if loader.removable and loader.architecture is not None:
             found.uefi.append(line)
         else:

@@ -16,7 +16,6 @@ import signal
 import subprocess
 import sys
 from collections.abc import Callable, Sequence
-from contextlib import suppress
 from dataclasses import dataclass, is_dataclass
 from pathlib import PurePath
 
@@ -69,7 +68,8 @@ def call_bounded(target: str, arguments: Sequence[str], *, limits: Limits) -> Ou
         except subprocess.TimeoutExpired:
             return Outcome(failure=f"it took more than {limits.wall_s:g} seconds")
         finally:
-            with suppress(ProcessLookupError, PermissionError):
+            # What it started ends with it (see leash.py), so that nothing is left to be killed once it has ended.
+            if child.poll() is None:
                 os.killpg(child.pid, signal.SIGKILL)
     if child.returncode == 0 and len(answer) <= _MAX_ANSWER_BYTES:
         return _read_answer(answer)

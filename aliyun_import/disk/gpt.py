@@ -12,6 +12,7 @@ from aliyun_import.model import Severity
 SIGNATURE = b"EFI PART"
 ESP_TYPE = "c12a7328-f81f-11d2-ba4b-00a0c93ec93b"
 BIOS_BOOT_TYPE = "21686148-6449-6e6f-744e-656564454649"
+FREEBSD_BOOT_TYPE = "83bd6b9d-7f41-11dc-be0b-001560b84f0f"
 _LEGACY_BOOT = 1 << 2
 # The usual array has 128 entries of 128 bytes; 16,384 entries are more than any tool writes.
 _MAX_ARRAY_BYTES = 2 * 1024 * 1024
@@ -36,7 +37,7 @@ _TYPE_NAMES = {
     "af9b60a0-1431-4f62-bc68-3311714a69ad": "Windows LDM data",
     "516e7cb4-6ecf-11d6-8ff8-00022d09712b": "FreeBSD",
     "516e7cb6-6ecf-11d6-8ff8-00022d09712b": "FreeBSD UFS",
-    "83bd6b9d-7f41-11dc-be0b-001560b84f0f": "FreeBSD boot",
+    FREEBSD_BOOT_TYPE: "FreeBSD boot",
     "516e7cba-6ecf-11d6-8ff8-00022d09712b": "FreeBSD ZFS",
 }
 

@@ -13,7 +13,7 @@ from aliyun_import.disk.qemu import described, ensure_whole
 from aliyun_import.disk.reader import FileReader, Missing, Reader, ReadProblem
 from aliyun_import.disk.report import Container, DiskReport, Problem
 from aliyun_import.errors import DiskError
-from aliyun_import.model import Severity
+from aliyun_import.model import Architecture, Severity
 
 _NEEDS_QEMU = "the disk was not looked into: that takes qemu-img and qemu-nbd (Debian, Ubuntu: package qemu-utils)"
 
@@ -81,10 +81,18 @@ def _with_layout(report: DiskReport, disk: Reader) -> DiskReport:
         table=table.kind,
         partitions=tuple(table.partitions),
         boot=boot,
-        architecture=boot.architectures[0] if len(boot.architectures) == 1 else None,
+        architecture=_architecture(boot.architectures),
         unknowns=(*report.unknowns, *unknowns),
         sector_bytes=table.sector_bytes,
     )
+
+
+def _architecture(found: tuple[Architecture, ...]) -> Architecture | None:
+    """Tell the architecture by the loaders' machines; None when there are none, or they contradict each other."""
+    # Beside a loader for x86_64 one for i386 serves firmware of 32 bits, on the same 64-bit system.
+    if set(found) == {Architecture.X86_64, Architecture.I386}:
+        return Architecture.X86_64
+    return found[0] if len(found) == 1 else None
 
 
 def _with_guest(report: DiskReport, disk: Reader) -> DiskReport:

@@ -52,6 +52,25 @@ def test_the_code_on_a_windows_gpt_disk_is_not_bios() -> None:
     assert len(found.uefi) == 1
 
 
+@pytest.mark.parametrize(
+    ("part", "words"),
+    [
+        (Part(2048, 64, build.LINUX, attributes=4), "legacy BIOS attribute"),
+        (Part(2048, 64, "83bd6b9d-7f41-11dc-be0b-001560b84f0f"), "FreeBSD boot partition"),
+    ],
+)
+def test_other_code_before_a_gpt_needs_a_partition_that_it_starts(part: Part, words: str) -> None:
+    """SYSLINUX and FreeBSD have their own marks."""
+    found, _ = _evidence(build.gpt(4 * MIB, [part], code=b"\xfa\x31\xc0"))
+    assert words in found.bios[0]
+
+
+def test_lilo_needs_no_active_partition() -> None:
+    """It keeps a list of sectors, as GRUB does."""
+    found, _ = _evidence(build.mbr(4 * MIB, [Part(2048, 64, 0x83)], code=b"\xfa\xeb\x21\x01\xb4\x01LILO"))
+    assert found.bios == ("LILO is in the boot record",)
+
+
 def test_no_code_is_no_bios() -> None:
     """A boot record of zeros has nothing to start."""
     found, _ = _evidence(build.mbr(4 * MIB, [Part(2048, 1000, 0x83, active=True)]))
@@ -95,6 +114,18 @@ def test_a_loader_that_firmware_does_not_find_is_only_noted(path: str, machine: 
     found, _ = _evidence(build.uefi_disk(machine=machine, path=path))
     assert found.uefi == ()
     assert path in found.notes[-1]
+
+
+def test_a_loader_on_a_fat_of_another_type_is_uefi() -> None:
+    """Firmware looks there, too; the line says which type it is."""
+    disk = build.place(
+        build.mbr(4 * MIB, [Part(2048, 2048, 0x0C)]),
+        MIB,
+        build.fat({"EFI/BOOT/BOOTAA64.EFI": build.pe_program(build.ARM64)}),
+    )
+    found, _ = _evidence(disk)
+    assert "of type FAT32" in found.uefi[0]
+    assert found.architectures == (Architecture.ARM64,)
 
 
 def test_an_esp_without_a_loader_is_noted() -> None:

@@ -53,6 +53,13 @@ def test_the_same_disk_gives_the_same_report_in_every_container(tmp_path: Path, 
     assert same == raw
 
 
+def test_a_loader_for_32_bit_firmware_beside_one_of_64_is_x86_64(tmp_path: Path) -> None:
+    """As Debian and Fedora install both."""
+    files = {"EFI/BOOT/BOOTX64.EFI": build.pe_program(), "EFI/BOOT/BOOTIA32.EFI": build.pe_program(build.I386)}
+    report = _inspect(tmp_path, build.place(build.uefi_disk(), build.MIB, build.fat(files)))
+    assert report.architecture is Architecture.X86_64
+
+
 def test_an_empty_file_is_a_report(tmp_path: Path) -> None:
     """It is found together with everything else that is wrong, not before."""
     report = _inspect(tmp_path, b"")

@@ -1,0 +1,51 @@
+"""Tests that what was started for a push does not outlive it."""
+
+import os
+import select
+import signal
+import subprocess
+import sys
+
+import pytest
+
+from aliyun_import.disk.leash import last_line
+
+_HOLDER = """
+import subprocess
+from aliyun_import.disk.leash import leashed
+child = subprocess.Popen(leashed(["sleep", "300"]), stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
+print(child.pid, flush=True)
+child.wait()
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells a process that its parent is gone")
+def test_a_child_ends_when_its_parent_is_killed() -> None:
+    """Even by SIGKILL, which the parent never sees."""
+    with subprocess.Popen([sys.executable, "-c", _HOLDER], stdout=subprocess.PIPE, text=True) as holder:
+        assert holder.stdout is not None
+        number = int(holder.stdout.readline())
+        child = os.pidfd_open(number)
+        try:
+            holder.send_signal(signal.SIGKILL)
+            holder.wait()
+            ended, _, _ = select.select([child], [], [], 30)
+            assert ended
+        finally:
+            os.close(child)
+
+
+def test_a_program_keeps_its_output_and_status() -> None:
+    """The leash is gone once the program runs."""
+    command = [sys.executable, "-m", "aliyun_import.disk.leash", str(os.getpid()), "sh", "-c", "echo out; exit 7"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert (done.stdout, done.returncode) == ("out\n", 7)
+
+
+@pytest.mark.parametrize(
+    ("noise", "line"),
+    [(b"a\nqemu-img: broken\n\n", "qemu-img: broken"), (b"", "it gave no reason"), (b"\xff", "\ufffd")],
+)
+def test_the_last_line_is_the_reason(noise: bytes, line: str) -> None:
+    """Whatever a program says."""
+    assert last_line(noise) == line
