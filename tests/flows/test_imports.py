@@ -1,0 +1,149 @@
+"""This file tests what comes after the upload: imports that fail, roles, names that are exchanged, checks."""
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from aliyun_import.sandbox.ecs_state import Ecs
+from aliyun_import.sandbox.faults import Fault
+from aliyun_import.sandbox.ram_roles import Ram
+from aliyun_import.sandbox.rpc_errors import fault
+from aliyun_import.sandbox.server import Sandbox
+from tests.flows.commands import Commands
+from tests.flows.disks import write_disk
+
+
+def images(sandbox: Sandbox) -> dict[str, str]:
+    """Give the status of each image by its name."""
+    return {image.name: image.status for image in sandbox.state.part(Ecs).images.values()}
+
+
+def test_a_failed_import_says_why_and_the_next_run_does_not_upload_again(
+    commands: Commands, sandbox: Sandbox, disk: Path
+) -> None:
+    """Exit 7 with the service's reason; the disk stays in OSS, and the same command imports it again."""
+    sandbox.state.configure(import_outcome="failed", import_error=("InternalError", "The snapshot could not be made."))
+    ran = commands.run("push", disk, "--output", "json")
+    assert ran.code == 7
+    assert "The snapshot could not be made." in ran.json["summary"] + ran.json["cause"]
+    assert ran.json["remedy"]
+    sent = len(sandbox.requests.entries("UploadPart"))
+    sandbox.state.configure(import_outcome="finished")
+    again = commands.run("push", disk)
+    assert again.code == 0, again.err
+    assert len(sandbox.requests.entries("UploadPart")) == sent
+    assert images(sandbox) == {"web-server": "Available"}
+
+
+@pytest.mark.parametrize("outcome", ["paused", "unavailable"])
+def test_an_import_that_can_not_end_well_ends_the_wait(
+    commands: Commands, sandbox: Sandbox, disk: Path, outcome: str
+) -> None:
+    """Paused tasks and UnAvailable images are exit 7 at once, without a deadline."""
+    sandbox.state.configure(import_outcome=outcome)
+    assert commands.run("push", disk).code == 7
+
+
+def test_a_lost_answer_of_import_image_makes_no_second_import(commands: Commands, sandbox: Sandbox, disk: Path) -> None:
+    """The call is repeated with the same token, and ECS answers with the import that runs."""
+    sandbox.faults.add(Fault(operation="ImportImage", effect="lose-answer"))
+    ran = commands.run("push", disk)
+    assert ran.code == 0, ran.err
+    assert len(sandbox.state.part(Ecs).images) == 1
+
+
+def test_throttling_is_passing_trouble(commands: Commands, sandbox: Sandbox, disk: Path) -> None:
+    """All three spellings of throttling, and an error of the server, are waited out."""
+    for number, code in enumerate(("Throttling", "Throttling.User", "Throttling.Api"), start=1):
+        sandbox.faults.add(fault("DescribeTaskAttribute", code, nth=number))
+    sandbox.faults.add(Fault(operation="UploadPart", status=503, code="ServiceUnavailable"))
+    ran = commands.run("push", disk)
+    assert ran.code == 0, ran.err
+
+
+def test_a_role_that_ecs_does_not_see_yet_is_waited_for(commands: Commands, sandbox: Sandbox, disk: Path) -> None:
+    """The role is made, ECS sees it seconds later, and the push goes on as soon as it does."""
+    sandbox.state.configure(role_propagation_s=4.0)
+    ran = commands.run("push", disk)
+    assert ran.code == 0, ran.err
+    assert len(sandbox.requests.entries("ImportImage")) > 1
+
+
+def test_without_the_right_to_make_the_role_an_administrator_is_told_what_to_apply(
+    commands: Commands, sandbox: Sandbox, disk: Path
+) -> None:
+    """Exit 4 before a byte is sent, with commands and documents that work as they stand."""
+    sandbox.state.deny("ram:CreateRole")
+    ran = commands.run("push", disk, "--output", "json")
+    assert ran.code == 4
+    assert "CreateRole" in ran.json["remedy"]
+    assert "AliyunECSImageImportRolePolicy" in ran.json["remedy"]
+    assert not sandbox.requests.entries("UploadPart")
+
+
+def test_a_trust_policy_is_extended_only_when_asked(commands: Commands, sandbox: Sandbox, disk: Path) -> None:
+    """Somebody's statement is kept; without --fix the difference is shown and nothing is changed."""
+    commands.run("role", "ensure")
+    ram = sandbox.state.part(Ram)
+    role = ram.role(sandbox.account_id, "AliyunECSImageImportDefaultRole")
+    foreign = {"Action": "sts:AssumeRole", "Effect": "Allow", "Principal": {"Service": ["fc.aliyuncs.com"]}}
+    ram.save_role(sandbox.account_id, replace(role, trust=json.dumps({"Version": "1", "Statement": [foreign]})))
+    ran = commands.run("push", disk, "--output", "json")
+    assert (ran.code, ran.json["code"]) == (5, "role-trust")
+    assert "--fix" in ran.json["remedy"]
+    assert commands.run("push", disk, "--fix").code == 0
+    statements = json.loads(ram.role(sandbox.account_id, role.name).trust)["Statement"]
+    assert foreign in statements
+    assert len(statements) == 2
+
+
+def test_replace_takes_the_name_once_the_new_image_is_usable(
+    commands: Commands, sandbox: Sandbox, disk: Path, tmp_path: Path
+) -> None:
+    """The old image keeps its id under another name; the new one has the name; run again it is the same image."""
+    old = commands.run("push", disk, "--name", "golden").out.strip()
+    build = write_disk(tmp_path / "build2.raw", seed=9)
+    ran = commands.run("push", build, "--name", "golden", "--replace", "rename", "--output", "json")
+    assert ran.code == 0, ran.out
+    assert ran.json["image_name"] == "golden"
+    names = {image.id: image.name for image in sandbox.state.part(Ecs).images.values()}
+    assert names[ran.json["image_id"]] == "golden"
+    assert names[old].startswith("golden-replaced-")
+    again = commands.run("push", build, "--name", "golden", "--replace", "rename")
+    assert again.out.strip() == ran.json["image_id"]
+
+
+def test_replace_leaves_the_old_image_alone_when_the_import_fails(
+    commands: Commands, sandbox: Sandbox, disk: Path, tmp_path: Path
+) -> None:
+    """Make, verify, then replace: a failed import costs nobody the name."""
+    old = commands.run("push", disk, "--name", "golden").out.strip()
+    sandbox.state.configure(import_outcome="failed")
+    build = write_disk(tmp_path / "build2.raw", seed=9)
+    assert commands.run("push", build, "--name", "golden", "--replace", "delete").code == 7
+    assert sandbox.state.part(Ecs).images[old].name == "golden"
+
+
+def test_a_kept_object_is_the_base_of_the_next_build(
+    commands: Commands, sandbox: Sandbox, disk: Path, tmp_path: Path
+) -> None:
+    """With --keep-object only what changed travels the second time."""
+    commands.run("push", disk, "--name", "golden", "--keep-object")
+    with disk.open("r+b") as file:
+        file.seek(40 << 20)
+        file.write(b"changed")
+    ran = commands.run("push", disk, "--name", "golden", "--keep-object", "--replace", "rename", "--output", "json")
+    assert ran.code == 0, ran.out
+    assert ran.json["sent_bytes"] <= 1 << 20
+
+
+def test_the_image_check_is_reported(commands: Commands, sandbox: Sandbox, disk: Path) -> None:
+    """--detection-strategy Standard shows what the service found; it never fails the push."""
+    sandbox.state.configure(
+        image_check_items=({"Name": "GUESTOS.Fstab", "Value": "Invalid", "RiskLevel": "High", "RiskCode": "Fstab.Bad"},)
+    )
+    ran = commands.run("push", disk, "--platform", "Debian", "--os-type", "linux", "--detection-strategy", "Standard")
+    assert ran.code == 0, ran.err
+    assert "Fstab" in ran.err
