@@ -15,12 +15,40 @@ from aliyun_import.sandbox.state import AccessKey
 PART = 100 * 1024  # the smallest part that is not the last
 
 
+class _Session(oss2.Session):  # type: ignore[misc]
+    """A session whose connections all end with it.
+
+    oss2 does not read a refusal's body to its end, and so keeps its connection out of the pool; and urllib3 closes a
+    pool only when it is garbage.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._answers: list[Any] = []
+
+    def do_request(self, request: Any, timeout: Any) -> Any:
+        """Send a request, and remember its answer."""
+        answer = super().do_request(request, timeout)
+        self._answers.append(answer.response)
+        return answer
+
+    def close(self) -> None:
+        """Close what was opened."""
+        for answer in self._answers:
+            answer.close()
+        for adapter in self.session.adapters.values():
+            for manager in (adapter.poolmanager, *adapter.proxy_manager.values()):
+                for key in manager.pools.keys():  # noqa: SIM118 - it is no mapping
+                    manager.pools[key].close()
+        self.session.close()
+
+
 class Oss:
     """The sandbox's OSS through oss2; all clients share one session, which ends with `close`."""
 
     def __init__(self, sandbox: Sandbox) -> None:
         self._sandbox = sandbox
-        self._session = oss2.Session()
+        self._session = _Session()
 
     def bucket(
         self, name: str, *, key: AccessKey | None = None, region: str = "cn-hangzhou", **options: Any
@@ -44,7 +72,7 @@ class Oss:
 
     def close(self) -> None:
         """Close the connections."""
-        self._session.session.close()
+        self._session.close()
 
 
 def stored_bucket(sandbox: Sandbox, name: str = "disks") -> Bucket:
