@@ -1,7 +1,7 @@
 """This file knows which right of RAM each operation needs.
 
-Sources: "RAM authorization" of ECS, "Overview of bucket and object operations" of OSS. docs/permissions.md is the
-policy made of them.
+Sources: "RAM authorization" of ECS, "Overview of bucket and object operations" of OSS. docs/permissions.md
+says what each is for.
 """
 
 from collections.abc import Mapping

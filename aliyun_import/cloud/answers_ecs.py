@@ -41,7 +41,7 @@ _TAGS = (
         AccessError,
         "no-right",
         "These credentials may not tag images.",
-        "Ask an administrator of the account for the right ecs:TagResources.",
+        "Have an administrator grant ecs:TagResources; `aliyun-import role policy` prints a policy with it.",
     ),
     _row("InvalidResourceId.NotFound", RefusedError, "image-missing", "There is no image {image}.", None),
 )
@@ -94,8 +94,8 @@ _ACCOUNT = (
         AccessError,
         "no-right",
         "These credentials may not do {operation}.",
-        "Ask an administrator of the account for the right {action}; docs/permissions.md has a policy to apply. "
-        "Rights for tasks hold on all resources only.",
+        "Have an administrator grant {action}; `aliyun-import role policy` prints a policy with it. Rights for tasks "
+        "hold on all resources only.",
     ),
     _row(
         "Forbidden.RiskControl",

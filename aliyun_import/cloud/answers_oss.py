@@ -66,7 +66,7 @@ OSS_ROWS: tuple[Row, ...] = (
         AccessError,
         "no-right",
         "These credentials may not do {operation} on {bucket}.",
-        "Ask an administrator of the account for the right {action}; docs/permissions.md has a policy to apply. "
+        "Have an administrator grant {action}; `aliyun-import role policy --bucket {bucket}` prints a policy with it. "
         "If {bucket} belongs to another account, pass another --bucket.",
     ),
     *(

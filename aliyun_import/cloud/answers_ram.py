@@ -90,8 +90,8 @@ RAM_ROWS: tuple[Row, ...] = (
         AccessError,
         "no-right",
         "These credentials may not do {operation}.",
-        "Ask an administrator of the account for the right {action}, or have the administrator run "
-        "`aliyun-import role ensure` once; docs/permissions.md has a policy to apply.",
+        "Have an administrator run `aliyun-import role ensure` once, or grant {action}; `aliyun-import role policy` "
+        "prints a policy with it.",
     ),
     _ram(
         "Inactive",

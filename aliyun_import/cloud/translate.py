@@ -102,6 +102,6 @@ def _row(code: str, kind: type[AliyunImportError], ours: str, means: str, remedy
 
 
 _AGAIN = "Run the same command again; it goes on where it stopped."
-_GRANT = "Ask an administrator of the account for the right {action}; docs/permissions.md has a policy to apply."
+_GRANT = "Have an administrator grant {action}; `aliyun-import role policy` prints a policy with it."
 _QUOTA = "Delete what is not needed any more, or have the quota raised in the console's Quota Center."
 _READ = "Read the service's own words above; with the request id its support can tell more."

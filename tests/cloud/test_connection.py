@@ -8,8 +8,10 @@ from pathlib import Path
 import pytest
 
 from aliyun_import.cloud.connection import CA_VARIABLES, Timeouts, ca_bundle, proxies_for
+from aliyun_import.cloud.ecs import EcsImages
 from aliyun_import.cloud.endpoints import resolve_endpoints
 from aliyun_import.cloud.oss import OssStore
+from aliyun_import.cloud.ram import RamRoles
 from aliyun_import.cloud.sts import StsIdentity
 from aliyun_import.errors import AccessError, AliyunImportError, TransientError
 from aliyun_import.sandbox.server import Sandbox
@@ -65,31 +67,37 @@ def test_a_proxy_of_the_environment_does_not_stand_before_a_sandbox(
     assert reach.store(sandbox).bucket_info() is None
 
 
-def test_both_sdks_go_through_the_proxy(monkeypatch: pytest.MonkeyPatch) -> None:
-    """An endpoint elsewhere is asked for through the proxy of the environment, by its name."""
+def test_everything_goes_out_over_https_and_through_the_proxy(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each service is asked for by its own name and over https, and nothing else is asked (no Location service)."""
     asked: list[bytes] = []
 
     def refuse(connection: socket.socket) -> None:
-        asked.append(reach.read_head(connection).split(b"\r\n")[0])
-        connection.sendall(
-            b"HTTP/1.1 407 Proxy Authentication Required\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
-        )
+        asked.append(reach.read_head(connection).split(b" HTTP")[0])
+        connection.sendall(b"HTTP/1.1 407 Needs a password\r\nContent-Length: 0\r\nConnection: close\r\n\r\n")
 
     with reach.server(refuse) as port:
-        for name in ("NO_PROXY", "no_proxy", "https_proxy"):
+        for name in ("NO_PROXY", "no_proxy", "https_proxy", "http_proxy"):
             monkeypatch.delenv(name, raising=False)
-        monkeypatch.setenv("HTTPS_PROXY", f"http://127.0.0.1:{port}")
-        found = resolve_endpoints("cn-hangzhou")
+        for name in ("HTTPS_PROXY", "HTTP_PROXY"):
+            monkeypatch.setenv(name, f"http://127.0.0.1:{port}")
+        # The SDK knows this region by no rule and in no table, and would ask the Location service for its endpoint.
+        found = resolve_endpoints("na-south-1")
         keys = reach.any_credentials()
         for act in (
             OssStore("disks", endpoints=found, credentials=keys).bucket_info,
+            EcsImages(endpoints=found, credentials=keys).regions,
+            lambda: RamRoles(endpoints=found, credentials=keys).role("r"),
             StsIdentity(endpoints=found, credentials=keys).whoami,
         ):
             with pytest.raises(TransientError) as caught:
                 act()
             assert caught.value.code == "proxy-failed"
-    assert asked[0].startswith(b"CONNECT disks.oss-cn-hangzhou.aliyuncs.com:443")
-    assert asked[1].startswith(b"CONNECT sts.aliyuncs.com:443")
+    assert asked == [
+        b"CONNECT disks.oss-na-south-1.aliyuncs.com:443",
+        b"CONNECT ecs.na-south-1.aliyuncs.com:443",
+        b"CONNECT ram.aliyuncs.com:443",
+        b"CONNECT sts.aliyuncs.com:443",
+    ]
 
 
 @pytest.fixture

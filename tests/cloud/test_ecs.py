@@ -1,0 +1,121 @@
+"""This file tests ECS beyond the contract: old answers, pages, fuzzy names, rights."""
+
+import json
+import socket
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+from urllib.parse import parse_qs, urlsplit
+
+import pytest
+
+from aliyun_import.cloud.ecs import EcsImages
+from aliyun_import.cloud.endpoints import resolve_endpoints
+from aliyun_import.errors import AccessError, RefusedError, TransientError
+from aliyun_import.sandbox.faults import Fault
+from aliyun_import.sandbox.server import Sandbox
+from tests.cloud import reach
+
+
+@contextmanager
+def _answering(*documents: dict[str, Any]) -> Iterator[tuple[EcsImages, list[dict[str, str]]]]:
+    """Give an ECS that answers with these documents in turn, and what it was asked."""
+    asked: list[dict[str, str]] = []
+    answers = iter(documents)
+
+    def handle(connection: socket.socket) -> None:
+        target = reach.read_head(connection).split()[1].decode()
+        asked.append({name: values[0] for name, values in parse_qs(urlsplit(target).query).items()})
+        body = json.dumps(next(answers)).encode()
+        connection.sendall(b"HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: %d\r\n\r\n%s" % (len(body), body))
+
+    with reach.server(handle) as port:
+        found = resolve_endpoints("cn-hangzhou", endpoint_url=f"http://127.0.0.1:{port}")
+        yield EcsImages(endpoints=found, credentials=reach.any_credentials()), asked
+
+
+def test_the_old_name_of_the_task_id_is_read() -> None:
+    """The older page of ImportImage calls it ImportTaskId."""
+    with _answering({"RequestId": "R", "ImageId": "Img-1", "ImportTaskId": "123-345"}) as (ecs, _):
+        started = ecs.import_image(reach.import_call())
+    assert started is not None
+    assert (started.task_id, started.image_id, started.request_id) == ("123-345", "Img-1", "R")
+
+
+def test_images_are_asked_for_in_every_status() -> None:
+    """Without saying so, an image that is being imported "does not exist"."""
+    with _answering({"RequestId": "R", "Images": {"Image": []}, "TotalCount": 0}) as (ecs, asked):
+        ecs.image("m-1")
+    assert set(asked[0]["Status"].split(",")) >= {"Creating", "Waiting", "Available", "UnAvailable", "CreateFailed"}
+    assert asked[0]["RegionId"] == "cn-hangzhou"
+
+
+def test_names_are_compared_whole() -> None:
+    """The service's filter is a fuzzy one."""
+    found = [{"ImageId": "m-1", "ImageName": "web-42-old"}, {"ImageId": "m-2", "ImageName": "web-42"}]
+    with _answering({"RequestId": "R", "Images": {"Image": found}, "TotalCount": 2}) as (ecs, asked):
+        assert [one.image_id for one in ecs.images(name="web-42")] == ["m-2"]
+    assert asked[0]["ImageOwnerAlias"] == "self"
+
+
+def test_every_page_is_asked_for() -> None:
+    """Until the total is reached; a service that miscounts cannot make it endless."""
+    pages = [
+        {"RequestId": "R", "TaskSet": {"Task": [{"TaskId": f"t-{page}-{one}", "TaskStatus": "Waiting"}
+                                                 for one in range(100)]}, "TotalCount": 250}
+        for page in range(2)
+    ]  # fmt: skip
+    last = {"RequestId": "R", "TaskSet": {"Task": [{"TaskId": "t-last", "TaskStatus": "Waiting"}]}, "TotalCount": 250}
+    empty = {"RequestId": "R", "TaskSet": {"Task": []}, "TotalCount": 250}
+    with _answering(*pages, last, empty) as (ecs, asked):
+        assert len(ecs.tasks()) == 201
+    assert [one["PageNumber"] for one in asked] == ["1", "2", "3", "4"]
+    assert asked[0]["TaskAction"] == "ImportImage"
+
+
+def test_tasks_come_newest_first() -> None:
+    """Whatever the order of the answer; and a status is filtered here, since the service ignores some."""
+    found = [
+        {"TaskId": "t-old", "TaskStatus": "Waiting", "CreationTime": "2026-11-23T23:59Z"},
+        {"TaskId": "t-new", "TaskStatus": "Paused", "CreationTime": "2026-11-24T00:01Z"},
+    ]
+    with _answering(*[{"RequestId": "R", "TaskSet": {"Task": found}, "TotalCount": 2}] * 2) as (ecs, _):
+        assert [one.task_id for one in ecs.tasks()] == ["t-new", "t-old"]
+        assert [one.task_id for one in ecs.tasks(statuses=("Paused",))] == ["t-new"]
+
+
+def test_an_empty_task_is_not_known_yet() -> None:
+    """A task that is seconds old may be answered with nothing in it."""
+    with _answering({"RequestId": "R", "TaskId": "t-1"}) as (ecs, _):
+        assert ecs.task("t-1") is None
+
+
+def test_a_dry_run_answer_to_a_real_call_is_an_error(sandbox: Sandbox) -> None:
+    """Only who asked for a dry run takes it for a success."""
+    sandbox.faults.add(Fault(operation="ImportImage", status=400, code="DRYRUN.SUCCESS", message="m"))
+    with pytest.raises(RefusedError) as caught:
+        reach.images(sandbox).import_image(reach.import_call())
+    assert caught.value.code == "dry-run-passed"
+
+
+@pytest.mark.parametrize("code", ["Throttling", "Throttling.User", "Throttling.Api"])
+def test_throttling_is_not_retried_here(code: str, sandbox: Sandbox) -> None:
+    """One call is one request, in all three spellings and although the SDK would retry some itself."""
+    sandbox.faults.add(Fault(operation="DescribeRegions", status=400, code=code, message="m", count=None))
+    with pytest.raises(TransientError) as caught:
+        reach.images(sandbox).regions()
+    assert caught.value.code == "throttled"
+    assert len(sandbox.requests.entries("DescribeRegions")) == 1
+
+
+def test_a_missing_right_is_named(sandbox: Sandbox) -> None:
+    """Forbidden.RAM and NoPermission name the right that the operation needs."""
+    sandbox.state.deny("ecs:*", "ram:*")
+    for act, right in (
+        (reach.images(sandbox).tasks, "ecs:DescribeTasks"),
+        (lambda: reach.roles(sandbox).role("r"), "ram:GetRole"),
+    ):
+        with pytest.raises(AccessError) as caught:
+            act()
+        assert caught.value.code == "no-right"
+        assert right in str(caught.value.remedy)

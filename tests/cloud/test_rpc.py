@@ -1,0 +1,117 @@
+"""This file tests how RPC calls travel: whose keys sign them, what expires, what is written where."""
+
+import logging
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from aliyunsdkcore.acs_exception.exceptions import ClientException
+
+from aliyun_import.cloud.credentials import CredentialsSource, load_credentials
+from aliyun_import.cloud.oss import OssStore
+from aliyun_import.cloud.sts import StsIdentity
+from aliyun_import.errors import AccessError, AliyunImportError, TransientError
+from aliyun_import.sandbox.faults import Fault
+from aliyun_import.sandbox.server import Sandbox
+from aliyun_import.sandbox.state import AccessKey
+from tests.cloud import reach
+from tests.cloud.test_credentials import OFF, configure
+
+TEMPORARY = AccessKey(id="STS.SANDBOX", secret="TEMPORARY", token="TOKEN+/=hush", principal="assumed-role/r/s")
+
+
+def test_keys_of_the_environment_do_not_replace_ours(sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The SDK prefers ALIYUN_ACCESS_KEY_ID to a token that it is given; here it has no say."""
+    monkeypatch.setenv("ALIYUN_ACCESS_KEY_ID", "somebody-elses")
+    monkeypatch.setenv("ALIYUN_ACCESS_KEY_SECRET", "somebody-elses")
+    sandbox.state.add_key(TEMPORARY)
+    me = reach.identity(sandbox, TEMPORARY).whoami()
+    assert me.identity_type == "AssumedRoleUser"
+    assert me.arn.endswith("assumed-role/r/s")
+
+
+def _renewable(sandbox: Sandbox, home: Path) -> CredentialsSource:
+    """Give credentials of a profile whose token can be renewed by writing the file anew."""
+    _write_profile(home, TEMPORARY)
+    sandbox.state.add_key(TEMPORARY)
+    return load_credentials(environment=OFF, home=home)
+
+
+def _write_profile(home: Path, key: AccessKey) -> None:
+    fields = {"access_key_id": key.id, "access_key_secret": key.secret, "sts_token": key.token}
+    configure(home, {"name": "default", "mode": "StsToken", **fields})
+
+
+def _renew(sandbox: Sandbox, home: Path) -> None:
+    """Let the token expire, after a new one was written."""
+    fresh = replace(TEMPORARY, id="STS.SANDBOX-2", token="NEW+/=token")
+    sandbox.state.add_key(fresh)
+    _write_profile(home, fresh)
+    sandbox.state.expire_token(TEMPORARY.id)
+
+
+def test_an_expired_token_is_renewed_and_the_call_repeated(sandbox: Sandbox, tmp_path: Path) -> None:
+    """Where the source has a newer token, RPC calls and OSS requests go on with it, a part's body included."""
+    source = _renewable(sandbox, tmp_path)
+    endpoints = reach.endpoints(sandbox)
+    identity = StsIdentity(endpoints=endpoints, credentials=source)
+    opened = OssStore(reach.BUCKET, endpoints=endpoints, credentials=source)
+    opened.create_bucket()
+    upload_id = opened.start_upload("k")
+    body = reach.Body([bytes(1 << 20)] * 4)
+    _renew(sandbox, tmp_path)
+    assert opened.send_part("k", upload_id, number=1, body=body).size_bytes == 4 << 20
+    assert body.iterations == 2
+    assert identity.whoami().account_id == sandbox.account_id
+    assert source.get().token == "NEW+/=token"
+
+
+def test_an_expired_token_without_a_newer_one_is_told(sandbox: Sandbox, tmp_path: Path) -> None:
+    """It is asked for once, and the remedy is to renew."""
+    source = _renewable(sandbox, tmp_path)
+    sandbox.state.expire_token(TEMPORARY.id)
+    endpoints = reach.endpoints(sandbox)
+    for act, operation in (
+        (StsIdentity(endpoints=endpoints, credentials=source).whoami, "GetCallerIdentity"),
+        (OssStore(reach.BUCKET, endpoints=endpoints, credentials=source).bucket_info, "GetBucketInfo"),
+    ):
+        with pytest.raises(AccessError) as caught:
+            act()
+        assert caught.value.code == "token-expired"
+        assert "Renew" in str(caught.value.remedy)
+        assert len(sandbox.requests.entries(operation)) == 1
+
+
+def test_a_signature_mismatch_without_a_colon_is_understood(sandbox: Sandbox) -> None:
+    """The SDK's own reading of this answer ends in an IndexError."""
+    sandbox.faults.add(Fault(status=400, code="SignatureDoesNotMatch", message="no such mark in here"))
+    with pytest.raises(AccessError) as caught:
+        reach.identity(sandbox).whoami()
+    assert caught.value.code == "secret-wrong"
+
+
+def test_a_lost_connection_writes_no_token_anywhere(
+    sandbox: Sandbox, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The SDK puts the signed URL into its exception and its log; none of it comes out, with DEBUG=sdk neither."""
+    monkeypatch.setenv("DEBUG", "sdk")
+    sandbox.state.add_key(TEMPORARY)
+    sandbox.faults.add(Fault(effect="cut-before"))
+    with pytest.raises(TransientError) as caught:
+        reach.images(sandbox, key=TEMPORARY).regions()
+    reach.images(sandbox, key=TEMPORARY).regions()
+    told = f"{caught.value} {caught.value.cause} {caught.value.details} {caught.value.__context__!r}"
+    out, err = capfd.readouterr()
+    assert "hush" not in told
+    assert "Signature" not in caught.value.summary
+    assert (out, err) == ("", "")
+    assert logging.getLogger("aliyunsdkcore.http.http_response").propagate is False
+
+
+def test_the_errors_are_ours_alone(sandbox: Sandbox) -> None:
+    """No exception of an SDK comes out, whatever the answer is."""
+    for status, code in ((500, "InternalError"), (400, "Odd"), (403, "Forbidden.Odd"), (404, "Odd")):
+        sandbox.faults.add(Fault(status=status, code=code, message="m"))
+        with pytest.raises(AliyunImportError) as caught:
+            reach.identity(sandbox).whoami()
+        assert not isinstance(caught.value, ClientException)
