@@ -4,6 +4,7 @@ The file's name is made of the source's fingerprint, and it gets this name when 
 finds it again and makes nothing twice. It is removed when what it was made for is done.
 """
 
+import errno
 import hashlib
 import os
 import stat
@@ -46,7 +47,7 @@ def prepare(path: Path, report: DiskReport, *, work_dir: Path | None, emit: Emit
     `work_dir` None takes TMPDIR, else /var/tmp. The file is removed at the end; it stays when the body ends with
     trouble that passes, so that the next run finds it: then that is said. Raises DiskError for what can't be converted
     ("qemu-img-missing", "not-whole", "conversion-failed", "unpack-failed", or the code of the problem of the disk that
-    was packed), LocalStateError "no-space" or "work-dir-unusable".
+    was packed), LocalStateError "no-space", "work-dir-unusable" or "disk-changed".
     """
     if not needs_preparing(report):
         yield path
@@ -56,7 +57,7 @@ def prepare(path: Path, report: DiskReport, *, work_dir: Path | None, emit: Emit
         _make(path, report, target, emit=emit)
     except LocalStateError as error:
         # A padded VHD can be imported as it is, only larger.
-        if report.container in COMPRESSED or report.container in QEMU_NAMES:
+        if report.container in COMPRESSED or report.container in QEMU_NAMES or error.code == "disk-changed":
             raise
         emit(Warned(code=CHS_PADDED, message=f"{path} is sent with its padding. {error.summary}", remedy=error.remedy))
         yield path
@@ -84,7 +85,7 @@ def _directory(work_dir: Path | None) -> Path:
     directory = work_dir or base / f"aliyun-import-{os.getuid()}"
     try:
         directory.mkdir(mode=0o700, parents=True, exist_ok=True)
-        status = directory.stat()
+        status = directory.stat() if work_dir else directory.lstat()
     except OSError as error:
         raise _unusable(directory, error.strerror or str(error)) from error
     if not stat.S_ISDIR(status.st_mode) or not os.access(directory, os.W_OK | os.X_OK):
@@ -116,6 +117,7 @@ def _make(path: Path, report: DiskReport, target: Path, *, emit: Emit) -> None:
         emit(Noted(message=f"{target}, converted from {path} by an earlier run, is used again."))
         return
     _remove_leftovers(target)
+    before = _state(path)
     emit(Noted(message=f"{path} ({report.container}) is converted to {target}."))
     part = target.with_name(f"{target.name}.{os.getpid()}.part")
     try:
@@ -125,19 +127,53 @@ def _make(path: Path, report: DiskReport, target: Path, *, emit: Emit) -> None:
             _convert(path, report.container, part, least_bytes=min(report.file_bytes, report.virtual_bytes or 0))
         else:
             _cut_padding(path, report, part)
-        modified = path.stat().st_mtime_ns
-        # The next run may have to make the file again: it then looks the same to whoever asks for its time.
-        os.utime(part, ns=(modified, modified))
-        part.rename(target)
+        if _state(path) != before:
+            raise _changed(path)
+        _finish(part, target, modified_ns=before[1])
     except OSError as error:
-        raise LocalStateError(
-            f"{path} could not be converted.",
-            code="work-dir-unusable",
-            cause=f"{error.filename or part}: {error.strerror or error}",
-            remedy="Name another directory with enough room: --work-dir DIRECTORY.",
-        ) from error
+        raise _failed(path, part, error) from error
     finally:
         part.unlink(missing_ok=True)
+
+
+def _state(path: Path) -> tuple[int, int]:
+    status = path.stat()
+    return status.st_size, status.st_mtime_ns
+
+
+def _finish(part: Path, target: Path, *, modified_ns: int) -> None:
+    """Give the part its name, once it is on the disk whole: after a power cut the name must not be a lie."""
+    # The next run may have to make the file again: it then looks the same to whoever asks for its time.
+    os.utime(part, ns=(modified_ns, modified_ns))
+    with part.open("rb") as file:
+        os.fsync(file.fileno())
+    part.rename(target)
+
+
+def _changed(path: Path) -> LocalStateError:
+    return LocalStateError(
+        f"{path} changed while it was converted.",
+        code="disk-changed",
+        remedy="Stop whatever writes to it (a running machine?), and run the command again.",
+    )
+
+
+def _failed(path: Path, part: Path, error: OSError) -> AliyunImportError:
+    cause = f"{error.filename or part}: {error.strerror or error}"
+    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return LocalStateError(
+            f"There is no room left in {part.parent} to convert {path}.",
+            code="no-space",
+            cause=cause,
+            remedy="Free some, or name a directory with more: --work-dir DIRECTORY.",
+        )
+    return DiskError(
+        f"{path} could not be converted.",
+        code="conversion-failed",
+        cause=cause,
+        remedy=f"Look at the system's log (`dmesg`) for the disks of {path} and of {part.parent}, "
+        "or name another directory: --work-dir DIRECTORY.",
+    )
 
 
 def _is_ours(target: Path) -> bool:

@@ -23,7 +23,7 @@ _NO_PARENT_CID = 0xFFFFFFFF
 
 
 def convert_to_raw(path: Path, container: Container, *, target: Path, while_waiting: Callable[[], None]) -> None:
-    """Convert an image to a sparse RAW file at `target`, which must not exist.
+    """Convert an image to a sparse RAW file at `target`; one that is there is written over and keeps its mode.
 
     `while_waiting` is called every second and may raise to stop it. Raises DiskError: "qemu-img-missing",
     "not-whole", "conversion-failed". No child is left, however this ends.

@@ -179,6 +179,21 @@ def test_a_file_of_somebody_else_is_not_used(tmp_path: Path) -> None:
     assert caught.value.code == "work-dir-unusable"
 
 
+def test_a_disk_that_changes_meanwhile_is_not_sent(tmp_path: Path) -> None:
+    """What was converted is neither the disk before nor the one after."""
+    path, report = _source(tmp_path, gzip.compress(DISK), "disk.gz")
+
+    def change(event: Event) -> None:
+        """Touch the disk as soon as the conversion begins."""
+        del event
+        os.utime(path, ns=(1, 1))
+
+    with pytest.raises(LocalStateError) as caught, prepare(path, report, work_dir=tmp_path / "work", emit=change):
+        pass
+    assert caught.value.code == "disk-changed"
+    assert list((tmp_path / "work").iterdir()) == []
+
+
 def test_a_work_dir_that_is_a_file_is_told(tmp_path: Path) -> None:
     """With the option's name in the remedy."""
     path, report = _source(tmp_path, gzip.compress(DISK), "disk.gz")
