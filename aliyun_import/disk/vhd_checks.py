@@ -151,9 +151,9 @@ def _size_problems(footer: vhd.Footer, *, at: int) -> list[Problem]:
                 code="vhd-chs-padded",
                 severity=Severity.WARNS,
                 seen=f"The disk was made larger than it was, {footer.current_bytes} bytes, by qemu-img to fit a "
-                "geometry (CHS): the image may become a GiB larger, and a GPT's backup is not at the end.",
+                "geometry (CHS): it may take a GiB more, and a GPT's backup is not at its end. A push cuts it back.",
                 where=f"footer, byte {at + 48}",
-                remedy="Convert it again with `-o force_size=on`: "
+                remedy="To have it right in the file, convert it again with `-o force_size=on`: "
                 "`qemu-img convert -f SOURCE_FORMAT -O vpc -o subformat=dynamic,force_size=on SOURCE DISK.vhd`.",
                 convertible=True,
             )
