@@ -9,6 +9,7 @@ import bisect
 import hashlib
 import itertools
 import os
+import secrets
 import weakref
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
@@ -175,12 +176,14 @@ class Shelf:
 
     def __init__(self, directory: Path) -> None:
         self._directory = directory
+        # Names of one life: the files of an earlier sandbox may lie in the same directory, and are not touched.
+        self._life = secrets.token_hex(4)
         self._numbers = itertools.count(1)
         directory.mkdir(parents=True, exist_ok=True)
 
     def receive(self, chunks: Iterable[bytes]) -> Received:
         """Write a stream of bytes down, holes kept; on any error nothing is left behind."""
-        path = self._directory / f"{next(self._numbers):08d}"
+        path = self._directory / f"{self._life}-{next(self._numbers):08d}"
         digest, crc, size = hashlib.md5(usedforsecurity=False), 0, 0
         runs: list[tuple[int, int]] = []
         descriptor = -1

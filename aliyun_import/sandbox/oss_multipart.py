@@ -2,6 +2,7 @@
 
 import hashlib
 from functools import reduce
+from itertools import pairwise
 from urllib.parse import quote
 
 from aliyun_import.sandbox import crc64
@@ -87,8 +88,11 @@ def complete(call: OssCall) -> Answer:
     """CompleteMultipartUpload: joins parts, without reading or copying a byte of them."""
     encode = KeyEncoder(call.request)
     with call.state.lock:
+        find_upload(call)
+    named = _named(call)
+    with call.state.lock:
         upload = find_upload(call)
-        parts = _chosen(call, upload)
+        parts = _chosen(upload, named)
         _refuse_small(parts)
         refuse_overwriting(call.request, call.bucket, call.key)
         stored = store(
@@ -119,29 +123,38 @@ def complete(call: OssCall) -> Answer:
     )
 
 
-def _chosen(call: OssCall, upload: Upload) -> list[StoredPart]:
-    """Give the parts that the object is made of: those of the body, or with x-oss-complete-all all of them."""
+def _named(call: OssCall) -> list[tuple[int, str]] | None:
+    """Read the (number, ETag) of the parts that the object is to be made of; None for x-oss-complete-all."""
     if call.request.headers.get("x-oss-complete-all").lower() == "yes":
         if call.request.body.whole():
             raise invalid_argument("x-oss-complete-all", "yes", "The body must be empty with x-oss-complete-all.")
-        if not upload.parts:
-            raise _invalid_part(0)
-        return [upload.parts[number] for number in sorted(upload.parts)]
-    chosen: list[StoredPart] = []
+        return None
+    named: list[tuple[int, str]] = []
     for element in parse(call.request, "CompleteMultipartUpload").findall("Part"):
-        number_text, etag = texts(element, ["PartNumber", "ETag"])
-        if not number_text.isdecimal():
+        number, etag = texts(element, ["PartNumber", "ETag"])
+        if not number.isdecimal():
             raise malformed_xml()
-        number = int(number_text)
-        if chosen and number <= chosen[-1].number:
-            message = "The list of parts was not in ascending order. Parts list must specified in order by part number."
-            raise OssError(400, "InvalidPartOrder", message, ec="0042-00000209")
+        named.append((int(number), etag.strip('"').upper()))
+    if not named:
+        raise malformed_xml()
+    if any(number >= following for (number, _), (following, _) in pairwise(named)):
+        message = "The list of parts was not in ascending order. Parts list must specified in order by part number."
+        raise OssError(400, "InvalidPartOrder", message, ec="0042-00000209")
+    return named
+
+
+def _chosen(upload: Upload, named: list[tuple[int, str]] | None) -> list[StoredPart]:
+    """Find the parts that were named, or all of them, in order; InvalidPart for one that is not there or another."""
+    if named is None:
+        named = [(number, upload.parts[number].etag) for number in sorted(upload.parts)]
+    if not named:
+        raise _invalid_part(0)
+    chosen = []
+    for number, etag in named:
         part = upload.parts.get(number)
-        if part is None or part.etag != etag.strip('"').upper():
+        if part is None or part.etag != etag:
             raise _invalid_part(number)
         chosen.append(part)
-    if not chosen:
-        raise malformed_xml()
     return chosen
 
 

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from aliyun_import.sandbox.oss_state import OssState
 from aliyun_import.sandbox.server import Sandbox
 from aliyun_import.sandbox.state import AccessKey
 
@@ -73,3 +74,15 @@ def test_secrets_do_not_show(sandbox: Sandbox) -> None:
     assert "GetCallerIdentity" in logged
     assert "T0KEN" not in logged
     assert "S1GN" not in logged
+
+
+def test_a_directory_can_be_used_again(tmp_path: Path) -> None:
+    """A sandbox in the directory of an earlier one starts empty, and leaves that one's files alone."""
+    kept = []
+    for _ in range(2):
+        with Sandbox.start(tmp_path) as sandbox:
+            oss = sandbox.state.part(OssState)
+            assert oss.buckets == {}
+            kept.append(oss.shelf.receive([b"bytes"]).content)
+    assert [content.pread(0, 9) for content in kept] == [b"bytes", b"bytes"]
+    assert len(list((tmp_path / "objects").iterdir())) == 2
