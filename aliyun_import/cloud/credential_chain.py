@@ -30,8 +30,7 @@ def _keys_in_environment(environment: Mapping[str, str]) -> Found | Skipped:
         key_id, secret = (environment.get(f"{prefix}ACCESS_KEY_{part}", "").strip() for part in ("ID", "SECRET"))
         token = environment.get(f"{prefix}SECURITY_TOKEN", "").strip() or None
         if key_id and secret:
-            keys = (key_id, secret, token)
-            return Found(f"the environment ({prefix}ACCESS_KEY_ID)", lambda keys=keys: keys)  # type: ignore[misc]
+            return credential_files.found_keys(f"the environment ({prefix}ACCESS_KEY_ID)", key_id, secret, token)
         if key_id or secret:
             there, missing = ("ID", "SECRET") if key_id else ("SECRET", "ID")
             return Skipped(
@@ -47,6 +46,8 @@ def _oidc(environment: Mapping[str, str]) -> Found | Skipped:
 
 
 def _ecs_role(environment: Mapping[str, str]) -> Found | Skipped:
+    if metadata.is_disabled(environment):
+        return Skipped("the role of this ECS instance (passed over: ALIBABA_CLOUD_ECS_METADATA_DISABLED is true)")
     # Asked first, so that a machine elsewhere pays one second and not an import and several.
     role = environment.get("ALIBABA_CLOUD_ECS_METADATA") or metadata.role_here(environment)
     if role:

@@ -31,6 +31,11 @@ class Skipped:
     why: str
 
 
+def found_keys(where: str, key_id: str, secret: str, token: str | None) -> Found:
+    """Give credentials that are known and stay as they are."""
+    return Found(where, lambda: (key_id, secret, token))
+
+
 # The modes that the vendor's library reads, besides AK and StsToken, which are read here.
 _VENDOR_MODES = {
     mode.lower(): mode
@@ -134,8 +139,7 @@ def _of_entry(entry: Mapping[str, Any], name: str, path: Path) -> Found | Skippe
 def _keys_or_skip(where: str, key_id: object, secret: object, token: object) -> Found | Skipped:
     if not key_id or not secret:
         return Skipped(f"{where} (no access_key_id and access_key_secret)")
-    keys = (str(key_id).strip(), str(secret).strip(), str(token).strip() if token else None)
-    return Found(where, lambda: keys)
+    return found_keys(where, str(key_id).strip(), str(secret).strip(), str(token).strip() if token else None)
 
 
 def _config(path: Path) -> Mapping[str, Any]:

@@ -77,8 +77,8 @@ def resolve_endpoints(
 
     For each service the first of these counts: `oss_endpoint` (OSS only), its entry in `overrides` (OSS, ECS, RAM,
     STS), `endpoint_url`, the region's own. A URL without a scheme means https. `oss_endpoint_type` is public, internal
-    or accelerate and chooses among the region's own. Raises UsageError "region-invalid", "endpoint-invalid" and
-    "endpoint-unknown" (a region without a public OSS endpoint).
+    or accelerate and chooses among the region's own (whoever offers "auto" decides before). Raises UsageError
+    "region-invalid", "endpoint-invalid" and "endpoint-unknown" (a region without a public OSS endpoint).
     """
     if not _REGION.fullmatch(region):
         raise UsageError(

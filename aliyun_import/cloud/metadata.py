@@ -12,6 +12,11 @@ HOST = "100.100.100.200"
 WAIT_S = 1.0
 
 
+def is_disabled(environment: Mapping[str, str] = os.environ) -> bool:
+    """Tell whether the environment forbids to ask."""
+    return environment.get("ALIBABA_CLOUD_ECS_METADATA_DISABLED", "").lower() == "true"
+
+
 def role_here(environment: Mapping[str, str] = os.environ, *, host: str = HOST, port: int = 80) -> str | None:
     """Name the RAM role of the instance that this runs on; None where it has none, or where this is no instance."""
     return _read("/latest/meta-data/ram/security-credentials/", environment, host, port)
@@ -39,7 +44,7 @@ def internal_endpoint_answers(
 
 
 def _read(path: str, environment: Mapping[str, str], host: str, port: int) -> str | None:
-    if environment.get("ALIBABA_CLOUD_ECS_METADATA_DISABLED", "").lower() == "true":
+    if is_disabled(environment):
         return None
     token = _ask(host, port, "PUT", "/latest/api/token", {"X-aliyun-ecs-metadata-token-ttl-seconds": "60"})
     if token is None:  # nobody there: do not wait a second time

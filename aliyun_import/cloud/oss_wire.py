@@ -83,11 +83,11 @@ class OssWire:
                 if not is_expired(error.code) or self._credentials.renew(keys) == keys:
                     raise
                 return once()
+        # The SDK's errors are not kept as causes: they hold what was signed, and the request with its token.
         except oss2.exceptions.ServerError as error:
             raise self._refused(error, operation, {"bucket": self.bucket, "key": key, **operands}) from None
         except (oss2.exceptions.RequestError, requests.RequestException) as error:
-            url = self._url(operation)
-            raise network_error(error, service="OSS", operation=operation, url=url) from None  # holds the request
+            raise network_error(error, service="OSS", operation=operation, url=self._url(operation)) from None
 
     def _bucket(self, operation: str, read_s: float | None) -> Any:  # noqa: ANN401 -- oss2 has no types
         regional = operation in _REGIONAL

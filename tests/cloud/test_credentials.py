@@ -2,6 +2,7 @@
 
 import json
 import os
+import socket
 import subprocess
 import sys
 import textwrap
@@ -12,6 +13,7 @@ import pytest
 
 from aliyun_import.cloud.credentials import Credentials, load_credentials, region_of_profile
 from aliyun_import.errors import AccessError
+from tests.cloud import reach
 
 # No test may wait for the metadata service of a cloud that is not there.
 OFF = {"ALIBABA_CLOUD_ECS_METADATA_DISABLED": "true"}
@@ -175,11 +177,11 @@ def test_the_region_of_a_profile(tmp_path: Path) -> None:
     assert region_of_profile("none", environment=OFF, home=tmp_path) is None
 
 
-def _in_a_process(script: str, tmp_path: Path) -> str:
+def _in_a_process(script: str, tmp_path: Path, **environment: str) -> str:
     """Run a script in a fresh interpreter: the vendor's library reads the environment when it is imported."""
     done = subprocess.run(
         [sys.executable, "-c", textwrap.dedent(script)],
-        env=OFF | {"PATH": os.defpath, "HOME": str(tmp_path)},
+        env=OFF | {"PATH": os.defpath, "HOME": str(tmp_path)} | environment,
         capture_output=True,
         text=True,
         timeout=60,
@@ -233,3 +235,24 @@ def test_keys_that_cannot_be_fetched(tmp_path: Path) -> None:
     said = _in_a_process(script, tmp_path)
     assert said.startswith("credentials-failed")
     assert "profile default" in said
+
+
+def test_keys_from_a_uri_come_last_and_are_fetched_anew(tmp_path: Path) -> None:
+    """The URI of the environment is asked when nothing else has keys, and once more when they are renewed."""
+    answers = iter(["first", "second"])
+
+    def handle(connection: socket.socket) -> None:
+        reach.read_head(connection)
+        keys = {"AccessKeyId": "STS.fake", "AccessKeySecret": "s", "SecurityToken": next(answers)}
+        body = json.dumps({"Code": "Success", "Expiration": "2099-01-01T00:00:00Z", **keys}).encode()
+        connection.sendall(b"HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: %d\r\n\r\n%s" % (len(body), body))
+
+    script = """
+        from aliyun_import.cloud.credentials import load_credentials
+        source = load_credentials()
+        stale = source.get()
+        print(stale.token, source.get().token, source.renew(stale).token)
+    """
+    with reach.server(handle) as port:
+        address = f"http://127.0.0.1:{port}/keys"
+        assert _in_a_process(script, tmp_path, ALIBABA_CLOUD_CREDENTIALS_URI=address) == "first first second"
