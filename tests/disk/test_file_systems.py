@@ -1,0 +1,210 @@
+"""This file tests that ext2, ext3, ext4 and XFS give back the tree that mkfs put into them, whatever their variant."""
+
+import os
+import shutil
+from pathlib import Path
+
+import pytest
+
+from aliyun_import.disk.ext import Ext
+from aliyun_import.disk.filesystem import FileSystem
+from aliyun_import.disk.reader import Bad, BytesReader, FileReader, Missing, Unsupported, Window
+from aliyun_import.disk.tree import Tree
+from aliyun_import.disk.xfs import Xfs
+from tests.disk.fixtures import image
+from tests.disk.fixtures.make import make_ext, make_xfs
+from tests.disk.trees import ROOT_UUID, Link, corner_tree
+
+EXT = ("ext4", "ext4-1k", "ext4-inline", "ext4-meta-bg", "ext3", "ext2")
+XFS = ("xfs-v5", "xfs-v4", "xfs-1k", "xfs-2k-inodes")
+
+
+def opened(name: str) -> FileSystem:
+    """Open an image of fixtures/."""
+    reader = BytesReader(image(name))
+    return Ext(reader) if name in EXT else Xfs(reader)
+
+
+@pytest.mark.parametrize("name", EXT + XFS)
+def test_every_file_directory_and_link_reads_back(name: str) -> None:
+    """Contents, names and targets are what mkfs was given; nothing is missing and nothing is more."""
+    _assert_same(Tree(opened(name)), corner_tree())
+
+
+@pytest.mark.parametrize("name", EXT + XFS)
+def test_the_superblock_tells_what_it_is(name: str) -> None:
+    """Kind, UUID, size and room are told, and the file system is clean."""
+    facts = opened(name).facts
+    assert facts.type == name.split("-")[0]
+    assert facts.uuid == ROOT_UUID
+    assert facts.size_bytes == len(image(name))
+    assert 0 < facts.free_bytes < facts.size_bytes
+    assert facts.free_inodes > 0
+    assert (facts.unclean, facts.errors) == ("", False)
+
+
+@pytest.mark.parametrize("name", ["ext4", "ext2", "xfs-v5", "xfs-1k"])
+def test_any_range_of_a_file_reads_alone(name: str) -> None:
+    """A range across blocks, beyond the end, and nothing at all."""
+    files = opened(name)
+    node = Tree(files).node("/large")
+    content = corner_tree()["/large"]
+    assert isinstance(content, bytes)
+    for offset, length in [(0, 1), (4095, 2), (1023, 70_000), (399_999, 10), (400_000, 5), (500_000, 1), (7, 0)]:
+        assert files.read(node.number, offset, length) == content[offset : offset + length]
+
+
+@pytest.mark.parametrize("name", ["ext4", "ext3", "xfs-v5"])
+def test_a_hole_reads_as_zeros(name: str) -> None:
+    """What no block holds is zeros: mkfs leaves blocks of zeros out."""
+    files = opened(name)
+    assert files.read(Tree(files).node("/large").number, 0, 14) == b"line 00000000\n"
+    empty = Tree(files).node("/empty")
+    assert (empty.size_bytes, files.read(empty.number, 0, 10)) == (0, b"")
+
+
+@pytest.mark.parametrize(
+    ("name", "at", "change", "words"),
+    [
+        pytest.param("ext4", 1024 + 96, b"\x00\x00\x10\x00", "0x100000", id="ext incompatible"),
+        pytest.param("xfs-v5", 216, b"\x00\x10\x00\x00", "0x100000", id="xfs incompatible"),
+        pytest.param("xfs-v5", 100, b"\x00\x03", "version 3", id="xfs version"),
+    ],
+)
+def test_unknown_features_are_refused_and_not_guessed(name: str, at: int, change: bytes, words: str) -> None:
+    """A bit that nobody here knows may change the meaning of everything."""
+    raw = bytearray(image(name))
+    raw[at : at + len(change)] = change
+    with pytest.raises(Unsupported, match=words):
+        (Ext if name == "ext4" else Xfs)(BytesReader(bytes(raw)))
+
+
+@pytest.mark.parametrize(
+    ("state", "incompat", "words", "errors"),
+    [
+        (0, 0, "not unmounted cleanly", False),
+        (1, 4, "journal", False),
+        (3, 0, "errors", True),
+    ],
+)
+def test_an_unclean_ext_says_so(state: int, incompat: int, words: str, errors: bool) -> None:
+    """The superblock knows whether it was unmounted cleanly."""
+    raw = bytearray(image("ext4"))
+    raw[1024 + 58] = state
+    raw[1024 + 96] |= incompat
+    facts = Ext(BytesReader(bytes(raw))).facts
+    assert words in facts.unclean
+    assert facts.errors is errors
+
+
+def test_an_xfs_that_needs_repair_says_so() -> None:
+    """The kernel refuses to mount it."""
+    raw = bytearray(image("xfs-v5"))
+    raw[219] |= 0x10
+    assert Xfs(BytesReader(bytes(raw))).facts.errors
+
+
+@pytest.mark.parametrize("name", ["ext4", "xfs-v5"])
+def test_a_file_system_that_was_cut_short_is_bad(name: str) -> None:
+    """What lies behind the end is not there, and reading it raises Bad and nothing else."""
+    whole = image(name)
+    files = (Ext if name == "ext4" else Xfs)(BytesReader(whole[: len(whole) // 64]))
+    with pytest.raises(Bad):
+        _assert_same(Tree(files), corner_tree())
+
+
+def test_bytes_that_are_no_file_system_are_bad() -> None:
+    """Zeros have neither superblock."""
+    for kind in (Ext, Xfs):
+        with pytest.raises(Bad):
+            kind(BytesReader(bytes(1 << 16)))
+
+
+def test_the_immutable_flag_is_seen() -> None:
+    """What chattr +i sets is a bit of the inode, 0x10 in ext and 0x8 in XFS."""
+    for name, at, bit in (("ext4", 32, 0x10), ("xfs-v5", 91, 0x8)):
+        files = opened(name)
+        number = Tree(files).node("/block").number
+        raw = bytearray(image(name))
+        raw[_inode_at(files, number) + at] |= bit
+        changed = (Ext if name == "ext4" else Xfs)(BytesReader(bytes(raw)))
+        assert Tree(changed).node("/block").immutable
+        assert not Tree(files).node("/block").immutable
+
+
+@pytest.mark.parametrize("name", ["ext4", "xfs-v5"])
+def test_links_are_followed_inside_the_image_only(name: str) -> None:
+    """Absolute links begin at the image's root, and .. above it stays there; loops and long chains end."""
+    tree = Tree(opened(name))
+    assert tree.read("/links/absolute") == corner_tree()["/block"]
+    assert tree.read("/links/outside") == corner_tree()["/tiny"]
+    assert tree.read("/links/chain-15") == corner_tree()["/tiny"]
+    for path in ("/links/a", "/links/chain-19", "/links/nowhere"):
+        with pytest.raises(Missing):
+            tree.read(path)
+        assert not tree.exists(path)
+        assert tree.has_name(path)
+
+
+@pytest.mark.root
+@pytest.mark.parametrize("kind", ["ext4", "xfs"])
+def test_a_whole_system_reads_back(kind: str, tmp_path: Path) -> None:
+    """Every regular file of a real root file system is identical, through mkfs and this reader.
+
+    ALIYUN_IMPORT_TEST_IMAGES names a directory with rootfs/ in it, such as a debootstrapped Debian.
+    """
+    named = os.environ.get("ALIYUN_IMPORT_TEST_IMAGES")
+    if not named or shutil.which(f"mkfs.{kind}") is None:
+        pytest.skip("ALIYUN_IMPORT_TEST_IMAGES is not set, or mkfs is not installed")
+    source = Path(named) / "rootfs"
+    tree: dict[str, bytes | Link] = {}
+    for folder, _names, files in os.walk(source):
+        for file in files:
+            place = Path(folder) / file
+            if place.is_file() and not place.is_symlink() and not {" ", ":"} & set(str(place)):
+                tree["/" + str(place.relative_to(source))] = place.read_bytes()
+    path = tmp_path / "image"
+    if kind == "ext4":
+        make_ext(path, tree, ["-N", "60000"], size_mib=1500)
+    else:
+        make_xfs(path, tree, [], size_mib=1500)
+    with FileReader(path) as reader:
+        read = Tree(Ext(reader) if kind == "ext4" else Xfs(reader))
+        different = [name for name, content in tree.items() if read.read(name, limit=1 << 30) != content]
+    assert not different
+    assert len(tree) > 1000
+
+
+def _assert_same(tree: Tree, expected: dict[str, bytes | Link]) -> None:
+    folders: dict[str, set[str]] = {"/": {"lost+found"} & set(tree.names("/"))}
+    for path, content in expected.items():
+        if isinstance(content, Link):
+            assert tree.link(path) == content.target, path
+        else:
+            assert tree.read(path) == content, path
+        parent, _, name = path.rpartition("/")
+        while True:
+            folders.setdefault(parent or "/", set()).add(name)
+            if not parent:
+                break
+            parent, _, name = parent.rpartition("/")
+    for folder, names in folders.items():
+        assert set(tree.names(folder)) == names, folder
+
+
+def _inode_at(files: FileSystem, number: int) -> int:
+    """Find where an inode lies by what its reader asks for."""
+    seen: list[int] = []
+
+    class Watching:
+        size = len(image("ext4")) if isinstance(files, Ext) else len(image("xfs-v5"))
+        inner = BytesReader(image("ext4") if isinstance(files, Ext) else image("xfs-v5"))
+
+        def pread(self, offset: int, length: int) -> bytes:
+            seen.append(offset)
+            return self.inner.pread(offset, length)
+
+    watched = type(files)(Window(Watching(), start=0, size=Watching.size))  # type: ignore[call-arg]
+    seen.clear()
+    watched.node(number)
+    return seen[-1]
