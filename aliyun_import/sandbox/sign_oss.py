@@ -200,7 +200,10 @@ def _mismatch(key_id: str, given: str, string: str, canonical: str | None = None
         ("StringToSignBytes", _hex_bytes(string.encode("utf-8", "surrogateescape"))),
     ]
     if canonical is not None:
-        extra += [("CanonicalRequest", canonical), ("CanonicalRequestBytes", _hex_bytes(canonical.encode("utf-8", "surrogateescape")))]
+        extra += [
+            ("CanonicalRequest", canonical),
+            ("CanonicalRequestBytes", _hex_bytes(canonical.encode("utf-8", "surrogateescape"))),
+        ]
     return OssError(
         403,
         "SignatureDoesNotMatch",
