@@ -125,7 +125,7 @@ def _refuse_unknown_headers(operation: Operation, request: Request) -> None:
 def _check_names(bucket: str, key: str) -> None:
     if not _BUCKET_NAME.fullmatch(bucket):
         message = "The specified bucket is not valid."
-        raise OssError(400, "InvalidBucketName", message, ec="0015-00000001", extra=[("BucketName", bucket)])
+        raise OssError(400, "InvalidBucketName", message, extra=[("BucketName", bucket)])
     raw = key.encode("utf-8", "surrogateescape")
     try:
         raw.decode()
@@ -133,7 +133,7 @@ def _check_names(bucket: str, key: str) -> None:
         raw = b""
     if key and (not 1 <= len(raw) <= MAX_KEY_BYTES or raw[:1] in b"/\\"):
         message = "The specified object is not valid."
-        raise OssError(400, "InvalidObjectName", message, ec="0016-00000001", extra=[("ObjectName", key)])
+        raise OssError(400, "InvalidObjectName", message, extra=[("ObjectName", key)])
 
 
 def _open_bucket(call: OssCall, operation: Operation) -> Bucket:
@@ -141,14 +141,13 @@ def _open_bucket(call: OssCall, operation: Operation) -> Bucket:
     bucket = call.oss.bucket(call.bucket_name)
     if bucket is None:
         message = "The specified bucket does not exist."
-        raise OssError(404, "NoSuchBucket", message, ec="0015-00000101", extra=[("BucketName", call.bucket_name)])
+        raise OssError(404, "NoSuchBucket", message, extra=[("BucketName", call.bucket_name)])
     if call.caller.region is not None and call.caller.region != bucket.region:
         raise OssError(
             403,
             "AccessDenied",
             "The bucket you are attempting to access must be addressed using the specified endpoint. "
             "Please send all future requests to this endpoint.",
-            ec="0003-00001403",
             extra=[("Bucket", bucket.name), ("Endpoint", f"oss-{bucket.region}.aliyuncs.com")],
         )
     if bucket.owner_id != call.account_id:

@@ -29,7 +29,7 @@ def invalid_argument(name: str, value: str, message: str = "Invalid Argument.", 
 
 def no_such_key(key: str) -> OssError:
     """Make the refusal of a key that no object has."""
-    return OssError(404, "NoSuchKey", "The specified key does not exist.", ec="0026-00000001", extra=[("Key", key)])
+    return OssError(404, "NoSuchKey", "The specified key does not exist.", extra=[("Key", key)])
 
 
 def not_done(what: str, *, header: str = "") -> OssError:

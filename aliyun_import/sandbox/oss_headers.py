@@ -50,7 +50,7 @@ def refuse_overwriting(request: Request, bucket: Bucket, key: str) -> None:
         raise invalid_argument("x-oss-forbid-overwrite", wanted)
     if wanted == "true" and not bucket.versioning and bucket.current(key) is not None:
         message = "The object you specified already exists and can not be overwritten."
-        raise OssError(409, "FileAlreadyExists", message, ec="0026-00000013", extra=[("Key", key)])
+        raise OssError(409, "FileAlreadyExists", message, extra=[("Key", key)])
 
 
 def content_md5(headers: Headers) -> bytes | None:
@@ -69,7 +69,7 @@ def content_md5(headers: Headers) -> bytes | None:
 
 def invalid_digest() -> OssError:
     """Make the refusal of a body whose MD5 is another."""
-    return OssError(400, "InvalidDigest", "The Content-MD5 you specified was invalid.", ec="0017-00000017")
+    return OssError(400, "InvalidDigest", "The Content-MD5 you specified was invalid.")
 
 
 def check_conditions(headers: Headers, stored: StoredObject, *, prefix: str = "") -> None:
@@ -82,7 +82,7 @@ def check_conditions(headers: Headers, stored: StoredObject, *, prefix: str = ""
         unmodified_since is not None and not match and modified_s > unmodified_since
     ):
         message = "At least one of the pre-conditions you specified did not hold."
-        raise OssError(412, "PreconditionFailed", message, ec="0026-00000023", extra=[("Condition", "If-Match")])
+        raise OssError(412, "PreconditionFailed", message, extra=[("Condition", "If-Match")])
     if (none_match and _matches(none_match, stored)) or (
         modified_since is not None and not none_match and modified_s <= modified_since
     ):

@@ -50,7 +50,7 @@ def find_upload(call: OssCall) -> Upload:
             "The specified upload does not exist. "
             "The upload ID may be invalid, or the upload may have been aborted or completed."
         )
-        raise OssError(404, "NoSuchUpload", message, ec="0042-00000202", extra=[("UploadId", upload_id)])
+        raise OssError(404, "NoSuchUpload", message, extra=[("UploadId", upload_id)])
     return upload
 
 
@@ -164,7 +164,6 @@ def _invalid_part(number: int) -> OssError:
         "InvalidPart",
         "One or more of the specified parts could not be found or the specified entity tag might not have matched "
         "the part's entity tag.",
-        ec="0042-00000203",
         extra=[("PartNumber", str(number))],
     )
 

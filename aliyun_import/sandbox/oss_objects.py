@@ -28,7 +28,7 @@ def receive(call: OssCall) -> Received:
     body, headers = call.request.body, call.request.headers
     if not body.announced:
         message = "You must provide the Content-Length HTTP header."
-        raise OssError(411, "MissingContentLength", message, ec="0017-00000014")
+        raise OssError(411, "MissingContentLength", message)
     if (body.length or 0) > MAX_PUT_BYTES:
         raise _too_large()
     digest = content_md5(headers)

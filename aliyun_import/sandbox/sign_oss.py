@@ -61,7 +61,7 @@ def authenticate(state: State, request: Request, resource: str) -> Caller:
         raise invalid_argument("Authorization", authorization.partition(" ")[0])
     if request.has("x-oss-signature") or request.has("Signature"):
         raise not_done("presigned URLs")
-    raise OssError(403, "AccessDenied", "Anonymous access is forbidden for this operation.", ec="0003-00000201")
+    raise OssError(403, "AccessDenied", "Anonymous access is forbidden for this operation.")
 
 
 def _check_v1(state: State, request: Request, resource: str, authorization: str) -> Caller:
@@ -157,7 +157,6 @@ def _find_key(state: State, request: Request, key_id: str) -> AccessKey:
             403,
             "InvalidAccessKeyId",
             "The OSS Access Key Id you provided does not exist in our records.",
-            ec="0002-00000902",
             extra=[("OSSAccessKeyId", key_id)],
         )
     if not key.enabled:
@@ -183,7 +182,6 @@ def _check_time(state: State, at_s: float) -> None:
             403,
             "RequestTimeTooSkewed",
             "The difference between the request time and the current time is too large.",
-            ec="0002-00000504",
             extra=[
                 ("MaxAllowedSkewMilliseconds", str(round(state.settings.clock_tolerance_s * 1000))),
                 ("RequestTime", stamp(at_s)),
@@ -209,7 +207,6 @@ def _mismatch(key_id: str, given: str, string: str, canonical: str | None = None
         "SignatureDoesNotMatch",
         "The request signature we calculated does not match the signature you provided. "
         "Check your key and signing method.",
-        ec="0002-00000001",
         extra=extra,
     )
 
