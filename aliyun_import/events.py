@@ -94,7 +94,11 @@ class UploadResumed:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class UploadProgress:
-    """Where the transfer of one disk stands. `sent_bytes` went over the wire, `done_bytes` are in OSS."""
+    """Where the transfer of one disk stands.
+
+    `done_bytes` of `total_bytes` are in OSS, from earlier runs or made on the server included; `sent_bytes` of
+    `send_bytes` went over the wire in this run (parts that are sent again count again).
+    """
 
     disk: str
     done_bytes: int

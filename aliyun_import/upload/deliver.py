@@ -213,7 +213,7 @@ class _Push:
             plan, refused = without_copies(plan), frozenset()
         if done and found:
             self._say_resumed(plan, found)
-        upload_id, tag = self._started(plan, record, found.upload_id if found else "")
+        upload_id, tag = self._started(plan, record, found)
         assembly = Assembly(
             key=self._key,
             upload_id=upload_id,
@@ -269,11 +269,14 @@ class _Push:
         self._sent_bytes += self._zero.sent_bytes
         return frozenset()
 
-    def _started(self, plan: UploadPlan, record: UploadRecord, found_id: str) -> tuple[str, str]:
+    def _started(self, plan: UploadPlan, record: UploadRecord, found: FoundUpload | None) -> tuple[str, str]:
         """Give the upload's id and tag; starts one where none was found. The intent is journalled first."""
+        found_id = found.upload_id if found else ""
         if found_id == record.upload_id != "" and plan is record.plan:
             return found_id, record.tag
-        tag = record.tag if found_id == record.upload_id != "" else secrets.token_hex(8)
+        # One that this journal intended carries the tag of that intent; a stranger's is not known.
+        ours = found is not None and (found_id == record.upload_id or not found.done)
+        tag = record.tag if ours else secrets.token_hex(8)
         self._keeper.intend(key=self._key, tag=tag, fingerprint=self._fingerprint, plan=plan)
         upload_id = found_id or self._setting.ask(lambda: self._store.start_upload(self._key, metadata={TAG_NAME: tag}))
         self._keeper.started(upload_id)
@@ -292,8 +295,9 @@ class _Push:
             made_by_us=made_by_us,
             sent_bytes=self._sent_bytes,
         )
-        self._keeper.finished(uploaded)
+        # In this order: once the object is written down, no later run has a reason to look for zeros.
         self._remove_zeros()
+        self._keeper.finished(uploaded)
         if self._options.keep_object:
             self._write_manifest(uploaded, fresh=fresh)
         self._setting.emit(

@@ -61,7 +61,8 @@ def find_upload(setting: Setting, key: str, plan: UploadPlan, record: UploadReco
     for upload in sorted(uploads, key=lambda upload: upload.initiated_s, reverse=True)[:CANDIDATES]:
         parts = setting.ask(partial(setting.store.list_parts, key, upload.upload_id))
         done = _prove(setting, plan, UploadRecord(), parts)
-        if done:
+        # One without parts is ours where the journal intended it: killed between its start and the line with its id.
+        if done or (not parts and record.key == key):
             return FoundUpload(upload_id=upload.upload_id, done=done, how="found in OSS, proven against the disk")
     return None
 

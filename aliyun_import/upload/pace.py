@@ -2,7 +2,7 @@
 
 `Limit` is a token bucket without a store: a chunk is due when all before it have had their time at the given rate.
 `Crew` is a pure state: throttling halves the workers, success adds one now and then (additive increase,
-multiplicative decrease, as TCP does), and without --jobs it also tries whether one more is faster.
+multiplicative decrease, as TCP does), and without --jobs it also tries whether more of them are faster.
 """
 
 import threading
@@ -11,12 +11,12 @@ from aliyun_import.ports import Clock
 
 # How far behind schedule the limit forgives: after a stall the line may catch up by so much, not more.
 BURST_S = 0.25
-# Without --jobs: where it begins, and where it ends. Four fill a 10 Gbit/s line next door; one connection over a
-# long line is bound by its window, which more of them help.
+# Without --jobs: where it begins, and where it ends. Four fill a 10 Gbit/s line next door; on a long line, or with many
+# small parts, each connection waits for answers most of the time, and more of them help.
 FIRST_WORKERS = 4
 MOST_WORKERS = 16
-# Without --jobs, one more worker is tried after so many seconds, and kept if the rate grew by at least a twentieth.
-TRIAL_S = 3.0
+# Without --jobs, twice as many workers are tried after so many seconds, and kept if the rate grew by a twentieth.
+TRIAL_S = 1.5
 WORTH_IT = 1.05
 # One throttled answer says as much as the ten that were in flight with it.
 CALM_S = 1.0
@@ -56,6 +56,7 @@ class Crew:
         self._trial_s = now_s
         self._trial_bytes = 0
         self._rate_before = 0.0
+        self._before = self.allowed
 
     def throttled(self, now_s: float) -> None:
         """Take back: the service asked for less."""
@@ -77,14 +78,15 @@ class Crew:
             self.allowed += 1
 
     def observe(self, sent_bytes: int, now_s: float) -> None:
-        """Look at the rate, and try one worker more while that makes it faster."""
+        """Look at the rate, and try twice as many workers while that makes it faster."""
         elapsed = now_s - self._trial_s
-        if not self._grows or elapsed < TRIAL_S or self.allowed >= self.most:
+        if not self._grows or elapsed < TRIAL_S:
             return
         rate = (sent_bytes - self._trial_bytes) / elapsed
         if rate < self._rate_before * WORTH_IT:
             self._grows = False
-            self.allowed = max(1, self.allowed - 1)
+            self.allowed = self._before
             return
         self._rate_before, self._trial_s, self._trial_bytes = rate, now_s, sent_bytes
-        self.allowed += 1
+        self._before, self.allowed = self.allowed, min(self.most, self.allowed * 2)
+        self._grows = self._before < self.allowed

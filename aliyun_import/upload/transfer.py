@@ -29,8 +29,8 @@ from aliyun_import.upload.worker import Workplace, make_part
 TICK_S = 0.1
 # A batch of finished parts is journalled at the latest after so many seconds: a line costs an fsync.
 JOURNAL_S = 1.0
-# Copies under way at once without --jobs.
-COPY_WORKERS = 8
+# Copies under way at once without --jobs: they cost the line nothing, and wait for the server alone.
+COPY_WORKERS = 16
 # After a stop, how long parts in flight may take to notice it; a worker that is stuck in a dead socket is left.
 STOP_PATIENCE_S = 10.0
 # A part that arrives corrupted three times is no accident of the line.
@@ -103,6 +103,7 @@ class Transfer:
         self._ticket = itertools.count()
         self._inbox: queue.SimpleQueue[_Task | None] = queue.SimpleQueue()
         self._results: queue.SimpleQueue[_Result] = queue.SimpleQueue()
+        self._to_send = 0  # by this run, that is
         self._sent: list[int] = []  # one count a thread, so that no two write the same
         self._done: list[DonePart] = []
         self._unwritten: list[DonePart] = []
@@ -128,6 +129,7 @@ class Transfer:
         """
         self._done = list(before)
         for part in left:
+            self._to_send += part.length if part.kind is PartKind.SEND or part.kind in self._refused_kinds else 0
             self._enqueue(_Task(part))
         try:
             while self._has_work():
@@ -309,7 +311,7 @@ class Transfer:
                 done_bytes=sum(part.length for part in self._done),
                 total_bytes=self._plan.size_bytes,
                 sent_bytes=self.sent_bytes,
-                send_bytes=self._plan.bytes_of(PartKind.SEND),
+                send_bytes=self._to_send,
                 parts_done=len(self._done),
                 parts=len(self._plan.parts),
                 workers=sum(lane.busy for lane in self._lanes.values()),

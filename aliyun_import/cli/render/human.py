@@ -131,7 +131,11 @@ class HumanRenderer:
             left = f", {duration((event.send_bytes - event.sent_bytes) / speed)} left"
         detail = f"{size(event.sent_bytes)} of {size(event.send_bytes)} sent"
         detail += f" at {size(speed)}/s{left}" if speed else ""
-        self._update(event.total_bytes, event.done_bytes, detail)
+        # The bar is the line's, which is what takes the time; what the server makes of zeros would jump ahead of it.
+        if event.send_bytes:
+            self._update(event.send_bytes, min(event.sent_bytes, event.send_bytes), detail)
+        else:
+            self._update(event.total_bytes, event.done_bytes, detail)
 
     def _draw_import(self, event: events.ImportProgress) -> None:
         left = f", about {duration(event.left_s)} left" if event.left_s is not None else ""
