@@ -1,0 +1,140 @@
+"""This file is a program that pushes and dies: at the n-th call of a service or line of the journal, as if killed.
+
+It loads the tool once and forks a child for each order that it reads from stdin (one JSON object a line: the arguments
+of `push`, the number of the step to die at, and whether before or after it), so that hundreds of deaths cost seconds.
+The child dies by SIGKILL; one that lives writes its result, or its error, as JSON. Time is the sandbox's: a wait moves
+the sandbox's clock on instead of waiting.
+"""
+
+import itertools
+import json
+import os
+import signal
+import sys
+import threading
+import time
+import urllib.request
+from collections.abc import Callable
+from typing import Any
+
+import click
+
+from aliyun_import.cli.push import push as command
+from aliyun_import.cli.wiring import open_cloud, push_request
+from aliyun_import.errors import AliyunImportError
+from aliyun_import.events import ignore
+from aliyun_import.journal import Journal
+from aliyun_import.pipeline.model import Cloud
+from aliyun_import.pipeline.push import push
+
+NO_CALLS = ("bucket", "endpoint")
+
+
+class Fate:
+    """Counts the steps of a push, and ends it at one of them."""
+
+    def __init__(self, die_at: int, *, after: bool) -> None:
+        self._die_at = die_at
+        self._after = after
+        self._numbers = itertools.count(1)
+        self.steps: list[str] = []
+
+    def around(self, name: str, step: Callable[..., Any]) -> Callable[..., Any]:
+        """Make a step one that may be the last."""
+
+        def stepping(*args: Any, **kwargs: Any) -> Any:
+            number = next(self._numbers)
+            self.steps.append(name)
+            if number == self._die_at and not self._after:
+                os.kill(os.getpid(), signal.SIGKILL)
+            result = step(*args, **kwargs)
+            if number == self._die_at:
+                os.kill(os.getpid(), signal.SIGKILL)
+            return result
+
+        return stepping
+
+
+class Mortal:
+    """A port whose every call may be the last."""
+
+    def __init__(self, port: Any, fate: Fate) -> None:
+        self._port = port
+        self._fate = fate
+
+    def __getattr__(self, name: str) -> Any:
+        found = getattr(self._port, name)
+        return self._fate.around(name, found) if callable(found) and name not in NO_CALLS else found
+
+
+class SandboxClock:
+    """A Clock that waits by moving the sandbox's clock on."""
+
+    def __init__(self, url: str) -> None:
+        self._url = f"{url}/_sandbox/clock"
+        self._slept_s = 0.0
+
+    def now_s(self) -> float:
+        """Give the wall time and what was slept."""
+        return time.time() + self._slept_s
+
+    def monotonic_s(self) -> float:
+        """Give a time that goes on by what was slept, too."""
+        return time.monotonic() + self._slept_s
+
+    def sleep(self, seconds: float) -> None:
+        """Let the time pass in the sandbox."""
+        self._slept_s += seconds
+        body = json.dumps({"advance_s": seconds}).encode()
+        with urllib.request.urlopen(urllib.request.Request(self._url, data=body, method="POST"), timeout=30) as answer:
+            answer.read()
+
+
+def live(order: dict[str, Any]) -> dict[str, Any]:
+    """Push once, with the fate that was ordered; give the result or the error."""
+    fate = Fate(order["die_at"], after=order["after"])
+    given = command.make_context("push", list(order["arguments"])).params
+    cloud, region = open_cloud(given, emit=ignore)
+    mortal = Cloud(
+        identity=Mortal(cloud.identity, fate),
+        store=lambda bucket: Mortal(cloud.store(bucket), fate),
+        roles=Mortal(cloud.roles, fate),
+        images=Mortal(cloud.images, fate),
+        endpoint=cloud.endpoint,
+    )
+    Journal.write = fate.around("journal", Journal.write)  # type: ignore[method-assign]
+    request, options = push_request(given["disk"], given, region=region)
+    clock = SandboxClock(given["endpoint_url"])
+    try:
+        result = push(request, options, mortal, clock=clock, emit=ignore, stop=threading.Event())
+    except AliyunImportError as error:
+        return {"error": error.code, "summary": error.summary, "cause": error.cause, "steps": fate.steps}
+    return {"image_id": result.image_id, "sent_bytes": result.sent_bytes, "steps": fate.steps}
+
+
+def main() -> None:
+    """Fork a child for each order, and answer each with its result, or with the signal that ended it."""
+    # What is imported now need not be imported by each child.
+    import aliyun_import.cloud.oss_multipart
+    import aliyun_import.disk.bounded  # noqa: F401
+
+    for line in sys.stdin:
+        reading, writing = os.pipe()
+        child = os.fork()
+        if child == 0:
+            os.close(reading)
+            try:
+                answer = live(json.loads(line))
+            except (click.ClickException, Exception) as error:  # noqa: BLE001 -- a child must not go on as its parent
+                answer = {"bug": f"{type(error).__name__}: {error}"}
+            os.write(writing, json.dumps(answer).encode())
+            os._exit(0)
+        os.close(writing)
+        with os.fdopen(reading) as pipe:
+            said = pipe.read()
+        _, status = os.waitpid(child, 0)
+        print(said or json.dumps({"killed": os.WTERMSIG(status)}), flush=True)
+
+
+if __name__ == "__main__":
+    main()

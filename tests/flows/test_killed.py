@@ -1,0 +1,117 @@
+"""This file kills a push at each of its steps, runs it again, and looks for one image, one object, no second import.
+
+A step is a call of a service or a line of the journal; death comes before it or right after it. The default run takes a
+sample of the steps, `pytest -m slow tests/flows/test_killed.py` all of them.
+"""
+
+import json
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from aliyun_import.sandbox.ecs_state import Ecs
+from aliyun_import.sandbox.oss_state import OssState
+from aliyun_import.sandbox.server import Sandbox
+from aliyun_import.sandbox.state import Settings
+from tests.flows.commands import Commands
+from tests.flows.disks import write_disk
+
+LIVES = 0  # a step number that never comes
+
+
+class Graveyard:
+    """Runs pushes that die, each in a cloud and with a disk of its own."""
+
+    def __init__(self, place: Path) -> None:
+        self._place = place
+        self._place.mkdir()
+        # One program for all the pushes; a sandbox of any state gives it the keys, which all sandboxes share.
+        with Sandbox.start(place / "keys") as sandbox:
+            environment = Commands(home=place / "home", sandbox=sandbox).environment()
+        self._program = subprocess.Popen(
+            [sys.executable, "-m", "tests.flows.mortal"],
+            env={**environment, "PYTHONPATH": str(Path(__file__).parents[2])},
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        self.disk = write_disk(place / "disk.raw")
+
+    def order(self, sandbox: Sandbox, state: Path, *, die_at: int, after: bool, extra: tuple[str, ...] = ()) -> Any:
+        """Run a push, to its end or to its death."""
+        arguments = [
+            str(self.disk),
+            "--endpoint-url",
+            sandbox.url,
+            "--region",
+            "cn-hangzhou",
+            "--state-dir",
+            str(state),
+        ]
+        order = {"arguments": [*arguments, "--jobs", "1", *extra], "die_at": die_at, "after": after}
+        assert self._program.stdin is not None
+        assert self._program.stdout is not None
+        self._program.stdin.write(json.dumps(order) + "\n")
+        self._program.stdin.flush()
+        return json.loads(self._program.stdout.readline())
+
+    def close(self) -> None:
+        """End the program."""
+        self._program.communicate()
+
+
+@pytest.fixture(scope="module")
+def graveyard(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Graveyard]:
+    """Have the program run for all tests of this file."""
+    graveyard = Graveyard(tmp_path_factory.mktemp("graveyard") / "place")
+    yield graveyard
+    graveyard.close()
+
+
+def die_and_rise(graveyard: Graveyard, place: Path, *, die_at: int, after: bool, extra: tuple[str, ...]) -> None:
+    """Kill a push at one step, run it again, and look at what the cloud holds then."""
+    with Sandbox.start(place / "cloud", settings=Settings(import_s=5.0)) as sandbox:
+        fate = {"die_at": die_at, "after": after, "extra": extra}
+        died = graveyard.order(sandbox, place / "state", die_at=die_at, after=after, extra=extra)
+        assert died == {"killed": 9}, (fate, died)
+        rose = graveyard.order(sandbox, place / "state", die_at=LIVES, after=False, extra=extra)
+        assert "image_id" in rose, (fate, rose)
+        ecs = sandbox.state.part(Ecs)
+        alive = [image.id for image in ecs.images.values() if image.name == "disk"]
+        assert alive == [rose["image_id"]], fate
+        assert len(ecs.images) == (2 if "rename" in extra else 1), fate
+        (bucket,) = sandbox.state.part(OssState).buckets.values()
+        assert (list(bucket.versions), list(bucket.uploads)) == ([], []), fate
+
+
+def steps_of(graveyard: Graveyard, place: Path, *extra: str) -> int:
+    """Count the steps of a push that nobody kills."""
+    with Sandbox.start(place / "cloud", settings=Settings(import_s=5.0)) as sandbox:
+        lived = graveyard.order(sandbox, place / "state", die_at=LIVES, after=False, extra=extra)
+    assert "image_id" in lived, lived
+    return len(lived["steps"])
+
+
+def kill_at(graveyard: Graveyard, place: Path, *extra: str, every: int, first: int = 1) -> None:
+    """Kill a push before and after every so-manyth step."""
+    steps = steps_of(graveyard, place / "alive", *extra)
+    assert steps > 20
+    for number in range(first, steps + 1, every):
+        for after in (False, True):
+            spot = place / f"{number}-{after}"
+            die_and_rise(graveyard, spot, die_at=number, after=after, extra=extra)
+
+
+def test_a_push_killed_at_a_step_ends_in_one_image(graveyard: Graveyard, tmp_path: Path) -> None:
+    """A sample of the steps, before and after each: one image, no second import, nothing left in the bucket."""
+    kill_at(graveyard, tmp_path, every=8)
+
+
+@pytest.mark.slow
+def test_a_push_killed_at_any_step_ends_in_one_image(graveyard: Graveyard, tmp_path: Path) -> None:
+    """Each single step, before and after it."""
+    kill_at(graveyard, tmp_path, every=1)
