@@ -4,6 +4,7 @@
     oss2      oss2.resumable_upload, with its defaults or with threads
     bare      plain sockets: pread and send of 1 MiB, over as many connections as there are threads
     sendfile  plain sockets: sendfile, the kernel's own copy
+    delta     a push, and another one after 1 % of the grains changed, to a sandbox in the same process
 
 The sink computes no CRC-64, which would make it what is measured. `push` is therefore told, by a wrapper around the
 store, the CRC-64 that it computed itself: computing it is part of the time, comparing it costs nothing. oss2 computes
@@ -13,7 +14,7 @@ its own and skips the comparison by itself.
 import json
 import os
 import queue
-import resource
+import random
 import socket
 import sys
 import tempfile
@@ -22,10 +23,15 @@ import time
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from aliyun_import.limits import MIB
+from aliyun_import.events import Event, PartRetried, Warned
+from aliyun_import.limits import KIB, MIB
 from aliyun_import.model import RemotePart
 from aliyun_import.ports import PartBody
+
+if TYPE_CHECKING:
+    from aliyun_import.cloud.oss import OssStore
 
 KEY_ID, SECRET, REGION = "LTAI5tExampleKeyId", "example-secret", "cn-hangzhou"
 PART_BYTES = 64 * MIB
@@ -33,47 +39,89 @@ PART_BYTES = 64 * MIB
 
 def push(disk: Path, url: str, options: dict[str, float]) -> dict[str, float]:
     """Push with this project."""
+    with tempfile.TemporaryDirectory(prefix="state-") as state:
+        return _push(disk, _store(url), Path(state), options)
+
+
+def delta(disk: Path, url: str, options: dict[str, float]) -> dict[str, float]:
+    """Push to a sandbox, keep the object, change 1 % of the grains, and push again."""
+    del url
+    from aliyun_import.sandbox.server import Sandbox
+
+    grain = 128 * KIB
+    grains = disk.stat().st_size // grain
+    with tempfile.TemporaryDirectory(prefix="sandbox-", dir=disk.parent) as kept, Sandbox.start(Path(kept)) as sandbox:
+        key = sandbox.access_key
+        store = _store(sandbox.url, key_id=key.id, secret=key.secret)
+        store.create_bucket()
+        _push(disk, store, Path(kept) / "first", {"keep": 1})
+        with disk.open("r+b") as file:
+            for number in random.Random(3).sample(range(grains), grains // 100):
+                file.seek(number * grain + 1000)
+                file.write(b"changed")
+        sandbox.requests.clear()
+        result = _push(disk, store, Path(kept) / "second", {"keep": 1})
+        wire = sum(entry.body_bytes for entry in sandbox.requests.entries())
+    return result | {"wire_bytes": wire, "changed": grains // 100 * grain}
+
+
+def _store(url: str, *, key_id: str = KEY_ID, secret: str = SECRET) -> "OssStore":
     from aliyun_import.cloud.credentials import load_credentials
     from aliyun_import.cloud.endpoints import resolve_endpoints
     from aliyun_import.cloud.oss import OssStore
-    from aliyun_import.events import ignore
-    from aliyun_import.journal import open_journal
-    from aliyun_import.upload.deliver import Delivery, TransferOptions, deliver
-    from tests.bench.wall_clock import WallClock
 
     class AgreeingStore(OssStore):
-        """A store whose parts have the CRC-64 that was computed while they were sent."""
+        """A store whose parts have the CRC-64 that was computed while they were sent, where it does not tell one."""
 
         def send_part(
             self, key: str, upload_id: str, *, number: int, body: PartBody, timeout_s: float | None = None
         ) -> RemotePart:
             part = super().send_part(key, upload_id, number=number, body=body, timeout_s=timeout_s)
-            return replace(part, crc64=getattr(body, "crc64", None))
+            return part if part.crc64 is not None else replace(part, crc64=getattr(body, "crc64", None))
 
-    store = AgreeingStore(
+    return AgreeingStore(
         "example-bucket",
         endpoints=resolve_endpoints(REGION, endpoint_url=url),
         credentials=load_credentials(
-            environment={"ALIBABA_CLOUD_ACCESS_KEY_ID": KEY_ID, "ALIBABA_CLOUD_ACCESS_KEY_SECRET": SECRET}
+            environment={"ALIBABA_CLOUD_ACCESS_KEY_ID": key_id, "ALIBABA_CLOUD_ACCESS_KEY_SECRET": secret}
         ),
         workers=64,
     )
+
+
+def _push(disk: Path, store: "OssStore", state: Path, options: dict[str, float]) -> dict[str, float]:
+    from aliyun_import.journal import open_journal
+    from aliyun_import.upload.deliver import Delivery, TransferOptions, deliver
+    from tests.bench.wall_clock import WallClock
+
+    troubles: list[Event] = []
+
+    def listen(event: Event) -> None:
+        if isinstance(event, PartRetried | Warned):
+            troubles.append(event)
+
     delivery = Delivery(
         path=disk, disk_index=0, key=None, key_stem="aliyun-import/bench/system", suffix=".raw", base_key=None
     )
-    jobs = int(options["jobs"]) if options.get("jobs") else None
-    with tempfile.TemporaryDirectory(prefix="state-") as state, open_journal(Path(state), {"name": "bench"}) as journal:
+    with open_journal(state, {"name": "bench"}) as journal:
         began = time.perf_counter()
         uploaded = deliver(
             delivery,
             store=store,
             journal=journal,
-            options=TransferOptions(jobs=jobs, limit_rate_bytes_s=options.get("rate")),
+            options=TransferOptions(
+                jobs=int(options["jobs"]) if options.get("jobs") else None,
+                limit_rate_bytes_s=options.get("rate"),
+                keep_object=bool(options.get("keep")),
+            ),
             clock=WallClock(),
-            emit=ignore,
+            emit=listen,
             stop=threading.Event(),
         )
-        return {"seconds": time.perf_counter() - began, "sent": uploaded.sent_bytes}
+        seconds = time.perf_counter() - began
+    for trouble in troubles:
+        print(trouble, file=sys.stderr)
+    return {"seconds": seconds, "sent": uploaded.sent_bytes, "troubles": len(troubles)}
 
 
 def resumable_upload(disk: Path, url: str, options: dict[str, float]) -> dict[str, float]:
@@ -118,9 +166,7 @@ def sendfile(disk: Path, url: str, options: dict[str, float]) -> dict[str, float
     return _send_all(disk, url, int(options.get("jobs") or 4), move)
 
 
-def _send_all(
-    disk: Path, url: str, threads: int, move: Callable[[socket.socket, int, int], None]
-) -> dict[str, float]:
+def _send_all(disk: Path, url: str, threads: int, move: Callable[[socket.socket, int, int], None]) -> dict[str, float]:
     size = disk.stat().st_size
     host, _, port = url.removeprefix("http://").partition(":")
     offsets: queue.SimpleQueue[int] = queue.SimpleQueue()
@@ -150,11 +196,12 @@ def _send_all(
     return {"seconds": time.perf_counter() - began}
 
 
-CONTESTANTS = {"push": push, "oss2": resumable_upload, "bare": bare, "sendfile": sendfile}
+CONTESTANTS = {"push": push, "delta": delta, "oss2": resumable_upload, "bare": bare, "sendfile": sendfile}
 
 
 if __name__ == "__main__":
     name, disk_name, sink_url, given = sys.argv[1:]
     result = CONTESTANTS[name](Path(disk_name), sink_url, json.loads(given))
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-    print(json.dumps(result | {"peak_mib": peak}))
+    # Not ru_maxrss, which a process takes over from the one that started it.
+    status = dict(row.split(":", 1) for row in Path("/proc/self/status").read_text().splitlines())
+    print(json.dumps(result | {"peak_mib": int(status["VmHWM"].split()[0]) / 1024}))

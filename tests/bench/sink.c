@@ -2,8 +2,8 @@
  * This file is the sink of the upload benchmarks: it speaks just enough of OSS's HTTP for multipart uploads, and
  * throws the bodies away in the kernel (recv with MSG_TRUNC), so that it is not what is measured. It checks no
  * signature and computes no CRC-64; it remembers the number and size of each part for ListParts, and counts what
- * came in. One thread a connection. Usage: sink, prints the port; GET /stats gives "body_bytes requests", and
- * GET /reset sets both to zero.
+ * came in. One thread a connection. Usage: sink, prints the port; GET /stats gives "body_bytes requests", GET /reset sets
+ * both to zero, and GET /latency/N lets every later answer wait for N microseconds, as a line of that length would.
  */
 #define _GNU_SOURCE
 #include <arpa/inet.h>
@@ -23,6 +23,7 @@
 #define ETAG "\"0123456789ABCDEF0123456789ABCDEF\""
 
 static atomic_ullong body_bytes, requests;
+static atomic_uint latency_us;
 static atomic_llong part_size[MAX_PARTS + 1];
 
 static int answer(int fd, const char *status, const char *headers, const char *body, size_t length) {
@@ -112,6 +113,11 @@ static int respond(int fd, const char *method, const char *target, long long len
         if (!strcmp(target, "/reset")) body_bytes = requests = objects = 0;
         return answer_text(fd, text);
     }
+    if (!strncmp(target, "/latency/", 9)) {
+        latency_us = atoi(target + 9);
+        return answer_text(fd, "");
+    }
+    if (latency_us) usleep(latency_us);
     if (!strcmp(method, "PUT")) {
         if (copied >= 0) {
             remember_part(target, copied);

@@ -24,6 +24,10 @@ class Sink:
             body_bytes, requests = answer.read().split()
         return int(body_bytes), int(requests) - 1
 
+    def wait_before_answers(self, seconds: float) -> None:
+        """Let every answer wait, as a line of that length would."""
+        urllib.request.urlopen(f"{self.url}/latency/{round(seconds * 1e6)}").close()
+
     def reset(self) -> None:
         """Count from zero again."""
         urllib.request.urlopen(f"{self.url}/reset").close()

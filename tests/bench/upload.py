@@ -1,0 +1,205 @@
+"""This file measures the upload side by side with its peers: `python -m tests.bench.upload [--rounds 3] [NAME...]`.
+
+    dense    2 GiB without a zero: against oss2.resumable_upload, and against bare sockets
+    sparse   40 GiB with 2 GiB in 4,000 extents: against the same 2 GiB alone, on loopback and on 1 Gbit/s with 20 ms
+    delta    4 GiB of which 1 % of the grains changed: bytes of the second push
+    memory   peak of the process: 2 GiB dense, 2 TiB sparse
+    plan     500 GiB with 100,000 extents
+
+All over loopback, contestants in turn in each round, each in a process of its own; what is printed is the median and
+its range, and the ratio of medians. Times depend on the machine, ratios less. Needs a C compiler, 10 GB of disk.
+"""
+
+import argparse
+import json
+import os
+import random
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from aliyun_import.limits import GIB, KIB, MIB, TIB
+from aliyun_import.upload.plan import PartKind, plan_upload
+from tests.bench.sink import Sink, running_sink
+
+GBIT_BYTES_S = 1_000_000_000 / 8
+Result = dict[str, float]
+
+
+def run(name: str, disk: Path, sink: Sink, **options: float) -> Result:
+    """Run a contestant once, and give what it and the sink say."""
+    sink.reset()
+    command = [sys.executable, "-m", "tests.bench.contestant", name, str(disk), sink.url, json.dumps(options)]
+    ended = subprocess.run(command, capture_output=True, text=True, check=False)
+    if ended.returncode:
+        raise SystemExit(f"{name} failed:\n{ended.stderr}")
+    wire_bytes, requests = sink.taken()
+    result: Result = json.loads(ended.stdout.splitlines()[-1])
+    return result | {"wire": wire_bytes, "requests": requests}
+
+
+def median(results: list[Result]) -> float:
+    """Give the median of the seconds."""
+    return statistics.median(result["seconds"] for result in results)
+
+
+def line(name: str, results: list[Result], size_bytes: int) -> str:
+    """Tell a contestant's seconds and rate."""
+    seconds = sorted(result["seconds"] for result in results)
+    middle = statistics.median(seconds)
+    return (
+        f"  {name:34} {middle:7.2f} s ({seconds[0]:.2f}-{seconds[-1]:.2f})  {size_bytes / middle / MIB:7.0f} MiB/s"
+        f"  peak {max(result['peak_mib'] for result in results):4.0f} MiB"
+    )
+
+
+@contextmanager
+def random_disk(directory: Path, size_bytes: int) -> Iterator[Path]:
+    """Write a disk without a zero grain, and remove it again."""
+    path = directory / f"dense-{size_bytes}.raw"
+    block = random.Random(1).randbytes(64 * MIB)
+    with path.open("wb") as file:
+        for index in range(0, size_bytes, len(block)):
+            file.write(index.to_bytes(8, "big") + block[8 : min(len(block), size_bytes - index)])
+    try:
+        yield path
+    finally:
+        path.unlink()
+
+
+@contextmanager
+def sparse_disk(directory: Path, size_bytes: int, *, extents: int, data_bytes: int) -> Iterator[Path]:
+    """Write a sparse disk with so many extents of equal length at random places (on 4 KiB), and remove it again."""
+    path = directory / "sparse.raw"
+    length = data_bytes // extents // (4 * KIB) * 4 * KIB
+    slot = size_bytes // extents // (4 * KIB)
+    rng = random.Random(2)
+    block = rng.randbytes(length)
+    with path.open("wb") as file:
+        for number in range(extents):
+            file.seek((number * slot + rng.randrange(slot - length // (4 * KIB))) * 4 * KIB)
+            file.write(number.to_bytes(8, "big") + block[8:])
+        file.truncate(size_bytes)
+    try:
+        yield path
+    finally:
+        path.unlink()
+
+
+def dense(directory: Path, sink: Sink, rounds: int) -> None:
+    """Compare on a disk of 2 GiB without zeros."""
+    size = 2 * GIB
+    results: dict[str, list[Result]] = {}
+    contestants: tuple[tuple[str, str, Result], ...] = (
+        ("push", "push", {}),
+        ("bare sockets, pread and send", "bare", {"jobs": 4}),
+        ("bare sockets, sendfile", "sendfile", {"jobs": 4}),
+        ("oss2.resumable_upload", "oss2", {}),
+        ("oss2.resumable_upload, 4 threads", "oss2", {"jobs": 4}),
+    )
+    with random_disk(directory, size) as disk:
+        run("bare", disk, sink, jobs=4)  # the disk is in the page cache for all
+        for _ in range(rounds):
+            for title, name, options in contestants:
+                results.setdefault(title, []).append(run(name, disk, sink, **options))
+    print(f"dense: {size // GIB} GiB, {rounds} rounds")
+    for title, ran in results.items():
+        print(line(title, ran, size))
+    ours = median(results["push"])
+    for title in list(results)[1:]:
+        print(f"  push is {median(results[title]) / ours:5.2f} x {title}")
+
+
+def sparse(directory: Path, sink: Sink, rounds: int) -> None:
+    """Compare a sparse disk with its data alone."""
+    with (
+        sparse_disk(directory, 40 * GIB, extents=4_000, data_bytes=2 * GIB) as disk,
+        random_disk(directory, 2 * GIB) as alone,
+    ):
+        for title, latency_s, options in (("unlimited", 0.0, {}), ("1 Gbit/s, 20 ms", 0.02, {"rate": GBIT_BYTES_S})):
+            sink.wait_before_answers(latency_s)
+            whole: list[Result] = []
+            data: list[Result] = []
+            for _ in range(rounds if not options else 1):
+                whole.append(run("push", disk, sink, **options))
+                data.append(run("push", alone, sink, **options))
+            stored = disk.stat().st_blocks * 512
+            print(f"sparse: 40 GiB with {stored / GIB:.2f} GiB in 4,000 extents, {title}")
+            print(line("push of the sparse disk", whole, 2 * GIB))
+            print(line("push of 2 GiB alone", data, 2 * GIB))
+            print(f"  ratio of times {median(whole) / median(data):.2f}; on the wire {whole[0]['wire'] / MIB:.1f} MiB")
+            print(f"  for {stored / MIB:.1f} MiB of data, in {whole[0]['requests']:.0f} requests")
+        sink.wait_before_answers(0.0)
+
+
+def delta(directory: Path, sink: Sink, rounds: int) -> None:
+    """Count the bytes of a second push, at a sandbox, which keeps what it is sent."""
+    del rounds
+    with random_disk(directory, 4 * GIB) as disk:
+        result = run("delta", disk, sink)
+    print("delta: 4 GiB, 1 % of the grains changed")
+    print(
+        f"  changed {result['changed'] / MIB:.1f} MiB, on the wire {result['wire_bytes'] / MIB:.1f} MiB (manifest and"
+    )
+    print(
+        f"  all), ratio {result['wire_bytes'] / result['changed']:.3f}; the second push took {result['seconds']:.1f} s"
+    )
+
+
+def memory(directory: Path, sink: Sink, rounds: int) -> None:
+    """Compare the peak of memory for a small and a huge disk."""
+    del rounds
+    print("memory: peak of the process")
+    with random_disk(directory, 2 * GIB) as disk:
+        print(line("2 GiB dense", [run("push", disk, sink)], 2 * GIB))
+    with sparse_disk(directory, 2 * TIB - GIB, extents=4_000, data_bytes=1 * GIB) as disk:
+        print(line("2 TiB sparse, 1 GiB in 4,000 extents", [run("push", disk, sink)], 1 * GIB))
+
+
+def plan(directory: Path, sink: Sink, rounds: int) -> None:
+    """Time the plan of the worst disk that the issue names."""
+    del directory, sink
+    grain = 128 * KIB
+    cuts = sorted(random.Random(5).sample(range(500 * GIB // grain), 200_000))
+    data = [(first * grain, end * grain) for first, end in zip(cuts[::2], cuts[1::2], strict=True)]
+    planned = plan_upload(500 * GIB, data)
+    sent = planned.bytes_of(PartKind.SEND)
+    seconds: list[float] = []
+    for _ in range(rounds):
+        began = time.perf_counter()
+        plan_upload(500 * GIB, data)
+        seconds.append(time.perf_counter() - began)
+    print("plan: 500 GiB, 100,000 scattered extents")
+    print(f"  {statistics.median(seconds):.2f} s ({min(seconds):.2f}-{max(seconds):.2f}), {len(planned.parts)} parts,")
+    print(f"  {sent / GIB:.1f} GiB sent, {planned.gap_bytes / GIB:.1f} GiB of them gaps")
+
+
+SCENARIOS: dict[str, Callable[[Path, Sink, int], None]] = {
+    "dense": dense,
+    "sparse": sparse,
+    "delta": delta,
+    "memory": memory,
+    "plan": plan,
+}
+
+
+def main() -> None:
+    """Run the scenarios that are named, or all."""
+    parser = argparse.ArgumentParser(description="Measure the upload side by side with its peers.")
+    parser.add_argument("names", nargs="*", choices=[[], *SCENARIOS], metavar="NAME", help=", ".join(SCENARIOS))
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--directory", type=Path, help="where the disks are written (10 GB)")
+    given = parser.parse_args()
+    print(f"{os.cpu_count()} processors, Python {sys.version.split()[0]}, loopback")
+    with running_sink() as sink, tempfile.TemporaryDirectory(prefix="bench-", dir=given.directory) as directory:
+        for name in given.names or SCENARIOS:
+            SCENARIOS[name](Path(directory), sink, given.rounds)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,49 @@
+"""This file is a program that delivers one disk to a sandbox, in real time, so that a test can kill it.
+
+Arguments: disk, state directory, endpoint URL, key id, secret, bytes a second. Prints the object's key at the end.
+"""
+
+import sys
+import threading
+from pathlib import Path
+
+from aliyun_import.cli.run_clock import RunClock
+from aliyun_import.cloud.credentials import load_credentials
+from aliyun_import.cloud.endpoints import resolve_endpoints
+from aliyun_import.cloud.oss import OssStore
+from aliyun_import.events import ignore
+from aliyun_import.journal import open_journal
+from aliyun_import.upload.deliver import Delivery, TransferOptions, deliver
+
+WORKERS = 2
+
+
+def main() -> None:
+    """Deliver, or die in the attempt."""
+    disk, state, url, key_id, secret, rate = sys.argv[1:]
+    keys = {"ALIBABA_CLOUD_ACCESS_KEY_ID": key_id, "ALIBABA_CLOUD_ACCESS_KEY_SECRET": secret}
+    store = OssStore(
+        "example-bucket",
+        endpoints=resolve_endpoints("cn-hangzhou", endpoint_url=url),
+        credentials=load_credentials(environment=keys),
+    )
+    stop = threading.Event()
+    delivery = Delivery(
+        path=Path(disk), disk_index=0, key=None, key_stem="aliyun-import/web/system", suffix=".raw", base_key=None
+    )
+    with open_journal(Path(state), {"name": "web"}) as journal:
+        print("begun", flush=True)
+        uploaded = deliver(
+            delivery,
+            store=store,
+            journal=journal,
+            options=TransferOptions(jobs=WORKERS, limit_rate_bytes_s=float(rate)),
+            clock=RunClock(stop),
+            emit=ignore,
+            stop=stop,
+        )
+    print(uploaded.key, flush=True)
+
+
+if __name__ == "__main__":
+    main()
