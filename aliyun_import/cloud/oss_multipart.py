@@ -98,7 +98,10 @@ class MultipartUploads:
                 source=source_key,
             )
         except AliyunImportError as error:
-            raise _copy_error(error, source_key) from error
+            refusal = _copy_refusal(error, source_key)
+            if refusal is None:
+                raise
+            raise refusal from error
         return _copied_part(number, length, got)
 
     def list_parts(self, key: str, upload_id: str) -> tuple[RemotePart, ...]:
@@ -176,8 +179,8 @@ def _version(got: Got) -> dict[str, str]:
     return {"x-oss-version-id": version} if version else {}
 
 
-def _copy_error(error: AliyunImportError, source_key: str) -> AliyunImportError:
-    """Tell a source that changed and a store that makes no copies from other failures, which stay what they are."""
+def _copy_refusal(error: AliyunImportError, source_key: str) -> RefusedError | None:
+    """Tell a source that changed and a store that makes no copies; None for any other failure."""
     code = error.details.get("service_code", "")
     if code in _SOURCE_CHANGED:
         return RefusedError(
@@ -198,4 +201,4 @@ def _copy_error(error: AliyunImportError, source_key: str) -> AliyunImportError:
             details=error.details,
             resumable=True,
         )
-    return error
+    return None

@@ -192,3 +192,11 @@ def test_every_kind_of_the_table_is_of_the_cloud() -> None:
 def test_the_page_is_the_table() -> None:
     """docs/errors.md is what `python -m aliyun_import.cloud.error_page` writes."""
     assert ERRORS_PAGE.read_text() == page()
+
+
+def test_every_code_of_the_adapters_is_on_the_page() -> None:
+    """What cloud/ raises without a row of the table is documented, too."""
+    sources = (ERRORS_PAGE.parents[1] / "aliyun_import" / "cloud").glob("*.py")
+    codes = {code for source in sources for code in re.findall(r'code="([a-z-]+)"', source.read_text())}
+    assert len(codes) > 10
+    assert {code for code in codes if f"`{code}`" not in page()} == set()
