@@ -133,6 +133,7 @@ def rhel_root(**changes: "bytes | Link | None") -> Tree:
     tree = _linux(version) | {
         "/etc/os-release": b'NAME="Rocky Linux"\nVERSION_ID="9.4"\nID="rocky"\nID_LIKE="rhel centos fedora"\n'
         b'PRETTY_NAME="Rocky Linux 9.4 (Blue Onyx)"\n',
+        "/boot/.below-the-mount": b"",
         "/etc/fstab": f"/dev/mapper/rl-root / xfs defaults 0 0\nUUID={BOOT_UUID} /boot xfs defaults 0 0\n".encode(),
         "/etc/NetworkManager/system-connections/eth0.nmconnection": b"[connection]\nid=eth0\n[ipv4]\nmethod=auto\n",
         "/etc/systemd/system/multi-user.target.wants/NetworkManager.service": Link("/usr/lib/systemd/system/x"),

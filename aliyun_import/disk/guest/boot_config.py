@@ -45,6 +45,15 @@ def read_boot_entries(tree: Tree, names: DiskNames, *, separate_boot: bool) -> t
     return tuple(_checked(tree, names, entry, separate_boot=separate_boot) for entry in raw[:_MAX_ENTRIES])
 
 
+def version_key(version: str) -> list[tuple[int, int, str]]:
+    """Order versions as people read them: numbers by value, 10 after 9."""
+    return [
+        (1, int(part), "") if part.isdigit() and len(part) < 19 else (0, 0, part)
+        for part in re.split(r"(\d+)", version)
+        if part
+    ]
+
+
 def root_of(arguments: str) -> str:
     """Give the value of root= in a kernel command line; empty when there is none that is plain."""
     value = ""
@@ -135,25 +144,32 @@ def _grub(tree: Tree, vendors: list[str], variables: dict[str, str]) -> Iterator
 
 
 def _bls(tree: Tree, variables: dict[str, str]) -> Iterator[BootEntry]:
+    """Read BLS entries in the order of the menu: the one that was chosen, then the newest first."""
     for directory in _BLS_DIRECTORIES:
-        for name in tree.names(directory)[:_MAX_ENTRIES]:
-            if not name.endswith(".conf"):
-                continue
-            place = f"{directory}/{name}"
-            keys: dict[str, tuple[int, str]] = {}
-            for number, words in _lines(tree.text(place) or ""):
-                keys.setdefault(words[0], (number, " ".join(words[1:])))
-            if "linux" not in keys:
-                continue
-            number, arguments = keys.get("options", keys["linux"])
-            root = root_of(_substitute(arguments, variables)) if "options" in keys else ""
-            yield BootEntry(
-                loader="bls",
-                where=f"{place}:{number}",
-                kernel=_path(keys["linux"][1], variables),
-                initramfs=_path(keys["initrd"][1].split()[0], variables) if keys.get("initrd", (0, ""))[1] else "",
-                root=root,
-            )
+        stems = [name.removesuffix(".conf") for name in tree.names(directory) if name.endswith(".conf")]
+        stems.sort(key=lambda stem: (stem == variables.get("saved_entry"), version_key(stem)), reverse=True)
+        for stem in stems[:_MAX_ENTRIES]:
+            entry = _bls_entry(f"{directory}/{stem}.conf", tree.text(f"{directory}/{stem}.conf") or "", variables)
+            if entry is not None:
+                yield entry
+
+
+def _bls_entry(place: str, text: str, variables: dict[str, str]) -> BootEntry | None:
+    keys: dict[str, tuple[int, str]] = {}
+    for number, words in _lines(text):
+        keys.setdefault(words[0], (number, " ".join(words[1:])))
+    kernel = keys.get("linux", (0, ""))[1]
+    if not kernel:
+        return None
+    number, arguments = keys.get("options", (keys["linux"][0], ""))
+    initramfs = keys.get("initrd", (0, ""))[1].split()
+    return BootEntry(
+        loader="bls",
+        where=f"{place}:{number}",
+        kernel=_path(kernel, variables),
+        initramfs=_path(initramfs[0], variables) if initramfs else "",
+        root=root_of(_substitute(arguments, variables)),
+    )
 
 
 def _extlinux(tree: Tree) -> Iterator[BootEntry]:

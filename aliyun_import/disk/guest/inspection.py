@@ -3,7 +3,7 @@
 It runs in the bounded child process. What can't be read becomes a sentence in the report's `unknowns`.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TypeVar
 
 from aliyun_import.disk.filesystem import FileSystem
@@ -51,7 +51,14 @@ def inspect_guest(disk: Reader, partitions: Sequence[Partition]) -> GuestReport:
         if windows:
             return inspect_windows(windows, unknowns)
         return GuestReport(unknowns=(*unknowns, *_why_nothing(volumes)))
-    return _Inspection(root, opened, partitions, unknowns).report()
+    return inspect_linux(root, opened, partitions, unknowns)
+
+
+def inspect_linux(
+    root: Volume, opened: Mapping[Volume, FileSystem], partitions: Sequence[Partition], unknowns: Sequence[str] = ()
+) -> GuestReport:
+    """Look at the Linux whose root is opened[root]; the other volumes may be mounted below it."""
+    return _Inspection(root, opened, partitions, list(unknowns)).report()
 
 
 class _Inspection:
@@ -60,7 +67,7 @@ class _Inspection:
     def __init__(
         self,
         root: Volume,
-        opened: dict[Volume, FileSystem],
+        opened: Mapping[Volume, FileSystem],
         partitions: Sequence[Partition],
         unknowns: list[str],
     ) -> None:
@@ -166,7 +173,7 @@ def _is_root(volume: Volume, files: FileSystem, unknowns: list[str]) -> bool:
         return False
 
 
-def _named(spec: str, opened: dict[Volume, FileSystem]) -> Volume | None:
+def _named(spec: str, opened: Mapping[Volume, FileSystem]) -> Volume | None:
     """Find the volume that a line of fstab names."""
     for volume in opened:
         part = Partition(

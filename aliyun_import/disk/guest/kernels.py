@@ -3,7 +3,7 @@
 import re
 from collections.abc import Sequence
 
-from aliyun_import.disk.guest.boot_config import boot_path
+from aliyun_import.disk.guest.boot_config import boot_path, version_key
 from aliyun_import.disk.guest.initramfs import module_name, modules_in
 from aliyun_import.disk.guest_report import DRIVERS, BootEntry, Driver, DriverPlace, Kernel
 from aliyun_import.disk.reader import ReadProblem
@@ -47,15 +47,6 @@ def find_kernels(tree: Tree, entries: Sequence[BootEntry], *, separate_boot: boo
         _kernel(tree, version, entries, directory=directory, separate_boot=separate_boot, default=version == started)
         for version in versions[:_MAX_KERNELS]
     )
-
-
-def version_key(version: str) -> list[tuple[int, int, str]]:
-    """Order versions as people read them: numbers by value, 10 after 9."""
-    return [
-        (1, int(part), "") if part.isdigit() and len(part) < 19 else (0, 0, part)
-        for part in re.split(r"(\d+)", version)
-        if part
-    ]
 
 
 def _version_of(tree: Tree, entry: BootEntry, versions: Sequence[str], *, separate_boot: bool) -> str | None:

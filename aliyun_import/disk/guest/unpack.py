@@ -1,6 +1,6 @@
 """This file unpacks a compressed stream chunk by chunk, bounded in memory and in how much comes out.
 
-99 KB of zstd can unpack to 3 GB: whoever reads from here pulls, and more than MAX_UNPACKED_BYTES never comes.
+99 KB of zstd can unpack to 3 GB: whoever reads from here pulls, and more than a limit never comes.
 """
 
 import bz2
@@ -93,8 +93,9 @@ def codec_at(magic: bytes) -> str | None:
 class Unpacker:
     """Iterates over what a compressed stream unpacks to. `end` is where it ended, None until it did."""
 
-    def __init__(self, reader: Reader, start: int) -> None:
+    def __init__(self, reader: Reader, start: int, *, limit_bytes: int = MAX_UNPACKED_BYTES) -> None:
         """Look at what begins at `start`; Unsupported when that is in no compression we know."""
+        self._limit_bytes = limit_bytes
         magic = reader.pread(start, 6)
         self.codec = codec_at(magic)
         if self.codec in (None, "lzo"):
@@ -107,8 +108,8 @@ class Unpacker:
         total = 0
         for chunk in self._chunks():
             total += len(chunk)
-            if total > MAX_UNPACKED_BYTES:
-                raise Bad(f"it unpacks to more than {MAX_UNPACKED_BYTES >> 20} MiB", offset=self._start)
+            if total > self._limit_bytes:
+                raise Bad(f"it unpacks to more than {self._limit_bytes >> 20} MiB", offset=self._start)
             yield chunk
 
     def _chunks(self) -> Iterator[bytes]:

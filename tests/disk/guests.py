@@ -1,0 +1,75 @@
+"""This file puts guests onto disks: small trees in memory, and whole images made of fixtures/."""
+
+from collections.abc import Mapping
+
+from aliyun_import.disk.guest.inspection import inspect_linux
+from aliyun_import.disk.guest.volumes import Volume
+from aliyun_import.disk.guest_report import GuestReport
+from aliyun_import.disk.reader import BytesReader
+from aliyun_import.disk.report import Partition
+from tests.disk import build
+from tests.disk.build import MIB, SECTOR, Part
+from tests.disk.fixtures import image
+from tests.disk.memory import MemoryFiles
+from tests.disk.trees import BOOT_UUID, ROOT_UUID, Link
+
+# The extents of the volumes of lvm-head, of 1 MiB each, in the order of the volume root.
+ROOT_EXTENTS = (*range(4, 10), *range(13, 23))
+
+
+def looked_at(
+    root: Mapping[str, bytes | Link],
+    *,
+    boot: Mapping[str, bytes | Link] | None = None,
+    volume: str = "",
+    immutable: tuple[str, ...] = (),
+) -> GuestReport:
+    """Inspect a tree in memory as the root of a disk, and another one as its /boot."""
+    opened = {_volume(2, ROOT_UUID, name=volume): MemoryFiles(root, immutable=immutable)}
+    if boot is not None:
+        opened[_volume(1, BOOT_UUID)] = MemoryFiles(boot)
+    first = next(iter(opened))
+    return inspect_linux(first, opened, [_partition(found) for found in opened])
+
+
+def debian_disk(name: str = "guest-debian") -> bytes:
+    """Make a disk that BIOS starts, with a guest of fixtures/ in its one partition."""
+    root = image(name)
+    disk = build.mbr(MIB + len(root), [Part(2048, len(root) // SECTOR, 0x83, active=True)], code=build.grub_code())
+    build.place(disk, SECTOR, b"\x52GRUB core" + bytes(100))
+    return bytes(build.place(disk, MIB, root))
+
+
+def rhel_disk() -> bytes:
+    """Make a disk that UEFI starts: an ESP, an XFS /boot, and a root on XFS in a logical volume of two segments."""
+    boot, root, head = image("guest-rhel-boot"), image("guest-rhel-root"), image("lvm-head")
+    boot_at, volume_at = 2 * MIB, 2 * MIB + len(boot)
+    volume_bytes = 64 * MIB
+    parts = [
+        Part(2048, 2048, build.ESP, name="ESP"),
+        Part(boot_at // SECTOR, len(boot) // SECTOR, build.LINUX),
+        Part(volume_at // SECTOR, volume_bytes // SECTOR, "e6d6d379-f507-44c2-a23c-238f2a3df928"),
+    ]
+    disk = build.gpt(volume_at + volume_bytes + MIB, parts)
+    build.place(disk, MIB, build.fat({"EFI/BOOT/BOOTX64.EFI": build.pe_program()}))
+    build.place(disk, boot_at, boot)
+    build.place(disk, volume_at, head)
+    for index, extent in enumerate(ROOT_EXTENTS):
+        build.place(disk, volume_at + (extent + 1) * MIB, root[index * MIB : (index + 1) * MIB])
+    return bytes(disk)
+
+
+def _volume(number: int, uuid: str, *, name: str = "") -> Volume:
+    return Volume(partition=number, filesystem="ext4", uuid=uuid, label="", reader=BytesReader(b""), name=name)
+
+
+def _partition(volume: Volume) -> Partition:
+    return Partition(
+        number=volume.partition,
+        start_bytes=MIB * volume.partition,
+        size_bytes=1 << 30,
+        type_name="Linux",
+        type_id="0x83",
+        filesystem="lvm" if volume.name else volume.filesystem,
+        uuid="" if volume.name else volume.uuid,
+    )
