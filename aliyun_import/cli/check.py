@@ -46,7 +46,10 @@ def check(
         if not disks:
             raise click.UsageError("Missing argument 'DISKS...'.")
         from aliyun_import.cli.render.findings import check_outcome
+        from aliyun_import.preflight.check import refuse_unknown_rules
+        from aliyun_import.preflight.explain import known_rules
 
+        refuse_unknown_rules(skip_checks, known=known_rules())
         checked = [_checked(Path(disk), data=data, skip=frozenset(skip_checks)) for disk in disks]
         outcome = check_outcome(checked)
         voice.outcome(outcome)

@@ -12,8 +12,9 @@ from aliyun_import.events import DiskInspected, Emit, FindingRaised
 from aliyun_import.limits import GIB
 from aliyun_import.model import DiskRequest, Finding, ImportRequest, Severity
 from aliyun_import.pipeline.model import PushOptions
-from aliyun_import.preflight.check import Verdict, raise_if_refused
+from aliyun_import.preflight.check import Verdict, raise_if_refused, refuse_unknown_rules
 from aliyun_import.preflight.disk_rules import disk_findings
+from aliyun_import.preflight.explain import known_rules
 from aliyun_import.preflight.fill import Filled, fill
 from aliyun_import.preflight.request_rules import request_findings
 
@@ -39,6 +40,7 @@ class Checked:
 def inspect(request: ImportRequest, options: PushOptions, *, emit: Emit) -> Inspected:
     """Inspect, and judge: raises with every finding that blocks, at once. Skipped findings are not even said."""
     skip, force = options.skip_checks, options.force
+    refuse_unknown_rules(skip, known=known_rules())
     inspected = look_at_disks(request, bucket=options.bucket, key=options.key, emit=emit)
     verdict = Verdict(findings=inspected.findings)
     said = [finding for finding in verdict.findings if finding.rule not in skip]

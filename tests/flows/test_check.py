@@ -1,0 +1,67 @@
+"""This file tests `check` as a command: without account or network, many disks in one call, for people and scripts."""
+
+from pathlib import Path
+
+import pytest
+
+from tests.flows.commands import Commands
+from tests.flows.disks import write_disk
+
+OFFLINE = {
+    "ALIYUN_IMPORT_ENDPOINT_URL": None,
+    "ALIYUN_IMPORT_REGION": None,
+    "ALIBABA_CLOUD_ACCESS_KEY_ID": None,
+    "ALIBABA_CLOUD_ACCESS_KEY_SECRET": None,
+}
+
+
+def test_a_disk_is_described_without_account_or_network(commands: Commands, disk: Path) -> None:
+    """Container, partitions and what would be filled in stand on stdout; nothing is asked of anybody."""
+    ran = commands.run("check", disk, environment=OFFLINE)
+    assert ran.code == 0, ran.err
+    assert "raw, 0.06 GiB, MBR, 1 partition" in ran.out
+    assert "can be imported" in ran.out
+    assert commands.sandbox.requests.entries() == ()
+
+
+def test_many_disks_in_one_call(commands: Commands, disk: Path, tmp_path: Path) -> None:
+    """Each disk has its block; one that blocks makes exit 3, and the others are shown all the same."""
+    empty = tmp_path / "empty.raw"
+    empty.touch()
+    ran = commands.run("check", disk, empty, "--output", "json", environment=OFFLINE)
+    assert ran.code == 3
+    good, bad = ran.json["disks"]
+    assert (good["importable"], bad["importable"]) == (True, False)
+    assert [finding["rule"] for finding in bad["findings"] if finding["severity"] == "blocks"] == ["file-empty"]
+
+
+def test_boot_rules_are_not_for_data_disks(commands: Commands, tmp_path: Path) -> None:
+    """A blank disk is refused as a system disk and fine as a data disk."""
+    blank = tmp_path / "blank.raw"
+    with blank.open("wb") as file:
+        file.truncate(1 << 30)
+    assert commands.run("check", blank, environment=OFFLINE).code == 3
+    assert commands.run("check", blank, "--data", environment=OFFLINE).code == 0
+
+
+def test_a_finding_can_be_skipped_by_name(commands: Commands, tmp_path: Path) -> None:
+    """--skip-check takes a rule's name; a name that no rule has is exit 2."""
+    odd = write_disk(tmp_path / "odd.raw", size_bytes=(64 << 20) + 100)
+    assert commands.run("check", odd).code == 3
+    assert commands.run("check", odd, "--skip-check", "raw-size-not-512").code == 0
+    assert commands.run("check", odd, "--skip-check", "raw-size").code == 2
+
+
+def test_a_rule_explains_itself(commands: Commands) -> None:
+    """--explain says what a rule looks at, why, and from which document it is."""
+    ran = commands.run("check", "--explain", "raw-size-not-512")
+    assert ran.code == 0
+    assert "Source:" in ran.out
+
+
+@pytest.mark.parametrize("arguments", [(), ("--output", "json")])
+def test_a_missing_disk_is_exit_3(commands: Commands, tmp_path: Path, arguments: tuple[str, ...]) -> None:
+    """A path that is not there is told as such, in words and in JSON."""
+    ran = commands.run("check", tmp_path / "missing.raw", *arguments)
+    assert ran.code == 3
+    assert "missing.raw" in ran.out + ran.err
