@@ -15,8 +15,11 @@ from aliyun_import.ports import Clock
 FIRST_WINDOW_S = 1.0
 # The last window. A line that drops for a minute should not cost more than about another one.
 LAST_WINDOW_S = 60.0
-# Eight attempts wait 1+2+4+...+60 s at most, about two minutes in the middle: enough for a router to come back.
+# Eight attempts wait for a minute in the middle, two at most: enough for a service to come back to its senses.
 ATTEMPTS = 8
+# Twelve wait for three minutes in the middle, six at most: for a transfer under way, behind which hours of work stand
+# and in front of which a router is restarted.
+PATIENT_ATTEMPTS = 12
 
 T = TypeVar("T")
 

@@ -8,7 +8,7 @@ from aliyun_import.errors import AliyunImportError, LocalStateError, TransientEr
 from aliyun_import.events import Warned
 from aliyun_import.model import RemoteObject
 from aliyun_import.upload.finish import BY_SIZE, agree, check_object, complete_upload, completion_of
-from aliyun_import.upload.parts import DonePart, still_to_do
+from aliyun_import.upload.parts import Cuts, DonePart
 from aliyun_import.upload.plan import PartKind, UploadPlan
 from aliyun_import.upload.record import RecordKeeper
 from aliyun_import.upload.setting import Setting
@@ -80,7 +80,7 @@ class Assembly:
     def _make_parts(self, setting: Setting, keeper: RecordKeeper) -> None:
         """Make all parts, until the server lists each of them as it should be."""
         for _ in range(ROUNDS):
-            left, self.done = still_to_do(self.plan, self.done)
+            left, self.done = Cuts(self.plan).still_to_do(self.done)
             transfer = self._transfer(setting, keeper)
             try:
                 transfer.run(left, before=self.done)
@@ -123,10 +123,11 @@ class Assembly:
 
     def _with_rest(self, error: AliyunImportError, *, bucket: str) -> AliyunImportError:
         """Say in the remedy what is safe, how to go on, and how to remove it."""
-        rest = (
-            f"{self.safe_bytes} bytes are safe in the unfinished upload of oss://{bucket}/{self.key}. The same command "
-            "goes on from there; `aliyun-import leftovers` lists what is unfinished, and removes it."
-        )
+        where = f"unfinished upload of oss://{bucket}/{self.key}"
+        rest = f"{self.safe_bytes} bytes are safe in the {where}. The same command goes on from there"
+        if error.code == "disk-changed":
+            rest = f"The {where} is of no use any more: the same command begins afresh, and removes it"
+        rest += "; `aliyun-import leftovers` lists what is unfinished, and removes it."
         return type(error)(
             error.summary,
             code=error.code,

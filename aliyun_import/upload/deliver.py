@@ -19,7 +19,7 @@ from aliyun_import.upload.assemble import Assembly
 from aliyun_import.upload.delta import SUFFIX, Base, Manifest, encode_manifest, find_base
 from aliyun_import.upload.existing import FoundUpload, find_upload
 from aliyun_import.upload.finish import TAG_NAME, crc64_of_disk
-from aliyun_import.upload.parts import still_to_do
+from aliyun_import.upload.parts import Cuts
 from aliyun_import.upload.plan import PartKind, PlannedPart, UploadPlan, without_copies
 from aliyun_import.upload.planning import digests_of, plan_disk
 from aliyun_import.upload.record import RecordKeeper, UploadRecord
@@ -162,6 +162,7 @@ class _Push:
         target = choose_target(
             self._setting,
             record,
+            fingerprint=self._fingerprint,
             named=self._delivery.key,
             candidates=candidate_keys(
                 self._delivery.key_stem, sample=self._fingerprint.sample, suffix=self._delivery.suffix
@@ -208,7 +209,7 @@ class _Push:
         found = find_upload(self._setting, self._key, plan, record)
         done = found.done if found else ()
         self._resumed = self._resumed or bool(done)
-        refused = self._make_zeros(plan, still_to_do(plan, done)[0])
+        refused = self._make_zeros(plan, Cuts(plan).still_to_do(done)[0])
         if refused and not done:
             plan, refused = without_copies(plan), frozenset()
         if done and found:

@@ -12,7 +12,7 @@ from functools import partial
 from aliyun_import.model import RemotePart
 from aliyun_import.upload.body import CHUNK_BYTES, crc64_of_range
 from aliyun_import.upload.checksum import combine_all, crc64_of_zeros
-from aliyun_import.upload.parts import DonePart, still_to_do
+from aliyun_import.upload.parts import Cuts, DonePart
 from aliyun_import.upload.plan import PartKind, PlannedPart, UploadPlan
 from aliyun_import.upload.reconcile import reconcile
 from aliyun_import.upload.record import UploadRecord
@@ -71,7 +71,8 @@ def _prove(
     setting: Setting, plan: UploadPlan, record: UploadRecord, remote: Iterable[RemotePart]
 ) -> tuple[DonePart, ...]:
     """Give the parts that count, reading the local bytes of those that the journal does not know."""
-    seen = reconcile(plan, record.parts, remote)
+    cuts = Cuts(plan)
+    seen = reconcile(cuts, record.parts, remote)
 
     def proven(guess: tuple[PlannedPart, RemotePart]) -> DonePart | None:
         place, there = guess
@@ -88,5 +89,5 @@ def _prove(
 
     with ThreadPoolExecutor(READERS, thread_name_prefix="prove") as pool:
         found = [part for part in pool.map(proven, seen.to_prove) if part]
-    _, counted = still_to_do(plan, [*seen.counted, *found])
+    _, counted = cuts.still_to_do([*seen.counted, *found])
     return counted

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from aliyun_import.errors import AliyunImportError, RefusedError, TransientError
 from aliyun_import.model import RemoteObject, RemotePart
 from aliyun_import.ports import Clock, ObjectStore
-from aliyun_import.retry import wait_before_retry
+from aliyun_import.retry import PATIENT_ATTEMPTS, wait_before_retry
 from aliyun_import.upload.checksum import combine_all
 from aliyun_import.upload.parts import DonePart
 
@@ -100,7 +100,7 @@ def complete_upload(store: ObjectStore, completion: Completion, *, clock: Clock)
             there = _look(store, completion.key)
             if there and is_ours(there, completion):
                 return there
-            wait_s = wait_before_retry(error, attempt)
+            wait_s = wait_before_retry(error, attempt, attempts=PATIENT_ATTEMPTS)
             if wait_s is None:
                 raise
         clock.sleep(wait_s)
@@ -130,17 +130,16 @@ def check_object(there: RemoteObject, done: Sequence[DonePart]) -> str:
 
 
 def proof_words(done: Iterable[DonePart], *, by_object: bool) -> str:
-    """Say how the object was proven, from the strongest proof to the weakest. Pure."""
+    """Say how the object was proven, by the weakest of its parts. Pure."""
     if by_object:
         return BY_OBJECT
     proofs = {part.proof for part in done}
-    if proofs <= {"crc64"}:
-        return "CRC-64 of every part"
-    if proofs <= {"crc64", "copy"}:
-        return "CRC-64 of every part sent, source and range of every part copied"
-    if "" not in proofs:
-        return "CRC-64 or MD5 of every part sent, source and range of every part copied"
-    return BY_SIZE
+    if "" in proofs:
+        return BY_SIZE
+    sums = "CRC-64 or MD5" if {"crc64", "md5"} <= proofs else "MD5" if "md5" in proofs else "CRC-64"
+    if "copy" not in proofs:
+        return f"{sums} of every part"
+    return f"{sums} of every part sent, source and range of every part copied"
 
 
 def _look(store: ObjectStore, key: str) -> RemoteObject | None:

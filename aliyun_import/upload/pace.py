@@ -7,10 +7,14 @@ multiplicative decrease, as TCP does), and without --jobs it also tries whether 
 
 import threading
 
+from aliyun_import.limits import KIB
 from aliyun_import.ports import Clock
 
 # How far behind schedule the limit forgives: after a stall the line may catch up by so much, not more.
 BURST_S = 0.25
+# What goes at once is at most so much of a second, so that ten seconds are exact within 5 % however slow the line.
+LUMP_S = 0.1
+LEAST_CHUNK_BYTES = 4 * KIB
 # Without --jobs: where it begins, and where it ends. Four fill a 10 Gbit/s line next door; on a long line, or with many
 # small parts, each connection waits for answers most of the time, and more of them help.
 FIRST_WORKERS = 4
@@ -30,6 +34,10 @@ class Limit:
         self._clock = clock
         self._lock = threading.Lock()
         self._due_s = 0.0
+
+    def chunk_bytes(self, most: int) -> int:
+        """Tell how much a worker may hand over at once, so that a slow line flows and does not come in lumps."""
+        return most if self._rate is None else max(LEAST_CHUNK_BYTES, min(most, int(self._rate * LUMP_S)))
 
     def take(self, count: int) -> None:
         """Wait until so many bytes may go; raises Interrupted from the clock."""

@@ -3,6 +3,7 @@
 Pure. A part that is cut keeps its number for the first piece; the others take the free numbers behind it.
 """
 
+import bisect
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -26,18 +27,87 @@ class DonePart:
     proof: str
 
 
-def rooms(plan: UploadPlan) -> dict[int, int]:
-    """Tell for each part's number how many numbers it may use, its own included."""
-    numbers = [part.number for part in plan.parts]
-    return {
-        number: following - number for number, following in zip(numbers, [*numbers[1:], MAX_PARTS + 1], strict=True)
-    }
+class Cuts:
+    """A plan's parts, and the pieces that each may be cut into by the numbers that are free behind it."""
 
+    def __init__(self, plan: UploadPlan) -> None:
+        self._parts = plan.parts
+        self._numbers = [part.number for part in plan.parts]
 
-def cut(part: PlannedPart, *, room: int, most_bytes: int) -> tuple[PlannedPart, ...]:
-    """Cut a part into even pieces of at most so many bytes, to be sent; longer ones where the numbers run out."""
-    count = min(room, -(-part.length // max(most_bytes, MIN_PART_BYTES)), max(1, part.length // MIN_PART_BYTES))
-    return _pieces(part, count)
+    def cut(self, part: PlannedPart, *, most_bytes: int) -> tuple[PlannedPart, ...]:
+        """Cut a planned part into even pieces of at most so many bytes, to be sent; longer where numbers run out.
+
+        A part that is a piece already, or short enough, comes out as it is.
+        """
+        if part.length <= most_bytes or not self.is_whole(part):
+            return (part,)
+        wanted = -(-part.length // max(most_bytes, MIN_PART_BYTES))
+        return _pieces(part, min(self._room(part), wanted, max(1, part.length // MIN_PART_BYTES)))
+
+    def can_cut(self, part: PlannedPart) -> bool:
+        """Tell whether there are numbers to cut a part at all."""
+        return self.is_whole(part) and self._room(part) > 1
+
+    def is_whole(self, part: PlannedPart) -> bool:
+        """Tell a planned part from a piece of one."""
+        owner = self._owner(part.number)
+        return owner is not None and (owner.number, owner.length) == (part.number, part.length)
+
+    def places(self, number: int, length: int) -> Iterator[PlannedPart]:
+        """Guess which range of the disk a part of this number and length is: the planned one, or a piece of it.
+
+        For an upload whose journal is lost. A guess is proven by the CRC-64 of the range.
+        """
+        owner = self._owner(number)
+        if owner is None or length <= 0:
+            return
+        for count in sorted({owner.length // length, -(-owner.length // length)}):
+            pieces = _pieces(owner, count) if 0 < count <= self._room(owner) else ()
+            if number - owner.number < len(pieces) and pieces[number - owner.number].length == length:
+                yield pieces[number - owner.number]
+
+    def still_to_do(self, done: Iterable[DonePart]) -> tuple[tuple[PlannedPart, ...], tuple[DonePart, ...]]:
+        """Tell which parts are left, and which done ones count.
+
+        A part that was cut goes on in the pieces that it was cut into; done pieces of another cut don't count.
+        """
+        by_owner: defaultdict[int, dict[int, DonePart]] = defaultdict(dict)
+        for known in done:
+            owner = self._owner(known.number)
+            if owner:
+                by_owner[owner.number][known.number] = known
+        left: list[PlannedPart] = []
+        counted: list[DonePart] = []
+        for part in self._parts:
+            known_pieces = by_owner.get(part.number, {})
+            for piece in self._cut_of(part, known_pieces):
+                there = known_pieces.get(piece.number)
+                if there and (there.start, there.length) == (piece.start, piece.length):
+                    counted.append(there)
+                else:
+                    left.append(piece)
+        return tuple(left), tuple(counted)
+
+    def _owner(self, number: int) -> PlannedPart | None:
+        """Find the planned part whose numbers this is one of."""
+        place = bisect.bisect_right(self._numbers, number) - 1
+        return self._parts[place] if place >= 0 else None
+
+    def _room(self, part: PlannedPart) -> int:
+        """Tell how many numbers a planned part may use, its own included."""
+        place = bisect.bisect_right(self._numbers, part.number)
+        return (self._numbers[place] if place < len(self._numbers) else MAX_PARTS + 1) - part.number
+
+    def _cut_of(self, part: PlannedPart, done: dict[int, DonePart]) -> tuple[PlannedPart, ...]:
+        """Find the cut that the done pieces are of; the part in one where there is none."""
+        for known in sorted(done.values(), key=lambda piece: piece.length):
+            place = (known.number, known.start, known.length)
+            guess = part.length // known.length
+            for count in (guess, guess + 1):
+                pieces = _pieces(part, count) if 0 < count <= self._room(part) else ()
+                if any((piece.number, piece.start, piece.length) == place for piece in pieces):
+                    return pieces
+        return (part,)
 
 
 def _pieces(part: PlannedPart, count: int) -> tuple[PlannedPart, ...]:
@@ -48,58 +118,3 @@ def _pieces(part: PlannedPart, count: int) -> tuple[PlannedPart, ...]:
         PlannedPart(part.number + index, PartKind.SEND, edges[index], edges[index + 1] - edges[index])
         for index in range(count)
     )
-
-
-def places(plan: UploadPlan, number: int, length: int) -> Iterator[PlannedPart]:
-    """Guess which range of the disk a part of this number and length is: the planned one, or a piece of it.
-
-    For an upload whose journal is lost. A guess is proven by the CRC-64 of the range.
-    """
-    owner = next((part for part in reversed(plan.parts) if part.number <= number), None)
-    if owner is None or length <= 0:
-        return
-    for count in sorted({owner.length // length, -(-owner.length // length)}):
-        pieces = _pieces(owner, count) if 0 < count <= rooms(plan)[owner.number] else ()
-        if number - owner.number < len(pieces) and pieces[number - owner.number].length == length:
-            yield pieces[number - owner.number]
-
-
-def still_to_do(plan: UploadPlan, done: Iterable[DonePart]) -> tuple[tuple[PlannedPart, ...], tuple[DonePart, ...]]:
-    """Tell which parts are left, and which done ones count.
-
-    A part that was cut goes on in the pieces that it was cut into; done pieces of another cut don't count.
-    """
-    room = rooms(plan)
-    owners = {
-        number: part.number for part in plan.parts for number in range(part.number, part.number + room[part.number])
-    }
-    by_owner: defaultdict[int, dict[int, DonePart]] = defaultdict(dict)
-    for known in done:
-        by_owner[owners.get(known.number, 0)][known.number] = known
-    left: list[PlannedPart] = []
-    counted: list[DonePart] = []
-    for part in plan.parts:
-        pieces = _cut_of(part, by_owner[part.number], room[part.number])
-        for piece in pieces:
-            there = by_owner[part.number].get(piece.number)
-            if there and (there.start, there.length) == (piece.start, piece.length):
-                counted.append(there)
-            else:
-                left.append(piece)
-    return tuple(left), tuple(counted)
-
-
-def _cut_of(part: PlannedPart, done: dict[int, DonePart], room: int) -> tuple[PlannedPart, ...]:
-    """Find the cut that the done pieces are of; the part in one where there is none."""
-    for known in sorted(done.values(), key=lambda piece: piece.length):
-        guess = part.length // known.length
-        for count in (guess, guess + 1):
-            if not 0 < count <= room:
-                continue
-            pieces = _pieces(part, count)
-            if any(
-                (piece.number, piece.start, piece.length) == (known.number, known.start, known.length)
-                for piece in pieces
-            ):
-                return pieces
-    return (part,)

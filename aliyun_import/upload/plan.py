@@ -286,8 +286,9 @@ def _count(segment: Segment, caps: dict[PartKind, int]) -> int:
 
 def _fit(segments: list[Segment], shape: PlanShape) -> tuple[list[Segment], dict[PartKind, int]]:
     """Send the cheapest gaps until the parts suffice, in longer parts only where that is not enough."""
+    sent = sum(segment.length for segment in segments if segment.kind is PartKind.SEND)
     caps = {
-        PartKind.SEND: shape.max_send_bytes,
+        PartKind.SEND: max(shape.max_send_bytes, -(-sent // shape.max_parts)),
         PartKind.BASE: shape.max_copy_bytes,
         PartKind.ZERO: shape.zero_sources[-1][0],
     }

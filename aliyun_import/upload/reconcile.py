@@ -8,8 +8,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from aliyun_import.model import RemotePart
-from aliyun_import.upload.parts import DonePart, places
-from aliyun_import.upload.plan import PlannedPart, UploadPlan
+from aliyun_import.upload.parts import Cuts, DonePart
+from aliyun_import.upload.plan import PlannedPart
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -20,7 +20,7 @@ class Reconciled:
     to_prove: tuple[tuple[PlannedPart, RemotePart], ...]
 
 
-def reconcile(plan: UploadPlan, known: Mapping[int, DonePart], remote: Iterable[RemotePart]) -> Reconciled:
+def reconcile(cuts: Cuts, known: Mapping[int, DonePart], remote: Iterable[RemotePart]) -> Reconciled:
     """Hold the journal's parts against the server's."""
     counted: list[DonePart] = []
     to_prove: list[tuple[PlannedPart, RemotePart]] = []
@@ -29,7 +29,7 @@ def reconcile(plan: UploadPlan, known: Mapping[int, DonePart], remote: Iterable[
         if part and _agrees(part, there):
             counted.append(part)
         elif there.crc64 is not None:
-            to_prove.extend((place, there) for place in places(plan, there.number, there.size_bytes))
+            to_prove.extend((place, there) for place in cuts.places(there.number, there.size_bytes))
     return Reconciled(counted=tuple(counted), to_prove=tuple(to_prove))
 
 

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import partial
 
+from aliyun_import.disk.source import Fingerprint
 from aliyun_import.errors import RefusedError
 from aliyun_import.events import Noted
 from aliyun_import.model import RemoteObject
@@ -46,8 +47,12 @@ def zero_stem(key_stem: str, *, sample: str) -> str:
     return f"{key_stem.partition('/')[0]}/zeros-{sample[:DIGEST_CHARS]}"
 
 
-def choose_target(setting: Setting, record: UploadRecord, *, named: str | None, candidates: Iterator[str]) -> Target:
+def choose_target(
+    setting: Setting, record: UploadRecord, *, fingerprint: Fingerprint, named: str | None, candidates: Iterator[str]
+) -> Target:
     """Find the key: the named one, or the first candidate where there is nothing, or this very disk.
+
+    What the journal says of a finished object counts while the disk has the same fingerprint.
 
     Raises RefusedError "object-exists" when another object is at the key that the user named.
     """
@@ -57,10 +62,13 @@ def choose_target(setting: Setting, record: UploadRecord, *, named: str | None, 
         there = setting.ask(partial(store.head, key))
         if there is None:
             return Target(key=key)
-        before = record.finished
+        before = record.finished if record.fingerprint == fingerprint else None
         if before and (before.key, before.etag, before.size_bytes) == (key, there.etag, there.size_bytes):
             return Target(key=key, there=there, crc64=before.crc64, proof=before.proof, made_by_us=before.made_by_us)
         if crc is None and there.crc64 is not None and there.size_bytes == setting.source.size_bytes:
+            setting.emit(
+                Noted(message=f"The disk is compared with oss://{store.bucket}/{key}, which is there already.")
+            )
             crc = crc64_of_source(setting)
         if crc is not None and crc == there.crc64 and there.size_bytes == setting.source.size_bytes:
             is_ours = bool(record.tag) and there.metadata.get(TAG_NAME) == record.tag

@@ -18,10 +18,10 @@ from aliyun_import.errors import AccessError, AliyunImportError, Interrupted, Re
 from aliyun_import.events import Emit, Noted, PartRetried, UploadProgress, Warned
 from aliyun_import.limits import MIB
 from aliyun_import.ports import Clock
-from aliyun_import.retry import ATTEMPTS, wait_before_retry
+from aliyun_import.retry import PATIENT_ATTEMPTS, wait_before_retry
 from aliyun_import.upload.body import CHUNK_BYTES
 from aliyun_import.upload.pace import Crew, Limit
-from aliyun_import.upload.parts import DonePart, cut, rooms
+from aliyun_import.upload.parts import Cuts, DonePart
 from aliyun_import.upload.plan import MAX_SEND_BYTES, PartKind, PlannedPart, UploadPlan
 from aliyun_import.upload.worker import Workplace, make_part
 
@@ -38,7 +38,10 @@ CORRUPTED_ATTEMPTS = 3
 # A part that timed out is cut, and so are all others: to a quarter each time, down to this.
 LEAST_PIECE_BYTES = 1 * MIB
 CUT_BY = 4
-TIMED_OUT = frozenset({"timed-out", "timeout", "request-timeout"})
+TIMED_OUT = "timed-out"
+# A connection that breaks so often under one part is taken for a line that a part of this length does not pass.
+BROKEN = "connection-lost"
+BREAKS_ALLOWED = 3
 NO_RIGHT = frozenset({"no-right", "access-denied"})
 
 
@@ -90,8 +93,7 @@ class Transfer:
         self._told = told
         self._clock = clock
         self._stop = stop
-        self._rooms = rooms(plan)
-        self._whole = {(part.number, part.length) for part in plan.parts}
+        self._cuts = Cuts(plan)
         now_s = clock.monotonic_s()
         self._lanes = {
             True: _Lane(Crew(jobs, now_s=now_s)),
@@ -173,9 +175,7 @@ class Transfer:
         if part.kind in self._refused_kinds:
             part = PlannedPart(part.number, PartKind.SEND, part.start, part.length)
         is_sent = part.kind is PartKind.SEND
-        pieces: tuple[PlannedPart, ...] = (part,)
-        if is_sent and part.length > self._piece_bytes and (part.number, part.length) in self._whole:
-            pieces = cut(part, room=self._rooms[part.number], most_bytes=self._piece_bytes)
+        pieces = self._cuts.cut(part, most_bytes=self._piece_bytes) if is_sent else (part,)
         tasks = [_Task(piece, task.attempt if len(pieces) == 1 else 1) for piece in pieces]
         if first:
             self._lanes[is_sent].waiting.extendleft(reversed(tasks))
@@ -193,7 +193,7 @@ class Transfer:
 
     def _work(self, index: int) -> None:
         """Be a worker: take a part, make it, tell; ends at None."""
-        buffer = memoryview(bytearray(CHUNK_BYTES))
+        buffer = memoryview(bytearray(self._limit.chunk_bytes(CHUNK_BYTES)))
 
         def on_chunk(length: int) -> None:
             self._limit.take(length)
@@ -236,9 +236,10 @@ class Transfer:
         if task.part.kind is not PartKind.SEND and _is_refusal(error):
             self._send_instead(task, error)
             return
-        if error.code in TIMED_OUT and self._cut_down(task):
+        is_too_long = error.code == TIMED_OUT or (error.code == BROKEN and task.attempt >= BREAKS_ALLOWED)
+        if is_too_long and self._cut_down(task):
             return
-        attempts = CORRUPTED_ATTEMPTS if error.code == "part-corrupted" else ATTEMPTS
+        attempts = CORRUPTED_ATTEMPTS if error.code == "part-corrupted" else PATIENT_ATTEMPTS
         wait_s = wait_before_retry(error, task.attempt, attempts=attempts)
         if wait_s is None:
             raise error
@@ -277,14 +278,16 @@ class Transfer:
     def _cut_down(self, task: _Task) -> bool:
         """Make parts smaller after a time-out; False when this one can't be cut any more."""
         part = task.part
-        if part.kind is not PartKind.SEND or (part.number, part.length) not in self._whole:
+        if part.kind is not PartKind.SEND or not self._cuts.can_cut(part):
             return False
         # One that was begun before the last cut says nothing about the size that is in force now.
         smaller = min(self._piece_bytes, max(LEAST_PIECE_BYTES, part.length // CUT_BY))
-        if smaller >= part.length or self._rooms[part.number] == 1:
+        if smaller >= part.length:
             return False
         self._piece_bytes = smaller
-        self._told.emit(Noted(message=f"Part {part.number} timed out: parts are cut to {smaller} bytes from here on."))
+        self._told.emit(
+            Noted(message=f"Part {part.number} does not pass: parts are cut to {smaller} bytes from here on.")
+        )
         waiting = list(self._lanes[True].waiting)
         self._lanes[True].waiting.clear()
         for other in [_Task(part), *waiting]:
@@ -305,6 +308,7 @@ class Transfer:
 
     def _say(self, *, now_s: float) -> None:
         self._said_s = now_s
+        busy = sum(lane.busy for lane in self._lanes.values())
         self._told.emit(
             UploadProgress(
                 disk=self._told.disk,
@@ -313,8 +317,11 @@ class Transfer:
                 sent_bytes=self.sent_bytes,
                 send_bytes=self._to_send,
                 parts_done=len(self._done),
-                parts=len(self._plan.parts),
-                workers=sum(lane.busy for lane in self._lanes.values()),
+                parts=len(self._done)
+                + len(self._later)
+                + busy
+                + sum(len(lane.waiting) for lane in self._lanes.values()),
+                workers=busy,
             )
         )
 

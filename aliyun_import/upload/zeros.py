@@ -10,6 +10,7 @@ import contextlib
 import secrets
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 
 from aliyun_import.errors import AliyunImportError, TransientError
 from aliyun_import.model import RemoteObject, RemotePart
@@ -50,7 +51,7 @@ def ensure_zero_object(store: ObjectStore, stem: str, *, size_bytes: int, clock:
             remove_zero_object(store, ZeroObject(key=zero_key(stem, size), etag="", size_bytes=size))
         return found
     for upload in patiently(lambda: store.list_uploads(stem), clock=clock):  # of a push that was killed here
-        store.abort(upload.key, upload.upload_id)
+        patiently(partial(store.abort, upload.key, upload.upload_id), clock=clock)
     zero = _seed(store, zero_key(stem, sizes[0]), size_bytes=sizes[0], clock=clock)
     for size in sizes[1:]:
         grown = _grow(store, zero, zero_key(stem, size), size_bytes=size, clock=clock)

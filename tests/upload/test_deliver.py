@@ -67,6 +67,17 @@ def test_pushed_again_by_the_same_machine_it_is_still_ours(scene: Scene) -> None
     assert scene.push() == replace(first, sent_bytes=0)
 
 
+def test_another_disk_under_the_key_of_the_last_push_is_refused(scene: Scene) -> None:
+    """What the journal says of the last disk is no word about this one."""
+    scene.key = "images/web.raw"
+    scene.write_disk("abc")
+    scene.push()
+    scene.write_disk("abd")
+    with pytest.raises(RefusedError) as raised:
+        scene.push()
+    assert raised.value.code == "object-exists"
+
+
 def test_another_object_under_a_named_key_is_refused(scene: Scene) -> None:
     """Nothing of the user's is overwritten, and the message names the object and the option."""
     scene.write_disk("abc")
@@ -229,7 +240,7 @@ def test_without_any_crc_the_md5_of_the_parts_proves_it(scene: Scene) -> None:
     scene.store.change_object = lambda there: replace(there, crc64=None)
     scene.store.change_part = lambda part: replace(part, crc64=None)
     uploaded = scene.push()
-    assert uploaded.proof == "CRC-64 or MD5 of every part sent, source and range of every part copied"
+    assert uploaded.proof == "MD5 of every part sent, source and range of every part copied"
     assert scene.store.content(uploaded.key) == content
 
 

@@ -40,6 +40,14 @@ def test_a_limit_is_shared_by_threads() -> None:
     assert clock.monotonic_s() - began >= 9.5
 
 
+@given(st.integers(10_000, 10**10))
+def test_a_slow_line_flows(rate: int) -> None:
+    """What goes at once is less than 5 % of what goes in ten seconds, by far."""
+    limit = Limit(rate, SteeredClock())
+    assert 4096 <= limit.chunk_bytes(256 * 1024) <= max(4096, rate * 0.1)
+    assert Limit(None, SteeredClock()).chunk_bytes(256 * 1024) == 256 * 1024
+
+
 def test_no_limit_never_waits() -> None:
     """None is as fast as it goes."""
     clock = SteeredClock()

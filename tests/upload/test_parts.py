@@ -5,11 +5,12 @@ from hypothesis import strategies as st
 
 from aliyun_import.limits import GIB, MAX_PARTS, MIB, MIN_PART_BYTES
 from aliyun_import.model import RemotePart
-from aliyun_import.upload.parts import DonePart, cut, places, rooms, still_to_do
+from aliyun_import.upload.parts import Cuts, DonePart
 from aliyun_import.upload.plan import PlannedPart, plan_upload
 from aliyun_import.upload.reconcile import reconcile
 
 PLAN = plan_upload(1 * GIB, [(0, 512 * MIB)])
+CUTS = Cuts(PLAN)
 
 
 def done(part: PlannedPart, *, crc64: int = 7, etag: str = "E") -> DonePart:
@@ -24,13 +25,13 @@ def there(part: PlannedPart, *, crc64: int | None = 7, etag: str = "E") -> Remot
 
 def test_nothing_done_leaves_the_plan() -> None:
     """All of it, in order."""
-    assert still_to_do(PLAN, ()) == (PLAN.parts, ())
+    assert CUTS.still_to_do(()) == (PLAN.parts, ())
 
 
 def test_what_is_done_is_not_left() -> None:
     """And counts."""
     finished = [done(part) for part in PLAN.parts[::2]]
-    left, counted = still_to_do(PLAN, finished)
+    left, counted = CUTS.still_to_do(finished)
     assert left == PLAN.parts[1::2]
     assert list(counted) == finished
 
@@ -39,7 +40,7 @@ def test_a_part_of_another_place_does_not_count() -> None:
     """The number alone proves nothing."""
     first = PLAN.parts[0]
     moved = DonePart(number=first.number, start=first.start + 1, length=first.length, crc64=7, etag="E", proof="crc64")
-    left, counted = still_to_do(PLAN, [moved])
+    left, counted = CUTS.still_to_do([moved])
     assert (left, counted) == (PLAN.parts, ())
 
 
@@ -47,13 +48,12 @@ def test_a_part_of_another_place_does_not_count() -> None:
 def test_a_cut_part_goes_on_in_its_pieces(index: int, most_mib: int, finished: set[int]) -> None:
     """Whichever pieces are done: those left and those counted make the part, without overlap, in its numbers."""
     part = PLAN.parts[index]
-    room = rooms(PLAN)[part.number]
-    pieces = cut(part, room=room, most_bytes=most_mib * MIB)
+    pieces = CUTS.cut(part, most_bytes=most_mib * MIB)
     assert pieces[0].number == part.number
-    assert len(pieces) <= room
+    assert pieces[-1].number < (PLAN.parts[index + 1].number if index + 1 < len(PLAN.parts) else MAX_PARTS + 1)
     assert all(piece.length >= MIN_PART_BYTES for piece in pieces)
     some = [done(piece) for at, piece in enumerate(pieces) if at in finished]
-    left, counted = still_to_do(PLAN, some)
+    left, counted = CUTS.still_to_do(some)
     assert sorted(counted, key=lambda one: one.number) == some
     covered = sorted([(one.start, one.length) for one in left] + [(one.start, one.length) for one in counted])
     position = 0
@@ -67,17 +67,20 @@ def test_a_cut_part_goes_on_in_its_pieces(index: int, most_mib: int, finished: s
 def test_a_piece_is_placed_by_its_number_and_length(index: int, most_mib: int, at: int) -> None:
     """Without a journal, the true place is among the guesses."""
     part = PLAN.parts[index]
-    pieces = cut(part, room=rooms(PLAN)[part.number], most_bytes=most_mib * MIB)
+    pieces = CUTS.cut(part, most_bytes=most_mib * MIB)
     piece = pieces[at % len(pieces)]
     assert (piece.start, piece.length) in [
-        (place.start, place.length) for place in places(PLAN, piece.number, piece.length)
+        (place.start, place.length) for place in CUTS.places(piece.number, piece.length)
     ]
 
 
-def test_numbers_stay_within_the_limit() -> None:
-    """The last part has room too, up to 10,000."""
-    last = PLAN.parts[-1]
-    assert last.number + rooms(PLAN)[last.number] - 1 == MAX_PARTS
+def test_a_piece_is_not_cut_again() -> None:
+    """Its numbers are taken; it is tried again as it is."""
+    part = PLAN.parts[0]
+    piece = CUTS.cut(part, most_bytes=2 * MIB)[0]
+    assert CUTS.cut(piece, most_bytes=1 * MIB) == (piece,)
+    assert CUTS.can_cut(part)
+    assert not CUTS.can_cut(piece)
 
 
 # Journal against server.
@@ -86,7 +89,7 @@ def test_numbers_stay_within_the_limit() -> None:
 def test_what_both_agree_on_counts() -> None:
     """And is not read again."""
     part = PLAN.parts[0]
-    seen = reconcile(PLAN, {part.number: done(part)}, [there(part)])
+    seen = reconcile(CUTS, {part.number: done(part)}, [there(part)])
     assert seen.counted == (done(part),)
     assert seen.to_prove == ()
 
@@ -94,7 +97,7 @@ def test_what_both_agree_on_counts() -> None:
 def test_what_they_disagree_on_is_to_be_proven() -> None:
     """The server may be right: another run may have sent it since."""
     part = PLAN.parts[0]
-    seen = reconcile(PLAN, {part.number: done(part, crc64=8)}, [there(part)])
+    seen = reconcile(CUTS, {part.number: done(part, crc64=8)}, [there(part)])
     assert seen.counted == ()
     assert [(place.start, place.length) for place, _ in seen.to_prove] == [(part.start, part.length)]
 
@@ -102,19 +105,19 @@ def test_what_they_disagree_on_is_to_be_proven() -> None:
 def test_what_the_journal_does_not_know_is_to_be_proven() -> None:
     """A kill may have come between the part and its line."""
     part = PLAN.parts[0]
-    assert len(reconcile(PLAN, {}, [there(part)]).to_prove) == 1
+    assert len(reconcile(CUTS, {}, [there(part)]).to_prove) == 1
 
 
 def test_without_a_crc_there_the_etag_must_be_the_journals() -> None:
     """Otherwise it is sent again."""
     part = PLAN.parts[0]
     known = {part.number: done(part)}
-    assert reconcile(PLAN, known, [there(part, crc64=None)]).counted == (done(part),)
-    assert reconcile(PLAN, known, [there(part, crc64=None, etag="F")]).counted == ()
-    assert reconcile(PLAN, {}, [there(part, crc64=None)]).to_prove == ()
+    assert reconcile(CUTS, known, [there(part, crc64=None)]).counted == (done(part),)
+    assert reconcile(CUTS, known, [there(part, crc64=None, etag="F")]).counted == ()
+    assert reconcile(CUTS, {}, [there(part, crc64=None)]).to_prove == ()
 
 
 def test_what_is_only_in_the_journal_does_not_count() -> None:
     """The server is the truth about parts."""
     part = PLAN.parts[0]
-    assert reconcile(PLAN, {part.number: done(part)}, []).counted == ()
+    assert reconcile(CUTS, {part.number: done(part)}, []).counted == ()
