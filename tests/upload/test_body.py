@@ -1,0 +1,66 @@
+"""The body of a part: exact, in small memory, checksummed as it goes."""
+
+import os
+import threading
+from pathlib import Path
+
+import pytest
+
+from aliyun_import.disk.source import DiskSource, open_source
+from aliyun_import.errors import DiskError, Interrupted
+from aliyun_import.upload.body import RangeBody, crc64_of_range
+from aliyun_import.upload.checksum import crc64
+
+CONTENT = os.urandom(1_000_000)
+
+
+def body_of(source: DiskSource, *, start: int, length: int, stop: threading.Event, chunks: list[int]) -> RangeBody:
+    """Make a body with a buffer of 64 KiB."""
+    buffer = memoryview(bytearray(65_536))
+    return RangeBody(source, buffer, start=start, length=length, stop=stop, on_chunk=chunks.append)
+
+
+def test_it_yields_its_range_and_knows_its_crc(tmp_path: Path) -> None:
+    """As many times as it is iterated, which a retry below us may do; never more than a buffer at once."""
+    (tmp_path / "disk").write_bytes(CONTENT)
+    chunks: list[int] = []
+    with open_source(tmp_path / "disk") as source:
+        body = body_of(source, start=1234, length=500_000, stop=threading.Event(), chunks=chunks)
+        assert len(body) == 500_000
+        assert body.crc64 is None
+        for _ in range(2):
+            assert b"".join(bytes(chunk) for chunk in body) == CONTENT[1234:501_234]
+            assert body.crc64 == crc64(CONTENT[1234:501_234])
+        assert max(chunks) == 65_536
+        assert sum(chunks) == 2 * 500_000
+
+
+def test_one_that_was_not_read_to_its_end_has_no_crc(tmp_path: Path) -> None:
+    """A part that was answered before all of it was sent is not proven by half of it."""
+    (tmp_path / "disk").write_bytes(CONTENT)
+    with open_source(tmp_path / "disk") as source:
+        body = body_of(source, start=0, length=500_000, stop=threading.Event(), chunks=[])
+        next(iter(body))
+        assert body.crc64 is None
+
+
+def test_a_stop_ends_it_at_the_next_chunk(tmp_path: Path) -> None:
+    """Not at the end of a part of 64 MiB on a slow line."""
+    (tmp_path / "disk").write_bytes(CONTENT)
+    stop = threading.Event()
+    chunks: list[int] = []
+    with open_source(tmp_path / "disk") as source:
+        reading = iter(body_of(source, start=0, length=500_000, stop=stop, chunks=chunks))
+        next(reading)
+        stop.set()
+        with pytest.raises(Interrupted):
+            next(reading)
+    assert len(chunks) == 1
+
+
+def test_a_read_error_comes_out_as_it_is(tmp_path: Path) -> None:
+    """With the offset, for a message that helps."""
+    (tmp_path / "disk").write_bytes(CONTENT)
+    with open_source(tmp_path / "disk") as source, pytest.raises(DiskError) as raised:
+        crc64_of_range(source, memoryview(bytearray(65_536)), start=900_000, length=200_000, stop=threading.Event())
+    assert raised.value.details["offset"] == "1000000"

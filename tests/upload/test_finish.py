@@ -1,0 +1,99 @@
+"""The proof, piece by piece."""
+
+from dataclasses import replace
+
+import pytest
+
+from aliyun_import.errors import TransientError
+from aliyun_import.model import RemoteObject, RemotePart
+from aliyun_import.upload.checksum import crc64
+from aliyun_import.upload.finish import (
+    BY_OBJECT,
+    BY_SIZE,
+    TAG_NAME,
+    agree,
+    check_object,
+    completion_of,
+    crc64_of_disk,
+    is_ours,
+    proof_words,
+)
+from aliyun_import.upload.parts import DonePart
+
+FIRST, SECOND = b"first " * 1000, b"second " * 1000
+DONE = (
+    DonePart(number=1, start=0, length=len(FIRST), crc64=crc64(FIRST), etag="A", proof="crc64"),
+    DonePart(number=5, start=len(FIRST), length=len(SECOND), crc64=crc64(SECOND), etag="B", proof="copy"),
+)
+THERE = RemoteObject(key="k", size_bytes=len(FIRST + SECOND), etag="E", crc64=crc64(FIRST + SECOND))
+
+
+def listed(part: DonePart, *, crc: int | None) -> RemotePart:
+    """Give a part as the server lists it."""
+    return RemotePart(number=part.number, size_bytes=part.length, etag=part.etag, crc64=crc)
+
+
+def test_the_crc_of_the_disk_is_that_of_its_bytes() -> None:
+    """Combined from the parts."""
+    assert crc64_of_disk(DONE) == crc64(FIRST + SECOND)
+
+
+def test_parts_with_a_gap_are_a_bug() -> None:
+    """A disk with a hole in it is never completed."""
+    with pytest.raises(ValueError, match="part 5"):
+        crc64_of_disk(DONE[1:])
+
+
+def test_what_the_server_lists_decides() -> None:
+    """Missing, of another size, of another content: each is sent again."""
+    good = [listed(part, crc=part.crc64) for part in DONE]
+    assert agree(DONE, good)[1] == ()
+    assert {part.proof for part in agree(DONE, good)[0]} == {"crc64"}
+    assert agree(DONE, good[:1]) == (agree(DONE[:1], good)[0], DONE[1:])
+    assert agree(DONE, [good[0], replace(good[1], size_bytes=1)])[1] == DONE[1:]
+    assert agree(DONE, [good[0], replace(good[1], crc64=1)])[1] == DONE[1:]
+
+
+def test_without_a_listed_crc_the_parts_keep_their_own_proof() -> None:
+    """What was known when the part was made."""
+    good, bad = agree(DONE, [listed(part, crc=None) for part in DONE])
+    assert bad == ()
+    assert [part.proof for part in good] == ["crc64", "copy"]
+
+
+@pytest.mark.parametrize(
+    ("proofs", "words"),
+    [
+        ({"crc64"}, "CRC-64 of every part"),
+        ({"crc64", "copy"}, "CRC-64 of every part sent, source and range of every part copied"),
+        ({"md5"}, "MD5 of every part"),
+        ({"md5", "copy"}, "MD5 of every part sent, source and range of every part copied"),
+        ({"md5", "crc64"}, "CRC-64 or MD5 of every part"),
+        ({"md5", ""}, BY_SIZE),
+    ],
+)
+def test_the_words_are_those_of_the_weakest_part(proofs: set[str], words: str) -> None:
+    """The result claims no more than is known."""
+    parts = [replace(DONE[0], proof=proof) for proof in sorted(proofs)]
+    assert proof_words(parts, by_object=False) == words
+    assert proof_words(parts, by_object=True) == BY_OBJECT
+
+
+def test_an_object_that_differs_is_no_proof() -> None:
+    """By its size, or by its CRC-64."""
+    assert check_object(THERE, DONE) == BY_OBJECT
+    for wrong in (replace(THERE, crc64=1), replace(THERE, size_bytes=1), replace(THERE, size_bytes=1, crc64=None)):
+        with pytest.raises(TransientError) as raised:
+            check_object(wrong, DONE)
+        assert raised.value.code == "object-corrupted"
+
+
+def test_an_object_is_ours_by_its_content_or_else_by_our_tag() -> None:
+    """After an answer to complete that was lost."""
+    completion = completion_of("k", "U", DONE, tag="t")
+    assert is_ours(THERE, completion)
+    assert not is_ours(replace(THERE, crc64=1, metadata={TAG_NAME: "t"}), completion)
+    without = replace(THERE, crc64=None)
+    assert not is_ours(without, completion)
+    assert is_ours(replace(without, metadata={TAG_NAME: "t"}), completion)
+    assert not is_ours(replace(without, metadata={TAG_NAME: "t"}, size_bytes=1), completion)
