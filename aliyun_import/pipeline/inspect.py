@@ -21,8 +21,12 @@ from aliyun_import.preflight.request_rules import request_findings
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Inspected:
-    """What the inspection gave: the request with its gaps filled, and a report for each disk (None: it is in OSS)."""
+    """What the inspection gave: the request with its gaps filled, and a report for each disk (None: it is in OSS).
 
+    `asked` is the request as the user made it.
+    """
+
+    asked: ImportRequest
     request: ImportRequest
     reports: tuple[DiskReport | None, ...]
     findings: tuple[Finding, ...]
@@ -69,7 +73,7 @@ def look_at_disks(request: ImportRequest, *, bucket: str | None, key: str | None
         filled = _with(filled, index, disk, from_disk)
         emit(_said(report, from_disk))
     findings += request_findings(filled, bucket=bucket, key=key)
-    return Inspected(request=filled, reports=tuple(reports), findings=tuple(findings))
+    return Inspected(asked=request, request=filled, reports=tuple(reports), findings=tuple(findings))
 
 
 def _with(request: ImportRequest, index: int, disk: DiskRequest, filled: Filled) -> ImportRequest:

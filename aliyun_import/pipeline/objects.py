@@ -2,15 +2,11 @@
 
 import hashlib
 from collections.abc import Iterable
-from dataclasses import replace
-from pathlib import Path
 
-from aliyun_import.disk.convert import prepare
 from aliyun_import.errors import AliyunImportError
 from aliyun_import.events import Noted, Warned
 from aliyun_import.journal import Journal
 from aliyun_import.model import DiskFormat, DiskRequest, ImportRequest, RemoteObject, UploadedObject
-from aliyun_import.pipeline.inspect import Inspected
 from aliyun_import.pipeline.model import PushOptions, Run
 from aliyun_import.pipeline.stage import stage
 from aliyun_import.ports import ObjectStore
@@ -20,13 +16,13 @@ from aliyun_import.retry import patiently
 from aliyun_import.upload.deliver import Delivery, deliver
 
 
-def deliver_all(run: Run, inspected: Inspected, ready: Readiness, *, journal: Journal) -> tuple[UploadedObject, ...]:
+def deliver_all(run: Run, request: ImportRequest, ready: Readiness, *, journal: Journal) -> tuple[UploadedObject, ...]:
     """Upload every local disk, one after the other; disks that are in OSS already are taken as they are."""
     return tuple(
         _existing(disk, ready.objects[index])
         if disk.key
-        else _deliver(run, inspected, index, bucket=ready.bucket, journal=journal)
-        for index, disk in enumerate(inspected.request.disks)
+        else _deliver(run, request, index, bucket=ready.bucket, journal=journal)
+        for index, disk in enumerate(request.disks)
     )
 
 
@@ -45,17 +41,11 @@ def delivery_of(request: ImportRequest, options: PushOptions, index: int) -> Del
     )
 
 
-def _deliver(run: Run, inspected: Inspected, index: int, *, bucket: str, journal: Journal) -> UploadedObject:
-    request, report = inspected.request, inspected.reports[index]
+def _deliver(run: Run, request: ImportRequest, index: int, *, bucket: str, journal: Journal) -> UploadedObject:
     disk = request.disks[index]
-    assert disk.path is not None and report is not None  # noqa: S101, PT018 -- only local disks come here
-    delivery = delivery_of(request, run.options, index)
-    with (
-        stage("upload", emit=run.emit, clock=run.clock, doing=f"{disk.path}") as words,
-        prepare(disk.path, report, work_dir=run.options.work_dir, emit=run.emit) as ready,
-    ):
+    with stage("upload", emit=run.emit, clock=run.clock, doing=f"{disk.path}") as words:
         uploaded = deliver(
-            delivery if ready == disk.path else _instead(delivery, ready),
+            delivery_of(request, run.options, index),
             store=run.cloud.store(bucket),
             journal=journal,
             options=run.options.transfer,
@@ -65,11 +55,6 @@ def _deliver(run: Run, inspected: Inspected, index: int, *, bucket: str, journal
         )
         words.detail = f"oss://{uploaded.bucket}/{uploaded.key} is the disk, by {uploaded.proof}"
         return uploaded
-
-
-def _instead(delivery: Delivery, ready: Path) -> Delivery:
-    # A converted disk is what is uploaded, under the suffix of what it has become.
-    return replace(delivery, path=ready, suffix=ready.suffix)
 
 
 def _existing(disk: DiskRequest, there: RemoteObject | None) -> UploadedObject:

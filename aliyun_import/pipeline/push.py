@@ -2,6 +2,7 @@
 
     inspect    what the disks are, and whether they can be imported         no account needed
     look       who we are, the bucket, the name                             then the journal is opened and locked
+    convert    disks that ECS does not take; what is inside is judged       only for these
     role       the role that lets ECS read the bucket
     upload     each disk to its object, proven
     import     ImportImage, its token journalled before the call
@@ -21,11 +22,12 @@ from aliyun_import.disk.source import open_source
 from aliyun_import.events import Emit, RunStarted, Warned
 from aliyun_import.image.adopt import name_holder
 from aliyun_import.image.replace import replace_image
-from aliyun_import.image.role import ensure_role
+from aliyun_import.image.role import RoleReceipt, ensure_role
 from aliyun_import.image.role_needs import needs_of, role_name_of
 from aliyun_import.journal import Journal, open_journal
 from aliyun_import.model import DiskRequest, Image, ImportRequest
 from aliyun_import.pipeline import importing
+from aliyun_import.pipeline.conversion import converted
 from aliyun_import.pipeline.inspect import Inspected, inspect
 from aliyun_import.pipeline.model import Cloud, PushOptions, PushResult, Run
 from aliyun_import.pipeline.naming import find_earlier_import, free_name
@@ -59,7 +61,8 @@ def push(
     began_s = clock.monotonic_s()
     inspected, ready = _before_the_first_byte(request, run)
     if options.dry_run:
-        return preview(run, inspected, ready)
+        with converted(inspected, run) as sent:
+            return preview(run, sent, ready)
     with open_journal(options.state_dir, _identity(request, ready, cloud)) as journal:
         result = _Push(run, inspected, ready, journal).roll_forward()
     return replace(result, seconds=clock.monotonic_s() - began_s)
@@ -125,11 +128,8 @@ class _Push:
             return self._result(finished, already_there=True)
         self._begin(fingerprints)
         if not self._state.submitted:
-            earlier = find_earlier_import(self._run, self._request, self._ready, self._state)
-            if earlier:
-                importing.adopt(earlier, run=self._run, journal=self._journal)
-        if not self._state.submitted:
-            self._import()
+            with converted(self._inspected, self._run) as sent:
+                self._import(sent.request)
         if not self._run.options.wait:
             return self._left_running()
         image = importing.follow(self._request, run=self._run, journal=self._journal)
@@ -177,23 +177,31 @@ class _Push:
             holder = name_holder(self._run.cloud.images, request.name, clock=self._run.clock)
             self._ready = replace(self._ready, name_holder=holder)
 
-    def _import(self) -> None:
-        """See to the role, upload, and begin the import."""
-        run, options = self._run, self._run.options
-        name = role_name_of(self._request)
+    def _import(self, request: ImportRequest) -> None:
+        """Find the import that an earlier run began; else see to the role, upload, and begin it."""
+        run, journal = self._run, self._journal
+        earlier = find_earlier_import(run, request, self._ready, self._state)
+        if earlier:
+            importing.adopt(earlier, run=run, journal=journal)
+            return
+        role = self._see_to_role(request)
+        objects = deliver_all(run, request, self._ready, journal=journal)
+        importing.start(request, objects, run=run, journal=journal, role_changed=role.changed)
+
+    def _see_to_role(self, request: ImportRequest) -> RoleReceipt:
+        run, name = self._run, role_name_of(request)
         with stage("role", emit=run.emit, clock=run.clock, doing=f"looking at {name}") as words:
             role = ensure_role(
                 run.cloud.roles,
                 name,
                 bucket=self._ready.bucket or None,
-                fix=options.fix_role,
+                fix=run.options.fix_role,
                 clock=run.clock,
                 emit=run.emit,
-                needs=needs_of(self._request),
+                needs=needs_of(request),
             )
             words.detail = f"{role.name} {ROLE_WORDS[role.state]}"
-        objects = deliver_all(run, self._inspected, self._ready, journal=self._journal)
-        importing.start(self._request, objects, run=run, journal=self._journal, role_changed=role.changed)
+        return role
 
     def _left_running(self) -> PushResult:
         state = self._state

@@ -1,5 +1,6 @@
 """This file tests `push` from the command line to the image: what it makes, what it says, what it leaves."""
 
+import gzip
 from pathlib import Path
 
 import pytest
@@ -206,6 +207,32 @@ def test_a_deadline_ends_the_wait_and_not_the_import(commands: Commands, sandbox
     sandbox.clock.advance(7200)
     assert commands.run("push", disk).out == "m-sandbox000000000001\n"
     assert len(sandbox.requests.entries("ImportImage")) == 1
+
+
+def test_a_packed_disk_is_judged_by_what_is_in_it(commands: Commands, sandbox: Sandbox, disk: Path) -> None:
+    """A .raw.gz is unpacked, inspected, and sent as the disk that it holds; nothing of it stays on this machine."""
+    packed = disk.with_name("packed.raw.gz")
+    with gzip.open(packed, "wb", compresslevel=1) as file:
+        file.write(disk.read_bytes())
+    ran = commands.run("push", packed, "--keep-object", "--output", "json")
+    assert ran.code == 0, ran.out
+    (uploaded,) = ran.json["objects"]
+    assert same_bytes(sandbox, uploaded["key"], disk)
+    (image,) = sandbox.state.part(Ecs).images.values()
+    assert (image.boot_mode, image.disks[0].format) == ("BIOS", "RAW")
+    assert [path for path in (commands.state / "work").rglob("*") if path.is_file()] == []
+    again = commands.run("push", packed, "--output", "json")
+    assert again.json["already_there"] is True
+
+
+def test_a_packed_disk_that_could_not_start_is_refused(commands: Commands, sandbox: Sandbox, tmp_path: Path) -> None:
+    """What blocks a disk blocks it in its packing, too, before a byte is sent."""
+    packed = tmp_path / "zeros.raw.gz"
+    with gzip.open(packed, "wb") as file:
+        file.write(bytes(8 << 20))
+    ran = commands.run("push", packed, "--output", "json")
+    assert (ran.code, ran.json["code"]) == (3, "no-partition-table"), ran.out
+    assert not sandbox.requests.entries("UploadPart")
 
 
 @pytest.mark.parametrize("output", ["human", "json"])
