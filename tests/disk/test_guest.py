@@ -157,7 +157,9 @@ def test_the_entry_that_grubenv_saved_comes_first() -> None:
     entry = "version {0}\nlinux /vmlinuz-{0}\noptions root=/dev/mapper/rl-root\n"
     boot = rhel_boot(
         **{
-            "/loader/entries/0123456789abcdef-5.14.0-999.el9.x86_64.conf": entry.format("5.14.0-999.el9.x86_64").encode(),
+            "/loader/entries/0123456789abcdef-5.14.0-999.el9.x86_64.conf": entry.format(
+                "5.14.0-999.el9.x86_64"
+            ).encode(),
             "/vmlinuz-5.14.0-999.el9.x86_64": b"MZ",
         }
     )

@@ -1,8 +1,7 @@
 """This file lists what is fuzzed: an image, where its metadata lies, and what reads it."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import dataclass
 from pathlib import Path
 
 from aliyun_import.disk.boot import read_boot
@@ -13,19 +12,11 @@ from aliyun_import.disk.probe import probe_filesystem
 from aliyun_import.disk.reader import BytesReader, Reader, ReadProblem
 from tests.disk import build
 from tests.disk.build import MIB, Part
-from tests.fuzz.mutate import Region
+from tests.fuzz.guest_targets import GUEST_TARGETS
+from tests.fuzz.target import Fuzzed, Target
 
 _PATH = Path("disk.img")
 _CHUNK = MIB
-
-
-@dataclass(frozen=True)
-class Target:
-    """A reader under test. `read` may raise nothing at all: a ReadProblem that is allowed, it catches itself."""
-
-    make: Callable[[], bytes]
-    regions: tuple[Region, ...]
-    read: Callable[[bytes], None]
 
 
 def _read_disk(disk: Reader) -> None:
@@ -81,7 +72,7 @@ _RAW_DISK = ((0, 512), (512, 1024), (1024, 2048), (4 * MIB - 33 * 512, 4 * MIB),
 _EBRS = tuple((sector * 512 + 440, sector * 512 + 512) for sector in (0, 3072, 3599, 3999))
 _VHD = ((512, 1536), (1536, 2048), (0, 512))
 
-TARGETS: Mapping[str, Target] = {
+DISK_TARGETS: dict[str, Target] = {
     "mbr": Target(_mbr, (*_EBRS, (4000 * 512, 4000 * 512 + 8192)), _read_container),
     "gpt": Target(lambda: bytes(build.uefi_disk()), _RAW_DISK, _read_container),
     "fat12": Target(lambda: _fat(MIB), ((0, 512), (512, 8192), (8192, 65536)), _read_fat),
@@ -107,3 +98,4 @@ TARGETS: Mapping[str, Target] = {
     ),
     "signatures": Target(lambda: build.ext4(size=300_000), ((0, 4096), (65536, 70000)), _probe),
 }
+TARGETS: Mapping[str, Fuzzed] = {**DISK_TARGETS, **GUEST_TARGETS}
