@@ -8,6 +8,8 @@ import struct
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+from tests.disk.hive import hive
+
 Tree = dict[str, "bytes | Link"]
 
 ROOT_UUID = "11111111-2222-4333-8444-555555555501"
@@ -164,6 +166,40 @@ def rhel_boot(**changes: "bytes | Link | None") -> Tree:
         "/grub2/grubenv": b"# GRUB Environment Block\nsaved_entry=0123456789abcdef-5.14.0-427.el9.x86_64\n####",
     }
     return _changed(tree, changes)
+
+
+def windows() -> Tree:
+    """Give a Windows Server 2022 with its virtio drivers, of which viostor does not start at boot, and a filter."""
+    control = "ControlSet002"
+    services = rf"{control}\Services"
+    software = {
+        r"Microsoft\Windows NT\CurrentVersion": {
+            "ProductName": "Windows Server 2022 Standard",
+            "CurrentBuildNumber": "20348",
+            "InstallationType": "Server",
+        },
+        r"Microsoft\Windows\CurrentVersion\Setup\State": {"ImageState": "IMAGE_STATE_COMPLETE"},
+    }
+    system = {
+        "Select": {"Current": 2},
+        "Setup": {"SystemSetupInProgress": 0},
+        rf"{services}\viostor": {"Start": 3},
+        rf"{services}\netkvm": {"Start": 3},
+        rf"{services}\stornvme": {"Start": 0},
+        rf"{services}\SharedAccess\Parameters\FirewallPolicy\PublicProfile": {"EnableFirewall": 1},
+        rf"{control}\Control\Terminal Server": {"fDenyTSConnections": 1},
+        rf"{control}\Control\Session Manager\Environment": {"PROCESSOR_ARCHITECTURE": "AMD64"},
+        rf"{control}\Control\Class\{{4d36e967-e325-11ce-bfc1-08002be10318}}": {"UpperFilters": ("partmgr", "leftover")},
+    }
+    return {
+        "/Windows/System32/config/SOFTWARE": hive(software),
+        "/Windows/System32/config/SYSTEM": hive(system),
+        "/Windows/System32/drivers/viostor.sys": b"MZ",
+        "/Windows/System32/drivers/netkvm.sys": b"MZ",
+        "/Windows/System32/drivers/stornvme.sys": b"MZ",
+        "/hiberfil.sys": b"HIBR" + bytes(4092),
+        "/Program Files/Qemu-ga/qemu-ga.exe": b"MZ",
+    }
 
 
 def elf(machine: int = 62) -> bytes:
