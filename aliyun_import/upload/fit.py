@@ -35,21 +35,25 @@ def fit(runs: Sequence[Run], *, send_cap: int, max_parts: int) -> frozenset[int]
 
 
 class _Greedy:
-    """The runs as a linked list, and a heap of what sending a gap costs for each part that it saves."""
+    """The runs as a linked list, and a heap of what sending a gap costs for each part that it saves.
+
+    The end of the list is index -1, where all lists hold a run of no length, so that nothing asks for ends.
+    """
 
     def __init__(self, runs: Sequence[Run], send_cap: int) -> None:
         self._send_cap = send_cap
         self._length = [length for length, _, _ in runs]
         self._parts = [-(-length // (send_cap if is_sent else cap)) for length, cap, is_sent in runs]
-        self._sent = [is_sent for _, _, is_sent in runs]
-        self._left = list(range(-1, len(runs) - 1))
-        self._right = [*range(1, len(runs)), -1]
-        self._heap: list[tuple[float, int]] = []
-        self._listed = [math.inf] * len(runs)
-        for index, is_sent in enumerate(self._sent):
-            if not is_sent:
-                self._listed[index] = self._price(index)
-                self._heap.append((self._listed[index], index))
+        self._is_sent = [is_sent for _, _, is_sent in runs] + [True]
+        # What a gap gains by joining a neighbour: nothing, where that is a gap too.
+        self._sent_length = [length if is_sent else 0 for length, _, is_sent in runs] + [0]
+        self._sent_parts = [
+            parts if is_sent else 0 for parts, is_sent in zip(self._parts, self._is_sent, strict=False)
+        ] + [0]
+        self._left = [*range(-1, len(runs) - 1), -1]
+        self._right = [*range(1, len(runs)), -1, -1]
+        self._listed = [self._price(index) if not run[2] else math.inf for index, run in enumerate(runs)]
+        self._heap = [(price, index) for index, price in enumerate(self._listed) if not runs[index][2]]
         heapq.heapify(self._heap)
         self.parts = sum(self._parts)
 
@@ -76,7 +80,7 @@ class _Greedy:
         """Take the cheapest gap whose price still holds; one whose price rose goes back with the new one."""
         while self._heap:
             listed, index = heapq.heappop(self._heap)
-            if self._sent[index] or listed != self._listed[index]:
+            if self._is_sent[index] or listed != self._listed[index]:
                 continue
             price = self._price(index)
             if price == listed:
@@ -86,35 +90,30 @@ class _Greedy:
 
     def _price(self, index: int) -> float:
         """Give the bytes for each part that sending a gap saves; infinite where it saves none."""
-        length, parts = self._length[index], self._parts[index]
         left, right = self._left[index], self._right[index]
-        if left >= 0 and self._sent[left]:
-            length += self._length[left]
-            parts += self._parts[left]
-        if right >= 0 and self._sent[right]:
-            length += self._length[right]
-            parts += self._parts[right]
-        saved = parts + (-length // self._send_cap)
-        return self._length[index] / saved if saved > 0 else math.inf
+        length = self._length[index]
+        joined = length + self._sent_length[left] + self._sent_length[right]
+        saved = self._parts[index] + self._sent_parts[left] + self._sent_parts[right] + (-joined // self._send_cap)
+        return length / saved if saved > 0 else math.inf
 
     def _join(self, index: int) -> None:
         """Send a gap: it and the sent runs beside it become one, under the gap's index."""
-        before = self._parts[index]
-        self._sent[index] = True
-        for neighbour, outward, inward in (
-            (self._left[index], self._left, self._right),
-            (self._right[index], self._right, self._left),
-        ):
-            if neighbour >= 0 and self._sent[neighbour]:
-                before += self._parts[neighbour]
-                self._length[index] += self._length[neighbour]
-                outward[index] = outward[neighbour]
-                if outward[index] >= 0:
-                    inward[outward[index]] = index
-        self._parts[index] = -(-self._length[index] // self._send_cap)
-        self.parts += self._parts[index] - before
-        for neighbour in (self._left[index], self._right[index]):
-            if neighbour >= 0 and not self._sent[neighbour]:
+        left, right = self._left[index], self._right[index]
+        length = self._length[index] + self._sent_length[left] + self._sent_length[right]
+        before = self._parts[index] + self._sent_parts[left] + self._sent_parts[right]
+        if left >= 0 and self._is_sent[left]:
+            left = self._left[index] = self._left[left]
+            self._right[left] = index
+        if right >= 0 and self._is_sent[right]:
+            right = self._right[index] = self._right[right]
+            self._left[right] = index
+        parts = -(-length // self._send_cap)
+        self._is_sent[index] = True
+        self._length[index] = self._sent_length[index] = length
+        self._parts[index] = self._sent_parts[index] = parts
+        self.parts += parts - before
+        for neighbour in (left, right):
+            if not self._is_sent[neighbour]:
                 price = self._price(neighbour)
                 if price < self._listed[neighbour]:  # one that rose is noticed when it is popped
                     self._list(neighbour, price)

@@ -141,8 +141,8 @@ def plan_upload(
     needed = sum(segment.length for segment in segments if segment.kind is PartKind.SEND)
     _send_few_zeros(segments, shape.seed_bytes)
     segments = _heed_least_size(segments, shape.min_part_bytes)
-    caps = _caps(segments, shape)
-    if sum(_count(segment, caps) for segment in segments) > shape.max_parts:
+    caps = _caps(segments, shape) if len(segments) <= shape.max_parts else None
+    if caps is None or sum(_count(segment, caps) for segment in segments) > shape.max_parts:
         segments, caps = _fit(segments, shape)
     pieces = [piece for segment in segments for piece in _split(segment, caps[segment.kind])]
     parts = number_parts([(piece.kind, piece.start, piece.length) for piece in pieces], max_parts=shape.max_parts)
