@@ -11,7 +11,8 @@ from aliyun_import.preflight.subject import CHECK_ITEMS, COMPLIANCE, GUIDE_2021,
 # Names that a disk has by the bus it hangs on; on ECS it is /dev/vda, or /dev/nvme0n1 on newer instance types.
 _ELSEWHERE = re.compile(r"/dev/(sd[a-z]+|hd[a-z]+|xvd[a-z]+|ubd[a-z]+)\d*$")
 _THERE = re.compile(r"/dev/(vd[a-z]+\d*|nvme\d+n\d+(p\d+)?)$")
-_OPTIONAL = ("nofail", "noauto")
+# With these the first start does not wait, or goes on without it.
+_OPTIONAL = ("nofail", "noauto", "x-systemd.automount", "_netdev")
 # Below these the first start fails or nearly so: cloud-init, logs and the injected drivers want some tens of MiB.
 _LEAST_FREE_BYTES = 100 * MIB
 _LEAST_FREE_INODES = 1000

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 
-from aliyun_import.disk.guest.inspection import inspect_linux
+from aliyun_import.disk.guest.inspection import disk_names, inspect_linux
 from aliyun_import.disk.guest.volumes import Volume
 from aliyun_import.disk.guest_report import GuestReport
 from aliyun_import.disk.reader import BytesReader
@@ -29,7 +29,7 @@ def looked_at(
     if boot is not None:
         opened[_volume(1, BOOT_UUID)] = MemoryFiles(boot)
     first = next(iter(opened))
-    return inspect_linux(first, opened, [_partition(found) for found in opened])
+    return inspect_linux(first, opened, disk_names([_partition(found) for found in opened], list(opened)))
 
 
 def debian_disk(name: str = "guest-debian") -> bytes:

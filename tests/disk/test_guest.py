@@ -2,12 +2,15 @@
 
 import gzip
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from aliyun_import.disk.guest.fstab import DiskNames
 from aliyun_import.disk.guest_report import DRIVERS, DriverPlace, GuestReport, OsRelease
 from aliyun_import.disk.inspect import inspect_disk
+from aliyun_import.disk.report import Partition
 from aliyun_import.limits import MIB
 from aliyun_import.model import Architecture, BootMode, DiskRequest, ImportRequest, OsType, Severity
 from aliyun_import.preflight.disk_rules import disk_findings
@@ -183,6 +186,23 @@ def test_the_entry_that_grubenv_saved_comes_first() -> None:
 def test_names_in_fstab_are_looked_up(text: str, found: list[bool | None]) -> None:
     """By UUID, label or link; what a device name means there cannot be told from here."""
     assert [entry.found for entry in looked_at(debian(**{"/etc/fstab": text.encode()})).fstab] == found
+
+
+def test_names_are_not_missed_where_something_could_hide_them() -> None:
+    """Encryption, unread volumes and unknown contents may hold what is looked for; then nothing is claimed."""
+    plain = Partition(
+        number=1, start_bytes=0, size_bytes=MIB << 10, type_name="", type_id="", filesystem="ext4", uuid="A"
+    )
+    assert DiskNames.of([plain]).has("UUID=a") is True
+    assert DiskNames.of([plain]).has("UUID=b") is False
+    assert DiskNames.of([plain]).has("LABEL=x") is False
+    assert DiskNames.of([plain], hidden=True).has("UUID=b") is None
+    for filesystem in ("luks", "mdraid", ""):
+        assert DiskNames.of([plain, replace(plain, filesystem=filesystem, uuid="")]).has("UUID=b") is None
+    tiny = replace(plain, filesystem="", uuid="", size_bytes=MIB)
+    assert DiskNames.of([plain, tiny]).has("UUID=b") is False
+    assert DiskNames.of([plain, replace(plain, filesystem="vfat")]).has("LABEL=ESP") is None
+    assert DiskNames.of([plain]).has("PARTUUID=x/PARTNROFF=1") is None
 
 
 def test_an_fstab_that_names_a_missing_boot_is_told() -> None:

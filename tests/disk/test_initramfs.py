@@ -93,6 +93,16 @@ def test_an_initramfs_that_was_cut_short_is_bad(packer: str) -> None:
         modules_in(BytesReader(whole[: len(whole) // 2]), DRIVERS)
 
 
+@pytest.mark.parametrize("packer", [name for name in PACKERS if name not in ("plain", "lz4 legacy", "lz4 frame")])
+def test_a_damaged_stream_is_bad(packer: str) -> None:
+    """Whatever error its library has for it."""
+    whole = bytearray(PACKERS[packer](cpio(f"lib/firmware/{number * 7919:x}" for number in range(3000))))
+    middle = len(whole) // 2
+    whole[middle : middle + 400] = bytes(400)
+    with pytest.raises(Bad):
+        modules_in(BytesReader(bytes(whole)), DRIVERS)
+
+
 @pytest.mark.parametrize(
     "data", [b"\x89LZO\x00\r\n\x1a\n" + bytes(100), b"MZ" + bytes(100)], ids=["lzo", "no archive at all"]
 )

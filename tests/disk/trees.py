@@ -8,7 +8,7 @@ import struct
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from tests.disk.hive import hive
+from tests.disk.hive import Keys, hive
 
 Tree = dict[str, "bytes | Link"]
 
@@ -172,7 +172,7 @@ def windows() -> Tree:
     """Give a Windows Server 2022 with its virtio drivers, of which viostor does not start at boot, and a filter."""
     control = "ControlSet002"
     services = rf"{control}\Services"
-    software = {
+    software: Keys = {
         r"Microsoft\Windows NT\CurrentVersion": {
             "ProductName": "Windows Server 2022 Standard",
             "CurrentBuildNumber": "20348",
@@ -180,7 +180,7 @@ def windows() -> Tree:
         },
         r"Microsoft\Windows\CurrentVersion\Setup\State": {"ImageState": "IMAGE_STATE_COMPLETE"},
     }
-    system = {
+    system: Keys = {
         "Select": {"Current": 2},
         "Setup": {"SystemSetupInProgress": 0},
         rf"{services}\viostor": {"Start": 3},

@@ -1,6 +1,7 @@
 """This file lists the file systems, volumes and guests that are fuzzed; what their readers look at is damaged."""
 
 import gzip
+import lzma
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
@@ -17,10 +18,11 @@ from aliyun_import.disk.report import Partition
 from aliyun_import.disk.tree import Tree
 from aliyun_import.disk.xfs import Xfs
 from tests.disk.fixtures import image
+from tests.disk.test_initramfs import ZSTD, lz4_legacy
 from tests.disk.trees import DRIVERS, cpio
 from tests.fuzz.mutate import Region
 
-# Reads of metadata are not longer; longer ones are file contents, which anybody may fill with anything.
+# Reads of a file system's metadata are not longer; longer ones are contents, which anybody may fill with anything.
 _METADATA_BYTES = 8192
 _CHUNK = 1 << 20
 _MAX_NODES = 3000
@@ -31,8 +33,9 @@ _MAX_NAMES = 40
 class _Watching:
     """A reader that remembers where it was asked."""
 
-    def __init__(self, data: bytes) -> None:
+    def __init__(self, data: bytes, metadata_bytes: int) -> None:
         self._inner = BytesReader(data)
+        self._metadata_bytes = metadata_bytes
         self.asked: set[Region] = set()
 
     @property
@@ -40,8 +43,8 @@ class _Watching:
         return self._inner.size
 
     def pread(self, offset: int, length: int) -> bytes:
-        if 0 < length <= _METADATA_BYTES:
-            self.asked.add((offset, offset + length))
+        if 0 < length <= self._metadata_bytes:
+            self.asked.add((offset, min(offset + length, self.size)))
         return self._inner.pread(offset, length)
 
 
@@ -51,11 +54,12 @@ class WatchedTarget:
 
     make: Callable[[], bytes]
     look: Callable[[Reader], None]
+    metadata_bytes: int = _METADATA_BYTES
 
     @cached_property
     def regions(self) -> tuple[Region, ...]:
         """Give every place that the reader asked for."""
-        watching = _Watching(self.make())
+        watching = _Watching(self.make(), self.metadata_bytes)
         self.look(watching)
         return tuple(sorted(watching.asked))
 
@@ -128,9 +132,12 @@ def _read_initramfs(reader: Reader) -> None:
         modules_in(reader, DRIVERS)
 
 
+def _modules() -> bytes:
+    return cpio(f"usr/lib/modules/6.1/kernel/drivers/net/module-{number}.ko" for number in range(300))
+
+
 def _initramfs() -> bytes:
-    names = [f"usr/lib/modules/6.1/kernel/drivers/net/module-{number}.ko" for number in range(300)]
-    return cpio(["kernel/x86/microcode/GenuineIntel.bin"]) + gzip.compress(cpio(names), mtime=0) + bytes(512)
+    return cpio(["kernel/x86/microcode/GenuineIntel.bin"]) + gzip.compress(_modules(), mtime=0) + bytes(512)
 
 
 def _lvm() -> bytes:
@@ -148,5 +155,8 @@ GUEST_TARGETS: dict[str, WatchedTarget] = {
     "lvm": WatchedTarget(_lvm, _read_lvm),
     "guest-ext4": WatchedTarget(lambda: image("guest-debian"), _read_guest),
     "guest-xfs": WatchedTarget(lambda: image("guest-rhel-root"), _read_guest),
-    "initramfs": WatchedTarget(_initramfs, _read_initramfs),
+    "initramfs": WatchedTarget(_initramfs, _read_initramfs, metadata_bytes=1 << 20),
+    "initramfs-xz": WatchedTarget(lambda: lzma.compress(_modules()), _read_initramfs, metadata_bytes=1 << 20),
+    "initramfs-zstd": WatchedTarget(lambda: ZSTD.compress(_modules()), _read_initramfs, metadata_bytes=1 << 20),
+    "initramfs-lz4": WatchedTarget(lambda: lz4_legacy(_modules()), _read_initramfs, metadata_bytes=1 << 20),
 }

@@ -10,9 +10,18 @@ _MAX_LINES = 10_000
 _ESCAPES = {"\\040": " ", "\\011": "\t", "\\012": "\n", "\\134": "\\"}
 
 
+# Partitions in which more may hide than their first bytes tell.
+_HIDING = {"luks", "bitlocker", "mdraid", "bcache", "zfs", "drbd"}
+# A partition in which nothing is recognised and that is larger than those of boot loaders may hold anything.
+_UNKNOWN_BYTES = 32 << 20
+
+
 @dataclass(frozen=True, slots=True)
 class DiskNames:
-    """The names by which the file systems of a disk can be called, in lower case except for labels."""
+    """The names by which the file systems of a disk can be called, in lower case except for labels.
+
+    `complete`: nothing on the disk can have a UUID that is not here; `all_labels` the same of labels.
+    """
 
     uuids: frozenset[str]
     part_uuids: frozenset[str]
@@ -20,15 +29,17 @@ class DiskNames:
     part_labels: frozenset[str]
     volumes: frozenset[str]
     complete: bool
+    all_labels: bool
 
     @classmethod
-    def of(cls, partitions: Iterable[Partition], *, volumes: Iterable[tuple[str, str, str]]) -> "DiskNames":
-        """Collect the names; `volumes` are (vg/lv, uuid, label) of logical volumes.
-
-        A partition whose contents are not known (encrypted, a RAID member) may hide more: then `complete` is False.
-        """
+    def of(
+        cls, partitions: Iterable[Partition], *, volumes: Iterable[tuple[str, str, str]] = (), hidden: bool = False
+    ) -> "DiskNames":
+        """Collect the names; `volumes` are (vg/lv, uuid, label), `hidden` says that not all of them could be read."""
         parts, logical = list(partitions), list(volumes)
-        hidden = {"luks", "mdraid", "bcache", "zfs", "drbd"}
+        complete = not hidden and not any(_may_hide(part) for part in parts)
+        # FAT may have its label in the root directory only.
+        all_labels = complete and not any(part.filesystem == "vfat" and not part.label for part in parts)
         return cls(
             uuids=frozenset(part.uuid.lower() for part in parts if part.uuid)
             | frozenset(uuid.lower() for _name, uuid, _label in logical if uuid),
@@ -37,7 +48,8 @@ class DiskNames:
             | frozenset(label for _name, _uuid, label in logical if label),
             part_labels=frozenset(part.name for part in parts if part.name),
             volumes=frozenset(name for name, _uuid, _label in logical),
-            complete=not any(part.filesystem in hidden for part in parts),
+            complete=complete,
+            all_labels=all_labels,
         )
 
     def has(self, spec: str) -> bool | None:
@@ -48,15 +60,16 @@ class DiskNames:
         if not equals:
             return self._has_volume(spec)
         known = {
-            "UUID": (value.lower(), self.uuids),
-            "PARTUUID": (value.lower().split("/")[0], self.part_uuids),
-            "LABEL": (value, self.labels),
-            "PARTLABEL": (value, self.part_labels),
+            "UUID": (value.lower(), self.uuids, self.complete),
+            # "PARTUUID=.../PARTNROFF=1" counts on from a partition.
+            "PARTUUID": (value.lower(), self.part_uuids, "/" not in value),
+            "LABEL": (value, self.labels, self.all_labels),
+            "PARTLABEL": (value, self.part_labels, True),
         }.get(tag.upper())
         if known is None:
             return None
-        found = known[0] in known[1]
-        return found or (False if self.complete else None)
+        wanted, names, sure = known
+        return True if wanted in names else False if sure else None
 
     def _has_volume(self, spec: str) -> bool | None:
         name = volume_name(spec)
@@ -94,6 +107,10 @@ def read_fstab(text: str, names: DiskNames) -> tuple[FstabEntry, ...]:
             )
         )
     return tuple(entries)
+
+
+def _may_hide(part: Partition) -> bool:
+    return part.filesystem in _HIDING or (not part.filesystem and part.size_bytes > _UNKNOWN_BYTES)
 
 
 def _by_symlink(spec: str) -> str:

@@ -51,14 +51,24 @@ def inspect_guest(disk: Reader, partitions: Sequence[Partition]) -> GuestReport:
         if windows:
             return inspect_windows(windows, unknowns)
         return GuestReport(unknowns=(*unknowns, *_why_nothing(volumes)))
-    return inspect_linux(root, opened, partitions, unknowns)
+    return inspect_linux(root, opened, disk_names(partitions, volumes), unknowns)
+
+
+def disk_names(partitions: Sequence[Partition], volumes: Sequence[Volume]) -> DiskNames:
+    """Collect the names of everything on the disk. A physical volume whose volumes are not all known hides some."""
+    logical = [volume for volume in volumes if volume.name]
+    unread = {part.number for part in partitions if part.filesystem == "lvm"} - {volume.partition for volume in logical}
+    hidden = bool(unread) or any(not volume.filesystem for volume in logical)
+    return DiskNames.of(
+        partitions, volumes=[(volume.name, volume.uuid, volume.label) for volume in logical], hidden=hidden
+    )
 
 
 def inspect_linux(
-    root: Volume, opened: Mapping[Volume, FileSystem], partitions: Sequence[Partition], unknowns: Sequence[str] = ()
+    root: Volume, opened: Mapping[Volume, FileSystem], names: DiskNames, unknowns: Sequence[str] = ()
 ) -> GuestReport:
     """Look at the Linux whose root is opened[root]; the other volumes may be mounted below it."""
-    return _Inspection(root, opened, partitions, list(unknowns)).report()
+    return _Inspection(root, opened, names, list(unknowns)).report()
 
 
 class _Inspection:
@@ -68,13 +78,11 @@ class _Inspection:
         self,
         root: Volume,
         opened: Mapping[Volume, FileSystem],
-        partitions: Sequence[Partition],
+        names: DiskNames,
         unknowns: list[str],
     ) -> None:
         self._root, self._files, self._opened = root, opened[root], opened
-        self._unknowns = unknowns
-        volumes = [(volume.name, volume.uuid, volume.label) for volume in opened if volume.name]
-        self._names = DiskNames.of(partitions, volumes=volumes)
+        self._unknowns, self._names = unknowns, names
         self._tree = Tree(self._files)
 
     def report(self) -> GuestReport:

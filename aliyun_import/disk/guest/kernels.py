@@ -38,6 +38,8 @@ def find_kernels(tree: Tree, entries: Sequence[BootEntry], *, separate_boot: boo
     """
     directory = next((place for place in _MODULE_DIRECTORIES if tree.names(place)), _MODULE_DIRECTORIES[0])
     versions = [name for name in tree.names(directory) if tree.names(f"{directory}/{name}")]
+    # Directories that a removed kernel left behind (modules of DKMS) have no image; nobody starts them.
+    versions = [version for version in versions if _image(tree, version)] or versions
     versions.sort(key=version_key, reverse=True)
     started = _version_of(tree, entries[0], versions, separate_boot=separate_boot) if entries else None
     if started is not None:
@@ -72,7 +74,6 @@ def _kernel(
     separate_boot: bool,
     default: bool,
 ) -> Kernel:
-    image = next((path for path in (form.format(version) for form in _IMAGES) if tree.exists(path)), "")
     initramfs = _initramfs(tree, version, entries if default else (), separate_boot=separate_boot)
     built_in = _module_names(tree, f"{directory}/{version}/modules.builtin")
     on_disk = _module_names(tree, f"{directory}/{version}/modules.dep")
@@ -101,13 +102,17 @@ def _kernel(
         drivers.append(Driver(name=name, place=place))
     return Kernel(
         version=version,
-        image=image,
+        image=_image(tree, version),
         initramfs=initramfs,
         initramfs_problem=problem,
         default=default,
         fw_cfg=config["fw_cfg"] in ("y", "m") if config else None,
         drivers=tuple(drivers),
     )
+
+
+def _image(tree: Tree, version: str) -> str:
+    return next((path for path in (form.format(version) for form in _IMAGES) if tree.exists(path)), "")
 
 
 def _initramfs(tree: Tree, version: str, entries: Sequence[BootEntry], *, separate_boot: bool) -> str:

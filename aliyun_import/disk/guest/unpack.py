@@ -55,15 +55,36 @@ class _Gzip:
         return self._inner.decompress(self._inner.unconsumed_tail + data, max_length)
 
 
-def _zstd() -> _Decompressor:
-    name = "compression.zstd" if sys.version_info >= (3, 14) else "backports.zstd"
-    try:
-        zstd = importlib.import_module(name)
-    except ImportError as error:
-        raise Unsupported(f"it is compressed with zstd, and {name} is not installed") from error
-    options = {zstd.DecompressionParameter.window_log_max: _ZSTD_WINDOW_LOG}
-    decompressor: _Decompressor = zstd.ZstdDecompressor(options=options)
-    return decompressor
+class _Zstd:
+    """The decompressor of the zstd module, with ValueError for its own error, a class that only the module knows."""
+
+    def __init__(self) -> None:
+        name = "compression.zstd" if sys.version_info >= (3, 14) else "backports.zstd"
+        try:
+            zstd = importlib.import_module(name)
+        except ImportError as error:
+            raise Unsupported(f"it is compressed with zstd, and {name} is not installed") from error
+        options = {zstd.DecompressionParameter.window_log_max: _ZSTD_WINDOW_LOG}
+        self._inner: _Decompressor = zstd.ZstdDecompressor(options=options)
+        self._error: type[Exception] = zstd.ZstdError
+
+    @property
+    def eof(self) -> bool:
+        return self._inner.eof
+
+    @property
+    def needs_input(self) -> bool:
+        return self._inner.needs_input
+
+    @property
+    def unused_data(self) -> bytes:
+        return self._inner.unused_data
+
+    def decompress(self, data: bytes, max_length: int) -> bytes:
+        try:
+            return self._inner.decompress(data, max_length)
+        except self._error as error:
+            raise ValueError(str(error)) from error
 
 
 def _lzma() -> _Decompressor:
@@ -75,7 +96,7 @@ _CODECS: tuple[tuple[bytes, str, Callable[[], _Decompressor]], ...] = (
     (b"\xfd7zXZ\x00", "xz", _lzma),
     (b"\x5d\x00\x00", "lzma", _lzma),
     (b"BZh", "bzip2", bz2.BZ2Decompressor),
-    (b"\x28\xb5\x2f\xfd", "zstd", _zstd),
+    (b"\x28\xb5\x2f\xfd", "zstd", _Zstd),
 )
 _LZO_MAGIC = b"\x89LZO"
 
