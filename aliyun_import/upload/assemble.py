@@ -124,10 +124,14 @@ class Assembly:
     def _with_rest(self, error: AliyunImportError, *, bucket: str) -> AliyunImportError:
         """Say in the remedy what is safe, how to go on, and how to remove it."""
         where = f"unfinished upload of oss://{bucket}/{self.key}"
-        rest = f"{self.safe_bytes} bytes are safe in the {where}. The same command goes on from there"
+        removes = f"`aliyun-import leftovers --bucket {bucket} --remove {self.key}`"
+        rest = (
+            f"{self.safe_bytes} bytes are safe in the {where}. The same command goes on from there; {removes} gives up."
+        )
         if error.code == "disk-changed":
-            rest = f"The {where} is of no use any more: the same command begins afresh, and removes it"
-        rest += "; `aliyun-import leftovers` lists what is unfinished, and removes it."
+            rest = (
+                f"The {where} is of no use any more: the same command begins afresh and removes it, as does {removes}."
+            )
         return type(error)(
             error.summary,
             code=error.code,
