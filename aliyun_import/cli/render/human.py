@@ -8,6 +8,7 @@ from rich.progress import BarColumn, Progress, ProgressColumn, SpinnerColumn, Ta
 from rich.text import Text
 
 from aliyun_import import events
+from aliyun_import.cli.render.calm import Calm
 from aliyun_import.cli.render.failure import failure_lines
 from aliyun_import.cli.render.rate import Rate
 from aliyun_import.cli.render.voice import Outcome, Verbosity
@@ -38,6 +39,7 @@ class HumanRenderer:
         self._verbosity = verbosity
         self._console = Console(stderr=True, highlight=False)
         self._progress: Progress | None = None
+        self._calm = Calm()
         self._rate = Rate()
 
     def emit(self, event: events.Event) -> None:
@@ -56,8 +58,10 @@ class HumanRenderer:
             case events.Noted() | events.ObjectReady() | events.ImportSubmitted():
                 # The stages' own lines say the last two as well.
                 self._say(describe(event), style="dim", wanted=self._verbosity.notes)
-            case events.UploadPlanned() | events.PartRetried():
+            case events.UploadPlanned():
                 self._say(describe(event), style="dim")
+            case events.PartRetried():
+                self._retry(event)
             case events.Changed():
                 self._say(describe(event), style="magenta", mark="+")
             case events.RunStarted() | events.DiskInspected() | events.UploadResumed():
@@ -98,6 +102,10 @@ class HumanRenderer:
         elif worth_saying(event) or self._verbosity.notes:
             text = Text(f"  ! {finding_line(event)}", style=SEVERITY_STYLE[event.finding.severity])
             self._console.print(text, soft_wrap=True)
+
+    def _retry(self, event: events.PartRetried) -> None:
+        line = describe(event) if self._verbosity.notes else self._calm.words(event, describe(event))
+        self._say(line or "", style="dim", wanted=line is not None)
 
     def _start_stage(self, event: events.StageStarted) -> None:
         self.close()

@@ -4,6 +4,7 @@ import time
 from typing import TextIO
 
 from aliyun_import import events
+from aliyun_import.cli.render.calm import Calm
 from aliyun_import.cli.render.failure import failure_lines
 from aliyun_import.cli.render.voice import Outcome, Verbosity
 from aliyun_import.cli.render.words import describe, worth_saying
@@ -21,13 +22,19 @@ class PlainRenderer:
         self._stdout = stdout
         self._stderr = stderr
         self._verbosity = verbosity
+        self._calm = Calm()
         self._last_line_at = 0.0
         self._last_percent: int | None = -1
 
     def emit(self, event: events.Event) -> None:
         """Write the event's line, where it is wanted and worth one."""
-        if self._wanted(event):
-            self._stderr.write(f"{time.strftime('%H:%M:%S')} {describe(event)}\n")
+        if not self._wanted(event):
+            return
+        line: str | None = describe(event)
+        if isinstance(event, events.PartRetried) and not self._verbosity.notes:
+            line = self._calm.words(event, describe(event))
+        if line:
+            self._stderr.write(f"{time.strftime('%H:%M:%S')} {line}\n")
             self._stderr.flush()
 
     def outcome(self, outcome: Outcome) -> None:
