@@ -11,18 +11,18 @@ from dataclasses import dataclass
 from aliyun_import.disk.ext_layout import FILETYPE, META_BG, read_superblock
 from aliyun_import.disk.ext_map import block_map_runs, extent_runs
 from aliyun_import.disk.filesystem import (
-    MAX_ENTRIES,
-    MAX_LINK_BYTES,
     FileSystemFacts,
-    Kind,
     Node,
     Recent,
     Run,
+    child_names,
+    expect_directory,
+    expect_link,
     kind_of,
     read_runs,
     text_of,
 )
-from aliyun_import.disk.reader import Bad, Missing, Reader, Unsupported, read_exactly
+from aliyun_import.disk.reader import Bad, Reader, Unsupported, read_exactly
 
 _ROOT = 2
 _IMMUTABLE, _ENCRYPTED, _HUGE_FILE, _EXTENTS, _INLINE = 0x10, 0x800, 0x40000, 0x80000, 0x10000000
@@ -73,13 +73,8 @@ class Ext:
     def entries(self, number: int) -> Iterator[tuple[str, int]]:
         """Go through a directory; an indexed one is read as the plain list that it also is."""
         inode = self._inode(number)
-        if kind_of(inode.mode) is not Kind.DIRECTORY:
-            raise Missing(f"inode {number} is not a directory")
-        for index, (name, child) in enumerate(self._raw_entries(inode)):
-            if index > MAX_ENTRIES:
-                raise Bad(f"directory {number} has more than {MAX_ENTRIES} names")
-            if name not in (b".", b".."):
-                yield text_of(name), child
+        expect_directory(number, inode.mode)
+        return child_names(number, self._raw_entries(inode))
 
     def read(self, number: int, offset: int, length: int) -> bytes:
         """Read part of a file, short at its end."""
@@ -95,10 +90,7 @@ class Ext:
     def target(self, number: int) -> str:
         """Read where a symbolic link points; short ones lie in the inode itself."""
         inode = self._inode(number)
-        if kind_of(inode.mode) is not Kind.LINK:
-            raise Missing(f"inode {number} is not a symbolic link")
-        if inode.size_bytes > MAX_LINK_BYTES:
-            raise Bad(f"the symbolic link {number} is {inode.size_bytes} bytes long")
+        expect_link(number, inode.mode, size_bytes=inode.size_bytes)
         if inode.size_bytes < len(inode.block) and not inode.flags & (_EXTENTS | _INLINE | _ENCRYPTED):
             return text_of(inode.block[: inode.size_bytes])
         return text_of(self.read(number, 0, inode.size_bytes))

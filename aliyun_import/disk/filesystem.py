@@ -2,12 +2,12 @@
 
 from bisect import bisect_right
 from collections import OrderedDict
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from enum import Enum, auto
 from typing import Generic, Protocol, TypeVar
 
-from aliyun_import.disk.reader import Bad, Reader, read_exactly
+from aliyun_import.disk.reader import Bad, Missing, Reader, read_exactly
 
 # A directory of a system has some thousands of names; 300,000 take 0.3 s to go through, more is damage or an attack.
 MAX_ENTRIES = 300_000
@@ -122,6 +122,29 @@ class FileSystem(Protocol):
 def kind_of(mode: int) -> Kind:
     """Tell the kind of a node from its st_mode."""
     return _KINDS.get(mode & 0xF000, Kind.OTHER)
+
+
+def expect_directory(number: int, mode: int) -> None:
+    """Raise Missing for what is no directory."""
+    if kind_of(mode) is not Kind.DIRECTORY:
+        raise Missing(f"inode {number} is not a directory")
+
+
+def expect_link(number: int, mode: int, *, size_bytes: int) -> None:
+    """Raise Missing for what is no symbolic link, Bad for one that is longer than any can be."""
+    if kind_of(mode) is not Kind.LINK:
+        raise Missing(f"inode {number} is not a symbolic link")
+    if size_bytes > MAX_LINK_BYTES:
+        raise Bad(f"the symbolic link {number} is {size_bytes} bytes long")
+
+
+def child_names(number: int, found: Iterable[tuple[bytes, int]]) -> Iterator[tuple[str, int]]:
+    """Go through the names of a directory as they lie on the disk: "." and ".." go, and there is an end to it."""
+    for index, (name, child) in enumerate(found):
+        if index > MAX_ENTRIES:
+            raise Bad(f"directory {number} has more than {MAX_ENTRIES} names")
+        if name not in (b".", b".."):
+            yield text_of(name), child
 
 
 def text_of(raw: bytes) -> str:

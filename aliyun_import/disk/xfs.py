@@ -8,18 +8,19 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from aliyun_import.disk.filesystem import (
-    MAX_ENTRIES,
-    MAX_LINK_BYTES,
     FileSystemFacts,
     Kind,
     Node,
     Recent,
     Run,
+    child_names,
+    expect_directory,
+    expect_link,
     kind_of,
     read_runs,
     text_of,
 )
-from aliyun_import.disk.reader import Bad, Missing, Reader, Unsupported, read_exactly
+from aliyun_import.disk.reader import Bad, Reader, Unsupported, read_exactly
 from aliyun_import.disk.xfs_layout import read_superblock
 from aliyun_import.disk.xfs_map import extent_runs, tree_runs
 
@@ -76,14 +77,8 @@ class Xfs:
     def entries(self, number: int) -> Iterator[tuple[str, int]]:
         """Go through a directory, whichever of its five forms it has."""
         inode = self._inode(number)
-        if kind_of(inode.mode) is not Kind.DIRECTORY:
-            raise Missing(f"inode {number} is not a directory")
-        found = self._short_entries(inode) if inode.format == _LOCAL else self._block_entries(inode)
-        for index, (name, child) in enumerate(found):
-            if index > MAX_ENTRIES:
-                raise Bad(f"directory {number} has more than {MAX_ENTRIES} names")
-            if name not in (b".", b".."):
-                yield text_of(name), child
+        expect_directory(number, inode.mode)
+        return child_names(number, self._short_entries(inode) if inode.format == _LOCAL else self._block_entries(inode))
 
     def read(self, number: int, offset: int, length: int) -> bytes:
         """Read part of a file, short at its end."""
@@ -97,10 +92,7 @@ class Xfs:
     def target(self, number: int) -> str:
         """Read where a symbolic link points; version 5 puts a header before each run of a long one."""
         inode = self._inode(number)
-        if kind_of(inode.mode) is not Kind.LINK:
-            raise Missing(f"inode {number} is not a symbolic link")
-        if inode.size_bytes > MAX_LINK_BYTES:
-            raise Bad(f"the symbolic link {number} is {inode.size_bytes} bytes long")
+        expect_link(number, inode.mode, size_bytes=inode.size_bytes)
         if inode.format == _LOCAL or self._sb.version == 4:
             return text_of(self.read(number, 0, inode.size_bytes))
         pieces = []

@@ -50,7 +50,7 @@ def disk_too_large(subject: Subject) -> Finding | None:
 def disk_small(subject: Subject) -> Finding | None:
     """Say that the disk is smaller than what the documents recommend."""
     size = subject.report.virtual_bytes
-    if size is None or subject.container_blocks:
+    if size is None or subject.container_blocks or not subject.report.partitions:
         return None
     os_type, _ = os_type_of(subject.report)
     asked = max(size, (subject.disk.size_gib or 0) * GIB)
@@ -62,7 +62,8 @@ def disk_small(subject: Subject) -> Finding | None:
     return subject.finding(
         "disk-small",
         Severity.WARNS if windows else Severity.NOTE,
-        f"The system disk has {gib(asked)}; {least} GiB or more are recommended for {os_type or 'Linux'}.{raised}",
+        f"The system disk has {gib(asked)}; {least} GiB or more are recommended for "
+        f"{'Windows' if windows else 'Linux'}.{raised}",
         remedy=f"Give --disk-size {least} to import it onto a larger disk; the guest then has to grow its root.",
         where=f"virtual size {size} bytes",
         source=GUIDE_2021 if windows else LINUX_2026,
