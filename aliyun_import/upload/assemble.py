@@ -7,7 +7,7 @@ from aliyun_import.disk.source import Fingerprint
 from aliyun_import.errors import AliyunImportError, LocalStateError, TransientError
 from aliyun_import.events import Warned
 from aliyun_import.model import RemoteObject
-from aliyun_import.upload.finish import BY_SIZE, agree, check_object, complete_upload, completion_of
+from aliyun_import.upload.finish import BY_SIZE, Completed, agree, check_object, complete_upload, completion_of
 from aliyun_import.upload.parts import Cuts, DonePart
 from aliyun_import.upload.plan import PartKind, UploadPlan
 from aliyun_import.upload.record import RecordKeeper
@@ -41,7 +41,7 @@ class Assembly:
         """What is in OSS."""
         return sum(part.length for part in self.done)
 
-    def finish(self, setting: Setting, keeper: RecordKeeper, fingerprint: Fingerprint) -> RemoteObject:
+    def finish(self, setting: Setting, keeper: RecordKeeper, fingerprint: Fingerprint) -> Completed:
         """Make what is left, see that the disk did not change, and complete; the object is not proven yet.
 
         Raises RefusedError "upload-vanished" as it is; any other error says in its remedy what is safe.

@@ -195,12 +195,17 @@ class _Push:
                 + (", and keeps of what is in OSS what proves to be equal." if same_name else "."),
             )
         )
+        if not same_name:
+            self._give_up(record, sample=before.sample)
         self._keeper.dropped("disk-changed")
-        if same_name:
-            return UploadRecord(key=record.key, tag=record.tag, upload_id=record.upload_id)
+        return UploadRecord(key=record.key, tag=record.tag, upload_id=record.upload_id) if same_name else UploadRecord()
+
+    def _give_up(self, record: UploadRecord, *, sample: str) -> None:
+        """Remove what an earlier run left in OSS of a disk that is not there any more."""
         if record.upload_id:
             self._setting.ask(lambda: self._store.abort(record.key, record.upload_id))
-        return UploadRecord()
+        if record.plan and record.plan.zero_source_bytes:
+            remove_all_zero_objects(self._store, zero_stem(self._delivery.key_stem, sample=sample))
 
     def _upload(self, record: UploadRecord) -> UploadedObject:
         plan = record.plan or self._plan()
@@ -212,6 +217,7 @@ class _Push:
         refused = self._make_zeros(plan, Cuts(plan).still_to_do(done)[0])
         if refused and not done:
             plan, refused = without_copies(plan), frozenset()
+            self._setting.emit(plan_event(plan, disk=self._setting.disk, key=self._key))
         if done and found:
             self._say_resumed(plan, found)
         upload_id, tag = self._started(plan, record, found)
@@ -227,11 +233,17 @@ class _Push:
             done=done,
         )
         try:
-            there = assembly.finish(self._setting, self._keeper, self._fingerprint)
+            completed = assembly.finish(self._setting, self._keeper, self._fingerprint)
         finally:
             self._sent_bytes += assembly.sent_bytes
-        proof = assembly.check(self._setting, self._keeper, there)
-        return self._finished(there, crc64=crc64_of_disk(assembly.done), proof=proof, made_by_us=True, fresh=True)
+        proof = assembly.check(self._setting, self._keeper, completed.object)
+        return self._finished(
+            completed.object,
+            crc64=crc64_of_disk(assembly.done),
+            proof=proof,
+            made_by_us=completed.made_by_us,
+            fresh=True,
+        )
 
     def _plan(self) -> UploadPlan:
         base = find_base(self._setting, base_key=self._delivery.base_key, key_stem=self._delivery.key_stem)

@@ -77,6 +77,14 @@ class Completion:
         return sum(part.size_bytes for part in self.parts)
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Completed:
+    """The object. `made_by_us` is False where it turned out to be there, the same, by somebody else's hand."""
+
+    object: RemoteObject
+    made_by_us: bool
+
+
 def completion_of(key: str, upload_id: str, done: Sequence[DonePart], *, tag: str) -> Completion:
     """Give what completes an upload of these parts. Pure."""
     parts = tuple(
@@ -85,7 +93,7 @@ def completion_of(key: str, upload_id: str, done: Sequence[DonePart], *, tag: st
     return Completion(key=key, upload_id=upload_id, parts=parts, crc64=crc64_of_disk(done), tag=tag)
 
 
-def complete_upload(store: ObjectStore, completion: Completion, *, clock: Clock) -> RemoteObject:
+def complete_upload(store: ObjectStore, completion: Completion, *, clock: Clock) -> Completed:
     """Make the object of its parts. An answer that was lost is settled by a look at the object, not by sending again.
 
     Raises what the store raises; RefusedError "upload-vanished" only when no object of this push is there.
@@ -93,13 +101,14 @@ def complete_upload(store: ObjectStore, completion: Completion, *, clock: Clock)
     attempt = 1
     while True:
         try:
-            return store.complete(
+            made = store.complete(
                 completion.key, completion.upload_id, completion.parts, overwrite=completion.overwrite
             )
+            return Completed(object=made, made_by_us=True)
         except (TransientError, RefusedError) as error:
             there = _look(store, completion.key)
             if there and is_ours(there, completion):
-                return there
+                return Completed(object=there, made_by_us=there.metadata.get(TAG_NAME) == completion.tag)
             wait_s = wait_before_retry(error, attempt, attempts=PATIENT_ATTEMPTS)
             if wait_s is None:
                 raise

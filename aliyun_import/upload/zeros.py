@@ -113,7 +113,7 @@ def _grow(store: ObjectStore, zero: ZeroObject, key: str, *, size_bytes: int, cl
         completion = Completion(
             key=key, upload_id=upload_id, parts=parts, crc64=crc64_of_zeros(size_bytes), tag=tag, overwrite=True
         )
-        there = complete_upload(store, completion, clock=clock)
+        there = complete_upload(store, completion, clock=clock).object
     except AliyunImportError:
         with contextlib.suppress(AliyunImportError):
             store.abort(key, upload_id)

@@ -212,6 +212,20 @@ def test_a_touched_disk_is_proven_anew(scene: Scene) -> None:
     assert [warned.code for warned in scene.said(Warned)] == ["disk-changed"]
 
 
+def test_what_a_changed_disk_left_is_removed(scene: Scene) -> None:
+    """The object of zeros of what the disk was, too: no later run would look for it."""
+    scene.write_disk("abcd" + "." * 4, unit=8 * MIB)
+    scene.store.before = kill_at("send_part", 2)
+    with pytest.raises(Killed):
+        scene.push()
+    assert any("zeros" in key for key in scene.store.objects)
+    scene.write_disk("dcba", unit=8 * MIB)
+    scene.store.before = nothing
+    uploaded = scene.push()
+    assert list(scene.store.objects) == [uploaded.key]
+    assert not scene.store.uploads
+
+
 # Lost answers.
 
 
@@ -235,6 +249,19 @@ def test_a_lost_complete_without_a_crc_is_settled_by_our_tag(scene: Scene) -> No
     scene.store.after = kill_at("complete", 0, kind=lost)
     assert scene.push().made_by_us
     assert scene.store.calls["complete"] == 1
+
+
+def test_the_same_disk_that_somebody_else_put_there_meanwhile_is_not_ours(scene: Scene) -> None:
+    """It is used, and it is not ours to remove."""
+    content = scene.write_disk("abcd")
+    scene.key = "images/web.raw"
+
+    def intrude(operation: str, count: int) -> None:
+        if operation == "complete":
+            scene.store.put("images/web.raw", content)
+
+    scene.store.before = intrude
+    assert not scene.push().made_by_us
 
 
 def test_an_object_that_somebody_else_put_there_meanwhile_is_refused(scene: Scene) -> None:
