@@ -143,9 +143,7 @@ class Tree:
         return self._root, self._root.root
 
     def _step(self, files: FileSystem, number: int, parts: list[str]) -> tuple[FileSystem, int]:
-        """Go one name down, onto what is mounted there if anything is."""
-        if files.node(number).kind is not Kind.DIRECTORY:
-            raise Missing(f"/{'/'.join(parts[:-1])} is not a directory")
+        """Go one name down, onto what is mounted there if anything is; Missing below what is no directory."""
         child = self._directory(files, number).get(parts[-1])
         if child is None:
             raise Missing(f"/{'/'.join(parts)} is not there")

@@ -52,7 +52,8 @@ class MemoryFiles:
     def entries(self, number: int) -> Iterator[tuple[str, int]]:
         """Go through a directory."""
         content = self._content[number]
-        assert isinstance(content, dict)
+        if not isinstance(content, dict):
+            raise Missing("no directory")
         yield from content.items()
 
     def read(self, number: int, offset: int, length: int) -> bytes:

@@ -25,9 +25,11 @@ from tests.fuzz.mutate import Region
 # Reads of a file system's metadata are not longer; longer ones are contents, which anybody may fill with anything.
 _METADATA_BYTES = 8192
 _CHUNK = 1 << 20
-_MAX_NODES = 3000
+_MAX_NODES = 1500
 # The large directory of the tree has 700 names alike; the first of them tell as much.
 _MAX_NAMES = 40
+# Damage can put a directory into itself. The tree is 170 characters deep.
+_MAX_PATH_CHARS = 200
 
 
 class _Watching:
@@ -86,7 +88,7 @@ def _walk(files: FileSystem) -> None:
                     file = tree.open(path)
                     for offset in range(0, min(file.size, 8 * _CHUNK), _CHUNK):
                         file.pread(offset, _CHUNK)
-                elif len(path) < 400:
+                elif len(path) < _MAX_PATH_CHARS:
                     pending.append(path)
 
 
