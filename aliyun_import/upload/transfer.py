@@ -56,6 +56,7 @@ class _Lane:
     crew: Crew
     waiting: deque[_Task] = field(default_factory=deque)
     busy: int = 0
+    resting: int = 0  # parts that wait for their next attempt
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,7 +157,9 @@ class Transfer:
             raise _interrupted()
         now_s = self._clock.monotonic_s()
         while self._later and self._later[0][0] <= now_s:
-            self._enqueue(heapq.heappop(self._later)[2], first=True)
+            task = heapq.heappop(self._later)[2]
+            self._lanes[task.part.kind is PartKind.SEND].resting -= 1
+            self._enqueue(task, first=True)
         self._start()
         if any(lane.busy for lane in self._lanes.values()):
             self._take_results(timeout_s=TICK_S)
@@ -184,7 +187,9 @@ class Transfer:
 
     def _start(self) -> None:
         for lane in self._lanes.values():
-            while lane.waiting and lane.busy < lane.crew.allowed:
+            # A part that waits for its next attempt keeps its worker's place: when the line is down, the parts that
+            # fail are as many as the workers, and not all that there are.
+            while lane.waiting and lane.busy + lane.resting < lane.crew.allowed:
                 lane.busy += 1
                 self._inbox.put(lane.waiting.popleft())
         while len(self._sent) < sum(lane.busy for lane in self._lanes.values()):
@@ -253,6 +258,7 @@ class Transfer:
             )
         )
         task.attempt += 1
+        self._lanes[task.part.kind is PartKind.SEND].resting += 1
         heapq.heappush(self._later, (now_s + wait_s, next(self._ticket), task))
 
     def _send_instead(self, task: _Task, error: AliyunImportError) -> None:

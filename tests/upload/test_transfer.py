@@ -61,6 +61,16 @@ def test_a_part_is_retried_alone(scene: Scene) -> None:
     assert scene.store.calls["send_part"] == 4 + 2
 
 
+def test_a_line_that_is_down_stops_as_many_parts_as_there_are_workers(scene: Scene) -> None:
+    """A part that waits for its next attempt keeps its worker's place: the others are not thrown after it."""
+    scene.write_disk("abcdefgh", unit=8 * MIB)
+    scene.options = TransferOptions(jobs=2)
+    failing(scene, transient("connection-lost"), calls=range(1000))
+    with pytest.raises(TransientError):
+        scene.push()
+    assert len({event.number for event in scene.said(PartRetried)}) <= 2
+
+
 def test_the_attempts_of_a_part_end(scene: Scene) -> None:
     """Twelve attempts, then the error comes out with what is safe; the same command goes on."""
     scene.write_disk("a")
