@@ -42,7 +42,7 @@ def open_cloud(given: Mapping[str, Any], *, emit: Emit) -> tuple[Cloud, str]:
     )
     credentials = _credentials(settings, given.get("static_key"))
     endpoints = _endpoints(settings)
-    emit(Noted(message=f"credentials from {credentials.describe()}"))
+    emit(Noted(message=f"credentials from {'the sandbox' if given.get('static_key') else credentials.describe()}"))
     emit(
         Noted(message=f"OSS at {endpoints.oss}, ECS at {endpoints.ecs}, RAM at {endpoints.ram}, STS at {endpoints.sts}")
     )
