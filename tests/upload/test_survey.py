@@ -24,7 +24,7 @@ def survey_of(path: Path, *, with_digests: bool = False) -> Survey:
         return survey(source, stop=threading.Event(), with_digests=with_digests)
 
 
-@settings(deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=60)
+@settings(deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=30)
 @given(st.lists(st.tuples(st.integers(0, 300), st.integers(1, 80)), max_size=6), st.integers(0, BLOCK - 1))
 def test_what_is_not_data_is_zero_and_edges_are_data(tmp_path: Path, runs: list[tuple[int, int]], tail: int) -> None:
     """Outside the ranges every byte is zero; each range begins and ends with a block that is not."""
