@@ -55,13 +55,14 @@ class HumanRenderer:
                 self._draw_import(event)
             case events.Warned() | events.FindingRaised():
                 self._warn(event)
-            case events.Noted() | events.ObjectReady() | events.ImportSubmitted():
-                # The stages' own lines say the last two as well.
-                self._say(describe(event), style="dim", wanted=self._verbosity.notes)
-            case events.UploadPlanned():
-                self._say(describe(event), style="dim")
-            case events.PartRetried():
-                self._retry(event)
+            case (
+                events.Noted()
+                | events.ObjectReady()
+                | events.ImportSubmitted()
+                | events.UploadPlanned()
+                | events.PartRetried()
+            ):
+                self._aside(event)
             case events.Changed():
                 self._say(describe(event), style="magenta", mark="+")
             case events.RunStarted() | events.DiskInspected() | events.UploadResumed():
@@ -103,8 +104,14 @@ class HumanRenderer:
             text = Text(f"  ! {finding_line(event)}", style=SEVERITY_STYLE[event.finding.severity])
             self._console.print(text, soft_wrap=True)
 
-    def _retry(self, event: events.PartRetried) -> None:
-        line = describe(event) if self._verbosity.notes else self._calm.words(event, describe(event))
+    def _aside(self, event: events.Event) -> None:
+        """Say what is for those who ask for notes, and of the rest what everybody should see."""
+        line: str | None = describe(event)
+        if not self._verbosity.notes:
+            if isinstance(event, events.PartRetried):
+                line = self._calm.words(event, describe(event))
+            elif not isinstance(event, events.UploadPlanned):
+                line = None  # the stages' own lines say the object and the task as well
         self._say(line or "", style="dim", wanted=line is not None)
 
     def _start_stage(self, event: events.StageStarted) -> None:
