@@ -18,7 +18,7 @@
 from collections.abc import Mapping
 from enum import IntEnum
 from types import MappingProxyType
-from typing import ClassVar
+from typing import ClassVar, Self
 
 
 class Exit(IntEnum):
@@ -68,6 +68,18 @@ class AliyunImportError(Exception):
         self.details: Mapping[str, str] = MappingProxyType(dict(details or {}))
         self.resumable = resumable
         self.retry_after_s = retry_after_s
+
+    def advised(self, more: str, *, resumable: bool | None = None) -> Self:
+        """Give the same error with a sentence more in its remedy."""
+        return type(self)(
+            self.summary,
+            code=self.code,
+            remedy=f"{self.remedy} {more}" if self.remedy else more,
+            cause=self.cause,
+            details=self.details,
+            resumable=self.resumable if resumable is None else resumable,
+            retry_after_s=self.retry_after_s,
+        )
 
 
 class UsageError(AliyunImportError):

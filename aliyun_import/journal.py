@@ -13,7 +13,7 @@ import hashlib
 import json
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -107,6 +107,18 @@ def open_journal(directory: Path, identity: Mapping[str, str]) -> Journal:
     return journal
 
 
+def read_journals(directory: Path) -> Iterator[tuple[Entry, ...]]:
+    """Read every journal in a directory, for those who only look: nothing is locked, changed or complained about.
+
+    What can't be read, or is of another version, is passed over.
+    """
+    for path in sorted(directory.glob("*.jsonl")):
+        try:
+            yield tuple(_entries(path.read_bytes().rpartition(b"\n")[0], path))
+        except (OSError, LocalStateError):
+            continue
+
+
 def _open_locked(path: Path) -> int:
     """Open and lock the file that is at path when the lock is ours."""
     while True:
@@ -189,6 +201,10 @@ def _replay(handle: int, path: Path) -> list[Entry]:
     whole, _, torn = content.rpartition(b"\n")
     if torn:
         os.ftruncate(handle, len(content) - len(torn))
+    return _entries(whole, path)
+
+
+def _entries(whole: bytes, path: Path) -> list[Entry]:
     entries: list[Entry] = []
     for number, line in enumerate(whole.split(b"\n") if whole else [], start=1):
         try:

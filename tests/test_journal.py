@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from aliyun_import.errors import LocalStateError
-from aliyun_import.journal import Journal, journal_path, open_journal
+from aliyun_import.journal import Journal, journal_path, open_journal, read_journals
 
 IDENTITY = {"name": "web server", "disk": "/srv/disk.raw", "bucket": "example-bucket"}
 
@@ -136,6 +136,20 @@ def test_a_full_disk_is_an_error_and_no_damage(tmp_path: Path) -> None:
         journal.write("part", number=2)
     with opened(tmp_path) as journal:
         assert [entry.get("number") for entry in journal.entries] == [None, 2]
+
+
+def test_all_journals_are_read_without_a_lock(tmp_path: Path) -> None:
+    """For those who only look: one that is in use is read, one that is damaged or of another version passed over."""
+    with opened(tmp_path) as journal, open_journal(tmp_path, {"name": "other"}) as other:
+        journal.write("part", number=1)
+        other.path.write_bytes(other.path.read_bytes() + b"garbage\n")
+        (tmp_path / "later.jsonl").write_text('{"kind":"opened","schema":99}\n')
+        torn = journal.path.read_bytes() + b'{"kind":"par'
+        journal.path.write_bytes(torn)
+        (entries,) = read_journals(tmp_path)
+        assert [entry["kind"] for entry in entries] == ["opened", "part"]
+        assert journal.path.read_bytes() == torn
+    assert list(read_journals(tmp_path / "nowhere")) == []
 
 
 def test_a_directory_that_cannot_be_made_is_an_error(tmp_path: Path) -> None:

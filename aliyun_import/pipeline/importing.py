@@ -128,7 +128,7 @@ def _detached(
     return Interrupted(
         f"Stopped, and the import task {state.task_id} was cancelled; the disk stays in OSS.",
         code="cancelled",
-        remedy="Run the same command again to import it without another upload, or see `aliyun-import leftovers`.",
+        remedy="Run the same command again to import it without another upload.",
         details=details,
         resumable=True,
     )

@@ -14,6 +14,7 @@ from aliyun_import.preflight.bucket import PREFIX
 from aliyun_import.preflight.look import Readiness
 from aliyun_import.retry import patiently
 from aliyun_import.upload.deliver import Delivery, deliver
+from aliyun_import.upload.leftovers import remove_object
 
 
 def deliver_all(run: Run, request: ImportRequest, ready: Readiness, *, journal: Journal) -> tuple[UploadedObject, ...]:
@@ -34,6 +35,7 @@ def delivery_of(request: ImportRequest, options: PushOptions, index: int) -> Del
     return Delivery(
         path=disk.path,
         disk_index=index,
+        region=request.region,
         key=options.key if index == 0 else None,
         key_stem=f"{PREFIX}{request.name}/{role}",
         suffix=f".{(disk.format or DiskFormat.RAW).lower()}",
@@ -100,10 +102,7 @@ def remove_staging(
 
 def _removed(run: Run, store: ObjectStore, uploaded: UploadedObject) -> bool:
     try:
-        there = patiently(lambda: store.head(uploaded.key), clock=run.clock)
-        # In a bucket with versions only the version's own id removes the bytes.
-        version = there.version_id if there else None
-        patiently(lambda: store.delete(uploaded.key, version_id=version), clock=run.clock)
+        patiently(lambda: remove_object(store, uploaded.key), clock=run.clock)
     except AliyunImportError as error:
         run.emit(
             Warned(

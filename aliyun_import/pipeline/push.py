@@ -15,17 +15,18 @@ it acts: killed at any instant, the same command ends in one image.
 
 import threading
 import uuid
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 
 from aliyun_import.disk.source import open_source
+from aliyun_import.errors import AliyunImportError
 from aliyun_import.events import Emit, RunStarted, Warned
 from aliyun_import.image.adopt import name_holder
 from aliyun_import.image.replace import replace_image
 from aliyun_import.image.role import RoleReceipt, ensure_role
 from aliyun_import.image.role_needs import needs_of, role_name_of
 from aliyun_import.journal import Journal, open_journal
-from aliyun_import.model import DiskRequest, Image, ImportRequest
+from aliyun_import.model import DiskRequest, Image, ImportRequest, UploadedObject
 from aliyun_import.pipeline import importing
 from aliyun_import.pipeline.conversion import converted
 from aliyun_import.pipeline.inspect import Inspected, inspect
@@ -38,6 +39,7 @@ from aliyun_import.pipeline.state import PushState, fold
 from aliyun_import.ports import Clock
 from aliyun_import.preflight.look import Readiness, look
 from aliyun_import.retry import patiently
+from aliyun_import.upload.leftovers import leftovers_command
 
 # Deprecated images were Available once, and instances still start from them.
 USABLE = ("Available", "Deprecated")
@@ -121,7 +123,13 @@ class _Push:
         return self._inspected.request
 
     def roll_forward(self) -> PushResult:
-        """Do what is still to do, and give the result."""
+        """Do what is still to do, and give the result; an error names what stays in OSS by then."""
+        try:
+            return self._roll_forward()
+        except AliyunImportError as error:
+            raise self._with_staged(error) from error
+
+    def _roll_forward(self) -> PushResult:
         fingerprints = tuple(_fingerprint(disk) for disk in self._request.disks)
         finished = self._finished_before(fingerprints)
         if finished:
@@ -156,6 +164,15 @@ class _Push:
         if resumed:
             self._rename(replace(self._request, name=state.name))
         else:
+            if state.under_way and state.staged:
+                run.emit(
+                    Warned(
+                        code="object-stays",
+                        message=f"The disk is another one than in an earlier run, whose object stays in OSS: "
+                        f"{_urls(state.staged)}.",
+                        remedy=f"Once no import reads it any more, {self._leftovers_command(state.staged)} removes it.",
+                    )
+                )
             if run.options.force_new and not run.options.name_given:
                 self._rename(free_name(self._request, run.cloud.images, clock=run.clock))
             self._journal.write(
@@ -169,6 +186,19 @@ class _Push:
                 disks=tuple(_disk_words(disk) for disk in self._request.disks),
                 resumed=resumed,
             )
+        )
+
+    def _with_staged(self, error: AliyunImportError) -> AliyunImportError:
+        state = self._state
+        if not state.staged:
+            return error
+        stays = f"{_urls(state.staged)} {'stays' if len(state.staged) == 1 else 'stay'} in OSS until then"
+        gives_up = "" if state.submitted else f"; {self._leftovers_command(state.staged)} gives up"
+        return error.advised(f"{stays}{gives_up}.")
+
+    def _leftovers_command(self, objects: Sequence[UploadedObject]) -> str:
+        return leftovers_command(
+            region=self._request.region, bucket=self._ready.bucket, keys=[one.key for one in objects]
         )
 
     def _rename(self, request: ImportRequest) -> None:
@@ -205,16 +235,16 @@ class _Push:
 
     def _left_running(self) -> PushResult:
         state = self._state
-        left = tuple(f"oss://{one.bucket}/{one.key}" for one in state.objects)
-        if any(one.made_by_us for one in state.objects):
+        if state.staged:
             self._run.emit(
                 Warned(
                     code="object-stays",
-                    message=f"The staging object stays until the import is done: {', '.join(left)}.",
-                    remedy="Run the same command without --no-wait to finish and remove it, or see "
-                    f"`aliyun-import leftovers --region {self._request.region}`.",
+                    message=f"The staging object stays until the import is done: {_urls(state.staged)}.",
+                    remedy="Run the same command without --no-wait to finish and remove it, or remove it with "
+                    f"{self._leftovers_command(state.staged)} once the import is done.",
                 )
             )
+        left = tuple(f"oss://{one.bucket}/{one.key}" for one in state.objects)
         return replace(self._result(None), left_over=left)
 
     def _finish(self, image: Image) -> PushResult:
@@ -258,6 +288,10 @@ def _fingerprint(disk: DiskRequest) -> str:
     with open_source(disk.path) as source:
         seen = source.fingerprint()
     return f"{seen.size_bytes}:{seen.mtime_ns}:{seen.device}:{seen.inode}:{seen.sample}"
+
+
+def _urls(objects: Iterable[UploadedObject]) -> str:
+    return ", ".join(f"oss://{one.bucket}/{one.key}" for one in objects)
 
 
 def _disk_words(disk: DiskRequest) -> str:

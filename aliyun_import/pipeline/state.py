@@ -7,13 +7,16 @@
     object-removed   key                                  the staging object is gone
     finished         image_id                             all done
 
-The upload's own lines stand between them; `upload/` reads those.
+The upload's own lines stand between them; `upload/` reads those, and its last one, with the object, is read here, too.
 """
 
+from collections import defaultdict
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
 from typing import Any
 
+from aliyun_import.journal import read_journals
 from aliyun_import.model import UploadedObject
 
 
@@ -22,6 +25,7 @@ class PushState:
     """Where the journal says that the push stands. Empty where a step was not reached.
 
     `name` is what the image shall be called, `import_name` what it is called while it is imported (--replace).
+    `uploaded` has the object of each disk that was uploaded, by the disk's number.
     """
 
     push_id: str = ""
@@ -35,6 +39,7 @@ class PushState:
     finished: bool = False
     failed_tokens: frozenset[str] = frozenset()
     removed_keys: frozenset[str] = frozenset()
+    uploaded: Mapping[int, UploadedObject] = field(default_factory=dict)
 
     @property
     def under_way(self) -> bool:
@@ -46,6 +51,11 @@ class PushState:
         """The import was begun, and has not failed since."""
         return bool(self.task_id or self.image_id)
 
+    @property
+    def staged(self) -> tuple[UploadedObject, ...]:
+        """The objects that this push made, and that nobody removed yet as far as it knows."""
+        return tuple(one for one in self.uploaded.values() if one.made_by_us and one.key not in self.removed_keys)
+
 
 def fold(entries: Iterable[Mapping[str, Any]]) -> PushState:
     """Read the lines from the first to the last; lines of other rooms are passed over."""
@@ -53,6 +63,20 @@ def fold(entries: Iterable[Mapping[str, Any]]) -> PushState:
     for entry in entries:
         state = _after(state, entry)
     return state
+
+
+def keys_by_bucket(directory: Path, *, region: str, endpoint: str) -> Mapping[str, frozenset[str]]:
+    """Tell where pushes from this machine may have left something, by the journals: keys of a region, by bucket."""
+    found: defaultdict[str, frozenset[str]] = defaultdict(frozenset)
+    for entries in read_journals(directory):
+        identity = entries[0]["identity"] if entries else {}
+        if (identity.get("region"), identity.get("endpoint")) != (region, endpoint):
+            continue
+        keys = frozenset(entry["key"] for entry in entries if entry["kind"] == "upload-intended")
+        left = keys - fold(entries).removed_keys
+        if left:
+            found[identity["bucket"]] |= left
+    return found
 
 
 def object_fields(uploaded: UploadedObject) -> dict[str, Any]:
@@ -72,6 +96,8 @@ def _after(state: PushState, entry: Mapping[str, Any]) -> PushState:
         case "import-failed":
             failed = state.failed_tokens | {state.client_token}
             return replace(state, client_token="", task_id="", image_id="", failed_tokens=failed)
+        case "object":
+            return replace(state, uploaded={**state.uploaded, entry["disk"]: UploadedObject(**entry["object"])})
         case "object-removed":
             return replace(state, removed_keys=state.removed_keys | {entry["key"]})
         case "finished":

@@ -6,7 +6,7 @@ from aliyun_import.model import BucketInfo, CallerIdentity
 from aliyun_import.ports import Clock, ObjectStore
 from aliyun_import.retry import patiently
 
-# Everything that this tool puts into a bucket lies below it, so that a rule of the bucket can name it.
+# What this tool puts into a bucket lies below it, but for a disk that --key puts elsewhere.
 PREFIX = "aliyun-import/"
 # Long enough for a push that is resumed after a week's holiday, short enough that forgotten parts cost little.
 ABORT_AFTER_DAYS = 7
@@ -109,17 +109,20 @@ def make_ours(store: ObjectStore, *, region: str, clock: Clock, emit: Emit) -> B
 
 
 def ensure_abort_rule(store: ObjectStore, *, clock: Clock, emit: Emit) -> None:
-    """See to it that parts of forgotten uploads go away by themselves; a missing right is a warning."""
+    """See to it that parts of forgotten uploads go away by themselves, wherever --key put them; else it is a warning.
+
+    Only for a bucket of ours: the rule is for all of it.
+    """
     try:
-        added = patiently(lambda: store.ensure_abort_rule(prefix=PREFIX, days=ABORT_AFTER_DAYS), clock=clock)
-    except AccessError as error:
+        added = patiently(lambda: store.ensure_abort_rule(prefix="", days=ABORT_AFTER_DAYS), clock=clock)
+    except (AccessError, RefusedError) as error:
         emit(
             Warned(
                 code="lifecycle-unset",
                 message=f"The rule that removes unfinished uploads could not be seen to in {store.bucket}: "
                 f"{error.summary}",
-                remedy="Grant oss:GetBucketLifecycle and oss:PutBucketLifecycle, or run `aliyun-import cleanup` after "
-                "a push that was given up.",
+                remedy="Grant oss:GetBucketLifecycle and oss:PutBucketLifecycle, or remove what a push that was given "
+                "up left with `aliyun-import leftovers`.",
             )
         )
         return
@@ -127,6 +130,6 @@ def ensure_abort_rule(store: ObjectStore, *, clock: Clock, emit: Emit) -> None:
         emit(
             Changed(
                 what="added lifecycle rule",
-                name=f"oss://{store.bucket}/{PREFIX} aborts unfinished uploads after {ABORT_AFTER_DAYS} days",
+                name=f"oss://{store.bucket}/ aborts unfinished uploads after {ABORT_AFTER_DAYS} days",
             )
         )

@@ -8,6 +8,7 @@ from aliyun_import.errors import AliyunImportError, LocalStateError, TransientEr
 from aliyun_import.events import Warned
 from aliyun_import.model import RemoteObject
 from aliyun_import.upload.finish import BY_SIZE, Completed, agree, check_object, complete_upload, completion_of
+from aliyun_import.upload.leftovers import leftovers_command, remove_object
 from aliyun_import.upload.parts import Cuts, DonePart
 from aliyun_import.upload.plan import PartKind, UploadPlan
 from aliyun_import.upload.record import RecordKeeper
@@ -25,6 +26,7 @@ class Assembly:
     """An upload under way. `done` and `sent_bytes` grow, also where the transfer ends with an error."""
 
     key: str
+    region: str
     upload_id: str
     tag: str
     plan: UploadPlan
@@ -63,7 +65,7 @@ class Assembly:
         try:
             proof = check_object(there, self.done)
         except TransientError:
-            setting.ask(lambda: setting.store.delete(self.key))
+            setting.ask(lambda: remove_object(setting.store, self.key))
             keeper.dropped("object-corrupted")
             raise
         if proof == BY_SIZE:
@@ -124,7 +126,7 @@ class Assembly:
     def _with_rest(self, error: AliyunImportError, *, bucket: str) -> AliyunImportError:
         """Say in the remedy what is safe, how to go on, and how to remove it."""
         where = f"unfinished upload of oss://{bucket}/{self.key}"
-        removes = f"`aliyun-import leftovers --bucket {bucket} --remove {self.key}`"
+        removes = leftovers_command(region=self.region, bucket=bucket, keys=[self.key])
         rest = (
             f"{self.safe_bytes} bytes are safe in the {where}. The same command goes on from there; {removes} gives up."
         )
@@ -132,15 +134,7 @@ class Assembly:
             rest = (
                 f"The {where} is of no use any more: the same command begins afresh and removes it, as does {removes}."
             )
-        return type(error)(
-            error.summary,
-            code=error.code,
-            cause=error.cause,
-            remedy=f"{error.remedy} {rest}" if error.remedy else rest,
-            details=error.details,
-            resumable=error.code != "disk-changed",
-            retry_after_s=error.retry_after_s,
-        )
+        return error.advised(rest, resumable=error.code != "disk-changed")
 
 
 def _check_unchanged(setting: Setting, fingerprint: Fingerprint) -> None:

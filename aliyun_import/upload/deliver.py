@@ -19,6 +19,7 @@ from aliyun_import.upload.assemble import Assembly
 from aliyun_import.upload.delta import SUFFIX, Base, Manifest, encode_manifest, find_base
 from aliyun_import.upload.existing import FoundUpload, find_upload
 from aliyun_import.upload.finish import TAG_NAME, crc64_of_disk
+from aliyun_import.upload.leftovers import leftovers_command
 from aliyun_import.upload.parts import Cuts
 from aliyun_import.upload.plan import PartKind, PlannedPart, UploadPlan, without_copies
 from aliyun_import.upload.planning import digests_of, plan_disk
@@ -34,7 +35,7 @@ COPIES = frozenset({PartKind.ZERO, PartKind.BASE})
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Delivery:
-    """One disk and where it goes.
+    """One disk and where it goes: `region` is the bucket's, for advice that can be typed.
 
     `key` is what --key said, None to name it after `key_stem` ("aliyun-import/<image name>/system") and the content;
     `suffix` is ".raw", ".vhd" or ".qcow2"; `base_key` is what --base said.
@@ -42,6 +43,7 @@ class Delivery:
 
     path: Path
     disk_index: int
+    region: str
     key: str | None
     key_stem: str
     suffix: str
@@ -223,6 +225,7 @@ class _Push:
         upload_id, tag = self._started(plan, record, found)
         assembly = Assembly(
             key=self._key,
+            region=self._delivery.region,
             upload_id=upload_id,
             tag=tag,
             plan=plan,
@@ -338,7 +341,8 @@ class _Push:
                 Warned(
                     code="zeros-left",
                     message=f"The object of zeros oss://{self._store.bucket}/{self._zero_stem}-* could not be removed.",
-                    remedy="Run `aliyun-import leftovers` to see and remove it.",
+                    remedy="See and remove it with "
+                    f"{leftovers_command(region=self._delivery.region, bucket=self._store.bucket)}.",
                 )
             )
 
@@ -352,7 +356,8 @@ class _Push:
                 self._setting.source, grain_bytes=self._options.grain_bytes, stop=self._setting.stop
             )
             content = encode_manifest(Manifest(digests=digests, crc64=uploaded.crc64, etag=uploaded.etag))
-            self._setting.ask(lambda: self._store.put(key, content))
+            # The tag tells that it is ours, wherever it lies.
+            self._setting.ask(lambda: self._store.put(key, content, metadata={TAG_NAME: "manifest"}))
         except AliyunImportError as error:
             self._setting.emit(
                 Warned(

@@ -18,6 +18,7 @@ from aliyun_import.ports import Clock, ObjectStore
 from aliyun_import.retry import patiently
 from aliyun_import.upload.checksum import crc64_of_zeros
 from aliyun_import.upload.finish import TAG_NAME, Completion, complete_upload
+from aliyun_import.upload.leftovers import remove_object
 from aliyun_import.upload.plan import ZERO_SOURCES
 
 # A copy is the server's work; so many at a time are below every published limit of requests.
@@ -26,12 +27,13 @@ COPIES_AT_ONCE = 8
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ZeroObject:
-    """An object of so many zeros. `sent_bytes` went over the wire for it."""
+    """An object of so many zeros. `sent_bytes` went over the wire for it; `version_id` where the bucket keeps some."""
 
     key: str
     etag: str
     size_bytes: int
     sent_bytes: int = 0
+    version_id: str | None = None
 
 
 def zero_key(stem: str, size_bytes: int) -> str:
@@ -48,7 +50,7 @@ def ensure_zero_object(store: ObjectStore, stem: str, *, size_bytes: int, clock:
     found = _proven(store, zero_key(stem, size_bytes), size_bytes=size_bytes, clock=clock)
     if found:  # by a push that was killed; maybe before it removed what this one was grown from
         for size in sizes[:-1]:
-            remove_zero_object(store, ZeroObject(key=zero_key(stem, size), etag="", size_bytes=size))
+            _remove(store, zero_key(stem, size))
         return found
     for upload in patiently(lambda: store.list_uploads(stem), clock=clock):  # of a push that was killed here
         patiently(partial(store.abort, upload.key, upload.upload_id), clock=clock)
@@ -62,17 +64,23 @@ def ensure_zero_object(store: ObjectStore, stem: str, *, size_bytes: int, clock:
 
 def remove_all_zero_objects(store: ObjectStore, stem: str) -> bool:
     """Remove every zero object that a push may have left, at whatever moment it was killed; False as below."""
-    removed = [
-        remove_zero_object(store, ZeroObject(key=zero_key(stem, size), etag="", size_bytes=size))
-        for size, _ in ZERO_SOURCES
-    ]
+    removed = [_remove(store, zero_key(stem, size)) for size, _ in ZERO_SOURCES]  # each, also after one that failed
     return all(removed)
 
 
 def remove_zero_object(store: ObjectStore, zero: ZeroObject) -> bool:
     """Remove it; False when that failed, which leaves a few cents a month behind and must not fail a push."""
     try:
-        store.delete(zero.key)
+        store.delete(zero.key, version_id=zero.version_id)
+    except AliyunImportError:
+        return False
+    return True
+
+
+def _remove(store: ObjectStore, key: str) -> bool:
+    """Remove one that an earlier run may have left; False as above."""
+    try:
+        remove_object(store, key)
     except AliyunImportError:
         return False
     return True
@@ -84,15 +92,17 @@ def _proven(store: ObjectStore, key: str, *, size_bytes: int, clock: Clock) -> Z
     if there is None:
         return None
     if there.size_bytes == size_bytes and there.crc64 == crc64_of_zeros(size_bytes):
-        return ZeroObject(key=key, etag=there.etag, size_bytes=size_bytes)
-    patiently(lambda: store.delete(key), clock=clock)
+        return ZeroObject(key=key, etag=there.etag, size_bytes=size_bytes, version_id=there.version_id)
+    patiently(lambda: remove_object(store, key), clock=clock)
     return None
 
 
 def _seed(store: ObjectStore, key: str, *, size_bytes: int, clock: Clock) -> ZeroObject:
     there = patiently(lambda: store.put(key, bytes(size_bytes)), clock=clock)
     _check(there, size_bytes)
-    return ZeroObject(key=key, etag=there.etag, size_bytes=size_bytes, sent_bytes=size_bytes)
+    return ZeroObject(
+        key=key, etag=there.etag, size_bytes=size_bytes, sent_bytes=size_bytes, version_id=there.version_id
+    )
 
 
 def _grow(store: ObjectStore, zero: ZeroObject, key: str, *, size_bytes: int, clock: Clock) -> ZeroObject:
@@ -119,7 +129,9 @@ def _grow(store: ObjectStore, zero: ZeroObject, key: str, *, size_bytes: int, cl
             store.abort(key, upload_id)
         raise
     _check(there, size_bytes)
-    return ZeroObject(key=key, etag=there.etag, size_bytes=size_bytes, sent_bytes=zero.sent_bytes)
+    return ZeroObject(
+        key=key, etag=there.etag, size_bytes=size_bytes, sent_bytes=zero.sent_bytes, version_id=there.version_id
+    )
 
 
 def _check(there: RemoteObject, size_bytes: int) -> None:

@@ -101,7 +101,13 @@ def _push(disk: Path, store: "OssStore", state: Path, options: dict[str, float])
             troubles.append(event)
 
     delivery = Delivery(
-        path=disk, disk_index=0, key=None, key_stem="aliyun-import/bench/system", suffix=".raw", base_key=None
+        path=disk,
+        disk_index=0,
+        region="cn-hangzhou",
+        key=None,
+        key_stem="aliyun-import/bench/system",
+        suffix=".raw",
+        base_key=None,
     )
     with open_journal(state, {"name": "bench"}) as journal:
         began = time.perf_counter()

@@ -10,6 +10,7 @@ from aliyun_import.errors import AccessError, AliyunImportError, RefusedError
 from aliyun_import.model import BucketInfo, DiskRequest, ImportRequest
 from aliyun_import.preflight.bucket import PREFIX, derived_bucket, refuse_unfit
 from aliyun_import.preflight.look import Readiness, look
+from aliyun_import.sandbox.faults import Fault
 from aliyun_import.sandbox.oss_state import OssState
 from aliyun_import.sandbox.server import Sandbox
 from tests.image.connected import Connected
@@ -80,6 +81,24 @@ def test_the_derived_bucket_is_made_once(sandbox: Sandbox) -> None:
     again, heard = see(sandbox, heard=(heard := Heard())), heard
     assert (again.bucket, again.bucket_created) == (ready.bucket, False)
     assert heard.changed() == []
+
+
+def test_the_rule_is_for_every_key(sandbox: Sandbox) -> None:
+    """The net below: an upload that nobody goes on with is gone after a week, wherever --key put it."""
+    store = Connected(sandbox).store(see(sandbox).bucket)
+    store.start_upload("images/web.raw")
+    sandbox.clock.advance(6 * 86400)
+    assert store.list_uploads("images/") != ()
+    sandbox.clock.advance(2 * 86400)
+    assert store.list_uploads("images/") == ()
+
+
+def test_a_rule_that_is_refused_is_a_warning(sandbox: Sandbox) -> None:
+    """The bucket has too many rules, say: no reason to refuse a push."""
+    sandbox.faults.add(Fault(operation="PutBucketLifecycle", status=400, code="InvalidArgument"))
+    heard = Heard()
+    see(sandbox, heard=heard)
+    assert heard.warned() == ["lifecycle-unset"]
 
 
 def test_a_dry_run_makes_nothing(sandbox: Sandbox) -> None:

@@ -29,7 +29,13 @@ def main() -> None:
     )
     stop = threading.Event()
     delivery = Delivery(
-        path=Path(disk), disk_index=0, key=None, key_stem="aliyun-import/web/system", suffix=".raw", base_key=None
+        path=Path(disk),
+        disk_index=0,
+        region="cn-hangzhou",
+        key=None,
+        key_stem="aliyun-import/web/system",
+        suffix=".raw",
+        base_key=None,
     )
     with open_journal(Path(state), {"name": "web"}) as journal:
         print("begun", flush=True)

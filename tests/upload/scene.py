@@ -48,6 +48,7 @@ class Scene:
         return Delivery(
             path=self.path,
             disk_index=0,
+            region="cn-hangzhou",
             key=self.key,
             key_stem="aliyun-import/web/system",
             suffix=".raw",

@@ -1,15 +1,18 @@
 """What earlier pushes left is named with its size, and removed only when that is asked for."""
 
+import shlex
+from dataclasses import replace
+
 import pytest
 
 from aliyun_import.errors import RefusedError
 from aliyun_import.limits import MIB
 from aliyun_import.upload.deliver import TransferOptions
-from aliyun_import.upload.leftovers import LeftoverKind, find_leftovers, remove_leftover
+from aliyun_import.upload.leftovers import LeftoverKind, Places, find_leftovers, leftovers_command, remove_leftover
 from tests.upload.scene import Killed, Scene
 from tests.upload.scripted_store import nothing
 
-PREFIX = "aliyun-import/"
+HERE = Places(prefix="aliyun-import/")
 
 
 def killed_push(scene: Scene) -> None:
@@ -30,7 +33,7 @@ def test_a_finished_push_leaves_its_object_alone(scene: Scene) -> None:
     """What the pipeline removes after the import, or the user kept."""
     scene.write_disk("ab" + "." * 40)
     key = scene.push().key
-    (left,) = find_leftovers(scene.store, PREFIX)
+    (left,) = find_leftovers(scene.store, HERE)
     assert (left.kind, left.key, left.size_bytes) == (LeftoverKind.OBJECT, key, 42 * 256 * 1024)
     assert not left.has_manifest
 
@@ -40,7 +43,7 @@ def test_a_kept_object_and_its_manifest_are_two(scene: Scene) -> None:
     scene.options = TransferOptions(keep_object=True)
     scene.write_disk("ab")
     scene.push()
-    found = find_leftovers(scene.store, PREFIX)
+    found = find_leftovers(scene.store, HERE)
     assert [left.kind for left in found] == [LeftoverKind.OBJECT, LeftoverKind.MANIFEST]
     assert found[0].has_manifest
 
@@ -48,7 +51,7 @@ def test_a_kept_object_and_its_manifest_are_two(scene: Scene) -> None:
 def test_a_killed_push_leaves_what_is_named_and_can_be_removed(scene: Scene) -> None:
     """The unfinished upload with the size of its parts, and the object of zeros."""
     killed_push(scene)
-    found = find_leftovers(scene.store, PREFIX)
+    found = find_leftovers(scene.store, HERE)
     assert {left.kind for left in found} == {LeftoverKind.UPLOAD, LeftoverKind.ZEROS}
     (upload,) = scene.store.uploads.values()
     sizes = {left.kind: left.size_bytes for left in found}
@@ -56,7 +59,7 @@ def test_a_killed_push_leaves_what_is_named_and_can_be_removed(scene: Scene) -> 
     for left in found:
         remove_leftover(scene.store, left)
         remove_leftover(scene.store, left)
-    assert find_leftovers(scene.store, PREFIX) == ()
+    assert find_leftovers(scene.store, HERE) == ()
     assert not scene.store.uploads
 
 
@@ -64,7 +67,50 @@ def test_what_lies_elsewhere_is_not_found(scene: Scene) -> None:
     """The rest of the bucket is none of our business."""
     scene.store.put("images/other.raw", b"x")
     scene.store.start_upload("images/other.raw")
-    assert find_leftovers(scene.store, PREFIX) == ()
+    assert find_leftovers(scene.store, HERE) == ()
+
+
+def test_a_disk_elsewhere_is_found_by_its_key_or_below_a_prefix(scene: Scene) -> None:
+    """An object counts there when it carries the tag of a push, and so does its manifest; others are not ours."""
+    scene.key = "images/web.raw"
+    scene.options = TransferOptions(jobs=2, keep_object=True)
+    scene.write_disk("ab")
+    scene.push()
+    scene.store.put("images/web.raw.notes", b"somebody else's")
+    scene.store.put("images/web.raw-2", b"somebody else's", metadata={"by": "hand"})
+    assert find_leftovers(scene.store, HERE) == ()
+    by_key = find_leftovers(scene.store, replace(HERE, keys=("images/web.raw",)))
+    assert [left.key for left in by_key] == ["images/web.raw", "images/web.raw.manifest"]
+    assert by_key[0].has_manifest
+    assert find_leftovers(scene.store, replace(HERE, below=("images/",))) == by_key
+
+
+def test_an_unfinished_upload_elsewhere_is_found_by_its_key_or_below_a_prefix(scene: Scene) -> None:
+    """By its key just that one; below a prefix all of them, since nothing tells whose they are."""
+    scene.key = "images/web.raw"
+    killed_push(scene)
+    scene.store.start_upload("images/web.raw.another")
+    (left,) = find_leftovers(scene.store, replace(HERE, keys=("images/web.raw",)))[1:]
+    assert (left.kind, left.key) == (LeftoverKind.UPLOAD, "images/web.raw")
+    assert left.size_bytes >= 8 * MIB
+    below = find_leftovers(scene.store, replace(HERE, below=("images/",)))
+    assert [left.key for left in below[1:]] == ["images/web.raw", "images/web.raw.another"]
+
+
+def test_a_place_that_is_named_twice_is_listed_once(scene: Scene) -> None:
+    """A key below a prefix that is looked at anyway, and prefixes within each other."""
+    killed_push(scene)
+    (upload,) = scene.store.uploads.values()
+    twice = Places(prefix=HERE.prefix, below=("", "aliyun-import/web"), keys=(upload.key,))
+    assert find_leftovers(scene.store, twice) == find_leftovers(scene.store, HERE)
+
+
+def test_the_command_can_be_typed() -> None:
+    """Whatever the keys are."""
+    command = leftovers_command(region="cn-hangzhou", bucket="example-bucket", keys=["a b", "c"])
+    assert shlex.split(command.strip("`"))[2:] == [
+        "--region", "cn-hangzhou", "--bucket", "example-bucket", "--remove", "a b", "--remove", "c",
+    ]  # fmt: skip
 
 
 def test_an_upload_that_ends_meanwhile_is_none(scene: Scene) -> None:
@@ -76,12 +122,12 @@ def test_an_upload_that_ends_meanwhile_is_none(scene: Scene) -> None:
             raise RefusedError("Gone.", code="upload-vanished", remedy=None)
 
     scene.store.before = vanish
-    assert LeftoverKind.UPLOAD not in {left.kind for left in find_leftovers(scene.store, PREFIX)}
+    assert LeftoverKind.UPLOAD not in {left.kind for left in find_leftovers(scene.store, HERE)}
 
 
 def test_removed_leftovers_are_a_fresh_start(scene: Scene) -> None:
     """The same command after that says so and comes to the object."""
     killed_push(scene)
-    for left in find_leftovers(scene.store, PREFIX):
+    for left in find_leftovers(scene.store, HERE):
         remove_leftover(scene.store, left)
     assert scene.store.content(scene.push().key) == scene.path.read_bytes()

@@ -15,10 +15,11 @@ from aliyun_import.errors import AccessError, TransientError
 from aliyun_import.events import Noted, PartRetried, UploadPlanned, UploadResumed, Warned
 from aliyun_import.limits import MIB
 from aliyun_import.sandbox.faults import Fault
+from aliyun_import.sandbox.oss_state import OssState
 from aliyun_import.sandbox.server import Sandbox
 from aliyun_import.sandbox.state import AccessKey
 from aliyun_import.upload.deliver import TransferOptions
-from aliyun_import.upload.leftovers import LeftoverKind, find_leftovers, remove_leftover
+from aliyun_import.upload.leftovers import LeftoverKind, Places, find_leftovers, remove_leftover
 from tests.upload.scene import UNIT, Scene
 
 DENSE = "abc"
@@ -297,12 +298,29 @@ def test_leftovers_are_found_and_removed(cloud: Cloud) -> None:
     with pytest.raises(AccessError):
         cloud.push()
     cloud.sandbox.faults.clear()
-    found = find_leftovers(cloud.store, "aliyun-import/")
+    found = find_leftovers(cloud.store, Places(prefix="aliyun-import/"))
     assert {left.kind for left in found} == {LeftoverKind.UPLOAD, LeftoverKind.ZEROS}
     assert all(left.size_bytes > 0 and left.since_s for left in found)
     for left in found:
         remove_leftover(cloud.store, left)
-    assert find_leftovers(cloud.store, "aliyun-import/") == ()
+    assert find_leftovers(cloud.store, Places(prefix="aliyun-import/")) == ()
+
+
+def test_in_a_bucket_that_keeps_versions_none_is_left(cloud: Cloud) -> None:
+    """The objects of zeros are removed by their versions: a deletion alone would leave their bytes, and their price."""
+    bucket = cloud.sandbox.state.part(OssState).buckets["example-bucket"]
+    bucket.versioning = "Enabled"
+    cloud.scene.write_disk(GROWN)
+    cloud.fault("UploadPart", "answer", nth=2, count=None, status=403, code="AccessDenied", message="AccessDenied.")
+    with pytest.raises(AccessError):
+        cloud.push()
+    assert any("zeros" in key for key in bucket.versions)
+    cloud.sandbox.faults.clear()
+    key = cloud.push()
+    assert list(bucket.versions) == [key]
+    (left,) = find_leftovers(cloud.store, Places(prefix="aliyun-import/"))
+    remove_leftover(cloud.store, left)
+    assert bucket.versions == {}
 
 
 @pytest.mark.slow

@@ -1,0 +1,73 @@
+"""This file tests that what costs money in OSS is named, by the push that leaves it there and by `leftovers`."""
+
+import shlex
+from pathlib import Path
+
+from aliyun_import.sandbox.faults import Fault
+from aliyun_import.sandbox.oss_state import Bucket, OssState
+from aliyun_import.sandbox.server import Sandbox
+from tests.flows.commands import Commands, Ran
+from tests.flows.disks import write_disk
+
+
+def only_bucket(sandbox: Sandbox) -> Bucket:
+    """Give the one bucket that there is."""
+    (bucket,) = sandbox.state.part(OssState).buckets.values()
+    return bucket
+
+
+def advised(ran: Ran) -> list[str]:
+    """Give the arguments of the command that the remedy names for giving up."""
+    (command,) = [word for word in ran.json["remedy"].split("`") if word.startswith("aliyun-import leftovers")]
+    return shlex.split(command)[1:]
+
+
+def refuse_parts(sandbox: Sandbox, *, key: str = "") -> None:
+    """Let every part be refused."""
+    sandbox.faults.add(Fault(operation="UploadPart", key=key, count=None, status=403, code="AccessDenied"))
+
+
+def test_an_unfinished_upload_elsewhere_is_removed_by_the_command_in_the_remedy(
+    commands: Commands, sandbox: Sandbox, disk: Path
+) -> None:
+    """In a bucket and under a key of the user's own; who looks into the tool's bucket is told of the other one."""
+    sandbox.state.part(OssState).add_bucket("my-bucket", region="cn-hangzhou", owner_id=sandbox.account_id)
+    refuse_parts(sandbox)
+    options = ("--bucket", "my-bucket", "--key", "images/web 1.raw")
+    failed = commands.run("push", disk, *options, "--output", "json")
+    assert (failed.code, failed.json["resumable"]) == (4, True)
+    assert [upload.key for upload in only_bucket(sandbox).uploads.values()] == ["images/web 1.raw"]
+    listed = commands.run("leftovers", "--remove", "images/*")
+    assert "--bucket my-bucket" in listed.err
+    assert "Nothing that is left has the key images/*" in listed.err
+    removed = commands.run(*advised(failed), environment={"ALIYUN_IMPORT_REGION": None})
+    assert removed.code == 0, removed.err
+    assert only_bucket(sandbox).uploads == {}
+
+
+def test_the_first_disk_is_named_when_the_second_fails(
+    commands: Commands, sandbox: Sandbox, disk: Path, tmp_path: Path
+) -> None:
+    """Both the object that is whole and the upload that is not."""
+    data = write_disk(tmp_path / "data.raw", seed=2)
+    refuse_parts(sandbox, key="data-1")
+    failed = commands.run("push", disk, "--data-disk", data, "--output", "json")
+    assert failed.code == 4
+    (system,) = [key for key in only_bucket(sandbox).versions if "system" in key]
+    (upload,) = only_bucket(sandbox).uploads.values()
+    assert f"/{system} stays in OSS" in failed.json["remedy"]
+    assert f"unfinished upload of oss://{only_bucket(sandbox).name}/{upload.key}." in failed.json["remedy"]
+
+
+def test_the_object_of_an_earlier_build_is_named(commands: Commands, sandbox: Sandbox, disk: Path) -> None:
+    """An import failed, and the disk was repaired: the next push has no use for the first object, and says so."""
+    sandbox.state.configure(import_outcome="failed", import_error=("InternalError", "The snapshot could not be made."))
+    failed = commands.run("push", disk, "--output", "json")
+    (key,) = only_bucket(sandbox).versions
+    assert f"/{key} stays in OSS" in failed.json["remedy"]
+    sandbox.state.configure(import_outcome="finished")
+    write_disk(disk, seed=2)
+    repaired = commands.run("push", disk)
+    assert repaired.code == 0, repaired.err
+    assert shlex.join(advised(failed)) in repaired.err
+    assert list(only_bucket(sandbox).versions) == [key]
