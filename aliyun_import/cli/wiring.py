@@ -52,6 +52,8 @@ def open_cloud(given: Mapping[str, Any], *, emit: Emit) -> tuple[Cloud, str]:
         roles=RamRoles(endpoints=endpoints, credentials=credentials),
         images=EcsImages(endpoints=endpoints, credentials=credentials),
         endpoint=settings.endpoint_url or "",
+        # A borrowed sandbox is at another place each time.
+        oss_endpoint="" if given.get("static_key") else endpoints.oss,
     )
     return cloud, settings.region
 
@@ -112,7 +114,6 @@ def _push_options(given: Mapping[str, Any]) -> PushOptions:
             jobs=given["jobs"],
             limit_rate_bytes_s=given["limit_rate"],
             keep_object=given["keep_object"],
-            given_rate_bytes_s=given["limit_rate"],
         ),
         state_dir=state_dir,
         work_dir=given["work_dir"] or state_dir / "work",

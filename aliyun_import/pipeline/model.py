@@ -17,7 +17,7 @@ class Cloud:
     """The services of one region, ready to be asked. `store` gives a bucket's store by the bucket's name.
 
     `endpoint` is "" for the real cloud, else the URL that stands in for it: pushes to different clouds never share a
-    journal.
+    journal. `oss_endpoint` is where objects go, by which measured rates are kept; "" keeps none.
     """
 
     identity: Identity
@@ -25,6 +25,7 @@ class Cloud:
     roles: RoleService
     images: ImageService
     endpoint: str = ""
+    oss_endpoint: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

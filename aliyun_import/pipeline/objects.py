@@ -8,6 +8,7 @@ from aliyun_import.events import Noted, Warned
 from aliyun_import.journal import Journal
 from aliyun_import.model import DiskFormat, DiskRequest, ImportRequest, RemoteObject, UploadedObject
 from aliyun_import.pipeline.model import PushOptions, Run
+from aliyun_import.pipeline.rate import Meter, remember
 from aliyun_import.pipeline.stage import stage
 from aliyun_import.ports import ObjectStore
 from aliyun_import.preflight.bucket import PREFIX
@@ -44,17 +45,22 @@ def delivery_of(request: ImportRequest, options: PushOptions, index: int) -> Del
 
 
 def _deliver(run: Run, request: ImportRequest, index: int, *, bucket: str, journal: Journal) -> UploadedObject:
-    disk = request.disks[index]
+    disk, options = request.disks[index], run.options
+    meter = Meter(run.emit, run.clock)
     with stage("upload", emit=run.emit, clock=run.clock, doing=f"{disk.path}") as words:
-        uploaded = deliver(
-            delivery_of(request, run.options, index),
-            store=run.cloud.store(bucket),
-            journal=journal,
-            options=run.options.transfer,
-            clock=run.clock,
-            emit=run.emit,
-            stop=run.stop,
-        )
+        try:
+            uploaded = deliver(
+                delivery_of(request, options, index),
+                store=run.cloud.store(bucket),
+                journal=journal,
+                options=options.transfer,
+                clock=run.clock,
+                emit=meter,
+                stop=run.stop,
+            )
+        finally:
+            limit = options.transfer.limit_rate_bytes_s
+            remember(options.state_dir, run.cloud.oss_endpoint, meter.measured, limit_bytes_s=limit)
         words.detail = f"oss://{uploaded.bucket}/{uploaded.key} is the disk, by {uploaded.proof}"
         return uploaded
 

@@ -11,9 +11,10 @@ from aliyun_import.model import DiskMapping, ImportCall, ImportRequest
 from aliyun_import.pipeline.inspect import Inspected
 from aliyun_import.pipeline.model import PushResult, Run
 from aliyun_import.pipeline.objects import delivery_of
+from aliyun_import.pipeline.rate import recall
 from aliyun_import.preflight.look import Readiness
 from aliyun_import.upload.deliver import preview as preview_upload
-from aliyun_import.upload.plan import PartKind
+from aliyun_import.upload.plan import PartKind, UploadPlan
 
 # What the service answers to a question about a disk that was not uploaded yet.
 NOT_THERE_YET = frozenset({"object-missing", "bucket-missing", "oss-object-missing", "oss-bucket-missing"})
@@ -57,7 +58,6 @@ def _disk_plan(run: Run, request: ImportRequest, index: int, ready: Readiness) -
         clock=run.clock,
         emit=emit,
     )
-    rate = run.options.transfer.given_rate_bytes_s
     parts = {kind: sum(1 for part in plan.parts if part.kind is kind) for kind in PartKind}
     return {
         "disk": str(request.disks[index].path),
@@ -72,8 +72,25 @@ def _disk_plan(run: Run, request: ImportRequest, index: int, ready: Readiness) -
         "gap_bytes": plan.gap_bytes,
         "parts": len(plan.parts),
         "requests": plan.requests,
-        "rate_bytes_s": rate,
-        "estimate_s": plan.seconds_at(rate) if rate else None,
+        **_time(run, plan),
+    }
+
+
+def _time(run: Run, plan: UploadPlan) -> dict[str, Any]:
+    """Estimate the time at the rate that was measured last or is given, the lower of both where there are both."""
+    given = run.options.transfer.limit_rate_bytes_s
+    measured = recall(run.options.state_dir, run.cloud.oss_endpoint)
+    if measured and not (given and given < measured.bytes_s):
+        rate, source, at_s = measured.bytes_s, "measured", measured.at_s
+    elif given:
+        rate, source, at_s = given, "given", None
+    else:
+        return {"rate_bytes_s": None, "rate_source": None, "rate_measured_at_s": None, "estimate_s": None}
+    return {
+        "rate_bytes_s": round(rate),
+        "rate_source": source,
+        "rate_measured_at_s": at_s,
+        "estimate_s": plan.seconds_at(rate),
     }
 
 

@@ -52,13 +52,12 @@ class Delivery:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TransferOptions:
-    """How it travels. `jobs` None adapts; rates are bytes a second; `given_rate_bytes_s` is for estimates only."""
+    """How it travels. `jobs` None adapts."""
 
     jobs: int | None = None
     limit_rate_bytes_s: float | None = None
     keep_object: bool = False
     grain_bytes: int | None = None
-    given_rate_bytes_s: float | None = None
 
 
 def preview(

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from aliyun_import.pipeline.rate import Measured, remember
 from aliyun_import.sandbox.ecs_state import Ecs
 from aliyun_import.sandbox.oss_state import OssState
 from aliyun_import.sandbox.server import Sandbox
@@ -242,15 +243,21 @@ def test_a_dry_run_tells_the_plan_and_changes_nothing(
     commands: Commands, sandbox: Sandbox, disk: Path, output: str
 ) -> None:
     """--dry-run looks at everything, asks the service, and makes neither bucket nor role nor object."""
+    commands.state.mkdir(parents=True)
+    measured = Measured(bytes_s=512.0 * 1024, at_s=1_800_000_000.0)
+    remember(commands.state, sandbox.url, measured, limit_bytes_s=None)
     ran = commands.run("push", disk, "--dry-run", "--limit-rate", "1M", "--output", output)
     assert ran.code == 0, ran.err + ran.out
     if output == "json":
         (planned,) = ran.json["plan"]["disks"]
         assert planned["send_bytes"] + planned["zero_bytes"] == 64 * MIB
-        assert planned["estimate_s"] > 0
+        assert planned["estimate_s"] == planned["send_bytes"] / measured.bytes_s
+        assert (planned["rate_bytes_s"], planned["rate_source"]) == (512 * 1024, "measured")
+        assert planned["rate_measured_at_s"] == measured.at_s
     else:
         assert "create the bucket" in ran.out
         assert "was asked" in ran.out
+        assert "at 512 KiB/s, as measured by the push of 2027-01-15" in ran.out
     assert sandbox.state.part(OssState).buckets == {}
     assert sandbox.requests.entries("CreateRole", "PutBucket") == ()
 

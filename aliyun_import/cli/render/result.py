@@ -1,5 +1,6 @@
 """This file puts a push's result into JSON, and into the one line that stdout carries for people."""
 
+import time
 from typing import Any
 
 from aliyun_import.cli.render.voice import Outcome
@@ -56,9 +57,20 @@ def plan_text(plan: dict[str, Any]) -> str:
         if disk["base_bytes"]:
             lines.append(f"  base    {size(disk['base_bytes'])} copied in {count(disk['base_parts'], 'part')}")
         if disk["gap_bytes"]:
-            lines.append(f"  gaps    {size(disk['gap_bytes'])} of zeros are sent, since 10,000 parts are the limit")
-        took = f", about {duration(disk['estimate_s'])} at {size(disk['rate_bytes_s'])}/s" if disk["estimate_s"] else ""
-        lines.append(f"  in all  {count(disk['parts'], 'part')}, {count(disk['requests'], 'request')}{took}")
+            gaps = "of what could be made in OSS are sent, for parts of 100 KB at least and 10,000 at most"
+            lines.append(f"  gaps    {size(disk['gap_bytes'])} {gaps}")
+        lines.append(f"  in all  {count(disk['parts'], 'part')}, {count(disk['requests'], 'request')}")
+        lines.append(f"  time    {_time(disk)}")
     lines += [f"{name:<9} {value}" for name, value in plan["parameters"].items()]
     lines.append(f"service   {plan['service_says']}")
     return "\n".join(lines)
+
+
+def _time(disk: dict[str, Any]) -> str:
+    if disk["rate_source"] is None:
+        return "unknown, since no push from here was measured yet; --limit-rate 50M tells it at that rate"
+    about = f"about {duration(disk['estimate_s'])} at {size(disk['rate_bytes_s'])}/s"
+    if disk["rate_source"] == "given":
+        return f"{about}, as --limit-rate says"
+    day = time.strftime("%Y-%m-%d", time.localtime(disk["rate_measured_at_s"]))
+    return f"{about}, as measured by the push of {day}"

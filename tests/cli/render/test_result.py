@@ -1,0 +1,31 @@
+"""The plan of a dry run in words."""
+
+import pytest
+
+from aliyun_import.cli.render.result import plan_text
+
+DISK = {
+    "disk": "web.raw", "key": "k", "total_bytes": 300 << 20, "send_bytes": 100 << 20, "send_parts": 13, "zero_bytes": 0,
+    "zero_parts": 0, "base_bytes": 0, "base_parts": 0, "gap_bytes": 0, "parts": 13, "requests": 20,
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("rate", "source", "words"),
+    [
+        (10 << 20, "given", "about 10 s at 10 MiB/s, as --limit-rate says"),
+        (1 << 20, "measured", "about 1:40 at 1 MiB/s, as measured by the push of 2027-01-15"),
+        (None, None, "unknown, since no push from here was measured yet; --limit-rate 50M tells it at that rate"),
+    ],
+)
+def test_the_time_says_by_which_rate(rate: int | None, source: str | None, words: str) -> None:
+    """The one that was given, the one that was measured and when, or how to come to one."""
+    disk = {
+        **DISK,
+        "rate_bytes_s": rate,
+        "rate_source": source,
+        "rate_measured_at_s": 1_800_014_400.0 if source == "measured" else None,
+        "estimate_s": DISK["send_bytes"] / rate if rate else None,  # type: ignore[operator]
+    }
+    plan = {"image_name": "web", "region": "cn-hangzhou", "steps": [], "disks": [disk], "parameters": {}}
+    assert f"  time    {words}" in plan_text({**plan, "service_says": "yes"}).splitlines()

@@ -1,0 +1,1 @@
+"""Tests of the pipeline's own decisions; whole pushes are tests/flows."""
