@@ -43,7 +43,7 @@ def describe(event: events.Event) -> str:  # noqa: C901 -- one case an event, an
         case events.DiskInspected():
             # Each is "name=value: why"; the reasons are for `check` and for JSON.
             read = ", ".join(line.partition(": ")[0] for line in event.filled_in)
-            return f"{event.disk}: {event.summary}" + (f"; {read}" if read else "")
+            return f"{event.disk}: {event.summary}" + (f"; read from the disk: {read}" if read else "")
         case events.FindingRaised():
             return finding_line(event)
         case events.Changed():
