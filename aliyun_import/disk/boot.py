@@ -18,6 +18,8 @@ _GRUB_NEXT_AT = 0x5C
 _MAX_LOADERS = 32
 _MAX_VENDORS = 32
 _REMOVABLE = "EFI/BOOT"
+# There is no 32-bit firmware on ECS: i386 starts by BIOS.
+_WITH_UEFI = (Architecture.X86_64, Architecture.ARM64)
 
 
 @dataclass(slots=True)
@@ -139,8 +141,10 @@ def _look_for_uefi(disk: Reader, partition: Partition, found: _Notes) -> None:
     kind = "EFI system" if is_esp else f"FAT, of type {partition.type_name}"
     for loader in loaders:
         line = f"partition {partition.number} ({kind}) holds {loader.path} for {loader.machine}"
-        if loader.removable and loader.architecture is not None:
+        if loader.removable and loader.architecture in _WITH_UEFI:
             found.uefi.append(line)
+        elif loader.removable:
+            found.notes.append(f"{line}, and instances have UEFI for x86_64 and arm64 only")
         else:
             found.notes.append(f"{line}, which firmware starts only by a boot entry that a new instance does not have")
 

@@ -126,12 +126,28 @@ class BootEntry:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Network:
-    """What brings the network up: by DHCP, by fixed addresses, bound to a MAC address, or renamed by udev rules."""
+    """What brings the network up: by DHCP, by fixed addresses, bound to a MAC address, or renamed by udev rules.
+
+    `dhcp` and `static` are about IPv4. `cards` are the interfaces, by name and each once, that the start brings up and
+    waits for. `manager` is NetworkManager where it starts.
+    """
 
     dhcp: tuple[Sighting, ...] = ()
     static: tuple[Sighting, ...] = ()
+    static_ipv6: tuple[Sighting, ...] = ()
     bound: tuple[Sighting, ...] = ()
     renamed: tuple[Sighting, ...] = ()
+    cards: tuple[Sighting, ...] = ()
+    manager: Sighting | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Firewall:
+    """A firewall that starts at boot. `ssh` is the line with which it lets SSH in, None where none was found."""
+
+    name: str
+    where: str
+    ssh: Sighting | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -194,7 +210,11 @@ class WindowsFacts:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GuestReport:
-    """The system on a disk. `os_type` is None when no system was found or could be read: then `unknowns` says why."""
+    """The system on a disk. `os_type` is None when no system was found or could be read: then `unknowns` says why.
+
+    `issue` is the text of /etc/issue, None where there is none; `custom_image_directory` says whether the first
+    partition has /aliyun_custom_image (None: nobody looked).
+    """
 
     os_type: OsType | None = None
     os_release: OsRelease | None = None
@@ -209,11 +229,13 @@ class GuestReport:
     cloud_init: CloudInit | None = None
     sshd: Sshd | None = None
     accounts: Accounts | None = None
-    firewall: tuple[Sighting, ...] = ()
+    firewall: tuple[Firewall, ...] = ()
     selinux: Sighting | None = None
     guest_agent: Sighting | None = None
     absolute_lib_links: tuple[Sighting, ...] = ()
     local_clock: Sighting | None = None
     machine_id: Sighting | None = None
+    issue: str | None = None
+    custom_image_directory: bool | None = None
     windows: WindowsFacts | None = None
     unknowns: tuple[str, ...] = ()

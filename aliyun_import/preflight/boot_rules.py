@@ -3,7 +3,7 @@
 from aliyun_import.disk.report import DiskReport, Partition, TableKind
 from aliyun_import.model import Architecture, Finding, Severity
 from aliyun_import.preflight.fill import boot_mode_of
-from aliyun_import.preflight.subject import BOOT_MODES, GUIDE_2021, Rule, Subject
+from aliyun_import.preflight.subject import API, BOOT_MODES, GUIDE_2021, Rule, Subject
 
 _ESP_TYPES = {"c12a7328-f81f-11d2-ba4b-00a0c93ec93b", "0xef"}
 
@@ -92,6 +92,58 @@ def nothing_starts(subject: Subject) -> Finding | None:
     )
 
 
+def loader_for_other_processor(subject: Subject) -> Finding | None:
+    """Block a disk whose only way to start is a UEFI loader for another processor than its programs."""
+    boot, found = subject.report.boot, subject.report.guest
+    wanted = found.architecture if found is not None else None
+    if boot.bios or not boot.uefi or wanted not in (Architecture.X86_64, Architecture.ARM64):
+        return None
+    removable = [loader for loader in boot.loaders if loader.removable]
+    if not removable or any(loader.architecture is wanted for loader in removable):
+        return None
+    first = removable[0]
+    return subject.finding(
+        "loader-for-other-processor",
+        Severity.BLOCKS,
+        f"The programs of the disk are for {wanted}, and its only UEFI loader is for {first.machine}.",
+        remedy="Install the boot loader for the processor of the system: grub-install --removable with its --target.",
+        where=f"{first.path} on partition {first.partition}, and /bin/sh",
+        source=BOOT_MODES,
+    )
+
+
+def processor_not_offered(subject: Subject) -> Finding | None:
+    """Block a system for a processor that ECS does not have."""
+    guest = subject.guest
+    if guest is None or guest.architecture is not None or not guest.machine:
+        return None
+    return subject.finding(
+        "processor-not-offered",
+        Severity.BLOCKS,
+        f"The programs of the disk are for {guest.machine}; instances have x86_64 (i386 too) or arm64 processors.",
+        remedy="Take a disk that was installed for x86_64 or arm64.",
+        where="/bin/sh, ELF header",
+        source=API,
+    )
+
+
+def no_removable_loader(subject: Subject) -> Finding | None:
+    """Say that a disk which BIOS starts has a UEFI loader that no new instance would find."""
+    boot = subject.report.boot
+    loader = next((loader for loader in boot.loaders if not loader.removable), None)
+    if not boot.bios or boot.uefi or loader is None:
+        return None
+    return subject.finding(
+        "no-removable-loader",
+        Severity.NOTE,
+        f"The disk starts by BIOS. By UEFI it would not: {loader.path} is started by a boot entry only, which a new "
+        "instance does not have.",
+        remedy="For UEFI, put the loader at EFI/BOOT/BOOTX64.EFI: grub-install --removable.",
+        where=f"{loader.path} on partition {loader.partition}",
+        source=BOOT_MODES,
+    )
+
+
 def both_boot_modes(subject: Subject) -> Finding | None:
     """Say which boot mode was chosen for a disk that starts either way."""
     boot = subject.report.boot
@@ -126,5 +178,8 @@ BOOT_RULES: dict[str, Rule] = {
     "no-partitions": no_partitions,
     "bare-file-system": bare_file_system,
     "nothing-starts": nothing_starts,
+    "loader-for-other-processor": loader_for_other_processor,
+    "processor-not-offered": processor_not_offered,
+    "no-removable-loader": no_removable_loader,
     "both-boot-modes": both_boot_modes,
 }

@@ -9,6 +9,7 @@ from aliyun_import.limits import GIB, MAX_DISK_GIB
 from aliyun_import.model import DiskRequest, Finding, ImportRequest, OsType, Severity
 from aliyun_import.preflight.boot_rules import BOOT_RULES
 from aliyun_import.preflight.contradiction_rules import CONTRADICTION_RULES, FORMAT_RULES
+from aliyun_import.preflight.explain_disk import CONTAINER_TEXTS
 from aliyun_import.preflight.fill import MIN_SYSTEM_GIB, os_type_of
 from aliyun_import.preflight.guest_rules import GUEST_RULES, INSPECTION_RULES
 from aliyun_import.preflight.layout_rules import LAYOUT_RULES
@@ -72,8 +73,14 @@ def disk_small(subject: Subject) -> Finding | None:
 
 def _container_finding(subject: Subject, index: int) -> Finding:
     problem = subject.report.container_problems[index]
+    source = CONTAINER_TEXTS[problem.code][2] if problem.code in CONTAINER_TEXTS else JUDGEMENT
     return subject.finding(
-        problem.code, problem.severity, problem.seen, remedy=problem.remedy, where=problem.where, source=JUDGEMENT
+        problem.code,
+        problem.severity,
+        problem.seen,
+        remedy=problem.remedy,
+        where=problem.where,
+        source=source,
     )
 
 

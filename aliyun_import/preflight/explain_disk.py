@@ -173,6 +173,23 @@ DISK_TEXTS: dict[str, Text] = {
         "instance has no boot entries in its firmware, so no other path is tried.",
         BOOT_MODES,
     ),
+    "loader-for-other-processor": (
+        "blocks",
+        "/bin/sh is for one processor and the only loader that UEFI would start for another: a disk put together from "
+        "two systems.",
+        BOOT_MODES,
+    ),
+    "processor-not-offered": (
+        "blocks",
+        "Architecture is i386, x86_64 or arm64; programs for other processors run on no instance.",
+        API,
+    ),
+    "no-removable-loader": (
+        "note",
+        "The disk starts by BIOS and is imported so. Its UEFI loader does not lie at EFI/BOOT/BOOTX64.EFI, so that it "
+        "could not be used with UEFI.",
+        BOOT_MODES,
+    ),
     "both-boot-modes": (
         "note",
         "The disk starts by BIOS and by UEFI. ImportImage takes one of them, and its default is BIOS.",
@@ -207,6 +224,18 @@ DISK_TEXTS: dict[str, Text] = {
         LINUX_2026,
     ),
     "swap-partition": ("warns", "The image requirements ask for a system disk without a swap partition.", LINUX_2026),
+    "root-file-system": (
+        "warns",
+        "The image requirements have ext3, ext4 and XFS for the root (ext2 and UFS are tolerated). btrfs, F2FS, "
+        "ReiserFS and ZFS are not read here, and the import does not change what lies on them.",
+        LINUX_2026,
+    ),
+    "several-mounts": (
+        "note",
+        "fstab mounts more than a root, /boot and an ESP from this disk. The guide of 2021 asks for a single root "
+        "partition; newer pages only for the root to be the last.",
+        GUIDE_2021,
+    ),
     "disk-small": (
         "note, or warns for Windows",
         "20 GiB are recommended for Linux and 40 for Windows. A system disk below 5 GiB is imported as 5 GiB, which "

@@ -4,9 +4,11 @@ from aliyun_import.preflight.subject import (
     API,
     CHECK_ITEMS,
     COMPLIANCE,
+    CUSTOMIZED,
     GUIDE_2021,
     JUDGEMENT,
     LINUX_2026,
+    METADATA,
     VIRTIO,
     Text,
 )
@@ -36,7 +38,18 @@ GUEST_TEXTS: dict[str, Text] = {
         "Newer instance types have NVMe disks; NvmeSupport tells the service that the image can start from them.",
         CHECK_ITEMS,
     ),
-    "kernel-missing": ("blocks", "No kernel that the boot loader names is on the disk.", CHECK_ITEMS),
+    "kernel-missing": (
+        "blocks",
+        "No kernel that the boot loader names is on the disk, or there is no kernel at all. Unified kernel images "
+        "(EFI/Linux on the ESP) count as kernels.",
+        CHECK_ITEMS,
+    ),
+    "boot-loader-config": (
+        "warns",
+        "There are kernels in /boot, and no configuration of GRUB, BLS or extlinux names one. A loader may be "
+        "configured in a way that is not read here.",
+        LINUX_2026,
+    ),
     "initramfs-missing": ("blocks", "No initramfs that the boot loader names is on the disk.", CHECK_ITEMS),
     "kernel-fw-cfg": (
         "warns",
@@ -54,6 +67,19 @@ GUEST_TEXTS: dict[str, Text] = {
         "warns, or a note for Others Linux and Customized Linux",
         "The Platform asked for decides what the import changes in the guest, and it is not what is on the disk.",
         API,
+    ),
+    "customized-linux-size": ("blocks", "Customized Linux needs a disk of more than 5 GiB.", CUSTOMIZED),
+    "customized-linux-directory": (
+        "warns",
+        "With Customized Linux, ECS writes /aliyun_custom_image/os.conf on the first partition, which must be FAT32, "
+        "ext2, ext3, ext4 or UFS, and the image's own script reads it.",
+        CUSTOMIZED,
+    ),
+    "issue-changed": (
+        "note",
+        "The guide of 2021 tells the distribution by /etc/issue, among others. Looked for: the name or the ID of "
+        "os-release, or \\S, which stands for the name.",
+        GUIDE_2021,
     ),
     "fstab-device-name": (
         "blocks, or warns for swap, nofail, and /dev/vda",
@@ -100,6 +126,19 @@ GUEST_TEXTS: dict[str, Text] = {
         "Where nothing is configured and cloud-init starts, cloud-init writes the configuration.",
         CHECK_ITEMS,
     ),
+    "static-ipv6": ("warns", "A fixed IPv6 address of the source's network means nothing in a VPC.", GUIDE_2021),
+    "several-network-cards": (
+        "warns",
+        "auto lines of ifupdown, ONBOOT=yes or STARTMODE=auto of ifcfg files, and cards of netplan without optional: "
+        "true are brought up at the start, which waits for them. An instance has one card unless more are attached.",
+        GUIDE_2021,
+    ),
+    "network-manager": (
+        "note",
+        "On CentOS and Red Hat 6 and 7 the service's image_check tool asks for the network service in place of "
+        "NetworkManager.",
+        COMPLIANCE,
+    ),
     "network-bound-to-mac": (
         "warns",
         "HWADDR and its like bind a configuration to the source machine's card.",
@@ -118,6 +157,12 @@ GUEST_TEXTS: dict[str, Text] = {
     ),
     "cloud-init-source": ("warns", "datasource_list is set and does not have AliYun.", CHECK_ITEMS),
     "cloud-init-old": ("warns", "Password and key injection ask for cloud-init 19.1.3 or newer.", API),
+    "imds-v2-cloud-init": (
+        "warns",
+        "With ImdsSupport v2 metadata are read with a token only (hardened mode), which cloud-init does since 23.2.2. "
+        "The import can't go back from v2 to v1.",
+        METADATA,
+    ),
     "no-growpart": ("note", "growpart lets cloud-init grow the root on a larger disk.", CHECK_ITEMS),
     "ssh-server": (
         "warns",
@@ -132,7 +177,13 @@ GUEST_TEXTS: dict[str, Text] = {
         COMPLIANCE,
     ),
     "lib-links": ("warns", "/lib or /lib64 as an absolute link leads out of the disk for who mounts it.", COMPLIANCE),
-    "firewall": ("warns", "firewalld, ufw, iptables, nftables or SuSEfirewall2 starts with the system.", GUIDE_2021),
+    "firewall": (
+        "warns, or a note where a rule lets SSH in",
+        "firewalld, ufw, iptables, nftables or SuSEfirewall2 starts with the system. The guide asks for no firewall; "
+        "security groups do its work. Looked at for SSH: firewalld's default zone, ufw's user.rules, the saved rules "
+        "of iptables and nftables, FW_SERVICES_EXT_TCP.",
+        GUIDE_2021,
+    ),
     "selinux": ("warns", "SELinux is enforcing; what the import writes has no labels.", CHECK_ITEMS),
     "guest-agent": ("warns", "qemu-ga is installed, which the image requirements exclude.", GUIDE_2021),
     "local-clock": (

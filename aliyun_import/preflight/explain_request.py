@@ -33,7 +33,7 @@ REQUEST_TEXTS: dict[str, Text] = {
     ),
     "os-type-platform": ("blocks", "OSType and Platform speak of different systems.", API),
     "license-type": ("blocks", "LicenseType is Auto, Aliyun or BYOL.", API),
-    "license-type-unused": ("warns", "LicenseType has an effect for Windows only.", API),
+    "license-type-unused": ("note", "LicenseType has an effect for Windows only.", API),
     "nvme-support": ("blocks", "Features.NvmeSupport is supported or unsupported.", API),
     "imds-support": ("blocks", "Features.ImdsSupport is v1 or v2.", API),
     "detection-strategy": ("blocks", "DetectionStrategy is Standard, or left out.", API),

@@ -3,6 +3,8 @@
 from aliyun_import.model import Finding, Severity
 from aliyun_import.preflight.kernel_rules import KERNEL_RULES
 from aliyun_import.preflight.mount_rules import MOUNT_RULES
+from aliyun_import.preflight.network_rules import NETWORK_RULES
+from aliyun_import.preflight.platform_rules import PLATFORM_RULES
 from aliyun_import.preflight.reach_rules import REACH_RULES
 from aliyun_import.preflight.subject import JUDGEMENT, Rule, Subject
 from aliyun_import.preflight.windows_rules import WINDOWS_RULES
@@ -41,4 +43,12 @@ def inspection_incomplete(subject: Subject) -> Finding | None:
 
 # Of any disk, and of the system disk only.
 INSPECTION_RULES: dict[str, Rule] = {"inspection-incomplete": inspection_incomplete}
-GUEST_RULES: dict[str, Rule] = KERNEL_RULES | MOUNT_RULES | REACH_RULES | WINDOWS_RULES | {"guest-unread": guest_unread}
+GUEST_RULES: dict[str, Rule] = (
+    KERNEL_RULES
+    | PLATFORM_RULES
+    | MOUNT_RULES
+    | NETWORK_RULES
+    | REACH_RULES
+    | WINDOWS_RULES
+    | {"guest-unread": guest_unread}
+)

@@ -2,12 +2,10 @@
 
 from aliyun_import.disk.guest_report import DriverPlace, GuestReport, Kernel
 from aliyun_import.model import Architecture, Finding, Severity
-from aliyun_import.preflight.platforms import import_adds_virtio, nearest_platform, platform_of
-from aliyun_import.preflight.subject import API, CHECK_ITEMS, JUDGEMENT, VIRTIO, Rule, Subject
+from aliyun_import.preflight.platforms import import_adds_virtio, platform_of
+from aliyun_import.preflight.subject import API, CHECK_ITEMS, LINUX_2026, VIRTIO, Rule, Subject
 
 _STARTS_WITH = (DriverPlace.BUILT_IN, DriverPlace.INITRAMFS)
-# Platform values with which the import leaves the guest as it is.
-_HANDS_OFF = ("Others Linux", "Customized Linux")
 # ImportImage, usage notes: platforms whose passwords and keys are set through QEMU's fw_cfg; all of arm64 too.
 _FW_CFG_PLATFORMS = ("CentOS Stream", "Anolis", "AlmaLinux", "UOS", "Kylin", "Rocky Linux")
 
@@ -92,18 +90,43 @@ def nvme_driver(subject: Subject) -> Finding | None:
 
 
 def kernel_missing(subject: Subject) -> Finding | None:
-    """Block a system whose boot loader names kernels that are all not there."""
+    """Block a system without a kernel: none that its boot loader names, or none at all."""
     guest = subject.guest
-    entries = guest.boot_entries if guest is not None else ()
-    if not entries or not all(entry.kernel_found is False for entry in entries):
+    if guest is None or guest.root is None or _holds_unified_images(subject):
+        return None
+    entries = guest.boot_entries
+    if entries and all(entry.kernel_found is False for entry in entries):
+        seen = f"The boot loader would start {entries[0].kernel}, and no kernel that it names is on the disk."
+    elif not entries and not guest.unknowns and not any(kernel.image for kernel in guest.kernels):
+        seen = "There is no kernel in /boot, and no configuration of a boot loader that names one."
+    else:
         return None
     return subject.finding(
         "kernel-missing",
         Severity.BLOCKS,
-        f"The boot loader would start {entries[0].kernel}, and no kernel that its configuration names is on the disk.",
+        seen,
         remedy="Install a kernel on the source system, and write the boot loader's configuration anew.",
-        where=entries[0].where,
+        where=entries[0].where if entries else "/boot, /lib/modules",
         source=CHECK_ITEMS,
+    )
+
+
+def boot_loader_config(subject: Subject) -> Finding | None:
+    """Warn of kernels that no configuration of a boot loader names, as far as any was found."""
+    guest = subject.guest
+    if guest is None or guest.root is None or guest.unknowns or guest.boot_entries or _holds_unified_images(subject):
+        return None
+    kernel = next((kernel for kernel in guest.kernels if kernel.image), None)
+    if kernel is None:
+        return None
+    return subject.finding(
+        "boot-loader-config",
+        Severity.WARNS,
+        f"No configuration of GRUB, BLS or extlinux was found that would start {kernel.image}: the boot loader may "
+        "stop at its prompt.",
+        remedy="Write it on the source system: update-grub, or grub2-mkconfig -o /boot/grub2/grub.cfg.",
+        where="/boot/grub, /boot/grub2, /boot/loader/entries, /boot/extlinux, EFI on the ESP",
+        source=LINUX_2026,
     )
 
 
@@ -143,47 +166,15 @@ def kernel_fw_cfg(subject: Subject) -> Finding | None:
     )
 
 
-def distribution_unlisted(subject: Subject) -> Finding | None:
-    """Say that the service's list has no name for the distribution, and what that costs."""
-    guest = subject.guest
-    release = guest.os_release if guest is not None else None
-    if guest is None or release is None or subject.request.platform is not None or platform_of(guest):
-        return None
-    near = nearest_platform(release)
-    advice = f"Give --platform {near}, which it says it is like, " if near else "Give --platform with the nearest name "
-    return subject.finding(
-        "distribution-unlisted",
-        Severity.NOTE,
-        f"The service has no Platform for {release.pretty_name or release.id or 'this system'}: it will be Others "
-        "Linux, with which the import puts neither drivers nor a password into the guest.",
-        remedy=advice + "if the service should treat it as that.",
-        where=release.where,
-        source=JUDGEMENT,
-    )
-
-
-def platform_contradicts(subject: Subject) -> Finding | None:
-    """Warn of a platform asked for that is not what lies on the disk."""
-    guest, asked = subject.guest, subject.request.platform
-    found = platform_of(guest) if guest is not None else None
-    if guest is None or asked is None or found is None or asked == found:
-        return None
-    hands_off = asked in _HANDS_OFF
-    return subject.finding(
-        "platform-contradicts",
-        Severity.NOTE if hands_off else Severity.WARNS,
-        f'--platform "{asked}" was given, and the disk holds {found}'
-        + (": with it the import puts neither drivers nor a password into the guest." if hands_off else "."),
-        remedy=f'Leave --platform out, or give --platform "{found}".',
-        where=guest.os_release.where if guest.os_release else "the registry",
-        source=JUDGEMENT,
-    )
-
-
 def _started(guest: GuestReport | None) -> tuple[Kernel, ...]:
     """Give the kernel that starts by itself where that is known, else all of them."""
     kernels = guest.kernels if guest is not None else ()
     return tuple(kernel for kernel in kernels if kernel.default) or kernels
+
+
+def _holds_unified_images(subject: Subject) -> bool:
+    """Tell whether UEFI may start kernels that are programs of the ESP themselves, with their initramfs in them."""
+    return any(loader.path.upper().startswith("EFI/LINUX/") for loader in subject.report.boot.loaders)
 
 
 def _lacking(kernel: Kernel) -> list[str]:
@@ -212,8 +203,7 @@ KERNEL_RULES: dict[str, Rule] = {
     "virtio-network": virtio_network,
     "nvme-driver": nvme_driver,
     "kernel-missing": kernel_missing,
+    "boot-loader-config": boot_loader_config,
     "initramfs-missing": initramfs_missing,
     "kernel-fw-cfg": kernel_fw_cfg,
-    "distribution-unlisted": distribution_unlisted,
-    "platform-contradicts": platform_contradicts,
 }

@@ -2,9 +2,11 @@
 
 from aliyun_import.disk.report import Partition
 from aliyun_import.model import Finding, Severity
-from aliyun_import.preflight.subject import CHECK_ITEMS, LINUX_2026, Rule, Subject
+from aliyun_import.preflight.subject import CHECK_ITEMS, GUIDE_2021, LINUX_2026, Rule, Subject
 
 _ENCRYPTED = {"luks": "LUKS", "bitlocker": "BitLocker"}
+# Kinds that may be a root; ext2 and UFS are tolerated.
+_NOT_IN_THE_REQUIREMENTS = ("btrfs", "f2fs", "reiserfs", "zfs")
 
 
 def root_encrypted(subject: Subject) -> Finding | None:
@@ -100,6 +102,46 @@ def swap_partition(subject: Subject) -> Finding | None:
     )
 
 
+def root_file_system(subject: Subject) -> Finding | None:
+    """Warn of a root on a file system that the image requirements do not have."""
+    guest, parts = subject.guest, subject.report.partitions
+    if guest is None or guest.root is not None:
+        return None  # what can be read here is what the requirements have
+    odd = next((part for part in parts if part.filesystem in _NOT_IN_THE_REQUIREMENTS), None)
+    if odd is None or any(part.filesystem == "ntfs" for part in parts):
+        return None
+    return subject.finding(
+        "root-file-system",
+        Severity.WARNS,
+        f"The root seems to lie on {odd.filesystem} (partition {odd.number}); the image requirements have ext3, ext4 "
+        "and XFS, and the import changes nothing on others.",
+        remedy="See to it that the drivers (virtio, nvme), DHCP and cloud-init are there: it is not read here either.",
+        where=f"partition {odd.number}, byte {odd.start_bytes}",
+        source=LINUX_2026,
+    )
+
+
+def several_mounts(subject: Subject) -> Finding | None:
+    """Say that the system is spread over more partitions than a root, a /boot and an ESP."""
+    guest = subject.guest
+    further = [entry for entry in guest.fstab if entry.found and _is_further(entry.mount_point)] if guest else []
+    if not further or guest is None or (guest.root is not None and guest.root.volume):
+        return None
+    return subject.finding(
+        "several-mounts",
+        Severity.NOTE,
+        f"The system mounts {', '.join(entry.mount_point for entry in further[:4])} from partitions of its own; the "
+        "guide of 2021 asks for a single root, and only the last partition can grow.",
+        remedy=None,
+        where=", ".join(f"/etc/fstab:{entry.line}" for entry in further[:4]),
+        source=GUIDE_2021,
+    )
+
+
+def _is_further(mount_point: str) -> bool:
+    return mount_point.startswith("/") and mount_point not in ("/", "/boot", "/boot/efi", "/efi")
+
+
 def _root_partition(subject: Subject) -> Partition | None:
     guest = subject.guest
     if guest is None or guest.root is None:
@@ -114,4 +156,6 @@ LAYOUT_RULES: dict[str, Rule] = {
     "root-not-last": root_not_last,
     "root-on-lvm": root_on_lvm,
     "swap-partition": swap_partition,
+    "root-file-system": root_file_system,
+    "several-mounts": several_mounts,
 }

@@ -1,73 +1,24 @@
-"""This file holds the rules about reaching the instance: network, cloud-init, SSH, accounts, firewall, SELinux."""
+"""This file holds the rules about getting in: cloud-init, SSH, accounts, SELinux, and what else is in the way."""
 
 import re
 
-from aliyun_import.disk.guest_report import Sighting
 from aliyun_import.model import Architecture, Finding, Severity
-from aliyun_import.preflight.subject import CHECK_ITEMS, COMPLIANCE, GUIDE_2021, JUDGEMENT, LINUX_2026, Rule, Subject
+from aliyun_import.preflight.subject import (
+    CHECK_ITEMS,
+    COMPLIANCE,
+    GUIDE_2021,
+    JUDGEMENT,
+    LINUX_2026,
+    METADATA,
+    Rule,
+    Subject,
+    places,
+)
 
 # ImportImage, usage notes: what the password injection of arm64 and of newer platforms asks of cloud-init.
 _LEAST_CLOUD_INIT = (19, 1, 3)
-
-
-def no_dhcp(subject: Subject) -> Finding | None:
-    """Warn of a network that does not ask DHCP."""
-    guest = subject.guest
-    network = guest.network if guest is not None else None
-    if guest is None or network is None or network.dhcp:
-        return None
-    if network.static:
-        return subject.finding(
-            "no-dhcp",
-            Severity.WARNS,
-            f"The network has fixed addresses ({network.static[0].what}) and asks DHCP nowhere: the instance can't be "
-            "reached.",
-            remedy="Set the first network card to DHCP on the source system.",
-            where=_places(network.static),
-            source=CHECK_ITEMS,
-        )
-    if guest.cloud_init is None or guest.cloud_init.enabled is not False:
-        return None  # cloud-init writes a configuration with DHCP at the first start
-    return subject.finding(
-        "no-dhcp",
-        Severity.WARNS,
-        "Nothing was found that asks DHCP for an address, and cloud-init, which would see to it, does not start.",
-        remedy="Set the first network card to DHCP on the source system, or install cloud-init.",
-        where="/etc/network, /etc/netplan, /etc/systemd/network, /etc/sysconfig, /etc/NetworkManager",
-        source=CHECK_ITEMS,
-    )
-
-
-def network_bound_to_mac(subject: Subject) -> Finding | None:
-    """Warn of a configuration that holds for one MAC address only."""
-    guest = subject.guest
-    bound = guest.network.bound if guest is not None and guest.network is not None else ()
-    if not bound:
-        return None
-    return subject.finding(
-        "network-bound-to-mac",
-        Severity.WARNS,
-        f"The network's configuration is bound to a MAC address ({bound[0].what}); a new instance has another one.",
-        remedy="Remove HWADDR, MACADDR, macaddress or mac-address from it on the source system.",
-        where=_places(bound),
-        source=GUIDE_2021,
-    )
-
-
-def persistent_net_rules(subject: Subject) -> Finding | None:
-    """Warn of udev rules that give the name eth0 to the card of the source machine."""
-    guest = subject.guest
-    renamed = guest.network.renamed if guest is not None and guest.network is not None else ()
-    if not renamed:
-        return None
-    return subject.finding(
-        "persistent-net-rules",
-        Severity.WARNS,
-        "A udev rule keeps the network name of the source machine's card, so the instance's card gets another name.",
-        remedy=f"Delete {renamed[0].where.rsplit(':', 1)[0]} on the source system.",
-        where=_places(renamed),
-        source=GUIDE_2021,
-    )
+# Instance metadata: what the hardened mode, the only one of ImdsSupport v2, asks of it.
+_LEAST_FOR_IMDS_V2 = (23, 2, 2)
 
 
 def cloud_init_missing(subject: Subject) -> Finding | None:
@@ -108,19 +59,33 @@ def cloud_init_source(subject: Subject) -> Finding | None:
 
 def cloud_init_old(subject: Subject) -> Finding | None:
     """Warn of a cloud-init that is too old for the injection of passwords."""
-    guest = subject.guest
-    version = guest.cloud_init.version if guest is not None and guest.cloud_init is not None else ""
-    numbers = tuple(int(part) for part in re.findall(r"\d{1,6}", version)[:3])
+    version, where = _cloud_init_version(subject)
     # The old line (0.7.6a15 and later) is the service's own build, which it trusts.
-    if not numbers or numbers[0] == 0 or numbers >= _LEAST_CLOUD_INIT:
+    if not version or version[0] == 0 or version >= _LEAST_CLOUD_INIT:
         return None
     return subject.finding(
         "cloud-init-old",
         Severity.WARNS,
-        f"cloud-init {version} is older than 19.1.3, which setting passwords and keys asks for.",
+        f"cloud-init {_dotted(version)} is older than 19.1.3, which setting passwords and keys asks for.",
         remedy="Install cloud-init 19.1.3 or newer on the source system.",
-        where=guest.cloud_init.where if guest is not None and guest.cloud_init is not None else "",
+        where=where,
         source=LINUX_2026,
+    )
+
+
+def imds_v2_cloud_init(subject: Subject) -> Finding | None:
+    """Warn of metadata by token only, asked for with a cloud-init that knows no tokens."""
+    version, where = _cloud_init_version(subject)
+    if subject.request.imds_support != "v2" or not version or version >= _LEAST_FOR_IMDS_V2:
+        return None
+    return subject.finding(
+        "imds-v2-cloud-init",
+        Severity.WARNS,
+        f"--imds-support v2 was given, and cloud-init {_dotted(version)} is older than 23.2.2, which reads metadata "
+        "with a token: the instance would get neither host name, password nor keys.",
+        remedy="Leave --imds-support out, or install cloud-init 23.2.2 or newer on the source system.",
+        where=where,
+        source=METADATA,
     )
 
 
@@ -235,25 +200,8 @@ def lib_links(subject: Subject) -> Finding | None:
         Severity.WARNS,
         f"{links[0].what} is an absolute link: the import, which mounts the disk below another root, does not find it.",
         remedy=f"Make it relative on the source system: ln -sfn usr{links[0].where} {links[0].where}",
-        where=_places(links),
+        where=places(links),
         source=COMPLIANCE,
-    )
-
-
-def firewall(subject: Subject) -> Finding | None:
-    """Warn of a firewall that starts by itself."""
-    guest = subject.guest
-    found = guest.firewall if guest is not None else ()
-    if not found:
-        return None
-    return subject.finding(
-        "firewall",
-        Severity.WARNS,
-        f"A firewall starts with the system: {', '.join(sighting.what for sighting in found)}. Security groups do its "
-        "work on ECS, and both must let you in.",
-        remedy="Disable it on the source system, or see to it that it lets SSH in.",
-        where=_places(found),
-        source=GUIDE_2021,
     )
 
 
@@ -328,24 +276,29 @@ def shared_identity(subject: Subject) -> Finding | None:
     )
 
 
-def _places(sightings: tuple[Sighting, ...]) -> str:
-    return ", ".join(sighting.where for sighting in sightings[:4])
+def _cloud_init_version(subject: Subject) -> tuple[tuple[int, ...], str]:
+    """Give the numbers of cloud-init's version, empty where it is not known, and where cloud-init was seen."""
+    cloud_init = subject.guest.cloud_init if subject.guest is not None else None
+    if cloud_init is None:
+        return (), ""
+    return tuple(int(part) for part in re.findall(r"\d{1,6}", cloud_init.version)[:3]), cloud_init.where
+
+
+def _dotted(version: tuple[int, ...]) -> str:
+    return ".".join(str(number) for number in version)
 
 
 REACH_RULES: dict[str, Rule] = {
-    "no-dhcp": no_dhcp,
-    "network-bound-to-mac": network_bound_to_mac,
-    "persistent-net-rules": persistent_net_rules,
     "cloud-init-missing": cloud_init_missing,
     "cloud-init-source": cloud_init_source,
     "cloud-init-old": cloud_init_old,
+    "imds-v2-cloud-init": imds_v2_cloud_init,
     "no-growpart": no_growpart,
     "ssh-server": ssh_server,
     "ssh-root-login": ssh_root_login,
     "ssh-port": ssh_port,
     "accounts": accounts,
     "lib-links": lib_links,
-    "firewall": firewall,
     "selinux": selinux,
     "guest-agent": guest_agent,
     "local-clock": local_clock,

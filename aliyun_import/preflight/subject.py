@@ -1,9 +1,9 @@
 """This file holds what a rule about a disk is given, and how it words what it found."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from aliyun_import.disk.guest_report import GuestReport
+from aliyun_import.disk.guest_report import GuestReport, Sighting
 from aliyun_import.disk.report import DiskReport
 from aliyun_import.model import DiskRequest, Finding, ImportRequest, Severity
 
@@ -15,6 +15,9 @@ CHECK_ITEMS = "ECS user guide, Image check items (GUESTOS.*)"
 COMPLIANCE = "ECS user guide, Image compliance tool (image_check items)"
 VIRTIO = "ECS user guide, Install the virtio driver"
 BOOT_MODES = "ECS user guide, Boot modes of instances"
+METADATA = "ECS user guide, Instance metadata"
+CUSTOMIZED = "ECS user guide, Customize Linux images"
+CHECK_OVERVIEW = "ECS user guide, Overview of image check"
 JUDGEMENT = "our own judgement: no document of the service asks for it"
 
 
@@ -58,6 +61,12 @@ Text = tuple[str, str, str]
 
 
 def gib(size_bytes: int) -> str:
-    """Say a size in GiB for people, exact where it is whole."""
+    """Say a size in GiB for people; what would look whole and is not is said in bytes."""
     whole, rest = divmod(size_bytes, 1 << 30)
-    return f"{whole} GiB" if not rest else f"{size_bytes / (1 << 30):.2f} GiB"
+    near = f"{size_bytes / (1 << 30):.2f} GiB"
+    return f"{whole} GiB" if not rest else f"{size_bytes} bytes" if near.endswith(".00 GiB") else near
+
+
+def places(sightings: Sequence[Sighting]) -> str:
+    """Say where the first of several things were seen."""
+    return ", ".join(sighting.where for sighting in sightings[:4])

@@ -35,9 +35,10 @@ def windows_on_other_processors(request: ImportRequest) -> Finding | None:
         return None
     if architecture is Architecture.I386 and platform in ("", "Windows Server 2003", "Windows Server 2008"):
         return None
+    system = platform if platform.startswith("Windows") else "Windows"
     return warns(
         "architecture-platform",
-        f"{platform or 'Windows'} on {architecture} is a pair that no document of the service has.",
+        f"{system} on {architecture} is a pair that no document of the service has.",
         "Pass --architecture x86_64 if the disk is for that processor.",
     )
 

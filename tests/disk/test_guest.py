@@ -118,7 +118,7 @@ def test_a_red_hat_with_its_own_boot_is_told() -> None:
         (initramfs(("virtio_net", "nvme"), version="6.1"), (DriverPlace.MODULE, DriverPlace.MODULE)),
         (initramfs(("virtio_blk",), version="6.1"), (DriverPlace.INITRAMFS, DriverPlace.MODULE)),
         (b"\x1f\x8b damaged", (DriverPlace.UNKNOWN, DriverPlace.UNKNOWN)),
-        (gzip.compress(cpio(["init"]))[:-9], (DriverPlace.UNKNOWN, DriverPlace.UNKNOWN)),
+        (gzip.compress(cpio(["init"]), mtime=0)[:-9], (DriverPlace.UNKNOWN, DriverPlace.UNKNOWN)),
     ],
 )
 def test_drivers_that_were_taken_out_of_the_initramfs_are_missed(
@@ -261,6 +261,22 @@ def test_an_fstab_that_names_a_missing_boot_is_told() -> None:
             "dhcp",
             "/etc/NetworkManager/system-connections",
         ),
+        ({"/etc/network/interfaces": b"iface eth0 inet6 static\n"}, "static_ipv6", "/etc/network/interfaces:1"),
+        (
+            {"/etc/sysconfig/network-scripts/ifcfg-eth0": b"IPV6ADDR=2001:db8::2/64\n"},
+            "static_ipv6",
+            "/etc/sysconfig/network-scripts/ifcfg-eth0:1",
+        ),
+        (
+            {"/etc/netplan/01.yaml": b"network:\n  ethernets:\n    a:\n      addresses:\n      - 2001:db8::2/64\n"},
+            "static_ipv6",
+            "/etc/netplan/01.yaml:4",
+        ),
+        (
+            {"/etc/netplan/01.yaml": b"network: \n  ethernets:\n    a: {dhcp4: true, optional: true}\n"},
+            "dhcp",
+            "/etc/netplan/01.yaml:3",
+        ),
         (
             {"/etc/udev/rules.d/70-persistent-net.rules": b'# x\nATTR{address}=="52:54", NAME="eth0"\n'},
             "renamed",
@@ -273,7 +289,8 @@ def test_each_way_to_configure_the_network_is_read(paths: dict[str, bytes | Link
     network = looked_at(debian(**({"/etc/network/interfaces": None} | paths))).network
     assert network is not None
     seen = {
-        name: [sighting.where for sighting in getattr(network, name)] for name in ("dhcp", "static", "bound", "renamed")
+        name: [sighting.where for sighting in getattr(network, name)]
+        for name in ("dhcp", "static", "static_ipv6", "bound", "renamed")
     }
     assert {name: places for name, places in seen.items() if places} == {kind: [where]}
 
@@ -292,6 +309,111 @@ def test_what_is_no_address_of_the_instance_is_left_out(paths: dict[str, bytes |
     network = looked_at(debian(**({"/etc/network/interfaces": None} | paths))).network
     assert network is not None
     assert (network.dhcp, network.static, network.bound, network.renamed) == ((), (), (), ())
+
+
+@pytest.mark.parametrize(
+    ("paths", "cards"),
+    [
+        ({"/etc/network/interfaces": b"auto lo eth0 eth1\nallow-hotplug eth2\n"}, ["eth0", "eth1"]),
+        (
+            {
+                "/etc/sysconfig/network-scripts/ifcfg-eth0": b"ONBOOT=yes\n",
+                "/etc/sysconfig/network-scripts/ifcfg-eth1": b'ONBOOT="no"\n',
+                "/etc/sysconfig/network-scripts/ifcfg-eth0.5": b"ONBOOT=yes\n",
+                "/etc/sysconfig/network-scripts/ifcfg-lo": b"ONBOOT=yes\n",
+            },
+            ["eth0"],
+        ),
+        (
+            {
+                "/etc/netplan/01.yaml": b"network:\n  ethernets:\n    ens3:\n      dhcp4: true\n    ens4:\n"
+                b"      optional: true\n    any:\n      match:\n        name: en*\n    ens5:\n      dhcp6: true\n"
+            },
+            ["ens3", "ens5"],
+        ),
+    ],
+)
+def test_the_cards_that_the_start_waits_for_are_listed(paths: dict[str, bytes | Link], cards: list[str]) -> None:
+    """Those that are brought up at the start, and not those that may come later or be any."""
+    network = looked_at(debian(**({"/etc/network/interfaces": None} | paths))).network
+    assert network is not None
+    assert [card.what for card in network.cards] == cards
+
+
+def test_router_advertisements_are_no_dhcp() -> None:
+    """An IPv6 address by itself ("inet6 auto") gives no IPv4 address, which ECS wants asked for."""
+    text = b"iface eth0 inet static\n address 10.0.0.2\niface eth0 inet6 auto\n"
+    network = looked_at(debian(**{"/etc/network/interfaces": text})).network
+    assert network is not None
+    assert (len(network.dhcp), len(network.static)) == (0, 1)
+
+
+_WANTS = "/etc/systemd/system/multi-user.target.wants"
+
+
+@pytest.mark.parametrize(
+    ("unit", "paths", "where"),
+    [
+        (
+            "firewalld",
+            {"/usr/lib/firewalld/zones/public.xml": b'<zone>\n <service name="ssh"/>\n</zone>\n'},
+            "/usr/lib/firewalld/zones/public.xml:2",
+        ),
+        (
+            "firewalld",
+            {
+                "/usr/lib/firewalld/zones/public.xml": b'<service name="ssh"/>\n',
+                "/etc/firewalld/zones/public.xml": b'<zone>\n <service name="https"/>\n</zone>\n',
+            },
+            None,
+        ),
+        (
+            "firewalld",
+            {
+                "/etc/firewalld/firewalld.conf": b"# x\nDefaultZone=work\n",
+                "/etc/firewalld/zones/work.xml": b'<port protocol="tcp" port="22"/>\n',
+            },
+            "/etc/firewalld/zones/work.xml:1",
+        ),
+        (
+            "ufw",
+            {
+                "/etc/ufw/ufw.conf": b"ENABLED=yes\n",
+                "/etc/ufw/user.rules": b"*filter\n-A ufw-user-input -p tcp --dport 22 -j ACCEPT\n",
+            },
+            "/etc/ufw/user.rules:2",
+        ),
+        ("ufw", {"/etc/ufw/ufw.conf": b"ENABLED=yes\n"}, None),
+        (
+            "iptables",
+            {"/etc/sysconfig/iptables": b"-A INPUT -p tcp -m tcp --dport 22 -j ACCEPT\n-A INPUT -j REJECT\n"},
+            "/etc/sysconfig/iptables:1",
+        ),
+        ("iptables", {"/etc/sysconfig/iptables": b"-A INPUT -p tcp --dport 2222 -j ACCEPT\n-A INPUT -j DROP\n"}, None),
+        ("nftables", {"/etc/nftables.conf": b"chain input { type filter; }\n"}, "/etc/nftables.conf"),
+        ("nftables", {"/etc/nftables.conf": b"policy drop;\ntcp dport { ssh, http } accept\n"}, "/etc/nftables.conf:2"),
+        ("nftables", {"/etc/nftables.conf": b"policy drop;\ntcp dport 443 accept\n"}, None),
+        (
+            "SuSEfirewall2",
+            {"/etc/sysconfig/SuSEfirewall2": b'FW_CONFIGURATIONS_EXT="sshd"\n'},
+            "/etc/sysconfig/SuSEfirewall2:1",
+        ),
+    ],
+)  # fmt: skip
+def test_a_firewall_is_looked_at_for_ssh(unit: str, paths: dict[str, bytes | Link], where: str | None) -> None:
+    """The line that lets SSH in, in the file that each firewall keeps its rules in; port 2222 is not 22."""
+    system = debian(**{f"{_WANTS}/{unit}.service": Link("x")}, **paths)
+    (firewall,) = looked_at(system).firewall
+    assert (firewall.name, firewall.ssh.where if firewall.ssh else None) == (unit, where)
+
+
+def test_the_directory_of_customized_linux_is_looked_for() -> None:
+    """/aliyun_custom_image counts on the first partition only."""
+    marked = {"/aliyun_custom_image/.keep": b""}
+    assert looked_at(debian()).custom_image_directory is False
+    assert looked_at(debian(**marked)).custom_image_directory is True
+    assert looked_at(rhel_root(**marked), boot=rhel_boot(), volume="rl/root").custom_image_directory is False
+    assert looked_at(rhel_root(), boot=rhel_boot(**marked), volume="rl/root").custom_image_directory is True
 
 
 def test_sshd_takes_the_first_value_and_stops_at_match() -> None:
@@ -333,7 +455,7 @@ def test_every_planted_fault_is_seen() -> None:
     assert (guest.cloud_init.enabled, guest.cloud_init.growpart) == (False, False)
     assert guest.sshd is not None
     assert (guest.sshd.enabled, guest.sshd.host_keys) == (False, ("/etc/ssh/ssh_host_rsa_key",))
-    assert [sighting.what for sighting in guest.firewall] == ["firewalld"]
+    assert [(firewall.name, firewall.ssh) for firewall in guest.firewall] == [("firewalld", None)]
     assert guest.accounts is not None
     assert (guest.accounts.root, guest.accounts.passwd, guest.accounts.shadow_immutable) == (None, None, True)
     assert [link.what for link in guest.absolute_lib_links] == ["/lib -> /usr/lib"]

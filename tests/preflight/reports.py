@@ -7,6 +7,7 @@ from typing import Any
 from aliyun_import.disk.guest_report import (
     DRIVERS,
     Accounts,
+    BootEntry,
     CloudInit,
     Driver,
     DriverPlace,
@@ -55,6 +56,21 @@ def kernel(**places: DriverPlace) -> Kernel:
     return Kernel(version="6.1.0", image="/boot/vmlinuz-6.1.0", initramfs="/boot/initrd.img-6.1.0", drivers=drivers)
 
 
+def entry(**changes: Any) -> BootEntry:
+    """Make a good entry of GRUB's menu, except as said."""
+    good = BootEntry(
+        loader="grub",
+        where="/boot/grub/grub.cfg:6",
+        kernel="/boot/vmlinuz-6.1.0",
+        initramfs="/boot/initrd.img-6.1.0",
+        root="UUID=1",
+        kernel_found=True,
+        initramfs_found=True,
+        root_found=True,
+    )
+    return replace(good, **changes)
+
+
 def guest(**changes: Any) -> GuestReport:
     """Make a Debian with which nothing is wrong, except as said."""
     good = GuestReport(
@@ -77,6 +93,7 @@ def guest(**changes: Any) -> GuestReport:
                 line=1, spec=f"UUID={ROOT.uuid}", mount_point="/", type="ext4", options=("defaults",), found=True
             ),
         ),
+        boot_entries=(entry(),),
         network=Network(dhcp=(Sighting(what="iface eth0 inet dhcp", where="/etc/network/interfaces:3"),)),
         cloud_init=CloudInit(
             where="/usr/bin/cloud-init", version="22.4.2", enabled=True, sources=("AliYun", "None"), growpart=True

@@ -6,9 +6,11 @@ from typing import Any
 
 import pytest
 
+from aliyun_import.disk.guest_report import CloudInit, GuestReport
 from aliyun_import.disk.report import BootEvidence, Container, Problem, TableKind
 from aliyun_import.limits import GIB
 from aliyun_import.model import Architecture, BootMode, DiskFormat, DiskRequest, OsType, Severity
+from aliyun_import.preflight.subject import gib
 from tests.preflight.reports import BIOS, ESP, LOADER, ROOT, UEFI, findings, guest, report, request
 
 BLANK: dict[str, Any] = {"table": TableKind.NONE, "partitions": (), "boot": BootEvidence()}
@@ -188,3 +190,57 @@ def test_the_place_of_the_root_is_looked_at() -> None:
     assert warned == {"root-not-last", "swap-partition", "root-on-lvm"}
     larger = guest(root=replace(good.root, size_bytes=50 * GIB))
     assert findings(report(guest=larger))["root-larger-than-partition"].severity is Severity.BLOCKS
+
+
+def test_a_loader_for_another_processor_than_the_system_blocks() -> None:
+    """UEFI would start nothing on an arm64 instance whose only loader is for x86_64; two loaders are fine."""
+    arm = guest(architecture=Architecture.ARM64, machine="aarch64")
+    found = findings(report(boot=UEFI, guest=arm))
+    assert found["loader-for-other-processor"].severity is Severity.BLOCKS
+    assert "EFI/BOOT/BOOTX64.EFI" in found["loader-for-other-processor"].where
+    both = replace(LOADER, path="EFI/BOOT/BOOTAA64.EFI", architecture=Architecture.ARM64, machine="arm64")
+    assert findings(report(boot=replace(UEFI, loaders=(LOADER, both)), guest=arm)) == {}
+    assert findings(report(boot=UEFI, guest=guest())) == {}
+
+
+def test_a_loader_that_no_new_instance_finds_is_a_note_where_bios_starts_the_disk() -> None:
+    """It is imported with BIOS; whoever wants UEFI reads what is missing."""
+    loader = replace(LOADER, path="EFI/debian/grubx64.efi", removable=False)
+    found = findings(report(boot=replace(BIOS, loaders=(loader,))))
+    assert {name: finding.severity for name, finding in found.items()} == {"no-removable-loader": Severity.NOTE}
+
+
+def test_a_root_on_a_file_system_without_support_is_told() -> None:
+    """Btrfs where the root should be warns; btrfs beside a root that was read is nobody's business."""
+    odd = replace(ROOT, number=2, start_bytes=1024, filesystem="btrfs")
+    unread = GuestReport(unknowns=("partition 2: it holds btrfs, and that is not read",))
+    assert findings(report(partitions=(odd,), guest=unread))["root-file-system"].severity is Severity.WARNS
+    assert findings(report(partitions=(odd, ROOT), guest=guest())) == {}
+
+
+def test_customized_linux_asks_for_its_size_and_its_directory() -> None:
+    """More than 5 GiB, and /aliyun_custom_image on a first partition that ECS can write; other platforms do not."""
+    small = report(virtual_bytes=5 * GIB, guest=guest(custom_image_directory=False))
+    asked = request(platform="Customized Linux")
+    found = findings(small, asked)
+    assert found["customized-linux-size"].severity is Severity.BLOCKS
+    assert found["customized-linux-directory"].severity is Severity.WARNS
+    assert not {name for name in findings(small) if name.startswith("customized")}
+    ready = report(guest=guest(custom_image_directory=True))
+    assert set(findings(ready, asked)) == {"platform-contradicts"}
+    xfs = replace(ready, partitions=(replace(ROOT, filesystem="xfs"),))
+    assert "xfs" in findings(xfs, asked)["customized-linux-directory"].seen
+
+
+def test_metadata_by_token_asks_for_a_cloud_init_that_knows_tokens() -> None:
+    """Only for whom asked for it: v1, the default, works with every version."""
+    asked = request(imds_support="v2")
+    assert findings(report(guest=guest()), asked)["imds-v2-cloud-init"].severity is Severity.WARNS
+    newer = guest(cloud_init=CloudInit(where="/usr/bin/cloud-init", version="23.2.2", enabled=True, growpart=True))
+    assert findings(report(guest=newer), asked) == {}
+    assert findings(report(guest=guest()), request(imds_support="v1")) == {}
+
+
+def test_sizes_are_said_as_they_are() -> None:
+    """A size that only looks whole is not called so."""
+    assert [gib(4 * GIB), gib(4 * GIB + (1 << 28)), gib(4 * GIB + 512)] == ["4 GiB", "4.25 GiB", "4294967808 bytes"]

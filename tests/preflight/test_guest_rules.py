@@ -8,9 +8,9 @@ import pytest
 
 from aliyun_import.disk.guest_report import (
     Accounts,
-    BootEntry,
     CloudInit,
     DriverPlace,
+    Firewall,
     FstabEntry,
     GuestReport,
     Kernel,
@@ -23,7 +23,8 @@ from aliyun_import.disk.guest_report import (
 )
 from aliyun_import.limits import GIB, MIB
 from aliyun_import.model import Architecture, DiskRequest, OsType, Severity
-from tests.preflight.reports import findings, guest, kernel, report, request
+from aliyun_import.preflight.explain import explanation
+from tests.preflight.reports import entry, findings, guest, kernel, report, request
 
 BLOCKS, WARNS, NOTE, UNKNOWN = Severity.BLOCKS, Severity.WARNS, Severity.NOTE, Severity.UNKNOWN
 ALPINE = OsRelease(id="alpine", name="Alpine Linux", pretty_name="Alpine Linux v3.20", version_id="3.20")
@@ -41,21 +42,6 @@ def root(**changes: Any) -> RootFileSystem:
 def mounted(spec: str, *options: str, found: bool | None = True, type_: str = "ext4", at: str = "/srv") -> FstabEntry:
     """Make line 4 of an fstab."""
     return FstabEntry(line=4, spec=spec, mount_point=at, type=type_, options=options, found=found)
-
-
-def entry(**changes: Any) -> BootEntry:
-    """Make a good entry of GRUB's menu, except as said."""
-    good = BootEntry(
-        loader="grub",
-        where="/boot/grub/grub.cfg:6",
-        kernel="/boot/vmlinuz-6.1.0",
-        initramfs="/boot/initrd.img-6.1.0",
-        root="UUID=1",
-        kernel_found=True,
-        initramfs_found=True,
-        root_found=True,
-    )
-    return replace(good, **changes)
 
 
 def windows(**changes: Any) -> GuestReport:
@@ -149,7 +135,24 @@ CASES: list[tuple[str, Severity, GuestReport]] = [
     ("accounts", BLOCKS, guest(accounts=Accounts(readable=True, root=HERE, passwd=HERE, shadow_immutable=True))),
     ("accounts", WARNS, guest(accounts=Accounts(readable=True, root=HERE))),
     ("lib-links", WARNS, guest(absolute_lib_links=(HERE,))),
-    ("firewall", WARNS, guest(firewall=(HERE,))),
+    ("firewall", WARNS, guest(firewall=(Firewall(name="ufw", where="ufw.service"),))),
+    ("firewall", NOTE, guest(firewall=(Firewall(name="ufw", where="ufw.service", ssh=HERE),))),
+    ("static-ipv6", WARNS, guest(network=Network(dhcp=(HERE,), static_ipv6=(HERE,)))),
+    ("several-network-cards", WARNS, guest(network=Network(dhcp=(HERE,), cards=(HERE, HERE)))),
+    (
+        "network-manager",
+        NOTE,
+        guest(os_release=OsRelease(id="centos", version_id="7"), network=Network(dhcp=(HERE,), manager=HERE)),
+    ),
+    ("issue-changed", NOTE, guest(issue="Authorised users only.\n")),
+    ("processor-not-offered", BLOCKS, guest(architecture=None, machine="riscv")),
+    ("boot-loader-config", WARNS, guest(boot_entries=())),
+    ("kernel-missing", BLOCKS, guest(boot_entries=(), kernels=())),
+    (
+        "several-mounts",
+        NOTE,
+        guest(fstab=(mounted("UUID=1"), mounted("UUID=2", at="/boot"), mounted("UUID=3", at="/boot/efi"))),
+    ),
     ("selinux", WARNS, guest(selinux=replace(HERE, what="enforcing"))),
     ("guest-agent", WARNS, guest(guest_agent=HERE)),
     ("local-clock", NOTE, guest(local_clock=HERE)),
@@ -180,6 +183,7 @@ def test_each_fault_has_its_finding_and_no_other(rule: str, severity: Severity, 
     assert {name: finding.severity for name, finding in found.items()} == {rule: severity} | _beside(rule, system)
     assert found[rule].where
     assert found[rule].source
+    assert severity.value in explanation(rule).classes
 
 
 def _beside(rule: str, system: GuestReport) -> dict[str, Severity]:
@@ -212,6 +216,15 @@ def test_a_good_system_has_no_finding(system: GuestReport) -> None:
         pytest.param(guest(fstab=(mounted("/dev/mapper/vg-data", found=None),)), id="a mapper name"),
         pytest.param(guest(fstab=(mounted("tmpfs", found=None, type_="tmpfs"),)), id="tmpfs"),
         pytest.param(guest(boot_entries=(entry(kernel_found=False), entry())), id="one stale entry"),
+        pytest.param(guest(network=Network(dhcp=(HERE,), cards=(HERE,))), id="one network card"),
+        pytest.param(
+            guest(os_release=ROCKY, network=Network(dhcp=(HERE,), manager=HERE)), id="NetworkManager on version 9"
+        ),
+        pytest.param(guest(issue="Debian GNU/Linux 12 \\n \\l"), id="the distribution's own issue"),
+        pytest.param(guest(issue="\\S\nKernel \\r on an \\m"), id="an issue that takes the name from os-release"),
+        pytest.param(guest(fstab=(mounted("UUID=2", at="/boot/efi"),)), id="an ESP"),
+        pytest.param(guest(custom_image_directory=False), id="no directory of Customized Linux, and none needed"),
+        pytest.param(guest(kernels=(), unknowns=(), boot_entries=(entry(),)), id="a kernel without modules"),
         pytest.param(guest(kernels=(Kernel(version="6.1"),)), id="drivers not known, without a reason"),
     ],
 )

@@ -15,11 +15,12 @@ from aliyun_import.disk.guest.accounts import (
 )
 from aliyun_import.disk.guest.boot_config import read_boot_entries
 from aliyun_import.disk.guest.cloud_init import read_cloud_init
+from aliyun_import.disk.guest.firewall import read_firewall
 from aliyun_import.disk.guest.fstab import DiskNames, read_fstab
 from aliyun_import.disk.guest.kernels import find_kernels
 from aliyun_import.disk.guest.network import read_network
 from aliyun_import.disk.guest.osrelease import Machine, read_machine, read_os_release
-from aliyun_import.disk.guest.services import read_firewall, read_guest_agent, read_selinux, read_sshd
+from aliyun_import.disk.guest.services import read_guest_agent, read_selinux, read_sshd
 from aliyun_import.disk.guest.volumes import Volume, find_volumes, open_volume
 from aliyun_import.disk.guest.windows import inspect_windows
 from aliyun_import.disk.guest_report import GuestReport, RootFileSystem
@@ -117,6 +118,8 @@ class _Inspection:
             absolute_lib_links=self._ask("/lib", lambda: read_absolute_lib_links(tree)) or (),
             local_clock=self._ask("/etc/adjtime", lambda: read_local_clock(tree)),
             machine_id=self._ask("/etc/machine-id", lambda: read_machine_id(tree)),
+            issue=self._ask("/etc/issue", lambda: tree.text("/etc/issue")),
+            custom_image_directory=self._ask("the first partition", self._has_custom_image_directory),
             unknowns=tuple(self._unknowns),
         )
 
@@ -138,6 +141,11 @@ class _Inspection:
             elif point in specs and volume is None and point in ("/boot", "/usr"):
                 self._unknowns.append(f"{point} is a file system of its own ({specs[point]}) that could not be opened")
         return found
+
+    def _has_custom_image_directory(self) -> bool | None:
+        """Look for the directory into which ECS writes the settings of an instance of a "Customized Linux" image."""
+        first = min((volume for volume in self._opened if not volume.name), key=lambda one: one.partition, default=None)
+        return None if first is None else Tree(self._opened[first]).has_name("/aliyun_custom_image")
 
     def _root_facts(self) -> RootFileSystem:
         facts = self._files.facts

@@ -1,14 +1,14 @@
 """This file finds out how a Linux system would bring up its network: by DHCP, by fixed addresses, bound to a card.
 
 Five ways of configuring are read, each only as far as these questions go: ifupdown, ifcfg files (Red Hat, SUSE),
-NetworkManager's keyfiles, systemd-networkd, and netplan. Netplan is YAML; its few keys that matter are found line by
-line, with the line as evidence.
+NetworkManager's keyfiles, systemd-networkd, and netplan, which is in a file of its own.
 """
 
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
+from aliyun_import.disk.guest.netplan import Key, read_keys
 from aliyun_import.disk.guest.services import is_enabled
 from aliyun_import.disk.guest_report import Network, Sighting
 from aliyun_import.disk.tree import Tree
@@ -16,6 +16,7 @@ from aliyun_import.disk.tree import Tree
 _MAX_FILES = 200
 _IFCFG_DIRECTORIES = ("/etc/sysconfig/network-scripts", "/etc/sysconfig/network")
 _NETPLAN = ("/etc/netplan", "/run/netplan", "/lib/netplan")
+_NETPLAN_KINDS = ("ethernets", "bonds", "bridges", "vlans", "wifis")
 _NETWORKD = ("/etc/systemd/network", "/usr/lib/systemd/network", "/lib/systemd/network")
 _KEYFILES = "/etc/NetworkManager/system-connections"
 _UDEV = "/etc/udev/rules.d"
@@ -30,8 +31,19 @@ _OTHER_NETWORK_FILES = re.compile(r"(container|80-vm|80-wifi|80-6rd|80-auto-link
 class _Seen:
     dhcp: list[Sighting] = field(default_factory=list)
     static: list[Sighting] = field(default_factory=list)
+    static_ipv6: list[Sighting] = field(default_factory=list)
     bound: list[Sighting] = field(default_factory=list)
     renamed: list[Sighting] = field(default_factory=list)
+    cards: dict[str, Sighting] = field(default_factory=dict)
+
+    def address(self, value: str, sighting: Sighting) -> None:
+        """Add a fixed address to those of its kind."""
+        (self.static_ipv6 if value.count(":") > 1 else self.static).append(sighting)
+
+    def card(self, name: str, where: str) -> None:
+        """Add an interface that the start brings up."""
+        if not _is_other(name):
+            self.cards.setdefault(name, Sighting(what=name, where=where))
 
 
 def read_network(tree: Tree) -> Network:
@@ -43,8 +55,15 @@ def read_network(tree: Tree) -> Network:
     _networkd(tree, seen)
     _network_manager(tree, seen)
     _persistent_rules(tree, seen)
+    manager = "NetworkManager.service" if is_enabled(tree, "NetworkManager.service") else ""
     return Network(
-        dhcp=tuple(seen.dhcp), static=tuple(seen.static), bound=tuple(seen.bound), renamed=tuple(seen.renamed)
+        dhcp=tuple(seen.dhcp),
+        static=tuple(seen.static),
+        static_ipv6=tuple(seen.static_ipv6),
+        bound=tuple(seen.bound),
+        renamed=tuple(seen.renamed),
+        cards=tuple(seen.cards.values()),
+        manager=Sighting(what="NetworkManager", where=manager) if manager else None,
     )
 
 
@@ -69,13 +88,16 @@ def _ifupdown(tree: Tree, seen: _Seen) -> None:
     directory = "/etc/network/interfaces.d"
     for path in ("/etc/network/interfaces", *_files(tree, directory, "")):
         for number, line in _lines(tree, path):
-            words = line.split()
+            words, where = line.split(), f"{path}:{number}"
+            if words[0] == "auto":  # "allow-hotplug" waits for nothing
+                for name in words[1:]:
+                    seen.card(name, where)
             if words[0] != "iface" or len(words) < 4 or _is_other(words[1]):
                 continue
-            if words[3] in ("dhcp", "auto"):
-                seen.dhcp.append(Sighting(what=line, where=f"{path}:{number}"))
+            if words[2:4] == ["inet", "dhcp"]:
+                seen.dhcp.append(Sighting(what=line, where=where))
             elif words[3] == "static":
-                seen.static.append(Sighting(what=line, where=f"{path}:{number}"))
+                (seen.static_ipv6 if words[2] == "inet6" else seen.static).append(Sighting(what=line, where=where))
 
 
 def _ifcfg(tree: Tree, seen: _Seen) -> None:
@@ -84,39 +106,50 @@ def _ifcfg(tree: Tree, seen: _Seen) -> None:
             name = path.rsplit("/", 1)[1]
             if not name.startswith("ifcfg-") or _is_other(name.removeprefix("ifcfg-")) or name.endswith((".bak", "~")):
                 continue
-            for number, line in _lines(tree, path):
-                key, _, value = line.partition("=")
-                value = value.strip("\"' ").lower()
-                sighting = Sighting(what=line, where=f"{path}:{number}")
-                if key == "BOOTPROTO" and value.startswith("dhcp"):
-                    seen.dhcp.append(sighting)
-                elif (key == "BOOTPROTO" and value == "static") or re.fullmatch(r"IPADDR\d*", key):
-                    seen.static.append(sighting)
-                elif key in ("HWADDR", "MACADDR", "LLADDR") and value:
-                    seen.bound.append(sighting)
+            _ifcfg_file(tree, path, name.removeprefix("ifcfg-"), seen)
+
+
+def _ifcfg_file(tree: Tree, path: str, card: str, seen: _Seen) -> None:
+    for number, line in _lines(tree, path):
+        key, _, value = line.partition("=")
+        value = value.strip("\"' ").lower()
+        sighting = Sighting(what=line, where=f"{path}:{number}")
+        if key == "BOOTPROTO" and value in ("dhcp", "dhcp4", "dhcp+autoip", "bootp"):
+            seen.dhcp.append(sighting)
+        elif key == "BOOTPROTO" and value == "static":
+            seen.static.append(sighting)
+        elif re.fullmatch(r"IPADDR\d*|IPV6ADDR", key) and value:
+            seen.address(value, sighting)
+        elif key in ("HWADDR", "MACADDR", "LLADDR") and value:
+            seen.bound.append(sighting)
+        elif (key, value) in (("ONBOOT", "yes"), ("STARTMODE", "auto"), ("STARTMODE", "onboot")) and "." not in card:
+            seen.card(card, sighting.where)
 
 
 def _netplan(tree: Tree, seen: _Seen) -> None:
     for directory in _NETPLAN:
         for path in _files(tree, directory, ".yaml"):
-            for number, line in _lines(tree, path):
-                sighting = Sighting(what=line, where=f"{path}:{number}")
-                if re.match(r"dhcp[46]:\s*(true|yes|on)\b", line, re.IGNORECASE):
-                    seen.dhcp.append(sighting)
-                elif re.match(r"addresses:", line) and not _in_block(tree, path, number, "nameservers"):
-                    seen.static.append(sighting)
-                elif re.match(r"macaddress:", line):
-                    seen.bound.append(sighting)
+            for key in read_keys(tree.text(path) or ""):
+                _netplan_key(key, f"{path}:{key.line}", seen)
 
 
-def _in_block(tree: Tree, path: str, number: int, name: str) -> bool:
-    """Tell whether a line of YAML stands below the key `name`: the nearest line above that is indented less."""
-    lines = (tree.text(path) or "").splitlines()[:number]
-    indent = len(lines[-1]) - len(lines[-1].lstrip())
-    for line in reversed(lines[:-1]):
-        if line.strip() and len(line) - len(line.lstrip()) < indent:
-            return line.strip().startswith(f"{name}:")
-    return False
+def _netplan_key(key: Key, where: str, seen: _Seen) -> None:
+    kind, card, name = ("", "", *key.path)[-3:]
+    on = key.values[:1] in (["true"], ["yes"], ["on"])
+    sighting = Sighting(what=key.text, where=where)
+    if card == "ethernets":
+        seen.card(name, where)
+    elif kind == "ethernets" and (name == "match" or (name == "optional" and on)):
+        seen.cards.pop(card, None)  # such a card is not waited for, or may be any
+    elif kind not in _NETPLAN_KINDS:
+        return
+    elif name == "dhcp4" and on:
+        seen.dhcp.append(sighting)
+    elif name == "addresses":
+        for value in key.values:
+            seen.address(value, sighting)
+    elif name == "macaddress":
+        seen.bound.append(sighting)
 
 
 def _networkd(tree: Tree, seen: _Seen) -> None:
@@ -132,7 +165,7 @@ def _networkd(tree: Tree, seen: _Seen) -> None:
                 if key == "DHCP" and value.lower() in ("yes", "true", "ipv4", "both", "v4"):
                     seen.dhcp.append(sighting)
                 elif key == "Address" and value:
-                    seen.static.append(sighting)
+                    seen.address(value, sighting)
                 elif key in ("MACAddress", "PermanentMACAddress") and value:
                     seen.bound.append(sighting)
 
@@ -142,20 +175,27 @@ def _network_manager(tree: Tree, seen: _Seen) -> None:
         return
     profiles = list(_files(tree, _KEYFILES, ".nmconnection"))
     for path in profiles:
-        section = ""
-        for number, line in _lines(tree, path):
-            if line.startswith("["):
-                section = line.strip("[]")
-                continue
-            key, _, value = (part.strip() for part in line.partition("="))
-            sighting = Sighting(what=f"[{section}] {line}", where=f"{path}:{number}")
-            if section == "ipv4" and key == "method":
-                (seen.dhcp if value == "auto" else seen.static if value == "manual" else []).append(sighting)
-            elif section in ("ethernet", "802-3-ethernet") and key == "mac-address" and value:
-                seen.bound.append(sighting)
+        _profile(tree, path, seen)
     # Without any profile NetworkManager makes one with DHCP for each card, unless it is told not to.
     if not profiles and not seen.static and not _no_auto_default(tree):
         seen.dhcp.append(Sighting(what="NetworkManager without profiles uses DHCP", where=_KEYFILES))
+
+
+def _profile(tree: Tree, path: str, seen: _Seen) -> None:
+    section = ""
+    for number, line in _lines(tree, path):
+        if line.startswith("["):
+            section = line.strip("[]")
+            continue
+        key, _, value = (part.strip() for part in line.partition("="))
+        sighting = Sighting(what=f"[{section}] {line}", where=f"{path}:{number}")
+        match section, key:
+            case "ipv4", "method":
+                (seen.dhcp if value == "auto" else seen.static if value == "manual" else []).append(sighting)
+            case "ipv6", "method" if value == "manual":
+                seen.static_ipv6.append(sighting)
+            case (("ethernet" | "802-3-ethernet"), "mac-address") if value:
+                seen.bound.append(sighting)
 
 
 def _no_auto_default(tree: Tree) -> bool:

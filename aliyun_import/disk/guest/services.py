@@ -7,13 +7,6 @@ from aliyun_import.disk.guest_report import Sighting, Sshd
 from aliyun_import.disk.tree import Tree
 
 _UNIT_DIRECTORIES = ("/etc/systemd/system", "/usr/lib/systemd/system", "/lib/systemd/system")
-_FIREWALLS = {
-    "firewalld.service": "firewalld",
-    "ufw.service": "ufw",
-    "iptables.service": "iptables",
-    "nftables.service": "nftables",
-    "SuSEfirewall2.service": "SuSEfirewall2",
-}
 _SSHD_PROGRAMS = ("/usr/sbin/sshd", "/usr/bin/sshd", "/usr/local/sbin/sshd")
 _SSHD_UNITS = ("ssh.service", "sshd.service", "ssh.socket", "sshd.socket")
 _GUEST_AGENTS = ("/usr/bin/qemu-ga", "/usr/sbin/qemu-ga")
@@ -66,22 +59,6 @@ def read_sshd(tree: Tree) -> Sshd:
         ports=tuple(ports),
         host_keys=keys,
     )
-
-
-def read_firewall(tree: Tree) -> tuple[Sighting, ...]:
-    """Name the firewalls that start at boot. ufw's unit is always enabled; its own switch counts."""
-    found = []
-    for unit, name in _FIREWALLS.items():
-        if not is_enabled(tree, unit):
-            continue
-        if name == "ufw":
-            switch = re.search(
-                r"^ENABLED=[\"']?yes", tree.text("/etc/ufw/ufw.conf") or "", re.MULTILINE | re.IGNORECASE
-            )
-            if switch is None:
-                continue
-        found.append(Sighting(what=name, where=unit))
-    return tuple(found)
 
 
 def read_selinux(tree: Tree) -> Sighting | None:
