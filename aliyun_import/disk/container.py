@@ -13,6 +13,7 @@ class Opened:
 
     `disk` reads the disk inside; it is None when that can't be read, and `problems` or `unknowns` say why. `format` is
     what ECS would be told, None when ECS does not take it. `problems` and `unknowns` go into the report as they are.
+    `parents` are the names of other files in the same folder that are read with it, the nearest first.
     """
 
     container: Container
@@ -21,3 +22,4 @@ class Opened:
     disk: Reader | None = None
     problems: tuple[Problem, ...] = ()
     unknowns: tuple[str, ...] = ()
+    parents: tuple[str, ...] = ()

@@ -25,6 +25,7 @@ from aliyun_import.disk.source import open_source
 from aliyun_import.disk.sparse import require_space, write_sparse
 from aliyun_import.disk.unpack import unpacked
 from aliyun_import.disk.vhd import fixed_footer
+from aliyun_import.disk.vhd_parent import Folder
 from aliyun_import.errors import AliyunImportError, DiskError, Interrupted, LocalStateError, TransientError
 from aliyun_import.events import Emit, Noted, Warned
 from aliyun_import.limits import MIB
@@ -57,7 +58,8 @@ def prepare(path: Path, report: DiskReport, *, work_dir: Path | None, emit: Emit
         _make(path, report, target, emit=emit)
     except LocalStateError as error:
         # A padded VHD can be imported as it is, only larger.
-        if report.container in COMPRESSED or report.container in QEMU_NAMES or error.code == "disk-changed":
+        padded = any(problem.code == CHS_PADDED for problem in report.container_problems)
+        if not padded or report.container in COMPRESSED or error.code == "disk-changed":
             raise
         emit(Warned(code=CHS_PADDED, message=f"{path} is sent with its padding. {error.summary}", remedy=error.remedy))
         yield path
@@ -105,9 +107,11 @@ def _unusable(directory: Path, cause: str) -> LocalStateError:
 
 
 def _target(path: Path, report: DiskReport, directory: Path) -> Path:
-    with open_source(path) as source:
-        fingerprint = source.fingerprint()
-    digest = hashlib.sha256(f"{fingerprint} {report.container}".encode()).hexdigest()[:20]
+    seen = []
+    for file in (path, *report.parents):
+        with open_source(file) as source:
+            seen.append(str(source.fingerprint()))
+    digest = hashlib.sha256(f"{' '.join(seen)} {report.container}".encode()).hexdigest()[:20]
     return directory / f"aliyun-import-{digest}.{(report.format or DiskFormat.RAW).lower()}"
 
 
@@ -117,7 +121,7 @@ def _make(path: Path, report: DiskReport, target: Path, *, emit: Emit) -> None:
         emit(Noted(message=f"{target}, converted from {path} by an earlier run, is used again."))
         return
     _remove_leftovers(target)
-    before = _state(path)
+    before = _states(path, report)
     emit(Noted(message=f"{path} ({report.container}) is converted to {target}."))
     part = target.with_name(f"{target.name}.{os.getpid()}.part")
     try:
@@ -126,19 +130,20 @@ def _make(path: Path, report: DiskReport, target: Path, *, emit: Emit) -> None:
         elif report.container in QEMU_NAMES:
             _convert(path, report.container, part, least_bytes=min(report.file_bytes, report.virtual_bytes or 0))
         else:
-            _cut_padding(path, report, part)
-        if _state(path) != before:
+            _rewrite(path, report, part)
+        if _states(path, report) != before:
             raise _changed(path)
-        _finish(part, target, modified_ns=before[1])
+        _finish(part, target, modified_ns=before[0][1])
     except OSError as error:
         raise _failed(path, part, error) from error
     finally:
         part.unlink(missing_ok=True)
 
 
-def _state(path: Path) -> tuple[int, int]:
-    status = path.stat()
-    return status.st_size, status.st_mtime_ns
+def _states(path: Path, report: DiskReport) -> list[tuple[int, int]]:
+    """Tell size and time of all files that are read."""
+    stats = [file.stat() for file in (path, *report.parents)]
+    return [(status.st_size, status.st_mtime_ns) for status in stats]
 
 
 def _finish(part: Path, target: Path, *, modified_ns: int) -> None:
@@ -245,7 +250,9 @@ def _unpack(path: Path, report: DiskReport, part: Path) -> None:
 
 def _refuse_inner(path: Path, inner: DiskReport) -> None:
     for problem in inner.container_problems:
-        if problem.severity is Severity.BLOCKS or inner.container in COMPRESSED:
+        # The parent of a packed differencing VHD is not packed with it.
+        alone = inner.container not in COMPRESSED and inner.container is not Container.VHD_DIFFERENCING
+        if problem.severity is Severity.BLOCKS or not alone:
             raise DiskError(
                 f"{path}, once unpacked, can't be imported: {problem.seen}",
                 code=problem.code,
@@ -254,18 +261,24 @@ def _refuse_inner(path: Path, inner: DiskReport) -> None:
             )
 
 
-def _cut_padding(path: Path, report: DiskReport, part: Path) -> None:
-    """Write the disk of a CHS-padded VHD as a fixed VHD of the size that it was made of."""
-    with FileReader(path) as file:
-        disk = open_container(file, path).disk
-        if disk is None:
-            raise DiskError(
-                f"{path} can't be read as a VHD any more.", code="conversion-failed", remedy="Run the command again."
-            )
-        require_space(part.parent, min(report.file_bytes, disk.size))
+def _rewrite(path: Path, report: DiskReport, part: Path) -> None:
+    """Write the disk in a VHD anew: a differencing one whole, as RAW; a CHS-padded one as a fixed VHD without padding.
+
+    Read through our own readers: qemu-img takes a differencing VHD for a dynamic one.
+    """
+    with FileReader(path) as file, Folder(path) as folder:
+        opened = open_container(file, path, neighbours=folder.neighbour)
+        disk = opened.disk
+        if disk is None or tuple(folder.path / name for name in opened.parents) != report.parents:
+            raise _changed(path)
+        held = sum(one.stat().st_size for one in (path, *report.parents))
+        require_space(part.parent, min(held, disk.size))
         try:
-            size = _unpadded_bytes(disk, report)
-            write_sparse(chain(_pieces(disk, size), [fixed_footer(size)]), part)
+            if report.container is Container.VHD_DIFFERENCING:
+                write_sparse(_pieces(disk, disk.size), part)
+            else:
+                size = _unpadded_bytes(disk, report)
+                write_sparse(chain(_pieces(disk, size), [fixed_footer(size)]), part)
         except ReadProblem as problem:
             raise DiskError(
                 f"{path} can't be read.",

@@ -7,12 +7,13 @@ what its owner thinks, and that is said.
 from collections.abc import Mapping
 from pathlib import Path
 
-from aliyun_import.disk import qcow2_checks, vhd_checks
+from aliyun_import.disk import qcow2_checks, vhd, vhd_checks
 from aliyun_import.disk.container import Opened
 from aliyun_import.disk.foreign import FOREIGN, open_foreign
 from aliyun_import.disk.probe import is_text
 from aliyun_import.disk.reader import Reader
 from aliyun_import.disk.report import Container, Problem
+from aliyun_import.disk.vhd_parent import Neighbours
 from aliyun_import.limits import MIB
 from aliyun_import.model import DiskFormat, Severity
 
@@ -68,12 +69,15 @@ def identify(file: Reader) -> Container:
     return Container.RAW
 
 
-def open_container(file: Reader, path: Path) -> Opened:
-    """Tell what the file is, open the disk in it, and judge the container. Raises OSError only."""
-    found = vhd_checks.find_footer(file)
+def open_container(file: Reader, path: Path, *, neighbours: Neighbours | None = None) -> Opened:
+    """Tell what the file is, open the disk in it, and judge the container. Raises OSError only.
+
+    No other file is opened, but for the parents of a differencing VHD, by `neighbours`, where there are any.
+    """
+    found = vhd.find_footer(file)
     if found is not None:
         footer, at = found
-        return vhd_checks.open_vhd(file, footer, at=at)
+        return vhd_checks.open_vhd(file, footer, at=at, neighbours=neighbours)
     container = identify(file)
     if container is Container.QCOW2:
         return qcow2_checks.open_qcow2(file)

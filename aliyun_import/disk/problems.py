@@ -80,10 +80,17 @@ PROBLEMS: Mapping[str, str] = {
         "on the way."
     ),
     "vhd-damaged": "The footer or the second header of the VHD make no sense.",
-    "vhd-differencing": "The file holds only what differs from its parent; ECS takes one file for a disk.",
+    "vhd-differencing": (
+        "The file holds only what differs from its parent; ECS takes one file for a disk. A parent in the same folder "
+        "is read with it, and the two are made one disk on the way."
+    ),
     "vhd-footer-checksum": "The last 512 bytes of a VHD describe it, with a checksum, which does not match.",
     "vhd-header-checksum": "The second header of a dynamic VHD has a checksum, which does not match.",
     "vhd-no-footer": "The file is named .vhd but has no footer in its last 512 bytes. Most often it was cut short.",
+    "vhd-parent-modified": (
+        "A differencing VHD remembers when its parent was modified last. A parent that was written to since does not "
+        "fit any more: the disk of the two is spoiled, and nothing else shows it."
+    ),
     "vhd-size-mismatch": "A fixed VHD is the disk and a footer of 512 bytes that tells its size, which is another one.",
     "vhd-size-not-mib": "Azure wants whole MiB; of ECS nothing is documented.",
     "vhd-table-too-small": (

@@ -77,9 +77,9 @@ def read_exactly(reader: Reader, offset: int, length: int) -> bytes:
 class FileReader:
     """A regular file or a block device, read through one descriptor. A context manager that closes it."""
 
-    def __init__(self, path: Path) -> None:
-        """Open for reading; OSError as `os.open` raises it."""
-        self._fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    def __init__(self, path: Path, *, flags: int = 0) -> None:
+        """Open for reading, with more flags for `os.open` if there are any; OSError as that raises it."""
+        self._fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | flags)
         # A block device has st_size 0; seeking to the end works for both.
         self._size = os.lseek(self._fd, 0, os.SEEK_END)
 

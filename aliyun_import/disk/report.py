@@ -116,6 +116,7 @@ class DiskReport:
 
     `format` is what ECS would be told, None when ECS does not take such a file; `virtual_bytes` is the size of the disk
     in it, None when it could not be told. `unknowns` are sentences about what could not be read, and never findings.
+    `parents` are the files that a differencing VHD is whole with, the nearest first.
     `architecture` is from the UEFI loaders, or else from the guest; `guest` is None when it was not looked at.
     """
 
@@ -132,3 +133,4 @@ class DiskReport:
     guest: GuestReport | None = None
     unknowns: tuple[str, ...] = ()
     sector_bytes: int = 512
+    parents: tuple[Path, ...] = ()

@@ -12,6 +12,7 @@ from aliyun_import.disk.partitions import read_partitions
 from aliyun_import.disk.qemu import described, ensure_whole
 from aliyun_import.disk.reader import FileReader, Missing, Reader, ReadProblem
 from aliyun_import.disk.report import Container, DiskReport, Problem
+from aliyun_import.disk.vhd_parent import Folder
 from aliyun_import.errors import DiskError
 from aliyun_import.model import Architecture, Severity
 
@@ -23,12 +24,12 @@ def survey(path: str, depth: str) -> DiskReport:
 
     Raises OSError when the file can't be opened; a read that fails later is a problem in the report.
     """
-    with FileReader(Path(path)) as file:
+    with FileReader(Path(path)) as file, Folder(Path(path)) as folder:
         report = DiskReport(
             path=Path(path), container=Container.UNKNOWN, format=None, file_bytes=file.size, virtual_bytes=None
         )
         try:
-            opened = open_container(file, report.path)
+            opened = open_container(file, report.path, neighbours=folder.neighbour)
         except OSError as error:
             return replace(report, container_problems=(_read_error(error),))
         report = replace(
@@ -38,6 +39,7 @@ def survey(path: str, depth: str) -> DiskReport:
             virtual_bytes=opened.virtual_bytes,
             container_problems=opened.problems,
             unknowns=opened.unknowns,
+            parents=tuple(folder.path / name for name in opened.parents),
         )
         if report.container in QEMU_NAMES:
             return _through_qemu(report, depth=depth)

@@ -1,4 +1,4 @@
-"""This file reads VHD: fixed and dynamic ones, and of a differencing one only that it is one.
+"""This file reads VHD: fixed, dynamic and differencing ones. Which file is a parent, `vhd_parent.py` decides.
 
 Written after Microsoft's "Virtual Hard Disk Image Format Specification" 1.0. All numbers in it are big-endian.
 """
@@ -7,7 +7,10 @@ import array
 import struct
 import sys
 import uuid
+from collections import deque
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from itertools import groupby
 
 from aliyun_import.disk.reader import Bad, Reader, Unsupported, check_range, read_exactly
 from aliyun_import.limits import MIB
@@ -26,7 +29,7 @@ _MIN_BLOCK_BYTES, _MAX_BLOCK_BYTES = 4096, 64 * MIB
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Footer:
-    """The footer, or its copy at the beginning of a dynamic VHD."""
+    """The footer, or its copy at the beginning of a dynamic VHD. `unique_id` is what a child knows its parent by."""
 
     creator: str
     data_offset: int
@@ -36,12 +39,16 @@ class Footer:
     type: int
     checksum: int
     checksum_right: bool
-    cylinders: int
+    unique_id: bytes
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DynamicHeader:
-    """The second header, of dynamic and differencing VHDs. `parent` is the name of a differencing one's parent."""
+    """The second header, of dynamic and differencing VHDs.
+
+    The rest speaks of a differencing one's parent: its name, its unique id, when it was modified last (seconds since
+    2000, 0 when it is not told), and its locators as (code, offset, length).
+    """
 
     at: int
     table_at: int
@@ -49,6 +56,18 @@ class DynamicHeader:
     block_bytes: int
     checksum_right: bool
     parent: str
+    parent_id: bytes
+    parent_time_s: int
+    locators: tuple[tuple[bytes, int, int], ...]
+
+
+def find_footer(file: Reader) -> tuple[Footer, int] | None:
+    """Find the footer: in the last 512 bytes, or its copy at the beginning. Gives it and its offset."""
+    for at in (file.size - SECTOR, 0):
+        footer = parse_footer(file.pread(at, SECTOR)) if at >= 0 else None
+        if footer is not None:
+            return footer, at
+    return None
 
 
 def parse_footer(raw: bytes) -> Footer | None:
@@ -66,7 +85,7 @@ def parse_footer(raw: bytes) -> Footer | None:
         type=kind,
         checksum=checksum,
         checksum_right=checksum == _checksum(raw[:SECTOR], 64),
-        cylinders=cylinders,
+        unique_id=raw[68:84],
     )
 
 
@@ -107,6 +126,9 @@ def read_header(file: Reader, footer: Footer) -> DynamicHeader:
         block_bytes=block_bytes,
         checksum_right=checksum == _checksum(raw, 36),
         parent=raw[64:576].decode("utf-16-be", "replace").split("\0")[0],
+        parent_id=raw[40:56],
+        parent_time_s=int.from_bytes(raw[56:60], "big"),
+        locators=tuple((code, at, length) for code, length, at in struct.iter_unpack(">4s4xI4xQ", raw[576:768])),
     )
 
 
@@ -140,19 +162,63 @@ class DynamicReader:
         """Read; Bad where a block lies outside of the table or of the file."""
         check_range(offset, length)
         end = min(offset + length, self._size)
-        pieces = []
+        pieces: list[bytes] = []
         while offset < end:
             number, within = divmod(offset, self._block)
             piece = min(self._block - within, end - offset)
             if number >= len(self._table):
                 raise Bad(f"block {number} is not in the block table of {len(self._table)} entries", offset=offset)
-            sector = self._table[number]
-            if sector == HOLE:
-                pieces.append(bytes(piece))
-            else:
-                pieces.append(read_exactly(self._file, sector * SECTOR + self._bitmap + within, piece))
+            pieces += self._pieces(self._table[number], offset, piece)
             offset += piece
         return b"".join(pieces)
+
+    def _pieces(self, sector: int, offset: int, length: int) -> Iterable[bytes]:
+        """Read a range within one block, whose bitmap is at `sector`."""
+        return [bytes(length) if sector == HOLE else self._own(sector, offset, length)]
+
+    def _own(self, sector: int, offset: int, length: int) -> bytes:
+        return read_exactly(self._file, sector * SECTOR + self._bitmap + offset % self._block, length)
+
+
+class DifferencingReader(DynamicReader):
+    """The disk in a differencing VHD: a sector whose bit in the block's bitmap is 0 is the parent's, as are holes.
+
+    qemu-img 7.2 reads such a file as a dynamic one, without its parent and without a word, so that it can't be asked.
+    """
+
+    def __init__(
+        self, file: Reader, *, size: int, header: DynamicHeader, table: "array.array[int]", parent: Reader
+    ) -> None:
+        super().__init__(file, size=size, header=header, table=table)
+        self._parent = parent
+
+    def _pieces(self, sector: int, offset: int, length: int) -> Iterable[bytes]:
+        if sector == HOLE:
+            return [self._of_parent(offset, length)]
+        bitmap = read_exactly(self._file, sector * SECTOR, self._bitmap)
+        return [
+            self._own(sector, start, end - start) if is_own else self._of_parent(start, end - start)
+            for is_own, start, end in _runs(bitmap, offset, offset + length, block=self._block)
+        ]
+
+    def _of_parent(self, offset: int, length: int) -> bytes:
+        # A parent may be smaller than its child, which was made larger since.
+        return self._parent.pread(offset, length).ljust(length, b"\0")
+
+
+def _runs(bitmap: bytes, start: int, end: int, *, block: int) -> Iterator[tuple[bool, int, int]]:
+    """Cut [start, end), which lies in one block, where the bitmap changes; the first bit is a byte's highest."""
+    first = start % block // SECTOR
+    last = (end - 1) % block // SECTOR
+    bits = bitmap[first // 8 : last // 8 + 1]
+    if bits.count(bits[0]) == len(bits) and bits[0] in (0, 0xFF):
+        yield bool(bits[0]), start, end
+        return
+    at = start
+    for is_own, sectors in groupby(range(first, last + 1), key=lambda sector: bitmap[sector // 8] << sector % 8 & 0x80):
+        run_end = min(start - start % block + (deque(sectors, maxlen=1)[0] + 1) * SECTOR, end)
+        yield bool(is_own), at, run_end
+        at = run_end
 
 
 def bitmap_bytes(block_bytes: int) -> int:

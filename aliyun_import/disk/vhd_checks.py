@@ -5,12 +5,14 @@ InvalidBlockSize.NotSupport for some block sizes (ImportImage, error table); the
 """
 
 import array
+from dataclasses import replace
 from itertools import pairwise
 
 from aliyun_import.disk import vhd
 from aliyun_import.disk.container import Opened
-from aliyun_import.disk.reader import Bad, Reader, ReadProblem, Window
+from aliyun_import.disk.reader import Bad, Missing, Reader, ReadProblem, Window
 from aliyun_import.disk.report import Container, Problem
+from aliyun_import.disk.vhd_parent import Neighbours, bare_name, find_parent, modified_since
 from aliyun_import.limits import MIB
 from aliyun_import.model import DiskFormat, Severity
 
@@ -18,39 +20,64 @@ TRUNCATED = "vhd-truncated"
 _COPY_AGAIN = "Copy the file again from its source, and compare the sizes (and a checksum) of both."
 # What every tool of today writes: 2 MiB, and 512 KiB as the specification allows.
 _USUAL_BLOCKS = (2 * MIB, MIB // 2)
+_CONTAINERS = {vhd.FIXED: Container.VHD_FIXED, vhd.DIFFERENCING: Container.VHD_DIFFERENCING}
+_NOT_WHOLE = "the disk was not looked into: it is not whole without the parent of this differencing VHD"
 
 
-def find_footer(file: Reader) -> tuple[vhd.Footer, int] | None:
-    """Find the footer: in the last 512 bytes, or its copy at the beginning. Gives it and its offset."""
-    for at in (file.size - vhd.SECTOR, 0):
-        footer = vhd.parse_footer(file.pread(at, vhd.SECTOR)) if at >= 0 else None
-        if footer is not None:
-            return footer, at
-    return None
+def open_vhd(
+    file: Reader,
+    footer: vhd.Footer,
+    *,
+    at: int,
+    neighbours: Neighbours | None = None,
+    chain: tuple[bytes, ...] = (),
+) -> Opened:
+    """Look at a VHD whose footer (or its copy) was found at `at`. Raises OSError only.
 
-
-def open_vhd(file: Reader, footer: vhd.Footer, *, at: int) -> Opened:
-    """Look at a VHD whose footer (or its copy) was found at `at`. Raises OSError only."""
+    The parent of a differencing one is looked for among the neighbours, if there are any. `chain` are the unique ids of
+    the VHDs that this one is a parent of.
+    """
     problems = [] if footer.checksum_right else [_checksum_wrong(footer, at)]
     try:
         if footer.type == vhd.FIXED:
             return _open_fixed(file, footer, problems, at=at)
         if footer.type == vhd.DYNAMIC:
-            return _open_dynamic(file, footer, problems, at=at)
+            header, table = _read_tables(file, footer, problems, at=at)
+            disk = vhd.DynamicReader(file, size=footer.current_bytes, header=header, table=table)
+            return _opened(footer, problems, disk=disk)
         if footer.type == vhd.DIFFERENCING:
-            return _open_differencing(file, footer, problems)
+            header, table = _read_tables(file, footer, problems, at=at)
+            parents, parent = _open_parent(file, header, problems, neighbours, chain=(*chain, footer.unique_id))
+            if parent is None:
+                return _opened(footer, problems, unknowns=(_NOT_WHOLE,))
+            disk = vhd.DifferencingReader(file, size=footer.current_bytes, header=header, table=table, parent=parent)
+            return _opened(footer, problems, disk=disk, parents=parents)
         raise Bad(f"the footer says that it is a VHD of type {footer.type}; 2, 3 and 4 are known", offset=at + 60)
     except Bad as problem:
-        problems.append(_damaged(problem))
-        unknowns: tuple[str, ...] = ()
+        return _opened(footer, [*problems, _damaged(problem)])
     except ReadProblem as problem:
-        unknowns = (f"the VHD can't be read: {problem.message}",)
+        return _opened(footer, problems, unknowns=(f"the VHD can't be read: {problem.message}",))
+
+
+def _opened(
+    footer: vhd.Footer,
+    problems: list[Problem],
+    *,
+    disk: Reader | None = None,
+    parents: tuple[str, ...] = (),
+    unknowns: tuple[str, ...] = (),
+) -> Opened:
+    container = _CONTAINERS.get(footer.type, Container.VHD_DYNAMIC)
+    # ECS takes no differencing one, so that it is made whole as a RAW disk.
+    whole = DiskFormat.RAW if disk else None
     return Opened(
-        container=Container.VHD_FIXED if footer.type == vhd.FIXED else Container.VHD_DYNAMIC,
-        format=DiskFormat.VHD,
+        container=container,
+        format=whole if container is Container.VHD_DIFFERENCING else DiskFormat.VHD,
         virtual_bytes=footer.current_bytes,
+        disk=disk,
         problems=tuple(problems),
         unknowns=unknowns,
+        parents=parents,
     )
 
 
@@ -69,16 +96,13 @@ def _open_fixed(file: Reader, footer: vhd.Footer, problems: list[Problem], *, at
             )
         )
     problems += _size_problems(footer, at=at)
-    return Opened(
-        container=Container.VHD_FIXED,
-        format=DiskFormat.VHD,
-        virtual_bytes=footer.current_bytes,
-        disk=Window(file, start=0, size=min(held, footer.current_bytes)),
-        problems=tuple(problems),
-    )
+    return _opened(footer, problems, disk=Window(file, start=0, size=min(held, footer.current_bytes)))
 
 
-def _open_dynamic(file: Reader, footer: vhd.Footer, problems: list[Problem], *, at: int) -> Opened:
+def _read_tables(
+    file: Reader, footer: vhd.Footer, problems: list[Problem], *, at: int
+) -> tuple[vhd.DynamicHeader, "array.array[int]"]:
+    """Read what dynamic and differencing VHDs have besides a footer, and judge it."""
     if at == 0:
         problems.append(
             Problem(
@@ -103,41 +127,40 @@ def _open_dynamic(file: Reader, footer: vhd.Footer, problems: list[Problem], *, 
                 remedy=_AS_RAW,
             )
         )
-    if header.block_bytes not in _USUAL_BLOCKS:
-        problems.append(_odd_blocks(header))
     table = vhd.read_table(file, header)
     problems += [problem for problem in _block_problems(file, header, table) if at or problem.code != TRUNCATED]
-    problems += _size_problems(footer, at=at)
-    return Opened(
-        container=Container.VHD_DYNAMIC,
-        format=DiskFormat.VHD,
-        virtual_bytes=footer.current_bytes,
-        disk=vhd.DynamicReader(file, size=footer.current_bytes, header=header, table=table),
-        problems=tuple(problems),
-    )
+    if footer.type == vhd.DYNAMIC:  # what matters to ECS, which gets no differencing one
+        problems += [] if header.block_bytes in _USUAL_BLOCKS else [_odd_blocks(header)]
+        problems += _size_problems(footer, at=at)
+    return header, table
 
 
-def _open_differencing(file: Reader, footer: vhd.Footer, problems: list[Problem]) -> Opened:
+def _open_parent(
+    file: Reader,
+    header: vhd.DynamicHeader,
+    problems: list[Problem],
+    neighbours: Neighbours | None,
+    *,
+    chain: tuple[bytes, ...],
+) -> tuple[tuple[str, ...], Reader | None]:
+    """Open the parent of a differencing VHD, and its parents: their names, and the disk, None when it can't be read."""
     try:
-        parent = vhd.read_header(file, footer).parent
-    except ReadProblem:
-        parent = ""
-    named = f" {parent!r}" if parent else ""
-    problems.append(
-        Problem(
-            code="vhd-differencing",
-            severity=Severity.BLOCKS,
-            seen=f"It is a differencing VHD: it holds only the differences to its parent{named}.",
-            where="footer, byte 60 (type 4)",
-            remedy="Merge it with its parent (Merge-VHD on Windows), and push the merged disk.",
-        )
-    )
-    return Opened(
-        container=Container.VHD_DIFFERENCING,
-        virtual_bytes=footer.current_bytes,
-        problems=tuple(problems),
-        unknowns=("the disk was not looked into: it is not whole without the parent of this differencing VHD",),
-    )
+        parent = find_parent(file, header, neighbours=neighbours, chain=chain)
+    except Missing as problem:
+        problems.append(_not_whole(header, problem))
+        return (), None
+    opened = open_vhd(parent.neighbour.file, parent.footer, at=parent.at, neighbours=neighbours, chain=chain)
+    problems += [
+        replace(problem, seen=f"In its parent {parent.name!r}: {problem.seen}")
+        for problem in opened.problems
+        if problem.severity is Severity.BLOCKS
+    ]
+    if opened.disk is None:
+        return (), None
+    problems.append(_made_whole(parent.name))
+    if modified_since(parent, header):
+        problems.append(_parent_modified(parent.name))
+    return (parent.name, *opened.parents), opened.disk
 
 
 def _size_problems(footer: vhd.Footer, *, at: int) -> list[Problem]:
@@ -242,4 +265,41 @@ def _damaged(problem: Bad) -> Problem:
         seen=f"The VHD is damaged: {problem.message}.",
         where="" if problem.offset is None else f"byte {problem.offset}",
         remedy=_COPY_AGAIN,
+    )
+
+
+def _not_whole(header: vhd.DynamicHeader, problem: Missing) -> Problem:
+    named = f" {header.parent!r}" if header.parent else ""
+    return Problem(
+        code="vhd-differencing",
+        severity=Severity.BLOCKS,
+        seen=f"It is a differencing VHD, which holds only the differences to its parent{named}, and the parent was not "
+        f"found: {problem.message}.",
+        where="footer, byte 60 (type 4)",
+        # Not qemu-img, which takes it for a whole disk, without a word.
+        remedy=f"Put its parent {bare_name(header.parent)!r} into the same folder; or merge the two (`Merge-VHD` on "
+        "Windows, `VBoxManage clonemedium disk CHILD.vhd WHOLE.vhd --format VHD`), and push the merged disk.",
+    )
+
+
+def _made_whole(parent: str) -> Problem:
+    return Problem(
+        code="vhd-differencing",
+        severity=Severity.NOTE,
+        seen=f"It is a differencing VHD: it holds only the differences to its parent, {parent!r} in the same folder. "
+        "The two are made one disk on the way.",
+        where="footer, byte 60 (type 4)",
+        remedy="To keep the whole disk, merge the two: `Merge-VHD` on Windows.",
+        convertible=True,
+    )
+
+
+def _parent_modified(parent: str) -> Problem:
+    return Problem(
+        code="vhd-parent-modified",
+        severity=Severity.WARNS,
+        seen=f"Its parent {parent!r} was modified at another time than the differencing VHD remembers. Where the "
+        "parent was copied without its times, that means nothing; where it was written to, the disk is spoiled.",
+        where="second header, byte 56",
+        remedy="If a machine ran on the parent since, take both files from a backup of the same moment.",
     )

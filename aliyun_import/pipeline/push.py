@@ -18,6 +18,7 @@ import uuid
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 
+from aliyun_import.disk.report import DiskReport
 from aliyun_import.disk.source import open_source
 from aliyun_import.errors import AliyunImportError
 from aliyun_import.events import Emit, RunStarted, Warned
@@ -130,7 +131,7 @@ class _Push:
             raise self._with_staged(error) from error
 
     def _roll_forward(self) -> PushResult:
-        fingerprints = tuple(_fingerprint(disk) for disk in self._request.disks)
+        fingerprints = tuple(map(_fingerprint, self._request.disks, self._inspected.reports))
         finished = self._finished_before(fingerprints)
         if finished:
             return self._result(finished, already_there=True)
@@ -282,12 +283,15 @@ class _Push:
         )
 
 
-def _fingerprint(disk: DiskRequest) -> str:
+def _fingerprint(disk: DiskRequest, report: DiskReport | None) -> str:
     if disk.path is None:
         return f"oss://{disk.bucket}/{disk.key}"
-    with open_source(disk.path) as source:
-        seen = source.fingerprint()
-    return f"{seen.size_bytes}:{seen.mtime_ns}:{seen.device}:{seen.inode}:{seen.sample}"
+    seen = []
+    for path in (disk.path, *(report.parents if report else ())):
+        with open_source(path) as source:
+            now = source.fingerprint()
+        seen.append(f"{now.size_bytes}:{now.mtime_ns}:{now.device}:{now.inode}:{now.sample}")
+    return " ".join(seen)
 
 
 def _urls(objects: Iterable[UploadedObject]) -> str:

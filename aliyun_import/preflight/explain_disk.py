@@ -69,8 +69,16 @@ CONTAINER_TEXTS: dict[str, Text] = {
         _VHD,
     ),
     "vhd-differencing": (
-        "blocks",
-        "A differencing VHD holds only what changed against another file, which the service does not have.",
+        "blocks, or a note when its parent was found",
+        "A differencing VHD holds only what changed against its parent, which the service does not have. A parent in "
+        "the same folder, with the name and the unique id that the disk names, is read with it, and the two are made "
+        "one disk on the way; no other file is opened.",
+        _VHD,
+    ),
+    "vhd-parent-modified": (
+        "warns",
+        "A differencing VHD remembers when its parent was modified last. A parent that was written to since spoils the "
+        "disk, and nothing else shows it; but one that was copied without its times looks the same.",
         _VHD,
     ),
     "vhd-chs-padded": (

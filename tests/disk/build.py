@@ -242,14 +242,19 @@ def uefi_disk(size: int = 4 * MIB, *, machine: int = X86_64, path: str = "EFI/BO
 
 
 def vhd_footer(
-    size: int, *, kind: int = 2, creator: bytes = b"qem2", geometry: tuple[int, int, int] = (65535, 16, 255)
+    size: int,
+    *,
+    kind: int = 2,
+    creator: bytes = b"qem2",
+    geometry: tuple[int, int, int] = (65535, 16, 255),
+    unique_id: int = 7,
 ) -> bytes:
     """Make a VHD footer."""
     footer = bytearray(SECTOR)
     offset = 0xFFFFFFFFFFFFFFFF if kind == 2 else SECTOR
     struct.pack_into(">8sIIQI4sI4sQQHBBI", footer, 0, b"conectix", 2, 0x10000, offset, 0x2F000000, creator, 0x50003,
                      b"Wi2k", size, size, *geometry, kind)  # fmt: skip
-    footer[68:84] = uuid.UUID(int=7).bytes
+    footer[68:84] = uuid.UUID(int=unique_id).bytes
     struct.pack_into(">I", footer, 64, _vhd_sum(footer))
     return bytes(footer)
 
@@ -264,28 +269,84 @@ def vhd_fixed(data: bytes | bytearray, **footer: object) -> bytes:
 
 
 def vhd_dynamic(
-    data: bytes | bytearray, *, block: int = 2 * MIB, kind: int = 3, parent: str = "", size: int | None = None
+    data: bytes | bytearray,
+    *,
+    block: int = 2 * MIB,
+    kind: int = 3,
+    parent: str = "",
+    size: int | None = None,
+    unique_id: int = 7,
 ) -> bytes:
-    """Make a dynamic VHD; blocks of zeros are left out. Kind 4 makes a differencing one of it."""
-    size = len(data) if size is None else size
-    blocks = -(-len(data) // block)
-    table_bytes = -(-blocks * 4 // SECTOR) * SECTOR
-    bitmap_bytes = -(-(block // SECTOR) // (8 * SECTOR)) * SECTOR
-    table, body, at = [], b"", SECTOR + 1024 + table_bytes
-    for number in range(blocks):
-        piece = bytes(data[number * block : (number + 1) * block]).ljust(block, b"\0")
-        if any(piece):
-            table.append((at + len(body)) // SECTOR)
-            body += b"\xff" * bitmap_bytes + piece
-        else:
-            table.append(0xFFFFFFFF)
+    """Make a dynamic VHD; blocks of zeros are left out. Kind 4 makes what says that it is a differencing one of it."""
+    pieces = [bytes(data[at : at + block]).ljust(block, b"\0") for at in range(0, len(data), block)]
+    blocks = [(b"\xff" * _bitmap_bytes(block), piece) if any(piece) else None for piece in pieces]
+    footer = vhd_footer(len(data) if size is None else size, kind=kind, unique_id=unique_id)
+    return _vhd_blocks(blocks, footer, block=block, header=_vhd_header(parent=parent))
+
+
+def vhd_differencing(
+    data: bytes | bytearray,
+    base: bytes | bytearray,
+    *,
+    parent: str = "base.vhd",
+    parent_id: int = 7,
+    unique_id: int = 8,
+    block: int = 64 * 1024,
+    modified: int = 0,
+    locator: str = "",
+) -> bytes:
+    """Make a differencing VHD: of `data` the sectors that `base` has not, and junk where the parent's are.
+
+    The locator is a relative path (W2ru).
+    """
+    base = bytes(base).ljust(len(data), b"\0")
+    blocks: list[tuple[bytes, bytes] | None] = []
+    for start in range(0, len(data), block):
+        bitmap, own = bytearray(_bitmap_bytes(block)), bytearray(b"junk" * (block // 4))
+        for at in range(start, min(start + block, len(data)), SECTOR):
+            sector = bytes(data[at : at + SECTOR])
+            if sector != base[at : at + SECTOR]:
+                number = (at - start) // SECTOR
+                bitmap[number // 8] |= 0x80 >> number % 8
+                own[at - start : at - start + len(sector)] = sector
+        blocks.append((bytes(bitmap), bytes(own)) if any(bitmap) else None)
+    header = _vhd_header(parent=parent, parent_id=parent_id, modified=modified)
+    footer = vhd_footer(len(data), kind=4, unique_id=unique_id)
+    return _vhd_blocks(blocks, footer, block=block, header=header, locator=locator.encode("utf-16-le"))
+
+
+def _bitmap_bytes(block: int) -> int:
+    return -(-(block // SECTOR) // (8 * SECTOR)) * SECTOR
+
+
+def _vhd_header(*, parent: str, parent_id: int = 0, modified: int = 0) -> bytearray:
     header = bytearray(1024)
-    struct.pack_into(">8sQQIII", header, 0, b"cxsparse", 0xFFFFFFFFFFFFFFFF, SECTOR + 1024, 0x10000, blocks, block)
+    header[40:56] = uuid.UUID(int=parent_id).bytes
+    struct.pack_into(">I", header, 56, modified)
     name = parent.encode("utf-16-be")
     header[64 : 64 + len(name)] = name
+    return header
+
+
+def _vhd_blocks(
+    blocks: Sequence[tuple[bytes, bytes] | None],
+    footer: bytes,
+    *,
+    block: int,
+    header: bytearray,
+    locator: bytes = b"",
+) -> bytes:
+    """Put a VHD together: the footer's copy, the header, the table, a locator, and the blocks with their bitmaps."""
+    table_bytes = -(-len(blocks) * 4 // SECTOR) * SECTOR
+    table, body, at = [], locator.ljust(-(-len(locator) // SECTOR) * SECTOR, b"\0"), SECTOR + 1024 + table_bytes
+    if locator:
+        struct.pack_into(">4sIIIQ", header, 576, b"W2ru", len(body), len(locator), 0, at)
+    for one in blocks:
+        table.append(0xFFFFFFFF if one is None else (at + len(body)) // SECTOR)
+        body += b"" if one is None else one[0] + one[1]
+    struct.pack_into(">8sQQIII", header, 0, b"cxsparse", 0xFFFFFFFFFFFFFFFF, SECTOR + 1024, 0x10000, len(blocks), block)
     struct.pack_into(">I", header, 36, _vhd_sum(header))
-    footer = vhd_footer(size, kind=kind)
-    entries = struct.pack(f">{blocks}I", *table).ljust(table_bytes, b"\xff")
+    entries = struct.pack(f">{len(blocks)}I", *table).ljust(table_bytes, b"\xff")
     return footer + bytes(header) + entries + body + footer
 
 

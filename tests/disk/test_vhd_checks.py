@@ -7,7 +7,8 @@ import pytest
 from aliyun_import.disk.container import Opened
 from aliyun_import.disk.reader import BytesReader
 from aliyun_import.disk.report import Container
-from aliyun_import.disk.vhd_checks import find_footer, open_vhd
+from aliyun_import.disk.vhd import find_footer
+from aliyun_import.disk.vhd_checks import open_vhd
 from aliyun_import.limits import GIB
 from aliyun_import.model import DiskFormat, Severity
 from tests.disk import build

@@ -10,6 +10,7 @@ from aliyun_import.disk.fat import FatVolume
 from aliyun_import.disk.partitions import read_partitions
 from aliyun_import.disk.probe import probe_filesystem
 from aliyun_import.disk.reader import BytesReader, Reader, ReadProblem
+from aliyun_import.disk.vhd_parent import Neighbour
 from tests.disk import build
 from tests.disk.build import MIB, Part
 from tests.fuzz.guest_targets import GUEST_TARGETS
@@ -33,6 +34,30 @@ def _read_container(image: bytes) -> None:
     opened = open_container(BytesReader(image), _PATH)
     if opened.disk is not None:
         _read_disk(opened.disk)
+
+
+def _read_child(image: bytes) -> None:
+    """Read a differencing VHD with a sound parent."""
+    _read_family({"child.vhd": image, "base.vhd": build.vhd_dynamic(_BASE, block=65536)})
+
+
+def _read_parent(image: bytes) -> None:
+    """Read a sound differencing VHD with this parent."""
+    _read_family({"child.vhd": _child(), "base.vhd": image})
+
+
+def _read_family(files: Mapping[str, bytes]) -> None:
+    def neighbour(name: str) -> Neighbour | None:
+        return Neighbour(BytesReader(files[name]), 0) if name in files else None
+
+    opened = open_container(BytesReader(files["child.vhd"]), _PATH, neighbours=neighbour)
+    if opened.disk is not None:
+        _read_disk(opened.disk)
+
+
+def _child() -> bytes:
+    disk = build.place(bytearray(_BASE), MIB + 5000, b"of the child" * 1000)
+    return build.vhd_differencing(disk, _BASE, parent="C:\\base.vhd", locator=".\\base.vhd")
 
 
 def _read_fat(image: bytes) -> None:
@@ -70,6 +95,7 @@ def _fat(size: int) -> bytes:
 
 _RAW_DISK = ((0, 512), (512, 1024), (1024, 2048), (4 * MIB - 33 * 512, 4 * MIB), (MIB, MIB + 16384))
 _EBRS = tuple((sector * 512 + 440, sector * 512 + 512) for sector in (0, 3072, 3599, 3999))
+_BASE = bytes(build.uefi_disk())
 _VHD = ((512, 1536), (1536, 2048), (0, 512))
 
 DISK_TARGETS: dict[str, Target] = {
@@ -81,6 +107,8 @@ DISK_TARGETS: dict[str, Target] = {
         lambda: build.vhd_fixed(build.bios_disk()), ((4 * MIB, 4 * MIB + 512), (0, 512)), _read_container
     ),
     "vhd-dynamic": Target(lambda: build.vhd_dynamic(build.uefi_disk(), block=65536), _VHD, _read_container),
+    "vhd-child": Target(_child, (*_VHD, (2048, 2560), (2560, 8192)), _read_child),
+    "vhd-parent": Target(lambda: build.vhd_dynamic(_BASE, block=65536), _VHD, _read_parent),
     "qcow2": Target(
         lambda: bytes(build.qcow2(build.uefi_disk(), cluster_bits=12)),
         ((0, 120), (4096, 4160), (8192, 16384)),
