@@ -187,24 +187,33 @@ class WindowsFacts:
     """What the registry and the drivers' directory tell; empty or None where they could not be read.
 
     `viostor_start` is its Start value (0 is boot), None when the driver has no service key. `client`: not a server.
+    `boot_files` are the boot configurations found on all volumes, None where a volume could not be read.
+    `remote_desktop_allowed`: a rule of its firewall lets remote desktop in.
     """
 
     product: str = ""
     build: int | None = None
+    service_pack: str = ""
     client: bool | None = None
     registry_read: bool = False
     driver_files: tuple[str, ...] = ()
+    read_only_drivers: tuple[str, ...] = ()
+    boot_files: tuple[str, ...] | None = None
     viostor_start: int | None = None
     netkvm_start: int | None = None
     stornvme_start: int | None = None
     image_state: str = ""
     setup_in_progress: bool | None = None
+    pending_update: str = ""
     remote_desktop: bool | None = None
+    remote_desktop_port: int | None = None
+    remote_desktop_allowed: bool = False
     filters: tuple[Sighting, ...] = ()
     firewall: tuple[str, ...] = ()
     device_install_disabled: bool | None = None
     xen_hidden: bool | None = None
     hibernated: bool | None = None
+    dirty: bool | None = None
     guest_agent: str = ""
 
 

@@ -203,6 +203,17 @@ GUEST_TEXTS: dict[str, Text] = {
         JUDGEMENT,
     ),
     "windows-client": ("blocks", "The service imports Windows Server, and no Windows 7, 8, 10 or 11.", GUIDE_2021),
+    "windows-too-old": (
+        "blocks",
+        "Windows Server 2003 with Service Pack 1 is the oldest that is imported.",
+        GUIDE_2021,
+    ),
+    "windows-boot-files": (
+        "blocks",
+        "The boot manager reads Boot\\BCD of the active NTFS partition, or EFI\\Microsoft\\Boot\\BCD of the ESP. All "
+        "volumes were looked at, and none has either. What the BCD says is not read.",
+        CHECK_ITEMS,
+    ),
     "windows-disk-driver": (
         "warns, or blocks before Windows Server 2008",
         "viostor must be in the drivers' directory and start at boot (Start=0). For Windows Server 2008 and later the "
@@ -211,6 +222,18 @@ GUEST_TEXTS: dict[str, Text] = {
     ),
     "windows-network-driver": ("warns", "netkvm.sys is the driver of the network cards of ECS.", VIRTIO),
     "windows-nvme-driver": ("note", "stornvme.sys is the driver of NVMe disks.", CHECK_ITEMS),
+    "windows-read-only-drivers": (
+        "warns",
+        "The import puts its own netkvm.sys, balloon.sys, vioser.sys, viostor.sys and pvpanic.sys in place of those of "
+        "the community, which must not be read-only.",
+        GUIDE_2021,
+    ),
+    "windows-pending-update": (
+        "warns",
+        "The key RebootPending of Component Based Servicing, or WinSxS\\pending.xml, is there.",
+        CHECK_ITEMS,
+    ),
+    "windows-volume-dirty": ("warns", "NTFS has a flag that asks for chkdsk; many tools do not write then.", JUDGEMENT),
     "windows-setup": ("warns", "ImageState says that a set-up or sysprep is not finished.", CHECK_ITEMS),
     "windows-filters": (
         "warns",
@@ -223,5 +246,10 @@ GUEST_TEXTS: dict[str, Text] = {
         "DeviceInstallDisabled, or Xen's hide_devices, keeps Windows from setting up new hardware.",
         CHECK_ITEMS,
     ),
-    "windows-remote-desktop": ("warns", "Remote desktop is off, or a firewall profile is on.", GUIDE_2021),
+    "windows-remote-desktop": (
+        "warns, or a note where the firewall lets it in",
+        "Remote desktop is off or listens on another port than 3389, or a profile of the firewall is on and its rule "
+        "for remote desktop is not active.",
+        GUIDE_2021,
+    ),
 }

@@ -11,6 +11,8 @@ _GOOD_STATES = (
     "IMAGE_STATE_SPECIALIZE_RESEAL_TO_OOBE",
 )
 _FIRST_INJECTED_BUILD = 6001  # Windows Server 2008
+_WINDOWS_2003 = 3790
+_REMOTE_DESKTOP_PORT = 3389
 
 
 def windows_client(subject: Subject) -> Finding | None:
@@ -25,6 +27,84 @@ def windows_client(subject: Subject) -> Finding | None:
         remedy="Install Windows Server; or --skip-check windows-client if your account may import clients.",
         where=r"SOFTWARE\Microsoft\Windows NT\CurrentVersion",
         source=GUIDE_2021,
+    )
+
+
+def windows_too_old(subject: Subject) -> Finding | None:
+    """Block a Windows from before Windows Server 2003 with Service Pack 1."""
+    windows = _windows(subject)
+    if windows is None or windows.build is None or windows.client:
+        return None
+    if windows.build > _WINDOWS_2003 or (windows.build == _WINDOWS_2003 and windows.service_pack):
+        return None
+    return subject.finding(
+        "windows-too-old",
+        Severity.BLOCKS,
+        f"{windows.product or 'This Windows'} (build {windows.build}) is older than Windows Server 2003 with Service "
+        "Pack 1, the oldest that the service imports.",
+        remedy="Install the service pack, or a newer Windows Server.",
+        where=r"SOFTWARE\Microsoft\Windows NT\CurrentVersion, CurrentBuildNumber and CSDVersion",
+        source=GUIDE_2021,
+    )
+
+
+def windows_boot_files(subject: Subject) -> Finding | None:
+    """Block a Windows without a boot configuration on any volume."""
+    windows = _windows(subject)
+    if windows is None or windows.boot_files is None or windows.boot_files or _starts_by_ntldr(windows):
+        return None
+    return subject.finding(
+        "windows-boot-files",
+        Severity.BLOCKS,
+        "No volume has a boot configuration (BCD): the boot manager of Windows would find nothing to start.",
+        remedy=r"Write it on the source system: bcdboot C:\Windows; and copy all of its partitions, not one of them.",
+        where=r"Boot\BCD on NTFS, EFI\Microsoft\Boot\BCD on FAT",
+        source=CHECK_ITEMS,
+    )
+
+
+def windows_read_only_drivers(subject: Subject) -> Finding | None:
+    """Warn of virtio drivers that the import can't replace."""
+    windows = _windows(subject)
+    if windows is None or not windows.read_only_drivers:
+        return None
+    return subject.finding(
+        "windows-read-only-drivers",
+        Severity.WARNS,
+        f"{', '.join(windows.read_only_drivers)} are read-only, and the import puts its own in their place.",
+        remedy=r"On the source system: attrib -r C:\Windows\System32\drivers\NAME.",
+        where=r"Windows\System32\drivers, file attributes",
+        source=GUIDE_2021,
+    )
+
+
+def windows_pending_update(subject: Subject) -> Finding | None:
+    """Warn of updates that wait for a restart."""
+    windows = _windows(subject)
+    if windows is None or not windows.pending_update:
+        return None
+    return subject.finding(
+        "windows-pending-update",
+        Severity.WARNS,
+        "Updates wait for a restart: the first start finishes them on other hardware, or fails at it.",
+        remedy="Restart the source system until no update is left, and shut it down.",
+        where=windows.pending_update,
+        source=CHECK_ITEMS,
+    )
+
+
+def windows_volume_dirty(subject: Subject) -> Finding | None:
+    """Warn of an NTFS that was not unmounted cleanly, in which the import can hardly put drivers."""
+    windows = _windows(subject)
+    if windows is None or not windows.dirty:
+        return None
+    return subject.finding(
+        "windows-volume-dirty",
+        Severity.WARNS,
+        "The NTFS of Windows is marked for chkdsk: it was not shut down cleanly, and the import may not write to it.",
+        remedy="Shut the source system down (not restart, not hibernate) before the disk is copied, or run chkdsk /f.",
+        where="$Volume, $VOLUME_INFORMATION",
+        source=JUDGEMENT,
     )
 
 
@@ -131,17 +211,25 @@ def windows_device_install(subject: Subject) -> Finding | None:
 
 
 def windows_remote_desktop(subject: Subject) -> Finding | None:
-    """Warn of a Windows without remote desktop, or with a firewall."""
+    """Warn of a Windows that remote desktop does not reach; a firewall that lets it in is a note."""
     windows = _windows(subject)
-    if windows is None or (windows.remote_desktop is not False and not windows.firewall):
+    if windows is None:
         return None
+    port, shut = windows.remote_desktop_port, bool(windows.firewall) and not windows.remote_desktop_allowed
     seen = ["remote desktop is off"] if windows.remote_desktop is False else []
-    seen += [f"the firewall is on ({', '.join(windows.firewall)})"] if windows.firewall else []
+    seen += [f"it listens on port {port} and not on 3389"] if port not in (None, _REMOTE_DESKTOP_PORT) else []
+    seen += [f"the firewall is on ({', '.join(windows.firewall)}) and lets it not in"] if shut else []
+    if not seen and not windows.firewall:
+        return None
     return subject.finding(
         "windows-remote-desktop",
-        Severity.WARNS,
-        f"On this Windows {' and '.join(seen)}: the instance may be reached by its console only.",
-        remedy="Allow remote desktop, and let port 3389 through the firewall, on the source system.",
+        Severity.WARNS if seen else Severity.NOTE,
+        f"On this Windows {' and '.join(seen)}: the instance may be reached by its console only."
+        if seen
+        else f"The firewall of Windows is on ({', '.join(windows.firewall)}), and lets remote desktop in.",
+        remedy="Allow remote desktop on port 3389, and let it through the firewall, on the source system."
+        if seen
+        else None,
         where=r"SYSTEM\ControlSet\Control\Terminal Server, Services\SharedAccess",
         source=GUIDE_2021,
     )
@@ -162,16 +250,26 @@ def windows_nvme_driver(subject: Subject) -> Finding | None:
     )
 
 
+def _starts_by_ntldr(windows: WindowsFacts) -> bool:
+    """Tell the versions from before the BCD; where the version is not known, nothing is concluded."""
+    return windows.build is None or windows.build <= _WINDOWS_2003
+
+
 def _windows(subject: Subject) -> WindowsFacts | None:
     return subject.guest.windows if subject.guest is not None else None
 
 
 WINDOWS_RULES: dict[str, Rule] = {
     "windows-client": windows_client,
+    "windows-too-old": windows_too_old,
+    "windows-boot-files": windows_boot_files,
     "windows-disk-driver": windows_disk_driver,
     "windows-network-driver": windows_network_driver,
+    "windows-read-only-drivers": windows_read_only_drivers,
     "windows-setup": windows_setup,
     "windows-filters": windows_filters,
+    "windows-pending-update": windows_pending_update,
+    "windows-volume-dirty": windows_volume_dirty,
     "windows-hibernated": windows_hibernated,
     "windows-device-install": windows_device_install,
     "windows-remote-desktop": windows_remote_desktop,

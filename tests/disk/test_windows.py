@@ -1,15 +1,20 @@
 """This file tests what is told of a Windows: with the extra `[windows]` everything, without it what to install."""
 
 import importlib.util
+import re
 
 import pytest
 
+from aliyun_import.disk.guest.fat_tree import FatTree
 from aliyun_import.disk.guest.inspection import inspect_guest
 from aliyun_import.disk.guest.registry import Hive, Ntfs
+from aliyun_import.disk.guest.volumes import Volume
+from aliyun_import.disk.guest.windows import inspect_windows
 from aliyun_import.disk.guest_report import GuestReport, WindowsFacts
 from aliyun_import.disk.reader import Bad, BytesReader, Missing, Unsupported
 from aliyun_import.disk.report import Partition
 from aliyun_import.model import Architecture, OsType
+from tests.disk import build
 from tests.disk.fixtures import image
 from tests.disk.hive import hive
 
@@ -35,6 +40,9 @@ def test_a_windows_is_told_by_its_registry_and_its_files() -> None:
     assert windows == WindowsFacts(
         product="Windows Server 2022 Standard",
         build=20348,
+        read_only_drivers=(),
+        boot_files=("Boot/BCD on partition 1",),
+        pending_update=r"SOFTWARE\Microsoft\Windows\CurrentVersion\Component Based Servicing\RebootPending",
         client=False,
         registry_read=True,
         driver_files=("viostor.sys", "netkvm.sys", "stornvme.sys"),
@@ -44,13 +52,50 @@ def test_a_windows_is_told_by_its_registry_and_its_files() -> None:
         image_state="IMAGE_STATE_COMPLETE",
         setup_in_progress=False,
         remote_desktop=False,
+        remote_desktop_port=3390,
+        remote_desktop_allowed=True,
         filters=windows.filters,
         firewall=("PublicProfile",),
         device_install_disabled=False,
         xen_hidden=False,
         hibernated=True,
+        dirty=False,
         guest_agent="/Program Files/Qemu-ga/qemu-ga.exe",
     )
+
+
+@needs_extra
+def test_a_volume_for_chkdsk_and_drivers_that_are_read_only_are_told() -> None:
+    """Both are flags in the table of files: of $Volume, and of the driver."""
+    raw = bytearray(image("guest-windows"))
+    _set_flag(raw, "$Volume", kind=0x70, at=10)
+    _set_flag(raw, "netkvm.sys", kind=0x10, at=32)
+    windows = looked_at(bytes(raw)).windows
+    assert windows is not None
+    assert (windows.dirty, windows.read_only_drivers) == (True, ("netkvm.sys",))
+
+
+def _set_flag(raw: bytearray, name: str, *, kind: int, at: int) -> None:
+    """Set bit 0 of a byte of an attribute's content, in the record of the table of files that has this name."""
+    for found in re.finditer(re.escape(name.encode("utf-16-le")), bytes(raw)):
+        record = found.start() // 1024 * 1024  # the name is in the index of its directory, too
+        if raw[record : record + 4] != b"FILE":
+            continue
+        place = record + int.from_bytes(raw[record + 0x14 : record + 0x16], "little")
+        while int.from_bytes(raw[place : place + 4], "little") not in (kind, 0xFFFFFFFF):
+            place += int.from_bytes(raw[place + 4 : place + 8], "little")
+        if raw[place] == kind:
+            raw[place + int.from_bytes(raw[place + 0x14 : place + 0x16], "little") + at] |= 1
+
+
+@needs_extra
+def test_a_boot_configuration_counts_on_an_esp_too() -> None:
+    """EFI/Microsoft/Boot/BCD on FAT counts as Boot/BCD on NTFS does."""
+    ntfs = Volume(partition=2, filesystem="ntfs", uuid="", label="", reader=BytesReader(image("guest-windows")))
+    esp = FatTree(BytesReader(build.fat({"EFI/Microsoft/Boot/BCD": b"regf"})))
+    windows = inspect_windows([ntfs], [esp], []).windows
+    assert windows is not None
+    assert windows.boot_files == ("Boot/BCD on partition 2", "EFI/Microsoft/Boot/BCD")
 
 
 @needs_extra
@@ -60,6 +105,7 @@ def test_values_of_a_hive_are_read_by_their_kind() -> None:
     assert (read.text(r"A\B c", "text"), read.number(r"A\B c", "number")) == ("schön", 7)
     assert (read.texts(r"A\B c", "list"), read.texts("D", "x")) == (("a", "b"), ())
     assert (read.text("no", "x"), read.number("D", "x")) == (None, None)
+    assert (read.has("D"), read.has("no")) == (True, False)
 
 
 @needs_extra

@@ -179,6 +179,7 @@ def windows() -> Tree:
             "InstallationType": "Server",
         },
         r"Microsoft\Windows\CurrentVersion\Setup\State": {"ImageState": "IMAGE_STATE_COMPLETE"},
+        r"Microsoft\Windows\CurrentVersion\Component Based Servicing\RebootPending": {},
     }
     system: Keys = {
         "Select": {"Current": 2},
@@ -187,7 +188,11 @@ def windows() -> Tree:
         rf"{services}\netkvm": {"Start": 3},
         rf"{services}\stornvme": {"Start": 0},
         rf"{services}\SharedAccess\Parameters\FirewallPolicy\PublicProfile": {"EnableFirewall": 1},
+        rf"{services}\SharedAccess\Parameters\FirewallPolicy\FirewallRules": {
+            "RemoteDesktop-UserMode-In-TCP": "v2.31|Action=Allow|Active=TRUE|Dir=In|Protocol=6|LPort=3389|"
+        },
         rf"{control}\Control\Terminal Server": {"fDenyTSConnections": 1},
+        rf"{control}\Control\Terminal Server\WinStations\RDP-Tcp": {"PortNumber": 3390},
         rf"{control}\Control\Session Manager\Environment": {"PROCESSOR_ARCHITECTURE": "AMD64"},
         rf"{control}\Control\Class\{{4d36e967-e325-11ce-bfc1-08002be10318}}": {"UpperFilters": ("partmgr", "leftover")},
     }
@@ -197,6 +202,7 @@ def windows() -> Tree:
         "/Windows/System32/drivers/viostor.sys": b"MZ",
         "/Windows/System32/drivers/netkvm.sys": b"MZ",
         "/Windows/System32/drivers/stornvme.sys": b"MZ",
+        "/Boot/BCD": b"regf",
         "/hiberfil.sys": b"HIBR" + bytes(4092),
         "/Program Files/Qemu-ga/qemu-ga.exe": b"MZ",
     }

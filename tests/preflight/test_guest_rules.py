@@ -56,6 +56,9 @@ def windows(**changes: Any) -> GuestReport:
         image_state="IMAGE_STATE_COMPLETE",
         setup_in_progress=False,
         remote_desktop=True,
+        remote_desktop_port=3389,
+        boot_files=("Boot/BCD on partition 1",),
+        dirty=False,
     )
     return GuestReport(os_type=OsType.WINDOWS, windows=replace(good, **changes))
 
@@ -161,8 +164,13 @@ CASES: list[tuple[str, Severity, GuestReport]] = [
     ("guest-unread", UNKNOWN, GuestReport(unknowns=("partition 1: it holds btrfs, and that is not read",))),
     # Windows.
     ("windows-client", BLOCKS, windows(client=True, product="Windows 10 Pro")),
+    ("windows-too-old", BLOCKS, windows(build=3790, product="Windows Server 2003")),
+    ("windows-boot-files", BLOCKS, windows(boot_files=())),
+    ("windows-read-only-drivers", WARNS, windows(read_only_drivers=("netkvm.sys",))),
+    ("windows-pending-update", WARNS, windows(pending_update="/Windows/WinSxS/pending.xml")),
+    ("windows-volume-dirty", WARNS, windows(dirty=True)),
     ("windows-disk-driver", WARNS, windows(viostor_start=3)),
-    ("windows-disk-driver", BLOCKS, windows(viostor_start=None, build=3790)),
+    ("windows-disk-driver", BLOCKS, windows(viostor_start=None, build=3790, service_pack="Service Pack 2")),
     ("windows-network-driver", WARNS, windows(driver_files=("viostor.sys", "stornvme.sys"))),
     ("windows-setup", WARNS, windows(image_state="IMAGE_STATE_UNDEPLOYABLE")),
     ("windows-setup", WARNS, windows(setup_in_progress=True)),
@@ -171,6 +179,8 @@ CASES: list[tuple[str, Severity, GuestReport]] = [
     ("windows-device-install", WARNS, windows(device_install_disabled=True)),
     ("windows-remote-desktop", WARNS, windows(remote_desktop=False)),
     ("windows-remote-desktop", WARNS, windows(firewall=("PublicProfile",))),
+    ("windows-remote-desktop", NOTE, windows(firewall=("PublicProfile",), remote_desktop_allowed=True)),
+    ("windows-remote-desktop", WARNS, windows(remote_desktop_port=3390)),
     ("windows-nvme-driver", NOTE, windows(driver_files=("viostor.sys", "netkvm.sys"))),
     ("guest-agent", WARNS, windows(guest_agent="/Program Files/Qemu-ga/qemu-ga.exe")),
 ]
@@ -192,7 +202,9 @@ def _beside(rule: str, system: GuestReport) -> dict[str, Severity]:
     return {"distribution-unlisted": NOTE} if unlisted else {}
 
 
-@pytest.mark.parametrize("system", [guest(), windows(), guest(boot_entries=(entry(),))])
+@pytest.mark.parametrize(
+    "system", [guest(), windows(), windows(build=3790, service_pack="Service Pack 1", boot_files=())]
+)
 def test_a_good_system_has_no_finding(system: GuestReport) -> None:
     """Silence about what is fine."""
     assert findings(report(guest=system)) == {}

@@ -50,7 +50,8 @@ def inspect_guest(disk: Reader, partitions: Sequence[Partition]) -> GuestReport:
     if root is None:
         windows = [volume for volume in volumes if volume.filesystem == "ntfs"]
         if windows:
-            return inspect_windows(windows, unknowns)
+            esps = [files for volume, files in opened.items() if volume.filesystem == "vfat"]
+            return inspect_windows(windows, esps, unknowns)
         return GuestReport(unknowns=(*unknowns, *_why_nothing(volumes)))
     return inspect_linux(root, opened, disk_names(partitions, volumes), unknowns)
 

@@ -6,7 +6,7 @@ only. They raise OSError for nearly everything; here that becomes Bad. A hive's 
 
 import importlib
 import io
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from types import ModuleType
 from typing import Protocol, TypeVar
 
@@ -17,6 +17,11 @@ T = TypeVar("T")
 _MAX_HIVE_BYTES = 256 << 20
 _READ_BYTES = 1 << 20
 _MAX_NAMES = 200_000
+# NTFS: the file $Volume, its attribute $VOLUME_INFORMATION with the flag for chkdsk, and FILE_ATTRIBUTE_READONLY.
+_VOLUME_FILE = 3
+_VOLUME_INFORMATION = 0x70
+_DIRTY = 0x0001
+_READ_ONLY = 0x0001
 
 
 class _Entry(Protocol):
@@ -24,10 +29,19 @@ class _Entry(Protocol):
 
     name: str
     size: int
+    file_attribute_flags: int
+    attributes: "Iterable[_Attribute]"
     number_of_sub_file_entries: int
 
     def get_sub_file_entry(self, index: int) -> "_Entry": ...
     def read_buffer_at_offset(self, size: int, offset: int) -> bytes: ...
+
+
+class _Attribute(Protocol):
+    """What is used of pyfsntfs.attribute; `flags` only those of the kind $VOLUME_INFORMATION have."""
+
+    attribute_type: int
+    flags: int
 
 
 class _Value(Protocol):
@@ -80,6 +94,18 @@ class Ntfs:
         """Tell whether there is anything at path."""
         return self._entry(path) is not None
 
+    def is_read_only(self, path: str) -> bool:
+        """Tell whether the file at path has the attribute read-only; false where there is none."""
+        entry = self._entry(path)
+        return entry is not None and bool(_call(lambda: entry.file_attribute_flags) & _READ_ONLY)
+
+    def is_dirty(self) -> bool:
+        """Tell whether the volume is marked to be checked at the next start."""
+        entry: _Entry = _call(lambda: self._volume.get_file_entry(_VOLUME_FILE))
+        kinds = _call(lambda: {one.attribute_type: one for one in entry.attributes})
+        information = kinds.get(_VOLUME_INFORMATION)
+        return information is not None and bool(_call(lambda: information.flags) & _DIRTY)
+
     def names(self, path: str) -> tuple[str, ...]:
         """List a directory; empty when there is none."""
         entry = self._entry(path)
@@ -124,6 +150,10 @@ class Hive:
         self._file = io.BytesIO(data)  # the library does not keep it alive
         self._hive = library.file()
         _call(lambda: self._hive.open_file_object(self._file))
+
+    def has(self, key: str) -> bool:
+        """Tell whether there is such a key."""
+        return _call(lambda: self._hive.get_key_by_path(key)) is not None
 
     def text(self, key: str, name: str) -> str | None:
         """Give a string value; None when it is not there."""

@@ -5,16 +5,24 @@ from dataclasses import replace
 from functools import partial
 from typing import TypeVar
 
+from aliyun_import.disk.filesystem import FileSystem
 from aliyun_import.disk.guest.registry import Hive, Ntfs
 from aliyun_import.disk.guest.volumes import Volume
 from aliyun_import.disk.guest_report import GuestReport, Sighting, WindowsFacts
 from aliyun_import.disk.reader import Missing, ReadProblem, Unsupported
+from aliyun_import.disk.tree import Tree
 from aliyun_import.model import Architecture, OsType
 
 T = TypeVar("T")
 _CONFIG = "/Windows/System32/config"
 _DRIVERS = "/Windows/System32/drivers"
 _DRIVER_FILES = ("viostor.sys", "vioscsi.sys", "netkvm.sys", "stornvme.sys")
+# What the import puts there itself, and can't where an older one is read-only.
+_REPLACED = ("netkvm.sys", "balloon.sys", "vioser.sys", "viostor.sys", "pvpanic.sys")
+_PENDING_KEY = r"Microsoft\Windows\CurrentVersion\Component Based Servicing\RebootPending"
+_PENDING_FILE = "/Windows/WinSxS/pending.xml"
+# The rule's name since Windows 8, and before.
+_DESKTOP_RULES = ("RemoteDesktop-UserMode-In-TCP", "RemoteDesktop-In-TCP")
 _VERSION = r"Microsoft\Windows NT\CurrentVersion"
 # The classes of disks and of volumes. Filters here are loaded with every disk: one whose driver is gone stops the boot.
 _DISK_CLASSES = {
@@ -29,19 +37,28 @@ _GUEST_AGENTS = ("/Program Files/Qemu-ga/qemu-ga.exe", "/Program Files/qemu-ga/q
 _MACHINES = {"AMD64": Architecture.X86_64, "ARM64": Architecture.ARM64, "x86": Architecture.I386}
 
 
-def inspect_windows(volumes: Sequence[Volume], unknowns: list[str]) -> GuestReport:
-    """Look at the first NTFS volume with Windows on it. Raises OSError only."""
+def inspect_windows(volumes: Sequence[Volume], esps: Sequence[FileSystem], unknowns: list[str]) -> GuestReport:
+    """Look at the first NTFS volume with Windows on it; `esps` are the FAT ones. Raises OSError only."""
+    found: Ntfs | None = None
+    boot_files: list[str] = []
     for volume in volumes:
         try:
             ntfs = Ntfs(volume.reader)
-            if ntfs.names("/Windows/System32"):
-                return _Inspection(ntfs, unknowns).report()
+            if ntfs.exists("/Boot/BCD"):
+                boot_files.append(f"Boot/BCD on {volume.words}")
+            if found is None and ntfs.names("/Windows/System32"):
+                found = ntfs
         except Unsupported as problem:
             unknowns.append(f"{volume.words}: {problem.message}")
             return GuestReport(unknowns=tuple(unknowns))
         except ReadProblem as problem:
             unknowns.append(f"{volume.words} (ntfs): {problem.message}")
-    return GuestReport(unknowns=(*unknowns, "no Windows was found on the NTFS volumes"))
+    if found is None:
+        return GuestReport(unknowns=(*unknowns, "no Windows was found on the NTFS volumes"))
+    complete = not unknowns
+    inspection = _Inspection(found, unknowns)
+    boot_files += ["EFI/Microsoft/Boot/BCD" for esp in esps if inspection.has_bcd(esp)]
+    return inspection.report(tuple(boot_files) if complete or boot_files else None)
 
 
 class _Inspection:
@@ -50,14 +67,22 @@ class _Inspection:
     def __init__(self, ntfs: Ntfs, unknowns: list[str]) -> None:
         self._ntfs, self._unknowns = ntfs, unknowns
 
-    def report(self) -> GuestReport:
+    def has_bcd(self, esp: FileSystem) -> bool:
+        """Look for the boot configuration of Windows on an EFI system partition."""
+        return bool(self._ask("an EFI system partition", lambda: Tree(esp).exists("/EFI/Microsoft/Boot/BCD")))
+
+    def report(self, boot_files: tuple[str, ...] | None) -> GuestReport:
         """Ask everything."""
         software = self._ask("the registry (SOFTWARE)", lambda: Hive(self._ntfs.read(f"{_CONFIG}/SOFTWARE")))
         system = self._ask("the registry (SYSTEM)", lambda: Hive(self._ntfs.read(f"{_CONFIG}/SYSTEM")))
         facts = WindowsFacts(
             registry_read=software is not None and system is not None,
             driver_files=tuple(name for name in _DRIVER_FILES if self._has(f"{_DRIVERS}/{name}")),
+            read_only_drivers=self._ask("the drivers", self._read_only_drivers) or (),
+            boot_files=boot_files,
+            pending_update=_PENDING_FILE if self._has(_PENDING_FILE) else "",
             hibernated=self._ask("hiberfil.sys", self._is_hibernated),
+            dirty=self._ask("$Volume", self._ntfs.is_dirty),
             guest_agent=next((path for path in _GUEST_AGENTS if self._has(path)), ""),
         )
         machine = None
@@ -85,6 +110,9 @@ class _Inspection:
     def _has(self, path: str) -> bool:
         return bool(self._ask(path, lambda: self._ntfs.exists(path)))
 
+    def _read_only_drivers(self) -> tuple[str, ...]:
+        return tuple(name for name in _REPLACED if self._ntfs.is_read_only(f"{_DRIVERS}/{name}"))
+
     def _is_hibernated(self) -> bool:
         """Tell a hibernation image (or a fast start-up) by the first bytes of hiberfil.sys; zeros mean resumed."""
         try:
@@ -102,7 +130,8 @@ def _with_software(facts: WindowsFacts, hive: Hive) -> WindowsFacts:
     state = hive.text(r"Microsoft\Windows\CurrentVersion\Setup\State", "ImageState") or ""
     return replace(
         facts, product=product, build=int(build) if build.isdigit() and len(build) < 9 else None, client=client,
-        image_state=state,
+        image_state=state, service_pack=hive.text(_VERSION, "CSDVersion") or "",
+        pending_update=rf"SOFTWARE\{_PENDING_KEY}" if hive.has(_PENDING_KEY) else facts.pending_update,
     )  # fmt: skip
 
 
@@ -117,6 +146,8 @@ def _with_system(facts: WindowsFacts, hive: Hive) -> WindowsFacts:
     deny = hive.number(rf"{control}\Control\Terminal Server", "fDenyTSConnections")
     install = hive.number(rf"{services}\PlugPlay\Parameters", "DeviceInstallDisabled")
     firewall = rf"{services}\SharedAccess\Parameters\FirewallPolicy"
+    rules = [hive.text(rf"{firewall}\FirewallRules", name) or "" for name in _DESKTOP_RULES]
+    desktop = rf"{control}\Control\Terminal Server\WinStations\RDP-Tcp"
     profiles = ("DomainProfile", "StandardProfile", "PublicProfile")
     return replace(
         facts,
@@ -125,6 +156,8 @@ def _with_system(facts: WindowsFacts, hive: Hive) -> WindowsFacts:
         stornvme_start=hive.number(rf"{services}\stornvme", "Start"),
         setup_in_progress=None if setup is None else setup != 0,
         remote_desktop=None if deny is None else deny == 0,
+        remote_desktop_port=hive.number(desktop, "PortNumber"),
+        remote_desktop_allowed=any("Active=TRUE" in rule and "Action=Allow" in rule for rule in rules),
         filters=tuple(_filters(hive, control)),
         firewall=tuple(name for name in profiles if hive.number(rf"{firewall}\{name}", "EnableFirewall")),
         device_install_disabled=install is not None and install != 0,
