@@ -1,7 +1,8 @@
 """This file speaks to qemu-img: always with the format named, and never following what an image refers to.
 
-A VMDK or QED may name any file of this machine as its parent, or as a part of itself. So the image is described with
-`backing: null`, looked at with `qemu-img info`, and refused when it is not whole in itself.
+A VMDK or QED may name any file of this machine as its parent, or as a part of itself. So a VMDK that is a descriptor of
+other files is not even shown to qemu-img, which would open them; every other image is described with `backing: null`,
+looked at with `qemu-img info`, and refused when it is not whole in itself.
 """
 
 import json
@@ -13,6 +14,7 @@ from pathlib import Path
 
 from aliyun_import.disk.foreign import QEMU_NAMES
 from aliyun_import.disk.leash import last_line, leashed
+from aliyun_import.disk.reader import FileReader
 from aliyun_import.disk.report import Container
 from aliyun_import.errors import DiskError, LocalStateError
 
@@ -52,7 +54,24 @@ def ensure_whole(path: Path, container: Container) -> None:
     """
     if shutil.which("qemu-img") is None:
         raise _missing(path, container)
+    if container is Container.VMDK and _is_descriptor(path):
+        raise _not_whole(path, "it is a descriptor, and its data lies in other files", name="vmdk")
     _refuse_parts(path, _info(path, described(path, container)))
+
+
+def _is_descriptor(path: Path) -> bool:
+    """Tell a VMDK that only names the files that hold its data: text, or a header of a disk of no sectors with text."""
+    try:
+        with FileReader(path) as file:
+            head = file.pread(0, 20)
+    except OSError as error:
+        raise DiskError(
+            f"{path} can't be read.",
+            code="disk-read",
+            cause=error.strerror,
+            remedy=f"Copy {path} to healthy storage, and use the copy.",
+        ) from error
+    return head.startswith(b"#") or (head.startswith(b"KDMV") and not any(head[12:20]))
 
 
 def _wait(child: "subprocess.Popen[bytes]", while_waiting: Callable[[], None]) -> bytes:
@@ -119,10 +138,14 @@ def _refuse_parts(path: Path, info: Mapping[str, object]) -> None:
         if not others:
             return
         seen = f"its data lies in {others[0]}{' and other files' if len(others) > 1 else ''}"
-    raise DiskError(
+    raise _not_whole(path, seen, name=str(info.get("format", "vmdk")))
+
+
+def _not_whole(path: Path, seen: str, *, name: str) -> DiskError:
+    return DiskError(
         f"{path} is not a whole disk: {seen}, and such references are not followed.",
         code="not-whole",
-        remedy=f"If you trust it, make one file of it: `qemu-img convert -f {info.get('format', 'vmdk')} -O raw {path} "
+        remedy=f"If you trust it, make one file of it: `qemu-img convert -f {name} -O raw {path} "
         f"{path.with_suffix('.raw')}`, and push that.",
     )
 

@@ -1,0 +1,111 @@
+"""This file tests that what an image refers to is never opened: the image of a stranger may name any file of ours."""
+
+import ctypes
+import os
+import struct
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from aliyun_import.disk.inspect import inspect_disk
+from tests.disk import build
+from tests.disk.tools import need, run
+
+pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells of each opening (inotify)")
+
+_IN_OPEN = 0x20
+
+
+@contextmanager
+def _guarded(path: Path) -> Iterator[Callable[[], bool]]:
+    """Give a function that tells whether anybody has opened the file since."""
+    libc = ctypes.CDLL(None, use_errno=True)
+    handle = libc.inotify_init1(os.O_NONBLOCK)
+    assert libc.inotify_add_watch(handle, os.fsencode(path), _IN_OPEN) >= 0
+
+    def opened() -> bool:
+        try:
+            return bool(os.read(handle, 4096))
+        except BlockingIOError:
+            return False
+
+    try:
+        yield opened
+    finally:
+        os.close(handle)
+
+
+def _qcow2(name: bytes) -> bytes:
+    image = build.qcow2(build.uefi_disk())
+    struct.pack_into(">QI", image, 8, 600, len(name))
+    image[600 : 600 + len(name)] = name
+    return bytes(image)
+
+
+def _qcow2_with_data_file(name: bytes) -> bytes:
+    image = build.qcow2(build.uefi_disk())
+    struct.pack_into(">Q", image, 72, 4)
+    struct.pack_into(">II", image, 112, 0x44415441, len(name))
+    image[120 : 120 + len(name)] = name
+    return bytes(image)
+
+
+def _vmdk(name: bytes) -> bytes:
+    head = b'# Disk DescriptorFile\nversion=1\nCID=1\nparentCID=ffffffff\ncreateType="monolithicFlat"\n'
+    return head + b'RW 2048 FLAT "%s" 0\n' % name
+
+
+def _sparse_vmdk(name: bytes) -> bytes:
+    """Put the descriptor into what begins as a sparse extent of no sectors; qemu-img reads it there, too."""
+    return struct.pack("<4sIIQQQQI", b"KDMV", 1, 3, 0, 128, 1, 20, 512).ljust(512, b"\0") + _vmdk(name).ljust(
+        10240, b"\0"
+    )
+
+
+@pytest.mark.parametrize(
+    ("make", "code"),
+    [
+        pytest.param(_qcow2, "qcow2-backing-file", id="the backing file of a qcow2"),
+        pytest.param(_qcow2_with_data_file, "qcow2-external-data", id="the data file of a qcow2"),
+        pytest.param(
+            lambda name: build.vhd_dynamic(build.uefi_disk(), kind=4, parent=name.decode()),
+            "vhd-differencing",
+            id="the parent of a vhd",
+        ),
+        pytest.param(_vmdk, "container-foreign", id="the extent of a vmdk"),
+        pytest.param(_sparse_vmdk, "container-foreign", id="the extent of a vmdk in a header"),
+    ],
+)
+def test_what_a_header_names_is_not_opened(tmp_path: Path, make: Callable[[bytes], bytes], code: str) -> None:
+    """Its name is told, and that is all."""
+    secret, image = tmp_path / "secret", tmp_path / "disk.img"
+    secret.write_bytes(bytes(4 << 20))
+    image.write_bytes(make(os.fsencode(secret)))
+    with _guarded(secret) as opened:
+        report = inspect_disk(image)
+        assert code in build.codes(report.container_problems)
+        assert not opened()
+        secret.read_bytes()
+        assert opened()
+
+
+@pytest.mark.root
+@pytest.mark.parametrize(
+    "options",
+    ["-f qcow2 -F raw", "-f qed -F raw", "-f vmdk -F vmdk", "-f qcow -F raw"],
+)
+def test_a_parent_that_qemu_img_wrote_down_is_not_opened(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, options: str
+) -> None:
+    """Of those containers, too, that qemu-img and qemu-nbd read for us."""
+    need("qemu-img", "qemu-nbd")
+    monkeypatch.chdir(tmp_path)
+    run("qemu-img", "create", "-q", "-f", "vmdk" if "vmdk" in options else "raw", "parent", "10M")
+    run("qemu-img", "create", "-q", *options.split(), "-b", "parent", "child.img")
+    with _guarded(tmp_path / "parent") as opened:
+        report = inspect_disk(tmp_path / "child.img")
+        assert {"qcow2-backing-file", "not-whole"} & set(build.codes(report.container_problems))
+        assert not opened()
