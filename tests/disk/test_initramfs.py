@@ -6,6 +6,7 @@ import importlib
 import lzma
 import struct
 import sys
+import time
 import tracemalloc
 from collections.abc import Callable
 
@@ -116,6 +117,7 @@ def test_what_is_not_known_is_unsupported(data: bytes) -> None:
     "archive",
     [
         pytest.param(cpio(["init"])[:50] + b"zzzzzzzz" + cpio(["init"])[58:], id="a size that is no number"),
+        pytest.param(cpio(["init"])[:54] + b"-0000070" + cpio(["init"])[62:], id="a negative size"),
         pytest.param(cpio(["init"])[:94] + b"00010000" + cpio(["init"])[102:], id="a name of 64 KiB"),
         pytest.param(cpio(["init"])[:54] + b"ffffffff" + cpio(["init"])[62:], id="a file of 4 GiB"),
     ],
@@ -138,6 +140,53 @@ def test_a_bomb_is_bounded_in_size_and_memory(packer: str) -> None:
     _now, peak = tracemalloc.get_traced_memory()
     tracemalloc.stop()
     assert peak < 12 * MIB
+
+
+def test_the_limit_is_for_all_parts_together() -> None:
+    """Else 64 bombs in a row unpack to 48 GiB."""
+    part = gzip.compress(cpio(["init"]) + bytes(MIB))
+    assert modules_in(BytesReader(part * 2), DRIVERS, limit_bytes=3 * MIB) == frozenset()
+    with pytest.raises(Bad, match="more than"):
+        modules_in(BytesReader(part * 3), DRIVERS, limit_bytes=3 * MIB)
+
+
+def test_a_stream_of_empty_blocks_ends() -> None:
+    """Four bytes of an LZ4 frame may stand for none."""
+    frame = b"\x04\x22\x4d\x18\x60\x70\x00" + struct.pack("<I", 1 << 31) * 10_000 + bytes(4)
+    with pytest.raises(Bad, match="more than 1 MiB"):
+        for _chunk in Unpacker(BytesReader(frame), 0, limit_bytes=MIB):
+            pass
+
+
+def test_small_members_in_a_large_chunk_take_no_longer_than_others() -> None:
+    """20,000 names in one block of LZ4 take a tenth of a second, and not the square of it."""
+    archive = lz4_legacy(cpio(f"lib/firmware/{number}" for number in range(20_000)))
+    began = time.process_time()
+    assert modules_in(BytesReader(archive), DRIVERS) == frozenset()
+    assert time.process_time() - began < 3
+
+
+@pytest.mark.parametrize("packer", ["lz4 legacy", "lz4 frame"])
+@pytest.mark.parametrize("following", ["plain", "zstd", "xz", "lz4 legacy", "lz4 frame"])
+def test_what_follows_an_lz4_stream_is_read(packer: str, following: str) -> None:
+    """Another archive, plain or packed; and what is neither is not passed over."""
+    first, second = PACKERS[packer](cpio(["a/virtio_blk.ko"])), PACKERS[following](cpio(["b/nvme.ko"]))
+    assert modules_in(BytesReader(first + second), DRIVERS) == {"virtio_blk", "nvme"}
+    with pytest.raises(Unsupported):
+        modules_in(BytesReader(first + b"\xff" * 100), DRIVERS)
+
+
+def test_padding_without_end_is_no_end() -> None:
+    """Absence is not told of what may follow."""
+    with pytest.raises(Bad, match="padding"):
+        modules_in(BytesReader(cpio(["init"]) + bytes(17 * MIB) + cpio(["nvme.ko"])), DRIVERS)
+
+
+def test_names_without_end_are_bad(monkeypatch: pytest.MonkeyPatch) -> None:
+    """An initramfs has some thousands of members, and 300,000 are read of one."""
+    monkeypatch.setattr("aliyun_import.disk.guest.initramfs._MAX_MEMBERS", 100)
+    with pytest.raises(Bad, match="more than 100 members"):
+        modules_in(BytesReader(cpio(str(number) for number in range(102))), DRIVERS)
 
 
 def test_the_limit_is_what_the_page_says() -> None:

@@ -7,13 +7,15 @@ one that is compressed. Only names are read, and no further than until every wan
 from collections.abc import Collection, Iterator
 
 from aliyun_import.disk.guest.cpio import MAGICS, ByteStream, member_names
-from aliyun_import.disk.guest.unpack import Unpacker
+from aliyun_import.disk.guest.unpack import MAX_UNPACKED_BYTES, Unpacker
 from aliyun_import.disk.reader import Bad, Reader
 
 _PLAIN_CHUNK_BYTES = 64 << 10
 # Between two archives there are zeros up to the next multiple of 4, 512 or a page; some tools pad generously.
 _MAX_PADDING_BYTES = 16 << 20
 _MAX_ARCHIVES = 64
+# dracut's no-hostonly initramfs with all firmware has some 8,000 members.
+_MAX_MEMBERS = 300_000
 _SUFFIXES = (".ko", ".ko.gz", ".ko.xz", ".ko.zst", ".ko.bz2", ".ko.lz4")
 
 
@@ -26,20 +28,22 @@ def module_name(path: str) -> str | None:
     return None
 
 
-def modules_in(file: Reader, wanted: Collection[str]) -> frozenset[str]:
-    """Tell which of the wanted modules are in an initramfs.
+def modules_in(file: Reader, wanted: Collection[str], *, limit_bytes: int = MAX_UNPACKED_BYTES) -> frozenset[str]:
+    """Tell which of the wanted modules are in an initramfs, which may unpack to `limit_bytes` in all.
 
     Raises Bad or Unsupported where it could not be read to its end and a wanted module was not seen before.
     """
     missing = set(wanted)
-    for path in _paths(file):
+    for count, path in enumerate(_paths(file, limit_bytes)):
         missing.discard(module_name(path) or "")
         if not missing:
             break
+        if count >= _MAX_MEMBERS:
+            raise Bad(f"it has more than {_MAX_MEMBERS} members")
     return frozenset(wanted) - missing
 
 
-def _paths(file: Reader) -> Iterator[str]:
+def _paths(file: Reader, left: int) -> Iterator[str]:
     at, archives = 0, 0
     while (begin := _after_zeros(file, at)) is not None:
         archives += 1
@@ -50,11 +54,11 @@ def _paths(file: Reader) -> Iterator[str]:
             yield from member_names(stream)
             at = begin + stream.position
             continue
-        unpacker = Unpacker(file, begin)
+        unpacker = Unpacker(file, begin, limit_bytes=left)
         yield from _unpacked_paths(unpacker)
         if unpacker.end is None or unpacker.end <= begin:
             raise Bad("its compressed part does not end", offset=begin)
-        at = unpacker.end
+        at, left = unpacker.end, left - unpacker.unpacked_bytes
 
 
 def _unpacked_paths(unpacker: Unpacker) -> Iterator[str]:
@@ -90,8 +94,10 @@ def _plain(file: Reader, at: int) -> Iterator[bytes]:
 
 def _after_zeros(file: Reader, at: int) -> int | None:
     """Give the first place from `at` on that is not zero, None when nothing but zeros follows."""
-    end = min(file.size, at + _MAX_PADDING_BYTES)
-    while at < end:
+    end = at + _MAX_PADDING_BYTES
+    while at < file.size:
+        if at >= end:
+            raise Bad("the padding after an archive does not end", offset=at)
         chunk = file.pread(at, _PLAIN_CHUNK_BYTES)
         if not chunk:
             return None

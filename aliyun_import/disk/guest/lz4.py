@@ -5,7 +5,7 @@ that it can stop as soon as it has seen enough. Checksums are not verified.
 """
 
 import struct
-from collections.abc import Iterator
+from collections.abc import Generator
 
 from aliyun_import.disk.reader import Bad, Reader, Unsupported, read_exactly
 
@@ -18,8 +18,8 @@ _WINDOW_BYTES = 64 << 10
 _MAX_GROWTH = 255
 
 
-def lz4_blocks(reader: Reader, start: int) -> Iterator[bytes]:
-    """Unpack what begins at `start`, block by block, until the reader or the frame ends."""
+def lz4_blocks(reader: Reader, start: int) -> Generator[bytes, None, int]:
+    """Unpack what begins at `start`, block by block, until the reader or the frame ends; returns where that is."""
     magic = read_exactly(reader, start, 4)
     if magic == LEGACY_MAGIC:
         return _legacy(reader, start + 4)
@@ -74,21 +74,22 @@ def _longer(data: bytes, at: int, length: int) -> tuple[int, int]:
             return length, at
 
 
-def _legacy(reader: Reader, at: int) -> Iterator[bytes]:
+def _legacy(reader: Reader, at: int) -> Generator[bytes, None, int]:
     bound = _LEGACY_BLOCK_BYTES + _LEGACY_BLOCK_BYTES // _MAX_GROWTH + 16
     while at + 4 <= reader.size:
         raw = read_exactly(reader, at, 4)
-        at += 4
-        if raw == LEGACY_MAGIC:
-            continue  # another stream was appended
+        if raw == LEGACY_MAGIC and reader.pread(at - 4, 4) != LEGACY_MAGIC:
+            at += 4  # another stream was appended
+            continue
         (size,) = struct.unpack("<I", raw)
         if size == 0 or size > bound:
-            return  # what follows is not of this stream: padding, or the size that Linux appends to its image
-        yield unpack_block(read_exactly(reader, at, size), limit=_LEGACY_BLOCK_BYTES)
-        at += size
+            break  # what follows is not of this stream: padding, or another archive
+        yield unpack_block(read_exactly(reader, at + 4, size), limit=_LEGACY_BLOCK_BYTES)
+        at += 4 + size
+    return at
 
 
-def _frame(reader: Reader, at: int) -> Iterator[bytes]:
+def _frame(reader: Reader, at: int) -> Generator[bytes, None, int]:
     flags, size_code = read_exactly(reader, at, 2)
     if flags >> 6 != 1 or flags & 1:
         raise Unsupported("the LZ4 frame has a version or a dictionary that is not known here")
@@ -102,7 +103,7 @@ def _frame(reader: Reader, at: int) -> Iterator[bytes]:
         (size,) = struct.unpack("<I", read_exactly(reader, at, 4))
         at += 4
         if size == 0:
-            return
+            return at + (4 if flags & 0x04 else 0)
         plain, size = size >> 31, size & 0x7FFFFFFF
         if size > limit:
             raise Bad("an LZ4 block is larger than its frame allows")

@@ -18,6 +18,7 @@ from aliyun_import.disk.reader import Bad, Reader, Unsupported
 MAX_UNPACKED_BYTES = 768 << 20
 _IN_BYTES = 256 << 10
 _OUT_BYTES = 1 << 20
+_PAGE_BYTES = 4096
 # xz -9 needs 65 MiB, zstd --ultra -22 a window of 128 MiB.
 _LZMA_MEMORY_BYTES = 128 << 20
 _ZSTD_WINDOW_LOG = 27
@@ -112,7 +113,11 @@ def codec_at(magic: bytes) -> str | None:
 
 
 class Unpacker:
-    """Iterates over what a compressed stream unpacks to. `end` is where it ended, None until it did."""
+    """Iterates over what a compressed stream unpacks to. `end` is where it ended, None until it did.
+
+    `unpacked_bytes` counts what came out so far; a chunk counts as a page at least, so that a stream of nothing but
+    empty blocks ends, too.
+    """
 
     def __init__(self, reader: Reader, start: int, *, limit_bytes: int = MAX_UNPACKED_BYTES) -> None:
         """Look at what begins at `start`; Unsupported when that is in no compression we know."""
@@ -123,20 +128,19 @@ class Unpacker:
             raise Unsupported(f"its compression ({self.codec or magic.hex()}) is not known here", offset=start)
         self._reader, self._start = reader, start
         self.end: int | None = None
+        self.unpacked_bytes = 0
 
     def __iter__(self) -> Iterator[bytes]:
         """Unpack; Bad where the stream is damaged, ends early, or becomes too much."""
-        total = 0
         for chunk in self._chunks():
-            total += len(chunk)
-            if total > self._limit_bytes:
+            self.unpacked_bytes += max(len(chunk), _PAGE_BYTES)
+            if self.unpacked_bytes > self._limit_bytes:
                 raise Bad(f"it unpacks to more than {self._limit_bytes >> 20} MiB", offset=self._start)
             yield chunk
 
     def _chunks(self) -> Iterator[bytes]:
         if self.codec == "lz4":
-            yield from lz4_blocks(self._reader, self._start)
-            self.end = self._reader.size
+            self.end = yield from lz4_blocks(self._reader, self._start)
             return
         make = next(make for _start, name, make in _CODECS if name == self.codec)
         # The libraries raise ValueError, OSError and errors of their own for damaged data, all of them meaning Bad.
