@@ -16,6 +16,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, is_dataclass
 from pathlib import PurePath
 
@@ -86,7 +87,7 @@ def call_bounded(target: str, arguments: Sequence[str], *, limits: Limits) -> Ou
 def _read_answer(answer: bytes) -> Outcome:
     try:
         return Outcome(value=_Values(io.BytesIO(answer)).load())
-    except (pickle.UnpicklingError, EOFError, AttributeError, ImportError, ValueError, TypeError) as error:
+    except Exception as error:  # noqa: BLE001 -- pickle documents that it raises anything
         return Outcome(failure=f"its answer can't be read ({error})")
 
 
@@ -106,10 +107,15 @@ class _Values(pickle.Unpickler):
 
 
 def _limit(kind: int, most: int, *, grace: int = 0) -> None:
-    """Lower a limit, the hard one to `grace` more than the soft one; a limit that is lower already stays."""
+    """Lower a limit, the hard one to `grace` more than the soft one; a limit that is lower already stays.
+
+    A limit that the system refuses is done without (macOS has no way to bound the address space): the readers have
+    caps of their own, and the wall clock is the caller's.
+    """
     _, hard = resource.getrlimit(kind)
     hard = most + grace if hard == resource.RLIM_INFINITY else min(most + grace, hard)
-    resource.setrlimit(kind, (min(most, hard), hard))
+    with suppress(ValueError, OSError):
+        resource.setrlimit(kind, (min(most, hard), hard))
 
 
 def _child(parent: str, memory_bytes: str, cpu_s: str, target: str, *arguments: str) -> None:

@@ -39,6 +39,17 @@ def a_crash() -> object:
     return None
 
 
+def a_kill() -> object:
+    """Die as whom the system takes the memory from."""
+    os.kill(os.getpid(), signal.SIGKILL)
+    return None
+
+
+def too_long_an_answer() -> object:
+    """Say more than any report holds."""
+    return bytes(33 << 20)
+
+
 def an_error() -> object:
     """Raise what nobody expects."""
     raise KeyError("surprise")

@@ -25,6 +25,8 @@ def test_a_value_comes_back_whole() -> None:
         ("too_long", Limits(wall_s=0.5), "more than 0.5 seconds"),
         ("a_busy_loop", Limits(cpu_s=1), "more than 1 seconds of computing"),
         ("a_crash", Limits(), "SIGSEGV"),
+        ("a_kill", Limits(), "SIGKILL"),
+        ("too_long_an_answer", Limits(), "status 0"),
         ("an_error", Limits(), "KeyError: 'surprise'"),
         ("no_value", Limits(), "pe_machine"),
     ],
@@ -40,3 +42,14 @@ def test_it_can_not_write(tmp_path: Path) -> None:
     """A child that reads disks has no business writing files."""
     outcome = call_bounded(f"{TARGETS}:a_file", [str(tmp_path / "file")], limits=Limits())
     assert "File too large" in outcome.failure
+
+
+def test_a_limit_that_the_system_refuses_is_done_without(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As macOS refuses the one of the address space."""
+    (tmp_path / "sitecustomize.py").write_text(
+        "import resource\ndef refuse(*_): raise ValueError('current limit exceeds maximum limit')\n"
+        "resource.setrlimit = refuse\n"
+    )
+    monkeypatch.syspath_prepend(tmp_path)
+    outcome = call_bounded(f"{TARGETS}:a_value", ["one"], limits=Limits())
+    assert isinstance(outcome.value, Problem)
