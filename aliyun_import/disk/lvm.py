@@ -20,7 +20,8 @@ _MAX_TOKENS = 400_000
 _MAX_DEPTH = 12
 _MAX_VOLUMES = 256
 _MAX_SEGMENTS = 10_000
-_TOKEN = re.compile(r'\s+|#[^\n]*|("(?:[^"\\]|\\.)*"|[A-Za-z0-9_.+/-]+|[={}\[\],])')
+# The possessive repetitions (*+) keep no way back: with plain ones a string of 4 MiB takes half a GiB to match.
+_TOKEN = re.compile(r'\s+|#[^\n]*|("(?:[^"\\]|\\.)*+"|[A-Za-z0-9_.+/-]+|[={}\[\],])')
 
 Value = str | int | float | list["Value"] | dict[str, "Value"]
 

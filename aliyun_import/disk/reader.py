@@ -92,7 +92,7 @@ class FileReader:
         """Read; a file that shrank meanwhile reads short, which is Bad to whoever needed the bytes."""
         check_range(offset, length)
         length = max(min(length, self._size - offset), 0)
-        data = os.pread(self._fd, length, offset)
+        data = b""  # past the end the system is not asked: to it some offsets of a damaged table are no numbers at all
         while len(data) < length:
             more = os.pread(self._fd, length - len(data), offset + len(data))
             if not more:

@@ -1,5 +1,7 @@
 """This file tests linear LVM: the metadata text, and volumes in several segments."""
 
+import tracemalloc
+
 import pytest
 
 from aliyun_import.disk.lvm import LogicalVolume, parse_metadata, read_volume_group
@@ -79,3 +81,15 @@ def test_what_is_no_physical_volume_is_missing() -> None:
     """No label in the first four sectors."""
     with pytest.raises(Missing):
         read_volume_group(BytesReader(bytes(MIB)))
+
+
+@pytest.mark.parametrize("piece", ["x", "\\\\", "\\x"])
+def test_a_long_string_takes_no_more_memory_than_itself(piece: str) -> None:
+    """The metadata may be 4 MiB of text, and all of that one string."""
+    text = f'a = "{piece * (MIB // len(piece))}"'
+    tracemalloc.start()
+    parsed = parse_metadata(text)
+    _now, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert parsed == {"a": text[5:-1]}
+    assert peak < 8 * MIB

@@ -49,3 +49,12 @@ def test_a_window_may_reach_past_the_end_but_not_begin_there() -> None:
     assert Window(BytesReader(b"0123"), start=2, size=100).pread(0, 100) == b"23"
     with pytest.raises(Bad):
         Window(BytesReader(b"0123"), start=5, size=1)
+
+
+@pytest.mark.parametrize("offset", [3, 1 << 62, 1 << 64, 1 << 109])
+def test_behind_the_end_of_a_file_is_nothing(tmp_path: Path, offset: int) -> None:
+    """However far: a damaged table multiplies to numbers that the system has no room for."""
+    path = tmp_path / "disk"
+    path.write_bytes(b"abc")
+    with FileReader(path) as reader:
+        assert reader.pread(offset, 10) == b""
