@@ -17,6 +17,7 @@ _GRUB_NEXT_AT = 0x5C
 # More programs than this on one ESP say nothing more; a vendor's directory has three to eight.
 _MAX_LOADERS = 32
 _MAX_VENDORS = 32
+_MAX_FAT_PARTITIONS = 8
 _REMOVABLE = "EFI/BOOT"
 # There is no 32-bit firmware on ECS: i386 starts by BIOS.
 _WITH_UEFI = (Architecture.X86_64, Architecture.ARM64)
@@ -40,9 +41,11 @@ def read_boot(disk: Reader, table: Table) -> tuple[BootEvidence, tuple[str, ...]
     """
     found = _Notes()
     _look_for_bios(disk, table, found)
-    for partition in table.partitions:
-        if partition.type_id in (ESP_TYPE, MBR_ESP_TYPE) or partition.filesystem == "vfat":
-            _look_for_uefi(disk, partition, found)
+    fat = [part for part in table.partitions if part.type_id in (ESP_TYPE, MBR_ESP_TYPE) or part.filesystem == "vfat"]
+    for partition in fat[:_MAX_FAT_PARTITIONS]:
+        _look_for_uefi(disk, partition, found)
+    if len(fat) > _MAX_FAT_PARTITIONS:
+        found.unknowns.append(f"of {len(fat)} FAT partitions only the first {_MAX_FAT_PARTITIONS} were looked into")
     architectures = {loader.architecture: None for loader in found.loaders if loader.architecture is not None}
     evidence = BootEvidence(
         bios=tuple(found.bios),

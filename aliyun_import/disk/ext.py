@@ -11,6 +11,8 @@ from dataclasses import dataclass
 from aliyun_import.disk.ext_layout import FILETYPE, META_BG, read_superblock
 from aliyun_import.disk.ext_map import block_map_runs, extent_runs
 from aliyun_import.disk.filesystem import (
+    KEPT_INODES,
+    KEPT_RUNS,
     FileSystemFacts,
     Node,
     Recent,
@@ -47,8 +49,8 @@ class Ext:
     def __init__(self, reader: Reader) -> None:
         self._reader = reader
         self._sb, self._facts = read_superblock(reader)
-        self._inodes: Recent[_Inode] = Recent()
-        self._runs: Recent[Sequence[Run]] = Recent()
+        self._inodes: Recent[_Inode] = Recent(KEPT_INODES)
+        self._runs: Recent[Sequence[Run]] = Recent(KEPT_RUNS)
 
     @property
     def facts(self) -> FileSystemFacts:
@@ -74,6 +76,8 @@ class Ext:
         """Go through a directory; an indexed one is read as the plain list that it also is."""
         inode = self._inode(number)
         expect_directory(number, inode.mode)
+        if inode.flags & _ENCRYPTED:
+            raise Unsupported(f"the names in directory {number} are encrypted")
         return child_names(number, self._raw_entries(inode))
 
     def read(self, number: int, offset: int, length: int) -> bytes:
@@ -156,8 +160,7 @@ class Ext:
                 length = end
             if length < 8 or at + length > end or name_bytes > length - 8:
                 raise Bad(f"a directory entry of {length} bytes does not fit its block")
-            if child and name_bytes:
-                yield block[at + 8 : at + 8 + name_bytes], child
+            yield block[at + 8 : at + 8 + name_bytes] if child else b"", child
             at += length
 
     def _inline_data(self, inode: _Inode) -> bytes:
@@ -187,4 +190,4 @@ class Ext:
             runs = extent_runs(self._reader, self._sb, inode.block)
         else:
             runs = block_map_runs(self._reader, self._sb, inode.block, size_bytes=inode.size_bytes)
-        return self._runs.keep(inode.number, runs)
+        return self._runs.keep(inode.number, runs, parts=len(runs))

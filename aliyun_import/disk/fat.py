@@ -10,8 +10,8 @@ from dataclasses import dataclass
 
 from aliyun_import.disk.reader import Bad, Missing, Reader, read_exactly
 
-# An ESP's directories have tens of names. 32 bytes an entry: 65,536 entries, FAT's own limit, are 2 MiB.
-MAX_DIRECTORY_BYTES = 2 * 1024 * 1024
+# An ESP's directories have tens of names, of some 100 bytes each. FAT's own limit are 2 MiB.
+MAX_DIRECTORY_BYTES = 512 * 1024
 # The largest loaders are unified kernel images of some 60-100 MiB; of those only the head is ever read.
 MAX_FILE_BYTES = 16 * 1024 * 1024
 _FAT_PAGE = 4096
@@ -70,7 +70,7 @@ class FatVolume:
 
     def _directory(self, path: str) -> bytes:
         raw = (
-            self._chain(self._root_cluster, MAX_DIRECTORY_BYTES)
+            self._directory_chain(self._root_cluster)
             if self._bits == 32
             else read_exactly(self._reader, self._root_at, self._root_bytes)
         )
@@ -78,7 +78,14 @@ class FatVolume:
             entry = self._find(self._names(raw), name)
             if not entry.is_directory:
                 raise Missing(f"{name} is not a directory")
-            raw = self._chain(entry.cluster, MAX_DIRECTORY_BYTES)
+            raw = self._directory_chain(entry.cluster)
+        return raw
+
+    def _directory_chain(self, cluster: int) -> bytes:
+        """Read a directory; Bad when it is longer than any should be: a part of its names would tell a wrong tale."""
+        raw = self._chain(cluster, MAX_DIRECTORY_BYTES + 1)
+        if len(raw) > MAX_DIRECTORY_BYTES:
+            raise Bad(f"a FAT directory has more than {MAX_DIRECTORY_BYTES} bytes, or no end")
         return raw
 
     @staticmethod

@@ -11,6 +11,8 @@ from aliyun_import.disk.reader import Bad, Missing, Reader, read_exactly
 
 # A directory of a system has some thousands of names; 300,000 take 0.3 s to go through, more is damage or an attack.
 MAX_ENTRIES = 300_000
+# Inodes, and runs of blocks, that are kept; a file of 12,000 runs is an old log's.
+KEPT_INODES, KEPT_RUNS = 64, 50_000
 # Metadata never asks for more in one piece (a directory block is 64 KiB at most, an inode 64 KiB).
 MAX_METADATA_BYTES = 64 * 1024
 # The longest target of a symbolic link on Linux.
@@ -68,24 +70,29 @@ class Run:
 
 
 class Recent(Generic[V]):
-    """A cache of the few values used last, so that memory stays bounded whatever a file system holds."""
+    """A cache of the few values used last, so that memory stays bounded whatever a file system holds.
 
-    def __init__(self, limit: int = 64) -> None:
+    A value weighs one and its parts, all of them together `limit` at most; the last one is kept whatever it weighs.
+    """
+
+    def __init__(self, limit: int) -> None:
         self._limit = limit
-        self._values: OrderedDict[int, V] = OrderedDict()
+        self._weight = 0
+        self._values: OrderedDict[int, tuple[V, int]] = OrderedDict()
 
     def get(self, key: int) -> V | None:
         """Give the value kept for key, None when there is none (any more)."""
         if key not in self._values:
             return None
         self._values.move_to_end(key)
-        return self._values[key]
+        return self._values[key][0]
 
-    def keep(self, key: int, value: V) -> V:
-        """Keep a value and give it back; the one not used for longest goes."""
-        self._values[key] = value
-        if len(self._values) > self._limit:
-            self._values.popitem(last=False)
+    def keep(self, key: int, value: V, *, parts: int = 0) -> V:
+        """Keep a value that is not kept yet and give it back; those not used for longest go."""
+        self._values[key] = (value, 1 + parts)
+        self._weight += 1 + parts
+        while self._weight > self._limit and len(self._values) > 1:
+            self._weight -= self._values.popitem(last=False)[1][1]
         return value
 
 
@@ -139,11 +146,14 @@ def expect_link(number: int, mode: int, *, size_bytes: int) -> None:
 
 
 def child_names(number: int, found: Iterable[tuple[bytes, int]]) -> Iterator[tuple[str, int]]:
-    """Go through the names of a directory as they lie on the disk: "." and ".." go, and there is an end to it."""
+    """Go through the names of a directory as they lie on the disk: "." and ".." go, and there is an end to it.
+
+    `found` has the places without a name (b""), too: a directory of nothing else would have no end otherwise.
+    """
     for index, (name, child) in enumerate(found):
         if index > MAX_ENTRIES:
             raise Bad(f"directory {number} has more than {MAX_ENTRIES} names")
-        if name not in (b".", b".."):
+        if name not in (b"", b".", b".."):
             yield text_of(name), child
 
 

@@ -5,17 +5,17 @@ A symbolic link is followed inside the image only, an absolute one from the imag
 
 from collections.abc import Mapping
 
-from aliyun_import.disk.filesystem import MAX_ENTRIES, FileSystem, Kind, Node, Recent
+from aliyun_import.disk.filesystem import FileSystem, Kind, Node, Recent
 from aliyun_import.disk.reader import Bad, Missing
 
 _MAX_HOPS = 16
 _MAX_STEPS = 400
-# Text files of a system's configuration; dpkg's status, the largest that is read, has 1-5 MiB.
-MAX_TEXT_BYTES = 8 << 20
+# Text files of a system's configuration have some KiB, and modules.dep less than a MiB.
+MAX_TEXT_BYTES = 2 << 20
 # What a file's size may exceed its blocks by: holes are real (mkfs -d makes some), a size out of thin air is an attack.
 _MAX_HOLE_BYTES = 16 << 20
-# Names of larger directories are not kept.
-_MAX_KEPT_NAMES = 20_000
+# Names that are kept, of all directories together. Those that an inspection goes through have some thousands.
+_KEPT_NAMES = 100_000
 
 
 class TreeFile:
@@ -98,10 +98,10 @@ class Tree:
             raise Bad(f"{path} has {file.size} bytes, more than the {limit} that are read")
         return file.pread(0, file.size)
 
-    def text(self, path: str) -> str | None:
-        """Read a text file, bytes that are not UTF-8 replaced; None when there is none."""
+    def text(self, path: str, *, limit: int = MAX_TEXT_BYTES) -> str | None:
+        """Read a text file, bytes that are not UTF-8 replaced; None when there is none, Bad when it is too long."""
         try:
-            return self.read(path).decode("utf-8", "replace")
+            return self.read(path, limit=limit).decode("utf-8", "replace")
         except Missing:
             return None
 
@@ -151,12 +151,9 @@ class Tree:
         return (mounted, mounted.root) if mounted else (files, child)
 
     def _directory(self, files: FileSystem, number: int) -> dict[str, int]:
-        kept = self._names.setdefault(id(files), Recent())
+        kept = self._names.setdefault(id(files), Recent(_KEPT_NAMES))
         names = kept.get(number)
         if names is None:
             names = dict(files.entries(number))
-            if len(names) > MAX_ENTRIES:
-                raise Bad(f"a directory has more than {MAX_ENTRIES} names")
-            if len(names) <= _MAX_KEPT_NAMES:
-                kept.keep(number, names)
+            kept.keep(number, names, parts=len(names))
         return names

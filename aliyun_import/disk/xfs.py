@@ -8,6 +8,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from aliyun_import.disk.filesystem import (
+    KEPT_INODES,
+    KEPT_RUNS,
     FileSystemFacts,
     Kind,
     Node,
@@ -55,8 +57,8 @@ class Xfs:
     def __init__(self, reader: Reader) -> None:
         self._reader = reader
         self._sb, self._facts = read_superblock(reader)
-        self._inodes: Recent[_Inode] = Recent()
-        self._runs: Recent[Sequence[Run]] = Recent()
+        self._inodes: Recent[_Inode] = Recent(KEPT_INODES)
+        self._runs: Recent[Sequence[Run]] = Recent(KEPT_RUNS)
 
     @property
     def facts(self) -> FileSystemFacts:
@@ -139,7 +141,7 @@ class Xfs:
             runs = tree_runs(self._reader, self._sb, inode.fork)
         else:
             raise Bad(f"inode {inode.number} has no data (format {inode.format})")
-        return self._runs.keep(inode.number, runs)
+        return self._runs.keep(inode.number, runs, parts=len(runs))
 
     def _short_entries(self, inode: _Inode) -> Iterator[tuple[bytes, int]]:
         """Go through a directory that lies in its inode."""
@@ -179,10 +181,13 @@ class Xfs:
         if with_leaf:  # a directory of one block carries its index at the end
             (leaves,) = struct.unpack_from(">I", block, end - 8)
             end -= 8 + leaves * 8
+            if end < begin:
+                raise Bad("the index of a directory does not fit its block")
         at = begin
         while at + 12 <= end:
             if block[at : at + 2] == b"\xff\xff":
                 (length,) = struct.unpack_from(">H", block, at + 2)
+                yield b"", 0
             else:
                 (number,) = struct.unpack_from(">Q", block, at)
                 name_bytes = block[at + 8]

@@ -148,3 +148,12 @@ def test_an_esp_that_can_not_be_read_is_unknown() -> None:
     found, unknowns = _evidence(disk)
     assert found.uefi == ()
     assert "partition 1" in unknowns[0]
+
+
+def test_more_fat_partitions_than_any_disk_has_are_not_all_looked_into() -> None:
+    """Each may be the same one, with thousands of names."""
+    parts = [Part(2048, 2048, build.ESP) for _ in range(9)]
+    disk = build.place(build.gpt(4 * build.MIB, parts), build.MIB, build.fat({"EFI/BOOT/BOOTX64.EFI": b"MZ"}))
+    found, unknowns = _evidence(disk)
+    assert len(found.loaders) == 8
+    assert "of 9 FAT partitions" in unknowns[0]

@@ -70,3 +70,12 @@ def test_a_senseless_boot_sector_is_bad(at: int, value: bytes) -> None:
     raw[at : at + len(value)] = value
     with pytest.raises(Bad):
         FatVolume(BytesReader(bytes(raw)))
+
+
+def test_a_directory_without_end_is_bad() -> None:
+    """A part of its names would tell a wrong tale."""
+    image = bytearray(build.fat(FILES, size=SIZES[16]))
+    cluster = FatVolume(BytesReader(bytes(image))).entries()[0].cluster
+    struct.pack_into("<H", image, 512 + 2 * cluster, cluster)
+    with pytest.raises(Bad, match="no end"):
+        FatVolume(BytesReader(bytes(image))).entries("EFI")

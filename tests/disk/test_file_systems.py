@@ -3,7 +3,7 @@
 import pytest
 
 from aliyun_import.disk.ext import Ext
-from aliyun_import.disk.filesystem import FileSystem
+from aliyun_import.disk.filesystem import MAX_ENTRIES, FileSystem, Recent, child_names
 from aliyun_import.disk.reader import Bad, BytesReader, Missing, Unsupported, Window
 from aliyun_import.disk.tree import Tree
 from aliyun_import.disk.xfs import Xfs
@@ -125,6 +125,43 @@ def test_the_immutable_flag_is_seen() -> None:
         changed = (Ext if name == "ext4" else Xfs)(BytesReader(bytes(raw)))
         assert Tree(changed).node("/block").immutable
         assert not Tree(files).node("/block").immutable
+
+
+def test_names_that_are_encrypted_are_not_taken_for_names() -> None:
+    """What stands in such a directory is no name that anybody would look for: it would be missed."""
+    files = opened("ext4")
+    raw = bytearray(image("ext4"))
+    raw[_inode_at(files, Tree(files).node("/many").number) + 33] |= 0x8
+    with pytest.raises(Unsupported, match="encrypted"):
+        Tree(Ext(BytesReader(bytes(raw)))).names("/many")
+
+
+def test_a_directory_whose_index_leaves_its_block_is_bad() -> None:
+    """An XFS directory of one block ends in the number of its names; too large a one would hide all of them."""
+    raw = bytearray(image("xfs-v5"))
+    for at in range(0, len(raw), 4096):
+        if raw[at : at + 4] == b"XDB3":
+            raw[at + 4096 - 8 : at + 4096 - 4] = b"\xff" * 4
+    with pytest.raises(Bad, match="index"):
+        _assert_same(Tree(Xfs(BytesReader(bytes(raw)))), corner_tree())
+
+
+def test_a_directory_of_nothing_ends() -> None:
+    """Places without a name count as names do."""
+    with pytest.raises(Bad, match="more than"):
+        list(child_names(2, ((b"", 0) for _ in range(MAX_ENTRIES + 2))))
+
+
+def test_a_cache_is_bounded_by_what_its_values_hold() -> None:
+    """The one used last stays, and one that is too large for all others stays alone."""
+    kept: Recent[str] = Recent(10)
+    for key in (1, 2, 3):
+        kept.keep(key, str(key), parts=2)
+    assert kept.get(1) == "1"
+    kept.keep(4, "4", parts=2)
+    assert [kept.get(key) for key in (1, 2, 3, 4)] == ["1", None, "3", "4"]
+    kept.keep(5, "5", parts=1000)
+    assert [kept.get(key) for key in (1, 3, 4, 5)] == [None, None, None, "5"]
 
 
 @pytest.mark.parametrize("name", ["ext4", "xfs-v5"])

@@ -19,6 +19,8 @@ _UNITS = (
 _UNIT_DIRECTORIES = ("/usr/lib/systemd/system", "/lib/systemd/system", "/etc/systemd/system")
 _GENERATOR = "lib/systemd/system-generators/cloud-init-generator"
 _GROWPART = ("/usr/bin/growpart", "/usr/sbin/growpart", "/bin/growpart")
+# 1-5 MiB on servers.
+_MAX_STATUS_BYTES = 16 << 20
 _PYTHON_PLACES = ("/usr/lib", "/usr/local/lib", "/usr/lib64", "/usr/local/lib64")
 
 
@@ -58,7 +60,7 @@ def _sources(tree: Tree) -> tuple[str, ...] | None:
         "/etc/cloud/cloud.cfg",
         *(f"{directory}/{name}" for name in tree.names(directory) if name.endswith(".cfg")),
     ):
-        text = re.sub(r"^\s*#.*$", "", tree.text(path) or "", flags=re.MULTILINE)
+        text = re.sub(r"^[ \t]*#.*$", "", tree.text(path) or "", flags=re.MULTILINE)
         inline = re.search(r"^datasource_list:\s*\[([^\]]*)\]", text, re.MULTILINE)
         block = re.search(r"^datasource_list:[ \t]*\n((?:\s*-\s*\S+[ \t]*\n?)+)", text, re.MULTILINE)
         if inline:
@@ -70,7 +72,7 @@ def _sources(tree: Tree) -> tuple[str, ...] | None:
 
 def _version(tree: Tree) -> str:
     """Read the version from dpkg's status, or from the name of the installed Python package."""
-    status = tree.text("/var/lib/dpkg/status") or ""
+    status = tree.text("/var/lib/dpkg/status", limit=_MAX_STATUS_BYTES) or ""
     match = re.search(r"^Package: cloud-init\n(?:.+\n)*?Version: (\S+)", status, re.MULTILINE)
     if match:
         return re.sub(r"^\d+:|-[^-]*$", "", match[1])

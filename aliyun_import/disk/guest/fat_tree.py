@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 from aliyun_import.disk.fat import MAX_FILE_BYTES, FatVolume
 from aliyun_import.disk.filesystem import FileSystemFacts, Kind, Node
-from aliyun_import.disk.reader import Missing, Reader, Unsupported
+from aliyun_import.disk.reader import Bad, Missing, Reader, Unsupported
 
 _MAX_NODES = 20_000
 
@@ -45,7 +45,7 @@ class FatTree:
             below = f"{path}/{entry.name}".lstrip("/")
             if below not in self._numbers:
                 if len(self._nodes) >= _MAX_NODES:
-                    return
+                    raise Bad(f"a FAT file system has more than {_MAX_NODES} files")
                 kind = Kind.DIRECTORY if entry.is_directory else Kind.FILE
                 child = Node(len(self._nodes), kind, entry.size_bytes, entry.size_bytes, immutable=False)
                 self._numbers[below] = child.number

@@ -55,6 +55,8 @@ def find_volumes(disk: Reader, partitions: Sequence[Partition], unknowns: list[s
             found += _logical(part, window) if part.filesystem == "lvm" else [_plain(part, window)]
         except ReadProblem as problem:
             unknowns.append(f"partition {part.number} ({part.filesystem or 'unknown'}): {problem.message}")
+    if len(partitions) > _MAX_VOLUMES or len(found) > _MAX_VOLUMES:
+        unknowns.append(f"only the first {_MAX_VOLUMES} partitions and volumes were looked into")
     return tuple(found[:_MAX_VOLUMES])
 
 
