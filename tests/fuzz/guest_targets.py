@@ -2,94 +2,56 @@
 
 import gzip
 import lzma
-from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass
-from functools import cached_property
 
 from aliyun_import.disk.ext import Ext
-from aliyun_import.disk.filesystem import FileSystem
+from aliyun_import.disk.filesystem import FileSystem, Kind
 from aliyun_import.disk.guest.initramfs import modules_in
 from aliyun_import.disk.guest.inspection import inspect_guest
 from aliyun_import.disk.lvm import read_volume_group
 from aliyun_import.disk.probe import probe_filesystem
 from aliyun_import.disk.reader import BytesReader, Reader, ReadProblem
 from aliyun_import.disk.report import Partition
-from aliyun_import.disk.tree import Tree
+from aliyun_import.disk.tree import Tree, TreeFile
 from aliyun_import.disk.xfs import Xfs
 from tests.disk.fixtures import image
-from tests.disk.test_initramfs import ZSTD, lz4_legacy
+from tests.disk.test_initramfs import ZSTD, lz4_frame, lz4_legacy
 from tests.disk.trees import DRIVERS, cpio
-from tests.fuzz.mutate import Region
+from tests.fuzz.target import Target
 
-# Reads of a file system's metadata are not longer; longer ones are contents, which anybody may fill with anything.
-_METADATA_BYTES = 8192
 _CHUNK = 1 << 20
-_MAX_NODES = 1500
+_MAX_NODES = 600
 # The large directory of the tree has 700 names alike; the first of them tell as much.
 _MAX_NAMES = 40
-# Damage can put a directory into itself. The tree is 170 characters deep.
-_MAX_PATH_CHARS = 200
-
-
-class _Watching:
-    """A reader that remembers where it was asked."""
-
-    def __init__(self, data: bytes, metadata_bytes: int) -> None:
-        self._inner = BytesReader(data)
-        self._metadata_bytes = metadata_bytes
-        self.asked: set[Region] = set()
-
-    @property
-    def size(self) -> int:
-        return self._inner.size
-
-    def pread(self, offset: int, length: int) -> bytes:
-        if 0 < length <= self._metadata_bytes:
-            self.asked.add((offset, min(offset + length, self.size)))
-        return self._inner.pread(offset, length)
-
-
-@dataclass(frozen=True)
-class WatchedTarget:
-    """A reader whose places are found out by watching it read the sound image."""
-
-    make: Callable[[], bytes]
-    look: Callable[[Reader], None]
-    metadata_bytes: int = _METADATA_BYTES
-
-    @cached_property
-    def regions(self) -> tuple[Region, ...]:
-        """Give every place that the reader asked for."""
-        watching = _Watching(self.make(), self.metadata_bytes)
-        self.look(watching)
-        return tuple(sorted(watching.asked))
-
-    @property
-    def read(self) -> Callable[[bytes], None]:
-        """Give the function that reads an image."""
-        return lambda data: self.look(BytesReader(data))
+# The tree is 31 directories deep; damage can put a directory into itself.
+_MAX_DEPTH = 35
 
 
 def _walk(files: FileSystem) -> None:
-    """Go through everything that a tree has, as far as it can be read."""
-    tree = Tree(files)
-    pending = [""]
+    """Go through everything that a tree has, as far as it can be read, and along some links."""
+    pending = [(files.root, 0)]
     seen = 0
     while pending and seen < _MAX_NODES:
-        folder = pending.pop()
-        names: tuple[str, ...] = ()
+        folder, depth = pending.pop()
+        names: list[tuple[str, int]] = []
         with suppress(ReadProblem):
-            names = tree.names(folder or "/")
-        for name in names[:_MAX_NAMES]:
-            path, seen = f"{folder}/{name}", seen + 1
+            names = list(files.entries(folder))
+        for _name, number in names[:_MAX_NAMES]:
+            seen += 1
             with suppress(ReadProblem):
-                if tree.link(path) is None and not tree.names(path):
-                    file = tree.open(path)
+                node = files.node(number)
+                if node.kind is Kind.LINK:
+                    files.target(number)
+                elif node.kind is Kind.FILE:
+                    file = TreeFile(files, node)
                     for offset in range(0, min(file.size, 8 * _CHUNK), _CHUNK):
                         file.pread(offset, _CHUNK)
-                elif len(path) < _MAX_PATH_CHARS:
-                    pending.append(path)
+                elif node.kind is Kind.DIRECTORY and depth < _MAX_DEPTH:
+                    pending.append((number, depth + 1))
+    tree = Tree(files)
+    for path in ("/links/absolute", "/links/outside", "/links/a", "/links/directory/down/down", "/many/x"):
+        with suppress(ReadProblem):
+            tree.exists(path)
 
 
 def _read_ext(reader: Reader) -> None:
@@ -134,6 +96,13 @@ def _read_initramfs(reader: Reader) -> None:
         modules_in(reader, DRIVERS)
 
 
+def _read_packed(reader: Reader) -> None:
+    """Pack a damaged archive, so that the decompressor has nothing to complain about."""
+    archive = reader.pread(0, reader.size)
+    for packed in (gzip.compress(archive, 1), lz4_legacy(archive), ZSTD.compress(archive, 1)):
+        _read_initramfs(BytesReader(packed))
+
+
 def _modules() -> bytes:
     return cpio(f"usr/lib/modules/6.1/kernel/drivers/net/module-{number}.ko" for number in range(300))
 
@@ -146,19 +115,25 @@ def _lvm() -> bytes:
     return image("lvm-head") + bytes(24 << 20)
 
 
-GUEST_TARGETS: dict[str, WatchedTarget] = {
-    "ext4": WatchedTarget(lambda: image("ext4"), _read_ext),
-    "ext4-inline": WatchedTarget(lambda: image("ext4-inline"), _read_ext),
-    "ext4-meta-bg": WatchedTarget(lambda: image("ext4-meta-bg"), _read_ext),
-    "ext3": WatchedTarget(lambda: image("ext3"), _read_ext),
-    "xfs-v5": WatchedTarget(lambda: image("xfs-v5"), _read_xfs),
-    "xfs-v4": WatchedTarget(lambda: image("xfs-v4"), _read_xfs),
-    "xfs-1k": WatchedTarget(lambda: image("xfs-1k"), _read_xfs),
-    "lvm": WatchedTarget(_lvm, _read_lvm),
-    "guest-ext4": WatchedTarget(lambda: image("guest-debian"), _read_guest),
-    "guest-xfs": WatchedTarget(lambda: image("guest-rhel-root"), _read_guest),
-    "initramfs": WatchedTarget(_initramfs, _read_initramfs, metadata_bytes=1 << 20),
-    "initramfs-xz": WatchedTarget(lambda: lzma.compress(_modules()), _read_initramfs, metadata_bytes=1 << 20),
-    "initramfs-zstd": WatchedTarget(lambda: ZSTD.compress(_modules()), _read_initramfs, metadata_bytes=1 << 20),
-    "initramfs-lz4": WatchedTarget(lambda: lz4_legacy(_modules()), _read_initramfs, metadata_bytes=1 << 20),
+def _packed(pack: str) -> Target:
+    packers = {"xz": lzma.compress, "zstd": ZSTD.compress, "lz4": lz4_legacy, "lz4-frame": lz4_frame}
+    return Target(lambda: packers[pack](_modules()), _read_initramfs, metadata_bytes=_CHUNK)
+
+
+GUEST_TARGETS: dict[str, Target] = {
+    "ext4": Target(lambda: image("ext4"), _read_ext),
+    "ext4-inline": Target(lambda: image("ext4-inline"), _read_ext),
+    "ext4-meta-bg": Target(lambda: image("ext4-meta-bg"), _read_ext),
+    "ext3": Target(lambda: image("ext3"), _read_ext),
+    "xfs-v5": Target(lambda: image("xfs-v5"), _read_xfs),
+    "xfs-v4": Target(lambda: image("xfs-v4"), _read_xfs),
+    "xfs-1k": Target(lambda: image("xfs-1k"), _read_xfs),
+    "lvm": Target(_lvm, _read_lvm),
+    "guest-ext4": Target(lambda: image("guest-debian"), _read_guest),
+    "guest-xfs": Target(lambda: image("guest-rhel-root"), _read_guest),
+    "windows": Target(lambda: image("guest-windows"), _read_guest, metadata_bytes=65536, needs="pyfsntfs"),
+    "cpio": Target(lambda: cpio(["early"]) + bytes(512) + _modules(), _read_initramfs, metadata_bytes=_CHUNK),
+    "cpio-packed": Target(_modules, _read_packed, metadata_bytes=_CHUNK),
+    "initramfs": Target(_initramfs, _read_initramfs, metadata_bytes=_CHUNK),
+    **{f"initramfs-{pack}": _packed(pack) for pack in ("xz", "zstd", "lz4", "lz4-frame")},
 }

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from aliyun_import.disk.bounded import Limits, call_bounded
 from aliyun_import.limits import MIB
-from tests.fuzz.mutate import mutated
+from tests.fuzz.mutate import Mutations
 from tests.fuzz.targets import TARGETS
 
 DEFAULT_SEED = 20261124
@@ -21,10 +21,10 @@ _BATCH = 500
 def batch(reader: str, seed: str, first: str, runs: str) -> list[str]:
     """Read so many mutated images, in the child; gives a line for each failure."""
     target = TARGETS[reader]
-    image = target.make()
+    mutations = Mutations(target.make(), target.regions, seed=int(seed), repair=target.repair)
     failures = []
     for number in range(int(first), int(first) + int(runs)):
-        damaged = mutated(image, target.regions, seed=int(seed), number=number)
+        damaged = mutations.image(number)
         began = time.process_time()
         try:
             target.read(damaged)

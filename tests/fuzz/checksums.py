@@ -1,0 +1,37 @@
+"""This file makes the checksums of damaged images right, so that a reader that verifies them looks at the damage."""
+
+import struct
+import zlib
+from collections.abc import Iterator
+
+from tests.disk.build import SECTOR
+from tests.fuzz.mutate import Patch
+
+# An array that a damaged header makes larger is left wrong.
+_MAX_ARRAY_BYTES = 1 << 20
+
+
+def repaired_gpt(image: bytearray) -> Iterator[Patch]:
+    """Give the checksums of both headers of a GPT and of the arrays that they name."""
+    for at in (SECTOR, len(image) - SECTOR):
+        header = bytearray(image[at : at + 92])
+        lba, count, entry_bytes = struct.unpack_from("<QII", header, 72)
+        if count * entry_bytes <= _MAX_ARRAY_BYTES:
+            array = image[lba * SECTOR : lba * SECTOR + count * entry_bytes]
+            struct.pack_into("<I", header, 88, zlib.crc32(array))
+        header[16:20] = bytes(4)
+        struct.pack_into("<I", header, 16, zlib.crc32(header))
+        yield at, bytes(header)
+
+
+def repaired_vhd(image: bytearray) -> Iterator[Patch]:
+    """Give the checksums of a VHD: of the footer, its copy and the second header, where they begin as such."""
+    for at, length, sum_at, mark in (
+        (0, SECTOR, 64, b"conectix"),
+        (SECTOR, 1024, 36, b"cxsparse"),
+        (len(image) - SECTOR, SECTOR, 64, b"conectix"),
+    ):
+        raw = image[at : at + length]
+        if raw.startswith(mark):
+            total = sum(raw) - sum(raw[sum_at : sum_at + 4])
+            yield at + sum_at, struct.pack(">I", ~total & 0xFFFFFFFF)

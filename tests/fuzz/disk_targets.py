@@ -1,0 +1,160 @@
+"""This file lists the containers, partition tables, boot loaders and whole disks that are fuzzed."""
+
+from collections.abc import Mapping
+from contextlib import suppress
+from pathlib import Path
+
+from aliyun_import.disk.boot import read_boot
+from aliyun_import.disk.detect import open_container
+from aliyun_import.disk.fat import FatVolume
+from aliyun_import.disk.guest.inspection import inspect_guest
+from aliyun_import.disk.partitions import read_partitions
+from aliyun_import.disk.probe import probe_filesystem
+from aliyun_import.disk.reader import BytesReader, Reader, ReadProblem
+from aliyun_import.disk.vhd_parent import Neighbour
+from tests.disk import build
+from tests.disk.build import MIB, Part
+from tests.disk.fixtures import image
+from tests.fuzz.checksums import repaired_gpt, repaired_vhd
+from tests.fuzz.target import Target
+
+_PATH = Path("disk.img")
+
+
+def _read_disk(file: Reader) -> None:
+    """Do what an inspection does, without the guest, and read all of the disk besides."""
+    disk = open_container(file, _PATH).disk
+    if disk is not None:
+        _read_all(disk)
+
+
+def _read_all(disk: Reader) -> None:
+    read_boot(disk, read_partitions(disk))
+    for offset in range(0, min(disk.size, 16 * MIB), MIB):
+        with suppress(ReadProblem):
+            disk.pread(offset, MIB)
+    with suppress(ReadProblem):
+        disk.pread(max(disk.size - 512, 0), 512)
+
+
+def _inspect(file: Reader) -> None:
+    """Do all that an inspection does."""
+    disk = open_container(file, _PATH).disk
+    if disk is None:
+        return
+    table = read_partitions(disk)
+    read_boot(disk, table)
+    inspect_guest(disk, table.partitions)
+
+
+def _read_child(file: Reader) -> None:
+    """Read a differencing VHD with a sound parent."""
+    _read_family({"child.vhd": file, "base.vhd": BytesReader(build.vhd_dynamic(_BASE, block=65536))})
+
+
+def _read_parent(file: Reader) -> None:
+    """Read a sound differencing VHD with this parent."""
+    _read_family({"child.vhd": BytesReader(_child()), "base.vhd": file})
+
+
+def _read_family(files: Mapping[str, Reader]) -> None:
+    def neighbour(name: str) -> Neighbour | None:
+        return Neighbour(files[name], 0) if name in files else None
+
+    disk = open_container(files["child.vhd"], _PATH, neighbours=neighbour).disk
+    if disk is not None:
+        _read_all(disk)
+
+
+def _child() -> bytes:
+    disk = build.place(bytearray(_BASE), MIB + 5000, b"of the child" * 1000)
+    return build.vhd_differencing(disk, _BASE, parent="C:\\base.vhd", locator=".\\base.vhd")
+
+
+def _read_fat(reader: Reader) -> None:
+    with suppress(ReadProblem):
+        volume = FatVolume(reader)
+        pending = [("", 0)]
+        while pending and len(pending) < 1000:
+            folder, depth = pending.pop()
+            with suppress(ReadProblem):
+                for entry in volume.entries(folder)[:100]:
+                    path = f"{folder}/{entry.name}"
+                    if entry.is_directory and depth < 4:
+                        pending.append((path, depth + 1))
+                    with suppress(ReadProblem):
+                        volume.read(path, length=MIB)
+
+
+def _probe(reader: Reader) -> None:
+    with suppress(ReadProblem):
+        probe_filesystem(reader)
+
+
+def _mbr() -> bytes:
+    parts = [Part(2048, 1000, 0x83, active=True), Part(3072, 4000, 5)]
+    logical = [Part(3136, 300, 0x83), Part(3600, 300, 0x82), Part(4000, 300, 0xEF)]
+    disk = build.mbr(4 * MIB, parts, code=build.grub_code(), logical=logical)
+    build.place(disk, MIB, build.ext4(size=65536))
+    return bytes(build.place(disk, 4000 * 512, build.fat({"EFI/BOOT/BOOTX64.EFI": build.pe_program()}, size=131072)))
+
+
+def _system() -> bytes:
+    """Make a disk that starts under UEFI, with a Debian on its second partition and a physical volume on its third."""
+    root, volume = image("guest-debian"), image("lvm-head")
+    parts = [
+        Part(2048, 2048, build.ESP),
+        Part(4096, len(root) // 512, build.LINUX),
+        Part(4096 + len(root) // 512, 8192, build.LINUX),
+    ]
+    disk = build.gpt(4 * MIB + len(root) + 4 * MIB, parts)
+    build.place(disk, MIB, build.fat({"EFI/BOOT/BOOTX64.EFI": build.pe_program()}))
+    build.place(disk, 2 * MIB, root)
+    return bytes(build.place(disk, 2 * MIB + len(root), volume))
+
+
+def _fat(size: int) -> bytes:
+    files = {f"EFI/BOOT/a rather long name {number}.efi": bytes(range(256)) * 20 for number in range(8)}
+    return build.fat(files | {"EFI/BOOT/BOOTX64.EFI": build.pe_program()}, size=size)
+
+
+_RAW_DISK = ((0, 512), (512, 1024), (1024, 2048), (4 * MIB - 33 * 512, 4 * MIB), (MIB, MIB + 16384))
+_EBRS = tuple((sector * 512 + 440, sector * 512 + 512) for sector in (0, 3072, 3599, 3999))
+_BASE = bytes(build.uefi_disk())
+_VHD = ((512, 1536), (1536, 2048), (0, 512))
+
+DISK_TARGETS: dict[str, Target] = {
+    "mbr": Target(_mbr, _read_disk, (*_EBRS, (4000 * 512, 4000 * 512 + 8192))),
+    "gpt": Target(lambda: bytes(build.uefi_disk()), _read_disk, _RAW_DISK, repair=repaired_gpt),
+    "system": Target(_system, _inspect, repair=repaired_gpt),
+    "fat12": Target(lambda: _fat(MIB), _read_fat, ((0, 512), (512, 8192), (8192, 65536))),
+    "fat16": Target(lambda: _fat(4 * MIB), _read_fat, ((0, 512), (512, 4096), (32768, 65536))),
+    "fat32": Target(lambda: _fat(40 * MIB), _read_fat),
+    "vhd-fixed": Target(
+        lambda: build.vhd_fixed(build.bios_disk()), _read_disk, ((4 * MIB, 4 * MIB + 512), (0, 512)),
+        repair=repaired_vhd,
+    ),
+    "vhd-dynamic": Target(
+        lambda: build.vhd_dynamic(build.uefi_disk(), block=65536), _read_disk, _VHD, repair=repaired_vhd
+    ),
+    "vhd-child": Target(_child, _read_child, (*_VHD, (2048, 2560), (2560, 8192)), repair=repaired_vhd),
+    "vhd-parent": Target(
+        lambda: build.vhd_dynamic(_BASE, block=65536), _read_parent, _VHD, repair=repaired_vhd
+    ),
+    "qcow2": Target(
+        lambda: bytes(build.qcow2(build.uefi_disk(), cluster_bits=12)),
+        _read_disk,
+        ((0, 120), (4096, 4160), (8192, 16384)),
+    ),
+    "qcow2-zlib": Target(
+        lambda: bytes(build.qcow2(build.uefi_disk(), cluster_bits=12, compression="zlib")),
+        _read_disk,
+        ((0, 120), (4096, 4160), (8192, 16384), (16384, 65536)),
+    ),
+    "qcow2-zstd": Target(
+        lambda: bytes(build.qcow2(build.uefi_disk(), compression="zstd")),
+        _read_disk,
+        ((0, 120), (65536, 65600), (131072, 133000), (196608, 262144)),
+    ),
+    "signatures": Target(lambda: build.ext4(size=300_000), _probe, ((0, 4096), (65536, 70000))),
+}  # fmt: skip
