@@ -81,7 +81,8 @@ def _sparse_vmdk(name: bytes) -> bytes:
 )
 def test_what_a_header_names_is_not_opened(tmp_path: Path, make: Callable[[bytes], bytes], code: str) -> None:
     """Its name is told, and that is all."""
-    secret, image = tmp_path / "secret", tmp_path / "disk.img"
+    secret, image = tmp_path / "private" / "secret", tmp_path / "disk.img"
+    secret.parent.mkdir()
     secret.write_bytes(bytes(4 << 20))
     image.write_bytes(make(os.fsencode(secret)))
     with _guarded(secret) as opened:
