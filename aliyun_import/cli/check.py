@@ -51,9 +51,17 @@ def check(
 
         refuse_unknown_rules(skip_checks, known=known_rules())
         checked = [_checked(Path(disk), data=data, skip=frozenset(skip_checks)) for disk in disks]
-        outcome = check_outcome(checked)
+        outcome = check_outcome(checked, width=_width(output))
         voice.outcome(outcome)
         return outcome.exit_code
+
+
+def _width(output: str) -> int | None:
+    """Give the width to wrap at: that of the terminal that a person reads on."""
+    import shutil
+    import sys
+
+    return shutil.get_terminal_size().columns if output == "human" and sys.stdout.isatty() else None
 
 
 def _checked(path: Path, *, data: bool, skip: frozenset[str]) -> "Checked":

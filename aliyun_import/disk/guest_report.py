@@ -152,11 +152,15 @@ class Firewall:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CloudInit:
-    """cloud-init. `enabled` is None where it is not clear; `sources` is None where no datasource_list is set."""
+    """cloud-init. `enabled` is None where it is not clear; `sources` is None where no datasource_list is set.
+
+    `sources_where` is the line that sets it.
+    """
 
     version: str = ""
     enabled: bool | None = None
     sources: tuple[str, ...] | None = None
+    sources_where: str = ""
     where: str = ""
     growpart: bool = False
 

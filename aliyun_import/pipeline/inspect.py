@@ -9,7 +9,6 @@ from aliyun_import.disk.guest_report import GuestReport
 from aliyun_import.disk.inspect import inspect_disk
 from aliyun_import.disk.report import DiskReport, TableKind
 from aliyun_import.events import DiskInspected, Emit, FindingRaised
-from aliyun_import.limits import GIB
 from aliyun_import.model import DiskRequest, Finding, ImportRequest, Severity
 from aliyun_import.pipeline.model import PushOptions
 from aliyun_import.preflight.check import Verdict, raise_if_refused, refuse_unknown_rules
@@ -17,6 +16,9 @@ from aliyun_import.preflight.disk_rules import disk_findings
 from aliyun_import.preflight.explain import known_rules
 from aliyun_import.preflight.fill import Filled, fill
 from aliyun_import.preflight.request_rules import request_findings
+from aliyun_import.preflight.subject import gib
+
+_TABLES = {TableKind.NONE: "no partition table", TableKind.UNREADABLE: "a partition table that can't be read"}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -108,10 +110,13 @@ def _said(report: DiskReport, filled: Filled) -> DiskInspected:
 def summary(report: DiskReport) -> str:
     """Say what a disk is in a few words: container, size, partition table, system."""
     words = [str(report.container)]
-    if report.virtual_bytes is not None:
-        words.append(f"{report.virtual_bytes / GIB:.2f}".rstrip("0").rstrip(".") + " GiB")
-    words.append({TableKind.NONE: "no partition table"}.get(report.table, report.table.upper()))
-    if report.partitions:
+    if report.virtual_bytes is None:
+        return words[0]
+    words.append(gib(report.virtual_bytes))
+    words.append(_TABLES.get(report.table, report.table.upper()))
+    if report.table is TableKind.NONE and report.partitions:
+        words.append(report.partitions[0].filesystem)
+    elif report.partitions:
         words.append(f"{len(report.partitions)} partition{'s' if len(report.partitions) > 1 else ''}")
     if isinstance(report.guest, GuestReport) and report.guest.os_release:
         words.append(report.guest.os_release.pretty_name or report.guest.os_release.id)

@@ -6,10 +6,11 @@ What the user said always wins; what neither the user nor the disk says stays No
 from dataclasses import dataclass
 
 from aliyun_import.disk.guest_report import DriverPlace, GuestReport
-from aliyun_import.disk.report import DiskReport
+from aliyun_import.disk.report import Container, DiskReport
 from aliyun_import.limits import GIB, MIN_DISK_GIB
 from aliyun_import.model import Architecture, BootMode, DiskFormat, ImportRequest, OsType
 from aliyun_import.preflight.platforms import platform_of
+from aliyun_import.preflight.subject import gib
 
 # ECS, ImportImage until 2021: a system disk has 5 GiB or more. Today's page says 1, so 5 suits both.
 MIN_SYSTEM_GIB = 5
@@ -41,9 +42,10 @@ def fill(report: DiskReport, request: ImportRequest, *, index: int = 0) -> Fille
     told = _size_gib(report, is_system=index == 0) if disk.size_gib is None else None
     evidence: list[str] = []
     if disk.format is None and report.format is not None:
-        evidence.append(f"format={report.format}: the file is {report.container}")
+        evidence.append(f"format={report.format}: {_format_line(report)}")
     if told is not None:
-        evidence.append(f"size_gib={told}: the disk has {report.virtual_bytes} bytes")
+        least = ", and a system disk 5 at least" if told * GIB - (report.virtual_bytes or 0) >= GIB else ""
+        evidence.append(f"size_gib={told}: the disk has {gib(report.virtual_bytes or 0)}{least}")
     format_, size = disk.format or report.format, disk.size_gib if told is None else told
     if index > 0:
         return Filled(format=format_, size_gib=size, evidence=tuple(evidence))
@@ -120,6 +122,11 @@ def os_type_of(report: DiskReport) -> tuple[OsType | None, str]:
     if kinds & {"ntfs", "bitlocker"}:
         return OsType.WINDOWS, "it holds NTFS, and no file system of Linux"
     return None, ""
+
+
+def _format_line(report: DiskReport) -> str:
+    taken = report.container in (Container.RAW, Container.VHD_FIXED, Container.VHD_DYNAMIC, Container.QCOW2)
+    return f"the file is {report.container} by its content{'' if taken else ', and is converted on the way'}"
 
 
 def _size_gib(report: DiskReport, *, is_system: bool) -> int | None:

@@ -156,8 +156,7 @@ def ext4_64bit(subject: Subject) -> Finding | None:
     return subject.finding(
         "ext4-64bit",
         Severity.NOTE,
-        "The root file system has the ext4 feature 64bit, as mkfs has made it for years. Rules of 2021 excluded it; "
-        "newer ones no longer mention it.",
+        "The root has ext4's feature 64bit, which mkfs sets by default; rules of 2021 excluded it, newer ones do not.",
         remedy=None,
         where=f"partition {guest.root.partition}, superblock",
         source=GUIDE_2021,

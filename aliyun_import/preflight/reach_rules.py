@@ -52,7 +52,7 @@ def cloud_init_source(subject: Subject) -> Finding | None:
         Severity.WARNS,
         f"cloud-init looks for {', '.join(cloud_init.sources) or 'nothing'}, and not for AliYun, where its data are.",
         remedy="Add AliYun to datasource_list in /etc/cloud/cloud.cfg.d on the source system.",
-        where="/etc/cloud/cloud.cfg, /etc/cloud/cloud.cfg.d",
+        where=cloud_init.sources_where,
         source=CHECK_ITEMS,
     )
 

@@ -61,7 +61,10 @@ Text = tuple[str, str, str]
 
 
 def gib(size_bytes: int) -> str:
-    """Say a size in GiB for people; what would look whole and is not is said in bytes."""
+    """Say a size for people, in GiB from 1 GiB on; what would look whole and is not is said in bytes."""
+    if size_bytes < 1 << 30:
+        whole, rest = divmod(size_bytes, 1 << 20)
+        return f"{whole} MiB" if whole and not rest else f"{size_bytes} bytes"
     whole, rest = divmod(size_bytes, 1 << 30)
     near = f"{size_bytes / (1 << 30):.2f} GiB"
     return f"{whole} GiB" if not rest else f"{size_bytes} bytes" if near.endswith(".00 GiB") else near
@@ -69,4 +72,4 @@ def gib(size_bytes: int) -> str:
 
 def places(sightings: Sequence[Sighting]) -> str:
     """Say where the first of several things were seen."""
-    return ", ".join(sighting.where for sighting in sightings[:4])
+    return ", ".join(dict.fromkeys(sighting.where for sighting in sightings[:4]))

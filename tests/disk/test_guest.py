@@ -70,6 +70,7 @@ def test_a_debian_is_told_whole() -> None:
     assert guest.cloud_init is not None
     assert (guest.cloud_init.version, guest.cloud_init.enabled) == ("22.4.2", True)
     assert guest.cloud_init.sources == ("NoCloud", "AliYun", "None")
+    assert guest.cloud_init.sources_where == "/etc/cloud/cloud.cfg.d/90_dpkg.cfg:1"
     assert guest.sshd is not None
     assert (guest.sshd.where, guest.sshd.enabled, guest.sshd.permit_root) == ("/usr/sbin/sshd", True, None)
     assert guest.accounts is not None

@@ -19,7 +19,7 @@ def test_a_disk_is_described_without_account_or_network(commands: Commands, disk
     """Container, partitions and what would be filled in stand on stdout; nothing is asked of anybody."""
     ran = commands.run("check", disk, environment=OFFLINE)
     assert ran.code == 0, ran.err
-    assert "raw, 0.06 GiB, MBR, 1 partition" in ran.out
+    assert "raw, 64 MiB, MBR, 1 partition" in ran.out
     assert "can be imported" in ran.out
     assert commands.sandbox.requests.entries() == ()
 

@@ -122,7 +122,15 @@ CASES: list[tuple[str, Severity, GuestReport]] = [
     (
         "cloud-init-source",
         WARNS,
-        guest(cloud_init=CloudInit(where="/usr/bin/cloud-init", enabled=True, sources=("Ec2", "None"), growpart=True)),
+        guest(
+            cloud_init=CloudInit(
+                where="/usr/bin/cloud-init",
+                enabled=True,
+                sources=("Ec2", "None"),
+                sources_where="/etc/cloud/cloud.cfg:7",
+                growpart=True,
+            )
+        ),
     ),
     (
         "cloud-init-old",

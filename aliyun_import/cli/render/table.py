@@ -5,8 +5,11 @@ from collections.abc import Sequence
 
 def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     """Set rows below a head, columns as wide as their widest text; the last column is not padded."""
-    lines = [tuple(head), *(tuple(row) for row in rows)]
-    widths = [max(len(line[column]) for line in lines) for column in range(len(head))]
-    return "\n".join(
-        "  ".join(text.ljust(width) for text, width in zip(line, widths, strict=True)).rstrip() for line in lines
-    )
+    return "\n".join(columns([head, *rows]))
+
+
+def columns(rows: Sequence[Sequence[str]]) -> list[str]:
+    """Set rows in columns, two spaces apart; a column with nothing in it takes no place."""
+    used = [row for row in zip(*rows, strict=True) if any(row)]
+    padded = [[text.ljust(max(map(len, texts))) for text in texts] for texts in used]
+    return ["  ".join(texts).rstrip() for texts in zip(*padded, strict=True)]

@@ -30,10 +30,12 @@ def read_cloud_init(tree: Tree) -> CloudInit:
     growpart = any(tree.exists(path) for path in _GROWPART)
     if not program:
         return CloudInit(enabled=False, growpart=growpart)
+    sources, sources_where = _sources(tree)
     return CloudInit(
         version=_version(tree),
         enabled=_enabled(tree),
-        sources=_sources(tree),
+        sources=sources,
+        sources_where=sources_where,
         where=program,
         growpart=growpart,
     )
@@ -52,21 +54,25 @@ def _enabled(tree: Tree) -> bool | None:
     return None if None in states else False
 
 
-def _sources(tree: Tree) -> tuple[str, ...] | None:
-    """Read datasource_list; the file read last wins, as in cloud-init."""
-    found: tuple[str, ...] | None = None
+def _sources(tree: Tree) -> tuple[tuple[str, ...] | None, str]:
+    """Read datasource_list, and the line that sets it; the file read last wins, as in cloud-init."""
+    found: tuple[tuple[str, ...] | None, str] = None, ""
     directory = "/etc/cloud/cloud.cfg.d"
     for path in (
         "/etc/cloud/cloud.cfg",
         *(f"{directory}/{name}" for name in tree.names(directory) if name.endswith(".cfg")),
     ):
         text = re.sub(r"^[ \t]*#.*$", "", tree.text(path) or "", flags=re.MULTILINE)
-        inline = re.search(r"^datasource_list:\s*\[([^\]]*)\]", text, re.MULTILINE)
-        block = re.search(r"^datasource_list:[ \t]*\n((?:\s*-\s*\S+[ \t]*\n?)+)", text, re.MULTILINE)
-        if inline:
-            found = tuple(word.strip(" \n\t\"'") for word in inline[1].split(",") if word.strip())
-        elif block:
-            found = tuple(line.strip(" -\t\"'") for line in block[1].splitlines() if line.strip())
+        match = re.search(
+            r"^datasource_list:\s*\[(?P<inline>[^\]]*)\]"
+            r"|^datasource_list:[ \t]*\n(?P<block>(?:\s*-\s*\S+[ \t]*\n?)+)",
+            text,
+            re.MULTILINE,
+        )
+        if match:
+            words = match["inline"].split(",") if match["inline"] is not None else match["block"].splitlines()
+            names = tuple(word.strip(" -\n\t\"'") for word in words if word.strip())
+            found = names, f"{path}:{text.count(chr(10), 0, match.start()) + 1}"
     return found
 
 

@@ -43,7 +43,9 @@ class Volume:
     @property
     def words(self) -> str:
         """Name it for people."""
-        return f"the logical volume {self.name}" if self.name else f"partition {self.partition}"
+        if self.name:
+            return f"the logical volume {self.name}"
+        return f"partition {self.partition}" if self.partition else "the whole disk"
 
 
 def find_volumes(disk: Reader, partitions: Sequence[Partition], unknowns: list[str]) -> tuple[Volume, ...]:

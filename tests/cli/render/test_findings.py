@@ -1,0 +1,49 @@
+"""This file tests how `check` shows what it found to people."""
+
+import re
+
+from aliyun_import.cli.render.findings import check_outcome
+from aliyun_import.disk.report import BootEvidence
+from aliyun_import.errors import Exit
+from aliyun_import.pipeline.inspect import Checked
+from aliyun_import.preflight.fill import fill
+from tests.preflight.reports import findings, guest, report, request
+
+
+def checked(**changes: object) -> Checked:
+    """Judge a disk as the command does."""
+    disk = report(**changes)
+    return Checked(report=disk, filled=fill(disk, request()), findings=tuple(findings(disk).values()))
+
+
+BAD = checked(boot=BootEvidence(), virtual_bytes=3 << 30)
+GOOD = checked(guest=guest())
+
+
+def test_a_person_reads_disk_parameters_findings_and_verdict() -> None:
+    """Each finding is one line with its class, evidence and name; its remedy is below it; the verdict is last."""
+    head, *rest = check_outcome([BAD]).text.splitlines()
+    assert head == "disk.raw: raw, 3 GiB, MBR, 1 partition"
+    size = r"  DiskImageSize +5 GiB +the disk has 3 GiB, and a system disk 5 at least"
+    assert any(re.fullmatch(size, line) for line in rest)
+    (line,) = [line for line in rest if "[nothing-starts]" in line]
+    assert line.startswith("  ✗ blocks: ")
+    assert "(byte 0, and the EFI system partitions)" in line
+    assert rest[rest.index(line) + 1].startswith("      do: Install a boot loader")
+    assert rest[-1] == "  ✗ can't be imported as it is: nothing-starts"
+
+
+def test_at_a_terminal_lines_fit_and_words_stay_whole() -> None:
+    """What stands in a line of 80 columns can be copied: no rule's name, path or command is cut."""
+    narrow = check_outcome([BAD], width=80).text
+    assert max(map(len, narrow.splitlines())) <= 80
+    assert " ".join(narrow.split()) == " ".join(check_outcome([BAD]).text.split())
+
+
+def test_many_disks_end_in_a_table() -> None:
+    """Whoever checks fifty disks reads one line for each: importable or not, and because of what."""
+    outcome = check_outcome([GOOD, BAD])
+    *_blocks, head, good, bad = outcome.text.splitlines()
+    assert head.split() == ["DISK", "IMPORTABLE", "BECAUSE"]
+    assert (good.split(), bad.split()) == (["disk.raw", "yes"], ["disk.raw", "no", "nothing-starts"])
+    assert (outcome.exit_code, check_outcome([GOOD]).exit_code) == (Exit.DISK, Exit.DONE)
