@@ -89,7 +89,7 @@ def object_of_headers(
 def part_of_headers(number: int, size_bytes: int, headers: Mapping[str, str]) -> RemotePart:
     """Read a part from the headers of the answer to it."""
     crc64 = _crc64(headers.get("x-oss-hash-crc64ecma"))
-    return RemotePart(number=number, size_bytes=size_bytes, etag=unquoted(headers.get("ETag") or ""), crc64=crc64)
+    return RemotePart(number=number, size_bytes=size_bytes, etag=unquoted(headers.get("etag") or ""), crc64=crc64)
 
 
 def list_of_objects(body: bytes) -> tuple[list[RemoteObject], str]:

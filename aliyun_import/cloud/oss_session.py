@@ -10,20 +10,24 @@ from urllib3.connection import HTTPSConnection
 from urllib3.connectionpool import HTTPSConnectionPool
 
 from aliyun_import.cloud.connection import ca_bundle, proxies_for
+from aliyun_import.cloud.oss_line import Line
 
 
-def open_session(url: str, *, connections: int) -> oss2.Session:
-    """Make a session of oss2 for one endpoint that keeps so many connections."""
+def open_session(url: str, *, connections: int) -> oss2.Session | Line:
+    """Make what requests to one endpoint are sent with, by up to `connections` threads at once."""
+    _silence()
+    proxies = proxies_for(url)
+    if not any(proxies.values()):
+        return Line(url)
     session = oss2.Session(pool_size=connections)
     inner = session.session
     # Decided once and for both SDKs. trust_env would also put an Authorization from ~/.netrc over the signature.
     inner.trust_env = False
-    inner.proxies = proxies_for(url)
+    inner.proxies = proxies
     inner.verify = ca_bundle() or True
     # OSS answers 403 where others redirect; a redirect comes from something that stands in between.
     inner.max_redirects = 0
     inner.mount("https://", _Adapter(pool_connections=1, pool_maxsize=connections))
-    _silence()
     return session
 
 

@@ -1,34 +1,37 @@
-"""This file sends requests to OSS through oss2, and turns whatever is not a success into our errors.
+"""This file sends requests to OSS, and turns whatever is not a success into our errors.
 
-oss2 builds, signs (version 4) and sends; its parsers are not used. They drop what we need (a part's CRC-64, unknown
-elements of lifecycle rules) and fail with an AttributeError on an answer that is not from OSS.
+oss2 makes the URL, signs (version 4) and reads errors; `oss_line` sends. Its methods for each operation are not used:
+their parsers drop what we need (a part's CRC-64, unknown elements of lifecycle rules) and fail with an AttributeError
+on an answer that is not from OSS.
 """
 
+import functools
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
 
 import oss2
 import oss2.credentials
 import oss2.exceptions
-import requests
+import oss2.http
 
 from aliyun_import.cloud.clock_skew import clock_difference
 from aliyun_import.cloud.connection import Timeouts
 from aliyun_import.cloud.credentials import Credentials, CredentialsSource
 from aliyun_import.cloud.endpoints import Endpoints, OssStyle, region_of_location
 from aliyun_import.cloud.network import network_error
+from aliyun_import.cloud.oss_line import Request
 from aliyun_import.cloud.oss_session import open_session
 from aliyun_import.cloud.translate import Answer, is_expired, translate
 from aliyun_import.errors import AliyunImportError, UsageError
 from aliyun_import.ports import PartBody
 
 Body = bytes | PartBody
+_HEADERS = {"Accept-Encoding": "identity", "User-Agent": f"{oss2.http.USER_AGENT}/aliyun-import"}
 
 
 @dataclass(frozen=True, slots=True)
 class Got:
-    """A success of OSS: its headers (names in any case) and its body."""
+    """A success of OSS: its headers (ask for names in lower case) and its body."""
 
     headers: Mapping[str, str]
     body: bytes
@@ -48,6 +51,7 @@ class OssWire:
         # One more than the workers: the coordinator asks things meanwhile.
         self._session = open_session(endpoints.oss, connections=workers + 1)
         self._regional_session = open_session(endpoints.oss_regional, connections=1)
+        self._url_of = functools.lru_cache(maxsize=64)(self._make_url)
 
     def send(
         self,
@@ -69,11 +73,7 @@ class OssWire:
         """
 
         def once() -> Got:
-            bucket = self._bucket(operation, read_s)
-            # oss2 fills in the headers and the parameters that it is given.
-            own = {"params": dict(params or {}), "headers": dict(headers or {}), "data": data}
-            answer = bucket._do(method, self.bucket, key, **own)
-            return Got(answer.headers, answer.read())
+            return self._once(operation, method, key, params or {}, headers or {}, data, read_s=read_s)
 
         keys = self._credentials.get()
         try:
@@ -86,27 +86,50 @@ class OssWire:
         # The SDK's errors are not kept as causes: they hold what was signed, and the request with its token.
         except oss2.exceptions.ServerError as error:
             raise self._refused(error, operation, {"bucket": self.bucket, "key": key, **operands}) from None
-        except (oss2.exceptions.RequestError, requests.RequestException) as error:
+        except (oss2.exceptions.RequestError, OSError) as error:
             raise network_error(error, service="OSS", operation=operation, url=self._url(operation)) from None
 
-    def _bucket(self, operation: str, read_s: float | None) -> Any:  # noqa: ANN401 -- oss2 has no types
+    def _once(
+        self,
+        operation: str,
+        method: str,
+        key: str,
+        params: Mapping[str, str],
+        headers: Mapping[str, str],
+        data: Body | None,
+        *,
+        read_s: float | None,
+    ) -> Got:
+        """Sign a request and send it once; raises what oss2 and the session raise."""
+        request = Request(
+            method=method,
+            url=self._url_of(operation, key),
+            params=params,
+            headers={**_HEADERS, **headers},
+            data=data,
+            region=self._endpoints.region,
+        )
+        self._auth._sign_request(request, self.bucket, key)
+        connect_s = read_s if operation == "UploadPart" and read_s else self._timeouts.connect_s
+        session = self._regional_session if operation in _REGIONAL else self._session
+        # The pair is handed to requests as it is, which bounds each send of a body by the first of them.
+        answer = session.do_request(request, (connect_s, read_s or self._timeouts.read_s))
+        if answer.status // 100 != 2:
+            raise oss2.exceptions.make_exception(answer)
+        return Got(answer.headers, answer.read())
+
+    def _make_url(self, operation: str, key: str) -> str:
         regional = operation in _REGIONAL
         style = self._endpoints.oss_regional_style if regional else self._endpoints.oss_style
-        connect_s = read_s if operation == "UploadPart" and read_s else self._timeouts.connect_s
         try:
-            return oss2.Bucket(
+            bucket = oss2.Bucket(
                 self._auth,
                 self._url(operation),
                 self.bucket,
                 region=self._endpoints.region,
                 is_cname=style is OssStyle.CNAME,
                 is_path_style=style is OssStyle.PATH,
-                session=self._regional_session if regional else self._session,
-                # Named after connecting only, but handed to requests as its timeout as a whole, which takes a pair.
-                # While a body is sent, requests bounds each send by the first one.
-                connect_timeout=(connect_s, read_s or self._timeouts.read_s),
-                enable_crc=False,
-                app_name="aliyun-import",
+                session=self._session,
             )
         except oss2.exceptions.ClientError as error:
             raise UsageError(
@@ -115,6 +138,8 @@ class OssWire:
                 cause=str(error.body),
                 remedy="Pass --bucket with 3 to 63 of a-z, 0-9 and -, the first and the last not a hyphen.",
             ) from error
+        url: str = bucket._make_url(self.bucket, key)
+        return url
 
     def _url(self, operation: str) -> str:
         return self._endpoints.oss_regional if operation in _REGIONAL else self._endpoints.oss
@@ -135,7 +160,7 @@ class OssWire:
                 message=error.message or "",
                 request_id=error.request_id,
                 operands=extra | dict(operands),
-                skew=clock_difference(error.details.get("ServerTime") or error.headers.get("Date") or ""),
+                skew=clock_difference(error.details.get("ServerTime") or error.headers.get("date") or ""),
                 retry_after_s=_retry_after_s(error.headers),
             )
         )
@@ -158,7 +183,7 @@ class _Provider(oss2.credentials.CredentialsProvider):  # type: ignore[misc]
 
 def _retry_after_s(headers: Mapping[str, str]) -> float | None:
     """Read how long the service wants to be left alone: milliseconds of OSS's own header, or HTTP's seconds."""
-    for name, unit_s in (("x-oss-qos-delay-time", 0.001), ("Retry-After", 1.0)):
+    for name, unit_s in (("x-oss-qos-delay-time", 0.001), ("retry-after", 1.0)):
         value = str(headers.get(name) or "").strip()
         if value.isdigit():
             return int(value) * unit_s

@@ -64,7 +64,15 @@ def _append_zeros(register: int, count: int) -> int:
 def _table(power: int) -> _Table:
     """Tabulate what 2**power zero bytes do to each byte of the register; 64 KiB a table, at most 64 of them."""
     columns = _columns(power)
-    return tuple(tuple(_apply(columns, value << 8 * byte) for value in range(256)) for byte in range(8))
+    return tuple(_spanned(columns[8 * byte : 8 * byte + 8]) for byte in range(8))
+
+
+def _spanned(columns: tuple[int, ...]) -> tuple[int, ...]:
+    """Give the map of every value of a byte: each value is a smaller one with one bit more."""
+    values = [0]
+    for column in columns:
+        values += [value ^ column for value in values]
+    return tuple(values)
 
 
 @functools.cache

@@ -7,13 +7,15 @@ same plan. With digests (for a base) every grain that is not zero is read whole.
 """
 
 import hashlib
+import itertools
 import threading
 from array import array
-from collections.abc import Iterable, Iterator
+from bisect import bisect_left, bisect_right
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
-from aliyun_import.disk.source import DiskSource
+from aliyun_import.disk.source import DiskSource, Extent
 from aliyun_import.errors import Interrupted
 from aliyun_import.limits import KIB, MIB
 
@@ -29,6 +31,7 @@ DIGEST_BYTES = 20
 # Enough reads in flight to keep a disk busy; hashing and comparing let other threads run.
 THREADS = 4
 GRAINS_A_TASK = 256
+RUNS_A_TASK = 64
 
 Range = tuple[int, int]
 
@@ -76,68 +79,68 @@ def survey(
     Raises DiskError for what can't be read, and Interrupted soon after `stop` is set.
     """
     grain = grain_bytes or grain_bytes_for(source.size_bytes)
-    look = _Look(source, grain, stop, with_digests=with_digests)
-    grains = -(-source.size_bytes // grain)
-    index = array("i", [-1]) * grains
+    extents = source.extents()
+    look = _Look(source, extents, grain, stop, with_digests=with_digests)
+    index = array("i", [-1]) * (-(-source.size_bytes // grain) if with_digests else 0)
     digests: list[bytes] = []
-    count = 0
+    runs: list[Range] = []
     with ThreadPoolExecutor(THREADS, thread_name_prefix="survey") as pool:
-        for first, found in pool.map(look.at_grains, _tasks(source, grain)):
-            for grain_number, digest in enumerate(found, start=first):
-                if digest is not None:
-                    index[grain_number] = count
-                    count += 1
-            if with_digests:
-                digests.append(b"".join(digest for digest in found if digest is not None))
-        # A range is empty only where the disk changed meanwhile, which is noticed before complete.
-        data = tuple((start, end) for start, end in pool.map(look.trim, _runs(index)) if start < end)
+        for found in pool.map(look.at_grains, _tasks(extents, grain)):
+            for number, digest in found:
+                if with_digests:
+                    index[number] = len(digests)
+                    digests.append(digest)
+                if runs and runs[-1][1] == number:
+                    runs[-1] = (runs[-1][0], number + 1)
+                else:
+                    runs.append((number, number + 1))
+        tasks = (runs[first : first + RUNS_A_TASK] for first in range(0, len(runs), RUNS_A_TASK))
+        data = tuple(itertools.chain.from_iterable(pool.map(look.trim_all, tasks)))
     kept = GrainDigests(size_bytes=source.size_bytes, grain_bytes=grain, index=index, digests=b"".join(digests))
     return Survey(grain_bytes=grain, data=data, digests=kept if with_digests else None)
 
 
-def _tasks(source: DiskSource, grain: int) -> Iterator[Range]:
-    """Cut the grains that touch an extent into tasks of [first, end) grains."""
+def _tasks(extents: Iterable[Extent], grain: int) -> Iterator[list[range]]:
+    """Cut the grains that touch an extent into tasks of a worker, each some ranges of grains."""
+    task: list[range] = []
+    room = GRAINS_A_TASK
     done = 0
-    for extent in source.extents():
+    for extent in extents:
         first, end = max(done, extent.start // grain), -(-extent.end // grain)
-        for start in range(first, end, GRAINS_A_TASK):
-            yield start, min(end, start + GRAINS_A_TASK)
+        while first < end:
+            task.append(range(first, min(end, first + room)))
+            first, room = task[-1].stop, room - len(task[-1])
+            if not room:
+                yield task
+                task, room = [], GRAINS_A_TASK
         done = max(done, end)
-
-
-def _runs(index: Iterable[int]) -> Iterator[Range]:
-    """Give the runs [first, end) of grains that are not zero."""
-    first = None
-    number = -1
-    for number, place in enumerate(index):
-        if place < 0 and first is not None:
-            yield first, number
-            first = None
-        elif place >= 0 and first is None:
-            first = number
-    if first is not None:
-        yield first, number + 1
+    if task:
+        yield task
 
 
 class _Look:
     """The reads of a survey; its methods run on the pool's threads."""
 
-    def __init__(self, source: DiskSource, grain: int, stop: threading.Event, *, with_digests: bool) -> None:
+    def __init__(
+        self, source: DiskSource, extents: Sequence[Extent], grain: int, stop: threading.Event, *, with_digests: bool
+    ) -> None:
         self._source = source
+        self._starts = [extent.start for extent in extents]
+        self._ends = [extent.end for extent in extents]
         self._grain = grain
         self._stop = stop
         self._with_digests = with_digests
         self._zeros = bytes(grain)
         self._zero_probe = bytes(PROBE_BYTES)
 
-    def at_grains(self, task: Range) -> tuple[int, list[bytes | None]]:
-        """Give the digest of each grain of the task (empty where none is wanted), None for one of zeros."""
+    def at_grains(self, task: Iterable[range]) -> list[tuple[int, bytes]]:
+        """Give the grains of the task that are not zero, each with its digest (empty where none is wanted)."""
         if self._stop.is_set():
             raise Interrupted("Stopped.", code="interrupted", remedy="Run the same command again.", resumable=True)
-        first, end = task
         buffer = bytearray(self._grain)
         probe = bytearray(PROBE_BYTES)
-        return first, [self._at_grain(number * self._grain, buffer, probe) for number in range(first, end)]
+        found = ((number, self._at_grain(number * self._grain, buffer, probe)) for grains in task for number in grains)
+        return [(number, digest) for number, digest in found if digest is not None]
 
     def _at_grain(self, start: int, buffer: bytearray, probe: bytearray) -> bytes | None:
         length = min(self._grain, self._source.size_bytes - start)
@@ -152,22 +155,29 @@ class _Look:
             return None
         return hashlib.sha256(content).digest()[:DIGEST_BYTES] if self._with_digests else b""
 
-    def trim(self, run: Range) -> Range:
-        """Cut the zeros off both ends of a run of grains, in steps of 4 KiB, and give it in bytes."""
+    def trim_all(self, runs: Iterable[Range]) -> list[Range]:
+        """Trim runs of grains; one is empty only where the disk changed meanwhile, which is noticed before complete."""
+        return [(start, end) for start, end in map(self._trim, runs) if start < end]
+
+    def _trim(self, run: Range) -> Range:
+        """Cut the zeros off both ends of a run of grains, in steps of 4 KiB, and give it in bytes.
+
+        What lies outside the extents is zeros without a look, so that mostly one block is read at each end.
+        """
         start, end = run[0] * self._grain, min(run[1] * self._grain, self._source.size_bytes)
-        head = self._source.read(start, min(self._grain, end - start))
-        while not self._is_data(head, start - run[0] * self._grain):
+        start = max(start, _block_of(self._starts[bisect_right(self._ends, start)]))
+        last_end = self._ends[bisect_left(self._starts, end) - 1]
+        end = min(end, _block_of(last_end - 1) + PROBE_BYTES)
+        while start < end and self._is_zero(start, end):
             start += PROBE_BYTES
-        tail_start = (run[1] - 1) * self._grain
-        tail = head if run[1] - run[0] == 1 else self._source.read(tail_start, end - tail_start)
-        while not self._is_data(tail, _block_before(end) - tail_start):
-            end = _block_before(end)
+        while start < end and self._is_zero(_block_of(end - 1), end):
+            end = _block_of(end - 1)
         return start, end
 
-    def _is_data(self, content: bytes, offset: int) -> bool:
-        block = content[offset : offset + PROBE_BYTES]
-        return block != self._zero_probe[: len(block)] or not block
+    def _is_zero(self, start: int, end: int) -> bool:
+        block = self._source.read(start, min(PROBE_BYTES, end - start))
+        return block == self._zero_probe[: len(block)]
 
 
-def _block_before(end: int) -> int:
-    return (end - 1) // PROBE_BYTES * PROBE_BYTES
+def _block_of(offset: int) -> int:
+    return offset // PROBE_BYTES * PROBE_BYTES

@@ -30,7 +30,7 @@ TICK_S = 0.1
 # A batch of finished parts is journalled at the latest after so many seconds: a line costs an fsync.
 JOURNAL_S = 1.0
 # Copies under way at once without --jobs: they cost the line nothing, and wait for the server alone.
-COPY_WORKERS = 16
+COPY_WORKERS = 32
 # After a stop, how long parts in flight may take to notice it; a worker that is stuck in a dead socket is left.
 STOP_PATIENCE_S = 10.0
 # A part that arrives corrupted three times is no accident of the line.
@@ -96,12 +96,13 @@ class Transfer:
         self._stop = stop
         self._cuts = Cuts(plan)
         now_s = clock.monotonic_s()
+        sent = [part.length for part in plan.parts if part.kind is PartKind.SEND]
         self._lanes = {
-            True: _Lane(Crew(jobs, now_s=now_s)),
+            True: _Lane(Crew(jobs, now_s=now_s, part_bytes=sum(sent) // max(1, len(sent)))),
             False: _Lane(Crew(jobs or COPY_WORKERS, now_s=now_s)),
         }
         self._limit = Limit(limit_rate_bytes_s, clock)
-        self._piece_bytes = max(MAX_SEND_BYTES, *(part.length for part in plan.parts if part.kind is PartKind.SEND), 0)
+        self._piece_bytes = max([MAX_SEND_BYTES, *sent])
         self._later: list[tuple[float, int, _Task]] = []
         self._ticket = itertools.count()
         self._inbox: queue.SimpleQueue[_Task | None] = queue.SimpleQueue()
@@ -109,6 +110,7 @@ class Transfer:
         self._to_send = 0  # by this run, that is
         self._sent: list[int] = []  # one count a thread, so that no two write the same
         self._done: list[DonePart] = []
+        self._done_bytes = 0
         self._unwritten: list[DonePart] = []
         self._refused_kinds = set(refused)  # kinds of copies that are sent instead
         self._said_s = self._wrote_s = now_s
@@ -131,6 +133,7 @@ class Transfer:
         that were finished are journalled by then.
         """
         self._done = list(before)
+        self._done_bytes = sum(part.length for part in self._done)
         for part in left:
             self._to_send += part.length if part.kind is PartKind.SEND or part.kind in self._refused_kinds else 0
             self._enqueue(_Task(part))
@@ -226,6 +229,7 @@ class Transfer:
         if isinstance(result.outcome, DonePart):
             lane.crew.succeeded()
             self._done.append(result.outcome)
+            self._done_bytes += result.outcome.length
             self._unwritten.append(result.outcome)
         elif self._failure is None:
             if not isinstance(result.outcome, AliyunImportError):
@@ -318,7 +322,7 @@ class Transfer:
         self._told.emit(
             UploadProgress(
                 disk=self._told.disk,
-                done_bytes=sum(part.length for part in self._done),
+                done_bytes=self._done_bytes,
                 total_bytes=self._plan.size_bytes,
                 sent_bytes=self.sent_bytes,
                 send_bytes=self._to_send,

@@ -5,6 +5,7 @@
     bare      plain sockets: pread and send of 1 MiB, over as many connections as there are threads
     sendfile  plain sockets: sendfile, the kernel's own copy
     delta     a push, and another one after 1 % of the grains changed, to a sandbox in the same process
+    copies    2,000 UploadPartCopy one after the other, over our connections or (with "requests") over those of requests
 
 The sink computes no CRC-64, which would make it what is measured. `push` is therefore told, by a wrapper around the
 store, the CRC-64 that it computed itself: computing it is part of the time, comparing it costs nothing. oss2 computes
@@ -35,6 +36,7 @@ if TYPE_CHECKING:
 
 KEY_ID, SECRET, REGION = "LTAI5tExampleKeyId", "example-secret", "cn-hangzhou"
 PART_BYTES = 64 * MIB
+COPIES = 2_000
 
 
 def push(disk: Path, url: str, options: dict[str, float]) -> dict[str, float]:
@@ -63,6 +65,28 @@ def delta(disk: Path, url: str, options: dict[str, float]) -> dict[str, float]:
         result = _push(disk, store, Path(kept) / "second", {"keep": 1})
         wire = sum(entry.body_bytes for entry in sandbox.requests.entries())
     return result | {"wire_bytes": wire, "changed": grains // 100 * grain}
+
+
+def copies(disk: Path, url: str, options: dict[str, float]) -> dict[str, float]:
+    """Have parts copied, one after the other."""
+    del disk
+    store = _store(url)
+    if options.get("requests"):
+        import oss2
+
+        store._wire._session = oss2.Session(pool_size=1)
+    upload_id = store.start_upload("k")
+
+    def copy(number: int) -> None:
+        store.copy_part(
+            "k", upload_id, number=number, source_key="zeros", start=0, length=MIB, if_match="0123456789ABCDEF"
+        )
+
+    copy(1)
+    began, cpu_began = time.perf_counter(), time.process_time()
+    for number in range(2, COPIES + 2):
+        copy(number)
+    return {"seconds": time.perf_counter() - began, "cpu_seconds": time.process_time() - cpu_began, "count": COPIES}
 
 
 def _store(url: str, *, key_id: str = KEY_ID, secret: str = SECRET) -> "OssStore":
@@ -202,7 +226,14 @@ def _send_all(disk: Path, url: str, threads: int, move: Callable[[socket.socket,
     return {"seconds": time.perf_counter() - began}
 
 
-CONTESTANTS = {"push": push, "delta": delta, "oss2": resumable_upload, "bare": bare, "sendfile": sendfile}
+CONTESTANTS = {
+    "push": push,
+    "delta": delta,
+    "copies": copies,
+    "oss2": resumable_upload,
+    "bare": bare,
+    "sendfile": sendfile,
+}
 
 
 if __name__ == "__main__":

@@ -1,7 +1,9 @@
 """This file measures the upload side by side with its peers: `python -m tests.bench.upload [--rounds 3] [NAME...]`.
 
     dense    2 GiB without a zero: against oss2.resumable_upload, and against bare sockets
-    sparse   40 GiB with 2 GiB in 4,000 extents: against the same 2 GiB alone, on loopback and on 1 Gbit/s with 20 ms
+    sparse   40 GiB with 2 GiB in 4,000 extents: against the same 2 GiB alone, on 1 and 2.5 Gbit/s with 20 ms an
+             answer, and on loopback without a limit
+    request  what a small request costs: over our connections, and over those of requests
     delta    4 GiB of which 1 % of the grains changed: bytes of the second push
     memory   peak of the process: 2 GiB dense, 2 TiB sparse
     plan     500 GiB with 100,000 extents
@@ -121,11 +123,15 @@ def sparse(directory: Path, sink: Sink, rounds: int) -> None:
         sparse_disk(directory, 40 * GIB, extents=4_000, data_bytes=2 * GIB) as disk,
         random_disk(directory, 2 * GIB) as alone,
     ):
-        for title, latency_s, options in (("unlimited", 0.0, {}), ("1 Gbit/s, 20 ms", 0.02, {"rate": GBIT_BYTES_S})):
+        for title, latency_s, options in (
+            ("1 Gbit/s, 20 ms", 0.02, {"rate": GBIT_BYTES_S}),
+            ("2.5 Gbit/s, 20 ms", 0.02, {"rate": 2.5 * GBIT_BYTES_S}),
+            ("unlimited loopback", 0.0, {}),
+        ):
             sink.wait_before_answers(latency_s)
             whole: list[Result] = []
             data: list[Result] = []
-            for _ in range(rounds if not options else 1):
+            for _ in range(rounds):
                 whole.append(run("push", disk, sink, **options))
                 data.append(run("push", alone, sink, **options))
             stored = disk.stat().st_blocks * 512
@@ -135,6 +141,20 @@ def sparse(directory: Path, sink: Sink, rounds: int) -> None:
             print(f"  ratio of times {median(whole) / median(data):.2f}; on the wire {whole[0]['wire'] / MIB:.1f} MiB")
             print(f"  for {stored / MIB:.1f} MiB of data, in {whole[0]['requests']:.0f} requests")
         sink.wait_before_answers(0.0)
+
+
+def request(directory: Path, sink: Sink, rounds: int) -> None:
+    """Compare what a copied part costs the processor, by what it is asked for with."""
+    ours: list[float] = []
+    theirs: list[float] = []
+    for _ in range(rounds):
+        for costs, options in ((ours, {}), (theirs, {"requests": 1.0})):
+            ran = run("copies", directory, sink, **options)
+            costs.append(ran["cpu_seconds"] / ran["count"] * 1e6)
+    print("request: processor time of one UploadPartCopy, signing included")
+    for title, costs in (("our connections", ours), ("requests", theirs)):
+        print(f"  {title:34} {statistics.median(costs):6.0f} us ({min(costs):.0f}-{max(costs):.0f})")
+    print(f"  requests take {statistics.median(theirs) / statistics.median(ours):.1f} times as long")
 
 
 def delta(directory: Path, sink: Sink, rounds: int) -> None:
@@ -182,6 +202,7 @@ def plan(directory: Path, sink: Sink, rounds: int) -> None:
 SCENARIOS: dict[str, Callable[[Path, Sink, int], None]] = {
     "dense": dense,
     "sparse": sparse,
+    "request": request,
     "delta": delta,
     "memory": memory,
     "plan": plan,

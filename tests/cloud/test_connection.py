@@ -100,6 +100,34 @@ def test_everything_goes_out_over_https_and_through_the_proxy(monkeypatch: pytes
     ]
 
 
+def test_parts_travel_through_a_proxy_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A proxy is asked with the whole URL, and what OSS says to a part is heard through it."""
+    asked: list[bytes] = []
+    error = b"<Error><Code>UploadTrafficRateLimitExceeded</Code></Error>"
+    answers = {
+        b"partNumber=1": b'HTTP/1.1 200 OK\r\nETag: "E"\r\nConnection: close\r\nContent-Length: 0\r\n\r\n',
+        b"partNumber=2": b"HTTP/1.1 503 Busy\r\nContent-Length: %d\r\n\r\n%s" % (len(error), error),
+    }
+
+    def serve(connection: socket.socket) -> None:
+        head, _, part = reach.read_head(connection).partition(b"\r\n\r\n")
+        asked.append(head.split(b"\r\n")[0])
+        while len(part) < 8 << 20:
+            part += connection.recv(1 << 20)
+        connection.sendall(next(answer for number, answer in answers.items() if number in head))
+
+    with reach.server(serve) as port:
+        monkeypatch.setenv("HTTP_PROXY", f"http://127.0.0.1:{port}")
+        found = resolve_endpoints("cn-hangzhou", endpoint_url="http://oss.example.com")
+        opened = OssStore("disks", endpoints=found, credentials=reach.any_credentials(), timeouts=reach.QUICK)
+        part = reach.Body([bytes(1 << 20)] * 8)
+        assert opened.send_part("k", "u", number=1, body=part).etag == "E"
+        with pytest.raises(TransientError) as caught:
+            opened.send_part("k", "u", number=2, body=part)
+    assert caught.value.code == "throttled"
+    assert asked[0] == b"PUT http://oss.example.com/disks/k?partNumber=1&uploadId=u HTTP/1.1"
+
+
 @pytest.fixture
 def tls_sandbox(tmp_path: Path) -> Iterator[tuple[Sandbox, Path]]:
     """Start a sandbox that speaks https with a certificate of its own making."""

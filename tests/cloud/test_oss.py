@@ -156,14 +156,12 @@ def test_an_endpoint_by_name_is_asked_in_path_style(sandbox: Sandbox) -> None:
     url = f"http://box.localhost:{sandbox.port}"
     found = resolve_endpoints("cn-hangzhou", endpoint_url=url)
     opened = OssStore(reach.BUCKET, endpoints=found, credentials=reach.credentials(sandbox))
-    bucket = opened._wire._bucket("GetBucketInfo", None)
-    assert bucket._make_url(reach.BUCKET, "a/b") == f"{url}/{reach.BUCKET}/a%2Fb"
+    assert opened._wire._url_of("GetObject", "a/b") == f"{url}/{reach.BUCKET}/a%2Fb"
 
 
 def test_a_custom_domain_stands_for_the_bucket() -> None:
     """With --oss-cname the bucket is not in the URL, except where it is made."""
     found = resolve_endpoints("cn-hangzhou", oss_endpoint="disks.example.com", oss_cname=True)
     opened = OssStore(reach.BUCKET, endpoints=found, credentials=reach.any_credentials())
-    data, making = (opened._wire._bucket(operation, None) for operation in ("PutObject", "PutBucket"))
-    assert data._make_url(reach.BUCKET, "k") == "https://disks.example.com/k"
-    assert making._make_url(reach.BUCKET, "") == "https://disks.oss-cn-hangzhou.aliyuncs.com/"
+    assert opened._wire._url_of("PutObject", "k") == "https://disks.example.com/k"
+    assert opened._wire._url_of("PutBucket", "") == "https://disks.oss-cn-hangzhou.aliyuncs.com/"

@@ -5,7 +5,8 @@ import threading
 from hypothesis import given
 from hypothesis import strategies as st
 
-from aliyun_import.upload.pace import FIRST_WORKERS, TRIAL_S, Crew, Limit
+from aliyun_import.limits import MIB
+from aliyun_import.upload.pace import FIRST_WORKERS, SMALL_PART_TIMES, TRIAL_S, Crew, Limit
 from tests.upload.scripted_store import SteeredClock
 
 
@@ -93,6 +94,13 @@ def test_without_jobs_workers_are_added_while_that_helps() -> None:
     for round_ in range(1, 20):
         full.observe(round_ * 1_000_000, round_ * TRIAL_S)
     assert full.allowed == FIRST_WORKERS
+
+
+def test_small_parts_get_more_workers() -> None:
+    """They wait for answers more than they travel."""
+    small, large = (Crew(None, now_s=0.0, part_bytes=mib * MIB) for mib in (1, 16))
+    assert (small.allowed, large.allowed) == (FIRST_WORKERS * SMALL_PART_TIMES, FIRST_WORKERS)
+    assert small.most > large.most
 
 
 def test_with_jobs_the_number_stays() -> None:

@@ -125,9 +125,10 @@ def speaking(output: str, *, verbose: int, quiet: bool) -> Iterator[Voice]:
 
 
 def _log_requests() -> None:
-    # urllib3 logs method, host, path and status; keys and signatures travel in headers and never get there for
-    # OSS. The SDK core puts them in the query, and logs through its own name, which stays shut.
+    # Both log method, URL and status; keys and signatures travel in headers and never get there for OSS. The SDK
+    # core puts them in the query, and logs through its own name, which stays shut.
     import logging
 
     logging.basicConfig(stream=sys.stderr, format="%(asctime)s %(name)s %(message)s", level=logging.WARNING)
-    logging.getLogger("urllib3.connectionpool").setLevel(logging.DEBUG)
+    for name in ("aliyun_import.cloud.oss_line", "urllib3.connectionpool"):
+        logging.getLogger(name).setLevel(logging.DEBUG)
