@@ -9,7 +9,7 @@ from aliyun_import.cli.options import groups, option, output_options
 from aliyun_import.errors import Exit
 
 if TYPE_CHECKING:
-    from aliyun_import.cli.render.voice import Outcome
+    from aliyun_import.cli.render.outcome import Outcome
     from aliyun_import.pipeline.inspect import Checked
 
 check_options = groups(
@@ -84,7 +84,7 @@ def _checked(path: Path, *, data: bool, skip: frozenset[str]) -> "Checked":
 
 
 def _explained(rule: str) -> "Outcome":
-    from aliyun_import.cli.render.voice import Outcome
+    from aliyun_import.cli.render.outcome import Outcome
     from aliyun_import.preflight.explain import explain
 
     text = explain(rule)

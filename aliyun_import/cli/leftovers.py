@@ -46,7 +46,7 @@ def leftovers(*, bucket: str | None, patterns: tuple[str, ...], **given: Any) ->
     """
     from fnmatch import fnmatchcase
 
-    from aliyun_import.cli.render.voice import Outcome
+    from aliyun_import.cli.render.outcome import Outcome
     from aliyun_import.cli.settings import state_directory
     from aliyun_import.events import Changed, Warned
     from aliyun_import.pipeline.state import keys_by_bucket

@@ -28,7 +28,7 @@ def role() -> None:
 @output_options
 def show(*, role_name: str, bucket: str | None, **given: Any) -> None:  # noqa: ANN401
     """Tell how the role stands against what is documented; change nothing."""
-    from aliyun_import.cli.render.voice import Outcome
+    from aliyun_import.cli.render.outcome import Outcome
     from aliyun_import.image.role_needs import OSS_ROLE
     from aliyun_import.image.role_sight import differences, inspect_role
 
@@ -53,7 +53,7 @@ def ensure(
     """Create the role, or attach what it lacks; overwrite nothing."""
     from dataclasses import asdict
 
-    from aliyun_import.cli.render.voice import Outcome
+    from aliyun_import.cli.render.outcome import Outcome
     from aliyun_import.image.role import ensure_role
 
     with desk(given) as at:

@@ -27,8 +27,8 @@ def _common(function: Callable[..., None]) -> Callable[..., None]:
 @_common
 def list_(*, statuses: tuple[str, ...], **given: Any) -> None:  # noqa: ANN401 -- click's options
     """List the import tasks of the account in the region, newest first."""
+    from aliyun_import.cli.render.outcome import Outcome
     from aliyun_import.cli.render.table import table
-    from aliyun_import.cli.render.voice import Outcome
     from aliyun_import.image.tasks import list_tasks
 
     with desk(given) as at:
@@ -45,7 +45,7 @@ def list_(*, statuses: tuple[str, ...], **given: Any) -> None:  # noqa: ANN401 -
 @_common
 def show(task_id: str, **given: Any) -> None:  # noqa: ANN401 -- click's options
     """Tell how a task and its image stand."""
-    from aliyun_import.cli.render.voice import Outcome
+    from aliyun_import.cli.render.outcome import Outcome
     from aliyun_import.image.tasks import show_task
 
     with desk(given) as at:
@@ -65,7 +65,7 @@ def show(task_id: str, **given: Any) -> None:  # noqa: ANN401 -- click's options
 @_common
 def wait(task_id: str, *, timeout: float | None, **given: Any) -> None:  # noqa: ANN401 -- click's options
     """Follow a task until its image is usable, and print the image id."""
-    from aliyun_import.cli.render.voice import Outcome
+    from aliyun_import.cli.render.outcome import Outcome
     from aliyun_import.image.tasks import show_task
     from aliyun_import.image.wait import wait as wait_for
     from aliyun_import.pipeline.stage import stage
@@ -92,7 +92,7 @@ def wait(task_id: str, *, timeout: float | None, **given: Any) -> None:  # noqa:
 @_common
 def cancel(task_id: str, **given: Any) -> None:  # noqa: ANN401 -- click's options
     """Cancel a running task; the image that it was making goes with it."""
-    from aliyun_import.cli.render.voice import Outcome
+    from aliyun_import.cli.render.outcome import Outcome
     from aliyun_import.image.tasks import cancel_task
 
     with desk(given) as at:

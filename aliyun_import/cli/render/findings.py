@@ -5,8 +5,8 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any
 
+from aliyun_import.cli.render.outcome import Outcome
 from aliyun_import.cli.render.table import columns, table
-from aliyun_import.cli.render.voice import Outcome
 from aliyun_import.cli.render.words import count, size
 from aliyun_import.disk.guest_report import GuestReport
 from aliyun_import.errors import Exit

@@ -6,7 +6,7 @@ from typing import TextIO
 from aliyun_import import events
 from aliyun_import.cli.render.calm import Calm
 from aliyun_import.cli.render.failure import failure_lines
-from aliyun_import.cli.render.voice import Outcome, Verbosity
+from aliyun_import.cli.render.outcome import Outcome, Verbosity
 from aliyun_import.cli.render.words import describe, worth_saying
 from aliyun_import.errors import AliyunImportError
 

@@ -3,7 +3,7 @@
 import time
 from typing import Any
 
-from aliyun_import.cli.render.voice import Outcome
+from aliyun_import.cli.render.outcome import Outcome
 from aliyun_import.cli.render.words import count, duration, size
 from aliyun_import.model import UploadedObject
 from aliyun_import.pipeline.model import PushResult

@@ -5,26 +5,13 @@ else; the talk goes to stderr. Renderers are called from the coordinator's threa
 """
 
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Protocol
 
+from aliyun_import.cli.render.outcome import Outcome, Verbosity
 from aliyun_import.errors import AliyunImportError
 from aliyun_import.events import Event
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Outcome:
-    """What a command came to: the JSON document for scripts, the text for people (stdout in human and plain).
-
-    `aside` is for people, too, and goes to stderr: that a list is empty, say.
-    """
-
-    document: Mapping[str, Any]
-    text: str
-    aside: str = ""
-    exit_code: int = 0
 
 
 class Renderer(Protocol):
@@ -45,23 +32,6 @@ class Renderer(Protocol):
     def close(self) -> None:
         """Let go of the screen."""
         ...
-
-
-@dataclass(frozen=True, slots=True)
-class Verbosity:
-    """How much to say: 0 is the usual, below it only warnings and errors, above it the notes as well."""
-
-    level: int
-
-    @property
-    def quiet(self) -> bool:
-        """Only warnings and errors are wanted."""
-        return self.level < 0
-
-    @property
-    def notes(self) -> bool:
-        """The notes are wanted."""
-        return self.level > 0
 
 
 def choose(output: str, verbosity: Verbosity) -> Renderer:
