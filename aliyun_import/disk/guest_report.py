@@ -252,3 +252,10 @@ class GuestReport:
     custom_image_directory: bool | None = None
     windows: WindowsFacts | None = None
     unknowns: tuple[str, ...] = ()
+
+    @property
+    def name(self) -> str:
+        """Name the system as it does itself; empty where it does not."""
+        if self.os_release is not None:
+            return self.os_release.pretty_name or self.os_release.id
+        return self.windows.product if self.windows is not None else ""

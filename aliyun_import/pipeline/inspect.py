@@ -118,6 +118,6 @@ def summary(report: DiskReport) -> str:
         words.append(report.partitions[0].filesystem)
     elif report.partitions:
         words.append(f"{len(report.partitions)} partition{'s' if len(report.partitions) > 1 else ''}")
-    if isinstance(report.guest, GuestReport) and report.guest.os_release:
-        words.append(report.guest.os_release.pretty_name or report.guest.os_release.id)
+    if isinstance(report.guest, GuestReport) and report.guest.name:
+        words.append(report.guest.name)
     return ", ".join(words)

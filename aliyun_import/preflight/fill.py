@@ -100,7 +100,8 @@ def architecture_of(report: DiskReport) -> tuple[Architecture | None, str]:
     """Tell the processor that the disk is for: the guest's own programs first, then the UEFI loaders."""
     guest = report.guest if isinstance(report.guest, GuestReport) else None
     if guest is not None and guest.architecture is not None:
-        return guest.architecture, f"/bin/sh is for {guest.machine or guest.architecture}"
+        told = "the registry says" if guest.windows is not None else "/bin/sh is for"
+        return guest.architecture, f"{told} {guest.machine or guest.architecture}"
     loader = next((loader for loader in report.boot.loaders if loader.architecture), None)
     if report.architecture is not None:
         line = (
@@ -114,8 +115,7 @@ def os_type_of(report: DiskReport) -> tuple[OsType | None, str]:
     """Tell Linux from Windows: by the guest, else by the file systems."""
     guest = report.guest if isinstance(report.guest, GuestReport) else None
     if guest is not None and guest.os_type is not None:
-        release = guest.os_release
-        return guest.os_type, release.pretty_name or release.id if release else f"a {guest.os_type} system is on it"
+        return guest.os_type, guest.name or f"a {guest.os_type} system is on it"
     kinds = {partition.filesystem for partition in report.partitions}
     if kinds & _LINUX_FILE_SYSTEMS:
         return OsType.LINUX, f"it holds {', '.join(sorted(kinds & _LINUX_FILE_SYSTEMS))}"

@@ -21,9 +21,11 @@ from aliyun_import.disk.guest_report import (
     Sshd,
     WindowsFacts,
 )
+from aliyun_import.errors import DiskError, Exit
 from aliyun_import.limits import GIB, MIB
 from aliyun_import.model import Architecture, DiskRequest, OsType, Severity
-from aliyun_import.preflight.explain import explanation
+from aliyun_import.preflight.check import Verdict, raise_if_refused, refuse_unknown_rules
+from aliyun_import.preflight.explain import explanation, known_rules
 from tests.preflight.reports import entry, findings, guest, kernel, report, request
 
 BLOCKS, WARNS, NOTE, UNKNOWN = Severity.BLOCKS, Severity.WARNS, Severity.NOTE, Severity.UNKNOWN
@@ -202,6 +204,17 @@ def test_each_fault_has_its_finding_and_no_other(rule: str, severity: Severity, 
     assert found[rule].where
     assert found[rule].source
     assert severity.value in explanation(rule).classes
+
+
+@pytest.mark.parametrize(("rule", "system"), [(rule, system) for rule, severity, system in CASES if severity is BLOCKS])
+def test_every_finding_that_blocks_can_be_passed_over_by_its_name(rule: str, system: GuestReport) -> None:
+    """--skip-check with the name in brackets, and nothing else, lets the push go on."""
+    verdict = Verdict(tuple(findings(report(guest=system)).values()))
+    refuse_unknown_rules([rule], known=known_rules())
+    with pytest.raises(DiskError) as caught:
+        raise_if_refused(verdict)
+    assert (caught.value.code, caught.value.exit_code) == (rule, Exit.DISK)
+    raise_if_refused(verdict, skip={rule})
 
 
 def _beside(rule: str, system: GuestReport) -> dict[str, Severity]:
