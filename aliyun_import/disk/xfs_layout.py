@@ -1,7 +1,7 @@
 """This file reads the superblock of XFS, versions 4 and 5: what the file system is, and whether we know it well enough.
 
 Written after "XFS Algorithms & Data Structures" (3rd edition). An incompatible feature that is not named here is
-refused. The log is not replayed; XFS keeps no flag that says whether it was unmounted cleanly.
+refused. The log is not replayed; whether it was unmounted cleanly is told by the log's last record.
 """
 
 import struct
@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 from aliyun_import.disk.filesystem import FileSystemFacts, text_of
 from aliyun_import.disk.reader import Bad, Reader, Unsupported, read_exactly
+from aliyun_import.disk.xfs_log import was_unmounted
 
 _DIRECTORY_V2, _FTYPE_V4 = 0x2000, 0x200
 _FTYPE, _NEEDS_REPAIR, _META_UUID = 0x1, 0x10, 0x4
@@ -71,7 +72,7 @@ def read_superblock(reader: Reader) -> tuple[Superblock, FileSystemFacts]:
         raise Unsupported(f"the XFS has incompatible features 0x{unknown:x} that are not known here")
     with_type = bool(incompat & _FTYPE) if version == 5 else bool(features2 & _FTYPE_V4)
     sb = _layout(raw, version, with_type=with_type)
-    return sb, _facts(raw, sb, incompat)
+    return sb, _facts(raw, sb, incompat, replay=_needs_replay(reader, raw, sb))
 
 
 def _layout(raw: bytes, version: int, *, with_type: bool) -> Superblock:
@@ -111,9 +112,19 @@ def _layout(raw: bytes, version: int, *, with_type: bool) -> Superblock:
     )
 
 
-def _facts(raw: bytes, sb: Superblock, incompat: int) -> FileSystemFacts:
+def _needs_replay(reader: Reader, raw: bytes, sb: Superblock) -> bool:
+    """Tell whether the log ends in anything but an unmount; a log on another device (start 0) is not asked."""
+    (start,) = struct.unpack_from(">Q", raw, 48)
+    (blocks,) = struct.unpack_from(">I", raw, 96)
+    if not start:
+        return False
+    return was_unmounted(reader, start=sb.block_at(start), size_bytes=blocks * sb.block_bytes) is False
+
+
+def _facts(raw: bytes, sb: Superblock, incompat: int, *, replay: bool) -> FileSystemFacts:
     inodes, free_inodes, free_blocks = struct.unpack_from(">QQQ", raw, 128)
     broken = bool(incompat & _NEEDS_REPAIR)
+    unclean = "its log does not end in an unmount, so that what was read may be older than what was meant"
     return FileSystemFacts(
         type="xfs",
         uuid=str(uuid.UUID(bytes=raw[32:48])),
@@ -123,7 +134,7 @@ def _facts(raw: bytes, sb: Superblock, incompat: int) -> FileSystemFacts:
         inodes=inodes,
         # XFS makes inodes as long as there is space; those counted are the ones made already.
         free_inodes=free_inodes + free_blocks * (sb.block_bytes // sb.inode_bytes),
-        unclean="it is marked as one that needs xfs_repair" if broken else "",
+        unclean="it is marked as one that needs xfs_repair" if broken else unclean if replay else "",
         errors=broken,
         features=(f"v{sb.version}", *(name for bit, name in _INCOMPAT.items() if incompat & bit)),
     )

@@ -106,7 +106,7 @@ GUEST_TEXTS: dict[str, Text] = {
     "file-system-unclean": (
         "warns",
         "The root was not unmounted cleanly, or has errors. The import mounts it to change it, and fsck may run at "
-        "the first start. XFS keeps no such flag, so that it is seen for ext2, ext3 and ext4.",
+        "the first start. ext2, ext3 and ext4 have a flag for it; XFS tells by the last record of its log.",
         GUIDE_2021,
     ),
     "root-full": (

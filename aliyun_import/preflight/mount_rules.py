@@ -108,8 +108,9 @@ def file_system_unclean(subject: Subject) -> Finding | None:
         "file-system-unclean",
         Severity.WARNS,
         f"The root file system ({guest.root.type}) is not clean: {guest.root.unclean}.",
-        remedy="Shut the source system down before the disk is copied, or run fsck on a copy of the disk.",
-        where=f"partition {guest.root.partition}, superblock",
+        remedy="Shut the source system down before the disk is copied, or have a copy of the disk repaired: "
+        + ("mount and unmount it once." if guest.root.type == "xfs" else "fsck -f."),
+        where=f"partition {guest.root.partition}, {'log' if guest.root.type == 'xfs' else 'superblock'}",
         source=GUIDE_2021,
     )
 
