@@ -92,18 +92,20 @@ def nvme_driver(subject: Subject) -> Finding | None:
 def kernel_missing(subject: Subject) -> Finding | None:
     """Block a system without a kernel: none that its boot loader names, or none at all."""
     guest = subject.guest
-    if guest is None or guest.root is None or _holds_unified_images(subject):
+    if guest is None or guest.root is None or _starts_otherwise(subject):
         return None
-    entries = guest.boot_entries
+    entries, severity = guest.boot_entries, Severity.BLOCKS
     if entries and all(entry.kernel_found is False for entry in entries):
         seen = f"The boot loader would start {entries[0].kernel}, and no kernel that it names is on the disk."
     elif not entries and not guest.unknowns and not any(kernel.image for kernel in guest.kernels):
         seen = "There is no kernel in /boot, and no configuration of a boot loader that names one."
+        # What UEFI starts may be a kernel itself, or find one on an ESP that fstab does not mount.
+        severity = Severity.WARNS if subject.report.boot.uefi else Severity.BLOCKS
     else:
         return None
     return subject.finding(
         "kernel-missing",
-        Severity.BLOCKS,
+        severity,
         seen,
         remedy="Install a kernel on the source system, and write the boot loader's configuration anew.",
         where=entries[0].where if entries else "/boot, /lib/modules",
@@ -114,7 +116,7 @@ def kernel_missing(subject: Subject) -> Finding | None:
 def boot_loader_config(subject: Subject) -> Finding | None:
     """Warn of kernels that no configuration of a boot loader names, as far as any was found."""
     guest = subject.guest
-    if guest is None or guest.root is None or guest.unknowns or guest.boot_entries or _holds_unified_images(subject):
+    if guest is None or guest.root is None or guest.unknowns or guest.boot_entries or _starts_otherwise(subject):
         return None
     kernel = next((kernel for kernel in guest.kernels if kernel.image), None)
     if kernel is None:
@@ -172,9 +174,11 @@ def _started(guest: GuestReport | None) -> tuple[Kernel, ...]:
     return tuple(kernel for kernel in kernels if kernel.default) or kernels
 
 
-def _holds_unified_images(subject: Subject) -> bool:
-    """Tell whether UEFI may start kernels that are programs of the ESP themselves, with their initramfs in them."""
-    return any(loader.path.upper().startswith("EFI/LINUX/") for loader in subject.report.boot.loaders)
+def _starts_otherwise(subject: Subject) -> bool:
+    """Tell what names kernels in ways that are not read here: unified images on an ESP, and LILO's map."""
+    boot = subject.report.boot
+    unified = any(loader.path.upper().startswith("EFI/LINUX/") for loader in boot.loaders)
+    return unified or any("LILO" in line for line in boot.bios)
 
 
 def _lacking(kernel: Kernel) -> list[str]:

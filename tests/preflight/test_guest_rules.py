@@ -21,12 +21,13 @@ from aliyun_import.disk.guest_report import (
     Sshd,
     WindowsFacts,
 )
+from aliyun_import.disk.report import BootEvidence
 from aliyun_import.errors import DiskError, Exit
 from aliyun_import.limits import GIB, MIB
 from aliyun_import.model import Architecture, DiskRequest, OsType, Severity
 from aliyun_import.preflight.check import Verdict, raise_if_refused, refuse_unknown_rules
 from aliyun_import.preflight.explain import explanation, known_rules
-from tests.preflight.reports import entry, findings, guest, kernel, report, request
+from tests.preflight.reports import LOADER, UEFI, entry, findings, guest, kernel, report, request
 
 BLOCKS, WARNS, NOTE, UNKNOWN = Severity.BLOCKS, Severity.WARNS, Severity.NOTE, Severity.UNKNOWN
 ALPINE = OsRelease(id="alpine", name="Alpine Linux", pretty_name="Alpine Linux v3.20", version_id="3.20")
@@ -264,6 +265,15 @@ def test_a_good_system_has_no_finding(system: GuestReport) -> None:
 def test_what_is_fine_or_not_known_raises_no_alarm(system: GuestReport) -> None:
     """Nothing is made of what is usual, or could not be told."""
     assert findings(report(guest=system)) == {}
+
+
+def test_a_kernel_that_is_not_seen_may_be_on_the_esp() -> None:
+    """Where UEFI starts the disk, what it starts may be a kernel: only warned of, and not at all in EFI/Linux."""
+    bare = guest(boot_entries=(), kernels=())
+    assert findings(report(guest=bare, boot=UEFI))["kernel-missing"].severity is WARNS
+    unified = replace(LOADER, path="EFI/Linux/debian-6.1.0.efi", removable=False)
+    assert findings(report(guest=bare, boot=replace(UEFI, loaders=(LOADER, unified)))) == {}
+    assert findings(report(guest=bare, boot=BootEvidence(bios=("LILO is in the boot record",)))) == {}
 
 
 def test_no_network_configuration_and_no_cloud_init_to_write_one() -> None:
