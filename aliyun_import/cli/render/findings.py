@@ -55,6 +55,7 @@ def _document(one: Checked) -> dict[str, Any]:
         "partitions": [asdict(partition) for partition in report.partitions],
         "boot": asdict(report.boot),
         "guest": asdict(report.guest) if isinstance(report.guest, GuestReport) else None,
+        "unknowns": list(report.unknowns),
         "importable": not any(finding.severity is Severity.BLOCKS for finding in one.findings),
         "parameters": filled,
         "evidence": list(one.filled.evidence),

@@ -1,6 +1,7 @@
 """This file tests how `check` shows what it found to people."""
 
 import re
+from pathlib import Path
 
 from aliyun_import.cli.render.findings import check_outcome
 from aliyun_import.disk.report import BootEvidence
@@ -38,6 +39,14 @@ def test_at_a_terminal_lines_fit_and_words_stay_whole() -> None:
     narrow = check_outcome([BAD], width=80).text
     assert max(map(len, narrow.splitlines())) <= 80
     assert " ".join(narrow.split()) == " ".join(check_outcome([BAD]).text.split())
+
+
+def test_the_page_about_json_has_every_field() -> None:
+    """Scripts are written by docs/json.md."""
+    page = (Path(__file__).resolve().parents[3] / "docs" / "json.md").read_text()
+    part = page.partition("## The result of `check`")[2].partition("\n## ")[0]
+    (disk,) = check_outcome([GOOD]).document["disks"]
+    assert [name for name in disk if f"`{name}`" not in part] == []
 
 
 def test_many_disks_end_in_a_table() -> None:
