@@ -16,8 +16,9 @@ from itertools import chain
 from pathlib import Path
 
 from aliyun_import.disk.detect import open_container
-from aliyun_import.disk.foreign import COMPRESSED, QEMU_NAMES
+from aliyun_import.disk.foreign import QEMU_NAMES
 from aliyun_import.disk.inspect import inspect_disk
+from aliyun_import.disk.packed_checks import COMPRESSED
 from aliyun_import.disk.qemu import convert_to_raw
 from aliyun_import.disk.reader import FileReader, Reader, ReadProblem
 from aliyun_import.disk.report import Container, DiskReport

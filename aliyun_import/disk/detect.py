@@ -9,7 +9,8 @@ from pathlib import Path
 
 from aliyun_import.disk import qcow2_checks, vhd, vhd_checks
 from aliyun_import.disk.container import Opened
-from aliyun_import.disk.foreign import FOREIGN, open_foreign
+from aliyun_import.disk.foreign import QEMU_NAMES, open_foreign
+from aliyun_import.disk.packed_checks import COMPRESSED, open_compressed
 from aliyun_import.disk.probe import is_text
 from aliyun_import.disk.reader import Reader
 from aliyun_import.disk.report import Container, Problem
@@ -81,11 +82,21 @@ def open_container(file: Reader, path: Path, *, neighbours: Neighbours | None = 
     container = identify(file)
     if container is Container.QCOW2:
         return qcow2_checks.open_qcow2(file)
-    if container in FOREIGN:
-        return open_foreign(file, container, path=path)
+    if container in QEMU_NAMES:
+        return open_foreign(file, container)
+    if container in COMPRESSED:
+        return open_compressed(file, container, path=path, open_inner=_open_packed)
     if container is Container.RAW:
         return _open_raw(file, path)
     return Opened(container=container, problems=(_no_disk(container, path),))
+
+
+def _open_packed(file: Reader, path: Path) -> Opened:
+    """Open what a compressed file holds, but nothing that is compressed in its turn: that may go on for ever."""
+    container = identify(file)
+    if container in COMPRESSED and vhd.find_footer(file) is None:
+        return Opened(container=container)
+    return open_container(file, path)
 
 
 def _plausible(container: Container, head: bytes) -> bool:

@@ -1,19 +1,16 @@
-"""This file knows the containers that ECS does not take but that can be made into a RAW disk, and how.
+"""This file knows the containers of other hypervisors, which ECS does not take but which can be made into a RAW disk.
 
-None of them is read by our own code. The formats of other hypervisors are read through `qemu-nbd` where it is
-installed, and converted by `qemu-img`; compressed files are unpacked by Python's own decompressors.
+None of them is read by our own code: they are read through `qemu-nbd` where it is installed, and converted by
+`qemu-img`.
 """
 
 import shutil
 import struct
 from collections.abc import Mapping
-from pathlib import Path
 
-from aliyun_import.disk import qcow2, vhd
 from aliyun_import.disk.container import Opened
-from aliyun_import.disk.reader import Reader, ReadProblem
+from aliyun_import.disk.reader import Reader
 from aliyun_import.disk.report import Container, Problem
-from aliyun_import.disk.unpack import unpacked
 from aliyun_import.model import DiskFormat, Severity
 
 # What qemu calls them: always named to its tools, so that they never guess from the content.
@@ -25,45 +22,16 @@ QEMU_NAMES: Mapping[Container, str] = {
     Container.QED: "qed",
     Container.PARALLELS: "parallels",
 }
-COMPRESSED: Mapping[Container, str] = {
-    Container.GZIP: "gzip",
-    Container.XZ: "xz",
-    Container.ZSTD: "zstd",
-    Container.BZIP2: "bzip2",
-    Container.ZIP: "zip",
-}
-FOREIGN = frozenset(QEMU_NAMES) | frozenset(COMPRESSED)
 
 
-def open_foreign(file: Reader, container: Container, *, path: Path) -> Opened:
+def open_foreign(file: Reader, container: Container) -> Opened:
     """Say what will become of the file. Its disk is for `nbd.py` to open. Raises OSError only."""
-    if container in COMPRESSED:
-        return Opened(
-            container=container,
-            format=_packed_format(path, container),
-            problems=(_compressed(container),),
-            unknowns=(f"the disk was not looked into: it is compressed ({container})",),
-        )
     return Opened(
         container=container,
         format=DiskFormat.RAW,
         virtual_bytes=_virtual_bytes(file, container),
         problems=(_other_hypervisor(container),),
     )
-
-
-def _packed_format(path: Path, container: Container) -> DiskFormat:
-    """Unpack the beginning, and say what the whole would be sent as: a fixed VHD as the RAW disk that it is."""
-    pieces = unpacked(path, container)
-    try:
-        head = next(pieces, b"")[:16]
-    except ReadProblem:
-        return DiskFormat.RAW
-    finally:
-        pieces.close()
-    if head.startswith(qcow2.MAGIC):
-        return DiskFormat.QCOW2
-    return DiskFormat.VHD if head.startswith(vhd.COOKIE) else DiskFormat.RAW
 
 
 def _virtual_bytes(file: Reader, container: Container) -> int | None:
@@ -77,17 +45,6 @@ def _virtual_bytes(file: Reader, container: Container) -> int | None:
     raw = file.pread(at, 8)
     size: int = struct.unpack(form, raw)[0] * unit if len(raw) == 8 else 0
     return size or None
-
-
-def _compressed(container: Container) -> Problem:
-    return Problem(
-        code="container-compressed",
-        severity=Severity.NOTE,
-        seen=f"The file is compressed with {container}, which ECS does not import: it is unpacked on the way.",
-        where="first bytes",
-        remedy="Unpack it beforehand to have the disk itself checked before anything is sent.",
-        convertible=True,
-    )
 
 
 def _other_hypervisor(container: Container) -> Problem:

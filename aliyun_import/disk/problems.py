@@ -8,9 +8,11 @@ from collections.abc import Mapping
 
 PROBLEMS: Mapping[str, str] = {
     "container-compressed": (
-        "The file is gzip, xz, zstd, bzip2 or zip data. ECS imports none of these, so it is unpacked to a "
-        "temporary file (--work-dir) before it is sent."
+        "The file is gzip, xz, zstd, bzip2 or zip data. ECS imports none of these. A RAW disk in blocks that can be "
+        "unpacked each by itself is sent as it is unpacked; all else is unpacked to a temporary file (--work-dir) "
+        "before it is sent."
     ),
+    "container-damaged": "The compressed file contradicts its format: it was cut short, or is damaged.",
     "container-foreign": (
         "The file is a disk of another hypervisor (VMDK, VHDX, VDI, QED, Parallels, QCOW 1). ECS imports RAW, VHD "
         "and QCOW2, so it is converted by qemu-img to a temporary file, and blocks where qemu-img is missing."

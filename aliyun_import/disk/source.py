@@ -51,7 +51,12 @@ class Fingerprint:
 
 
 class DiskSource:
-    """An open disk. All reads are positional, so threads share it; `close` ends them all."""
+    """An open disk. All reads are positional, so threads share it; `close` ends them all.
+
+    `most_readers` says how many threads can read on at a time without hindering each other, None for any number.
+    """
+
+    most_readers: int | None = None
 
     def __init__(self, path: Path, handle: int, size_bytes: int) -> None:
         self.path = path

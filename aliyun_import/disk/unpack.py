@@ -24,19 +24,27 @@ _XZ_MEMORY_BYTES = 1024 * MIB
 _DISK_SUFFIXES = (".raw", ".img", ".vhd", ".qcow2", ".vmdk", ".vhdx", ".vdi", ".bin", ".dd")
 
 
-class _Decompressor(Protocol):
+class Decompressor(Protocol):
     """What bz2, lzma and zstd have in common."""
 
     @property
-    def eof(self) -> bool: ...
+    def eof(self) -> bool:
+        """Tell whether the stream came to its end."""
+        ...
 
     @property
-    def needs_input(self) -> bool: ...
+    def needs_input(self) -> bool:
+        """Tell whether more has to be read before more comes out."""
+        ...
 
     @property
-    def unused_data(self) -> bytes: ...
+    def unused_data(self) -> bytes:
+        """Give what was read behind the end."""
+        ...
 
-    def decompress(self, data: bytes, max_length: int = -1) -> bytes: ...
+    def decompress(self, data: bytes, max_length: int = -1) -> bytes:
+        """Take data, and give what they unpack to, `max_length` bytes at most."""
+        ...
 
 
 class _Gzip:
@@ -68,14 +76,16 @@ def unpacked(path: Path, container: Container) -> Generator[bytes]:
     short, Unsupported for what can't be unpacked here, and OSError.
     """
     with path.open("rb") as file:
-        if container is Container.ZIP:
-            yield from _unzipped(file)
-        else:
-            make, errors = _decompressor(container)
-            yield from _streams(file, make, errors)
+        yield from _unzipped(file) if container is Container.ZIP else unpacked_stream(file, container)
 
 
-def _decompressor(container: Container) -> tuple[Callable[[], _Decompressor], type[Exception]]:
+def unpacked_stream(file: BinaryIO, container: Container) -> Generator[bytes]:
+    """Do the same for an open file of any container but zip, which has its table at the end."""
+    make, errors = _decompressor(container)
+    yield from _streams(file, make, errors)
+
+
+def _decompressor(container: Container) -> tuple[Callable[[], Decompressor], type[Exception]]:
     if container is Container.GZIP:
         return _Gzip, zlib.error
     if container is Container.BZIP2:
@@ -89,7 +99,7 @@ def _decompressor(container: Container) -> tuple[Callable[[], _Decompressor], ty
     return zstd.ZstdDecompressor, zstd.ZstdError
 
 
-def _streams(file: BinaryIO, make: Callable[[], _Decompressor], errors: type[Exception]) -> Iterator[bytes]:
+def _streams(file: BinaryIO, make: Callable[[], Decompressor], errors: type[Exception]) -> Iterator[bytes]:
     data = file.read(_READ_BYTES)
     while data:
         stream = make()

@@ -2,7 +2,7 @@
 
 from dataclasses import replace
 
-from aliyun_import.disk.source import open_source
+from aliyun_import.disk.packed_source import open_disk
 from aliyun_import.errors import RefusedError
 from aliyun_import.events import Noted
 from aliyun_import.image.adopt import Adopted, find_import, is_remnant, name_holder
@@ -79,7 +79,7 @@ def _size_and_crc(run: Run, request: ImportRequest, ready: Readiness, index: int
     disk, there = request.disks[index], ready.objects[index]
     if there is not None or disk.path is None:
         return (there.size_bytes, there.crc64 or 0) if there else (0, 0)
-    with open_source(disk.path) as source:
+    with open_disk(disk.path) as source:
         setting = Setting(
             source=source, store=run.cloud.store(ready.bucket), clock=run.clock, emit=run.emit, stop=run.stop
         )

@@ -43,9 +43,16 @@ CONTAINER_TEXTS: dict[str, Text] = {
         JUDGEMENT,
     ),
     "container-compressed": (
-        "note",
-        "ECS imports no compressed files, so it is unpacked on the way. What is in it can only be checked then.",
+        "note, or blocks when it is compressed twice",
+        "ECS imports no compressed files. A RAW disk that is packed in blocks of 64 MiB at most (what `xz -T0` writes, "
+        "or zstd frames that tell their size) is checked in its place and sent as it is unpacked. Anything else is "
+        "unpacked to a temporary file (--work-dir), and what is in it can only be checked then.",
         API,
+    ),
+    "container-damaged": (
+        "blocks",
+        "The compressed file contradicts its own format: it was cut short, or is damaged.",
+        JUDGEMENT,
     ),
     "container-foreign": (
         "note, or blocks without qemu-img",

@@ -9,7 +9,7 @@ import threading
 from dataclasses import dataclass
 from pathlib import Path
 
-from aliyun_import.disk.source import open_source
+from aliyun_import.disk.packed_source import open_disk
 from aliyun_import.errors import AccessError, AliyunImportError, RefusedError
 from aliyun_import.events import Emit, Noted, ObjectReady, UploadPlanned, UploadResumed, Warned
 from aliyun_import.journal import Journal
@@ -20,6 +20,7 @@ from aliyun_import.upload.delta import SUFFIX, Base, Manifest, encode_manifest, 
 from aliyun_import.upload.existing import FoundUpload, find_upload
 from aliyun_import.upload.finish import TAG_NAME, crc64_of_disk
 from aliyun_import.upload.leftovers import leftovers_command
+from aliyun_import.upload.pace import jobs_for
 from aliyun_import.upload.parts import Cuts
 from aliyun_import.upload.plan import PartKind, PlannedPart, UploadPlan, without_copies
 from aliyun_import.upload.planning import digests_of, plan_disk
@@ -68,7 +69,7 @@ def preview(
     With a store the base is looked for, so that the plan is the one that `deliver` would begin with; without one, or
     without a bucket, everything that is not zero is planned to be sent. `UploadPlan.seconds_at` estimates the time.
     """
-    with open_source(delivery.path) as source:
+    with open_disk(delivery.path) as source:
         sample = source.fingerprint().sample
         base = None
         if store is not None:
@@ -107,7 +108,7 @@ def deliver(
     named, LocalStateError "disk-changed" when the disk changed while it was sent. What is safe in OSS by then, and
     how to go on or to remove it, stands in the remedy.
     """
-    with open_source(delivery.path) as source:
+    with open_disk(delivery.path) as source:
         setting = Setting(source=source, store=store, clock=clock, emit=emit, stop=stop)
         return _Push(delivery, setting, RecordKeeper(journal, delivery.disk_index), options).run()
 
@@ -230,7 +231,7 @@ class _Push:
             plan=plan,
             zero=self._zero,
             refused=refused,
-            jobs=self._options.jobs,
+            jobs=jobs_for(self._options.jobs, self._setting.source.most_readers),
             limit_rate_bytes_s=self._options.limit_rate_bytes_s,
             done=done,
         )

@@ -55,6 +55,13 @@ class Limit:
             self._clock.sleep(wait_s)
 
 
+def jobs_for(asked: int | None, most_readers: int | None) -> int | None:
+    """Give the number of workers, None to find it out: no more than the disk can be read by."""
+    if most_readers is None or (asked is None and most_readers >= MOST_WORKERS):
+        return asked
+    return min(asked or MOST_WORKERS, most_readers)
+
+
 class Crew:
     """How many workers may be busy, for parts of `part_bytes` on the average. One thread's: the coordinator's."""
 

@@ -3,11 +3,18 @@
 It shares no code with the package: what is written here is a second reading of the formats' specifications.
 """
 
+import lzma
 import struct
+import sys
 import uuid
 import zlib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+
+if sys.version_info >= (3, 14):
+    from compression import zstd
+else:
+    from backports import zstd
 
 SECTOR = 512
 MIB = 1024 * 1024
@@ -389,14 +396,65 @@ def qcow2(
 
 def _compress(piece: bytes, how: str) -> bytes:
     if how == "zstd":
-        try:
-            from compression import zstd  # type: ignore[import-not-found, unused-ignore]
-        except ImportError:
-            from backports import zstd
-        packed: bytes = zstd.compress(piece)
-        return packed
+        return zstd.compress(piece)
     deflate = zlib.compressobj(9, zlib.DEFLATED, -12)
     return deflate.compress(piece) + deflate.flush()
+
+
+def xz(data: bytes | bytearray, *, block: int, check: int = 4) -> bytes:
+    """Make an .xz file of one stream with several blocks, as `xz --block-size` does; liblzma makes each block."""
+    head, blocks, records = b"", b"", b""
+    for at in range(0, len(data), block):
+        piece = bytes(data[at : at + block])
+        alone = lzma.compress(piece, check=check)
+        index_bytes = (int.from_bytes(alone[-8:-4], "little") + 1) * 4
+        head, packed = alone[:12], alone[12 : -12 - index_bytes]
+        # The unpadded size stands in the index of the block alone, which tells of nothing else.
+        first, size_at = _xz_number(alone, len(alone) - 12 - index_bytes + 2)
+        records += alone[len(alone) - 10 - index_bytes : size_at]
+        records += _xz_bytes(len(piece))
+        assert first <= len(packed) < first + 4
+        blocks += packed
+    count = -(-len(data) // block)
+    index = b"\0" + _xz_bytes(count) + records
+    index += bytes(-len(index) % 4)
+    return xz_sealed(head + blocks, index)
+
+
+def xz_sealed(body: bytes, index: bytes) -> bytes:
+    """Put an index without its checksum, and a footer, behind a stream's header and blocks."""
+    footer = (len(index) // 4).to_bytes(4, "little") + body[6:8]
+    index += zlib.crc32(index).to_bytes(4, "little")
+    return body + index + zlib.crc32(footer).to_bytes(4, "little") + footer + b"YZ"
+
+
+def _xz_number(raw: bytes, at: int) -> tuple[int, int]:
+    value = shift = 0
+    while raw[at] >= 0x80:
+        value, shift, at = value | (raw[at] & 0x7F) << shift, shift + 7, at + 1
+    return value | raw[at] << shift, at + 1
+
+
+def _xz_bytes(value: int) -> bytes:
+    raw = b""
+    while value >= 0x80:
+        raw, value = raw + bytes([value & 0x7F | 0x80]), value >> 7
+    return raw + bytes([value])
+
+
+def zstd_frames(data: bytes | bytearray, *, frame: int, table: bool = False) -> bytes:
+    """Make a .zst file of several frames that tell their sizes; with a table, they don't, and the table does."""
+    pieces = [bytes(data[at : at + frame]) for at in range(0, len(data), frame)]
+    if not table:
+        return b"".join(zstd.compress(piece) for piece in pieces)
+    frames, entries = b"", b""
+    for piece in pieces:
+        stream = zstd.ZstdCompressor()
+        packed = stream.compress(piece) + stream.flush()
+        frames += packed
+        entries += struct.pack("<II", len(packed), len(piece))
+    entries += struct.pack("<IBI", len(pieces), 0, 0x8F92EAB1)
+    return frames + struct.pack("<II", 0x184D2A5E, len(entries)) + entries
 
 
 def codes(problems: Iterable[object]) -> list[str]:

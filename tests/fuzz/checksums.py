@@ -35,3 +35,12 @@ def repaired_vhd(image: bytearray) -> Iterator[Patch]:
         if raw.startswith(mark):
             total = sum(raw) - sum(raw[sum_at : sum_at + 4])
             yield at + sum_at, struct.pack(">I", ~total & 0xFFFFFFFF)
+
+
+def repaired_xz_index(image: bytearray) -> Iterator[Patch]:
+    """Give the checksums of the footer of an .xz file, and of the index in front of it."""
+    footer_at = len(image) - 12
+    index_at = footer_at - (int.from_bytes(image[footer_at + 4 : footer_at + 8], "little") + 1) * 4
+    if index_at > 0:
+        yield footer_at - 4, zlib.crc32(image[index_at : footer_at - 4]).to_bytes(4, "little")
+    yield footer_at, zlib.crc32(image[footer_at + 4 : footer_at + 10]).to_bytes(4, "little")

@@ -15,7 +15,7 @@ from aliyun_import.disk.vhd_parent import Neighbour
 from tests.disk import build
 from tests.disk.build import MIB, Part
 from tests.disk.fixtures import image
-from tests.fuzz.checksums import repaired_gpt, repaired_vhd
+from tests.fuzz.checksums import repaired_gpt, repaired_vhd, repaired_xz_index
 from tests.fuzz.target import Target
 
 _PATH = Path("disk.img")
@@ -121,6 +121,8 @@ def _fat(size: int) -> bytes:
 _RAW_DISK = ((0, 512), (512, 1024), (1024, 2048), (4 * MIB - 33 * 512, 4 * MIB), (MIB, MIB + 16384))
 _EBRS = tuple((sector * 512 + 440, sector * 512 + 512) for sector in (0, 3072, 3599, 3999))
 _BASE = bytes(build.uefi_disk())
+_XZ = build.xz(_BASE, block=100_000)
+_ZSTD = build.zstd_frames(_BASE, frame=100_000, table=True)
 _VHD = ((512, 1536), (1536, 2048), (0, 512))
 
 DISK_TARGETS: dict[str, Target] = {
@@ -156,5 +158,13 @@ DISK_TARGETS: dict[str, Target] = {
         _read_disk,
         ((0, 120), (65536, 65600), (131072, 133000), (196608, 262144)),
     ),
+    "xz-blocks": Target(lambda: _XZ, _read_disk, ((0, 64), (64, len(_XZ)), (len(_XZ) - 300, len(_XZ)))),
+    "xz-index": Target(
+        lambda: _XZ, _read_disk, ((len(_XZ) - 300, len(_XZ) - 16), (12, 64)), repair=repaired_xz_index
+    ),
+    "zstd-frames": Target(
+        lambda: build.zstd_frames(_BASE, frame=100_000), _read_disk, ((0, 32), (0, 2000), (1000, 16384))
+    ),
+    "zstd-table": Target(lambda: _ZSTD, _read_disk, ((0, 2000), (len(_ZSTD) - 400, len(_ZSTD)))),
     "signatures": Target(lambda: build.ext4(size=300_000), _probe, ((0, 4096), (65536, 70000))),
 }  # fmt: skip

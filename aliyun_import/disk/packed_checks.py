@@ -1,0 +1,136 @@
+"""This file opens compressed files and says what becomes of them: read block by block, or unpacked to a file first."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from io import BytesIO
+from pathlib import Path
+
+from aliyun_import.disk import qcow2, vhd
+from aliyun_import.disk.container import Opened
+from aliyun_import.disk.packed import KEPT_BYTES, PackedReader
+from aliyun_import.disk.packed_xz import unpack_xz, xz_blocks
+from aliyun_import.disk.reader import Reader, ReadProblem, Unsupported
+from aliyun_import.disk.report import Container, Problem
+from aliyun_import.disk.unpack import unpacked, unpacked_stream
+from aliyun_import.limits import MIB
+from aliyun_import.model import DiskFormat, Severity
+
+COMPRESSED: Mapping[Container, str] = {
+    Container.GZIP: "gzip",
+    Container.XZ: "xz",
+    Container.ZSTD: "zstd",
+    Container.BZIP2: "bzip2",
+    Container.ZIP: "zip",
+}
+# Puts out what a file unpacks to; `{path}` is the file.
+_UNPACKERS = {
+    Container.GZIP: "gzip -dc {path}",
+    Container.XZ: "xz -dc {path}",
+    Container.ZSTD: "zstd -dc {path}",
+    Container.BZIP2: "bzip2 -dc {path}",
+    Container.ZIP: "unzip -p {path}",
+}
+
+
+def open_blocks(file: Reader, container: Container, *, kept_bytes: int = KEPT_BYTES) -> PackedReader:
+    """Open what is in a compressed file, if it is packed in blocks of their own.
+
+    Raises Unsupported, which says why it is not, and Bad when the file contradicts its format.
+    """
+    if container is Container.XZ:
+        return PackedReader(file, xz_blocks(file), unpack_xz, kept_bytes=kept_bytes)
+    if container is Container.ZSTD:
+        # Python before 3.14 has zstd from a package, which costs 20 ms to import.
+        from aliyun_import.disk.packed_zstd import unpack_zstd, zstd_blocks
+
+        return PackedReader(file, zstd_blocks(file), unpack_zstd, kept_bytes=kept_bytes)
+    raise Unsupported(f"{COMPRESSED[container]} can only be unpacked from its beginning")
+
+
+def open_compressed(
+    file: Reader, container: Container, *, path: Path, open_inner: Callable[[Reader, Path], Opened]
+) -> Opened:
+    """Say what will become of the file, and open the disk in it if it can be read at any place. Raises OSError only."""
+    try:
+        disk = open_blocks(file, container)
+        # The name without ".xz" is the one of what is in it.
+        inner = open_inner(disk, Path(path.stem))
+    except Unsupported as problem:
+        return Opened(
+            container=container,
+            format=_packed_format(file, container, path=path),
+            problems=(_to_a_file(path, container, problem.message),),
+            unknowns=(f"the disk was not looked into: it is compressed ({container})",),
+        )
+    except ReadProblem as problem:
+        return Opened(container=container, format=DiskFormat.RAW, problems=(_damaged(path, container, problem),))
+    if inner.container is Container.RAW:
+        return replace(inner, container=container, problems=(_as_it_is(container, disk), *inner.problems))
+    if inner.container in COMPRESSED:
+        return replace(inner, container=container, problems=(_packed_twice(path, inner.container),))
+    unlooked = () if inner.disk or inner.unknowns else ("the disk was not looked into before it is unpacked",)
+    return replace(
+        inner,
+        container=container,
+        # Without its footer a fixed VHD is a RAW disk.
+        format=DiskFormat.RAW if inner.container is Container.VHD_FIXED else inner.format,
+        problems=(_to_a_file(path, container, f"it holds {inner.container}"), *inner.problems),
+        unknowns=(*inner.unknowns, *unlooked),
+    )
+
+
+def _packed_format(file: Reader, container: Container, *, path: Path) -> DiskFormat:
+    """Unpack the beginning, and say what the whole would be sent as: a fixed VHD as the RAW disk that it is."""
+    is_zip = container is Container.ZIP
+    pieces = unpacked(path, container) if is_zip else unpacked_stream(BytesIO(file.pread(0, MIB)), container)
+    try:
+        head = next(pieces, b"")[:16]
+    except ReadProblem:
+        return DiskFormat.RAW
+    finally:
+        pieces.close()
+    if head.startswith(qcow2.MAGIC):
+        return DiskFormat.QCOW2
+    return DiskFormat.VHD if head.startswith(vhd.COOKIE) else DiskFormat.RAW
+
+
+def _as_it_is(container: Container, disk: PackedReader) -> Problem:
+    return Problem(
+        code="container-compressed",
+        severity=Severity.NOTE,
+        seen=f"The file is compressed with {container}, in {disk.blocks} blocks of at most "
+        f"{disk.block_bytes / MIB:.3g} MiB: it is sent as it is unpacked, without a temporary file.",
+        where="first bytes",
+    )
+
+
+def _to_a_file(path: Path, container: Container, why: str) -> Problem:
+    return Problem(
+        code="container-compressed",
+        severity=Severity.NOTE,
+        seen=f"The file is compressed with {container} and is unpacked to a temporary file on the way: {why}.",
+        where="first bytes",
+        remedy="A RAW disk that is packed in blocks needs no such file, and is checked before it is sent: "
+        f"`{_UNPACKERS[container].format(path=path.name)} | xz -T0 --block-size=16MiB > DISK.raw.xz`.",
+        convertible=True,
+    )
+
+
+def _packed_twice(path: Path, inner: Container) -> Problem:
+    return Problem(
+        code="container-compressed",
+        severity=Severity.BLOCKS,
+        seen=f"The file is compressed twice: there is {inner} data in it.",
+        where="first bytes",
+        remedy=f"Unpack {path.name} once, and push what comes out.",
+    )
+
+
+def _damaged(path: Path, container: Container, problem: ReadProblem) -> Problem:
+    return Problem(
+        code="container-damaged",
+        severity=Severity.BLOCKS,
+        seen=f"The file is compressed with {container}, and damaged: {problem.message}.",
+        where="" if problem.offset is None else f"byte {problem.offset}",
+        remedy=f"Copy {path.name} again from its source, and compare the sizes (and a checksum) of both.",
+    )
