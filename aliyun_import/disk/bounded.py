@@ -77,7 +77,8 @@ def call_bounded(target: str, arguments: Sequence[str], *, limits: Limits) -> Ou
     if child.returncode == -signal.SIGXCPU:
         return Outcome(failure=f"it took more than {limits.cpu_s} seconds of computing")
     if child.returncode < 0:
-        return Outcome(failure=f"it was ended by {signal.Signals(-child.returncode).name}")
+        names = {known.value: known.name for known in signal.Signals}
+        return Outcome(failure=f"it was ended by {names.get(-child.returncode, f'signal {-child.returncode}')}")
     lines = noise.decode("utf-8", "replace").strip().splitlines()
     if lines and lines[-1].startswith("MemoryError"):
         return Outcome(failure=f"it needed more than {limits.memory_bytes // MIB} MiB of memory")

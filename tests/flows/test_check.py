@@ -65,3 +65,19 @@ def test_a_missing_disk_is_exit_3(commands: Commands, tmp_path: Path, arguments:
     ran = commands.run("check", tmp_path / "missing.raw", *arguments)
     assert ran.code == 3
     assert "missing.raw" in ran.out + ran.err
+
+
+def test_the_end_of_the_look_at_a_disk_is_one_unknown(commands: Commands, disk: Path, tmp_path: Path) -> None:
+    """The process that reads the disk may be killed (or worse, see test_bounded): neither check nor push is."""
+    (tmp_path / "sitecustomize.py").write_text(
+        "import os, signal, sys\n"
+        "if 'aliyun_import.disk.bounded' in sys.orig_argv:\n"
+        "    os.kill(os.getpid(), signal.SIGKILL)\n"
+    )
+    environment = {"PYTHONPATH": str(tmp_path)}
+    ran = commands.run("check", disk, "--output", "json", environment=environment)
+    (report,) = ran.json["disks"]
+    (finding,) = [finding for finding in report["findings"] if finding["severity"] == "unknown"]
+    assert (ran.code, finding["rule"]) == (0, "inspection-incomplete")
+    assert "SIGKILL" in finding["seen"]
+    assert commands.run("push", disk, "--dry-run", environment=environment).code == 0
