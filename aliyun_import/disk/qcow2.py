@@ -201,15 +201,15 @@ class Qcow2Reader:
         return data
 
 
-def is_compressed(entry: int) -> bool:
-    """Tell whether an L2 entry is of a compressed cluster."""
-    return bool(entry & _COMPRESSED)
+def compressed_mask(cluster_bits: int) -> int:
+    """Give the bits of a compressed cluster's entry that are its place in the file."""
+    return (1 << 62 - (cluster_bits - 8)) - 1
 
 
 def compressed_place(entry: int, cluster_bits: int) -> tuple[int, int]:
     """Give the place of a compressed cluster in the file, and the most bytes that it has."""
     shift = 62 - (cluster_bits - 8)
-    at = entry & ((1 << shift) - 1)
+    at = entry & compressed_mask(cluster_bits)
     sectors = (entry >> shift) & ((1 << (cluster_bits - 8)) - 1)
     return at, (sectors + 1) * 512 - at % 512
 

@@ -1,9 +1,11 @@
 """Tests of judging QCOW2."""
 
+import random
 import struct
 
 import pytest
 
+from aliyun_import.disk import qcow2_checks
 from aliyun_import.disk.container import Opened
 from aliyun_import.disk.qcow2_checks import open_qcow2
 from aliyun_import.disk.reader import BytesReader
@@ -76,3 +78,13 @@ def test_a_file_that_was_cut_short_is_told(compression: str) -> None:
 def test_a_header_that_is_cut_off_is_damage() -> None:
     """The magic number alone is no image."""
     assert build.codes(_open(b"QFI\xfb" + bytes(20)).problems) == ["qcow2-damaged"]
+
+
+@pytest.mark.parametrize("compression", ["", "zlib"])
+def test_of_more_tables_than_are_looked_at_the_last_are(compression: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Files grow at their end: there is what a file that was cut short lacks."""
+    disk = random.Random(3).randbytes(200_000)
+    image = build.qcow2(disk, cluster_bits=9, compression=compression)
+    monkeypatch.setattr(qcow2_checks, "_MAX_TABLES_BYTES", 1024)
+    assert build.codes(_open(image).problems) == []
+    assert build.codes(_open(image[:-4096]).problems) == ["qcow2-truncated"]
