@@ -1,6 +1,7 @@
 """This file is a program that delivers one disk to a sandbox, in real time, so that a test can kill it.
 
-Arguments: disk, state directory, endpoint URL, key id, secret, bytes a second. Prints the object's key at the end.
+Arguments: disk, state directory, endpoint URL, key id, secret, bytes a second (0 for as fast as it goes). Prints
+"begun", a line at each progress, and the object's key at the end.
 """
 
 import sys
@@ -11,11 +12,17 @@ from aliyun_import.cli.run_clock import RunClock
 from aliyun_import.cloud.credentials import load_credentials
 from aliyun_import.cloud.endpoints import resolve_endpoints
 from aliyun_import.cloud.oss import OssStore
-from aliyun_import.events import ignore
+from aliyun_import.events import Event, UploadProgress
 from aliyun_import.journal import open_journal
 from aliyun_import.upload.deliver import Delivery, TransferOptions, deliver
 
 WORKERS = 2
+
+
+def tell(event: Event) -> None:
+    """Print the progress."""
+    if isinstance(event, UploadProgress):
+        print(event.sent_bytes, flush=True)
 
 
 def main() -> None:
@@ -43,9 +50,9 @@ def main() -> None:
             delivery,
             store=store,
             journal=journal,
-            options=TransferOptions(jobs=WORKERS, limit_rate_bytes_s=float(rate)),
+            options=TransferOptions(jobs=WORKERS, limit_rate_bytes_s=float(rate) or None),
             clock=RunClock(stop),
-            emit=ignore,
+            emit=tell,
             stop=stop,
         )
     print(uploaded.key, flush=True)
