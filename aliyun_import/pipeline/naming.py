@@ -46,12 +46,8 @@ def find_earlier_import(run: Run, request: ImportRequest, ready: Readiness, stat
         return None
     # With --force-new a twin is wanted, so that an image of the same disk is no reason to stop early.
     if not run.options.force_new and _is_of_these_disks(run, request, ready, holder):
-        return find_import(
-            run.cloud.images,
-            name=request.name,
-            tags={DISK_DIGEST_TAG: holder.tags[DISK_DIGEST_TAG]},
-            clock=run.clock,
-        )
+        # By all its tags: other images may be of the same disk, and have other names.
+        return find_import(run.cloud.images, name=request.name, tags=holder.tags, clock=run.clock)
     if run.options.replace:
         return None
     raise RefusedError(

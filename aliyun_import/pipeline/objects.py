@@ -2,6 +2,7 @@
 
 import hashlib
 from collections.abc import Iterable
+from functools import partial
 
 from aliyun_import.errors import AliyunImportError
 from aliyun_import.events import Noted, Warned
@@ -15,6 +16,7 @@ from aliyun_import.preflight.bucket import PREFIX
 from aliyun_import.preflight.look import Readiness
 from aliyun_import.retry import patiently
 from aliyun_import.upload.deliver import Delivery, deliver
+from aliyun_import.upload.delta import SUFFIX
 from aliyun_import.upload.leftovers import remove_object
 
 
@@ -83,6 +85,28 @@ def digest_of(disks: Iterable[tuple[int, int]]) -> str:
     """Make the digest that names these disks in a tag, of the size and the CRC-64 of each, in their order."""
     text = ",".join(f"{size_bytes}:{crc64:016x}" for size_bytes, crc64 in disks)
     return hashlib.sha256(text.encode()).hexdigest()[:32]
+
+
+def found_staging(run: Run, request: ImportRequest, store: ObjectStore | None) -> tuple[str, ...]:
+    """Look for the objects of a push whose journal is lost, so that they can be named; gives oss:// URLs.
+
+    They are not removed: nothing tells whether they were to be kept.
+    """
+    found: list[str] = []
+    for index, disk in enumerate(request.disks):
+        if disk.path is None or store is None:
+            continue
+        delivery = delivery_of(request, run.options, index)
+        try:
+            there = patiently(partial(store.list_objects, delivery.key or f"{delivery.key_stem}-"), clock=run.clock)
+        except AliyunImportError:  # the image is there, and that is what counts
+            continue
+        found += [
+            f"oss://{store.bucket}/{one.key}"
+            for one in there
+            if delivery.key in (None, one.key) and not one.key.endswith(SUFFIX)
+        ]
+    return tuple(found)
 
 
 def remove_staging(

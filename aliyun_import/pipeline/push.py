@@ -33,7 +33,7 @@ from aliyun_import.pipeline.conversion import converted
 from aliyun_import.pipeline.inspect import Inspected, inspect
 from aliyun_import.pipeline.model import Cloud, PushOptions, PushResult, Run
 from aliyun_import.pipeline.naming import find_earlier_import, free_name
-from aliyun_import.pipeline.objects import deliver_all, remove_staging
+from aliyun_import.pipeline.objects import deliver_all, found_staging, remove_staging
 from aliyun_import.pipeline.preview import preview
 from aliyun_import.pipeline.stage import stage
 from aliyun_import.pipeline.state import PushState, fold
@@ -264,6 +264,8 @@ class _Push:
                 )
             store = run.cloud.store(self._ready.bucket) if self._ready.bucket else None
             left = remove_staging(run, store, state.objects, self._journal, state.removed_keys)
+            if not state.objects:  # the import was found again, without its journal
+                left = found_staging(run, self._request, store)
             words.detail = f"left in OSS: {', '.join(left)}" if left else "nothing is left in OSS"
         self._journal.write("finished", image_id=image.image_id)
         return replace(self._result(image), left_over=left)

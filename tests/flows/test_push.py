@@ -169,13 +169,17 @@ def test_a_second_push_makes_another_when_the_image_is_gone(commands: Commands, 
 def test_without_its_journal_the_same_disk_is_known_by_its_tags(
     commands: Commands, sandbox: Sandbox, disk: Path
 ) -> None:
-    """On another machine the image that has the name is ours if its tags carry the digest of this very disk."""
-    first = commands.run("push", disk)
+    """The image that has the name is ours if its tags carry the digest of this very disk; what it left is named."""
+    assert commands.run("push", disk, "--name", "another-name").code == 0
+    assert commands.run("push", disk, "--no-wait").code == 0
     for journal in commands.state.glob("*.jsonl"):
         journal.unlink()
-    second = commands.run("push", disk)
-    assert (second.code, second.out) == (0, first.out)
-    assert len(sandbox.requests.entries("ImportImage")) == 1
+    found = commands.run("push", disk, "--output", "json")
+    assert found.code == 0, found.out
+    images = {image.name: image.id for image in sandbox.state.part(Ecs).images.values()}
+    assert found.json["image_id"] == images["web-server"]
+    assert len(sandbox.requests.entries("ImportImage")) == 2
+    assert found.json["left_over"] == [f"oss://{BUCKET}/{key}" for key in keys(sandbox)] != []
 
 
 def test_force_new_makes_a_twin_under_the_next_free_name(commands: Commands, sandbox: Sandbox, disk: Path) -> None:
