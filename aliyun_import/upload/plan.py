@@ -247,11 +247,13 @@ def _lengthen(segments: list[Segment], index: int, *, short: int, least: int) ->
     """Let a segment that is too short take from a neighbour; gives the index to look at next."""
     left = segments[index - 1] if index else None
     right = segments[index + 1] if index + 1 < len(segments) else None
-    if right and right.length >= short + least:
+    # The last part of all may have any size.
+    is_last = right is segments[-1]
+    if right and right.length >= short + (1 if is_last else least):
         segments[index].end += short
         right.start += short
         return index + 1
-    if left and left.length >= short + least:
+    if left and left.length >= short + least and not is_last:
         segments[index].start -= short
         left.end -= short
         return index + 1

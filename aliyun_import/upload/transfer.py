@@ -35,9 +35,9 @@ COPY_WORKERS = 32
 STOP_PATIENCE_S = 10.0
 # A part that arrives corrupted three times is no accident of the line.
 CORRUPTED_ATTEMPTS = 3
-# A part that timed out is cut, and so are all others: to a quarter each time, down to this.
-LEAST_PIECE_BYTES = 1 * MIB
-CUT_BY = 4
+# A part that timed out is cut to pieces of this size, and so are all others: at once, since a piece has no numbers left
+# to be cut again, and on a line that is so slow a request for each MiB costs nothing.
+PIECE_BYTES = 1 * MIB
 TIMED_OUT = "timed-out"
 # A connection that breaks so often under one part is taken for a line that a part of this length does not pass.
 BROKEN = "connection-lost"
@@ -239,7 +239,8 @@ class Transfer:
     def _handle(self, task: _Task, error: AliyunImportError) -> None:
         """Decide what becomes of a part that failed."""
         now_s = self._clock.monotonic_s()
-        if error.code == "throttled" or error.retry_after_s:
+        # What times out had too small a share of the line: fewer at a time have more each.
+        if error.code in ("throttled", TIMED_OUT) or error.retry_after_s:
             for lane in self._lanes.values():
                 lane.crew.throttled(now_s)
         if task.part.kind is not PartKind.SEND and _is_refusal(error):
@@ -290,14 +291,13 @@ class Transfer:
         part = task.part
         if part.kind is not PartKind.SEND or not self._cuts.can_cut(part):
             return False
-        # One that was begun before the last cut says nothing about the size that is in force now.
-        smaller = min(self._piece_bytes, max(LEAST_PIECE_BYTES, part.length // CUT_BY))
-        if smaller >= part.length:
+        if part.length <= PIECE_BYTES:
             return False
-        self._piece_bytes = smaller
-        self._told.emit(
-            Noted(message=f"Part {part.number} does not pass: parts are cut to {smaller} bytes from here on.")
-        )
+        if self._piece_bytes > PIECE_BYTES:
+            self._piece_bytes = PIECE_BYTES
+            self._told.emit(
+                Noted(message=f"Part {part.number} does not pass: parts are cut to {PIECE_BYTES} bytes from here on.")
+            )
         waiting = list(self._lanes[True].waiting)
         self._lanes[True].waiting.clear()
         for other in [_Task(part), *waiting]:

@@ -1,6 +1,10 @@
 """From a disk to an object that was proven to be the disk, against a store in memory."""
 
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
@@ -151,6 +155,65 @@ def test_a_disk_that_is_truncated_while_it_is_sent_stops_the_push(scene: Scene) 
     assert raised.value.code == "disk-truncated"
     assert raised.value.details["offset"] == str(20 * MIB)
     assert "leftovers" in str(raised.value.remedy)
+
+
+def test_a_read_error_in_the_middle_stops_the_push_and_a_healthy_copy_goes_on(scene: Scene) -> None:
+    """Exit 3 with the offset; what was sent by then is not sent again."""
+    content = scene.write_disk("abcdefgh", unit=4 * MIB)
+    scene.options = TransferOptions(jobs=1)
+
+    def break_disk(operation: str, count: int) -> None:
+        if operation == "send_part" and count == 2:
+            with open_directory(scene.directory) as unreadable:
+                os.dup2(unreadable, handle_of(scene.path))
+
+    scene.store.before = break_disk
+    with pytest.raises(DiskError) as raised:
+        scene.push()
+    assert (raised.value.code, raised.value.exit_code) == ("disk-read", 3)
+    offset = int(raised.value.details["offset"])
+    assert offset == 16 * MIB
+    assert f"at byte {offset}" in raised.value.summary
+    assert raised.value.resumable
+    scene.store.before = nothing
+    before = scene.store.received_bytes
+    assert scene.store.content(scene.push().key) == content
+    assert scene.store.received_bytes - before == len(content) - 16 * MIB
+
+
+def test_short_reads_are_gone_on_with(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A read may give less than was asked for, as network file systems do: the rest is read, and nothing is lost."""
+    content = scene.write_disk("ab.c", unit=1 * MIB)
+    whole = os.preadv
+
+    def short(handle: int, buffers: list[memoryview], offset: int) -> int:
+        return whole(handle, [buffers[0][: max(1, len(buffers[0]) * 2 // 3)]], offset)
+
+    monkeypatch.setattr(os, "preadv", short)
+    assert scene.store.content(scene.push().key) == content
+
+
+def handle_of(path: Path) -> int:
+    """Find the handle by which this process reads a file."""
+    (handle,) = [int(entry.name) for entry in Path("/proc/self/fd").iterdir() if _is(entry, path)]
+    return handle
+
+
+def _is(entry: Path, path: Path) -> bool:
+    try:
+        return entry.readlink() == path
+    except FileNotFoundError:  # the one by which the directory is listed
+        return False
+
+
+@contextmanager
+def open_directory(path: Path) -> Iterator[int]:
+    """Give a handle that can't be read: of a directory, which the system answers with EISDIR."""
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        yield handle
+    finally:
+        os.close(handle)
 
 
 def test_the_fixed_vhd_keeps_its_footer(scene: Scene) -> None:

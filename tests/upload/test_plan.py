@@ -1,11 +1,12 @@
 """The plan: what travels, in how many parts, and never more bytes than the best plan needs."""
 
 import itertools
+import math
 import random
 from collections.abc import Sequence
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from aliyun_import.limits import GIB, KIB, MAX_PARTS, MIB, MIN_PART_BYTES, TIB
@@ -173,62 +174,68 @@ def test_without_copies_all_is_sent() -> None:
     assert plan.bytes_of(PartKind.SEND) == plan.size_bytes
 
 
-# The limit of parts, on small cases, against all choices that there are.
+# The limit of parts, on small cases, against all ways that there are to cut a disk into parts.
+
+LONGEST_SEND, LONGEST_COPY = 8, 10
 
 
-def shape_of(max_parts: int) -> PlanShape:
+def shape_of(max_parts: int, *, least: int) -> PlanShape:
     """Give bounds in which small disks reach the limit of parts."""
     return PlanShape(
         max_parts=max_parts,
-        min_part_bytes=1,
-        max_send_bytes=6,
-        max_copy_bytes=5,
-        zero_sources=((5, 1),),
+        min_part_bytes=least,
+        max_send_bytes=LONGEST_SEND,
+        max_copy_bytes=LONGEST_COPY,
+        zero_sources=((LONGEST_COPY, 1),),
         seed_bytes=0,
     )
 
 
-def best_by_force(layout: str, max_parts: int) -> int | None:
-    """Try every set of gaps to send; give the fewest bytes that fit in so many parts."""
-    runs = [(letter, len(list(run))) for letter, run in itertools.groupby(layout)]
-    gaps = [index for index, (letter, _) in enumerate(runs) if letter != "#"]
-    best: int | None = None
-    for count in range(len(gaps) + 1):
-        for chosen in itertools.combinations(gaps, count):
-            parts, sent = _parts_of(runs, set(chosen))
-            if parts <= max_parts and (best is None or sent < best):
-                best = sent
-    return best
+def best_by_force(layout: str, max_parts: int, *, least: int) -> float:
+    """Give the fewest bytes that are sent by any cut into so many parts; infinite where there is none.
+
+    A part may begin and end anywhere. It is sent, or copied where all of it is zeros or all of it as in the base; each
+    but the last has a least length. Nothing is known here of gaps, or of which of them are cheap.
+    """
+    size = len(layout)
+    fewest = [[math.inf] * (max_parts + 1) for _ in range(size + 1)]
+    fewest[0][0] = 0.0
+    for start, parts in itertools.product(range(size), range(max_parts)):
+        sent = fewest[start][parts]
+        for end in range(start + 1, min(size, start + LONGEST_COPY) + 1):
+            if sent == math.inf or (end - start < least and end < size):
+                continue
+            is_copied = layout[start] != "#" and len(set(layout[start:end])) == 1
+            if is_copied or end - start <= LONGEST_SEND:
+                cost = sent + (0 if is_copied else end - start)
+                fewest[end][parts + 1] = min(fewest[end][parts + 1], cost)
+    return min(fewest[size][1:])
 
 
-def _parts_of(runs: Sequence[tuple[str, int]], chosen: set[int]) -> tuple[int, int]:
-    parts = sent = 0
-    labelled = [
-        ("#" if letter == "#" or index in chosen else f"{letter}{index}", length)
-        for index, (letter, length) in enumerate(runs)
-    ]
-    for letter, run in itertools.groupby(labelled, key=lambda item: item[0]):
-        length = sum(item[1] for item in run)
-        parts += -(-length // (6 if letter == "#" else 5))
-        sent += length if letter == "#" else 0
-    return parts, sent
-
-
-@settings(max_examples=250)
+@settings(max_examples=300, deadline=None)
 @given(
-    st.lists(st.tuples(st.sampled_from("#.="), st.integers(1, 12)), min_size=1, max_size=10),
-    st.integers(1, 30),
+    st.lists(st.tuples(st.sampled_from("#.="), st.integers(1, LONGEST_COPY)), min_size=1, max_size=9),
+    st.integers(1, 25),
+    st.integers(1, 4),
 )
-def test_over_the_limit_the_cheapest_gaps_are_sent(runs: list[tuple[str, int]], max_parts: int) -> None:
-    """The bytes sent are those of the best plan, found by brute force, whenever there is one."""
+def test_over_the_limit_the_cheapest_gaps_are_sent(runs: list[tuple[str, int]], max_parts: int, least: int) -> None:
+    """The bytes sent are within 1 % of those of the best plan, found by brute force, whenever there is one.
+
+    What runs lack that are shorter than a part may be (of 100 KB in truth) comes on top, where it is taken from the
+    wrong neighbour.
+    """
     layout = "".join(letter * length for letter, length in runs)
-    best = best_by_force(layout, max_parts)
-    plan = plan_of(layout, shape=shape_of(max_parts), unit=1)
-    if best is None:
-        assert len(plan.parts) <= max_parts, "longer parts, since no choice of gaps is enough"
+    whole = [(letter, len(list(run))) for letter, run in itertools.groupby(layout)]
+    assume(all(length <= LONGEST_COPY for letter, length in whole if letter != "#"))
+    lacking = sum(max(0, least - length) for _, length in whole)
+    best = best_by_force(layout, max_parts, least=least)
+    shape = shape_of(max_parts, least=least)
+    plan = plan_of(layout, shape=shape, unit=1)
+    if best == math.inf:
+        assert len(plan.parts) <= max_parts, "longer parts, since no cut is enough"
         return
-    check(plan, shape_of(max_parts))
-    assert plan.bytes_of(PartKind.SEND) <= best * 1.01
+    check(plan, shape)
+    assert plan.bytes_of(PartKind.SEND) <= best * 1.01 + lacking
     assert plan.gap_bytes == plan.bytes_of(PartKind.SEND) - layout.count("#")
 
 

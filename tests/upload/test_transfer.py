@@ -1,5 +1,7 @@
 """Parts on their way: what is retried, cut, slowed down, or given up."""
 
+import threading
+import time
 from dataclasses import replace
 
 import pytest
@@ -36,6 +38,7 @@ class SlowStore(ScriptedStore):
 
     def __init__(self, *, kill_after: int = 10_000) -> None:
         super().__init__()
+        self.timed_out = 0
         self._kill_after = kill_after
 
     def send_part(
@@ -45,8 +48,38 @@ class SlowStore(ScriptedStore):
         if len(self.sent_parts) >= self._kill_after:
             raise Killed
         if len(body) > 2 * MIB:
+            self.timed_out += 1
             raise transient("timed-out")
         return super().send_part(key, upload_id, number=number, body=body, timeout_s=timeout_s)
+
+
+class CrowdedStore(ScriptedStore):
+    """A store at the end of a line on which eight parts at once time out; then it counts how many come at once."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.most_at_once = 0
+        self._under_way = 0
+        self._counting = threading.Lock()
+        self._all_eight = threading.Barrier(8)
+
+    def send_part(
+        self, key: str, upload_id: str, *, number: int, body: PartBody, timeout_s: float | None = None
+    ) -> RemotePart:
+        """Take a part, but none of the first eight; of the next eight, each takes a while."""
+        if len(body) > 2 * MIB:
+            self._all_eight.wait(timeout=10)
+            raise transient("timed-out")
+        with self._counting:
+            self._under_way += 1
+            if len(self.sent_parts) < 8:
+                self.most_at_once = max(self.most_at_once, self._under_way)
+        if len(self.sent_parts) < 8:
+            time.sleep(0.02)
+        part = super().send_part(key, upload_id, number=number, body=body, timeout_s=timeout_s)
+        with self._counting:
+            self._under_way -= 1
+        return part
 
 
 def test_a_part_is_retried_alone(scene: Scene) -> None:
@@ -131,16 +164,26 @@ def test_a_part_that_times_out_is_cut(scene: Scene) -> None:
     scene.store = SlowStore()
     uploaded = scene.push()
     assert scene.store.content(uploaded.key) == content
-    assert len(scene.store.sent_parts) == 4 * 4
-    assert any("does not pass" in noted.message for noted in scene.said(Noted))
+    assert len(scene.store.sent_parts) == 4 * 8
+    assert scene.store.timed_out <= 2, "the parts that were in flight"
+    assert len([noted for noted in scene.said(Noted) if "does not pass" in noted.message]) == 1
+
+
+def test_a_line_that_is_too_slow_for_all_workers_gets_fewer(scene: Scene) -> None:
+    """After a time-out half of them go on, so that each has more of the line; success brings them back."""
+    scene.write_disk("abcdefgh", unit=8 * MIB)
+    scene.options = TransferOptions(jobs=8)
+    scene.store = store = CrowdedStore()
+    scene.push()
+    assert 1 < store.most_at_once <= 6
 
 
 def test_a_part_under_which_the_line_breaks_over_and_over_is_cut(scene: Scene) -> None:
-    """A line that never carries 8 MiB in one go may carry 2."""
+    """A line that never carries 8 MiB in one go may carry one."""
     content = scene.write_disk("a", unit=8 * MIB)
     failing(scene, transient("connection-lost"), calls=range(3))
     assert scene.store.content(scene.push().key) == content
-    assert len(scene.store.sent_parts) == 4
+    assert len(scene.store.sent_parts) == 8
 
 
 def test_cut_parts_are_found_again(scene: Scene) -> None:
