@@ -217,8 +217,8 @@ def _send_few_zeros(segments: Sequence[Segment], seed_bytes: int) -> None:
 def _heed_least_size(segments: list[Segment], least: int) -> list[Segment]:
     """Make every segment but the last at least as long as a part must be.
 
-    A gap that is too short is sent. Data that is too short takes what it lacks from a gap beside it, or the whole
-    of the gap where too little of it would be left.
+    A gap that is too short is sent. Data that is too short takes what it lacks from the gaps beside it, or the whole
+    of one where too little of them would be left.
     """
     result: list[Segment] = []
     final_end = segments[-1].end
@@ -247,16 +247,19 @@ def _lengthen(segments: list[Segment], index: int, *, short: int, least: int) ->
     """Let a segment that is too short take from a neighbour; gives the index to look at next."""
     left = segments[index - 1] if index else None
     right = segments[index + 1] if index + 1 < len(segments) else None
-    # The last part of all may have any size.
+    # What the neighbours can spare; the last part of all may have any size, and is taken whole where it is small.
     is_last = right is segments[-1]
-    if right and right.length >= short + (1 if is_last else least):
-        segments[index].end += short
-        right.start += short
-        return index + 1
-    if left and left.length >= short + least and not is_last:
-        segments[index].start -= short
-        left.end -= short
-        return index + 1
+    if not (right and is_last and right.length <= short):
+        of_right = min(short, max(0, right.length - (1 if is_last else least))) if right else 0
+        of_left = min(short - of_right, max(0, left.length - least)) if left else 0
+        if of_right + of_left == short:
+            segments[index].start -= of_left
+            segments[index].end += of_right
+            if left:
+                left.end -= of_left
+            if right:
+                right.start += of_right
+            return index + 1
     # Swallow the shorter neighbour; what lies behind it may be data, which joins.
     take = index + 1 if right and (not left or right.length <= left.length) else index - 1
     first, last = min(take, index), max(take, index)
