@@ -143,6 +143,7 @@ def test_a_disk_that_changes_while_it_is_sent_is_never_completed(scene: Scene) -
 def test_a_disk_that_is_truncated_while_it_is_sent_stops_the_push(scene: Scene) -> None:
     """The short read names its offset, and what is safe, and how to go on, stands in the remedy."""
     scene.write_disk("abcdefgh", unit=4 * MIB)
+    scene.options = TransferOptions(jobs=1)  # with two, the part behind it may be the first to fail
 
     def truncate(operation: str, count: int) -> None:
         if operation == "send_part" and count == 1:
