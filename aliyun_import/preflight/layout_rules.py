@@ -46,7 +46,8 @@ def root_larger_than_partition(subject: Subject) -> Finding | None:
         Severity.BLOCKS,
         f"The {guest.root.type} file system has {guest.root.size_bytes} bytes in a partition of "
         f"{partition.size_bytes}: the kernel refuses to mount it.",
-        remedy="Shrink the file system with resize2fs, or make the partition as large as it was.",
+        remedy="Make the partition as large as it was"
+        + (", or shrink the file system with resize2fs." if guest.root.type.startswith("ext") else "."),
         where=f"partition {partition.number}, byte {partition.start_bytes}",
         source=CHECK_ITEMS,
     )

@@ -130,6 +130,14 @@ def test_drivers_that_were_taken_out_of_the_initramfs_are_missed(
     assert (kernel.place("virtio_blk"), kernel.place("virtio_pci")) == places
 
 
+def test_an_initramfs_after_slow_ones_is_left_unknown(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The child that reads has 60 seconds: the report so far is worth more than a third initramfs."""
+    monkeypatch.setattr("aliyun_import.disk.guest.kernels._ENOUGH_CPU_S", -1)
+    (kernel,) = looked_at(debian()).kernels
+    assert "took too long" in kernel.initramfs_problem
+    assert DriverPlace.UNKNOWN in {driver.place for driver in kernel.drivers}
+
+
 def test_drivers_that_are_built_in_or_absent() -> None:
     """modules.builtin, the kernel's configuration, and neither."""
     modules = "/usr/lib/modules/6.1.0-30-amd64"

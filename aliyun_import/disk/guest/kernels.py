@@ -1,16 +1,19 @@
 """This file finds the kernels of a Linux system, and where each has the drivers that it needs on ECS."""
 
 import re
+import time
 from collections.abc import Sequence
 
 from aliyun_import.disk.guest.boot_config import boot_path, version_key
 from aliyun_import.disk.guest.initramfs import module_name, modules_in
 from aliyun_import.disk.guest_report import DRIVERS, BootEntry, Driver, DriverPlace, Kernel
-from aliyun_import.disk.reader import ReadProblem
+from aliyun_import.disk.reader import ReadProblem, Unsupported
 from aliyun_import.disk.tree import Tree
 
 # Each costs one pass over an initramfs. Distributions keep two or three kernels.
 _MAX_KERNELS = 4
+# LZ4 is unpacked at 10 MiB/s, and the child that does it has 60 seconds: a third initramfs is not worth the report.
+_ENOUGH_CPU_S = 20
 _MODULE_DIRECTORIES = ("/lib/modules", "/usr/lib/modules")
 _IMAGES = ("/boot/vmlinuz-{0}", "/boot/vmlinux-{0}", "/boot/Image-{0}", "/boot/kernel-{0}", "/lib/modules/{0}/vmlinuz")
 _INITRAMFS = (
@@ -45,8 +48,17 @@ def find_kernels(tree: Tree, entries: Sequence[BootEntry], *, separate_boot: boo
     if started is not None:
         versions.remove(started)
         versions.insert(0, started)
+    until_cpu_s = time.process_time() + _ENOUGH_CPU_S
     return tuple(
-        _kernel(tree, version, entries, directory=directory, separate_boot=separate_boot, default=version == started)
+        _kernel(
+            tree,
+            version,
+            entries,
+            directory=directory,
+            separate_boot=separate_boot,
+            default=version == started,
+            until_cpu_s=until_cpu_s,
+        )
         for version in versions[:_MAX_KERNELS]
     )
 
@@ -73,6 +85,7 @@ def _kernel(
     directory: str,
     separate_boot: bool,
     default: bool,
+    until_cpu_s: float,
 ) -> Kernel:
     initramfs = _initramfs(tree, version, entries if default else (), separate_boot=separate_boot)
     built_in = _module_names(tree, f"{directory}/{version}/modules.builtin")
@@ -82,6 +95,8 @@ def _kernel(
     problem, packed = "", frozenset[str]()
     if initramfs and wanted:
         try:
+            if time.process_time() > until_cpu_s:
+                raise Unsupported("it was not unpacked: what was before it took too long")
             packed = modules_in(tree.open(initramfs), wanted)
         except ReadProblem as trouble:
             problem = trouble.message
