@@ -1,6 +1,7 @@
 """This file tests that systems are told right: Debian, Ubuntu, Red Hat, on disks and path by path."""
 
 import gzip
+import time
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -23,6 +24,8 @@ DISKS: dict[str, tuple[Callable[[], bytes], str, BootMode]] = {
     "ubuntu": (lambda: debian_disk("guest-ubuntu"), "Ubuntu", BootMode.BIOS),
     "rhel": (rhel_disk, "Rocky Linux", BootMode.UEFI),
 }
+
+_WANTS = "/etc/systemd/system/multi-user.target.wants"
 
 
 @pytest.mark.parametrize("name", DISKS)
@@ -349,15 +352,34 @@ def test_the_cards_that_the_start_waits_for_are_listed(paths: dict[str, bytes | 
     assert [card.what for card in network.cards] == cards
 
 
+def test_what_is_made_to_cost_time_costs_none() -> None:
+    """Lines without end, beginnings without one, files that include each other: each is bounded."""
+    nested = "".join(f"{' ' * depth}a:\n" for depth in range(800))
+    netplan = b"network: {" + b"a" * 1_500_000 + b"\n" + nested.encode()
+    spoiled: dict[str, bytes | Link | None] = {f"{_WANTS}/iptables.service": Link("x")}
+    spoiled |= {
+        "/etc/netplan/01.yaml": netplan,
+        "/etc/sysconfig/iptables": b"-A INPUT " + b"--dport x," * 150_000 + b"\n-A INPUT -j DROP\n",
+        "/etc/issue": b"x" * 1_500_000,
+        "/etc/cloud/cloud.cfg": b"datasource_list: [\n" * 20_000,
+        "/var/lib/dpkg/status": b"Package: cloud-init\n" * 20_000,
+        "/etc/ssh/sshd_config": b"Include " + b"/etc/ssh/*.conf " * 3000,
+    }
+    for number in range(100):
+        spoiled[f"/etc/ssh/{number}.conf"] = f"Include /etc/ssh/*.conf {number}*\n".encode() * 1000
+    begun = time.process_time()
+    guest = looked_at(debian(**spoiled))
+    assert time.process_time() - begun < 4
+    assert guest.network is not None
+    assert (guest.network.cards[0].what, guest.firewall[0].ssh, len(guest.issue or "")) == ("eth0", None, 1000)
+
+
 def test_router_advertisements_are_no_dhcp() -> None:
     """An IPv6 address by itself ("inet6 auto") gives no IPv4 address, which ECS wants asked for."""
     text = b"iface eth0 inet static\n address 10.0.0.2\niface eth0 inet6 auto\n"
     network = looked_at(debian(**{"/etc/network/interfaces": text})).network
     assert network is not None
     assert (len(network.dhcp), len(network.static)) == (0, 1)
-
-
-_WANTS = "/etc/systemd/system/multi-user.target.wants"
 
 
 @pytest.mark.parametrize(

@@ -5,6 +5,7 @@ from aliyun_import.disk.reader import Missing
 from aliyun_import.disk.tree import Tree
 
 _PASSWD_PROGRAMS = ("/usr/bin/passwd", "/bin/passwd")
+_ISSUE_CHARS = 1000
 _LIBRARIES = ("/lib", "/lib64")
 
 
@@ -49,3 +50,9 @@ def read_machine_id(tree: Tree) -> Sighting | None:
     if text and text != "uninitialized":
         return Sighting(what=text[:32], where="/etc/machine-id:1")
     return None
+
+
+def read_issue(tree: Tree) -> str | None:
+    """Give the first lines of /etc/issue, by which older parts of the service tell the distribution."""
+    text = tree.text("/etc/issue")
+    return None if text is None else text[:_ISSUE_CHARS]

@@ -63,8 +63,9 @@ def _sources(tree: Tree) -> tuple[tuple[str, ...] | None, str]:
         *(f"{directory}/{name}" for name in tree.names(directory) if name.endswith(".cfg")),
     ):
         text = re.sub(r"^[ \t]*#.*$", "", tree.text(path) or "", flags=re.MULTILINE)
+        # Bounded, so that a text of many beginnings without an end is not walked once for each of them.
         match = re.search(
-            r"^datasource_list:\s*\[(?P<inline>[^\]]*)\]"
+            r"^datasource_list:\s*\[(?P<inline>[^\]]{0,600})\]"
             r"|^datasource_list:[ \t]*\n(?P<block>(?:\s*-\s*\S+[ \t]*\n?)+)",
             text,
             re.MULTILINE,
@@ -79,7 +80,7 @@ def _sources(tree: Tree) -> tuple[tuple[str, ...] | None, str]:
 def _version(tree: Tree) -> str:
     """Read the version from dpkg's status, or from the name of the installed Python package."""
     status = tree.text("/var/lib/dpkg/status", limit=_MAX_STATUS_BYTES) or ""
-    match = re.search(r"^Package: cloud-init\n(?:.+\n)*?Version: (\S+)", status, re.MULTILINE)
+    match = re.search(r"^Package: cloud-init\n(?:.+\n){0,30}?Version: (\S+)", status, re.MULTILINE)
     if match:
         return re.sub(r"^\d+:|-[^-]*$", "", match[1])
     for place in _PYTHON_PLACES:

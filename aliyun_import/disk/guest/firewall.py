@@ -35,6 +35,8 @@ _RULES = {
         r"FW_(SERVICES_EXT_TCP|CONFIGURATIONS_EXT)=.*\b(22|ssh|sshd)\b",
     ),
 }
+# A rule is a line of some hundred characters; the patterns take the square of a line's length at worst.
+_MAX_LINE_CHARS = 2000
 # Rules that refuse nothing let SSH in, too: what Debian's nftables comes with.
 _REFUSES = re.compile(r"\b(drop|reject)\b", re.IGNORECASE)
 
@@ -75,5 +77,6 @@ def _default_zone(tree: Tree) -> str:
 
 def _lines(tree: Tree, path: str) -> Iterator[tuple[int, str]]:
     for number, line in enumerate((tree.text(path) or "").splitlines()[:20_000], start=1):
-        if line.strip() and not line.lstrip().startswith("#"):
-            yield number, line.strip()
+        plain = line[:_MAX_LINE_CHARS].strip()
+        if plain and not plain.startswith("#"):
+            yield number, plain

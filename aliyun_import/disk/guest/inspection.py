@@ -10,6 +10,7 @@ from aliyun_import.disk.filesystem import FileSystem
 from aliyun_import.disk.guest.accounts import (
     read_absolute_lib_links,
     read_accounts,
+    read_issue,
     read_local_clock,
     read_machine_id,
 )
@@ -119,7 +120,7 @@ class _Inspection:
             absolute_lib_links=self._ask("/lib", lambda: read_absolute_lib_links(tree)) or (),
             local_clock=self._ask("/etc/adjtime", lambda: read_local_clock(tree)),
             machine_id=self._ask("/etc/machine-id", lambda: read_machine_id(tree)),
-            issue=self._ask("/etc/issue", lambda: tree.text("/etc/issue")),
+            issue=self._ask("/etc/issue", lambda: read_issue(tree)),
             custom_image_directory=self._ask("the first partition", self._has_custom_image_directory),
             unknowns=tuple(self._unknowns),
         )

@@ -7,6 +7,8 @@ import re
 from dataclasses import dataclass, field
 
 _MAX_LINES = 20_000
+# Netplan's own files are five deep, and a line of theirs is a sentence; what exceeds these is made to cost time.
+_MAX_DEPTH, _MAX_LINE_CHARS = 20, 4096
 _KEY = re.compile(r"(?P<indent> *)(?P<name>[\w.*/-]+|\"[^\"]+\"|'[^']+'):(?:\s+(?P<value>.*))?$")
 _SHORT = re.compile(r"([\w-]+):\s*(\[[^\]]*\]|[^,}]+)")
 
@@ -27,7 +29,7 @@ def read_keys(text: str) -> list[Key]:
     keys: list[Key] = []
     above: list[tuple[int, Key]] = []
     for number, raw in enumerate(text.splitlines()[:_MAX_LINES], start=1):
-        line = re.sub(r"(^|\s)#.*$", "", raw).rstrip()
+        line = re.sub(r"(^|\s)#.*$", "", raw[:_MAX_LINE_CHARS]).rstrip()
         item = re.match(r"\s*-\s+(?P<value>\S.*)$", line)
         match = _KEY.match(line)
         if item and above:
@@ -36,6 +38,8 @@ def read_keys(text: str) -> list[Key]:
             indent = len(match["indent"])
             while above and above[-1][0] >= indent:
                 above.pop()
+            if len(above) >= _MAX_DEPTH:
+                continue
             key = _key(match["name"].strip("\"'"), above, number, line.strip())
             keys.append(key)
             above.append((indent, key))

@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Iterator
+from fnmatch import fnmatchcase
 
 from aliyun_import.disk.guest_report import Sighting, Sshd
 from aliyun_import.disk.tree import Tree
@@ -41,7 +42,7 @@ def read_sshd(tree: Tree) -> Sshd:
     enabled = [is_enabled(tree, unit) for unit in _SSHD_UNITS]
     permit_root: Sighting | None = None
     ports: list[Sighting] = []
-    for where, words in _sshd_lines(tree, "/etc/ssh/sshd_config", depth=0):
+    for where, words in _sshd_lines(tree, "/etc/ssh/sshd_config", set()):
         keyword = words[0].lower()
         if keyword == "match":
             break  # what follows holds for some connections only
@@ -77,22 +78,30 @@ def read_guest_agent(tree: Tree) -> Sighting | None:
     return Sighting(what="qemu-ga", where=path) if path else None
 
 
-def _sshd_lines(tree: Tree, path: str, *, depth: int) -> Iterator[tuple[str, list[str]]]:
-    """Go through the lines of a configuration, with those that it includes where it includes them."""
+def _sshd_lines(tree: Tree, path: str, done: set[str]) -> Iterator[tuple[str, list[str]]]:
+    """Go through the lines of a configuration, with those that it includes where it includes them.
+
+    What was read before (a file, or all that a pattern names) changes nothing, because the first value of each keyword
+    wins: it is left out.
+    """
+    done.add(path)
     for number, line in enumerate((tree.text(path) or "").splitlines()[:5000], start=1):
         words = line.replace("=", " ", 1).split()
         if len(words) < 2 or words[0].startswith("#"):
             continue
-        if words[0].lower() == "include" and depth < 4:
-            for pattern in words[1:]:
-                for included in _matching(tree, pattern):
-                    yield from _sshd_lines(tree, included, depth=depth + 1)
+        if words[0].lower() != "include":
+            yield f"{path}:{number}", words
             continue
-        yield f"{path}:{number}", words
+        for pattern in words[1:]:
+            if pattern in done or len(done) > _MAX_INCLUDES:
+                continue
+            done.add(pattern)
+            for included in _matching(tree, pattern):
+                if included not in done:
+                    yield from _sshd_lines(tree, included, done)
 
 
 def _matching(tree: Tree, pattern: str) -> list[str]:
     pattern = pattern if pattern.startswith("/") else f"/etc/ssh/{pattern}"
     directory, name = pattern.rsplit("/", 1)
-    expression = re.compile(re.escape(name).replace(r"\*", "[^/]*"))
-    return [f"{directory}/{entry}" for entry in tree.names(directory) if expression.fullmatch(entry)][:_MAX_INCLUDES]
+    return [f"{directory}/{entry}" for entry in tree.names(directory) if fnmatchcase(entry, name)][:_MAX_INCLUDES]
