@@ -75,6 +75,20 @@ def test_a_volume_for_chkdsk_and_drivers_that_are_read_only_are_told() -> None:
     assert (windows.dirty, windows.read_only_drivers) == (True, ("netkvm.sys",))
 
 
+@needs_extra
+def test_a_driver_without_its_attributes_is_bad() -> None:
+    """The library says None of flags that are not there."""
+    raw = bytearray(image("guest-windows"))
+    name = "viostor.sys".encode("utf-16-le")
+    records = {found.start() // 1024 * 1024 for found in re.finditer(re.escape(name), bytes(raw))}
+    for record in records:
+        if raw[record : record + 4] == b"FILE":
+            first = record + int.from_bytes(raw[record + 0x14 : record + 0x16], "little")
+            raw[first : first + 2] = b"\0\x10"  # a kind that no attribute has, in the place of 0x10
+    with pytest.raises(Bad):
+        Ntfs(BytesReader(bytes(raw))).is_read_only("/Windows/System32/drivers/viostor.sys")
+
+
 def _set_flag(raw: bytearray, name: str, *, kind: int, at: int) -> None:
     """Set bit 0 of a byte of an attribute's content, in the record of the table of files that has this name."""
     for found in re.finditer(re.escape(name.encode("utf-16-le")), bytes(raw)):

@@ -97,14 +97,14 @@ class Ntfs:
     def is_read_only(self, path: str) -> bool:
         """Tell whether the file at path has the attribute read-only; false where there is none."""
         entry = self._entry(path)
-        return entry is not None and bool(_call(lambda: entry.file_attribute_flags) & _READ_ONLY)
+        return entry is not None and bool(_call(lambda: entry.file_attribute_flags & _READ_ONLY))
 
     def is_dirty(self) -> bool:
         """Tell whether the volume is marked to be checked at the next start."""
         entry: _Entry = _call(lambda: self._volume.get_file_entry(_VOLUME_FILE))
         kinds = _call(lambda: {one.attribute_type: one for one in entry.attributes})
         information = kinds.get(_VOLUME_INFORMATION)
-        return information is not None and bool(_call(lambda: information.flags) & _DIRTY)
+        return information is not None and bool(_call(lambda: information.flags & _DIRTY))
 
     def names(self, path: str) -> tuple[str, ...]:
         """List a directory; empty when there is none."""
