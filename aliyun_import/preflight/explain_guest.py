@@ -39,7 +39,7 @@ GUEST_TEXTS: dict[str, Text] = {
         CHECK_ITEMS,
     ),
     "kernel-missing": (
-        "blocks, or warns where UEFI may start one that is not seen",
+        "blocks, or warns where another loader than GRUB may start one that is not seen",
         "No kernel that the boot loader names is on the disk, or there is no kernel at all. Unified kernel images "
         "(EFI/Linux on the ESP) and LILO's map count as kernels.",
         CHECK_ITEMS,

@@ -99,8 +99,11 @@ def kernel_missing(subject: Subject) -> Finding | None:
         seen = f"The boot loader would start {entries[0].kernel}, and no kernel that it names is on the disk."
     elif not entries and not guest.unknowns and not any(kernel.image for kernel in guest.kernels):
         seen = "There is no kernel in /boot, and no configuration of a boot loader that names one."
-        # What UEFI starts may be a kernel itself, or find one on an ESP that fstab does not mount.
-        severity = Severity.WARNS if subject.report.boot.uefi else Severity.BLOCKS
+        # GRUB without a configuration stops at its prompt. Other loaders may find a kernel in ways that are not read
+        # here, and what UEFI starts may be one itself.
+        boot = subject.report.boot
+        certain = not boot.uefi and any("GRUB" in line for line in boot.bios)
+        severity = Severity.BLOCKS if certain else Severity.WARNS
     else:
         return None
     return subject.finding(

@@ -161,7 +161,7 @@ CASES: list[tuple[str, Severity, GuestReport]] = [
     ("issue-changed", NOTE, guest(issue="Authorised users only.\n")),
     ("processor-not-offered", BLOCKS, guest(architecture=None, machine="riscv")),
     ("boot-loader-config", WARNS, guest(boot_entries=())),
-    ("kernel-missing", BLOCKS, guest(boot_entries=(), kernels=())),
+    ("kernel-missing", WARNS, guest(boot_entries=(), kernels=())),
     (
         "several-mounts",
         NOTE,
@@ -268,8 +268,10 @@ def test_what_is_fine_or_not_known_raises_no_alarm(system: GuestReport) -> None:
 
 
 def test_a_kernel_that_is_not_seen_may_be_on_the_esp() -> None:
-    """Where UEFI starts the disk, what it starts may be a kernel: only warned of, and not at all in EFI/Linux."""
+    """GRUB of BIOS stops without one; what UEFI starts may be one: only warned of, and not at all in EFI/Linux."""
     bare = guest(boot_entries=(), kernels=())
+    grub = BootEvidence(bios=("GRUB is in the boot record, and its next stage in sector 1",))
+    assert findings(report(guest=bare, boot=grub))["kernel-missing"].severity is BLOCKS
     assert findings(report(guest=bare, boot=UEFI))["kernel-missing"].severity is WARNS
     unified = replace(LOADER, path="EFI/Linux/debian-6.1.0.efi", removable=False)
     assert findings(report(guest=bare, boot=replace(UEFI, loaders=(LOADER, unified)))) == {}
