@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from contextlib import suppress
+from functools import cache
 from pathlib import Path
 
 from aliyun_import.disk.boot import read_boot
@@ -49,7 +50,7 @@ def _inspect(file: Reader) -> None:
 
 def _read_child(file: Reader) -> None:
     """Read a differencing VHD with a sound parent."""
-    _read_family({"child.vhd": file, "base.vhd": BytesReader(build.vhd_dynamic(_BASE, block=65536))})
+    _read_family({"child.vhd": file, "base.vhd": BytesReader(_parent())})
 
 
 def _read_parent(file: Reader) -> None:
@@ -66,6 +67,12 @@ def _read_family(files: Mapping[str, Reader]) -> None:
         _read_all(disk)
 
 
+@cache
+def _parent() -> bytes:
+    return build.vhd_dynamic(_BASE, block=65536)
+
+
+@cache
 def _child() -> bytes:
     disk = build.place(bytearray(_BASE), MIB + 5000, b"of the child" * 1000)
     return build.vhd_differencing(disk, _BASE, parent="C:\\base.vhd", locator=".\\base.vhd")
@@ -141,7 +148,7 @@ DISK_TARGETS: dict[str, Target] = {
     ),
     "vhd-child": Target(_child, _read_child, (*_VHD, (2048, 2560), (2560, 8192)), repair=repaired_vhd),
     "vhd-parent": Target(
-        lambda: build.vhd_dynamic(_BASE, block=65536), _read_parent, _VHD, repair=repaired_vhd
+        _parent, _read_parent, _VHD, repair=repaired_vhd
     ),
     "qcow2": Target(
         lambda: bytes(build.qcow2(build.uefi_disk(), cluster_bits=12)),
