@@ -7,6 +7,7 @@ finds it again and makes nothing twice. It is removed when what it was made for 
 import errno
 import hashlib
 import os
+import re
 import stat
 import tempfile
 from collections.abc import Iterator
@@ -34,6 +35,8 @@ from aliyun_import.model import DiskFormat, Severity
 
 CHS_PADDED = "vhd-chs-padded"
 _CHUNK_BYTES = 4 * MIB
+# A file on its way to its name, with the process that makes it.
+_PART = re.compile(r"aliyun-import-[0-9a-f]{20}\.[a-z0-9]+\.([0-9]{1,9})\.part(?:\.second)?")
 _GPT_ALTERNATE_AT = 512 + 32
 
 
@@ -121,7 +124,7 @@ def _make(path: Path, report: DiskReport, target: Path, *, emit: Emit) -> None:
     if _is_ours(target):
         emit(Noted(message=f"{target}, converted from {path} by an earlier run, is used again."))
         return
-    _remove_leftovers(target)
+    _remove_leftovers(target.parent)
     before = _states(path, report)
     emit(Noted(message=f"{path} ({report.container}) is converted to {target}."))
     part = target.with_name(f"{target.name}.{os.getpid()}.part")
@@ -192,11 +195,11 @@ def _is_ours(target: Path) -> bool:
     raise _unusable(target.parent, f"{target} is there, and was not made by this user")
 
 
-def _remove_leftovers(target: Path) -> None:
-    """Remove what killed runs left half-made; a run that goes on keeps its own."""
-    for part in target.parent.glob(f"{target.name}.*.part"):
-        number = part.name.split(".")[-2]
-        if number.isdigit() and not _is_alive(int(number)):
+def _remove_leftovers(directory: Path) -> None:
+    """Remove what killed runs left half-made, of whatever disk; a run that goes on keeps its own."""
+    for part in directory.iterdir():
+        name = _PART.fullmatch(part.name)
+        if name and part.lstat().st_uid == os.getuid() and not _is_alive(int(name[1])):
             part.unlink(missing_ok=True)
 
 

@@ -83,7 +83,7 @@ def open_container(file: Reader, path: Path, *, neighbours: Neighbours | None = 
     if container is Container.QCOW2:
         return qcow2_checks.open_qcow2(file)
     if container in QEMU_NAMES:
-        return open_foreign(file, container)
+        return open_foreign(file, container, path=path)
     if container in COMPRESSED:
         return open_compressed(file, container, path=path, open_inner=_open_packed)
     if container is Container.RAW:

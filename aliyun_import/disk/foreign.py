@@ -4,9 +4,11 @@ None of them is read by our own code: they are read through `qemu-nbd` where it 
 `qemu-img`.
 """
 
+import shlex
 import shutil
 import struct
 from collections.abc import Mapping
+from pathlib import Path
 
 from aliyun_import.disk.container import Opened
 from aliyun_import.disk.reader import Reader
@@ -24,13 +26,19 @@ QEMU_NAMES: Mapping[Container, str] = {
 }
 
 
-def open_foreign(file: Reader, container: Container) -> Opened:
+def conversion(path: Path, container: Container) -> str:
+    """Give the command that converts a file beside itself, ready to be pasted into a shell."""
+    name, target = shlex.quote(str(path)), shlex.quote(str(path.with_suffix(".qcow2")))
+    return f"qemu-img convert -f {QEMU_NAMES[container]} -O qcow2 {name} {target}"
+
+
+def open_foreign(file: Reader, container: Container, *, path: Path) -> Opened:
     """Say what will become of the file. Its disk is for `nbd.py` to open. Raises OSError only."""
     return Opened(
         container=container,
         format=DiskFormat.RAW,
         virtual_bytes=_virtual_bytes(file, container),
-        problems=(_other_hypervisor(container),),
+        problems=(_other_hypervisor(container, path),),
     )
 
 
@@ -47,9 +55,8 @@ def _virtual_bytes(file: Reader, container: Container) -> int | None:
     return size or None
 
 
-def _other_hypervisor(container: Container) -> Problem:
-    name = container.upper()
-    command = f"qemu-img convert -f {QEMU_NAMES[container]} -O qcow2 DISK.{container} DISK.qcow2"
+def _other_hypervisor(container: Container, path: Path) -> Problem:
+    name, command = container.upper(), conversion(path, container)
     if shutil.which("qemu-img") is None:
         return Problem(
             code="container-foreign",

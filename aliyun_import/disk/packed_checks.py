@@ -1,15 +1,15 @@
 """This file opens compressed files and says what becomes of them: read block by block, or unpacked to a file first."""
 
+import shlex
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from io import BytesIO
 from pathlib import Path
 
-from aliyun_import.disk import qcow2, vhd
 from aliyun_import.disk.container import Opened
 from aliyun_import.disk.packed import KEPT_BYTES, PackedReader
 from aliyun_import.disk.packed_xz import unpack_xz, xz_blocks
-from aliyun_import.disk.reader import Reader, ReadProblem, Unsupported
+from aliyun_import.disk.reader import BytesReader, Reader, ReadProblem, Unsupported
 from aliyun_import.disk.report import Container, Problem
 from aliyun_import.disk.unpack import unpacked, unpacked_stream
 from aliyun_import.limits import MIB
@@ -22,6 +22,11 @@ COMPRESSED: Mapping[Container, str] = {
     Container.BZIP2: "bzip2",
     Container.ZIP: "zip",
 }
+# What a disk in these would be sent as, and whose beginning alone does not show whether they are sound.
+_FORMATS = {Container.QCOW2: DiskFormat.QCOW2, Container.VHD_DYNAMIC: DiskFormat.VHD}
+_TOLD_BY_THE_WHOLE = frozenset(
+    {*_FORMATS, Container.RAW, Container.VHD_FIXED, Container.VHD_DIFFERENCING, Container.EMPTY}
+)
 # Puts out what a file unpacks to; `{path}` is the file.
 _UNPACKERS = {
     Container.GZIP: "gzip -dc {path}",
@@ -56,12 +61,7 @@ def open_compressed(
         # The name without ".xz" is the one of what is in it.
         inner = open_inner(disk, Path(path.stem))
     except Unsupported as problem:
-        return Opened(
-            container=container,
-            format=_packed_format(file, container, path=path),
-            problems=(_to_a_file(path, container, problem.message),),
-            unknowns=(f"the disk was not looked into: it is compressed ({container})",),
-        )
+        return _by_its_beginning(file, container, path, open_inner, why=problem.message)
     except ReadProblem as problem:
         return Opened(container=container, format=DiskFormat.RAW, problems=(_damaged(path, container, problem),))
     if inner.container is Container.RAW:
@@ -74,24 +74,40 @@ def open_compressed(
         container=container,
         # Without its footer a fixed VHD is a RAW disk.
         format=DiskFormat.RAW if inner.container is Container.VHD_FIXED else inner.format,
-        problems=(_to_a_file(path, container, f"it holds {inner.container}"), *inner.problems),
+        problems=(_to_a_file(path, container, f"it holds {inner.container}", inner=inner.container), *inner.problems),
         unknowns=(*inner.unknowns, *unlooked),
     )
 
 
-def _packed_format(file: Reader, container: Container, *, path: Path) -> DiskFormat:
-    """Unpack the beginning, and say what the whole would be sent as: a fixed VHD as the RAW disk that it is."""
+def _by_its_beginning(
+    file: Reader, container: Container, path: Path, open_inner: Callable[[Reader, Path], Opened], *, why: str
+) -> Opened:
+    """Say what can be said of a file that has to be unpacked to know more; its beginning is unpacked here."""
+    head = _beginning(file, container, path)
+    inner = Opened(container=Container.RAW) if head is None else open_inner(BytesReader(head), Path(path.stem))
+    problems = [_to_a_file(path, container, why, inner=inner.container)]
+    if inner.container in COMPRESSED:
+        problems.append(_packed_twice(path, inner.container))
+    elif inner.container not in _TOLD_BY_THE_WHOLE:
+        problems += [problem for problem in inner.problems if problem.severity is Severity.BLOCKS]
+    return Opened(
+        container=container,
+        format=_FORMATS.get(inner.container, DiskFormat.RAW),
+        problems=tuple(problems),
+        unknowns=(f"the disk was not looked into: it is compressed ({container})",),
+    )
+
+
+def _beginning(file: Reader, container: Container, path: Path) -> bytes | None:
+    """Unpack the first piece; None when that can't be done, which is for the whole to tell."""
     is_zip = container is Container.ZIP
     pieces = unpacked(path, container) if is_zip else unpacked_stream(BytesIO(file.pread(0, MIB)), container)
     try:
-        head = next(pieces, b"")[:16]
+        return next(pieces, b"")
     except ReadProblem:
-        return DiskFormat.RAW
+        return None
     finally:
         pieces.close()
-    if head.startswith(qcow2.MAGIC):
-        return DiskFormat.QCOW2
-    return DiskFormat.VHD if head.startswith(vhd.COOKIE) else DiskFormat.RAW
 
 
 def _as_it_is(container: Container, disk: PackedReader) -> Problem:
@@ -104,14 +120,18 @@ def _as_it_is(container: Container, disk: PackedReader) -> Problem:
     )
 
 
-def _to_a_file(path: Path, container: Container, why: str) -> Problem:
+def _to_a_file(path: Path, container: Container, why: str, *, inner: Container) -> Problem:
+    unpack = _UNPACKERS[container].format(path=shlex.quote(path.name))
+    packed = shlex.quote(f"{path.stem}.blocks.xz")
     return Problem(
         code="container-compressed",
         severity=Severity.NOTE,
         seen=f"The file is compressed with {container} and is unpacked to a temporary file on the way: {why}.",
         where="first bytes",
-        remedy="A RAW disk that is packed in blocks needs no such file, and is checked before it is sent: "
-        f"`{_UNPACKERS[container].format(path=path.name)} | xz -T0 --block-size=16MiB > DISK.raw.xz`.",
+        remedy="Packed in blocks it needs no such file, and is checked before anything is sent: "
+        f"`{unpack} | xz -T0 --block-size=16MiB > {packed}`."
+        if inner is Container.RAW
+        else None,
         convertible=True,
     )
 

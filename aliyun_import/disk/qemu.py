@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping
 from contextlib import suppress
 from pathlib import Path
 
-from aliyun_import.disk.foreign import QEMU_NAMES
+from aliyun_import.disk.foreign import QEMU_NAMES, conversion
 from aliyun_import.disk.leash import last_line, leashed
 from aliyun_import.disk.reader import FileReader
 from aliyun_import.disk.report import Container
@@ -155,7 +155,7 @@ def _missing(path: Path, container: Container) -> DiskError:
         f"{path} is {container.upper()}, which ECS does not import, and qemu-img is not installed.",
         code="qemu-img-missing",
         remedy="Install qemu-img (Debian, Ubuntu: qemu-utils; others: qemu-img), or convert it on another machine: "
-        f"`qemu-img convert -f {QEMU_NAMES[container]} -O qcow2 {path.name} {path.stem}.qcow2`.",
+        f"`{conversion(path, container)}`.",
     )
 
 

@@ -5,8 +5,10 @@ Nothing here needs an account or a network. What the user left open is filled in
 
 from dataclasses import dataclass, replace
 
+from aliyun_import.disk.convert import needs_preparing
 from aliyun_import.disk.guest_report import GuestReport
 from aliyun_import.disk.inspect import inspect_disk
+from aliyun_import.disk.packed_checks import COMPRESSED
 from aliyun_import.disk.report import DiskReport, TableKind
 from aliyun_import.events import DiskInspected, Emit, FindingRaised
 from aliyun_import.model import DiskRequest, Finding, ImportRequest, Severity
@@ -110,8 +112,10 @@ def _said(report: DiskReport, filled: Filled) -> DiskInspected:
 def summary(report: DiskReport) -> str:
     """Say what a disk is in a few words: container, size, partition table, system."""
     words = [str(report.container)]
+    if report.container in COMPRESSED:
+        words.append("unpacked to a temporary file" if needs_preparing(report) else "unpacked as it is sent")
     if report.virtual_bytes is None:
-        return words[0]
+        return ", ".join(words)
     words.append(gib(report.virtual_bytes))
     words.append(_TABLES.get(report.table, report.table.upper()))
     if report.table is TableKind.NONE and report.partitions:

@@ -126,7 +126,9 @@ def os_type_of(report: DiskReport) -> tuple[OsType | None, str]:
 
 def _format_line(report: DiskReport) -> str:
     taken = report.container in (Container.RAW, Container.VHD_FIXED, Container.VHD_DYNAMIC, Container.QCOW2)
-    return f"the file is {report.container} by its content{'' if taken else ', and is converted on the way'}"
+    return (
+        f"the file is {report.container} by its content{'' if taken else ', and is converted or unpacked on the way'}"
+    )
 
 
 def _size_gib(report: DiskReport, *, is_system: bool) -> int | None:

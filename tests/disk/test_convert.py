@@ -12,7 +12,7 @@ from aliyun_import.disk.inspect import inspect_disk
 from aliyun_import.disk.report import Container, DiskReport
 from aliyun_import.errors import DiskError, Interrupted, LocalStateError, RefusedError
 from aliyun_import.events import Event, Noted, ignore
-from aliyun_import.model import DiskFormat
+from aliyun_import.model import DiskFormat, Severity
 from tests.disk import build
 from tests.disk.build import MIB
 
@@ -155,16 +155,17 @@ def test_a_final_failure_leaves_nothing(tmp_path: Path) -> None:
 
 
 def test_what_a_killed_run_left_half_made_is_removed(tmp_path: Path) -> None:
-    """The process is gone, and its part with it; a part of a living one stays."""
+    """The process is gone, and its part with it, also one of another disk; a part of a living one stays."""
     path, report = _source(tmp_path, gzip.compress(DISK), "disk.gz")
     with prepare(path, report, work_dir=tmp_path, emit=ignore) as ready:
         name = ready.name
-    dead, alive = tmp_path / f"{name}.4194305.part", tmp_path / f"{name}.{os.getppid()}.part"
-    dead.write_bytes(b"half")
-    alive.write_bytes(b"half")
+    dead = [f"{name}.4194305.part", f"{name}.4194305.part.second", f"aliyun-import-{'0' * 20}.qcow2.4194305.part"]
+    kept = [f"{name}.{os.getppid()}.part", "aliyun-import-notes.4194305.part"]
+    for one in (*dead, *kept):
+        (tmp_path / one).write_bytes(b"half")
     with prepare(path, report, work_dir=tmp_path, emit=ignore):
-        assert not dead.exists()
-        assert alive.exists()
+        assert not any((tmp_path / one).exists() for one in dead)
+        assert all((tmp_path / one).exists() for one in kept)
 
 
 def test_a_file_of_somebody_else_is_not_used(tmp_path: Path) -> None:
@@ -209,11 +210,28 @@ def test_without_qemu_img_the_exact_command_is_told(tmp_path: Path, monkeypatch:
     with pytest.raises(DiskError) as caught, prepare(path, report, work_dir=tmp_path / "work", emit=ignore):
         pass
     assert caught.value.code == "qemu-img-missing"
-    assert "qemu-img convert -f vmdk -O qcow2 disk.vmdk disk.qcow2" in (caught.value.remedy or "")
+    command = f"`qemu-img convert -f vmdk -O qcow2 {tmp_path}/disk.vmdk {tmp_path}/disk.qcow2`"
+    assert command in (caught.value.remedy or "")
     blocked = inspect_disk(path)
     assert build.codes(blocked.container_problems) == ["container-foreign"]
     assert blocked.container_problems[0].severity == "blocks"
+    assert command in (blocked.container_problems[0].remedy or "")
     assert "qemu-utils" in blocked.unknowns[0]
+
+
+def test_what_a_packed_file_begins_with_is_judged_before_it_is_unpacked(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A VMDK that nothing here can convert, a file that was packed twice, a text: each is told by the inspection."""
+    monkeypatch.setenv("PATH", str(tmp_path))
+    for inner, code in (
+        (b"KDMV" + bytes(MIB), "container-foreign"),
+        (gzip.compress(DISK), "container-compressed"),
+        (b"only a text\n", "not-a-disk"),
+    ):
+        _, report = _source(tmp_path, gzip.compress(inner), "disk.gz")
+        blocking = [one.code for one in report.container_problems if one.severity is Severity.BLOCKS]
+        assert blocking == [code]
 
 
 def test_a_zip_archive_gives_the_disk_in_it(tmp_path: Path) -> None:

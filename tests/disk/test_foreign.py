@@ -1,6 +1,7 @@
 """Tests of the containers that ECS does not take."""
 
 import struct
+from pathlib import Path
 
 import pytest
 
@@ -32,6 +33,6 @@ def _head(at: int, form: str, value: int, *, magic: bytes = b"") -> bytes:
 )
 def test_the_size_is_told_where_the_header_has_it(container: Container, head: bytes, size: int | None) -> None:
     """Also where no tool of QEMU is installed; where it is not in a fixed place, nothing is guessed."""
-    opened = open_foreign(BytesReader(head), container)
+    opened = open_foreign(BytesReader(head), container, path=Path("disk"))
     assert (opened.virtual_bytes, opened.format, opened.disk) == (size, DiskFormat.RAW, None)
     assert opened.problems[0].convertible
