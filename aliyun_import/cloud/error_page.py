@@ -66,7 +66,7 @@ _OWN: tuple[tuple[str, type[AliyunImportError], str, str], ...] = (
     ("base-changed", RefusedError, "The object of which ranges were to be reused is not what it was.",
      "Nothing: its bytes are sent instead."),
     ("copy-refused", RefusedError, "The store does not make parts by copying.",
-     "Nothing: the bytes are sent instead."),
+     "Nothing: the bytes are sent instead. An endpoint of OSS itself copies them."),
 )  # fmt: skip
 _SERVICES = (("OSS", "OSS"), ("ECS", "ECS"), ("RAM", "RAM"), ("STS", "ECS, RAM and STS alike"))
 

@@ -197,7 +197,7 @@ def _copy_refusal(error: AliyunImportError, source_key: str) -> RefusedError | N
             "The store does not make parts by copying.",
             code="copy-refused",
             cause=error.cause,
-            remedy="Run the same command again; the bytes are sent instead.",
+            remedy="Use an endpoint of OSS itself, if this is not one, to have them copied.",
             details=error.details,
             resumable=True,
         )

@@ -50,11 +50,13 @@ def find_earlier_import(run: Run, request: ImportRequest, ready: Readiness, stat
         return find_import(run.cloud.images, name=request.name, tags=holder.tags, clock=run.clock)
     if run.options.replace:
         return None
+    why = (
+        "--force-new wants another image" if run.options.force_new else "nothing proves that it was made of these disks"
+    )
     raise RefusedError(
         f'The name "{request.name}" belongs to the image {holder.image_id} in {request.region}.',
         code="image-name-taken",
-        cause=f"It was created {holder.created or 'earlier'}, is {holder.status}, and nothing proves that it was made "
-        "of these disks.",
+        cause=f"It was created {holder.created or 'earlier'}, is {holder.status}, and {why}.",
         remedy=f"Pass another --name, or --replace rename to take the name from {holder.image_id} once the new image "
         "is usable.",
         details={"image_id": holder.image_id, "image_name": request.name, "image_status": holder.status},

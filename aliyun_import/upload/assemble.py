@@ -126,7 +126,8 @@ class Assembly:
     def _with_rest(self, error: AliyunImportError, *, bucket: str) -> AliyunImportError:
         """Say in the remedy what is safe, how to go on, and how to remove it."""
         where = f"unfinished upload of oss://{bucket}/{self.key}"
-        removes = leftovers_command(region=self.region, bucket=bucket, keys=[self.key])
+        keys = [self.key, *([self.zero.key] if self.zero else [])]
+        removes = leftovers_command(region=self.region, bucket=bucket, keys=keys)
         rest = (
             f"{self.safe_bytes} bytes are safe in the {where}. The same command goes on from there; {removes} gives up."
         )

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from aliyun_import.disk.packed_source import open_disk
 from aliyun_import.errors import AccessError, AliyunImportError, RefusedError
-from aliyun_import.events import Emit, Noted, ObjectReady, UploadPlanned, UploadResumed, Warned
+from aliyun_import.events import Emit, Noted, ObjectReady, UploadResumed, Warned
 from aliyun_import.journal import Journal
 from aliyun_import.model import RemoteObject, UploadedObject
 from aliyun_import.ports import Clock, ObjectStore
@@ -23,7 +23,7 @@ from aliyun_import.upload.leftovers import leftovers_command
 from aliyun_import.upload.pace import jobs_for
 from aliyun_import.upload.parts import Cuts
 from aliyun_import.upload.plan import PartKind, PlannedPart, UploadPlan, without_copies
-from aliyun_import.upload.planning import digests_of, plan_disk
+from aliyun_import.upload.planning import digests_of, plan_disk, plan_event
 from aliyun_import.upload.record import RecordKeeper, UploadRecord
 from aliyun_import.upload.setting import Setting
 from aliyun_import.upload.survey import GrainDigests
@@ -222,7 +222,10 @@ class _Push:
             self._setting.emit(plan_event(plan, disk=self._setting.disk, key=self._key))
         if done and found:
             self._say_resumed(plan, found)
-        upload_id, tag = self._started(plan, record, found)
+        try:
+            upload_id, tag = self._started(plan, record, found)
+        except AliyunImportError as error:
+            raise self._with_zeros(error) from error
         assembly = Assembly(
             key=self._key,
             region=self._delivery.region,
@@ -328,6 +331,14 @@ class _Push:
         )
         return uploaded
 
+    def _with_zeros(self, error: AliyunImportError) -> AliyunImportError:
+        """Name the object of zeros that stays for the next run, where the upload itself hardly began."""
+        if self._zero is None:
+            return error
+        keys = [self._key, self._zero.key]
+        removes = leftovers_command(region=self._delivery.region, bucket=self._store.bucket, keys=keys)
+        return error.advised(f"An object of zeros stays in OSS until then; {removes} gives up.")
+
     def _remove_zeros(self) -> None:
         """Remove the zero object, and those that an earlier run of this push may have left."""
         if self._zero and not self._resumed:
@@ -378,18 +389,3 @@ class _Push:
                 how=found.how,
             )
         )
-
-
-def plan_event(plan: UploadPlan, *, disk: str, key: str) -> UploadPlanned:
-    """Tell a plan as an event."""
-    return UploadPlanned(
-        disk=disk,
-        key=key,
-        total_bytes=plan.size_bytes,
-        send_bytes=plan.bytes_of(PartKind.SEND),
-        zero_bytes=plan.bytes_of(PartKind.ZERO),
-        base_bytes=plan.bytes_of(PartKind.BASE),
-        parts=len(plan.parts),
-        requests=plan.requests,
-        gap_bytes=plan.gap_bytes,
-    )

@@ -3,8 +3,9 @@
 import threading
 
 from aliyun_import.disk.source import DiskSource
+from aliyun_import.events import UploadPlanned
 from aliyun_import.upload.delta import Base, unchanged_ranges
-from aliyun_import.upload.plan import UploadPlan, plan_upload
+from aliyun_import.upload.plan import PartKind, UploadPlan, plan_upload
 from aliyun_import.upload.survey import GrainDigests, survey
 
 
@@ -38,3 +39,18 @@ def digests_of(source: DiskSource, *, grain_bytes: int | None, stop: threading.E
     if digests is None:
         raise AssertionError("a survey with digests has them")
     return digests
+
+
+def plan_event(plan: UploadPlan, *, disk: str, key: str) -> UploadPlanned:
+    """Tell a plan as an event."""
+    return UploadPlanned(
+        disk=disk,
+        key=key,
+        total_bytes=plan.size_bytes,
+        send_bytes=plan.bytes_of(PartKind.SEND),
+        zero_bytes=plan.bytes_of(PartKind.ZERO),
+        base_bytes=plan.bytes_of(PartKind.BASE),
+        parts=len(plan.parts),
+        requests=plan.requests,
+        gap_bytes=plan.gap_bytes,
+    )

@@ -2,6 +2,8 @@
 
 import os
 import socket
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -174,6 +176,23 @@ def test_nobody_answers(commands: Commands, disk: Path) -> None:
     assert ran.code == 6, ran.out
     assert "127.0.0.1" in ran.json["summary"] + ran.json["cause"]
     assert ran.json["remedy"]
+
+
+def test_no_room_for_the_journal(commands: Commands, sandbox: Sandbox, disk: Path) -> None:
+    """Exit 9 with the directory, the option that names another, and what stays in OSS; with room it goes on."""
+    push = [sys.executable, "-m", "aliyun_import", "push", str(disk), "--output", "json"]
+    limited = ["bash", "-c", 'ulimit -f 1; exec "$@"', "-", *push]  # no file may grow beyond 1 KiB
+    environment = commands.environment(PYTHONDONTWRITEBYTECODE="1")  # Python's own would be cut there, too
+    done = subprocess.run(limited, env=environment, capture_output=True, text=True, timeout=60, check=False)
+    refused(
+        Ran(done.returncode, done.stdout, done.stderr), code="journal-unwritable", exit_code=9, remedy="--state-dir"
+    )
+    assert str(commands.state) in done.stdout
+    (bucket,) = sandbox.state.part(OssState).buckets.values()
+    stays = [*bucket.versions, *(upload.key for upload in bucket.uploads.values())]
+    assert all(f"--remove {key}" in done.stdout for key in stays), "what was begun by then is named"
+    assert commands.run("push", disk).code == 0
+    assert (bucket.versions, bucket.uploads) == ({}, {})
 
 
 def test_usage_errors_are_exit_2_in_every_form(commands: Commands, disk: Path) -> None:
