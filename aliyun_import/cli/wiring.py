@@ -18,7 +18,7 @@ from aliyun_import.events import Emit, Noted
 from aliyun_import.model import Architecture, BootMode, DiskFormat, DiskRequest, ImportRequest, OsType
 from aliyun_import.pipeline.model import Cloud, PushOptions
 from aliyun_import.preflight.names import default_name
-from aliyun_import.upload.deliver import TransferOptions
+from aliyun_import.upload.delivery import TransferOptions
 
 OSS_URL = "oss://"
 # Connections that are kept open to OSS: one for each worker.

@@ -9,7 +9,7 @@ from typing import Any
 from aliyun_import.events import Emit
 from aliyun_import.model import UploadedObject
 from aliyun_import.ports import Clock, Identity, ImageService, ObjectStore, RoleService
-from aliyun_import.upload.deliver import TransferOptions
+from aliyun_import.upload.delivery import TransferOptions
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

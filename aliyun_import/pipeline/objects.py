@@ -15,7 +15,8 @@ from aliyun_import.ports import ObjectStore
 from aliyun_import.preflight.bucket import PREFIX
 from aliyun_import.preflight.look import Readiness
 from aliyun_import.retry import patiently
-from aliyun_import.upload.deliver import Delivery, deliver
+from aliyun_import.upload.deliver import deliver
+from aliyun_import.upload.delivery import Delivery
 from aliyun_import.upload.delta import SUFFIX
 from aliyun_import.upload.leftovers import remove_object
 

@@ -13,8 +13,8 @@ from aliyun_import.pipeline.model import PushResult, Run
 from aliyun_import.pipeline.objects import delivery_of
 from aliyun_import.pipeline.rate import recall
 from aliyun_import.preflight.look import Readiness
-from aliyun_import.upload.deliver import preview as preview_upload
 from aliyun_import.upload.plan import PartKind, UploadPlan
+from aliyun_import.upload.preview import preview as preview_upload
 
 # What the service answers to a question about a disk that was not uploaded yet.
 NOT_THERE_YET = frozenset({"object-missing", "bucket-missing", "oss-object-missing", "oss-bucket-missing"})

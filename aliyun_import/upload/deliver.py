@@ -6,90 +6,28 @@ open · name the key · is it there already? · base · survey · plan · find t
 
 import secrets
 import threading
-from dataclasses import dataclass
-from pathlib import Path
 
 from aliyun_import.disk.packed_source import open_disk
-from aliyun_import.errors import AccessError, AliyunImportError, RefusedError
-from aliyun_import.events import Emit, Noted, ObjectReady, UploadResumed, Warned
+from aliyun_import.errors import AliyunImportError, RefusedError
+from aliyun_import.events import Emit, ObjectReady, UploadResumed, Warned
 from aliyun_import.journal import Journal
 from aliyun_import.model import RemoteObject, UploadedObject
 from aliyun_import.ports import Clock, ObjectStore
 from aliyun_import.upload.assemble import Assembly
-from aliyun_import.upload.delta import SUFFIX, Base, Manifest, encode_manifest, find_base
+from aliyun_import.upload.delivery import Delivery, TransferOptions
+from aliyun_import.upload.delta import SUFFIX, Manifest, encode_manifest, find_base
 from aliyun_import.upload.existing import FoundUpload, find_upload
 from aliyun_import.upload.finish import TAG_NAME, crc64_of_disk
-from aliyun_import.upload.leftovers import leftovers_command
 from aliyun_import.upload.pace import jobs_for
 from aliyun_import.upload.parts import Cuts
-from aliyun_import.upload.plan import PartKind, PlannedPart, UploadPlan, without_copies
+from aliyun_import.upload.plan import UploadPlan, without_copies
 from aliyun_import.upload.planning import digests_of, plan_disk, plan_event
 from aliyun_import.upload.record import RecordKeeper, UploadRecord
 from aliyun_import.upload.setting import Setting
+from aliyun_import.upload.staged_zeros import StagedZeros
 from aliyun_import.upload.survey import GrainDigests
 from aliyun_import.upload.target import candidate_keys, choose_target, zero_stem
-from aliyun_import.upload.transfer import NO_RIGHT
-from aliyun_import.upload.zeros import ZeroObject, ensure_zero_object, remove_all_zero_objects, remove_zero_object
-
-COPIES = frozenset({PartKind.ZERO, PartKind.BASE})
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Delivery:
-    """One disk and where it goes: `region` is the bucket's, for advice that can be typed.
-
-    `key` is what --key said, None to name it after `key_stem` ("aliyun-import/<image name>/system") and the content;
-    `suffix` is ".raw", ".vhd" or ".qcow2"; `base_key` is what --base said.
-    """
-
-    path: Path
-    disk_index: int
-    region: str
-    key: str | None
-    key_stem: str
-    suffix: str
-    base_key: str | None = None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class TransferOptions:
-    """How it travels. `jobs` None adapts."""
-
-    jobs: int | None = None
-    limit_rate_bytes_s: float | None = None
-    keep_object: bool = False
-    grain_bytes: int | None = None
-
-
-def preview(
-    delivery: Delivery, *, store: ObjectStore | None, options: TransferOptions, clock: Clock, emit: Emit
-) -> UploadPlan:
-    """Tell what `deliver` would do, and write nothing anywhere: for `push --dry-run`.
-
-    With a store the base is looked for, so that the plan is the one that `deliver` would begin with; without one, or
-    without a bucket, everything that is not zero is planned to be sent. `UploadPlan.seconds_at` estimates the time.
-    """
-    with open_disk(delivery.path) as source:
-        sample = source.fingerprint().sample
-        base = None
-        if store is not None:
-            setting = Setting(source=source, store=store, clock=clock, emit=emit, stop=threading.Event())
-            base = _base_for_preview(setting, delivery)
-        plan, _ = plan_disk(source, base, grain_bytes=options.grain_bytes, stop=threading.Event())
-    key = delivery.key or next(candidate_keys(delivery.key_stem, sample=sample, suffix=delivery.suffix))
-    emit(plan_event(plan, disk=str(delivery.path), key=key))
-    return plan
-
-
-def _base_for_preview(setting: Setting, delivery: Delivery) -> Base | None:
-    """Look for the base where there is a bucket to look in; what the look itself fails of is not a preview's matter."""
-    try:
-        if setting.store.bucket_info() is None:
-            return None
-        return find_base(setting, base_key=delivery.base_key, key_stem=delivery.key_stem)
-    except (AccessError, RefusedError) as error:
-        setting.emit(Noted(message=f"No base was looked for. {error.summary}"))
-        return None
+from aliyun_import.upload.zeros import remove_all_zero_objects
 
 
 def deliver(
@@ -124,9 +62,8 @@ class _Push:
         self._options = options
         self._fingerprint = setting.source.fingerprint()
         self._key = ""
-        self._zero_stem = zero_stem(delivery.key_stem, sample=self._fingerprint.sample)
-        self._zero: ZeroObject | None = None
-        self._had_zeros = False
+        stem = zero_stem(delivery.key_stem, sample=self._fingerprint.sample)
+        self._zeros = StagedZeros(setting, stem, region=delivery.region)
         self._resumed = False
         self._digests: GrainDigests | None = None
         self._sent_bytes = 0
@@ -136,7 +73,7 @@ class _Push:
         record = self._keeper.read()
         if record.plan and record.finished is None:
             self._resumed = True
-            self._had_zeros = record.plan.zero_source_bytes > 0
+            self._zeros.expect(record.plan, resumed=True)
         ready = self._look(record)
         if ready:
             return ready
@@ -212,11 +149,11 @@ class _Push:
     def _upload(self, record: UploadRecord) -> UploadedObject:
         plan = record.plan or self._plan()
         self._setting.emit(plan_event(plan, disk=self._setting.disk, key=self._key))
-        self._had_zeros = self._had_zeros or plan.zero_source_bytes > 0
         found = find_upload(self._setting, self._key, plan, record)
         done = found.done if found else ()
         self._resumed = self._resumed or bool(done)
-        refused = self._make_zeros(plan, Cuts(plan).still_to_do(done)[0])
+        self._zeros.expect(plan, resumed=self._resumed)
+        refused = self._zeros.make(plan, Cuts(plan).still_to_do(done)[0])
         if refused and not done:
             plan, refused = without_copies(plan), frozenset()
             self._setting.emit(plan_event(plan, disk=self._setting.disk, key=self._key))
@@ -225,14 +162,14 @@ class _Push:
         try:
             upload_id, tag = self._started(plan, record, found)
         except AliyunImportError as error:
-            raise self._with_zeros(error) from error
+            raise self._zeros.named_in(error, key=self._key) from error
         assembly = Assembly(
             key=self._key,
             region=self._delivery.region,
             upload_id=upload_id,
             tag=tag,
             plan=plan,
-            zero=self._zero,
+            zero=self._zeros.made,
             refused=refused,
             jobs=jobs_for(self._options.jobs, self._setting.source.most_readers),
             limit_rate_bytes_s=self._options.limit_rate_bytes_s,
@@ -262,32 +199,6 @@ class _Push:
         )
         return plan
 
-    def _make_zeros(self, plan: UploadPlan, left: tuple[PlannedPart, ...]) -> frozenset[PartKind]:
-        """Have the zero object ready if it is wanted; gives the kinds of parts that can't be copied."""
-        if not any(part.kind is PartKind.ZERO for part in left):
-            return frozenset()
-        try:
-            self._zero = ensure_zero_object(
-                self._store,
-                self._zero_stem,
-                size_bytes=plan.zero_source_bytes,
-                clock=self._setting.clock,
-            )
-        except (RefusedError, AccessError) as error:
-            if isinstance(error, AccessError) and error.code not in NO_RIGHT:
-                raise
-            cost = sum(part.length for part in left if part.kind in COPIES)
-            self._setting.emit(
-                Warned(
-                    code=error.code,
-                    message=f"{error.summary} {cost} bytes that the server could have made are sent instead.",
-                    remedy=error.remedy,
-                )
-            )
-            return COPIES
-        self._sent_bytes += self._zero.sent_bytes
-        return frozenset()
-
     def _started(self, plan: UploadPlan, record: UploadRecord, found: FoundUpload | None) -> tuple[str, str]:
         """Give the upload's id and tag; starts one where none was found. The intent is journalled first."""
         found_id = found.upload_id if found else ""
@@ -312,10 +223,10 @@ class _Push:
             etag=there.etag,
             proof=proof,
             made_by_us=made_by_us,
-            sent_bytes=self._sent_bytes,
+            sent_bytes=self._sent_bytes + self._zeros.sent_bytes,
         )
         # In this order: once the object is written down, no later run has a reason to look for zeros.
-        self._remove_zeros()
+        self._zeros.remove()
         self._keeper.finished(uploaded)
         if self._options.keep_object:
             self._write_manifest(uploaded, fresh=fresh)
@@ -330,32 +241,6 @@ class _Push:
             )
         )
         return uploaded
-
-    def _with_zeros(self, error: AliyunImportError) -> AliyunImportError:
-        """Name the object of zeros that stays for the next run, where the upload itself hardly began."""
-        if self._zero is None:
-            return error
-        keys = [self._key, self._zero.key]
-        removes = leftovers_command(region=self._delivery.region, bucket=self._store.bucket, keys=keys)
-        return error.advised(f"An object of zeros stays in OSS until then; {removes} gives up.")
-
-    def _remove_zeros(self) -> None:
-        """Remove the zero object, and those that an earlier run of this push may have left."""
-        if self._zero and not self._resumed:
-            is_gone = remove_zero_object(self._store, self._zero)
-        elif self._had_zeros:
-            is_gone = remove_all_zero_objects(self._store, self._zero_stem)
-        else:
-            return
-        if not is_gone:
-            self._setting.emit(
-                Warned(
-                    code="zeros-left",
-                    message=f"The object of zeros oss://{self._store.bucket}/{self._zero_stem}-* could not be removed.",
-                    remedy="See and remove it with "
-                    f"{leftovers_command(region=self._delivery.region, bucket=self._store.bucket)}.",
-                )
-            )
 
     def _write_manifest(self, uploaded: UploadedObject, *, fresh: bool) -> None:
         """Make the object a base. It is there and proven by now, so that a failure here is a warning."""

@@ -53,8 +53,10 @@ class _Greedy:
         self._left = [*range(-1, len(runs) - 1), -1]
         self._right = [*range(1, len(runs)), -1, -1]
         self._listed = [self._price(index) if not run[2] else math.inf for index, run in enumerate(runs)]
-        self._heap = [(price, index) for index, price in enumerate(self._listed) if not runs[index][2]]
-        heapq.heapify(self._heap)
+        # Most prices never change, so they are sorted once, dearest first; the heap is for those that do.
+        self._sorted = [(price, index) for index, price in enumerate(self._listed) if not runs[index][2]]
+        self._sorted.sort(reverse=True)
+        self._heap: list[tuple[float, int]] = []
         self.parts = sum(self._parts)
 
     def run(self, max_parts: int) -> list[int]:
@@ -78,10 +80,15 @@ class _Greedy:
 
     def _pop(self) -> int | None:
         """Take the cheapest gap whose price still holds; one whose price rose goes back with the new one."""
-        while self._heap:
-            listed, index = heapq.heappop(self._heap)
+        while self._sorted or self._heap:
+            if not self._heap or (self._sorted and self._sorted[-1] < self._heap[0]):
+                listed, index = self._sorted.pop()
+            else:
+                listed, index = heapq.heappop(self._heap)
             if self._is_sent[index] or listed != self._listed[index]:
                 continue
+            if self._is_one_part(index):
+                return index
             price = self._price(index)
             if price == listed:
                 return index if price < math.inf else None
@@ -96,24 +103,34 @@ class _Greedy:
         saved = self._parts[index] + self._sent_parts[left] + self._sent_parts[right] + (-joined // self._send_cap)
         return length / saved if saved > 0 else math.inf
 
+    def _is_one_part(self, index: int) -> bool:
+        """Tell whether a gap and the sent runs beside it are one part if it is sent: its price is not rounded then."""
+        left, right = self._left[index], self._right[index]
+        joined: int = self._length[index] + self._sent_length[left] + self._sent_length[right]
+        return joined <= self._send_cap
+
     def _join(self, index: int) -> None:
         """Send a gap: it and the sent runs beside it become one, under the gap's index."""
         left, right = self._left[index], self._right[index]
+        grew = []  # gaps beside a run that was sent before, and is longer now
         length = self._length[index] + self._sent_length[left] + self._sent_length[right]
         before = self._parts[index] + self._sent_parts[left] + self._sent_parts[right]
         if left >= 0 and self._is_sent[left]:
             left = self._left[index] = self._left[left]
             self._right[left] = index
+            grew.append(left)
         if right >= 0 and self._is_sent[right]:
             right = self._right[index] = self._right[right]
             self._left[right] = index
+            grew.append(right)
         parts = -(-length // self._send_cap)
         self._is_sent[index] = True
         self._length[index] = self._sent_length[index] = length
         self._parts[index] = self._sent_parts[index] = parts
         self.parts += parts - before
         for neighbour in (left, right):
-            if not self._is_sent[neighbour]:
+            # One that would still be one part with what is beside it saves as many parts as it did.
+            if not self._is_sent[neighbour] and not (neighbour in grew and self._is_one_part(neighbour)):
                 price = self._price(neighbour)
                 if price < self._listed[neighbour]:  # one that rose is noticed when it is popped
                     self._list(neighbour, price)

@@ -8,10 +8,12 @@ base. Where more parts would be needed than there are, the gaps that are cheapes
 The same disk gives the same plan on every machine, which is how an upload is found again without a journal.
 """
 
+import heapq
 import itertools
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
+from operator import itemgetter
 
 from aliyun_import.limits import GIB, KIB, MAX_PARTS, MIB, MIN_PART_BYTES
 from aliyun_import.upload.fit import fit
@@ -183,10 +185,9 @@ def _segments(size_bytes: int, data: Sequence[Range], unchanged: Sequence[Range]
 
 
 def _labelled(data: Sequence[Range], unchanged: Sequence[Range]) -> Iterator[tuple[PartKind, int, int]]:
-    changed = [(start, end, PartKind.SEND) for start, end in subtract(data, unchanged)]
-    kept = [(start, end, PartKind.BASE) for start, end in unchanged]
-    for start, end, kind in sorted(changed + kept):
-        yield kind, start, end
+    changed = ((PartKind.SEND, start, end) for start, end in (subtract(data, unchanged) if unchanged else data))
+    kept = ((PartKind.BASE, start, end) for start, end in unchanged)
+    return heapq.merge(changed, kept, key=itemgetter(1)) if unchanged else changed
 
 
 def subtract(ranges: Iterable[Range], holes: Sequence[Range]) -> Iterator[Range]:
@@ -299,7 +300,7 @@ def _fit(segments: list[Segment], shape: PlanShape) -> tuple[list[Segment], dict
     }
     while True:
         sent_gaps = fit(
-            [(segment.length, caps[segment.kind], segment.kind is PartKind.SEND) for segment in segments],
+            [(one.end - one.start, caps[one.kind], one.kind is PartKind.SEND) for one in segments],
             send_cap=caps[PartKind.SEND],
             max_parts=shape.max_parts,
         )
@@ -309,7 +310,10 @@ def _fit(segments: list[Segment], shape: PlanShape) -> tuple[list[Segment], dict
     result: list[Segment] = []
     for index, segment in enumerate(segments):
         kind = PartKind.SEND if index in sent_gaps else segment.kind
-        _append(result, Segment(kind, segment.start, segment.end))
+        if result and result[-1].kind is kind is PartKind.SEND:
+            result[-1].end = segment.end
+        else:
+            result.append(Segment(kind, segment.start, segment.end))
     return result, caps
 
 

@@ -115,7 +115,8 @@ def _store(url: str, *, key_id: str = KEY_ID, secret: str = SECRET) -> "OssStore
 
 def _push(disk: Path, store: "OssStore", state: Path, options: dict[str, float]) -> dict[str, float]:
     from aliyun_import.journal import open_journal
-    from aliyun_import.upload.deliver import Delivery, TransferOptions, deliver
+    from aliyun_import.upload.deliver import deliver
+    from aliyun_import.upload.delivery import Delivery, TransferOptions
     from tests.bench.wall_clock import WallClock
 
     troubles: list[Event] = []

@@ -15,7 +15,7 @@ from aliyun_import.pipeline.model import Cloud, PushOptions, Run
 from aliyun_import.pipeline.objects import deliver_all
 from aliyun_import.pipeline.rate import FILE, KEPT, Measured, Meter, recall, remember
 from aliyun_import.preflight.look import Readiness
-from aliyun_import.upload.deliver import TransferOptions
+from aliyun_import.upload.delivery import TransferOptions
 from tests.image.scripted import ScriptedImages, ScriptedRoles
 from tests.upload.scene import Killed, Scene
 from tests.upload.scripted_store import SteeredClock

@@ -14,7 +14,8 @@ from aliyun_import.cloud.endpoints import resolve_endpoints
 from aliyun_import.cloud.oss import OssStore
 from aliyun_import.events import Event, UploadProgress
 from aliyun_import.journal import open_journal
-from aliyun_import.upload.deliver import Delivery, TransferOptions, deliver
+from aliyun_import.upload.deliver import deliver
+from aliyun_import.upload.delivery import Delivery, TransferOptions
 
 WORKERS = 2
 

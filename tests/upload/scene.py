@@ -11,8 +11,10 @@ from aliyun_import.journal import open_journal
 from aliyun_import.limits import KIB
 from aliyun_import.model import UploadedObject
 from aliyun_import.ports import ObjectStore
-from aliyun_import.upload.deliver import Delivery, TransferOptions, deliver, preview
+from aliyun_import.upload.deliver import deliver
+from aliyun_import.upload.delivery import Delivery, TransferOptions
 from aliyun_import.upload.plan import UploadPlan
+from aliyun_import.upload.preview import preview
 from tests.upload.scripted_store import ScriptedStore, SteeredClock
 
 UNIT = 256 * KIB

@@ -12,7 +12,7 @@ from aliyun_import.errors import AccessError, DiskError, LocalStateError, Refuse
 from aliyun_import.events import Noted, ObjectReady, UploadPlanned, UploadProgress, Warned
 from aliyun_import.limits import MIB
 from aliyun_import.model import RemoteObject
-from aliyun_import.upload.deliver import TransferOptions
+from aliyun_import.upload.delivery import TransferOptions
 from tests.upload.scene import UNIT, Scene
 from tests.upload.scripted_store import ScriptedStore, nothing
 

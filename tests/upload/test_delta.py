@@ -14,7 +14,7 @@ from aliyun_import.errors import AccessError, TransientError
 from aliyun_import.events import Noted, UploadPlanned, Warned
 from aliyun_import.limits import KIB
 from aliyun_import.model import RemoteObject
-from aliyun_import.upload.deliver import TransferOptions
+from aliyun_import.upload.delivery import TransferOptions
 from aliyun_import.upload.delta import SUFFIX, Manifest, decode_manifest, encode_manifest, unchanged_ranges
 from aliyun_import.upload.survey import DIGEST_BYTES, GrainDigests
 from tests.upload.scene import Scene

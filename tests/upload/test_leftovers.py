@@ -7,7 +7,7 @@ import pytest
 
 from aliyun_import.errors import RefusedError
 from aliyun_import.limits import MIB
-from aliyun_import.upload.deliver import TransferOptions
+from aliyun_import.upload.delivery import TransferOptions
 from aliyun_import.upload.leftovers import LeftoverKind, Places, find_leftovers, leftovers_command, remove_leftover
 from tests.upload.scene import Killed, Scene
 from tests.upload.scripted_store import nothing

@@ -18,7 +18,7 @@ from aliyun_import.sandbox.faults import Fault
 from aliyun_import.sandbox.oss_state import OssState
 from aliyun_import.sandbox.server import Sandbox
 from aliyun_import.sandbox.state import AccessKey
-from aliyun_import.upload.deliver import TransferOptions
+from aliyun_import.upload.delivery import TransferOptions
 from aliyun_import.upload.leftovers import LeftoverKind, Places, find_leftovers, remove_leftover
 from tests.upload.scene import UNIT, Scene
 
