@@ -19,6 +19,7 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, is_dataclass
 from pathlib import PurePath
+from typing import Any
 
 from aliyun_import.disk.leash import die_with
 from aliyun_import.limits import GIB, MIB
@@ -107,6 +108,14 @@ class _Values(pickle.Unpickler):
         raise pickle.UnpicklingError(f"{module}.{name} is no value")
 
 
+class _Pickler(pickle.Pickler):
+    """A pickler that names enums by their values; Python 3.11.0 to 3.11.3 do it by a call of getattr."""
+
+    def reducer_override(self, value: object) -> Any:  # noqa: ANN401 -- as pickle has it
+        """Say what makes a member of an enum, and leave the rest to pickle."""
+        return (type(value), (value.value,)) if isinstance(value, enum.Enum) else NotImplemented
+
+
 def _limit(kind: int, most: int, *, grace: int = 0) -> None:
     """Lower a limit, the hard one to `grace` more than the soft one; a limit that is lower already stays.
 
@@ -132,7 +141,7 @@ def _child(parent: str, memory_bytes: str, cpu_s: str, target: str, *arguments: 
     module, _, name = target.partition(":")
     function: Callable[..., object] = getattr(importlib.import_module(module), name)
     with answer:
-        pickle.dump(function(*arguments), answer)
+        _Pickler(answer).dump(function(*arguments))
 
 
 if __name__ == "__main__":

@@ -7,6 +7,7 @@ import pytest
 
 from aliyun_import.disk.bounded import Limits, call_bounded
 from aliyun_import.disk.report import Problem
+from aliyun_import.model import Severity
 
 TARGETS = "tests.disk.bounded_targets"
 
@@ -16,6 +17,11 @@ def test_a_value_comes_back_whole() -> None:
     outcome = call_bounded(f"{TARGETS}:a_value", ["one", "two"], limits=Limits())
     assert isinstance(outcome.value, Problem)
     assert (outcome.value.code, outcome.value.seen, outcome.failure) == ("one-two", f"seen in {os.getpid()}", "")
+
+
+def test_an_enum_comes_back_from_any_python() -> None:
+    """Its value is what travels, and no call that the other side refuses."""
+    assert call_bounded(f"{TARGETS}:an_enum_of_old", [], limits=Limits()).value is Severity.WARNS
 
 
 @pytest.mark.parametrize(
