@@ -130,7 +130,8 @@ GUEST_TEXTS: dict[str, Text] = {
     "several-network-cards": (
         "warns",
         "auto lines of ifupdown, ONBOOT=yes or STARTMODE=auto of ifcfg files, and cards of netplan without optional: "
-        "true are brought up at the start, which waits for them. An instance has one card unless more are attached.",
+        "true are brought up at the start, which waits for them (NetworkManager does not). An instance has one card "
+        "unless more are attached.",
         GUIDE_2021,
     ),
     "network-manager": (

@@ -343,10 +343,24 @@ def test_what_is_no_address_of_the_instance_is_left_out(paths: dict[str, bytes |
             },
             ["ens3", "ens5"],
         ),
+        (
+            {
+                f"{_WANTS}/NetworkManager.service": Link("x"),
+                "/etc/sysconfig/network-scripts/ifcfg-eth0": b"ONBOOT=yes\n",
+            },
+            [],
+        ),
+        (
+            {
+                "/etc/netplan/01.yaml": b"network:\n  ethernets:\n    ens3:\n      dhcp4: true\n",
+                "/etc/netplan/02.yaml": b"network:\n  renderer: NetworkManager\n  ethernets:\n    ens4: {}\n",
+            },
+            ["ens3"],
+        ),
     ],
 )
 def test_the_cards_that_the_start_waits_for_are_listed(paths: dict[str, bytes | Link], cards: list[str]) -> None:
-    """Those that are brought up at the start, and not those that may come later or be any."""
+    """Those that are brought up at the start, and not those that may come later, be any, or are NetworkManager's."""
     network = looked_at(debian(**({"/etc/network/interfaces": None} | paths))).network
     assert network is not None
     assert [card.what for card in network.cards] == cards

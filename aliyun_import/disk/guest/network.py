@@ -22,6 +22,8 @@ _KEYFILES = "/etc/NetworkManager/system-connections"
 _UDEV = "/etc/udev/rules.d"
 # Files that udev generators write with the MAC addresses of the machine they ran on.
 _PERSISTENT = re.compile(r"\d+-persistent-net\.rules$")
+# What an ifcfg file says to be brought up at the start; NetworkManager brings up the cards that are there instead.
+_AT_THE_START = (("ONBOOT", "yes"), ("STARTMODE", "auto"), ("STARTMODE", "onboot"))
 # Interfaces that are none of the instance's.
 _OTHER_INTERFACES = ("lo", "docker", "virbr", "veth", "br-", "bond", "tun", "tap", "dummy")
 _OTHER_NETWORK_FILES = re.compile(r"(container|80-vm|80-wifi|80-6rd|80-auto-link-local|89-ethernet\.network\.example)")
@@ -29,6 +31,7 @@ _OTHER_NETWORK_FILES = re.compile(r"(container|80-vm|80-wifi|80-6rd|80-auto-link
 
 @dataclass(slots=True)
 class _Seen:
+    by_manager: bool
     dhcp: list[Sighting] = field(default_factory=list)
     static: list[Sighting] = field(default_factory=list)
     static_ipv6: list[Sighting] = field(default_factory=list)
@@ -48,14 +51,13 @@ class _Seen:
 
 def read_network(tree: Tree) -> Network:
     """Read every configuration there is; which of them is in force is not decided here."""
-    seen = _Seen()
+    seen = _Seen(by_manager=is_enabled(tree, "NetworkManager.service") is True)
     _ifupdown(tree, seen)
     _ifcfg(tree, seen)
     _netplan(tree, seen)
     _networkd(tree, seen)
     _network_manager(tree, seen)
     _persistent_rules(tree, seen)
-    manager = "NetworkManager.service" if is_enabled(tree, "NetworkManager.service") else ""
     return Network(
         dhcp=tuple(seen.dhcp),
         static=tuple(seen.static),
@@ -63,7 +65,7 @@ def read_network(tree: Tree) -> Network:
         bound=tuple(seen.bound),
         renamed=tuple(seen.renamed),
         cards=tuple(seen.cards.values()),
-        manager=Sighting(what="NetworkManager", where=manager) if manager else None,
+        manager=Sighting(what="NetworkManager", where="NetworkManager.service") if seen.by_manager else None,
     )
 
 
@@ -122,15 +124,18 @@ def _ifcfg_file(tree: Tree, path: str, card: str, seen: _Seen) -> None:
             seen.address(value, sighting)
         elif key in ("HWADDR", "MACADDR", "LLADDR") and value:
             seen.bound.append(sighting)
-        elif (key, value) in (("ONBOOT", "yes"), ("STARTMODE", "auto"), ("STARTMODE", "onboot")) and "." not in card:
+        elif (key, value) in _AT_THE_START and "." not in card and not seen.by_manager:
             seen.card(card, sighting.where)
 
 
 def _netplan(tree: Tree, seen: _Seen) -> None:
     for directory in _NETPLAN:
         for path in _files(tree, directory, ".yaml"):
-            for key in read_keys(tree.text(path) or ""):
+            keys, cards = read_keys(tree.text(path) or ""), dict(seen.cards)
+            for key in keys:
                 _netplan_key(key, f"{path}:{key.line}", seen)
+            if any(key.path[-1] == "renderer" and key.values == ["networkmanager"] for key in keys):
+                seen.cards = cards  # it does not wait for a card that is not there
 
 
 def _netplan_key(key: Key, where: str, seen: _Seen) -> None:
@@ -171,7 +176,7 @@ def _networkd(tree: Tree, seen: _Seen) -> None:
 
 
 def _network_manager(tree: Tree, seen: _Seen) -> None:
-    if not is_enabled(tree, "NetworkManager.service"):
+    if not seen.by_manager:
         return
     profiles = list(_files(tree, _KEYFILES, ".nmconnection"))
     for path in profiles:
