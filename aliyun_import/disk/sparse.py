@@ -61,7 +61,8 @@ def _write_data(handle: int, piece: bytes, offset: int) -> None:
     start: int | None = None
     while at < len(view):
         end = min(at + _HOLE_BYTES - (offset + at) % _HOLE_BYTES, len(view))
-        zeros = view[at:end] == _ZEROS[: end - at]
+        # Not a comparison of the view, which goes through its bytes one by one: 20 s for 4 GiB, and this 1 s.
+        zeros = piece.startswith(_ZEROS[: end - at], at)
         if zeros and start is not None:
             _write_all(handle, view[start:at], offset + start)
             start = None
