@@ -66,6 +66,15 @@ class Changed:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class SurveyProgress:
+    """How much of a disk was read to find its zeros, before its upload is planned; told when that takes seconds."""
+
+    disk: str
+    done_bytes: int
+    total_bytes: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class UploadPlanned:
     """What will travel and what will be made on the server; all bytes are of the whole plan of one disk."""
 
@@ -177,6 +186,7 @@ Event = (
     | DiskInspected
     | FindingRaised
     | Changed
+    | SurveyProgress
     | UploadPlanned
     | UploadResumed
     | UploadProgress

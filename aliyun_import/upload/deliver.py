@@ -195,6 +195,8 @@ class _Push:
             base,
             grain_bytes=self._options.grain_bytes,
             stop=self._setting.stop,
+            clock=self._setting.clock,
+            emit=self._setting.emit,
             with_digests=self._options.keep_object,
         )
         return plan

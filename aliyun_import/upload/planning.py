@@ -1,12 +1,17 @@
 """This file plans a disk as it is: what it holds, what the base holds of it already, and the parts that follow."""
 
 import threading
+from collections.abc import Callable
 
 from aliyun_import.disk.source import DiskSource
-from aliyun_import.events import UploadPlanned
+from aliyun_import.events import Emit, SurveyProgress, UploadPlanned
+from aliyun_import.ports import Clock
 from aliyun_import.upload.delta import Base, unchanged_ranges
 from aliyun_import.upload.plan import PartKind, UploadPlan, plan_upload
 from aliyun_import.upload.survey import GrainDigests, survey
+
+# A survey that takes longer than the first is told of, and then twice a second; most take none.
+_SURVEY_FIRST_S, _SURVEY_EVERY_S = 2.0, 0.5
 
 
 def plan_disk(
@@ -15,6 +20,8 @@ def plan_disk(
     *,
     grain_bytes: int | None,
     stop: threading.Event,
+    clock: Clock,
+    emit: Emit,
     with_digests: bool = False,
 ) -> tuple[UploadPlan, GrainDigests | None]:
     """Survey the disk and plan its upload. The digests come with it where they were wanted, or a base needed them.
@@ -26,11 +33,24 @@ def plan_disk(
         stop=stop,
         grain_bytes=base.manifest.digests.grain_bytes if base else grain_bytes,
         with_digests=with_digests or base is not None,
+        told=_telling(str(source.path), clock=clock, emit=emit),
     )
     if base is None or seen.digests is None:
         return plan_upload(source.size_bytes, seen.data), seen.digests
     unchanged = unchanged_ranges(seen.digests, base.manifest.digests)
     return plan_upload(source.size_bytes, seen.data, unchanged=unchanged, base=base.object), seen.digests
+
+
+def _telling(disk: str, *, clock: Clock, emit: Emit) -> Callable[[int, int], None]:
+    next_s = clock.monotonic_s() + _SURVEY_FIRST_S
+
+    def tell(done_bytes: int, total_bytes: int) -> None:
+        nonlocal next_s
+        if (now_s := clock.monotonic_s()) >= next_s:
+            next_s = now_s + _SURVEY_EVERY_S
+            emit(SurveyProgress(disk=disk, done_bytes=done_bytes, total_bytes=total_bytes))
+
+    return tell
 
 
 def digests_of(source: DiskSource, *, grain_bytes: int | None, stop: threading.Event) -> GrainDigests:

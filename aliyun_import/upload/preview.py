@@ -28,7 +28,9 @@ def preview(
         if store is not None:
             setting = Setting(source=source, store=store, clock=clock, emit=emit, stop=threading.Event())
             base = _base_for_preview(setting, delivery)
-        plan, _ = plan_disk(source, base, grain_bytes=options.grain_bytes, stop=threading.Event())
+        plan, _ = plan_disk(
+            source, base, grain_bytes=options.grain_bytes, stop=threading.Event(), clock=clock, emit=emit
+        )
     key = delivery.key or next(candidate_keys(delivery.key_stem, sample=sample, suffix=delivery.suffix))
     emit(plan_event(plan, disk=str(delivery.path), key=key))
     return plan

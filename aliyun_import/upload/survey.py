@@ -11,7 +11,7 @@ import itertools
 import threading
 from array import array
 from bisect import bisect_left, bisect_right
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
@@ -72,11 +72,17 @@ def grain_bytes_for(size_bytes: int) -> int:
 
 
 def survey(
-    source: DiskSource, *, stop: threading.Event, grain_bytes: int | None = None, with_digests: bool = False
+    source: DiskSource,
+    *,
+    stop: threading.Event,
+    grain_bytes: int | None = None,
+    with_digests: bool = False,
+    told: Callable[[int, int], None] = lambda _done_bytes, _total_bytes: None,
 ) -> Survey:
     """Read as much of the disk as is needed to know its data ranges, and the digests if they are wanted.
 
-    Raises DiskError for what can't be read, and Interrupted soon after `stop` is set.
+    `told` is called on this thread with the bytes that were looked at, and all that will be. Raises DiskError for what
+    can't be read, and Interrupted soon after `stop` is set.
     """
     grain = grain_bytes or grain_bytes_for(source.size_bytes)
     extents = source.extents()
@@ -84,8 +90,10 @@ def survey(
     index = array("i", [-1]) * (-(-source.size_bytes // grain) if with_digests else 0)
     digests: list[bytes] = []
     runs: list[Range] = []
+    tasks = list(_tasks(extents, grain))
+    ends = list(itertools.accumulate(sum(map(len, task)) * grain for task in tasks))
     with ThreadPoolExecutor(THREADS, thread_name_prefix="survey") as pool:
-        for found in pool.map(look.at_grains, _tasks(extents, grain)):
+        for found, done_bytes in zip(pool.map(look.at_grains, tasks), ends, strict=True):
             for number, digest in found:
                 if with_digests:
                     index[number] = len(digests)
@@ -94,8 +102,9 @@ def survey(
                     runs[-1] = (runs[-1][0], number + 1)
                 else:
                     runs.append((number, number + 1))
-        tasks = (runs[first : first + RUNS_A_TASK] for first in range(0, len(runs), RUNS_A_TASK))
-        data = tuple(itertools.chain.from_iterable(pool.map(look.trim_all, tasks)))
+            told(done_bytes, ends[-1])
+        trims = (runs[first : first + RUNS_A_TASK] for first in range(0, len(runs), RUNS_A_TASK))
+        data = tuple(itertools.chain.from_iterable(pool.map(look.trim_all, trims)))
     kept = GrainDigests(size_bytes=source.size_bytes, grain_bytes=grain, index=index, digests=b"".join(digests))
     return Survey(grain_bytes=grain, data=data, digests=kept if with_digests else None)
 

@@ -9,10 +9,13 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from aliyun_import.disk.source import DiskSource, open_source
+from aliyun_import.disk.source import DiskSource, Extent, open_source
 from aliyun_import.errors import Interrupted
+from aliyun_import.events import Event, SurveyProgress
 from aliyun_import.limits import GIB, KIB, MIB, TIB
+from aliyun_import.upload.planning import plan_disk
 from aliyun_import.upload.survey import DIGEST_BYTES, MIN_GRAIN_BYTES, Survey, grain_bytes_for, survey
+from tests.upload.scripted_store import SteeredClock
 
 BLOCK = 4 * KIB
 GRAIN = MIN_GRAIN_BYTES
@@ -70,6 +73,14 @@ class CountingSource(DiskSource):
         super().read_into(offset, buffer)
 
 
+class WholeSource(DiskSource):
+    """A disk that does not know where its holes are, as one that is packed."""
+
+    def extents(self) -> tuple[Extent, ...]:
+        """Give all of it."""
+        return (Extent(0, self.size_bytes),)
+
+
 def test_a_dense_disk_is_not_read_twice(tmp_path: Path) -> None:
     """The first block of each grain tells that it is data."""
     path = tmp_path / "disk"
@@ -99,6 +110,28 @@ def test_it_stops_when_it_is_told_to(tmp_path: Path) -> None:
     stop.set()
     with open_source(path) as source, pytest.raises(Interrupted):
         survey(source, stop=stop)
+
+
+class SlowClock(SteeredClock):
+    """A clock on which a second passes whenever somebody looks."""
+
+    def monotonic_s(self) -> float:
+        """Let a second pass, and give the time."""
+        self.sleep(1)
+        return super().monotonic_s()
+
+
+def test_one_that_takes_long_tells_how_far_it_is(tmp_path: Path) -> None:
+    """From its third second on, up to its end; one that is quick says nothing."""
+    path = tmp_path / "disk"
+    path.write_bytes(b"x")
+    os.truncate(path, 160 * MIB)
+    said: list[Event] = []
+    with WholeSource(path, os.open(path, os.O_RDONLY), 160 * MIB) as source:
+        for clock in (SteeredClock(), SlowClock()):
+            plan_disk(source, None, grain_bytes=None, stop=threading.Event(), clock=clock, emit=said.append)
+    told = [(event.done_bytes, event.total_bytes) for event in said if isinstance(event, SurveyProgress)]
+    assert told == [(done * MIB, 160 * MIB) for done in (64, 96, 128, 160)]
 
 
 @pytest.mark.parametrize(

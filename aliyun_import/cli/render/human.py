@@ -49,6 +49,9 @@ class HumanRenderer:
                 self._start_stage(event)
             case events.StageFinished():
                 self._finish_stage(event)
+            case events.SurveyProgress():
+                detail = f"{size(event.done_bytes)} of {size(event.total_bytes)} read to find its zeros"
+                self._update(event.total_bytes, event.done_bytes, detail)
             case events.UploadProgress():
                 self._draw_upload(event)
             case events.ImportProgress():

@@ -62,6 +62,8 @@ class PlainRenderer:
             case events.Noted() | events.StageStarted() | events.ObjectReady() | events.ImportSubmitted():
                 # The stages' last lines say the latter two as well.
                 return self._verbosity.notes
+            case events.SurveyProgress():
+                return not self._verbosity.quiet and self._due(TRANSFER_EVERY_S)
             case events.UploadProgress():
                 whole = event.done_bytes == event.total_bytes
                 return not self._verbosity.quiet and (self._due(TRANSFER_EVERY_S) or whole)

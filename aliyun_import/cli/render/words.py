@@ -48,6 +48,9 @@ def describe(event: events.Event) -> str:  # noqa: C901 -- one case an event, an
             return finding_line(event)
         case events.Changed():
             return f"{event.what}: {event.name}"
+        case events.SurveyProgress():
+            done, total = size(event.done_bytes), size(event.total_bytes)
+            return f"{event.disk}: {done} of {total} read to find its zeros"
         case events.UploadPlanned():
             return plan_line(event)
         case events.UploadResumed():
