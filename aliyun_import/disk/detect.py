@@ -108,7 +108,7 @@ def _plausible(container: Container, head: bytes) -> bool:
 
 def _open_raw(file: Reader, path: Path) -> Opened:
     problems = []
-    if file.size % 512:
+    if file.size >= _SMALLEST_BYTES and file.size % 512:
         problems.append(
             Problem(
                 code="raw-size-not-512",
@@ -126,7 +126,7 @@ def _open_raw(file: Reader, path: Path) -> Opened:
                 severity=Severity.BLOCKS,
                 seen=f"The file has {file.size} bytes, and nothing that small is a disk with a partition.",
                 where="file size",
-                remedy="Give the disk image itself.",
+                remedy="Give the disk image itself; if this is it, copy it again from its source.",
             )
         )
     problems += _broken_promise(path)

@@ -84,12 +84,12 @@ def test_the_content_tells_what_it_is_whatever_the_name(tmp_path: Path, data: by
         (_at(32769, b"CD001"), "iso-image"),
         (_tar(DISK), "container-tar"),
         (DISK + b"x", "raw-size-not-512"),
-        (DISK[:4096], "disk-too-small"),
+        (DISK[:4000], "disk-too-small"),
     ],
 )
 def test_what_can_not_be_imported_blocks_with_a_remedy(tmp_path: Path, data: bytes, code: str) -> None:
-    """Each has its own name."""
-    problem = _open(tmp_path, data).problems[0]
+    """Each has its own name, and one reason is enough."""
+    (problem,) = _open(tmp_path, data).problems
     assert (problem.code, problem.severity) == (code, Severity.BLOCKS)
     assert problem.remedy
 

@@ -129,7 +129,10 @@ def _overview(checked: Sequence[Checked], width: int | None) -> str:
 
 
 def _verdict(findings: Sequence[Finding]) -> tuple[str, str]:
-    """Say yes or no, and what speaks against it: by name what blocks, by number what does not."""
+    """Say whether it can be imported, and what speaks against it: by name what blocks, by number what does not.
+
+    "perhaps" is for a disk of which something could not be read: nothing of that is taken for fine.
+    """
     blocks, warns, unknown = (
         [finding.rule for finding in findings if finding.severity is severity]
         for severity in (Severity.BLOCKS, Severity.WARNS, Severity.UNKNOWN)
@@ -138,11 +141,12 @@ def _verdict(findings: Sequence[Finding]) -> tuple[str, str]:
         return "no", ", ".join(blocks)
     rest = [count(len(warns), "warning")] if warns else []
     rest += [f"{count(len(unknown), 'thing')} not read"] if unknown else []
-    return "yes", ", ".join(rest)
+    return "perhaps" if unknown else "yes", ", ".join(rest)
 
 
 def _verdict_line(findings: Sequence[Finding]) -> str:
     answer, because = _verdict(findings)
     if answer == "no":
         return f"  ✗ can't be imported as it is: {because}"
-    return f"  ✓ can be imported{f': {because}' if because else ''}"
+    words = "? can perhaps be imported" if answer == "perhaps" else "✓ can be imported"
+    return f"  {words}{f': {because}' if because else ''}"

@@ -19,6 +19,7 @@ def checked(**changes: object) -> Checked:
 
 BAD = checked(boot=BootEvidence(), virtual_bytes=3 << 30)
 GOOD = checked(guest=guest())
+UNREAD = checked(guest=guest(), unknowns=("partition 2: it holds btrfs, and that is not read",))
 
 
 def test_a_person_reads_disk_parameters_findings_and_verdict() -> None:
@@ -32,6 +33,11 @@ def test_a_person_reads_disk_parameters_findings_and_verdict() -> None:
     assert "(byte 0, and the EFI system partitions)" in line
     assert rest[rest.index(line) + 1].startswith("      do: Install a boot loader")
     assert rest[-1] == "  ✗ can't be imported as it is: nothing-starts"
+
+
+def test_what_was_not_read_is_not_taken_for_fine() -> None:
+    """The verdict does not promise what nobody saw."""
+    assert check_outcome([UNREAD]).text.splitlines()[-1] == "  ? can perhaps be imported: 1 thing not read"
 
 
 def test_at_a_terminal_lines_fit_and_words_stay_whole() -> None:
@@ -51,8 +57,9 @@ def test_the_page_about_json_has_every_field() -> None:
 
 def test_many_disks_end_in_a_table() -> None:
     """Whoever checks fifty disks reads one line for each: importable or not, and because of what."""
-    outcome = check_outcome([GOOD, BAD])
-    *_blocks, head, good, bad = outcome.text.splitlines()
+    outcome = check_outcome([GOOD, BAD, UNREAD])
+    *_blocks, head, good, bad, unread = outcome.text.splitlines()
     assert head.split() == ["DISK", "IMPORTABLE", "BECAUSE"]
     assert (good.split(), bad.split()) == (["disk.raw", "yes"], ["disk.raw", "no", "nothing-starts"])
+    assert unread.split() == ["disk.raw", "perhaps", "1", "thing", "not", "read"]
     assert (outcome.exit_code, check_outcome([GOOD]).exit_code) == (Exit.DISK, Exit.DONE)
