@@ -13,7 +13,6 @@ Whatever a disk does to those who read it comes out as one of three exceptions, 
 An OSError is the medium's own failure and passes through unchanged.
 """
 
-import errno
 import os
 from pathlib import Path
 from types import TracebackType
@@ -99,20 +98,6 @@ class FileReader:
                 break
             data += more
         return data
-
-    def next_data(self, offset: int) -> int | None:
-        """Give the first offset from `offset` on that is not in a hole; None when only holes follow.
-
-        Where the file system does not tell holes, `offset` itself. May raise OSError (EIO and its like).
-        """
-        try:
-            return os.lseek(self._fd, offset, os.SEEK_DATA)
-        except OSError as error:
-            if error.errno == errno.ENXIO:
-                return None
-            if error.errno == errno.EINVAL:
-                return offset
-            raise
 
     def close(self) -> None:
         """Close the descriptor; fine twice."""
