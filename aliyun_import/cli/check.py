@@ -46,11 +46,15 @@ def check(
         if not disks:
             raise click.UsageError("Missing argument 'DISKS...'.")
         from aliyun_import.cli.render.findings import check_outcome
+        from aliyun_import.events import StageStarted
         from aliyun_import.preflight.check import refuse_unknown_rules
         from aliyun_import.preflight.explain import known_rules
 
         refuse_unknown_rules(skip_checks, known=known_rules())
-        checked = [_checked(Path(disk), data=data, skip=frozenset(skip_checks)) for disk in disks]
+        checked = []
+        for disk in disks:
+            voice.emit(StageStarted(stage="inspect", detail=disk))  # of a packed disk this takes some seconds
+            checked.append(_checked(Path(disk), data=data, skip=frozenset(skip_checks)))
         outcome = check_outcome(checked, width=_width(output))
         voice.outcome(outcome)
         return outcome.exit_code

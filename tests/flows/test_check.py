@@ -1,5 +1,6 @@
 """This file tests `check` as a command: without account or network, many disks in one call, for people and scripts."""
 
+import json
 from pathlib import Path
 
 import pytest
@@ -25,12 +26,17 @@ def test_a_disk_is_described_without_account_or_network(commands: Commands, disk
 
 
 def test_many_disks_in_one_call(commands: Commands, disk: Path, tmp_path: Path) -> None:
-    """Each disk has its block; one that blocks makes exit 3, and the others are shown all the same."""
+    """Each disk is announced and has its block; one that blocks makes exit 3, and the others are shown all the same."""
     empty = tmp_path / "empty.raw"
     empty.touch()
-    ran = commands.run("check", disk, empty, "--output", "json", environment=OFFLINE)
+    ran = commands.run("check", disk, empty, "--output", "jsonl", environment=OFFLINE)
     assert ran.code == 3
-    good, bad = ran.json["disks"]
+    *begun, result = map(json.loads, ran.out.splitlines())
+    assert [(event["type"], event["detail"]) for event in begun] == [
+        ("stage-started", str(disk)),
+        ("stage-started", str(empty)),
+    ]
+    good, bad = result["disks"]
     assert (good["importable"], bad["importable"]) == (True, False)
     assert [finding["rule"] for finding in bad["findings"] if finding["severity"] == "blocks"] == ["file-empty"]
 
