@@ -47,18 +47,18 @@ def raise_if_refused(verdict: Verdict, *, skip: Collection[str] = (), force: boo
     )
 
 
-def refuse_unknown_rules(skip: Collection[str], *, known: Collection[str]) -> None:
-    """Raise UsageError for a --skip-check that names no rule: a typo must not look like a check that was skipped."""
-    unknown = sorted(set(skip) - set(known))
+def refuse_unknown_rules(named: Collection[str], *, known: Collection[str], option: str = "--skip-check") -> None:
+    """Raise UsageError for an option that names no rule: a typo must not look like a check that was skipped."""
+    unknown = sorted(set(named) - set(known))
     if not unknown:
         return
     near = get_close_matches(unknown[0], known, n=3)
-    advice = f"Pass --skip-check {near[0]}" if near else "Pass the name that stands in brackets behind a finding"
+    advice = f"Pass {option} {near[0]}" if near else "Pass the name that stands in brackets behind a finding"
     raise UsageError(
         f"There is no check of the name {unknown[0]}.",
         code="unknown-check",
         cause=f"Close to it: {', '.join(near)}." if near else None,
-        remedy=f"{advice}, or leave --skip-check {unknown[0]} out.",
+        remedy=f"{advice}, or leave {option} {unknown[0]} out.",
     )
 
 

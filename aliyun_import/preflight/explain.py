@@ -2,15 +2,12 @@
 
 from dataclasses import dataclass
 
-from aliyun_import.disk.report import Container
 from aliyun_import.preflight.check import refuse_unknown_rules
 from aliyun_import.preflight.explain_disk import CONTAINER_TEXTS, DISK_TEXTS
 from aliyun_import.preflight.explain_guest import GUEST_TEXTS
 from aliyun_import.preflight.explain_request import REQUEST_TEXTS
-from aliyun_import.preflight.subject import JUDGEMENT, Text
+from aliyun_import.preflight.subject import Text
 
-# Files that are no disk and that nothing here unpacks each have a rule of their own name.
-_REFUSED = frozenset(f"container-{container}" for container in Container)
 _TEXTS: dict[str, Text] = CONTAINER_TEXTS | DISK_TEXTS | GUEST_TEXTS | REQUEST_TEXTS
 
 
@@ -37,15 +34,11 @@ def explain(rule: str) -> str:
 
 def explanation(rule: str) -> Explanation:
     """Give the same in its parts."""
-    refuse_unknown_rules([rule], known=known_rules())
-    if rule not in _TEXTS and rule in _REFUSED:
-        kind = rule.removeprefix("container-")
-        text = f"The file is {kind} data by its first bytes: ECS does not import it, and nothing here unpacks it."
-        return Explanation(rule=rule, classes="blocks", text=text, source=JUDGEMENT)
+    refuse_unknown_rules([rule], known=known_rules(), option="--explain")
     classes, text, source = _TEXTS[rule]
     return Explanation(rule=rule, classes=classes, text=text, source=source)
 
 
 def known_rules() -> frozenset[str]:
     """Give the names of all rules that a finding can have, for --skip-check."""
-    return frozenset(_TEXTS) | _REFUSED
+    return frozenset(_TEXTS)

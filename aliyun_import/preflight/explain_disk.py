@@ -60,6 +60,24 @@ CONTAINER_TEXTS: dict[str, Text] = {
         "by invitation only.",
         API,
     ),
+    "container-tar": ("blocks", "The file is a tar archive, such as an .ova: the disk is one of the files in it.", API),
+    "container-7z": (
+        "blocks",
+        "The file is a 7z archive, which ECS does not import and this tool does not unpack.",
+        API,
+    ),
+    "container-lz4": ("blocks", "The file is lz4 data, which ECS does not import and this tool does not unpack.", API),
+    "not-whole": (
+        "blocks",
+        "The image of another hypervisor names other files that hold its data or its parent. Since it may name any "
+        "file of this machine, such references are never followed.",
+        JUDGEMENT,
+    ),
+    "conversion-failed": (
+        "blocks",
+        "qemu-img can't open the image of another hypervisor; the reason is its own.",
+        JUDGEMENT,
+    ),
     "vhd-no-footer": (
         "blocks",
         "A VHD ends in a footer of 512 bytes. A file named .vhd without one was cut short, or is RAW under a wrong "
