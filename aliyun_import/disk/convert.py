@@ -21,7 +21,7 @@ from aliyun_import.disk.foreign import QEMU_NAMES
 from aliyun_import.disk.inspect import inspect_disk
 from aliyun_import.disk.packed_checks import COMPRESSED
 from aliyun_import.disk.qemu import convert_to_raw
-from aliyun_import.disk.reader import FileReader, Reader, ReadProblem
+from aliyun_import.disk.reader import FileReader, Reader, ReadProblem, next_data
 from aliyun_import.disk.report import Container, DiskReport
 from aliyun_import.disk.source import open_source
 from aliyun_import.disk.sparse import require_space, write_sparse
@@ -30,7 +30,7 @@ from aliyun_import.disk.vhd import fixed_footer
 from aliyun_import.disk.vhd_parent import Folder
 from aliyun_import.errors import AliyunImportError, DiskError, Interrupted, LocalStateError, TransientError
 from aliyun_import.events import Emit, Noted, Warned
-from aliyun_import.limits import MIB
+from aliyun_import.limits import GIB, MIB
 from aliyun_import.model import DiskFormat, Severity
 
 CHS_PADDED = "vhd-chs-padded"
@@ -275,7 +275,8 @@ def _rewrite(path: Path, report: DiskReport, part: Path) -> None:
         disk = opened.disk
         if disk is None or tuple(folder.path / name for name in opened.parents) != report.parents:
             raise _changed(path)
-        held = sum(one.stat().st_size for one in (path, *report.parents))
+        # What is a hole takes no room in the new file either.
+        held = sum(one.stat().st_blocks * 512 for one in (path, *report.parents))
         require_space(part.parent, min(held, disk.size))
         try:
             if report.container is Container.VHD_DIFFERENCING:
@@ -293,16 +294,26 @@ def _rewrite(path: Path, report: DiskReport, part: Path) -> None:
 
 
 def _unpadded_bytes(disk: Reader, report: DiskReport) -> int:
-    """Tell the size before the padding: up to the GPT's backup, else the whole MiB below it, if nothing lies behind."""
+    """Tell the size before the padding: to the GPT's backup, else the whole GiB or MiB below, if nothing lies behind.
+
+    The padding is a cylinder at most, 2 MiB.
+    """
     head = disk.pread(512, 512)
     alternate = int.from_bytes(head[_GPT_ALTERNATE_AT - 512 : _GPT_ALTERNATE_AT - 504], "little")
-    size = (alternate + 1) * 512 if head.startswith(b"EFI PART") else disk.size // MIB * MIB
+    has_gpt = head.startswith(b"EFI PART")
+    sizes = [(alternate + 1) * 512] if has_gpt else [disk.size // unit * unit for unit in (GIB, MIB)]
     used = max((partition.start_bytes + partition.size_bytes for partition in report.partitions), default=0)
-    if not max(used, disk.size - _CHUNK_BYTES) <= size <= disk.size or any(disk.pread(size, _CHUNK_BYTES)):
-        return disk.size
-    return size
+    for size in sizes:
+        if max(used, disk.size - _CHUNK_BYTES) <= size <= disk.size and not any(disk.pread(size, _CHUNK_BYTES)):
+            return size
+    return disk.size
 
 
-def _pieces(disk: Reader, size: int) -> Iterator[bytes]:
-    for offset in range(0, size, _CHUNK_BYTES):
-        yield disk.pread(offset, min(_CHUNK_BYTES, size - offset))
+def _pieces(disk: Reader, size: int) -> Iterator[bytes | int]:
+    """Read a disk from its beginning, as `write_sparse` takes it: without a look at its holes."""
+    offset = 0
+    while offset < size:
+        start = min(next_data(disk, offset), size)
+        yield start - offset
+        yield disk.pread(start, min(_CHUNK_BYTES, size - start))
+        offset = min(start + _CHUNK_BYTES, size)

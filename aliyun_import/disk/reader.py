@@ -13,10 +13,11 @@ Whatever a disk does to those who read it comes out as one of three exceptions, 
 An OSError is the medium's own failure and passes through unchanged.
 """
 
+import errno
 import os
 from pathlib import Path
 from types import TracebackType
-from typing import Protocol, Self
+from typing import Protocol, Self, runtime_checkable
 
 # One pread never gives more: the largest thing read in one piece is an initramfs chunk or a GPT array (16 KiB).
 MAX_READ_BYTES = 64 * 1024 * 1024
@@ -59,6 +60,20 @@ class Reader(Protocol):
         ...
 
 
+@runtime_checkable
+class Sparse(Protocol):
+    """A reader that knows its holes."""
+
+    def next_data(self, offset: int) -> int:
+        """Give the first offset from `offset` on that may hold data; the reader's size or more where none does."""
+        ...
+
+
+def next_data(reader: Reader, offset: int) -> int:
+    """Ask a reader for what `Sparse` tells; `offset` itself where it does not know its holes."""
+    return reader.next_data(offset) if isinstance(reader, Sparse) else offset
+
+
 def check_range(offset: int, length: int) -> None:
     """Refuse a range that no caller can mean: such numbers come from damaged tables."""
     if offset < 0 or not 0 <= length <= MAX_READ_BYTES:
@@ -98,6 +113,13 @@ class FileReader:
                 break
             data += more
         return data
+
+    def next_data(self, offset: int) -> int:
+        """Ask the file system, as `Sparse` has it."""
+        try:
+            return os.lseek(self._fd, offset, os.SEEK_DATA)
+        except OSError as error:
+            return max(offset, self._size) if error.errno == errno.ENXIO else offset
 
     def close(self) -> None:
         """Close the descriptor; fine twice."""
@@ -155,3 +177,7 @@ class Window:
         check_range(offset, length)
         length = max(min(length, self._size - offset), 0)
         return self._reader.pread(self.start + offset, length) if length else b""
+
+    def next_data(self, offset: int) -> int:
+        """Ask the reader below, as `Sparse` has it."""
+        return next_data(self._reader, self.start + offset) - self.start

@@ -15,9 +15,10 @@ RESERVE_BYTES = 256 * MIB
 _LOOK_EVERY_BYTES = 64 * MIB
 
 
-def write_sparse(pieces: Iterable[bytes], target: Path) -> int:
+def write_sparse(pieces: Iterable[bytes | int], target: Path) -> int:
     """Write the pieces one after the other to a new file, zeros as holes; gives the size in bytes.
 
+    A number stands for so many zeros.
     Raises DiskError "disk-too-large" past what ECS takes at all, LocalStateError "no-space" before the file system is
     full, FileExistsError, and other OSErrors; the file is left as it is then.
     """
@@ -25,8 +26,11 @@ def write_sparse(pieces: Iterable[bytes], target: Path) -> int:
     try:
         size, looked = 0, 0
         for piece in pieces:
-            _write_data(handle, piece, size)
-            size += len(piece)
+            if isinstance(piece, int):
+                size += piece
+            else:
+                _write_data(handle, piece, size)
+                size += len(piece)
             if size > MAX_DISK_GIB * GIB:
                 raise _too_large()
             if size - looked >= _LOOK_EVERY_BYTES:

@@ -12,7 +12,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from itertools import groupby
 
-from aliyun_import.disk.reader import Bad, Reader, Unsupported, check_range, read_exactly
+from aliyun_import.disk.reader import Bad, Reader, Unsupported, check_range, next_data, read_exactly
 from aliyun_import.limits import MIB
 
 COOKIE = b"conectix"
@@ -172,6 +172,13 @@ class DynamicReader:
             offset += piece
         return b"".join(pieces)
 
+    def next_data(self, offset: int) -> int:
+        """Look for the next block that is no hole, as `Sparse` has it."""
+        first = number = offset // self._block
+        while number < len(self._table) and self._table[number] == HOLE:
+            number += 1
+        return offset if number == first else number * self._block
+
     def _pieces(self, sector: int, offset: int, length: int) -> Iterable[bytes]:
         """Read a range within one block, whose bitmap is at `sector`."""
         return [bytes(length) if sector == HOLE else self._own(sector, offset, length)]
@@ -191,6 +198,11 @@ class DifferencingReader(DynamicReader):
     ) -> None:
         super().__init__(file, size=size, header=header, table=table)
         self._parent = parent
+
+    def next_data(self, offset: int) -> int:
+        """Look for what this one or its parent has, as `Sparse` has it."""
+        own, theirs = super().next_data(offset), next_data(self._parent, offset)
+        return own if theirs >= self._parent.size else min(own, theirs)
 
     def _pieces(self, sector: int, offset: int, length: int) -> Iterable[bytes]:
         if sector == HOLE:

@@ -2,6 +2,7 @@
 
 import gzip
 import os
+import time
 import zipfile
 from pathlib import Path
 
@@ -110,6 +111,24 @@ def test_a_padded_vhd_loses_its_padding(tmp_path: Path) -> None:
         assert ready.read_bytes()[:-512] == DISK
         again = inspect_disk(ready)
     assert (again.container, again.virtual_bytes, again.container_problems) == (Container.VHD_FIXED, len(DISK), ())
+
+
+def test_a_large_padded_vhd_becomes_whole_gib_without_a_look_at_its_holes(tmp_path: Path) -> None:
+    """A cylinder of a large disk is more than a MiB, and what is left of it would be paid for as a GiB."""
+    padded = 515 * 16 * 255 * 512  # 1.98 MiB more than a GiB
+    path = tmp_path / "disk.vhd"
+    path.write_bytes(DISK)
+    os.truncate(path, padded)
+    with path.open("ab") as file:
+        file.write(build.vhd_footer(padded, creator=b"qemu", geometry=(515, 16, 255)))
+    report = inspect_disk(path)
+    begun = time.process_time()
+    with prepare(path, report, work_dir=tmp_path / "work", emit=ignore) as ready:
+        assert time.process_time() - begun < 0.3  # to read a GiB of zeros takes more than half a second
+        assert ready.stat().st_size == (1 << 30) + 512
+        assert ready.stat().st_blocks * 512 <= 2 * len(DISK)
+        with ready.open("rb") as made:
+            assert made.read(len(DISK)) == DISK
 
 
 def test_data_in_the_padding_is_kept(tmp_path: Path) -> None:

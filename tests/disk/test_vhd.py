@@ -25,6 +25,14 @@ def _reader(image: bytes) -> vhd.DynamicReader:
     return vhd.DynamicReader(file, size=footer.current_bytes, header=header, table=vhd.read_table(file, header))
 
 
+def test_the_next_data_is_behind_the_holes() -> None:
+    """A block that is there is data from any byte of it on, and behind the last one there is none."""
+    disk = _reader(build.vhd_dynamic(_disk() + bytes(2 * BLOCK), block=BLOCK))
+    asked = (0, 5, BLOCK, 2 * BLOCK - 1, 2 * BLOCK + 9)
+    assert [disk.next_data(offset) for offset in asked] == [0, 5, 2 * BLOCK, 2 * BLOCK, 2 * BLOCK + 9]
+    assert disk.next_data(3 * BLOCK) >= disk.size
+
+
 def test_a_footer_is_read_with_its_checksum() -> None:
     """Sizes, type, creator and geometry; one changed byte breaks the checksum."""
     raw = build.vhd_footer(MIB, creator=b"win ", geometry=(4, 2, 8))

@@ -57,6 +57,15 @@ def test_a_child_and_its_parent_are_one_disk(tmp_path: Path, base: bytes) -> Non
     assert list((tmp_path / "work").iterdir()) == []
 
 
+def test_what_only_one_of_the_two_holds_is_in_the_disk(tmp_path: Path) -> None:
+    """Where the child has a hole the parent may have data, and the other way round; the child may be longer, too."""
+    base = build.place(bytearray(BASE) + bytes(10 * MIB), 9 * MIB, b"of the parent")
+    disk = bytes(build.place(base + bytes(6 * MIB), 17 * MIB, b"of the child"))
+    files = {"base.vhd": build.vhd_dynamic(base, block=65536), "child.vhd": build.vhd_differencing(disk, base)}
+    path = _put(tmp_path, files)
+    assert _whole(path, inspect_disk(path), tmp_path) == disk
+
+
 def test_a_chain_of_two_is_one_disk(tmp_path: Path) -> None:
     """The nearest parent is told first."""
     path = _put(
