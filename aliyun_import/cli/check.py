@@ -35,7 +35,8 @@ def check(
 ) -> int:
     """Inspect each of DISKS as the system disk of an image, and list what was found.
 
-    Needs no root, no credentials and no network, and takes about a second. Exit 0 when nothing blocks, else 3.
+    Needs no root, no credentials and no network, and takes about a second (some, where the disk is packed). Exit 0 when
+    nothing blocks, else 3.
     """
     from aliyun_import.cli.render.voice import speaking
 

@@ -109,7 +109,8 @@ CONTAINER_TEXTS: dict[str, Text] = {
     "vhd-chs-padded": (
         "warns",
         "qemu-img and others round the size of a VHD up to a geometry of cylinders, heads and sectors. The image may "
-        "become a GiB larger, and a GPT's backup no longer lies at the end. -o force_size avoids it.",
+        "become a GiB larger, and a GPT's backup no longer lies at the end. A push cuts it back, by way of a temporary "
+        "file; -o force_size=on avoids it.",
         "general knowledge of qemu-img",
     ),
     "vhd-size-not-mib": (
