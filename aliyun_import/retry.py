@@ -20,6 +20,10 @@ ATTEMPTS = 8
 # Twelve wait for three minutes in the middle, six at most: for a transfer under way, behind which hours of work stand
 # and in front of which a router is restarted.
 PATIENT_ATTEMPTS = 12
+# Before a service has answered once, nothing is under way that a long wait could save, and a wrong endpoint should be
+# told at once: after waits of 1 and 2 seconds at the most. An answer, be it that it is busy, gets the usual patience.
+FIRST_CONTACT_ATTEMPTS = 3
+NOBODY_THERE = frozenset({"connection-refused", "connect-timed-out", "host-unknown", "proxy-failed", "tls-failed"})
 
 T = TypeVar("T")
 
@@ -45,7 +49,6 @@ def patiently(
     call: Callable[[], T],
     *,
     clock: Clock,
-    attempts: int = ATTEMPTS,
     on_retry: Callable[[AliyunImportError, int, float], None] | None = None,
 ) -> T:
     """Call until it succeeds, the error is final or the attempts are used up; then its error comes out.
@@ -57,10 +60,21 @@ def patiently(
         try:
             return call()
         except TransientError as error:
-            wait_s = wait_before_retry(error, attempt, attempts=attempts)
+            wait_s = wait_before_retry(error, attempt)
             if wait_s is None:
                 raise
             if on_retry:
                 on_retry(error, attempt, wait_s)
         clock.sleep(wait_s)
         attempt += 1
+
+
+def first_contact(call: Callable[[], T], *, clock: Clock) -> T:
+    """Call a service that may not be there: as patiently does, but give up soon while nobody answers."""
+
+    def give_up_soon(error: AliyunImportError, attempt: int, wait_s: float) -> None:
+        del wait_s
+        if error.code in NOBODY_THERE and attempt >= FIRST_CONTACT_ATTEMPTS:
+            raise error
+
+    return patiently(call, clock=clock, on_retry=give_up_soon)

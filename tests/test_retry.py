@@ -1,11 +1,20 @@
 """One policy of retrying: what, how often, and after how long."""
 
+from collections.abc import Callable
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from aliyun_import.errors import AccessError, AliyunImportError, Interrupted, RefusedError, TransientError
-from aliyun_import.retry import ATTEMPTS, LAST_WINDOW_S, patiently, wait_before_retry
+from aliyun_import.retry import (
+    ATTEMPTS,
+    FIRST_CONTACT_ATTEMPTS,
+    LAST_WINDOW_S,
+    first_contact,
+    patiently,
+    wait_before_retry,
+)
 from tests.upload.scripted_store import SteeredClock
 
 
@@ -57,14 +66,23 @@ def test_patiently_waits_through_the_clock_and_tells() -> None:
     assert told == [(1, 5.0), (2, 7.0)]
 
 
-def test_patiently_gives_up_with_the_last_error() -> None:
-    """When the attempts are used up, the error comes out as it was."""
-    calls: list[int] = []
+@pytest.mark.parametrize(
+    ("caller", "code", "calls"),
+    [
+        (patiently, "connection-refused", ATTEMPTS),
+        (first_contact, "connection-refused", FIRST_CONTACT_ATTEMPTS),
+        (first_contact, "throttled", ATTEMPTS),
+    ],
+)
+def test_the_last_error_comes_out(caller: Callable[..., None], code: str, calls: int) -> None:
+    """When the attempts are used up, it comes out as it was; at first soon, where nobody is there to be waited for."""
+    failures: list[TransientError] = []
 
     def call() -> None:
-        calls.append(1)
-        raise passing()
+        failures.append(TransientError("Unwell.", code=code, remedy=None))
+        raise failures[-1]
 
-    with pytest.raises(TransientError):
-        patiently(call, clock=SteeredClock(), attempts=3)
-    assert len(calls) == 3
+    with pytest.raises(TransientError) as caught:
+        caller(call, clock=SteeredClock())
+    assert caught.value is failures[-1]
+    assert len(failures) == calls

@@ -51,16 +51,16 @@ def leftovers(*, bucket: str | None, patterns: tuple[str, ...], **given: Any) ->
     from aliyun_import.events import Changed, Warned
     from aliyun_import.pipeline.state import keys_by_bucket
     from aliyun_import.preflight.bucket import PREFIX, derived_bucket
-    from aliyun_import.retry import patiently
+    from aliyun_import.retry import first_contact, patiently
     from aliyun_import.upload.leftovers import Places, find_leftovers, remove_leftover
 
     with desk(given) as at:
         clock = at.clock
-        name = bucket or derived_bucket(patiently(at.cloud.identity.whoami, clock=clock).account_id, at.region)
+        name = bucket or derived_bucket(first_contact(at.cloud.identity.whoami, clock=clock).account_id, at.region)
         known = keys_by_bucket(state_directory(given["state_dir"]), region=at.region, endpoint=at.cloud.endpoint)
         places = Places(prefix=PREFIX, below=given["prefixes"], keys=tuple(sorted(known.get(name, ()))))
         store = at.cloud.store(name)
-        there = patiently(store.bucket_info, clock=clock)
+        there = first_contact(store.bucket_info, clock=clock)
         found = patiently(lambda: find_leftovers(store, places), clock=clock) if there else ()
         for pattern in patterns:
             if not any(fnmatchcase(one.key, pattern) for one in found):

@@ -8,7 +8,7 @@ from aliyun_import.image.policy import Answer
 from aliyun_import.image.role_needs import OSS_ROLE, RoleNeeds
 from aliyun_import.model import Policy, Role
 from aliyun_import.ports import Clock, RoleService
-from aliyun_import.retry import patiently
+from aliyun_import.retry import first_contact, patiently
 
 # Any key will do where the role's policy is not narrowed to keys; this one is in the place that pushes use.
 SAMPLE_KEY = "aliyun-import/disk.raw"
@@ -46,7 +46,7 @@ def inspect_role(
     roles: RoleService, name: str, *, bucket: str | None, clock: Clock, needs: RoleNeeds = OSS_ROLE
 ) -> RoleSight:
     """Look at a role and change nothing. AccessError "no-right" when we may not look at all."""
-    role = patiently(lambda: roles.role(name), clock=clock)
+    role = first_contact(lambda: roles.role(name), clock=clock)
     if role is None:
         return RoleSight(name=name, role=None)
     trust = policy.lets_assume(role.trust_policy)

@@ -6,7 +6,7 @@ from aliyun_import.errors import RefusedError
 from aliyun_import.events import Changed, Emit
 from aliyun_import.model import Image, Task, TaskStatus
 from aliyun_import.ports import Clock, ImageService
-from aliyun_import.retry import patiently
+from aliyun_import.retry import first_contact, patiently
 
 RUNNING = (TaskStatus.WAITING, TaskStatus.PROCESSING, TaskStatus.UNKNOWN)
 # A cancelled task is Deleted within seconds; a minute, and then the service is left to it.
@@ -24,7 +24,7 @@ class TaskSight:
 
 def list_tasks(images: ImageService, *, statuses: tuple[str, ...] = (), clock: Clock) -> tuple[Task, ...]:
     """List the import tasks of the account in the region, newest first."""
-    found = patiently(lambda: images.tasks(statuses=statuses), clock=clock)
+    found = first_contact(lambda: images.tasks(statuses=statuses), clock=clock)
     if not statuses:
         return found
     # DescribeTasks honours three of the status words and passes over the others.
@@ -34,7 +34,7 @@ def list_tasks(images: ImageService, *, statuses: tuple[str, ...] = (), clock: C
 
 def show_task(images: ImageService, task_id: str, *, region: str, clock: Clock) -> TaskSight:
     """Tell how a task and its image stand. RefusedError "task-unknown" when the service does not know it."""
-    task = patiently(lambda: images.task(task_id), clock=clock)
+    task = first_contact(lambda: images.task(task_id), clock=clock)
     if task is None:
         raise _unknown(task_id, region)
     if not task.image_id:

@@ -4,7 +4,7 @@ from aliyun_import.errors import AccessError, RefusedError
 from aliyun_import.events import Changed, Emit, Noted, Warned
 from aliyun_import.model import BucketInfo, CallerIdentity
 from aliyun_import.ports import Clock, ObjectStore
-from aliyun_import.retry import patiently
+from aliyun_import.retry import first_contact, patiently
 
 # What this tool puts into a bucket lies below it, but for a disk that --key puts elsewhere.
 PREFIX = "aliyun-import/"
@@ -23,7 +23,7 @@ def see_bucket(place: ObjectStore, me: CallerIdentity, *, region: str, clock: Cl
     OSS answers the same for a bucket of another account and for a missing right, so that both are named.
     """
     try:
-        return patiently(place.bucket_info, clock=clock)
+        return first_contact(place.bucket_info, clock=clock)
     except AccessError as error:
         if error.code != "no-right":
             raise

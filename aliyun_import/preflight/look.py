@@ -21,10 +21,8 @@ from aliyun_import.preflight.bucket import (
     see_bucket,
     warn_of_oddities,
 )
-from aliyun_import.retry import patiently
+from aliyun_import.retry import first_contact, patiently
 
-# Waits of 1 and 2 seconds at the most.
-FIRST_CONTACT_ATTEMPTS = 3
 # Objects of these classes are read only after they were restored.
 COLD_CLASSES = ("Archive", "ColdArchive", "DeepColdArchive")
 
@@ -72,8 +70,7 @@ def look(
     "bucket-region", "bucket-owner", "bucket-encrypted", "object-missing", "object-empty", "object-archived";
     AccessError where a right that is needed is missing. Rights that are merely useful are warnings.
     """
-    # The first contact: nothing is under way that a long wait could save, and a wrong endpoint should be told at once.
-    me = patiently(identity.whoami, clock=clock, attempts=FIRST_CONTACT_ATTEMPTS)
+    me = first_contact(identity.whoami, clock=clock)
     _look_at_region(request.region, images, clock=clock, emit=emit)
     staging = _Staging()
     if any(disk.path is not None for disk in request.disks):
@@ -95,7 +92,7 @@ def look(
 
 def _look_at_region(region: str, images: ImageService, *, clock: Clock, emit: Emit) -> None:
     try:
-        regions = patiently(images.regions, clock=clock)
+        regions = first_contact(images.regions, clock=clock)
     except AccessError as error:
         if error.code != "no-right":
             raise
