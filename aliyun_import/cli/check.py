@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 import click
 
 from aliyun_import.cli.options import groups, option, output_options
-from aliyun_import.errors import Exit
+from aliyun_import.errors import DiskError, Exit
 
 if TYPE_CHECKING:
     from aliyun_import.cli.render.outcome import Outcome
@@ -52,10 +52,15 @@ def check(
         from aliyun_import.preflight.explain import known_rules
 
         refuse_unknown_rules(skip_checks, known=known_rules())
-        checked = []
+        checked, skip = [], frozenset(skip_checks)
         for disk in disks:
             voice.emit(StageStarted(stage="inspect", detail=disk))  # of a packed disk this takes some seconds
-            checked.append(_checked(Path(disk), data=data, skip=frozenset(skip_checks)))
+            try:
+                checked.append(_checked(Path(disk), data=data, skip=skip))
+            except DiskError as error:
+                if len(disks) == 1:
+                    raise
+                checked.append(_not_opened(Path(disk), error, skip=skip))
         outcome = check_outcome(checked, width=_width(output))
         voice.outcome(outcome)
         return outcome.exit_code
@@ -85,6 +90,30 @@ def _checked(path: Path, *, data: bool, skip: frozenset[str]) -> "Checked":
         report=report,
         filled=fill(report, request, index=1 if data else 0),
         findings=tuple(finding for finding in findings if finding.rule not in skip),
+    )
+
+
+def _not_opened(path: Path, error: DiskError, *, skip: frozenset[str]) -> "Checked":
+    """Say that a disk can't be opened as a finding: the others are shown all the same."""
+    from aliyun_import.disk.report import Container, DiskReport
+    from aliyun_import.model import Finding, Severity
+    from aliyun_import.pipeline.inspect import Checked
+    from aliyun_import.preflight.fill import Filled
+    from aliyun_import.preflight.subject import JUDGEMENT
+
+    finding = Finding(
+        rule=error.code,
+        severity=Severity.BLOCKS,
+        seen=error.summary,
+        where=error.cause or "",
+        remedy=error.remedy,
+        subject=str(path),
+        source=JUDGEMENT,
+    )
+    return Checked(
+        report=DiskReport(path=path, container=Container.UNKNOWN, format=None, file_bytes=0, virtual_bytes=None),
+        filled=Filled(format=None, size_gib=None),
+        findings=() if error.code in skip else (finding,),
     )
 
 

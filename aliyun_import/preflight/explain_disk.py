@@ -15,6 +15,9 @@ _QCOW2 = "QEMU, docs/interop/qcow2.txt"
 _UEFI = "UEFI specification 2.10, chapter 5 (GPT)"
 
 CONTAINER_TEXTS: dict[str, Text] = {
+    "disk-missing": ("blocks", "There is no file of that name.", JUDGEMENT),
+    "disk-unreadable": ("blocks", "The file is there, and this user may not open it.", JUDGEMENT),
+    "disk-kind": ("blocks", "A directory, a character device, a pipe or a socket is no disk.", JUDGEMENT),
     "file-empty": ("blocks", "The file has no bytes: the service answers InvalidOSSObject.Size.", API),
     "disk-blank": (
         "note",

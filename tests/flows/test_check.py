@@ -29,15 +29,18 @@ def test_many_disks_in_one_call(commands: Commands, disk: Path, tmp_path: Path) 
     """Each disk is announced and has its block; one that blocks makes exit 3, and the others are shown all the same."""
     empty = tmp_path / "empty.raw"
     empty.touch()
-    ran = commands.run("check", disk, empty, "--output", "jsonl", environment=OFFLINE)
+    missing = tmp_path / "missing.raw"
+    ran = commands.run("check", disk, empty, missing, "--output", "jsonl", environment=OFFLINE)
     assert ran.code == 3
     *begun, result = map(json.loads, ran.out.splitlines())
     assert [(event["type"], event["detail"]) for event in begun] == [
         ("stage-started", str(disk)),
         ("stage-started", str(empty)),
+        ("stage-started", str(missing)),
     ]
-    good, bad = result["disks"]
-    assert (good["importable"], bad["importable"]) == (True, False)
+    _good, bad, none = result["disks"]
+    assert [one["importable"] for one in result["disks"]] == [True, False, False]
+    assert [(finding["rule"], finding["severity"]) for finding in none["findings"]] == [("disk-missing", "blocks")]
     assert [finding["rule"] for finding in bad["findings"] if finding["severity"] == "blocks"] == ["file-empty"]
 
 
