@@ -9,6 +9,7 @@ of HTTP: no redirects, no proxies (`oss_session` leaves these to requests), no c
 import logging
 import socket
 import ssl
+import time
 import weakref
 from collections import deque
 from collections.abc import Iterable, Iterator, Mapping
@@ -28,6 +29,9 @@ from aliyun_import.ports import PartBody
 SLICE_BYTES = 256 * KIB
 # A server that refuses a body closes soon after it answered; for an answer that it sent before, this is long.
 EARLY_ANSWER_S = 5.0
+# A connection that rested for longer is not used again. Some servers close after five seconds, and a request that meets
+# the good-bye on its way is lost; a router that forgot the connection says nothing at all, for a whole time-out.
+MOST_REST_S = 4.0
 # http.client's own bounds, against a server that never comes to the end of a head.
 MAX_LINE_BYTES = 64 * KIB
 MAX_HEADERS = 100
@@ -120,20 +124,23 @@ class Line:
     def _connect(self, host: str, connect_s: float) -> "_Connection":
         try:
             plain = socket.create_connection((host, self._port), timeout=connect_s)
-        except TimeoutError as error:
+            try:
+                plain.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+                return _Connection(self._wrapped(plain, host) if self._is_tls else plain)
+            except BaseException:
+                plain.close()
+                raise
+        except TimeoutError as error:  # of TCP, or of TLS: nothing of a request was sent
             raise requests.ConnectTimeout(f"no connection in {connect_s:g} s") from error
-        try:
-            plain.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            return _Connection(self._wrapped(plain, host) if self._is_tls else plain)
-        except BaseException:
-            plain.close()
-            raise
 
     def _wrapped(self, plain: socket.socket, host: str) -> ssl.SSLSocket:
         if self._tls is None:  # two threads at once make two, of which one stays
             trusted = ca_bundle() or requests.utils.DEFAULT_CA_BUNDLE_PATH
-            self._tls = ssl.create_default_context()
-            self._tls.load_verify_locations(**{"cafile" if Path(trusted).is_file() else "capath": trusted})
+            # Whom requests trusts, and nobody else: without a bundle, ssl would take the system's, too.
+            is_file = Path(trusted).is_file()
+            self._tls = ssl.create_default_context(
+                cafile=trusted if is_file else None, capath=None if is_file else trusted
+            )
         return self._tls.wrap_socket(plain, server_hostname=host)
 
 
@@ -143,10 +150,11 @@ class _Connection:
     def __init__(self, opened: socket.socket) -> None:
         self._socket = opened
         self._reader: BinaryIO = opened.makefile("rb")
+        self._used_s = time.monotonic()
 
     def is_open(self) -> bool:
         """Tell whether it can be used again: what is readable now is the server's good-bye."""
-        return not wait_for_read(self._socket, timeout=0)
+        return time.monotonic() - self._used_s < MOST_REST_S and not wait_for_read(self._socket, timeout=0)
 
     def close(self) -> None:
         self._reader.close()
@@ -185,6 +193,7 @@ class _Connection:
             body = self._read(int(headers["content-length"]))
         else:  # as much as comes until the server closes
             body, is_kept = self._reader.read(), False
+        self._used_s = time.monotonic()
         return Answer(status, headers, body), is_kept
 
     def _read_head(self) -> tuple[int, dict[str, str]]:
@@ -193,12 +202,13 @@ class _Connection:
             raise ValueError(f"it begins with {version[:40]!r}")
         status = int(rest[:3])
         headers = {"connection": "close"} if version == "HTTP/1.0" else {}
-        while line := self._read_line():
+        for _ in range(MAX_HEADERS + 1):
+            line = self._read_line()
+            if not line:
+                return status, headers
             name, _, value = line.partition(":")
             headers[name.lower()] = value.strip()
-            if len(headers) > MAX_HEADERS:
-                raise ValueError("its head has no end")
-        return status, headers
+        raise ValueError("its head has no end")
 
     def _read_line(self) -> str:
         line = self._reader.readline(MAX_LINE_BYTES)

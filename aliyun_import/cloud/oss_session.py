@@ -10,7 +10,7 @@ from urllib3.connection import HTTPSConnection
 from urllib3.connectionpool import HTTPSConnectionPool
 
 from aliyun_import.cloud.connection import ca_bundle, proxies_for
-from aliyun_import.cloud.oss_line import Line
+from aliyun_import.cloud.oss_line import Line, Request
 
 
 def open_session(url: str, *, connections: int) -> oss2.Session | Line:
@@ -19,7 +19,7 @@ def open_session(url: str, *, connections: int) -> oss2.Session | Line:
     proxies = proxies_for(url)
     if not any(proxies.values()):
         return Line(url)
-    session = oss2.Session(pool_size=connections)
+    session = _Session(pool_size=connections)
     inner = session.session
     # Decided once and for both SDKs. trust_env would also put an Authorization from ~/.netrc over the signature.
     inner.trust_env = False
@@ -29,6 +29,16 @@ def open_session(url: str, *, connections: int) -> oss2.Session | Line:
     inner.max_redirects = 0
     inner.mount("https://", _Adapter(pool_connections=1, pool_maxsize=connections))
     return session
+
+
+class _Session(oss2.Session):  # type: ignore[misc]
+    """oss2's own session, where a part has as long for each of its chunks as for its answer."""
+
+    def do_request(self, req: Request, timeout: tuple[float, float]) -> oss2.http.Response:
+        """Send a request. requests bounds each send of a body by what it is given for connecting."""
+        connect_s, wait_s = timeout
+        is_small = req.data is None or isinstance(req.data, bytes)
+        return super().do_request(req, (connect_s if is_small else wait_s, wait_s))
 
 
 class _Connection(HTTPSConnection):

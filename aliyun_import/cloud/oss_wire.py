@@ -110,10 +110,8 @@ class OssWire:
             region=self._endpoints.region,
         )
         self._auth._sign_request(request, self.bucket, key)
-        connect_s = read_s if operation == "UploadPart" and read_s else self._timeouts.connect_s
         session = self._regional_session if operation in _REGIONAL else self._session
-        # The pair is handed to requests as it is, which bounds each send of a body by the first of them.
-        answer = session.do_request(request, (connect_s, read_s or self._timeouts.read_s))
+        answer = session.do_request(request, (self._timeouts.connect_s, read_s or self._timeouts.read_s))
         if answer.status // 100 != 2:
             raise oss2.exceptions.make_exception(answer)
         return Got(answer.headers, answer.read())

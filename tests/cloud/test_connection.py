@@ -150,6 +150,18 @@ def test_one_variable_makes_both_sdks_trust(
     assert reach.store(sandbox).bucket_info() is None
 
 
+def test_with_a_file_of_certificates_nobody_else_is_trusted(
+    tls_sandbox: tuple[Sandbox, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Neither the system's certificates nor those of a variable that counts less."""
+    sandbox, certificate = tls_sandbox
+    monkeypatch.setenv("ALIBABA_CLOUD_CA_BUNDLE", str(write_certificate(tmp_path / "other.pem")))
+    monkeypatch.setenv("SSL_CERT_FILE", str(certificate))
+    with pytest.raises(AccessError) as caught:
+        reach.store(sandbox).bucket_info()
+    assert caught.value.code == "certificate-untrusted"
+
+
 @vendored
 def test_an_untrusted_certificate_is_told_in_words(
     tls_sandbox: tuple[Sandbox, Path], monkeypatch: pytest.MonkeyPatch
@@ -175,6 +187,22 @@ def test_nothing_listens(sandbox: Sandbox) -> None:
             act()
         assert caught.value.code == "connection-refused"
         assert caught.value.details["host"] == "127.0.0.1"
+
+
+def test_a_handshake_that_never_ends_is_a_connection_that_was_not_taken() -> None:
+    """Also for a part, which has longer to travel: it is not too large, and is not cut."""
+
+    def listen(connection: socket.socket) -> None:
+        while connection.recv(4096):
+            pass
+
+    with reach.server(listen) as port:
+        found = resolve_endpoints("cn-hangzhou", endpoint_url=f"https://127.0.0.1:{port}")
+        slow = Timeouts(connect_s=0.1, read_s=5, part_s=5)
+        opened = OssStore("disks", endpoints=found, credentials=reach.any_credentials(), timeouts=slow)
+        with pytest.raises(TransientError) as caught:
+            opened.send_part("k", "u", number=1, body=reach.Body([b"x"]))
+        assert caught.value.code == "connect-timed-out"
 
 
 def test_a_silent_server_times_out() -> None:

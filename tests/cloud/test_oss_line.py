@@ -86,8 +86,9 @@ def test_each_form_of_an_answer_is_read(method: str, answer: bytes, body: bytes)
         HEAD + b"Content-Length: many\r\n\r\nhello",
         HEAD + b"Transfer-Encoding: chunked\r\n\r\nzz\r\nhello",
         HEAD + b"".join(b"H%d: 1\r\n" % number for number in range(200)) + b"\r\n",
+        HEAD + b"H: 1\r\n" * 200 + b"\r\n",
     ],
-    ids=["nothing", "half-a-line", "ssh", "no-status", "short", "no-length", "no-size", "endless"],
+    ids=["nothing", "half-a-line", "ssh", "no-status", "short", "no-length", "no-size", "endless", "one-name"],
 )
 def test_what_is_no_answer_is_a_broken_connection(answer: bytes) -> None:
     """Nothing of it comes out as an answer, and nothing as an error that the caller does not expect."""
@@ -118,6 +119,23 @@ def test_a_connection_that_the_server_closed_meanwhile_is_not_used_again() -> No
         for _ in range(3):
             assert ask(port, line=line).body == b"ok"
             _until_closed(line)
+
+
+def test_a_connection_that_rested_is_not_used_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The server's good-bye may be on its way, or a router has forgotten the connection."""
+    opened = 0
+
+    def handle(connection: socket.socket) -> None:
+        nonlocal opened
+        opened += 1
+        answering(*[HEAD + b"Content-Length: 2\r\n\r\nok"] * 3)(connection)
+
+    monkeypatch.setattr("aliyun_import.cloud.oss_line.MOST_REST_S", 0.0)
+    with reach.server(handle) as port:
+        line = Line(f"http://127.0.0.1:{port}")
+        assert [ask(port, line=line).body for _ in range(3)] == [b"ok"] * 3
+        assert opened == 3
+        del line  # and its connection, on which the server waits
 
 
 def test_a_header_can_not_bring_another_one_along() -> None:
