@@ -70,8 +70,9 @@ def _run() -> int:
         outcome = app(standalone_mode=False)
     except click.exceptions.Exit as stop:
         return stop.exit_code
-    except click.Abort:
-        return _fail(_interrupted())
+    except click.Abort as stop:
+        # click takes an EOFError that was raised anywhere below for the end of a person's answer; nothing here asks.
+        return _fail(_bug(stop.__cause__) if isinstance(stop.__cause__, EOFError) else _interrupted())
     except click.ClickException as error:
         return _fail(_usage(error))
     except AliyunImportError as error:
