@@ -104,7 +104,7 @@ def _document(one: "Leftover") -> dict[str, Any]:
 
 def _text(stays: list["Leftover"]) -> str:
     from aliyun_import.cli.render.table import table
-    from aliyun_import.cli.render.words import size
+    from aliyun_import.sizes import size
 
     rows = [(one.kind.value, size(one.size_bytes), _since(one.since_s), one.key) for one in stays]
     return table(("WHAT", "SIZE", "SINCE", "KEY"), rows) if rows else ""

@@ -235,7 +235,7 @@ def _read_failed(path: Path, offset: int, error: OSError) -> DiskError:
 
 def _truncated(path: Path, offset: int, size_bytes: int) -> DiskError:
     return DiskError(
-        f"The disk {path} ends at byte {offset}, before its {size_bytes} bytes.",
+        f"The disk {path} ends at byte {offset} or before, and had {size_bytes} bytes.",
         code="disk-truncated",
         cause="It became shorter since it was opened.",
         remedy=f"See that nothing writes to {path}, and run the same command again.",

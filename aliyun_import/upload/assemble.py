@@ -4,9 +4,10 @@ import threading
 from dataclasses import dataclass, field
 
 from aliyun_import.disk.source import Fingerprint
-from aliyun_import.errors import AliyunImportError, LocalStateError, TransientError
+from aliyun_import.errors import AliyunImportError, Interrupted, LocalStateError, TransientError
 from aliyun_import.events import Warned
 from aliyun_import.model import RemoteObject
+from aliyun_import.sizes import size
 from aliyun_import.upload.finish import BY_SIZE, Completed, agree, check_object, complete_upload, completion_of
 from aliyun_import.upload.leftovers import leftovers_command, remove_object
 from aliyun_import.upload.parts import Cuts, DonePart
@@ -46,7 +47,8 @@ class Assembly:
     def finish(self, setting: Setting, keeper: RecordKeeper, fingerprint: Fingerprint) -> Completed:
         """Make what is left, see that the disk did not change, and complete; the object is not proven yet.
 
-        Raises RefusedError "upload-vanished" as it is; any other error says in its remedy what is safe.
+        Raises RefusedError "upload-vanished" or "bucket-missing" as it is; any other error says in its remedy
+        what is safe.
         """
         try:
             self._make_parts(setting, keeper)
@@ -54,7 +56,7 @@ class Assembly:
             completion = completion_of(self.key, self.upload_id, self.done, tag=self.tag)
             return complete_upload(setting.store, completion, clock=setting.clock)
         except AliyunImportError as error:
-            if error.code == "upload-vanished":
+            if error.code in ("upload-vanished", "bucket-missing"):  # nothing is left there
                 raise
             raise self._with_rest(error, bucket=setting.store.bucket) from error
 
@@ -129,13 +131,16 @@ class Assembly:
         keys = [self.key, *([self.zero.key] if self.zero else [])]
         removes = leftovers_command(region=self.region, bucket=bucket, keys=keys)
         rest = (
-            f"{self.safe_bytes} bytes are safe in the {where}. The same command goes on from there; {removes} gives up."
+            f"{size(self.safe_bytes)} are safe in the {where}: the same command goes on from there. {removes} gives up."
         )
-        if error.code == "disk-changed":
+        if isinstance(error, Interrupted):  # whose advice is to run it again
+            error = Interrupted(error.summary, code=error.code, remedy=None)
+        is_of_use = error.code not in ("disk-changed", "disk-truncated")
+        if not is_of_use:
             rest = (
                 f"The {where} is of no use any more: the same command begins afresh and removes it, as does {removes}."
             )
-        return error.advised(rest, resumable=error.code != "disk-changed")
+        return error.advised(rest, resumable=is_of_use)
 
 
 def _check_unchanged(setting: Setting, fingerprint: Fingerprint) -> None:

@@ -4,6 +4,7 @@ from collections.abc import Iterable
 
 from aliyun_import.errors import AccessError, AliyunImportError, RefusedError
 from aliyun_import.events import Warned
+from aliyun_import.sizes import size
 from aliyun_import.upload.leftovers import leftovers_command
 from aliyun_import.upload.plan import PartKind, PlannedPart, UploadPlan
 from aliyun_import.upload.setting import Setting
@@ -50,7 +51,7 @@ class StagedZeros:
             self._setting.emit(
                 Warned(
                     code=error.code,
-                    message=f"{error.summary} {cost} bytes that the server could have made are sent instead.",
+                    message=f"{error.summary} {size(cost)} that the server could have made are sent instead.",
                     remedy=error.remedy,
                 )
             )

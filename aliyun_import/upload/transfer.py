@@ -19,6 +19,7 @@ from aliyun_import.events import Emit, Noted, PartRetried, UploadProgress, Warne
 from aliyun_import.limits import MIB
 from aliyun_import.ports import Clock
 from aliyun_import.retry import PATIENT_ATTEMPTS, wait_before_retry
+from aliyun_import.sizes import size
 from aliyun_import.upload.body import CHUNK_BYTES
 from aliyun_import.upload.pace import Crew, Limit
 from aliyun_import.upload.parts import Cuts, DonePart
@@ -39,6 +40,9 @@ CORRUPTED_ATTEMPTS = 3
 # to be cut again, and on a line that is so slow a request for each MiB costs nothing.
 PIECE_BYTES = 1 * MIB
 TIMED_OUT = "timed-out"
+CORRUPTED = "part-corrupted"
+# After these a part waits for its next attempt alone: the server took the connection, and time has passed.
+LINE_IS_UP = frozenset({TIMED_OUT, CORRUPTED})
 # A connection that breaks so often under one part is taken for a line that a part of this length does not pass.
 BROKEN = "connection-lost"
 BREAKS_ALLOWED = 3
@@ -49,6 +53,7 @@ NO_RIGHT = frozenset({"no-right", "access-denied"})
 class _Task:
     part: PlannedPart
     attempt: int = 1
+    keeps_place: bool = False
 
 
 @dataclass(slots=True)
@@ -56,7 +61,7 @@ class _Lane:
     crew: Crew
     waiting: deque[_Task] = field(default_factory=deque)
     busy: int = 0
-    resting: int = 0  # parts that wait for their next attempt
+    kept: int = 0  # places of parts that wait for their next attempt
 
 
 @dataclass(frozen=True, slots=True)
@@ -161,7 +166,7 @@ class Transfer:
         now_s = self._clock.monotonic_s()
         while self._later and self._later[0][0] <= now_s:
             task = heapq.heappop(self._later)[2]
-            self._lanes[task.part.kind is PartKind.SEND].resting -= 1
+            self._lanes[task.part.kind is PartKind.SEND].kept -= task.keeps_place
             self._enqueue(task, first=True)
         self._start()
         if any(lane.busy for lane in self._lanes.values()):
@@ -190,9 +195,7 @@ class Transfer:
 
     def _start(self) -> None:
         for lane in self._lanes.values():
-            # A part that waits for its next attempt keeps its worker's place: when the line is down, the parts that
-            # fail are as many as the workers, and not all that there are.
-            while lane.waiting and lane.busy + lane.resting < lane.crew.allowed:
+            while lane.waiting and lane.busy + lane.kept < lane.crew.allowed:
                 lane.busy += 1
                 self._inbox.put(lane.waiting.popleft())
         while len(self._sent) < sum(lane.busy for lane in self._lanes.values()):
@@ -249,7 +252,7 @@ class Transfer:
         is_too_long = error.code == TIMED_OUT or (error.code == BROKEN and task.attempt >= BREAKS_ALLOWED)
         if is_too_long and self._cut_down(task):
             return
-        attempts = CORRUPTED_ATTEMPTS if error.code == "part-corrupted" else PATIENT_ATTEMPTS
+        attempts = CORRUPTED_ATTEMPTS if error.code == CORRUPTED else PATIENT_ATTEMPTS
         wait_s = wait_before_retry(error, task.attempt, attempts=attempts)
         if wait_s is None:
             raise error
@@ -263,7 +266,10 @@ class Transfer:
             )
         )
         task.attempt += 1
-        self._lanes[task.part.kind is PartKind.SEND].resting += 1
+        # It keeps its worker's place: when the line is down, the parts that fail are as many as the workers, and not
+        # all that there are. Where the line is up, others go meanwhile.
+        task.keeps_place = error.code not in LINE_IS_UP
+        self._lanes[task.part.kind is PartKind.SEND].kept += task.keeps_place
         heapq.heappush(self._later, (now_s + wait_s, next(self._ticket), task))
 
     def _send_instead(self, task: _Task, error: AliyunImportError) -> None:
@@ -277,7 +283,7 @@ class Transfer:
             self._told.emit(
                 Warned(
                     code=error.code,
-                    message=f"{error.summary} {cost} bytes that the server could have copied are sent instead.",
+                    message=f"{error.summary} {size(cost)} that the server could have copied are sent instead.",
                     remedy=error.remedy,
                 )
             )
@@ -296,7 +302,7 @@ class Transfer:
         if self._piece_bytes > PIECE_BYTES:
             self._piece_bytes = PIECE_BYTES
             self._told.emit(
-                Noted(message=f"Part {part.number} does not pass: parts are cut to {PIECE_BYTES} bytes from here on.")
+                Noted(message=f"Part {part.number} does not pass: parts are cut to {size(PIECE_BYTES)} from here on.")
             )
         waiting = list(self._lanes[True].waiting)
         self._lanes[True].waiting.clear()

@@ -12,6 +12,7 @@ from aliyun_import.errors import AccessError, DiskError, LocalStateError, Refuse
 from aliyun_import.events import Noted, ObjectReady, UploadPlanned, UploadProgress, Warned
 from aliyun_import.limits import MIB
 from aliyun_import.model import RemoteObject
+from aliyun_import.sizes import size
 from aliyun_import.upload.delivery import TransferOptions
 from tests.upload.scene import UNIT, Scene
 from tests.upload.scripted_store import ScriptedStore, nothing
@@ -263,7 +264,7 @@ def test_without_copies_the_zeros_are_sent(scene: Scene, error: RefusedError | A
     assert scene.store.content(uploaded.key) == content
     (warned,) = scene.said(Warned)
     assert warned.code == error.code
-    assert str(40 * UNIT) in warned.message
+    assert size(40 * UNIT) in warned.message
     assert not scene.store.uploads
 
 

@@ -18,6 +18,7 @@ from aliyun_import.sandbox.faults import Fault
 from aliyun_import.sandbox.oss_state import OssState
 from aliyun_import.sandbox.server import Sandbox
 from aliyun_import.sandbox.state import AccessKey
+from aliyun_import.sizes import size
 from aliyun_import.upload.delivery import TransferOptions
 from aliyun_import.upload.leftovers import LeftoverKind, Places, find_leftovers, remove_leftover
 from tests.upload.scene import UNIT, Scene
@@ -215,7 +216,7 @@ def test_a_token_that_cannot_be_renewed_stops_and_the_same_command_goes_on(cloud
     with pytest.raises(AccessError) as raised:
         cloud.push()
     assert raised.value.resumable
-    assert "bytes are safe" in str(raised.value.remedy)
+    assert "MiB are safe" in str(raised.value.remedy)
     cloud.keys.append(cloud.sandbox.access_key)
     cloud.store = cloud.connect()
     cloud.push()
@@ -229,7 +230,7 @@ def test_a_store_without_copies_gets_the_disk(cloud: Cloud) -> None:
     cloud.push()
     (warned,) = cloud.scene.said(Warned)
     assert warned.code == "copy-refused"
-    assert str(21 * UNIT) in warned.message
+    assert size(21 * UNIT) in warned.message
 
 
 def test_without_the_right_to_copy_the_zeros_are_sent(cloud: Cloud) -> None:

@@ -169,6 +169,17 @@ def test_a_part_that_times_out_is_cut(scene: Scene) -> None:
     assert len([noted for noted in scene.said(Noted) if "does not pass" in noted.message]) == 1
 
 
+def test_a_part_that_timed_out_does_not_keep_its_place(scene: Scene) -> None:
+    """The time-out was wait enough: with one worker, the others go while that part waits, and nothing stands still."""
+    scene.write_disk("a....b....c")
+    scene.options = TransferOptions(jobs=1)
+    failing(scene, transient("timed-out"), calls=range(1))
+    scene.push()
+    retried = scene.said(PartRetried)[0].number
+    assert scene.store.sent_parts[0] != retried
+    assert retried in scene.store.sent_parts
+
+
 def test_a_line_that_is_too_slow_for_all_workers_gets_fewer(scene: Scene) -> None:
     """After a time-out half of them go on, so that each has more of the line; success brings them back."""
     scene.write_disk("abcdefgh", unit=8 * MIB)

@@ -7,11 +7,12 @@ from typing import Any
 
 from aliyun_import.cli.render.outcome import Outcome
 from aliyun_import.cli.render.table import columns, table
-from aliyun_import.cli.render.words import count, size
+from aliyun_import.cli.render.words import count
 from aliyun_import.disk.guest_report import GuestReport
 from aliyun_import.errors import Exit
 from aliyun_import.model import Finding, Severity
 from aliyun_import.pipeline.inspect import Checked, summary
+from aliyun_import.sizes import size
 
 MARKS = {Severity.BLOCKS: "✗", Severity.WARNS: "!", Severity.NOTE: "·", Severity.UNKNOWN: "?"}
 

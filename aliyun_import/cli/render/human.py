@@ -12,9 +12,10 @@ from aliyun_import.cli.render.calm import Calm
 from aliyun_import.cli.render.failure import failure_lines
 from aliyun_import.cli.render.outcome import Outcome, Verbosity
 from aliyun_import.cli.render.rate import Rate
-from aliyun_import.cli.render.words import describe, duration, finding_line, size, worth_saying
+from aliyun_import.cli.render.words import describe, duration, finding_line, worth_saying
 from aliyun_import.errors import AliyunImportError
 from aliyun_import.model import Severity
+from aliyun_import.sizes import size
 
 SEVERITY_STYLE = {
     Severity.BLOCKS: "bold red",

@@ -4,9 +4,10 @@ import time
 from typing import Any
 
 from aliyun_import.cli.render.outcome import Outcome
-from aliyun_import.cli.render.words import count, duration, size
+from aliyun_import.cli.render.words import count, duration
 from aliyun_import.model import UploadedObject
 from aliyun_import.pipeline.model import PushResult
+from aliyun_import.sizes import size
 
 
 def push_outcome(result: PushResult) -> Outcome:

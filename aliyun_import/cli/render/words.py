@@ -3,17 +3,8 @@
 from typing import assert_never
 
 from aliyun_import import events
-from aliyun_import.limits import GIB, KIB, MIB, TIB
 from aliyun_import.model import Severity
-
-
-def size(count: float) -> str:
-    """Say a number of bytes in the largest unit that fits: 1.5 GiB."""
-    for unit, name in ((TIB, "TiB"), (GIB, "GiB"), (MIB, "MiB"), (KIB, "KiB")):
-        if count >= unit:
-            number = f"{count / unit:.1f}".removesuffix(".0")
-            return f"{number} {name}"
-    return f"{count:.0f} bytes"
+from aliyun_import.sizes import size
 
 
 def duration(seconds: float) -> str:

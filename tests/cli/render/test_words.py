@@ -8,8 +8,9 @@ import pytest
 
 from aliyun_import import events
 from aliyun_import.cli.render.json import event_document
-from aliyun_import.cli.render.words import count, describe, duration, size
+from aliyun_import.cli.render.words import count, describe, duration
 from aliyun_import.model import Finding, Severity
+from aliyun_import.sizes import size
 
 DOCS = Path(__file__).resolve().parents[3] / "docs"
 SAMPLES: dict[type, object] = {
