@@ -28,6 +28,10 @@ TRIAL_S = 1.5
 WORTH_IT = 1.05
 # One throttled answer says as much as the ten that were in flight with it.
 CALM_S = 1.0
+# A worker comes back after a round of parts that went well; after four times as many rounds when there was throttling
+# again, up to so many, and half as many once it is back. On a line that carries one part at a time, a second one costs
+# both a time-out.
+MOST_ROUNDS = 8
 
 
 class Limit:
@@ -73,6 +77,7 @@ class Crew:
         self._successes = 0
         self._throttled_s = now_s - CALM_S
         self._was_throttled = False
+        self._rounds = 1
         self._trial_s = now_s
         self._trial_bytes = 0
         self._rate_before = 0.0
@@ -83,18 +88,20 @@ class Crew:
         if now_s - self._throttled_s < CALM_S:
             return
         self._throttled_s = now_s
+        self._rounds = min(MOST_ROUNDS, self._rounds * 4) if self._was_throttled else 1
         self._was_throttled = True
         self._grows = False
         self._successes = 0
         self.allowed = max(1, self.allowed // 2)
 
     def succeeded(self) -> None:
-        """Count a part that went well: a round of them without throttling brings one worker back."""
+        """Count a part that went well: some rounds of them without throttling bring one worker back."""
         if not self._was_throttled or self.allowed >= self.most:
             return
         self._successes += 1
-        if self._successes >= self.allowed:
+        if self._successes >= self.allowed * self._rounds:
             self._successes = 0
+            self._rounds = max(1, self._rounds // 2)
             self.allowed += 1
 
     def observe(self, sent_bytes: int, now_s: float) -> None:

@@ -72,6 +72,17 @@ def test_throttling_halves_and_success_brings_back_one_a_round() -> None:
     assert crew.allowed == 8
 
 
+def test_a_worker_that_came_back_too_early_waits_longer() -> None:
+    """On a line that carries one part at a time, the second one is tried less and less often."""
+    crew = Crew(2, now_s=0.0)
+    waits = []
+    for second in range(10, 100, 10):
+        crew.throttled(float(second))
+        waits.append(next(count for count in range(1, 100) if crew.succeeded() or crew.allowed == 2))
+    assert waits[0] == 1
+    assert waits[-1] == 8
+
+
 def test_answers_that_were_in_flight_together_count_once() -> None:
     """Ten throttled answers in one second are one sign."""
     crew = Crew(8, now_s=0.0)
