@@ -130,9 +130,8 @@ class Assembly:
         where = f"unfinished upload of oss://{bucket}/{self.key}"
         keys = [self.key, *([self.zero.key] if self.zero else [])]
         removes = leftovers_command(region=self.region, bucket=bucket, keys=keys)
-        rest = (
-            f"{size(self.safe_bytes)} are safe in the {where}: the same command goes on from there. {removes} gives up."
-        )
+        safe = f"{size(self.safe_bytes)} are safe in the {where}" if self.done else f"The {where} holds nothing yet"
+        rest = f"{safe}: the same command goes on from there. {removes} gives up."
         if isinstance(error, Interrupted):  # whose advice is to run it again
             error = Interrupted(error.summary, code=error.code, remedy=None)
         is_of_use = error.code not in ("disk-changed", "disk-truncated")
