@@ -17,6 +17,7 @@ from itertools import chain
 from pathlib import Path
 
 from aliyun_import.disk.detect import open_container
+from aliyun_import.disk.fingerprint import Fingerprint, Likeness
 from aliyun_import.disk.foreign import QEMU_NAMES
 from aliyun_import.disk.inspect import inspect_disk
 from aliyun_import.disk.packed_checks import COMPRESSED
@@ -111,17 +112,30 @@ def _unusable(directory: Path, cause: str) -> LocalStateError:
 
 
 def _target(path: Path, report: DiskReport, directory: Path) -> Path:
-    seen = []
-    for file in (path, *report.parents):
-        with open_source(file) as source:
-            seen.append(str(source.fingerprint()))
-    digest = hashlib.sha256(f"{' '.join(seen)} {report.container}".encode()).hexdigest()[:20]
+    seen = " ".join(one.encoded() for one in fingerprints_of(path, report))
+    digest = hashlib.sha256(f"{seen} {report.container}".encode()).hexdigest()[:20]
     return directory / f"aliyun-import-{digest}.{(report.format or DiskFormat.RAW).lower()}"
 
 
+def fingerprints_of(path: Path, report: DiskReport) -> tuple[Fingerprint, ...]:
+    """Look at all files that a disk is made of, the disk first. Raises DiskError as `open_source` does."""
+    seen = []
+    for file in (path, *report.parents):
+        with open_source(file) as source:
+            seen.append(source.fingerprint())
+    return tuple(seen)
+
+
 def _make(path: Path, report: DiskReport, target: Path, *, emit: Emit) -> None:
-    """Make the target, unless an earlier run did: it bears its name only when it is whole."""
-    if _is_ours(target):
+    """Make the target, unless an earlier run did: it bears its name only when it is whole.
+
+    The name tells of which content it was made only where fingerprints do: what an earlier run made of a block device
+    is made again.
+    """
+    believed = all(one.likeness(one) is Likeness.SAME for one in fingerprints_of(path, report))
+    if _is_ours(target) and not believed:
+        target.unlink()
+    elif _is_ours(target):
         emit(Noted(message=f"{target}, converted from {path} by an earlier run, is used again."))
         return
     _remove_leftovers(target.parent)
@@ -137,17 +151,25 @@ def _make(path: Path, report: DiskReport, target: Path, *, emit: Emit) -> None:
             _rewrite(path, report, part)
         if _states(path, report) != before:
             raise _changed(path)
-        _finish(part, target, modified_ns=before[0][1])
+        _finish(part, target, modified_ns=path.stat().st_mtime_ns)
     except OSError as error:
         raise _failed(path, part, error) from error
     finally:
         part.unlink(missing_ok=True)
 
 
-def _states(path: Path, report: DiskReport) -> list[tuple[int, int]]:
-    """Tell size and time of all files that are read."""
-    stats = [file.stat() for file in (path, *report.parents)]
-    return [(status.st_size, status.st_mtime_ns) for status in stats]
+def _states(path: Path, report: DiskReport) -> list[Fingerprint | str]:
+    """Tell of all files that are read what changes when they do: of a block device, a digest of all of it."""
+    return [
+        _digest(file) if seen.is_block else seen
+        for file, seen in zip((path, *report.parents), fingerprints_of(path, report), strict=True)
+    ]
+
+
+def _digest(device: Path) -> str:
+    with device.open("rb", buffering=0) as file:
+        os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
+        return hashlib.file_digest(file, "blake2b").hexdigest()
 
 
 def _finish(part: Path, target: Path, *, modified_ns: int) -> None:

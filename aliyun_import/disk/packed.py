@@ -87,6 +87,11 @@ class PackedReader:
             offset += len(piece)
         return pieces[0] if len(pieces) == 1 else b"".join(pieces)
 
+    def forget(self) -> None:
+        """Unpack again what is kept: the file may have changed."""
+        with self._lock:
+            self._kept.clear()
+
     def _block(self, number: int) -> mmap.mmap:
         with self._lock:
             kept = self._kept.get(number)

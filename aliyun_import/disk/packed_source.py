@@ -7,10 +7,11 @@ from typing import TypeVar
 
 from aliyun_import.disk import vhd
 from aliyun_import.disk.detect import identify
+from aliyun_import.disk.fingerprint import Fingerprint
 from aliyun_import.disk.packed import KEPT_FOR_MANY_BYTES, PackedReader
 from aliyun_import.disk.packed_checks import COMPRESSED, open_blocks
 from aliyun_import.disk.reader import ReadProblem
-from aliyun_import.disk.source import DiskSource, Extent, Fingerprint, open_source
+from aliyun_import.disk.source import DiskSource, Extent, open_source
 from aliyun_import.errors import DiskError
 
 T = TypeVar("T")
@@ -41,6 +42,11 @@ class PackedSource(DiskSource):
     def fingerprint(self) -> Fingerprint:
         """Look at the file as it is now. The sample is of what is packed: that of the disk would unpack all of it."""
         return replace(self._file.fingerprint(), size_bytes=self.size_bytes)
+
+    def forget_cached(self) -> None:
+        """Have what is packed read and unpacked anew."""
+        self._file.forget_cached()
+        self._disk.forget()
 
     def close(self) -> None:
         """Close the file."""

@@ -4,6 +4,7 @@ It tells how long the disk is, which ranges hold data (SEEK_DATA, SEEK_HOLE), an
 that it was. Every read gives exactly the bytes that were asked for, or a DiskError that names the offset.
 """
 
+import contextlib
 import errno
 import hashlib
 import os
@@ -14,6 +15,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
+from aliyun_import.disk.fingerprint import Fingerprint
+from aliyun_import.disk.mounts import keeps_ctime, read_mounts
 from aliyun_import.errors import DiskError
 from aliyun_import.limits import KIB, MIB
 
@@ -34,20 +37,6 @@ class Extent:
 
     start: int
     end: int
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Fingerprint:
-    """What makes us believe that the disk is the same one as last time, on this machine.
-
-    `sample` is a digest of the size and of sampled content alone: equal on every machine that holds the same disk.
-    """
-
-    size_bytes: int
-    mtime_ns: int
-    device: int
-    inode: int
-    sample: str
 
 
 class DiskSource:
@@ -94,6 +83,7 @@ class DiskSource:
 
     def fingerprint(self) -> Fingerprint:
         """Look at the disk as it is now. Raises DiskError, for one "disk-truncated" when it became shorter."""
+        self.forget_cached()
         try:
             status = os.fstat(self._handle)
             size_bytes = os.lseek(self._handle, 0, os.SEEK_END)
@@ -101,13 +91,24 @@ class DiskSource:
             raise _read_failed(self.path, 0, error) from error
         if size_bytes < self.size_bytes:
             raise _truncated(self.path, size_bytes, self.size_bytes)
+        is_block = stat.S_ISBLK(status.st_mode)
+        number = f"{os.major(status.st_dev)}:{os.minor(status.st_dev)}"
+        has_ctime = not is_block and keeps_ctime(number, read_mounts())
         return Fingerprint(
             size_bytes=size_bytes,
             mtime_ns=status.st_mtime_ns,
-            device=status.st_rdev if stat.S_ISBLK(status.st_mode) else status.st_dev,
+            device=status.st_rdev if is_block else status.st_dev,
             inode=status.st_ino,
             sample=self._sample(),
+            ctime_ns=status.st_ctime_ns if has_ctime else None,
+            is_block=is_block,
         )
+
+    def forget_cached(self) -> None:
+        """Have the system read a block device anew: what was written to it by another way is not in its cache."""
+        with contextlib.suppress(OSError):
+            if stat.S_ISBLK(os.fstat(self._handle).st_mode):
+                os.posix_fadvise(self._handle, 0, 0, os.POSIX_FADV_DONTNEED)
 
     def close(self) -> None:
         """Close the file; a read that comes later is a DiskError."""

@@ -2,19 +2,16 @@
 
 from dataclasses import replace
 
-from aliyun_import.disk.packed_source import open_disk
 from aliyun_import.errors import RefusedError
 from aliyun_import.events import Noted
 from aliyun_import.image.adopt import Adopted, find_import, is_remnant, name_holder
 from aliyun_import.limits import MAX_NAME_CHARS
 from aliyun_import.model import DISK_DIGEST_TAG, PUSH_ID_TAG, Image, ImportRequest
 from aliyun_import.pipeline.model import Run
-from aliyun_import.pipeline.objects import digest_of
+from aliyun_import.pipeline.same_disks import digest_of_disks
 from aliyun_import.pipeline.state import PushState
 from aliyun_import.ports import Clock, ImageService
 from aliyun_import.preflight.look import Readiness
-from aliyun_import.upload.existing import crc64_of_source
-from aliyun_import.upload.setting import Setting
 
 
 def free_name(request: ImportRequest, images: ImageService, *, clock: Clock) -> ImportRequest:
@@ -69,16 +66,4 @@ def _is_of_these_disks(run: Run, request: ImportRequest, ready: Readiness, holde
         return False
     # Reading the disks costs up to minutes, and is done only where an image of ours has the very name.
     run.emit(Noted(message=f"{holder.image_id} has the name; comparing the disks with the digest in its tags"))
-    return digest == digest_of(_size_and_crc(run, request, ready, index) for index in range(len(request.disks)))
-
-
-def _size_and_crc(run: Run, request: ImportRequest, ready: Readiness, index: int) -> tuple[int, int]:
-    """Give what the digest is made of: an object's as OSS tells it, a local disk's as it is now."""
-    disk, there = request.disks[index], ready.objects[index]
-    if there is not None or disk.path is None:
-        return (there.size_bytes, there.crc64 or 0) if there else (0, 0)
-    with open_disk(disk.path) as source:
-        setting = Setting(
-            source=source, store=run.cloud.store(ready.bucket), clock=run.clock, emit=run.emit, stop=run.stop
-        )
-        return source.size_bytes, crc64_of_source(setting)
+    return digest == digest_of_disks(run, request, ready)

@@ -15,19 +15,20 @@ it acts: killed at any instant, the same command ends in one image.
 
 import threading
 import uuid
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import replace
+from functools import cache
 
-from aliyun_import.disk.report import DiskReport
-from aliyun_import.disk.source import open_source
+from aliyun_import.disk.fingerprint import Likeness
 from aliyun_import.errors import AliyunImportError
-from aliyun_import.events import Emit, RunStarted, Warned
+from aliyun_import.events import Emit, Noted, RunStarted, Warned
 from aliyun_import.image.adopt import name_holder
 from aliyun_import.image.replace import replace_image
 from aliyun_import.image.role import RoleReceipt, ensure_role
 from aliyun_import.image.role_needs import needs_of, role_name_of
 from aliyun_import.journal import Journal, open_journal
-from aliyun_import.model import DiskRequest, Image, ImportRequest, UploadedObject
+from aliyun_import.model import DISK_DIGEST_TAG, DiskRequest, Image, ImportRequest, UploadedObject
 from aliyun_import.pipeline import importing
 from aliyun_import.pipeline.conversion import converted
 from aliyun_import.pipeline.inspect import Inspected, inspect
@@ -35,6 +36,7 @@ from aliyun_import.pipeline.model import Cloud, PushOptions, PushResult, Run
 from aliyun_import.pipeline.naming import find_earlier_import, free_name
 from aliyun_import.pipeline.objects import deliver_all, found_staging, remove_staging
 from aliyun_import.pipeline.preview import preview
+from aliyun_import.pipeline.same_disks import are_of, likeness_of, seen
 from aliyun_import.pipeline.stage import stage
 from aliyun_import.pipeline.state import PushState, fold
 from aliyun_import.ports import Clock
@@ -131,37 +133,74 @@ class _Push:
             raise self._with_staged(error) from error
 
     def _roll_forward(self) -> PushResult:
-        fingerprints = tuple(map(_fingerprint, self._request.disks, self._inspected.reports))
-        finished = self._finished_before(fingerprints)
-        if finished:
-            return self._result(finished, already_there=True)
-        self._begin(fingerprints)
-        if not self._state.submitted:
-            with converted(self._inspected, self._run) as sent:
-                self._import(sent.request)
+        now = tuple(map(seen, self._request.disks, self._inspected.reports, self._ready.objects))
+        with ExitStack() as files:
+            # Once at the most: to compare with what was sent, to send, or for both.
+            sent = cache(lambda: files.enter_context(converted(self._inspected, self._run)).request)
+            finished = self._finished_before(now, sent)
+            if finished:
+                return self._result(finished, already_there=True)
+            self._begin(now, sent)
+            if not self._state.submitted:
+                self._import(replace(sent(), name=self._request.name))
         if not self._run.options.wait:
             return self._left_running()
         image = importing.follow(self._request, run=self._run, journal=self._journal)
         return self._finish(image)
 
-    def _finished_before(self, fingerprints: tuple[str, ...]) -> Image | None:
-        """Give the image that this very push made before, if it is still there."""
+    def _finished_before(self, now: tuple[str, ...], sent: Callable[[], ImportRequest]) -> Image | None:
+        """Give the image that this very push made before of these very disks, if it is still there."""
         state = self._state
-        if not state.finished or self._run.options.force_new or state.fingerprints != fingerprints:
+        likeness = likeness_of(state.fingerprints, now)
+        if not state.finished or self._run.options.force_new or likeness is Likeness.OTHER:
             return None
-        image = patiently(lambda: self._run.cloud.images.image(state.image_id), clock=self._run.clock)
+        image = self._image_of(state)
         if image is not None and image.status in USABLE:
-            return image
+            return image if likeness is Likeness.SAME or self._is_proven(now, sent, image) else None
         status = "is gone" if image is None else f"is {image.status}"
         self._run.emit(
             Warned(code="image-gone", message=f"This push made {state.image_id}, which {status}: another is made.")
         )
         return None
 
-    def _begin(self, fingerprints: tuple[str, ...]) -> None:
+    def _image_of(self, state: PushState) -> Image | None:
+        return patiently(lambda: self._run.cloud.images.image(state.image_id), clock=self._run.clock)
+
+    def _is_proven(self, now: tuple[str, ...], sent: Callable[[], ImportRequest], image: Image | None) -> bool:
+        """Compare the disks with what the image was, or is, made of; what proves to be the same is written down."""
+        run, state = self._run, self._state
+        run.emit(Noted(message="The disk is compared with what was imported: its content alone tells if it changed."))
+        tag = image.tags.get(DISK_DIGEST_TAG, "") if image else ""
+        if are_of(run, sent(), self._ready, objects=state.objects, tag=tag):
+            self._see(now)
+            return True
+        run.emit(
+            Warned(code="disk-changed", message="The disk changed since it was imported: it is pushed as another one.")
+        )
+        return False
+
+    def _see(self, now: tuple[str, ...]) -> None:
+        """Write down what the disks are now, so that the next run believes what this one proved."""
+        if self._state.fingerprints != now:
+            self._journal.write("disks-seen", fingerprints=now)
+
+    def _goes_on(self, now: tuple[str, ...], sent: Callable[[], ImportRequest]) -> bool:
+        """Tell whether the push that the journal tells of is one of these very disks."""
+        state = self._state
+        likeness = likeness_of(state.fingerprints, now)
+        if not state.under_way or likeness is not Likeness.UNPROVEN:
+            return state.under_way and likeness is Likeness.SAME
+        if state.may_be_importing:
+            known = bool(state.objects) or not state.image_id
+            return self._is_proven(now, sent, None if known else self._image_of(state))
+        # The upload compares each disk with what is in OSS of it.
+        self._see(now)
+        return True
+
+    def _begin(self, now: tuple[str, ...], sent: Callable[[], ImportRequest]) -> None:
         """Go on with the push that the journal tells of, or begin one."""
-        state, run = self._state, self._run
-        resumed = state.under_way and state.fingerprints == fingerprints
+        run, resumed = self._run, self._goes_on(now, sent)
+        state = self._state
         if resumed:
             self._rename(replace(self._request, name=state.name))
         else:
@@ -176,9 +215,7 @@ class _Push:
                 )
             if run.options.force_new and not run.options.name_given:
                 self._rename(free_name(self._request, run.cloud.images, clock=run.clock))
-            self._journal.write(
-                "push-started", push_id=uuid.uuid4().hex, name=self._request.name, fingerprints=fingerprints
-            )
+            self._journal.write("push-started", push_id=uuid.uuid4().hex, name=self._request.name, fingerprints=now)
         run.emit(
             RunStarted(
                 push_id=self._state.push_id,
@@ -283,17 +320,6 @@ class _Push:
             sent_bytes=sum(one.sent_bytes for one in state.objects),
             already_there=already_there,
         )
-
-
-def _fingerprint(disk: DiskRequest, report: DiskReport | None) -> str:
-    if disk.path is None:
-        return f"oss://{disk.bucket}/{disk.key}"
-    seen = []
-    for path in (disk.path, *(report.parents if report else ())):
-        with open_source(path) as source:
-            now = source.fingerprint()
-        seen.append(f"{now.size_bytes}:{now.mtime_ns}:{now.device}:{now.inode}:{now.sample}")
-    return " ".join(seen)
 
 
 def _urls(objects: Iterable[UploadedObject]) -> str:

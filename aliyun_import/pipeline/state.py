@@ -1,6 +1,7 @@
 """This file reads a push's journal: how far it came, and what it had in mind.
 
     push-started     push_id, name, fingerprints          a push of these disks begins (again, when they changed)
+    disks-seen       fingerprints                         as the disks are now; their content is the same
     submitting       client_token, name, objects          ImportImage is about to be called, under this name
     submitted        task_id, image_id                    ImportImage answered, or its traces were found
     import-failed    reason                               the import ended badly; the next one gets a new token
@@ -52,6 +53,11 @@ class PushState:
         return bool(self.task_id or self.image_id)
 
     @property
+    def may_be_importing(self) -> bool:
+        """An import of the disks as they were may have been begun: its token is written, or its image was found."""
+        return bool(self.client_token) or self.submitted
+
+    @property
     def staged(self) -> tuple[UploadedObject, ...]:
         """The objects that this push made, and that nobody removed yet as far as it knows."""
         return tuple(one for one in self.uploaded.values() if one.made_by_us and one.key not in self.removed_keys)
@@ -88,6 +94,8 @@ def _after(state: PushState, entry: Mapping[str, Any]) -> PushState:
     match entry["kind"]:
         case "push-started":
             return PushState(push_id=entry["push_id"], name=entry["name"], fingerprints=tuple(entry["fingerprints"]))
+        case "disks-seen":
+            return replace(state, fingerprints=tuple(entry["fingerprints"]))
         case "submitting":
             objects = tuple(UploadedObject(**fields) for fields in entry["objects"])
             return replace(state, client_token=entry["client_token"], import_name=entry["name"], objects=objects)

@@ -3,11 +3,12 @@
 import threading
 from dataclasses import dataclass, field
 
-from aliyun_import.disk.source import Fingerprint
+from aliyun_import.disk.fingerprint import Fingerprint, Likeness
 from aliyun_import.errors import AliyunImportError, Interrupted, LocalStateError, TransientError
-from aliyun_import.events import Warned
+from aliyun_import.events import Noted, Warned
 from aliyun_import.model import RemoteObject
 from aliyun_import.sizes import size
+from aliyun_import.upload.existing import first_changed
 from aliyun_import.upload.finish import BY_SIZE, Completed, agree, check_object, complete_upload, completion_of
 from aliyun_import.upload.leftovers import leftovers_command, remove_object
 from aliyun_import.upload.parts import Cuts, DonePart
@@ -52,7 +53,7 @@ class Assembly:
         """
         try:
             self._make_parts(setting, keeper)
-            _check_unchanged(setting, fingerprint)
+            check_unchanged(setting, fingerprint, self.done)
             completion = completion_of(self.key, self.upload_id, self.done, tag=self.tag)
             return complete_upload(setting.store, completion, clock=setting.clock)
         except AliyunImportError as error:
@@ -142,13 +143,34 @@ class Assembly:
         return error.advised(rest, resumable=is_of_use)
 
 
-def _check_unchanged(setting: Setting, fingerprint: Fingerprint) -> None:
-    """See that the disk is the one that it was when the push began. A mix of two is never completed."""
-    if setting.source.fingerprint() != fingerprint:
-        raise LocalStateError(
-            f"{setting.disk} changed while it was sent.",
-            code="disk-changed",
-            cause="Its size, its time of change or its content is not what it was when the push began.",
-            remedy="Stop what writes to it (shut the virtual machine down, or push a snapshot of its disk), and run "
-            "the same command again.",
-        )
+def check_unchanged(setting: Setting, fingerprint: Fingerprint, done: tuple[DonePart, ...]) -> None:
+    """See that the disk is the one that it was when the push began. A mix of two is never completed.
+
+    Where the fingerprint can't tell, as for every block device, the disk is read once more and compared with what was
+    sent. Raises LocalStateError "disk-changed".
+    """
+    match setting.source.fingerprint().likeness(fingerprint):
+        case Likeness.OTHER:
+            raise changed_while_sent(
+                setting, "Its size, its time of change or its content is not what it was when the push began."
+            )
+        case Likeness.UNPROVEN:
+            setting.emit(Noted(message=f"{setting.disk} is read once more, to see that it did not change meanwhile."))
+            part = first_changed(setting, done)
+            if part:
+                raise changed_while_sent(
+                    setting, f"The bytes from {part.start} to {part.start + part.length} are not those that were sent."
+                )
+        case Likeness.SAME:
+            pass
+
+
+def changed_while_sent(setting: Setting, cause: str) -> LocalStateError:
+    """Give the error of a disk that did not stay as it was."""
+    return LocalStateError(
+        f"{setting.disk} changed while it was sent.",
+        code="disk-changed",
+        cause=cause,
+        remedy="Stop what writes to it (shut the virtual machine down, or push a snapshot of its disk), and run "
+        "the same command again.",
+    )

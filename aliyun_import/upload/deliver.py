@@ -7,16 +7,17 @@ open · name the key · is it there already? · base · survey · plan · find t
 import secrets
 import threading
 
+from aliyun_import.disk.fingerprint import Likeness
 from aliyun_import.disk.packed_source import open_disk
 from aliyun_import.errors import AliyunImportError, RefusedError
-from aliyun_import.events import Emit, ObjectReady, UploadResumed, Warned
+from aliyun_import.events import Emit, Event, Noted, ObjectReady, UploadResumed, Warned
 from aliyun_import.journal import Journal
 from aliyun_import.model import RemoteObject, UploadedObject
 from aliyun_import.ports import Clock, ObjectStore
-from aliyun_import.upload.assemble import Assembly
+from aliyun_import.upload.assemble import Assembly, changed_while_sent
 from aliyun_import.upload.delivery import Delivery, TransferOptions
 from aliyun_import.upload.delta import SUFFIX, Manifest, encode_manifest, find_base
-from aliyun_import.upload.existing import FoundUpload, find_upload
+from aliyun_import.upload.existing import FoundUpload, crc64_of_source, find_upload
 from aliyun_import.upload.finish import TAG_NAME, crc64_of_disk
 from aliyun_import.upload.pace import jobs_for
 from aliyun_import.upload.parts import Cuts
@@ -117,27 +118,38 @@ class _Push:
     def _believed(self, record: UploadRecord) -> UploadRecord:
         """Take the journal's word where it speaks of this disk as it is now.
 
-        Where the time or the place of the file alone changed (it was copied, or converted again), the unfinished
-        upload is kept, but each of its parts is proven anew against the disk.
+        Where the time or the place of the file alone changed (it was copied, or converted again), or the fingerprint
+        can't tell whether the disk changed, the unfinished upload is kept, but the disk is surveyed and each part is
+        proven anew against it.
         """
         before = record.fingerprint
-        if before is None or (before == self._fingerprint and record.key == self._key):
+        if before is None:
+            return record
+        likeness = self._fingerprint.likeness(before)
+        if likeness is Likeness.SAME and record.key == self._key:
             return record
         if record.finished:  # another build, pushed under the same name after the first one was done
             self._keeper.dropped("another disk")
             return UploadRecord()
         same_name = record.key == self._key
-        self._setting.emit(
-            Warned(
-                code="disk-changed",
-                message=f"{self._setting.disk} changed since its upload was begun: it begins afresh"
-                + (", and keeps of what is in OSS what proves to be equal." if same_name else "."),
-            )
-        )
+        self._setting.emit(self._not_believed(same_name=same_name, may_be_equal=likeness is Likeness.UNPROVEN))
         if not same_name:
             self._give_up(record, sample=before.sample)
         self._keeper.dropped("disk-changed")
         return UploadRecord(key=record.key, tag=record.tag, upload_id=record.upload_id) if same_name else UploadRecord()
+
+    def _not_believed(self, *, same_name: bool, may_be_equal: bool) -> Event:
+        disk = self._setting.disk
+        if may_be_equal and same_name:
+            return Noted(
+                message=f"Whether {disk} changed since its upload was begun, its content alone tells: what is in OSS "
+                "is compared with it."
+            )
+        return Warned(
+            code="disk-changed",
+            message=f"{disk} changed since its upload was begun: it begins afresh"
+            + (", and keeps of what is in OSS what proves to be equal." if same_name else "."),
+        )
 
     def _give_up(self, record: UploadRecord, *, sample: str) -> None:
         """Remove what an earlier run left in OSS of a disk that is not there any more."""
@@ -229,7 +241,7 @@ class _Push:
         )
         # In this order: once the object is written down, no later run has a reason to look for zeros.
         self._zeros.remove()
-        self._keeper.finished(uploaded)
+        self._keeper.finished(uploaded, fingerprint=self._fingerprint)
         if self._options.keep_object:
             self._write_manifest(uploaded, fresh=fresh)
         self._setting.emit(
@@ -250,9 +262,7 @@ class _Push:
         try:
             if not fresh and self._setting.ask(lambda: self._store.head(key)) is not None:
                 return
-            digests = self._digests or digests_of(
-                self._setting.source, grain_bytes=self._options.grain_bytes, stop=self._setting.stop
-            )
+            digests = self._digests_for(uploaded)
             content = encode_manifest(Manifest(digests=digests, crc64=uploaded.crc64, etag=uploaded.etag))
             # The tag tells that it is ours, wherever it lies.
             self._setting.ask(lambda: self._store.put(key, content, metadata={TAG_NAME: "manifest"}))
@@ -264,6 +274,24 @@ class _Push:
                     remedy="Push again with --keep-object to write it; the disk is not sent again.",
                 )
             )
+
+    def _digests_for(self, uploaded: UploadedObject) -> GrainDigests:
+        """Give the digests of what the object holds. Raises LocalStateError "disk-changed" where the disk is another.
+
+        Where the fingerprint can't tell, the digests are made after the object, and the CRC-64 of the disk is made
+        after the digests.
+        """
+        setting = self._setting
+        digests = self._digests or self._digests_now()
+        if setting.source.fingerprint().likeness(self._fingerprint) is Likeness.SAME:
+            return digests
+        digests = self._digests_now()
+        if crc64_of_source(setting) != uploaded.crc64:
+            raise changed_while_sent(setting, "It is not what its object holds.")
+        return digests
+
+    def _digests_now(self) -> GrainDigests:
+        return digests_of(self._setting.source, grain_bytes=self._options.grain_bytes, stop=self._setting.stop)
 
     def _say_resumed(self, plan: UploadPlan, found: FoundUpload) -> None:
         self._setting.emit(

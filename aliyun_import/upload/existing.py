@@ -35,6 +35,7 @@ class FoundUpload:
 
 def crc64_of_source(setting: Setting) -> int:
     """Read the disk's data once for the CRC-64 of the whole; holes are not read."""
+    setting.source.forget_cached()
     buffer = memoryview(bytearray(CHUNK_BYTES))
     pieces: list[tuple[int, int]] = []
     position = 0
@@ -45,6 +46,22 @@ def crc64_of_source(setting: Setting) -> int:
         position = extent.end
     rest = setting.source.size_bytes - position
     return combine_all([*pieces, (crc64_of_zeros(rest), rest)])
+
+
+def first_changed(setting: Setting, done: Iterable[DonePart]) -> DonePart | None:
+    """Read the disk once more, and give the first part that it does not hold any more as it was sent; None if all."""
+    setting.source.forget_cached()
+
+    def changed(part: DonePart) -> DonePart | None:
+        buffer = memoryview(bytearray(CHUNK_BYTES))
+        crc = crc64_of_range(setting.source, buffer, start=part.start, length=part.length, stop=setting.stop)
+        return part if crc != part.crc64 else None
+
+    with ThreadPoolExecutor(READERS, thread_name_prefix="prove") as pool:
+        try:
+            return next((part for part in pool.map(changed, done) if part), None)
+        finally:
+            pool.shutdown(cancel_futures=True)
 
 
 def find_upload(setting: Setting, key: str, plan: UploadPlan, record: UploadRecord) -> FoundUpload | None:

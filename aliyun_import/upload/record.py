@@ -4,7 +4,7 @@
     upload-started    upload_id                          as soon as the server gave it
     parts             [number, start, length, crc, etag, proof], ...
     upload-dropped    reason                             what was before does not count any more
-    object            the proven object
+    object            the proven object, and the fingerprint of the disk that it was proven to be
 
 Parts are written in batches: each line costs an fsync, and a part that a kill kept out of the journal is proven
 against the local bytes anyway.
@@ -15,7 +15,7 @@ from dataclasses import asdict, dataclass, field
 from itertools import groupby
 from typing import Any
 
-from aliyun_import.disk.source import Fingerprint
+from aliyun_import.disk.fingerprint import Fingerprint
 from aliyun_import.journal import Journal
 from aliyun_import.model import UploadedObject
 from aliyun_import.upload.parts import DonePart
@@ -70,6 +70,8 @@ class RecordKeeper:
                     parts.clear()
                 case "object":
                     known["finished"] = UploadedObject(**entry["object"])
+                    if "fingerprint" in entry:  # earlier versions wrote none, and the intent's counts
+                        known["fingerprint"] = Fingerprint(**entry["fingerprint"])
                 case _:
                     pass  # a line of another room about the same disk
         return UploadRecord(**known, parts=parts)
@@ -99,9 +101,9 @@ class RecordKeeper:
         """Write that what was begun does not count any more."""
         self._journal.write("upload-dropped", disk=self._disk, reason=reason)
 
-    def finished(self, uploaded: UploadedObject) -> None:
-        """Write that the object is there and proven."""
-        self._journal.write("object", disk=self._disk, object=asdict(uploaded))
+    def finished(self, uploaded: UploadedObject, *, fingerprint: Fingerprint) -> None:
+        """Write that the object is there and proven to be the disk that has this fingerprint."""
+        self._journal.write("object", disk=self._disk, object=asdict(uploaded), fingerprint=asdict(fingerprint))
 
 
 def _decode_parts(rows: Iterable[list[Any]]) -> Iterator[tuple[int, DonePart]]:

@@ -8,10 +8,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import partial
 
-from aliyun_import.disk.source import Fingerprint
+from aliyun_import.disk.fingerprint import Fingerprint, Likeness
 from aliyun_import.errors import RefusedError
 from aliyun_import.events import Noted
-from aliyun_import.model import RemoteObject
+from aliyun_import.model import RemoteObject, UploadedObject
 from aliyun_import.upload.existing import crc64_of_source
 from aliyun_import.upload.finish import BY_OBJECT, TAG_NAME
 from aliyun_import.upload.record import UploadRecord
@@ -52,7 +52,8 @@ def choose_target(
 ) -> Target:
     """Find the key: the named one, or the first candidate where there is nothing, or this very disk.
 
-    What the journal says of a finished object counts while the disk has the same fingerprint.
+    What the journal says of a finished object counts while the fingerprint tells that the disk is the same one. Where
+    it can't tell, the disk is read, and its CRC-64 tells.
 
     Raises RefusedError "object-exists" when another object is at the key that the user named.
     """
@@ -62,14 +63,18 @@ def choose_target(
         there = setting.ask(partial(store.head, key))
         if there is None:
             return Target(key=key)
-        before = record.finished if record.fingerprint == fingerprint else None
-        if before and (before.key, before.etag, before.size_bytes) == (key, there.etag, there.size_bytes):
-            return Target(key=key, there=there, crc64=before.crc64, proof=before.proof, made_by_us=before.made_by_us)
-        if crc is None and there.crc64 is not None and there.size_bytes == setting.source.size_bytes:
+        likeness = fingerprint.likeness(record.fingerprint) if record.fingerprint else Likeness.OTHER
+        before = _known(record.finished, key, there) if likeness is not Likeness.OTHER else None
+        if before and likeness is Likeness.SAME:
+            return _as_before(before, there)
+        can_compare = there.crc64 is not None or before is not None
+        if crc is None and can_compare and there.size_bytes == setting.source.size_bytes:
             setting.emit(
                 Noted(message=f"The disk is compared with oss://{store.bucket}/{key}, which is there already.")
             )
             crc = crc64_of_source(setting)
+        if before and crc == before.crc64 and there.crc64 in (None, crc):
+            return _as_before(before, there)
         if crc is not None and crc == there.crc64 and there.size_bytes == setting.source.size_bytes:
             is_ours = bool(record.tag) and there.metadata.get(TAG_NAME) == record.tag
             return Target(key=key, there=there, crc64=crc, proof=BY_OBJECT, made_by_us=is_ours)
@@ -77,6 +82,18 @@ def choose_target(
             break
         setting.emit(Noted(message=f"oss://{store.bucket}/{key} is another build of this disk, or can't be compared."))
     raise _exists(store.bucket, named or f"{setting.disk}")
+
+
+def _known(finished: UploadedObject | None, key: str, there: RemoteObject) -> UploadedObject | None:
+    """Give what the journal knows of the object that is there, if it is that object still."""
+    if finished is None:
+        return None
+    same = (finished.key, finished.etag, finished.size_bytes) == (key, there.etag, there.size_bytes)
+    return finished if same else None
+
+
+def _as_before(before: UploadedObject, there: RemoteObject) -> Target:
+    return Target(key=before.key, there=there, crc64=before.crc64, proof=before.proof, made_by_us=before.made_by_us)
 
 
 def _exists(bucket: str, key: str) -> RefusedError:

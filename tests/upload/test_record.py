@@ -4,7 +4,7 @@ import random
 from dataclasses import replace
 from pathlib import Path
 
-from aliyun_import.disk.source import Fingerprint
+from aliyun_import.disk.fingerprint import Fingerprint
 from aliyun_import.journal import open_journal
 from aliyun_import.limits import GIB, KIB, MIB
 from aliyun_import.model import UploadedObject
@@ -67,5 +67,6 @@ def test_the_object_comes_back(tmp_path: Path) -> None:
     )
     with open_journal(tmp_path, {}) as journal:
         keeper = RecordKeeper(journal, 0)
-        keeper.finished(uploaded)
+        keeper.finished(uploaded, fingerprint=FINGERPRINT)
         assert keeper.read().finished == uploaded
+        assert keeper.read().fingerprint == FINGERPRINT
