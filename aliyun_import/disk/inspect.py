@@ -4,6 +4,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from aliyun_import.disk.bounded import Limits, call_bounded
+from aliyun_import.disk.held import holder_of
 from aliyun_import.disk.report import Container, DiskReport
 from aliyun_import.disk.source import open_source
 from aliyun_import.errors import DiskError
@@ -23,7 +24,9 @@ def inspect_disk(path: Path, *, guest: bool = True, limits: Limits | None = None
     for depth in ("guest", "layout") if guest else ("layout",):
         outcome = call_bounded(_SURVEY, [str(path.absolute()), depth], limits=limits or Limits())
         if isinstance(outcome.value, DiskReport):
-            return replace(outcome.value, path=path, unknowns=(*unknowns, *outcome.value.unknowns))
+            return replace(
+                outcome.value, path=path, unknowns=(*unknowns, *outcome.value.unknowns), held=holder_of(path)
+            )
         what = "the system on the disk" if depth == "guest" else "the disk"
         unknowns = (*unknowns, f"{what} was not looked into: the inspection ended early, {outcome.failure}")
     return DiskReport(
@@ -33,6 +36,7 @@ def inspect_disk(path: Path, *, guest: bool = True, limits: Limits | None = None
         file_bytes=file_bytes,
         virtual_bytes=None,
         unknowns=unknowns,
+        held=holder_of(path),
     )
 
 

@@ -5,6 +5,7 @@ from enum import StrEnum
 from pathlib import Path
 
 from aliyun_import.disk.guest_report import GuestReport
+from aliyun_import.disk.held import Held
 from aliyun_import.model import Architecture, DiskFormat, Severity
 
 
@@ -116,7 +117,8 @@ class DiskReport:
 
     `format` is what ECS would be told, None when ECS does not take such a file; `virtual_bytes` is the size of the disk
     in it, None when it could not be told. `unknowns` are sentences about what could not be read, and never findings.
-    `parents` are the files that a differencing VHD is whole with, the nearest first.
+    `parents` are the files that a differencing VHD is whole with, the nearest first. `held` tells who holds a block
+    device.
     `architecture` is from the UEFI loaders, or else from the guest; `guest` is None when it was not looked at.
     """
 
@@ -134,3 +136,4 @@ class DiskReport:
     unknowns: tuple[str, ...] = ()
     sector_bytes: int = 512
     parents: tuple[Path, ...] = ()
+    held: Held | None = None

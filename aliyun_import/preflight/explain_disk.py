@@ -196,6 +196,12 @@ DISK_TEXTS: dict[str, Text] = {
         "Something of the disk could not be read: it is damaged, of an unknown kind, or the inspection met its limits.",
         JUDGEMENT,
     ),
+    "device-in-use": (
+        "blocks, or warns when it is only mounted read-only",
+        "A block device that is mounted, or that swap, LVM, RAID or another program holds, is written to while it is "
+        "read: what arrives is a mix of what it was at the beginning and at the end, and the push ends with exit 9.",
+        JUDGEMENT,
+    ),
     "no-partition-table": ("blocks", "A system disk needs a partition table (MBR or GPT); there is none.", GUIDE_2021),
     "no-partitions": ("blocks", "The partition table of the system disk is empty.", GUIDE_2021),
     "bare-file-system": (

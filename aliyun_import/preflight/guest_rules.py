@@ -41,8 +41,27 @@ def inspection_incomplete(subject: Subject) -> Finding | None:
     )
 
 
+def device_in_use(subject: Subject) -> Finding | None:
+    """Block a block device that somebody may write to while it is sent: what arrives would be a mix."""
+    held = subject.report.held
+    if held is None:
+        return None
+    return subject.finding(
+        "device-in-use",
+        Severity.WARNS if held.read_only else Severity.BLOCKS,
+        f"The device is in use: {'; '.join(held.by)}."
+        + ("" if held.read_only else " What is written to it while it is read makes a mix of two disks."),
+        remedy=None
+        if held.read_only
+        else "Unmount it (swapoff, vgchange -an), or push a snapshot of it. With --force it is sent as it is, and "
+        "compared once more at the end.",
+        where=str(subject.report.path),
+        source=JUDGEMENT,
+    )
+
+
 # Of any disk, and of the system disk only.
-INSPECTION_RULES: dict[str, Rule] = {"inspection-incomplete": inspection_incomplete}
+INSPECTION_RULES: dict[str, Rule] = {"inspection-incomplete": inspection_incomplete, "device-in-use": device_in_use}
 GUEST_RULES: dict[str, Rule] = (
     KERNEL_RULES
     | PLATFORM_RULES

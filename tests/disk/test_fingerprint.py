@@ -1,0 +1,97 @@
+"""A fingerprint is believed where no user can make it the same for another content, and nowhere else."""
+
+import os
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from aliyun_import.disk.fingerprint import Fingerprint, Likeness, decoded, least
+from aliyun_import.disk.held import held_by, holder_of
+from aliyun_import.disk.mounts import keeps_ctime, parse_mounts
+from aliyun_import.disk.source import open_source
+
+FILE = Fingerprint(size_bytes=1 << 30, mtime_ns=1, device=2, inode=3, sample="ab" * 32, ctime_ns=4)
+BLOCK = replace(FILE, ctime_ns=None, is_block=True)
+MOUNTS = """\
+22 1 254:0 / / rw,relatime shared:1 - ext4 /dev/vda rw
+30 22 7:1 / /mnt/my\\040disk ro,relatime - ext4 /dev/loop0p1 ro
+31 22 0:50 / /mnt/tree rw,relatime - btrfs /dev/sdb rw
+32 22 8:33 / /mnt/stick rw,relatime - exfat /dev/sdc1 rw
+33 22 0:60 / /mnt/far rw,relatime - fuse.sshfs host: rw
+nothing that is a mount
+"""
+
+
+def test_a_file_is_the_same_only_with_its_ctime() -> None:
+    """Everything else can be made equal by cp -p, touch -d, or a build with a fixed time."""
+    assert FILE.likeness(FILE) is Likeness.SAME
+    assert replace(FILE, ctime_ns=5).likeness(FILE) is Likeness.UNPROVEN
+    for change in ({"mtime_ns": 9}, {"inode": 9}, {"device": 9}, {"size_bytes": 9}, {"sample": "cd" * 32}):
+        assert replace(FILE, **change).likeness(FILE) is Likeness.OTHER
+
+
+def test_a_ctime_that_is_not_known_proves_nothing() -> None:
+    """A journal of an earlier version has none."""
+    assert FILE.likeness(replace(FILE, ctime_ns=None)) is Likeness.UNPROVEN
+    assert replace(FILE, ctime_ns=None).likeness(replace(FILE, ctime_ns=None)) is Likeness.UNPROVEN
+
+
+def test_a_block_device_is_never_believed() -> None:
+    """Its node's times and numbers say nothing; its sample can still say that it is another disk."""
+    assert BLOCK.likeness(BLOCK) is Likeness.UNPROVEN
+    assert replace(BLOCK, mtime_ns=9, device=9, inode=9).likeness(BLOCK) is Likeness.UNPROVEN
+    assert replace(BLOCK, sample="cd" * 32).likeness(BLOCK) is Likeness.OTHER
+
+
+def test_a_fingerprint_comes_back_from_its_word() -> None:
+    """Also from the word that versions before the ctime wrote."""
+    for one in (FILE, BLOCK, replace(FILE, ctime_ns=None)):
+        assert decoded(one.encoded()) == one
+    assert decoded(f"{1 << 30}:1:2:3:{'ab' * 32}") == replace(FILE, ctime_ns=None)
+
+
+def test_several_disks_are_as_alike_as_the_least_alike() -> None:
+    """One that is another makes all of them another."""
+    assert least([]) is Likeness.SAME
+    assert least([Likeness.SAME, Likeness.UNPROVEN]) is Likeness.UNPROVEN
+    assert least([Likeness.UNPROVEN, Likeness.OTHER, Likeness.SAME]) is Likeness.OTHER
+
+
+def test_a_time_that_was_set_back_shows_in_the_ctime(tmp_path: Path) -> None:
+    """Written in place where the sample does not look."""
+    path = tmp_path / "disk"
+    path.write_bytes(bytes(16 << 20))
+    status = path.stat()
+    with open_source(path) as source:
+        before = source.fingerprint()
+        with path.open("r+b") as file:
+            file.seek((5 << 20) + 4096 * 3)
+            file.write(b"x")
+        os.utime(path, ns=(status.st_atime_ns, status.st_mtime_ns))
+        assert source.fingerprint().likeness(before) is Likeness.UNPROVEN
+
+
+@pytest.mark.parametrize(("device", "kept"), [("254:0", True), ("8:33", False), ("0:60", False), ("1:1", True)])
+def test_a_file_system_that_makes_the_ctime_up_is_known(device: str, kept: bool) -> None:
+    """FAT, and what comes from a server."""
+    assert keeps_ctime(device, parse_mounts(MOUNTS)) is kept
+
+
+def test_who_holds_a_device_is_said() -> None:
+    """By number, by name where the number is another, and by what is made of it."""
+    mounts = parse_mounts(MOUNTS)
+    read_only = held_by({"7:0": "loop0", "7:1": "loop0p1"}, mounts)
+    assert (read_only.by, read_only.read_only) == (("/dev/loop0p1 is mounted at /mnt/my disk, read-only",), True)
+    tree = held_by({"8:16": "sdb"}, mounts)
+    assert (tree.by, tree.read_only) == (("/dev/sdb is mounted at /mnt/tree",), False)
+    assert "dm-0" in held_by({"8:48": "sdd", "253:0": "dm-0"}, mounts).by[0]
+    assert not held_by({"8:48": "sdd"}, mounts).read_only
+
+
+def test_nobody_holds_a_file(tmp_path: Path) -> None:
+    """Nor what is not there."""
+    path = tmp_path / "disk"
+    path.write_bytes(b"x")
+    assert holder_of(path) is None
+    assert holder_of(tmp_path / "missing") is None

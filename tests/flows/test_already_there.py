@@ -1,0 +1,210 @@
+"""A disk that changed is never "already there", and one that did not is, whatever became of its times."""
+
+import gzip
+import json
+import os
+import shutil
+import subprocess
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from aliyun_import.sandbox.ecs_state import Ecs
+from aliyun_import.sandbox.oss_state import OssState
+from aliyun_import.sandbox.server import Sandbox
+from tests.disk import build
+from tests.flows.commands import Commands, Ran
+from tests.flows.disks import MIB, write_disk
+from tests.flows.test_push import BUCKET, same_bytes
+
+# Where the sample of 64 MiB does not look.
+SPOT = 40 * MIB + 4096 * 3
+
+
+def change(path: Path, content: bytes = b"changed", *, at: int = SPOT) -> None:
+    """Write in place, and set the time of modification back."""
+    status = path.stat()
+    with path.open("r+b") as file:
+        file.seek(at)
+        file.write(content)
+    os.utime(path, ns=(status.st_atime_ns, status.st_mtime_ns))
+
+
+def rebuild(path: Path) -> None:
+    """Build another disk of the same size, inode and time of modification."""
+    status = path.stat()
+    content = bytearray(path.read_bytes())
+    content[SPOT : SPOT + 5] = b"other"
+    path.write_bytes(content)
+    os.utime(path, ns=(status.st_atime_ns, status.st_mtime_ns))
+    assert path.stat().st_ino == status.st_ino
+
+
+def link(path: Path) -> None:
+    """Give it a second name."""
+    os.link(path, path.with_name("link.raw"))
+
+
+def forget_ctime(commands: Commands) -> None:
+    """Make the journal one of a version that kept no time of change."""
+    (journal,) = commands.state.glob("*.jsonl")
+    lines = [json.loads(line) for line in journal.read_text().splitlines()]
+    for line in lines:
+        if line["kind"] == "push-started":
+            line["fingerprints"] = [":".join(one.split(":")[:5]) for one in line["fingerprints"]]
+    journal.write_text("".join(json.dumps(line) + "\n" for line in lines))
+
+
+def proofs(commands: Commands) -> int:
+    """Count how often the disks were compared and found to be the same."""
+    return sum(journal.read_text().count('"disks-seen"') for journal in commands.state.glob("*.jsonl"))
+
+
+def is_another(commands: Commands, first: Ran, disk: Path, sandbox: Sandbox) -> None:
+    """Push a disk that changed: its image's name is taken, and with leave to take it over another image is made."""
+    refused = commands.run("push", disk, "--output", "json")
+    assert (refused.code, refused.json["code"]) == (5, "image-name-taken"), refused.out
+    made = commands.run("push", disk, "--replace", "rename", "--keep-object", "--output", "json")
+    assert made.code == 0, made.out
+    assert made.json["image_id"] != first.out.strip()
+    assert made.json["already_there"] is False
+    assert len(sandbox.state.part(Ecs).images) == 2
+
+
+@pytest.mark.parametrize("how", [change, rebuild])
+def test_a_file_that_changed_under_the_same_time_is_another_disk(
+    commands: Commands, sandbox: Sandbox, disk: Path, how: Callable[[Path], None]
+) -> None:
+    """In place with utime, and built anew with a fixed time in the same inode."""
+    first = commands.run("push", disk)
+    how(disk)
+    is_another(commands, first, disk, sandbox)
+
+
+@pytest.mark.parametrize("how", [link, lambda path: path.chmod(0o600)], ids=["link", "chmod"])
+def test_a_ctime_alone_is_already_there_after_a_proof(
+    commands: Commands, sandbox: Sandbox, disk: Path, how: Callable[[Path], None]
+) -> None:
+    """The disk is read and compared once; the run after that believes again."""
+    first = commands.run("push", disk)
+    how(disk)
+    sandbox.requests.clear()
+    again = commands.run("push", disk)
+    assert (again.code, again.out) == (0, first.out)
+    assert proofs(commands) == 1
+    assert not sandbox.requests.entries("ImportImage", "UploadPart", "InitiateMultipartUpload")
+    believed = commands.run("push", disk)
+    assert (believed.code, believed.out) == (0, first.out)
+    assert proofs(commands) == 1
+
+
+def test_a_journal_of_an_earlier_version_is_proven(commands: Commands, disk: Path, sandbox: Sandbox) -> None:
+    """It has no ctime: the content tells, either way."""
+    first = commands.run("push", disk)
+    forget_ctime(commands)
+    again = commands.run("push", disk)
+    assert (again.out, proofs(commands)) == (first.out, 1)
+    change(disk)
+    is_another(commands, first, disk, sandbox)
+
+
+def test_a_packed_disk_is_proven_by_what_it_unpacks_to(commands: Commands, disk: Path) -> None:
+    """One that is sent as it is unpacked, and one that is unpacked to a file first."""
+    content = disk.read_bytes()
+    blocks, stream = disk.with_name("blocks.raw.xz"), disk.with_name("stream.raw.gz")
+    blocks.write_bytes(build.xz(content, block=8 * MIB))
+    with gzip.open(stream, "wb", compresslevel=1) as file:
+        file.write(content)
+    for number, packed in enumerate((blocks, stream), start=1):
+        first = commands.run("push", packed)
+        assert first.code == 0, first.err
+        packed.chmod(0o600)
+        again = commands.run("push", packed)
+        assert (again.code, again.out) == (0, first.out), again.err
+        assert proofs(commands) == number
+
+
+def test_a_parent_that_was_written_anew_makes_another_disk(commands: Commands, tmp_path: Path) -> None:
+    """Of a differencing VHD, the child itself being untouched; a parent of another ctime alone is proven."""
+    base = write_disk(tmp_path / "plain.raw", size_bytes=16 * MIB, data_at=(1, 9)).read_bytes()
+    parent, child = tmp_path / "base.vhd", tmp_path / "child.vhd"
+    parent.write_bytes(build.vhd_fixed(base))
+    child.write_bytes(build.vhd_differencing(base, base))
+    first = commands.run("push", child)
+    assert first.code == 0, first.err
+    parent.chmod(0o600)
+    assert commands.run("push", child).out == first.out
+    change(parent, at=9 * MIB + 4096 * 3 + 512)
+    refused = commands.run("push", child, "--output", "json")
+    assert (refused.code, refused.json["code"]) == (5, "image-name-taken"), refused.out
+
+
+def test_an_object_in_oss_that_was_replaced_is_another_disk(commands: Commands, disk: Path, sandbox: Sandbox) -> None:
+    """Its URL is the same, its ETag is not."""
+    key = commands.run("push", disk, "--keep-object", "--output", "json").json["objects"][0]["key"]
+    url = f"oss://{BUCKET}/{key}"
+    assert commands.run("push", url, "--name", "from-oss").code == 0
+    assert commands.run("push", url, "--name", "from-oss", "--output", "json").json["already_there"] is True
+    bucket = sandbox.state.part(OssState).buckets[BUCKET]
+    stored = bucket.current(key)
+    assert stored is not None
+    object.__setattr__(stored, "etag", "0" * 32)
+    ran = commands.run("push", url, "--name", "from-oss", "--output", "json")
+    assert ran.json.get("already_there") is not True
+
+
+@pytest.fixture
+def loop_device(disk: Path) -> Iterator[Path]:
+    """Give a block device that holds the disk."""
+    if os.geteuid() != 0 or not shutil.which("losetup"):
+        pytest.skip("needs root and losetup")
+    made = subprocess.run(["losetup", "--find", "--show", disk], capture_output=True, text=True, check=False)
+    if made.returncode:
+        pytest.skip(f"no loop device: {made.stderr}")
+    device = Path(made.stdout.strip())
+    yield device
+    subprocess.run(["umount", device], capture_output=True, check=False)
+    subprocess.run(["losetup", "--detach", device], check=True)
+
+
+@pytest.mark.root
+def test_a_block_device_is_already_there_by_its_content_alone(
+    commands: Commands, sandbox: Sandbox, loop_device: Path, tmp_path: Path
+) -> None:
+    """Written to through another node, its node looks the same."""
+    first = commands.run("push", loop_device, "--name", "golden")
+    assert first.code == 0, first.err
+    again = commands.run("push", loop_device, "--name", "golden", "--output", "json")
+    assert (again.json["image_id"], again.json["already_there"]) == (first.out.strip(), True)
+    other = tmp_path / "node"
+    os.mknod(other, loop_device.stat().st_mode, loop_device.stat().st_rdev)
+    change(other)
+    refused = commands.run("push", loop_device, "--name", "golden", "--output", "json")
+    assert (refused.code, refused.json["code"]) == (5, "image-name-taken"), refused.out
+    made = commands.run(
+        "push", loop_device, "--name", "golden", "--replace", "rename", "--keep-object", "--output", "json"
+    )
+    assert made.code == 0, made.out
+    assert same_bytes(sandbox, made.json["objects"][0]["key"], loop_device)
+
+
+@pytest.mark.root
+def test_a_block_device_that_is_mounted_is_refused(commands: Commands, loop_device: Path, tmp_path: Path) -> None:
+    """With the place where it is mounted; a mount that can't be written to is a warning, --force goes on."""
+    point = tmp_path / "mnt"
+    point.mkdir()
+    subprocess.run(["mkfs.ext4", "-q", "-F", loop_device], check=True)
+    subprocess.run(["mount", loop_device, point], check=True)
+    skipped = ("--skip-check", "bare-file-system", "--skip-check", "nothing-starts")
+    refused = commands.run("push", loop_device, "--name", "golden", *skipped, "--output", "json")
+    assert refused.code == 3
+    assert "device-in-use" in refused.json["details"]["rules"]
+    assert f"is mounted at {point}" in refused.json["cause"]
+    forced = commands.run("push", loop_device, "--name", "golden", "--force", "--output", "json")
+    assert forced.code == 0, forced.out
+    subprocess.run(["mount", "-o", "remount,ro", point], check=True)
+    warned = commands.run("check", loop_device, "--output", "json")
+    assert "read-only" in warned.out
+    subprocess.run(["umount", point], check=True)
+    assert "device-in-use" not in commands.run("check", loop_device, "--output", "json").out
