@@ -20,6 +20,8 @@ from enum import IntEnum
 from types import MappingProxyType
 from typing import ClassVar, Self
 
+from aliyun_import.redact import conceal
+
 
 class Exit(IntEnum):
     """The exit codes of the command, a promise to scripts: see docs/exit-codes.md."""
@@ -43,6 +45,7 @@ class AliyunImportError(Exception):
     `summary` says what happened, `cause` why (as far as it is known, the service's own words included),
     `remedy` what to do: an imperative sentence with the real values in it, or an explicit None.
     `details` are operands for scripts (request_id, service_code, bucket, key, part, offset...), never secrets.
+    A secret that is known (see redact.py) is taken out of all of these.
     `resumable` says that the same command goes on where this one stopped.
     `retry_after_s` is the service's own wish for how long to stay away, when it gave one.
     """
@@ -60,12 +63,14 @@ class AliyunImportError(Exception):
         resumable: bool = False,
         retry_after_s: float | None = None,
     ) -> None:
-        super().__init__(summary)
-        self.summary = summary
+        self.summary = conceal(summary)
+        super().__init__(self.summary)
         self.code = code
-        self.remedy = remedy
-        self.cause = cause
-        self.details: Mapping[str, str] = MappingProxyType(dict(details or {}))
+        self.remedy = conceal(remedy) if remedy else remedy
+        self.cause = conceal(cause) if cause else cause
+        self.details: Mapping[str, str] = MappingProxyType(
+            {name: conceal(value) for name, value in (details or {}).items()}
+        )
         self.resumable = resumable
         self.retry_after_s = retry_after_s
 

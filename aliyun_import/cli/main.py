@@ -7,6 +7,7 @@ import sys
 import click
 
 from aliyun_import import __version__
+from aliyun_import.cli.quiet_stream import guard_streams
 from aliyun_import.errors import AliyunImportError, Exit, UsageError
 
 # Name -> where it lives. A command is imported when it is called, or when the help lists it.
@@ -55,6 +56,7 @@ def app() -> None:
 
 def run() -> None:
     """Run the command line and leave with its exit code; never returns and never shows a traceback."""
+    guard_streams()
     # A result that is read by `head` must not end in a traceback when the reader is gone.
     try:
         code = _run()

@@ -117,7 +117,7 @@ output_options = groups(
         show_default=True,
         help="Form of the result on stdout, and of the talk on stderr.",
     ),
-    option("-v", "--verbose", count=True, help="Say more; twice shows the requests to OSS, too."),
+    option("-v", "--verbose", count=True, help="Say more; twice shows each request to the services, too."),
     option("-q", "--quiet", is_flag=True, help="Say only warnings and errors."),
 )
 

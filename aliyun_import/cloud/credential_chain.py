@@ -5,11 +5,14 @@ from pathlib import Path
 
 from aliyun_import.cloud import credential_files, metadata, vendor_chain
 from aliyun_import.cloud.credential_files import Found, Skipped
+from aliyun_import.redact import learn, learn_file, learn_id, learn_url
 
 Step = Callable[[], Found | Skipped]
 
 # The vendor's spellings, the first being the documented one; the others are read by its CLI.
 _PREFIXES = ("ALIBABA_CLOUD_", "ALIBABACLOUD_", "ALICLOUD_")
+# Whose variables may hold secrets, used here or not.
+_SECRET_PREFIXES = (*_PREFIXES, "ALIYUN_", "OSS_")
 _OIDC = ("ALIBABA_CLOUD_OIDC_PROVIDER_ARN", "ALIBABA_CLOUD_OIDC_TOKEN_FILE", "ALIBABA_CLOUD_ROLE_ARN")
 
 
@@ -23,6 +26,23 @@ def steps(*, environment: Mapping[str, str], home: Path) -> tuple[Step, ...]:
         lambda: _ecs_role(environment),
         lambda: _uri(environment),
     )
+
+
+def learn_environment(environment: Mapping[str, str]) -> None:
+    """Tell what is secret in the environment, before anything can fail and be told."""
+    for name, value in environment.items():
+        if name.lower().endswith("_proxy"):
+            learn_url(value)
+        if not name.startswith(_SECRET_PREFIXES) or name.startswith("ALIYUN_IMPORT_"):
+            continue
+        if name.endswith("TOKEN_FILE"):
+            learn_file(value)
+        elif name.endswith("_URI"):
+            learn_url(value)
+        elif name.endswith(("SECRET", "TOKEN", "PASSWORD")):
+            learn(value)
+        elif name.endswith(("KEY_ID", "ACCESS_KEY")):
+            learn_id(value)
 
 
 def _keys_in_environment(environment: Mapping[str, str]) -> Found | Skipped:
@@ -41,7 +61,7 @@ def _keys_in_environment(environment: Mapping[str, str]) -> Found | Skipped:
 
 def _oidc(environment: Mapping[str, str]) -> Found | Skipped:
     if all(environment.get(name) for name in _OIDC):
-        return Found("the OIDC token file", vendor_chain.oidc())
+        return Found("the OIDC token file", vendor_chain.oidc(environment["ALIBABA_CLOUD_OIDC_TOKEN_FILE"]))
     return Skipped(f"an OIDC token (not all of {', '.join(_OIDC)})")
 
 

@@ -12,6 +12,7 @@ from typing import Any
 
 from aliyun_import.cloud import vendor_chain
 from aliyun_import.errors import AccessError
+from aliyun_import.redact import learn, learn_file, learn_id
 
 Keys = tuple[str, str, str | None]
 
@@ -34,6 +35,19 @@ class Skipped:
 def found_keys(where: str, key_id: str, secret: str, token: str | None) -> Found:
     """Give credentials that are known and stay as they are."""
     return Found(where, lambda: (key_id, secret, token))
+
+
+def learn_fields(fields: Mapping[str, Any]) -> None:
+    """Tell what is secret among the fields of a profile or a section, by their names."""
+    for name, value in fields.items():
+        if not isinstance(value, str):
+            continue
+        if name.endswith("token_file"):
+            learn_file(value)
+        elif "secret" in name or "token" in name or "password" in name or "bearer" in name:
+            learn(value)
+        elif name == "access_key_id":
+            learn_id(value)
 
 
 # The modes that the vendor's library reads, besides AK and StsToken, which are read here.
@@ -105,6 +119,8 @@ def ini_section(*, environment: Mapping[str, str], home: Path) -> Found | Skippe
             return Skipped(f"{path} (not there)")
     except (configparser.Error, UnicodeDecodeError, OSError) as error:
         raise _unreadable(path, error) from error
+    for section_name in parser.sections():
+        learn_fields(parser[section_name])
     if not parser.has_section(name):
         return Skipped(f"{path} (no section [{name}])")
     section = parser[name]
@@ -153,7 +169,10 @@ def _config(path: Path) -> Mapping[str, Any]:
         config = json.loads(text)
     except ValueError as error:
         raise _unreadable(path, error) from error
-    return config if isinstance(config, dict) else {}
+    config = config if isinstance(config, dict) else {}
+    for entry in _profiles(config):  # of all of them: one may lean on another
+        learn_fields(entry)
+    return config
 
 
 def _unreadable(path: Path, error: Exception) -> AccessError:

@@ -16,6 +16,7 @@ from pathlib import Path
 from aliyun_import.cloud import credential_chain, credential_files
 from aliyun_import.cloud.credential_files import Found, Skipped
 from aliyun_import.errors import AccessError
+from aliyun_import.redact import learn, learn_id
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,6 +62,8 @@ class CredentialsSource:
     @staticmethod
     def _read(found: Found) -> Credentials:
         key_id, secret, token = found.read()
+        learn_id(key_id)
+        learn(secret, token)
         return Credentials(key_id=key_id, secret=secret, token=token)
 
 
@@ -87,6 +90,7 @@ def region_of_profile(
 
 
 def _find(profile: str | None, environment: Mapping[str, str], home: Path) -> Found:
+    credential_chain.learn_environment(environment)
     if profile is not None:
         return credential_files.of_profile(profile, home=home)
     looked: list[str] = []

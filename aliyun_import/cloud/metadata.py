@@ -6,6 +6,8 @@ import socket
 from collections.abc import Mapping
 from urllib.parse import urlsplit
 
+from aliyun_import.cloud.request_log import logged
+
 # "Instance metadata": the same address in every region, reachable from within an instance only.
 HOST = "100.100.100.200"
 # The vendor's credentials library waits as long; inside the cloud it answers within milliseconds.
@@ -58,8 +60,10 @@ def _ask(host: str, port: int, method: str, path: str, headers: Mapping[str, str
     """Give the answer's text, "" where it is a refusal, None where nobody answers."""
     connection = http.client.HTTPConnection(host, port, timeout=WAIT_S)
     try:
-        connection.request(method, path, headers=dict(headers))
-        answer = connection.getresponse()
+        with logged("ECS", "metadata", method=method, url=f"http://{host}:{port}{path}") as exchange:
+            connection.request(method, path, headers=dict(headers))
+            answer = connection.getresponse()
+            exchange.status = answer.status
         text = answer.read(4096).decode("ascii", "replace").strip()
     except (OSError, http.client.HTTPException):
         return None

@@ -10,8 +10,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from urllib.parse import urlsplit
 
-from aliyun_import.cloud.redact import redact
 from aliyun_import.errors import AccessError, AliyunImportError, TransientError, UsageError
+from aliyun_import.redact import redact
 
 _AGAIN = "Check the network and run the same command again."
 

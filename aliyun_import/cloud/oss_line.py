@@ -6,7 +6,6 @@ for the line (`python -m tests.bench.upload sparse`). Here a request is a head, 
 of HTTP: no redirects, no proxies (`oss_session` leaves these to requests), no compression.
 """
 
-import logging
 import socket
 import ssl
 import time
@@ -35,8 +34,6 @@ MOST_REST_S = 4.0
 # http.client's own bounds, against a server that never comes to the end of a head.
 MAX_LINE_BYTES = 64 * KIB
 MAX_HEADERS = 100
-
-_log = logging.getLogger(__name__)
 
 
 @dataclass(slots=True, kw_only=True)
@@ -105,7 +102,6 @@ class Line:
             self._idle.append(connection)
         else:
             connection.close()
-        _log.debug("%s %s://%s%s %d", request.method, parts.scheme, parts.netloc, target, answer.status)
         if 300 <= answer.status < 400 and "location" in answer.headers:
             # OSS answers 403 where others redirect; a redirect comes from something that stands in between.
             raise requests.TooManyRedirects(answer.headers["location"])

@@ -1,6 +1,5 @@
 """This file opens the connections to OSS: how many, through which proxy, trusting whom, and listening while sending."""
 
-import logging
 import ssl
 from typing import Any
 
@@ -11,11 +10,12 @@ from urllib3.connectionpool import HTTPSConnectionPool
 
 from aliyun_import.cloud.connection import ca_bundle, proxies_for
 from aliyun_import.cloud.oss_line import Line, Request
+from aliyun_import.cloud.vendor_logs import shut_vendor_logs
 
 
 def open_session(url: str, *, connections: int) -> oss2.Session | Line:
     """Make what requests to one endpoint are sent with, by up to `connections` threads at once."""
-    _silence()
+    shut_vendor_logs()
     proxies = proxies_for(url)
     if not any(proxies.values()):
         return Line(url)
@@ -66,9 +66,3 @@ class _Adapter(HTTPAdapter):
         super().init_poolmanager(*arguments, **options)
         classes = self.poolmanager.pool_classes_by_scheme
         self.poolmanager.pool_classes_by_scheme = {**classes, "https": _Pool}
-
-
-def _silence() -> None:
-    """Keep oss2's log (requests with their headers) and the pool's remarks off stderr."""
-    for name in ("oss2", "urllib3"):
-        logging.getLogger(name).addHandler(logging.NullHandler())

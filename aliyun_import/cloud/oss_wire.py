@@ -21,6 +21,7 @@ from aliyun_import.cloud.endpoints import Endpoints, OssStyle, region_of_locatio
 from aliyun_import.cloud.network import network_error
 from aliyun_import.cloud.oss_line import Request
 from aliyun_import.cloud.oss_session import open_session
+from aliyun_import.cloud.request_log import logged
 from aliyun_import.cloud.translate import Answer, is_expired, translate
 from aliyun_import.errors import AliyunImportError, UsageError
 from aliyun_import.ports import PartBody
@@ -111,7 +112,9 @@ class OssWire:
         )
         self._auth._sign_request(request, self.bucket, key)
         session = self._regional_session if operation in _REGIONAL else self._session
-        answer = session.do_request(request, (self._timeouts.connect_s, read_s or self._timeouts.read_s))
+        with logged("OSS", operation, method=method, url=request.url) as exchange:
+            answer = session.do_request(request, (self._timeouts.connect_s, read_s or self._timeouts.read_s))
+            exchange.status, exchange.request_id = answer.status, answer.headers.get("x-oss-request-id", "")
         if answer.status // 100 != 2:
             raise oss2.exceptions.make_exception(answer)
         return Got(answer.headers, answer.read())

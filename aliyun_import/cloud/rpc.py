@@ -5,7 +5,6 @@ URL (token included) into its exceptions and its log, and fails with an IndexErr
 message has no colon (aliyunsdkcore 2.16.1, client.py).
 """
 
-import logging
 from collections.abc import Mapping
 from typing import Any
 
@@ -17,8 +16,10 @@ from aliyunsdkcore.client import AcsClient
 from aliyun_import.cloud.connection import Timeouts, ca_bundle, proxies_for
 from aliyun_import.cloud.credentials import Credentials, CredentialsSource
 from aliyun_import.cloud.network import network_error
+from aliyun_import.cloud.request_log import logged
 from aliyun_import.cloud.rpc_reply import Reply, refusal_of
 from aliyun_import.cloud.translate import is_expired
+from aliyun_import.cloud.vendor_logs import shut_vendor_logs
 from aliyun_import.errors import AliyunImportError
 
 # How long the service may think before it answers, where that is longer than usual: timeout_config.json of the SDK.
@@ -35,7 +36,7 @@ class RpcClient:
         self._url = url
         self._credentials = credentials
         self._timeouts = timeouts
-        _silence()
+        shut_vendor_logs()
         # Each request is signed with the credentials of its moment, so the client's own are never used. They are
         # given by position all the same: ALIYUN_ACCESS_KEY_ID of the environment would beat anything else.
         self._client = AcsClient(
@@ -69,10 +70,13 @@ class RpcClient:
         read_s = max(self._timeouts.read_s, _READ_S.get(_name(request), 0))
         exchange = self._client._make_http_response(self._url, request, read_s, self._timeouts.connect_s, _signer(keys))
         try:
-            status, headers, body = exchange.get_response_object()
+            with logged(self._service, _name(request), method=request.get_method(), url=self._url) as answer:
+                status, headers, body = exchange.get_response_object()
+                reply = Reply.of(status, headers, body)
+                answer.status, answer.request_id = status, reply.request_id
         except OSError as error:  # every exception of the vendored requests is one
             raise self._unreached(error, request) from None  # its chain holds the signed URL
-        return Reply.of(status, headers, body)
+        return reply
 
     def _unreached(self, error: OSError, request: Any) -> AliyunImportError:  # noqa: ANN401
         return network_error(error, service=self._service, operation=_name(request), url=self._url)
@@ -86,10 +90,3 @@ def _signer(keys: Credentials) -> AccessKeySigner | StsTokenSigner:
 
 def _name(request: Any) -> str:  # noqa: ANN401
     return str(request.get_action_name())
-
-
-def _silence() -> None:
-    """Keep the SDK off stderr: it logs signed URLs there, and with DEBUG=sdk whole requests."""
-    for name in ("aliyunsdkcore", "aliyunsdkcore.http.http_response"):
-        logging.getLogger(name).handlers[:] = [logging.NullHandler()]
-        logging.getLogger(name).propagate = False

@@ -45,6 +45,11 @@ class Reply:
         """Give the service's code; empty for a success and for what is not from the service."""
         return "" if self.ok else str(self.document.get("Code") or "")
 
+    @property
+    def request_id(self) -> str:
+        """Give the service's name of the request."""
+        return str(self.document.get("RequestId") or "")
+
 
 def refusal_of(reply: Reply, *, service: str, operation: str, operands: Mapping[str, str]) -> AliyunImportError:
     """Translate an answer that is not a success."""
@@ -60,7 +65,7 @@ def refusal_of(reply: Reply, *, service: str, operation: str, operands: Mapping[
             status=status,
             code=code,
             message=message,
-            request_id=str(reply.document.get("RequestId") or ""),
+            request_id=reply.request_id,
             operands=operands,
             skew=clock_difference(reply.server_date),
         )

@@ -15,8 +15,8 @@ from aliyun_import.cloud.answers_ecs import ECS_ROWS
 from aliyun_import.cloud.answers_import import IMPORT_ROWS
 from aliyun_import.cloud.answers_oss import OSS_ROWS
 from aliyun_import.cloud.answers_ram import COMMON_ROWS, RAM_ROWS
-from aliyun_import.cloud.redact import redact
 from aliyun_import.errors import AccessError, AliyunImportError, RefusedError, TransientError
+from aliyun_import.redact import redact
 
 TABLE: tuple[Row, ...] = (*OSS_ROWS, *IMPORT_ROWS, *ECS_ROWS, *RAM_ROWS, *COMMON_ROWS)
 _BY_CODE: Mapping[tuple[str, str, str], Row] = {

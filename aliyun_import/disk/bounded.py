@@ -21,7 +21,7 @@ from dataclasses import dataclass, is_dataclass
 from pathlib import PurePath
 from typing import Any
 
-from aliyun_import.disk.leash import die_with
+from aliyun_import.disk.leash import child_environment, die_with
 from aliyun_import.limits import GIB, MIB
 
 # What a child has to say is a report: some hundred KiB with every package version of a guest in it.
@@ -56,7 +56,7 @@ def call_bounded(target: str, arguments: Sequence[str], *, limits: Limits) -> Ou
     """
     numbers = (os.getpid(), limits.memory_bytes, limits.cpu_s)
     command = [sys.executable, "-P", "-m", __name__, *map(str, numbers), target, *arguments]
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(path for path in sys.path if path)}
+    environment = {**child_environment(), "PYTHONPATH": os.pathsep.join(path for path in sys.path if path)}
     with subprocess.Popen(
         command,
         stdin=subprocess.DEVNULL,

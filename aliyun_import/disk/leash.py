@@ -9,10 +9,25 @@ import ctypes
 import os
 import signal
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 _PR_SET_PDEATHSIG = 1
+
+# What a child needs to find itself and its files, and to speak the user's language. No secret is among these, and what
+# reads a stranger's disk gets none.
+_PASSED_ON = frozenset({"PATH", "HOME", "TMPDIR", "LANG", "LANGUAGE", "TZ", "LD_LIBRARY_PATH", "VIRTUAL_ENV"})
+_PASSED_ON_PREFIXES = ("LC_", "PYTHON", "DYLD_")
+
+
+def child_environment(environment: Mapping[str, str] = os.environ) -> dict[str, str]:
+    """Give the environment for a child that reads a disk: without credentials, and without all else it does not need.
+
+    Another process of the same user can read a child's environment, and the child's memory holds it.
+    """
+    return {
+        name: value for name, value in environment.items() if name in _PASSED_ON or name.startswith(_PASSED_ON_PREFIXES)
+    }
 
 
 def leashed(command: Sequence[str | Path]) -> list[str]:

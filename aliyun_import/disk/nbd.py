@@ -12,7 +12,7 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 
-from aliyun_import.disk.leash import last_line, leashed
+from aliyun_import.disk.leash import child_environment, last_line, leashed
 from aliyun_import.disk.reader import Bad, Missing, Unsupported, check_range
 from aliyun_import.limits import MIB
 
@@ -106,6 +106,7 @@ def open_nbd(image: str) -> Iterator[NbdReader]:
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.PIPE,
+            env=child_environment(),
         ) as server:
             try:
                 with _connected(server, address) as connection:

@@ -13,7 +13,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from aliyun_import.disk.foreign import QEMU_NAMES, conversion
-from aliyun_import.disk.leash import last_line, leashed
+from aliyun_import.disk.leash import child_environment, last_line, leashed
 from aliyun_import.disk.reader import FileReader
 from aliyun_import.disk.report import Container
 from aliyun_import.errors import DiskError, LocalStateError
@@ -37,6 +37,7 @@ def convert_to_raw(path: Path, container: Container, *, target: Path, while_wait
         stdin=subprocess.DEVNULL,
         stdout=subprocess.DEVNULL,
         stderr=subprocess.PIPE,
+        env=child_environment(),
     ) as child:
         try:
             noise = _wait(child, while_waiting)
@@ -97,6 +98,7 @@ def _info(path: Path, image: str) -> Mapping[str, object]:
             leashed(["qemu-img", "info", "--force-share", "--output=json", image]),
             stdin=subprocess.DEVNULL,
             capture_output=True,
+            env=child_environment(),
             timeout=_INFO_TIMEOUT_S,
             check=False,
         )

@@ -8,7 +8,7 @@ import sys
 
 import pytest
 
-from aliyun_import.disk.leash import last_line
+from aliyun_import.disk.leash import child_environment, last_line
 
 _HOLDER = """
 import subprocess
@@ -49,3 +49,16 @@ def test_a_program_keeps_its_output_and_status() -> None:
 def test_the_last_line_is_the_reason(noise: bytes, line: str) -> None:
     """Whatever a program says."""
     assert last_line(noise) == line
+
+
+def test_a_child_gets_no_credentials() -> None:
+    """It gets what it needs to run, and nothing that only somebody else needs."""
+    secrets = (
+        "ALIBABA_CLOUD_ACCESS_KEY_SECRET",
+        "ALICLOUD_SECURITY_TOKEN",
+        "ALIYUN_X",
+        "OSS_ACCESS_KEY_SECRET",
+        "MY_TOKEN",
+    )
+    needed = {"PATH": "/bin", "HOME": "/root", "TMPDIR": "/t", "LANG": "C", "LC_ALL": "C", "PYTHONPATH": "/p"}
+    assert child_environment(needed | dict.fromkeys(secrets, "hush")) == needed

@@ -6,7 +6,7 @@ else; the talk goes to stderr. Renderers are called from the coordinator's threa
 
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from typing import Protocol
 
 from aliyun_import.cli.render.outcome import Outcome, Verbosity
@@ -82,11 +82,10 @@ def speaking(output: str, *, verbose: int, quiet: bool) -> Iterator[Voice]:
     """
     from click.exceptions import Exit as Leave
 
-    if verbose > 1:
-        _log_requests()
     renderer = choose(output, Verbosity(-1 if quiet else verbose))
     try:
-        yield Voice(renderer)
+        with _log_of_requests() if verbose > 1 else nullcontext():
+            yield Voice(renderer)
     except AliyunImportError as error:
         renderer.failure(error)
         raise Leave(error.exit_code) from error
@@ -94,11 +93,29 @@ def speaking(output: str, *, verbose: int, quiet: bool) -> Iterator[Voice]:
         renderer.close()
 
 
-def _log_requests() -> None:
-    # Both log method, URL and status; keys and signatures travel in headers and never get there for OSS. The SDK
-    # core puts them in the query, and logs through its own name, which stays shut.
+@contextmanager
+def _log_of_requests() -> Iterator[None]:
+    """Write our own log to stderr, and no other: those of the libraries hold signed URLs."""
     import logging
 
-    logging.basicConfig(stream=sys.stderr, format="%(asctime)s %(name)s %(message)s", level=logging.WARNING)
-    for name in ("aliyun_import.cloud.oss_line", "urllib3.connectionpool"):
-        logging.getLogger(name).setLevel(logging.DEBUG)
+    class Handler(logging.Handler):
+        """Writes to what stderr is at the moment: a bar that moves puts itself in between."""
+
+        def emit(self, record: logging.LogRecord) -> None:
+            try:
+                sys.stderr.write(self.format(record) + "\n")
+            except (OSError, ValueError):  # nobody can read it any more: see Voice
+                self.setLevel(logging.CRITICAL)
+
+    logger, handler = logging.getLogger("aliyun_import"), Handler()
+    # As PlainRenderer writes the time.
+    handler.setFormatter(logging.Formatter("%(asctime)s %(message)s", "%H:%M:%S"))
+    logger.addHandler(handler)
+    logger.setLevel(logging.DEBUG)
+    logger.propagate = False
+    try:
+        yield
+    finally:
+        logger.removeHandler(handler)
+        logger.setLevel(logging.NOTSET)
+        logger.propagate = True

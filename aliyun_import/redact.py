@@ -1,0 +1,117 @@
+"""This file keeps secrets out of every text that somebody reads: by their values, and by the names of their fields.
+
+Whoever finds a secret says so with `learn`, and from then on `conceal` takes that value out of any text: errors do it
+when they are made, and the streams of the command line for each write. `redact` does more, for texts that come from an
+SDK or a service: they may hold what nobody here has seen, such as a signature.
+"""
+
+import json
+import re
+import threading
+from contextlib import suppress
+from pathlib import Path
+from urllib.parse import quote, quote_plus, urlsplit
+
+# A shorter value is taken for a word: it could stand in any sentence, and real secrets have 30 characters.
+_LEAST_SECRET = 8
+_LEAST_ID = 16
+_LEAST_PIECE_OF_URL = 16
+# A text that was cut short holds the beginning of a secret.
+_BEGINNING = 12
+_LEAST_TO_CUT = 24
+# A file that is bigger holds no token.
+_MOST_FILE_BYTES = 64 << 10
+
+_lock = threading.Lock()
+_secrets: set[str] = set()
+_ids: set[str] = set()
+_pattern: re.Pattern[str] | None = None
+
+# Fields of requests and answers, in a URL, in JSON or in XML. A ClientToken only makes a request idempotent.
+_NAMES = (
+    r"(?<!client)(?<!client[_-])token|saml[_-]?assertion|signature|access[_-]?key[_-]?(?:id|secret)"
+    r"|x-oss-credential|pass(?:word|wd)|client[_-]?secret|sign[_-]?in[_-]?secret"
+)
+_FIELDS = re.compile(rf"(?i)((?:{_NAMES})(?:\\*[\"']?\s*[:=]\s*\\*[\"']?|%3D|>))(?!\s)[^&\s\"'<,\\]+")
+_ARGUMENTS = re.compile(r"(?i)(--?[\w-]*(?:password|secret|token))\s+[^\s\"']+")
+_QUERY = re.compile(r"\?[^\s\"'<>()]*=[^\s\"'<>()]*")
+_AUTHORIZATION_FIELD = re.compile(r"(?i)(\bauthorization[\"']?\s*[:=]\s*)[^\r\n]*")
+# The value of the header Authorization of OSS, versions 1 and 4, where its name is not beside it.
+_AUTHORIZATION = re.compile(r"(?i)\b(OSS \S+?:|(?:OSS4|ACS3)-HMAC-SHA256 )[^\s\"']\S*(?:,\s*\w+=\S+)*")
+# What a signature was made over holds the token; the service repeats it to help with debugging.
+_STRING_TO_SIGN = re.compile(
+    r"(?is)(?:(string to sign is:?)\s*\S.*|(<(?:StringToSign|StringToSignBytes|CanonicalRequest)>)[^<]*)"
+)
+_USERINFO = re.compile(r"(https?://)[^/@\s]+@")
+
+
+def learn(*secrets: str | None) -> None:
+    """Have these values concealed from now on, also where they are encoded. A word of a few letters is passed over."""
+    for secret in secrets:
+        if secret and len(secret.strip()) >= _LEAST_SECRET:
+            _add(secret.strip(), _secrets)
+
+
+def learn_id(key_id: str | None) -> None:
+    """Have the id of an access key concealed but for its end, which `aliyun configure list` shows, too."""
+    if key_id and len(key_id.strip()) >= _LEAST_ID:
+        _add(key_id.strip(), _ids)
+
+
+def learn_url(url: str | None) -> None:
+    """Have what could be a secret in a URL concealed: its password, its query, and long pieces of both."""
+    try:
+        parts = urlsplit(url or "")
+    except ValueError:
+        return
+    learn(parts.password)
+    pieces = [parts.query, *re.split("[/]", parts.path), *re.split("[&=]", parts.query)]
+    learn(*(piece for piece in pieces if len(piece) >= _LEAST_PIECE_OF_URL))
+
+
+def learn_file(path: str) -> None:
+    """Have the whole text of a file concealed, such as that of an OIDC token; one that can't be read is passed over."""
+    with suppress(OSError, ValueError):
+        if Path(path).stat().st_size <= _MOST_FILE_BYTES:
+            learn(Path(path).read_text(encoding="utf-8"))
+
+
+def conceal(text: str) -> str:
+    """Give the text without the values that were learned; all else stays."""
+    return _pattern.sub(_mark, text) if _pattern else text
+
+
+def redact(text: str) -> str:
+    """Give a foreign text without learned values, tokens, signatures, passwords and queries of URLs."""
+    text = conceal(text)
+    text = _STRING_TO_SIGN.sub(r"\1\2***", text)
+    text = _QUERY.sub("?***", text)
+    text = _AUTHORIZATION_FIELD.sub(r"\1***", text)
+    text = _FIELDS.sub(r"\1***", text)
+    text = _ARGUMENTS.sub(r"\1 ***", text)
+    text = _AUTHORIZATION.sub(r"\1***", text)
+    return _USERINFO.sub(r"\1***@", text)
+
+
+def _add(value: str, known: set[str]) -> None:
+    global _pattern
+    if value in known:
+        return
+    with _lock:
+        known.add(value)
+        choices = {form for one in _secrets | _ids for form in _forms(one)}
+        # The longest first: one value may begin with another.
+        exact = "|".join(re.escape(form) for form in sorted(choices, key=len, reverse=True))
+        cut = {form[:_BEGINNING] for one in _secrets if len(one) >= _LEAST_TO_CUT for form in _forms(one)}
+        begun = "".join(rf"|{re.escape(form)}[\w+/=.~%-]*" for form in sorted(cut))
+        _pattern = re.compile(exact + begun)
+
+
+def _forms(value: str) -> set[str]:
+    """Give a value as it stands in a text, in a URL, in what is signed (encoded twice), in JSON."""
+    encoded = {quote(value, safe=""), quote(value), quote_plus(value)}
+    return {value, *encoded, *(quote(one, safe="") for one in encoded), json.dumps(value)[1:-1]}
+
+
+def _mark(match: re.Match[str]) -> str:
+    return f"***{match[0][-3:]}" if match[0] in _ids else "***"

@@ -1,0 +1,63 @@
+"""This file runs many commands in one process, as a driver for test_secrecy: `python -m tests.flows.secrecy` + a plan.
+
+The plan is a JSON document on stdin: `runs` (arguments, environment, where the vendor's library is led to). The last
+guard before the streams is taken away, so that what comes out is what the code itself lets out.
+"""
+
+import json
+import os
+import sys
+from collections.abc import Callable
+from contextlib import suppress
+from typing import Any
+from urllib.parse import urlsplit
+
+from aliyun_import.cli import main, run_clock
+
+
+class _Hurried(run_clock.RunClock):
+    """A clock that hardly waits."""
+
+    def sleep(self, seconds: float) -> None:
+        """Wait for a moment at most."""
+        super().sleep(min(seconds, 0.01))
+
+
+def _lead_vendor_to(target: list[str]) -> None:
+    """Send what the credentials library asks for to a local server, over http."""
+    from Tea.core import TeaCore
+
+    compose: Callable[[Any], str] = TeaCore.compose_url
+
+    def local(request: Any) -> str:
+        parts = urlsplit(compose(request))
+        return f"{target[0]}{parts.path or '/'}{'?' + parts.query if parts.query else ''}"
+
+    TeaCore.compose_url = staticmethod(local)
+
+
+def _run(arguments: list[str]) -> None:
+    sys.argv = ["aliyun-import", *arguments]
+    print(f"### {' '.join(arguments)}", flush=True)
+    with suppress(SystemExit):
+        main.run()
+    sys.stderr.flush()
+
+
+def drive(plan: dict[str, Any]) -> None:
+    """Run all of the plan, one command after the other, without any wait."""
+    vars(main)["guard_streams"] = lambda: None
+    vars(run_clock)["RunClock"] = _Hurried
+    target = [""]
+    if plan["vendor"]:
+        _lead_vendor_to(target)
+    usual = dict(os.environ)
+    for run in plan["runs"]:
+        os.environ.clear()
+        os.environ.update({**usual, **run["environment"]})
+        target[0] = run["vendor_at"]
+        _run(run["arguments"])
+
+
+if __name__ == "__main__":
+    drive(json.load(sys.stdin))

@@ -1,0 +1,105 @@
+"""This file tests that secrets are taken out of texts, and that the rest is left."""
+
+import json
+from pathlib import Path
+from urllib.parse import quote
+
+import pytest
+
+from aliyun_import import redact as redaction
+from aliyun_import.errors import RefusedError
+from aliyun_import.redact import conceal, learn, learn_file, learn_id, learn_url, redact
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "url: /?SecurityToken=HUSH%2B%2F%3D&Action=ImportImage",
+        "url: /?Action=ImportImage&Signature=HUSH%3D&Format=JSON",
+        "/disks?x-oss-signature=HUSH&x-oss-security-token=HUSH",
+        '{"SecurityToken": "HUSH", "Action": "ImportImage"}',
+        "{'x-oss-security-token': 'HUSH', 'Action': 'ImportImage'}",
+        "<SecurityToken>HUSH</SecurityToken> ImportImage",
+        "Authorization: OSS LTAIfake:HUSH= ImportImage",
+        "authorization: OSS4-HMAC-SHA256 Credential=LTAIfake/20261124/cn/oss/aliyun_v4_request, Signature=HUSH",
+        "server string to sign is:POST&%2F&HUSH%3D1",
+        "<StringToSign>PUT HUSH</StringToSign>",
+        "AccessKeySecret=HUSH ImportImage",
+        "https://user:HUSH@proxy.example.com:3128/",
+        "url: /?Action=AssumeRoleWithOIDC&OIDCToken=HUSH.HUSH.HUSH&RoleArn=a (Caused by NewConnectionError)",
+        "url: /keys?HUSH=HUSH (Caused by",
+        '{"OIDCToken": "HUSH"}',
+        '{\\"SAMLAssertion\\": \\"HUSH\\"}',
+        "AccessKeyId=HUSH&Signature=HUSH",
+        "{'x-acs-security-token': 'HUSH', 'X-aliyun-ecs-metadata-token': 'HUSH'}",
+        "Authorization: Bearer HUSH",
+        "'Authorization': 'ACS3-HMAC-SHA256 Credential=HUSH,SignedHeaders=host,Signature=HUSH'",
+        "https://disks.example.com/a?Expires=1&OSSAccessKeyId=HUSH&Signature=HUSH",
+        "helper --token HUSH exited with 1",
+    ],
+)
+def test_secrets_are_taken_out(text: str) -> None:
+    """Tokens, signatures, secrets and passwords do not stay, in any of the forms they travel in."""
+    assert "HUSH" not in redact(text)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "The OSS Access Key Id you provided does not exist in our records.",
+        "The request signature we calculated does not match the signature you provided.",
+        "The security token you provided has expired.",
+        "Specified SecurityToken is expired.",
+        "The specified bucket does not exist.",
+        'The specified parameter "BootMode" is malformed.',
+    ],
+)
+def test_sentences_stay_as_they_are(text: str) -> None:
+    """What the services say in words about tokens and signatures is no secret."""
+    assert redact(text) == text
+
+
+SECRET = "s3+/cr-et==" * 4
+
+
+@pytest.fixture(autouse=True)
+def nothing_learned(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Begin each test without secrets, and leave none."""
+    for name, value in (("_secrets", set()), ("_ids", set()), ("_pattern", None)):
+        monkeypatch.setattr(redaction, name, value)
+
+
+@pytest.mark.parametrize("form", [SECRET, quote(SECRET), quote(quote(SECRET, safe=""), safe=""), json.dumps(SECRET)])
+def test_what_was_learned_is_concealed_in_every_form(form: str) -> None:
+    """As it is, encoded, encoded twice, in JSON, and cut short."""
+    learn(SECRET)
+    for text in (form, form[:30]):
+        assert conceal(f"before {text} after").strip('"').startswith("before")
+        assert SECRET[:8] not in conceal(f"before {text} after")
+        assert "cr" not in conceal(f"{text}")
+
+
+def test_an_error_conceals_what_it_is_made_of() -> None:
+    """Nobody who makes an error has to think of it."""
+    learn(SECRET)
+    error = RefusedError(f"a {SECRET}", code="c", cause=f"b {SECRET}", remedy=f"c {SECRET}", details={"d": SECRET})
+    assert (error.summary, str(error), error.cause, error.remedy) == ("a ***", "a ***", "b ***", "c ***")
+    assert error.details == {"d": "***"}
+
+
+def test_words_are_no_secrets() -> None:
+    """A short value stays, since it could stand anywhere; of a key's id the end stays, as the vendor's CLI shows it."""
+    learn("disk", None, "")
+    learn_id("KEY")
+    learn_id("LTAI0123456789abcdef")
+    assert conceal("disk KEY LTAI0123456789abcdef") == "disk KEY ***def"
+
+
+def test_secrets_of_a_url_and_of_a_file(tmp_path: Path) -> None:
+    """The password, long pieces of path and query; the whole of a small file. What can't be read is passed over."""
+    learn_url("https://user:password1@host/keys/0123456789abcdef?name=fedcba9876543210")
+    assert conceal("password1 host keys 0123456789abcdef fedcba9876543210") == "*** host keys *** ***"
+    (tmp_path / "token").write_text("token-of-a-file\n")
+    learn_file(str(tmp_path / "token"))
+    learn_file(str(tmp_path / "none"))
+    assert conceal("a token-of-a-file") == "a ***"
