@@ -7,7 +7,7 @@ and end in `assert_never`. docs/json.md describes them field by field; fields ma
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from aliyun_import.model import Finding
+from aliyun_import.model.finding import Finding
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from typing import TypeVar
 
 from aliyun_import.errors import AliyunImportError, TransientError
-from aliyun_import.ports import Clock
+from aliyun_import.services.interface import Clock
 
 # The first window. Below a second, a throttled service is asked again while it still throttles.
 FIRST_WINDOW_S = 1.0
@@ -45,7 +45,7 @@ def wait_before_retry(
     return max(error.retry_after_s or 0.0, window * share())
 
 
-def patiently(
+def with_retries(
     call: Callable[[], T],
     *,
     clock: Clock,
@@ -77,4 +77,4 @@ def first_contact(call: Callable[[], T], *, clock: Clock) -> T:
         if error.code in NOBODY_THERE and attempt >= FIRST_CONTACT_ATTEMPTS:
             raise error
 
-    return patiently(call, clock=clock, on_retry=give_up_soon)
+    return with_retries(call, clock=clock, on_retry=give_up_soon)

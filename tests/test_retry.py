@@ -12,8 +12,8 @@ from aliyun_import.retry import (
     FIRST_CONTACT_ATTEMPTS,
     LAST_WINDOW_S,
     first_contact,
-    patiently,
     wait_before_retry,
+    with_retries,
 )
 from tests.upload.scripted_store import SteeredClock
 
@@ -60,7 +60,7 @@ def test_patiently_waits_through_the_clock_and_tells() -> None:
             raise failures.pop(0)
         return "answer"
 
-    answer = patiently(call, clock=clock, on_retry=lambda _, attempt, wait_s: told.append((attempt, wait_s)))
+    answer = with_retries(call, clock=clock, on_retry=lambda _, attempt, wait_s: told.append((attempt, wait_s)))
     assert answer == "answer"
     assert clock.slept == [5.0, 7.0]
     assert told == [(1, 5.0), (2, 7.0)]
@@ -69,7 +69,7 @@ def test_patiently_waits_through_the_clock_and_tells() -> None:
 @pytest.mark.parametrize(
     ("caller", "code", "calls"),
     [
-        (patiently, "connection-refused", ATTEMPTS),
+        (with_retries, "connection-refused", ATTEMPTS),
         (first_contact, "connection-refused", FIRST_CONTACT_ATTEMPTS),
         (first_contact, "throttled", ATTEMPTS),
     ],

@@ -1,1 +1,1 @@
-"""This room is the command line: the only one that knows click and rich."""
+"""Command line. The only package that imports click and rich."""

@@ -12,12 +12,12 @@ from aliyun_import.errors import AliyunImportError, Exit, UsageError
 
 # Name -> where it lives. A command is imported when it is called, or when the help lists it.
 COMMANDS = {
-    "push": "aliyun_import.cli.push:push",
-    "check": "aliyun_import.cli.check:check",
-    "task": "aliyun_import.cli.task:task",
-    "role": "aliyun_import.cli.role:role",
-    "leftovers": "aliyun_import.cli.leftovers:leftovers",
-    "sandbox": "aliyun_import.cli.sandbox:sandbox",
+    "push": "aliyun_import.cli.commands.push:push",
+    "check": "aliyun_import.cli.commands.check:check",
+    "task": "aliyun_import.cli.commands.task:task",
+    "role": "aliyun_import.cli.commands.role:role",
+    "leftovers": "aliyun_import.cli.commands.leftovers:leftovers",
+    "sandbox": "aliyun_import.cli.commands.sandbox:sandbox",
 }
 
 
@@ -87,7 +87,7 @@ def _run() -> int:
 
 
 def _fail(error: AliyunImportError) -> int:
-    from aliyun_import.cli.render.failure import wanted_output, write_failure
+    from aliyun_import.cli.render.error import wanted_output, write_failure
 
     write_failure(error, output=wanted_output(sys.argv[1:], os.environ))
     return error.exit_code
@@ -106,6 +106,6 @@ def _interrupted() -> AliyunImportError:
 
 
 def _bug(error: Exception) -> AliyunImportError:
-    from aliyun_import.cli.render.failure import bug
+    from aliyun_import.cli.render.error import bug
 
     return bug(error)

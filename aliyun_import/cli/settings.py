@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from aliyun_import.cli.options import PREFIX
+from aliyun_import.cli.params import PREFIX
 from aliyun_import.errors import UsageError
 
 # The vendor's own names, in the order in which its CLI reads them.

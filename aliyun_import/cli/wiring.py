@@ -5,20 +5,19 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from aliyun_import.checks.names import default_name
 from aliyun_import.cli.settings import CloudSettings, command_line, settle, state_directory
-from aliyun_import.cloud.credentials import CredentialsSource, load_credentials, region_of_profile
-from aliyun_import.cloud.ecs import EcsImages
+from aliyun_import.cloud.credentials.source import CredentialsSource, load_credentials, region_of_profile
+from aliyun_import.cloud.ecs.images import EcsImages
 from aliyun_import.cloud.endpoints import Endpoints, internal_oss_url, resolve_endpoints
-from aliyun_import.cloud.metadata import internal_endpoint_answers
-from aliyun_import.cloud.oss import OssStore
-from aliyun_import.cloud.ram import RamRoles
-from aliyun_import.cloud.sts import StsIdentity
+from aliyun_import.cloud.instance_metadata import internal_endpoint_answers
+from aliyun_import.cloud.oss.store import OssStore
+from aliyun_import.cloud.ram import RamRoles, StsIdentity
 from aliyun_import.errors import UsageError
 from aliyun_import.events import Emit, Noted
-from aliyun_import.model import Architecture, BootMode, DiskFormat, DiskRequest, ImportRequest, OsType
-from aliyun_import.pipeline.model import Cloud, PushOptions
-from aliyun_import.preflight.names import default_name
-from aliyun_import.upload.delivery import TransferOptions
+from aliyun_import.model.request import Architecture, BootMode, DiskFormat, DiskRequest, ImportRequest, OsType
+from aliyun_import.push.context import Cloud, PushOptions
+from aliyun_import.upload.context import TransferOptions
 
 OSS_URL = "oss://"
 # Connections that are kept open to OSS: one for each worker.

@@ -1,1 +1,1 @@
-"""This room is the only one that talks to Alibaba Cloud's SDKs, and the one that translates every answer of them."""
+"""Clients of the Alibaba Cloud services. The only package that imports their SDKs."""

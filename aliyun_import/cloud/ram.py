@@ -8,14 +8,15 @@ from aliyunsdkram.request.v20150501.GetPolicyRequest import GetPolicyRequest
 from aliyunsdkram.request.v20150501.GetRoleRequest import GetRoleRequest
 from aliyunsdkram.request.v20150501.ListPoliciesForRoleRequest import ListPoliciesForRoleRequest
 from aliyunsdkram.request.v20150501.UpdateRoleRequest import UpdateRoleRequest
+from aliyunsdksts.request.v20150401.GetCallerIdentityRequest import GetCallerIdentityRequest
 
-from aliyun_import.cloud.connection import Timeouts
-from aliyun_import.cloud.credentials import CredentialsSource
+from aliyun_import.cloud.credentials.source import CredentialsSource
 from aliyun_import.cloud.endpoints import Endpoints
-from aliyun_import.cloud.fields import objects, text
-from aliyun_import.cloud.rpc import RpcClient
+from aliyun_import.cloud.transport.config import Timeouts
+from aliyun_import.cloud.transport.rpc import RpcClient
+from aliyun_import.cloud.transport.rpc_response import objects, text
 from aliyun_import.errors import AliyunImportError
-from aliyun_import.model import Policy, Role
+from aliyun_import.model.roles import CallerIdentity, Policy, Role
 
 
 class RamRoles:
@@ -92,3 +93,23 @@ def _role(answer: dict[str, Any]) -> Role:
     return Role(
         name=text(fields, "RoleName"), arn=text(fields, "Arn"), trust_policy=text(fields, "AssumeRolePolicyDocument")
     )
+
+
+class StsIdentity:
+    """ports.Identity through STS."""
+
+    def __init__(
+        self, *, endpoints: Endpoints, credentials: CredentialsSource, timeouts: Timeouts | None = None
+    ) -> None:
+        self._client = RpcClient(
+            "STS", endpoints.sts, region=endpoints.region, credentials=credentials, timeouts=timeouts or Timeouts()
+        )
+
+    def whoami(self) -> CallerIdentity:
+        """Ask who the credentials are; needs no right."""
+        answer = self._client.call(GetCallerIdentityRequest())
+        return CallerIdentity(
+            account_id=str(answer.get("AccountId", "")),
+            arn=str(answer.get("Arn", "")),
+            identity_type=str(answer.get("IdentityType", "")),
+        )

@@ -1,1 +1,1 @@
-"""This room looks at what is on this machine; it opens files, never a socket."""
+"""Inspection and conversion of disk images on this machine. Opens files, never a socket."""

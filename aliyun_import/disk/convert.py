@@ -16,23 +16,24 @@ from functools import partial
 from itertools import chain
 from pathlib import Path
 
-from aliyun_import.disk.detect import open_container
+from aliyun_import.disk.containers.compressed_checks import COMPRESSED
+from aliyun_import.disk.containers.qemu_formats import QEMU_NAMES
+from aliyun_import.disk.containers.registry import open_container
+from aliyun_import.disk.containers.vhd import fixed_footer
+from aliyun_import.disk.containers.vhd_parent import Folder
+from aliyun_import.disk.disk import open_source
 from aliyun_import.disk.fingerprint import Fingerprint, Likeness
-from aliyun_import.disk.foreign import QEMU_NAMES
 from aliyun_import.disk.inspect import inspect_disk
-from aliyun_import.disk.packed_checks import COMPRESSED
-from aliyun_import.disk.qemu import convert_to_raw
-from aliyun_import.disk.reader import FileReader, Reader, ReadProblem, next_data
+from aliyun_import.disk.io.qemu import convert_to_raw
+from aliyun_import.disk.io.reader import FileReader, Reader, ReadProblem, next_data
+from aliyun_import.disk.io.sparse import require_space, write_sparse
+from aliyun_import.disk.io.unpack import unpacked
 from aliyun_import.disk.report import Container, DiskReport
-from aliyun_import.disk.source import open_source
-from aliyun_import.disk.sparse import require_space, write_sparse
-from aliyun_import.disk.unpack import unpacked
-from aliyun_import.disk.vhd import fixed_footer
-from aliyun_import.disk.vhd_parent import Folder
 from aliyun_import.errors import AliyunImportError, DiskError, Interrupted, LocalStateError, TransientError
 from aliyun_import.events import Emit, Noted, Warned
 from aliyun_import.limits import GIB, MIB
-from aliyun_import.model import DiskFormat, Severity
+from aliyun_import.model.finding import Severity
+from aliyun_import.model.request import DiskFormat
 
 CHS_PADDED = "vhd-chs-padded"
 _CHUNK_BYTES = 4 * MIB

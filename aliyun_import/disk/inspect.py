@@ -3,13 +3,13 @@
 from dataclasses import replace
 from pathlib import Path
 
-from aliyun_import.disk.bounded import Limits, call_bounded
-from aliyun_import.disk.held import holder_of
+from aliyun_import.disk.disk import open_source
+from aliyun_import.disk.io.held import holder_of
+from aliyun_import.disk.isolated import Limits, call_bounded
 from aliyun_import.disk.report import Container, DiskReport
-from aliyun_import.disk.source import open_source
 from aliyun_import.errors import DiskError
 
-_SURVEY = "aliyun_import.disk.survey:survey"
+_SURVEY = "aliyun_import.disk.examine:survey"
 
 
 def inspect_disk(path: Path, *, guest: bool = True, limits: Limits | None = None) -> DiskReport:

@@ -4,9 +4,10 @@ from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 
-from aliyun_import.disk.guest_report import GuestReport
-from aliyun_import.disk.held import Held
-from aliyun_import.model import Architecture, DiskFormat, Severity
+from aliyun_import.disk.guest.report import GuestReport
+from aliyun_import.disk.io.held import Held
+from aliyun_import.model.finding import Severity
+from aliyun_import.model.request import Architecture, DiskFormat
 
 
 class Container(StrEnum):

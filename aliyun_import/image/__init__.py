@@ -1,1 +1,1 @@
-"""This room takes an OSS object to a usable custom image."""
+"""From an object in OSS to a usable custom image."""

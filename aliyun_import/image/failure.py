@@ -8,7 +8,7 @@ kept.
 from dataclasses import dataclass
 
 from aliyun_import.errors import ImportFailed
-from aliyun_import.model import Image, Task
+from aliyun_import.model.image import Image, Task
 
 TICKET = "https://smartservice.console.aliyun.com/service/create-ticket-intl"
 

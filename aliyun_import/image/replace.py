@@ -15,11 +15,11 @@ from dataclasses import dataclass
 
 from aliyun_import.errors import AccessError, RefusedError
 from aliyun_import.events import Changed, Emit, Noted, Warned
-from aliyun_import.image.adopt import name_holder
+from aliyun_import.image.find_existing import name_holder
 from aliyun_import.limits import MAX_NAME_CHARS
-from aliyun_import.model import Image
-from aliyun_import.ports import Clock, ImageService
-from aliyun_import.retry import patiently
+from aliyun_import.model.image import Image
+from aliyun_import.retry import with_retries
+from aliyun_import.services.interface import Clock, ImageService
 
 POLICIES = ("rename", "delete")
 
@@ -84,7 +84,7 @@ def replace_image(
         retired = name_holder(images, retired_name(name, new), clock=clock)
         step = next_replacement(new, name=name, holder=holder, retired=retired, policy=policy)
         if step is None or not _take(images, step, name=name, region=region, clock=clock, emit=emit):
-            return patiently(lambda: images.image(new.image_id), clock=clock) or new
+            return with_retries(lambda: images.image(new.image_id), clock=clock) or new
     raise RefusedError(
         f'The name "{name}" is taken again and again by somebody else.',
         code="name-not-free",
@@ -110,7 +110,7 @@ def _take(images: ImageService, step: Step, *, name: str, region: str, clock: Cl
 def _rename(images: ImageService, image_id: str, name: str, *, clock: Clock) -> bool:
     """Rename; False when the name was taken meanwhile, or the answer was lost and it is done already."""
     try:
-        patiently(lambda: images.rename_image(image_id, name=name), clock=clock)
+        with_retries(lambda: images.rename_image(image_id, name=name), clock=clock)
     except RefusedError as error:
         if error.code != "image-name-taken":
             raise
@@ -120,7 +120,7 @@ def _rename(images: ImageService, image_id: str, name: str, *, clock: Clock) -> 
 
 def _delete(images: ImageService, image_id: str, *, name: str, region: str, clock: Clock, emit: Emit) -> bool:
     try:
-        patiently(lambda: images.delete_image(image_id), clock=clock)
+        with_retries(lambda: images.delete_image(image_id), clock=clock)
     except (RefusedError, AccessError) as error:
         emit(
             Warned(

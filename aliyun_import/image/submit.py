@@ -12,10 +12,11 @@ from dataclasses import replace
 
 from aliyun_import.errors import AliyunImportError, RefusedError, TransientError
 from aliyun_import.events import Changed, Emit, Noted, Warned
-from aliyun_import.image.adopt import clear_failed, find_import, name_holder
-from aliyun_import.model import ImportCall, StartedImport
-from aliyun_import.ports import Clock, ImageService
-from aliyun_import.retry import patiently
+from aliyun_import.image.find_existing import clear_failed, find_import, name_holder
+from aliyun_import.model.image import StartedImport
+from aliyun_import.model.request import ImportCall
+from aliyun_import.retry import with_retries
+from aliyun_import.services.interface import Clock, ImageService
 
 # What ECS answers while it does not see the role, or the policy attached to it a moment ago.
 ROLE_UNSEEN = frozenset({"role-not-visible", "cloudbox-role"})
@@ -77,7 +78,7 @@ def submit(
 def ask(images: ImageService, call: ImportCall, *, clock: Clock) -> None:
     """Ask the service whether it would take the import; raises what it would answer. Starts nothing."""
     asked = replace(call, dry_run=True)
-    started = patiently(lambda: images.import_image(asked), clock=clock)
+    started = with_retries(lambda: images.import_image(asked), clock=clock)
     if started is None:
         return
     region = call.request.region
@@ -128,7 +129,7 @@ def _when_role_is_seen(
 
 
 def _send(images: ImageService, call: ImportCall, *, clock: Clock, emit: Emit) -> StartedImport:
-    started = patiently(
+    started = with_retries(
         lambda: images.import_image(call),
         clock=clock,
         on_retry=lambda error, attempt, wait_s: emit(

@@ -4,9 +4,9 @@ from dataclasses import dataclass, replace
 
 from aliyun_import.errors import RefusedError
 from aliyun_import.events import Changed, Emit
-from aliyun_import.model import Image, Task, TaskStatus
-from aliyun_import.ports import Clock, ImageService
-from aliyun_import.retry import first_contact, patiently
+from aliyun_import.model.image import Image, Task, TaskStatus
+from aliyun_import.retry import first_contact, with_retries
+from aliyun_import.services.interface import Clock, ImageService
 
 RUNNING = (TaskStatus.WAITING, TaskStatus.PROCESSING, TaskStatus.UNKNOWN)
 # A cancelled task is Deleted within seconds; a minute, and then the service is left to it.
@@ -39,8 +39,8 @@ def show_task(images: ImageService, task_id: str, *, region: str, clock: Clock) 
         raise _unknown(task_id, region)
     if not task.image_id:
         # DescribeTaskAttribute does not tell the image, the list of tasks does.
-        task = replace(task, image_id=image_of_task(task_id, patiently(images.tasks, clock=clock)))
-    image = patiently(lambda: images.image(task.image_id), clock=clock) if task.image_id else None
+        task = replace(task, image_id=image_of_task(task_id, with_retries(images.tasks, clock=clock)))
+    image = with_retries(lambda: images.image(task.image_id), clock=clock) if task.image_id else None
     return TaskSight(task=task, image=image)
 
 
@@ -60,10 +60,10 @@ def cancel_task(images: ImageService, task_id: str, *, region: str, clock: Clock
     if task.status not in (*RUNNING, TaskStatus.PAUSED):
         raise _over(task)
     try:
-        patiently(lambda: images.cancel_task(task_id), clock=clock)
+        with_retries(lambda: images.cancel_task(task_id), clock=clock)
     except RefusedError:
         # It may have ended, or been cancelled by a call whose answer was lost: what it is now decides.
-        now = patiently(lambda: images.task(task_id), clock=clock)
+        now = with_retries(lambda: images.task(task_id), clock=clock)
         if now is None or now.status in RUNNING:
             raise
         if now.status is not TaskStatus.DELETED:
@@ -78,7 +78,7 @@ def _until_cancelled(images: ImageService, task: Task, *, clock: Clock) -> Task:
     began_s = clock.monotonic_s()
     last = task
     while clock.monotonic_s() - began_s < CANCEL_LIMIT_S:
-        last = patiently(lambda: images.task(task.task_id), clock=clock) or last
+        last = with_retries(lambda: images.task(task.task_id), clock=clock) or last
         if last.status not in RUNNING:
             return last
         clock.sleep(CANCEL_PAUSE_S)

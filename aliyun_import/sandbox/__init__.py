@@ -1,1 +1,1 @@
-"""This room is a small local Alibaba Cloud over real HTTP; it shares no code with the client."""
+"""A local Alibaba Cloud over HTTP. Shares no code with the client."""

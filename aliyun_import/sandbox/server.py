@@ -15,12 +15,12 @@ import ssl
 from pathlib import Path
 from types import TracebackType
 
-from aliyun_import.sandbox.clock import Clock
-from aliyun_import.sandbox.faults import Faults
-from aliyun_import.sandbox.gateway import Gateway
-from aliyun_import.sandbox.request_log import RequestLog
-from aliyun_import.sandbox.state import DEFAULT_ACCOUNT_ID, DEFAULT_KEY_ID, AccessKey, Settings, State
-from aliyun_import.sandbox.wire import WireServer
+from aliyun_import.sandbox.core.clock import Clock
+from aliyun_import.sandbox.core.faults import Faults
+from aliyun_import.sandbox.core.http_server import WireServer
+from aliyun_import.sandbox.core.request_log import RequestLog
+from aliyun_import.sandbox.core.router import Gateway
+from aliyun_import.sandbox.core.state import DEFAULT_ACCOUNT_ID, DEFAULT_KEY_ID, AccessKey, Settings, State
 
 
 class Sandbox:

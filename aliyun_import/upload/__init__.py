@@ -1,1 +1,1 @@
-"""This room takes a disk to an OSS object, and proves that it arrived."""
+"""From a local disk to an object in OSS that is proven equal to it."""

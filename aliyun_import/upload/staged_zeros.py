@@ -2,14 +2,14 @@
 
 from collections.abc import Iterable
 
+from aliyun_import.cleanup import leftovers_command
 from aliyun_import.errors import AccessError, AliyunImportError, RefusedError
 from aliyun_import.events import Warned
 from aliyun_import.sizes import size
-from aliyun_import.upload.leftovers import leftovers_command
-from aliyun_import.upload.plan import PartKind, PlannedPart, UploadPlan
-from aliyun_import.upload.setting import Setting
-from aliyun_import.upload.transfer import NO_RIGHT
-from aliyun_import.upload.zeros import ZeroObject, ensure_zero_object, remove_all_zero_objects, remove_zero_object
+from aliyun_import.upload.context import UploadContext
+from aliyun_import.upload.plan.plan import PartKind, PlannedPart, UploadPlan
+from aliyun_import.upload.transfer.transfer import NO_RIGHT
+from aliyun_import.upload.zero_object import ZeroObject, ensure_zero_object, remove_all_zero_objects, remove_zero_object
 
 COPIES = frozenset({PartKind.ZERO, PartKind.BASE})
 
@@ -20,9 +20,9 @@ class StagedZeros:
     `made` is the object once it is there, `sent_bytes` what went over the wire for it.
     """
 
-    def __init__(self, setting: Setting, stem: str, *, region: str) -> None:
-        self._setting = setting
-        self._store = setting.store
+    def __init__(self, context: UploadContext, stem: str, *, region: str) -> None:
+        self._setting = context
+        self._store = context.store
         self._stem = stem
         self._region = region
         self._may_be_there = False

@@ -1,6 +1,6 @@
 """This file runs one contestant once, in a process of its own, and prints what it took as one line of JSON.
 
-    push      aliyun_import.upload.deliver, through cloud/oss.py, as the command does it
+    push      aliyun_import.upload.upload, through cloud/oss.py, as the command does it
     oss2      oss2.resumable_upload, with its defaults or with threads
     bare      plain sockets: pread and send of 1 MiB, over as many connections as there are threads
     sendfile  plain sockets: sendfile, the kernel's own copy
@@ -28,11 +28,11 @@ from typing import TYPE_CHECKING
 
 from aliyun_import.events import Event, PartRetried, Warned
 from aliyun_import.limits import KIB, MIB
-from aliyun_import.model import RemotePart
-from aliyun_import.ports import PartBody
+from aliyun_import.model.objects import RemotePart
+from aliyun_import.services.interface import PartBody
 
 if TYPE_CHECKING:
-    from aliyun_import.cloud.oss import OssStore
+    from aliyun_import.cloud.oss.store import OssStore
 
 KEY_ID, SECRET, REGION = "LTAI5tExampleKeyId", "example-secret", "cn-hangzhou"
 PART_BYTES = 64 * MIB
@@ -90,9 +90,9 @@ def copies(disk: Path, url: str, options: dict[str, float]) -> dict[str, float]:
 
 
 def _store(url: str, *, key_id: str = KEY_ID, secret: str = SECRET) -> "OssStore":
-    from aliyun_import.cloud.credentials import load_credentials
+    from aliyun_import.cloud.credentials.source import load_credentials
     from aliyun_import.cloud.endpoints import resolve_endpoints
-    from aliyun_import.cloud.oss import OssStore
+    from aliyun_import.cloud.oss.store import OssStore
 
     class AgreeingStore(OssStore):
         """A store whose parts have the CRC-64 that was computed while they were sent, where it does not tell one."""
@@ -115,8 +115,8 @@ def _store(url: str, *, key_id: str = KEY_ID, secret: str = SECRET) -> "OssStore
 
 def _push(disk: Path, store: "OssStore", state: Path, options: dict[str, float]) -> dict[str, float]:
     from aliyun_import.journal import open_journal
-    from aliyun_import.upload.deliver import deliver
-    from aliyun_import.upload.delivery import Delivery, TransferOptions
+    from aliyun_import.upload.context import TransferOptions, UploadRequest
+    from aliyun_import.upload.upload import upload_disk
     from tests.bench.wall_clock import WallClock
 
     troubles: list[Event] = []
@@ -125,7 +125,7 @@ def _push(disk: Path, store: "OssStore", state: Path, options: dict[str, float])
         if isinstance(event, PartRetried | Warned):
             troubles.append(event)
 
-    delivery = Delivery(
+    delivery = UploadRequest(
         path=disk,
         disk_index=0,
         region="cn-hangzhou",
@@ -136,7 +136,7 @@ def _push(disk: Path, store: "OssStore", state: Path, options: dict[str, float])
     )
     with open_journal(state, {"name": "bench"}) as journal:
         began = time.perf_counter()
-        uploaded = deliver(
+        uploaded = upload_disk(
             delivery,
             store=store,
             journal=journal,

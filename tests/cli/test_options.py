@@ -4,7 +4,7 @@ import click
 import pytest
 
 from aliyun_import.cli.main import COMMANDS, app
-from aliyun_import.cli.options import Bytes, EnvironmentOption, Gib, KeyValue, Seconds
+from aliyun_import.cli.params import Bytes, EnvironmentOption, Gib, KeyValue, Seconds
 
 
 @pytest.mark.parametrize(

@@ -4,7 +4,7 @@ import re
 
 from aliyunsdkecs.request.v20140526.ImportImageRequest import ImportImageRequest
 
-from aliyun_import.cli.push import push
+from aliyun_import.cli.commands.push import push
 
 # Setter of the SDK -> the option that fills it in, or the reason why there is none.
 COVERED = {

@@ -7,12 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from aliyun_import.cloud.connection import CA_VARIABLES, Timeouts, ca_bundle, proxies_for
-from aliyun_import.cloud.ecs import EcsImages
+from aliyun_import.cloud.ecs.images import EcsImages
 from aliyun_import.cloud.endpoints import resolve_endpoints
-from aliyun_import.cloud.oss import OssStore
-from aliyun_import.cloud.ram import RamRoles
-from aliyun_import.cloud.sts import StsIdentity
+from aliyun_import.cloud.oss.store import OssStore
+from aliyun_import.cloud.ram import RamRoles, StsIdentity
+from aliyun_import.cloud.transport.config import CA_VARIABLES, Timeouts, ca_bundle, proxies_for
 from aliyun_import.errors import AccessError, AliyunImportError, TransientError
 from aliyun_import.sandbox.server import Sandbox
 from tests.cloud import reach

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from aliyun_import.cloud.credentials import Credentials, load_credentials, region_of_profile
+from aliyun_import.cloud.credentials.source import Credentials, load_credentials, region_of_profile
 from aliyun_import.errors import AccessError
 from tests.cloud import reach
 
@@ -197,7 +197,7 @@ def test_plain_keys_cost_no_import_of_the_vendors_library(tmp_path: Path) -> Non
     configure(tmp_path, profile())
     script = """
         import sys
-        from aliyun_import.cloud.credentials import load_credentials
+        from aliyun_import.cloud.credentials.source import load_credentials
         load_credentials().get(), load_credentials(profile="default").get()
         print("alibabacloud_credentials" in sys.modules)
     """
@@ -212,7 +212,7 @@ def test_an_external_program_gives_keys_through_the_vendors_library(tmp_path: Pa
     program.chmod(0o755)
     configure(tmp_path, {"name": "default", "mode": "External", "process_command": str(program)})
     script = """
-        from aliyun_import.cloud.credentials import load_credentials
+        from aliyun_import.cloud.credentials.source import load_credentials
         source = load_credentials()
         print(source.get().key_id, source.describe())
     """
@@ -225,7 +225,7 @@ def test_keys_that_cannot_be_fetched(tmp_path: Path) -> None:
     """A failure of the vendor's library names the profile, and is one of our errors."""
     configure(tmp_path, {"name": "default", "mode": "External", "process_command": "/nonexistent/keys"})
     script = """
-        from aliyun_import.cloud.credentials import load_credentials
+        from aliyun_import.cloud.credentials.source import load_credentials
         from aliyun_import.errors import AccessError
         try:
             load_credentials().get()
@@ -248,7 +248,7 @@ def test_keys_from_a_uri_come_last_and_are_fetched_anew(tmp_path: Path) -> None:
         connection.sendall(b"HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: %d\r\n\r\n%s" % (len(body), body))
 
     script = """
-        from aliyun_import.cloud.credentials import load_credentials
+        from aliyun_import.cloud.credentials.source import load_credentials
         source = load_credentials()
         stale = source.get()
         print(stale.token, source.get().token, source.renew(stale).token)

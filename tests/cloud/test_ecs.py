@@ -9,10 +9,10 @@ from urllib.parse import parse_qs, urlsplit
 
 import pytest
 
-from aliyun_import.cloud.ecs import EcsImages
+from aliyun_import.cloud.ecs.images import EcsImages
 from aliyun_import.cloud.endpoints import resolve_endpoints
 from aliyun_import.errors import AccessError, RefusedError, TransientError
-from aliyun_import.sandbox.faults import Fault
+from aliyun_import.sandbox.core.faults import Fault
 from aliyun_import.sandbox.server import Sandbox
 from tests.cloud import reach
 

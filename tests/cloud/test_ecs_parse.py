@@ -4,9 +4,9 @@ from typing import Any
 
 import pytest
 
-from aliyun_import.cloud.ecs_parse import image_of, task_of
-from aliyun_import.cloud.fields import objects, truth, whole
-from aliyun_import.model import TaskStatus
+from aliyun_import.cloud.ecs.parse import image_of, task_of
+from aliyun_import.cloud.transport.rpc_response import objects, truth, whole
+from aliyun_import.model.image import TaskStatus
 
 
 def _task(**fields: Any) -> dict[str, Any]:

@@ -2,8 +2,8 @@
 
 from aliyunsdkecs.request.v20140526.ImportImageRequest import ImportImageRequest
 
-from aliyun_import.cloud.ecs_request import import_request
-from aliyun_import.model import (
+from aliyun_import.cloud.ecs.request import import_request
+from aliyun_import.model.request import (
     Architecture,
     BootMode,
     DiskFormat,

@@ -2,13 +2,7 @@
 
 import pytest
 
-from aliyun_import.cloud.endpoints import (
-    OssStyle,
-    internal_oss_url,
-    is_loopback,
-    region_of_location,
-    resolve_endpoints,
-)
+from aliyun_import.cloud.endpoints import OssStyle, internal_oss_url, is_loopback, region_of_location, resolve_endpoints
 from aliyun_import.errors import UsageError
 
 

@@ -5,7 +5,7 @@ from contextlib import AbstractContextManager
 
 import pytest
 
-from aliyun_import.cloud import metadata
+from aliyun_import.cloud import instance_metadata as metadata
 from tests.cloud import reach
 
 ON: dict[str, str] = {}

@@ -8,7 +8,7 @@ import requests
 import urllib3.exceptions
 from oss2.exceptions import RequestError
 
-from aliyun_import.cloud.network import network_error
+from aliyun_import.cloud.errors.network import network_error
 from aliyun_import.errors import AccessError, AliyunImportError, TransientError, UsageError
 
 URL = "https://oss-cn-hangzhou.aliyuncs.com"

@@ -3,12 +3,12 @@
 import pytest
 
 from aliyun_import.cloud.endpoints import resolve_endpoints
-from aliyun_import.cloud.oss import OssStore
+from aliyun_import.cloud.oss.store import OssStore
 from aliyun_import.errors import AccessError, RefusedError, TransientError, UsageError
-from aliyun_import.sandbox.faults import Fault
-from aliyun_import.sandbox.oss_state import OssState
+from aliyun_import.sandbox.core.faults import Fault
+from aliyun_import.sandbox.core.state import AccessKey
+from aliyun_import.sandbox.oss.state import OssState
 from aliyun_import.sandbox.server import Sandbox
-from aliyun_import.sandbox.state import AccessKey
 from tests.cloud import reach
 
 OTHER = AccessKey(id="SANDBOX-OTHER", secret="OTHER-SECRET", account_id="1000000000000009")

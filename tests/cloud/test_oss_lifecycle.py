@@ -2,8 +2,8 @@
 
 import pytest
 
-from aliyun_import.cloud.oss_lifecycle import with_abort_rule
-from aliyun_import.cloud.oss_parse import parse, text_of
+from aliyun_import.cloud.oss.lifecycle import with_abort_rule
+from aliyun_import.cloud.oss.parse import parse, text_of
 from aliyun_import.errors import TransientError
 
 THEIRS = (

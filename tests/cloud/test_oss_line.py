@@ -5,7 +5,7 @@ from collections.abc import Callable
 
 import pytest
 
-from aliyun_import.cloud.oss_line import Answer, Line, Request
+from aliyun_import.cloud.transport.oss_line import Answer, Line, Request
 from tests.cloud import reach
 
 HEAD = b"HTTP/1.1 200 OK\r\n"
@@ -130,7 +130,7 @@ def test_a_connection_that_rested_is_not_used_again(monkeypatch: pytest.MonkeyPa
         opened += 1
         answering(*[HEAD + b"Content-Length: 2\r\n\r\nok"] * 3)(connection)
 
-    monkeypatch.setattr("aliyun_import.cloud.oss_line.MOST_REST_S", 0.0)
+    monkeypatch.setattr("aliyun_import.cloud.transport.oss_line.MOST_REST_S", 0.0)
     with reach.server(handle) as port:
         line = Line(f"http://127.0.0.1:{port}")
         assert [ask(port, line=line).body for _ in range(3)] == [b"ok"] * 3

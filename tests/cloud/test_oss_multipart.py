@@ -8,9 +8,9 @@ import pytest
 from fastcrc import crc64
 
 from aliyun_import.cloud.endpoints import resolve_endpoints
-from aliyun_import.cloud.oss import OssStore
+from aliyun_import.cloud.oss.store import OssStore
 from aliyun_import.errors import AliyunImportError, DiskError, RefusedError, TransientError
-from aliyun_import.sandbox.faults import Fault
+from aliyun_import.sandbox.core.faults import Fault
 from aliyun_import.sandbox.server import Sandbox
 from tests.cloud import reach
 

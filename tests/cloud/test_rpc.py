@@ -7,13 +7,13 @@ from pathlib import Path
 import pytest
 from aliyunsdkcore.acs_exception.exceptions import ClientException
 
-from aliyun_import.cloud.credentials import CredentialsSource, load_credentials
-from aliyun_import.cloud.oss import OssStore
-from aliyun_import.cloud.sts import StsIdentity
+from aliyun_import.cloud.credentials.source import CredentialsSource, load_credentials
+from aliyun_import.cloud.oss.store import OssStore
+from aliyun_import.cloud.ram import StsIdentity
 from aliyun_import.errors import AccessError, AliyunImportError, TransientError
-from aliyun_import.sandbox.faults import Fault
+from aliyun_import.sandbox.core.faults import Fault
+from aliyun_import.sandbox.core.state import AccessKey
 from aliyun_import.sandbox.server import Sandbox
-from aliyun_import.sandbox.state import AccessKey
 from tests.cloud import reach
 from tests.cloud.test_credentials import OFF, configure
 

@@ -6,21 +6,14 @@ from pathlib import Path
 
 import pytest
 
-from aliyun_import.cloud.answer_row import Row
-from aliyun_import.cloud.error_page import page
-from aliyun_import.cloud.rpc_reply import Reply, refusal_of
-from aliyun_import.cloud.translate import TABLE, Answer, translate
-from aliyun_import.errors import (
-    AccessError,
-    AliyunImportError,
-    DiskError,
-    RefusedError,
-    TransientError,
-    UsageError,
-)
-from aliyun_import.model import Policy
-from aliyun_import.sandbox.faults import Fault
-from aliyun_import.sandbox.rpc_errors import REFUSALS
+from aliyun_import.cloud.errors.mapping import ErrorMapping
+from aliyun_import.cloud.errors.page import page
+from aliyun_import.cloud.errors.translate import TABLE, Answer, translate
+from aliyun_import.cloud.transport.rpc_response import Reply, refusal_of
+from aliyun_import.errors import AccessError, AliyunImportError, DiskError, RefusedError, TransientError, UsageError
+from aliyun_import.model.roles import Policy
+from aliyun_import.sandbox.core.faults import Fault
+from aliyun_import.sandbox.core.rpc_errors import REFUSALS
 from aliyun_import.sandbox.server import Sandbox
 from tests.cloud import reach
 
@@ -50,7 +43,7 @@ def cloud(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sandbox]:
         yield running
 
 
-def _asking(cloud: Sandbox, service: str, row: Row) -> Callable[[], object]:
+def _asking(cloud: Sandbox, service: str, row: ErrorMapping) -> Callable[[], object]:
     """Give a call that names what the row's sentences name, and swallows no refusal."""
     text = f"{row.means} {row.remedy}"
     if service == "OSS":
@@ -69,7 +62,7 @@ def _asking(cloud: Sandbox, service: str, row: Row) -> Callable[[], object]:
     return lambda: reach.images(cloud).import_image(reach.import_call())
 
 
-def _provoke(cloud: Sandbox, service: str, row: Row) -> AliyunImportError:
+def _provoke(cloud: Sandbox, service: str, row: ErrorMapping) -> AliyunImportError:
     """Make the service answer a row's code."""
     status = REFUSALS.get(row.code, (400, ""))[0]
     cloud.faults.clear()
@@ -83,9 +76,9 @@ def _provoke(cloud: Sandbox, service: str, row: Row) -> AliyunImportError:
 @pytest.mark.parametrize(
     ("service", "row"),
     [one for one in ROWS if one[1].code != "EntityAlreadyExists.Role.Policy"],
-    ids=lambda value: value.code if isinstance(value, Row) else value,
+    ids=lambda value: value.code if isinstance(value, ErrorMapping) else value,
 )
-def test_each_answer_becomes_its_error(service: str, row: Row, cloud: Sandbox) -> None:
+def test_each_answer_becomes_its_error(service: str, row: ErrorMapping, cloud: Sandbox) -> None:
     """Kind, code, sentence and remedy are the row's with real values in; the service's words stay, its secrets not."""
     error = _provoke(cloud, service, row)
     assert type(error) is row.kind
@@ -104,9 +97,9 @@ def test_each_answer_becomes_its_error(service: str, row: Row, cloud: Sandbox) -
 @pytest.mark.parametrize(
     ("service", "row"),
     [one for one in ROWS if one[0] != "OSS"],
-    ids=lambda value: value.code if isinstance(value, Row) else value,
+    ids=lambda value: value.code if isinstance(value, ErrorMapping) else value,
 )
-def test_an_rpc_answer_in_xml_becomes_the_same(service: str, row: Row) -> None:
+def test_an_rpc_answer_in_xml_becomes_the_same(service: str, row: ErrorMapping) -> None:
     """A gateway that answers in XML although JSON was asked for is understood."""
     body = (
         f'<?xml version="1.0"?><Error><RequestId>R-1</RequestId><HostId>h</HostId><Code>{row.code}</Code>'
@@ -190,13 +183,13 @@ def test_every_kind_of_the_table_is_of_the_cloud() -> None:
 
 
 def test_the_page_is_the_table() -> None:
-    """docs/errors.md is what `python -m aliyun_import.cloud.error_page` writes."""
+    """docs/errors.md is what `python -m aliyun_import.cloud.errors.page` writes."""
     assert ERRORS_PAGE.read_text() == page()
 
 
 def test_every_code_of_the_adapters_is_on_the_page() -> None:
     """What cloud/ raises without a row of the table is documented, too."""
-    sources = (ERRORS_PAGE.parents[1] / "aliyun_import" / "cloud").glob("*.py")
+    sources = (ERRORS_PAGE.parents[1] / "aliyun_import" / "cloud").rglob("*.py")
     codes = {code for source in sources for code in re.findall(r'code="([a-z-]+)"', source.read_text())}
     assert len(codes) > 10
     assert {code for code in codes if f"`{code}`" not in page()} == set()

@@ -7,13 +7,14 @@ import sys
 
 import pytest
 
-from aliyun_import.cloud.request_log import logged
+from aliyun_import.cloud.transport.logs import logged
 
 EVERYTHING = """
 import logging, sys
 from aliyun_import.cli import wiring
-from aliyun_import.cloud import oss_session, rpc, sts, vendor_chain
-from aliyun_import.cloud.vendor_logs import shut_vendor_logs
+from aliyun_import.cloud.credentials import vendor as vendor_chain
+from aliyun_import.cloud.transport import oss_session, rpc
+from aliyun_import.cloud.transport.logs import shut_vendor_logs
 vendor_chain._library()
 import oss2, urllib3, requests, Tea.core
 shut_vendor_logs()

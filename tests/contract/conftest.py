@@ -8,14 +8,13 @@ from pathlib import Path
 
 import pytest
 
-from aliyun_import.cloud.credentials import CredentialsSource, load_credentials
-from aliyun_import.cloud.ecs import EcsImages
+from aliyun_import.cloud.credentials.source import CredentialsSource, load_credentials
+from aliyun_import.cloud.ecs.images import EcsImages
 from aliyun_import.cloud.endpoints import Endpoints, resolve_endpoints
-from aliyun_import.cloud.oss import OssStore
-from aliyun_import.cloud.ram import RamRoles
-from aliyun_import.cloud.sts import StsIdentity
-from aliyun_import.ports import Identity, ImageService, ObjectStore, RoleService
+from aliyun_import.cloud.oss.store import OssStore
+from aliyun_import.cloud.ram import RamRoles, StsIdentity
 from aliyun_import.sandbox.server import Sandbox
+from aliyun_import.services.interface import Identity, ImageService, ObjectStore, RoleService
 
 REGION = os.environ.get("ALIYUN_IMPORT_CONTRACT_REGION", "")
 BUCKET = os.environ.get("ALIYUN_IMPORT_CONTRACT_BUCKET", "")

@@ -5,17 +5,8 @@ from dataclasses import replace
 import pytest
 
 from aliyun_import.errors import RefusedError
-from aliyun_import.model import (
-    BootMode,
-    DiskFormat,
-    DiskMapping,
-    Image,
-    ImportCall,
-    ImportRequest,
-    OsType,
-    StartedImport,
-    TaskStatus,
-)
+from aliyun_import.model.image import Image, StartedImport, TaskStatus
+from aliyun_import.model.request import BootMode, DiskFormat, DiskMapping, ImportCall, ImportRequest, OsType
 from aliyun_import.sandbox.server import Sandbox
 from tests.contract.conftest import Cloud
 from tests.contract.test_role_service import NAME, SYSTEM, TRUST

@@ -5,7 +5,7 @@ import json
 import pytest
 
 from aliyun_import.errors import RefusedError
-from aliyun_import.model import Policy
+from aliyun_import.model.roles import Policy
 from tests.contract.conftest import Cloud
 
 NAME = "AliyunECSImageImportDefaultRole"

@@ -5,9 +5,9 @@ import signal
 import time
 from pathlib import Path
 
-from aliyun_import.disk.pe import pe_machine
+from aliyun_import.disk.partitions.boot import pe_machine
 from aliyun_import.disk.report import Problem
-from aliyun_import.model import Severity
+from aliyun_import.model.finding import Severity
 
 
 def a_value(*words: str) -> object:

@@ -2,11 +2,11 @@
 
 import pytest
 
-from aliyun_import.disk.boot import read_boot
-from aliyun_import.disk.partitions import read_partitions
-from aliyun_import.disk.reader import BytesReader
+from aliyun_import.disk.io.reader import BytesReader
+from aliyun_import.disk.partitions.boot import read_boot
+from aliyun_import.disk.partitions.table import read_partitions
 from aliyun_import.disk.report import BootEvidence
-from aliyun_import.model import Architecture
+from aliyun_import.model.request import Architecture
 from tests.disk import build
 from tests.disk.build import MIB, Part
 

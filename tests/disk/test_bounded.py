@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from aliyun_import.disk.bounded import Limits, call_bounded
+from aliyun_import.disk.isolated import Limits, call_bounded
 from aliyun_import.disk.report import Problem
-from aliyun_import.model import Severity
+from aliyun_import.model.finding import Severity
 
 TARGETS = "tests.disk.bounded_targets"
 

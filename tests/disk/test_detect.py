@@ -10,18 +10,19 @@ from pathlib import Path
 
 import pytest
 
-from aliyun_import.disk.container import Opened
-from aliyun_import.disk.detect import open_container
-from aliyun_import.disk.reader import FileReader
+from aliyun_import.disk.containers.interface import OpenedContainer
+from aliyun_import.disk.containers.registry import open_container
+from aliyun_import.disk.io.reader import FileReader
 from aliyun_import.disk.report import Container
-from aliyun_import.model import DiskFormat, Severity
+from aliyun_import.model.finding import Severity
+from aliyun_import.model.request import DiskFormat
 from tests.disk import build
 from tests.disk.build import MIB
 
 DISK = bytes(build.bios_disk())
 
 
-def _open(folder: Path, data: bytes | bytearray, name: str = "disk.raw") -> Opened:
+def _open(folder: Path, data: bytes | bytearray, name: str = "disk.raw") -> OpenedContainer:
     path = folder / name
     path.write_bytes(data)
     with FileReader(path) as file:

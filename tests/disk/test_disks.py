@@ -9,7 +9,8 @@ import pytest
 
 from aliyun_import.disk.inspect import inspect_disk
 from aliyun_import.disk.report import DiskReport, TableKind
-from aliyun_import.model import Architecture, OsType, Severity
+from aliyun_import.model.finding import Severity
+from aliyun_import.model.request import Architecture, OsType
 from tests.disk import build
 from tests.disk.fixtures import image
 from tests.disk.fixtures.make import make_ext

@@ -4,8 +4,8 @@ import struct
 
 import pytest
 
-from aliyun_import.disk.fat import FatVolume
-from aliyun_import.disk.reader import Bad, BytesReader, Missing
+from aliyun_import.disk.filesystems.fat import FatVolume
+from aliyun_import.disk.io.reader import Bad, BytesReader, Missing
 from tests.disk import build
 
 FILES = {

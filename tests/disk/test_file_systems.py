@@ -2,11 +2,11 @@
 
 import pytest
 
-from aliyun_import.disk.ext import Ext
-from aliyun_import.disk.filesystem import MAX_ENTRIES, FileSystem, Recent, child_names
-from aliyun_import.disk.reader import Bad, BytesReader, Missing, Unsupported, Window
-from aliyun_import.disk.tree import Tree
-from aliyun_import.disk.xfs import Xfs
+from aliyun_import.disk.filesystems.ext import Ext
+from aliyun_import.disk.filesystems.interface import MAX_ENTRIES, FileSystem, Recent, child_names
+from aliyun_import.disk.filesystems.tree import Tree
+from aliyun_import.disk.filesystems.xfs import Xfs
+from aliyun_import.disk.io.reader import Bad, BytesReader, Missing, Unsupported, Window
 from tests.disk.fixtures import image
 from tests.disk.trees import ROOT_UUID, Link, corner_tree
 

@@ -5,11 +5,11 @@ from pathlib import Path
 
 import pytest
 
-from aliyun_import.disk.foreign import open_foreign
-from aliyun_import.disk.reader import BytesReader
+from aliyun_import.disk.containers.qemu_formats import open_foreign
+from aliyun_import.disk.io.reader import BytesReader
 from aliyun_import.disk.report import Container
 from aliyun_import.limits import GIB
-from aliyun_import.model import DiskFormat
+from aliyun_import.model.request import DiskFormat
 
 
 def _head(at: int, form: str, value: int, *, magic: bytes = b"") -> bytes:

@@ -2,9 +2,9 @@
 
 import pytest
 
-from aliyun_import.disk.gpt import Gpt, read_gpt
-from aliyun_import.disk.reader import BytesReader
-from aliyun_import.model import Severity
+from aliyun_import.disk.io.reader import BytesReader
+from aliyun_import.disk.partitions.gpt import Gpt, read_gpt
+from aliyun_import.model.finding import Severity
 from tests.disk import build
 from tests.disk.build import MIB, Part
 

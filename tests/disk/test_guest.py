@@ -8,14 +8,15 @@ from pathlib import Path
 
 import pytest
 
+from aliyun_import.checks.disk import disk_findings
+from aliyun_import.checks.infer import infer_parameters
 from aliyun_import.disk.guest.fstab import DiskNames
-from aliyun_import.disk.guest_report import DRIVERS, DriverPlace, GuestReport, OsRelease
+from aliyun_import.disk.guest.report import DRIVERS, DriverPlace, GuestReport, OsRelease
 from aliyun_import.disk.inspect import inspect_disk
 from aliyun_import.disk.report import Partition
 from aliyun_import.limits import MIB
-from aliyun_import.model import Architecture, BootMode, DiskRequest, ImportRequest, OsType, Severity
-from aliyun_import.preflight.disk_rules import disk_findings
-from aliyun_import.preflight.fill import fill
+from aliyun_import.model.finding import Severity
+from aliyun_import.model.request import Architecture, BootMode, DiskRequest, ImportRequest, OsType
 from tests.disk.guests import debian_disk, looked_at, rhel_disk
 from tests.disk.trees import BOOT_UUID, ROOT_UUID, Link, cpio, debian, elf, initramfs, rhel_boot, rhel_root, ubuntu
 
@@ -37,7 +38,7 @@ def test_a_good_disk_is_known_and_raises_no_alarm(name: str, tmp_path: Path) -> 
     report = inspect_disk(path)
     disk = DiskRequest(path=path)
     request = ImportRequest(region="cn-hangzhou", disks=(disk,), name="an-image")
-    filled = fill(report, request)
+    filled = infer_parameters(report, request)
     assert (filled.platform, filled.boot_mode, filled.os_type) == (platform, boot_mode, OsType.LINUX)
     assert (filled.architecture, filled.nvme_support) == (Architecture.X86_64, "supported")
     findings = disk_findings(report, is_system=True, request=request, disk=disk)

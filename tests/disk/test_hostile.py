@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from aliyun_import.disk.bounded import Limits
 from aliyun_import.disk.inspect import inspect_disk
+from aliyun_import.disk.isolated import Limits
 from tests.disk import build
 from tests.disk.build import MIB, Part
 from tests.disk.fixtures import image

@@ -14,7 +14,8 @@ from aliyun_import.disk.inspect import inspect_disk
 from aliyun_import.disk.report import DiskReport, TableKind
 from aliyun_import.events import ignore
 from aliyun_import.limits import GIB
-from aliyun_import.model import Architecture, Severity
+from aliyun_import.model.finding import Severity
+from aliyun_import.model.request import Architecture
 from tests.disk import build
 
 pytestmark = pytest.mark.root

@@ -13,10 +13,9 @@ from collections.abc import Callable
 import lz4.frame
 import pytest
 
+from aliyun_import.disk.guest.decompress import MAX_UNPACKED_BYTES, Unpacker, codec_at, lz4_blocks, unpack_block
 from aliyun_import.disk.guest.initramfs import module_name, modules_in
-from aliyun_import.disk.guest.lz4 import lz4_blocks, unpack_block
-from aliyun_import.disk.guest.unpack import MAX_UNPACKED_BYTES, Unpacker, codec_at
-from aliyun_import.disk.reader import Bad, BytesReader, Unsupported
+from aliyun_import.disk.io.reader import Bad, BytesReader, Unsupported
 from tests.disk.trees import DRIVERS, cpio, initramfs, module_paths
 
 MIB = 1 << 20

@@ -5,12 +5,12 @@ from pathlib import Path
 
 import pytest
 
-from aliyun_import.disk.bounded import Limits
 from aliyun_import.disk.inspect import inspect_disk
+from aliyun_import.disk.isolated import Limits
 from aliyun_import.disk.report import Container, DiskReport, TableKind
 from aliyun_import.errors import DiskError
 from aliyun_import.limits import GIB
-from aliyun_import.model import Architecture, DiskFormat
+from aliyun_import.model.request import Architecture, DiskFormat
 from tests.disk import build
 
 DISK = bytes(build.uefi_disk())

@@ -8,11 +8,11 @@ import sys
 
 import pytest
 
-from aliyun_import.disk.leash import child_environment, last_line
+from aliyun_import.disk.io.parent_death_signal import child_environment, last_line
 
 _HOLDER = """
 import subprocess
-from aliyun_import.disk.leash import leashed
+from aliyun_import.disk.io.parent_death_signal import leashed
 child = subprocess.Popen(leashed(["sleep", "300"]), stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
 print(child.pid, flush=True)
 child.wait()
@@ -37,7 +37,15 @@ def test_a_child_ends_when_its_parent_is_killed() -> None:
 
 def test_a_program_keeps_its_output_and_status() -> None:
     """The leash is gone once the program runs."""
-    command = [sys.executable, "-m", "aliyun_import.disk.leash", str(os.getpid()), "sh", "-c", "echo out; exit 7"]
+    command = [
+        sys.executable,
+        "-m",
+        "aliyun_import.disk.io.parent_death_signal",
+        str(os.getpid()),
+        "sh",
+        "-c",
+        "echo out; exit 7",
+    ]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert (done.stdout, done.returncode) == ("out\n", 7)
 

@@ -11,14 +11,14 @@ from typing import Any
 
 import pytest
 
-from aliyun_import.disk.detect import open_container
-from aliyun_import.disk.ext import Ext
-from aliyun_import.disk.fat import FatVolume
-from aliyun_import.disk.filesystem import FileSystem, Kind
-from aliyun_import.disk.lvm import read_volume_group
-from aliyun_import.disk.partitions import EXTENDED, read_partitions
-from aliyun_import.disk.reader import BytesReader
-from aliyun_import.disk.xfs import Xfs
+from aliyun_import.disk.containers.registry import open_container
+from aliyun_import.disk.filesystems.ext import Ext
+from aliyun_import.disk.filesystems.fat import FatVolume
+from aliyun_import.disk.filesystems.interface import FileSystem, Kind
+from aliyun_import.disk.filesystems.xfs import Xfs
+from aliyun_import.disk.io.reader import BytesReader
+from aliyun_import.disk.partitions.lvm import read_volume_group
+from aliyun_import.disk.partitions.table import EXTENDED, read_partitions
 from tests.disk import build
 from tests.disk.build import MIB, Part
 from tests.disk.fixtures import image

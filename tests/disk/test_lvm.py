@@ -4,8 +4,8 @@ import tracemalloc
 
 import pytest
 
-from aliyun_import.disk.lvm import LogicalVolume, parse_metadata, read_volume_group
-from aliyun_import.disk.reader import Bad, BytesReader, Missing, Unsupported
+from aliyun_import.disk.io.reader import Bad, BytesReader, Missing, Unsupported
+from aliyun_import.disk.partitions.lvm import LogicalVolume, parse_metadata, read_volume_group
 from tests.disk.fixtures import image
 
 MIB = 1 << 20

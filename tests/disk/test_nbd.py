@@ -8,8 +8,8 @@ from contextlib import contextmanager, suppress
 
 import pytest
 
-from aliyun_import.disk.nbd import NbdReader, open_nbd
-from aliyun_import.disk.reader import Bad, Missing
+from aliyun_import.disk.io.nbd import NbdReader, open_nbd
+from aliyun_import.disk.io.reader import Bad, Missing
 
 DISK = bytes(range(256)) * 1000
 _GREETING = b"NBDMAGICIHAVEOPT" + struct.pack(">H", 3)

@@ -9,19 +9,19 @@ from pathlib import Path
 
 import pytest
 
-from aliyun_import.disk import vhd
-from aliyun_import.disk.container import Opened
+from aliyun_import.disk.containers import vhd
+from aliyun_import.disk.containers.interface import OpenedContainer
+from aliyun_import.disk.containers.registry import open_container
 from aliyun_import.disk.convert import prepare
-from aliyun_import.disk.detect import open_container
-from aliyun_import.disk.fat import FatVolume
+from aliyun_import.disk.filesystems.fat import FatVolume
 from aliyun_import.disk.inspect import inspect_disk
-from aliyun_import.disk.partitions import read_partitions
-from aliyun_import.disk.reader import FileReader
+from aliyun_import.disk.io.reader import FileReader
+from aliyun_import.disk.partitions.table import read_partitions
 from aliyun_import.disk.report import Container
 from aliyun_import.errors import DiskError
 from aliyun_import.events import ignore
 from aliyun_import.limits import MIB
-from aliyun_import.model import Severity
+from aliyun_import.model.finding import Severity
 from tests.disk import build
 from tests.disk.tools import need, run
 
@@ -45,7 +45,7 @@ def disk(tmp_path: Path) -> Path:
 
 
 @contextmanager
-def _opened(path: Path) -> Iterator[Opened]:
+def _opened(path: Path) -> Iterator[OpenedContainer]:
     with FileReader(path) as file:
         yield open_container(file, path)
 

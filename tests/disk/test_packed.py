@@ -15,17 +15,17 @@ from pathlib import Path
 
 import pytest
 
+from aliyun_import.disk.containers.compressed import MAX_BLOCK_BYTES, Block, PackedReader
+from aliyun_import.disk.containers.compressed_checks import open_blocks
+from aliyun_import.disk.containers.compressed_xz import unpack_xz, xz_blocks
 from aliyun_import.disk.convert import needs_preparing
 from aliyun_import.disk.inspect import inspect_disk
-from aliyun_import.disk.packed import MAX_BLOCK_BYTES, Block, PackedReader
-from aliyun_import.disk.packed_checks import open_blocks
-from aliyun_import.disk.packed_source import open_disk
-from aliyun_import.disk.packed_xz import unpack_xz, xz_blocks
-from aliyun_import.disk.reader import Bad, BytesReader, Reader, Unsupported
+from aliyun_import.disk.io.packed_disk import open_disk
+from aliyun_import.disk.io.reader import Bad, BytesReader, Reader, Unsupported
 from aliyun_import.disk.report import Container
 from aliyun_import.errors import DiskError
-from aliyun_import.model import Severity
-from aliyun_import.pipeline.inspect import summary
+from aliyun_import.model.finding import Severity
+from aliyun_import.push.inspect_stage import summary
 from tests.disk import build
 from tests.disk.build import MIB
 

@@ -4,8 +4,8 @@ import struct
 
 import pytest
 
-from aliyun_import.disk.partitions import read_partitions
-from aliyun_import.disk.reader import BytesReader
+from aliyun_import.disk.io.reader import BytesReader
+from aliyun_import.disk.partitions.table import read_partitions
 from aliyun_import.disk.report import TableKind
 from tests.disk import build
 from tests.disk.build import MIB, Part

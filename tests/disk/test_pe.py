@@ -2,9 +2,9 @@
 
 import pytest
 
-from aliyun_import.disk.pe import pe_machine
-from aliyun_import.disk.reader import Bad
-from aliyun_import.model import Architecture
+from aliyun_import.disk.io.reader import Bad
+from aliyun_import.disk.partitions.boot import pe_machine
+from aliyun_import.model.request import Architecture
 from tests.disk import build
 
 

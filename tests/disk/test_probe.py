@@ -5,8 +5,8 @@ import uuid
 
 import pytest
 
-from aliyun_import.disk.probe import Signature, is_text, probe_filesystem
-from aliyun_import.disk.reader import BytesReader
+from aliyun_import.disk.filesystems.probe import Signature, is_text, probe_filesystem
+from aliyun_import.disk.io.reader import BytesReader
 from tests.disk import build
 
 RAW_UUID = uuid.UUID(build.ROOT_UUID).bytes

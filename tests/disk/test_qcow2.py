@@ -4,8 +4,8 @@ import struct
 
 import pytest
 
-from aliyun_import.disk import qcow2
-from aliyun_import.disk.reader import Bad, BytesReader, Unsupported
+from aliyun_import.disk.containers import qcow2
+from aliyun_import.disk.io.reader import Bad, BytesReader, Unsupported
 from tests.disk import build
 from tests.disk.build import MIB
 

@@ -5,18 +5,19 @@ import struct
 
 import pytest
 
-from aliyun_import.disk import qcow2_checks
-from aliyun_import.disk.container import Opened
-from aliyun_import.disk.qcow2_checks import open_qcow2
-from aliyun_import.disk.reader import BytesReader
-from aliyun_import.model import DiskFormat, Severity
+from aliyun_import.disk.containers import qcow2_checks
+from aliyun_import.disk.containers.interface import OpenedContainer
+from aliyun_import.disk.containers.qcow2_checks import open_qcow2
+from aliyun_import.disk.io.reader import BytesReader
+from aliyun_import.model.finding import Severity
+from aliyun_import.model.request import DiskFormat
 from tests.disk import build
 from tests.disk.build import MIB
 
 DISK = b"data" * 50_000 + bytes(MIB)
 
 
-def _open(image: bytes | bytearray) -> Opened:
+def _open(image: bytes | bytearray) -> OpenedContainer:
     return open_qcow2(BytesReader(bytes(image)))
 
 

@@ -14,7 +14,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from aliyun_import.disk.source import DiskSource, Extent, open_source, sample_ranges
+from aliyun_import.disk.disk import DiskSource, Extent, open_source, sample_ranges
 from aliyun_import.errors import DiskError, Exit
 from aliyun_import.limits import KIB, MIB, TIB
 

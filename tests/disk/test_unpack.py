@@ -10,9 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from aliyun_import.disk.reader import Bad, Unsupported
+from aliyun_import.disk.io.reader import Bad, Unsupported
+from aliyun_import.disk.io.unpack import STEP_BYTES, unpacked
 from aliyun_import.disk.report import Container
-from aliyun_import.disk.unpack import STEP_BYTES, unpacked
 
 if sys.version_info >= (3, 14):
     from compression import zstd

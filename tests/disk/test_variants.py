@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from aliyun_import.disk.ext import Ext
-from aliyun_import.disk.reader import FileReader
-from aliyun_import.disk.tree import Tree
-from aliyun_import.disk.xfs import Xfs
+from aliyun_import.disk.filesystems.ext import Ext
+from aliyun_import.disk.filesystems.tree import Tree
+from aliyun_import.disk.filesystems.xfs import Xfs
+from aliyun_import.disk.io.reader import FileReader
 from tests.disk.fixtures.make import make_xfs, write_tree
 from tests.disk.mounted import assert_same_tree, mounted, write_everything
 from tests.disk.tools import need, run

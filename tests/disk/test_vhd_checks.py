@@ -4,20 +4,21 @@ import struct
 
 import pytest
 
-from aliyun_import.disk.container import Opened
-from aliyun_import.disk.reader import BytesReader
+from aliyun_import.disk.containers.interface import OpenedContainer
+from aliyun_import.disk.containers.vhd import find_footer
+from aliyun_import.disk.containers.vhd_checks import open_vhd
+from aliyun_import.disk.io.reader import BytesReader
 from aliyun_import.disk.report import Container
-from aliyun_import.disk.vhd import find_footer
-from aliyun_import.disk.vhd_checks import open_vhd
 from aliyun_import.limits import GIB
-from aliyun_import.model import DiskFormat, Severity
+from aliyun_import.model.finding import Severity
+from aliyun_import.model.request import DiskFormat
 from tests.disk import build
 from tests.disk.build import MIB
 
 DISK = bytes(MIB) + b"data" + bytes(4 * MIB - 4)
 
 
-def _open(image: bytes | bytearray) -> Opened:
+def _open(image: bytes | bytearray) -> OpenedContainer:
     file = BytesReader(bytes(image))
     found = find_footer(file)
     assert found is not None

@@ -12,7 +12,8 @@ from aliyun_import.disk.inspect import inspect_disk
 from aliyun_import.disk.report import Container, DiskReport
 from aliyun_import.errors import LocalStateError
 from aliyun_import.events import Event, ignore
-from aliyun_import.model import DiskFormat, Severity
+from aliyun_import.model.finding import Severity
+from aliyun_import.model.request import DiskFormat
 from tests.disk import build
 from tests.disk.build import MIB
 

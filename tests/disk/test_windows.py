@@ -5,15 +5,15 @@ import re
 
 import pytest
 
-from aliyun_import.disk.guest.fat_tree import FatTree
+from aliyun_import.disk.filesystems.fat import FatTree
+from aliyun_import.disk.filesystems.registry import Volume
 from aliyun_import.disk.guest.inspection import inspect_guest
-from aliyun_import.disk.guest.registry import Hive, Ntfs
-from aliyun_import.disk.guest.volumes import Volume
+from aliyun_import.disk.guest.report import GuestReport, WindowsFacts
 from aliyun_import.disk.guest.windows import inspect_windows
-from aliyun_import.disk.guest_report import GuestReport, WindowsFacts
-from aliyun_import.disk.reader import Bad, BytesReader, Missing, Unsupported
+from aliyun_import.disk.guest.windows_registry import Hive, Ntfs
+from aliyun_import.disk.io.reader import Bad, BytesReader, Missing, Unsupported
 from aliyun_import.disk.report import Partition
-from aliyun_import.model import Architecture, OsType
+from aliyun_import.model.request import Architecture, OsType
 from tests.disk import build
 from tests.disk.fixtures import image
 from tests.disk.hive import hive

@@ -4,9 +4,9 @@ import struct
 
 import pytest
 
-from aliyun_import.disk.reader import BytesReader
-from aliyun_import.disk.xfs import Xfs
-from aliyun_import.disk.xfs_log import was_unmounted
+from aliyun_import.disk.filesystems.xfs import Xfs
+from aliyun_import.disk.filesystems.xfs_format import was_unmounted
+from aliyun_import.disk.io.reader import BytesReader
 from tests.disk.fixtures import image
 
 BLOCKS = 64

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
+from aliyun_import.sandbox.core.state import Settings
 from aliyun_import.sandbox.server import Sandbox
-from aliyun_import.sandbox.state import Settings
 from tests.flows.commands import Commands
 from tests.flows.disks import write_disk
 

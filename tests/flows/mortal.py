@@ -19,13 +19,13 @@ from typing import Any
 
 import click
 
-from aliyun_import.cli.push import push as command
+from aliyun_import.cli.commands.push import push as command
 from aliyun_import.cli.wiring import open_cloud, push_request
 from aliyun_import.errors import AliyunImportError
 from aliyun_import.events import ignore
 from aliyun_import.journal import Journal
-from aliyun_import.pipeline.model import Cloud
-from aliyun_import.pipeline.push import push
+from aliyun_import.push.context import Cloud
+from aliyun_import.push.push import push
 
 NO_CALLS = ("bucket", "endpoint")
 
@@ -115,8 +115,8 @@ def live(order: dict[str, Any]) -> dict[str, Any]:
 def main() -> None:
     """Fork a child for each order, and answer each with its result, or with the signal that ended it."""
     # What is imported now need not be imported by each child.
-    import aliyun_import.cloud.oss_multipart
-    import aliyun_import.disk.bounded  # noqa: F401
+    import aliyun_import.cloud.oss.multipart
+    import aliyun_import.disk.isolated  # noqa: F401
 
     for line in sys.stdin:
         reading, writing = os.pipe()

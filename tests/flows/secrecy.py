@@ -12,10 +12,11 @@ from contextlib import suppress
 from typing import Any
 from urllib.parse import urlsplit
 
-from aliyun_import.cli import main, run_clock
+from aliyun_import.cli import main
+from aliyun_import.cli import signals as run_clock
 
 
-class _Hurried(run_clock.RunClock):
+class _Hurried(run_clock.SystemClock):
     """A clock that hardly waits."""
 
     def sleep(self, seconds: float) -> None:

@@ -80,7 +80,7 @@ def test_the_end_of_the_look_at_a_disk_is_one_unknown(commands: Commands, disk: 
     """The process that reads the disk may be killed (or worse, see test_bounded): neither check nor push is."""
     (tmp_path / "sitecustomize.py").write_text(
         "import os, signal, sys\n"
-        "if 'aliyun_import.disk.bounded' in sys.orig_argv:\n"
+        "if 'aliyun_import.disk.isolated' in sys.orig_argv:\n"
         "    os.kill(os.getpid(), signal.SIGKILL)\n"
     )
     environment = {"PYTHONPATH": str(tmp_path)}

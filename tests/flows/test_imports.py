@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from aliyun_import.sandbox.ecs_state import Ecs
-from aliyun_import.sandbox.faults import Fault
-from aliyun_import.sandbox.ram_roles import Ram
-from aliyun_import.sandbox.rpc_errors import fault
+from aliyun_import.sandbox.core.faults import Fault
+from aliyun_import.sandbox.core.rpc_errors import fault
+from aliyun_import.sandbox.ecs.state import Ecs
+from aliyun_import.sandbox.ram.roles import Ram
 from aliyun_import.sandbox.server import Sandbox
 from tests.flows.commands import Commands
 from tests.flows.disks import write_disk

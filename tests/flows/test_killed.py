@@ -13,10 +13,10 @@ from typing import Any
 
 import pytest
 
-from aliyun_import.sandbox.ecs_state import Ecs
-from aliyun_import.sandbox.oss_state import OssState
+from aliyun_import.sandbox.core.state import Settings
+from aliyun_import.sandbox.ecs.state import Ecs
+from aliyun_import.sandbox.oss.state import OssState
 from aliyun_import.sandbox.server import Sandbox
-from aliyun_import.sandbox.state import Settings
 from tests.flows.commands import Commands
 from tests.flows.disks import write_disk
 

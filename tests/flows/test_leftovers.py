@@ -3,8 +3,8 @@
 import shlex
 from pathlib import Path
 
-from aliyun_import.sandbox.faults import Fault
-from aliyun_import.sandbox.oss_state import Bucket, OssState
+from aliyun_import.sandbox.core.faults import Fault
+from aliyun_import.sandbox.oss.state import Bucket, OssState
 from aliyun_import.sandbox.server import Sandbox
 from tests.flows.commands import Commands, Ran
 from tests.flows.disks import write_disk

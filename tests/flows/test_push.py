@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from aliyun_import.pipeline.rate import Measured, remember
-from aliyun_import.sandbox.ecs_state import Ecs
-from aliyun_import.sandbox.oss_state import OssState
+from aliyun_import.push.rate import Measured, remember
+from aliyun_import.sandbox.ecs.state import Ecs
+from aliyun_import.sandbox.oss.state import OssState
 from aliyun_import.sandbox.server import Sandbox
 from tests.flows.commands import Commands
 from tests.flows.disks import MIB, write_disk

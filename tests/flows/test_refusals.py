@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from aliyun_import.sandbox.ecs_state import Ecs
-from aliyun_import.sandbox.oss_state import OssState
+from aliyun_import.sandbox.ecs.state import Ecs
+from aliyun_import.sandbox.oss.state import OssState
 from aliyun_import.sandbox.server import Sandbox
 from tests.flows.commands import Commands, Ran
 from tests.flows.disks import write_disk

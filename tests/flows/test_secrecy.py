@@ -19,8 +19,8 @@ import click
 import pytest
 
 from aliyun_import.cli.main import app
+from aliyun_import.sandbox.core.state import AccessKey, Settings
 from aliyun_import.sandbox.server import Sandbox
-from aliyun_import.sandbox.state import AccessKey, Settings
 from tests.flows.disks import write_disk
 
 ROOT = Path(__file__).parents[2]

@@ -5,7 +5,7 @@ import sys
 import time
 from collections.abc import Sequence
 
-from aliyun_import.disk.bounded import Limits, call_bounded
+from aliyun_import.disk.isolated import Limits, call_bounded
 from aliyun_import.limits import MIB
 from tests.fuzz.mutate import Mutations
 from tests.fuzz.targets import TARGETS

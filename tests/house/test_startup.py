@@ -15,7 +15,7 @@ HEAVY = (
     "fastcrc",
     "aliyun_import.sandbox",
     "aliyun_import.events",
-    "aliyun_import.pipeline",
+    "aliyun_import.push",
     "aliyun_import.cloud",
 )
 REPORT = """

@@ -2,14 +2,13 @@
 
 from pathlib import Path
 
-from aliyun_import.cloud.credentials import load_credentials
-from aliyun_import.cloud.ecs import EcsImages
+from aliyun_import.cloud.credentials.source import load_credentials
+from aliyun_import.cloud.ecs.images import EcsImages
 from aliyun_import.cloud.endpoints import resolve_endpoints
-from aliyun_import.cloud.oss import OssStore
-from aliyun_import.cloud.ram import RamRoles
-from aliyun_import.cloud.sts import StsIdentity
+from aliyun_import.cloud.oss.store import OssStore
+from aliyun_import.cloud.ram import RamRoles, StsIdentity
+from aliyun_import.sandbox.core.state import AccessKey
 from aliyun_import.sandbox.server import Sandbox
-from aliyun_import.sandbox.state import AccessKey
 from tests.image.scripted import SteeredClock
 
 

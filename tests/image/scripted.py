@@ -6,20 +6,9 @@ from typing import Any
 
 from aliyun_import.errors import AccessError, AliyunImportError, Interrupted, RefusedError, TransientError
 from aliyun_import.events import Changed, Event, Warned
-from aliyun_import.model import (
-    DISK_DIGEST_TAG,
-    PUSH_ID_TAG,
-    DiskMapping,
-    DiskRequest,
-    Image,
-    ImportCall,
-    ImportRequest,
-    Policy,
-    Role,
-    StartedImport,
-    Task,
-    TaskStatus,
-)
+from aliyun_import.model.image import DISK_DIGEST_TAG, PUSH_ID_TAG, Image, StartedImport, Task, TaskStatus
+from aliyun_import.model.request import DiskMapping, DiskRequest, ImportCall, ImportRequest
+from aliyun_import.model.roles import Policy, Role
 
 REGION = "cn-hangzhou"
 TAGS = {PUSH_ID_TAG: "push-1", DISK_DIGEST_TAG: "digest-1"}

@@ -2,8 +2,16 @@
 
 import pytest
 
-from aliyun_import.image.adopt import best_of, clear_failed, find_import, is_remnant, name_holder, proves, task_of
-from aliyun_import.model import DISK_DIGEST_TAG, PUSH_ID_TAG, TaskStatus
+from aliyun_import.image.find_existing import (
+    best_of,
+    clear_failed,
+    find_import,
+    is_remnant,
+    name_holder,
+    proves,
+    task_of,
+)
+from aliyun_import.model.image import DISK_DIGEST_TAG, PUSH_ID_TAG, TaskStatus
 from tests.image.scripted import TAGS, Heard, ScriptedImages, SteeredClock, image, lost, task
 
 

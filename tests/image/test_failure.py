@@ -3,7 +3,7 @@
 import pytest
 
 from aliyun_import.image.failure import CATALOGUE, advice_for, image_gone, task_failed
-from aliyun_import.model import TaskStatus
+from aliyun_import.model.image import TaskStatus
 from tests.image.scripted import REGION, task
 
 

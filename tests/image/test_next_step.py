@@ -3,16 +3,16 @@
 import pytest
 
 from aliyun_import.errors import AliyunImportError, Exit
-from aliyun_import.image.next_step import (
+from aliyun_import.image.wait.decide import (
     UNKNOWN_LIMIT_S,
     UNUSABLE_LIMIT_S,
-    Done,
-    Ended,
-    GoOn,
+    Continue,
+    Failed,
     Observation,
+    Ready,
     next_step,
 )
-from aliyun_import.model import Image, Task, TaskStatus
+from aliyun_import.model.image import Image, Task, TaskStatus
 from tests.image.scripted import REGION, image, task
 
 
@@ -23,7 +23,7 @@ def step(
     lasting_s: float = 0.0,
     seen: bool = False,
     unusable_s: float = 0.0,
-) -> Done | Ended | GoOn:
+) -> Ready | Failed | Continue:
     """Decide on an observation; what is unknown has been so for `lasting_s`."""
     observed = Observation(
         task=task_now,
@@ -36,9 +36,9 @@ def step(
     return next_step(observed, task_id="t-1", image_id="m-1", region=REGION)
 
 
-def error_of(decided: Done | Ended | GoOn) -> AliyunImportError:
+def error_of(decided: Ready | Failed | Continue) -> AliyunImportError:
     """Give the error with which it ended."""
-    assert isinstance(decided, Ended)
+    assert isinstance(decided, Failed)
     return decided.error
 
 
@@ -53,7 +53,7 @@ def error_of(decided: Done | Ended | GoOn) -> AliyunImportError:
 )
 def test_done_is_a_finished_task_and_a_usable_image(task_now: Task | None, image_now: Image, lasting_s: float) -> None:
     """Both are needed; a task that the service forgot counts as finished, once it is sure."""
-    assert step(task_now, image_now, lasting_s=lasting_s) == Done(image_now)
+    assert step(task_now, image_now, lasting_s=lasting_s) == Ready(image_now)
 
 
 @pytest.mark.parametrize(
@@ -75,13 +75,13 @@ def test_done_is_a_finished_task_and_a_usable_image(task_now: Task | None, image
 )
 def test_everything_else_goes_on(task_now: Task | None, image_now: Image | None) -> None:
     """One of the two alone is not done, and what is missing may still come."""
-    assert step(task_now, image_now) == GoOn()
+    assert step(task_now, image_now) == Continue()
 
 
 def test_an_unknown_word_goes_on_and_is_odd() -> None:
     """A status that no page has is said, and waited out."""
     decided = step(task(TaskStatus.UNKNOWN, word="Pondering"), image("Creating"))
-    assert isinstance(decided, GoOn)
+    assert isinstance(decided, Continue)
     assert "Pondering" in decided.odd
 
 
@@ -114,16 +114,16 @@ def test_bad_ends_end_at_once(task_now: Task | None, image_now: Image | None, co
 def test_an_image_that_was_there_and_is_gone_ends_the_wait() -> None:
     """Missing for a minute after it was seen, or after its task finished, is gone; before that it may still come."""
     running, finished = task(TaskStatus.PROCESSING), task(TaskStatus.FINISHED)
-    assert step(running, None, lasting_s=UNKNOWN_LIMIT_S, seen=True) != GoOn()
+    assert step(running, None, lasting_s=UNKNOWN_LIMIT_S, seen=True) != Continue()
     assert error_of(step(running, None, lasting_s=UNKNOWN_LIMIT_S, seen=True)).code == "image-gone"
     assert error_of(step(finished, None, lasting_s=UNKNOWN_LIMIT_S)).code == "image-gone"
-    assert step(running, None, lasting_s=UNKNOWN_LIMIT_S - 1, seen=True) == GoOn()
-    assert step(running, None, lasting_s=10 * UNKNOWN_LIMIT_S) == GoOn()
+    assert step(running, None, lasting_s=UNKNOWN_LIMIT_S - 1, seen=True) == Continue()
+    assert step(running, None, lasting_s=10 * UNKNOWN_LIMIT_S) == Continue()
 
 
 def test_a_task_that_stays_unknown_without_an_image_ends_the_wait() -> None:
     """A mistyped id, or another region's, is told after a minute by name."""
-    assert step(None, None, lasting_s=UNKNOWN_LIMIT_S - 1) == GoOn()
+    assert step(None, None, lasting_s=UNKNOWN_LIMIT_S - 1) == Continue()
     error = error_of(step(None, None, lasting_s=UNKNOWN_LIMIT_S))
     assert (error.code, error.exit_code) == ("task-unknown", Exit.REFUSED)
     assert "t-1" in error.summary
@@ -132,6 +132,6 @@ def test_a_task_that_stays_unknown_without_an_image_ends_the_wait() -> None:
 def test_an_image_that_never_becomes_usable_ends_after_an_hour() -> None:
     """Available with Usable=false does not hang for ever: exit 8, because nothing failed."""
     odd = image("Available", usable=False)
-    assert step(task(TaskStatus.FINISHED), odd, unusable_s=UNUSABLE_LIMIT_S - 1) == GoOn()
+    assert step(task(TaskStatus.FINISHED), odd, unusable_s=UNUSABLE_LIMIT_S - 1) == Continue()
     error = error_of(step(task(TaskStatus.FINISHED), odd, unusable_s=UNUSABLE_LIMIT_S))
     assert (error.code, error.exit_code) == ("image-not-usable", Exit.STILL_RUNNING)

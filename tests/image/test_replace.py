@@ -5,16 +5,9 @@ from dataclasses import replace
 import pytest
 
 from aliyun_import.errors import AliyunImportError, RefusedError
-from aliyun_import.image.replace import (
-    Delete,
-    Rename,
-    next_replacement,
-    replace_image,
-    retired_name,
-    temporary_name,
-)
+from aliyun_import.image.replace import Delete, Rename, next_replacement, replace_image, retired_name, temporary_name
 from aliyun_import.limits import MAX_NAME_CHARS
-from aliyun_import.model import Image
+from aliyun_import.model.image import Image
 from tests.image.scripted import REGION, Heard, ScriptedImages, SteeredClock, image, lost, refused
 
 NEW = image("Available", image_id="m-new", name="disk-new-push1", created="2026-11-24T03:45:10Z")

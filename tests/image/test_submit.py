@@ -7,7 +7,7 @@ import pytest
 from aliyun_import.errors import AccessError, RefusedError, TransientError
 from aliyun_import.image.submit import ROLE_NEW_WAIT_S, ROLE_OLD_WAIT_S, ask, new_client_token, role_wait_s, submit
 from aliyun_import.limits import MAX_TOKEN_CHARS
-from aliyun_import.model import StartedImport, TaskStatus
+from aliyun_import.model.image import StartedImport, TaskStatus
 from tests.image.scripted import (
     STARTED,
     Heard,

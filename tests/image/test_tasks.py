@@ -4,7 +4,7 @@ import pytest
 
 from aliyun_import.errors import RefusedError
 from aliyun_import.image.tasks import cancel_task, image_of_task, list_tasks, show_task
-from aliyun_import.model import Task, TaskStatus
+from aliyun_import.model.image import Task, TaskStatus
 from tests.image.scripted import REGION, Heard, ScriptedImages, SteeredClock, image, lost, refused, task
 
 

@@ -12,8 +12,8 @@ from aliyun_import.errors import (
     TransientError,
 )
 from aliyun_import.events import ImportProgress, Noted, Warned
-from aliyun_import.image.wait import TROUBLE_LIMIT_S, pause_s, wait
-from aliyun_import.model import Image, TaskStatus
+from aliyun_import.image.wait.wait import TROUBLE_LIMIT_S, pause_s, wait
+from aliyun_import.model.image import Image, TaskStatus
 from tests.image.scripted import REGION, Heard, ScriptedImages, SteeredClock, image, lost, no_right, task
 
 

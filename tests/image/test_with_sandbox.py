@@ -7,30 +7,20 @@ from pathlib import Path
 import pytest
 
 from aliyun_import.errors import AccessError, ImportFailed, RefusedError, StillRunning
-from aliyun_import.image.adopt import find_import
+from aliyun_import.image.find_existing import find_import
 from aliyun_import.image.replace import replace_image
-from aliyun_import.image.role import ensure_role
-from aliyun_import.image.role_needs import OSS_ROLE
 from aliyun_import.image.submit import ask, new_client_token, submit
 from aliyun_import.image.tasks import cancel_task, list_tasks, show_task
-from aliyun_import.image.wait import wait
-from aliyun_import.model import (
-    DISK_DIGEST_TAG,
-    PUSH_ID_TAG,
-    DiskFormat,
-    DiskMapping,
-    DiskRequest,
-    Image,
-    ImportCall,
-    ImportRequest,
-    StartedImport,
-    TaskStatus,
-)
-from aliyun_import.sandbox.clock import Clock
-from aliyun_import.sandbox.faults import Fault
-from aliyun_import.sandbox.oss_state import OssState
+from aliyun_import.image.wait.wait import wait
+from aliyun_import.model.image import DISK_DIGEST_TAG, PUSH_ID_TAG, Image, StartedImport, TaskStatus
+from aliyun_import.model.request import DiskFormat, DiskMapping, DiskRequest, ImportCall, ImportRequest
+from aliyun_import.role.ensure import ensure_role
+from aliyun_import.role.spec import OSS_ROLE
+from aliyun_import.sandbox.core.clock import Clock
+from aliyun_import.sandbox.core.faults import Fault
+from aliyun_import.sandbox.core.state import Settings
+from aliyun_import.sandbox.oss.state import OssState
 from aliyun_import.sandbox.server import Sandbox
-from aliyun_import.sandbox.state import Settings
 from tests.image.connected import Connected
 from tests.image.scripted import Heard
 

@@ -8,9 +8,9 @@ from typing import Any
 import oss2
 import pytest
 
-from aliyun_import.sandbox.oss_state import Bucket, OssState
+from aliyun_import.sandbox.core.state import AccessKey
+from aliyun_import.sandbox.oss.state import Bucket, OssState
 from aliyun_import.sandbox.server import Sandbox
-from aliyun_import.sandbox.state import AccessKey
 
 PART = 100 * 1024  # the smallest part that is not the last
 

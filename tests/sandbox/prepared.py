@@ -3,8 +3,8 @@
 import json
 from typing import Any
 
-from aliyun_import.sandbox.content import Content, Segment
-from aliyun_import.sandbox.oss_state import Bucket, OssState, StoredObject
+from aliyun_import.sandbox.core.blob_store import Content, Segment
+from aliyun_import.sandbox.oss.state import Bucket, OssState, StoredObject
 from aliyun_import.sandbox.server import Sandbox
 from tests.sandbox.vendor_sdk import call
 

@@ -10,8 +10,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from aliyun_import.sandbox import crc64
-from aliyun_import.sandbox.content import BLOCK_BYTES, Content, Segment, Shelf
+from aliyun_import.sandbox.core import crc64
+from aliyun_import.sandbox.core.blob_store import BLOCK_BYTES, Content, Segment, Shelf
 
 runs = st.lists(
     st.tuples(st.integers(1, 3 * BLOCK_BYTES), st.sampled_from([b"\0", b"a", b"z"])).map(lambda run: run[1] * run[0]),

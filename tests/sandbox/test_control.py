@@ -8,7 +8,7 @@ from typing import Any
 import oss2
 import pytest
 
-from aliyun_import.sandbox.faults import Fault
+from aliyun_import.sandbox.core.faults import Fault
 from aliyun_import.sandbox.server import Sandbox
 from tests.sandbox.oss_sdk import refused
 

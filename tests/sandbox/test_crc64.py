@@ -3,7 +3,7 @@
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from aliyun_import.sandbox import crc64
+from aliyun_import.sandbox.core import crc64
 
 
 def test_the_check_value() -> None:

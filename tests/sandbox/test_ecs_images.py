@@ -4,8 +4,8 @@ from typing import Any
 
 import pytest
 
+from aliyun_import.sandbox.core.state import AccessKey
 from aliyun_import.sandbox.server import Sandbox
-from aliyun_import.sandbox.state import AccessKey
 from tests.sandbox.prepared import mapping, prepare
 from tests.sandbox.vendor_sdk import call, refusal, send, signed
 

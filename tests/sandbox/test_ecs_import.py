@@ -5,9 +5,9 @@ from typing import Any
 import pytest
 from aliyunsdkcore.acs_exception.exceptions import ServerException
 
-from aliyun_import.sandbox.oss_state import OssState
+from aliyun_import.sandbox.core.state import AccessKey
+from aliyun_import.sandbox.oss.state import OssState
 from aliyun_import.sandbox.server import Sandbox
-from aliyun_import.sandbox.state import AccessKey
 from tests.sandbox.disks import MIB, dynamic_vhd, qcow2
 from tests.sandbox.prepared import (
     BUCKET,

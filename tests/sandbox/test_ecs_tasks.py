@@ -8,10 +8,10 @@ from urllib.request import ProxyHandler, Request, build_opener
 
 import pytest
 
-from aliyun_import.sandbox.clock import Clock
-from aliyun_import.sandbox.oss_state import OssState
+from aliyun_import.sandbox.core.clock import Clock
+from aliyun_import.sandbox.core.state import AccessKey, Settings
+from aliyun_import.sandbox.oss.state import OssState
 from aliyun_import.sandbox.server import Sandbox
-from aliyun_import.sandbox.state import AccessKey, Settings
 from tests.sandbox.disks import MIB, dynamic_vhd, fixed_vhd, qcow2, vhd_footer
 from tests.sandbox.prepared import BUCKET, mapping, prepare, put
 from tests.sandbox.vendor_sdk import call, refusal, send, signed

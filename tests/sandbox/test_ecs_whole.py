@@ -8,7 +8,7 @@ import oss2
 import pytest
 from aliyunsdkcore.acs_exception.exceptions import ClientException
 
-from aliyun_import.sandbox.faults import Fault
+from aliyun_import.sandbox.core.faults import Fault
 from aliyun_import.sandbox.server import Sandbox
 from tests.sandbox.disks import MIB, fixed_vhd
 from tests.sandbox.oss_sdk import PART

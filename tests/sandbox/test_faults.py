@@ -2,8 +2,8 @@
 
 import pytest
 
-from aliyun_import.sandbox.faults import Fault, Faults
-from aliyun_import.sandbox.http import Call
+from aliyun_import.sandbox.core.faults import Fault, Faults
+from aliyun_import.sandbox.core.http_types import Call
 
 
 def _part(number: int, key: str = "dir/disk.raw") -> Call:

@@ -5,11 +5,11 @@ import http.client
 import oss2
 import pytest
 
-from aliyun_import.sandbox.faults import Fault
-from aliyun_import.sandbox.oss_state import OssState
-from aliyun_import.sandbox.oss_table import OPERATIONS
+from aliyun_import.sandbox.core.faults import Fault
+from aliyun_import.sandbox.core.state import AccessKey
+from aliyun_import.sandbox.oss.operations import OPERATIONS
+from aliyun_import.sandbox.oss.state import OssState
 from aliyun_import.sandbox.server import Sandbox
-from aliyun_import.sandbox.state import AccessKey
 from tests.sandbox.oss_sdk import Oss, do, refused
 
 OTHER = AccessKey(id="SANDBOX-OTHER", secret="OTHER-SECRET", account_id="1000000000000009")

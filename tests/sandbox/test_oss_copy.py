@@ -5,8 +5,8 @@ import os
 import oss2
 import pytest
 
-from aliyun_import.sandbox import crc64
-from aliyun_import.sandbox.oss_state import OssState
+from aliyun_import.sandbox.core import crc64
+from aliyun_import.sandbox.oss.state import OssState
 from aliyun_import.sandbox.server import Sandbox
 from tests.sandbox.oss_sdk import Reply, complete, do, refused, stored_bucket
 

@@ -6,11 +6,11 @@ import os
 import oss2
 import pytest
 
-from aliyun_import.sandbox import crc64
-from aliyun_import.sandbox.content import Content, Segment
-from aliyun_import.sandbox.faults import Fault
-from aliyun_import.sandbox.oss_multipart import MAX_PART_NUMBER
-from aliyun_import.sandbox.oss_state import StoredPart
+from aliyun_import.sandbox.core import crc64
+from aliyun_import.sandbox.core.blob_store import Content, Segment
+from aliyun_import.sandbox.core.faults import Fault
+from aliyun_import.sandbox.oss.multipart import MAX_PART_NUMBER
+from aliyun_import.sandbox.oss.state import StoredPart
 from aliyun_import.sandbox.server import Sandbox
 from tests.sandbox.oss_sdk import PART, complete, do, refused, stored_bucket
 

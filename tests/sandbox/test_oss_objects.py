@@ -6,7 +6,7 @@ import hashlib
 import oss2
 import pytest
 
-from aliyun_import.sandbox import crc64
+from aliyun_import.sandbox.core import crc64
 from aliyun_import.sandbox.server import Sandbox
 from tests.sandbox.oss_sdk import do, refused, stored_bucket
 

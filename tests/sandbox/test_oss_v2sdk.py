@@ -8,7 +8,7 @@ from collections.abc import Iterator
 import alibabacloud_oss_v2 as oss
 import pytest
 
-from aliyun_import.sandbox import crc64
+from aliyun_import.sandbox.core import crc64
 from aliyun_import.sandbox.server import Sandbox
 from tests.sandbox.oss_sdk import PART
 

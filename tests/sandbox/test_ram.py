@@ -6,10 +6,10 @@ from typing import Any
 import pytest
 from aliyunsdkcore.acs_exception.exceptions import ServerException
 
-from aliyun_import.sandbox import ram
-from aliyun_import.sandbox.ram_roles import Policy, Ram, Role
+from aliyun_import.sandbox.core.state import AccessKey
+from aliyun_import.sandbox.ram import operations as ram
+from aliyun_import.sandbox.ram.roles import Policy, Ram, Role
 from aliyun_import.sandbox.server import Sandbox
-from aliyun_import.sandbox.state import AccessKey
 from tests.sandbox.prepared import POLICY, ROLE, TRUST, make_role
 from tests.sandbox.vendor_sdk import call, refusal
 

@@ -8,12 +8,12 @@ from pathlib import Path
 import pytest
 from aliyunsdkcore.acs_exception.exceptions import ServerException
 
-from aliyun_import.sandbox import sign_rpc
-from aliyun_import.sandbox.faults import Fault
-from aliyun_import.sandbox.rpc import SERVICES
-from aliyun_import.sandbox.rpc_errors import REFUSALS, fault
+from aliyun_import.sandbox.auth import rpc_signature as sign_rpc
+from aliyun_import.sandbox.core.faults import Fault
+from aliyun_import.sandbox.core.rpc import SERVICES
+from aliyun_import.sandbox.core.rpc_errors import REFUSALS, fault
+from aliyun_import.sandbox.core.state import DEFAULT_KEY_ID, AccessKey
 from aliyun_import.sandbox.server import Sandbox
-from aliyun_import.sandbox.state import DEFAULT_KEY_ID, AccessKey
 from tests.sandbox.vendor_sdk import call, refusal, send, signed
 
 

@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from aliyun_import.sandbox import rpc_gate
-from aliyun_import.sandbox.http import Body, Headers, Request
-from aliyun_import.sandbox.rpc_errors import Refusal
-from aliyun_import.sandbox.state import AccessKey, State
+from aliyun_import.sandbox.auth import rpc_auth as rpc_gate
+from aliyun_import.sandbox.core.http_types import Body, Headers, Request
+from aliyun_import.sandbox.core.rpc_errors import Refusal
+from aliyun_import.sandbox.core.state import AccessKey, State
 
 CAPTURES = sorted((Path(__file__).parent / "wire" / "core").glob("*.txt"))
 

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from aliyun_import.sandbox import rpc_errors
-from aliyun_import.sandbox.rpc_errors import REFUSALS, Refusal
+from aliyun_import.sandbox.core import rpc_errors
+from aliyun_import.sandbox.core.rpc_errors import REFUSALS, Refusal
 
 ROOM = Path(rpc_errors.__file__).parent
 FILES = [path for pattern in ("ecs*.py", "ram*.py", "rpc*.py", "sts.py", "images*.py") for path in ROOM.glob(pattern)]

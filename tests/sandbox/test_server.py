@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from aliyun_import.sandbox.oss_state import OssState
+from aliyun_import.sandbox.core.state import AccessKey
+from aliyun_import.sandbox.oss.state import OssState
 from aliyun_import.sandbox.server import Sandbox
-from aliyun_import.sandbox.state import AccessKey
 
 
 def _get(sandbox: Sandbox, target: str, *, method: str = "GET", body: bytes | None = None) -> tuple[int, bytes]:

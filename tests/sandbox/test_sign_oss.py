@@ -10,11 +10,11 @@ from pathlib import Path
 
 import pytest
 
-from aliyun_import.sandbox.http import Headers, Request
-from aliyun_import.sandbox.oss import split_resource
-from aliyun_import.sandbox.oss_errors import OssError
-from aliyun_import.sandbox.sign_oss import V1_SUBRESOURCES, Caller, authenticate
-from aliyun_import.sandbox.state import AccessKey, State
+from aliyun_import.sandbox.auth.oss_signature import V1_SUBRESOURCES, Caller, authenticate
+from aliyun_import.sandbox.core.http_types import Headers, Request
+from aliyun_import.sandbox.core.state import AccessKey, State
+from aliyun_import.sandbox.oss.errors import OssError
+from aliyun_import.sandbox.oss.service import split_resource
 
 WIRE = Path(__file__).parent / "wire"
 CAPTURES = sorted(path for folder in WIRE.glob("oss*") for path in folder.glob("*.txt"))

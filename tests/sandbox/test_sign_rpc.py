@@ -1,6 +1,6 @@
 """This file tests RPC signatures on the published vector."""
 
-from aliyun_import.sandbox import sign_rpc
+from aliyun_import.sandbox.auth import rpc_signature as sign_rpc
 from tests.sandbox.vendor_sdk import sign
 
 VECTOR = {

@@ -2,8 +2,8 @@
 
 import pytest
 
+from aliyun_import.sandbox.core.state import AccessKey
 from aliyun_import.sandbox.server import Sandbox
-from aliyun_import.sandbox.state import AccessKey
 from tests.sandbox.vendor_sdk import call
 
 

@@ -18,8 +18,8 @@ from aliyunsdkcore.acs_exception.exceptions import ServerException
 from aliyunsdkcore.auth.credentials import AccessKeyCredential, StsTokenCredential
 from aliyunsdkcore.client import AcsClient
 
+from aliyun_import.sandbox.core.state import AccessKey
 from aliyun_import.sandbox.server import Sandbox
-from aliyun_import.sandbox.state import AccessKey
 
 PACKAGES = ("aliyunsdkecs.request.v20140526", "aliyunsdkram.request.v20150501", "aliyunsdksts.request.v20150401")
 

@@ -8,14 +8,14 @@ import sys
 import threading
 from pathlib import Path
 
-from aliyun_import.cli.run_clock import RunClock
-from aliyun_import.cloud.credentials import load_credentials
+from aliyun_import.cli.signals import SystemClock
+from aliyun_import.cloud.credentials.source import load_credentials
 from aliyun_import.cloud.endpoints import resolve_endpoints
-from aliyun_import.cloud.oss import OssStore
+from aliyun_import.cloud.oss.store import OssStore
 from aliyun_import.events import Event, UploadProgress
 from aliyun_import.journal import open_journal
-from aliyun_import.upload.deliver import deliver
-from aliyun_import.upload.delivery import Delivery, TransferOptions
+from aliyun_import.upload.context import TransferOptions, UploadRequest
+from aliyun_import.upload.upload import upload_disk
 
 WORKERS = 2
 
@@ -36,7 +36,7 @@ def main() -> None:
         credentials=load_credentials(environment=keys),
     )
     stop = threading.Event()
-    delivery = Delivery(
+    delivery = UploadRequest(
         path=Path(disk),
         disk_index=0,
         region="cn-hangzhou",
@@ -47,12 +47,12 @@ def main() -> None:
     )
     with open_journal(Path(state), {"name": "web"}) as journal:
         print("begun", flush=True)
-        uploaded = deliver(
+        uploaded = upload_disk(
             delivery,
             store=store,
             journal=journal,
             options=TransferOptions(jobs=WORKERS, limit_rate_bytes_s=float(rate) or None),
-            clock=RunClock(stop),
+            clock=SystemClock(stop),
             emit=tell,
             stop=stop,
         )

@@ -9,12 +9,12 @@ from typing import TypeVar
 from aliyun_import.events import Event
 from aliyun_import.journal import open_journal
 from aliyun_import.limits import KIB
-from aliyun_import.model import UploadedObject
-from aliyun_import.ports import ObjectStore
-from aliyun_import.upload.deliver import deliver
-from aliyun_import.upload.delivery import Delivery, TransferOptions
-from aliyun_import.upload.plan import UploadPlan
-from aliyun_import.upload.preview import preview
+from aliyun_import.model.objects import UploadedObject
+from aliyun_import.services.interface import ObjectStore
+from aliyun_import.upload.context import TransferOptions, UploadRequest
+from aliyun_import.upload.plan.disk_plan import preview
+from aliyun_import.upload.plan.plan import UploadPlan
+from aliyun_import.upload.upload import upload_disk
 from tests.upload.scripted_store import ScriptedStore, SteeredClock
 
 UNIT = 256 * KIB
@@ -45,9 +45,9 @@ class Scene:
         return self.directory / "disk.raw"
 
     @property
-    def delivery(self) -> Delivery:
+    def delivery(self) -> UploadRequest:
         """What is pushed, and where to."""
-        return Delivery(
+        return UploadRequest(
             path=self.path,
             disk_index=0,
             region="cn-hangzhou",
@@ -71,7 +71,7 @@ class Scene:
     def push(self, *, store: ObjectStore | None = None) -> UploadedObject:
         """Deliver the disk."""
         with open_journal(self.directory / self.state, {"name": "web"}) as journal:
-            return deliver(
+            return upload_disk(
                 self.delivery,
                 store=store or self.store,
                 journal=journal,

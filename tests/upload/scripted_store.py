@@ -11,9 +11,9 @@ from dataclasses import dataclass, field, replace
 
 from aliyun_import.errors import RefusedError
 from aliyun_import.limits import MAX_PARTS, MIN_PART_BYTES
-from aliyun_import.model import BucketInfo, RemoteObject, RemotePart, RemoteUpload
-from aliyun_import.ports import PartBody
-from aliyun_import.upload.checksum import crc64
+from aliyun_import.model.objects import BucketInfo, RemoteObject, RemotePart, RemoteUpload
+from aliyun_import.services.interface import PartBody
+from aliyun_import.upload.crc64 import crc64
 
 Hook = Callable[[str, int], None]
 

@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from aliyun_import.disk.source import DiskSource, open_source
+from aliyun_import.disk.disk import DiskSource, open_source
 from aliyun_import.errors import DiskError, Interrupted
-from aliyun_import.upload.body import RangeBody, crc64_of_range
-from aliyun_import.upload.checksum import crc64
+from aliyun_import.upload.crc64 import crc64
+from aliyun_import.upload.transfer.body import RangeBody, crc64_of_range
 
 CONTENT = os.urandom(1_000_000)
 

@@ -6,12 +6,12 @@ from pathlib import Path
 
 import pytest
 
+from aliyun_import.disk.disk import DiskSource
 from aliyun_import.disk.fingerprint import Fingerprint
-from aliyun_import.disk.source import DiskSource
 from aliyun_import.errors import LocalStateError
 from aliyun_import.events import UploadResumed, Warned
 from aliyun_import.limits import MIB
-from aliyun_import.upload.delivery import TransferOptions
+from aliyun_import.upload.context import TransferOptions
 from tests.upload.scene import Killed, Scene
 from tests.upload.scripted_store import nothing
 from tests.upload.test_resume import kill_at

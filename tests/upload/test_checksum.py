@@ -3,7 +3,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from aliyun_import.upload.checksum import combine, combine_all, crc64, crc64_of_zeros
+from aliyun_import.upload.crc64 import combine, combine_all, crc64, crc64_of_zeros
 
 
 def test_it_is_the_variant_of_oss() -> None:

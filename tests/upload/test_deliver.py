@@ -11,9 +11,9 @@ import pytest
 from aliyun_import.errors import AccessError, DiskError, LocalStateError, RefusedError
 from aliyun_import.events import Noted, ObjectReady, UploadPlanned, UploadProgress, Warned
 from aliyun_import.limits import MIB
-from aliyun_import.model import RemoteObject
+from aliyun_import.model.objects import RemoteObject
 from aliyun_import.sizes import size
-from aliyun_import.upload.delivery import TransferOptions
+from aliyun_import.upload.context import TransferOptions
 from tests.upload.scene import UNIT, Scene
 from tests.upload.scripted_store import ScriptedStore, nothing
 

@@ -13,10 +13,10 @@ from hypothesis import strategies as st
 from aliyun_import.errors import AccessError, TransientError
 from aliyun_import.events import Noted, UploadPlanned, Warned
 from aliyun_import.limits import KIB
-from aliyun_import.model import RemoteObject
-from aliyun_import.upload.delivery import TransferOptions
-from aliyun_import.upload.delta import SUFFIX, Manifest, decode_manifest, encode_manifest, unchanged_ranges
-from aliyun_import.upload.survey import DIGEST_BYTES, GrainDigests
+from aliyun_import.model.objects import RemoteObject
+from aliyun_import.upload.context import TransferOptions
+from aliyun_import.upload.manifest import SUFFIX, Manifest, decode_manifest, encode_manifest, unchanged_ranges
+from aliyun_import.upload.zero_scan import DIGEST_BYTES, BlockDigests
 from tests.upload.scene import Scene
 from tests.upload.scripted_store import nothing
 
@@ -25,14 +25,14 @@ OLD, NEW = "abcdefgh" + "." * 60 + "ijkl", "abcdEfgh" + "." * 60 + "iJkl"
 UNIT = 256 * KIB
 
 
-def digests_of(layout: str, *, tail: int = GRAIN) -> GrainDigests:
+def digests_of(layout: str, *, tail: int = GRAIN) -> BlockDigests:
     """Give digests of a disk of grains: "." is zeros, a letter its own digest; the last grain is shorter."""
     index = array("i")
     blob = b""
     for letter in layout:
         index.append(-1 if letter == "." else len(blob) // DIGEST_BYTES)
         blob += b"" if letter == "." else letter.encode() * DIGEST_BYTES
-    return GrainDigests(size_bytes=(len(layout) - 1) * GRAIN + tail, grain_bytes=GRAIN, index=index, digests=blob)
+    return BlockDigests(size_bytes=(len(layout) - 1) * GRAIN + tail, grain_bytes=GRAIN, index=index, digests=blob)
 
 
 def kept(scene: Scene, layout: str = OLD) -> str:

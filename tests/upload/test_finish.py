@@ -5,9 +5,8 @@ from dataclasses import replace
 import pytest
 
 from aliyun_import.errors import TransientError
-from aliyun_import.model import RemoteObject, RemotePart
-from aliyun_import.upload.checksum import crc64
-from aliyun_import.upload.finish import (
+from aliyun_import.model.objects import RemoteObject, RemotePart
+from aliyun_import.upload.complete import (
     BY_OBJECT,
     BY_SIZE,
     TAG_NAME,
@@ -18,7 +17,8 @@ from aliyun_import.upload.finish import (
     is_ours,
     proof_words,
 )
-from aliyun_import.upload.parts import DonePart
+from aliyun_import.upload.crc64 import crc64
+from aliyun_import.upload.transfer.parts import DonePart
 
 FIRST, SECOND = b"first " * 1000, b"second " * 1000
 DONE = (

@@ -5,10 +5,10 @@ from dataclasses import replace
 
 import pytest
 
+from aliyun_import.cleanup import LeftoverKind, Places, find_leftovers, leftovers_command, remove_leftover
 from aliyun_import.errors import RefusedError
 from aliyun_import.limits import MIB
-from aliyun_import.upload.delivery import TransferOptions
-from aliyun_import.upload.leftovers import LeftoverKind, Places, find_leftovers, leftovers_command, remove_leftover
+from aliyun_import.upload.context import TransferOptions
 from tests.upload.scene import Killed, Scene
 from tests.upload.scripted_store import nothing
 

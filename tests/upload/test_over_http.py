@@ -6,21 +6,21 @@ from pathlib import Path
 
 import pytest
 
-from aliyun_import.cloud.connection import Timeouts
-from aliyun_import.cloud.credential_files import Found
-from aliyun_import.cloud.credentials import CredentialsSource
+from aliyun_import.cleanup import LeftoverKind, Places, find_leftovers, remove_leftover
+from aliyun_import.cloud.credentials.files import Found
+from aliyun_import.cloud.credentials.source import CredentialsSource
 from aliyun_import.cloud.endpoints import resolve_endpoints
-from aliyun_import.cloud.oss import OssStore
+from aliyun_import.cloud.oss.store import OssStore
+from aliyun_import.cloud.transport.config import Timeouts
 from aliyun_import.errors import AccessError, TransientError
 from aliyun_import.events import Noted, PartRetried, UploadPlanned, UploadResumed, Warned
 from aliyun_import.limits import MIB
-from aliyun_import.sandbox.faults import Fault
-from aliyun_import.sandbox.oss_state import OssState
+from aliyun_import.sandbox.core.faults import Fault
+from aliyun_import.sandbox.core.state import AccessKey
+from aliyun_import.sandbox.oss.state import OssState
 from aliyun_import.sandbox.server import Sandbox
-from aliyun_import.sandbox.state import AccessKey
 from aliyun_import.sizes import size
-from aliyun_import.upload.delivery import TransferOptions
-from aliyun_import.upload.leftovers import LeftoverKind, Places, find_leftovers, remove_leftover
+from aliyun_import.upload.context import TransferOptions
 from tests.upload.scene import UNIT, Scene
 
 DENSE = "abc"

@@ -6,7 +6,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from aliyun_import.limits import MIB
-from aliyun_import.upload.pace import FIRST_WORKERS, SMALL_PART_TIMES, TRIAL_S, Crew, Limit
+from aliyun_import.upload.transfer.concurrency import (
+    FIRST_WORKERS,
+    SMALL_PART_TIMES,
+    TRIAL_S,
+    ConcurrencyController,
+    RateLimiter,
+)
 from tests.upload.scripted_store import SteeredClock
 
 
@@ -14,7 +20,7 @@ from tests.upload.scripted_store import SteeredClock
 def test_a_limit_lets_through_what_it_says(rate: int, chunks: list[int]) -> None:
     """After every chunk as much time has passed as all of them need at that rate."""
     clock = SteeredClock()
-    limit = Limit(rate, clock)
+    limit = RateLimiter(rate, clock)
     began = clock.monotonic_s()
     for count, chunk in enumerate(chunks, start=1):
         limit.take(chunk)
@@ -26,7 +32,7 @@ def test_a_limit_lets_through_what_it_says(rate: int, chunks: list[int]) -> None
 def test_a_limit_is_shared_by_threads() -> None:
     """Ten seconds' worth, asked for by eight threads at once, takes ten seconds within 5 %."""
     clock = SteeredClock()
-    limit = Limit(1_000_000, clock)
+    limit = RateLimiter(1_000_000, clock)
     began = clock.monotonic_s()
 
     def send() -> None:
@@ -44,21 +50,21 @@ def test_a_limit_is_shared_by_threads() -> None:
 @given(st.integers(10_000, 10**10))
 def test_a_slow_line_flows(rate: int) -> None:
     """What goes at once is less than 5 % of what goes in ten seconds, by far."""
-    limit = Limit(rate, SteeredClock())
+    limit = RateLimiter(rate, SteeredClock())
     assert 4096 <= limit.chunk_bytes(256 * 1024) <= max(4096, rate * 0.1)
-    assert Limit(None, SteeredClock()).chunk_bytes(256 * 1024) == 256 * 1024
+    assert RateLimiter(None, SteeredClock()).chunk_bytes(256 * 1024) == 256 * 1024
 
 
 def test_no_limit_never_waits() -> None:
     """None is as fast as it goes."""
     clock = SteeredClock()
-    Limit(None, clock).take(10**12)
+    RateLimiter(None, clock).take(10**12)
     assert clock.slept == []
 
 
 def test_throttling_halves_and_success_brings_back_one_a_round() -> None:
     """Never below one, never above what was asked for."""
-    crew = Crew(8, now_s=0.0)
+    crew = ConcurrencyController(8, now_s=0.0)
     crew.throttled(10.0)
     assert crew.allowed == 4
     for _ in range(4):
@@ -74,7 +80,7 @@ def test_throttling_halves_and_success_brings_back_one_a_round() -> None:
 
 def test_a_worker_that_came_back_too_early_waits_longer() -> None:
     """On a line that carries one part at a time, the second one is tried less and less often."""
-    crew = Crew(2, now_s=0.0)
+    crew = ConcurrencyController(2, now_s=0.0)
     waits = []
     for second in range(10, 100, 10):
         crew.throttled(float(second))
@@ -88,7 +94,7 @@ def test_a_worker_that_came_back_too_early_waits_longer() -> None:
 
 def test_answers_that_were_in_flight_together_count_once() -> None:
     """Ten throttled answers in one second are one sign."""
-    crew = Crew(8, now_s=0.0)
+    crew = ConcurrencyController(8, now_s=0.0)
     for index in range(10):
         crew.throttled(10.0 + index / 20)
     assert crew.allowed == 4
@@ -96,7 +102,7 @@ def test_answers_that_were_in_flight_together_count_once() -> None:
 
 def test_without_jobs_workers_are_added_while_that_helps() -> None:
     """A line that gives each connection its share gets more of them; one that is full does not."""
-    crew = Crew(None, now_s=0.0)
+    crew = ConcurrencyController(None, now_s=0.0)
     assert crew.allowed == FIRST_WORKERS
     sent, now = 0, 0.0
     for _ in range(20):
@@ -104,7 +110,7 @@ def test_without_jobs_workers_are_added_while_that_helps() -> None:
         now += TRIAL_S
         crew.observe(sent, now)
     assert crew.allowed == crew.most
-    full = Crew(None, now_s=0.0)
+    full = ConcurrencyController(None, now_s=0.0)
     for round_ in range(1, 20):
         full.observe(round_ * 1_000_000, round_ * TRIAL_S)
     assert full.allowed == FIRST_WORKERS
@@ -112,14 +118,14 @@ def test_without_jobs_workers_are_added_while_that_helps() -> None:
 
 def test_small_parts_get_more_workers() -> None:
     """They wait for answers more than they travel."""
-    small, large = (Crew(None, now_s=0.0, part_bytes=mib * MIB) for mib in (1, 16))
+    small, large = (ConcurrencyController(None, now_s=0.0, part_bytes=mib * MIB) for mib in (1, 16))
     assert (small.allowed, large.allowed) == (FIRST_WORKERS * SMALL_PART_TIMES, FIRST_WORKERS)
     assert small.most > large.most
 
 
 def test_with_jobs_the_number_stays() -> None:
     """What the user said is not second-guessed upwards."""
-    crew = Crew(3, now_s=0.0)
+    crew = ConcurrencyController(3, now_s=0.0)
     for round_ in range(1, 20):
         crew.observe(round_**3 * 1_000_000, round_ * TRIAL_S)
     assert crew.allowed == 3

@@ -4,13 +4,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from aliyun_import.limits import GIB, MAX_PARTS, MIB, MIN_PART_BYTES
-from aliyun_import.model import RemotePart
-from aliyun_import.upload.parts import Cuts, DonePart
-from aliyun_import.upload.plan import PlannedPart, plan_upload
-from aliyun_import.upload.reconcile import reconcile
+from aliyun_import.model.objects import RemotePart
+from aliyun_import.upload.plan.plan import PlannedPart, plan_upload
+from aliyun_import.upload.resume.reconcile import reconcile
+from aliyun_import.upload.transfer.parts import DonePart, PartSplitter
 
 PLAN = plan_upload(1 * GIB, [(0, 512 * MIB)])
-CUTS = Cuts(PLAN)
+CUTS = PartSplitter(PLAN)
 
 
 def done(part: PlannedPart, *, crc64: int = 7, etag: str = "E") -> DonePart:

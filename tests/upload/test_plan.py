@@ -10,7 +10,7 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from aliyun_import.limits import GIB, KIB, MAX_PARTS, MIB, MIN_PART_BYTES, TIB
-from aliyun_import.upload.plan import (
+from aliyun_import.upload.plan.plan import (
     MAX_SEND_BYTES,
     BaseObject,
     PartKind,

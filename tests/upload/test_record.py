@@ -7,10 +7,10 @@ from pathlib import Path
 from aliyun_import.disk.fingerprint import Fingerprint
 from aliyun_import.journal import open_journal
 from aliyun_import.limits import GIB, KIB, MIB
-from aliyun_import.model import UploadedObject
-from aliyun_import.upload.parts import DonePart
-from aliyun_import.upload.plan import BaseObject, plan_upload
-from aliyun_import.upload.record import RecordKeeper, UploadRecord, decode_plan, encode_plan
+from aliyun_import.model.objects import UploadedObject
+from aliyun_import.upload.plan.plan import BaseObject, plan_upload
+from aliyun_import.upload.resume.record import RecordKeeper, UploadRecord, decode_plan, encode_plan
+from aliyun_import.upload.transfer.parts import DonePart
 
 FINGERPRINT = Fingerprint(size_bytes=1 * GIB, mtime_ns=1, device=2, inode=3, sample="ab" * 32)
 PLAN = plan_upload(1 * GIB, [(0, 512 * MIB)])

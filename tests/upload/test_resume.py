@@ -11,7 +11,7 @@ from aliyun_import.errors import AliyunImportError, Interrupted, RefusedError, T
 from aliyun_import.events import Event, PartRetried, UploadProgress, UploadResumed, Warned
 from aliyun_import.limits import MIB
 from aliyun_import.sizes import size
-from aliyun_import.upload.checksum import crc64
+from aliyun_import.upload.crc64 import crc64
 from tests.upload.scene import UNIT, Killed, Scene
 from tests.upload.scripted_store import Hook, nothing
 

@@ -9,22 +9,22 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from aliyun_import.disk.source import DiskSource, Extent, open_source
+from aliyun_import.disk.disk import DiskSource, Extent, open_source
 from aliyun_import.errors import Interrupted
 from aliyun_import.events import Event, SurveyProgress
 from aliyun_import.limits import GIB, KIB, MIB, TIB
-from aliyun_import.upload.planning import plan_disk
-from aliyun_import.upload.survey import DIGEST_BYTES, MIN_GRAIN_BYTES, Survey, grain_bytes_for, survey
+from aliyun_import.upload.plan.disk_plan import plan_disk
+from aliyun_import.upload.zero_scan import DIGEST_BYTES, MIN_GRAIN_BYTES, DataMap, grain_bytes_for, scan_zeros
 from tests.upload.scripted_store import SteeredClock
 
 BLOCK = 4 * KIB
 GRAIN = MIN_GRAIN_BYTES
 
 
-def survey_of(path: Path, *, with_digests: bool = False) -> Survey:
+def survey_of(path: Path, *, with_digests: bool = False) -> DataMap:
     """Survey a file."""
     with open_source(path) as source:
-        return survey(source, stop=threading.Event(), with_digests=with_digests)
+        return scan_zeros(source, stop=threading.Event(), with_digests=with_digests)
 
 
 @settings(deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=30)
@@ -86,7 +86,7 @@ def test_a_dense_disk_is_not_read_twice(tmp_path: Path) -> None:
     path = tmp_path / "disk"
     path.write_bytes(b"x" * 64 * MIB)
     with CountingSource(path, os.open(path, os.O_RDONLY), 64 * MIB) as source:
-        seen = survey(source, stop=threading.Event())
+        seen = scan_zeros(source, stop=threading.Event())
     assert seen.data == ((0, 64 * MIB),)
     assert CountingSource.read_bytes <= 64 * MIB // 32 + 2 * GRAIN
 
@@ -109,7 +109,7 @@ def test_it_stops_when_it_is_told_to(tmp_path: Path) -> None:
     stop = threading.Event()
     stop.set()
     with open_source(path) as source, pytest.raises(Interrupted):
-        survey(source, stop=stop)
+        scan_zeros(source, stop=stop)
 
 
 class SlowClock(SteeredClock):

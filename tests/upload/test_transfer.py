@@ -9,9 +9,9 @@ import pytest
 from aliyun_import.errors import AliyunImportError, TransientError
 from aliyun_import.events import Noted, PartRetried, UploadProgress
 from aliyun_import.limits import MIB
-from aliyun_import.model import RemotePart
-from aliyun_import.ports import PartBody
-from aliyun_import.upload.delivery import TransferOptions
+from aliyun_import.model.objects import RemotePart
+from aliyun_import.services.interface import PartBody
+from aliyun_import.upload.context import TransferOptions
 from tests.upload.scene import UNIT, Killed, Scene
 from tests.upload.scripted_store import ScriptedStore
 

@@ -4,8 +4,8 @@ import pytest
 
 from aliyun_import.errors import RefusedError, TransientError
 from aliyun_import.limits import MIB
-from aliyun_import.upload.plan import ZERO_SOURCES
-from aliyun_import.upload.zeros import ensure_zero_object, remove_all_zero_objects, zero_key
+from aliyun_import.upload.plan.plan import ZERO_SOURCES
+from aliyun_import.upload.zero_object import ensure_zero_object, remove_all_zero_objects, zero_key
 from tests.upload.scripted_store import ScriptedStore, SteeredClock
 
 STEM = "aliyun-import/zeros-000000000000"

@@ -1,1 +1,1 @@
-"""This room says the engine's events: to people, to logs, to scripts."""
+"""Output formats."""

@@ -8,13 +8,12 @@ from rich.progress import BarColumn, Progress, ProgressColumn, SpinnerColumn, Ta
 from rich.text import Text
 
 from aliyun_import import events
-from aliyun_import.cli.render.calm import Calm
-from aliyun_import.cli.render.failure import failure_lines
-from aliyun_import.cli.render.outcome import Outcome, Verbosity
-from aliyun_import.cli.render.rate import Rate
-from aliyun_import.cli.render.words import describe, duration, finding_line, worth_saying
+from aliyun_import.cli.render.error import failure_lines
+from aliyun_import.cli.render.result import Outcome, Verbosity
+from aliyun_import.cli.render.text import Rate, describe, duration, finding_line, worth_saying
+from aliyun_import.cli.render.throttle import MessageThrottle
 from aliyun_import.errors import AliyunImportError
-from aliyun_import.model import Severity
+from aliyun_import.model.finding import Severity
 from aliyun_import.sizes import size
 
 SEVERITY_STYLE = {
@@ -40,7 +39,7 @@ class HumanRenderer:
         self._verbosity = verbosity
         self._console = Console(stderr=True, highlight=False)
         self._progress: Progress | None = None
-        self._calm = Calm()
+        self._calm = MessageThrottle()
         self._rate = Rate()
 
     def emit(self, event: events.Event) -> None:

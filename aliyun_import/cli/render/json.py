@@ -7,8 +7,8 @@ import time
 from collections.abc import Mapping
 from typing import Any, TextIO
 
-from aliyun_import.cli.render.failure import SCHEMA, failure_document
-from aliyun_import.cli.render.outcome import Outcome
+from aliyun_import.cli.render.error import SCHEMA, failure_document
+from aliyun_import.cli.render.result import Outcome
 from aliyun_import.errors import AliyunImportError
 from aliyun_import.events import Event
 

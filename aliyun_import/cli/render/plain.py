@@ -4,10 +4,10 @@ import time
 from typing import TextIO
 
 from aliyun_import import events
-from aliyun_import.cli.render.calm import Calm
-from aliyun_import.cli.render.failure import failure_lines
-from aliyun_import.cli.render.outcome import Outcome, Verbosity
-from aliyun_import.cli.render.words import describe, worth_saying
+from aliyun_import.cli.render.error import failure_lines
+from aliyun_import.cli.render.result import Outcome, Verbosity
+from aliyun_import.cli.render.text import describe, worth_saying
+from aliyun_import.cli.render.throttle import MessageThrottle
 from aliyun_import.errors import AliyunImportError
 
 # A log wants to see that the run lives, and no more: runbooks grep for silence of more than a minute.
@@ -22,7 +22,7 @@ class PlainRenderer:
         self._stdout = stdout
         self._stderr = stderr
         self._verbosity = verbosity
-        self._calm = Calm()
+        self._calm = MessageThrottle()
         self._last_line_at = 0.0
         self._last_percent: int | None = -1
 

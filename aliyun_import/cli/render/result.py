@@ -1,77 +1,47 @@
-"""This file puts a push's result into JSON, and into the one line that stdout carries for people."""
+"""This file holds what a command came to, and how much of the way there is to be said."""
 
-import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
-from aliyun_import.cli.render.outcome import Outcome
-from aliyun_import.cli.render.words import count, duration
-from aliyun_import.model import UploadedObject
-from aliyun_import.pipeline.model import PushResult
-from aliyun_import.sizes import size
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Outcome:
+    """What a command came to: the JSON document for scripts, the text for people (stdout in human and plain).
+
+    `aside` is for people, too, and goes to stderr: that a list is empty, say.
+    """
+
+    document: Mapping[str, Any]
+    text: str
+    aside: str = ""
+    exit_code: int = 0
 
 
-def push_outcome(result: PushResult) -> Outcome:
-    """Give the result: on stdout the image id, the task with --no-wait, the plan in a dry run."""
-    document = {
-        "command": "push",
-        "image_id": result.image_id,
-        "image_name": result.image_name,
-        "image_status": result.image_status,
-        "region": result.region,
-        "task_id": result.task_id,
-        "push_id": result.push_id,
-        "objects": [object_document(one) for one in result.objects],
-        "left_over": list(result.left_over),
-        "sent_bytes": result.sent_bytes,
-        "seconds": round(result.seconds, 3),
-        "already_there": result.already_there,
-        "dry_run": result.dry_run,
-    }
-    if result.dry_run:
-        return Outcome(document={**document, "plan": result.plan}, text=plan_text(result.plan))
-    return Outcome(document=document, text=result.image_id if result.image_status else result.task_id)
+@dataclass(frozen=True, slots=True)
+class Verbosity:
+    """How much to say: 0 is the usual, below it only warnings and errors, above it the notes as well."""
+
+    level: int
+
+    @property
+    def quiet(self) -> bool:
+        """Only warnings and errors are wanted."""
+        return self.level < 0
+
+    @property
+    def notes(self) -> bool:
+        """The notes are wanted."""
+        return self.level > 0
 
 
-def object_document(uploaded: UploadedObject) -> dict[str, Any]:
-    """Give an object as JSON, its CRC-64 in hexadecimal."""
-    return {
-        "bucket": uploaded.bucket,
-        "key": uploaded.key,
-        "size_bytes": uploaded.size_bytes,
-        "crc64": f"{uploaded.crc64:016x}",
-        "etag": uploaded.etag,
-        "proof": uploaded.proof,
-        "sent_bytes": uploaded.sent_bytes,
-        "made_by_us": uploaded.made_by_us,
-    }
+def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """Set rows below a head, columns as wide as their widest text; the last column is not padded."""
+    return "\n".join(columns([head, *rows]))
 
 
-def plan_text(plan: dict[str, Any]) -> str:
-    """Say what a push would do, a line a fact."""
-    lines = [f"image     {plan['image_name']} in {plan['region']}"]
-    lines += [f"would     {step}" for step in plan["steps"]]
-    for disk in plan["disks"]:
-        lines.append(f"disk      {disk['disk']}: {size(disk['total_bytes'])} in all")
-        lines.append(f"  send    {size(disk['send_bytes'])} in {count(disk['send_parts'], 'part')}")
-        if disk["zero_bytes"]:
-            lines.append(f"  zeros   {size(disk['zero_bytes'])} made in OSS in {count(disk['zero_parts'], 'part')}")
-        if disk["base_bytes"]:
-            lines.append(f"  base    {size(disk['base_bytes'])} copied in {count(disk['base_parts'], 'part')}")
-        if disk["gap_bytes"]:
-            gaps = "of what could be made in OSS are sent, for parts of 100 KB at least and 10,000 at most"
-            lines.append(f"  gaps    {size(disk['gap_bytes'])} {gaps}")
-        lines.append(f"  in all  {count(disk['parts'], 'part')}, {count(disk['requests'], 'request')}")
-        lines.append(f"  time    {_time(disk)}")
-    lines += [f"{name:<9} {value}" for name, value in plan["parameters"].items()]
-    lines.append(f"service   {plan['service_says']}")
-    return "\n".join(lines)
-
-
-def _time(disk: dict[str, Any]) -> str:
-    if disk["rate_source"] is None:
-        return "unknown, since no push from here was measured yet; --limit-rate 50M tells it at that rate"
-    about = f"about {duration(disk['estimate_s'])} at {size(disk['rate_bytes_s'])}/s"
-    if disk["rate_source"] == "given":
-        return f"{about}, as --limit-rate says"
-    day = time.strftime("%Y-%m-%d", time.localtime(disk["rate_measured_at_s"]))
-    return f"{about}, as measured by the push of {day}"
+def columns(rows: Sequence[Sequence[str]]) -> list[str]:
+    """Set rows in columns, two spaces apart; a column with nothing in it takes no place."""
+    used = [row for row in zip(*rows, strict=True) if any(row)]
+    padded = [[text.ljust(max(map(len, texts))) for text in texts] for texts in used]
+    return ["  ".join(texts).rstrip() for texts in zip(*padded, strict=True)]

@@ -7,9 +7,9 @@ The configurations are read as lists of lines, not run: GRUB's is a program, of 
 import re
 from collections.abc import Iterator
 
+from aliyun_import.disk.filesystems.tree import Tree
 from aliyun_import.disk.guest.fstab import DiskNames
-from aliyun_import.disk.guest_report import BootEntry
-from aliyun_import.disk.tree import Tree
+from aliyun_import.disk.guest.report import BootEntry
 
 _GRUB_PLACES = (
     "/boot/grub/grub.cfg",

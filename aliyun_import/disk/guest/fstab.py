@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from aliyun_import.disk.guest_report import FstabEntry
+from aliyun_import.disk.guest.report import FstabEntry
 from aliyun_import.disk.report import Partition
 
 _MAX_LINES = 10_000

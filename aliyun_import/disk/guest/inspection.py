@@ -6,29 +6,28 @@ It runs in the bounded child process. What can't be read becomes a sentence in t
 from collections.abc import Callable, Mapping, Sequence
 from typing import TypeVar
 
-from aliyun_import.disk.filesystem import FileSystem
-from aliyun_import.disk.guest.accounts import (
+from aliyun_import.disk.filesystems.interface import FileSystem
+from aliyun_import.disk.filesystems.registry import Volume, find_volumes, open_volume
+from aliyun_import.disk.filesystems.tree import Tree
+from aliyun_import.disk.guest.access import (
     read_absolute_lib_links,
     read_accounts,
+    read_cloud_init,
     read_issue,
     read_local_clock,
     read_machine_id,
 )
 from aliyun_import.disk.guest.boot_config import read_boot_entries
-from aliyun_import.disk.guest.cloud_init import read_cloud_init
-from aliyun_import.disk.guest.firewall import read_firewall
 from aliyun_import.disk.guest.fstab import DiskNames, read_fstab
 from aliyun_import.disk.guest.kernels import find_kernels
 from aliyun_import.disk.guest.network import read_network
 from aliyun_import.disk.guest.osrelease import Machine, read_machine, read_os_release
-from aliyun_import.disk.guest.services import read_guest_agent, read_selinux, read_sshd
-from aliyun_import.disk.guest.volumes import Volume, find_volumes, open_volume
+from aliyun_import.disk.guest.report import GuestReport, RootFileSystem
+from aliyun_import.disk.guest.services import read_firewall, read_guest_agent, read_selinux, read_sshd
 from aliyun_import.disk.guest.windows import inspect_windows
-from aliyun_import.disk.guest_report import GuestReport, RootFileSystem
-from aliyun_import.disk.reader import Reader, ReadProblem
+from aliyun_import.disk.io.reader import Reader, ReadProblem
 from aliyun_import.disk.report import Partition
-from aliyun_import.disk.tree import Tree
-from aliyun_import.model import OsType
+from aliyun_import.model.request import OsType
 
 T = TypeVar("T")
 _RELEASES = (

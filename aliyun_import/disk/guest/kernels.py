@@ -4,11 +4,11 @@ import re
 import time
 from collections.abc import Sequence
 
+from aliyun_import.disk.filesystems.tree import Tree
 from aliyun_import.disk.guest.boot_config import boot_path, version_key
 from aliyun_import.disk.guest.initramfs import module_name, modules_in
-from aliyun_import.disk.guest_report import DRIVERS, BootEntry, Driver, DriverPlace, Kernel
-from aliyun_import.disk.reader import ReadProblem, Unsupported
-from aliyun_import.disk.tree import Tree
+from aliyun_import.disk.guest.report import DRIVERS, BootEntry, Driver, DriverPlace, Kernel
+from aliyun_import.disk.io.reader import ReadProblem, Unsupported
 
 # Each costs one pass over an initramfs. Distributions keep two or three kernels.
 _MAX_KERNELS = 4

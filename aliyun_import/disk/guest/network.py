@@ -8,10 +8,10 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
+from aliyun_import.disk.filesystems.tree import Tree
 from aliyun_import.disk.guest.netplan import Key, read_keys
+from aliyun_import.disk.guest.report import Evidence, Network
 from aliyun_import.disk.guest.services import is_enabled
-from aliyun_import.disk.guest_report import Network, Sighting
-from aliyun_import.disk.tree import Tree
 
 _MAX_FILES = 200
 _IFCFG_DIRECTORIES = ("/etc/sysconfig/network-scripts", "/etc/sysconfig/network")
@@ -32,21 +32,21 @@ _OTHER_NETWORK_FILES = re.compile(r"(container|80-vm|80-wifi|80-6rd|80-auto-link
 @dataclass(slots=True)
 class _Seen:
     by_manager: bool
-    dhcp: list[Sighting] = field(default_factory=list)
-    static: list[Sighting] = field(default_factory=list)
-    static_ipv6: list[Sighting] = field(default_factory=list)
-    bound: list[Sighting] = field(default_factory=list)
-    renamed: list[Sighting] = field(default_factory=list)
-    cards: dict[str, Sighting] = field(default_factory=dict)
+    dhcp: list[Evidence] = field(default_factory=list)
+    static: list[Evidence] = field(default_factory=list)
+    static_ipv6: list[Evidence] = field(default_factory=list)
+    bound: list[Evidence] = field(default_factory=list)
+    renamed: list[Evidence] = field(default_factory=list)
+    cards: dict[str, Evidence] = field(default_factory=dict)
 
-    def address(self, value: str, sighting: Sighting) -> None:
+    def address(self, value: str, sighting: Evidence) -> None:
         """Add a fixed address to those of its kind."""
         (self.static_ipv6 if value.count(":") > 1 else self.static).append(sighting)
 
     def card(self, name: str, where: str) -> None:
         """Add an interface that the start brings up."""
         if not _is_other(name):
-            self.cards.setdefault(name, Sighting(what=name, where=where))
+            self.cards.setdefault(name, Evidence(what=name, where=where))
 
 
 def read_network(tree: Tree) -> Network:
@@ -65,7 +65,7 @@ def read_network(tree: Tree) -> Network:
         bound=tuple(seen.bound),
         renamed=tuple(seen.renamed),
         cards=tuple(seen.cards.values()),
-        manager=Sighting(what="NetworkManager", where="NetworkManager.service") if seen.by_manager else None,
+        manager=Evidence(what="NetworkManager", where="NetworkManager.service") if seen.by_manager else None,
     )
 
 
@@ -97,9 +97,9 @@ def _ifupdown(tree: Tree, seen: _Seen) -> None:
             if words[0] != "iface" or len(words) < 4 or _is_other(words[1]):
                 continue
             if words[2:4] == ["inet", "dhcp"]:
-                seen.dhcp.append(Sighting(what=line, where=where))
+                seen.dhcp.append(Evidence(what=line, where=where))
             elif words[3] == "static":
-                (seen.static_ipv6 if words[2] == "inet6" else seen.static).append(Sighting(what=line, where=where))
+                (seen.static_ipv6 if words[2] == "inet6" else seen.static).append(Evidence(what=line, where=where))
 
 
 def _ifcfg(tree: Tree, seen: _Seen) -> None:
@@ -115,7 +115,7 @@ def _ifcfg_file(tree: Tree, path: str, card: str, seen: _Seen) -> None:
     for number, line in _lines(tree, path):
         key, _, value = line.partition("=")
         value = value.strip("\"' ").lower()
-        sighting = Sighting(what=line, where=f"{path}:{number}")
+        sighting = Evidence(what=line, where=f"{path}:{number}")
         if key == "BOOTPROTO" and value in ("dhcp", "dhcp4", "dhcp+autoip", "bootp"):
             seen.dhcp.append(sighting)
         elif key == "BOOTPROTO" and value == "static":
@@ -141,7 +141,7 @@ def _netplan(tree: Tree, seen: _Seen) -> None:
 def _netplan_key(key: Key, where: str, seen: _Seen) -> None:
     kind, card, name = ("", "", *key.path)[-3:]
     on = key.values[:1] in (["true"], ["yes"], ["on"])
-    sighting = Sighting(what=key.text, where=where)
+    sighting = Evidence(what=key.text, where=where)
     if card == "ethernets":
         seen.card(name, where)
     elif kind == "ethernets" and (name == "match" or (name == "optional" and on)):
@@ -166,7 +166,7 @@ def _networkd(tree: Tree, seen: _Seen) -> None:
                 continue
             for number, line in _lines(tree, path):
                 key, _, value = (part.strip() for part in line.partition("="))
-                sighting = Sighting(what=line, where=f"{path}:{number}")
+                sighting = Evidence(what=line, where=f"{path}:{number}")
                 if key == "DHCP" and value.lower() in ("yes", "true", "ipv4", "both", "v4"):
                     seen.dhcp.append(sighting)
                 elif key == "Address" and value:
@@ -183,7 +183,7 @@ def _network_manager(tree: Tree, seen: _Seen) -> None:
         _profile(tree, path, seen)
     # Without any profile NetworkManager makes one with DHCP for each card, unless it is told not to.
     if not profiles and not seen.static and not _no_auto_default(tree):
-        seen.dhcp.append(Sighting(what="NetworkManager without profiles uses DHCP", where=_KEYFILES))
+        seen.dhcp.append(Evidence(what="NetworkManager without profiles uses DHCP", where=_KEYFILES))
 
 
 def _profile(tree: Tree, path: str, seen: _Seen) -> None:
@@ -193,7 +193,7 @@ def _profile(tree: Tree, path: str, seen: _Seen) -> None:
             section = line.strip("[]")
             continue
         key, _, value = (part.strip() for part in line.partition("="))
-        sighting = Sighting(what=f"[{section}] {line}", where=f"{path}:{number}")
+        sighting = Evidence(what=f"[{section}] {line}", where=f"{path}:{number}")
         match section, key:
             case "ipv4", "method":
                 (seen.dhcp if value == "auto" else seen.static if value == "manual" else []).append(sighting)
@@ -218,4 +218,4 @@ def _persistent_rules(tree: Tree, seen: _Seen) -> None:
             continue
         for number, line in _lines(tree, path):
             if "ATTR{address}" in line or "ATTRS{address}" in line:
-                seen.renamed.append(Sighting(what=line[:200], where=f"{path}:{number}"))
+                seen.renamed.append(Evidence(what=line[:200], where=f"{path}:{number}"))

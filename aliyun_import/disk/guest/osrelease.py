@@ -5,10 +5,10 @@ import shlex
 import struct
 from dataclasses import dataclass
 
-from aliyun_import.disk.guest_report import OsRelease
-from aliyun_import.disk.reader import Missing
-from aliyun_import.disk.tree import Tree
-from aliyun_import.model import Architecture
+from aliyun_import.disk.filesystems.tree import Tree
+from aliyun_import.disk.guest.report import OsRelease
+from aliyun_import.disk.io.reader import Missing
+from aliyun_import.model.request import Architecture
 
 _PLACES = ("/etc/os-release", "/usr/lib/os-release")
 # Systems from before os-release: CentOS and Red Hat 6, SUSE 11, Debian 6. File, pattern of its first line, ID.

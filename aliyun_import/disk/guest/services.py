@@ -4,8 +4,8 @@ import re
 from collections.abc import Iterator
 from fnmatch import fnmatchcase
 
-from aliyun_import.disk.guest_report import Sighting, Sshd
-from aliyun_import.disk.tree import Tree
+from aliyun_import.disk.filesystems.tree import Tree
+from aliyun_import.disk.guest.report import Evidence, Firewall, Sshd
 
 _UNIT_DIRECTORIES = ("/etc/systemd/system", "/usr/lib/systemd/system", "/lib/systemd/system")
 _SSHD_PROGRAMS = ("/usr/sbin/sshd", "/usr/bin/sshd", "/usr/local/sbin/sshd")
@@ -40,16 +40,16 @@ def read_sshd(tree: Tree) -> Sshd:
     """Find the SSH server, and what its configuration says about root and ports: the first value of each wins."""
     program = next((path for path in _SSHD_PROGRAMS if tree.exists(path)), "")
     enabled = [is_enabled(tree, unit) for unit in _SSHD_UNITS]
-    permit_root: Sighting | None = None
-    ports: list[Sighting] = []
+    permit_root: Evidence | None = None
+    ports: list[Evidence] = []
     for where, words in _sshd_lines(tree, "/etc/ssh/sshd_config", set()):
         keyword = words[0].lower()
         if keyword == "match":
             break  # what follows holds for some connections only
         if keyword == "permitrootlogin" and permit_root is None:
-            permit_root = Sighting(what=words[1].lower(), where=where)
+            permit_root = Evidence(what=words[1].lower(), where=where)
         elif keyword == "port":
-            ports.append(Sighting(what=words[1], where=where))
+            ports.append(Evidence(what=words[1], where=where))
     keys = tuple(
         f"/etc/ssh/{name}" for name in tree.names("/etc/ssh") if re.fullmatch(r"ssh_host_\w+_key", name) is not None
     )
@@ -62,20 +62,20 @@ def read_sshd(tree: Tree) -> Sshd:
     )
 
 
-def read_selinux(tree: Tree) -> Sighting | None:
+def read_selinux(tree: Tree) -> Evidence | None:
     """Give the mode that SELinux starts in ("enforcing", ...); None where there is no configuration of it."""
     path = "/etc/selinux/config"
     for number, line in enumerate((tree.text(path) or "").splitlines(), start=1):
         match = re.match(r"\s*SELINUX\s*=\s*(\w+)", line)
         if match:
-            return Sighting(what=match[1].lower(), where=f"{path}:{number}")
+            return Evidence(what=match[1].lower(), where=f"{path}:{number}")
     return None
 
 
-def read_guest_agent(tree: Tree) -> Sighting | None:
+def read_guest_agent(tree: Tree) -> Evidence | None:
     """Find QEMU's guest agent."""
     path = next((path for path in _GUEST_AGENTS if tree.exists(path)), None)
-    return Sighting(what="qemu-ga", where=path) if path else None
+    return Evidence(what="qemu-ga", where=path) if path else None
 
 
 def _sshd_lines(tree: Tree, path: str, done: set[str]) -> Iterator[tuple[str, list[str]]]:
@@ -105,3 +105,78 @@ def _matching(tree: Tree, pattern: str) -> list[str]:
     pattern = pattern if pattern.startswith("/") else f"/etc/ssh/{pattern}"
     directory, name = pattern.rsplit("/", 1)
     return [f"{directory}/{entry}" for entry in tree.names(directory) if fnmatchcase(entry, name)][:_MAX_INCLUDES]
+
+
+_UNITS = {
+    "firewalld.service": "firewalld",
+    "ufw.service": "ufw",
+    "iptables.service": "iptables",
+    "nftables.service": "nftables",
+    "SuSEfirewall2.service": "SuSEfirewall2",
+}
+# Where each has its rules (the first file that is there counts), and the line of one that lets SSH in. {zone} is
+# firewalld's default zone, whose file in /etc replaces that of the package.
+_RULES = {
+    "firewalld": (
+        ("/etc/firewalld/zones/{zone}.xml", "/usr/lib/firewalld/zones/{zone}.xml"),
+        r"""service name=["']ssh["']|port=["']22["']|target=["']ACCEPT["']""",
+    ),
+    "ufw": (
+        ("/etc/ufw/user.rules", "/lib/ufw/user.rules"),
+        r"-A \S+ .*--dports? (\S+,)?22\b.*-j (ACCEPT|ufw-user-limit)",
+    ),
+    "iptables": (
+        ("/etc/sysconfig/iptables", "/etc/iptables/rules.v4"),
+        r"-A (INPUT|RH-Firewall\S*) .*--dports? (\S+,)?(22|ssh)\b.*-j ACCEPT",
+    ),
+    "nftables": (("/etc/nftables.conf", "/etc/sysconfig/nftables.conf"), r"dport\b.*\b(22|ssh)\b.*\baccept"),
+    "SuSEfirewall2": (
+        ("/etc/sysconfig/SuSEfirewall2",),
+        r"FW_(SERVICES_EXT_TCP|CONFIGURATIONS_EXT)=.*\b(22|ssh|sshd)\b",
+    ),
+}
+# A rule is a line of some hundred characters; the patterns take the square of a line's length at worst.
+_MAX_LINE_CHARS = 2000
+# Rules that refuse nothing let SSH in, too: what Debian's nftables comes with.
+_REFUSES = re.compile(r"\b(drop|reject)\b", re.IGNORECASE)
+
+
+def read_firewall(tree: Tree) -> tuple[Firewall, ...]:
+    """Name the firewalls that start at boot. ufw's unit is always enabled; its own switch counts."""
+    found = []
+    for unit, name in _UNITS.items():
+        if not is_enabled(tree, unit):
+            continue
+        if name == "ufw" and not re.search(
+            r"^ENABLED=[\"']?yes", tree.text("/etc/ufw/ufw.conf") or "", re.MULTILINE | re.IGNORECASE
+        ):
+            continue
+        found.append(Firewall(name=name, where=unit, ssh=_ssh_rule(tree, name)))
+    return tuple(found)
+
+
+def _ssh_rule(tree: Tree, name: str) -> Evidence | None:
+    places, pattern = _RULES[name]
+    zone = _default_zone(tree)
+    place = next((path for path in (place.format(zone=zone) for place in places) if tree.exists(path)), None)
+    if place is None:
+        return None
+    lines = list(_lines(tree, place))
+    for number, line in lines:
+        if re.search(pattern, line):
+            return Evidence(what=line[:200], where=f"{place}:{number}")
+    if name in ("iptables", "nftables") and not any(_REFUSES.search(line) for _number, line in lines):
+        return Evidence(what="it refuses nothing", where=place)
+    return None
+
+
+def _default_zone(tree: Tree) -> str:
+    match = re.search(r"^DefaultZone=([\w-]+)", tree.text("/etc/firewalld/firewalld.conf") or "", re.MULTILINE)
+    return match[1] if match else "public"
+
+
+def _lines(tree: Tree, path: str) -> Iterator[tuple[int, str]]:
+    for number, line in enumerate((tree.text(path) or "").splitlines()[:20_000], start=1):
+        plain = line[:_MAX_LINE_CHARS].strip()
+        if plain and not plain.startswith("#"):
+            yield number, plain

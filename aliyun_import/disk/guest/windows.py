@@ -5,13 +5,13 @@ from dataclasses import replace
 from functools import partial
 from typing import TypeVar
 
-from aliyun_import.disk.filesystem import FileSystem
-from aliyun_import.disk.guest.registry import Hive, Ntfs
-from aliyun_import.disk.guest.volumes import Volume
-from aliyun_import.disk.guest_report import GuestReport, Sighting, WindowsFacts
-from aliyun_import.disk.reader import Missing, ReadProblem, Unsupported
-from aliyun_import.disk.tree import Tree
-from aliyun_import.model import Architecture, OsType
+from aliyun_import.disk.filesystems.interface import FileSystem
+from aliyun_import.disk.filesystems.registry import Volume
+from aliyun_import.disk.filesystems.tree import Tree
+from aliyun_import.disk.guest.report import Evidence, GuestReport, WindowsFacts
+from aliyun_import.disk.guest.windows_registry import Hive, Ntfs
+from aliyun_import.disk.io.reader import Missing, ReadProblem, Unsupported
+from aliyun_import.model.request import Architecture, OsType
 
 T = TypeVar("T")
 _CONFIG = "/Windows/System32/config"
@@ -165,13 +165,13 @@ def _with_system(facts: WindowsFacts, hive: Hive) -> WindowsFacts:
     )
 
 
-def _filters(hive: Hive, control: str) -> list[Sighting]:
-    found: list[Sighting] = []
+def _filters(hive: Hive, control: str) -> list[Evidence]:
+    found: list[Evidence] = []
     for name, key in _DISK_CLASSES.items():
         path = rf"{control}\Control\Class\{key}"
         for value in ("UpperFilters", "LowerFilters"):
             foreign = [driver for driver in hive.texts(path, value) if driver.lower() not in _OWN_FILTERS]
-            found += [Sighting(what=f"{driver} ({name}, {value})", where=rf"SYSTEM\{path}") for driver in foreign]
+            found += [Evidence(what=f"{driver} ({name}, {value})", where=rf"SYSTEM\{path}") for driver in foreign]
     return found
 
 

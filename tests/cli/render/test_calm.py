@@ -1,6 +1,6 @@
 """This file tests that retries don't fill the screen."""
 
-from aliyun_import.cli.render.calm import EVERY_S, Calm
+from aliyun_import.cli.render.throttle import EVERY_S, MessageThrottle
 from aliyun_import.events import PartRetried
 
 RETRY = PartRetried(disk="disk.raw", number=1, attempt=1, wait_s=1.0, reason="no line")
@@ -9,7 +9,7 @@ RETRY = PartRetried(disk="disk.raw", number=1, attempt=1, wait_s=1.0, reason="no
 def test_a_storm_of_retries_is_one_line_in_a_while() -> None:
     """The first is said at once, the next after a while, with the number of those kept back."""
     now = [0.0]
-    calm = Calm(now=lambda: now[0])
+    calm = MessageThrottle(now=lambda: now[0])
     assert calm.words(RETRY, "part 1 again") == "part 1 again"
     assert [calm.words(RETRY, "part again") for _ in range(70)] == [None] * 70
     now[0] = EVERY_S

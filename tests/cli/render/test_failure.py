@@ -2,7 +2,7 @@
 
 import pytest
 
-from aliyun_import.cli.render.failure import bug, failure_document, failure_lines, wanted_output
+from aliyun_import.cli.render.error import bug, failure_document, failure_lines, wanted_output
 from aliyun_import.errors import DiskError
 
 ERROR = DiskError(

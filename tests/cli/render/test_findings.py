@@ -3,18 +3,18 @@
 import re
 from pathlib import Path
 
-from aliyun_import.cli.render.findings import check_outcome
+from aliyun_import.checks.infer import infer_parameters
+from aliyun_import.cli.render.check import check_outcome
 from aliyun_import.disk.report import BootEvidence
 from aliyun_import.errors import Exit
-from aliyun_import.pipeline.inspect import Checked
-from aliyun_import.preflight.fill import fill
-from tests.preflight.reports import findings, guest, report, request
+from aliyun_import.push.inspect_stage import Checked
+from tests.checks.reports import findings, guest, report, request
 
 
 def checked(**changes: object) -> Checked:
     """Judge a disk as the command does."""
     disk = report(**changes)
-    return Checked(report=disk, filled=fill(disk, request()), findings=tuple(findings(disk).values()))
+    return Checked(report=disk, filled=infer_parameters(disk, request()), findings=tuple(findings(disk).values()))
 
 
 BAD = checked(boot=BootEvidence(), virtual_bytes=3 << 30)

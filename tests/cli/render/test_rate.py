@@ -1,6 +1,6 @@
 """This file tests the estimate of a speed."""
 
-from aliyun_import.cli.render.rate import WINDOW_S, Rate
+from aliyun_import.cli.render.text import WINDOW_S, Rate
 
 
 def test_the_rate_is_a_mean_over_the_window() -> None:

@@ -2,7 +2,7 @@
 
 import pytest
 
-from aliyun_import.cli.render.result import plan_text
+from aliyun_import.cli.render.push import plan_text
 
 DISK = {
     "disk": "web.raw", "key": "k", "total_bytes": 300 << 20, "send_bytes": 100 << 20, "send_parts": 13, "zero_bytes": 0,

@@ -8,8 +8,8 @@ import pytest
 
 from aliyun_import import events
 from aliyun_import.cli.render.json import event_document
-from aliyun_import.cli.render.words import count, describe, duration
-from aliyun_import.model import Finding, Severity
+from aliyun_import.cli.render.text import count, describe, duration
+from aliyun_import.model.finding import Finding, Severity
 from aliyun_import.sizes import size
 
 DOCS = Path(__file__).resolve().parents[3] / "docs"

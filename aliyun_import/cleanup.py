@@ -1,0 +1,139 @@
+"""This file finds what earlier pushes left in a bucket, and removes it when it is told to.
+
+Everything there costs money until it is removed: unfinished uploads with their parts, objects that were kept, their
+manifests, and objects of zeros of pushes that were killed. What is in use by a push that runs now looks the same as
+what was left, so that nothing is removed unasked.
+
+Below the staging prefix everything is ours. Elsewhere, where --key put a disk, an object is ours when it carries the
+tag of a push; an unfinished upload can't be told from somebody else's, and is listed.
+"""
+
+import re
+import shlex
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from enum import StrEnum
+
+from aliyun_import.errors import RefusedError
+from aliyun_import.model.objects import RemoteObject, RemoteUpload
+from aliyun_import.services.interface import ObjectStore
+from aliyun_import.upload.complete import TAG_NAME
+from aliyun_import.upload.manifest import SUFFIX
+
+_ZEROS = re.compile(r"(^|/)zeros-[0-9a-f]{12}-\d+$")
+
+
+class LeftoverKind(StrEnum):
+    """What was left."""
+
+    UPLOAD = "unfinished upload"
+    OBJECT = "object"
+    MANIFEST = "manifest"
+    ZEROS = "object of zeros"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Leftover:
+    """One thing that was left: `size_bytes` is what OSS stores for it, `since_s` when it was made, if that is known.
+
+    `has_manifest` says that an object can be the base of a later push.
+    """
+
+    kind: LeftoverKind
+    key: str
+    size_bytes: int
+    since_s: float | None
+    upload_id: str = ""
+    has_manifest: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Places:
+    """Where to look: below `prefix` all is ours; `below` are other prefixes, `keys` single keys of disks."""
+
+    prefix: str
+    below: tuple[str, ...] = ()
+    keys: tuple[str, ...] = ()
+
+
+def leftovers_command(*, region: str, bucket: str, keys: Iterable[str] = ()) -> str:
+    """Give the command that lists what is left in a bucket, or removes what is left under keys; for remedies."""
+    words = ["aliyun-import", "leftovers", "--region", region, "--bucket", bucket]
+    return f"`{shlex.join([*words, *(word for key in keys for word in ('--remove', key))])}`"
+
+
+def find_leftovers(store: ObjectStore, places: Places) -> tuple[Leftover, ...]:
+    """List what is left, by key. Raises what the store raises; asks once, without retries."""
+    objects: dict[str, RemoteObject] = {}
+    uploads: dict[str, RemoteUpload] = {}
+    for prefix, keys in _searches(places):
+        objects |= {there.key: there for there in store.list_objects(prefix) if not keys or there.key in keys}
+        uploads |= {up.upload_id: up for up in store.list_uploads(prefix) if not keys or up.key in keys}
+    ours = (there for there in objects.values() if there.key.startswith(places.prefix) or _has_tag(store, there.key))
+    found = [
+        Leftover(
+            kind=_kind(there.key),
+            key=there.key,
+            size_bytes=there.size_bytes,
+            since_s=there.last_modified_s,
+            has_manifest=there.key + SUFFIX in objects,
+        )
+        for there in ours
+    ]
+    found += _unfinished(store, uploads.values())
+    return tuple(sorted(found, key=lambda left: (left.key, left.kind)))
+
+
+def _searches(places: Places) -> Iterator[tuple[str, frozenset[str]]]:
+    """Give the prefixes to list, each with the keys that are meant, all of them where that is empty."""
+    for prefix in (places.prefix, *places.below):
+        yield prefix, frozenset()
+    for key in places.keys:
+        if not key.startswith((places.prefix, *places.below)):
+            yield key, frozenset((key, key + SUFFIX))
+
+
+def _has_tag(store: ObjectStore, key: str) -> bool:
+    there = store.head(key)
+    return there is not None and TAG_NAME in there.metadata
+
+
+def _unfinished(store: ObjectStore, uploads: Iterable[RemoteUpload]) -> Iterator[Leftover]:
+    for upload in uploads:
+        try:
+            parts = store.list_parts(upload.key, upload.upload_id)
+        except RefusedError as error:
+            if error.code != "upload-vanished":
+                raise
+            continue  # completed or aborted since it was listed
+        yield Leftover(
+            kind=LeftoverKind.UPLOAD,
+            key=upload.key,
+            size_bytes=sum(part.size_bytes for part in parts),
+            since_s=upload.initiated_s,
+            upload_id=upload.upload_id,
+        )
+
+
+def remove_leftover(store: ObjectStore, leftover: Leftover) -> None:
+    """Remove one for good; fine when it is gone already. An object's manifest is a leftover of its own."""
+    if leftover.kind is LeftoverKind.UPLOAD:
+        store.abort(leftover.key, leftover.upload_id)
+    else:
+        remove_object(store, leftover.key)
+
+
+def remove_object(store: ObjectStore, key: str) -> None:
+    """Remove an object and its bytes; fine when there is none.
+
+    In a bucket that keeps versions only a version's own id removes the bytes, so that it is looked up.
+    """
+    there = store.head(key)
+    if there:
+        store.delete(key, version_id=there.version_id)
+
+
+def _kind(key: str) -> LeftoverKind:
+    if key.endswith(SUFFIX):
+        return LeftoverKind.MANIFEST
+    return LeftoverKind.ZEROS if _ZEROS.search(key) else LeftoverKind.OBJECT

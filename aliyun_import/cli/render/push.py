@@ -1,0 +1,77 @@
+"""This file puts a push's result into JSON, and into the one line that stdout carries for people."""
+
+import time
+from typing import Any
+
+from aliyun_import.cli.render.result import Outcome
+from aliyun_import.cli.render.text import count, duration
+from aliyun_import.model.objects import UploadedObject
+from aliyun_import.push.context import PushResult
+from aliyun_import.sizes import size
+
+
+def push_outcome(result: PushResult) -> Outcome:
+    """Give the result: on stdout the image id, the task with --no-wait, the plan in a dry run."""
+    document = {
+        "command": "push",
+        "image_id": result.image_id,
+        "image_name": result.image_name,
+        "image_status": result.image_status,
+        "region": result.region,
+        "task_id": result.task_id,
+        "push_id": result.push_id,
+        "objects": [object_document(one) for one in result.objects],
+        "left_over": list(result.left_over),
+        "sent_bytes": result.sent_bytes,
+        "seconds": round(result.seconds, 3),
+        "already_there": result.already_there,
+        "dry_run": result.dry_run,
+    }
+    if result.dry_run:
+        return Outcome(document={**document, "plan": result.plan}, text=plan_text(result.plan))
+    return Outcome(document=document, text=result.image_id if result.image_status else result.task_id)
+
+
+def object_document(uploaded: UploadedObject) -> dict[str, Any]:
+    """Give an object as JSON, its CRC-64 in hexadecimal."""
+    return {
+        "bucket": uploaded.bucket,
+        "key": uploaded.key,
+        "size_bytes": uploaded.size_bytes,
+        "crc64": f"{uploaded.crc64:016x}",
+        "etag": uploaded.etag,
+        "proof": uploaded.proof,
+        "sent_bytes": uploaded.sent_bytes,
+        "made_by_us": uploaded.made_by_us,
+    }
+
+
+def plan_text(plan: dict[str, Any]) -> str:
+    """Say what a push would do, a line a fact."""
+    lines = [f"image     {plan['image_name']} in {plan['region']}"]
+    lines += [f"would     {step}" for step in plan["steps"]]
+    for disk in plan["disks"]:
+        lines.append(f"disk      {disk['disk']}: {size(disk['total_bytes'])} in all")
+        lines.append(f"  send    {size(disk['send_bytes'])} in {count(disk['send_parts'], 'part')}")
+        if disk["zero_bytes"]:
+            lines.append(f"  zeros   {size(disk['zero_bytes'])} made in OSS in {count(disk['zero_parts'], 'part')}")
+        if disk["base_bytes"]:
+            lines.append(f"  base    {size(disk['base_bytes'])} copied in {count(disk['base_parts'], 'part')}")
+        if disk["gap_bytes"]:
+            gaps = "of what could be made in OSS are sent, for parts of 100 KB at least and 10,000 at most"
+            lines.append(f"  gaps    {size(disk['gap_bytes'])} {gaps}")
+        lines.append(f"  in all  {count(disk['parts'], 'part')}, {count(disk['requests'], 'request')}")
+        lines.append(f"  time    {_time(disk)}")
+    lines += [f"{name:<9} {value}" for name, value in plan["parameters"].items()]
+    lines.append(f"service   {plan['service_says']}")
+    return "\n".join(lines)
+
+
+def _time(disk: dict[str, Any]) -> str:
+    if disk["rate_source"] is None:
+        return "unknown, since no push from here was measured yet; --limit-rate 50M tells it at that rate"
+    about = f"about {duration(disk['estimate_s'])} at {size(disk['rate_bytes_s'])}/s"
+    if disk["rate_source"] == "given":
+        return f"{about}, as --limit-rate says"
+    day = time.strftime("%Y-%m-%d", time.localtime(disk["rate_measured_at_s"]))
+    return f"{about}, as measured by the push of {day}"

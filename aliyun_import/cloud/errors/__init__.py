@@ -1,0 +1,1 @@
+"""Tables from the services' error codes to the error codes of this tool."""

@@ -1,0 +1,238 @@
+"""This file reads VHD: fixed, dynamic and differencing ones. Which file is a parent, `vhd_parent.py` decides.
+
+Written after Microsoft's "Virtual Hard Disk Image Format Specification" 1.0. All numbers in it are big-endian.
+"""
+
+import array
+import struct
+import sys
+import uuid
+from collections import deque
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from itertools import groupby
+
+from aliyun_import.disk.io.reader import Bad, Reader, Unsupported, check_range, next_data, read_exactly
+from aliyun_import.limits import MIB
+
+COOKIE = b"conectix"
+SECTOR = 512
+FIXED, DYNAMIC, DIFFERENCING = 2, 3, 4
+HOLE = 0xFFFFFFFF
+_HEADER_COOKIE = b"cxsparse"
+_HEADER_BYTES = 1024
+_LARGEST_GEOMETRY = (65535, 16, 255)
+# 2 TiB, the most that ECS takes and that a VHD can be, in blocks of 512 KiB, the smallest that any tool makes.
+_MAX_BLOCKS = 4 * 1024 * 1024
+_MIN_BLOCK_BYTES, _MAX_BLOCK_BYTES = 4096, 64 * MIB
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Footer:
+    """The footer, or its copy at the beginning of a dynamic VHD. `unique_id` is what a child knows its parent by."""
+
+    creator: str
+    data_offset: int
+    original_bytes: int
+    current_bytes: int
+    geometry_bytes: int
+    type: int
+    checksum: int
+    checksum_right: bool
+    unique_id: bytes
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DynamicHeader:
+    """The second header, of dynamic and differencing VHDs.
+
+    The rest speaks of a differencing one's parent: its name, its unique id, when it was modified last (seconds since
+    2000, 0 when it is not told), and its locators as (code, offset, length).
+    """
+
+    at: int
+    table_at: int
+    blocks: int
+    block_bytes: int
+    checksum_right: bool
+    parent: str
+    parent_id: bytes
+    parent_time_s: int
+    locators: tuple[tuple[bytes, int, int], ...]
+
+
+def find_footer(file: Reader) -> tuple[Footer, int] | None:
+    """Find the footer: in the last 512 bytes, or its copy at the beginning. Gives it and its offset."""
+    for at in (file.size - SECTOR, 0):
+        footer = parse_footer(file.pread(at, SECTOR)) if at >= 0 else None
+        if footer is not None:
+            return footer, at
+    return None
+
+
+def parse_footer(raw: bytes) -> Footer | None:
+    """Read a footer from its 512 bytes; None when they don't begin as one does."""
+    if len(raw) < SECTOR or not raw.startswith(COOKIE):
+        return None
+    data_offset, _, creator = struct.unpack_from(">QI4s", raw, 16)
+    original, current, cylinders, heads, sectors, kind, checksum = struct.unpack_from(">QQHBBII", raw, 40)
+    return Footer(
+        creator=creator.decode("ascii", "replace").strip(" \0"),
+        data_offset=data_offset,
+        original_bytes=original,
+        current_bytes=current,
+        geometry_bytes=cylinders * heads * sectors * SECTOR,
+        type=kind,
+        checksum=checksum,
+        checksum_right=checksum == _checksum(raw[:SECTOR], 64),
+        unique_id=raw[68:84],
+    )
+
+
+def fixed_footer(size: int) -> bytes:
+    """Make the footer of a fixed VHD of this size, the same bytes every time.
+
+    It is what `qemu-img -o force_size=on` writes: the creator "qem2" and the largest geometry both tell readers to go
+    by the size and not by the geometry. Time and UUID are made of nothing but the size.
+    """
+    raw = struct.pack(
+        ">8sIIQI4sI4sQQHBBII16s",
+        COOKIE, 2, 0x00010000, 0xFFFFFFFFFFFFFFFF, 0, b"qem2", 0x00050003, b"Wi2k", size, size,
+        *_LARGEST_GEOMETRY, FIXED, 0, uuid.uuid5(uuid.NAMESPACE_OID, str(size)).bytes,
+    ).ljust(SECTOR, b"\0")  # fmt: skip
+    return raw[:64] + struct.pack(">I", _checksum(raw, 64)) + raw[68:]
+
+
+def _checksum(raw: bytes, at: int) -> int:
+    """Sum the bytes without the checksum's own four, and turn the bits over."""
+    return ~(sum(raw) - sum(raw[at : at + 4])) & 0xFFFFFFFF
+
+
+def read_header(file: Reader, footer: Footer) -> DynamicHeader:
+    """Read the second header, where the footer says it is. Bad when there is none, or its numbers make no sense."""
+    at = footer.data_offset
+    raw = read_exactly(file, at, _HEADER_BYTES)
+    if not raw.startswith(_HEADER_COOKIE):
+        raise Bad("there is no second header where the footer says it is", offset=at)
+    table_at, _, blocks, block_bytes, checksum = struct.unpack_from(">QIIII", raw, 16)
+    if not _MIN_BLOCK_BYTES <= block_bytes <= _MAX_BLOCK_BYTES or block_bytes & (block_bytes - 1):
+        raise Bad(f"the second header says that a block has {block_bytes} bytes", offset=at + 32)
+    if blocks > _MAX_BLOCKS:
+        raise Unsupported(f"a block table with {blocks} entries", offset=at + 28)
+    return DynamicHeader(
+        at=at,
+        table_at=table_at,
+        blocks=blocks,
+        block_bytes=block_bytes,
+        checksum_right=checksum == _checksum(raw, 36),
+        parent=raw[64:576].decode("utf-16-be", "replace").split("\0")[0],
+        parent_id=raw[40:56],
+        parent_time_s=int.from_bytes(raw[56:60], "big"),
+        locators=tuple((code, at, length) for code, length, at in struct.iter_unpack(">4s4xI4xQ", raw[576:768])),
+    )
+
+
+def read_table(file: Reader, header: DynamicHeader) -> "array.array[int]":
+    """Read the block allocation table: for each block the sector of its bitmap, or HOLE. Bad when it is cut off."""
+    table = array.array("I", read_exactly(file, header.table_at, header.blocks * 4))
+    if sys.byteorder == "little":
+        table.byteswap()
+    return table
+
+
+class DynamicReader:
+    """The disk in a dynamic VHD. A block is a bitmap, in whole sectors, and then its data; blocks in HOLE are zeros.
+
+    The bitmap is not looked at: a dynamic disk reads what its block holds, and only a differencing one asks its parent.
+    """
+
+    def __init__(self, file: Reader, *, size: int, header: DynamicHeader, table: "array.array[int]") -> None:
+        self._file = file
+        self._size = size
+        self._block = header.block_bytes
+        self._table = table
+        self._bitmap = bitmap_bytes(header.block_bytes)
+
+    @property
+    def size(self) -> int:
+        """Give the size of the disk in bytes."""
+        return self._size
+
+    def pread(self, offset: int, length: int) -> bytes:
+        """Read; Bad where a block lies outside of the table or of the file."""
+        check_range(offset, length)
+        end = min(offset + length, self._size)
+        pieces: list[bytes] = []
+        while offset < end:
+            number, within = divmod(offset, self._block)
+            piece = min(self._block - within, end - offset)
+            if number >= len(self._table):
+                raise Bad(f"block {number} is not in the block table of {len(self._table)} entries", offset=offset)
+            pieces += self._pieces(self._table[number], offset, piece)
+            offset += piece
+        return b"".join(pieces)
+
+    def next_data(self, offset: int) -> int:
+        """Look for the next block that is no hole, as `Sparse` has it."""
+        first = number = offset // self._block
+        while number < len(self._table) and self._table[number] == HOLE:
+            number += 1
+        return offset if number == first else number * self._block
+
+    def _pieces(self, sector: int, offset: int, length: int) -> Iterable[bytes]:
+        """Read a range within one block, whose bitmap is at `sector`."""
+        return [bytes(length) if sector == HOLE else self._own(sector, offset, length)]
+
+    def _own(self, sector: int, offset: int, length: int) -> bytes:
+        return read_exactly(self._file, sector * SECTOR + self._bitmap + offset % self._block, length)
+
+
+class DifferencingReader(DynamicReader):
+    """The disk in a differencing VHD: a sector whose bit in the block's bitmap is 0 is the parent's, as are holes.
+
+    qemu-img 7.2 reads such a file as a dynamic one, without its parent and without a word, so that it can't be asked.
+    """
+
+    def __init__(
+        self, file: Reader, *, size: int, header: DynamicHeader, table: "array.array[int]", parent: Reader
+    ) -> None:
+        super().__init__(file, size=size, header=header, table=table)
+        self._parent = parent
+
+    def next_data(self, offset: int) -> int:
+        """Look for what this one or its parent has, as `Sparse` has it."""
+        own, theirs = super().next_data(offset), next_data(self._parent, offset)
+        return own if theirs >= self._parent.size else min(own, theirs)
+
+    def _pieces(self, sector: int, offset: int, length: int) -> Iterable[bytes]:
+        if sector == HOLE:
+            return [self._of_parent(offset, length)]
+        bitmap = read_exactly(self._file, sector * SECTOR, self._bitmap)
+        return [
+            self._own(sector, start, end - start) if is_own else self._of_parent(start, end - start)
+            for is_own, start, end in _runs(bitmap, offset, offset + length, block=self._block)
+        ]
+
+    def _of_parent(self, offset: int, length: int) -> bytes:
+        # A parent may be smaller than its child, which was made larger since.
+        return self._parent.pread(offset, length).ljust(length, b"\0")
+
+
+def _runs(bitmap: bytes, start: int, end: int, *, block: int) -> Iterator[tuple[bool, int, int]]:
+    """Cut [start, end), which lies in one block, where the bitmap changes; the first bit is a byte's highest."""
+    first = start % block // SECTOR
+    last = (end - 1) % block // SECTOR
+    bits = bitmap[first // 8 : last // 8 + 1]
+    if bits.count(bits[0]) == len(bits) and bits[0] in (0, 0xFF):
+        yield bool(bits[0]), start, end
+        return
+    at = start
+    for is_own, sectors in groupby(range(first, last + 1), key=lambda sector: bitmap[sector // 8] << sector % 8 & 0x80):
+        run_end = min(start - start % block + (deque(sectors, maxlen=1)[0] + 1) * SECTOR, end)
+        yield bool(is_own), at, run_end
+        at = run_end
+
+
+def bitmap_bytes(block_bytes: int) -> int:
+    """Give the size of a block's bitmap: a bit a sector, filled up to whole sectors."""
+    return -(-(block_bytes // SECTOR) // (8 * SECTOR)) * SECTOR

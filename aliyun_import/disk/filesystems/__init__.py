@@ -1,0 +1,1 @@
+"""Read-only file system readers."""

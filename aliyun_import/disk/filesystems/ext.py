@@ -1,0 +1,192 @@
+"""This file reads ext2, ext3 and ext4 file systems: inodes, directories, files and symbolic links.
+
+The journal is not replayed, so a file system that was not unmounted cleanly may show older metadata, and says so in
+`facts.unclean`. Checksums are not verified: structure and ranges are.
+"""
+
+import struct
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from aliyun_import.disk.filesystems.ext_format import FILETYPE, META_BG, block_map_runs, extent_runs, read_superblock
+from aliyun_import.disk.filesystems.interface import (
+    KEPT_INODES,
+    KEPT_RUNS,
+    FileSystemFacts,
+    Node,
+    Recent,
+    Run,
+    child_names,
+    expect_directory,
+    expect_link,
+    kind_of,
+    read_runs,
+    text_of,
+)
+from aliyun_import.disk.io.reader import Bad, Reader, Unsupported, read_exactly
+
+_ROOT = 2
+_IMMUTABLE, _ENCRYPTED, _HUGE_FILE, _EXTENTS, _INLINE = 0x10, 0x800, 0x40000, 0x80000, 0x10000000
+_XATTR_MAGIC = 0xEA020000
+
+
+@dataclass(frozen=True, slots=True)
+class _Inode:
+    """An inode as it lies on the disk, with the fields that every reader asks for."""
+
+    number: int
+    mode: int
+    size_bytes: int
+    flags: int
+    block: bytes
+    raw: bytes
+
+
+class Ext:
+    """An ext2/3/4 file system on a reader. Not to be shared by threads: it keeps a small cache."""
+
+    def __init__(self, reader: Reader) -> None:
+        self._reader = reader
+        self._sb, self._facts = read_superblock(reader)
+        self._inodes: Recent[_Inode] = Recent(KEPT_INODES)
+        self._runs: Recent[Sequence[Run]] = Recent(KEPT_RUNS)
+
+    @property
+    def facts(self) -> FileSystemFacts:
+        """Tell what the superblock tells."""
+        return self._facts
+
+    @property
+    def root(self) -> int:
+        """Give the root directory's inode number, which is always 2."""
+        return _ROOT
+
+    def node(self, number: int) -> Node:
+        """Look at an inode."""
+        inode = self._inode(number)
+        unit = self._sb.block_bytes if inode.flags & _HUGE_FILE else 512
+        (low,) = struct.unpack_from("<I", inode.raw, 28)
+        (high,) = struct.unpack_from("<H", inode.raw, 116)
+        # A file that lies in the inode owns no block.
+        allocated = inode.size_bytes if inode.flags & _INLINE else (high << 32 | low) * unit
+        return Node(number, kind_of(inode.mode), inode.size_bytes, allocated, bool(inode.flags & _IMMUTABLE))
+
+    def entries(self, number: int) -> Iterator[tuple[str, int]]:
+        """Go through a directory; an indexed one is read as the plain list that it also is."""
+        inode = self._inode(number)
+        expect_directory(number, inode.mode)
+        if inode.flags & _ENCRYPTED:
+            raise Unsupported(f"the names in directory {number} are encrypted")
+        return child_names(number, self._raw_entries(inode))
+
+    def read(self, number: int, offset: int, length: int) -> bytes:
+        """Read part of a file, short at its end."""
+        inode = self._inode(number)
+        if inode.flags & _ENCRYPTED:
+            raise Unsupported(f"inode {number} is encrypted")
+        length = max(min(length, inode.size_bytes - offset), 0)
+        if inode.flags & _INLINE:
+            return self._inline_data(inode)[offset : offset + length]
+        runs = self._runs_of(inode)
+        return read_runs(self._reader, runs, block_bytes=self._sb.block_bytes, offset=offset, length=length)
+
+    def target(self, number: int) -> str:
+        """Read where a symbolic link points; short ones lie in the inode itself."""
+        inode = self._inode(number)
+        expect_link(number, inode.mode, size_bytes=inode.size_bytes)
+        if inode.size_bytes < len(inode.block) and not inode.flags & (_EXTENTS | _INLINE | _ENCRYPTED):
+            return text_of(inode.block[: inode.size_bytes])
+        return text_of(self.read(number, 0, inode.size_bytes))
+
+    def _inode(self, number: int) -> _Inode:
+        return self._inodes.get(number) or self._inodes.keep(number, self._load_inode(number))
+
+    def _load_inode(self, number: int) -> _Inode:
+        sb = self._sb
+        if not 1 <= number <= sb.inodes:
+            raise Bad(f"there is no inode {number}")
+        group, index = divmod(number - 1, sb.inodes_per_group)
+        table = self._inode_table(group)
+        raw = read_exactly(self._reader, table * sb.block_bytes + index * sb.inode_bytes, sb.inode_bytes)
+        mode, _uid, size_low = struct.unpack_from("<HHI", raw, 0)
+        (flags,) = struct.unpack_from("<I", raw, 32)
+        (size_high,) = struct.unpack_from("<I", raw, 108)
+        if mode == 0:
+            raise Bad(f"inode {number} is not in use")
+        return _Inode(number, mode, size_high << 32 | size_low, flags, raw[40:100], raw)
+
+    def _inode_table(self, group: int) -> int:
+        """Give the block where a group's inode table begins."""
+        sb = self._sb
+        if group >= sb.groups:
+            raise Bad(f"there is no block group {group}")
+        per_block = sb.block_bytes // sb.descriptor_bytes
+        descriptor_block, slot = divmod(group, per_block)
+        if sb.incompat & META_BG and descriptor_block >= sb.first_meta_bg:
+            first = descriptor_block * per_block
+            block = sb.first_block + first * sb.blocks_per_group + int(sb.has_backup(first))
+        else:
+            block = sb.first_block + 1 + descriptor_block
+        at = block * sb.block_bytes + slot * sb.descriptor_bytes
+        raw = read_exactly(self._reader, at, sb.descriptor_bytes)
+        (table,) = struct.unpack_from("<I", raw, 8)
+        if sb.descriptor_bytes >= 64:
+            (high,) = struct.unpack_from("<I", raw, 40)
+            table |= high << 32
+        return int(table)
+
+    def _raw_entries(self, inode: _Inode) -> Iterator[tuple[bytes, int]]:
+        if inode.flags & _INLINE:
+            # 4 bytes of "..", then entries; the part in the attribute is a list of its own.
+            yield from self._entries_in(inode.block[4:])
+            yield from self._entries_in(self._inline_rest(inode))
+            return
+        size, block_bytes = inode.size_bytes, self._sb.block_bytes
+        for run in self._runs_of(inode):
+            for index in range(run.count):
+                if (run.logical + index) * block_bytes >= size:
+                    return
+                yield from self._entries_in(read_exactly(self._reader, run.position + index * block_bytes, block_bytes))
+
+    def _entries_in(self, block: bytes) -> Iterator[tuple[bytes, int]]:
+        at, end = 0, len(block)
+        with_type = self._sb.incompat & FILETYPE
+        while at + 8 <= end:
+            child, length, name_bytes = struct.unpack_from("<IHH", block, at)
+            if with_type:
+                name_bytes &= 0xFF
+            if end == 65536 and length in (0, 65535):
+                length = end
+            if length < 8 or at + length > end or name_bytes > length - 8:
+                raise Bad(f"a directory entry of {length} bytes does not fit its block")
+            yield block[at + 8 : at + 8 + name_bytes] if child else b"", child
+            at += length
+
+    def _inline_data(self, inode: _Inode) -> bytes:
+        return (inode.block + self._inline_rest(inode))[: inode.size_bytes]
+
+    def _inline_rest(self, inode: _Inode) -> bytes:
+        """Give the part of inline data that did not fit i_block: the attribute system.data, name index 7."""
+        (extra,) = struct.unpack_from("<H", inode.raw, 128) if len(inode.raw) > 132 else (0,)
+        area = inode.raw[128 + extra :]
+        if len(area) < 4 or struct.unpack_from("<I", area, 0)[0] != _XATTR_MAGIC:
+            return b""
+        entries, at = area[4:], 0
+        while at + 16 <= len(entries) and entries[at : at + 4] != bytes(4):
+            name_bytes, name_index, value_at, _inode, value_bytes = struct.unpack_from("<BBHII", entries, at)
+            if name_index == 7 and entries[at + 16 : at + 16 + name_bytes] == b"data":
+                if value_at + value_bytes > len(entries):
+                    raise Bad(f"the inline data of inode {inode.number} leave the inode")
+                return entries[value_at : value_at + value_bytes]
+            at += (16 + name_bytes + 3) & ~3
+        return b""
+
+    def _runs_of(self, inode: _Inode) -> Sequence[Run]:
+        known = self._runs.get(inode.number)
+        if known is not None:
+            return known
+        if inode.flags & _EXTENTS:
+            runs = extent_runs(self._reader, self._sb, inode.block)
+        else:
+            runs = block_map_runs(self._reader, self._sb, inode.block, size_bytes=inode.size_bytes)
+        return self._runs.keep(inode.number, runs, parts=len(runs))

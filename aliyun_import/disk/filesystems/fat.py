@@ -1,0 +1,223 @@
+"""This file reads FAT12, FAT16 and FAT32: names and small files, which is all that an ESP asks for.
+
+Written after Microsoft's "FAT: General Overview of On-Disk Format" 1.03. Everything that is counted on the disk is
+capped here, because the numbers come from a disk that anybody may have made.
+"""
+
+import struct
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from aliyun_import.disk.filesystems.interface import FileSystemFacts, Kind, Node
+from aliyun_import.disk.io.reader import Bad, Missing, Reader, Unsupported, read_exactly
+
+# An ESP's directories have tens of names, of some 100 bytes each. FAT's own limit are 2 MiB.
+MAX_DIRECTORY_BYTES = 512 * 1024
+# The largest loaders are unified kernel images of some 60-100 MiB; of those only the head is ever read.
+MAX_FILE_BYTES = 16 * 1024 * 1024
+_FAT_PAGE = 4096
+_DIRECTORY, _VOLUME, _LONG_NAME = 0x10, 0x08, 0x0F
+# The sizes in clusters that decide the type, as the specification has them.
+_FAT12_CLUSTERS, _FAT16_CLUSTERS = 4085, 65525
+
+
+@dataclass(frozen=True, slots=True)
+class FatEntry:
+    """A name in a directory. `cluster` is where its chain begins, 0 for an empty file."""
+
+    name: str
+    is_directory: bool
+    cluster: int
+    size_bytes: int
+
+
+class FatVolume:
+    """A FAT file system on a reader. Every method raises Bad, or Missing for a path that is not there, or OSError."""
+
+    def __init__(self, reader: Reader) -> None:
+        """Read the boot sector; Bad when it makes no sense."""
+        self._reader = reader
+        boot = read_exactly(reader, 0, 512)
+        sector, per_cluster, reserved, copies, root_entries, small_count = struct.unpack_from("<HBHBHH", boot, 11)
+        (small_fat,) = struct.unpack_from("<H", boot, 22)
+        large_count, large_fat = struct.unpack_from("<II", boot, 32)
+        if sector not in (512, 1024, 2048, 4096) or per_cluster not in (1, 2, 4, 8, 16, 32, 64, 128):
+            raise Bad(f"FAT boot sector with {sector}-byte sectors, {per_cluster} to a cluster", offset=11)
+        fat_sectors, sectors = small_fat or large_fat, small_count or large_count
+        if boot[510:512] != b"\x55\xaa" or not (reserved and copies and fat_sectors and sectors):
+            raise Bad("FAT boot sector without its signature, its tables or its size", offset=0)
+        self._cluster_bytes = sector * per_cluster
+        self._fat_at, self._fat_bytes = reserved * sector, fat_sectors * sector
+        self._root_at, self._root_bytes = self._fat_at + copies * self._fat_bytes, root_entries * 32
+        self._data_at = self._root_at + -(-self._root_bytes // sector) * sector
+        self._clusters = (sectors * sector - self._data_at) // self._cluster_bytes
+        if self._clusters <= 0 or self._data_at >= reader.size:
+            raise Bad("FAT boot sector whose data area lies outside of the partition", offset=0)
+        self._bits = 12 if self._clusters < _FAT12_CLUSTERS else 16 if self._clusters < _FAT16_CLUSTERS else 32
+        self._root_cluster = struct.unpack_from("<I", boot, 44)[0] if self._bits == 32 else 0
+        self._page_at, self._page = -1, b""
+
+    def entries(self, path: str = "") -> list[FatEntry]:
+        """List a directory by its path ("EFI/BOOT", case does not matter), in the order of the disk."""
+        return list(self._names(self._directory(path)))
+
+    def read(self, path: str, *, length: int = MAX_FILE_BYTES) -> bytes:
+        """Read a file from its beginning, at most `length` bytes of it."""
+        folder, _, name = path.rpartition("/")
+        entry = self._find(self.entries(folder), name)
+        if entry.is_directory:
+            raise Missing(f"{path} is a directory")
+        return self._chain(entry.cluster, min(entry.size_bytes, length, MAX_FILE_BYTES), exact=True)
+
+    def _directory(self, path: str) -> bytes:
+        raw = (
+            self._directory_chain(self._root_cluster)
+            if self._bits == 32
+            else read_exactly(self._reader, self._root_at, self._root_bytes)
+        )
+        for name in filter(None, path.split("/")):
+            entry = self._find(self._names(raw), name)
+            if not entry.is_directory:
+                raise Missing(f"{name} is not a directory")
+            raw = self._directory_chain(entry.cluster)
+        return raw
+
+    def _directory_chain(self, cluster: int) -> bytes:
+        """Read a directory; Bad when it is longer than any should be: a part of its names would tell a wrong tale."""
+        raw = self._chain(cluster, MAX_DIRECTORY_BYTES + 1)
+        if len(raw) > MAX_DIRECTORY_BYTES:
+            raise Bad(f"a FAT directory has more than {MAX_DIRECTORY_BYTES} bytes, or no end")
+        return raw
+
+    @staticmethod
+    def _find(entries: Iterator[FatEntry] | list[FatEntry], name: str) -> FatEntry:
+        wanted = name.casefold()
+        for entry in entries:
+            if entry.name.casefold() == wanted:
+                return entry
+        raise Missing(f"there is no {name}")
+
+    def _names(self, raw: bytes) -> Iterator[FatEntry]:
+        long_name: dict[int, str] = {}
+        for at in range(0, len(raw) - 31, 32):
+            entry = raw[at : at + 32]
+            if entry[0] == 0:
+                return
+            if entry[0] == 0xE5:
+                long_name = {}
+            elif entry[11] & 0x3F == _LONG_NAME:
+                # 13 UTF-16 characters in three pieces; pieces come last first, numbered.
+                piece = (entry[1:11] + entry[14:26] + entry[28:32]).decode("utf-16-le", "replace")
+                long_name[entry[0] & 0x1F] = piece.split("\0")[0].rstrip("\uffff")
+            elif entry[11] & _VOLUME:
+                long_name = {}
+            else:
+                name = "".join(long_name[number] for number in sorted(long_name)) or _short_name(entry)
+                long_name = {}
+                if name in (".", ".."):
+                    continue
+                high, low, size = *struct.unpack_from("<H", entry, 20), *struct.unpack_from("<HI", entry, 26)
+                cluster = low | (high << 16 if self._bits == 32 else 0)
+                yield FatEntry(name, bool(entry[11] & _DIRECTORY), cluster, size)
+
+    def _chain(self, cluster: int, limit: int, *, exact: bool = False) -> bytes:
+        """Follow a chain of clusters up to `limit` bytes. `exact`: Bad when it ends before."""
+        pieces, got = [], 0
+        # No chain has more links than bytes are asked for: a loop ends here, too.
+        while got < limit and 2 <= cluster < self._clusters + 2:
+            piece = min(self._cluster_bytes, limit - got)
+            pieces.append(read_exactly(self._reader, self._data_at + (cluster - 2) * self._cluster_bytes, piece))
+            got += piece
+            cluster = self._next(cluster)
+        if exact and got < limit:
+            raise Bad(f"a FAT chain ends {limit - got} bytes before its file does")
+        return b"".join(pieces)
+
+    def _next(self, cluster: int) -> int:
+        """Give the cluster after this one; any end mark is past every cluster there is."""
+        at = cluster * self._bits // 8
+        if at + 4 > self._fat_bytes + 2:
+            raise Bad(f"cluster {cluster} lies outside of the FAT", offset=self._fat_at)
+        raw = self._fat(at, 4)
+        if self._bits == 32:
+            return int.from_bytes(raw, "little") & 0x0FFFFFFF
+        if self._bits == 16:
+            return int.from_bytes(raw[:2], "little")
+        pair = int.from_bytes(raw[:2], "little")
+        return pair >> 4 if cluster & 1 else pair & 0xFFF
+
+    def _fat(self, at: int, length: int) -> bytes:
+        page = at // _FAT_PAGE * _FAT_PAGE
+        if page != self._page_at:
+            # A few bytes more, for an entry that begins in this page and ends in the next.
+            self._page_at, self._page = page, self._reader.pread(self._fat_at + page, _FAT_PAGE + 4)
+        return self._page[at - page : at - page + length]
+
+
+def _short_name(entry: bytes) -> str:
+    # 0x05 stands for a first byte of 0xE5, which would mean "deleted"; bits 3 and 4 of byte 12 mean lower case.
+    raw = (b"\xe5" if entry[0] == 5 else entry[:1]) + entry[1:11]
+    stem, suffix = raw[:8].decode("cp437").rstrip(), raw[8:11].decode("cp437").rstrip()
+    stem = stem.lower() if entry[12] & 0x08 else stem
+    suffix = suffix.lower() if entry[12] & 0x10 else suffix
+    return f"{stem}.{suffix}" if suffix else stem
+
+
+_MAX_NODES = 20_000
+
+
+class FatTree:
+    """A FAT file system whose nodes are numbered as they are met: FAT itself has no inodes."""
+
+    def __init__(self, reader: Reader, *, label: str = "", uuid: str = "") -> None:
+        self._volume = FatVolume(reader)
+        self._facts = FileSystemFacts(
+            type="vfat", uuid=uuid, label=label, size_bytes=reader.size, free_bytes=0, inodes=0, free_inodes=0
+        )
+        # Path and node by number.
+        self._nodes: list[tuple[str, Node]] = [("", Node(0, Kind.DIRECTORY, 0, 0, immutable=False))]
+        self._numbers: dict[str, int] = {"": 0}
+        self._kept: tuple[int, bytes] | None = None
+
+    @property
+    def facts(self) -> FileSystemFacts:
+        """Tell what is known of the volume; FAT's free space is not counted."""
+        return self._facts
+
+    @property
+    def root(self) -> int:
+        """Give the root directory's number."""
+        return 0
+
+    def node(self, number: int) -> Node:
+        """Look at a node that was met before."""
+        return self._nodes[number][1]
+
+    def entries(self, number: int) -> Iterator[tuple[str, int]]:
+        """Go through a directory."""
+        path, node = self._nodes[number]
+        if node.kind is not Kind.DIRECTORY:
+            raise Missing(f"{path} is not a directory")
+        for entry in self._volume.entries(path):
+            below = f"{path}/{entry.name}".lstrip("/")
+            if below not in self._numbers:
+                if len(self._nodes) >= _MAX_NODES:
+                    raise Bad(f"a FAT file system has more than {_MAX_NODES} files")
+                kind = Kind.DIRECTORY if entry.is_directory else Kind.FILE
+                child = Node(len(self._nodes), kind, entry.size_bytes, entry.size_bytes, immutable=False)
+                self._numbers[below] = child.number
+                self._nodes.append((below, child))
+            yield entry.name, self._numbers[below]
+
+    def read(self, number: int, offset: int, length: int) -> bytes:
+        """Read part of a file. A FAT chain has no way in but its beginning, so the file read last is kept whole."""
+        path, node = self._nodes[number]
+        if node.size_bytes > MAX_FILE_BYTES:
+            raise Unsupported(f"{path} lies on FAT and has {node.size_bytes} bytes, more than is read there")
+        if self._kept is None or self._kept[0] != number:
+            self._kept = (number, self._volume.read(path))
+        return self._kept[1][offset : offset + length]
+
+    def target(self, number: int) -> str:
+        """Raise Missing: FAT has no symbolic links."""
+        raise Missing(f"{self._nodes[number][0]} is not a symbolic link")

@@ -1,0 +1,261 @@
+"""This file holds the frozen nouns that say what system lies on a disk.
+
+Everything is seen from outside and nothing is guessed: where something could not be read, the field keeps its "not
+known" value (None, or an empty tuple) and a sentence in `unknowns` says why. All values are plain, so that the report
+can cross from the child process that read the disk.
+"""
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+from aliyun_import.model.request import Architecture, OsType
+
+# The drivers that matter to a system on ECS, as Linux names them.
+DRIVERS = ("virtio_blk", "virtio_pci", "virtio_net", "nvme")
+
+
+class DriverPlace(StrEnum):
+    """Where a driver is, from best to worst for a system that must boot with it."""
+
+    BUILT_IN = "built in"
+    INITRAMFS = "in the initramfs"
+    MODULE = "a module on the disk only"
+    ABSENT = "absent"
+    UNKNOWN = "not known"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Evidence:
+    """Something seen, in a few words or as its own value, and where: "/etc/fstab:3"."""
+
+    what: str
+    where: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OsRelease:
+    """The fields of os-release that name the system; empty where the file does not have them."""
+
+    id: str
+    id_like: tuple[str, ...] = ()
+    name: str = ""
+    version_id: str = ""
+    pretty_name: str = ""
+    variant_id: str = ""
+    where: str = "/etc/os-release"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RootFileSystem:
+    """The file system that holds the system: sizes from its superblock, `volume` its LVM name ("vg/root") if any.
+
+    `unclean` is a sentence about its state, empty when it was unmounted cleanly.
+    """
+
+    partition: int
+    type: str
+    uuid: str
+    size_bytes: int
+    free_bytes: int
+    inodes: int
+    free_inodes: int
+    volume: str = ""
+    unclean: str = ""
+    errors: bool = False
+    features: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Driver:
+    """Where a kernel has one driver of DRIVERS."""
+
+    name: str
+    place: DriverPlace
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Kernel:
+    """One kernel with its modules and its initramfs. `initramfs` is its path, empty when there is none.
+
+    `default`: the boot loader starts this one, as far as its configuration tells; `initramfs_problem` says why its
+    contents are not known, empty when they are. `fw_cfg`: it has CONFIG_FW_CFG_SYSFS (None: not known).
+    """
+
+    version: str
+    image: str = ""
+    initramfs: str = ""
+    initramfs_problem: str = ""
+    default: bool = False
+    fw_cfg: bool | None = None
+    drivers: tuple[Driver, ...] = ()
+
+    def place(self, name: str) -> DriverPlace:
+        """Tell where a driver is."""
+        return next((driver.place for driver in self.drivers if driver.name == name), DriverPlace.UNKNOWN)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FstabEntry:
+    """One line of /etc/fstab. `found`: what it names is on this disk (None: nobody can tell from here)."""
+
+    line: int
+    spec: str
+    mount_point: str
+    type: str
+    options: tuple[str, ...]
+    found: bool | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BootEntry:
+    """One way in that the boot loader offers, with the kernel and the root that it names.
+
+    `loader` is "grub", "bls" or "extlinux"; `root` is the value of root= ("UUID=...", "/dev/sda1"), empty when it is
+    not there or is a variable. The `..._found` say whether each is on this disk (None: nobody can tell from here).
+    """
+
+    loader: str
+    where: str
+    kernel: str = ""
+    initramfs: str = ""
+    root: str = ""
+    kernel_found: bool | None = None
+    initramfs_found: bool | None = None
+    root_found: bool | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Network:
+    """What brings the network up: by DHCP, by fixed addresses, bound to a MAC address, or renamed by udev rules.
+
+    `dhcp` and `static` are about IPv4. `cards` are the interfaces, by name and each once, that the start brings up and
+    waits for. `manager` is NetworkManager where it starts.
+    """
+
+    dhcp: tuple[Evidence, ...] = ()
+    static: tuple[Evidence, ...] = ()
+    static_ipv6: tuple[Evidence, ...] = ()
+    bound: tuple[Evidence, ...] = ()
+    renamed: tuple[Evidence, ...] = ()
+    cards: tuple[Evidence, ...] = ()
+    manager: Evidence | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Firewall:
+    """A firewall that starts at boot. `ssh` is the line with which it lets SSH in, None where none was found."""
+
+    name: str
+    where: str
+    ssh: Evidence | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CloudInit:
+    """cloud-init. `enabled` is None where it is not clear; `sources` is None where no datasource_list is set.
+
+    `sources_where` is the line that sets it.
+    """
+
+    version: str = ""
+    enabled: bool | None = None
+    sources: tuple[str, ...] | None = None
+    sources_where: str = ""
+    where: str = ""
+    growpart: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sshd:
+    """The SSH server. `permit_root` is the effective PermitRootLogin, None where it is the built-in default."""
+
+    where: str = ""
+    enabled: bool | None = None
+    permit_root: Evidence | None = None
+    ports: tuple[Evidence, ...] = ()
+    host_keys: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Accounts:
+    """Accounts. `root` is the line of /etc/passwd, None when there is no root; None of `passwd` = no passwd command."""
+
+    root: Evidence | None = None
+    passwd: Evidence | None = None
+    shadow_immutable: bool = False
+    readable: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WindowsFacts:
+    """What the registry and the drivers' directory tell; empty or None where they could not be read.
+
+    `viostor_start` is its Start value (0 is boot), None when the driver has no service key. `client`: not a server.
+    `boot_files` are the boot configurations found on all volumes, None where a volume could not be read.
+    `remote_desktop_allowed`: a rule of its firewall lets remote desktop in.
+    """
+
+    product: str = ""
+    build: int | None = None
+    service_pack: str = ""
+    client: bool | None = None
+    registry_read: bool = False
+    driver_files: tuple[str, ...] = ()
+    read_only_drivers: tuple[str, ...] = ()
+    boot_files: tuple[str, ...] | None = None
+    viostor_start: int | None = None
+    netkvm_start: int | None = None
+    stornvme_start: int | None = None
+    image_state: str = ""
+    setup_in_progress: bool | None = None
+    pending_update: str = ""
+    remote_desktop: bool | None = None
+    remote_desktop_port: int | None = None
+    remote_desktop_allowed: bool = False
+    filters: tuple[Evidence, ...] = ()
+    firewall: tuple[str, ...] = ()
+    device_install_disabled: bool | None = None
+    xen_hidden: bool | None = None
+    hibernated: bool | None = None
+    dirty: bool | None = None
+    guest_agent: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GuestReport:
+    """The system on a disk. `os_type` is None when no system was found or could be read: then `unknowns` says why.
+
+    `issue` is the text of /etc/issue, None where there is none; `custom_image_directory` says whether the first
+    partition has /aliyun_custom_image (None: nobody looked).
+    """
+
+    os_type: OsType | None = None
+    os_release: OsRelease | None = None
+    architecture: Architecture | None = None
+    machine: str = ""
+    root: RootFileSystem | None = None
+    boot_partition: int | None = None
+    kernels: tuple[Kernel, ...] = ()
+    fstab: tuple[FstabEntry, ...] = ()
+    boot_entries: tuple[BootEntry, ...] = ()
+    network: Network | None = None
+    cloud_init: CloudInit | None = None
+    sshd: Sshd | None = None
+    accounts: Accounts | None = None
+    firewall: tuple[Firewall, ...] = ()
+    selinux: Evidence | None = None
+    guest_agent: Evidence | None = None
+    absolute_lib_links: tuple[Evidence, ...] = ()
+    local_clock: Evidence | None = None
+    machine_id: Evidence | None = None
+    issue: str | None = None
+    custom_image_directory: bool | None = None
+    windows: WindowsFacts | None = None
+    unknowns: tuple[str, ...] = ()
+
+    @property
+    def name(self) -> str:
+        """Name the system as it does itself; empty where it does not."""
+        if self.os_release is not None:
+            return self.os_release.pretty_name or self.os_release.id
+        return self.windows.product if self.windows is not None else ""

@@ -1,0 +1,1 @@
+"""Reading bytes of disks, and the programs that help with it."""

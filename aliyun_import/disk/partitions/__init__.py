@@ -1,0 +1,1 @@
+"""Partition tables, logical volumes and boot evidence."""

@@ -1,0 +1,212 @@
+"""This file gathers what speaks for booting a disk by BIOS and by UEFI, each line with where it was seen."""
+
+import struct
+from dataclasses import dataclass, field
+
+from aliyun_import.disk.filesystems.fat import FatVolume
+from aliyun_import.disk.io.reader import Bad, Missing, Reader, ReadProblem, Window
+from aliyun_import.disk.partitions.gpt import BIOS_BOOT_TYPE, ESP_TYPE, FREEBSD_BOOT_TYPE
+from aliyun_import.disk.partitions.table import Table
+from aliyun_import.disk.report import BootEvidence, Loader, Partition, TableKind
+from aliyun_import.model.request import Architecture
+
+MBR_ESP_TYPE = "0xef"
+_CODE_BYTES = 440
+# GRUB's boot.img: a 64-bit number of the sector where its next stage lies (GRUB_BOOT_MACHINE_KERNEL_SECTOR).
+_GRUB_NEXT_AT = 0x5C
+# More programs than this on one ESP say nothing more; a vendor's directory has three to eight.
+_MAX_LOADERS = 32
+_MAX_VENDORS = 32
+_MAX_FAT_PARTITIONS = 8
+_REMOVABLE = "EFI/BOOT"
+# There is no 32-bit firmware on ECS: i386 starts by BIOS.
+_WITH_UEFI = (Architecture.X86_64, Architecture.ARM64)
+
+
+@dataclass(slots=True)
+class _Notes:
+    """Lines as they are gathered."""
+
+    bios: list[str] = field(default_factory=list)
+    uefi: list[str] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+    loaders: list[Loader] = field(default_factory=list)
+    unknowns: list[str] = field(default_factory=list)
+
+
+def read_boot(disk: Reader, table: Table) -> tuple[BootEvidence, tuple[str, ...]]:
+    """Look for what either firmware needs to start the disk; gives it, and what could not be read.
+
+    Raises OSError only.
+    """
+    found = _Notes()
+    _look_for_bios(disk, table, found)
+    fat = [part for part in table.partitions if part.type_id in (ESP_TYPE, MBR_ESP_TYPE) or part.filesystem == "vfat"]
+    for partition in fat[:_MAX_FAT_PARTITIONS]:
+        _look_for_uefi(disk, partition, found)
+    if len(fat) > _MAX_FAT_PARTITIONS:
+        found.unknowns.append(f"of {len(fat)} FAT partitions only the first {_MAX_FAT_PARTITIONS} were looked into")
+    architectures = {loader.architecture: None for loader in found.loaders if loader.architecture is not None}
+    evidence = BootEvidence(
+        bios=tuple(found.bios),
+        uefi=tuple(found.uefi),
+        notes=tuple(found.notes),
+        loaders=tuple(found.loaders),
+        architectures=tuple(architectures),
+    )
+    return evidence, tuple(found.unknowns)
+
+
+def _look_for_bios(disk: Reader, table: Table, found: _Notes) -> None:
+    code = table.boot_record[:_CODE_BYTES]
+    if table.boot_record[510:512] != b"\x55\xaa":
+        return
+    if not any(code):
+        found.notes.append("the boot record holds no code (bytes 0-440 are zeros): BIOS has nothing to start")
+    elif b"GRUB" in code:
+        _judge_grub(disk, table, found)
+    else:
+        _judge_other_code(disk, table, found)
+
+
+def _judge_grub(disk: Reader, table: Table, found: _Notes) -> None:
+    """GRUB finds its next stage by a sector number, and needs no active partition."""
+    sector = int.from_bytes(table.boot_record[_GRUB_NEXT_AT : _GRUB_NEXT_AT + 8], "little")
+    try:
+        present = any(disk.pread(sector * 512, 512))
+    except ReadProblem:
+        present = False
+    if not present:
+        found.notes.append(f"GRUB is in the boot record, but sector {sector}, where its next stage should be, is empty")
+        return
+    found.bios.append(f"GRUB is in the boot record, and its next stage in sector {sector}")
+    for partition in table.partitions:
+        if partition.type_id == BIOS_BOOT_TYPE:
+            found.bios.append(f"partition {partition.number} is a BIOS boot partition")
+
+
+def _judge_other_code(disk: Reader, table: Table, found: _Notes) -> None:
+    """Every other boot record hands over to the partition that is marked; on a Windows GPT disk none ever is."""
+    if table.boot_record[6:10] == b"LILO":
+        found.bios.append("LILO is in the boot record")
+        return
+    if table.kind in (TableKind.GPT, TableKind.HYBRID):
+        _judge_code_before_gpt(table, found)
+        return
+    active = [partition for partition in table.partitions if partition.active]
+    if not active:
+        found.notes.append("the boot record holds code, but no partition is marked active for it to start")
+    for partition in active:
+        try:
+            sector = disk.pread(partition.start_bytes, 512)
+        except ReadProblem:
+            sector = b""
+        if sector[510:512] == b"\x55\xaa":
+            found.bios.append(
+                f"the boot record holds code, and partition {partition.number} is active and has a boot sector"
+            )
+        else:
+            found.notes.append(f"partition {partition.number} is active, but its boot sector does not end in 55 AA")
+
+
+def _judge_code_before_gpt(table: Table, found: _Notes) -> None:
+    """Look for what such code starts: SYSLINUX a partition with the legacy BIOS attribute, FreeBSD one of a type."""
+    for partition in table.partitions:
+        if partition.number in table.legacy_boot:
+            found.bios.append(
+                f"the boot record holds code, and partition {partition.number} has the legacy BIOS attribute"
+            )
+        elif partition.type_id == FREEBSD_BOOT_TYPE:
+            found.bios.append(
+                f"the boot record holds code, and partition {partition.number} is a FreeBSD boot partition"
+            )
+    if not found.bios:
+        found.notes.append("the boot record holds code, but no GPT partition is marked for it to start")
+
+
+def _look_for_uefi(disk: Reader, partition: Partition, found: _Notes) -> None:
+    is_esp = partition.type_id in (ESP_TYPE, MBR_ESP_TYPE)
+    try:
+        volume = FatVolume(Window(disk, start=partition.start_bytes, size=partition.size_bytes))
+        loaders = _loaders(volume, partition.number)
+    except Missing:
+        loaders = []
+    except ReadProblem as problem:
+        if is_esp:
+            found.unknowns.append(
+                f"partition {partition.number}, an EFI system partition, can't be read: {problem.message}"
+            )
+        return
+    if is_esp and not loaders:
+        found.notes.append(f"partition {partition.number} is an EFI system partition without a loader")
+    found.loaders += loaders
+    # Firmware looks into a FAT partition of another type, too (EDK II does), though the specification names the type.
+    kind = "EFI system" if is_esp else f"FAT, of type {partition.type_name}"
+    for loader in loaders:
+        line = f"partition {partition.number} ({kind}) holds {loader.path} for {loader.machine}"
+        if loader.removable and loader.architecture in _WITH_UEFI:
+            found.uefi.append(line)
+        elif loader.removable:
+            found.notes.append(f"{line}, and instances have UEFI for x86_64 and arm64 only")
+        else:
+            found.notes.append(f"{line}, which firmware starts only by a boot entry that a new instance does not have")
+
+
+def _loaders(volume: FatVolume, number: int) -> list[Loader]:
+    """List the programs in EFI/BOOT and in the vendors' directories beside it; Missing without an EFI directory."""
+    vendors = [entry.name for entry in volume.entries("EFI") if entry.is_directory][:_MAX_VENDORS]
+    loaders: list[Loader] = []
+    for vendor in sorted(vendors, key=lambda name: (name.upper() != "BOOT", name)):
+        for entry in volume.entries(f"EFI/{vendor}"):
+            if entry.is_directory or not entry.name.lower().endswith(".efi") or len(loaders) >= _MAX_LOADERS:
+                continue
+            path = f"EFI/{vendor}/{entry.name}"
+            machine, architecture = _machine(volume, path)
+            removable = f"EFI/{vendor}".upper() == _REMOVABLE and _default_for(entry.name) == machine
+            loaders.append(
+                Loader(path=path, partition=number, architecture=architecture, machine=machine, removable=removable)
+            )
+    return loaders
+
+
+def _machine(volume: FatVolume, path: str) -> tuple[str, Architecture | None]:
+    try:
+        return pe_machine(volume.read(path, length=HEAD_BYTES))
+    except ReadProblem as problem:
+        return f"an unknown machine ({problem.message})", None
+
+
+def _default_for(name: str) -> str | None:
+    """Name the machine whose firmware starts a program of this name by itself (UEFI 2.10, table 3-4)."""
+    return {
+        "BOOTX64.EFI": "x86_64", "BOOTAA64.EFI": "arm64", "BOOTIA32.EFI": "i386", "BOOTARM.EFI": "arm",
+        "BOOTRISCV64.EFI": "riscv64", "BOOTLOONGARCH64.EFI": "loongarch64",
+    }.get(name.upper())  # fmt: skip
+
+
+# The COFF header of every known loader lies in the first KiB; 4 KiB leave room for odd DOS stubs.
+HEAD_BYTES = 4096
+_MACHINES = {
+    0x8664: ("x86_64", Architecture.X86_64),
+    0xAA64: ("arm64", Architecture.ARM64),
+    0x014C: ("i386", Architecture.I386),
+    0x01C2: ("arm", None),
+    0x01C4: ("arm", None),
+    0x5064: ("riscv64", None),
+    0x6264: ("loongarch64", None),
+    0x0EBC: ("EFI byte code", None),
+}
+
+
+def pe_machine(head: bytes) -> tuple[str, Architecture | None]:
+    """Name the machine from the first HEAD_BYTES of a PE file, and what ECS calls it (None: it has no such machines).
+
+    Raises Bad when it is no PE file.
+    """
+    if head[:2] != b"MZ" or len(head) < 0x40:
+        raise Bad("no PE file: it does not begin with MZ", offset=0)
+    (at,) = struct.unpack_from("<I", head, 0x3C)
+    if head[at : at + 4] != b"PE\0\0" or at + 6 > len(head):
+        raise Bad(f"no PE file: no PE header at {at}", offset=at)
+    (machine,) = struct.unpack_from("<H", head, at + 4)
+    return _MACHINES.get(machine, (f"machine {machine:#06x}", None))

@@ -1,0 +1,65 @@
+"""Values that describe buckets, objects and multipart uploads."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BucketInfo:
+    """A bucket as GetBucketInfo tells it. `region` is the API region ("cn-hangzhou"), without "oss-"."""
+
+    name: str
+    region: str
+    owner_id: str
+    storage_class: str
+    encryption: str | None
+    versioning: str | None
+    acl: str
+    transfer_acceleration: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RemoteObject:
+    """An object in OSS. `crc64` is None where OSS does not tell it; `etag` has no quotes."""
+
+    key: str
+    size_bytes: int
+    etag: str
+    crc64: int | None
+    storage_class: str = "Standard"
+    metadata: Mapping[str, str] = field(default_factory=dict)
+    last_modified_s: float | None = None
+    version_id: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RemotePart:
+    """A part of a running multipart upload. `crc64` is None where OSS does not tell it; `etag` has no quotes."""
+
+    number: int
+    size_bytes: int
+    etag: str
+    crc64: int | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RemoteUpload:
+    """A multipart upload that was started and neither completed nor aborted."""
+
+    key: str
+    upload_id: str
+    initiated_s: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class UploadedObject:
+    """An object that was proven to be the disk. `proof` says how, in a few words for the result."""
+
+    bucket: str
+    key: str
+    size_bytes: int
+    crc64: int
+    etag: str
+    proof: str
+    made_by_us: bool
+    sent_bytes: int = 0

@@ -1,0 +1,25 @@
+"""This file frames a stage: it begins, it ends well with a few words, or its error goes through."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+from aliyun_import.events import Emit, StageFinished, StageStarted
+from aliyun_import.services.interface import Clock
+
+
+@dataclass(slots=True)
+class StageReport:
+    """What a stage has to say when it ended; the stage fills it in."""
+
+    detail: str = ""
+
+
+@contextmanager
+def stage(name: str, *, emit: Emit, clock: Clock, doing: str = "") -> Iterator[StageReport]:
+    """Emit that a stage begins and, unless an error goes through, that it ended and how long it took."""
+    began_s = clock.monotonic_s()
+    emit(StageStarted(stage=name, detail=doing))
+    words = StageReport()
+    yield words
+    emit(StageFinished(stage=name, seconds=clock.monotonic_s() - began_s, detail=words.detail))

@@ -1,0 +1,114 @@
+"""This file reads a push's journal: how far it came, and what it had in mind.
+
+    push-started     push_id, name, fingerprints          a push of these disks begins (again, when they changed)
+    disks-seen       fingerprints                         as the disks are now; their content is the same
+    submitting       client_token, name, objects          ImportImage is about to be called, under this name
+    submitted        task_id, image_id                    ImportImage answered, or its traces were found
+    import-failed    reason                               the import ended badly; the next one gets a new token
+    object-removed   key                                  the staging object is gone
+    finished         image_id                             all done
+
+The upload's own lines stand between them; `upload/` reads those, and its last one, with the object, is read here, too.
+"""
+
+from collections import defaultdict
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from aliyun_import.journal import read_journals
+from aliyun_import.model.objects import UploadedObject
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PushState:
+    """Where the journal says that the push stands. Empty where a step was not reached.
+
+    `name` is what the image shall be called, `import_name` what it is called while it is imported (--replace).
+    `uploaded` has the object of each disk that was uploaded, by the disk's number.
+    """
+
+    push_id: str = ""
+    name: str = ""
+    fingerprints: tuple[str, ...] = ()
+    client_token: str = ""
+    import_name: str = ""
+    objects: tuple[UploadedObject, ...] = ()
+    task_id: str = ""
+    image_id: str = ""
+    finished: bool = False
+    failed_tokens: frozenset[str] = frozenset()
+    removed_keys: frozenset[str] = frozenset()
+    uploaded: Mapping[int, UploadedObject] = field(default_factory=dict)
+
+    @property
+    def under_way(self) -> bool:
+        """An earlier run of this push left something to go on from."""
+        return bool(self.push_id) and not self.finished
+
+    @property
+    def submitted(self) -> bool:
+        """The import was begun, and has not failed since."""
+        return bool(self.task_id or self.image_id)
+
+    @property
+    def may_be_importing(self) -> bool:
+        """An import of the disks as they were may have been begun: its token is written, or its image was found."""
+        return bool(self.client_token) or self.submitted
+
+    @property
+    def staged(self) -> tuple[UploadedObject, ...]:
+        """The objects that this push made, and that nobody removed yet as far as it knows."""
+        return tuple(one for one in self.uploaded.values() if one.made_by_us and one.key not in self.removed_keys)
+
+
+def fold(entries: Iterable[Mapping[str, Any]]) -> PushState:
+    """Read the lines from the first to the last; lines of other rooms are passed over."""
+    state = PushState()
+    for entry in entries:
+        state = _after(state, entry)
+    return state
+
+
+def keys_by_bucket(directory: Path, *, region: str, endpoint: str) -> Mapping[str, frozenset[str]]:
+    """Tell where pushes from this machine may have left something, by the journals: keys of a region, by bucket."""
+    found: defaultdict[str, frozenset[str]] = defaultdict(frozenset)
+    for entries in read_journals(directory):
+        identity = entries[0]["identity"] if entries else {}
+        if (identity.get("region"), identity.get("endpoint")) != (region, endpoint):
+            continue
+        keys = frozenset(entry["key"] for entry in entries if entry["kind"] == "upload-intended")
+        left = keys - fold(entries).removed_keys
+        if left:
+            found[identity["bucket"]] |= left
+    return found
+
+
+def object_fields(uploaded: UploadedObject) -> dict[str, Any]:
+    """Give an object as the journal keeps it."""
+    return asdict(uploaded)
+
+
+def _after(state: PushState, entry: Mapping[str, Any]) -> PushState:
+    match entry["kind"]:
+        case "push-started":
+            return PushState(push_id=entry["push_id"], name=entry["name"], fingerprints=tuple(entry["fingerprints"]))
+        case "disks-seen":
+            return replace(state, fingerprints=tuple(entry["fingerprints"]))
+        case "submitting":
+            objects = tuple(UploadedObject(**fields) for fields in entry["objects"])
+            return replace(state, client_token=entry["client_token"], import_name=entry["name"], objects=objects)
+        case "submitted":
+            return replace(state, task_id=entry["task_id"], image_id=entry["image_id"])
+        case "import-failed":
+            failed = state.failed_tokens | {state.client_token}
+            return replace(state, client_token="", task_id="", image_id="", failed_tokens=failed)
+        case "object":
+            return replace(state, uploaded={**state.uploaded, entry["disk"]: UploadedObject(**entry["object"])})
+        case "object-removed":
+            return replace(state, removed_keys=state.removed_keys | {entry["key"]})
+        case "finished":
+            return replace(state, image_id=entry["image_id"], finished=True)
+        case _:
+            return state

@@ -1,0 +1,1 @@
+"""The RAM role that ECS assumes to read the staging bucket."""

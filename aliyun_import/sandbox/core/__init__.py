@@ -1,0 +1,1 @@
+"""HTTP server, routing, faults, clock and state shared by the services."""

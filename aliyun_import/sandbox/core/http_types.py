@@ -1,0 +1,193 @@
+"""This file says what a request and an answer are, apart from sockets: all services speak in these terms."""
+
+import re
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import TYPE_CHECKING
+from urllib.parse import unquote_plus
+
+if TYPE_CHECKING:
+    from aliyun_import.sandbox.core.faults import Fault
+
+CHUNK_BYTES = 1 << 20  # what is read, hashed and written at once; the bound of memory for a body
+FORM_TYPE = "application/x-www-form-urlencoded"
+MAX_FORM_BYTES = 1 << 20
+
+
+class ConnectionCutError(Exception):
+    """The connection is gone, or must be dropped now without an answer."""
+
+
+class BodyTooLargeError(Exception):
+    """A body that is read whole (XML, a form) is larger than allowed."""
+
+
+class Headers:
+    """The headers of a request: names in any case; a name that came twice has its last value."""
+
+    def __init__(self, pairs: Iterable[tuple[str, str]] = ()) -> None:
+        self.pairs = tuple(pairs)
+        self._values = {name.lower(): value.strip() for name, value in self.pairs}
+
+    def get(self, name: str, default: str = "") -> str:
+        """Give the value of a header, without the blanks around it."""
+        return self._values.get(name.lower(), default)
+
+    def __contains__(self, name: str) -> bool:
+        return name.lower() in self._values
+
+    def names(self) -> Iterable[str]:
+        """Give the names in lower case, each once."""
+        return self._values.keys()
+
+    def items(self) -> Iterable[tuple[str, str]]:
+        """Give (lower-case name, stripped value), each name once."""
+        return self._values.items()
+
+
+class Body:
+    """The body of a request: a stream that is read once, in chunks of bounded size.
+
+    `length` is the announced number of bytes, None when the body comes chunked. `announced` is False when the request
+    carried neither Content-Length nor Transfer-Encoding.
+    """
+
+    def __init__(
+        self, read: Callable[[int], bytes] | None = None, *, length: int | None = 0, announced: bool = True
+    ) -> None:
+        self._read = read
+        self._whole: bytes | None = None
+        self.length = length
+        self.announced = announced
+        self.received = 0
+        self.cut_after: int | None = None  # set by a fault: drop the connection once so many bytes came
+
+    @classmethod
+    def of(cls, data: bytes) -> "Body":
+        """Make the body of a request that did not come over a socket."""
+        rest = memoryview(data)
+
+        def read(size: int) -> bytes:
+            nonlocal rest
+            chunk, rest = bytes(rest[:size]), rest[size:]
+            return chunk
+
+        return cls(read, length=len(data))
+
+    @property
+    def finished(self) -> bool:
+        """Tell whether nothing is left to be read from the connection."""
+        return self._read is None or self.received == self.length
+
+    def chunks(self, size: int = CHUNK_BYTES) -> Iterator[bytes]:
+        """Read what is left; raises ConnectionCutError when the client stops before the announced length."""
+        while not self.finished:
+            if self.cut_after is not None:
+                size = min(size, self.cut_after - self.received)
+                if size <= 0:
+                    raise ConnectionCutError("a fault cut the connection within the body")
+            wanted = size if self.length is None else min(size, self.length - self.received)
+            chunk = self._read(wanted) if self._read else b""
+            if not chunk:
+                if self.length is None:
+                    self._read = None
+                    return
+                raise ConnectionCutError(f"the client sent {self.received} of {self.length} bytes")
+            self.received += len(chunk)
+            yield chunk
+
+    def drain(self, max_bytes: int) -> None:
+        """Read and throw away what is left, unless more than so many bytes are announced."""
+        if self.length is not None and self.length - self.received > max_bytes:
+            return
+        for chunk in self.chunks():
+            max_bytes -= len(chunk)
+            if max_bytes < 0:
+                return
+
+    def whole(self, *, max_bytes: int = MAX_FORM_BYTES) -> bytes:
+        """Read a small body into memory; may be called again. Raises BodyTooLargeError."""
+        if self._whole is None:
+            if (self.length or 0) > max_bytes:
+                raise BodyTooLargeError(f"{self.length} bytes where at most {max_bytes} are allowed")
+            gathered = bytearray()
+            for chunk in self.chunks():
+                gathered += chunk
+                if len(gathered) > max_bytes:
+                    raise BodyTooLargeError(f"more than {max_bytes} bytes")
+            self._whole = bytes(gathered)
+        return self._whole
+
+
+def parse_pairs(text: str) -> tuple[tuple[str, str], ...]:
+    """Parse a query string or a form: blank values kept, `+` read as a space (requests sends it so), order kept."""
+    fields = [part.partition("=") for part in text.split("&") if part]
+    return tuple((unquote_plus(name), unquote_plus(value)) for name, _, value in fields)
+
+
+@dataclass(frozen=True, eq=False)
+class Request:
+    """One request. `target` is the request line's, not a byte of it decoded.
+
+    `call` says what it asks for and `fault` what was ordered for it; the gateway fills both.
+    """
+
+    method: str
+    target: str
+    headers: Headers = field(default_factory=Headers)
+    body: Body = field(default_factory=Body)
+    id: str = "SANDBOX-0000000000000000"
+    call: "Call | None" = None
+    fault: "Fault | None" = None
+
+    @cached_property
+    def path(self) -> str:
+        """Give the path, still percent-encoded; an absolute target (as to a proxy) loses its scheme and host."""
+        return re.sub(r"^[a-z]+://[^/?]*", "", self.target.partition("?")[0]) or "/"
+
+    @cached_property
+    def query(self) -> tuple[tuple[str, str], ...]:
+        """Give the decoded pairs of the query string, in order, blank values kept."""
+        return parse_pairs(self.target.partition("?")[2])
+
+    @cached_property
+    def form(self) -> tuple[tuple[str, str], ...]:
+        """Give the decoded pairs of a form body (read into memory, at most 1 MiB); empty when it is no form."""
+        if self.headers.get("content-type").partition(";")[0].strip().lower() != FORM_TYPE:
+            return ()
+        return parse_pairs(self.body.whole().decode("utf-8", "replace"))
+
+    def has(self, name: str) -> bool:
+        """Tell whether the query string names a parameter, with or without a value."""
+        return any(given == name for given, _ in self.query)
+
+    def param(self, name: str, default: str = "") -> str:
+        """Give the first value of a parameter of the query string."""
+        return next((value for given, value in self.query if given == name), default)
+
+
+@dataclass(frozen=True, eq=False)
+class Answer:
+    """One answer. An iterable body is sent as it comes, and needs `content_length`.
+
+    For HEAD, `content_length` is what a GET would send and `body` is empty. `code` is the service's error code, for
+    the log of requests.
+    """
+
+    status: int
+    headers: tuple[tuple[str, str], ...] = ()
+    body: bytes | Iterable[bytes] = b""
+    content_length: int | None = None
+    code: str = ""
+
+
+@dataclass(frozen=True)
+class Call:
+    """What a request asks for, as far as its first line tells: what faults match on and what the log shows."""
+
+    service: str
+    operation: str
+    bucket: str = ""
+    key: str = ""
+    part: int | None = None

@@ -1,0 +1,229 @@
+"""This file is the table of refusals that ECS, RAM and STS give: code -> HTTP status and message, as published.
+
+Sources: the ImportImage page (English, May 2025, and the Japanese one before it), the ECS API reference, the RAM
+"Error messages" page, reports of users where a page is silent. Odd spellings are the services' own. "%s" stands for
+a part that varies with the call.
+"""
+
+from collections.abc import Mapping
+from types import MappingProxyType
+
+from aliyun_import.sandbox.core.faults import Fault
+
+_NOT_SUPPLIED = 'An input parameter "%s" that is mandatory for processing the request is not supplied.'
+_NO_ROLE = (
+    "ECS service account Have no right to access your OSS."
+    "please attach a role of access your oss to ECS service account."
+)
+
+# What stands before every service: keys, tokens, signatures, clocks, rates.
+_GATEWAY: dict[str, tuple[int, str]] = {
+    "MissingParameter": (400, _NOT_SUPPLIED),
+    "IncompleteSignature": (400, "The request signature does not conform to Aliyun standards."),
+    # The SDK takes what stands after the first colon for our string to sign, and fails where there is no colon.
+    "SignatureDoesNotMatch": (
+        400,
+        "Specified signature is not matched with our calculation. server string to sign is:%s",
+    ),
+    "SignatureNonceUsed": (400, "Specified signature nonce was used already."),
+    "IllegalTimestamp": (400, "Specified time stamp or date value is expired."),
+    "InvalidTimeStamp.Expired": (400, "Specified time stamp or date value is expired."),
+    # 400 in the old table of common errors, 404 in live reports.
+    "InvalidAccessKeyId.NotFound": (404, "Specified access key is not found."),
+    "InvalidAccessKeyId.Inactive": (400, "Specified access key is disabled."),
+    "Forbidden.AccessKeyDisabled": (403, "The Access Key is disabled."),
+    "MissingSecurityToken": (400, "SecurityToken is mandatory for this action."),
+    "InvalidSecurityToken.Expired": (400, "Specified SecurityToken is expired."),
+    "InvalidSecurityToken.Malformed": (400, "Specified SecurityToken is malformed."),
+    "InvalidSecurityToken.MismatchWithAccessKey": (400, "Specified SecurityToken mismatch with the AccessKey."),
+    "Throttling": (400, "Request was denied due to request throttling."),
+    "Throttling.User": (400, "Request was denied due to user flow control."),
+    "Throttling.Api": (400, "Request was denied due to api flow control."),
+    "UnsupportedOperation": (400, "The specified action is not supported."),
+    "UnsupportedHTTPMethod": (405, "This http method is not supported."),
+    "InsufficientBalance": (400, "Your account does not have enough balance."),
+    "OperationConflict": (409, "Request was denied due to conflict with a previous request."),
+    "LastTokenProcessing": (403, "The last token request is processing."),
+    "Forbidden.RiskControl": (403, "This operation is forbidden by Aliyun RiskControl system."),
+    "InternalError": (500, "The request processing has failed due to some unknown error."),
+    "ServiceUnavailable": (503, "The request has failed due to a temporary failure of the server."),
+    "NotImplementedBySandbox": (501, "The sandbox does not know %s."),
+}
+
+_ECS: dict[str, tuple[int, str]] = {
+    "Forbidden.RAM": (
+        403,
+        "User not authorized to operate on the specified resource, or this API doesn't support RAM.",
+    ),
+    "InvalidRegionId.NotFound": (400, "The specified RegionId does not exist."),
+    "RegionId.NotFound": (400, "The specified region is not found."),
+    "InvalidRegion.NotSupport": (400, "The specified region does not support image import or export."),
+    "IdempotentParameterMismatch": (
+        400,
+        "The request uses the same client token as a previous, but non-identical request.",
+    ),
+    "InvalidParameter": (400, 'The specified parameter "%s" is not valid.'),
+    "InvalidParameter.Malformed": (403, 'The specified parameter "%s" is not valid.'),
+    # ImportImage
+    "MissingParameter.DiskDeviceMapping": (403, "The specified parameter DiskDeviceMapping is not supplied."),
+    "UnsupportedSuffix.OSSObject": (400, "The specified OSS object suffix is not supported."),
+    "InvalidImageName.Malformed": (400, "The specified Image name is wrongly formed."),
+    "InvalidImageName.Duplicated": (400, "The destination image is exist."),
+    "InvalidDescription.Malformed": (400, "The specified Image description is wrongly formed."),
+    "InvalidArchitecture.Malformed": (400, "The specified Architecture is wrongly formed."),
+    "InvalidArchitecture.PlatformUnsupported": (
+        403,
+        "The OS platform you selected does not support the specified architecture.",
+    ),
+    "InvalidPlatform.Malformed": (400, "The specified Platform is wrongly formed."),
+    "InvalidOSType.Malformed": (400, "The specified OSType is wrongly formed."),
+    "InvalidBootMode.Malformed": (400, 'The specified parameter "BootMode" is malformed.'),
+    "InvalidBootMode.NotSupport": (
+        400,
+        "The specified parameter BootMode is not supported for current image architecture.",
+    ),
+    "InvalidImageFormat.Malformed": (400, "The specified Image Format is wrongly formed."),
+    "InvalidFormat.Malformed": (400, "The specified Image format is wrongly formed."),
+    "InvalidImageFormat.RegionNotSupported": (
+        400,
+        "The specified image format is not supported in current region.",
+    ),
+    "InvalidImageSize": (400, "%s"),
+    "InvalidDataDiskSize": (
+        400,
+        "The specified DiskDeviceMapping.N.DiskImSize should be in the specified range.",
+    ),
+    "InvalidBlockSize.NotSupport": (403, "%s"),
+    "InvalidVHDImage.IncorrectSize": (
+        403,
+        "The specified size of the VHD image does not meet the "
+        "'header.MaxTableEntries * header.BlockSize' specification.",
+    ),
+    "InvalidOSSBucket.Malformed": (400, "The specified OSS bucket is wrongly formed."),
+    "InvalidOSSObject.Malformed": (400, "The specified OSS object is wrongly formed."),
+    "InvalidOSSBucket.NotFound": (400, "The specified OSS bucket does not exist in this region."),
+    "InvalidOSSObject.NotFound": (400, "The specified OSS object does not exist in this region."),
+    "InvalidOSSObject.Size": (400, "The specified OSS object size is zero."),
+    "InvalidOSSObject.NeedRestore": (
+        400,
+        "The specified OSS object is a archive object, need restore first.",
+    ),
+    "InvalidOSSBucket.NotMatched": (400, "The specified OSS bucket is incorrect, %s."),
+    "InvalidOSSBucket.FlowLimit": (400, "%s"),
+    "InvalidOSSBucket.EncryptUnsupported": (
+        403,
+        "Accessing objects from encrypted OSS bucket is not supported.",
+    ),
+    "InvalidOSS.NotAuthorized": (403, "The specified OSS bucket or object is not allowed to access."),
+    "InvalidAccountStatus.OSSDisabled": (403, "OSS is disabled due to invalid account status."),
+    # One c in the middle: the error table's spelling, which is what goes over the wire. The prose has two.
+    "NoSetRoletoECSServiceAcount": (403, _NO_ROLE),
+    "NoSetRoletoECSServiceAccount": (403, _NO_ROLE),
+    "InvalidOperation.CloudBoxImageImportRoleRequired": (
+        403,
+        "The role for cloud box image import is not set to the ECS service.",
+    ),
+    "InvalidOperation.CloudBoxImageImportUnsupported": (403, "Importing cloud box images is not supported."),
+    "InvalidStorageLocation.NotFound": (403, "The specified cloud box storage location %s could not be found."),
+    "InvalidLicenseType.NotSupported": (400, "The specified LicenseType is not supported."),
+    "InvalidLicenseType.BYOLOnly": (
+        400,
+        "Only BYOL LicenseType is supported for the current platform provided.",
+    ),
+    "InvalidParameter.DetectionStrategy": (400, "The specified parameter DetectionStrategy is invalid."),
+    "ImageCheckUnsupported.WindowsImage": (403, "Image check is unsupported for windows image."),
+    "InvalidParameter.FeaturesImdsSupport": (
+        400,
+        "The specified parameter Features.ImdsSupport is not supported.",
+    ),
+    "InvalidParameter.FeaturesNvmeSupport": (
+        400,
+        "The specified parameter Features.NvmeSupport is not supported.",
+    ),
+    "InvalidClientToken.Malformed": (400, "The specified parameter clientToken is not valid."),
+    "DRYRUN.SUCCESS": (400, "This request is a dryrun request with successful result."),
+    "DryRunOperation": (400, "Request validation has been passed with DryRun flag set."),
+    "Account.Arrearage": (400, "Your account has an outstanding payment."),
+    "Forbbiden": (400, "User not authorized to operate on the specified resource"),
+    "UserNotInTheWhiteList": (403, "The user is not in the white list of importing image."),
+    "ImageIsImporting": (403, "The specified Image is importing."),
+    "ImportImageFailed": (403, "Importing image is failed, Please contact the administrator."),
+    "QuotaExceed.Image": (403, "The Image Quota exceeds."),
+    "QuotaExceed.Snapshot": (403, "The maximum number of snapshots is exceeded."),
+    "TagKey.Duplication": (403, "The TagKey has duplication with others, case-insensitive."),
+    "InvalidResourceGroup.NotFound": (404, "The ResourceGroup provided does not exist in our records."),
+    # Tags
+    "NumberExceed.Tags": (400, "The Tags parameter number is exceed."),
+    "Duplicate.TagKey": (400, "The Tag.N.Key contain duplicate key."),
+    "InvalidTagKey.Malformed": (400, "The specified Tag.n.Key is not valid."),
+    "InvalidTagValue.Malformed": (400, "The specified Tag.n.Value is not valid."),
+    "NoPermission.Tag": (403, "The operator is not permission for the tag."),
+    "InvalidResourceType.NotFound": (404, "The ResourceType provided does not exist in our records."),
+    "InvalidResourceId.NotFound": (404, "The specified ResourceId is not found."),
+    "NumberExceed.ResourceIds": (400, "The ResourceIds parameter's number is exceed."),
+    # Tasks and images
+    "InvalidTaskId.NotFound": (400, 'The specified "TaskId" is not found.'),
+    "InvalidTaskId.TaskActionNotSupport": (403, "The specified task action not support."),
+    "InvalidTaskId.IncorrectTaskStatus": (403, "The specified task status is not invalid."),
+    "CancelTaskFailed": (403, "The task is failed to cancel, Please contact the administrator."),
+    "InvalidImageId.NotFound": (404, "The specified ImageId does not exist."),
+    "ImageUsingByInstance": (403, "The specified image has been used to create instances."),
+    "ImageUseShared": (403, "The specified image has been shared to others."),
+    "OperationDenied.ImageCopying": (403, "The Image is coping."),
+    "ImageIsExporting": (403, "The specified Image is exporting."),
+    "IncorrectImageStatus": (400, "The specified image is not available."),
+    "InvalidImageOwnerAlias.ValueNotSupported": (400, "The specified ImageOwnerAlias value is not supported."),
+    "InvalidParamter": (400, 'The specified parameter "%s" is not valid.'),
+    "InvalidTag.Mismatch": (400, "The specified Tag.n.Key and Tag.n.Value are not match."),
+    "InvalidTagCount": (400, "The specified tags are beyond the permitted range."),
+    "InvalidFilterKey.NotFound": (404, "The specified filter key is not found."),
+    "InvalidUsage": (404, "The specified Usage is not valid."),
+    "InvalidOSType": (404, "The specified OSType is not valid."),
+    "InvalidArchitecture": (404, "The specified Architecture is not valid."),
+}
+
+_RAM: dict[str, tuple[int, str]] = {
+    "NoPermission": (403, "You are not authorized to do this action."),
+    "Inactive": (403, "Your ram service is inactive, please activate it."),
+    "EntityNotExist.Role": (404, "The role not exists: %s."),
+    "EntityNotExist.Policy": (404, "The policy does not exist."),
+    "EntityNotExist.Role.Policy": (404, "The policy is not attached to the role: %s."),
+    # The texts of these four are not published; their siblings read so.
+    "EntityAlreadyExists.Role": (409, "The role does already EXIST."),
+    "EntityAlreadyExists.Role.Policy": (409, "The role has already been attached this policy."),
+    "EntityAlreadyExists.Policy": (409, "The policy does already EXIST."),
+    "DeleteConflict.Role.Policy": (409, "The role can not been delete while it has policies attached."),
+    "LimitExceeded.Role": (409, "The count of roles beyond the current limits."),
+    "LimitExceeded.Role.Policy": (409, "The count of policies attached to the role beyond the current limits."),
+    "LimitExceeded.Policy": (409, "The count of policy beyond the current limits."),
+    "MalformedPolicyDocument": (400, "%s"),
+    "InvalidParameter.RoleName.InvalidChars": (400, 'The parameter - "RoleName" contains invalid chars.'),
+    "InvalidParameter.RoleName.Length": (400, 'The parameter - "RoleName" beyond the length limit.'),
+    "InvalidParameter.PolicyName.InvalidChars": (400, 'The parameter - "PolicyName" contains invalid chars.'),
+    "InvalidParameter.PolicyName.Length": (400, 'The parameter - "PolicyName" beyond the length limit.'),
+    "InvalidParameter.PolicyDocument.Length": (400, 'The parameter - "PolicyDocument" beyond the length limit.'),
+    "InvalidParameter.Description.Length": (400, 'The parameter - "Description" beyond the length limit.'),
+    "InvalidParameter.MaxSessionDuration": (400, "The MaxSessionDuration must be between 3600 and 43200."),
+    "InvalidParameter.PolicyType": (400, 'The parameter - "PolicyType" is not valid.'),
+}
+
+# Every code that a call can be refused with, by a rule or by a scripted fault.
+REFUSALS: Mapping[str, tuple[int, str]] = MappingProxyType(_GATEWAY | _ECS | _RAM)
+
+
+class Refusal(Exception):
+    """A call that is answered with an error body: the service's code, its message and its HTTP status."""
+
+    def __init__(self, code: str, detail: str = "") -> None:
+        """Take status and message from the table; `detail` fills the varying part, or is the whole message."""
+        status, message = REFUSALS[code]
+        self.code = code
+        self.status = status
+        self.message = message.replace("%s", detail)
+        super().__init__(f"{code}: {self.message}")
+
+
+def fault(operation: str, code: str, *, detail: str = "", nth: int = 1, count: int | None = 1) -> Fault:
+    """Make the fault that answers an operation with a code of the table, in the service's own words and status."""
+    refused = Refusal(code, detail)
+    return Fault(operation=operation, nth=nth, count=count, status=refused.status, code=code, message=refused.message)

@@ -1,0 +1,264 @@
+"""This file holds the rules for the parameters of ImportImage: what a call is refused for by its words alone.
+
+Source: the ImportImage page (English, May 2025) and its error table; where the Japanese page before it allows more
+(empty description, Windows and Linux with a capital) that is allowed, too. Which platforms go with which architecture
+is not published: taken are the pairs of which the platform has never had an edition.
+"""
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from aliyun_import.sandbox.core.rpc_call import RpcCall
+from aliyun_import.sandbox.core.rpc_errors import Refusal
+from aliyun_import.sandbox.importer import read as images_read
+
+DEFAULT_ROLE = "AliyunECSImageImportDefaultRole"
+MAX_DISKS = 17
+SIZES_GIB = range(1, 2048 + 1)
+
+WINDOWS = frozenset({
+    "Windows Server 2022", "Windows Server 2019", "Windows Server 2016", "Windows Server 2012", "Windows Server 2008",
+    "Windows Server 2003", "Other Windows",
+})  # fmt: skip
+PLATFORMS = WINDOWS | {
+    "Aliyun", "Anolis", "CentOS", "Ubuntu", "CoreOS", "SUSE", "Debian", "OpenSUSE", "FreeBSD", "RedHat", "Kylin",
+    "UOS", "Fedora", "Fedora CoreOS", "CentOS Stream", "AlmaLinux", "Rocky Linux", "Gentoo", "Customized Linux",
+    "Others Linux",
+}  # fmt: skip
+_NEVER_I386 = frozenset({
+    "Windows Server 2022", "Windows Server 2019", "Windows Server 2016", "Windows Server 2012", "Fedora CoreOS",
+    "CentOS Stream", "AlmaLinux", "Rocky Linux", "Anolis",
+})  # fmt: skip
+# The page has the code "only BYOL for the current platform" and no list; client Windows has no licence of Aliyun's.
+_BYOL_ONLY = frozenset({"Other Windows"})
+_SUFFIXES = (".raw", ".vhd", ".qcow2", ".vmdk")
+
+_NAME = re.compile(r"[^\W\d_][\w.:-]{1,127}")
+_BUCKET = re.compile(r"[a-z0-9][a-z0-9-]{1,61}[a-z0-9]")
+_DEVICE = re.compile(r"/dev/(?:xv|v|s)d[a-z]")
+
+
+@dataclass(frozen=True, kw_only=True)
+class DiskOrder:
+    """DiskDeviceMapping.N as it was asked for; format in upper case or empty, size None when left to the service."""
+
+    number: int
+    bucket: str
+    key: str
+    format: str
+    size_gib: int | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class ImportOrder:
+    """A well-formed ImportImage call, defaults filled in."""
+
+    name: str
+    description: str
+    architecture: str
+    os_type: str
+    platform: str
+    boot_mode: str
+    license_type: str
+    role_name: str
+    resource_group: str
+    detection: str
+    nvme_support: str
+    imds_support: str
+    storage_location: str
+    tags: Mapping[str, str]
+    disks: tuple[DiskOrder, ...]
+
+
+def read_order(call: RpcCall) -> ImportOrder:
+    """Read the parameters of ImportImage; refuses with the code of the first rule that is broken."""
+    disks = _disks(call)
+    platform = _platform(call)
+    os_type = _os_type(call, platform=platform)
+    architecture = _one_of(call, "Architecture", ("i386", "x86_64", "arm64"), "InvalidArchitecture.Malformed")
+    architecture = architecture or "x86_64"
+    _check_pair(architecture, platform=platform, os_type=os_type)
+    return ImportOrder(
+        name=image_name(call.get("ImageName")),
+        description=image_description(call.get("Description")),
+        architecture=architecture,
+        os_type=os_type,
+        platform=platform,
+        boot_mode=_boot_mode(call, architecture=architecture),
+        license_type=_license(call, platform=platform),
+        role_name=call.get("RoleName", DEFAULT_ROLE),
+        resource_group=_resource_group(call),
+        detection=_detection(call, platform=platform, os_type=os_type),
+        nvme_support=nvme_support(call) or "unsupported",
+        imds_support=imds_support(call) or "v1",
+        storage_location=call.get("StorageLocationArn"),
+        tags=tags_of(call, duplicate="TagKey.Duplication"),
+        disks=disks,
+    )
+
+
+def image_name(text: str) -> str:
+    """Check an image's name; an empty one is fine and means that the service chooses."""
+    forbidden = text.startswith(("aliyun", "acs:")) or "http://" in text or "https://" in text
+    if text and (forbidden or not _NAME.fullmatch(text)):
+        raise Refusal("InvalidImageName.Malformed")
+    return text
+
+
+def image_description(text: str) -> str:
+    """Check an image's description; an empty one is fine."""
+    if text and (not 2 <= len(text) <= 256 or text.startswith(("http://", "https://"))):
+        raise Refusal("InvalidDescription.Malformed")
+    return text
+
+
+def client_token(call: RpcCall) -> str:
+    """Give the ClientToken, or an empty text; refuses with InvalidClientToken.Malformed."""
+    token = call.get("ClientToken")
+    if not token.isascii() or len(token) > 64:
+        raise Refusal("InvalidClientToken.Malformed")
+    return token
+
+
+def nvme_support(call: RpcCall) -> str:
+    """Give Features.NvmeSupport as sent; its code is not published, this one is made after that of ImdsSupport."""
+    allowed = ("supported", "unsupported")
+    return _one_of(call, "Features.NvmeSupport", allowed, "InvalidParameter.FeaturesNvmeSupport")
+
+
+def imds_support(call: RpcCall) -> str:
+    """Give Features.ImdsSupport as sent."""
+    return _one_of(call, "Features.ImdsSupport", ("v1", "v2"), "InvalidParameter.FeaturesImdsSupport")
+
+
+def _one_of(call: RpcCall, name: str, allowed: tuple[str, ...], code: str) -> str:
+    value = call.get(name)
+    if value and value not in allowed:
+        raise Refusal(code)
+    return value
+
+
+def _platform(call: RpcCall) -> str:
+    platform = call.get("Platform", "Others Linux")
+    if platform not in PLATFORMS:
+        raise Refusal("InvalidPlatform.Malformed")
+    return platform
+
+
+def _os_type(call: RpcCall, *, platform: str) -> str:
+    """Windows and Linux in any case of letters: the old page has capitals, the new one has none."""
+    given = call.get("OSType").lower()
+    if given not in ("", "windows", "linux"):
+        raise Refusal("InvalidOSType.Malformed")
+    return given or ("windows" if platform in WINDOWS else "linux")
+
+
+def _check_pair(architecture: str, *, platform: str, os_type: str) -> None:
+    windows_on_arm = architecture == "arm64" and (platform in WINDOWS or os_type == "windows")
+    if windows_on_arm or (architecture == "i386" and platform in _NEVER_I386):
+        raise Refusal("InvalidArchitecture.PlatformUnsupported")
+
+
+def _boot_mode(call: RpcCall, *, architecture: str) -> str:
+    default = "UEFI" if architecture == "arm64" else "BIOS"
+    mode = _one_of(call, "BootMode", ("BIOS", "UEFI"), "InvalidBootMode.Malformed") or default
+    if architecture == "arm64" and mode != "UEFI":
+        raise Refusal("InvalidBootMode.NotSupport")
+    return mode
+
+
+def _license(call: RpcCall, *, platform: str) -> str:
+    # "Auto" is on the page of 2025 (as the default) and missing in the text of 2026: taken to be still understood.
+    given = _one_of(call, "LicenseType", ("Auto", "Aliyun", "BYOL"), "InvalidLicenseType.NotSupported")
+    if given == "Aliyun" and platform in _BYOL_ONLY:
+        raise Refusal("InvalidLicenseType.BYOLOnly")
+    return given or "Auto"
+
+
+def _resource_group(call: RpcCall) -> str:
+    group = call.get("ResourceGroupId")
+    if group and group not in call.state.settings.resource_groups:
+        raise Refusal("InvalidResourceGroup.NotFound")
+    return group
+
+
+def _detection(call: RpcCall, *, platform: str, os_type: str) -> str:
+    strategy = _one_of(call, "DetectionStrategy", ("Standard",), "InvalidParameter.DetectionStrategy")
+    if strategy and (os_type == "windows" or platform in WINDOWS):
+        raise Refusal("ImageCheckUnsupported.WindowsImage")
+    return strategy
+
+
+def _disks(call: RpcCall) -> tuple[DiskOrder, ...]:
+    groups = call.groups("DiskDeviceMapping")
+    numbers = [number for number in groups if number <= MAX_DISKS]  # the ones beyond are silently ignored
+    if not numbers:
+        raise Refusal("MissingParameter.DiskDeviceMapping")
+    return tuple(_disk(number, groups.get(number, {})) for number in range(1, max(numbers) + 1))
+
+
+def _disk(number: int, fields: Mapping[str, str]) -> DiskOrder:
+    for name in ("OSSBucket", "OSSObject"):
+        if not fields.get(name):
+            raise Refusal("MissingParameter", f"DiskDeviceMapping.{number}.{name}")
+    bucket, key = fields["OSSBucket"], fields["OSSObject"]
+    if not _BUCKET.fullmatch(bucket):
+        raise Refusal("InvalidOSSBucket.Malformed")
+    if len(key.encode()) > 1023 or key.startswith(("/", "\\")):
+        raise Refusal("InvalidOSSObject.Malformed")
+    if not key.lower().endswith(_SUFFIXES):
+        raise Refusal("UnsupportedSuffix.OSSObject")
+    disk_format = fields.get("Format", "").upper()  # tools that work send it in lower case
+    if disk_format and disk_format not in images_read.FORMATS:
+        raise Refusal("InvalidImageFormat.Malformed")
+    if fields.get("Device") and not _DEVICE.fullmatch(fields["Device"]):
+        raise Refusal("InvalidParameter.Malformed", "DiskDeviceMapping.n.Device ")
+    return DiskOrder(number=number, bucket=bucket, key=key, format=disk_format, size_gib=_size(number, fields))
+
+
+def _size(number: int, fields: Mapping[str, str]) -> int | None:
+    text = fields.get("DiskImageSize") or fields.get("DiskImSize", "")
+    if not text:
+        return None
+    if not re.fullmatch(r"[0-9]{1,6}", text) or int(text) not in SIZES_GIB:
+        raise out_of_range(number)
+    return int(text)
+
+
+def out_of_range(number: int) -> Refusal:
+    """Give the refusal for a size that no disk of this number can have."""
+    if number > 1:
+        return Refusal("InvalidDataDiskSize")
+    low, high = SIZES_GIB[0], SIZES_GIB[-1]
+    return Refusal("InvalidImageSize", f'The specified "DiskDeviceMapping.1.DiskImageSize" should be {low} to {high}.')
+
+
+MAX_TAGS = 20
+MAX_CHARS = 128
+
+
+def tags_of(call: RpcCall, *, duplicate: str) -> dict[str, str]:
+    """Give the tags of a call; `duplicate` is the code for keys that are equal but for the case of letters."""
+    groups = call.groups("Tag")
+    if any(number > MAX_TAGS for number in groups):
+        raise Refusal("NumberExceed.Tags")
+    tags: dict[str, str] = {}
+    for group in groups.values():
+        key, value = group.get("Key", ""), group.get("Value", "")
+        _check_key(key)
+        if len(value) > MAX_CHARS or value.startswith("acs:") or _has_url(value):
+            raise Refusal("InvalidTagValue.Malformed")
+        if key.lower() in (taken.lower() for taken in tags):
+            raise Refusal(duplicate)
+        tags[key] = value
+    return tags
+
+
+def _check_key(key: str) -> None:
+    if not 1 <= len(key) <= MAX_CHARS or key.startswith(("aliyun", "acs:")) or _has_url(key):
+        raise Refusal("InvalidTagKey.Malformed")
+
+
+def _has_url(text: str) -> bool:
+    return "http://" in text or "https://" in text

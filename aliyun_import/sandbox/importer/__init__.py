@@ -1,0 +1,1 @@
+"""Import engine: reads disks in OSS and makes images of them."""

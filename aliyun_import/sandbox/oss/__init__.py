@@ -1,0 +1,1 @@
+"""OSS of the sandbox."""

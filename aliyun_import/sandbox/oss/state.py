@@ -1,0 +1,171 @@
+"""This file keeps what OSS holds: buckets, objects and their versions, multipart uploads and their parts.
+
+ECS reads here, too: `state.part(OssState).bucket(name)` gives owner, region, encryption and class, and
+`bucket.current(key).content` is read at random with `size`, `pread(offset, length)` and `data_extents()`.
+"""
+
+import itertools
+import secrets
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from aliyun_import.sandbox.core.blob_store import Content, Shelf
+from aliyun_import.sandbox.core.state import State
+
+ARCHIVED = frozenset({"Archive", "ColdArchive", "DeepColdArchive"})
+STORAGE_CLASSES = frozenset({"Standard", "IA"}) | ARCHIVED
+DAY_S = 86_400
+NULL_VERSION = "null"  # the id of what was written while versioning was off or suspended
+
+
+@dataclass(frozen=True, kw_only=True)
+class StoredObject:
+    """One version of an object; a delete marker is one without content."""
+
+    key: str
+    content: Content = field(default_factory=Content)
+    etag: str = ""
+    """In upper case, without the quotes."""
+    crc64: int | None = None
+    kind: str = "Normal"
+    """Normal or Multipart: x-oss-object-type."""
+    storage_class: str = "Standard"
+    encryption: str = ""
+    modified_s: float = 0.0
+    headers: Mapping[str, str] = field(default_factory=dict)
+    """What was said at the upload and is given back: content-type, x-oss-meta-*."""
+    version_id: str = NULL_VERSION
+    delete_marker: bool = False
+
+    @property
+    def size(self) -> int:
+        """Give the number of bytes."""
+        return self.content.size
+
+
+@dataclass(frozen=True, kw_only=True)
+class StoredPart:
+    """One part of an unfinished upload."""
+
+    number: int
+    content: Content
+    etag: str
+    crc64: int | None
+    modified_s: float
+    copied: bool = False
+
+
+@dataclass(kw_only=True)
+class Upload:
+    """One unfinished multipart upload, and what its object will be like."""
+
+    id: str
+    key: str
+    initiated_s: float
+    storage_class: str
+    encryption: str
+    headers: Mapping[str, str]
+    parts: dict[int, StoredPart] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class AbortRule:
+    """The one lifecycle action that the sandbox carries out: giving up old uploads."""
+
+    prefix: str
+    days: int
+
+
+@dataclass(kw_only=True)
+class Bucket:
+    """One bucket. Hold the state's lock to look at or change what is in it."""
+
+    name: str
+    owner_id: str
+    region: str
+    created_s: float
+    storage_class: str = "Standard"
+    redundancy: str = "LRS"
+    acl: str = "private"
+    encryption: str = ""
+    """Empty, AES256, KMS or SM4: what the service's SSEAlgorithm says, None being empty."""
+    encryption_key_id: str = ""
+    versioning: str = ""
+    """Empty, Enabled or Suspended."""
+    lifecycle_xml: str = ""
+    abort_rules: tuple[AbortRule, ...] = ()
+    versions: dict[str, list[StoredObject]] = field(default_factory=dict)
+    """The versions of each key, the current one last."""
+    uploads: dict[str, Upload] = field(default_factory=dict)
+
+    def current(self, key: str) -> StoredObject | None:
+        """Give the object that a plain read sees; None where there is none or a delete marker."""
+        versions = self.versions.get(key)
+        return None if not versions or versions[-1].delete_marker else versions[-1]
+
+    def version(self, key: str, version_id: str) -> StoredObject | None:
+        """Give one version; with an empty id the current one."""
+        if not version_id:
+            return self.current(key)
+        return next((each for each in self.versions.get(key, ()) if each.version_id == version_id), None)
+
+    def put(self, stored: StoredObject) -> None:
+        """Make an object the current one; without versions kept, it replaces what was there."""
+        kept = [each for each in self.versions.get(stored.key, ()) if each.version_id != stored.version_id]
+        self.versions[stored.key] = [*kept, stored]
+
+    def remove(self, key: str, version_id: str) -> StoredObject | None:
+        """Remove one version for good, and give it."""
+        gone = next((each for each in self.versions.get(key, ()) if each.version_id == version_id), None)
+        if gone is not None:
+            self.versions[key].remove(gone)
+            if not self.versions[key]:
+                del self.versions[key]
+        return gone
+
+    def give_up_old_uploads(self, now_s: float) -> None:
+        """Do what the lifecycle rules say about unfinished uploads."""
+        for rule in self.abort_rules:
+            for upload in list(self.uploads.values()):
+                if upload.key.startswith(rule.prefix) and now_s - upload.initiated_s >= rule.days * DAY_S:
+                    del self.uploads[upload.id]
+
+
+class OssState:
+    """All buckets of all accounts, and the shelf of their bytes."""
+
+    def __init__(self, state: State) -> None:
+        self.shelf = Shelf(state.directory / "objects")
+        self.buckets: dict[str, Bucket] = {}
+        self._numbers = itertools.count(1)
+        self._clock = state.clock
+        self._lock = state.lock
+
+    def bucket(self, name: str) -> Bucket | None:
+        """Find a bucket by name."""
+        with self._lock:
+            bucket = self.buckets.get(name)
+            if bucket is not None:
+                bucket.give_up_old_uploads(self._clock.now_s())
+            return bucket
+
+    def add_bucket(self, name: str, *, region: str, owner_id: str, storage_class: str = "Standard") -> Bucket:
+        """Make a bucket; for PutBucket, and for tests that want one of another account."""
+        with self._lock:
+            bucket = Bucket(
+                name=name,
+                owner_id=owner_id,
+                region=region,
+                created_s=self._clock.now_s(),
+                storage_class=storage_class,
+            )
+            self.buckets[name] = bucket
+            return bucket
+
+    def new_upload_id(self) -> str:
+        """Make an upload id: unique, and not of the real service's form."""
+        return f"SANDBOX{next(self._numbers):09d}{secrets.token_hex(8).upper()}"
+
+    def new_version_id(self) -> str:
+        """Make a version id."""
+        return f"SANDBOX-VERSION-{next(self._numbers):09d}"

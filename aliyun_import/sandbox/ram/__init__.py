@@ -1,0 +1,1 @@
+"""RAM and STS of the sandbox."""

@@ -1,0 +1,1 @@
+"""Interfaces of the cloud services that the tool needs."""

@@ -1,0 +1,330 @@
+"""This file decides what travels: a disk's data, and the base if there is one, to at most 10,000 parts.
+
+    disk    ████░░░░░░░░████▒▒▒▒▒▒▒▒██      █ data   ░ zeros   ▒ as in the base
+    plan    send   zero  send  base send
+
+Pure. A part is sent (UploadPart), or made on the server by a copy (UploadPartCopy) from the zero object or from the
+base. Where more parts would be needed than there are, the gaps that are cheapest to send are sent: see `fit.py`.
+The same disk gives the same plan on every machine, which is how an upload is found again without a journal.
+"""
+
+import heapq
+import itertools
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from operator import itemgetter
+
+from aliyun_import.limits import GIB, KIB, MAX_PARTS, MIB, MIN_PART_BYTES
+from aliyun_import.upload.plan.gap_packing import fit
+
+# A sent part is lost whole when the line drops, so it stays small; larger only where the disk's data would not fit
+# in 10,000 parts otherwise (more than 625 GiB of it).
+MAX_SEND_BYTES = 64 * MIB
+# Smaller disks get smaller parts: about so many, which keeps all workers busy to the end and loses less to a kill.
+SEND_PARTS_WANTED = 64
+MIN_SEND_BYTES = 8 * MIB
+# UploadPartCopy may copy 5 GiB at once; 1 GiB keeps its answer well within a socket's time-out.
+MAX_COPY_BYTES = 1 * GIB
+# Sizes that the zero object may have, each grown from the one before by 32 copies, and the requests to get there and
+# to remove it: two looks, the seed and its removal; then start, copies, complete, a look and a removal for each step.
+ZERO_SOURCES = ((1 * MIB, 4), (32 * MIB, 40), (1 * GIB, 76))
+# What else a push asks: is the object there, is there a base, is there an upload; start, complete, a look at the end.
+OTHER_REQUESTS = 6
+# Parts that ListParts gives at once; all are listed before complete.
+LISTED_AT_ONCE = 1000
+# Where parts begin and end: the block of the file systems that disks lie on.
+ALIGN_BYTES = 4 * KIB
+
+Range = tuple[int, int]
+
+
+class PartKind(StrEnum):
+    """Where a part's bytes come from."""
+
+    SEND = "send"
+    ZERO = "zero"
+    BASE = "base"
+
+
+@dataclass(frozen=True, slots=True)
+class PlannedPart:
+    """A part: its number in the upload, its kind, and the range of the disk that it is."""
+
+    number: int
+    kind: PartKind
+    start: int
+    length: int
+
+    @property
+    def end(self) -> int:
+        """The first byte behind it."""
+        return self.start + self.length
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BaseObject:
+    """The earlier object whose ranges are reused, as it was when its manifest was believed."""
+
+    key: str
+    etag: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PlanShape:
+    """The bounds that a plan keeps."""
+
+    max_parts: int = MAX_PARTS
+    min_part_bytes: int = MIN_PART_BYTES
+    max_send_bytes: int = MAX_SEND_BYTES
+    max_copy_bytes: int = MAX_COPY_BYTES
+    zero_sources: tuple[tuple[int, int], ...] = ZERO_SOURCES
+    seed_bytes: int = ZERO_SOURCES[0][0]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class UploadPlan:
+    """What will be done for one disk. The parts cover it without a gap, in order.
+
+    `gap_bytes` are bytes that need not have travelled but do, because 10,000 parts are the limit or because a part
+    has a least size. `zero_source_bytes` is the size of the zero object that the plan wants, 0 for none.
+    """
+
+    size_bytes: int
+    parts: tuple[PlannedPart, ...]
+    gap_bytes: int
+    zero_source_bytes: int
+    base: BaseObject | None = None
+
+    def bytes_of(self, kind: PartKind) -> int:
+        """Sum the bytes of one kind."""
+        return sum(part.length for part in self.parts if part.kind is kind)
+
+    @property
+    def requests(self) -> int:
+        """Count the requests of a push that nothing interrupts."""
+        growth = next((count for size, count in ZERO_SOURCES if size == self.zero_source_bytes), 0)
+        return len(self.parts) + OTHER_REQUESTS + -(-len(self.parts) // LISTED_AT_ONCE) + growth
+
+    def seconds_at(self, rate_bytes_s: float) -> float:
+        """Estimate how long the sent bytes take at a rate."""
+        return self.bytes_of(PartKind.SEND) / rate_bytes_s
+
+
+@dataclass(slots=True)
+class Segment:
+    """A range of one kind while the plan is made."""
+
+    kind: PartKind
+    start: int
+    end: int
+
+    @property
+    def length(self) -> int:
+        """Its bytes."""
+        return self.end - self.start
+
+
+def plan_upload(
+    size_bytes: int,
+    data: Sequence[Range],
+    *,
+    unchanged: Sequence[Range] = (),
+    base: BaseObject | None = None,
+    shape: PlanShape | None = None,
+) -> UploadPlan:
+    """Plan the upload of a disk of this size.
+
+    `data` are the ranges that are not zero, `unchanged` those equal to the same range of `base`: each ascending and
+    apart. What is in neither is zeros.
+    """
+    shape = shape or PlanShape()
+    segments = list(_segments(size_bytes, data, unchanged))
+    needed = sum(segment.length for segment in segments if segment.kind is PartKind.SEND)
+    _send_few_zeros(segments, shape.seed_bytes)
+    segments = _heed_least_size(segments, shape.min_part_bytes)
+    caps = _caps(segments, shape) if len(segments) <= shape.max_parts else None
+    if caps is None or sum(_count(segment, caps) for segment in segments) > shape.max_parts:
+        segments, caps = _fit(segments, shape)
+    pieces = [piece for segment in segments for piece in _split(segment, caps[segment.kind])]
+    parts = number_parts([(piece.kind, piece.start, piece.length) for piece in pieces], max_parts=shape.max_parts)
+    sent = sum(part.length for part in parts if part.kind is PartKind.SEND)
+    has_zeros = any(part.kind is PartKind.ZERO for part in parts)
+    return UploadPlan(
+        size_bytes=size_bytes,
+        parts=parts,
+        gap_bytes=sent - needed,
+        zero_source_bytes=caps[PartKind.ZERO] if has_zeros else 0,
+        base=base if any(part.kind is PartKind.BASE for part in parts) else None,
+    )
+
+
+def number_parts(ranges: Sequence[tuple[PartKind, int, int]], *, max_parts: int = MAX_PARTS) -> tuple[PlannedPart, ...]:
+    """Give (kind, start, length) ranges their numbers, with even room between them for parts that are cut later."""
+    stride = max(1, max_parts // len(ranges))
+    return tuple(
+        PlannedPart(1 + index * stride, kind, start, length) for index, (kind, start, length) in enumerate(ranges)
+    )
+
+
+def without_copies(plan: UploadPlan, *, shape: PlanShape | None = None) -> UploadPlan:
+    """Plan the same disk for a store that refuses UploadPartCopy: every byte is sent."""
+    return plan_upload(plan.size_bytes, [(0, plan.size_bytes)], shape=shape)
+
+
+def _segments(size_bytes: int, data: Sequence[Range], unchanged: Sequence[Range]) -> Iterator[Segment]:
+    """Cut the disk into ranges of one kind; unchanged goes before data, and what is left is zeros."""
+    position = 0
+    for kind, start, end in _labelled(data, unchanged):
+        if start > position:
+            yield Segment(PartKind.ZERO, position, start)
+        yield Segment(kind, start, end)
+        position = end
+    if position < size_bytes:
+        yield Segment(PartKind.ZERO, position, size_bytes)
+
+
+def _labelled(data: Sequence[Range], unchanged: Sequence[Range]) -> Iterator[tuple[PartKind, int, int]]:
+    changed = ((PartKind.SEND, start, end) for start, end in (subtract(data, unchanged) if unchanged else data))
+    kept = ((PartKind.BASE, start, end) for start, end in unchanged)
+    return heapq.merge(changed, kept, key=itemgetter(1)) if unchanged else changed
+
+
+def subtract(ranges: Iterable[Range], holes: Sequence[Range]) -> Iterator[Range]:
+    """Give what is left of ascending ranges without ascending holes."""
+    index = 0
+    for start, end in ranges:
+        position = start
+        while index < len(holes) and holes[index][1] <= position:
+            index += 1
+        cursor = index
+        while cursor < len(holes) and holes[cursor][0] < end:
+            if holes[cursor][0] > position:
+                yield position, holes[cursor][0]
+            position = max(position, holes[cursor][1])
+            cursor += 1
+        if position < end:
+            yield position, end
+
+
+def _send_few_zeros(segments: Sequence[Segment], seed_bytes: int) -> None:
+    """Send the zeros where all of them are no more than the seed of the zero object, which is sent too."""
+    zeros = [segment for segment in segments if segment.kind is PartKind.ZERO]
+    if sum(segment.length for segment in zeros) <= seed_bytes:
+        for segment in zeros:
+            segment.kind = PartKind.SEND
+
+
+def _heed_least_size(segments: list[Segment], least: int) -> list[Segment]:
+    """Make every segment but the last at least as long as a part must be.
+
+    A gap that is too short is sent. Data that is too short takes what it lacks from the gaps beside it, or the whole
+    of one where too little of them would be left.
+    """
+    result: list[Segment] = []
+    final_end = segments[-1].end
+    for segment in segments:
+        if segment.kind is not PartKind.SEND and segment.length < least and segment.end != final_end:
+            segment.kind = PartKind.SEND
+        _append(result, segment)
+    index = 0
+    while index < len(result):
+        short = least - result[index].length
+        if short > 0 and result[index].end != final_end:
+            index = _lengthen(result, index, short=short, least=least)
+        else:
+            index += 1
+    return result
+
+
+def _append(segments: list[Segment], segment: Segment) -> None:
+    if segments and segments[-1].kind is segment.kind is PartKind.SEND:
+        segments[-1].end = segment.end
+    else:
+        segments.append(segment)
+
+
+def _lengthen(segments: list[Segment], index: int, *, short: int, least: int) -> int:
+    """Let a segment that is too short take from a neighbour; gives the index to look at next."""
+    left = segments[index - 1] if index else None
+    right = segments[index + 1] if index + 1 < len(segments) else None
+    # What the neighbours can spare; the last part of all may have any size, and is taken whole where it is small.
+    is_last = right is segments[-1]
+    if not (right and is_last and right.length <= short):
+        of_right = min(short, max(0, right.length - (1 if is_last else least))) if right else 0
+        of_left = min(short - of_right, max(0, left.length - least)) if left else 0
+        if of_right + of_left == short:
+            segments[index].start -= of_left
+            segments[index].end += of_right
+            if left:
+                left.end -= of_left
+            if right:
+                right.start += of_right
+            return index + 1
+    # Swallow the shorter neighbour; what lies behind it may be data, which joins.
+    take = index + 1 if right and (not left or right.length <= left.length) else index - 1
+    first, last = min(take, index), max(take, index)
+    if first > 0 and segments[first - 1].kind is PartKind.SEND:
+        first -= 1
+    if last + 1 < len(segments) and segments[last + 1].kind is PartKind.SEND:
+        last += 1
+    segments[first : last + 1] = [Segment(PartKind.SEND, segments[first].start, segments[last].end)]
+    return first
+
+
+def _caps(segments: Sequence[Segment], shape: PlanShape) -> dict[PartKind, int]:
+    """Choose how long a part of each kind may be."""
+    sent = sum(segment.length for segment in segments if segment.kind is PartKind.SEND)
+    wanted = max(MIN_SEND_BYTES, -(-sent // SEND_PARTS_WANTED))
+    runs = [segment.length for segment in segments if segment.kind is PartKind.ZERO]
+    return {
+        PartKind.SEND: min(shape.max_send_bytes, wanted),
+        PartKind.BASE: shape.max_copy_bytes,
+        PartKind.ZERO: min(
+            shape.zero_sources, key=lambda source: source[1] + sum(-(-run // source[0]) for run in runs)
+        )[0],
+    }
+
+
+def _count(segment: Segment, caps: dict[PartKind, int]) -> int:
+    return -(-segment.length // caps[segment.kind])
+
+
+def _fit(segments: list[Segment], shape: PlanShape) -> tuple[list[Segment], dict[PartKind, int]]:
+    """Send the cheapest gaps until the parts suffice, in longer parts only where that is not enough."""
+    sent = sum(segment.length for segment in segments if segment.kind is PartKind.SEND)
+    caps = {
+        PartKind.SEND: max(shape.max_send_bytes, -(-sent // shape.max_parts)),
+        PartKind.BASE: shape.max_copy_bytes,
+        PartKind.ZERO: shape.zero_sources[-1][0],
+    }
+    while True:
+        sent_gaps = fit(
+            [(one.end - one.start, caps[one.kind], one.kind is PartKind.SEND) for one in segments],
+            send_cap=caps[PartKind.SEND],
+            max_parts=shape.max_parts,
+        )
+        if sent_gaps is not None:
+            break
+        caps[PartKind.SEND] += max(1, caps[PartKind.SEND] // 8)
+    result: list[Segment] = []
+    for index, segment in enumerate(segments):
+        kind = PartKind.SEND if index in sent_gaps else segment.kind
+        if result and result[-1].kind is kind is PartKind.SEND:
+            result[-1].end = segment.end
+        else:
+            result.append(Segment(kind, segment.start, segment.end))
+    return result, caps
+
+
+def _split(segment: Segment, cap: int) -> Iterator[Segment]:
+    """Cut a segment into as few parts as the cap allows, of even length, aligned where that leaves them even."""
+    count = -(-segment.length // cap)
+    piece = -(-segment.length // count)
+    piece += -piece % ALIGN_BYTES
+    if piece <= cap and piece * (count - 1) + piece // 2 <= segment.length:
+        edges = [segment.start + piece * index for index in range(count)]
+    else:
+        edges = [segment.start + segment.length * index // count for index in range(count)]
+    for start, end in itertools.pairwise([*edges, segment.end]):
+        yield Segment(segment.kind, start, end)

@@ -1,0 +1,138 @@
+"""This file makes reports of disks that never were, for the tests of the rules."""
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from aliyun_import.checks.disk import disk_findings
+from aliyun_import.disk.guest.report import (
+    DRIVERS,
+    Accounts,
+    BootEntry,
+    CloudInit,
+    Driver,
+    DriverPlace,
+    Evidence,
+    FstabEntry,
+    GuestReport,
+    Kernel,
+    Network,
+    OsRelease,
+    RootFileSystem,
+    Sshd,
+)
+from aliyun_import.disk.report import BootEvidence, Container, DiskReport, Loader, Partition, TableKind
+from aliyun_import.limits import GIB
+from aliyun_import.model.finding import Finding
+from aliyun_import.model.request import Architecture, DiskFormat, DiskRequest, ImportRequest, OsType
+
+ROOT = Partition(
+    number=1,
+    start_bytes=1 << 20,
+    size_bytes=40 * GIB - (2 << 20),
+    type_name="Linux",
+    type_id="0x83",
+    active=True,
+    filesystem="ext4",
+    uuid="11111111-2222-4333-8444-555555555555",
+)
+ESP = Partition(
+    number=1,
+    start_bytes=1 << 20,
+    size_bytes=128 << 20,
+    type_name="EFI system",
+    type_id="c12a7328-f81f-11d2-ba4b-00a0c93ec93b",
+    filesystem="vfat",
+)
+LOADER = Loader(
+    path="EFI/BOOT/BOOTX64.EFI", partition=1, architecture=Architecture.X86_64, machine="x86-64", removable=True
+)
+BIOS = BootEvidence(bios=("partition 1 is active and the MBR has boot code",))
+UEFI = BootEvidence(uefi=("EFI/BOOT/BOOTX64.EFI on partition 1",), loaders=(LOADER,))
+
+
+def kernel(**places: DriverPlace) -> Kernel:
+    """Make a kernel whose drivers are in its initramfs, except as said."""
+    drivers = tuple(Driver(name=name, place=places.get(name, DriverPlace.INITRAMFS)) for name in DRIVERS)
+    return Kernel(version="6.1.0", image="/boot/vmlinuz-6.1.0", initramfs="/boot/initrd.img-6.1.0", drivers=drivers)
+
+
+def entry(**changes: Any) -> BootEntry:
+    """Make a good entry of GRUB's menu, except as said."""
+    good = BootEntry(
+        loader="grub",
+        where="/boot/grub/grub.cfg:6",
+        kernel="/boot/vmlinuz-6.1.0",
+        initramfs="/boot/initrd.img-6.1.0",
+        root="UUID=1",
+        kernel_found=True,
+        initramfs_found=True,
+        root_found=True,
+    )
+    return replace(good, **changes)
+
+
+def guest(**changes: Any) -> GuestReport:
+    """Make a Debian with which nothing is wrong, except as said."""
+    good = GuestReport(
+        os_type=OsType.LINUX,
+        os_release=OsRelease(id="debian", name="Debian GNU/Linux", version_id="12", pretty_name="Debian 12"),
+        architecture=Architecture.X86_64,
+        machine="x86-64",
+        root=RootFileSystem(
+            partition=1,
+            type="ext4",
+            uuid=ROOT.uuid,
+            size_bytes=ROOT.size_bytes,
+            free_bytes=30 * GIB,
+            inodes=2_000_000,
+            free_inodes=1_900_000,
+        ),
+        kernels=(kernel(),),
+        fstab=(
+            FstabEntry(
+                line=1, spec=f"UUID={ROOT.uuid}", mount_point="/", type="ext4", options=("defaults",), found=True
+            ),
+        ),
+        boot_entries=(entry(),),
+        network=Network(dhcp=(Evidence(what="iface eth0 inet dhcp", where="/etc/network/interfaces:3"),)),
+        cloud_init=CloudInit(
+            where="/usr/bin/cloud-init", version="22.4.2", enabled=True, sources=("AliYun", "None"), growpart=True
+        ),
+        sshd=Sshd(where="/usr/sbin/sshd", enabled=True),
+        accounts=Accounts(
+            readable=True,
+            root=Evidence(what="root:x:0:0", where="/etc/passwd:1"),
+            passwd=Evidence(what="passwd", where="/usr/bin/passwd"),
+        ),
+    )
+    return replace(good, **changes)
+
+
+def report(**changes: Any) -> DiskReport:
+    """Make the report of a 40 GiB disk that starts by BIOS and holds nothing that was looked at, except as said."""
+    good = DiskReport(
+        path=Path("disk.raw"),
+        container=Container.RAW,
+        format=DiskFormat.RAW,
+        file_bytes=40 * GIB,
+        virtual_bytes=40 * GIB,
+        table=TableKind.MBR,
+        partitions=(ROOT,),
+        boot=BIOS,
+    )
+    return replace(good, **changes)
+
+
+def request(**changes: Any) -> ImportRequest:
+    """Make a request for one disk in which the user said nothing, except as said."""
+    good = ImportRequest(region="cn-hangzhou", disks=(DiskRequest(path=Path("disk.raw")),), name="debian-12")
+    return replace(good, **changes)
+
+
+def findings(disk: DiskReport, asked: ImportRequest | None = None, *, is_system: bool = True) -> dict[str, Finding]:
+    """Apply all rules; the findings by the name of their rule."""
+    asked = asked or request()
+    found = disk_findings(disk, is_system=is_system, request=asked, disk=asked.disks[0])
+    assert len({finding.rule for finding in found}) == len(found), "a rule speaks once"
+    return {finding.rule: finding for finding in found}

@@ -1,0 +1,247 @@
+"""This file tests the rules about sizes, starting, flags that contradict the disk, and its layout."""
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from aliyun_import.checks.context import gib
+from aliyun_import.disk.guest.report import CloudInit, GuestReport
+from aliyun_import.disk.report import BootEvidence, Container, Problem, TableKind
+from aliyun_import.limits import GIB
+from aliyun_import.model.finding import Severity
+from aliyun_import.model.request import Architecture, BootMode, DiskFormat, DiskRequest, OsType
+from tests.checks.reports import BIOS, ESP, LOADER, ROOT, UEFI, findings, guest, report, request
+
+BLANK: dict[str, Any] = {"table": TableKind.NONE, "partitions": (), "boot": BootEvidence()}
+
+
+def test_a_good_disk_has_no_finding() -> None:
+    """A disk with which nothing is wrong passes in silence: false alarms are the real risk."""
+    assert findings(report()) == {}
+
+
+def test_a_disk_whose_guest_could_not_be_read_is_not_blocked() -> None:
+    """Boot code and an active partition are enough, whatever lies in the partition."""
+    unread = replace(ROOT, filesystem="", uuid="")
+    found = findings(report(partitions=(unread,), virtual_bytes=2 * GIB, file_bytes=2 * GIB))
+    assert {finding.severity for finding in found.values()} <= {Severity.NOTE, Severity.UNKNOWN}
+
+
+@pytest.mark.parametrize(
+    ("changes", "rule"),
+    [
+        pytest.param(BLANK, "no-partition-table", id="zeros only"),
+        pytest.param({**BLANK, "table": TableKind.MBR}, "no-partitions", id="an MBR without partitions"),
+        pytest.param({**BLANK, "table": TableKind.GPT}, "no-partitions", id="a GPT without partitions"),
+        pytest.param(
+            {**BLANK, "partitions": (replace(ROOT, number=0, start_bytes=0),)}, "bare-file-system", id="bare ext4"
+        ),
+        pytest.param({"boot": BootEvidence()}, "nothing-starts", id="no boot code"),
+        pytest.param({"virtual_bytes": 2049 * GIB}, "disk-too-large", id="2049 GiB"),
+    ],
+)
+def test_a_system_disk_that_cannot_work_is_blocked_for_its_own_reason(changes: dict[str, Any], rule: str) -> None:
+    """Each kind of broken system disk has one finding that blocks, and that one says what is wrong."""
+    found = findings(report(**changes))
+    assert [name for name, finding in found.items() if finding.severity is Severity.BLOCKS] == [rule]
+    assert found[rule].remedy
+    assert found[rule].subject == "disk.raw"
+
+
+@pytest.mark.parametrize(
+    "changes", [BLANK, {**BLANK, "partitions": (replace(ROOT, number=0),)}, {"boot": BootEvidence()}]
+)
+def test_a_data_disk_need_not_start(changes: dict[str, Any]) -> None:
+    """A data disk may be empty, a bare file system, or a disk without boot code."""
+    assert findings(report(**changes), is_system=False) == {}
+
+
+@pytest.mark.parametrize("is_system", [True, False])
+def test_a_problem_of_the_container_is_a_finding_of_the_same_name(is_system: bool) -> None:
+    """What is wrong with the file itself counts for every disk."""
+    problem = Problem(
+        code="vhd-truncated",
+        severity=Severity.BLOCKS,
+        seen="The file was cut.",
+        where="byte 9",
+        remedy="Copy it again.",
+    )
+    broken = report(
+        container=Container.VHD_FIXED,
+        container_problems=(problem,),
+        table=TableKind.UNREADABLE,
+        partitions=(),
+        boot=BootEvidence(),
+    )
+    found = findings(broken, is_system=is_system)
+    assert set(found) == {"vhd-truncated"}
+    assert found["vhd-truncated"].severity is Severity.BLOCKS
+    assert found["vhd-truncated"].where == "byte 9"
+
+
+def test_blocking_findings_come_first() -> None:
+    """People read the first line."""
+    found = findings(report(boot=BootEvidence(), virtual_bytes=3 * GIB))
+    assert [finding.severity for finding in found.values()] == [Severity.BLOCKS, Severity.NOTE]
+
+
+def test_a_loader_outside_the_removable_path_is_told_where_to_go() -> None:
+    """A new instance has no boot entry, so the loader must lie at the path that firmware tries by itself."""
+    loader = replace(LOADER, path="EFI/debian/grubx64.efi", removable=False)
+    found = findings(report(boot=BootEvidence(loaders=(loader,))))["nothing-starts"]
+    assert "EFI/debian/grubx64.efi" in (found.remedy or "")
+    assert "EFI/BOOT/BOOTX64.EFI" in (found.remedy or "")
+
+
+def test_an_unreadable_esp_is_unknown_and_not_a_failure() -> None:
+    """Whether UEFI would start it cannot be told, so nothing is claimed."""
+    esp = replace(ESP, number=1)
+    found = findings(
+        report(
+            partitions=(esp, ROOT),
+            boot=BootEvidence(),
+            unknowns=("partition 1, an EFI system partition, can't be read: no FAT",),
+        )
+    )
+    assert found["nothing-starts"].severity is Severity.UNKNOWN
+
+
+@pytest.mark.parametrize(
+    ("boot", "asked", "blocks"),
+    [
+        (BIOS, BootMode.UEFI, True),
+        (UEFI, BootMode.BIOS, True),
+        (BIOS, BootMode.BIOS, False),
+        (UEFI, BootMode.UEFI, False),
+        (replace(UEFI, bios=BIOS.bios), BootMode.UEFI, False),
+        (replace(UEFI, bios=BIOS.bios), BootMode.BIOS, False),
+    ],
+)
+def test_a_boot_mode_that_contradicts_the_disk_blocks(boot: BootEvidence, asked: BootMode, blocks: bool) -> None:
+    """A UEFI disk imported as BIOS imports fine and never starts."""
+    assert ("boot-mode-contradicts" in findings(report(boot=boot), request(boot_mode=asked))) is blocks
+
+
+def test_a_disk_that_starts_either_way_gets_a_note() -> None:
+    """A choice that was made for the user is said, and how to change it."""
+    found = findings(report(boot=replace(UEFI, bios=BIOS.bios)))
+    assert found["both-boot-modes"].severity is Severity.NOTE
+
+
+@pytest.mark.parametrize(
+    ("is_", "asked", "severity"),
+    [
+        (Architecture.X86_64, Architecture.ARM64, Severity.BLOCKS),
+        (Architecture.ARM64, Architecture.X86_64, Severity.BLOCKS),
+        (Architecture.I386, Architecture.X86_64, Severity.WARNS),
+    ],
+)
+def test_an_architecture_that_contradicts_the_disk(is_: Architecture, asked: Architecture, severity: Severity) -> None:
+    """ARM and x86 exclude each other; 32-bit programs may run on a 64-bit kernel."""
+    disk = report(architecture=is_, boot=UEFI if is_ is Architecture.ARM64 else BIOS)
+    assert findings(disk, request(architecture=asked))["architecture-contradicts"].severity is severity
+    assert "architecture-contradicts" not in findings(disk, request(architecture=is_))
+
+
+def test_an_os_type_that_contradicts_the_disk_blocks() -> None:
+    """Windows parameters for a Linux disk cannot work."""
+    assert findings(report(), request(os_type=OsType.WINDOWS))["os-type-contradicts"].severity is Severity.BLOCKS
+    assert "os-type-contradicts" not in findings(report(), request(os_type=OsType.LINUX))
+
+
+@pytest.mark.parametrize("is_system", [True, False])
+def test_size_and_format_asked_for_must_fit_the_disk(is_system: bool) -> None:
+    """A size below the virtual size and a format the file does not have block, for data disks too."""
+    asked = request(disks=(DiskRequest(path=Path("disk.raw"), format=DiskFormat.VHD, size_gib=39),))
+    found = findings(report(), asked, is_system=is_system)
+    assert {name: finding.severity for name, finding in found.items()} == {
+        "requested-size-too-small": Severity.BLOCKS,
+        "requested-format-differs": Severity.BLOCKS,
+    }
+    assert "40" in (found["requested-size-too-small"].remedy or "")
+
+
+def test_a_small_disk_is_a_note_for_linux_and_a_warning_for_windows() -> None:
+    """The documents recommend sizes; nothing is known to refuse smaller ones."""
+    assert findings(report(virtual_bytes=4 * GIB))["disk-small"].severity is Severity.NOTE
+    windows = report(virtual_bytes=30 * GIB, partitions=(replace(ROOT, filesystem="ntfs"),))
+    assert findings(windows)["disk-small"].severity is Severity.WARNS
+    larger = request(disks=(DiskRequest(path=Path("disk.raw"), size_gib=40),))
+    assert "disk-small" not in findings(report(virtual_bytes=4 * GIB), larger)
+
+
+def test_an_encrypted_disk_is_blocked_only_where_no_root_was_found() -> None:
+    """An encrypted home beside a plain root starts; an encrypted root waits for a passphrase."""
+    locked = replace(ROOT, number=2, start_bytes=1024, filesystem="luks")
+    assert findings(report(partitions=(locked,)))["root-encrypted"].severity is Severity.BLOCKS
+    beside = findings(report(partitions=(locked, ROOT), guest=guest()))
+    assert beside["root-encrypted"].severity is Severity.NOTE
+
+
+def test_the_place_of_the_root_is_looked_at() -> None:
+    """A root that is not last, swap, LVM and a root too large for its partition each have their finding."""
+    swap = replace(ROOT, number=2, start_bytes=39 * GIB, filesystem="swap", type_name="Linux swap")
+    good = guest()
+    assert good.root is not None
+    moved = guest(root=replace(good.root, volume="vg/root", size_bytes=50 * GIB))
+    found = findings(report(partitions=(ROOT, swap), guest=moved))
+    warned = {name for name, finding in found.items() if finding.severity is Severity.WARNS}
+    assert warned == {"root-not-last", "swap-partition", "root-on-lvm"}
+    larger = guest(root=replace(good.root, size_bytes=50 * GIB))
+    assert findings(report(guest=larger))["root-larger-than-partition"].severity is Severity.BLOCKS
+
+
+def test_a_loader_for_another_processor_than_the_system_blocks() -> None:
+    """UEFI would start nothing on an arm64 instance whose only loader is for x86_64; two loaders are fine."""
+    arm = guest(architecture=Architecture.ARM64, machine="aarch64")
+    found = findings(report(boot=UEFI, guest=arm))
+    assert found["loader-for-other-processor"].severity is Severity.BLOCKS
+    assert "EFI/BOOT/BOOTX64.EFI" in found["loader-for-other-processor"].where
+    both = replace(LOADER, path="EFI/BOOT/BOOTAA64.EFI", architecture=Architecture.ARM64, machine="arm64")
+    assert findings(report(boot=replace(UEFI, loaders=(LOADER, both)), guest=arm)) == {}
+    assert findings(report(boot=UEFI, guest=guest())) == {}
+
+
+def test_a_loader_that_no_new_instance_finds_is_a_note_where_bios_starts_the_disk() -> None:
+    """It is imported with BIOS; whoever wants UEFI reads what is missing."""
+    loader = replace(LOADER, path="EFI/debian/grubx64.efi", removable=False)
+    found = findings(report(boot=replace(BIOS, loaders=(loader,))))
+    assert {name: finding.severity for name, finding in found.items()} == {"no-removable-loader": Severity.NOTE}
+
+
+def test_a_root_on_a_file_system_without_support_is_told() -> None:
+    """Btrfs where the root should be warns; btrfs beside a root that was read is nobody's business."""
+    odd = replace(ROOT, number=2, start_bytes=1024, filesystem="btrfs")
+    unread = GuestReport(unknowns=("partition 2: it holds btrfs, and that is not read",))
+    assert findings(report(partitions=(odd,), guest=unread))["root-file-system"].severity is Severity.WARNS
+    assert findings(report(partitions=(odd, ROOT), guest=guest())) == {}
+
+
+def test_customized_linux_asks_for_its_size_and_its_directory() -> None:
+    """More than 5 GiB, and /aliyun_custom_image on a first partition that ECS can write; other platforms do not."""
+    small = report(virtual_bytes=5 * GIB, guest=guest(custom_image_directory=False))
+    asked = request(platform="Customized Linux")
+    found = findings(small, asked)
+    assert found["customized-linux-size"].severity is Severity.BLOCKS
+    assert found["customized-linux-directory"].severity is Severity.WARNS
+    assert not {name for name in findings(small) if name.startswith("customized")}
+    ready = report(guest=guest(custom_image_directory=True))
+    assert set(findings(ready, asked)) == {"platform-contradicts"}
+    xfs = replace(ready, partitions=(replace(ROOT, filesystem="xfs"),))
+    assert "xfs" in findings(xfs, asked)["customized-linux-directory"].seen
+
+
+def test_metadata_by_token_asks_for_a_cloud_init_that_knows_tokens() -> None:
+    """Only for whom asked for it: v1, the default, works with every version."""
+    asked = request(imds_support="v2")
+    assert findings(report(guest=guest()), asked)["imds-v2-cloud-init"].severity is Severity.WARNS
+    newer = guest(cloud_init=CloudInit(where="/usr/bin/cloud-init", version="23.2.2", enabled=True, growpart=True))
+    assert findings(report(guest=newer), asked) == {}
+    assert findings(report(guest=guest()), request(imds_support="v1")) == {}
+
+
+def test_sizes_are_said_as_they_are() -> None:
+    """A size that only looks whole is not called so."""
+    assert [gib(4 * GIB), gib(4 * GIB + (1 << 28)), gib(4 * GIB + 512)] == ["4 GiB", "4.25 GiB", "4294967808 bytes"]

@@ -1,0 +1,378 @@
+"""This file tests the rules about the guest: kernels, mounts, ways in, Windows."""
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from aliyun_import.checks.registry import explanation, known_rules
+from aliyun_import.checks.run import Verdict, raise_if_refused, refuse_unknown_rules
+from aliyun_import.disk.guest.report import (
+    Accounts,
+    CloudInit,
+    DriverPlace,
+    Evidence,
+    Firewall,
+    FstabEntry,
+    GuestReport,
+    Kernel,
+    Network,
+    OsRelease,
+    RootFileSystem,
+    Sshd,
+    WindowsFacts,
+)
+from aliyun_import.disk.report import BootEvidence
+from aliyun_import.errors import DiskError, Exit
+from aliyun_import.limits import GIB, MIB
+from aliyun_import.model.finding import Severity
+from aliyun_import.model.request import Architecture, DiskRequest, OsType
+from tests.checks.reports import LOADER, UEFI, entry, findings, guest, kernel, report, request
+
+BLOCKS, WARNS, NOTE, UNKNOWN = Severity.BLOCKS, Severity.WARNS, Severity.NOTE, Severity.UNKNOWN
+ALPINE = OsRelease(id="alpine", name="Alpine Linux", pretty_name="Alpine Linux v3.20", version_id="3.20")
+ROCKY = OsRelease(id="rocky", name="Rocky Linux", version_id="9.4", id_like=("rhel", "centos", "fedora"))
+HERE = Evidence(what="seen", where="/etc/file:7")
+
+
+def root(**changes: Any) -> RootFileSystem:
+    """Make a root file system with which nothing is wrong, except as said."""
+    good = guest().root
+    assert good is not None
+    return replace(good, **changes)
+
+
+def mounted(spec: str, *options: str, found: bool | None = True, type_: str = "ext4", at: str = "/srv") -> FstabEntry:
+    """Make line 4 of an fstab."""
+    return FstabEntry(line=4, spec=spec, mount_point=at, type=type_, options=options, found=found)
+
+
+def windows(**changes: Any) -> GuestReport:
+    """Make a Windows Server with which nothing is wrong, except as said."""
+    good = WindowsFacts(
+        product="Windows Server 2022 Standard",
+        build=20348,
+        client=False,
+        registry_read=True,
+        driver_files=("viostor.sys", "netkvm.sys", "stornvme.sys"),
+        viostor_start=0,
+        image_state="IMAGE_STATE_COMPLETE",
+        setup_in_progress=False,
+        remote_desktop=True,
+        remote_desktop_port=3389,
+        boot_files=("Boot/BCD on partition 1",),
+        dirty=False,
+    )
+    return GuestReport(os_type=OsType.WINDOWS, windows=replace(good, **changes))
+
+
+CASES: list[tuple[str, Severity, GuestReport]] = [
+    # Kernels and drivers.
+    ("virtio-drivers", BLOCKS, guest(os_release=ROCKY, kernels=(kernel(virtio_blk=DriverPlace.MODULE),))),
+    ("virtio-drivers", BLOCKS, guest(os_release=ALPINE, kernels=(kernel(virtio_pci=DriverPlace.ABSENT),))),
+    ("virtio-drivers", WARNS, guest(kernels=(kernel(virtio_blk=DriverPlace.MODULE),))),
+    (
+        "virtio-drivers",
+        WARNS,
+        guest(os_release=ROCKY, kernels=(kernel(), kernel(virtio_blk=DriverPlace.MODULE))),
+    ),
+    (
+        "initramfs-unread",
+        UNKNOWN,
+        guest(
+            kernels=(
+                replace(
+                    kernel(virtio_blk=DriverPlace.UNKNOWN, nvme=DriverPlace.UNKNOWN), initramfs_problem="it is damaged"
+                ),
+            )
+        ),
+    ),
+    ("virtio-network", BLOCKS, guest(os_release=ROCKY, kernels=(kernel(virtio_net=DriverPlace.ABSENT),))),
+    ("virtio-network", WARNS, guest(kernels=(kernel(virtio_net=DriverPlace.ABSENT),))),
+    ("nvme-driver", WARNS, guest(kernels=(kernel(nvme=DriverPlace.MODULE),))),
+    ("kernel-missing", BLOCKS, guest(boot_entries=(entry(kernel_found=False),))),
+    ("initramfs-missing", BLOCKS, guest(boot_entries=(entry(initramfs_found=False),))),
+    ("kernel-fw-cfg", WARNS, guest(os_release=ROCKY, kernels=(replace(kernel(), fw_cfg=False),))),
+    ("distribution-unlisted", NOTE, guest(os_release=ALPINE)),
+    # Mounts.
+    ("fstab-device-name", BLOCKS, guest(fstab=(mounted("/dev/sda2", found=None),))),
+    ("fstab-device-name", WARNS, guest(fstab=(mounted("/dev/sda2", "nofail", found=None),))),
+    ("fstab-device-name", WARNS, guest(fstab=(mounted("/dev/xvda3", found=None, type_="swap", at="none"),))),
+    ("fstab-device-name", WARNS, guest(fstab=(mounted("/dev/vda1", found=None),))),
+    ("fstab-missing", BLOCKS, guest(fstab=(mounted("UUID=2", found=False),))),
+    ("fstab-missing", NOTE, guest(fstab=(mounted("UUID=2", "defaults", "nofail", found=False),))),
+    ("fstab-missing", WARNS, guest(fstab=(mounted("UUID=2", found=False, type_="swap", at="none"),))),
+    ("root-device-name", BLOCKS, guest(boot_entries=(entry(root="/dev/sda1", root_found=None),))),
+    ("root-device-name", WARNS, guest(boot_entries=(entry(), entry(root="/dev/sda1", root_found=None)))),
+    ("root-device-name", WARNS, guest(boot_entries=(entry(root="/dev/vda1", root_found=None),))),
+    ("root-missing", BLOCKS, guest(boot_entries=(entry(root_found=False),))),
+    ("root-missing", WARNS, guest(boot_entries=(entry(), entry(root_found=False)))),
+    ("file-system-unclean", WARNS, guest(root=root(unclean="it was not unmounted cleanly"))),
+    ("root-full", WARNS, guest(root=root(free_bytes=99 * MIB))),
+    ("root-full", WARNS, guest(root=root(free_inodes=999))),
+    ("project-and-quota", WARNS, guest(root=root(features=("project", "quota")))),
+    ("ext4-64bit", NOTE, guest(root=root(features=("64bit",)))),
+    # Ways in.
+    ("no-dhcp", WARNS, guest(network=Network(static=(HERE,)))),
+    ("network-bound-to-mac", WARNS, guest(network=Network(dhcp=(HERE,), bound=(HERE,)))),
+    ("persistent-net-rules", WARNS, guest(network=Network(dhcp=(HERE,), renamed=(HERE,)))),
+    ("cloud-init-missing", WARNS, guest(cloud_init=CloudInit(enabled=False, growpart=True))),
+    (
+        "cloud-init-missing",
+        WARNS,
+        guest(cloud_init=CloudInit(where="/usr/bin/cloud-init", enabled=False, growpart=True)),
+    ),
+    (
+        "cloud-init-source",
+        WARNS,
+        guest(
+            cloud_init=CloudInit(
+                where="/usr/bin/cloud-init",
+                enabled=True,
+                sources=("Ec2", "None"),
+                sources_where="/etc/cloud/cloud.cfg:7",
+                growpart=True,
+            )
+        ),
+    ),
+    (
+        "cloud-init-old",
+        WARNS,
+        guest(cloud_init=CloudInit(where="/usr/bin/cloud-init", enabled=True, version="18.5", growpart=True)),
+    ),
+    ("no-growpart", NOTE, guest(cloud_init=CloudInit(where="/usr/bin/cloud-init", enabled=True))),
+    ("ssh-server", WARNS, guest(sshd=Sshd())),
+    ("ssh-server", WARNS, guest(sshd=Sshd(where="/usr/sbin/sshd", enabled=False))),
+    ("ssh-root-login", WARNS, guest(sshd=Sshd(where="x", enabled=True, permit_root=replace(HERE, what="no")))),
+    ("ssh-port", WARNS, guest(sshd=Sshd(where="x", enabled=True, ports=(replace(HERE, what="2222"),)))),
+    ("accounts", BLOCKS, guest(accounts=Accounts(readable=True))),
+    ("accounts", BLOCKS, guest(accounts=Accounts(readable=True, root=HERE, passwd=HERE, shadow_immutable=True))),
+    ("accounts", WARNS, guest(accounts=Accounts(readable=True, root=HERE))),
+    ("lib-links", WARNS, guest(absolute_lib_links=(HERE,))),
+    ("firewall", WARNS, guest(firewall=(Firewall(name="ufw", where="ufw.service"),))),
+    ("firewall", NOTE, guest(firewall=(Firewall(name="ufw", where="ufw.service", ssh=HERE),))),
+    ("static-ipv6", WARNS, guest(network=Network(dhcp=(HERE,), static_ipv6=(HERE,)))),
+    ("several-network-cards", WARNS, guest(network=Network(dhcp=(HERE,), cards=(HERE, HERE)))),
+    (
+        "network-manager",
+        NOTE,
+        guest(os_release=OsRelease(id="centos", version_id="7"), network=Network(dhcp=(HERE,), manager=HERE)),
+    ),
+    ("issue-changed", NOTE, guest(issue="Authorised users only.\n")),
+    ("processor-not-offered", BLOCKS, guest(architecture=None, machine="riscv")),
+    ("boot-loader-config", WARNS, guest(boot_entries=())),
+    ("kernel-missing", WARNS, guest(boot_entries=(), kernels=())),
+    (
+        "several-mounts",
+        NOTE,
+        guest(fstab=(mounted("UUID=1"), mounted("UUID=2", at="/boot"), mounted("UUID=3", at="/boot/efi"))),
+    ),
+    ("selinux", WARNS, guest(selinux=replace(HERE, what="enforcing"))),
+    ("guest-agent", WARNS, guest(guest_agent=HERE)),
+    ("local-clock", NOTE, guest(local_clock=HERE)),
+    ("local-clock", WARNS, guest(local_clock=HERE, architecture=Architecture.ARM64)),
+    ("shared-identity", NOTE, guest(machine_id=HERE)),
+    ("guest-unread", UNKNOWN, GuestReport(unknowns=("partition 1: it holds btrfs, and that is not read",))),
+    # Windows.
+    ("windows-client", BLOCKS, windows(client=True, product="Windows 10 Pro")),
+    ("windows-too-old", BLOCKS, windows(build=3790, product="Windows Server 2003")),
+    ("windows-boot-files", BLOCKS, windows(boot_files=())),
+    ("windows-read-only-drivers", WARNS, windows(read_only_drivers=("netkvm.sys",))),
+    ("windows-pending-update", WARNS, windows(pending_update="/Windows/WinSxS/pending.xml")),
+    ("windows-volume-dirty", WARNS, windows(dirty=True)),
+    ("windows-disk-driver", WARNS, windows(viostor_start=3)),
+    ("windows-disk-driver", BLOCKS, windows(viostor_start=None, build=3790, service_pack="Service Pack 2")),
+    ("windows-network-driver", WARNS, windows(driver_files=("viostor.sys", "stornvme.sys"))),
+    ("windows-setup", WARNS, windows(image_state="IMAGE_STATE_UNDEPLOYABLE")),
+    ("windows-setup", WARNS, windows(setup_in_progress=True)),
+    ("windows-filters", WARNS, windows(filters=(HERE,))),
+    ("windows-hibernated", BLOCKS, windows(hibernated=True)),
+    ("windows-device-install", WARNS, windows(device_install_disabled=True)),
+    ("windows-remote-desktop", WARNS, windows(remote_desktop=False)),
+    ("windows-remote-desktop", WARNS, windows(firewall=("PublicProfile",))),
+    ("windows-remote-desktop", NOTE, windows(firewall=("PublicProfile",), remote_desktop_allowed=True)),
+    ("windows-remote-desktop", WARNS, windows(remote_desktop_port=3390)),
+    ("windows-nvme-driver", NOTE, windows(driver_files=("viostor.sys", "netkvm.sys"))),
+    ("guest-agent", WARNS, windows(guest_agent="/Program Files/Qemu-ga/qemu-ga.exe")),
+]
+
+
+@pytest.mark.parametrize(("rule", "severity", "system"), CASES)
+def test_each_fault_has_its_finding_and_no_other(rule: str, severity: Severity, system: GuestReport) -> None:
+    """One thing wrong with a system gives one finding, with its evidence, and spoils nothing else."""
+    found = findings(report(guest=system))
+    assert {name: finding.severity for name, finding in found.items()} == {rule: severity} | _beside(rule, system)
+    assert found[rule].where
+    assert found[rule].source
+    assert severity.value in explanation(rule).classes
+
+
+@pytest.mark.parametrize(("rule", "system"), [(rule, system) for rule, severity, system in CASES if severity is BLOCKS])
+def test_every_finding_that_blocks_can_be_passed_over_by_its_name(rule: str, system: GuestReport) -> None:
+    """--skip-check with the name in brackets, and nothing else, lets the push go on."""
+    verdict = Verdict(tuple(findings(report(guest=system)).values()))
+    refuse_unknown_rules([rule], known=known_rules())
+    with pytest.raises(DiskError) as caught:
+        raise_if_refused(verdict)
+    assert (caught.value.code, caught.value.exit_code) == (rule, Exit.DISK)
+    raise_if_refused(verdict, skip={rule})
+
+
+def _beside(rule: str, system: GuestReport) -> dict[str, Severity]:
+    """Systems that the service's list does not name have that note too."""
+    unlisted = system.os_release is ALPINE and rule != "distribution-unlisted"
+    return {"distribution-unlisted": NOTE} if unlisted else {}
+
+
+@pytest.mark.parametrize(
+    "system", [guest(), windows(), windows(build=3790, service_pack="Service Pack 1", boot_files=())]
+)
+def test_a_good_system_has_no_finding(system: GuestReport) -> None:
+    """Silence about what is fine."""
+    assert findings(report(guest=system)) == {}
+
+
+@pytest.mark.parametrize(
+    "system",
+    [
+        pytest.param(guest(network=Network()), id="no network configuration: cloud-init writes one"),
+        pytest.param(guest(network=Network(dhcp=(HERE,), static=(HERE,))), id="a second card with a fixed address"),
+        pytest.param(guest(selinux=replace(HERE, what="permissive")), id="SELinux permissive"),
+        pytest.param(
+            guest(sshd=Sshd(where="x", enabled=True, host_keys=("/etc/ssh/ssh_host_rsa_key",))),
+            id="host keys that cloud-init makes anew",
+        ),
+        pytest.param(
+            guest(sshd=Sshd(where="x", enabled=None, permit_root=replace(HERE, what="prohibit-password"))),
+            id="root by key only",
+        ),
+        pytest.param(guest(accounts=Accounts()), id="accounts that could not be read"),
+        pytest.param(guest(fstab=(mounted("/dev/mapper/vg-data", found=None),)), id="a mapper name"),
+        pytest.param(guest(fstab=(mounted("tmpfs", found=None, type_="tmpfs"),)), id="tmpfs"),
+        pytest.param(guest(boot_entries=(entry(kernel_found=False), entry())), id="one stale entry"),
+        pytest.param(guest(network=Network(dhcp=(HERE,), cards=(HERE,))), id="one network card"),
+        pytest.param(
+            guest(os_release=ROCKY, network=Network(dhcp=(HERE,), manager=HERE)), id="NetworkManager on version 9"
+        ),
+        pytest.param(guest(issue="Debian GNU/Linux 12 \\n \\l"), id="the distribution's own issue"),
+        pytest.param(guest(issue="\\S\nKernel \\r on an \\m"), id="an issue that takes the name from os-release"),
+        pytest.param(guest(fstab=(mounted("UUID=2", at="/boot/efi"),)), id="an ESP"),
+        pytest.param(guest(custom_image_directory=False), id="no directory of Customized Linux, and none needed"),
+        pytest.param(guest(kernels=(), unknowns=(), boot_entries=(entry(),)), id="a kernel without modules"),
+        pytest.param(guest(kernels=(Kernel(version="6.1"),)), id="drivers not known, without a reason"),
+    ],
+)
+def test_what_is_fine_or_not_known_raises_no_alarm(system: GuestReport) -> None:
+    """Nothing is made of what is usual, or could not be told."""
+    assert findings(report(guest=system)) == {}
+
+
+def test_a_kernel_that_is_not_seen_may_be_on_the_esp() -> None:
+    """GRUB of BIOS stops without one; what UEFI starts may be one: only warned of, and not at all in EFI/Linux."""
+    bare = guest(boot_entries=(), kernels=())
+    grub = BootEvidence(bios=("GRUB is in the boot record, and its next stage in sector 1",))
+    assert findings(report(guest=bare, boot=grub))["kernel-missing"].severity is BLOCKS
+    assert findings(report(guest=bare, boot=UEFI))["kernel-missing"].severity is WARNS
+    unified = replace(LOADER, path="EFI/Linux/debian-6.1.0.efi", removable=False)
+    assert findings(report(guest=bare, boot=replace(UEFI, loaders=(LOADER, unified)))) == {}
+    assert findings(report(guest=bare, boot=BootEvidence(bios=("LILO is in the boot record",)))) == {}
+
+
+def test_no_network_configuration_and_no_cloud_init_to_write_one() -> None:
+    """Without either, nothing asks DHCP for an address."""
+    system = guest(network=Network(), cloud_init=CloudInit(where="/usr/bin/cloud-init", enabled=False, growpart=True))
+    found = findings(report(guest=system))
+    assert {name: finding.severity for name, finding in found.items()} == {
+        "no-dhcp": WARNS,
+        "cloud-init-missing": WARNS,
+    }
+
+
+def test_guest_rules_are_for_the_system_disk_only() -> None:
+    """A data disk may hold whatever it likes."""
+    assert findings(report(guest=guest(kernels=(kernel(virtio_blk=DriverPlace.ABSENT),))), is_system=False) == {}
+
+
+def test_only_the_kernel_that_starts_by_itself_counts() -> None:
+    """An older kernel without drivers beside it hurts nobody; the other way round it blocks."""
+    good, bad = replace(kernel(), default=True), kernel(virtio_blk=DriverPlace.MODULE)
+    assert findings(report(guest=guest(os_release=ROCKY, kernels=(good, bad)))) == {}
+    swapped = (replace(bad, default=True), replace(good, default=False))
+    assert findings(report(guest=guest(os_release=ROCKY, kernels=swapped)))["virtio-drivers"].severity is BLOCKS
+
+
+@pytest.mark.parametrize(
+    ("release", "severity"),
+    [
+        (OsRelease(id="centos", name="CentOS Linux", version_id="7"), WARNS),
+        (OsRelease(id="centos", name="CentOS Stream", version_id="9"), BLOCKS),
+        (OsRelease(id="ubuntu", version_id="24.04"), WARNS),
+        (OsRelease(id="ubuntu", version_id="10.04"), BLOCKS),
+        (OsRelease(id="debian", version_id=""), WARNS),
+        (OsRelease(id="sles", version_id="15.5"), WARNS),
+        (OsRelease(id="fedora", version_id="40"), BLOCKS),
+    ],
+)
+def test_missing_drivers_only_warn_where_the_import_adds_them(release: OsRelease, severity: Severity) -> None:
+    """The service says for which systems it adds the virtio drivers itself."""
+    system = guest(os_release=release, kernels=(kernel(virtio_blk=DriverPlace.ABSENT),))
+    assert findings(report(guest=system))["virtio-drivers"].severity is severity
+
+
+def test_others_linux_switches_the_injection_off() -> None:
+    """With --platform "Others Linux" the import leaves the guest alone, so that missing drivers block."""
+    system = guest(kernels=(kernel(virtio_blk=DriverPlace.MODULE),))
+    found = findings(report(guest=system), request(platform="Others Linux"))
+    assert {name: finding.severity for name, finding in found.items()} == {
+        "virtio-drivers": BLOCKS,
+        "platform-contradicts": NOTE,
+    }
+
+
+def test_a_wrong_platform_is_a_warning() -> None:
+    """Ubuntu's injection into a Debian is not what anybody wants."""
+    found = findings(report(guest=guest()), request(platform="Ubuntu"))
+    assert found["platform-contradicts"].severity is WARNS
+
+
+def test_nvme_support_asked_for_without_the_driver_blocks() -> None:
+    """The flag promises the service something that the kernel can't keep."""
+    system = guest(kernels=(kernel(nvme=DriverPlace.ABSENT),))
+    assert findings(report(guest=system), request(nvme_support="supported"))["nvme-driver"].severity is BLOCKS
+
+
+def test_a_mount_that_may_be_on_a_data_disk_only_warns() -> None:
+    """With several disks in one push, what this disk lacks may be on another."""
+    two = request(disks=(DiskRequest(path=Path("disk.raw")), DiskRequest(path=Path("data.raw"))))
+    system = guest(fstab=(mounted("UUID=2", found=False),))
+    assert findings(report(guest=system), two)["fstab-missing"].severity is WARNS
+
+
+@pytest.mark.parametrize(
+    ("initramfs", "tool"),
+    [("/boot/initrd.img-6.1.0", "update-initramfs -u -k 6.1.0"), ("/boot/initramfs-6.1.0.img", "dracut -f")],
+)
+def test_the_remedy_names_the_tool_of_the_system(initramfs: str, tool: str) -> None:
+    """What to run depends on how the system makes its initramfs."""
+    bad = replace(kernel(virtio_blk=DriverPlace.MODULE), initramfs=initramfs)
+    assert tool in (findings(report(guest=guest(kernels=(bad,))))["virtio-drivers"].remedy or "")
+
+
+def test_windows_without_the_extra_says_what_to_install() -> None:
+    """What could not be read for want of a package is unknown, and the remedy names the package."""
+    unread = GuestReport(unknowns=("partition 1: it needs pip install 'aliyun-import[windows]'",))
+    assert "aliyun-import[windows]" in (findings(report(guest=unread))["guest-unread"].remedy or "")
+
+
+def test_the_evidence_has_file_and_line() -> None:
+    """A finding points at the line to change."""
+    mounts = findings(report(guest=guest(fstab=(mounted("/dev/sda2", found=None),))))
+    assert mounts["fstab-device-name"].where == "/etc/fstab:4"
+    enforcing = findings(report(guest=guest(selinux=replace(HERE, what="enforcing"))))
+    assert enforcing["selinux"].where == "/etc/file:7"
+
+
+def test_free_space_is_judged_by_its_amount() -> None:
+    """A small root that is nearly full by percent, but has room for the first start, is fine."""
+    assert findings(report(guest=guest(root=root(size_bytes=20 * GIB, free_bytes=200 * MIB)))) == {}

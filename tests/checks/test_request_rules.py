@@ -1,0 +1,231 @@
+"""Tests of the rules about the request, one parameter at a time and all together."""
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from aliyun_import.checks.os import PLATFORMS, SYSTEM_RULES
+from aliyun_import.checks.request import MAX_USER_TAGS, RULES, request_findings, rule_names
+from aliyun_import.model.finding import Finding, Severity
+from aliyun_import.model.image import DISK_DIGEST_TAG
+from aliyun_import.model.request import Architecture, BootMode, DiskFormat, DiskRequest, ImportRequest, OsType
+
+DISK = DiskRequest(path=Path("disk.raw"))
+FINE = ImportRequest(region="cn-hangzhou", disks=(DISK,), name="disk")
+ARN = "arn:acs:cloudbox:cn-hangzhou:1000000000000000:cloudbox/cb-1"
+
+
+def found(**fields: Any) -> dict[str, Finding]:
+    """Apply all rules to a request that differs from a good one in these fields."""
+    return {finding.rule: finding for finding in request_findings(replace(FINE, **fields))}
+
+
+def disk(**fields: Any) -> dict[str, Finding]:
+    """Apply all rules to a request with such a system disk."""
+    return found(disks=(replace(DISK, **fields),))
+
+
+def test_a_plain_request_has_no_findings() -> None:
+    """What most people ask for passes without a word."""
+    assert found() == {}
+
+
+@pytest.mark.parametrize(
+    ("fields", "rule"),
+    [
+        ({"region": "hangzhou"}, "region-form"),
+        ({"region": "cn-hangzhou.evil.example"}, "region-form"),
+        ({"name": "1disk"}, "image-name"),
+        ({"name": "aliyun-disk"}, "image-name"),
+        ({"description": "x"}, "description"),
+        ({"description": "x" * 257}, "description"),
+        ({"description": "https://example.com"}, "description"),
+        ({"tags": {f"k{number}": "" for number in range(MAX_USER_TAGS + 1)}}, "tag-count"),
+        ({"tags": {"": "x"}}, "tag-key"),
+        ({"tags": {"aliyun-x": ""}}, "tag-key"),
+        ({"tags": {"acs:x": ""}}, "tag-key"),
+        ({"tags": {"see-http://x": ""}}, "tag-key"),
+        ({"tags": {"k" * 129: ""}}, "tag-key"),
+        ({"tags": {DISK_DIGEST_TAG: "x"}}, "tag-key"),
+        ({"tags": {"k": "acs:x"}}, "tag-value"),
+        ({"tags": {"k": "x" * 129}}, "tag-value"),
+        ({"tags": {"k": "https://x"}}, "tag-value"),
+        ({"tags": {"Team": "a", "team": "b"}}, "tag-twice"),
+        ({"tags": {"Import-Push-Id": "a"}}, "tag-twice"),
+        ({"architecture": Architecture.ARM64, "boot_mode": BootMode.BIOS}, "boot-mode-arm64"),
+        ({"os_type": OsType.WINDOWS, "platform": "Debian"}, "os-type-platform"),
+        ({"os_type": OsType.LINUX, "platform": "Windows Server 2019"}, "os-type-platform"),
+        ({"platform": "Windows Server 2019"}, "os-type-platform"),
+        ({"license_type": "byol"}, "license-type"),
+        ({"nvme_support": "yes"}, "nvme-support"),
+        ({"imds_support": "v3"}, "imds-support"),
+        ({"detection_strategy": "standard"}, "detection-strategy"),
+        ({"detection_strategy": "Standard", "os_type": OsType.WINDOWS}, "detection-windows"),
+        ({"client_token": ""}, "client-token"),
+        ({"client_token": "x" * 65}, "client-token"),
+        ({"client_token": "tökén"}, "client-token"),
+        ({"role_name": "my role"}, "role-name"),
+        ({"role_name": "r" * 65}, "role-name"),
+        ({"resource_group": "production"}, "resource-group"),
+        ({"storage_location_arn": "arn:acs:oss:x"}, "storage-location"),
+        ({"storage_location_arn": ARN.replace("hangzhou", "shanghai")}, "storage-location"),
+        ({"disks": ()}, "disk-count"),
+        ({"disks": tuple(replace(DISK, path=Path(f"{number}.raw")) for number in range(18))}, "disk-count"),
+    ],
+)
+def test_what_the_service_would_refuse_blocks(fields: dict[str, Any], rule: str) -> None:
+    """Each is known before a byte is sent, blocks, and says what to do."""
+    findings = found(**fields)
+    assert set(findings) == {rule}
+    assert findings[rule].severity is Severity.BLOCKS
+    assert findings[rule].remedy
+    assert findings[rule].source
+
+
+@pytest.mark.parametrize(
+    ("fields", "rule"),
+    [
+        ({"region": "cn-hangzou"}, "region-unlisted"),
+        ({"name": "Aliyun-disk"}, "image-name-doubtful"),
+        ({"platform": "debian"}, "platform-unlisted"),
+        ({"platform": "Windows 11", "os_type": OsType.WINDOWS}, "platform-unlisted"),
+        ({"architecture": Architecture.ARM64, "os_type": OsType.WINDOWS}, "architecture-platform"),
+        (
+            {"architecture": Architecture.I386, "os_type": OsType.WINDOWS, "platform": "Windows Server 2019"},
+            "architecture-platform",
+        ),
+        ({"detection_strategy": "Standard", "platform": "FreeBSD"}, "detection-platform"),
+    ],
+)
+def test_what_the_service_may_take_warns(fields: dict[str, Any], rule: str) -> None:
+    """Lists that grow, and pairs that no page has, are passed on."""
+    findings = found(**fields)
+    assert set(findings) == {rule}
+    assert findings[rule].severity is Severity.WARNS
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"name": "ひらがな"},
+        {"name": "a.b:c_d-e"},
+        {"description": ""},
+        {"description": "x" * 256},
+        {"description": "see https://example.com"},
+        {"tags": {f"k{number}": "v" * 128 for number in range(MAX_USER_TAGS)}},
+        {"tags": {"k" * 128: ""}},
+        {"architecture": Architecture.ARM64, "boot_mode": BootMode.UEFI},
+        {"architecture": Architecture.ARM64},
+        {"architecture": Architecture.I386, "os_type": OsType.WINDOWS, "platform": "Windows Server 2003"},
+        {"os_type": OsType.WINDOWS, "platform": "Windows Server 2022", "license_type": "BYOL"},
+        {"os_type": OsType.WINDOWS, "platform": "Other Windows", "license_type": "Auto"},
+        {"nvme_support": "supported", "imds_support": "v2"},
+        {"detection_strategy": "Standard", "platform": "Debian"},
+        {"client_token": "x" * 64},
+        {"role_name": "my.role-1@x"},
+        {"resource_group": "rg-acfm3example"},
+        {"storage_location_arn": ARN},
+        {"disks": tuple(replace(DISK, path=Path(f"{number}.raw")) for number in range(17))},
+    ],
+)
+def test_what_the_service_takes_passes(fields: dict[str, Any]) -> None:
+    """The widest of the documented limits holds."""
+    assert found(**fields) == {}
+
+
+@pytest.mark.parametrize("platform", PLATFORMS)
+def test_every_listed_platform_passes(platform: str) -> None:
+    """The whole list, with the OS type that goes with it."""
+    os_type = OsType.WINDOWS if "Windows" in platform else OsType.LINUX
+    assert found(platform=platform, os_type=os_type) == {}
+
+
+def test_close_matches_are_offered() -> None:
+    """A typo in a platform or region is answered with what was probably meant."""
+    assert '"Rocky Linux"' in (found(platform="rockylinux")["platform-unlisted"].remedy or "")
+    assert '"Others Linux"' in (found(platform="Other Linux")["platform-unlisted"].remedy or "")
+    assert "cn-hangzhou" in (found(region="cn-hangzou")["region-unlisted"].remedy or "")
+    assert "--license-type BYOL" in (found(license_type="byol")["license-type"].remedy or "")
+
+
+def test_a_license_without_windows_is_a_note() -> None:
+    """It does no harm, and is worth knowing."""
+    assert found(license_type="BYOL")["license-type-unused"].severity is Severity.NOTE
+
+
+@pytest.mark.parametrize("size", [1, 5, 500, 1000, 2048])
+def test_sizes_within_the_newer_range_pass(size: int) -> None:
+    """1 to 2048 GiB, which is wider than the older pages on both sides."""
+    assert disk(size_gib=size) == {}
+
+
+@pytest.mark.parametrize("size", [0, -1, 2049])
+def test_sizes_outside_block(size: int) -> None:
+    """The disk is named: the system disk by its option, a data disk by its own."""
+    assert "--disk-size" in (disk(size_gib=size)["disk-size"].remedy or "")
+    data = found(disks=(DISK, DiskRequest(path=Path("data.raw"), size_gib=size)))["disk-size"]
+    assert "Data disk 1" in data.seen
+    assert "--data-disk" in (data.remedy or "")
+
+
+def test_vmdk_warns_of_the_invitation() -> None:
+    """It is a preview for invited accounts."""
+    assert disk(format=DiskFormat.VMDK)["disk-format-vmdk"].severity is Severity.WARNS
+
+
+def test_a_disk_that_is_asked_for_twice_warns() -> None:
+    """Nearly always a slip."""
+    assert found(disks=(DISK, DISK))["disk-twice"].severity is Severity.WARNS
+
+
+@pytest.mark.parametrize(
+    ("bucket", "key", "rule"),
+    [
+        ("No_Bucket", "disk.raw", "bucket-name"),
+        ("a-bucket", "/disk.raw", "object-key"),
+        ("a-bucket", "disk.img", "key-suffix"),
+        ("a-bucket", "disk", "key-suffix"),
+    ],
+)
+def test_places_in_oss_are_judged_wherever_they_come_from(bucket: str, key: str, rule: str) -> None:
+    """The same rules hold for oss://BUCKET/KEY and for --bucket and --key."""
+    given_as_disk = found(disks=(DiskRequest(bucket=bucket, key=key),))
+    given_as_options = {finding.rule for finding in request_findings(FINE, bucket=bucket, key=key)}
+    assert set(given_as_disk) == given_as_options == {rule}
+
+
+def test_a_suffix_that_contradicts_the_format_warns() -> None:
+    """ECS may go by either."""
+    assert set(found(disks=(DiskRequest(bucket="a-bucket", key="d.raw", format=DiskFormat.VHD),))) == {"key-suffix"}
+    assert found(disks=(DiskRequest(bucket="a-bucket", key="d.VHD", format=DiskFormat.VHD),)) == {}
+
+
+def test_all_findings_come_at_once() -> None:
+    """Nobody repairs a request one error at a time."""
+    findings = found(name="1", description="x", role_name="", client_token="", resource_group="x")
+    assert set(findings) == {"image-name", "description", "role-name", "client-token", "resource-group"}
+
+
+def test_every_finding_has_a_known_name() -> None:
+    """--skip-check knows the name of everything that can be found, and every rule is registered once."""
+    fields: dict[str, Any] = {
+        "region": "cn-nowhere", "name": "1", "description": "x", "tags": {"aliyun": "acs:", "A": "", "a": ""},
+        "architecture": Architecture.ARM64, "boot_mode": BootMode.BIOS, "platform": "Nix", "license_type": "x",
+        "nvme_support": "x", "imds_support": "x", "detection_strategy": "x", "client_token": "", "role_name": "",
+        "resource_group": "x", "storage_location_arn": "x", "os_type": OsType.WINDOWS,
+        "disks": (replace(DISK, size_gib=0, format=DiskFormat.VMDK),) * 18,
+    }  # fmt: skip
+    findings = found(**fields)
+    assert len(findings) > 15
+    assert set(findings) <= rule_names()
+    assert len(set(RULES)) == len(RULES)
+    assert len(set(SYSTEM_RULES)) == len(SYSTEM_RULES)
+
+
+def test_the_page_about_the_checks_has_every_one() -> None:
+    """docs/request-checks.md names each rule that --skip-check knows, and no other."""
+    page = (Path(__file__).resolve().parents[2] / "docs" / "request-checks.md").read_text()
+    listed = [line.split("`")[1] for line in page.splitlines() if line.startswith("| `")]
+    assert sorted(listed) == sorted(rule_names())

@@ -1,0 +1,136 @@
+"""Structure of the package: layers, sizes, siblings."""
+
+import ast
+from collections import Counter
+from collections.abc import Iterator
+from graphlib import TopologicalSorter
+from pathlib import Path
+
+PACKAGE = Path(__file__).resolve().parents[2] / "aliyun_import"
+FILES = sorted(PACKAGE.rglob("*.py"))
+TREES = {path: ast.parse(path.read_text()) for path in FILES}
+
+# Package or module -> what it may import of this package, besides itself. docs/architecture.md draws the same.
+BOTTOM = {"errors", "limits", "model", "redact", "sizes"}
+BELOW_STAGES = BOTTOM | {"events", "services", "journal", "retry", "disk"}
+STAGES = {"checks", "account", "role", "upload", "image", "cleanup"}
+MAY_IMPORT: dict[str, set[str]] = {
+    "__init__": set(),
+    "__main__": {"cli"},
+    "errors": {"redact"},
+    "redact": set(),
+    "limits": set(),
+    "model": set(),
+    "sizes": {"limits"},
+    "events": {"model"},
+    "services": BOTTOM,
+    "journal": BOTTOM,
+    "retry": BOTTOM | {"services"},
+    "disk": BOTTOM | {"events"},
+    "checks": BELOW_STAGES,
+    "account": BELOW_STAGES,
+    "role": BELOW_STAGES,
+    "upload": BELOW_STAGES | {"cleanup"},
+    "image": BELOW_STAGES,
+    "cleanup": BELOW_STAGES | {"upload"},
+    "cloud": BELOW_STAGES - {"disk", "journal"},
+    "push": BELOW_STAGES | STAGES,
+    "cli": BELOW_STAGES | STAGES | {"cloud", "push", "sandbox"},
+    "sandbox": set(),
+}
+MAX_MODULE_LINES = 400
+MAX_FUNCTION_LINES = 60
+MAX_SIBLINGS = 30
+
+
+def _area(path: Path) -> str:
+    return path.relative_to(PACKAGE).parts[0].removesuffix(".py")
+
+
+def _name(path: Path) -> str:
+    return ".".join(("aliyun_import", *path.relative_to(PACKAGE).with_suffix("").parts)).removesuffix(".__init__")
+
+
+def _imports(tree: ast.AST) -> Iterator[str]:
+    """Yield the modules that a tree imports, a name imported from a package as that module."""
+    skipped = {
+        child
+        for node in ast.walk(tree)
+        if isinstance(node, ast.If) and isinstance(node.test, ast.Name) and node.test.id == "TYPE_CHECKING"
+        for child in node.body
+    }
+    for node in ast.walk(tree):
+        if node in skipped:  # types alone: nothing is imported when the program runs
+            continue
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, "relative imports hide which layer is used"
+            for alias in node.names:
+                full = f"{node.module}.{alias.name}"
+                yield full if full in MODULES else node.module or ""
+
+
+MODULES = {_name(path) for path in FILES}
+
+
+def test_imports_go_down_only() -> None:
+    """No package imports one above it or beside it."""
+    wrong = [
+        f"{path.relative_to(PACKAGE)} imports {name}"
+        for path, tree in TREES.items()
+        for name in _imports(tree)
+        if name.startswith("aliyun_import.")
+        and (target := name.split(".")[1]) != _area(path)
+        and target not in MAY_IMPORT[_area(path)]
+    ]
+    assert not wrong
+
+
+def test_no_import_cycle() -> None:
+    """The modules import each other in one direction, imports within functions included."""
+    graph = {
+        _name(path): set(_imports(tree)) & MODULES - {_name(path), "aliyun_import"} for path, tree in TREES.items()
+    }
+    tuple(TopologicalSorter(graph).static_order())
+
+
+def test_inner_init_files_hold_a_docstring_only() -> None:
+    """Re-exports make import cycles; one imports the leaf."""
+    inner = [path for path in FILES if path.name == "__init__.py" and path.parent != PACKAGE]
+    assert [path for path in inner if len(TREES[path].body) != 1] == []
+
+
+def test_one_module_of_the_command_line_knows_the_sandbox() -> None:
+    """Only one module of cli/ starts the sandbox."""
+    users = {
+        path.name
+        for path, tree in TREES.items()
+        if _area(path) == "cli" and any(name.startswith("aliyun_import.sandbox") for name in _imports(tree))
+    }
+    assert len(users) == 1
+
+
+def test_every_module_is_short_and_documented() -> None:
+    """A module has a docstring and at most 400 lines."""
+    assert [path for path, tree in TREES.items() if not ast.get_docstring(tree)] == []
+    assert [path for path in FILES if path.read_text().count("\n") > MAX_MODULE_LINES] == []
+
+
+def test_every_function_fits_a_screen() -> None:
+    """At most 60 lines a function, its docstring not counted."""
+    long = []
+    for path, tree in TREES.items():
+        for node in ast.walk(tree):
+            if isinstance(node, ast.FunctionDef):
+                docstring = node.body[0] if ast.get_docstring(node) else None
+                doc_lines = (docstring.end_lineno or 0) - docstring.lineno + 1 if docstring else 0
+                if (node.end_lineno or 0) - node.lineno + 1 - doc_lines > MAX_FUNCTION_LINES:
+                    long.append(f"{path.relative_to(PACKAGE)}:{node.name}")
+    assert not long
+
+
+def test_no_folder_is_crowded() -> None:
+    """A folder has a bounded number of modules."""
+    crowded = {str(folder): count for folder, count in Counter(path.parent for path in FILES).items()}
+    assert {folder: count for folder, count in crowded.items() if count > MAX_SIBLINGS} == {}
