@@ -8,8 +8,8 @@ import random
 from collections.abc import Callable
 from typing import TypeVar
 
+from aliyun_import.context import Clock
 from aliyun_import.errors import AliyunImportError, TransientError
-from aliyun_import.services.interface import Clock
 
 # The first window. Below a second, a throttled service is asked again while it still throttles.
 FIRST_WINDOW_S = 1.0

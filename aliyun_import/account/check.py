@@ -17,6 +17,7 @@ from aliyun_import.account.staging_bucket import (
     see_bucket,
     warn_of_oddities,
 )
+from aliyun_import.context import Clock
 from aliyun_import.errors import AccessError, RefusedError
 from aliyun_import.events import Emit, Noted, Warned
 from aliyun_import.model.image import Image
@@ -24,7 +25,7 @@ from aliyun_import.model.objects import BucketInfo, RemoteObject
 from aliyun_import.model.request import DiskRequest, ImportRequest
 from aliyun_import.model.roles import CallerIdentity
 from aliyun_import.retry import first_contact, with_retries
-from aliyun_import.services.interface import Clock, Identity, ImageService, ObjectStore
+from aliyun_import.services.interface import Identity, ImageService, ObjectStore
 
 # Objects of these classes are read only after they were restored.
 COLD_CLASSES = ("Archive", "ColdArchive", "DeepColdArchive")

@@ -1,11 +1,12 @@
 """This file knows the staging bucket: its name, and what a bucket must be so that ECS can import from it."""
 
+from aliyun_import.context import Clock
 from aliyun_import.errors import AccessError, RefusedError
 from aliyun_import.events import Changed, Emit, Noted, Warned
 from aliyun_import.model.objects import BucketInfo
 from aliyun_import.model.roles import CallerIdentity
 from aliyun_import.retry import first_contact, with_retries
-from aliyun_import.services.interface import Clock, ObjectStore
+from aliyun_import.services.interface import ObjectStore
 
 # What this tool puts into a bucket lies below it, but for a disk that --key puts elsewhere.
 PREFIX = "aliyun-import/"

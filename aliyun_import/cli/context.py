@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from aliyun_import.cli.render.renderer import SafeRenderer
-    from aliyun_import.cli.signals import SystemClock
+    from aliyun_import.context import SystemClock
     from aliyun_import.push.context import Cloud
 
 
@@ -31,7 +31,8 @@ def command_context(given: Mapping[str, Any]) -> Iterator[CommandContext]:
     """
     # Not before a command runs: `--help` imports every command's module, and none of what they run.
     from aliyun_import.cli.render.renderer import open_renderer
-    from aliyun_import.cli.signals import SystemClock, stop_on_signals
+    from aliyun_import.cli.signals import stop_on_signals
+    from aliyun_import.context import SystemClock
 
     stop = threading.Event()
     with open_renderer(given["output"], verbose=given["verbose"], quiet=given["quiet"]) as voice, stop_on_signals(stop):

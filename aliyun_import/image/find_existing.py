@@ -8,10 +8,11 @@ the token is lost.
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from aliyun_import.context import Clock
 from aliyun_import.events import Changed, Emit
 from aliyun_import.model.image import DISK_DIGEST_TAG, PUSH_ID_TAG, Image, Task, TaskStatus
 from aliyun_import.retry import with_retries
-from aliyun_import.services.interface import Clock, ImageService
+from aliyun_import.services.interface import ImageService
 
 OUR_TAGS = (PUSH_ID_TAG, DISK_DIGEST_TAG)
 FAILED_STATUSES = ("CreateFailed", "UnAvailable")

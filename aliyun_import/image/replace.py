@@ -13,13 +13,14 @@ Between the first and the second step nobody has the name, for about a second: t
 import re
 from dataclasses import dataclass
 
+from aliyun_import.context import Clock
 from aliyun_import.errors import AccessError, RefusedError
 from aliyun_import.events import Changed, Emit, Noted, Warned
 from aliyun_import.image.find_existing import name_holder
 from aliyun_import.limits import MAX_NAME_CHARS
 from aliyun_import.model.image import Image
 from aliyun_import.retry import with_retries
-from aliyun_import.services.interface import Clock, ImageService
+from aliyun_import.services.interface import ImageService
 
 POLICIES = ("rename", "delete")
 

@@ -10,13 +10,14 @@ import uuid
 from collections.abc import Callable
 from dataclasses import replace
 
+from aliyun_import.context import Clock
 from aliyun_import.errors import AliyunImportError, RefusedError, TransientError
 from aliyun_import.events import Changed, Emit, Noted, Warned
 from aliyun_import.image.find_existing import clear_failed, find_import, name_holder
 from aliyun_import.model.image import StartedImport
 from aliyun_import.model.request import ImportCall
 from aliyun_import.retry import with_retries
-from aliyun_import.services.interface import Clock, ImageService
+from aliyun_import.services.interface import ImageService
 
 # What ECS answers while it does not see the role, or the policy attached to it a moment ago.
 ROLE_UNSEEN = frozenset({"role-not-visible", "cloudbox-role"})

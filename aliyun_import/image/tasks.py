@@ -2,11 +2,12 @@
 
 from dataclasses import dataclass, replace
 
+from aliyun_import.context import Clock
 from aliyun_import.errors import RefusedError
 from aliyun_import.events import Changed, Emit
 from aliyun_import.model.image import Image, Task, TaskStatus
 from aliyun_import.retry import first_contact, with_retries
-from aliyun_import.services.interface import Clock, ImageService
+from aliyun_import.services.interface import ImageService
 
 RUNNING = (TaskStatus.WAITING, TaskStatus.PROCESSING, TaskStatus.UNKNOWN)
 # A cancelled task is Deleted within seconds; a minute, and then the service is left to it.

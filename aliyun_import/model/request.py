@@ -1,9 +1,10 @@
 """Values that describe an import request, as ImportImage spells them."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from enum import StrEnum
 from pathlib import Path
+from typing import Any
 
 
 class DiskFormat(StrEnum):
@@ -52,28 +53,117 @@ class DiskRequest:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class ImportRequest:
-    """What the image shall be: every parameter of ImportImage, None where the user said nothing.
+class Parameter:
+    """Declaration of one parameter of ImportImage: everything that options, request, checks and docs derive.
 
-    disks[0] is the system disk, the rest are data disks.
+    `name` is the field of ImportParameters, `api` the name in the request ("Features.NvmeSupport" for a member of a
+    JSON object), `choices` the values that the service accepts (empty: any text). `inferred` says from what the value
+    is taken if the user gives none; empty if it is not inferred.
     """
+
+    name: str
+    api: str
+    option: str
+    help: str
+    choices: tuple[str, ...] = ()
+    inferred: str = ""
+    metavar: str | None = None
+
+
+def _declared(
+    api: str, help_text: str, *, choices: tuple[str, ...] = (), inferred: str = "", metavar: str | None = None
+) -> dict[str, Any]:
+    """Return the metadata of a field of ImportParameters."""
+    return {"api": api, "help": help_text, "choices": choices, "inferred": inferred, "metavar": metavar}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ImportParameters:
+    """Parameters of ImportImage, each declared once; None where neither the user nor the disk says anything.
+
+    Options, request, generic checks, dry run, JSON and docs derive from the metadata of these fields (`parameters`).
+    """
+
+    description: str | None = field(
+        default=None, metadata=_declared("Description", "Description of the image, 2-256 characters.")
+    )
+    architecture: Architecture | None = field(
+        default=None,
+        metadata=_declared(
+            "Architecture", "CPU architecture of the guest.", choices=tuple(Architecture), inferred="the disk"
+        ),
+    )
+    os_type: OsType | None = field(
+        default=None,
+        metadata=_declared(
+            "OSType", "Operating system family of the guest.", choices=tuple(OsType), inferred="the disk"
+        ),
+    )
+    platform: str | None = field(
+        default=None,
+        metadata=_declared("Platform", 'Distribution of the guest, e.g. Debian or "Rocky Linux".', inferred="the disk"),
+    )
+    boot_mode: BootMode | None = field(
+        default=None,
+        metadata=_declared("BootMode", "Firmware that starts the guest.", choices=tuple(BootMode), inferred="the disk"),
+    )
+    license_type: str | None = field(
+        default=None,
+        metadata=_declared(
+            "LicenseType", "Windows licence.", choices=("Auto", "Aliyun", "BYOL"), inferred="Aliyun for Windows"
+        ),
+    )
+    nvme_support: str | None = field(
+        default=None,
+        metadata=_declared(
+            "Features.NvmeSupport",
+            "Whether the guest can boot from NVMe disks.",
+            choices=("supported", "unsupported"),
+            inferred="the disk",
+        ),
+    )
+    imds_support: str | None = field(
+        default=None,
+        metadata=_declared("Features.ImdsSupport", "Version of the instance metadata service.", choices=("v1", "v2")),
+    )
+    detection_strategy: str | None = field(
+        default=None,
+        metadata=_declared("DetectionStrategy", "Image check by the service after the import.", choices=("Standard",)),
+    )
+    resource_group: str | None = field(
+        default=None, metadata=_declared("ResourceGroupId", "Resource group of the image.", metavar="rg-...")
+    )
+    storage_location_arn: str | None = field(
+        default=None,
+        metadata=_declared("StorageLocationArn", "CloudBox that stores the disk.", metavar="arn:acs:cloudbox:..."),
+    )
+
+
+def parameters() -> tuple[Parameter, ...]:
+    """Return the declarations of all parameters, in the order of ImportParameters."""
+    return tuple(
+        Parameter(
+            name=one.name,
+            api=one.metadata["api"],
+            option=f"--{one.name.replace('_', '-')}",
+            help=one.metadata["help"],
+            choices=one.metadata["choices"],
+            inferred=one.metadata["inferred"],
+            metavar=one.metadata["metavar"],
+        )
+        for one in fields(ImportParameters)
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ImportRequest(ImportParameters):
+    """What the image shall be. disks[0] is the system disk, the rest are data disks."""
 
     region: str
     disks: tuple[DiskRequest, ...]
     name: str
-    description: str | None = None
-    architecture: Architecture | None = None
-    os_type: OsType | None = None
-    platform: str | None = None
-    boot_mode: BootMode | None = None
-    license_type: str | None = None
     role_name: str = "AliyunECSImageImportDefaultRole"
-    resource_group: str | None = None
     tags: Mapping[str, str] = field(default_factory=dict)
-    nvme_support: str | None = None
-    imds_support: str | None = None
-    detection_strategy: str | None = None
-    storage_location_arn: str | None = None
     client_token: str | None = None
 
 

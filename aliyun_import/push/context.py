@@ -6,9 +6,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from aliyun_import.context import Clock
 from aliyun_import.events import Emit
 from aliyun_import.model.objects import UploadedObject
-from aliyun_import.services.interface import Clock, Identity, ImageService, ObjectStore, RoleService
+from aliyun_import.services.interface import Identity, ImageService, ObjectStore, RoleService
 from aliyun_import.upload.context import TransferOptions
 
 

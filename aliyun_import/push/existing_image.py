@@ -3,6 +3,7 @@
 from dataclasses import replace
 
 from aliyun_import.account.check import AccountState
+from aliyun_import.context import Clock
 from aliyun_import.errors import RefusedError
 from aliyun_import.events import Noted
 from aliyun_import.image.find_existing import FoundImport, find_import, is_remnant, name_holder
@@ -12,7 +13,7 @@ from aliyun_import.model.request import ImportRequest
 from aliyun_import.push.context import PushContext
 from aliyun_import.push.same_disks import digest_of_disks
 from aliyun_import.push.state import PushState
-from aliyun_import.services.interface import Clock, ImageService
+from aliyun_import.services.interface import ImageService
 
 
 def find_free_name(request: ImportRequest, images: ImageService, *, clock: Clock) -> ImportRequest:

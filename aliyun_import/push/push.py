@@ -22,6 +22,7 @@ from functools import cache
 
 from aliyun_import.account.check import AccountState, check_account
 from aliyun_import.cleanup import leftovers_command
+from aliyun_import.context import Clock
 from aliyun_import.disk.fingerprint import Likeness
 from aliyun_import.errors import AliyunImportError
 from aliyun_import.events import Emit, Noted, RunStarted, Warned
@@ -44,7 +45,6 @@ from aliyun_import.push.upload_stage import found_staging, remove_staging, uploa
 from aliyun_import.retry import with_retries
 from aliyun_import.role.ensure import RoleChange, ensure_role
 from aliyun_import.role.spec import needs_of, role_name_of
-from aliyun_import.services.interface import Clock
 
 # Deprecated images were Available once, and instances still start from them.
 USABLE = ("Available", "Deprecated")

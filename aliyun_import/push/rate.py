@@ -11,9 +11,9 @@ import os
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from aliyun_import.context import Clock
 from aliyun_import.events import Emit, Event, UploadProgress
 from aliyun_import.limits import MIB
-from aliyun_import.services.interface import Clock
 
 SCHEMA = 1
 FILE = "rates.json"

@@ -2,17 +2,9 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 
+from aliyun_import.context import Clock, StageReport
 from aliyun_import.events import Emit, StageFinished, StageStarted
-from aliyun_import.services.interface import Clock
-
-
-@dataclass(slots=True)
-class StageReport:
-    """What a stage has to say when it ended; the stage fills it in."""
-
-    detail: str = ""
 
 
 @contextmanager

@@ -11,6 +11,7 @@ RAM takes a while to tell ECS; that is waited for where ECS is asked (submit), o
 import json
 from dataclasses import dataclass, replace
 
+from aliyun_import.context import Clock
 from aliyun_import.errors import AccessError, RefusedError
 from aliyun_import.events import Changed, Emit, Warned
 from aliyun_import.model.roles import Policy, Role
@@ -19,7 +20,7 @@ from aliyun_import.role import policy_eval as policy
 from aliyun_import.role.inspect import RoleState, differences, inspect_role
 from aliyun_import.role.policy_eval import Answer
 from aliyun_import.role.spec import DESCRIPTION, OSS_ROLE, RoleNeeds, administrator_steps
-from aliyun_import.services.interface import Clock, RoleService
+from aliyun_import.services.interface import RoleService
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

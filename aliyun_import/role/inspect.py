@@ -2,13 +2,14 @@
 
 from dataclasses import dataclass, replace
 
+from aliyun_import.context import Clock
 from aliyun_import.errors import AccessError
 from aliyun_import.model.roles import Policy, Role
 from aliyun_import.retry import first_contact, with_retries
 from aliyun_import.role import policy_eval as policy
 from aliyun_import.role.policy_eval import Answer
 from aliyun_import.role.spec import OSS_ROLE, RoleNeeds
-from aliyun_import.services.interface import Clock, RoleService
+from aliyun_import.services.interface import RoleService
 
 # Any key will do where the role's policy is not narrowed to keys; this one is in the place that pushes use.
 SAMPLE_KEY = "aliyun-import/disk.raw"

@@ -206,19 +206,3 @@ class Identity(Protocol):
     def whoami(self) -> CallerIdentity:
         """Ask who the credentials are; needs no right."""
         ...
-
-
-class Clock(Protocol):
-    """Time, so that tests can steer it and an interrupt can end a wait."""
-
-    def now_s(self) -> float:
-        """Give the wall time in seconds since the epoch."""
-        ...
-
-    def monotonic_s(self) -> float:
-        """Give a time that never steps back."""
-        ...
-
-    def sleep(self, seconds: float) -> None:
-        """Wait; raises Interrupted when the run is being stopped."""
-        ...

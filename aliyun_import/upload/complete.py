@@ -8,10 +8,11 @@ what the server said of it. `proof_words` says which it was.
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
+from aliyun_import.context import Clock
 from aliyun_import.errors import AliyunImportError, RefusedError, TransientError
 from aliyun_import.model.objects import RemoteObject, RemotePart
 from aliyun_import.retry import PATIENT_ATTEMPTS, wait_before_retry
-from aliyun_import.services.interface import Clock, ObjectStore
+from aliyun_import.services.interface import ObjectStore
 from aliyun_import.upload.crc64 import combine_all
 from aliyun_import.upload.transfer.parts import DonePart
 

@@ -6,11 +6,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
 
+from aliyun_import.context import Clock
 from aliyun_import.disk.disk import DiskSource
 from aliyun_import.errors import AliyunImportError
 from aliyun_import.events import Emit, Noted
 from aliyun_import.retry import with_retries
-from aliyun_import.services.interface import Clock, ObjectStore
+from aliyun_import.services.interface import ObjectStore
 
 T = TypeVar("T")
 

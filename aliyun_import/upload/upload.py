@@ -7,13 +7,14 @@ open · name the key · is it there already? · base · survey · plan · find t
 import secrets
 import threading
 
+from aliyun_import.context import Clock
 from aliyun_import.disk.fingerprint import Likeness
 from aliyun_import.disk.io.packed_disk import open_disk
 from aliyun_import.errors import AliyunImportError, RefusedError
 from aliyun_import.events import Emit, Event, Noted, ObjectReady, UploadResumed, Warned
 from aliyun_import.journal import Journal
 from aliyun_import.model.objects import RemoteObject, UploadedObject
-from aliyun_import.services.interface import Clock, ObjectStore
+from aliyun_import.services.interface import ObjectStore
 from aliyun_import.upload.complete import TAG_NAME, crc64_of_disk
 from aliyun_import.upload.context import TransferOptions, UploadContext, UploadRequest
 from aliyun_import.upload.manifest import SUFFIX, Manifest, encode_manifest, find_base

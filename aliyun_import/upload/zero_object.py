@@ -13,10 +13,11 @@ from dataclasses import dataclass
 from functools import partial
 
 from aliyun_import.cleanup import remove_object
+from aliyun_import.context import Clock
 from aliyun_import.errors import AliyunImportError, TransientError
 from aliyun_import.model.objects import RemoteObject, RemotePart
 from aliyun_import.retry import with_retries
-from aliyun_import.services.interface import Clock, ObjectStore
+from aliyun_import.services.interface import ObjectStore
 from aliyun_import.upload.complete import TAG_NAME, Completion, complete_upload
 from aliyun_import.upload.crc64 import crc64_of_zeros
 from aliyun_import.upload.plan.plan import ZERO_SOURCES

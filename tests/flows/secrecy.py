@@ -12,8 +12,8 @@ from contextlib import suppress
 from typing import Any
 from urllib.parse import urlsplit
 
+from aliyun_import import context as run_clock
 from aliyun_import.cli import main
-from aliyun_import.cli import signals as run_clock
 
 
 class _Hurried(run_clock.SystemClock):
@@ -48,7 +48,7 @@ def _run(arguments: list[str]) -> None:
 def drive(plan: dict[str, Any]) -> None:
     """Run all of the plan, one command after the other, without any wait."""
     vars(main)["guard_streams"] = lambda: None
-    vars(run_clock)["RunClock"] = _Hurried
+    vars(run_clock)["SystemClock"] = _Hurried
     target = [""]
     if plan["vendor"]:
         _lead_vendor_to(target)

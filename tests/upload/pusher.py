@@ -8,10 +8,10 @@ import sys
 import threading
 from pathlib import Path
 
-from aliyun_import.cli.signals import SystemClock
 from aliyun_import.cloud.credentials.source import load_credentials
 from aliyun_import.cloud.endpoints import resolve_endpoints
 from aliyun_import.cloud.oss.store import OssStore
+from aliyun_import.context import SystemClock
 from aliyun_import.events import Event, UploadProgress
 from aliyun_import.journal import open_journal
 from aliyun_import.upload.context import TransferOptions, UploadRequest

@@ -3,12 +3,13 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from aliyun_import.context import Clock
 from aliyun_import.errors import AccessError
 from aliyun_import.events import Emit, Warned
 from aliyun_import.image.tasks import image_of_task
 from aliyun_import.image.wait.decide import UNKNOWN_LIMIT_S, Observation
 from aliyun_import.model.image import Image, Task, TaskStatus
-from aliyun_import.services.interface import Clock, ImageService
+from aliyun_import.services.interface import ImageService
 
 LOOK_UP_EVERY_S = 60.0
 

@@ -7,6 +7,7 @@ unwell) is waited out until the deadline; an import goes on in the cloud whether
 import random
 from collections.abc import Callable
 
+from aliyun_import.context import Clock
 from aliyun_import.errors import AccessError, RefusedError, StillRunning, TransientError
 from aliyun_import.events import Emit, ImportProgress, Noted, Warned
 from aliyun_import.image import image_check as detection
@@ -14,7 +15,7 @@ from aliyun_import.image.wait import poller as rate
 from aliyun_import.image.wait.decide import Continue, Failed, Observation, Ready, next_step
 from aliyun_import.image.wait.poller import Observer
 from aliyun_import.model.image import Image
-from aliyun_import.services.interface import Clock, ImageService
+from aliyun_import.services.interface import ImageService
 
 # The first answers come quickly (a refused format fails at once); later ones are at least 10 s apart, which is what
 # other tools keep to, because no rate limit is published and throttling answers are errors.

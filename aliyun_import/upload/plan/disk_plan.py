@@ -3,11 +3,12 @@
 import threading
 from collections.abc import Callable
 
+from aliyun_import.context import Clock
 from aliyun_import.disk.disk import DiskSource
 from aliyun_import.disk.io.packed_disk import open_disk
 from aliyun_import.errors import AccessError, RefusedError
 from aliyun_import.events import Emit, Noted, SurveyProgress, UploadPlanned
-from aliyun_import.services.interface import Clock, ObjectStore
+from aliyun_import.services.interface import ObjectStore
 from aliyun_import.upload.context import TransferOptions, UploadContext, UploadRequest
 from aliyun_import.upload.manifest import Base, find_base, unchanged_ranges
 from aliyun_import.upload.plan.plan import PartKind, UploadPlan, plan_upload

@@ -7,8 +7,8 @@ multiplicative decrease, as TCP does), and without --jobs it also tries whether 
 
 import threading
 
+from aliyun_import.context import Clock
 from aliyun_import.limits import KIB, MIB
-from aliyun_import.services.interface import Clock
 
 # How far behind schedule the limit forgives: after a stall the line may catch up by so much, not more.
 BURST_S = 0.25

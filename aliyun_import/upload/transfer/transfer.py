@@ -14,11 +14,11 @@ from collections import deque
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 
+from aliyun_import.context import Clock
 from aliyun_import.errors import AccessError, AliyunImportError, Interrupted, RefusedError
 from aliyun_import.events import Emit, Noted, PartRetried, UploadProgress, Warned
 from aliyun_import.limits import MIB
 from aliyun_import.retry import PATIENT_ATTEMPTS, wait_before_retry
-from aliyun_import.services.interface import Clock
 from aliyun_import.sizes import size
 from aliyun_import.upload.plan.plan import MAX_SEND_BYTES, PartKind, PlannedPart, UploadPlan
 from aliyun_import.upload.transfer.body import CHUNK_BYTES
