@@ -1,54 +1,53 @@
-"""This file knows the staging bucket: its name, and what a bucket must be so that ECS can import from it."""
+"""The staging bucket: its name, its creation, and what a bucket must be so that ECS can import from it."""
 
-from aliyun_import.context import Clock
+from aliyun_import.context import Context
 from aliyun_import.errors import AccessError, RefusedError
-from aliyun_import.events import Changed, Emit, Noted, Warned
+from aliyun_import.events import Changed, Noted, Warned
 from aliyun_import.model.objects import BucketInfo
 from aliyun_import.model.roles import CallerIdentity
-from aliyun_import.retry import first_contact, with_retries
 from aliyun_import.services.interface import ObjectStore
 
-# What this tool puts into a bucket lies below it, but for a disk that --key puts elsewhere.
+# Every object of this tool is below this prefix, except a disk that --key puts elsewhere.
 PREFIX = "aliyun-import/"
 # Long enough for a push that is resumed after a week's holiday, short enough that forgotten parts cost little.
 ABORT_AFTER_DAYS = 7
 
 
 def derived_bucket(account_id: str, region: str) -> str:
-    """Name the bucket that is used when none is given; the account id keeps it apart from everybody else's."""
+    """Return the name of the default bucket; the account id makes it unique among all accounts."""
     return f"aliyun-import-{account_id}-{region}"
 
 
-def see_bucket(place: ObjectStore, me: CallerIdentity, *, region: str, clock: Clock) -> BucketInfo | None:
-    """Look at a bucket; None when there is none. AccessError "bucket-denied" when we may not look.
+def bucket_info(store: ObjectStore, me: CallerIdentity, *, region: str) -> BucketInfo | None:
+    """Return the properties of a bucket, None if it does not exist. AccessError "bucket-denied" without the right.
 
-    OSS answers the same for a bucket of another account and for a missing right, so that both are named.
+    OSS gives the same answer for a bucket of another account and for a missing right, so the error names both.
     """
     try:
-        return first_contact(place.bucket_info, clock=clock)
+        return store.bucket_info()
     except AccessError as error:
         if error.code != "no-right":
             raise
-        is_derived = place.bucket == derived_bucket(me.account_id, region)
-        other = "Pass a --bucket of your own account" + ("" if is_derived else ", or no --bucket and one is made")
+        is_derived = store.bucket == derived_bucket(me.account_id, region)
+        other = "Pass a --bucket of your own account" + ("" if is_derived else ", or omit --bucket to have one created")
         raise AccessError(
-            f"The bucket {place.bucket} may not be looked at.",
+            f"The bucket {store.bucket} may not be read.",
             code="bucket-denied",
             cause=f"It belongs to another account than {me.account_id}, or {me.arn} lacks oss:GetBucketInfo on it.",
             remedy=f"{other}; if the bucket is yours, have oss:GetBucketInfo granted on it (`aliyun-import role policy "
-            f"--bucket {place.bucket}`).",
-            details={**error.details, "bucket": place.bucket},
+            f"--bucket {store.bucket}`).",
+            details={**error.details, "bucket": store.bucket},
         ) from error
 
 
-def refuse_unfit(info: BucketInfo, *, region: str, account_id: str) -> None:
-    """Raise RefusedError when ECS in `region` can't import from the bucket: "bucket-region", "-owner", "-encrypted"."""
+def refuse_unsuitable(info: BucketInfo, *, region: str, account_id: str) -> None:
+    """Raise RefusedError if ECS in `region` can't import from the bucket: "bucket-region", "-owner", "-encrypted"."""
     if info.region != region:
         raise RefusedError(
-            f"The bucket {info.name} is in {info.region}, the image shall be in {region}.",
+            f"The bucket {info.name} is in {info.region}, but the image is to be in {region}.",
             code="bucket-region",
             cause="ECS imports from a bucket of its own region only.",
-            remedy=f"Pass --region {info.region}, or a --bucket in {region}, or no --bucket and one is made there.",
+            remedy=f"Pass --region {info.region}, or a --bucket in {region}, or omit --bucket to have one created.",
             details={"bucket": info.name, "bucket_region": info.region, "region": region},
         )
     if info.owner_id and info.owner_id != account_id:
@@ -56,80 +55,80 @@ def refuse_unfit(info: BucketInfo, *, region: str, account_id: str) -> None:
             f"The bucket {info.name} belongs to the account {info.owner_id}, the credentials to {account_id}.",
             code="bucket-owner",
             cause="ECS imports from a bucket of the same account only.",
-            remedy="Pass a --bucket of your own account, or no --bucket and one is made, or take the credentials of "
+            remedy="Pass a --bucket of your own account, or omit --bucket to have one created, or use credentials of "
             f"the account {info.owner_id}.",
             details={"bucket": info.name, "bucket_owner": info.owner_id, "account_id": account_id},
         )
     if is_encrypted(info):
         raise RefusedError(
-            f"The bucket {info.name} encrypts what is put into it ({info.encryption}).",
+            f"The bucket {info.name} encrypts its objects by default ({info.encryption}).",
             code="bucket-encrypted",
             cause="ECS can't import from a bucket with default encryption (InvalidOSSBucket.EncryptUnsupported).",
-            remedy="Pass a --bucket without default encryption, or no --bucket and one is made, or remove the "
+            remedy="Pass a --bucket without default encryption, or omit --bucket to have one created, or remove the "
             f"encryption with `ossutil bucket-encryption --method delete oss://{info.name}`.",
             details={"bucket": info.name, "encryption": info.encryption or ""},
         )
 
 
 def is_encrypted(info: BucketInfo) -> bool:
-    """Tell whether the bucket has default encryption; OSS answers "None" where it has not."""
+    """Return whether the bucket has default encryption; OSS answers "None" if it has none."""
     return (info.encryption or "None").lower() != "none"
 
 
-def warn_of_oddities(info: BucketInfo, *, emit: Emit) -> None:
-    """Say what does not stop an import and may cost money or secrets: public access, versioning."""
+def warn_of_risks(info: BucketInfo, context: Context) -> None:
+    """Emit what does not stop an import but may expose the disk or cost money: public access, versioning."""
     if info.acl not in ("", "private"):
-        emit(
+        context.emit(
             Warned(
                 code="bucket-public",
-                message=f"The bucket {info.name} is {info.acl}: while the disk lies in it, anybody can read it.",
+                message=f"The bucket {info.name} is {info.acl}: anybody can read the disk while it is in the bucket.",
                 remedy=f"Run `ossutil set-acl oss://{info.name} private --bucket`, or pass another --bucket.",
             )
         )
     if info.versioning:
-        emit(
+        context.emit(
             Noted(
-                message=f"The bucket {info.name} keeps versions ({info.versioning}); what this push puts there is "
-                "removed by its version."
+                message=f"The bucket {info.name} keeps versions ({info.versioning}); the objects of this push are "
+                "deleted by their version."
             )
         )
 
 
-def make_ours(store: ObjectStore, *, region: str, clock: Clock, emit: Emit) -> BucketInfo:
-    """Create the derived bucket, private, and tell what it is."""
-    with_retries(store.create_bucket, clock=clock)
-    emit(Changed(what="created bucket", name=store.bucket))
-    info = with_retries(store.bucket_info, clock=clock)
+def create_derived_bucket(store: ObjectStore, context: Context, *, region: str) -> BucketInfo:
+    """Create the derived bucket, private, and return its properties."""
+    store.create_bucket()
+    context.emit(Changed(what="created bucket", name=store.bucket))
+    info = store.bucket_info()
     if info is None:
         raise RefusedError(
-            f"The bucket {store.bucket} was created, and OSS does not know it.",
+            f"The bucket {store.bucket} was created, but OSS does not find it.",
             code="bucket-missing",
-            remedy=f"Run the same command again; if it stays so, create a bucket in {region} and pass it as --bucket.",
+            remedy=f"Run the same command again; if that does not help, create a bucket in {region} and pass it as "
+            "--bucket.",
             details={"bucket": store.bucket, "region": region},
         )
     return info
 
 
-def ensure_abort_rule(store: ObjectStore, *, clock: Clock, emit: Emit) -> None:
-    """See to it that parts of forgotten uploads go away by themselves, wherever --key put them; else it is a warning.
+def ensure_abort_rule(store: ObjectStore, context: Context) -> None:
+    """Ensure that parts of forgotten uploads are removed after a week, wherever --key put them; else emit a warning.
 
-    Only for a bucket of ours: the rule is for all of it.
+    Only for the derived bucket: the rule covers all of it.
     """
     try:
-        added = with_retries(lambda: store.ensure_abort_rule(prefix="", days=ABORT_AFTER_DAYS), clock=clock)
+        added = store.ensure_abort_rule(prefix="", days=ABORT_AFTER_DAYS)
     except (AccessError, RefusedError) as error:
-        emit(
+        context.emit(
             Warned(
                 code="lifecycle-unset",
-                message=f"The rule that removes unfinished uploads could not be seen to in {store.bucket}: "
-                f"{error.summary}",
-                remedy="Grant oss:GetBucketLifecycle and oss:PutBucketLifecycle, or remove what a push that was given "
-                "up left with `aliyun-import leftovers`.",
+                message=f"The rule that removes unfinished uploads could not be set in {store.bucket}: {error.summary}",
+                remedy="Grant oss:GetBucketLifecycle and oss:PutBucketLifecycle, or remove the leftovers of abandoned "
+                "pushes with `aliyun-import leftovers`.",
             )
         )
         return
     if added:
-        emit(
+        context.emit(
             Changed(
                 what="added lifecycle rule",
                 name=f"oss://{store.bucket}/ aborts unfinished uploads after {ABORT_AFTER_DAYS} days",

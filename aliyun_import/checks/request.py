@@ -154,12 +154,13 @@ def client_token(request: ImportRequest) -> Finding | None:
 
 def role_name(request: ImportRequest) -> Finding | None:
     """Judge RoleName: 1 to 64 letters, digits, periods, hyphens, and at signs in roles made long ago."""
-    if re.fullmatch(rf"[A-Za-z0-9.@-]{{1,{MAX_ROLE_NAME_CHARS}}}", request.role_name):
+    name = request.role_name
+    if name is None or re.fullmatch(rf"[A-Za-z0-9.@-]{{1,{MAX_ROLE_NAME_CHARS}}}", name):
         return None
     return blocks(
         "role-name",
-        f"{request.role_name!r} is no role name: 1 to {MAX_ROLE_NAME_CHARS} letters, digits, periods and hyphens.",
-        "Leave --role-name out, which takes AliyunECSImageImportDefaultRole.",
+        f"{name!r} is no role name: 1 to {MAX_ROLE_NAME_CHARS} letters, digits, periods and hyphens.",
+        "Leave --role-name out to use the default role.",
     )
 
 

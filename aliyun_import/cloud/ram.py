@@ -111,5 +111,4 @@ class StsIdentity:
         return CallerIdentity(
             account_id=str(answer.get("AccountId", "")),
             arn=str(answer.get("Arn", "")),
-            identity_type=str(answer.get("IdentityType", "")),
         )

@@ -1,8 +1,7 @@
-"""This file says why an import ended badly and what to do about it: the service's reason, and the likely fix.
+"""Errors of failed imports: the service's reason, its probable cause, and the remedy.
 
-Which codes a failed task can carry is not published (one example is: ParameterInvalid). They are taken to be those
-that ImportImage itself answers, looked up by code and then by words of the message; the service's words are always
-kept.
+Which codes a failed task can carry is not published (one example is: ParameterInvalid). They are assumed to be those
+that ImportImage itself answers, found by code and then by words of the message; the service's text is always kept.
 """
 
 from dataclasses import dataclass
@@ -15,7 +14,7 @@ TICKET = "https://smartservice.console.aliyun.com/service/create-ticket-intl"
 
 @dataclass(frozen=True, slots=True)
 class Advice:
-    """What probably was the matter, and what to do; `codes` are the service's, `words` what its message may hold."""
+    """Probable cause and remedy; `codes` are the service's, `words` are what its message may contain."""
 
     codes: tuple[str, ...]
     words: tuple[str, ...]
@@ -27,39 +26,39 @@ CATALOGUE: tuple[Advice, ...] = (
     Advice(
         ("InvalidVHDImage.IncorrectSize", "InvalidBlockSize.NotSupport"),
         ("maxtableentries", "blocksize", "block size"),
-        "The VHD's size does not fit its block table.",
+        "The VHD's size does not match its block table.",
         "Convert the disk anew, with `qemu-img convert -O vpc` or to QCOW2, and push that.",
     ),
     Advice(
         ("InvalidImageFormat.Malformed", "InvalidFormat.Malformed"),
         ("image format", "wrongly formed", "not a valid"),
-        "The bytes are not a disk of the format that was named.",
-        "Run `aliyun-import check` on the disk, and pass no --format so that it is told by its content.",
+        "The bytes are not a disk of the given format.",
+        "Run `aliyun-import check` on the disk, and omit --format so that it is detected from the content.",
     ),
     Advice(
         ("InvalidImageSize", "InvalidDataDiskSize"),
         ("size", "too small"),
-        "The disk is larger than the size that was asked for, or out of range.",
-        "Leave --disk-size out, or pass at least the disk's virtual size, which `aliyun-import check` shows.",
+        "The disk is larger than the requested size, or out of range.",
+        "Omit --disk-size, or pass at least the disk's virtual size, which `aliyun-import check` shows.",
     ),
     Advice(
         ("InvalidOSS.NotAuthorized", "NoSetRoletoECSServiceAcount", "NoSetRoletoECSServiceAccount"),
         ("not authorized", "no right", "not allowed"),
         "ECS was not allowed to read the object.",
-        "Run `aliyun-import role ensure --bucket` with the bucket's name, look for a bucket policy that denies, and "
+        "Run `aliyun-import role ensure --bucket` with the bucket's name, check that no bucket policy denies it, and "
         "run the same command again.",
     ),
     Advice(
         ("InvalidOSSObject.NotFound", "InvalidOSSBucket.NotFound"),
         ("does not exist", "cannot be retrieved", "removed"),
-        "The object was gone while ECS read it.",
-        "Run the same command again, and see that nothing removes objects below aliyun-import/ meanwhile.",
+        "The object was removed while ECS read it.",
+        "Run the same command again, and ensure that nothing removes objects below aliyun-import/ meanwhile.",
     ),
     Advice(
         ("InvalidOSSObject.NeedRestore",),
         ("restore",),
         "The object is of an archive class and was not restored.",
-        "Restore it, or push the local disk and leave the upload to this tool.",
+        "Restore it, or push the local disk so that this tool uploads it.",
     ),
     Advice(
         ("InvalidOSSBucket.EncryptUnsupported",),
@@ -71,7 +70,7 @@ CATALOGUE: tuple[Advice, ...] = (
         ("InvalidOSSBucket.FlowLimit",),
         ("flow limit", "bandwidth"),
         "The bucket's bandwidth was used up.",
-        "Run the same command again when less is going on in the bucket.",
+        "Run the same command again when the bucket has less traffic.",
     ),
     Advice(
         ("QuotaExceed.Image", "QuotaExceed.Snapshot"),
@@ -88,21 +87,21 @@ CATALOGUE: tuple[Advice, ...] = (
     Advice(
         ("ParameterInvalid",),
         (),
-        "The service did not like a parameter, or what it found on the disk against it.",
+        "The service rejected a parameter, or one that contradicts the disk.",
         "Run `aliyun-import check` on the disk, compare --platform, --architecture and --boot-mode with what it shows, "
         "and push again.",
     ),
     Advice(
         ("InternalError", "ServiceUnavailable"),
         ("internal error", "unknown error"),
-        "The service had trouble of its own.",
+        "The service had an internal error.",
         "Run the same command again; the object is still there, so only the import is repeated.",
     ),
 )
 
 
 def advice_for(code: str, message: str) -> Advice | None:
-    """Find what a reason probably means: by its code, else by the words of its message, else None."""
+    """Return what a reason probably means: by its code, else by the words of its message, else None."""
     by_code = next((advice for advice in CATALOGUE if code in advice.codes), None)
     if by_code is not None or not message:
         return by_code
@@ -111,29 +110,29 @@ def advice_for(code: str, message: str) -> Advice | None:
 
 
 def task_failed(task: Task, *, region: str) -> ImportFailed:
-    """Word the end of a task that is Failed."""
+    """Return the error of a task that is Failed."""
     code, message = task.error_code, task.error_message
-    told = ": ".join(part for part in (code, message) if part)
+    reason = ": ".join(part for part in (code, message) if part)
     advice = advice_for(code, message)
     if advice is None:
         fallback = (
-            f"Look at the task with `aliyun-import task show {task.task_id} --region {region}`, check the disk with "
-            f"`aliyun-import check`, and if both look well open a ticket ({TICKET}) with the task id."
+            f"Show the task with `aliyun-import task show {task.task_id} --region {region}`, check the disk with "
+            f"`aliyun-import check`, and if neither explains it open a ticket ({TICKET}) with the task id."
         )
-        return _failed(task, "import-failed", told or "The service gave no reason.", fallback)
-    likely = f"{told}\n{advice.cause}" if told else advice.cause
+        return _failed(task, "import-failed", reason or "The service gave no reason.", fallback)
+    likely = f"{reason}\n{advice.cause}" if reason else advice.cause
     return _failed(task, "import-failed", likely, advice.remedy)
 
 
 def task_cancelled(task: Task) -> ImportFailed:
-    """Word the end of a task that is Deleted, which is what the service calls cancelled."""
-    cause = "Somebody cancelled it, here or in the console."
+    """Return the error of a task that is Deleted, which is the service's word for cancelled."""
+    cause = "It was cancelled, with this tool or in the console."
     return _failed(task, "import-cancelled", cause, "Run the same command again to import anew; what was sent is kept.")
 
 
 def task_paused(task: Task, *, region: str) -> ImportFailed:
-    """Word a task that is Paused, out of which no call leads."""
-    cause = "The service paused it, and no call of its API lets it go on."
+    """Return the error of a task that is Paused, which no call resumes."""
+    cause = "The service paused it, and no call of its API resumes it."
     remedy = (
         f"Run `aliyun-import task cancel {task.task_id} --region {region}` and then the same command again; "
         f"if it is paused again, open a ticket ({TICKET}) with the task id."
@@ -142,27 +141,27 @@ def task_paused(task: Task, *, region: str) -> ImportFailed:
 
 
 def image_failed(image: Image, task: Task | None, *, region: str) -> ImportFailed:
-    """Word the end of an image that is CreateFailed or UnAvailable, with the task's reason where there is one."""
+    """Return the error of an image that is CreateFailed or UnAvailable, with the task's reason if there is one."""
     if task is not None and (task.error_code or task.error_message):
         return task_failed(task, region=region)
     return ImportFailed(
         f"The image {image.image_id} is {image.status}.",
         code="image-failed",
         cause="The service gave no reason.",
-        remedy=f"Check the disk with `aliyun-import check` and run the same command again; if it ends so again, open a "
+        remedy=f"Check the disk with `aliyun-import check` and run the same command again; if it fails again, open a "
         f"ticket ({TICKET}) with the image id.",
-        details={"image_id": image.image_id, "image_status": image.status},
+        details={"image_id": image.image_id, "image_status": str(image.status)},
     )
 
 
 def image_gone(image_id: str, task: Task | None) -> ImportFailed:
-    """Word an image that was there, or should be, and is not."""
+    """Return the error of an image that existed, or should exist, and does not."""
     details = {"image_id": image_id} | ({"task_id": task.task_id} if task else {})
     what = f"The image {image_id}" if image_id else f"The image of task {task.task_id if task else 'unknown'}"
     return ImportFailed(
         f"{what} is gone.",
         code="image-gone",
-        cause="Somebody deleted it, or the import was cancelled.",
+        cause="It was deleted, or the import was cancelled.",
         remedy="Run the same command again to import anew; what was sent is kept.",
         details=details,
     )

@@ -1,25 +1,24 @@
-"""This file gives an image the name that another image has: make, verify, then replace, never the other way round.
+"""The exchange of an image's name: make, verify, then replace, never the other way round.
 
-The new image was imported under a temporary name and is usable. What is observed decides the next step, so that a push
-killed between two of them goes on where it stopped:
+The new image was imported under a temporary name and is usable. The current state decides the next step, so that a push
+killed between two steps resumes where it stopped:
 
-    name held by another        that one is renamed to its retired name
-    name free                   the new image gets it
-    retired one still there     it is deleted, if that was asked for (last of all: until then nothing is lost)
+    another image has the name      it is renamed to its retired name
+    no image has the name           the new image is renamed to it
+    the retired image exists        it is deleted, if requested (last of all: until then nothing is lost)
 
-Between the first and the second step nobody has the name, for about a second: two images can't share one.
+Between the first and the second step no image has the name, for about a second: two images can't share one.
 """
 
 import re
 from dataclasses import dataclass
 
-from aliyun_import.context import Clock
+from aliyun_import.context import Context
 from aliyun_import.errors import AccessError, RefusedError
-from aliyun_import.events import Changed, Emit, Noted, Warned
+from aliyun_import.events import Changed, Noted, Warned
 from aliyun_import.image.find_existing import name_holder
 from aliyun_import.limits import MAX_NAME_CHARS
-from aliyun_import.model.image import Image
-from aliyun_import.retry import with_retries
+from aliyun_import.model.image import Image, ImageStatus
 from aliyun_import.services.interface import ImageService
 
 POLICIES = ("rename", "delete")
@@ -27,7 +26,7 @@ POLICIES = ("rename", "delete")
 
 @dataclass(frozen=True, slots=True)
 class Rename:
-    """Give an image another name. `retires`: it is the old one, which makes room."""
+    """Rename an image. `retires`: it is the old one, whose name is needed."""
 
     image_id: str
     name: str
@@ -45,18 +44,18 @@ Step = Rename | Delete
 
 
 def temporary_name(name: str, push_id: str) -> str:
-    """Name the image while it is being made: the same name for the same push, within the limit of 128 characters."""
+    """Return the name of an image while it is created: at most 128 characters, the same for the same push."""
     return _with_ending(name, f"-new-{re.sub(r'[^A-Za-z0-9]', '', push_id)[:8]}")
 
 
 def retired_name(name: str, new: Image) -> str:
-    """Name the old image once it is replaced: by when the new one was created, so that a repetition finds it again."""
+    """Return the name of the old image once it is replaced, made of the creation time of the new one: it is repeatable."""
     stamp = re.sub(r"[^0-9]", "", new.created)[:14] or re.sub(r"[^A-Za-z0-9]", "", new.image_id)[-12:]
     return _with_ending(name, f"-replaced-{stamp}")
 
 
 def next_replacement(new: Image, *, name: str, holder: Image | None, retired: Image | None, policy: str) -> Step | None:
-    """Decide the next step from what is observed; None when all is done.
+    """Return the next step from the current state; None if all is done.
 
     `holder` is the image that has the name now, `retired` the one that has the retired name.
     """
@@ -69,49 +68,48 @@ def next_replacement(new: Image, *, name: str, holder: Image | None, retired: Im
     return None
 
 
-def replace_image(
-    images: ImageService, new: Image, *, name: str, policy: str, region: str, clock: Clock, emit: Emit
-) -> Image:
-    """Let the usable image `new` take `name`; the image that had it is renamed or deleted, as `policy` says.
+def replace_image(images: ImageService, context: Context, new: Image, *, name: str, policy: str, region: str) -> Image:
+    """Rename the usable image `new` to `name` and return it; the image that had the name is renamed or deleted.
 
-    Safe to repeat. RefusedError "replacement-not-usable" before anything is touched, "name-not-free" when somebody
-    else keeps taking the name. That the old image can't be deleted is a warning: the new one has the name by then.
+    `policy` is "rename" or "delete". Safe to repeat. RefusedError "replacement-not-usable" before anything is changed,
+    "name-not-free" if others keep taking the name. An old image that can't be deleted is a warning: the new one has
+    the name by then.
     """
     if policy not in POLICIES:
         raise ValueError(f"policy is one of {POLICIES}, not {policy!r}")
     _refuse_unusable(new)
-    for _ in range(6):  # three steps; the rest is for somebody else who takes the name meanwhile
-        holder = name_holder(images, name, clock=clock)
-        retired = name_holder(images, retired_name(name, new), clock=clock)
+    for _ in range(6):  # three steps; the rest is for others who take the name meanwhile
+        holder = name_holder(images, name)
+        retired = name_holder(images, retired_name(name, new))
         step = next_replacement(new, name=name, holder=holder, retired=retired, policy=policy)
-        if step is None or not _take(images, step, name=name, region=region, clock=clock, emit=emit):
-            return with_retries(lambda: images.image(new.image_id), clock=clock) or new
+        if step is None or not _take(images, context, step, name=name, region=region):
+            return images.image(new.image_id) or new
     raise RefusedError(
-        f'The name "{name}" is taken again and again by somebody else.',
+        f'The name "{name}" is taken repeatedly by other images.',
         code="name-not-free",
-        cause=f"The new image {new.image_id} is usable and is called {new.name}.",
-        remedy=f"Give it the name in the console when nobody else uses it in {region}.",
+        cause=f"The new image {new.image_id} is usable and has the name {new.name}.",
+        remedy=f"Rename it in the console once no other image has the name in {region}.",
         details={"image_id": new.image_id, "image_name": name, "region": region},
     )
 
 
-def _take(images: ImageService, step: Step, *, name: str, region: str, clock: Clock, emit: Emit) -> bool:
-    """Take one step; False when it can't be taken and none need follow."""
+def _take(images: ImageService, context: Context, step: Step, *, name: str, region: str) -> bool:
+    """Take one step; return False if it can't be taken and none needs to follow."""
     match step:
         case Rename(image_id, new_name, retires):
-            if not _rename(images, image_id, new_name, clock=clock):
+            if not _rename(images, image_id, new_name):
                 return True
             what = "renamed the image that had the name" if retires else "named image"
-            emit(Changed(what=what, name=f"{image_id} {new_name}"))
+            context.emit(Changed(what=what, name=f"{image_id} {new_name}"))
             return True
         case Delete(image_id):
-            return _delete(images, image_id, name=name, region=region, clock=clock, emit=emit)
+            return _delete(images, context, image_id, name=name, region=region)
 
 
-def _rename(images: ImageService, image_id: str, name: str, *, clock: Clock) -> bool:
-    """Rename; False when the name was taken meanwhile, or the answer was lost and it is done already."""
+def _rename(images: ImageService, image_id: str, name: str) -> bool:
+    """Rename; return False if the name was taken meanwhile, or the answer was lost and it is done already."""
     try:
-        with_retries(lambda: images.rename_image(image_id, name=name), clock=clock)
+        images.rename_image(image_id, name=name)
     except RefusedError as error:
         if error.code != "image-name-taken":
             raise
@@ -119,31 +117,33 @@ def _rename(images: ImageService, image_id: str, name: str, *, clock: Clock) -> 
     return True
 
 
-def _delete(images: ImageService, image_id: str, *, name: str, region: str, clock: Clock, emit: Emit) -> bool:
+def _delete(images: ImageService, context: Context, image_id: str, *, name: str, region: str) -> bool:
     try:
-        with_retries(lambda: images.delete_image(image_id), clock=clock)
+        images.delete_image(image_id)
     except (RefusedError, AccessError) as error:
-        emit(
+        context.emit(
             Warned(
                 code="old-image-kept",
                 message=f'The image {image_id}, which had the name "{name}", could not be deleted: {error.summary}',
-                remedy=f"Delete {image_id} in {region} in the console when nothing uses it any more.",
+                remedy=f"Delete {image_id} in {region} in the console once nothing uses it any more.",
             )
         )
         return False
-    emit(Changed(what="deleted the image that had the name", name=image_id))
-    emit(Noted(message=f"The snapshots of {image_id} stay and are billed until they are deleted in the console."))
+    context.emit(Changed(what="deleted the image that had the name", name=image_id))
+    context.emit(
+        Noted(message=f"The snapshots of {image_id} stay and are billed until you delete them in the console.")
+    )
     return True
 
 
 def _refuse_unusable(new: Image) -> None:
-    if new.status == "Available" and new.usable is not False:
+    if new.status is ImageStatus.AVAILABLE and new.is_usable:
         return
     raise RefusedError(
-        f"The image {new.image_id} is {new.status} and replaces nothing.",
+        f"The image {new.image_id} is {new.status} and can't replace another.",
         code="replacement-not-usable",
-        remedy="Run the same command again when it is Available.",
-        details={"image_id": new.image_id, "image_status": new.status},
+        remedy="Run the same command again once it is Available.",
+        details={"image_id": new.image_id, "image_status": str(new.status)},
     )
 
 

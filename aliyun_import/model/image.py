@@ -3,10 +3,16 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
+from typing import Self
+
+# Tags of an image: the push that made it, and a digest of its disks. They prove that an image is of this tool.
+# ECS refuses keys that begin with "aliyun" or "acs:".
+PUSH_ID_TAG = "import-push-id"
+DISK_DIGEST_TAG = "import-disk-digest"
 
 
 class TaskStatus(StrEnum):
-    """TaskStatus; a word that is not in here is kept by the adapter as UNKNOWN with its own text."""
+    """TaskStatus. A word that is not listed here becomes UNKNOWN; Task.status_text keeps it."""
 
     WAITING = "Waiting"
     PROCESSING = "Processing"
@@ -16,12 +22,45 @@ class TaskStatus(StrEnum):
     PAUSED = "Paused"
     UNKNOWN = "Unknown"
 
+    @property
+    def running(self) -> bool:
+        """Whether the task may still change by itself."""
+        return self in (TaskStatus.WAITING, TaskStatus.PROCESSING, TaskStatus.UNKNOWN)
+
+
+class ImageStatus(StrEnum):
+    """Status of an image. A word that is not listed here is kept as it is: neither usable nor failed."""
+
+    CREATING = "Creating"
+    WAITING = "Waiting"
+    AVAILABLE = "Available"
+    DEPRECATED = "Deprecated"
+    UNAVAILABLE = "UnAvailable"
+    CREATE_FAILED = "CreateFailed"
+
+    @classmethod
+    def _missing_(cls, value: object) -> Self:
+        member = str.__new__(cls, value)
+        member._name_ = "OTHER"
+        member._value_ = str(value)
+        return member
+
+    @property
+    def usable(self) -> bool:
+        """Whether instances start from it. A deprecated image was available once, and still starts."""
+        return self in (ImageStatus.AVAILABLE, ImageStatus.DEPRECATED)
+
+    @property
+    def failed(self) -> bool:
+        """Whether it will never be usable."""
+        return self in (ImageStatus.UNAVAILABLE, ImageStatus.CREATE_FAILED)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Task:
-    """An import task as the service tells it.
+    """An import task as the service describes it.
 
-    `percent` is None where the service did not say; `error_code` and `error_message` are empty unless it failed.
+    `percent` is None if the service did not state it; `error_code` and `error_message` are empty unless it failed.
     """
 
     task_id: str
@@ -39,7 +78,7 @@ class Task:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StartedImport:
-    """What ImportImage answered."""
+    """Answer to ImportImage."""
 
     task_id: str
     image_id: str
@@ -48,15 +87,15 @@ class StartedImport:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Image:
-    """A custom image as DescribeImages tells it; `status` is the service's word ("Creating", "Available"...).
+    """A custom image as DescribeImages describes it.
 
-    `detection` are the items of the service's image check, `detection_status` its word for how far that is
-    ("Processing", "Finished"; empty where it says nothing).
+    `usable` is the service's own Usable, None if it did not state it. `detection` holds the items of the service's
+    image check, `detection_status` its progress ("Processing", "Finished", or empty).
     """
 
     image_id: str
     name: str
-    status: str
+    status: ImageStatus
     percent: int | None = None
     size_gib: int | None = None
     created: str = ""
@@ -65,10 +104,7 @@ class Image:
     detection: tuple[Mapping[str, str], ...] = ()
     detection_status: str = ""
 
-
-# The tags by which an image is known to be ours: which push made it, and of which disk. ECS refuses keys that
-# begin with "aliyun" or "acs:".
-PUSH_ID_TAG = "import-push-id"
-
-
-DISK_DIGEST_TAG = "import-disk-digest"
+    @property
+    def is_usable(self) -> bool:
+        """Whether instances start from it, by its status and by the service's own Usable."""
+        return self.status.usable and self.usable is not False

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BucketInfo:
-    """A bucket as GetBucketInfo tells it. `region` is the API region ("cn-hangzhou"), without "oss-"."""
+    """A bucket as GetBucketInfo describes it. `region` is the API region ("cn-hangzhou"), without "oss-"."""
 
     name: str
     region: str
@@ -15,12 +15,11 @@ class BucketInfo:
     encryption: str | None
     versioning: str | None
     acl: str
-    transfer_acceleration: bool
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RemoteObject:
-    """An object in OSS. `crc64` is None where OSS does not tell it; `etag` has no quotes."""
+    """An object in OSS. `crc64` is None if OSS does not state it; `etag` has no quotes."""
 
     key: str
     size_bytes: int
@@ -34,7 +33,7 @@ class RemoteObject:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RemotePart:
-    """A part of a running multipart upload. `crc64` is None where OSS does not tell it; `etag` has no quotes."""
+    """A part of an unfinished multipart upload. `crc64` is None if OSS does not state it; `etag` has no quotes."""
 
     number: int
     size_bytes: int
@@ -53,7 +52,7 @@ class RemoteUpload:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class UploadedObject:
-    """An object that was proven to be the disk. `proof` says how, in a few words for the result."""
+    """An object that was proven equal to the disk. `proof` describes how, for people."""
 
     bucket: str
     key: str

@@ -157,12 +157,12 @@ def parameters() -> tuple[Parameter, ...]:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ImportRequest(ImportParameters):
-    """What the image shall be. disks[0] is the system disk, the rest are data disks."""
+    """Image to be made. disks[0] is the system disk, the rest are data disks; `role_name` None is the default role."""
 
     region: str
     disks: tuple[DiskRequest, ...]
     name: str
-    role_name: str = "AliyunECSImageImportDefaultRole"
+    role_name: str | None = None
     tags: Mapping[str, str] = field(default_factory=dict)
     client_token: str | None = None
 

@@ -5,16 +5,15 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CallerIdentity:
-    """Who the credentials are, from GetCallerIdentity."""
+    """Identity of the credentials, from GetCallerIdentity."""
 
     account_id: str
     arn: str
-    identity_type: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Role:
-    """A RAM role; `trust_policy` is its JSON text as RAM gave it."""
+    """A RAM role; `trust_policy` is its JSON text as RAM returned it."""
 
     name: str
     arn: str
@@ -23,7 +22,7 @@ class Role:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Policy:
-    """A policy attached to a role: its name, "System" or "Custom", and its document where it was read."""
+    """A policy: its name, its type ("System" or "Custom"), and its document if it was read."""
 
     name: str
     type: str

@@ -1,37 +1,83 @@
-"""This file sees to the role by which ECS reads the disk in OSS: compare it, add what is missing, overwrite nothing.
+"""The role by which ECS reads the disk in OSS: its inspection, and what ensures it.
 
-    there is none             create it with the documented trust policy, attach the system policy
-    ECS may not assume it     the difference is shown; with fix=True one statement is added, all others stay
-    rights on OSS missing     the system policy is attached; policies are never made or changed
-    we may not look           a warning, and ImportImage decides
+    no such role              it is created with the documented trust policy, the system policy is attached
+    ECS may not assume it     an error with the difference; with fix=True one statement is added, all others stay
+    rights on OSS missing     the system policy is attached; policies are never created or changed
+    not readable              a warning, and ImportImage decides
 
-RAM takes a while to tell ECS; that is waited for where ECS is asked (submit), on the exact answer.
+RAM takes a while to inform ECS. `submit` waits for that, on the exact answer of ECS.
 """
 
 import json
 from dataclasses import dataclass, replace
+from enum import StrEnum
 
-from aliyun_import.context import Clock
+from aliyun_import.context import Context
 from aliyun_import.errors import AccessError, RefusedError
 from aliyun_import.events import Changed, Emit, Warned
 from aliyun_import.model.roles import Policy, Role
-from aliyun_import.retry import with_retries
 from aliyun_import.role import policy_eval as policy
-from aliyun_import.role.inspect import RoleState, differences, inspect_role
-from aliyun_import.role.policy_eval import Answer
+from aliyun_import.role.policy_eval import Decision
 from aliyun_import.role.spec import DESCRIPTION, OSS_ROLE, RoleNeeds, administrator_steps
 from aliyun_import.services.interface import RoleService
+
+# Any key serves where the role's policy is not limited to keys; this one is below the prefix that pushes use.
+SAMPLE_KEY = "aliyun-import/disk.raw"
+# The documented system policy, as far as an import needs it.
+ALLOW_ALL = '{"Version":"1","Statement":[{"Effect":"Allow","Action":"*","Resource":"*"}]}'
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RoleState:
+    """A role as it was inspected. `role` is None if it does not exist.
+
+    `policies` is None if they could not be listed. `trusts_ecs` and `rights` (by action) are judgements; the latter
+    is empty if there was nothing to judge.
+    """
+
+    name: str
+    role: Role | None
+    trusts_ecs: Decision = Decision.NO
+    policies: tuple[Policy, ...] | None = ()
+    rights: tuple[tuple[str, Decision], ...] = ()
+    denied: tuple[str, ...] = ()
+
+    @property
+    def missing(self) -> tuple[str, ...]:
+        """The actions that the role certainly lacks."""
+        return tuple(action for action, decision in self.rights if decision is Decision.NO)
+
+    @property
+    def unclear(self) -> tuple[str, ...]:
+        """The actions of which nothing certain is known."""
+        return tuple(action for action, decision in self.rights if decision is Decision.MAYBE)
+
+    @property
+    def ready(self) -> bool:
+        """Whether nothing is known that keeps ECS from reading the bucket with it."""
+        return self.role is not None and self.trusts_ecs is not Decision.NO and not self.missing
+
+
+class RoleOutcome(StrEnum):
+    """What `ensure_role` did. UNSEEN: nothing, because the role could not be read."""
+
+    READY = "ready"
+    CREATED = "created"
+    ATTACHED = "attached"
+    EXTENDED = "extended"
+    UNSEEN = "unseen"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RoleChange:
-    """The role was seen to. `state`: "ready" (nothing to do), "created", "attached", "extended", or "unseen".
+    """Result of ensuring a role.
 
-    `attached` names the policies that were attached, `differences` what is not as documented and was left alone.
+    `attached` are the names of the policies that were attached, `differences` describes what is not as documented
+    and was left as it is.
     """
 
     name: str
-    state: str
+    state: RoleOutcome
     created: bool = False
     attached: tuple[str, ...] = ()
     trust_extended: bool = False
@@ -39,64 +85,115 @@ class RoleChange:
 
     @property
     def changed(self) -> bool:
-        """Tell whether anything was changed, so that ECS may need a while to see it."""
+        """Whether anything was changed, so that ECS may need a while to notice it."""
         return self.created or bool(self.attached) or self.trust_extended
+
+
+def inspect_role(roles: RoleService, name: str, *, bucket: str | None, needs: RoleNeeds = OSS_ROLE) -> RoleState:
+    """Return the state of a role; changes nothing. AccessError "no-right" without the right to read the role."""
+    role = roles.role(name)
+    if role is None:
+        return RoleState(name=name, role=None)
+    trust = policy.lets_assume(role.trust_policy)
+    try:
+        attached = roles.attached_policies(name)
+    except AccessError as error:
+        if error.code != "no-right":
+            raise
+        return RoleState(name=name, role=role, trusts_ecs=trust, policies=None)
+    read = tuple(_with_document(roles, one, needs) for one in attached)
+    return RoleState(
+        name=name,
+        role=role,
+        trusts_ecs=trust,
+        policies=read,
+        rights=tuple((action, _right(read, action, needs, bucket=bucket)) for action in needs.actions),
+        denied=tuple(action for action in needs.actions if _is_denied(read, action, bucket=bucket)),
+    )
+
+
+def differences(state: RoleState, needs: RoleNeeds = OSS_ROLE) -> tuple[str, ...]:
+    """Return sentences on what of a role is not as the ImportImage page documents it, harmful or not."""
+    if state.role is None:
+        return (f"There is no role {state.name}.",)
+    found = []
+    if state.trusts_ecs is Decision.NO:
+        found.append(f"Its trust policy does not let {policy.ECS} assume it.")
+    elif state.trusts_ecs is Decision.MAYBE:
+        found.append(f"Its trust policy lets {policy.ECS} assume it on conditions, which can't be judged from here.")
+    if state.policies is None:
+        found.append("Its policies could not be listed.")
+        return tuple(found)
+    if not any(_is_documented(one, needs) for one in state.policies):
+        found.append(f"The system policy {needs.system_policy} is not attached.")
+    if state.missing:
+        found.append(f"Its policies do not permit {', '.join(state.missing)}.")
+    if state.unclear:
+        found.append(f"Whether its policies permit {', '.join(state.unclear)} can't be judged from here.")
+    return tuple(found)
 
 
 def ensure_role(
     roles: RoleService,
+    context: Context,
     name: str,
     *,
     bucket: str | None,
     fix: bool,
-    clock: Clock,
-    emit: Emit,
     needs: RoleNeeds = OSS_ROLE,
 ) -> RoleChange:
-    """See to it that ECS can assume the role and read the bucket with it; say everything that was changed.
+    """Ensure that ECS can assume the role and read the bucket with it; every change is emitted.
 
-    RefusedError "role-trust" when its trust policy does not let ECS assume it and `fix` is not set, or when `fix` can't
-    help; AccessError "role-denied" when a policy of the role forbids what ECS needs, "role-rights" when we may not
-    create or change what is missing, with what an administrator can apply.
+    RefusedError "role-trust" if its trust policy does not let ECS assume it and `fix` is not set, or cannot help;
+    AccessError "role-denied" if a policy of the role forbids what ECS needs, "role-rights" without the right to create
+    or change what is missing, with the steps for an administrator.
     """
+    emit = context.emit
     _warn_of_name(name, needs, emit=emit)
     try:
-        sight = inspect_role(roles, name, bucket=bucket, clock=clock, needs=needs)
+        state = inspect_role(roles, name, bucket=bucket, needs=needs)
     except AccessError as error:
         if error.code != "no-right":
             raise
-        _warn_unseen(f"The role {name} could not be looked at: {error.summary}", emit=emit)
-        return RoleChange(name=name, state="unseen")
-    created = sight.role is None and _create(roles, name, needs, clock=clock, emit=emit)
+        _warn_unseen(f"The role {name} could not be read: {error.summary}", emit=emit)
+        return RoleChange(name=name, state=RoleOutcome.UNSEEN)
+    created = state.role is None and _create(roles, name, needs, emit=emit)
     if created:
-        sight = _fresh_sight(name, needs)
-    elif sight.role is None:
-        # Somebody was faster: theirs is looked at as if it had been there from the beginning.
-        sight = inspect_role(roles, name, bucket=bucket, clock=clock, needs=needs)
-    extended = _see_to_trust(roles, sight, needs, fix=fix, clock=clock, emit=emit)
-    attached = _see_to_rights(roles, sight, needs, clock=clock, emit=emit)
-    state = "created" if created else "extended" if extended else "attached" if attached else "ready"
-    if sight.policies is None and state == "ready":
-        state = "unseen"
+        state = _new_state(name, needs)
+    elif state.role is None:
+        # Another process created it meanwhile: its role is treated as if it had existed from the beginning.
+        state = inspect_role(roles, name, bucket=bucket, needs=needs)
+    extended = _ensure_trust(roles, state, needs, fix=fix, emit=emit)
+    attached = _ensure_rights(roles, state, needs, emit=emit)
     return RoleChange(
         name=name,
-        state=state,
+        state=_outcome(state, created=created, extended=extended, attached=bool(attached)),
         created=created,
         attached=attached,
         trust_extended=extended,
-        differences=differences(_after(sight, attached=attached), needs),
+        differences=differences(_after(state, attached=attached), needs),
     )
 
 
-def _after(sight: RoleState, *, attached: tuple[str, ...]) -> RoleState:
-    """Give what the role is after what was done to it, without asking RAM, which may not know it yet."""
-    if sight.trusts_ecs is Answer.NO:  # then it was extended by now, by us or by somebody else
-        sight = replace(sight, trusts_ecs=Answer.YES)
+def _outcome(state: RoleState, *, created: bool, extended: bool, attached: bool) -> RoleOutcome:
+    if created:
+        return RoleOutcome.CREATED
+    if extended:
+        return RoleOutcome.EXTENDED
+    if attached:
+        return RoleOutcome.ATTACHED
+    return RoleOutcome.UNSEEN if state.policies is None else RoleOutcome.READY
+
+
+def _after(state: RoleState, *, attached: tuple[str, ...]) -> RoleState:
+    """Return the state after the changes, without asking RAM, which may not know them yet."""
+    if state.trusts_ecs is Decision.NO:  # it was extended meanwhile, by this process or by another
+        state = replace(state, trusts_ecs=Decision.YES)
     if attached:
         policies = tuple(Policy(name=name, type="System") for name in attached)
-        rights = tuple((action, Answer.YES) for action, _ in sight.rights)
-        sight = replace(sight, policies=(*(sight.policies or ()), *policies), rights=rights)
-    return sight
+        rights = tuple((action, Decision.YES) for action, _ in state.rights)
+        state = replace(state, policies=(*(state.policies or ()), *policies), rights=rights)
+    return state
 
 
 def _warn_of_name(name: str, needs: RoleNeeds, *, emit: Emit) -> None:
@@ -104,19 +201,17 @@ def _warn_of_name(name: str, needs: RoleNeeds, *, emit: Emit) -> None:
         emit(
             Warned(
                 code="role-name-not-default",
-                message=f"The role is {name}; the ImportImage page says that an import works only with "
+                message=f"The role is {name}; according to the ImportImage page an import works only with "
                 f"{needs.default_name}.",
                 remedy="Leave --role-name out if ECS answers that it has no role.",
             )
         )
 
 
-def _create(roles: RoleService, name: str, needs: RoleNeeds, *, clock: Clock, emit: Emit) -> bool:
-    """Create the role; False when somebody else was faster."""
+def _create(roles: RoleService, name: str, needs: RoleNeeds, *, emit: Emit) -> bool:
+    """Create the role; return False if it exists by now."""
     try:
-        with_retries(
-            lambda: roles.create_role(name, trust_policy=policy.trust_policy(), description=DESCRIPTION), clock=clock
-        )
+        roles.create_role(name, trust_policy=policy.trust_policy(), description=DESCRIPTION)
     except RefusedError as error:
         if error.code != "role-exists":
             raise
@@ -129,52 +224,50 @@ def _create(roles: RoleService, name: str, needs: RoleNeeds, *, clock: Clock, em
     return True
 
 
-def _fresh_sight(name: str, needs: RoleNeeds) -> RoleState:
-    """Say what a role is that was created this moment: it trusts ECS, and has no rights yet."""
+def _new_state(name: str, needs: RoleNeeds) -> RoleState:
+    """Return the state of a role that was just created: it trusts ECS and has no rights yet."""
     return RoleState(
         name=name,
         role=Role(name=name, arn="", trust_policy=policy.trust_policy()),
-        trusts_ecs=Answer.YES,
-        rights=tuple((action, Answer.NO) for action in needs.actions),
+        trusts_ecs=Decision.YES,
+        rights=tuple((action, Decision.NO) for action in needs.actions),
     )
 
 
-def _see_to_trust(
-    roles: RoleService, sight: RoleState, needs: RoleNeeds, *, fix: bool, clock: Clock, emit: Emit
-) -> bool:
-    """Let ECS assume the role if it may not; True when a statement was added."""
-    if sight.trusts_ecs is Answer.MAYBE:
+def _ensure_trust(roles: RoleService, state: RoleState, needs: RoleNeeds, *, fix: bool, emit: Emit) -> bool:
+    """Let ECS assume the role if it may not; return whether a statement was added."""
+    if state.trusts_ecs is Decision.MAYBE:
         emit(
             Warned(
                 code="role-trust-conditional",
-                message=f"The role {sight.name} trusts {policy.ECS} on conditions, or its trust policy can't be read.",
-                remedy="If ECS answers that it has no role, see that the trust policy has this statement: "
+                message=f"The role {state.name} trusts {policy.ECS} on conditions, or its trust policy can't be read.",
+                remedy="If ECS answers that it has no role, ensure that the trust policy has this statement: "
                 f"{json.dumps(policy.trust_statement())}",
             )
         )
-    if sight.trusts_ecs is not Answer.NO:
+    if state.trusts_ecs is not Decision.NO:
         return False
-    # Read it again at the last moment: what stands in it now is what has to be kept.
-    role = with_retries(lambda: roles.role(sight.name), clock=clock) or sight.role
-    assert role is not None  # noqa: S101 -- the caller has created or seen it
-    if policy.lets_assume(role.trust_policy) is not Answer.NO:
-        return False  # somebody extended it in between
+    # Read it again immediately before writing: what it holds now is what has to be kept.
+    role = roles.role(state.name) or state.role
+    assert role is not None  # noqa: S101 -- the caller has created or read it
+    if policy.lets_assume(role.trust_policy) is not Decision.NO:
+        return False  # extended meanwhile
     wanted = _wanted_trust(role, fix=fix)
     try:
-        with_retries(lambda: roles.update_trust_policy(sight.name, trust_policy=wanted), clock=clock)
+        roles.update_trust_policy(state.name, trust_policy=wanted)
     except AccessError as error:
-        steps = administrator_steps(sight.name, needs, create=False, attach=False, trust=wanted)
-        message = f"The trust policy of the role {sight.name} may not be changed with these credentials."
+        steps = administrator_steps(state.name, needs, create=False, attach=False, trust=wanted)
+        message = f"The trust policy of the role {state.name} may not be changed with these credentials."
         raise _no_right(error, message, steps) from error
-    emit(Changed(what="extended trust policy of role", name=f"{sight.name} (added {policy.ECS})"))
+    emit(Changed(what="extended trust policy of role", name=f"{state.name} (added {policy.ECS})"))
     return True
 
 
 def _wanted_trust(role: Role, *, fix: bool) -> str:
-    """Give the role's trust policy with ECS in it; RefusedError "role-trust" without `fix`, or where a Deny remains."""
+    """Return the role's trust policy with ECS added. RefusedError "role-trust" without `fix`, or if a Deny remains."""
     wanted = policy.extended(role.trust_policy)
     added = f"+ {json.dumps(policy.trust_statement())}"
-    if policy.lets_assume(wanted) is Answer.NO:
+    if policy.lets_assume(wanted) is Decision.NO:
         raise RefusedError(
             f"The role {role.name} forbids {policy.ECS} to assume it.",
             code="role-trust",
@@ -193,43 +286,40 @@ def _wanted_trust(role: Role, *, fix: bool) -> str:
     return wanted
 
 
-def _see_to_rights(
-    roles: RoleService, sight: RoleState, needs: RoleNeeds, *, clock: Clock, emit: Emit
-) -> tuple[str, ...]:
-    """Attach the system policy when rights are surely missing; the names of what was attached."""
-    if sight.denied:
-        attached = ", ".join(one.name for one in sight.policies or ())
+def _ensure_rights(roles: RoleService, state: RoleState, needs: RoleNeeds, *, emit: Emit) -> tuple[str, ...]:
+    """Attach the system policy if rights are certainly missing; return the names of what was attached."""
+    if state.denied:
+        attached = ", ".join(one.name for one in state.policies or ())
         raise AccessError(
-            f"A policy of the role {sight.name} forbids what ECS needs to read the disk.",
+            f"A policy of the role {state.name} forbids what ECS needs to read the disk.",
             code="role-denied",
-            cause=f"Denied: {', '.join(sight.denied)}. Attached: {attached}.",
-            remedy=f"Have that statement removed from the policies of {sight.name}, or pass another --role-name.",
-            details={"role": sight.name, "denied": ",".join(sight.denied)},
+            cause=f"Denied: {', '.join(state.denied)}. Attached: {attached}.",
+            remedy=f"Have that statement removed from the policies of {state.name}, or pass another --role-name.",
+            details={"role": state.name, "denied": ",".join(state.denied)},
         )
-    if sight.policies is None:
-        _warn_unseen(f"The policies of the role {sight.name} could not be listed.", emit=emit)
+    if state.policies is None:
+        _warn_unseen(f"The policies of the role {state.name} could not be listed.", emit=emit)
         return ()
-    doubtful = [action for action, answer in sight.rights if answer is Answer.MAYBE]
-    if doubtful and not sight.missing:
+    if state.unclear and not state.missing:
         emit(
             Warned(
                 code="role-rights-unclear",
-                message=f"Whether the role {sight.name} permits {', '.join(doubtful)} can't be judged from here.",
+                message=f"Whether the role {state.name} permits {', '.join(state.unclear)} can't be judged from here.",
                 remedy=f"Attach {needs.system_policy} to it if the import is answered with InvalidOSS.NotAuthorized.",
             )
         )
-    if not sight.missing:
+    if not state.missing:
         return ()
     wanted = Policy(name=needs.system_policy, type="System")
     try:
-        with_retries(lambda: roles.attach_policy(wanted, role_name=sight.name), clock=clock)
+        roles.attach_policy(wanted, role_name=state.name)
     except AccessError as error:
-        steps = administrator_steps(sight.name, needs, create=False, attach=True)
+        steps = administrator_steps(state.name, needs, create=False, attach=True)
         message = (
-            f"The role {sight.name} lacks {', '.join(sight.missing)}, and these credentials may not attach a policy."
+            f"The role {state.name} lacks {', '.join(state.missing)}, and these credentials may not attach a policy."
         )
         raise _no_right(error, message, steps) from error
-    emit(Changed(what="attached policy", name=f"{needs.system_policy} to role {sight.name}"))
+    emit(Changed(what="attached policy", name=f"{needs.system_policy} to role {state.name}"))
     return (needs.system_policy,)
 
 
@@ -245,7 +335,7 @@ def _warn_unseen(message: str, *, emit: Emit) -> None:
 
 
 def _no_right(error: AccessError, summary: str, steps: str) -> AccessError:
-    """Add what an administrator can apply; an error that is not about rights stays what it is."""
+    """Return the error with the steps for an administrator; one that is not about rights stays as it is."""
     if error.code != "no-right":
         return error
     return AccessError(
@@ -255,3 +345,33 @@ def _no_right(error: AccessError, summary: str, steps: str) -> AccessError:
         remedy=f"Ask an administrator of the account to:\n{steps}\nThen run the same command again.",
         details=error.details,
     )
+
+
+def _with_document(roles: RoleService, one: Policy, needs: RoleNeeds) -> Policy:
+    """Return a policy with its document, unless it is the documented one or may not be read."""
+    if _is_documented(one, needs):
+        return one
+    try:
+        return replace(one, document=roles.policy_document(one))
+    except AccessError as error:
+        if error.code != "no-right":
+            raise
+        return one
+
+
+def _is_documented(one: Policy, needs: RoleNeeds) -> bool:
+    return one.type == "System" and one.name == needs.system_policy
+
+
+def _right(policies: tuple[Policy, ...], action: str, needs: RoleNeeds, *, bucket: str | None) -> Decision:
+    documents = [one.document for one in policies if one.document is not None]
+    if any(_is_documented(one, needs) for one in policies):
+        documents.append(ALLOW_ALL)
+    decision = policy.permits(documents, action, bucket=bucket, key=SAMPLE_KEY)
+    unread = any(one.document is None and not _is_documented(one, needs) for one in policies)
+    return Decision.MAYBE if decision is Decision.NO and unread else decision
+
+
+def _is_denied(policies: tuple[Policy, ...], action: str, *, bucket: str | None) -> bool:
+    documents = [one.document for one in policies if one.document is not None]
+    return policy.denies(documents, action, bucket=bucket, key=SAMPLE_KEY)

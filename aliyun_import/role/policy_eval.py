@@ -1,7 +1,7 @@
-"""This file reads RAM policies: who may assume a role, and which rights on OSS documents give together.
+"""Evaluation of RAM policies: who may assume a role, and which rights on OSS documents grant together.
 
-Every judgement has three values. MAYBE is for what can't be judged from outside (a Condition, another account's or
-region's resource): it is neither taken for a right nor for its lack.
+A decision has three values. MAYBE is for what can't be decided from outside (a Condition, a resource of another account
+or region): it counts neither as a right nor as its lack.
 """
 
 import json
@@ -16,20 +16,20 @@ ASSUME = "sts:AssumeRole"
 Statement = Mapping[str, Any]
 
 
-class Answer(StrEnum):
-    """How sure a judgement is."""
+class Decision(StrEnum):
+    """Decision on a right."""
 
     NO = "no"
     MAYBE = "maybe"
     YES = "yes"
 
 
-_SURENESS = {Answer.NO: 0, Answer.MAYBE: 1, Answer.YES: 2}
-_OPPOSITE = {Answer.NO: Answer.YES, Answer.MAYBE: Answer.MAYBE, Answer.YES: Answer.NO}
+_RANK = {Decision.NO: 0, Decision.MAYBE: 1, Decision.YES: 2}
+_OPPOSITE = {Decision.NO: Decision.YES, Decision.MAYBE: Decision.MAYBE, Decision.YES: Decision.NO}
 
 
 def statements(document: str) -> tuple[Statement, ...] | None:
-    """Read the statements of a policy document; None when it is no policy at all."""
+    """Return the statements of a policy document, None if it is not a policy."""
     try:
         policy = json.loads(document)
     except ValueError:
@@ -42,11 +42,11 @@ def statements(document: str) -> tuple[Statement, ...] | None:
     return tuple(found)
 
 
-def lets_assume(trust_policy: str, service: str = ECS) -> Answer:
-    """Tell whether a trust policy lets the service assume the role."""
+def lets_assume(trust_policy: str, service: str = ECS) -> Decision:
+    """Return whether a trust policy lets the service assume the role."""
     found = statements(trust_policy)
     if found is None:
-        return Answer.MAYBE
+        return Decision.MAYBE
     about = [one for one in found if _names_service(one, service) and _names_action(one, ASSUME)]
     denied = _any_of(_unless_conditional(one) for one in about if _effect(one) == "deny")
     allowed = _any_of(_unless_conditional(one) for one in about if _effect(one) == "allow")
@@ -54,9 +54,9 @@ def lets_assume(trust_policy: str, service: str = ECS) -> Answer:
 
 
 def extended(trust_policy: str, service: str = ECS) -> str:
-    """Add one statement that lets the service assume the role; every statement that is there stays as it is.
+    """Return the policy with one more statement, which lets the service assume the role; all others stay as they are.
 
-    ValueError when the policy can't be read, because then it can't be kept either.
+    ValueError if the policy can't be parsed, because then it can't be kept either.
     """
     found = statements(trust_policy)
     if found is None:
@@ -68,21 +68,21 @@ def extended(trust_policy: str, service: str = ECS) -> str:
 
 
 def trust_statement(service: str = ECS) -> dict[str, Any]:
-    """Give the statement that lets a service assume a role, as the ImportImage page has it."""
+    """Return the statement that lets a service assume a role, as the ImportImage page documents it."""
     return {"Action": ASSUME, "Effect": "Allow", "Principal": {"Service": [service]}}
 
 
 def trust_policy(service: str = ECS) -> str:
-    """Give the trust policy that the ImportImage page documents."""
+    """Return the trust policy that the ImportImage page documents."""
     return json.dumps({"Statement": [trust_statement(service)], "Version": "1"})
 
 
-def permits(documents: Iterable[str], action: str, *, bucket: str | None, key: str) -> Answer:
-    """Tell whether policy documents together permit an action of OSS on a bucket, or on `key` in it for objects.
+def permits(documents: Iterable[str], action: str, *, bucket: str | None, key: str) -> Decision:
+    """Return whether policy documents together permit an action of OSS on a bucket, or on `key` in it for objects.
 
-    Without a bucket: on at least one of any name. A Deny beats every Allow.
+    Without a bucket: on at least one bucket of any name. A Deny overrides every Allow.
     """
-    allowed, denied = Answer.NO, Answer.NO
+    allowed, denied = Decision.NO, Decision.NO
     for document in documents:
         for one in statements(document) or ():
             if not _names_action(one, action):
@@ -96,35 +96,35 @@ def permits(documents: Iterable[str], action: str, *, bucket: str | None, key: s
 
 
 def denies(documents: Iterable[str], action: str, *, bucket: str | None, key: str) -> bool:
-    """Tell whether a Deny surely forbids the action, so that no further Allow can help."""
+    """Return whether a Deny certainly forbids the action, so that no further Allow can help."""
     return any(
         _effect(one) == "deny"
         and _names_action(one, action)
         and (bucket is not None or _reaches_all(one))
-        and _all_of(_reaches(one, action, bucket=bucket, key=key), _unless_conditional(one)) is Answer.YES
+        and _all_of(_reaches(one, action, bucket=bucket, key=key), _unless_conditional(one)) is Decision.YES
         for document in documents
         for one in statements(document) or ()
     )
 
 
-def _together(allowed: Answer, denied: Answer) -> Answer:
+def _together(allowed: Decision, denied: Decision) -> Decision:
     return _all_of(allowed, _OPPOSITE[denied])
 
 
-def _any_of(answers: Iterable[Answer]) -> Answer:
-    return max(answers, key=_SURENESS.__getitem__, default=Answer.NO)
+def _any_of(decisions: Iterable[Decision]) -> Decision:
+    return max(decisions, key=_RANK.__getitem__, default=Decision.NO)
 
 
-def _all_of(*answers: Answer) -> Answer:
-    return min(answers, key=_SURENESS.__getitem__)
+def _all_of(*decisions: Decision) -> Decision:
+    return min(decisions, key=_RANK.__getitem__)
 
 
 def _effect(statement: Statement) -> str:
     return str(statement.get("Effect", "")).lower()
 
 
-def _unless_conditional(statement: Statement) -> Answer:
-    return Answer.MAYBE if statement.get("Condition") else Answer.YES
+def _unless_conditional(statement: Statement) -> Decision:
+    return Decision.MAYBE if statement.get("Condition") else Decision.YES
 
 
 def _names_service(statement: Statement, service: str) -> bool:
@@ -139,7 +139,7 @@ def _names_action(statement: Statement, action: str) -> bool:
     return any(_matches(pattern, action) for pattern in _listed(statement.get("Action")))
 
 
-def _reaches(statement: Statement, action: str, *, bucket: str | None, key: str) -> Answer:
+def _reaches(statement: Statement, action: str, *, bucket: str | None, key: str) -> Decision:
     service, _, operation = action.partition(":")
     wanted = f"{bucket}/{key}" if bucket is not None and operation.endswith("Object") else bucket
     if "NotResource" in statement:
@@ -151,18 +151,18 @@ def _reaches_all(statement: Statement) -> bool:
     return any(re.fullmatch(r"\*|acs:[^:]+:\*:\*:\*(?:/\*)?", one) for one in _listed(statement.get("Resource")))
 
 
-def _covers(pattern: str, service: str, wanted: str | None) -> Answer:
+def _covers(pattern: str, service: str, wanted: str | None) -> Decision:
     """Compare acs:oss:REGION:ACCOUNT:BUCKET[/KEY] with a bucket, or bucket and key; None is any bucket."""
     if pattern == "*":
-        return Answer.YES
+        return Decision.YES
     named, _, rest = pattern.removeprefix("acs:").partition(":")
     region, _, rest = rest.partition(":")
     account, _, place = rest.partition(":")
     if not pattern.startswith("acs:") or not place or not _matches(named, service):
-        return Answer.NO
+        return Decision.NO
     if wanted is not None and not _matches(place, wanted, ignore_case=False):
-        return Answer.NO
-    return Answer.YES if {region, account} <= {"*", ""} else Answer.MAYBE
+        return Decision.NO
+    return Decision.YES if {region, account} <= {"*", ""} else Decision.MAYBE
 
 
 def _matches(pattern: str, text: str, *, ignore_case: bool = True) -> bool:
@@ -172,7 +172,7 @@ def _matches(pattern: str, text: str, *, ignore_case: bool = True) -> bool:
 
 
 def _listed(value: object) -> Iterator[str]:
-    """Give the texts of an element that may be one text or a list of them."""
+    """Yield the strings of an element that may be one string or a list of them."""
     if isinstance(value, str):
         yield value
     elif isinstance(value, list):

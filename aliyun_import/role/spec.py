@@ -1,7 +1,7 @@
-"""This file says what the import's role must be, and writes it down for those who may set it up.
+"""Requirements on the role of an import, and least-privilege policies, for those who may apply them.
 
-Two roles: one for disks in OSS, one for disks in the OSS of a CloudBox. Their names, policies and actions are those
-of the ImportImage page.
+There are two roles: one for disks in OSS, one for disks in the OSS of a CloudBox. Their names, policies and actions are
+those of the ImportImage page.
 """
 
 import json
@@ -16,7 +16,7 @@ from aliyun_import.role import policy_eval as policy
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RoleNeeds:
-    """What ECS needs of a role: the name it looks for, the system policy that gives all of it, the single actions."""
+    """What ECS needs of a role: its name, the system policy that grants everything, the single actions."""
 
     default_name: str
     system_policy: str
@@ -40,19 +40,17 @@ DESCRIPTION = "Lets ECS read disk images in OSS to import them"
 
 
 def needs_of(request: ImportRequest) -> RoleNeeds:
-    """Tell which of the two roles a request needs."""
+    """Return the needs of the role of a request."""
     return CLOUDBOX_ROLE if request.storage_location_arn else OSS_ROLE
 
 
 def role_name_of(request: ImportRequest) -> str:
-    """Tell the name of the role of a request: the user's, or the default one for where the disks lie."""
-    if request.role_name == OSS_ROLE.default_name:
-        return needs_of(request).default_name
-    return request.role_name
+    """Return the name of the role of a request: the given one, or the default for where the disks are."""
+    return request.role_name or needs_of(request).default_name
 
 
 def role_policy(bucket: str | None = None) -> dict[str, Any]:
-    """Give a policy for the role with no more than ECS needs, for one bucket or for all."""
+    """Return a policy for the role with no more than ECS needs, for one bucket or for all."""
     if bucket is None:
         return {
             "Version": "1",
@@ -108,9 +106,9 @@ def user_policy(bucket: str | None = None) -> dict[str, Any]:
 
 
 def console_url(needs: RoleNeeds) -> str | None:
-    """Give the console page that sets the default role up with one click of an administrator; None where there is none.
+    """Return the URL of the console page on which an administrator creates the default role, None if there is none.
 
-    The address has the request as JSON, which must be percent-encoded to survive mail and chat.
+    The URL holds the request as JSON, percent-encoded so that mail and chat leave it intact.
     """
     if needs.template is None:
         return None
@@ -124,9 +122,9 @@ def console_url(needs: RoleNeeds) -> str | None:
 
 
 def administrator_steps(name: str, needs: RoleNeeds, *, create: bool, attach: bool, trust: str | None = None) -> str:
-    """Write down what an administrator can run or open to set the role up; one step a line.
+    """Return what an administrator can run or open to set up the role, one step per line.
 
-    `trust` is the whole trust policy that the role shall have, where it must change.
+    `trust` is the whole new trust policy, if it must change.
     """
     lines: list[str] = []
     url = console_url(needs) if name == needs.default_name and create else None

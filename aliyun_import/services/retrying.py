@@ -4,7 +4,6 @@ A call site makes a plain call. Some calls go through once, because their caller
 
     send_part, copy_part    the scheduler of the upload: other parts continue while one waits
     complete                `complete_upload`: an answer that was lost is settled by the object, before another attempt
-    import_image            `submit`: a repetition needs the client token, and a role may be new
 """
 
 from collections.abc import Mapping
@@ -189,8 +188,8 @@ class RetryingImages:
         self._retry = retry
 
     def import_image(self, call: ImportCall) -> StartedImport | None:
-        """Call ImportImage, one attempt."""
-        return self.wrapped.import_image(call)
+        """Call ImportImage; every attempt carries the client token, so there is one import."""
+        return self._retry(self.wrapped.import_image, call)
 
     def task(self, task_id: str) -> Task | None:
         """Return a task."""

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from aliyun_import.account.check import AccountState, check_account
-from aliyun_import.account.staging_bucket import PREFIX, derived_bucket, refuse_unfit
+from aliyun_import.account.staging_bucket import PREFIX, derived_bucket, refuse_unsuitable
 from aliyun_import.errors import AccessError, AliyunImportError, RefusedError
 from aliyun_import.model.objects import BucketInfo
 from aliyun_import.model.request import DiskRequest, ImportRequest
@@ -26,7 +26,6 @@ INFO = BucketInfo(
     encryption=None,
     versioning=None,
     acl="private",
-    transfer_acceleration=False,
 )
 
 
@@ -41,16 +40,7 @@ def see(
 ) -> AccountState:
     """Look at a sandbox through the real adapters."""
     cloud = Connected(sandbox, region=request.region, denied=denied)
-    return check_account(
-        request,
-        identity=cloud.identity,
-        store=cloud.store,
-        images=cloud.images,
-        bucket=bucket,
-        dry_run=dry_run,
-        clock=cloud.clock,
-        emit=heard or Heard(),
-    )
+    return check_account(request, cloud.services, cloud.context(heard), bucket=bucket, dry_run=dry_run)
 
 
 def refusal(sandbox: Sandbox, **given: Any) -> AliyunImportError:
@@ -77,10 +67,10 @@ def test_the_derived_bucket_is_made_once(sandbox: Sandbox) -> None:
     ready = see(sandbox, heard=heard)
     assert ready.bucket == f"aliyun-import-{sandbox.account_id}-cn-hangzhou"
     assert ready.bucket_info is not None
-    assert (ready.bucket_info.acl, ready.bucket_is_ours, ready.bucket_created) == ("private", True, True)
+    assert ready.bucket_info.acl == "private"
     assert heard.changed() == ["created bucket", "added lifecycle rule"]
     again, heard = see(sandbox, heard=(heard := Heard())), heard
-    assert (again.bucket, again.bucket_created) == (ready.bucket, False)
+    assert again.bucket == ready.bucket
     assert heard.changed() == []
 
 
@@ -123,7 +113,8 @@ def test_a_dry_run_writes_no_rule_into_a_bucket_that_is_there(sandbox: Sandbox) 
 def test_a_bucket_of_the_user_is_taken_as_it_is(sandbox: Sandbox) -> None:
     """It is not changed in any way."""
     ready = see(sandbox, bucket=bucket_there(sandbox))
-    assert (ready.bucket, ready.bucket_is_ours, ready.bucket_created) == ("a-bucket", False, False)
+    assert ready.bucket == "a-bucket"
+    assert not sandbox.requests.entries("PutBucket")
     assert not sandbox.requests.entries("PutBucketLifecycle")
 
 
@@ -179,7 +170,8 @@ def test_rights_that_are_merely_useful_are_warnings(sandbox: Sandbox) -> None:
     """Without DescribeRegions and the lifecycle the push goes on."""
     heard = Heard()
     ready = see(sandbox, denied=("ecs:DescribeRegions", "oss:*Lifecycle"), heard=heard)
-    assert ready.bucket_created
+    assert ready.bucket_info is not None
+    assert heard.changed() == ["created bucket"]
     assert heard.warned() == ["regions-unseen", "lifecycle-unset"]
 
 
@@ -197,8 +189,8 @@ def test_rights_that_are_needed_are_errors(sandbox: Sandbox, right: str, code: s
 def test_the_derived_bucket_that_may_not_be_looked_at_is_not_recommended(sandbox: Sandbox) -> None:
     """Without --bucket, the advice to leave --bucket out would lead round in a circle."""
     denied = ("oss:GetBucketInfo",)
-    assert "no --bucket" not in (refusal(sandbox, denied=denied).remedy or "")
-    assert "no --bucket" in (refusal(sandbox, denied=denied, bucket=bucket_there(sandbox)).remedy or "")
+    assert "omit --bucket" not in (refusal(sandbox, denied=denied).remedy or "")
+    assert "omit --bucket" in (refusal(sandbox, denied=denied, bucket=bucket_there(sandbox)).remedy or "")
 
 
 def test_wrong_keys_are_told_first(sandbox: Sandbox) -> None:
@@ -208,16 +200,7 @@ def test_wrong_keys_are_told_first(sandbox: Sandbox) -> None:
     assert known is not None
     sandbox.state.add_key(replace(known, secret="ANOTHER"))
     with pytest.raises(AccessError):
-        check_account(
-            LOCAL,
-            identity=cloud.identity,
-            store=cloud.store,
-            images=cloud.images,
-            bucket=None,
-            dry_run=False,
-            clock=cloud.clock,
-            emit=Heard(),
-        )
+        check_account(LOCAL, cloud.services, cloud.context(), bucket=None, dry_run=False)
     assert not sandbox.requests.entries("GetBucketInfo")
 
 
@@ -291,10 +274,10 @@ def test_an_archived_object_is_refused_unless_restored(sandbox: Sandbox) -> None
 def test_a_bucket_is_judged_by_region_owner_and_encryption(info: BucketInfo, code: str | None) -> None:
     """Each has its own code; an owner that is not told is no stranger."""
     if code is None:
-        refuse_unfit(info, region="cn-hangzhou", account_id="1")
+        refuse_unsuitable(info, region="cn-hangzhou", account_id="1")
         return
     with pytest.raises(RefusedError) as caught:
-        refuse_unfit(info, region="cn-hangzhou", account_id="1")
+        refuse_unsuitable(info, region="cn-hangzhou", account_id="1")
     assert caught.value.code == code
 
 

@@ -7,9 +7,13 @@ from aliyun_import.cloud.ecs.images import EcsImages
 from aliyun_import.cloud.endpoints import resolve_endpoints
 from aliyun_import.cloud.oss.store import OssStore
 from aliyun_import.cloud.ram import RamRoles, StsIdentity
+from aliyun_import.context import Context
+from aliyun_import.events import Emit
 from aliyun_import.sandbox.core.state import AccessKey
 from aliyun_import.sandbox.server import Sandbox
-from tests.image.scripted import SteeredClock
+from aliyun_import.services.interface import Services
+from aliyun_import.services.retrying import add_retries
+from tests.image.scripted import SteeredClock, context_of
 
 
 class CloudClock(SteeredClock):
@@ -37,10 +41,15 @@ class Connected:
         self._endpoints = resolve_endpoints(region, endpoint_url=sandbox.url)
         self._credentials = load_credentials(environment=sandbox.environment(key), home=Path("/nonexistent"))
         self.clock = CloudClock(sandbox)
-        self.identity = StsIdentity(endpoints=self._endpoints, credentials=self._credentials)
-        self.roles = RamRoles(endpoints=self._endpoints, credentials=self._credentials)
-        self.images = EcsImages(endpoints=self._endpoints, credentials=self._credentials)
+        services = Services(
+            identity=StsIdentity(endpoints=self._endpoints, credentials=self._credentials),
+            store=lambda bucket: OssStore(bucket, endpoints=self._endpoints, credentials=self._credentials),
+            roles=RamRoles(endpoints=self._endpoints, credentials=self._credentials),
+            images=EcsImages(endpoints=self._endpoints, credentials=self._credentials),
+        )
+        self.services = add_retries(services, self.context())
+        self.roles, self.images, self.store = self.services.roles, self.services.images, self.services.store
 
-    def store(self, bucket: str) -> OssStore:
-        """Give the store of a bucket."""
-        return OssStore(bucket, endpoints=self._endpoints, credentials=self._credentials)
+    def context(self, emit: Emit | None = None) -> Context:
+        """Return a context on the steered clock."""
+        return context_of(self.clock, emit)

@@ -4,11 +4,15 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from aliyun_import.context import Context
 from aliyun_import.errors import AccessError, AliyunImportError, Interrupted, RefusedError, TransientError
-from aliyun_import.events import Changed, Event, Warned
-from aliyun_import.model.image import DISK_DIGEST_TAG, PUSH_ID_TAG, Image, StartedImport, Task, TaskStatus
+from aliyun_import.events import Changed, Emit, Event, Warned, ignore
+from aliyun_import.model.image import DISK_DIGEST_TAG, PUSH_ID_TAG, Image, ImageStatus, StartedImport, Task, TaskStatus
 from aliyun_import.model.request import DiskMapping, DiskRequest, ImportCall, ImportRequest
 from aliyun_import.model.roles import Policy, Role
+from aliyun_import.retry import Retrier
+from aliyun_import.services.interface import ImageService
+from aliyun_import.services.retrying import RetryingImages
 
 REGION = "cn-hangzhou"
 TAGS = {PUSH_ID_TAG: "push-1", DISK_DIGEST_TAG: "digest-1"}
@@ -36,6 +40,16 @@ class SteeredClock:
         self.elapsed_s += seconds
         if self._interrupt_at_s is not None and self.elapsed_s >= self._interrupt_at_s:
             raise Interrupted("Stopped.", code="interrupted", remedy=None)
+
+
+def context_of(clock: SteeredClock | None = None, emit: Emit | None = None) -> Context:
+    """Return the context of a run with a steered clock."""
+    return Context(clock=clock or SteeredClock(), emit=emit or ignore)
+
+
+def retrying(images: ImageService, context: Context) -> RetryingImages:
+    """Return images with retries, as a push has them."""
+    return RetryingImages(images, Retrier(context))
 
 
 class Heard:
@@ -225,7 +239,7 @@ def task(status: TaskStatus = TaskStatus.PROCESSING, *, word: str = "", **fields
 
 def image(status: str = "Creating", **fields: Any) -> Image:
     """Give the image m-1, which is ours, in a status."""
-    return replace(Image(image_id="m-1", name="disk", status=status, tags=TAGS), **fields)
+    return replace(Image(image_id="m-1", name="disk", status=ImageStatus(status), tags=TAGS), **fields)
 
 
 def import_call() -> ImportCall:

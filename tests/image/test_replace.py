@@ -7,8 +7,8 @@ import pytest
 from aliyun_import.errors import AliyunImportError, RefusedError
 from aliyun_import.image.replace import Delete, Rename, next_replacement, replace_image, retired_name, temporary_name
 from aliyun_import.limits import MAX_NAME_CHARS
-from aliyun_import.model.image import Image
-from tests.image.scripted import REGION, Heard, ScriptedImages, SteeredClock, image, lost, refused
+from aliyun_import.model.image import Image, ImageStatus
+from tests.image.scripted import REGION, Heard, ScriptedImages, context_of, image, lost, refused, retrying
 
 NEW = image("Available", image_id="m-new", name="disk-new-push1", created="2026-11-24T03:45:10Z")
 OLD = image("Available", image_id="m-old", name="disk", tags={})
@@ -24,9 +24,8 @@ def there(*found: Image) -> ScriptedImages:
 
 def hand_over(images: ScriptedImages, *, policy: str = "rename", heard: Heard | None = None) -> Image:
     """Give the new image the name."""
-    return replace_image(
-        images, NEW, name="disk", policy=policy, region=REGION, clock=SteeredClock(), emit=heard or Heard()
-    )
+    context = context_of(emit=heard)
+    return replace_image(retrying(images, context), context, NEW, name="disk", policy=policy, region=REGION)
 
 
 def names(images: ScriptedImages) -> dict[str, str]:
@@ -136,12 +135,12 @@ def test_an_old_image_in_use_stays_with_a_warning() -> None:
     assert "m-old" in names(images)
 
 
-@pytest.mark.parametrize("unusable", [replace(NEW, status="Creating"), replace(NEW, usable=False)])
+@pytest.mark.parametrize("unusable", [replace(NEW, status=ImageStatus.CREATING), replace(NEW, usable=False)])
 def test_an_image_that_is_not_usable_replaces_nothing(unusable: Image) -> None:
     """Verify, then replace: nothing is touched."""
     images = there(OLD, unusable)
     with pytest.raises(RefusedError) as caught:
-        replace_image(images, unusable, name="disk", policy="rename", region=REGION, clock=SteeredClock(), emit=Heard())
+        replace_image(images, context_of(), unusable, name="disk", policy="rename", region=REGION)
     assert caught.value.code == "replacement-not-usable"
     assert names(images)["m-old"] == "disk"
 

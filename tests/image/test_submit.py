@@ -5,29 +5,48 @@ from dataclasses import replace
 import pytest
 
 from aliyun_import.errors import AccessError, RefusedError, TransientError
-from aliyun_import.image.submit import ROLE_NEW_WAIT_S, ROLE_OLD_WAIT_S, ask, new_client_token, role_wait_s, submit
+from aliyun_import.image.submit import (
+    ROLE_NEW_WAIT_S,
+    ROLE_OLD_WAIT_S,
+    dry_run_import,
+    new_client_token,
+    role_wait_s,
+    submit,
+)
 from aliyun_import.limits import MAX_TOKEN_CHARS
-from aliyun_import.model.image import StartedImport, TaskStatus
+from aliyun_import.model.image import DISK_DIGEST_TAG, PUSH_ID_TAG, StartedImport, TaskStatus
 from tests.image.scripted import (
     STARTED,
     Heard,
     ScriptedImages,
     SteeredClock,
+    context_of,
     image,
     import_call,
     lost,
     no_right,
     refused,
+    retrying,
     task,
 )
 
 
 def start(
-    images: ScriptedImages, *, clock: SteeredClock | None = None, changed: bool = False, heard: Heard | None = None
+    images: ScriptedImages,
+    *,
+    clock: SteeredClock | None = None,
+    changed: bool = False,
+    heard: Heard | None = None,
+    accept_same_disk: bool = False,
 ) -> StartedImport:
     """Submit the call."""
+    context = context_of(clock, heard)
     return submit(
-        images, import_call(), clock=clock or SteeredClock(), emit=heard or Heard(), role_changed_recently=changed
+        retrying(images, context),
+        context,
+        import_call(),
+        role_changed_recently=changed,
+        accept_same_disk=accept_same_disk,
     )
 
 
@@ -129,6 +148,38 @@ def test_another_push_of_the_same_disk_is_not_ours() -> None:
         start(images)
 
 
+@pytest.mark.parametrize("status", ["Creating", "Available"])
+@pytest.mark.parametrize("code", ["image-name-taken", "image-importing"])
+def test_the_same_command_on_two_machines_makes_one_image(status: str, code: str) -> None:
+    """The later push follows the import of the earlier one: the digest in its tag proves that the disk is the same."""
+    images, heard = ScriptedImages(refused(code)), Heard()
+    images.add(image(status, tags={**image().tags, PUSH_ID_TAG: "push-2"}), task(image_id="m-1"))
+    started = start(images, heard=heard, accept_same_disk=True)
+    assert started == StartedImport(task_id="t-1", image_id="m-1", request_id="")
+    assert heard.changed() == ["found the import that was started before"]
+
+
+@pytest.mark.parametrize("status", ["Creating", "Available"])
+def test_the_image_of_another_disk_is_refused(status: str) -> None:
+    """Another digest is another disk, and only a usable image may be replaced."""
+    images = ScriptedImages(refused("image-name-taken"))
+    images.add(image(status, tags={PUSH_ID_TAG: "push-2", DISK_DIGEST_TAG: "digest-2"}))
+    with pytest.raises(RefusedError) as caught:
+        start(images, accept_same_disk=True)
+    assert caught.value.code == "image-name-taken"
+    assert ("--replace" in (caught.value.remedy or "")) is (status == "Available")
+
+
+def test_an_image_in_creation_that_shows_no_disk_yet_is_transient() -> None:
+    """Its tags may appear later and prove that it is this disk: exit 6, and no advice to replace it."""
+    images = ScriptedImages(refused("image-name-taken"))
+    images.add(image("Creating", tags={}))
+    with pytest.raises(TransientError) as caught:
+        start(images, accept_same_disk=True)
+    assert caught.value.code == "image-importing"
+    assert "--replace" not in (caught.value.remedy or "")
+
+
 def test_what_a_failed_import_left_makes_room() -> None:
     """A CreateFailed image of ours keeps the name; it is deleted, told, and the call is sent again."""
     images, heard = ScriptedImages(refused("image-name-taken"), STARTED), Heard()
@@ -167,14 +218,8 @@ def test_other_refusals_come_out_at_once() -> None:
 def test_a_question_is_not_submitted() -> None:
     """A dry run has its own way; submitting one is a bug of the caller."""
     images = ScriptedImages(STARTED)
-    with pytest.raises(ValueError, match="asked"):
-        submit(
-            images,
-            replace(import_call(), dry_run=True),
-            clock=SteeredClock(),
-            emit=Heard(),
-            role_changed_recently=False,
-        )
+    with pytest.raises(ValueError, match="dry run"):
+        submit(images, context_of(), replace(import_call(), dry_run=True), role_changed_recently=False)
 
 
 def test_an_answer_without_an_import_is_an_error() -> None:
@@ -187,20 +232,20 @@ def test_an_answer_without_an_import_is_an_error() -> None:
 def test_asking_starts_nothing() -> None:
     """The question carries DryRun, repeats passing trouble, and a yes is no value."""
     images = ScriptedImages(lost(), None)
-    ask(images, import_call(), clock=SteeredClock())
+    dry_run_import(retrying(images, context_of()), import_call())
     assert [call.dry_run for call in images.calls] == [True, True]
 
 
 def test_asking_passes_the_services_no_on() -> None:
     """What the service would refuse comes out as it would."""
     with pytest.raises(AccessError):
-        ask(ScriptedImages(no_right()), import_call(), clock=SteeredClock())
+        dry_run_import(ScriptedImages(no_right()), import_call())
 
 
 def test_a_question_that_started_an_import_is_named() -> None:
     """Should the service pass over DryRun, the task is named together with how to cancel it."""
     with pytest.raises(RefusedError) as caught:
-        ask(ScriptedImages(STARTED), import_call(), clock=SteeredClock())
+        dry_run_import(ScriptedImages(STARTED), import_call())
     assert "task cancel t-1 --region cn-hangzhou" in (caught.value.remedy or "")
 
 

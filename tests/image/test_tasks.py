@@ -5,29 +5,30 @@ import pytest
 from aliyun_import.errors import RefusedError
 from aliyun_import.image.tasks import cancel_task, image_of_task, list_tasks, show_task
 from aliyun_import.model.image import Task, TaskStatus
-from tests.image.scripted import REGION, Heard, ScriptedImages, SteeredClock, image, lost, refused, task
+from tests.image.scripted import REGION, Heard, ScriptedImages, context_of, image, lost, refused, retrying, task
 
 
 def cancel(images: ScriptedImages, *, heard: Heard | None = None) -> Task:
     """Cancel the task of the script."""
-    return cancel_task(images, "t-1", region=REGION, clock=SteeredClock(), emit=heard or Heard())
+    context = context_of(emit=heard)
+    return cancel_task(retrying(images, context), context, "t-1", region=REGION)
 
 
 def test_tasks_are_filtered_by_any_status_word() -> None:
     """The service honours three status words; the rest is filtered here, whatever the case."""
     images = ScriptedImages(None)
     images.add(task(task_id="t-1"), task(TaskStatus.DELETED, task_id="t-2"))
-    assert [one.task_id for one in list_tasks(images, statuses=("deleted",), clock=SteeredClock())] == ["t-2"]
-    assert len(list_tasks(images, clock=SteeredClock())) == 2
+    assert [one.task_id for one in list_tasks(images, statuses=("deleted",))] == ["t-2"]
+    assert len(list_tasks(images)) == 2
 
 
 def test_a_task_is_shown_with_its_image() -> None:
     """The image's status stands beside the task's."""
     images = ScriptedImages(None)
     images.add(task(image_id="m-1"), image())
-    sight = show_task(images, "t-1", region=REGION, clock=SteeredClock())
-    assert sight.image is not None
-    assert (sight.task.task_id, sight.image.image_id) == ("t-1", "m-1")
+    shown = show_task(images, "t-1", region=REGION)
+    assert shown.image is not None
+    assert (shown.task.task_id, shown.image.image_id) == ("t-1", "m-1")
 
 
 def test_the_list_tells_the_image_that_the_task_does_not() -> None:
@@ -40,7 +41,7 @@ def test_the_list_tells_the_image_that_the_task_does_not() -> None:
 def test_an_unknown_task_is_refused_by_name() -> None:
     """A mistyped id names itself and the way to the right one."""
     with pytest.raises(RefusedError) as caught:
-        show_task(ScriptedImages(None), "t-9", region=REGION, clock=SteeredClock())
+        show_task(ScriptedImages(None), "t-9", region=REGION)
     assert caught.value.code == "task-unknown"
     assert "t-9" in caught.value.summary
 

@@ -12,9 +12,20 @@ from aliyun_import.errors import (
     TransientError,
 )
 from aliyun_import.events import ImportProgress, Noted, Warned
-from aliyun_import.image.wait.wait import TROUBLE_LIMIT_S, pause_s, wait
+from aliyun_import.image.wait import FAILURE_LIMIT_S, pause_s, wait
 from aliyun_import.model.image import Image, TaskStatus
-from tests.image.scripted import REGION, Heard, ScriptedImages, SteeredClock, image, lost, no_right, task
+from tests.image.scripted import (
+    REGION,
+    Heard,
+    ScriptedImages,
+    SteeredClock,
+    context_of,
+    image,
+    lost,
+    no_right,
+    retrying,
+    task,
+)
 
 
 def follow(
@@ -28,13 +39,13 @@ def follow(
     check_results: bool = False,
 ) -> Image:
     """Wait for the import of the script."""
+    context = context_of(clock, heard)
     return wait(
-        images,
+        retrying(images, context),
+        context,
         task_id=task_id,
         image_id=image_id,
         region=REGION,
-        clock=clock or SteeredClock(),
-        emit=heard or Heard(),
         timeout_s=timeout_s,
         check_results=check_results,
     )
@@ -113,7 +124,7 @@ def test_trouble_without_end_ends_the_wait_after_an_hour() -> None:
     images.then("image", *[lost()] * 1000)
     with pytest.raises(TransientError) as caught:
         follow(images, clock=clock)
-    assert TROUBLE_LIMIT_S <= clock.elapsed_s <= TROUBLE_LIMIT_S + 120
+    assert FAILURE_LIMIT_S <= clock.elapsed_s <= FAILURE_LIMIT_S + 120
     assert "task wait t-1 --region cn-hangzhou" in (caught.value.remedy or "")
 
 
@@ -270,14 +281,14 @@ def test_trouble_with_the_check_is_no_failure_either(error: AliyunImportError) -
 def test_pauses_grow_and_stay_polite() -> None:
     """0.5 s at first, 10 s soon, 15 s after half an hour, a minute at most in trouble; a tenth of jitter either way."""
 
-    def middle(polls: int, elapsed_s: float, troubles: int = 0) -> float:
-        return pause_s(polls, elapsed_s=elapsed_s, troubles=troubles, share=lambda: 0.5)
+    def middle(polls: int, elapsed_s: float, failures: int = 0) -> float:
+        return pause_s(polls, elapsed_s=elapsed_s, failures=failures, share=lambda: 0.5)
 
     assert middle(1, 0) == pytest.approx(0.5)
     assert sum(middle(polls, 0) for polls in range(1, 9)) == pytest.approx(25, abs=5)
     assert middle(20, 100) == pytest.approx(10.0)
     assert middle(200, 4000) == pytest.approx(15.0)
-    assert middle(20, 100, troubles=1) == pytest.approx(20.0)
-    assert middle(20, 100, troubles=5000) == pytest.approx(60.0)
+    assert middle(20, 100, failures=1) == pytest.approx(20.0)
+    assert middle(20, 100, failures=5000) == pytest.approx(60.0)
     assert pause_s(20, elapsed_s=100, share=lambda: 0.0) == pytest.approx(9.0)
     assert pause_s(20, elapsed_s=100, share=lambda: 1.0) == pytest.approx(11.0)

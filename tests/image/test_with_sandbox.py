@@ -9,9 +9,9 @@ import pytest
 from aliyun_import.errors import AccessError, ImportFailed, RefusedError, StillRunning
 from aliyun_import.image.find_existing import find_import
 from aliyun_import.image.replace import replace_image
-from aliyun_import.image.submit import ask, new_client_token, submit
+from aliyun_import.image.submit import dry_run_import, new_client_token, submit
 from aliyun_import.image.tasks import cancel_task, list_tasks, show_task
-from aliyun_import.image.wait.wait import wait
+from aliyun_import.image.wait import wait
 from aliyun_import.model.image import DISK_DIGEST_TAG, PUSH_ID_TAG, Image, StartedImport, TaskStatus
 from aliyun_import.model.request import DiskFormat, DiskMapping, DiskRequest, ImportCall, ImportRequest
 from aliyun_import.role.ensure import ensure_role
@@ -59,25 +59,22 @@ def call(name: str = "disk", *, push_id: str = "push-1", token: str = "") -> Imp
 
 def ensure(cloud: Connected, *, heard: Heard | None = None) -> bool:
     """See to the role; tell whether anything was changed."""
-    return ensure_role(
-        cloud.roles, OSS_ROLE.default_name, bucket=BUCKET, fix=False, clock=cloud.clock, emit=heard or Heard()
-    ).changed
+    return ensure_role(cloud.roles, cloud.context(heard), OSS_ROLE.default_name, bucket=BUCKET, fix=False).changed
 
 
 def start(cloud: Connected, one: ImportCall | None = None, *, changed: bool = True) -> StartedImport:
     """Submit a call."""
-    return submit(cloud.images, one or call(), clock=cloud.clock, emit=Heard(), role_changed_recently=changed)
+    return submit(cloud.images, cloud.context(), one or call(), role_changed_recently=changed)
 
 
 def follow(cloud: Connected, started: StartedImport, *, timeout_s: float | None = None) -> Image:
     """Wait for an import."""
     return wait(
         cloud.images,
+        cloud.context(),
         task_id=started.task_id,
         image_id=started.image_id,
         region=cloud.region,
-        clock=cloud.clock,
-        emit=Heard(),
         timeout_s=timeout_s,
     )
 
@@ -194,11 +191,10 @@ def test_the_image_check_is_waited_for(cloud: Connected) -> None:
     heard = Heard()
     image = wait(
         cloud.images,
+        cloud.context(heard),
         task_id=started.task_id,
         image_id=started.image_id,
         region=cloud.region,
-        clock=cloud.clock,
-        emit=heard,
         check_results=True,
     )
     assert image.detection_status == "Finished"
@@ -209,7 +205,7 @@ def test_a_cancelled_import_is_told_as_cancelled(cloud: Connected) -> None:
     """Cancelled elsewhere, the wait ends with its own code."""
     ensure(cloud)
     started = start(cloud)
-    cancelled = cancel_task(cloud.images, started.task_id, region=cloud.region, clock=cloud.clock, emit=Heard())
+    cancelled = cancel_task(cloud.images, cloud.context(), started.task_id, region=cloud.region)
     assert cancelled.status is TaskStatus.DELETED
     with pytest.raises(ImportFailed) as caught:
         follow(cloud, started)
@@ -222,7 +218,7 @@ def test_a_finished_task_cannot_be_cancelled(cloud: Connected) -> None:
     started = start(cloud)
     follow(cloud, started)
     with pytest.raises(RefusedError) as caught:
-        cancel_task(cloud.images, started.task_id, region=cloud.region, clock=cloud.clock, emit=Heard())
+        cancel_task(cloud.images, cloud.context(), started.task_id, region=cloud.region)
     assert caught.value.code == "task-over"
     assert started.image_id in (caught.value.remedy or "")
 
@@ -231,11 +227,11 @@ def test_tasks_are_listed_and_shown_with_their_images(cloud: Connected) -> None:
     """With a task id alone the image is found, and followed to its end."""
     ensure(cloud)
     started = start(cloud)
-    listed = list_tasks(cloud.images, clock=cloud.clock)
+    listed = list_tasks(cloud.images)
     assert [task.task_id for task in listed] == [started.task_id]
-    sight = show_task(cloud.images, started.task_id, region=cloud.region, clock=cloud.clock)
-    assert sight.image is not None
-    assert sight.image.image_id == started.image_id
+    shown = show_task(cloud.images, started.task_id, region=cloud.region)
+    assert shown.image is not None
+    assert shown.image.image_id == started.image_id
     assert follow(cloud, replace(started, image_id="")).image_id == started.image_id
 
 
@@ -243,7 +239,7 @@ def test_an_import_is_found_by_its_tags(cloud: Connected) -> None:
     """Whatever became of the journal."""
     ensure(cloud)
     started = start(cloud)
-    found = find_import(cloud.images, name="disk", tags=call().tags, clock=cloud.clock)
+    found = find_import(cloud.images, name="disk", tags=call().tags)
     assert found is not None
     assert (found.image_id, found.task_id) == (started.image_id, started.task_id)
 
@@ -254,9 +250,7 @@ def test_a_name_is_handed_over(cloud: Connected, policy: str) -> None:
     ensure(cloud)
     old = follow(cloud, start(cloud))
     new = follow(cloud, start(cloud, call("disk-new-push2", push_id="push-2")))
-    named = replace_image(
-        cloud.images, new, name="disk", policy=policy, region=cloud.region, clock=cloud.clock, emit=Heard()
-    )
+    named = replace_image(cloud.images, cloud.context(), new, name="disk", policy=policy, region=cloud.region)
     assert (named.image_id, named.name) == (new.image_id, "disk")
     rest = {image.image_id: image.name for image in cloud.images.images() if image.image_id != new.image_id}
     assert (old.image_id in rest) is (policy == "rename")
@@ -268,7 +262,7 @@ def test_a_question_is_answered_in_both_spellings(sandbox: Sandbox, cloud: Conne
     """Its success arrives as an error, and nothing is started."""
     sandbox.state.configure(dry_run_code=code)
     ensure(cloud)
-    ask(cloud.images, call(), clock=cloud.clock)
+    dry_run_import(cloud.images, call())
     assert cloud.images.images() == ()
 
 

@@ -5,14 +5,15 @@ from urllib.parse import unquote
 
 import pytest
 
+from aliyun_import.context import Context
 from aliyun_import.errors import AccessError, AliyunImportError, RefusedError
 from aliyun_import.events import Warned
 from aliyun_import.model.request import ImportRequest
 from aliyun_import.model.roles import Policy, Role
+from aliyun_import.retry import Retrier
 from aliyun_import.role import policy_eval as policy
-from aliyun_import.role.ensure import RoleChange, ensure_role
-from aliyun_import.role.inspect import differences, inspect_role
-from aliyun_import.role.policy_eval import Answer
+from aliyun_import.role.ensure import RoleChange, RoleOutcome, differences, ensure_role, inspect_role
+from aliyun_import.role.policy_eval import Decision
 from aliyun_import.role.spec import (
     CLOUDBOX_ROLE,
     OSS_ROLE,
@@ -22,6 +23,7 @@ from aliyun_import.role.spec import (
     role_policy,
     user_policy,
 )
+from aliyun_import.services.retrying import RetryingRoles
 from tests.image.scripted import Heard, ScriptedRoles, SteeredClock, lost, no_right
 
 NAME = OSS_ROLE.default_name
@@ -39,8 +41,9 @@ def ensure(
     fix: bool = False,
     heard: Heard | None = None,
 ) -> RoleChange:
-    """See to the role."""
-    return ensure_role(roles, name, bucket=bucket, fix=fix, clock=SteeredClock(), emit=heard or Heard())
+    """Ensure the role, with retries as a push does."""
+    context = Context(clock=SteeredClock(), emit=heard or Heard())
+    return ensure_role(RetryingRoles(roles, Retrier(context)), context, name, bucket=bucket, fix=fix)
 
 
 def there(
@@ -62,7 +65,7 @@ def test_a_missing_role_is_made_as_documented() -> None:
     receipt = ensure(roles, heard=heard)
     assert receipt == RoleChange(
         name=NAME,
-        state="created",
+        state=RoleOutcome.CREATED,
         created=True,
         attached=(OSS_ROLE.system_policy,),
         differences=receipt.differences,
@@ -164,7 +167,7 @@ def test_fix_adds_a_statement_and_keeps_the_others() -> None:
     assert (receipt.state, receipt.trust_extended) == ("extended", True)
     written = json.loads(roles.roles[NAME].trust_policy)["Statement"]
     assert written[0] == json.loads(newer)["Statement"][0]
-    assert policy.lets_assume(roles.roles[NAME].trust_policy) is Answer.YES
+    assert policy.lets_assume(roles.roles[NAME].trust_policy) is Decision.YES
     assert heard.changed() == ["extended trust policy of role"]
 
 
@@ -293,13 +296,11 @@ def test_passing_trouble_is_passed_over() -> None:
 def test_inspecting_changes_nothing_and_says_all() -> None:
     """`role show` tells every difference and writes nothing."""
     roles = there(trust=FOREIGN_TRUST)
-    sight = inspect_role(roles, NAME, bucket="disks", clock=SteeredClock())
+    sight = inspect_role(roles, NAME, bucket="disks")
     assert not sight.ready
     assert len(differences(sight)) == 3
     assert set(roles.calls) == {"role", "attached_policies"}
-    assert differences(inspect_role(ScriptedRoles(), NAME, bucket=None, clock=SteeredClock())) == (
-        f"There is no role {NAME}.",
-    )
+    assert differences(inspect_role(ScriptedRoles(), NAME, bucket=None)) == (f"There is no role {NAME}.",)
 
 
 def test_a_cloudbox_has_a_role_of_its_own() -> None:
@@ -307,19 +308,16 @@ def test_a_cloudbox_has_a_role_of_its_own() -> None:
     plain = ImportRequest(region="cn-hangzhou", disks=(), name="disk")
     boxed = ImportRequest(region="cn-hangzhou", disks=(), name="disk", storage_location_arn="arn:acs:cloudbox:x")
     named = ImportRequest(region="cn-hangzhou", disks=(), name="d", storage_location_arn="arn", role_name="mine")
+    typed = ImportRequest(
+        region="cn-hangzhou", disks=(), name="d", storage_location_arn="arn", role_name=OSS_ROLE.default_name
+    )
+    assert role_name_of(typed) == OSS_ROLE.default_name, "a role that was named is not exchanged for another"
     assert (needs_of(plain), role_name_of(plain)) == (OSS_ROLE, OSS_ROLE.default_name)
     assert (needs_of(boxed), role_name_of(boxed)) == (CLOUDBOX_ROLE, CLOUDBOX_ROLE.default_name)
     assert role_name_of(named) == "mine"
     roles = ScriptedRoles()
-    ensure_role(
-        roles,
-        CLOUDBOX_ROLE.default_name,
-        bucket="b",
-        fix=False,
-        clock=SteeredClock(),
-        emit=Heard(),
-        needs=CLOUDBOX_ROLE,
-    )
+    context = Context(clock=SteeredClock())
+    ensure_role(roles, context, CLOUDBOX_ROLE.default_name, bucket="b", fix=False, needs=CLOUDBOX_ROLE)
     assert roles.attached[CLOUDBOX_ROLE.default_name][0].name == CLOUDBOX_ROLE.system_policy
 
 
@@ -341,9 +339,9 @@ def test_the_role_policy_gives_what_is_needed_and_no_more() -> None:
     """The narrowed policy permits the three actions on its bucket, and nothing on another or besides."""
     document = json.dumps(role_policy("disks"))
     for action in OSS_ROLE.actions:
-        assert policy.permits([document], action, bucket="disks", key="k") is Answer.YES
-        assert policy.permits([document], action, bucket="others", key="k") is Answer.NO
-    assert policy.permits([document], "oss:PutObject", bucket="disks", key="k") is Answer.NO
+        assert policy.permits([document], action, bucket="disks", key="k") is Decision.YES
+        assert policy.permits([document], action, bucket="others", key="k") is Decision.NO
+    assert policy.permits([document], "oss:PutObject", bucket="disks", key="k") is Decision.NO
 
 
 def test_the_user_policy_has_tasks_on_all_resources() -> None:

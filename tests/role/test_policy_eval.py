@@ -5,7 +5,7 @@ import json
 import pytest
 
 from aliyun_import.role import policy_eval as policy
-from aliyun_import.role.policy_eval import Answer
+from aliyun_import.role.policy_eval import Decision
 
 ACTIONS = ("oss:GetObject", "oss:GetBucketLocation", "oss:GetBucketInfo")
 
@@ -31,7 +31,7 @@ def deny(action: object, resource: object = "*", **fields: object) -> dict[str, 
     return {"Effect": "Deny", "Action": action, "Resource": resource, **fields}
 
 
-def permitted(*statements: dict[str, object], action: str = "oss:GetObject", bucket: str | None = "disks") -> Answer:
+def permitted(*statements: dict[str, object], action: str = "oss:GetObject", bucket: str | None = "disks") -> Decision:
     """Judge statements of one document."""
     return policy.permits([document(*statements)], action, bucket=bucket, key="aliyun-import/disk.raw")
 
@@ -39,26 +39,26 @@ def permitted(*statements: dict[str, object], action: str = "oss:GetObject", buc
 @pytest.mark.parametrize(
     ("trust", "expected"),
     [
-        (policy.trust_policy(), Answer.YES),
-        (trusting({"Service": "ecs.aliyuncs.com"}), Answer.YES),
-        (trusting({"Service": ["fc.aliyuncs.com", "ECS.aliyuncs.com"]}), Answer.YES),
-        (trusting({"Service": ["ecs.aliyuncs.com"]}, Action=["sts:AssumeRole", "sts:TagSession"]), Answer.YES),
-        (trusting({"Service": ["ecs.aliyuncs.com"]}, Action="sts:*"), Answer.YES),
-        (trusting({"Service": ["ecs.aliyuncs.com"]}, Action="*"), Answer.YES),
-        (trusting({"Service": ["ecs.aliyuncs.com"]}, Action="sts:assumerole"), Answer.YES),
-        (trusting({"Service": ["ecs.aliyuncs.com"]}, Action="sts:GetCallerIdentity"), Answer.NO),
-        (trusting({"Service": ["fc.aliyuncs.com"]}), Answer.NO),
-        (trusting({"RAM": ["acs:ram::1:root"]}), Answer.NO),
-        (trusting({"Service": ["ecs.aliyuncs.com"]}, Effect="Deny"), Answer.NO),
+        (policy.trust_policy(), Decision.YES),
+        (trusting({"Service": "ecs.aliyuncs.com"}), Decision.YES),
+        (trusting({"Service": ["fc.aliyuncs.com", "ECS.aliyuncs.com"]}), Decision.YES),
+        (trusting({"Service": ["ecs.aliyuncs.com"]}, Action=["sts:AssumeRole", "sts:TagSession"]), Decision.YES),
+        (trusting({"Service": ["ecs.aliyuncs.com"]}, Action="sts:*"), Decision.YES),
+        (trusting({"Service": ["ecs.aliyuncs.com"]}, Action="*"), Decision.YES),
+        (trusting({"Service": ["ecs.aliyuncs.com"]}, Action="sts:assumerole"), Decision.YES),
+        (trusting({"Service": ["ecs.aliyuncs.com"]}, Action="sts:GetCallerIdentity"), Decision.NO),
+        (trusting({"Service": ["fc.aliyuncs.com"]}), Decision.NO),
+        (trusting({"RAM": ["acs:ram::1:root"]}), Decision.NO),
+        (trusting({"Service": ["ecs.aliyuncs.com"]}, Effect="Deny"), Decision.NO),
         (
             trusting({"Service": ["ecs.aliyuncs.com"]}, Condition={"Bool": {"acs:SecureTransport": "true"}}),
-            Answer.MAYBE,
+            Decision.MAYBE,
         ),
-        ("no JSON at all", Answer.MAYBE),
-        ('{"Statement": "odd"}', Answer.MAYBE),
+        ("no JSON at all", Decision.MAYBE),
+        ('{"Statement": "odd"}', Decision.MAYBE),
     ],
 )
-def test_a_trust_policy_is_judged_by_its_statements(trust: str, expected: Answer) -> None:
+def test_a_trust_policy_is_judged_by_its_statements(trust: str, expected: Decision) -> None:
     """Services and actions may be a text or a list, actions have wildcards, conditions can't be judged."""
     assert policy.lets_assume(trust) is expected
 
@@ -67,7 +67,7 @@ def test_a_deny_beats_an_allow_in_a_trust_policy() -> None:
     """A trust policy that allows and denies ECS denies it."""
     both = json.loads(policy.trust_policy())
     both["Statement"].append({**both["Statement"][0], "Effect": "Deny"})
-    assert policy.lets_assume(json.dumps(both)) is Answer.NO
+    assert policy.lets_assume(json.dumps(both)) is Decision.NO
 
 
 def test_extending_keeps_every_statement() -> None:
@@ -75,7 +75,7 @@ def test_extending_keeps_every_statement() -> None:
     before = trusting({"Service": ["fc.aliyuncs.com"]}, Condition={"StringEquals": {"sts:ExternalId": "x"}})
     after = json.loads(policy.extended(before))
     assert after["Statement"][:-1] == json.loads(before)["Statement"]
-    assert policy.lets_assume(json.dumps(after)) is Answer.YES
+    assert policy.lets_assume(json.dumps(after)) is Decision.YES
     assert after["Version"] == "1"
 
 
@@ -88,55 +88,55 @@ def test_what_cannot_be_read_is_not_extended() -> None:
 @pytest.mark.parametrize(
     ("statements", "expected"),
     [
-        ([allow("oss:GetObject")], Answer.YES),
-        ([allow(["oss:Get*"])], Answer.YES),
-        ([allow("oss:getobject")], Answer.YES),
-        ([allow("oss:Get?bject")], Answer.YES),
-        ([allow("*")], Answer.YES),
-        ([allow("oss:PutObject")], Answer.NO),
-        ([allow("oss:GetObject", "acs:oss:*:*:disks/*")], Answer.YES),
-        ([allow("oss:GetObject", "acs:oss:*:*:*")], Answer.YES),
-        ([allow("oss:GetObject", "acs:oss:*:*:dis*")], Answer.YES),
-        ([allow("oss:GetObject", ["acs:oss:*:*:others", "acs:oss:*:*:disks/aliyun-import/*"])], Answer.YES),
-        ([allow("oss:GetObject", "acs:oss:*:*:disks")], Answer.NO),
-        ([allow("oss:GetObject", "acs:oss:*:*:others/*")], Answer.NO),
-        ([allow("oss:GetObject", "acs:oss:*:*:Disks/*")], Answer.NO),
-        ([allow("oss:GetObject", "acs:ecs:*:*:disks/*")], Answer.NO),
-        ([allow("oss:GetObject", "acs:oss:oss-cn-hangzhou:1234:disks/*")], Answer.MAYBE),
-        ([allow("oss:GetObject", Condition={"IpAddress": {"acs:SourceIp": "10.0.0.0/8"}})], Answer.MAYBE),
-        ([allow("oss:*"), deny("oss:GetObject")], Answer.NO),
-        ([allow("oss:*"), deny("oss:GetObject", "acs:oss:*:*:others/*")], Answer.YES),
-        ([allow("oss:*"), deny("oss:*", Condition={"Bool": {"acs:SecureTransport": "false"}})], Answer.MAYBE),
-        ([allow("oss:*"), deny("oss:PutObject")], Answer.YES),
-        ([{"Effect": "Allow", "NotAction": "ram:*", "Resource": "*"}], Answer.YES),
-        ([{"Effect": "Allow", "NotAction": "oss:*", "Resource": "*"}], Answer.NO),
-        ([{"Effect": "Allow", "Action": "oss:*", "NotResource": "acs:oss:*:*:others/*"}], Answer.YES),
-        ([{"Effect": "Allow", "Action": "oss:*", "NotResource": "acs:oss:*:*:disks/*"}], Answer.NO),
-        ([], Answer.NO),
+        ([allow("oss:GetObject")], Decision.YES),
+        ([allow(["oss:Get*"])], Decision.YES),
+        ([allow("oss:getobject")], Decision.YES),
+        ([allow("oss:Get?bject")], Decision.YES),
+        ([allow("*")], Decision.YES),
+        ([allow("oss:PutObject")], Decision.NO),
+        ([allow("oss:GetObject", "acs:oss:*:*:disks/*")], Decision.YES),
+        ([allow("oss:GetObject", "acs:oss:*:*:*")], Decision.YES),
+        ([allow("oss:GetObject", "acs:oss:*:*:dis*")], Decision.YES),
+        ([allow("oss:GetObject", ["acs:oss:*:*:others", "acs:oss:*:*:disks/aliyun-import/*"])], Decision.YES),
+        ([allow("oss:GetObject", "acs:oss:*:*:disks")], Decision.NO),
+        ([allow("oss:GetObject", "acs:oss:*:*:others/*")], Decision.NO),
+        ([allow("oss:GetObject", "acs:oss:*:*:Disks/*")], Decision.NO),
+        ([allow("oss:GetObject", "acs:ecs:*:*:disks/*")], Decision.NO),
+        ([allow("oss:GetObject", "acs:oss:oss-cn-hangzhou:1234:disks/*")], Decision.MAYBE),
+        ([allow("oss:GetObject", Condition={"IpAddress": {"acs:SourceIp": "10.0.0.0/8"}})], Decision.MAYBE),
+        ([allow("oss:*"), deny("oss:GetObject")], Decision.NO),
+        ([allow("oss:*"), deny("oss:GetObject", "acs:oss:*:*:others/*")], Decision.YES),
+        ([allow("oss:*"), deny("oss:*", Condition={"Bool": {"acs:SecureTransport": "false"}})], Decision.MAYBE),
+        ([allow("oss:*"), deny("oss:PutObject")], Decision.YES),
+        ([{"Effect": "Allow", "NotAction": "ram:*", "Resource": "*"}], Decision.YES),
+        ([{"Effect": "Allow", "NotAction": "oss:*", "Resource": "*"}], Decision.NO),
+        ([{"Effect": "Allow", "Action": "oss:*", "NotResource": "acs:oss:*:*:others/*"}], Decision.YES),
+        ([{"Effect": "Allow", "Action": "oss:*", "NotResource": "acs:oss:*:*:disks/*"}], Decision.NO),
+        ([], Decision.NO),
     ],
 )
-def test_rights_on_an_object_follow_from_the_documents(statements: list[dict[str, object]], expected: Answer) -> None:
+def test_rights_on_an_object_follow_from_the_documents(statements: list[dict[str, object]], expected: Decision) -> None:
     """Wildcards, lists, resources, conditions and denials are read as RAM reads them."""
     assert permitted(*statements) is expected
 
 
 def test_rights_on_a_bucket_are_those_of_the_bucket_not_of_its_objects() -> None:
     """GetBucketInfo needs the bucket as resource; a right on its objects is no right on it."""
-    assert permitted(allow("oss:*", "acs:oss:*:*:disks"), action="oss:GetBucketInfo") is Answer.YES
-    assert permitted(allow("oss:*", "acs:oss:*:*:disks/*"), action="oss:GetBucketInfo") is Answer.NO
+    assert permitted(allow("oss:*", "acs:oss:*:*:disks"), action="oss:GetBucketInfo") is Decision.YES
+    assert permitted(allow("oss:*", "acs:oss:*:*:disks/*"), action="oss:GetBucketInfo") is Decision.NO
 
 
 def test_without_a_bucket_a_right_on_any_one_counts() -> None:
     """Where the bucket is not known yet, a policy for some bucket is no lack, and only a general Deny is."""
-    assert permitted(allow("oss:GetObject", "acs:oss:*:*:some/*"), bucket=None) is Answer.YES
-    assert permitted(allow("oss:*"), deny("oss:*", "acs:oss:*:*:some/*"), bucket=None) is Answer.YES
-    assert permitted(allow("oss:*"), deny("oss:*", "acs:oss:*:*:*"), bucket=None) is Answer.NO
+    assert permitted(allow("oss:GetObject", "acs:oss:*:*:some/*"), bucket=None) is Decision.YES
+    assert permitted(allow("oss:*"), deny("oss:*", "acs:oss:*:*:some/*"), bucket=None) is Decision.YES
+    assert permitted(allow("oss:*"), deny("oss:*", "acs:oss:*:*:*"), bucket=None) is Decision.NO
 
 
 def test_the_policy_of_the_old_page_lacks_a_right() -> None:
     """The older ImportImage page forgot GetBucketInfo, and accounts set up from it lack it."""
     old = allow(["oss:GetObject", "oss:GetBucketLocation"])
-    assert [permitted(old, action=action) for action in ACTIONS] == [Answer.YES, Answer.YES, Answer.NO]
+    assert [permitted(old, action=action) for action in ACTIONS] == [Decision.YES, Decision.YES, Decision.NO]
 
 
 def test_only_a_sure_denial_is_one() -> None:

@@ -1,1 +1,1 @@
-"""Tests of the account package."""
+"""Tests of the services package."""

@@ -20,7 +20,7 @@ from tests.upload.scripted_store import SteeredClock
 
 PROTOCOLS = {"identity": Identity, "store": ObjectStore, "roles": RoleService, "images": ImageService}
 WRAPPERS = {"identity": RetryingIdentity, "store": RetryingStore, "roles": RetryingRoles, "images": RetryingImages}
-ONCE = {"send_part", "copy_part", "complete", "import_image"}
+ONCE = {"send_part", "copy_part", "complete"}
 CALLS = [
     (field, name)
     for field, protocol in PROTOCOLS.items()

@@ -264,7 +264,6 @@ _BUCKET = BucketInfo(
     encryption=None,
     versioning=None,
     acl="private",
-    transfer_acceleration=False,
 )
 
 

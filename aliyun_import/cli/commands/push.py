@@ -40,12 +40,7 @@ image_options = groups(
     option(
         "--detection-strategy", type=click.Choice(["Standard"]), help="Have the service check the image afterwards."
     ),
-    option(
-        "--role-name",
-        default="AliyunECSImageImportDefaultRole",
-        show_default=True,
-        help="Role by which ECS reads the bucket.",
-    ),
+    option("--role-name", help="Role by which ECS reads the bucket.  [default: the documented role]"),
     option("--resource-group", help="Resource group of the image, rg-...."),
     option("--storage-location-arn", help="Location of a CloudBox, arn:acs:cloudbox:...."),
     option("--client-token", help="Token that makes ImportImage idempotent. Else made and kept in the journal."),

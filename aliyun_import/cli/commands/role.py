@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from aliyun_import.role.inspect import RoleState
 
 role_options = groups(
-    option("--role-name", default="AliyunECSImageImportDefaultRole", show_default=True, help="Name of the role."),
+    option("--role-name", help="Name of the role.  [default: the documented role]"),
     option("--bucket", help="Judge the rights on this bucket. Else on any."),
 )
 

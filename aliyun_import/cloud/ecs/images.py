@@ -47,7 +47,7 @@ class EcsImages:
         operands = {
             "region": asked.region,
             "name": asked.name,
-            "role": asked.role_name,
+            "role": asked.role_name or "",
             "bucket": ", ".join(dict.fromkeys(one.bucket for one in call.mappings)),
             "key": ", ".join(one.key for one in call.mappings),
         }

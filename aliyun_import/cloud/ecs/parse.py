@@ -1,7 +1,7 @@
 """This file reads tasks and images out of ECS's answers, leniently: the documents differ on names, types and forms."""
 
 from aliyun_import.cloud.transport.rpc_response import Fields, objects, text, truth, whole
-from aliyun_import.model.image import Image, Task, TaskStatus
+from aliyun_import.model.image import Image, ImageStatus, Task, TaskStatus
 
 _STATUSES = {status.value.lower(): status for status in TaskStatus}
 
@@ -37,7 +37,7 @@ def image_of(fields: Fields) -> Image:
     return Image(
         image_id=text(fields, "ImageId"),
         name=text(fields, "ImageName"),
-        status=text(fields, "Status"),
+        status=ImageStatus(text(fields, "Status")),
         percent=whole(fields, "Progress"),
         size_gib=whole(fields, "Size"),
         created=text(fields, "CreationTime"),

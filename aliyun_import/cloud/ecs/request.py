@@ -13,7 +13,8 @@ def import_request(call: ImportCall) -> ImportImageRequest:
     request = ImportImageRequest()
     request.add_query_param("RegionId", asked.region)
     request.set_ImageName(asked.name)
-    request.set_RoleName(asked.role_name)
+    if asked.role_name:
+        request.set_RoleName(asked.role_name)
     request.set_ClientToken(call.client_token)
     request.set_DiskDeviceMappings([_mapping(one) for one in call.mappings])
     given = (

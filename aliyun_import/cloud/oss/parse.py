@@ -59,7 +59,6 @@ def bucket_of(body: bytes) -> BucketInfo:
         encryption=None if algorithm in ("", "None") else algorithm,
         versioning=text_of(bucket, "Versioning") or None,
         acl=text_of(bucket, "AccessControlList/Grant"),
-        transfer_acceleration=text_of(bucket, "TransferAcceleration") == "Enabled",
     )
 
 

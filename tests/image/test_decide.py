@@ -3,14 +3,14 @@
 import pytest
 
 from aliyun_import.errors import AliyunImportError, Exit
-from aliyun_import.image.wait.decide import (
+from aliyun_import.image.decide import (
     UNKNOWN_LIMIT_S,
     UNUSABLE_LIMIT_S,
     Continue,
     Failed,
     Observation,
     Ready,
-    next_step,
+    decide,
 )
 from aliyun_import.model.image import Image, Task, TaskStatus
 from tests.image.scripted import REGION, image, task
@@ -33,7 +33,7 @@ def step(
         unusable_s=unusable_s,
         image_seen=seen,
     )
-    return next_step(observed, task_id="t-1", image_id="m-1", region=REGION)
+    return decide(observed, task_id="t-1", image_id="m-1", region=REGION)
 
 
 def error_of(decided: Ready | Failed | Continue) -> AliyunImportError:

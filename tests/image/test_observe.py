@@ -2,7 +2,7 @@
 
 import pytest
 
-from aliyun_import.image.wait.poller import STEPS, Sample, left_s, with_sample
+from aliyun_import.image.observe import STEPS, Sample, left_s, with_sample
 
 
 def samples(*told: tuple[float, int | None]) -> tuple[Sample, ...]:

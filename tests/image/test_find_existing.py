@@ -12,7 +12,7 @@ from aliyun_import.image.find_existing import (
     task_of,
 )
 from aliyun_import.model.image import DISK_DIGEST_TAG, PUSH_ID_TAG, TaskStatus
-from tests.image.scripted import TAGS, Heard, ScriptedImages, SteeredClock, image, lost, task
+from tests.image.scripted import TAGS, Heard, ScriptedImages, context_of, image, lost, retrying, task
 
 
 @pytest.mark.parametrize(
@@ -51,7 +51,7 @@ def test_an_import_is_found_under_another_name() -> None:
     """The tags prove it, also after it was renamed."""
     images = ScriptedImages(None)
     images.add(image("Available", name="renamed"), task(TaskStatus.FINISHED, image_id="m-1"))
-    found = find_import(images, name="disk", tags=TAGS, clock=SteeredClock())
+    found = find_import(images, name="disk", tags=TAGS)
     assert found is not None
     assert (found.image_id, found.task_id) == ("m-1", "t-1")
 
@@ -60,15 +60,15 @@ def test_a_name_alone_is_no_proof() -> None:
     """An image of the name without our tags is not found, and nothing is found without a proof to look for."""
     images = ScriptedImages(None)
     images.add(image("Available", tags={"team": "x"}))
-    assert find_import(images, name="disk", tags=TAGS, clock=SteeredClock()) is None
-    assert find_import(images, name="disk", tags={"team": "x"}, clock=SteeredClock()) is None
+    assert find_import(images, name="disk", tags=TAGS) is None
+    assert find_import(images, name="disk", tags={"team": "x"}) is None
 
 
 def test_the_digest_alone_finds_an_image_of_the_same_disk() -> None:
     """Where the push's own id is not known (a lost journal), the disk's digest is the proof."""
     images = ScriptedImages(None)
     images.add(image("Available"))
-    assert find_import(images, name="disk", tags={DISK_DIGEST_TAG: "digest-1"}, clock=SteeredClock()) is not None
+    assert find_import(images, name="disk", tags={DISK_DIGEST_TAG: "digest-1"}) is not None
 
 
 def test_passing_trouble_is_not_absence() -> None:
@@ -76,7 +76,7 @@ def test_passing_trouble_is_not_absence() -> None:
     images = ScriptedImages(None)
     images.then("images", lost(), lost())
     images.add(image())
-    assert find_import(images, name="disk", tags=TAGS, clock=SteeredClock()) is not None
+    assert find_import(retrying(images, context_of()), name="disk", tags=TAGS) is not None
 
 
 def test_the_task_of_an_image_is_the_one_that_did_not_fail() -> None:
@@ -102,18 +102,21 @@ def test_clearing_touches_only_the_remnant_of_the_name() -> None:
     """The failed image of the name goes, one of another name stays, and a healthy one too."""
     images, heard = ScriptedImages(None), Heard()
     images.add(image("CreateFailed"), image("CreateFailed", image_id="m-2", name="other"))
-    cleared = clear_failed(images, "disk", tags=TAGS, clock=SteeredClock(), emit=heard)
-    assert cleared is not None
+    holder = name_holder(images, "disk")
+    assert holder is not None
+    assert clear_failed(images, context_of(emit=heard), holder, tags=TAGS)
     assert set(images.images_now) == {"m-2"}
     assert heard.changed() == ["deleted failed image"]
-    assert clear_failed(images, "disk", tags=TAGS, clock=SteeredClock(), emit=heard) is None
+    images.add(image("Available"))
+    assert not clear_failed(images, context_of(), image("Available"), tags=TAGS)
+    assert set(images.images_now) == {"m-1", "m-2"}
 
 
 def test_the_holder_of_a_name_is_told_whatever_its_status() -> None:
     """A name is taken by any image of it, also by one that is being made."""
     images = ScriptedImages(None)
-    assert name_holder(images, "disk", clock=SteeredClock()) is None
+    assert name_holder(images, "disk") is None
     images.add(image("Creating", tags={}))
-    holder = name_holder(images, "disk", clock=SteeredClock())
+    holder = name_holder(images, "disk")
     assert holder is not None
     assert holder.image_id == "m-1"

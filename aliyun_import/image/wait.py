@@ -1,0 +1,262 @@
+"""The wait for an import until its image is usable.
+
+`decide` says what an observation means. Transient failures of the queries are waited out until the deadline: the import
+continues in the cloud whether it is queried or not.
+"""
+
+import random
+from collections.abc import Callable
+
+from aliyun_import.context import Context
+from aliyun_import.errors import AccessError, RefusedError, StillRunning, TransientError
+from aliyun_import.events import ImportProgress, Noted, Warned
+from aliyun_import.image.decide import Continue, Failed, Observation, Ready, decide
+from aliyun_import.image.observe import (
+    CHECK_LIMIT_S,
+    Observer,
+    Sample,
+    is_checked,
+    left_s,
+    report_check,
+    report_missing_check,
+    with_sample,
+)
+from aliyun_import.model.image import Image
+from aliyun_import.services.interface import ImageService
+from aliyun_import.services.retrying import without_retries
+
+# The first queries follow quickly (a refused format fails at once); later ones are at least 10 s apart, as in other
+# tools, because no rate limit is published and throttled queries are errors.
+FIRST_PAUSE_S = 0.5
+PAUSE_GROWTH = 1.5
+LATER_PAUSE_S = 10.0
+LATE_PAUSE_S = 15.0
+LATE_AFTER_S = 1800.0
+LONGEST_PAUSE_S = 60.0
+# Failures are worth a warning when they last: a minute without one good answer.
+FAILURE_WARNING_S = 60.0
+# Without a deadline from the user: an hour without one good answer, so that an unattended run does not hang for ever.
+FAILURE_LIMIT_S = 3600.0
+
+
+def pause_s(polls: int, *, elapsed_s: float, failures: int = 0, share: Callable[[], float] = random.random) -> float:
+    """Return how long to wait before the next query, after this many polls, seconds and failures in a row.
+
+    0.5 s at first, growing to 10 s within the first half minute, 15 s after half an hour; failures double it up to a
+    minute. A fifth of it is jitter, so that many waits that began together do not stay together.
+    """
+    pause = min(LATER_PAUSE_S, FIRST_PAUSE_S * PAUSE_GROWTH ** max(0, polls - 1))
+    if elapsed_s >= LATE_AFTER_S:
+        pause = LATE_PAUSE_S
+    if failures:
+        pause = min(LONGEST_PAUSE_S, pause * 2.0 ** min(failures, 10))
+    return pause * (0.9 + 0.2 * share())
+
+
+def wait(
+    images: ImageService,
+    context: Context,
+    *,
+    task_id: str,
+    image_id: str,
+    region: str,
+    timeout_s: float | None = None,
+    check_results: bool = False,
+    share: Callable[[], float] = random.random,
+) -> Image:
+    """Wait until the image is usable and return it; either id may be "" if it is not known.
+
+    With `check_results`, also report the service's image check (a bounded wait, never an error). Raises ImportFailed
+    as soon as the service gives up the import, StillRunning after `timeout_s` (exit 8, with the command that waits on),
+    TransientError after an hour of nothing but failures, Interrupted if the run is cancelled. Polling is its own
+    retry: services that retry are used without.
+    """
+    waiting = _Waiting(
+        without_retries(images),
+        context,
+        task_id=task_id,
+        image_id=image_id,
+        region=region,
+        timeout_s=timeout_s,
+        share=share,
+    )
+    image = waiting.until_usable()
+    return waiting.for_check(image) if check_results else image
+
+
+class _Waiting:
+    """One wait: the observer, the failures so far, the percentages so far."""
+
+    def __init__(
+        self,
+        images: ImageService,
+        context: Context,
+        *,
+        task_id: str,
+        image_id: str,
+        region: str,
+        timeout_s: float | None,
+        share: Callable[[], float],
+    ) -> None:
+        self._images = images
+        self._context = context
+        self._task_id = task_id
+        self._region = region
+        self._timeout_s = timeout_s
+        self._share = share
+        self._observer = Observer(images, context, task_id=task_id, image_id=image_id)
+        self._began_s = self._now_s
+        self._polls = 0
+        self._failures = 0
+        self._failing_since_s = 0.0
+        self._samples: tuple[Sample, ...] = ()
+        self._warned: set[str] = set()
+
+    @property
+    def _now_s(self) -> float:
+        return self._context.clock.monotonic_s()
+
+    @property
+    def _elapsed_s(self) -> float:
+        return self._now_s - self._began_s
+
+    def until_usable(self) -> Image:
+        """Poll until the image is usable, the import has failed or the deadline has passed."""
+        while True:
+            observed = self._observe()
+            if observed is not None:
+                image = self._result(observed)
+                if image is not None:
+                    return image
+            self._pause()
+
+    def for_check(self, image: Image) -> Image:
+        """Wait for the results of the service's image check, within their own limit, and report them."""
+        emit = self._context.emit
+        began_s = self._now_s
+        self._polls = self._failures = 0
+        if not is_checked(image):
+            emit(Noted(message=f"The image {image.image_id} is usable; the service's image check continues."))
+        while not is_checked(image):
+            waited_s = self._now_s - began_s
+            if waited_s >= CHECK_LIMIT_S or self._is_over():
+                report_missing_check(image, waited_s=waited_s, emit=emit)
+                return image
+            self._pause()
+            try:
+                image = self._images.image(image.image_id) or image
+                self._polls += 1
+            except TransientError:
+                self._failures += 1
+            except (AccessError, RefusedError):
+                # The image is usable, and that is the result; a query about it that is refused is no failure.
+                report_missing_check(image, waited_s=waited_s, emit=emit)
+                return image
+        report_check(image, emit=emit)
+        return image
+
+    def _observe(self) -> Observation | None:
+        """Observe once; return None after a transient failure."""
+        try:
+            observed = self._observer.observe()
+        except TransientError as error:
+            self._note_failure(error)
+            return None
+        except AccessError:
+            self._context.emit(
+                Warned(
+                    code="import-goes-on",
+                    message="The import continues in the cloud; only queries about it are refused.",
+                    remedy=self._how_to_resume(),
+                )
+            )
+            raise
+        self._polls += 1
+        self._failures = 0
+        return observed
+
+    def _result(self, observed: Observation) -> Image | None:
+        """Emit an observation and return the image if it is usable, None to continue; raises if the import failed."""
+        self._emit_progress(observed)
+        step = decide(observed, task_id=self._task_id, image_id=self._observer.image_id, region=self._region)
+        match step:
+            case Ready(image):
+                return image
+            case Failed(error):
+                raise error
+            case Continue(odd):
+                if odd:
+                    self._warn_once(odd, Warned(code="task-odd", message=odd, remedy="No action: it is polled again."))
+                return None
+
+    def _emit_progress(self, observed: Observation) -> None:
+        task, image = observed.task, observed.image
+        percent = task.percent if task is not None else image.percent if image is not None else None
+        now_s = self._now_s
+        self._samples = with_sample(self._samples, at_s=now_s, percent=percent)
+        self._context.emit(
+            ImportProgress(
+                task_id=self._task_id,
+                image_id=self._observer.image_id,
+                task_status=task.status_text if task is not None else "",
+                image_status=str(image.status) if image is not None else "",
+                percent=percent,
+                left_s=left_s(self._samples, now_s=now_s),
+                elapsed_s=self._elapsed_s,
+            )
+        )
+
+    def _note_failure(self, error: TransientError) -> None:
+        """Count a failure; warn once if failures last, and raise TransientError after an hour of them."""
+        now_s = self._now_s
+        if not self._failures:
+            self._failing_since_s = now_s
+        self._failures += 1
+        self._observer.forget()
+        self._context.emit(Noted(message=f"A query about the import failed and is repeated: {error.summary}"))
+        lasting_s = now_s - self._failing_since_s
+        if lasting_s >= FAILURE_LIMIT_S:
+            raise TransientError(
+                "For an hour no query about the import was answered.",
+                code=error.code,
+                cause=error.summary,
+                remedy=self._how_to_resume(),
+                details=error.details,
+                resumable=True,
+            ) from error
+        if lasting_s >= FAILURE_WARNING_S:
+            warning = Warned(
+                code="import-unseen",
+                message=f"For {lasting_s:.0f} s no query about the import was answered; the import itself continues: "
+                f"{error.summary}",
+                remedy="No action: it is polled again.",
+            )
+            self._warn_once(warning.code, warning)
+
+    def _warn_once(self, key: str, warning: Warned) -> None:
+        if key not in self._warned:
+            self._warned.add(key)
+            self._context.emit(warning)
+
+    def _pause(self) -> None:
+        """Sleep until the next query; raises StillRunning after the deadline."""
+        if self._is_over():
+            raise StillRunning(
+                f"The import was not done within {self._timeout_s:.0f} s; it continues in the cloud.",
+                code="import-still-running",
+                remedy=self._how_to_resume(),
+                details={"task_id": self._task_id, "image_id": self._observer.image_id, "region": self._region},
+                resumable=True,
+            )
+        wait_s = pause_s(self._polls, elapsed_s=self._elapsed_s, failures=self._failures, share=self._share)
+        if self._timeout_s is not None:
+            wait_s = min(wait_s, self._timeout_s - self._elapsed_s)
+        self._context.sleep(wait_s)
+
+    def _is_over(self) -> bool:
+        return self._timeout_s is not None and self._elapsed_s >= self._timeout_s
+
+    def _how_to_resume(self) -> str:
+        if not self._task_id:
+            return "Run the same command again to continue waiting."
+        return f"Run `aliyun-import task wait {self._task_id} --region {self._region}` to continue waiting."

@@ -1,1 +1,0 @@
-"""Waiting for an import task."""
