@@ -6,7 +6,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from aliyun_import.errors import AccessError, AliyunImportError, Interrupted, RefusedError, TransientError
+from aliyun_import.errors import (
+    AccessError,
+    AliyunImportError,
+    Interrupted,
+    RefusedError,
+    ServiceUnreachable,
+    Throttled,
+    TransientError,
+)
 from aliyun_import.retry import (
     ATTEMPTS,
     FIRST_CONTACT_ATTEMPTS,
@@ -67,19 +75,21 @@ def test_patiently_waits_through_the_clock_and_tells() -> None:
 
 
 @pytest.mark.parametrize(
-    ("caller", "code", "calls"),
+    ("caller", "kind", "calls"),
     [
-        (with_retries, "connection-refused", ATTEMPTS),
-        (first_contact, "connection-refused", FIRST_CONTACT_ATTEMPTS),
-        (first_contact, "throttled", ATTEMPTS),
+        (with_retries, ServiceUnreachable, ATTEMPTS),
+        (first_contact, ServiceUnreachable, FIRST_CONTACT_ATTEMPTS),
+        (first_contact, Throttled, ATTEMPTS),
     ],
 )
-def test_the_last_error_comes_out(caller: Callable[..., None], code: str, calls: int) -> None:
+def test_the_last_error_comes_out(caller: Callable[..., None], kind: type[TransientError], calls: int) -> None:
     """When the attempts are used up, it comes out as it was; at first soon, where nobody is there to be waited for."""
     failures: list[TransientError] = []
 
     def call() -> None:
-        failures.append(TransientError("Unwell.", code=code, remedy=None))
+        failures.append(
+            kind("Unwell.", code="connection-refused" if kind is ServiceUnreachable else "throttled", remedy=None)
+        )
         raise failures[-1]
 
     with pytest.raises(TransientError) as caught:
