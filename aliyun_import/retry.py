@@ -10,14 +10,11 @@ from dataclasses import dataclass, replace
 from typing import ParamSpec, TypeVar
 
 from aliyun_import.context import Clock, Context
-from aliyun_import.errors import AliyunImportError, TransientError
+from aliyun_import.errors import AliyunImportError, ServiceUnreachable, TransientError
 from aliyun_import.events import Noted
 
 P = ParamSpec("P")
 T = TypeVar("T")
-
-# Failures in which nobody answered: neither the service nor anything in front of it.
-UNREACHABLE = frozenset({"connection-refused", "connect-timed-out", "host-unknown", "proxy-failed", "tls-failed"})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,7 +39,7 @@ class RetryPolicy:
         """
         if not isinstance(error, self.retried) or attempt >= self.attempts:
             return None
-        if not contacted and error.code in UNREACHABLE and attempt >= self.first_contact_attempts:
+        if not contacted and isinstance(error, ServiceUnreachable) and attempt >= self.first_contact_attempts:
             return None
         window_s = min(self.last_window_s, self.first_window_s * 2.0 ** (attempt - 1))
         return max(error.retry_after_s or 0.0, window_s * self.jitter())
@@ -78,7 +75,7 @@ class Retrier:
             try:
                 answer = call(*args, **kwargs)
             except AliyunImportError as error:
-                self._contacted = self._contacted or error.code not in UNREACHABLE
+                self._contacted = self._contacted or not isinstance(error, ServiceUnreachable)
                 wait_s = self._policy.wait_s(error, attempt, contacted=self._contacted)
                 if wait_s is None:
                     raise
@@ -136,7 +133,7 @@ def first_contact(call: Callable[[], T], *, clock: Clock) -> T:
 
     def give_up_soon(error: AliyunImportError, attempt: int, wait_s: float) -> None:
         del wait_s
-        if error.code in UNREACHABLE and attempt >= FIRST_CONTACT_ATTEMPTS:
+        if isinstance(error, ServiceUnreachable) and attempt >= FIRST_CONTACT_ATTEMPTS:
             raise error
 
     return with_retries(call, clock=clock, on_retry=give_up_soon)

@@ -7,15 +7,25 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from aliyun_import.context import Context
-from aliyun_import.errors import AccessError, AliyunImportError, Interrupted, RefusedError, TransientError
+from aliyun_import.errors import (
+    AccessError,
+    AliyunImportError,
+    Interrupted,
+    RefusedError,
+    ServiceUnreachable,
+    TransientError,
+)
 from aliyun_import.events import Event, Noted
-from aliyun_import.retry import DEFAULT, PATIENT, UNREACHABLE, Retrier, RetryPolicy
+from aliyun_import.retry import DEFAULT, PATIENT, Retrier, RetryPolicy
 from tests.upload.scripted_store import SteeredClock
+
+UNREACHABLE = ("connection-refused", "connect-timed-out", "host-unknown", "proxy-failed", "tls-failed")
 
 
 def transient(retry_after_s: float | None = None, *, code: str = "service-unwell") -> TransientError:
     """Return a transient failure."""
-    return TransientError("Unwell.", code=code, remedy=None, retry_after_s=retry_after_s)
+    kind = ServiceUnreachable if code in UNREACHABLE else TransientError
+    return kind("Unwell.", code=code, remedy=None, retry_after_s=retry_after_s)
 
 
 @pytest.mark.parametrize("kind", [AccessError, RefusedError, Interrupted])

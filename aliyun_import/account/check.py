@@ -18,7 +18,7 @@ from aliyun_import.account.staging_bucket import (
     warn_of_risks,
 )
 from aliyun_import.context import Context
-from aliyun_import.errors import AccessError, RefusedError
+from aliyun_import.errors import BucketMissing, ObjectMissing, PermissionDenied, RefusedError
 from aliyun_import.events import Noted, Warned
 from aliyun_import.model.image import Image
 from aliyun_import.model.objects import BucketInfo, RemoteObject
@@ -75,9 +75,7 @@ def check_account(
 def _check_region(region: str, images: ImageService, context: Context) -> None:
     try:
         regions = images.regions()
-    except AccessError as error:
-        if error.code != "no-right":
-            raise
+    except PermissionDenied as error:
         context.emit(
             Warned(
                 code="regions-unseen",
@@ -106,7 +104,7 @@ def _staging_bucket(
     is_derived = store.bucket == derived
     info = bucket_info(store, me, region=region)
     if info is None and not is_derived:
-        raise RefusedError(
+        raise BucketMissing(
             f"There is no bucket {store.bucket}.",
             code="bucket-missing",
             remedy=f"Omit --bucket to have {derived} created; or create the bucket with "
@@ -146,7 +144,7 @@ def _existing_objects(
 def _check_given_bucket(store: ObjectStore, region: str, me: CallerIdentity, context: Context) -> None:
     info = bucket_info(store, me, region=region)
     if info is None:
-        raise RefusedError(
+        raise BucketMissing(
             f"There is no bucket {store.bucket}.",
             code="bucket-missing",
             remedy="Correct the bucket in oss://BUCKET/KEY.",
@@ -161,7 +159,7 @@ def _existing_object(store: ObjectStore, disk: DiskRequest) -> RemoteObject:
     found = store.head(key)
     details = {"bucket": store.bucket, "key": key}
     if found is None:
-        raise RefusedError(
+        raise ObjectMissing(
             f"There is no object oss://{store.bucket}/{key}.",
             code="object-missing",
             remedy=f"Correct the key; `ossutil ls oss://{store.bucket}/` lists the objects of the bucket.",

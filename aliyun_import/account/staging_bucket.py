@@ -1,7 +1,7 @@
 """The staging bucket: its name, its creation, and what a bucket must be so that ECS can import from it."""
 
 from aliyun_import.context import Context
-from aliyun_import.errors import AccessError, RefusedError
+from aliyun_import.errors import AccessError, BucketMissing, PermissionDenied, RefusedError
 from aliyun_import.events import Changed, Noted, Warned
 from aliyun_import.model.objects import BucketInfo
 from aliyun_import.model.roles import CallerIdentity
@@ -25,9 +25,7 @@ def bucket_info(store: ObjectStore, me: CallerIdentity, *, region: str) -> Bucke
     """
     try:
         return store.bucket_info()
-    except AccessError as error:
-        if error.code != "no-right":
-            raise
+    except PermissionDenied as error:
         is_derived = store.bucket == derived_bucket(me.account_id, region)
         other = "Pass a --bucket of your own account" + ("" if is_derived else ", or omit --bucket to have one created")
         raise AccessError(
@@ -100,7 +98,7 @@ def create_derived_bucket(store: ObjectStore, context: Context, *, region: str) 
     context.emit(Changed(what="created bucket", name=store.bucket))
     info = store.bucket_info()
     if info is None:
-        raise RefusedError(
+        raise BucketMissing(
             f"The bucket {store.bucket} was created, but OSS does not find it.",
             code="bucket-missing",
             remedy=f"Run the same command again; if that does not help, create a bucket in {region} and pass it as "

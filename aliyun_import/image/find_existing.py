@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from aliyun_import.context import Context
-from aliyun_import.errors import AliyunImportError, RefusedError, TransientError
+from aliyun_import.errors import AliyunImportError, NameTaken, TransientError
 from aliyun_import.events import Changed
 from aliyun_import.model.image import DISK_DIGEST_TAG, PUSH_ID_TAG, Image, ImageStatus, Task, TaskStatus
 from aliyun_import.services.interface import ImageService
@@ -112,7 +112,7 @@ def name_taken(
 ) -> AliyunImportError:
     """Return the error of a name that another image has.
 
-    RefusedError "image-name-taken"; TransientError "image-importing" while the image is being created and does not
+    NameTaken; TransientError "image-creating" while the image is being created and does not
     show of which disk it is: it may be this one, pushed from another machine. Only a usable image may be replaced.
     """
     operands = {**(details or {}), "image_id": holder.image_id, "image_name": name, "image_status": str(holder.status)}
@@ -120,7 +120,7 @@ def name_taken(
     if holder.status in (ImageStatus.CREATING, ImageStatus.WAITING) and DISK_DIGEST_TAG not in holder.tags:
         return TransientError(
             summary,
-            code="image-importing",
+            code="image-creating",
             cause=f"It is being created, {why}.",
             remedy=f"Run the same command again once {holder.image_id} is usable, or pass another --name.",
             details=operands,
@@ -132,7 +132,7 @@ def name_taken(
             f"Pass another --name, or --replace rename to take the name from {holder.image_id} once the new image is "
             "usable."
         )
-    return RefusedError(
+    return NameTaken(
         summary,
         code="image-name-taken",
         cause=f"It was created {holder.created or 'earlier'}, is {holder.status}, {why}.",

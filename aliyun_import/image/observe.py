@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from aliyun_import.context import Context
-from aliyun_import.errors import AccessError
+from aliyun_import.errors import PermissionDenied
 from aliyun_import.events import Emit, Noted, Warned
 from aliyun_import.image.decide import UNKNOWN_LIMIT_S, Observation
 from aliyun_import.image.tasks import image_of_task
@@ -77,8 +77,8 @@ class Observer:
             return None
         try:
             return self._images.task(self._task_id)
-        except AccessError as error:
-            if error.code != "no-right" or not self.image_id:
+        except PermissionDenied as error:
+            if not self.image_id:
                 raise
             self._context.emit(
                 Warned(

@@ -14,7 +14,7 @@ import re
 from dataclasses import dataclass
 
 from aliyun_import.context import Context
-from aliyun_import.errors import AccessError, RefusedError
+from aliyun_import.errors import AccessError, NameTaken, RefusedError
 from aliyun_import.events import Changed, Noted, Warned
 from aliyun_import.image.find_existing import name_holder
 from aliyun_import.limits import MAX_NAME_CHARS
@@ -110,9 +110,7 @@ def _rename(images: ImageService, image_id: str, name: str) -> bool:
     """Rename; return False if the name was taken meanwhile, or the answer was lost and it is done already."""
     try:
         images.rename_image(image_id, name=name)
-    except RefusedError as error:
-        if error.code != "image-name-taken":
-            raise
+    except NameTaken:
         return False
     return True
 

@@ -11,7 +11,16 @@ from collections.abc import Callable
 from dataclasses import replace
 
 from aliyun_import.context import Context
-from aliyun_import.errors import AliyunImportError, RefusedError, TransientError
+from aliyun_import.errors import (
+    AliyunImportError,
+    ClientTokenReused,
+    ImageImporting,
+    NameTaken,
+    RefusedError,
+    RoleNotAuthorized,
+    RoleNotVisible,
+    TransientError,
+)
 from aliyun_import.events import Changed, Noted, Warned
 from aliyun_import.image.find_existing import (
     FoundImport,
@@ -26,12 +35,6 @@ from aliyun_import.model.image import StartedImport
 from aliyun_import.model.request import ImportCall
 from aliyun_import.services.interface import ImageService
 
-# Answers of ECS while it does not know the role, or the policy attached to it a moment ago.
-ROLE_UNSEEN = frozenset({"role-not-visible", "cloudbox-role"})
-RIGHTS_UNSEEN = frozenset({"oss-not-authorized"})
-NAME_TAKEN = frozenset({"image-name-taken", "image-importing"})
-# The token began an import with other parameters: an earlier run of this push, whose answer was lost.
-TOKEN_USED = frozenset({"client-token-reused"})
 # The Packer plugin sleeps one minute after creating the role; nothing is published. Five such minutes leave room, and
 # the wait ends as soon as ECS knows the role.
 ROLE_NEW_WAIT_S = 300.0
@@ -72,9 +75,7 @@ def submit(
         if found is None:
             raise
         return _started(found, context)
-    except RefusedError as error:
-        if error.code not in NAME_TAKEN | TOKEN_USED:
-            raise
+    except (NameTaken, ImageImporting, ClientTokenReused) as error:
         found = _import_behind(error, images, context, call, accept_same_disk=accept_same_disk)
         if found is not None:
             return _started(found, context)
@@ -92,7 +93,8 @@ def _import_behind(
     found = find_import(images, name=request.name, tags=call.tags)
     if found is not None:
         return found
-    if error.code in TOKEN_USED:
+    if isinstance(error, ClientTokenReused):
+        # The token began an import with other parameters.
         raise error
     holder = name_holder(images, request.name)
     if holder is None:
@@ -131,17 +133,16 @@ def _send_until_role_known(
     images: ImageService, context: Context, call: ImportCall, *, changed: bool, share: Callable[[], float]
 ) -> StartedImport:
     """Send the call until ECS knows the role; after the deadline raise its refusal, explained."""
-    unseen = ROLE_UNSEEN | RIGHTS_UNSEEN if changed else ROLE_UNSEEN
+    # Answers of ECS while it does not know the role, or the policy that was attached to it a moment ago.
+    unseen = (RoleNotVisible, RoleNotAuthorized) if changed else (RoleNotVisible,)
     began_s = context.clock.monotonic_s()
     limit_s = ROLE_NEW_WAIT_S if changed else ROLE_OLD_WAIT_S
     attempt = 1
     while True:
         try:
             return _send(images, call)
-        except AliyunImportError as error:
+        except unseen as error:
             waited_s = context.clock.monotonic_s() - began_s
-            if error.code not in unseen:
-                raise
             if waited_s >= limit_s:
                 raise _role_stays_unseen(error, call, waited_s=waited_s, changed=changed) from error
         if attempt == 1:
@@ -186,7 +187,7 @@ def _role_stays_unseen(
     """Return the service's refusal with what was waited for."""
     name, region = call.request.role_name, call.request.region
     since = "was set up by this push" if changed else "existed before"
-    does_not = "may not read the disk with" if error.code in RIGHTS_UNSEEN else "does not know"
+    does_not = "may not read the disk with" if isinstance(error, RoleNotAuthorized) else "does not know"
     return type(error)(
         f"ECS {does_not} the role {name}, {waited_s:.0f} s after the first attempt.",
         code=error.code,

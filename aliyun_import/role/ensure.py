@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from enum import StrEnum
 
 from aliyun_import.context import Context
-from aliyun_import.errors import AccessError, RefusedError
+from aliyun_import.errors import AccessError, PermissionDenied, RefusedError, RoleExists
 from aliyun_import.events import Changed, Emit, Warned
 from aliyun_import.model.roles import Policy, Role
 from aliyun_import.role import policy_eval as policy
@@ -97,9 +97,7 @@ def inspect_role(roles: RoleService, name: str, *, bucket: str | None, needs: Ro
     trust = policy.lets_assume(role.trust_policy)
     try:
         attached = roles.attached_policies(name)
-    except AccessError as error:
-        if error.code != "no-right":
-            raise
+    except PermissionDenied:
         return RoleState(name=name, role=role, trusts_ecs=trust, policies=None)
     read = tuple(_with_document(roles, one, needs) for one in attached)
     return RoleState(
@@ -152,9 +150,7 @@ def ensure_role(
     _warn_of_name(name, needs, emit=emit)
     try:
         state = inspect_role(roles, name, bucket=bucket, needs=needs)
-    except AccessError as error:
-        if error.code != "no-right":
-            raise
+    except PermissionDenied as error:
         _warn_unseen(f"The role {name} could not be read: {error.summary}", emit=emit)
         return RoleChange(name=name, state=RoleOutcome.UNSEEN)
     created = state.role is None and _create(roles, name, needs, emit=emit)
@@ -212,11 +208,9 @@ def _create(roles: RoleService, name: str, needs: RoleNeeds, *, emit: Emit) -> b
     """Create the role; return False if it exists by now."""
     try:
         roles.create_role(name, trust_policy=policy.trust_policy(), description=DESCRIPTION)
-    except RefusedError as error:
-        if error.code != "role-exists":
-            raise
+    except RoleExists:
         return False
-    except AccessError as error:
+    except PermissionDenied as error:
         steps = administrator_steps(name, needs, create=True, attach=True)
         message = f"The role {name} is missing, and these credentials may not create it."
         raise _no_right(error, message, steps) from error
@@ -255,7 +249,7 @@ def _ensure_trust(roles: RoleService, state: RoleState, needs: RoleNeeds, *, fix
     wanted = _wanted_trust(role, fix=fix)
     try:
         roles.update_trust_policy(state.name, trust_policy=wanted)
-    except AccessError as error:
+    except PermissionDenied as error:
         steps = administrator_steps(state.name, needs, create=False, attach=False, trust=wanted)
         message = f"The trust policy of the role {state.name} may not be changed with these credentials."
         raise _no_right(error, message, steps) from error
@@ -313,7 +307,7 @@ def _ensure_rights(roles: RoleService, state: RoleState, needs: RoleNeeds, *, em
     wanted = Policy(name=needs.system_policy, type="System")
     try:
         roles.attach_policy(wanted, role_name=state.name)
-    except AccessError as error:
+    except PermissionDenied as error:
         steps = administrator_steps(state.name, needs, create=False, attach=True)
         message = (
             f"The role {state.name} lacks {', '.join(state.missing)}, and these credentials may not attach a policy."
@@ -334,10 +328,8 @@ def _warn_unseen(message: str, *, emit: Emit) -> None:
     )
 
 
-def _no_right(error: AccessError, summary: str, steps: str) -> AccessError:
-    """Return the error with the steps for an administrator; one that is not about rights stays as it is."""
-    if error.code != "no-right":
-        return error
+def _no_right(error: PermissionDenied, summary: str, steps: str) -> AccessError:
+    """Return the error of a missing right with the steps for an administrator."""
     return AccessError(
         summary,
         code="role-rights",
@@ -353,9 +345,7 @@ def _with_document(roles: RoleService, one: Policy, needs: RoleNeeds) -> Policy:
         return one
     try:
         return replace(one, document=roles.policy_document(one))
-    except AccessError as error:
-        if error.code != "no-right":
-            raise
+    except PermissionDenied:
         return one
 
 

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from aliyun_import.errors import AccessError, RefusedError, TransientError
+from aliyun_import.errors import AccessError, RefusedError, RoleNotAuthorized, RoleNotVisible, TransientError
 from aliyun_import.image.submit import (
     ROLE_NEW_WAIT_S,
     ROLE_OLD_WAIT_S,
@@ -79,8 +79,10 @@ def test_a_new_role_is_waited_for_on_the_exact_answer() -> None:
 def test_a_role_that_stays_unseen_is_an_error_that_explains(changed: bool, limit_s: float) -> None:
     """After the deadline, longer where the role is new, the refusal comes out with what was waited for."""
     clock = SteeredClock()
-    images = ScriptedImages(AccessError("No role.", code="role-not-visible", remedy=None, details={"request_id": "R"}))
-    with pytest.raises(AccessError) as caught:
+    images = ScriptedImages(
+        RoleNotVisible("No role.", code="role-not-visible", remedy=None, details={"request_id": "R"})
+    )
+    with pytest.raises(RoleNotVisible) as caught:
         start(images, clock=clock, changed=changed)
     assert limit_s <= clock.elapsed_s <= limit_s + 15
     assert caught.value.code == "role-not-visible"
@@ -100,7 +102,7 @@ def test_missing_rights_are_waited_for_only_when_the_role_was_changed() -> None:
     """A policy attached a moment ago may not be seen yet; one that was never there is an answer."""
     images = ScriptedImages(refused("oss-not-authorized"), STARTED)
     assert start(images, changed=True) == STARTED
-    with pytest.raises(RefusedError):
+    with pytest.raises(RoleNotAuthorized):
         start(ScriptedImages(refused("oss-not-authorized"), STARTED), changed=False)
 
 
@@ -176,7 +178,7 @@ def test_an_image_in_creation_that_shows_no_disk_yet_is_transient() -> None:
     images.add(image("Creating", tags={}))
     with pytest.raises(TransientError) as caught:
         start(images, accept_same_disk=True)
-    assert caught.value.code == "image-importing"
+    assert caught.value.code == "image-creating"
     assert "--replace" not in (caught.value.remedy or "")
 
 

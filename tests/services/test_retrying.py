@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from aliyun_import.context import Context
-from aliyun_import.errors import TransientError
+from aliyun_import.errors import ServiceUnreachable, TransientError
 from aliyun_import.services.interface import Identity, ImageService, ObjectStore, RoleService, Services
 from aliyun_import.services.retrying import (
     RetryingIdentity,
@@ -118,7 +118,7 @@ def test_all_buckets_are_one_service() -> None:
         def head(self, key: str) -> None:
             attempts.append(key)
             if self.bucket == "down":
-                raise TransientError("Refused.", code="connection-refused", remedy=None)
+                raise ServiceUnreachable("Refused.", code="connection-refused", remedy=None)
 
     _, services = flaky_services()
     services = Services(
