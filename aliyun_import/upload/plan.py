@@ -16,7 +16,7 @@ from enum import StrEnum
 from operator import itemgetter
 
 from aliyun_import.limits import GIB, KIB, MAX_PARTS, MIB, MIN_PART_BYTES
-from aliyun_import.upload.plan.gap_packing import fit
+from aliyun_import.upload.gap_packing import choose_sent_gaps
 
 # A sent part is lost whole when the line drops, so it stays small; larger only where the disk's data would not fit
 # in 10,000 parts otherwise (more than 625 GiB of it).
