@@ -10,10 +10,11 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 
 from aliyun_import.disk.fingerprint import Fingerprint, Likeness
-from aliyun_import.errors import AliyunImportError, LocalStateError, RefusedError, TransientError
+from aliyun_import.errors import AliyunImportError, DiskChanged, RefusedError, TransientError
 from aliyun_import.events import Noted
 from aliyun_import.model.objects import RemoteObject, RemotePart
-from aliyun_import.retry import PATIENT_ATTEMPTS, wait_before_retry
+from aliyun_import.retry import PATIENT
+from aliyun_import.services.retrying import without_retries
 from aliyun_import.upload.context import UploadContext
 from aliyun_import.upload.crc64 import combine_all, crc64_of_zeros
 from aliyun_import.upload.transfer.parts import DonePart
@@ -93,7 +94,7 @@ def complete_upload(context: UploadContext, completion: Completion) -> Completed
     """Make the object of its parts.
 
     After an error the object is read, since a response may have been lost: nothing is sent again for that. Raises what
-    the store raises; RefusedError "upload-vanished" only where no object of this push exists.
+    the store raises; UploadNotFound only where no object of this push exists.
     """
     store = context.store
     attempt = 1
@@ -107,7 +108,7 @@ def complete_upload(context: UploadContext, completion: Completion) -> Completed
             there = _head_once(context, completion.key)
             if there and is_ours(there, completion):
                 return Completed(object=there, made_by_us=there.metadata.get(TAG_NAME) == completion.tag)
-            wait_s = wait_before_retry(error, attempt, attempts=PATIENT_ATTEMPTS)
+            wait_s = PATIENT.wait_s(error, attempt)
             if wait_s is None:
                 raise
         context.sleep(wait_s)
@@ -177,7 +178,7 @@ def first_changed(context: UploadContext, done: Iterable[DonePart]) -> DonePart 
 
 
 def check_unchanged(context: UploadContext, fingerprint: Fingerprint, done: tuple[DonePart, ...]) -> None:
-    """Raise LocalStateError "disk-changed" unless the disk is what it was when the push began.
+    """Raise DiskChanged unless the disk is what it was when the push began.
 
     A mix of two states is never completed. Where the fingerprint can't decide, as for every block device, the disk is
     read once more and compared with what was sent.
@@ -198,9 +199,9 @@ def check_unchanged(context: UploadContext, fingerprint: Fingerprint, done: tupl
             pass
 
 
-def changed_while_sent(context: UploadContext, cause: str) -> LocalStateError:
+def changed_while_sent(context: UploadContext, cause: str) -> DiskChanged:
     """Return the error of a disk that changed during its upload."""
-    return LocalStateError(
+    return DiskChanged(
         f"{context.disk} changed while it was sent.",
         code="disk-changed",
         cause=cause,
@@ -215,6 +216,6 @@ def _crc64_of(context: UploadContext, start: int, length: int) -> int:
 
 def _head_once(context: UploadContext, key: str) -> RemoteObject | None:
     try:
-        return context.store.head(key)
+        return without_retries(context.store).head(key)
     except AliyunImportError:
         return None  # complete is tried again, and the object read again after it

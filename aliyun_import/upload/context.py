@@ -1,47 +1,40 @@
 """Context, request and options of one disk's upload."""
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Self, TypeVar
+from typing import Self
 
 from aliyun_import.context import Context
 from aliyun_import.disk.disk import DiskSource
-from aliyun_import.errors import AliyunImportError
-from aliyun_import.events import Noted
-from aliyun_import.retry import with_retries
+from aliyun_import.retry import DEFAULT, Retrier
 from aliyun_import.services.interface import ObjectStore
+from aliyun_import.services.retrying import RetryingStore
 
-T = TypeVar("T")
+# The account check has contacted OSS by now: an endpoint that can't be reached is an outage, and not a wrong one.
+_NO_FIRST_CONTACT = replace(DEFAULT, first_contact_attempts=DEFAULT.attempts)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class UploadContext(Context):
-    """Context of one disk's upload: a run's context, the open disk, and the bucket that receives it."""
+    """Context of one disk's upload: a run's context, the open disk, and the bucket that receives it.
+
+    `store` retries, parts and complete excepted, and emits a note before each wait: call it on the thread that emits.
+    """
 
     source: DiskSource
     store: ObjectStore
 
     @classmethod
     def of(cls, context: Context, *, source: DiskSource, store: ObjectStore) -> Self:
-        """Return the context of a run extended by a disk and a bucket."""
+        """Return the context of a run extended by a disk and a bucket; a store that does not retry is wrapped."""
+        if not isinstance(store, RetryingStore):
+            store = RetryingStore(store, Retrier(context, _NO_FIRST_CONTACT))
         return cls(clock=context.clock, emit=context.emit, cancel=context.cancel, source=source, store=store)
 
     @property
     def disk(self) -> str:
         """The name of the disk in events."""
         return str(self.source.path)
-
-    def ask(self, call: Callable[[], T]) -> T:
-        """Return the result of a call to the store, retried by the one policy; emit a note before each wait.
-
-        Every request but the parts' goes through here; what becomes of a failed part is the scheduler's decision.
-        """
-
-        def note(error: AliyunImportError, attempt: int, wait_s: float) -> None:
-            self.emit(Noted(message=f"{error.summary} Attempt {attempt + 1} follows in {wait_s:.1f} s."))
-
-        return with_retries(call, clock=self.clock, on_retry=note)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

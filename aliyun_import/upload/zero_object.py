@@ -15,16 +15,17 @@ from dataclasses import dataclass
 from functools import partial
 
 from aliyun_import.cleanup import leftovers_command, remove_object
-from aliyun_import.errors import AccessError, AliyunImportError, Interrupted, RefusedError, TransientError
+from aliyun_import.context import Context
+from aliyun_import.errors import AliyunImportError, Interrupted, PermissionDenied, RefusedError, TransientError
 from aliyun_import.events import Warned
 from aliyun_import.model.objects import RemoteObject, RemotePart
-from aliyun_import.retry import with_retries
+from aliyun_import.retry import Retrier
 from aliyun_import.sizes import size
 from aliyun_import.upload.complete import TAG_NAME, Completion, complete_upload
 from aliyun_import.upload.context import UploadContext, UploadRequest
 from aliyun_import.upload.crc64 import crc64_of_zeros
 from aliyun_import.upload.plan import ZERO_SOURCES, BaseObject, PartKind, PlannedPart, UploadPlan
-from aliyun_import.upload.transfer.scheduler import COPIES, NO_RIGHT
+from aliyun_import.upload.transfer.scheduler import COPIES
 
 # A copy is the server's work; this many in parallel are below every published limit of requests.
 COPIES_IN_PARALLEL = 8
@@ -80,8 +81,8 @@ def ensure_zero_object(context: UploadContext, stem: str, *, size_bytes: int) ->
         for smaller in sizes[:-1]:
             _is_removed(context, partial(remove_object, context.store, zero_key(stem, smaller)))
         return found
-    for upload in context.ask(lambda: context.store.list_uploads(stem)):  # of a push that was killed here
-        context.ask(partial(context.store.abort, upload.key, upload.upload_id))
+    for upload in context.store.list_uploads(stem):  # of a push that was killed here
+        context.store.abort(upload.key, upload.upload_id)
     zero = _seed(context, zero_key(stem, sizes[0]), size_bytes=sizes[0])
     for larger in sizes[1:]:
         grown = _grow(context, zero, zero_key(stem, larger), size_bytes=larger)
@@ -103,7 +104,7 @@ def remove_zero_object(context: UploadContext, zero: ZeroObject) -> bool:
 
 def _is_removed(context: UploadContext, remove: Callable[[], None]) -> bool:
     try:
-        context.ask(remove)
+        remove()
     except Interrupted:
         raise
     except AliyunImportError:
@@ -113,17 +114,17 @@ def _is_removed(context: UploadContext, remove: Callable[[], None]) -> bool:
 
 def _find(context: UploadContext, key: str, *, size_bytes: int) -> ZeroObject | None:
     """Return the object at a key if its CRC-64 is that of zeros; remove it otherwise."""
-    there = context.ask(lambda: context.store.head(key))
+    there = context.store.head(key)
     if there is None:
         return None
     if there.size_bytes == size_bytes and there.crc64 == crc64_of_zeros(size_bytes):
         return ZeroObject(key=key, etag=there.etag, size_bytes=size_bytes, version_id=there.version_id)
-    context.ask(lambda: remove_object(context.store, key))
+    remove_object(context.store, key)
     return None
 
 
 def _seed(context: UploadContext, key: str, *, size_bytes: int) -> ZeroObject:
-    there = context.ask(lambda: context.store.put(key, bytes(size_bytes)))
+    there = context.store.put(key, bytes(size_bytes))
     _check(there, size_bytes)
     return ZeroObject(
         key=key, etag=there.etag, size_bytes=size_bytes, sent_bytes=size_bytes, version_id=there.version_id
@@ -133,15 +134,19 @@ def _seed(context: UploadContext, key: str, *, size_bytes: int) -> ZeroObject:
 def _grow(context: UploadContext, zero: ZeroObject, key: str, *, size_bytes: int) -> ZeroObject:
     tag = secrets.token_hex(8)
     store = context.store
-    upload_id = context.ask(lambda: store.start_upload(key, metadata={TAG_NAME: tag}))
+    retry = Retrier(Context(clock=context.clock, cancel=context.cancel))  # emits nothing: it runs on other threads
+    upload_id = store.start_upload(key, metadata={TAG_NAME: tag})
 
     def copy(number: int) -> RemotePart:
-        # Not context.ask: events are emitted on the main thread only.
-        return with_retries(
-            lambda: store.copy_part(
-                key, upload_id, number=number, source_key=zero.key, start=0, length=zero.size_bytes, if_match=zero.etag
-            ),
-            clock=context.clock,
+        return retry(
+            store.copy_part,
+            key,
+            upload_id,
+            number=number,
+            source_key=zero.key,
+            start=0,
+            length=zero.size_bytes,
+            if_match=zero.etag,
         )
 
     try:
@@ -200,9 +205,7 @@ class StagedZeros:
             return frozenset()
         try:
             self.made = ensure_zero_object(self._context, self.stem, size_bytes=plan.zero_source_bytes)
-        except (RefusedError, AccessError) as error:
-            if isinstance(error, AccessError) and error.code not in NO_RIGHT:
-                raise
+        except (RefusedError, PermissionDenied) as error:
             cost = sum(part.length for part in wanted)
             self._context.emit(
                 Warned(

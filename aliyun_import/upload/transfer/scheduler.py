@@ -8,15 +8,24 @@ a copy waits for the server and does not use this machine's bandwidth.
 
 import heapq
 import itertools
-import random
 from collections import deque
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
+from collections.abc import Iterable
+from dataclasses import dataclass, field, replace
 
-from aliyun_import.errors import AccessError, AliyunImportError, RefusedError
+from aliyun_import.errors import (
+    AliyunImportError,
+    ConnectionLost,
+    CopyRefused,
+    PartCorrupted,
+    PermissionDenied,
+    RefusedError,
+    Throttled,
+    TimedOut,
+    UploadNotFound,
+)
 from aliyun_import.events import Event, Noted, PartRetried, UploadProgress, Warned
 from aliyun_import.limits import MIB
-from aliyun_import.retry import PATIENT_ATTEMPTS, wait_before_retry
+from aliyun_import.retry import PATIENT, RetryPolicy
 from aliyun_import.sizes import size
 from aliyun_import.upload.plan import MAX_SEND_BYTES, BaseObject, PartKind, PlannedPart, UploadPlan
 from aliyun_import.upload.transfer.concurrency import ConcurrencyController
@@ -29,14 +38,8 @@ CORRUPTED_ATTEMPTS = 3
 # A part that timed out is split into pieces of this size, and so are all others: at once, since a piece has no numbers
 # left to be split again, and at such a rate one request per MiB costs nothing.
 PIECE_BYTES = 1 * MIB
-TIMED_OUT = "timed-out"
-CORRUPTED = "part-corrupted"
-# After these a part waits for its next attempt alone: the server accepted the connection, and time has passed.
-NETWORK_IS_UP = frozenset({TIMED_OUT, CORRUPTED})
 # When a connection breaks this often under one part, the network is taken not to carry a part of this length.
-BROKEN = "connection-lost"
 BREAKS_ALLOWED = 3
-NO_RIGHT = frozenset({"no-right", "access-denied"})
 COPIES = frozenset({PartKind.ZERO, PartKind.BASE})
 
 
@@ -73,13 +76,13 @@ class Scheduler:
         done: Iterable[DonePart] = (),
         refused: frozenset[PartKind] = frozenset(),
         jobs: int | None = None,
-        share: Callable[[], float] = random.random,
+        policy: RetryPolicy = PATIENT,
     ) -> None:
         self.done = list(done)
         self.refused = refused
         self._plan = plan
         self._disk = disk
-        self._share = share
+        self._policy = policy
         self._splitter = PartSplitter(plan)
         sent = [part.length for part in plan.parts if part.kind is PartKind.SEND]
         self._piece_bytes = max([MAX_SEND_BYTES, *sent])
@@ -155,12 +158,14 @@ class Scheduler:
         """Decide what follows a failed attempt, and return the events about it; raises `error` when it is final."""
         self._lane(task.part).busy -= 1
         # A part that timed out had too small a share of the bandwidth: fewer at a time have more each.
-        if error.code in ("throttled", TIMED_OUT) or error.retry_after_s:
+        if isinstance(error, Throttled | TimedOut) or error.retry_after_s:
             for lane in (self._send, self._copy):
                 lane.controller.throttled(now_s)
         if task.part.kind is not PartKind.SEND and is_copy_refused(error, task.part.kind):
             return self._send_instead(task, error)
-        too_long = error.code == TIMED_OUT or (error.code == BROKEN and task.attempt >= BREAKS_ALLOWED)
+        too_long = isinstance(error, TimedOut) or (
+            isinstance(error, ConnectionLost) and task.attempt >= BREAKS_ALLOWED
+        )
         if too_long and self._can_split(task.part):
             return self._split(task)
         return self._retry(task, error, now_s)
@@ -185,8 +190,9 @@ class Scheduler:
             self._lane(part).waiting.extend(tasks)
 
     def _retry(self, task: Task, error: AliyunImportError, now_s: float) -> tuple[Event, ...]:
-        attempts = CORRUPTED_ATTEMPTS if error.code == CORRUPTED else PATIENT_ATTEMPTS
-        wait_s = wait_before_retry(error, task.attempt, attempts=attempts, share=self._share)
+        is_corrupted = isinstance(error, PartCorrupted)
+        policy = replace(self._policy, attempts=CORRUPTED_ATTEMPTS) if is_corrupted else self._policy
+        wait_s = policy.wait_s(error, task.attempt)
         if wait_s is None:
             raise error
         retried = PartRetried(
@@ -198,15 +204,15 @@ class Scheduler:
         )
         task.attempt += 1
         # It holds its worker: while the network is down, as many parts fail as there are workers, and not all of them.
-        # Where the network is up, others are sent meanwhile.
-        task.holds_worker = error.code not in NETWORK_IS_UP
+        # Where the server accepted the connection and time has passed, others are sent meanwhile.
+        task.holds_worker = not isinstance(error, TimedOut | PartCorrupted)
         self._lane(task.part).held += task.holds_worker
         heapq.heappush(self._later, (now_s + wait_s, next(self._ticket), task))
         return (retried,)
 
     def _send_instead(self, task: Task, error: AliyunImportError) -> tuple[Event, ...]:
         """Send what can't be copied: this part, and all that would be copied from the same object."""
-        kinds = COPIES if error.code == "copy-refused" else frozenset({task.part.kind})
+        kinds = COPIES if isinstance(error, CopyRefused) else frozenset({task.part.kind})
         events: tuple[Event, ...] = ()
         if not kinds <= self.refused:
             made = {part.number for part in self.done}
@@ -244,10 +250,8 @@ def is_copy_refused(error: AliyunImportError, kind: PartKind) -> bool:
     is copied. A range of zeros was proven, and is copied again.
     """
     if isinstance(error, RefusedError):
-        return error.code != "upload-vanished"
-    if isinstance(error, AccessError):
-        return error.code in NO_RIGHT
-    return error.code == CORRUPTED and kind is PartKind.BASE
+        return not isinstance(error, UploadNotFound)
+    return isinstance(error, PermissionDenied) or (isinstance(error, PartCorrupted) and kind is PartKind.BASE)
 
 
 def base_set_aside(key: str, *, cost_bytes: int) -> Warned:
@@ -261,7 +265,7 @@ def base_set_aside(key: str, *, cost_bytes: int) -> Warned:
 
 
 def _sent_instead(error: AliyunImportError, *, cost_bytes: int, base: BaseObject | None) -> Warned:
-    if error.code == CORRUPTED and base is not None:
+    if isinstance(error, PartCorrupted) and base is not None:
         return base_set_aside(base.key, cost_bytes=cost_bytes)
     return Warned(
         code=error.code,

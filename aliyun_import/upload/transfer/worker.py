@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 from aliyun_import.disk.disk import DiskSource
-from aliyun_import.errors import TransientError
+from aliyun_import.errors import PartCorrupted
 from aliyun_import.limits import KIB
 from aliyun_import.model.objects import RemotePart
 from aliyun_import.services.interface import ObjectStore
@@ -92,7 +92,7 @@ class PartMaker:
         """Make one part and prove it.
 
         `on_chunk` is called for each chunk that is sent, `on_read` for each that is only read; both may raise to stop.
-        Raises what the store and the disk raise, and TransientError "part-corrupted".
+        Raises what the store and the disk raise, and PartCorrupted.
         """
         match part.kind:
             case PartKind.SEND:
@@ -153,8 +153,8 @@ def _done(part: PlannedPart, crc: int, remote: RemotePart, proof: str) -> DonePa
     return DonePart(number=part.number, start=part.start, length=part.length, crc64=crc, etag=remote.etag, proof=proof)
 
 
-def _corrupted(part: PlannedPart, cause: str) -> TransientError:
-    return TransientError(
+def _corrupted(part: PlannedPart, cause: str) -> PartCorrupted:
+    return PartCorrupted(
         f"Part {part.number} in OSS differs from the bytes of the disk.",
         code="part-corrupted",
         cause=cause,
