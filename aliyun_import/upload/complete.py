@@ -10,7 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 
 from aliyun_import.disk.fingerprint import Fingerprint, Likeness
-from aliyun_import.errors import AliyunImportError, DiskChanged, RefusedError, TransientError
+from aliyun_import.errors import AliyunImportError, DiskChanged, ObjectCorrupted, RefusedError, TransientError
 from aliyun_import.events import Noted
 from aliyun_import.model.objects import RemoteObject, RemotePart
 from aliyun_import.retry import PATIENT
@@ -123,10 +123,10 @@ def is_ours(there: RemoteObject, completion: Completion) -> bool:
 
 
 def check_object(there: RemoteObject, done: Sequence[DonePart]) -> str:
-    """Prove the object and return how; raises TransientError "object-corrupted" when it is not the disk. Pure."""
+    """Prove the object and return how; raises ObjectCorrupted when it is not the disk. Pure."""
     size_bytes, crc = sum(part.length for part in done), crc64_of_disk(done)
     if there.size_bytes != size_bytes or there.crc64 not in (None, crc):
-        raise TransientError(
+        raise ObjectCorrupted(
             f"The object {there.key} is not the disk, although each of its parts was.",
             code="object-corrupted",
             cause=f"OSS has {there.size_bytes} bytes with CRC-64 {there.crc64}, the disk {size_bytes} with {crc}.",
