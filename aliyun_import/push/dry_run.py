@@ -1,67 +1,55 @@
-"""This file is the dry run: everything is looked at, the service is asked, the plan is told, and nothing is changed."""
+"""Dry run of a push: everything is checked, the service is asked, the plan is returned, and nothing is changed."""
 
+from dataclasses import replace
 from typing import Any
 
 from aliyun_import.account.check import AccountState
-from aliyun_import.errors import AccessError, RefusedError
-from aliyun_import.events import Emit, Event, UploadPlanned
-from aliyun_import.image.submit import ask, new_client_token
+from aliyun_import.errors import AccessError, BucketMissing, ObjectMissing, RoleNotVisible
+from aliyun_import.events import Event, UploadPlanned
+from aliyun_import.image.submit import dry_run_import, new_client_token
 from aliyun_import.model.request import DiskMapping, ImportCall, ImportRequest
-from aliyun_import.push.context import PushContext, PushResult
-from aliyun_import.push.inspect_stage import Inspected
-from aliyun_import.push.rate import recall
-from aliyun_import.push.upload_stage import delivery_of
-from aliyun_import.role.inspect import RoleState, inspect_role
+from aliyun_import.push.options import PushResult, PushRun
+from aliyun_import.push.stages import upload_request
+from aliyun_import.role.ensure import inspect_role
 from aliyun_import.role.spec import needs_of, role_name_of
-from aliyun_import.upload.plan.disk_plan import preview as preview_upload
-from aliyun_import.upload.plan.plan import PartKind, UploadPlan
-
-# What the service answers to a question about a disk that was not uploaded yet.
-NOT_THERE_YET = frozenset({"object-missing", "bucket-missing", "oss-object-missing", "oss-bucket-missing"})
+from aliyun_import.upload.plan import PartKind, UploadPlan
+from aliyun_import.upload.upload import preview_upload
 
 
-def preview(run: PushContext, inspected: Inspected, ready: AccountState) -> PushResult:
-    """Tell what a push would do. The two ids of the result are empty, `plan` is what docs/json.md describes."""
-    request = inspected.request
-    keys: dict[int, str] = {}
-    disks: list[dict[str, Any]] = []
-    for index, disk in enumerate(request.disks):
-        if disk.path:
-            document = _disk_plan(run, request, index, ready)
-            keys[index] = document["key"]
-            disks.append(document)
-    steps = _steps(run, request, ready)
+def dry_run(request: ImportRequest, account: AccountState, run: PushRun) -> PushResult:
+    """Return what a push would do. Both ids of the result are empty; docs/json.md describes `plan`.
+
+    `request` has the disks as they are sent. Raises what ECS would refuse, except what the push itself would provide.
+    """
+    disks = [_disk_plan(request, index, account, run) for index, disk in enumerate(request.disks) if disk.path]
     plan = {
         "image_name": request.name,
         "region": request.region,
-        "steps": steps,
+        "steps": _steps(request, account, run),
         "disks": disks,
         "parameters": _parameters(request),
-        "service_says": _asked(run, request, ready, keys),
+        "service_says": _answer_of_ecs(request, account, run, keys=[one["key"] for one in disks]),
     }
     return PushResult(region=request.region, image_name=request.name, dry_run=True, plan=plan)
 
 
-def _disk_plan(run: PushContext, request: ImportRequest, index: int, ready: AccountState) -> dict[str, Any]:
-    told: list[UploadPlanned] = []
+def _disk_plan(request: ImportRequest, index: int, account: AccountState, run: PushRun) -> dict[str, Any]:
+    keys: list[str] = []
 
-    def listen(event: Event) -> None:
+    def emit(event: Event) -> None:
         if isinstance(event, UploadPlanned):
-            told.append(event)
-        run.emit(event)
+            keys.append(event.key)
+        run.context.emit(event)
 
-    emit: Emit = listen
     plan = preview_upload(
-        delivery_of(request, run.options, index),
-        store=run.cloud.store(ready.bucket) if ready.bucket_info else None,
-        options=run.options.transfer,
-        clock=run.clock,
-        emit=emit,
+        upload_request(request, run.options, index),
+        replace(run.context, emit=emit),
+        store=run.services.store(account.bucket) if account.bucket_info else None,
     )
     parts = {kind: sum(1 for part in plan.parts if part.kind is kind) for kind in PartKind}
     return {
         "disk": str(request.disks[index].path),
-        "key": told[-1].key,
+        "key": keys[-1],
         "total_bytes": plan.size_bytes,
         "send_bytes": plan.bytes_of(PartKind.SEND),
         "send_parts": parts[PartKind.SEND],
@@ -72,51 +60,38 @@ def _disk_plan(run: PushContext, request: ImportRequest, index: int, ready: Acco
         "gap_bytes": plan.gap_bytes,
         "parts": len(plan.parts),
         "requests": plan.requests,
-        **_time(run, plan),
+        **_time(plan, limit_rate_bytes_s=run.options.transfer.limit_rate_bytes_s),
     }
 
 
-def _time(run: PushContext, plan: UploadPlan) -> dict[str, Any]:
-    """Estimate the time at the rate that was measured last or is given, the lower of both where there are both."""
-    given = run.options.transfer.limit_rate_bytes_s
-    measured = recall(run.options.state_dir, run.cloud.oss_endpoint)
-    if measured and not (given and given < measured.bytes_s):
-        rate, source, at_s = measured.bytes_s, "measured", measured.at_s
-    elif given:
-        rate, source, at_s = given, "given", None
-    else:
-        return {"rate_bytes_s": None, "rate_source": None, "rate_measured_at_s": None, "estimate_s": None}
+def _time(plan: UploadPlan, *, limit_rate_bytes_s: float | None) -> dict[str, Any]:
+    """Return the time that the upload takes at --limit-rate; without one nothing is known about the rate."""
     return {
-        "rate_bytes_s": round(rate),
-        "rate_source": source,
-        "rate_measured_at_s": at_s,
-        "estimate_s": plan.seconds_at(rate),
+        "rate_bytes_s": round(limit_rate_bytes_s) if limit_rate_bytes_s else None,
+        "rate_source": "given" if limit_rate_bytes_s else None,
+        "rate_measured_at_s": None,
+        "estimate_s": plan.seconds_at(limit_rate_bytes_s) if limit_rate_bytes_s else None,
     }
 
 
-def _steps(run: PushContext, request: ImportRequest, ready: AccountState) -> list[str]:
+def _steps(request: ImportRequest, account: AccountState, run: PushRun) -> list[str]:
     steps = []
-    if ready.bucket and ready.bucket_info is None:
-        steps.append(f"create the bucket {ready.bucket}, private, in {request.region}")
-    name = role_name_of(request)
+    if account.bucket and account.bucket_info is None:
+        steps.append(f"create the bucket {account.bucket}, private, in {request.region}")
+    name, needs = role_name_of(request), needs_of(request)
     try:
-        sight = inspect_role(
-            run.cloud.roles, name, bucket=ready.bucket or None, clock=run.clock, needs=needs_of(request)
-        )
+        role = inspect_role(run.services.roles, name, bucket=account.bucket or None, needs=needs)
     except AccessError as error:
-        return [*steps, f"see to the role {name}, which could not be looked at: {error.summary}"]
-    return steps + _role_steps(name, sight, request)
-
-
-def _role_steps(name: str, sight: RoleState, request: ImportRequest) -> list[str]:
-    policy = needs_of(request).system_policy
-    if sight.role is None:
-        return [f"create the role {name}", f"attach the system policy {policy} to it"]
-    return [f"attach the system policy {policy} to the role {name}"] if sight.missing else []
+        return [*steps, f"use the role {name}, which could not be read: {error.summary}"]
+    if role.role is None:
+        return [*steps, f"create the role {name}", f"attach the system policy {needs.system_policy} to it"]
+    if role.missing:
+        steps.append(f"attach the system policy {needs.system_policy} to the role {name}")
+    return steps
 
 
 def _parameters(request: ImportRequest) -> dict[str, str]:
-    told = {
+    values = {
         "format": request.disks[0].format,
         "size": f"{request.disks[0].size_gib} GiB" if request.disks[0].size_gib else None,
         "os": request.os_type,
@@ -126,31 +101,33 @@ def _parameters(request: ImportRequest) -> dict[str, str]:
         "nvme": request.nvme_support,
         "license": request.license_type,
     }
-    return {name: str(value) for name, value in told.items() if value}
+    return {name: str(value) for name, value in values.items() if value}
 
 
-def _asked(run: PushContext, request: ImportRequest, ready: AccountState, keys: dict[int, str]) -> str:
-    """Ask the service itself; its refusals come out, but for what the push itself would see to."""
+def _answer_of_ecs(request: ImportRequest, account: AccountState, run: PushRun, *, keys: list[str]) -> str:
+    """Return the answer of ECS to a dry run; its refusals are raised, except of what the push itself would provide."""
+    planned = iter(keys)
     call = ImportCall(
-        request=request,
+        request=replace(request, role_name=role_name_of(request)),
         mappings=tuple(
             DiskMapping(
-                bucket=disk.bucket or ready.bucket,
-                key=disk.key or keys[index],
+                bucket=disk.bucket or account.bucket,
+                key=disk.key or next(planned),
                 format=disk.format,
                 size_gib=disk.size_gib,
             )
-            for index, disk in enumerate(request.disks)
+            for disk in request.disks
         ),
         client_token=new_client_token(),
         tags=request.tags,
     )
     try:
-        ask(run.cloud.images, call, clock=run.clock)
-    except RefusedError as error:
-        if error.code in NOT_THERE_YET and keys:
-            return "was asked, and misses nothing but the disk, which is not uploaded yet"
-        if error.code == "role-not-visible":
-            return "was asked, and misses the role, which the push would see to"
-        raise
-    return "was asked, and would take it"
+        dry_run_import(run.services.images, call)
+    except (ObjectMissing, BucketMissing):
+        # The answer about a disk that is not uploaded yet.
+        if not keys:
+            raise
+        return "accepts the request; only the disk is missing, which is not uploaded yet"
+    except RoleNotVisible:
+        return "accepts the request; only the role is missing, which the push would create"
+    return "accepts the request"

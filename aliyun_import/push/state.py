@@ -1,14 +1,14 @@
-"""This file reads a push's journal: how far it came, and what it had in mind.
+"""State of a push according to its journal.
 
     push-started     push_id, name, fingerprints          a push of these disks begins (again, when they changed)
-    disks-seen       fingerprints                         as the disks are now; their content is the same
+    disks-seen       fingerprints                         the disks as they are now; their content is the same
     submitting       client_token, name, objects          ImportImage is about to be called, under this name
-    submitted        task_id, image_id                    ImportImage answered, or its traces were found
-    import-failed    reason                               the import ended badly; the next one gets a new token
-    object-removed   key                                  the staging object is gone
+    submitted        task_id, image_id                    ImportImage answered, or its import was found
+    import-failed    reason                               the import failed; the next one gets a new token
+    object-removed   key                                  the staging object was deleted
     finished         image_id                             all done
 
-The upload's own lines stand between them; `upload/` reads those, and its last one, with the object, is read here, too.
+The lines of the upload are between them; `upload/` reads those. Its last one, with the object, is read here, too.
 """
 
 from collections import defaultdict
@@ -23,10 +23,10 @@ from aliyun_import.model.objects import UploadedObject
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PushState:
-    """Where the journal says that the push stands. Empty where a step was not reached.
+    """State of a push. A field is empty if its step was not reached.
 
-    `name` is what the image shall be called, `import_name` what it is called while it is imported (--replace).
-    `uploaded` has the object of each disk that was uploaded, by the disk's number.
+    `name` is the name that the image is to have, `import_name` its name while it is imported (--replace). `uploaded`
+    has the object of each disk that was uploaded, by the disk's number.
     """
 
     push_id: str = ""
@@ -44,27 +44,27 @@ class PushState:
 
     @property
     def under_way(self) -> bool:
-        """An earlier run of this push left something to go on from."""
+        """Whether an earlier run of this push left something to resume."""
         return bool(self.push_id) and not self.finished
 
     @property
     def submitted(self) -> bool:
-        """The import was begun, and has not failed since."""
+        """Whether the import was begun, and has not failed since."""
         return bool(self.task_id or self.image_id)
 
     @property
     def may_be_importing(self) -> bool:
-        """An import of the disks as they were may have been begun: its token is written, or its image was found."""
+        """Whether an import may have been begun: its token is in the journal, or its image was found."""
         return bool(self.client_token) or self.submitted
 
     @property
     def staged(self) -> tuple[UploadedObject, ...]:
-        """The objects that this push made, and that nobody removed yet as far as it knows."""
+        """The objects that this push made and has not deleted."""
         return tuple(one for one in self.uploaded.values() if one.made_by_us and one.key not in self.removed_keys)
 
 
 def fold(entries: Iterable[Mapping[str, Any]]) -> PushState:
-    """Read the lines from the first to the last; lines of other rooms are passed over."""
+    """Return the state after all lines, from the first to the last; lines of other modules are ignored."""
     state = PushState()
     for entry in entries:
         state = _after(state, entry)
@@ -72,7 +72,7 @@ def fold(entries: Iterable[Mapping[str, Any]]) -> PushState:
 
 
 def keys_by_bucket(directory: Path, *, region: str, endpoint: str) -> Mapping[str, frozenset[str]]:
-    """Tell where pushes from this machine may have left something, by the journals: keys of a region, by bucket."""
+    """Return where pushes from this machine may have left something: keys of a region, by bucket."""
     found: defaultdict[str, frozenset[str]] = defaultdict(frozenset)
     for entries in read_journals(directory):
         identity = entries[0]["identity"] if entries else {}
@@ -86,7 +86,7 @@ def keys_by_bucket(directory: Path, *, region: str, endpoint: str) -> Mapping[st
 
 
 def object_fields(uploaded: UploadedObject) -> dict[str, Any]:
-    """Give an object as the journal keeps it."""
+    """Return an object as the journal holds it."""
     return asdict(uploaded)
 
 

@@ -1,0 +1,176 @@
+"""Earlier runs: whether the disks are the same as then, and whether the image that they made exists.
+
+A user who reads that a disk is imported already may destroy it. So where a fingerprint is no proof, the CRC-64 of the
+disk as it is sent is: a conversion is repeated, and a differencing VHD is read with its parents. An object in OSS is
+identified by its size, CRC-64 and ETag.
+"""
+
+import hashlib
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
+
+from aliyun_import.account.check import AccountState
+from aliyun_import.disk.convert import fingerprints_of
+from aliyun_import.disk.fingerprint import Likeness, decoded, least
+from aliyun_import.disk.io.packed_disk import open_disk
+from aliyun_import.disk.report import DiskReport
+from aliyun_import.events import Noted
+from aliyun_import.image.find_existing import FoundImport, find_import, is_remnant, name_holder, name_taken
+from aliyun_import.limits import MAX_NAME_CHARS
+from aliyun_import.model.image import DISK_DIGEST_TAG, PUSH_ID_TAG, Image
+from aliyun_import.model.objects import RemoteObject, UploadedObject
+from aliyun_import.model.request import DiskRequest, ImportRequest
+from aliyun_import.push.options import PushRun
+from aliyun_import.push.state import PushState
+from aliyun_import.services.interface import ImageService
+from aliyun_import.upload.complete import crc64_of_source
+from aliyun_import.upload.context import UploadContext
+
+
+def disk_state(disk: DiskRequest, report: DiskReport | None, remote: RemoteObject | None) -> str:
+    """Return what identifies a disk now, for the journal: the fingerprints of its files, or its object in OSS."""
+    if disk.path is None or report is None:
+        url = f"oss://{disk.bucket}/{disk.key}"
+        return f"{url} {remote.size_bytes}:{remote.crc64}:{remote.etag}" if remote else url
+    return " ".join(one.encoded() for one in fingerprints_of(disk.path, report))
+
+
+def likeness_of(before: Sequence[str], now: Sequence[str]) -> Likeness:
+    """Return whether the disks of two states are the same. Pure."""
+    if len(before) != len(now):
+        return Likeness.OTHER
+    return least(map(_likeness, before, now))
+
+
+def _likeness(before: str, now: str) -> Likeness:
+    fields_before, fields_now = before.split(" "), now.split(" ")
+    if now.startswith("oss://"):
+        if before == now:
+            return Likeness.SAME if len(fields_now) > 1 else Likeness.UNPROVEN
+        # An earlier version wrote the URL alone.
+        return Likeness.UNPROVEN if before == fields_now[0] else Likeness.OTHER
+    if len(fields_before) != len(fields_now) or before.startswith("oss://"):
+        return Likeness.OTHER
+    return least(decoded(new).likeness(decoded(old)) for old, new in zip(fields_before, fields_now, strict=True))
+
+
+def digest_of(disks: Iterable[tuple[int, int]]) -> str:
+    """Return the digest that identifies these disks in a tag: of the size and the CRC-64 of each, in their order."""
+    text = ",".join(f"{size_bytes}:{crc64:016x}" for size_bytes, crc64 in disks)
+    return hashlib.sha256(text.encode()).hexdigest()[:32]
+
+
+def digest_of_objects(objects: Iterable[UploadedObject]) -> str:
+    """Return the digest of the disks of which these objects were made."""
+    return digest_of((one.size_bytes, one.crc64) for one in objects)
+
+
+def digest_of_disks(run: PushRun, request: ImportRequest, account: AccountState) -> str:
+    """Return the digest of the disks as they are now. `request` has them as they are sent; reads all of them."""
+    return digest_of(_size_and_crc(run, request, account, index) for index in range(len(request.disks)))
+
+
+def _size_and_crc(run: PushRun, request: ImportRequest, account: AccountState, index: int) -> tuple[int, int]:
+    disk, remote = request.disks[index], account.objects[index]
+    if remote is not None or disk.path is None:
+        return (remote.size_bytes, remote.crc64 or 0) if remote else (0, 0)
+    with open_disk(disk.path) as source:
+        store = run.services.store(account.bucket)
+        return source.size_bytes, crc64_of_source(UploadContext.of(run.context, source=source, store=store))
+
+
+def are_of(
+    run: PushRun, request: ImportRequest, account: AccountState, *, objects: Sequence[UploadedObject], tag: str
+) -> bool:
+    """Return whether the disks are those of which these objects were made, by size and CRC-64. Reads all of them.
+
+    If the objects are not known, because the import was found without its journal, `tag` is the digest in its image's
+    tags.
+    """
+    for disk, remote, one in zip(request.disks, account.objects, objects, strict=False):
+        if disk.path is None and (remote is None or (remote.size_bytes, remote.etag) != (one.size_bytes, one.etag)):
+            return False
+    return (digest_of_objects(objects) if objects else tag) == digest_of_disks(run, request, account)
+
+
+def is_of_push(image: Image, state: PushState) -> bool:
+    """Return whether an image is the one whose id the journal has. Pure.
+
+    An id alone is no proof: another life of a sandbox gives the same ids to other images. The image carries the push's
+    id; or, if this push found it, the digest of the push's disks, or at least a digest and the name.
+    """
+    if image.tags.get(PUSH_ID_TAG) == state.push_id:
+        return True
+    digest = image.tags.get(DISK_DIGEST_TAG)
+    if state.objects:
+        return digest == digest_of_objects(state.objects)
+    return bool(digest) and image.name == state.name
+
+
+def contradicts(image: Image, state: PushState) -> bool:
+    """Return whether an image is certainly not the one whose id the journal has. Pure.
+
+    Tags may appear late in a list, so an image under import that has none yet, but the name, contradicts nothing.
+    """
+    if is_of_push(image, state):
+        return False
+    return PUSH_ID_TAG in image.tags or image.name not in (state.name, state.import_name)
+
+
+def free_name(name: str, holder: Image | None, images: ImageService) -> str:
+    """Return a name that no image has: the given one, or that with -2, -3, ... appended. `holder` has the given one."""
+    number, candidate = 1, name
+    while holder is not None:
+        number += 1
+        tail = f"-{number}"
+        candidate = f"{name[: MAX_NAME_CHARS - len(tail)]}{tail}"
+        holder = name_holder(images, candidate)
+    return candidate
+
+
+def find_earlier_import(
+    run: PushRun, request: ImportRequest, account: AccountState, state: PushState
+) -> FoundImport | None:
+    """Return the import that an earlier run of this push began, with or without its journal.
+
+    With the journal, by the push's id; without it, the image that has the name is this push's if its tag has the digest
+    of these very disks. None if there is none and the name is free, or is to be taken over (--replace). Raises what
+    `name_taken` returns if the name belongs to another image.
+    """
+    images = run.services.images
+    if state.client_token:
+        found = find_import(images, name=state.import_name, tags={PUSH_ID_TAG: state.push_id})
+        if found:
+            return found
+    holder = account.name_holder
+    # A failed image that a push left behind holds nothing but the name, which `submit` frees.
+    if holder is None or holder.tags.get(PUSH_ID_TAG) == state.push_id or is_remnant(holder, {}):
+        return None
+    # With --force-new a second image is wanted, so an image of the same disk is no result.
+    if not run.options.force_new and _is_of_these_disks(run, request, account, holder):
+        # By all its tags: other images may be of the same disk, and have other names.
+        return find_import(images, name=request.name, tags=holder.tags)
+    if run.options.replace:
+        return None
+    why = (
+        "but --force-new requests another image"
+        if run.options.force_new
+        else "and nothing proves that it was made of these disks"
+    )
+    raise name_taken(holder, name=request.name, region=request.region, why=why)
+
+
+def _is_of_these_disks(run: PushRun, request: ImportRequest, account: AccountState, holder: Image) -> bool:
+    digest = holder.tags.get(DISK_DIGEST_TAG)
+    if not digest:
+        return False
+    # Reading the disks costs up to minutes; it is done only if an image of this tool has the very name.
+    run.context.emit(
+        Noted(message=f"{holder.image_id} has the name; the disks are compared with the digest in its tags")
+    )
+    return digest == digest_of_disks(run, request, account)
+
+
+def with_holder(account: AccountState, name: str, images: ImageService) -> AccountState:
+    """Return the account with the image that has another name than the one that was checked."""
+    return replace(account, name_holder=name_holder(images, name))

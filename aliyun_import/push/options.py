@@ -1,0 +1,74 @@
+"""Options of a push, its result, and what its stages share."""
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from aliyun_import.context import Context
+from aliyun_import.journal import default_state_dir
+from aliyun_import.model.objects import UploadedObject
+from aliyun_import.services.interface import Services
+from aliyun_import.upload.context import TransferOptions
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PushOptions:
+    """How a push proceeds, beside what the image is to be (ImportRequest).
+
+    `state_dir` holds the journals, `work_dir` converted disks (None: a folder beside the journals). `name_given`: the
+    user chose the image's name. `replace` is None, "rename" or "delete": what happens to the image that has the name.
+    """
+
+    transfer: TransferOptions = field(default_factory=TransferOptions)
+    state_dir: Path = field(default_factory=default_state_dir)
+    work_dir: Path | None = None
+    bucket: str | None = None
+    key: str | None = None
+    base_key: str | None = None
+    timeout_s: float | None = None
+    wait: bool = True
+    dry_run: bool = False
+    force: bool = False
+    force_new: bool = False
+    fix_role: bool = False
+    cancel_on_interrupt: bool = False
+    replace: str | None = None
+    name_given: bool = True
+    skip_checks: frozenset[str] = frozenset()
+
+    @property
+    def conversion_dir(self) -> Path:
+        """Directory of converted disks: `work_dir`, or one beside the journals."""
+        return self.work_dir or self.state_dir / "work"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PushRun:
+    """What the stages of one push share. `services` retry; events are emitted on the thread that called `push`."""
+
+    options: PushOptions
+    services: Services
+    context: Context
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PushResult:
+    """Result of a push. `image_status` is the service's last word on the image.
+
+    With wait=False the import continues and `task_id` is the task to follow; in a dry run both ids are empty and `plan`
+    holds what would be done. `left_over` has the URL of every object that stays in the bucket.
+    """
+
+    region: str
+    image_name: str
+    image_id: str = ""
+    task_id: str = ""
+    push_id: str = ""
+    image_status: str = ""
+    objects: tuple[UploadedObject, ...] = ()
+    left_over: tuple[str, ...] = ()
+    sent_bytes: int = 0
+    seconds: float = 0.0
+    dry_run: bool = False
+    already_there: bool = False
+    plan: dict[str, Any] = field(default_factory=dict)

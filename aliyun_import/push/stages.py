@@ -1,0 +1,330 @@
+"""Stages of a push that change something: role, upload, import, wait, cleanup.
+
+Each takes the results of those before it and returns its own. What costs or creates something is written to the journal
+before it happens.
+"""
+
+from dataclasses import replace
+
+from aliyun_import.account.check import AccountState
+from aliyun_import.account.staging_bucket import PREFIX
+from aliyun_import.cleanup import remove_object
+from aliyun_import.errors import AliyunImportError, ImportFailed, Interrupted, RefusedError
+from aliyun_import.events import ImportSubmitted, Noted, Warned
+from aliyun_import.image.find_existing import FoundImport
+from aliyun_import.image.replace import replace_image, temporary_name
+from aliyun_import.image.submit import new_client_token, submit
+from aliyun_import.image.wait import wait
+from aliyun_import.journal import Journal
+from aliyun_import.model.image import DISK_DIGEST_TAG, PUSH_ID_TAG, Image
+from aliyun_import.model.objects import RemoteObject, UploadedObject
+from aliyun_import.model.request import DiskFormat, DiskMapping, DiskRequest, ImportCall, ImportRequest
+from aliyun_import.push.earlier import digest_of_objects
+from aliyun_import.push.options import PushOptions, PushRun
+from aliyun_import.push.state import PushState, fold, object_fields
+from aliyun_import.role.ensure import RoleChange, RoleOutcome, ensure_role
+from aliyun_import.role.spec import needs_of, role_name_of
+from aliyun_import.services.interface import ObjectStore
+from aliyun_import.services.retrying import without_retries
+from aliyun_import.upload.context import UploadRequest
+from aliyun_import.upload.manifest import SUFFIX
+from aliyun_import.upload.upload import upload_disk
+
+_ROLE_DETAIL = {
+    RoleOutcome.READY: "is ready",
+    RoleOutcome.CREATED: "was created",
+    RoleOutcome.ATTACHED: "got the missing policy",
+    RoleOutcome.EXTENDED: "now lets ECS assume it",
+    RoleOutcome.UNSEEN: "could not be read",
+}
+
+
+def role_stage(request: ImportRequest, run: PushRun, *, bucket: str) -> RoleChange:
+    """Ensure the role by which ECS reads the bucket."""
+    name = role_name_of(request)
+    with run.context.stage("role", f"inspecting {name}") as stage:
+        role = ensure_role(
+            run.services.roles,
+            run.context,
+            name,
+            bucket=bucket or None,
+            fix=run.options.fix_role,
+            needs=needs_of(request),
+        )
+        stage.detail = f"{role.name} {_ROLE_DETAIL[role.state]}"
+    return role
+
+
+def upload_stage(
+    request: ImportRequest, account: AccountState, run: PushRun, journal: Journal
+) -> tuple[UploadedObject, ...]:
+    """Upload every local disk, one after the other; return the object of each disk, in their order."""
+    return tuple(
+        _existing(disk, account.objects[index])
+        if disk.key
+        else _upload(request, index, run, journal, store=run.services.store(account.bucket))
+        for index, disk in enumerate(request.disks)
+    )
+
+
+def upload_request(request: ImportRequest, options: PushOptions, index: int) -> UploadRequest:
+    """Return what to upload and where; the key of --key is the system disk's."""
+    disk = request.disks[index]
+    assert disk.path is not None  # noqa: S101 -- the caller has a local disk
+    role = "system" if index == 0 else f"data-{index}"
+    return UploadRequest(
+        path=disk.path,
+        disk_index=index,
+        region=request.region,
+        key=options.key if index == 0 else None,
+        key_stem=f"{PREFIX}{request.name}/{role}",
+        suffix=f".{(disk.format or DiskFormat.RAW).lower()}",
+        base_key=options.base_key if index == 0 else None,
+    )
+
+
+def _upload(
+    request: ImportRequest, index: int, run: PushRun, journal: Journal, *, store: ObjectStore
+) -> UploadedObject:
+    with run.context.stage("upload", str(request.disks[index].path)) as stage:
+        uploaded = upload_disk(
+            upload_request(request, run.options, index),
+            run.context,
+            store=store,
+            journal=journal,
+            options=run.options.transfer,
+        )
+        stage.detail = f"oss://{uploaded.bucket}/{uploaded.key} equals the disk, proven by {uploaded.proof}"
+    return uploaded
+
+
+def _existing(disk: DiskRequest, remote: RemoteObject | None) -> UploadedObject:
+    """Return an object that the user put into OSS; it is never removed."""
+    assert disk.bucket is not None and remote is not None  # noqa: S101, PT018 -- the account check found one for each
+    return UploadedObject(
+        bucket=disk.bucket,
+        key=remote.key,
+        size_bytes=remote.size_bytes,
+        crc64=remote.crc64 or 0,
+        etag=remote.etag,
+        proof="used as it was in OSS",
+        made_by_us=False,
+    )
+
+
+def adopt(found: FoundImport, run: PushRun, journal: Journal) -> PushState:
+    """Take an import that was found as this push's own; return the state with it."""
+    journal.write("submitted", task_id=found.task_id, image_id=found.image_id)
+    run.context.emit(Noted(message=f"resuming with the image {found.image_id} that an earlier run began"))
+    return fold(journal.entries)
+
+
+def import_stage(
+    request: ImportRequest,
+    objects: tuple[UploadedObject, ...],
+    role: RoleChange,
+    run: PushRun,
+    journal: Journal,
+) -> PushState:
+    """Call ImportImage; the token is in the journal before, the answer after. Return the state with the task.
+
+    An earlier run that wrote its token and was killed before the answer leaves the token to this one: ECS answers a
+    repeated call with the same token by the import that it began.
+    """
+    state = fold(journal.entries)
+    if not state.client_token:
+        journal.write(
+            "submitting",
+            client_token=_token(request, state),
+            name=temporary_name(request.name, state.push_id) if run.options.replace else request.name,
+            objects=[object_fields(one) for one in objects],
+        )
+        state = fold(journal.entries)
+    call = _call(request, state)
+    with run.context.stage("import", "calling ImportImage") as stage:
+        try:
+            started = submit(
+                run.services.images,
+                run.context,
+                call,
+                role_changed_recently=role.changed,
+                accept_same_disk=not (run.options.force_new or run.options.replace),
+            )
+        except RefusedError as error:
+            # A refusal is an answer: nothing was begun. The next attempt may differ in its parameters, which the
+            # service would refuse under the old token (IdempotentParameterMismatch).
+            journal.write("import-failed", reason=error.code)
+            raise
+        journal.write("submitted", task_id=started.task_id, image_id=started.image_id)
+        stage.detail = f"task {started.task_id} creates image {started.image_id}"
+    run.context.emit(ImportSubmitted(task_id=started.task_id, image_id=started.image_id))
+    return fold(journal.entries)
+
+
+def _token(request: ImportRequest, state: PushState) -> str:
+    # The user's own token serves once: after a failed import the same token would be answered with the same failure.
+    given = request.client_token
+    return given if given and given not in state.failed_tokens else new_client_token()
+
+
+def _call(request: ImportRequest, state: PushState) -> ImportCall:
+    proof = {PUSH_ID_TAG: state.push_id, DISK_DIGEST_TAG: digest_of_objects(state.objects)}
+    return ImportCall(
+        request=replace(request, name=state.import_name, role_name=role_name_of(request)),
+        mappings=tuple(
+            DiskMapping(bucket=uploaded.bucket, key=uploaded.key, format=disk.format, size_gib=disk.size_gib)
+            for disk, uploaded in zip(request.disks, state.objects, strict=True)
+        ),
+        client_token=state.client_token,
+        tags={**request.tags, **proof},
+    )
+
+
+def wait_stage(request: ImportRequest, state: PushState, run: PushRun, journal: Journal) -> Image:
+    """Wait until the image is usable. A failed import is written to the journal, so the next run begins another."""
+    with run.context.stage("wait", f"the import of {state.image_id}") as stage:
+        try:
+            image = wait(
+                run.services.images,
+                run.context,
+                task_id=state.task_id,
+                image_id=state.image_id,
+                region=request.region,
+                timeout_s=run.options.timeout_s,
+                check_results=request.detection_strategy is not None,
+            )
+        except ImportFailed as error:
+            journal.write("import-failed", reason=error.code)
+            raise
+        except RefusedError as error:
+            if error.code != "task-unknown":
+                raise
+            # Of an account that was reset, or another life of a sandbox: the task will never be found.
+            journal.write("import-failed", reason=error.code)
+            raise error.advised("Run the same command again to import anew.", resumable=True) from error
+        except Interrupted as stopped:
+            raise _detached(stopped, request, state, run, journal) from stopped
+        stage.detail = f"image {image.image_id} is usable"
+    return image
+
+
+def _detached(
+    stopped: Interrupted, request: ImportRequest, state: PushState, run: PushRun, journal: Journal
+) -> Interrupted:
+    task = f"{state.task_id} --region {request.region}"
+    details = {"task_id": state.task_id, "image_id": state.image_id}
+    if not run.options.cancel_on_interrupt:
+        return Interrupted(
+            f"Stopped waiting; the import continues as task {state.task_id}.",
+            code="detached",
+            remedy=f"Run the same command again to finish, or wait with `aliyun-import task wait {task}`; "
+            f"`aliyun-import task cancel {task}` cancels it.",
+            details=details,
+            resumable=True,
+        )
+    try:
+        # Once: the run is cancelled, and a wait between attempts would end at once.
+        without_retries(run.services.images).cancel_task(state.task_id)
+    except AliyunImportError as error:
+        return Interrupted(
+            f"Stopped; the task {state.task_id} could not be cancelled: {error.summary}",
+            code="not-cancelled",
+            remedy=f"Follow it with `aliyun-import task wait {task}`.",
+            details=details,
+            resumable=True,
+        )
+    journal.write("import-failed", reason=stopped.code)
+    return Interrupted(
+        f"Stopped, and the import task {state.task_id} was cancelled; the disk stays in OSS.",
+        code="cancelled",
+        remedy="Run the same command again to import it without another upload.",
+        details=details,
+        resumable=True,
+    )
+
+
+def cleanup_stage(
+    request: ImportRequest, image: Image, state: PushState, account: AccountState, run: PushRun, journal: Journal
+) -> tuple[Image, tuple[str, ...]]:
+    """Exchange the names if requested and delete the staging objects; return the image and the URLs that remain."""
+    with run.context.stage("finish") as stage:
+        if run.options.replace:
+            image = replace_image(
+                run.services.images,
+                run.context,
+                image,
+                name=request.name,
+                policy=run.options.replace,
+                region=request.region,
+            )
+        store = run.services.store(account.bucket) if account.bucket else None
+        left = _remove_staging(state, run, journal, store)
+        if not state.objects:  # the import was found, without its journal
+            left = _found_staging(request, run, store)
+        removed = any(one.made_by_us for one in state.objects)
+        stage.detail = f"left in OSS: {', '.join(left)}" if left else _cleaned(removed=removed)
+    journal.write("finished", image_id=image.image_id)
+    return image, left
+
+
+def _cleaned(*, removed: bool) -> str:
+    return "staging object removed, nothing is left in OSS" if removed else "nothing is left in OSS"
+
+
+def _found_staging(request: ImportRequest, run: PushRun, store: ObjectStore | None) -> tuple[str, ...]:
+    """Return the URLs of the objects of a push whose journal is lost.
+
+    They are not deleted: nothing tells whether they were to be kept.
+    """
+    found: list[str] = []
+    for index, disk in enumerate(request.disks):
+        if disk.path is None or store is None:
+            continue
+        upload = upload_request(request, run.options, index)
+        try:
+            objects = store.list_objects(upload.key or f"{upload.key_stem}-")
+        except AliyunImportError:  # the image exists, and that is the result
+            continue
+        found += [
+            f"oss://{store.bucket}/{one.key}"
+            for one in objects
+            if upload.key in (None, one.key) and not one.key.endswith(SUFFIX)
+        ]
+    return tuple(found)
+
+
+def _remove_staging(state: PushState, run: PushRun, journal: Journal, store: ObjectStore | None) -> tuple[str, ...]:
+    """Delete the objects that this push made, unless they are to be kept; return the URLs of those that remain.
+
+    An object that can't be deleted is a warning with the command for it: the image exists, and that is the result.
+    """
+    left: list[str] = []
+    for one in state.objects:
+        url = f"oss://{one.bucket}/{one.key}"
+        left += [f"oss://{one.bucket}/{key}" for key in one.left_over]
+        if not one.made_by_us or run.options.transfer.keep_object:
+            left.append(url)
+        elif one.key in state.removed_keys:
+            continue
+        elif store is not None and _removed(one, run, store):
+            journal.write("object-removed", key=one.key)
+        else:
+            left.append(url)
+    return tuple(left)
+
+
+def _removed(uploaded: UploadedObject, run: PushRun, store: ObjectStore) -> bool:
+    url = f"oss://{uploaded.bucket}/{uploaded.key}"
+    try:
+        remove_object(store, uploaded.key)
+    except AliyunImportError as error:
+        run.context.emit(
+            Warned(
+                code="object-not-removed",
+                message=f"The staging object {url} was not removed: {error.summary}",
+                remedy=f"It costs storage until you remove it: aliyun oss rm {url}",
+            )
+        )
+        return False
+    run.context.emit(Noted(message=f"removed the staging object {url}"))
+    return True
