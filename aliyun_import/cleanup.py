@@ -13,9 +13,13 @@ import shlex
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from enum import StrEnum
+from fnmatch import fnmatchcase
 
+from aliyun_import.context import Clock
 from aliyun_import.errors import RefusedError
+from aliyun_import.events import Changed, Emit, Warned
 from aliyun_import.model.objects import RemoteObject, RemoteUpload
+from aliyun_import.retry import first_contact, with_retries
 from aliyun_import.services.interface import ObjectStore
 from aliyun_import.upload.complete import TAG_NAME
 from aliyun_import.upload.manifest import SUFFIX
@@ -56,9 +60,51 @@ class Places:
     keys: tuple[str, ...] = ()
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CleanupResult:
+    """Leftovers of a bucket: those that stay, those that were removed.
+
+    `other_buckets` are buckets that, by the journals of this machine, may have leftovers too.
+    """
+
+    bucket: str
+    places: Places
+    leftovers: tuple[Leftover, ...]
+    removed: tuple[Leftover, ...] = ()
+    other_buckets: tuple[str, ...] = ()
+
+
+def clean_up(
+    store: ObjectStore,
+    places: Places,
+    *,
+    remove: tuple[str, ...] = (),
+    other_buckets: tuple[str, ...] = (),
+    clock: Clock,
+    emit: Emit,
+) -> CleanupResult:
+    """List what is left in a bucket and remove what a key or pattern of `remove` names; a bucket may not exist."""
+    exists = first_contact(store.bucket_info, clock=clock) is not None
+    found = with_retries(lambda: find_leftovers(store, places), clock=clock) if exists else ()
+    for pattern in remove:
+        if not any(fnmatchcase(one.key, pattern) for one in found):
+            emit(Warned(code="nothing-to-remove", message=f"No leftover has the key {pattern}."))
+    removed = tuple(one for one in found if any(fnmatchcase(one.key, pattern) for pattern in remove))
+    for one in removed:
+        with_retries(lambda one=one: remove_leftover(store, one), clock=clock)  # type: ignore[misc]
+        emit(Changed(what=f"removed {one.kind}", name=one.key))
+    return CleanupResult(
+        bucket=store.bucket,
+        places=places,
+        leftovers=tuple(one for one in found if one not in removed),
+        removed=removed,
+        other_buckets=other_buckets,
+    )
+
+
 def leftovers_command(*, region: str, bucket: str, keys: Iterable[str] = ()) -> str:
     """Give the command that lists what is left in a bucket, or removes what is left under keys; for remedies."""
-    words = ["aliyun-import", "leftovers", "--region", region, "--bucket", bucket]
+    words = ["aliyun-import", "cleanup", "--region", region, "--bucket", bucket]
     return f"`{shlex.join([*words, *(word for key in keys for word in ('--remove', key))])}`"
 
 

@@ -8,6 +8,7 @@ from typing import Any
 
 from aliyun_import.context import Clock
 from aliyun_import.events import Emit
+from aliyun_import.journal import default_state_dir
 from aliyun_import.model.objects import UploadedObject
 from aliyun_import.services.interface import Identity, ImageService, ObjectStore, RoleService
 from aliyun_import.upload.context import TransferOptions
@@ -33,13 +34,13 @@ class Cloud:
 class PushOptions:
     """How the push shall go about it, beside what the image shall be (ImportRequest).
 
-    `name_given` tells whether the user chose the image's name; `command` is the command line for "run again" advice.
+    `name_given` tells whether the user chose the image's name.
     `replace` is None, "rename" or "delete": what becomes of the image that has the name.
     """
 
-    transfer: TransferOptions
-    state_dir: Path
-    work_dir: Path
+    transfer: TransferOptions = field(default_factory=TransferOptions)
+    state_dir: Path = field(default_factory=default_state_dir)
+    work_dir: Path | None = None
     bucket: str | None = None
     key: str | None = None
     base_key: str | None = None
@@ -53,7 +54,11 @@ class PushOptions:
     replace: str | None = None
     name_given: bool = True
     skip_checks: frozenset[str] = frozenset()
-    command: str = "aliyun-import push"
+
+    @property
+    def conversion_dir(self) -> Path:
+        """Directory of converted disks: `work_dir`, or one beside the journals."""
+        return self.work_dir or self.state_dir / "work"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

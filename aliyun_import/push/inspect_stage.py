@@ -37,15 +37,6 @@ class Inspected:
     findings: tuple[Finding, ...]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Checked:
-    """One disk on its own, for `check`: what it is, what would be filled in, what was found."""
-
-    report: DiskReport
-    filled: InferredParameters
-    findings: tuple[Finding, ...]
-
-
 def inspect(request: ImportRequest, options: PushOptions, *, emit: Emit) -> Inspected:
     """Inspect, and judge: raises with every finding that blocks, at once. Skipped findings are not even said."""
     skip, force = options.skip_checks, options.force

@@ -40,7 +40,7 @@ def converted(inspected: Inspected, run: PushContext) -> Iterator[Inspected]:
 def _one(path: Path, report: DiskReport, run: PushContext) -> Iterator[Path]:
     with ExitStack() as file:
         with stage("convert", emit=run.emit, clock=run.clock, doing=f"{path}, which is {report.container}") as words:
-            ready = file.enter_context(prepare(path, report, work_dir=run.options.work_dir, emit=run.emit))
+            ready = file.enter_context(prepare(path, report, work_dir=run.options.conversion_dir, emit=run.emit))
             reason = next(problem for problem in report.container_problems if problem.convertible)
             words.detail = f"{path} is sent as {report.format or report.container}. {reason.seen} {reason.remedy or ''}"
         yield ready

@@ -5,7 +5,7 @@ import io
 import pytest
 
 from aliyun_import import redact
-from aliyun_import.cli.quiet_stream import QuietStream
+from aliyun_import.cli.streams import GuardedStream
 
 
 def test_a_secret_does_not_get_through(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -14,7 +14,7 @@ def test_a_secret_does_not_get_through(monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(redact, name, value)
     redact.learn("a-long-secret")
     inner = io.StringIO()
-    stream = QuietStream(inner)
+    stream = GuardedStream(inner)
     print("say a-long-secret", file=stream)
     stream.writelines(["and a-long-secret", "."])
     assert inner.getvalue() == "say ***\nand ***."
