@@ -63,7 +63,7 @@ class LazyGroup(click.Group):
 @click.version_option(__version__, "-V", "--version", message="aliyun-import %(version)s")
 @click.pass_context
 def app(ctx: click.Context) -> None:
-    r"""Upload a local disk image and import it as an Alibaba Cloud custom image.
+    """Upload a local disk image and import it as an Alibaba Cloud custom image.
 
     \b
     aliyun-import check disk.raw                        inspect a disk, without an account
@@ -73,7 +73,7 @@ def app(ctx: click.Context) -> None:
     Each option can be set as ALIYUN_IMPORT_<OPTION>. Exit codes: 0 done, 1 bug, 2 usage, 3 disk, 4 credentials or
     permissions, 5 request refused, 6 transient failure, 7 import failed, 8 still running, 9 local state, 130
     interrupted.
-    """
+    """  # noqa: D301 -- \b keeps the lines of the examples apart
     if ctx.invoked_subcommand is None:
         click.echo(ctx.get_help())
 

@@ -8,6 +8,8 @@ from typing import Any, TextIO
 
 from aliyun_import.redact import conceal
 
+# Its attributes (no terminal, no encoding) are those of a stream that was closed when the program started.
+_CLOSED = io.StringIO()
 # Symbols of the renderers, for encodings that lack them.
 _ASCII = str.maketrans({"✓": "ok", "✗": "x", "·": "-", "…": "...", "→": "->"})
 
@@ -75,7 +77,7 @@ class GuardedStream:
         return text
 
     def __getattr__(self, name: str) -> Any:  # noqa: ANN401 -- whatever the stream has
-        return getattr(self._stream, name)
+        return getattr(_CLOSED if self._stream is None else self._stream, name)
 
 
 def guard_streams() -> None:

@@ -117,68 +117,69 @@ def _as_set(ctx: click.Context, param: click.Parameter, value: tuple[str, ...]) 
     return frozenset(value)
 
 
+_DIRECTORY = click.Path(file_okay=False, path_type=Path)
+_PUSH = (
+    option("--bucket", help="Bucket of the staging object.", show_default="aliyun-import-<account id>-<region>"),
+    option("--key", help="Key of the staging object.", show_default="made from image name and disk content"),
+    option(
+        "--base",
+        "base_key",
+        metavar="KEY",
+        help="Object in the bucket whose unchanged ranges are copied.",
+        show_default="the last one of this image name",
+    ),
+    option(
+        "--timeout",
+        "timeout_s",
+        type=Seconds(),
+        help="Maximum time to wait for the import, e.g. 2h; the import continues.",
+        show_default="no limit",
+    ),
+    option(
+        "--no-wait",
+        "wait",
+        is_flag=True,
+        callback=_negated,
+        help="Exit when the import has started, and print its task id.",
+    ),
+    option("--dry-run", is_flag=True, help="Run every check and print the plan; change nothing."),
+    option(
+        "--replace",
+        type=click.Choice(["rename", "delete"]),
+        help="Take the name from the image that has it: rename or delete that image once the new one is usable.",
+    ),
+    option("--force-new", is_flag=True, help="Make another image even if this disk has been imported already."),
+    option(
+        "--fix", "fix_role", is_flag=True, help="Extend the trust policy of a role that does not let ECS assume it."
+    ),
+    option(
+        "--skip-check",
+        "skip_checks",
+        multiple=True,
+        metavar="CHECK",
+        callback=_as_set,
+        help="Check whose findings are ignored; repeatable.",
+    ),
+    option("--force", is_flag=True, help="Continue in spite of findings that block."),
+    option("--cancel-on-interrupt", is_flag=True, help="Cancel the import on Ctrl-C instead of detaching from it."),
+    option(
+        "--state-dir",
+        type=_DIRECTORY,
+        help="Directory of the journals.",
+        show_default="the user's directory for program state",
+    ),
+    option(
+        "--work-dir",
+        type=_DIRECTORY,
+        help="Directory for converted disks, temporary files of the size of a disk.",
+        show_default="work in --state-dir",
+    ),
+)
+
+
 def push_options(function: Callback) -> Callback:
     """Add the options of the run, gathered into `options`."""
-    directory = click.Path(file_okay=False, path_type=Path)
-    options = panel(
-        "Push",
-        option("--bucket", help="Bucket of the staging object.", show_default="aliyun-import-<account id>-<region>"),
-        option("--key", help="Key of the staging object.", show_default="made from image name and disk content"),
-        option(
-            "--base",
-            "base_key",
-            metavar="KEY",
-            help="Object in the bucket whose unchanged ranges are copied.",
-            show_default="the last one of this image name",
-        ),
-        option(
-            "--timeout",
-            "timeout_s",
-            type=Seconds(),
-            help="Maximum time to wait for the import, e.g. 2h; the import continues.",
-            show_default="no limit",
-        ),
-        option(
-            "--no-wait",
-            "wait",
-            is_flag=True,
-            callback=_negated,
-            help="Exit when the import has started, and print its task id.",
-        ),
-        option("--dry-run", is_flag=True, help="Run every check and print the plan; change nothing."),
-        option(
-            "--replace",
-            type=click.Choice(["rename", "delete"]),
-            help="Take the name from the image that has it: rename or delete that image once the new one is usable.",
-        ),
-        option("--force-new", is_flag=True, help="Make another image even if this disk has been imported already."),
-        option(
-            "--fix", "fix_role", is_flag=True, help="Extend the trust policy of a role that does not let ECS assume it."
-        ),
-        option(
-            "--skip-check",
-            "skip_checks",
-            multiple=True,
-            metavar="CHECK",
-            callback=_as_set,
-            help="Check whose findings are ignored; repeatable.",
-        ),
-        option("--force", is_flag=True, help="Continue in spite of findings that block."),
-        option("--cancel-on-interrupt", is_flag=True, help="Cancel the import on Ctrl-C instead of detaching from it."),
-        option(
-            "--state-dir",
-            type=directory,
-            help="Directory of the journals.",
-            show_default="the user's directory for program state",
-        ),
-        option(
-            "--work-dir",
-            type=directory,
-            help="Directory for converted disks, temporary files of the size of a disk.",
-            show_default="work in --state-dir",
-        ),
-    )
-    return gathered("options", "aliyun_import.push.context:PushOptions", options)(function)
+    return gathered("options", "aliyun_import.push.context:PushOptions", panel("Push", *_PUSH))(function)
 
 
 @click.command(cls=Command)
