@@ -1,3 +1,119 @@
-"""This package takes a local disk image to a finished Alibaba Cloud custom image."""
+"""Upload of local disk images to Alibaba Cloud and their import as custom images.
+
+    from aliyun_import import CloudConfig, connect, push
+
+    with connect(CloudConfig(region="cn-hangzhou")) as client:
+        print(push(client, "disk.raw").image_id)
+
+The names in `__all__` are the public API, which docs/library.md describes. Each is imported when it is first used, so
+that importing the package costs nothing, reads no environment and loads no SDK.
+"""
+
+import importlib
+import sys
+from types import ModuleType
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from aliyun_import.api import cancel_task as cancel_task
+    from aliyun_import.api import check as check
+    from aliyun_import.api import cleanup as cleanup
+    from aliyun_import.api import list_tasks as list_tasks
+    from aliyun_import.api import prepare_role as prepare_role
+    from aliyun_import.api import push as push
+    from aliyun_import.api import show_role as show_role
+    from aliyun_import.api import show_task as show_task
+    from aliyun_import.api import upload as upload
+    from aliyun_import.api import wait as wait
+    from aliyun_import.checks.check import CheckResult as CheckResult
+    from aliyun_import.cleanup import CleanupResult as CleanupResult
+    from aliyun_import.cleanup import Leftover as Leftover
+    from aliyun_import.cloud.config import CloudConfig as CloudConfig
+    from aliyun_import.cloud.config import OssEndpointType as OssEndpointType
+    from aliyun_import.cloud.config import from_environment as from_environment
+    from aliyun_import.cloud.connect import Client as Client
+    from aliyun_import.cloud.connect import connect as connect
+    from aliyun_import.cloud.credentials.source import Credentials as Credentials
+    from aliyun_import.errors import AccessError as AccessError
+    from aliyun_import.errors import AliyunImportError as AliyunImportError
+    from aliyun_import.errors import DiskError as DiskError
+    from aliyun_import.errors import ImportFailed as ImportFailed
+    from aliyun_import.errors import Interrupted as Interrupted
+    from aliyun_import.errors import LocalStateError as LocalStateError
+    from aliyun_import.errors import RefusedError as RefusedError
+    from aliyun_import.errors import StillRunning as StillRunning
+    from aliyun_import.errors import TransientError as TransientError
+    from aliyun_import.errors import UsageError as UsageError
+    from aliyun_import.events import Event as Event
+    from aliyun_import.model.finding import Finding as Finding
+    from aliyun_import.model.finding import Severity as Severity
+    from aliyun_import.model.image import Image as Image
+    from aliyun_import.model.image import Task as Task
+    from aliyun_import.model.objects import UploadedObject as UploadedObject
+    from aliyun_import.model.request import Architecture as Architecture
+    from aliyun_import.model.request import BootMode as BootMode
+    from aliyun_import.model.request import DiskFormat as DiskFormat
+    from aliyun_import.model.request import DiskRequest as DiskRequest
+    from aliyun_import.model.request import ImportParameters as ImportParameters
+    from aliyun_import.model.request import ImportRequest as ImportRequest
+    from aliyun_import.model.request import OsType as OsType
+    from aliyun_import.push.options import PushOptions as PushOptions
+    from aliyun_import.push.options import PushResult as PushResult
+    from aliyun_import.upload.context import TransferOptions as TransferOptions
 
 __version__ = "0.1.0"
+
+# Module -> public names that it defines.
+_PUBLIC = {
+    "api": (
+        "cancel_task", "check", "cleanup", "list_tasks", "prepare_role", "push", "show_role", "show_task", "upload",
+        "wait",
+    ),
+    "checks.check": ("CheckResult",),
+    "cleanup": ("CleanupResult", "Leftover"),
+    "cloud.config": ("CloudConfig", "OssEndpointType", "from_environment"),
+    "cloud.connect": ("Client", "connect"),
+    "cloud.credentials.source": ("Credentials",),
+    "errors": (
+        "AccessError", "AliyunImportError", "DiskError", "ImportFailed", "Interrupted", "LocalStateError",
+        "RefusedError", "StillRunning", "TransientError", "UsageError",
+    ),
+    "events": ("Event",),
+    "model.finding": ("Finding", "Severity"),
+    "model.image": ("Image", "Task"),
+    "model.objects": ("UploadedObject",),
+    "model.request": (
+        "Architecture", "BootMode", "DiskFormat", "DiskRequest", "ImportParameters", "ImportRequest", "OsType",
+    ),
+    "push.options": ("PushOptions", "PushResult"),
+    "upload.context": ("TransferOptions",),
+}  # fmt: skip
+_MODULE_OF = {name: module for module, names in _PUBLIC.items() for name in names}
+
+__all__ = ["__version__", *sorted(_MODULE_OF)]
+
+
+class _Package(ModuleType):
+    """Package whose functions `push`, `upload` and `cleanup` are not replaced by the modules of the same names.
+
+    The import system sets each imported submodule as an attribute of its package.
+    """
+
+    def __setattr__(self, name: str, value: object) -> None:
+        if not (name in _MODULE_OF and isinstance(value, ModuleType)):
+            super().__setattr__(name, value)
+
+
+sys.modules[__name__].__class__ = _Package
+
+
+def __getattr__(name: str) -> object:
+    if name not in _MODULE_OF:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = getattr(importlib.import_module(f"{__name__}.{_MODULE_OF[name]}"), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

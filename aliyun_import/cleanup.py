@@ -8,13 +8,17 @@ Below the staging prefix everything is ours. Elsewhere, where --key put a disk, 
 tag of a push; an unfinished upload can't be told from somebody else's, and is listed.
 """
 
+import glob
 import re
 import shlex
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from enum import StrEnum
+from fnmatch import fnmatchcase
 
+from aliyun_import.context import Context
 from aliyun_import.errors import RefusedError
+from aliyun_import.events import Changed, Emit, Warned
 from aliyun_import.model.objects import RemoteObject, RemoteUpload
 from aliyun_import.services.interface import ObjectStore
 from aliyun_import.upload.complete import TAG_NAME
@@ -56,14 +60,64 @@ class Places:
     keys: tuple[str, ...] = ()
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CleanupResult:
+    """Leftovers of a bucket: those that stay, those that were removed.
+
+    `other_buckets` are buckets that, by the journals of this machine, may have leftovers too.
+    """
+
+    bucket: str
+    places: Places
+    leftovers: tuple[Leftover, ...]
+    removed: tuple[Leftover, ...] = ()
+    other_buckets: tuple[str, ...] = ()
+
+
+def clean_up(
+    store: ObjectStore,
+    context: Context,
+    places: Places,
+    *,
+    remove: tuple[str, ...] = (),
+    other_buckets: tuple[str, ...] = (),
+) -> CleanupResult:
+    """List what is left in a bucket and remove what a key or pattern of `remove` names; a bucket may not exist.
+
+    A text that is the key of a leftover is that key and no pattern.
+    """
+    found = find_leftovers(store, places) if store.bucket_info() is not None else ()
+    named: set[str] = set()
+    for pattern in remove:
+        keys = {one.key for one in found}
+        matching = {pattern} if pattern in keys else {key for key in keys if fnmatchcase(key, pattern)}
+        named |= matching
+        if not matching:
+            context.emit(Warned(code="nothing-to-remove", message=f"No leftover has the key {pattern}."))
+    removed = tuple(one for one in found if one.key in named)
+    for one in removed:
+        remove_leftover(store, one)
+        context.emit(Changed(what=f"removed {one.kind}", name=one.key))
+    return CleanupResult(
+        bucket=store.bucket,
+        places=places,
+        leftovers=tuple(one for one in found if one not in removed),
+        removed=removed,
+        other_buckets=other_buckets,
+    )
+
+
 def leftovers_command(*, region: str, bucket: str, keys: Iterable[str] = ()) -> str:
-    """Give the command that lists what is left in a bucket, or removes what is left under keys; for remedies."""
-    words = ["aliyun-import", "leftovers", "--region", region, "--bucket", bucket]
-    return f"`{shlex.join([*words, *(word for key in keys for word in ('--remove', key))])}`"
+    """Return the command that lists what is left in a bucket, or removes exactly these keys; for remedies.
+
+    --remove takes patterns, so a key is escaped: it may hold brackets, and another key may match it.
+    """
+    words = ["aliyun-import", "cleanup", "--region", region, "--bucket", bucket]
+    return f"`{shlex.join([*words, *(word for key in keys for word in ('--remove', glob.escape(key)))])}`"
 
 
 def find_leftovers(store: ObjectStore, places: Places) -> tuple[Leftover, ...]:
-    """List what is left, by key. Raises what the store raises; asks once, without retries."""
+    """Return what is left, by key."""
     objects: dict[str, RemoteObject] = {}
     uploads: dict[str, RemoteUpload] = {}
     for prefix, keys in _searches(places):

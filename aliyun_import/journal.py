@@ -88,6 +88,13 @@ def journal_path(directory: Path, identity: Mapping[str, str]) -> Path:
     return directory / f"{stem}-{digest}.jsonl"
 
 
+def default_state_dir() -> Path:
+    """Return the directory of journals where none is given: the user's directory for program state."""
+    import platformdirs
+
+    return Path(platformdirs.user_state_dir("aliyun-import"))
+
+
 def open_journal(directory: Path, identity: Mapping[str, str]) -> Journal:
     """Open, lock and replay the journal of what `identity` describes (its "name" shows in the file's name).
 

@@ -121,7 +121,7 @@ def ensure_abort_rule(store: ObjectStore, context: Context) -> None:
                 code="lifecycle-unset",
                 message=f"The rule that removes unfinished uploads could not be set in {store.bucket}: {error.summary}",
                 remedy="Grant oss:GetBucketLifecycle and oss:PutBucketLifecycle, or remove the leftovers of abandoned "
-                "pushes with `aliyun-import leftovers`.",
+                "pushes with `aliyun-import cleanup`.",
             )
         )
         return

@@ -1,42 +1,96 @@
-"""This file is the place that a command works at: a voice, time, signals, and the cloud that its options name."""
+"""Context of a command: client, renderer and signal handling."""
 
+import os
+import signal
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from dataclasses import asdict, dataclass
+from types import FrameType
+from typing import TYPE_CHECKING
+
+import click
+
+from aliyun_import.cli.params import CloudOptions, OutputOptions
 
 if TYPE_CHECKING:
     from aliyun_import.cli.render.renderer import SafeRenderer
-    from aliyun_import.context import SystemClock
-    from aliyun_import.push.context import Cloud
+    from aliyun_import.cloud.config import CloudConfig
+    from aliyun_import.cloud.connect import Client
+
+SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+# Options that a printed follow-up command repeats, so that it reaches the same services.
+REPEATED = ("profile", "endpoint_url", "insecure", "oss_endpoint", "oss_cname", "oss_endpoint_type", "state_dir")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CommandContext:
-    """What a command that talks to the cloud has at hand; `stop` is set by the first Ctrl-C or SIGTERM."""
+    """What a command works with; `cancel` is set by the first SIGINT, SIGTERM or SIGHUP."""
 
-    cloud: "Cloud"
-    region: str
-    clock: "SystemClock"
-    voice: "SafeRenderer"
-    stop: threading.Event
+    client: "Client"
+    renderer: "SafeRenderer"
+    cancel: threading.Event
 
 
 @contextmanager
-def command_context(given: Mapping[str, Any]) -> Iterator[CommandContext]:
-    """Set a desk up from a command's options (cloud_options and output_options among them), and clear it at the end.
+def command_context(
+    cloud: CloudOptions, output: OutputOptions, *, config: "CloudConfig | None" = None
+) -> Iterator[CommandContext]:
+    """Yield the context of a command; `config` replaces what options and environment say (--sandbox).
 
-    An error of ours is said in the form that --output names, and becomes the exit code.
+    An AliyunImportError is written in the format of --output and becomes the exit code.
     """
-    # Not before a command runs: `--help` imports every command's module, and none of what they run.
+    # Imported when a command runs: `--help` imports the module of each command, and nothing of what they run.
     from aliyun_import.cli.render.renderer import open_renderer
-    from aliyun_import.cli.signals import stop_on_signals
-    from aliyun_import.context import SystemClock
 
-    stop = threading.Event()
-    with open_renderer(given["output"], verbose=given["verbose"], quiet=given["quiet"]) as voice, stop_on_signals(stop):
-        from aliyun_import.cli.wiring import open_cloud
+    cancel = threading.Event()
+    with (
+        open_renderer(output.output, verbose=output.verbose, quiet=output.quiet) as renderer,
+        cancel_on_signals(cancel),
+    ):
+        from aliyun_import.cloud.config import from_environment
+        from aliyun_import.cloud.connect import connect
 
-        cloud, region = open_cloud(given, emit=voice.emit)
-        yield CommandContext(cloud=cloud, region=region, clock=SystemClock(stop), voice=voice, stop=stop)
+        config = config or from_environment(**asdict(cloud), command_options=_repeated())
+        with connect(config, on_event=renderer.emit) as client:
+            yield CommandContext(client=client, renderer=renderer, cancel=cancel)
+
+
+def given_options() -> list[click.Parameter]:
+    """Return the options that the command line of the running command holds; those of the environment are not."""
+    context = click.get_current_context()
+    on_command_line = click.core.ParameterSource.COMMANDLINE
+    return [one for one in context.command.params if context.get_parameter_source(str(one.name)) is on_command_line]
+
+
+def _repeated() -> tuple[str, ...]:
+    values = click.get_current_context().params
+    words = []
+    for one in given_options():
+        if one.name in REPEATED:
+            value = values[one.name]
+            words.append(one.opts[0] if value is True else f"{one.opts[0]}={value}")
+    return tuple(words)
+
+
+@contextmanager
+def cancel_on_signals(cancel: threading.Event) -> Iterator[None]:
+    """Make the first signal set `cancel`, and a second one exit at once with 130.
+
+    The first lets the run end where it can say what is safe and how to resume. The second is for a person who does not
+    want to wait; the journal is on the disk by then. SIGHUP is left alone where it is ignored, as under nohup.
+    """
+
+    def handle(number: int, frame: FrameType | None) -> None:
+        del number, frame
+        if cancel.is_set():
+            os._exit(130)
+        cancel.set()
+
+    handled = [one for one in SIGNALS if one != signal.SIGHUP or signal.getsignal(one) != signal.SIG_IGN]
+    before = {number: signal.signal(number, handle) for number in handled}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

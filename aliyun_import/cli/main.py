@@ -1,111 +1,209 @@
-"""This file is the way in: the group of commands, and the last resort for what no command caught."""
+"""Command group, and the conversion of every failure into an exit code."""
 
 import importlib
 import os
+import platform
 import sys
+import traceback
+from collections.abc import Mapping, Sequence
+from difflib import get_close_matches
+from typing import NoReturn
 
 import click
 
 from aliyun_import import __version__
-from aliyun_import.cli.quiet_stream import guard_streams
-from aliyun_import.errors import AliyunImportError, Exit, UsageError
+from aliyun_import.cli.streams import GuardedStream, guard_streams, release_streams
+from aliyun_import.errors import AliyunImportError, Exit, Interrupted, LocalStateError, UsageError
 
-# Name -> where it lives. A command is imported when it is called, or when the help lists it.
+# Name -> module and attribute. A command is imported when it is called, or when the help lists it.
 COMMANDS = {
-    "push": "aliyun_import.cli.commands.push:push",
-    "check": "aliyun_import.cli.commands.check:check",
-    "task": "aliyun_import.cli.commands.task:task",
-    "role": "aliyun_import.cli.commands.role:role",
-    "leftovers": "aliyun_import.cli.commands.leftovers:leftovers",
-    "sandbox": "aliyun_import.cli.commands.sandbox:sandbox",
+    "push": "push:push",
+    "check": "check:check",
+    "task": "task:task",
+    "role": "role:role",
+    "cleanup": "cleanup:cleanup",
+    "sandbox": "sandbox:sandbox",
 }
+ALIASES = {"leftovers": "cleanup:leftovers"}
 
 
 class LazyGroup(click.Group):
-    """A group whose commands are imported on demand, so that one command does not pay for the others."""
+    """Group whose commands are imported on demand, so that one command does not import the others."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
-        """List the names in the order of a person's work, not of the alphabet."""
+        """Return the names in the order in which they are used."""
         del ctx
         return list(COMMANDS)
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         """Import the module of one command."""
-        del ctx
-        if cmd_name not in COMMANDS:
-            return None
-        module, _, name = COMMANDS[cmd_name].partition(":")
-        command = getattr(importlib.import_module(module), name)
+        place = COMMANDS.get(cmd_name) or ALIASES.get(cmd_name)
+        if place is None:
+            return super().get_command(ctx, cmd_name)
+        module, _, name = place.partition(":")
+        command = getattr(importlib.import_module(f"aliyun_import.cli.commands.{module}"), name)
         assert isinstance(command, click.Command)  # noqa: S101 -- our own table
         return command
 
-
-@click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
-@click.version_option(__version__, message="aliyun-import %(version)s")
-def app() -> None:
-    """Take a local disk image to a finished Alibaba Cloud custom image.
-
-    The main job is one command:
-
-        aliyun-import push disk.raw --region cn-hangzhou
-
-    Every option can also be set as ALIYUN_IMPORT_<OPTION>. Exit codes: 0 done, 2 usage, 3 disk, 4 credentials or
-    rights, 5 refused, 6 passing trouble, 7 import failed, 8 still running, 9 local state, 130 interrupted.
-    """
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """Find the command, or name the one that a mistyped name is close to."""
+        if args and self.get_command(ctx, args[0]) is None:
+            near = get_close_matches(args[0], COMMANDS, n=1)
+            ctx.fail(f"There is no command {args[0]!r}.{f' Did you mean {near[0]}?' if near else ''}")
+        return super().resolve_command(ctx, args)
 
 
-def run() -> None:
-    """Run the command line and leave with its exit code; never returns and never shows a traceback."""
+@click.group(
+    cls=LazyGroup,
+    invoke_without_command=True,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+)
+@click.version_option(__version__, "-V", "--version", message="aliyun-import %(version)s")
+@click.pass_context
+def app(ctx: click.Context) -> None:
+    """Upload a local disk image and import it as an Alibaba Cloud custom image.
+
+    \b
+    aliyun-import check disk.raw                        inspect a disk, without an account
+    aliyun-import push disk.raw --region cn-hangzhou    make an image of it
+    aliyun-import push disk.raw --sandbox               the same in a local sandbox
+
+    Each option can be set as ALIYUN_IMPORT_<OPTION>. Exit codes: 0 done, 1 bug, 2 usage, 3 disk, 4 credentials or
+    permissions, 5 request refused, 6 transient failure, 7 import failed, 8 still running, 9 local state, 130
+    interrupted.
+    """  # noqa: D301 -- \b keeps the lines of the examples apart
+    if ctx.invoked_subcommand is None:
+        click.echo(ctx.get_help())
+
+
+@app.command("help", hidden=True)
+@click.argument("names", nargs=-1)
+@click.pass_context
+def help_(ctx: click.Context, names: tuple[str, ...]) -> None:
+    """Print the help of a command."""
+    assert ctx.parent is not None  # noqa: S101 -- a command of the group
+    command, context = ctx.parent.command, ctx.parent
+    for name in names:
+        found = command.get_command(context, name) if isinstance(command, click.Group) else None
+        if found is None:
+            context.fail(f"There is no command {' '.join(names)!r}.")
+        command, context = found, click.Context(found, info_name=name, parent=context)
+    click.echo(command.get_help(context))
+
+
+def run() -> NoReturn:
+    """Run the command line and exit with its code; never raises anything but SystemExit."""
     guard_streams()
-    # A result that is read by `head` must not end in a traceback when the reader is gone.
-    try:
-        code = _run()
-        sys.stdout.flush()
-    except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        code = Exit.DONE
+    code = _run()
+    unwritten = release_streams()
+    if unwritten is not None:
+        _write_failure(_unwritable(unwritten), output="human")
+        release_streams()
+        # A failure keeps its own code, which says what to do about it.
+        code = code or Exit.LOCAL_STATE
     sys.exit(code)
 
 
 def _run() -> int:
     try:
-        outcome = app(standalone_mode=False)
+        outcome = app(prog_name="aliyun-import", standalone_mode=False)
     except click.exceptions.Exit as stop:
         return stop.exit_code
     except click.Abort as stop:
-        # click takes an EOFError that was raised anywhere below for the end of a person's answer; nothing here asks.
-        return _fail(_bug(stop.__cause__) if isinstance(stop.__cause__, EOFError) else _interrupted())
+        # click takes an EOFError from anywhere below for the end of an answer; nothing here asks a question.
+        return _fail(bug_report(stop.__cause__) if isinstance(stop.__cause__, EOFError) else _interrupted())
     except click.ClickException as error:
         return _fail(_usage(error))
     except AliyunImportError as error:
         return _fail(error)
-    except BrokenPipeError:
-        raise
+    except BrokenPipeError:  # from click itself, where it bypasses the guarded stream
+        return Exit.DONE
     except Exception as error:  # noqa: BLE001 -- the one place: a bug must not look like anything else
-        return _fail(_bug(error))
+        return _fail(bug_report(error))
     return outcome if isinstance(outcome, int) else Exit.DONE
 
 
 def _fail(error: AliyunImportError) -> int:
-    from aliyun_import.cli.render.error import wanted_output, write_failure
-
-    write_failure(error, output=wanted_output(sys.argv[1:], os.environ))
+    _write_failure(error, output=wanted_output(sys.argv[1:], os.environ))
     return error.exit_code
+
+
+def _write_failure(error: AliyunImportError, *, output: str) -> None:
+    """Write an error that no renderer wrote: of the command line, of stdout, or a bug."""
+    from aliyun_import.cli.render.renderer import choose
+    from aliyun_import.cli.render.result import Verbosity
+
+    renderer = choose(output if output in {"json", "jsonl"} else "plain", Verbosity(0))
+    renderer.failure(error)
+
+
+def wanted_output(arguments: Sequence[str], environment: Mapping[str, str]) -> str:
+    """Guess --output where the command line could not be parsed, so that a script still reads JSON."""
+    for position, argument in enumerate(arguments):
+        if argument.startswith("--output="):
+            return argument.partition("=")[2]
+        if argument == "--output" and position + 1 < len(arguments):
+            return arguments[position + 1]
+    return environment.get("ALIYUN_IMPORT_OUTPUT", "human")
 
 
 def _usage(error: click.ClickException) -> UsageError:
     context = getattr(error, "ctx", None)
     path = context.command_path if context else "aliyun-import"
-    return UsageError(error.format_message(), code="usage", remedy=f"Run `{path} --help` to see what it takes.")
+    if path.count(" ") == 0:
+        path = " ".join(["aliyun-import", *_commands_in(sys.argv[1:])])
+    return UsageError(
+        error.format_message(), code="usage", remedy=f"Run `{path} --help` for its arguments and options."
+    )
+
+
+def _commands_in(arguments: Sequence[str]) -> list[str]:
+    """Return the command that a command line begins with; click's errors of the parser don't know it."""
+    names: list[str] = []
+    group: click.Command | None = app
+    for argument in arguments:
+        group = group.get_command(click.Context(group), argument) if isinstance(group, click.Group) else None
+        if group is None:
+            break
+        names.append(argument)
+    return names
 
 
 def _interrupted() -> AliyunImportError:
-    from aliyun_import.errors import Interrupted
-
-    return Interrupted("Stopped.", code="interrupted", remedy="Run the same command again to go on.")
+    return Interrupted("Stopped.", code="interrupted", remedy="Run the same command again to resume.")
 
 
-def _bug(error: Exception) -> AliyunImportError:
-    from aliyun_import.cli.render.error import bug
+def _unwritable(stdout: GuardedStream) -> AliyunImportError:
+    reason = getattr(stdout.error, "strerror", None) or stdout.error
+    return LocalStateError(
+        f"The result could not be written to stdout: {reason}.",
+        code="stdout-unwritable",
+        cause=f"The command itself ended; this is its result:\n{stdout.lost[-4000:].rstrip()}" if stdout.lost else None,
+        remedy="Free space or redirect stdout to another file; the result need not be made again.",
+    )
 
-    return bug(error)
+
+class _Bug(AliyunImportError):
+    """Failure that this tool did not foresee; exit 1."""
+
+
+def bug_report(error: Exception) -> AliyunImportError:
+    """Return a report of an unforeseen error: where it was raised, without values that could hold a secret."""
+    frames = traceback.extract_tb(error.__traceback__)[-5:]
+    where = " < ".join(
+        f"{frame.name} ({frame.filename.rpartition('/')[2]}:{frame.lineno})" for frame in reversed(frames)
+    )
+    return _Bug(
+        "A bug in aliyun-import stopped the run.",
+        code="bug",
+        cause=f"{type(error).__name__} in {where}",
+        remedy="Report it with this text. What is in OSS is safe, and the same command may resume.",
+        details={
+            "version": __version__,
+            "python": platform.python_version(),
+            "platform": platform.platform(),
+            "where": where,
+        },
+    )

@@ -1,42 +1,106 @@
-"""This file holds what the commands' options share: their types, their environment variables, their groups."""
+"""Options of the commands: types, environment variables, help, and the values that they are gathered into."""
 
+import functools
+import importlib
 import re
 from collections.abc import Callable
-from typing import Any, TypeVar
+from dataclasses import dataclass
+from typing import Any
 
 import click
 
 from aliyun_import.limits import GIB, KIB, MIB, TIB
+from aliyun_import.model.request import ImportParameters, Parameter, parameters
 
 PREFIX = "ALIYUN_IMPORT_"
-F = TypeVar("F", bound=Callable[..., Any])
+Callback = Callable[..., Any]
+Decorator = Callable[[Callback], Callback]
 
 _UNITS = {"": 1, "B": 1, "K": KIB, "M": MIB, "G": GIB, "T": TIB}
 _SECONDS = {"": 1, "S": 1, "M": 60, "H": 3600, "D": 86400}
 
 
 class EnvironmentOption(click.Option):
-    """An option that is also read from ALIYUN_IMPORT_<OPTION>, named after its long form."""
+    """Option that is also read from ALIYUN_IMPORT_<OPTION>, named after its long form; `panel` is its place in help."""
+
+    panel = "Options"
 
     def __init__(self, declarations: list[str], **settings: Any) -> None:  # noqa: ANN401 -- click's own signature
-        super().__init__(declarations, **settings)
+        super().__init__(declarations, show_envvar=True, **settings)
         if self.envvar is None:
             long_form = next(name for name in self.opts if name.startswith("--"))
             self.envvar = PREFIX + long_form.removeprefix("--").replace("-", "_").upper()
 
 
-def option(*declarations: str, **settings: Any) -> Callable[[F], F]:  # noqa: ANN401 -- click's own signature
+class Command(click.Command):
+    """Command whose help shows its options by panel."""
+
+    def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Write each panel's options below its name, in the order of the options."""
+        panels: dict[str, list[tuple[str, str]]] = {}
+        for param in self.get_params(ctx):
+            record = param.get_help_record(ctx)
+            if record and record[1]:
+                panels.setdefault(getattr(param, "panel", "Help"), []).append(record)
+        for panel, records in panels.items():
+            with formatter.section(panel):
+                formatter.write_dl(records)
+
+
+def option(*declarations: str, **settings: Any) -> Decorator:  # noqa: ANN401 -- click's own signature
     """Declare an option that is read from the environment as well."""
     return click.option(*declarations, cls=EnvironmentOption, **settings)
 
 
+def panel(name: str, *options: Decorator) -> Decorator:
+    """Return a decorator that adds options, shown in help below a name in this order."""
+
+    def decorate(function: Callback) -> Callback:
+        for one in reversed(options):
+            before = len(_declared(function))
+            function = one(function)
+            for added in _declared(function)[before:]:
+                added.panel = name  # type: ignore[attr-defined]
+        return function
+
+    return decorate
+
+
+def gathered(argument: str, kind: str, options: Decorator) -> Decorator:
+    """Return a decorator that adds options and passes their values as one dataclass, `kind` ("module:Class").
+
+    The class is imported when the command runs. An option without a value keeps the default of its field.
+    """
+
+    def decorate(function: Callback) -> Callback:
+        before = {one.name for one in _declared(function)}
+
+        @functools.wraps(function)
+        def wrapper(*args: Any, **values: Any) -> Any:  # noqa: ANN401 -- click's own signature
+            module, _, attribute = kind.partition(":")
+            own = {name: values.pop(name) for name in names}
+            given = {name: value for name, value in own.items() if value is not None}
+            values[argument] = getattr(importlib.import_module(module), attribute)(**given)
+            return function(*args, **values)
+
+        decorated = options(wrapper)
+        names = [str(one.name) for one in _declared(decorated) if one.name not in before]
+        return decorated
+
+    return decorate
+
+
+def _declared(function: Callback) -> list[click.Parameter]:
+    return getattr(function, "__click_params__", [])
+
+
 class Bytes(click.ParamType[int]):
-    """A number of bytes: 512, 64K, 50M, 40G, 2T (powers of 1024, as dd and qemu-img take them)."""
+    """Number of bytes: 512, 64K, 50M, 40G, 2T (powers of 1024, as in dd and qemu-img)."""
 
     name = "bytes"
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:  # noqa: ANN401
-        """Read the text; a number is taken as it is."""
+        """Read the text; a number is returned as it is."""
         if isinstance(value, int):
             return value
         match = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([BKMGT]?)(?:I?B)?(?:/S)?", str(value).strip().upper())
@@ -46,7 +110,7 @@ class Bytes(click.ParamType[int]):
 
 
 class Gib(click.ParamType[int]):
-    """A disk size in whole GiB, the unit of DiskImageSize: 40 or 40G or 1T."""
+    """Disk size in whole GiB, the unit of DiskImageSize: 40 or 40G or 1T."""
 
     name = "GiB"
 
@@ -61,7 +125,7 @@ class Gib(click.ParamType[int]):
 
 
 class Seconds(click.ParamType[float]):
-    """A length of time: 90, 90s, 30m, 6h, 1d."""
+    """Length of time: 90, 90s, 30m, 6h, 1d."""
 
     name = "duration"
 
@@ -76,7 +140,7 @@ class Seconds(click.ParamType[float]):
 
 
 class KeyValue(click.ParamType[tuple[str, str]]):
-    """One tag, K=V. Several in one environment variable are separated by semicolons."""
+    """Tag, K=V. Several in one environment variable are separated by semicolons."""
 
     name = "K=V"
     envvar_list_splitter = ";"
@@ -96,42 +160,109 @@ class KeyValue(click.ParamType[tuple[str, str]]):
         return key, text
 
 
-def groups(*options: Callable[[F], F]) -> Callable[[F], F]:
-    """Make one decorator of many options, shown in help in the order given."""
+class OneOf(click.Choice[str]):
+    """Choice in any case, converted to the spelling of the service: to the member, for members of an Enum."""
 
-    def decorate(function: F) -> F:
-        for one in reversed(options):
-            function = one(function)
-        return function
+    def __init__(self, choices: tuple[str, ...]) -> None:
+        super().__init__([str(choice) for choice in choices], case_sensitive=False)
+        self._members = {str(choice): choice for choice in choices}
 
-    return decorate
+    def get_metavar(self, param: click.Parameter, ctx: click.Context) -> str:
+        """Return the choices in the spelling of the service."""
+        del param, ctx
+        return f"[{'|'.join(self._members)}]"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:  # noqa: ANN401
+        """Read the text."""
+        return self._members[str(super().convert(value, param, ctx))]
 
 
-OUTPUTS = ("human", "plain", "json", "jsonl")
+def _parameter_option(declared: Parameter) -> Decorator:
+    if declared.inferred == "the disk":
+        default: str | bool = "inferred from the disk"
+    else:
+        default = declared.inferred or False
+    return option(
+        declared.option,
+        declared.name,
+        type=OneOf(declared.choices) if declared.choices else str,
+        metavar=declared.metavar,
+        help=declared.help,
+        show_default=default,
+    )
 
-output_options = groups(
+
+def parameter_options(function: Callback) -> Callback:
+    """Add an option for each parameter of ImportImage, gathered into `parameters`."""
+    options = panel("Image parameters", *(_parameter_option(one) for one in parameters()))
+    return gathered("parameters", f"{ImportParameters.__module__}:ImportParameters", options)(function)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OutputOptions:
+    """Values of the output options."""
+
+    output: str
+    verbose: int
+    quiet: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CloudOptions:
+    """Values of the options that name the cloud services, from the command line or the environment."""
+
+    region: str | None = None
+    profile: str | None = None
+    endpoint_url: str | None = None
+    insecure: bool = False
+    oss_endpoint: str | None = None
+    oss_cname: bool = False
+    oss_endpoint_type: str | None = None
+
+
+def output_options(function: Callback) -> Callback:
+    """Add the output options, gathered into `output`."""
+    options = panel(
+        "Output",
+        option(
+            "--output",
+            type=click.Choice(["human", "plain", "json", "jsonl"]),
+            default="human",
+            show_default=True,
+            help="Output format. The result goes to stdout, progress to stderr.",
+        ),
+        option("-v", "--verbose", count=True, help="Write notes too; twice: also each request to the services."),
+        option("-q", "--quiet", is_flag=True, help="Write only warnings, errors and the result."),
+    )
+    return gathered("output", f"{__name__}:OutputOptions", options)(function)
+
+
+_SERVICES = (
+    option("--region", help="Region, e.g. cn-hangzhou.", show_default="region of the profile"),
     option(
-        "--output",
-        type=click.Choice(OUTPUTS),
-        default="human",
-        show_default=True,
-        help="Form of the result on stdout, and of the talk on stderr.",
+        "--profile",
+        help="Profile of ~/.aliyun/config.json with credentials and region.",
+        show_default="credentials from the environment, then the current profile",
     ),
-    option("-v", "--verbose", count=True, help="Say more; twice shows each request to the services, too."),
-    option("-q", "--quiet", is_flag=True, help="Say only warnings and errors."),
+    option(
+        "--endpoint-url",
+        help="URL that replaces the endpoints of OSS, ECS, RAM and STS, e.g. that of `sandbox serve`.",
+        show_default="endpoints of the region",
+    ),
+    option("--insecure", is_flag=True, help="Permit http to another machine: credentials and disk are not encrypted."),
 )
-
-cloud_options = groups(
-    option("--region", help="Region, such as cn-hangzhou. Else from the environment or the profile."),
-    option("--profile", help="Profile of ~/.aliyun/config.json to take the credentials and the region from."),
-    option("--endpoint-url", help="Send OSS, ECS, RAM and STS to this URL, such as that of `sandbox serve`."),
-    option("--oss-endpoint", help="Endpoint of OSS, such as https://disks.example.com with --oss-cname."),
-    option("--oss-cname", is_flag=True, help="--oss-endpoint is a custom domain bound to the bucket."),
+_OSS = (
+    option("--oss-endpoint", help="URL that replaces the endpoint of OSS, e.g. https://disks.example.com."),
+    option("--oss-cname", is_flag=True, help="The --oss-endpoint is a custom domain that is bound to the bucket."),
     option(
         "--oss-endpoint-type",
         type=click.Choice(["auto", "public", "internal", "accelerate"]),
-        default="auto",
-        show_default=True,
-        help="Which of OSS's own endpoints to use; auto takes the internal one where it answers.",
+        help="Endpoint of OSS in the region; auto is internal where this machine reaches it, else public.",
+        show_default="auto",
     ),
 )
+
+
+def cloud_options(*, oss: bool) -> Decorator:
+    """Return a decorator that adds the options of the services, gathered into `cloud`; `oss`: those of OSS too."""
+    return gathered("cloud", f"{__name__}:CloudOptions", panel("Cloud", *_SERVICES, *(_OSS if oss else ())))

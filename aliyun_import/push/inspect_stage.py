@@ -42,15 +42,6 @@ class Inspection:
     findings: tuple[Finding, ...]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Checked:
-    """One disk on its own, for `check`: its report, the parameters inferred from it, the findings."""
-
-    report: DiskReport
-    filled: InferredParameters
-    findings: tuple[Finding, ...]
-
-
 class SentDisks:
     """The disks of a push as they are sent: each converted at the first use, if it needs that, for the `with` block.
 

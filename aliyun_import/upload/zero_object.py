@@ -3,7 +3,7 @@
     1 MiB sent  ->  32 copies: 32 MiB  ->  32 copies: 1 GiB
 
 Each push has its own below the staging prefix, under a name made of the disk's content and its destination: a killed
-push finds it again, and two pushes of one disk never share it. `aliyun-import leftovers` lists one that was left.
+push finds it again, and two pushes of one disk never share it. `aliyun-import cleanup` lists one that was left.
 """
 
 import contextlib

@@ -1,9 +1,9 @@
-"""This file tests the option types and that every option can be set from the environment."""
+"""Tests of the option types, of the environment variables and of the help."""
 
 import click
 import pytest
 
-from aliyun_import.cli.main import COMMANDS, app
+from aliyun_import.cli.main import ALIASES, COMMANDS, app
 from aliyun_import.cli.params import Bytes, EnvironmentOption, Gib, KeyValue, Seconds
 
 
@@ -52,7 +52,7 @@ def test_a_tag_is_split_at_the_first_equals_sign() -> None:
 def _all_commands() -> list[tuple[str, click.Command]]:
     context = click.Context(app)
     found: list[tuple[str, click.Command]] = []
-    for name in COMMANDS:
+    for name in (*COMMANDS, *ALIASES):
         command = app.get_command(context, name)
         assert command is not None
         found.append((name, command))

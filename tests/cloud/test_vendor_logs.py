@@ -11,7 +11,7 @@ from aliyun_import.cloud.transport.logs import logged
 
 EVERYTHING = """
 import logging, sys
-from aliyun_import.cli import wiring
+from aliyun_import import api
 from aliyun_import.cloud.credentials import vendor as vendor_chain
 from aliyun_import.cloud.transport import oss_session, rpc
 from aliyun_import.cloud.transport.logs import shut_vendor_logs

@@ -11,7 +11,6 @@ import json
 import os
 import signal
 import sys
-import threading
 import time
 import urllib.request
 from collections.abc import Callable
@@ -19,13 +18,16 @@ from typing import Any
 
 import click
 
+from aliyun_import import api
 from aliyun_import.cli.commands.push import push as command
-from aliyun_import.cli.wiring import open_cloud, push_request
+from aliyun_import.cloud.connect import Client
+from aliyun_import.context import Context
 from aliyun_import.errors import AliyunImportError
-from aliyun_import.events import ignore
 from aliyun_import.journal import Journal
-from aliyun_import.push.context import Cloud
+from aliyun_import.model.request import ImportRequest
+from aliyun_import.push.options import PushOptions, PushResult
 from aliyun_import.push.push import push
+from aliyun_import.services.interface import Services
 
 NO_CALLS = ("bucket", "endpoint")
 
@@ -90,23 +92,34 @@ class SandboxClock:
             answer.read()
 
 
+def read(arguments: list[str]) -> tuple[Client, ImportRequest, PushOptions]:
+    """Return what the command would push: it runs up to its call of the public function."""
+    taken: list[tuple[Client, ImportRequest, PushOptions]] = []
+
+    def take(client: Client, request: ImportRequest, *, options: PushOptions, **_: Any) -> PushResult:
+        taken.append((client, request, options))
+        return PushResult(region=request.region, image_name=request.name)
+
+    vars(api)["push"] = take
+    command.main(["--quiet", *arguments], standalone_mode=False)
+    return taken[0]
+
+
 def live(order: dict[str, Any]) -> dict[str, Any]:
     """Push once, with the fate that was ordered; give the result or the error."""
     fate = Fate(order["die_at"], after=order["after"])
-    given = command.make_context("push", list(order["arguments"])).params
-    cloud, region = open_cloud(given, emit=ignore)
-    mortal = Cloud(
-        identity=Mortal(cloud.identity, fate),
-        store=lambda bucket: Mortal(cloud.store(bucket), fate),
-        roles=Mortal(cloud.roles, fate),
-        images=Mortal(cloud.images, fate),
-        endpoint=cloud.endpoint,
+    client, request, options = read(list(order["arguments"]))
+    mortal = Services(
+        identity=Mortal(client.identity, fate),
+        store=lambda bucket: Mortal(client.store(bucket), fate),
+        roles=Mortal(client.roles, fate),
+        images=Mortal(client.images, fate),
+        endpoint=client.endpoint,
     )
     Journal.write = fate.around("journal", Journal.write)  # type: ignore[method-assign]
-    request, options = push_request(given["disk"], given, region=region)
-    clock = SandboxClock(given["endpoint_url"])
+    clock = SandboxClock(client.endpoint)
     try:
-        result = push(request, options, mortal, clock=clock, emit=ignore, stop=threading.Event())
+        result = push(request, options, mortal, Context(clock=clock))
     except AliyunImportError as error:
         return {"error": error.code, "summary": error.summary, "cause": error.cause, "steps": fate.steps}
     return {"image_id": result.image_id, "sent_bytes": result.sent_bytes, "steps": fate.steps}

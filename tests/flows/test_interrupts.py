@@ -43,7 +43,7 @@ def test_a_signal_during_the_upload_keeps_what_is_there(
     code, out, err = ended(running)
     assert (code, out) == (130, "")
     assert "aliyun-import push" in err or "same command" in err
-    assert "leftovers" in err
+    assert "cleanup" in err
     sandbox.faults.clear()
     (bucket,) = sandbox.state.part(OssState).buckets.values()
     assert len(bucket.uploads) == 1

@@ -1,4 +1,4 @@
-"""This file tests that what costs money in OSS is named, by the push that leaves it there and by `leftovers`."""
+"""This file tests that what costs money in OSS is named, by the push that leaves it there and by `cleanup`."""
 
 import shlex
 from pathlib import Path
@@ -18,7 +18,7 @@ def only_bucket(sandbox: Sandbox) -> Bucket:
 
 def advised(ran: Ran) -> list[str]:
     """Give the arguments of the command that the remedy names for giving up."""
-    (command,) = [word for word in ran.json["remedy"].split("`") if word.startswith("aliyun-import leftovers")]
+    (command,) = [word for word in ran.json["remedy"].split("`") if word.startswith("aliyun-import cleanup")]
     return shlex.split(command)[1:]
 
 
@@ -37,9 +37,9 @@ def test_an_unfinished_upload_elsewhere_is_removed_by_the_command_in_the_remedy(
     failed = commands.run("push", disk, *options, "--output", "json")
     assert (failed.code, failed.json["resumable"]) == (4, True)
     assert [upload.key for upload in only_bucket(sandbox).uploads.values()] == ["images/web 1.raw"]
-    listed = commands.run("leftovers", "--remove", "images/*")
+    listed = commands.run("cleanup", "--remove", "images/*")
     assert "--bucket my-bucket" in listed.err
-    assert "Nothing that is left has the key images/*" in listed.err
+    assert "No leftover has the key images/*" in listed.err
     removed = commands.run(*advised(failed), environment={"ALIYUN_IMPORT_REGION": None})
     assert removed.code == 0, removed.err
     assert (only_bucket(sandbox).uploads, only_bucket(sandbox).versions) == ({}, {})

@@ -210,7 +210,7 @@ def test_a_deadline_ends_the_wait_and_not_the_import(commands: Commands, sandbox
     assert ran.code == 8
     assert "aliyun-import task wait t-sandbox" in ran.json["remedy"]
     assert "stays in OSS" in ran.json["remedy"]
-    assert "leftovers" not in ran.json["remedy"], "the import still reads the object"
+    assert "cleanup" not in ran.json["remedy"], "the import still reads the object"
     sandbox.clock.advance(7200)
     assert commands.run("push", disk).out == "m-sandbox000000000001\n"
     assert len(sandbox.requests.entries("ImportImage")) == 1

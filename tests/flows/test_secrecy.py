@@ -52,7 +52,7 @@ COMMANDS: dict[str, tuple[str, ...]] = {
     "role show": (),
     "role ensure": (),
     "role policy": (),
-    "leftovers": (),
+    "cleanup": (),
     # An address that is not this machine's: it would serve until it is stopped.
     "sandbox serve": ("--host", "192.0.2.1"),
     "sandbox disk": ("{home}/sample.raw", "--size", "1G"),

@@ -156,7 +156,7 @@ def test_a_disk_that_is_truncated_while_it_is_sent_stops_the_push(scene: Scene) 
         scene.push()
     assert raised.value.code == "disk-truncated"
     assert raised.value.details["offset"] == str(20 * MIB)
-    assert "leftovers" in str(raised.value.remedy)
+    assert "cleanup" in str(raised.value.remedy)
 
 
 def test_a_read_error_in_the_middle_stops_the_push_and_a_healthy_copy_goes_on(scene: Scene) -> None:

@@ -1,120 +1,78 @@
-"""This file is the command `check`: what a disk is and whether it will boot there, without account or network."""
+"""Command `check`."""
 
+import shutil
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
-from aliyun_import.cli.params import groups, option, output_options
+from aliyun_import.cli.params import Command, OutputOptions, option, output_options, panel
 from aliyun_import.errors import DiskError, Exit
 
 if TYPE_CHECKING:
+    from aliyun_import.checks.check import CheckResult
+    from aliyun_import.cli.render.renderer import SafeRenderer
     from aliyun_import.cli.render.result import Outcome
-    from aliyun_import.push.inspect_stage import Checked
 
-check_options = groups(
-    option("--data", is_flag=True, help="The disks are data disks: boot and guest rules don't apply."),
-    option("--explain", metavar="RULE", help="Say what a rule looks at and why, and leave."),
-    option("--skip-check", "skip_checks", multiple=True, metavar="RULE", help="Pass over a finding; repeatable."),
+_options = panel(
+    "Checks",
+    option("--data", is_flag=True, help="The disks are data disks: checks of boot and guest are left out."),
+    option("--explain", metavar="CHECK", help="Explain a check and exit."),
+    option("--skip-check", "skip_checks", multiple=True, metavar="CHECK", help="Check to leave out; repeatable."),
 )
 
 
-@click.command()
+@click.command(cls=Command)
 @click.argument("disks", nargs=-1)
-@check_options
+@_options
 @output_options
 def check(
-    disks: tuple[str, ...],
-    *,
-    data: bool,
-    explain: str | None,
-    skip_checks: tuple[str, ...],
-    output: str,
-    verbose: int,
-    quiet: bool,
+    disks: tuple[str, ...], *, data: bool, explain: str | None, skip_checks: tuple[str, ...], output: OutputOptions
 ) -> int:
-    """Inspect each of DISKS as the system disk of an image, and list what was found.
+    """Inspect each of DISKS as the system disk of an image, and list the findings.
 
-    Needs no root, no credentials and no network, and takes about a second (some, where the disk is packed). Exit 0 when
-    nothing blocks, else 3.
+    Needs no root, no credentials and no network. Takes about a second a disk, some more for a compressed one. Exits
+    with 0 when nothing blocks the import, else with 3.
     """
     from aliyun_import.cli.render.renderer import open_renderer
 
-    with open_renderer(output, verbose=verbose, quiet=quiet) as voice:
+    with open_renderer(output.output, verbose=output.verbose, quiet=output.quiet) as renderer:
         if explain:
-            voice.outcome(_explained(explain))
+            renderer.outcome(_explained(explain))
             return Exit.DONE
         if not disks:
             raise click.UsageError("Missing argument 'DISKS...'.")
         from aliyun_import.checks.registry import known_rules
         from aliyun_import.checks.run import refuse_unknown_rules
         from aliyun_import.cli.render.check import check_outcome
-        from aliyun_import.events import StageStarted
 
         refuse_unknown_rules(skip_checks, known=known_rules())
-        checked, skip = [], frozenset(skip_checks)
-        for disk in disks:
-            voice.emit(StageStarted(stage="inspect", detail=disk))  # of a packed disk this takes some seconds
-            try:
-                checked.append(_checked(Path(disk), data=data, skip=skip))
-            except DiskError as error:
-                if len(disks) == 1:
-                    raise
-                checked.append(_not_opened(Path(disk), error, skip=skip))
-        outcome = check_outcome(checked, width=_width(output))
-        voice.outcome(outcome)
+        skip = frozenset(skip_checks)
+        results = [
+            _checked(disk, renderer, is_only_disk=len(disks) == 1, is_data_disk=data, skip_checks=skip)
+            for disk in disks
+        ]
+        is_terminal = output.output == "human" and sys.stdout.isatty()
+        outcome = check_outcome(results, width=shutil.get_terminal_size().columns if is_terminal else None)
+        renderer.outcome(outcome)
         return outcome.exit_code
 
 
-def _width(output: str) -> int | None:
-    """Give the width to wrap at: that of the terminal that a person reads on."""
-    import shutil
-    import sys
+def _checked(
+    disk: str, renderer: "SafeRenderer", *, is_only_disk: bool, is_data_disk: bool, skip_checks: frozenset[str]
+) -> "CheckResult":
+    from aliyun_import import api
+    from aliyun_import.checks.check import unopened
+    from aliyun_import.events import StageStarted
 
-    return shutil.get_terminal_size().columns if output == "human" and sys.stdout.isatty() else None
-
-
-def _checked(path: Path, *, data: bool, skip: frozenset[str]) -> "Checked":
-    from aliyun_import.checks.disk import disk_findings
-    from aliyun_import.checks.infer import infer_parameters
-    from aliyun_import.disk.inspect import inspect_disk
-    from aliyun_import.model.request import DiskRequest, ImportRequest
-    from aliyun_import.push.inspect_stage import Checked
-
-    disk = DiskRequest(path=path)
-    # As a data disk it is the second of an image whose first is not looked at.
-    request = ImportRequest(region="", name="", disks=(disk, disk) if data else (disk,))
-    report = inspect_disk(path)
-    findings = disk_findings(report, is_system=not data, request=request, disk=disk)
-    return Checked(
-        report=report,
-        filled=infer_parameters(report, request, index=1 if data else 0),
-        findings=tuple(finding for finding in findings if finding.rule not in skip),
-    )
-
-
-def _not_opened(path: Path, error: DiskError, *, skip: frozenset[str]) -> "Checked":
-    """Say that a disk can't be opened as a finding: the others are shown all the same."""
-    from aliyun_import.checks.context import JUDGEMENT
-    from aliyun_import.checks.infer import InferredParameters
-    from aliyun_import.disk.report import Container, DiskReport
-    from aliyun_import.model.finding import Finding, Severity
-    from aliyun_import.push.inspect_stage import Checked
-
-    finding = Finding(
-        rule=error.code,
-        severity=Severity.BLOCKS,
-        seen=error.summary,
-        where=error.cause or "",
-        remedy=error.remedy,
-        subject=str(path),
-        source=JUDGEMENT,
-    )
-    return Checked(
-        report=DiskReport(path=path, container=Container.UNKNOWN, format=None, file_bytes=0, virtual_bytes=None),
-        filled=InferredParameters(format=None, size_gib=None),
-        findings=() if error.code in skip else (finding,),
-    )
+    renderer.emit(StageStarted(stage="inspect", detail=disk))  # a compressed disk takes some seconds
+    try:
+        return api.check(disk, is_data_disk=is_data_disk, skip_checks=skip_checks)
+    except DiskError as error:
+        if is_only_disk:
+            raise
+        return unopened(Path(disk), error, skip_checks=skip_checks)
 
 
 def _explained(rule: str) -> "Outcome":

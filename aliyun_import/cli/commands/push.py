@@ -1,117 +1,302 @@
-"""This file is the command `push`: from a disk to a usable image."""
+"""Command `push`."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from aliyun_import.cli.params import Bytes, Gib, KeyValue, Seconds, cloud_options, groups, option, output_options
+from aliyun_import.cli.params import (
+    Bytes,
+    Callback,
+    CloudOptions,
+    Command,
+    Gib,
+    KeyValue,
+    OneOf,
+    OutputOptions,
+    Seconds,
+    cloud_options,
+    gathered,
+    option,
+    output_options,
+    panel,
+    parameter_options,
+)
+from aliyun_import.errors import UsageError
+from aliyun_import.model.request import DiskFormat, DiskRequest, ImportParameters, ImportRequest
 
-image_options = groups(
-    option("--name", help="Name of the image. Else made from the file's name."),
-    option("--description", help="Description of the image."),
+if TYPE_CHECKING:
+    from aliyun_import.cloud.config import CloudConfig
+    from aliyun_import.push.options import PushOptions
+    from aliyun_import.upload.context import TransferOptions
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ImageOptions:
+    """Values of the options that describe the image and its disks."""
+
+    name: str | None = None
+    data_disks: tuple[str, ...] = ()
+    disk_format: DiskFormat | None = None
+    disk_size: int | None = None
+    role_name: str | None = None
+    client_token: str | None = None
+    tags: tuple[tuple[str, str], ...] = ()
+
+
+def image_options(function: Callback) -> Callback:
+    """Add the options that describe the image and its disks, gathered into `image`."""
+    options = panel(
+        "Image",
+        option("--name", help="Name of the image.", show_default="made from the file name"),
+        option(
+            "--data-disk",
+            "data_disks",
+            multiple=True,
+            metavar="DISK[,size=GiB][,format=F]",
+            help="Data disk; repeatable, up to 16.",
+        ),
+        option("--tag", "tags", type=KeyValue(), multiple=True, help="Tag of the image; repeatable, up to 18."),
+        option(
+            "--format",
+            "disk_format",
+            type=OneOf(tuple(DiskFormat)),
+            help="Format of the system disk.",
+            show_default="detected from the content",
+        ),
+        option(
+            "--disk-size",
+            type=Gib(),
+            help="Size of the system disk of the image in GiB.",
+            show_default="virtual size, rounded up",
+        ),
+        option(
+            "--role-name",
+            help="RAM role by which ECS reads the bucket.",
+            show_default="AliyunECSImageImportDefaultRole",
+        ),
+        option(
+            "--client-token",
+            help="Token that makes ImportImage idempotent.",
+            show_default="made by push and kept in the journal",
+        ),
+    )
+    return gathered("image", f"{__name__}:ImageOptions", options)(function)
+
+
+def transfer_options(function: Callback) -> Callback:
+    """Add the options of the transfer, gathered into `transfer`."""
+    options = panel(
+        "Upload",
+        option("--keep-object", is_flag=True, help="Keep the staging object, as the base of the next push."),
+        option(
+            "--jobs", type=click.IntRange(1, 64), help="Number of parts to upload in parallel.", show_default="adaptive"
+        ),
+        option(
+            "--limit-rate",
+            "limit_rate_bytes_s",
+            type=Bytes(),
+            metavar="BYTES",
+            help="Maximum total upload rate in bytes per second, e.g. 50M.",
+            show_default="no limit",
+        ),
+    )
+    return gathered("transfer", "aliyun_import.upload.context:TransferOptions", options)(function)
+
+
+def _negated(ctx: click.Context, param: click.Parameter, value: bool) -> bool:
+    del ctx, param
+    return not value
+
+
+def _as_set(ctx: click.Context, param: click.Parameter, value: tuple[str, ...]) -> frozenset[str]:
+    del ctx, param
+    return frozenset(value)
+
+
+_DIRECTORY = click.Path(file_okay=False, path_type=Path)
+_PUSH = (
+    option("--bucket", help="Bucket of the staging object.", show_default="aliyun-import-<account id>-<region>"),
+    option("--key", help="Key of the staging object.", show_default="made from image name and disk content"),
     option(
-        "--data-disk",
-        "data_disks",
-        multiple=True,
-        metavar="DISK[,size=GiB][,format=F]",
-        help="A data disk; repeatable, up to 16.",
+        "--base",
+        "base_key",
+        metavar="KEY",
+        help="Object in the bucket whose unchanged ranges are copied.",
+        show_default="the last one of this image name",
     ),
     option(
-        "--format",
-        "disk_format",
-        type=click.Choice(["RAW", "VHD", "QCOW2", "VMDK"], case_sensitive=False),
-        help="Format of the system disk. Else told by its content.",
+        "--timeout",
+        "timeout_s",
+        type=Seconds(),
+        help="Maximum time to wait for the import, e.g. 2h; the import continues.",
+        show_default="no limit",
     ),
-    option("--disk-size", type=Gib(), help="Size of the system disk of the image. Else its virtual size, rounded up."),
-    option("--architecture", type=click.Choice(["i386", "x86_64", "arm64"]), help="Else read from the disk."),
-    option("--os-type", type=click.Choice(["linux", "windows"], case_sensitive=False), help="Else read from the disk."),
-    option("--platform", help='Distribution, such as Debian or "Rocky Linux". Else read from the disk.'),
-    option("--boot-mode", type=click.Choice(["BIOS", "UEFI"], case_sensitive=False), help="Else read from the disk."),
     option(
-        "--license-type",
-        type=click.Choice(["Auto", "Aliyun", "BYOL"], case_sensitive=False),
-        help="How Windows is licensed.",
+        "--no-wait",
+        "wait",
+        is_flag=True,
+        callback=_negated,
+        help="Exit when the import has started, and print its task id.",
     ),
-    option("--nvme-support", type=click.Choice(["supported", "unsupported"]), help="Else read from the disk."),
-    option("--imds-support", type=click.Choice(["v1", "v2"]), help="Version of the metadata service."),
-    option(
-        "--detection-strategy", type=click.Choice(["Standard"]), help="Have the service check the image afterwards."
-    ),
-    option("--role-name", help="Role by which ECS reads the bucket.  [default: the documented role]"),
-    option("--resource-group", help="Resource group of the image, rg-...."),
-    option("--storage-location-arn", help="Location of a CloudBox, arn:acs:cloudbox:...."),
-    option("--client-token", help="Token that makes ImportImage idempotent. Else made and kept in the journal."),
-    option("--tag", "tags", type=KeyValue(), multiple=True, help="Tag of the image; repeatable, up to 18."),
-)
-transfer_options = groups(
-    option("--bucket", help="Bucket to stage the disk in. Else aliyun-import-<account id>-<region>."),
-    option("--key", help="Key of the staging object. Else made from the image's name and the disk."),
-    option("--base", "base_key", metavar="KEY", help="Earlier object in the bucket whose unchanged ranges are reused."),
-    option("--keep-object", is_flag=True, help="Keep the staging object, as the base of the next push."),
-    option("--jobs", type=click.IntRange(1, 64), help="Parts that travel at a time. Else as many as the line takes."),
-    option("--limit-rate", type=Bytes(), metavar="BYTES", help="Most bytes a second, such as 50M, for all together."),
-    option("--state-dir", type=click.Path(file_okay=False, path_type=Path), help="Where the journals are kept."),
-    option(
-        "--work-dir",
-        type=click.Path(file_okay=False, path_type=Path),
-        help="Where a disk is converted that can't be imported as it is. Else beside the journals.",
-    ),
-)
-run_options = groups(
-    option("--timeout", type=Seconds(), help="Longest wait for the import, such as 2h. Else none."),
-    option("--no-wait", is_flag=True, help="Leave when the import has begun, and print its task."),
-    option("--dry-run", is_flag=True, help="Check everything, ask the service, print the plan; change nothing."),
+    option("--dry-run", is_flag=True, help="Run every check and print the plan; change nothing."),
     option(
         "--replace",
         type=click.Choice(["rename", "delete"]),
-        help="Take the name from the image that has it: once the new one is usable, the old is renamed or deleted.",
+        help="Take the name from the image that has it: rename or delete that image once the new one is usable.",
     ),
-    option("--force-new", is_flag=True, help="Make another image even if this disk has become one already."),
+    option("--force-new", is_flag=True, help="Make another image even if this disk has been imported already."),
     option(
         "--fix", "fix_role", is_flag=True, help="Extend the trust policy of a role that does not let ECS assume it."
     ),
-    option("--skip-check", "skip_checks", multiple=True, metavar="RULE", help="Pass over a finding; repeatable."),
-    option("--force", is_flag=True, help="Go on in spite of findings that block."),
-    option("--cancel-on-interrupt", is_flag=True, help="Ctrl-C cancels the import instead of leaving it to run."),
-    option("--sandbox", is_flag=True, help="Push into a local Alibaba Cloud that lives as long as the command."),
+    option(
+        "--skip-check",
+        "skip_checks",
+        multiple=True,
+        metavar="CHECK",
+        callback=_as_set,
+        help="Check whose findings are ignored; repeatable.",
+    ),
+    option("--force", is_flag=True, help="Continue in spite of findings that block."),
+    option("--cancel-on-interrupt", is_flag=True, help="Cancel the import on Ctrl-C instead of detaching from it."),
+    option(
+        "--state-dir",
+        type=_DIRECTORY,
+        help="Directory of the journals.",
+        show_default="the user's directory for program state",
+    ),
+    option(
+        "--work-dir",
+        type=_DIRECTORY,
+        help="Directory for converted disks, temporary files of the size of a disk.",
+        show_default="work in --state-dir",
+    ),
 )
 
 
-@click.command()
-@click.argument("disk")
-@image_options
-@transfer_options
-@run_options
-@cloud_options
-@output_options
-def push(disk: str, *, sandbox: bool, **given: Any) -> None:  # noqa: ANN401 -- click's options
-    """Take DISK to a finished custom image, and print its image id.
+def push_options(function: Callback) -> Callback:
+    """Add the options of the run, gathered into `options`."""
+    return gathered("options", "aliyun_import.push.options:PushOptions", panel("Push", *_PUSH))(function)
 
-    DISK is a RAW, VHD or QCOW2 file or a block device, or oss://BUCKET/KEY for one that is in OSS already. Run again
-    after any interruption, the same command goes on where it stopped.
+
+@click.command(cls=Command)
+@click.argument("disk", type=click.Path())
+@image_options
+@parameter_options
+@transfer_options
+@push_options
+@panel("Cloud", option("--sandbox", is_flag=True, help="Push to a local sandbox that exists as long as the command."))
+@cloud_options(oss=True)
+@output_options
+def push(
+    disk: str,
+    *,
+    image: ImageOptions,
+    parameters: ImportParameters,
+    transfer: "TransferOptions",
+    options: "PushOptions",
+    sandbox: bool,
+    cloud: CloudOptions,
+    output: OutputOptions,
+) -> None:
+    """Upload DISK, import it as a custom image, and print the image id.
+
+    DISK is a RAW, VHD or QCOW2 file (also compressed), a block device, or oss://BUCKET/KEY for an object that is in OSS
+    already. Run again after an interruption, the same command resumes.
     """
     from aliyun_import.cli.context import command_context
 
-    with _cloud_of(sandbox, given), command_context(given) as at:
-        from aliyun_import.cli.render.push import push_outcome
-        from aliyun_import.cli.wiring import push_request
-        from aliyun_import.push.push import push as run_push
+    with _sandbox(cloud) if sandbox else _real_cloud(options.state_dir) as (config, state_dir):
+        options = replace(options, transfer=transfer, state_dir=state_dir, name_given=bool(image.name))
+        with command_context(cloud, output, config=config) as at:
+            from aliyun_import import api
+            from aliyun_import.cli.render.push import push_outcome
 
-        request, options = push_request(disk, given, region=at.region)
-        result = run_push(request, options, at.cloud, clock=at.clock, emit=at.voice.emit, stop=at.stop)
-        at.voice.outcome(push_outcome(result))
+            request = request_of(disk, image, parameters, region=at.client.region)
+            result = api.push(at.client, request, options=options, on_event=at.renderer.emit, cancel=at.cancel)
+            at.renderer.outcome(push_outcome(result))
 
 
 @contextmanager
-def _cloud_of(sandbox: bool, given: dict[str, Any]) -> Iterator[None]:
-    """With --sandbox, have one for the length of the command and point every setting at it."""
-    if not sandbox:
-        yield
-        return
-    from aliyun_import.cli.commands.sandbox import borrowed_sandbox
+def _real_cloud(state_dir: Path) -> Iterator[tuple[None, Path]]:
+    yield None, state_dir
 
-    with borrowed_sandbox(given):
-        yield
+
+@contextmanager
+def _sandbox(cloud: CloudOptions) -> "Iterator[tuple[CloudConfig, Path]]":
+    """Yield the configuration of a sandbox; options that name another cloud are refused, variables are not read."""
+    from aliyun_import.cli.commands.sandbox import temporary_sandbox
+    from aliyun_import.cli.context import REPEATED, given_options
+
+    for one in given_options():
+        if one.name in REPEATED:
+            raise UsageError(
+                f"--sandbox and {one.opts[0]} don't go together: a sandbox has its own endpoint, key and journals.",
+                code="sandbox-options",
+                remedy=f"Leave out --sandbox or {one.opts[0]}.",
+            )
+    with temporary_sandbox(cloud.region) as place:
+        yield place
+
+
+def request_of(disk: str, image: ImageOptions, parameters: ImportParameters, *, region: str) -> ImportRequest:
+    """Return the request that the options of `push` describe. Raises UsageError."""
+    from aliyun_import.api import disk_of
+    from aliyun_import.api import request_of as request_of_disk
+
+    request = request_of_disk(disk, region=region)
+    given: dict[str, Any] = {one.name: getattr(parameters, one.name) for one in fields(ImportParameters)}
+    if image.name:
+        given["name"] = image.name
+    if image.role_name:
+        given["role_name"] = image.role_name
+    system = disk_of(disk, disk_format=image.disk_format, size_gib=image.disk_size)
+    return replace(
+        request,
+        disks=(system, *map(data_disk, image.data_disks)),
+        tags=_tags(image.tags),
+        client_token=image.client_token,
+        **given,
+    )
+
+
+def data_disk(text: str) -> DiskRequest:
+    """Read one --data-disk: DISK[,size=GiB][,format=FORMAT]; a path may hold commas. Raises UsageError."""
+    from aliyun_import.api import disk_of
+
+    size_gib: int | None = None
+    disk_format: DiskFormat | None = None
+    while "," in text:
+        head, _, last = text.rpartition(",")
+        name, equals, value = last.partition("=")
+        if not equals or name not in {"size", "format"}:
+            break
+        try:
+            if name == "size":
+                size_gib = int(value.removesuffix("GiB").removesuffix("G"))
+            else:
+                disk_format = DiskFormat(value.upper())
+        except ValueError as error:
+            raise UsageError(
+                f"--data-disk {text}: {name}={value} can't be read.",
+                code="data-disk-malformed",
+                remedy="Write it as DISK,size=40,format=VHD: whole GiB, and RAW, VHD, QCOW2 or VMDK.",
+            ) from error
+        text = head
+    return disk_of(text, disk_format=disk_format, size_gib=size_gib)
+
+
+def _tags(pairs: tuple[tuple[str, str], ...]) -> dict[str, str]:
+    tags: dict[str, str] = {}
+    for key, value in pairs:
+        if key in tags:
+            raise UsageError(
+                f"The tag {key} is given twice.",
+                code="tag-twice",
+                remedy=f"Pass --tag {key}=VALUE once: a tag has one value.",
+            )
+        tags[key] = value
+    return tags

@@ -1,108 +1,113 @@
-"""This file is the command `role`: the role by which ECS reads the bucket, looked at, seen to, or written down."""
+"""Commands `role show`, `ensure` and `policy`."""
 
 import json
+import shlex
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from aliyun_import.cli.context import command_context
-from aliyun_import.cli.params import cloud_options, groups, option, output_options
+from aliyun_import.cli.params import CloudOptions, Command, OutputOptions, cloud_options, option, output_options, panel
 
 if TYPE_CHECKING:
-    from aliyun_import.role.inspect import RoleState
+    from aliyun_import.role.ensure import RoleState
 
-role_options = groups(
-    option("--role-name", help="Name of the role.  [default: the documented role]"),
-    option("--bucket", help="Judge the rights on this bucket. Else on any."),
+_ROLE = (
+    option("--role-name", help="Name of the role.", show_default="AliyunECSImageImportDefaultRole"),
+    option("--bucket", help="Bucket that the role must be able to read.", show_default="any bucket"),
 )
 
 
 @click.group()
 def role() -> None:
-    """Look at the role by which ECS reads the bucket, see to it, or print the policies."""
+    """Inspect or create the RAM role that ECS uses to read your bucket; print policies."""
 
 
-@role.command()
-@role_options
-@cloud_options
+@role.command(cls=Command)
+@panel("Role", *_ROLE)
+@cloud_options(oss=False)
 @output_options
-def show(*, role_name: str, bucket: str | None, **given: Any) -> None:  # noqa: ANN401
-    """Tell how the role stands against what is documented; change nothing."""
+def show(*, role_name: str | None, bucket: str | None, cloud: CloudOptions, output: OutputOptions) -> None:
+    """Compare the role with what ImportImage documents; change nothing."""
+    from aliyun_import import api
     from aliyun_import.cli.render.result import Outcome
-    from aliyun_import.role.inspect import differences, inspect_role
+    from aliyun_import.role.ensure import differences
     from aliyun_import.role.spec import OSS_ROLE
 
-    with command_context(given) as at:
-        sight = inspect_role(at.cloud.roles, role_name, bucket=bucket, clock=at.clock)
-        found = differences(sight, OSS_ROLE)
-        at.voice.outcome(Outcome(document=_document(sight, found), text=_text(sight, found)))
+    with command_context(cloud, output) as at:
+        state = api.show_role(at.client, role_name, bucket=bucket, cancel=at.cancel)
+        found = differences(state, OSS_ROLE)
+        follow_up = ["aliyun-import", "role", "ensure", "--role-name", state.name, "--region", at.client.region]
+        follow_up += at.client.config.command_options
+        at.renderer.outcome(Outcome(document=_document(state, found), text=_text(state, found, shlex.join(follow_up))))
 
 
-@role.command()
-@role_options
-@option("--fix", is_flag=True, help="Extend a trust policy that does not let ECS assume the role.")
-@cloud_options
-@output_options
-def ensure(
-    *,
-    role_name: str,
-    bucket: str | None,
-    fix: bool,
-    **given: Any,  # noqa: ANN401 -- click's options
-) -> None:
-    """Create the role, or attach what it lacks; overwrite nothing."""
-    from dataclasses import asdict
-
-    from aliyun_import.cli.render.result import Outcome
-    from aliyun_import.role.ensure import ensure_role
-
-    with command_context(given) as at:
-        receipt = ensure_role(at.cloud.roles, role_name, bucket=bucket, fix=fix, clock=at.clock, emit=at.voice.emit)
-        text = f"{receipt.name} {receipt.state}"
-        at.voice.outcome(Outcome(document={"command": "role ensure", **asdict(receipt)}, text=text))
-
-
-@role.command()
-@option("--bucket", help="Narrow the policies to this bucket.")
-@option(
-    "--for",
-    "whom",
-    type=click.Choice(["user", "role"]),
-    default="user",
-    show_default=True,
-    help="The policy of whoever runs this tool, or one for the role in place of the wide system policy.",
+@role.command(cls=Command)
+@panel(
+    "Role",
+    *_ROLE,
+    option("--fix", is_flag=True, help="Extend a trust policy that does not let ECS assume the role."),
 )
-def policy(*, bucket: str | None, whom: str) -> None:
-    """Print a least-privilege policy as JSON, for an administrator to apply. Asks nobody."""
+@cloud_options(oss=False)
+@output_options
+def ensure(*, role_name: str | None, bucket: str | None, fix: bool, cloud: CloudOptions, output: OutputOptions) -> None:
+    """Create the role, or attach the policy that it lacks; overwrite nothing."""
+    from aliyun_import import api
+    from aliyun_import.cli.render.result import Outcome
+
+    with command_context(cloud, output) as at:
+        change = api.prepare_role(
+            at.client, role_name, bucket=bucket, fix=fix, on_event=at.renderer.emit, cancel=at.cancel
+        )
+        document = {"command": "role ensure", **asdict(change)}
+        at.renderer.outcome(Outcome(document=document, text=f"{change.name} {change.state}"))
+
+
+@role.command(cls=Command)
+@panel(
+    "Policy",
+    option("--bucket", help="Bucket that the policy is limited to.", show_default="any bucket"),
+    option(
+        "--for",
+        "subject",
+        type=click.Choice(["user", "role"]),
+        default="user",
+        show_default=True,
+        help="Whose policy: that of the user who runs this tool, or one of the role in place of the system policy.",
+    ),
+)
+def policy(*, bucket: str | None, subject: str) -> None:
+    """Print a least-privilege policy as JSON, for an administrator to apply. Needs no account."""
     from aliyun_import.role.spec import role_policy, user_policy
 
-    click.echo(json.dumps(user_policy(bucket) if whom == "user" else role_policy(bucket), indent=2))
+    click.echo(json.dumps(user_policy(bucket) if subject == "user" else role_policy(bucket), indent=2))
 
 
-def _document(sight: "RoleState", found: tuple[str, ...]) -> dict[str, Any]:
+def _document(state: "RoleState", found: tuple[str, ...]) -> dict[str, Any]:
     return {
         "command": "role show",
-        "name": sight.name,
-        "exists": sight.role is not None,
-        "arn": sight.role.arn if sight.role else "",
-        "trusts_ecs": sight.trusts_ecs.value,
-        "policies": None if sight.policies is None else [one.name for one in sight.policies],
-        "rights": {action: answer.value for action, answer in sight.rights},
-        "ready": sight.ready,
+        "name": state.name,
+        "exists": state.role is not None,
+        "arn": state.role.arn if state.role else "",
+        "trusts_ecs": state.trusts_ecs.value,
+        "policies": None if state.policies is None else [one.name for one in state.policies],
+        "rights": {action: answer.value for action, answer in state.rights},
+        "ready": state.ready,
         "differences": list(found),
     }
 
 
-def _text(sight: "RoleState", found: tuple[str, ...]) -> str:
-    if sight.role is None:
-        return f"{sight.name} is missing; `aliyun-import role ensure` creates it"
-    policies = "could not be listed" if sight.policies is None else ", ".join(one.name for one in sight.policies)
+def _text(state: "RoleState", found: tuple[str, ...], follow_up: str) -> str:
+    if state.role is None:
+        return f"{state.name} is missing; `{follow_up}` creates it"
+    policies = "could not be listed" if state.policies is None else ", ".join(one.name for one in state.policies)
     lines = [
-        f"role      {sight.name} {'is ready' if sight.ready else 'is not ready'}",
-        f"arn       {sight.role.arn}",
-        f"trust     ECS may assume it: {sight.trusts_ecs.value}",
+        f"role      {state.name} {'is ready' if state.ready else 'is not ready'}",
+        f"arn       {state.role.arn}",
+        f"trust     ECS may assume it: {state.trusts_ecs.value}",
         f"policies  {policies or 'none'}",
-        *(f"right     {action}: {answer.value}" for action, answer in sight.rights),
+        *(f"right     {action}: {answer.value}" for action, answer in state.rights),
         *(f"differs   {line}" for line in found),
     ]
     return "\n".join(lines)

@@ -1,35 +1,52 @@
-"""This file is the command `sandbox`: a local Alibaba Cloud to try things on, and a disk to try them with."""
+"""Commands `sandbox serve` and `sandbox disk`, and the sandbox of `push --sandbox`."""
 
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 import click
 
-from aliyun_import.cli.params import Bytes, Seconds, option
+from aliyun_import.cli.params import Bytes, Command, Seconds, option, panel
 from aliyun_import.errors import LocalStateError, UsageError
 from aliyun_import.limits import GIB
+
+if TYPE_CHECKING:
+    from aliyun_import.cloud.config import CloudConfig
 
 
 @click.group()
 def sandbox() -> None:
-    """Try things without an account, in a local Alibaba Cloud."""
+    """Run a local Alibaba Cloud, to try the tool without an account."""
 
 
-@sandbox.command()
-@option("--host", default="127.0.0.1", show_default=True, help="Address to listen on.")
-@option("--port", type=click.IntRange(0, 65535), default=0, help="Port to listen on. Else a free one.")
-@option(
-    "--dir",
-    "directory",
-    type=click.Path(file_okay=False, path_type=Path),
-    help="Where the objects' bytes go. Else a temporary directory, removed at the end.",
+@sandbox.command(cls=Command)
+@panel(
+    "Sandbox",
+    option("--host", default="127.0.0.1", show_default=True, help="Address to listen on."),
+    option("--port", type=click.IntRange(0, 65535), default=0, help="Port to listen on.", show_default="a free one"),
+    option(
+        "--dir",
+        "directory",
+        type=click.Path(file_okay=False, path_type=Path),
+        help="Directory for the bytes of objects.",
+        show_default="temporary, removed at the end",
+    ),
+    option("--import-time", type=Seconds(), default="2", show_default=True, help="Duration of an import."),
+    option(
+        "--certificate",
+        type=click.Path(dir_okay=False, path_type=Path),
+        help="PEM file with the certificate for https.",
+        show_default="http",
+    ),
+    option(
+        "--private-key",
+        type=click.Path(dir_okay=False, path_type=Path),
+        help="PEM file with the private key.",
+        show_default="in --certificate",
+    ),
 )
-@option("--import-time", type=Seconds(), default="2", show_default=True, help="How long an import takes.")
-@option("--certificate", type=click.Path(dir_okay=False, path_type=Path), help="PEM file: speak https with it.")
-@option("--private-key", type=click.Path(dir_okay=False, path_type=Path), help="PEM file, if not in the certificate's.")
 def serve(
     *,
     host: str,
@@ -39,23 +56,23 @@ def serve(
     certificate: Path | None,
     private_key: Path | None,
 ) -> None:
-    """Serve until stopped, and print the environment to export.
+    """Serve until stopped, and print the environment variables that lead to the sandbox.
 
     In a shell: run it in the background with its output in a file, and source that file. Whoever reaches the port can
-    use it: it listens on this machine alone unless --host says otherwise.
+    use it; without --host it listens on this machine only.
     """
     import shlex
     import threading
 
-    from aliyun_import.cli.signals import stop_on_signals
+    from aliyun_import.cli.context import cancel_on_signals
     from aliyun_import.sandbox.core.state import Settings
     from aliyun_import.sandbox.server import Sandbox
 
     stop = threading.Event()
-    with _directory(directory) as place, stop_on_signals(stop):
+    with _directory(directory) as objects_dir, cancel_on_signals(stop):
         try:
             running = Sandbox.start(
-                place,
+                objects_dir,
                 host=host,
                 port=port,
                 settings=Settings(import_s=import_time),
@@ -72,25 +89,29 @@ def serve(
         with running:
             for name, value in running.environment().items():
                 click.echo(f"export {name}={shlex.quote(value)}")
-            click.echo(f"# sandbox, not Alibaba Cloud: {running.url}, objects in {place}; stop it with Ctrl-C")
+            click.echo(f"# sandbox, not Alibaba Cloud: {running.url}, objects in {objects_dir}; stop it with Ctrl-C")
             stop.wait()
 
 
-@sandbox.command()
+@sandbox.command(cls=Command)
 @click.argument("out", type=click.Path(path_type=Path))
-@option("--size", type=Bytes(), default="5G", show_default=True, help="Virtual size; the file is sparse.")
+@panel(
+    "Disk", option("--size", type=Bytes(), default="5G", show_default=True, help="Virtual size; the file is sparse.")
+)
 def disk(out: Path, *, size: int) -> None:
-    """Write a small RAW disk to OUT: a partition table, and a boot sector that prints a line."""
+    """Write a RAW sample disk to OUT: a partition table, and a boot sector that prints a line."""
     from aliyun_import.sandbox.sample import write_sample_disk
 
     if out.exists() and not _is_sample(out, size):
         raise UsageError(
-            f"{out} is there already, and is no sample disk of that size.",
+            f"{out} exists and is not a sample disk of that size.",
             code="file-exists",
-            remedy=f"Remove {out}, or name another file.",
+            remedy=f"Remove {out}, or pass another file.",
         )
     if size % GIB:
-        raise UsageError("A disk's size is whole GiB.", code="size-not-whole", remedy="Pass --size 5G, for example.")
+        raise UsageError(
+            "The size of a disk is whole GiB.", code="size-not-whole", remedy="Pass --size 5G, for example."
+        )
     try:
         write_sample_disk(out, size_bytes=size)
     except OSError as error:
@@ -98,14 +119,13 @@ def disk(out: Path, *, size: int) -> None:
             f"{out} can't be written.",
             code="file-unwritable",
             cause=f"{error.strerror or error}",
-            remedy="Name a file in a directory that can be written to.",
+            remedy="Pass a file in a directory that can be written to.",
         ) from error
     click.echo(str(out))
 
 
 def _is_sample(path: Path, size: int) -> bool:
-    # A sample disk is the same bytes every time, so one that is there may be written again; anything else is
-    # somebody's disk and is never touched.
+    # A sample disk is the same bytes every time, so an existing one may be written again; any other file is not ours.
     from aliyun_import.sandbox.sample import write_sample_disk
 
     with tempfile.TemporaryDirectory() as place:
@@ -125,22 +145,25 @@ def _directory(given: Path | None) -> Iterator[Path]:
 
 
 @contextmanager
-def borrowed_sandbox(given: dict[str, Any]) -> Iterator[None]:
-    """Have a sandbox for the length of a command, and point the command's settings at it.
+def temporary_sandbox(region: str | None) -> "Iterator[tuple[CloudConfig, Path]]":
+    """Yield the configuration of a new sandbox, and a directory for journals; both end with the block.
 
-    Its journals live and die with it: what was pushed into one sandbox means nothing to the next.
+    The configuration holds all that leads to the sandbox, and nothing of the environment.
     """
+    from aliyun_import.cloud.config import CloudConfig
+    from aliyun_import.cloud.credentials.source import Credentials
     from aliyun_import.sandbox.core.state import Settings
     from aliyun_import.sandbox.server import Sandbox
 
-    with tempfile.TemporaryDirectory(prefix="aliyun-import-sandbox-") as place:
-        settings = Settings(region=given["region"] or Settings.region)
-        with Sandbox.start(Path(place) / "objects", settings=settings) as running:
-            key = running.access_key
-            given.update(
-                endpoint_url=running.url,
-                static_key=(key.id, key.secret),
-                state_dir=Path(place) / "state",
-                overrides={},
-            )
-            yield
+    settings = Settings(region=region or Settings.region)
+    with (
+        tempfile.TemporaryDirectory(prefix="aliyun-import-sandbox-") as directory,
+        Sandbox.start(Path(directory) / "objects", settings=settings) as running,
+    ):
+        key = running.access_key
+        config = CloudConfig(
+            region=settings.region,
+            endpoint_url=running.url,
+            credentials=Credentials(key_id=key.id, secret=key.secret, token=key.token),
+        )
+        yield config, Path(directory) / "state"

@@ -1,13 +1,21 @@
-"""This file is the command `task`: import tasks of the account, with or without a journal of ours."""
+"""Commands `task list`, `show`, `wait` and `cancel`."""
 
-from collections.abc import Callable
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from aliyun_import.cli.context import command_context
-from aliyun_import.cli.params import Seconds, cloud_options, option, output_options
+from aliyun_import.cli.params import (
+    CloudOptions,
+    Command,
+    OutputOptions,
+    Seconds,
+    cloud_options,
+    option,
+    output_options,
+    panel,
+)
 
 if TYPE_CHECKING:
     from aliyun_import.model.image import Image, Task
@@ -18,90 +26,94 @@ def task() -> None:
     """List, show, follow or cancel import tasks."""
 
 
-def _common(function: Callable[..., None]) -> Callable[..., None]:
-    return cloud_options(output_options(function))
-
-
-@task.command("list")
-@option("--status", "statuses", multiple=True, help="Only tasks of this status, such as Processing; repeatable.")
-@_common
-def list_(*, statuses: tuple[str, ...], **given: Any) -> None:  # noqa: ANN401 -- click's options
+@task.command("list", cls=Command)
+@panel(
+    "Tasks",
+    option(
+        "--status",
+        "statuses",
+        multiple=True,
+        help="Status of the tasks to list, e.g. Processing; repeatable.",
+        show_default="all",
+    ),
+)
+@cloud_options(oss=False)
+@output_options
+def list_(*, statuses: tuple[str, ...], cloud: CloudOptions, output: OutputOptions) -> None:
     """List the import tasks of the account in the region, newest first."""
+    from aliyun_import import api
     from aliyun_import.cli.render.result import Outcome, table
-    from aliyun_import.image.tasks import list_tasks
+    from aliyun_import.cli.render.text import escaped
 
-    with command_context(given) as at:
-        found = list_tasks(at.cloud.images, statuses=statuses, clock=at.clock)
-        rows = [(one.task_id, one.status_text, one.image_id, one.created, one.finished) for one in found]
+    with command_context(cloud, output) as at:
+        tasks = api.list_tasks(at.client, statuses=statuses, cancel=at.cancel)
+        rows = [(one.task_id, one.status_text, one.image_id, one.created, one.finished) for one in escaped(tasks)]
         text = table(("TASK", "STATUS", "IMAGE", "CREATED", "FINISHED"), rows) if rows else ""
-        aside = "" if rows else f"no import tasks in {at.region}"
-        document = {"command": "task list", "region": at.region, "tasks": [asdict(one) for one in found]}
-        at.voice.outcome(Outcome(document=document, text=text, aside=aside))
+        aside = "" if rows else f"no import tasks in {at.client.region}"
+        document = {"command": "task list", "region": at.client.region, "tasks": [asdict(one) for one in tasks]}
+        at.renderer.outcome(Outcome(document=document, text=text, aside=aside))
 
 
-@task.command()
+@task.command(cls=Command)
 @click.argument("task_id", metavar="TASK")
-@_common
-def show(task_id: str, **given: Any) -> None:  # noqa: ANN401 -- click's options
-    """Tell how a task and its image stand."""
+@cloud_options(oss=False)
+@output_options
+def show(task_id: str, *, cloud: CloudOptions, output: OutputOptions) -> None:
+    """Show the state of a task and of its image."""
+    from aliyun_import import api
     from aliyun_import.cli.render.result import Outcome
-    from aliyun_import.image.tasks import show_task
+    from aliyun_import.cli.render.text import escaped
 
-    with command_context(given) as at:
-        sight = show_task(at.cloud.images, task_id, region=at.region, clock=at.clock)
+    with command_context(cloud, output) as at:
+        found = api.show_task(at.client, task_id, cancel=at.cancel)
         document = {
             "command": "task show",
-            "region": at.region,
-            "task": asdict(sight.task),
-            "image": _image_document(sight.image),
+            "region": at.client.region,
+            "task": asdict(found.task),
+            "image": _image_document(found.image),
         }
-        at.voice.outcome(Outcome(document=document, text=_task_text(sight.task, sight.image)))
+        at.renderer.outcome(Outcome(document=document, text=_task_text(escaped(found.task), escaped(found.image))))
 
 
-@task.command()
+@task.command(cls=Command)
 @click.argument("task_id", metavar="TASK")
-@option("--timeout", type=Seconds(), help="Longest wait, such as 2h. Else none.")
-@_common
-def wait(task_id: str, *, timeout: float | None, **given: Any) -> None:  # noqa: ANN401 -- click's options
-    """Follow a task until its image is usable, and print the image id."""
+@panel(
+    "Tasks",
+    option(
+        "--timeout",
+        type=Seconds(),
+        help="Maximum time to wait, e.g. 2h; the import continues.",
+        show_default="no limit",
+    ),
+)
+@cloud_options(oss=False)
+@output_options
+def wait(task_id: str, *, timeout: float | None, cloud: CloudOptions, output: OutputOptions) -> None:
+    """Wait until the image of a task is usable, and print the image id."""
+    from aliyun_import import api
     from aliyun_import.cli.render.result import Outcome
-    from aliyun_import.image.tasks import show_task
-    from aliyun_import.image.wait.wait import wait as wait_for
-    from aliyun_import.push.stage import stage
 
-    with command_context(given) as at:
-        known = show_task(at.cloud.images, task_id, region=at.region, clock=at.clock).task
-        with stage("wait", emit=at.voice.emit, clock=at.clock, doing=f"task {task_id}") as words:
-            image = wait_for(
-                at.cloud.images,
-                task_id=task_id,
-                image_id=known.image_id,
-                region=at.region,
-                clock=at.clock,
-                emit=at.voice.emit,
-                timeout_s=timeout,
-            )
-            words.detail = f"image {image.image_id} is usable"
-        document = {"command": "task wait", "region": at.region, "task_id": task_id, **_short(image)}
-        at.voice.outcome(Outcome(document=document, text=image.image_id))
+    with command_context(cloud, output) as at:
+        image = api.wait(at.client, task_id, timeout_s=timeout, on_event=at.renderer.emit, cancel=at.cancel)
+        document = {"command": "task wait", "region": at.client.region, "task_id": task_id, **_short(image)}
+        at.renderer.outcome(Outcome(document=document, text=image.image_id))
 
 
-@task.command()
+@task.command(cls=Command)
 @click.argument("task_id", metavar="TASK")
-@_common
-def cancel(task_id: str, **given: Any) -> None:  # noqa: ANN401 -- click's options
-    """Cancel a running task; the image that it was making goes with it."""
+@cloud_options(oss=False)
+@output_options
+def cancel(task_id: str, *, cloud: CloudOptions, output: OutputOptions) -> None:
+    """Cancel a running task; the image that it was making is removed."""
+    from aliyun_import import api
     from aliyun_import.cli.render.result import Outcome
-    from aliyun_import.image.tasks import cancel_task
+    from aliyun_import.cli.render.text import escaped
 
-    with command_context(given) as at:
-        now = cancel_task(at.cloud.images, task_id, region=at.region, clock=at.clock, emit=at.voice.emit)
-        document = {"command": "task cancel", "region": at.region, "task": asdict(now)}
-        at.voice.outcome(Outcome(document=document, text=f"{now.task_id} {now.status_text}"))
-
-
-def _percent(one: "Task") -> str:
-    return "" if one.percent is None else f"{one.percent} %"
+    with command_context(cloud, output) as at:
+        now = api.cancel_task(at.client, task_id, on_event=at.renderer.emit, cancel=at.cancel)
+        document = {"command": "task cancel", "region": at.client.region, "task": asdict(now)}
+        text = f"{now.task_id} {now.status_text}"
+        at.renderer.outcome(Outcome(document=document, text=escaped(text)))
 
 
 def _short(image: "Image") -> dict[str, Any]:
@@ -113,9 +125,10 @@ def _image_document(image: "Image | None") -> dict[str, Any] | None:
 
 
 def _task_text(one: "Task", image: "Image | None") -> str:
+    percent = "" if one.percent is None else f"{one.percent} %"
     facts = {
         "task": one.task_id,
-        "status": f"{one.status_text} {_percent(one)}".rstrip(),
+        "status": f"{one.status_text} {percent}".rstrip(),
         "image": f"{image.image_id} {image.name} {image.status}" if image else one.image_id,
         "created": one.created,
         "finished": one.finished,

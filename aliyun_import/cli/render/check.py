@@ -5,12 +5,13 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any
 
+from aliyun_import.checks.check import CheckResult
 from aliyun_import.cli.render.result import Outcome, columns, table
 from aliyun_import.cli.render.text import count
 from aliyun_import.disk.guest.report import GuestReport
 from aliyun_import.errors import Exit
 from aliyun_import.model.finding import Finding, Severity
-from aliyun_import.push.inspect_stage import Checked, summary
+from aliyun_import.push.inspect_stage import summary
 from aliyun_import.sizes import size
 
 MARKS = {Severity.BLOCKS: "✗", Severity.WARNS: "!", Severity.NOTE: "·", Severity.UNKNOWN: "?"}
@@ -29,7 +30,7 @@ _PARAMETERS = {
 }
 
 
-def check_outcome(checked: Sequence[Checked], *, width: int | None = None) -> Outcome:
+def check_outcome(checked: Sequence[CheckResult], *, width: int | None = None) -> Outcome:
     """Give the result for all disks; exit 3 when anything blocks on any of them.
 
     `width` is that of the terminal, to which the text is wrapped; None leaves each finding on a line.
@@ -43,9 +44,9 @@ def check_outcome(checked: Sequence[Checked], *, width: int | None = None) -> Ou
     )
 
 
-def _document(one: Checked) -> dict[str, Any]:
+def _document(one: CheckResult) -> dict[str, Any]:
     report = one.report
-    filled = {name: value for name, value in asdict(one.filled).items() if value is not None and name != "evidence"}
+    filled = {name: value for name, value in asdict(one.parameters).items() if value is not None and name != "evidence"}
     return {
         "path": str(report.path),
         "container": report.container.value,
@@ -58,12 +59,12 @@ def _document(one: Checked) -> dict[str, Any]:
         "unknowns": list(report.unknowns),
         "importable": not any(finding.severity is Severity.BLOCKS for finding in one.findings),
         "parameters": filled,
-        "evidence": list(one.filled.evidence),
+        "evidence": list(one.parameters.evidence),
         "findings": [asdict(finding) for finding in one.findings],
     }
 
 
-def _text(one: Checked, width: int | None) -> str:
+def _text(one: CheckResult, width: int | None) -> str:
     report = one.report
     parts = [
         (
@@ -76,7 +77,7 @@ def _text(one: Checked, width: int | None) -> str:
         )
         for part in report.partitions
     ]
-    read = [_parameter(line) for line in one.filled.evidence]
+    read = [_parameter(line) for line in one.parameters.evidence]
     sections = [
         _wrapped(f"{report.path}: {summary(report)}", width, indent="  ").splitlines(),
         _indented(columns(parts)),
@@ -121,7 +122,7 @@ def _indented(lines: Sequence[str]) -> list[str]:
     return [f"  {line}" for line in lines]
 
 
-def _overview(checked: Sequence[Checked], width: int | None) -> str:
+def _overview(checked: Sequence[CheckResult], width: int | None) -> str:
     """Set all disks in one table, for who looks at many."""
     rows = [(str(one.report.path), *_verdict(one.findings)) for one in checked]
     lines = table(("DISK", "IMPORTABLE", "BECAUSE"), rows).splitlines()

@@ -1,17 +1,26 @@
-"""This file talks to a person at a terminal: a line for each stage that is done, a bar for the one that runs."""
+"""Renderer for a terminal: a line for each finished stage, a progress bar for the running one."""
 
+from collections.abc import Sequence
 from typing import TextIO, assert_never
 
-from rich.console import Console
-from rich.markup import escape
-from rich.progress import BarColumn, Progress, ProgressColumn, SpinnerColumn, Task, TextColumn
+from rich.console import Console, ConsoleOptions, RenderResult
+from rich.progress import Progress, ProgressColumn, SpinnerColumn, Task, TextColumn
+from rich.progress_bar import ProgressBar
+from rich.table import Column
 from rich.text import Text
 
 from aliyun_import import events
-from aliyun_import.cli.render.error import failure_lines
 from aliyun_import.cli.render.result import Outcome, Verbosity
-from aliyun_import.cli.render.text import Rate, describe, duration, finding_line, worth_saying
-from aliyun_import.cli.render.throttle import MessageThrottle
+from aliyun_import.cli.render.text import (
+    MessageThrottle,
+    ThroughputEstimator,
+    describe,
+    duration,
+    failure_lines,
+    finding_line,
+    is_important,
+    stage_name,
+)
 from aliyun_import.errors import AliyunImportError
 from aliyun_import.model.finding import Severity
 from aliyun_import.sizes import size
@@ -22,25 +31,74 @@ SEVERITY_STYLE = {
     Severity.NOTE: "dim",
     Severity.UNKNOWN: "cyan",
 }
+# A shorter bar shows nothing that the percentage does not; a longer one adds nothing.
+MIN_BAR_CHARS = 10
+MAX_BAR_CHARS = 40
 
 
-class _Detail(ProgressColumn):
-    """The words behind the bar, which the events bring along."""
+class _ProgressLine:
+    """Progress of a stage in the width that there is: `facts` from the most to the least important, then the bar."""
 
-    def render(self, task: Task) -> Text:
-        return Text(str(task.fields.get("detail", "")), style="dim", overflow="ellipsis", no_wrap=True)
+    def __init__(self, task: Task) -> None:
+        self._task = task
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        width, task = options.max_width, self._task
+        facts: Sequence[str] = task.fields.get("facts", ())
+        if task.total is None and not facts:
+            yield ProgressBar(
+                total=None, width=MIN_BAR_CHARS, pulse=True, pulse_style="green", animation_time=task.get_time()
+            )
+            yield Text(f" {task.fields.get('detail', '')}"[: width - MIN_BAR_CHARS], style="dim", end="")
+            return
+        text = fitting(facts, width)
+        bar_chars = min(MAX_BAR_CHARS, width - len(text) - 1)
+        if bar_chars >= MIN_BAR_CHARS:
+            yield ProgressBar(
+                total=task.total,
+                completed=task.completed,
+                width=bar_chars,
+                pulse=task.total is None,
+                complete_style="green",
+                finished_style="green",
+                pulse_style="green",
+                animation_time=task.get_time(),
+            )
+            yield Text(" ", end="")
+        yield Text(text, end="", no_wrap=True)
+
+
+def fitting(facts: Sequence[str], width: int) -> str:
+    """Return as many facts as fit in a width, the first ones first."""
+    text = ""
+    for fact in facts:
+        longer = f"{text}  {fact}" if text else fact
+        if len(longer) > width:
+            break
+        text = longer
+    return text
+
+
+class _Body(ProgressColumn):
+    """Column that takes the width that the others leave."""
+
+    def __init__(self) -> None:
+        super().__init__(table_column=Column(ratio=1, no_wrap=True))
+
+    def render(self, task: Task) -> _ProgressLine:
+        return _ProgressLine(task)
 
 
 class HumanRenderer:
-    """Draws on stderr with rich; the result goes to stdout, alone."""
+    """Renderer that draws on stderr with rich; the result alone goes to stdout."""
 
     def __init__(self, stdout: TextIO, verbosity: Verbosity) -> None:
         self._stdout = stdout
         self._verbosity = verbosity
         self._console = Console(stderr=True, highlight=False)
         self._progress: Progress | None = None
-        self._calm = MessageThrottle()
-        self._rate = Rate()
+        self._throttle = MessageThrottle()
+        self._throughput = ThroughputEstimator()
 
     def emit(self, event: events.Event) -> None:
         """Draw one event."""
@@ -50,8 +108,8 @@ class HumanRenderer:
             case events.StageFinished():
                 self._finish_stage(event)
             case events.SurveyProgress():
-                detail = f"{size(event.done_bytes)} of {size(event.total_bytes)} read to find its zeros"
-                self._update(event.total_bytes, event.done_bytes, detail)
+                done = f"{size(event.done_bytes)} of {size(event.total_bytes)} searched for zeros"
+                self._update(event.total_bytes, event.done_bytes, (_percent(event.done_bytes, event.total_bytes), done))
             case events.UploadProgress():
                 self._draw_upload(event)
             case events.ImportProgress():
@@ -65,11 +123,11 @@ class HumanRenderer:
                 | events.UploadPlanned()
                 | events.PartRetried()
             ):
-                self._aside(event)
+                self._note(event)
             case events.Changed():
-                self._say(describe(event), style="magenta", mark="+")
+                self._write(describe(event), style="cyan", mark="+")
             case events.RunStarted() | events.DiskInspected() | events.UploadResumed():
-                self._say(describe(event))
+                self._write(describe(event))
             case _:
                 assert_never(event)
 
@@ -91,75 +149,82 @@ class HumanRenderer:
             self._console.print(Text(line), soft_wrap=True)
 
     def close(self) -> None:
-        """Take the bar off the screen."""
+        """Remove the progress bar from the screen."""
         if self._progress:
             self._progress.stop()
             self._progress = None
 
-    def _say(self, text: str, *, style: str = "", mark: str = " ", wanted: bool = True) -> None:
-        if wanted and not self._verbosity.quiet:
+    def _write(self, text: str, *, style: str = "", mark: str = " ") -> None:
+        if not self._verbosity.quiet:
             self._console.print(Text(f"  {mark} {text}", style=style), soft_wrap=True)
 
     def _warn(self, event: events.Warned | events.FindingRaised) -> None:
         if isinstance(event, events.Warned):
             self._console.print(Text(f"  ! {describe(event)}", style="yellow"), soft_wrap=True)
-        elif worth_saying(event) or self._verbosity.notes:
+        elif is_important(event) or self._verbosity.notes:
             text = Text(f"  ! {finding_line(event)}", style=SEVERITY_STYLE[event.finding.severity])
             self._console.print(text, soft_wrap=True)
 
-    def _aside(self, event: events.Event) -> None:
-        """Say what is for those who ask for notes, and of the rest what everybody should see."""
+    def _note(self, event: events.Event) -> None:
+        """Write notes if they are wanted; without -v only the plan and some of the retries."""
         line: str | None = describe(event)
         if not self._verbosity.notes:
             if isinstance(event, events.PartRetried):
-                line = self._calm.words(event, describe(event))
+                line = self._throttle.line(event, describe(event))
             elif not isinstance(event, events.UploadPlanned):
-                line = None  # the stages' own lines say the object and the task as well
-        self._say(line or "", style="dim", wanted=line is not None)
+                line = None  # the lines of the stages name object and task as well
+        if line is not None:
+            self._write(line, style="dim")
 
     def _start_stage(self, event: events.StageStarted) -> None:
         self.close()
         if self._verbosity.quiet:
             return
-        self._rate = Rate()
+        self._throughput = ThroughputEstimator()
         self._progress = Progress(
-            SpinnerColumn(),
+            SpinnerColumn("dots" if "utf" in self._console.encoding else "line"),
             TextColumn("[bold]{task.description}"),
-            BarColumn(bar_width=28),
-            TextColumn("{task.percentage:>3.0f} %"),
-            _Detail(),
+            _Body(),
             console=self._console,
             transient=True,
+            expand=True,
         )
-        self._progress.add_task(f"{event.stage:<8}", total=None, detail=event.detail)
+        self._progress.add_task(f"{stage_name(event.stage):<8}", total=None, detail=event.detail)
         self._progress.start()
 
     def _finish_stage(self, event: events.StageFinished) -> None:
         self.close()
         if not self._verbosity.quiet:
-            took = f" [dim]({duration(event.seconds)})[/]" if event.seconds >= 1 else ""
-            self._console.print(f"[green]✓[/] [bold]{event.stage:<8}[/] {escape(event.detail)}{took}", soft_wrap=True)
+            line = Text.assemble(("✓", "green"), " ", (f"{stage_name(event.stage):<8}", "bold"), f" {event.detail}")
+            if event.seconds >= 1:
+                line.append(f" ({duration(event.seconds)})", style="dim")
+            self._console.print(line, soft_wrap=True)
 
     def _draw_upload(self, event: events.UploadProgress) -> None:
-        if not self._progress:
-            return
-        speed = self._rate.add(event.sent_bytes)
-        left = ""
-        if speed and event.send_bytes > event.sent_bytes:
-            left = f", {duration((event.send_bytes - event.sent_bytes) / speed)} left"
-        detail = f"{size(event.sent_bytes)} of {size(event.send_bytes)} sent"
-        detail += f" at {size(speed)}/s{left}" if speed else ""
-        # The bar is the line's, which is what takes the time; what the server makes of zeros would jump ahead of it.
-        if event.send_bytes:
-            self._update(event.send_bytes, min(event.sent_bytes, event.send_bytes), detail)
-        else:
-            self._update(event.total_bytes, event.done_bytes, detail)
+        # The bar is that of the bytes that are sent, which take the time; zeros made in OSS would jump ahead of it.
+        done, total = (
+            (event.sent_bytes, event.send_bytes) if event.send_bytes else (event.done_bytes, event.total_bytes)
+        )
+        done = min(done, total)
+        rate = self._throughput.add(event.sent_bytes)
+        facts = [_percent(done, total)]
+        if rate and event.send_bytes > event.sent_bytes:
+            facts.append(f"{duration((event.send_bytes - event.sent_bytes) / rate)} left")
+        if rate:
+            facts.append(f"{size(rate)}/s")
+        self._update(total, done, (*facts, f"{size(done)} of {size(total)}"))
 
     def _draw_import(self, event: events.ImportProgress) -> None:
-        left = f", about {duration(event.left_s)} left" if event.left_s is not None else ""
-        detail = f"task {event.task_status}, image {event.image_status or 'not there yet'}{left}"
-        self._update(100 if event.percent is not None else None, event.percent or 0, detail)
+        facts = [f"{event.percent:3d} %"] if event.percent is not None else []
+        if event.left_s is not None:
+            facts.append(f"about {duration(event.left_s)} left")
+        facts += [f"task {event.task_status}", f"image {event.image_status or 'not there yet'}"]
+        self._update(100 if event.percent is not None else None, event.percent or 0, facts)
 
-    def _update(self, total: float | None, done: float, detail: str) -> None:
+    def _update(self, total: float | None, done: float, facts: Sequence[str]) -> None:
         if self._progress:
-            self._progress.update(self._progress.task_ids[0], total=total, completed=done, detail=detail)
+            self._progress.update(self._progress.task_ids[0], total=total, completed=done, facts=tuple(facts))
+
+
+def _percent(done: int, total: int) -> str:
+    return f"{100 * done // total if total else 100:3d} %"

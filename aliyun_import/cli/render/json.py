@@ -1,4 +1,4 @@
-"""This file says everything in JSON: one document at the end, or one object a line."""
+"""JSON output: one document at the end, or one object a line."""
 
 import dataclasses
 import json
@@ -7,14 +7,18 @@ import time
 from collections.abc import Mapping
 from typing import Any, TextIO
 
-from aliyun_import.cli.render.error import SCHEMA, failure_document
 from aliyun_import.cli.render.result import Outcome
 from aliyun_import.errors import AliyunImportError
 from aliyun_import.events import Event
 
+SCHEMA = 1
+# JSON may hold them, but a terminal obeys them (DEL, C1, marks that change the direction of text), or UTF-8 lacks them
+# (lone surrogates, from file names that are not UTF-8).
+_CONTROLS = re.compile("[\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
+
 
 def event_document(event: Event) -> dict[str, Any]:
-    """Give an event as an object: its type in kebab-case, the schema's number, the time, and its fields."""
+    """Return an event as an object: its type in kebab-case, the schema's number, the time, and its fields."""
     return {
         "type": re.sub(r"(?<=[a-z])(?=[A-Z])", "-", type(event).__name__).lower(),
         "schema": SCHEMA,
@@ -23,15 +27,30 @@ def event_document(event: Event) -> dict[str, Any]:
     }
 
 
+def failure_document(error: AliyunImportError) -> dict[str, Any]:
+    """Return an error as an object of type "error"; docs/json.md describes it."""
+    return {
+        "type": "error",
+        "schema": SCHEMA,
+        "code": error.code,
+        "exit_code": int(error.exit_code),
+        "summary": error.summary,
+        "cause": error.cause,
+        "remedy": error.remedy,
+        "resumable": error.resumable,
+        "details": dict(error.details),
+    }
+
+
 class JsonRenderer:
-    """Writes to stdout only: with lines=True every event and the last word, else the last word alone."""
+    """Renderer that writes to stdout only: with lines=True every event and the result, else the result alone."""
 
     def __init__(self, stdout: TextIO, *, lines: bool) -> None:
         self._stdout = stdout
         self._lines = lines
 
     def emit(self, event: Event) -> None:
-        """Write the event, when lines are wanted."""
+        """Write the event, if lines are wanted."""
         if self._lines:
             self._write(event_document(event))
 
@@ -44,11 +63,13 @@ class JsonRenderer:
         self._write(failure_document(error))
 
     def close(self) -> None:
-        """Nothing to let go of."""
+        """Do nothing: there is nothing to close."""
 
     def _write(self, document: dict[str, Any]) -> None:
+        is_utf8 = (getattr(self._stdout, "encoding", None) or "utf-8").lower().replace("-", "") == "utf8"
         indent = None if self._lines else 2
-        self._stdout.write(json.dumps(document, ensure_ascii=False, indent=indent, default=_plain) + "\n")
+        text = json.dumps(document, ensure_ascii=not is_utf8, indent=indent, default=_plain)
+        self._stdout.write(_CONTROLS.sub(lambda match: f"\\u{ord(match[0]):04x}", text) + "\n")
         self._stdout.flush()
 
 

@@ -6,7 +6,7 @@ from typing import Any
 from aliyun_import.cli.render.result import Outcome
 from aliyun_import.cli.render.text import count, duration
 from aliyun_import.model.objects import UploadedObject
-from aliyun_import.push.context import PushResult
+from aliyun_import.push.options import PushResult
 from aliyun_import.sizes import size
 
 

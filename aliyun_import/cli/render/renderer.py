@@ -1,48 +1,123 @@
-"""This file says what every renderer can do, and chooses the one that `--output` asked for.
+"""Renderers of events, results and errors, and the choice among them.
 
-A renderer takes the engine's events and, at the end, one outcome or one failure. stdout carries the result and nothing
-else; the talk goes to stderr. Renderers are called from the coordinator's thread only.
+A renderer takes the events of a run and, at the end, one outcome or one failure. stdout carries the result and nothing
+else; progress goes to stderr. Renderers are called from one thread.
 """
 
+import logging
+import os
 import sys
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
-from typing import Protocol
+from typing import Protocol, TextIO
 
+from click.exceptions import Exit
+
+from aliyun_import import events
 from aliyun_import.cli.render.result import Outcome, Verbosity
+from aliyun_import.cli.render.text import MessageThrottle, describe, escaped, failure_lines, is_important
 from aliyun_import.errors import AliyunImportError
-from aliyun_import.events import Event
+
+# A log shows that the run is alive, and no more: the runbooks alert on silence of more than a minute.
+TRANSFER_INTERVAL_S = 10.0
+IMPORT_INTERVAL_S = 30.0
 
 
 class Renderer(Protocol):
-    """One way to tell what happens."""
+    """Output format."""
 
-    def emit(self, event: Event) -> None:
-        """Say one event."""
+    def emit(self, event: events.Event) -> None:
+        """Write one event."""
         ...
 
     def outcome(self, outcome: Outcome) -> None:
-        """Say the result, the last word of a command that succeeded."""
+        """Write the result, the last output of a command that succeeded."""
         ...
 
     def failure(self, error: AliyunImportError) -> None:
-        """Say the error, the last word of a command that failed."""
+        """Write the error, the last output of a command that failed."""
         ...
 
     def close(self) -> None:
-        """Let go of the screen."""
+        """Release the terminal."""
         ...
 
 
+class PlainRenderer:
+    """Renderer for logs and pipes: one fact a line on stderr with the time of day; the result on stdout."""
+
+    def __init__(self, stdout: TextIO, stderr: TextIO, verbosity: Verbosity) -> None:
+        self._stdout = stdout
+        self._stderr = stderr
+        self._verbosity = verbosity
+        self._throttle = MessageThrottle()
+        self._last_line_s = 0.0
+        self._last_percent: int | None = -1
+
+    def emit(self, event: events.Event) -> None:
+        """Write the event's line, if it is wanted and due."""
+        if not self._is_wanted(event):
+            return
+        line: str | None = describe(event)
+        if isinstance(event, events.PartRetried) and not self._verbosity.notes:
+            line = self._throttle.line(event, describe(event))
+        if line:
+            self._stderr.write(f"{time.strftime('%H:%M:%S')} {line}\n")
+            self._stderr.flush()
+
+    def outcome(self, outcome: Outcome) -> None:
+        """Write the result to stdout."""
+        if outcome.aside and not self._verbosity.quiet:
+            self._stderr.write(outcome.aside + "\n")
+        if outcome.text:
+            self._stdout.write(outcome.text.rstrip("\n") + "\n")
+            self._stdout.flush()
+
+    def failure(self, error: AliyunImportError) -> None:
+        """Write the error's lines to stderr."""
+        self._stderr.write("\n".join(failure_lines(error)) + "\n")
+        self._stderr.flush()
+
+    def close(self) -> None:
+        """Do nothing: there is nothing to release."""
+
+    def _is_wanted(self, event: events.Event) -> bool:
+        match event:
+            case events.FindingRaised():
+                return is_important(event) or self._verbosity.notes
+            case events.Warned():
+                return True
+            case events.Noted() | events.StageStarted() | events.ObjectReady() | events.ImportSubmitted():
+                # The last lines of the stages repeat the latter two.
+                return self._verbosity.notes
+            case events.SurveyProgress():
+                return not self._verbosity.quiet and self._is_due(TRANSFER_INTERVAL_S)
+            case events.UploadProgress():
+                is_last = event.done_bytes == event.total_bytes
+                return not self._verbosity.quiet and (self._is_due(TRANSFER_INTERVAL_S) or is_last)
+            case events.ImportProgress():
+                moved = event.percent != self._last_percent
+                self._last_percent = event.percent
+                return not self._verbosity.quiet and (moved or self._is_due(IMPORT_INTERVAL_S))
+            case _:
+                return not self._verbosity.quiet
+
+    def _is_due(self, interval_s: float) -> bool:
+        now = time.monotonic()
+        if now - self._last_line_s < interval_s:
+            return False
+        self._last_line_s = now
+        return True
+
+
 def choose(output: str, verbosity: Verbosity) -> Renderer:
-    """Give the renderer that `--output` names; human turns to plain lines where stderr is no terminal."""
+    """Return the renderer of `--output`; human becomes plain where stderr is no terminal that can redraw a line."""
     if output in {"json", "jsonl"}:
         from aliyun_import.cli.render.json import JsonRenderer
 
         return JsonRenderer(sys.stdout, lines=output == "jsonl")
-    if output == "plain" or not sys.stderr.isatty():
-        from aliyun_import.cli.render.plain import PlainRenderer
-
+    if output == "plain" or not sys.stderr.isatty() or os.environ.get("TERM") == "dumb":
         return PlainRenderer(sys.stdout, sys.stderr, verbosity)
     from aliyun_import.cli.render.human import HumanRenderer
 
@@ -50,61 +125,63 @@ def choose(output: str, verbosity: Verbosity) -> Renderer:
 
 
 class SafeRenderer:
-    """A renderer that can't hurt: when the talk can't be written any more it falls silent, and the work goes on.
+    """Renderer for the time of a command: text is escaped for the terminal, a failed write doesn't end the work.
 
-    Somebody closes the terminal in the third hour, or `2>&1 | head` ends: that must not end a push. The result and the
-    failure are different: whoever asked for them must learn that they could not be written.
+    Text of disks, files and services is escaped here and nowhere else; JSON has its own escapes. When progress can't be
+    written any more (somebody closed the terminal in the third hour), nothing is written, and the work continues.
     """
 
-    def __init__(self, renderer: Renderer) -> None:
+    def __init__(self, renderer: Renderer, *, escapes: bool) -> None:
         self._renderer = renderer
-        self._silent = False
+        self._escapes = escapes
+        self._is_silent = False
 
-    def emit(self, event: Event) -> None:
-        """Say one event, as long as anybody can hear it."""
-        if self._silent:
+    def emit(self, event: events.Event) -> None:
+        """Write one event, as long as it can be written."""
+        if self._is_silent:
             return
         try:
-            self._renderer.emit(event)
-        except (OSError, ValueError):  # ValueError: the stream was closed
-            self._silent = True
+            self._renderer.emit(escaped(event) if self._escapes else event)
+        except (OSError, ValueError):  # ValueError: the stream is closed
+            self._is_silent = True
 
     def outcome(self, outcome: Outcome) -> None:
-        """Say the result."""
+        """Write the result."""
+        if self._escapes:
+            outcome = Outcome(
+                document=outcome.document,
+                text=escaped(outcome.text, lines=True),
+                aside=escaped(outcome.aside, lines=True),
+                exit_code=outcome.exit_code,
+            )
         self._renderer.outcome(outcome)
 
 
 @contextmanager
 def open_renderer(output: str, *, verbose: int, quiet: bool) -> Iterator[SafeRenderer]:
-    """Give a voice for the length of a command; an error of ours is said by it and becomes SystemExit.
-
-    Raises click's Exit with the error's exit code, which `main.run` leaves with.
-    """
-    from click.exceptions import Exit as Leave
-
+    """Yield a renderer for the time of a command; write an AliyunImportError and raise click's Exit with its code."""
     renderer = choose(output, Verbosity(-1 if quiet else verbose))
     try:
-        with _log_of_requests() if verbose > 1 else nullcontext():
-            yield SafeRenderer(renderer)
+        with _request_log() if verbose > 1 else nullcontext():
+            yield SafeRenderer(renderer, escapes=output not in {"json", "jsonl"})
     except AliyunImportError as error:
         renderer.failure(error)
-        raise Leave(error.exit_code) from error
+        raise Exit(error.exit_code) from error
     finally:
         renderer.close()
 
 
 @contextmanager
-def _log_of_requests() -> Iterator[None]:
+def _request_log() -> Iterator[None]:
     """Write our own log to stderr, and no other: those of the libraries hold signed URLs."""
-    import logging
 
     class Handler(logging.Handler):
-        """Writes to what stderr is at the moment: a bar that moves puts itself in between."""
+        """Handler that writes to the current stderr: a progress bar replaces it for its time."""
 
         def emit(self, record: logging.LogRecord) -> None:
             try:
-                sys.stderr.write(self.format(record) + "\n")
-            except (OSError, ValueError):  # nobody can read it any more: see Voice
+                sys.stderr.write(escaped(self.format(record)) + "\n")
+            except (OSError, ValueError):  # see SafeRenderer
                 self.setLevel(logging.CRITICAL)
 
     logger, handler = logging.getLogger("aliyun_import"), Handler()

@@ -1,4 +1,4 @@
-"""This file holds what a command came to, and how much of the way there is to be said."""
+"""Result of a command, and tables of text."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -7,9 +7,9 @@ from typing import Any
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Outcome:
-    """What a command came to: the JSON document for scripts, the text for people (stdout in human and plain).
+    """Result of a command: the JSON document for scripts, and the text that stdout carries for people.
 
-    `aside` is for people, too, and goes to stderr: that a list is empty, say.
+    `aside` is for people too and goes to stderr, such as that a list is empty.
     """
 
     document: Mapping[str, Any]
@@ -20,28 +20,28 @@ class Outcome:
 
 @dataclass(frozen=True, slots=True)
 class Verbosity:
-    """How much to say: 0 is the usual, below it only warnings and errors, above it the notes as well."""
+    """Amount of output: 0 is the default, below it are only warnings and errors, above it notes too."""
 
     level: int
 
     @property
     def quiet(self) -> bool:
-        """Only warnings and errors are wanted."""
+        """Whether only warnings and errors are wanted."""
         return self.level < 0
 
     @property
     def notes(self) -> bool:
-        """The notes are wanted."""
+        """Whether notes are wanted."""
         return self.level > 0
 
 
 def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """Set rows below a head, columns as wide as their widest text; the last column is not padded."""
+    """Return rows below a head, each column as wide as its widest text; the last column is not padded."""
     return "\n".join(columns([head, *rows]))
 
 
 def columns(rows: Sequence[Sequence[str]]) -> list[str]:
-    """Set rows in columns, two spaces apart; a column with nothing in it takes no place."""
+    """Return rows in columns, two spaces apart; an empty column is left out."""
     used = [row for row in zip(*rows, strict=True) if any(row)]
     padded = [[text.ljust(max(map(len, texts))) for text in texts] for texts in used]
     return ["  ".join(texts).rstrip() for texts in zip(*padded, strict=True)]

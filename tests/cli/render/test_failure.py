@@ -1,8 +1,10 @@
-"""This file tests that an error says the same in words and in JSON."""
+"""Tests of errors as text and as JSON."""
 
 import pytest
 
-from aliyun_import.cli.render.error import bug, failure_document, failure_lines, wanted_output
+from aliyun_import.cli.main import bug_report, wanted_output
+from aliyun_import.cli.render.json import failure_document
+from aliyun_import.cli.render.text import failure_lines
 from aliyun_import.errors import DiskError
 
 ERROR = DiskError(
@@ -37,7 +39,7 @@ def test_a_bug_names_the_place_and_not_the_values() -> None:
     """Exit 1 asks for a report; the exception's text, which may hold anything, is not in it."""
     with pytest.raises(ValueError, match="SANDBOX") as caught:
         int("SANDBOX-SECRET")
-    report = bug(caught.value)
+    report = bug_report(caught.value)
     assert report.exit_code == 1
     assert "ValueError" in str(report.cause)
     assert "SANDBOX-SECRET" not in "\n".join(failure_lines(report))

@@ -3,18 +3,20 @@
 import re
 from pathlib import Path
 
+from aliyun_import.checks.check import CheckResult
 from aliyun_import.checks.infer import infer_parameters
 from aliyun_import.cli.render.check import check_outcome
 from aliyun_import.disk.report import BootEvidence
 from aliyun_import.errors import Exit
-from aliyun_import.push.inspect_stage import Checked
 from tests.checks.reports import findings, guest, report, request
 
 
-def checked(**changes: object) -> Checked:
+def checked(**changes: object) -> CheckResult:
     """Judge a disk as the command does."""
     disk = report(**changes)
-    return Checked(report=disk, filled=infer_parameters(disk, request()), findings=tuple(findings(disk).values()))
+    return CheckResult(
+        report=disk, parameters=infer_parameters(disk, request()), findings=tuple(findings(disk).values())
+    )
 
 
 BAD = checked(boot=BootEvidence(), virtual_bytes=3 << 30)

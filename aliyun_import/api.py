@@ -1,0 +1,271 @@
+"""Functions of the public API, which the command line calls too."""
+
+import threading
+from collections.abc import Collection
+from os import PathLike
+from pathlib import Path
+
+from aliyun_import.account.staging_bucket import PREFIX, derived_bucket, refuse_unsuitable
+from aliyun_import.checks.check import CheckResult, check_disk
+from aliyun_import.checks.names import default_name
+from aliyun_import.cleanup import CleanupResult, Places, clean_up
+from aliyun_import.cloud.connect import Client
+from aliyun_import.context import Context, system_context
+from aliyun_import.disk.inspect import inspect_disk
+from aliyun_import.errors import BucketMissing, UsageError
+from aliyun_import.events import Emit, ignore
+from aliyun_import.image import tasks
+from aliyun_import.image.tasks import TaskWithImage
+from aliyun_import.image.wait import wait as wait_for_image
+from aliyun_import.journal import default_state_dir, open_journal
+from aliyun_import.model.image import Image, Task
+from aliyun_import.model.objects import UploadedObject
+from aliyun_import.model.request import DiskFormat, DiskRequest, ImportRequest
+from aliyun_import.push.options import PushOptions, PushResult
+from aliyun_import.push.push import push as run_push
+from aliyun_import.push.state import keys_by_bucket
+from aliyun_import.role.ensure import RoleChange, RoleState, ensure_role, inspect_role
+from aliyun_import.role.spec import OSS_ROLE
+from aliyun_import.services.interface import Services
+from aliyun_import.services.retrying import add_retries
+from aliyun_import.upload.context import TransferOptions, UploadRequest
+from aliyun_import.upload.upload import upload_disk
+
+OSS_URL = "oss://"
+
+
+def check(disk: str | PathLike[str], *, is_data_disk: bool = False, skip_checks: Collection[str] = ()) -> CheckResult:
+    """Inspect a disk and return what it is, what a push infers from it, and what the checks found.
+
+    Needs no account, no network and no root; a disk is parsed in a child process with bounded memory and time.
+    `skip_checks` names checks whose findings are left out. Raises DiskError for a file that can't be opened or read,
+    and UsageError "unknown-check".
+    """
+    return check_disk(Path(disk), is_data_disk=is_data_disk, skip_checks=skip_checks)
+
+
+def push(
+    client: Client,
+    request: ImportRequest | str | PathLike[str],
+    *,
+    options: PushOptions | None = None,
+    on_event: Emit = ignore,
+    cancel: threading.Event | None = None,
+) -> PushResult:
+    """Take the disks of a request to a usable custom image; a path or oss://BUCKET/KEY is a request of one disk.
+
+    Blocks until the image is usable (hours for a large disk), unless `options` say otherwise. `on_event` is called on
+    the calling thread only. Setting `cancel`, from any thread, ends the push with Interrupted. Whatever is raised,
+    nothing that was uploaded is lost: the same call resumes, in another process too, as long as `options.state_dir` is
+    kept.
+
+    Raises AliyunImportError of every class; `resumable` says whether the same call resumes. Two pushes of the same
+    disks and name can't run at once: the second raises LocalStateError "journal-locked".
+    """
+    if not isinstance(request, ImportRequest):
+        request = request_of(request, region=client.region)
+    if request.region != client.region:
+        raise UsageError(
+            f"The request is for {request.region}, the client for {client.region}.",
+            code="region-mismatch",
+            remedy=f'Connect with CloudConfig(region="{request.region}").',
+        )
+    context = system_context(emit=on_event, cancel=cancel)
+    return run_push(request, options or PushOptions(), _services(client, context), context)
+
+
+def upload(
+    client: Client,
+    disk: str | PathLike[str],
+    *,
+    bucket: str,
+    key: str | None = None,
+    options: TransferOptions | None = None,
+    state_dir: Path | None = None,
+    on_event: Emit = ignore,
+    cancel: threading.Event | None = None,
+) -> UploadedObject:
+    """Upload a disk as it is to an existing bucket, without importing it, and return the proven object.
+
+    Resumes where an earlier call of the same disk, bucket and key stopped. Without `key` the object is named after the
+    file and its content. The object stays until the caller removes it. Threads, cancellation and errors as in `push`;
+    RefusedError "bucket-missing" and "bucket-region" for a bucket that ECS could not import from.
+    """
+    context, path = system_context(emit=on_event, cancel=cancel), Path(disk)
+    services = _services(client, context)
+    account_id = services.identity.whoami().account_id
+    store = services.store(bucket)
+    info = store.bucket_info()
+    if info is None:
+        raise BucketMissing(
+            f"There is no bucket {bucket}.",
+            code="bucket-missing",
+            remedy=f"Create the bucket {bucket} in {client.region}, or name another one.",
+            details={"bucket": bucket},
+        )
+    refuse_unsuitable(info, region=client.region, account_id=account_id)
+    name = default_name(path)
+    request = UploadRequest(
+        path=path,
+        disk_index=0,
+        region=client.region,
+        key=key,
+        key_stem=f"{PREFIX}{name}/system",
+        suffix=f".{(inspect_disk(path).format or DiskFormat.RAW).lower()}",
+    )
+    identity = {
+        "name": f"upload-{name}",
+        "region": client.region,
+        "account": account_id,
+        "bucket": bucket,
+        "disks": f"{path.absolute()}\n{key or ''}",
+        "endpoint": client.endpoint,
+    }
+    with open_journal(state_dir or default_state_dir(), identity) as journal:
+        return upload_disk(
+            request, context, store=store, journal=journal, options=options or TransferOptions()
+        )
+
+
+def wait(
+    client: Client,
+    task_id: str,
+    *,
+    timeout_s: float | None = None,
+    on_event: Emit = ignore,
+    cancel: threading.Event | None = None,
+) -> Image:
+    """Wait until the image of an import task is usable, and return it.
+
+    Raises ImportFailed with the reason of the service, StillRunning after `timeout_s` (the import continues),
+    Interrupted when `cancel` is set, and RefusedError "task-unknown".
+    """
+    context = system_context(emit=on_event, cancel=cancel)
+    images = _services(client, context).images
+    known = tasks.show_task(images, task_id, region=client.region).task
+    with context.stage("wait", f"task {task_id}") as report:
+        image = wait_for_image(
+            images,
+            context,
+            task_id=task_id,
+            image_id=known.image_id,
+            region=client.region,
+            timeout_s=timeout_s,
+        )
+        report.detail = f"image {image.image_id} is usable"
+    return image
+
+
+def list_tasks(
+    client: Client, *, statuses: Collection[str] = (), cancel: threading.Event | None = None
+) -> tuple[Task, ...]:
+    """Return the import tasks of the account in the region, newest first; `statuses` such as "Processing" select."""
+    return tasks.list_tasks(_services(client, system_context(cancel=cancel)).images, statuses=tuple(statuses))
+
+
+def show_task(client: Client, task_id: str, *, cancel: threading.Event | None = None) -> TaskWithImage:
+    """Return a task and its image. Raises RefusedError "task-unknown"."""
+    return tasks.show_task(_services(client, system_context(cancel=cancel)).images, task_id, region=client.region)
+
+
+def cancel_task(
+    client: Client, task_id: str, *, on_event: Emit = ignore, cancel: threading.Event | None = None
+) -> Task:
+    """Cancel a running task and return it; the image that it was making is removed.
+
+    A task that is already cancelled is returned as it is. Raises RefusedError "task-unknown", and "task-over" when the
+    task has ended.
+    """
+    context = system_context(emit=on_event, cancel=cancel)
+    return tasks.cancel_task(_services(client, context).images, context, task_id, region=client.region)
+
+
+def show_role(
+    client: Client, name: str | None = None, *, bucket: str | None = None, cancel: threading.Event | None = None
+) -> RoleState:
+    """Return what the role by which ECS reads a bucket (None: any bucket) is and permits; change nothing."""
+    roles = _services(client, system_context(cancel=cancel)).roles
+    return inspect_role(roles, name or OSS_ROLE.default_name, bucket=bucket)
+
+
+def prepare_role(
+    client: Client,
+    name: str | None = None,
+    *,
+    bucket: str | None = None,
+    fix: bool = False,
+    on_event: Emit = ignore,
+    cancel: threading.Event | None = None,
+) -> RoleChange:
+    """Create the role by which ECS reads a bucket, or attach the policy that it lacks; nothing is overwritten.
+
+    `fix` permits to add a statement to a trust policy that does not let ECS assume the role. Raises RefusedError
+    "role-trust", AccessError "role-denied" and "role-rights".
+    """
+    context = system_context(emit=on_event, cancel=cancel)
+    roles = _services(client, context).roles
+    return ensure_role(roles, context, name or OSS_ROLE.default_name, bucket=bucket, fix=fix)
+
+
+def cleanup(
+    client: Client,
+    *,
+    bucket: str | None = None,
+    prefixes: Collection[str] = (),
+    remove: Collection[str] = (),
+    state_dir: Path | None = None,
+    on_event: Emit = ignore,
+    cancel: threading.Event | None = None,
+) -> CleanupResult:
+    """List what earlier pushes left in a bucket, and remove what has a key, or matches a pattern, of `remove`.
+
+    Searched are aliyun-import/, the keys in the journals of `state_dir`, and each of `prefixes`. Without `bucket` it is
+    the bucket that a push without a bucket uses. Nothing is removed that `remove` does not name: an unfinished upload
+    may belong to a push that runs now.
+    """
+    context = system_context(emit=on_event, cancel=cancel)
+    services = _services(client, context)
+    name = bucket or derived_bucket(services.identity.whoami().account_id, client.region)
+    known = keys_by_bucket(state_dir or default_state_dir(), region=client.region, endpoint=client.endpoint)
+    places = Places(prefix=PREFIX, below=tuple(prefixes), keys=tuple(sorted(known.get(name, ()))))
+    return clean_up(
+        services.store(name),
+        context,
+        places,
+        remove=tuple(remove),
+        other_buckets=tuple(sorted(known.keys() - {name})),
+    )
+
+
+def request_of(disk: str | PathLike[str], *, region: str) -> ImportRequest:
+    """Return the request for an image of one disk, a path or oss://BUCKET/KEY, named after the file."""
+    return ImportRequest(region=region, disks=(disk_of(disk),), name=default_name(str(disk).removeprefix(OSS_URL)))
+
+
+def disk_of(
+    disk: str | PathLike[str], *, disk_format: DiskFormat | None = None, size_gib: int | None = None
+) -> DiskRequest:
+    """Return the disk that a path or oss://BUCKET/KEY names. Raises UsageError "oss-url-malformed"."""
+    text = str(disk)
+    if not text.startswith(OSS_URL):
+        return DiskRequest(path=Path(disk), format=disk_format, size_gib=size_gib)
+    bucket, _, key = text.removeprefix(OSS_URL).partition("/")
+    if not bucket or not key:
+        raise UsageError(
+            f"{text} does not name an object.",
+            code="oss-url-malformed",
+            remedy="Write it as oss://BUCKET/KEY.",
+        )
+    return DiskRequest(bucket=bucket, key=key, format=disk_format, size_gib=size_gib)
+
+
+def _services(client: Client, context: Context) -> Services:
+    """Return the services of a client, with retries."""
+    services = Services(
+        identity=client.identity,
+        store=client.store,
+        roles=client.roles,
+        images=client.images,
+        endpoint=client.endpoint,
+    )
+    return add_retries(services, context)

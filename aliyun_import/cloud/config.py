@@ -1,0 +1,124 @@
+"""Configuration of the cloud services."""
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from pathlib import Path
+
+from aliyun_import.cloud.credentials.source import Credentials, load_credentials, region_of_profile
+from aliyun_import.errors import UsageError
+
+PREFIX = "ALIYUN_IMPORT_"
+# The vendor's names, in the order in which its CLI reads them.
+REGION_VARIABLES = ("ALIBABA_CLOUD_REGION_ID", "ALIBABACLOUD_REGION_ID", "ALICLOUD_REGION_ID")
+SERVICES = ("OSS", "ECS", "RAM", "STS")
+
+
+class OssEndpointType(StrEnum):
+    """Which of the endpoints of OSS in a region is used."""
+
+    AUTO = "auto"  # internal on an ECS instance of the region that reaches it, else public
+    PUBLIC = "public"
+    INTERNAL = "internal"
+    ACCELERATE = "accelerate"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CloudConfig:
+    """Which cloud services are used, and with which credentials. Nothing is read from the environment.
+
+    `credentials`: None finds them as the vendor's tools do (environment, OIDC, profile, credentials file, instance
+    role, credentials URI) when `connect` is called; `profile` names a profile of ~/.aliyun/config.json instead.
+    `endpoint_url` replaces the endpoint of every service, `endpoint_overrides` that of single ones ("OSS", "ECS",
+    "RAM", "STS"), `oss_endpoint` that of OSS; with `oss_cname` it is a custom domain that is bound to the bucket.
+    `insecure` permits http to another machine, which sends credentials and disk unencrypted.
+    `command_options` are options that a printed follow-up command needs to reach the same services.
+    """
+
+    region: str
+    profile: str | None = None
+    credentials: Credentials | None = None
+    endpoint_url: str | None = None
+    endpoint_overrides: Mapping[str, str] = field(default_factory=dict)
+    oss_endpoint: str | None = None
+    oss_cname: bool = False
+    oss_endpoint_type: OssEndpointType = OssEndpointType.AUTO
+    insecure: bool = False
+    command_options: tuple[str, ...] = ()
+
+
+def from_environment(
+    *,
+    region: str | None = None,
+    profile: str | None = None,
+    endpoint_url: str | None = None,
+    oss_endpoint: str | None = None,
+    oss_cname: bool = False,
+    oss_endpoint_type: str | None = None,
+    insecure: bool = False,
+    command_options: tuple[str, ...] = (),
+    environment: Mapping[str, str] = os.environ,
+    home: Path | None = None,
+) -> CloudConfig:
+    """Return the configuration that arguments, ALIYUN_IMPORT_* variables and profile describe, in this order.
+
+    Raises UsageError "region-missing", which names the places that were read, "oss-endpoint-missing" and
+    "oss-endpoint-type-invalid", and AccessError "profile-missing".
+    """
+
+    def setting(value: str | None, name: str) -> str | None:
+        return value or environment.get(f"{PREFIX}{name}") or None
+
+    profile, oss_endpoint = setting(profile, "PROFILE"), setting(oss_endpoint, "OSS_ENDPOINT")
+    if oss_cname and not oss_endpoint:
+        raise UsageError(
+            "--oss-cname needs --oss-endpoint.",
+            code="oss-endpoint-missing",
+            cause="It declares that the endpoint is a custom domain, and there is no endpoint.",
+            remedy="Pass --oss-endpoint https://DOMAIN with the domain that is bound to the bucket.",
+        )
+    return CloudConfig(
+        region=_region(setting(region, "REGION"), profile, environment=environment, home=home),
+        profile=profile,
+        endpoint_url=setting(endpoint_url, "ENDPOINT_URL"),
+        endpoint_overrides={
+            name: environment[f"{PREFIX}ENDPOINT_URL_{name}"]
+            for name in SERVICES
+            if environment.get(f"{PREFIX}ENDPOINT_URL_{name}")
+        },
+        oss_endpoint=oss_endpoint,
+        oss_cname=oss_cname,
+        oss_endpoint_type=_endpoint_type(setting(oss_endpoint_type, "OSS_ENDPOINT_TYPE") or "auto"),
+        insecure=insecure,
+        command_options=command_options,
+    )
+
+
+def _endpoint_type(text: str) -> OssEndpointType:
+    try:
+        return OssEndpointType(text)
+    except ValueError as error:
+        raise UsageError(
+            f"{text!r} is not an endpoint type of OSS.",
+            code="oss-endpoint-type-invalid",
+            remedy=f"Pass --oss-endpoint-type with one of {', '.join(OssEndpointType)}.",
+        ) from error
+
+
+def _region(given: str | None, profile: str | None, *, environment: Mapping[str, str], home: Path | None) -> str:
+    region = given or next((environment[name] for name in REGION_VARIABLES if environment.get(name)), None)
+    region = region or region_of_profile(profile, environment=environment, home=home)
+    if region:
+        return region
+    if profile:
+        load_credentials(
+            profile=profile, environment=environment, home=home
+        )  # a profile that does not exist comes first
+    raise UsageError(
+        "No region was given.",
+        code="region-missing",
+        cause=f"None in --region, in the environment ({PREFIX}REGION, {', '.join(REGION_VARIABLES)}), or in region_id "
+        f"of the profile {profile or '(current)'} in ~/.aliyun/config.json.",
+        remedy="Pass --region with the region of the image, e.g. --region cn-hangzhou.",
+    )

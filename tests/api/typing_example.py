@@ -1,0 +1,58 @@
+"""A program that uses the library as another project would; mypy --strict checks it."""
+
+import threading
+from pathlib import Path
+from typing import assert_type
+
+import aliyun_import
+from aliyun_import import (
+    BootMode,
+    CheckResult,
+    CleanupResult,
+    Client,
+    CloudConfig,
+    Credentials,
+    DiskRequest,
+    Event,
+    Finding,
+    Image,
+    ImportRequest,
+    PushOptions,
+    PushResult,
+    TransferOptions,
+    TransientError,
+    UploadedObject,
+    events,
+)
+
+
+def main(url: str) -> str:
+    """Use each function of the API once."""
+    config = CloudConfig(region="cn-hangzhou", endpoint_url=url, credentials=Credentials(key_id="id", secret="secret"))
+    checked = aliyun_import.check("disk.raw", skip_checks={"ssh-port"})
+    assert_type(checked, CheckResult)
+    assert_type(checked.findings, tuple[Finding, ...])
+    request = ImportRequest(
+        region=config.region, name="web-1", disks=(DiskRequest(path=Path("disk.raw")),), boot_mode=BootMode.UEFI
+    )
+    options = PushOptions(transfer=TransferOptions(jobs=4), state_dir=Path("state"), timeout_s=7200)
+    with aliyun_import.connect(config) as client:
+        assert_type(client, Client)
+        try:
+            pushed = aliyun_import.push(client, request, options=options, on_event=show, cancel=threading.Event())
+        except TransientError as error:
+            return error.code
+        assert_type(pushed, PushResult)
+        assert_type(aliyun_import.wait(client, pushed.task_id, timeout_s=60.0), Image)
+        assert_type(aliyun_import.upload(client, "data.raw", bucket="my-bucket"), UploadedObject)
+        assert_type(aliyun_import.cleanup(client, remove=["aliyun-import/web-1/*"]), CleanupResult)
+        return pushed.image_id
+
+
+def show(event: Event) -> None:
+    """Print the progress of an upload."""
+    match event:
+        case events.UploadProgress(done_bytes=done, total_bytes=total):
+            print(f"{100 * done // total} %")
+        case _:
+            pass
