@@ -122,9 +122,7 @@ def upload(
         "endpoint": client.endpoint,
     }
     with open_journal(state_dir or default_state_dir(), identity) as journal:
-        return upload_disk(
-            request, context, store=store, journal=journal, options=options or TransferOptions()
-        )
+        return upload_disk(request, context, store=store, journal=journal, options=options or TransferOptions())
 
 
 def wait(

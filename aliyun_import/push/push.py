@@ -33,6 +33,7 @@ from aliyun_import.model.request import DiskRequest, ImportRequest
 from aliyun_import.push.dry_run import dry_run
 from aliyun_import.push.earlier import (
     are_of,
+    contradicts,
     disk_state,
     find_earlier_import,
     free_name,

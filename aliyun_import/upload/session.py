@@ -262,9 +262,7 @@ class UploadSession:
             of_base = [part for part in bad if splitter.kind_of(part.number) is PartKind.BASE]
             if of_base and self.plan.base and PartKind.BASE not in self.refused:
                 self.refused |= {PartKind.BASE}
-                self.context.emit(
-                    base_set_aside(self.plan.base.key, cost_bytes=sum(part.length for part in of_base))
-                )
+                self.context.emit(base_set_aside(self.plan.base.key, cost_bytes=sum(part.length for part in of_base)))
         raise PartCorrupted(
             f"{len(bad)} parts in OSS differ from the bytes of the disk.",
             code="part-corrupted",

@@ -113,9 +113,7 @@ class _Upload:
         self._options = options
         self._fingerprint = context.source.fingerprint()
         self._key = ""
-        self._zeros = StagedZeros(
-            context, zero_stem(request, sample=self._fingerprint.sample), region=request.region
-        )
+        self._zeros = StagedZeros(context, zero_stem(request, sample=self._fingerprint.sample), region=request.region)
         self._resumed = False
         self._without_base = False
         self._digests: BlockDigests | None = None
@@ -291,9 +289,7 @@ class _Upload:
         # An upload that this journal intended carries the tag of that intent; that of another one is not known.
         ours = found is not None and (found_id == record.upload_id or not found.done)
         tag = record.tag if ours else secrets.token_hex(8)
-        self._log.intend(
-            key=self._key, tag=tag, fingerprint=self._fingerprint, plan=plan, zero_stem=self._zeros.stem
-        )
+        self._log.intend(key=self._key, tag=tag, fingerprint=self._fingerprint, plan=plan, zero_stem=self._zeros.stem)
         upload_id = found_id or self._store.start_upload(self._key, metadata={TAG_NAME: tag})
         self._log.started(upload_id)
         return upload_id, tag

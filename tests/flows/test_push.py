@@ -5,7 +5,6 @@ from pathlib import Path
 
 import pytest
 
-from aliyun_import.push.rate import Measured, remember
 from aliyun_import.sandbox.ecs.state import Ecs
 from aliyun_import.sandbox.oss.state import OssState
 from aliyun_import.sandbox.server import Sandbox
@@ -246,24 +245,28 @@ def test_a_packed_disk_that_could_not_start_is_refused(commands: Commands, sandb
 def test_a_dry_run_tells_the_plan_and_changes_nothing(
     commands: Commands, sandbox: Sandbox, disk: Path, output: str
 ) -> None:
-    """--dry-run looks at everything, asks the service, and makes neither bucket nor role nor object."""
-    commands.state.mkdir(parents=True)
-    measured = Measured(bytes_s=512.0 * 1024, at_s=1_800_000_000.0)
-    remember(commands.state, sandbox.url, measured, limit_bytes_s=None)
+    """--dry-run checks everything, asks the service, and creates neither bucket nor role nor object."""
     ran = commands.run("push", disk, "--dry-run", "--limit-rate", "1M", "--output", output)
     assert ran.code == 0, ran.err + ran.out
     if output == "json":
         (planned,) = ran.json["plan"]["disks"]
         assert planned["send_bytes"] + planned["zero_bytes"] == 64 * MIB
-        assert planned["estimate_s"] == planned["send_bytes"] / measured.bytes_s
-        assert (planned["rate_bytes_s"], planned["rate_source"]) == (512 * 1024, "measured")
-        assert planned["rate_measured_at_s"] == measured.at_s
+        assert planned["estimate_s"] == planned["send_bytes"] / MIB
+        assert (planned["rate_bytes_s"], planned["rate_source"]) == (MIB, "given")
+        assert planned["rate_measured_at_s"] is None
     else:
         assert "create the bucket" in ran.out
-        assert "was asked" in ran.out
-        assert "at 512 KiB/s, as measured by the push of 2027-01-15" in ran.out
+        assert "accepts the request" in ran.out
+        assert "at 1 MiB/s, the --limit-rate" in ran.out
     assert sandbox.state.part(OssState).buckets == {}
     assert sandbox.requests.entries("CreateRole", "PutBucket") == ()
+
+
+def test_a_dry_run_without_a_rate_knows_no_time(commands: Commands, disk: Path) -> None:
+    """The fields are there, and null."""
+    ran = commands.run("push", disk, "--dry-run", "--output", "json")
+    (planned,) = ran.json["plan"]["disks"]
+    assert [planned[name] for name in ("rate_bytes_s", "rate_source", "rate_measured_at_s", "estimate_s")] == [None] * 4
 
 
 def test_an_object_in_oss_is_imported_without_an_upload(commands: Commands, sandbox: Sandbox, disk: Path) -> None:

@@ -1,6 +1,5 @@
 """This file puts a push's result into JSON, and into the one line that stdout carries for people."""
 
-import time
 from typing import Any
 
 from aliyun_import.cli.render.result import Outcome
@@ -63,15 +62,11 @@ def plan_text(plan: dict[str, Any]) -> str:
         lines.append(f"  in all  {count(disk['parts'], 'part')}, {count(disk['requests'], 'request')}")
         lines.append(f"  time    {_time(disk)}")
     lines += [f"{name:<9} {value}" for name, value in plan["parameters"].items()]
-    lines.append(f"service   {plan['service_says']}")
+    lines.append(f"ECS       {plan['service_says']}")
     return "\n".join(lines)
 
 
 def _time(disk: dict[str, Any]) -> str:
     if disk["rate_source"] is None:
-        return "unknown, since no push from here was measured yet; --limit-rate 50M tells it at that rate"
-    about = f"about {duration(disk['estimate_s'])} at {size(disk['rate_bytes_s'])}/s"
-    if disk["rate_source"] == "given":
-        return f"{about}, as --limit-rate says"
-    day = time.strftime("%Y-%m-%d", time.localtime(disk["rate_measured_at_s"]))
-    return f"{about}, as measured by the push of {day}"
+        return "unknown; with --limit-rate 50M it is estimated at that rate"
+    return f"about {duration(disk['estimate_s'])} at {size(disk['rate_bytes_s'])}/s, the --limit-rate"

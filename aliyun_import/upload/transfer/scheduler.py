@@ -163,9 +163,7 @@ class Scheduler:
                 lane.controller.throttled(now_s)
         if task.part.kind is not PartKind.SEND and is_copy_refused(error, task.part.kind):
             return self._send_instead(task, error)
-        too_long = isinstance(error, TimedOut) or (
-            isinstance(error, ConnectionLost) and task.attempt >= BREAKS_ALLOWED
-        )
+        too_long = isinstance(error, TimedOut) or (isinstance(error, ConnectionLost) and task.attempt >= BREAKS_ALLOWED)
         if too_long and self._can_split(task.part):
             return self._split(task)
         return self._retry(task, error, now_s)

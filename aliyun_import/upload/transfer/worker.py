@@ -33,9 +33,7 @@ class RangeBody:
     that of the last iteration that ran to its end. Iterating raises DiskError where the disk can't be read.
     """
 
-    def __init__(
-        self, source: DiskSource, buffer: memoryview, *, start: int, length: int, on_chunk: OnChunk
-    ) -> None:
+    def __init__(self, source: DiskSource, buffer: memoryview, *, start: int, length: int, on_chunk: OnChunk) -> None:
         self._source = source
         self._buffer = buffer
         self._start = start
@@ -104,9 +102,7 @@ class PartMaker:
             case PartKind.BASE:
                 if self.base is None:
                     raise ValueError("a base part without a base")
-                crc = crc64_of_range(
-                    self.source, start=part.start, length=part.length, on_chunk=on_read, buffer=buffer
-                )
+                crc = crc64_of_range(self.source, start=part.start, length=part.length, on_chunk=on_read, buffer=buffer)
                 return self._copy(part, source=self.base, start=part.start, crc=crc)
 
     def _send(self, part: PlannedPart, *, buffer: memoryview, on_chunk: OnChunk) -> DonePart:
