@@ -99,8 +99,8 @@ def upload(
     RefusedError "bucket-missing" and "bucket-region" for a bucket that ECS could not import from.
     """
     context, path = system_context(emit=on_event, cancel=cancel), Path(disk)
-    account_id = first_contact(client.identity.whoami, clock=context.clock).account_id
-    store = client.store(bucket)
+    account_id = first_contact(client.services.identity.whoami, clock=context.clock).account_id
+    store = client.services.store(bucket)
     info = first_contact(store.bucket_info, clock=context.clock)
     if info is None:
         raise RefusedError(
@@ -125,7 +125,7 @@ def upload(
         "account": account_id,
         "bucket": bucket,
         "disks": f"{path.absolute()}\n{key or ''}",
-        "endpoint": client.endpoint,
+        "endpoint": client.services.endpoint,
     }
     with open_journal(state_dir or default_state_dir(), identity) as journal:
         return upload_disk(
@@ -153,10 +153,10 @@ def wait(
     Interrupted when `cancel` is set, and RefusedError "task-unknown".
     """
     context = system_context(emit=on_event, cancel=cancel)
-    known = tasks.show_task(client.images, task_id, region=client.region, clock=context.clock).task
+    known = tasks.show_task(client.services.images, task_id, region=client.region, clock=context.clock).task
     with context.stage("wait", f"task {task_id}") as report:
         image = wait_for_image(
-            client.images,
+            client.services.images,
             task_id=task_id,
             image_id=known.image_id,
             region=client.region,
@@ -172,13 +172,13 @@ def list_tasks(
     client: Client, *, statuses: Collection[str] = (), cancel: threading.Event | None = None
 ) -> tuple[Task, ...]:
     """Return the import tasks of the account in the region, newest first; `statuses` such as "Processing" select."""
-    return tasks.list_tasks(client.images, statuses=tuple(statuses), clock=system_context(cancel=cancel).clock)
+    return tasks.list_tasks(client.services.images, statuses=tuple(statuses), clock=system_context(cancel=cancel).clock)
 
 
 def show_task(client: Client, task_id: str, *, cancel: threading.Event | None = None) -> TaskSight:
     """Return a task and its image. Raises RefusedError "task-unknown"."""
     clock = system_context(cancel=cancel).clock
-    return tasks.show_task(client.images, task_id, region=client.region, clock=clock)
+    return tasks.show_task(client.services.images, task_id, region=client.region, clock=clock)
 
 
 def cancel_task(
@@ -190,7 +190,7 @@ def cancel_task(
     task has ended.
     """
     clock = system_context(cancel=cancel).clock
-    return tasks.cancel_task(client.images, task_id, region=client.region, clock=clock, emit=on_event)
+    return tasks.cancel_task(client.services.images, task_id, region=client.region, clock=clock, emit=on_event)
 
 
 def show_role(
@@ -198,7 +198,7 @@ def show_role(
 ) -> RoleState:
     """Return what the role by which ECS reads a bucket (None: any bucket) is and permits; change nothing."""
     clock = system_context(cancel=cancel).clock
-    return inspect_role(client.roles, name or OSS_ROLE.default_name, bucket=bucket, clock=clock)
+    return inspect_role(client.services.roles, name or OSS_ROLE.default_name, bucket=bucket, clock=clock)
 
 
 def prepare_role(
@@ -217,7 +217,7 @@ def prepare_role(
     """
     clock = system_context(cancel=cancel).clock
     role = name or OSS_ROLE.default_name
-    return ensure_role(client.roles, role, bucket=bucket, fix=fix, clock=clock, emit=on_event)
+    return ensure_role(client.services.roles, role, bucket=bucket, fix=fix, clock=clock, emit=on_event)
 
 
 def cleanup(
@@ -237,11 +237,13 @@ def cleanup(
     may belong to a push that runs now.
     """
     clock = system_context(cancel=cancel).clock
-    name = bucket or derived_bucket(first_contact(client.identity.whoami, clock=clock).account_id, client.region)
-    known = keys_by_bucket(state_dir or default_state_dir(), region=client.region, endpoint=client.endpoint)
+    name = bucket or derived_bucket(
+        first_contact(client.services.identity.whoami, clock=clock).account_id, client.region
+    )
+    known = keys_by_bucket(state_dir or default_state_dir(), region=client.region, endpoint=client.services.endpoint)
     places = Places(prefix=PREFIX, below=tuple(prefixes), keys=tuple(sorted(known.get(name, ()))))
     return clean_up(
-        client.store(name),
+        client.services.store(name),
         places,
         remove=tuple(remove),
         other_buckets=tuple(sorted(known.keys() - {name})),
@@ -274,10 +276,10 @@ def disk_of(
 
 def _services(client: Client) -> Cloud:
     return Cloud(
-        identity=client.identity,
-        store=client.store,
-        roles=client.roles,
-        images=client.images,
-        endpoint=client.endpoint,
+        identity=client.services.identity,
+        store=client.services.store,
+        roles=client.services.roles,
+        images=client.services.images,
+        endpoint=client.services.endpoint,
         oss_endpoint=client.oss_endpoint,
     )
