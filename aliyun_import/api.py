@@ -119,7 +119,7 @@ def upload(
         "account": account_id,
         "bucket": bucket,
         "disks": f"{path.absolute()}\n{key or ''}",
-        "endpoint": client.endpoint,
+        "endpoint": client.services.endpoint,
     }
     with open_journal(state_dir or default_state_dir(), identity) as journal:
         return upload_disk(request, context, store=store, journal=journal, options=options or TransferOptions())
@@ -224,7 +224,7 @@ def cleanup(
     context = system_context(emit=on_event, cancel=cancel)
     services = _services(client, context)
     name = bucket or derived_bucket(services.identity.whoami().account_id, client.region)
-    known = keys_by_bucket(state_dir or default_state_dir(), region=client.region, endpoint=client.endpoint)
+    known = keys_by_bucket(state_dir or default_state_dir(), region=client.region, endpoint=client.services.endpoint)
     places = Places(prefix=PREFIX, below=tuple(prefixes), keys=tuple(sorted(known.get(name, ()))))
     return clean_up(
         services.store(name),
@@ -259,11 +259,4 @@ def disk_of(
 
 def _services(client: Client, context: Context) -> Services:
     """Return the services of a client, with retries."""
-    services = Services(
-        identity=client.identity,
-        store=client.store,
-        roles=client.roles,
-        images=client.images,
-        endpoint=client.endpoint,
-    )
-    return add_retries(services, context)
+    return add_retries(client.services, context)

@@ -17,14 +17,14 @@ from aliyun_import.errors import AliyunImportError, Exit, Interrupted, LocalStat
 
 # Name -> module and attribute. A command is imported when it is called, or when the help lists it.
 COMMANDS = {
-    "push": "push:push",
-    "check": "check:check",
-    "task": "task:task",
-    "role": "role:role",
-    "cleanup": "cleanup:cleanup",
-    "sandbox": "sandbox:sandbox",
+    "push": "aliyun_import.cli.commands.push:push",
+    "check": "aliyun_import.cli.commands.check:check",
+    "task": "aliyun_import.cli.commands.task:task",
+    "role": "aliyun_import.cli.commands.role:role",
+    "cleanup": "aliyun_import.cli.commands.cleanup:cleanup",
+    "sandbox": "aliyun_import.cli.commands.sandbox:sandbox",
 }
-ALIASES = {"leftovers": "cleanup:leftovers"}
+ALIASES = {"leftovers": "aliyun_import.cli.commands.cleanup:leftovers"}
 
 
 class LazyGroup(click.Group):
@@ -41,7 +41,7 @@ class LazyGroup(click.Group):
         if place is None:
             return super().get_command(ctx, cmd_name)
         module, _, name = place.partition(":")
-        command = getattr(importlib.import_module(f"aliyun_import.cli.commands.{module}"), name)
+        command = getattr(importlib.import_module(module), name)
         assert isinstance(command, click.Command)  # noqa: S101 -- our own table
         return command
 

@@ -1,6 +1,5 @@
 """Connection to the services of one region."""
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Self
@@ -15,7 +14,7 @@ from aliyun_import.cloud.oss.store import OssStore
 from aliyun_import.cloud.ram import RamRoles, StsIdentity
 from aliyun_import.errors import UsageError
 from aliyun_import.events import Emit, Noted, ignore
-from aliyun_import.services.interface import Identity, ImageService, ObjectStore, RoleService
+from aliyun_import.services.interface import Services
 
 # Connections to OSS that are kept open: one for each upload worker, of which --jobs permits 64.
 MAX_CONNECTIONS = 64
@@ -26,21 +25,13 @@ class Client:
     """Services of one region, as the functions of the package take them. Thread-safe. Use it as a context manager."""
 
     config: CloudConfig
-    identity: Identity
-    store: Callable[[str], ObjectStore]
-    roles: RoleService
-    images: ImageService
+    services: Services
     oss_endpoint: str
 
     @property
     def region(self) -> str:
         """Region of the services."""
         return self.config.region
-
-    @property
-    def endpoint(self) -> str:
-        """URL that replaces the real cloud, "" for the real cloud."""
-        return self.config.endpoint_url or ""
 
     def __enter__(self) -> Self:
         return self
@@ -68,10 +59,14 @@ def connect(config: CloudConfig, *, on_event: Emit = ignore) -> Client:
     )
     return Client(
         config=config,
-        identity=StsIdentity(endpoints=endpoints, credentials=credentials),
-        store=lambda bucket: OssStore(bucket, endpoints=endpoints, credentials=credentials, workers=MAX_CONNECTIONS),
-        roles=RamRoles(endpoints=endpoints, credentials=credentials),
-        images=EcsImages(endpoints=endpoints, credentials=credentials),
+        services=Services(
+            identity=StsIdentity(endpoints=endpoints, credentials=credentials),
+            store=lambda name: OssStore(name, endpoints=endpoints, credentials=credentials, workers=MAX_CONNECTIONS),
+            roles=RamRoles(endpoints=endpoints, credentials=credentials),
+            images=EcsImages(endpoints=endpoints, credentials=credentials),
+            endpoint=config.endpoint_url or "",
+            command_options=config.command_options,
+        ),
         oss_endpoint=endpoints.oss,
     )
 

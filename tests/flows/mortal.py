@@ -110,14 +110,14 @@ def live(order: dict[str, Any]) -> dict[str, Any]:
     fate = Fate(order["die_at"], after=order["after"])
     client, request, options = read(list(order["arguments"]))
     mortal = Services(
-        identity=Mortal(client.identity, fate),
-        store=lambda bucket: Mortal(client.store(bucket), fate),
-        roles=Mortal(client.roles, fate),
-        images=Mortal(client.images, fate),
-        endpoint=client.endpoint,
+        identity=Mortal(client.services.identity, fate),
+        store=lambda bucket: Mortal(client.services.store(bucket), fate),
+        roles=Mortal(client.services.roles, fate),
+        images=Mortal(client.services.images, fate),
+        endpoint=client.services.endpoint,
     )
     Journal.write = fate.around("journal", Journal.write)  # type: ignore[method-assign]
-    clock = SandboxClock(client.endpoint)
+    clock = SandboxClock(client.services.endpoint)
     try:
         result = push(request, options, mortal, Context(clock=clock))
     except AliyunImportError as error:
