@@ -149,7 +149,7 @@ def _finished_before(found: _Found) -> Image | None:
     if image is not None and image.status.usable and is_of_push(image, state):
         return image if likeness is Likeness.SAME or _prove_same(found, state, image) else None
     if image is None:
-        now = "does not exist any more"
+        now = "is gone"
     elif image.status.usable:
         now = f'is another image by now, named "{image.name}"'
     else:
