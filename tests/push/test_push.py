@@ -1,0 +1,207 @@
+"""Tests of a push in this process, against a sandbox whose clock is steered."""
+
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from aliyun_import.errors import AliyunImportError, DiskError, ImportFailed, RefusedError, StillRunning
+from aliyun_import.events import RunStarted, StageFinished, Warned
+from aliyun_import.model.image import DISK_DIGEST_TAG, PUSH_ID_TAG
+from aliyun_import.model.request import DiskRequest, ImportRequest
+from aliyun_import.push.options import PushOptions, PushResult
+from aliyun_import.push.push import push
+from aliyun_import.sandbox.core.clock import Clock
+from aliyun_import.sandbox.core.state import Settings
+from aliyun_import.sandbox.ecs.state import Ecs
+from aliyun_import.sandbox.server import Sandbox
+from aliyun_import.services.interface import ImageService
+from aliyun_import.services.retrying import without_retries
+from tests.flows.disks import write_disk
+from tests.image.connected import Connected
+from tests.image.scripted import Heard
+
+
+@pytest.fixture
+def sandbox(tmp_path: Path) -> Iterator[Sandbox]:
+    """Start a sandbox whose time passes in waits only."""
+    with Sandbox.start(tmp_path / "sandbox", settings=Settings(import_s=60.0), clock=Clock(running=False)) as running:
+        yield running
+
+
+class Machine:
+    """A machine that pushes the disk: it has a state directory of its own."""
+
+    def __init__(self, sandbox: Sandbox, home: Path, disk: Path) -> None:
+        self.sandbox = sandbox
+        self.cloud = Connected(sandbox)
+        self.request = ImportRequest(region="cn-hangzhou", disks=(DiskRequest(path=disk),), name="web")
+        self.state_dir = home / "state"
+        self.heard = Heard()
+
+    def push(self, **options: object) -> PushResult:
+        """Push; `heard` has the events of this run."""
+        self.heard = Heard()
+        given = replace(PushOptions(state_dir=self.state_dir), **options)  # type: ignore[arg-type]
+        return push(self.request, given, self.cloud.services, self.cloud.context(self.heard))
+
+    def failure(self, kind: type[AliyunImportError], **options: object) -> AliyunImportError:
+        """Return the error of a push."""
+        with pytest.raises(kind) as caught:
+            self.push(**options)
+        return caught.value
+
+    def details(self, stage: str) -> list[str]:
+        """Return what a stage of the last run reported."""
+        return [one.detail for one in self.heard.events if isinstance(one, StageFinished) and one.stage == stage]
+
+    def count(self, operation: str) -> int:
+        """Return how often an operation was requested so far."""
+        return len(self.sandbox.requests.entries(operation))
+
+
+@pytest.fixture
+def machine(sandbox: Sandbox, tmp_path: Path) -> Machine:
+    """Return a machine with a small bootable disk."""
+    return Machine(sandbox, tmp_path, write_disk(tmp_path / "disk.raw", size_bytes=16 << 20, data_at=(1, 9)))
+
+
+def test_a_push_ends_in_an_image_and_leaves_nothing(machine: Machine) -> None:
+    """Stages in their order; DescribeImages by name is called once before the import."""
+    result = machine.push()
+    assert (result.image_status, result.left_over, result.already_there) == ("Available", (), False)
+    stages = [one.stage for one in machine.heard.events if isinstance(one, StageFinished)]
+    assert stages == ["inspect", "look", "role", "upload", "import", "wait", "finish"]
+    assert machine.details("inspect") == ["no blocking findings"]
+    assert machine.details("finish") == ["staging object removed, nothing is left in OSS"]
+
+
+def test_a_push_that_is_done_says_so(machine: Machine) -> None:
+    """The second run ends at once, and its last stage names the image."""
+    first = machine.push()
+    again = machine.push()
+    assert (again.image_id, again.already_there) == (first.image_id, True)
+    (detail,) = machine.details("import")
+    assert f"already imported as {first.image_id}" in detail
+    assert not any(isinstance(one, RunStarted) for one in machine.heard.events)
+
+
+@pytest.mark.parametrize("how", ["cancelled", "failed"])
+def test_an_import_that_ended_between_two_runs_is_repeated_at_once(machine: Machine, how: str) -> None:
+    """The second run says why it imports again, uploads nothing, and ends in an image."""
+    machine.sandbox.state.configure(import_outcome="stuck" if how == "cancelled" else "failed")
+    if how == "cancelled":
+        error = machine.failure(StillRunning, timeout_s=6.0)
+        machine.cloud.images.cancel_task(error.details["task_id"])
+    else:
+        machine.push(wait=False)
+        machine.sandbox.clock.advance(3600)
+    sent = machine.count("UploadPart")
+    machine.sandbox.state.configure(import_outcome="finished")
+    result = machine.push()
+    assert result.image_status == "Available"
+    (warned,) = [one for one in machine.heard.events if isinstance(one, Warned)]
+    assert warned.code == f"import-{how}"
+    assert "repeated" in warned.message
+    assert machine.count("UploadPart") == sent
+    assert len(machine.sandbox.state.part(Ecs).tasks) == 2
+
+
+def test_an_import_that_fails_while_it_is_waited_for_fails_the_run(machine: Machine) -> None:
+    """It is not repeated by itself: it would fail again, after hours."""
+    machine.sandbox.state.configure(import_outcome="failed")
+    machine.push(wait=False)
+    assert machine.failure(ImportFailed).code == "import-failed"
+    assert machine.count("ImportImage") == 1
+
+
+def test_the_same_command_on_two_machines_makes_one_image(machine: Machine, tmp_path: Path) -> None:
+    """The one that comes later follows the import of the other, whenever it notices it."""
+    disk = machine.request.disks[0].path
+    assert disk is not None
+    other = Machine(machine.sandbox, tmp_path / "other", disk)
+    images = without_retries(machine.cloud.services.images)
+
+    class Late:
+        """The other machine's import begins while this one uploads."""
+
+        def __init__(self, service: ImageService) -> None:
+            self._service = service
+
+        def __getattr__(self, name: str) -> object:
+            if name == "import_image" and not machine.count("ImportImage"):
+                other.push(wait=False)
+            return getattr(self._service, name)
+
+    late: ImageService = Late(images)  # type: ignore[assignment]
+    machine.cloud.services = replace(machine.cloud.services, images=late)
+    result = machine.push()
+    followed = other.push()
+    assert result.image_id == followed.image_id
+    assert len(machine.sandbox.state.part(Ecs).images) == 1
+    assert Machine(machine.sandbox, tmp_path / "third", disk).push().image_id == result.image_id
+
+
+def test_another_disk_of_the_same_name_is_refused(machine: Machine, tmp_path: Path) -> None:
+    """Two machines, two disks, one name: the later one is refused, and may replace a usable image only."""
+    machine.push(wait=False)
+    other_disk = write_disk(tmp_path / "other.raw", size_bytes=16 << 20, data_at=(2,), seed=5)
+    other = Machine(machine.sandbox, tmp_path / "other", other_disk)
+    error = other.failure(RefusedError)
+    assert error.code == "image-name-taken"
+    assert "--replace" not in (error.remedy or "")
+    machine.push()
+    assert "--replace rename" in (other.failure(RefusedError).remedy or "")
+
+
+def test_an_image_id_of_another_life_of_a_sandbox_is_not_believed(machine: Machine) -> None:
+    """The journal's image id is there, but its name and tags are those of another image: a new one is made."""
+    first = machine.push()
+    images = machine.sandbox.state.part(Ecs).images
+    images[first.image_id] = replace(
+        images[first.image_id], name="other", tags={PUSH_ID_TAG: "other", DISK_DIGEST_TAG: "other"}
+    )
+    again = machine.push()
+    assert again.image_id != first.image_id
+    assert "image-gone" in machine.heard.warned()
+
+
+def test_a_running_import_of_another_life_is_not_followed(machine: Machine) -> None:
+    """The same, for an import that the journal has as running."""
+    first = machine.push(wait=False)
+    images = machine.sandbox.state.part(Ecs).images
+    images[first.image_id] = replace(images[first.image_id], name="other", tags={PUSH_ID_TAG: "other"})
+    again = machine.push()
+    assert again.image_id != first.image_id
+    assert "image-gone" in machine.heard.warned()
+
+
+def test_a_task_that_nobody_knows_is_given_up(machine: Machine) -> None:
+    """The run fails and says so; the same command then imports anew."""
+    machine.push(wait=False)
+    ecs = machine.sandbox.state.part(Ecs)
+    ecs.images.clear()
+    ecs.tasks.clear()
+    error = machine.failure(RefusedError)
+    assert (error.code, error.resumable) == ("task-unknown", True)
+    assert machine.push().image_status == "Available"
+
+
+def test_force_says_what_it_overrides(machine: Machine) -> None:
+    """Blocking findings stop a push; with --force a warning names them."""
+    disk = machine.request.disks[0].path
+    assert disk is not None
+    disk.write_bytes(bytes(16 << 20))
+    rules = machine.failure(DiskError).details["rules"]
+    machine.push(force=True)
+    warned = next(one for one in machine.heard.events if isinstance(one, Warned) and one.code == "forced")
+    assert all(rule in warned.message for rule in rules.split(","))
+    assert machine.details("inspect") == ["blocking findings, overridden by --force"]
+
+
+def test_a_free_name_is_found_for_a_second_image(machine: Machine) -> None:
+    """--force-new without a name makes web-2, then web-3."""
+    machine.push()
+    assert machine.push(force_new=True, name_given=False).image_name == "web-2"
+    assert machine.push(force_new=True, name_given=False).image_name == "web-3"
