@@ -245,3 +245,7 @@ class ServiceUnreachable(TransientError):
 
 class PartCorrupted(TransientError):
     """The bytes of a part in OSS are not those that were sent."""
+
+
+class ObjectCorrupted(TransientError):
+    """The object in OSS is not the disk, although each of its parts was."""

@@ -53,7 +53,10 @@ class RemoteUpload:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class UploadedObject:
-    """An object that was proven to be the disk. `proof` says how, in a few words for the result."""
+    """An object that was proven to be the disk. `proof` says how, in a few words for the result.
+
+    `left_over` are the keys of objects that its upload needed and could not remove.
+    """
 
     bucket: str
     key: str
@@ -63,3 +66,8 @@ class UploadedObject:
     proof: str
     made_by_us: bool
     sent_bytes: int = 0
+    left_over: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        """Take `left_over` as a list too, as the journal has it."""
+        object.__setattr__(self, "left_over", tuple(self.left_over))

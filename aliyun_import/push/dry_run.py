@@ -3,6 +3,7 @@
 from typing import Any
 
 from aliyun_import.account.check import AccountState
+from aliyun_import.context import Context
 from aliyun_import.errors import AccessError, RefusedError
 from aliyun_import.events import Emit, Event, UploadPlanned
 from aliyun_import.image.submit import ask, new_client_token
@@ -13,8 +14,8 @@ from aliyun_import.push.rate import recall
 from aliyun_import.push.upload_stage import delivery_of
 from aliyun_import.role.inspect import RoleState, inspect_role
 from aliyun_import.role.spec import needs_of, role_name_of
-from aliyun_import.upload.plan.disk_plan import preview as preview_upload
-from aliyun_import.upload.plan.plan import PartKind, UploadPlan
+from aliyun_import.upload.plan import PartKind, UploadPlan
+from aliyun_import.upload.upload import preview_upload
 
 # What the service answers to a question about a disk that was not uploaded yet.
 NOT_THERE_YET = frozenset({"object-missing", "bucket-missing", "oss-object-missing", "oss-bucket-missing"})
@@ -53,10 +54,8 @@ def _disk_plan(run: PushContext, request: ImportRequest, index: int, ready: Acco
     emit: Emit = listen
     plan = preview_upload(
         delivery_of(request, run.options, index),
+        Context(clock=run.clock, emit=emit, cancel=run.stop),
         store=run.cloud.store(ready.bucket) if ready.bucket_info else None,
-        options=run.options.transfer,
-        clock=run.clock,
-        emit=emit,
     )
     parts = {kind: sum(1 for part in plan.parts if part.kind is kind) for kind in PartKind}
     return {

@@ -8,6 +8,7 @@ parents. An object in OSS is known by its size, CRC-64 and ETag.
 from collections.abc import Sequence
 
 from aliyun_import.account.check import AccountState
+from aliyun_import.context import Context
 from aliyun_import.disk.convert import fingerprints_of
 from aliyun_import.disk.fingerprint import Likeness, decoded, least
 from aliyun_import.disk.io.packed_disk import open_disk
@@ -16,8 +17,8 @@ from aliyun_import.model.objects import RemoteObject, UploadedObject
 from aliyun_import.model.request import DiskRequest, ImportRequest
 from aliyun_import.push.context import PushContext
 from aliyun_import.push.upload_stage import digest_of
+from aliyun_import.upload.complete import crc64_of_source
 from aliyun_import.upload.context import UploadContext
-from aliyun_import.upload.resume.find import crc64_of_source
 
 
 def seen(disk: DiskRequest, report: DiskReport | None, there: RemoteObject | None) -> str:
@@ -74,7 +75,6 @@ def _size_and_crc(run: PushContext, request: ImportRequest, ready: AccountState,
     if there is not None or disk.path is None:
         return (there.size_bytes, there.crc64 or 0) if there else (0, 0)
     with open_disk(disk.path) as source:
-        setting = UploadContext(
-            source=source, store=run.cloud.store(ready.bucket), clock=run.clock, emit=run.emit, stop=run.stop
-        )
-        return source.size_bytes, crc64_of_source(setting)
+        context = Context(clock=run.clock, emit=run.emit, cancel=run.stop)
+        upload_context = UploadContext.of(context, source=source, store=run.cloud.store(ready.bucket))
+        return source.size_bytes, crc64_of_source(upload_context)

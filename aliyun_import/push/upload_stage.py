@@ -7,6 +7,7 @@ from functools import partial
 from aliyun_import.account.check import AccountState
 from aliyun_import.account.staging_bucket import PREFIX
 from aliyun_import.cleanup import remove_object
+from aliyun_import.context import Context
 from aliyun_import.errors import AliyunImportError
 from aliyun_import.events import Noted, Warned
 from aliyun_import.journal import Journal
@@ -57,12 +58,10 @@ def _deliver(run: PushContext, request: ImportRequest, index: int, *, bucket: st
         try:
             uploaded = upload_disk(
                 delivery_of(request, options, index),
+                Context(clock=run.clock, emit=meter, cancel=run.stop),
                 store=run.cloud.store(bucket),
                 journal=journal,
                 options=options.transfer,
-                clock=run.clock,
-                emit=meter,
-                stop=run.stop,
             )
         finally:
             limit = options.transfer.limit_rate_bytes_s
@@ -127,6 +126,7 @@ def remove_staging(
     stays: list[str] = []
     for one in objects:
         url = f"oss://{one.bucket}/{one.key}"
+        stays += [f"oss://{one.bucket}/{key}" for key in one.left_over]
         if not one.made_by_us or run.options.transfer.keep_object:
             stays.append(url)
         elif one.key in removed:

@@ -1,1 +1,1 @@
-"""From a local disk to an object in OSS that is proven equal to it."""
+"""Upload of one disk to an object in OSS."""

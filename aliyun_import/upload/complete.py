@@ -1,69 +1,38 @@
-"""This file makes the object of its parts, and proves that it is the disk.
+"""Completion of an upload, and proof that its object is the disk.
 
-The proof is the CRC-64 of the whole disk, combined from those of the local bytes, against the one that OSS reports
-for the object. Where OSS reports none (it may not, for an object made by copies), the parts stand for it, each by
-what the server said of it. `proof_words` says which it was.
+The proof is the CRC-64 of the whole disk, combined from those of the local bytes, against the one that OSS reports for
+the object. Where OSS reports none (as it may for an object made by copies), the parts stand for it, each by what the
+server reported about it. `proof_words` names which proof it was.
 """
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
 
-from aliyun_import.context import Clock
-from aliyun_import.errors import AliyunImportError, RefusedError, TransientError
+from aliyun_import.disk.fingerprint import Fingerprint, Likeness
+from aliyun_import.errors import AliyunImportError, DiskChanged, ObjectCorrupted, RefusedError, TransientError
+from aliyun_import.events import Noted
 from aliyun_import.model.objects import RemoteObject, RemotePart
-from aliyun_import.retry import PATIENT_ATTEMPTS, wait_before_retry
-from aliyun_import.services.interface import ObjectStore
-from aliyun_import.upload.crc64 import combine_all
+from aliyun_import.retry import PATIENT
+from aliyun_import.services.retrying import without_retries
+from aliyun_import.upload.context import UploadContext
+from aliyun_import.upload.crc64 import combine_all, crc64_of_zeros
 from aliyun_import.upload.transfer.parts import DonePart
+from aliyun_import.upload.transfer.worker import crc64_of_range
 
-# The object's metadata that names the push that made it; settles a complete whose answer was lost.
+# The object's metadata that names the push that made it; decides a complete whose response was lost.
 TAG_NAME = "aliyun-import-upload"
 # The strongest proof, in words.
 BY_OBJECT = "CRC-64 of the object"
 # The weakest, which is none.
 BY_SIZE = "size of every part; OSS gave no checksum to compare with"
-
-
-def agree(done: Iterable[DonePart], remote: Iterable[RemotePart]) -> tuple[tuple[DonePart, ...], tuple[DonePart, ...]]:
-    """Hold the parts against what the server lists: those that agree, by what they do, and those that don't.
-
-    Pure. A part that is not listed, or with another size or CRC-64, does not agree.
-    """
-    listed = {part.number: part for part in remote}
-    good: list[DonePart] = []
-    bad: list[DonePart] = []
-    for part in done:
-        there = listed.get(part.number)
-        if there is None or there.size_bytes != part.length or there.crc64 not in (None, part.crc64):
-            bad.append(part)
-            continue
-        proof = part.proof if there.crc64 is None else "crc64"
-        good.append(
-            DonePart(
-                number=part.number,
-                start=part.start,
-                length=part.length,
-                crc64=part.crc64,
-                etag=there.etag,
-                proof=proof,
-            )
-        )
-    return tuple(sorted(good, key=lambda part: part.number)), tuple(bad)
-
-
-def crc64_of_disk(done: Sequence[DonePart]) -> int:
-    """Combine the CRC-64 of the whole disk; the parts cover it in order. Pure."""
-    position = 0
-    for part in done:
-        if part.start != position:
-            raise ValueError(f"part {part.number} begins at {part.start}, not at {position}")
-        position += part.length
-    return combine_all((part.crc64, part.length) for part in done)
+# Threads that read the disk to compare it: enough to keep it busy.
+READERS = 4
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Completion:
-    """An upload that has all its parts, and what its object will be. `tag` stands in the object's metadata."""
+    """An upload that has all its parts, and what its object will be. `tag` is in the object's metadata."""
 
     key: str
     upload_id: str
@@ -80,25 +49,54 @@ class Completion:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Completed:
-    """The object. `made_by_us` is False where it turned out to be there, the same, by somebody else's hand."""
+    """The object. `made_by_us` is False where another push completed the same one."""
 
     object: RemoteObject
     made_by_us: bool
 
 
+def agree(done: Iterable[DonePart], remote: Iterable[RemotePart]) -> tuple[tuple[DonePart, ...], tuple[DonePart, ...]]:
+    """Return the parts that agree with the server's list, in order, and those that do not. Pure.
+
+    A part that is not listed, or with another size or CRC-64, does not agree.
+    """
+    listed = {part.number: part for part in remote}
+    good: list[DonePart] = []
+    bad: list[DonePart] = []
+    for part in done:
+        there = listed.get(part.number)
+        if there is None or there.size_bytes != part.length or there.crc64 not in (None, part.crc64):
+            bad.append(part)
+        else:
+            good.append(replace(part, etag=there.etag, proof=part.proof if there.crc64 is None else "crc64"))
+    return tuple(sorted(good, key=lambda part: part.number)), tuple(bad)
+
+
+def crc64_of_disk(done: Sequence[DonePart]) -> int:
+    """Return the CRC-64 of the whole disk, which the parts cover in order. Pure."""
+    position = 0
+    for part in done:
+        if part.start != position:
+            raise ValueError(f"part {part.number} begins at {part.start}, not at {position}")
+        position += part.length
+    return combine_all((part.crc64, part.length) for part in done)
+
+
 def completion_of(key: str, upload_id: str, done: Sequence[DonePart], *, tag: str) -> Completion:
-    """Give what completes an upload of these parts. Pure."""
+    """Return what completes an upload of these parts. Pure."""
     parts = tuple(
         RemotePart(number=part.number, size_bytes=part.length, etag=part.etag, crc64=part.crc64) for part in done
     )
     return Completion(key=key, upload_id=upload_id, parts=parts, crc64=crc64_of_disk(done), tag=tag)
 
 
-def complete_upload(store: ObjectStore, completion: Completion, *, clock: Clock) -> Completed:
-    """Make the object of its parts. An answer that was lost is settled by a look at the object, not by sending again.
+def complete_upload(context: UploadContext, completion: Completion) -> Completed:
+    """Make the object of its parts.
 
-    Raises what the store raises; RefusedError "upload-vanished" only when no object of this push is there.
+    After an error the object is read, since a response may have been lost: nothing is sent again for that. Raises what
+    the store raises; UploadNotFound only where no object of this push exists.
     """
+    store = context.store
     attempt = 1
     while True:
         try:
@@ -107,32 +105,32 @@ def complete_upload(store: ObjectStore, completion: Completion, *, clock: Clock)
             )
             return Completed(object=made, made_by_us=True)
         except (TransientError, RefusedError) as error:
-            there = _look(store, completion.key)
+            there = _head_once(context, completion.key)
             if there and is_ours(there, completion):
                 return Completed(object=there, made_by_us=there.metadata.get(TAG_NAME) == completion.tag)
-            wait_s = wait_before_retry(error, attempt, attempts=PATIENT_ATTEMPTS)
+            wait_s = PATIENT.wait_s(error, attempt)
             if wait_s is None:
                 raise
-        clock.sleep(wait_s)
+        context.sleep(wait_s)
         attempt += 1
 
 
 def is_ours(there: RemoteObject, completion: Completion) -> bool:
-    """Tell whether an object is the one that this push makes: same size, same CRC-64 or else our tag. Pure."""
+    """Return whether an object is the one of this push: same size, and same CRC-64 or else its tag. Pure."""
     if there.size_bytes != completion.size_bytes or there.crc64 not in (None, completion.crc64):
         return False
     return there.crc64 is not None or there.metadata.get(TAG_NAME) == completion.tag
 
 
 def check_object(there: RemoteObject, done: Sequence[DonePart]) -> str:
-    """Prove the object and say how; raises TransientError "object-corrupted" when it is not the disk. Pure."""
+    """Prove the object and return how; raises ObjectCorrupted when it is not the disk. Pure."""
     size_bytes, crc = sum(part.length for part in done), crc64_of_disk(done)
     if there.size_bytes != size_bytes or there.crc64 not in (None, crc):
-        raise TransientError(
+        raise ObjectCorrupted(
             f"The object {there.key} is not the disk, although each of its parts was.",
             code="object-corrupted",
             cause=f"OSS has {there.size_bytes} bytes with CRC-64 {there.crc64}, the disk {size_bytes} with {crc}.",
-            remedy="Run the same command again; it starts afresh.",
+            remedy="Run the same command again; it starts over.",
             details={"key": there.key},
             resumable=True,
         )
@@ -140,11 +138,11 @@ def check_object(there: RemoteObject, done: Sequence[DonePart]) -> str:
 
 
 def proof_words(done: Iterable[DonePart], *, by_object: bool) -> str:
-    """Say how the object was proven, by the weakest of its parts. Pure."""
+    """Return how the object was proven, by the weakest of its parts. Pure."""
     if by_object:
         return BY_OBJECT
     proofs = {part.proof for part in done}
-    if "" in proofs:
+    if not proofs or "" in proofs:
         return BY_SIZE
     sums = "CRC-64 or MD5" if {"crc64", "md5"} <= proofs else "MD5" if "md5" in proofs else "CRC-64"
     if "copy" not in proofs:
@@ -152,8 +150,72 @@ def proof_words(done: Iterable[DonePart], *, by_object: bool) -> str:
     return f"{sums} of every part sent, source and range of every part copied"
 
 
-def _look(store: ObjectStore, key: str) -> RemoteObject | None:
+def crc64_of_source(context: UploadContext) -> int:
+    """Return the CRC-64 of the whole disk; reads its data once, and not its holes."""
+    context.source.forget_cached()
+    pieces: list[tuple[int, int]] = []
+    position = 0
+    for extent in context.source.extents():
+        gap, length = extent.start - position, extent.end - extent.start
+        pieces += [(crc64_of_zeros(gap), gap), (_crc64_of(context, extent.start, length), length)]
+        position = extent.end
+    rest = context.source.size_bytes - position
+    return combine_all([*pieces, (crc64_of_zeros(rest), rest)])
+
+
+def first_changed(context: UploadContext, done: Iterable[DonePart]) -> DonePart | None:
+    """Return the first part that differs from the disk as it is now, None when all are equal; reads all of them."""
+    context.source.forget_cached()
+
+    def changed(part: DonePart) -> DonePart | None:
+        return part if _crc64_of(context, part.start, part.length) != part.crc64 else None
+
+    with ThreadPoolExecutor(READERS, thread_name_prefix="prove") as pool:
+        try:
+            return next((part for part in pool.map(changed, done) if part), None)
+        finally:
+            pool.shutdown(cancel_futures=True)
+
+
+def check_unchanged(context: UploadContext, fingerprint: Fingerprint, done: tuple[DonePart, ...]) -> None:
+    """Raise DiskChanged unless the disk is what it was when the push began.
+
+    A mix of two states is never completed. Where the fingerprint can't decide, as for every block device, the disk is
+    read once more and compared with what was sent.
+    """
+    match context.source.fingerprint().likeness(fingerprint):
+        case Likeness.OTHER:
+            raise changed_while_sent(
+                context, "Its size, its modification time or its content is not what it was when the push began."
+            )
+        case Likeness.UNPROVEN:
+            context.emit(Noted(message=f"Reading {context.disk} once more, to check that it did not change."))
+            part = first_changed(context, done)
+            if part:
+                raise changed_while_sent(
+                    context, f"The bytes from {part.start} to {part.start + part.length} are not those that were sent."
+                )
+        case Likeness.SAME:
+            pass
+
+
+def changed_while_sent(context: UploadContext, cause: str) -> DiskChanged:
+    """Return the error of a disk that changed during its upload."""
+    return DiskChanged(
+        f"{context.disk} changed while it was sent.",
+        code="disk-changed",
+        cause=cause,
+        remedy="Stop what writes to it (shut the virtual machine down, or push a snapshot of its disk), and run "
+        "the same command again.",
+    )
+
+
+def _crc64_of(context: UploadContext, start: int, length: int) -> int:
+    return crc64_of_range(context.source, start=start, length=length, on_chunk=lambda _: context.check_cancelled())
+
+
+def _head_once(context: UploadContext, key: str) -> RemoteObject | None:
     try:
-        return store.head(key)
+        return without_retries(context.store).head(key)
     except AliyunImportError:
-        return None  # no answer now either: complete is tried again, and then looked at again
+        return None  # complete is tried again, and the object read again after it

@@ -1,51 +1,49 @@
-"""This file is what every step of one disk's upload works with: the disk, the store, time, and where to speak."""
+"""Context, request and options of one disk's upload."""
 
-import threading
-from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TypeVar
+from typing import Self
 
-from aliyun_import.context import Clock
+from aliyun_import.context import Context
 from aliyun_import.disk.disk import DiskSource
-from aliyun_import.errors import AliyunImportError
-from aliyun_import.events import Emit, Noted
-from aliyun_import.retry import with_retries
+from aliyun_import.retry import DEFAULT, Retrier
 from aliyun_import.services.interface import ObjectStore
+from aliyun_import.services.retrying import RetryingStore
 
-T = TypeVar("T")
+# The account check has contacted OSS by now: an endpoint that can't be reached is an outage, and not a wrong one.
+_NO_FIRST_CONTACT = replace(DEFAULT, first_contact_attempts=DEFAULT.attempts)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class UploadContext:
-    """The world around one disk's upload. Used on the thread that emits, `stop` aside."""
+class UploadContext(Context):
+    """Context of one disk's upload: a run's context, the open disk, and the bucket that receives it.
+
+    `store` retries, parts and complete excepted, and emits a note before each wait: call it on the thread that emits.
+    """
 
     source: DiskSource
     store: ObjectStore
-    clock: Clock
-    emit: Emit
-    stop: threading.Event
+
+    @classmethod
+    def of(cls, context: Context, *, source: DiskSource, store: ObjectStore) -> Self:
+        """Return the context of a run extended by a disk and a bucket; a store that does not retry is wrapped."""
+        if not isinstance(store, RetryingStore):
+            store = RetryingStore(store, Retrier(context, _NO_FIRST_CONTACT))
+        return cls(clock=context.clock, emit=context.emit, cancel=context.cancel, source=source, store=store)
 
     @property
     def disk(self) -> str:
-        """Name the disk, as events do."""
+        """The name of the disk in events."""
         return str(self.source.path)
-
-    def ask(self, call: Callable[[], T]) -> T:
-        """Call the store until it answers, with the one policy of retrying; says so when it has to wait."""
-
-        def say(error: AliyunImportError, attempt: int, wait_s: float) -> None:
-            self.emit(Noted(message=f"{error.summary} Attempt {attempt + 1} follows in {wait_s:.1f} s."))
-
-        return with_retries(call, clock=self.clock, on_retry=say)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class UploadRequest:
-    """One disk and where it goes: `region` is the bucket's, for advice that can be typed.
+    """One disk and its destination.
 
-    `key` is what --key said, None to name it after `key_stem` ("aliyun-import/<image name>/system") and the content;
-    `suffix` is ".raw", ".vhd" or ".qcow2"; `base_key` is what --base said.
+    `key` is the value of --key; None names the object after `key_stem` ("aliyun-import/<image name>/system") and the
+    content. `suffix` is ".raw", ".vhd" or ".qcow2"; `base_key` is the value of --base; `region` is the bucket's, for
+    remedies that can be pasted.
     """
 
     path: Path
@@ -59,9 +57,8 @@ class UploadRequest:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TransferOptions:
-    """How it travels. `jobs` None adapts."""
+    """How a disk is transferred. `jobs` is the number of parallel uploads, None adapts it."""
 
     jobs: int | None = None
     limit_rate_bytes_s: float | None = None
     keep_object: bool = False
-    grain_bytes: int | None = None

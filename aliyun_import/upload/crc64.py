@@ -1,8 +1,8 @@
-"""This file knows OSS's CRC-64 (CRC-64/XZ, "ECMA"): of bytes, of zeros in closed form, and of a whole made of parts.
+"""CRC-64 of OSS (CRC-64/XZ, "ECMA"): of bytes, of zeros in closed form, and of a whole made of parts.
 
-`crc64` runs at memory speed and lets other threads run meanwhile; oss2's own holds the interpreter lock. To append
-n bytes to a CRC is a linear map over GF(2), x^(8n) modulo the polynomial, so that a terabyte of zeros costs as much
-as a kilobyte: some table look-ups.
+`crc64` runs at memory speed and releases the interpreter lock; oss2's own holds it. Appending n bytes to a CRC is a
+linear map over GF(2), x^(8n) modulo the polynomial, so that a terabyte of zeros costs as much as a kilobyte: some
+table look-ups.
 """
 
 import functools
@@ -10,25 +10,25 @@ from collections.abc import Iterable
 
 from fastcrc.crc64 import xz
 
-# The polynomial 0x42F0E1EBA9EA3693, bit-reversed, as a CRC that shifts right wants it.
+# The polynomial 0x42F0E1EBA9EA3693, bit-reversed, for a CRC that shifts right.
 _POLYNOMIAL = 0xC96C5795D7870F42
 _ALL_ONES = 0xFFFF_FFFF_FFFF_FFFF
 _Table = tuple[tuple[int, ...], ...]
 
 
 def crc64(data: bytes | bytearray | memoryview, crc: int = 0) -> int:
-    """Give the CRC-64 of data, or of what `crc` is of with data appended. Lets other threads run."""
+    """Return the CRC-64 of data, appended to the bytes of which `crc` is the CRC-64. Releases the interpreter lock."""
     value: int = xz(data, crc)
     return value
 
 
 def combine(first: int, second: int, second_bytes: int) -> int:
-    """Give the CRC-64 of two byte strings, one after the other, from theirs and the length of the second."""
+    """Return the CRC-64 of two concatenated byte strings, from theirs and the length of the second."""
     return _append_zeros(first, second_bytes) ^ second
 
 
 def combine_all(pieces: Iterable[tuple[int, int]]) -> int:
-    """Give the CRC-64 of many byte strings in their order, each given as (crc64, length)."""
+    """Return the CRC-64 of concatenated byte strings, each given as (crc64, length)."""
     whole = 0
     for crc, length in pieces:
         whole = combine(whole, crc, length)
@@ -36,7 +36,7 @@ def combine_all(pieces: Iterable[tuple[int, int]]) -> int:
 
 
 def crc64_of_zeros(length: int) -> int:
-    """Give the CRC-64 of so many zero bytes."""
+    """Return the CRC-64 of this many zero bytes."""
     return _append_zeros(_ALL_ONES, length) ^ _ALL_ONES
 
 
@@ -62,13 +62,13 @@ def _append_zeros(register: int, count: int) -> int:
 
 @functools.cache
 def _table(power: int) -> _Table:
-    """Tabulate what 2**power zero bytes do to each byte of the register; 64 KiB a table, at most 64 of them."""
+    """Return what 2**power zero bytes do to each byte of the register; 64 KiB per table, at most 64 of them."""
     columns = _columns(power)
     return tuple(_spanned(columns[8 * byte : 8 * byte + 8]) for byte in range(8))
 
 
 def _spanned(columns: tuple[int, ...]) -> tuple[int, ...]:
-    """Give the map of every value of a byte: each value is a smaller one with one bit more."""
+    """Return the map of every value of a byte: each value is a smaller one with one more bit."""
     values = [0]
     for column in columns:
         values += [value ^ column for value in values]
@@ -77,7 +77,7 @@ def _spanned(columns: tuple[int, ...]) -> tuple[int, ...]:
 
 @functools.cache
 def _columns(power: int) -> tuple[int, ...]:
-    """Give the 64 columns of the linear map "append 2**power zero bytes"."""
+    """Return the 64 columns of the linear map "append 2**power zero bytes"."""
     if power == 0:
         return tuple(_append_one(1 << bit) for bit in range(64))
     half = _columns(power - 1)

@@ -1,33 +1,37 @@
-"""This file makes an earlier object a base: the manifest beside it, and what a later disk has in common with it.
+"""Manifest of an object that was kept, which makes it the base of a later push.
 
     <key>            the object
-    <key>.manifest   one line of JSON: size, CRC-64 and ETag of the object, grain, where the grains that are not zero
-                     are; then their digests, 20 bytes each; then the SHA-256 of all that
+    <key>.manifest   one line of JSON: size, CRC-64 and ETag of the object, block size ("grain"), runs of blocks that
+                     are not zero; then their digests, 20 bytes each; then the SHA-256 of all that
 
-A manifest is believed when it is whole, of a schema that is known here, and of the object as it is now (ETag, size,
-CRC-64). Anything else is set aside with a warning: the worst that a base may do is to save nothing.
+A manifest is used when it is whole, of a known schema, and of the object as it is now (ETag, size, CRC-64); and, where
+this push's journal has the SHA-256 of the manifest that it wrote, when it is that one. Anything else is set aside with
+a warning: the worst that a base may do is to save nothing.
 """
 
 import hashlib
 import json
 import re
 from array import array
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from itertools import groupby
 from typing import Any
 
 from aliyun_import.errors import AccessError, RefusedError
 from aliyun_import.events import Noted, Warned
+from aliyun_import.limits import GIB, MAX_DISK_GIB, MIB
 from aliyun_import.upload.context import UploadContext
-from aliyun_import.upload.plan.plan import BaseObject, Range
-from aliyun_import.upload.zero_scan import DIGEST_BYTES, MAX_GRAIN_BYTES, MIN_GRAIN_BYTES, BlockDigests
+from aliyun_import.upload.plan import BaseObject
+from aliyun_import.upload.zero_scan import DIGEST_BYTES, MAX_BLOCK_BYTES, MIN_BLOCK_BYTES, BlockDigests
 
 SCHEMA = 1
 SUFFIX = ".manifest"
 _SEAL_BYTES = 32
-# The digests of 2 TiB without a zero are 40 MiB; what is larger is not one of ours, and would only fill the memory.
-MAX_MANIFEST_BYTES = 64 * 1024 * 1024
+# The digests of 2 TiB without a zero are 40 MiB; a larger manifest is not one of ours and would only fill the memory.
+MAX_MANIFEST_BYTES = 64 * MIB
+# No disk that can be imported is larger, with room for its container; the index of one would only fill the memory.
+MAX_OBJECT_BYTES = 2 * MAX_DISK_GIB * GIB
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,14 +45,14 @@ class Manifest:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Base:
-    """An object that is there, and its manifest."""
+    """An object that exists, and its manifest."""
 
     object: BaseObject
     manifest: Manifest
 
 
 def encode_manifest(manifest: Manifest) -> bytes:
-    """Give the bytes of a manifest."""
+    """Return the bytes of a manifest."""
     digests = manifest.digests
     header = {
         "manifest": "aliyun-import",
@@ -56,118 +60,137 @@ def encode_manifest(manifest: Manifest) -> bytes:
         "size": digests.size_bytes,
         "crc64": f"{manifest.crc64:016x}",
         "etag": manifest.etag,
-        "grain": digests.grain_bytes,
-        "runs": _runs(digests),
+        "grain": digests.block_bytes,
+        "runs": list(_runs(digests.index)),
     }
     content = json.dumps(header, separators=(",", ":")).encode() + b"\n" + digests.digests
     return content + hashlib.sha256(content).digest()
 
 
 def decode_manifest(content: bytes) -> Manifest:
-    """Read a manifest; raises ValueError with a sentence about what is wrong with it."""
+    """Return the manifest that these bytes are; raises ValueError with a sentence about what is wrong with them."""
     body, seal = content[:-_SEAL_BYTES], content[-_SEAL_BYTES:]
     if hashlib.sha256(body).digest() != seal:
-        raise ValueError("It is damaged: its checksum does not fit.")
-    line, _, blob = body.partition(b"\n")
-    try:
-        header: dict[str, Any] = json.loads(line)
-        if header["manifest"] != "aliyun-import" or header["schema"] != SCHEMA:
-            raise ValueError(f"It is of schema {header['schema']!r}; this version reads {SCHEMA}.")
-        size_bytes, grain = int(header["size"]), int(header["grain"])
-        crc, etag, runs = int(header["crc64"], 16), str(header["etag"]), list(header["runs"])
-    except (KeyError, TypeError, json.JSONDecodeError, UnicodeDecodeError) as error:
-        raise ValueError("It is not a manifest of aliyun-import.") from error
-    if grain % MIN_GRAIN_BYTES or not MIN_GRAIN_BYTES <= grain <= MAX_GRAIN_BYTES:
-        raise ValueError(f"Its grain of {grain} bytes is none that this version compares.")
-    index = array("i", [-1]) * -(-size_bytes // grain)
-    place = 0
-    for first, count in runs:
-        if first < 0 or first + count > len(index):
-            raise ValueError("It speaks of grains that its object does not have.")
-        index[first : first + count] = array("i", range(place, place + count))
-        place += count
-    if place * DIGEST_BYTES != len(blob):
-        raise ValueError("Digests are missing in it.")
+        raise ValueError("It is damaged: its checksum does not match.")
+    line, _, digests = body.partition(b"\n")
+    header = _header(line)
+    size_bytes, block = _number(header, "size", MAX_OBJECT_BYTES), _number(header, "grain", MAX_BLOCK_BYTES)
+    if block % MIN_BLOCK_BYTES or not block:
+        raise ValueError(f"This version does not compare blocks of {block} bytes.")
     return Manifest(
-        digests=BlockDigests(size_bytes=size_bytes, grain_bytes=grain, index=index, digests=blob),
-        crc64=crc,
-        etag=etag,
+        digests=BlockDigests(
+            size_bytes=size_bytes,
+            block_bytes=block,
+            index=_index(header.get("runs"), blocks=-(-size_bytes // block), digests=len(digests) / DIGEST_BYTES),
+            digests=digests,
+        ),
+        crc64=_crc64(header.get("crc64")),
+        etag=str(header.get("etag")),
     )
 
 
-def unchanged_ranges(digests: BlockDigests, base: BlockDigests) -> tuple[Range, ...]:
-    """Give the ranges of the disk that the base holds at the same place, zeros included; ascending and apart.
-
-    Both have the same grain. A grain that one of them does not have whole is not compared.
-    """
-    grain = digests.grain_bytes
-    whole = min(digests.size_bytes, base.size_bytes) // grain
-    if digests.size_bytes == base.size_bytes:
-        whole = len(digests.index)
-    ranges: list[Range] = []
-    number = 0
-    for is_same, run in groupby(range(whole), key=lambda at: digests.digest(at) == base.digest(at)):
-        count = sum(1 for _ in run)
-        if is_same:
-            ranges.append((number * grain, min((number + count) * grain, digests.size_bytes)))
-        number += count
-    return tuple(ranges)
+def _header(line: bytes) -> dict[str, Any]:
+    try:
+        header = json.loads(line)
+    except (ValueError, RecursionError):  # text that is not UTF-8 and numbers of thousands of digits included
+        header = None
+    if not isinstance(header, dict) or header.get("manifest") != "aliyun-import":
+        raise ValueError("It is not a manifest of aliyun-import.")
+    if header.get("schema") != SCHEMA:
+        raise ValueError(f"Its schema is {str(header.get('schema'))[:20]!r}; this version reads {SCHEMA}.")
+    return header
 
 
-def find_base(context: UploadContext, *, base_key: str | None, key_stem: str) -> Base | None:
-    """Find the base: what --base named, or the newest object of the same image name that has a manifest.
+def _number(header: Mapping[str, Any], name: str, most: int) -> int:
+    value = header.get(name)
+    if type(value) is not int or not 0 <= value <= most:
+        raise ValueError(f'Its "{name}" is not a number from 0 to {most}.')
+    return value
 
-    What can't be used is named in a warning; then the answer is None, and all that is not zero is sent.
+
+def _crc64(value: object) -> int:
+    if not isinstance(value, str) or not re.fullmatch("[0-9a-f]{16}", value):
+        raise ValueError('Its "crc64" is not 16 hexadecimal digits.')
+    return int(value, 16)
+
+
+def _index(runs: object, *, blocks: int, digests: float) -> "array[int]":
+    """Return the position of the digest of each block, from runs of [first block, count]."""
+    index = array("i", [-1]) * blocks
+    position = end = 0
+    for run in runs if isinstance(runs, list) else [None]:
+        if not isinstance(run, list) or len(run) != 2 or any(type(number) is not int for number in run):
+            raise ValueError('Its "runs" are not pairs of numbers.')
+        first, count = run
+        if first < end or count < 1 or first + count > blocks:
+            raise ValueError("It has blocks that its object does not have.")
+        end = first + count
+        index[first:end] = array("i", range(position, position + count))
+        position += count
+    if position != digests:
+        raise ValueError("Its digests are incomplete.")
+    return index
+
+
+def find_base(
+    context: UploadContext, *, base_key: str | None, key_stem: str, known: Mapping[str, str] | None = None
+) -> Base | None:
+    """Return the base: the value of --base, or the newest object of the same image name that has a manifest.
+
+    `known` are the SHA-256 of manifests that earlier runs wrote, by the keys of their objects: a base that was not
+    asked for must have that one. A base that can't be used is named in a warning; None then means that all data is
+    sent.
     """
     if base_key is not None:
-        return _believe(context, base_key)
+        return _usable(context, base_key, sha256=None)
+    known = known or {}
     pattern = re.compile(re.escape(key_stem) + r"-[0-9a-f]{12}(-\d+)?\.[a-z0-9]+" + re.escape(SUFFIX))
-    manifests = [
-        there
-        for there in context.ask(lambda: context.store.list_objects(f"{key_stem}-"))
-        if pattern.fullmatch(there.key)
-    ]
+    manifests = [there for there in context.store.list_objects(f"{key_stem}-") if pattern.fullmatch(there.key)]
     for there in sorted(manifests, key=lambda there: there.last_modified_s or 0.0, reverse=True):
-        base = _believe(context, there.key.removesuffix(SUFFIX))
+        key = there.key.removesuffix(SUFFIX)
+        base = _usable(context, key, sha256=known.get(key))
         if base:
             return base
     return None
 
 
-def _believe(context: UploadContext, key: str) -> Base | None:
-    """Give the base at a key, or say why it is set aside."""
-    base = _read_base(context, key)
-    where = f"oss://{context.store.bucket}/{key}"
+def _usable(context: UploadContext, key: str, *, sha256: str | None) -> Base | None:
+    """Return the base at a key; emit a warning and return None where it can't be used."""
+    base = _read_base(context, key, sha256=sha256)
+    url = f"oss://{context.store.bucket}/{key}"
     if isinstance(base, Base):
-        context.emit(Noted(message=f"{where} is the base: what has not changed since is copied from it."))
+        context.emit(Noted(message=f"{url} is the base: what has not changed since is copied from it."))
         return base
     context.emit(
         Warned(
             code="base-set-aside",
-            message=f"{where} can't be the base. {base}",
+            message=f"{url} can't be the base. {base}",
             remedy="Nothing is lost but the saving. Push with --keep-object to have a base for the next time.",
         )
     )
     return None
 
 
-def _read_base(context: UploadContext, key: str) -> Base | str:
-    """Read a manifest and hold it against its object; gives a sentence where it is not to be used."""
+def _read_base(context: UploadContext, key: str, *, sha256: str | None) -> Base | str:
+    """Read a manifest and compare it with its object; return a sentence where it can't be used."""
     store = context.store
     try:
-        there = context.ask(lambda: store.head(key))
-        beside = context.ask(lambda: store.head(key + SUFFIX))
+        there = store.head(key)
+        beside = store.head(key + SUFFIX)
         if there is None:
             return "There is no such object."
         if beside is None:
             return f"It has no manifest {key}{SUFFIX}."
         if beside.size_bytes > MAX_MANIFEST_BYTES:
             return f"Its manifest has {beside.size_bytes} bytes, more than a manifest can have."
-        manifest = decode_manifest(context.ask(lambda: store.read(key + SUFFIX)))
+        content = store.read(key + SUFFIX)
+        manifest = decode_manifest(content)
     except ValueError as error:
-        return f"Its manifest is not to be believed. {error}"
+        return f"Its manifest can't be used. {error}"
     except (RefusedError, AccessError) as error:
         return f"{error.summary} {error.cause or ''}".strip()
+    if sha256 not in (None, hashlib.sha256(content).hexdigest()):
+        return f"Its manifest is not the one that this machine wrote; --base {key} uses it all the same."
     if (there.etag, there.size_bytes) != (manifest.etag, manifest.digests.size_bytes):
         return "The object changed since its manifest was written."
     if there.crc64 not in (None, manifest.crc64):
@@ -175,13 +198,10 @@ def _read_base(context: UploadContext, key: str) -> Base | str:
     return Base(object=BaseObject(key=key, etag=there.etag), manifest=manifest)
 
 
-def _runs(digests: BlockDigests) -> list[tuple[int, int]]:
-    return list(_walk_runs(digests.index))
-
-
-def _walk_runs(index: "array[int]") -> Iterator[tuple[int, int]]:
+def _runs(index: "array[int]") -> Iterator[tuple[int, int]]:
+    """Yield (first block, count) of each run of blocks that are not zero."""
     number = 0
-    for is_data, run in groupby(index, key=lambda place: place >= 0):
+    for is_data, run in groupby(index, key=lambda position: position >= 0):
         count = sum(1 for _ in run)
         if is_data:
             yield number, count

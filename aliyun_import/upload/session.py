@@ -1,183 +1,319 @@
-"""This file takes a started upload to the proven object: rounds of transfer, complete, proof."""
+"""Session of one multipart upload: its journal entries, its parts, and their completion to a proven object.
 
-import threading
-from dataclasses import dataclass, field
+    upload-intended   key, tag, fingerprint, plan, zeros   before the upload is started
+    upload-started    upload_id                            as soon as the server gave it
+    parts             [number, start, length, crc, etag, proof], ...
+    upload-dropped    reason                               what was before does not count any more
+    object            the proven object, and the fingerprint of the disk that it was proven to be
+    manifest          key and SHA-256 of the manifest that was written beside the object
+
+Parts are written in batches: each entry costs an fsync, and a part that a kill kept out of the journal is proven
+against the local bytes anyway.
+"""
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import asdict, dataclass, field
+from itertools import groupby
+from typing import Any
 
 from aliyun_import.cleanup import leftovers_command, remove_object
-from aliyun_import.disk.fingerprint import Fingerprint, Likeness
+from aliyun_import.disk.fingerprint import Fingerprint
 from aliyun_import.errors import (
     AliyunImportError,
+    BucketMissing,
     DiskChanged,
+    DiskTruncated,
     Interrupted,
-    LocalStateError,
+    ObjectCorrupted,
     PartCorrupted,
-    TransientError,
+    UploadNotFound,
 )
-from aliyun_import.events import Noted, Warned
-from aliyun_import.model.objects import RemoteObject
+from aliyun_import.events import Warned
+from aliyun_import.journal import Journal
+from aliyun_import.model.objects import RemoteObject, UploadedObject
 from aliyun_import.sizes import size
-from aliyun_import.upload.complete import BY_SIZE, Completed, agree, check_object, complete_upload, completion_of
+from aliyun_import.upload.complete import (
+    BY_SIZE,
+    Completed,
+    agree,
+    check_object,
+    check_unchanged,
+    complete_upload,
+    completion_of,
+)
 from aliyun_import.upload.context import UploadContext
-from aliyun_import.upload.plan.plan import PartKind, UploadPlan
-from aliyun_import.upload.resume.find import first_changed
-from aliyun_import.upload.resume.record import RecordKeeper
+from aliyun_import.upload.plan import BaseObject, PartKind, UploadPlan, number_parts
+from aliyun_import.upload.transfer.concurrency import RateLimiter
 from aliyun_import.upload.transfer.parts import DonePart, PartSplitter
-from aliyun_import.upload.transfer.transfer import Reporter, Transfer
-from aliyun_import.upload.transfer.worker import WorkerContext
-from aliyun_import.upload.zero_object import ZeroObject
+from aliyun_import.upload.transfer.pool import Transfer, WorkerPool
+from aliyun_import.upload.transfer.scheduler import Scheduler, base_set_aside
+from aliyun_import.upload.transfer.worker import PartMaker
 
-# How often parts that the server lists otherwise than they were made are made again, before it is an error.
+# How often parts that the server lists with other bytes are made again, before it is an error.
 ROUNDS = 3
+_LETTERS = {PartKind.SEND: "s", PartKind.ZERO: "z", PartKind.BASE: "b"}
+_KINDS = {letter: kind for kind, letter in _LETTERS.items()}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class UploadRecord:
+    """What the journal says about the upload of one disk. Empty when nothing was begun, or all of it was dropped.
+
+    `zero_stem` is the start of the keys of its zero objects, "" in an entry of an earlier version. `manifests` are the
+    SHA-256 of the manifests that were written, by the keys of their objects; they outlast a drop.
+    """
+
+    key: str = ""
+    tag: str = ""
+    fingerprint: Fingerprint | None = None
+    plan: UploadPlan | None = None
+    zero_stem: str = ""
+    upload_id: str = ""
+    parts: Mapping[int, DonePart] = field(default_factory=dict)
+    finished: UploadedObject | None = None
+    manifests: Mapping[str, str] = field(default_factory=dict)
+
+
+class SessionLog:
+    """Journal entries about the upload of one disk. Not thread-safe."""
+
+    def __init__(self, journal: Journal, disk_index: int) -> None:
+        self._journal = journal
+        self._disk = disk_index
+
+    def read(self) -> UploadRecord:
+        """Return what the entries about this disk say."""
+        known: dict[str, Any] = {}
+        parts: dict[int, DonePart] = {}
+        manifests: dict[str, str] = {}
+        for entry in self._journal.entries:
+            if entry.get("disk") != self._disk:
+                continue
+            match entry["kind"]:
+                case "upload-intended":
+                    parts.clear()
+                    known = {
+                        "key": entry["key"],
+                        "tag": entry["tag"],
+                        "fingerprint": Fingerprint(**entry["fingerprint"]),
+                        "plan": decode_plan(entry["plan"]),
+                        "zero_stem": entry.get("zeros", ""),
+                    }
+                case "upload-started":
+                    known["upload_id"] = entry["upload_id"]
+                case "parts":
+                    parts.update((part.number, part) for part in _decode_parts(entry["parts"]))
+                case "upload-dropped":
+                    known = {}
+                    parts.clear()
+                case "object":
+                    known["finished"] = UploadedObject(**entry["object"])
+                    if "fingerprint" in entry:  # earlier versions wrote none, and the intent's counts
+                        known["fingerprint"] = Fingerprint(**entry["fingerprint"])
+                case "manifest":
+                    manifests[entry["key"]] = entry["sha256"]
+                case _:
+                    pass  # an entry of another stage about the same disk
+        return UploadRecord(**known, parts=parts, manifests=manifests)
+
+    def intend(self, *, key: str, tag: str, fingerprint: Fingerprint, plan: UploadPlan, zero_stem: str) -> None:
+        """Write what is about to be started."""
+        self._journal.write(
+            "upload-intended",
+            disk=self._disk,
+            key=key,
+            tag=tag,
+            fingerprint=asdict(fingerprint),
+            plan=encode_plan(plan),
+            zeros=zero_stem,
+        )
+
+    def started(self, upload_id: str) -> None:
+        """Write the server's id of the upload."""
+        self._journal.write("upload-started", disk=self._disk, upload_id=upload_id)
+
+    def done(self, parts: Iterable[DonePart]) -> None:
+        """Write parts that are in OSS and proven."""
+        rows = [[part.number, part.start, part.length, f"{part.crc64:016x}", part.etag, part.proof] for part in parts]
+        if rows:
+            self._journal.write("parts", disk=self._disk, parts=rows)
+
+    def dropped(self, reason: str) -> None:
+        """Write that what was begun does not count any more."""
+        self._journal.write("upload-dropped", disk=self._disk, reason=reason)
+
+    def finished(self, uploaded: UploadedObject, *, fingerprint: Fingerprint) -> None:
+        """Write that the object exists and is proven to be the disk that has this fingerprint."""
+        self._journal.write("object", disk=self._disk, object=asdict(uploaded), fingerprint=asdict(fingerprint))
+
+    def manifest_written(self, key: str, *, sha256: str) -> None:
+        """Write the SHA-256 of the manifest of the object at a key."""
+        self._journal.write("manifest", disk=self._disk, key=key, sha256=sha256)
+
+
+def _decode_parts(rows: Iterable[list[Any]]) -> Iterator[DonePart]:
+    for number, start, length, crc, etag, proof in rows:
+        yield DonePart(number=number, start=start, length=length, crc64=int(crc, 16), etag=etag, proof=proof)
+
+
+def encode_plan(plan: UploadPlan) -> dict[str, Any]:
+    """Return a plan as JSON values; runs of equal parts are counted ("s67108864*31 z1048576")."""
+    words: list[str] = []
+    for (kind, length), run in groupby(plan.parts, key=lambda part: (part.kind, part.length)):
+        count = sum(1 for _ in run)
+        words.append(f"{_LETTERS[kind]}{length}" + (f"*{count}" if count > 1 else ""))
+    return {
+        "parts": " ".join(words),
+        "gap": plan.gap_bytes,
+        "zero_source": plan.zero_source_bytes,
+        "base": [plan.base.key, plan.base.etag] if plan.base else None,
+    }
+
+
+def decode_plan(value: Mapping[str, Any]) -> UploadPlan:
+    """Return the plan that encode_plan encoded."""
+    ranges: list[tuple[PartKind, int, int]] = []
+    position = 0
+    for word in value["parts"].split():
+        length, _, count = word[1:].partition("*")
+        for _ in range(int(count or 1)):
+            ranges.append((_KINDS[word[0]], position, int(length)))
+            position += int(length)
+    return UploadPlan(
+        size_bytes=position,
+        parts=number_parts(ranges),
+        gap_bytes=value["gap"],
+        zero_source_bytes=value["zero_source"],
+        base=BaseObject(key=value["base"][0], etag=value["base"][1]) if value["base"] else None,
+    )
 
 
 @dataclass(slots=True, kw_only=True)
-class Assembly:
-    """An upload under way. `done` and `sent_bytes` grow, also where the transfer ends with an error."""
+class UploadSession:
+    """A multipart upload in progress. `done` and `sent_bytes` grow, also where the transfer ends with an error.
 
+    `tag` is in the object's metadata, `refused` are the kinds of copies to send instead, `zeros` is the source of
+    ranges of zeros. One thread uses it, the one that emits.
+    """
+
+    context: UploadContext
+    log: SessionLog
+    fingerprint: Fingerprint
     key: str
     region: str
     upload_id: str
     tag: str
     plan: UploadPlan
-    zero: ZeroObject | None
+    zeros: BaseObject | None
     refused: frozenset[PartKind]
     jobs: int | None
     limit_rate_bytes_s: float | None
     done: tuple[DonePart, ...] = ()
     sent_bytes: int = 0
-    _bad: tuple[DonePart, ...] = field(default=(), repr=False)
 
-    @property
-    def safe_bytes(self) -> int:
-        """What is in OSS."""
-        return sum(part.length for part in self.done)
+    def finish(self) -> Completed:
+        """Make the parts that are left, check that the disk did not change, and complete. Nothing is proven yet.
 
-    def finish(self, context: UploadContext, keeper: RecordKeeper, fingerprint: Fingerprint) -> Completed:
-        """Make what is left, see that the disk did not change, and complete; the object is not proven yet.
-
-        Raises RefusedError "upload-vanished" or "bucket-missing" as it is; any other error says in its remedy
-        what is safe.
+        Raises UploadNotFound and BucketMissing as they are; the remedy of any other error names what is kept in OSS.
         """
         try:
-            self._make_parts(context, keeper)
-            check_unchanged(context, fingerprint, self.done)
+            self._make_parts()
+            check_unchanged(self.context, self.fingerprint, self.done)
             completion = completion_of(self.key, self.upload_id, self.done, tag=self.tag)
-            return complete_upload(context.store, completion, clock=context.clock)
+            return complete_upload(self.context, completion)
+        except (UploadNotFound, BucketMissing):  # nothing is left there
+            raise
         except AliyunImportError as error:
-            if error.code in ("upload-vanished", "bucket-missing"):  # nothing is left there
-                raise
-            raise self._with_rest(error, bucket=context.store.bucket) from error
+            raise self._with_rest(error) from error
 
-    def check(self, context: UploadContext, keeper: RecordKeeper, there: RemoteObject) -> str:
-        """Prove the object and say how; one that is not the disk is removed again, since this push made it."""
+    def prove(self, there: RemoteObject) -> str:
+        """Prove the object and return how; one that is not the disk is removed, since this push made it."""
+        context = self.context
         if there.crc64 is None:
-            there = context.ask(lambda: context.store.head(self.key)) or there
+            there = context.store.head(self.key) or there
         try:
             proof = check_object(there, self.done)
-        except TransientError:
-            context.ask(lambda: remove_object(context.store, self.key))
-            keeper.dropped("object-corrupted")
+        except ObjectCorrupted:
+            remove_object(context.store, self.key)
+            self.log.dropped("object-corrupted")
             raise
         if proof == BY_SIZE:
             context.emit(
                 Warned(
                     code="unproven",
-                    message=f"oss://{context.store.bucket}/{self.key} has the right size, but nothing that OSS tells "
-                    "of it can be compared with the disk's content.",
+                    message=f"oss://{context.store.bucket}/{self.key} has the right size, but OSS reports nothing that "
+                    "can be compared with the disk's content.",
                     remedy="Download a part of it and compare, or use an endpoint of OSS itself.",
                 )
             )
         return proof
 
-    def _make_parts(self, context: UploadContext, keeper: RecordKeeper) -> None:
-        """Make all parts, until the server lists each of them as it should be."""
+    def _make_parts(self) -> None:
+        """Make all parts, until the server lists each of them with the bytes of the disk."""
+        splitter = PartSplitter(self.plan)
+        bad: tuple[DonePart, ...] = ()
         for _ in range(ROUNDS):
-            left, self.done = PartSplitter(self.plan).still_to_do(self.done)
-            transfer = self._transfer(context, keeper)
-            try:
-                transfer.run(left, before=self.done)
-            finally:
-                self.done = transfer.done
-                self.sent_bytes += transfer.sent_bytes
-            listed = context.ask(lambda: context.store.list_parts(self.key, self.upload_id))
-            self.done, self._bad = agree(self.done, listed)
-            if not self._bad:
+            self._transfer()
+            listed = self.context.store.list_parts(self.key, self.upload_id)
+            self.done, bad = agree(self.done, listed)
+            if not bad:
                 return
-        first = self._bad[0]
+            # A copy's response has no CRC-64, so a base that is not what its manifest claims is found here.
+            of_base = [part for part in bad if splitter.kind_of(part.number) is PartKind.BASE]
+            if of_base and self.plan.base and PartKind.BASE not in self.refused:
+                self.refused |= {PartKind.BASE}
+                self.context.emit(base_set_aside(self.plan.base.key, cost_bytes=sum(part.length for part in of_base)))
         raise PartCorrupted(
-            f"{len(self._bad)} parts are in OSS with other bytes than the disk has.",
+            f"{len(bad)} parts in OSS differ from the bytes of the disk.",
             code="part-corrupted",
-            cause=f"Part {first.number}, at byte {first.start}, is the first of them; it was made {ROUNDS} times.",
-            remedy="Run the same command again. If it comes back, test this machine's memory and network.",
-            details={"part": str(first.number), "offset": str(first.start)},
+            cause=f"Part {bad[0].number}, at byte {bad[0].start}, is the first of them; it was made {ROUNDS} times.",
+            remedy="Run the same command again. If it happens again, test this machine's memory and network.",
+            details={"part": str(bad[0].number), "offset": str(bad[0].start)},
             resumable=True,
         )
 
-    def _transfer(self, context: UploadContext, keeper: RecordKeeper) -> Transfer:
-        return Transfer(
+    def _transfer(self) -> None:
+        """Make the parts that are left, once."""
+        context = self.context
+        left, self.done = PartSplitter(self.plan).still_to_do(self.done)
+        scheduler = Scheduler(
             self.plan,
-            WorkerContext(
-                store=context.store,
-                source=context.source,
-                key=self.key,
-                upload_id=self.upload_id,
-                zero=self.zero,
-                base=self.plan.base,
-                halt=threading.Event(),
-            ),
-            told=Reporter(disk=context.disk, emit=context.emit, journal=keeper.done),
-            clock=context.clock,
-            stop=context.stop,
-            jobs=self.jobs,
-            limit_rate_bytes_s=self.limit_rate_bytes_s,
+            left,
+            disk=context.disk,
+            now_s=context.clock.monotonic_s(),
+            done=self.done,
             refused=self.refused,
+            jobs=self.jobs,
         )
+        maker = PartMaker(
+            store=context.store,
+            source=context.source,
+            key=self.key,
+            upload_id=self.upload_id,
+            zeros=self.zeros,
+            base=self.plan.base,
+        )
+        pool = WorkerPool(maker, context, RateLimiter(self.limit_rate_bytes_s, context))
+        try:
+            Transfer(scheduler, pool, context, journal=self.log.done).run()
+        finally:
+            self.done = tuple(scheduler.done)
+            self.refused = scheduler.refused
+            self.sent_bytes += pool.sent_bytes
 
-    def _with_rest(self, error: AliyunImportError, *, bucket: str) -> AliyunImportError:
-        """Say in the remedy what is safe, how to go on, and how to remove it."""
-        where = f"unfinished upload of oss://{bucket}/{self.key}"
-        keys = [self.key, *([self.zero.key] if self.zero else [])]
+    def _with_rest(self, error: AliyunImportError) -> AliyunImportError:
+        """Return the error with a remedy that names what is kept, how to resume, and how to remove it."""
+        bucket = self.context.store.bucket
+        upload = f"unfinished upload of oss://{bucket}/{self.key}"
+        keys = [self.key, *([self.zeros.key] if self.zeros else [])]
         removes = leftovers_command(region=self.region, bucket=bucket, keys=keys)
-        safe = f"{size(self.safe_bytes)} are safe in the {where}" if self.done else f"The {where} holds nothing yet"
-        rest = f"{safe}: the same command goes on from there. {removes} gives up."
-        if isinstance(error, Interrupted):  # whose advice is to run it again
+        if isinstance(error, DiskChanged | DiskTruncated):
+            return error.advised(
+                f"The {upload} is of no use any more: the same command starts over and removes it, as does {removes}.",
+                resumable=False,
+            )
+        kept_bytes = sum(part.length for part in self.done)
+        kept = f"{size(kept_bytes)} are kept in the {upload}" if self.done else f"The {upload} holds nothing yet"
+        if isinstance(error, Interrupted):  # whose remedy is to run it again
             error = Interrupted(error.summary, code=error.code, remedy=None)
-        is_of_use = error.code not in ("disk-changed", "disk-truncated")
-        if not is_of_use:
-            rest = (
-                f"The {where} is of no use any more: the same command begins afresh and removes it, as does {removes}."
-            )
-        return error.advised(rest, resumable=is_of_use)
-
-
-def check_unchanged(context: UploadContext, fingerprint: Fingerprint, done: tuple[DonePart, ...]) -> None:
-    """See that the disk is the one that it was when the push began. A mix of two is never completed.
-
-    Where the fingerprint can't tell, as for every block device, the disk is read once more and compared with what was
-    sent. Raises LocalStateError "disk-changed".
-    """
-    match context.source.fingerprint().likeness(fingerprint):
-        case Likeness.OTHER:
-            raise changed_while_sent(
-                context, "Its size, its time of change or its content is not what it was when the push began."
-            )
-        case Likeness.UNPROVEN:
-            context.emit(Noted(message=f"{context.disk} is read once more, to see that it did not change meanwhile."))
-            part = first_changed(context, done)
-            if part:
-                raise changed_while_sent(
-                    context, f"The bytes from {part.start} to {part.start + part.length} are not those that were sent."
-                )
-        case Likeness.SAME:
-            pass
-
-
-def changed_while_sent(context: UploadContext, cause: str) -> LocalStateError:
-    """Give the error of a disk that did not stay as it was."""
-    return DiskChanged(
-        f"{context.disk} changed while it was sent.",
-        code="disk-changed",
-        cause=cause,
-        remedy="Stop what writes to it (shut the virtual machine down, or push a snapshot of its disk), and run "
-        "the same command again.",
-    )
+        return error.advised(f"{kept}: the same command resumes it. {removes} gives up.", resumable=True)

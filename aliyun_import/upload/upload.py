@@ -1,121 +1,154 @@
-"""This file is the door of the room: from a disk on this machine to an object in OSS that was proven to be the disk.
+"""Upload of a disk on this machine to an object in OSS that is proven to be the disk.
 
-open · name the key · is it there already? · base · survey · plan · find the unfinished upload · zero object
+open · choose the key · does the object exist? · find the base · scan · plan · find the unfinished upload · zero object
      · transfer · did the disk change? · complete · prove · manifest
 """
 
+import hashlib
 import secrets
-import threading
 
-from aliyun_import.context import Clock
+from aliyun_import.context import Context
 from aliyun_import.disk.fingerprint import Likeness
 from aliyun_import.disk.io.packed_disk import open_disk
-from aliyun_import.errors import AliyunImportError, RefusedError
-from aliyun_import.events import Emit, Event, Noted, ObjectReady, UploadResumed, Warned
+from aliyun_import.errors import AccessError, AliyunImportError, ObjectCorrupted, RefusedError, UploadNotFound
+from aliyun_import.events import Event, Noted, ObjectReady, UploadPlanned, UploadResumed, Warned
 from aliyun_import.journal import Journal
 from aliyun_import.model.objects import RemoteObject, UploadedObject
 from aliyun_import.services.interface import ObjectStore
-from aliyun_import.upload.complete import TAG_NAME, crc64_of_disk
+from aliyun_import.upload.complete import TAG_NAME, changed_while_sent, crc64_of_disk, crc64_of_source
 from aliyun_import.upload.context import TransferOptions, UploadContext, UploadRequest
-from aliyun_import.upload.manifest import SUFFIX, Manifest, encode_manifest, find_base
-from aliyun_import.upload.plan.disk_plan import digests_of, plan_disk, plan_event
-from aliyun_import.upload.plan.plan import UploadPlan, without_copies
-from aliyun_import.upload.resume.find import (
-    FoundUpload,
-    candidate_keys,
-    choose_target,
-    crc64_of_source,
-    find_upload,
-    zero_stem,
-)
-from aliyun_import.upload.resume.record import RecordKeeper, UploadRecord
-from aliyun_import.upload.session import Assembly, changed_while_sent
-from aliyun_import.upload.staged_zeros import StagedZeros
+from aliyun_import.upload.manifest import SUFFIX, Base, Manifest, encode_manifest, find_base
+from aliyun_import.upload.plan import PartKind, UploadPlan, plan_upload, without_copies
+from aliyun_import.upload.resume import FoundUpload, candidate_keys, choose_target, find_upload
+from aliyun_import.upload.session import SessionLog, UploadRecord, UploadSession
 from aliyun_import.upload.transfer.concurrency import jobs_for
 from aliyun_import.upload.transfer.parts import PartSplitter
-from aliyun_import.upload.zero_object import remove_all_zero_objects
-from aliyun_import.upload.zero_scan import BlockDigests
+from aliyun_import.upload.transfer.scheduler import base_set_aside
+from aliyun_import.upload.zero_object import StagedZeros, remove_all_zero_objects, shared_zero_stem, zero_stem
+from aliyun_import.upload.zero_scan import BlockDigests, scan_zeros, unchanged_ranges
 
 
 def upload_disk(
-    delivery: UploadRequest,
-    *,
-    store: ObjectStore,
-    journal: Journal,
-    options: TransferOptions,
-    clock: Clock,
-    emit: Emit,
-    stop: threading.Event,
+    request: UploadRequest, context: Context, *, store: ObjectStore, journal: Journal, options: TransferOptions
 ) -> UploadedObject:
-    """See to it that the object is there and is the disk; goes on where an earlier call stopped.
+    """Upload the disk, or use the object that is it already; resume where an earlier call stopped.
 
-    Raises AliyunImportError: for one RefusedError "object-exists" for another object under a key that the user
-    named, LocalStateError "disk-changed" when the disk changed while it was sent. What is safe in OSS by then, and
-    how to go on or to remove it, stands in the remedy.
+    Raises AliyunImportError, among them ObjectExists for another object under a key that the user named, DiskChanged
+    when the disk changed while it was sent, and Interrupted, also when the run was cancelled during the last request.
+    The remedy names what is kept in OSS, and how to resume or remove it. Events are emitted on the calling thread.
     """
-    with open_disk(delivery.path) as source:
-        context = UploadContext(source=source, store=store, clock=clock, emit=emit, stop=stop)
-        return _Push(delivery, context, RecordKeeper(journal, delivery.disk_index), options).run()
+    with open_disk(request.path) as source:
+        upload_context = UploadContext.of(context, source=source, store=store)
+        uploaded = _Upload(request, upload_context, SessionLog(journal, request.disk_index), options).run()
+    context.check_cancelled()
+    return uploaded
 
 
-class _Push:
-    """One disk on its way to one object; lives for one call of `deliver`."""
+def preview_upload(request: UploadRequest, context: Context, *, store: ObjectStore | None) -> UploadPlan:
+    """Return the plan that `upload_disk` would begin with; write nothing anywhere.
+
+    Without a store, or without a bucket, no base is searched, and everything that is not zero is planned to be sent.
+    """
+    with open_disk(request.path) as source:
+        sample = source.fingerprint().sample
+        base = None
+        if store is not None:
+            base = _base_for_preview(UploadContext.of(context, source=source, store=store), request)
+        data = scan_zeros(
+            source,
+            context,
+            block_bytes=base.manifest.digests.block_bytes if base else None,
+            with_digests=base is not None,
+        )
+        plan = _plan_of(source.size_bytes, data.data, data.digests, base)
+    context.emit(plan_event(plan, disk=str(request.path), key=next(candidate_keys(request, sample=sample))))
+    return plan
+
+
+def plan_event(plan: UploadPlan, *, disk: str, key: str) -> UploadPlanned:
+    """Return a plan as an event."""
+    return UploadPlanned(
+        disk=disk,
+        key=key,
+        total_bytes=plan.size_bytes,
+        send_bytes=plan.bytes_of(PartKind.SEND),
+        zero_bytes=plan.bytes_of(PartKind.ZERO),
+        base_bytes=plan.bytes_of(PartKind.BASE),
+        parts=len(plan.parts),
+        requests=plan.requests,
+        gap_bytes=plan.gap_bytes,
+    )
+
+
+def _base_for_preview(context: UploadContext, request: UploadRequest) -> Base | None:
+    """Return the base where there is a bucket; a lack of rights to search it does not fail a preview."""
+    try:
+        if context.store.bucket_info() is None:
+            return None
+        return find_base(context, base_key=request.base_key, key_stem=request.key_stem)
+    except (AccessError, RefusedError) as error:
+        context.emit(Noted(message=f"No base was searched. {error.summary}"))
+        return None
+
+
+def _plan_of(
+    size_bytes: int, data: tuple[tuple[int, int], ...], digests: BlockDigests | None, base: Base | None
+) -> UploadPlan:
+    if base is None or digests is None:
+        return plan_upload(size_bytes, data)
+    unchanged = unchanged_ranges(digests, base.manifest.digests)
+    return plan_upload(size_bytes, data, unchanged=unchanged, base=base.object)
+
+
+class _Upload:
+    """One call of `upload_disk`."""
 
     def __init__(
-        self, delivery: UploadRequest, context: UploadContext, keeper: RecordKeeper, options: TransferOptions
+        self, request: UploadRequest, context: UploadContext, log: SessionLog, options: TransferOptions
     ) -> None:
-        self._delivery = delivery
-        self._setting = context
+        self._request = request
+        self._context = context
         self._store = context.store
-        self._keeper = keeper
+        self._log = log
         self._options = options
         self._fingerprint = context.source.fingerprint()
         self._key = ""
-        stem = zero_stem(delivery.key_stem, sample=self._fingerprint.sample)
-        self._zeros = StagedZeros(context, stem, region=delivery.region)
+        self._zeros = StagedZeros(context, zero_stem(request, sample=self._fingerprint.sample), region=request.region)
         self._resumed = False
+        self._without_base = False
         self._digests: BlockDigests | None = None
         self._sent_bytes = 0
 
     def run(self) -> UploadedObject:
-        """Do all of it; a server that forgot the upload is one fresh start."""
-        record = self._keeper.read()
-        if record.plan and record.finished is None:
-            self._resumed = True
+        """Do all of it; start over once where the server forgot the upload, or the base made another object."""
+        record = self._log.read()
+        if record.plan and (record.finished is None or record.finished.left_over):
+            self._zeros.stem = record.zero_stem or shared_zero_stem(self._request, sample=self._sample_of(record))
+            self._resumed = record.finished is None
             self._zeros.expect(record.plan, resumed=True)
-        ready = self._look(record)
+        ready = self._find_object(record)
         if ready:
             return ready
         try:
             return self._upload(self._believed(record))
-        except RefusedError as error:
-            if error.code != "upload-vanished":
-                raise
-        # Completed from elsewhere, where the same disk was pushed at the same time? Then it is there now.
-        ready = self._look(self._keeper.read())
-        if ready:
-            return ready
-        self._setting.emit(
-            Warned(
-                code="upload-vanished",
-                message=f"OSS does not know the unfinished upload of {self._key} any more: it begins afresh.",
-                remedy="If nobody removed it, look at the bucket's lifecycle rules: one of them aborts uploads.",
+        except UploadNotFound:
+            # Completed from elsewhere, where the same disk was pushed at the same time? Then the object exists now.
+            ready = self._find_object(self._log.read())
+            if ready:
+                return ready
+            self._context.emit(
+                Warned(
+                    code="upload-vanished",
+                    message=f"OSS does not know the unfinished upload of {self._key} any more: it starts over.",
+                    remedy="If nobody removed it, check the bucket's lifecycle rules: one of them aborts uploads.",
+                )
             )
-        )
-        self._keeper.dropped("upload-vanished")
-        return self._upload(UploadRecord())
+            self._log.dropped("upload-vanished")
+            return self._upload(UploadRecord())
 
-    def _look(self, record: UploadRecord) -> UploadedObject | None:
-        """Choose the key, and use the object that is there if it is the disk."""
-        target = choose_target(
-            self._setting,
-            record,
-            fingerprint=self._fingerprint,
-            named=self._delivery.key,
-            candidates=candidate_keys(
-                self._delivery.key_stem, sample=self._fingerprint.sample, suffix=self._delivery.suffix
-            ),
-        )
+    def _find_object(self, record: UploadRecord) -> UploadedObject | None:
+        """Choose the key, and use the object that exists there if it is the disk."""
+        target = choose_target(self._context, self._request, record, fingerprint=self._fingerprint)
         self._key = target.key
         if target.there is None:
             return None
@@ -124,119 +157,148 @@ class _Push:
         )
 
     def _believed(self, record: UploadRecord) -> UploadRecord:
-        """Take the journal's word where it speaks of this disk as it is now.
+        """Return the journal's record where it is about this disk as it is now.
 
-        Where the time or the place of the file alone changed (it was copied, or converted again), or the fingerprint
-        can't tell whether the disk changed, the unfinished upload is kept, but the disk is surveyed and each part is
-        proven anew against it.
+        Where only the modification time or the location of the file changed (it was copied, or converted again), or
+        the fingerprint can't decide whether the disk changed, the unfinished upload is kept, but the disk is scanned
+        and each part proven anew.
         """
         before = record.fingerprint
         if before is None:
             return record
         likeness = self._fingerprint.likeness(before)
-        if likeness is Likeness.SAME and record.key == self._key:
+        same_key = record.key == self._key
+        if likeness is Likeness.SAME and same_key:
             return record
         if record.finished:  # another build, pushed under the same name after the first one was done
-            self._keeper.dropped("another disk")
+            self._log.dropped("another disk")
             return UploadRecord()
-        same_name = record.key == self._key
-        self._setting.emit(self._not_believed(same_name=same_name, may_be_equal=likeness is Likeness.UNPROVEN))
-        if not same_name:
-            self._give_up(record, sample=before.sample)
-        self._keeper.dropped("disk-changed")
-        return UploadRecord(key=record.key, tag=record.tag, upload_id=record.upload_id) if same_name else UploadRecord()
+        self._context.emit(self._not_believed(same_key=same_key, may_be_equal=likeness is Likeness.UNPROVEN))
+        if not same_key:
+            self._give_up(record)
+        self._log.dropped("disk-changed")
+        return UploadRecord(key=record.key, tag=record.tag, upload_id=record.upload_id) if same_key else UploadRecord()
 
-    def _not_believed(self, *, same_name: bool, may_be_equal: bool) -> Event:
-        disk = self._setting.disk
-        if may_be_equal and same_name:
+    def _not_believed(self, *, same_key: bool, may_be_equal: bool) -> Event:
+        disk = self._context.disk
+        if may_be_equal and same_key:
             return Noted(
-                message=f"Whether {disk} changed since its upload was begun, its content alone tells: what is in OSS "
+                message=f"Only the content can show whether {disk} changed since its upload was begun: what is in OSS "
                 "is compared with it."
             )
         return Warned(
             code="disk-changed",
-            message=f"{disk} changed since its upload was begun: it begins afresh"
-            + (", and keeps of what is in OSS what proves to be equal." if same_name else "."),
+            message=f"{disk} changed since its upload was begun: it starts over"
+            + (", and keeps the parts in OSS that prove to be equal." if same_key else "."),
         )
 
-    def _give_up(self, record: UploadRecord, *, sample: str) -> None:
-        """Remove what an earlier run left in OSS of a disk that is not there any more."""
+    def _give_up(self, record: UploadRecord) -> None:
+        """Remove what an earlier run left in OSS of a disk that does not exist any more."""
         if record.upload_id:
-            self._setting.ask(lambda: self._store.abort(record.key, record.upload_id))
+            self._store.abort(record.key, record.upload_id)
         if record.plan and record.plan.zero_source_bytes:
-            remove_all_zero_objects(self._store, zero_stem(self._delivery.key_stem, sample=sample))
+            remove_all_zero_objects(self._context, self._zeros.stem)
+        self._zeros.stem = zero_stem(self._request, sample=self._fingerprint.sample)
+
+    def _sample_of(self, record: UploadRecord) -> str:
+        return (record.fingerprint or self._fingerprint).sample
 
     def _upload(self, record: UploadRecord) -> UploadedObject:
+        session = self._session(record)
+        try:
+            completed = session.finish()
+        finally:
+            self._sent_bytes += session.sent_bytes
+        try:
+            proof = session.prove(completed.object)
+        except ObjectCorrupted:
+            base = session.plan.base
+            if base is None:
+                raise
+            # Where OSS reports no CRC-64 of copied parts, a base that is not what its manifest claims is found here.
+            self._context.emit(base_set_aside(base.key, cost_bytes=session.plan.bytes_of(PartKind.BASE)))
+            self._without_base = True
+            return self._upload(UploadRecord())
+        return self._finished(
+            completed.object,
+            crc64=crc64_of_disk(session.done),
+            proof=proof,
+            made_by_us=completed.made_by_us,
+            fresh=True,
+        )
+
+    def _session(self, record: UploadRecord) -> UploadSession:
+        """Plan the upload and start it, or resume the unfinished one."""
         plan = record.plan or self._plan()
-        self._setting.emit(plan_event(plan, disk=self._setting.disk, key=self._key))
-        found = find_upload(self._setting, self._key, plan, record)
+        self._emit_plan(plan)
+        found = find_upload(self._context, self._key, plan, record)
         done = found.done if found else ()
         self._resumed = self._resumed or bool(done)
         self._zeros.expect(plan, resumed=self._resumed)
         refused = self._zeros.make(plan, PartSplitter(plan).still_to_do(done)[0])
         if refused and not done:
             plan, refused = without_copies(plan), frozenset()
-            self._setting.emit(plan_event(plan, disk=self._setting.disk, key=self._key))
+            self._emit_plan(plan)
         if done and found:
-            self._say_resumed(plan, found)
+            self._emit_resumed(plan, found)
         try:
             upload_id, tag = self._started(plan, record, found)
         except AliyunImportError as error:
             raise self._zeros.named_in(error, key=self._key) from error
-        assembly = Assembly(
+        # Parts that were proven against the disk, and that the journal does not know yet.
+        self._log.done(part for part in done if record.parts.get(part.number) != part or plan is not record.plan)
+        return UploadSession(
+            context=self._context,
+            log=self._log,
+            fingerprint=self._fingerprint,
             key=self._key,
-            region=self._delivery.region,
+            region=self._request.region,
             upload_id=upload_id,
             tag=tag,
             plan=plan,
-            zero=self._zeros.made,
+            zeros=self._zeros.made.source if self._zeros.made else None,
             refused=refused,
-            jobs=jobs_for(self._options.jobs, self._setting.source.most_readers),
+            jobs=jobs_for(self._options.jobs, self._context.source.most_readers),
             limit_rate_bytes_s=self._options.limit_rate_bytes_s,
             done=done,
         )
-        try:
-            completed = assembly.finish(self._setting, self._keeper, self._fingerprint)
-        finally:
-            self._sent_bytes += assembly.sent_bytes
-        proof = assembly.check(self._setting, self._keeper, completed.object)
-        return self._finished(
-            completed.object,
-            crc64=crc64_of_disk(assembly.done),
-            proof=proof,
-            made_by_us=completed.made_by_us,
-            fresh=True,
-        )
 
     def _plan(self) -> UploadPlan:
-        base = find_base(self._setting, base_key=self._delivery.base_key, key_stem=self._delivery.key_stem)
-        plan, self._digests = plan_disk(
-            self._setting.source,
-            base,
-            grain_bytes=self._options.grain_bytes,
-            stop=self._setting.stop,
-            clock=self._setting.clock,
-            emit=self._setting.emit,
-            with_digests=self._options.keep_object,
+        """Scan the disk and plan its upload; keep the digests where a base needs them, or a manifest will."""
+        request, source = self._request, self._context.source
+        base = None
+        if not self._without_base:
+            base = find_base(
+                self._context, base_key=request.base_key, key_stem=request.key_stem, known=self._log.read().manifests
+            )
+        data = scan_zeros(
+            source,
+            self._context,
+            # What was digested in blocks of one size can't be compared in blocks of another.
+            block_bytes=base.manifest.digests.block_bytes if base else None,
+            with_digests=self._options.keep_object or base is not None,
         )
-        return plan
+        self._digests = data.digests
+        return _plan_of(source.size_bytes, data.data, data.digests, base)
 
     def _started(self, plan: UploadPlan, record: UploadRecord, found: FoundUpload | None) -> tuple[str, str]:
-        """Give the upload's id and tag; starts one where none was found. The intent is journalled first."""
+        """Return the upload's id and tag; start one where none was found. The intent is journalled first."""
         found_id = found.upload_id if found else ""
         if found_id == record.upload_id != "" and plan is record.plan:
             return found_id, record.tag
-        # One that this journal intended carries the tag of that intent; a stranger's is not known.
+        # An upload that this journal intended carries the tag of that intent; that of another one is not known.
         ours = found is not None and (found_id == record.upload_id or not found.done)
         tag = record.tag if ours else secrets.token_hex(8)
-        self._keeper.intend(key=self._key, tag=tag, fingerprint=self._fingerprint, plan=plan)
-        upload_id = found_id or self._setting.ask(lambda: self._store.start_upload(self._key, metadata={TAG_NAME: tag}))
-        self._keeper.started(upload_id)
+        self._log.intend(key=self._key, tag=tag, fingerprint=self._fingerprint, plan=plan, zero_stem=self._zeros.stem)
+        upload_id = found_id or self._store.start_upload(self._key, metadata={TAG_NAME: tag})
+        self._log.started(upload_id)
         return upload_id, tag
 
     def _finished(
         self, there: RemoteObject, *, crc64: int, proof: str, made_by_us: bool, fresh: bool
     ) -> UploadedObject:
+        # In this order: once the object is journalled, no later run has a reason to search for zeros.
+        left_over = self._zeros.remove()
         uploaded = UploadedObject(
             bucket=self._store.bucket,
             key=self._key,
@@ -246,15 +308,14 @@ class _Push:
             proof=proof,
             made_by_us=made_by_us,
             sent_bytes=self._sent_bytes + self._zeros.sent_bytes,
+            left_over=left_over,
         )
-        # In this order: once the object is written down, no later run has a reason to look for zeros.
-        self._zeros.remove()
-        self._keeper.finished(uploaded, fingerprint=self._fingerprint)
+        self._log.finished(uploaded, fingerprint=self._fingerprint)
         if self._options.keep_object:
             self._write_manifest(uploaded, fresh=fresh)
-        self._setting.emit(
+        self._context.emit(
             ObjectReady(
-                disk=self._setting.disk,
+                disk=self._context.disk,
                 bucket=uploaded.bucket,
                 key=uploaded.key,
                 size_bytes=uploaded.size_bytes,
@@ -265,17 +326,18 @@ class _Push:
         return uploaded
 
     def _write_manifest(self, uploaded: UploadedObject, *, fresh: bool) -> None:
-        """Make the object a base. It is there and proven by now, so that a failure here is a warning."""
+        """Make the object a base. It exists and is proven by now, so that a failure here is a warning."""
         key = uploaded.key + SUFFIX
         try:
-            if not fresh and self._setting.ask(lambda: self._store.head(key)) is not None:
+            if not fresh and self._store.head(key) is not None:
                 return
-            digests = self._digests_for(uploaded)
+            digests = self._digests_of(uploaded)
             content = encode_manifest(Manifest(digests=digests, crc64=uploaded.crc64, etag=uploaded.etag))
-            # The tag tells that it is ours, wherever it lies.
-            self._setting.ask(lambda: self._store.put(key, content, metadata={TAG_NAME: "manifest"}))
+            # The tag shows that it is ours, wherever it is.
+            self._store.put(key, content, metadata={TAG_NAME: "manifest"})
+            self._log.manifest_written(uploaded.key, sha256=hashlib.sha256(content).hexdigest())
         except AliyunImportError as error:
-            self._setting.emit(
+            self._context.emit(
                 Warned(
                     code="manifest-missing",
                     message=f"The object has no manifest, and can't be a base. {error.summary}",
@@ -283,28 +345,34 @@ class _Push:
                 )
             )
 
-    def _digests_for(self, uploaded: UploadedObject) -> BlockDigests:
-        """Give the digests of what the object holds. Raises LocalStateError "disk-changed" where the disk is another.
+    def _digests_of(self, uploaded: UploadedObject) -> BlockDigests:
+        """Return the digests of what the object holds; raises DiskChanged where the disk is another by now.
 
-        Where the fingerprint can't tell, the digests are made after the object, and the CRC-64 of the disk is made
-        after the digests.
+        Where the fingerprint can't decide, the digests are made after the object, and the CRC-64 of the disk is
+        compared after the digests.
         """
-        context = self._setting
-        digests = self._digests or self._digests_now()
+        context = self._context
+        digests = self._digests or self._scan_digests()
         if context.source.fingerprint().likeness(self._fingerprint) is Likeness.SAME:
             return digests
-        digests = self._digests_now()
+        digests = self._scan_digests()
         if crc64_of_source(context) != uploaded.crc64:
             raise changed_while_sent(context, "It is not what its object holds.")
         return digests
 
-    def _digests_now(self) -> BlockDigests:
-        return digests_of(self._setting.source, grain_bytes=self._options.grain_bytes, stop=self._setting.stop)
+    def _scan_digests(self) -> BlockDigests:
+        digests = scan_zeros(self._context.source, self._context, with_digests=True).digests
+        if digests is None:
+            raise AssertionError("a scan with digests has them")
+        return digests
 
-    def _say_resumed(self, plan: UploadPlan, found: FoundUpload) -> None:
-        self._setting.emit(
+    def _emit_plan(self, plan: UploadPlan) -> None:
+        self._context.emit(plan_event(plan, disk=self._context.disk, key=self._key))
+
+    def _emit_resumed(self, plan: UploadPlan, found: FoundUpload) -> None:
+        self._context.emit(
             UploadResumed(
-                disk=self._setting.disk,
+                disk=self._context.disk,
                 key=self._key,
                 done_bytes=sum(part.length for part in found.done),
                 done_parts=len(found.done),

@@ -1,130 +1,164 @@
-"""This file grows an object of zeros on the server, from which ranges of zeros are copied.
+"""Object of zeros, grown on the server, from which ranges of zeros are copied.
 
     1 MiB sent  ->  32 copies: 32 MiB  ->  32 copies: 1 GiB
 
-Each push has its own, below the staging prefix, so that removing it at the end takes it from nobody. It is found
-again after a kill, and `aliyun-import leftovers` names one that was left.
+Each push has its own below the staging prefix, under a name made of the disk's content and its destination: a killed
+push finds it again, and two pushes of one disk never share it. `aliyun-import leftovers` lists one that was left.
 """
 
 import contextlib
+import hashlib
 import secrets
+from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 
-from aliyun_import.cleanup import remove_object
-from aliyun_import.context import Clock
-from aliyun_import.errors import AliyunImportError, TransientError
+from aliyun_import.cleanup import leftovers_command, remove_object
+from aliyun_import.context import Context
+from aliyun_import.errors import AliyunImportError, Interrupted, PermissionDenied, RefusedError, TransientError
+from aliyun_import.events import Warned
 from aliyun_import.model.objects import RemoteObject, RemotePart
-from aliyun_import.retry import with_retries
-from aliyun_import.services.interface import ObjectStore
+from aliyun_import.retry import Retrier
+from aliyun_import.sizes import size
 from aliyun_import.upload.complete import TAG_NAME, Completion, complete_upload
+from aliyun_import.upload.context import UploadContext, UploadRequest
 from aliyun_import.upload.crc64 import crc64_of_zeros
-from aliyun_import.upload.plan.plan import ZERO_SOURCES
+from aliyun_import.upload.plan import ZERO_SOURCES, BaseObject, PartKind, PlannedPart, UploadPlan
+from aliyun_import.upload.transfer.scheduler import COPIES
 
-# A copy is the server's work; so many at a time are below every published limit of requests.
-COPIES_AT_ONCE = 8
+# A copy is the server's work; this many in parallel are below every published limit of requests.
+COPIES_IN_PARALLEL = 8
+# 48 bits: two pushes do not meet by accident.
+DIGEST_CHARS = 12
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ZeroObject:
-    """An object of so many zeros. `sent_bytes` went over the wire for it; `version_id` where the bucket keeps some."""
+    """An object of zeros. `sent_bytes` were sent for it; `version_id` where the bucket keeps versions.
+
+    `has_remnants` is true where a smaller one that it was grown from could not be removed.
+    """
 
     key: str
     etag: str
     size_bytes: int
     sent_bytes: int = 0
     version_id: str | None = None
+    has_remnants: bool = False
+
+    @property
+    def source(self) -> BaseObject:
+        """The object as the source of copies."""
+        return BaseObject(key=self.key, etag=self.etag)
+
+
+def zero_stem(request: UploadRequest, *, sample: str) -> str:
+    """Return the start of the key of a push's zero object, by the disk's content and its destination."""
+    destination = request.key or request.key_stem
+    digest = hashlib.sha256(f"{sample} {destination}".encode()).hexdigest()[:DIGEST_CHARS]
+    return f"{_prefix(request)}/zeros-{digest}"
+
+
+def shared_zero_stem(request: UploadRequest, *, sample: str) -> str:
+    """Return the stem of version 0.1.0 before November 2026, which all pushes of one disk shared."""
+    return f"{_prefix(request)}/zeros-{sample[:DIGEST_CHARS]}"
+
+
+def _prefix(request: UploadRequest) -> str:
+    return request.key_stem.partition("/")[0]
 
 
 def zero_key(stem: str, size_bytes: int) -> str:
-    """Name the zero object of a size."""
+    """Return the key of the zero object of a size."""
     return f"{stem}-{size_bytes}"
 
 
-def ensure_zero_object(store: ObjectStore, stem: str, *, size_bytes: int, clock: Clock) -> ZeroObject:
-    """Find the zero object of this size (one of plan.ZERO_SOURCES), or grow it; raises what the store raises.
+def ensure_zero_object(context: UploadContext, stem: str, *, size_bytes: int) -> ZeroObject:
+    """Return the zero object of this size (one of ZERO_SOURCES), growing it if needed; raises what the store raises.
 
-    Smaller ones that it was grown from are removed again.
+    Smaller ones that it was grown from are removed where that succeeds.
     """
     sizes = [size for size, _ in ZERO_SOURCES if size <= size_bytes]
-    found = _proven(store, zero_key(stem, size_bytes), size_bytes=size_bytes, clock=clock)
-    if found:  # by a push that was killed; maybe before it removed what this one was grown from
-        for size in sizes[:-1]:
-            _remove(store, zero_key(stem, size))
-        return found
-    for upload in with_retries(lambda: store.list_uploads(stem), clock=clock):  # of a push that was killed here
-        with_retries(partial(store.abort, upload.key, upload.upload_id), clock=clock)
-    zero = _seed(store, zero_key(stem, sizes[0]), size_bytes=sizes[0], clock=clock)
-    for size in sizes[1:]:
-        grown = _grow(store, zero, zero_key(stem, size), size_bytes=size, clock=clock)
-        remove_zero_object(store, zero)
-        zero = grown
+    found = _find(context, zero_key(stem, size_bytes), size_bytes=size_bytes)
+    if found:  # of a push that was killed, perhaps before it removed what this one was grown from
+        gone = [_is_removed(partial(remove_object, context.store, zero_key(stem, smaller))) for smaller in sizes[:-1]]
+        return replace(found, has_remnants=not all(gone))
+    for upload in context.store.list_uploads(stem):  # of a push that was killed here
+        context.store.abort(upload.key, upload.upload_id)
+    zero = _seed(context, zero_key(stem, sizes[0]), size_bytes=sizes[0])
+    for larger in sizes[1:]:
+        grown = _grow(context, zero, zero_key(stem, larger), size_bytes=larger)
+        is_gone = remove_zero_object(context, zero)
+        zero = replace(grown, has_remnants=zero.has_remnants or not is_gone)
     return zero
 
 
-def remove_all_zero_objects(store: ObjectStore, stem: str) -> bool:
-    """Remove every zero object that a push may have left, at whatever moment it was killed; False as below."""
-    removed = [_remove(store, zero_key(stem, size)) for size, _ in ZERO_SOURCES]  # each, also after one that failed
-    return all(removed)
+def remove_all_zero_objects(context: UploadContext, stem: str) -> tuple[str, ...]:
+    """Remove every zero object that a push may have left, and return the keys of those that could not be removed."""
+    keys = [zero_key(stem, size) for size, _ in ZERO_SOURCES]
+    return tuple(key for key in keys if not _is_removed(partial(remove_object, context.store, key)))
 
 
-def remove_zero_object(store: ObjectStore, zero: ZeroObject) -> bool:
-    """Remove it; False when that failed, which leaves a few cents a month behind and must not fail a push."""
+def remove_zero_object(context: UploadContext, zero: ZeroObject) -> bool:
+    """Remove an object of zeros; False when that failed, which costs some cents a month and must not fail a push."""
+    return _is_removed(partial(context.store.delete, zero.key, version_id=zero.version_id))
+
+
+def _is_removed(remove: Callable[[], None]) -> bool:
     try:
-        store.delete(zero.key, version_id=zero.version_id)
+        remove()
+    except Interrupted:
+        raise
     except AliyunImportError:
         return False
     return True
 
 
-def _remove(store: ObjectStore, key: str) -> bool:
-    """Remove one that an earlier run may have left; False as above."""
-    try:
-        remove_object(store, key)
-    except AliyunImportError:
-        return False
-    return True
-
-
-def _proven(store: ObjectStore, key: str, *, size_bytes: int, clock: Clock) -> ZeroObject | None:
-    """Take the object that is there if its CRC-64 is that of zeros; otherwise see to it that there is none."""
-    there = with_retries(lambda: store.head(key), clock=clock)
+def _find(context: UploadContext, key: str, *, size_bytes: int) -> ZeroObject | None:
+    """Return the object at a key if its CRC-64 is that of zeros; remove it otherwise."""
+    there = context.store.head(key)
     if there is None:
         return None
     if there.size_bytes == size_bytes and there.crc64 == crc64_of_zeros(size_bytes):
         return ZeroObject(key=key, etag=there.etag, size_bytes=size_bytes, version_id=there.version_id)
-    with_retries(lambda: remove_object(store, key), clock=clock)
+    remove_object(context.store, key)
     return None
 
 
-def _seed(store: ObjectStore, key: str, *, size_bytes: int, clock: Clock) -> ZeroObject:
-    there = with_retries(lambda: store.put(key, bytes(size_bytes)), clock=clock)
+def _seed(context: UploadContext, key: str, *, size_bytes: int) -> ZeroObject:
+    there = context.store.put(key, bytes(size_bytes))
     _check(there, size_bytes)
     return ZeroObject(
         key=key, etag=there.etag, size_bytes=size_bytes, sent_bytes=size_bytes, version_id=there.version_id
     )
 
 
-def _grow(store: ObjectStore, zero: ZeroObject, key: str, *, size_bytes: int, clock: Clock) -> ZeroObject:
+def _grow(context: UploadContext, zero: ZeroObject, key: str, *, size_bytes: int) -> ZeroObject:
     tag = secrets.token_hex(8)
-    upload_id = with_retries(lambda: store.start_upload(key, metadata={TAG_NAME: tag}), clock=clock)
+    store = context.store
+    retry = Retrier(Context(clock=context.clock, cancel=context.cancel))  # emits nothing: it runs on other threads
+    upload_id = store.start_upload(key, metadata={TAG_NAME: tag})
 
     def copy(number: int) -> RemotePart:
-        return with_retries(
-            lambda: store.copy_part(
-                key, upload_id, number=number, source_key=zero.key, start=0, length=zero.size_bytes, if_match=zero.etag
-            ),
-            clock=clock,
+        return retry(
+            store.copy_part,
+            key,
+            upload_id,
+            number=number,
+            source_key=zero.key,
+            start=0,
+            length=zero.size_bytes,
+            if_match=zero.etag,
         )
 
     try:
-        with ThreadPoolExecutor(COPIES_AT_ONCE, thread_name_prefix="zeros") as pool:
+        with ThreadPoolExecutor(COPIES_IN_PARALLEL, thread_name_prefix="zeros") as pool:
             parts = tuple(pool.map(copy, range(1, size_bytes // zero.size_bytes + 1)))
         completion = Completion(
             key=key, upload_id=upload_id, parts=parts, crc64=crc64_of_zeros(size_bytes), tag=tag, overwrite=True
         )
-        there = complete_upload(store, completion, clock=clock).object
+        there = complete_upload(context, completion).object
     except AliyunImportError:
         with contextlib.suppress(AliyunImportError):
             store.abort(key, upload_id)
@@ -136,7 +170,7 @@ def _grow(store: ObjectStore, zero: ZeroObject, key: str, *, size_bytes: int, cl
 
 
 def _check(there: RemoteObject, size_bytes: int) -> None:
-    """Hold the answer against what zeros are. Without a CRC-64 it stands on the source, which was checked."""
+    """Raise TransientError unless the object is zeros. Without a CRC-64 its source, which was checked, counts."""
     if there.size_bytes != size_bytes or there.crc64 not in (None, crc64_of_zeros(size_bytes)):
         raise TransientError(
             f"The object of zeros {there.key} is not what it should be.",
@@ -145,3 +179,70 @@ def _check(there: RemoteObject, size_bytes: int) -> None:
             remedy="Run the same command again.",
             resumable=True,
         )
+
+
+class StagedZeros:
+    """The zero object of one push: made when parts need it, named where it stays, removed at the end.
+
+    `made` is the object once it exists, `sent_bytes` what was sent for it.
+    """
+
+    def __init__(self, context: UploadContext, stem: str, *, region: str) -> None:
+        self.stem = stem
+        self.made: ZeroObject | None = None
+        self.sent_bytes = 0
+        self._context = context
+        self._region = region
+        self._may_exist = False
+        self._resumed = False
+
+    def expect(self, plan: UploadPlan, *, resumed: bool) -> None:
+        """Note a plan that this run, or an earlier one (`resumed`), follows: its zero object may exist."""
+        self._may_exist = self._may_exist or plan.zero_source_bytes > 0
+        self._resumed = self._resumed or resumed
+
+    def make(self, plan: UploadPlan, left: Iterable[PlannedPart]) -> frozenset[PartKind]:
+        """Make the object if a part that is left needs it; return the kinds of parts that can't be copied."""
+        wanted = [part for part in left if part.kind in COPIES]
+        if not any(part.kind is PartKind.ZERO for part in wanted):
+            return frozenset()
+        try:
+            self.made = ensure_zero_object(self._context, self.stem, size_bytes=plan.zero_source_bytes)
+        except (RefusedError, PermissionDenied) as error:
+            cost = sum(part.length for part in wanted)
+            self._context.emit(
+                Warned(
+                    code=error.code,
+                    message=f"{error.summary} {size(cost)} that the server could have made are sent instead.",
+                    remedy=error.remedy,
+                )
+            )
+            return COPIES
+        self.sent_bytes += self.made.sent_bytes
+        return frozenset()
+
+    def named_in(self, error: AliyunImportError, *, key: str) -> AliyunImportError:
+        """Return the error with the object that stays named in its remedy, where the upload itself hardly began."""
+        if self.made is None:
+            return error
+        removes = leftovers_command(region=self._region, bucket=self._context.store.bucket, keys=[key, self.made.key])
+        return error.advised(f"An object of zeros stays in OSS until then; {removes} gives up.")
+
+    def remove(self) -> tuple[str, ...]:
+        """Remove the object and those of earlier runs of this push; return the keys that could not be removed."""
+        if self.made and not self._resumed and not self.made.has_remnants:
+            left: tuple[str, ...] = () if remove_zero_object(self._context, self.made) else (self.made.key,)
+        elif self._may_exist:
+            left = remove_all_zero_objects(self._context, self.stem)
+        else:
+            return ()
+        bucket = self._context.store.bucket
+        if left:
+            self._context.emit(
+                Warned(
+                    code="zeros-left",
+                    message=f"The object of zeros oss://{bucket}/{left[-1]} could not be removed.",
+                    remedy=f"Remove it with {leftovers_command(region=self._region, bucket=bucket, keys=left)}.",
+                )
+            )
+        return left

@@ -114,11 +114,12 @@ def _store(url: str, *, key_id: str = KEY_ID, secret: str = SECRET) -> "OssStore
 
 
 def _push(disk: Path, store: "OssStore", state: Path, options: dict[str, float]) -> dict[str, float]:
+    from aliyun_import.context import Context, SystemClock
     from aliyun_import.journal import open_journal
     from aliyun_import.upload.context import TransferOptions, UploadRequest
     from aliyun_import.upload.upload import upload_disk
-    from tests.bench.wall_clock import WallClock
 
+    cancel = threading.Event()
     troubles: list[Event] = []
 
     def listen(event: Event) -> None:
@@ -138,6 +139,7 @@ def _push(disk: Path, store: "OssStore", state: Path, options: dict[str, float])
         began = time.perf_counter()
         uploaded = upload_disk(
             delivery,
+            Context(clock=SystemClock(cancel), emit=listen, cancel=cancel),
             store=store,
             journal=journal,
             options=TransferOptions(
@@ -145,9 +147,6 @@ def _push(disk: Path, store: "OssStore", state: Path, options: dict[str, float])
                 limit_rate_bytes_s=options.get("rate"),
                 keep_object=bool(options.get("keep")),
             ),
-            clock=WallClock(),
-            emit=listen,
-            stop=threading.Event(),
         )
         seconds = time.perf_counter() - began
     for trouble in troubles:

@@ -26,7 +26,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from aliyun_import.limits import GIB, KIB, MIB, TIB
-from aliyun_import.upload.plan.plan import PartKind, plan_upload
+from aliyun_import.upload.plan import PartKind, plan_upload
 from tests.bench.sink import Sink, running_sink
 
 GBIT_BYTES_S = 1_000_000_000 / 8

@@ -1,1 +1,1 @@
-"""Transfer of parts by parallel workers."""
+"""Transfer of the parts of an upload."""

@@ -1,6 +1,6 @@
-"""This file holds what is known of single parts: done ones, how a planned part is cut in pieces, and what is left.
+"""Parts that are done, pieces that a part can be split into, and the parts that are left. Pure.
 
-Pure. A part that is cut keeps its number for the first piece; the others take the free numbers behind it.
+The first piece of a part keeps its number; the others take the free numbers that follow it.
 """
 
 import bisect
@@ -9,14 +9,15 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 from aliyun_import.limits import MAX_PARTS, MIN_PART_BYTES
-from aliyun_import.upload.plan.plan import PartKind, PlannedPart, UploadPlan
+from aliyun_import.upload.plan import PartKind, PlannedPart, UploadPlan
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DonePart:
-    """A part that is in OSS. `crc64` is of the local bytes; `proof` is what the server said that agreed with it.
+    """A part that is in OSS.
 
-    proof: "crc64", "md5" (its ETag), "copy" (source and range, the source being proven), or "" for nothing.
+    `crc64` is the CRC-64 of the local bytes. `proof` is what the service reported that agreed with it: "crc64", "md5"
+    (its ETag), "copy" (source and range, where the source is proven), or "" for nothing.
     """
 
     number: int
@@ -28,48 +29,48 @@ class DonePart:
 
 
 class PartSplitter:
-    """A plan's parts, and the pieces that each may be cut into by the numbers that are free behind it."""
+    """Parts of a plan, and the pieces that each can be split into by the free numbers that follow it."""
 
     def __init__(self, plan: UploadPlan) -> None:
         self._parts = plan.parts
         self._numbers = [part.number for part in plan.parts]
 
-    def cut(self, part: PlannedPart, *, most_bytes: int) -> tuple[PlannedPart, ...]:
-        """Cut a planned part into even pieces of at most so many bytes, to be sent; longer where numbers run out.
+    def split(self, part: PlannedPart, *, most_bytes: int) -> tuple[PlannedPart, ...]:
+        """Return even pieces of at most this size, longer where numbers run out, to be sent.
 
-        A part that is a piece already, or short enough, comes out as it is.
+        A part that is a piece already, or short enough, is returned as it is.
         """
         if part.length <= most_bytes or not self.is_whole(part):
             return (part,)
         wanted = -(-part.length // max(most_bytes, MIN_PART_BYTES))
-        return _pieces(part, min(self._room(part), wanted, max(1, part.length // MIN_PART_BYTES)))
+        return _pieces(part, min(self._free_numbers(part), wanted, max(1, part.length // MIN_PART_BYTES)))
 
-    def can_cut(self, part: PlannedPart) -> bool:
-        """Tell whether there are numbers to cut a part at all."""
-        return self.is_whole(part) and self._room(part) > 1
+    def can_split(self, part: PlannedPart) -> bool:
+        """Return whether there are numbers left to split a part."""
+        return self.is_whole(part) and self._free_numbers(part) > 1
 
     def is_whole(self, part: PlannedPart) -> bool:
-        """Tell a planned part from a piece of one."""
+        """Return whether this is a planned part and not a piece of one."""
         owner = self._owner(part.number)
         return owner is not None and (owner.number, owner.length) == (part.number, part.length)
 
-    def places(self, number: int, length: int) -> Iterator[PlannedPart]:
-        """Guess which range of the disk a part of this number and length is: the planned one, or a piece of it.
+    def candidates(self, number: int, length: int) -> Iterator[PlannedPart]:
+        """Yield the ranges of the disk that a part of this number and length may be: a planned part or a piece.
 
-        For an upload whose journal is lost. A guess is proven by the CRC-64 of the range.
+        For an upload without its journal. The CRC-64 of the range proves a candidate.
         """
         owner = self._owner(number)
         if owner is None or length <= 0:
             return
         for count in sorted({owner.length // length, -(-owner.length // length)}):
-            pieces = _pieces(owner, count) if 0 < count <= self._room(owner) else ()
+            pieces = _pieces(owner, count) if 0 < count <= self._free_numbers(owner) else ()
             if number - owner.number < len(pieces) and pieces[number - owner.number].length == length:
                 yield pieces[number - owner.number]
 
     def still_to_do(self, done: Iterable[DonePart]) -> tuple[tuple[PlannedPart, ...], tuple[DonePart, ...]]:
-        """Tell which parts are left, and which done ones count.
+        """Return the parts that are left, and the done parts that count.
 
-        A part that was cut goes on in the pieces that it was cut into; done pieces of another cut don't count.
+        A split part is continued in the same pieces; done pieces of another split do not count.
         """
         by_owner: defaultdict[int, dict[int, DonePart]] = defaultdict(dict)
         for known in done:
@@ -80,7 +81,7 @@ class PartSplitter:
         counted: list[DonePart] = []
         for part in self._parts:
             known_pieces = by_owner.get(part.number, {})
-            for piece in self._cut_of(part, known_pieces):
+            for piece in self._pieces_of(part, known_pieces):
                 there = known_pieces.get(piece.number)
                 if there and (there.start, there.length) == (piece.start, piece.length):
                     counted.append(there)
@@ -88,24 +89,29 @@ class PartSplitter:
                     left.append(piece)
         return tuple(left), tuple(counted)
 
+    def kind_of(self, number: int) -> PartKind:
+        """Return the kind of the planned part that a part of this number is, or is a piece of."""
+        owner = self._owner(number)
+        return owner.kind if owner else PartKind.SEND
+
     def _owner(self, number: int) -> PlannedPart | None:
-        """Find the planned part whose numbers this is one of."""
-        place = bisect.bisect_right(self._numbers, number) - 1
-        return self._parts[place] if place >= 0 else None
+        """Return the planned part to which this number belongs."""
+        index = bisect.bisect_right(self._numbers, number) - 1
+        return self._parts[index] if index >= 0 else None
 
-    def _room(self, part: PlannedPart) -> int:
-        """Tell how many numbers a planned part may use, its own included."""
-        place = bisect.bisect_right(self._numbers, part.number)
-        return (self._numbers[place] if place < len(self._numbers) else MAX_PARTS + 1) - part.number
+    def _free_numbers(self, part: PlannedPart) -> int:
+        """Return how many numbers a planned part may use, its own included."""
+        index = bisect.bisect_right(self._numbers, part.number)
+        return (self._numbers[index] if index < len(self._numbers) else MAX_PARTS + 1) - part.number
 
-    def _cut_of(self, part: PlannedPart, done: dict[int, DonePart]) -> tuple[PlannedPart, ...]:
-        """Find the cut that the done pieces are of; the part in one where there is none."""
+    def _pieces_of(self, part: PlannedPart, done: dict[int, DonePart]) -> tuple[PlannedPart, ...]:
+        """Return the pieces of which the done ones are some; the part alone where there are none."""
         for known in sorted(done.values(), key=lambda piece: piece.length):
-            place = (known.number, known.start, known.length)
+            identity = (known.number, known.start, known.length)
             guess = part.length // known.length
             for count in (guess, guess + 1):
-                pieces = _pieces(part, count) if 0 < count <= self._room(part) else ()
-                if any((piece.number, piece.start, piece.length) == place for piece in pieces):
+                pieces = _pieces(part, count) if 0 < count <= self._free_numbers(part) else ()
+                if any((piece.number, piece.start, piece.length) == identity for piece in pieces):
                     return pieces
         return (part,)
 

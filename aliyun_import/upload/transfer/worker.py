@@ -1,111 +1,160 @@
-"""This file makes one part in OSS, in one attempt: sends its bytes or has the server copy them, and proves it.
+"""One part of an upload, made in one attempt.
 
-What runs here runs on a worker's thread. Nothing is retried here, and nothing is said: the coordinator does both.
+Runs on a worker thread. Nothing is retried and no event is emitted here; the scheduler decides what follows.
 """
 
 import hashlib
 import re
-import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 from aliyun_import.disk.disk import DiskSource
-from aliyun_import.errors import PartCorrupted, TransientError
+from aliyun_import.errors import PartCorrupted
+from aliyun_import.limits import KIB
 from aliyun_import.model.objects import RemotePart
 from aliyun_import.services.interface import ObjectStore
-from aliyun_import.upload.crc64 import crc64_of_zeros
-from aliyun_import.upload.plan.plan import BaseObject, PartKind, PlannedPart
-from aliyun_import.upload.transfer.body import RangeBody, crc64_of_range
+from aliyun_import.upload.crc64 import crc64, crc64_of_zeros
+from aliyun_import.upload.plan import BaseObject, PartKind, PlannedPart
 from aliyun_import.upload.transfer.parts import DonePart
-from aliyun_import.upload.zero_object import ZeroObject
 
+# Read, checksum and send use a chunk while it is in the processor's cache; measured in tests/bench.
+CHUNK_BYTES = 256 * KIB
 _MD5 = re.compile(r"[0-9A-Fa-f]{32}")
+
+OnChunk = Callable[[int], None]
+
+
+class RangeBody:
+    """A PartBody over a range of the disk, read in chunks and checksummed as it is sent.
+
+    Memory is one chunk, whatever the length of the range: the buffer of a chunk is reused for the next one, so the
+    consumer must be done with a chunk before it takes the next, as a socket's sendall is. `on_chunk` is called with
+    the length of each chunk before it is yielded; it may wait (rate limit) and may raise (cancellation). `crc64` is
+    that of the last iteration that ran to its end. Iterating raises DiskError where the disk can't be read.
+    """
+
+    def __init__(self, source: DiskSource, buffer: memoryview, *, start: int, length: int, on_chunk: OnChunk) -> None:
+        self._source = source
+        self._buffer = buffer
+        self._start = start
+        self._length = length
+        self._on_chunk = on_chunk
+        self.crc64: int | None = None
+
+    def __len__(self) -> int:
+        """Return the exact number of bytes that iterating yields."""
+        return self._length
+
+    def __iter__(self) -> Iterator[memoryview]:
+        """Yield the chunks of the range from its first byte."""
+        self.crc64 = None
+        crc = 0
+        position, end = self._start, self._start + self._length
+        while position < end:
+            chunk = self._buffer[: min(len(self._buffer), end - position)]
+            self._source.read_into(position, chunk)
+            crc = crc64(chunk, crc)
+            self._on_chunk(len(chunk))
+            yield chunk
+            position += len(chunk)
+        self.crc64 = crc
+
+
+def crc64_of_range(
+    source: DiskSource, *, start: int, length: int, on_chunk: OnChunk, buffer: memoryview | None = None
+) -> int:
+    """Return the CRC-64 of a range of the disk; raises what iterating a RangeBody raises."""
+    body = RangeBody(
+        source, buffer or memoryview(bytearray(CHUNK_BYTES)), start=start, length=length, on_chunk=on_chunk
+    )
+    for _ in body:
+        pass
+    return body.crc64 or 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class WorkerContext:
-    """What all workers of one upload share."""
+class PartMaker:
+    """Maker of one upload's parts. Shared by all worker threads.
+
+    `zeros` is the object that ranges of zeros are copied from, `base` the one that unchanged ranges are copied from.
+    """
 
     store: ObjectStore
     source: DiskSource
     key: str
     upload_id: str
-    zero: ZeroObject | None
+    zeros: BaseObject | None
     base: BaseObject | None
-    halt: threading.Event
 
+    def make(self, part: PlannedPart, *, buffer: memoryview, on_chunk: OnChunk, on_read: OnChunk) -> DonePart:
+        """Make one part and prove it.
 
-def make_part(
-    place: WorkerContext, part: PlannedPart, *, buffer: memoryview, on_chunk: Callable[[int], None]
-) -> DonePart:
-    """Make one part. Raises what the store and the disk raise, and TransientError "part-corrupted"."""
-    match part.kind:
-        case PartKind.SEND:
-            return _send(place, part, buffer=buffer, on_chunk=on_chunk)
-        case PartKind.ZERO:
-            if place.zero is None:
-                raise ValueError("a zero part without a zero object")
-            crc = crc64_of_zeros(part.length)
-            return _copy(place, part, source=BaseObject(key=place.zero.key, etag=place.zero.etag), start=0, crc=crc)
-        case PartKind.BASE:
-            if place.base is None:
-                raise ValueError("a base part without a base")
-            crc = crc64_of_range(place.source, buffer, start=part.start, length=part.length, stop=place.halt)
-            return _copy(place, part, source=place.base, start=part.start, crc=crc)
+        `on_chunk` is called for each chunk that is sent, `on_read` for each that is only read; both may raise to stop.
+        Raises what the store and the disk raise, and PartCorrupted.
+        """
+        match part.kind:
+            case PartKind.SEND:
+                return self._send(part, buffer=buffer, on_chunk=on_chunk)
+            case PartKind.ZERO:
+                if self.zeros is None:
+                    raise ValueError("a zero part without a zero object")
+                return self._copy(part, source=self.zeros, start=0, crc=crc64_of_zeros(part.length))
+            case PartKind.BASE:
+                if self.base is None:
+                    raise ValueError("a base part without a base")
+                crc = crc64_of_range(self.source, start=part.start, length=part.length, on_chunk=on_read, buffer=buffer)
+                return self._copy(part, source=self.base, start=part.start, crc=crc)
 
+    def _send(self, part: PlannedPart, *, buffer: memoryview, on_chunk: OnChunk) -> DonePart:
+        body = RangeBody(self.source, buffer, start=part.start, length=part.length, on_chunk=on_chunk)
+        remote = self.store.send_part(self.key, self.upload_id, number=part.number, body=body)
+        if body.crc64 is None:  # the store responded before it read the whole body
+            raise _corrupted(part, "The response came before all of it was sent.")
+        proof = "crc64"
+        if remote.crc64 is None:
+            proof = self._prove_by_md5(part, remote, buffer)
+        elif remote.crc64 != body.crc64:
+            raise _corrupted(part, f"OSS has CRC-64 {remote.crc64:016x}, the disk {body.crc64:016x}.")
+        return _done(part, body.crc64, remote, proof)
 
-def _send(place: WorkerContext, part: PlannedPart, *, buffer: memoryview, on_chunk: Callable[[int], None]) -> DonePart:
-    body = RangeBody(place.source, buffer, start=part.start, length=part.length, stop=place.halt, on_chunk=on_chunk)
-    remote = place.store.send_part(place.key, place.upload_id, number=part.number, body=body)
-    if body.crc64 is None:  # the store answered before it took the whole body
-        raise _corrupted(part, "It was answered before all of it was sent.")
-    proof = "crc64"
-    if remote.crc64 is None:
-        proof = _prove_by_md5(place, part, remote, buffer)
-    elif remote.crc64 != body.crc64:
-        raise _corrupted(part, f"OSS has CRC-64 {remote.crc64:016x}, the disk {body.crc64:016x}.")
-    return _done(part, body.crc64, remote, proof)
+    def _copy(self, part: PlannedPart, *, source: BaseObject, start: int, crc: int) -> DonePart:
+        remote = self.store.copy_part(
+            self.key,
+            self.upload_id,
+            number=part.number,
+            source_key=source.key,
+            start=start,
+            length=part.length,
+            if_match=source.etag,
+        )
+        if remote.crc64 is not None and remote.crc64 != crc:
+            raise _corrupted(part, f"OSS has CRC-64 {remote.crc64:016x} for the copy, the disk {crc:016x}.")
+        return _done(part, crc, remote, "copy" if remote.crc64 is None else "crc64")
 
-
-def _copy(place: WorkerContext, part: PlannedPart, *, source: BaseObject, start: int, crc: int) -> DonePart:
-    remote = place.store.copy_part(
-        place.key,
-        place.upload_id,
-        number=part.number,
-        source_key=source.key,
-        start=start,
-        length=part.length,
-        if_match=source.etag,
-    )
-    if remote.crc64 is not None and remote.crc64 != crc:
-        raise _corrupted(part, f"OSS has CRC-64 {remote.crc64:016x} for the copy, the disk {crc:016x}.")
-    return _done(part, crc, remote, "copy" if remote.crc64 is None else "crc64")
-
-
-def _prove_by_md5(place: WorkerContext, part: PlannedPart, remote: RemotePart, buffer: memoryview) -> str:
-    """Compare with the ETag, which is a sent part's MD5, where the store gives no CRC-64; reads the range again."""
-    if not _MD5.fullmatch(remote.etag):
-        return ""
-    digest = hashlib.md5(usedforsecurity=False)
-    position = part.start
-    while position < part.end:
-        chunk = buffer[: min(len(buffer), part.end - position)]
-        place.source.read_into(position, chunk)
-        digest.update(chunk)
-        position += len(chunk)
-    return "md5" if digest.hexdigest() == remote.etag.lower() else ""
+    def _prove_by_md5(self, part: PlannedPart, remote: RemotePart, buffer: memoryview) -> str:
+        """Compare the ETag, which is a sent part's MD5, where OSS reports no CRC-64. Reads the range again."""
+        if not _MD5.fullmatch(remote.etag):
+            return ""
+        digest = hashlib.md5(usedforsecurity=False)
+        position = part.start
+        while position < part.end:
+            chunk = buffer[: min(len(buffer), part.end - position)]
+            self.source.read_into(position, chunk)
+            digest.update(chunk)
+            position += len(chunk)
+        return "md5" if digest.hexdigest() == remote.etag.lower() else ""
 
 
 def _done(part: PlannedPart, crc: int, remote: RemotePart, proof: str) -> DonePart:
     return DonePart(number=part.number, start=part.start, length=part.length, crc64=crc, etag=remote.etag, proof=proof)
 
 
-def _corrupted(part: PlannedPart, cause: str) -> TransientError:
+def _corrupted(part: PlannedPart, cause: str) -> PartCorrupted:
     return PartCorrupted(
-        f"Part {part.number} arrived in OSS with other bytes than it was sent with.",
+        f"Part {part.number} in OSS differs from the bytes of the disk.",
         code="part-corrupted",
         cause=cause,
-        remedy="Run the same command again. If it comes back, test this machine's memory and network.",
+        remedy="Run the same command again. If it happens again, test this machine's memory and network.",
         details={"part": str(part.number), "offset": str(part.start)},
         resumable=True,
     )

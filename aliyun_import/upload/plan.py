@@ -1,10 +1,10 @@
-"""This file decides what travels: a disk's data, and the base if there is one, to at most 10,000 parts.
+"""Plan of an upload: which ranges of a disk are sent and which are copied, in at most 10,000 parts. Pure.
 
     disk    ████░░░░░░░░████▒▒▒▒▒▒▒▒██      █ data   ░ zeros   ▒ as in the base
     plan    send   zero  send  base send
 
-Pure. A part is sent (UploadPart), or made on the server by a copy (UploadPartCopy) from the zero object or from the
-base. Where more parts would be needed than there are, the gaps that are cheapest to send are sent: see `fit.py`.
+A part is sent (UploadPart), or made on the server by a copy (UploadPartCopy) from the zero object or from the base.
+Where more parts would be needed than there are, the gaps that are cheapest to send are sent: see `gap_packing`.
 The same disk gives the same plan on every machine, which is how an upload is found again without a journal.
 """
 
@@ -16,24 +16,24 @@ from enum import StrEnum
 from operator import itemgetter
 
 from aliyun_import.limits import GIB, KIB, MAX_PARTS, MIB, MIN_PART_BYTES
-from aliyun_import.upload.plan.gap_packing import fit
+from aliyun_import.upload.gap_packing import choose_sent_gaps
 
-# A sent part is lost whole when the line drops, so it stays small; larger only where the disk's data would not fit
-# in 10,000 parts otherwise (more than 625 GiB of it).
+# A sent part is lost whole when the connection breaks, so it stays small; larger only where the disk's data does not
+# fit in 10,000 parts otherwise (more than 625 GiB of it).
 MAX_SEND_BYTES = 64 * MIB
-# Smaller disks get smaller parts: about so many, which keeps all workers busy to the end and loses less to a kill.
+# Smaller disks get smaller parts: about this many, which keeps all workers busy to the end and loses less to a kill.
 SEND_PARTS_WANTED = 64
 MIN_SEND_BYTES = 8 * MIB
-# UploadPartCopy may copy 5 GiB at once; 1 GiB keeps its answer well within a socket's time-out.
+# UploadPartCopy may copy 5 GiB at once; 1 GiB keeps its response well within a socket's time-out.
 MAX_COPY_BYTES = 1 * GIB
-# Sizes that the zero object may have, each grown from the one before by 32 copies, and the requests to get there and
-# to remove it: two looks, the seed and its removal; then start, copies, complete, a look and a removal for each step.
+# Sizes that the zero object may have, each grown from the one before by 32 copies, and the requests to make it and to
+# remove it: head, list, put and delete; then start, copies, complete, head and delete for each step.
 ZERO_SOURCES = ((1 * MIB, 4), (32 * MIB, 40), (1 * GIB, 76))
-# What else a push asks: is the object there, is there a base, is there an upload; start, complete, a look at the end.
+# Other requests of a push: is there an object, a base, an upload; start, complete, head at the end.
 OTHER_REQUESTS = 6
-# Parts that ListParts gives at once; all are listed before complete.
+# Parts in one response of ListParts; all are listed before complete.
 LISTED_AT_ONCE = 1000
-# Where parts begin and end: the block of the file systems that disks lie on.
+# Where parts begin and end: the block of the file systems that hold disks.
 ALIGN_BYTES = 4 * KIB
 
 Range = tuple[int, int]
@@ -49,7 +49,7 @@ class PartKind(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class PlannedPart:
-    """A part: its number in the upload, its kind, and the range of the disk that it is."""
+    """A part: its number in the upload, its kind, and its range of the disk."""
 
     number: int
     kind: PartKind
@@ -58,13 +58,13 @@ class PlannedPart:
 
     @property
     def end(self) -> int:
-        """The first byte behind it."""
+        """The offset of the first byte after it."""
         return self.start + self.length
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BaseObject:
-    """The earlier object whose ranges are reused, as it was when its manifest was believed."""
+    """An object whose ranges are copied, as it was when it was proven."""
 
     key: str
     etag: str
@@ -72,7 +72,7 @@ class BaseObject:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PlanShape:
-    """The bounds that a plan keeps."""
+    """Bounds of a plan."""
 
     max_parts: int = MAX_PARTS
     min_part_bytes: int = MIN_PART_BYTES
@@ -84,10 +84,10 @@ class PlanShape:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class UploadPlan:
-    """What will be done for one disk. The parts cover it without a gap, in order.
+    """Plan of one disk's upload. The parts cover it without a gap, in order.
 
-    `gap_bytes` are bytes that need not have travelled but do, because 10,000 parts are the limit or because a part
-    has a least size. `zero_source_bytes` is the size of the zero object that the plan wants, 0 for none.
+    `gap_bytes` are bytes that are sent although the server has them, because 10,000 parts are the limit or because a
+    part has a least size. `zero_source_bytes` is the size of the zero object that the plan needs, 0 for none.
     """
 
     size_bytes: int
@@ -97,17 +97,17 @@ class UploadPlan:
     base: BaseObject | None = None
 
     def bytes_of(self, kind: PartKind) -> int:
-        """Sum the bytes of one kind."""
+        """Return the bytes of one kind."""
         return sum(part.length for part in self.parts if part.kind is kind)
 
     @property
     def requests(self) -> int:
-        """Count the requests of a push that nothing interrupts."""
+        """The number of requests of a push that nothing interrupts."""
         growth = next((count for size, count in ZERO_SOURCES if size == self.zero_source_bytes), 0)
         return len(self.parts) + OTHER_REQUESTS + -(-len(self.parts) // LISTED_AT_ONCE) + growth
 
     def seconds_at(self, rate_bytes_s: float) -> float:
-        """Estimate how long the sent bytes take at a rate."""
+        """Return how long the sent bytes take at a rate."""
         return self.bytes_of(PartKind.SEND) / rate_bytes_s
 
 
@@ -121,7 +121,7 @@ class Segment:
 
     @property
     def length(self) -> int:
-        """Its bytes."""
+        """Its length in bytes."""
         return self.end - self.start
 
 
@@ -133,19 +133,19 @@ def plan_upload(
     base: BaseObject | None = None,
     shape: PlanShape | None = None,
 ) -> UploadPlan:
-    """Plan the upload of a disk of this size.
+    """Return the plan for a disk of this size.
 
     `data` are the ranges that are not zero, `unchanged` those equal to the same range of `base`: each ascending and
-    apart. What is in neither is zeros.
+    disjoint. What is in neither is zeros.
     """
     shape = shape or PlanShape()
     segments = list(_segments(size_bytes, data, unchanged))
     needed = sum(segment.length for segment in segments if segment.kind is PartKind.SEND)
     _send_few_zeros(segments, shape.seed_bytes)
-    segments = _heed_least_size(segments, shape.min_part_bytes)
+    segments = _apply_least_size(segments, shape.min_part_bytes)
     caps = _caps(segments, shape) if len(segments) <= shape.max_parts else None
     if caps is None or sum(_count(segment, caps) for segment in segments) > shape.max_parts:
-        segments, caps = _fit(segments, shape)
+        segments, caps = _with_sent_gaps(segments, shape)
     pieces = [piece for segment in segments for piece in _split(segment, caps[segment.kind])]
     parts = number_parts([(piece.kind, piece.start, piece.length) for piece in pieces], max_parts=shape.max_parts)
     sent = sum(part.length for part in parts if part.kind is PartKind.SEND)
@@ -160,7 +160,7 @@ def plan_upload(
 
 
 def number_parts(ranges: Sequence[tuple[PartKind, int, int]], *, max_parts: int = MAX_PARTS) -> tuple[PlannedPart, ...]:
-    """Give (kind, start, length) ranges their numbers, with even room between them for parts that are cut later."""
+    """Return (kind, start, length) ranges as parts, numbered evenly, so that each can be split later."""
     stride = max(1, max_parts // len(ranges))
     return tuple(
         PlannedPart(1 + index * stride, kind, start, length) for index, (kind, start, length) in enumerate(ranges)
@@ -168,12 +168,12 @@ def number_parts(ranges: Sequence[tuple[PartKind, int, int]], *, max_parts: int 
 
 
 def without_copies(plan: UploadPlan, *, shape: PlanShape | None = None) -> UploadPlan:
-    """Plan the same disk for a store that refuses UploadPartCopy: every byte is sent."""
+    """Return the plan of the same disk for a store that refuses UploadPartCopy: every byte is sent."""
     return plan_upload(plan.size_bytes, [(0, plan.size_bytes)], shape=shape)
 
 
 def _segments(size_bytes: int, data: Sequence[Range], unchanged: Sequence[Range]) -> Iterator[Segment]:
-    """Cut the disk into ranges of one kind; unchanged goes before data, and what is left is zeros."""
+    """Yield the disk as ranges of one kind; unchanged has priority over data, and what is left is zeros."""
     position = 0
     for kind, start, end in _labelled(data, unchanged):
         if start > position:
@@ -191,7 +191,7 @@ def _labelled(data: Sequence[Range], unchanged: Sequence[Range]) -> Iterator[tup
 
 
 def subtract(ranges: Iterable[Range], holes: Sequence[Range]) -> Iterator[Range]:
-    """Give what is left of ascending ranges without ascending holes."""
+    """Yield what is left of ascending ranges without ascending holes."""
     index = 0
     for start, end in ranges:
         position = start
@@ -215,7 +215,7 @@ def _send_few_zeros(segments: Sequence[Segment], seed_bytes: int) -> None:
             segment.kind = PartKind.SEND
 
 
-def _heed_least_size(segments: list[Segment], least: int) -> list[Segment]:
+def _apply_least_size(segments: list[Segment], least: int) -> list[Segment]:
     """Make every segment but the last at least as long as a part must be.
 
     A gap that is too short is sent. Data that is too short takes what it lacks from the gaps beside it, or the whole
@@ -245,10 +245,10 @@ def _append(segments: list[Segment], segment: Segment) -> None:
 
 
 def _lengthen(segments: list[Segment], index: int, *, short: int, least: int) -> int:
-    """Let a segment that is too short take from a neighbour; gives the index to look at next."""
+    """Extend a segment that is too short into a neighbour; return the index to continue at."""
     left = segments[index - 1] if index else None
     right = segments[index + 1] if index + 1 < len(segments) else None
-    # What the neighbours can spare; the last part of all may have any size, and is taken whole where it is small.
+    # What the neighbours can spare; the last part of all may have any size, and is joined whole where it is small.
     is_last = right is segments[-1]
     if not (right and is_last and right.length <= short):
         of_right = min(short, max(0, right.length - (1 if is_last else least))) if right else 0
@@ -261,7 +261,7 @@ def _lengthen(segments: list[Segment], index: int, *, short: int, least: int) ->
             if right:
                 right.start += of_right
             return index + 1
-    # Swallow the shorter neighbour; what lies behind it may be data, which joins.
+    # Join the shorter neighbour, and the data beyond it if there is any.
     take = index + 1 if right and (not left or right.length <= left.length) else index - 1
     first, last = min(take, index), max(take, index)
     if first > 0 and segments[first - 1].kind is PartKind.SEND:
@@ -273,7 +273,7 @@ def _lengthen(segments: list[Segment], index: int, *, short: int, least: int) ->
 
 
 def _caps(segments: Sequence[Segment], shape: PlanShape) -> dict[PartKind, int]:
-    """Choose how long a part of each kind may be."""
+    """Return how long a part of each kind may be."""
     sent = sum(segment.length for segment in segments if segment.kind is PartKind.SEND)
     wanted = max(MIN_SEND_BYTES, -(-sent // SEND_PARTS_WANTED))
     runs = [segment.length for segment in segments if segment.kind is PartKind.ZERO]
@@ -290,8 +290,8 @@ def _count(segment: Segment, caps: dict[PartKind, int]) -> int:
     return -(-segment.length // caps[segment.kind])
 
 
-def _fit(segments: list[Segment], shape: PlanShape) -> tuple[list[Segment], dict[PartKind, int]]:
-    """Send the cheapest gaps until the parts suffice, in longer parts only where that is not enough."""
+def _with_sent_gaps(segments: list[Segment], shape: PlanShape) -> tuple[list[Segment], dict[PartKind, int]]:
+    """Send the cheapest gaps until the parts are few enough, in longer parts only where that does not suffice."""
     sent = sum(segment.length for segment in segments if segment.kind is PartKind.SEND)
     caps = {
         PartKind.SEND: max(shape.max_send_bytes, -(-sent // shape.max_parts)),
@@ -299,7 +299,7 @@ def _fit(segments: list[Segment], shape: PlanShape) -> tuple[list[Segment], dict
         PartKind.ZERO: shape.zero_sources[-1][0],
     }
     while True:
-        sent_gaps = fit(
+        sent_gaps = choose_sent_gaps(
             [(one.end - one.start, caps[one.kind], one.kind is PartKind.SEND) for one in segments],
             send_cap=caps[PartKind.SEND],
             max_parts=shape.max_parts,
@@ -318,7 +318,7 @@ def _fit(segments: list[Segment], shape: PlanShape) -> tuple[list[Segment], dict
 
 
 def _split(segment: Segment, cap: int) -> Iterator[Segment]:
-    """Cut a segment into as few parts as the cap allows, of even length, aligned where that leaves them even."""
+    """Yield a segment as the fewest parts that the cap allows, even in length, aligned where that keeps them even."""
     count = -(-segment.length // cap)
     piece = -(-segment.length // count)
     piece += -piece % ALIGN_BYTES

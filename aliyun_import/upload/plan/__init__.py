@@ -1,1 +1,0 @@
-"""Planning of an upload. Pure functions."""

@@ -1,0 +1,272 @@
+"""Decisions about the parts of a transfer: what starts, what waits, what is split, sent instead or given up.
+
+    left ──> start ──> (a worker makes the part) ──> succeeded | failed: retried later · split · sent instead · raised
+
+Pure: the caller passes the time in, runs the tasks and emits the events. Sent and copied parts have a lane each, since
+a copy waits for the server and does not use this machine's bandwidth.
+"""
+
+import heapq
+import itertools
+from collections import deque
+from collections.abc import Iterable
+from dataclasses import dataclass, field, replace
+
+from aliyun_import.errors import (
+    AliyunImportError,
+    ConnectionLost,
+    CopyRefused,
+    PartCorrupted,
+    PermissionDenied,
+    RefusedError,
+    Throttled,
+    TimedOut,
+    UploadNotFound,
+)
+from aliyun_import.events import Event, Noted, PartRetried, UploadProgress, Warned
+from aliyun_import.limits import MIB
+from aliyun_import.retry import PATIENT, RetryPolicy
+from aliyun_import.sizes import size
+from aliyun_import.upload.plan import MAX_SEND_BYTES, BaseObject, PartKind, PlannedPart, UploadPlan
+from aliyun_import.upload.transfer.concurrency import ConcurrencyController
+from aliyun_import.upload.transfer.parts import DonePart, PartSplitter
+
+# Copies in flight without --jobs: they use no bandwidth of this machine and wait for the server alone.
+COPY_WORKERS = 32
+# A part that arrives corrupted three times is no accident of the network.
+CORRUPTED_ATTEMPTS = 3
+# A part that timed out is split into pieces of this size, and so are all others: at once, since a piece has no numbers
+# left to be split again, and at such a rate one request per MiB costs nothing.
+PIECE_BYTES = 1 * MIB
+# When a connection breaks this often under one part, the network is taken not to carry a part of this length.
+BREAKS_ALLOWED = 3
+COPIES = frozenset({PartKind.ZERO, PartKind.BASE})
+
+
+@dataclass(slots=True)
+class Task:
+    """A part to make, and how often that was tried. `holds_worker` is true while it waits in a worker's stead."""
+
+    part: PlannedPart
+    attempt: int = 1
+    holds_worker: bool = False
+
+
+@dataclass(slots=True)
+class _Lane:
+    controller: ConcurrencyController
+    waiting: deque[Task] = field(default_factory=deque)
+    busy: int = 0
+    held: int = 0  # workers held by parts that wait for their next attempt
+
+
+class Scheduler:
+    """State machine of one transfer. Not thread-safe: one thread calls it and passes the time.
+
+    `left` are the parts to make, `done` those that count already, `refused` the kinds of copies to send instead.
+    """
+
+    def __init__(
+        self,
+        plan: UploadPlan,
+        left: Iterable[PlannedPart],
+        *,
+        disk: str,
+        now_s: float,
+        done: Iterable[DonePart] = (),
+        refused: frozenset[PartKind] = frozenset(),
+        jobs: int | None = None,
+        policy: RetryPolicy = PATIENT,
+    ) -> None:
+        self.done = list(done)
+        self.refused = refused
+        self._plan = plan
+        self._disk = disk
+        self._policy = policy
+        self._splitter = PartSplitter(plan)
+        sent = [part.length for part in plan.parts if part.kind is PartKind.SEND]
+        self._piece_bytes = max([MAX_SEND_BYTES, *sent])
+        average_bytes = sum(sent) // max(1, len(sent))
+        self._send = _Lane(ConcurrencyController(jobs, now_s=now_s, part_bytes=average_bytes))
+        self._copy = _Lane(ConcurrencyController(jobs or COPY_WORKERS, now_s=now_s))
+        self._later: list[tuple[float, int, Task]] = []
+        self._ticket = itertools.count()
+        self._done_bytes = sum(part.length for part in self.done)
+        self._to_send_bytes = 0
+        for part in left:
+            self._to_send_bytes += part.length if part.kind is PartKind.SEND or part.kind in refused else 0
+            self._enqueue(Task(part))
+
+    @property
+    def busy(self) -> int:
+        """The number of tasks that were started and did not end."""
+        return self._send.busy + self._copy.busy
+
+    @property
+    def has_work(self) -> bool:
+        """Whether any part is not done yet."""
+        return bool(self._later or self.busy or self._send.waiting or self._copy.waiting)
+
+    def start(self, now_s: float) -> list[Task]:
+        """Return the tasks to start now; each must come back by `succeeded` or `failed`."""
+        while self._later and self._later[0][0] <= now_s:
+            task = heapq.heappop(self._later)[2]
+            self._lane(task.part).held -= task.holds_worker
+            self._enqueue(task, first=True)
+        tasks: list[Task] = []
+        for lane in (self._send, self._copy):
+            while lane.waiting and lane.busy + lane.held < lane.controller.allowed:
+                lane.busy += 1
+                tasks.append(lane.waiting.popleft())
+        return tasks
+
+    def wait_s(self, now_s: float) -> float | None:
+        """Return the time until the next retry is due, None when none is."""
+        return max(0.0, self._later[0][0] - now_s) if self._later else None
+
+    def observe(self, sent_bytes: int, now_s: float) -> None:
+        """Adapt the number of workers to the rate; `sent_bytes` is what was sent so far."""
+        self._send.controller.observe(sent_bytes, now_s)
+
+    def progress(self, sent_bytes: int) -> UploadProgress:
+        """Return the progress as an event, in absolute numbers."""
+        open_parts = len(self._later) + self.busy + len(self._send.waiting) + len(self._copy.waiting)
+        return UploadProgress(
+            disk=self._disk,
+            done_bytes=self._done_bytes,
+            total_bytes=self._plan.size_bytes,
+            sent_bytes=sent_bytes,
+            send_bytes=self._to_send_bytes,
+            parts_done=len(self.done),
+            parts=len(self.done) + open_parts,
+            workers=self.busy,
+        )
+
+    def succeeded(self, task: Task, part: DonePart) -> None:
+        """Take in a part that is done."""
+        lane = self._lane(task.part)
+        lane.busy -= 1
+        lane.controller.succeeded()
+        self.done.append(part)
+        self._done_bytes += part.length
+
+    def dropped(self, task: Task) -> None:
+        """Take in a task that ended without a result that matters, after the transfer failed."""
+        self._lane(task.part).busy -= 1
+
+    def failed(self, task: Task, error: AliyunImportError, now_s: float) -> tuple[Event, ...]:
+        """Decide what follows a failed attempt, and return the events about it; raises `error` when it is final."""
+        self._lane(task.part).busy -= 1
+        # A part that timed out had too small a share of the bandwidth: fewer at a time have more each.
+        if isinstance(error, Throttled | TimedOut) or error.retry_after_s:
+            for lane in (self._send, self._copy):
+                lane.controller.throttled(now_s)
+        if task.part.kind is not PartKind.SEND and is_copy_refused(error, task.part.kind):
+            return self._send_instead(task, error)
+        too_long = isinstance(error, TimedOut) or (isinstance(error, ConnectionLost) and task.attempt >= BREAKS_ALLOWED)
+        if too_long and self._can_split(task.part):
+            return self._split(task)
+        return self._retry(task, error, now_s)
+
+    def _can_split(self, part: PlannedPart) -> bool:
+        return part.kind is PartKind.SEND and part.length > PIECE_BYTES and self._splitter.can_split(part)
+
+    def _lane(self, part: PlannedPart) -> _Lane:
+        return self._send if part.kind is PartKind.SEND else self._copy
+
+    def _enqueue(self, task: Task, *, first: bool = False) -> None:
+        """Put a task in its lane; a whole part that is longer than parts may be by now is split."""
+        part = task.part
+        if part.kind in self.refused:
+            part = PlannedPart(part.number, PartKind.SEND, part.start, part.length)
+        is_sent = part.kind is PartKind.SEND
+        pieces = self._splitter.split(part, most_bytes=self._piece_bytes) if is_sent else (part,)
+        tasks = [Task(piece, task.attempt if len(pieces) == 1 else 1) for piece in pieces]
+        if first:
+            self._lane(part).waiting.extendleft(reversed(tasks))
+        else:
+            self._lane(part).waiting.extend(tasks)
+
+    def _retry(self, task: Task, error: AliyunImportError, now_s: float) -> tuple[Event, ...]:
+        is_corrupted = isinstance(error, PartCorrupted)
+        policy = replace(self._policy, attempts=CORRUPTED_ATTEMPTS) if is_corrupted else self._policy
+        wait_s = policy.wait_s(error, task.attempt)
+        if wait_s is None:
+            raise error
+        retried = PartRetried(
+            disk=self._disk,
+            number=task.part.number,
+            attempt=task.attempt,
+            wait_s=wait_s,
+            reason=f"{error.summary} {error.cause or ''}".strip(),
+        )
+        task.attempt += 1
+        # It holds its worker: while the network is down, as many parts fail as there are workers, and not all of them.
+        # Where the server accepted the connection and time has passed, others are sent meanwhile.
+        task.holds_worker = not isinstance(error, TimedOut | PartCorrupted)
+        self._lane(task.part).held += task.holds_worker
+        heapq.heappush(self._later, (now_s + wait_s, next(self._ticket), task))
+        return (retried,)
+
+    def _send_instead(self, task: Task, error: AliyunImportError) -> tuple[Event, ...]:
+        """Send what can't be copied: this part, and all that would be copied from the same object."""
+        kinds = COPIES if isinstance(error, CopyRefused) else frozenset({task.part.kind})
+        events: tuple[Event, ...] = ()
+        if not kinds <= self.refused:
+            made = {part.number for part in self.done}
+            cost = sum(part.length for part in self._plan.parts if part.kind in kinds and part.number not in made)
+            events = (_sent_instead(error, cost_bytes=cost, base=self._plan.base),)
+        self.refused |= kinds
+        again = [task, *(other for other in self._copy.waiting if other.part.kind in kinds)]
+        self._copy.waiting = deque(other for other in self._copy.waiting if other.part.kind not in kinds)
+        for other in again:
+            self._enqueue(Task(other.part))
+        return events
+
+    def _split(self, task: Task) -> tuple[Event, ...]:
+        """Make all parts smaller from here on, after one was too long."""
+        events: tuple[Event, ...] = ()
+        if self._piece_bytes > PIECE_BYTES:
+            self._piece_bytes = PIECE_BYTES
+            events = (
+                Noted(
+                    message=f"Part {task.part.number} does not get through: parts are split into "
+                    f"{size(PIECE_BYTES)} from here on."
+                ),
+            )
+        waiting = list(self._send.waiting)
+        self._send.waiting.clear()
+        for other in [Task(task.part), *waiting]:
+            self._enqueue(other)
+        return events
+
+
+def is_copy_refused(error: AliyunImportError, kind: PartKind) -> bool:
+    """Return whether a copy failed for good, so that sending the bytes helps.
+
+    A range of the base that arrives with other bytes is not what its manifest claims, and stays so however often it
+    is copied. A range of zeros was proven, and is copied again.
+    """
+    if isinstance(error, RefusedError):
+        return not isinstance(error, UploadNotFound)
+    return isinstance(error, PermissionDenied) or (isinstance(error, PartCorrupted) and kind is PartKind.BASE)
+
+
+def base_set_aside(key: str, *, cost_bytes: int) -> Warned:
+    """Return the warning about a base that is not what its manifest claims."""
+    return Warned(
+        code="base-set-aside",
+        message=f"The base {key} is not what its manifest claims: {size(cost_bytes)} that were to be copied from it "
+        "are sent instead.",
+        remedy=f"Remove {key} and its manifest, and push with --keep-object to have a new base.",
+    )
+
+
+def _sent_instead(error: AliyunImportError, *, cost_bytes: int, base: BaseObject | None) -> Warned:
+    if isinstance(error, PartCorrupted) and base is not None:
+        return base_set_aside(base.key, cost_bytes=cost_bytes)
+    return Warned(
+        code=error.code,
+        message=f"{error.summary} {size(cost_bytes)} that the server could have copied are sent instead.",
+        remedy=error.remedy,
+    )
