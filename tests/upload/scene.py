@@ -1,4 +1,4 @@
-"""This file is the scene of the upload's tests: a disk, a store, a journal, and what was said."""
+"""Scene of the upload's tests: a disk, a store, a journal, and the events."""
 
 import random
 import threading
@@ -85,5 +85,5 @@ class Scene:
         return preview_upload(self.delivery, self.context, store=store)
 
     def said(self, kind: type[E]) -> list[E]:
-        """Give the events of one kind."""
+        """Return the events of one kind."""
         return [event for event in self.events if isinstance(event, kind)]

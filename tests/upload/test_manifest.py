@@ -20,19 +20,19 @@ from aliyun_import.upload.zero_scan import DIGEST_BYTES, BlockDigests, unchanged
 from tests.upload.scene import Scene
 from tests.upload.scripted_store import nothing
 
-GRAIN = 128 * KIB
+BLOCK = 128 * KIB
 OLD, NEW = "abcdefgh" + "." * 60 + "ijkl", "abcdEfgh" + "." * 60 + "iJkl"
 UNIT = 256 * KIB
 
 
-def digests_of(layout: str, *, tail: int = GRAIN) -> BlockDigests:
-    """Give digests of a disk of grains: "." is zeros, a letter its own digest; the last grain is shorter."""
+def digests_of(layout: str, *, tail: int = BLOCK) -> BlockDigests:
+    """Return digests of a disk of blocks: "." is zeros, a letter its own digest; the last block is shorter."""
     index = array("i")
     blob = b""
     for letter in layout:
         index.append(-1 if letter == "." else len(blob) // DIGEST_BYTES)
         blob += b"" if letter == "." else letter.encode() * DIGEST_BYTES
-    return BlockDigests(size_bytes=(len(layout) - 1) * GRAIN + tail, block_bytes=GRAIN, index=index, digests=blob)
+    return BlockDigests(size_bytes=(len(layout) - 1) * BLOCK + tail, block_bytes=BLOCK, index=index, digests=blob)
 
 
 def kept(scene: Scene, layout: str = OLD) -> str:
@@ -290,7 +290,7 @@ def test_odd_content_is_a_value_error(header: str) -> None:
 # Pure.
 
 
-@given(st.text("ab.", min_size=1, max_size=40), st.integers(1, GRAIN))
+@given(st.text("ab.", min_size=1, max_size=40), st.integers(1, BLOCK))
 def test_a_manifest_comes_back_as_it_was(layout: str, tail: int) -> None:
     """Whatever is zero in it."""
     manifest = Manifest(digests=digests_of(layout, tail=tail), crc64=(1 << 64) - 1, etag="E")
@@ -306,18 +306,18 @@ def test_no_bytes_make_the_reader_fail_otherwise(content: bytes) -> None:
 
 @given(st.text("ab.", min_size=1, max_size=30), st.text("ab.", min_size=1, max_size=30))
 def test_unchanged_is_what_is_equal_at_the_same_place(new: str, old: str) -> None:
-    """Zeros too; grains that one of them does not have are not."""
+    """Zeros too; blocks that one of them does not have are not."""
     same = [at for at in range(min(len(new), len(old))) if new[at] == old[at]]
     ranges = unchanged_ranges(digests_of(new), digests_of(old))
-    covered = [at for start, end in ranges for at in range(start // GRAIN, -(-end // GRAIN))]
+    covered = [at for start, end in ranges for at in range(start // BLOCK, -(-end // BLOCK))]
     assert covered == same
     assert all(first[1] < second[0] for first, second in itertools.pairwise(ranges))
 
 
-def test_a_last_grain_of_another_length_is_changed() -> None:
+def test_a_last_block_of_another_length_is_changed() -> None:
     """Its digest may be equal only for disks of the same size."""
-    assert unchanged_ranges(digests_of("aa", tail=100), digests_of("aa", tail=200)) == ((0, GRAIN),)
-    assert unchanged_ranges(digests_of("aa", tail=100), digests_of("aa", tail=100)) == ((0, GRAIN + 100),)
+    assert unchanged_ranges(digests_of("aa", tail=100), digests_of("aa", tail=200)) == ((0, BLOCK),)
+    assert unchanged_ranges(digests_of("aa", tail=100), digests_of("aa", tail=100)) == ((0, BLOCK + 100),)
 
 
 def test_an_object_without_a_crc_may_be_a_base(scene: Scene) -> None:

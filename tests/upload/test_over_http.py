@@ -41,7 +41,7 @@ class Cloud:
         sandbox.requests.clear()
 
     def connect(self, *, part_s: float = 20.0) -> OssStore:
-        """Give a store for the bucket, with the newest of the keys each time credentials are looked for."""
+        """Return a store for the bucket, with the newest of the keys each time credentials are looked for."""
 
         def find() -> Found:
             key = self.keys[-1]
@@ -75,7 +75,7 @@ class Cloud:
 
 @pytest.fixture
 def cloud(sandbox: Sandbox, scene: Scene) -> Cloud:
-    """Give a bucket and an empty scene."""
+    """Return a bucket and an empty scene."""
     return Cloud(sandbox, scene)
 
 

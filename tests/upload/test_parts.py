@@ -19,7 +19,7 @@ def done(part: PlannedPart, *, crc64: int = 7, etag: str = "E") -> DonePart:
 
 
 def there(part: PlannedPart, *, crc64: int | None = 7, etag: str = "E") -> RemotePart:
-    """Give a part as the server lists it."""
+    """Return a part as the server lists it."""
     return RemotePart(number=part.number, size_bytes=part.length, etag=etag, crc64=crc64)
 
 

@@ -19,7 +19,7 @@ DENSE = "abcdef"
 
 
 def kill_at(operation: str, count: int, *, kind: BaseException | None = None) -> Hook:
-    """Give a hook that kills the process at a call, as SIGKILL does: no handler of the engine runs to its end."""
+    """Return a hook that kills the process at a call, as SIGKILL does: no handler of the engine runs to its end."""
 
     def hook(here: str, number: int) -> None:
         if (here, number) == (operation, count):
@@ -307,7 +307,7 @@ def test_an_interrupt_says_what_is_safe(scene: Scene) -> None:
 
 
 def test_an_interrupt_before_the_transfer_is_one_too(scene: Scene) -> None:
-    """While the disk is surveyed."""
+    """While the disk is scanned."""
     scene.write_disk(DENSE)
     scene.stop.set()
     with pytest.raises(Interrupted):

@@ -108,12 +108,12 @@ def test_the_attempts_end() -> None:
     for kind, attempts in ((TransientError, PATIENT.attempts), (PartCorrupted, CORRUPTED_ATTEMPTS)):
         scheduler, now_s = scheduler_of(DENSE, jobs=1), 0.0
         error = failure(kind)
-        for attempt in range(1, attempts + 1):
+        (task,) = scheduler.start(now_s)
+        for attempt in range(1, attempts):
+            assert task.attempt == attempt
+            scheduler.failed(task, error, now_s)
             now_s += scheduler.wait_s(now_s) or 0.0
             (task,) = scheduler.start(now_s)
-            assert task.attempt == attempt
-            if attempt < attempts:
-                scheduler.failed(task, error, now_s)
         with pytest.raises(kind):
             scheduler.failed(task, error, now_s)
 

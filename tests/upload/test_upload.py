@@ -210,7 +210,7 @@ def _is(entry: Path, path: Path) -> bool:
 
 @contextmanager
 def open_directory(path: Path) -> Iterator[int]:
-    """Give a handle that can't be read: of a directory, which the system answers with EISDIR."""
+    """Return a handle that can't be read: of a directory, which the system answers with EISDIR."""
     handle = os.open(path, os.O_RDONLY)
     try:
         yield handle

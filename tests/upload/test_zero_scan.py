@@ -76,7 +76,7 @@ class WholeSource(DiskSource):
     """A disk that does not know where its holes are, as one that is packed."""
 
     def extents(self) -> tuple[Extent, ...]:
-        """Give all of it."""
+        """Return all of it."""
         return (Extent(0, self.size_bytes),)
 
 
