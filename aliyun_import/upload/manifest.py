@@ -1,8 +1,8 @@
 """Manifest of an object that was kept, which makes it the base of a later push.
 
     <key>            the object
-    <key>.manifest   one line of JSON: size, CRC-64 and ETag of the object, block size ("grain"), runs of blocks that are
-                     not zero; then their digests, 20 bytes each; then the SHA-256 of all that
+    <key>.manifest   one line of JSON: size, CRC-64 and ETag of the object, block size ("grain"), runs of blocks that
+                     are not zero; then their digests, 20 bytes each; then the SHA-256 of all that
 
 A manifest is used when it is whole, of a known schema, and of the object as it is now (ETag, size, CRC-64); and, where
 this push's journal has the SHA-256 of the manifest that it wrote, when it is that one. Anything else is set aside with

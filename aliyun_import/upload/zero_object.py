@@ -11,7 +11,7 @@ import hashlib
 import secrets
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 
 from aliyun_import.cleanup import leftovers_command, remove_object
@@ -35,13 +35,17 @@ DIGEST_CHARS = 12
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ZeroObject:
-    """An object of zeros. `sent_bytes` were sent for it; `version_id` where the bucket keeps versions."""
+    """An object of zeros. `sent_bytes` were sent for it; `version_id` where the bucket keeps versions.
+
+    `has_remnants` is true where a smaller one that it was grown from could not be removed.
+    """
 
     key: str
     etag: str
     size_bytes: int
     sent_bytes: int = 0
     version_id: str | None = None
+    has_remnants: bool = False
 
     @property
     def source(self) -> BaseObject:
@@ -73,36 +77,35 @@ def zero_key(stem: str, size_bytes: int) -> str:
 def ensure_zero_object(context: UploadContext, stem: str, *, size_bytes: int) -> ZeroObject:
     """Return the zero object of this size (one of ZERO_SOURCES), growing it if needed; raises what the store raises.
 
-    Smaller ones that it was grown from are removed.
+    Smaller ones that it was grown from are removed where that succeeds.
     """
     sizes = [size for size, _ in ZERO_SOURCES if size <= size_bytes]
     found = _find(context, zero_key(stem, size_bytes), size_bytes=size_bytes)
     if found:  # of a push that was killed, perhaps before it removed what this one was grown from
-        for smaller in sizes[:-1]:
-            _is_removed(context, partial(remove_object, context.store, zero_key(stem, smaller)))
-        return found
+        gone = [_is_removed(partial(remove_object, context.store, zero_key(stem, smaller))) for smaller in sizes[:-1]]
+        return replace(found, has_remnants=not all(gone))
     for upload in context.store.list_uploads(stem):  # of a push that was killed here
         context.store.abort(upload.key, upload.upload_id)
     zero = _seed(context, zero_key(stem, sizes[0]), size_bytes=sizes[0])
     for larger in sizes[1:]:
         grown = _grow(context, zero, zero_key(stem, larger), size_bytes=larger)
-        remove_zero_object(context, zero)
-        zero = grown
+        is_gone = remove_zero_object(context, zero)
+        zero = replace(grown, has_remnants=zero.has_remnants or not is_gone)
     return zero
 
 
 def remove_all_zero_objects(context: UploadContext, stem: str) -> tuple[str, ...]:
     """Remove every zero object that a push may have left, and return the keys of those that could not be removed."""
     keys = [zero_key(stem, size) for size, _ in ZERO_SOURCES]
-    return tuple(key for key in keys if not _is_removed(context, partial(remove_object, context.store, key)))
+    return tuple(key for key in keys if not _is_removed(partial(remove_object, context.store, key)))
 
 
 def remove_zero_object(context: UploadContext, zero: ZeroObject) -> bool:
     """Remove an object of zeros; False when that failed, which costs some cents a month and must not fail a push."""
-    return _is_removed(context, partial(context.store.delete, zero.key, version_id=zero.version_id))
+    return _is_removed(partial(context.store.delete, zero.key, version_id=zero.version_id))
 
 
-def _is_removed(context: UploadContext, remove: Callable[[], None]) -> bool:
+def _is_removed(remove: Callable[[], None]) -> bool:
     try:
         remove()
     except Interrupted:
@@ -167,7 +170,7 @@ def _grow(context: UploadContext, zero: ZeroObject, key: str, *, size_bytes: int
 
 
 def _check(there: RemoteObject, size_bytes: int) -> None:
-    """Raise TransientError unless the object is what zeros are. Without a CRC-64 its source, which was checked, counts."""
+    """Raise TransientError unless the object is zeros. Without a CRC-64 its source, which was checked, counts."""
     if there.size_bytes != size_bytes or there.crc64 not in (None, crc64_of_zeros(size_bytes)):
         raise TransientError(
             f"The object of zeros {there.key} is not what it should be.",
@@ -227,8 +230,8 @@ class StagedZeros:
 
     def remove(self) -> tuple[str, ...]:
         """Remove the object and those of earlier runs of this push; return the keys that could not be removed."""
-        if self.made and not self._resumed:
-            left = () if remove_zero_object(self._context, self.made) else (self.made.key,)
+        if self.made and not self._resumed and not self.made.has_remnants:
+            left: tuple[str, ...] = () if remove_zero_object(self._context, self.made) else (self.made.key,)
         elif self._may_exist:
             left = remove_all_zero_objects(self._context, self.stem)
         else:

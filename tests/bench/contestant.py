@@ -1,10 +1,10 @@
-"""This file runs one contestant once, in a process of its own, and prints what it took as one line of JSON.
+"""One contestant, run once in a process of its own; prints its result as one line of JSON.
 
     push      aliyun_import.upload.upload, through cloud/oss.py, as the command does it
     oss2      oss2.resumable_upload, with its defaults or with threads
     bare      plain sockets: pread and send of 1 MiB, over as many connections as there are threads
     sendfile  plain sockets: sendfile, the kernel's own copy
-    delta     a push, and another one after 1 % of the grains changed, to a sandbox in the same process
+    delta     a push, and another one after 1 % of the blocks changed, to a sandbox in the same process
     copies    2,000 UploadPartCopy one after the other, over our connections or (with "requests") over those of requests
 
 The sink computes no CRC-64, which would make it what is measured. `push` is therefore told, by a wrapper around the
@@ -46,25 +46,25 @@ def push(disk: Path, url: str, options: dict[str, float]) -> dict[str, float]:
 
 
 def delta(disk: Path, url: str, options: dict[str, float]) -> dict[str, float]:
-    """Push to a sandbox, keep the object, change 1 % of the grains, and push again."""
+    """Push to a sandbox, keep the object, change 1 % of the blocks, and push again."""
     del url
     from aliyun_import.sandbox.server import Sandbox
 
-    grain = 128 * KIB
-    grains = disk.stat().st_size // grain
+    block = 128 * KIB
+    blocks = disk.stat().st_size // block
     with tempfile.TemporaryDirectory(prefix="sandbox-", dir=disk.parent) as kept, Sandbox.start(Path(kept)) as sandbox:
         key = sandbox.access_key
         store = _store(sandbox.url, key_id=key.id, secret=key.secret)
         store.create_bucket()
         _push(disk, store, Path(kept) / "first", {"keep": 1})
         with disk.open("r+b") as file:
-            for number in random.Random(3).sample(range(grains), grains // 100):
-                file.seek(number * grain + 1000)
+            for number in random.Random(3).sample(range(blocks), blocks // 100):
+                file.seek(number * block + 1000)
                 file.write(b"changed")
         sandbox.requests.clear()
         result = _push(disk, store, Path(kept) / "second", {"keep": 1})
         wire = sum(entry.body_bytes for entry in sandbox.requests.entries())
-    return result | {"wire_bytes": wire, "changed": grains // 100 * grain}
+    return result | {"wire_bytes": wire, "changed": blocks // 100 * block}
 
 
 def copies(disk: Path, url: str, options: dict[str, float]) -> dict[str, float]:
@@ -114,11 +114,12 @@ def _store(url: str, *, key_id: str = KEY_ID, secret: str = SECRET) -> "OssStore
 
 
 def _push(disk: Path, store: "OssStore", state: Path, options: dict[str, float]) -> dict[str, float]:
+    from aliyun_import.context import Context, SystemClock
     from aliyun_import.journal import open_journal
     from aliyun_import.upload.context import TransferOptions, UploadRequest
     from aliyun_import.upload.upload import upload_disk
-    from tests.bench.wall_clock import WallClock
 
+    cancel = threading.Event()
     troubles: list[Event] = []
 
     def listen(event: Event) -> None:
@@ -138,6 +139,7 @@ def _push(disk: Path, store: "OssStore", state: Path, options: dict[str, float])
         began = time.perf_counter()
         uploaded = upload_disk(
             delivery,
+            Context(clock=SystemClock(cancel), emit=listen, cancel=cancel),
             store=store,
             journal=journal,
             options=TransferOptions(
@@ -145,9 +147,6 @@ def _push(disk: Path, store: "OssStore", state: Path, options: dict[str, float])
                 limit_rate_bytes_s=options.get("rate"),
                 keep_object=bool(options.get("keep")),
             ),
-            clock=WallClock(),
-            emit=listen,
-            stop=threading.Event(),
         )
         seconds = time.perf_counter() - began
     for trouble in troubles:

@@ -1,4 +1,4 @@
-"""This file builds and runs the benchmarks' sink (sink.c), and asks it what came in."""
+"""Sink of the benchmarks (sink.c): built, run, and read."""
 
 import shutil
 import subprocess
@@ -19,7 +19,7 @@ class Sink:
     url: str
 
     def taken(self) -> tuple[int, int]:
-        """Give the bytes of bodies and the requests since the last call of `reset`."""
+        """Return the bytes of bodies and the requests since the last call of `reset`."""
         with urllib.request.urlopen(f"{self.url}/stats") as answer:
             body_bytes, requests = answer.read().split()
         return int(body_bytes), int(requests) - 1

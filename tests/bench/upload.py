@@ -1,10 +1,10 @@
-"""This file measures the upload side by side with its peers: `python -m tests.bench.upload [--rounds 3] [NAME...]`.
+"""Benchmarks of the upload, side by side with its peers: `python -m tests.bench.upload [--rounds 3] [NAME...]`.
 
     dense    2 GiB without a zero: against oss2.resumable_upload, and against bare sockets
     sparse   40 GiB with 2 GiB in 4,000 extents: against the same 2 GiB alone, on 1 and 2.5 Gbit/s with 20 ms an
              answer, and on loopback without a limit
     request  what a small request costs: over our connections, and over those of requests
-    delta    4 GiB of which 1 % of the grains changed: bytes of the second push
+    delta    4 GiB of which 1 % of the blocks changed: bytes of the second push
     memory   peak of the process: 2 GiB dense, 2 TiB sparse
     plan     500 GiB with 100,000 extents
 
@@ -26,7 +26,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from aliyun_import.limits import GIB, KIB, MIB, TIB
-from aliyun_import.upload.plan.plan import PartKind, plan_upload
+from aliyun_import.upload.plan import PartKind, plan_upload
 from tests.bench.sink import Sink, running_sink
 
 GBIT_BYTES_S = 1_000_000_000 / 8
@@ -46,12 +46,12 @@ def run(name: str, disk: Path, sink: Sink, **options: float) -> Result:
 
 
 def median(results: list[Result]) -> float:
-    """Give the median of the seconds."""
+    """Return the median of the seconds."""
     return statistics.median(result["seconds"] for result in results)
 
 
 def line(name: str, results: list[Result], size_bytes: int) -> str:
-    """Tell a contestant's seconds and rate."""
+    """Format a contestant's seconds and rate."""
     seconds = sorted(result["seconds"] for result in results)
     middle = statistics.median(seconds)
     return (
@@ -62,7 +62,7 @@ def line(name: str, results: list[Result], size_bytes: int) -> str:
 
 @contextmanager
 def random_disk(directory: Path, size_bytes: int) -> Iterator[Path]:
-    """Write a disk without a zero grain, and remove it again."""
+    """Write a disk without a zero block, and remove it again."""
     path = directory / f"dense-{size_bytes}.raw"
     block = random.Random(1).randbytes(64 * MIB)
     with path.open("wb") as file:
@@ -162,7 +162,7 @@ def delta(directory: Path, sink: Sink, rounds: int) -> None:
     del rounds
     with random_disk(directory, 4 * GIB) as disk:
         result = run("delta", disk, sink)
-    print("delta: 4 GiB, 1 % of the grains changed")
+    print("delta: 4 GiB, 1 % of the blocks changed")
     print(
         f"  changed {result['changed'] / MIB:.1f} MiB, on the wire {result['wire_bytes'] / MIB:.1f} MiB (manifest and"
     )
@@ -184,9 +184,9 @@ def memory(directory: Path, sink: Sink, rounds: int) -> None:
 def plan(directory: Path, sink: Sink, rounds: int) -> None:
     """Time the plan of the worst disk that the issue names."""
     del directory, sink
-    grain = 128 * KIB
-    cuts = sorted(random.Random(5).sample(range(500 * GIB // grain), 200_000))
-    data = [(first * grain, end * grain) for first, end in zip(cuts[::2], cuts[1::2], strict=True)]
+    block = 128 * KIB
+    cuts = sorted(random.Random(5).sample(range(500 * GIB // block), 200_000))
+    data = [(first * block, end * block) for first, end in zip(cuts[::2], cuts[1::2], strict=True)]
     planned = plan_upload(500 * GIB, data)
     sent = planned.bytes_of(PartKind.SEND)
     seconds: list[float] = []

@@ -1,4 +1,4 @@
-"""This file gives every test of the room an empty scene."""
+"""Fixtures of the upload's tests."""
 
 from pathlib import Path
 
@@ -9,5 +9,5 @@ from tests.upload.scene import Scene
 
 @pytest.fixture
 def scene(tmp_path: Path) -> Scene:
-    """Give a scene without a disk."""
+    """Return a scene without a disk."""
     return Scene(tmp_path)

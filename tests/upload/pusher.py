@@ -1,17 +1,16 @@
-"""This file is a program that delivers one disk to a sandbox, in real time, so that a test can kill it.
+"""Program that uploads one disk to a sandbox in real time, so that a test can kill it.
 
 Arguments: disk, state directory, endpoint URL, key id, secret, bytes a second (0 for as fast as it goes). Prints
 "begun", a line at each progress, and the object's key at the end.
 """
 
 import sys
-import threading
 from pathlib import Path
 
 from aliyun_import.cloud.credentials.source import load_credentials
 from aliyun_import.cloud.endpoints import resolve_endpoints
 from aliyun_import.cloud.oss.store import OssStore
-from aliyun_import.context import SystemClock
+from aliyun_import.context import system_context
 from aliyun_import.events import Event, UploadProgress
 from aliyun_import.journal import open_journal
 from aliyun_import.upload.context import TransferOptions, UploadRequest
@@ -35,7 +34,6 @@ def main() -> None:
         endpoints=resolve_endpoints("cn-hangzhou", endpoint_url=url),
         credentials=load_credentials(environment=keys),
     )
-    stop = threading.Event()
     delivery = UploadRequest(
         path=Path(disk),
         disk_index=0,
@@ -49,12 +47,10 @@ def main() -> None:
         print("begun", flush=True)
         uploaded = upload_disk(
             delivery,
+            system_context(emit=tell),
             store=store,
             journal=journal,
             options=TransferOptions(jobs=WORKERS, limit_rate_bytes_s=float(rate) or None),
-            clock=SystemClock(stop),
-            emit=tell,
-            stop=stop,
         )
     print(uploaded.key, flush=True)
 

@@ -1,4 +1,4 @@
-"""This file is the scene of the upload's tests: a disk, a store, a journal, and what was said."""
+"""Scene of the upload's tests: a disk, a store, a journal, and the events."""
 
 import random
 import threading
@@ -6,15 +6,15 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TypeVar
 
+from aliyun_import.context import Context
 from aliyun_import.events import Event
 from aliyun_import.journal import open_journal
 from aliyun_import.limits import KIB
 from aliyun_import.model.objects import UploadedObject
 from aliyun_import.services.interface import ObjectStore
 from aliyun_import.upload.context import TransferOptions, UploadRequest
-from aliyun_import.upload.plan.disk_plan import preview
-from aliyun_import.upload.plan.plan import UploadPlan
-from aliyun_import.upload.upload import upload_disk
+from aliyun_import.upload.plan import UploadPlan
+from aliyun_import.upload.upload import preview_upload, upload_disk
 from tests.upload.scripted_store import ScriptedStore, SteeredClock
 
 UNIT = 256 * KIB
@@ -45,6 +45,11 @@ class Scene:
         return self.directory / "disk.raw"
 
     @property
+    def context(self) -> Context:
+        """The context of a run: steered time, and a list of what was emitted."""
+        return Context(clock=self.clock, emit=self.events.append, cancel=self.stop)
+
+    @property
     def delivery(self) -> UploadRequest:
         """What is pushed, and where to."""
         return UploadRequest(
@@ -72,19 +77,13 @@ class Scene:
         """Deliver the disk."""
         with open_journal(self.directory / self.state, {"name": "web"}) as journal:
             return upload_disk(
-                self.delivery,
-                store=store or self.store,
-                journal=journal,
-                options=self.options,
-                clock=self.clock,
-                emit=self.events.append,
-                stop=self.stop,
+                self.delivery, self.context, store=store or self.store, journal=journal, options=self.options
             )
 
     def preview(self, *, store: ObjectStore | None = None) -> UploadPlan:
-        """Tell what a push would do."""
-        return preview(self.delivery, store=store, options=self.options, clock=self.clock, emit=self.events.append)
+        """Return what a push would do."""
+        return preview_upload(self.delivery, self.context, store=store)
 
     def said(self, kind: type[E]) -> list[E]:
-        """Give the events of one kind."""
+        """Return the events of one kind."""
         return [event for event in self.events if isinstance(event, kind)]

@@ -1,4 +1,4 @@
-"""This file is an ObjectStore in memory, with a script: what happens before a call, and what it answers.
+"""ObjectStore in memory, with hooks before a call and after its effect.
 
 It keeps the rules that the upload relies on (part sizes at complete, if-match, overwrite=False, vanished uploads).
 """
@@ -27,11 +27,11 @@ class SteeredClock:
         self._lock = threading.Lock()
 
     def now_s(self) -> float:
-        """Give the steered time."""
+        """Return the steered time."""
         return self._now
 
     def monotonic_s(self) -> float:
-        """Give the steered time."""
+        """Return the steered time."""
         return self._now
 
     def sleep(self, seconds: float) -> None:
@@ -80,11 +80,11 @@ class ScriptedStore:
 
     @staticmethod
     def crc64_of(data: bytes) -> int:
-        """Give OSS's CRC-64."""
+        """Return OSS's CRC-64."""
         return crc64(data)
 
     def bucket_info(self) -> BucketInfo | None:
-        """Tell that there is a bucket, if there is."""
+        """Return the bucket, if there is one."""
         self._enter("bucket_info")
         return _BUCKET if self.has_bucket else None
 
@@ -97,14 +97,14 @@ class ScriptedStore:
         raise NotImplementedError
 
     def head(self, key: str) -> RemoteObject | None:
-        """Tell what the object is."""
+        """Return the properties of an object."""
         count = self._enter("head")
         there = self.objects.get(key)
         self.after("head", count)
         return self.change_object(there[1]) if there else None
 
     def content(self, key: str) -> bytes:
-        """Give an object's bytes, for the test's own eyes."""
+        """Return an object's bytes, for the test itself."""
         return self.objects[key][0]
 
     def read(self, key: str, *, start: int = 0, length: int | None = None, if_match: str | None = None) -> bytes:
@@ -249,7 +249,7 @@ class ScriptedStore:
         return self.change_object(there)
 
     def abort(self, key: str, upload_id: str) -> None:
-        """Give an upload up."""
+        """Return an upload up."""
         self._enter("abort")
         if upload_id in self.uploads:
             self._upload(key, upload_id)

@@ -163,7 +163,7 @@ def test_a_block_device_that_is_written_to_while_it_is_sent_is_never_completed(s
 
 @pytest.mark.usefixtures("as_block")
 def test_the_manifest_of_a_block_device_is_of_its_object(scene: Scene) -> None:
-    """A write between survey and send is in the object, and so in the manifest: the next push sends nothing."""
+    """A write between scan and send is in the object, and so in the manifest: the next push sends nothing."""
     scene.write_disk(DENSE, unit=8 * MIB)
     scene.options = TransferOptions(jobs=2, keep_object=True)
 

@@ -15,8 +15,8 @@ import pytest
 
 from aliyun_import.limits import MIB
 from aliyun_import.sandbox.server import Sandbox
-from aliyun_import.upload.plan.plan import PartKind
-from aliyun_import.upload.transfer.transfer import TICK_S
+from aliyun_import.upload.plan import PartKind
+from aliyun_import.upload.transfer.pool import TICK_S
 from tests.upload.pusher import WORKERS
 from tests.upload.scene import Scene
 from tests.upload.test_over_http import Cloud

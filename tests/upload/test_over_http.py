@@ -41,7 +41,7 @@ class Cloud:
         sandbox.requests.clear()
 
     def connect(self, *, part_s: float = 20.0) -> OssStore:
-        """Give a store for the bucket, with the newest of the keys each time credentials are looked for."""
+        """Return a store for the bucket, with the newest of the keys each time credentials are looked for."""
 
         def find() -> Found:
             key = self.keys[-1]
@@ -75,7 +75,7 @@ class Cloud:
 
 @pytest.fixture
 def cloud(sandbox: Sandbox, scene: Scene) -> Cloud:
-    """Give a bucket and an empty scene."""
+    """Return a bucket and an empty scene."""
     return Cloud(sandbox, scene)
 
 
@@ -216,7 +216,7 @@ def test_a_token_that_cannot_be_renewed_stops_and_the_same_command_goes_on(cloud
     with pytest.raises(AccessError) as raised:
         cloud.push()
     assert raised.value.resumable
-    assert "MiB are safe" in str(raised.value.remedy)
+    assert "MiB are kept" in str(raised.value.remedy)
     cloud.keys.append(cloud.sandbox.access_key)
     cloud.store = cloud.connect()
     cloud.push()
@@ -267,7 +267,7 @@ def test_a_line_that_is_too_slow_for_a_part_gets_smaller_ones(cloud: Cloud) -> N
     cloud.store = cloud.connect(part_s=0.4)
     cloud.fault("UploadPart", "delay", count=2, delay_s=1.5)
     cloud.push()
-    assert any("cut to" in noted.message for noted in cloud.scene.said(Noted))
+    assert any("split into" in noted.message for noted in cloud.scene.said(Noted))
     assert cloud.count("UploadPart") >= 3 * 4
 
 

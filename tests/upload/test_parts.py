@@ -5,8 +5,8 @@ from hypothesis import strategies as st
 
 from aliyun_import.limits import GIB, MAX_PARTS, MIB, MIN_PART_BYTES
 from aliyun_import.model.objects import RemotePart
-from aliyun_import.upload.plan.plan import PlannedPart, plan_upload
-from aliyun_import.upload.resume.reconcile import reconcile
+from aliyun_import.upload.plan import PlannedPart, plan_upload
+from aliyun_import.upload.resume import reconcile
 from aliyun_import.upload.transfer.parts import DonePart, PartSplitter
 
 PLAN = plan_upload(1 * GIB, [(0, 512 * MIB)])
@@ -19,7 +19,7 @@ def done(part: PlannedPart, *, crc64: int = 7, etag: str = "E") -> DonePart:
 
 
 def there(part: PlannedPart, *, crc64: int | None = 7, etag: str = "E") -> RemotePart:
-    """Give a part as the server lists it."""
+    """Return a part as the server lists it."""
     return RemotePart(number=part.number, size_bytes=part.length, etag=etag, crc64=crc64)
 
 
@@ -48,7 +48,7 @@ def test_a_part_of_another_place_does_not_count() -> None:
 def test_a_cut_part_goes_on_in_its_pieces(index: int, most_mib: int, finished: set[int]) -> None:
     """Whichever pieces are done: those left and those counted make the part, without overlap, in its numbers."""
     part = PLAN.parts[index]
-    pieces = CUTS.cut(part, most_bytes=most_mib * MIB)
+    pieces = CUTS.split(part, most_bytes=most_mib * MIB)
     assert pieces[0].number == part.number
     assert pieces[-1].number < (PLAN.parts[index + 1].number if index + 1 < len(PLAN.parts) else MAX_PARTS + 1)
     assert all(piece.length >= MIN_PART_BYTES for piece in pieces)
@@ -67,20 +67,20 @@ def test_a_cut_part_goes_on_in_its_pieces(index: int, most_mib: int, finished: s
 def test_a_piece_is_placed_by_its_number_and_length(index: int, most_mib: int, at: int) -> None:
     """Without a journal, the true place is among the guesses."""
     part = PLAN.parts[index]
-    pieces = CUTS.cut(part, most_bytes=most_mib * MIB)
+    pieces = CUTS.split(part, most_bytes=most_mib * MIB)
     piece = pieces[at % len(pieces)]
     assert (piece.start, piece.length) in [
-        (place.start, place.length) for place in CUTS.places(piece.number, piece.length)
+        (place.start, place.length) for place in CUTS.candidates(piece.number, piece.length)
     ]
 
 
 def test_a_piece_is_not_cut_again() -> None:
     """Its numbers are taken; it is tried again as it is."""
     part = PLAN.parts[0]
-    piece = CUTS.cut(part, most_bytes=2 * MIB)[0]
-    assert CUTS.cut(piece, most_bytes=1 * MIB) == (piece,)
-    assert CUTS.can_cut(part)
-    assert not CUTS.can_cut(piece)
+    piece = CUTS.split(part, most_bytes=2 * MIB)[0]
+    assert CUTS.split(piece, most_bytes=1 * MIB) == (piece,)
+    assert CUTS.can_split(part)
+    assert not CUTS.can_split(piece)
 
 
 # Journal against server.

@@ -19,7 +19,7 @@ DENSE = "abcdef"
 
 
 def kill_at(operation: str, count: int, *, kind: BaseException | None = None) -> Hook:
-    """Give a hook that kills the process at a call, as SIGKILL does: no handler of the engine runs to its end."""
+    """Return a hook that kills the process at a call, as SIGKILL does: no handler of the engine runs to its end."""
 
     def hook(here: str, number: int) -> None:
         if (here, number) == (operation, count):
@@ -297,7 +297,7 @@ def test_an_interrupt_says_what_is_safe(scene: Scene) -> None:
         scene.push()
     there = parts_that_lie_there(scene)
     assert raised.value.resumable
-    assert f"{size(there)} are safe" in str(raised.value.remedy)
+    assert f"{size(there)} are kept" in str(raised.value.remedy)
     assert str(raised.value.remedy).count("same command") == 1
     scene.stop.clear()
     scene.store.before = nothing
@@ -307,7 +307,7 @@ def test_an_interrupt_says_what_is_safe(scene: Scene) -> None:
 
 
 def test_an_interrupt_before_the_transfer_is_one_too(scene: Scene) -> None:
-    """While the disk is surveyed."""
+    """While the disk is scanned."""
     scene.write_disk(DENSE)
     scene.stop.set()
     with pytest.raises(Interrupted):
@@ -341,3 +341,76 @@ def test_a_final_error_keeps_its_code_and_says_what_is_safe(scene: Scene) -> Non
     assert str(raised.value.remedy).startswith("Pay. ")
     assert raised.value.resumable
     assert scene.said(PartRetried) == []
+
+
+@pytest.mark.parametrize("key", [None, "images/web.raw"])
+@pytest.mark.parametrize("resumed", [False, True])
+def test_killed_after_the_last_request_without_a_crc_the_object_is_ours(
+    scene: Scene, key: str | None, *, resumed: bool
+) -> None:
+    """Its tag, its size and its parts decide: no object-exists for ever under --key, and nothing is sent twice."""
+    scene.key = key
+    content = scene.write_disk("ab" + "." * 20 + "c0d")
+    scene.store.change_object = lambda there: replace(there, crc64=None)
+    scene.store.copied_have_crc64 = False
+    if resumed:  # with parts that the journal learned from the server
+        scene.store.after = kill_at("send_part", 1)
+        with pytest.raises(Killed):
+            scene.push()
+    scene.store.after = kill_at("complete", 0)
+    with pytest.raises(Killed):
+        scene.push()
+    scene.store.after = nothing
+    sent = scene.store.received_bytes
+    uploaded = scene.push()
+    assert uploaded.made_by_us
+    assert scene.store.content(uploaded.key) == content
+    assert scene.store.received_bytes == sent
+    assert list(scene.store.objects) == [uploaded.key]
+    assert uploaded.proof == "CRC-64 of every part sent, source and range of every part copied"
+
+
+def test_an_object_with_our_tag_is_not_ours_without_its_parts(scene: Scene) -> None:
+    """A tag can be copied, and a journal that knows no parts can't prove the object."""
+    scene.key = "images/web.raw"
+    content = scene.write_disk(DENSE, unit=8 * MIB)
+    scene.store.before = kill_at("send_part", 0)
+    with pytest.raises(Killed):
+        scene.push()
+    scene.store.before = nothing
+    (upload,) = scene.store.uploads.values()
+    scene.store.change_object = lambda there: replace(there, crc64=None)
+    scene.store.put(scene.key, bytes(len(content)), metadata=upload.metadata)
+    with pytest.raises(RefusedError) as raised:
+        scene.push()
+    assert raised.value.code == "object-exists"
+
+
+def test_a_forged_entry_about_an_object_is_not_believed(scene: Scene) -> None:
+    """OSS reports the CRC-64 of what is there, and it is compared with the entry's."""
+    scene.write_disk("abc")
+    first = scene.push()
+    foreign, there = bytes(len(scene.store.content(first.key))), scene.store.objects[first.key][1]
+    scene.store.objects[first.key] = (foreign, replace(there, crc64=crc64(foreign)))
+    second = scene.push()
+    assert second.key != first.key
+    assert scene.store.content(second.key) == scene.path.read_bytes()
+
+
+def test_an_interrupt_during_the_last_request_ends_the_run(scene: Scene) -> None:
+    """The object is proven and journalled, and nothing follows; the same command uses it."""
+    scene.write_disk("abc")
+
+    def interrupt(operation: str, count: int) -> None:
+        if operation == "complete":
+            scene.stop.set()
+
+    scene.store.before = interrupt
+    with pytest.raises(Interrupted) as raised:
+        scene.push()
+    assert "same command" in str(raised.value.remedy)
+    scene.stop.clear()
+    scene.store.before = nothing
+    sent = scene.store.received_bytes
+    assert scene.push().made_by_us
+    assert scene.store.received_bytes == sent

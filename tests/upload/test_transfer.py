@@ -132,7 +132,7 @@ def test_a_part_with_a_wrong_crc_is_sent_again(scene: Scene) -> None:
     uploaded = scene.push()
     assert scene.store.content(uploaded.key) == content
     (retried,) = scene.said(PartRetried)
-    assert "other bytes" in retried.reason
+    assert "differs from the bytes" in retried.reason
 
 
 def test_a_part_that_is_always_wrong_fails_by_name(scene: Scene) -> None:
@@ -167,7 +167,7 @@ def test_a_part_that_times_out_is_cut(scene: Scene) -> None:
     assert scene.store.content(uploaded.key) == content
     assert len(scene.store.sent_parts) == 4 * 8
     assert scene.store.timed_out <= 2, "the parts that were in flight"
-    assert len([noted for noted in scene.said(Noted) if "does not pass" in noted.message]) == 1
+    assert len([noted for noted in scene.said(Noted) if "does not get through" in noted.message]) == 1
 
 
 def test_a_part_that_timed_out_does_not_keep_its_place(scene: Scene) -> None:

@@ -6,18 +6,25 @@ from pathlib import Path
 
 import pytest
 
+from aliyun_import.context import Context
 from aliyun_import.disk.disk import DiskSource, open_source
 from aliyun_import.errors import DiskError, Interrupted
 from aliyun_import.upload.crc64 import crc64
-from aliyun_import.upload.transfer.body import RangeBody, crc64_of_range
+from aliyun_import.upload.transfer.worker import RangeBody, crc64_of_range
+from tests.upload.scripted_store import SteeredClock
 
 CONTENT = os.urandom(1_000_000)
 
 
-def body_of(source: DiskSource, *, start: int, length: int, stop: threading.Event, chunks: list[int]) -> RangeBody:
-    """Make a body with a buffer of 64 KiB."""
-    buffer = memoryview(bytearray(65_536))
-    return RangeBody(source, buffer, start=start, length=length, stop=stop, on_chunk=chunks.append)
+def body_of(source: DiskSource, *, start: int, length: int, chunks: list[int], cancel: threading.Event) -> RangeBody:
+    """Return a body with a buffer of 64 KiB, which stops when the run is cancelled."""
+    context = Context(clock=SteeredClock(), cancel=cancel)
+
+    def on_chunk(count: int) -> None:
+        context.check_cancelled()
+        chunks.append(count)
+
+    return RangeBody(source, memoryview(bytearray(65_536)), start=start, length=length, on_chunk=on_chunk)
 
 
 def test_it_yields_its_range_and_knows_its_crc(tmp_path: Path) -> None:
@@ -25,7 +32,7 @@ def test_it_yields_its_range_and_knows_its_crc(tmp_path: Path) -> None:
     (tmp_path / "disk").write_bytes(CONTENT)
     chunks: list[int] = []
     with open_source(tmp_path / "disk") as source:
-        body = body_of(source, start=1234, length=500_000, stop=threading.Event(), chunks=chunks)
+        body = body_of(source, start=1234, length=500_000, cancel=threading.Event(), chunks=chunks)
         assert len(body) == 500_000
         assert body.crc64 is None
         for _ in range(2):
@@ -39,7 +46,7 @@ def test_one_that_was_not_read_to_its_end_has_no_crc(tmp_path: Path) -> None:
     """A part that was answered before all of it was sent is not proven by half of it."""
     (tmp_path / "disk").write_bytes(CONTENT)
     with open_source(tmp_path / "disk") as source:
-        body = body_of(source, start=0, length=500_000, stop=threading.Event(), chunks=[])
+        body = body_of(source, start=0, length=500_000, cancel=threading.Event(), chunks=[])
         next(iter(body))
         assert body.crc64 is None
 
@@ -50,7 +57,7 @@ def test_a_stop_ends_it_at_the_next_chunk(tmp_path: Path) -> None:
     stop = threading.Event()
     chunks: list[int] = []
     with open_source(tmp_path / "disk") as source:
-        reading = iter(body_of(source, start=0, length=500_000, stop=stop, chunks=chunks))
+        reading = iter(body_of(source, start=0, length=500_000, cancel=stop, chunks=chunks))
         next(reading)
         stop.set()
         with pytest.raises(Interrupted):
@@ -62,5 +69,5 @@ def test_a_read_error_comes_out_as_it_is(tmp_path: Path) -> None:
     """With the offset, for a message that helps."""
     (tmp_path / "disk").write_bytes(CONTENT)
     with open_source(tmp_path / "disk") as source, pytest.raises(DiskError) as raised:
-        crc64_of_range(source, memoryview(bytearray(65_536)), start=900_000, length=200_000, stop=threading.Event())
+        crc64_of_range(source, start=900_000, length=200_000, on_chunk=lambda _: None)
     assert raised.value.details["offset"] == "1000000"

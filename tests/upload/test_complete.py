@@ -29,7 +29,7 @@ THERE = RemoteObject(key="k", size_bytes=len(FIRST + SECOND), etag="E", crc64=cr
 
 
 def listed(part: DonePart, *, crc: int | None) -> RemotePart:
-    """Give a part as the server lists it."""
+    """Return a part as the server lists it."""
     return RemotePart(number=part.number, size_bytes=part.length, etag=part.etag, crc64=crc)
 
 

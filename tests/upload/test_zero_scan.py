@@ -2,29 +2,28 @@
 
 import hashlib
 import os
-import threading
 from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from aliyun_import.context import Context
 from aliyun_import.disk.disk import DiskSource, Extent, open_source
 from aliyun_import.errors import Interrupted
 from aliyun_import.events import Event, SurveyProgress
 from aliyun_import.limits import GIB, KIB, MIB, TIB
-from aliyun_import.upload.plan.disk_plan import plan_disk
-from aliyun_import.upload.zero_scan import DIGEST_BYTES, MIN_GRAIN_BYTES, DataMap, grain_bytes_for, scan_zeros
+from aliyun_import.upload.zero_scan import DIGEST_BYTES, MIN_BLOCK_BYTES, DataMap, block_bytes_for, scan_zeros
 from tests.upload.scripted_store import SteeredClock
 
 BLOCK = 4 * KIB
-GRAIN = MIN_GRAIN_BYTES
+BLOCK_BYTES = MIN_BLOCK_BYTES
 
 
-def survey_of(path: Path, *, with_digests: bool = False) -> DataMap:
-    """Survey a file."""
+def scan_of(path: Path, *, with_digests: bool = False) -> DataMap:
+    """Scan a file."""
     with open_source(path) as source:
-        return scan_zeros(source, stop=threading.Event(), with_digests=with_digests)
+        return scan_zeros(source, Context(clock=SteeredClock()), with_digests=with_digests)
 
 
 @settings(deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=30)
@@ -37,7 +36,7 @@ def test_what_is_not_data_is_zero_and_edges_are_data(tmp_path: Path, runs: list[
         content[start * BLOCK : stop] = b"\x01" * (stop - start * BLOCK)
     path = tmp_path / "disk"
     path.write_bytes(bytes(content))
-    seen = survey_of(path)
+    seen = scan_of(path)
     left = bytearray(content)
     position = 0
     for start, end in seen.data:
@@ -59,7 +58,7 @@ def test_it_does_not_matter_how_the_zeros_are_stored(tmp_path: Path) -> None:
         file.seek(200_000 + 3 * MIB)
         file.write(b"b" * 200_000)
         file.truncate(len(content))
-    assert survey_of(dense, with_digests=True) == survey_of(sparse, with_digests=True)
+    assert scan_of(dense, with_digests=True) == scan_of(sparse, with_digests=True)
 
 
 class CountingSource(DiskSource):
@@ -77,39 +76,39 @@ class WholeSource(DiskSource):
     """A disk that does not know where its holes are, as one that is packed."""
 
     def extents(self) -> tuple[Extent, ...]:
-        """Give all of it."""
+        """Return all of it."""
         return (Extent(0, self.size_bytes),)
 
 
 def test_a_dense_disk_is_not_read_twice(tmp_path: Path) -> None:
-    """The first block of each grain tells that it is data."""
+    """The first block of each block tells that it is data."""
     path = tmp_path / "disk"
     path.write_bytes(b"x" * 64 * MIB)
     with CountingSource(path, os.open(path, os.O_RDONLY), 64 * MIB) as source:
-        seen = scan_zeros(source, stop=threading.Event())
+        seen = scan_zeros(source, Context(clock=SteeredClock()))
     assert seen.data == ((0, 64 * MIB),)
-    assert CountingSource.read_bytes <= 64 * MIB // 32 + 2 * GRAIN
+    assert CountingSource.read_bytes <= 64 * MIB // 32 + 2 * BLOCK_BYTES
 
 
-def test_digests_are_those_of_the_grains(tmp_path: Path) -> None:
-    """Of each grain that is not zero, the last one as long as it is."""
+def test_digests_are_those_of_the_blocks(tmp_path: Path) -> None:
+    """Of each block that is not zero, the last one as long as it is."""
     path = tmp_path / "disk"
-    path.write_bytes(b"a" * GRAIN + bytes(GRAIN) + b"b" * 1000)
-    digests = survey_of(path, with_digests=True).digests
+    path.write_bytes(b"a" * BLOCK_BYTES + bytes(BLOCK_BYTES) + b"b" * 1000)
+    digests = scan_of(path, with_digests=True).digests
     assert digests is not None
-    assert digests.digest(0) == hashlib.sha256(b"a" * GRAIN).digest()[:DIGEST_BYTES]
+    assert digests.digest(0) == hashlib.sha256(b"a" * BLOCK_BYTES).digest()[:DIGEST_BYTES]
     assert digests.digest(1) is None
     assert digests.digest(2) == hashlib.sha256(b"b" * 1000).digest()[:DIGEST_BYTES]
 
 
 def test_it_stops_when_it_is_told_to(tmp_path: Path) -> None:
-    """A survey of a large disk takes a while, and a person may not want to wait."""
+    """A scan of a large disk takes a while, and a person may not want to wait."""
     path = tmp_path / "disk"
     path.write_bytes(b"x" * MIB)
-    stop = threading.Event()
-    stop.set()
+    context = Context(clock=SteeredClock())
+    context.cancel.set()
     with open_source(path) as source, pytest.raises(Interrupted):
-        scan_zeros(source, stop=stop)
+        scan_zeros(source, context)
 
 
 class SlowClock(SteeredClock):
@@ -129,14 +128,25 @@ def test_one_that_takes_long_tells_how_far_it_is(tmp_path: Path) -> None:
     said: list[Event] = []
     with WholeSource(path, os.open(path, os.O_RDONLY), 160 * MIB) as source:
         for clock in (SteeredClock(), SlowClock()):
-            plan_disk(source, None, grain_bytes=None, stop=threading.Event(), clock=clock, emit=said.append)
+            scan_zeros(source, Context(clock=clock, emit=said.append))
     told = [(event.done_bytes, event.total_bytes) for event in said if isinstance(event, SurveyProgress)]
     assert told == [(done * MIB, 160 * MIB) for done in (64, 96, 128, 160)]
 
 
 @pytest.mark.parametrize(
-    ("size_bytes", "grain"), [(1, 128 * KIB), (128 * GIB, 128 * KIB), (200 * GIB, 256 * KIB), (2 * TIB, 1 * MIB)]
+    ("size_bytes", "block"), [(1, 128 * KIB), (128 * GIB, 128 * KIB), (200 * GIB, 256 * KIB), (2 * TIB, 1 * MIB)]
 )
-def test_the_grain_grows_with_the_disk(size_bytes: int, grain: int) -> None:
-    """About a million grains, each at most 1 MiB and at least what a part must have."""
-    assert grain_bytes_for(size_bytes) == grain
+def test_the_block_grows_with_the_disk(size_bytes: int, block: int) -> None:
+    """About a million blocks, each at most 1 MiB and at least what a part must have."""
+    assert block_bytes_for(size_bytes) == block
+
+
+def test_a_coarser_block_finds_fewer_zeros(tmp_path: Path) -> None:
+    """A base decides the block size; a gap that is shorter than a block is data."""
+    path = tmp_path / "disk"
+    path.write_bytes((b"a" * 256 * KIB + bytes(256 * KIB) + b"b" * 256 * KIB).ljust(8 * MIB, b"\0"))
+    with open_source(path) as source:
+        fine, coarse = (
+            scan_zeros(source, Context(clock=SteeredClock()), block_bytes=size) for size in (128 * KIB, 1 * MIB)
+        )
+    assert sum(end - start for start, end in coarse.data) > sum(end - start for start, end in fine.data)

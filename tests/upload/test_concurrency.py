@@ -5,6 +5,7 @@ import threading
 from hypothesis import given
 from hypothesis import strategies as st
 
+from aliyun_import.context import Context
 from aliyun_import.limits import MIB
 from aliyun_import.upload.transfer.concurrency import (
     FIRST_WORKERS,
@@ -20,7 +21,7 @@ from tests.upload.scripted_store import SteeredClock
 def test_a_limit_lets_through_what_it_says(rate: int, chunks: list[int]) -> None:
     """After every chunk as much time has passed as all of them need at that rate."""
     clock = SteeredClock()
-    limit = RateLimiter(rate, clock)
+    limit = RateLimiter(rate, Context(clock=clock))
     began = clock.monotonic_s()
     for count, chunk in enumerate(chunks, start=1):
         limit.take(chunk)
@@ -32,7 +33,7 @@ def test_a_limit_lets_through_what_it_says(rate: int, chunks: list[int]) -> None
 def test_a_limit_is_shared_by_threads() -> None:
     """Ten seconds' worth, asked for by eight threads at once, takes ten seconds within 5 %."""
     clock = SteeredClock()
-    limit = RateLimiter(1_000_000, clock)
+    limit = RateLimiter(1_000_000, Context(clock=clock))
     began = clock.monotonic_s()
 
     def send() -> None:
@@ -50,43 +51,43 @@ def test_a_limit_is_shared_by_threads() -> None:
 @given(st.integers(10_000, 10**10))
 def test_a_slow_line_flows(rate: int) -> None:
     """What goes at once is less than 5 % of what goes in ten seconds, by far."""
-    limit = RateLimiter(rate, SteeredClock())
+    limit = RateLimiter(rate, Context(clock=SteeredClock()))
     assert 4096 <= limit.chunk_bytes(256 * 1024) <= max(4096, rate * 0.1)
-    assert RateLimiter(None, SteeredClock()).chunk_bytes(256 * 1024) == 256 * 1024
+    assert RateLimiter(None, Context(clock=SteeredClock())).chunk_bytes(256 * 1024) == 256 * 1024
 
 
 def test_no_limit_never_waits() -> None:
     """None is as fast as it goes."""
     clock = SteeredClock()
-    RateLimiter(None, clock).take(10**12)
+    RateLimiter(None, Context(clock=clock)).take(10**12)
     assert clock.slept == []
 
 
 def test_throttling_halves_and_success_brings_back_one_a_round() -> None:
     """Never below one, never above what was asked for."""
-    crew = ConcurrencyController(8, now_s=0.0)
-    crew.throttled(10.0)
-    assert crew.allowed == 4
+    controller = ConcurrencyController(8, now_s=0.0)
+    controller.throttled(10.0)
+    assert controller.allowed == 4
     for _ in range(4):
-        crew.succeeded()
-    assert crew.allowed == 5
+        controller.succeeded()
+    assert controller.allowed == 5
     for second in range(20, 40, 2):
-        crew.throttled(float(second))
-    assert crew.allowed == 1
+        controller.throttled(float(second))
+    assert controller.allowed == 1
     for _ in range(200):
-        crew.succeeded()
-    assert crew.allowed == 8
+        controller.succeeded()
+    assert controller.allowed == 8
 
 
 def test_a_worker_that_came_back_too_early_waits_longer() -> None:
     """On a line that carries one part at a time, the second one is tried less and less often."""
-    crew = ConcurrencyController(2, now_s=0.0)
+    controller = ConcurrencyController(2, now_s=0.0)
     waits = []
     for second in range(10, 100, 10):
-        crew.throttled(float(second))
+        controller.throttled(float(second))
         waits.append(0)
-        while crew.allowed < 2:
-            crew.succeeded()
+        while controller.allowed < 2:
+            controller.succeeded()
             waits[-1] += 1
     assert waits[0] == 1
     assert waits[-1] == 8
@@ -94,22 +95,22 @@ def test_a_worker_that_came_back_too_early_waits_longer() -> None:
 
 def test_answers_that_were_in_flight_together_count_once() -> None:
     """Ten throttled answers in one second are one sign."""
-    crew = ConcurrencyController(8, now_s=0.0)
+    controller = ConcurrencyController(8, now_s=0.0)
     for index in range(10):
-        crew.throttled(10.0 + index / 20)
-    assert crew.allowed == 4
+        controller.throttled(10.0 + index / 20)
+    assert controller.allowed == 4
 
 
 def test_without_jobs_workers_are_added_while_that_helps() -> None:
     """A line that gives each connection its share gets more of them; one that is full does not."""
-    crew = ConcurrencyController(None, now_s=0.0)
-    assert crew.allowed == FIRST_WORKERS
+    controller = ConcurrencyController(None, now_s=0.0)
+    assert controller.allowed == FIRST_WORKERS
     sent, now = 0, 0.0
     for _ in range(20):
-        sent += crew.allowed * 1_000_000
+        sent += controller.allowed * 1_000_000
         now += TRIAL_S
-        crew.observe(sent, now)
-    assert crew.allowed == crew.most
+        controller.observe(sent, now)
+    assert controller.allowed == controller.most
     full = ConcurrencyController(None, now_s=0.0)
     for round_ in range(1, 20):
         full.observe(round_ * 1_000_000, round_ * TRIAL_S)
@@ -125,7 +126,7 @@ def test_small_parts_get_more_workers() -> None:
 
 def test_with_jobs_the_number_stays() -> None:
     """What the user said is not second-guessed upwards."""
-    crew = ConcurrencyController(3, now_s=0.0)
+    controller = ConcurrencyController(3, now_s=0.0)
     for round_ in range(1, 20):
-        crew.observe(round_**3 * 1_000_000, round_ * TRIAL_S)
-    assert crew.allowed == 3
+        controller.observe(round_**3 * 1_000_000, round_ * TRIAL_S)
+    assert controller.allowed == 3

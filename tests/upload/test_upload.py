@@ -210,7 +210,7 @@ def _is(entry: Path, path: Path) -> bool:
 
 @contextmanager
 def open_directory(path: Path) -> Iterator[int]:
-    """Give a handle that can't be read: of a directory, which the system answers with EISDIR."""
+    """Return a handle that can't be read: of a directory, which the system answers with EISDIR."""
     handle = os.open(path, os.O_RDONLY)
     try:
         yield handle
@@ -370,15 +370,3 @@ def test_a_preview_without_rights_says_what_it_left_out(scene: Scene) -> None:
     scene.store.before = refuse
     scene.preview(store=scene.store)
     assert any("No right to list" in noted.message for noted in scene.said(Noted))
-
-
-def test_options_choose_the_grain(scene: Scene) -> None:
-    """A coarser grain finds fewer zeros."""
-    scene.write_disk("a0b" + "0" * 20 + "c")
-    fine = scene.preview()
-    scene.options = TransferOptions(grain_bytes=1 * MIB)
-    coarse = scene.preview()
-    assert coarse.gap_bytes == fine.gap_bytes == 0
-    assert sum(part.length for part in coarse.parts if part.kind == "send") > sum(
-        part.length for part in fine.parts if part.kind == "send"
-    )

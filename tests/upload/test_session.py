@@ -8,8 +8,8 @@ from aliyun_import.disk.fingerprint import Fingerprint
 from aliyun_import.journal import open_journal
 from aliyun_import.limits import GIB, KIB, MIB
 from aliyun_import.model.objects import UploadedObject
-from aliyun_import.upload.plan.plan import BaseObject, plan_upload
-from aliyun_import.upload.resume.record import RecordKeeper, UploadRecord, decode_plan, encode_plan
+from aliyun_import.upload.plan import BaseObject, plan_upload
+from aliyun_import.upload.session import SessionLog, UploadRecord, decode_plan, encode_plan
 from aliyun_import.upload.transfer.parts import DonePart
 
 FINGERPRINT = Fingerprint(size_bytes=1 * GIB, mtime_ns=1, device=2, inode=3, sample="ab" * 32)
@@ -34,26 +34,26 @@ def test_a_plan_comes_back_as_it_was() -> None:
 def test_the_lines_fold_to_what_was_done(tmp_path: Path) -> None:
     """Across runs, and for each disk by itself."""
     with open_journal(tmp_path, {}) as journal:
-        keeper = RecordKeeper(journal, 0)
+        keeper = SessionLog(journal, 0)
         assert keeper.read() == UploadRecord()
-        keeper.intend(key="k", tag="t", fingerprint=FINGERPRINT, plan=PLAN)
+        keeper.intend(key="k", tag="t", fingerprint=FINGERPRINT, plan=PLAN, zero_stem="z")
         keeper.started("U")
         keeper.done([PART, replace(PART, number=9)])
         keeper.done([])
     with open_journal(tmp_path, {}) as journal:
-        record = RecordKeeper(journal, 0).read()
+        record = SessionLog(journal, 0).read()
         assert (record.key, record.tag, record.upload_id) == ("k", "t", "U")
         assert record.fingerprint == FINGERPRINT
         assert record.plan == PLAN
         assert record.parts == {1: PART, 9: replace(PART, number=9)}
-        assert RecordKeeper(journal, 1).read() == UploadRecord()
+        assert SessionLog(journal, 1).read() == UploadRecord()
 
 
 def test_what_was_dropped_does_not_come_back(tmp_path: Path) -> None:
     """Neither the upload nor its parts."""
     with open_journal(tmp_path, {}) as journal:
-        keeper = RecordKeeper(journal, 0)
-        keeper.intend(key="k", tag="t", fingerprint=FINGERPRINT, plan=PLAN)
+        keeper = SessionLog(journal, 0)
+        keeper.intend(key="k", tag="t", fingerprint=FINGERPRINT, plan=PLAN, zero_stem="z")
         keeper.started("U")
         keeper.done([PART])
         keeper.dropped("disk-changed")
@@ -66,7 +66,7 @@ def test_the_object_comes_back(tmp_path: Path) -> None:
         bucket="b", key="k", size_bytes=1, crc64=(1 << 64) - 1, etag="E", proof="p", made_by_us=True, sent_bytes=1
     )
     with open_journal(tmp_path, {}) as journal:
-        keeper = RecordKeeper(journal, 0)
+        keeper = SessionLog(journal, 0)
         keeper.finished(uploaded, fingerprint=FINGERPRINT)
         assert keeper.read().finished == uploaded
         assert keeper.read().fingerprint == FINGERPRINT

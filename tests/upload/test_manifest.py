@@ -15,24 +15,24 @@ from aliyun_import.events import Noted, UploadPlanned, Warned
 from aliyun_import.limits import KIB
 from aliyun_import.model.objects import RemoteObject
 from aliyun_import.upload.context import TransferOptions
-from aliyun_import.upload.manifest import SUFFIX, Manifest, decode_manifest, encode_manifest, unchanged_ranges
-from aliyun_import.upload.zero_scan import DIGEST_BYTES, BlockDigests
+from aliyun_import.upload.manifest import SUFFIX, Manifest, decode_manifest, encode_manifest
+from aliyun_import.upload.zero_scan import DIGEST_BYTES, BlockDigests, unchanged_ranges
 from tests.upload.scene import Scene
 from tests.upload.scripted_store import nothing
 
-GRAIN = 128 * KIB
+BLOCK = 128 * KIB
 OLD, NEW = "abcdefgh" + "." * 60 + "ijkl", "abcdEfgh" + "." * 60 + "iJkl"
 UNIT = 256 * KIB
 
 
-def digests_of(layout: str, *, tail: int = GRAIN) -> BlockDigests:
-    """Give digests of a disk of grains: "." is zeros, a letter its own digest; the last grain is shorter."""
+def digests_of(layout: str, *, tail: int = BLOCK) -> BlockDigests:
+    """Return digests of a disk of blocks: "." is zeros, a letter its own digest; the last block is shorter."""
     index = array("i")
     blob = b""
     for letter in layout:
         index.append(-1 if letter == "." else len(blob) // DIGEST_BYTES)
         blob += b"" if letter == "." else letter.encode() * DIGEST_BYTES
-    return BlockDigests(size_bytes=(len(layout) - 1) * GRAIN + tail, grain_bytes=GRAIN, index=index, digests=blob)
+    return BlockDigests(size_bytes=(len(layout) - 1) * BLOCK + tail, block_bytes=BLOCK, index=index, digests=blob)
 
 
 def kept(scene: Scene, layout: str = OLD) -> str:
@@ -211,10 +211,86 @@ def test_bases_of_other_disks_are_not_looked_at(scene: Scene) -> None:
     assert scene.said(Warned) == []
 
 
+def _lying(scene: Scene, key: str) -> None:
+    """Give the object other bytes than its manifest, its ETag and its CRC-64 claim."""
+    content, there = scene.store.objects[key]
+    scene.store.objects[key] = (bytes(byte ^ 1 for byte in content), there)
+
+
+@pytest.mark.parametrize("copies_have_crc64", [True, False])
+def test_a_base_with_other_bytes_than_its_manifest_claims_is_set_aside(
+    scene: Scene, *, copies_have_crc64: bool
+) -> None:
+    """Found by the list of parts, or by the object where copies have no CRC-64: the same run sends its ranges."""
+    _lying(scene, kept(scene))
+    scene.options = TransferOptions(jobs=2)
+    scene.store.copied_have_crc64 = copies_have_crc64
+    content = scene.write_disk(NEW, unit=UNIT)
+    uploaded = scene.push()
+    assert scene.store.content(uploaded.key) == content
+    assert uploaded.proof == "CRC-64 of the object"
+    assert [warned.code for warned in scene.said(Warned)] == ["base-set-aside"]
+
+
+def test_a_manifest_that_this_machine_did_not_write_is_set_aside_unless_it_is_named(scene: Scene) -> None:
+    """The journal has the SHA-256 of what was written; whoever may write in the bucket can write another manifest."""
+    key = kept(scene)
+    manifest = decode_manifest(scene.store.content(key + SUFFIX))
+    forged = replace(manifest, digests=replace(manifest.digests, digests=bytes(len(manifest.digests.digests))))
+    scene.store.put(key + SUFFIX, encode_manifest(forged))
+    scene.write_disk(NEW, unit=UNIT)
+    scene.preview(store=scene.store)
+    scene.push()
+    (warned,) = scene.said(Warned)
+    assert warned.code == "base-set-aside"
+    assert f"--base {key}" in warned.message
+    assert scene.said(UploadPlanned)[1].base_bytes == 0
+    scene.base_key = key
+    scene.write_disk(NEW[:-1] + "M", unit=UNIT)
+    scene.push()
+    assert any(f"{key} is the base" in noted.message for noted in scene.said(Noted)[-3:])
+
+
+ODD = '{"manifest":"aliyun-import","schema":1,"size":%s,"crc64":%s,"etag":"E","grain":131072,"runs":%s}'
+
+
+@pytest.mark.parametrize(
+    "header",
+    [
+        "[" * 100_000 + "]" * 100_000,
+        "[]",
+        "null",
+        "\ud800",
+        '{"manifest":"aliyun-import","schema":' + "9" * 5_000 + "}",
+        ODD % (10**15, '"0000000000000000"', "[]"),
+        ODD % (-1, '"0000000000000000"', "[]"),
+        ODD % ("Infinity", '"0000000000000000"', "[]"),
+        ODD % ("1.5", '"0000000000000000"', "[]"),
+        ODD % (10**6, "7", "[]"),
+        ODD % (10**6, '"no"', "[]"),
+        ODD % (10**6, '"0000000000000000"', '"text"'),
+        ODD % (10**6, '"0000000000000000"', "[1.5]"),
+        ODD % (10**6, '"0000000000000000"', "[[0,1.5]]"),
+        ODD % (10**6, '"0000000000000000"', '[["a","b"]]'),
+        ODD % (10**6, '"0000000000000000"', "[[0,-1]]"),
+        ODD % (10**6, '"0000000000000000"', "[[0,100]]"),
+        ODD % (10**6, '"0000000000000000"', "[[1,1],[0,1]]"),
+        ODD % (10**6, '"0000000000000000"', "[[0,1]]"),
+        ODD % (10**6, '"0000000000000000"', "null"),
+    ],
+    ids=lambda header: header[:20] + header[-20:],
+)
+def test_odd_content_is_a_value_error(header: str) -> None:
+    """Whoever may write a manifest can't stop the pushes of its name: it is set aside."""
+    body = header.encode(errors="surrogatepass") + b"\n"
+    with pytest.raises(ValueError, match=r"^(It|Its) "):
+        decode_manifest(body + hashlib.sha256(body).digest())
+
+
 # Pure.
 
 
-@given(st.text("ab.", min_size=1, max_size=40), st.integers(1, GRAIN))
+@given(st.text("ab.", min_size=1, max_size=40), st.integers(1, BLOCK))
 def test_a_manifest_comes_back_as_it_was(layout: str, tail: int) -> None:
     """Whatever is zero in it."""
     manifest = Manifest(digests=digests_of(layout, tail=tail), crc64=(1 << 64) - 1, etag="E")
@@ -230,18 +306,18 @@ def test_no_bytes_make_the_reader_fail_otherwise(content: bytes) -> None:
 
 @given(st.text("ab.", min_size=1, max_size=30), st.text("ab.", min_size=1, max_size=30))
 def test_unchanged_is_what_is_equal_at_the_same_place(new: str, old: str) -> None:
-    """Zeros too; grains that one of them does not have are not."""
+    """Zeros too; blocks that one of them does not have are not."""
     same = [at for at in range(min(len(new), len(old))) if new[at] == old[at]]
     ranges = unchanged_ranges(digests_of(new), digests_of(old))
-    covered = [at for start, end in ranges for at in range(start // GRAIN, -(-end // GRAIN))]
+    covered = [at for start, end in ranges for at in range(start // BLOCK, -(-end // BLOCK))]
     assert covered == same
     assert all(first[1] < second[0] for first, second in itertools.pairwise(ranges))
 
 
-def test_a_last_grain_of_another_length_is_changed() -> None:
+def test_a_last_block_of_another_length_is_changed() -> None:
     """Its digest may be equal only for disks of the same size."""
-    assert unchanged_ranges(digests_of("aa", tail=100), digests_of("aa", tail=200)) == ((0, GRAIN),)
-    assert unchanged_ranges(digests_of("aa", tail=100), digests_of("aa", tail=100)) == ((0, GRAIN + 100),)
+    assert unchanged_ranges(digests_of("aa", tail=100), digests_of("aa", tail=200)) == ((0, BLOCK),)
+    assert unchanged_ranges(digests_of("aa", tail=100), digests_of("aa", tail=100)) == ((0, BLOCK + 100),)
 
 
 def test_an_object_without_a_crc_may_be_a_base(scene: Scene) -> None:
