@@ -1,26 +1,32 @@
 """Context of a command: client, renderer and signal handling."""
 
 import os
+import re
+import shlex
 import signal
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from types import FrameType
 from typing import TYPE_CHECKING
 
 import click
 
 from aliyun_import.cli.params import CloudOptions, OutputOptions
+from aliyun_import.errors import AliyunImportError
 
 if TYPE_CHECKING:
     from aliyun_import.cli.render.renderer import SafeRenderer
     from aliyun_import.cloud.config import CloudConfig
     from aliyun_import.cloud.connect import Client
+    from aliyun_import.events import Event
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+# Options that say which services, and which journals, are used: not together with --sandbox, which has its own.
+PLACE_OPTIONS = ("profile", "endpoint_url", "insecure", "oss_endpoint", "oss_cname", "oss_endpoint_type", "state_dir")
 # Options that a printed follow-up command repeats, so that it reaches the same services.
-REPEATED = ("profile", "endpoint_url", "insecure", "oss_endpoint", "oss_cname", "oss_endpoint_type", "state_dir")
+REPEATED_OPTIONS = ("region", "bucket", *PLACE_OPTIONS)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -30,6 +36,14 @@ class CommandContext:
     client: "Client"
     renderer: "SafeRenderer"
     cancel: threading.Event
+
+    def emit(self, event: "Event") -> None:
+        """Write an event; a command in its remedy reaches the services of this command."""
+        from aliyun_import.events import Warned
+
+        if isinstance(event, Warned) and event.remedy:
+            event = replace(event, remedy=for_same_services(event.remedy, self.client.services.command_options))
+        self.renderer.emit(event)
 
 
 @contextmanager
@@ -52,8 +66,13 @@ def command_context(
         from aliyun_import.cloud.connect import connect
 
         config = config or from_environment(**asdict(cloud), command_options=_repeated())
-        with connect(config, on_event=renderer.emit) as client:
-            yield CommandContext(client=client, renderer=renderer, cancel=cancel)
+        try:
+            with connect(config, on_event=renderer.emit) as client:
+                yield CommandContext(client=client, renderer=renderer, cancel=cancel)
+        except AliyunImportError as error:
+            if error.remedy:
+                error.remedy = for_same_services(error.remedy, config.command_options)
+            raise
 
 
 def given_options() -> list[click.Parameter]:
@@ -67,10 +86,35 @@ def _repeated() -> tuple[str, ...]:
     values = click.get_current_context().params
     words = []
     for one in given_options():
-        if one.name in REPEATED:
+        if one.name in REPEATED_OPTIONS:
             value = values[one.name]
             words.append(one.opts[0] if value is True else f"{one.opts[0]}={value}")
     return tuple(words)
+
+
+def for_same_services(text: str, options: Sequence[str]) -> str:
+    """Return a text in which each command in backticks has the options that it accepts and lacks.
+
+    Remedies name commands with their region, bucket and keys. Without --profile, --endpoint-url, --state-dir and the
+    like of the running command they would act on another account or cloud.
+    """
+
+    def completed(match: re.Match[str]) -> str:
+        accepted = _options_of(match[1].split()[1:])
+        missing = [one for one in options if (name := one.partition("=")[0]) in accepted and name not in match[1]]
+        return f"`{' '.join([match[1], shlex.join(missing)]).rstrip()}`"
+
+    return re.sub("`(aliyun-import [^`]+)`", completed, text) if options else text
+
+
+def _options_of(arguments: Sequence[str]) -> frozenset[str]:
+    """Return the options of the command that arguments begin with."""
+    command: click.Command | None = click.get_current_context().find_root().command
+    for argument in arguments:
+        if not isinstance(command, click.Group):
+            break
+        command = command.get_command(click.Context(command), argument)
+    return frozenset(name for param in command.params for name in param.opts) if command else frozenset()
 
 
 @contextmanager

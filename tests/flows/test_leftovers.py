@@ -71,3 +71,10 @@ def test_the_object_of_an_earlier_build_is_named(commands: Commands, sandbox: Sa
     assert repaired.code == 0, repaired.err
     assert shlex.join(advised(failed)) in repaired.err
     assert list(only_bucket(sandbox).versions) == [key]
+
+
+def test_the_result_has_the_name_of_the_command(commands: Commands) -> None:
+    """Scripts that call the former name read what they always read."""
+    for name in ("cleanup", "leftovers"):
+        document = commands.run(name, "--output", "json").json
+        assert (document["command"], document["leftovers"], document["removed"]) == (name, [], [])

@@ -74,7 +74,7 @@ def cleanup(
             prefixes=prefixes,
             remove=patterns,
             state_dir=state_dir,
-            on_event=at.renderer.emit,
+            on_event=at.emit,
             cancel=at.cancel,
         )
         document = {

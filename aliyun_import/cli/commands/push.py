@@ -216,7 +216,7 @@ def push(
             from aliyun_import.cli.render.push import push_outcome
 
             request = request_of(disk, image, parameters, region=at.client.region)
-            result = api.push(at.client, request, options=options, on_event=at.renderer.emit, cancel=at.cancel)
+            result = api.push(at.client, request, options=options, on_event=at.emit, cancel=at.cancel)
             at.renderer.outcome(push_outcome(result))
 
 
@@ -229,10 +229,10 @@ def _real_cloud(state_dir: Path) -> Iterator[tuple[None, Path]]:
 def _sandbox(cloud: CloudOptions) -> "Iterator[tuple[CloudConfig, Path]]":
     """Yield the configuration of a sandbox; options that name another cloud are refused, variables are not read."""
     from aliyun_import.cli.commands.sandbox import temporary_sandbox
-    from aliyun_import.cli.context import REPEATED, given_options
+    from aliyun_import.cli.context import PLACE_OPTIONS, given_options
 
     for one in given_options():
-        if one.name in REPEATED:
+        if one.name in PLACE_OPTIONS:
             raise UsageError(
                 f"--sandbox and {one.opts[0]} don't go together: a sandbox has its own endpoint, key and journals.",
                 code="sandbox-options",

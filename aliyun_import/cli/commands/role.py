@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from aliyun_import.cli.context import command_context
+from aliyun_import.cli.context import command_context, for_same_services
 from aliyun_import.cli.params import CloudOptions, Command, OutputOptions, cloud_options, option, output_options, panel
 
 if TYPE_CHECKING:
@@ -38,9 +38,11 @@ def show(*, role_name: str | None, bucket: str | None, cloud: CloudOptions, outp
     with command_context(cloud, output) as at:
         state = api.show_role(at.client, role_name, bucket=bucket, cancel=at.cancel)
         found = differences(state, OSS_ROLE)
-        follow_up = ["aliyun-import", "role", "ensure", "--role-name", state.name, "--region", at.client.region]
-        follow_up += at.client.config.command_options
-        at.renderer.outcome(Outcome(document=_document(state, found), text=_text(state, found, shlex.join(follow_up))))
+        command = shlex.join(
+            ["aliyun-import", "role", "ensure", "--role-name", state.name, "--region", at.client.region]
+        )
+        follow_up = for_same_services(f"`{command}`", at.client.services.command_options)
+        at.renderer.outcome(Outcome(document=_document(state, found), text=_text(state, found, follow_up)))
 
 
 @role.command(cls=Command)
@@ -57,9 +59,7 @@ def ensure(*, role_name: str | None, bucket: str | None, fix: bool, cloud: Cloud
     from aliyun_import.cli.render.result import Outcome
 
     with command_context(cloud, output) as at:
-        change = api.prepare_role(
-            at.client, role_name, bucket=bucket, fix=fix, on_event=at.renderer.emit, cancel=at.cancel
-        )
+        change = api.prepare_role(at.client, role_name, bucket=bucket, fix=fix, on_event=at.emit, cancel=at.cancel)
         document = {"command": "role ensure", **asdict(change)}
         at.renderer.outcome(Outcome(document=document, text=f"{change.name} {change.state}"))
 
@@ -100,7 +100,7 @@ def _document(state: "RoleState", found: tuple[str, ...]) -> dict[str, Any]:
 
 def _text(state: "RoleState", found: tuple[str, ...], follow_up: str) -> str:
     if state.role is None:
-        return f"{state.name} is missing; `{follow_up}` creates it"
+        return f"{state.name} is missing; {follow_up} creates it"
     policies = "could not be listed" if state.policies is None else ", ".join(one.name for one in state.policies)
     lines = [
         f"role      {state.name} {'is ready' if state.ready else 'is not ready'}",

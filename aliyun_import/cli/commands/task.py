@@ -94,7 +94,7 @@ def wait(task_id: str, *, timeout: float | None, cloud: CloudOptions, output: Ou
     from aliyun_import.cli.render.result import Outcome
 
     with command_context(cloud, output) as at:
-        image = api.wait(at.client, task_id, timeout_s=timeout, on_event=at.renderer.emit, cancel=at.cancel)
+        image = api.wait(at.client, task_id, timeout_s=timeout, on_event=at.emit, cancel=at.cancel)
         document = {"command": "task wait", "region": at.client.region, "task_id": task_id, **_short(image)}
         at.renderer.outcome(Outcome(document=document, text=image.image_id))
 
@@ -110,7 +110,7 @@ def cancel(task_id: str, *, cloud: CloudOptions, output: OutputOptions) -> None:
     from aliyun_import.cli.render.text import escaped
 
     with command_context(cloud, output) as at:
-        now = api.cancel_task(at.client, task_id, on_event=at.renderer.emit, cancel=at.cancel)
+        now = api.cancel_task(at.client, task_id, on_event=at.emit, cancel=at.cancel)
         document = {"command": "task cancel", "region": at.client.region, "task": asdict(now)}
         text = f"{now.task_id} {now.status_text}"
         at.renderer.outcome(Outcome(document=document, text=escaped(text)))

@@ -7,7 +7,7 @@ from typing import Any
 
 from aliyun_import.checks.check import CheckResult
 from aliyun_import.cli.render.result import Outcome, columns, table
-from aliyun_import.cli.render.text import count
+from aliyun_import.cli.render.text import count, escaped
 from aliyun_import.disk.guest.report import GuestReport
 from aliyun_import.errors import Exit
 from aliyun_import.model.finding import Finding, Severity
@@ -36,10 +36,11 @@ def check_outcome(checked: Sequence[CheckResult], *, width: int | None = None) -
     `width` is that of the terminal, to which the text is wrapped; None leaves each finding on a line.
     """
     blocked = any(finding.severity is Severity.BLOCKS for one in checked for finding in one.findings)
-    blocks = [_text(one, width) for one in checked]
+    shown = escaped(tuple(checked))
+    blocks = [_text(one, width) for one in shown]
     return Outcome(
         document={"command": "check", "disks": [_document(one) for one in checked]},
-        text="\n\n".join(blocks if len(checked) == 1 else [*blocks, _overview(checked, width)]),
+        text="\n\n".join(blocks if len(checked) == 1 else [*blocks, _overview(shown, width)]),
         exit_code=Exit.DISK if blocked else Exit.DONE,
     )
 

@@ -1,4 +1,4 @@
-"""This file tests the words for sizes, times and events."""
+"""Tests of the text of sizes, times and events."""
 
 import dataclasses
 import typing
@@ -19,17 +19,21 @@ SAMPLES: dict[type, object] = {
     float: 2.0,
     bool: True,
     tuple[str, ...]: ("x",),
-    Finding: Finding(rule="a-rule", severity=Severity.WARNS, seen="Seen.", remedy="Do it."),
 }
 
 
-def _sample(event: type) -> events.Event:
+def sample(event: type, *, text: str = "x") -> events.Event:
+    """Make an event whose texts are `text`."""
+    samples = {**SAMPLES, str: text, tuple[str, ...]: (text,)}
+    samples[Finding] = Finding(
+        rule="a-rule", severity=Severity.WARNS, seen=text, remedy=text, where=text, subject=text, source=text
+    )
     hints = typing.get_type_hints(event)
     values = {}
     for field in dataclasses.fields(event):
         kind = hints[field.name]
-        options = [one for one in typing.get_args(kind) if one is not type(None)] if kind not in SAMPLES else [kind]
-        values[field.name] = SAMPLES[options[0] if kind not in SAMPLES else kind]
+        options = [one for one in typing.get_args(kind) if one is not type(None)] if kind not in samples else [kind]
+        values[field.name] = samples[options[0] if kind not in samples else kind]
     return typing.cast("events.Event", event(**values))
 
 
@@ -39,7 +43,7 @@ ALL_EVENTS = typing.get_args(events.Event)
 @pytest.mark.parametrize("event", ALL_EVENTS, ids=lambda event: event.__name__)
 def test_every_event_has_words(event: type) -> None:
     """Each event can be said in one line."""
-    line = describe(_sample(event))
+    line = describe(sample(event))
     assert line
     assert "\n" not in line
 
@@ -47,7 +51,7 @@ def test_every_event_has_words(event: type) -> None:
 @pytest.mark.parametrize("event", ALL_EVENTS, ids=lambda event: event.__name__)
 def test_every_event_and_field_is_documented(event: type) -> None:
     """docs/json.md names each event's type and each of its fields."""
-    document = event_document(_sample(event))
+    document = event_document(sample(event))
     rows = [row for row in (DOCS / "json.md").read_text().splitlines() if row.startswith(f"| `{document['type']}` |")]
     assert len(rows) == 1, document["type"]
     for field in dataclasses.fields(event):

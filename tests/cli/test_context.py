@@ -1,0 +1,120 @@
+"""Tests of the context of a command: follow-up commands, and the sandbox of --sandbox."""
+
+import os
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+
+import click
+import click.testing
+import pytest
+
+from aliyun_import.cli.commands.push import push
+from aliyun_import.cli.context import PLACE_OPTIONS, for_same_services
+from aliyun_import.cli.main import app
+from aliyun_import.sandbox.sample import write_sample_disk
+from tests.flows.commands import Commands
+
+pytest_plugins = ("tests.flows.conftest",)
+
+OPTIONS = ("--profile=my prod", "--endpoint-url=http://127.0.0.1:1", "--oss-cname", "--state-dir=/j", "--region=r")
+NONSENSE = "nonsense"
+VARIABLES = (
+    "REGION_ID", "PROFILE", "CREDENTIALS_URI", "CREDENTIALS_FILE", "ROLE_ARN", "OIDC_TOKEN_FILE", "ECS_METADATA",
+    "ACCESS_KEY_ID", "ACCESS_KEY_SECRET", "SECURITY_TOKEN", "CA_BUNDLE", "CLI_PROFILE_DISABLED",
+)  # fmt: skip
+
+
+def completed(text: str) -> list[str]:
+    """Complete the command in a text, and split it as a shell does."""
+    with click.Context(app):
+        return shlex.split(for_same_services(text, OPTIONS).strip("`"))
+
+
+def test_a_follow_up_command_reaches_the_same_services() -> None:
+    """Each command gets the options that it accepts and lacks."""
+    waits = completed("`aliyun-import task wait t-1 --region x`")
+    assert waits == ["aliyun-import", "task", "wait", "t-1", "--region", "x", *OPTIONS[:2]]
+    cleans = completed("`aliyun-import cleanup --region x --bucket b`")
+    assert cleans[6:] == list(OPTIONS[:4])
+    assert completed("`aliyun-import role ensure`")[3:] == [*OPTIONS[:2], OPTIONS[4]]
+    assert completed("`aliyun-import check d.raw`") == ["aliyun-import", "check", "d.raw"]
+
+
+def test_remedies_of_a_push_repeat_its_options(commands: Commands, tmp_path: Path) -> None:
+    """The command in the remedy is pasted as it is, into a shell without the variables, and works."""
+    disk = write_sample_disk_at(tmp_path)
+    url, state = commands.sandbox.url, str(tmp_path / "journals")
+    options = ("--endpoint-url", url, "--state-dir", state, "--region", "cn-hangzhou")
+    ran = commands.run(
+        "push", disk, *options, "--no-wait", "--output", "plain", environment={"ALIYUN_IMPORT_ENDPOINT_URL": None}
+    )
+    assert ran.code == 0, ran.err
+    (command,) = [word for word in ran.err.split("`") if word.startswith("aliyun-import cleanup")]
+    again = commands.run(*shlex.split(command)[1:], environment={"ALIYUN_IMPORT_ENDPOINT_URL": None})
+    assert again.code == 0, again.err
+    assert f"--state-dir={state}" in command
+
+
+def write_sample_disk_at(place: Path) -> Path:
+    """Write a sample disk of 1 GiB."""
+    path = place / "demo.raw"
+    write_sample_disk(path, size_bytes=1 << 30)
+    return path
+
+
+def ran_with_sandbox(
+    place: Path, *arguments: str, environment: dict[str, str] | None = None
+) -> subprocess.CompletedProcess[str]:
+    """Push with a sandbox of its own in a process of its own."""
+    return subprocess.run(
+        [sys.executable, "-m", "aliyun_import", "push", str(write_sample_disk_at(place)), "--sandbox", *arguments],
+        env={"PATH": os.environ["PATH"], "HOME": str(place), **(environment or {})},
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+
+
+def test_nothing_of_the_environment_leads_out_of_the_sandbox(tmp_path: Path) -> None:
+    """Every variable of the vendor, and each that names a place, is nonsense: the push goes to the sandbox."""
+    ours = {
+        str(param.envvar): NONSENSE
+        for param in push.params
+        if isinstance(param, click.Option) and param.name in PLACE_OPTIONS and not param.is_flag
+    }
+    # A choice that is none is refused before the command runs, with or without a sandbox.
+    ours["ALIYUN_IMPORT_OSS_ENDPOINT_TYPE"] = "accelerate"
+    ours |= {f"ALIYUN_IMPORT_{flag}": "1" for flag in ("OSS_CNAME", "INSECURE")}
+    ours |= {f"ALIYUN_IMPORT_ENDPOINT_URL_{name}": "http://127.0.0.1:9" for name in ("OSS", "ECS", "RAM", "STS")}
+    vendor = {f"{prefix}_{name}": NONSENSE for prefix in ("ALIBABA_CLOUD", "ALIBABACLOUD") for name in VARIABLES}
+    ran = ran_with_sandbox(tmp_path, environment={**ours, **vendor})
+    assert ran.returncode == 0, ran.stderr
+    assert ran.stdout.startswith("m-sandbox")
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["demo.raw"]
+
+
+@pytest.mark.parametrize(
+    "param",
+    [one for one in push.params if isinstance(one, click.Option) and one.name not in ("sandbox", "output")],
+    ids=lambda one: str(one.name),
+)
+def test_no_variable_leads_out_of_the_sandbox(param: click.Option, tmp_path: Path) -> None:
+    """Each variable alone, set to nonsense: its value is refused, or the push goes to the sandbox."""
+    nonsense = str(tmp_path / "place") if param.name in ("state_dir", "work_dir") else "http://192.0.2.1:9"
+    runner = click.testing.CliRunner(env={str(param.envvar): nonsense})
+    ran = runner.invoke(app, ["push", str(write_sample_disk_at(tmp_path)), "--sandbox", "--dry-run", "-q"])
+    assert ran.exit_code in (0, 2, 3, 5), ran.output
+
+
+@pytest.mark.parametrize("name", PLACE_OPTIONS)
+def test_an_option_that_names_another_place_is_refused(name: str, tmp_path: Path) -> None:
+    """Nothing is silently ignored: --sandbox and the option don't go together."""
+    (param,) = [one for one in push.params if one.name == name]
+    value = ["auto"] if name == "oss_endpoint_type" else [] if getattr(param, "is_flag", False) else ["x"]
+    runner = click.testing.CliRunner()
+    ran = runner.invoke(app, ["push", str(tmp_path / "d.raw"), "--sandbox", param.opts[0], *value])
+    assert f"--sandbox and {param.opts[0]} don't go together" in str(ran.exception)
+    assert ran.exit_code != 0
