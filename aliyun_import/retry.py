@@ -9,7 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import ParamSpec, TypeVar
 
-from aliyun_import.context import Clock, Context
+from aliyun_import.context import Context
 from aliyun_import.errors import AliyunImportError, ServiceUnreachable, TransientError
 from aliyun_import.events import Noted
 
@@ -85,55 +85,3 @@ class Retrier:
                 self._contacted = True
                 return answer
             self._context.sleep(wait_s)
-
-
-# The names below serve call sites that are not on wrapped services yet.
-FIRST_WINDOW_S, LAST_WINDOW_S = DEFAULT.first_window_s, DEFAULT.last_window_s
-ATTEMPTS, PATIENT_ATTEMPTS = DEFAULT.attempts, PATIENT.attempts
-FIRST_CONTACT_ATTEMPTS = DEFAULT.first_contact_attempts
-
-
-def wait_before_retry(
-    error: AliyunImportError,
-    attempt: int,
-    *,
-    attempts: int = ATTEMPTS,
-    share: Callable[[], float] = random.random,
-) -> float | None:
-    """Return the wait of DEFAULT with another number of attempts."""
-    return replace(DEFAULT, attempts=attempts, jitter=share).wait_s(error, attempt)
-
-
-def with_retries(
-    call: Callable[[], T],
-    *,
-    clock: Clock,
-    on_retry: Callable[[AliyunImportError, int, float], None] | None = None,
-) -> T:
-    """Call until it succeeds, the error is final or the attempts are used up; then its error comes out.
-
-    `on_retry` gets the error, the attempt that failed and the wait, before the wait.
-    """
-    attempt = 1
-    while True:
-        try:
-            return call()
-        except TransientError as error:
-            wait_s = wait_before_retry(error, attempt)
-            if wait_s is None:
-                raise
-            if on_retry:
-                on_retry(error, attempt, wait_s)
-        clock.sleep(wait_s)
-        attempt += 1
-
-
-def first_contact(call: Callable[[], T], *, clock: Clock) -> T:
-    """Call a service that may be unreachable: as with_retries, with the attempts of a first contact."""
-
-    def give_up_soon(error: AliyunImportError, attempt: int, wait_s: float) -> None:
-        del wait_s
-        if isinstance(error, ServiceUnreachable) and attempt >= FIRST_CONTACT_ATTEMPTS:
-            raise error
-
-    return with_retries(call, clock=clock, on_retry=give_up_soon)

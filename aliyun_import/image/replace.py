@@ -49,7 +49,7 @@ def temporary_name(name: str, push_id: str) -> str:
 
 
 def retired_name(name: str, new: Image) -> str:
-    """Return the name of the old image once it is replaced, made of the creation time of the new one: it is repeatable."""
+    """Return the name of the old image once it is replaced; it is made of the creation time of the new one."""
     stamp = re.sub(r"[^0-9]", "", new.created)[:14] or re.sub(r"[^A-Za-z0-9]", "", new.image_id)[-12:]
     return _with_ending(name, f"-replaced-{stamp}")
 

@@ -23,12 +23,9 @@ class TaskWithImage:
 
 def list_tasks(images: ImageService, *, statuses: tuple[str, ...] = ()) -> tuple[Task, ...]:
     """Return the import tasks of the account in the region, newest first."""
-    found = images.tasks(statuses=statuses)
-    if not statuses:
-        return found
-    # DescribeTasks honours three of the status words and ignores the others.
+    # DescribeTasks honours three of the status words as a filter and ignores the others, so the filter is applied here.
     wanted = {status.lower() for status in statuses}
-    return tuple(task for task in found if task.status_text.lower() in wanted)
+    return tuple(task for task in images.tasks() if not wanted or task.status_text.lower() in wanted)
 
 
 def show_task(images: ImageService, task_id: str, *, region: str) -> TaskWithImage:

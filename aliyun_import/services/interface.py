@@ -171,7 +171,7 @@ class ImageService(Protocol):
         """Return a task, None if the service does not know it (yet)."""
         ...
 
-    def tasks(self, *, statuses: tuple[str, ...] = ()) -> tuple[Task, ...]:
+    def tasks(self) -> tuple[Task, ...]:
         """Return the ImportImage tasks of the account in this region, newest first, all pages."""
         ...
 

@@ -195,9 +195,9 @@ class RetryingImages:
         """Return a task."""
         return self._retry(self.wrapped.task, task_id)
 
-    def tasks(self, *, statuses: tuple[str, ...] = ()) -> tuple[Task, ...]:
+    def tasks(self) -> tuple[Task, ...]:
         """Return the ImportImage tasks."""
-        return self._retry(self.wrapped.tasks, statuses=statuses)
+        return self._retry(self.wrapped.tasks)
 
     def cancel_task(self, task_id: str) -> None:
         """Cancel a running task."""

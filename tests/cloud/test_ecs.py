@@ -79,9 +79,8 @@ def test_tasks_come_newest_first() -> None:
         {"TaskId": "t-old", "TaskStatus": "Waiting", "CreationTime": "2026-11-23T23:59Z"},
         {"TaskId": "t-new", "TaskStatus": "Paused", "CreationTime": "2026-11-24T00:01Z"},
     ]
-    with _answering(*[{"RequestId": "R", "TaskSet": {"Task": found}, "TotalCount": 2}] * 2) as (ecs, _):
+    with _answering({"RequestId": "R", "TaskSet": {"Task": found}, "TotalCount": 2}) as (ecs, _):
         assert [one.task_id for one in ecs.tasks()] == ["t-new", "t-old"]
-        assert [one.task_id for one in ecs.tasks(statuses=("Paused",))] == ["t-new"]
 
 
 def test_an_empty_task_is_not_known_yet() -> None:

@@ -1,5 +1,6 @@
-"""This file gives the contract tests their cloud: a sandbox, or the real one when the environment asks for it."""
+"""Clouds of the contract tests: a sandbox, the in-memory doubles, or the real one if the environment names it."""
 
+import json
 import os
 import uuid
 from collections.abc import Iterator
@@ -13,8 +14,12 @@ from aliyun_import.cloud.ecs.images import EcsImages
 from aliyun_import.cloud.endpoints import Endpoints, resolve_endpoints
 from aliyun_import.cloud.oss.store import OssStore
 from aliyun_import.cloud.ram import RamRoles, StsIdentity
+from aliyun_import.model.roles import CallerIdentity
+from aliyun_import.role.spec import OSS_ROLE
 from aliyun_import.sandbox.server import Sandbox
-from aliyun_import.services.interface import Identity, ImageService, ObjectStore, RoleService
+from aliyun_import.services.interface import Identity, ImageService, ObjectStore, RoleService, Services
+from tests.image.scripted import ScriptedImages, ScriptedRoles
+from tests.upload.scripted_store import ScriptedStore
 
 REGION = os.environ.get("ALIYUN_IMPORT_CONTRACT_REGION", "")
 BUCKET = os.environ.get("ALIYUN_IMPORT_CONTRACT_BUCKET", "")
@@ -22,51 +27,87 @@ BUCKET = os.environ.get("ALIYUN_IMPORT_CONTRACT_BUCKET", "")
 
 @dataclass(frozen=True, kw_only=True)
 class Cloud:
-    """The ports of one cloud. `prefix` is where objects may be made; `sandbox` is None for the real cloud."""
+    """The services of one cloud. Objects are made below `prefix`; `sandbox` is None for all but the sandbox."""
 
     region: str
     bucket: str
     prefix: str
-    endpoints: Endpoints
-    credentials: CredentialsSource
-    sandbox: Sandbox | None
+    services: Services
+    sandbox: Sandbox | None = None
+    is_real: bool = False
 
     @property
     def store(self) -> ObjectStore:
-        """Open the bucket."""
-        return OssStore(self.bucket, endpoints=self.endpoints, credentials=self.credentials)
+        """The bucket."""
+        return self.services.store(self.bucket)
 
     @property
     def roles(self) -> RoleService:
-        """Open RAM."""
-        return RamRoles(endpoints=self.endpoints, credentials=self.credentials)
+        """RAM."""
+        return self.services.roles
 
     @property
     def images(self) -> ImageService:
-        """Open ECS."""
-        return EcsImages(endpoints=self.endpoints, credentials=self.credentials)
+        """ECS."""
+        return self.services.images
 
     @property
     def identity(self) -> Identity:
-        """Open STS."""
-        return StsIdentity(endpoints=self.endpoints, credentials=self.credentials)
+        """STS."""
+        return self.services.identity
 
     def key(self, name: str) -> str:
-        """Give a key that is this test's own."""
+        """Return a key that is this test's own."""
         return self.prefix + name
+
+    def finish_imports(self) -> None:
+        """Let a minute pass, in which imports finish."""
+        if self.sandbox is not None:
+            self.sandbox.clock.advance(60)
+        elif isinstance(self.images, ScriptedImages):
+            self.images.finish()
+
+
+class MemoryIdentity:
+    """Identity in memory."""
+
+    def whoami(self) -> CallerIdentity:
+        """Return the owner of the bucket in memory."""
+        return CallerIdentity(account_id="1000000000000000", arn="acs:ram::1000000000000000:root")
+
+
+def _services(endpoints: Endpoints, credentials: CredentialsSource) -> Services:
+    return Services(
+        identity=StsIdentity(endpoints=endpoints, credentials=credentials),
+        store=lambda bucket: OssStore(bucket, endpoints=endpoints, credentials=credentials),
+        roles=RamRoles(endpoints=endpoints, credentials=credentials),
+        images=EcsImages(endpoints=endpoints, credentials=credentials),
+    )
 
 
 def _in_sandbox(sandbox: Sandbox) -> Cloud:
-    found = resolve_endpoints("cn-hangzhou", endpoint_url=sandbox.url)
     keys = load_credentials(environment=sandbox.environment(), home=Path("/nonexistent"))
+    endpoints = resolve_endpoints("cn-hangzhou", endpoint_url=sandbox.url)
     return Cloud(
         region="cn-hangzhou",
         bucket="contract",
         prefix="contract/",
-        endpoints=found,
-        credentials=keys,
+        services=_services(endpoints, keys),
         sandbox=sandbox,
     )
+
+
+def _in_memory() -> Cloud:
+    """Return the doubles of the other tests: what they believe of a service is held to the same promises."""
+    store = ScriptedStore()
+    allow = {"Version": "1", "Statement": [{"Effect": "Allow", "Action": list(OSS_ROLE.actions), "Resource": "*"}]}
+    services = Services(
+        identity=MemoryIdentity(),
+        store=lambda _: store,
+        roles=ScriptedRoles(documents={OSS_ROLE.system_policy: json.dumps(allow)}),
+        images=ScriptedImages(),
+    )
+    return Cloud(region="cn-hangzhou", bucket=store.bucket, prefix="contract/", services=services)
 
 
 def _in_account() -> Cloud:
@@ -76,24 +117,25 @@ def _in_account() -> Cloud:
         region=REGION,
         bucket=BUCKET,
         prefix=f"aliyun-import-contract/{uuid.uuid4()}/",
-        endpoints=resolve_endpoints(REGION),
-        credentials=load_credentials(),
-        sandbox=None,
+        services=_services(resolve_endpoints(REGION), load_credentials()),
+        is_real=True,
     )
 
 
-@pytest.fixture(params=["sandbox", pytest.param("account", marks=pytest.mark.slow)])
+@pytest.fixture(params=["sandbox", "memory", pytest.param("account", marks=pytest.mark.slow)])
 def cloud(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Cloud]:
-    """Give a cloud whose bucket is there, and remove what the test made in it."""
-    if request.param == "account":
+    """Yield a cloud whose bucket exists, and remove what the test made in it."""
+    if request.param == "memory":
+        yield _in_memory()
+    elif request.param == "account":
         ours = _in_account()
         yield ours
         for upload in ours.store.list_uploads(ours.prefix):
             ours.store.abort(upload.key, upload.upload_id)
         for one in ours.store.list_objects(ours.prefix):
             ours.store.delete(one.key)
-        return
-    with Sandbox.start(tmp_path / "sandbox") as sandbox:
-        ours = _in_sandbox(sandbox)
-        ours.store.create_bucket()
-        yield ours
+    else:
+        with Sandbox.start(tmp_path / "sandbox") as sandbox:
+            ours = _in_sandbox(sandbox)
+            ours.store.create_bucket()
+            yield ours

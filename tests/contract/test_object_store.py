@@ -1,4 +1,4 @@
-"""This file holds ports.ObjectStore to its promises."""
+"""Contract of ObjectStore."""
 
 import pytest
 from fastcrc import crc64
@@ -204,8 +204,8 @@ def test_a_part_with_another_etag_is_not_completed(cloud: Cloud) -> None:
 
 
 def test_the_abort_rule_is_added_once(cloud: Cloud) -> None:
-    """A rule that serves is left alone. (Only in the sandbox: a real bucket's rules are its owner's.)"""
-    if cloud.sandbox is None:
+    """A rule that serves is left alone. (Not in an account: a real bucket's rules are its owner's.)"""
+    if cloud.is_real:
         pytest.skip("changes the rules of the bucket")
     assert cloud.store.ensure_abort_rule(prefix="aliyun-import/", days=7)
     assert not cloud.store.ensure_abort_rule(prefix="aliyun-import/", days=7)

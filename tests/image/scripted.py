@@ -104,10 +104,10 @@ def lost() -> TransientError:
     return TransientError("The line dropped.", code="network", remedy=None)
 
 
-def refused(code: str) -> AliyunImportError:
+def refused(code: str, summary: str = "") -> AliyunImportError:
     """Give a refusal of the service."""
     kind = _REFUSALS.get(code, RefusedError)
-    return kind(f"The service said {code}.", code=code, remedy=None, details={"request_id": "R-1"})
+    return kind(summary or f"The service said {code}.", code=code, remedy=None, details={"request_id": "R-1"})
 
 
 @dataclass
@@ -153,7 +153,8 @@ class ScriptedRoles:
     def attach_policy(self, policy: Policy, *, role_name: str) -> None:
         """Attach one more."""
         self._call("attach_policy")
-        self.attached.setdefault(role_name, []).append(policy)
+        if policy not in self.attached.setdefault(role_name, []):
+            self.attached[role_name].append(policy)
 
     def policy_document(self, policy: Policy) -> str:
         """Give a document."""
@@ -178,6 +179,7 @@ class ScriptedImages:
         self.listed: dict[str, str] = {}
         self.known_regions: tuple[str, ...] = (REGION, "cn-shanghai")
         self._errors: dict[str, list[AliyunImportError]] = {}
+        self._started: dict[str, StartedImport] = {}
 
     def then(self, what: str, *errors: AliyunImportError) -> None:
         """Have the next calls of an operation fail."""
@@ -189,19 +191,48 @@ class ScriptedImages:
             raise self._errors[what].pop(0)
 
     def import_image(self, call: ImportCall) -> StartedImport | None:
-        """Give the next answer; the last one stays."""
+        """Return the next answer; the last one stays. Without answers, start an import as ECS does."""
         self.calls.append(call)
+        if not self.answers:
+            return self._start(call)
         answer = self.answers.pop(0) if len(self.answers) > 1 else self.answers[0]
         if isinstance(answer, AliyunImportError):
             raise answer
         return answer
+
+    def _start(self, call: ImportCall) -> StartedImport | None:
+        if call.dry_run:
+            return None
+        if call.client_token in self._started:
+            return self._started[call.client_token]
+        name = call.request.name
+        if any(one.name == name for one in self.images_now.values()):
+            raise refused("image-name-taken", f'There is an image "{name}" already.')
+        number = len(self._started) + 1
+        started = StartedImport(task_id=f"t-{number}", image_id=f"m-{number}", request_id=f"R-{number}")
+        self._started[call.client_token] = started
+        self.add(
+            task(TaskStatus.WAITING, task_id=started.task_id, image_id=started.image_id),
+            image("Creating", image_id=started.image_id, name=name, tags=dict(call.tags)),
+        )
+        return started
+
+    def finish(self) -> None:
+        """Let all imports finish."""
+        for one in list(self.tasks_now.values()):
+            if one.status.running:
+                self.add(
+                    replace(one, status=TaskStatus.FINISHED, status_text="Finished", percent=100, can_cancel=False)
+                )
+                made = self.images_now[one.image_id]
+                self.add(replace(made, status=ImageStatus.AVAILABLE, size_gib=5))
 
     def task(self, task_id: str) -> Task | None:
         """Tell the task."""
         self._asked("task")
         return self.tasks_now.get(task_id)
 
-    def tasks(self, *, statuses: tuple[str, ...] = ()) -> tuple[Task, ...]:  # noqa: ARG002 -- the port's own
+    def tasks(self) -> tuple[Task, ...]:
         """List the tasks."""
         self._asked("tasks")
         return tuple(
@@ -211,7 +242,9 @@ class ScriptedImages:
     def cancel_task(self, task_id: str) -> None:
         """Cancel at once."""
         self._asked("cancel_task")
-        self.tasks_now[task_id] = task(TaskStatus.DELETED)
+        if not self.tasks_now[task_id].status.running:
+            raise refused("task-over")
+        self.tasks_now[task_id] = task(TaskStatus.DELETED, task_id=task_id)
 
     def image(self, image_id: str) -> Image | None:
         """Let the next thing happen, then tell the image."""

@@ -9,7 +9,7 @@ from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 
-from aliyun_import.errors import BaseChanged, ObjectExists, ObjectMissing, UploadNotFound
+from aliyun_import.errors import BaseChanged, ObjectExists, ObjectMissing, RefusedError, UploadNotFound
 from aliyun_import.limits import MAX_PARTS, MIN_PART_BYTES
 from aliyun_import.model.objects import BucketInfo, RemoteObject, RemotePart, RemoteUpload
 from aliyun_import.services.interface import PartBody
@@ -66,6 +66,7 @@ class ScriptedStore:
         self.calls: Counter[str] = Counter()
         self.copied_have_crc64 = True
         self.has_bucket = True
+        self.abort_rules: list[tuple[str, int]] = []
         self.received_bytes = 0
         self.sent_parts: list[int] = []
         self._serial = 0
@@ -89,12 +90,15 @@ class ScriptedStore:
         return _BUCKET if self.has_bucket else None
 
     def create_bucket(self) -> None:
-        """Not part of an upload."""
-        raise NotImplementedError
+        """Create the bucket."""
+        self.has_bucket = True
 
     def ensure_abort_rule(self, *, prefix: str, days: int) -> bool:
-        """Not part of an upload."""
-        raise NotImplementedError
+        """Add a rule, unless one serves."""
+        if any(prefix.startswith(below) and within <= days for below, within in self.abort_rules):
+            return False
+        self.abort_rules.append((prefix, days))
+        return True
 
     def head(self, key: str) -> RemoteObject | None:
         """Return the properties of an object."""
@@ -110,9 +114,13 @@ class ScriptedStore:
     def read(self, key: str, *, start: int = 0, length: int | None = None, if_match: str | None = None) -> bytes:
         """Read a range."""
         self._enter("read")
+        if key not in self.objects:
+            raise ObjectMissing("No such object.", code="object-missing", remedy=None)
         data, there = self.objects[key]
         if if_match is not None and there.etag != if_match:
-            raise BaseChanged("Changed.", code="base-changed", remedy=None)
+            raise RefusedError("Changed.", code="object-changed", remedy=None)
+        if start > len(data):
+            raise RefusedError("The range is beyond the end.", code="range-invalid", remedy=None)
         return data[start : None if length is None else start + length]
 
     def put(
@@ -205,7 +213,7 @@ class ScriptedStore:
         count = self._enter("copy_part")
         upload = self._upload(key, upload_id)
         if source_key not in self.objects:
-            raise ObjectMissing("No such object.", code="object-missing", remedy=None)
+            raise BaseChanged("No such object.", code="base-changed", remedy=None)
         data, there = self.objects[source_key]
         if there.etag != if_match:
             raise BaseChanged("Changed.", code="base-changed", remedy=None)
@@ -238,8 +246,9 @@ class ScriptedStore:
             raise ObjectExists("There.", code="object-exists", remedy=None)
         numbers = [part.number for part in parts]
         assert numbers == sorted(set(numbers))
+        if any(part.number not in upload.parts or upload.parts[part.number][1].etag != part.etag for part in parts):
+            raise RefusedError("No such part.", code="part-missing", remedy=None)
         pieces = [upload.parts[part.number] for part in parts]
-        assert all(there.etag == part.etag for (_, there), part in zip(pieces, parts, strict=True))
         assert all(len(data) >= MIN_PART_BYTES for data, _ in pieces[:-1]), "EntityTooSmall"
         with self._lock:
             self._serial += 1
@@ -249,7 +258,7 @@ class ScriptedStore:
         return self.change_object(there)
 
     def abort(self, key: str, upload_id: str) -> None:
-        """Return an upload up."""
+        """Abort an upload."""
         self._enter("abort")
         if upload_id in self.uploads:
             self._upload(key, upload_id)

@@ -77,14 +77,12 @@ class EcsImages:
         # An empty answer is how a task that is seconds old may look.
         return task_of(answer) if text(answer, "TaskStatus") else None
 
-    def tasks(self, *, statuses: tuple[str, ...] = ()) -> tuple[Task, ...]:
+    def tasks(self) -> tuple[Task, ...]:
         """List the ImportImage tasks of the account in this region, newest first, all pages."""
         found: list[Task] = []
         for page in self._pages(DescribeTasksRequest, "TaskSet", "Task", {"TaskAction": "ImportImage"}):
             found += [task_of(one) for one in page]
-        # The service honours some statuses as a filter and ignores the others, so the filter is applied here.
-        kept = [one for one in found if not statuses or one.status_text in statuses]
-        return tuple(sorted(kept, key=lambda one: one.created, reverse=True))
+        return tuple(sorted(found, key=lambda one: one.created, reverse=True))
 
     def cancel_task(self, task_id: str) -> None:
         """Cancel a task that is running."""
