@@ -1,4 +1,4 @@
-"""This file tests how `check` shows what it found to people."""
+"""Tests of the rendering of the result of `check` for people."""
 
 import re
 from pathlib import Path
@@ -26,13 +26,13 @@ def test_a_person_reads_disk_parameters_findings_and_verdict() -> None:
     """Each finding is one line with its class, evidence and name; its remedy is below it; the verdict is last."""
     head, *rest = check_outcome([BAD]).text.splitlines()
     assert head == "disk.raw: raw, 3 GiB, MBR, 1 partition"
-    size = r"  DiskImageSize +5 GiB +the disk has 3 GiB, and a system disk 5 at least"
+    size = r"  DiskImageSize +5 GiB +the disk has 3 GiB, and a system disk needs 5 GiB"
     assert any(re.fullmatch(size, line) for line in rest)
     (line,) = [line for line in rest if "[nothing-starts]" in line]
     assert line.startswith("  ✗ blocks: ")
     assert "(byte 0, and the EFI system partitions)" in line
     assert rest[rest.index(line) + 1].startswith("      do: Install a boot loader")
-    assert rest[-1] == "  ✗ can't be imported as it is: nothing-starts"
+    assert rest[-1] == "  ✗ cannot be imported as it is: nothing-starts"
 
 
 def test_what_was_not_read_is_not_taken_for_fine() -> None:
@@ -53,6 +53,13 @@ def test_the_page_about_json_has_every_field() -> None:
     part = page.partition("## The result of `check`")[2].partition("\n## ")[0]
     (disk,) = check_outcome([GOOD]).document["disks"]
     assert [name for name in disk if f"`{name}`" not in part] == []
+
+
+def test_a_finding_has_the_fields_of_the_schema() -> None:
+    """Scripts read `seen`, the first name of `message`."""
+    (disk,) = check_outcome([BAD]).document["disks"]
+    fields = {"rule", "severity", "seen", "message", "where", "remedy", "subject", "source"}
+    assert all(set(finding) == fields and finding["seen"] == finding["message"] for finding in disk["findings"])
 
 
 def test_many_disks_end_in_a_table() -> None:

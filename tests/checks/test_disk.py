@@ -1,4 +1,4 @@
-"""This file tests the rules about sizes, starting, flags that contradict the disk, and its layout."""
+"""Tests of the checks of sizes, booting, options that contradict the disk, and its layout."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -6,12 +6,12 @@ from typing import Any
 
 import pytest
 
-from aliyun_import.checks.context import gib
 from aliyun_import.disk.guest.report import CloudInit, GuestReport
 from aliyun_import.disk.report import BootEvidence, Container, Problem, TableKind
 from aliyun_import.limits import GIB
 from aliyun_import.model.finding import Severity
 from aliyun_import.model.request import Architecture, BootMode, DiskFormat, DiskRequest, OsType
+from aliyun_import.sizes import exact_size
 from tests.checks.reports import BIOS, ESP, LOADER, ROOT, UEFI, findings, guest, report, request
 
 BLANK: dict[str, Any] = {"table": TableKind.NONE, "partitions": (), "boot": BootEvidence()}
@@ -230,7 +230,7 @@ def test_customized_linux_asks_for_its_size_and_its_directory() -> None:
     ready = report(guest=guest(custom_image_directory=True))
     assert set(findings(ready, asked)) == {"platform-contradicts"}
     xfs = replace(ready, partitions=(replace(ROOT, filesystem="xfs"),))
-    assert "xfs" in findings(xfs, asked)["customized-linux-directory"].seen
+    assert "xfs" in findings(xfs, asked)["customized-linux-directory"].message
 
 
 def test_metadata_by_token_asks_for_a_cloud_init_that_knows_tokens() -> None:
@@ -244,4 +244,5 @@ def test_metadata_by_token_asks_for_a_cloud_init_that_knows_tokens() -> None:
 
 def test_sizes_are_said_as_they_are() -> None:
     """A size that only looks whole is not called so."""
-    assert [gib(4 * GIB), gib(4 * GIB + (1 << 28)), gib(4 * GIB + 512)] == ["4 GiB", "4.25 GiB", "4294967808 bytes"]
+    sizes = {4 * GIB: "4 GiB", 4 * GIB + (1 << 28): "4.25 GiB", 4 * GIB + 512: "4294967808 bytes"}
+    assert [exact_size(size_bytes) for size_bytes in sizes] == list(sizes.values())
