@@ -21,7 +21,18 @@ from aliyun_import.model.finding import Finding, Severity
 from aliyun_import.model.request import ImportRequest
 
 # The order of the modules is that of the pages in docs/, and of findings of one severity.
-_MODULES: tuple[ModuleType, ...] = (disk, boot, layout, kernel, platform, mounts, network, access, windows)
+_MODULES: tuple[ModuleType, ...] = (
+    request_checks,
+    disk,
+    boot,
+    layout,
+    kernel,
+    platform,
+    mounts,
+    network,
+    access,
+    windows,
+)
 
 
 def _declared(module: ModuleType) -> tuple[Check, ...]:
@@ -31,7 +42,6 @@ def _declared(module: ModuleType) -> tuple[Check, ...]:
 CHECKS: tuple[Check, ...] = (
     *container.PROBLEMS,
     *(one for module in _MODULES for one in _declared(module)),
-    *_declared(request_checks),
     *request_checks.CHOICE_CHECKS,
 )
 _BY_ID = {one.id: one for one in CHECKS}
