@@ -2,19 +2,7 @@
 
 import re
 
-from aliyun_import.checks.registry import (
-    API,
-    CHECK_ITEMS,
-    COMPLIANCE,
-    GUIDE_2021,
-    JUDGEMENT,
-    METADATA,
-    AppliesTo,
-    Found,
-    GuestSubject,
-    check,
-    places,
-)
+from aliyun_import.checks.registry import AppliesTo, Found, GuestSubject, Source, check, places
 from aliyun_import.model.finding import Severity
 from aliyun_import.model.request import Architecture
 
@@ -24,7 +12,7 @@ _LEAST_CLOUD_INIT = (19, 1, 3)
 _LEAST_FOR_IMDS_V2 = (23, 2, 2)
 
 
-@check("cloud-init-missing", Severity.WARNS, source=CHECK_ITEMS, applies_to=AppliesTo.GUEST)
+@check("cloud-init-missing", Severity.WARNS, source=Source.CHECK_ITEMS, applies_to=AppliesTo.GUEST)
 def cloud_init_missing(subject: GuestSubject) -> Found | None:
     """Check that cloud-init is installed and enabled.
 
@@ -44,7 +32,7 @@ def cloud_init_missing(subject: GuestSubject) -> Found | None:
     )
 
 
-@check("cloud-init-source", Severity.WARNS, source=CHECK_ITEMS, applies_to=AppliesTo.GUEST)
+@check("cloud-init-source", Severity.WARNS, source=Source.CHECK_ITEMS, applies_to=AppliesTo.GUEST)
 def cloud_init_source(subject: GuestSubject) -> Found | None:
     """Check that the datasource_list of cloud-init has AliYun, if it is set."""
     cloud_init = subject.guest.cloud_init
@@ -59,7 +47,7 @@ def cloud_init_source(subject: GuestSubject) -> Found | None:
     )
 
 
-@check("cloud-init-old", Severity.WARNS, source=API, applies_to=AppliesTo.GUEST)
+@check("cloud-init-old", Severity.WARNS, source=Source.API, applies_to=AppliesTo.GUEST)
 def cloud_init_old(subject: GuestSubject) -> Found | None:
     """Check that cloud-init is 19.1.3 or newer.
 
@@ -76,7 +64,7 @@ def cloud_init_old(subject: GuestSubject) -> Found | None:
     )
 
 
-@check("imds-v2-cloud-init", Severity.WARNS, source=METADATA, applies_to=AppliesTo.GUEST)
+@check("imds-v2-cloud-init", Severity.WARNS, source=Source.METADATA, applies_to=AppliesTo.GUEST)
 def imds_v2_cloud_init(subject: GuestSubject) -> Found | None:
     """Check that cloud-init can read metadata with a token if ImdsSupport is v2.
 
@@ -94,7 +82,7 @@ def imds_v2_cloud_init(subject: GuestSubject) -> Found | None:
     )
 
 
-@check("no-growpart", Severity.NOTE, source=CHECK_ITEMS, applies_to=AppliesTo.GUEST)
+@check("no-growpart", Severity.NOTE, source=Source.CHECK_ITEMS, applies_to=AppliesTo.GUEST)
 def no_growpart(subject: GuestSubject) -> Found | None:
     """Check that growpart is installed, with which cloud-init grows the root on a larger disk."""
     if subject.guest.cloud_init is None or subject.guest.cloud_init.growpart:
@@ -106,7 +94,7 @@ def no_growpart(subject: GuestSubject) -> Found | None:
     )
 
 
-@check("ssh-server", Severity.WARNS, source=COMPLIANCE, applies_to=AppliesTo.GUEST)
+@check("ssh-server", Severity.WARNS, source=Source.COMPLIANCE, applies_to=AppliesTo.GUEST)
 def ssh_server(subject: GuestSubject) -> Found | None:
     """Check that an SSH server is installed and enabled.
 
@@ -123,7 +111,7 @@ def ssh_server(subject: GuestSubject) -> Found | None:
     )
 
 
-@check("ssh-root-login", Severity.WARNS, source=COMPLIANCE, applies_to=AppliesTo.GUEST)
+@check("ssh-root-login", Severity.WARNS, source=Source.COMPLIANCE, applies_to=AppliesTo.GUEST)
 def ssh_root_login(subject: GuestSubject) -> Found | None:
     """Check that PermitRootLogin allows root to log in.
 
@@ -139,7 +127,7 @@ def ssh_root_login(subject: GuestSubject) -> Found | None:
     )
 
 
-@check("ssh-port", Severity.WARNS, source=COMPLIANCE, applies_to=AppliesTo.GUEST)
+@check("ssh-port", Severity.WARNS, source=Source.COMPLIANCE, applies_to=AppliesTo.GUEST)
 def ssh_port(subject: GuestSubject) -> Found | None:
     """Check that the SSH server listens on port 22, the one that the default security group allows."""
     ports = subject.guest.sshd.ports if subject.guest.sshd is not None else ()
@@ -155,7 +143,7 @@ def ssh_port(subject: GuestSubject) -> Found | None:
 @check(
     "accounts",
     {Severity.BLOCKS: "for an immutable /etc/shadow or no root", Severity.WARNS: "without passwd"},
-    source=COMPLIANCE,
+    source=Source.COMPLIANCE,
     applies_to=AppliesTo.GUEST,
 )
 def accounts(subject: GuestSubject) -> Found | None:
@@ -188,7 +176,7 @@ def accounts(subject: GuestSubject) -> Found | None:
     return None
 
 
-@check("lib-links", Severity.WARNS, source=COMPLIANCE, applies_to=AppliesTo.GUEST)
+@check("lib-links", Severity.WARNS, source=Source.COMPLIANCE, applies_to=AppliesTo.GUEST)
 def lib_links(subject: GuestSubject) -> Found | None:
     """Check that /lib and /lib64 are not absolute links.
 
@@ -204,7 +192,7 @@ def lib_links(subject: GuestSubject) -> Found | None:
     )
 
 
-@check("selinux", Severity.WARNS, source=CHECK_ITEMS, applies_to=AppliesTo.GUEST)
+@check("selinux", Severity.WARNS, source=Source.CHECK_ITEMS, applies_to=AppliesTo.GUEST)
 def selinux(subject: GuestSubject) -> Found | None:
     """Check that SELinux is not enforcing.
 
@@ -220,7 +208,7 @@ def selinux(subject: GuestSubject) -> Found | None:
     )
 
 
-@check("guest-agent", Severity.WARNS, source=GUIDE_2021, applies_to=AppliesTo.GUEST)
+@check("guest-agent", Severity.WARNS, source=Source.GUIDE_2021, applies_to=AppliesTo.GUEST)
 def guest_agent(subject: GuestSubject) -> Found | None:
     """Check that QEMU's guest agent is not installed, as the image requirements ask."""
     guest = subject.guest
@@ -237,7 +225,7 @@ def guest_agent(subject: GuestSubject) -> Found | None:
 @check(
     "local-clock",
     {Severity.NOTE: "", Severity.WARNS: "on arm64"},
-    source=CHECK_ITEMS,
+    source=Source.CHECK_ITEMS,
     applies_to=AppliesTo.GUEST,
 )
 def local_clock(subject: GuestSubject) -> Found | None:
@@ -256,7 +244,7 @@ def local_clock(subject: GuestSubject) -> Found | None:
     )
 
 
-@check("shared-identity", Severity.NOTE, source=JUDGEMENT, applies_to=AppliesTo.GUEST)
+@check("shared-identity", Severity.NOTE, source=Source.JUDGEMENT, applies_to=AppliesTo.GUEST)
 def shared_identity(subject: GuestSubject) -> Found | None:
     """Check that the image has no SSH host keys that persist, and no machine id.
 

@@ -1,16 +1,7 @@
 """Checks of booting: whether BIOS or UEFI finds a boot loader on the disk."""
 
 from aliyun_import.checks.infer import boot_mode_of
-from aliyun_import.checks.registry import (
-    API,
-    BOOT_MODES,
-    GUIDE_2021,
-    AppliesTo,
-    DiskSubject,
-    Found,
-    GuestSubject,
-    check,
-)
+from aliyun_import.checks.registry import AppliesTo, DiskSubject, Found, GuestSubject, Source, check
 from aliyun_import.disk.report import DiskReport, Partition, TableKind
 from aliyun_import.model.finding import Severity
 from aliyun_import.model.request import Architecture
@@ -18,7 +9,7 @@ from aliyun_import.model.request import Architecture
 _ESP_TYPES = {"c12a7328-f81f-11d2-ba4b-00a0c93ec93b", "0xef"}
 
 
-@check("no-partition-table", Severity.BLOCKS, source=GUIDE_2021, applies_to=AppliesTo.SYSTEM_DISK)
+@check("no-partition-table", Severity.BLOCKS, source=Source.GUIDE_2021, applies_to=AppliesTo.SYSTEM_DISK)
 def no_partition_table(subject: DiskSubject) -> Found | None:
     """Check that the system disk has a partition table (MBR or GPT)."""
     report = subject.report
@@ -31,7 +22,7 @@ def no_partition_table(subject: DiskSubject) -> Found | None:
     )
 
 
-@check("no-partitions", Severity.BLOCKS, source=GUIDE_2021, applies_to=AppliesTo.SYSTEM_DISK)
+@check("no-partitions", Severity.BLOCKS, source=Source.GUIDE_2021, applies_to=AppliesTo.SYSTEM_DISK)
 def no_partitions(subject: DiskSubject) -> Found | None:
     """Check that the partition table of the system disk is not empty."""
     report = subject.report
@@ -47,7 +38,7 @@ def no_partitions(subject: DiskSubject) -> Found | None:
 @check(
     "bare-file-system",
     {Severity.BLOCKS: "", Severity.WARNS: "if there is boot code"},
-    source=GUIDE_2021,
+    source=Source.GUIDE_2021,
     applies_to=AppliesTo.SYSTEM_DISK,
 )
 def bare_file_system(subject: DiskSubject) -> Found | None:
@@ -72,7 +63,7 @@ def bare_file_system(subject: DiskSubject) -> Found | None:
 @check(
     "nothing-starts",
     {Severity.BLOCKS: "", Severity.UNKNOWN: "if an EFI system partition could not be read"},
-    source=BOOT_MODES,
+    source=Source.BOOT_MODES,
     applies_to=AppliesTo.SYSTEM_DISK,
 )
 def nothing_starts(subject: DiskSubject) -> Found | None:
@@ -110,7 +101,7 @@ def nothing_starts(subject: DiskSubject) -> Found | None:
     )
 
 
-@check("loader-for-other-processor", Severity.BLOCKS, source=BOOT_MODES, applies_to=AppliesTo.GUEST)
+@check("loader-for-other-processor", Severity.BLOCKS, source=Source.BOOT_MODES, applies_to=AppliesTo.GUEST)
 def loader_for_other_processor(subject: GuestSubject) -> Found | None:
     """Check that a UEFI boot loader is for the architecture of /bin/sh.
 
@@ -130,7 +121,7 @@ def loader_for_other_processor(subject: GuestSubject) -> Found | None:
     )
 
 
-@check("processor-not-offered", Severity.BLOCKS, source=API, applies_to=AppliesTo.GUEST)
+@check("processor-not-offered", Severity.BLOCKS, source=Source.API, applies_to=AppliesTo.GUEST)
 def processor_not_offered(subject: GuestSubject) -> Found | None:
     """Check that ECS has instances for the programs on the disk.
 
@@ -146,7 +137,7 @@ def processor_not_offered(subject: GuestSubject) -> Found | None:
     )
 
 
-@check("no-removable-loader", Severity.NOTE, source=BOOT_MODES, applies_to=AppliesTo.SYSTEM_DISK)
+@check("no-removable-loader", Severity.NOTE, source=Source.BOOT_MODES, applies_to=AppliesTo.SYSTEM_DISK)
 def no_removable_loader(subject: DiskSubject) -> Found | None:
     """Check that a UEFI loader beside BIOS boot code is at the path that firmware tries.
 
@@ -164,7 +155,7 @@ def no_removable_loader(subject: DiskSubject) -> Found | None:
     )
 
 
-@check("both-boot-modes", Severity.NOTE, source=BOOT_MODES, applies_to=AppliesTo.SYSTEM_DISK)
+@check("both-boot-modes", Severity.NOTE, source=Source.BOOT_MODES, applies_to=AppliesTo.SYSTEM_DISK)
 def both_boot_modes(subject: DiskSubject) -> Found | None:
     """Check that the disk boots with one boot mode only, or that --boot-mode selects one.
 

@@ -1,18 +1,7 @@
 """Checks of the size of a disk, of options that contradict it, and of what could not be read."""
 
 from aliyun_import.checks.infer import MIN_SYSTEM_GIB, architecture_of, boot_mode_of, os_type_of
-from aliyun_import.checks.registry import (
-    API,
-    BOOT_MODES,
-    GUIDE_2021,
-    JUDGEMENT,
-    LINUX_2026,
-    AppliesTo,
-    DiskSubject,
-    Found,
-    GuestSubject,
-    check,
-)
+from aliyun_import.checks.registry import AppliesTo, DiskSubject, Found, GuestSubject, Source, check
 from aliyun_import.limits import GIB, MAX_DISK_GIB
 from aliyun_import.model.finding import Severity
 from aliyun_import.model.request import Architecture, BootMode, OsType
@@ -21,7 +10,7 @@ from aliyun_import.sizes import exact_size
 _RECOMMENDED_GIB = {OsType.LINUX: 20, OsType.WINDOWS: 40}
 
 
-@check("disk-too-large", Severity.BLOCKS, source=API, applies_to=AppliesTo.ANY_DISK)
+@check("disk-too-large", Severity.BLOCKS, source=Source.API, applies_to=AppliesTo.ANY_DISK)
 def disk_too_large(subject: DiskSubject) -> Found | None:
     """Check that the virtual size is at most 2048 GiB.
 
@@ -37,7 +26,7 @@ def disk_too_large(subject: DiskSubject) -> Found | None:
     )
 
 
-@check("requested-size-too-small", Severity.BLOCKS, source=API, applies_to=AppliesTo.ANY_DISK)
+@check("requested-size-too-small", Severity.BLOCKS, source=Source.API, applies_to=AppliesTo.ANY_DISK)
 def requested_size_too_small(subject: DiskSubject) -> Found | None:
     """Check that the requested size is not less than the virtual size.
 
@@ -54,7 +43,7 @@ def requested_size_too_small(subject: DiskSubject) -> Found | None:
     )
 
 
-@check("requested-format-differs", Severity.BLOCKS, source=API, applies_to=AppliesTo.ANY_DISK)
+@check("requested-format-differs", Severity.BLOCKS, source=Source.API, applies_to=AppliesTo.ANY_DISK)
 def requested_format_differs(subject: DiskSubject) -> Found | None:
     """Check that the requested format is that of the file's content."""
     requested, actual = subject.disk.format, subject.report.format
@@ -67,7 +56,7 @@ def requested_format_differs(subject: DiskSubject) -> Found | None:
     )
 
 
-@check("inspection-incomplete", Severity.UNKNOWN, source=JUDGEMENT, applies_to=AppliesTo.ANY_DISK)
+@check("inspection-incomplete", Severity.UNKNOWN, source=Source.JUDGEMENT, applies_to=AppliesTo.ANY_DISK)
 def inspection_incomplete(subject: DiskSubject) -> Found | None:
     """Check that the whole structure of the disk could be read.
 
@@ -80,7 +69,7 @@ def inspection_incomplete(subject: DiskSubject) -> Found | None:
 @check(
     "device-in-use",
     {Severity.BLOCKS: "", Severity.WARNS: "if it is only mounted read-only"},
-    source=JUDGEMENT,
+    source=Source.JUDGEMENT,
     applies_to=AppliesTo.ANY_DISK,
 )
 def device_in_use(subject: DiskSubject) -> Found | None:
@@ -106,7 +95,7 @@ def device_in_use(subject: DiskSubject) -> Found | None:
 @check(
     "boot-mode-contradicts",
     Severity.BLOCKS,
-    source=BOOT_MODES,
+    source=Source.BOOT_MODES,
     applies_to=AppliesTo.SYSTEM_DISK,
 )
 def boot_mode_contradicts(subject: DiskSubject) -> Found | None:
@@ -131,7 +120,7 @@ def boot_mode_contradicts(subject: DiskSubject) -> Found | None:
 @check(
     "architecture-contradicts",
     {Severity.BLOCKS: "", Severity.WARNS: "between i386 and x86_64"},
-    source=API,
+    source=Source.API,
     applies_to=AppliesTo.SYSTEM_DISK,
 )
 def architecture_contradicts(subject: DiskSubject) -> Found | None:
@@ -150,7 +139,7 @@ def architecture_contradicts(subject: DiskSubject) -> Found | None:
     )
 
 
-@check("os-type-contradicts", Severity.BLOCKS, source=API, applies_to=AppliesTo.SYSTEM_DISK)
+@check("os-type-contradicts", Severity.BLOCKS, source=Source.API, applies_to=AppliesTo.SYSTEM_DISK)
 def os_type_contradicts(subject: DiskSubject) -> Found | None:
     """Check that the requested OS type, Windows or Linux, is that of the disk."""
     requested, actual = subject.request.os_type, os_type_of(subject.report)
@@ -166,7 +155,7 @@ def os_type_contradicts(subject: DiskSubject) -> Found | None:
 @check(
     "disk-small",
     {Severity.NOTE: "", Severity.WARNS: "for Windows"},
-    source=f"{LINUX_2026}; {GUIDE_2021}",
+    source=f"{Source.LINUX_2026}; {Source.GUIDE_2021}",
     applies_to=AppliesTo.SYSTEM_DISK,
 )
 def disk_small(subject: DiskSubject) -> Found | None:
@@ -194,7 +183,7 @@ def disk_small(subject: DiskSubject) -> Found | None:
     )
 
 
-@check("guest-unread", Severity.UNKNOWN, source=JUDGEMENT, applies_to=AppliesTo.GUEST)
+@check("guest-unread", Severity.UNKNOWN, source=Source.JUDGEMENT, applies_to=AppliesTo.GUEST)
 def guest_unread(subject: GuestSubject) -> Found | None:
     """Check that the system on the disk could be read.
 

@@ -1,16 +1,7 @@
 """Checks of kernels and their drivers: whether the guest finds its disk and its network."""
 
 from aliyun_import.checks.platform import import_adds_virtio, platform_of
-from aliyun_import.checks.registry import (
-    API,
-    CHECK_ITEMS,
-    LINUX_2026,
-    VIRTIO,
-    AppliesTo,
-    Found,
-    GuestSubject,
-    check,
-)
+from aliyun_import.checks.registry import AppliesTo, Found, GuestSubject, Source, check
 from aliyun_import.disk.guest.report import DriverPlace, GuestReport, Kernel
 from aliyun_import.model.finding import Severity
 from aliyun_import.model.request import Architecture
@@ -22,7 +13,7 @@ _FW_CFG_PLATFORMS = ("CentOS Stream", "Anolis", "AlmaLinux", "UOS", "Kylin", "Ro
 @check(
     "virtio-drivers",
     {Severity.BLOCKS: "", Severity.WARNS: "if the import adds the drivers, or another kernel boots"},
-    source=VIRTIO,
+    source=Source.VIRTIO,
     applies_to=AppliesTo.GUEST,
 )
 def virtio_drivers(subject: GuestSubject) -> Found | None:
@@ -53,7 +44,7 @@ def virtio_drivers(subject: GuestSubject) -> Found | None:
     )
 
 
-@check("initramfs-unread", Severity.UNKNOWN, source=VIRTIO, applies_to=AppliesTo.GUEST)
+@check("initramfs-unread", Severity.UNKNOWN, source=Source.VIRTIO, applies_to=AppliesTo.GUEST)
 def initramfs_unread(subject: GuestSubject) -> Found | None:
     """Check that the drivers in the initramfs could be read.
 
@@ -73,7 +64,7 @@ def initramfs_unread(subject: GuestSubject) -> Found | None:
 @check(
     "virtio-network",
     {Severity.BLOCKS: "", Severity.WARNS: "if the import adds the drivers"},
-    source=VIRTIO,
+    source=Source.VIRTIO,
     applies_to=AppliesTo.GUEST,
 )
 def virtio_network(subject: GuestSubject) -> Found | None:
@@ -96,7 +87,7 @@ def virtio_network(subject: GuestSubject) -> Found | None:
 @check(
     "nvme-driver",
     {Severity.WARNS: "", Severity.BLOCKS: "with --nvme-support supported"},
-    source=CHECK_ITEMS,
+    source=Source.CHECK_ITEMS,
     applies_to=AppliesTo.GUEST,
 )
 def nvme_driver(subject: GuestSubject) -> Found | None:
@@ -121,7 +112,7 @@ def nvme_driver(subject: GuestSubject) -> Found | None:
 @check(
     "kernel-missing",
     {Severity.BLOCKS: "", Severity.WARNS: "if another loader than GRUB may find one that is not read here"},
-    source=CHECK_ITEMS,
+    source=Source.CHECK_ITEMS,
     applies_to=AppliesTo.GUEST,
 )
 def kernel_missing(subject: GuestSubject) -> Found | None:
@@ -150,7 +141,7 @@ def kernel_missing(subject: GuestSubject) -> Found | None:
     )
 
 
-@check("boot-loader-config", Severity.WARNS, source=LINUX_2026, applies_to=AppliesTo.GUEST)
+@check("boot-loader-config", Severity.WARNS, source=Source.LINUX_2026, applies_to=AppliesTo.GUEST)
 def boot_loader_config(subject: GuestSubject) -> Found | None:
     """Check that a configuration of GRUB, BLS or extlinux refers to the kernels in /boot.
 
@@ -170,7 +161,7 @@ def boot_loader_config(subject: GuestSubject) -> Found | None:
     )
 
 
-@check("initramfs-missing", Severity.BLOCKS, source=CHECK_ITEMS, applies_to=AppliesTo.GUEST)
+@check("initramfs-missing", Severity.BLOCKS, source=Source.CHECK_ITEMS, applies_to=AppliesTo.GUEST)
 def initramfs_missing(subject: GuestSubject) -> Found | None:
     """Check that an initramfs that the boot loader refers to is on the disk."""
     entries = subject.guest.boot_entries
@@ -183,7 +174,7 @@ def initramfs_missing(subject: GuestSubject) -> Found | None:
     )
 
 
-@check("kernel-fw-cfg", Severity.WARNS, source=API, applies_to=AppliesTo.GUEST)
+@check("kernel-fw-cfg", Severity.WARNS, source=Source.API, applies_to=AppliesTo.GUEST)
 def kernel_fw_cfg(subject: GuestSubject) -> Found | None:
     """Check that the kernel has CONFIG_FW_CFG_SYSFS if the service needs it.
 

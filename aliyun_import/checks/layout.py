@@ -1,16 +1,6 @@
 """Checks of the layout of the system disk: the root, its place, and the partitions beside it."""
 
-from aliyun_import.checks.registry import (
-    CHECK_ITEMS,
-    GUIDE_2021,
-    JUDGEMENT,
-    LINUX_2026,
-    AppliesTo,
-    DiskSubject,
-    Found,
-    GuestSubject,
-    check,
-)
+from aliyun_import.checks.registry import AppliesTo, DiskSubject, Found, GuestSubject, Source, check
 from aliyun_import.disk.report import Partition
 from aliyun_import.model.finding import Severity
 
@@ -22,7 +12,7 @@ _NOT_IN_THE_REQUIREMENTS = ("btrfs", "f2fs", "reiserfs", "zfs")
 @check(
     "root-encrypted",
     {Severity.BLOCKS: "", Severity.NOTE: "if there is another root"},
-    source=JUDGEMENT,
+    source=Source.JUDGEMENT,
     applies_to=AppliesTo.SYSTEM_DISK,
 )
 def root_encrypted(subject: DiskSubject) -> Found | None:
@@ -46,7 +36,7 @@ def root_encrypted(subject: DiskSubject) -> Found | None:
     )
 
 
-@check("root-larger-than-partition", Severity.BLOCKS, source=CHECK_ITEMS, applies_to=AppliesTo.GUEST)
+@check("root-larger-than-partition", Severity.BLOCKS, source=Source.CHECK_ITEMS, applies_to=AppliesTo.GUEST)
 def root_larger_than_partition(subject: GuestSubject) -> Found | None:
     """Check that the root file system is not larger than its partition.
 
@@ -64,7 +54,7 @@ def root_larger_than_partition(subject: GuestSubject) -> Found | None:
     )
 
 
-@check("root-not-last", Severity.WARNS, source=LINUX_2026, applies_to=AppliesTo.GUEST)
+@check("root-not-last", Severity.WARNS, source=Source.LINUX_2026, applies_to=AppliesTo.GUEST)
 def root_not_last(subject: GuestSubject) -> Found | None:
     """Check that the root is the last partition.
 
@@ -82,7 +72,7 @@ def root_not_last(subject: GuestSubject) -> Found | None:
     )
 
 
-@check("root-on-lvm", Severity.WARNS, source=LINUX_2026, applies_to=AppliesTo.GUEST)
+@check("root-on-lvm", Severity.WARNS, source=Source.LINUX_2026, applies_to=AppliesTo.GUEST)
 def root_on_lvm(subject: GuestSubject) -> Found | None:
     """Check that the root is not a logical volume.
 
@@ -99,7 +89,7 @@ def root_on_lvm(subject: GuestSubject) -> Found | None:
     )
 
 
-@check("swap-partition", Severity.WARNS, source=LINUX_2026, applies_to=AppliesTo.SYSTEM_DISK)
+@check("swap-partition", Severity.WARNS, source=Source.LINUX_2026, applies_to=AppliesTo.SYSTEM_DISK)
 def swap_partition(subject: DiskSubject) -> Found | None:
     """Check that the system disk has no swap partition, as the image requirements ask."""
     swap = next((part for part in subject.report.partitions if part.filesystem == "swap"), None)
@@ -112,7 +102,7 @@ def swap_partition(subject: DiskSubject) -> Found | None:
     )
 
 
-@check("root-file-system", Severity.WARNS, source=LINUX_2026, applies_to=AppliesTo.GUEST)
+@check("root-file-system", Severity.WARNS, source=Source.LINUX_2026, applies_to=AppliesTo.GUEST)
 def root_file_system(subject: GuestSubject) -> Found | None:
     """Check that the root is on a file system of the image requirements.
 
@@ -133,7 +123,7 @@ def root_file_system(subject: GuestSubject) -> Found | None:
     )
 
 
-@check("several-mounts", Severity.NOTE, source=GUIDE_2021, applies_to=AppliesTo.GUEST)
+@check("several-mounts", Severity.NOTE, source=Source.GUIDE_2021, applies_to=AppliesTo.GUEST)
 def several_mounts(subject: GuestSubject) -> Found | None:
     """Check that fstab mounts no more than a root, /boot and an ESP from this disk.
 

@@ -3,16 +3,7 @@
 import re
 from collections.abc import Sequence
 
-from aliyun_import.checks.registry import (
-    CHECK_ITEMS,
-    COMPLIANCE,
-    GUIDE_2021,
-    LINUX_2026,
-    AppliesTo,
-    Found,
-    GuestSubject,
-    check,
-)
+from aliyun_import.checks.registry import AppliesTo, Found, GuestSubject, Source, check
 from aliyun_import.disk.guest.report import FstabEntry
 from aliyun_import.limits import MIB
 from aliyun_import.model.finding import Severity
@@ -30,7 +21,7 @@ _LEAST_FREE_INODES = 1000
 @check(
     "fstab-device-name",
     {Severity.BLOCKS: "", Severity.WARNS: "for swap, nofail, and /dev/vda"},
-    source=LINUX_2026,
+    source=Source.LINUX_2026,
     applies_to=AppliesTo.GUEST,
 )
 def fstab_device_name(subject: GuestSubject) -> Found | None:
@@ -61,7 +52,7 @@ def fstab_device_name(subject: GuestSubject) -> Found | None:
         Severity.WARNS: "for swap and if a data disk may hold it",
         Severity.NOTE: "with nofail",
     },
-    source=CHECK_ITEMS,
+    source=Source.CHECK_ITEMS,
     applies_to=AppliesTo.GUEST,
 )
 def fstab_missing(subject: GuestSubject) -> Found | None:
@@ -91,7 +82,7 @@ def fstab_missing(subject: GuestSubject) -> Found | None:
 @check(
     "root-device-name",
     {Severity.BLOCKS: "", Severity.WARNS: "for entries that are not the first, and /dev/vda"},
-    source=LINUX_2026,
+    source=Source.LINUX_2026,
     applies_to=AppliesTo.GUEST,
 )
 def root_device_name(subject: GuestSubject) -> Found | None:
@@ -117,7 +108,7 @@ def root_device_name(subject: GuestSubject) -> Found | None:
 @check(
     "root-missing",
     {Severity.BLOCKS: "", Severity.WARNS: "for entries that are not the first"},
-    source=CHECK_ITEMS,
+    source=Source.CHECK_ITEMS,
     applies_to=AppliesTo.GUEST,
 )
 def root_missing(subject: GuestSubject) -> Found | None:
@@ -137,7 +128,7 @@ def root_missing(subject: GuestSubject) -> Found | None:
     )
 
 
-@check("file-system-unclean", Severity.WARNS, source=GUIDE_2021, applies_to=AppliesTo.GUEST)
+@check("file-system-unclean", Severity.WARNS, source=Source.GUIDE_2021, applies_to=AppliesTo.GUEST)
 def file_system_unclean(subject: GuestSubject) -> Found | None:
     """Check that the root was unmounted cleanly and has no errors.
 
@@ -156,7 +147,7 @@ def file_system_unclean(subject: GuestSubject) -> Found | None:
     )
 
 
-@check("root-full", Severity.WARNS, source=COMPLIANCE, applies_to=AppliesTo.GUEST)
+@check("root-full", Severity.WARNS, source=Source.COMPLIANCE, applies_to=AppliesTo.GUEST)
 def root_full(subject: GuestSubject) -> Found | None:
     """Check that the root has at least 100 MiB and 1000 inodes free.
 
@@ -173,7 +164,7 @@ def root_full(subject: GuestSubject) -> Found | None:
     )
 
 
-@check("project-and-quota", Severity.WARNS, source=GUIDE_2021, applies_to=AppliesTo.GUEST)
+@check("project-and-quota", Severity.WARNS, source=Source.GUIDE_2021, applies_to=AppliesTo.GUEST)
 def project_and_quota(subject: GuestSubject) -> Found | None:
     """Check that the root does not have the ext4 features project and quota together.
 
@@ -189,7 +180,7 @@ def project_and_quota(subject: GuestSubject) -> Found | None:
     )
 
 
-@check("ext4-64bit", Severity.NOTE, source=GUIDE_2021, applies_to=AppliesTo.GUEST)
+@check("ext4-64bit", Severity.NOTE, source=Source.GUIDE_2021, applies_to=AppliesTo.GUEST)
 def ext4_64bit(subject: GuestSubject) -> Found | None:
     """Check that the root does not have the ext4 feature 64bit.
 

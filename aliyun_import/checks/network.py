@@ -1,22 +1,13 @@
 """Checks of the network of the guest: addresses, network cards, firewalls."""
 
-from aliyun_import.checks.registry import (
-    CHECK_ITEMS,
-    COMPLIANCE,
-    GUIDE_2021,
-    AppliesTo,
-    Found,
-    GuestSubject,
-    check,
-    places,
-)
+from aliyun_import.checks.registry import AppliesTo, Found, GuestSubject, Source, check, places
 from aliyun_import.model.finding import Severity
 
 # Distributions whose versions 6 and 7 image_check requires without NetworkManager.
 _RED_HAT = ("centos", "rhel")
 
 
-@check("no-dhcp", Severity.WARNS, source=CHECK_ITEMS, applies_to=AppliesTo.GUEST)
+@check("no-dhcp", Severity.WARNS, source=Source.CHECK_ITEMS, applies_to=AppliesTo.GUEST)
 def no_dhcp(subject: GuestSubject) -> Found | None:
     """Check that the network is configured with DHCP.
 
@@ -41,7 +32,7 @@ def no_dhcp(subject: GuestSubject) -> Found | None:
     )
 
 
-@check("static-ipv6", Severity.WARNS, source=GUIDE_2021, applies_to=AppliesTo.GUEST)
+@check("static-ipv6", Severity.WARNS, source=Source.GUIDE_2021, applies_to=AppliesTo.GUEST)
 def static_ipv6(subject: GuestSubject) -> Found | None:
     """Check that no static IPv6 address is configured.
 
@@ -57,7 +48,7 @@ def static_ipv6(subject: GuestSubject) -> Found | None:
     )
 
 
-@check("several-network-cards", Severity.WARNS, source=GUIDE_2021, applies_to=AppliesTo.GUEST)
+@check("several-network-cards", Severity.WARNS, source=Source.GUIDE_2021, applies_to=AppliesTo.GUEST)
 def several_network_cards(subject: GuestSubject) -> Found | None:
     """Check that at most one network card is brought up at boot.
 
@@ -75,7 +66,7 @@ def several_network_cards(subject: GuestSubject) -> Found | None:
     )
 
 
-@check("network-bound-to-mac", Severity.WARNS, source=GUIDE_2021, applies_to=AppliesTo.GUEST)
+@check("network-bound-to-mac", Severity.WARNS, source=Source.GUIDE_2021, applies_to=AppliesTo.GUEST)
 def network_bound_to_mac(subject: GuestSubject) -> Found | None:
     """Check that the network configuration is not bound to a MAC address.
 
@@ -91,7 +82,7 @@ def network_bound_to_mac(subject: GuestSubject) -> Found | None:
     )
 
 
-@check("persistent-net-rules", Severity.WARNS, source=GUIDE_2021, applies_to=AppliesTo.GUEST)
+@check("persistent-net-rules", Severity.WARNS, source=Source.GUIDE_2021, applies_to=AppliesTo.GUEST)
 def persistent_net_rules(subject: GuestSubject) -> Found | None:
     """Check that no udev rule reserves the name of the source machine's network card.
 
@@ -107,7 +98,7 @@ def persistent_net_rules(subject: GuestSubject) -> Found | None:
     )
 
 
-@check("network-manager", Severity.NOTE, source=COMPLIANCE, applies_to=AppliesTo.GUEST)
+@check("network-manager", Severity.NOTE, source=Source.COMPLIANCE, applies_to=AppliesTo.GUEST)
 def network_manager(subject: GuestSubject) -> Found | None:
     """Check that CentOS and Red Hat 6 and 7 use the network service.
 
@@ -130,7 +121,7 @@ def network_manager(subject: GuestSubject) -> Found | None:
 @check(
     "firewall",
     {Severity.WARNS: "", Severity.NOTE: "if a rule allows SSH"},
-    source=GUIDE_2021,
+    source=Source.GUIDE_2021,
     applies_to=AppliesTo.GUEST,
 )
 def firewall(subject: GuestSubject) -> Found | None:

@@ -2,17 +2,7 @@
 
 from difflib import get_close_matches
 
-from aliyun_import.checks.registry import (
-    API,
-    CUSTOMIZED,
-    GUIDE_2021,
-    AppliesTo,
-    DiskSubject,
-    Found,
-    GuestSubject,
-    RequestSubject,
-    check,
-)
+from aliyun_import.checks.registry import AppliesTo, DiskSubject, Found, GuestSubject, RequestSubject, Source, check
 from aliyun_import.disk.guest.report import GuestReport, OsRelease
 from aliyun_import.limits import GIB
 from aliyun_import.model.finding import Severity
@@ -107,7 +97,7 @@ def is_windows(request: ImportRequest) -> bool:
     return request.os_type is OsType.WINDOWS or "Windows" in (request.platform or "")
 
 
-@check("architecture-platform", Severity.WARNS, source=API, applies_to=AppliesTo.REQUEST)
+@check("architecture-platform", Severity.WARNS, source=Source.API, applies_to=AppliesTo.REQUEST)
 def architecture_platform(subject: RequestSubject) -> Found | None:
     """Check that Windows is imported for a documented architecture.
 
@@ -127,7 +117,7 @@ def architecture_platform(subject: RequestSubject) -> Found | None:
     )
 
 
-@check("platform-unlisted", Severity.WARNS, source=API, applies_to=AppliesTo.REQUEST)
+@check("platform-unlisted", Severity.WARNS, source=Source.API, applies_to=AppliesTo.REQUEST)
 def platform_unlisted(subject: RequestSubject) -> Found | None:
     """Check that the platform is on the service's list.
 
@@ -146,7 +136,7 @@ def platform_unlisted(subject: RequestSubject) -> Found | None:
     )
 
 
-@check("os-type-platform", Severity.BLOCKS, source=API, applies_to=AppliesTo.REQUEST)
+@check("os-type-platform", Severity.BLOCKS, source=Source.API, applies_to=AppliesTo.REQUEST)
 def os_type_platform(subject: RequestSubject) -> Found | None:
     """Check that OSType and Platform agree.
 
@@ -162,7 +152,7 @@ def os_type_platform(subject: RequestSubject) -> Found | None:
     return Found(f"The platform is {platform}, and {actual}.", f"Pass --os-type {expected}, or another --platform.")
 
 
-@check("distribution-unlisted", Severity.NOTE, source=API, applies_to=AppliesTo.GUEST)
+@check("distribution-unlisted", Severity.NOTE, source=Source.API, applies_to=AppliesTo.GUEST)
 def distribution_unlisted(subject: GuestSubject) -> Found | None:
     """Check that the service has a platform for the distribution.
 
@@ -185,7 +175,7 @@ def distribution_unlisted(subject: GuestSubject) -> Found | None:
 @check(
     "platform-contradicts",
     {Severity.WARNS: "", Severity.NOTE: "for Others Linux and Customized Linux"},
-    source=API,
+    source=Source.API,
     applies_to=AppliesTo.GUEST,
 )
 def platform_contradicts(subject: GuestSubject) -> Found | None:
@@ -207,7 +197,7 @@ def platform_contradicts(subject: GuestSubject) -> Found | None:
     )
 
 
-@check("customized-linux-size", Severity.BLOCKS, source=CUSTOMIZED, applies_to=AppliesTo.SYSTEM_DISK)
+@check("customized-linux-size", Severity.BLOCKS, source=Source.CUSTOMIZED, applies_to=AppliesTo.SYSTEM_DISK)
 def customized_linux_size(subject: DiskSubject) -> Found | None:
     """Check that a disk for Customized Linux is larger than 5 GiB."""
     size_bytes = subject.report.virtual_bytes
@@ -220,7 +210,7 @@ def customized_linux_size(subject: DiskSubject) -> Found | None:
     )
 
 
-@check("customized-linux-directory", Severity.WARNS, source=CUSTOMIZED, applies_to=AppliesTo.SYSTEM_DISK)
+@check("customized-linux-directory", Severity.WARNS, source=Source.CUSTOMIZED, applies_to=AppliesTo.SYSTEM_DISK)
 def customized_linux_directory(subject: DiskSubject) -> Found | None:
     """Check that ECS can store the settings of an instance on a Customized Linux.
 
@@ -246,7 +236,7 @@ def customized_linux_directory(subject: DiskSubject) -> Found | None:
     )
 
 
-@check("issue-changed", Severity.NOTE, source=GUIDE_2021, applies_to=AppliesTo.GUEST)
+@check("issue-changed", Severity.NOTE, source=Source.GUIDE_2021, applies_to=AppliesTo.GUEST)
 def issue_changed(subject: GuestSubject) -> Found | None:
     r"""Check that /etc/issue has the name of the distribution.
 

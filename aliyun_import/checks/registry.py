@@ -14,20 +14,28 @@ from aliyun_import.disk.report import DiskReport
 from aliyun_import.model.finding import Severity
 from aliyun_import.model.request import DiskRequest, ImportRequest
 
-# The documents that the checks are taken from, by their titles.
-API = "ECS API reference, ImportImage"
-LINUX_2026 = "ECS user guide, Linux image requirements (2026-04-28)"
-GUIDE_2021 = "ECS user guide, Instructions for importing images (2021)"
-CHECK_ITEMS = "ECS user guide, Image check items (GUESTOS.*)"
-COMPLIANCE = "ECS user guide, Image compliance tool (image_check items)"
-VIRTIO = "ECS user guide, Install the virtio driver"
-BOOT_MODES = "ECS user guide, Boot modes of instances"
-METADATA = "ECS user guide, Instance metadata"
-CUSTOMIZED = "ECS user guide, Customize Linux images"
-CHECK_OVERVIEW = "ECS user guide, Overview of image check"
-OSS_NAMES = "OSS developer guide, Naming conventions"
-RAM = "RAM API reference, CreateRole"
-JUDGEMENT = "judgement of this tool: no document of the service requires it"
+
+class Source(StrEnum):
+    """Documents that the checks are taken from, by their titles."""
+
+    API = "ECS API reference, ImportImage"
+    LINUX_2026 = "ECS user guide, Linux image requirements (2026-04-28)"
+    GUIDE_2021 = "ECS user guide, Instructions for importing images (2021)"
+    CHECK_ITEMS = "ECS user guide, Image check items (GUESTOS.*)"
+    COMPLIANCE = "ECS user guide, Image compliance tool (image_check items)"
+    VIRTIO = "ECS user guide, Install the virtio driver"
+    BOOT_MODES = "ECS user guide, Boot modes of instances"
+    METADATA = "ECS user guide, Instance metadata"
+    CUSTOMIZED = "ECS user guide, Customize Linux images"
+    CHECK_OVERVIEW = "ECS user guide, Overview of image check"
+    OSS_NAMES = "OSS developer guide, Naming conventions"
+    RAM = "RAM API reference, CreateRole"
+    JUDGEMENT = "judgement of this tool: no document of the service requires it"
+    VHD = "Virtual Hard Disk Image Format Specification 1.0, and ImportImage's InvalidVHDImage errors"
+    QCOW2 = "QEMU, docs/interop/qcow2.txt"
+    UEFI = "UEFI specification 2.10, chapter 5 (GPT)"
+    QEMU_IMG = "behaviour of qemu-img"
+    AZURE = "Azure documentation"
 
 
 class AppliesTo(StrEnum):
@@ -89,7 +97,7 @@ CheckFunction = Callable[..., Found | Iterable[Found] | None]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Check:
-    """One check. `severities` maps each severity that it may give to when it does, the usual one first."""
+    """One check. `severities` maps each severity of a finding to its condition, the usual one first."""
 
     id: str
     severities: Mapping[Severity, str]
@@ -115,7 +123,7 @@ def check(
 ) -> Callable[[CheckFunction], Check]:
     """Declare the decorated function as a check.
 
-    `severity` is the one that it gives, or each that it may give with the condition, the usual one first.
+    `severity` is that of its findings, or each possible one with its condition, the usual one first.
     """
 
     def declare(function: CheckFunction) -> Check:

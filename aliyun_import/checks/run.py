@@ -6,15 +6,7 @@ from types import ModuleType
 
 from aliyun_import.checks import access, boot, container, disk, kernel, layout, mounts, network, platform, windows
 from aliyun_import.checks import request as request_checks
-from aliyun_import.checks.registry import (
-    JUDGEMENT,
-    AppliesTo,
-    Check,
-    DiskSubject,
-    Found,
-    GuestSubject,
-    RequestSubject,
-)
+from aliyun_import.checks.registry import AppliesTo, Check, DiskSubject, Found, GuestSubject, RequestSubject, Source
 from aliyun_import.disk.report import DiskReport
 from aliyun_import.errors import AliyunImportError, DiskError, RefusedError, UsageError
 from aliyun_import.model.finding import Finding, Severity
@@ -163,7 +155,7 @@ def _container_findings(report: DiskReport) -> Iterator[Finding]:
             remedy=problem.remedy,
             where=problem.where,
             subject=str(report.path),
-            source=known.source if known else JUDGEMENT,
+            source=known.source if known else Source.JUDGEMENT,
         )
 
 

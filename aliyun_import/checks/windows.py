@@ -1,14 +1,6 @@
 """Checks of Windows guests: edition, drivers, state of the setup, and access."""
 
-from aliyun_import.checks.registry import (
-    CHECK_ITEMS,
-    GUIDE_2021,
-    JUDGEMENT,
-    VIRTIO,
-    AppliesTo,
-    Found,
-    check,
-)
+from aliyun_import.checks.registry import AppliesTo, Found, Source, check
 from aliyun_import.disk.guest.report import WindowsFacts
 from aliyun_import.model.finding import Severity
 
@@ -23,7 +15,7 @@ _WINDOWS_2003 = 3790
 _REMOTE_DESKTOP_PORT = 3389
 
 
-@check("windows-client", Severity.BLOCKS, source=GUIDE_2021, applies_to=AppliesTo.WINDOWS)
+@check("windows-client", Severity.BLOCKS, source=Source.GUIDE_2021, applies_to=AppliesTo.WINDOWS)
 def windows_client(windows: WindowsFacts) -> Found | None:
     """Check that the edition is a server.
 
@@ -38,7 +30,7 @@ def windows_client(windows: WindowsFacts) -> Found | None:
     )
 
 
-@check("windows-too-old", Severity.BLOCKS, source=GUIDE_2021, applies_to=AppliesTo.WINDOWS)
+@check("windows-too-old", Severity.BLOCKS, source=Source.GUIDE_2021, applies_to=AppliesTo.WINDOWS)
 def windows_too_old(windows: WindowsFacts) -> Found | None:
     """Check that Windows is at least Windows Server 2003 with Service Pack 1, the oldest that is imported."""
     if windows.build is None or windows.client:
@@ -53,7 +45,7 @@ def windows_too_old(windows: WindowsFacts) -> Found | None:
     )
 
 
-@check("windows-boot-files", Severity.BLOCKS, source=CHECK_ITEMS, applies_to=AppliesTo.WINDOWS)
+@check("windows-boot-files", Severity.BLOCKS, source=Source.CHECK_ITEMS, applies_to=AppliesTo.WINDOWS)
 def windows_boot_files(windows: WindowsFacts) -> Found | None:
     r"""Check that a volume has a boot configuration (BCD).
 
@@ -74,7 +66,7 @@ def windows_boot_files(windows: WindowsFacts) -> Found | None:
 @check(
     "windows-disk-driver",
     {Severity.WARNS: "", Severity.BLOCKS: "before Windows Server 2008"},
-    source=VIRTIO,
+    source=Source.VIRTIO,
     applies_to=AppliesTo.WINDOWS,
 )
 def windows_disk_driver(windows: WindowsFacts) -> Found | None:
@@ -97,7 +89,7 @@ def windows_disk_driver(windows: WindowsFacts) -> Found | None:
     )
 
 
-@check("windows-network-driver", Severity.WARNS, source=VIRTIO, applies_to=AppliesTo.WINDOWS)
+@check("windows-network-driver", Severity.WARNS, source=Source.VIRTIO, applies_to=AppliesTo.WINDOWS)
 def windows_network_driver(windows: WindowsFacts) -> Found | None:
     """Check that netkvm.sys, the driver of the network cards of ECS, is installed."""
     if "netkvm.sys" in windows.driver_files:
@@ -109,7 +101,7 @@ def windows_network_driver(windows: WindowsFacts) -> Found | None:
     )
 
 
-@check("windows-nvme-driver", Severity.NOTE, source=CHECK_ITEMS, applies_to=AppliesTo.WINDOWS)
+@check("windows-nvme-driver", Severity.NOTE, source=Source.CHECK_ITEMS, applies_to=AppliesTo.WINDOWS)
 def windows_nvme_driver(windows: WindowsFacts) -> Found | None:
     """Check that stornvme.sys, the driver of NVMe disks, is installed."""
     if "stornvme.sys" in windows.driver_files:
@@ -121,7 +113,7 @@ def windows_nvme_driver(windows: WindowsFacts) -> Found | None:
     )
 
 
-@check("windows-read-only-drivers", Severity.WARNS, source=GUIDE_2021, applies_to=AppliesTo.WINDOWS)
+@check("windows-read-only-drivers", Severity.WARNS, source=Source.GUIDE_2021, applies_to=AppliesTo.WINDOWS)
 def windows_read_only_drivers(windows: WindowsFacts) -> Found | None:
     """Check that the import can replace the virtio drivers.
 
@@ -137,7 +129,7 @@ def windows_read_only_drivers(windows: WindowsFacts) -> Found | None:
     )
 
 
-@check("windows-setup", Severity.WARNS, source=CHECK_ITEMS, applies_to=AppliesTo.WINDOWS)
+@check("windows-setup", Severity.WARNS, source=Source.CHECK_ITEMS, applies_to=AppliesTo.WINDOWS)
 def windows_setup(windows: WindowsFacts) -> Found | None:
     """Check that no setup or sysprep is in progress, by ImageState and SystemSetupInProgress."""
     state = windows.image_state
@@ -150,7 +142,7 @@ def windows_setup(windows: WindowsFacts) -> Found | None:
     )
 
 
-@check("windows-filters", Severity.WARNS, source=CHECK_ITEMS, applies_to=AppliesTo.WINDOWS)
+@check("windows-filters", Severity.WARNS, source=Source.CHECK_ITEMS, applies_to=AppliesTo.WINDOWS)
 def windows_filters(windows: WindowsFacts) -> Found | None:
     """Check that disks and volumes have no filter drivers of other software.
 
@@ -166,7 +158,7 @@ def windows_filters(windows: WindowsFacts) -> Found | None:
     )
 
 
-@check("windows-pending-update", Severity.WARNS, source=CHECK_ITEMS, applies_to=AppliesTo.WINDOWS)
+@check("windows-pending-update", Severity.WARNS, source=Source.CHECK_ITEMS, applies_to=AppliesTo.WINDOWS)
 def windows_pending_update(windows: WindowsFacts) -> Found | None:
     r"""Check that no update waits for a restart.
 
@@ -181,7 +173,7 @@ def windows_pending_update(windows: WindowsFacts) -> Found | None:
     )
 
 
-@check("windows-volume-dirty", Severity.WARNS, source=JUDGEMENT, applies_to=AppliesTo.WINDOWS)
+@check("windows-volume-dirty", Severity.WARNS, source=Source.JUDGEMENT, applies_to=AppliesTo.WINDOWS)
 def windows_volume_dirty(windows: WindowsFacts) -> Found | None:
     """Check that NTFS was unmounted cleanly.
 
@@ -196,7 +188,7 @@ def windows_volume_dirty(windows: WindowsFacts) -> Found | None:
     )
 
 
-@check("windows-hibernated", Severity.BLOCKS, source=JUDGEMENT, applies_to=AppliesTo.WINDOWS)
+@check("windows-hibernated", Severity.BLOCKS, source=Source.JUDGEMENT, applies_to=AppliesTo.WINDOWS)
 def windows_hibernated(windows: WindowsFacts) -> Found | None:
     """Check that Windows was shut down and not hibernated.
 
@@ -212,7 +204,7 @@ def windows_hibernated(windows: WindowsFacts) -> Found | None:
     )
 
 
-@check("windows-device-install", Severity.WARNS, source=CHECK_ITEMS, applies_to=AppliesTo.WINDOWS)
+@check("windows-device-install", Severity.WARNS, source=Source.CHECK_ITEMS, applies_to=AppliesTo.WINDOWS)
 def windows_device_install(windows: WindowsFacts) -> Found | None:
     """Check that Windows installs new devices.
 
@@ -231,7 +223,7 @@ def windows_device_install(windows: WindowsFacts) -> Found | None:
 @check(
     "windows-remote-desktop",
     {Severity.WARNS: "", Severity.NOTE: "if the firewall allows it"},
-    source=GUIDE_2021,
+    source=Source.GUIDE_2021,
     applies_to=AppliesTo.WINDOWS,
 )
 def windows_remote_desktop(windows: WindowsFacts) -> Found | None:

@@ -79,26 +79,26 @@ def test_a_platform_that_the_user_gave_decides_the_os_type() -> None:
     [(40 * GIB, 0, 40), (40 * GIB + 1, 0, 41), (GIB, 0, 5), (1, 1, 1), (5 * GIB + 512, 1, 6)],
 )
 def test_the_size_is_rounded_up(virtual_bytes: int, index: int, size_gib: int) -> None:
-    """Never less than the virtual size, and a system disk has 5 GiB at least."""
+    """Never less than the virtual size, and at least 5 GiB for a system disk."""
     asked = request(disks=(DiskRequest(path=Path("a")), DiskRequest(path=Path("b"))))
     assert infer_parameters(report(virtual_bytes=virtual_bytes), asked, index=index).parameters["size_gib"] == size_gib
 
 
-def test_a_data_disk_says_nothing_about_the_image() -> None:
-    """Only the system disk knows how the image starts."""
+def test_a_data_disk_determines_nothing_of_the_image() -> None:
+    """Only the system disk determines how the image boots."""
     asked = request(disks=(DiskRequest(path=Path("a")), DiskRequest(path=Path("b"))))
     inferred = infer_parameters(report(boot=UEFI, guest=guest()), asked, index=1)
     assert inferred.parameters == {"format": DiskFormat.RAW, "size_gib": 40}
 
 
-def test_a_disk_that_says_nothing_leaves_all_to_the_service() -> None:
-    """What is not known is not guessed."""
+def test_what_is_not_known_is_left_to_the_service() -> None:
+    """Nothing is guessed."""
     mute = report(format=None, virtual_bytes=None, boot=BootEvidence(), partitions=())
     assert infer_parameters(mute, request()).values == {}
 
 
-def test_both_ways_to_start() -> None:
-    """BIOS is the service's default on x86, UEFI the only way on ARM."""
+def test_both_boot_modes() -> None:
+    """BIOS is the service's default on x86, UEFI the only mode on arm64."""
     both = replace(UEFI, bios=BIOS.bios)
     assert infer_parameters(report(boot=both), request()).parameters["boot_mode"] is BootMode.BIOS
     arm = report(boot=both, architecture=Architecture.ARM64)
@@ -125,7 +125,7 @@ def test_both_ways_to_start() -> None:
     ],
 )
 def test_the_platform_is_the_services_name_for_the_distribution(release: OsRelease, platform: str | None) -> None:
-    """A known distribution is never "Others Linux", and a derivative is not passed off as its parent."""
+    """A known distribution is never "Others Linux", and a derivative is not imported as its parent."""
     disk = report(guest=guest(os_release=release))
     assert infer_parameters(disk, request()).parameters.get("platform") == platform
 
@@ -140,8 +140,8 @@ def test_the_platform_is_the_services_name_for_the_distribution(release: OsRelea
         (19045, True, "Other Windows"),
     ],
 )
-def test_windows_is_told_by_its_build(build: int, client: bool, platform: str) -> None:
-    """Windows gets its platform, and the license type that the service wants with it."""
+def test_windows_is_identified_by_its_build(build: int, client: bool, platform: str) -> None:
+    """Windows gets its platform, and the license type that the service requires with it."""
     facts = WindowsFacts(product="Windows", build=build, client=client, registry_read=True)
     disk = report(guest=guest(os_type=OsType.WINDOWS, os_release=None, windows=facts, kernels=()))
     inferred = infer_parameters(disk, request())
@@ -150,14 +150,14 @@ def test_windows_is_told_by_its_build(build: int, client: bool, platform: str) -
     assert (inferred.parameters["license_type"], inferred.values["license_type"].origin) == ("Aliyun", Origin.SERVICE)
 
 
-def test_windows_is_told_from_ntfs_alone() -> None:
-    """Where nothing could look into NTFS, a disk with nothing else on it is still not Linux."""
+def test_windows_is_inferred_from_ntfs_alone() -> None:
+    """If NTFS could not be read, a disk with nothing else on it is still not Linux."""
     disk = report(partitions=(replace(ROOT, filesystem="ntfs"),))
     assert infer_parameters(disk, request()).parameters["os_type"] is OsType.WINDOWS
 
 
 @pytest.mark.parametrize("place", [DriverPlace.MODULE, DriverPlace.ABSENT, DriverPlace.UNKNOWN])
-def test_nvme_is_promised_only_where_the_kernel_can_start_from_it(place: DriverPlace) -> None:
-    """A module that lies on the disk it would have to read is no use."""
+def test_nvme_support_is_inferred_only_if_the_kernel_can_boot_from_it(place: DriverPlace) -> None:
+    """A module on the disk that needs it cannot be loaded."""
     disk = report(guest=guest(kernels=(kernel(nvme=place),)))
     assert "nvme_support" not in infer_parameters(disk, request()).parameters

@@ -85,7 +85,7 @@ def test_a_plain_request_has_no_findings() -> None:
     ],
 )
 def test_what_the_service_would_refuse_blocks(fields: dict[str, Any], rule: str) -> None:
-    """Each is known before a byte is sent, blocks, and says what to do."""
+    """Each is known before a byte is sent, blocks, and has a remedy."""
     findings = found(**fields)
     assert set(findings) == {rule}
     assert findings[rule].severity is Severity.BLOCKS
@@ -109,7 +109,7 @@ def test_what_the_service_would_refuse_blocks(fields: dict[str, Any], rule: str)
     ],
 )
 def test_what_the_service_may_take_warns(fields: dict[str, Any], rule: str) -> None:
-    """Lists that grow, and pairs that no page has, are passed on."""
+    """Values that are not on a growing list, and undocumented pairs, are passed on."""
     findings = found(**fields)
     assert set(findings) == {rule}
     assert findings[rule].severity is Severity.WARNS
@@ -140,7 +140,7 @@ def test_what_the_service_may_take_warns(fields: dict[str, Any], rule: str) -> N
     ],
 )
 def test_what_the_service_takes_passes(fields: dict[str, Any]) -> None:
-    """The widest of the documented limits holds."""
+    """The widest documented limit applies."""
     assert found(**fields) == {}
 
 
@@ -152,7 +152,7 @@ def test_every_listed_platform_passes(platform: str) -> None:
 
 
 def test_close_matches_are_offered() -> None:
-    """A typo in a platform or region is answered with what was probably meant."""
+    """The remedy for a misspelt platform or region has the similar ones."""
     assert '"Rocky Linux"' in (found(platform="rockylinux")["platform-unlisted"].remedy or "")
     assert '"Others Linux"' in (found(platform="Other Linux")["platform-unlisted"].remedy or "")
     assert "cn-hangzhou" in (found(region="cn-hangzou")["region-unlisted"].remedy or "")
@@ -160,7 +160,7 @@ def test_close_matches_are_offered() -> None:
 
 
 def test_a_license_without_windows_is_a_note() -> None:
-    """It does no harm, and is worth knowing."""
+    """It has no effect."""
     assert found(license_type="BYOL")["license-type-unused"].severity is Severity.NOTE
 
 
@@ -172,7 +172,7 @@ def test_sizes_within_the_newer_range_pass(size: int) -> None:
 
 @pytest.mark.parametrize("size", [0, -1, 2049])
 def test_sizes_outside_block(size: int) -> None:
-    """The disk is named: the system disk by its option, a data disk by its own."""
+    """The finding has the disk, and the remedy its option."""
     assert "--disk-size" in (disk(size_gib=size)["disk-size"].remedy or "")
     data = found(disks=(DISK, DiskRequest(path=Path("data.raw"), size_gib=size)))["disk-size"]
     assert "data disk 1" in data.message
@@ -184,8 +184,8 @@ def test_vmdk_warns_of_the_invitation() -> None:
     assert disk(format=DiskFormat.VMDK)["disk-format-vmdk"].severity is Severity.WARNS
 
 
-def test_a_disk_that_is_asked_for_twice_warns() -> None:
-    """Nearly always a slip."""
+def test_a_disk_that_is_given_twice_warns() -> None:
+    """It is nearly always a mistake."""
     assert found(disks=(DISK, DISK))["disk-twice"].severity is Severity.WARNS
 
 
@@ -198,21 +198,21 @@ def test_a_disk_that_is_asked_for_twice_warns() -> None:
         ("a-bucket", "disk", "key-suffix"),
     ],
 )
-def test_places_in_oss_are_judged_wherever_they_come_from(bucket: str, key: str, rule: str) -> None:
-    """The same rules hold for oss://BUCKET/KEY and for --bucket and --key."""
+def test_buckets_and_keys_are_checked_wherever_they_come_from(bucket: str, key: str, rule: str) -> None:
+    """The same checks apply to oss://BUCKET/KEY and to --bucket and --key."""
     given_as_disk = found(disks=(DiskRequest(bucket=bucket, key=key),))
     given_as_options = {finding.rule for finding in run_request_checks(FINE, bucket=bucket, key=key)}
     assert set(given_as_disk) == given_as_options == {rule}
 
 
 def test_a_suffix_that_contradicts_the_format_warns() -> None:
-    """ECS may go by either."""
+    """It is not documented which one ECS uses."""
     assert set(found(disks=(DiskRequest(bucket="a-bucket", key="d.raw", format=DiskFormat.VHD),))) == {"key-suffix"}
     assert found(disks=(DiskRequest(bucket="a-bucket", key="d.VHD", format=DiskFormat.VHD),)) == {}
 
 
 def test_all_findings_come_at_once() -> None:
-    """Nobody repairs a request one error at a time."""
+    """A request can be corrected in one step."""
     findings = found(name="1", description="x", role_name="", client_token="", resource_group="x")
     assert set(findings) == {"image-name", "description", "role-name", "client-token", "resource-group"}
 

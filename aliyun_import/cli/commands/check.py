@@ -96,7 +96,7 @@ def _checked(path: Path, *, data: bool, skip: frozenset[str]) -> "Checked":
 def _not_opened(path: Path, error: DiskError, *, skip: frozenset[str]) -> "Checked":
     """Return the failure to open a disk as a finding, so that the other disks are still shown."""
     from aliyun_import.checks.infer import InferredParameters
-    from aliyun_import.checks.registry import JUDGEMENT
+    from aliyun_import.checks.registry import Source
     from aliyun_import.disk.report import Container, DiskReport
     from aliyun_import.model.finding import Finding, Severity
     from aliyun_import.push.inspect_stage import Checked
@@ -108,7 +108,7 @@ def _not_opened(path: Path, error: DiskError, *, skip: frozenset[str]) -> "Check
         where=error.cause or "",
         remedy=error.remedy,
         subject=str(path),
-        source=JUDGEMENT,
+        source=Source.JUDGEMENT,
     )
     return Checked(
         report=DiskReport(path=path, container=Container.UNKNOWN, format=None, file_bytes=0, virtual_bytes=None),
