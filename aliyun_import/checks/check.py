@@ -4,11 +4,9 @@ from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
 
-from aliyun_import.checks.context import JUDGEMENT
-from aliyun_import.checks.disk import disk_findings
 from aliyun_import.checks.infer import InferredParameters, infer_parameters
-from aliyun_import.checks.registry import known_rules
-from aliyun_import.checks.run import refuse_unknown_rules
+from aliyun_import.checks.registry import Source
+from aliyun_import.checks.run import refuse_unknown_ids, run_disk_checks
 from aliyun_import.disk.inspect import inspect_disk
 from aliyun_import.disk.report import Container, DiskReport
 from aliyun_import.errors import DiskError
@@ -38,15 +36,16 @@ def check_disk(path: Path, *, is_data_disk: bool = False, skip_checks: Collectio
 
     Raises DiskError for a file that can't be opened or read, and UsageError "unknown-check".
     """
-    refuse_unknown_rules(skip_checks, known=known_rules())
+    refuse_unknown_ids(skip_checks)
     disk = DiskRequest(path=path)
     # A data disk is the second disk of an image; its first disk is not inspected.
-    request = ImportRequest(region="", name="", disks=(disk, disk) if is_data_disk else (disk,))
+    disks, index = ((disk, disk), 1) if is_data_disk else ((disk,), 0)
+    request = ImportRequest(region="", name="", disks=disks)
     report = inspect_disk(path)
-    findings = disk_findings(report, is_system=not is_data_disk, request=request, disk=disk)
+    findings = run_disk_checks(report, request, index=index)
     return CheckResult(
         report=report,
-        parameters=infer_parameters(report, request, index=1 if is_data_disk else 0),
+        parameters=infer_parameters(report, request, index=index),
         findings=tuple(finding for finding in findings if finding.rule not in skip_checks),
     )
 
@@ -56,14 +55,14 @@ def unopened(path: Path, error: DiskError, *, skip_checks: Collection[str] = ())
     finding = Finding(
         rule=error.code,
         severity=Severity.BLOCKS,
-        seen=error.summary,
+        message=error.summary,
         where=error.cause or "",
         remedy=error.remedy,
         subject=str(path),
-        source=JUDGEMENT,
+        source=Source.JUDGEMENT,
     )
     return CheckResult(
         report=DiskReport(path=path, container=Container.UNKNOWN, format=None, file_bytes=0, virtual_bytes=None),
-        parameters=InferredParameters(format=None, size_gib=None),
+        parameters=InferredParameters(values={}),
         findings=() if error.code in skip_checks else (finding,),
     )

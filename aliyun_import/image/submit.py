@@ -1,7 +1,7 @@
 """ImportImage, one import however often the call has to be sent.
 
 The client token makes a repetition harmless; it is the caller's, in the journal before the call. The wait here is for a
-role that RAM knows and ECS does not know yet; the service retries transient failures. A name that is taken can mean that
+role that RAM knows and ECS does not know yet; the service retries transient failures. A taken name can mean that
 an earlier call, whose answer was lost, did start the import: then its tags identify it, else it is an error.
 """
 

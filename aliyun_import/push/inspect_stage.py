@@ -10,12 +10,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from aliyun_import.checks.context import gib
-from aliyun_import.checks.disk import disk_findings
 from aliyun_import.checks.infer import InferredParameters, infer_parameters
-from aliyun_import.checks.registry import known_rules
-from aliyun_import.checks.request import request_findings
-from aliyun_import.checks.run import Verdict, raise_if_refused, refuse_unknown_rules
+from aliyun_import.checks.run import raise_if_blocked, refuse_unknown_ids, run_disk_checks, run_request_checks
 from aliyun_import.disk.containers.compressed_checks import COMPRESSED
 from aliyun_import.disk.convert import needs_preparing, prepare
 from aliyun_import.disk.guest.report import GuestReport
@@ -23,8 +19,9 @@ from aliyun_import.disk.inspect import inspect_disk
 from aliyun_import.disk.report import DiskReport, TableKind
 from aliyun_import.events import DiskInspected, Emit, FindingRaised, Warned
 from aliyun_import.model.finding import Finding, Severity
-from aliyun_import.model.request import DiskRequest, ImportRequest
+from aliyun_import.model.request import ImportRequest
 from aliyun_import.push.options import PushOptions, PushRun
+from aliyun_import.sizes import exact_size
 
 _TABLES = {TableKind.NONE: "no partition table", TableKind.UNREADABLE: "a partition table that can't be read"}
 
@@ -110,14 +107,13 @@ def inspect(request: ImportRequest, options: PushOptions, *, emit: Emit) -> Insp
     Skipped findings are not emitted. With --force findings do not block, and a warning names those that would have.
     """
     skip, force = options.skip_checks, options.force
-    refuse_unknown_rules(skip, known=known_rules())
+    refuse_unknown_ids(skip)
     inspection = inspect_disks(request, bucket=options.bucket, key=options.key, emit=emit)
-    verdict = Verdict(findings=inspection.findings)
-    raised = [finding for finding in verdict.findings if finding.rule not in skip]
+    raised = [finding for finding in inspection.findings if finding.rule not in skip]
     for finding in raised:
         if finding.severity is not Severity.BLOCKS:
             emit(FindingRaised(finding=finding))
-    raise_if_refused(verdict, skip=skip, force=force)
+    raise_if_blocked(raised, force=force)
     for finding in raised:  # those that block are in the error, unless --force overrides them
         if finding.severity is Severity.BLOCKS:
             emit(FindingRaised(finding=finding))
@@ -148,30 +144,12 @@ def inspect_disks(request: ImportRequest, *, bucket: str | None, key: str | None
         reports.append(report)
         if report is None:
             continue
-        findings += disk_findings(report, is_system=index == 0, request=request, disk=disk)
+        findings += run_disk_checks(report, request, index=index)
         from_disk = infer_parameters(report, request, index=index)
-        filled = _with(filled, index, disk, from_disk)
+        filled = from_disk.merged_into(filled)
         emit(_event(report, from_disk))
-    findings += request_findings(filled, bucket=bucket, key=key)
+    findings += run_request_checks(filled, bucket=bucket, key=key)
     return Inspection(asked=request, request=filled, reports=tuple(reports), findings=tuple(findings))
-
-
-def _with(request: ImportRequest, index: int, disk: DiskRequest, filled: InferredParameters) -> ImportRequest:
-    known = replace(disk, format=filled.format, size_gib=filled.size_gib)
-    disks = (*request.disks[:index], known, *request.disks[index + 1 :])
-    if index:
-        return replace(request, disks=disks)
-    return replace(
-        request,
-        disks=disks,
-        boot_mode=filled.boot_mode,
-        architecture=filled.architecture,
-        os_type=filled.os_type,
-        platform=filled.platform,
-        nvme_support=filled.nvme_support,
-        imds_support=filled.imds_support,
-        license_type=filled.license_type,
-    )
 
 
 def _event(report: DiskReport, filled: InferredParameters) -> DiskInspected:
@@ -192,7 +170,7 @@ def summary(report: DiskReport) -> str:
         words.append("unpacked to a temporary file" if needs_preparing(report) else "unpacked as it is sent")
     if report.virtual_bytes is None:
         return ", ".join(words)
-    words.append(gib(report.virtual_bytes))
+    words.append(exact_size(report.virtual_bytes))
     words.append(_TABLES.get(report.table, report.table.upper()))
     if report.table is TableKind.NONE and report.partitions:
         words.append(report.partitions[0].filesystem)

@@ -43,11 +43,10 @@ def check(
             return Exit.DONE
         if not disks:
             raise click.UsageError("Missing argument 'DISKS...'.")
-        from aliyun_import.checks.registry import known_rules
-        from aliyun_import.checks.run import refuse_unknown_rules
+        from aliyun_import.checks.run import refuse_unknown_ids
         from aliyun_import.cli.render.check import check_outcome
 
-        refuse_unknown_rules(skip_checks, known=known_rules())
+        refuse_unknown_ids(skip_checks)
         skip = frozenset(skip_checks)
         results = [
             _checked(disk, renderer, is_only_disk=len(disks) == 1, is_data_disk=data, skip_checks=skip)
@@ -75,9 +74,9 @@ def _checked(
         return unopened(Path(disk), error, skip_checks=skip_checks)
 
 
-def _explained(rule: str) -> "Outcome":
-    from aliyun_import.checks.registry import explain
+def _explained(check_id: str) -> "Outcome":
+    from aliyun_import.checks.run import explain
     from aliyun_import.cli.render.result import Outcome
 
-    text = explain(rule)
-    return Outcome(document={"command": "check", "rule": rule, "explanation": text}, text=text)
+    text = explain(check_id)
+    return Outcome(document={"command": "check", "rule": check_id, "explanation": text}, text=text)

@@ -9,7 +9,8 @@ from typing import Any, TextIO
 
 from aliyun_import.cli.render.result import Outcome
 from aliyun_import.errors import AliyunImportError
-from aliyun_import.events import Event
+from aliyun_import.events import Event, FindingRaised
+from aliyun_import.model.finding import Finding
 
 SCHEMA = 1
 # JSON may hold them, but a terminal obeys them (DEL, C1, marks that change the direction of text), or UTF-8 lacks them
@@ -24,6 +25,7 @@ def event_document(event: Event) -> dict[str, Any]:
         "schema": SCHEMA,
         "at_s": round(time.time(), 3),
         **dataclasses.asdict(event),
+        **({"finding": finding_document(event.finding)} if isinstance(event, FindingRaised) else {}),
     }
 
 
@@ -40,6 +42,11 @@ def failure_document(error: AliyunImportError) -> dict[str, Any]:
         "resumable": error.resumable,
         "details": dict(error.details),
     }
+
+
+def finding_document(finding: Finding) -> dict[str, Any]:
+    """Return a finding as an object. `seen` is the name of `message` in the schema's first version, and stays."""
+    return {**dataclasses.asdict(finding), "seen": finding.message}
 
 
 class JsonRenderer:

@@ -9,7 +9,7 @@ import pytest
 
 from aliyun_import import events
 from aliyun_import.checks.check import CheckResult
-from aliyun_import.checks.infer import InferredParameters
+from aliyun_import.checks.infer import InferredParameters, Value
 from aliyun_import.cli.render.check import check_outcome
 from aliyun_import.cli.render.json import JsonRenderer
 from aliyun_import.cli.render.renderer import PlainRenderer, SafeRenderer
@@ -63,13 +63,13 @@ def test_no_error_controls_the_terminal() -> None:
 
 def test_no_checked_disk_controls_the_terminal() -> None:
     """Its path, its release, its labels and what was found on it."""
-    finding = Finding(rule="r", severity=Severity.WARNS, seen=HOSTILE, where=HOSTILE, remedy=HOSTILE, subject=HOSTILE)
+    finding = Finding(rule="r", severity=Severity.WARNS, message=HOSTILE, where=HOSTILE, remedy=HOSTILE, subject=HOSTILE)
     report = DiskReport(
         path=Path(HOSTILE.replace("/", "")), container=Container.RAW, format=None, file_bytes=0, virtual_bytes=None
     )
     result = CheckResult(
         report=report,
-        parameters=InferredParameters(format=None, size_gib=None, evidence=(f"platform={HOSTILE}: {HOSTILE}",)),
+        parameters=InferredParameters(values={"platform": Value(HOSTILE, evidence=HOSTILE)}),
         findings=(finding,),
     )
     for results in ([result], [result, result]):

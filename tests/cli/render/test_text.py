@@ -19,6 +19,7 @@ SAMPLES: dict[type, object] = {
     float: 2.0,
     bool: True,
     tuple[str, ...]: ("x",),
+    Finding: Finding(rule="a-rule", severity=Severity.WARNS, message="Seen.", remedy="Do it."),
 }
 
 
@@ -26,7 +27,7 @@ def sample(event: type, *, text: str = "x") -> events.Event:
     """Make an event whose texts are `text`."""
     samples = {**SAMPLES, str: text, tuple[str, ...]: (text,)}
     samples[Finding] = Finding(
-        rule="a-rule", severity=Severity.WARNS, seen=text, remedy=text, where=text, subject=text, source=text
+        rule="a-rule", severity=Severity.WARNS, message=text, remedy=text, where=text, subject=text, source=text
     )
     hints = typing.get_type_hints(event)
     values = {}
