@@ -4,12 +4,12 @@ import threading
 from collections.abc import Collection
 from os import PathLike
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from aliyun_import.account.staging_bucket import PREFIX, derived_bucket, refuse_unfit
 from aliyun_import.checks.check import CheckResult, check_disk
 from aliyun_import.checks.names import default_name
 from aliyun_import.cleanup import CleanupResult, Places, clean_up
-from aliyun_import.cloud.connect import Client
 from aliyun_import.context import system_context
 from aliyun_import.disk.inspect import inspect_disk
 from aliyun_import.errors import RefusedError, UsageError
@@ -31,6 +31,9 @@ from aliyun_import.role.spec import OSS_ROLE
 from aliyun_import.upload.context import TransferOptions, UploadRequest
 from aliyun_import.upload.upload import upload_disk
 
+if TYPE_CHECKING:
+    from aliyun_import.cloud.connect import Client
+
 OSS_URL = "oss://"
 
 
@@ -45,7 +48,7 @@ def check(disk: str | PathLike[str], *, is_data_disk: bool = False, skip_checks:
 
 
 def push(
-    client: Client,
+    client: "Client",
     request: ImportRequest | str | PathLike[str],
     *,
     options: PushOptions | None = None,
@@ -82,7 +85,7 @@ def push(
 
 
 def upload(
-    client: Client,
+    client: "Client",
     disk: str | PathLike[str],
     *,
     bucket: str,
@@ -140,7 +143,7 @@ def upload(
 
 
 def wait(
-    client: Client,
+    client: "Client",
     task_id: str,
     *,
     timeout_s: float | None = None,
@@ -169,20 +172,20 @@ def wait(
 
 
 def list_tasks(
-    client: Client, *, statuses: Collection[str] = (), cancel: threading.Event | None = None
+    client: "Client", *, statuses: Collection[str] = (), cancel: threading.Event | None = None
 ) -> tuple[Task, ...]:
     """Return the import tasks of the account in the region, newest first; `statuses` such as "Processing" select."""
     return tasks.list_tasks(client.services.images, statuses=tuple(statuses), clock=system_context(cancel=cancel).clock)
 
 
-def show_task(client: Client, task_id: str, *, cancel: threading.Event | None = None) -> TaskSight:
+def show_task(client: "Client", task_id: str, *, cancel: threading.Event | None = None) -> TaskSight:
     """Return a task and its image. Raises RefusedError "task-unknown"."""
     clock = system_context(cancel=cancel).clock
     return tasks.show_task(client.services.images, task_id, region=client.region, clock=clock)
 
 
 def cancel_task(
-    client: Client, task_id: str, *, on_event: Emit = ignore, cancel: threading.Event | None = None
+    client: "Client", task_id: str, *, on_event: Emit = ignore, cancel: threading.Event | None = None
 ) -> Task:
     """Cancel a running task and return it; the image that it was making is removed.
 
@@ -194,7 +197,7 @@ def cancel_task(
 
 
 def show_role(
-    client: Client, name: str | None = None, *, bucket: str | None = None, cancel: threading.Event | None = None
+    client: "Client", name: str | None = None, *, bucket: str | None = None, cancel: threading.Event | None = None
 ) -> RoleState:
     """Return what the role by which ECS reads a bucket (None: any bucket) is and permits; change nothing."""
     clock = system_context(cancel=cancel).clock
@@ -202,7 +205,7 @@ def show_role(
 
 
 def prepare_role(
-    client: Client,
+    client: "Client",
     name: str | None = None,
     *,
     bucket: str | None = None,
@@ -221,7 +224,7 @@ def prepare_role(
 
 
 def cleanup(
-    client: Client,
+    client: "Client",
     *,
     bucket: str | None = None,
     prefixes: Collection[str] = (),
@@ -274,7 +277,7 @@ def disk_of(
     return DiskRequest(bucket=bucket, key=key, format=disk_format, size_gib=size_gib)
 
 
-def _services(client: Client) -> Cloud:
+def _services(client: "Client") -> Cloud:
     return Cloud(
         identity=client.services.identity,
         store=client.services.store,
