@@ -4,12 +4,12 @@ import threading
 from collections.abc import Collection
 from os import PathLike
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from aliyun_import.account.staging_bucket import PREFIX, derived_bucket, refuse_unsuitable
 from aliyun_import.checks.check import CheckResult, check_disk
 from aliyun_import.checks.names import default_name
 from aliyun_import.cleanup import CleanupResult, Places, clean_up
-from aliyun_import.cloud.connect import Client
 from aliyun_import.context import Context, system_context
 from aliyun_import.disk.inspect import inspect_disk
 from aliyun_import.errors import BucketMissing, UsageError
@@ -31,6 +31,9 @@ from aliyun_import.services.retrying import add_retries
 from aliyun_import.upload.context import TransferOptions, UploadRequest
 from aliyun_import.upload.upload import upload_disk
 
+if TYPE_CHECKING:
+    from aliyun_import.cloud.connect import Client
+
 OSS_URL = "oss://"
 
 
@@ -45,7 +48,7 @@ def check(disk: str | PathLike[str], *, is_data_disk: bool = False, skip_checks:
 
 
 def push(
-    client: Client,
+    client: "Client",
     request: ImportRequest | str | PathLike[str],
     *,
     options: PushOptions | None = None,
@@ -75,7 +78,7 @@ def push(
 
 
 def upload(
-    client: Client,
+    client: "Client",
     disk: str | PathLike[str],
     *,
     bucket: str,
@@ -126,7 +129,7 @@ def upload(
 
 
 def wait(
-    client: Client,
+    client: "Client",
     task_id: str,
     *,
     timeout_s: float | None = None,
@@ -155,19 +158,19 @@ def wait(
 
 
 def list_tasks(
-    client: Client, *, statuses: Collection[str] = (), cancel: threading.Event | None = None
+    client: "Client", *, statuses: Collection[str] = (), cancel: threading.Event | None = None
 ) -> tuple[Task, ...]:
     """Return the import tasks of the account in the region, newest first; `statuses` such as "Processing" select."""
     return tasks.list_tasks(_services(client, system_context(cancel=cancel)).images, statuses=tuple(statuses))
 
 
-def show_task(client: Client, task_id: str, *, cancel: threading.Event | None = None) -> TaskWithImage:
+def show_task(client: "Client", task_id: str, *, cancel: threading.Event | None = None) -> TaskWithImage:
     """Return a task and its image. Raises RefusedError "task-unknown"."""
     return tasks.show_task(_services(client, system_context(cancel=cancel)).images, task_id, region=client.region)
 
 
 def cancel_task(
-    client: Client, task_id: str, *, on_event: Emit = ignore, cancel: threading.Event | None = None
+    client: "Client", task_id: str, *, on_event: Emit = ignore, cancel: threading.Event | None = None
 ) -> Task:
     """Cancel a running task and return it; the image that it was making is removed.
 
@@ -179,7 +182,7 @@ def cancel_task(
 
 
 def show_role(
-    client: Client, name: str | None = None, *, bucket: str | None = None, cancel: threading.Event | None = None
+    client: "Client", name: str | None = None, *, bucket: str | None = None, cancel: threading.Event | None = None
 ) -> RoleState:
     """Return what the role by which ECS reads a bucket (None: any bucket) is and permits; change nothing."""
     roles = _services(client, system_context(cancel=cancel)).roles
@@ -187,7 +190,7 @@ def show_role(
 
 
 def prepare_role(
-    client: Client,
+    client: "Client",
     name: str | None = None,
     *,
     bucket: str | None = None,
@@ -206,7 +209,7 @@ def prepare_role(
 
 
 def cleanup(
-    client: Client,
+    client: "Client",
     *,
     bucket: str | None = None,
     prefixes: Collection[str] = (),
@@ -257,6 +260,6 @@ def disk_of(
     return DiskRequest(bucket=bucket, key=key, format=disk_format, size_gib=size_gib)
 
 
-def _services(client: Client, context: Context) -> Services:
+def _services(client: "Client", context: Context) -> Services:
     """Return the services of a client, with retries."""
     return add_retries(client.services, context)

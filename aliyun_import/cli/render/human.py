@@ -6,6 +6,8 @@ from typing import TextIO, assert_never
 from rich.console import Console, ConsoleOptions, RenderResult
 from rich.progress import Progress, ProgressColumn, SpinnerColumn, Task, TextColumn
 from rich.progress_bar import ProgressBar
+from rich.segment import Segment
+from rich.style import Style
 from rich.table import Column
 from rich.text import Text
 
@@ -49,7 +51,8 @@ class _ProgressLine:
             yield ProgressBar(
                 total=None, width=MIN_BAR_CHARS, pulse=True, pulse_style="green", animation_time=task.get_time()
             )
-            yield Text(f" {task.fields.get('detail', '')}"[: width - MIN_BAR_CHARS], style="dim", end="")
+            detail = f" {task.fields.get('detail', '')}"
+            yield Segment(detail[: width - MIN_BAR_CHARS], Style(dim=True))
             return
         text = fitting(facts, width)
         bar_chars = min(MAX_BAR_CHARS, width - len(text) - 1)
@@ -64,8 +67,9 @@ class _ProgressLine:
                 pulse_style="green",
                 animation_time=task.get_time(),
             )
-            yield Text(" ", end="")
-        yield Text(text, end="", no_wrap=True)
+            text = f" {text}"
+        # Not as Text, which is padded to the width of its column.
+        yield Segment(text)
 
 
 def fitting(facts: Sequence[str], width: int) -> str:

@@ -63,7 +63,9 @@ def test_no_error_controls_the_terminal() -> None:
 
 def test_no_checked_disk_controls_the_terminal() -> None:
     """Its path, its release, its labels and what was found on it."""
-    finding = Finding(rule="r", severity=Severity.WARNS, message=HOSTILE, where=HOSTILE, remedy=HOSTILE, subject=HOSTILE)
+    finding = Finding(
+        rule="r", severity=Severity.WARNS, message=HOSTILE, where=HOSTILE, remedy=HOSTILE, subject=HOSTILE
+    )
     report = DiskReport(
         path=Path(HOSTILE.replace("/", "")), container=Container.RAW, format=None, file_bytes=0, virtual_bytes=None
     )

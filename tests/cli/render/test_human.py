@@ -14,9 +14,7 @@ from aliyun_import.cli.render.result import Verbosity
 FACTS = (" 35 %", "1:02:13 left", "15.2 MiB/s", "104.2 MiB of 300.2 GiB")
 
 
-@pytest.mark.parametrize(
-    ("width", "kept"), [(120, 4), (55, 4), (50, 3), (31, 3), (30, 2), (25, 2), (17, 1), (5, 1), (2, 0)]
-)
+@pytest.mark.parametrize(("width", "kept"), [(120, 4), (55, 4), (50, 3), (31, 3), (30, 2), (17, 1), (5, 1), (2, 0)])
 def test_the_most_important_facts_are_kept(width: int, kept: int) -> None:
     """Percent first, then the time left, then the rate, then the bytes."""
     assert fitting(FACTS, width) == "  ".join(FACTS[:kept])
@@ -45,7 +43,8 @@ class Screen:
 @pytest.mark.parametrize(
     ("width", "needed", "has_bar"),
     [
-        (50, ("35 %", "left"), False),
+        (50, ("35 %", "left", "MiB/s"), True),
+        (36, ("35 %", "left"), False),
         (80, ("35 %", "left", "MiB/s", "of 300 MiB"), True),
         (120, ("35 %", "left", "MiB/s", "of 300 MiB"), True),
     ],

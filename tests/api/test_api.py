@@ -1,0 +1,171 @@
+"""Tests of the public API: its names, its cost, its types, and its examples."""
+
+import ast
+import os
+import re
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import aliyun_import
+import aliyun_import.api
+import aliyun_import.push.push
+import aliyun_import.upload.upload
+from aliyun_import import CloudConfig, Credentials, UsageError, connect, push
+from aliyun_import.sandbox.core.state import Settings
+from aliyun_import.sandbox.sample import write_sample_disk
+from aliyun_import.sandbox.server import Sandbox
+
+ROOT = Path(__file__).parents[2]
+SOURCE = ast.parse((ROOT / "aliyun_import" / "__init__.py").read_text())
+NAMES = {
+    "AccessError", "AliyunImportError", "Architecture", "BootMode", "CheckResult", "CleanupResult", "Client",
+    "CloudConfig", "Credentials", "DiskError", "DiskFormat", "DiskRequest", "Event", "Finding", "Image",
+    "ImportFailed", "ImportParameters", "ImportRequest", "Interrupted", "Leftover", "LocalStateError",
+    "OsType", "OssEndpointType", "PushOptions", "PushResult", "RefusedError", "Severity", "StillRunning",
+    "Task", "TransferOptions", "TransientError", "UploadedObject", "UsageError", "__version__", "cancel_task",
+    "check", "cleanup", "connect", "from_environment", "list_tasks", "prepare_role", "push", "show_role",
+    "show_task", "upload", "wait",
+}  # fmt: skip
+
+
+def test_the_public_names_are_these() -> None:
+    """A name that is added or removed is a decision; each can be imported."""
+    assert set(aliyun_import.__all__) == NAMES
+    for name in NAMES:
+        assert getattr(aliyun_import, name) is not None
+    assert set(dir(aliyun_import)) >= NAMES
+
+
+def test_type_checkers_see_the_same_names() -> None:
+    """The imports for type checkers and the table for the interpreter name the same modules."""
+    typed = {
+        (node.module, alias.name)
+        for block in SOURCE.body
+        if isinstance(block, ast.If)
+        for node in block.body
+        if isinstance(node, ast.ImportFrom)
+        for alias in node.names
+        if alias.name == alias.asname
+    }
+    table = {(f"aliyun_import.{module}", name) for name, module in aliyun_import._MODULE_OF.items()}
+    assert typed == table
+
+
+def test_modules_do_not_replace_functions_of_their_name() -> None:
+    """`push`, `upload` and `cleanup` are functions, whatever modules were imported before."""
+    for name in ("push", "upload", "cleanup"):
+        assert getattr(aliyun_import, name) is getattr(aliyun_import.api, name)
+        assert sys.modules[f"aliyun_import.{name}"] is not getattr(aliyun_import, name)
+
+
+IMPORT = """
+import os, sys
+class Environment(dict):
+    def _read(self, *_): raise SystemExit("the environment was read")
+    __getitem__ = __contains__ = __iter__ = get = items = keys = values = _read
+os.environ = Environment()
+import aliyun_import
+print(sorted(name for name in sys.modules if name.startswith("aliyun_import.")))
+"""
+SDKS = ("oss2", "aliyunsdkcore", "alibabacloud_credentials", "rich", "click", "requests", "aliyun_import.sandbox")
+USE = "import sys\nfrom aliyun_import import CloudConfig, ImportRequest, PushOptions, check, errors, events\n"
+
+
+def python(code: str) -> str:
+    """Run a program and return what it printed."""
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=True, cwd=ROOT
+    )
+    assert done.stderr == ""
+    return done.stdout
+
+
+def test_importing_costs_nothing() -> None:
+    """Nothing is printed, no environment is read, and no module of ours is imported."""
+    assert python(IMPORT) == "[]\n"
+
+
+def test_types_and_errors_need_no_sdk() -> None:
+    """A program that builds a request, or checks a disk, loads no SDK and nothing of the command line."""
+    loaded = python(f"{USE}print(*sys.modules)").split()
+    assert [name for name in SDKS if name in loaded] == []
+
+
+def test_a_stranger_can_type_check_his_program() -> None:
+    """`mypy --strict` on a program that uses each function, with the types that the documentation promises."""
+    program = ROOT / "tests" / "api" / "typing_example.py"
+    done = subprocess.run(
+        [sys.executable, "-m", "mypy", "--strict", f"--config-file={os.devnull}", "--follow-imports=silent", program],
+        capture_output=True, text=True, timeout=300, check=False, cwd=ROOT,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stdout
+
+
+@pytest.fixture
+def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Sandbox]:
+    """Work in a directory with disks, with a sandbox in the environment."""
+    with Sandbox.start(tmp_path / "sandbox", settings=Settings(import_s=0.1)) as sandbox:
+        for name, value in sandbox.environment().items():
+            monkeypatch.setenv(name, value)
+        monkeypatch.chdir(tmp_path)
+        write_sample_disk(tmp_path / "disk.raw", size_bytes=1 << 30)
+        write_sample_disk(tmp_path / "other.raw", size_bytes=2 << 30)
+        yield sandbox
+
+
+def blocks(page: str) -> list[str]:
+    """Return the Python of a page."""
+    return re.findall(r"```python\n(.*?)```", (ROOT / page).read_text(), re.DOTALL)
+
+
+@pytest.mark.parametrize("page", ["docs/library.md", "README.md"])
+def test_the_examples_run(page: str, place: Sandbox, capsys: pytest.CaptureFixture[str]) -> None:
+    """Every example of the page, from the first to the last, in one namespace."""
+    assert blocks(page)
+    namespace: dict[str, Any] = {}
+    for number, block in enumerate(blocks(page), 1):
+        exec(compile(block, f"{page}, example {number}", "exec"), namespace)
+    assert "m-sandbox" in capsys.readouterr().out
+
+
+def test_a_push_to_a_sandbox_is_ten_lines() -> None:
+    """So is the first example."""
+    assert len(blocks("docs/library.md")[0].strip().splitlines()) <= 10
+
+
+def test_a_request_of_another_region_is_refused(place: Sandbox) -> None:
+    """The client is of one region; nothing is sent to it."""
+    request = aliyun_import.ImportRequest(region="cn-beijing", disks=(), name="web-1")
+    with connect(aliyun_import.from_environment()) as client, pytest.raises(UsageError) as caught:
+        push(client, request)
+    assert caught.value.code == "region-mismatch"
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"endpoint_url": "http://192.0.2.1:9"},
+        {"endpoint_overrides": {"STS": "http://192.0.2.1:9"}},
+        {"oss_endpoint": "http://oss.example.com"},
+    ],
+)
+def test_http_to_another_machine_needs_consent(changes: dict[str, Any]) -> None:
+    """Key id, signature and token would be sent unencrypted."""
+    keys = Credentials(key_id="id", secret="secret")
+    with pytest.raises(UsageError) as caught:
+        connect(CloudConfig(region="cn-hangzhou", credentials=keys, **changes))
+    assert caught.value.code == "endpoint-insecure"
+    assert (
+        connect(CloudConfig(region="cn-hangzhou", credentials=keys, insecure=True, **changes)).region == "cn-hangzhou"
+    )
+
+
+def test_a_configuration_shows_no_secret() -> None:
+    """Not in its text, which ends up in logs."""
+    config = CloudConfig(region="cn-hangzhou", credentials=Credentials(key_id="id", secret="hush", token="hush"))
+    assert "hush" not in repr(config)
