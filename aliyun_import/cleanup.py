@@ -1,11 +1,11 @@
-"""This file finds what earlier pushes left in a bucket, and removes it when it is told to.
+"""Leftovers of earlier pushes in a bucket, and their removal.
 
-Everything there costs money until it is removed: unfinished uploads with their parts, objects that were kept, their
-manifests, and objects of zeros of pushes that were killed. What is in use by a push that runs now looks the same as
-what was left, so that nothing is removed unasked.
+They cost money until they are removed: unfinished uploads with their parts, objects that were kept, their manifests, and
+objects of zeros of pushes that were killed. What a running push uses can't be distinguished from a leftover, so nothing
+is removed that was not named.
 
-Below the staging prefix everything is ours. Elsewhere, where --key put a disk, an object is ours when it carries the
-tag of a push; an unfinished upload can't be told from somebody else's, and is listed.
+Below the staging prefix everything is of this tool. Elsewhere, where --key put a disk, an object is if it carries the
+tag of a push; an unfinished upload can't be distinguished from one of another program, and is listed.
 """
 
 import glob
@@ -28,7 +28,7 @@ _ZEROS = re.compile(r"(^|/)zeros-[0-9a-f]{12}-\d+$")
 
 
 class LeftoverKind(StrEnum):
-    """What was left."""
+    """Kind of a leftover."""
 
     UPLOAD = "unfinished upload"
     OBJECT = "object"
@@ -38,9 +38,9 @@ class LeftoverKind(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Leftover:
-    """One thing that was left: `size_bytes` is what OSS stores for it, `since_s` when it was made, if that is known.
+    """One leftover. `size_bytes` is what OSS stores for it, `since_s` the time of its creation, if known.
 
-    `has_manifest` says that an object can be the base of a later push.
+    With `has_manifest` an object can be the base of a later push.
     """
 
     kind: LeftoverKind
@@ -53,7 +53,7 @@ class Leftover:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Places:
-    """Where to look: below `prefix` all is ours; `below` are other prefixes, `keys` single keys of disks."""
+    """Places that are searched: everything below `prefix`, what pushes made below the prefixes `below`, and at `keys`."""
 
     prefix: str
     below: tuple[str, ...] = ()
@@ -139,7 +139,7 @@ def find_leftovers(store: ObjectStore, places: Places) -> tuple[Leftover, ...]:
 
 
 def _searches(places: Places) -> Iterator[tuple[str, frozenset[str]]]:
-    """Give the prefixes to list, each with the keys that are meant, all of them where that is empty."""
+    """Yield the prefixes to list, each with the keys that are wanted; empty for all."""
     for prefix in (places.prefix, *places.below):
         yield prefix, frozenset()
     for key in places.keys:
@@ -170,7 +170,7 @@ def _unfinished(store: ObjectStore, uploads: Iterable[RemoteUpload]) -> Iterator
 
 
 def remove_leftover(store: ObjectStore, leftover: Leftover) -> None:
-    """Remove one for good; fine when it is gone already. An object's manifest is a leftover of its own."""
+    """Remove a leftover; succeeds if it is gone already. An object's manifest is a leftover of its own."""
     if leftover.kind is LeftoverKind.UPLOAD:
         store.abort(leftover.key, leftover.upload_id)
     else:
@@ -178,9 +178,9 @@ def remove_leftover(store: ObjectStore, leftover: Leftover) -> None:
 
 
 def remove_object(store: ObjectStore, key: str) -> None:
-    """Remove an object and its bytes; fine when there is none.
+    """Remove an object and its bytes; succeeds if it does not exist.
 
-    In a bucket that keeps versions only a version's own id removes the bytes, so that it is looked up.
+    In a bucket that keeps versions only a version's own id removes the bytes, so the id is queried.
     """
     there = store.head(key)
     if there:
