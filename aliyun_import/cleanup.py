@@ -1,7 +1,7 @@
 """Leftovers of earlier pushes in a bucket, and their removal.
 
-They cost money until they are removed: unfinished uploads with their parts, objects that were kept, their manifests, and
-objects of zeros of pushes that were killed. What a running push uses can't be distinguished from a leftover, so nothing
+They cost money until they are removed: unfinished uploads with their parts, objects that were kept, their manifests,
+and objects of zeros of pushes that were killed. What a running push uses can't be distinguished from a leftover, so nothing
 is removed that was not named.
 
 Below the staging prefix everything is of this tool. Elsewhere, where --key put a disk, an object is if it carries the
@@ -53,7 +53,7 @@ class Leftover:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Places:
-    """Places that are searched: everything below `prefix`, what pushes made below the prefixes `below`, and at `keys`."""
+    """Places to search: everything below `prefix`, what pushes made below the prefixes `below` and at `keys`."""
 
     prefix: str
     below: tuple[str, ...] = ()
