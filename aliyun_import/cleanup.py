@@ -53,7 +53,7 @@ class Leftover:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Places:
-    """Places to search: everything below `prefix`, what pushes made below the prefixes `below` and at `keys`."""
+    """Places to search: all below `prefix`, what pushes made below the prefixes `below`, and `keys`."""
 
     prefix: str
     below: tuple[str, ...] = ()
