@@ -1,8 +1,8 @@
 """Leftovers of earlier pushes in a bucket, and their removal.
 
 They cost money until they are removed: unfinished uploads with their parts, objects that were kept, their manifests,
-and objects of zeros of pushes that were killed. What a running push uses can't be distinguished from a leftover, so nothing
-is removed that was not named.
+and objects of zeros of pushes that were killed. What a running push uses can't be distinguished from a leftover, so
+nothing is removed that was not named.
 
 Below the staging prefix everything is of this tool. Elsewhere, where --key put a disk, an object is if it carries the
 tag of a push; an unfinished upload can't be distinguished from one of another program, and is listed.
