@@ -93,4 +93,4 @@ def system_context(*, emit: Emit = ignore, cancel: threading.Event | None = None
 
 def interrupted() -> Interrupted:
     """Return the error of a cancelled run."""
-    return Interrupted("Stopped.", code="interrupted", remedy="Run the same command again to resume.")
+    return Interrupted("Stopped.", code="interrupted", remedy="Run the same command again to resume.", resumable=True)

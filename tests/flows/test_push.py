@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from aliyun_import.sandbox.core.faults import Fault
 from aliyun_import.sandbox.ecs.state import Ecs
 from aliyun_import.sandbox.oss.state import OssState
 from aliyun_import.sandbox.server import Sandbox
@@ -63,6 +64,16 @@ def test_nothing_of_ours_is_left_in_the_bucket(commands: Commands, sandbox: Sand
     assert keys(sandbox) == []
     assert bucket.uploads == {}
     assert commands.run("leftovers").out == ""
+
+
+def test_an_object_of_zeros_that_stays_is_named(commands: Commands, sandbox: Sandbox, disk: Path) -> None:
+    """A refusal to delete it is final, and `left_over` names what stays in the bucket."""
+    sandbox.faults.add(Fault(operation="DeleteObject", status=403, code="AccessDenied", count=2))
+    ran = commands.run("push", disk, "--output", "json")
+    assert ran.code == 0, ran.err
+    (left,) = keys(sandbox)
+    assert left.startswith("aliyun-import/zeros-")
+    assert ran.json["left_over"] == [f"oss://{BUCKET}/{left}"]
 
 
 def test_the_request_says_what_the_options_said(commands: Commands, sandbox: Sandbox, disk: Path) -> None:
