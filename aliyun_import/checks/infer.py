@@ -7,8 +7,10 @@ from dataclasses import dataclass
 
 from aliyun_import.checks.context import gib
 from aliyun_import.checks.platforms import platform_of
+from aliyun_import.disk.containers.interface import Upload
+from aliyun_import.disk.containers.registry import format_named
 from aliyun_import.disk.guest.report import DriverPlace, GuestReport
-from aliyun_import.disk.report import Container, DiskReport
+from aliyun_import.disk.report import DiskReport
 from aliyun_import.limits import GIB, MIN_DISK_GIB
 from aliyun_import.model.request import Architecture, BootMode, DiskFormat, ImportRequest, OsType
 
@@ -125,7 +127,7 @@ def os_type_of(report: DiskReport) -> tuple[OsType | None, str]:
 
 
 def _format_line(report: DiskReport) -> str:
-    taken = report.container in (Container.RAW, Container.VHD_FIXED, Container.VHD_DYNAMIC, Container.QCOW2)
+    taken = format_named(report.container).upload is Upload.AS_IS
     return (
         f"the file is {report.container} by its content{'' if taken else ', and is converted or unpacked on the way'}"
     )

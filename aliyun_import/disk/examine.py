@@ -3,16 +3,15 @@
 from dataclasses import replace
 from pathlib import Path
 
-from aliyun_import.disk.containers.qemu_formats import QEMU_NAMES
+from aliyun_import.disk.containers.interface import ContainerFormat, Upload
+from aliyun_import.disk.containers.qemu import description, ensure_whole, open_nbd
 from aliyun_import.disk.containers.registry import open_container
-from aliyun_import.disk.containers.vhd_parent import Folder
+from aliyun_import.disk.containers.vhd import Folder
 from aliyun_import.disk.guest.inspection import inspect_guest
-from aliyun_import.disk.io.nbd import open_nbd
-from aliyun_import.disk.io.qemu import described, ensure_whole
-from aliyun_import.disk.io.reader import FileReader, Missing, Reader, ReadProblem
 from aliyun_import.disk.partitions.boot import read_boot
 from aliyun_import.disk.partitions.table import read_partitions
-from aliyun_import.disk.report import Container, DiskReport, Problem
+from aliyun_import.disk.reader import FileReader, Missing, Reader, ReadProblem
+from aliyun_import.disk.report import UNKNOWN, DiskReport, Problem
 from aliyun_import.errors import DiskError
 from aliyun_import.model.finding import Severity
 from aliyun_import.model.request import Architecture
@@ -26,32 +25,30 @@ def survey(path: str, depth: str) -> DiskReport:
     Raises OSError when the file can't be opened; a read that fails later is a problem in the report.
     """
     with FileReader(Path(path)) as file, Folder(Path(path)) as folder:
-        report = DiskReport(
-            path=Path(path), container=Container.UNKNOWN, format=None, file_bytes=file.size, virtual_bytes=None
-        )
+        report = DiskReport(path=Path(path), container=UNKNOWN, format=None, file_bytes=file.size, virtual_bytes=None)
         try:
             opened = open_container(file, report.path, neighbours=folder.neighbour)
         except OSError as error:
             return replace(report, container_problems=(_read_error(error),))
         report = replace(
             report,
-            container=opened.container,
+            container=opened.container.name,
             format=opened.format,
             virtual_bytes=opened.virtual_bytes,
             container_problems=opened.problems,
             unknowns=opened.unknowns,
             parents=tuple(folder.path / name for name in opened.parents),
         )
-        if report.container in QEMU_NAMES:
-            return _through_qemu(report, depth=depth)
+        if opened.container.upload is Upload.CONVERTED:
+            return _through_qemu(report, opened.container, depth=depth)
         return report if opened.disk is None else _look(report, opened.disk, depth=depth)
 
 
-def _through_qemu(report: DiskReport, *, depth: str) -> DiskReport:
+def _through_qemu(report: DiskReport, container: ContainerFormat, *, depth: str) -> DiskReport:
     """Look at a disk in another hypervisor's container, where QEMU's tools are there to read it."""
     try:
-        ensure_whole(report.path, report.container)
-        with open_nbd(described(report.path, report.container)) as disk:
+        ensure_whole(report.path, container)
+        with open_nbd(description(report.path, container)) as disk:
             return _look(replace(report, virtual_bytes=disk.size), disk, depth=depth)
     except DiskError as error:
         if error.code == "qemu-img-missing":

@@ -4,9 +4,9 @@ from dataclasses import replace
 from pathlib import Path
 
 from aliyun_import.disk.disk import open_source
-from aliyun_import.disk.io.held import holder_of
-from aliyun_import.disk.isolated import Limits, call_bounded
-from aliyun_import.disk.report import Container, DiskReport
+from aliyun_import.disk.fingerprint import holder_of
+from aliyun_import.disk.isolated import Limits, call_isolated
+from aliyun_import.disk.report import UNKNOWN, DiskReport
 from aliyun_import.errors import DiskError
 
 _SURVEY = "aliyun_import.disk.examine:survey"
@@ -22,7 +22,7 @@ def inspect_disk(path: Path, *, guest: bool = True, limits: Limits | None = None
     file_bytes = _openable_bytes(path)
     unknowns: tuple[str, ...] = ()
     for depth in ("guest", "layout") if guest else ("layout",):
-        outcome = call_bounded(_SURVEY, [str(path.absolute()), depth], limits=limits or Limits())
+        outcome = call_isolated(_SURVEY, [str(path.absolute()), depth], limits=limits or Limits())
         if isinstance(outcome.value, DiskReport):
             return replace(
                 outcome.value, path=path, unknowns=(*unknowns, *outcome.value.unknowns), held=holder_of(path)
@@ -31,7 +31,7 @@ def inspect_disk(path: Path, *, guest: bool = True, limits: Limits | None = None
         unknowns = (*unknowns, f"{what} was not looked into: the inspection ended early, {outcome.failure}")
     return DiskReport(
         path=path,
-        container=Container.UNKNOWN,
+        container=UNKNOWN,
         format=None,
         file_bytes=file_bytes,
         virtual_bytes=None,

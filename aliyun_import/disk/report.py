@@ -1,40 +1,16 @@
-"""This file holds the frozen nouns that say what a disk is: the report that the checks and the push go by."""
+"""The report of the inspection of a disk: frozen values, which the checks and the push use."""
 
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 
+from aliyun_import.disk.fingerprint import Held
 from aliyun_import.disk.guest.report import GuestReport
-from aliyun_import.disk.io.held import Held
 from aliyun_import.model.finding import Severity
 from aliyun_import.model.request import Architecture, DiskFormat
 
-
-class Container(StrEnum):
-    """What the file is by its content; the suffix has no say."""
-
-    RAW = "raw"
-    VHD_FIXED = "vhd-fixed"
-    VHD_DYNAMIC = "vhd-dynamic"
-    VHD_DIFFERENCING = "vhd-differencing"
-    QCOW2 = "qcow2"
-    QCOW1 = "qcow"
-    VMDK = "vmdk"
-    VHDX = "vhdx"
-    VDI = "vdi"
-    QED = "qed"
-    PARALLELS = "parallels"
-    GZIP = "gzip"
-    XZ = "xz"
-    ZSTD = "zstd"
-    BZIP2 = "bzip2"
-    LZ4 = "lz4"
-    ZIP = "zip"
-    SEVEN_ZIP = "7z"
-    TAR = "tar"
-    ISO = "iso"
-    EMPTY = "empty"
-    UNKNOWN = "unknown"
+# The container of a file whose format was not found.
+UNKNOWN = "unknown"
 
 
 class TableKind(StrEnum):
@@ -124,7 +100,7 @@ class DiskReport:
     """
 
     path: Path
-    container: Container
+    container: str
     format: DiskFormat | None
     file_bytes: int
     virtual_bytes: int | None

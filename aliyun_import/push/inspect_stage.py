@@ -11,7 +11,7 @@ from aliyun_import.checks.infer import InferredParameters, infer_parameters
 from aliyun_import.checks.registry import known_rules
 from aliyun_import.checks.request import request_findings
 from aliyun_import.checks.run import Verdict, raise_if_refused, refuse_unknown_rules
-from aliyun_import.disk.containers.compressed_checks import COMPRESSED
+from aliyun_import.disk.containers.registry import format_named
 from aliyun_import.disk.convert import needs_preparing
 from aliyun_import.disk.guest.report import GuestReport
 from aliyun_import.disk.inspect import inspect_disk
@@ -112,8 +112,8 @@ def _said(report: DiskReport, filled: InferredParameters) -> DiskInspected:
 
 def summary(report: DiskReport) -> str:
     """Say what a disk is in a few words: container, size, partition table, system."""
-    words = [str(report.container)]
-    if report.container in COMPRESSED:
+    words = [report.container]
+    if format_named(report.container).compression:
         words.append("unpacked to a temporary file" if needs_preparing(report) else "unpacked as it is sent")
     if report.virtual_bytes is None:
         return ", ".join(words)

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from aliyun_import.context import Clock
-from aliyun_import.disk.disk import DiskSource
+from aliyun_import.disk.disk import Disk
 from aliyun_import.errors import AliyunImportError
 from aliyun_import.events import Emit, Noted
 from aliyun_import.retry import with_retries
@@ -20,7 +20,7 @@ T = TypeVar("T")
 class UploadContext:
     """The world around one disk's upload. Used on the thread that emits, `stop` aside."""
 
-    source: DiskSource
+    source: Disk
     store: ObjectStore
     clock: Clock
     emit: Emit

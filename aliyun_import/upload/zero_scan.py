@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
-from aliyun_import.disk.disk import DiskSource, Extent
+from aliyun_import.disk.disk import Disk, Extent
 from aliyun_import.errors import Interrupted
 from aliyun_import.limits import KIB, MIB
 
@@ -72,7 +72,7 @@ def grain_bytes_for(size_bytes: int) -> int:
 
 
 def scan_zeros(
-    source: DiskSource,
+    source: Disk,
     *,
     stop: threading.Event,
     grain_bytes: int | None = None,
@@ -131,7 +131,7 @@ class _Look:
     """The reads of a survey; its methods run on the pool's threads."""
 
     def __init__(
-        self, source: DiskSource, extents: Sequence[Extent], grain: int, stop: threading.Event, *, with_digests: bool
+        self, source: Disk, extents: Sequence[Extent], grain: int, stop: threading.Event, *, with_digests: bool
     ) -> None:
         self._source = source
         self._starts = [extent.start for extent in extents]

@@ -15,7 +15,6 @@ from aliyun_import.checks.explain_request import REQUEST_TEXTS
 from aliyun_import.checks.registry import explain, explanation, known_rules
 from aliyun_import.checks.request import rule_names
 from aliyun_import.disk import report
-from aliyun_import.disk.report import Container
 from aliyun_import.errors import UsageError
 from aliyun_import.model.finding import Severity
 from tests.checks.disks_page import with_tables
@@ -23,7 +22,7 @@ from tests.checks.disks_page import with_tables
 ROOT = Path(__file__).resolve().parents[2]
 RULES = ANY_DISK_RULES | SYSTEM_DISK_RULES
 # Made of a container's name, or given on from the tools of QEMU and from the opening of the file.
-_COMPOSED = {f"container-{container}" for container in (Container.TAR, Container.SEVEN_ZIP, Container.LZ4)}
+_COMPOSED = {"container-tar", "container-7z", "container-lz4"}
 _GIVEN_ON = {"not-whole", "conversion-failed", "disk-missing", "disk-unreadable", "disk-kind"}
 
 
@@ -96,7 +95,7 @@ def _codes(path: Path) -> Iterator[str]:
         if not isinstance(node, ast.Call) or not isinstance(node.func, ast.Name):
             continue
         values = (
-            [keyword.value for keyword in node.keywords if keyword.arg == "code"] if node.func.id == "Problem" else []
+            [keyword.value for keyword in node.keywords if keyword.arg == "code"] if node.func.id in ("Problem", "Promise") else []
         )
         values += node.args[:1] if node.func.id == "_of_header" else []
         for value in values:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from aliyun_import.disk.disk import DiskSource, open_source
+from aliyun_import.disk.disk import Disk, open_source
 from aliyun_import.errors import DiskError, Interrupted
 from aliyun_import.upload.crc64 import crc64
 from aliyun_import.upload.transfer.body import RangeBody, crc64_of_range
@@ -14,7 +14,7 @@ from aliyun_import.upload.transfer.body import RangeBody, crc64_of_range
 CONTENT = os.urandom(1_000_000)
 
 
-def body_of(source: DiskSource, *, start: int, length: int, stop: threading.Event, chunks: list[int]) -> RangeBody:
+def body_of(source: Disk, *, start: int, length: int, stop: threading.Event, chunks: list[int]) -> RangeBody:
     """Make a body with a buffer of 64 KiB."""
     buffer = memoryview(bytearray(65_536))
     return RangeBody(source, buffer, start=start, length=length, stop=stop, on_chunk=chunks.append)

@@ -97,7 +97,7 @@ def _not_opened(path: Path, error: DiskError, *, skip: frozenset[str]) -> "Check
     """Say that a disk can't be opened as a finding: the others are shown all the same."""
     from aliyun_import.checks.context import JUDGEMENT
     from aliyun_import.checks.infer import InferredParameters
-    from aliyun_import.disk.report import Container, DiskReport
+    from aliyun_import.disk.report import UNKNOWN, DiskReport
     from aliyun_import.model.finding import Finding, Severity
     from aliyun_import.push.inspect_stage import Checked
 
@@ -111,7 +111,7 @@ def _not_opened(path: Path, error: DiskError, *, skip: frozenset[str]) -> "Check
         source=JUDGEMENT,
     )
     return Checked(
-        report=DiskReport(path=path, container=Container.UNKNOWN, format=None, file_bytes=0, virtual_bytes=None),
+        report=DiskReport(path=path, container=UNKNOWN, format=None, file_bytes=0, virtual_bytes=None),
         filled=InferredParameters(format=None, size_gib=None),
         findings=() if error.code in skip else (finding,),
     )

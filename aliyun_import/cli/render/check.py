@@ -48,7 +48,7 @@ def _document(one: Checked) -> dict[str, Any]:
     filled = {name: value for name, value in asdict(one.filled).items() if value is not None and name != "evidence"}
     return {
         "path": str(report.path),
-        "container": report.container.value,
+        "container": report.container,
         "file_bytes": report.file_bytes,
         "virtual_bytes": report.virtual_bytes,
         "table": report.table.value,

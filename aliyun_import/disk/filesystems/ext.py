@@ -8,13 +8,18 @@ import struct
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from aliyun_import.disk.filesystems.ext_format import FILETYPE, META_BG, block_map_runs, extent_runs, read_superblock
+from aliyun_import.disk.filesystems.ext_format import (
+    FILETYPE,
+    META_BG,
+    block_map_runs,
+    extent_runs,
+    probe_ext,
+    read_superblock,
+)
 from aliyun_import.disk.filesystems.interface import (
-    KEPT_INODES,
-    KEPT_RUNS,
-    FileSystemFacts,
+    FileSystemFormat,
+    InodeFileSystem,
     Node,
-    Recent,
     Run,
     child_names,
     expect_directory,
@@ -23,7 +28,7 @@ from aliyun_import.disk.filesystems.interface import (
     read_runs,
     text_of,
 )
-from aliyun_import.disk.io.reader import Bad, Reader, Unsupported, read_exactly
+from aliyun_import.disk.reader import Bad, Reader, Unsupported, read_exactly
 
 _ROOT = 2
 _IMMUTABLE, _ENCRYPTED, _HUGE_FILE, _EXTENTS, _INLINE = 0x10, 0x800, 0x40000, 0x80000, 0x10000000
@@ -42,19 +47,12 @@ class _Inode:
     raw: bytes
 
 
-class Ext:
-    """An ext2/3/4 file system on a reader. Not to be shared by threads: it keeps a small cache."""
+class Ext(InodeFileSystem[_Inode]):
+    """An ext2/3/4 file system on a reader. Every method raises Bad, Unsupported or Missing."""
 
     def __init__(self, reader: Reader) -> None:
-        self._reader = reader
-        self._sb, self._facts = read_superblock(reader)
-        self._inodes: Recent[_Inode] = Recent(KEPT_INODES)
-        self._runs: Recent[Sequence[Run]] = Recent(KEPT_RUNS)
-
-    @property
-    def facts(self) -> FileSystemFacts:
-        """Tell what the superblock tells."""
-        return self._facts
+        self._sb, facts = read_superblock(reader)
+        super().__init__(reader, facts)
 
     @property
     def root(self) -> int:
@@ -97,9 +95,6 @@ class Ext:
         if inode.size_bytes < len(inode.block) and not inode.flags & (_EXTENTS | _INLINE | _ENCRYPTED):
             return text_of(inode.block[: inode.size_bytes])
         return text_of(self.read(number, 0, inode.size_bytes))
-
-    def _inode(self, number: int) -> _Inode:
-        return self._inodes.get(number) or self._inodes.keep(number, self._load_inode(number))
 
     def _load_inode(self, number: int) -> _Inode:
         sb = self._sb
@@ -190,3 +185,6 @@ class Ext:
         else:
             runs = block_map_runs(self._reader, self._sb, inode.block, size_bytes=inode.size_bytes)
         return self._runs.keep(inode.number, runs, parts=len(runs))
+
+
+EXT = FileSystemFormat(names=("ext2", "ext3", "ext4"), probe=probe_ext, open=lambda reader, _signature: Ext(reader))

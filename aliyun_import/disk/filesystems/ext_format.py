@@ -9,8 +9,16 @@ import uuid
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from aliyun_import.disk.filesystems.interface import FileSystemFacts, Run, checked_runs, text_of
-from aliyun_import.disk.io.reader import Bad, Reader, Unsupported, read_exactly
+from aliyun_import.disk.filesystems.interface import (
+    FileSystemFacts,
+    Run,
+    Signature,
+    checked_runs,
+    label_of,
+    text_of,
+    uuid_of,
+)
+from aliyun_import.disk.reader import Bad, Reader, Unsupported, read_exactly
 
 SUPERBLOCK_AT = 1024
 FILETYPE, _RECOVER, META_BG, _64BIT = 0x2, 0x4, 0x10, 0x80
@@ -35,6 +43,10 @@ _SPARSE_SUPER, _SPARSE_SUPER2 = 0x1, 0x200
 _RO_COMPAT = {0x100: "quota", 0x200: "bigalloc", 0x2000: "project"}
 _HAS_JOURNAL = 0x4
 _STATE_CLEAN, _STATE_ERRORS = 1, 2
+# ext4 is ext3 with any of these: extents, 64bit, flex_bg, csum_seed, inline_data; huge_file, gdt_csum, dir_nlink,
+# extra_isize, metadata_csum.
+_EXT4_INCOMPAT = 0x40 | 0x80 | 0x200 | 0x2000 | 0x8000
+_EXT4_RO_COMPAT = 0x8 | 0x10 | 0x20 | 0x40 | 0x400
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,6 +87,22 @@ def _is_power(number: int, base: int) -> bool:
     while power < number:
         power *= base
     return power == number
+
+
+def probe_ext(head: bytes) -> Signature | None:
+    """Recognise ext2, ext3 and ext4, and an external journal, by the superblock."""
+    if head[1024 + 0x38 : 1024 + 0x3A] != b"\x53\xef":
+        return None
+    compat, incompat, ro_compat = struct.unpack_from("<III", head, 1024 + 0x5C)
+    if incompat & 0x8:
+        name = "jbd"
+    elif incompat & _EXT4_INCOMPAT or ro_compat & _EXT4_RO_COMPAT:
+        name = "ext4"
+    else:
+        name = "ext3" if compat & _HAS_JOURNAL else "ext2"
+    return Signature(
+        name, label=label_of(head[1024 + 0x78 : 1024 + 0x88]), uuid=uuid_of(head[1024 + 0x68 : 1024 + 0x78])
+    )
 
 
 def read_superblock(reader: Reader) -> tuple[Superblock, FileSystemFacts]:

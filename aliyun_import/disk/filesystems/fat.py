@@ -8,8 +8,15 @@ import struct
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from aliyun_import.disk.filesystems.interface import FileSystemFacts, Kind, Node
-from aliyun_import.disk.io.reader import Bad, Missing, Reader, Unsupported, read_exactly
+from aliyun_import.disk.filesystems.interface import (
+    FileSystemFacts,
+    FileSystemFormat,
+    Kind,
+    Node,
+    Signature,
+    volume_serial,
+)
+from aliyun_import.disk.reader import Bad, Missing, Reader, Unsupported, read_exactly
 
 # An ESP's directories have tens of names, of some 100 bytes each. FAT's own limit are 2 MiB.
 MAX_DIRECTORY_BYTES = 512 * 1024
@@ -221,3 +228,31 @@ class FatTree:
     def target(self, number: int) -> str:
         """Raise Missing: FAT has no symbolic links."""
         raise Missing(f"{self._nodes[number][0]} is not a symbolic link")
+
+
+def _vfat(head: bytes) -> Signature | None:
+    if head[510:512] != b"\x55\xaa" or head[0] not in (0xEB, 0xE9):
+        return None
+    if head[82:90] == b"FAT32   ":
+        return Signature("vfat", label=_fat_label(head[71:82]), uuid=volume_serial(head[67:71]))
+    if head[54:59] in (b"FAT16", b"FAT12") or head[54:62] == b"FAT     ":
+        return Signature("vfat", label=_fat_label(head[43:54]), uuid=volume_serial(head[39:43]))
+    return None
+
+
+def volume_serial(raw: bytes) -> str:
+    """Return the serial number of a FAT or exFAT volume as Linux writes it."""
+    number = int.from_bytes(raw, "little")
+    return f"{number >> 16:04X}-{number & 0xFFFF:04X}"
+
+
+def _fat_label(raw: bytes) -> str:
+    label = raw.decode("ascii", "replace").strip()
+    return "" if label == "NO NAME" else label
+
+
+FAT = FileSystemFormat(
+    names=("vfat",),
+    probe=_vfat,
+    open=lambda reader, signature: FatTree(reader, label=signature.label, uuid=signature.uuid),
+)

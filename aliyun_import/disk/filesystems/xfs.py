@@ -8,12 +8,10 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from aliyun_import.disk.filesystems.interface import (
-    KEPT_INODES,
-    KEPT_RUNS,
-    FileSystemFacts,
+    FileSystemFormat,
+    InodeFileSystem,
     Kind,
     Node,
-    Recent,
     Run,
     child_names,
     expect_directory,
@@ -22,8 +20,8 @@ from aliyun_import.disk.filesystems.interface import (
     read_runs,
     text_of,
 )
-from aliyun_import.disk.filesystems.xfs_format import extent_runs, read_superblock, tree_runs
-from aliyun_import.disk.io.reader import Bad, Reader, Unsupported, read_exactly
+from aliyun_import.disk.filesystems.xfs_format import extent_runs, probe_xfs, read_superblock, tree_runs
+from aliyun_import.disk.reader import Bad, Reader, Unsupported, read_exactly
 
 _LOCAL, _EXTENTS, _TREE = 1, 2, 3
 _REALTIME, _IMMUTABLE = 0x1, 0x8
@@ -50,19 +48,12 @@ class _Inode:
     fork: bytes
 
 
-class Xfs:
-    """An XFS file system on a reader. Not to be shared by threads: it keeps a small cache."""
+class Xfs(InodeFileSystem[_Inode]):
+    """An XFS file system on a reader. Every method raises Bad, Unsupported or Missing."""
 
     def __init__(self, reader: Reader) -> None:
-        self._reader = reader
-        self._sb, self._facts = read_superblock(reader)
-        self._inodes: Recent[_Inode] = Recent(KEPT_INODES)
-        self._runs: Recent[Sequence[Run]] = Recent(KEPT_RUNS)
-
-    @property
-    def facts(self) -> FileSystemFacts:
-        """Tell what the superblock tells."""
-        return self._facts
+        self._sb, facts = read_superblock(reader)
+        super().__init__(reader, facts)
 
     @property
     def root(self) -> int:
@@ -104,9 +95,6 @@ class Xfs:
                 raise Bad(f"a block of the symbolic link {number} is damaged")
             pieces.append(block[_LINK_HEADER_BYTES : _LINK_HEADER_BYTES + count])
         return text_of(b"".join(pieces))
-
-    def _inode(self, number: int) -> _Inode:
-        return self._inodes.get(number) or self._inodes.keep(number, self._load_inode(number))
 
     def _load_inode(self, number: int) -> _Inode:
         sb = self._sb
@@ -197,3 +185,6 @@ class Xfs:
             if length < 8 or length % 8:
                 raise Bad("a directory has an impossible gap")
             at += length
+
+
+XFS = FileSystemFormat(names=("xfs",), probe=probe_xfs, open=lambda reader, _signature: Xfs(reader))

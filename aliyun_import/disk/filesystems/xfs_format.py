@@ -9,8 +9,16 @@ import uuid
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from aliyun_import.disk.filesystems.interface import FileSystemFacts, Run, checked_runs, text_of
-from aliyun_import.disk.io.reader import Bad, Reader, ReadProblem, Unsupported, read_exactly
+from aliyun_import.disk.filesystems.interface import (
+    FileSystemFacts,
+    Run,
+    Signature,
+    checked_runs,
+    label_of,
+    text_of,
+    uuid_of,
+)
+from aliyun_import.disk.reader import Bad, Reader, ReadProblem, Unsupported, read_exactly
 
 _DIRECTORY_V2, _FTYPE_V4 = 0x2000, 0x200
 _FTYPE, _NEEDS_REPAIR, _META_UUID = 0x1, 0x10, 0x4
@@ -53,6 +61,11 @@ class Superblock:
         """Give the byte at which an inode lies; Bad where there is none."""
         index = number & ((1 << self.inodes_per_block_log) - 1)
         return self.block_at(number >> self.inodes_per_block_log) + index * self.inode_bytes
+
+
+def probe_xfs(head: bytes) -> Signature | None:
+    """Recognise XFS by the superblock."""
+    return Signature("xfs", label=label_of(head[108:120]), uuid=uuid_of(head[32:48])) if head[:4] == b"XFSB" else None
 
 
 def read_superblock(reader: Reader) -> tuple[Superblock, FileSystemFacts]:

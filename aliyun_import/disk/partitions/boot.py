@@ -4,9 +4,9 @@ import struct
 from dataclasses import dataclass, field
 
 from aliyun_import.disk.filesystems.fat import FatVolume
-from aliyun_import.disk.io.reader import Bad, Missing, Reader, ReadProblem, Window
 from aliyun_import.disk.partitions.gpt import BIOS_BOOT_TYPE, ESP_TYPE, FREEBSD_BOOT_TYPE
 from aliyun_import.disk.partitions.table import Table
+from aliyun_import.disk.reader import Bad, Missing, Reader, ReadProblem, Window
 from aliyun_import.disk.report import BootEvidence, Loader, Partition, TableKind
 from aliyun_import.model.request import Architecture
 

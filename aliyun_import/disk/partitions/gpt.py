@@ -5,7 +5,7 @@ import uuid
 import zlib
 from dataclasses import dataclass
 
-from aliyun_import.disk.io.reader import Bad, Reader, ReadProblem, read_exactly
+from aliyun_import.disk.reader import Bad, Reader, ReadProblem, read_exactly
 from aliyun_import.disk.report import Partition, Problem
 from aliyun_import.model.finding import Severity
 

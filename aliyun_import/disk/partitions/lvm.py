@@ -9,7 +9,7 @@ import struct
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from aliyun_import.disk.io.reader import Bad, Missing, Reader, Unsupported, check_range, read_exactly
+from aliyun_import.disk.reader import Bad, Missing, Reader, Unsupported, check_range, read_exactly
 
 _SECTOR = 512
 _AREA_MAGIC = b" LVM2 x[5A%r0N*>"

@@ -4,9 +4,10 @@ import struct
 from dataclasses import dataclass, field, replace
 from itertools import pairwise
 
-from aliyun_import.disk.filesystems.probe import Signature, probe_filesystem
-from aliyun_import.disk.io.reader import Bad, Reader, ReadProblem, Window, read_exactly
+from aliyun_import.disk.filesystems.interface import Signature
+from aliyun_import.disk.filesystems.registry import probe_filesystem
 from aliyun_import.disk.partitions import gpt
+from aliyun_import.disk.reader import Bad, Reader, ReadProblem, Window, read_exactly
 from aliyun_import.disk.report import Partition, Problem, TableKind
 from aliyun_import.model.finding import Severity
 

@@ -4,8 +4,8 @@ import threading
 from collections.abc import Callable
 
 from aliyun_import.context import Clock
-from aliyun_import.disk.disk import DiskSource
-from aliyun_import.disk.io.packed_disk import open_disk
+from aliyun_import.disk.disk import Disk
+from aliyun_import.disk.disk import open_disk
 from aliyun_import.errors import AccessError, RefusedError
 from aliyun_import.events import Emit, Noted, SurveyProgress, UploadPlanned
 from aliyun_import.services.interface import ObjectStore
@@ -20,7 +20,7 @@ _SURVEY_FIRST_S, _SURVEY_EVERY_S = 2.0, 0.5
 
 
 def plan_disk(
-    source: DiskSource,
+    source: Disk,
     base: Base | None,
     *,
     grain_bytes: int | None,
@@ -58,7 +58,7 @@ def _telling(disk: str, *, clock: Clock, emit: Emit) -> Callable[[int, int], Non
     return tell
 
 
-def digests_of(source: DiskSource, *, grain_bytes: int | None, stop: threading.Event) -> BlockDigests:
+def digests_of(source: Disk, *, grain_bytes: int | None, stop: threading.Event) -> BlockDigests:
     """Read the whole disk for its digests, where the plan was made without them (by an earlier run)."""
     digests = scan_zeros(source, stop=stop, grain_bytes=grain_bytes, with_digests=True).digests
     if digests is None:

@@ -7,7 +7,7 @@ whoever iterates must be done with one before asking for the next, as a socket's
 import threading
 from collections.abc import Callable, Iterator
 
-from aliyun_import.disk.disk import DiskSource
+from aliyun_import.disk.disk import Disk
 from aliyun_import.errors import Interrupted
 from aliyun_import.limits import KIB
 from aliyun_import.upload.crc64 import crc64
@@ -25,7 +25,7 @@ class RangeBody:
 
     def __init__(
         self,
-        source: DiskSource,
+        source: Disk,
         buffer: memoryview,
         *,
         start: int,
@@ -62,7 +62,7 @@ class RangeBody:
         self.crc64 = crc
 
 
-def crc64_of_range(source: DiskSource, buffer: memoryview, *, start: int, length: int, stop: threading.Event) -> int:
+def crc64_of_range(source: Disk, buffer: memoryview, *, start: int, length: int, stop: threading.Event) -> int:
     """Give the CRC-64 of a range of the disk; raises as iterating a RangeBody does."""
     body = RangeBody(source, buffer, start=start, length=length, stop=stop, on_chunk=_at_once)
     for _ in body:

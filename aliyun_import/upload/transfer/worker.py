@@ -9,7 +9,7 @@ import threading
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from aliyun_import.disk.disk import DiskSource
+from aliyun_import.disk.disk import Disk
 from aliyun_import.errors import TransientError
 from aliyun_import.model.objects import RemotePart
 from aliyun_import.services.interface import ObjectStore
@@ -27,7 +27,7 @@ class WorkerContext:
     """What all workers of one upload share."""
 
     store: ObjectStore
-    source: DiskSource
+    source: Disk
     key: str
     upload_id: str
     zero: ZeroObject | None
