@@ -14,7 +14,6 @@ from aliyun_import.disk.filesystems.interface import (
     Kind,
     Node,
     Signature,
-    volume_serial,
 )
 from aliyun_import.disk.reader import Bad, Missing, Reader, Unsupported, read_exactly
 
