@@ -1,7 +1,7 @@
 """Conversion of a disk that ECS does not take into one that it takes: to a temporary file, and never in place.
 
-The file's name is made of the source's fingerprint, and the file gets it when it is complete: a push that was killed
-finds it again and converts nothing twice. It is removed when it is not needed any more.
+The file's name is derived from the source's fingerprint, and the file gets it when it is complete: a push after a
+killed one finds it and converts nothing twice. It is removed when it is not needed any more.
 """
 
 import errno
@@ -35,27 +35,28 @@ from aliyun_import.model.request import DiskFormat
 
 # A file that is being written, with the process that writes it.
 _PART = re.compile(r"aliyun-import-[0-9a-f]{20}\.[a-z0-9]+\.([0-9]{1,9})\.part(?:\.second)?")
-# Zeros in whole pieces of this become holes, as `qemu-img convert -S 64k` does: 16 blocks of most file systems.
+# Aligned pieces of zeros with this size become holes, as with `qemu-img convert -S 64k`: 16 blocks of most file
+# systems.
 _HOLE_BYTES = 64 * KIB
 _ZEROS = bytes(_HOLE_BYTES)
-# What is left to others on the file system, always.
+# Space that always stays free for others.
 RESERVE_BYTES = 256 * MIB
-_LOOK_EVERY_BYTES = 64 * MIB
+_CHECK_EVERY_BYTES = 64 * MIB
 
 
 def needs_preparing(report: DiskReport) -> bool:
-    """Tell whether `prepare` would make another file of this disk."""
+    """Return whether `prepare` would convert this disk to another file."""
     return any(problem.convertible for problem in report.container_problems)
 
 
 @contextmanager
 def prepare(path: Path, report: DiskReport, *, work_dir: Path | None, emit: Emit) -> Iterator[Path]:
-    """Give the file to upload: `path` itself, or a temporary file in the format that the report tells.
+    """Yield the file to upload: `path` itself, or a temporary file in the format of the report.
 
-    `work_dir` None takes TMPDIR, else /var/tmp. The file is removed at the end; it stays when the body ends with
-    trouble that passes, so that the next run finds it: then that is said. Raises DiskError for what can't be converted
-    ("qemu-img-missing", "not-whole", "conversion-failed", "unpack-failed", or the code of the problem of the disk that
-    was packed), LocalStateError "no-space", "work-dir-unusable" or "disk-changed".
+    `work_dir` None takes TMPDIR, else /var/tmp. The file is removed at the end; it stays when the body ends with a
+    transient failure, so that the next run finds it, with a message. Raises DiskError for what can't be converted
+    ("qemu-img-missing", "not-whole", "conversion-failed", "unpack-failed", or the code of the problem of the disk in
+    a compressed file), LocalStateError "no-space", "work-dir-unusable" or "disk-changed".
     """
     if not needs_preparing(report):
         yield path
@@ -64,7 +65,7 @@ def prepare(path: Path, report: DiskReport, *, work_dir: Path | None, emit: Emit
         target = _target(path, report, _directory(work_dir))
         _make(path, report, target, emit=emit)
     except LocalStateError as error:
-        # A padded VHD can be imported as it is, only larger.
+        # A padded VHD can also be imported as it is, only larger.
         padded = any(problem.code == CHS_PADDED for problem in report.container_problems)
         if not padded or format_named(report.container).compression or error.code == "disk-changed":
             raise
@@ -88,7 +89,7 @@ def prepare(path: Path, report: DiskReport, *, work_dir: Path | None, emit: Emit
 
 
 def _directory(work_dir: Path | None) -> Path:
-    """Give the directory to work in; the default one is private to the user, because names in it can be foretold."""
+    """Return the directory of temporary files; the default one is private to the user: names in it can be predicted."""
     # /var/tmp is for large files and survives a restart; /tmp may be in memory.
     usual = "/var/tmp" if Path("/var/tmp").is_dir() else tempfile.gettempdir()  # noqa: S108 -- not used itself
     base = Path(os.environ.get("TMPDIR") or usual)
@@ -101,7 +102,7 @@ def _directory(work_dir: Path | None) -> Path:
     if not stat.S_ISDIR(status.st_mode) or not os.access(directory, os.W_OK | os.X_OK):
         raise _unusable(directory, "it can't be written to")
     if work_dir is None and (status.st_uid != os.getuid() or status.st_mode & 0o022):
-        raise _unusable(directory, "it belongs to, or can be written by, somebody else")
+        raise _unusable(directory, "it belongs to, or can be written by, another user")
     return directory
 
 
@@ -110,7 +111,7 @@ def _unusable(directory: Path, cause: str) -> LocalStateError:
         f"{directory} can't be used for temporary files.",
         code="work-dir-unusable",
         cause=cause,
-        remedy="Name a directory of your own with enough room: --work-dir DIRECTORY.",
+        remedy="Name a directory of your own with enough free space: --work-dir DIRECTORY.",
     )
 
 
@@ -121,7 +122,7 @@ def _target(path: Path, report: DiskReport, directory: Path) -> Path:
 
 
 def fingerprints_of(path: Path, report: DiskReport) -> tuple[Fingerprint, ...]:
-    """Look at all files that a disk is made of, the disk first. Raises DiskError as `open_source` does."""
+    """Return the fingerprints of all files of a disk, the disk first. Raises DiskError as `open_source` does."""
     seen = []
     for file in (path, *report.parents):
         with open_source(file) as source:
@@ -130,13 +131,13 @@ def fingerprints_of(path: Path, report: DiskReport) -> tuple[Fingerprint, ...]:
 
 
 def _make(path: Path, report: DiskReport, target: Path, *, emit: Emit) -> None:
-    """Make the target, unless an earlier run did: it bears its name only when it is whole.
+    """Write the target, unless an earlier run did: it has its name only when it is complete.
 
-    The name tells of which content it was made only where fingerprints do: what an earlier run made of a block device
-    is made again.
+    The name identifies the content only where fingerprints do: the result of an earlier run for a block device is
+    written again.
     """
-    believed = all(one.likeness(one) is Likeness.SAME for one in fingerprints_of(path, report))
-    if _is_ours(target) and not believed:
+    identified = all(one.likeness(one) is Likeness.SAME for one in fingerprints_of(path, report))
+    if _is_ours(target) and not identified:
         target.unlink()
     elif _is_ours(target):
         emit(Noted(message=f"{target}, converted from {path} by an earlier run, is used again."))
@@ -163,7 +164,7 @@ def _make(path: Path, report: DiskReport, target: Path, *, emit: Emit) -> None:
 
 
 def _states(path: Path, report: DiskReport) -> list[Fingerprint | str]:
-    """Tell of all files that are read what changes when they do: of a block device, a digest of all of it."""
+    """Return for each file what changes with its content: its fingerprint, or a digest of a whole block device."""
     return [
         _digest(file) if seen.is_block else seen
         for file, seen in zip((path, *report.parents), fingerprints_of(path, report), strict=True)
@@ -177,8 +178,8 @@ def _digest(device: Path) -> str:
 
 
 def _finish(part: Path, target: Path, *, modified_ns: int) -> None:
-    """Give the part its name, once it is on the disk whole: after a power cut the name must not be a lie."""
-    # The next run may have to make the file again: it then looks the same to whoever asks for its time.
+    """Rename the part once all of it is on stable storage: after a power cut the name must still be right."""
+    # The next run may have to write the file again: it then has the same time of modification.
     os.utime(part, ns=(modified_ns, modified_ns))
     with part.open("rb") as file:
         os.fsync(file.fileno())
@@ -197,16 +198,16 @@ def _failed(path: Path, part: Path, error: OSError) -> AliyunImportError:
     cause = f"{error.filename or part}: {error.strerror or error}"
     if error.errno in (errno.ENOSPC, errno.EDQUOT):
         return LocalStateError(
-            f"There is no room left in {part.parent} to convert {path}.",
+            f"There is not enough free space in {part.parent} to convert {path}.",
             code="no-space",
             cause=cause,
-            remedy="Free some, or name a directory with more: --work-dir DIRECTORY.",
+            remedy="Free some space, or name a directory with more: --work-dir DIRECTORY.",
         )
     return DiskError(
         f"{path} could not be converted.",
         code="conversion-failed",
         cause=cause,
-        remedy=f"Look at the system's log (`dmesg`) for the disks of {path} and of {part.parent}, "
+        remedy=f"Check the system's log (`dmesg`) for the disks of {path} and of {part.parent}, "
         "or name another directory: --work-dir DIRECTORY.",
     )
 
@@ -218,11 +219,11 @@ def _is_ours(target: Path) -> bool:
         return False
     if stat.S_ISREG(status.st_mode) and status.st_uid == os.getuid() and not status.st_mode & 0o022:
         return True
-    raise _unusable(target.parent, f"{target} is there, and was not made by this user")
+    raise _unusable(target.parent, f"{target} exists, and was not created by this user")
 
 
 def _remove_leftovers(directory: Path) -> None:
-    """Remove what killed runs left half-made, of whatever disk; a run that goes on keeps its own."""
+    """Remove the partial files of killed runs, of any disk; those of running processes stay."""
     for part in directory.iterdir():
         name = _PART.fullmatch(part.name)
         if name and part.lstat().st_uid == os.getuid() and not _is_alive(int(name[1])):
@@ -241,7 +242,7 @@ def _is_alive(process: int) -> bool:
 
 def _convert(path: Path, container: ContainerFormat, part: Path, *, least_bytes: int) -> None:
     require_space(part.parent, least_bytes)
-    # Made here and not by qemu-img, so that nobody else can read it.
+    # Created here and not by qemu-img, so that no other user can read it.
     os.close(os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
     convert_to_raw(path, container, target=part, while_waiting=partial(require_space, part.parent, 0))
 
@@ -273,7 +274,7 @@ def _unpack(path: Path, report: DiskReport, part: Path) -> None:
         os.truncate(part, inner.virtual_bytes)
     elif inner.format is not report.format:
         raise DiskError(
-            f"{path} holds a {inner.container} image where a {report.format} one was seen before.",
+            f"{path} contains a {inner.container} image where a {report.format} one was found before.",
             code="unpack-failed",
             remedy=f"Unpack {path.name} yourself, and push the disk in it.",
         )
@@ -310,15 +311,15 @@ def _rebuild(path: Path, report: DiskReport, part: Path) -> None:
 
 
 def write_sparse(pieces: Iterable[bytes | int], target: Path) -> int:
-    """Write the pieces one after the other to a new file, zeros as holes; gives the size in bytes.
+    """Write the pieces to a new file, zeros as holes; return the size in bytes.
 
-    A number stands for so many zeros.
-    Raises DiskError "disk-too-large" past what ECS takes at all, LocalStateError "no-space" before the file system is
-    full, FileExistsError, and other OSErrors; the file is left as it is then.
+    A number stands for that many zeros.
+    Raises DiskError "disk-too-large" beyond what ECS takes, LocalStateError "no-space" before the file system is
+    full, FileExistsError, and other OSErrors; the partial file stays.
     """
     handle = os.open(target, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
     try:
-        size, looked = 0, 0
+        size, checked = 0, 0
         for piece in pieces:
             if isinstance(piece, int):
                 size += piece
@@ -327,9 +328,9 @@ def write_sparse(pieces: Iterable[bytes | int], target: Path) -> int:
                 size += len(piece)
             if size > MAX_DISK_GIB * GIB:
                 raise _too_large()
-            if size - looked >= _LOOK_EVERY_BYTES:
+            if size - checked >= _CHECK_EVERY_BYTES:
                 require_space(target.parent, 0)
-                looked = size
+                checked = size
         os.ftruncate(handle, size)
         os.fsync(handle)
         return size
@@ -338,23 +339,23 @@ def write_sparse(pieces: Iterable[bytes | int], target: Path) -> int:
 
 
 def require_space(directory: Path, needed_bytes: int) -> None:
-    """Raise LocalStateError "no-space" unless the directory has room for so many bytes and the reserve."""
+    """Raise LocalStateError "no-space" unless the directory has space for `needed_bytes` and the reserve."""
     space = os.statvfs(directory)
     free = space.f_bavail * space.f_frsize
     if free < needed_bytes + RESERVE_BYTES:
         raise LocalStateError(
-            f"There is not enough room in {directory}: {free / GIB:.1f} GiB are free, and at least "
+            f"There is not enough free space in {directory}: {free / GIB:.1f} GiB are free, and at least "
             f"{(needed_bytes + RESERVE_BYTES) / GIB:.1f} GiB are needed.",
             code="no-space",
-            remedy="Free some, or name a directory with more: --work-dir DIRECTORY.",
+            remedy="Free some space, or name a directory with more: --work-dir DIRECTORY.",
             details={"directory": str(directory), "free_bytes": str(free)},
         )
 
 
 def _write_data(handle: int, piece: bytes, offset: int) -> None:
-    """Write what is not zeros, in runs as long as possible."""
+    """Write everything but zeros, in runs as long as possible."""
     view = memoryview(piece)
-    # Holes lie on whole multiples of the disk, not of the piece.
+    # Holes are aligned to the disk, not to the piece.
     at = 0
     start: int | None = None
     while at < len(view):
@@ -379,7 +380,7 @@ def _write_all(handle: int, data: memoryview, offset: int) -> None:
 
 def _too_large() -> DiskError:
     return DiskError(
-        f"The disk is larger than {MAX_DISK_GIB} GiB when it is unpacked, which is the most that ECS takes.",
+        f"The disk is larger than {MAX_DISK_GIB} GiB when it is unpacked, the maximum of ECS.",
         code="disk-too-large",
-        remedy="Shrink the disk before it is packed, or move part of its data to a data disk.",
+        remedy="Shrink the disk before it is compressed, or move part of its data to a data disk.",
     )

@@ -170,7 +170,7 @@ def unzipped(file: BinaryIO) -> Generator[bytes]:
             chosen = members if len(members) == 1 else disks
             if len(chosen) != 1:
                 raise Unsupported(
-                    f"the zip archive holds {len(members)} files, of which {len(chosen)} have the suffix of a disk"
+                    f"the zip archive contains {len(members)} files, of which {len(chosen)} have the suffix of a disk"
                 )
             with archive.open(chosen[0]) as member:
                 while piece := member.read(256 * KIB):

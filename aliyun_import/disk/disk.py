@@ -24,8 +24,8 @@ from aliyun_import.errors import DiskError
 from aliyun_import.limits import KIB, MIB
 
 T = TypeVar("T")
-# What the content sample reads: the head holds the partition table, the boot loader and the superblock of a first
-# partition that begins at 1 MiB, which file systems stamp at each mount; the tail holds the backup GPT or the footer
+# What the content sample reads: the head contains the partition table, the boot loader and the superblock of a first
+# partition that begins at 1 MiB, which file systems stamp at each mount; the tail contains the backup GPT or the footer
 # of a VHD. The rest is spread. About 4 MiB in all: a second on a slow disk.
 SAMPLE_HEAD_BYTES = 2 * MIB
 SAMPLE_TAIL_BYTES = 64 * KIB

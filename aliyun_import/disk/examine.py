@@ -1,4 +1,4 @@
-"""This file looks at one disk from its container down to its guest. It runs in the bounded child; see `inspect.py`."""
+"""The inspection of one disk from its container to its guest. It runs in the isolated child; see `inspect.py`."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -16,11 +16,11 @@ from aliyun_import.errors import DiskError
 from aliyun_import.model.finding import Severity
 from aliyun_import.model.request import Architecture
 
-_NEEDS_QEMU = "the disk was not looked into: that takes qemu-img and qemu-nbd (Debian, Ubuntu: package qemu-utils)"
+_NEEDS_QEMU = "the disk was not inspected: that requires qemu-img and qemu-nbd (Debian, Ubuntu: package qemu-utils)"
 
 
-def survey(path: str, depth: str) -> DiskReport:
-    """Look at the disk: with depth "guest" into its file systems too, with "layout" no further than its boot loaders.
+def examine(path: str, depth: str) -> DiskReport:
+    """Inspect the disk: with depth "guest" its file systems, too, with "layout" no more than its boot loaders.
 
     Raises OSError when the file can't be opened; a read that fails later is a problem in the report.
     """
@@ -41,15 +41,15 @@ def survey(path: str, depth: str) -> DiskReport:
         )
         if opened.container.upload is Upload.CONVERTED:
             return _through_qemu(report, opened.container, depth=depth)
-        return report if opened.disk is None else _look(report, opened.disk, depth=depth)
+        return report if opened.disk is None else _inspect(report, opened.disk, depth=depth)
 
 
 def _through_qemu(report: DiskReport, container: ContainerFormat, *, depth: str) -> DiskReport:
-    """Look at a disk in another hypervisor's container, where QEMU's tools are there to read it."""
+    """Inspect a disk in another hypervisor's container by QEMU's tools, if they are installed."""
     try:
         ensure_whole(report.path, container)
         with open_nbd(description(report.path, container)) as disk:
-            return _look(replace(report, virtual_bytes=disk.size), disk, depth=depth)
+            return _inspect(replace(report, virtual_bytes=disk.size), disk, depth=depth)
     except DiskError as error:
         if error.code == "qemu-img-missing":
             return replace(report, unknowns=(*report.unknowns, _NEEDS_QEMU))
@@ -59,12 +59,12 @@ def _through_qemu(report: DiskReport, container: ContainerFormat, *, depth: str)
     except Missing:
         return replace(report, unknowns=(*report.unknowns, _NEEDS_QEMU))
     except ReadProblem as problem:
-        unknown = f"the disk in the {report.container} was not looked into: {problem.message}"
+        unknown = f"the disk in the {report.container} was not inspected: {problem.message}"
         return replace(report, unknowns=(*report.unknowns, unknown))
 
 
-def _look(report: DiskReport, disk: Reader, *, depth: str) -> DiskReport:
-    """Look at the disk in its container. A read error ends the look there, and what was seen before stays."""
+def _inspect(report: DiskReport, disk: Reader, *, depth: str) -> DiskReport:
+    """Inspect the disk in its container. A read error ends the inspection; earlier results stay."""
     try:
         report = _with_layout(report, disk)
         return _with_guest(report, disk) if depth == "guest" else report
@@ -88,7 +88,7 @@ def _with_layout(report: DiskReport, disk: Reader) -> DiskReport:
 
 
 def _architecture(found: tuple[Architecture, ...]) -> Architecture | None:
-    """Tell the architecture by the loaders' machines; None when there are none, or they contradict each other."""
+    """Return the architecture of the loaders; None when there are none, or they contradict each other."""
     # Beside a loader for x86_64 one for i386 serves firmware of 32 bits, on the same 64-bit system.
     if set(found) == {Architecture.X86_64, Architecture.I386}:
         return Architecture.X86_64
@@ -106,5 +106,5 @@ def _read_error(error: OSError) -> Problem:
         severity=Severity.BLOCKS,
         seen=f"The disk can't be read: {error.strerror or error}.",
         where="",
-        remedy="Look at the system's log (`dmesg`) for the device, and copy the disk to a sound one.",
+        remedy="Check the system's log (`dmesg`) for the device, and copy the disk to healthy storage.",
     )

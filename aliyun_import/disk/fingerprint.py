@@ -1,9 +1,9 @@
-"""This file tells whether a disk is the one that it was, as far as that can be told without reading all of it.
+"""The identity of a disk, as far as it is known without reading all of it; the mounts and holders of a device.
 
-Pure. A fingerprint proves that a disk is another one. That it is the same one, a fingerprint proves only for a file
-whose time of change (ctime) is kept by the system: `utime` sets the time of modification and can't set that one. The
-node of a block device has times of its own, which say nothing of the content. What the fingerprint does not tell, the
-CRC-64 of the content has to tell.
+A fingerprint proves that a disk is another one. It proves that a disk is the same one only for a file whose time of
+change (ctime) the system keeps: `utime` sets the time of modification and can't set that one. The node of a block
+device has times of its own, which are independent of the content. Where a fingerprint proves nothing, the CRC-64 of the
+content has to be compared.
 """
 
 import errno
@@ -17,7 +17,7 @@ from pathlib import Path
 
 
 class Likeness(StrEnum):
-    """What two fingerprints tell of the disk: it is the same, it is another, or only its content can tell."""
+    """The result of comparing two fingerprints: the same disk, another one, or unknown without reading the content."""
 
     SAME = "same"
     UNPROVEN = "unproven"
@@ -26,11 +26,11 @@ class Likeness(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Fingerprint:
-    """What is known of a disk at one moment, on this machine.
+    """The properties of a disk at one moment, on this machine.
 
-    `sample` is a digest of the size and of sampled content alone: equal on every machine that holds the same disk.
-    `ctime_ns` is None where nothing is known of it: in the journal of a version that did not keep it, and on a file
-    system that makes it up. `is_block` tells a block device, which is never believed.
+    `sample` is a digest of the size and of sampled content alone: equal on every machine with the same disk.
+    `ctime_ns` is None where it is unknown: in the journal of a version that did not record it, and on a file system
+    without one. `is_block` marks a block device, whose times prove nothing.
     """
 
     size_bytes: int
@@ -42,11 +42,11 @@ class Fingerprint:
     is_block: bool = False
 
     def likeness(self, before: "Fingerprint") -> Likeness:
-        """Hold the disk as it is now against what it was before."""
+        """Compare the disk as it is now with what it was before."""
         if (self.size_bytes, self.sample) != (before.size_bytes, before.sample):
             return Likeness.OTHER
         if self.is_block:
-            # A node gets another number, and other times, when the machine starts again.
+            # A node gets another number, and other times, when the machine restarts.
             return Likeness.UNPROVEN
         if (self.mtime_ns, self.device, self.inode) != (before.mtime_ns, before.device, before.inode):
             return Likeness.OTHER
@@ -55,7 +55,7 @@ class Fingerprint:
         return Likeness.SAME
 
     def encoded(self) -> str:
-        """Give it as one word, for a line of the journal."""
+        """Return it as one word for the journal."""
         word = f"{self.size_bytes}:{self.mtime_ns}:{self.device}:{self.inode}:{self.sample}"
         if self.is_block:
             return f"{word}:block"
@@ -63,7 +63,7 @@ class Fingerprint:
 
 
 def decoded(word: str) -> Fingerprint:
-    """Read what `Fingerprint.encoded` wrote, in this version or in one that knew no ctime; ValueError for the rest."""
+    """Read what `Fingerprint.encoded` wrote, in this version or in one without ctime; ValueError for the rest."""
     size_bytes, mtime_ns, device, inode, sample, *rest = word.split(":")
     last = rest[0] if rest else None
     return Fingerprint(
@@ -78,15 +78,15 @@ def decoded(word: str) -> Fingerprint:
 
 
 def least(likenesses: Iterable[Likeness]) -> Likeness:
-    """Give the likeness of several disks together: one that is another makes all of them another."""
+    """Return the least likeness of several disks: one other disk makes all of them another."""
     order = (Likeness.OTHER, Likeness.UNPROVEN, Likeness.SAME)
     return min(likenesses, key=order.index, default=Likeness.SAME)
 
 
 _MOUNTINFO = Path("/proc/self/mountinfo")
 _ESCAPE = re.compile(r"\\([0-7]{3})")
-# These keep no time of change of their own. They show the time of modification in its place, which a user can set, or
-# what a server says.
+# These have no time of change of their own. They report the time of modification instead, which a user can set, or
+# the time of a server.
 _MAKE_UP_CTIME = frozenset({"vfat", "msdos", "exfat", "cifs", "smb3", "9p", "fuseblk"})
 
 
@@ -102,7 +102,7 @@ class Mount:
 
 
 def parse_mounts(text: str) -> tuple[Mount, ...]:
-    """Read the lines of mountinfo, as proc(5) describes them. Pure; lines of another form are passed over."""
+    """Parse the lines of mountinfo, as proc(5) describes them. Pure; lines of another form are skipped."""
     mounts = []
     for line in text.splitlines():
         left, _, right = line.partition(" - ")
@@ -117,7 +117,7 @@ def parse_mounts(text: str) -> tuple[Mount, ...]:
 
 
 def read_mounts() -> tuple[Mount, ...]:
-    """Give the mounts that this process sees."""
+    """Return the mounts in this process's namespace; none where /proc is absent."""
     try:
         return parse_mounts(_MOUNTINFO.read_text(errors="surrogateescape"))
     except OSError:
@@ -125,7 +125,7 @@ def read_mounts() -> tuple[Mount, ...]:
 
 
 def keeps_ctime(device: str, mounts: tuple[Mount, ...]) -> bool:
-    """Tell whether files on a device ("8:1") have a time of change that no user can set. Pure."""
+    """Return whether files on a device ("8:1") have a time of change that no user can set. Pure."""
     kinds = {mount.kind for mount in mounts if mount.device == device}
     return not any(kind in _MAKE_UP_CTIME or kind.startswith("fuse.") for kind in kinds)
 
@@ -139,14 +139,14 @@ _BY_NUMBER = Path("/sys/dev/block")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Held:
-    """Who holds a device, in words. `read_only`: every holder that was found is a mount that can't be written to."""
+    """The holders of a device, as text. `read_only`: every holder that was found is a read-only mount."""
 
     by: tuple[str, ...]
     read_only: bool
 
 
 def holder_of(path: Path) -> Held | None:
-    """Tell who holds a block device; None for one that nobody holds, and for every other kind of file."""
+    """Return the holders of a block device; None for one that is free, and for every other kind of file."""
     try:
         status = path.stat()
         if not stat.S_ISBLK(status.st_mode):
@@ -164,32 +164,32 @@ def _is_held(path: Path) -> bool:
     try:
         os.close(os.open(path, os.O_RDONLY | os.O_EXCL | os.O_CLOEXEC | os.O_NONBLOCK))
     except OSError as error:
-        return error.errno == errno.EBUSY  # whoever opens it for reading tells of any other trouble
+        return error.errno == errno.EBUSY  # any other error is raised when it is opened for reading
     return False
 
 
 def held_by(devices: dict[str, str], mounts: tuple[Mount, ...]) -> Held:
-    """Say who holds a device that is held. Pure. `devices` are its numbers and names, and those that are made of it."""
+    """Return the holders of a device. Pure. `devices` are numbers and names of it and of the devices on it."""
     mine = [mount for mount in mounts if mount.device in devices or mount.source in _nodes(devices)]
     words = [f"{mount.source} is mounted at {mount.point}{', read-only' if mount.read_only else ''}" for mount in mine]
     made_of_it = [name for name in devices.values() if name.startswith(("dm-", "md"))]
     if not words and made_of_it:
-        words = [f"{', '.join(made_of_it)} (LVM, RAID or dm-crypt) is made of it"]
+        words = [f"{', '.join(made_of_it)} (LVM, RAID or dm-crypt) is on top of it"]
     return Held(
-        by=tuple(dict.fromkeys(words)) or ("another program, swap or another mount namespace holds it",),
+        by=tuple(dict.fromkeys(words)) or ("another program, swap or another mount namespace uses it",),
         read_only=bool(mine) and all(mount.read_only for mount in mine),
     )
 
 
 def _nodes(devices: dict[str, str]) -> set[str]:
-    """Name the nodes: some file systems (btrfs) are mounted under a number that is not the device's."""
+    """Return the device nodes: some file systems (btrfs) are mounted under a number that is not the device's."""
     return {f"/dev/{name}" for name in devices.values()}
 
 
 def _related(entry: Path) -> Iterator[tuple[str, str]]:
-    """Give number and name of the partitions of a device, of the disk that it is a partition of, and of what is on it.
+    """Yield number and name of a device's partitions, of the disk that it is a partition of, and of the devices on top.
 
-    A disk that a partition lies on counts as itself alone: what else is on it does not hold the partition.
+    The disk of a partition counts alone: its other partitions do not hold this one.
     """
     real = entry.resolve()
     if (real / "partition").exists():

@@ -39,7 +39,7 @@ if sys.platform == "linux":
         sys.exit(f"the parent process {parent} has ended")
 os.execvp(program[0], program)
 """
-# Variables that a child needs to find its files and to use the user's language. None of them holds a secret.
+# Variables that a child needs to find its files and to use the user's language. None of them contains a secret.
 _PASSED_ON = frozenset({"PATH", "HOME", "TMPDIR", "LANG", "LANGUAGE", "TZ", "LD_LIBRARY_PATH", "VIRTUAL_ENV"})
 _PASSED_ON_PREFIXES = ("LC_", "PYTHON", "DYLD_")
 
@@ -105,7 +105,7 @@ def call_isolated(target: str, arguments: Sequence[str], *, limits: Limits) -> O
 def child_environment(environment: Mapping[str, str] = os.environ) -> dict[str, str]:
     """Return the environment for a child that reads a disk: without credentials, and without all that it does not need.
 
-    Another process of the same user can read a child's environment, and the child's memory holds it.
+    Another process of the same user can read a child's environment, and the child's memory contains it.
     """
     return {
         name: value for name, value in environment.items() if name in _PASSED_ON or name.startswith(_PASSED_ON_PREFIXES)

@@ -14,12 +14,12 @@ UNKNOWN = "unknown"
 
 
 class TableKind(StrEnum):
-    """How the disk is divided."""
+    """The kind of partition table."""
 
     MBR = "mbr"
     GPT = "gpt"
     HYBRID = "hybrid"  # a GPT whose MBR names some of its partitions too
-    NONE = "none"  # no partition table: blank, or a bare file system
+    NONE = "none"  # no partition table: blank, or a file system
     UNREADABLE = "unreadable"  # there is one, and it is damaged, or the container could not be read
 
 
@@ -27,7 +27,7 @@ class TableKind(StrEnum):
 class Problem:
     """Something about the container or the partition table. `code` is stable and kebab-case.
 
-    `seen` says what was seen, `where` the place in the file, `remedy` what to do (None where nothing can be done).
+    `seen` is what was found, `where` the position in the file, `remedy` what to do (None where nothing can be done).
     `convertible`: `convert.prepare` makes of it a disk that ECS takes, given the tools it needs.
     """
 
@@ -41,11 +41,11 @@ class Problem:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Partition:
-    """One partition, or the whole disk as number 0 where a file system lies on it without a table.
+    """One partition, or the whole disk as number 0 where it is a file system without a table.
 
     `type_id` is the MBR type in hexadecimal ("0x83") or the GPT type GUID; `type_name` the usual name for it.
-    `filesystem` is what its first bytes say ("ext4", "xfs", "vfat", "ntfs", "btrfs", "swap", "lvm", "luks",
-    "bitlocker", "mdraid", ...), empty when they say nothing. `uuid` and `label` are the file system's, `part_uuid` the
+    `filesystem` is what its first bytes identify ("ext4", "xfs", "vfat", "ntfs", "btrfs", "swap", "lvm", "luks",
+    "bitlocker", "mdraid", ...), empty when unknown. `uuid` and `label` are the file system's, `part_uuid` the
     partition's (PARTUUID as Linux spells it), `name` the GPT name. `active` is the MBR's boot flag.
     """
 
@@ -64,7 +64,7 @@ class Partition:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Loader:
-    """A UEFI program on the ESP. `removable`: it lies where firmware looks without a boot entry (EFI/BOOT)."""
+    """A UEFI program on the ESP. `removable`: firmware finds it without a boot entry (EFI/BOOT)."""
 
     path: str
     partition: int
@@ -75,10 +75,10 @@ class Loader:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BootEvidence:
-    """What speaks for either way of booting. `bios` and `uefi` are whole lines for people, empty when nothing does.
+    """The evidence for both boot modes. `bios` and `uefi` are texts for messages, empty without evidence.
 
-    `bios` holds lines only if all that BIOS needs to start is there; half of it is told in `notes`. The same for `uefi`
-    with a loader in the removable path.
+    `bios` is not empty only if BIOS has all that it needs to start; incomplete evidence is in `notes`. The same for
+    `uefi` with a loader in the removable path.
     """
 
     bios: tuple[str, ...] = ()
@@ -90,13 +90,12 @@ class BootEvidence:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DiskReport:
-    """What a disk is, read from outside in about a second.
+    """The result of the inspection of a disk.
 
-    `format` is what ECS would be told, None when ECS does not take such a file; `virtual_bytes` is the size of the disk
-    in it, None when it could not be told. `unknowns` are sentences about what could not be read, and never findings.
-    `parents` are the files that a differencing VHD is whole with, the nearest first. `held` tells who holds a block
-    device.
-    `architecture` is from the UEFI loaders, or else from the guest; `guest` is None when it was not looked at.
+    `format` is the DiskFormat for ECS, None when ECS does not take such a file; `virtual_bytes` is the size of the disk
+    in it, None when unknown. `unknowns` are sentences about what could not be read, and never findings.
+    `parents` are the parent files of a differencing VHD, the nearest first. `held` are the holders of a block device.
+    `architecture` is from the UEFI loaders, or else from the guest; `guest` is None when it was not inspected.
     """
 
     path: Path

@@ -22,20 +22,20 @@ from aliyun_import.limits import KIB, MIB
 
 # What `xz -T0 -7` makes has 48 MiB, that of -6 has 24.
 MAX_BLOCK_BYTES = 64 * MIB
-# What is kept unpacked: for one who reads alone, and for the threads of an upload.
+# Unpacked blocks in memory: for a single reader, and for the threads of an upload.
 KEPT_BYTES, KEPT_FOR_MANY_BYTES = 128 * MIB, 256 * MIB
 # A disk of 2 TiB in blocks of 8 MiB.
 MAX_BLOCKS = 262_144
-# No packer makes more of a block than this: what can't be packed is stored.
+# The largest growth of a block: data that can't be compressed is stored.
 _MAX_OVERHEAD = 64 * KIB
 _READ_BYTES = MIB
-# Most of a disk is zeros, as a rule, which unpack as slowly as anything: 16 MiB of them are 2.5 KiB packed, the same
-# ones each time. The last block may have another size.
+# Most of a disk is zeros, which unpack as slowly as other data: 16 MiB of them are 2.5 KiB compressed, the same
+# bytes each time. The last block may have another size.
 _ZEROS_PACKED_BYTES, _MAX_ZEROS = 64 * KIB, 2
 
 
 class Block(NamedTuple):
-    """A piece of the disk, from `start` on; it lies packed at `at`. `check` is the xz stream's kind of checksum."""
+    """A piece of the disk from `start` on, compressed at offset `at`. `check` is the xz stream's kind of checksum."""
 
     start: int
     size: int
@@ -48,13 +48,13 @@ Unpack = Callable[[Reader, Block], mmap.mmap]
 
 
 class BlockReader(PiecewiseReader):
-    """The disk in a file of blocks. Safe to use from any thread; a block that several ask for is unpacked once.
+    """The disk in a file of blocks. Safe to use from any thread; a block that several threads request is unpacked once.
 
-    Raises Bad for a damaged block, with its place in the file, and what reading the file raises.
+    Raises Bad with the offset of a damaged block in the file, and what reading the file raises.
     """
 
     def __init__(self, file: Reader, blocks: Sequence[Block], unpack: Unpack, *, kept_bytes: int = KEPT_BYTES) -> None:
-        """Take blocks that follow each other. Unsupported when there are too many, or one is too large."""
+        """Take consecutive blocks. Unsupported when there are too many, or one is too large."""
         self._file = file
         self._blocks = [block for block in blocks if block.size]
         super().__init__(self._blocks[-1].start + self._blocks[-1].size if self._blocks else 0)
@@ -62,7 +62,7 @@ class BlockReader(PiecewiseReader):
         self._unpack = unpack
         largest = max((block.size for block in self._blocks), default=0)
         if largest > MAX_BLOCK_BYTES:
-            raise Unsupported(f"it is packed in one piece of {largest / MIB:.0f} MiB, or in several as large")
+            raise Unsupported(f"it is compressed in one piece of {largest / MIB:.0f} MiB, or in several as large")
         self.block_bytes = largest
         self.most_kept = min(kept_bytes // (largest or 1), 64)
         self._kept: OrderedDict[int, Future[mmap.mmap]] = OrderedDict()
@@ -71,7 +71,7 @@ class BlockReader(PiecewiseReader):
 
     @property
     def blocks(self) -> int:
-        """Give the number of blocks that are not empty."""
+        """Return the number of blocks that are not empty."""
         return len(self._blocks)
 
     def _piece(self, offset: int, length: int) -> bytes:
@@ -80,7 +80,7 @@ class BlockReader(PiecewiseReader):
         return self._block(number)[within : within + length]
 
     def forget(self) -> None:
-        """Unpack again what is kept: the file may have changed."""
+        """Drop the unpacked blocks: the file may have changed."""
         with self._lock:
             self._kept.clear()
 
@@ -97,7 +97,7 @@ class BlockReader(PiecewiseReader):
         if mine is not None:
             try:
                 mine.set_result(self._unpacked(self._blocks[number]))
-            except BaseException as error:  # noqa: BLE001 -- whatever it is, those who wait for the block get it too
+            except BaseException as error:  # noqa: BLE001 -- all threads that wait for the block get it
                 with self._lock:
                     if self._kept.get(number) is mine:
                         del self._kept[number]
@@ -105,7 +105,7 @@ class BlockReader(PiecewiseReader):
         return kept.result()
 
     def _unpacked(self, block: Block) -> mmap.mmap:
-        """Unpack a block, unless it is packed with the same bytes as one of zeros that was seen before."""
+        """Unpack a block, unless its compressed bytes are those of an earlier block of zeros."""
         if block.packed > _ZEROS_PACKED_BYTES:
             return self._unpack(self._file, block)
         packed = self._file.pread(block.at, block.packed)
@@ -119,13 +119,13 @@ class BlockReader(PiecewiseReader):
 
 
 def _read_pieces(file: Reader, at: int, length: int) -> Iterable[bytes]:
-    """Read a block as it lies packed, in pieces that no memory minds."""
+    """Yield the compressed bytes of a block in small pieces."""
     for offset in range(0, length, _READ_BYTES):
         yield file.pread(at + offset, min(_READ_BYTES, length - offset))
 
 
 def _unpack_block(new: NewDecompressor, pieces: Iterable[bytes], block: Block) -> mmap.mmap:
-    """Unpack a block to the size that its index told, into memory that goes back to the system at its end.
+    """Unpack a block to the size in its index, into memory that is returned to the system afterwards.
 
     Bad when it is damaged, or of another size.
     """
@@ -133,19 +133,19 @@ def _unpack_block(new: NewDecompressor, pieces: Iterable[bytes], block: Block) -
     try:
         _fill(out, new, pieces)
     except BaseException as error:
-        # At once: the error holds on to it for longer than there may be memory.
+        # Immediately: the error would keep the memory for too long.
         out.close()
         if isinstance(error, (lzma.LZMAError, ValueError, EOFError)):
             end = block.at + block.packed
             raise Bad(
-                f"the packed data in bytes {block.at}-{end} of the file is damaged ({error})", offset=block.at
+                f"the compressed data in bytes {block.at}-{end} of the file is damaged ({error})", offset=block.at
             ) from error
         raise
     return out
 
 
 def _fill(out: mmap.mmap, new: NewDecompressor, pieces: Iterable[bytes]) -> None:
-    """Fill all of it, to the stream's end; EOFError when there is more or less than that."""
+    """Fill all of `out`; EOFError when the stream is longer or shorter."""
     stream, filled = new(), 0
     for packed in pieces:
         data = packed
@@ -168,9 +168,9 @@ def _is_zeros(data: mmap.mmap) -> bool:
 
 
 def _check_packed(size: int, packed: int, *, at: int) -> None:
-    """Refuse an index that tells of more packed bytes than any packer makes; they would all be read."""
+    """Refuse an index that names more compressed bytes than any tool writes; they would all be read."""
     if packed > size + size // 1024 + _MAX_OVERHEAD:
-        raise Bad(f"its index tells of {packed} packed bytes for {size}", offset=at)
+        raise Bad(f"its index names {packed} compressed bytes for {size}", offset=at)
 
 
 # The .xz file format, version 1.1.0. Each block is passed to liblzma as a file of its own, with an index of that block
@@ -183,7 +183,7 @@ _MEMORY_BYTES = 256 * MIB
 
 
 def xz_blocks(file: Reader) -> list[Block]:
-    """List the blocks of all streams. Bad when an index is damaged or missing, Unsupported when there are too many."""
+    """Return the blocks of all streams. Bad for a damaged or missing index, Unsupported for too many blocks."""
     streams: list[list[Block]] = []
     end, count = file.size, 0
     while end > 0:
@@ -229,7 +229,7 @@ def _stream_before(file: Reader, end: int, *, most: int) -> tuple[int, list[Bloc
     at = begin = index_at - sum(_padded(packed) for packed, _ in records)
     head = file.pread(begin - _HEADER_BYTES, _HEADER_BYTES) if begin >= _HEADER_BYTES else b""
     if head != _MAGIC + check + _crc(check):
-        raise Bad("its index does not fit its blocks", offset=index_at)
+        raise Bad("its index does not match its blocks", offset=index_at)
     blocks = []
     for packed, size in records:
         _check_packed(size, packed, at=index_at)
@@ -239,13 +239,13 @@ def _stream_before(file: Reader, end: int, *, most: int) -> tuple[int, list[Bloc
 
 
 def _before_padding(file: Reader, end: int) -> int:
-    """Go back over the zeros that may follow a stream."""
+    """Return the end of a stream before the zeros that may follow it."""
     first = max(end - _MAX_PADDING_BYTES, 0)
     return first + len(file.pread(first, end - first).rstrip(b"\0")) if file.pread(end - 1, 1) == b"\0" else end
 
 
 def _records(raw: bytes, index_at: int, *, most: int) -> Iterator[tuple[int, int]]:
-    """Give the packed and the unpacked size of each block of an index."""
+    """Return the packed and the unpacked size of each block of an index."""
     if raw[0] != 0 or _crc(raw[:-4]) != raw[-4:]:
         raise Bad("its index is damaged", offset=index_at)
     count, at = _read_number(raw, 1, index_at)
@@ -288,7 +288,7 @@ def _crc(raw: bytes) -> bytes:
 # through a pipe does not (pzstd's frames neither), and can only be unpacked from its beginning.
 _ZSTD_MAGIC, _SKIPPED, _TABLE = 0xFD2FB528, 0x184D2A50, 0x184D2A5E
 _SEEKABLE = 0x8F92EAB1
-# Each step through a frame is a read of three bytes; a million are a second, and 128 GiB.
+# Each step through a frame is a read of three bytes; a million take a second, for 128 GiB.
 _MAX_STEPS = 1_000_000
 _MAX_HEADER_BYTES = 18
 _PADDING_BYTES = 64 * KIB
@@ -296,7 +296,7 @@ _RLE = 1
 
 
 def zstd_blocks(file: Reader) -> list[Block]:
-    """List the frames. Bad when the file is cut short or damaged, Unsupported when a frame does not tell its size."""
+    """Return the frames. Bad when the file is cut short or damaged, Unsupported when a frame lacks its size."""
     return _by_table(file) or _Walk(file).blocks()
 
 
@@ -324,19 +324,19 @@ def _by_table(file: Reader) -> list[Block]:
         blocks.append(Block(start, size, at, packed))
         at, start = at + packed, start + size
     if at != table_at - 8:
-        raise Bad("its seek table does not fit its frames", offset=table_at)
+        raise Bad("its seek table does not match its frames", offset=table_at)
     return blocks
 
 
 class _Walk:
-    """A way through a file, from one frame to the next."""
+    """An iteration over the frames of a file."""
 
     def __init__(self, file: Reader) -> None:
         self._file = file
         self._steps = 0
 
     def blocks(self) -> list[Block]:
-        """Give the frames that hold something."""
+        """Return the frames with content."""
         blocks: list[Block] = []
         at = start = magic = 0
         while at < self._file.size:
@@ -353,24 +353,24 @@ class _Walk:
             else:
                 raise Bad("there is no frame where one should begin", offset=at)
         if at > self._file.size and magic != 0:
-            raise Bad("it ends before its end: the file was cut short", offset=self._file.size)
+            raise Bad("it ends early: the file was cut short", offset=self._file.size)
         return blocks
 
     def _step(self) -> None:
         self._steps += 1
         if self._steps > _MAX_STEPS:
-            raise Unsupported("it is too large to be gone through without a seek table")
+            raise Unsupported("it is too large to be searched without a seek table")
 
     def _frame(self, at: int) -> tuple[int, int]:
-        """Give the size of a frame's content, and where it ends."""
+        """Return the size of a frame's content, and where it ends."""
         raw = self._file.pread(at + 4, _MAX_HEADER_BYTES - 4)
         flags = raw[0] if raw else 0
         size_bytes = (1 if flags & 0x20 else 0, 2, 4, 8)[flags >> 6]
         size_at = 1 + (not flags & 0x20) + (0, 1, 2, 4)[flags & 3]
         if len(raw) < size_at + size_bytes:
-            raise Bad("it ends before its end: the file was cut short", offset=at)
+            raise Bad("it ends early: the file was cut short", offset=at)
         if not size_bytes:
-            raise Unsupported("its frames do not tell their size, as those that came through a pipe")
+            raise Unsupported("its frames do not contain their size, as frames that were written through a pipe")
         size = int.from_bytes(raw[size_at : size_at + size_bytes], "little") + (256 if size_bytes == 2 else 0)
         end, is_last = at + 4 + size_at + size_bytes, False
         while not is_last:

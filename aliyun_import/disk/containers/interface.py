@@ -56,9 +56,9 @@ class Source:
 class OpenedContainer:
     """A container that was opened.
 
-    `disk` reads the disk in it; it is None when that can't be read, and `problems` or `unknowns` say why. `format` is
-    the DiskFormat for ECS, None when ECS does not take it. `problems` and `unknowns` go into the report as they are.
-    `parents` are the names of other files in the same folder that are read with it, the nearest first.
+    `disk` reads the disk in it; it is None when that can't be read, and `problems` or `unknowns` give the reason.
+    `format` is the DiskFormat for ECS, None when ECS does not take it. `problems` and `unknowns` go into the report as
+    they are. `parents` are the names of other files in the same folder that are read with it, the nearest first.
     """
 
     container: "ContainerFormat"

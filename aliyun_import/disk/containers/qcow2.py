@@ -83,14 +83,14 @@ def read_header(file: Reader) -> Header:
     if version not in (2, 3):
         raise Unsupported(f"QCOW version {version}", offset=4)
     if not _MIN_CLUSTER_BITS <= bits <= _MAX_CLUSTER_BITS:
-        raise Bad(f"the header says that a cluster has 2^{bits} bytes", offset=20)
+        raise Bad(f"the header has an impossible cluster size of 2^{bits} bytes", offset=20)
     incompatible, header_bytes, compression = 0, 72, _ZLIB
     if version == 3:
         raw = read_exactly(file, 0, 104) + raw[104:]
         incompatible, header_bytes = struct.unpack_from(">Q", raw, 72)[0], struct.unpack_from(">I", raw, 100)[0]
         compression = raw[104] if header_bytes > 104 and len(raw) > 104 else _ZLIB
         if not 104 <= header_bytes <= 1 << bits:
-            raise Bad(f"the header says that it has {header_bytes} bytes itself", offset=100)
+            raise Bad(f"the header has an impossible length of {header_bytes} bytes", offset=100)
     return Header(
         version=version,
         virtual_bytes=size,
@@ -114,7 +114,7 @@ def _text(raw: bytes) -> str:
 
 
 def _extension(file: Reader, at: int, wanted: int) -> str:
-    """Find a header extension by its number, and give its text; empty when it is not there."""
+    """Return the text of a header extension; empty when it is absent."""
     for _ in range(_MAX_EXTENSIONS):
         head = file.pread(at, 8)
         if len(head) < 8:
@@ -129,7 +129,7 @@ def _extension(file: Reader, at: int, wanted: int) -> str:
 
 
 def _numbers(raw: bytes) -> "array.array[int]":
-    """Make 64-bit numbers of a table's bytes."""
+    """Return the 64-bit numbers of a table."""
     table = array.array("Q", raw)
     if sys.byteorder == "little":
         table.byteswap()
@@ -147,10 +147,10 @@ def read_l1(file: Reader, header: Header) -> "array.array[int]":
 
 
 class Qcow2Reader(PiecewiseReader):
-    """The disk in a QCOW2 image that is whole by itself; its tables are read as they are needed."""
+    """The disk in a QCOW2 image that depends on no other file; its tables are read when they are needed."""
 
     def __init__(self, file: Reader, header: Header, l1: "array.array[int]") -> None:
-        """Take what `read_header` and `read_l1` gave. Unsupported for what this class can't read."""
+        """Take the results of `read_header` and `read_l1`. Unsupported for what this class can't read."""
         if header.has_backing or header.encryption or header.incompatible & _EXTERNAL_DATA:
             raise Unsupported("it is encrypted, or part of its data is in another file")
         if header.incompatible & _EXTENDED_L2:
@@ -171,7 +171,7 @@ class Qcow2Reader(PiecewiseReader):
         return self._read_entry(self._entry(offset), within, min(self._cluster - within, length))
 
     def _entry(self, offset: int) -> int:
-        """Give the L2 entry of the cluster at this place of the disk."""
+        """Return the L2 entry of the cluster at this offset of the disk."""
         number = offset >> self._bits
         slot, within = number >> (self._bits - 3), number & ((self._cluster >> 3) - 1)
         at = self._l1[slot] & _OFFSET_MASK
@@ -215,12 +215,12 @@ class Qcow2Reader(PiecewiseReader):
 
 
 def _compressed_mask(cluster_bits: int) -> int:
-    """Give the bits of a compressed cluster's entry that are its place in the file."""
+    """Return the mask of the offset in a compressed cluster's entry."""
     return (1 << 62 - (cluster_bits - 8)) - 1
 
 
 def _compressed_place(entry: int, cluster_bits: int) -> tuple[int, int]:
-    """Give the place of a compressed cluster in the file, and the most bytes that it has."""
+    """Return the offset of a compressed cluster in the file, and its maximum length."""
     shift = 62 - (cluster_bits - 8)
     at = entry & _compressed_mask(cluster_bits)
     sectors = (entry >> shift) & ((1 << (cluster_bits - 8)) - 1)
@@ -327,7 +327,7 @@ def _of_header(code: str, severity: Severity, where: str, seen: str, remedy: str
 
 
 def _truncation(file: Reader, header: Header, l1: Iterable[int]) -> list[Problem]:
-    """Hold every table and every cluster against the end of the file, in one pass over the L2 tables."""
+    """Check that every table and every cluster ends within the file, in one pass over the L2 tables."""
     cluster = 1 << header.cluster_bits
     if header.refcount_at + header.refcount_clusters * cluster > file.size:
         return [_truncated("its refcount table", header.refcount_at + header.refcount_clusters * cluster, file)]
@@ -343,7 +343,7 @@ def _truncation(file: Reader, header: Header, l1: Iterable[int]) -> list[Problem
 
 
 def _last_byte(file: Reader, table_at: int, header: Header) -> int:
-    """Give the end of the last cluster that an L2 table names.
+    """Return the end of the last cluster that an L2 table names.
 
     No step of it is taken entry by entry in Python: a table has up to 262,144 of them.
     """

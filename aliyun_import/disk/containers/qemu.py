@@ -273,7 +273,7 @@ def _failed(path: Path, container: ContainerFormat, stderr: bytes) -> DiskError 
             f"There is not enough free space to convert {path}.",
             code="no-space",
             cause=line,
-            remedy="Free some, or name a directory with more: --work-dir DIRECTORY.",
+            remedy="Free some space, or name a directory with more: --work-dir DIRECTORY.",
         )
     return DiskError(
         f"{path} could not be converted.",

@@ -4,9 +4,9 @@ Written after Microsoft's "Virtual Hard Disk Image Format Specification" 1.0. Al
 
 An untrusted disk names its parent by a path, which may be any. Only the last component of that path is used, and only
 in the folder of the disk; no link is followed; and the file there must be a VHD with a valid footer whose unique id is
-the one that the disk names. These ids are random and have 128 bits: who writes one into a disk has had the parent, so
-that an untrusted disk discloses nothing that its maker does not know already, and nothing at all but a VHD that was put
-beside it.
+the one that the disk names. These ids are random and have 128 bits: the author of a disk that names one has had the
+parent, so that an untrusted disk discloses nothing that its author does not know already, and nothing at all but a VHD
+that was put beside it.
 """
 
 import array
@@ -67,8 +67,8 @@ class Footer:
 class DynamicHeader:
     """The second header, of dynamic and differencing VHDs.
 
-    The rest speaks of a differencing one's parent: its name, its unique id, when it was modified last (seconds since
-    2000, 0 when it is not told), and its locators as (code, offset, length).
+    The other fields describe the parent of a differencing one: its name, its unique id, its time of modification in
+    seconds since 2000 (0: unknown), and its locators as (code, offset, length).
     """
 
     at: int
@@ -111,10 +111,10 @@ def parse_footer(raw: bytes) -> Footer | None:
 
 
 def fixed_footer(size: int) -> bytes:
-    """Make the footer of a fixed VHD of this size, the same bytes every time.
+    """Return the footer of a fixed VHD of this size, the same bytes every time.
 
-    It is what `qemu-img -o force_size=on` writes: the creator "qem2" and the largest geometry both tell readers to go
-    by the size and not by the geometry. Time and UUID are made of nothing but the size.
+    `qemu-img -o force_size=on` writes the same: the creator "qem2" and the largest geometry both make readers use
+    the size and not the geometry. Time and UUID depend on the size alone.
     """
     raw = struct.pack(
         ">8sIIQI4sI4sQQHBBII16s",
@@ -125,19 +125,19 @@ def fixed_footer(size: int) -> bytes:
 
 
 def _checksum(raw: bytes, at: int) -> int:
-    """Sum the bytes without the checksum's own four, and turn the bits over."""
+    """Return the complement of the sum of the bytes without the checksum's own four."""
     return ~(sum(raw) - sum(raw[at : at + 4])) & 0xFFFFFFFF
 
 
 def read_header(file: Reader, footer: Footer) -> DynamicHeader:
-    """Read the second header, where the footer says it is. Bad when there is none, or its numbers make no sense."""
+    """Read the second header, at the offset in the footer. Bad when there is none, or its numbers make no sense."""
     at = footer.data_offset
     raw = read_exactly(file, at, _HEADER_BYTES)
     if not raw.startswith(_HEADER_COOKIE):
-        raise Bad("there is no second header where the footer says it is", offset=at)
+        raise Bad("there is no second header at the offset in the footer", offset=at)
     table_at, _, blocks, block_bytes, checksum = struct.unpack_from(">QIIII", raw, 16)
     if not _MIN_BLOCK_BYTES <= block_bytes <= _MAX_BLOCK_BYTES or block_bytes & (block_bytes - 1):
-        raise Bad(f"the second header says that a block has {block_bytes} bytes", offset=at + 32)
+        raise Bad(f"the second header has an impossible block size of {block_bytes} bytes", offset=at + 32)
     if blocks > _MAX_BLOCKS:
         raise Unsupported(f"a block table with {blocks} entries", offset=at + 28)
     return DynamicHeader(
@@ -164,7 +164,7 @@ def read_table(file: Reader, header: DynamicHeader) -> "array.array[int]":
 class DynamicReader(PiecewiseReader):
     """The disk in a dynamic VHD. A block is a bitmap, in whole sectors, and then its data; blocks in HOLE are zeros.
 
-    The bitmap is not looked at: a dynamic disk reads what its block holds, and only a differencing one asks its parent.
+    The bitmap is ignored: a dynamic disk reads its blocks as they are, only a differencing one depends on its bitmap.
     """
 
     def __init__(self, file: Reader, *, size: int, header: DynamicHeader, table: "array.array[int]") -> None:
@@ -183,7 +183,7 @@ class DynamicReader(PiecewiseReader):
         return self._block_piece(self._table[number], offset, length)
 
     def next_data(self, offset: int) -> int:
-        """Look for the next block that is no hole, as `Sparse` has it."""
+        """Return the next block that is no hole, as `Sparse` defines it."""
         first = number = offset // self._block
         while number < len(self._table) and self._table[number] == HOLE:
             number += 1
@@ -200,7 +200,7 @@ class DynamicReader(PiecewiseReader):
 class DifferencingReader(DynamicReader):
     """The disk in a differencing VHD: a sector whose bit in the block's bitmap is 0 is the parent's, as are holes.
 
-    qemu-img 7.2 reads such a file as a dynamic one, without its parent and without a word, so that it can't be asked.
+    qemu-img 7.2 silently reads such a file as a dynamic one, without its parent, and can't be used for it.
     """
 
     def __init__(
@@ -210,7 +210,7 @@ class DifferencingReader(DynamicReader):
         self._parent = parent
 
     def next_data(self, offset: int) -> int:
-        """Look for what this one or its parent has, as `Sparse` has it."""
+        """Return the next data of this disk or its parent, as `Sparse` defines it."""
         own, theirs = super().next_data(offset), next_data(self._parent, offset)
         return own if theirs >= self._parent.size else min(own, theirs)
 
@@ -229,7 +229,7 @@ class DifferencingReader(DynamicReader):
 
 
 def _runs(bitmap: bytes, start: int, end: int, *, block: int) -> Iterator[tuple[bool, int, int]]:
-    """Cut [start, end), which lies in one block, where the bitmap changes; the first bit is a byte's highest."""
+    """Split [start, end), which is in one block, where the bitmap changes; the first bit is a byte's highest."""
     first = start % block // SECTOR
     last = (end - 1) % block // SECTOR
     bits = bitmap[first // 8 : last // 8 + 1]
@@ -244,11 +244,11 @@ def _runs(bitmap: bytes, start: int, end: int, *, block: int) -> Iterator[tuple[
 
 
 def bitmap_bytes(block_bytes: int) -> int:
-    """Give the size of a block's bitmap: a bit a sector, filled up to whole sectors."""
+    """Return the size of a block's bitmap: a bit a sector, filled up to whole sectors."""
     return -(-(block_bytes // SECTOR) // (8 * SECTOR)) * SECTOR
 
 
-# Hyper-V warns of long chains, and nobody has such; each costs an open file and its block table.
+# Hyper-V warns of long chains, which are not used; each parent costs an open file and its block table.
 MAX_PARENTS = 16
 _MAX_PATH_BYTES = 4096
 # Paths of Windows, relative and absolute, in UTF-16; and a URL of macOS.
@@ -258,7 +258,7 @@ _EPOCH_S = 946_684_800
 
 
 class Folder:
-    """The regular files in the folder that a disk lies in. A context manager that closes those that it opened."""
+    """The regular files in the folder of a disk. A context manager that closes those that it opened."""
 
     def __init__(self, disk: Path) -> None:
         self.path = disk.resolve().parent
@@ -303,17 +303,17 @@ def find_parent(
 ) -> Parent:
     """Find the parent of a differencing VHD; `children` are the unique ids of the disk and of those that it is for.
 
-    Raises Missing, whose message says what was looked for and what was there instead.
+    Raises Missing, with a message about what was expected and what was found.
     """
     wanted = header.parent_id
     names = tuple(dict.fromkeys(_names(file, header)))
     if not any(wanted) or not names:
-        raise Missing(f"it does not say {'which disk its parent is' if names else 'what its parent is called'}")
+        raise Missing(f"it does not contain the {'id' if names else 'name'} of its parent")
     if wanted in children:
-        raise Missing(f"its parents form a circle: {names[0]!r} is a child of its own child")
+        raise Missing(f"its parents form a loop: {names[0]!r} is a child of its own child")
     if len(children) > MAX_PARENTS:
         raise Missing(f"it has more than {MAX_PARENTS} parents, one behind the other")
-    seen = [_look(name, wanted, neighbours) for name in names]
+    seen = [_find_named(name, wanted, neighbours) for name in names]
     found = next((one for one in seen if isinstance(one, Parent)), None)
     if found is None:
         raise Missing("; ".join(str(one) for one in seen))
@@ -321,19 +321,19 @@ def find_parent(
 
 
 def modified_since(parent: Parent, header: DynamicHeader) -> bool:
-    """Tell whether the parent was modified at another time than its child remembers: a changed parent spoils it.
+    """Return whether the parent was modified at another time than its child recorded: the child is then damaged.
 
-    A copy without its times (`cp` without -p) looks the same. Times of FAT have a grain of two seconds.
+    A copy without its times (`cp` without -p) gives the same result. Times of FAT have a resolution of two seconds.
     """
     return header.parent_time_s > 0 and abs(parent.neighbour.modified_s - _EPOCH_S - header.parent_time_s) > 2
 
 
 def bare_name(path: str) -> str:
-    """Give the last part of a path of any system."""
+    """Return the last part of a path of any system."""
     return path.replace("\\", "/").rstrip("/").rpartition("/")[2]
 
 
-def _look(name: str, wanted: bytes, neighbours: Neighbours | None) -> "Parent | str":
+def _find_named(name: str, wanted: bytes, neighbours: Neighbours | None) -> "Parent | str":
     neighbour = neighbours(name) if neighbours else None
     if neighbour is None:
         return f"there is no file {name!r} in its folder"
@@ -349,7 +349,7 @@ def _look(name: str, wanted: bytes, neighbours: Neighbours | None) -> "Parent | 
 
 
 def _names(file: Reader, header: DynamicHeader) -> Iterator[str]:
-    """Give the last part of each path by which the parent is named."""
+    """Return the last part of each path by which the parent is named."""
     paths = [header.parent]
     for code, at, length in header.locators:
         if code in _CODES and 0 < length <= _MAX_PATH_BYTES:

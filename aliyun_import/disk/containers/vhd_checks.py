@@ -114,7 +114,7 @@ def open_vhd(
                 return _opened(footer, problems, unknowns=(_NOT_WHOLE,))
             disk = vhd.DifferencingReader(file, size=footer.current_bytes, header=header, table=table, parent=parent)
             return _opened(footer, problems, disk=disk, parents=parents)
-        raise Bad(f"the footer says that it is a VHD of type {footer.type}; 2, 3 and 4 are known", offset=at + 60)
+        raise Bad(f"the footer names type {footer.type}, which is not 2, 3 or 4", offset=at + 60)
     except Bad as problem:
         return _opened(footer, [*problems, _damaged(problem)])
     except ReadProblem as problem:
@@ -152,7 +152,7 @@ def _open_fixed(file: Reader, footer: vhd.Footer, problems: list[Problem], *, at
             Problem(
                 code="vhd-size-mismatch",
                 severity=Severity.BLOCKS,
-                seen=f"The footer says that the disk has {footer.current_bytes} bytes, but the file holds {held}.",
+                seen=f"The footer gives the disk {footer.current_bytes} bytes, but the file contains {held}.",
                 where=f"footer, byte {at + 48}",
                 remedy=COPY_AGAIN,
             )
@@ -191,7 +191,7 @@ def _read_tables(
             Problem(
                 code="vhd-table-too-small",
                 severity=Severity.BLOCKS,
-                seen=f"The block table has room for {header.blocks} blocks of {header.block_bytes} bytes, less than "
+                seen=f"The block table has {header.blocks} blocks of {header.block_bytes} bytes, less than "
                 f"the {footer.current_bytes} bytes of the disk.",
                 where=f"second header, byte {header.at + 28}",
                 remedy=_AS_RAW,
@@ -234,7 +234,7 @@ def _open_parent(
 
 
 def _size_problems(footer: vhd.Footer, *, at: int) -> list[Problem]:
-    """Look for the padding that `qemu-img convert -O vpc` makes without force_size: up to the next CHS geometry."""
+    """Check for the padding that `qemu-img convert -O vpc` makes without force_size: up to the next CHS geometry."""
     over = footer.current_bytes % MIB
     if not over:
         return []
@@ -243,10 +243,10 @@ def _size_problems(footer: vhd.Footer, *, at: int) -> list[Problem]:
             Problem(
                 code="vhd-chs-padded",
                 severity=Severity.WARNS,
-                seen=f"The disk was made larger than it was, {footer.current_bytes} bytes, by qemu-img to fit a "
-                "geometry (CHS): it may take a GiB more, and a GPT's backup is not at its end. A push cuts it back.",
+                seen=f"qemu-img enlarged the disk to {footer.current_bytes} bytes, the next CHS geometry: it may "
+                "need a GiB more, and the backup of a GPT is not at its end. A push removes the padding.",
                 where=f"footer, byte {at + 48}",
-                remedy="To have it right in the file, convert it again with `-o force_size=on`: "
+                remedy="To correct the file, convert it again with `-o force_size=on`: "
                 "`qemu-img convert -f SOURCE_FORMAT -O vpc -o subformat=dynamic,force_size=on SOURCE DISK.vhd`.",
                 convertible=True,
             )
@@ -256,7 +256,7 @@ def _size_problems(footer: vhd.Footer, *, at: int) -> list[Problem]:
             code="vhd-size-not-mib",
             severity=Severity.NOTE,
             seen=f"The virtual size, {footer.current_bytes} bytes, is not a whole number of MiB: Azure refuses such a "
-            "VHD, of ECS nothing is known.",
+            "VHD; whether ECS does is unknown.",
             where=f"footer, byte {at + 48}",
             remedy="If the import fails on its size, convert it to RAW.",
         )
@@ -264,7 +264,7 @@ def _size_problems(footer: vhd.Footer, *, at: int) -> list[Problem]:
 
 
 def _block_problems(file: Reader, header: vhd.DynamicHeader, table: "array.array[int]") -> list[Problem]:
-    """Hold every block against the end of the file, and against the next one."""
+    """Check that every block ends within the file and before the next one."""
     if not table:
         return []
     # Not a set of them: of four million entries it would take 400 MiB.
@@ -288,7 +288,7 @@ def _block_problems(file: Reader, header: vhd.DynamicHeader, table: "array.array
             Problem(
                 code="vhd-blocks-overlap",
                 severity=Severity.BLOCKS,
-                seen="Two entries of the block table name the same place: one of two blocks was overwritten.",
+                seen="Two entries of the block table name the same sectors: one of two blocks was overwritten.",
                 where=f"block table at byte {header.table_at}",
                 remedy=COPY_AGAIN,
             )
@@ -331,8 +331,8 @@ def _not_whole(header: vhd.DynamicHeader, problem: Missing) -> Problem:
     return Problem(
         code="vhd-differencing",
         severity=Severity.BLOCKS,
-        seen=f"It is a differencing VHD, which holds only the differences to its parent{named}, and the parent was not "
-        f"found: {problem.message}.",
+        seen=f"It is a differencing VHD, which contains only the differences to its parent{named}, and the parent was "
+        f"not found: {problem.message}.",
         where="footer, byte 60 (type 4)",
         # Not qemu-img, which silently takes it for a whole disk.
         remedy=f"Put its parent {vhd.bare_name(header.parent)!r} into the same folder; or merge them (`Merge-VHD` on "
@@ -344,10 +344,10 @@ def _made_whole(parent: str) -> Problem:
     return Problem(
         code="vhd-differencing",
         severity=Severity.NOTE,
-        seen=f"It is a differencing VHD: it holds only the differences to its parent, {parent!r} in the same folder. "
-        "The two are made one disk on the way.",
+        seen=f"It is a differencing VHD: it contains only the differences to its parent {parent!r} in the same folder. "
+        "The two are merged into one disk first.",
         where="footer, byte 60 (type 4)",
-        remedy="To keep the whole disk, merge the two: `Merge-VHD` on Windows.",
+        remedy="To keep the merged disk, merge the two: `Merge-VHD` on Windows.",
         convertible=True,
     )
 
@@ -356,10 +356,10 @@ def _parent_modified(parent: str) -> Problem:
     return Problem(
         code="vhd-parent-modified",
         severity=Severity.WARNS,
-        seen=f"Its parent {parent!r} was modified at another time than the differencing VHD remembers. Where the "
-        "parent was copied without its times, that means nothing; where it was written to, the disk is spoiled.",
+        seen=f"Its parent {parent!r} was modified at another time than the differencing VHD recorded. If the "
+        "parent was copied without its times, this is harmless; if it was written to, the disk is damaged.",
         where="second header, byte 56",
-        remedy="If a machine ran on the parent since, take both files from a backup of the same moment.",
+        remedy="If a machine has used the parent since, take both files from a backup of the same moment.",
     )
 
 

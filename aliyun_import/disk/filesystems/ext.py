@@ -1,7 +1,7 @@
-"""This file reads ext2, ext3 and ext4 file systems: inodes, directories, files and symbolic links.
+"""ext2, ext3 and ext4 file systems: inodes, directories, files and symbolic links.
 
-The journal is not replayed, so a file system that was not unmounted cleanly may show older metadata, and says so in
-`facts.unclean`. Checksums are not verified: structure and ranges are.
+The journal is not replayed, so a file system that was not unmounted cleanly may show older metadata, which
+`facts.unclean` reports. Checksums are not verified: structure and ranges are.
 """
 
 import struct
@@ -37,7 +37,7 @@ _XATTR_MAGIC = 0xEA020000
 
 @dataclass(frozen=True, slots=True)
 class _Inode:
-    """An inode as it lies on the disk, with the fields that every reader asks for."""
+    """An inode as stored, with the fields that every read needs."""
 
     number: int
     mode: int
@@ -56,21 +56,21 @@ class Ext(InodeFileSystem[_Inode]):
 
     @property
     def root(self) -> int:
-        """Give the root directory's inode number, which is always 2."""
+        """Return the root directory's inode number, which is always 2."""
         return _ROOT
 
     def node(self, number: int) -> Node:
-        """Look at an inode."""
+        """Return an inode."""
         inode = self._inode(number)
         unit = self._sb.block_bytes if inode.flags & _HUGE_FILE else 512
         (low,) = struct.unpack_from("<I", inode.raw, 28)
         (high,) = struct.unpack_from("<H", inode.raw, 116)
-        # A file that lies in the inode owns no block.
+        # A file that is stored in the inode has no block.
         allocated = inode.size_bytes if inode.flags & _INLINE else (high << 32 | low) * unit
         return Node(number, kind_of(inode.mode), inode.size_bytes, allocated, bool(inode.flags & _IMMUTABLE))
 
     def entries(self, number: int) -> Iterator[tuple[str, int]]:
-        """Go through a directory; an indexed one is read as the plain list that it also is."""
+        """Yield the entries of a directory; an indexed one is also stored as a plain list, which is read."""
         inode = self._inode(number)
         expect_directory(number, inode.mode)
         if inode.flags & _ENCRYPTED:
@@ -89,7 +89,7 @@ class Ext(InodeFileSystem[_Inode]):
         return read_runs(self._reader, runs, block_bytes=self._sb.block_bytes, offset=offset, length=length)
 
     def target(self, number: int) -> str:
-        """Read where a symbolic link points; short ones lie in the inode itself."""
+        """Return the target of a symbolic link; short ones are stored in the inode."""
         inode = self._inode(number)
         expect_link(number, inode.mode, size_bytes=inode.size_bytes)
         if inode.size_bytes < len(inode.block) and not inode.flags & (_EXTENTS | _INLINE | _ENCRYPTED):
@@ -111,7 +111,7 @@ class Ext(InodeFileSystem[_Inode]):
         return _Inode(number, mode, size_high << 32 | size_low, flags, raw[40:100], raw)
 
     def _inode_table(self, group: int) -> int:
-        """Give the block where a group's inode table begins."""
+        """Return the block where a group's inode table begins."""
         sb = self._sb
         if group >= sb.groups:
             raise Bad(f"there is no block group {group}")
@@ -161,7 +161,7 @@ class Ext(InodeFileSystem[_Inode]):
         return (inode.block + self._inline_rest(inode))[: inode.size_bytes]
 
     def _inline_rest(self, inode: _Inode) -> bytes:
-        """Give the part of inline data that did not fit i_block: the attribute system.data, name index 7."""
+        """Return the inline data beyond i_block: the attribute system.data, name index 7."""
         (extra,) = struct.unpack_from("<H", inode.raw, 128) if len(inode.raw) > 132 else (0,)
         area = inode.raw[128 + extra :]
         if len(area) < 4 or struct.unpack_from("<I", area, 0)[0] != _XATTR_MAGIC:

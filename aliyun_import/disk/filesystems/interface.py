@@ -13,16 +13,16 @@ from typing import Generic, Protocol, TypeVar
 
 from aliyun_import.disk.reader import Bad, Missing, Reader, read_exactly
 
-# A directory of a system has some thousands of names; 300,000 take 0.3 s to go through, more is damage or an attack.
+# A directory of a system has some thousands of names; 300,000 take 0.3 s to read, more is damage or an attack.
 MAX_ENTRIES = 300_000
-# Inodes, and runs of blocks, that are kept; a file of 12,000 runs is an old log's.
+# Cached inodes, and runs of blocks; a file of 12,000 runs is an old log.
 _KEPT_INODES, _KEPT_RUNS = 64, 50_000
 # The longest target of a symbolic link on Linux.
 MAX_LINK_BYTES = 4096
 
 
 class Kind(Enum):
-    """What a node of the tree is."""
+    """The kind of a node."""
 
     FILE = auto()
     DIRECTORY = auto()
@@ -37,7 +37,7 @@ _KINDS = {0x8000: Kind.FILE, 0x4000: Kind.DIRECTORY, 0xA000: Kind.LINK}
 
 @dataclass(frozen=True, slots=True)
 class Node:
-    """One inode. `allocated_bytes` is what its blocks hold, which a sparse file's size exceeds."""
+    """One inode. `allocated_bytes` is the size of its blocks, which the size of a sparse file exceeds."""
 
     number: int
     kind: Kind
@@ -48,7 +48,7 @@ class Node:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FileSystemFacts:
-    """What the superblock tells. `unclean` is a sentence about its state, empty when it was unmounted cleanly."""
+    """The contents of the superblock. `unclean` is a sentence about its state, empty when it was unmounted cleanly."""
 
     type: str
     uuid: str
@@ -64,7 +64,7 @@ class FileSystemFacts:
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """`count` blocks of a file from block `logical` of it on, which lie at byte `position` of the file system."""
+    """`count` blocks of a file from its block `logical` on, stored at byte `position` of the file system."""
 
     logical: int
     count: int
@@ -72,9 +72,9 @@ class Run:
 
 
 class Recent(Generic[V]):
-    """A cache of the few values used last, so that memory stays bounded whatever a file system holds.
+    """A cache of the values used last, so that memory stays bounded whatever a file system contains.
 
-    A value weighs one and its parts, all of them together `limit` at most; the last one is kept whatever it weighs.
+    A value weighs one plus its parts, all of them together `limit` at most; the last one stays whatever it weighs.
     """
 
     def __init__(self, limit: int) -> None:
@@ -83,14 +83,14 @@ class Recent(Generic[V]):
         self._values: OrderedDict[int, tuple[V, int]] = OrderedDict()
 
     def get(self, key: int) -> V | None:
-        """Give the value kept for key, None when there is none (any more)."""
+        """Return the cached value, None when there is none."""
         if key not in self._values:
             return None
         self._values.move_to_end(key)
         return self._values[key][0]
 
     def keep(self, key: int, value: V, *, parts: int = 0) -> V:
-        """Keep a value that is not kept yet and give it back; those not used for longest go."""
+        """Cache a new value and return it; the least recently used ones are dropped."""
         self._values[key] = (value, 1 + parts)
         self._weight += 1 + parts
         while self._weight > self._limit and len(self._values) > 1:
@@ -112,20 +112,20 @@ class FileSystem(Protocol):
 
     @property
     def facts(self) -> FileSystemFacts:
-        """Tell what the superblock tells."""
+        """Return what the superblock says."""
         ...
 
     @property
     def root(self) -> int:
-        """Give the root directory's inode number."""
+        """Return the root directory's inode number."""
         ...
 
     def node(self, number: int) -> Node:
-        """Look at an inode."""
+        """Return an inode."""
         ...
 
     def entries(self, number: int) -> Iterator[tuple[str, int]]:
-        """Go through the names of a directory and their inode numbers; "." and ".." are left out."""
+        """Yield the names of a directory and their inode numbers; without "." and ".."."""
         ...
 
     def read(self, number: int, offset: int, length: int) -> bytes:
@@ -133,7 +133,7 @@ class FileSystem(Protocol):
         ...
 
     def target(self, number: int) -> str:
-        """Read where a symbolic link points."""
+        """Return the target of a symbolic link."""
         ...
 
 
@@ -172,18 +172,18 @@ class InodeFileSystem(Generic[V]):
 
 
 def kind_of(mode: int) -> Kind:
-    """Tell the kind of a node from its st_mode."""
+    """Return the kind of a node from its st_mode."""
     return _KINDS.get(mode & 0xF000, Kind.OTHER)
 
 
 def expect_directory(number: int, mode: int) -> None:
-    """Raise Missing for what is no directory."""
+    """Raise Missing unless the node is a directory."""
     if kind_of(mode) is not Kind.DIRECTORY:
         raise Missing(f"inode {number} is not a directory")
 
 
 def expect_link(number: int, mode: int, *, size_bytes: int) -> None:
-    """Raise Missing for what is no symbolic link, Bad for one that is longer than any can be."""
+    """Raise Missing unless the node is a symbolic link, Bad for one that is impossibly long."""
     if kind_of(mode) is not Kind.LINK:
         raise Missing(f"inode {number} is not a symbolic link")
     if size_bytes > MAX_LINK_BYTES:
@@ -191,7 +191,7 @@ def expect_link(number: int, mode: int, *, size_bytes: int) -> None:
 
 
 def child_names(number: int, found: Iterable[tuple[bytes, int]]) -> Iterator[tuple[str, int]]:
-    """Go through the names of a directory as they lie on the disk: "." and ".." go, and there is an end to it.
+    """Yield the names of a directory without "." and "..", MAX_ENTRIES at most.
 
     `found` has the places without a name (b""), too: a directory of nothing else would have no end otherwise.
     """
@@ -203,7 +203,7 @@ def child_names(number: int, found: Iterable[tuple[bytes, int]]) -> Iterator[tup
 
 
 def text_of(raw: bytes) -> str:
-    """Make text of a name as Python's own functions do: bytes that are not UTF-8 survive as surrogates."""
+    """Return a name as text, as Python's own functions do: bytes that are not UTF-8 become surrogates."""
     return raw.decode("utf-8", "surrogateescape")
 
 
@@ -218,7 +218,7 @@ def uuid_of(raw: bytes) -> str:
 
 
 def checked_runs(runs: Sequence[Run]) -> Sequence[Run]:
-    """Give the runs back when each begins after the one before ended, as every writer leaves them; else Bad."""
+    """Return the runs when each begins after the end of the one before, as every writer stores them; else Bad."""
     end = 0
     for run in runs:
         if run.logical < end:
@@ -228,7 +228,7 @@ def checked_runs(runs: Sequence[Run]) -> Sequence[Run]:
 
 
 def read_runs(reader: Reader, runs: Sequence[Run], *, block_bytes: int, offset: int, length: int) -> bytes:
-    """Read a range of a file by its runs (ascending); what no run covers is zeros."""
+    """Read a range of a file by its ascending runs; zeros where there is no run."""
     pieces: list[bytes] = []
     position, end = offset, offset + length
     index = max(bisect_right(runs, position // block_bytes, key=lambda run: run.logical) - 1, 0)
@@ -251,11 +251,12 @@ def read_runs(reader: Reader, runs: Sequence[Run], *, block_bytes: int, offset: 
 
 _MAX_HOPS = 16
 _MAX_STEPS = 400
-# Text files of a system's configuration have some KiB, and modules.dep less than a MiB.
+# Configuration files have some KiB, and modules.dep less than a MiB.
 MAX_TEXT_BYTES = 2 << 20
-# What a file's size may exceed its blocks by: holes are real (mkfs -d makes some), a size out of thin air is an attack.
+# How much a file's size may exceed its blocks: holes are normal (mkfs -d creates some), a size without blocks is an
+# attack.
 _MAX_HOLE_BYTES = 16 << 20
-# Names that are kept, of all directories together. Those that an inspection goes through have some thousands.
+# Names in the cache, of all directories together. The directories that an inspection reads have some thousands.
 _KEPT_NAMES = 100_000
 
 
@@ -264,12 +265,12 @@ class TreeFile:
 
     def __init__(self, files: FileSystem, node: Node) -> None:
         if node.size_bytes > node.allocated_bytes + _MAX_HOLE_BYTES:
-            raise Bad(f"a file claims {node.size_bytes} bytes and owns {node.allocated_bytes}")
+            raise Bad(f"a file claims {node.size_bytes} bytes and has blocks for {node.allocated_bytes}")
         self._files, self._node = files, node
 
     @property
     def size(self) -> int:
-        """Give the length in bytes."""
+        """Return the length in bytes."""
         return self._node.size_bytes
 
     def pread(self, offset: int, length: int) -> bytes:
@@ -278,7 +279,7 @@ class TreeFile:
 
 
 class Tree:
-    """The tree that the system would see: a root file system and what is mounted below it."""
+    """The tree of the running system: a root file system and what is mounted below it."""
 
     def __init__(self, root: FileSystem, *, mounts: Mapping[str, FileSystem] | None = None) -> None:
         self._root = root
@@ -286,7 +287,7 @@ class Tree:
         self._names: dict[int, Recent[dict[str, int]]] = {}
 
     def node(self, path: str, *, follow: bool = True) -> Node:
-        """Look at what lies at path; Missing when nothing does. `follow` is about a link in the last place."""
+        """Return the node at path; Missing when there is none. `follow` applies to a link at the end of the path."""
         files, number = self._find(path, follow=follow)
         return files.node(number)
 
@@ -299,7 +300,7 @@ class Tree:
         return self._is_found(path, follow=False)
 
     def link(self, path: str) -> str | None:
-        """Give the target of the symbolic link at path; None when there is none."""
+        """Return the target of the symbolic link at path; None when there is none."""
         try:
             files, number = self._find(path, follow=False)
         except Missing:
@@ -346,7 +347,7 @@ class Tree:
         return True
 
     def _find(self, path: str, *, follow: bool) -> tuple[FileSystem, int]:
-        """Walk to path. `done` is where we are, free of links; `todo` what is left, last part first."""
+        """Find path. `done` is the path so far without links; `todo` are the remaining parts, the last one first."""
         done: list[str] = []
         todo = [part for part in reversed(path.split("/")) if part not in ("", ".")]
         files, number = self._at_root()
@@ -383,7 +384,7 @@ class Tree:
         return self._root, self._root.root
 
     def _step(self, files: FileSystem, number: int, parts: list[str]) -> tuple[FileSystem, int]:
-        """Go one name down, onto what is mounted there if anything is; Missing below what is no directory."""
+        """Return the child of a directory, or the root of what is mounted there; Missing when there is none."""
         child = self._directory(files, number).get(parts[-1])
         if child is None:
             raise Missing(f"/{'/'.join(parts)} is not there")

@@ -1,4 +1,4 @@
-"""This file opens the file systems of a disk: those on partitions, and those on logical volumes."""
+"""The known file systems, one per line, and the volumes of a disk: partitions and logical volumes."""
 
 import struct
 from collections.abc import Iterator, Sequence
@@ -23,7 +23,7 @@ _MAX_VOLUMES = 64
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Volume:
-    """A partition or a logical volume with something on it. `name` is "vg/lv", empty for a partition."""
+    """A partition or a logical volume with content. `name` is "vg/lv", empty for a partition."""
 
     partition: int
     filesystem: str
@@ -35,15 +35,15 @@ class Volume:
     part_label: str = ""
 
     @property
-    def words(self) -> str:
-        """Name it for people."""
+    def title(self) -> str:
+        """Return its name for messages."""
         if self.name:
             return f"the logical volume {self.name}"
         return f"partition {self.partition}" if self.partition else "the whole disk"
 
 
 def find_volumes(disk: Reader, partitions: Sequence[Partition], unknowns: list[str]) -> tuple[Volume, ...]:
-    """List everything on the disk that may be a file system; what could not be read is added to `unknowns`."""
+    """Return everything on the disk that may be a file system; what could not be read is added to `unknowns`."""
     found: list[Volume] = []
     for part in partitions[:_MAX_VOLUMES]:
         try:
@@ -52,7 +52,7 @@ def find_volumes(disk: Reader, partitions: Sequence[Partition], unknowns: list[s
         except ReadProblem as problem:
             unknowns.append(f"partition {part.number} ({part.filesystem or 'unknown'}): {problem.message}")
     if len(partitions) > _MAX_VOLUMES or len(found) > _MAX_VOLUMES:
-        unknowns.append(f"only the first {_MAX_VOLUMES} partitions and volumes were looked into")
+        unknowns.append(f"only the first {_MAX_VOLUMES} partitions and volumes were inspected")
     return tuple(found[:_MAX_VOLUMES])
 
 
@@ -81,7 +81,7 @@ def _plain(part: Partition, window: Window) -> Volume:
 
 
 def _logical(part: Partition, window: Window) -> Iterator[Volume]:
-    """Open the logical volumes of a physical volume; one that cannot be opened is there with its name only."""
+    """Open the logical volumes of a physical volume; one that can't be opened has its name only."""
     group = read_volume_group(window)
     for volume in group.volumes:
         name = f"{group.name}/{volume.name}"
@@ -108,7 +108,7 @@ def _logical(part: Partition, window: Window) -> Iterator[Volume]:
         )
 
 
-# Every signature but three lies in the first 68 KiB; those three are read by themselves.
+# Every signature but one is in the first 68 KiB.
 _HEAD_BYTES = 68 * 1024
 _UFS2_AT = 65536 + 1372
 _ZFS_UBERBLOCKS_AT = 128 * 1024
@@ -116,7 +116,7 @@ _SWAP_PAGE_SIZES = (4096, 8192, 16384, 65536)
 
 
 def probe_filesystem(reader: Reader) -> Signature | None:
-    """Recognise a file system, volume manager or encryption by its first bytes; None when nothing is known.
+    """Recognise a file system, volume manager or encryption by its first bytes; None for unknown content.
 
     A signature is no proof of a sound file system. Raises OSError or Bad when the disk can't be read there.
     """

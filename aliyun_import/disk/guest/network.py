@@ -29,7 +29,7 @@ _KEYFILES = "/etc/NetworkManager/system-connections"
 _UDEV = "/etc/udev/rules.d"
 # Files that udev generators write with the MAC addresses of the machine they ran on.
 _PERSISTENT = re.compile(r"\d+-persistent-net\.rules$")
-# What an ifcfg file says to be brought up at the start; NetworkManager brings up the cards that are there instead.
+# The settings in an ifcfg file that configure a card at boot; NetworkManager configures the existing cards instead.
 _AT_THE_START = (("ONBOOT", "yes"), ("STARTMODE", "auto"), ("STARTMODE", "onboot"))
 # Interfaces that are none of the instance's.
 _OTHER_INTERFACES = ("lo", "docker", "virbr", "veth", "br-", "bond", "tun", "tap", "dummy")
@@ -266,7 +266,7 @@ def _network_manager(tree: Tree, seen: _Seen) -> None:
     profiles = list(_files(tree, _KEYFILES, ".nmconnection"))
     for path in profiles:
         _profile(tree, path, seen)
-    # Without any profile NetworkManager makes one with DHCP for each card, unless it is told not to.
+    # Without any profile NetworkManager creates one with DHCP for each card, unless that is disabled.
     if not profiles and not seen.static and not _no_auto_default(tree):
         seen.dhcp.append(Evidence(what="NetworkManager without profiles uses DHCP", where=_KEYFILES))
 

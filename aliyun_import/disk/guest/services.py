@@ -1,4 +1,4 @@
-"""This file tells which services of a Linux system start by themselves, and finds those that matter on ECS."""
+"""The services, accounts and identity of a Linux system, as far as they matter on ECS."""
 
 import re
 from collections.abc import Iterator
@@ -16,7 +16,7 @@ _MAX_INCLUDES = 64
 
 
 def is_enabled(tree: Tree, unit: str) -> bool | None:
-    """Tell whether a unit is started at boot: a link in a .wants or .requires of /etc; None without systemd.
+    """Return whether a unit is started at boot: a link in a .wants or .requires of /etc; None without systemd.
 
     A masked unit (a link to /dev/null) is not enabled. For SysV services of the same name the rc links count.
     """
@@ -38,7 +38,7 @@ def is_enabled(tree: Tree, unit: str) -> bool | None:
 
 
 def read_sshd(tree: Tree) -> Sshd:
-    """Find the SSH server, and what its configuration says about root and ports: the first value of each wins."""
+    """Return the SSH server, and its configuration of root and ports: the first value of each wins."""
     program = next((path for path in _SSHD_PROGRAMS if tree.exists(path)), "")
     enabled = [is_enabled(tree, unit) for unit in _SSHD_UNITS]
     permit_root: Evidence | None = None
@@ -46,7 +46,7 @@ def read_sshd(tree: Tree) -> Sshd:
     for where, words in _sshd_lines(tree, "/etc/ssh/sshd_config", set()):
         keyword = words[0].lower()
         if keyword == "match":
-            break  # what follows holds for some connections only
+            break  # the rest applies to some connections only
         if keyword == "permitrootlogin" and permit_root is None:
             permit_root = Evidence(what=words[1].lower(), where=where)
         elif keyword == "port":
@@ -64,7 +64,7 @@ def read_sshd(tree: Tree) -> Sshd:
 
 
 def read_selinux(tree: Tree) -> Evidence | None:
-    """Give the mode that SELinux starts in ("enforcing", ...); None where there is no configuration of it."""
+    """Return the mode in which SELinux starts ("enforcing", ...); None where there is no configuration of it."""
     path = "/etc/selinux/config"
     for number, line in enumerate((tree.text(path) or "").splitlines(), start=1):
         match = re.match(r"\s*SELINUX\s*=\s*(\w+)", line)
@@ -74,16 +74,15 @@ def read_selinux(tree: Tree) -> Evidence | None:
 
 
 def read_guest_agent(tree: Tree) -> Evidence | None:
-    """Find QEMU's guest agent."""
+    """Return QEMU's guest agent."""
     path = next((path for path in _GUEST_AGENTS if tree.exists(path)), None)
     return Evidence(what="qemu-ga", where=path) if path else None
 
 
 def _sshd_lines(tree: Tree, path: str, done: set[str]) -> Iterator[tuple[str, list[str]]]:
-    """Go through the lines of a configuration, with those that it includes where it includes them.
+    """Yield the lines of a configuration, with the included files where they are included.
 
-    What was read before (a file, or all that a pattern names) changes nothing, because the first value of each keyword
-    wins: it is left out.
+    A file or pattern that was read before is skipped: the first value of each keyword wins.
     """
     done.add(path)
     for number, line in enumerate((tree.text(path) or "").splitlines()[:5000], start=1):
@@ -143,7 +142,7 @@ _REFUSES = re.compile(r"\b(drop|reject)\b", re.IGNORECASE)
 
 
 def read_firewall(tree: Tree) -> tuple[Firewall, ...]:
-    """Name the firewalls that start at boot. ufw's unit is always enabled; its own switch counts."""
+    """Return the firewalls that start at boot. ufw's unit is always enabled; its own switch counts."""
     found = []
     for unit, name in _FIREWALL_UNITS.items():
         if not is_enabled(tree, unit):
@@ -189,7 +188,7 @@ _LIBRARIES = ("/lib", "/lib64")
 
 
 def read_accounts(tree: Tree) -> Accounts:
-    """Look at /etc/passwd, /etc/shadow and the passwd command."""
+    """Read /etc/passwd, /etc/shadow and the passwd command."""
     text = tree.text("/etc/passwd")
     root = None
     for number, line in enumerate((text or "").splitlines(), start=1):
@@ -210,13 +209,13 @@ def read_accounts(tree: Tree) -> Accounts:
 
 
 def read_absolute_lib_links(tree: Tree) -> tuple[Evidence, ...]:
-    """Find /lib and /lib64 as absolute links: who mounts the disk below another root follows them to its own."""
+    """Return /lib and /lib64 if they are absolute links: below another root they lead out of the mounted disk."""
     links = ((path, tree.link(path)) for path in _LIBRARIES)
     return tuple(Evidence(what=f"{path} -> {to}", where=path) for path, to in links if to and to.startswith("/"))
 
 
 def read_local_clock(tree: Tree) -> Evidence | None:
-    """Find out whether the system believes the hardware clock to be in local time: line 3 of /etc/adjtime."""
+    """Return the evidence that the hardware clock is in local time: line 3 of /etc/adjtime."""
     lines = (tree.text("/etc/adjtime") or "").splitlines()
     if len(lines) >= 3 and lines[2].strip() == "LOCAL":
         return Evidence(what="LOCAL", where="/etc/adjtime:3")
@@ -224,7 +223,7 @@ def read_local_clock(tree: Tree) -> Evidence | None:
 
 
 def read_machine_id(tree: Tree) -> Evidence | None:
-    """Find a machine id that every instance of the image would share."""
+    """Return a machine id that every instance of the image would share."""
     text = (tree.text("/etc/machine-id") or "").strip()
     if text and text != "uninitialized":
         return Evidence(what=text[:32], where="/etc/machine-id:1")
@@ -232,7 +231,7 @@ def read_machine_id(tree: Tree) -> Evidence | None:
 
 
 def read_issue(tree: Tree) -> str | None:
-    """Give the first lines of /etc/issue, by which older parts of the service tell the distribution."""
+    """Return the first lines of /etc/issue, by which older parts of the service recognise the distribution."""
     text = tree.text("/etc/issue")
     return None if text is None else text[:_ISSUE_CHARS]
 
@@ -255,7 +254,7 @@ _PYTHON_PLACES = ("/usr/lib", "/usr/local/lib", "/usr/lib64", "/usr/local/lib64"
 
 
 def read_cloud_init(tree: Tree) -> CloudInit:
-    """Look for cloud-init; `where` is empty when it is not there."""
+    """Return the facts of cloud-init; `where` is empty when it is absent."""
     program = next((path for path in _CLOUD_INIT_PROGRAMS if tree.exists(path)), "")
     growpart = any(tree.exists(path) for path in _GROWPART)
     if not program:
@@ -285,7 +284,7 @@ def _enabled(tree: Tree) -> bool | None:
 
 
 def _sources(tree: Tree) -> tuple[tuple[str, ...] | None, str]:
-    """Read datasource_list, and the line that sets it; the file read last wins, as in cloud-init."""
+    """Return datasource_list, and the line that sets it; the last file wins, as in cloud-init."""
     found: tuple[tuple[str, ...] | None, str] = None, ""
     directory = "/etc/cloud/cloud.cfg.d"
     for path in (
@@ -293,7 +292,7 @@ def _sources(tree: Tree) -> tuple[tuple[str, ...] | None, str]:
         *(f"{directory}/{name}" for name in tree.names(directory) if name.endswith(".cfg")),
     ):
         text = re.sub(r"^[ \t]*#.*$", "", tree.text(path) or "", flags=re.MULTILINE)
-        # Bounded, so that a text of many beginnings without an end is not walked once for each of them.
+        # Bounded, so that a text of many beginnings without an end is not searched once for each of them.
         match = re.search(
             r"^datasource_list:\s*\[(?P<inline>[^\]]{0,600})\]"
             r"|^datasource_list:[ \t]*\n(?P<block>(?:\s*-\s*\S+[ \t]*\n?)+)",

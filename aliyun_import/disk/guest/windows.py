@@ -1,4 +1,4 @@
-"""This file looks at a Windows system on NTFS: its registry, its drivers' directory, and what was left on the disk."""
+"""A Windows system on NTFS: its registry, its drivers, and the state in which it was left."""
 
 import importlib
 import io
@@ -27,7 +27,7 @@ _READ_ONLY = 0x0001
 
 
 class _Entry(Protocol):
-    """What is used of pyfsntfs.file_entry."""
+    """The used part of pyfsntfs.file_entry."""
 
     name: str
     size: int
@@ -40,14 +40,14 @@ class _Entry(Protocol):
 
 
 class _Attribute(Protocol):
-    """What is used of pyfsntfs.attribute; `flags` only those of the kind $VOLUME_INFORMATION have."""
+    """The used part of pyfsntfs.attribute; `flags` only those of the kind $VOLUME_INFORMATION have."""
 
     attribute_type: int
     flags: int
 
 
 class _Value(Protocol):
-    """What is used of pyregf.value."""
+    """The used part of pyregf.value."""
 
     data: bytes | None
 
@@ -56,34 +56,34 @@ class _Value(Protocol):
 
 
 class _FileObject:
-    """A Reader with the face that the libraries want: read, seek, tell, get_size."""
+    """A Reader with the file interface of the libraries: read, seek, tell, get_size."""
 
     def __init__(self, reader: Reader) -> None:
         self._reader, self._at = reader, 0
 
     def read(self, length: int = -1) -> bytes:
-        """Read on from the current place."""
+        """Read from the current offset."""
         left = max(self._reader.size - self._at, 0)
         data = self._reader.pread(self._at, left if length < 0 else min(length, left))
         self._at += len(data)
         return data
 
     def seek(self, offset: int, whence: int = io.SEEK_SET) -> None:
-        """Go to a place."""
+        """Set the current offset."""
         start = {io.SEEK_SET: 0, io.SEEK_CUR: self._at, io.SEEK_END: self._reader.size}[whence]
         self._at = start + offset
 
     def tell(self) -> int:
-        """Give the current place."""
+        """Return the current offset."""
         return self._at
 
     def get_size(self) -> int:
-        """Give the size in bytes."""
+        """Return the size in bytes."""
         return self._reader.size
 
 
 class Ntfs:
-    """An NTFS volume. Paths have slashes. Every method raises Bad or Missing, the making Unsupported or Bad."""
+    """An NTFS volume. Paths have slashes. Every method raises Bad or Missing, the constructor Unsupported or Bad."""
 
     def __init__(self, reader: Reader) -> None:
         """Open the volume; Unsupported when the extra is not installed."""
@@ -93,16 +93,16 @@ class Ntfs:
         _call(lambda: self._volume.open_file_object(self._file))
 
     def exists(self, path: str) -> bool:
-        """Tell whether there is anything at path."""
+        """Return whether there is anything at path."""
         return self._entry(path) is not None
 
     def is_read_only(self, path: str) -> bool:
-        """Tell whether the file at path has the attribute read-only; false where there is none."""
+        """Return whether the file at path has the attribute read-only; false where there is none."""
         entry = self._entry(path)
         return entry is not None and bool(_call(lambda: entry.file_attribute_flags & _READ_ONLY))
 
     def is_dirty(self) -> bool:
-        """Tell whether the volume is marked to be checked at the next start."""
+        """Return whether the volume is marked to be checked at the next start."""
         entry: _Entry = _call(lambda: self._volume.get_file_entry(_VOLUME_FILE))
         kinds = _call(lambda: {one.attribute_type: one for one in entry.attributes})
         information = kinds.get(_VOLUME_INFORMATION)
@@ -142,10 +142,10 @@ class Ntfs:
 
 
 class Hive:
-    """A registry hive in memory. Every method raises Bad only, the making Unsupported too."""
+    """A registry hive in memory. Every method raises Bad only, the constructor Unsupported, too."""
 
     def __init__(self, data: bytes) -> None:
-        """Open the hive; Bad when it is none, Unsupported when the extra is not installed."""
+        """Open the hive; Bad when it is no hive, Unsupported when the extra is not installed."""
         library = _library("pyregf")
         if data[:4] != b"regf":
             raise Bad("it does not begin as a registry hive")
@@ -154,21 +154,21 @@ class Hive:
         _call(lambda: self._hive.open_file_object(self._file))
 
     def has(self, key: str) -> bool:
-        """Tell whether there is such a key."""
+        """Return whether there is such a key."""
         return _call(lambda: self._hive.get_key_by_path(key)) is not None
 
     def text(self, key: str, name: str) -> str | None:
-        """Give a string value; None when it is not there."""
+        """Return a string value; None when it is not there."""
         value = self._value(key, name)
         return None if value is None else str(_call(lambda: value.get_data_as_string()) or "").rstrip("\0")
 
     def number(self, key: str, name: str) -> int | None:
-        """Give a number; None when it is not there."""
+        """Return a number; None when it is not there."""
         value = self._value(key, name)
         return None if value is None else int(_call(lambda: value.get_data_as_integer()))
 
     def texts(self, key: str, name: str) -> tuple[str, ...]:
-        """Give the strings of a multi-string value; empty when it is not there."""
+        """Return the strings of a multi-string value; empty when it is not there."""
         value = self._value(key, name)
         if value is None:
             return ()
@@ -185,15 +185,13 @@ def _library(name: str) -> ModuleType:
     try:
         return importlib.import_module(name)
     except ImportError as error:
-        raise Unsupported(
-            "it holds NTFS, which is read with the extra only: pip install 'aliyun-import[windows]'"
-        ) from error
+        raise Unsupported("it contains NTFS, which requires the extra: pip install 'aliyun-import[windows]'") from error
 
 
-def _call(question: Callable[[], T]) -> T:
-    """Ask a library, and turn its errors into ours; a read error of the disk itself is among them."""
+def _call(read: Callable[[], T]) -> T:
+    """Call a library, and raise Bad for its errors, read errors of the disk itself included."""
     try:
-        return question()
+        return read()
     except (OSError, OverflowError, ValueError, TypeError, AttributeError, MemoryError) as error:
         raise Bad(
             f"the library could not read it: {str(error).splitlines()[0] if str(error) else type(error).__name__}"
@@ -203,7 +201,7 @@ def _call(question: Callable[[], T]) -> T:
 _CONFIG = "/Windows/System32/config"
 _DRIVERS = "/Windows/System32/drivers"
 _DRIVER_FILES = ("viostor.sys", "vioscsi.sys", "netkvm.sys", "stornvme.sys")
-# What the import puts there itself, and can't where an older one is read-only.
+# What the import replaces, and can't where the old file is read-only.
 _REPLACED = ("netkvm.sys", "balloon.sys", "vioser.sys", "viostor.sys", "pvpanic.sys")
 _PENDING_KEY = r"Microsoft\Windows\CurrentVersion\Component Based Servicing\RebootPending"
 _PENDING_FILE = "/Windows/WinSxS/pending.xml"
@@ -217,28 +215,28 @@ _DISK_CLASSES = {
     "IDE controller": "{4d36e96a-e325-11ce-bfc1-08002be10318}",
     "volume": "{71a27cdd-812a-11d0-bec7-08002be2092f}",
 }
-# What Windows itself puts there.
+# The filters of Windows itself.
 _OWN_FILTERS = {"partmgr", "volsnap", "fvevol", "iorate", "rdyboost", "volume", "ehstorclass", "iomap"}
 _GUEST_AGENTS = ("/Program Files/Qemu-ga/qemu-ga.exe", "/Program Files/qemu-ga/qemu-ga.exe")
 _MACHINES = {"AMD64": Architecture.X86_64, "ARM64": Architecture.ARM64, "x86": Architecture.I386}
 
 
 def inspect_windows(volumes: Sequence[Volume], esps: Sequence[FileSystem], unknowns: list[str]) -> GuestReport:
-    """Look at the first NTFS volume with Windows on it; `esps` are the FAT ones. Raises OSError only."""
+    """Inspect the first NTFS volume with Windows on it; `esps` are the FAT volumes. Raises OSError only."""
     found: Ntfs | None = None
     boot_files: list[str] = []
     for volume in volumes:
         try:
             ntfs = Ntfs(volume.reader)
             if ntfs.exists("/Boot/BCD"):
-                boot_files.append(f"Boot/BCD on {volume.words}")
+                boot_files.append(f"Boot/BCD on {volume.title}")
             if found is None and ntfs.names("/Windows/System32"):
                 found = ntfs
         except Unsupported as problem:
-            unknowns.append(f"{volume.words}: {problem.message}")
+            unknowns.append(f"{volume.title}: {problem.message}")
             return GuestReport(unknowns=tuple(unknowns))
         except ReadProblem as problem:
-            unknowns.append(f"{volume.words} (ntfs): {problem.message}")
+            unknowns.append(f"{volume.title} (ntfs): {problem.message}")
     if found is None:
         return GuestReport(unknowns=(*unknowns, "no Windows was found on the NTFS volumes"))
     complete = not unknowns
@@ -248,35 +246,35 @@ def inspect_windows(volumes: Sequence[Volume], esps: Sequence[FileSystem], unkno
 
 
 class _Inspection:
-    """One look at a Windows system: each question is asked by itself."""
+    """The inspection of a Windows system, one fact at a time."""
 
     def __init__(self, ntfs: Ntfs, unknowns: list[str]) -> None:
         self._ntfs, self._unknowns = ntfs, unknowns
 
     def has_bcd(self, esp: FileSystem) -> bool:
-        """Look for the boot configuration of Windows on an EFI system partition."""
-        return bool(self._ask("an EFI system partition", lambda: Tree(esp).exists("/EFI/Microsoft/Boot/BCD")))
+        """Return whether an EFI system partition contains the boot configuration of Windows."""
+        return bool(self._read("an EFI system partition", lambda: Tree(esp).exists("/EFI/Microsoft/Boot/BCD")))
 
     def report(self, boot_files: tuple[str, ...] | None) -> GuestReport:
-        """Ask everything."""
-        software = self._ask("the registry (SOFTWARE)", lambda: Hive(self._ntfs.read(f"{_CONFIG}/SOFTWARE")))
-        system = self._ask("the registry (SYSTEM)", lambda: Hive(self._ntfs.read(f"{_CONFIG}/SYSTEM")))
+        """Return all facts."""
+        software = self._read("the registry (SOFTWARE)", lambda: Hive(self._ntfs.read(f"{_CONFIG}/SOFTWARE")))
+        system = self._read("the registry (SYSTEM)", lambda: Hive(self._ntfs.read(f"{_CONFIG}/SYSTEM")))
         facts = WindowsFacts(
             registry_read=software is not None and system is not None,
             driver_files=tuple(name for name in _DRIVER_FILES if self._has(f"{_DRIVERS}/{name}")),
-            read_only_drivers=self._ask("the drivers", self._read_only_drivers) or (),
+            read_only_drivers=self._read("the drivers", self._read_only_drivers) or (),
             boot_files=boot_files,
             pending_update=_PENDING_FILE if self._has(_PENDING_FILE) else "",
-            hibernated=self._ask("hiberfil.sys", self._is_hibernated),
-            dirty=self._ask("$Volume", self._ntfs.is_dirty),
+            hibernated=self._read("hiberfil.sys", self._is_hibernated),
+            dirty=self._read("$Volume", self._ntfs.is_dirty),
             guest_agent=next((path for path in _GUEST_AGENTS if self._has(path)), ""),
         )
         machine = None
         if software is not None:
-            facts = self._ask("the registry (SOFTWARE)", partial(_with_software, facts, software)) or facts
+            facts = self._read("the registry (SOFTWARE)", partial(_with_software, facts, software)) or facts
         if system is not None:
-            facts = self._ask("the registry (SYSTEM)", partial(_with_system, facts, system)) or facts
-            machine = self._ask("the processor's name", partial(_machine, system))
+            facts = self._read("the registry (SYSTEM)", partial(_with_system, facts, system)) or facts
+            machine = self._read("the processor's name", partial(_machine, system))
         return GuestReport(
             os_type=OsType.WINDOWS,
             architecture=_MACHINES.get(machine or ""),
@@ -285,22 +283,22 @@ class _Inspection:
             unknowns=tuple(self._unknowns),
         )
 
-    def _ask(self, what: str, question: Callable[[], T]) -> T | None:
-        """Ask; None, and a sentence in the unknowns, when the answer can't be read."""
+    def _read(self, what: str, read: Callable[[], T]) -> T | None:
+        """Read a fact; None, and a sentence in the unknowns, when it can't be read."""
         try:
-            return question()
+            return read()
         except ReadProblem as problem:
             self._unknowns.append(f"{what} could not be read: {problem.message}")
             return None
 
     def _has(self, path: str) -> bool:
-        return bool(self._ask(path, lambda: self._ntfs.exists(path)))
+        return bool(self._read(path, lambda: self._ntfs.exists(path)))
 
     def _read_only_drivers(self) -> tuple[str, ...]:
         return tuple(name for name in _REPLACED if self._ntfs.is_read_only(f"{_DRIVERS}/{name}"))
 
     def _is_hibernated(self) -> bool:
-        """Tell a hibernation image (or a fast start-up) by the first bytes of hiberfil.sys; zeros mean resumed."""
+        """Return whether hiberfil.sys begins as a hibernation image (or a fast start-up); zeros mean resumed."""
         try:
             return self._ntfs.read_head("/hiberfil.sys", 4).lower() in (b"hibr", b"wake")
         except Missing:
@@ -362,7 +360,7 @@ def _filters(hive: Hive, control: str) -> list[Evidence]:
 
 
 def _control_set(hive: Hive) -> str:
-    """Name the control set in use, which the value Current of the key Select tells."""
+    """Return the control set in use, the value Current of the key Select."""
     try:
         number = hive.number("Select", "Current")
     except ReadProblem:
