@@ -27,7 +27,7 @@ from aliyun_import.disk.fingerprint import Fingerprint, Likeness
 from aliyun_import.disk.inspect import inspect_disk
 from aliyun_import.disk.reader import FileReader, ReadProblem
 from aliyun_import.disk.report import DiskReport
-from aliyun_import.errors import AliyunImportError, DiskError, Interrupted, LocalStateError, TransientError
+from aliyun_import.errors import AliyunImportError, DiskChanged, DiskError, Interrupted, LocalStateError, TransientError
 from aliyun_import.events import Emit, Noted, Warned
 from aliyun_import.limits import GIB, KIB, MAX_DISK_GIB, MIB
 from aliyun_import.model.finding import Severity
@@ -67,7 +67,7 @@ def prepare(path: Path, report: DiskReport, *, work_dir: Path | None, emit: Emit
     except LocalStateError as error:
         # A padded VHD can also be imported as it is, only larger.
         padded = any(problem.code == CHS_PADDED for problem in report.container_problems)
-        if not padded or format_named(report.container).compression or error.code == "disk-changed":
+        if not padded or format_named(report.container).compression or isinstance(error, DiskChanged):
             raise
         message = f"{path} is uploaded with its padding. {error.summary}"
         emit(Warned(code=CHS_PADDED, message=message, remedy=error.remedy))
@@ -186,8 +186,8 @@ def _finish(part: Path, target: Path, *, modified_ns: int) -> None:
     part.rename(target)
 
 
-def _changed(path: Path) -> LocalStateError:
-    return LocalStateError(
+def _changed(path: Path) -> DiskChanged:
+    return DiskChanged(
         f"{path} changed while it was converted.",
         code="disk-changed",
         remedy="Stop whatever writes to it (a running machine?), and run the command again.",

@@ -20,7 +20,7 @@ from aliyun_import.disk.containers.compressed import open_blocks
 from aliyun_import.disk.containers.registry import identify
 from aliyun_import.disk.fingerprint import Fingerprint, keeps_ctime, read_mounts
 from aliyun_import.disk.reader import FileReader, ReadProblem
-from aliyun_import.errors import DiskError
+from aliyun_import.errors import DiskEmpty, DiskError, DiskTruncated
 from aliyun_import.limits import KIB, MIB
 
 T = TypeVar("T")
@@ -202,7 +202,7 @@ def open_source(path: Path) -> Disk:
     try:
         _refuse_other_kinds(path, os.fstat(file.fileno()).st_mode)
         if file.size == 0:
-            raise DiskError(
+            raise DiskEmpty(
                 f"The disk {path} is empty.",
                 code="disk-empty",
                 remedy=f"Check how {path} was written: an image has at least a boot sector.",
@@ -292,7 +292,7 @@ def _read_failed(path: Path, offset: int, error: OSError) -> DiskError:
 
 
 def _truncated(path: Path, offset: int, size_bytes: int) -> DiskError:
-    return DiskError(
+    return DiskTruncated(
         f"The disk {path} ends at byte {offset} or before, and had {size_bytes} bytes.",
         code="disk-truncated",
         cause="It became shorter since it was opened.",

@@ -12,7 +12,7 @@ from aliyun_import.disk.partitions.boot import read_boot
 from aliyun_import.disk.partitions.table import read_partitions
 from aliyun_import.disk.reader import FileReader, Missing, Reader, ReadProblem
 from aliyun_import.disk.report import UNKNOWN, DiskReport, Problem
-from aliyun_import.errors import DiskError
+from aliyun_import.errors import DiskError, QemuImgMissing
 from aliyun_import.model.finding import Severity
 from aliyun_import.model.request import Architecture
 
@@ -50,14 +50,12 @@ def _through_qemu(report: DiskReport, container: ContainerFormat, *, depth: str)
         ensure_whole(report.path, container)
         with open_nbd(description(report.path, container)) as disk:
             return _inspect(replace(report, virtual_bytes=disk.size), disk, depth=depth)
+    except (QemuImgMissing, Missing):
+        return replace(report, unknowns=(*report.unknowns, _NEEDS_QEMU))
     except DiskError as error:
-        if error.code == "qemu-img-missing":
-            return replace(report, unknowns=(*report.unknowns, _NEEDS_QEMU))
         seen = f"{error.summary} {error.cause or ''}".strip()
         problem = Problem(code=error.code, severity=Severity.BLOCKS, seen=seen, remedy=error.remedy)
         return replace(report, container_problems=(*report.container_problems, problem))
-    except Missing:
-        return replace(report, unknowns=(*report.unknowns, _NEEDS_QEMU))
     except ReadProblem as problem:
         unknown = f"the disk in the {report.container} was not inspected: {problem.message}"
         return replace(report, unknowns=(*report.unknowns, unknown))

@@ -7,7 +7,7 @@ from aliyun_import.disk.disk import open_source
 from aliyun_import.disk.fingerprint import holder_of
 from aliyun_import.disk.isolated import Limits, call_isolated
 from aliyun_import.disk.report import UNKNOWN, DiskReport
-from aliyun_import.errors import DiskError
+from aliyun_import.errors import DiskEmpty
 
 _EXAMINE = "aliyun_import.disk.examine:examine"
 
@@ -45,8 +45,5 @@ def _openable_bytes(path: Path) -> int:
     try:
         with open_source(path) as source:
             return source.size_bytes
-    except DiskError as error:
-        # That a file is empty is a problem in the report.
-        if error.code != "disk-empty":
-            raise
+    except DiskEmpty:  # a problem in the report
         return 0

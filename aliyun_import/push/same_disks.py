@@ -9,8 +9,8 @@ from collections.abc import Sequence
 
 from aliyun_import.account.check import AccountState
 from aliyun_import.disk.convert import fingerprints_of
-from aliyun_import.disk.fingerprint import Likeness, decoded, least
 from aliyun_import.disk.disk import open_disk
+from aliyun_import.disk.fingerprint import Likeness, decoded, least
 from aliyun_import.disk.report import DiskReport
 from aliyun_import.model.objects import RemoteObject, UploadedObject
 from aliyun_import.model.request import DiskRequest, ImportRequest

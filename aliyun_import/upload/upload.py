@@ -8,8 +8,8 @@ import secrets
 import threading
 
 from aliyun_import.context import Clock
-from aliyun_import.disk.fingerprint import Likeness
 from aliyun_import.disk.disk import open_disk
+from aliyun_import.disk.fingerprint import Likeness
 from aliyun_import.errors import AliyunImportError, RefusedError
 from aliyun_import.events import Emit, Event, Noted, ObjectReady, UploadResumed, Warned
 from aliyun_import.journal import Journal

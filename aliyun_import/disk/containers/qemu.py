@@ -29,7 +29,7 @@ from aliyun_import.disk.containers.interface import (
 from aliyun_import.disk.isolated import child_environment, last_line, with_parent_death_signal
 from aliyun_import.disk.reader import Bad, FileReader, Missing, PiecewiseReader, Reader, Unsupported
 from aliyun_import.disk.report import Problem
-from aliyun_import.errors import DiskError, LocalStateError
+from aliyun_import.errors import DiskError, LocalStateError, QemuImgMissing
 from aliyun_import.limits import MIB
 from aliyun_import.model.finding import Severity
 from aliyun_import.model.request import DiskFormat
@@ -258,7 +258,7 @@ def _not_whole(path: Path, reason: str, *, name: str) -> DiskError:
 
 
 def _missing(path: Path, container: ContainerFormat) -> DiskError:
-    return DiskError(
+    return QemuImgMissing(
         f"{path} is {container.name.upper()}, which ECS does not import, and qemu-img is not installed.",
         code="qemu-img-missing",
         remedy="Install qemu-img (Debian, Ubuntu: qemu-utils; others: qemu-img), or convert it on another machine: "

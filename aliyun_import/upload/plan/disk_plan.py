@@ -4,8 +4,7 @@ import threading
 from collections.abc import Callable
 
 from aliyun_import.context import Clock
-from aliyun_import.disk.disk import Disk
-from aliyun_import.disk.disk import open_disk
+from aliyun_import.disk.disk import Disk, open_disk
 from aliyun_import.errors import AccessError, RefusedError
 from aliyun_import.events import Emit, Noted, SurveyProgress, UploadPlanned
 from aliyun_import.services.interface import ObjectStore

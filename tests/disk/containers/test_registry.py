@@ -104,14 +104,16 @@ def test_a_new_format_is_a_value_and_a_line(tmp_path: Path, monkeypatch: pytest.
         ),
         upload=Upload.MERGED,
         signatures=((0, b"NEWDISK"),),
-        promise=Promise(suffixes=(".new",), title="NEW", content="`NEWDISK` in its first bytes", code="new-missing"),
+        promise=Promise(
+            suffixes=(".new",), title="NEW", content="`NEWDISK` in its first bytes", code="suffix-not-content"
+        ),
     )
     monkeypatch.setattr(registry, "FORMATS", (new, *registry.FORMATS))
     opened = _open(tmp_path, b"NEWDISK".ljust(512, b"\0") + DISK)
     assert (opened.container, opened.format) == (new, DiskFormat.RAW)
     assert opened.disk is not None
     assert opened.disk.size == len(DISK)
-    assert build.codes(_open(tmp_path, DISK, "disk.new").problems) == ["new-missing"]
+    assert build.codes(_open(tmp_path, DISK, "disk.new").problems) == ["suffix-not-content"]
 
 
 def test_names_are_unique() -> None:
