@@ -58,7 +58,7 @@ class Decompressor(Protocol):
 NewDecompressor = Callable[[], Decompressor]
 
 
-class Gzip:
+class _Gzip:
     """zlib's decompressor with the interface of the others."""
 
     def __init__(self) -> None:
@@ -66,57 +66,49 @@ class Gzip:
 
     @property
     def eof(self) -> bool:
-        """Return whether the end of the stream was reached."""
         return self._inner.eof
 
     @property
     def needs_input(self) -> bool:
-        """Return whether more input is needed."""
         return not self._inner.unconsumed_tail
 
     @property
     def unused_data(self) -> bytes:
-        """Return the input after the end of the stream."""
         return self._inner.unused_data
 
     def decompress(self, data: bytes, max_length: int = -1) -> bytes:
-        """Take input, and return output."""
         return self._inner.decompress(self._inner.unconsumed_tail + data, max_length)
 
 
-class Zstd:
+class _Zstd:
     """zstd's decompressor. It raises ValueError for damaged data: ZstdError is known to the zstd module only."""
 
     def __init__(self, *, max_window_log: int | None = None) -> None:
-        zstd = zstd_module()
+        zstd = _zstd_module()
         options = {zstd.DecompressionParameter.window_log_max: max_window_log} if max_window_log else None
         self._inner: Decompressor = zstd.ZstdDecompressor(options=options)
         self._error: type[Exception] = zstd.ZstdError
 
     @property
     def eof(self) -> bool:
-        """Return whether the end of the stream was reached."""
         return self._inner.eof
 
     @property
     def needs_input(self) -> bool:
-        """Return whether more input is needed."""
         return self._inner.needs_input
 
     @property
     def unused_data(self) -> bytes:
-        """Return the input after the end of the stream."""
         return self._inner.unused_data
 
     def decompress(self, data: bytes, max_length: int = -1) -> bytes:
-        """Take input, and return output."""
         try:
             return self._inner.decompress(data, max_length)
         except self._error as error:
             raise ValueError(str(error)) from error
 
 
-def zstd_module() -> ModuleType:
+def _zstd_module() -> ModuleType:
     """Import zstd when it is needed: before Python 3.14 it is a package that takes 20 ms to import."""
     name = "compression.zstd" if sys.version_info >= (3, 14) else "backports.zstd"
     try:
@@ -125,9 +117,14 @@ def zstd_module() -> ModuleType:
         raise Unsupported(f"it is compressed with zstd, and {name} is not installed") from error
 
 
-def new_bzip2() -> Decompressor:
-    """Create a decompressor of bzip2."""
-    return bz2.BZ2Decompressor()
+def new_gzip() -> Decompressor:
+    """Create a decompressor of gzip."""
+    return _Gzip()
+
+
+def new_zstd(*, max_window_log: int | None = None) -> Decompressor:
+    """Create a decompressor of zstd. Raises Unsupported when its package is not installed."""
+    return _Zstd(max_window_log=max_window_log)
 
 
 def new_xz(*, memory_bytes: int = _XZ_MEMORY_BYTES, form: int = lzma.FORMAT_XZ) -> Decompressor:
@@ -189,11 +186,11 @@ _OUT_BYTES = 1 << 20
 _PAGE_BYTES = 4096
 _new_lzma = partial(new_xz, memory_bytes=_INITRAMFS_MEMORY_BYTES, form=lzma.FORMAT_AUTO)
 _CODECS: tuple[tuple[bytes, str, NewDecompressor], ...] = (
-    (b"\x1f\x8b", "gzip", Gzip),
+    (b"\x1f\x8b", "gzip", new_gzip),
     (b"\xfd7zXZ\x00", "xz", _new_lzma),
     (b"\x5d\x00\x00", "lzma", _new_lzma),
-    (b"BZh", "bzip2", new_bzip2),
-    (b"\x28\xb5\x2f\xfd", "zstd", partial(Zstd, max_window_log=_INITRAMFS_WINDOW_LOG)),
+    (b"BZh", "bzip2", bz2.BZ2Decompressor),
+    (b"\x28\xb5\x2f\xfd", "zstd", partial(new_zstd, max_window_log=_INITRAMFS_WINDOW_LOG)),
 )
 _LZO_MAGIC = b"\x89LZO"
 

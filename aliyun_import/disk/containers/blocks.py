@@ -16,7 +16,7 @@ from concurrent.futures import Future
 from itertools import chain
 from typing import NamedTuple
 
-from aliyun_import.disk.decompress import NewDecompressor, Zstd, new_xz
+from aliyun_import.disk.decompress import NewDecompressor, new_xz, new_zstd
 from aliyun_import.disk.reader import Bad, PiecewiseReader, Reader, Unsupported, read_exactly
 from aliyun_import.limits import KIB, MIB
 
@@ -302,7 +302,7 @@ def zstd_blocks(file: Reader) -> list[Block]:
 
 def unpack_zstd(file: Reader, block: Block) -> mmap.mmap:
     """Unpack a frame. Bad when it is damaged."""
-    return _unpack_block(Zstd, _read_pieces(file, block.at, block.packed), block)
+    return _unpack_block(new_zstd, _read_pieces(file, block.at, block.packed), block)
 
 
 def _by_table(file: Reader) -> list[Block]:

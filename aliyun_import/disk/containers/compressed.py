@@ -1,6 +1,7 @@
 """Compressed files: read block by block where their blocks are independent, else unpacked to a temporary file."""
 
 import shlex
+from bz2 import BZ2Decompressor
 from collections.abc import Generator
 from dataclasses import replace
 from functools import partial
@@ -24,7 +25,7 @@ from aliyun_import.disk.containers.interface import (
     Source,
     Upload,
 )
-from aliyun_import.disk.decompress import Gzip, Zstd, new_bzip2, new_xz, unpacked, unzipped
+from aliyun_import.disk.decompress import new_gzip, new_xz, new_zstd, unpacked, unzipped
 from aliyun_import.disk.reader import BytesReader, Reader, ReadProblem, Unsupported
 from aliyun_import.disk.report import Problem
 from aliyun_import.limits import MIB
@@ -168,7 +169,7 @@ GZIP = ContainerFormat(
     open=_open,
     upload=Upload.UNPACKED,
     signatures=((0, b"\x1f\x8b\x08"),),
-    compression=Compression(command="gzip -dc {path}", unpack=partial(unpacked, new=Gzip)),
+    compression=Compression(command="gzip -dc {path}", unpack=partial(unpacked, new=new_gzip)),
 )
 XZ = ContainerFormat(
     name="xz",
@@ -188,7 +189,7 @@ ZSTD = ContainerFormat(
     signatures=((0, b"\x28\xb5\x2f\xfd"),),
     compression=Compression(
         command="zstd -dc {path}",
-        unpack=partial(unpacked, new=Zstd),
+        unpack=partial(unpacked, new=new_zstd),
         open_blocks=lambda file, kept_bytes: BlockReader(file, zstd_blocks(file), unpack_zstd, kept_bytes=kept_bytes),
     ),
 )
@@ -198,7 +199,7 @@ BZIP2 = ContainerFormat(
     upload=Upload.UNPACKED,
     signatures=((0, b"BZh"),),
     matches=_is_bzip2,
-    compression=Compression(command="bzip2 -dc {path}", unpack=partial(unpacked, new=new_bzip2)),
+    compression=Compression(command="bzip2 -dc {path}", unpack=partial(unpacked, new=BZ2Decompressor)),
 )
 ZIP = ContainerFormat(
     name="zip",

@@ -22,7 +22,7 @@ from aliyun_import.disk.containers.interface import (
     Source,
     Upload,
 )
-from aliyun_import.disk.decompress import Zstd
+from aliyun_import.disk.decompress import new_zstd
 from aliyun_import.disk.reader import Bad, PiecewiseReader, Reader, ReadProblem, Unsupported, read_exactly
 from aliyun_import.disk.report import Problem
 from aliyun_import.limits import MIB
@@ -231,7 +231,7 @@ def _inflater(compression: int) -> Callable[[bytes, int], bytes]:
     if compression == _ZLIB:
         return lambda data, length: zlib.decompressobj(-15).decompress(data, length)
     if compression == _ZSTD:
-        return lambda data, length: Zstd().decompress(data, length)
+        return lambda data, length: new_zstd().decompress(data, length)
     raise Unsupported(f"compression type {compression}", offset=104)
 
 

@@ -107,7 +107,7 @@ def test_frames_that_do_not_tell_their_size_need_one_too() -> None:
     """What zstd packs from a pipe."""
     stream = zstd.ZstdCompressor()
     packed = stream.compress(DISK) + stream.flush()
-    with pytest.raises(Unsupported, match="do not tell their size"):
+    with pytest.raises(Unsupported, match="do not contain their size"):
         open_blocks(BytesReader(packed), format_named("zstd"))
 
 

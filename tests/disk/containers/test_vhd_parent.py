@@ -115,13 +115,13 @@ def test_of_a_path_the_last_part_counts(tmp_path: Path, names: dict[str, str]) -
             ["another disk", "-000000000006", "-000000000007"],
         ),
         ({"base.vhd": BASE, "child.vhd": build.vhd_differencing(DISK, BASE)}, ["no VHD"]),
-        ({"child.vhd": build.vhd_differencing(DISK, BASE, parent="child.vhd", parent_id=8)}, ["circle"]),
+        ({"child.vhd": build.vhd_differencing(DISK, BASE, parent="child.vhd", parent_id=8)}, ["loop"]),
         (
             {
                 "base.vhd": build.vhd_differencing(DISK, BASE, parent="child.vhd", parent_id=8, unique_id=7),
                 "child.vhd": build.vhd_differencing(DISK, BASE),
             },
-            ["In its parent 'base.vhd'", "circle"],
+            ["In its parent 'base.vhd'", "loop"],
         ),
         (
             {"base.vhd": build.vhd_dynamic(BASE)[:-MIB], "child.vhd": build.vhd_differencing(DISK, BASE)},
@@ -132,7 +132,7 @@ def test_of_a_path_the_last_part_counts(tmp_path: Path, names: dict[str, str]) -
                 "base.vhd": build.vhd_fixed(BASE, unique_id=0),
                 "child.vhd": build.vhd_differencing(DISK, BASE, parent_id=0),
             },
-            ["does not say which disk"],
+            ["does not contain the id"],
         ),
         ({"child.vhd": build.vhd_differencing(DISK, BASE, parent="C:\\..")}, ["no file '..'"]),
     ],
