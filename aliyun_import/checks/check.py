@@ -8,7 +8,7 @@ from aliyun_import.checks.infer import InferredParameters, infer_parameters
 from aliyun_import.checks.registry import Source
 from aliyun_import.checks.run import refuse_unknown_ids, run_disk_checks
 from aliyun_import.disk.inspect import inspect_disk
-from aliyun_import.disk.report import Container, DiskReport
+from aliyun_import.disk.report import UNKNOWN, DiskReport
 from aliyun_import.errors import DiskError
 from aliyun_import.model.finding import Finding, Severity
 from aliyun_import.model.request import DiskRequest, ImportRequest
@@ -62,7 +62,7 @@ def unopened(path: Path, error: DiskError, *, skip_checks: Collection[str] = ())
         source=Source.JUDGEMENT,
     )
     return CheckResult(
-        report=DiskReport(path=path, container=Container.UNKNOWN, format=None, file_bytes=0, virtual_bytes=None),
+        report=DiskReport(path=path, container=UNKNOWN, format=None, file_bytes=0, virtual_bytes=None),
         parameters=InferredParameters(values={}),
         findings=() if error.code in skip_checks else (finding,),
     )

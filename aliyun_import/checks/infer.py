@@ -9,8 +9,10 @@ from enum import StrEnum
 from typing import Any, Generic, TypeVar
 
 from aliyun_import.checks.platform import platform_of
+from aliyun_import.disk.containers.interface import Upload
+from aliyun_import.disk.containers.registry import format_named
 from aliyun_import.disk.guest.report import DriverPlace
-from aliyun_import.disk.report import Container, DiskReport
+from aliyun_import.disk.report import DiskReport
 from aliyun_import.limits import GIB, MIN_DISK_GIB
 from aliyun_import.model.request import Architecture, BootMode, DiskFormat, ImportRequest, OsType, parameters
 from aliyun_import.sizes import exact_size
@@ -20,7 +22,6 @@ T = TypeVar("T")
 # ECS, ImportImage until 2021: a system disk has 5 GiB or more. The page of 2026 has 1, so 5 satisfies both.
 MIN_SYSTEM_GIB = 5
 _LINUX_FILE_SYSTEMS = {"ext2", "ext3", "ext4", "xfs", "btrfs", "lvm", "luks", "f2fs"}
-_IMPORTED = (Container.RAW, Container.VHD_FIXED, Container.VHD_DYNAMIC, Container.QCOW2)
 
 
 class Origin(StrEnum):
@@ -135,7 +136,8 @@ def _given(value: T | None) -> Value[T] | None:
 def _format(report: DiskReport) -> Value[DiskFormat] | None:
     if report.format is None:
         return None
-    rest = "" if report.container in _IMPORTED else ", and is converted or unpacked during the push"
+    is_taken = format_named(report.container).upload is Upload.AS_IS
+    rest = "" if is_taken else ", and is converted or unpacked during the push"
     return Value(report.format, f"the file is {report.container} by its content{rest}")
 
 

@@ -1,7 +1,7 @@
-"""This file reads a disk image: a regular file or a block device, read-only, from any thread.
+"""A disk image: a regular file or a block device, opened once, read-only, with one identity.
 
-It tells how long the disk is, which ranges hold data (SEEK_DATA, SEEK_HOLE), and whether the disk is still the one
-that it was. Every read gives exactly the bytes that were asked for, or a DiskError that names the offset.
+The same `Disk` serves fingerprints, conversion and upload. The inspection runs in a child process, which opens `path`
+itself: a child with limits must not share a descriptor that other readers depend on.
 """
 
 import contextlib
@@ -9,25 +9,29 @@ import errno
 import hashlib
 import os
 import stat
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import Self, TypeVar
 
-from aliyun_import.disk.fingerprint import Fingerprint
-from aliyun_import.disk.io.held import keeps_ctime, read_mounts
+from aliyun_import.disk.containers.blocks import KEPT_FOR_MANY_BYTES, BlockReader
+from aliyun_import.disk.containers.compressed import open_blocks
+from aliyun_import.disk.containers.registry import identify
+from aliyun_import.disk.fingerprint import Fingerprint, keeps_ctime, read_mounts
+from aliyun_import.disk.reader import FileReader, ReadProblem
 from aliyun_import.errors import DiskEmpty, DiskError, DiskTruncated
 from aliyun_import.limits import KIB, MIB
 
-# What the content sample reads: the head holds the partition table, the boot loader and the superblock of a first
-# partition that begins at 1 MiB, which file systems stamp at each mount; the tail holds the backup GPT or the footer
+T = TypeVar("T")
+# What the content sample reads: the head contains the partition table, the boot loader and the superblock of a first
+# partition that begins at 1 MiB, which file systems stamp at each mount; the tail contains the backup GPT or the footer
 # of a VHD. The rest is spread. About 4 MiB in all: a second on a slow disk.
 SAMPLE_HEAD_BYTES = 2 * MIB
 SAMPLE_TAIL_BYTES = 64 * KIB
 SAMPLE_SPOTS = 256
 SAMPLE_SPOT_BYTES = 4 * KIB
-# SEEK_DATA is answered with these where the file system, or the kind of file, does not know holes.
+# How SEEK_DATA fails where the file system, or the kind of file, does not know holes.
 _NO_HOLES_HERE = frozenset({errno.EINVAL, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.ENOTTY, errno.ESPIPE})
 
 
@@ -39,29 +43,39 @@ class Extent:
     end: int
 
 
-class DiskSource:
-    """An open disk. All reads are positional, so threads share it; `close` ends them all.
+class Disk:
+    """An open disk. All reads are positional, so that threads can share it; `close` ends them all.
 
-    `most_readers` says how many threads can read on at a time without hindering each other, None for any number.
+    `size_bytes` is the size of the disk as it is uploaded: of the file, or of its content when the file is compressed
+    in blocks. `most_readers` is how many threads can read at the same time without hindering each other, None for any
+    number.
     """
 
-    most_readers: int | None = None
-
-    def __init__(self, path: Path, handle: int, size_bytes: int) -> None:
+    def __init__(self, path: Path, file: FileReader, content: BlockReader | None = None) -> None:
+        """Take an open file, and the reader of its content when it is compressed in blocks."""
         self.path = path
-        self.size_bytes = size_bytes
-        self._handle = handle
+        self.size_bytes = file.size if content is None else content.size
+        # A reader needs the next block while the current one is used, and copies may be proven at the same time.
+        self.most_readers = None if content is None else content.most_kept // 2
+        self._file, self._content = file, content
 
     def read_into(self, offset: int, buffer: memoryview) -> None:
         """Fill the whole buffer from offset.
 
-        Raises DiskError "disk-truncated" where the disk ends before, and "disk-read" where it can't be read; both
-        name the offset.
+        Raises DiskError "disk-truncated" where the disk ends before, "disk-read" where it can't be read, and
+        "unpack-failed" for a damaged block of a compressed file; each names the offset.
         """
+        if self._content is not None:
+            content = self._content
+            data = _unpacking(self.path, self._file, lambda: content.pread(offset, len(buffer)))
+            if len(data) != len(buffer):
+                raise _unpack_failed(self.path, f"the disk in it ends at byte {self.size_bytes}")
+            buffer[:] = data
+            return
         filled = 0
         while filled < len(buffer):
             try:
-                count = os.preadv(self._handle, [buffer[filled:]], offset + filled)
+                count = os.preadv(self._file.fileno(), [buffer[filled:]], offset + filled)
             except OSError as error:
                 raise _read_failed(self.path, offset + filled, error) from error
             if count == 0:
@@ -69,33 +83,39 @@ class DiskSource:
             filled += count
 
     def read(self, offset: int, length: int) -> bytes:
-        """Give exactly `length` bytes from offset; raises as read_into."""
+        """Return exactly `length` bytes from offset. Raises as `read_into`."""
         buffer = bytearray(length)
         self.read_into(offset, memoryview(buffer))
         return bytes(buffer)
 
     def extents(self) -> tuple[Extent, ...]:
-        """List the ranges that may hold data, ascending and apart; what lies between reads as zeros.
+        """Return the ranges that may hold data, ascending and disjoint; everything between them reads as zeros.
 
-        One extent for the whole disk where the file system does not know holes, and for block devices.
+        One extent for the whole disk where the file system does not know holes, for block devices, and for a compressed
+        file, whose zeros are found when it is unpacked.
         """
+        if self._content is not None:
+            return (Extent(0, self.size_bytes),)
         return tuple(self._walk_extents())
 
     def fingerprint(self) -> Fingerprint:
-        """Look at the disk as it is now. Raises DiskError, for one "disk-truncated" when it became shorter."""
-        self.forget_cached()
+        """Return the fingerprint of the file as it is now. Raises DiskError, also when the file became shorter.
+
+        The sample of a compressed file is of the file: a sample of its content would unpack all of it.
+        """
+        self._drop_page_cache()
         try:
-            status = os.fstat(self._handle)
-            size_bytes = os.lseek(self._handle, 0, os.SEEK_END)
+            status = os.fstat(self._file.fileno())
+            file_bytes = os.lseek(self._file.fileno(), 0, os.SEEK_END)
         except OSError as error:
             raise _read_failed(self.path, 0, error) from error
-        if size_bytes < self.size_bytes:
-            raise _truncated(self.path, size_bytes, self.size_bytes)
+        if file_bytes < self._file.size:
+            raise _truncated(self.path, file_bytes, self._file.size)
         is_block = stat.S_ISBLK(status.st_mode)
         number = f"{os.major(status.st_dev)}:{os.minor(status.st_dev)}"
         has_ctime = not is_block and keeps_ctime(number, read_mounts())
         return Fingerprint(
-            size_bytes=size_bytes,
+            size_bytes=file_bytes if self._content is None else self.size_bytes,
             mtime_ns=status.st_mtime_ns,
             device=status.st_rdev if is_block else status.st_dev,
             inode=status.st_ino,
@@ -105,16 +125,14 @@ class DiskSource:
         )
 
     def forget_cached(self) -> None:
-        """Have the system read a block device anew: what was written to it by another way is not in its cache."""
-        with contextlib.suppress(OSError):
-            if stat.S_ISBLK(os.fstat(self._handle).st_mode):
-                os.posix_fadvise(self._handle, 0, 0, os.POSIX_FADV_DONTNEED)
+        """Drop what is cached of the disk, so that writes since then are seen."""
+        self._drop_page_cache()
+        if self._content is not None:
+            self._content.forget()
 
     def close(self) -> None:
-        """Close the file; a read that comes later is a DiskError."""
-        if self._handle >= 0:
-            os.close(self._handle)
-        self._handle = -1
+        """Close the file; a later read raises DiskError."""
+        self._file.close()
 
     def __enter__(self) -> Self:
         return self
@@ -123,6 +141,12 @@ class DiskSource:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
+
+    def _drop_page_cache(self) -> None:
+        """Have the system read a block device again: its cache misses what was written to it in another way."""
+        with contextlib.suppress(OSError):
+            if stat.S_ISBLK(os.fstat(self._file.fileno()).st_mode):
+                os.posix_fadvise(self._file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
 
     def _walk_extents(self) -> Iterator[Extent]:
         end = 0
@@ -143,17 +167,18 @@ class DiskSource:
             yield Extent(start, end)
 
     def _seek(self, offset: int, whence: int) -> int:
-        return os.lseek(self._handle, offset, whence)
+        return os.lseek(self._file.fileno(), offset, whence)
 
     def _sample(self) -> str:
-        digest = hashlib.sha256(self.size_bytes.to_bytes(8, "big"))
-        for offset, length in sample_ranges(self.size_bytes):
-            digest.update(self.read(offset, length))
+        file = self if self._content is None else Disk(self.path, self._file)
+        digest = hashlib.sha256(file.size_bytes.to_bytes(8, "big"))
+        for offset, length in sample_ranges(file.size_bytes):
+            digest.update(file.read(offset, length))
         return digest.hexdigest()
 
 
 def sample_ranges(size_bytes: int) -> tuple[tuple[int, int], ...]:
-    """Tell which (offset, length) ranges the content sample of a disk of this size reads; by the size alone."""
+    """Return the (offset, length) ranges that the content sample of a disk of this size reads. Pure."""
     if size_bytes <= SAMPLE_HEAD_BYTES + SAMPLE_TAIL_BYTES + SAMPLE_SPOTS * SAMPLE_SPOT_BYTES:
         return ((0, size_bytes),)
     tail = size_bytes - SAMPLE_TAIL_BYTES
@@ -162,52 +187,84 @@ def sample_ranges(size_bytes: int) -> tuple[tuple[int, int], ...]:
     return ((0, SAMPLE_HEAD_BYTES), *spots, (tail, SAMPLE_TAIL_BYTES))
 
 
-def open_source(path: Path) -> DiskSource:
-    """Open a disk image for reading. Symbolic links are followed (/dev/disk/by-id is made of them).
+def open_source(path: Path) -> Disk:
+    """Open the bytes of a file or block device as they are. Symbolic links are followed (/dev/disk/by-id has them).
 
     Raises DiskError: "disk-missing", "disk-unreadable", "disk-empty", or "disk-kind" for a directory, a character
     device, a FIFO or a socket, which are not even opened.
     """
     try:
         _refuse_other_kinds(path, path.stat().st_mode)
-        # O_NONBLOCK: a FIFO that took the file's place since would keep the open waiting for a writer.
-        handle = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOCTTY)
+        # O_NONBLOCK: opening a FIFO that has replaced the file since would wait for a writer.
+        file = FileReader(path, flags=os.O_NONBLOCK | os.O_NOCTTY)
     except OSError as error:
         raise _not_opened(path, error) from error
     try:
-        _refuse_other_kinds(path, os.fstat(handle).st_mode)
-        size_bytes = os.lseek(handle, 0, os.SEEK_END)
-        if size_bytes == 0:
+        _refuse_other_kinds(path, os.fstat(file.fileno()).st_mode)
+        if file.size == 0:
             raise DiskEmpty(
                 f"The disk {path} is empty.",
                 code="disk-empty",
                 remedy=f"Check how {path} was written: an image has at least a boot sector.",
             )
     except OSError as error:
-        os.close(handle)
+        file.close()
         raise _not_opened(path, error) from error
     except BaseException:
-        os.close(handle)
+        file.close()
         raise
-    return DiskSource(path, handle, size_bytes)
+    return Disk(path, file)
+
+
+def open_disk(path: Path) -> Disk:
+    """Open a disk as it is uploaded: the content of a file that is compressed in blocks, else the file itself.
+
+    A disk that has to be converted is opened here after its conversion. Raises DiskError as `open_source` does, and
+    "unpack-failed" for a damaged compressed file.
+    """
+    disk = open_source(path)
+    file = disk._file
+    try:
+        container = _unpacking(path, file, lambda: identify(file))
+        if container.compression is None:
+            return disk
+        blocks = _unpacking(path, file, lambda: open_blocks(file, container, kept_bytes=KEPT_FOR_MANY_BYTES))
+        return Disk(path, file, blocks)
+    except BaseException:
+        disk.close()
+        raise
 
 
 _KINDS = (
-    (stat.S_ISDIR, "is a directory", "Name the disk image inside it."),
+    (stat.S_ISDIR, "is a directory", "Name the disk image in it."),
     (stat.S_ISCHR, "is a character device", "Name a file or a block device (/dev/vda, /dev/nvme0n1)."),
     (
         stat.S_ISFIFO,
         "is a pipe",
-        "Write what comes out of the pipe to a file first: an upload that can go on reads twice.",
+        "Write the data of the pipe to a file first: an upload that can resume reads it twice.",
     ),
     (stat.S_ISSOCK, "is a socket", "Name a file or a block device."),
 )
 
 
 def _refuse_other_kinds(path: Path, mode: int) -> None:
-    for is_kind, words, remedy in _KINDS:
+    for is_kind, kind, remedy in _KINDS:
         if is_kind(mode):
-            raise DiskError(f"{path} {words}, not a disk image.", code="disk-kind", remedy=remedy)
+            raise DiskError(f"{path} {kind}, not a disk image.", code="disk-kind", remedy=remedy)
+
+
+def _unpacking(path: Path, file: FileReader, read: Callable[[], T]) -> T:
+    """Call `read`, and turn what it raises into a DiskError."""
+    try:
+        return read()
+    except OSError as error:
+        raise _read_failed(path, 0, error) from error
+    except ReadProblem as problem:
+        with contextlib.suppress(OSError):
+            file_bytes = os.lseek(file.fileno(), 0, os.SEEK_END)
+            if file_bytes < file.size:
+                raise _truncated(path, file_bytes, file.size) from problem
+        raise _unpack_failed(path, problem.message, offset=problem.offset) from problem
 
 
 def _not_opened(path: Path, error: OSError) -> DiskError:
@@ -219,7 +276,7 @@ def _not_opened(path: Path, error: OSError) -> DiskError:
         f"The disk {path} can't be opened.",
         code="disk-unreadable",
         cause=error.strerror or str(error),
-        remedy=f"Make {path} readable for this user; block devices usually want root or the group disk.",
+        remedy=f"Make {path} readable for this user; block devices usually require root or the group disk.",
     )
 
 
@@ -239,6 +296,16 @@ def _truncated(path: Path, offset: int, size_bytes: int) -> DiskError:
         f"The disk {path} ends at byte {offset} or before, and had {size_bytes} bytes.",
         code="disk-truncated",
         cause="It became shorter since it was opened.",
-        remedy=f"See that nothing writes to {path}, and run the same command again.",
+        remedy=f"Stop whatever writes to {path}, and run the same command again.",
         details={"offset": str(offset), "size": str(size_bytes)},
+    )
+
+
+def _unpack_failed(path: Path, cause: str, *, offset: int | None = None) -> DiskError:
+    return DiskError(
+        f"{path} can't be unpacked.",
+        code="unpack-failed",
+        cause=cause,
+        remedy=f"Copy {path.name} again from its source, or unpack it yourself and push the disk in it.",
+        details={} if offset is None else {"offset": str(offset)},
     )

@@ -1,73 +1,68 @@
-"""This file looks at one disk from its container down to its guest. It runs in the bounded child; see `inspect.py`."""
+"""The inspection of one disk from its container to its guest. It runs in the isolated child; see `inspect.py`."""
 
 from dataclasses import replace
 from pathlib import Path
 
-from aliyun_import.disk.containers.qemu_formats import QEMU_NAMES
+from aliyun_import.disk.containers.interface import ContainerFormat, Upload
+from aliyun_import.disk.containers.qemu import description, ensure_whole, open_nbd
 from aliyun_import.disk.containers.registry import open_container
-from aliyun_import.disk.containers.vhd_parent import Folder
+from aliyun_import.disk.containers.vhd import Folder
 from aliyun_import.disk.guest.inspection import inspect_guest
-from aliyun_import.disk.io.nbd import open_nbd
-from aliyun_import.disk.io.qemu import described, ensure_whole
-from aliyun_import.disk.io.reader import FileReader, Missing, Reader, ReadProblem
 from aliyun_import.disk.partitions.boot import read_boot
 from aliyun_import.disk.partitions.table import read_partitions
-from aliyun_import.disk.report import Container, DiskReport, Problem
-from aliyun_import.errors import DiskError
+from aliyun_import.disk.reader import FileReader, Missing, Reader, ReadProblem
+from aliyun_import.disk.report import UNKNOWN, DiskReport, Problem
+from aliyun_import.errors import DiskError, QemuImgMissing
 from aliyun_import.model.finding import Severity
 from aliyun_import.model.request import Architecture
 
-_NEEDS_QEMU = "the disk was not looked into: that takes qemu-img and qemu-nbd (Debian, Ubuntu: package qemu-utils)"
+_NEEDS_QEMU = "the disk was not inspected: that requires qemu-img and qemu-nbd (Debian, Ubuntu: package qemu-utils)"
 
 
-def survey(path: str, depth: str) -> DiskReport:
-    """Look at the disk: with depth "guest" into its file systems too, with "layout" no further than its boot loaders.
+def examine(path: str, depth: str) -> DiskReport:
+    """Inspect the disk: with depth "guest" its file systems, too, with "layout" no more than its boot loaders.
 
     Raises OSError when the file can't be opened; a read that fails later is a problem in the report.
     """
     with FileReader(Path(path)) as file, Folder(Path(path)) as folder:
-        report = DiskReport(
-            path=Path(path), container=Container.UNKNOWN, format=None, file_bytes=file.size, virtual_bytes=None
-        )
+        report = DiskReport(path=Path(path), container=UNKNOWN, format=None, file_bytes=file.size, virtual_bytes=None)
         try:
             opened = open_container(file, report.path, neighbours=folder.neighbour)
         except OSError as error:
             return replace(report, container_problems=(_read_error(error),))
         report = replace(
             report,
-            container=opened.container,
+            container=opened.container.name,
             format=opened.format,
             virtual_bytes=opened.virtual_bytes,
             container_problems=opened.problems,
             unknowns=opened.unknowns,
             parents=tuple(folder.path / name for name in opened.parents),
         )
-        if report.container in QEMU_NAMES:
-            return _through_qemu(report, depth=depth)
-        return report if opened.disk is None else _look(report, opened.disk, depth=depth)
+        if opened.container.upload is Upload.CONVERTED:
+            return _through_qemu(report, opened.container, depth=depth)
+        return report if opened.disk is None else _inspect(report, opened.disk, depth=depth)
 
 
-def _through_qemu(report: DiskReport, *, depth: str) -> DiskReport:
-    """Look at a disk in another hypervisor's container, where QEMU's tools are there to read it."""
+def _through_qemu(report: DiskReport, container: ContainerFormat, *, depth: str) -> DiskReport:
+    """Inspect a disk in another hypervisor's container by QEMU's tools, if they are installed."""
     try:
-        ensure_whole(report.path, report.container)
-        with open_nbd(described(report.path, report.container)) as disk:
-            return _look(replace(report, virtual_bytes=disk.size), disk, depth=depth)
+        ensure_whole(report.path, container)
+        with open_nbd(description(report.path, container)) as disk:
+            return _inspect(replace(report, virtual_bytes=disk.size), disk, depth=depth)
+    except (QemuImgMissing, Missing):
+        return replace(report, unknowns=(*report.unknowns, _NEEDS_QEMU))
     except DiskError as error:
-        if error.code == "qemu-img-missing":
-            return replace(report, unknowns=(*report.unknowns, _NEEDS_QEMU))
         seen = f"{error.summary} {error.cause or ''}".strip()
         problem = Problem(code=error.code, severity=Severity.BLOCKS, seen=seen, remedy=error.remedy)
         return replace(report, container_problems=(*report.container_problems, problem))
-    except Missing:
-        return replace(report, unknowns=(*report.unknowns, _NEEDS_QEMU))
     except ReadProblem as problem:
-        unknown = f"the disk in the {report.container} was not looked into: {problem.message}"
+        unknown = f"the disk in the {report.container} was not inspected: {problem.message}"
         return replace(report, unknowns=(*report.unknowns, unknown))
 
 
-def _look(report: DiskReport, disk: Reader, *, depth: str) -> DiskReport:
-    """Look at the disk in its container. A read error ends the look there, and what was seen before stays."""
+def _inspect(report: DiskReport, disk: Reader, *, depth: str) -> DiskReport:
+    """Inspect the disk in its container. A read error ends the inspection; earlier results stay."""
     try:
         report = _with_layout(report, disk)
         return _with_guest(report, disk) if depth == "guest" else report
@@ -91,7 +86,7 @@ def _with_layout(report: DiskReport, disk: Reader) -> DiskReport:
 
 
 def _architecture(found: tuple[Architecture, ...]) -> Architecture | None:
-    """Tell the architecture by the loaders' machines; None when there are none, or they contradict each other."""
+    """Return the architecture of the loaders; None when there are none, or they contradict each other."""
     # Beside a loader for x86_64 one for i386 serves firmware of 32 bits, on the same 64-bit system.
     if set(found) == {Architecture.X86_64, Architecture.I386}:
         return Architecture.X86_64
@@ -109,5 +104,5 @@ def _read_error(error: OSError) -> Problem:
         severity=Severity.BLOCKS,
         seen=f"The disk can't be read: {error.strerror or error}.",
         where="",
-        remedy="Look at the system's log (`dmesg`) for the device, and copy the disk to a sound one.",
+        remedy="Check the system's log (`dmesg`) for the device, and copy the disk to healthy storage.",
     )

@@ -1,18 +1,23 @@
-"""This file tells whether a disk is the one that it was, as far as that can be told without reading all of it.
+"""The identity of a disk, as far as it is known without reading all of it; the mounts and holders of a device.
 
-Pure. A fingerprint proves that a disk is another one. That it is the same one, a fingerprint proves only for a file
-whose time of change (ctime) is kept by the system: `utime` sets the time of modification and can't set that one. The
-node of a block device has times of its own, which say nothing of the content. What the fingerprint does not tell, the
-CRC-64 of the content has to tell.
+A fingerprint proves that a disk is another one. It proves that a disk is the same one only for a file whose time of
+change (ctime) the system keeps: `utime` sets the time of modification and can't set that one. The node of a block
+device has times of its own, which are independent of the content. Where a fingerprint proves nothing, the CRC-64 of the
+content has to be compared.
 """
 
-from collections.abc import Iterable
+import errno
+import os
+import re
+import stat
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from enum import StrEnum
+from pathlib import Path
 
 
 class Likeness(StrEnum):
-    """What two fingerprints tell of the disk: it is the same, it is another, or only its content can tell."""
+    """The result of comparing two fingerprints: the same disk, another one, or unknown without reading the content."""
 
     SAME = "same"
     UNPROVEN = "unproven"
@@ -21,11 +26,11 @@ class Likeness(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Fingerprint:
-    """What is known of a disk at one moment, on this machine.
+    """The properties of a disk at one moment, on this machine.
 
-    `sample` is a digest of the size and of sampled content alone: equal on every machine that holds the same disk.
-    `ctime_ns` is None where nothing is known of it: in the journal of a version that did not keep it, and on a file
-    system that makes it up. `is_block` tells a block device, which is never believed.
+    `sample` is a digest of the size and of sampled content alone: equal on every machine with the same disk.
+    `ctime_ns` is None where it is unknown: in the journal of a version that did not record it, and on a file system
+    without one. `is_block` marks a block device, whose times prove nothing.
     """
 
     size_bytes: int
@@ -37,11 +42,11 @@ class Fingerprint:
     is_block: bool = False
 
     def likeness(self, before: "Fingerprint") -> Likeness:
-        """Hold the disk as it is now against what it was before."""
+        """Compare the disk as it is now with what it was before."""
         if (self.size_bytes, self.sample) != (before.size_bytes, before.sample):
             return Likeness.OTHER
         if self.is_block:
-            # A node gets another number, and other times, when the machine starts again.
+            # A node gets another number, and other times, when the machine restarts.
             return Likeness.UNPROVEN
         if (self.mtime_ns, self.device, self.inode) != (before.mtime_ns, before.device, before.inode):
             return Likeness.OTHER
@@ -50,7 +55,7 @@ class Fingerprint:
         return Likeness.SAME
 
     def encoded(self) -> str:
-        """Give it as one word, for a line of the journal."""
+        """Return it as one word for the journal."""
         word = f"{self.size_bytes}:{self.mtime_ns}:{self.device}:{self.inode}:{self.sample}"
         if self.is_block:
             return f"{word}:block"
@@ -58,7 +63,7 @@ class Fingerprint:
 
 
 def decoded(word: str) -> Fingerprint:
-    """Read what `Fingerprint.encoded` wrote, in this version or in one that knew no ctime; ValueError for the rest."""
+    """Read what `Fingerprint.encoded` wrote, in this version or in one without ctime; ValueError for the rest."""
     size_bytes, mtime_ns, device, inode, sample, *rest = word.split(":")
     last = rest[0] if rest else None
     return Fingerprint(
@@ -73,6 +78,139 @@ def decoded(word: str) -> Fingerprint:
 
 
 def least(likenesses: Iterable[Likeness]) -> Likeness:
-    """Give the likeness of several disks together: one that is another makes all of them another."""
+    """Return the least likeness of several disks: one other disk makes all of them another."""
     order = (Likeness.OTHER, Likeness.UNPROVEN, Likeness.SAME)
     return min(likenesses, key=order.index, default=Likeness.SAME)
+
+
+_MOUNTINFO = Path("/proc/self/mountinfo")
+_ESCAPE = re.compile(r"\\([0-7]{3})")
+# These have no time of change of their own. They report the time of modification instead, which a user can set, or
+# the time of a server.
+_MAKE_UP_CTIME = frozenset({"vfat", "msdos", "exfat", "cifs", "smb3", "9p", "fuseblk"})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Mount:
+    """One mount: the device's number ("8:1"), where it is mounted, the kind of file system, what was mounted."""
+
+    device: str
+    point: str
+    kind: str
+    source: str
+    read_only: bool
+
+
+def parse_mounts(text: str) -> tuple[Mount, ...]:
+    """Parse the lines of mountinfo, as proc(5) describes them. Pure; lines of another form are skipped."""
+    mounts = []
+    for line in text.splitlines():
+        left, _, right = line.partition(" - ")
+        fields, more = left.split(), right.split()
+        if len(fields) < 6 or len(more) < 3:
+            continue
+        read_only = "ro" in more[2].split(",")
+        mounts.append(
+            Mount(device=fields[2], point=_plain(fields[4]), kind=more[0], source=_plain(more[1]), read_only=read_only)
+        )
+    return tuple(mounts)
+
+
+def read_mounts() -> tuple[Mount, ...]:
+    """Return the mounts in this process's namespace; none where /proc is absent."""
+    try:
+        return parse_mounts(_MOUNTINFO.read_text(errors="surrogateescape"))
+    except OSError:
+        return ()
+
+
+def keeps_ctime(device: str, mounts: tuple[Mount, ...]) -> bool:
+    """Return whether files on a device ("8:1") have a time of change that no user can set. Pure."""
+    kinds = {mount.kind for mount in mounts if mount.device == device}
+    return not any(kind in _MAKE_UP_CTIME or kind.startswith("fuse.") for kind in kinds)
+
+
+def _plain(word: str) -> str:
+    return _ESCAPE.sub(lambda found: chr(int(found[1], 8)), word)
+
+
+_BY_NUMBER = Path("/sys/dev/block")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Held:
+    """The holders of a device, as text. `read_only`: every holder that was found is a read-only mount."""
+
+    by: tuple[str, ...]
+    read_only: bool
+
+
+def holder_of(path: Path) -> Held | None:
+    """Return the holders of a block device; None for one that is free, and for every other kind of file."""
+    try:
+        status = path.stat()
+        if not stat.S_ISBLK(status.st_mode):
+            return None
+    except OSError:
+        return None
+    if not _is_held(path):
+        return None
+    number = f"{os.major(status.st_rdev)}:{os.minor(status.st_rdev)}"
+    related = dict(_related(_BY_NUMBER / number))
+    return held_by({number: path.name, **related}, read_mounts())
+
+
+def _is_held(path: Path) -> bool:
+    try:
+        os.close(os.open(path, os.O_RDONLY | os.O_EXCL | os.O_CLOEXEC | os.O_NONBLOCK))
+    except OSError as error:
+        return error.errno == errno.EBUSY  # any other error is raised when it is opened for reading
+    return False
+
+
+def held_by(devices: dict[str, str], mounts: tuple[Mount, ...]) -> Held:
+    """Return the holders of a device. Pure. `devices` are numbers and names of it and of the devices on it."""
+    mine = [mount for mount in mounts if mount.device in devices or mount.source in _nodes(devices)]
+    words = [f"{mount.source} is mounted at {mount.point}{', read-only' if mount.read_only else ''}" for mount in mine]
+    made_of_it = [name for name in devices.values() if name.startswith(("dm-", "md"))]
+    if not words and made_of_it:
+        words = [f"{', '.join(made_of_it)} (LVM, RAID or dm-crypt) is on top of it"]
+    return Held(
+        by=tuple(dict.fromkeys(words)) or ("another program, swap or another mount namespace uses it",),
+        read_only=bool(mine) and all(mount.read_only for mount in mine),
+    )
+
+
+def _nodes(devices: dict[str, str]) -> set[str]:
+    """Return the device nodes: some file systems (btrfs) are mounted under a number that is not the device's."""
+    return {f"/dev/{name}" for name in devices.values()}
+
+
+def _related(entry: Path) -> Iterator[tuple[str, str]]:
+    """Yield number and name of a device's partitions, of the disk that it is a partition of, and of the devices on top.
+
+    The disk of a partition counts alone: its other partitions do not hold this one.
+    """
+    real = entry.resolve()
+    if (real / "partition").exists():
+        yield from _named(real.parent)
+    for part in (real, *(child for child in _children(real) if (child / "partition").exists())):
+        if part != real:
+            yield from _named(part)
+        for holder in _children(part / "holders"):
+            yield from _named(holder)
+            yield from _related(holder)
+
+
+def _named(entry: Path) -> Iterator[tuple[str, str]]:
+    try:
+        yield (entry / "dev").read_text().strip(), entry.name
+    except OSError:
+        return
+
+
+def _children(directory: Path) -> tuple[Path, ...]:
+    try:
+        return tuple(sorted(directory.iterdir()))
+    except OSError:
+        return ()

@@ -1,11 +1,13 @@
-"""This file calls a function in a child process that can't take more memory, time or disk than it is given.
+"""Function calls in a child process with limits on memory, time and disk writes.
 
-What the function reads was made by anybody. Whatever it does to the reader (a crash, a hang, a gigabyte that a damaged
-length asks for) ends here as one sentence, and never as the end of the push.
+The function reads data that anybody may have made. A crash, an endless loop or a gigabyte allocation that a damaged
+length asks for ends the child alone, and becomes one sentence here.
 
-The child is a fresh interpreter and no fork: the caller has threads, and a fork of those can hang. It costs 0.05 s.
+The child is a fresh interpreter and no fork: the caller has threads, and a forked process of a threaded one can hang.
+Starting it costs 0.05 s.
 """
 
+import ctypes
 import enum
 import importlib
 import io
@@ -15,22 +17,36 @@ import resource
 import signal
 import subprocess
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, is_dataclass
-from pathlib import PurePath
+from pathlib import Path, PurePath
 from typing import Any
 
-from aliyun_import.disk.io.parent_death_signal import child_environment, die_with
 from aliyun_import.limits import GIB, MIB
 
-# What a child has to say is a report: some hundred KiB with every package version of a guest in it.
+# The answer is a report: some hundred KiB with every package version of a guest in it.
 _MAX_ANSWER_BYTES = 32 * MIB
+# prctl(2): Linux sends this signal when the parent ends, also by SIGKILL. The setting survives exec.
+_PR_SET_PDEATHSIG = 1
+# Run by a bare interpreter (-I -S), which starts in half the time that importing this module takes.
+_LAUNCHER = """
+import ctypes, os, signal, sys
+parent, program = int(sys.argv[1]), sys.argv[2:]
+if sys.platform == "linux":
+    ctypes.CDLL(None, use_errno=True).prctl(1, signal.SIGKILL, 0, 0, 0)
+    if os.getppid() != parent:
+        sys.exit(f"the parent process {parent} has ended")
+os.execvp(program[0], program)
+"""
+# Variables that a child needs to find its files and to use the user's language. None of them contains a secret.
+_PASSED_ON = frozenset({"PATH", "HOME", "TMPDIR", "LANG", "LANGUAGE", "TZ", "LD_LIBRARY_PATH", "VIRTUAL_ENV"})
+_PASSED_ON_PREFIXES = ("LC_", "PYTHON", "DYLD_")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Limits:
-    """What a child may take: address space, seconds of CPU, seconds by the wall clock. It never writes to a file.
+    """Limits of a child: address space, seconds of CPU, seconds of wall clock time. Writing to files is never allowed.
 
     An inspection takes 0.1-0.5 s and 20-90 MiB, a hostile image up to 1 s and 150 MiB: measured on 20,800 mutated ones.
     """
@@ -42,17 +58,17 @@ class Limits:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Outcome:
-    """What came of it: the value, or in `failure` a sentence's part that says why there is none ("it took ...")."""
+    """Result of a call: the value, or in `failure` a clause that explains its absence ("it took ...")."""
 
     value: object | None = None
     failure: str = ""
 
 
-def call_bounded(target: str, arguments: Sequence[str], *, limits: Limits) -> Outcome:
-    """Call `target` ("package.module:function") with these arguments in a child, and wait for it.
+def call_isolated(target: str, arguments: Sequence[str], *, limits: Limits) -> Outcome:
+    """Call `target` ("package.module:function") with these arguments in a child process, and wait for it.
 
-    The value must be made of plain types, and of dataclasses and enums of this package. The child, and whatever it
-    starts, is gone when this returns or raises.
+    The value must consist of plain types, and of dataclasses and enums of this package. The child and its own children
+    have ended when this returns or raises.
     """
     numbers = (os.getpid(), limits.memory_bytes, limits.cpu_s)
     command = [sys.executable, "-P", "-m", __name__, *map(str, numbers), target, *arguments]
@@ -66,61 +82,95 @@ def call_bounded(target: str, arguments: Sequence[str], *, limits: Limits) -> Ou
         start_new_session=True,
     ) as child:
         try:
-            answer, noise = child.communicate(timeout=limits.wall_s)
+            answer, stderr = child.communicate(timeout=limits.wall_s)
         except subprocess.TimeoutExpired:
             return Outcome(failure=f"it took more than {limits.wall_s:g} seconds")
         finally:
-            # What it started ends with it (see leash.py), so that nothing is left to be killed once it has ended.
+            # Its own children end with it (see `with_parent_death_signal`): only the child itself has to be killed.
             if child.poll() is None:
                 os.killpg(child.pid, signal.SIGKILL)
     if child.returncode == 0 and len(answer) <= _MAX_ANSWER_BYTES:
         return _read_answer(answer)
     if child.returncode == -signal.SIGXCPU:
-        return Outcome(failure=f"it took more than {limits.cpu_s} seconds of computing")
+        return Outcome(failure=f"it took more than {limits.cpu_s} seconds of CPU time")
     if child.returncode < 0:
         names = {known.value: known.name for known in signal.Signals}
         return Outcome(failure=f"it was ended by {names.get(-child.returncode, f'signal {-child.returncode}')}")
-    lines = noise.decode("utf-8", "replace").strip().splitlines()
+    lines = stderr.decode("utf-8", "replace").strip().splitlines()
     if lines and lines[-1].startswith("MemoryError"):
         return Outcome(failure=f"it needed more than {limits.memory_bytes // MIB} MiB of memory")
     return Outcome(failure=lines[-1] if lines else f"it ended with status {child.returncode}")
 
 
+def child_environment(environment: Mapping[str, str] = os.environ) -> dict[str, str]:
+    """Return the environment for a child that reads a disk: without credentials, and without all that it does not need.
+
+    Another process of the same user can read a child's environment, and the child's memory contains it.
+    """
+    return {
+        name: value for name, value in environment.items() if name in _PASSED_ON or name.startswith(_PASSED_ON_PREFIXES)
+    }
+
+
+def with_parent_death_signal(command: Sequence[str | Path]) -> list[str]:
+    """Return the command line that runs `command` such that it ends with this process, also when that is killed.
+
+    A program that reads or writes a disk for an hour must not continue without its parent. The kernel's parent is the
+    thread that starts the program: that thread must wait for it.
+    """
+    return [sys.executable, "-I", "-S", "-c", _LAUNCHER, str(os.getpid()), *map(str, command)]
+
+
+def last_line(stderr: bytes) -> str:
+    """Return the last line that a program wrote to stderr, which usually is its reason."""
+    lines = stderr.decode("utf-8", "replace").strip().splitlines()
+    return lines[-1] if lines else "it gave no reason"
+
+
 def _read_answer(answer: bytes) -> Outcome:
     try:
-        return Outcome(value=_Values(io.BytesIO(answer)).load())
+        return Outcome(value=_ValueUnpickler(io.BytesIO(answer)).load())
     except Exception as error:  # noqa: BLE001 -- pickle documents that it raises anything
         return Outcome(failure=f"its answer can't be read ({error})")
 
 
-class _Values(pickle.Unpickler):
-    """An unpickler that makes frozen nouns of this package, paths, and plain types; it calls nothing else.
+class _ValueUnpickler(pickle.Unpickler):
+    """An unpickler of dataclasses and enums of this package, paths and plain types. It calls no other function.
 
-    The child is our own code, but it spent its time with bytes of a stranger.
+    The child runs our code but has parsed untrusted data.
     """
 
     def find_class(self, module: str, name: str) -> type:
-        """Give a class that is a value; refuse everything else."""
+        """Return a class of values; raise UnpicklingError for everything else."""
         if module.partition(".")[0] in ("aliyun_import", "pathlib"):
             found: object = super().find_class(module, name)
             if isinstance(found, type) and (is_dataclass(found) or issubclass(found, (enum.Enum, PurePath))):
                 return found
-        raise pickle.UnpicklingError(f"{module}.{name} is no value")
+        raise pickle.UnpicklingError(f"{module}.{name} is not a class of values")
 
 
 class _Pickler(pickle.Pickler):
-    """A pickler that names enums by their values; Python 3.11.0 to 3.11.3 do it by a call of getattr."""
+    """A pickler that writes enum members by value; Python 3.11.0 to 3.11.3 do it by a call of getattr."""
 
-    def reducer_override(self, value: object) -> Any:  # noqa: ANN401 -- as pickle has it
-        """Say what makes a member of an enum, and leave the rest to pickle."""
+    def reducer_override(self, value: object) -> Any:  # noqa: ANN401 -- as pickle declares it
+        """Return how to recreate a member of an enum, and NotImplemented for everything else."""
         return (type(value), (value.value,)) if isinstance(value, enum.Enum) else NotImplemented
+
+
+def _die_with_parent(parent: int) -> None:
+    """Have this process killed when `parent` ends; exit if it has ended already. Does nothing but on Linux."""
+    if sys.platform != "linux":
+        return
+    ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
+    if os.getppid() != parent:
+        sys.exit(f"the parent process {parent} has ended")
 
 
 def _limit(kind: int, most: int, *, grace: int = 0) -> None:
     """Lower a limit, the hard one to `grace` more than the soft one; a limit that is lower already stays.
 
-    A limit that the system refuses is done without (macOS has no way to bound the address space): the readers have
-    caps of their own, and the wall clock is the caller's.
+    A limit that the system refuses is ignored (macOS has no limit of the address space): the readers have limits of
+    their own, and the caller measures the wall clock time.
     """
     _, hard = resource.getrlimit(kind)
     hard = most + grace if hard == resource.RLIM_INFINITY else min(most + grace, hard)
@@ -128,13 +178,13 @@ def _limit(kind: int, most: int, *, grace: int = 0) -> None:
         resource.setrlimit(kind, (min(most, hard), hard))
 
 
-def _child(parent: str, memory_bytes: str, cpu_s: str, target: str, *arguments: str) -> None:
-    """Be the child: take the limits on, call the function, write its pickled value to what stdout was."""
-    die_with(int(parent))
+def _run_child(parent: str, memory_bytes: str, cpu_s: str, target: str, *arguments: str) -> None:
+    """Set the limits, call the function, and write its pickled value to the original stdout."""
+    _die_with_parent(int(parent))
     answer = os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)
     _limit(resource.RLIMIT_AS, int(memory_bytes))
-    # At the soft limit comes SIGXCPU, which says why; the hard one is SIGKILL.
+    # At the soft limit comes SIGXCPU, which the parent can name; at the hard one SIGKILL.
     _limit(resource.RLIMIT_CPU, int(cpu_s), grace=1)
     _limit(resource.RLIMIT_FSIZE, 0)
     _limit(resource.RLIMIT_CORE, 0)
@@ -145,4 +195,4 @@ def _child(parent: str, memory_bytes: str, cpu_s: str, target: str, *arguments: 
 
 
 if __name__ == "__main__":
-    _child(*sys.argv[1:])
+    _run_child(*sys.argv[1:])

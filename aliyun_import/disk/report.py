@@ -1,49 +1,25 @@
-"""This file holds the frozen nouns that say what a disk is: the report that the checks and the push go by."""
+"""The report of the inspection of a disk: frozen values, which the checks and the push use."""
 
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 
+from aliyun_import.disk.fingerprint import Held
 from aliyun_import.disk.guest.report import GuestReport
-from aliyun_import.disk.io.held import Held
 from aliyun_import.model.finding import Severity
 from aliyun_import.model.request import Architecture, DiskFormat
 
-
-class Container(StrEnum):
-    """What the file is by its content; the suffix has no say."""
-
-    RAW = "raw"
-    VHD_FIXED = "vhd-fixed"
-    VHD_DYNAMIC = "vhd-dynamic"
-    VHD_DIFFERENCING = "vhd-differencing"
-    QCOW2 = "qcow2"
-    QCOW1 = "qcow"
-    VMDK = "vmdk"
-    VHDX = "vhdx"
-    VDI = "vdi"
-    QED = "qed"
-    PARALLELS = "parallels"
-    GZIP = "gzip"
-    XZ = "xz"
-    ZSTD = "zstd"
-    BZIP2 = "bzip2"
-    LZ4 = "lz4"
-    ZIP = "zip"
-    SEVEN_ZIP = "7z"
-    TAR = "tar"
-    ISO = "iso"
-    EMPTY = "empty"
-    UNKNOWN = "unknown"
+# The container of a file whose format was not found.
+UNKNOWN = "unknown"
 
 
 class TableKind(StrEnum):
-    """How the disk is divided."""
+    """The kind of partition table."""
 
     MBR = "mbr"
     GPT = "gpt"
     HYBRID = "hybrid"  # a GPT whose MBR names some of its partitions too
-    NONE = "none"  # no partition table: blank, or a bare file system
+    NONE = "none"  # no partition table: blank, or a file system
     UNREADABLE = "unreadable"  # there is one, and it is damaged, or the container could not be read
 
 
@@ -51,7 +27,7 @@ class TableKind(StrEnum):
 class Problem:
     """Something about the container or the partition table. `code` is stable and kebab-case.
 
-    `seen` says what was seen, `where` the place in the file, `remedy` what to do (None where nothing can be done).
+    `seen` is what was found, `where` the position in the file, `remedy` what to do (None where nothing can be done).
     `convertible`: `convert.prepare` makes of it a disk that ECS takes, given the tools it needs.
     """
 
@@ -65,11 +41,11 @@ class Problem:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Partition:
-    """One partition, or the whole disk as number 0 where a file system lies on it without a table.
+    """One partition, or the whole disk as number 0 where it is a file system without a table.
 
     `type_id` is the MBR type in hexadecimal ("0x83") or the GPT type GUID; `type_name` the usual name for it.
-    `filesystem` is what its first bytes say ("ext4", "xfs", "vfat", "ntfs", "btrfs", "swap", "lvm", "luks",
-    "bitlocker", "mdraid", ...), empty when they say nothing. `uuid` and `label` are the file system's, `part_uuid` the
+    `filesystem` is what its first bytes identify ("ext4", "xfs", "vfat", "ntfs", "btrfs", "swap", "lvm", "luks",
+    "bitlocker", "mdraid", ...), empty when unknown. `uuid` and `label` are the file system's, `part_uuid` the
     partition's (PARTUUID as Linux spells it), `name` the GPT name. `active` is the MBR's boot flag.
     """
 
@@ -88,7 +64,7 @@ class Partition:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Loader:
-    """A UEFI program on the ESP. `removable`: it lies where firmware looks without a boot entry (EFI/BOOT)."""
+    """A UEFI program on the ESP. `removable`: firmware finds it without a boot entry (EFI/BOOT)."""
 
     path: str
     partition: int
@@ -99,10 +75,10 @@ class Loader:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BootEvidence:
-    """What speaks for either way of booting. `bios` and `uefi` are whole lines for people, empty when nothing does.
+    """The evidence for both boot modes. `bios` and `uefi` are texts for messages, empty without evidence.
 
-    `bios` holds lines only if all that BIOS needs to start is there; half of it is told in `notes`. The same for `uefi`
-    with a loader in the removable path.
+    `bios` is not empty only if BIOS has all that it needs to start; incomplete evidence is in `notes`. The same for
+    `uefi` with a loader in the removable path.
     """
 
     bios: tuple[str, ...] = ()
@@ -114,17 +90,16 @@ class BootEvidence:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DiskReport:
-    """What a disk is, read from outside in about a second.
+    """The result of the inspection of a disk.
 
-    `format` is what ECS would be told, None when ECS does not take such a file; `virtual_bytes` is the size of the disk
-    in it, None when it could not be told. `unknowns` are sentences about what could not be read, and never findings.
-    `parents` are the files that a differencing VHD is whole with, the nearest first. `held` tells who holds a block
-    device.
-    `architecture` is from the UEFI loaders, or else from the guest; `guest` is None when it was not looked at.
+    `format` is the DiskFormat for ECS, None when ECS does not take such a file; `virtual_bytes` is the size of the disk
+    in it, None when unknown. `unknowns` are sentences about what could not be read, and never findings.
+    `parents` are the parent files of a differencing VHD, the nearest first. `held` are the holders of a block device.
+    `architecture` is from the UEFI loaders, or else from the guest; `guest` is None when it was not inspected.
     """
 
     path: Path
-    container: Container
+    container: str
     format: DiskFormat | None
     file_bytes: int
     virtual_bytes: int | None

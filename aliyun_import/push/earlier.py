@@ -11,8 +11,8 @@ from dataclasses import replace
 
 from aliyun_import.account.check import AccountState
 from aliyun_import.disk.convert import fingerprints_of
+from aliyun_import.disk.disk import open_disk
 from aliyun_import.disk.fingerprint import Likeness, decoded, least
-from aliyun_import.disk.io.packed_disk import open_disk
 from aliyun_import.disk.report import DiskReport
 from aliyun_import.events import Noted
 from aliyun_import.image.find_existing import FoundImport, find_import, is_remnant, name_holder, name_taken

@@ -12,7 +12,7 @@ from typing import Self
 
 from aliyun_import.checks.infer import InferredParameters, infer_parameters
 from aliyun_import.checks.run import raise_if_blocked, refuse_unknown_ids, run_disk_checks, run_request_checks
-from aliyun_import.disk.containers.compressed_checks import COMPRESSED
+from aliyun_import.disk.containers.registry import format_named
 from aliyun_import.disk.convert import needs_preparing, prepare
 from aliyun_import.disk.guest.report import GuestReport
 from aliyun_import.disk.inspect import inspect_disk
@@ -165,8 +165,8 @@ def _event(report: DiskReport, filled: InferredParameters) -> DiskInspected:
 
 def summary(report: DiskReport) -> str:
     """Return what a disk is in a few words: container, size, partition table, system."""
-    words = [str(report.container)]
-    if report.container in COMPRESSED:
+    words = [report.container]
+    if format_named(report.container).compression:
         words.append("unpacked to a temporary file" if needs_preparing(report) else "unpacked as it is sent")
     if report.virtual_bytes is None:
         return ", ".join(words)

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Self
 
 from aliyun_import.context import Context
-from aliyun_import.disk.disk import DiskSource
+from aliyun_import.disk.disk import Disk
 from aliyun_import.retry import DEFAULT, Retrier
 from aliyun_import.services.interface import ObjectStore
 from aliyun_import.services.retrying import RetryingStore
@@ -21,11 +21,11 @@ class UploadContext(Context):
     `store` retries, parts and complete excepted, and emits a note before each wait: call it on the thread that emits.
     """
 
-    source: DiskSource
+    source: Disk
     store: ObjectStore
 
     @classmethod
-    def of(cls, context: Context, *, source: DiskSource, store: ObjectStore) -> Self:
+    def of(cls, context: Context, *, source: Disk, store: ObjectStore) -> Self:
         """Return the context of a run extended by a disk and a bucket; a store that does not retry is wrapped."""
         if not isinstance(store, RetryingStore):
             store = RetryingStore(store, Retrier(context, _NO_FIRST_CONTACT))

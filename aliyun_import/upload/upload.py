@@ -8,8 +8,8 @@ import hashlib
 import secrets
 
 from aliyun_import.context import Context
+from aliyun_import.disk.disk import open_disk
 from aliyun_import.disk.fingerprint import Likeness
-from aliyun_import.disk.io.packed_disk import open_disk
 from aliyun_import.errors import AccessError, AliyunImportError, ObjectCorrupted, RefusedError, UploadNotFound
 from aliyun_import.events import Event, Noted, ObjectReady, UploadPlanned, UploadResumed, Warned
 from aliyun_import.journal import Journal

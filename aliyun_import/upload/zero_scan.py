@@ -15,7 +15,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 from aliyun_import.context import Context
-from aliyun_import.disk.disk import DiskSource, Extent
+from aliyun_import.disk.disk import Disk, Extent
 from aliyun_import.events import SurveyProgress
 from aliyun_import.limits import KIB, MIB
 
@@ -73,7 +73,7 @@ def block_bytes_for(size_bytes: int) -> int:
 
 
 def scan_zeros(
-    source: DiskSource, context: Context, *, block_bytes: int | None = None, with_digests: bool = False
+    source: Disk, context: Context, *, block_bytes: int | None = None, with_digests: bool = False
 ) -> DataMap:
     """Read as much of the disk as its data ranges need, and all of its data where digests are wanted.
 
@@ -151,7 +151,7 @@ class _Reads:
     """Reads of a scan; its methods run on the pool's threads."""
 
     def __init__(
-        self, source: DiskSource, context: Context, extents: Sequence[Extent], block: int, *, with_digests: bool
+        self, source: Disk, context: Context, extents: Sequence[Extent], block: int, *, with_digests: bool
     ) -> None:
         self._source = source
         self._context = context

@@ -21,7 +21,7 @@ from aliyun_import.disk.guest.report import (
     RootFileSystem,
     Sshd,
 )
-from aliyun_import.disk.report import BootEvidence, Container, DiskReport, Loader, Partition, TableKind
+from aliyun_import.disk.report import BootEvidence, DiskReport, Loader, Partition, TableKind
 from aliyun_import.limits import GIB
 from aliyun_import.model.finding import Finding
 from aliyun_import.model.request import Architecture, DiskFormat, DiskRequest, ImportRequest, OsType
@@ -113,7 +113,7 @@ def report(**changes: Any) -> DiskReport:
     """Return the report of a 40 GiB disk that boots with BIOS and whose guest was not read, with the given changes."""
     good = DiskReport(
         path=Path("disk.raw"),
-        container=Container.RAW,
+        container="raw",
         format=DiskFormat.RAW,
         file_bytes=40 * GIB,
         virtual_bytes=40 * GIB,

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from aliyun_import.disk.guest.report import CloudInit, GuestReport
-from aliyun_import.disk.report import BootEvidence, Container, Problem, TableKind
+from aliyun_import.disk.report import BootEvidence, Problem, TableKind
 from aliyun_import.limits import GIB
 from aliyun_import.model.finding import Severity
 from aliyun_import.model.request import Architecture, BootMode, DiskFormat, DiskRequest, OsType
@@ -69,7 +69,7 @@ def test_a_problem_of_the_container_is_a_finding_of_the_same_name(is_system: boo
         remedy="Copy it again.",
     )
     broken = report(
-        container=Container.VHD_FIXED,
+        container="vhd-fixed",
         container_problems=(problem,),
         table=TableKind.UNREADABLE,
         partitions=(),

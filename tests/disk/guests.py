@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from aliyun_import.disk.filesystems.registry import Volume
 from aliyun_import.disk.guest.inspection import disk_names, inspect_linux
 from aliyun_import.disk.guest.report import GuestReport
-from aliyun_import.disk.io.reader import BytesReader
+from aliyun_import.disk.reader import BytesReader
 from aliyun_import.disk.report import Partition
 from tests.disk import build
 from tests.disk.build import MIB, SECTOR, Part

@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Mapping
 
 from aliyun_import.disk.filesystems.interface import FileSystemFacts, Kind, Node
-from aliyun_import.disk.io.reader import Missing
+from aliyun_import.disk.reader import Missing
 from tests.disk.trees import Link
 
 

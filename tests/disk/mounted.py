@@ -9,8 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from aliyun_import.disk.filesystems.interface import FileSystem, Node
-from aliyun_import.disk.filesystems.tree import Tree
+from aliyun_import.disk.filesystems.interface import FileSystem, Node, Tree
 from tests.disk.fixtures.make import write_tree
 from tests.disk.trees import corner_tree
 

@@ -7,8 +7,16 @@ from pathlib import Path
 import pytest
 
 from aliyun_import.disk.disk import open_source
-from aliyun_import.disk.fingerprint import Fingerprint, Likeness, decoded, least
-from aliyun_import.disk.io.held import held_by, holder_of, keeps_ctime, parse_mounts
+from aliyun_import.disk.fingerprint import (
+    Fingerprint,
+    Likeness,
+    decoded,
+    held_by,
+    holder_of,
+    keeps_ctime,
+    least,
+    parse_mounts,
+)
 
 FILE = Fingerprint(size_bytes=1 << 30, mtime_ns=1, device=2, inode=3, sample="ab" * 32, ctime_ns=4)
 BLOCK = replace(FILE, ctime_ns=None, is_block=True)

@@ -16,9 +16,9 @@ from aliyun_import.disk.filesystems.ext import Ext
 from aliyun_import.disk.filesystems.fat import FatVolume
 from aliyun_import.disk.filesystems.interface import FileSystem, Kind
 from aliyun_import.disk.filesystems.xfs import Xfs
-from aliyun_import.disk.io.reader import BytesReader
 from aliyun_import.disk.partitions.lvm import read_volume_group
 from aliyun_import.disk.partitions.table import EXTENDED, read_partitions
+from aliyun_import.disk.reader import BytesReader
 from tests.disk import build
 from tests.disk.build import MIB, Part
 from tests.disk.fixtures import image

@@ -15,9 +15,8 @@ from aliyun_import.disk.containers.registry import open_container
 from aliyun_import.disk.convert import prepare
 from aliyun_import.disk.filesystems.fat import FatVolume
 from aliyun_import.disk.inspect import inspect_disk
-from aliyun_import.disk.io.reader import FileReader
 from aliyun_import.disk.partitions.table import read_partitions
-from aliyun_import.disk.report import Container
+from aliyun_import.disk.reader import FileReader
 from aliyun_import.errors import DiskError
 from aliyun_import.events import ignore
 from aliyun_import.limits import MIB
@@ -104,17 +103,17 @@ def test_the_padding_of_qemu_img_is_found_and_cut(tmp_path: Path, disk: Path, su
 @pytest.mark.parametrize(
     ("container", "options"),
     [
-        (Container.VMDK, "-O vmdk"),
-        (Container.VMDK, "-O vmdk -o subformat=streamOptimized"),
-        (Container.VHDX, "-O vhdx"),
-        (Container.VDI, "-O vdi"),
-        (Container.QED, "-O qed"),
-        (Container.QCOW1, "-O qcow"),
-        (Container.PARALLELS, "-O parallels"),
+        ("vmdk", "-O vmdk"),
+        ("vmdk", "-O vmdk -o subformat=streamOptimized"),
+        ("vhdx", "-O vhdx"),
+        ("vdi", "-O vdi"),
+        ("qed", "-O qed"),
+        ("qcow", "-O qcow"),
+        ("parallels", "-O parallels"),
     ],
 )
 def test_other_containers_are_read_and_converted_through_qemu(
-    tmp_path: Path, disk: Path, container: Container, options: str
+    tmp_path: Path, disk: Path, container: str, options: str
 ) -> None:
     """The report is the RAW disk's, and so are the bytes of what is sent."""
     need("qemu-img", "qemu-nbd")

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from aliyun_import.disk.io.reader import MAX_READ_BYTES, Bad, BytesReader, FileReader, Window, read_exactly
+from aliyun_import.disk.reader import MAX_READ_BYTES, Bad, BytesReader, FileReader, Window, read_exactly
 
 
 def test_a_file_reads_short_only_at_its_end(tmp_path: Path) -> None:

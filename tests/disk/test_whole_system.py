@@ -13,10 +13,10 @@ import pytest
 
 from aliyun_import.disk.containers.registry import open_container
 from aliyun_import.disk.filesystems.ext import Ext
-from aliyun_import.disk.filesystems.tree import Tree
+from aliyun_import.disk.filesystems.interface import Tree
 from aliyun_import.disk.filesystems.xfs import Xfs
-from aliyun_import.disk.io.reader import FileReader, Reader
 from aliyun_import.disk.partitions.lvm import read_volume_group
+from aliyun_import.disk.reader import FileReader, Reader
 from tests.disk.fixtures.make import make_ext, write_tree
 from tests.disk.mounted import mounted
 from tests.disk.trees import Link

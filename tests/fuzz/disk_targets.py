@@ -5,14 +5,14 @@ from contextlib import suppress
 from functools import cache
 from pathlib import Path
 
+from aliyun_import.disk.containers.interface import Neighbour
 from aliyun_import.disk.containers.registry import open_container
-from aliyun_import.disk.containers.vhd_parent import Neighbour
 from aliyun_import.disk.filesystems.fat import FatVolume
-from aliyun_import.disk.filesystems.probe import probe_filesystem
+from aliyun_import.disk.filesystems.registry import probe_filesystem
 from aliyun_import.disk.guest.inspection import inspect_guest
-from aliyun_import.disk.io.reader import BytesReader, Reader, ReadProblem
 from aliyun_import.disk.partitions.boot import read_boot
 from aliyun_import.disk.partitions.table import read_partitions
+from aliyun_import.disk.reader import BytesReader, Reader, ReadProblem
 from tests.disk import build
 from tests.disk.build import MIB, Part
 from tests.disk.fixtures import image

@@ -4,7 +4,7 @@ import random
 import struct
 from collections.abc import Callable, Iterable, Sequence
 
-from aliyun_import.disk.io.reader import check_range
+from aliyun_import.disk.reader import check_range
 
 # A place of an image that readers look at: [start, end).
 Region = tuple[int, int]

@@ -5,7 +5,7 @@ import sys
 import time
 from collections.abc import Sequence
 
-from aliyun_import.disk.isolated import Limits, call_bounded
+from aliyun_import.disk.isolated import Limits, call_isolated
 from aliyun_import.limits import MIB
 from tests.fuzz.mutate import Mutations
 from tests.fuzz.targets import TARGETS
@@ -42,7 +42,7 @@ def fuzz(reader: str, *, seed: int = DEFAULT_SEED, first: int = 0, runs: int) ->
     limits = Limits(memory_bytes=MAX_BYTES + _INTERPRETER_BYTES, cpu_s=60 + _BATCH, wall_s=120.0 + 2 * _BATCH)
     for start in range(first, first + runs, _BATCH):
         count = min(_BATCH, first + runs - start)
-        outcome = call_bounded("tests.fuzz.run:batch", [reader, str(seed), str(start), str(count)], limits=limits)
+        outcome = call_isolated("tests.fuzz.run:batch", [reader, str(seed), str(start), str(count)], limits=limits)
         if isinstance(outcome.value, list):
             failures += [f"{reader}, seed {seed}, {failure}" for failure in outcome.value]
         else:

@@ -4,7 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
 
-from aliyun_import.disk.io.reader import BytesReader, Reader
+from aliyun_import.disk.reader import BytesReader, Reader
 from tests.fuzz.mutate import Region, Repair
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from aliyun_import.disk.disk import DiskSource
+from aliyun_import.disk.disk import Disk
 from aliyun_import.disk.fingerprint import Fingerprint
 from aliyun_import.errors import LocalStateError
 from aliyun_import.events import UploadResumed, Warned
@@ -33,13 +33,13 @@ def change_unseen(path: Path, *, at: int = SPOT) -> None:
 @pytest.fixture
 def as_block(monkeypatch: pytest.MonkeyPatch) -> None:
     """Have the disk's file look like a block device: nothing is known of its times."""
-    plain = DiskSource.fingerprint
+    plain = Disk.fingerprint
 
-    def fingerprint(source: DiskSource) -> Fingerprint:
+    def fingerprint(source: Disk) -> Fingerprint:
         seen = plain(source)
         return Fingerprint(size_bytes=seen.size_bytes, mtime_ns=0, device=0, inode=0, sample=seen.sample, is_block=True)
 
-    monkeypatch.setattr(DiskSource, "fingerprint", fingerprint)
+    monkeypatch.setattr(Disk, "fingerprint", fingerprint)
 
 
 def killed_in_the_middle(scene: Scene) -> None:
@@ -53,13 +53,13 @@ def killed_in_the_middle(scene: Scene) -> None:
 def bytes_read(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     """Count what is read of the disk from here on."""
     read: list[int] = []
-    plain = DiskSource.read_into
+    plain = Disk.read_into
 
-    def read_into(source: DiskSource, offset: int, buffer: memoryview) -> None:
+    def read_into(source: Disk, offset: int, buffer: memoryview) -> None:
         read.append(len(buffer))
         plain(source, offset, buffer)
 
-    monkeypatch.setattr(DiskSource, "read_into", read_into)
+    monkeypatch.setattr(Disk, "read_into", read_into)
     return read
 
 

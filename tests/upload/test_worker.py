@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from aliyun_import.context import Context
-from aliyun_import.disk.disk import DiskSource, open_source
+from aliyun_import.disk.disk import Disk, open_source
 from aliyun_import.errors import DiskError, Interrupted
 from aliyun_import.upload.crc64 import crc64
 from aliyun_import.upload.transfer.worker import RangeBody, crc64_of_range
@@ -16,7 +16,7 @@ from tests.upload.scripted_store import SteeredClock
 CONTENT = os.urandom(1_000_000)
 
 
-def body_of(source: DiskSource, *, start: int, length: int, chunks: list[int], cancel: threading.Event) -> RangeBody:
+def body_of(source: Disk, *, start: int, length: int, chunks: list[int], cancel: threading.Event) -> RangeBody:
     """Return a body with a buffer of 64 KiB, which stops when the run is cancelled."""
     context = Context(clock=SteeredClock(), cancel=cancel)
 

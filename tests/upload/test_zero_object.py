@@ -1,6 +1,7 @@
 """The object of zeros: grown on the server, found again, removed."""
 
 import json
+import os
 import threading
 from dataclasses import replace
 from pathlib import Path
@@ -8,7 +9,8 @@ from pathlib import Path
 import pytest
 
 from aliyun_import.context import Context
-from aliyun_import.disk.disk import DiskSource
+from aliyun_import.disk.disk import Disk
+from aliyun_import.disk.reader import FileReader
 from aliyun_import.errors import ConnectionLost, CopyRefused, PermissionDenied, RefusedError, TransientError
 from aliyun_import.events import Warned
 from aliyun_import.limits import MIB
@@ -25,7 +27,9 @@ STEM = "aliyun-import/zeros-000000000000"
 
 def context_of(store: ScriptedStore) -> UploadContext:
     """Return the context of a disk that is never read, with a store."""
-    return UploadContext.of(Context(clock=SteeredClock()), source=DiskSource(Path("disk.raw"), -1, 0), store=store)
+    return UploadContext.of(
+        Context(clock=SteeredClock()), source=Disk(Path("disk.raw"), FileReader(Path(os.devnull))), store=store
+    )
 
 
 @pytest.mark.parametrize("size_bytes", [size for size, _ in ZERO_SOURCES[:2]])

@@ -9,7 +9,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from aliyun_import.context import Context
-from aliyun_import.disk.disk import DiskSource, Extent, open_source
+from aliyun_import.disk.disk import Disk, Extent, open_source
+from aliyun_import.disk.reader import FileReader
 from aliyun_import.errors import Interrupted
 from aliyun_import.events import Event, SurveyProgress
 from aliyun_import.limits import GIB, KIB, MIB, TIB
@@ -61,7 +62,7 @@ def test_it_does_not_matter_how_the_zeros_are_stored(tmp_path: Path) -> None:
     assert scan_of(dense, with_digests=True) == scan_of(sparse, with_digests=True)
 
 
-class CountingSource(DiskSource):
+class CountingSource(Disk):
     """A disk that counts what is read."""
 
     read_bytes = 0
@@ -72,7 +73,7 @@ class CountingSource(DiskSource):
         super().read_into(offset, buffer)
 
 
-class WholeSource(DiskSource):
+class WholeSource(Disk):
     """A disk that does not know where its holes are, as one that is packed."""
 
     def extents(self) -> tuple[Extent, ...]:
@@ -84,7 +85,7 @@ def test_a_dense_disk_is_not_read_twice(tmp_path: Path) -> None:
     """The first block of each block tells that it is data."""
     path = tmp_path / "disk"
     path.write_bytes(b"x" * 64 * MIB)
-    with CountingSource(path, os.open(path, os.O_RDONLY), 64 * MIB) as source:
+    with CountingSource(path, FileReader(path)) as source:
         seen = scan_zeros(source, Context(clock=SteeredClock()))
     assert seen.data == ((0, 64 * MIB),)
     assert CountingSource.read_bytes <= 64 * MIB // 32 + 2 * BLOCK_BYTES
@@ -126,7 +127,7 @@ def test_one_that_takes_long_tells_how_far_it_is(tmp_path: Path) -> None:
     path.write_bytes(b"x")
     os.truncate(path, 160 * MIB)
     said: list[Event] = []
-    with WholeSource(path, os.open(path, os.O_RDONLY), 160 * MIB) as source:
+    with WholeSource(path, FileReader(path)) as source:
         for clock in (SteeredClock(), SlowClock()):
             scan_zeros(source, Context(clock=clock, emit=said.append))
     told = [(event.done_bytes, event.total_bytes) for event in said if isinstance(event, SurveyProgress)]

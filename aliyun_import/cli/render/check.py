@@ -42,7 +42,7 @@ def _document(one: CheckResult) -> dict[str, Any]:
     report = one.report
     return {
         "path": str(report.path),
-        "container": report.container.value,
+        "container": report.container,
         "file_bytes": report.file_bytes,
         "virtual_bytes": report.virtual_bytes,
         "table": report.table.value,

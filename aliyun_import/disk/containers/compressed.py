@@ -1,183 +1,210 @@
-"""This file reads a disk that is packed in blocks of their own, at any place, one block at a time.
+"""Compressed files: read block by block where their blocks are independent, else unpacked to a temporary file."""
 
-What `xz -T0` writes is such a file, and so are several zstd frames one after the other. A block is unpacked whole and
-held against its checksum before a byte of it is given, and kept for those who read on.
-"""
+import shlex
+from bz2 import BZ2Decompressor
+from collections.abc import Generator
+from dataclasses import replace
+from functools import partial
+from io import BytesIO
+from pathlib import Path
+from typing import BinaryIO
 
-import mmap
-import threading
-from bisect import bisect_right
-from collections import OrderedDict
-from collections.abc import Callable, Iterable, Sequence
-from concurrent.futures import Future
-from typing import NamedTuple
-
-from aliyun_import.disk.io.reader import Bad, Reader, Unsupported, check_range
-from aliyun_import.disk.io.unpack import Decompressor
-from aliyun_import.limits import KIB, MIB
-
-# What `xz -T0 -7` makes has 48 MiB, that of -6 has 24.
-MAX_BLOCK_BYTES = 64 * MIB
-# What is kept unpacked: for one who reads alone, and for the threads of an upload.
-KEPT_BYTES, KEPT_FOR_MANY_BYTES = 128 * MIB, 256 * MIB
-# A disk of 2 TiB in blocks of 8 MiB.
-MAX_BLOCKS = 262_144
-# No packer makes more of a block than this: what can't be packed is stored.
-_MAX_OVERHEAD = 64 * KIB
-_READ_BYTES = MIB
-# Most of a disk is zeros, as a rule, which unpack as slowly as anything: 16 MiB of them are 2.5 KiB packed, the same
-# ones each time. The last block may have another size.
-_ZEROS_PACKED_BYTES, _MAX_ZEROS = 64 * KIB, 2
-
-
-class Block(NamedTuple):
-    """A piece of the disk, from `start` on; it lies packed at `at`. `check` is the xz stream's kind of checksum."""
-
-    start: int
-    size: int
-    at: int
-    packed: int
-    check: bytes = b""
+from aliyun_import.disk.containers.blocks import (
+    KEPT_BYTES,
+    BlockReader,
+    unpack_xz,
+    unpack_zstd,
+    xz_blocks,
+    zstd_blocks,
+)
+from aliyun_import.disk.containers.interface import (
+    COPY_AGAIN,
+    Compression,
+    ContainerFormat,
+    OpenedContainer,
+    Source,
+    Upload,
+)
+from aliyun_import.disk.decompress import new_gzip, new_xz, new_zstd, unpacked, unzipped
+from aliyun_import.disk.reader import BytesReader, Reader, ReadProblem, Unsupported
+from aliyun_import.disk.report import Problem
+from aliyun_import.limits import MIB
+from aliyun_import.model.finding import Severity
+from aliyun_import.model.request import DiskFormat
 
 
-Unpack = Callable[[Reader, Block], mmap.mmap]
+def open_blocks(file: Reader, container: ContainerFormat, *, kept_bytes: int = KEPT_BYTES) -> BlockReader:
+    """Open the content of a compressed file whose blocks are independent.
 
-
-class PackedReader:
-    """The disk in a file of blocks. Safe to use from any thread; a block that several ask for is unpacked once.
-
-    Raises Bad for a damaged block, with its place in the file, and what reading the file raises.
+    Raises Unsupported with the reason for any other file, and Bad when the file contradicts its format.
     """
-
-    def __init__(self, file: Reader, blocks: Sequence[Block], unpack: Unpack, *, kept_bytes: int = KEPT_BYTES) -> None:
-        """Take blocks that follow each other. Unsupported when there are too many, or one is too large."""
-        self._file = file
-        self._blocks = [block for block in blocks if block.size]
-        self._starts = [block.start for block in self._blocks]
-        self._unpack = unpack
-        largest = max((block.size for block in self._blocks), default=0)
-        if largest > MAX_BLOCK_BYTES:
-            raise Unsupported(f"it is packed in one piece of {largest / MIB:.0f} MiB, or in several as large")
-        self.block_bytes = largest
-        self.most_kept = min(kept_bytes // (largest or 1), 64)
-        self._kept: OrderedDict[int, Future[mmap.mmap]] = OrderedDict()
-        self._zeros: dict[bytes, mmap.mmap] = {}
-        self._lock = threading.Lock()
-
-    @property
-    def size(self) -> int:
-        """Give the size of the disk in bytes."""
-        return self._blocks[-1].start + self._blocks[-1].size if self._blocks else 0
-
-    @property
-    def blocks(self) -> int:
-        """Give the number of blocks that are not empty."""
-        return len(self._blocks)
-
-    def pread(self, offset: int, length: int) -> bytes:
-        """Read."""
-        check_range(offset, length)
-        end = min(offset + length, self.size)
-        pieces = []
-        while offset < end:
-            number = bisect_right(self._starts, offset) - 1
-            within = offset - self._starts[number]
-            piece = self._block(number)[within : within + end - offset]
-            pieces.append(piece)
-            offset += len(piece)
-        return pieces[0] if len(pieces) == 1 else b"".join(pieces)
-
-    def forget(self) -> None:
-        """Unpack again what is kept: the file may have changed."""
-        with self._lock:
-            self._kept.clear()
-
-    def _block(self, number: int) -> mmap.mmap:
-        with self._lock:
-            kept = self._kept.get(number)
-            if kept is not None:
-                self._kept.move_to_end(number)
-                mine = None
-            else:
-                kept = mine = self._kept[number] = Future()
-                if len(self._kept) > self.most_kept:
-                    self._kept.popitem(last=False)
-        if mine is not None:
-            try:
-                mine.set_result(self._unpacked(self._blocks[number]))
-            except BaseException as error:  # noqa: BLE001 -- whatever it is, those who wait for the block get it too
-                with self._lock:
-                    if self._kept.get(number) is mine:
-                        del self._kept[number]
-                mine.set_exception(error)
-        return kept.result()
-
-    def _unpacked(self, block: Block) -> mmap.mmap:
-        """Unpack a block, unless it is packed with the same bytes as one of zeros that was seen before."""
-        if block.packed > _ZEROS_PACKED_BYTES:
-            return self._unpack(self._file, block)
-        packed = self._file.pread(block.at, block.packed)
-        seen = self._zeros.get(packed)
-        if seen is not None and len(seen) == block.size:
-            return seen
-        data = self._unpack(self._file, block)
-        if len(self._zeros) < _MAX_ZEROS and _is_zeros(data):
-            self._zeros[packed] = data
-        return data
+    compression = container.compression
+    if compression is None or compression.open_blocks is None:
+        raise Unsupported(f"{container.name} can only be unpacked from its beginning")
+    return compression.open_blocks(file, kept_bytes)
 
 
-def read_pieces(file: Reader, at: int, length: int) -> Iterable[bytes]:
-    """Read a block as it lies packed, in pieces that no memory minds."""
-    for offset in range(0, length, _READ_BYTES):
-        yield file.pread(at + offset, min(_READ_BYTES, length - offset))
+def unpacked_file(path: Path, container: ContainerFormat) -> Generator[bytes]:
+    """Yield the content of a compressed file. Raises Bad, Unsupported and OSError."""
+    if container.compression is None:
+        raise Unsupported(f"{container.name} is not a compressed format")
+    with path.open("rb") as file:
+        yield from container.compression.unpack(file)
 
 
-def unpack_block(
-    make: Callable[[], Decompressor], pieces: Iterable[bytes], block: Block, *, errors: type[Exception]
-) -> mmap.mmap:
-    """Unpack a block to the size that its index told, into memory that goes back to the system at its end.
-
-    Bad when it is damaged, or of another size.
-    """
-    out = mmap.mmap(-1, block.size)
+def _open(own: ContainerFormat, file: Reader, source: Source) -> OpenedContainer:
+    """Open the disk in a compressed file if it can be read at any offset; else describe its beginning."""
+    path = source.path
     try:
-        _fill(out, make(), pieces)
-    except BaseException as error:
-        # At once: the error holds on to it for longer than there may be memory.
-        out.close()
-        if isinstance(error, (errors, EOFError)):
-            end = block.at + block.packed
-            raise Bad(
-                f"the packed data in bytes {block.at}-{end} of the file is damaged ({error})", offset=block.at
-            ) from error
-        raise
-    return out
+        disk = open_blocks(file, own)
+        # The name without ".xz" belongs to the content.
+        inner = source.open_inner(disk, Path(path.stem))
+    except Unsupported as problem:
+        return _open_beginning(own, file, source, reason=problem.message)
+    except ReadProblem as problem:
+        return OpenedContainer(container=own, format=DiskFormat.RAW, problems=(_damaged(path, own, problem),))
+    if inner.container.compression:
+        return replace(inner, container=own, problems=(_compressed_twice(path, inner.container),))
+    if inner.disk is disk:  # the content is a RAW disk
+        return replace(inner, container=own, problems=(_sent_by_blocks(own, disk), *inner.problems))
+    unread = () if inner.disk or inner.unknowns else ("the disk is inspected after it is unpacked",)
+    note = _unpacked_first(path, own, f"it contains {inner.container.name}", is_raw=False)
+    return replace(
+        inner,
+        container=own,
+        format=inner.format and inner.container.unpacked_format,
+        problems=(note, *inner.problems),
+        unknowns=(*inner.unknowns, *unread),
+    )
 
 
-def _fill(out: mmap.mmap, stream: Decompressor, pieces: Iterable[bytes]) -> None:
-    """Fill all of it, to the stream's end; EOFError when there is more or less than that."""
-    filled = 0
-    for packed in pieces:
-        data = packed
-        while not stream.eof:
-            piece = stream.decompress(data, _READ_BYTES)
-            data = b""
-            if filled + len(piece) > len(out):
-                raise EOFError("it is longer than it should be")
-            out[filled : filled + len(piece)] = piece
-            filled += len(piece)
-            if stream.needs_input or not piece:
-                break
-    if filled != len(out) or not stream.eof or stream.unused_data:
-        raise EOFError("it is shorter than it should be")
+def _open_beginning(own: ContainerFormat, file: Reader, source: Source, *, reason: str) -> OpenedContainer:
+    """Describe a file that has to be unpacked to a temporary file; its beginning is unpacked here."""
+    path, head = source.path, _beginning(own, file, source.path)
+    unknowns = (f"the disk is inspected after it is unpacked: it is compressed ({own.name})",)
+    if head is None:
+        note = _unpacked_first(path, own, reason, is_raw=True)
+        return OpenedContainer(container=own, format=DiskFormat.RAW, problems=(note,), unknowns=unknowns)
+    content = BytesReader(head)
+    inner = source.open_inner(content, Path(path.stem))
+    problems = [_unpacked_first(path, own, reason, is_raw=inner.disk is content)]
+    if inner.container.compression:
+        problems.append(_compressed_twice(path, inner.container))
+    elif inner.container.judged_by_head:
+        problems += [problem for problem in inner.problems if problem.severity is Severity.BLOCKS]
+    return OpenedContainer(
+        container=own, format=inner.container.unpacked_format, problems=tuple(problems), unknowns=unknowns
+    )
 
 
-def _is_zeros(data: mmap.mmap) -> bool:
-    pieces = (data[at : at + _READ_BYTES] for at in range(0, len(data), _READ_BYTES))
-    return all(piece.count(0) == len(piece) for piece in pieces)
+def _beginning(own: ContainerFormat, file: Reader, path: Path) -> bytes | None:
+    """Return the first piece of the content; None when it can't be unpacked, which unpacking all of it will report."""
+    compression = own.compression
+    if compression is None:
+        return None
+    opened: BinaryIO = path.open("rb") if compression.reads_end else BytesIO(file.pread(0, MIB))
+    with opened:
+        pieces = compression.unpack(opened)
+        try:
+            return next(pieces, b"")
+        except ReadProblem:
+            return None
+        finally:
+            pieces.close()
 
 
-def check_packed(size: int, packed: int, *, at: int) -> None:
-    """Refuse an index that tells of more packed bytes than any packer makes; they would all be read."""
-    if packed > size + size // 1024 + _MAX_OVERHEAD:
-        raise Bad(f"its index tells of {packed} packed bytes for {size}", offset=at)
+def _sent_by_blocks(own: ContainerFormat, disk: BlockReader) -> Problem:
+    return Problem(
+        code="container-compressed",
+        severity=Severity.NOTE,
+        seen=f"The file is compressed with {own.name}, in {disk.blocks} blocks of at most "
+        f"{disk.block_bytes / MIB:.3g} MiB: it is unpacked during the upload, without a temporary file.",
+        where="first bytes",
+    )
+
+
+def _unpacked_first(path: Path, own: ContainerFormat, reason: str, *, is_raw: bool) -> Problem:
+    command = own.compression.command if own.compression else ""
+    unpack, target = command.format(path=shlex.quote(path.name)), shlex.quote(f"{path.stem}.blocks.xz")
+    return Problem(
+        code="container-compressed",
+        severity=Severity.NOTE,
+        seen=f"The file is compressed with {own.name} and is unpacked to a temporary file first: {reason}.",
+        where="first bytes",
+        remedy="To avoid the temporary file, and to check the disk before the upload, compress it in blocks: "
+        f"`{unpack} | xz -T0 --block-size=16MiB > {target}`."
+        if is_raw
+        else None,
+        convertible=True,
+    )
+
+
+def _compressed_twice(path: Path, inner: ContainerFormat) -> Problem:
+    return Problem(
+        code="container-compressed",
+        severity=Severity.BLOCKS,
+        seen=f"The file is compressed twice: it contains {inner.name} data.",
+        where="first bytes",
+        remedy=f"Unpack {path.name} once, and push the result.",
+    )
+
+
+def _damaged(path: Path, own: ContainerFormat, problem: ReadProblem) -> Problem:
+    return Problem(
+        code="container-damaged",
+        severity=Severity.BLOCKS,
+        seen=f"The file is compressed with {own.name}, and damaged: {problem.message}.",
+        where="" if problem.offset is None else f"byte {problem.offset}",
+        remedy=COPY_AGAIN.replace("the file", path.name),
+    )
+
+
+def _is_bzip2(_file: Reader, head: bytes) -> bool:
+    """Check the bytes after a signature of three bytes: boot code may begin with anything."""
+    return head[3:4].isdigit() and head[4:10] in (b"1AY&SY", b"\x17\x72\x45\x38\x50\x90")
+
+
+GZIP = ContainerFormat(
+    name="gzip",
+    open=_open,
+    upload=Upload.UNPACKED,
+    signatures=((0, b"\x1f\x8b\x08"),),
+    compression=Compression(command="gzip -dc {path}", unpack=partial(unpacked, new=new_gzip)),
+)
+XZ = ContainerFormat(
+    name="xz",
+    open=_open,
+    upload=Upload.UNPACKED,
+    signatures=((0, b"\xfd7zXZ\0"),),
+    compression=Compression(
+        command="xz -dc {path}",
+        unpack=partial(unpacked, new=new_xz),
+        open_blocks=lambda file, kept_bytes: BlockReader(file, xz_blocks(file), unpack_xz, kept_bytes=kept_bytes),
+    ),
+)
+ZSTD = ContainerFormat(
+    name="zstd",
+    open=_open,
+    upload=Upload.UNPACKED,
+    signatures=((0, b"\x28\xb5\x2f\xfd"),),
+    compression=Compression(
+        command="zstd -dc {path}",
+        unpack=partial(unpacked, new=new_zstd),
+        open_blocks=lambda file, kept_bytes: BlockReader(file, zstd_blocks(file), unpack_zstd, kept_bytes=kept_bytes),
+    ),
+)
+BZIP2 = ContainerFormat(
+    name="bzip2",
+    open=_open,
+    upload=Upload.UNPACKED,
+    signatures=((0, b"BZh"),),
+    matches=_is_bzip2,
+    compression=Compression(command="bzip2 -dc {path}", unpack=partial(unpacked, new=BZ2Decompressor)),
+)
+ZIP = ContainerFormat(
+    name="zip",
+    open=_open,
+    upload=Upload.UNPACKED,
+    signatures=((0, b"PK\x03\x04"),),
+    compression=Compression(command="unzip -p {path}", unpack=unzipped, reads_end=True),
+)

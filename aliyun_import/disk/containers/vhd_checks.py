@@ -1,4 +1,4 @@
-"""This file opens a VHD and judges it: checksums, sizes, truncation, CHS padding, blocks within the file.
+"""Checks of VHDs: checksums, sizes, truncation, CHS padding, blocks within the file; and the removal of the padding.
 
 ECS answers 403 InvalidVHDImage.IncorrectSize when the size does not fit MaxTableEntries * BlockSize, and
 InvalidBlockSize.NotSupport for some block sizes (ImportImage, error table); the rest is the format's own specification.
@@ -6,24 +6,84 @@ InvalidBlockSize.NotSupport for some block sizes (ImportImage, error table); the
 
 import array
 from bisect import bisect_left
+from collections.abc import Callable, Iterator
 from dataclasses import replace
-from itertools import pairwise
+from itertools import chain, pairwise
 
 from aliyun_import.disk.containers import vhd
-from aliyun_import.disk.containers.interface import OpenedContainer
-from aliyun_import.disk.containers.vhd_parent import Neighbours, bare_name, find_parent, modified_since
-from aliyun_import.disk.io.reader import Bad, Missing, Reader, ReadProblem, Window
-from aliyun_import.disk.report import Container, Problem
-from aliyun_import.limits import MIB
+from aliyun_import.disk.containers.interface import (
+    COPY_AGAIN,
+    ContainerFormat,
+    Neighbours,
+    OpenedContainer,
+    Promise,
+    Source,
+    Upload,
+)
+from aliyun_import.disk.reader import Bad, Missing, Reader, ReadProblem, Window, data_pieces
+from aliyun_import.disk.report import DiskReport, Problem
+from aliyun_import.limits import GIB, MIB
 from aliyun_import.model.finding import Severity
 from aliyun_import.model.request import DiskFormat
 
 TRUNCATED = "vhd-truncated"
-_COPY_AGAIN = "Copy the file again from its source, and compare the sizes (and a checksum) of both."
-# What every tool of today writes: 2 MiB, and 512 KiB as the specification allows.
+CHS_PADDED = "vhd-chs-padded"
+_CHUNK_BYTES = 4 * MIB
+_GPT_ALTERNATE_AT = 32
+# What every current tool writes: 2 MiB, and 512 KiB as the specification allows.
 _USUAL_BLOCKS = (2 * MIB, MIB // 2)
-_CONTAINERS = {vhd.FIXED: Container.VHD_FIXED, vhd.DIFFERENCING: Container.VHD_DIFFERENCING}
-_NOT_WHOLE = "the disk was not looked into: it is not whole without the parent of this differencing VHD"
+_NOT_WHOLE = "the disk was not inspected: it is not whole without the parent of this differencing VHD"
+_AS_RAW = "Convert it, `qemu-img convert -f vpc -O raw DISK.vhd DISK.raw`, and push the RAW."
+
+
+def _open(own: ContainerFormat, file: Reader, source: Source) -> OpenedContainer:
+    del own
+    found = vhd.find_footer(file)
+    if found is None:
+        raise AssertionError("a VHD is recognised by its footer")
+    footer, at = found
+    return open_vhd(file, footer, at=at, neighbours=source.neighbours)
+
+
+def _has_type(*types: int) -> Callable[[Reader, bytes], bool]:
+    def matches(file: Reader, _head: bytes) -> bool:
+        found = vhd.find_footer(file)
+        return found is not None and (not types or found[0].type in types)
+
+    return matches
+
+
+FIXED = ContainerFormat(
+    name="vhd-fixed",
+    open=_open,
+    upload=Upload.AS_IS,
+    matches=_has_type(vhd.FIXED),
+    judged_by_head=False,
+    promise=Promise(
+        suffixes=(".vhd", ".vpc"),
+        title="VHD",
+        content="a footer that begins with `conectix` in its last 512 bytes",
+        code="vhd-no-footer",
+        where="last 512 bytes",
+    ),
+)
+DIFFERENCING = ContainerFormat(
+    name="vhd-differencing",
+    open=_open,
+    upload=Upload.MERGED,
+    matches=_has_type(vhd.DIFFERENCING),
+    judged_by_head=False,
+)
+# A footer with an unknown type counts as this one, and is reported as damaged.
+DYNAMIC = ContainerFormat(
+    name="vhd-dynamic",
+    open=_open,
+    upload=Upload.AS_IS,
+    matches=_has_type(),
+    unpacked_format=DiskFormat.VHD,
+    judged_by_head=False,
+)
+_FORMATS = {vhd.FIXED: FIXED, vhd.DIFFERENCING: DIFFERENCING}
 
 
 def open_vhd(
@@ -32,12 +92,12 @@ def open_vhd(
     *,
     at: int,
     neighbours: Neighbours | None = None,
-    chain: tuple[bytes, ...] = (),
+    children: tuple[bytes, ...] = (),
 ) -> OpenedContainer:
-    """Look at a VHD whose footer (or its copy) was found at `at`. Raises OSError only.
+    """Open and check a VHD whose footer, or its copy, is at `at`. Raises OSError only.
 
-    The parent of a differencing one is looked for among the neighbours, if there are any. `chain` are the unique ids of
-    the VHDs that this one is a parent of.
+    The parent of a differencing one is searched among the neighbours, if there are any. `children` are the unique ids
+    of the VHDs that this one is a parent of.
     """
     problems = [] if footer.checksum_right else [_checksum_wrong(footer, at)]
     try:
@@ -49,12 +109,12 @@ def open_vhd(
             return _opened(footer, problems, disk=disk)
         if footer.type == vhd.DIFFERENCING:
             header, table = _read_tables(file, footer, problems, at=at)
-            parents, parent = _open_parent(file, header, problems, neighbours, chain=(*chain, footer.unique_id))
+            parents, parent = _open_parent(file, header, problems, neighbours, children=(*children, footer.unique_id))
             if parent is None:
                 return _opened(footer, problems, unknowns=(_NOT_WHOLE,))
             disk = vhd.DifferencingReader(file, size=footer.current_bytes, header=header, table=table, parent=parent)
             return _opened(footer, problems, disk=disk, parents=parents)
-        raise Bad(f"the footer says that it is a VHD of type {footer.type}; 2, 3 and 4 are known", offset=at + 60)
+        raise Bad(f"the footer names type {footer.type}, which is not 2, 3 or 4", offset=at + 60)
     except Bad as problem:
         return _opened(footer, [*problems, _damaged(problem)])
     except ReadProblem as problem:
@@ -69,12 +129,12 @@ def _opened(
     parents: tuple[str, ...] = (),
     unknowns: tuple[str, ...] = (),
 ) -> OpenedContainer:
-    container = _CONTAINERS.get(footer.type, Container.VHD_DYNAMIC)
-    # ECS takes no differencing one, so that it is made whole as a RAW disk.
-    whole = DiskFormat.RAW if disk else None
+    container = _FORMATS.get(footer.type, DYNAMIC)
+    # ECS takes no differencing VHD: it is merged with its parents into a RAW disk.
+    merged = DiskFormat.RAW if disk else None
     return OpenedContainer(
         container=container,
-        format=whole if container is Container.VHD_DIFFERENCING else DiskFormat.VHD,
+        format=merged if container is DIFFERENCING else DiskFormat.VHD,
         virtual_bytes=footer.current_bytes,
         disk=disk,
         problems=tuple(problems),
@@ -92,9 +152,9 @@ def _open_fixed(file: Reader, footer: vhd.Footer, problems: list[Problem], *, at
             Problem(
                 code="vhd-size-mismatch",
                 severity=Severity.BLOCKS,
-                seen=f"The footer says that the disk has {footer.current_bytes} bytes, but the file holds {held}.",
+                seen=f"The footer gives the disk {footer.current_bytes} bytes, but the file contains {held}.",
                 where=f"footer, byte {at + 48}",
-                remedy=_COPY_AGAIN,
+                remedy=COPY_AGAIN,
             )
         )
     problems += _size_problems(footer, at=at)
@@ -112,18 +172,26 @@ def _read_tables(
                 severity=Severity.BLOCKS,
                 seen="The footer's copy is at the beginning, but no footer is at the end: the file was cut short.",
                 where=f"byte {max(file.size - vhd.SECTOR, 0)}",
-                remedy=_COPY_AGAIN,
+                remedy=COPY_AGAIN,
             )
         )
     header = vhd.read_header(file, footer)
     if not header.checksum_right:
-        problems.append(_header_checksum_wrong(header))
+        problems.append(
+            Problem(
+                code="vhd-header-checksum",
+                severity=Severity.BLOCKS,
+                seen="The second header does not match its checksum: it is damaged.",
+                where=f"second header, byte {header.at + 36}",
+                remedy=COPY_AGAIN,
+            )
+        )
     if header.blocks * header.block_bytes < footer.current_bytes:
         problems.append(
             Problem(
                 code="vhd-table-too-small",
                 severity=Severity.BLOCKS,
-                seen=f"The block table has room for {header.blocks} blocks of {header.block_bytes} bytes, less than "
+                seen=f"The block table has {header.blocks} blocks of {header.block_bytes} bytes, less than "
                 f"the {footer.current_bytes} bytes of the disk.",
                 where=f"second header, byte {header.at + 28}",
                 remedy=_AS_RAW,
@@ -143,15 +211,15 @@ def _open_parent(
     problems: list[Problem],
     neighbours: Neighbours | None,
     *,
-    chain: tuple[bytes, ...],
+    children: tuple[bytes, ...],
 ) -> tuple[tuple[str, ...], Reader | None]:
     """Open the parent of a differencing VHD, and its parents: their names, and the disk, None when it can't be read."""
     try:
-        parent = find_parent(file, header, neighbours=neighbours, chain=chain)
+        parent = vhd.find_parent(file, header, neighbours=neighbours, children=children)
     except Missing as problem:
         problems.append(_not_whole(header, problem))
         return (), None
-    opened = open_vhd(parent.neighbour.file, parent.footer, at=parent.at, neighbours=neighbours, chain=chain)
+    opened = open_vhd(parent.neighbour.file, parent.footer, at=parent.at, neighbours=neighbours, children=children)
     problems += [
         replace(problem, seen=f"In its parent {parent.name!r}: {problem.seen}")
         for problem in opened.problems
@@ -160,13 +228,13 @@ def _open_parent(
     if opened.disk is None:
         return (), None
     problems.append(_made_whole(parent.name))
-    if modified_since(parent, header):
+    if vhd.modified_since(parent, header):
         problems.append(_parent_modified(parent.name))
     return (parent.name, *opened.parents), opened.disk
 
 
 def _size_problems(footer: vhd.Footer, *, at: int) -> list[Problem]:
-    """Look for the padding that `qemu-img convert -O vpc` makes without force_size: up to the next CHS geometry."""
+    """Check for the padding that `qemu-img convert -O vpc` makes without force_size: up to the next CHS geometry."""
     over = footer.current_bytes % MIB
     if not over:
         return []
@@ -175,10 +243,10 @@ def _size_problems(footer: vhd.Footer, *, at: int) -> list[Problem]:
             Problem(
                 code="vhd-chs-padded",
                 severity=Severity.WARNS,
-                seen=f"The disk was made larger than it was, {footer.current_bytes} bytes, by qemu-img to fit a "
-                "geometry (CHS): it may take a GiB more, and a GPT's backup is not at its end. A push cuts it back.",
+                seen=f"qemu-img enlarged the disk to {footer.current_bytes} bytes, the next CHS geometry: it may "
+                "need a GiB more, and the backup of a GPT is not at its end. A push removes the padding.",
                 where=f"footer, byte {at + 48}",
-                remedy="To have it right in the file, convert it again with `-o force_size=on`: "
+                remedy="To correct the file, convert it again with `-o force_size=on`: "
                 "`qemu-img convert -f SOURCE_FORMAT -O vpc -o subformat=dynamic,force_size=on SOURCE DISK.vhd`.",
                 convertible=True,
             )
@@ -188,7 +256,7 @@ def _size_problems(footer: vhd.Footer, *, at: int) -> list[Problem]:
             code="vhd-size-not-mib",
             severity=Severity.NOTE,
             seen=f"The virtual size, {footer.current_bytes} bytes, is not a whole number of MiB: Azure refuses such a "
-            "VHD, of ECS nothing is known.",
+            "VHD; whether ECS does is unknown.",
             where=f"footer, byte {at + 48}",
             remedy="If the import fails on its size, convert it to RAW.",
         )
@@ -196,7 +264,7 @@ def _size_problems(footer: vhd.Footer, *, at: int) -> list[Problem]:
 
 
 def _block_problems(file: Reader, header: vhd.DynamicHeader, table: "array.array[int]") -> list[Problem]:
-    """Hold every block against the end of the file, and against the next one."""
+    """Check that every block ends within the file and before the next one."""
     if not table:
         return []
     # Not a set of them: of four million entries it would take 400 MiB.
@@ -211,7 +279,7 @@ def _block_problems(file: Reader, header: vhd.DynamicHeader, table: "array.array
                 seen=f"The block table names a block that ends at byte {used[-1] * vhd.SECTOR + block}, but the file "
                 f"has {file.size}: it was cut short.",
                 where=f"block table at byte {header.table_at}",
-                remedy=_COPY_AGAIN,
+                remedy=COPY_AGAIN,
             )
         ]
     sectors = block // vhd.SECTOR
@@ -220,15 +288,12 @@ def _block_problems(file: Reader, header: vhd.DynamicHeader, table: "array.array
             Problem(
                 code="vhd-blocks-overlap",
                 severity=Severity.BLOCKS,
-                seen="Two entries of the block table name the same place: one of two blocks was overwritten.",
+                seen="Two entries of the block table name the same sectors: one of two blocks was overwritten.",
                 where=f"block table at byte {header.table_at}",
-                remedy=_COPY_AGAIN,
+                remedy=COPY_AGAIN,
             )
         ]
     return []
-
-
-_AS_RAW = "Convert it, `qemu-img convert -f vpc -O raw DISK.vhd DISK.raw`, and push the RAW."
 
 
 def _checksum_wrong(footer: vhd.Footer, at: int) -> Problem:
@@ -237,17 +302,7 @@ def _checksum_wrong(footer: vhd.Footer, at: int) -> Problem:
         severity=Severity.BLOCKS,
         seen=f"The footer does not match its checksum ({footer.checksum:#010x}): it is damaged.",
         where=f"footer, byte {at + 64}",
-        remedy=f"{_COPY_AGAIN} If only the footer is wrong: {_AS_RAW[0].lower()}{_AS_RAW[1:]}",
-    )
-
-
-def _header_checksum_wrong(header: vhd.DynamicHeader) -> Problem:
-    return Problem(
-        code="vhd-header-checksum",
-        severity=Severity.BLOCKS,
-        seen="The second header does not match its checksum: it is damaged.",
-        where=f"second header, byte {header.at + 36}",
-        remedy=_COPY_AGAIN,
+        remedy=f"{COPY_AGAIN} If only the footer is wrong: {_AS_RAW[0].lower()}{_AS_RAW[1:]}",
     )
 
 
@@ -267,7 +322,7 @@ def _damaged(problem: Bad) -> Problem:
         severity=Severity.BLOCKS,
         seen=f"The VHD is damaged: {problem.message}.",
         where="" if problem.offset is None else f"byte {problem.offset}",
-        remedy=_COPY_AGAIN,
+        remedy=COPY_AGAIN,
     )
 
 
@@ -276,11 +331,11 @@ def _not_whole(header: vhd.DynamicHeader, problem: Missing) -> Problem:
     return Problem(
         code="vhd-differencing",
         severity=Severity.BLOCKS,
-        seen=f"It is a differencing VHD, which holds only the differences to its parent{named}, and the parent was not "
-        f"found: {problem.message}.",
+        seen=f"It is a differencing VHD, which contains only the differences to its parent{named}, and the parent was "
+        f"not found: {problem.message}.",
         where="footer, byte 60 (type 4)",
-        # Not qemu-img, which takes it for a whole disk, without a word.
-        remedy=f"Put its parent {bare_name(header.parent)!r} into the same folder; or merge the two (`Merge-VHD` on "
+        # Not qemu-img, which silently takes it for a whole disk.
+        remedy=f"Put its parent {vhd.bare_name(header.parent)!r} into the same folder; or merge them (`Merge-VHD` on "
         "Windows, `VBoxManage clonemedium disk CHILD.vhd WHOLE.vhd --format VHD`), and push the merged disk.",
     )
 
@@ -289,10 +344,10 @@ def _made_whole(parent: str) -> Problem:
     return Problem(
         code="vhd-differencing",
         severity=Severity.NOTE,
-        seen=f"It is a differencing VHD: it holds only the differences to its parent, {parent!r} in the same folder. "
-        "The two are made one disk on the way.",
+        seen=f"It is a differencing VHD: it contains only the differences to its parent {parent!r} in the same folder. "
+        "The two are merged into one disk first.",
         where="footer, byte 60 (type 4)",
-        remedy="To keep the whole disk, merge the two: `Merge-VHD` on Windows.",
+        remedy="To keep the merged disk, merge the two: `Merge-VHD` on Windows.",
         convertible=True,
     )
 
@@ -301,8 +356,36 @@ def _parent_modified(parent: str) -> Problem:
     return Problem(
         code="vhd-parent-modified",
         severity=Severity.WARNS,
-        seen=f"Its parent {parent!r} was modified at another time than the differencing VHD remembers. Where the "
-        "parent was copied without its times, that means nothing; where it was written to, the disk is spoiled.",
+        seen=f"Its parent {parent!r} was modified at another time than the differencing VHD recorded. If the "
+        "parent was copied without its times, this is harmless; if it was written to, the disk is damaged.",
         where="second header, byte 56",
-        remedy="If a machine ran on the parent since, take both files from a backup of the same moment.",
+        remedy="If a machine has used the parent since, take both files from a backup of the same moment.",
     )
+
+
+def rebuilt(disk: Reader, report: DiskReport) -> Iterator[bytes | int]:
+    """Yield the content of the file to upload: bytes, and numbers of zero bytes.
+
+    A differencing VHD becomes a RAW disk, a padded VHD a fixed VHD without padding. Both are read by our own reader:
+    qemu-img takes a differencing VHD for a dynamic one.
+    """
+    if report.container == DIFFERENCING.name:
+        return data_pieces(disk, disk.size)
+    size = _unpadded_bytes(disk, report)
+    return chain(data_pieces(disk, size), [vhd.fixed_footer(size)])
+
+
+def _unpadded_bytes(disk: Reader, report: DiskReport) -> int:
+    """Return the size before the padding: up to the GPT's backup, else the whole GiB or MiB below without data behind.
+
+    The padding is a cylinder at most, 2 MiB.
+    """
+    head = disk.pread(512, 512)
+    alternate = int.from_bytes(head[_GPT_ALTERNATE_AT : _GPT_ALTERNATE_AT + 8], "little")
+    has_gpt = head.startswith(b"EFI PART")
+    sizes = [(alternate + 1) * 512] if has_gpt else [disk.size // unit * unit for unit in (GIB, MIB)]
+    used = max((partition.start_bytes + partition.size_bytes for partition in report.partitions), default=0)
+    for size in sizes:
+        if max(used, disk.size - _CHUNK_BYTES) <= size <= disk.size and not any(disk.pread(size, _CHUNK_BYTES)):
+            return size
+    return disk.size

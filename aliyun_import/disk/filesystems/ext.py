@@ -1,20 +1,25 @@
-"""This file reads ext2, ext3 and ext4 file systems: inodes, directories, files and symbolic links.
+"""ext2, ext3 and ext4 file systems: inodes, directories, files and symbolic links.
 
-The journal is not replayed, so a file system that was not unmounted cleanly may show older metadata, and says so in
-`facts.unclean`. Checksums are not verified: structure and ranges are.
+The journal is not replayed, so a file system that was not unmounted cleanly may show older metadata, which
+`facts.unclean` reports. Checksums are not verified: structure and ranges are.
 """
 
 import struct
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from aliyun_import.disk.filesystems.ext_format import FILETYPE, META_BG, block_map_runs, extent_runs, read_superblock
+from aliyun_import.disk.filesystems.ext_format import (
+    FILETYPE,
+    META_BG,
+    block_map_runs,
+    extent_runs,
+    probe_ext,
+    read_superblock,
+)
 from aliyun_import.disk.filesystems.interface import (
-    KEPT_INODES,
-    KEPT_RUNS,
-    FileSystemFacts,
+    FileSystemFormat,
+    InodeFileSystem,
     Node,
-    Recent,
     Run,
     child_names,
     expect_directory,
@@ -23,7 +28,7 @@ from aliyun_import.disk.filesystems.interface import (
     read_runs,
     text_of,
 )
-from aliyun_import.disk.io.reader import Bad, Reader, Unsupported, read_exactly
+from aliyun_import.disk.reader import Bad, Reader, Unsupported, read_exactly
 
 _ROOT = 2
 _IMMUTABLE, _ENCRYPTED, _HUGE_FILE, _EXTENTS, _INLINE = 0x10, 0x800, 0x40000, 0x80000, 0x10000000
@@ -32,7 +37,7 @@ _XATTR_MAGIC = 0xEA020000
 
 @dataclass(frozen=True, slots=True)
 class _Inode:
-    """An inode as it lies on the disk, with the fields that every reader asks for."""
+    """An inode as stored, with the fields that every read needs."""
 
     number: int
     mode: int
@@ -42,37 +47,30 @@ class _Inode:
     raw: bytes
 
 
-class Ext:
-    """An ext2/3/4 file system on a reader. Not to be shared by threads: it keeps a small cache."""
+class Ext(InodeFileSystem[_Inode]):
+    """An ext2/3/4 file system on a reader. Every method raises Bad, Unsupported or Missing."""
 
     def __init__(self, reader: Reader) -> None:
-        self._reader = reader
-        self._sb, self._facts = read_superblock(reader)
-        self._inodes: Recent[_Inode] = Recent(KEPT_INODES)
-        self._runs: Recent[Sequence[Run]] = Recent(KEPT_RUNS)
-
-    @property
-    def facts(self) -> FileSystemFacts:
-        """Tell what the superblock tells."""
-        return self._facts
+        self._sb, facts = read_superblock(reader)
+        super().__init__(reader, facts)
 
     @property
     def root(self) -> int:
-        """Give the root directory's inode number, which is always 2."""
+        """Return the root directory's inode number, which is always 2."""
         return _ROOT
 
     def node(self, number: int) -> Node:
-        """Look at an inode."""
+        """Return an inode."""
         inode = self._inode(number)
         unit = self._sb.block_bytes if inode.flags & _HUGE_FILE else 512
         (low,) = struct.unpack_from("<I", inode.raw, 28)
         (high,) = struct.unpack_from("<H", inode.raw, 116)
-        # A file that lies in the inode owns no block.
+        # A file that is stored in the inode has no block.
         allocated = inode.size_bytes if inode.flags & _INLINE else (high << 32 | low) * unit
         return Node(number, kind_of(inode.mode), inode.size_bytes, allocated, bool(inode.flags & _IMMUTABLE))
 
     def entries(self, number: int) -> Iterator[tuple[str, int]]:
-        """Go through a directory; an indexed one is read as the plain list that it also is."""
+        """Yield the entries of a directory; an indexed one is also stored as a plain list, which is read."""
         inode = self._inode(number)
         expect_directory(number, inode.mode)
         if inode.flags & _ENCRYPTED:
@@ -91,15 +89,12 @@ class Ext:
         return read_runs(self._reader, runs, block_bytes=self._sb.block_bytes, offset=offset, length=length)
 
     def target(self, number: int) -> str:
-        """Read where a symbolic link points; short ones lie in the inode itself."""
+        """Return the target of a symbolic link; short ones are stored in the inode."""
         inode = self._inode(number)
         expect_link(number, inode.mode, size_bytes=inode.size_bytes)
         if inode.size_bytes < len(inode.block) and not inode.flags & (_EXTENTS | _INLINE | _ENCRYPTED):
             return text_of(inode.block[: inode.size_bytes])
         return text_of(self.read(number, 0, inode.size_bytes))
-
-    def _inode(self, number: int) -> _Inode:
-        return self._inodes.get(number) or self._inodes.keep(number, self._load_inode(number))
 
     def _load_inode(self, number: int) -> _Inode:
         sb = self._sb
@@ -116,7 +111,7 @@ class Ext:
         return _Inode(number, mode, size_high << 32 | size_low, flags, raw[40:100], raw)
 
     def _inode_table(self, group: int) -> int:
-        """Give the block where a group's inode table begins."""
+        """Return the block where a group's inode table begins."""
         sb = self._sb
         if group >= sb.groups:
             raise Bad(f"there is no block group {group}")
@@ -166,7 +161,7 @@ class Ext:
         return (inode.block + self._inline_rest(inode))[: inode.size_bytes]
 
     def _inline_rest(self, inode: _Inode) -> bytes:
-        """Give the part of inline data that did not fit i_block: the attribute system.data, name index 7."""
+        """Return the inline data beyond i_block: the attribute system.data, name index 7."""
         (extra,) = struct.unpack_from("<H", inode.raw, 128) if len(inode.raw) > 132 else (0,)
         area = inode.raw[128 + extra :]
         if len(area) < 4 or struct.unpack_from("<I", area, 0)[0] != _XATTR_MAGIC:
@@ -190,3 +185,6 @@ class Ext:
         else:
             runs = block_map_runs(self._reader, self._sb, inode.block, size_bytes=inode.size_bytes)
         return self._runs.keep(inode.number, runs, parts=len(runs))
+
+
+EXT = FileSystemFormat(names=("ext2", "ext3", "ext4"), probe=probe_ext, open=lambda reader, _signature: Ext(reader))

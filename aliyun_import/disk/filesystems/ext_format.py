@@ -1,4 +1,4 @@
-"""This file reads the superblock of ext2, ext3 and ext4: what the file system is, and whether we know it well enough.
+"""The superblock and the extent maps of ext2, ext3 and ext4.
 
 Written after "ext4 Data Structures and Algorithms" of the kernel documentation. An incompatible feature that is not
 named here is refused.
@@ -9,12 +9,20 @@ import uuid
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from aliyun_import.disk.filesystems.interface import FileSystemFacts, Run, checked_runs, text_of
-from aliyun_import.disk.io.reader import Bad, Reader, Unsupported, read_exactly
+from aliyun_import.disk.filesystems.interface import (
+    FileSystemFacts,
+    Run,
+    Signature,
+    checked_runs,
+    label_of,
+    text_of,
+    uuid_of,
+)
+from aliyun_import.disk.reader import Bad, Reader, Unsupported, read_exactly
 
 SUPERBLOCK_AT = 1024
 FILETYPE, _RECOVER, META_BG, _64BIT = 0x2, 0x4, 0x10, 0x80
-# Incompatible features that are read: what each changes is either handled or does not touch reading.
+# Supported incompatible features: what each changes is either handled or does not affect reading.
 _INCOMPAT = {
     FILETYPE: "filetype",
     _RECOVER: "needs_recovery",
@@ -30,11 +38,15 @@ _INCOMPAT = {
     0x10000: "encrypt",
     0x20000: "casefold",
 }
-# Features that only forbid writing are no obstacle; those in which a rule takes an interest have their name here.
+# Features that only forbid writing do not matter; those that a check uses have their name here.
 _SPARSE_SUPER, _SPARSE_SUPER2 = 0x1, 0x200
 _RO_COMPAT = {0x100: "quota", 0x200: "bigalloc", 0x2000: "project"}
 _HAS_JOURNAL = 0x4
 _STATE_CLEAN, _STATE_ERRORS = 1, 2
+# ext4 is ext3 with any of these: extents, 64bit, flex_bg, csum_seed, inline_data; huge_file, gdt_csum, dir_nlink,
+# extra_isize, metadata_csum.
+_EXT4_INCOMPAT = 0x40 | 0x80 | 0x200 | 0x2000 | 0x8000
+_EXT4_RO_COMPAT = 0x8 | 0x10 | 0x20 | 0x40 | 0x400
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,11 +68,11 @@ class Superblock:
 
     @property
     def groups(self) -> int:
-        """Count the block groups."""
+        """Return the number of block groups."""
         return -(-(self.blocks - self.first_block) // self.blocks_per_group)
 
     def has_backup(self, group: int) -> bool:
-        """Tell whether a copy of the superblock begins this group."""
+        """Return whether a copy of the superblock begins this group."""
         if group == 0:
             return True
         if self.backup_groups is not None:
@@ -77,8 +89,24 @@ def _is_power(number: int, base: int) -> bool:
     return power == number
 
 
+def probe_ext(head: bytes) -> Signature | None:
+    """Recognise ext2, ext3 and ext4, and an external journal, by the superblock."""
+    if head[1024 + 0x38 : 1024 + 0x3A] != b"\x53\xef":
+        return None
+    compat, incompat, ro_compat = struct.unpack_from("<III", head, 1024 + 0x5C)
+    if incompat & 0x8:
+        name = "jbd"
+    elif incompat & _EXT4_INCOMPAT or ro_compat & _EXT4_RO_COMPAT:
+        name = "ext4"
+    else:
+        name = "ext3" if compat & _HAS_JOURNAL else "ext2"
+    return Signature(
+        name, label=label_of(head[1024 + 0x78 : 1024 + 0x88]), uuid=uuid_of(head[1024 + 0x68 : 1024 + 0x78])
+    )
+
+
 def read_superblock(reader: Reader) -> tuple[Superblock, FileSystemFacts]:
-    """Read the superblock of an ext file system; Bad where it cannot be one, Unsupported where we don't know it."""
+    """Read the superblock of an ext file system; Bad where there is none, Unsupported for unknown features."""
     raw = read_exactly(reader, SUPERBLOCK_AT, 1024)
     (magic,) = struct.unpack_from("<H", raw, 56)
     if magic != 0xEF53:
@@ -89,7 +117,7 @@ def read_superblock(reader: Reader) -> tuple[Superblock, FileSystemFacts]:
         compat = incompat = ro_compat = 0
     unknown = incompat & ~sum(_INCOMPAT)
     if unknown:
-        raise Unsupported(f"the ext file system has incompatible features 0x{unknown:x} that are not known here")
+        raise Unsupported(f"the ext file system has incompatible features 0x{unknown:x} that are not supported")
     sb = _layout(raw, revision, compat=compat, incompat=incompat, ro_compat=ro_compat)
     return sb, _facts(raw, sb, compat=compat, ro_compat=ro_compat)
 
@@ -124,7 +152,7 @@ def _layout(raw: bytes, revision: int, *, compat: int, incompat: int, ro_compat:
 
 
 def _check(sb: Superblock) -> None:
-    """Refuse a superblock whose numbers cannot be true, before anything is computed with them."""
+    """Refuse a superblock with impossible numbers before they are used."""
     possible = (
         sb.first_block == (1 if sb.block_bytes == 1024 else 0) or sb.block_bytes == 1024
     ) and sb.blocks > sb.first_block
@@ -163,7 +191,7 @@ def _unclean(state: int, incompat: int) -> str:
     if state & _STATE_ERRORS:
         return "the kernel or fsck found errors in it that were not repaired"
     if incompat & _RECOVER:
-        return "its journal holds changes that were not replayed"
+        return "its journal contains changes that were not replayed"
     return "" if state & _STATE_CLEAN else "it was not unmounted cleanly"
 
 
@@ -177,14 +205,14 @@ _MAX_MAPPED_BYTES = 2 << 30
 
 
 def extent_runs(reader: Reader, sb: Superblock, block: bytes) -> Sequence[Run]:
-    """Map a file by the extent tree whose root is the 60 bytes of i_block."""
+    """Return the map of a file by the extent tree whose root is the 60 bytes of i_block."""
     walk = _ExtentWalk(reader, sb)
     walk.descend(block, None)
     return checked_runs(walk.runs)
 
 
 def block_map_runs(reader: Reader, sb: Superblock, block: bytes, *, size_bytes: int) -> Sequence[Run]:
-    """Map a file by the 15 direct and indirect pointers of i_block."""
+    """Return the map of a file by the 15 direct and indirect pointers of i_block."""
     if size_bytes > _MAX_MAPPED_BYTES:
         raise Unsupported(f"a file of {size_bytes} bytes has no extents")
     walk = _BlockMapWalk(reader, sb, -(-size_bytes // sb.block_bytes))
@@ -193,7 +221,7 @@ def block_map_runs(reader: Reader, sb: Superblock, block: bytes, *, size_bytes: 
 
 
 class _ExtentWalk:
-    """One walk over an extent tree, with its caps."""
+    """One walk over an extent tree, with limits."""
 
     def __init__(self, reader: Reader, sb: Superblock) -> None:
         self._reader, self._sb = reader, sb
@@ -221,15 +249,15 @@ class _ExtentWalk:
     def _add(self, raw: bytes, at: int) -> None:
         logical, count, high, low = struct.unpack_from("<IHHI", raw, at)
         if count > 32768:
-            return  # allocated and never written: reads as zeros, like a hole
+            return  # allocated and never written: reads as zeros, as a hole does
         start = high << 32 | low
         if start + count > self._sb.blocks or len(self.runs) >= _MAX_RUNS:
-            raise Bad("an extent lies outside of the file system")
+            raise Bad("an extent is outside of the file system")
         self.runs.append(Run(logical, count, start * self._sb.block_bytes))
 
 
 class _BlockMapWalk:
-    """One walk over the direct and indirect blocks of ext2 and ext3."""
+    """One walk over the direct and indirect blocks of ext2 and ext3, with limits."""
 
     def __init__(self, reader: Reader, sb: Superblock, end: int) -> None:
         self._reader, self._sb, self._end = reader, sb, end
@@ -267,7 +295,7 @@ class _BlockMapWalk:
             if self._logical >= self._end:
                 return
             if pointer >= self._sb.blocks or len(runs) >= _MAX_RUNS:
-                raise Bad("a block of a file lies outside of the file system")
+                raise Bad("a block of a file is outside of the file system")
             if pointer:
                 position, last = pointer * block_bytes, runs[-1] if runs else None
                 if last and (last.logical + last.count, last.position + last.count * block_bytes) == (

@@ -1,15 +1,21 @@
-"""This file reads FAT12, FAT16 and FAT32: names and small files, which is all that an ESP asks for.
+"""FAT12, FAT16 and FAT32: names and small files, which is all that an EFI system partition needs.
 
-Written after Microsoft's "FAT: General Overview of On-Disk Format" 1.03. Everything that is counted on the disk is
-capped here, because the numbers come from a disk that anybody may have made.
+Written after Microsoft's "FAT: General Overview of On-Disk Format" 1.03. Every count on the disk is
+limited here, because the numbers are untrusted.
 """
 
 import struct
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from aliyun_import.disk.filesystems.interface import FileSystemFacts, Kind, Node
-from aliyun_import.disk.io.reader import Bad, Missing, Reader, Unsupported, read_exactly
+from aliyun_import.disk.filesystems.interface import (
+    FileSystemFacts,
+    FileSystemFormat,
+    Kind,
+    Node,
+    Signature,
+)
+from aliyun_import.disk.reader import Bad, Missing, Reader, Unsupported, read_exactly
 
 # An ESP's directories have tens of names, of some 100 bytes each. FAT's own limit are 2 MiB.
 MAX_DIRECTORY_BYTES = 512 * 1024
@@ -52,7 +58,7 @@ class FatVolume:
         self._data_at = self._root_at + -(-self._root_bytes // sector) * sector
         self._clusters = (sectors * sector - self._data_at) // self._cluster_bytes
         if self._clusters <= 0 or self._data_at >= reader.size:
-            raise Bad("FAT boot sector whose data area lies outside of the partition", offset=0)
+            raise Bad("FAT boot sector whose data area is outside of the partition", offset=0)
         self._bits = 12 if self._clusters < _FAT12_CLUSTERS else 16 if self._clusters < _FAT16_CLUSTERS else 32
         self._root_cluster = struct.unpack_from("<I", boot, 44)[0] if self._bits == 32 else 0
         self._page_at, self._page = -1, b""
@@ -83,7 +89,7 @@ class FatVolume:
         return raw
 
     def _directory_chain(self, cluster: int) -> bytes:
-        """Read a directory; Bad when it is longer than any should be: a part of its names would tell a wrong tale."""
+        """Read a directory; Bad when it is longer than any should be: a part of its names would be misleading."""
         raw = self._chain(cluster, MAX_DIRECTORY_BYTES + 1)
         if len(raw) > MAX_DIRECTORY_BYTES:
             raise Bad(f"a FAT directory has more than {MAX_DIRECTORY_BYTES} bytes, or no end")
@@ -123,7 +129,7 @@ class FatVolume:
     def _chain(self, cluster: int, limit: int, *, exact: bool = False) -> bytes:
         """Follow a chain of clusters up to `limit` bytes. `exact`: Bad when it ends before."""
         pieces, got = [], 0
-        # No chain has more links than bytes are asked for: a loop ends here, too.
+        # A chain has at most one link per requested byte: a loop ends here, too.
         while got < limit and 2 <= cluster < self._clusters + 2:
             piece = min(self._cluster_bytes, limit - got)
             pieces.append(read_exactly(self._reader, self._data_at + (cluster - 2) * self._cluster_bytes, piece))
@@ -134,10 +140,10 @@ class FatVolume:
         return b"".join(pieces)
 
     def _next(self, cluster: int) -> int:
-        """Give the cluster after this one; any end mark is past every cluster there is."""
+        """Return the cluster after this one; any end mark is past every cluster there is."""
         at = cluster * self._bits // 8
         if at + 4 > self._fat_bytes + 2:
-            raise Bad(f"cluster {cluster} lies outside of the FAT", offset=self._fat_at)
+            raise Bad(f"cluster {cluster} is outside of the FAT", offset=self._fat_at)
         raw = self._fat(at, 4)
         if self._bits == 32:
             return int.from_bytes(raw, "little") & 0x0FFFFFFF
@@ -181,20 +187,20 @@ class FatTree:
 
     @property
     def facts(self) -> FileSystemFacts:
-        """Tell what is known of the volume; FAT's free space is not counted."""
+        """Return the facts of the volume; FAT's free space is not counted."""
         return self._facts
 
     @property
     def root(self) -> int:
-        """Give the root directory's number."""
+        """Return the root directory's number."""
         return 0
 
     def node(self, number: int) -> Node:
-        """Look at a node that was met before."""
+        """Return a node that was listed before."""
         return self._nodes[number][1]
 
     def entries(self, number: int) -> Iterator[tuple[str, int]]:
-        """Go through a directory."""
+        """Yield the entries of a directory."""
         path, node = self._nodes[number]
         if node.kind is not Kind.DIRECTORY:
             raise Missing(f"{path} is not a directory")
@@ -213,7 +219,7 @@ class FatTree:
         """Read part of a file. A FAT chain has no way in but its beginning, so the file read last is kept whole."""
         path, node = self._nodes[number]
         if node.size_bytes > MAX_FILE_BYTES:
-            raise Unsupported(f"{path} lies on FAT and has {node.size_bytes} bytes, more than is read there")
+            raise Unsupported(f"{path} is on FAT and has {node.size_bytes} bytes, more than is read there")
         if self._kept is None or self._kept[0] != number:
             self._kept = (number, self._volume.read(path))
         return self._kept[1][offset : offset + length]
@@ -221,3 +227,31 @@ class FatTree:
     def target(self, number: int) -> str:
         """Raise Missing: FAT has no symbolic links."""
         raise Missing(f"{self._nodes[number][0]} is not a symbolic link")
+
+
+def _vfat(head: bytes) -> Signature | None:
+    if head[510:512] != b"\x55\xaa" or head[0] not in (0xEB, 0xE9):
+        return None
+    if head[82:90] == b"FAT32   ":
+        return Signature("vfat", label=_fat_label(head[71:82]), uuid=volume_serial(head[67:71]))
+    if head[54:59] in (b"FAT16", b"FAT12") or head[54:62] == b"FAT     ":
+        return Signature("vfat", label=_fat_label(head[43:54]), uuid=volume_serial(head[39:43]))
+    return None
+
+
+def volume_serial(raw: bytes) -> str:
+    """Return the serial number of a FAT or exFAT volume as Linux writes it."""
+    number = int.from_bytes(raw, "little")
+    return f"{number >> 16:04X}-{number & 0xFFFF:04X}"
+
+
+def _fat_label(raw: bytes) -> str:
+    label = raw.decode("ascii", "replace").strip()
+    return "" if label == "NO NAME" else label
+
+
+FAT = FileSystemFormat(
+    names=("vfat",),
+    probe=_vfat,
+    open=lambda reader, signature: FatTree(reader, label=signature.label, uuid=signature.uuid),
+)

@@ -1,26 +1,28 @@
-"""This file says what a file system is to those who look into it, and how a file's blocks become its bytes."""
+"""The interface of a file system, shared parts of those with inodes, and path lookup across mounted file systems.
 
+A new file system is one module that defines a `FileSystemFormat`, and one line in `registry.py`.
+"""
+
+import uuid
 from bisect import bisect_right
 from collections import OrderedDict
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum, auto
 from typing import Generic, Protocol, TypeVar
 
-from aliyun_import.disk.io.reader import Bad, Missing, Reader, read_exactly
+from aliyun_import.disk.reader import Bad, Missing, Reader, read_exactly
 
-# A directory of a system has some thousands of names; 300,000 take 0.3 s to go through, more is damage or an attack.
+# A directory of a system has some thousands of names; 300,000 take 0.3 s to read, more is damage or an attack.
 MAX_ENTRIES = 300_000
-# Inodes, and runs of blocks, that are kept; a file of 12,000 runs is an old log's.
-KEPT_INODES, KEPT_RUNS = 64, 50_000
-# Metadata never asks for more in one piece (a directory block is 64 KiB at most, an inode 64 KiB).
-MAX_METADATA_BYTES = 64 * 1024
+# Cached inodes, and runs of blocks; a file of 12,000 runs is an old log.
+_KEPT_INODES, _KEPT_RUNS = 64, 50_000
 # The longest target of a symbolic link on Linux.
 MAX_LINK_BYTES = 4096
 
 
 class Kind(Enum):
-    """What a node of the tree is."""
+    """The kind of a node."""
 
     FILE = auto()
     DIRECTORY = auto()
@@ -35,7 +37,7 @@ _KINDS = {0x8000: Kind.FILE, 0x4000: Kind.DIRECTORY, 0xA000: Kind.LINK}
 
 @dataclass(frozen=True, slots=True)
 class Node:
-    """One inode. `allocated_bytes` is what its blocks hold, which a sparse file's size exceeds."""
+    """One inode. `allocated_bytes` is the size of its blocks, which the size of a sparse file exceeds."""
 
     number: int
     kind: Kind
@@ -46,7 +48,7 @@ class Node:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FileSystemFacts:
-    """What the superblock tells. `unclean` is a sentence about its state, empty when it was unmounted cleanly."""
+    """The contents of the superblock. `unclean` is a sentence about its state, empty when it was unmounted cleanly."""
 
     type: str
     uuid: str
@@ -62,7 +64,7 @@ class FileSystemFacts:
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """`count` blocks of a file from block `logical` of it on, which lie at byte `position` of the file system."""
+    """`count` blocks of a file from its block `logical` on, stored at byte `position` of the file system."""
 
     logical: int
     count: int
@@ -70,9 +72,9 @@ class Run:
 
 
 class Recent(Generic[V]):
-    """A cache of the few values used last, so that memory stays bounded whatever a file system holds.
+    """A cache of the values used last, so that memory stays bounded whatever a file system contains.
 
-    A value weighs one and its parts, all of them together `limit` at most; the last one is kept whatever it weighs.
+    A value weighs one plus its parts, all of them together `limit` at most; the last one stays whatever it weighs.
     """
 
     def __init__(self, limit: int) -> None:
@@ -81,14 +83,14 @@ class Recent(Generic[V]):
         self._values: OrderedDict[int, tuple[V, int]] = OrderedDict()
 
     def get(self, key: int) -> V | None:
-        """Give the value kept for key, None when there is none (any more)."""
+        """Return the cached value, None when there is none."""
         if key not in self._values:
             return None
         self._values.move_to_end(key)
         return self._values[key][0]
 
     def keep(self, key: int, value: V, *, parts: int = 0) -> V:
-        """Keep a value that is not kept yet and give it back; those not used for longest go."""
+        """Cache a new value and return it; the least recently used ones are dropped."""
         self._values[key] = (value, 1 + parts)
         self._weight += 1 + parts
         while self._weight > self._limit and len(self._values) > 1:
@@ -96,25 +98,34 @@ class Recent(Generic[V]):
         return value
 
 
+@dataclass(frozen=True, slots=True)
+class Signature:
+    """What was recognised: a name ("ext4"), and the label and UUID as Linux writes them, empty where there is none."""
+
+    name: str
+    label: str = ""
+    uuid: str = ""
+
+
 class FileSystem(Protocol):
     """A file system that can be read. Every method raises Bad, Unsupported or Missing and nothing else."""
 
     @property
     def facts(self) -> FileSystemFacts:
-        """Tell what the superblock tells."""
+        """Return what the superblock says."""
         ...
 
     @property
     def root(self) -> int:
-        """Give the root directory's inode number."""
+        """Return the root directory's inode number."""
         ...
 
     def node(self, number: int) -> Node:
-        """Look at an inode."""
+        """Return an inode."""
         ...
 
     def entries(self, number: int) -> Iterator[tuple[str, int]]:
-        """Go through the names of a directory and their inode numbers; "." and ".." are left out."""
+        """Yield the names of a directory and their inode numbers; without "." and ".."."""
         ...
 
     def read(self, number: int, offset: int, length: int) -> bytes:
@@ -122,23 +133,57 @@ class FileSystem(Protocol):
         ...
 
     def target(self, number: int) -> str:
-        """Read where a symbolic link points."""
+        """Return the target of a symbolic link."""
         ...
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FileSystemFormat:
+    """A file system, or what else is found on a partition: how it is recognised and opened.
+
+    `probe` gets the first 68 KiB. `open` gets a reader and the signature; None where there are no files. `title` is for
+    messages about what is not read.
+    """
+
+    names: tuple[str, ...]
+    probe: Callable[[bytes], Signature | None]
+    open: Callable[[Reader, Signature], FileSystem] | None = None
+    title: str = ""
+
+
+class InodeFileSystem(Generic[V]):
+    """Base of file systems with numbered inodes. Not safe to share by threads: it keeps a small cache."""
+
+    def __init__(self, reader: Reader, facts: FileSystemFacts) -> None:
+        self._reader, self._facts = reader, facts
+        self._inodes: Recent[V] = Recent(_KEPT_INODES)
+        self._runs: Recent[Sequence[Run]] = Recent(_KEPT_RUNS)
+
+    @property
+    def facts(self) -> FileSystemFacts:
+        """Return what the superblock says."""
+        return self._facts
+
+    def _inode(self, number: int) -> V:
+        return self._inodes.get(number) or self._inodes.keep(number, self._load_inode(number))
+
+    def _load_inode(self, number: int) -> V:
+        raise NotImplementedError
+
+
 def kind_of(mode: int) -> Kind:
-    """Tell the kind of a node from its st_mode."""
+    """Return the kind of a node from its st_mode."""
     return _KINDS.get(mode & 0xF000, Kind.OTHER)
 
 
 def expect_directory(number: int, mode: int) -> None:
-    """Raise Missing for what is no directory."""
+    """Raise Missing unless the node is a directory."""
     if kind_of(mode) is not Kind.DIRECTORY:
         raise Missing(f"inode {number} is not a directory")
 
 
 def expect_link(number: int, mode: int, *, size_bytes: int) -> None:
-    """Raise Missing for what is no symbolic link, Bad for one that is longer than any can be."""
+    """Raise Missing unless the node is a symbolic link, Bad for one that is impossibly long."""
     if kind_of(mode) is not Kind.LINK:
         raise Missing(f"inode {number} is not a symbolic link")
     if size_bytes > MAX_LINK_BYTES:
@@ -146,7 +191,7 @@ def expect_link(number: int, mode: int, *, size_bytes: int) -> None:
 
 
 def child_names(number: int, found: Iterable[tuple[bytes, int]]) -> Iterator[tuple[str, int]]:
-    """Go through the names of a directory as they lie on the disk: "." and ".." go, and there is an end to it.
+    """Yield the names of a directory without "." and "..", MAX_ENTRIES at most.
 
     `found` has the places without a name (b""), too: a directory of nothing else would have no end otherwise.
     """
@@ -158,12 +203,22 @@ def child_names(number: int, found: Iterable[tuple[bytes, int]]) -> Iterator[tup
 
 
 def text_of(raw: bytes) -> str:
-    """Make text of a name as Python's own functions do: bytes that are not UTF-8 survive as surrogates."""
+    """Return a name as text, as Python's own functions do: bytes that are not UTF-8 become surrogates."""
     return raw.decode("utf-8", "surrogateescape")
 
 
+def label_of(raw: bytes) -> str:
+    """Return a label or UUID that is stored as text and padded with zeros."""
+    return raw.split(b"\0")[0].decode("utf-8", "replace").strip()
+
+
+def uuid_of(raw: bytes) -> str:
+    """Return a stored UUID as text, empty for zeros."""
+    return str(uuid.UUID(bytes=raw)) if any(raw) else ""
+
+
 def checked_runs(runs: Sequence[Run]) -> Sequence[Run]:
-    """Give the runs back when each begins after the one before ended, as every writer leaves them; else Bad."""
+    """Return the runs when each begins after the end of the one before, as every writer stores them; else Bad."""
     end = 0
     for run in runs:
         if run.logical < end:
@@ -173,7 +228,7 @@ def checked_runs(runs: Sequence[Run]) -> Sequence[Run]:
 
 
 def read_runs(reader: Reader, runs: Sequence[Run], *, block_bytes: int, offset: int, length: int) -> bytes:
-    """Read a range of a file by its runs (ascending); what no run covers is zeros."""
+    """Read a range of a file by its ascending runs; zeros where there is no run."""
     pieces: list[bytes] = []
     position, end = offset, offset + length
     index = max(bisect_right(runs, position // block_bytes, key=lambda run: run.logical) - 1, 0)
@@ -192,3 +247,154 @@ def read_runs(reader: Reader, runs: Sequence[Run], *, block_bytes: int, offset: 
             index += 1
     pieces.append(bytes(end - position))
     return b"".join(pieces)
+
+
+_MAX_HOPS = 16
+_MAX_STEPS = 400
+# Configuration files have some KiB, and modules.dep less than a MiB.
+MAX_TEXT_BYTES = 2 << 20
+# How much a file's size may exceed its blocks: holes are normal (mkfs -d creates some), a size without blocks is an
+# attack.
+_MAX_HOLE_BYTES = 16 << 20
+# Names in the cache, of all directories together. The directories that an inspection reads have some thousands.
+_KEPT_NAMES = 100_000
+
+
+class TreeFile:
+    """A regular file of the tree as a reader: `size` and `pread`."""
+
+    def __init__(self, files: FileSystem, node: Node) -> None:
+        if node.size_bytes > node.allocated_bytes + _MAX_HOLE_BYTES:
+            raise Bad(f"a file claims {node.size_bytes} bytes and has blocks for {node.allocated_bytes}")
+        self._files, self._node = files, node
+
+    @property
+    def size(self) -> int:
+        """Return the length in bytes."""
+        return self._node.size_bytes
+
+    def pread(self, offset: int, length: int) -> bytes:
+        """Read a range, short at the end."""
+        return self._files.read(self._node.number, offset, length)
+
+
+class Tree:
+    """The tree of the running system: a root file system and what is mounted below it."""
+
+    def __init__(self, root: FileSystem, *, mounts: Mapping[str, FileSystem] | None = None) -> None:
+        self._root = root
+        self._mounts = dict(mounts or {})
+        self._names: dict[int, Recent[dict[str, int]]] = {}
+
+    def node(self, path: str, *, follow: bool = True) -> Node:
+        """Return the node at path; Missing when there is none. `follow` applies to a link at the end of the path."""
+        files, number = self._find(path, follow=follow)
+        return files.node(number)
+
+    def exists(self, path: str) -> bool:
+        """Return whether there is anything at path; a link to nothing is nothing."""
+        return self._is_found(path, follow=True)
+
+    def has_name(self, path: str) -> bool:
+        """Return whether the directory of path contains its name, which may be a link to nothing."""
+        return self._is_found(path, follow=False)
+
+    def link(self, path: str) -> str | None:
+        """Return the target of the symbolic link at path; None when there is none."""
+        try:
+            files, number = self._find(path, follow=False)
+        except Missing:
+            return None
+        return files.target(number) if files.node(number).kind is Kind.LINK else None
+
+    def names(self, path: str) -> tuple[str, ...]:
+        """List a directory, sorted; empty when there is none."""
+        try:
+            files, number = self._find(path, follow=True)
+        except Missing:
+            return ()
+        if files.node(number).kind is not Kind.DIRECTORY:
+            return ()
+        return tuple(sorted(self._directory(files, number)))
+
+    def open(self, path: str) -> TreeFile:
+        """Open a regular file; Missing when there is none."""
+        files, number = self._find(path, follow=True)
+        node = files.node(number)
+        if node.kind is not Kind.FILE:
+            raise Missing(f"{path} is not a regular file")
+        return TreeFile(files, node)
+
+    def read(self, path: str, *, limit: int = MAX_TEXT_BYTES) -> bytes:
+        """Read a whole file; Missing when there is none, Bad when it is longer than limit."""
+        file = self.open(path)
+        if file.size > limit:
+            raise Bad(f"{path} has {file.size} bytes, more than the {limit} that are read")
+        return file.pread(0, file.size)
+
+    def text(self, path: str, *, limit: int = MAX_TEXT_BYTES) -> str | None:
+        """Read a text file, bytes that are not UTF-8 replaced; None when there is none, Bad when it is too long."""
+        try:
+            return self.read(path, limit=limit).decode("utf-8", "replace")
+        except Missing:
+            return None
+
+    def _is_found(self, path: str, *, follow: bool) -> bool:
+        try:
+            self._find(path, follow=follow)
+        except Missing:
+            return False
+        return True
+
+    def _find(self, path: str, *, follow: bool) -> tuple[FileSystem, int]:
+        """Find path. `done` is the path so far without links; `todo` are the remaining parts, the last one first."""
+        done: list[str] = []
+        todo = [part for part in reversed(path.split("/")) if part not in ("", ".")]
+        files, number = self._at_root()
+        trail: list[tuple[FileSystem, int]] = []
+        hops = steps = 0
+        while todo:
+            steps += 1
+            if steps > _MAX_STEPS:
+                raise Bad(f"{path} takes more than {_MAX_STEPS} steps")
+            part = todo.pop()
+            if part == "..":
+                if trail:
+                    files, number = trail.pop()
+                    done.pop()
+                continue
+            child_files, child = self._step(files, number, [*done, part])
+            node = child_files.node(child)
+            if node.kind is Kind.LINK and (todo or follow):
+                hops += 1
+                if hops > _MAX_HOPS:
+                    raise Missing(f"{path} leads through more than {_MAX_HOPS} symbolic links")
+                target = child_files.target(child)
+                if target.startswith("/"):
+                    done, trail = [], []
+                    files, number = self._at_root()
+                todo += [piece for piece in reversed(target.split("/")) if piece not in ("", ".")]
+                continue
+            trail.append((files, number))
+            done.append(part)
+            files, number = child_files, child
+        return files, number
+
+    def _at_root(self) -> tuple[FileSystem, int]:
+        return self._root, self._root.root
+
+    def _step(self, files: FileSystem, number: int, parts: list[str]) -> tuple[FileSystem, int]:
+        """Return the child of a directory, or the root of what is mounted there; Missing when there is none."""
+        child = self._directory(files, number).get(parts[-1])
+        if child is None:
+            raise Missing(f"/{'/'.join(parts)} is not there")
+        mounted = self._mounts.get("/" + "/".join(parts))
+        return (mounted, mounted.root) if mounted else (files, child)
+
+    def _directory(self, files: FileSystem, number: int) -> dict[str, int]:
+        kept = self._names.setdefault(id(files), Recent(_KEPT_NAMES))
+        names = kept.get(number)
+        if names is None:
+            names = dict(files.entries(number))
+            kept.keep(number, names, parts=len(names))
+        return names

@@ -1,4 +1,4 @@
-"""This file reads XFS file systems, versions 4 and 5: inodes, directories, files and symbolic links.
+"""XFS file systems, versions 4 and 5: inodes, directories, files and symbolic links.
 
 Checksums are not verified: structure and ranges are. Files on a realtime device are refused.
 """
@@ -8,12 +8,10 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from aliyun_import.disk.filesystems.interface import (
-    KEPT_INODES,
-    KEPT_RUNS,
-    FileSystemFacts,
+    FileSystemFormat,
+    InodeFileSystem,
     Kind,
     Node,
-    Recent,
     Run,
     child_names,
     expect_directory,
@@ -22,14 +20,14 @@ from aliyun_import.disk.filesystems.interface import (
     read_runs,
     text_of,
 )
-from aliyun_import.disk.filesystems.xfs_format import extent_runs, read_superblock, tree_runs
-from aliyun_import.disk.io.reader import Bad, Reader, Unsupported, read_exactly
+from aliyun_import.disk.filesystems.xfs_format import extent_runs, probe_xfs, read_superblock, tree_runs
+from aliyun_import.disk.reader import Bad, Reader, Unsupported, read_exactly
 
 _LOCAL, _EXTENTS, _TREE = 1, 2, 3
 _REALTIME, _IMMUTABLE = 0x1, 0x8
 _NREXT64 = 0x10
 _CORE_BYTES = {1: 100, 2: 100, 3: 176}
-# Where a directory's leaf and free-space blocks begin: 32 GiB into it. Names lie below.
+# Where a directory's leaf and free-space blocks begin: 32 GiB into it. Names are below.
 _LEAVES_AT = 1 << 35
 _DATA_MAGICS = {b"XD2B": (16, True), b"XD2D": (16, False), b"XDB3": (64, True), b"XDD3": (64, False)}
 # A link of 1024 bytes takes three blocks of 512 at most.
@@ -38,7 +36,7 @@ _LINK_HEADER_BYTES, _MAX_LINK_RUNS, _MAX_LINK_BLOCKS = 56, 3, 3
 
 @dataclass(frozen=True, slots=True)
 class _Inode:
-    """An inode with the fields that every reader asks for; `fork` is its data fork."""
+    """An inode with the fields that every read needs; `fork` is its data fork."""
 
     number: int
     mode: int
@@ -50,33 +48,26 @@ class _Inode:
     fork: bytes
 
 
-class Xfs:
-    """An XFS file system on a reader. Not to be shared by threads: it keeps a small cache."""
+class Xfs(InodeFileSystem[_Inode]):
+    """An XFS file system on a reader. Every method raises Bad, Unsupported or Missing."""
 
     def __init__(self, reader: Reader) -> None:
-        self._reader = reader
-        self._sb, self._facts = read_superblock(reader)
-        self._inodes: Recent[_Inode] = Recent(KEPT_INODES)
-        self._runs: Recent[Sequence[Run]] = Recent(KEPT_RUNS)
-
-    @property
-    def facts(self) -> FileSystemFacts:
-        """Tell what the superblock tells."""
-        return self._facts
+        self._sb, facts = read_superblock(reader)
+        super().__init__(reader, facts)
 
     @property
     def root(self) -> int:
-        """Give the root directory's inode number."""
+        """Return the root directory's inode number."""
         return self._sb.root
 
     def node(self, number: int) -> Node:
-        """Look at an inode."""
+        """Return an inode."""
         inode = self._inode(number)
         allocated = inode.size_bytes if inode.format == _LOCAL else inode.blocks * self._sb.block_bytes
         return Node(number, kind_of(inode.mode), inode.size_bytes, allocated, bool(inode.flags & _IMMUTABLE))
 
     def entries(self, number: int) -> Iterator[tuple[str, int]]:
-        """Go through a directory, whichever of its five forms it has."""
+        """Yield the entries of a directory in any of its five forms."""
         inode = self._inode(number)
         expect_directory(number, inode.mode)
         return child_names(number, self._short_entries(inode) if inode.format == _LOCAL else self._block_entries(inode))
@@ -91,7 +82,7 @@ class Xfs:
         return read_runs(self._reader, runs, block_bytes=self._sb.block_bytes, offset=offset, length=length)
 
     def target(self, number: int) -> str:
-        """Read where a symbolic link points; version 5 puts a header before each run of a long one."""
+        """Return the target of a symbolic link; version 5 puts a header before each run of a long one."""
         inode = self._inode(number)
         expect_link(number, inode.mode, size_bytes=inode.size_bytes)
         if inode.format == _LOCAL or self._sb.version == 4:
@@ -104,9 +95,6 @@ class Xfs:
                 raise Bad(f"a block of the symbolic link {number} is damaged")
             pieces.append(block[_LINK_HEADER_BYTES : _LINK_HEADER_BYTES + count])
         return text_of(b"".join(pieces))
-
-    def _inode(self, number: int) -> _Inode:
-        return self._inodes.get(number) or self._inodes.keep(number, self._load_inode(number))
 
     def _load_inode(self, number: int) -> _Inode:
         sb = self._sb
@@ -124,7 +112,7 @@ class Xfs:
         if end > sb.inode_bytes or size >= 1 << 63:
             raise Bad(f"inode {number} is damaged")
         if flags & _REALTIME and kind_of(mode) is Kind.FILE:
-            raise Unsupported(f"inode {number} lies on a realtime device")
+            raise Unsupported(f"inode {number} is on a realtime device")
         fork = raw[core:end]
         if format_ == _LOCAL and size > len(fork):
             raise Bad(f"inode {number} claims {size} bytes in itself")
@@ -143,7 +131,7 @@ class Xfs:
         return self._runs.keep(inode.number, runs, parts=len(runs))
 
     def _short_entries(self, inode: _Inode) -> Iterator[tuple[bytes, int]]:
-        """Go through a directory that lies in its inode."""
+        """Yield the entries of a directory that is stored in its inode."""
         fork = inode.fork[: inode.size_bytes]
         if len(fork) < 6:
             raise Bad(f"directory {inode.number} is too short")
@@ -160,7 +148,7 @@ class Xfs:
             at = end
 
     def _block_entries(self, inode: _Inode) -> Iterator[tuple[bytes, int]]:
-        """Go through the data blocks of a directory; its leaves, which only index them, begin at 32 GiB."""
+        """Yield the entries in the data blocks of a directory; its leaves, which only index them, begin at 32 GiB."""
         sb = self._sb
         per_block = sb.directory_block_bytes // sb.block_bytes
         end = min(inode.size_bytes, _LEAVES_AT)
@@ -197,3 +185,6 @@ class Xfs:
             if length < 8 or length % 8:
                 raise Bad("a directory has an impossible gap")
             at += length
+
+
+XFS = FileSystemFormat(names=("xfs",), probe=probe_xfs, open=lambda reader, _signature: Xfs(reader))

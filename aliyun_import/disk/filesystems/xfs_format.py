@@ -1,7 +1,7 @@
-"""This file reads the superblock of XFS, versions 4 and 5: what the file system is, and whether we know it well enough.
+"""The superblock, the extent maps and the log of XFS, versions 4 and 5.
 
 Written after "XFS Algorithms & Data Structures" (3rd edition). An incompatible feature that is not named here is
-refused. The log is not replayed; whether it was unmounted cleanly is told by the log's last record.
+refused. The log is not replayed; the log's last record shows whether it was unmounted cleanly.
 """
 
 import struct
@@ -9,8 +9,16 @@ import uuid
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from aliyun_import.disk.filesystems.interface import FileSystemFacts, Run, checked_runs, text_of
-from aliyun_import.disk.io.reader import Bad, Reader, ReadProblem, Unsupported, read_exactly
+from aliyun_import.disk.filesystems.interface import (
+    FileSystemFacts,
+    Run,
+    Signature,
+    checked_runs,
+    label_of,
+    text_of,
+    uuid_of,
+)
+from aliyun_import.disk.reader import Bad, Reader, ReadProblem, Unsupported, read_exactly
 
 _DIRECTORY_V2, _FTYPE_V4 = 0x2000, 0x200
 _FTYPE, _NEEDS_REPAIR, _META_UUID = 0x1, 0x10, 0x4
@@ -43,20 +51,25 @@ class Superblock:
     with_type: bool
 
     def block_at(self, block: int) -> int:
-        """Give the byte at which a file system block lies; Bad where there is none."""
+        """Return the offset of a block; Bad where there is none."""
         ag, index = block >> self.ag_block_log, block & ((1 << self.ag_block_log) - 1)
         if ag >= self.ag_count or index >= self.ag_blocks:
             raise Bad(f"there is no block {block}")
         return (ag * self.ag_blocks + index) * self.block_bytes
 
     def inode_at(self, number: int) -> int:
-        """Give the byte at which an inode lies; Bad where there is none."""
+        """Return the offset of an inode; Bad where there is none."""
         index = number & ((1 << self.inodes_per_block_log) - 1)
         return self.block_at(number >> self.inodes_per_block_log) + index * self.inode_bytes
 
 
+def probe_xfs(head: bytes) -> Signature | None:
+    """Recognise XFS by the superblock."""
+    return Signature("xfs", label=label_of(head[108:120]), uuid=uuid_of(head[32:48])) if head[:4] == b"XFSB" else None
+
+
 def read_superblock(reader: Reader) -> tuple[Superblock, FileSystemFacts]:
-    """Read the superblock of an XFS file system; Bad where it cannot be one, Unsupported where we don't know it."""
+    """Read the superblock of an XFS file system; Bad where there is none, Unsupported for unknown features."""
     raw = read_exactly(reader, 0, 512)
     if raw[:4] != b"XFSB":
         raise Bad("there is no XFS superblock")
@@ -64,12 +77,12 @@ def read_superblock(reader: Reader) -> tuple[Superblock, FileSystemFacts]:
     version = flags & 15
     features2, _bad2, _compat, _ro_compat, incompat = struct.unpack_from(">IIIII", raw, 200)
     if version not in (4, 5) or (version == 4 and not flags & _DIRECTORY_V2):
-        raise Unsupported(f"XFS of version {version} (0x{flags:x}) is not known here")
+        raise Unsupported(f"XFS of version {version} (0x{flags:x}) is not supported")
     if version == 4:
         incompat = 0
     if incompat & ~sum(_INCOMPAT):
         unknown = incompat & ~sum(_INCOMPAT)
-        raise Unsupported(f"the XFS has incompatible features 0x{unknown:x} that are not known here")
+        raise Unsupported(f"the XFS has incompatible features 0x{unknown:x} that are not supported")
     with_type = bool(incompat & _FTYPE) if version == 5 else bool(features2 & _FTYPE_V4)
     sb = _layout(raw, version, with_type=with_type)
     return sb, _facts(raw, sb, incompat, replay=_needs_replay(reader, raw, sb))
@@ -113,7 +126,7 @@ def _layout(raw: bytes, version: int, *, with_type: bool) -> Superblock:
 
 
 def _needs_replay(reader: Reader, raw: bytes, sb: Superblock) -> bool:
-    """Tell whether the log ends in anything but an unmount; a log on another device (start 0) is not asked."""
+    """Return whether the log ends in anything but an unmount; False for a log on another device (start 0)."""
     (start,) = struct.unpack_from(">Q", raw, 48)
     (blocks,) = struct.unpack_from(">I", raw, 96)
     if not start:
@@ -124,7 +137,7 @@ def _needs_replay(reader: Reader, raw: bytes, sb: Superblock) -> bool:
 def _facts(raw: bytes, sb: Superblock, incompat: int, *, replay: bool) -> FileSystemFacts:
     inodes, free_inodes, free_blocks = struct.unpack_from(">QQQ", raw, 128)
     broken = bool(incompat & _NEEDS_REPAIR)
-    unclean = "its log does not end in an unmount, so that what was read may be older than what was meant"
+    unclean = "its log does not end in an unmount, so that its files may be older than the last changes"
     return FileSystemFacts(
         type="xfs",
         uuid=str(uuid.UUID(bytes=raw[32:48])),
@@ -132,7 +145,7 @@ def _facts(raw: bytes, sb: Superblock, incompat: int, *, replay: bool) -> FileSy
         size_bytes=sb.blocks * sb.block_bytes,
         free_bytes=free_blocks * sb.block_bytes,
         inodes=inodes,
-        # XFS makes inodes as long as there is space; those counted are the ones made already.
+        # XFS creates inodes as long as there is space; the superblock counts those created already.
         free_inodes=free_inodes + free_blocks * (sb.block_bytes // sb.inode_bytes),
         unclean="it is marked as one that needs xfs_repair" if broken else unclean if replay else "",
         errors=broken,
@@ -150,14 +163,14 @@ _TREE_MAGIC = {4: b"BMAP", 5: b"BMA3"}
 
 
 def extent_runs(sb: Superblock, fork: bytes, count: int) -> Sequence[Run]:
-    """Map a file whose extents lie in its inode."""
+    """Return the map of a file whose extents are in its inode."""
     if count * _RECORD_BYTES > len(fork):
         raise Bad(f"{count} extents do not fit into an inode")
     return checked_runs(list(_records(sb, fork, 0, count)))
 
 
 def tree_runs(reader: Reader, sb: Superblock, fork: bytes) -> Sequence[Run]:
-    """Map a file whose extents lie in a B+tree with its root in the inode."""
+    """Return the map of a file whose extents are in a B+tree with its root in the inode."""
     walk = _Walk(reader, sb)
     level, count = struct.unpack_from(">HH", fork, 0)
     most = (len(fork) - 4) // _RECORD_BYTES
@@ -171,7 +184,7 @@ def tree_runs(reader: Reader, sb: Superblock, fork: bytes) -> Sequence[Run]:
 
 
 class _Walk:
-    """One walk over an extent tree, with its caps."""
+    """One walk over an extent tree, with limits."""
 
     def __init__(self, reader: Reader, sb: Superblock) -> None:
         self._reader, self._sb = reader, sb
@@ -199,16 +212,16 @@ class _Walk:
 
 
 def _records(sb: Superblock, raw: bytes, at: int, count: int) -> Iterator[Run]:
-    """Unpack extents: 1 bit unwritten, 54 bits of place in the file, 52 of block, 21 of length."""
+    """Yield extents: 1 bit unwritten, 54 bits of offset in the file, 52 of block, 21 of length."""
     for index in range(count):
         high, low = struct.unpack_from(">QQ", raw, at + index * _RECORD_BYTES)
         if high >> 63:
-            continue  # allocated and never written: reads as zeros, like a hole
+            continue  # allocated and never written: reads as zeros, as a hole does
         block = (high & 0x1FF) << 43 | low >> 21
         length = low & 0x1FFFFF
         position = sb.block_at(block)
         if length == 0 or position + length * sb.block_bytes > sb.blocks * sb.block_bytes:
-            raise Bad("an extent lies outside of the file system")
+            raise Bad("an extent is outside of the file system")
         yield Run(high >> 9 & (1 << 54) - 1, length, position)
 
 
@@ -222,7 +235,7 @@ _UNMOUNT = 0x20
 
 
 def was_unmounted(reader: Reader, *, start: int, size_bytes: int) -> bool | None:
-    """Tell whether the log at `start` ends in an unmount; None where that can't be told."""
+    """Return whether the log at `start` ends in an unmount; None where that is unknown."""
     blocks = size_bytes // _BLOCK
     if blocks < 2:
         return None
@@ -234,7 +247,7 @@ def was_unmounted(reader: Reader, *, start: int, size_bytes: int) -> bool | None
 
 def _ends_in_unmount(reader: Reader, start: int, blocks: int) -> bool | None:
     if _round(reader, start) == 0:
-        return None  # zeros only: a log that nothing was written to, or none
+        return None  # zeros only: an empty log, or none
     head = _head(reader, start, blocks)
     record = _record_before(reader, start, blocks, head)
     if record is None:
@@ -245,19 +258,19 @@ def _ends_in_unmount(reader: Reader, start: int, blocks: int) -> bool | None:
     (buffer_bytes,) = struct.unpack_from(">I", header, 320)
     headers = max(-(-buffer_bytes // _HEADER_COVERS_BYTES), 1) if version & _VERSION_2 else 1
     if headers > _MAX_RECORD_BLOCKS or (record + headers + -(-length // _BLOCK)) % blocks != head:
-        return False  # what was being written last is not whole: the machine stopped, or the copy was made, meanwhile
+        return False  # the last record is incomplete: the machine stopped, or the copy was made, while it was written
     operation = read_exactly(reader, start + (record + headers) % blocks * _BLOCK, _BLOCK)
     return operations == 1 and bool(operation[9] & _UNMOUNT)
 
 
 def _round(reader: Reader, at: int) -> int:
-    """Give the number of the round in which a block was written; a header has it in its second word."""
+    """Return the number of the cycle in which a block was written; a header has it in its second word."""
     magic, second = struct.unpack(">II", read_exactly(reader, at, 8))
     return int(second if magic == _MAGIC else magic)
 
 
 def _head(reader: Reader, start: int, blocks: int) -> int:
-    """Find where the next record would be written: the first block of an earlier round than block 0."""
+    """Return where the next record would be written: the first block of an earlier cycle than block 0."""
     first = _round(reader, start)
     low, high = 0, blocks
     while high - low > 1:
@@ -270,7 +283,7 @@ def _head(reader: Reader, start: int, blocks: int) -> int:
 
 
 def _record_before(reader: Reader, start: int, blocks: int, head: int) -> int | None:
-    """Find the header of the last record before the head; around the end of the ring, too."""
+    """Return the header of the last record before the head, also across the end of the ring."""
     for back in range(1, min(_MAX_RECORD_BLOCKS, blocks) + 1):
         block = (head - back) % blocks
         if read_exactly(reader, start + block * _BLOCK, 4) == _MAGIC.to_bytes(4, "big"):

@@ -1,8 +1,7 @@
-"""This file holds the frozen nouns that say what system lies on a disk.
+"""The report of the operating system on a disk: frozen values.
 
-Everything is seen from outside and nothing is guessed: where something could not be read, the field keeps its "not
-known" value (None, or an empty tuple) and a sentence in `unknowns` says why. All values are plain, so that the report
-can cross from the child process that read the disk.
+Nothing is guessed: where something could not be read, the field keeps its "not known" value (None, or an empty tuple)
+and a sentence in `unknowns` says why. All values are plain, so that the report can be sent by the child process.
 """
 
 from dataclasses import dataclass
@@ -26,7 +25,7 @@ class DriverPlace(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Evidence:
-    """Something seen, in a few words or as its own value, and where: "/etc/fstab:3"."""
+    """A fact, as a short text or its own value, and its position: "/etc/fstab:3"."""
 
     what: str
     where: str
@@ -47,7 +46,7 @@ class OsRelease:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RootFileSystem:
-    """The file system that holds the system: sizes from its superblock, `volume` its LVM name ("vg/root") if any.
+    """The root file system: sizes from its superblock, `volume` its LVM name ("vg/root") if any.
 
     `unclean` is a sentence about its state, empty when it was unmounted cleanly.
     """
@@ -77,7 +76,7 @@ class Driver:
 class Kernel:
     """One kernel with its modules and its initramfs. `initramfs` is its path, empty when there is none.
 
-    `default`: the boot loader starts this one, as far as its configuration tells; `initramfs_problem` says why its
+    `default`: the boot loader starts this one, as far as its configuration shows; `initramfs_problem` is why its
     contents are not known, empty when they are. `fw_cfg`: it has CONFIG_FW_CFG_SYSFS (None: not known).
     """
 
@@ -90,13 +89,13 @@ class Kernel:
     drivers: tuple[Driver, ...] = ()
 
     def place(self, name: str) -> DriverPlace:
-        """Tell where a driver is."""
+        """Return where the kernel has a driver."""
         return next((driver.place for driver in self.drivers if driver.name == name), DriverPlace.UNKNOWN)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FstabEntry:
-    """One line of /etc/fstab. `found`: what it names is on this disk (None: nobody can tell from here)."""
+    """One line of /etc/fstab. `found`: what it names is on this disk (None: unknown)."""
 
     line: int
     spec: str
@@ -108,10 +107,10 @@ class FstabEntry:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BootEntry:
-    """One way in that the boot loader offers, with the kernel and the root that it names.
+    """One entry of the boot loader, with the kernel and the root that it names.
 
     `loader` is "grub", "bls" or "extlinux"; `root` is the value of root= ("UUID=...", "/dev/sda1"), empty when it is
-    not there or is a variable. The `..._found` say whether each is on this disk (None: nobody can tell from here).
+    not there or is a variable. The `..._found` are whether each is on this disk (None: unknown).
     """
 
     loader: str
@@ -126,10 +125,10 @@ class BootEntry:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Network:
-    """What brings the network up: by DHCP, by fixed addresses, bound to a MAC address, or renamed by udev rules.
+    """How the network is configured: by DHCP, by fixed addresses, bound to a MAC address, or renamed by udev rules.
 
-    `dhcp` and `static` are about IPv4. `cards` are the interfaces, by name and each once, that the start brings up and
-    waits for. `manager` is NetworkManager where it starts.
+    `dhcp` and `static` are about IPv4. `cards` are the interfaces, by name and each once, for which the boot
+    waits. `manager` is NetworkManager where it starts.
     """
 
     dhcp: tuple[Evidence, ...] = ()
@@ -188,7 +187,7 @@ class Accounts:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WindowsFacts:
-    """What the registry and the drivers' directory tell; empty or None where they could not be read.
+    """The contents of the registry and the drivers' directory; empty or None where they could not be read.
 
     `viostor_start` is its Start value (0 is boot), None when the driver has no service key. `client`: not a server.
     `boot_files` are the boot configurations found on all volumes, None where a volume could not be read.
@@ -223,10 +222,10 @@ class WindowsFacts:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GuestReport:
-    """The system on a disk. `os_type` is None when no system was found or could be read: then `unknowns` says why.
+    """The system on a disk. `os_type` is None when no system was found or could be read: `unknowns` has the reason.
 
-    `issue` is the text of /etc/issue, None where there is none; `custom_image_directory` says whether the first
-    partition has /aliyun_custom_image (None: nobody looked).
+    `issue` is the text of /etc/issue, None where there is none; `custom_image_directory` is whether the first
+    partition has /aliyun_custom_image (None: unknown).
     """
 
     os_type: OsType | None = None
@@ -255,7 +254,7 @@ class GuestReport:
 
     @property
     def name(self) -> str:
-        """Name the system as it does itself; empty where it does not."""
+        """Return the system's own name; empty where it has none."""
         if self.os_release is not None:
             return self.os_release.pretty_name or self.os_release.id
         return self.windows.product if self.windows is not None else ""

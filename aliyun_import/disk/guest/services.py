@@ -1,11 +1,12 @@
-"""This file tells which services of a Linux system start by themselves, and finds those that matter on ECS."""
+"""The services, accounts and identity of a Linux system, as far as they matter on ECS."""
 
 import re
 from collections.abc import Iterator
 from fnmatch import fnmatchcase
 
-from aliyun_import.disk.filesystems.tree import Tree
-from aliyun_import.disk.guest.report import Evidence, Firewall, Sshd
+from aliyun_import.disk.filesystems.interface import Tree
+from aliyun_import.disk.guest.report import Accounts, CloudInit, Evidence, Firewall, Sshd
+from aliyun_import.disk.reader import Missing
 
 _UNIT_DIRECTORIES = ("/etc/systemd/system", "/usr/lib/systemd/system", "/lib/systemd/system")
 _SSHD_PROGRAMS = ("/usr/sbin/sshd", "/usr/bin/sshd", "/usr/local/sbin/sshd")
@@ -15,7 +16,7 @@ _MAX_INCLUDES = 64
 
 
 def is_enabled(tree: Tree, unit: str) -> bool | None:
-    """Tell whether a unit is started at boot: a link in a .wants or .requires of /etc; None without systemd.
+    """Return whether a unit is started at boot: a link in a .wants or .requires of /etc; None without systemd.
 
     A masked unit (a link to /dev/null) is not enabled. For SysV services of the same name the rc links count.
     """
@@ -37,7 +38,7 @@ def is_enabled(tree: Tree, unit: str) -> bool | None:
 
 
 def read_sshd(tree: Tree) -> Sshd:
-    """Find the SSH server, and what its configuration says about root and ports: the first value of each wins."""
+    """Return the SSH server, and its configuration of root and ports: the first value of each wins."""
     program = next((path for path in _SSHD_PROGRAMS if tree.exists(path)), "")
     enabled = [is_enabled(tree, unit) for unit in _SSHD_UNITS]
     permit_root: Evidence | None = None
@@ -45,7 +46,7 @@ def read_sshd(tree: Tree) -> Sshd:
     for where, words in _sshd_lines(tree, "/etc/ssh/sshd_config", set()):
         keyword = words[0].lower()
         if keyword == "match":
-            break  # what follows holds for some connections only
+            break  # the rest applies to some connections only
         if keyword == "permitrootlogin" and permit_root is None:
             permit_root = Evidence(what=words[1].lower(), where=where)
         elif keyword == "port":
@@ -63,7 +64,7 @@ def read_sshd(tree: Tree) -> Sshd:
 
 
 def read_selinux(tree: Tree) -> Evidence | None:
-    """Give the mode that SELinux starts in ("enforcing", ...); None where there is no configuration of it."""
+    """Return the mode in which SELinux starts ("enforcing", ...); None where there is no configuration of it."""
     path = "/etc/selinux/config"
     for number, line in enumerate((tree.text(path) or "").splitlines(), start=1):
         match = re.match(r"\s*SELINUX\s*=\s*(\w+)", line)
@@ -73,16 +74,15 @@ def read_selinux(tree: Tree) -> Evidence | None:
 
 
 def read_guest_agent(tree: Tree) -> Evidence | None:
-    """Find QEMU's guest agent."""
+    """Return QEMU's guest agent."""
     path = next((path for path in _GUEST_AGENTS if tree.exists(path)), None)
     return Evidence(what="qemu-ga", where=path) if path else None
 
 
 def _sshd_lines(tree: Tree, path: str, done: set[str]) -> Iterator[tuple[str, list[str]]]:
-    """Go through the lines of a configuration, with those that it includes where it includes them.
+    """Yield the lines of a configuration, with the included files where they are included.
 
-    What was read before (a file, or all that a pattern names) changes nothing, because the first value of each keyword
-    wins: it is left out.
+    A file or pattern that was read before is skipped: the first value of each keyword wins.
     """
     done.add(path)
     for number, line in enumerate((tree.text(path) or "").splitlines()[:5000], start=1):
@@ -107,7 +107,7 @@ def _matching(tree: Tree, pattern: str) -> list[str]:
     return [f"{directory}/{entry}" for entry in tree.names(directory) if fnmatchcase(entry, name)][:_MAX_INCLUDES]
 
 
-_UNITS = {
+_FIREWALL_UNITS = {
     "firewalld.service": "firewalld",
     "ufw.service": "ufw",
     "iptables.service": "iptables",
@@ -142,9 +142,9 @@ _REFUSES = re.compile(r"\b(drop|reject)\b", re.IGNORECASE)
 
 
 def read_firewall(tree: Tree) -> tuple[Firewall, ...]:
-    """Name the firewalls that start at boot. ufw's unit is always enabled; its own switch counts."""
+    """Return the firewalls that start at boot. ufw's unit is always enabled; its own switch counts."""
     found = []
-    for unit, name in _UNITS.items():
+    for unit, name in _FIREWALL_UNITS.items():
         if not is_enabled(tree, unit):
             continue
         if name == "ufw" and not re.search(
@@ -180,3 +180,145 @@ def _lines(tree: Tree, path: str) -> Iterator[tuple[int, str]]:
         plain = line[:_MAX_LINE_CHARS].strip()
         if plain and not plain.startswith("#"):
             yield number, plain
+
+
+_PASSWD_PROGRAMS = ("/usr/bin/passwd", "/bin/passwd")
+_ISSUE_CHARS = 1000
+_LIBRARIES = ("/lib", "/lib64")
+
+
+def read_accounts(tree: Tree) -> Accounts:
+    """Read /etc/passwd, /etc/shadow and the passwd command."""
+    text = tree.text("/etc/passwd")
+    root = None
+    for number, line in enumerate((text or "").splitlines(), start=1):
+        if line.startswith("root:"):
+            root = Evidence(what=":".join(line.split(":")[:4]), where=f"/etc/passwd:{number}")
+            break
+    program = next((path for path in _PASSWD_PROGRAMS if tree.exists(path)), None)
+    try:
+        immutable = tree.node("/etc/shadow").immutable
+    except Missing:
+        immutable = False
+    return Accounts(
+        root=root,
+        passwd=Evidence(what="passwd", where=program) if program else None,
+        shadow_immutable=immutable,
+        readable=text is not None,
+    )
+
+
+def read_absolute_lib_links(tree: Tree) -> tuple[Evidence, ...]:
+    """Return /lib and /lib64 if they are absolute links: below another root they lead out of the mounted disk."""
+    links = ((path, tree.link(path)) for path in _LIBRARIES)
+    return tuple(Evidence(what=f"{path} -> {to}", where=path) for path, to in links if to and to.startswith("/"))
+
+
+def read_local_clock(tree: Tree) -> Evidence | None:
+    """Return the evidence that the hardware clock is in local time: line 3 of /etc/adjtime."""
+    lines = (tree.text("/etc/adjtime") or "").splitlines()
+    if len(lines) >= 3 and lines[2].strip() == "LOCAL":
+        return Evidence(what="LOCAL", where="/etc/adjtime:3")
+    return None
+
+
+def read_machine_id(tree: Tree) -> Evidence | None:
+    """Return a machine id that every instance of the image would share."""
+    text = (tree.text("/etc/machine-id") or "").strip()
+    if text and text != "uninitialized":
+        return Evidence(what=text[:32], where="/etc/machine-id:1")
+    return None
+
+
+def read_issue(tree: Tree) -> str | None:
+    """Return the first lines of /etc/issue, by which older parts of the service recognise the distribution."""
+    text = tree.text("/etc/issue")
+    return None if text is None else text[:_ISSUE_CHARS]
+
+
+_CLOUD_INIT_PROGRAMS = ("/usr/bin/cloud-init", "/usr/local/bin/cloud-init", "/bin/cloud-init")
+# Newer versions are run by a generator or by units of other names.
+_CLOUD_INIT_UNITS = (
+    "cloud-init.service",
+    "cloud-init-local.service",
+    "cloud-init-main.service",
+    "cloud-init-network.service",
+    "cloud-config.service",
+    "cloud-final.service",
+)
+_GENERATOR = "lib/systemd/system-generators/cloud-init-generator"
+_GROWPART = ("/usr/bin/growpart", "/usr/sbin/growpart", "/bin/growpart")
+# 1-5 MiB on servers.
+_MAX_STATUS_BYTES = 16 << 20
+_PYTHON_PLACES = ("/usr/lib", "/usr/local/lib", "/usr/lib64", "/usr/local/lib64")
+
+
+def read_cloud_init(tree: Tree) -> CloudInit:
+    """Return the facts of cloud-init; `where` is empty when it is absent."""
+    program = next((path for path in _CLOUD_INIT_PROGRAMS if tree.exists(path)), "")
+    growpart = any(tree.exists(path) for path in _GROWPART)
+    if not program:
+        return CloudInit(enabled=False, growpart=growpart)
+    sources, sources_where = _sources(tree)
+    return CloudInit(
+        version=_version(tree),
+        enabled=_enabled(tree),
+        sources=sources,
+        sources_where=sources_where,
+        where=program,
+        growpart=growpart,
+    )
+
+
+def _enabled(tree: Tree) -> bool | None:
+    if tree.exists("/etc/cloud/cloud-init.disabled"):
+        return False
+    states = [is_enabled(tree, unit) for unit in _CLOUD_INIT_UNITS]
+    if True in states:
+        return True
+    generated = tree.exists(f"/usr/{_GENERATOR}") or tree.exists(f"/{_GENERATOR}")
+    masked = any(tree.link(f"/etc/systemd/system/{unit}") == "/dev/null" for unit in _CLOUD_INIT_UNITS)
+    if generated and not masked:
+        return None  # the generator decides at boot
+    return None if None in states else False
+
+
+def _sources(tree: Tree) -> tuple[tuple[str, ...] | None, str]:
+    """Return datasource_list, and the line that sets it; the last file wins, as in cloud-init."""
+    found: tuple[tuple[str, ...] | None, str] = None, ""
+    directory = "/etc/cloud/cloud.cfg.d"
+    for path in (
+        "/etc/cloud/cloud.cfg",
+        *(f"{directory}/{name}" for name in tree.names(directory) if name.endswith(".cfg")),
+    ):
+        text = re.sub(r"^[ \t]*#.*$", "", tree.text(path) or "", flags=re.MULTILINE)
+        # Bounded, so that a text of many beginnings without an end is not searched once for each of them.
+        match = re.search(
+            r"^datasource_list:\s*\[(?P<inline>[^\]]{0,600})\]"
+            r"|^datasource_list:[ \t]*\n(?P<block>(?:\s*-\s*\S+[ \t]*\n?)+)",
+            text,
+            re.MULTILINE,
+        )
+        if match:
+            words = match["inline"].split(",") if match["inline"] is not None else match["block"].splitlines()
+            names = tuple(word.strip(" -\n\t\"'") for word in words if word.strip())
+            found = names, f"{path}:{text.count(chr(10), 0, match.start()) + 1}"
+    return found
+
+
+def _version(tree: Tree) -> str:
+    """Read the version from dpkg's status, or from the name of the installed Python package."""
+    status = tree.text("/var/lib/dpkg/status", limit=_MAX_STATUS_BYTES) or ""
+    match = re.search(r"^Package: cloud-init\n(?:.+\n){0,30}?Version: (\S+)", status, re.MULTILINE)
+    if match:
+        return re.sub(r"^\d+:|-[^-]*$", "", match[1])
+    for place in _PYTHON_PLACES:
+        for python in tree.names(place):
+            if not python.startswith("python"):
+                continue
+            for packages in ("site-packages", "dist-packages"):
+                for name in tree.names(f"{place}/{python}/{packages}"):
+                    found = re.match(r"cloud_init-([\w.+!]+?)(?:-py[\d.]+)?\.(?:dist|egg)-info", name)
+                    if found:
+                        return found[1]
+    return ""

@@ -1,23 +1,207 @@
-"""This file looks at a Windows system on NTFS: its registry, its drivers' directory, and what was left on the disk."""
+"""A Windows system on NTFS: its registry, its drivers, and the state in which it was left."""
 
-from collections.abc import Callable, Sequence
+import importlib
+import io
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from functools import partial
-from typing import TypeVar
+from types import ModuleType
+from typing import Protocol, TypeVar
 
-from aliyun_import.disk.filesystems.interface import FileSystem
+from aliyun_import.disk.filesystems.interface import FileSystem, Tree
 from aliyun_import.disk.filesystems.registry import Volume
-from aliyun_import.disk.filesystems.tree import Tree
 from aliyun_import.disk.guest.report import Evidence, GuestReport, WindowsFacts
-from aliyun_import.disk.guest.windows_registry import Hive, Ntfs
-from aliyun_import.disk.io.reader import Missing, ReadProblem, Unsupported
+from aliyun_import.disk.reader import Bad, Missing, Reader, ReadProblem, Unsupported
 from aliyun_import.model.request import Architecture, OsType
 
 T = TypeVar("T")
+# SOFTWARE of a server that has run for years has some 150 MiB.
+_MAX_HIVE_BYTES = 256 << 20
+_READ_BYTES = 1 << 20
+_MAX_NAMES = 200_000
+# NTFS: the file $Volume, its attribute $VOLUME_INFORMATION with the flag for chkdsk, and FILE_ATTRIBUTE_READONLY.
+_VOLUME_FILE = 3
+_VOLUME_INFORMATION = 0x70
+_DIRTY = 0x0001
+_READ_ONLY = 0x0001
+
+
+class _Entry(Protocol):
+    """The used part of pyfsntfs.file_entry."""
+
+    name: str
+    size: int
+    file_attribute_flags: int
+    attributes: "Iterable[_Attribute]"
+    number_of_sub_file_entries: int
+
+    def get_sub_file_entry(self, index: int) -> "_Entry": ...
+    def read_buffer_at_offset(self, size: int, offset: int) -> bytes: ...
+
+
+class _Attribute(Protocol):
+    """The used part of pyfsntfs.attribute; `flags` only those of the kind $VOLUME_INFORMATION have."""
+
+    attribute_type: int
+    flags: int
+
+
+class _Value(Protocol):
+    """The used part of pyregf.value."""
+
+    data: bytes | None
+
+    def get_data_as_string(self) -> str | None: ...
+    def get_data_as_integer(self) -> int: ...
+
+
+class _FileObject:
+    """A Reader with the file interface of the libraries: read, seek, tell, get_size."""
+
+    def __init__(self, reader: Reader) -> None:
+        self._reader, self._at = reader, 0
+
+    def read(self, length: int = -1) -> bytes:
+        """Read from the current offset."""
+        left = max(self._reader.size - self._at, 0)
+        data = self._reader.pread(self._at, left if length < 0 else min(length, left))
+        self._at += len(data)
+        return data
+
+    def seek(self, offset: int, whence: int = io.SEEK_SET) -> None:
+        """Set the current offset."""
+        start = {io.SEEK_SET: 0, io.SEEK_CUR: self._at, io.SEEK_END: self._reader.size}[whence]
+        self._at = start + offset
+
+    def tell(self) -> int:
+        """Return the current offset."""
+        return self._at
+
+    def get_size(self) -> int:
+        """Return the size in bytes."""
+        return self._reader.size
+
+
+class Ntfs:
+    """An NTFS volume. Paths have slashes. Every method raises Bad or Missing, the constructor Unsupported or Bad."""
+
+    def __init__(self, reader: Reader) -> None:
+        """Open the volume; Unsupported when the extra is not installed."""
+        library = _library("pyfsntfs")
+        self._file = _FileObject(reader)  # the library does not keep it alive
+        self._volume = library.volume()
+        _call(lambda: self._volume.open_file_object(self._file))
+
+    def exists(self, path: str) -> bool:
+        """Return whether there is anything at path."""
+        return self._entry(path) is not None
+
+    def is_read_only(self, path: str) -> bool:
+        """Return whether the file at path has the attribute read-only; false where there is none."""
+        entry = self._entry(path)
+        return entry is not None and bool(_call(lambda: entry.file_attribute_flags & _READ_ONLY))
+
+    def is_dirty(self) -> bool:
+        """Return whether the volume is marked to be checked at the next start."""
+        entry: _Entry = _call(lambda: self._volume.get_file_entry(_VOLUME_FILE))
+        kinds = _call(lambda: {one.attribute_type: one for one in entry.attributes})
+        information = kinds.get(_VOLUME_INFORMATION)
+        return information is not None and bool(_call(lambda: information.flags & _DIRTY))
+
+    def names(self, path: str) -> tuple[str, ...]:
+        """List a directory; empty when there is none."""
+        entry = self._entry(path)
+        if entry is None:
+            return ()
+        count = _call(lambda: entry.number_of_sub_file_entries)
+        if count > _MAX_NAMES:
+            raise Bad(f"{path} has {count} names")
+        return _call(lambda: tuple(str(entry.get_sub_file_entry(index).name) for index in range(count)))
+
+    def read_head(self, path: str, length: int) -> bytes:
+        """Read the first bytes of a file; Missing when there is none."""
+        entry = self._entry(path)
+        if entry is None:
+            raise Missing(f"{path} is not there")
+        return bytes(_call(lambda: entry.read_buffer_at_offset(length, 0)))
+
+    def read(self, path: str) -> bytes:
+        """Read a whole file; Missing when there is none."""
+        entry = self._entry(path)
+        if entry is None:
+            raise Missing(f"{path} is not there")
+        size = _call(lambda: entry.size)
+        if size > _MAX_HIVE_BYTES:
+            raise Bad(f"{path} has {size} bytes, more than is read")
+        starts = range(0, size, _READ_BYTES)
+        return _call(lambda: b"".join(entry.read_buffer_at_offset(min(_READ_BYTES, size - at), at) for at in starts))
+
+    def _entry(self, path: str) -> _Entry | None:
+        entry: _Entry | None = _call(lambda: self._volume.get_file_entry_by_path(path.replace("/", "\\")))
+        return entry
+
+
+class Hive:
+    """A registry hive in memory. Every method raises Bad only, the constructor Unsupported, too."""
+
+    def __init__(self, data: bytes) -> None:
+        """Open the hive; Bad when it is no hive, Unsupported when the extra is not installed."""
+        library = _library("pyregf")
+        if data[:4] != b"regf":
+            raise Bad("it does not begin as a registry hive")
+        self._file = io.BytesIO(data)  # the library does not keep it alive
+        self._hive = library.file()
+        _call(lambda: self._hive.open_file_object(self._file))
+
+    def has(self, key: str) -> bool:
+        """Return whether there is such a key."""
+        return _call(lambda: self._hive.get_key_by_path(key)) is not None
+
+    def text(self, key: str, name: str) -> str | None:
+        """Return a string value; None when it is not there."""
+        value = self._value(key, name)
+        return None if value is None else str(_call(lambda: value.get_data_as_string()) or "").rstrip("\0")
+
+    def number(self, key: str, name: str) -> int | None:
+        """Return a number; None when it is not there."""
+        value = self._value(key, name)
+        return None if value is None else int(_call(lambda: value.get_data_as_integer()))
+
+    def texts(self, key: str, name: str) -> tuple[str, ...]:
+        """Return the strings of a multi-string value; empty when it is not there."""
+        value = self._value(key, name)
+        if value is None:
+            return ()
+        raw = bytes(_call(lambda: value.data) or b"")[:65536]
+        return tuple(text for text in raw.decode("utf-16-le", "replace").split("\0") if text)
+
+    def _value(self, key: str, name: str) -> _Value | None:
+        found = _call(lambda: self._hive.get_key_by_path(key))
+        value: _Value | None = None if found is None else _call(lambda: found.get_value_by_name(name))
+        return value
+
+
+def _library(name: str) -> ModuleType:
+    try:
+        return importlib.import_module(name)
+    except ImportError as error:
+        raise Unsupported("it contains NTFS, which requires the extra: pip install 'aliyun-import[windows]'") from error
+
+
+def _call(read: Callable[[], T]) -> T:
+    """Call a library, and raise Bad for its errors, read errors of the disk itself included."""
+    try:
+        return read()
+    except (OSError, OverflowError, ValueError, TypeError, AttributeError, MemoryError) as error:
+        raise Bad(
+            f"the library could not read it: {str(error).splitlines()[0] if str(error) else type(error).__name__}"
+        ) from error
+
+
 _CONFIG = "/Windows/System32/config"
 _DRIVERS = "/Windows/System32/drivers"
 _DRIVER_FILES = ("viostor.sys", "vioscsi.sys", "netkvm.sys", "stornvme.sys")
-# What the import puts there itself, and can't where an older one is read-only.
+# What the import replaces, and can't where the old file is read-only.
 _REPLACED = ("netkvm.sys", "balloon.sys", "vioser.sys", "viostor.sys", "pvpanic.sys")
 _PENDING_KEY = r"Microsoft\Windows\CurrentVersion\Component Based Servicing\RebootPending"
 _PENDING_FILE = "/Windows/WinSxS/pending.xml"
@@ -31,28 +215,28 @@ _DISK_CLASSES = {
     "IDE controller": "{4d36e96a-e325-11ce-bfc1-08002be10318}",
     "volume": "{71a27cdd-812a-11d0-bec7-08002be2092f}",
 }
-# What Windows itself puts there.
+# The filters of Windows itself.
 _OWN_FILTERS = {"partmgr", "volsnap", "fvevol", "iorate", "rdyboost", "volume", "ehstorclass", "iomap"}
 _GUEST_AGENTS = ("/Program Files/Qemu-ga/qemu-ga.exe", "/Program Files/qemu-ga/qemu-ga.exe")
 _MACHINES = {"AMD64": Architecture.X86_64, "ARM64": Architecture.ARM64, "x86": Architecture.I386}
 
 
 def inspect_windows(volumes: Sequence[Volume], esps: Sequence[FileSystem], unknowns: list[str]) -> GuestReport:
-    """Look at the first NTFS volume with Windows on it; `esps` are the FAT ones. Raises OSError only."""
+    """Inspect the first NTFS volume with Windows on it; `esps` are the FAT volumes. Raises OSError only."""
     found: Ntfs | None = None
     boot_files: list[str] = []
     for volume in volumes:
         try:
             ntfs = Ntfs(volume.reader)
             if ntfs.exists("/Boot/BCD"):
-                boot_files.append(f"Boot/BCD on {volume.words}")
+                boot_files.append(f"Boot/BCD on {volume.title}")
             if found is None and ntfs.names("/Windows/System32"):
                 found = ntfs
         except Unsupported as problem:
-            unknowns.append(f"{volume.words}: {problem.message}")
+            unknowns.append(f"{volume.title}: {problem.message}")
             return GuestReport(unknowns=tuple(unknowns))
         except ReadProblem as problem:
-            unknowns.append(f"{volume.words} (ntfs): {problem.message}")
+            unknowns.append(f"{volume.title} (ntfs): {problem.message}")
     if found is None:
         return GuestReport(unknowns=(*unknowns, "no Windows was found on the NTFS volumes"))
     complete = not unknowns
@@ -62,35 +246,35 @@ def inspect_windows(volumes: Sequence[Volume], esps: Sequence[FileSystem], unkno
 
 
 class _Inspection:
-    """One look at a Windows system: each question is asked by itself."""
+    """The inspection of a Windows system, one fact at a time."""
 
     def __init__(self, ntfs: Ntfs, unknowns: list[str]) -> None:
         self._ntfs, self._unknowns = ntfs, unknowns
 
     def has_bcd(self, esp: FileSystem) -> bool:
-        """Look for the boot configuration of Windows on an EFI system partition."""
-        return bool(self._ask("an EFI system partition", lambda: Tree(esp).exists("/EFI/Microsoft/Boot/BCD")))
+        """Return whether an EFI system partition contains the boot configuration of Windows."""
+        return bool(self._read("an EFI system partition", lambda: Tree(esp).exists("/EFI/Microsoft/Boot/BCD")))
 
     def report(self, boot_files: tuple[str, ...] | None) -> GuestReport:
-        """Ask everything."""
-        software = self._ask("the registry (SOFTWARE)", lambda: Hive(self._ntfs.read(f"{_CONFIG}/SOFTWARE")))
-        system = self._ask("the registry (SYSTEM)", lambda: Hive(self._ntfs.read(f"{_CONFIG}/SYSTEM")))
+        """Return all facts."""
+        software = self._read("the registry (SOFTWARE)", lambda: Hive(self._ntfs.read(f"{_CONFIG}/SOFTWARE")))
+        system = self._read("the registry (SYSTEM)", lambda: Hive(self._ntfs.read(f"{_CONFIG}/SYSTEM")))
         facts = WindowsFacts(
             registry_read=software is not None and system is not None,
             driver_files=tuple(name for name in _DRIVER_FILES if self._has(f"{_DRIVERS}/{name}")),
-            read_only_drivers=self._ask("the drivers", self._read_only_drivers) or (),
+            read_only_drivers=self._read("the drivers", self._read_only_drivers) or (),
             boot_files=boot_files,
             pending_update=_PENDING_FILE if self._has(_PENDING_FILE) else "",
-            hibernated=self._ask("hiberfil.sys", self._is_hibernated),
-            dirty=self._ask("$Volume", self._ntfs.is_dirty),
+            hibernated=self._read("hiberfil.sys", self._is_hibernated),
+            dirty=self._read("$Volume", self._ntfs.is_dirty),
             guest_agent=next((path for path in _GUEST_AGENTS if self._has(path)), ""),
         )
         machine = None
         if software is not None:
-            facts = self._ask("the registry (SOFTWARE)", partial(_with_software, facts, software)) or facts
+            facts = self._read("the registry (SOFTWARE)", partial(_with_software, facts, software)) or facts
         if system is not None:
-            facts = self._ask("the registry (SYSTEM)", partial(_with_system, facts, system)) or facts
-            machine = self._ask("the processor's name", partial(_machine, system))
+            facts = self._read("the registry (SYSTEM)", partial(_with_system, facts, system)) or facts
+            machine = self._read("the processor's name", partial(_machine, system))
         return GuestReport(
             os_type=OsType.WINDOWS,
             architecture=_MACHINES.get(machine or ""),
@@ -99,22 +283,22 @@ class _Inspection:
             unknowns=tuple(self._unknowns),
         )
 
-    def _ask(self, what: str, question: Callable[[], T]) -> T | None:
-        """Ask; None, and a sentence in the unknowns, when the answer can't be read."""
+    def _read(self, what: str, read: Callable[[], T]) -> T | None:
+        """Read a fact; None, and a sentence in the unknowns, when it can't be read."""
         try:
-            return question()
+            return read()
         except ReadProblem as problem:
             self._unknowns.append(f"{what} could not be read: {problem.message}")
             return None
 
     def _has(self, path: str) -> bool:
-        return bool(self._ask(path, lambda: self._ntfs.exists(path)))
+        return bool(self._read(path, lambda: self._ntfs.exists(path)))
 
     def _read_only_drivers(self) -> tuple[str, ...]:
         return tuple(name for name in _REPLACED if self._ntfs.is_read_only(f"{_DRIVERS}/{name}"))
 
     def _is_hibernated(self) -> bool:
-        """Tell a hibernation image (or a fast start-up) by the first bytes of hiberfil.sys; zeros mean resumed."""
+        """Return whether hiberfil.sys begins as a hibernation image (or a fast start-up); zeros mean resumed."""
         try:
             return self._ntfs.read_head("/hiberfil.sys", 4).lower() in (b"hibr", b"wake")
         except Missing:
@@ -176,7 +360,7 @@ def _filters(hive: Hive, control: str) -> list[Evidence]:
 
 
 def _control_set(hive: Hive) -> str:
-    """Name the control set in use, which the value Current of the key Select tells."""
+    """Return the control set in use, the value Current of the key Select."""
     try:
         number = hive.number("Select", "Current")
     except ReadProblem:

@@ -1,20 +1,20 @@
-"""This file gathers what speaks for booting a disk by BIOS and by UEFI, each line with where it was seen."""
+"""The evidence that a disk boots by BIOS or UEFI, each line with its position."""
 
 import struct
 from dataclasses import dataclass, field
 
 from aliyun_import.disk.filesystems.fat import FatVolume
-from aliyun_import.disk.io.reader import Bad, Missing, Reader, ReadProblem, Window
 from aliyun_import.disk.partitions.gpt import BIOS_BOOT_TYPE, ESP_TYPE, FREEBSD_BOOT_TYPE
 from aliyun_import.disk.partitions.table import Table
+from aliyun_import.disk.reader import Bad, Missing, Reader, ReadProblem, Window
 from aliyun_import.disk.report import BootEvidence, Loader, Partition, TableKind
 from aliyun_import.model.request import Architecture
 
 MBR_ESP_TYPE = "0xef"
 _CODE_BYTES = 440
-# GRUB's boot.img: a 64-bit number of the sector where its next stage lies (GRUB_BOOT_MACHINE_KERNEL_SECTOR).
+# GRUB's boot.img: a 64-bit number of the sector of its next stage (GRUB_BOOT_MACHINE_KERNEL_SECTOR).
 _GRUB_NEXT_AT = 0x5C
-# More programs than this on one ESP say nothing more; a vendor's directory has three to eight.
+# More programs than this on one ESP are no further evidence; a vendor's directory has three to eight.
 _MAX_LOADERS = 32
 _MAX_VENDORS = 32
 _MAX_FAT_PARTITIONS = 8
@@ -25,7 +25,7 @@ _WITH_UEFI = (Architecture.X86_64, Architecture.ARM64)
 
 @dataclass(slots=True)
 class _Notes:
-    """Lines as they are gathered."""
+    """The evidence while it is collected."""
 
     bios: list[str] = field(default_factory=list)
     uefi: list[str] = field(default_factory=list)
@@ -35,17 +35,17 @@ class _Notes:
 
 
 def read_boot(disk: Reader, table: Table) -> tuple[BootEvidence, tuple[str, ...]]:
-    """Look for what either firmware needs to start the disk; gives it, and what could not be read.
+    """Return what either firmware needs to start the disk, and what could not be read.
 
     Raises OSError only.
     """
     found = _Notes()
-    _look_for_bios(disk, table, found)
+    _find_bios(disk, table, found)
     fat = [part for part in table.partitions if part.type_id in (ESP_TYPE, MBR_ESP_TYPE) or part.filesystem == "vfat"]
     for partition in fat[:_MAX_FAT_PARTITIONS]:
-        _look_for_uefi(disk, partition, found)
+        _find_uefi(disk, partition, found)
     if len(fat) > _MAX_FAT_PARTITIONS:
-        found.unknowns.append(f"of {len(fat)} FAT partitions only the first {_MAX_FAT_PARTITIONS} were looked into")
+        found.unknowns.append(f"of {len(fat)} FAT partitions only the first {_MAX_FAT_PARTITIONS} were inspected")
     architectures = {loader.architecture: None for loader in found.loaders if loader.architecture is not None}
     evidence = BootEvidence(
         bios=tuple(found.bios),
@@ -57,20 +57,20 @@ def read_boot(disk: Reader, table: Table) -> tuple[BootEvidence, tuple[str, ...]
     return evidence, tuple(found.unknowns)
 
 
-def _look_for_bios(disk: Reader, table: Table, found: _Notes) -> None:
+def _find_bios(disk: Reader, table: Table, found: _Notes) -> None:
     code = table.boot_record[:_CODE_BYTES]
     if table.boot_record[510:512] != b"\x55\xaa":
         return
     if not any(code):
-        found.notes.append("the boot record holds no code (bytes 0-440 are zeros): BIOS has nothing to start")
+        found.notes.append("the boot record contains no code (bytes 0-440 are zeros): BIOS has nothing to start")
     elif b"GRUB" in code:
-        _judge_grub(disk, table, found)
+        _check_grub(disk, table, found)
     else:
-        _judge_other_code(disk, table, found)
+        _check_other_code(disk, table, found)
 
 
-def _judge_grub(disk: Reader, table: Table, found: _Notes) -> None:
-    """GRUB finds its next stage by a sector number, and needs no active partition."""
+def _check_grub(disk: Reader, table: Table, found: _Notes) -> None:
+    """Check GRUB, which finds its next stage by a sector number and needs no active partition."""
     sector = int.from_bytes(table.boot_record[_GRUB_NEXT_AT : _GRUB_NEXT_AT + 8], "little")
     try:
         present = any(disk.pread(sector * 512, 512))
@@ -85,17 +85,17 @@ def _judge_grub(disk: Reader, table: Table, found: _Notes) -> None:
             found.bios.append(f"partition {partition.number} is a BIOS boot partition")
 
 
-def _judge_other_code(disk: Reader, table: Table, found: _Notes) -> None:
-    """Every other boot record hands over to the partition that is marked; on a Windows GPT disk none ever is."""
+def _check_other_code(disk: Reader, table: Table, found: _Notes) -> None:
+    """Check other boot code, which starts the marked partition; on a Windows GPT disk none is marked."""
     if table.boot_record[6:10] == b"LILO":
         found.bios.append("LILO is in the boot record")
         return
     if table.kind in (TableKind.GPT, TableKind.HYBRID):
-        _judge_code_before_gpt(table, found)
+        _check_code_before_gpt(table, found)
         return
     active = [partition for partition in table.partitions if partition.active]
     if not active:
-        found.notes.append("the boot record holds code, but no partition is marked active for it to start")
+        found.notes.append("the boot record contains code, but no partition is marked active for it to start")
     for partition in active:
         try:
             sector = disk.pread(partition.start_bytes, 512)
@@ -103,28 +103,28 @@ def _judge_other_code(disk: Reader, table: Table, found: _Notes) -> None:
             sector = b""
         if sector[510:512] == b"\x55\xaa":
             found.bios.append(
-                f"the boot record holds code, and partition {partition.number} is active and has a boot sector"
+                f"the boot record contains code, and partition {partition.number} is active and has a boot sector"
             )
         else:
             found.notes.append(f"partition {partition.number} is active, but its boot sector does not end in 55 AA")
 
 
-def _judge_code_before_gpt(table: Table, found: _Notes) -> None:
-    """Look for what such code starts: SYSLINUX a partition with the legacy BIOS attribute, FreeBSD one of a type."""
+def _check_code_before_gpt(table: Table, found: _Notes) -> None:
+    """Find what such code starts: SYSLINUX a partition with the legacy BIOS attribute, FreeBSD one of a type."""
     for partition in table.partitions:
         if partition.number in table.legacy_boot:
             found.bios.append(
-                f"the boot record holds code, and partition {partition.number} has the legacy BIOS attribute"
+                f"the boot record contains code, and partition {partition.number} has the legacy BIOS attribute"
             )
         elif partition.type_id == FREEBSD_BOOT_TYPE:
             found.bios.append(
-                f"the boot record holds code, and partition {partition.number} is a FreeBSD boot partition"
+                f"the boot record contains code, and partition {partition.number} is a FreeBSD boot partition"
             )
     if not found.bios:
-        found.notes.append("the boot record holds code, but no GPT partition is marked for it to start")
+        found.notes.append("the boot record contains code, but no GPT partition is marked for it to start")
 
 
-def _look_for_uefi(disk: Reader, partition: Partition, found: _Notes) -> None:
+def _find_uefi(disk: Reader, partition: Partition, found: _Notes) -> None:
     is_esp = partition.type_id in (ESP_TYPE, MBR_ESP_TYPE)
     try:
         volume = FatVolume(Window(disk, start=partition.start_bytes, size=partition.size_bytes))
@@ -140,10 +140,10 @@ def _look_for_uefi(disk: Reader, partition: Partition, found: _Notes) -> None:
     if is_esp and not loaders:
         found.notes.append(f"partition {partition.number} is an EFI system partition without a loader")
     found.loaders += loaders
-    # Firmware looks into a FAT partition of another type, too (EDK II does), though the specification names the type.
+    # Firmware also reads a FAT partition of another type (EDK II does), though the specification names the type.
     kind = "EFI system" if is_esp else f"FAT, of type {partition.type_name}"
     for loader in loaders:
-        line = f"partition {partition.number} ({kind}) holds {loader.path} for {loader.machine}"
+        line = f"partition {partition.number} ({kind}) contains {loader.path} for {loader.machine}"
         if loader.removable and loader.architecture in _WITH_UEFI:
             found.uefi.append(line)
         elif loader.removable:
@@ -177,14 +177,14 @@ def _machine(volume: FatVolume, path: str) -> tuple[str, Architecture | None]:
 
 
 def _default_for(name: str) -> str | None:
-    """Name the machine whose firmware starts a program of this name by itself (UEFI 2.10, table 3-4)."""
+    """Return the machine whose firmware starts a program of this name by default (UEFI 2.10, table 3-4)."""
     return {
         "BOOTX64.EFI": "x86_64", "BOOTAA64.EFI": "arm64", "BOOTIA32.EFI": "i386", "BOOTARM.EFI": "arm",
         "BOOTRISCV64.EFI": "riscv64", "BOOTLOONGARCH64.EFI": "loongarch64",
     }.get(name.upper())  # fmt: skip
 
 
-# The COFF header of every known loader lies in the first KiB; 4 KiB leave room for odd DOS stubs.
+# The COFF header of every known loader is in the first KiB; 4 KiB allow for long DOS stubs.
 HEAD_BYTES = 4096
 _MACHINES = {
     0x8664: ("x86_64", Architecture.X86_64),
@@ -199,7 +199,7 @@ _MACHINES = {
 
 
 def pe_machine(head: bytes) -> tuple[str, Architecture | None]:
-    """Name the machine from the first HEAD_BYTES of a PE file, and what ECS calls it (None: it has no such machines).
+    """Return the machine from the first HEAD_BYTES of a PE file, and what ECS calls it (None: it has no such machines).
 
     Raises Bad when it is no PE file.
     """

@@ -1,11 +1,11 @@
-"""This file reads a GUID partition table: both headers, both arrays, and their checksums (UEFI 2.10, chapter 5)."""
+"""GUID partition tables: both headers, both arrays, and their checksums (UEFI 2.10, chapter 5)."""
 
 import struct
 import uuid
 import zlib
 from dataclasses import dataclass
 
-from aliyun_import.disk.io.reader import Bad, Reader, ReadProblem, read_exactly
+from aliyun_import.disk.reader import Bad, Reader, ReadProblem, read_exactly
 from aliyun_import.disk.report import Partition, Problem
 from aliyun_import.model.finding import Severity
 
@@ -96,15 +96,15 @@ def _header(disk: Reader, lba: int, sector: int) -> _Header:
         raise Bad(f"there is no GPT header in sector {lba}", offset=at)
     size, checksum = struct.unpack_from("<II", raw, 12)
     if not 92 <= size <= sector:
-        raise Bad(f"the GPT header in sector {lba} says that it is {size} bytes long", offset=at)
+        raise Bad(f"the GPT header in sector {lba} has an impossible length of {size} bytes", offset=at)
     if zlib.crc32(raw[:16] + bytes(4) + raw[20:size]) != checksum:
         raise Bad(f"the GPT header in sector {lba} does not match its checksum", offset=at)
     own, alternate = struct.unpack_from("<QQ", raw, 24)
     array_lba, count, entry_bytes, array_checksum = struct.unpack_from("<QIII", raw, 72)
     if own != lba:
-        raise Bad(f"the GPT header in sector {lba} says that it lies in sector {own}", offset=at)
+        raise Bad(f"the GPT header in sector {lba} names sector {own} as its own", offset=at)
     if entry_bytes < 128 or entry_bytes % 8 or count * entry_bytes > _MAX_ARRAY_BYTES:
-        raise Bad(f"the GPT says that it has {count} entries of {entry_bytes} bytes", offset=at)
+        raise Bad(f"the GPT has an impossible array of {count} entries of {entry_bytes} bytes", offset=at)
     array = read_exactly(disk, array_lba * sector, count * entry_bytes)
     if zlib.crc32(array) != array_checksum:
         raise Bad(
@@ -139,7 +139,7 @@ def _entries(header: _Header, sector: int) -> tuple[tuple[Partition, ...], tuple
 
 
 def _backup_problems(disk: Reader, primary: _Header, sector: int) -> list[Problem]:
-    """Look at the second header, where the first says that it is."""
+    """Check the second header, at the position that the first one names."""
     last = disk.size // sector - 1
     if primary.alternate > last:
         return [
@@ -196,7 +196,7 @@ def _primary_damaged(problem: ReadProblem) -> Problem:
     return Problem(
         code="gpt-primary-damaged",
         severity=Severity.BLOCKS,
-        seen=f"The first GPT is damaged: {problem.message}; Linux does not use the sound backup by itself.",
+        seen=f"The first GPT is damaged: {problem.message}; Linux does not use the intact backup automatically.",
         where=f"byte {problem.offset}",
         remedy="Restore it from the backup: `gdisk DISK`, then r, b and w.",
     )

@@ -1,4 +1,4 @@
-"""This file reads LVM2: the metadata text of a physical volume, and its linear logical volumes as readers.
+"""LVM2: the metadata text of a physical volume, and its linear logical volumes as readers.
 
 Only volumes that lie on this one physical volume in linear segments can be read, which is what installers make.
 Stripes, mirrors, RAID, thin pools, caches, snapshots and volumes on several physical volumes are Unsupported.
@@ -9,7 +9,7 @@ import struct
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from aliyun_import.disk.io.reader import Bad, Missing, Reader, Unsupported, check_range, read_exactly
+from aliyun_import.disk.reader import Bad, Missing, Reader, Unsupported, check_range, read_exactly
 
 _SECTOR = 512
 _AREA_MAGIC = b" LVM2 x[5A%r0N*>"
@@ -28,7 +28,7 @@ Value = str | int | float | list["Value"] | dict[str, "Value"]
 
 @dataclass(frozen=True, slots=True)
 class Segment:
-    """A run of a logical volume: `size` bytes at `start` of it lie at `position` of the physical volume."""
+    """A range of a logical volume: its `size` bytes at `start` are stored at `position` of the physical volume."""
 
     start: int
     size: int
@@ -37,7 +37,7 @@ class Segment:
 
 @dataclass(frozen=True, slots=True)
 class LogicalVolume:
-    """A logical volume. `reason` says why it can't be read, empty when it can."""
+    """A logical volume. `reason` is why it can't be read, empty when it can."""
 
     name: str
     size_bytes: int
@@ -45,7 +45,7 @@ class LogicalVolume:
     reason: str = ""
 
     def open(self, physical: Reader) -> "LinearReader":
-        """Give a reader over the volume; Unsupported when it is not linear."""
+        """Return a reader over the volume; Unsupported when it is not linear."""
         if self.reason:
             raise Unsupported(f"the logical volume {self.name} {self.reason}")
         return LinearReader(physical, self)
@@ -53,7 +53,7 @@ class LogicalVolume:
 
 @dataclass(frozen=True, slots=True)
 class VolumeGroup:
-    """A volume group as one of its physical volumes tells it."""
+    """A volume group as described by one of its physical volumes."""
 
     name: str
     physical_volumes: int
@@ -69,7 +69,7 @@ class LinearReader:
 
     @property
     def size(self) -> int:
-        """Give the size in bytes."""
+        """Return the size in bytes."""
         return self._size
 
     def pread(self, offset: int, length: int) -> bytes:
@@ -112,7 +112,7 @@ def parse_metadata(text: str) -> dict[str, Value]:
 
 
 def _metadata(physical: Reader) -> tuple[str, str]:
-    """Find the label in the first four sectors, then the first metadata area that holds a text."""
+    """Return the text of the first metadata area that has one, by the label in the first four sectors."""
     for sector in range(4):
         label = physical.pread(sector * _SECTOR, _SECTOR)
         if label[:8] == b"LABELONE" and label[24:32] == b"LVM2 001":
@@ -128,7 +128,7 @@ def _metadata(physical: Reader) -> tuple[str, str]:
         text = _area_text(physical, at, size)
         if text:
             return text, uuid
-    raise Missing("no metadata area of LVM holds a text")
+    raise Missing("no metadata area of LVM contains a text")
 
 
 def _areas(label: bytes, at: int) -> list[tuple[int, int]]:
@@ -213,7 +213,7 @@ def _scalar(word: str) -> Value:
         return int(word)
     if re.fullmatch(r"-?\d+\.\d+", word):
         return float(word)
-    raise Bad(f"the LVM metadata have no value where {word[:40]!r} stands")
+    raise Bad(f"the LVM metadata have {word[:40]!r} instead of a value")
 
 
 def _section(parent: dict[str, Value], name: str, *, optional: bool = False) -> dict[str, Value]:
@@ -241,11 +241,11 @@ def _physical(group: dict[str, Value], own_uuid: str) -> tuple[str, int, int, in
     for name, volume in volumes.items():
         if isinstance(volume, dict) and str(volume.get("id", "")).replace("-", "") == own_uuid:
             return name, extent_bytes, _number(volume, "pe_start") * _SECTOR, len(volumes)
-    raise Bad("the volume group does not know the physical volume that its metadata lie on")
+    raise Bad("the volume group does not include the physical volume of its metadata")
 
 
 def _is_hidden(volume: dict[str, Value]) -> bool:
-    """Tell the parts of other volumes (images of a mirror, pool data) from those that a person sees."""
+    """Return the parts of other volumes (images of a mirror, pool data) from those that are visible."""
     status = volume.get("status")
     return not (isinstance(status, list) and "VISIBLE" in status)
 
@@ -272,10 +272,10 @@ def _logical(name: str, volume: dict[str, Value], own: str, *, extent_bytes: int
 
 
 def _not_linear(segment: dict[str, Value], own: str) -> str:
-    """Say why a segment can't be read; empty when it is linear and lies here."""
+    """Return why a segment can't be read; empty when it is linear and stored here."""
     kind, stripes = segment.get("type"), segment.get("stripes")
     if kind not in ("striped", "linear"):
         return f"is of the type {kind}, which is not read"
     if segment.get("stripe_count", 1) != 1 or not isinstance(stripes, list) or len(stripes) != 2:
         return "is striped, which is not read"
-    return "" if stripes[0] == own else "lies partly on another physical volume"
+    return "" if stripes[0] == own else "is partly on another physical volume"

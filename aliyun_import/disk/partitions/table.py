@@ -1,16 +1,17 @@
-"""This file reads how a disk is divided: MBR with its logical partitions, GPT with its checksums and its backup."""
+"""Partition tables: MBR with its logical partitions, GPT, or none."""
 
 import struct
 from dataclasses import dataclass, field, replace
 from itertools import pairwise
 
-from aliyun_import.disk.filesystems.probe import Signature, probe_filesystem
-from aliyun_import.disk.io.reader import Bad, Reader, ReadProblem, Window, read_exactly
+from aliyun_import.disk.filesystems.interface import Signature
+from aliyun_import.disk.filesystems.registry import probe_filesystem
 from aliyun_import.disk.partitions import gpt
+from aliyun_import.disk.reader import Bad, Reader, ReadProblem, Window, read_exactly
 from aliyun_import.disk.report import Partition, Problem, TableKind
 from aliyun_import.model.finding import Severity
 
-# Linux names partitions up to 15 on SCSI-like disks; 128 logical ones are more than anybody has made.
+# Linux names partitions up to 15 on SCSI-like disks; 128 logical ones are more than any disk has.
 MAX_LOGICAL = 128
 EXTENDED_TYPES = (0x05, 0x0F, 0x85)
 PROTECTIVE_TYPE = 0xEE
@@ -51,9 +52,9 @@ class _Entry:
 
 
 def read_partitions(disk: Reader) -> Table:
-    """Read the partition table, and what lies on each partition. Raises OSError only.
+    """Read the partition table, and recognise the content of each partition. Raises OSError only.
 
-    A disk without a table gives kind NONE, with one partition number 0 when a file system lies on the bare disk.
+    A disk without a table gives kind NONE, with one partition number 0 when the whole disk is a file system.
     """
     try:
         table = _table(disk)
@@ -65,7 +66,7 @@ def read_partitions(disk: Reader) -> Table:
 
 
 def entry_problem(record: bytes) -> str:
-    """Say why the four entries of a boot record can't be a partition table; empty when they can."""
+    """Return why the four entries of a boot record can't be a partition table; empty when they can."""
     if record[510:512] != b"\x55\xaa":
         return "it does not end in 55 AA"
     for number, entry in enumerate(_entries(record), start=1):
@@ -83,7 +84,7 @@ def _table(disk: Reader) -> Table:
     entries = _entries(record) if record[510:512] == b"\x55\xaa" else ()
     protective = any(entry.type == PROTECTIVE_TYPE for entry in entries)
     ordinary = any(entry.type not in (0, PROTECTIVE_TYPE) for entry in entries)
-    # Without the protective entry neither UEFI nor Linux looks at a GPT: a stale one on an MBR disk does not count.
+    # Without the protective entry neither UEFI nor Linux reads a GPT: a stale one on an MBR disk does not count.
     if protective or not ordinary:
         found = gpt.read_gpt(disk, protective=protective)
         if found is not None:
@@ -119,7 +120,7 @@ def _without_table(disk: Reader, record: bytes, *, reason: str, bare: Signature 
                 severity=Severity.BLOCKS,
                 seen=f"The first sector ends in 55 AA like a boot record, but {reason}.",
                 where="bytes 446-510",
-                remedy="Look at the disk with `fdisk -l`, and write its table again (`testdisk` finds lost ones).",
+                remedy="Check the disk with `fdisk -l`, and write its table again (`testdisk` finds lost ones).",
             )
         )
     return table
@@ -184,7 +185,7 @@ def _logical(disk: Reader, extended: _Entry, disk_id: int) -> list[Partition]:
 
 
 def _probed(disk: Reader, partition: Partition, table: Table) -> Partition:
-    """Say what lies on a partition; nothing where it can't be read, which is a problem of its own elsewhere."""
+    """Return the partition with what was recognised on it; a read error becomes a problem of the table."""
     if partition.type_name == EXTENDED or partition.start_bytes >= disk.size:
         return partition
     try:
@@ -194,7 +195,7 @@ def _probed(disk: Reader, partition: Partition, table: Table) -> Partition:
             Problem(
                 code="partition-unreadable",
                 severity=Severity.UNKNOWN,
-                seen=f"What lies on partition {partition.number} can't be read: {problem.message}.",
+                seen=f"The content of partition {partition.number} can't be read: {problem.message}.",
                 where=f"byte {partition.start_bytes}",
             )
         )
@@ -205,7 +206,7 @@ def _probed(disk: Reader, partition: Partition, table: Table) -> Partition:
 
 
 def _placement(disk: Reader, table: Table) -> list[Problem]:
-    """Hold the partitions against the end of the disk and against each other."""
+    """Check that partitions end within the disk and do not overlap."""
     problems = []
     for partition in table.partitions:
         end = partition.start_bytes + partition.size_bytes
@@ -232,7 +233,7 @@ def _placement(disk: Reader, table: Table) -> list[Problem]:
                     severity=Severity.WARNS,
                     seen=f"Partitions {one.number} and {other.number} overlap.",
                     where=f"bytes {other.start_bytes}-{one.start_bytes + one.size_bytes}",
-                    remedy="Look at the disk with `fdisk -l`: one of the two overwrites the other.",
+                    remedy="Check the disk with `fdisk -l`: one of the two overwrites the other.",
                 )
             )
     return problems
@@ -253,5 +254,5 @@ def _logical_damaged(number: int, problem: ReadProblem) -> Problem:
         severity=Severity.WARNS,
         seen=f"The logical partitions of extended partition {number} can't be followed: {problem.message}.",
         where="" if problem.offset is None else f"byte {problem.offset}",
-        remedy="Look at the disk with `fdisk -l`; `testdisk` finds lost partitions.",
+        remedy="Check the disk with `fdisk -l`; `testdisk` finds lost partitions.",
     )

@@ -8,7 +8,7 @@ import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
-from aliyun_import.disk.disk import DiskSource
+from aliyun_import.disk.disk import Disk
 from aliyun_import.errors import PartCorrupted
 from aliyun_import.limits import KIB
 from aliyun_import.model.objects import RemotePart
@@ -33,7 +33,7 @@ class RangeBody:
     that of the last iteration that ran to its end. Iterating raises DiskError where the disk can't be read.
     """
 
-    def __init__(self, source: DiskSource, buffer: memoryview, *, start: int, length: int, on_chunk: OnChunk) -> None:
+    def __init__(self, source: Disk, buffer: memoryview, *, start: int, length: int, on_chunk: OnChunk) -> None:
         self._source = source
         self._buffer = buffer
         self._start = start
@@ -61,7 +61,7 @@ class RangeBody:
 
 
 def crc64_of_range(
-    source: DiskSource, *, start: int, length: int, on_chunk: OnChunk, buffer: memoryview | None = None
+    source: Disk, *, start: int, length: int, on_chunk: OnChunk, buffer: memoryview | None = None
 ) -> int:
     """Return the CRC-64 of a range of the disk; raises what iterating a RangeBody raises."""
     body = RangeBody(
@@ -80,7 +80,7 @@ class PartMaker:
     """
 
     store: ObjectStore
-    source: DiskSource
+    source: Disk
     key: str
     upload_id: str
     zeros: BaseObject | None

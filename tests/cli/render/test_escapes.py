@@ -15,7 +15,7 @@ from aliyun_import.cli.render.json import JsonRenderer
 from aliyun_import.cli.render.renderer import PlainRenderer, SafeRenderer
 from aliyun_import.cli.render.result import Outcome, Verbosity
 from aliyun_import.cli.render.text import escaped, failure_lines
-from aliyun_import.disk.report import Container, DiskReport
+from aliyun_import.disk.report import DiskReport
 from aliyun_import.errors import RefusedError
 from aliyun_import.model.finding import Finding, Severity
 from tests.cli.render.test_text import ALL_EVENTS, sample
@@ -67,7 +67,7 @@ def test_no_checked_disk_controls_the_terminal() -> None:
         rule="r", severity=Severity.WARNS, message=HOSTILE, where=HOSTILE, remedy=HOSTILE, subject=HOSTILE
     )
     report = DiskReport(
-        path=Path(HOSTILE.replace("/", "")), container=Container.RAW, format=None, file_bytes=0, virtual_bytes=None
+        path=Path(HOSTILE.replace("/", "")), container="raw", format=None, file_bytes=0, virtual_bytes=None
     )
     result = CheckResult(
         report=report,

@@ -1,0 +1,325 @@
+"""Decompression in pieces, with limits on memory and on the size of the result.
+
+Two callers: a compressed disk image is read as one stream from its beginning (gzip, xz, zstd, bzip2, zip), a compressed
+initramfs from any offset (gzip, xz, lzma, zstd, bzip2, lz4). 99 KB of zstd can unpack to 3 GB: the caller pulls the
+pieces, and decides how many it takes.
+"""
+
+import bz2
+import importlib
+import lzma
+import struct
+import sys
+import zipfile
+import zlib
+from collections.abc import Callable, Generator, Iterator
+from functools import partial
+from types import ModuleType
+from typing import BinaryIO, Protocol
+
+from aliyun_import.disk.reader import Bad, Reader, Unsupported, read_exactly
+from aliyun_import.limits import KIB, MIB
+
+_READ_BYTES = MIB
+# The longest piece of a stream, so that a bomb of zeros comes in pieces like everything else.
+STEP_BYTES = 4 * MIB
+# xz -9 needs 65 MiB. A disk image may need more; an initramfs is read in a child with 1 GiB of memory.
+_XZ_MEMORY_BYTES, _INITRAMFS_MEMORY_BYTES = 1024 * MIB, 128 * MIB
+# zstd --ultra -22 needs a window of 128 MiB.
+_INITRAMFS_WINDOW_LOG = 27
+# What the libraries raise for damaged data. bz2 raises OSError.
+DAMAGE = (zlib.error, lzma.LZMAError, ValueError, EOFError, OSError)
+_DISK_SUFFIXES = (".raw", ".img", ".vhd", ".qcow2", ".vmdk", ".vhdx", ".vdi", ".bin", ".dd")
+
+
+class Decompressor(Protocol):
+    """The interface of the decompressors of bz2, lzma and zstd."""
+
+    @property
+    def eof(self) -> bool:
+        """Return whether the end of the stream was reached."""
+        ...
+
+    @property
+    def needs_input(self) -> bool:
+        """Return whether more input is needed before more output is available."""
+        ...
+
+    @property
+    def unused_data(self) -> bytes:
+        """Return the input after the end of the stream."""
+        ...
+
+    def decompress(self, data: bytes, max_length: int = -1) -> bytes:
+        """Take input, and return at most `max_length` bytes of output."""
+        ...
+
+
+NewDecompressor = Callable[[], Decompressor]
+
+
+class _Gzip:
+    """zlib's decompressor with the interface of the others."""
+
+    def __init__(self) -> None:
+        self._inner = zlib.decompressobj(16 + zlib.MAX_WBITS)
+
+    @property
+    def eof(self) -> bool:
+        return self._inner.eof
+
+    @property
+    def needs_input(self) -> bool:
+        return not self._inner.unconsumed_tail
+
+    @property
+    def unused_data(self) -> bytes:
+        return self._inner.unused_data
+
+    def decompress(self, data: bytes, max_length: int = -1) -> bytes:
+        return self._inner.decompress(self._inner.unconsumed_tail + data, max_length)
+
+
+class _Zstd:
+    """zstd's decompressor. It raises ValueError for damaged data: ZstdError is known to the zstd module only."""
+
+    def __init__(self, *, max_window_log: int | None = None) -> None:
+        zstd = _zstd_module()
+        options = {zstd.DecompressionParameter.window_log_max: max_window_log} if max_window_log else None
+        self._inner: Decompressor = zstd.ZstdDecompressor(options=options)
+        self._error: type[Exception] = zstd.ZstdError
+
+    @property
+    def eof(self) -> bool:
+        return self._inner.eof
+
+    @property
+    def needs_input(self) -> bool:
+        return self._inner.needs_input
+
+    @property
+    def unused_data(self) -> bytes:
+        return self._inner.unused_data
+
+    def decompress(self, data: bytes, max_length: int = -1) -> bytes:
+        try:
+            return self._inner.decompress(data, max_length)
+        except self._error as error:
+            raise ValueError(str(error)) from error
+
+
+def _zstd_module() -> ModuleType:
+    """Import zstd when it is needed: before Python 3.14 it is a package that takes 20 ms to import."""
+    name = "compression.zstd" if sys.version_info >= (3, 14) else "backports.zstd"
+    try:
+        return importlib.import_module(name)
+    except ImportError as error:
+        raise Unsupported(f"it is compressed with zstd, and {name} is not installed") from error
+
+
+def new_gzip() -> Decompressor:
+    """Create a decompressor of gzip."""
+    return _Gzip()
+
+
+def new_zstd(*, max_window_log: int | None = None) -> Decompressor:
+    """Create a decompressor of zstd. Raises Unsupported when its package is not installed."""
+    return _Zstd(max_window_log=max_window_log)
+
+
+def new_xz(*, memory_bytes: int = _XZ_MEMORY_BYTES, form: int = lzma.FORMAT_XZ) -> Decompressor:
+    """Create a decompressor of xz. Data that needs more memory than this is taken for damaged."""
+    return lzma.LZMADecompressor(format=form, memlimit=memory_bytes)
+
+
+def unpacked(file: BinaryIO, new: NewDecompressor) -> Generator[bytes]:
+    """Yield the content of a compressed file in pieces of at most STEP_BYTES.
+
+    Several streams, one after the other, are one file, as in all the tools. Raises Bad when the data is damaged or cut
+    short, and OSError.
+    """
+    data = file.read(_READ_BYTES)
+    while data:
+        stream = new()
+        while not stream.eof:
+            try:
+                piece = stream.decompress(data, STEP_BYTES)
+            except DAMAGE as error:
+                raise Bad(f"the compressed data is damaged ({error})", offset=file.tell()) from error
+            data = b""
+            if piece:
+                yield piece
+            if stream.needs_input and not stream.eof:
+                data = file.read(_READ_BYTES)
+                if not data:
+                    raise Bad("the compressed data ends early: the file was cut short", offset=file.tell())
+        data = stream.unused_data or file.read(_READ_BYTES)
+        # Zeros after the last stream are padding (tapes, xz): no stream begins with one.
+        data = data.lstrip(b"\0") or (file.read(_READ_BYTES).lstrip(b"\0") if data else b"")
+
+
+def unzipped(file: BinaryIO) -> Generator[bytes]:
+    """Yield the content of the one disk image in a zip archive. Raises Bad, Unsupported and OSError."""
+    try:
+        with zipfile.ZipFile(file) as archive:
+            members = [member for member in archive.infolist() if not member.is_dir()]
+            disks = [member for member in members if member.filename.lower().endswith(_DISK_SUFFIXES)]
+            chosen = members if len(members) == 1 else disks
+            if len(chosen) != 1:
+                raise Unsupported(
+                    f"the zip archive contains {len(members)} files, of which {len(chosen)} have the suffix of a disk"
+                )
+            with archive.open(chosen[0]) as member:
+                while piece := member.read(256 * KIB):
+                    yield piece
+    except (zipfile.BadZipFile, zlib.error, EOFError) as error:
+        raise Bad(f"the zip archive is damaged ({error})") from error
+    except (NotImplementedError, RuntimeError) as error:
+        # Another method of compression, or a password.
+        raise Unsupported(f"the zip archive can't be unpacked here ({error})") from error
+
+
+# The largest initramfs seen (dracut, no-hostonly, all firmware) unpacks to about 300 MiB.
+MAX_UNPACKED_BYTES = 768 << 20
+_IN_BYTES = 256 << 10
+_OUT_BYTES = 1 << 20
+_PAGE_BYTES = 4096
+_new_lzma = partial(new_xz, memory_bytes=_INITRAMFS_MEMORY_BYTES, form=lzma.FORMAT_AUTO)
+_CODECS: tuple[tuple[bytes, str, NewDecompressor], ...] = (
+    (b"\x1f\x8b", "gzip", new_gzip),
+    (b"\xfd7zXZ\x00", "xz", _new_lzma),
+    (b"\x5d\x00\x00", "lzma", _new_lzma),
+    (b"BZh", "bzip2", bz2.BZ2Decompressor),
+    (b"\x28\xb5\x2f\xfd", "zstd", partial(new_zstd, max_window_log=_INITRAMFS_WINDOW_LOG)),
+)
+_LZO_MAGIC = b"\x89LZO"
+
+
+def codec_at(magic: bytes) -> str | None:
+    """Return the name of the compression by its first bytes (6 are enough), None for an unknown one."""
+    for start, name, _new in _CODECS:
+        if magic.startswith(start):
+            return name
+    if magic.startswith((LEGACY_MAGIC, FRAME_MAGIC)):
+        return "lz4"
+    return "lzo" if magic.startswith(_LZO_MAGIC) else None
+
+
+class Unpacker:
+    """An iterator over the content of a compressed stream. `end` is where it ended, None before.
+
+    `unpacked_bytes` counts the output; a piece counts as a page at least, so that a stream of nothing but empty blocks
+    reaches the limit, too.
+    """
+
+    def __init__(self, reader: Reader, start: int, *, limit_bytes: int = MAX_UNPACKED_BYTES) -> None:
+        """Find the codec of the stream at `start`; Unsupported for an unknown one."""
+        self._limit_bytes = limit_bytes
+        magic = reader.pread(start, 6)
+        self.codec = codec_at(magic)
+        if self.codec in (None, "lzo"):
+            raise Unsupported(f"its compression ({self.codec or magic.hex()}) is not supported", offset=start)
+        self._reader, self._start = reader, start
+        self.end: int | None = None
+        self.unpacked_bytes = 0
+
+    def __iter__(self) -> Iterator[bytes]:
+        """Unpack; Bad where the stream is damaged, ends early, or exceeds the limit."""
+        for piece in self._pieces():
+            self.unpacked_bytes += max(len(piece), _PAGE_BYTES)
+            if self.unpacked_bytes > self._limit_bytes:
+                raise Bad(f"it unpacks to more than {self._limit_bytes >> 20} MiB", offset=self._start)
+            yield piece
+
+    def _pieces(self) -> Iterator[bytes]:
+        if self.codec == "lz4":
+            self.end = yield from lz4_blocks(self._reader, self._start)
+            return
+        new = next(new for _start, name, new in _CODECS if name == self.codec)
+        try:
+            yield from self._pump(new())
+        except DAMAGE as error:
+            raise Bad(f"its {self.codec} stream is damaged: {error}", offset=self._start) from error
+
+    def _pump(self, decompressor: Decompressor) -> Iterator[bytes]:
+        at = self._start
+        while not decompressor.eof:
+            data = b""
+            if decompressor.needs_input:
+                data = self._reader.pread(at, _IN_BYTES)
+                at += len(data)
+                if not data:
+                    raise Bad(f"its {self.codec} stream ends early", offset=at)
+            yield decompressor.decompress(data, _OUT_BYTES)
+        self.end = at - len(decompressor.unused_data)
+
+
+LEGACY_MAGIC = b"\x02\x21\x4c\x18"
+FRAME_MAGIC = b"\x04\x22\x4d\x18"
+# The legacy format cuts its input into pieces of 8 MiB; the frame format says 64 KiB to 4 MiB.
+_LEGACY_BLOCK_BYTES = 8 << 20
+_WINDOW_BYTES = 64 << 10
+# How LZ4 grows incompressible input: LZ4_compressBound.
+_MAX_GROWTH = 255
+
+
+def lz4_blocks(reader: Reader, start: int) -> Generator[bytes, None, int]:
+    """Yield the content of the LZ4 stream at `start` block by block; return where it ends."""
+    magic = read_exactly(reader, start, 4)
+    if magic == LEGACY_MAGIC:
+        return _legacy_blocks(reader, start + 4)
+    if magic == FRAME_MAGIC:
+        return _frame_blocks(reader, start + 4)
+    raise Bad("this is no LZ4 stream", offset=start)
+
+
+def unpack_lz4_block(data: bytes, *, limit: int, history: bytes = b"") -> bytes:
+    """Return the content of one block, at most `limit` bytes; `history` is the content of the block before it."""
+    import lz4.block
+
+    try:
+        content: bytes = lz4.block.decompress(data, uncompressed_size=limit, dict=history)
+    except lz4.block.LZ4BlockError as error:
+        raise Bad(f"an LZ4 block is damaged ({error})") from error
+    return content
+
+
+def _legacy_blocks(reader: Reader, at: int) -> Generator[bytes, None, int]:
+    bound = _LEGACY_BLOCK_BYTES + _LEGACY_BLOCK_BYTES // _MAX_GROWTH + 16
+    while at + 4 <= reader.size:
+        raw = read_exactly(reader, at, 4)
+        if raw == LEGACY_MAGIC and reader.pread(at - 4, 4) != LEGACY_MAGIC:
+            at += 4  # another stream was appended
+            continue
+        (size,) = struct.unpack("<I", raw)
+        if size == 0 or size > bound:
+            break  # not of this stream: padding, or another archive
+        yield unpack_lz4_block(read_exactly(reader, at + 4, size), limit=_LEGACY_BLOCK_BYTES)
+        at += 4 + size
+    return at
+
+
+def _frame_blocks(reader: Reader, at: int) -> Generator[bytes, None, int]:
+    flags, size_code = read_exactly(reader, at, 2)
+    if flags >> 6 != 1 or flags & 1:
+        raise Unsupported("the LZ4 frame has an unknown version, or needs a dictionary")
+    limit = 1 << (8 + 2 * ((size_code >> 4) & 7))
+    if limit < 1 << 16:
+        raise Bad("the LZ4 frame has an impossible block size")
+    linked, block_sum, with_size = not flags & 0x20, 4 if flags & 0x10 else 0, 8 if flags & 0x08 else 0
+    at += 3 + with_size
+    history = b""
+    while True:
+        (size,) = struct.unpack("<I", read_exactly(reader, at, 4))
+        at += 4
+        if size == 0:
+            return at + (4 if flags & 0x04 else 0)
+        plain, size = size >> 31, size & 0x7FFFFFFF
+        if size > limit:
+            raise Bad("an LZ4 block is larger than its frame allows")
+        data = read_exactly(reader, at, size)
+        block = data if plain else unpack_lz4_block(data, limit=limit, history=history)
+        if linked:
+            history = (history + block)[-_WINDOW_BYTES:]
+        yield block
+        at += size + block_sum

@@ -1,1 +1,0 @@
-"""Reading bytes of disks, and the programs that help with it."""

@@ -1,0 +1,228 @@
+"""The interface of every layer of a disk: a size, and `pread(offset, length)`.
+
+A file, a container, a partition and a logical volume are all Readers and stack to any depth. A Reader has no file
+position, and so no state that two callers could disturb.
+
+Everything that a disk can do to its readers is raised as one of three exceptions, all internal to this package:
+
+    ReadProblem
+    ├── Bad            the bytes contradict the format: damage, or an attack
+    ├── Unsupported    the bytes may be right, but this tool does not read that variant
+    └── Missing        the requested object does not exist
+
+An OSError is a failure of the medium and passes unchanged.
+"""
+
+import errno
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from types import TracebackType
+from typing import Protocol, Self, runtime_checkable
+
+# The longest single pread: the largest object read in one piece is an initramfs chunk or a GPT array (16 KiB).
+MAX_READ_BYTES = 64 * 1024 * 1024
+_PIECE_BYTES = 4 * 1024 * 1024
+
+
+class ReadProblem(Exception):
+    """A part of the disk that can't be read. `offset` is its position in the layer that raises, None if it has none."""
+
+    def __init__(self, message: str, *, offset: int | None = None) -> None:
+        super().__init__(message)
+        self.message = message
+        self.offset = offset
+
+
+class Bad(ReadProblem):
+    """The bytes contradict the format."""
+
+
+class Unsupported(ReadProblem):
+    """A variant of the format that this tool does not read; nothing is known to be wrong with it."""
+
+
+class Missing(ReadProblem):
+    """The requested object does not exist."""
+
+
+class Reader(Protocol):
+    """A range of bytes with random access. Safe to use from one thread at a time, unless the class says otherwise."""
+
+    @property
+    def size(self) -> int:
+        """Return the size in bytes."""
+        ...
+
+    def pread(self, offset: int, length: int) -> bytes:
+        """Read `length` bytes at `offset`; fewer only where the reader ends, none at or after its end.
+
+        Raises Bad for a negative offset or length or more than MAX_READ_BYTES, else what the layer below raises.
+        """
+        ...
+
+
+@runtime_checkable
+class Sparse(Protocol):
+    """A reader that knows its holes."""
+
+    def next_data(self, offset: int) -> int:
+        """Return the first offset from `offset` on that may hold data; the reader's size or more if there is none."""
+        ...
+
+
+def next_data(reader: Reader, offset: int) -> int:
+    """Return `next_data` of a Sparse reader, and `offset` itself for a reader that does not know its holes."""
+    return reader.next_data(offset) if isinstance(reader, Sparse) else offset
+
+
+def data_pieces(reader: Reader, size: int) -> Iterator[bytes | int]:
+    """Yield the first `size` bytes of a reader in pieces. A number stands for that many zeros: holes are not read."""
+    offset = 0
+    while offset < size:
+        start = min(next_data(reader, offset), size)
+        yield start - offset
+        yield reader.pread(start, min(_PIECE_BYTES, size - start))
+        offset = min(start + _PIECE_BYTES, size)
+
+
+def check_range(offset: int, length: int) -> None:
+    """Raise Bad for a range that only a damaged table can contain."""
+    if offset < 0 or not 0 <= length <= MAX_READ_BYTES:
+        raise Bad(f"a read of {length} bytes at {offset} makes no sense", offset=offset)
+
+
+def read_exactly(reader: Reader, offset: int, length: int) -> bytes:
+    """Read all of a range; Bad where the reader ends before."""
+    data = reader.pread(offset, length)
+    if len(data) != length:
+        raise Bad(f"bytes {offset}-{offset + length} are outside of the {reader.size} bytes there are", offset=offset)
+    return data
+
+
+class PiecewiseReader:
+    """Base of readers whose content is stored in pieces: clusters, blocks, segments, network requests."""
+
+    def __init__(self, size: int) -> None:
+        self._size = size
+
+    @property
+    def size(self) -> int:
+        """Return the size in bytes."""
+        return self._size
+
+    def pread(self, offset: int, length: int) -> bytes:
+        """Read, piece by piece; short where the content ends."""
+        check_range(offset, length)
+        end = min(offset + length, self._size)
+        pieces = []
+        while offset < end:
+            piece = self._piece(offset, end - offset)
+            if not piece:
+                break
+            pieces.append(piece)
+            offset += len(piece)
+        return pieces[0] if len(pieces) == 1 else b"".join(pieces)
+
+    def _piece(self, offset: int, length: int) -> bytes:
+        """Read the beginning of a range, at least one byte and at most `length`; nothing where the content ends."""
+        raise NotImplementedError
+
+
+class FileReader:
+    """A regular file or a block device, read through one descriptor. A context manager; safe to use from any thread."""
+
+    def __init__(self, path: Path, *, flags: int = 0) -> None:
+        """Open the file for reading, with additional flags for `os.open`. Raises OSError."""
+        self._fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | flags)
+        # A block device has st_size 0; seeking to the end works for both.
+        self._size = os.lseek(self._fd, 0, os.SEEK_END)
+
+    @property
+    def size(self) -> int:
+        """Return the size in bytes, as it was when the file was opened."""
+        return self._size
+
+    def fileno(self) -> int:
+        """Return the descriptor, -1 when it is closed."""
+        return self._fd
+
+    def pread(self, offset: int, length: int) -> bytes:
+        """Read; short in a file that has shrunk, which is Bad for a caller that needs the bytes."""
+        check_range(offset, length)
+        length = max(min(length, self._size - offset), 0)
+        data = b""  # past the end the system is not called: some offsets of a damaged table are out of its range
+        while len(data) < length:
+            more = os.pread(self._fd, length - len(data), offset + len(data))
+            if not more:
+                break
+            data += more
+        return data
+
+    def next_data(self, offset: int) -> int:
+        """Return the next data that the file system knows, as `Sparse` defines it."""
+        try:
+            return os.lseek(self._fd, offset, os.SEEK_DATA)
+        except OSError as error:
+            return max(offset, self._size) if error.errno == errno.ENXIO else offset
+
+    def close(self) -> None:
+        """Close the descriptor. A second call does nothing."""
+        if self._fd >= 0:
+            os.close(self._fd)
+            self._fd = -1
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+
+class BytesReader:
+    """Bytes in memory as a Reader."""
+
+    def __init__(self, data: bytes) -> None:
+        self._data = data
+
+    @property
+    def size(self) -> int:
+        """Return the number of bytes."""
+        return len(self._data)
+
+    def pread(self, offset: int, length: int) -> bytes:
+        """Read."""
+        check_range(offset, length)
+        return self._data[offset : offset + length]
+
+
+class Window:
+    """A part of another reader: a partition, or the payload of a container."""
+
+    def __init__(self, reader: Reader, *, start: int, size: int) -> None:
+        """Create a window of `size` bytes from `start` on. Bad when that is negative or begins after the reader's end.
+
+        A window may reach past the end (a partition of a disk that was cut short): there it reads short.
+        """
+        if start < 0 or size < 0 or start > reader.size:
+            raise Bad(f"a part of {size} bytes at {start} is not on a disk of {reader.size} bytes", offset=start)
+        self._reader = reader
+        self.start = start
+        self._size = size
+
+    @property
+    def size(self) -> int:
+        """Return the size in bytes."""
+        return self._size
+
+    def pread(self, offset: int, length: int) -> bytes:
+        """Read."""
+        check_range(offset, length)
+        length = max(min(length, self._size - offset), 0)
+        return self._reader.pread(self.start + offset, length) if length else b""
+
+    def next_data(self, offset: int) -> int:
+        """Return the next data of the reader below, as `Sparse` defines it."""
+        return next_data(self._reader, self.start + offset) - self.start

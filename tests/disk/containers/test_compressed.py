@@ -1,0 +1,276 @@
+"""Tests of disks that are packed in blocks: read at any place, judged, and sent without a temporary file."""
+
+import bz2
+import dataclasses
+import gzip
+import lzma
+import mmap
+import os
+import subprocess
+import sys
+import threading
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+
+from aliyun_import.disk.containers.blocks import MAX_BLOCK_BYTES, Block, BlockReader, unpack_xz, xz_blocks
+from aliyun_import.disk.containers.compressed import open_blocks
+from aliyun_import.disk.containers.registry import format_named
+from aliyun_import.disk.convert import needs_preparing
+from aliyun_import.disk.disk import open_disk
+from aliyun_import.disk.inspect import inspect_disk
+from aliyun_import.disk.reader import Bad, BytesReader, Reader, Unsupported
+from aliyun_import.errors import DiskError
+from aliyun_import.model.finding import Severity
+from aliyun_import.push.inspect_stage import summary
+from tests.disk import build
+from tests.disk.build import MIB
+
+if sys.version_info >= (3, 14):
+    from compression import zstd
+else:
+    from backports import zstd
+
+DISK = bytes(build.place(build.bios_disk(), 2 * MIB, b"".join(b"%09d\n" % number for number in range(50_000))))
+BLOCK = 300_000
+PACKED: dict[str, tuple[str, bytes]] = {
+    "blocks": ("xz", build.xz(DISK, block=BLOCK)),
+    "CRC32": ("xz", build.xz(DISK, block=BLOCK, check=lzma.CHECK_CRC32)),
+    "SHA-256": ("xz", build.xz(DISK, block=BLOCK, check=lzma.CHECK_SHA256)),
+    "one block": ("xz", lzma.compress(DISK)),
+    "streams": ("xz", lzma.compress(DISK[:BLOCK]) + bytes(8) + build.xz(DISK[BLOCK:], block=BLOCK) + bytes(4)),
+    "BCJ": (
+        "xz",
+        lzma.compress(DISK, filters=[{"id": lzma.FILTER_X86}, {"id": lzma.FILTER_LZMA2, "preset": 1}]),
+    ),
+    "frames": ("zstd", build.zstd_frames(DISK, frame=BLOCK)),
+    "one frame": ("zstd", zstd.compress(DISK)),
+    "seek table": ("zstd", build.zstd_frames(DISK, frame=BLOCK, table=True)),
+    "skippable": ("zstd", b"\x50\x2a\x4d\x18\x03\0\0\0abc" + build.zstd_frames(DISK, frame=BLOCK) + bytes(3)),
+}
+
+
+@pytest.mark.parametrize("how", PACKED)
+def test_any_range_reads_as_it_was_packed(how: str) -> None:
+    """From the beginning, over the seams, past the end."""
+    container, packed = PACKED[how]
+    disk = open_blocks(BytesReader(packed), format_named(container))
+    assert disk.size == len(DISK)
+    for offset, length in ((0, len(DISK)), (BLOCK - 1, 2), (BLOCK, BLOCK), (len(DISK) - 5, 100), (len(DISK), 1)):
+        assert disk.pread(offset, length) == DISK[offset : offset + length]
+
+
+@pytest.mark.parametrize("how", ["blocks", "frames", "seek table"])
+def test_the_report_is_that_of_the_disk(tmp_path: Path, how: str) -> None:
+    """As if it lay there unpacked; one note says that it does not, and needs no temporary file."""
+    raw, packed = tmp_path / "disk.raw", tmp_path / "disk.raw.packed"
+    raw.write_bytes(DISK)
+    packed.write_bytes(PACKED[how][1])
+    report, wanted = inspect_disk(packed), inspect_disk(raw)
+    (note,) = report.container_problems
+    assert (note.code, note.severity, needs_preparing(report)) == ("container-compressed", Severity.NOTE, False)
+    assert summary(report).startswith(f"{report.container}, unpacked as it is sent, ")
+    own = ("path", "container", "file_bytes", "container_problems")
+    assert dataclasses.replace(report, **{name: getattr(wanted, name) for name in own}) == wanted
+
+
+@pytest.mark.parametrize(
+    ("packed", "why"),
+    [
+        (gzip.compress(DISK), "from its beginning"),
+        (bz2.compress(DISK), "from its beginning"),
+        (lzma.compress(bytes(MAX_BLOCK_BYTES + 1), preset=0), "in one piece"),
+        (zstd.compress(bytes(MAX_BLOCK_BYTES + 1)), "in one piece"),
+        (build.xz(build.qcow2(DISK), block=BLOCK), "it contains qcow2"),
+        (build.xz(build.vhd_fixed(DISK), block=BLOCK), "it contains vhd-fixed"),
+    ],
+    ids=["gzip", "bzip2", "large block", "large frame", "QCOW2", "VHD"],
+)
+def test_what_needs_a_temporary_file_says_why(tmp_path: Path, packed: bytes, why: str) -> None:
+    """And how to pack the disk so that it needs none."""
+    path = tmp_path / "disk"
+    path.write_bytes(packed)
+    report = inspect_disk(path)
+    problem = next(problem for problem in report.container_problems if problem.code == "container-compressed")
+    assert needs_preparing(report)
+    assert why in problem.seen
+    assert summary(report).startswith(f"{report.container}, unpacked to a temporary file")
+    if why.startswith("it contains"):
+        assert problem.remedy is None
+    else:
+        assert "-dc disk | xz -T0 --block-size=16MiB > disk.blocks.xz" in (problem.remedy or "")
+
+
+def test_frames_that_do_not_tell_their_size_need_one_too() -> None:
+    """What zstd packs from a pipe."""
+    stream = zstd.ZstdCompressor()
+    packed = stream.compress(DISK) + stream.flush()
+    with pytest.raises(Unsupported, match="do not contain their size"):
+        open_blocks(BytesReader(packed), format_named("zstd"))
+
+
+@pytest.mark.parametrize(
+    ("inner", "code"),
+    [
+        (b"only a text\n" * 1000, "not-a-disk"),
+        (DISK + b"more", "raw-size-not-512"),
+        (gzip.compress(os.urandom(1000)), "container-compressed"),
+        (build.qcow2(DISK)[:-65536], "qcow2-truncated"),
+    ],
+    ids=["text", "odd size", "twice", "truncated"],
+)
+def test_what_can_not_be_imported_is_told_before_it_is_unpacked(tmp_path: Path, inner: bytes, code: str) -> None:
+    """In the first second and not after the last byte."""
+    path = tmp_path / "disk.xz"
+    path.write_bytes(build.xz(inner, block=BLOCK))
+    blocking = [one.code for one in inspect_disk(path).container_problems if one.severity is Severity.BLOCKS]
+    assert blocking == [code]
+
+
+def test_a_name_promises_what_is_packed(tmp_path: Path) -> None:
+    """disk.vhd.xz that holds no VHD was cut short before it was packed."""
+    path = tmp_path / "disk.vhd.xz"
+    path.write_bytes(build.xz(DISK, block=BLOCK))
+    assert "vhd-no-footer" in build.codes(inspect_disk(path).container_problems)
+
+
+def _reindexed(packed: bytes, change: Callable[[bytearray], None]) -> bytes:
+    """Change the index of an .xz file, and put its checksums right."""
+    index_bytes = (int.from_bytes(packed[-8:-4], "little") + 1) * 4
+    index = bytearray(packed[-12 - index_bytes : -16])
+    change(index)
+    return build.xz_sealed(packed[: -12 - index_bytes], bytes(index))
+
+
+def _more_blocks(index: bytearray) -> None:
+    index[1:2] = b"\xff\xff\x7f"
+    index += bytes(-len(index) % 4)
+
+
+@pytest.mark.parametrize(
+    ("container", "packed", "error"),
+    [
+        ("xz", PACKED["blocks"][1][:-1000], Bad),
+        ("xz", PACKED["blocks"][1] + b"more", Bad),
+        ("xz", PACKED["blocks"][1][1000:], Bad),
+        ("xz", _reindexed(PACKED["blocks"][1], lambda index: index.__setitem__(2, index[2] ^ 1)), Bad),
+        ("xz", _reindexed(PACKED["blocks"][1], _more_blocks), Unsupported),
+        ("zstd", PACKED["frames"][1][:-5], Bad),
+        ("zstd", PACKED["frames"][1] + b"more", Bad),
+        ("zstd", PACKED["seek table"][1][5:], Bad),
+        ("zstd", b"\x28\xb5\x2f\xfd", Bad),
+    ],
+    ids=["cut", "appended", "headless", "index", "blocks", "cut frame", "appended frame", "table", "nothing"],
+)
+def test_a_file_that_contradicts_itself_is_told_at_once(container: str, packed: bytes, error: type[Exception]) -> None:
+    """By its index, before anything is unpacked."""
+    with pytest.raises(error):
+        open_blocks(BytesReader(packed), format_named(container))
+
+
+def test_a_file_that_was_cut_short_is_refused_with_its_place(tmp_path: Path) -> None:
+    """In the first second, and with a name of its own."""
+    path = tmp_path / "disk.raw.xz"
+    path.write_bytes(PACKED["blocks"][1][:-1000])
+    (problem,) = inspect_disk(path).container_problems
+    assert (problem.code, problem.severity) == ("container-damaged", Severity.BLOCKS)
+    assert problem.where.startswith("byte ")
+
+
+@pytest.mark.parametrize("how", ["blocks", "CRC32", "SHA-256", "frames"])
+def test_no_byte_of_a_damaged_block_is_given(tmp_path: Path, how: str) -> None:
+    """The error has its place in the file; the other blocks read on."""
+    container, packed = PACKED[how]
+    if container == "zstd":  # a frame has a checksum only where it was asked for
+        pieces = [DISK[at : at + BLOCK] for at in range(0, len(DISK), BLOCK)]
+        packed = b"".join(
+            zstd.compress(piece, options={zstd.CompressionParameter.checksum_flag: 1}) for piece in pieces
+        )
+    path = tmp_path / "disk"
+    path.write_bytes(packed)
+    with open_disk(path) as source:
+        disk = open_blocks(BytesReader(packed), format_named(container))
+        block = disk._blocks[2 * MIB // BLOCK]
+        with path.open("r+b") as file:
+            file.seek(block.at + block.packed // 2)
+            file.write(b"damaged")
+        for _ in range(2):
+            with pytest.raises(DiskError) as caught:
+                source.read(block.start, 1)
+            assert (caught.value.code, caught.value.details["offset"]) == ("unpack-failed", str(block.at))
+        assert source.read(0, BLOCK) == DISK[:BLOCK]
+
+
+def test_the_source_is_the_disk_that_was_packed(tmp_path: Path) -> None:
+    """Size and content are those of the RAW disk; what the file itself becomes is noticed."""
+    packed = tmp_path / "disk.raw.xz"
+    packed.write_bytes(PACKED["blocks"][1])
+    with open_disk(packed) as source:
+        before = source.fingerprint()
+        assert before.size_bytes == len(DISK)
+        assert source.read(0, len(DISK)) == DISK
+        assert [(extent.start, extent.end) for extent in source.extents()] == [(0, len(DISK))]
+        os.utime(packed, ns=(1, 1))
+        assert source.fingerprint() != before
+
+
+def test_a_disk_that_is_not_packed_is_its_file(tmp_path: Path) -> None:
+    """Also one whose VHD footer says that its first bytes are those of a disk."""
+    image = build.vhd_fixed(b"\xfd7zXZ\0" + bytes(MIB - 6))
+    (tmp_path / "disk.vhd").write_bytes(image)
+    with open_disk(tmp_path / "disk.vhd") as source:
+        assert (source.size_bytes, source.most_readers) == (len(image), None)
+
+
+def test_a_block_that_several_want_is_unpacked_once() -> None:
+    """They wait for the one who is at it; and what is kept has a bound."""
+    started, go, count = threading.Event(), threading.Event(), [0]
+
+    def unpack(file: Reader, block: Block) -> mmap.mmap:
+        del file
+        count[0] += 1
+        started.set()
+        go.wait(10)
+        return mmap.mmap(-1, block.size)
+
+    large = MAX_BLOCK_BYTES
+    blocks = [Block(number * large, large, 0, MIB) for number in range(6)]
+    disk = BlockReader(BytesReader(b""), blocks, unpack, kept_bytes=4 * large)
+    with ThreadPoolExecutor(4) as pool:
+        reads = [pool.submit(disk.pread, 5, 5) for _ in range(4)]
+        assert started.wait(10)
+        go.set()
+        assert {read.result() for read in reads} == {bytes(5)}
+    assert (count, disk.most_kept) == ([1], 4)
+    for number in (*range(1, 5), 0):  # the first was given up for the fifth
+        disk.pread(number * large, 1)
+    assert count == [6]
+
+
+def test_zeros_are_unpacked_once() -> None:
+    """Most of a disk is zeros, which are packed with the same bytes each time; a last block that is shorter, too."""
+    disk = bytes(10 * BLOCK) + b"data" + bytes(2 * BLOCK)
+    packed = build.xz(disk, block=BLOCK)
+    count = [0]
+
+    def unpack(file: Reader, block: Block) -> mmap.mmap:
+        count[0] += 1
+        return unpack_xz(file, block)
+
+    reader = BlockReader(BytesReader(packed), xz_blocks(BytesReader(packed)), unpack)
+    assert reader.pread(0, len(disk)) == disk
+    assert count == [3]
+
+
+@pytest.mark.root
+@pytest.mark.parametrize(
+    "options", [["--block-size=300000"], ["--block-list=1MiB,65536,0"], ["-T2", "--block-size=1MiB"]]
+)
+def test_what_xz_writes_is_read(options: list[str]) -> None:
+    """The tool itself as the other opinion."""
+    packed = subprocess.run(["xz", "-c", "-1", *options], input=DISK, capture_output=True, check=True).stdout
+    disk = open_blocks(BytesReader(packed), format_named("xz"))
+    assert disk.blocks > 1
+    assert disk.pread(0, len(DISK)) == DISK

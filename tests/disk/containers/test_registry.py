@@ -1,0 +1,159 @@
+"""Tests of telling what a file is by its content."""
+
+import bz2
+import gzip
+import io
+import lzma
+import tarfile
+import zipfile
+from pathlib import Path
+
+import pytest
+
+from aliyun_import.disk.containers import registry
+from aliyun_import.disk.containers.interface import ContainerFormat, OpenedContainer, Promise, Upload
+from aliyun_import.disk.containers.registry import open_container
+from aliyun_import.disk.reader import FileReader, Window
+from aliyun_import.model.finding import Severity
+from aliyun_import.model.request import DiskFormat
+from tests.disk import build
+from tests.disk.build import MIB
+
+DISK = bytes(build.bios_disk())
+
+
+def _open(folder: Path, data: bytes | bytearray, name: str = "disk.raw") -> OpenedContainer:
+    path = folder / name
+    path.write_bytes(data)
+    with FileReader(path) as file:
+        return open_container(file, path)
+
+
+def _at(offset: int, magic: bytes) -> bytes:
+    return bytes(offset) + magic + bytes(2 * MIB)
+
+
+def _zip(data: bytes) -> bytes:
+    packed = io.BytesIO()
+    with zipfile.ZipFile(packed, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("disk.raw", data)
+    return packed.getvalue()
+
+
+def _tar(data: bytes) -> bytes:
+    packed = io.BytesIO()
+    with tarfile.open(fileobj=packed, mode="w") as archive:
+        member = tarfile.TarInfo("disk.vmdk")
+        member.size = len(data)
+        archive.addfile(member, io.BytesIO(data))
+    return packed.getvalue()
+
+
+@pytest.mark.parametrize(
+    ("data", "container"),
+    [
+        (DISK, "raw"),
+        (build.vhd_fixed(DISK), "vhd-fixed"),
+        (build.vhd_dynamic(DISK), "vhd-dynamic"),
+        (build.vhd_dynamic(DISK, kind=4), "vhd-differencing"),
+        (build.qcow2(DISK), "qcow2"),
+        (b"QFI\xfb\0\0\0\x01" + bytes(2 * MIB), "qcow"),
+        (_at(0, b"KDMV"), "vmdk"),
+        (b"# Disk DescriptorFile\nversion=1\n", "vmdk"),
+        (_at(0, b"vhdxfile"), "vhdx"),
+        (_at(64, b"\x7f\x10\xda\xbe"), "vdi"),
+        (gzip.compress(DISK), "gzip"),
+        (bz2.compress(DISK), "bzip2"),
+        (lzma.compress(DISK), "xz"),
+        (_zip(DISK), "zip"),
+        (_tar(DISK), "tar"),
+        (_at(32769, b"CD001"), "iso"),
+        (b"", "empty"),
+        (b"<html>404 not found</html>\n", "unknown"),
+    ],
+)
+def test_the_content_tells_what_it_is_whatever_the_name(tmp_path: Path, data: bytes, container: str) -> None:
+    """All of them are named disk.raw here."""
+    assert _open(tmp_path, data).container.name == container
+
+
+@pytest.mark.parametrize(
+    ("data", "code"),
+    [
+        (b"", "file-empty"),
+        (b"a text\n", "not-a-disk"),
+        (_at(32769, b"CD001"), "iso-image"),
+        (_tar(DISK), "container-tar"),
+        (DISK + b"x", "raw-size-not-512"),
+        (DISK[:4000], "disk-too-small"),
+    ],
+)
+def test_what_can_not_be_imported_blocks_with_a_remedy(tmp_path: Path, data: bytes, code: str) -> None:
+    """Each has its own name, and one reason is enough."""
+    (problem,) = _open(tmp_path, data).problems
+    assert (problem.code, problem.severity) == (code, Severity.BLOCKS)
+    assert problem.remedy
+
+
+def test_a_new_format_is_a_value_and_a_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Once it is in the table, it is found by its content, opened, and promised by its suffix."""
+    new = ContainerFormat(
+        name="new",
+        open=lambda own, file, _source: OpenedContainer(
+            container=own, format=DiskFormat.RAW, disk=Window(file, start=512, size=file.size - 512)
+        ),
+        upload=Upload.MERGED,
+        signatures=((0, b"NEWDISK"),),
+        promise=Promise(
+            suffixes=(".new",), title="NEW", content="`NEWDISK` in its first bytes", code="suffix-not-content"
+        ),
+    )
+    monkeypatch.setattr(registry, "FORMATS", (new, *registry.FORMATS))
+    opened = _open(tmp_path, b"NEWDISK".ljust(512, b"\0") + DISK)
+    assert (opened.container, opened.format) == (new, DiskFormat.RAW)
+    assert opened.disk is not None
+    assert opened.disk.size == len(DISK)
+    assert build.codes(_open(tmp_path, DISK, "disk.new").problems) == ["suffix-not-content"]
+
+
+def test_names_are_unique() -> None:
+    """A name in a report leads to its format."""
+    assert all(registry.format_named(known.name) is known for known in registry.FORMATS)
+
+
+def test_a_raw_disk_is_its_file(tmp_path: Path) -> None:
+    """Size and bytes are the file's, and nothing is wrong with it."""
+    opened = _open(tmp_path, DISK)
+    assert (opened.format, opened.virtual_bytes, opened.problems) == (DiskFormat.RAW, len(DISK), ())
+
+
+def test_a_blank_disk_is_noted(tmp_path: Path) -> None:
+    """A data disk may be empty on purpose: whether it blocks is for the rules to say."""
+    (problem,) = _open(tmp_path, bytes(2 * MIB)).problems
+    assert (problem.code, problem.severity) == ("disk-blank", Severity.NOTE)
+
+
+@pytest.mark.parametrize(
+    ("name", "code"),
+    [("disk.vhd", "vhd-no-footer"), ("DISK.VHD", "vhd-no-footer"), ("disk.qcow2", "suffix-not-content")],
+)
+def test_a_name_that_promises_a_container_that_is_not_there_blocks(tmp_path: Path, name: str, code: str) -> None:
+    """Most often the file was cut short, and its footer with it."""
+    opened = _open(tmp_path, DISK, name)
+    assert (opened.container.name, build.codes(opened.problems)) == ("raw", [code])
+
+
+def test_boot_code_that_begins_like_bzip2_is_a_raw_disk(tmp_path: Path) -> None:
+    """Three bytes are no proof."""
+    assert _open(tmp_path, b"BZh" + DISK[3:]).container.name == "raw"
+
+
+@pytest.mark.parametrize(
+    ("inner", "format_"),
+    [(DISK, DiskFormat.RAW), (build.qcow2(DISK), DiskFormat.QCOW2), (build.vhd_dynamic(DISK), DiskFormat.VHD)],
+)
+def test_a_compressed_file_tells_what_will_be_sent(tmp_path: Path, inner: bytes, format_: DiskFormat) -> None:
+    """Its beginning is unpacked to see."""
+    opened = _open(tmp_path, gzip.compress(bytes(inner)))
+    assert (opened.format, opened.disk) == (format_, None)
+    assert (opened.problems[0].convertible, opened.problems[0].severity) == (True, Severity.NOTE)

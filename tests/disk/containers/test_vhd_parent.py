@@ -1,0 +1,210 @@
+"""Tests of differencing VHDs: which file is taken for the parent, and what the disk of all of them is."""
+
+import dataclasses
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+import pytest
+
+from aliyun_import.disk.convert import prepare
+from aliyun_import.disk.inspect import inspect_disk
+from aliyun_import.disk.report import DiskReport
+from aliyun_import.errors import LocalStateError
+from aliyun_import.events import Event, ignore
+from aliyun_import.model.finding import Severity
+from aliyun_import.model.request import DiskFormat
+from tests.disk import build
+from tests.disk.build import MIB
+
+BASE = bytes(build.bios_disk())
+DISK = bytes(build.place(bytearray(BASE), MIB + 70_000, b"of the child" * 1000))
+LAST = bytes(build.place(bytearray(DISK), 3 * MIB - 100, b"of the grandchild" * 20))
+# What the report of a differencing VHD has of its own.
+OWN = ("path", "container", "file_bytes", "container_problems", "parents")
+
+
+def _put(folder: Path, files: dict[str, bytes]) -> Path:
+    """Write the files; gives the path of the last."""
+    for name, data in files.items():
+        (folder / name).write_bytes(data)
+    return folder / next(reversed(files))
+
+
+def _same_as_raw(report: DiskReport, disk: bytes, folder: Path) -> bool:
+    raw = inspect_disk(_put(folder, {"disk.raw": disk}))
+    return dataclasses.replace(report, **{name: getattr(raw, name) for name in OWN}) == raw
+
+
+def _whole(path: Path, report: DiskReport, folder: Path) -> bytes:
+    with prepare(path, report, work_dir=folder / "work", emit=ignore) as ready:
+        return ready.read_bytes()
+
+
+@pytest.mark.parametrize(
+    "base",
+    [build.vhd_fixed(BASE), build.vhd_dynamic(BASE), build.vhd_dynamic(BASE, block=65536)],
+    ids=["fixed", "dynamic", "small blocks"],
+)
+def test_a_child_and_its_parent_are_one_disk(tmp_path: Path, base: bytes) -> None:
+    """Its report is that of the same disk as RAW, and so are the bytes that are sent; nothing stays behind."""
+    path = _put(tmp_path, {"base.vhd": base, "child.vhd": build.vhd_differencing(DISK, BASE)})
+    report = inspect_disk(path)
+    assert (report.container, report.format) == ("vhd-differencing", DiskFormat.RAW)
+    assert (build.codes(report.container_problems), report.parents) == (["vhd-differencing"], (tmp_path / "base.vhd",))
+    assert report.container_problems[0].severity is Severity.NOTE
+    assert _same_as_raw(report, DISK, tmp_path)
+    assert _whole(path, report, tmp_path) == DISK
+    assert list((tmp_path / "work").iterdir()) == []
+
+
+def test_what_only_one_of_the_two_holds_is_in_the_disk(tmp_path: Path) -> None:
+    """Where the child has a hole the parent may have data, and the other way round; the child may be longer, too."""
+    base = build.place(bytearray(BASE) + bytes(10 * MIB), 9 * MIB, b"of the parent")
+    disk = bytes(build.place(base + bytes(6 * MIB), 17 * MIB, b"of the child"))
+    files = {"base.vhd": build.vhd_dynamic(base, block=65536), "child.vhd": build.vhd_differencing(disk, base)}
+    path = _put(tmp_path, files)
+    assert _whole(path, inspect_disk(path), tmp_path) == disk
+
+
+def test_a_chain_of_two_is_one_disk(tmp_path: Path) -> None:
+    """The nearest parent is told first."""
+    path = _put(
+        tmp_path,
+        {
+            "base.vhd": build.vhd_dynamic(BASE),
+            "child.vhd": build.vhd_differencing(DISK, BASE),
+            "last.vhd": build.vhd_differencing(LAST, DISK, parent="child.vhd", parent_id=8, unique_id=9),
+        },
+    )
+    report = inspect_disk(path)
+    assert [parent.name for parent in report.parents] == ["child.vhd", "base.vhd"]
+    assert _same_as_raw(report, LAST, tmp_path)
+    assert _whole(path, report, tmp_path) == LAST
+
+
+def test_a_child_that_was_made_larger_reads_zeros_behind_its_parent(tmp_path: Path) -> None:
+    """The parent ends before."""
+    disk = DISK + bytes(MIB)
+    path = _put(tmp_path, {"base.vhd": build.vhd_fixed(BASE), "child.vhd": build.vhd_differencing(disk, BASE)})
+    assert _whole(path, inspect_disk(path), tmp_path) == disk
+
+
+@pytest.mark.parametrize(
+    "names",
+    [
+        {"parent": "C:\\Disks\\base.vhd"},
+        {"parent": "old name.vhd", "locator": ".\\base.vhd"},
+        {"parent": "", "locator": "..\\elsewhere\\base.vhd"},
+    ],
+    ids=["path", "locator", "another folder"],
+)
+def test_of_a_path_the_last_part_counts(tmp_path: Path, names: dict[str, str]) -> None:
+    """Windows names parents by paths, in the header or in a locator."""
+    child = build.vhd_differencing(DISK, BASE, **names)  # type: ignore[arg-type]
+    path = _put(tmp_path, {"base.vhd": build.vhd_fixed(BASE), "child.vhd": child})
+    assert [parent.name for parent in inspect_disk(path).parents] == ["base.vhd"]
+
+
+@pytest.mark.parametrize(
+    ("files", "told"),
+    [
+        ({"child.vhd": build.vhd_differencing(DISK, BASE)}, ["no file 'base.vhd'"]),
+        (
+            {"base.vhd": build.vhd_fixed(BASE, unique_id=6), "child.vhd": build.vhd_differencing(DISK, BASE)},
+            ["another disk", "-000000000006", "-000000000007"],
+        ),
+        ({"base.vhd": BASE, "child.vhd": build.vhd_differencing(DISK, BASE)}, ["no VHD"]),
+        ({"child.vhd": build.vhd_differencing(DISK, BASE, parent="child.vhd", parent_id=8)}, ["loop"]),
+        (
+            {
+                "base.vhd": build.vhd_differencing(DISK, BASE, parent="child.vhd", parent_id=8, unique_id=7),
+                "child.vhd": build.vhd_differencing(DISK, BASE),
+            },
+            ["In its parent 'base.vhd'", "loop"],
+        ),
+        (
+            {"base.vhd": build.vhd_dynamic(BASE)[:-MIB], "child.vhd": build.vhd_differencing(DISK, BASE)},
+            ["In its parent 'base.vhd'", "cut short"],
+        ),
+        (
+            {
+                "base.vhd": build.vhd_fixed(BASE, unique_id=0),
+                "child.vhd": build.vhd_differencing(DISK, BASE, parent_id=0),
+            },
+            ["does not contain the id"],
+        ),
+        ({"child.vhd": build.vhd_differencing(DISK, BASE, parent="C:\\..")}, ["no file '..'"]),
+    ],
+    ids=["missing", "wrong id", "no VHD", "itself", "circle", "damaged", "no id", "dots"],
+)
+def test_a_child_without_its_parent_is_refused(tmp_path: Path, files: dict[str, bytes], told: Sequence[str]) -> None:
+    """What was looked for is told; nothing is guessed, and nothing can be skipped into an upload of half a disk."""
+    report = inspect_disk(_put(tmp_path, files))
+    seen = [problem.seen for problem in report.container_problems if problem.severity is Severity.BLOCKS]
+    assert len(seen) == 1
+    assert all(words in seen[0] for words in told)
+    assert report.container == "vhd-differencing"
+
+
+def test_a_long_chain_ends(tmp_path: Path) -> None:
+    """Each parent costs an open file and a table."""
+    files = {
+        f"{number}.vhd": build.vhd_differencing(
+            BASE[:65536], BASE[:65536], parent=f"{number - 1}.vhd", parent_id=99 + number, unique_id=100 + number
+        )
+        for number in range(20)
+    }
+    report = inspect_disk(_put(tmp_path, files))
+    assert "more than 16 parents" in report.container_problems[-1].seen
+
+
+@pytest.mark.parametrize("kind", ["link", "pipe", "directory"])
+def test_only_a_regular_file_in_the_folder_is_opened(tmp_path: Path, kind: str) -> None:
+    """A link may lead to any file of this machine, and a pipe would wait for somebody to write."""
+    folder = tmp_path / "folder"
+    folder.mkdir()
+    _put(tmp_path, {"elsewhere.vhd": build.vhd_fixed(BASE)})
+    if kind == "link":
+        (folder / "base.vhd").symlink_to(tmp_path / "elsewhere.vhd")
+    elif kind == "pipe":
+        os.mkfifo(folder / "base.vhd")
+    else:
+        (folder / "base.vhd").mkdir()
+    report = inspect_disk(_put(folder, {"child.vhd": build.vhd_differencing(DISK, BASE)}))
+    assert "no file 'base.vhd'" in report.container_problems[0].seen
+
+
+@pytest.mark.parametrize("modified", [0, 1])
+def test_a_parent_of_another_time_is_warned_of(tmp_path: Path, modified: int) -> None:
+    """Nothing else shows that it was written to; a child that remembers no time has none to compare."""
+    path = _put(
+        tmp_path,
+        {"base.vhd": build.vhd_fixed(BASE), "child.vhd": build.vhd_differencing(DISK, BASE, modified=modified)},
+    )
+    codes = [problem.code for problem in inspect_disk(path).container_problems if problem.severity is Severity.WARNS]
+    assert codes == (["vhd-parent-modified"] if modified else [])
+
+
+def test_a_parent_of_the_remembered_time_is_fine(tmp_path: Path) -> None:
+    """The time counts from 2000 on."""
+    child = build.vhd_differencing(DISK, BASE, modified=1000)
+    path = _put(tmp_path, {"base.vhd": build.vhd_fixed(BASE), "child.vhd": child})
+    os.utime(tmp_path / "base.vhd", (946_684_800 + 1000, 946_684_800 + 1000))
+    assert build.codes(inspect_disk(path).container_problems) == ["vhd-differencing"]
+
+
+def test_a_parent_that_changes_meanwhile_stops_the_conversion(tmp_path: Path) -> None:
+    """The disk is that of both files, at one moment."""
+    path = _put(tmp_path, {"base.vhd": build.vhd_fixed(BASE), "child.vhd": build.vhd_differencing(DISK, BASE)})
+    report = inspect_disk(path)
+
+    def change(event: Event) -> None:
+        """Touch the parent as soon as the conversion begins."""
+        del event
+        os.utime(tmp_path / "base.vhd", ns=(1, 1))
+
+    with pytest.raises(LocalStateError) as caught, prepare(path, report, work_dir=tmp_path / "work", emit=change):
+        pass
+    assert caught.value.code == "disk-changed"
+    assert list((tmp_path / "work").iterdir()) == []

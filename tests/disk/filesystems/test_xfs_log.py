@@ -1,0 +1,66 @@
+"""This file tests that a log of XFS tells whether the file system was unmounted."""
+
+import struct
+
+import pytest
+
+from aliyun_import.disk.filesystems.xfs import Xfs
+from aliyun_import.disk.filesystems.xfs_format import was_unmounted
+from aliyun_import.disk.reader import BytesReader
+from tests.disk.fixtures import image
+
+BLOCKS = 64
+
+
+def ring(records: list[tuple[int, int, bool]], *, round_: int = 2) -> bytes:
+    """Make a log with a record of one header and one block at each (block, round, is an unmount)."""
+    log = bytearray()
+    written = {block: number for at, number, _unmount in records for block in (at, (at + 1) % BLOCKS)}
+    edge = next((block for block in range(BLOCKS) if written.get(block, round_) != round_), BLOCKS)
+    for block in range(BLOCKS):
+        log += struct.pack(">I", written.get(block, round_ if block < edge else round_ - 1)) + bytes(508)
+    for at, number, unmount in records:
+        header = struct.pack(">IIIIQQIII", 0xFEEDBABE, number, 2, 512, 0, 0, 0, 0, 1)
+        log[at * 512 : at * 512 + len(header)] = header
+        log[at * 512 + 320 : at * 512 + 324] = struct.pack(">I", 32768)
+        log[(at + 1) % BLOCKS * 512 + 9] = 0x20 if unmount else 0x01
+    return bytes(log)
+
+
+@pytest.mark.parametrize(
+    ("records", "unmounted"),
+    [
+        pytest.param([(0, 2, False), (2, 2, True), (4, 1, False)], True, id="an unmount, then the round before"),
+        pytest.param([(0, 2, True), (2, 2, False), (4, 1, True)], False, id="something after the unmount"),
+        pytest.param([(0, 2, False), (63, 1, True)], False, id="an unmount of the round before"),
+        pytest.param([(60, 2, False), (62, 2, True)], True, id="an unmount at the end of the ring"),
+    ],
+)
+def test_the_last_record_decides(records: list[tuple[int, int, bool]], unmounted: bool) -> None:
+    """Only what was written last counts, wherever in the ring it lies."""
+    data = ring(records)
+    assert was_unmounted(BytesReader(bytes(4096) + data), start=4096, size_bytes=len(data)) is unmounted
+
+
+def test_a_record_that_is_not_whole_is_no_unmount() -> None:
+    """A copy that was made while the log was written ends in the middle of a record."""
+    data = bytearray(ring([(0, 2, False), (2, 2, True), (4, 1, False)]))
+    data[2 * 512 + 12 : 2 * 512 + 16] = struct.pack(">I", 2048)
+    assert was_unmounted(BytesReader(bytes(data)), start=0, size_bytes=len(data)) is False
+
+
+@pytest.mark.parametrize("data", [bytes(BLOCKS * 512), b"\1" * BLOCKS * 512, b"\1" * 600])
+def test_a_log_that_is_none_says_nothing(data: bytes) -> None:
+    """Zeros, noise, or a log that ends too early: neither clean nor unclean is claimed."""
+    assert was_unmounted(BytesReader(data), start=0, size_bytes=BLOCKS * 512) is None
+
+
+@pytest.mark.parametrize("name", ["xfs-v4", "xfs-v5", "xfs-1k", "guest-rhel-root"])
+def test_a_file_system_that_was_unmounted_is_clean_and_one_that_was_not_is_told(name: str) -> None:
+    """As mkfs and the kernel wrote them; without the flag of the last record's unmount they are not clean."""
+    raw = bytearray(image(name))
+    assert Xfs(BytesReader(bytes(raw))).facts.unclean == ""
+    for at in range(0, len(raw), 512):
+        if raw[at : at + 4] == b"\xfe\xed\xba\xbe":
+            raw[at + 512 + 9] &= ~0x20
+    assert "its log does not end in an unmount" in Xfs(BytesReader(bytes(raw))).facts.unclean

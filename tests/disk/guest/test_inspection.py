@@ -1,0 +1,645 @@
+"""This file tests that systems are told right: Debian, Ubuntu, Red Hat, on disks and path by path."""
+
+import gzip
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from itertools import pairwise
+from pathlib import Path
+
+import pytest
+
+from aliyun_import.checks.infer import infer_parameters
+from aliyun_import.checks.run import run_disk_checks
+from aliyun_import.disk.guest.boot_config import DiskNames
+from aliyun_import.disk.guest.report import DRIVERS, DriverPlace, GuestReport, OsRelease
+from aliyun_import.disk.inspect import inspect_disk
+from aliyun_import.disk.report import Partition
+from aliyun_import.limits import MIB
+from aliyun_import.model.finding import Severity
+from aliyun_import.model.request import Architecture, BootMode, DiskRequest, ImportRequest, OsType
+from tests.disk.guests import debian_disk, looked_at, rhel_disk
+from tests.disk.trees import BOOT_UUID, ROOT_UUID, Link, cpio, debian, elf, initramfs, rhel_boot, rhel_root, ubuntu
+
+DISKS: dict[str, tuple[Callable[[], bytes], str, BootMode]] = {
+    "debian": (lambda: debian_disk("guest-debian"), "Debian", BootMode.BIOS),
+    "ubuntu": (lambda: debian_disk("guest-ubuntu"), "Ubuntu", BootMode.BIOS),
+    "rhel": (rhel_disk, "Rocky Linux", BootMode.UEFI),
+}
+
+_WANTS = "/etc/systemd/system/multi-user.target.wants"
+
+
+@pytest.mark.parametrize("name", DISKS)
+def test_a_good_disk_is_known_and_raises_no_alarm(name: str, tmp_path: Path) -> None:
+    """Through the bounded child: platform, boot mode, processor and drivers, and no finding but notes and LVM."""
+    make, platform, boot_mode = DISKS[name]
+    path = tmp_path / "disk.raw"
+    path.write_bytes(make())
+    report = inspect_disk(path)
+    request = ImportRequest(region="cn-hangzhou", disks=(DiskRequest(path=path),), name="an-image")
+    filled = infer_parameters(report, request).merged_into(request)
+    assert (filled.platform, filled.boot_mode, filled.os_type) == (platform, boot_mode, OsType.LINUX)
+    assert (filled.architecture, filled.nvme_support) == (Architecture.X86_64, "supported")
+    findings = run_disk_checks(report, request)
+    loud = {finding.rule for finding in findings if finding.severity is not Severity.NOTE}
+    assert loud - {"root-full"} == ({"root-on-lvm"} if name == "rhel" else set())  # their file systems are tiny
+
+
+def test_a_debian_is_told_whole() -> None:
+    """Each fact of a Debian, with where it was seen."""
+    guest = looked_at(debian())
+    assert guest.unknowns == ()
+    assert guest.os_release == OsRelease(
+        id="debian",
+        name="Debian GNU/Linux",
+        version_id="12",
+        pretty_name="Debian GNU/Linux 12 (bookworm)",
+    )
+    assert (guest.machine, guest.architecture) == ("x86-64", Architecture.X86_64)
+    (kernel,) = guest.kernels
+    assert (kernel.version, kernel.default, kernel.initramfs) == (
+        "6.1.0-30-amd64",
+        True,
+        "/boot/initrd.img-6.1.0-30-amd64",
+    )
+    assert {driver.place for driver in kernel.drivers} == {DriverPlace.INITRAMFS}
+    (entry,) = guest.boot_entries
+    assert (entry.where, entry.root, entry.root_found) == ("/boot/grub/grub.cfg:3", f"UUID={ROOT_UUID}", True)
+    assert (entry.kernel_found, entry.initramfs_found) == (True, True)
+    (line,) = guest.fstab
+    assert (line.line, line.mount_point, line.found) == (2, "/", True)
+    assert guest.network is not None
+    assert [seen.where for seen in guest.network.dhcp] == ["/etc/network/interfaces:4"]
+    assert guest.cloud_init is not None
+    assert (guest.cloud_init.version, guest.cloud_init.enabled) == ("22.4.2", True)
+    assert guest.cloud_init.sources == ("NoCloud", "AliYun", "None")
+    assert guest.cloud_init.sources_where == "/etc/cloud/cloud.cfg.d/90_dpkg.cfg:1"
+    assert guest.sshd is not None
+    assert (guest.sshd.where, guest.sshd.enabled, guest.sshd.permit_root) == ("/usr/sbin/sshd", True, None)
+    assert guest.accounts is not None
+    assert guest.accounts.root is not None
+    assert (guest.firewall, guest.selinux, guest.guest_agent, guest.machine_id) == ((), None, None, None)
+
+
+def test_an_ubuntu_is_told() -> None:
+    """Modules in a plain early archive, netplan, a switched-off ufw whose unit is enabled, cloud-init by its egg."""
+    guest = looked_at(ubuntu())
+    assert guest.unknowns == ()
+    assert guest.os_release is not None
+    assert guest.os_release.id == "ubuntu"
+    assert {driver.place for driver in guest.kernels[0].drivers} == {DriverPlace.INITRAMFS}
+    assert guest.network is not None
+    assert [seen.where for seen in guest.network.dhcp] == ["/etc/netplan/50-cloud-init.yaml:5"]
+    assert guest.cloud_init is not None
+    assert (guest.cloud_init.version, guest.cloud_init.sources) == ("24.1.3", ("NoCloud", "AliYun"))
+    assert guest.firewall == ()
+    assert guest.boot_entries[0].root == f"UUID={ROOT_UUID}"
+
+
+def test_a_red_hat_with_its_own_boot_is_told() -> None:
+    """/boot is mounted by fstab; BLS entries name kernels from its root, and the rescue entry is not the first."""
+    guest = looked_at(rhel_root(), boot=rhel_boot(), volume="rl/root")
+    assert guest.unknowns == ()
+    assert guest.boot_partition == 1
+    assert [entry.loader for entry in guest.boot_entries] == ["bls", "bls"]
+    assert guest.boot_entries[0].kernel == "/vmlinuz-5.14.0-427.el9.x86_64"
+    assert all((entry.kernel_found, entry.initramfs_found) == (True, True) for entry in guest.boot_entries)
+    assert [entry.root_found for entry in guest.boot_entries] == [True, True]
+    (kernel,) = guest.kernels
+    assert (kernel.default, kernel.place("virtio_blk")) == (True, DriverPlace.INITRAMFS)
+    assert [line.found for line in guest.fstab] == [True, True]
+    assert guest.network is not None
+    assert [seen.what for seen in guest.network.dhcp] == ["[ipv4] method=auto"]
+    assert guest.selinux is not None
+    assert (guest.selinux.what, guest.selinux.where) == ("permissive", "/etc/selinux/config:2")
+    assert guest.cloud_init is not None
+    assert (guest.cloud_init.version, guest.cloud_init.enabled) == ("23.4", True)
+
+
+@pytest.mark.parametrize(
+    ("packed", "places"),
+    [
+        (initramfs(("virtio_net", "nvme"), version="6.1"), (DriverPlace.MODULE, DriverPlace.MODULE)),
+        (initramfs(("virtio_blk",), version="6.1"), (DriverPlace.INITRAMFS, DriverPlace.MODULE)),
+        (b"\x1f\x8b damaged", (DriverPlace.UNKNOWN, DriverPlace.UNKNOWN)),
+        (gzip.compress(cpio(["init"]), mtime=0)[:-9], (DriverPlace.UNKNOWN, DriverPlace.UNKNOWN)),
+    ],
+)
+def test_drivers_that_were_taken_out_of_the_initramfs_are_missed(
+    packed: bytes, places: tuple[DriverPlace, DriverPlace]
+) -> None:
+    """The place of virtio_blk and virtio_pci: a module on the disk only, or not known where it can't be read."""
+    (kernel,) = looked_at(debian(**{"/boot/initrd.img-6.1.0-30-amd64": packed})).kernels
+    assert (kernel.place("virtio_blk"), kernel.place("virtio_pci")) == places
+
+
+def test_an_initramfs_after_slow_ones_is_left_unknown(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The child that reads has 60 seconds: the report so far is worth more than a third initramfs."""
+    monkeypatch.setattr("aliyun_import.disk.guest.kernels._ENOUGH_CPU_S", -1)
+    (kernel,) = looked_at(debian()).kernels
+    assert "took too long" in kernel.initramfs_problem
+    assert DriverPlace.UNKNOWN in {driver.place for driver in kernel.drivers}
+
+
+def test_drivers_that_are_built_in_or_absent() -> None:
+    """modules.builtin, the kernel's configuration, and neither."""
+    modules = "/usr/lib/modules/6.1.0-30-amd64"
+    built_in = {
+        f"{modules}/modules.builtin": b"kernel/drivers/block/virtio_blk.ko\nkernel/drivers/virtio/virtio_pci.ko\n"
+    }
+    (kernel,) = looked_at(debian(**built_in, **{f"{modules}/modules.dep": b""})).kernels
+    assert [kernel.place(name) for name in DRIVERS] == [DriverPlace.BUILT_IN] * 2 + [DriverPlace.INITRAMFS] * 2
+    bare = {f"{modules}/modules.dep": b"", "/boot/initrd.img-6.1.0-30-amd64": gzip.compress(cpio(["init"]))}
+    (kernel,) = looked_at(debian(**bare)).kernels
+    assert {kernel.place(name) for name in DRIVERS} == {DriverPlace.ABSENT}
+    config = b"CONFIG_VIRTIO_BLK=y\nCONFIG_VIRTIO_PCI=y\n# CONFIG_BLK_DEV_NVME is not set\nCONFIG_FW_CFG_SYSFS=m\n"
+    (kernel,) = looked_at(debian(**bare, **{"/boot/config-6.1.0-30-amd64": config})).kernels
+    assert [kernel.place(name) for name in DRIVERS] == [DriverPlace.BUILT_IN] * 2 + [DriverPlace.ABSENT] * 2
+    assert kernel.fw_cfg is True
+
+
+def test_the_kernel_that_the_loader_starts_comes_first() -> None:
+    """Versions are ordered by value, and the first entry of the menu counts more."""
+    newer = "/usr/lib/modules/6.10.3"
+    other = {f"{newer}/modules.dep": b"", f"{newer}/modules.builtin": b"", "/boot/vmlinuz-6.10.3": b"MZ"}
+    assert [kernel.version for kernel in looked_at(debian(**other)).kernels] == ["6.1.0-30-amd64", "6.10.3"]
+    no_menu = looked_at(debian(**other, **{"/boot/grub/grub.cfg": b""})).kernels
+    assert [(kernel.version, kernel.default) for kernel in no_menu] == [("6.10.3", False), ("6.1.0-30-amd64", False)]
+
+
+def test_the_entry_that_grubenv_saved_comes_first() -> None:
+    """BLS entries are sorted by version, newest first, unless one was chosen."""
+    entry = "version {0}\nlinux /vmlinuz-{0}\noptions root=/dev/mapper/rl-root\n"
+    boot = rhel_boot(
+        **{
+            "/loader/entries/0123456789abcdef-5.14.0-999.el9.x86_64.conf": entry.format(
+                "5.14.0-999.el9.x86_64"
+            ).encode(),
+            "/vmlinuz-5.14.0-999.el9.x86_64": b"MZ",
+        }
+    )
+    assert looked_at(rhel_root(), boot=boot, volume="rl/root").boot_entries[0].kernel.endswith("427.el9.x86_64")
+    del boot["/grub2/grubenv"]
+    assert looked_at(rhel_root(), boot=boot, volume="rl/root").boot_entries[0].kernel.endswith("999.el9.x86_64")
+
+
+@pytest.mark.parametrize(
+    ("text", "found"),
+    [
+        (f"UUID={ROOT_UUID.upper()} / ext4 defaults 0 1", [True]),
+        ('UUID="11111111-0000-0000-0000-000000000000" / ext4 defaults 0 1', [False]),
+        (f"/dev/disk/by-uuid/{ROOT_UUID} / ext4 defaults 0 1", [True]),
+        ("LABEL=nothing / ext4 defaults 0 1", [False]),
+        ("/dev/sda1 / ext4 defaults 0 1", [None]),
+        ("tmpfs /tmp tmpfs\nserver:/x /y nfs", [None, None]),
+        ("# comment\n\nhalf line", []),
+    ],
+)
+def test_names_in_fstab_are_looked_up(text: str, found: list[bool | None]) -> None:
+    """By UUID, label or link; what a device name means there cannot be told from here."""
+    assert [entry.found for entry in looked_at(debian(**{"/etc/fstab": text.encode()})).fstab] == found
+
+
+def test_names_are_not_missed_where_something_could_hide_them() -> None:
+    """Encryption, unread volumes and unknown contents may hold what is looked for; then nothing is claimed."""
+    plain = Partition(
+        number=1, start_bytes=0, size_bytes=MIB << 10, type_name="", type_id="", filesystem="ext4", uuid="A"
+    )
+    assert DiskNames.of([plain]).has("UUID=a") is True
+    assert DiskNames.of([plain]).has("UUID=b") is False
+    assert DiskNames.of([plain]).has("LABEL=x") is False
+    assert DiskNames.of([plain], hidden=True).has("UUID=b") is None
+    for filesystem in ("luks", "mdraid", ""):
+        assert DiskNames.of([plain, replace(plain, filesystem=filesystem, uuid="")]).has("UUID=b") is None
+    tiny = replace(plain, filesystem="", uuid="", size_bytes=MIB)
+    assert DiskNames.of([plain, tiny]).has("UUID=b") is False
+    assert DiskNames.of([plain, replace(plain, filesystem="vfat")]).has("LABEL=ESP") is None
+    assert DiskNames.of([plain]).has("PARTUUID=x/PARTNROFF=1") is None
+
+
+def test_an_fstab_that_names_a_missing_boot_is_told() -> None:
+    """What lies on a /boot that could not be opened is not known."""
+    guest = looked_at(rhel_root(), volume="rl/root")
+    assert any(BOOT_UUID in unknown for unknown in guest.unknowns)
+
+
+@pytest.mark.parametrize(
+    ("paths", "kind", "where"),
+    [
+        (
+            {"/etc/network/interfaces": b"iface eth0 inet static\n address 10.0.0.2\n"},
+            "static",
+            "/etc/network/interfaces:1",
+        ),
+        (
+            {"/etc/sysconfig/network-scripts/ifcfg-eth0": b"DEVICE=eth0\nBOOTPROTO=dhcp\n"},
+            "dhcp",
+            "/etc/sysconfig/network-scripts/ifcfg-eth0:2",
+        ),
+        (
+            {"/etc/sysconfig/network-scripts/ifcfg-eth0": b'BOOTPROTO="none"\nIPADDR=10.0.0.2\n'},
+            "static",
+            "/etc/sysconfig/network-scripts/ifcfg-eth0:2",
+        ),
+        ({"/etc/sysconfig/network/ifcfg-eth0": b"BOOTPROTO='dhcp'\n"}, "dhcp", "/etc/sysconfig/network/ifcfg-eth0:1"),
+        (
+            {"/etc/sysconfig/network-scripts/ifcfg-eth0": b"HWADDR=52:54:00:00:00:01\n"},
+            "bound",
+            "/etc/sysconfig/network-scripts/ifcfg-eth0:1",
+        ),
+        (
+            {"/etc/netplan/01.yaml": b"network:\n  ethernets:\n    a:\n      addresses: [10.0.0.2/24]\n"},
+            "static",
+            "/etc/netplan/01.yaml:4",
+        ),
+        (
+            {
+                "/etc/systemd/network/a.network": b"[Match]\nName=e*\n[Network]\nDHCP=yes\n",
+                "/etc/systemd/system/multi-user.target.wants/systemd-networkd.service": Link("x"),
+            },
+            "dhcp",
+            "/etc/systemd/network/a.network:4",
+        ),
+        (
+            {
+                "/etc/NetworkManager/system-connections/a.nmconnection": b"[ipv4]\nmethod=manual\n",
+                "/etc/systemd/system/multi-user.target.wants/NetworkManager.service": Link("x"),
+            },
+            "static",
+            "/etc/NetworkManager/system-connections/a.nmconnection:2",
+        ),
+        (
+            {"/etc/systemd/system/multi-user.target.wants/NetworkManager.service": Link("x")},
+            "dhcp",
+            "/etc/NetworkManager/system-connections",
+        ),
+        ({"/etc/network/interfaces": b"iface eth0 inet6 static\n"}, "static_ipv6", "/etc/network/interfaces:1"),
+        (
+            {"/etc/sysconfig/network-scripts/ifcfg-eth0": b"IPV6ADDR=2001:db8::2/64\n"},
+            "static_ipv6",
+            "/etc/sysconfig/network-scripts/ifcfg-eth0:1",
+        ),
+        (
+            {"/etc/netplan/01.yaml": b"network:\n  ethernets:\n    a:\n      addresses:\n      - 2001:db8::2/64\n"},
+            "static_ipv6",
+            "/etc/netplan/01.yaml:4",
+        ),
+        (
+            {"/etc/netplan/01.yaml": b"network: \n  ethernets:\n    a: {dhcp4: true, optional: true}\n"},
+            "dhcp",
+            "/etc/netplan/01.yaml:3",
+        ),
+        (
+            {"/etc/udev/rules.d/70-persistent-net.rules": b'# x\nATTR{address}=="52:54", NAME="eth0"\n'},
+            "renamed",
+            "/etc/udev/rules.d/70-persistent-net.rules:2",
+        ),
+    ],
+)
+def test_each_way_to_configure_the_network_is_read(paths: dict[str, bytes | Link], kind: str, where: str) -> None:
+    """One sighting, of the right kind, with its line."""
+    network = looked_at(debian(**({"/etc/network/interfaces": None} | paths))).network
+    assert network is not None
+    seen = {
+        name: [sighting.where for sighting in getattr(network, name)]
+        for name in ("dhcp", "static", "static_ipv6", "bound", "renamed")
+    }
+    assert {name: places for name, places in seen.items() if places} == {kind: [where]}
+
+
+@pytest.mark.parametrize(
+    "paths",
+    [
+        {"/etc/sysconfig/network-scripts/ifcfg-lo": b"IPADDR=127.0.0.1\n"},
+        {"/etc/netplan/01.yaml": b"network:\n  ethernets:\n    a:\n      nameservers:\n        addresses: [1.1.1.1]\n"},
+        {"/etc/systemd/network/a.network": b"[Network]\nDHCP=yes\n"},
+        {"/etc/udev/rules.d/70-persistent-net.rules": b"# nothing\n"},
+    ],
+)
+def test_what_is_no_address_of_the_instance_is_left_out(paths: dict[str, bytes | Link]) -> None:
+    """The loopback, name servers, the files of a service that does not start."""
+    network = looked_at(debian(**({"/etc/network/interfaces": None} | paths))).network
+    assert network is not None
+    assert (network.dhcp, network.static, network.bound, network.renamed) == ((), (), (), ())
+
+
+@pytest.mark.parametrize(
+    ("paths", "cards"),
+    [
+        ({"/etc/network/interfaces": b"auto lo eth0 eth1\nallow-hotplug eth2\n"}, ["eth0", "eth1"]),
+        (
+            {
+                "/etc/sysconfig/network-scripts/ifcfg-eth0": b"ONBOOT=yes\n",
+                "/etc/sysconfig/network-scripts/ifcfg-eth1": b'ONBOOT="no"\n',
+                "/etc/sysconfig/network-scripts/ifcfg-eth0.5": b"ONBOOT=yes\n",
+                "/etc/sysconfig/network-scripts/ifcfg-lo": b"ONBOOT=yes\n",
+            },
+            ["eth0"],
+        ),
+        (
+            {
+                "/etc/netplan/01.yaml": b"network:\n  ethernets:\n    ens3:\n      dhcp4: true\n    ens4:\n"
+                b"      optional: true\n    any:\n      match:\n        name: en*\n    ens5:\n      dhcp6: true\n"
+            },
+            ["ens3", "ens5"],
+        ),
+        (
+            {
+                f"{_WANTS}/NetworkManager.service": Link("x"),
+                "/etc/sysconfig/network-scripts/ifcfg-eth0": b"ONBOOT=yes\n",
+            },
+            [],
+        ),
+        (
+            {
+                "/etc/netplan/01.yaml": b"network:\n  ethernets:\n    ens3:\n      dhcp4: true\n",
+                "/etc/netplan/02.yaml": b"network:\n  renderer: NetworkManager\n  ethernets:\n    ens4: {}\n",
+            },
+            ["ens3"],
+        ),
+    ],
+)
+def test_the_cards_that_the_start_waits_for_are_listed(paths: dict[str, bytes | Link], cards: list[str]) -> None:
+    """Those that are brought up at the start, and not those that may come later, be any, or are NetworkManager's."""
+    network = looked_at(debian(**({"/etc/network/interfaces": None} | paths))).network
+    assert network is not None
+    assert [card.what for card in network.cards] == cards
+
+
+def test_what_is_made_to_cost_time_costs_none() -> None:
+    """Lines without end, beginnings without one, files that include each other: each is bounded."""
+    nested = "".join(f"{' ' * depth}a:\n" for depth in range(800))
+    netplan = b"network: {" + b"a" * 1_500_000 + b"\n" + nested.encode()
+    spoiled: dict[str, bytes | Link | None] = {f"{_WANTS}/iptables.service": Link("x")}
+    spoiled |= {
+        "/etc/netplan/01.yaml": netplan,
+        "/etc/sysconfig/iptables": b"-A INPUT " + b"--dport x," * 150_000 + b"\n-A INPUT -j DROP\n",
+        "/etc/issue": b"x" * 1_500_000,
+        "/etc/cloud/cloud.cfg": b"datasource_list: [\n" * 20_000,
+        "/var/lib/dpkg/status": b"Package: cloud-init\n" * 20_000,
+        "/etc/ssh/sshd_config": b"Include " + b"/etc/ssh/*.conf " * 3000,
+    }
+    for number in range(100):
+        spoiled[f"/etc/ssh/{number}.conf"] = f"Include /etc/ssh/*.conf {number}*\n".encode() * 1000
+    begun = time.process_time()
+    guest = looked_at(debian(**spoiled))
+    assert time.process_time() - begun < 4
+    assert guest.network is not None
+    assert (guest.network.cards[0].what, guest.firewall[0].ssh, len(guest.issue or "")) == ("eth0", None, 1000)
+
+
+@pytest.mark.parametrize(
+    "netplan",
+    [
+        "a: &a [x, x, x, x, x, x, x, x, x]\n"
+        + "".join(f"{name}: &{name} [{','.join([f'*{before}'] * 9)}]\n" for before, name in pairwise("abcdefghij")),
+        "a: &a {x: x}\n"
+        + "".join(
+            f"{name}: &{name} {{{','.join(f'k{n}: *{before}' for n in range(9))}}}\n"
+            for before, name in pairwise("abcdefghij")
+        ),
+        "network: &n\n  ethernets: *n\n",
+        "[" * 100_000,
+        "- " * 100_000,
+        "a: " + "{a: " * 5_000,
+        "".join(f"k{number}: &a{number} {{k: *a{number - 1}}}\n" for number in range(1, 8000)),
+        "!!python/object/apply:os.abort []\n",
+    ],
+    ids=["lists", "maps", "itself", "brackets", "dashes", "braces", "chain", "tag"],
+)
+def test_yaml_that_expands_is_bounded(netplan: str) -> None:
+    """Aliases of aliases, deep nesting, nodes within themselves, tags: each ends quickly, and no object is created."""
+    begun = time.process_time()
+    network = looked_at(debian(**{"/etc/netplan/01.yaml": netplan.encode()})).network
+    assert time.process_time() - begun < 2
+    assert network is not None
+    assert [card.what for card in network.cards if card.where.startswith("/etc/network/")] == ["eth0"]
+
+
+def test_yaml_is_read_as_netplan_reads_it() -> None:
+    """Flow style, quotes, comments, multi-line lists, an alias, and an address with options."""
+    text = b"""
+network:
+  version: 2
+  ethernets:
+    "ens3": &card {dhcp4: yes, match: {macaddress: "52:54:00:00:00:01"}}
+    ens4: # the second
+      addresses: [ "10.0.0.2/24",
+                   2001:db8::2/64 ]
+    ens5:
+      addresses:
+        - 10.0.0.3/24: {label: x}
+    ens6: *card
+"""
+    network = looked_at(debian(**{"/etc/network/interfaces": None, "/etc/netplan/01.yaml": text})).network
+    assert network is not None
+    assert [seen.where for seen in network.dhcp] == ["/etc/netplan/01.yaml:5", "/etc/netplan/01.yaml:5"]
+    assert [seen.where for seen in network.static] == ["/etc/netplan/01.yaml:7", "/etc/netplan/01.yaml:10"]
+    assert [seen.where for seen in network.static_ipv6] == ["/etc/netplan/01.yaml:7"]
+    assert [(card.what, card.where) for card in network.cards] == [
+        ("ens4", "/etc/netplan/01.yaml:6"),
+        ("ens5", "/etc/netplan/01.yaml:9"),
+    ]
+
+
+def test_router_advertisements_are_no_dhcp() -> None:
+    """An IPv6 address by itself ("inet6 auto") gives no IPv4 address, which ECS wants asked for."""
+    text = b"iface eth0 inet static\n address 10.0.0.2\niface eth0 inet6 auto\n"
+    network = looked_at(debian(**{"/etc/network/interfaces": text})).network
+    assert network is not None
+    assert (len(network.dhcp), len(network.static)) == (0, 1)
+
+
+@pytest.mark.parametrize(
+    ("unit", "paths", "where"),
+    [
+        (
+            "firewalld",
+            {"/usr/lib/firewalld/zones/public.xml": b'<zone>\n <service name="ssh"/>\n</zone>\n'},
+            "/usr/lib/firewalld/zones/public.xml:2",
+        ),
+        (
+            "firewalld",
+            {
+                "/usr/lib/firewalld/zones/public.xml": b'<service name="ssh"/>\n',
+                "/etc/firewalld/zones/public.xml": b'<zone>\n <service name="https"/>\n</zone>\n',
+            },
+            None,
+        ),
+        (
+            "firewalld",
+            {
+                "/etc/firewalld/firewalld.conf": b"# x\nDefaultZone=work\n",
+                "/etc/firewalld/zones/work.xml": b'<port protocol="tcp" port="22"/>\n',
+            },
+            "/etc/firewalld/zones/work.xml:1",
+        ),
+        (
+            "ufw",
+            {
+                "/etc/ufw/ufw.conf": b"ENABLED=yes\n",
+                "/etc/ufw/user.rules": b"*filter\n-A ufw-user-input -p tcp --dport 22 -j ACCEPT\n",
+            },
+            "/etc/ufw/user.rules:2",
+        ),
+        ("ufw", {"/etc/ufw/ufw.conf": b"ENABLED=yes\n"}, None),
+        (
+            "iptables",
+            {"/etc/sysconfig/iptables": b"-A INPUT -p tcp -m tcp --dport 22 -j ACCEPT\n-A INPUT -j REJECT\n"},
+            "/etc/sysconfig/iptables:1",
+        ),
+        ("iptables", {"/etc/sysconfig/iptables": b"-A INPUT -p tcp --dport 2222 -j ACCEPT\n-A INPUT -j DROP\n"}, None),
+        ("nftables", {"/etc/nftables.conf": b"chain input { type filter; }\n"}, "/etc/nftables.conf"),
+        ("nftables", {"/etc/nftables.conf": b"policy drop;\ntcp dport { ssh, http } accept\n"}, "/etc/nftables.conf:2"),
+        ("nftables", {"/etc/nftables.conf": b"policy drop;\ntcp dport 443 accept\n"}, None),
+        (
+            "SuSEfirewall2",
+            {"/etc/sysconfig/SuSEfirewall2": b'FW_CONFIGURATIONS_EXT="sshd"\n'},
+            "/etc/sysconfig/SuSEfirewall2:1",
+        ),
+    ],
+)  # fmt: skip
+def test_a_firewall_is_looked_at_for_ssh(unit: str, paths: dict[str, bytes | Link], where: str | None) -> None:
+    """The line that lets SSH in, in the file that each firewall keeps its rules in; port 2222 is not 22."""
+    system = debian(**{f"{_WANTS}/{unit}.service": Link("x")}, **paths)
+    (firewall,) = looked_at(system).firewall
+    assert (firewall.name, firewall.ssh.where if firewall.ssh else None) == (unit, where)
+
+
+def test_the_directory_of_customized_linux_is_looked_for() -> None:
+    """/aliyun_custom_image counts on the first partition only."""
+    marked = {"/aliyun_custom_image/.keep": b""}
+    assert looked_at(debian()).custom_image_directory is False
+    assert looked_at(debian(**marked)).custom_image_directory is True
+    assert looked_at(rhel_root(**marked), boot=rhel_boot(), volume="rl/root").custom_image_directory is False
+    assert looked_at(rhel_root(), boot=rhel_boot(**marked), volume="rl/root").custom_image_directory is True
+
+
+def test_sshd_takes_the_first_value_and_stops_at_match() -> None:
+    """As sshd itself reads its configuration, with what it includes where it includes it."""
+    config = b"Include /etc/ssh/sshd_config.d/*.conf\nPermitRootLogin yes\nPort 22\nMatch User x\nPort 99\n"
+    spoiled = debian(
+        **{"/etc/ssh/sshd_config": config, "/etc/ssh/sshd_config.d/10-own.conf": b"PermitRootLogin = no\nPort 2222\n"}
+    )
+    sshd = looked_at(spoiled).sshd
+    assert sshd is not None
+    assert sshd.permit_root is not None
+    assert (sshd.permit_root.what, sshd.permit_root.where) == ("no", "/etc/ssh/sshd_config.d/10-own.conf:1")
+    assert [port.what for port in sshd.ports] == ["2222", "22"]
+
+
+def test_every_planted_fault_is_seen() -> None:
+    """A Debian that is wrong in every way that can be seen, all of it at once."""
+    wants = "/etc/systemd/system/multi-user.target.wants"
+    guest = looked_at(
+        debian(
+            **{
+                "/etc/cloud/cloud-init.disabled": b"",
+                f"{wants}/ssh.service": None,
+                f"{wants}/firewalld.service": Link("x"),
+                "/etc/selinux/config": b"SELINUX=enforcing\n",
+                "/usr/bin/qemu-ga": elf(),
+                "/etc/passwd": b"toor:x:0:0::/root:/bin/sh\n",
+                "/usr/bin/passwd": None,
+                "/lib": Link("/usr/lib"),
+                "/etc/adjtime": b"0.0 0 0.0\n0\nLOCAL\n",
+                "/etc/machine-id": b"0123456789abcdef0123456789abcdef\n",
+                "/etc/ssh/ssh_host_rsa_key": b"key",
+                "/usr/bin/growpart": None,
+            }
+        ),
+        immutable=("/etc/shadow",),
+    )
+    assert guest.cloud_init is not None
+    assert (guest.cloud_init.enabled, guest.cloud_init.growpart) == (False, False)
+    assert guest.sshd is not None
+    assert (guest.sshd.enabled, guest.sshd.host_keys) == (False, ("/etc/ssh/ssh_host_rsa_key",))
+    assert [(firewall.name, firewall.ssh) for firewall in guest.firewall] == [("firewalld", None)]
+    assert guest.accounts is not None
+    assert (guest.accounts.root, guest.accounts.passwd, guest.accounts.shadow_immutable) == (None, None, True)
+    assert [link.what for link in guest.absolute_lib_links] == ["/lib -> /usr/lib"]
+    places = [guest.selinux, guest.guest_agent, guest.local_clock, guest.machine_id]
+    assert [place.where for place in places if place] == [
+        "/etc/selinux/config:1",
+        "/usr/bin/qemu-ga",
+        "/etc/adjtime:3",
+        "/etc/machine-id:1",
+    ]
+
+
+def test_a_masked_unit_does_not_start() -> None:
+    """A link to /dev/null wins over every .wants."""
+    guest = looked_at(debian(**{"/etc/systemd/system/ssh.service": Link("/dev/null")}))
+    assert guest.sshd is not None
+    assert guest.sshd.enabled is False
+
+
+@pytest.mark.parametrize(
+    ("machine", "name", "architecture"),
+    [
+        (62, "x86-64", Architecture.X86_64),
+        (183, "aarch64", Architecture.ARM64),
+        (3, "i386", Architecture.I386),
+        (22, "s390x", None),
+    ],
+)
+def test_the_shell_tells_the_processor(machine: int, name: str, architecture: Architecture | None) -> None:
+    """By its ELF header."""
+    guest = looked_at(debian(**{"/usr/bin/dash": elf(machine)}))
+    assert (guest.machine, guest.architecture) == (name, architecture)
+
+
+@pytest.mark.parametrize(
+    ("paths", "identity"),
+    [
+        ({"/etc/centos-release": b"CentOS release 6.10 (Final)\n"}, ("centos", "6.10")),
+        ({"/etc/redhat-release": b"Red Hat Enterprise Linux Server release 6.9 (Santiago)\n"}, ("rhel", "6.9")),
+        ({"/etc/SuSE-release": b"SUSE Linux Enterprise Server 11 (x86_64)\nVERSION = 11\n"}, ("sles", "11")),
+        ({"/etc/debian_version": b"6.0.10\n"}, ("debian", "6")),
+        ({"/etc/os-release": b"NAME='My \"Own\" Linux'\nVERSION_ID=1\n"}, ("", "1")),
+    ],
+)
+def test_systems_from_before_os_release_are_known(paths: dict[str, bytes], identity: tuple[str, str]) -> None:
+    """Each had a file of its own."""
+    bare: dict[str, bytes | Link | None] = {"/etc/os-release": None, "/usr/lib/os-release": None}
+    release = looked_at(debian(**(bare | paths))).os_release
+    assert release is not None
+    assert (release.id, release.version_id) == identity
+
+
+@pytest.mark.parametrize(
+    ("text", "root"),
+    [
+        (
+            b"title x\nkernel /boot/vmlinuz-6.1.0-30-amd64 root=/dev/sda1 ro\ninitrd /boot/initrd.img-6.1.0-30-amd64\n",
+            "/dev/sda1",
+        ),
+        (b"set kopts=x\nlinux ($root)/boot/vmlinuz-6.1.0-30-amd64 root=$device\n", ""),
+    ],
+)
+def test_other_forms_of_grub_are_read(text: bytes, root: str) -> None:
+    """GRUB 1 has menu.lst; a variable that nobody sets is not guessed."""
+    spoiled = debian(**{"/boot/grub/grub.cfg": None, "/boot/grub/menu.lst": text})
+    (entry,) = looked_at(spoiled).boot_entries
+    assert (entry.root, entry.kernel_found) == (root, True)
+
+
+def test_extlinux_is_read() -> None:
+    """APPEND has the arguments, and paths are beside the configuration; menu.c32 is no kernel."""
+    config = b"UI menu.c32\nLABEL a\n KERNEL menu.c32\nLABEL l\n LINUX ../vmlinuz-6.1.0-30-amd64\n" + (
+        b" APPEND root=LABEL=x ro initrd=../initrd.img-6.1.0-30-amd64\n"
+    )
+    spoiled = debian(**{"/boot/grub/grub.cfg": None, "/boot/extlinux/extlinux.conf": config})
+    (entry,) = looked_at(spoiled).boot_entries
+    assert (entry.loader, entry.root, entry.root_found) == ("extlinux", "LABEL=x", False)
+    assert (entry.kernel_found, entry.initramfs_found, entry.where) == (True, True, "/boot/extlinux/extlinux.conf:6")
+
+
+def test_an_empty_guest_is_no_crash() -> None:
+    """A root with nothing but its name gives a report with nothing in it."""
+    guest = looked_at({"/etc/os-release": b"ID=debian\n"})
+    assert isinstance(guest, GuestReport)
+    assert (guest.kernels, guest.fstab, guest.boot_entries, guest.unknowns) == ((), (), (), ())
+    assert guest.root is not None
+    assert guest.root.size_bytes > MIB

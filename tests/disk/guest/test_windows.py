@@ -1,0 +1,157 @@
+"""This file tests what is told of a Windows: with the extra `[windows]` everything, without it what to install."""
+
+import importlib.util
+import re
+
+import pytest
+
+from aliyun_import.disk.filesystems.fat import FatTree
+from aliyun_import.disk.filesystems.registry import Volume
+from aliyun_import.disk.guest.inspection import inspect_guest
+from aliyun_import.disk.guest.report import GuestReport, WindowsFacts
+from aliyun_import.disk.guest.windows import Hive, Ntfs, inspect_windows
+from aliyun_import.disk.reader import Bad, BytesReader, Missing, Unsupported
+from aliyun_import.disk.report import Partition
+from aliyun_import.model.request import Architecture, OsType
+from tests.disk import build
+from tests.disk.fixtures import image
+from tests.disk.hive import hive
+
+EXTRA = all(importlib.util.find_spec(name) for name in ("pyfsntfs", "pyregf"))
+needs_extra = pytest.mark.skipif(not EXTRA, reason="needs the extra [windows]: libfsntfs-python and libregf-python")
+
+
+def looked_at(data: bytes) -> GuestReport:
+    """Inspect an NTFS volume as the one partition of a disk."""
+    part = Partition(number=1, start_bytes=0, size_bytes=len(data), type_name="NTFS", type_id="0x07", filesystem="ntfs")
+    return inspect_guest(BytesReader(data), [part])
+
+
+@needs_extra
+def test_a_windows_is_told_by_its_registry_and_its_files() -> None:
+    """Every fact of the Windows of fixtures/, by the control set in use."""
+    guest = looked_at(image("guest-windows"))
+    assert guest.unknowns == ()
+    assert (guest.os_type, guest.architecture) == (OsType.WINDOWS, Architecture.X86_64)
+    windows = guest.windows
+    assert windows is not None
+    assert [filter_.what for filter_ in windows.filters] == ["leftover (disk, UpperFilters)"]
+    assert windows == WindowsFacts(
+        product="Windows Server 2022 Standard",
+        build=20348,
+        read_only_drivers=(),
+        boot_files=("Boot/BCD on partition 1",),
+        pending_update=r"SOFTWARE\Microsoft\Windows\CurrentVersion\Component Based Servicing\RebootPending",
+        client=False,
+        registry_read=True,
+        driver_files=("viostor.sys", "netkvm.sys", "stornvme.sys"),
+        viostor_start=3,
+        netkvm_start=3,
+        stornvme_start=0,
+        image_state="IMAGE_STATE_COMPLETE",
+        setup_in_progress=False,
+        remote_desktop=False,
+        remote_desktop_port=3390,
+        remote_desktop_allowed=True,
+        filters=windows.filters,
+        firewall=("PublicProfile",),
+        device_install_disabled=False,
+        xen_hidden=False,
+        hibernated=True,
+        dirty=False,
+        guest_agent="/Program Files/Qemu-ga/qemu-ga.exe",
+    )
+
+
+@needs_extra
+def test_a_volume_for_chkdsk_and_drivers_that_are_read_only_are_told() -> None:
+    """Both are flags in the table of files: of $Volume, and of the driver."""
+    raw = bytearray(image("guest-windows"))
+    _set_flag(raw, "$Volume", kind=0x70, at=10)
+    _set_flag(raw, "netkvm.sys", kind=0x10, at=32)
+    windows = looked_at(bytes(raw)).windows
+    assert windows is not None
+    assert (windows.dirty, windows.read_only_drivers) == (True, ("netkvm.sys",))
+
+
+@needs_extra
+def test_a_driver_without_its_attributes_is_bad() -> None:
+    """The library says None of flags that are not there."""
+    raw = bytearray(image("guest-windows"))
+    name = "viostor.sys".encode("utf-16-le")
+    records = {found.start() // 1024 * 1024 for found in re.finditer(re.escape(name), bytes(raw))}
+    for record in records:
+        if raw[record : record + 4] == b"FILE":
+            first = record + int.from_bytes(raw[record + 0x14 : record + 0x16], "little")
+            raw[first : first + 2] = b"\0\x10"  # a kind that no attribute has, in the place of 0x10
+    with pytest.raises(Bad):
+        Ntfs(BytesReader(bytes(raw))).is_read_only("/Windows/System32/drivers/viostor.sys")
+
+
+def _set_flag(raw: bytearray, name: str, *, kind: int, at: int) -> None:
+    """Set bit 0 of a byte of an attribute's content, in the record of the table of files that has this name."""
+    for found in re.finditer(re.escape(name.encode("utf-16-le")), bytes(raw)):
+        record = found.start() // 1024 * 1024  # the name is in the index of its directory, too
+        if raw[record : record + 4] != b"FILE":
+            continue
+        place = record + int.from_bytes(raw[record + 0x14 : record + 0x16], "little")
+        while int.from_bytes(raw[place : place + 4], "little") not in (kind, 0xFFFFFFFF):
+            place += int.from_bytes(raw[place + 4 : place + 8], "little")
+        if raw[place] == kind:
+            raw[place + int.from_bytes(raw[place + 0x14 : place + 0x16], "little") + at] |= 1
+
+
+@needs_extra
+def test_a_boot_configuration_counts_on_an_esp_too() -> None:
+    """EFI/Microsoft/Boot/BCD on FAT counts as Boot/BCD on NTFS does."""
+    ntfs = Volume(partition=2, filesystem="ntfs", uuid="", label="", reader=BytesReader(image("guest-windows")))
+    esp = FatTree(BytesReader(build.fat({"EFI/Microsoft/Boot/BCD": b"regf"})))
+    windows = inspect_windows([ntfs], [esp], []).windows
+    assert windows is not None
+    assert windows.boot_files == ("Boot/BCD on partition 2", "EFI/Microsoft/Boot/BCD")
+
+
+@needs_extra
+def test_values_of_a_hive_are_read_by_their_kind() -> None:
+    """Strings, numbers, lists of strings; what is not there is None or empty."""
+    read = Hive(hive({r"A\B c": {"text": "schön", "number": 7, "list": ("a", "b")}, "D": {}}))
+    assert (read.text(r"A\B c", "text"), read.number(r"A\B c", "number")) == ("schön", 7)
+    assert (read.texts(r"A\B c", "list"), read.texts("D", "x")) == (("a", "b"), ())
+    assert (read.text("no", "x"), read.number("D", "x")) == (None, None)
+    assert (read.has("D"), read.has("no")) == (True, False)
+
+
+@needs_extra
+def test_damage_is_bad_and_absence_missing() -> None:
+    """The libraries raise all kinds of errors; two of ours come out."""
+    with pytest.raises(Bad):
+        Hive(bytes(4096))
+    with pytest.raises(Bad):
+        Hive(b"regf" + bytes(100))
+    with pytest.raises(Bad):
+        Ntfs(BytesReader(bytes(1 << 20)))
+    volume = Ntfs(BytesReader(image("guest-windows")))
+    assert not volume.exists("/nothing")
+    assert "System32" in volume.names("/Windows")
+    with pytest.raises(Missing):
+        volume.read("/nothing")
+
+
+@needs_extra
+def test_a_damaged_windows_is_unknown() -> None:
+    """NTFS whose table of files is gone gives a sentence, and no error."""
+    raw = bytearray(image("guest-windows"))
+    raw[4096 : 1 << 20] = bytes((1 << 20) - 4096)
+    guest = looked_at(bytes(raw))
+    assert guest.windows is None
+    assert guest.unknowns
+
+
+@pytest.mark.skipif(EXTRA, reason="the extra [windows] is installed")
+def test_without_the_extra_the_report_says_what_to_install() -> None:
+    """NTFS is not read then, and that is unknown."""
+    guest = looked_at(image("guest-windows"))
+    assert guest.os_type is None
+    assert any("pip install 'aliyun-import[windows]'" in unknown for unknown in guest.unknowns)
+    with pytest.raises(Unsupported):
+        Ntfs(BytesReader(image("guest-windows")))

@@ -1,0 +1,1 @@
+"""Tests of partition tables, volumes and boot evidence."""

@@ -1,0 +1,159 @@
+"""Tests of the evidence for either way of booting."""
+
+import pytest
+
+from aliyun_import.disk.partitions.boot import read_boot
+from aliyun_import.disk.partitions.table import read_partitions
+from aliyun_import.disk.reader import BytesReader
+from aliyun_import.disk.report import BootEvidence
+from aliyun_import.model.request import Architecture
+from tests.disk import build
+from tests.disk.build import MIB, Part
+
+
+def _evidence(disk: bytes | bytearray) -> tuple[BootEvidence, tuple[str, ...]]:
+    reader = BytesReader(bytes(disk))
+    return read_boot(reader, read_partitions(reader))
+
+
+def test_grub_with_its_next_stage_is_bios() -> None:
+    """Both sectors are named; nothing speaks for UEFI."""
+    found, _ = _evidence(build.bios_disk())
+    assert found.bios == ("GRUB is in the boot record, and its next stage in sector 1",)
+    assert (found.uefi, found.loaders) == ((), ())
+
+
+def test_grub_without_its_next_stage_is_not_bios() -> None:
+    """Half of GRUB starts nothing, and the note says which half is missing."""
+    disk = build.bios_disk()
+    disk[512:1024] = bytes(512)
+    found, _ = _evidence(disk)
+    assert found.bios == ()
+    assert "sector 1" in found.notes[0]
+
+
+def test_other_code_needs_an_active_partition_with_a_boot_sector() -> None:
+    """A standard boot record hands over to the active partition's first sector."""
+    parts = [Part(2048, 1000, 0x07, active=True)]
+    disk = build.mbr(4 * MIB, parts, code=b"\x33\xc0\x8e\xd0")
+    assert _evidence(disk)[0].bios == ()
+    build.place(disk, MIB + 510, b"\x55\xaa")
+    assert "partition 1 is active" in _evidence(disk)[0].bios[0]
+    disk[446] = 0
+    assert _evidence(disk)[0].bios == ()
+
+
+def test_the_code_on_a_windows_gpt_disk_is_not_bios() -> None:
+    """Windows writes boot code in front of every GPT, and can't start from it."""
+    disk = build.uefi_disk()
+    disk[:4] = b"\x33\xc0\x8e\xd0"
+    found, _ = _evidence(disk)
+    assert found.bios == ()
+    assert len(found.uefi) == 1
+
+
+@pytest.mark.parametrize(
+    ("part", "words"),
+    [
+        (Part(2048, 64, build.LINUX, attributes=4), "legacy BIOS attribute"),
+        (Part(2048, 64, "83bd6b9d-7f41-11dc-be0b-001560b84f0f"), "FreeBSD boot partition"),
+    ],
+)
+def test_other_code_before_a_gpt_needs_a_partition_that_it_starts(part: Part, words: str) -> None:
+    """SYSLINUX and FreeBSD have their own marks."""
+    found, _ = _evidence(build.gpt(4 * MIB, [part], code=b"\xfa\x31\xc0"))
+    assert words in found.bios[0]
+
+
+def test_lilo_needs_no_active_partition() -> None:
+    """It keeps a list of sectors, as GRUB does."""
+    found, _ = _evidence(build.mbr(4 * MIB, [Part(2048, 64, 0x83)], code=b"\xfa\xeb\x21\x01\xb4\x01LILO"))
+    assert found.bios == ("LILO is in the boot record",)
+
+
+def test_no_code_is_no_bios() -> None:
+    """A boot record of zeros has nothing to start."""
+    found, _ = _evidence(build.mbr(4 * MIB, [Part(2048, 1000, 0x83, active=True)]))
+    assert found.bios == ()
+    assert "zeros" in found.notes[0]
+
+
+def test_grub_on_a_gpt_names_its_bios_boot_partition() -> None:
+    """The usual way to start a GPT disk by BIOS."""
+    disk = build.gpt(4 * MIB, [Part(2048, 64, build.BIOS_BOOT)], code=build.grub_code(2048))
+    build.place(disk, MIB, b"GRUB core")
+    found, _ = _evidence(disk)
+    assert found.bios == (
+        "GRUB is in the boot record, and its next stage in sector 2048",
+        "partition 1 is a BIOS boot partition",
+    )
+
+
+@pytest.mark.parametrize(
+    ("path", "machine", "architecture"),
+    [
+        ("EFI/BOOT/BOOTX64.EFI", build.X86_64, Architecture.X86_64),
+        ("EFI/BOOT/BOOTAA64.EFI", build.ARM64, Architecture.ARM64),
+    ],
+)
+def test_a_loader_in_the_removable_path_is_uefi(path: str, machine: int, architecture: Architecture) -> None:
+    """It starts without a boot entry, and tells the architecture."""
+    found, unknowns = _evidence(build.uefi_disk(machine=machine, path=path))
+    assert len(found.uefi) == 1
+    assert path in found.uefi[0]
+    assert found.architectures == (architecture,)
+    assert (found.loaders[0].removable, unknowns) == (True, ())
+
+
+@pytest.mark.parametrize(
+    ("path", "machine"),
+    [
+        ("EFI/debian/grubx64.efi", build.X86_64),
+        ("EFI/BOOT/BOOTX64.EFI", build.ARM64),
+        ("EFI/boot/bootia32.efi", build.I386),
+    ],
+)
+def test_a_loader_that_firmware_does_not_find_is_only_noted(path: str, machine: int) -> None:
+    """In a vendor's directory, under another machine's name, or for 32-bit firmware, which instances do not have."""
+    found, _ = _evidence(build.uefi_disk(machine=machine, path=path))
+    assert found.uefi == ()
+    assert path in found.notes[-1]
+
+
+def test_a_loader_on_a_fat_of_another_type_is_uefi() -> None:
+    """Firmware looks there, too; the line says which type it is."""
+    disk = build.place(
+        build.mbr(4 * MIB, [Part(2048, 2048, 0x0C)]),
+        MIB,
+        build.fat({"EFI/BOOT/BOOTAA64.EFI": build.pe_program(build.ARM64)}),
+    )
+    found, _ = _evidence(disk)
+    assert "of type FAT32" in found.uefi[0]
+    assert found.architectures == (Architecture.ARM64,)
+
+
+def test_an_esp_without_a_loader_is_noted() -> None:
+    """An empty ESP starts nothing."""
+    disk = build.uefi_disk()
+    build.place(disk, MIB, build.fat({"README": b""}))
+    found, unknowns = _evidence(disk)
+    assert (found.uefi, unknowns) == ((), ())
+    assert "without a loader" in found.notes[-1]
+
+
+def test_an_esp_that_can_not_be_read_is_unknown() -> None:
+    """A damaged FAT is no proof that nothing is on it."""
+    disk = build.uefi_disk()
+    disk[MIB + 13] = 3
+    found, unknowns = _evidence(disk)
+    assert found.uefi == ()
+    assert "partition 1" in unknowns[0]
+
+
+def test_more_fat_partitions_than_any_disk_has_are_not_all_looked_into() -> None:
+    """Each may be the same one, with thousands of names."""
+    parts = [Part(2048, 2048, build.ESP) for _ in range(9)]
+    disk = build.place(build.gpt(4 * build.MIB, parts), build.MIB, build.fat({"EFI/BOOT/BOOTX64.EFI": b"MZ"}))
+    found, unknowns = _evidence(disk)
+    assert len(found.loaders) == 8
+    assert "of 9 FAT partitions" in unknowns[0]

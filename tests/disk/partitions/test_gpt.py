@@ -1,0 +1,87 @@
+"""Tests of reading GUID partition tables that are not what they should be."""
+
+import pytest
+
+from aliyun_import.disk.partitions.gpt import Gpt, read_gpt
+from aliyun_import.disk.reader import BytesReader
+from aliyun_import.model.finding import Severity
+from tests.disk import build
+from tests.disk.build import MIB, Part
+
+SIZE = 4 * MIB
+LAST = SIZE // 512 - 1
+
+
+def _read(disk: bytes | bytearray, *, protective: bool = True) -> Gpt:
+    found = read_gpt(BytesReader(bytes(disk)), protective=protective)
+    assert found is not None
+    return found
+
+
+def _disk() -> bytearray:
+    return build.gpt(SIZE, [Part(2048, 1024, build.LINUX, attributes=4)])
+
+
+def test_a_sound_table_has_no_problems() -> None:
+    """Both copies agree; the legacy BIOS attribute is told."""
+    found = _read(_disk())
+    assert (found.problems, found.legacy_boot, len(found.partitions)) == ((), (1,), 1)
+
+
+@pytest.mark.parametrize("at", [512 + 40, 1024 + 50])
+def test_a_damaged_first_copy_blocks_and_the_backup_is_read(at: int) -> None:
+    """Linux does not use the backup by itself: the disk would not boot, but its partitions can be told."""
+    disk = _disk()
+    disk[at] ^= 0xFF
+    found = _read(disk)
+    assert build.codes(found.problems) == ["gpt-primary-damaged"]
+    assert found.problems[0].severity is Severity.BLOCKS
+    assert len(found.partitions) == 1
+
+
+@pytest.mark.parametrize("at", [LAST * 512 + 40, (LAST - 32) * 512 + 50])
+def test_a_damaged_backup_warns(at: int) -> None:
+    """The disk boots without it."""
+    disk = _disk()
+    disk[at] ^= 0xFF
+    found = _read(disk)
+    assert build.codes(found.problems) == ["gpt-backup-damaged"]
+    assert found.problems[0].severity is Severity.WARNS
+
+
+def test_two_damaged_copies_are_unreadable() -> None:
+    """Nothing is guessed of a table without a sound copy."""
+    disk = _disk()
+    disk[512 + 40] ^= 0xFF
+    disk[LAST * 512 + 40] ^= 0xFF
+    found = _read(disk)
+    assert (found.unreadable, build.codes(found.problems)) == (True, ["gpt-damaged"])
+
+
+def test_a_disk_that_was_made_larger_is_only_noted() -> None:
+    """The backup is where the header says, and not at the end."""
+    found = _read(_disk() + bytes(MIB))
+    assert build.codes(found.problems) == ["gpt-backup-not-at-end"]
+    assert found.problems[0].severity is Severity.NOTE
+
+
+def test_a_disk_that_was_cut_short_is_told() -> None:
+    """The header names a backup behind the end."""
+    assert build.codes(_read(_disk()[: 3 * MIB]).problems) == ["gpt-backup-missing"]
+
+
+def test_sectors_of_4096_bytes_block_and_are_read_in_their_own_size() -> None:
+    """Such a table is not found on a disk with 512-byte sectors, which ECS has."""
+    found = _read(build.gpt(SIZE, [Part(256, 512, build.LINUX)], sector=4096))
+    assert build.codes(found.problems) == ["gpt-4096-byte-sectors"]
+    assert (found.sector_bytes, found.partitions[0].start_bytes) == (4096, MIB)
+
+
+def test_a_missing_protective_mbr_blocks() -> None:
+    """UEFI and Linux look at a GPT only behind one."""
+    assert build.codes(_read(_disk(), protective=False).problems) == ["gpt-no-protective-mbr"]
+
+
+def test_no_signature_and_no_protective_entry_is_no_gpt() -> None:
+    """There is nothing to read."""
+    assert read_gpt(BytesReader(bytes(SIZE)), protective=False) is None

@@ -1,0 +1,32 @@
+"""Tests of telling a UEFI program's machine."""
+
+import pytest
+
+from aliyun_import.disk.partitions.boot import pe_machine
+from aliyun_import.disk.reader import Bad
+from aliyun_import.model.request import Architecture
+from tests.disk import build
+
+
+@pytest.mark.parametrize(
+    ("machine", "expected"),
+    [
+        (build.X86_64, ("x86_64", Architecture.X86_64)),
+        (build.ARM64, ("arm64", Architecture.ARM64)),
+        (build.I386, ("i386", Architecture.I386)),
+        (0x5064, ("riscv64", None)),
+        (0x1234, ("machine 0x1234", None)),
+    ],
+)
+def test_the_machine_is_named(machine: int, expected: tuple[str, Architecture | None]) -> None:
+    """What ECS has is given in its words; the rest is named, and is none of its architectures."""
+    assert pe_machine(build.pe_program(machine)) == expected
+
+
+@pytest.mark.parametrize(
+    "head", [b"", b"MZ", b"\x7fELF" + bytes(200), build.pe_program()[:0x82], b"MZ" + b"\xff" * 200]
+)
+def test_what_is_no_pe_file_is_bad(head: bytes) -> None:
+    """Other files, and files that are cut off, are Bad."""
+    with pytest.raises(Bad):
+        pe_machine(head)

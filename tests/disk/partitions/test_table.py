@@ -1,0 +1,122 @@
+"""Tests of reading partition tables."""
+
+import struct
+
+import pytest
+
+from aliyun_import.disk.partitions.table import read_partitions
+from aliyun_import.disk.reader import BytesReader
+from aliyun_import.disk.report import TableKind
+from tests.disk import build
+from tests.disk.build import MIB, Part
+
+
+def _numbers(disk: bytes | bytearray) -> list[int]:
+    return [partition.number for partition in read_partitions(BytesReader(bytes(disk))).partitions]
+
+
+def test_an_mbr_names_its_partitions_and_what_lies_on_them() -> None:
+    """Number, place, type, boot flag, file system, and the PARTUUID as Linux spells it."""
+    table = read_partitions(BytesReader(bytes(build.bios_disk())))
+    (root,) = table.partitions
+    assert (table.kind, root.number, root.start_bytes, root.size_bytes) == (TableKind.MBR, 1, MIB, 3 * MIB)
+    assert (root.type_id, root.type_name, root.active, root.filesystem) == ("0x83", "Linux", True, "ext4")
+    assert (root.uuid, root.label, root.part_uuid) == (build.ROOT_UUID, "rootfs", "1badb002-01")
+    assert table.problems == []
+
+
+def test_logical_partitions_are_followed() -> None:
+    """They count from 5, each from its own record, and lie where their records say."""
+    parts = [Part(2048, 100, 0x83), Part(4096, 2000, 5)]
+    disk = build.mbr(4 * MIB, parts, logical=[Part(4160, 300, 0x83), Part(4600, 300, 0x82), Part(5000, 400, 0x83)])
+    table = read_partitions(BytesReader(bytes(disk)))
+    assert [(p.number, p.start_bytes // 512, p.size_bytes // 512) for p in table.partitions] == [
+        (1, 2048, 100),
+        (2, 4096, 2000),
+        (5, 4160, 300),
+        (6, 4600, 300),
+        (7, 5000, 400),
+    ]
+    assert table.problems == []
+
+
+def test_a_chain_of_logical_partitions_that_runs_in_a_circle_ends() -> None:
+    """The partitions found so far are lost, the rest of the table stays, and the damage is told."""
+    disk = build.mbr(4 * MIB, [Part(2048, 100, 0x83), Part(4096, 2000, 5)], logical=[Part(4160, 300, 0x83)])
+    for record in (4096, 4097):
+        struct.pack_into("<B3xB3xII", disk, record * 512 + 462, 0, 5, 1, 10)
+        disk[record * 512 + 510 : record * 512 + 512] = b"\x55\xaa"
+    table = read_partitions(BytesReader(bytes(disk)))
+    assert [partition.number for partition in table.partitions] == [1, 2]
+    assert build.codes(table.problems) == ["mbr-logical-damaged"]
+
+
+def test_a_boot_record_without_entries_is_an_mbr_without_partitions() -> None:
+    """55 AA alone is a table, an empty one."""
+    table = read_partitions(BytesReader(bytes(build.mbr(MIB, []))))
+    assert (table.kind, table.partitions) == (TableKind.MBR, [])
+
+
+@pytest.mark.parametrize("volume", [build.ext4(), build.fat({"A": b"a"})])
+def test_a_bare_file_system_is_partition_0_of_no_table(volume: bytes) -> None:
+    """A FAT's boot sector ends in 55 AA as an MBR does, and is none."""
+    table = read_partitions(BytesReader(volume))
+    assert table.kind is TableKind.NONE
+    assert [(partition.number, partition.size_bytes) for partition in table.partitions] == [(0, len(volume))]
+
+
+@pytest.mark.parametrize("disk", [bytes(MIB), bytes(100), b"", b"\xa5" * MIB])
+def test_a_disk_without_a_table_has_none(disk: bytes) -> None:
+    """Blank, tiny, and with bytes that mean nothing here."""
+    table = read_partitions(BytesReader(disk))
+    assert (table.kind, table.partitions, table.problems) == (TableKind.NONE, [], [])
+
+
+def test_entries_that_make_no_sense_are_an_unreadable_table() -> None:
+    """55 AA with boot flags that no boot record has is damage, and is told with the entry."""
+    disk = build.mbr(MIB, [Part(2048, 10, 0x83)])
+    disk[446] = 0x13
+    table = read_partitions(BytesReader(bytes(disk)))
+    assert table.kind is TableKind.UNREADABLE
+    assert build.codes(table.problems) == ["mbr-damaged"]
+    assert "0x13" in table.problems[0].seen
+
+
+def test_a_partition_past_the_end_of_the_disk_blocks() -> None:
+    """A disk that was cut short is told by its partitions, with both numbers."""
+    table = read_partitions(BytesReader(bytes(build.bios_disk())[: 2 * MIB]))
+    assert build.codes(table.problems) == ["partition-outside-disk"]
+    assert str(4 * MIB) in table.problems[0].seen
+
+
+def test_partitions_that_overlap_are_told() -> None:
+    """Two partitions that share a sector, but not an extended one and its own."""
+    disk = build.mbr(4 * MIB, [Part(2048, 1000, 0x83), Part(3047, 100, 0x83)])
+    assert build.codes(read_partitions(BytesReader(bytes(disk))).problems) == ["partitions-overlap"]
+
+
+def test_a_gpt_names_its_partitions() -> None:
+    """Type and name, PARTUUID and file system, in the order of the slots."""
+    table = read_partitions(BytesReader(bytes(build.uefi_disk())))
+    esp, root = table.partitions
+    assert (table.kind, table.problems) == (TableKind.GPT, [])
+    assert (esp.type_name, esp.name, esp.filesystem) == ("EFI system", "ESP", "vfat")
+    assert (root.number, root.type_name, root.filesystem) == (2, "Linux", "ext4")
+    assert esp.part_uuid == "00000000-0000-0000-0000-000000000001"
+
+
+def test_a_gpt_whose_mbr_names_partitions_too_is_hybrid() -> None:
+    """The GPT is what counts; the MBR's own entries make it a hybrid."""
+    disk = build.uefi_disk()
+    struct.pack_into("<B3xB3xII", disk, 462, 0x80, 0x83, 4096, 1000)
+    table = read_partitions(BytesReader(bytes(disk)))
+    assert (table.kind, table.active) == (TableKind.HYBRID, (2,))
+    assert [partition.number for partition in table.partitions] == [1, 2]
+
+
+def test_a_stale_gpt_under_an_mbr_does_not_count() -> None:
+    """Without a protective entry and with ordinary ones, the disk is an MBR disk: so Linux and UEFI see it."""
+    disk = build.uefi_disk()
+    disk[446:512] = build.bios_disk()[446:512]
+    table = read_partitions(BytesReader(bytes(disk)))
+    assert (table.kind, len(table.partitions)) == (TableKind.MBR, 1)

@@ -1,0 +1,104 @@
+"""Tests of unpacking compressed disks as a stream."""
+
+import bz2
+import gzip
+import lzma
+import sys
+import zipfile
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from aliyun_import.disk.containers.compressed import unpacked_file
+from aliyun_import.disk.containers.registry import format_named
+from aliyun_import.disk.decompress import STEP_BYTES
+from aliyun_import.disk.reader import Bad, Unsupported
+
+if sys.version_info >= (3, 14):
+    from compression import zstd
+else:
+    from backports import zstd
+
+DATA = b"".join(b"%09d\n" % number for number in range(40_000))
+PACKERS: dict[str, Callable[[bytes], bytes]] = {
+    "gzip": gzip.compress,
+    "bzip2": bz2.compress,
+    "xz": lzma.compress,
+    "zstd": zstd.compress,
+}
+
+
+def _unpack(folder: Path, packed: bytes, container: str) -> bytes:
+    path = folder / "packed"
+    path.write_bytes(packed)
+    return b"".join(unpacked_file(path, format_named(container)))
+
+
+@pytest.mark.parametrize("container", PACKERS)
+def test_data_comes_out_as_it_went_in(tmp_path: Path, container: str) -> None:
+    """One stream, and two in a row as parallel packers leave them."""
+    pack = PACKERS[container]
+    assert _unpack(tmp_path, pack(DATA), container) == DATA
+    assert _unpack(tmp_path, pack(DATA[:10]) + pack(DATA[10:]), container) == DATA
+
+
+@pytest.mark.parametrize("container", PACKERS)
+def test_zeros_come_in_pieces(tmp_path: Path, container: str) -> None:
+    """A bomb is no larger in memory than a step."""
+    path = tmp_path / "packed"
+    path.write_bytes(PACKERS[container](bytes(5 * STEP_BYTES)))
+    sizes = [len(piece) for piece in unpacked_file(path, format_named(container))]
+    assert sum(sizes) == 5 * STEP_BYTES
+    assert max(sizes) <= STEP_BYTES
+
+
+@pytest.mark.parametrize("container", PACKERS)
+@pytest.mark.parametrize("keep", [0.5, 0.999])
+def test_data_that_was_cut_short_is_bad(tmp_path: Path, container: str, keep: float) -> None:
+    """Half a disk is no disk."""
+    packed = PACKERS[container](DATA)
+    with pytest.raises(Bad):
+        _unpack(tmp_path, packed[: int(len(packed) * keep)], container)
+
+
+@pytest.mark.parametrize("container", PACKERS)
+def test_damaged_data_is_bad(tmp_path: Path, container: str) -> None:
+    """The checksum of every one of them is looked at."""
+    packed = bytearray(PACKERS[container](DATA))
+    packed[len(packed) // 2] ^= 0xFF
+    with pytest.raises(Bad):
+        _unpack(tmp_path, bytes(packed), container)
+
+
+def test_padding_after_the_last_stream_is_none_of_it(tmp_path: Path) -> None:
+    """Tapes and block devices fill up with zeros."""
+    assert _unpack(tmp_path, gzip.compress(DATA) + bytes(1000), "gzip") == DATA
+
+
+def _zip(folder: Path, members: dict[str, bytes]) -> bytes:
+    path = folder / "archive"
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name, data in members.items():
+            archive.writestr(name, data)
+    return path.read_bytes()
+
+
+@pytest.mark.parametrize("members", [{"disk": DATA}, {"README": b"hello", "../disk.vmdk": DATA}])
+def test_the_one_disk_in_a_zip_is_taken(tmp_path: Path, members: dict[str, bytes]) -> None:
+    """A single member, or the single one that is named like a disk; where its name points to does not matter."""
+    assert _unpack(tmp_path, _zip(tmp_path, members), "zip") == DATA
+
+
+@pytest.mark.parametrize("members", [{}, {"a.raw": DATA, "b.raw": DATA}, {"a.txt": b"a", "b.txt": b"b"}])
+def test_a_zip_without_one_disk_is_unsupported(tmp_path: Path, members: dict[str, bytes]) -> None:
+    """Which of several is meant is not guessed."""
+    with pytest.raises(Unsupported):
+        _unpack(tmp_path, _zip(tmp_path, members), "zip")
+
+
+def test_a_damaged_zip_is_bad(tmp_path: Path) -> None:
+    """Its directory stands at the end, and is gone."""
+    packed = _zip(tmp_path, {"disk": DATA})
+    with pytest.raises(Bad):
+        _unpack(tmp_path, packed[:-100], "zip")

@@ -1,0 +1,230 @@
+"""A disk is read exactly, from any thread, or the reason why not names the place."""
+
+import errno
+import os
+import shutil
+import socket
+import stat
+import subprocess
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from aliyun_import.disk.disk import Disk, Extent, open_source, sample_ranges
+from aliyun_import.disk.reader import FileReader
+from aliyun_import.errors import DiskError, Exit
+from aliyun_import.limits import KIB, MIB, TIB
+
+
+def write(path: Path, content: bytes) -> Path:
+    """Write a disk."""
+    path.write_bytes(content)
+    return path
+
+
+def test_a_read_gives_exactly_what_was_asked_for(tmp_path: Path) -> None:
+    """Offsets and lengths are those of the file."""
+    content = os.urandom(100_000)
+    with open_source(write(tmp_path / "disk", content)) as source:
+        assert source.size_bytes == len(content)
+        assert source.read(12_345, 54_321) == content[12_345 : 12_345 + 54_321]
+        buffer = bytearray(1000)
+        source.read_into(99_000, memoryview(buffer))
+        assert buffer == content[99_000:]
+
+
+def test_threads_share_a_source(tmp_path: Path) -> None:
+    """Reads don't disturb each other: there is no position."""
+    content = os.urandom(1 * MIB)
+    with open_source(write(tmp_path / "disk", content)) as source:
+        wrong: list[int] = []
+
+        def read(offset: int) -> None:
+            wrong.extend(
+                at for at in range(offset, 1 * MIB, 64 * KIB) if source.read(at, 100) != content[at : at + 100]
+            )
+
+        threads = [threading.Thread(target=read, args=(offset,)) for offset in range(8)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+    assert wrong == []
+
+
+def test_extents_are_the_data_of_a_sparse_file(tmp_path: Path) -> None:
+    """Holes are not in them, at the beginning, between, and at the end."""
+    path = tmp_path / "disk"
+    with path.open("wb") as file:
+        for offset in (1 * MIB, 8 * MIB):
+            file.seek(offset)
+            file.write(b"x" * 64 * KIB)
+        file.truncate(32 * MIB)
+    with open_source(path) as source:
+        covered = source.extents()
+    assert sum(extent.end - extent.start for extent in covered) < 32 * MIB, "the file system knows holes"
+    for offset in (1 * MIB, 8 * MIB):
+        assert any(extent.start <= offset and offset + 64 * KIB <= extent.end for extent in covered)
+
+
+def test_a_disk_of_holes_has_no_extents(tmp_path: Path) -> None:
+    """Nothing but a hole is no data."""
+    path = tmp_path / "disk"
+    with path.open("wb") as file:
+        file.truncate(4 * MIB)
+    with open_source(path) as source:
+        assert source.extents() == ()
+        assert source.read(1 * MIB, 4) == bytes(4)
+
+
+class Ignorant(Disk):
+    """A disk on a file system that does not know holes."""
+
+    def _seek(self, offset: int, whence: int) -> int:
+        raise OSError(errno.EINVAL, f"lseek({offset}, {whence})")
+
+
+def test_without_knowledge_of_holes_all_is_data(tmp_path: Path) -> None:
+    """A file system that answers EINVAL to SEEK_DATA gives one extent, as block devices do."""
+    path = write(tmp_path / "disk", b"x" * 5000)
+    with Ignorant(path, FileReader(path)) as source:
+        assert source.extents() == (Extent(0, 5000),)
+
+
+def test_a_read_behind_the_end_is_truncation_and_names_the_offset(tmp_path: Path) -> None:
+    """A disk that became shorter is told apart from one that can't be read."""
+    path = write(tmp_path / "disk", b"x" * 10_000)
+    with open_source(path) as source:
+        os.truncate(path, 6_000)
+        with pytest.raises(DiskError) as raised:
+            source.read(5_000, 2_000)
+    assert raised.value.code == "disk-truncated"
+    assert raised.value.details["offset"] == "6000"
+
+
+def test_a_read_error_names_the_offset_and_exits_with_3(tmp_path: Path) -> None:
+    """What the system says of a bad sector comes out as a disk to fix."""
+    source = open_source(write(tmp_path / "disk", b"x" * 10_000))
+    os.close(source._file._fd)
+    source._file._fd = os.open(tmp_path, os.O_RDONLY)  # reading a directory is an error of the system: EISDIR
+    with source, pytest.raises(DiskError) as raised:
+        source.read(4_096, 10)
+    assert raised.value.code == "disk-read"
+    assert raised.value.exit_code is Exit.DISK
+    assert raised.value.details["offset"] == "4096"
+
+
+def test_what_is_no_disk_is_refused_by_kind(tmp_path: Path) -> None:
+    """Each has its own words, and a pipe does not make the tool wait for a writer."""
+    os.mkfifo(tmp_path / "pipe")
+    with socket.socket(socket.AF_UNIX) as server:
+        server.bind(str(tmp_path / "socket"))
+        found = {}
+        for name in (".", "pipe", "socket", "/dev/null", "missing"):
+            with pytest.raises(DiskError) as raised:
+                open_source(tmp_path / name)
+            found[name] = (raised.value.code, raised.value.summary.removeprefix(str(tmp_path / name)).split(",")[0])
+    assert found["."] == ("disk-kind", " is a directory")
+    assert found["pipe"] == ("disk-kind", " is a pipe")
+    assert found["socket"] == ("disk-kind", " is a socket")
+    assert found["/dev/null"] == ("disk-kind", " is a character device")
+    assert found["missing"][0] == "disk-missing"
+
+
+def test_an_empty_file_is_no_disk(tmp_path: Path) -> None:
+    """It would be an object of nothing."""
+    with pytest.raises(DiskError) as raised:
+        open_source(write(tmp_path / "disk", b""))
+    assert raised.value.code == "disk-empty"
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root reads everything")
+def test_an_unreadable_file_says_so(tmp_path: Path) -> None:
+    """The message names the file and what to change."""
+    path = write(tmp_path / "disk", b"x")
+    path.chmod(0)
+    with pytest.raises(DiskError) as raised:
+        open_source(path)
+    assert raised.value.code == "disk-unreadable"
+
+
+def test_a_link_is_followed(tmp_path: Path) -> None:
+    """Names below /dev/disk are links."""
+    (tmp_path / "link").symlink_to(write(tmp_path / "disk", b"x" * 100))
+    with open_source(tmp_path / "link") as source:
+        assert source.read(0, 100) == b"x" * 100
+
+
+def test_the_fingerprint_notices_a_change(tmp_path: Path) -> None:
+    """Of the content where it is sampled, of the time, and of the size."""
+    path = write(tmp_path / "disk", b"x" * 100_000)
+    status = path.stat()
+    with open_source(path) as source:
+        before = source.fingerprint()
+        assert source.fingerprint() == before
+        with path.open("r+b") as file:
+            file.seek(50_000)
+            file.write(b"y")
+        os.utime(path, ns=(status.st_atime_ns, status.st_mtime_ns))
+        changed = source.fingerprint()
+        assert changed.mtime_ns == before.mtime_ns
+        assert changed.sample != before.sample
+        os.utime(path, ns=(1, 1))
+        assert source.fingerprint() != changed
+        with path.open("ab") as file:
+            file.write(b"more")
+        assert source.fingerprint().size_bytes == 100_004
+
+
+def test_the_sample_is_the_same_on_every_machine(tmp_path: Path) -> None:
+    """It depends on size and content, not on how or where the file is stored."""
+    dense, sparse = tmp_path / "dense", tmp_path / "sparse"
+    dense.write_bytes(b"boot" + bytes(8 * MIB) + b"end")
+    with sparse.open("wb") as file:
+        file.write(b"boot")
+        file.seek(8 * MIB + 4)
+        file.write(b"end")
+    with open_source(dense) as first, open_source(sparse) as second:
+        assert first.fingerprint().sample == second.fingerprint().sample
+        assert first.fingerprint().inode != second.fingerprint().inode
+
+
+@given(st.integers(1, 2 * TIB))
+def test_the_sample_stays_inside_the_disk_and_is_small(size_bytes: int) -> None:
+    """Ranges ascend, don't overlap, lie inside the disk, and are some MiB at most."""
+    ranges = sample_ranges(size_bytes)
+    position = 0
+    for offset, length in ranges:
+        assert offset >= position
+        assert length > 0
+        position = offset + length
+    assert ranges[0][0] == 0
+    assert position == size_bytes
+    assert sum(length for _, length in ranges) <= 4 * MIB
+
+
+@pytest.fixture
+def loop_device(tmp_path: Path) -> Iterator[Path]:
+    """Give a block device of 4 MiB with a word at 1 MiB."""
+    if os.geteuid() != 0 or not shutil.which("losetup"):
+        pytest.skip("needs root and losetup")
+    path = write(tmp_path / "backing", bytes(1 * MIB) + b"disk" + bytes(3 * MIB - 4))
+    made = subprocess.run(["losetup", "--find", "--show", path], capture_output=True, text=True, check=False)
+    if made.returncode:
+        pytest.skip(f"no loop device: {made.stderr}")
+    yield Path(made.stdout.strip())
+    subprocess.run(["losetup", "--detach", made.stdout.strip()], check=True)
+
+
+@pytest.mark.root
+def test_a_block_device_is_a_disk(loop_device: Path) -> None:
+    """Its size comes from the device, and it is read as a file is."""
+    with open_source(loop_device) as source:
+        assert stat.S_ISBLK(loop_device.stat().st_mode)
+        assert source.size_bytes == 4 * MIB
+        assert source.read(1 * MIB, 4) == b"disk"
+        assert source.extents() == (Extent(0, 4 * MIB),)

@@ -1,0 +1,65 @@
+"""Tests that what was started for a push does not outlive it."""
+
+import os
+import select
+import signal
+import subprocess
+import sys
+
+import pytest
+
+from aliyun_import.disk.isolated import child_environment, last_line, with_parent_death_signal
+
+_HOLDER = """
+import subprocess
+from aliyun_import.disk.isolated import with_parent_death_signal
+command = with_parent_death_signal(["sleep", "300"])
+child = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
+print(child.pid, flush=True)
+child.wait()
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells a process that its parent is gone")
+def test_a_child_ends_when_its_parent_is_killed() -> None:
+    """Even by SIGKILL, which the parent never sees."""
+    with subprocess.Popen([sys.executable, "-c", _HOLDER], stdout=subprocess.PIPE, text=True) as holder:
+        assert holder.stdout is not None
+        number = int(holder.stdout.readline())
+        child = os.pidfd_open(number)
+        try:
+            holder.send_signal(signal.SIGKILL)
+            holder.wait()
+            ended, _, _ = select.select([child], [], [], 30)
+            assert ended
+        finally:
+            os.close(child)
+
+
+def test_a_program_keeps_its_output_and_status() -> None:
+    """The launcher is replaced by the program."""
+    command = with_parent_death_signal(["sh", "-c", "echo out; exit 7"])
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert (done.stdout, done.returncode) == ("out\n", 7)
+
+
+@pytest.mark.parametrize(
+    ("noise", "line"),
+    [(b"a\nqemu-img: broken\n\n", "qemu-img: broken"), (b"", "it gave no reason"), (b"\xff", "\ufffd")],
+)
+def test_the_last_line_is_the_reason(noise: bytes, line: str) -> None:
+    """Whatever a program says."""
+    assert last_line(noise) == line
+
+
+def test_a_child_gets_no_credentials() -> None:
+    """It gets what it needs to run, and nothing that only somebody else needs."""
+    secrets = (
+        "ALIBABA_CLOUD_ACCESS_KEY_SECRET",
+        "ALICLOUD_SECURITY_TOKEN",
+        "ALIYUN_X",
+        "OSS_ACCESS_KEY_SECRET",
+        "MY_TOKEN",
+    )
+    needed = {"PATH": "/bin", "HOME": "/root", "TMPDIR": "/t", "LANG": "C", "LC_ALL": "C", "PYTHONPATH": "/p"}
+    assert child_environment(needed | dict.fromkeys(secrets, "hush")) == needed
