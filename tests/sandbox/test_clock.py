@@ -4,7 +4,7 @@ import time
 
 import pytest
 
-from aliyun_import.sandbox.core.clock import Clock
+from aliyun_import.sandbox.core.state import Clock
 
 
 def test_a_standing_clock_moves_by_hand_only() -> None:

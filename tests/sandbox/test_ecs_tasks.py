@@ -8,8 +8,7 @@ from urllib.request import ProxyHandler, Request, build_opener
 
 import pytest
 
-from aliyun_import.sandbox.core.clock import Clock
-from aliyun_import.sandbox.core.state import AccessKey, Settings
+from aliyun_import.sandbox.core.state import AccessKey, Clock, Settings
 from aliyun_import.sandbox.oss.state import OssState
 from aliyun_import.sandbox.server import Sandbox
 from tests.sandbox.disks import MIB, dynamic_vhd, fixed_vhd, qcow2, vhd_footer
@@ -299,7 +298,7 @@ def test_an_order_is_for_the_imports_that_begin_after_it(still: Sandbox) -> None
 
 def test_an_outcome_that_is_none_is_refused(still: Sandbox) -> None:
     """A typing error must not pass for a success."""
-    with pytest.raises(ValueError, match="there are finished, failed"):
+    with pytest.raises(ValueError, match="known are finished, failed"):
         still.state.configure(import_outcome="fail")
 
 

@@ -4,7 +4,7 @@ import struct
 
 import pytest
 
-from aliyun_import.sandbox.importer.read import DiskReading, detect, read_disk
+from aliyun_import.sandbox.importer.formats import DiskReading, detect, read_disk
 from tests.sandbox.disks import MIB, BytesReader, checksummed, dynamic_vhd, fixed_vhd, qcow2, vhd_footer
 
 DISK = bytes(MIB)

@@ -7,7 +7,7 @@ import pytest
 
 from aliyun_import.sandbox.core.faults import Fault
 from aliyun_import.sandbox.core.state import AccessKey
-from aliyun_import.sandbox.oss.operations import OPERATIONS
+from aliyun_import.sandbox.oss.service import OPERATIONS
 from aliyun_import.sandbox.oss.state import OssState
 from aliyun_import.sandbox.server import Sandbox
 from tests.sandbox.oss_sdk import Oss, do, refused

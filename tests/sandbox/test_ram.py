@@ -8,7 +8,7 @@ from aliyunsdkcore.acs_exception.exceptions import ServerException
 
 from aliyun_import.sandbox.core.state import AccessKey
 from aliyun_import.sandbox.ram import operations as ram
-from aliyun_import.sandbox.ram.roles import Policy, Ram, Role
+from aliyun_import.sandbox.ram.state import Policy, Ram, Role
 from aliyun_import.sandbox.server import Sandbox
 from tests.sandbox.prepared import POLICY, ROLE, TRUST, make_role
 from tests.sandbox.vendor_sdk import call, refusal
@@ -207,22 +207,22 @@ def test_a_change_reaches_ecs_after_a_while(sandbox: Sandbox) -> None:
     sandbox.state.configure(role_propagation_s=40.0)
     account_id, roles = sandbox.account_id, sandbox.state.part(Ram)
     call(sandbox, "CreateRole", RoleName=ROLE, AssumeRolePolicyDocument=TRUST)
-    assert roles.seen_role(account_id, ROLE) is None
+    assert roles.propagated_role(account_id, ROLE) is None
     sandbox.clock.advance(41)
     _attach(sandbox, POLICY)
-    seen = roles.seen_role(account_id, ROLE)
+    seen = roles.propagated_role(account_id, ROLE)
     assert seen is not None
     assert seen.policies == ()
     sandbox.clock.advance(41)
     call(sandbox, "UpdateRole", RoleName=ROLE, NewAssumeRolePolicyDocument=TRUST.replace("ecs.", "rds."))
-    seen = roles.seen_role(account_id, ROLE)
+    seen = roles.propagated_role(account_id, ROLE)
     assert seen is not None
     assert (len(seen.policies), seen.trust) == (1, TRUST)
     sandbox.clock.advance(41)
     call(sandbox, "DetachPolicyFromRole", RoleName=ROLE, PolicyName=POLICY, PolicyType="System")
     call(sandbox, "DeleteRole", RoleName=ROLE)
-    seen = roles.seen_role(account_id, ROLE)
+    seen = roles.propagated_role(account_id, ROLE)
     assert seen is not None
     assert "rds." in seen.trust
     sandbox.clock.advance(41)
-    assert roles.seen_role(account_id, ROLE) is None
+    assert roles.propagated_role(account_id, ROLE) is None

@@ -5,7 +5,7 @@ import json
 import pytest
 
 from aliyun_import.sandbox.core.rpc_errors import Refusal
-from aliyun_import.sandbox.ram.policy import SYSTEM_POLICIES, allows, check_policy, check_trust_policy, trusts
+from aliyun_import.sandbox.ram.state import SYSTEM_POLICIES, allows, check_policy, check_trust_policy, trusts
 
 OBJECT = ("acs:oss:cn-hangzhou:1:bkt/disk.raw", "acs:oss:oss-cn-hangzhou:1:bkt/disk.raw")
 

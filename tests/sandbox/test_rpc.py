@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 from aliyunsdkcore.acs_exception.exceptions import ServerException
 
-from aliyun_import.sandbox.auth import rpc_signature as sign_rpc
+from aliyun_import.sandbox.auth import rpc_signature
 from aliyun_import.sandbox.core.faults import Fault
-from aliyun_import.sandbox.core.rpc import SERVICES
+from aliyun_import.sandbox.core.router import RPC
 from aliyun_import.sandbox.core.rpc_errors import REFUSALS, fault
 from aliyun_import.sandbox.core.state import DEFAULT_KEY_ID, AccessKey
 from aliyun_import.sandbox.server import Sandbox
@@ -117,7 +117,7 @@ def test_the_string_to_sign_is_told(sandbox: Sandbox) -> None:
     message = json.loads(send(sandbox, parameters).text)["Message"]
     assert message == (
         "Specified signature is not matched with our calculation. server string to sign is:"
-        + sign_rpc.string_to_sign("GET", parameters)
+        + rpc_signature.string_to_sign("GET", parameters)
     )
 
 
@@ -233,4 +233,5 @@ def test_the_documents_name_what_the_services_can_do() -> None:
     table = page.partition("\n## ")[0]
     rows = dict(re.findall(r"^\| (STS|RAM|ECS) \| (.*) \|$", table, re.MULTILINE))
     listed = {name.lower(): set(operations.split(", ")) for name, operations in rows.items()}
-    assert listed == {service.name: set(service.operations) for service in SERVICES.values()}
+    services = RPC.by_version.values()
+    assert listed == {service.name: {row.name for row in service.operations} for service in services}

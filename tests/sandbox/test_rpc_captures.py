@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from aliyun_import.sandbox.auth import rpc_auth as rpc_gate
+from aliyun_import.sandbox.auth.rpc_signature import authenticate
 from aliyun_import.sandbox.core.http_types import Body, Headers, Request
 from aliyun_import.sandbox.core.rpc_errors import Refusal
 from aliyun_import.sandbox.core.state import AccessKey, State
@@ -41,7 +41,7 @@ class Capture:
             headers=self.headers,
             body=Body.of(self.body if body is None else body),
         )
-        return rpc_gate.authenticate(state, request.method, dict(request.query) | dict(request.form))
+        return authenticate(state, request.method, dict(request.query) | dict(request.form))
 
 
 @pytest.fixture

@@ -10,10 +10,10 @@ from pathlib import Path
 
 import pytest
 
-from aliyun_import.sandbox.auth.oss_signature import V1_SUBRESOURCES, Caller, authenticate
+from aliyun_import.sandbox.auth.oss_signature import V1_SUBRESOURCES, authenticate
 from aliyun_import.sandbox.core.http_types import Headers, Request
 from aliyun_import.sandbox.core.state import AccessKey, State
-from aliyun_import.sandbox.oss.errors import OssError
+from aliyun_import.sandbox.oss.protocol import Caller, OssError
 from aliyun_import.sandbox.oss.service import split_resource
 
 WIRE = Path(__file__).parent / "wire"

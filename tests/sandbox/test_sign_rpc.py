@@ -1,6 +1,6 @@
 """This file tests RPC signatures on the published vector."""
 
-from aliyun_import.sandbox.auth import rpc_signature as sign_rpc
+from aliyun_import.sandbox.auth import rpc_signature
 from tests.sandbox.vendor_sdk import sign
 
 VECTOR = {
@@ -17,9 +17,9 @@ VECTOR = {
 
 def test_the_published_vector_is_reproduced() -> None:
     """The signature of the ECS reference's own example comes out."""
-    text = sign_rpc.string_to_sign("GET", VECTOR)
-    assert sign_rpc.signature("testsecret", text) == "OLeaidS1JvxuMvnyHOwuJ+uX5qY="
-    assert sign_rpc.matches("testsecret", text, given="OLeaidS1JvxuMvnyHOwuJ+uX5qY=")
+    text = rpc_signature.string_to_sign("GET", VECTOR)
+    assert rpc_signature.signature("testsecret", text) == "OLeaidS1JvxuMvnyHOwuJ+uX5qY="
+    assert rpc_signature.matches("testsecret", text, given="OLeaidS1JvxuMvnyHOwuJ+uX5qY=")
 
 
 def test_the_tests_own_signer_reproduces_it_too() -> None:
@@ -29,14 +29,16 @@ def test_the_tests_own_signer_reproduces_it_too() -> None:
 
 def test_the_signature_itself_is_not_signed() -> None:
     """The parameter Signature takes no part."""
-    assert sign_rpc.string_to_sign("GET", {**VECTOR, "Signature": "x"}) == sign_rpc.string_to_sign("GET", VECTOR)
+    assert rpc_signature.string_to_sign("GET", {**VECTOR, "Signature": "x"}) == rpc_signature.string_to_sign(
+        "GET", VECTOR
+    )
 
 
 def test_encoding_is_that_of_rfc_3986() -> None:
     """A space is %20, an asterisk %2A, a tilde stays."""
-    assert sign_rpc.percent_encode("a b*~+/é") == "a%20b%2A~%2B%2F%C3%A9"
+    assert rpc_signature.percent_encode("a b*~+/é") == "a%20b%2A~%2B%2F%C3%A9"
 
 
 def test_text_that_is_not_ascii_is_no_signature() -> None:
     """A signature of any characters is compared, not a reason to fail."""
-    assert not sign_rpc.matches("s", "text", given="é")
+    assert not rpc_signature.matches("s", "text", given="é")

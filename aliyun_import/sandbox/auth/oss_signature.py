@@ -1,7 +1,7 @@
-"""This file checks the signature of an OSS request: V4 and V1, in the Authorization header.
+"""Verification of OSS signatures: V4 and V1, in the Authorization header.
 
-A second reading of the published rules ("V4 signature", "Add signatures to the header"); it shares nothing with the
-client. Signatures in the query string (presigned URLs) are refused by name, with 501.
+A second reading of the published rules ("V4 signature", "Add signatures to the header"), independent of the client.
+Signatures in the query string (presigned URLs) are refused by name, with 501.
 """
 
 import base64
@@ -11,14 +11,12 @@ import hmac
 import re
 import time
 from collections.abc import Iterable
-from dataclasses import dataclass
 from email.utils import parsedate_tz
 from urllib.parse import quote, unquote_to_bytes
 
 from aliyun_import.sandbox.core.http_types import Request
 from aliyun_import.sandbox.core.state import AccessKey, State
-from aliyun_import.sandbox.oss.errors import OssError, invalid_argument, not_done
-from aliyun_import.sandbox.oss.xml import stamp
+from aliyun_import.sandbox.oss.protocol import Caller, OssError, invalid_argument, not_done, stamp
 
 # The parameters that V1 signs, where the request has them ("Add signatures to the header", and what oss2 signs).
 V1_SUBRESOURCES = frozenset("""
@@ -34,7 +32,7 @@ V1_SUBRESOURCES = frozenset("""
     x-oss-async-process x-oss-process x-oss-redundancy-transition-taskid x-oss-request-payer
     x-oss-target-redundancy-type x-oss-traffic-limit x-oss-write-get-object-response
 """.split())  # noqa: SIM905  # fmt: skip
-# What a presigned URL carries; such a request is recognised, and then refused by name.
+# Parameters of a presigned URL; such a request is recognised and refused by name.
 PRESIGNING_PARAMS = frozenset({
     "OSSAccessKeyId", "Expires", "Signature", "security-token", "x-oss-signature-version", "x-oss-credential",
     "x-oss-date", "x-oss-expires", "x-oss-signature", "x-oss-security-token", "x-oss-additional-headers",
@@ -42,16 +40,8 @@ PRESIGNING_PARAMS = frozenset({
 V4_PAYLOAD = "UNSIGNED-PAYLOAD"
 
 
-@dataclass(frozen=True)
-class Caller:
-    """Who sent a request, and for which region it was signed (V1 names none)."""
-
-    key: AccessKey
-    region: str | None
-
-
 def authenticate(state: State, request: Request, resource: str) -> Caller:
-    """Check who sent a request; raises OssError. `resource` is `/bucket/key`, percent-encoded as on the wire."""
+    """Return the caller of a request; raises OssError. `resource` is `/bucket/key`, percent-encoded as on the wire."""
     authorization = request.headers.get("authorization")
     if authorization.startswith("OSS4-HMAC-SHA256 "):
         return _check_v4(state, request, resource, authorization)
@@ -129,7 +119,7 @@ def _check_v4(state: State, request: Request, resource: str, authorization: str)
 
 
 def _canonical_request(request: Request, resource: str, additional: str) -> str:
-    """Write the request as V4 signs it: every parameter, the headers that V4 always signs, the additional ones."""
+    """Return the canonical request of V4: every parameter, the headers that V4 always signs, the additional ones."""
     query = sorted((quote(name, safe="-_.~"), quote(value, safe="-_.~")) for name, value in request.query)
     extra = {name.strip().lower() for name in additional.split(";")} - {""}
     headers = sorted(
@@ -148,7 +138,7 @@ def _canonical_request(request: Request, resource: str, additional: str) -> str:
 
 
 def _find_key(state: State, request: Request, key_id: str) -> AccessKey:
-    """Find a key, and hold the request's security token against it."""
+    """Return a key whose security token is that of the request."""
     if request.fault is not None and request.fault.effect == "expire-token":
         state.expire_token(key_id)
     key = state.key(key_id)
