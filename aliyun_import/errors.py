@@ -1,30 +1,32 @@
-"""This file holds every kind of failure there is, and what each tells the caller to do.
+"""Exceptions of the package, grouped by exit code.
 
     AliyunImportError        code, exit_code, summary, cause, remedy, details, resumable
-    ├── UsageError       2   the command line
+    ├── UsageError       2   the command line or a setting is invalid
     ├── DiskError        3   fix or convert the disk
-    ├── AccessError      4   fix credentials or rights
+    ├── AccessError      4   fix credentials or permissions
     ├── RefusedError     5   change the request
-    ├── TransientError   6   passing trouble: run the same command again
+    ├── TransientError   6   transient failure: network error, throttling, service unavailable; run the command again
     ├── ImportFailed     7   the import itself failed: read the service's reason
-    ├── StillRunning     8   the import goes on: `aliyun-import task wait`
-    ├── LocalStateError  9   look at the journal, or at the disk that changed
-    └── Interrupted    130   a person or a signal stopped it
+    ├── StillRunning     8   the import continues: `aliyun-import task wait`
+    ├── LocalStateError  9   the journal, a local file, or a disk that changed
+    └── Interrupted    130   stopped by the user or by a signal
 
-0 is done, and 1 is a bug in this tool. The exit code groups failures by what the caller should do next;
-`code` (kebab-case, stable) names the failure itself.
+Exit code 0 is success, 1 a bug in this tool. The exit code groups failures by what the caller should do next;
+`code` (kebab-case, stable) names the failure itself, and `error_codes.ErrorCode` lists every code with its class.
+
+A failure that code branches on has a class of its own below one of these: catch the class, never compare codes.
 """
 
 from collections.abc import Mapping
 from enum import IntEnum
 from types import MappingProxyType
-from typing import ClassVar, Self
+from typing import Any, ClassVar, Self
 
 from aliyun_import.redact import conceal
 
 
 class Exit(IntEnum):
-    """The exit codes of the command, a promise to scripts: see docs/exit-codes.md."""
+    """Exit codes of the command. They are stable: see docs/exit-codes.md."""
 
     DONE = 0
     BUG = 1
@@ -40,14 +42,14 @@ class Exit(IntEnum):
 
 
 class AliyunImportError(Exception):
-    """A failure that a person can act on.
+    """A failure that the user can act on.
 
-    `summary` says what happened, `cause` why (as far as it is known, the service's own words included),
+    `summary` states what happened, `cause` why (as far as it is known, including the service's own message),
     `remedy` what to do: an imperative sentence with the real values in it, or an explicit None.
-    `details` are operands for scripts (request_id, service_code, bucket, key, part, offset...), never secrets.
-    A secret that is known (see redact.py) is taken out of all of these.
-    `resumable` says that the same command goes on where this one stopped.
-    `retry_after_s` is the service's own wish for how long to stay away, when it gave one.
+    `details` are values for scripts (request_id, service_code, bucket, key, part, offset...), never secrets.
+    Known secrets (see redact.py) are removed from all of these.
+    `resumable` is true when the same command resumes where this one stopped.
+    `retry_after_s` is the shortest wait before a retry, when the service named one.
     """
 
     exit_code: ClassVar[Exit] = Exit.BUG
@@ -75,20 +77,33 @@ class AliyunImportError(Exception):
         self.retry_after_s = retry_after_s
 
     def advised(self, more: str, *, resumable: bool | None = None) -> Self:
-        """Give the same error with a sentence more in its remedy."""
-        return type(self)(
-            self.summary,
-            code=self.code,
-            remedy=f"{self.remedy} {more}" if self.remedy else more,
-            cause=self.cause,
-            details=self.details,
-            resumable=self.resumable if resumable is None else resumable,
-            retry_after_s=self.retry_after_s,
-        )
+        """Return the same error, of the same class, with one more sentence in its remedy."""
+        fields = self._fields()
+        fields["remedy"] = f"{self.remedy} {more}" if self.remedy else more
+        fields["resumable"] = self.resumable if resumable is None else resumable
+        return type(self)(self.summary, **fields)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Copy and pickle by the constructor: Exception's own way passes no keyword arguments."""
+        return _rebuild, (type(self), self.summary, self._fields())
+
+    def _fields(self) -> dict[str, Any]:
+        return {
+            "code": self.code,
+            "remedy": self.remedy,
+            "cause": self.cause,
+            "details": dict(self.details),
+            "resumable": self.resumable,
+            "retry_after_s": self.retry_after_s,
+        }
+
+
+def _rebuild(kind: type[AliyunImportError], summary: str, fields: Mapping[str, Any]) -> AliyunImportError:
+    return kind(summary, **fields)
 
 
 class UsageError(AliyunImportError):
-    """The command line is off."""
+    """The command line or a setting is invalid."""
 
     exit_code = Exit.USAGE
 
@@ -100,42 +115,133 @@ class DiskError(AliyunImportError):
 
 
 class AccessError(AliyunImportError):
-    """The credentials are missing or refused, or a right is missing."""
+    """The credentials are missing or refused, or a permission is missing."""
 
     exit_code = Exit.ACCESS
 
 
 class RefusedError(AliyunImportError):
-    """The service, or a rule of the service that is checked here, refuses the request as it stands."""
+    """The service, or a rule of the service that is checked here, refuses the request."""
 
     exit_code = Exit.REFUSED
 
 
 class TransientError(AliyunImportError):
-    """Passing trouble: network, throttling, a service that is unwell. The same command may well succeed."""
+    """Transient failure: network error, throttling, service unavailable. The same command may succeed."""
 
     exit_code = Exit.TRANSIENT
 
 
 class ImportFailed(AliyunImportError):
-    """The service took the import and failed it."""
+    """The service accepted the import, and the import failed."""
 
     exit_code = Exit.IMPORT_FAILED
 
 
 class StillRunning(AliyunImportError):
-    """The wait ended before the import did; the import goes on."""
+    """The wait ended before the import did; the import continues."""
 
     exit_code = Exit.STILL_RUNNING
 
 
 class LocalStateError(AliyunImportError):
-    """Something on this machine is in the way: the journal, its lock, or a disk that changed meanwhile."""
+    """Local state prevents the run: the journal, its lock, a local file, or a disk that changed."""
 
     exit_code = Exit.LOCAL_STATE
 
 
 class Interrupted(AliyunImportError):
-    """A person or a signal stopped the run; what is safe and how to go on stands in the remedy."""
+    """The user or a signal stopped the run; the remedy states what is kept and how to resume."""
 
     exit_code = Exit.INTERRUPTED
+
+
+# Failures that code branches on.
+
+
+class DiskEmpty(DiskError):
+    """The disk has no bytes."""
+
+
+class DiskTruncated(DiskError):
+    """The disk ended before the size that it had when it was opened."""
+
+
+class QemuImgMissing(DiskError):
+    """`qemu-img` is needed and not installed."""
+
+
+class DiskChanged(LocalStateError):
+    """The disk changed during the run."""
+
+
+class PermissionDenied(AccessError):
+    """The service refuses the operation to these credentials."""
+
+
+class RoleNotAuthorized(AccessError):
+    """ECS can't read the object with the import's role: a policy is missing, or not in effect yet."""
+
+
+class BucketMissing(RefusedError):
+    """There is no such bucket."""
+
+
+class ObjectMissing(RefusedError):
+    """There is no such object."""
+
+
+class ObjectExists(RefusedError):
+    """An object with this key exists, and overwriting was not asked for."""
+
+
+class UploadNotFound(RefusedError):
+    """OSS has no multipart upload with this id: it was aborted or completed."""
+
+
+class CopyRefused(RefusedError):
+    """The store does not create parts by copying."""
+
+
+class BaseChanged(RefusedError):
+    """The source object of a copied part is not the one that the plan was made for."""
+
+
+class NameTaken(RefusedError):
+    """An image has this name."""
+
+
+class ImageImporting(RefusedError):
+    """An image with this name or id is being imported."""
+
+
+class ClientTokenReused(RefusedError):
+    """The client token was used for another request."""
+
+
+class RoleExists(RefusedError):
+    """A role with this name exists."""
+
+
+class RoleNotVisible(RefusedError):
+    """ECS does not see the import's role: it does not exist, or was created a moment ago."""
+
+
+class Throttled(TransientError):
+    """The service limits the rate of requests or of bytes."""
+
+
+class TimedOut(TransientError):
+    """The connection was made, and the service did not answer in time or waited too long for bytes."""
+
+
+class ConnectionLost(TransientError):
+    """The connection broke during a request."""
+
+
+class ServiceUnreachable(TransientError):
+    """No connection to the service was made: name resolution, proxy, TCP or TLS failed."""
+
+
+class PartCorrupted(TransientError):
+    """The bytes of a part in OSS are not those that were sent."""

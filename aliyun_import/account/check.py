@@ -18,7 +18,7 @@ from aliyun_import.account.staging_bucket import (
     warn_of_oddities,
 )
 from aliyun_import.context import Clock
-from aliyun_import.errors import AccessError, RefusedError
+from aliyun_import.errors import AccessError, BucketMissing, ObjectMissing, RefusedError
 from aliyun_import.events import Emit, Noted, Warned
 from aliyun_import.model.image import Image
 from aliyun_import.model.objects import BucketInfo, RemoteObject
@@ -151,7 +151,7 @@ def _look_at_staging(
 
 
 def _bucket_missing(name: str, region: str, me: CallerIdentity) -> RefusedError:
-    return RefusedError(
+    return BucketMissing(
         f"There is no bucket {name}.",
         code="bucket-missing",
         remedy=f"Leave --bucket out, and {derived_bucket(me.account_id, region)} is made; or create it with "
@@ -186,7 +186,7 @@ def _look_at_objects(
 def _look_at_given_bucket(place: ObjectStore, region: str, me: CallerIdentity, *, clock: Clock, emit: Emit) -> None:
     info = see_bucket(place, me, region=region, clock=clock)
     if info is None:
-        raise RefusedError(
+        raise BucketMissing(
             f"There is no bucket {place.bucket}.",
             code="bucket-missing",
             remedy="Correct the bucket in oss://BUCKET/KEY.",
@@ -201,7 +201,7 @@ def _look_at_object(place: ObjectStore, disk: DiskRequest, *, clock: Clock) -> R
     found = with_retries(lambda: place.head(key), clock=clock)
     details = {"bucket": place.bucket, "key": key}
     if found is None:
-        raise RefusedError(
+        raise ObjectMissing(
             f"There is no object oss://{place.bucket}/{key}.",
             code="object-missing",
             remedy=f"Correct the key; `ossutil ls oss://{place.bucket}/` lists what is there.",

@@ -1,7 +1,7 @@
 """This file knows the staging bucket: its name, and what a bucket must be so that ECS can import from it."""
 
 from aliyun_import.context import Clock
-from aliyun_import.errors import AccessError, RefusedError
+from aliyun_import.errors import AccessError, BucketMissing, RefusedError
 from aliyun_import.events import Changed, Emit, Noted, Warned
 from aliyun_import.model.objects import BucketInfo
 from aliyun_import.model.roles import CallerIdentity
@@ -101,7 +101,7 @@ def make_ours(store: ObjectStore, *, region: str, clock: Clock, emit: Emit) -> B
     emit(Changed(what="created bucket", name=store.bucket))
     info = with_retries(store.bucket_info, clock=clock)
     if info is None:
-        raise RefusedError(
+        raise BucketMissing(
             f"The bucket {store.bucket} was created, and OSS does not know it.",
             code="bucket-missing",
             remedy=f"Run the same command again; if it stays so, create a bucket in {region} and pass it as --bucket.",

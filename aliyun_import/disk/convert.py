@@ -29,7 +29,7 @@ from aliyun_import.disk.io.reader import FileReader, Reader, ReadProblem, next_d
 from aliyun_import.disk.io.sparse import require_space, write_sparse
 from aliyun_import.disk.io.unpack import unpacked
 from aliyun_import.disk.report import Container, DiskReport
-from aliyun_import.errors import AliyunImportError, DiskError, Interrupted, LocalStateError, TransientError
+from aliyun_import.errors import AliyunImportError, DiskChanged, DiskError, Interrupted, LocalStateError, TransientError
 from aliyun_import.events import Emit, Noted, Warned
 from aliyun_import.limits import GIB, MIB
 from aliyun_import.model.finding import Severity
@@ -183,7 +183,7 @@ def _finish(part: Path, target: Path, *, modified_ns: int) -> None:
 
 
 def _changed(path: Path) -> LocalStateError:
-    return LocalStateError(
+    return DiskChanged(
         f"{path} changed while it was converted.",
         code="disk-changed",
         remedy="Stop whatever writes to it (a running machine?), and run the command again.",

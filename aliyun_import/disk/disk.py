@@ -17,7 +17,7 @@ from typing import Self
 
 from aliyun_import.disk.fingerprint import Fingerprint
 from aliyun_import.disk.io.held import keeps_ctime, read_mounts
-from aliyun_import.errors import DiskError
+from aliyun_import.errors import DiskEmpty, DiskError, DiskTruncated
 from aliyun_import.limits import KIB, MIB
 
 # What the content sample reads: the head holds the partition table, the boot loader and the superblock of a first
@@ -178,7 +178,7 @@ def open_source(path: Path) -> DiskSource:
         _refuse_other_kinds(path, os.fstat(handle).st_mode)
         size_bytes = os.lseek(handle, 0, os.SEEK_END)
         if size_bytes == 0:
-            raise DiskError(
+            raise DiskEmpty(
                 f"The disk {path} is empty.",
                 code="disk-empty",
                 remedy=f"Check how {path} was written: an image has at least a boot sector.",
@@ -235,7 +235,7 @@ def _read_failed(path: Path, offset: int, error: OSError) -> DiskError:
 
 
 def _truncated(path: Path, offset: int, size_bytes: int) -> DiskError:
-    return DiskError(
+    return DiskTruncated(
         f"The disk {path} ends at byte {offset} or before, and had {size_bytes} bytes.",
         code="disk-truncated",
         cause="It became shorter since it was opened.",

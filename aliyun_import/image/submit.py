@@ -11,7 +11,7 @@ from collections.abc import Callable
 from dataclasses import replace
 
 from aliyun_import.context import Clock
-from aliyun_import.errors import AliyunImportError, RefusedError, TransientError
+from aliyun_import.errors import AliyunImportError, NameTaken, RefusedError, TransientError
 from aliyun_import.events import Changed, Emit, Noted, Warned
 from aliyun_import.image.find_existing import clear_failed, find_import, name_holder
 from aliyun_import.model.image import StartedImport
@@ -160,7 +160,7 @@ def _name_taken(images: ImageService, call: ImportCall, error: RefusedError, *, 
     holder = name_holder(images, name, clock=clock)
     if holder is None:
         return error
-    return RefusedError(
+    return NameTaken(
         f'The name "{name}" belongs to the image {holder.image_id} in {region}.',
         code="image-name-taken",
         cause=f"It is {holder.status}, and nothing proves that this push made it.",

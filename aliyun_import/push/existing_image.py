@@ -4,7 +4,7 @@ from dataclasses import replace
 
 from aliyun_import.account.check import AccountState
 from aliyun_import.context import Clock
-from aliyun_import.errors import RefusedError
+from aliyun_import.errors import NameTaken
 from aliyun_import.events import Noted
 from aliyun_import.image.find_existing import FoundImport, find_import, is_remnant, name_holder
 from aliyun_import.limits import MAX_NAME_CHARS
@@ -54,7 +54,7 @@ def find_earlier_import(
     why = (
         "--force-new wants another image" if run.options.force_new else "nothing proves that it was made of these disks"
     )
-    raise RefusedError(
+    raise NameTaken(
         f'The name "{request.name}" belongs to the image {holder.image_id} in {request.region}.',
         code="image-name-taken",
         cause=f"It was created {holder.created or 'earlier'}, is {holder.status}, and {why}.",

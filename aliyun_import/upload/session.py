@@ -5,7 +5,14 @@ from dataclasses import dataclass, field
 
 from aliyun_import.cleanup import leftovers_command, remove_object
 from aliyun_import.disk.fingerprint import Fingerprint, Likeness
-from aliyun_import.errors import AliyunImportError, Interrupted, LocalStateError, TransientError
+from aliyun_import.errors import (
+    AliyunImportError,
+    DiskChanged,
+    Interrupted,
+    LocalStateError,
+    PartCorrupted,
+    TransientError,
+)
 from aliyun_import.events import Noted, Warned
 from aliyun_import.model.objects import RemoteObject
 from aliyun_import.sizes import size
@@ -97,7 +104,7 @@ class Assembly:
             if not self._bad:
                 return
         first = self._bad[0]
-        raise TransientError(
+        raise PartCorrupted(
             f"{len(self._bad)} parts are in OSS with other bytes than the disk has.",
             code="part-corrupted",
             cause=f"Part {first.number}, at byte {first.start}, is the first of them; it was made {ROUNDS} times.",
@@ -167,7 +174,7 @@ def check_unchanged(context: UploadContext, fingerprint: Fingerprint, done: tupl
 
 def changed_while_sent(context: UploadContext, cause: str) -> LocalStateError:
     """Give the error of a disk that did not stay as it was."""
-    return LocalStateError(
+    return DiskChanged(
         f"{context.disk} changed while it was sent.",
         code="disk-changed",
         cause=cause,

@@ -10,7 +10,15 @@ from aliyun_import.cloud.errors.mapping import ErrorMapping
 from aliyun_import.cloud.errors.page import page
 from aliyun_import.cloud.errors.translate import TABLE, Answer, translate
 from aliyun_import.cloud.transport.rpc_response import Reply, refusal_of
-from aliyun_import.errors import AccessError, AliyunImportError, DiskError, RefusedError, TransientError, UsageError
+from aliyun_import.errors import (
+    AliyunImportError,
+    DiskError,
+    PermissionDenied,
+    RefusedError,
+    Throttled,
+    TransientError,
+    UsageError,
+)
 from aliyun_import.model.roles import Policy
 from aliyun_import.sandbox.core.faults import Fault
 from aliyun_import.sandbox.core.rpc_errors import REFUSALS
@@ -134,13 +142,13 @@ def test_every_rpc_code_that_the_sandbox_knows_has_a_row_or_a_family(code: str) 
 @pytest.mark.parametrize(
     ("service", "status", "code", "kind", "ours"),
     [
-        ("ECS", 400, "Throttling.Unheard", TransientError, "throttled"),
-        ("OSS", 503, "NewRateLimitExceeded", TransientError, "throttled"),
+        ("ECS", 400, "Throttling.Unheard", Throttled, "throttled"),
+        ("OSS", 503, "NewRateLimitExceeded", Throttled, "throttled"),
         ("ECS", 500, "Unheard", TransientError, "service-unwell"),
         ("RAM", 429, "Unheard", TransientError, "service-unwell"),
         ("OSS", 500, "", TransientError, "service-unwell"),
-        ("ECS", 403, "Forbidden.Unheard", AccessError, "no-right"),
-        ("RAM", 403, "Unheard", AccessError, "access-denied"),
+        ("ECS", 403, "Forbidden.Unheard", PermissionDenied, "no-right"),
+        ("RAM", 403, "Unheard", PermissionDenied, "access-denied"),
         ("ECS", 403, "InvalidSomething.Unheard", RefusedError, "refused"),
         ("ECS", 403, "QuotaExceed.Unheard", RefusedError, "quota-exceeded"),
         ("RAM", 400, "InvalidParameter.Unheard.Length", RefusedError, "request-invalid"),

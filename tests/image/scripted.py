@@ -4,7 +4,20 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from aliyun_import.errors import AccessError, AliyunImportError, Interrupted, RefusedError, TransientError
+from aliyun_import.errors import (
+    AccessError,
+    AliyunImportError,
+    ClientTokenReused,
+    ImageImporting,
+    Interrupted,
+    NameTaken,
+    PermissionDenied,
+    RefusedError,
+    RoleExists,
+    RoleNotAuthorized,
+    RoleNotVisible,
+    TransientError,
+)
 from aliyun_import.events import Changed, Event, Warned
 from aliyun_import.model.image import DISK_DIGEST_TAG, PUSH_ID_TAG, Image, StartedImport, Task, TaskStatus
 from aliyun_import.model.request import DiskMapping, DiskRequest, ImportCall, ImportRequest
@@ -57,9 +70,19 @@ class Heard:
         return [event.what for event in self.events if isinstance(event, Changed)]
 
 
+_REFUSALS: dict[str, type[AliyunImportError]] = {
+    "client-token-reused": ClientTokenReused,
+    "image-importing": ImageImporting,
+    "image-name-taken": NameTaken,
+    "oss-not-authorized": RoleNotAuthorized,
+    "role-exists": RoleExists,
+    "role-not-visible": RoleNotVisible,
+}
+
+
 def no_right() -> AccessError:
     """Give the error of a missing right."""
-    return AccessError("These credentials may not do this.", code="no-right", remedy="Have it granted.")
+    return PermissionDenied("These credentials may not do this.", code="no-right", remedy="Have it granted.")
 
 
 def lost() -> TransientError:
@@ -67,9 +90,10 @@ def lost() -> TransientError:
     return TransientError("The line dropped.", code="network", remedy=None)
 
 
-def refused(code: str) -> RefusedError:
+def refused(code: str) -> AliyunImportError:
     """Give a refusal of the service."""
-    return RefusedError(f"The service said {code}.", code=code, remedy=None, details={"request_id": "R-1"})
+    kind = _REFUSALS.get(code, RefusedError)
+    return kind(f"The service said {code}.", code=code, remedy=None, details={"request_id": "R-1"})
 
 
 @dataclass

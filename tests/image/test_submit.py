@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from aliyun_import.errors import AccessError, RefusedError, TransientError
+from aliyun_import.errors import AccessError, RefusedError, RoleNotAuthorized, RoleNotVisible, TransientError
 from aliyun_import.image.submit import ROLE_NEW_WAIT_S, ROLE_OLD_WAIT_S, ask, new_client_token, role_wait_s, submit
 from aliyun_import.limits import MAX_TOKEN_CHARS
 from aliyun_import.model.image import StartedImport, TaskStatus
@@ -60,8 +60,10 @@ def test_a_new_role_is_waited_for_on_the_exact_answer() -> None:
 def test_a_role_that_stays_unseen_is_an_error_that_explains(changed: bool, limit_s: float) -> None:
     """After the deadline, longer where the role is new, the refusal comes out with what was waited for."""
     clock = SteeredClock()
-    images = ScriptedImages(AccessError("No role.", code="role-not-visible", remedy=None, details={"request_id": "R"}))
-    with pytest.raises(AccessError) as caught:
+    images = ScriptedImages(
+        RoleNotVisible("No role.", code="role-not-visible", remedy=None, details={"request_id": "R"})
+    )
+    with pytest.raises(RoleNotVisible) as caught:
         start(images, clock=clock, changed=changed)
     assert limit_s <= clock.elapsed_s <= limit_s + 15
     assert caught.value.code == "role-not-visible"
@@ -81,7 +83,7 @@ def test_missing_rights_are_waited_for_only_when_the_role_was_changed() -> None:
     """A policy attached a moment ago may not be seen yet; one that was never there is an answer."""
     images = ScriptedImages(refused("oss-not-authorized"), STARTED)
     assert start(images, changed=True) == STARTED
-    with pytest.raises(RefusedError):
+    with pytest.raises(RoleNotAuthorized):
         start(ScriptedImages(refused("oss-not-authorized"), STARTED), changed=False)
 
 

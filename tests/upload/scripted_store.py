@@ -9,7 +9,7 @@ from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 
-from aliyun_import.errors import RefusedError
+from aliyun_import.errors import BaseChanged, ObjectExists, ObjectMissing, UploadNotFound
 from aliyun_import.limits import MAX_PARTS, MIN_PART_BYTES
 from aliyun_import.model.objects import BucketInfo, RemoteObject, RemotePart, RemoteUpload
 from aliyun_import.services.interface import PartBody
@@ -112,7 +112,7 @@ class ScriptedStore:
         self._enter("read")
         data, there = self.objects[key]
         if if_match is not None and there.etag != if_match:
-            raise RefusedError("Changed.", code="base-changed", remedy=None)
+            raise BaseChanged("Changed.", code="base-changed", remedy=None)
         return data[start : None if length is None else start + length]
 
     def put(
@@ -121,7 +121,7 @@ class ScriptedStore:
         """Write an object."""
         count = self._enter("put")
         if not overwrite and key in self.objects:
-            raise RefusedError("There.", code="object-exists", remedy=None)
+            raise ObjectExists("There.", code="object-exists", remedy=None)
         with self._lock:
             self.received_bytes += len(data)
             there = self._place(key, data, hashlib.md5(data).hexdigest(), metadata or {})
@@ -161,7 +161,7 @@ class ScriptedStore:
     def _upload(self, key: str, upload_id: str) -> _Upload:
         upload = self.uploads.get(upload_id)
         if upload is None or upload.key != key:
-            raise RefusedError("Gone.", code="upload-vanished", remedy=None)
+            raise UploadNotFound("Gone.", code="upload-vanished", remedy=None)
         return upload
 
     def send_part(
@@ -205,10 +205,10 @@ class ScriptedStore:
         count = self._enter("copy_part")
         upload = self._upload(key, upload_id)
         if source_key not in self.objects:
-            raise RefusedError("No such object.", code="object-missing", remedy=None)
+            raise ObjectMissing("No such object.", code="object-missing", remedy=None)
         data, there = self.objects[source_key]
         if there.etag != if_match:
-            raise RefusedError("Changed.", code="base-changed", remedy=None)
+            raise BaseChanged("Changed.", code="base-changed", remedy=None)
         assert start + length <= len(data)
         part = self._add_part(upload, number, data[start : start + length], has_crc64=self.copied_have_crc64)
         self.after("copy_part", count)
@@ -235,7 +235,7 @@ class ScriptedStore:
         count = self._enter("complete")
         upload = self._upload(key, upload_id)
         if not overwrite and key in self.objects:
-            raise RefusedError("There.", code="object-exists", remedy=None)
+            raise ObjectExists("There.", code="object-exists", remedy=None)
         numbers = [part.number for part in parts]
         assert numbers == sorted(set(numbers))
         pieces = [upload.parts[part.number] for part in parts]

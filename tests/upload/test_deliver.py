@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from aliyun_import.errors import AccessError, DiskError, LocalStateError, RefusedError
+from aliyun_import.errors import AccessError, CopyRefused, DiskError, LocalStateError, PermissionDenied, RefusedError
 from aliyun_import.events import Noted, ObjectReady, UploadPlanned, UploadProgress, Warned
 from aliyun_import.limits import MIB
 from aliyun_import.model.objects import RemoteObject
@@ -247,8 +247,8 @@ def test_a_disk_of_zeros_sends_next_to_nothing(scene: Scene) -> None:
 @pytest.mark.parametrize(
     "error",
     [
-        RefusedError("No copies here.", code="copy-refused", remedy=None),
-        AccessError("No right to read.", code="no-right", remedy=None),
+        CopyRefused("No copies here.", code="copy-refused", remedy=None),
+        PermissionDenied("No right to read.", code="no-right", remedy=None),
     ],
 )
 def test_without_copies_the_zeros_are_sent(scene: Scene, error: RefusedError | AccessError) -> None:
@@ -274,7 +274,7 @@ def test_copies_that_are_refused_in_the_middle_are_sent(scene: Scene) -> None:
 
     def refuse(operation: str, count: int) -> None:
         if operation == "copy_part" and count >= 33:
-            raise RefusedError("No more copies.", code="copy-refused", remedy=None)
+            raise CopyRefused("No more copies.", code="copy-refused", remedy=None)
 
     scene.store.before = refuse
     uploaded = scene.push()
@@ -365,7 +365,7 @@ def test_a_preview_without_rights_says_what_it_left_out(scene: Scene) -> None:
 
     def refuse(operation: str, count: int) -> None:
         if operation == "list_objects":
-            raise AccessError("No right to list.", code="no-right", remedy=None)
+            raise PermissionDenied("No right to list.", code="no-right", remedy=None)
 
     scene.store.before = refuse
     scene.preview(store=scene.store)

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from aliyun_import.errors import AccessError, TransientError
+from aliyun_import.errors import ConnectionLost, PermissionDenied, TransientError
 from aliyun_import.events import Noted, UploadPlanned, Warned
 from aliyun_import.limits import KIB
 from aliyun_import.model.objects import RemoteObject
@@ -179,7 +179,7 @@ def test_a_resumed_push_goes_on_with_its_base(scene: Scene) -> None:
 
 def _raise(operation: str) -> None:
     if operation == "send_part":
-        raise TransientError("Down.", code="connection-lost", remedy=None)
+        raise ConnectionLost("Down.", code="connection-lost", remedy=None)
 
 
 def test_a_manifest_that_cannot_be_written_is_a_warning(scene: Scene) -> None:
@@ -189,7 +189,7 @@ def test_a_manifest_that_cannot_be_written_is_a_warning(scene: Scene) -> None:
 
     def refuse(operation: str, count: int) -> None:
         if operation == "put":
-            raise AccessError("No right to write.", code="no-right", remedy=None)
+            raise PermissionDenied("No right to write.", code="no-right", remedy=None)
 
     scene.store.before = refuse
     assert scene.push().made_by_us

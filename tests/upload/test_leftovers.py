@@ -6,7 +6,7 @@ from dataclasses import replace
 import pytest
 
 from aliyun_import.cleanup import LeftoverKind, Places, find_leftovers, leftovers_command, remove_leftover
-from aliyun_import.errors import RefusedError
+from aliyun_import.errors import UploadNotFound
 from aliyun_import.limits import MIB
 from aliyun_import.upload.context import TransferOptions
 from tests.upload.scene import Killed, Scene
@@ -119,7 +119,7 @@ def test_an_upload_that_ends_meanwhile_is_none(scene: Scene) -> None:
 
     def vanish(operation: str, count: int) -> None:
         if operation == "list_parts":
-            raise RefusedError("Gone.", code="upload-vanished", remedy=None)
+            raise UploadNotFound("Gone.", code="upload-vanished", remedy=None)
 
     scene.store.before = vanish
     assert LeftoverKind.UPLOAD not in {left.kind for left in find_leftovers(scene.store, HERE)}

@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import pytest
 
-from aliyun_import.errors import AliyunImportError, Interrupted, RefusedError, TransientError
+from aliyun_import.errors import AliyunImportError, ConnectionLost, Interrupted, RefusedError, TransientError
 from aliyun_import.events import Event, PartRetried, UploadProgress, UploadResumed, Warned
 from aliyun_import.limits import MIB
 from aliyun_import.sizes import size
@@ -234,7 +234,7 @@ def test_what_a_changed_disk_left_is_removed(scene: Scene) -> None:
 def test_a_lost_answer_is_settled(scene: Scene, operation: str) -> None:
     """The effect took place, the answer did not come: tried again, or looked at, never sent twice in whole."""
     content = scene.write_disk("ab" + "." * 20 + "c0d")
-    lost = TransientError("The connection broke.", code="connection-lost", remedy=None)
+    lost = ConnectionLost("The connection broke.", code="connection-lost", remedy=None)
     scene.store.after = kill_at(operation, 0, kind=lost)
     uploaded = scene.push()
     assert scene.store.content(uploaded.key) == content
@@ -246,7 +246,7 @@ def test_a_lost_complete_without_a_crc_is_settled_by_our_tag(scene: Scene) -> No
     """Where the object has no CRC-64, its metadata tells whose it is."""
     scene.write_disk("abcd")
     scene.store.change_object = lambda there: replace(there, crc64=None)
-    lost = TransientError("The connection broke.", code="connection-lost", remedy=None)
+    lost = ConnectionLost("The connection broke.", code="connection-lost", remedy=None)
     scene.store.after = kill_at("complete", 0, kind=lost)
     assert scene.push().made_by_us
     assert scene.store.calls["complete"] == 1

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from aliyun_import.errors import AliyunImportError, TransientError
+from aliyun_import.errors import AliyunImportError, ConnectionLost, Throttled, TimedOut, TransientError
 from aliyun_import.events import Noted, PartRetried, UploadProgress
 from aliyun_import.limits import MIB
 from aliyun_import.model.objects import RemotePart
@@ -29,8 +29,9 @@ def failing(scene: Scene, error: AliyunImportError, *, calls: range) -> None:
 
 
 def transient(code: str, *, retry_after_s: float | None = None) -> TransientError:
-    """Make passing trouble."""
-    return TransientError("Trouble.", code=code, cause="It passes.", remedy=None, retry_after_s=retry_after_s)
+    """Return a transient failure."""
+    kind = {"connection-lost": ConnectionLost, "throttled": Throttled, "timed-out": TimedOut}.get(code, TransientError)
+    return kind("Trouble.", code=code, cause="It passes.", remedy=None, retry_after_s=retry_after_s)
 
 
 class SlowStore(ScriptedStore):

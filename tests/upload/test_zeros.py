@@ -2,7 +2,7 @@
 
 import pytest
 
-from aliyun_import.errors import RefusedError, TransientError
+from aliyun_import.errors import ConnectionLost, CopyRefused, RefusedError
 from aliyun_import.limits import MIB
 from aliyun_import.upload.plan.plan import ZERO_SOURCES
 from aliyun_import.upload.zero_object import ensure_zero_object, remove_all_zero_objects, zero_key
@@ -59,7 +59,7 @@ def test_a_refusal_leaves_no_upload_behind() -> None:
 
     def refuse(operation: str, count: int) -> None:
         if operation == "copy_part" and count > 3:
-            raise RefusedError("No.", code="copy-refused", remedy=None)
+            raise CopyRefused("No.", code="copy-refused", remedy=None)
 
     store.before = refuse
     with pytest.raises(RefusedError):
@@ -75,7 +75,7 @@ def test_removal_that_fails_is_told_and_not_raised() -> None:
     assert not store.objects
 
     def fail(operation: str, count: int) -> None:
-        raise TransientError("Down.", code="connection-lost", remedy=None)
+        raise ConnectionLost("Down.", code="connection-lost", remedy=None)
 
     store.before = fail
     assert not remove_all_zero_objects(store, STEM)

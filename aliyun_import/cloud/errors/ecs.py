@@ -5,7 +5,15 @@ ModifyImageAttribute and TagResources, and those codes of ImportImage that are a
 """
 
 from aliyun_import.cloud.errors.mapping import ErrorMapping
-from aliyun_import.errors import AccessError, AliyunImportError, ImportFailed, RefusedError, TransientError
+from aliyun_import.errors import (
+    AccessError,
+    AliyunImportError,
+    ImageImporting,
+    ImportFailed,
+    PermissionDenied,
+    RefusedError,
+    TransientError,
+)
 
 _AGAIN = "Run the same command again; it goes on where it stopped."
 _BUG = "Please report this with the request id: the tool should not have sent such a request."
@@ -38,7 +46,7 @@ _TAGS = (
     _row("InvalidTagCount", RefusedError, "tag-count", "There are too many tags.", "Pass at most 20 times --tag."),
     _row(
         "NoPermission.Tag",
-        AccessError,
+        PermissionDenied,
         "no-right",
         "These credentials may not tag images.",
         "Have an administrator grant ecs:TagResources; `aliyun-import role policy` prints a policy with it.",
@@ -91,7 +99,7 @@ _ACCOUNT = (
     ),
     _row(
         "Forbidden.RAM",
-        AccessError,
+        PermissionDenied,
         "no-right",
         "These credentials may not do {operation}.",
         "Have an administrator grant {action}; `aliyun-import role policy` prints a policy with it. Rights for tasks "
@@ -123,7 +131,7 @@ _ACCOUNT = (
 _STATE = (
     _row(
         "ImageIsImporting",
-        RefusedError,
+        ImageImporting,
         "image-importing",
         "An image of this name or id is being imported.",
         "Wait for it with `aliyun-import task list` and `task wait`, or pass another --name.",

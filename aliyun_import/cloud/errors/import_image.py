@@ -4,7 +4,18 @@ Codes: the ImportImage page of today, and its older ones, whose codes may still 
 """
 
 from aliyun_import.cloud.errors.mapping import ErrorMapping
-from aliyun_import.errors import AccessError, AliyunImportError, RefusedError, TransientError
+from aliyun_import.errors import (
+    AccessError,
+    AliyunImportError,
+    BucketMissing,
+    ClientTokenReused,
+    NameTaken,
+    ObjectMissing,
+    RefusedError,
+    RoleNotAuthorized,
+    RoleNotVisible,
+    Throttled,
+)
 
 _BUG = "Please report this with the request id: the tool should not have sent such a request."
 _VHD = "Convert it anew with `qemu-img convert -O vpc`, or push the disk as RAW."
@@ -31,7 +42,7 @@ _REQUEST = (
     _row("InvalidImageName.Malformed", RefusedError, "name-invalid", "ECS does not take the name {name}.", _NAME),
     _row(
         "InvalidImageName.Duplicated",
-        RefusedError,
+        NameTaken,
         "image-name-taken",
         "There is an image {name} in {region} already.",
         "Pass another --name, or --replace to put the new image in its place.",
@@ -136,7 +147,7 @@ _REQUEST = (
     ),
     _row(
         "IdempotentParameterMismatch",
-        RefusedError,
+        ClientTokenReused,
         "client-token-reused",
         "The client token was used for another request.",
         "Pass another --client-token, or leave it out.",
@@ -166,7 +177,7 @@ _REQUEST = (
     ),
     _row(
         "InvalidOperation.CloudBoxImageImportRoleRequired",
-        RefusedError,
+        RoleNotVisible,
         "cloudbox-role",
         "The role for imports from a CloudBox is not there.",
         "Create AliyunECSCloudBoxImageImportDefaultRole with the policy AliyunECSCloudBoxImageImportRolePolicy.",
@@ -204,14 +215,14 @@ _OBJECT = (
     ),
     _row(
         "InvalidOSSBucket.NotFound",
-        RefusedError,
+        BucketMissing,
         "bucket-missing",
         "ECS sees no bucket {bucket} in {region}.",
         "Check that the bucket exists and is in {region}; pass another --bucket or --region.",
     ),
     _row(
         "InvalidOSSObject.NotFound",
-        RefusedError,
+        ObjectMissing,
         "object-missing",
         "ECS sees no object {key} in {bucket}.",
         "Check the key, or push the disk again.",
@@ -233,7 +244,7 @@ _OBJECT = (
     ),
     _row(
         "InvalidOSSBucket.FlowLimit",
-        TransientError,
+        Throttled,
         "throttled",
         "The bucket {bucket} is at the limit of its bandwidth: {message}",
         "Run the same command again later; nothing is uploaded twice.",
@@ -247,7 +258,7 @@ _OBJECT = (
     ),
     _row(
         "InvalidOSS.NotAuthorized",
-        AccessError,
+        RoleNotAuthorized,
         "oss-not-authorized",
         "ECS may not read {key} in {bucket} as {role}.",
         _ROLE_RIGHTS,
@@ -263,7 +274,7 @@ _OBJECT = (
     *(
         _row(
             code,
-            RefusedError,
+            RoleNotVisible,
             "role-not-visible",
             "ECS does not see the role {role} that lets it read the bucket.",
             "Run `aliyun-import role ensure`, wait a minute, and run the same command again.",

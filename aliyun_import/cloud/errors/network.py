@@ -10,7 +10,15 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from urllib.parse import urlsplit
 
-from aliyun_import.errors import AccessError, AliyunImportError, TransientError, UsageError
+from aliyun_import.errors import (
+    AccessError,
+    AliyunImportError,
+    ConnectionLost,
+    ServiceUnreachable,
+    TimedOut,
+    TransientError,
+    UsageError,
+)
 from aliyun_import.redact import redact
 
 _AGAIN = "Check the network and run the same command again."
@@ -61,28 +69,28 @@ TROUBLES: tuple[Trouble, ...] = (
         names=frozenset({"TooManyRedirects"}),
     ),
     Trouble(
-        kind=TransientError,
+        kind=ServiceUnreachable,
         ours="proxy-failed",
         means="{service} could not be asked ({operation}): the proxy did not let the request to {host} through.",
         remedy="Check HTTPS_PROXY and NO_PROXY, and run the same command again.",
         names=frozenset({"ProxyError"}),
     ),
     Trouble(
-        kind=TransientError,
+        kind=ServiceUnreachable,
         ours="host-unknown",
         means="{service} could not be asked ({operation}): the name {host} can't be resolved.",
         remedy="Check the network, --region and any endpoint that was given, and run the same command again.",
         classes=(socket.gaierror,),
     ),
     Trouble(
-        kind=TransientError,
+        kind=ServiceUnreachable,
         ours="connect-timed-out",
         means="{service} could not be asked ({operation}): {host} did not take the connection in time.",
         remedy=_AGAIN,
         names=frozenset({"ConnectTimeoutError", "ConnectTimeout"}),
     ),
     Trouble(
-        kind=TransientError,
+        kind=TimedOut,
         ours="timed-out",
         means="{service} did not answer {operation} in time: {host} was silent.",
         remedy=_AGAIN,
@@ -90,14 +98,14 @@ TROUBLES: tuple[Trouble, ...] = (
         names=frozenset({"ReadTimeoutError", "ReadTimeout"}),
     ),
     Trouble(
-        kind=TransientError,
+        kind=ServiceUnreachable,
         ours="connection-refused",
         means="{service} could not be asked ({operation}): {host} refused the connection.",
         remedy="Check that the endpoint is right and its server is running, and run the same command again.",
         classes=(ConnectionRefusedError,),
     ),
     Trouble(
-        kind=TransientError,
+        kind=ServiceUnreachable,
         ours="tls-failed",
         means="{service} could not be asked ({operation}): no secure connection to {host} came about.",
         remedy=_AGAIN,
@@ -105,7 +113,7 @@ TROUBLES: tuple[Trouble, ...] = (
         names=frozenset({"SSLError"}),
     ),
     Trouble(
-        kind=TransientError,
+        kind=ConnectionLost,
         ours="connection-lost",
         means="The connection to {host} broke during {service}'s {operation}.",
         remedy=_AGAIN,
@@ -125,7 +133,7 @@ def network_error(error: BaseException, *, service: str, operation: str, url: st
         cause=redact(f"{type(chain[-1]).__name__}: {chain[-1]}")[:300],
         remedy=trouble.remedy,
         details=details,
-        resumable=trouble.kind is TransientError,
+        resumable=issubclass(trouble.kind, TransientError),
     )
 
 

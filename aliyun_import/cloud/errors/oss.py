@@ -5,7 +5,21 @@ OSS says AccessDenied to three things; the variants of its row tell them apart.
 """
 
 from aliyun_import.cloud.errors.mapping import ErrorMapping
-from aliyun_import.errors import AccessError, AliyunImportError, RefusedError, TransientError
+from aliyun_import.errors import (
+    AccessError,
+    AliyunImportError,
+    BucketMissing,
+    ConnectionLost,
+    ObjectExists,
+    ObjectMissing,
+    PartCorrupted,
+    PermissionDenied,
+    RefusedError,
+    Throttled,
+    TimedOut,
+    TransientError,
+    UploadNotFound,
+)
 
 _AGAIN = "Run the same command again; it goes on where it stopped."
 _BUG = "Please report this with the request id: the tool should not have sent such a request."
@@ -63,7 +77,7 @@ OSS_ROWS: tuple[ErrorMapping, ...] = (
     ),
     _row(
         "AccessDenied",
-        AccessError,
+        PermissionDenied,
         "no-right",
         "These credentials may not do {operation} on {bucket}.",
         "Have an administrator grant {action}; `aliyun-import role policy --bucket {bucket}` prints a policy with it. "
@@ -139,7 +153,7 @@ OSS_ROWS: tuple[ErrorMapping, ...] = (
     # The bucket
     _row(
         "NoSuchBucket",
-        RefusedError,
+        BucketMissing,
         "bucket-missing",
         "There is no bucket {bucket}.",
         "Check --bucket, or leave it out to have one made.",
@@ -174,14 +188,14 @@ OSS_ROWS: tuple[ErrorMapping, ...] = (
     # The object
     _row(
         "NoSuchKey",
-        RefusedError,
+        ObjectMissing,
         "object-missing",
         "There is no object {key} in {bucket}.",
         "Check the key, or push the disk again.",
     ),
     _row(
         "FileAlreadyExists",
-        RefusedError,
+        ObjectExists,
         "object-exists",
         "There is an object {key} in {bucket} already.",
         "Pass another --key, or remove that object if it is not needed.",
@@ -231,7 +245,7 @@ OSS_ROWS: tuple[ErrorMapping, ...] = (
     # The upload
     _row(
         "NoSuchUpload",
-        RefusedError,
+        UploadNotFound,
         "upload-vanished",
         "OSS does not know the upload to {key} any more: it was aborted or completed.",
         "Run the same command again; it begins a new upload.",
@@ -254,9 +268,9 @@ OSS_ROWS: tuple[ErrorMapping, ...] = (
     _row("EntityTooSmall", RefusedError, "part-size", "A part of {key} is smaller than 100 KB.", _BUG),
     _row("EntityTooLarge", RefusedError, "part-size", "{key} is larger than OSS takes in one piece.", _BUG),
     _row("InlineDataTooLarge", RefusedError, "part-size", "{key} is larger than OSS takes in one piece.", _BUG),
-    _row("InvalidDigest", TransientError, "part-corrupted", "The bytes that OSS received are not those sent.", _AGAIN),
-    _row("InvalidCRC64", TransientError, "part-corrupted", "The bytes that OSS received are not those sent.", _AGAIN),
-    _row("IncompleteBody", TransientError, "connection-lost", "OSS received a part of the bytes only.", _AGAIN),
+    _row("InvalidDigest", PartCorrupted, "part-corrupted", "The bytes that OSS received are not those sent.", _AGAIN),
+    _row("InvalidCRC64", PartCorrupted, "part-corrupted", "The bytes that OSS received are not those sent.", _AGAIN),
+    _row("IncompleteBody", ConnectionLost, "connection-lost", "OSS received a part of the bytes only.", _AGAIN),
     # The request
     _row("InvalidArgument", RefusedError, "request-invalid", "OSS does not take a value of {operation}.", _BUG),
     _row("MissingArgument", RefusedError, "request-invalid", "OSS misses a value of {operation}.", _BUG),
@@ -272,13 +286,13 @@ OSS_ROWS: tuple[ErrorMapping, ...] = (
         "Pass another --key or --bucket; an archived or an appendable object can't be used.",
     ),
     # Passing trouble
-    _row("RequestTimeout", TransientError, "timed-out", "OSS waited too long for bytes.", _AGAIN),
+    _row("RequestTimeout", TimedOut, "timed-out", "OSS waited too long for bytes.", _AGAIN),
     _row("InternalError", TransientError, "service-unwell", "OSS has trouble of its own.", _AGAIN),
-    _row("ServiceUnavailable", TransientError, "throttled", "OSS is too busy at present.", _AGAIN),
+    _row("ServiceUnavailable", Throttled, "throttled", "OSS is too busy at present.", _AGAIN),
     *(
         _row(
             code,
-            TransientError,
+            Throttled,
             "throttled",
             "OSS asks to be sent less at a time.",
             "Lower --jobs, or set --limit-rate.",

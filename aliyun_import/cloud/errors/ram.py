@@ -4,7 +4,15 @@ Codes: "Error messages" of RAM, "Common error codes" of ECS, whose gateway is th
 """
 
 from aliyun_import.cloud.errors.mapping import ErrorMapping
-from aliyun_import.errors import AccessError, AliyunImportError, RefusedError, TransientError
+from aliyun_import.errors import (
+    AccessError,
+    AliyunImportError,
+    PermissionDenied,
+    RefusedError,
+    RoleExists,
+    Throttled,
+    TransientError,
+)
 
 _AGAIN = "Run the same command again; it goes on where it stopped."
 _BUG = "Please report this with the request id: the tool should not have sent such a request."
@@ -38,7 +46,7 @@ RAM_ROWS: tuple[ErrorMapping, ...] = (
     ),
     _ram(
         "EntityAlreadyExists.Role",
-        RefusedError,
+        RoleExists,
         "role-exists",
         "There is a role {role} already.",
         "Run the same command again; it uses the role that is there.",
@@ -87,7 +95,7 @@ RAM_ROWS: tuple[ErrorMapping, ...] = (
     ),
     _ram(
         "NoPermission",
-        AccessError,
+        PermissionDenied,
         "no-right",
         "These credentials may not do {operation}.",
         "Have an administrator run `aliyun-import role ensure` once, or grant {action}; `aliyun-import role policy` "
@@ -177,7 +185,7 @@ COMMON_ROWS: tuple[ErrorMapping, ...] = (
     *(
         _common(
             code,
-            TransientError,
+            Throttled,
             "throttled",
             "{service} asks to be asked less often.",
             "Wait a minute and run the same command again; it goes on where it stopped.",

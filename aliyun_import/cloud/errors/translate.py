@@ -15,7 +15,13 @@ from aliyun_import.cloud.errors.import_image import IMPORT_ROWS
 from aliyun_import.cloud.errors.mapping import ErrorMapping, fill
 from aliyun_import.cloud.errors.oss import OSS_ROWS
 from aliyun_import.cloud.errors.ram import COMMON_ROWS, RAM_ROWS
-from aliyun_import.errors import AccessError, AliyunImportError, RefusedError, TransientError
+from aliyun_import.errors import (
+    AliyunImportError,
+    PermissionDenied,
+    RefusedError,
+    Throttled,
+    TransientError,
+)
 from aliyun_import.redact import redact
 
 TABLE: tuple[ErrorMapping, ...] = (*OSS_ROWS, *IMPORT_ROWS, *ECS_ROWS, *RAM_ROWS, *COMMON_ROWS)
@@ -61,7 +67,7 @@ def translate(answer: Answer) -> AliyunImportError:
         cause=f"{known}: {message}" if message else f"{known}.",
         remedy=fill(row.remedy, operands) if row.remedy else None,
         details={name: value for name, value in details.items() if value},
-        resumable=row.kind is TransientError,
+        resumable=issubclass(row.kind, TransientError),
         retry_after_s=answer.retry_after_s,
     )
 
@@ -75,11 +81,11 @@ def _family(answer: Answer) -> ErrorMapping | None:
     """Find a rule for codes that come in families, of which the documents list only some."""
     code = answer.code
     if code.startswith("Throttling") or "RateLimitExceeded" in code or "QpsLimitExceeded" in code:
-        return _row(code, TransientError, "throttled", "{service} asks to be asked less often.", _AGAIN)
+        return _row(code, Throttled, "throttled", "{service} asks to be asked less often.", _AGAIN)
     if code.startswith(("InternalError", "ServiceUnavailable", "UnknownError")):
         return _row(code, TransientError, "service-unwell", "{service} has trouble of its own.", _AGAIN)
     if code.startswith(("Forbidden", "NoPermission", "AccessDenied")):
-        return _row(code, AccessError, "no-right", "These credentials may not do this ({action}).", _GRANT)
+        return _row(code, PermissionDenied, "no-right", "These credentials may not do this ({action}).", _GRANT)
     if code.startswith("InvalidParameter"):
         return _row(code, RefusedError, "request-invalid", "{service} does not take a parameter: {message}", _READ)
     if code.startswith(("QuotaExceed", "LimitExceeded")):
@@ -93,7 +99,7 @@ def _by_status(answer: Answer) -> ErrorMapping:
         return _row(answer.code, TransientError, "service-unwell", "{service} has trouble of its own.", _AGAIN)
     # ECS says 403 to much that has nothing to do with rights: sizes, quotas, states.
     if status in (401, 403) and answer.service != "ECS":
-        return _row(answer.code, AccessError, "access-denied", means, _GRANT)
+        return _row(answer.code, PermissionDenied, "access-denied", means, _GRANT)
     return _row(answer.code, RefusedError, "refused", means, _READ)
 
 

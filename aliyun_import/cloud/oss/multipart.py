@@ -14,7 +14,7 @@ from aliyun_import.cloud.oss.parse import (
     text_of,
     unquoted,
 )
-from aliyun_import.errors import AccessError, AliyunImportError, RefusedError
+from aliyun_import.errors import AccessError, AliyunImportError, BaseChanged, CopyRefused, RefusedError
 from aliyun_import.model.objects import RemoteObject, RemotePart, RemoteUpload
 from aliyun_import.services.interface import PartBody
 
@@ -183,7 +183,7 @@ def _copy_refusal(error: AliyunImportError, source_key: str) -> RefusedError | N
     """Tell a source that changed and a store that makes no copies; None for any other failure."""
     code = error.details.get("service_code", "")
     if code in _SOURCE_CHANGED:
-        return RefusedError(
+        return BaseChanged(
             f"The object {source_key}, of which ranges were to be reused, is not what it was.",
             code="base-changed",
             cause=error.cause,
@@ -193,7 +193,7 @@ def _copy_refusal(error: AliyunImportError, source_key: str) -> RefusedError | N
         )
     # No right to read the source, or a source in another place, is settled the same way: by sending the bytes.
     if code in _NO_COPIES or (isinstance(error, AccessError) and error.code in ("no-right", "access-denied")):
-        return RefusedError(
+        return CopyRefused(
             "The store does not make parts by copying.",
             code="copy-refused",
             cause=error.cause,

@@ -16,7 +16,7 @@ from aliyun_import.disk.containers.qemu_formats import QEMU_NAMES, conversion
 from aliyun_import.disk.io.parent_death_signal import child_environment, last_line, leashed
 from aliyun_import.disk.io.reader import FileReader
 from aliyun_import.disk.report import Container
-from aliyun_import.errors import DiskError, LocalStateError
+from aliyun_import.errors import DiskError, LocalStateError, QemuImgMissing
 
 _INFO_TIMEOUT_S = 60
 # How often the free space is looked at while qemu-img writes.
@@ -153,7 +153,7 @@ def _not_whole(path: Path, seen: str, *, name: str) -> DiskError:
 
 
 def _missing(path: Path, container: Container) -> DiskError:
-    return DiskError(
+    return QemuImgMissing(
         f"{path} is {container.upper()}, which ECS does not import, and qemu-img is not installed.",
         code="qemu-img-missing",
         remedy="Install qemu-img (Debian, Ubuntu: qemu-utils; others: qemu-img), or convert it on another machine: "

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from functools import partial
 
 from aliyun_import.disk.fingerprint import Fingerprint, Likeness
-from aliyun_import.errors import RefusedError
+from aliyun_import.errors import ObjectExists, RefusedError
 from aliyun_import.events import Noted
 from aliyun_import.model.objects import RemoteObject, RemotePart, UploadedObject
 from aliyun_import.upload.complete import BY_OBJECT, TAG_NAME
@@ -200,7 +200,7 @@ def _as_before(before: UploadedObject, there: RemoteObject) -> Target:
 
 def _exists(bucket: str, key: str) -> RefusedError:
     where = f"oss://{bucket}/{key}"
-    return RefusedError(
+    return ObjectExists(
         f"There is another object at {where} already.",
         code="object-exists",
         cause="It is not this disk: its size or its CRC-64 is another.",

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from aliyun_import.disk.disk import DiskSource
-from aliyun_import.errors import TransientError
+from aliyun_import.errors import PartCorrupted, TransientError
 from aliyun_import.model.objects import RemotePart
 from aliyun_import.services.interface import ObjectStore
 from aliyun_import.upload.crc64 import crc64_of_zeros
@@ -101,7 +101,7 @@ def _done(part: PlannedPart, crc: int, remote: RemotePart, proof: str) -> DonePa
 
 
 def _corrupted(part: PlannedPart, cause: str) -> TransientError:
-    return TransientError(
+    return PartCorrupted(
         f"Part {part.number} arrived in OSS with other bytes than it was sent with.",
         code="part-corrupted",
         cause=cause,
