@@ -5,10 +5,15 @@ there; that sector prints its text with the BIOS's teletype call and halts. The 
 code of a third party.
 """
 
+import errno
+import os
+import stat
 import struct
+from collections.abc import Iterator
 from pathlib import Path
 
 SECTOR_BYTES = 512
+CHUNK_BYTES = 1 << 20
 PARTITION_START = 2048  # sectors: 1 MiB, the default of partitioning tools today
 LINUX_TYPE = 0x83
 ACTIVE = 0x80
@@ -87,11 +92,66 @@ def write_sample_disk(path: Path, *, size_bytes: int) -> None:
 
     Raises ValueError for a size that is not possible: below 2 MiB, above 2 TiB, no multiple of 512. Raises OSError.
     """
-    sectors, odd = divmod(size_bytes, SECTOR_BYTES)
-    if odd or not 2 * PARTITION_START <= sectors <= MAX_SECTORS + PARTITION_START:
+    if not _is_possible(size_bytes):
         raise ValueError(f"a sample disk has 2 MiB to 2 TiB in sectors of 512 bytes, not {size_bytes} bytes")
     with path.open("wb") as file:
-        file.write(boot_record(size_bytes=size_bytes))
-        file.seek(PARTITION_START * SECTOR_BYTES)
-        file.write(partition_sector())
+        for offset, sector in _sectors(size_bytes):
+            file.seek(offset)
+            file.write(sector)
         file.truncate(size_bytes)
+
+
+def is_sample_disk(path: Path, *, size_bytes: int) -> bool:
+    """Return whether a regular file is the sample disk of that size to the last byte. Raises OSError.
+
+    Holes of the file are not read, so that a disk of a terabyte takes no longer than its data.
+    """
+    info = path.stat()
+    if not stat.S_ISREG(info.st_mode) or info.st_size != size_bytes or not _is_possible(size_bytes):
+        return False
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        sectors = _sectors(size_bytes)
+        if any(os.pread(descriptor, SECTOR_BYTES, offset) != sector for offset, sector in sectors):
+            return False
+        return all(
+            os.pread(descriptor, length, offset) == _expected(sectors, offset, length)
+            for offset, length in _data_ranges(descriptor, size_bytes)
+        )
+    finally:
+        os.close(descriptor)
+
+
+def _is_possible(size_bytes: int) -> bool:
+    sectors, rest = divmod(size_bytes, SECTOR_BYTES)
+    return not rest and 2 * PARTITION_START <= sectors <= MAX_SECTORS + PARTITION_START
+
+
+def _sectors(size_bytes: int) -> tuple[tuple[int, bytes], ...]:
+    """Return the sectors of the disk that are not zeros, as (offset, bytes)."""
+    return (0, boot_record(size_bytes=size_bytes)), (PARTITION_START * SECTOR_BYTES, partition_sector())
+
+
+def _expected(sectors: tuple[tuple[int, bytes], ...], offset: int, length: int) -> bytes:
+    """Return a range of the disk."""
+    expected = bytearray(length)
+    for start, sector in sectors:
+        low, high = max(start, offset), min(start + len(sector), offset + length)
+        if low < high:
+            expected[low - offset : high - offset] = sector[low - start : high - start]
+    return bytes(expected)
+
+
+def _data_ranges(descriptor: int, size_bytes: int) -> Iterator[tuple[int, int]]:
+    """Yield the ranges of a file that are no holes, as (offset, length) of at most CHUNK_BYTES."""
+    end = 0
+    while end < size_bytes:
+        try:
+            start = os.lseek(descriptor, end, os.SEEK_DATA)
+        except OSError as error:
+            if error.errno == errno.ENXIO:  # no data up to the end
+                return
+            raise
+        end = os.lseek(descriptor, start, os.SEEK_HOLE)
+        for offset in range(start, end, CHUNK_BYTES):
+            yield offset, min(CHUNK_BYTES, end - offset)

@@ -102,6 +102,12 @@ class _Handler(BaseHTTPRequestHandler):
         with contextlib.suppress(OSError, ValueError):
             super().finish()
 
+    def handle_expect_100(self) -> bool:
+        # Without the flush it would stay in the buffer until the answer, and clients wait for it before they send.
+        proceed = super().handle_expect_100()
+        self.wfile.flush()
+        return proceed
+
     def _serve(self) -> None:
         request = Request(
             method=self.command,

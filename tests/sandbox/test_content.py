@@ -81,3 +81,10 @@ def test_an_upload_that_breaks_off_leaves_nothing(tmp_path: Path) -> None:
     with pytest.raises(ConnectionError):
         Shelf(tmp_path).receive(broken())
     assert list(tmp_path.iterdir()) == []
+
+
+def test_the_directory_of_objects_is_private(tmp_path: Path) -> None:
+    """Also one that existed with wider permissions."""
+    (tmp_path / "objects").mkdir(mode=0o755)
+    Shelf(tmp_path / "objects")
+    assert (tmp_path / "objects").stat().st_mode & 0o777 == 0o700

@@ -1,8 +1,10 @@
 """This file tests the control plane: what a test in another process can do to the sandbox."""
 
+import http.client
 import json
 import urllib.error
 import urllib.request
+from contextlib import closing
 from typing import Any
 
 import oss2
@@ -76,3 +78,69 @@ def test_what_there_is_not(sandbox: Sandbox) -> None:
     """An unknown path answers 404."""
     with pytest.raises(urllib.error.HTTPError, match="404"):
         _ask(sandbox, "GET", "/weather")
+
+
+def _status(sandbox: Sandbox, method: str, path: str, *, headers: dict[str, str], body: bytes = b"") -> tuple[int, str]:
+    connection = http.client.HTTPConnection("127.0.0.1", sandbox.port, timeout=10)
+    with closing(connection):
+        connection.request(method, path, body=body or None, headers=headers)
+        response = connection.getresponse()
+        return response.status, json.load(response)["error"] if response.status != 200 else ""
+
+
+def test_a_web_page_cannot_add_a_fault(sandbox: Sandbox) -> None:
+    """A browser sends a POST of text/plain to any address without asking first; it carries an Origin."""
+    body = json.dumps(Fault(effect="corrupt", count=None).to_json()).encode()
+    headers = {"Origin": "https://example.com", "Content-Type": "text/plain"}
+    status, reason = _status(sandbox, "POST", "/_sandbox/faults", headers=headers, body=body)
+    assert (status, "Origin" in reason) == (403, True)
+    assert sandbox.faults.active() == ()
+
+
+@pytest.mark.parametrize(
+    "host", ["rebound.example.com", "rebound.example.com:80", "localhost.example.com", "1.2.3.4.nip.io"]
+)
+def test_a_web_page_cannot_read_the_log_by_dns_rebinding(sandbox: Sandbox, host: str) -> None:
+    """A page whose own name points at this machine sends no Origin; its Host is that name."""
+    status, reason = _status(sandbox, "GET", "/_sandbox/requests", headers={"Host": host})
+    assert (status, "host name" in reason) == (403, True)
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1:8700", "localhost", "localhost:80", "[::1]:8700", "192.168.0.7:8700"])
+def test_addresses_and_localhost_reach_the_control_plane(sandbox: Sandbox, host: str) -> None:
+    """A test on this machine, or on another one in the network, addresses the sandbox so."""
+    assert _status(sandbox, "GET", "/_sandbox", headers={"Host": host}) == (200, "")
+
+
+@pytest.mark.parametrize("body", [b"[" * 100_000, b'{"a":' * 100_000, b"{", b"[]", b"\xff"])
+def test_a_wrong_document_is_400(sandbox: Sandbox, body: bytes) -> None:
+    """JSON that is nested too deeply is no bug of the sandbox."""
+    assert _status(sandbox, "POST", "/_sandbox/settings", headers={}, body=body)[0] == 400
+
+
+def test_a_document_that_is_too_large_is_413(sandbox: Sandbox) -> None:
+    """The control plane bounds its memory."""
+    assert _status(sandbox, "POST", "/_sandbox/settings", headers={}, body=b" " * (2 << 20))[0] == 413
+
+
+@pytest.mark.parametrize(
+    "change", [{"images_per_region": "many"}, {"v1_signatures": 1}, {"region": None}, {"import_s": "2"}]
+)
+def test_a_setting_of_another_type_is_refused(sandbox: Sandbox, change: dict[str, Any]) -> None:
+    """It would fail later, within an operation, as a bug of the sandbox."""
+    assert _status(sandbox, "POST", "/_sandbox/settings", headers={}, body=json.dumps(change).encode())[0] == 400
+
+
+def test_settings_in_json_types(sandbox: Sandbox) -> None:
+    """A list becomes a tuple, an integer a float."""
+    settings = _ask(sandbox, "POST", "/settings", {"import_s": 3, "formats_refused": ["QCOW2"]})
+    assert (settings["import_s"], settings["formats_refused"]) == (3.0, ["QCOW2"])
+    assert sandbox.state.settings.formats_refused == ("QCOW2",)
+
+
+def test_the_log_conceals_signatures_and_tokens(sandbox: Sandbox) -> None:
+    """Of presigned URLs, V1 and V4, and of RPC calls."""
+    for name in ("Signature", "SecurityToken", "security-token", "x-oss-signature", "x-oss-security-token"):
+        with pytest.raises(urllib.error.HTTPError):
+            urllib.request.urlopen(f"{sandbox.url}/disks/k?a=1&{name}=SECRET&b=2", timeout=10)
+        assert sandbox.requests.entries()[-1].target == f"/disks/k?a=1&{name}=***&b=2"

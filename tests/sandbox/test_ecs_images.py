@@ -1,10 +1,13 @@
 """This file tests what ECS does with images that are there: finding, changing, deleting and tagging them."""
 
+from pathlib import Path
 from typing import Any
 
 import pytest
 
-from aliyun_import.sandbox.core.state import AccessKey
+from aliyun_import.sandbox.core.state import AccessKey, State
+from aliyun_import.sandbox.ecs.state import Ecs
+from aliyun_import.sandbox.oss.state import OssState
 from aliyun_import.sandbox.server import Sandbox
 from tests.sandbox.prepared import mapping, prepare
 from tests.sandbox.vendor_sdk import call, refusal, send, signed
@@ -276,3 +279,13 @@ def test_regions_are_told(ready: Sandbox) -> None:
     hangzhou = next(region for region in regions if region["RegionId"] == "cn-hangzhou")
     assert hangzhou["RegionEndpoint"] == "ecs.cn-hangzhou.sandbox.invalid"
     assert hangzhou["Status"] == "available"
+
+
+def test_ids_never_repeat_in_another_sandbox(tmp_path: Path) -> None:
+    """A journal that names an image of an earlier sandbox must not find another image under that id."""
+    ids = []
+    for name in ("first", "second"):
+        state = State(tmp_path / name)
+        ids += [state.part(Ecs).new_id(kind) for kind in ("m", "t", "s", "m")]
+        ids += [state.part(OssState).new_upload_id(), state.part(OssState).new_version_id()]
+    assert len(set(ids)) == 12

@@ -215,7 +215,7 @@ def test_a_finished_task_cannot_be_cancelled(still: Sandbox) -> None:
     [
         (b"x" * MIB, "VHD", "declared as VHD, but its content is RAW"),
         (fixed_vhd(bytes(MIB)), "RAW", "declared as RAW, but its content is VHD"),
-        (fixed_vhd(bytes(MIB))[512:], "", "says 1048576 bytes, but 1048064 are there"),
+        (fixed_vhd(bytes(MIB))[512:], "", "has 1048576 bytes, the object 1048064"),
         (bytes(MIB) + vhd_footer(MIB)[:-1] + b"x", "VHD", "checksum"),
         (bytes(MIB) + vhd_footer(MIB, kind=4), "", "differencing"),
         (dynamic_vhd(4 * MIB, table=(5,)), "", "ends outside of the object"),

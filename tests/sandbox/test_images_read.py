@@ -75,7 +75,7 @@ def test_sizes_are_rounded_up_to_whole_gib() -> None:
         (b"conectix", "", "too short for a VHD footer"),
         (DISK + vhd_footer(MIB)[:70] + b"x" + vhd_footer(MIB)[71:], "", "checksum of the VHD's footer"),
         (DISK + vhd_footer(MIB, version=0x20000), "", "version 2.0"),
-        (DISK + vhd_footer(MIB + 512), "", "says 1049088 bytes, but 1048576 are there"),
+        (DISK + vhd_footer(MIB + 512), "", "has 1049088 bytes, the object 1048576"),
         (DISK + vhd_footer(0), "", "is not a number of sectors"),
         (DISK + vhd_footer(MIB + 1), "", "is not a number of sectors"),
         (DISK + vhd_footer(MIB, kind=4), "", "differencing"),

@@ -235,3 +235,11 @@ def test_the_documents_name_what_the_services_can_do() -> None:
     listed = {name.lower(): set(operations.split(", ")) for name, operations in rows.items()}
     services = RPC.by_version.values()
     assert listed == {service.name: {row.name for row in service.operations} for service in services}
+
+
+def test_a_parameter_that_the_sandbox_does_not_support_is_refused_by_name(sandbox: Sandbox) -> None:
+    """A filter that filters nothing would make a rehearsal succeed for a wrong reason."""
+    answer = send(sandbox, signed(sandbox, "DescribeImages", {"RegionId": "cn-hangzhou", "ImageOwnerId": "42"}))
+    assert answer.status == 501
+    assert "the parameter ImageOwnerId of ecs:DescribeImages" in answer.text
+    assert call(sandbox, "DescribeImages")["PageSize"] == 10

@@ -3,6 +3,7 @@
 import hashlib
 import hmac
 import re
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
@@ -32,7 +33,7 @@ class Captured:
     @classmethod
     def read(cls, path: Path) -> "Captured":
         """Read a request line and headers."""
-        first, *lines = path.read_text().splitlines()
+        first, *lines = path.read_text().partition("\n\n")[0].splitlines()
         method, target, _ = first.split(" ")
         return cls(method, target, tuple(tuple(line.split(": ", 1)) for line in lines))  # type: ignore[misc]
 
@@ -71,7 +72,9 @@ def _mutants(request: Captured) -> Iterator[Captured]:
             for changed in _changed(pair.removesuffix("=")):
                 others = [*pairs[:index], changed, *pairs[index + 1 :]]
                 yield replace(request, target=f"{path}?{'&'.join(others)}")
-    signed = {"authorization", "content-md5", "content-type"} | (set() if request.v4 else {"date"})
+    signed = {"authorization", "content-md5", "content-type"}
+    if not request.v4 or not any(name.lower() == "x-oss-date" for name, _ in request.headers):
+        signed.add("date")
     for index, (name, value) in enumerate(request.headers):
         if name.lower() in signed or name.lower().startswith("x-oss-"):
             yield from (request.with_header(index, changed) for changed in _changed(value))
@@ -89,8 +92,9 @@ def state(tmp_path: Path) -> State:
 
 def test_the_captures_are_there() -> None:
     """All four clients' captures are looked at."""
-    assert {path.parent.name for path in CAPTURES} == {"oss2-v1", "oss2-v4", "oss2-v4-sts", "oss-v2sdk-v4"}
-    assert len(CAPTURES) == 91
+    assert Counter(path.parent.name for path in CAPTURES) == {
+        "oss2-v1": 25, "oss2-v4": 25, "oss2-v4-sts": 25, "oss-v2sdk-v4": 16, "ossutil-v4": 5
+    }  # fmt: skip
 
 
 @pytest.mark.parametrize("path", CAPTURES, ids=lambda path: f"{path.parent.name}/{path.stem}")

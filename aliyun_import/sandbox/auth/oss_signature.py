@@ -47,6 +47,8 @@ def authenticate(state: State, request: Request, resource: str) -> Caller:
         return _check_v4(state, request, resource, authorization)
     if authorization.startswith("OSS "):
         return _check_v1(state, request, resource, authorization)
+    if authorization.startswith("AWS"):
+        raise not_done("signatures of Amazon S3")
     if authorization:
         raise invalid_argument("Authorization", authorization.partition(" ")[0])
     if request.has("x-oss-signature") or request.has("Signature"):
@@ -93,14 +95,10 @@ def _check_v4(state: State, request: Request, resource: str, authorization: str)
         raise OssError(400, "InvalidArgument", "Invalid AdditionalHeaders in Authorization.", ec="0002-00000209")
     key_id, day, region = scope.groups()
     key = _find_key(state, request, key_id)
-    date = request.headers.get("x-oss-date")
-    try:
-        at_s = calendar.timegm(time.strptime(date, "%Y%m%dT%H%M%SZ"))
-    except ValueError as error:
-        raise OssError(400, "InvalidArgument", "OSS authentication requires a valid Date.") from error
+    date, at_s = _v4_date(request)
     if request.headers.get("x-oss-content-sha256") != V4_PAYLOAD:
         raise invalid_argument("x-oss-content-sha256", request.headers.get("x-oss-content-sha256"))
-    if not date.startswith(day):
+    if time.strftime("%Y%m%d", time.gmtime(at_s)) != day:
         raise invalid_argument("Authorization", "Credential")
     _check_time(state, at_s)
     canonical = _canonical_request(request, resource, fields.get("AdditionalHeaders", ""))
@@ -116,6 +114,18 @@ def _check_v4(state: State, request: Request, resource: str, authorization: str)
     if not hmac.compare_digest(secret.hex().encode(), fields["Signature"].encode()):
         raise _mismatch(key_id, fields["Signature"], string, canonical)
     return Caller(key, region)
+
+
+def _v4_date(request: Request) -> tuple[str, int]:
+    """Return the signed date as sent, and in seconds: x-oss-date, or Date, which the Go SDK signs instead."""
+    date = request.headers.get("x-oss-date")
+    try:
+        if date:
+            return date, calendar.timegm(time.strptime(date, "%Y%m%dT%H%M%SZ"))
+        date = request.headers.get("date")
+        return date, calendar.timegm(time.strptime(date, "%a, %d %b %Y %H:%M:%S GMT"))
+    except ValueError as error:
+        raise OssError(400, "InvalidArgument", "OSS authentication requires a valid Date.") from error
 
 
 def _canonical_request(request: Request, resource: str, additional: str) -> str:

@@ -1,6 +1,7 @@
 """Routing of requests to services, faults, the log, and the control plane for tests in another process.
 
-One port serves all: `/_sandbox` is the control plane, `/` with an Action is an RPC call (ECS, RAM, STS), and everything
+One port serves all: `/_sandbox` is the control plane, `/` with an Action (a parameter, or the header
+x-acs-action) is an RPC call (ECS, RAM, STS), and everything
 else is OSS in path style. The control plane:
 
     GET    /_sandbox              what this is, and a summary of its state
@@ -141,7 +142,8 @@ def identify(state: State, request: Request) -> Call:
     if request.path.startswith("/_sandbox"):
         return Call(service="control", operation="control")
     if request.path == "/":
-        action = request.param("Action") or next((value for name, value in request.form if name == "Action"), "")
+        action = request.headers.get("x-acs-action") or request.param("Action")
+        action = action or next((value for name, value in request.form if name == "Action"), "")
         if action:
             return Call(service="rpc", operation=action)
     return oss.identify(request, state.settings.cnames)

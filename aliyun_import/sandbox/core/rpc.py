@@ -13,7 +13,7 @@ from fnmatch import fnmatchcase
 from urllib.parse import quote
 from xml.sax.saxutils import escape
 
-from aliyun_import.sandbox.auth.rpc_signature import authenticate
+from aliyun_import.sandbox.auth.rpc_signature import authenticate, call_parameters
 from aliyun_import.sandbox.core.http_types import Answer, BodyTooLargeError, Operation, Request
 from aliyun_import.sandbox.core.rpc_errors import Refusal
 from aliyun_import.sandbox.core.state import AccessKey, State
@@ -127,12 +127,12 @@ class RpcServices:
     def answer(self, state: State, request: Request) -> Answer:
         """Carry out a call under the state's lock; a refusal is an answer, too."""
         try:
-            parameters = _parameters(request)
-        except BodyTooLargeError:
-            return self.refuse(request, 400, "InvalidParameter", "The form is too large.")
-        try:
+            parameters = call_parameters(request)
+            request.body.whole()  # before the lock: other calls must not wait for a slow body
             with state.lock:
                 fields = self._carry_out(state, request, parameters)
+        except BodyTooLargeError:
+            return self.refuse(request, 400, "InvalidParameter", "The body is too large.")
         except Refusal as refusal:
             return self.refuse(request, refusal.status, refusal.code, refusal.message)
         root = f"{parameters['Action']}Response"
@@ -144,7 +144,7 @@ class RpcServices:
     ) -> Answer:
         """Return the answer of an error, in the form that the call asks for."""
         try:
-            parameters = _parameters(request)
+            parameters = call_parameters(request)
         except BodyTooLargeError:
             parameters = dict(request.query)
         service = self.by_version.get(parameters.get("Version", ""))
@@ -166,7 +166,7 @@ class RpcServices:
             raise Refusal("MissingParameter", "Action")
         if request.fault is not None and request.fault.effect == "expire-token":
             state.expire_token(parameters.get("AccessKeyId", ""))
-        key = authenticate(state, request.method, parameters)
+        key = authenticate(state, request, parameters)
         service = self.by_version.get(parameters.get("Version", ""))
         if service is None:
             raise Refusal("NotImplementedBySandbox", f"{parameters['Action']} of version {parameters.get('Version')}")
@@ -183,11 +183,6 @@ def _refuse_unknown_parameters(service: RpcService, operation: RpcOperation, par
     for name, value in parameters.items():
         if value and name not in _COMMON and not any(fnmatchcase(name, known) for known in operation.params):
             raise Refusal("NotImplementedBySandbox", f"the parameter {name} of {service.name}:{operation.name}")
-
-
-def _parameters(request: Request) -> dict[str, str]:
-    """Return the parameters of a call, those of the form before those of the query; raises BodyTooLargeError."""
-    return dict(request.query) | dict(request.form)
 
 
 def _wants_json(parameters: Mapping[str, str]) -> bool:

@@ -219,9 +219,10 @@ class State:
         self.add_key(AccessKey(id=DEFAULT_KEY_ID, secret=DEFAULT_KEY_SECRET))
 
     def configure(self, **changes: object) -> None:
-        """Change settings by name, for all later requests."""
+        """Change settings by name, for all later requests; raises TypeError for a value of another type."""
         with self.lock:
-            self.settings = replace(self.settings, **changes)  # type: ignore[arg-type]
+            typed = {name: _typed(name, value, getattr(self.settings, name, value)) for name, value in changes.items()}
+            self.settings = replace(self.settings, **typed)  # type: ignore[arg-type]
 
     def add_key(self, key: AccessKey) -> AccessKey:
         """Add a key or replace the one of the same id; a new account id creates an account."""
@@ -253,3 +254,14 @@ class State:
             if kind not in self._parts:
                 self._parts[kind] = kind(self)  # type: ignore[index]
             return self._parts[kind]  # type: ignore[index,return-value]
+
+
+def _typed(name: str, value: object, former: object) -> object:
+    """Return a value in the type of its predecessor; JSON has lists for tuples and integers for floats."""
+    if isinstance(former, tuple) and isinstance(value, list):
+        value = tuple(value)
+    if isinstance(former, float) and type(value) is int:
+        value = float(value)
+    if type(value) is not type(former):
+        raise TypeError(f"{name} takes a value of type {type(former).__name__}, not {value!r}")
+    return value

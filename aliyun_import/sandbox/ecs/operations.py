@@ -127,8 +127,8 @@ def _object(call: RpcCall, disk: DiskOrder, *, role: RoleView, region: str) -> S
 
 def _may_read(role: RoleView, bucket: Bucket, key: str) -> bool:
     # OSS writes regions in resources with and without its prefix.
-    places = (bucket.region, f"oss-{bucket.region}")
-    on_bucket = tuple(f"acs:oss:{place}:{bucket.owner_id}:{bucket.name}" for place in places)
+    regions = (bucket.region, f"oss-{bucket.region}")
+    on_bucket = tuple(f"acs:oss:{region}:{bucket.owner_id}:{bucket.name}" for region in regions)
     on_object = tuple(f"{name}/{key}" for name in on_bucket)
     return (
         allows(role.policies, "oss:GetBucketInfo", resources=on_bucket)

@@ -1,6 +1,7 @@
 """State of ECS: images, import tasks, snapshots, used client tokens; regions and system images."""
 
 import itertools
+import secrets
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
@@ -113,21 +114,24 @@ class Ecs:
         """Snapshot id -> (account, region)."""
         self.tokens: dict[tuple[str, str], tuple[Mapping[str, str], dict[str, Value]]] = {}
         """(account, client token) -> the parameters that it was used with, and the answer to them."""
+        # Random, so that no id of one sandbox is ever one of another: a client that keeps ids (a journal) must not find
+        # a different image under an id that it knows.
+        self._run = secrets.token_hex(8)
         self._numbers = itertools.count(1)
 
     def new_id(self, kind: str) -> str:
-        """Return a new id of a kind (m, t, s) that nobody takes for a real one."""
-        return f"{kind}-sandbox{next(self._numbers):012d}"
+        """Return a new id of a kind (m, t, s), unique among all sandboxes and recognisable as not real."""
+        return f"{kind}-sandbox{self._run}{next(self._numbers):06d}"
 
     def images_of(self, account_id: str, region: str) -> Iterator[Image]:
         """Return the images of an account in a region, newest first."""
         found = [image for image in self.images.values() if (image.account_id, image.region) == (account_id, region)]
-        return iter(sorted(found, key=lambda image: image.id, reverse=True))
+        return reversed(found)  # a dict keeps the order of insertion
 
     def tasks_of(self, account_id: str, region: str) -> Iterator[Task]:
         """Return the tasks of an account in a region, newest first."""
         found = [task for task in self.tasks.values() if (task.account_id, task.region) == (account_id, region)]
-        return iter(sorted(found, key=lambda task: task.id, reverse=True))
+        return reversed(found)
 
     def image(self, account_id: str, region: str, image_id: str) -> Image:
         """Return an image; refuses with InvalidImageId.NotFound."""
@@ -138,7 +142,7 @@ class Ecs:
 
     def count_snapshots(self, account_id: str, region: str) -> int:
         """Return the number of an account's snapshots in a region."""
-        return sum(1 for place in self.snapshots.values() if place == (account_id, region))
+        return sum(1 for owner in self.snapshots.values() if owner == (account_id, region))
 
 
 _SYSTEM_IMAGES_CREATED_S = 1_704_067_200.0  # 2024-01-01T00:00:00Z

@@ -146,7 +146,7 @@ def _vhd_bytes(reader: Reader) -> int:
     if footer.disk_type == _FIXED:
         if reader.size != footer.current_bytes + SECTOR_BYTES:
             raise DamagedDiskError(
-                f"the fixed VHD says {footer.current_bytes} bytes, but {reader.size - SECTOR_BYTES} are there"
+                f"the footer of the fixed VHD has {footer.current_bytes} bytes, the object {reader.size - SECTOR_BYTES}"
             )
     elif footer.disk_type == _DYNAMIC:
         _check_dynamic(reader, footer)
@@ -174,7 +174,7 @@ def _check_dynamic(reader: Reader, footer: _Footer) -> None:
         raise DamagedDiskError("the VHD's dynamic header lies outside of the object")
     header = reader.pread(footer.data_offset, 1024)
     if not header.startswith(_HEADER_COOKIE):
-        raise DamagedDiskError("the VHD has no dynamic header where its footer says")
+        raise DamagedDiskError("the VHD has no dynamic header at the offset in its footer")
     _check_checksum("dynamic header", header, at=36)
     table_offset, _, entries, block_bytes = struct.unpack_from(">QIII", header, 16)
     if block_bytes not in _BLOCK_BYTES:

@@ -163,9 +163,9 @@ class OssState:
             return bucket
 
     def new_upload_id(self) -> str:
-        """Return a new upload id, unlike those of the real service."""
+        """Return a new upload id, unique among all sandboxes and unlike those of the real service."""
         return f"SANDBOX{next(self._numbers):09d}{secrets.token_hex(8).upper()}"
 
     def new_version_id(self) -> str:
         """Return a new version id."""
-        return f"SANDBOX-VERSION-{next(self._numbers):09d}"
+        return f"SANDBOX-VERSION-{next(self._numbers):09d}{secrets.token_hex(8).upper()}"
