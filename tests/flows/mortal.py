@@ -12,8 +12,6 @@ import os
 import signal
 import sys
 import threading
-import time
-import urllib.request
 from collections.abc import Callable
 from typing import Any
 
@@ -26,6 +24,7 @@ from aliyun_import.events import ignore
 from aliyun_import.journal import Journal
 from aliyun_import.push.context import Cloud
 from aliyun_import.push.push import push
+from tests.steered import SandboxClock
 
 NO_CALLS = ("bucket", "endpoint")
 
@@ -67,29 +66,6 @@ class Mortal:
         return self._fate.around(name, found) if callable(found) and name not in NO_CALLS else found
 
 
-class SandboxClock:
-    """A Clock that waits by moving the sandbox's clock on."""
-
-    def __init__(self, url: str) -> None:
-        self._url = f"{url}/_sandbox/clock"
-        self._slept_s = 0.0
-
-    def now_s(self) -> float:
-        """Give the wall time and what was slept."""
-        return time.time() + self._slept_s
-
-    def monotonic_s(self) -> float:
-        """Give a time that goes on by what was slept, too."""
-        return time.monotonic() + self._slept_s
-
-    def sleep(self, seconds: float) -> None:
-        """Let the time pass in the sandbox."""
-        self._slept_s += seconds
-        body = json.dumps({"advance_s": seconds}).encode()
-        with urllib.request.urlopen(urllib.request.Request(self._url, data=body, method="POST"), timeout=30) as answer:
-            answer.read()
-
-
 def live(order: dict[str, Any]) -> dict[str, Any]:
     """Push once, with the fate that was ordered; give the result or the error."""
     fate = Fate(order["die_at"], after=order["after"])
@@ -104,7 +80,7 @@ def live(order: dict[str, Any]) -> dict[str, Any]:
     )
     Journal.write = fate.around("journal", Journal.write)  # type: ignore[method-assign]
     request, options = push_request(given["disk"], given, region=region)
-    clock = SandboxClock(given["endpoint_url"])
+    clock = SandboxClock.over_http(given["endpoint_url"])
     try:
         result = push(request, options, mortal, clock=clock, emit=ignore, stop=threading.Event())
     except AliyunImportError as error:
