@@ -159,12 +159,12 @@ def test_keys_and_tokens_are_told_apart(state: State) -> None:
 
 
 def test_a_request_without_a_signature_is_anonymous(state: State) -> None:
-    """No Authorization is refused as anonymous access; a presigned URL by name, with 501."""
+    """No Authorization is refused as anonymous access; a signature of Amazon S3 by name, with 501."""
     bare = Captured("GET", "/bkt/key", ())
     with pytest.raises(OssError, match="Anonymous"):
         bare.authenticate(state)
-    with pytest.raises(OssError, match="presigned") as refused:
-        replace(bare, target="/bkt/key?OSSAccessKeyId=A&Expires=1&Signature=s").authenticate(state)
+    with pytest.raises(OssError, match="Amazon S3") as refused:
+        replace(bare, headers=(("Authorization", "AWS4-HMAC-SHA256 Credential=A"),)).authenticate(state)
     assert refused.value.status == 501
 
 

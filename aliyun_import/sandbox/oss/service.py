@@ -1,8 +1,8 @@
 """The OSS service: its table of operations, recognition and checks of requests, and common headers of answers.
 
-Path style on one port: the bucket is split from the key before decoding, because a `/` within a key is sent as %2F. A
-host name in Settings.cnames is a custom domain of a bucket, and the whole path is the key. What a request asks beyond
-its row (another sub-resource, parameter or x-oss- header) is answered 501 by name.
+Path style on one port: the bucket is split from the key before decoding, because a `/` within a key is sent as %2F. The
+host BUCKET.oss-REGION.aliyuncs.com names a bucket, as does a custom domain in Settings.cnames; the whole path is the key
+then. What a request asks beyond its row (another sub-resource, parameter or x-oss- header) is answered 501 by name.
 """
 
 import re
@@ -24,6 +24,8 @@ __all__ = ["answer", "identify", "refuse"]
 # "Naming": 3-63 of a-z, 0-9 and -, first and last alphanumeric; keys 1-1023 bytes, not beginning with / or \.
 _BUCKET_NAME = re.compile(r"[a-z0-9][a-z0-9-]{1,61}[a-z0-9]")
 MAX_KEY_BYTES = 1023
+# BUCKET.oss-REGION.aliyuncs.com, the only form that the real service takes; a proxy or a hosts file leads it here.
+_VIRTUAL_HOST = re.compile(r"([a-z0-9][a-z0-9-]{1,61}[a-z0-9])\.oss-[a-z0-9-]+\.aliyuncs\.com")
 _SIGNING_HEADERS = ("date", "content-sha256", "security-token")
 _UPLOAD_HEADERS = (
     "storage-class", "forbid-overwrite", "server-side-encryption", "server-side-encryption-key-id",
@@ -142,8 +144,10 @@ def identify(request: Request, cnames: Mapping[str, str]) -> Call:
 
 def split_resource(request: Request, cnames: Mapping[str, str]) -> tuple[str, str, str]:
     """Return the bucket, the decoded key, and `/bucket/key` as it is signed (still encoded)."""
-    domain = cnames.get(request.headers.get("host").partition(":")[0], "")
-    path = f"/{domain}{request.path}" if domain else request.path
+    host = request.headers.get("host").partition(":")[0].lower()
+    virtual = _VIRTUAL_HOST.fullmatch(host)
+    named = cnames.get(host) or (virtual[1] if virtual else "")
+    path = f"/{named}{request.path}" if named else request.path
     bucket, _, key = path.removeprefix("/").partition("/")
     signed = f"/{bucket}/{key}" if bucket else "/"
     return bucket, unquote_to_bytes(key).decode("utf-8", "surrogateescape"), signed
