@@ -21,7 +21,7 @@ def test_polling_an_import_of_hours_takes_no_time(sandbox: Sandbox) -> None:
     for clock in clocks:
         began_s = time.monotonic()
         task = call(sandbox, "ImportImage", DiskDeviceMappings=[mapping()])["TaskId"]
-        statuses = []
+        statuses: list[str] = []
         while not statuses or statuses[-1] != "Finished":
             statuses.append(call(sandbox, "DescribeTaskAttribute", TaskId=task)["TaskStatus"])
             clock.sleep(120)

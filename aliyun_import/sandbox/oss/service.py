@@ -1,8 +1,8 @@
 """The OSS service: its table of operations, recognition and checks of requests, and common headers of answers.
 
 Path style on one port: the bucket is split from the key before decoding, because a `/` within a key is sent as %2F. The
-host BUCKET.oss-REGION.aliyuncs.com names a bucket, as does a custom domain in Settings.cnames; the whole path is the key
-then. What a request asks beyond its row (another sub-resource, parameter or x-oss- header) is answered 501 by name.
+host BUCKET.oss-REGION.aliyuncs.com names a bucket, as does a custom domain in Settings.cnames; the whole path is the
+key then. What a request asks beyond its row (a sub-resource, parameter or x-oss- header) is answered 501 by name.
 """
 
 import re
