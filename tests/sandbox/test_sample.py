@@ -1,4 +1,4 @@
-"""This file tests the sample disk: its table, its boot sectors run step by step, its size on the disk."""
+"""The sample disk: its table, its boot sectors run step by step, its size on the disk."""
 
 import os
 import struct

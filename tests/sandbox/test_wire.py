@@ -1,4 +1,4 @@
-"""This file tests what happens on the sockets: TLS, chunks, cuts, delays, refusals in mid-body."""
+"""The HTTP server: TLS, chunks, cuts, delays, refusals within a body."""
 
 import http.client
 import socket

@@ -1,4 +1,4 @@
-"""This file tests how an import reads disks: the format by content, the virtual size, and what it calls damaged."""
+"""Formats of disks: detection by content, virtual size, damage."""
 
 import struct
 

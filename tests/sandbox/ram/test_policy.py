@@ -1,4 +1,4 @@
-"""This file tests the reading of policies: what is well-formed, who is trusted, what is allowed."""
+"""Evaluation of policy documents: form, trust, permissions."""
 
 import json
 

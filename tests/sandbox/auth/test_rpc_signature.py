@@ -1,4 +1,4 @@
-"""This file tests RPC signatures on the published vector."""
+"""RPC signatures on the published vector."""
 
 from aliyun_import.sandbox.auth import rpc_signature
 from aliyun_import.sandbox.server import Sandbox

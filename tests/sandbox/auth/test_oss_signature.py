@@ -1,4 +1,4 @@
-"""This file holds the signature checks against requests that real clients sent, and against published vectors."""
+"""Verification of OSS signatures against requests that real clients sent, and against published vectors."""
 
 import hashlib
 import hmac
@@ -17,7 +17,7 @@ from aliyun_import.sandbox.core.state import AccessKey, State
 from aliyun_import.sandbox.oss.protocol import Caller, OssError
 from aliyun_import.sandbox.oss.service import split_resource
 
-WIRE = Path(__file__).parent / "wire"
+WIRE = Path(__file__).parents[1] / "wire"
 CAPTURES = sorted(path for folder in WIRE.glob("oss*") for path in folder.glob("*.txt"))
 CAPTURED = datetime(2026, 11, 23, 22, 51, 41, tzinfo=UTC).timestamp()
 
@@ -39,7 +39,7 @@ class Captured:
 
     @property
     def v4(self) -> bool:
-        """Tell which signature it carries."""
+        """Return which signature it carries."""
         return any(value.startswith("OSS4-") for _, value in self.headers)
 
     def authenticate(self, state: State) -> Caller:
@@ -55,13 +55,13 @@ class Captured:
 
 
 def _changed(text: str) -> Iterator[str]:
-    """Give the text with each of its characters changed in turn."""
+    """Return the text with each of its characters changed in turn."""
     for index, char in enumerate(text):
         yield text[:index] + ("x" if char != "x" else "y") + text[index + 1 :]
 
 
 def _mutants(request: Captured) -> Iterator[Captured]:
-    """Give the request with each single byte changed that its signature covers."""
+    """Return the request with each single byte changed that its signature covers."""
     yield replace(request, method="PUT" if request.method != "PUT" else "POST")
     path, mark, query = request.target.partition("?")
     for changed in _changed(path[1:]):

@@ -1,4 +1,4 @@
-"""This file tests the control plane: what a test in another process can do to the sandbox."""
+"""The control plane: what a test in another process can do to the sandbox."""
 
 import http.client
 import json

@@ -1,4 +1,4 @@
-"""This file tests the steered clock."""
+"""The steered clock."""
 
 import time
 

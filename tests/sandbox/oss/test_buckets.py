@@ -1,4 +1,4 @@
-"""This file tests buckets and their settings through oss2."""
+"""Buckets and their settings through oss2."""
 
 import oss2
 import pytest

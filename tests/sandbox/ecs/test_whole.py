@@ -1,4 +1,4 @@
-"""This file tests imports together with the rest of the sandbox: OSS over the wire, lost answers, many at once, XML."""
+"""Imports together with the rest of the sandbox: OSS over the wire, lost answers, many at once, XML."""
 
 import xml.etree.ElementTree as ET
 from concurrent.futures import ThreadPoolExecutor

@@ -1,4 +1,4 @@
-"""This file tests what OSS does with one object, through oss2."""
+"""Operations on objects through oss2."""
 
 import base64
 import hashlib

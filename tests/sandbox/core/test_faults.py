@@ -1,4 +1,4 @@
-"""This file tests which calls an ordered fault strikes."""
+"""Faults: which calls they strike."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""This file tests the CRC-64 arithmetic against plain computation over the bytes."""
+"""The CRC-64 arithmetic against plain computation over the bytes."""
 
 from hypothesis import given, settings
 from hypothesis import strategies as st

@@ -1,4 +1,4 @@
-"""This file tests the gateway of the RPC services over HTTP: who is let in, in which words others are refused."""
+"""The gateway of the RPC services over HTTP: authentication and refusals."""
 
 import json
 import re
@@ -229,7 +229,7 @@ def test_a_form_that_is_too_large_is_refused(sandbox: Sandbox) -> None:
 
 def test_the_documents_name_what_the_services_can_do() -> None:
     """The page on the sandbox's RPC services lists each operation, and no other."""
-    page = (Path(__file__).parents[2] / "docs" / "sandbox-ecs.md").read_text()
+    page = (Path(__file__).parents[3] / "docs" / "sandbox-ecs.md").read_text()
     table = page.partition("\n## ")[0]
     rows = dict(re.findall(r"^\| (STS|RAM|ECS) \| (.*) \|$", table, re.MULTILINE))
     listed = {name.lower(): set(operations.split(", ")) for name, operations in rows.items()}

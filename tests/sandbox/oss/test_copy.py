@@ -1,4 +1,4 @@
-"""This file tests server-side copies: inclusive ranges, conditions, and what they do to the CRC."""
+"""Server-side copies: inclusive ranges, conditions, and what they do to the CRC."""
 
 import os
 

@@ -1,4 +1,4 @@
-"""This file drives the sandbox's OSS with the vendor's newer SDK, which signs, escapes and reads in other ways."""
+"""OSS through the vendor's newer SDK, which signs, escapes and reads differently."""
 
 import gc
 import os

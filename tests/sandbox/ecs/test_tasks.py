@@ -1,4 +1,4 @@
-"""This file tests the way of an import: its task and its image by the cloud's clock, and how it can end."""
+"""The course of an import: task and image by the sandbox's clock, and its possible ends."""
 
 import json
 from collections.abc import Iterator
@@ -22,7 +22,7 @@ ALL = "Creating,Waiting,Available,UnAvailable,CreateFailed"
 
 @pytest.fixture
 def still(tmp_path: Path) -> Iterator[Sandbox]:
-    """Give a sandbox whose clock moves when it is told to: 100 s an import, 10 s of them in the queue."""
+    """Return a sandbox whose clock moves when it is told to: 100 s an import, 10 s of them in the queue."""
     settings = Settings(import_s=110.0, import_queue_s=10.0, image_ready_s=5.0)
     with Sandbox.start(tmp_path / "s", settings=settings, clock=Clock(start_s=NOON_S, running=False)) as sandbox:
         yield prepare(sandbox)
@@ -42,7 +42,7 @@ def _image(sandbox: Sandbox, started: dict[str, Any], status: str = ALL) -> dict
 
 
 def _stand(sandbox: Sandbox, started: dict[str, Any]) -> tuple[str, str, str]:
-    """Give the task's status and percent, and the image's status."""
+    """Return the task's status and percent, and the image's status."""
     task, image = _task(sandbox, started), _image(sandbox, started)
     return task["TaskStatus"], task["TaskProcess"], image["Status"] if image else "gone"
 

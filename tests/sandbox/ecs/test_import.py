@@ -1,4 +1,4 @@
-"""This file tests ImportImage rule by rule: what is refused, in which words, and what is accepted."""
+"""ImportImage rule by rule: refusals and their codes, and what is accepted."""
 
 from typing import Any
 
@@ -29,7 +29,7 @@ DISK = {"DiskDeviceMappings": [mapping()]}
 
 @pytest.fixture
 def ready(sandbox: Sandbox) -> Sandbox:
-    """Give a sandbox with role, bucket and disk, in which an import has all it needs."""
+    """Return a sandbox with role, bucket and disk, in which an import has all it needs."""
     return prepare(sandbox)
 
 

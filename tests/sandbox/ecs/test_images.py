@@ -1,4 +1,4 @@
-"""This file tests what ECS does with images that are there: finding, changing, deleting and tagging them."""
+"""Operations on images: list, modify, delete, tag."""
 
 from pathlib import Path
 from typing import Any
@@ -15,7 +15,7 @@ from tests.sandbox.vendor_sdk import call, refusal, send, signed
 
 @pytest.fixture
 def ready(sandbox: Sandbox) -> Sandbox:
-    """Give a sandbox in which imports take no time."""
+    """Return a sandbox in which imports take no time."""
     sandbox.state.configure(import_s=0.0, image_ready_s=0.0)
     return prepare(sandbox)
 
@@ -27,7 +27,7 @@ def _import(sandbox: Sandbox, **fields: Any) -> str:
 
 
 def _found(sandbox: Sandbox, **fields: Any) -> list[str]:
-    """Give the names of the images that DescribeImages finds."""
+    """Return the names of the images that DescribeImages finds."""
     return [image["ImageName"] for image in call(sandbox, "DescribeImages", **fields)["Images"]["Image"]]
 
 

@@ -12,7 +12,7 @@ from aliyun_import.sandbox.core.http_types import Body, Headers, Request
 from aliyun_import.sandbox.core.rpc_errors import Refusal
 from aliyun_import.sandbox.core.state import AccessKey, State
 
-WIRE = Path(__file__).parent / "wire"
+WIRE = Path(__file__).parents[1] / "wire"
 CAPTURES = sorted(path for name in ("aliyun-cli", "core", "tea-acs3") for path in (WIRE / name).glob("*.txt"))
 
 

@@ -1,4 +1,4 @@
-"""This file tests who GetCallerIdentity says that one is."""
+"""GetCallerIdentity."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""This file tests roles and policies, driven by the vendor's SDK."""
+"""Roles and policies, driven by the vendor's SDK."""
 
 import json
 from typing import Any

@@ -1,4 +1,4 @@
-"""This file tests who may do what where: owners, regions, rights, names, endpoints."""
+"""Access checks of OSS: owners, regions, permissions, names, endpoints."""
 
 import http.client
 

@@ -1,4 +1,4 @@
-"""This file tests the bytes' keeper: what is stored reads back, holes cost nothing, and nothing is left behind."""
+"""The blob store: stored bytes read back, holes cost nothing, and no file is left."""
 
 import gc
 import hashlib

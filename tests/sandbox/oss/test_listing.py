@@ -1,4 +1,4 @@
-"""This file tests the lists page by page, through oss2's iterators and by hand."""
+"""The lists page by page, through oss2's iterators and by hand."""
 
 import oss2
 import pytest

@@ -1,4 +1,4 @@
-"""This file tests multipart uploads through oss2: the rules that can hurt, and the whole object's proof."""
+"""Multipart uploads through oss2: rules of parts and completion, CRC-64 of the object."""
 
 import hashlib
 import os
