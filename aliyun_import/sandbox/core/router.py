@@ -183,18 +183,19 @@ def _refused_as_foreign(request: Request) -> str:
     """Return why a request may come from a web page, or an empty text.
 
     Browsers send Origin with every POST and DELETE, and with reads across origins. A page that reads from its own
-    origin after DNS rebinding sends none, but its Host is the name of that origin: only addresses and localhost pass.
+    origin after DNS rebinding sends none, but its Host is the name of that origin. Names without a dot (localhost, a
+    container's name) pass: no page on the Internet has one.
     """
     if "origin" in request.headers:
         return "the control plane serves no web page: the request has an Origin header"
     host = request.headers.get("host").rpartition("@")[2]
     name = re.sub(r":\d*$", "", host).strip("[]").lower()
-    if name in ("", "localhost"):
+    if "." not in name and ":" not in name:
         return ""
     try:
         ipaddress.ip_address(name)
     except ValueError:
-        return f"the control plane answers to an IP address or localhost, not to the host name {name}"
+        return f"the control plane answers to an IP address or a name without dots, not to the host name {name}"
     return ""
 
 

@@ -106,7 +106,9 @@ def test_a_web_page_cannot_read_the_log_by_dns_rebinding(sandbox: Sandbox, host:
     assert (status, "host name" in reason) == (403, True)
 
 
-@pytest.mark.parametrize("host", ["127.0.0.1:8700", "localhost", "localhost:80", "[::1]:8700", "192.168.0.7:8700"])
+@pytest.mark.parametrize(
+    "host", ["127.0.0.1:8700", "localhost", "localhost:80", "sandbox:8700", "[::1]:8700", "192.168.0.7:8700"]
+)
 def test_addresses_and_localhost_reach_the_control_plane(sandbox: Sandbox, host: str) -> None:
     """A test on this machine, or on another one in the network, addresses the sandbox so."""
     assert _status(sandbox, "GET", "/_sandbox", headers={"Host": host}) == (200, "")
