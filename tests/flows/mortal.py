@@ -11,8 +11,6 @@ import json
 import os
 import signal
 import sys
-import time
-import urllib.request
 from collections.abc import Callable
 from typing import Any
 
@@ -28,6 +26,7 @@ from aliyun_import.model.request import ImportRequest
 from aliyun_import.push.options import PushOptions, PushResult
 from aliyun_import.push.push import push
 from aliyun_import.services.interface import Services
+from tests.steered import SandboxClock
 
 NO_CALLS = ("bucket", "endpoint")
 
@@ -69,29 +68,6 @@ class Mortal:
         return self._fate.around(name, found) if callable(found) and name not in NO_CALLS else found
 
 
-class SandboxClock:
-    """A Clock that waits by moving the sandbox's clock on."""
-
-    def __init__(self, url: str) -> None:
-        self._url = f"{url}/_sandbox/clock"
-        self._slept_s = 0.0
-
-    def now_s(self) -> float:
-        """Give the wall time and what was slept."""
-        return time.time() + self._slept_s
-
-    def monotonic_s(self) -> float:
-        """Give a time that goes on by what was slept, too."""
-        return time.monotonic() + self._slept_s
-
-    def sleep(self, seconds: float) -> None:
-        """Let the time pass in the sandbox."""
-        self._slept_s += seconds
-        body = json.dumps({"advance_s": seconds}).encode()
-        with urllib.request.urlopen(urllib.request.Request(self._url, data=body, method="POST"), timeout=30) as answer:
-            answer.read()
-
-
 def read(arguments: list[str]) -> tuple[Client, ImportRequest, PushOptions]:
     """Return what the command would push: it runs up to its call of the public function."""
     taken: list[tuple[Client, ImportRequest, PushOptions]] = []
@@ -117,7 +93,7 @@ def live(order: dict[str, Any]) -> dict[str, Any]:
         endpoint=client.services.endpoint,
     )
     Journal.write = fate.around("journal", Journal.write)  # type: ignore[method-assign]
-    clock = SandboxClock(client.services.endpoint)
+    clock = SandboxClock.over_http(client.services.endpoint)
     try:
         result = push(request, options, mortal, Context(clock=clock))
     except AliyunImportError as error:

@@ -9,7 +9,7 @@ import pytest
 from aliyun_import.sandbox.core.faults import Fault
 from aliyun_import.sandbox.core.rpc_errors import fault
 from aliyun_import.sandbox.ecs.state import Ecs
-from aliyun_import.sandbox.ram.roles import Ram
+from aliyun_import.sandbox.ram.state import Ram
 from aliyun_import.sandbox.server import Sandbox
 from tests.flows.commands import Commands
 from tests.flows.disks import write_disk

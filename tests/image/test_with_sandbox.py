@@ -16,9 +16,8 @@ from aliyun_import.model.image import DISK_DIGEST_TAG, PUSH_ID_TAG, Image, Start
 from aliyun_import.model.request import DiskFormat, DiskMapping, DiskRequest, ImportCall, ImportRequest
 from aliyun_import.role.ensure import ensure_role
 from aliyun_import.role.spec import OSS_ROLE
-from aliyun_import.sandbox.core.clock import Clock
 from aliyun_import.sandbox.core.faults import Fault
-from aliyun_import.sandbox.core.state import Settings
+from aliyun_import.sandbox.core.state import Clock, Settings
 from aliyun_import.sandbox.oss.state import OssState
 from aliyun_import.sandbox.server import Sandbox
 from tests.image.connected import Connected

@@ -12,8 +12,7 @@ from aliyun_import.model.image import DISK_DIGEST_TAG, PUSH_ID_TAG
 from aliyun_import.model.request import DiskRequest, ImportRequest
 from aliyun_import.push.options import PushOptions, PushResult
 from aliyun_import.push.push import push
-from aliyun_import.sandbox.core.clock import Clock
-from aliyun_import.sandbox.core.state import Settings
+from aliyun_import.sandbox.core.state import Clock, Settings
 from aliyun_import.sandbox.ecs.state import Ecs
 from aliyun_import.sandbox.server import Sandbox
 from aliyun_import.services.interface import ImageService

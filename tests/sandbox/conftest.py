@@ -1,4 +1,4 @@
-"""This file gives the sandbox's tests its OSS behind the real SDK."""
+"""Fixtures: OSS of the sandbox through the real SDK."""
 
 from collections.abc import Iterator
 

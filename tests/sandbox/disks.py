@@ -1,4 +1,4 @@
-"""This file makes small disks of every format, whole or damaged, for the sandbox's import to read."""
+"""Small disks of every format, complete or damaged, for imports."""
 
 import struct
 from dataclasses import dataclass
@@ -15,7 +15,7 @@ class BytesReader:
 
     @property
     def size(self) -> int:
-        """Give the number of bytes."""
+        """Return the number of bytes."""
         return len(self.data)
 
     def pread(self, offset: int, length: int) -> bytes:

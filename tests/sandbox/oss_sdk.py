@@ -1,4 +1,4 @@
-"""This file calls the sandbox's OSS with oss2, and looks at refusals."""
+"""OSS of the sandbox through oss2, and its refusals."""
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager

@@ -1,4 +1,4 @@
-"""This file prepares a sandbox for imports: the role with its policy, a bucket, objects in it."""
+"""Preparation of a sandbox for imports: the role with its policy, a bucket, objects."""
 
 import json
 from typing import Any
@@ -54,5 +54,5 @@ def prepare(sandbox: Sandbox) -> Sandbox:
 
 
 def mapping(key: str = "disk.raw", **fields: object) -> dict[str, object]:
-    """Give a DiskDeviceMapping for the SDK's setter."""
+    """Return a DiskDeviceMapping for the SDK's setter."""
     return {"OSSBucket": BUCKET, "OSSObject": key, **fields}

@@ -1,11 +1,22 @@
-"""This file tests the sample disk: its table, its boot sectors run step by step, its size on the disk."""
+"""The sample disk: its table, its boot sectors run step by step, its size on the disk."""
 
+import os
 import struct
 from pathlib import Path
 
 import pytest
+from click.testing import CliRunner
 
-from aliyun_import.sandbox.sample import BOOT_RECORD_CODE, DISK_ID, LINE, PARTITION_CODE, write_sample_disk
+from aliyun_import.cli.commands.sandbox import sandbox as sandbox_commands
+from aliyun_import.errors import UsageError
+from aliyun_import.sandbox.sample import (
+    BOOT_RECORD_CODE,
+    DISK_ID,
+    LINE,
+    PARTITION_CODE,
+    is_sample_disk,
+    write_sample_disk,
+)
 
 GIB = 1 << 30
 
@@ -126,6 +137,51 @@ def test_the_disk_is_sparse_and_always_the_same(tmp_path: Path) -> None:
 @pytest.mark.parametrize("size_bytes", [0, 1 << 20, GIB + 1, 3 << 40])
 def test_sizes_that_no_mbr_disk_has_are_refused(tmp_path: Path, size_bytes: int) -> None:
     """Nothing is written then."""
-    with pytest.raises(ValueError, match="no size"):
+    with pytest.raises(ValueError, match="2 MiB to 2 TiB"):
         write_sample_disk(tmp_path / "disk.raw", size_bytes=size_bytes)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_sample_disk_is_recognised_to_the_last_byte(tmp_path: Path) -> None:
+    """A disk that differs anywhere, or in its size, is somebody's work; nothing but a regular file is compared."""
+    path = tmp_path / "disk.raw"
+    write_sample_disk(path, size_bytes=GIB)
+    assert is_sample_disk(path, size_bytes=GIB)
+    assert not is_sample_disk(path, size_bytes=2 * GIB)
+    for offset in (0, 511, 2048 * 512, 2048 * 512 + 512, 2 << 20, GIB - 1):
+        write_sample_disk(path, size_bytes=GIB)
+        with path.open("r+b") as disk:
+            disk.seek(offset)
+            byte = disk.read(1)
+            disk.seek(offset)
+            disk.write(bytes([byte[0] ^ 1]))
+        assert not is_sample_disk(path, size_bytes=GIB), offset
+    path.write_bytes(b"")
+    os.truncate(path, GIB)
+    assert not is_sample_disk(path, size_bytes=GIB)
+    assert not is_sample_disk(tmp_path, size_bytes=tmp_path.stat().st_size)
+
+
+def test_a_sample_disk_without_holes_is_recognised(tmp_path: Path) -> None:
+    """A copy that wrote the zeros out holds the same bytes."""
+    path = tmp_path / "disk.raw"
+    write_sample_disk(path, size_bytes=4 << 20)
+    (tmp_path / "copy.raw").write_bytes(path.read_bytes())
+    assert is_sample_disk(tmp_path / "copy.raw", size_bytes=4 << 20)
+
+
+def test_the_command_refuses_to_overwrite_work_on_a_sample_disk(tmp_path: Path) -> None:
+    """`sandbox disk` writes over an identical file alone."""
+    path = tmp_path / "demo.raw"
+    command = ["disk", str(path), "--size", "1G"]
+    assert CliRunner().invoke(sandbox_commands, command).exit_code == 0
+    assert CliRunner().invoke(sandbox_commands, command).exit_code == 0
+    with path.open("r+b") as disk:
+        disk.seek(2 << 20)
+        disk.write(b"hours of work")
+    result = CliRunner().invoke(sandbox_commands, command)
+    assert isinstance(result.exception, UsageError)
+    assert result.exception.code == "file-exists"
+    with path.open("rb") as disk:
+        disk.seek(2 << 20)
+        assert disk.read(13) == b"hours of work"

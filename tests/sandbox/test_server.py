@@ -1,4 +1,4 @@
-"""This file tests starting and stopping, and what of a sandbox shows."""
+"""Start and stop of a sandbox, and its public attributes."""
 
 import http.client
 import json

@@ -1,4 +1,4 @@
-"""This file tests what happens on the sockets: TLS, chunks, cuts, delays, refusals in mid-body."""
+"""The HTTP server: TLS, chunks, cuts, delays, refusals within a body."""
 
 import http.client
 import socket
@@ -165,3 +165,13 @@ def test_chunks_of_any_size(sandbox: Sandbox, bucket: oss2.Bucket) -> None:
         client.sendall(head.encode() + body)
         assert client.recv(12) == b"HTTP/1.1 200"
     assert bucket.get_object("k").read() == b"abc" + big
+
+
+def test_a_client_that_waits_for_100_continue_gets_it_at_once(sandbox: Sandbox) -> None:
+    """Curl waits a second for it before it sends a body; others wait without end."""
+    with socket.create_connection(("127.0.0.1", sandbox.port), timeout=5) as connection:
+        head = "PUT /disks/k HTTP/1.1\r\nHost: x\r\nContent-Length: 4\r\nExpect: 100-continue\r\n\r\n"
+        connection.sendall(head.encode())
+        assert connection.recv(100).startswith(b"HTTP/1.1 100 ")
+        connection.sendall(b"disk")
+        assert b"403" in connection.recv(1000)

@@ -1,4 +1,4 @@
-"""This file calls the sandbox's ECS, RAM and STS with the vendor's own SDK, or with requests put together by hand."""
+"""ECS, RAM and STS of the sandbox through the vendor's SDK, or by requests made by hand."""
 
 import base64
 import hashlib
@@ -90,7 +90,7 @@ def signed(
     method: str = "GET",
     key: AccessKey | None = None,
 ) -> dict[str, str]:
-    """Give the parameters of a call of ECS, signed; `fields` adds to the common ones and replaces them."""
+    """Return the parameters of a call of ECS, signed; `fields` adds to the common ones and replaces them."""
     key = key or sandbox.access_key
     parameters = {
         "Action": action,

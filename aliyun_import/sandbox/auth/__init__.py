@@ -1,1 +1,1 @@
-"""Verification of signatures."""
+"""Verification of request signatures."""

@@ -1,7 +1,7 @@
-"""This file checks the signature of an OSS request: V4 and V1, in the Authorization header.
+"""Verification of OSS signatures: V4 and V1, in the Authorization header or in the query of a presigned URL.
 
-A second reading of the published rules ("V4 signature", "Add signatures to the header"); it shares nothing with the
-client. Signatures in the query string (presigned URLs) are refused by name, with 501.
+A second reading of the published rules ("V4 signature", "Add signatures to the header", "Add signatures to a URL"),
+independent of the client.
 """
 
 import base64
@@ -17,8 +17,7 @@ from urllib.parse import quote, unquote_to_bytes
 
 from aliyun_import.sandbox.core.http_types import Request
 from aliyun_import.sandbox.core.state import AccessKey, State
-from aliyun_import.sandbox.oss.errors import OssError, invalid_argument, not_done
-from aliyun_import.sandbox.oss.xml import stamp
+from aliyun_import.sandbox.oss.protocol import Caller, OssError, invalid_argument, not_done, stamp
 
 # The parameters that V1 signs, where the request has them ("Add signatures to the header", and what oss2 signs).
 V1_SUBRESOURCES = frozenset("""
@@ -34,46 +33,57 @@ V1_SUBRESOURCES = frozenset("""
     x-oss-async-process x-oss-process x-oss-redundancy-transition-taskid x-oss-request-payer
     x-oss-target-redundancy-type x-oss-traffic-limit x-oss-write-get-object-response
 """.split())  # noqa: SIM905  # fmt: skip
-# What a presigned URL carries; such a request is recognised, and then refused by name.
+# Parameters of a presigned URL, which every operation takes.
 PRESIGNING_PARAMS = frozenset({
     "OSSAccessKeyId", "Expires", "Signature", "security-token", "x-oss-signature-version", "x-oss-credential",
     "x-oss-date", "x-oss-expires", "x-oss-signature", "x-oss-security-token", "x-oss-additional-headers",
 })  # fmt: skip
 V4_PAYLOAD = "UNSIGNED-PAYLOAD"
-
-
-@dataclass(frozen=True)
-class Caller:
-    """Who sent a request, and for which region it was signed (V1 names none)."""
-
-    key: AccessKey
-    region: str | None
+MAX_VALIDITY_S = 604_800  # "V4 signature in a URL": at most seven days
 
 
 def authenticate(state: State, request: Request, resource: str) -> Caller:
-    """Check who sent a request; raises OssError. `resource` is `/bucket/key`, percent-encoded as on the wire."""
+    """Return the caller of a request; raises OssError. `resource` is `/bucket/key`, percent-encoded as on the wire."""
     authorization = request.headers.get("authorization")
     if authorization.startswith("OSS4-HMAC-SHA256 "):
-        return _check_v4(state, request, resource, authorization)
+        return _check_v4(state, request, resource, _header_fields(authorization))
     if authorization.startswith("OSS "):
-        return _check_v1(state, request, resource, authorization)
+        key_id, _, signature = authorization.removeprefix("OSS ").strip().partition(":")
+        date = request.headers.get("x-oss-date") or request.headers.get("date")
+        _check_time(state, _v1_seconds(date))
+        token = request.headers.get("x-oss-security-token")
+        return _check_v1(state, request, resource, key_id=key_id, signature=signature, date=date, token=token)
+    if authorization.startswith("AWS"):
+        raise not_done("signatures of Amazon S3")
     if authorization:
         raise invalid_argument("Authorization", authorization.partition(" ")[0])
-    if request.has("x-oss-signature") or request.has("Signature"):
-        raise not_done("presigned URLs")
+    if request.has("x-oss-signature"):
+        return _check_v4(state, request, resource, _query_fields(request))
+    if request.has("Signature"):
+        date = request.param("Expires")
+        if not date.isdecimal():
+            raise invalid_argument("Expires", date)
+        _check_expiry(state, int(date))
+        key_id, signature = request.param("OSSAccessKeyId"), request.param("Signature")
+        token = request.param("security-token")
+        return _check_v1(state, request, resource, key_id=key_id, signature=signature, date=date, token=token)
     raise OssError(403, "AccessDenied", "Anonymous access is forbidden for this operation.")
 
 
-def _check_v1(state: State, request: Request, resource: str, authorization: str) -> Caller:
-    if not state.settings.v1_signatures:
-        raise OssError(403, "AccessDenied", "The V1 signature is not allowed for this account; use the V4 signature.")
-    key_id, _, given = authorization.removeprefix("OSS ").strip().partition(":")
-    key = _find_key(state, request, key_id)
-    date = request.headers.get("x-oss-date") or request.headers.get("date")
+def _v1_seconds(date: str) -> int:
     parsed = parsedate_tz(date)
     if parsed is None:
         raise OssError(400, "InvalidArgument", "OSS authentication requires a valid Date.")
-    _check_time(state, calendar.timegm((*parsed[:6], 0, 0, 0)) - (parsed[9] or 0))
+    return calendar.timegm((*parsed[:6], 0, 0, 0)) - (parsed[9] or 0)
+
+
+def _check_v1(
+    state: State, request: Request, resource: str, *, key_id: str, signature: str, date: str, token: str
+) -> Caller:
+    """Verify V1; `date` is the signed date or, of a presigned URL, its Expires."""
+    if not state.settings.v1_signatures:
+        raise OssError(403, "AccessDenied", "The V1 signature is not allowed for this account; use the V4 signature.")
+    key = _find_key(state, request, key_id, token=token)
     signed = sorted({(name, value) for name, value in request.query if name in V1_SUBRESOURCES})
     query = "&".join(f"{name}={value}" if value else name for name, value in signed)
     headers = sorted((name, value) for name, value in request.headers.items() if name.startswith("x-oss-"))
@@ -87,33 +97,63 @@ def _check_v1(state: State, request: Request, resource: str, authorization: str)
         + (f"?{query}" if query else ""),
     ])  # fmt: skip
     digest = hmac.new(key.secret.encode(), string.encode("utf-8", "surrogateescape"), hashlib.sha1).digest()
-    if not hmac.compare_digest(base64.b64encode(digest), given.encode()):
-        raise _mismatch(key_id, given, string)
+    if not hmac.compare_digest(base64.b64encode(digest), signature.encode("utf-8", "surrogateescape")):
+        raise _mismatch(key_id, signature, string)
     return Caller(key, None)
 
 
-def _check_v4(state: State, request: Request, resource: str, authorization: str) -> Caller:
+@dataclass(frozen=True, kw_only=True)
+class _V4Fields:
+    """The fields of a V4 signature, from the Authorization header or the query of a presigned URL."""
+
+    credential: str
+    signature: str | None
+    additional: str | None
+    presigned: bool = False
+
+
+def _header_fields(authorization: str) -> _V4Fields:
     fields = dict(
         part.strip().partition("=")[::2] for part in authorization.removeprefix("OSS4-HMAC-SHA256 ").split(",")
     )
-    scope = re.fullmatch(r"([^/]+)/(\d{8})/([^/]+)/oss/aliyun_v4_request", fields.get("Credential", ""))
-    if scope is None or "Signature" not in fields:
+    return _V4Fields(
+        credential=fields.get("Credential", ""),
+        signature=fields.get("Signature"),
+        additional=fields.get("AdditionalHeaders"),
+    )
+
+
+def _query_fields(request: Request) -> _V4Fields:
+    version = request.param("x-oss-signature-version")
+    if version != "OSS4-HMAC-SHA256":
+        raise invalid_argument("x-oss-signature-version", version)
+    return _V4Fields(
+        credential=request.param("x-oss-credential"),
+        signature=request.param("x-oss-signature"),
+        additional=request.param("x-oss-additional-headers") if request.has("x-oss-additional-headers") else None,
+        presigned=True,
+    )
+
+
+def _check_v4(state: State, request: Request, resource: str, fields: _V4Fields) -> Caller:
+    scope = re.fullmatch(r"([^/]+)/(\d{8})/([^/]+)/oss/aliyun_v4_request", fields.credential)
+    if scope is None or fields.signature is None:
         raise invalid_argument("Authorization", "Credential")
-    if fields.get("AdditionalHeaders") == "":
+    if fields.additional == "":
         raise OssError(400, "InvalidArgument", "Invalid AdditionalHeaders in Authorization.", ec="0002-00000209")
     key_id, day, region = scope.groups()
-    key = _find_key(state, request, key_id)
-    date = request.headers.get("x-oss-date")
-    try:
-        at_s = calendar.timegm(time.strptime(date, "%Y%m%dT%H%M%SZ"))
-    except ValueError as error:
-        raise OssError(400, "InvalidArgument", "OSS authentication requires a valid Date.") from error
-    if request.headers.get("x-oss-content-sha256") != V4_PAYLOAD:
+    token = request.param("x-oss-security-token") if fields.presigned else request.headers.get("x-oss-security-token")
+    key = _find_key(state, request, key_id, token=token)
+    date, at_s = _v4_date(request, presigned=fields.presigned)
+    if not fields.presigned and request.headers.get("x-oss-content-sha256") != V4_PAYLOAD:
         raise invalid_argument("x-oss-content-sha256", request.headers.get("x-oss-content-sha256"))
-    if not date.startswith(day):
+    if time.strftime("%Y%m%d", time.gmtime(at_s)) != day:
         raise invalid_argument("Authorization", "Credential")
-    _check_time(state, at_s)
-    canonical = _canonical_request(request, resource, fields.get("AdditionalHeaders", ""))
+    if fields.presigned:
+        _check_validity(state, request, at_s)
+    else:
+        _check_time(state, at_s)
+    canonical = _canonical_request(request, resource, fields.additional or "")
     string = "\n".join([
         "OSS4-HMAC-SHA256",
         date,
@@ -123,14 +163,47 @@ def _check_v4(state: State, request: Request, resource: str, authorization: str)
     secret = b"aliyun_v4" + key.secret.encode()
     for step in (day, region, "oss", "aliyun_v4_request", string):
         secret = hmac.digest(secret, step.encode(), "sha256")
-    if not hmac.compare_digest(secret.hex().encode(), fields["Signature"].encode()):
-        raise _mismatch(key_id, fields["Signature"], string, canonical)
+    if not hmac.compare_digest(secret.hex().encode(), fields.signature.encode("utf-8", "surrogateescape")):
+        raise _mismatch(key_id, fields.signature, string, canonical)
     return Caller(key, region)
 
 
+def _v4_date(request: Request, *, presigned: bool) -> tuple[str, int]:
+    """Return the signed date as sent, and in seconds: x-oss-date, or Date, which the Go SDK signs instead."""
+    date = request.param("x-oss-date") if presigned else request.headers.get("x-oss-date")
+    try:
+        if date or presigned:
+            return date, calendar.timegm(time.strptime(date, "%Y%m%dT%H%M%SZ"))
+        date = request.headers.get("date")
+        return date, calendar.timegm(time.strptime(date, "%a, %d %b %Y %H:%M:%S GMT"))
+    except ValueError as error:
+        raise OssError(400, "InvalidArgument", "OSS authentication requires a valid Date.") from error
+
+
+def _check_validity(state: State, request: Request, at_s: int) -> None:
+    """Check that now is within the time for which a URL was presigned by V4."""
+    text = request.param("x-oss-expires")
+    if not text.isdecimal() or not 1 <= int(text) <= MAX_VALIDITY_S:
+        raise invalid_argument("x-oss-expires", text)
+    if at_s > state.clock.wall_s() + state.settings.clock_tolerance_s:
+        _check_time(state, at_s)
+    _check_expiry(state, at_s + int(text))
+
+
+def _check_expiry(state: State, expires_s: int) -> None:
+    now_s = state.clock.wall_s()
+    if now_s > expires_s:
+        times = [("Expires", stamp(expires_s)), ("ServerTime", stamp(now_s))]
+        raise OssError(403, "AccessDenied", "Request has expired.", extra=times)
+
+
 def _canonical_request(request: Request, resource: str, additional: str) -> str:
-    """Write the request as V4 signs it: every parameter, the headers that V4 always signs, the additional ones."""
-    query = sorted((quote(name, safe="-_.~"), quote(value, safe="-_.~")) for name, value in request.query)
+    """Return the canonical request of V4: every parameter, the headers that V4 always signs, the additional ones."""
+    query = sorted(
+        (quote(name, safe="-_.~"), quote(value, safe="-_.~"))
+        for name, value in request.query
+        if name != "x-oss-signature"
+    )
     extra = {name.strip().lower() for name in additional.split(";")} - {""}
     headers = sorted(
         (name, value)
@@ -147,8 +220,8 @@ def _canonical_request(request: Request, resource: str, additional: str) -> str:
     ])  # fmt: skip
 
 
-def _find_key(state: State, request: Request, key_id: str) -> AccessKey:
-    """Find a key, and hold the request's security token against it."""
+def _find_key(state: State, request: Request, key_id: str, *, token: str) -> AccessKey:
+    """Return a key whose security token is that of the request."""
     if request.fault is not None and request.fault.effect == "expire-token":
         state.expire_token(key_id)
     key = state.key(key_id)
@@ -161,7 +234,6 @@ def _find_key(state: State, request: Request, key_id: str) -> AccessKey:
         )
     if not key.enabled:
         raise OssError(403, "InvalidAccessKeyId", "The OSS Access Key Id you provided is disabled.")
-    token = request.headers.get("x-oss-security-token")
     if key.token is None and token:
         raise OssError(
             403,

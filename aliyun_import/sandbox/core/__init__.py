@@ -1,1 +1,1 @@
-"""HTTP server, routing, faults, clock and state shared by the services."""
+"""Routing, faults, state and formats shared by the services."""

@@ -1,8 +1,12 @@
-"""This file keeps the bytes of objects: sparse files on disk, and contents that are made of ranges of them.
+"""Bytes of objects: sparse files on disk, and contents made of ranges of them.
 
-A content is a row of segments, each a range of a file or a run of zeros. Ranges can be cut out and contents joined
-without a byte being copied, which is what a server-side copy and the completion of a multipart upload do. Runs of
-zeros are told apart while bytes arrive; they take no room on the disk and need no reading for a checksum.
+A content is a sequence of segments, each a range of a file or a run of zeros. Cutting out a range and joining contents
+copies no byte; server-side copies and the completion of a multipart upload use that. Runs of zeros are found while
+bytes arrive; they take no space on disk and no reading for a checksum.
+
+The CRC-64 of OSS is CRC-64/XZ: polynomial 0x42F0E1EBA9EA3693, bits reflected, register and result inverted. Because of
+the inversion at both ends, the checksum of A followed by B is crc(A) * x^(8 * len(B)) + crc(B) in GF(2)[x] modulo the
+polynomial: joining takes one multiplication and no bytes, and so does a run of zeros.
 """
 
 import bisect
@@ -14,30 +18,31 @@ import weakref
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, lru_cache
 from pathlib import Path
 
-from aliyun_import.sandbox.core import crc64
+from fastcrc import crc64 as fast_crc64
+
 from aliyun_import.sandbox.core.http_types import CHUNK_BYTES
 
-# The grain of zero runs: the block of most file systems, so that nothing smaller would save room.
+# Granularity of zero runs: the block size of most file systems; a smaller one would save no space.
 BLOCK_BYTES = 4096
 _ZERO_BLOCK = bytes(BLOCK_BYTES)
 _ZERO_CHUNK = bytes(CHUNK_BYTES)
 
 
 class DataFile:
-    """A file of received bytes with the runs of it that hold data; it is removed once nothing refers to it."""
+    """A file of received bytes and the runs that hold data. It is removed when nothing refers to it any more."""
 
     def __init__(self, path: Path, runs: tuple[tuple[int, int], ...]) -> None:
         self.path = path
-        self.runs = runs  # (offset, length), ascending, apart from each other
+        self.runs = runs  # (offset, length), ascending, not adjacent
         self._run_ends = [offset + length for offset, length in runs]
-        # At exit the files stay: the directory belongs to whoever started the sandbox.
+        # At exit the files stay: the directory belongs to the one who started the sandbox.
         weakref.finalize(self, _remove, path).atexit = False
 
     def read(self, offset: int, length: int) -> bytes:
-        """Read a range; what lies beyond the last run is zeros that the file may be too short for."""
+        """Return a range. The file may be shorter: what lies beyond the last run is zeros."""
         descriptor = os.open(self.path, os.O_RDONLY)
         try:
             return os.pread(descriptor, length, offset).ljust(length, b"\0")
@@ -45,7 +50,7 @@ class DataFile:
             os.close(descriptor)
 
     def data_within(self, offset: int, length: int) -> Iterator[tuple[int, int]]:
-        """Give the parts of the runs that lie in a range, as (offset, length) in the file."""
+        """Yield the parts of the runs that lie in a range, as (offset, length) in the file."""
         end = offset + length
         for start, run_length in itertools.islice(self.runs, bisect.bisect_right(self._run_ends, offset), None):
             if start >= end:
@@ -69,12 +74,12 @@ class Segment:
 
     @property
     def end(self) -> int:
-        """Give the place in the file where it ends."""
+        """Return the offset in the file where it ends."""
         return self.offset + self.length
 
 
 def _merged(segments: Iterable[Segment]) -> Iterator[Segment]:
-    """Make one of neighbours that go on where the one before ended: joined holes would pile up otherwise."""
+    """Yield the segments with adjacent ones merged; joined holes would accumulate otherwise."""
     last: Segment | None = None
     for each in segments:
         if last is not None and last.file is each.file and (each.file is None or last.end == each.offset):
@@ -88,7 +93,7 @@ def _merged(segments: Iterable[Segment]) -> Iterator[Segment]:
 
 
 class Content:
-    """The bytes of an object or a part; immutable, readable at any place from any thread."""
+    """The bytes of an object or a part. Immutable, random access, thread-safe."""
 
     def __init__(self, segments: Iterable[Segment] = ()) -> None:
         self.segments = tuple(_merged(segments))
@@ -96,33 +101,33 @@ class Content:
 
     @property
     def size(self) -> int:
-        """Give the number of bytes."""
+        """Return the number of bytes."""
         return self._starts[-1]
 
     @classmethod
     def joined(cls, contents: Iterable["Content"]) -> "Content":
-        """Join contents one after the other."""
+        """Return contents joined in order."""
         return cls(segment for content in contents for segment in content.segments)
 
     def cut(self, offset: int, length: int) -> "Content":
-        """Give a range as a content of its own."""
+        """Return a range as a content."""
         return Content(segment for _, segment in self._within(offset, length))
 
     def pread(self, offset: int, length: int) -> bytes:
-        """Read a range into memory; shorter at the end."""
+        """Return a range, shorter at the end of the content."""
         return b"".join(
             segment.file.read(segment.offset, segment.length) if segment.file else bytes(segment.length)
             for _, segment in self._within(offset, length)
         )
 
     def chunks(self, offset: int, length: int) -> Iterator[bytes]:
-        """Read a range chunk by chunk."""
+        """Yield a range in chunks of at most CHUNK_BYTES."""
         end = min(offset + length, self.size)
         for start in range(offset, end, CHUNK_BYTES):
             yield self.pread(start, min(CHUNK_BYTES, end - start))
 
     def data_extents(self) -> Iterator[tuple[int, int]]:
-        """Give what is not known to be zeros as (offset, length), ascending; neighbours are joined."""
+        """Yield what is not known to be zeros as (offset, length), ascending, adjacent ranges joined."""
         begin = end = 0
         for at, segment in self._within(0, self.size):
             if segment.file is None:
@@ -139,18 +144,18 @@ class Content:
 
     @cached_property
     def crc64(self) -> int:
-        """Give the CRC-64, reading nothing but data."""
+        """Return the CRC-64; runs of zeros are not read."""
         crc, done = 0, 0
         for offset, length in self.data_extents():
             if offset > done:
-                crc = crc64.combine(crc, crc64.zeros(offset - done), offset - done)
+                crc = crc64_combine(crc, crc64_zeros(offset - done), offset - done)
             for chunk in self.chunks(offset, length):
-                crc = crc64.update(chunk, crc)
+                crc = crc64_update(chunk, crc)
             done = offset + length
-        return crc64.combine(crc, crc64.zeros(self.size - done), self.size - done) if done < self.size else crc
+        return crc64_combine(crc, crc64_zeros(self.size - done), self.size - done) if done < self.size else crc
 
     def _within(self, offset: int, length: int) -> Iterator[tuple[int, Segment]]:
-        """Give the segments of a range, cut to it, each with its place in the content."""
+        """Yield the segments of a range, cut to it, each with its offset in the content."""
         end = min(offset + length, self.size)
         index = bisect.bisect_right(self._starts, offset) - 1
         while offset < end:
@@ -164,7 +169,7 @@ class Content:
 
 @dataclass(frozen=True)
 class Received:
-    """What arrived: the bytes, and the checksums computed on the way."""
+    """A received body and its checksums."""
 
     content: Content
     md5: bytes
@@ -172,17 +177,18 @@ class Received:
 
 
 class Shelf:
-    """The directory that received bytes are kept in. Safe on any thread."""
+    """The directory of received bytes, readable by its owner alone. Thread-safe."""
 
     def __init__(self, directory: Path) -> None:
         self._directory = directory
-        # Names of one life: the files of an earlier sandbox may lie in the same directory, and are not touched.
+        # Names of this process: files of an earlier sandbox in the same directory are not touched.
         self._life = secrets.token_hex(4)
         self._numbers = itertools.count(1)
         directory.mkdir(parents=True, exist_ok=True)
+        directory.chmod(0o700)  # also where it existed already, as in a directory that was made with a wider umask
 
     def receive(self, chunks: Iterable[bytes]) -> Received:
-        """Write a stream of bytes down, holes kept; on any error nothing is left behind."""
+        """Store a stream of bytes as a sparse file; after an error nothing is left."""
         path = self._directory / f"{self._life}-{next(self._numbers):08d}"
         digest, crc, size = hashlib.md5(usedforsecurity=False), 0, 0
         runs: list[tuple[int, int]] = []
@@ -190,7 +196,7 @@ class Shelf:
         try:
             for chunk in chunks:
                 digest.update(chunk)
-                crc = crc64.update(chunk, crc)
+                crc = crc64_update(chunk, crc)
                 for start, length in _data_runs(chunk):
                     if descriptor < 0:
                         descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
@@ -218,7 +224,7 @@ def _write(descriptor: int, data: memoryview, offset: int) -> None:
 
 
 def _data_runs(chunk: bytes) -> Iterator[tuple[int, int]]:
-    """Give the runs of blocks that are not all zeros, as (offset, length)."""
+    """Yield the runs of blocks that are not all zeros, as (offset, length)."""
     if chunk == _ZERO_CHUNK[: len(chunk)]:
         return
     view = memoryview(chunk)
@@ -233,3 +239,47 @@ def _data_runs(chunk: bytes) -> Iterator[tuple[int, int]]:
             begin = start
     if begin >= 0:
         yield begin, len(chunk) - begin
+
+
+_POLYNOMIAL = 0xC96C5795D7870F42  # 0x42F0E1EBA9EA3693 with its bits reversed; the term x^64 is understood
+_ONES = (1 << 64) - 1
+_ONE = 1 << 63  # reflected: the highest bit is x^0
+_X = 1 << 62
+
+
+def crc64_update(data: bytes | memoryview, crc: int = 0) -> int:
+    """Return the CRC-64 of the bytes with the CRC-64 `crc` followed by data."""
+    return int(fast_crc64.xz(bytes(data) if isinstance(data, memoryview) else data, crc))
+
+
+def crc64_combine(first: int, second: int, second_length: int) -> int:
+    """Return the CRC-64 of two joined pieces from their CRC-64s and the length of the second."""
+    return _multiply(first, _bytes_power(second_length)) ^ second
+
+
+def crc64_zeros(length: int) -> int:
+    """Return the CRC-64 of a run of zero bytes."""
+    return _multiply(_ONES, _bytes_power(length)) ^ _ONES
+
+
+def _multiply(a: int, b: int) -> int:
+    """Return the product of two reflected polynomials modulo that of the CRC."""
+    product = 0
+    while b:
+        if b & _ONE:
+            product ^= a
+        b = (b << 1) & _ONES
+        a = (a >> 1) ^ (_POLYNOMIAL if a & 1 else 0)
+    return product
+
+
+@lru_cache(maxsize=1024)
+def _bytes_power(length: int) -> int:
+    """Return x^(8 * length); cached, because most parts of an upload have the same length."""
+    power, square, exponent = _ONE, _X, 8 * length
+    while exponent:
+        if exponent & 1:
+            power = _multiply(power, square)
+        square = _multiply(square, square)
+        exponent >>= 1
+    return power

@@ -1,19 +1,19 @@
-"""This file holds the faults that somebody ordered: which calls they strike, and what they do there.
+"""Faults: which calls they strike, and what they do there.
 
 A fault is data: a match and an effect. The effects:
 
-    answer          the service answers `status`, `code`, `message`, `headers` instead of doing anything
-    delay           nothing but waiting `delay_s` of real time first (`delay_s` goes with any other effect, too)
+    answer          the service answers `status`, `code`, `message`, `headers` and does nothing else
+    delay           the call waits `delay_s` of real time first (`delay_s` combines with every other effect)
     cut-before      the connection is dropped before the body is read
     cut-body        the connection is dropped once `after_bytes` of the body were read
-    lose-answer     the call takes effect, then the connection is dropped instead of an answer
+    lose-answer     the call takes effect, then the connection is dropped without an answer
     cut-answer      the connection is dropped after `after_bytes` of the answer's body
     wrong-crc       the answer carries a CRC-64 that is not that of the bytes
     no-crc          the answer carries no CRC-64
     wrong-etag      the answer carries an ETag that is not that of the part or object
     forget-upload   the multipart upload named in the request vanishes, then the call proceeds
     expire-token    the security token of the caller expires, then the call proceeds
-    corrupt         the bytes of the body are stored with one bit turned, and every answer tells the stored bytes' CRC
+    corrupt         the body is stored with one bit flipped, and every answer carries the CRC of the stored bytes
 """
 
 import threading
@@ -32,12 +32,12 @@ EFFECTS = frozenset({
 
 @dataclass(frozen=True, kw_only=True)
 class Fault:
-    """One fault. It strikes the `nth` call that matches and the ones after it, `count` of them (None: for ever)."""
+    """One fault. It strikes `count` matching calls (None: all of them), beginning with the `nth`."""
 
     operation: str = "*"
-    """The operation's name, such as UploadPart or ImportImage; a pattern with * is fine."""
+    """Name of the operation, such as UploadPart or ImportImage, or a pattern with *."""
     key: str = ""
-    """A piece of the object's key."""
+    """Part of the object's key."""
     part: int | None = None
     nth: int = 1
     count: int | None = 1
@@ -52,12 +52,12 @@ class Fault:
 
     def __post_init__(self) -> None:
         if self.effect not in EFFECTS:
-            raise ValueError(f"no such effect: {self.effect}; there are {', '.join(sorted(EFFECTS))}")
+            raise ValueError(f"unknown effect {self.effect}; known are {', '.join(sorted(EFFECTS))}")
         if self.nth < 1 or (self.count is not None and self.count < 1):
             raise ValueError("nth and count begin at 1")
 
     def matches(self, call: Call) -> bool:
-        """Tell whether a call is one that this fault is about."""
+        """Return whether the fault applies to a call."""
         return (
             fnmatchcase(call.operation, self.operation)
             and self.key in call.key
@@ -66,20 +66,20 @@ class Fault:
 
     @classmethod
     def from_json(cls, document: Mapping[str, Any]) -> "Fault":
-        """Read a fault from a JSON object; raises ValueError naming what is not known."""
+        """Return the fault that a JSON object describes; raises ValueError with the unknown names."""
         unknown = set(document) - {item.name for item in fields(cls)}
         if unknown:
-            raise ValueError(f"a fault has no {', '.join(sorted(unknown))}")
+            raise ValueError(f"a fault has no field {', '.join(sorted(unknown))}")
         return cls(**document)
 
     def to_json(self) -> dict[str, Any]:
-        """Write the fault as a JSON object that from_json reads."""
+        """Return the fault as a JSON object that from_json reads."""
         return asdict(self)
 
 
 @dataclass(eq=False)
 class _Order:
-    """A fault in force: how many calls matched it, and how many it struck."""
+    """An active fault, with the numbers of calls that it matched and struck."""
 
     fault: Fault
     seen: int = 0
@@ -87,30 +87,30 @@ class _Order:
 
 
 class Faults:
-    """The faults in force, in the order in which they were ordered. Safe on any thread."""
+    """The active faults, in the order of their addition. Thread-safe."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._orders: list[_Order] = []
 
     def add(self, fault: Fault) -> Fault:
-        """Put a fault in force."""
+        """Add a fault."""
         with self._lock:
             self._orders.append(_Order(fault))
         return fault
 
     def clear(self) -> None:
-        """Lift all faults."""
+        """Remove all faults."""
         with self._lock:
             self._orders.clear()
 
     def active(self) -> tuple[Fault, ...]:
-        """List the faults that have not been used up."""
+        """Return the faults that are not used up."""
         with self._lock:
             return tuple(order.fault for order in self._orders)
 
     def strike(self, call: Call) -> Fault | None:
-        """Count a call, and give the first fault that strikes it; every matching fault counts it."""
+        """Count a call, and return the first fault that strikes it; every matching fault counts the call."""
         with self._lock:
             struck: _Order | None = None
             for order in self._orders:

@@ -1,22 +1,25 @@
-"""This file says what a request and an answer are, apart from sockets: all services speak in these terms."""
+"""Requests, answers and operation tables, apart from sockets."""
 
 import re
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Generic, TypeVar
 from urllib.parse import unquote_plus
 
 if TYPE_CHECKING:
     from aliyun_import.sandbox.core.faults import Fault
 
-CHUNK_BYTES = 1 << 20  # what is read, hashed and written at once; the bound of memory for a body
+CHUNK_BYTES = 1 << 20  # what is read, hashed and written at once: bounds the memory that a body takes
 FORM_TYPE = "application/x-www-form-urlencoded"
 MAX_FORM_BYTES = 1 << 20
 
+C = TypeVar("C")
+R = TypeVar("R")
+
 
 class ConnectionCutError(Exception):
-    """The connection is gone, or must be dropped now without an answer."""
+    """The connection is lost, or must be dropped now without an answer."""
 
 
 class BodyTooLargeError(Exception):
@@ -24,33 +27,33 @@ class BodyTooLargeError(Exception):
 
 
 class Headers:
-    """The headers of a request: names in any case; a name that came twice has its last value."""
+    """Headers of a request: names in any case; a repeated name has its last value."""
 
     def __init__(self, pairs: Iterable[tuple[str, str]] = ()) -> None:
         self.pairs = tuple(pairs)
         self._values = {name.lower(): value.strip() for name, value in self.pairs}
 
     def get(self, name: str, default: str = "") -> str:
-        """Give the value of a header, without the blanks around it."""
+        """Return the value of a header without surrounding blanks."""
         return self._values.get(name.lower(), default)
 
     def __contains__(self, name: str) -> bool:
         return name.lower() in self._values
 
     def names(self) -> Iterable[str]:
-        """Give the names in lower case, each once."""
+        """Return the names in lower case, each once."""
         return self._values.keys()
 
     def items(self) -> Iterable[tuple[str, str]]:
-        """Give (lower-case name, stripped value), each name once."""
+        """Return pairs of lower-case name and stripped value, each name once."""
         return self._values.items()
 
 
 class Body:
-    """The body of a request: a stream that is read once, in chunks of bounded size.
+    """Body of a request: a stream that is read once, in chunks of bounded size.
 
-    `length` is the announced number of bytes, None when the body comes chunked. `announced` is False when the request
-    carried neither Content-Length nor Transfer-Encoding.
+    `length` is the announced number of bytes, None for a chunked body. `announced` is False when the request carried
+    neither Content-Length nor Transfer-Encoding.
     """
 
     def __init__(
@@ -61,11 +64,11 @@ class Body:
         self.length = length
         self.announced = announced
         self.received = 0
-        self.cut_after: int | None = None  # set by a fault: drop the connection once so many bytes came
+        self.cut_after: int | None = None  # set by a fault: drop the connection after this many bytes
 
     @classmethod
     def of(cls, data: bytes) -> "Body":
-        """Make the body of a request that did not come over a socket."""
+        """Return a body that does not come from a socket."""
         rest = memoryview(data)
 
         def read(size: int) -> bytes:
@@ -77,11 +80,11 @@ class Body:
 
     @property
     def finished(self) -> bool:
-        """Tell whether nothing is left to be read from the connection."""
+        """Return whether nothing is left to read from the connection."""
         return self._read is None or self.received == self.length
 
     def chunks(self, size: int = CHUNK_BYTES) -> Iterator[bytes]:
-        """Read what is left; raises ConnectionCutError when the client stops before the announced length."""
+        """Yield what is left; raises ConnectionCutError when the client stops before the announced length."""
         while not self.finished:
             if self.cut_after is not None:
                 size = min(size, self.cut_after - self.received)
@@ -98,7 +101,7 @@ class Body:
             yield chunk
 
     def drain(self, max_bytes: int) -> None:
-        """Read and throw away what is left, unless more than so many bytes are announced."""
+        """Read and discard what is left, unless more than `max_bytes` are announced."""
         if self.length is not None and self.length - self.received > max_bytes:
             return
         for chunk in self.chunks():
@@ -107,7 +110,7 @@ class Body:
                 return
 
     def whole(self, *, max_bytes: int = MAX_FORM_BYTES) -> bytes:
-        """Read a small body into memory; may be called again. Raises BodyTooLargeError."""
+        """Return a small body, read into memory; may be called again. Raises BodyTooLargeError."""
         if self._whole is None:
             if (self.length or 0) > max_bytes:
                 raise BodyTooLargeError(f"{self.length} bytes where at most {max_bytes} are allowed")
@@ -121,16 +124,16 @@ class Body:
 
 
 def parse_pairs(text: str) -> tuple[tuple[str, str], ...]:
-    """Parse a query string or a form: blank values kept, `+` read as a space (requests sends it so), order kept."""
+    """Return the pairs of a query string or form in order; blank values stay, `+` is a space (requests sends it so)."""
     fields = [part.partition("=") for part in text.split("&") if part]
     return tuple((unquote_plus(name), unquote_plus(value)) for name, _, value in fields)
 
 
 @dataclass(frozen=True, eq=False)
 class Request:
-    """One request. `target` is the request line's, not a byte of it decoded.
+    """One request. `target` is that of the request line, undecoded.
 
-    `call` says what it asks for and `fault` what was ordered for it; the gateway fills both.
+    The router sets `call`, what the request asks for, and `fault`, the fault that strikes it.
     """
 
     method: str
@@ -143,36 +146,36 @@ class Request:
 
     @cached_property
     def path(self) -> str:
-        """Give the path, still percent-encoded; an absolute target (as to a proxy) loses its scheme and host."""
+        """Return the path, still percent-encoded; an absolute target (as sent to a proxy) loses its scheme and host."""
         return re.sub(r"^[a-z]+://[^/?]*", "", self.target.partition("?")[0]) or "/"
 
     @cached_property
     def query(self) -> tuple[tuple[str, str], ...]:
-        """Give the decoded pairs of the query string, in order, blank values kept."""
+        """Return the decoded pairs of the query string, in order, blank values kept."""
         return parse_pairs(self.target.partition("?")[2])
 
     @cached_property
     def form(self) -> tuple[tuple[str, str], ...]:
-        """Give the decoded pairs of a form body (read into memory, at most 1 MiB); empty when it is no form."""
+        """Return the decoded pairs of a form body (read into memory, at most 1 MiB); empty if it is not a form."""
         if self.headers.get("content-type").partition(";")[0].strip().lower() != FORM_TYPE:
             return ()
         return parse_pairs(self.body.whole().decode("utf-8", "replace"))
 
     def has(self, name: str) -> bool:
-        """Tell whether the query string names a parameter, with or without a value."""
+        """Return whether the query string has a parameter, with or without a value."""
         return any(given == name for given, _ in self.query)
 
     def param(self, name: str, default: str = "") -> str:
-        """Give the first value of a parameter of the query string."""
+        """Return the first value of a parameter of the query string."""
         return next((value for given, value in self.query if given == name), default)
 
 
 @dataclass(frozen=True, eq=False)
 class Answer:
-    """One answer. An iterable body is sent as it comes, and needs `content_length`.
+    """One answer. An iterable body is streamed, and needs `content_length`.
 
-    For HEAD, `content_length` is what a GET would send and `body` is empty. `code` is the service's error code, for
-    the log of requests.
+    For HEAD, `content_length` is what a GET would send and `body` is empty. `code` is the error code of the service,
+    for the log of requests.
     """
 
     status: int
@@ -184,10 +187,25 @@ class Answer:
 
 @dataclass(frozen=True)
 class Call:
-    """What a request asks for, as far as its first line tells: what faults match on and what the log shows."""
+    """What a request asks for according to its first line: faults match on it, and the log shows it."""
 
     service: str
     operation: str
     bucket: str = ""
     key: str = ""
     part: int | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Operation(Generic[C, R]):
+    """One row of a service's table: an operation and the function that carries it out.
+
+    What a request asks beyond its row is answered 501 by name, so that nobody takes silence for support.
+    """
+
+    name: str
+    action: str
+    """The RAM action that the caller needs; empty if it needs none."""
+    params: tuple[str, ...] = ()
+    """The parameters that it takes; a name that ends in * stands for all that begin so."""
+    do: Callable[[C], R]

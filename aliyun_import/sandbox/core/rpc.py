@@ -1,103 +1,219 @@
-"""This file answers RPC calls: it merges their parameters, has them checked, and leads them to ECS, RAM or STS.
+"""RPC calls of ECS, RAM and STS: parameters, authentication, dispatch, and bodies as JSON or XML.
 
-The three services share one endpoint here, so that a call is led by its Version: 2014-05-26 is ECS, 2015-05-01 RAM,
-2015-04-01 STS. What none of them knows is answered 501 by name.
+The three services share one endpoint here, so the Version of a call selects its service. A list becomes repeated
+elements of its own name in XML: {"TaskSet": {"Task": [a, b]}} is <TaskSet><Task>a</Task><Task>b</Task></TaskSet>.
 """
 
-from collections.abc import Mapping
-from dataclasses import dataclass, replace
-from types import MappingProxyType
+import json
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from fnmatch import fnmatchcase
 from urllib.parse import quote
+from xml.sax.saxutils import escape
 
-from aliyun_import.sandbox.auth import rpc_auth as rpc_gate
-from aliyun_import.sandbox.core import serializers as rpc_body
-from aliyun_import.sandbox.core.http_types import Answer, BodyTooLargeError, Request
-from aliyun_import.sandbox.core.rpc_call import Operation, RpcCall
+from aliyun_import.sandbox.auth.rpc_signature import authenticate, call_parameters
+from aliyun_import.sandbox.core.http_types import Answer, BodyTooLargeError, Operation, Request
 from aliyun_import.sandbox.core.rpc_errors import Refusal
-from aliyun_import.sandbox.core.state import State
-from aliyun_import.sandbox.ecs import operations as ecs
-from aliyun_import.sandbox.ram import operations as ram
-from aliyun_import.sandbox.ram import sts
+from aliyun_import.sandbox.core.state import AccessKey, State
+
+# What a body is made of.
+Value = str | int | bool | list["Value"] | dict[str, "Value"]
+
+JSON_TYPE = "application/json;charset=utf-8"
+XML_TYPE = "text/xml;charset=utf-8"
+
+# The parameters that differ between two transmissions of one call.
+PER_SENDING = frozenset({
+    "AccessKeyId", "Signature", "SignatureMethod", "SignatureVersion", "SignatureNonce", "SignatureType", "Timestamp",
+    "SecurityToken", "Format",
+})  # fmt: skip
+# Every call may carry these. The owners concern partners' accounts, of which the sandbox has none.
+_COMMON = PER_SENDING | {
+    "Action", "Version", "RegionId", "OwnerId", "OwnerAccount", "ResourceOwnerId", "ResourceOwnerAccount",
+}  # fmt: skip
 
 
 @dataclass(frozen=True, kw_only=True)
-class Service:
-    """One of the services: its name in actions and hosts, what it can do, and how it says that one may not."""
+class RpcCall:
+    """One authenticated call: its parameters merged from query and form, and the key that signed it."""
+
+    state: State
+    parameters: Mapping[str, str]
+    key: AccessKey
+
+    @property
+    def account_id(self) -> str:
+        """Return the account of the caller."""
+        return self.key.account_id
+
+    def get(self, name: str, default: str = "") -> str:
+        """Return a parameter; an empty one counts as missing."""
+        return self.parameters.get(name) or default
+
+    def required(self, name: str) -> str:
+        """Return a parameter; refuses with MissingParameter."""
+        value = self.get(name)
+        if not value:
+            raise Refusal("MissingParameter", name)
+        return value
+
+    def number(self, name: str, *, default: int, low: int = 1, high: int | None = None) -> int:
+        """Return a whole number within a range; refuses with InvalidParameter."""
+        text = self.get(name)
+        if not text:
+            return default
+        if not re.fullmatch(r"[0-9]{1,9}", text) or int(text) < low or (high is not None and int(text) > high):
+            raise Refusal("InvalidParameter", name)
+        return int(text)
+
+    def flag(self, name: str) -> bool:
+        """Return a boolean in any case of letters, False if it is missing; refuses with InvalidParameter."""
+        text = self.get(name, "false").lower()
+        if text not in ("true", "false"):
+            raise Refusal("InvalidParameter", name)
+        return text == "true"
+
+    def choice(self, name: str, values: tuple[str, ...], code: str) -> str:
+        """Return one of the values, or an empty text if it is missing; refuses with `code`, which may take the name."""
+        value = self.get(name)
+        if value and value not in values:
+            raise Refusal(code, name)
+        return value
+
+    def listed(self, name: str) -> tuple[str, ...]:
+        """Return the items of a comma-separated value without blanks and empty ones."""
+        return tuple(part.strip() for part in self.get(name).split(",") if part.strip())
+
+    def numbered(self, name: str) -> dict[int, str]:
+        """Return the values of NAME.1, NAME.2 ... by number."""
+        return {number: fields[""] for number, fields in self.groups(name).items() if "" in fields}
+
+    def groups(self, name: str) -> dict[int, dict[str, str]]:
+        """Return the groups NAME.N.Field by number, each as field -> value; NAME.N alone has the field ""."""
+        found: dict[int, dict[str, str]] = {}
+        for parameter, value in self.parameters.items():
+            match = re.fullmatch(rf"{re.escape(name)}\.([1-9][0-9]{{0,8}})(?:\.(.+))?", parameter)
+            if match:
+                found.setdefault(int(match[1]), {})[match[2] or ""] = value
+        return dict(sorted(found.items()))
+
+
+# The answer holds everything but the request id.
+RpcOperation = Operation[RpcCall, dict[str, Value]]
+
+
+@dataclass(frozen=True, kw_only=True)
+class RpcService:
+    """A service: its name in actions and hosts, its Version, its table, and its code for a missing permission."""
 
     name: str
-    operations: Mapping[str, Operation]
-    no_right: str
+    version: str
+    operations: tuple[RpcOperation, ...]
+    no_permission: str
+
+    def operation(self, name: str) -> RpcOperation | None:
+        """Return the row of an operation, or None."""
+        return next((row for row in self.operations if row.name == name), None)
 
 
-SERVICES: Mapping[str, Service] = MappingProxyType(
-    {
-        "2014-05-26": Service(name="ecs", operations=ecs.OPERATIONS, no_right="Forbidden.RAM"),
-        "2015-05-01": Service(name="ram", operations=ram.OPERATIONS, no_right="NoPermission"),
-        "2015-04-01": Service(name="sts", operations=sts.OPERATIONS, no_right="NoPermission"),
-    }
-)
-# STS, "GetCallerIdentity": needs no permission.
-_FREE_ACTIONS = frozenset({"sts:GetCallerIdentity"})
+class RpcServices:
+    """Dispatch of calls to services by Version."""
+
+    def __init__(self, services: Iterable[RpcService]) -> None:
+        self.by_version = {service.version: service for service in services}
+
+    def answer(self, state: State, request: Request) -> Answer:
+        """Carry out a call under the state's lock; a refusal is an answer, too."""
+        try:
+            parameters = call_parameters(request)
+            request.body.whole()  # before the lock: other calls must not wait for a slow body
+            with state.lock:
+                fields = self._carry_out(state, request, parameters)
+        except BodyTooLargeError:
+            return self.refuse(request, 400, "InvalidParameter", "The body is too large.")
+        except Refusal as refusal:
+            return self.refuse(request, refusal.status, refusal.code, refusal.message)
+        root = f"{parameters['Action']}Response"
+        kind, body = _body(root, {"RequestId": request.id, **fields}, as_json=_wants_json(parameters))
+        return Answer(200, (("Content-Type", kind),), body)
+
+    def refuse(
+        self, request: Request, status: int, code: str, message: str, *, headers: tuple[tuple[str, str], ...] = ()
+    ) -> Answer:
+        """Return the answer of an error, in the form that the call asks for."""
+        try:
+            parameters = call_parameters(request)
+        except BodyTooLargeError:
+            parameters = dict(request.query)
+        service = self.by_version.get(parameters.get("Version", ""))
+        name = service.name if service else "rpc"
+        fields: dict[str, Value] = {
+            "RequestId": request.id,
+            "HostId": f"{name}.sandbox.invalid",
+            "Code": code,
+            "Message": message,
+            "Recommend": f"https://sandbox.invalid/troubleshoot?q={quote(code)}&product={name}&requestId={request.id}",
+        }
+        kind, body = _body("Error", fields, as_json=_wants_json(parameters))
+        return Answer(status, (("Content-Type", kind), *headers), body, code=code)
+
+    def _carry_out(self, state: State, request: Request, parameters: Mapping[str, str]) -> dict[str, Value]:
+        if request.method not in ("GET", "POST"):
+            raise Refusal("UnsupportedHTTPMethod")
+        if not parameters.get("Action"):
+            raise Refusal("MissingParameter", "Action")
+        if request.fault is not None and request.fault.effect == "expire-token":
+            state.expire_token(parameters.get("AccessKeyId", ""))
+        key = authenticate(state, request, parameters)
+        service = self.by_version.get(parameters.get("Version", ""))
+        if service is None:
+            raise Refusal("NotImplementedBySandbox", f"{parameters['Action']} of version {parameters.get('Version')}")
+        operation = service.operation(parameters["Action"])
+        if operation is None:
+            raise Refusal("NotImplementedBySandbox", f"{service.name}:{parameters['Action']}")
+        _refuse_unknown_parameters(service, operation, parameters)
+        if operation.action and not key.may(operation.action):
+            raise Refusal(service.no_permission)
+        return operation.do(RpcCall(state=state, parameters=parameters, key=key))
 
 
-def answer(state: State, request: Request) -> Answer:
-    """Do what a call asks for, whole, under the state's lock; every refusal is an answer, too."""
-    try:
-        parameters = dict(request.query) | dict(request.form)
-    except BodyTooLargeError:
-        return refuse(request, 400, "InvalidParameter", "The form is too large.")
-    try:
-        with state.lock:
-            fields = _do(state, request, parameters)
-    except Refusal as refusal:
-        return refuse(request, refusal.status, refusal.code, refusal.message)
-    root = f"{parameters['Action']}Response"
-    kind, body = rpc_body.write(root, {"RequestId": request.id, **fields}, as_json=rpc_body.wants_json(parameters))
-    return Answer(200, (("Content-Type", kind),), body)
+def _refuse_unknown_parameters(service: RpcService, operation: RpcOperation, parameters: Mapping[str, str]) -> None:
+    for name, value in parameters.items():
+        if value and name not in _COMMON and not any(fnmatchcase(name, known) for known in operation.params):
+            raise Refusal("NotImplementedBySandbox", f"the parameter {name} of {service.name}:{operation.name}")
 
 
-def refuse(
-    request: Request, status: int, code: str, message: str, *, headers: tuple[tuple[str, str], ...] = ()
-) -> Answer:
-    """Make an answer of an error, in the form that the call asks for."""
-    try:
-        parameters = dict(request.query) | dict(request.form)
-    except BodyTooLargeError:
-        parameters = dict(request.query)
-    service = SERVICES.get(parameters.get("Version", ""))
-    name = service.name if service else "rpc"
-    fields: dict[str, rpc_body.Value] = {
-        "RequestId": request.id,
-        "HostId": f"{name}.sandbox.invalid",
-        "Code": code,
-        "Message": message,
-        "Recommend": f"https://sandbox.invalid/troubleshoot?q={quote(code)}&product={name}&requestId={request.id}",
-    }
-    kind, body = rpc_body.write("Error", fields, as_json=rpc_body.wants_json(parameters))
-    return Answer(status, (("Content-Type", kind), *headers), body, code=code)
+def _wants_json(parameters: Mapping[str, str]) -> bool:
+    """Return whether Format asks for JSON in any case of letters; everything else is XML."""
+    return parameters.get("Format", "").upper() == "JSON"
 
 
-def _do(state: State, request: Request, parameters: Mapping[str, str]) -> dict[str, rpc_body.Value]:
-    if request.method not in ("GET", "POST"):
-        raise Refusal("UnsupportedHTTPMethod")
-    if not parameters.get("Action"):
-        raise Refusal("MissingParameter", "Action")
-    if request.fault is not None and request.fault.effect == "expire-token":
-        _expire_token(state, parameters.get("AccessKeyId", ""))
-    key = rpc_gate.authenticate(state, request.method, parameters)
-    service = SERVICES.get(parameters.get("Version", ""))
-    if service is None:
-        raise Refusal("NotImplementedBySandbox", f"{parameters['Action']} of version {parameters.get('Version')}")
-    action = f"{service.name}:{parameters['Action']}"
-    operation = service.operations.get(parameters["Action"])
-    if operation is None:
-        raise Refusal("NotImplementedBySandbox", action)
-    if action not in _FREE_ACTIONS and not key.may(action):
-        raise Refusal(service.no_right)
-    return operation(RpcCall(state=state, parameters=parameters, key=key))
+def _body(root: str, fields: dict[str, Value], *, as_json: bool) -> tuple[str, bytes]:
+    """Return the content type and the body; `root` is the outermost element, in XML alone."""
+    if as_json:
+        return JSON_TYPE, json.dumps(fields, ensure_ascii=False, separators=(",", ":")).encode()
+    return XML_TYPE, f'<?xml version="1.0" encoding="UTF-8"?>\n{_element(root, fields)}'.encode()
 
 
-def _expire_token(state: State, key_id: str) -> None:
-    key = state.key(key_id)
-    if key is not None and key.token is not None:
-        state.add_key(replace(key, expires_s=state.clock.now_s()))
+def _element(name: str, value: Value) -> str:
+    if isinstance(value, list):
+        return "".join(_element(name, item) for item in value)
+    if isinstance(value, dict):
+        inner = "".join(_element(key, item) for key, item in value.items())
+    elif isinstance(value, bool):
+        inner = "true" if value else "false"
+    else:
+        inner = escape(str(value))
+    return f"<{name}>{inner}</{name}>"
+
+
+def utc_seconds(at_s: float) -> str:
+    """Return a moment as images and RAM write it: 2015-01-23T12:33:18Z."""
+    return datetime.fromtimestamp(at_s, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def utc_minutes(at_s: float) -> str:
+    """Return a moment as tasks write it, without seconds: 2015-11-24T12:50Z."""
+    return datetime.fromtimestamp(at_s, UTC).strftime("%Y-%m-%dT%H:%MZ")

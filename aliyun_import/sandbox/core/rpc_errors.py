@@ -1,8 +1,8 @@
-"""This file is the table of refusals that ECS, RAM and STS give: code -> HTTP status and message, as published.
+"""Refusals of ECS, RAM and STS: code -> HTTP status and message, as published.
 
-Sources: the ImportImage page (English, May 2025, and the Japanese one before it), the ECS API reference, the RAM
-"Error messages" page, reports of users where a page is silent. Odd spellings are the services' own. "%s" stands for
-a part that varies with the call.
+Sources: the ImportImage page (English, May 2025, and the older Japanese one), the ECS API reference, the RAM "Error
+messages" page, and reports of users where the pages have nothing. Odd spellings are those of the services. "%s" stands
+for a part that varies with the call.
 """
 
 from collections.abc import Mapping
@@ -16,11 +16,11 @@ _NO_ROLE = (
     "please attach a role of access your oss to ECS service account."
 )
 
-# What stands before every service: keys, tokens, signatures, clocks, rates.
+# Common to all services: keys, tokens, signatures, clocks, rates.
 _GATEWAY: dict[str, tuple[int, str]] = {
     "MissingParameter": (400, _NOT_SUPPLIED),
     "IncompleteSignature": (400, "The request signature does not conform to Aliyun standards."),
-    # The SDK takes what stands after the first colon for our string to sign, and fails where there is no colon.
+    # The SDK reads the text after the first colon as the server's string to sign, and fails without a colon.
     "SignatureDoesNotMatch": (
         400,
         "Specified signature is not matched with our calculation. server string to sign is:%s",
@@ -207,15 +207,15 @@ _RAM: dict[str, tuple[int, str]] = {
     "InvalidParameter.PolicyType": (400, 'The parameter - "PolicyType" is not valid.'),
 }
 
-# Every code that a call can be refused with, by a rule or by a scripted fault.
+# Every code that a call can be refused with, by a rule or by a fault.
 REFUSALS: Mapping[str, tuple[int, str]] = MappingProxyType(_GATEWAY | _ECS | _RAM)
 
 
 class Refusal(Exception):
-    """A call that is answered with an error body: the service's code, its message and its HTTP status."""
+    """A call that is answered with an error: the service's code, message and HTTP status."""
 
     def __init__(self, code: str, detail: str = "") -> None:
-        """Take status and message from the table; `detail` fills the varying part, or is the whole message."""
+        """Take status and message from the table; `detail` replaces the varying part of the message."""
         status, message = REFUSALS[code]
         self.code = code
         self.status = status
@@ -224,6 +224,6 @@ class Refusal(Exception):
 
 
 def fault(operation: str, code: str, *, detail: str = "", nth: int = 1, count: int | None = 1) -> Fault:
-    """Make the fault that answers an operation with a code of the table, in the service's own words and status."""
+    """Return the fault that answers an operation with a code of the table, its message and its status."""
     refused = Refusal(code, detail)
     return Fault(operation=operation, nth=nth, count=count, status=refused.status, code=code, message=refused.message)

@@ -1,17 +1,17 @@
-"""This file keeps who exists in the sandbox and how it is set; what the services hold hangs below it."""
+"""State shared by the services: accounts' keys, settings, time and the log of requests."""
 
 import threading
+import time
+from collections import deque
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import TypeVar
 
-from aliyun_import.sandbox.core.clock import Clock
 from aliyun_import.sandbox.core.faults import Faults
-from aliyun_import.sandbox.core.request_log import RequestLog
 
-# A real account id has 16 digits and a real key begins with LTAI; these can be taken for neither.
+# A real key begins with LTAI; nobody takes these for real ones.
 DEFAULT_ACCOUNT_ID = "1000000000000000"
 DEFAULT_KEY_ID = "SANDBOX-KEY"
 DEFAULT_KEY_SECRET = "SANDBOX-SECRET"  # noqa: S105 - it opens nothing but this sandbox
@@ -21,53 +21,148 @@ IMPORT_OUTCOMES = ("finished", "failed", "paused", "stuck", "unavailable")
 T = TypeVar("T")
 
 
+MAX_LOG_ENTRIES = 100_000  # ten pushes of 10,000 parts; older entries are dropped
+
+
+class Clock:
+    """Time of the sandbox. It runs with the machine's or stands still; `advance` moves it forward. Thread-safe.
+
+    There are two readings, because clients sign their requests with their own clock. `now_s` is the time in which
+    tasks proceed, tokens expire and lifecycle rules fall due; `advance` moves it alone, so that an hour can pass in the
+    sandbox while the dates that clients sign stay valid. Signed dates are compared with `wall_s`, which `set_skew`
+    moves.
+    """
+
+    def __init__(self, *, start_s: float | None = None, running: bool = True) -> None:
+        self._lock = threading.Lock()
+        self._running = running
+        self._start_s = time.time() if start_s is None else start_s
+        self._began_s = time.monotonic()
+        self._advanced_s = 0.0
+        self._skew_s = 0.0
+
+    def now_s(self) -> float:
+        """Return the sandbox's time in seconds since the epoch."""
+        with self._lock:
+            passed = time.monotonic() - self._began_s if self._running else 0.0
+            return self._start_s + passed + self._advanced_s
+
+    def advance(self, seconds: float) -> None:
+        """Move the time forward; raises ValueError for a negative number of seconds."""
+        if seconds < 0:
+            raise ValueError("the clock of the sandbox moves forward only")
+        with self._lock:
+            self._advanced_s += seconds
+
+    def wall_s(self) -> float:
+        """Return the time that signed dates are compared with: the machine's time plus the skew."""
+        with self._lock:
+            return time.time() + self._skew_s
+
+    def set_skew(self, seconds: float) -> None:
+        """Set by how many seconds the wall time differs from the machine's."""
+        with self._lock:
+            self._skew_s = seconds
+
+    def set_wall(self, at_s: float) -> None:
+        """Set the wall time to a given moment, as for the replay of captured requests."""
+        self.set_skew(at_s - time.time())
+
+
+@dataclass(frozen=True, kw_only=True)
+class LoggedRequest:
+    """One finished request."""
+
+    number: int
+    at_s: float
+    service: str
+    operation: str
+    method: str
+    target: str
+    """As on the wire; signatures and tokens in a query string are concealed."""
+    bucket: str
+    key: str
+    part: int | None
+    status: int
+    """0 when the connection was dropped without an answer."""
+    code: str
+    """The service's error code; empty for a success."""
+    body_bytes: int
+    answer_bytes: int
+    fault: str
+    """The effect of the fault that struck it, or empty."""
+
+
+class RequestLog:
+    """The finished requests, oldest first. Thread-safe."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._entries: deque[LoggedRequest] = deque(maxlen=MAX_LOG_ENTRIES)
+
+    def add(self, entry: LoggedRequest) -> None:
+        """Add a finished request."""
+        with self._lock:
+            self._entries.append(entry)
+
+    def entries(self, *operations: str) -> tuple[LoggedRequest, ...]:
+        """Return all entries, or those of the given operations."""
+        with self._lock:
+            return tuple(entry for entry in self._entries if not operations or entry.operation in operations)
+
+    def clear(self) -> None:
+        """Remove all entries."""
+        with self._lock:
+            self._entries.clear()
+
+
 @dataclass(frozen=True, kw_only=True)
 class Settings:
-    """How this cloud behaves where the real one differs between accounts, regions and days."""
+    """Behaviour that differs between accounts, regions and times at the real service."""
 
     region: str = "cn-hangzhou"
-    """The region of requests that name none (V1 signatures)."""
+    """Region of requests that name none (V1 signatures)."""
     import_s: float = 2.0
-    """How long an import task takes."""
+    """Duration of an import task."""
     role_propagation_s: float = 0.0
-    """How long ECS goes on seeing a role as it was before it was made or changed."""
+    """How long ECS uses the former version of a role after a change."""
     buckets_per_region: int = 100
     """Buckets per account and region."""
     images_per_region: int = 100
     """Custom images per account and region."""
     snapshots_per_region: int = 1000
-    """Snapshots per account and region; each disk of an import makes one, and DeleteImage leaves it."""
+    """Snapshots per account and region. Each disk of an import creates one, which DeleteImage leaves."""
     import_queue_s: float = 0.2
-    """How much of import_s the task is Waiting before it is Processing."""
+    """The part of import_s in which the task is Waiting."""
     image_ready_s: float = 0.5
-    """How long after its task is Finished an image becomes Available."""
+    """Time from Finished (task) to Available (image)."""
     task_hidden_s: float = 0.0
-    """How long a new task is unknown to DescribeTasks and DescribeTaskAttribute."""
+    """How long DescribeTasks and DescribeTaskAttribute do not know a new task."""
     import_outcome: str = "finished"
-    """How imports begun from now on end: finished, failed, paused, stuck (Processing for ever) or unavailable (the
-    task is Finished, the image UnAvailable)."""
+    """End of the imports that start from now on: finished, failed, paused, stuck (Processing without end) or
+    unavailable (the task is Finished, the image UnAvailable)."""
     import_stops_at_percent: int = 50
-    """Where an import that fails, pauses or sticks does so."""
+    """Progress at which an import fails, pauses or sticks."""
     import_error: tuple[str, str] = ("ImportImageFailed", "Importing image is failed.")
-    """ErrorCode and ErrorMsg of an import that fails as ordered."""
+    """ErrorCode and ErrorMsg of an import that ends as failed."""
     import_refused_with: str = ""
-    """A code that ImportImage answers once all else is in order: for the state of an account, as Account.Arrearage."""
+    """A code that ImportImage answers when all checks pass: the state of an account, such as Account.Arrearage."""
     image_check_s: float = 2.0
-    """How long the check of DetectionStrategy=Standard runs once an image is Available; minutes at the service."""
+    """Duration of the check of DetectionStrategy=Standard once an image is Available; minutes at the service."""
     image_check_items: tuple[Mapping[str, str], ...] = ()
-    """What the check finds: Name, Value and, where something is wrong, RiskLevel and RiskCode."""
+    """Result of that check: Name, Value and, for a problem, RiskLevel and RiskCode."""
     failed_image: str = "CreateFailed"
-    """What a failed import leaves, which no document says: an image that is CreateFailed, or (empty) none."""
+    """What a failed import leaves, which is not documented: an image of status CreateFailed, or (empty) none."""
     dry_run_code: str = "DRYRUN.SUCCESS"
-    """What a dry run that passed is answered with; the other documented spelling is DryRunOperation."""
+    """Answer to a dry run that passed; the other documented code is DryRunOperation."""
     any_role_name: bool = False
-    """True: RoleName may be another than AliyunECSImageImportDefaultRole, which the documents deny."""
+    """True: RoleName may be another than AliyunECSImageImportDefaultRole; the documents say that it may not."""
     vmdk_allowed: bool = False
-    """True: the account is on the white list for VMDK."""
+    """True: the account may import VMDK."""
     resource_groups: tuple[str, ...] = ("rg-sandbox",)
     """The resource groups that exist."""
     cloud_boxes: tuple[str, ...] = ()
-    """The ARNs of CloudBoxes that exist."""
+    """ARNs of the CloudBoxes that exist."""
     regions_without_import: tuple[str, ...] = ()
     """Regions that import no images."""
     formats_refused: tuple[str, ...] = ()
@@ -79,18 +174,18 @@ class Settings:
     crc_of_copies: bool = True
     """False: objects made by copies, or with copied parts, carry no CRC-64."""
     cnames: Mapping[str, str] = field(default_factory=dict)
-    """Host names that are custom domains of buckets, and their buckets."""
+    """Custom domain -> its bucket."""
     clock_tolerance_s: float = 900.0
-    """How far a signed date may be from the service's clock."""
+    """Largest difference between a signed date and the service's clock."""
 
     def __post_init__(self) -> None:
         if self.import_outcome not in IMPORT_OUTCOMES:
-            raise ValueError(f"no such outcome: {self.import_outcome}; there are {', '.join(IMPORT_OUTCOMES)}")
+            raise ValueError(f"unknown outcome {self.import_outcome}; known are {', '.join(IMPORT_OUTCOMES)}")
 
 
 @dataclass(frozen=True, kw_only=True)
 class AccessKey:
-    """A key pair, long-lived or (with a token) temporary, and whom it speaks for."""
+    """A key pair, long-lived or (with a token) temporary, and its principal."""
 
     id: str
     secret: str = field(repr=False)
@@ -99,18 +194,18 @@ class AccessKey:
     """`root`, `user/NAME` or `assumed-role/ROLE/SESSION`: the tail of its ARN."""
     token: str | None = field(default=None, repr=False)
     expires_s: float | None = None
-    """When the token expires, in the cloud's time."""
+    """When the token expires, in the sandbox's time."""
     enabled: bool = True
     denied: frozenset[str] = frozenset()
-    """RAM actions that it has no right to, such as `oss:PutObject` or `ram:*`."""
+    """RAM actions that it has no permission for, such as `oss:PutObject` or `ram:*`."""
 
     def may(self, action: str) -> bool:
-        """Tell whether the key has the right to an action."""
+        """Return whether the key has the permission for an action."""
         return not any(fnmatchcase(action, pattern) for pattern in self.denied)
 
 
 class State:
-    """Everything that the sandbox knows. `lock` guards all of it; hold it shortly, never while bytes move."""
+    """State of the sandbox. `lock` guards all of it: hold it for a short time, never during a transfer."""
 
     def __init__(self, directory: Path, *, settings: Settings | None = None, clock: Clock | None = None) -> None:
         self.directory = directory
@@ -124,37 +219,49 @@ class State:
         self.add_key(AccessKey(id=DEFAULT_KEY_ID, secret=DEFAULT_KEY_SECRET))
 
     def configure(self, **changes: object) -> None:
-        """Change settings by name, from the next request on."""
+        """Change settings by name, for all later requests; raises TypeError for a value of another type."""
         with self.lock:
-            self.settings = replace(self.settings, **changes)  # type: ignore[arg-type]
+            typed = {name: _typed(name, value, getattr(self.settings, name, value)) for name, value in changes.items()}
+            self.settings = replace(self.settings, **typed)  # type: ignore[arg-type]
 
     def add_key(self, key: AccessKey) -> AccessKey:
-        """Add a key, or replace the one of that id; a new account id makes a new account."""
+        """Add a key or replace the one of the same id; a new account id creates an account."""
         with self.lock:
             self._keys[key.id] = key
         return key
 
     def key(self, key_id: str) -> AccessKey | None:
-        """Find a key by its id."""
+        """Return the key with an id, or None."""
         with self.lock:
             return self._keys.get(key_id)
 
     def expire_token(self, key_id: str) -> None:
-        """Let a key's security token expire now; a key without one is left alone."""
+        """Expire the security token of a key now; a key without a token is not changed."""
         with self.lock:
             key = self._keys.get(key_id)
             if key is not None and key.token is not None:
                 self._keys[key_id] = replace(key, expires_s=self.clock.now_s())
 
     def deny(self, *actions: str, key_id: str = DEFAULT_KEY_ID) -> None:
-        """Take rights away from a key, such as `oss:PutObject`; patterns with * are fine."""
+        """Remove permissions from a key, such as `oss:PutObject` or a pattern with *."""
         with self.lock:
             key = self._keys[key_id]
             self._keys[key_id] = replace(key, denied=key.denied | set(actions))
 
     def part(self, kind: "Callable[[State], T]") -> T:
-        """Give a service's own state, made at the first asking: `state.part(EcsState)` calls `EcsState(state)`."""
+        """Return the state of a service, created by the first call: `state.part(Ecs)` calls `Ecs(state)`."""
         with self.lock:
             if kind not in self._parts:
                 self._parts[kind] = kind(self)  # type: ignore[index]
             return self._parts[kind]  # type: ignore[index,return-value]
+
+
+def _typed(name: str, value: object, former: object) -> object:
+    """Return a value in the type of its predecessor; JSON has lists for tuples and integers for floats."""
+    if isinstance(former, tuple) and isinstance(value, list):
+        value = tuple(value)
+    if isinstance(former, float) and type(value) is int:
+        value = float(value)
+    if type(value) is not type(former):
+        raise TypeError(f"{name} takes a value of type {type(former).__name__}, not {value!r}")
+    return value

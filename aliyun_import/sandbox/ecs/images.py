@@ -1,32 +1,35 @@
-"""This file is what ECS does with images that are there: DescribeImages, ModifyImageAttribute, DeleteImage, tags."""
+"""Operations on images: DescribeImages with its filters, ModifyImageAttribute, DeleteImage, TagResources."""
 
-from aliyun_import.sandbox.core.rpc_call import RpcCall
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from aliyun_import.sandbox.core.rpc import RpcCall, Value, utc_seconds
 from aliyun_import.sandbox.core.rpc_errors import Refusal
-from aliyun_import.sandbox.core.serializers import Value
-from aliyun_import.sandbox.ecs import rules as ecs_rules
-from aliyun_import.sandbox.ecs.filters import ImageFilter
-from aliyun_import.sandbox.ecs.regions import region_of
-from aliyun_import.sandbox.ecs.rules import MAX_TAGS, tags_of
-from aliyun_import.sandbox.ecs.serializers import shown_image
-from aliyun_import.sandbox.ecs.state import Ecs, Image
-from aliyun_import.sandbox.ecs.system_images import system_images
-from aliyun_import.sandbox.importer import engine as images
+from aliyun_import.sandbox.core.state import Settings
+from aliyun_import.sandbox.ecs import rules
+from aliyun_import.sandbox.ecs.rules import MAX_TAGS, region_of, tags_of
+from aliyun_import.sandbox.ecs.state import Ecs, Image, system_images
+from aliyun_import.sandbox.importer import engine
 
 MAX_PAGE_SIZE = 100
 MAX_TAGGED = 50
+_READY = ("Available", "Deprecated")
+_ALIASES = ("system", "self", "others", "marketplace")
+STATUSES = frozenset({"Creating", "Waiting", "Available", "UnAvailable", "CreateFailed", "Deprecated"})
 
 
 def describe_images(call: RpcCall) -> dict[str, Value]:
-    """List the account's images, newest first, then the system's: only Available ones unless Status says otherwise."""
+    """DescribeImages: the account's images, newest first, then the system's; by default the Available ones."""
     region = region_of(call)
-    images.settle(call.state)
-    asked = ImageFilter.of(call)
+    engine.settle(call.state)
+    requested = ImageFilter.of(call)
     number = call.number("PageNumber", default=1)
     size = call.number("PageSize", default=10, high=MAX_PAGE_SIZE)
     if call.flag("DryRun"):
         raise Refusal("DryRunOperation")
     known = (*call.state.part(Ecs).images_of(call.account_id, region), *system_images(region))
-    found = [image for image in known if asked.wants(image)]
+    found = [image for image in known if requested.accepts(image)]
     settings, now_s = call.state.settings, call.state.clock.now_s()
     page: list[Value] = [
         shown_image(image, settings=settings, now_s=now_s) for image in found[(number - 1) * size : number * size]
@@ -41,14 +44,14 @@ def describe_images(call: RpcCall) -> dict[str, Value]:
 
 
 def modify_image_attribute(call: RpcCall) -> dict[str, Value]:
-    """Change what is given of an image."""
+    """ModifyImageAttribute: change the given attributes."""
     image = _image(call)
-    name = ecs_rules.image_name(call.get("ImageName"))
-    description = ecs_rules.image_description(call.get("Description"))
-    status = _allowed(call, "Status", ("Available", "Deprecated"))
-    boot_mode = _allowed(call, "BootMode", ("BIOS", "UEFI", "UEFI-Preferred"))
-    license_type = _allowed(call, "LicenseType", ("BYOL",))
-    nvme, imds = ecs_rules.nvme_support(call), ecs_rules.imds_support(call)
+    name = rules.image_name(call.get("ImageName"))
+    description = rules.image_description(call.get("Description"))
+    status = call.choice("Status", ("Available", "Deprecated"), "InvalidParameter")
+    boot_mode = call.choice("BootMode", ("BIOS", "UEFI", "UEFI-Preferred"), "InvalidParameter")
+    license_type = call.choice("LicenseType", ("BYOL",), "InvalidParameter")
+    nvme, imds = rules.nvme_support(call), rules.imds_support(call)
     if image.imds_support == "v2" and imds == "v1":
         raise Refusal("InvalidParameter.FeaturesImdsSupport")
     if status and image.status not in ("Available", "Deprecated"):
@@ -70,10 +73,10 @@ def modify_image_attribute(call: RpcCall) -> dict[str, Value]:
 
 
 def delete_image(call: RpcCall) -> dict[str, Value]:
-    """Delete an image that is not being imported; its snapshots stay.
+    """DeleteImage: delete an image that is not being imported; its snapshots stay.
 
-    The text of the page has it that an image which is not there is ignored, its table has a code for it: the code is
-    answered, because a client has to take both.
+    The text of the page says that a missing image is ignored, its table has a code for it. The code is answered,
+    because a client must handle both.
     """
     image = _image(call)
     if image.status == "Creating":
@@ -85,9 +88,9 @@ def delete_image(call: RpcCall) -> dict[str, Value]:
 
 
 def tag_resources(call: RpcCall) -> dict[str, Value]:
-    """Put tags on images; one that is there gets the new value."""
+    """TagResources: add tags to images; an existing key gets the new value."""
     region = region_of(call)
-    images.settle(call.state)
+    engine.settle(call.state)
     if call.required("ResourceType").lower() != "image":
         raise Refusal("InvalidResourceType.NotFound")
     ids = call.numbered("ResourceId")
@@ -115,12 +118,170 @@ def _tagged(call: RpcCall, region: str, image_id: str) -> Image:
 
 def _image(call: RpcCall) -> Image:
     region = region_of(call)
-    images.settle(call.state)
+    engine.settle(call.state)
     return call.state.part(Ecs).image(call.account_id, region, call.required("ImageId"))
 
 
-def _allowed(call: RpcCall, name: str, values: tuple[str, ...]) -> str:
-    value = call.get(name)
-    if value and value not in values:
-        raise Refusal("InvalidParameter", name)
-    return value
+@dataclass(frozen=True, kw_only=True)
+class ImageFilter:
+    """The filters of one call; an image must pass all of them."""
+
+    statuses: frozenset[str]
+    ids: frozenset[str]
+    name_part: str
+    alias: str
+    public: bool
+    equal: Mapping[str, str]
+    """Attribute of Image -> the value it must have."""
+    snapshot_id: str
+    tags: tuple[tuple[str, str | None], ...]
+    created: tuple[str, str]
+    """Earliest and latest time of creation; an empty text is no bound."""
+    used: bool
+    """True: only images in use by instances, of which the sandbox has none."""
+
+    @classmethod
+    def of(cls, call: RpcCall) -> "ImageFilter":
+        """Return the filters of a call; refuses the values that the service refuses."""
+        equal = {
+            "family": call.get("ImageFamily"),
+            "resource_group": call.get("ResourceGroupId"),
+            "architecture": call.choice("Architecture", ("i386", "x86_64", "arm64"), "InvalidArchitecture"),
+            "os_type": call.choice("OSType", ("windows", "linux"), "InvalidOSType"),
+        }
+        alias = call.choice("ImageOwnerAlias", _ALIASES, "InvalidImageOwnerAlias.ValueNotSupported")
+        return cls(
+            statuses=_statuses(call),
+            ids=frozenset(call.listed("ImageId")),
+            name_part=call.get("ImageName").strip("*").lower(),
+            alias=alias,
+            public=call.flag("IsPublic"),
+            equal={name: value for name, value in equal.items() if value},
+            snapshot_id=call.get("SnapshotId"),
+            tags=_tags(call),
+            created=_created(call),
+            used=call.choice("Usage", ("instance", "none"), "InvalidUsage") == "instance",
+        )
+
+    def accepts(self, image: Image) -> bool:
+        """Return whether an image passes all filters."""
+        low, high = self.created
+        created = f"{utc_seconds(image.created_s)[:16]}Z"  # the filters have no seconds
+        return (
+            image.status in self.statuses
+            and self.alias in ("", image.owner_alias)
+            and (not self.public or image.owner_alias == "system")
+            and not self.used
+            and (not self.ids or image.id in self.ids)
+            and self.name_part in image.name.lower()
+            and all(getattr(image, name) == value for name, value in self.equal.items())
+            and (not self.snapshot_id or any(disk.snapshot_id == self.snapshot_id for disk in image.disks))
+            and all(key in image.tags and value in (None, image.tags[key]) for key, value in self.tags)
+            and (not low or low <= created)
+            and (not high or created <= high)
+        )
+
+
+def _statuses(call: RpcCall) -> frozenset[str]:
+    """Return the requested statuses, by default Available alone: an image being imported must be asked for."""
+    if call.get("Usable"):
+        call.flag("Usable")
+        call.required("Status")
+    asked = frozenset(call.listed("Status")) or frozenset({"Available"})
+    if asked == {"ALL"}:
+        return STATUSES
+    if not asked <= STATUSES:
+        raise Refusal("InvalidParamter", "Status")
+    return asked & {"Available"} if call.flag("Usable") else asked
+
+
+def _tags(call: RpcCall) -> tuple[tuple[str, str | None], ...]:
+    groups = call.groups("Tag")
+    if any(number > MAX_TAGS for number in groups):
+        raise Refusal("InvalidTagCount")
+    if any(not group.get("Key") for group in groups.values()):
+        raise Refusal("InvalidTag.Mismatch")
+    return tuple((group["Key"], group.get("Value") or None) for group in groups.values())
+
+
+def _created(call: RpcCall) -> tuple[str, str]:
+    bounds = {"CreationStartTime": "", "CreationEndTime": ""}
+    for group in call.groups("Filter").values():
+        if group.get("Key") not in bounds:
+            raise Refusal("InvalidFilterKey.NotFound")
+        if not re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\dZ", group.get("Value", "")):
+            raise Refusal("InvalidParamter", "Filter")
+        bounds[group["Key"]] = group["Value"]
+    return bounds["CreationStartTime"], bounds["CreationEndTime"]
+
+
+def shown_image(image: Image, *, settings: Settings, now_s: float) -> dict[str, Value]:
+    """Return the fields of an image; what the sandbox does not know is empty or false."""
+    owner: Value = int(image.account_id) if image.account_id.isdecimal() else image.account_id
+    tags: list[Value] = [{"TagKey": key, "TagValue": value} for key, value in image.tags.items()]
+    fields: dict[str, Value] = {
+        "ImageId": image.id,
+        "ImageName": image.name,
+        "Description": image.description,
+        "Status": image.status,
+        "Progress": _progress(image),
+        "Size": image.disks[0].size_gib,
+        "CreationTime": utc_seconds(image.created_s),
+        "Architecture": image.architecture,
+        "BootMode": image.boot_mode,
+        "OSType": image.os_type,
+        "Platform": image.platform,
+        "OSName": f"{image.platform} (sandbox)",
+        "OSNameEn": f"{image.platform} (sandbox)",
+        "ImageOwnerAlias": image.owner_alias,
+        "ImageOwnerId": owner,
+        "Usage": "none",
+        "IsSelfShared": "False",
+        "IsCopied": False,
+        "IsSubscribed": False,
+        "IsSupportCloudinit": False,
+        "IsSupportIoOptimized": True,
+        "IsPublic": image.owner_alias == "system",
+        "ImageVersion": "",
+        "ProductCode": "",
+        "ResourceGroupId": image.resource_group,
+        "ImageFamily": image.family,
+        "LicenseType": image.license_type,
+        "LoginAsNonRootSupported": False,
+        "SupplierName": "",
+        "Tags": {"Tag": tags},
+        "Features": {"NvmeSupport": image.nvme_support, "ImdsSupport": image.imds_support},
+        "DiskDeviceMappings": {"DiskDeviceMapping": _disks(image)},
+    }
+    return fields | _detection(image, settings=settings, now_s=now_s)
+
+
+def _progress(image: Image) -> str:
+    return f"{100 if image.status in _READY else min(image.percent, 99)}%"
+
+
+def _disks(image: Image) -> list[Value]:
+    return [
+        {
+            "Device": f"/dev/xvd{chr(ord('a') + index)}",
+            "Type": "system" if index == 0 else "data",
+            "Size": str(disk.size_gib),
+            "SnapshotId": disk.snapshot_id,
+            "Format": disk.format,
+            "ImportOSSBucket": disk.bucket,
+            "ImportOSSObject": disk.key,
+            "Progress": _progress(image),
+            "RemainTime": image.remain_s,
+            "Encrypted": False,
+        }
+        for index, disk in enumerate(image.disks)
+    ]
+
+
+def _detection(image: Image, *, settings: Settings, now_s: float) -> dict[str, Value]:
+    """Return the state of DetectionStrategy=Standard; its findings come from the settings, not from the guest."""
+    if not image.detection or image.ready_s is None or image.status not in _READY:
+        return {}
+    done = now_s >= image.ready_s + settings.image_check_s
+    items: list[Value] = [dict(item) for item in settings.image_check_items] if done else []
+    return {"DetectionOptions": {"Status": "Finished" if done else "Processing", "Items": {"Item": items}}}

@@ -1,20 +1,23 @@
-"""This file holds the rules for the parameters of ImportImage: what a call is refused for by its words alone.
+"""Rules for the parameters of ImportImage, and for names, tags and regions of other calls.
 
-Source: the ImportImage page (English, May 2025) and its error table; where the Japanese page before it allows more
-(empty description, Windows and Linux with a capital) that is allowed, too. Which platforms go with which architecture
-is not published: taken are the pairs of which the platform has never had an edition.
+Source: the ImportImage page (English, May 2025) and its error table. What the older Japanese page allows besides (empty
+description, capitals in OSType) is allowed, too. Which platform lacks which architecture is not published; refused are
+the pairs for which the platform never had an edition.
 """
 
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from aliyun_import.sandbox.core.rpc_call import RpcCall
+from aliyun_import.sandbox.core.rpc import RpcCall
 from aliyun_import.sandbox.core.rpc_errors import Refusal
-from aliyun_import.sandbox.importer import read as images_read
+from aliyun_import.sandbox.ecs.state import REGIONS
+from aliyun_import.sandbox.importer import formats
 
 DEFAULT_ROLE = "AliyunECSImageImportDefaultRole"
 MAX_DISKS = 17
+MAX_TAGS = 20
+MAX_TAG_CHARS = 128
 SIZES_GIB = range(1, 2048 + 1)
 
 WINDOWS = frozenset({
@@ -30,7 +33,7 @@ _NEVER_I386 = frozenset({
     "Windows Server 2022", "Windows Server 2019", "Windows Server 2016", "Windows Server 2012", "Fedora CoreOS",
     "CentOS Stream", "AlmaLinux", "Rocky Linux", "Anolis",
 })  # fmt: skip
-# The page has the code "only BYOL for the current platform" and no list; client Windows has no licence of Aliyun's.
+# The page has the code "only BYOL for the current platform" but no list; Aliyun sells no licence for client Windows.
 _BYOL_ONLY = frozenset({"Other Windows"})
 _SUFFIXES = (".raw", ".vhd", ".qcow2", ".vmdk")
 
@@ -41,7 +44,7 @@ _DEVICE = re.compile(r"/dev/(?:xv|v|s)d[a-z]")
 
 @dataclass(frozen=True, kw_only=True)
 class DiskOrder:
-    """DiskDeviceMapping.N as it was asked for; format in upper case or empty, size None when left to the service."""
+    """DiskDeviceMapping.N as requested; format in upper case or empty, size None if left to the service."""
 
     number: int
     bucket: str
@@ -52,7 +55,7 @@ class DiskOrder:
 
 @dataclass(frozen=True, kw_only=True)
 class ImportOrder:
-    """A well-formed ImportImage call, defaults filled in."""
+    """A well-formed ImportImage call with defaults applied."""
 
     name: str
     description: str
@@ -72,11 +75,11 @@ class ImportOrder:
 
 
 def read_order(call: RpcCall) -> ImportOrder:
-    """Read the parameters of ImportImage; refuses with the code of the first rule that is broken."""
+    """Return the parameters of ImportImage; refuses with the code of the first broken rule."""
     disks = _disks(call)
     platform = _platform(call)
     os_type = _os_type(call, platform=platform)
-    architecture = _one_of(call, "Architecture", ("i386", "x86_64", "arm64"), "InvalidArchitecture.Malformed")
+    architecture = call.choice("Architecture", ("i386", "x86_64", "arm64"), "InvalidArchitecture.Malformed")
     architecture = architecture or "x86_64"
     _check_pair(architecture, platform=platform, os_type=os_type)
     return ImportOrder(
@@ -99,7 +102,7 @@ def read_order(call: RpcCall) -> ImportOrder:
 
 
 def image_name(text: str) -> str:
-    """Check an image's name; an empty one is fine and means that the service chooses."""
+    """Return a valid image name; an empty one is left to the service. Refuses with InvalidImageName.Malformed."""
     forbidden = text.startswith(("aliyun", "acs:")) or "http://" in text or "https://" in text
     if text and (forbidden or not _NAME.fullmatch(text)):
         raise Refusal("InvalidImageName.Malformed")
@@ -107,14 +110,14 @@ def image_name(text: str) -> str:
 
 
 def image_description(text: str) -> str:
-    """Check an image's description; an empty one is fine."""
+    """Return a valid or empty description; refuses with InvalidDescription.Malformed."""
     if text and (not 2 <= len(text) <= 256 or text.startswith(("http://", "https://"))):
         raise Refusal("InvalidDescription.Malformed")
     return text
 
 
 def client_token(call: RpcCall) -> str:
-    """Give the ClientToken, or an empty text; refuses with InvalidClientToken.Malformed."""
+    """Return the ClientToken, or an empty text; refuses with InvalidClientToken.Malformed."""
     token = call.get("ClientToken")
     if not token.isascii() or len(token) > 64:
         raise Refusal("InvalidClientToken.Malformed")
@@ -122,21 +125,14 @@ def client_token(call: RpcCall) -> str:
 
 
 def nvme_support(call: RpcCall) -> str:
-    """Give Features.NvmeSupport as sent; its code is not published, this one is made after that of ImdsSupport."""
+    """Return Features.NvmeSupport as sent; its error code is not published, this one follows that of ImdsSupport."""
     allowed = ("supported", "unsupported")
-    return _one_of(call, "Features.NvmeSupport", allowed, "InvalidParameter.FeaturesNvmeSupport")
+    return call.choice("Features.NvmeSupport", allowed, "InvalidParameter.FeaturesNvmeSupport")
 
 
 def imds_support(call: RpcCall) -> str:
-    """Give Features.ImdsSupport as sent."""
-    return _one_of(call, "Features.ImdsSupport", ("v1", "v2"), "InvalidParameter.FeaturesImdsSupport")
-
-
-def _one_of(call: RpcCall, name: str, allowed: tuple[str, ...], code: str) -> str:
-    value = call.get(name)
-    if value and value not in allowed:
-        raise Refusal(code)
-    return value
+    """Return Features.ImdsSupport as sent."""
+    return call.choice("Features.ImdsSupport", ("v1", "v2"), "InvalidParameter.FeaturesImdsSupport")
 
 
 def _platform(call: RpcCall) -> str:
@@ -147,7 +143,7 @@ def _platform(call: RpcCall) -> str:
 
 
 def _os_type(call: RpcCall, *, platform: str) -> str:
-    """Windows and Linux in any case of letters: the old page has capitals, the new one has none."""
+    """Return OSType in lower case; it comes in any case: the old page has capitals, the new one has none."""
     given = call.get("OSType").lower()
     if given not in ("", "windows", "linux"):
         raise Refusal("InvalidOSType.Malformed")
@@ -162,15 +158,15 @@ def _check_pair(architecture: str, *, platform: str, os_type: str) -> None:
 
 def _boot_mode(call: RpcCall, *, architecture: str) -> str:
     default = "UEFI" if architecture == "arm64" else "BIOS"
-    mode = _one_of(call, "BootMode", ("BIOS", "UEFI"), "InvalidBootMode.Malformed") or default
+    mode = call.choice("BootMode", ("BIOS", "UEFI"), "InvalidBootMode.Malformed") or default
     if architecture == "arm64" and mode != "UEFI":
         raise Refusal("InvalidBootMode.NotSupport")
     return mode
 
 
 def _license(call: RpcCall, *, platform: str) -> str:
-    # "Auto" is on the page of 2025 (as the default) and missing in the text of 2026: taken to be still understood.
-    given = _one_of(call, "LicenseType", ("Auto", "Aliyun", "BYOL"), "InvalidLicenseType.NotSupported")
+    # "Auto" is on the page of 2025 (as the default) and missing in the text of 2026: still accepted here.
+    given = call.choice("LicenseType", ("Auto", "Aliyun", "BYOL"), "InvalidLicenseType.NotSupported")
     if given == "Aliyun" and platform in _BYOL_ONLY:
         raise Refusal("InvalidLicenseType.BYOLOnly")
     return given or "Auto"
@@ -184,7 +180,7 @@ def _resource_group(call: RpcCall) -> str:
 
 
 def _detection(call: RpcCall, *, platform: str, os_type: str) -> str:
-    strategy = _one_of(call, "DetectionStrategy", ("Standard",), "InvalidParameter.DetectionStrategy")
+    strategy = call.choice("DetectionStrategy", ("Standard",), "InvalidParameter.DetectionStrategy")
     if strategy and (os_type == "windows" or platform in WINDOWS):
         raise Refusal("ImageCheckUnsupported.WindowsImage")
     return strategy
@@ -192,7 +188,7 @@ def _detection(call: RpcCall, *, platform: str, os_type: str) -> str:
 
 def _disks(call: RpcCall) -> tuple[DiskOrder, ...]:
     groups = call.groups("DiskDeviceMapping")
-    numbers = [number for number in groups if number <= MAX_DISKS]  # the ones beyond are silently ignored
+    numbers = [number for number in groups if number <= MAX_DISKS]  # the service ignores higher numbers silently
     if not numbers:
         raise Refusal("MissingParameter.DiskDeviceMapping")
     return tuple(_disk(number, groups.get(number, {})) for number in range(1, max(numbers) + 1))
@@ -209,8 +205,8 @@ def _disk(number: int, fields: Mapping[str, str]) -> DiskOrder:
         raise Refusal("InvalidOSSObject.Malformed")
     if not key.lower().endswith(_SUFFIXES):
         raise Refusal("UnsupportedSuffix.OSSObject")
-    disk_format = fields.get("Format", "").upper()  # tools that work send it in lower case
-    if disk_format and disk_format not in images_read.FORMATS:
+    disk_format = fields.get("Format", "").upper()  # working tools send it in lower case
+    if disk_format and disk_format not in formats.FORMATS:
         raise Refusal("InvalidImageFormat.Malformed")
     if fields.get("Device") and not _DEVICE.fullmatch(fields["Device"]):
         raise Refusal("InvalidParameter.Malformed", "DiskDeviceMapping.n.Device ")
@@ -227,19 +223,15 @@ def _size(number: int, fields: Mapping[str, str]) -> int | None:
 
 
 def out_of_range(number: int) -> Refusal:
-    """Give the refusal for a size that no disk of this number can have."""
+    """Return the refusal of a size that is out of range for a disk of this number."""
     if number > 1:
         return Refusal("InvalidDataDiskSize")
     low, high = SIZES_GIB[0], SIZES_GIB[-1]
     return Refusal("InvalidImageSize", f'The specified "DiskDeviceMapping.1.DiskImageSize" should be {low} to {high}.')
 
 
-MAX_TAGS = 20
-MAX_CHARS = 128
-
-
 def tags_of(call: RpcCall, *, duplicate: str) -> dict[str, str]:
-    """Give the tags of a call; `duplicate` is the code for keys that are equal but for the case of letters."""
+    """Return the tags of a call; `duplicate` is the code for keys that differ in the case of letters alone."""
     groups = call.groups("Tag")
     if any(number > MAX_TAGS for number in groups):
         raise Refusal("NumberExceed.Tags")
@@ -247,7 +239,7 @@ def tags_of(call: RpcCall, *, duplicate: str) -> dict[str, str]:
     for group in groups.values():
         key, value = group.get("Key", ""), group.get("Value", "")
         _check_key(key)
-        if len(value) > MAX_CHARS or value.startswith("acs:") or _has_url(value):
+        if len(value) > MAX_TAG_CHARS or value.startswith("acs:") or _has_url(value):
             raise Refusal("InvalidTagValue.Malformed")
         if key.lower() in (taken.lower() for taken in tags):
             raise Refusal(duplicate)
@@ -256,9 +248,17 @@ def tags_of(call: RpcCall, *, duplicate: str) -> dict[str, str]:
 
 
 def _check_key(key: str) -> None:
-    if not 1 <= len(key) <= MAX_CHARS or key.startswith(("aliyun", "acs:")) or _has_url(key):
+    if not 1 <= len(key) <= MAX_TAG_CHARS or key.startswith(("aliyun", "acs:")) or _has_url(key):
         raise Refusal("InvalidTagKey.Malformed")
 
 
 def _has_url(text: str) -> bool:
     return "http://" in text or "https://" in text
+
+
+def region_of(call: RpcCall) -> str:
+    """Return the region of a call; refuses with MissingParameter or InvalidRegionId.NotFound."""
+    region = call.required("RegionId")
+    if region not in REGIONS:
+        raise Refusal("InvalidRegionId.NotFound")
+    return region

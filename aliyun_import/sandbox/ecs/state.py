@@ -1,17 +1,28 @@
-"""This file keeps what ECS holds: images, import tasks, snapshots, and the client tokens that were used."""
+"""State of ECS: images, import tasks, snapshots, used client tokens; regions and system images."""
 
 import itertools
+import secrets
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
+from aliyun_import.sandbox.core.rpc import Value
 from aliyun_import.sandbox.core.rpc_errors import Refusal
-from aliyun_import.sandbox.core.serializers import Value
 from aliyun_import.sandbox.core.state import State
+
+# The vendor's API metadata of April 2026, products.json: the 39 regions of ECS. Only some names were to be had.
+REGIONS = (
+    "ap-northeast-1", "ap-northeast-2", "ap-south-1", "ap-southeast-1", "ap-southeast-2", "ap-southeast-3",
+    "ap-southeast-5", "ap-southeast-6", "ap-southeast-7", "cn-beijing", "cn-beijing-finance-1", "cn-chengdu",
+    "cn-fuzhou", "cn-guangzhou", "cn-hangzhou", "cn-hangzhou-finance", "cn-heyuan", "cn-heyuan-acdr-1", "cn-hongkong",
+    "cn-huhehaote", "cn-nanjing", "cn-qingdao", "cn-shanghai", "cn-shanghai-finance-1", "cn-shenzhen",
+    "cn-shenzhen-finance-1", "cn-wuhan-lr", "cn-wulanchabu", "cn-zhangjiakou", "cn-zhengzhou-jva", "cn-zhongwei",
+    "eu-central-1", "eu-west-1", "me-central-1", "me-east-1", "na-south-1", "us-east-1", "us-southeast-1", "us-west-1",
+)  # fmt: skip
 
 
 @dataclass(frozen=True, kw_only=True)
 class ImageDisk:
-    """One disk of an image, and the object that it came from."""
+    """One disk of an image, and the object that it was read from."""
 
     bucket: str
     key: str
@@ -22,7 +33,7 @@ class ImageDisk:
 
 @dataclass(kw_only=True)
 class Image:
-    """A custom image. Its status while it is being imported is written by `images.settle`."""
+    """A custom image. Its status during the import is set by `engine.settle`."""
 
     id: str
     account_id: str
@@ -47,14 +58,14 @@ class Image:
     status: str = "Creating"
     percent: int = 0
     remain_s: int = 0
-    """How long its import will still take."""
+    """Remaining time of its import."""
     ready_s: float | None = None
     """When it became, or becomes, Available."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Outcome:
-    """How an import will go, fixed when it begins."""
+    """The course of an import, fixed when it starts."""
 
     begins_s: float
     ends_s: float
@@ -68,7 +79,7 @@ class Outcome:
 
 @dataclass(kw_only=True)
 class Task:
-    """An import task. Its status is written by `images.settle`."""
+    """An import task. Its status is set by `engine.settle`."""
 
     id: str
     account_id: str
@@ -79,7 +90,7 @@ class Task:
     outcome: Outcome
     disks: tuple[ImageDisk, ...]
     lost_s: list[float] = field(default_factory=list)
-    """When objects that it reads were removed or replaced."""
+    """Times at which objects that it reads were removed or replaced."""
     status: str = "Waiting"
     percent: int = 0
     finished_s: float | None = None
@@ -88,7 +99,7 @@ class Task:
 
     @property
     def running(self) -> bool:
-        """Tell whether the task can still be cancelled."""
+        """Return whether the task can still be cancelled."""
         return self.status in ("Waiting", "Processing")
 
 
@@ -102,30 +113,68 @@ class Ecs:
         self.snapshots: dict[str, tuple[str, str]] = {}
         """Snapshot id -> (account, region)."""
         self.tokens: dict[tuple[str, str], tuple[Mapping[str, str], dict[str, Value]]] = {}
-        """(account, client token) -> the parameters that it was used with, and what they were answered."""
+        """(account, client token) -> the parameters that it was used with, and the answer to them."""
+        # Random, so that no id of one sandbox is ever one of another: a client that keeps ids (a journal) must not find
+        # a different image under an id that it knows.
+        self._run = secrets.token_hex(8)
         self._numbers = itertools.count(1)
 
     def new_id(self, kind: str) -> str:
-        """Make an id of a kind (m, t, s) that nobody takes for a real one."""
-        return f"{kind}-sandbox{next(self._numbers):012d}"
+        """Return a new id of a kind (m, t, s), unique among all sandboxes and recognisable as not real."""
+        return f"{kind}-sandbox{self._run}{next(self._numbers):06d}"
 
     def images_of(self, account_id: str, region: str) -> Iterator[Image]:
-        """Give an account's images in a region, newest first."""
+        """Return the images of an account in a region, newest first."""
         found = [image for image in self.images.values() if (image.account_id, image.region) == (account_id, region)]
-        return iter(sorted(found, key=lambda image: image.id, reverse=True))
+        return reversed(found)  # a dict keeps the order of insertion
 
     def tasks_of(self, account_id: str, region: str) -> Iterator[Task]:
-        """Give an account's tasks in a region, newest first."""
+        """Return the tasks of an account in a region, newest first."""
         found = [task for task in self.tasks.values() if (task.account_id, task.region) == (account_id, region)]
-        return iter(sorted(found, key=lambda task: task.id, reverse=True))
+        return reversed(found)
 
     def image(self, account_id: str, region: str, image_id: str) -> Image:
-        """Find an image; refuses with InvalidImageId.NotFound."""
+        """Return an image; refuses with InvalidImageId.NotFound."""
         found = self.images.get(image_id)
         if found is None or (found.account_id, found.region) != (account_id, region):
             raise Refusal("InvalidImageId.NotFound")
         return found
 
     def count_snapshots(self, account_id: str, region: str) -> int:
-        """Count an account's snapshots in a region."""
-        return sum(1 for place in self.snapshots.values() if place == (account_id, region))
+        """Return the number of an account's snapshots in a region."""
+        return sum(1 for owner in self.snapshots.values() if owner == (account_id, region))
+
+
+_SYSTEM_IMAGES_CREATED_S = 1_704_067_200.0  # 2024-01-01T00:00:00Z
+_SYSTEM_IMAGES = (
+    ("aliyun_3_x64_20G_sandbox.vhd", "Aliyun", "x86_64", "BIOS"),
+    ("debian_12_arm64_20G_sandbox.vhd", "Debian", "arm64", "UEFI"),
+)
+
+
+def system_images(region: str) -> tuple[Image, ...]:
+    """Return the system images of a region. A client that does not ask for its own images alone gets them, too."""
+    return tuple(
+        Image(
+            id=name,
+            account_id="9000000000000000",
+            region=region,
+            name=name,
+            description="",
+            architecture=architecture,
+            os_type="linux",
+            platform=platform,
+            boot_mode=boot_mode,
+            license_type="",
+            resource_group="",
+            nvme_support="supported",
+            imds_support="v1",
+            detection="",
+            disks=(ImageDisk(bucket="", key="", format="", size_gib=20, snapshot_id=""),),
+            created_s=_SYSTEM_IMAGES_CREATED_S,
+            owner_alias="system",
+            status="Available",
+            percent=100,
+        )
+        for name, platform, architecture, boot_mode in _SYSTEM_IMAGES
+    )

@@ -1,1 +1,1 @@
-"""Import engine: reads disks in OSS and makes images of them."""
+"""Imports of disks: their formats and their progress."""

@@ -1,14 +1,14 @@
-"""This file is the import engine: it begins imports, and brings tasks and images to where they are by now.
+"""Import engine: starts imports, and updates tasks and images by the clock.
 
-Nothing runs in the background. An import's whole way is fixed when it begins, and each call that looks at tasks or
-images first settles them by the clock:
+Nothing runs in the background. The course of an import is fixed when it starts, and each call that reads tasks or
+images updates them first, so that polling costs no more than reading:
 
     task   Waiting -> Processing 0..100 % -> Finished            or Failed, Paused, Deleted on the way
     image  Creating ............................ -> Available    or UnAvailable, CreateFailed, gone
 
-Taken to be so, as no document says it: what is wrong with the bytes shows at 5 % and is told with the code that
-ImportImage has for it; a failed import leaves a CreateFailed image, which keeps its name (a setting); a cancelled
-one leaves nothing; neither leaves a snapshot.
+Assumed, because no document says it: a defect of the bytes fails the task at 5 % with ImportImage's code for it; a
+failed import leaves a CreateFailed image, which keeps its name (a setting); a cancelled one leaves nothing; neither
+leaves a snapshot.
 """
 
 import math
@@ -25,14 +25,14 @@ PROBLEM_AT_PERCENT = 5
 
 @dataclass(frozen=True, kw_only=True)
 class Problem:
-    """Why an import will fail, as its task will tell."""
+    """Why an import will fail: the code and message of its task."""
 
     code: str
     message: str
 
 
 def begin(state: State, image: Image, objects: Iterable[StoredObject], *, problem: Problem | None) -> Task:
-    """Begin an import: the image appears as Creating, and a task leads it to its end."""
+    """Start an import: add the image as Creating, and its task."""
     ecs, now_s = state.part(Ecs), state.clock.now_s()
     task = Task(
         id=ecs.new_id("t"),
@@ -55,13 +55,13 @@ def begin(state: State, image: Image, objects: Iterable[StoredObject], *, proble
 
 
 def cancel(state: State, task: Task) -> None:
-    """End a running import at the caller's wish; its image goes with it."""
+    """Cancel a running import and remove its image."""
     _end(task, "Deleted", at_s=state.clock.now_s())
     _remove_image(state.part(Ecs), task)
 
 
 def settle(state: State) -> None:
-    """Bring every task and image to where it is by now."""
+    """Update every task and image to the present time."""
     ecs, now_s = state.part(Ecs), state.clock.now_s()
     for task in list(ecs.tasks.values()):
         if task.running:
@@ -86,9 +86,9 @@ def _outcome(state: State, *, now_s: float, problem: Problem | None) -> Outcome:
 
 
 def _watch(state: State, task: Task, stored: StoredObject) -> None:
-    """Note when an object is removed or replaced: the store drops it at that moment, whoever asks for the task later.
+    """Record when an object is removed or replaced: the store drops it at that moment.
 
-    The names in the closure must not lead to `stored`, which would keep it.
+    The closure must hold no reference to `stored`, which would keep it.
     """
     clock, lost_s = state.clock, task.lost_s
     weakref.finalize(stored, lambda: lost_s.append(clock.now_s())).atexit = False
@@ -116,7 +116,7 @@ def _proceed(state: State, task: Task, now_s: float) -> None:
 
 
 def _stop(state: State, task: Task, *, at_s: float) -> None:
-    """Do what happens where the task stops; one that sticks goes on looking as if it would proceed."""
+    """Apply the end of a task; one that is stuck keeps its status."""
     outcome = task.outcome
     if outcome.ending == "failed":
         _fail(state, task, outcome.error_code, outcome.error_message, at_s=at_s)

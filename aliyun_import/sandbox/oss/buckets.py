@@ -1,24 +1,43 @@
-"""This file does what OSS does with whole buckets: make, tell, list, remove."""
+"""Operations on buckets and their settings: lifecycle, default encryption, versioning."""
+
+import hashlib
+from xml.etree import ElementTree
 
 from aliyun_import.sandbox.core.http_types import Answer
-from aliyun_import.sandbox.oss.call import OssCall, owner, xml_answer
-from aliyun_import.sandbox.oss.errors import OssError, invalid_argument
-from aliyun_import.sandbox.oss.state import STORAGE_CLASSES, Bucket
-from aliyun_import.sandbox.oss.xml import Tree, parse, stamp
+from aliyun_import.sandbox.oss.protocol import (
+    MAX_BODY_BYTES,
+    OssCall,
+    OssError,
+    Tree,
+    content_md5,
+    invalid_argument,
+    invalid_digest,
+    malformed_xml,
+    owner,
+    parse,
+    stamp,
+    texts,
+    xml_answer,
+)
+from aliyun_import.sandbox.oss.state import STORAGE_CLASSES, AbortRule, Bucket
 
 ACLS = ("private", "public-read", "public-read-write")
 REDUNDANCIES = ("LRS", "ZRS")
+MAX_RULES = 1000
+_ACTIONS = frozenset({
+    "Expiration", "Transition", "AbortMultipartUpload", "NoncurrentVersionExpiration", "NoncurrentVersionTransition",
+})  # fmt: skip
 
 
 def put_bucket(call: OssCall) -> Answer:
-    """PutBucket: make a bucket in the region of the endpoint; again on one's own is fine."""
-    storage_class, redundancy = _wanted(call)
+    """PutBucket: create a bucket in the region of the endpoint; repeating it on an own bucket succeeds."""
+    storage_class, redundancy = _requested(call)
     acl = call.request.headers.get("x-oss-acl")
     if acl and acl not in ACLS:
         raise invalid_argument("x-oss-acl", acl)
     with call.state.lock:
-        there = call.oss.bucket(call.bucket_name)
-        if there is None:
+        bucket = call.oss.bucket(call.bucket_name)
+        if bucket is None:
             owned = [
                 each
                 for each in call.oss.buckets.values()
@@ -26,21 +45,21 @@ def put_bucket(call: OssCall) -> Answer:
             ]
             if len(owned) >= call.state.settings.buckets_per_region:
                 raise OssError(400, "TooManyBuckets", "You have attempted to create more buckets than allowed.")
-            there = call.oss.add_bucket(
+            bucket = call.oss.add_bucket(
                 call.bucket_name,
                 region=call.region,
                 owner_id=call.account_id,
                 storage_class=storage_class or "Standard",
             )
-            there.redundancy = redundancy or "LRS"
+            bucket.redundancy = redundancy or "LRS"
         else:
-            _refuse_changing(call, there, storage_class, redundancy)
-        there.acl = acl or there.acl
+            _refuse_changing(call, bucket, storage_class, redundancy)
+        bucket.acl = acl or bucket.acl
     return Answer(200, (("Location", f"/{call.bucket_name}"),))
 
 
-def _wanted(call: OssCall) -> tuple[str, str]:
-    """Read the storage class and the redundancy that a PutBucket asks for; empty where it does not."""
+def _requested(call: OssCall) -> tuple[str, str]:
+    """Return the storage class and the redundancy that a PutBucket asks for, or empty texts."""
     if not call.request.body.whole():
         return "", ""
     tree = parse(call.request, "CreateBucketConfiguration")
@@ -107,7 +126,7 @@ def get_bucket_info(call: OssCall) -> Answer:
 
 
 def get_bucket_location(call: OssCall) -> Answer:
-    """GetBucketLocation: the value carries the oss- prefix."""
+    """GetBucketLocation: the value has the prefix oss-."""
     return xml_answer("LocationConstraint", f"oss-{call.bucket.region}")
 
 
@@ -118,7 +137,7 @@ def get_bucket_acl(call: OssCall) -> Answer:
 
 
 def list_buckets(call: OssCall) -> Answer:
-    """ListBuckets: those of the caller's account, in all regions."""
+    """ListBuckets: the buckets of the caller's account in all regions."""
     prefix, marker = call.request.param("prefix"), call.request.param("marker")
     limit = call.number("max-keys", default=100, low=1, high=1000)
     with call.state.lock:
@@ -154,9 +173,117 @@ def list_buckets(call: OssCall) -> Answer:
 
 
 def delete_bucket(call: OssCall) -> Answer:
-    """DeleteBucket: only an empty one, without versions and without unfinished uploads."""
+    """DeleteBucket: only an empty bucket, without versions and unfinished uploads."""
     with call.state.lock:
         if call.bucket.versions or call.bucket.uploads:
             raise OssError(409, "BucketNotEmpty", "The bucket you tried to delete is not empty.")
         del call.oss.buckets[call.bucket_name]
     return Answer(204)
+
+
+def put_lifecycle(call: OssCall) -> Answer:
+    """PutBucketLifecycle: replaces all rules; each needs a status and an action; a missing id is assigned."""
+    digest = content_md5(call.request.headers)
+    body = call.request.body.whole(max_bytes=MAX_BODY_BYTES)
+    if digest is not None and hashlib.md5(body, usedforsecurity=False).digest() != digest:
+        raise invalid_digest()
+    tree = parse(call.request, "LifecycleConfiguration")
+    rules = tree.findall("Rule")
+    if not rules or len(rules) > MAX_RULES:
+        raise malformed_xml()
+    ids = [_rule_id(rule) for rule in rules]
+    if len(set(ids)) < len(ids):
+        raise invalid_argument("ID", next(each for each in ids if ids.count(each) > 1), "Rule ID must be unique.")
+    abort_rules = tuple(filter(None, map(_abort_rule, rules)))
+    with call.state.lock:
+        call.bucket.lifecycle_xml = ElementTree.tostring(tree, encoding="unicode")
+        call.bucket.abort_rules = abort_rules
+    return Answer(200)
+
+
+def _rule_id(rule: ElementTree.Element) -> str:
+    """Check the form of a rule and return its id, which is assigned if it is missing."""
+    (status,) = texts(rule, ["Status"])
+    if status not in ("Enabled", "Disabled") or not _ACTIONS & {child.tag for child in rule}:
+        raise malformed_xml()
+    if rule.find("Prefix") is None:
+        ElementTree.SubElement(rule, "Prefix")
+    given = (rule.findtext("ID") or "").strip()
+    if given:
+        return given
+    made = hashlib.sha256(ElementTree.tostring(rule)).hexdigest()[:32]
+    element = rule.find("ID")
+    if element is None:
+        element = ElementTree.Element("ID")
+        rule.insert(0, element)
+    element.text = made
+    return made
+
+
+def _abort_rule(rule: ElementTree.Element) -> AbortRule | None:
+    days = rule.findtext("AbortMultipartUpload/Days")
+    if days is None or (rule.findtext("Status") or "").strip() != "Enabled":
+        return None
+    if not days.strip().isdecimal() or int(days) < 1:
+        raise invalid_argument("Days", days)
+    return AbortRule((rule.findtext("Prefix") or "").strip(), int(days))
+
+
+def get_lifecycle(call: OssCall) -> Answer:
+    """GetBucketLifecycle."""
+    if not call.bucket.lifecycle_xml:
+        raise OssError(404, "NoSuchLifecycle", "No Row found in Lifecycle Table.")
+    body = f'<?xml version="1.0" encoding="UTF-8"?>\n{call.bucket.lifecycle_xml}\n'.encode()
+    return Answer(200, (("Content-Type", "application/xml"),), body)
+
+
+def delete_lifecycle(call: OssCall) -> Answer:
+    """DeleteBucketLifecycle."""
+    with call.state.lock:
+        call.bucket.lifecycle_xml, call.bucket.abort_rules = "", ()
+    return Answer(204)
+
+
+def put_encryption(call: OssCall) -> Answer:
+    """PutBucketEncryption."""
+    tree = parse(call.request, "ServerSideEncryptionRule").find("ApplyServerSideEncryptionByDefault")
+    if tree is None:
+        raise malformed_xml()
+    (algorithm,) = texts(tree, ["SSEAlgorithm"])
+    if algorithm not in ("AES256", "KMS", "SM4"):
+        raise OssError(400, "InvalidEncryptionAlgorithmError", "The encryption algorithm specified is not valid.")
+    with call.state.lock:
+        call.bucket.encryption = algorithm
+        call.bucket.encryption_key_id = (tree.findtext("KMSMasterKeyID") or "").strip()
+    return Answer(200)
+
+
+def get_encryption(call: OssCall) -> Answer:
+    """GetBucketEncryption."""
+    if not call.bucket.encryption:
+        message = "The server side encryption configuration is not found."
+        raise OssError(404, "NoSuchServerSideEncryptionRule", message)
+    default = {"SSEAlgorithm": call.bucket.encryption, "KMSMasterKeyID": call.bucket.encryption_key_id}
+    return xml_answer("ServerSideEncryptionRule", {"ApplyServerSideEncryptionByDefault": default})
+
+
+def delete_encryption(call: OssCall) -> Answer:
+    """DeleteBucketEncryption."""
+    with call.state.lock:
+        call.bucket.encryption = call.bucket.encryption_key_id = ""
+    return Answer(204)
+
+
+def put_versioning(call: OssCall) -> Answer:
+    """PutBucketVersioning: Enabled or Suspended; a bucket cannot return to neither."""
+    (status,) = texts(parse(call.request, "VersioningConfiguration"), ["Status"])
+    if status not in ("Enabled", "Suspended"):
+        raise malformed_xml()
+    with call.state.lock:
+        call.bucket.versioning = status
+    return Answer(200)
+
+
+def get_versioning(call: OssCall) -> Answer:
+    """GetBucketVersioning."""
+    return xml_answer("VersioningConfiguration", {"Status": call.bucket.versioning or None})

@@ -1,26 +1,44 @@
-"""This file does what OSS does with multipart uploads: start, take parts, complete, give up."""
+"""Operations on multipart uploads: initiate, parts, complete, abort, lists."""
 
 import hashlib
 from functools import reduce
 from itertools import pairwise
 from urllib.parse import quote
 
-from aliyun_import.sandbox.core import crc64
-from aliyun_import.sandbox.core.blob_store import Content
+from aliyun_import.sandbox.core.blob_store import Content, crc64_combine
 from aliyun_import.sandbox.core.http_types import Answer
-from aliyun_import.sandbox.oss.call import OssCall, crc_header, quoted, version_header, xml_answer
-from aliyun_import.sandbox.oss.errors import OssError, invalid_argument, malformed_xml
-from aliyun_import.sandbox.oss.headers import encryption, kept_headers, refuse_overwriting, storage_class
-from aliyun_import.sandbox.oss.objects import encryption_header, receive, store
-from aliyun_import.sandbox.oss.state import StoredObject, StoredPart, Upload
-from aliyun_import.sandbox.oss.xml import KeyEncoder, parse, texts
+from aliyun_import.sandbox.oss.objects import copied_etag, copy_source, encryption_header, receive, store
+from aliyun_import.sandbox.oss.protocol import (
+    KeyEncoder,
+    OssCall,
+    OssError,
+    byte_range,
+    crc_header,
+    encryption,
+    invalid_argument,
+    kept_headers,
+    malformed_xml,
+    page_of,
+    parse,
+    quoted,
+    refuse_overwriting,
+    stamp,
+    storage_class,
+    texts,
+    version_header,
+    xml_answer,
+)
+from aliyun_import.sandbox.oss.state import ARCHIVED, StoredObject, StoredPart, Upload
+
+MAX_COPY_BYTES = 5 << 30  # "UploadPartCopy": a part is at most 5 GB, copied or sent
+
 
 MAX_PART_NUMBER = 10_000
-MIN_PART_BYTES = 100 << 10  # every part but the last; looked at only at Complete
+MIN_PART_BYTES = 100 << 10  # every part but the last; checked at Complete only
 
 
 def initiate(call: OssCall) -> Answer:
-    """InitiateMultipartUpload: what is said here about class, encryption and metadata goes for the object."""
+    """InitiateMultipartUpload: storage class, encryption and metadata given here apply to the object."""
     headers, encode = call.request.headers, KeyEncoder(call.request)
     upload = Upload(
         id=call.oss.new_upload_id(),
@@ -40,7 +58,7 @@ def initiate(call: OssCall) -> Answer:
 
 
 def find_upload(call: OssCall) -> Upload:
-    """Find the upload that a request names; NoSuchUpload. Hold the state's lock."""
+    """Return the upload of a request; raises NoSuchUpload. Hold the state's lock."""
     upload_id = call.request.param("uploadId")
     if call.struck_by("forget-upload"):
         call.bucket.uploads.pop(upload_id, None)
@@ -55,7 +73,7 @@ def find_upload(call: OssCall) -> Upload:
 
 
 def part_number(call: OssCall) -> int:
-    """Read the part's number, 1 to 10,000; InvalidArgument."""
+    """Return the part number, 1 to 10,000; raises InvalidArgument."""
     text = call.request.param("partNumber")
     if not text.isdecimal() or not 1 <= int(text) <= MAX_PART_NUMBER:
         message = "Part number must be an integer between 1 and 10000, inclusive."
@@ -64,7 +82,7 @@ def part_number(call: OssCall) -> int:
 
 
 def keep_part(call: OssCall, number: int, content: Content, *, etag: str, crc64: int | None) -> StoredPart:
-    """Add a part to its upload, in place of an earlier one of that number; NoSuchUpload when it went meanwhile."""
+    """Add a part to its upload, over an earlier one of that number; raises NoSuchUpload if the upload is gone."""
     part = StoredPart(number=number, content=content, etag=etag, crc64=crc64, modified_s=call.now_s)
     with call.state.lock:
         find_upload(call).parts[number] = part
@@ -85,7 +103,7 @@ def upload_part(call: OssCall) -> Answer:
 
 
 def complete(call: OssCall) -> Answer:
-    """CompleteMultipartUpload: joins parts, without reading or copying a byte of them."""
+    """CompleteMultipartUpload: join the parts without reading or copying a byte."""
     encode = KeyEncoder(call.request)
     with call.state.lock:
         find_upload(call)
@@ -124,7 +142,7 @@ def complete(call: OssCall) -> Answer:
 
 
 def _named(call: OssCall) -> list[tuple[int, str]] | None:
-    """Read the (number, ETag) of the parts that the object is to be made of; None for x-oss-complete-all."""
+    """Return the (number, ETag) of the parts of the object; None for x-oss-complete-all."""
     if call.request.headers.get("x-oss-complete-all").lower() == "yes":
         if call.request.body.whole():
             raise invalid_argument("x-oss-complete-all", "yes", "The body must be empty with x-oss-complete-all.")
@@ -144,7 +162,7 @@ def _named(call: OssCall) -> list[tuple[int, str]] | None:
 
 
 def _chosen(upload: Upload, named: list[tuple[int, str]] | None) -> list[StoredPart]:
-    """Find the parts that were named, or all of them, in order; InvalidPart for one that is not there or another."""
+    """Return the named parts, or all of them, in order; raises InvalidPart for a missing or different one."""
     if named is None:
         named = [(number, upload.parts[number].etag) for number in sorted(upload.parts)]
     if not named:
@@ -186,16 +204,16 @@ def _refuse_small(parts: list[StoredPart]) -> None:
 
 
 def _joined_etag(parts: list[StoredPart]) -> str:
-    """Make the object's ETag, which is no MD5 of its bytes."""
+    """Return the object's ETag, which is no MD5 of its bytes."""
     etags = "".join(part.etag for part in parts).encode()
     return f"{hashlib.md5(etags, usedforsecurity=False).hexdigest().upper()}-{len(parts)}"
 
 
 def _joined_crc(parts: list[StoredPart]) -> int | None:
-    """Combine the parts' CRCs; None unless every part has one."""
+    """Return the combined CRC-64 of the parts; None unless every part has one."""
     if any(part.crc64 is None for part in parts):
         return None
-    return reduce(lambda crc, part: crc64.combine(crc, part.crc64 or 0, part.content.size), parts, 0)
+    return reduce(lambda crc, part: crc64_combine(crc, part.crc64 or 0, part.content.size), parts, 0)
 
 
 def abort(call: OssCall) -> Answer:
@@ -203,3 +221,108 @@ def abort(call: OssCall) -> Answer:
     with call.state.lock:
         del call.bucket.uploads[find_upload(call).id]
     return Answer(204)
+
+
+def upload_part_copy(call: OssCall) -> Answer:
+    """UploadPartCopy: the range is inclusive; a malformed one copies the whole object."""
+    number = part_number(call)
+    with call.state.lock:
+        find_upload(call)
+    source = copy_source(call)
+    if source.storage_class in ARCHIVED:
+        raise OssError(400, "OperationNotSupported", "The operation is not supported for this resource.")
+    text = call.request.headers.get("x-oss-copy-source-range")
+    span = byte_range(text, source.size) if text else None
+    first, last = span or (0, source.size - 1)
+    if span and last >= source.size:
+        raise OssError(416, "InvalidRange", "The requested range cannot be satisfied.")
+    if last - first + 1 > MAX_COPY_BYTES:
+        raise OssError(400, "EntityTooLarge", "Your proposed upload exceeds the maximum allowed size.")
+    content = source.content.cut(first, last - first + 1)
+    crc = content.crc64 if call.state.settings.crc_of_copies else None
+    part = keep_part(call, number, content, etag=copied_etag(content), crc64=crc)
+    return xml_answer(
+        "CopyPartResult",
+        {"LastModified": stamp(part.modified_s), "ETag": quoted(part.etag)},
+        headers=(("ETag", quoted(part.etag)), *crc_header(crc)),
+    )
+
+
+def list_uploads(call: OssCall) -> Answer:
+    """ListMultipartUploads: by key, then by age; after key-marker, and within that key after upload-id-marker."""
+    request, encode = call.request, KeyEncoder(call.request)
+    prefix, delimiter = request.param("prefix"), request.param("delimiter")
+    key_marker = request.param("key-marker")
+    # "ListMultipartUploads": without a key-marker an upload-id-marker has no meaning.
+    id_marker = request.param("upload-id-marker") if key_marker else ""
+    limit = call.number("max-uploads", default=1000, low=1, high=1000)
+    with call.state.lock:
+        uploads = sorted(call.bucket.uploads.values(), key=lambda each: (each.key, each.id))
+    uploads = [
+        each
+        for each in uploads
+        if each.key.startswith(prefix)
+        and (each.key > key_marker or (id_marker and each.key == key_marker and each.id > id_marker))
+    ]
+    page = page_of(uploads, lambda each: each.key, prefix=prefix, delimiter=delimiter, after=key_marker, limit=limit)
+    last = page.last if page.truncated else None
+    return xml_answer(
+        "ListMultipartUploadsResult",
+        {
+            "EncodingType": encode.type,
+            "Bucket": call.bucket.name,
+            "KeyMarker": encode(key_marker),
+            "UploadIdMarker": id_marker,
+            "NextKeyMarker": encode(last.key) if last else "",
+            "NextUploadIdMarker": last.id if last else "",
+            "Delimiter": encode(delimiter),
+            "Prefix": encode(prefix),
+            "MaxUploads": limit,
+            "IsTruncated": page.truncated,
+            "Upload": [
+                {
+                    "Key": encode(each.key),
+                    "UploadId": each.id,
+                    "StorageClass": each.storage_class,
+                    "Initiated": stamp(each.initiated_s),
+                }
+                for each in page.items
+            ],
+            "CommonPrefixes": [{"Prefix": encode(each)} for each in page.prefixes],
+        },
+    )
+
+
+def list_parts(call: OssCall) -> Answer:
+    """ListParts: by number, after part-number-marker; each with its CRC-64 if it has one."""
+    encode = KeyEncoder(call.request)
+    limit = call.number("max-parts", default=1000, low=1, high=1000)
+    marker = call.number("part-number-marker", default=0, low=0, high=MAX_PART_NUMBER)
+    with call.state.lock:
+        upload = find_upload(call)
+        parts = [upload.parts[number] for number in sorted(upload.parts) if number > marker]
+    page = parts[:limit]
+    return xml_answer(
+        "ListPartsResult",
+        {
+            "EncodingType": encode.type,
+            "Bucket": call.bucket.name,
+            "Key": encode(call.key),
+            "UploadId": upload.id,
+            "StorageClass": upload.storage_class,
+            "PartNumberMarker": marker,
+            "NextPartNumberMarker": page[-1].number if page else marker,
+            "MaxParts": limit,
+            "IsTruncated": len(parts) > limit,
+            "Part": [
+                {
+                    "PartNumber": part.number,
+                    "LastModified": stamp(part.modified_s),
+                    "ETag": quoted(part.etag),
+                    "HashCrc64ecma": part.crc64,
+                    "Size": part.content.size,
+                }
+                for part in page
+            ],
+        },
+    )

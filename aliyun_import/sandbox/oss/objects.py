@@ -1,30 +1,51 @@
-"""This file does what OSS does with one object: put, get, head, delete."""
+"""Operations on objects: put, copy, get, head, delete, list.
 
+A copy copies no byte: its content refers to the same files. The answer to a copy has the ETag as a header, too: oss2
+reads it nowhere else, and its users complete uploads with it.
+"""
+
+import base64
+import binascii
+import hashlib
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from typing import Any
+from urllib.parse import unquote
 
-from aliyun_import.sandbox.core.blob_store import Received
+from aliyun_import.sandbox.core.blob_store import Content, Received
 from aliyun_import.sandbox.core.http_types import Answer
-from aliyun_import.sandbox.oss.call import OssCall, crc_header, quoted, version_header
-from aliyun_import.sandbox.oss.errors import OssError, no_such_key
-from aliyun_import.sandbox.oss.headers import (
+from aliyun_import.sandbox.oss.protocol import (
+    KeyEncoder,
+    OssCall,
+    OssError,
+    Page,
     byte_range,
     check_conditions,
     content_md5,
+    crc_header,
     encryption,
+    http_date,
+    invalid_argument,
     invalid_digest,
     kept_headers,
+    no_such_key,
+    owner,
+    page_of,
+    quoted,
     refuse_overwriting,
+    stamp,
     storage_class,
+    version_header,
+    xml_answer,
 )
 from aliyun_import.sandbox.oss.state import ARCHIVED, NULL_VERSION, Bucket, StoredObject
-from aliyun_import.sandbox.oss.xml import http_date
 
 MAX_PUT_BYTES = 5 << 30  # "Limits": 5 GB in one PutObject or UploadPart
+MAX_COPY_OBJECT_BYTES = 1 << 30  # "CopyObject": larger ones are for UploadPartCopy
 
 
 def receive(call: OssCall) -> Received:
-    """Take a request's body in, and hold it against what the request says about it."""
+    """Store the body of a request, and check its length, MD5 and CRC-64 against the headers."""
     body, headers = call.request.body, call.request.headers
     if not body.announced:
         message = "You must provide the Content-Length HTTP header."
@@ -43,7 +64,7 @@ def receive(call: OssCall) -> Received:
 
 
 def _bounded(call: OssCall) -> Iterator[bytes]:
-    """Read the body up to the limit, which a chunked one does not announce; a fault may turn its first bit."""
+    """Yield the body up to the limit, which a chunked one does not announce; a fault may flip its first bit."""
     corrupt, size = call.struck_by("corrupt"), 0
     for chunk in call.request.body.chunks():
         size += len(chunk)
@@ -85,7 +106,7 @@ def put_object(call: OssCall) -> Answer:
 
 
 def store(call: OssCall, made: StoredObject) -> StoredObject:
-    """Make an object the current one of its key, as the bucket's versioning says."""
+    """Store an object as the current version of its key, by the versioning of the bucket."""
     with call.state.lock:
         refuse_overwriting(call.request, call.bucket, made.key)
         version_id = call.oss.new_version_id() if call.bucket.versioning == "Enabled" else NULL_VERSION
@@ -95,12 +116,12 @@ def store(call: OssCall, made: StoredObject) -> StoredObject:
 
 
 def encryption_header(stored: StoredObject) -> tuple[tuple[str, str], ...]:
-    """Give the encryption's header, where there is one."""
+    """Return the header with the encryption, if there is one."""
     return (("x-oss-server-side-encryption", stored.encryption),) if stored.encryption else ()
 
 
 def find(bucket: Bucket, key: str, version_id: str = "") -> StoredObject:
-    """Find an object, or a version of it; NoSuchKey, NoSuchVersion."""
+    """Return an object or a version of it; raises NoSuchKey, NoSuchVersion."""
     stored = bucket.version(key, version_id)
     if stored is None and version_id:
         raise OssError(404, "NoSuchVersion", "The specified version does not exist.", extra=[("Key", key)])
@@ -110,8 +131,8 @@ def find(bucket: Bucket, key: str, version_id: str = "") -> StoredObject:
 
 
 def get_object(call: OssCall) -> Answer:
-    """GetObject, whole or a range."""
-    stored = _look(call)
+    """GetObject: the object or a range of it."""
+    stored = _requested(call)
     if stored.storage_class in ARCHIVED:
         message = "The operation is not valid for the object's state."
         raise OssError(403, "InvalidObjectState", message, extra=[("ObjectName", stored.key)])
@@ -132,9 +153,9 @@ class _Range:
 
 
 def _range(call: OssCall, stored: StoredObject) -> _Range:
-    """Read Range as OSS does ("GetObject"): one that does not lie within the object gives the whole of it with 200.
+    """Return the range that Range asks for ("GetObject"): one beyond the object means the whole object with 200.
 
-    With `x-oss-range-behavior: standard` the end is cut to the object, and a begin beyond it is 416.
+    With `x-oss-range-behavior: standard` the end is cut to the object, and a start beyond it is 416.
     """
     text = call.request.headers.get("range")
     standard = call.request.headers.get("x-oss-range-behavior") == "standard"
@@ -152,13 +173,13 @@ def _range(call: OssCall, stored: StoredObject) -> _Range:
 
 def head_object(call: OssCall) -> Answer:
     """HeadObject."""
-    stored = _look(call)
+    stored = _requested(call)
     return Answer(200, _headers(call.bucket, stored), content_length=stored.size)
 
 
 def get_object_meta(call: OssCall) -> Answer:
-    """GetObjectMeta: no more than ETag, length, date, CRC and version."""
-    stored = _look(call)
+    """GetObjectMeta: ETag, length, date, CRC and version alone."""
+    stored = _requested(call)
     headers = (
         ("ETag", quoted(stored.etag)),
         ("Last-Modified", http_date(stored.modified_s)),
@@ -168,7 +189,7 @@ def get_object_meta(call: OssCall) -> Answer:
     return Answer(200, headers, content_length=stored.size)
 
 
-def _look(call: OssCall) -> StoredObject:
+def _requested(call: OssCall) -> StoredObject:
     with call.state.lock:
         stored = find(call.bucket, call.key, call.request.param("versionId"))
     check_conditions(call.request.headers, stored)
@@ -190,7 +211,7 @@ def _headers(bucket: Bucket, stored: StoredObject) -> tuple[tuple[str, str], ...
 
 
 def delete_object(call: OssCall) -> Answer:
-    """DeleteObject: 204 also where there is none; where versions are kept, a marker unless the version is named."""
+    """DeleteObject: 204 also without an object; with versioning a delete marker, unless a version is given."""
     version_id = call.request.param("versionId")
     bucket = call.bucket
     with call.state.lock:
@@ -209,3 +230,138 @@ def delete_object(call: OssCall) -> Answer:
             marker = True
     headers = version_header(bucket, gone) if gone is not None else ()
     return Answer(204, (*headers, ("x-oss-delete-marker", "true")) if marker else headers)
+
+
+def copy_source(call: OssCall) -> StoredObject:
+    """Return the object of x-oss-copy-source, if the caller may read it and its conditions hold."""
+    header = call.request.headers.get("x-oss-copy-source")
+    path, _, version_id = header.partition("?versionId=")
+    name, _, key = unquote(path).removeprefix("/").partition("/")
+    if not name or not key or not path.startswith("/"):
+        message = "Copy Source must mention the source bucket and key: /sourcebucket/sourcekey."
+        raise invalid_argument("x-oss-copy-source", header, message)
+    call.require("oss:GetObject")
+    with call.state.lock:
+        bucket = call.oss.bucket(name)
+        if bucket is None:
+            message = "The specified bucket does not exist."
+            raise OssError(404, "NoSuchBucket", message, extra=[("BucketName", name)])
+        if bucket.owner_id != call.account_id:
+            raise OssError(403, "AccessDenied", "You have no right to access this object because of bucket acl.")
+        if bucket.region != call.bucket.region:
+            message = "Target object does not reside in the same data center as source object."
+            raise OssError(403, "AccessDenied", message)
+        stored = find(bucket, key, version_id)
+    check_conditions(call.request.headers, stored, prefix="x-oss-copy-source-")
+    return stored
+
+
+def copied_etag(content: Content) -> str:
+    """Return the ETag of copied bytes, made of their CRC: the MD5 of a terabyte of zeros takes half an hour."""
+    return hashlib.md5(f"{content.crc64}-{content.size}".encode(), usedforsecurity=False).hexdigest().upper()
+
+
+def copy_object(call: OssCall) -> Answer:
+    """CopyObject: the metadata is the source's unless x-oss-metadata-directive is REPLACE."""
+    directive = call.request.headers.get("x-oss-metadata-directive").upper() or "COPY"
+    if directive not in ("COPY", "REPLACE"):
+        raise invalid_argument("x-oss-metadata-directive", directive)
+    source = copy_source(call)
+    if source.storage_class in ARCHIVED:
+        raise OssError(403, "InvalidObjectState", "The operation is not valid for the object's state.")
+    if source.size > MAX_COPY_OBJECT_BYTES:
+        raise OssError(400, "EntityTooLarge", "Your proposed upload exceeds the maximum allowed size.")
+    headers = call.request.headers
+    made = replace(
+        source,
+        key=call.key,
+        kind="Normal",
+        headers=kept_headers(headers) if directive == "REPLACE" else source.headers,
+        storage_class=storage_class(headers, call.bucket.storage_class),
+        encryption=encryption(headers, call.bucket),
+        crc64=source.content.crc64 if call.state.settings.crc_of_copies else None,
+    )
+    stored = store(call, made)
+    return xml_answer(
+        "CopyObjectResult",
+        {"ETag": quoted(stored.etag), "LastModified": stamp(stored.modified_s)},
+        headers=(("ETag", quoted(stored.etag)), *crc_header(stored.crc64), *version_header(call.bucket, stored)),
+    )
+
+
+def list_objects(call: OssCall) -> Answer:
+    """ListObjects: the keys after `marker`."""
+    request, encode = call.request, KeyEncoder(call.request)
+    marker = request.param("marker")
+    page, limit = _page(call, after=marker)
+    tree = {
+        "Name": call.bucket.name,
+        "Prefix": encode(request.param("prefix")),
+        "Marker": encode(marker),
+        "MaxKeys": limit,
+        "Delimiter": encode(request.param("delimiter")),
+        "EncodingType": encode.type,
+        "IsTruncated": page.truncated,
+        "NextMarker": encode(page.last.key) if page.truncated and page.last else None,
+    }
+    return xml_answer("ListBucketResult", tree | _page_elements(call, page, with_owner=True))
+
+
+def list_objects_v2(call: OssCall) -> Answer:
+    """ListObjectsV2: the keys after `continuation-token` or `start-after`."""
+    request, encode = call.request, KeyEncoder(call.request)
+    token, start_after = request.param("continuation-token"), request.param("start-after")
+    page, limit = _page(call, after=_read_token(token) if token else start_after)
+    tree = {
+        "Name": call.bucket.name,
+        "Prefix": encode(request.param("prefix")),
+        "StartAfter": encode(start_after) or None,
+        "ContinuationToken": token or None,
+        "MaxKeys": limit,
+        "Delimiter": encode(request.param("delimiter")),
+        "EncodingType": encode.type,
+        "IsTruncated": page.truncated,
+        "NextContinuationToken": _token(page.last.key) if page.truncated and page.last else None,
+        "KeyCount": len(page.items) + len(page.prefixes),
+    }
+    with_owner = request.param("fetch-owner").lower() == "true"
+    return xml_answer("ListBucketResult", tree | _page_elements(call, page, with_owner=with_owner))
+
+
+def _page(call: OssCall, *, after: str) -> tuple[Page[StoredObject], int]:
+    """Return the page of objects that a list asks for, and its largest number of items."""
+    prefix, delimiter = call.request.param("prefix"), call.request.param("delimiter")
+    limit = call.number("max-keys", default=100, low=1, high=1000)
+    with call.state.lock:
+        current = [call.bucket.current(key) for key in sorted(call.bucket.versions)]
+    objects = [each for each in current if each is not None and each.key.startswith(prefix) and each.key > after]
+    page = page_of(objects, lambda each: each.key, prefix=prefix, delimiter=delimiter, after=after, limit=limit)
+    return page, limit
+
+
+def _page_elements(call: OssCall, page: Page[StoredObject], *, with_owner: bool) -> dict[str, Any]:
+    encode = KeyEncoder(call.request)
+    contents = [
+        {
+            "Key": encode(stored.key),
+            "LastModified": stamp(stored.modified_s),
+            "ETag": quoted(stored.etag),
+            "Type": stored.kind,
+            "Size": stored.size,
+            "StorageClass": stored.storage_class,
+            "Owner": owner(call.bucket.owner_id) if with_owner else None,
+        }
+        for stored in page.items
+    ]
+    return {"Contents": contents, "CommonPrefixes": [{"Prefix": encode(each)} for each in page.prefixes]}
+
+
+def _token(key: str) -> str:
+    return base64.b64encode(key.encode()).decode()
+
+
+def _read_token(token: str) -> str:
+    try:
+        return base64.b64decode(token, validate=True).decode()
+    except (binascii.Error, UnicodeDecodeError) as error:
+        raise invalid_argument("continuation-token", token) from error

@@ -1,7 +1,7 @@
-"""This file keeps what OSS holds: buckets, objects and their versions, multipart uploads and their parts.
+"""State of OSS: buckets, objects and their versions, multipart uploads and their parts.
 
-ECS reads here, too: `state.part(OssState).bucket(name)` gives owner, region, encryption and class, and
-`bucket.current(key).content` is read at random with `size`, `pread(offset, length)` and `data_extents()`.
+ECS reads it, too: `state.part(OssState).bucket(name)` has owner, region, encryption and storage class, and
+`bucket.current(key).content` is read with `size`, `pread(offset, length)` and `data_extents()`.
 """
 
 import itertools
@@ -15,17 +15,17 @@ from aliyun_import.sandbox.core.state import State
 ARCHIVED = frozenset({"Archive", "ColdArchive", "DeepColdArchive"})
 STORAGE_CLASSES = frozenset({"Standard", "IA"}) | ARCHIVED
 DAY_S = 86_400
-NULL_VERSION = "null"  # the id of what was written while versioning was off or suspended
+NULL_VERSION = "null"  # the version id of objects written while versioning was off or suspended
 
 
 @dataclass(frozen=True, kw_only=True)
 class StoredObject:
-    """One version of an object; a delete marker is one without content."""
+    """One version of an object; a delete marker has no content."""
 
     key: str
     content: Content = field(default_factory=Content)
     etag: str = ""
-    """In upper case, without the quotes."""
+    """In upper case, without quotes."""
     crc64: int | None = None
     kind: str = "Normal"
     """Normal or Multipart: x-oss-object-type."""
@@ -33,13 +33,13 @@ class StoredObject:
     encryption: str = ""
     modified_s: float = 0.0
     headers: Mapping[str, str] = field(default_factory=dict)
-    """What was said at the upload and is given back: content-type, x-oss-meta-*."""
+    """Headers of the upload that reads return: content-type, x-oss-meta-*."""
     version_id: str = NULL_VERSION
     delete_marker: bool = False
 
     @property
     def size(self) -> int:
-        """Give the number of bytes."""
+        """Return the number of bytes."""
         return self.content.size
 
 
@@ -57,7 +57,7 @@ class StoredPart:
 
 @dataclass(kw_only=True)
 class Upload:
-    """One unfinished multipart upload, and what its object will be like."""
+    """An unfinished multipart upload, and the properties of its object."""
 
     id: str
     key: str
@@ -70,7 +70,7 @@ class Upload:
 
 @dataclass(frozen=True)
 class AbortRule:
-    """The one lifecycle action that the sandbox carries out: giving up old uploads."""
+    """The one lifecycle action that the sandbox carries out: AbortMultipartUpload."""
 
     prefix: str
     days: int
@@ -78,7 +78,7 @@ class AbortRule:
 
 @dataclass(kw_only=True)
 class Bucket:
-    """One bucket. Hold the state's lock to look at or change what is in it."""
+    """One bucket. Hold the state's lock to read or change its content."""
 
     name: str
     owner_id: str
@@ -88,7 +88,7 @@ class Bucket:
     redundancy: str = "LRS"
     acl: str = "private"
     encryption: str = ""
-    """Empty, AES256, KMS or SM4: what the service's SSEAlgorithm says, None being empty."""
+    """AES256, KMS or SM4, as in SSEAlgorithm; empty for None."""
     encryption_key_id: str = ""
     versioning: str = ""
     """Empty, Enabled or Suspended."""
@@ -99,23 +99,23 @@ class Bucket:
     uploads: dict[str, Upload] = field(default_factory=dict)
 
     def current(self, key: str) -> StoredObject | None:
-        """Give the object that a plain read sees; None where there is none or a delete marker."""
+        """Return the current version of an object; None without an object or for a delete marker."""
         versions = self.versions.get(key)
         return None if not versions or versions[-1].delete_marker else versions[-1]
 
     def version(self, key: str, version_id: str) -> StoredObject | None:
-        """Give one version; with an empty id the current one."""
+        """Return one version, or None; for an empty id the current one."""
         if not version_id:
             return self.current(key)
         return next((each for each in self.versions.get(key, ()) if each.version_id == version_id), None)
 
     def put(self, stored: StoredObject) -> None:
-        """Make an object the current one; without versions kept, it replaces what was there."""
+        """Store an object as the current version of its key; it replaces a version with the same id."""
         kept = [each for each in self.versions.get(stored.key, ()) if each.version_id != stored.version_id]
         self.versions[stored.key] = [*kept, stored]
 
     def remove(self, key: str, version_id: str) -> StoredObject | None:
-        """Remove one version for good, and give it."""
+        """Remove one version permanently, and return it."""
         gone = next((each for each in self.versions.get(key, ()) if each.version_id == version_id), None)
         if gone is not None:
             self.versions[key].remove(gone)
@@ -123,8 +123,8 @@ class Bucket:
                 del self.versions[key]
         return gone
 
-    def give_up_old_uploads(self, now_s: float) -> None:
-        """Do what the lifecycle rules say about unfinished uploads."""
+    def abort_old_uploads(self, now_s: float) -> None:
+        """Abort the unfinished uploads that are due by the lifecycle rules."""
         for rule in self.abort_rules:
             for upload in list(self.uploads.values()):
                 if upload.key.startswith(rule.prefix) and now_s - upload.initiated_s >= rule.days * DAY_S:
@@ -132,7 +132,7 @@ class Bucket:
 
 
 class OssState:
-    """All buckets of all accounts, and the shelf of their bytes."""
+    """The buckets of all accounts, and the store of their bytes."""
 
     def __init__(self, state: State) -> None:
         self.shelf = Shelf(state.directory / "objects")
@@ -142,15 +142,15 @@ class OssState:
         self._lock = state.lock
 
     def bucket(self, name: str) -> Bucket | None:
-        """Find a bucket by name."""
+        """Return the bucket with a name, or None."""
         with self._lock:
             bucket = self.buckets.get(name)
             if bucket is not None:
-                bucket.give_up_old_uploads(self._clock.now_s())
+                bucket.abort_old_uploads(self._clock.now_s())
             return bucket
 
     def add_bucket(self, name: str, *, region: str, owner_id: str, storage_class: str = "Standard") -> Bucket:
-        """Make a bucket; for PutBucket, and for tests that want one of another account."""
+        """Create a bucket: for PutBucket, and for tests that need one of another account."""
         with self._lock:
             bucket = Bucket(
                 name=name,
@@ -163,9 +163,9 @@ class OssState:
             return bucket
 
     def new_upload_id(self) -> str:
-        """Make an upload id: unique, and not of the real service's form."""
+        """Return a new upload id, unique among all sandboxes and unlike those of the real service."""
         return f"SANDBOX{next(self._numbers):09d}{secrets.token_hex(8).upper()}"
 
     def new_version_id(self) -> str:
-        """Make a version id."""
-        return f"SANDBOX-VERSION-{next(self._numbers):09d}"
+        """Return a new version id."""
+        return f"SANDBOX-VERSION-{next(self._numbers):09d}{secrets.token_hex(8).upper()}"

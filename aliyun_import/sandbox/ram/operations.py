@@ -1,15 +1,14 @@
-"""This file is RAM, as far as the import's role goes: roles, policies, and which of them are attached."""
+"""RAM and STS: their tables of operations, roles, policies and attachments, and the identity of the caller."""
 
+import hashlib
 import re
-from collections.abc import Mapping
+from collections.abc import Callable
 from types import MappingProxyType
 
-from aliyun_import.sandbox.core.rpc_call import Operation, RpcCall
+from aliyun_import.sandbox.core.http_types import Operation
+from aliyun_import.sandbox.core.rpc import RpcCall, RpcOperation, RpcService, Value, utc_seconds
 from aliyun_import.sandbox.core.rpc_errors import Refusal
-from aliyun_import.sandbox.core.serializers import Value, utc_seconds
-from aliyun_import.sandbox.ram import policy as ram_policy
-from aliyun_import.sandbox.ram.roles import Policy, Ram, Role
-from aliyun_import.sandbox.ram.sts import number_of
+from aliyun_import.sandbox.ram.state import Policy, Ram, Role, check_policy, check_trust_policy
 
 # RAM's documents of 2021, "Limits"; today's numbers may be higher.
 MAX_ROLES = 100
@@ -20,16 +19,16 @@ MAX_DESCRIPTION_CHARS = 1024
 
 
 def get_role(call: RpcCall) -> dict[str, Value]:
-    """Show a role."""
-    return {"Role": _shown(call.state.part(Ram).role(call.account_id, call.required("RoleName")))}
+    """GetRole."""
+    return {"Role": _role_fields(call.state.part(Ram).role(call.account_id, call.required("RoleName")))}
 
 
 def create_role(call: RpcCall) -> dict[str, Value]:
-    """Make a role with its trust policy and no rights."""
+    """CreateRole: create a role with its trust policy and without permissions."""
     ram, account_id = call.state.part(Ram), call.account_id
     name = _name(call, "RoleName", pattern=r"[A-Za-z0-9.@-]+", max_chars=64)
     trust = call.required("AssumeRolePolicyDocument")
-    ram_policy.check_trust_policy(trust)
+    check_trust_policy(trust)
     description, max_session_s = _description(call, "Description"), _session(call, "MaxSessionDuration", 3600)
     if ram.find_role(account_id, name) is not None:
         raise Refusal("EntityAlreadyExists.Role")
@@ -47,15 +46,15 @@ def create_role(call: RpcCall) -> dict[str, Value]:
         max_session_s=max_session_s,
     )
     ram.save_role(account_id, role)
-    return {"Role": _shown(role)}
+    return {"Role": _role_fields(role)}
 
 
 def update_role(call: RpcCall) -> dict[str, Value]:
-    """Change what is given of a role: its trust policy, description, longest session."""
+    """UpdateRole: change the given ones of trust policy, description and longest session."""
     ram = call.state.part(Ram)
     role = ram.role(call.account_id, call.required("RoleName"))
     trust = call.get("NewAssumeRolePolicyDocument", role.trust)
-    ram_policy.check_trust_policy(trust)
+    check_trust_policy(trust)
     description = _description(call, "NewDescription")
     role.max_session_s = _session(call, "NewMaxSessionDuration", role.max_session_s)
     if "NewDescription" in call.parameters:
@@ -63,11 +62,11 @@ def update_role(call: RpcCall) -> dict[str, Value]:
     role.trust = trust
     role.updated_s = call.state.clock.now_s()
     ram.save_role(call.account_id, role)
-    return {"Role": _shown(role)}
+    return {"Role": _role_fields(role)}
 
 
 def delete_role(call: RpcCall) -> dict[str, Value]:
-    """Remove a role that no policy is attached to."""
+    """DeleteRole: remove a role without attached policies."""
     ram = call.state.part(Ram)
     role = ram.role(call.account_id, call.required("RoleName"))
     if role.attached:
@@ -77,13 +76,13 @@ def delete_role(call: RpcCall) -> dict[str, Value]:
 
 
 def list_policies_for_role(call: RpcCall) -> dict[str, Value]:
-    """List what is attached to a role."""
+    """ListPoliciesForRole."""
     ram = call.state.part(Ram)
     role = ram.role(call.account_id, call.required("RoleName"))
-    shown: list[Value] = []
+    policies: list[Value] = []
     for (kind, name), attached_s in role.attached.items():
         description = ram.policy(call.account_id, kind, name).description
-        shown.append(
+        policies.append(
             {
                 "PolicyName": name,
                 "PolicyType": kind,
@@ -92,11 +91,11 @@ def list_policies_for_role(call: RpcCall) -> dict[str, Value]:
                 "AttachDate": utc_seconds(attached_s),
             }
         )
-    return {"Policies": {"Policy": shown}}
+    return {"Policies": {"Policy": policies}}
 
 
 def attach_policy_to_role(call: RpcCall) -> dict[str, Value]:
-    """Attach a policy to a role."""
+    """AttachPolicyToRole."""
     ram, account_id = call.state.part(Ram), call.account_id
     kind = _kind(call)
     policy = ram.policy(account_id, kind, call.required("PolicyName"))
@@ -111,7 +110,7 @@ def attach_policy_to_role(call: RpcCall) -> dict[str, Value]:
 
 
 def detach_policy_from_role(call: RpcCall) -> dict[str, Value]:
-    """Take a policy off a role."""
+    """DetachPolicyFromRole."""
     ram, account_id = call.state.part(Ram), call.account_id
     kind = _kind(call)
     policy = ram.policy(account_id, kind, call.required("PolicyName"))
@@ -123,13 +122,13 @@ def detach_policy_from_role(call: RpcCall) -> dict[str, Value]:
 
 
 def create_policy(call: RpcCall) -> dict[str, Value]:
-    """Make a custom policy."""
+    """CreatePolicy: create a custom policy."""
     ram, account_id = call.state.part(Ram), call.account_id
     name = _name(call, "PolicyName", pattern=r"[A-Za-z0-9-]+", max_chars=128)
     document = call.required("PolicyDocument")
     if len(document) > MAX_POLICY_CHARS:
         raise Refusal("InvalidParameter.PolicyDocument.Length")
-    ram_policy.check_policy(document)
+    check_policy(document)
     description = _description(call, "Description")
     if ram.find_policy(account_id, "Custom", name) is not None:
         raise Refusal("EntityAlreadyExists.Policy")
@@ -138,17 +137,17 @@ def create_policy(call: RpcCall) -> dict[str, Value]:
     now_s = call.state.clock.now_s()
     policy = Policy(name=name, kind="Custom", document=document, description=description, created_s=now_s)
     ram.save_policy(account_id, policy)
-    return {"Policy": _shown_policy(policy)}
+    return {"Policy": _policy_fields(policy)}
 
 
 def get_policy(call: RpcCall) -> dict[str, Value]:
-    """Show a policy with the document of its default version."""
+    """GetPolicy: the policy with the document of its default version."""
     ram = call.state.part(Ram)
     policy = ram.policy(call.account_id, _kind(call), call.required("PolicyName"))
     created = utc_seconds(policy.created_s)
     attachments = ram.count_attachments(call.account_id, policy)
     return {
-        "Policy": _shown_policy(policy) | {"UpdateDate": created, "AttachmentCount": attachments},
+        "Policy": _policy_fields(policy) | {"UpdateDate": created, "AttachmentCount": attachments},
         "DefaultPolicyVersion": {
             "VersionId": "v1",
             "IsDefaultVersion": True,
@@ -158,22 +157,7 @@ def get_policy(call: RpcCall) -> dict[str, Value]:
     }
 
 
-OPERATIONS: Mapping[str, Operation] = MappingProxyType(
-    {
-        "GetRole": get_role,
-        "CreateRole": create_role,
-        "UpdateRole": update_role,
-        "DeleteRole": delete_role,
-        "ListPoliciesForRole": list_policies_for_role,
-        "AttachPolicyToRole": attach_policy_to_role,
-        "DetachPolicyFromRole": detach_policy_from_role,
-        "CreatePolicy": create_policy,
-        "GetPolicy": get_policy,
-    }
-)
-
-
-def _shown(role: Role) -> dict[str, Value]:
+def _role_fields(role: Role) -> dict[str, Value]:
     return {
         "RoleId": role.id,
         "RoleName": role.name,
@@ -186,7 +170,7 @@ def _shown(role: Role) -> dict[str, Value]:
     }
 
 
-def _shown_policy(policy: Policy) -> dict[str, Value]:
+def _policy_fields(policy: Policy) -> dict[str, Value]:
     return {
         "PolicyName": policy.name,
         "PolicyType": policy.kind,
@@ -224,3 +208,54 @@ def _kind(call: RpcCall) -> str:
     if kind not in MAX_ATTACHED:
         raise Refusal("InvalidParameter.PolicyType")
     return kind
+
+
+def number_of(*names: str) -> str:
+    """Return a stable id of 18 digits made from names. Three leading zeros distinguish it from real ids."""
+    digest = hashlib.sha256("\n".join(names).encode()).digest()
+    return f"000{int.from_bytes(digest[:8], 'big') % 10**15:015d}"
+
+
+def get_caller_identity(call: RpcCall) -> dict[str, Value]:
+    """GetCallerIdentity: the principal of the key; takes no parameter and needs no permission."""
+    account_id, principal = call.account_id, call.key.principal
+    kind, _, name = principal.partition("/")
+    answer: dict[str, Value] = {"AccountId": account_id, "Arn": f"acs:ram::{account_id}:{principal}"}
+    if kind == "user":
+        user_id = number_of(account_id, principal)
+        return answer | {"IdentityType": "RAMUser", "UserId": user_id, "PrincipalId": user_id}
+    if kind == "assumed-role":
+        role, _, session = name.partition("/")
+        role_id = number_of(account_id, "role", role)
+        return answer | {"IdentityType": "AssumedRoleUser", "RoleId": role_id, "PrincipalId": f"{role_id}:{session}"}
+    return answer | {"IdentityType": "Account", "UserId": account_id, "PrincipalId": account_id}
+
+
+def _row(name: str, do: Callable[[RpcCall], dict[str, Value]], *params: str) -> RpcOperation:
+    return Operation(name=name, action=f"ram:{name}", params=params, do=do)
+
+
+RAM = RpcService(
+    name="ram",
+    version="2015-05-01",
+    no_permission="NoPermission",
+    operations=(
+        _row("GetRole", get_role, "RoleName"),
+        _row("CreateRole", create_role, "RoleName", "AssumeRolePolicyDocument", "Description", "MaxSessionDuration"),
+        _row("UpdateRole", update_role, "RoleName", "NewAssumeRolePolicyDocument", "NewDescription",
+             "NewMaxSessionDuration"),
+        _row("DeleteRole", delete_role, "RoleName"),
+        _row("ListPoliciesForRole", list_policies_for_role, "RoleName"),
+        _row("AttachPolicyToRole", attach_policy_to_role, "RoleName", "PolicyType", "PolicyName"),
+        _row("DetachPolicyFromRole", detach_policy_from_role, "RoleName", "PolicyType", "PolicyName"),
+        _row("CreatePolicy", create_policy, "PolicyName", "PolicyDocument", "Description"),
+        _row("GetPolicy", get_policy, "PolicyType", "PolicyName"),
+    ),
+)  # fmt: skip
+STS = RpcService(
+    name="sts",
+    version="2015-04-01",
+    no_permission="NoPermission",
+    # STS, "GetCallerIdentity": needs no permission.
+    operations=(Operation(name="GetCallerIdentity", action="", do=get_caller_identity),),
+)

@@ -1,0 +1,389 @@
+"""The protocol of OSS: calls, errors, headers, XML bodies and pages of lists.
+
+XML bodies lack the `xmlns` that the documents print: oss2 cannot read namespaced bodies, so the service cannot send it.
+"""
+
+import base64
+import binascii
+import calendar
+import re
+import time
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from email.utils import parsedate
+from http import HTTPStatus
+from typing import Any, Generic, TypeVar
+from urllib.parse import quote
+from xml.etree import ElementTree
+from xml.sax.saxutils import escape
+
+from aliyun_import.sandbox.core.http_types import Answer, BodyTooLargeError, Headers, Request
+from aliyun_import.sandbox.core.state import AccessKey, State
+from aliyun_import.sandbox.oss.state import STORAGE_CLASSES, Bucket, OssState, StoredObject
+
+MAX_BODY_BYTES = 4 << 20  # a Complete body of 10,000 parts has about 1 MB
+
+Tree = Mapping[str, Any]
+
+
+MAX_METADATA_BYTES = 8 * 1024  # "Limits": user metadata, names and values together
+_KEPT = ("cache-control", "content-disposition", "content-encoding", "content-language", "expires")
+_ENCRYPTIONS = ("AES256", "KMS", "SM4")
+
+
+@dataclass(frozen=True)
+class Caller:
+    """The key that signed a request, and the region that it was signed for (V1 names none)."""
+
+    key: AccessKey
+    region: str | None
+
+
+class OssError(Exception):
+    """A refusal: HTTP status, code, message, and further elements of the body."""
+
+    def __init__(
+        self, status: int, code: str, message: str, *, ec: str = "", extra: Iterable[tuple[str, str]] = ()
+    ) -> None:
+        super().__init__(f"{code}: {message}")
+        self.status = status
+        self.code = code
+        self.message = message
+        self.ec = ec
+        self.extra = tuple(extra)
+
+
+def invalid_argument(name: str, value: str, message: str = "Invalid Argument.", *, ec: str = "") -> OssError:
+    """Return the error for an argument, with its name and value."""
+    return OssError(400, "InvalidArgument", message, ec=ec, extra=[("ArgumentName", name), ("ArgumentValue", value)])
+
+
+def no_such_key(key: str) -> OssError:
+    """Return the error for a key without an object."""
+    return OssError(404, "NoSuchKey", "The specified key does not exist.", extra=[("Key", key)])
+
+
+def not_done(what: str, *, header: str = "") -> OssError:
+    """Return the error for something that OSS supports and the sandbox does not."""
+    extra = [("Header", header)] if header else []
+    return OssError(501, "NotImplemented", f"The sandbox does not do {what}.", extra=extra)
+
+
+def malformed_xml() -> OssError:
+    """Return the error for a body that is not XML or lacks required elements."""
+    return OssError(
+        400,
+        "MalformedXML",
+        "The XML you provided was not well-formed or did not validate against our published schema.",
+    )
+
+
+def refusal(request: Request, error: OssError, *, headers: Iterable[tuple[str, str]] = ()) -> Answer:
+    """Return the answer of an error; for HEAD the body is in x-oss-err, as at the real service."""
+    fields = [
+        ("Code", error.code),
+        ("Message", error.message),
+        ("RequestId", request.id),
+        ("HostId", request.headers.get("host")),
+        *error.extra,
+        *([("EC", error.ec)] if error.ec else []),
+    ]
+    inner = "".join(f"<{name}>{escape(value)}</{name}>" for name, value in fields)
+    body = f'<?xml version="1.0" encoding="UTF-8"?>\n<Error>{inner}</Error>\n'.encode(errors="replace")
+    common = [("Content-Type", "application/xml"), *headers]
+    if error.ec:
+        common.append(("x-oss-ec", error.ec))
+    if error.status == HTTPStatus.NOT_MODIFIED:
+        return Answer(error.status, code=error.code)
+    if request.method == "HEAD":
+        common.append(("x-oss-err", base64.b64encode(body).decode()))
+        return Answer(error.status, tuple(common), b"", code=error.code)
+    return Answer(error.status, tuple(common), body, code=error.code)
+
+
+def refuse(
+    request: Request, status: int, code: str, message: str, *, headers: tuple[tuple[str, str], ...] = ()
+) -> Answer:
+    """Return the answer of a fault."""
+    return refusal(request, OssError(status, code, message), headers=[("x-oss-request-id", request.id), *headers])
+
+
+@dataclass(frozen=True, eq=False)
+class OssCall:
+    """A request whose signature, bucket and permissions were checked."""
+
+    state: State
+    oss: OssState
+    request: Request
+    caller: Caller
+    region: str
+    bucket_name: str = ""
+    key: str = ""
+    found: Bucket | None = None
+
+    @property
+    def bucket(self) -> Bucket:
+        """Return the bucket of an operation on a bucket or object; its existence was checked before."""
+        if self.found is None:
+            raise LookupError(f"the bucket {self.bucket_name} was not checked")
+        return self.found
+
+    @property
+    def account_id(self) -> str:
+        """Return the account of the caller."""
+        return self.caller.key.account_id
+
+    @property
+    def now_s(self) -> float:
+        """Return the sandbox's time."""
+        return self.state.clock.now_s()
+
+    def number(self, name: str, *, default: int, low: int, high: int) -> int:
+        """Return a number of the query string; raises InvalidArgument if it is malformed or out of bounds."""
+        text = self.request.param(name)
+        if not text:
+            return default
+        if not text.isdecimal() or not low <= int(text) <= high:
+            raise invalid_argument(name, text)
+        return int(text)
+
+    def struck_by(self, effect: str) -> bool:
+        """Return whether a fault with this effect strikes the call."""
+        return self.request.fault is not None and self.request.fault.effect == effect
+
+    def require(self, action: str, message: str = "You have no right to access this object.") -> None:
+        """Raise AccessDenied if the caller has no permission for an action."""
+        if not self.caller.key.may(action):
+            raise OssError(403, "AccessDenied", message, ec="0003-00000001", extra=[("Action", action)])
+
+
+def xml_answer(root: str, tree: Tree | str, *, headers: tuple[tuple[str, str], ...] = ()) -> Answer:
+    """Return an answer 200 with an XML body."""
+    return Answer(200, (("Content-Type", "application/xml"), *headers), document(root, tree))
+
+
+def quoted(etag: str) -> str:
+    """Return an ETag in quotes, as on the wire."""
+    return f'"{etag}"'
+
+
+def crc_header(crc64: int | None) -> tuple[tuple[str, str], ...]:
+    """Return the header with the CRC-64, if there is one."""
+    return () if crc64 is None else (("x-oss-hash-crc64ecma", str(crc64)),)
+
+
+def version_header(bucket: Bucket, stored: StoredObject) -> tuple[tuple[str, str], ...]:
+    """Return the header with the version, if versions are or were kept."""
+    return (("x-oss-version-id", stored.version_id),) if bucket.versioning else ()
+
+
+def owner(account_id: str) -> Tree:
+    """Return the Owner element of an account."""
+    return {"ID": account_id, "DisplayName": account_id}
+
+
+def document(root: str, tree: Tree | str) -> bytes:
+    """Return an XML body: a mapping holds children in order, a list repeats its element, None is omitted."""
+    return f'<?xml version="1.0" encoding="UTF-8"?>\n{_element(root, tree)}\n'.encode()
+
+
+def _element(name: str, value: object) -> str:
+    match value:
+        case None:
+            return ""
+        case list():
+            return "".join(_element(name, item) for item in value)
+        case Mapping():
+            inner = "".join(_element(child, item) for child, item in value.items())
+        case bool():
+            inner = "true" if value else "false"
+        case _:
+            inner = escape(str(value))
+    return f"<{name}>{inner}</{name}>"
+
+
+def stamp(at_s: float) -> str:
+    """Return a moment as in bodies."""
+    return time.strftime("%Y-%m-%dT%H:%M:%S.000Z", time.gmtime(at_s))
+
+
+def http_date(at_s: float) -> str:
+    """Return a moment as in headers, independent of the locale."""
+    moment = time.gmtime(at_s)
+    day = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")[moment.tm_wday]
+    months = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
+    return time.strftime(f"{day}, %d {months[moment.tm_mon - 1]} %Y %H:%M:%S GMT", moment)
+
+
+class KeyEncoder:
+    """Encodes keys as the `encoding-type` of a request asks: url-encoded, or unchanged."""
+
+    def __init__(self, request: Request) -> None:
+        self.type = request.param("encoding-type") or None
+        if self.type not in (None, "url"):
+            message = "Invalid Encoding Method specified in Request"
+            raise invalid_argument("encoding-type", self.type or "", message)
+
+    def __call__(self, key: str) -> str:
+        """Return an encoded key."""
+        return quote(key, safe="-_.~") if self.type else key
+
+
+def parse(request: Request, root: str) -> ElementTree.Element:
+    """Return the root of an XML body, which must have this name; raises MalformedXML. Namespaces are removed."""
+    try:
+        tree = ElementTree.fromstring(request.body.whole(max_bytes=MAX_BODY_BYTES))  # noqa: S314 - expat bounds what entities expand to
+    except (ElementTree.ParseError, BodyTooLargeError) as error:
+        raise malformed_xml() from error
+    for element in tree.iter():
+        element.tag = element.tag.rpartition("}")[2]
+    if tree.tag != root:
+        raise malformed_xml()
+    return tree
+
+
+def texts(parent: ElementTree.Element, names: Iterable[str]) -> tuple[str, ...]:
+    """Return the stripped texts of required children; raises MalformedXML."""
+    found = []
+    for name in names:
+        child = parent.find(name)
+        if child is None or not (child.text or "").strip():
+            raise malformed_xml()
+        found.append((child.text or "").strip())
+    return tuple(found)
+
+
+def kept_headers(headers: Headers) -> Mapping[str, str]:
+    """Return the headers that an object keeps from its upload."""
+    kept = {name: value for name, value in headers.items() if name in _KEPT}
+    kept["content-type"] = headers.get("content-type") or "application/octet-stream"
+    metadata = {name: value for name, value in headers.items() if name.startswith("x-oss-meta-")}
+    size = sum(len(name) - len("x-oss-meta-") + len(value.encode(errors="replace")) for name, value in metadata.items())
+    if size > MAX_METADATA_BYTES:
+        raise invalid_argument("x-oss-meta-", str(size), "The user metadata exceeds 8 KB.")
+    return kept | metadata
+
+
+def storage_class(headers: Headers, default: str) -> str:
+    """Return the requested storage class; raises InvalidArgument."""
+    value = headers.get("x-oss-storage-class") or default
+    if value not in STORAGE_CLASSES:
+        raise invalid_argument("x-oss-storage-class", value, "No such bucket storage class exists.")
+    return value
+
+
+def encryption(headers: Headers, bucket: Bucket) -> str:
+    """Return the requested encryption, or that of the bucket; raises InvalidEncryptionAlgorithmError."""
+    value = headers.get("x-oss-server-side-encryption") or bucket.encryption
+    if value and value not in _ENCRYPTIONS:
+        raise OssError(400, "InvalidEncryptionAlgorithmError", "The encryption algorithm specified is not valid.")
+    return value
+
+
+def refuse_overwriting(request: Request, bucket: Bucket, key: str) -> None:
+    """Raise FileAlreadyExists by x-oss-forbid-overwrite, which has no effect if versions are or were kept."""
+    wanted = request.headers.get("x-oss-forbid-overwrite").lower()
+    if wanted not in ("", "true", "false"):
+        raise invalid_argument("x-oss-forbid-overwrite", wanted)
+    if wanted == "true" and not bucket.versioning and bucket.current(key) is not None:
+        message = "The object you specified already exists and can not be overwritten."
+        raise OssError(409, "FileAlreadyExists", message, extra=[("Key", key)])
+
+
+def content_md5(headers: Headers) -> bytes | None:
+    """Return Content-MD5, if there is one; raises InvalidDigest unless it is the base64 of 16 bytes."""
+    text = headers.get("content-md5")
+    if not text:
+        return None
+    try:
+        digest = base64.b64decode(text, validate=True)
+    except binascii.Error:
+        digest = b""
+    if len(digest) != 16:
+        raise invalid_digest()
+    return digest
+
+
+def invalid_digest() -> OssError:
+    """Return the error for a body with another MD5."""
+    return OssError(400, "InvalidDigest", "The Content-MD5 you specified was invalid.")
+
+
+def check_conditions(headers: Headers, stored: StoredObject, *, prefix: str = "") -> None:
+    """Raise 412 or 304 by the conditional headers, or by those of a copy's source with their prefix."""
+    match, none_match = headers.get(f"{prefix}if-match"), headers.get(f"{prefix}if-none-match")
+    modified_s = int(stored.modified_s)
+    unmodified_since = _seconds(headers.get(f"{prefix}if-unmodified-since"))
+    modified_since = _seconds(headers.get(f"{prefix}if-modified-since"))
+    if (match and not _matches(match, stored)) or (
+        unmodified_since is not None and not match and modified_s > unmodified_since
+    ):
+        message = "At least one of the pre-conditions you specified did not hold."
+        raise OssError(412, "PreconditionFailed", message, extra=[("Condition", "If-Match")])
+    if (none_match and _matches(none_match, stored)) or (
+        modified_since is not None and not none_match and modified_s <= modified_since
+    ):
+        raise OssError(304, "NotModified", "The object was not modified.")
+
+
+def _matches(given: str, stored: StoredObject) -> bool:
+    return given.strip('"').upper() == stored.etag or given == "*"
+
+
+def _seconds(text: str) -> int | None:
+    parsed = parsedate(text) if text else None
+    return calendar.timegm(parsed) if parsed else None
+
+
+def byte_range(text: str, size: int) -> tuple[int, int] | None:
+    """Return the range of a header as (first, last), inclusive; None if it is malformed.
+
+    Both may lie beyond the size: what that means differs between operations.
+    """
+    found = re.fullmatch(r"bytes=(\d*)-(\d*)", text.strip())
+    if found is None or found.group(0) == "bytes=-":
+        return None
+    first, last = found.groups()
+    if not first:
+        return max(0, size - int(last)), size - 1
+    if last and int(last) < int(first):
+        return None
+    return int(first), int(last) if last else size - 1
+
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Page(Generic[T]):
+    """One page of a list: items, and prefixes that stand for several keys each."""
+
+    items: list[T]
+    prefixes: list[str]
+    last: T | None
+    """The last item that the page covers, shown or rolled up; None for an empty page."""
+    truncated: bool
+
+
+def page_of(
+    items: Iterable[T], key: Callable[[T], str], *, prefix: str, delimiter: str, after: str, limit: int
+) -> Page[T]:
+    """Return one page of items in order; keys that share a part up to the delimiter count as one."""
+    shown: list[T] = []
+    prefixes: list[str] = []
+    last: T | None = None
+    for item in items:
+        name = key(item)
+        cut = name.find(delimiter, len(prefix)) if delimiter else -1
+        rolled = name[: cut + len(delimiter)] if cut >= 0 else ""
+        if rolled and (rolled == after or (prefixes and prefixes[-1] == rolled)):
+            last = item if prefixes and prefixes[-1] == rolled else last
+            continue
+        if len(shown) + len(prefixes) == limit:
+            return Page(shown, prefixes, last, truncated=True)
+        if rolled:
+            prefixes.append(rolled)
+        else:
+            shown.append(item)
+        last = item
+    return Page(shown, prefixes, last, truncated=False)

@@ -1,0 +1,241 @@
+"""State of RAM: roles and policies, what ECS knows of them, and the evaluation of policy documents.
+
+Of RAM's policy language it knows Effect, Action and NotAction, Resource, Principal, and the wildcards * and ?. A
+Condition counts as met, for Allow and for Deny.
+"""
+
+import json
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from fnmatch import fnmatchcase
+from types import MappingProxyType
+from typing import Any
+
+from aliyun_import.sandbox.core.rpc_errors import Refusal
+from aliyun_import.sandbox.core.state import State
+
+_ACTION = re.compile(r"\*|[A-Za-z0-9*?-]+:[A-Za-z0-9*?/.-]+")
+_PRINCIPALS = frozenset({"Service", "RAM", "Federated"})
+
+
+def _allow(*actions: str) -> str:
+    statement = {"Action": list(actions), "Resource": "*", "Effect": "Allow"}
+    return json.dumps({"Version": "1", "Statement": [statement]})
+
+
+# The system policies that concern an import, and a few that are often attached. The first two are documented with the
+# role that they belong to; the others are reduced to OSS and ECS.
+SYSTEM_POLICIES: Mapping[str, str] = MappingProxyType({
+    "AliyunECSImageImportRolePolicy": _allow("oss:GetObject", "oss:GetBucketLocation", "oss:GetBucketInfo"),
+    "AliyunECSCloudBoxImageImportRolePolicy": _allow(
+        "oss-cloudbox:GetObject", "oss-cloudbox:GetBucketLocation", "oss-cloudbox:GetBucketInfo"
+    ),
+    "AliyunECSImageExportRolePolicy": _allow(
+        "oss:GetObject", "oss:PutObject", "oss:DeleteObject", "oss:GetBucketLocation",
+        "oss:AbortMultipartUpload", "oss:ListMultipartUploads", "oss:ListParts",
+    ),
+    "AliyunOSSReadOnlyAccess": _allow("oss:Get*", "oss:List*"),
+    "AliyunOSSFullAccess": _allow("oss:*"),
+    "AliyunECSReadOnlyAccess": _allow("ecs:Describe*", "ecs:List*"),
+    "AliyunECSFullAccess": _allow("ecs:*"),
+    "AliyunRAMReadOnlyAccess": _allow("ram:Get*", "ram:List*"),
+    "AdministratorAccess": _allow("*"),
+})  # fmt: skip
+
+
+@dataclass(kw_only=True)
+class Policy:
+    """A custom policy of an account, or a system policy."""
+
+    name: str
+    kind: str
+    """System or Custom."""
+    document: str
+    description: str = ""
+    created_s: float = 0.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class RoleView:
+    """A role as another service knows it: its trust policy, and the documents of its policies."""
+
+    trust: str
+    policies: tuple[str, ...]
+
+
+@dataclass(kw_only=True)
+class Role:
+    """A role of an account."""
+
+    id: str
+    name: str
+    arn: str
+    trust: str
+    description: str
+    created_s: float
+    updated_s: float
+    max_session_s: int = 3600
+    attached: dict[tuple[str, str], float] = field(default_factory=dict)
+    """(kind, name) of each attached policy -> time of attachment."""
+
+
+class Ram:
+    """The roles and custom policies of all accounts. Every use holds the state's lock."""
+
+    def __init__(self, state: State) -> None:
+        self._state = state
+        self._roles: dict[tuple[str, str], Role] = {}
+        self._policies: dict[tuple[str, str], Policy] = {}
+        self._history: dict[tuple[str, str], list[tuple[float, RoleView | None]]] = {}
+
+    def find_role(self, account_id: str, name: str) -> Role | None:
+        """Return a role, or None."""
+        return self._roles.get((account_id, name))
+
+    def role(self, account_id: str, name: str) -> Role:
+        """Return a role; refuses with EntityNotExist.Role."""
+        found = self.find_role(account_id, name)
+        if found is None:
+            raise Refusal("EntityNotExist.Role", name)
+        return found
+
+    def count_roles(self, account_id: str) -> int:
+        """Return the number of an account's roles."""
+        return sum(1 for owner, _ in self._roles if owner == account_id)
+
+    def save_role(self, account_id: str, role: Role) -> None:
+        """Store a new or changed role; the change reaches the other services after `role_propagation_s`."""
+        self._roles[account_id, role.name] = role
+        documents = tuple(self.policy(account_id, kind, name).document for kind, name in role.attached)
+        self._note(account_id, role.name, RoleView(trust=role.trust, policies=documents))
+
+    def remove_role(self, account_id: str, name: str) -> None:
+        """Remove a role; refuses with EntityNotExist.Role."""
+        del self._roles[account_id, self.role(account_id, name).name]
+        self._note(account_id, name, None)
+
+    def propagated_role(self, account_id: str, name: str) -> RoleView | None:
+        """Return the role as ECS knows it: as it was `role_propagation_s` ago; None if it did not exist then."""
+        then_s = self._state.clock.now_s() - self._state.settings.role_propagation_s
+        history = self._history.get((account_id, name), [])
+        return next((view for at_s, view in reversed(history) if at_s <= then_s), None)
+
+    def find_policy(self, account_id: str, kind: str, name: str) -> Policy | None:
+        """Return a policy, or None."""
+        if kind == "Custom":
+            return self._policies.get((account_id, name))
+        document = SYSTEM_POLICIES.get(name)
+        return None if document is None else Policy(name=name, kind=kind, document=document)
+
+    def policy(self, account_id: str, kind: str, name: str) -> Policy:
+        """Return a policy; refuses with EntityNotExist.Policy."""
+        found = self.find_policy(account_id, kind, name)
+        if found is None:
+            raise Refusal("EntityNotExist.Policy")
+        return found
+
+    def count_policies(self, account_id: str) -> int:
+        """Return the number of an account's custom policies."""
+        return sum(1 for owner, _ in self._policies if owner == account_id)
+
+    def count_attachments(self, account_id: str, policy: Policy) -> int:
+        """Return the number of an account's roles that a policy is attached to."""
+        roles = (role for (owner, _), role in self._roles.items() if owner == account_id)
+        return sum(1 for role in roles if (policy.kind, policy.name) in role.attached)
+
+    def save_policy(self, account_id: str, policy: Policy) -> None:
+        """Store a new custom policy."""
+        self._policies[account_id, policy.name] = policy
+
+    def _note(self, account_id: str, name: str, view: RoleView | None) -> None:
+        self._history.setdefault((account_id, name), []).append((self._state.clock.now_s(), view))
+
+
+def check_policy(text: str) -> None:
+    """Refuse with MalformedPolicyDocument what is not a permission policy."""
+    for statement in _statements(text):
+        _check_actions(statement)
+        if not _texts(statement.get("Resource")):
+            raise Refusal("MalformedPolicyDocument", "Every statement needs a Resource: a text or a list of texts.")
+
+
+def check_trust_policy(text: str) -> None:
+    """Refuse with MalformedPolicyDocument what is not a trust policy."""
+    for statement in _statements(text):
+        _check_actions(statement)
+        principal = statement.get("Principal")
+        if not isinstance(principal, dict) or not principal or set(principal) - _PRINCIPALS:
+            raise Refusal("MalformedPolicyDocument", "Every statement needs a Principal: Service, RAM or Federated.")
+        if not all(_texts(names) for names in principal.values()):
+            raise Refusal("MalformedPolicyDocument", "A Principal is a text or a list of texts.")
+
+
+def trusts(text: str, service: str) -> bool:
+    """Return whether a valid trust policy lets a service such as ecs.aliyuncs.com assume the role."""
+    about = [
+        statement["Effect"]
+        for statement in _statements(text)
+        if service in _texts(statement["Principal"].get("Service")) and _covers_action(statement, "sts:AssumeRole")
+    ]
+    return "Allow" in about and "Deny" not in about
+
+
+def allows(policies: Iterable[str], action: str, *, resources: tuple[str, ...]) -> bool:
+    """Return whether valid policies together allow an action on a resource; a Deny overrides every Allow.
+
+    `resources` are the spellings of one resource, any of which a policy may use.
+    """
+    about = {
+        statement["Effect"]
+        for text in policies
+        for statement in _statements(text)
+        if _covers_action(statement, action)
+        and any(fnmatchcase(name, pattern) for name in resources for pattern in _patterns(statement["Resource"]))
+    }
+    return about == {"Allow"}
+
+
+def _statements(text: str) -> list[dict[str, Any]]:
+    try:
+        document = json.loads(text)
+    except ValueError as error:
+        raise Refusal("MalformedPolicyDocument", f"The document is not JSON: {error}.") from error
+    if not isinstance(document, dict) or document.get("Version") != "1":
+        raise Refusal("MalformedPolicyDocument", 'The document must be an object whose Version is "1".')
+    statements = document.get("Statement")
+    if not isinstance(statements, list) or not statements or not all(isinstance(one, dict) for one in statements):
+        raise Refusal("MalformedPolicyDocument", "Statement must be a list of objects.")
+    return statements
+
+
+def _check_actions(statement: dict[str, Any]) -> None:
+    if statement.get("Effect") not in ("Allow", "Deny"):
+        raise Refusal("MalformedPolicyDocument", "Every statement needs an Effect: Allow or Deny.")
+    actions = _texts(statement.get("Action", statement.get("NotAction")))
+    if not actions or ("Action" in statement and "NotAction" in statement):
+        raise Refusal("MalformedPolicyDocument", "Every statement needs an Action or a NotAction.")
+    for action in actions:
+        if not _ACTION.fullmatch(action):
+            raise Refusal("MalformedPolicyDocument", f"The action {action} is malformed.")
+
+
+def _texts(value: object) -> tuple[str, ...]:
+    """Return a text or a list of texts as a tuple; everything else is empty."""
+    if isinstance(value, str):
+        return (value,)
+    if isinstance(value, list) and all(isinstance(one, str) for one in value):
+        return tuple(value)
+    return ()
+
+
+def _patterns(value: object) -> tuple[str, ...]:
+    # fnmatch supports [...] besides * and ?; RAM does not.
+    return tuple(text.replace("[", "[[]") for text in _texts(value))
+
+
+def _covers_action(statement: dict[str, Any], action: str) -> bool:
+    excluded = "NotAction" in statement
+    patterns = _patterns(statement["NotAction" if excluded else "Action"])
+    # The comparison of actions ignores the case of letters.
+    return excluded != any(fnmatchcase(action.lower(), pattern.lower()) for pattern in patterns)

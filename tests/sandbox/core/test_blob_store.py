@@ -1,0 +1,90 @@
+"""The blob store: stored bytes read back, holes cost nothing, and no file is left."""
+
+import gc
+import hashlib
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from aliyun_import.sandbox.core.blob_store import BLOCK_BYTES, Content, Segment, Shelf, crc64_update
+
+runs = st.lists(
+    st.tuples(st.integers(1, 3 * BLOCK_BYTES), st.sampled_from([b"\0", b"a", b"z"])).map(lambda run: run[1] * run[0]),
+    max_size=6,
+)
+
+
+def _chunks(data: bytes, size: int) -> Iterator[bytes]:
+    for start in range(0, len(data), size):
+        yield data[start : start + size]
+
+
+@given(runs, st.integers(1000, 20000), st.data())
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_whatever_is_stored_reads_back(tmp_path: Path, pieces: list[bytes], chunk: int, draw: st.DataObject) -> None:
+    """Bytes, ranges, joins, checksums and data extents of a stored content are those of the bytes sent."""
+    data = b"".join(pieces)
+    received = Shelf(tmp_path).receive(_chunks(data, chunk))
+    assert (received.crc64, received.md5) == (crc64_update(data), hashlib.md5(data).digest())
+    offset = draw.draw(st.integers(0, len(data)))
+    length = draw.draw(st.integers(0, len(data) - offset))
+    cut = received.content.cut(offset, length)
+    joined = Content.joined([cut, Content([Segment(None, 0, 777)]), received.content])
+    expected = data[offset : offset + length] + bytes(777) + data
+    assert joined.size == len(expected)
+    assert joined.pread(0, joined.size) == b"".join(joined.chunks(0, joined.size)) == expected
+    assert joined.crc64 == crc64_update(expected)
+    restored = bytearray(len(expected))
+    previous_end = -1
+    for start, size in joined.data_extents():
+        assert start > previous_end
+        previous_end = start + size
+        restored[start:previous_end] = expected[start:previous_end]
+    assert restored == expected
+
+
+def test_zeros_take_no_room(tmp_path: Path) -> None:
+    """A gigabyte of zeros that arrives makes no file; with one byte of data it takes a block or two."""
+    shelf, chunk = Shelf(tmp_path), bytes(1 << 20)
+    received = shelf.receive(chunk for _ in range(64))
+    assert list(tmp_path.iterdir()) == []
+    assert list(received.content.data_extents()) == []
+    received = shelf.receive([chunk, b"\0" * 5000 + b"data", chunk])
+    assert list(received.content.data_extents()) == [(len(chunk) + BLOCK_BYTES, 5004 - BLOCK_BYTES)]
+    assert sum(path.stat().st_blocks * 512 for path in tmp_path.iterdir()) <= 16 * BLOCK_BYTES
+
+
+def test_files_go_with_the_last_content_that_needs_them(tmp_path: Path) -> None:
+    """A part's file lives as long as an object has a range of it, and no longer."""
+    content = Shelf(tmp_path).receive([os.urandom(9000)]).content
+    cut = content.cut(100, 50)
+    expected = content.pread(100, 50)
+    del content
+    gc.collect()
+    assert cut.pread(0, 50) == expected
+    del cut
+    gc.collect()
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_an_upload_that_breaks_off_leaves_nothing(tmp_path: Path) -> None:
+    """When the stream of bytes fails, the file is removed."""
+
+    def broken() -> Iterator[bytes]:
+        yield b"x" * 5000
+        raise ConnectionError("gone")
+
+    with pytest.raises(ConnectionError):
+        Shelf(tmp_path).receive(broken())
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_the_directory_of_objects_is_private(tmp_path: Path) -> None:
+    """Also one that existed with wider permissions."""
+    (tmp_path / "objects").mkdir(mode=0o755)
+    Shelf(tmp_path / "objects")
+    assert (tmp_path / "objects").stat().st_mode & 0o777 == 0o700

@@ -1,0 +1,27 @@
+"""The steered clock."""
+
+import time
+
+import pytest
+
+from aliyun_import.sandbox.core.state import Clock
+
+
+def test_a_standing_clock_moves_by_hand_only() -> None:
+    """Time that stands is where it was left."""
+    clock = Clock(start_s=1000.0, running=False)
+    assert clock.now_s() == 1000.0
+    clock.advance(60)
+    assert clock.now_s() == 1060.0
+    with pytest.raises(ValueError, match="forward"):
+        clock.advance(-1)
+
+
+def test_the_wall_is_apart_from_the_clouds_time() -> None:
+    """Advancing leaves the wall alone, and skewing leaves the cloud's time alone."""
+    clock = Clock(start_s=1000.0, running=False)
+    clock.advance(3600)
+    assert abs(clock.wall_s() - time.time()) < 60
+    clock.set_wall(5000.0)
+    assert abs(clock.wall_s() - 5000.0) < 60
+    assert clock.now_s() == 4600.0

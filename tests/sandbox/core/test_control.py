@@ -1,0 +1,148 @@
+"""The control plane: what a test in another process can do to the sandbox."""
+
+import http.client
+import json
+import urllib.error
+import urllib.request
+from contextlib import closing
+from typing import Any
+
+import oss2
+import pytest
+
+from aliyun_import.sandbox.core.faults import Fault
+from aliyun_import.sandbox.server import Sandbox
+from tests.sandbox.oss_sdk import refused
+
+
+def _ask(sandbox: Sandbox, method: str, path: str, document: Any = None) -> Any:
+    data = None if document is None else json.dumps(document).encode()
+    request = urllib.request.Request(f"{sandbox.url}/_sandbox{path}", data=data, method=method)
+    with urllib.request.urlopen(request, timeout=10) as response:
+        return json.load(response)
+
+
+def test_faults(sandbox: Sandbox, bucket: oss2.Bucket) -> None:
+    """A fault can be ordered, seen and lifted over HTTP."""
+    fault = Fault(operation="GetBucketInfo", status=500, code="InternalError", count=None)
+    _ask(sandbox, "POST", "/faults", fault.to_json())
+    assert _ask(sandbox, "GET", "/faults") == [fault.to_json()]
+    with refused() as answer:
+        bucket.get_bucket_info()
+    assert answer == (500, "InternalError")
+    _ask(sandbox, "DELETE", "/faults")
+    bucket.get_bucket_info()
+
+
+def test_time(sandbox: Sandbox, bucket: oss2.Bucket) -> None:
+    """The cloud's time and the skew can be moved; nothing else of the clock can."""
+    before = _ask(sandbox, "GET", "/clock")["now_s"]
+    assert _ask(sandbox, "POST", "/clock", {"advance_s": 3600})["now_s"] >= before + 3600
+    bucket.get_bucket_info()
+    _ask(sandbox, "POST", "/clock", {"skew_s": 1000})
+    with refused() as answer:
+        bucket.get_bucket_info()
+    assert answer == (403, "RequestTimeTooSkewed")
+    with pytest.raises(urllib.error.HTTPError, match="400"):
+        _ask(sandbox, "POST", "/clock", {"tempo": 2})
+
+
+def test_the_log(sandbox: Sandbox, bucket: oss2.Bucket) -> None:
+    """The log tells operation, status and bytes; asking for it leaves no trace in it."""
+    bucket.put_object("dir/k", b"12345")
+    bucket.get_object("dir/k", byte_range=(0, 1)).read()
+    entries = _ask(sandbox, "GET", "/requests")
+    told = [
+        (each["operation"], each["bucket"], each["key"], each["status"], each["body_bytes"], each["answer_bytes"])
+        for each in entries
+    ]
+    assert told == [
+        ("PutBucket", "disks", "", 200, 0, 0),
+        ("PutObject", "disks", "dir/k", 200, 5, 0),
+        ("GetObject", "disks", "dir/k", 206, 0, 2),
+    ]
+    _ask(sandbox, "DELETE", "/requests")
+    assert _ask(sandbox, "GET", "/requests") == []
+
+
+def test_settings(sandbox: Sandbox) -> None:
+    """Settings can be changed by name; unknown ones are refused."""
+    assert _ask(sandbox, "POST", "/settings", {"import_s": 7.5})["import_s"] == 7.5
+    assert sandbox.state.settings.import_s == 7.5
+    assert _ask(sandbox, "GET", "")["settings"]["import_s"] == 7.5
+    with pytest.raises(urllib.error.HTTPError, match="400"):
+        _ask(sandbox, "POST", "/settings", {"gravity": 0})
+
+
+def test_what_there_is_not(sandbox: Sandbox) -> None:
+    """An unknown path answers 404."""
+    with pytest.raises(urllib.error.HTTPError, match="404"):
+        _ask(sandbox, "GET", "/weather")
+
+
+def _status(sandbox: Sandbox, method: str, path: str, *, headers: dict[str, str], body: bytes = b"") -> tuple[int, str]:
+    connection = http.client.HTTPConnection("127.0.0.1", sandbox.port, timeout=10)
+    with closing(connection):
+        connection.request(method, path, body=body or None, headers=headers)
+        response = connection.getresponse()
+        return response.status, json.load(response)["error"] if response.status != 200 else ""
+
+
+def test_a_web_page_cannot_add_a_fault(sandbox: Sandbox) -> None:
+    """A browser sends a POST of text/plain to any address without asking first; it carries an Origin."""
+    body = json.dumps(Fault(effect="corrupt", count=None).to_json()).encode()
+    headers = {"Origin": "https://example.com", "Content-Type": "text/plain"}
+    status, reason = _status(sandbox, "POST", "/_sandbox/faults", headers=headers, body=body)
+    assert (status, "Origin" in reason) == (403, True)
+    assert sandbox.faults.active() == ()
+
+
+@pytest.mark.parametrize(
+    "host", ["rebound.example.com", "rebound.example.com:80", "localhost.example.com", "1.2.3.4.nip.io"]
+)
+def test_a_web_page_cannot_read_the_log_by_dns_rebinding(sandbox: Sandbox, host: str) -> None:
+    """A page whose own name points at this machine sends no Origin; its Host is that name."""
+    status, reason = _status(sandbox, "GET", "/_sandbox/requests", headers={"Host": host})
+    assert (status, "host name" in reason) == (403, True)
+
+
+@pytest.mark.parametrize(
+    "host", ["127.0.0.1:8700", "localhost", "localhost:80", "sandbox:8700", "[::1]:8700", "192.168.0.7:8700"]
+)
+def test_addresses_and_localhost_reach_the_control_plane(sandbox: Sandbox, host: str) -> None:
+    """A test on this machine, or on another one in the network, addresses the sandbox so."""
+    assert _status(sandbox, "GET", "/_sandbox", headers={"Host": host}) == (200, "")
+
+
+@pytest.mark.parametrize("body", [b"[" * 100_000, b'{"a":' * 100_000, b"{", b"[]", b"\xff"])
+def test_a_wrong_document_is_400(sandbox: Sandbox, body: bytes) -> None:
+    """JSON that is nested too deeply is no bug of the sandbox."""
+    assert _status(sandbox, "POST", "/_sandbox/settings", headers={}, body=body)[0] == 400
+
+
+def test_a_document_that_is_too_large_is_413(sandbox: Sandbox) -> None:
+    """The control plane bounds its memory."""
+    assert _status(sandbox, "POST", "/_sandbox/settings", headers={}, body=b" " * (2 << 20))[0] == 413
+
+
+@pytest.mark.parametrize(
+    "change", [{"images_per_region": "many"}, {"v1_signatures": 1}, {"region": None}, {"import_s": "2"}]
+)
+def test_a_setting_of_another_type_is_refused(sandbox: Sandbox, change: dict[str, Any]) -> None:
+    """It would fail later, within an operation, as a bug of the sandbox."""
+    assert _status(sandbox, "POST", "/_sandbox/settings", headers={}, body=json.dumps(change).encode())[0] == 400
+
+
+def test_settings_in_json_types(sandbox: Sandbox) -> None:
+    """A list becomes a tuple, an integer a float."""
+    settings = _ask(sandbox, "POST", "/settings", {"import_s": 3, "formats_refused": ["QCOW2"]})
+    assert (settings["import_s"], settings["formats_refused"]) == (3.0, ["QCOW2"])
+    assert sandbox.state.settings.formats_refused == ("QCOW2",)
+
+
+def test_the_log_conceals_signatures_and_tokens(sandbox: Sandbox) -> None:
+    """Of presigned URLs, V1 and V4, and of RPC calls."""
+    for name in ("Signature", "SecurityToken", "security-token", "x-oss-signature", "x-oss-security-token"):
+        with pytest.raises(urllib.error.HTTPError):
+            urllib.request.urlopen(f"{sandbox.url}/disks/k?a=1&{name}=SECRET&b=2", timeout=10)
+        assert sandbox.requests.entries()[-1].target == f"/disks/k?a=1&{name}=***&b=2"

@@ -1,0 +1,245 @@
+"""The gateway of the RPC services over HTTP: authentication and refusals."""
+
+import json
+import re
+import xml.etree.ElementTree as ET
+from pathlib import Path
+
+import pytest
+from aliyunsdkcore.acs_exception.exceptions import ServerException
+
+from aliyun_import.sandbox.auth import rpc_signature
+from aliyun_import.sandbox.core.faults import Fault
+from aliyun_import.sandbox.core.router import RPC
+from aliyun_import.sandbox.core.rpc_errors import REFUSALS, fault
+from aliyun_import.sandbox.core.state import DEFAULT_KEY_ID, AccessKey
+from aliyun_import.sandbox.server import Sandbox
+from tests.sandbox.vendor_sdk import call, refusal, send, signed
+
+
+def _code(text: str) -> str:
+    return str(json.loads(text)["Code"])
+
+
+def _token(sandbox: Sandbox, **changes: object) -> AccessKey:
+    """Make a temporary key."""
+    key = AccessKey(id="STS.SANDBOX", secret="secret", token="TOKEN+/=", **changes)  # type: ignore[arg-type]
+    return sandbox.state.add_key(key)
+
+
+def test_the_sdk_is_let_in_with_a_key_and_with_a_token(sandbox: Sandbox) -> None:
+    """Both kinds of credentials of the vendor's SDK verify."""
+    assert call(sandbox, "DescribeRegions")["Regions"]["Region"]
+    assert call(sandbox, "DescribeRegions", key=_token(sandbox))["Regions"]["Region"]
+
+
+def test_parameters_of_query_and_form_are_one(sandbox: Sandbox) -> None:
+    """A call is the same whether its parameters come in the query, in the form, or in both."""
+    parameters = signed(sandbox, "DescribeRegions", method="POST")
+    names = sorted(parameters)
+    query = {name: parameters[name] for name in [*names[:5], "Action"]}
+    form = {name: parameters[name] for name in names[5:]}
+    assert send(sandbox, query, method="POST", form=form).status == 200
+
+
+def test_the_answer_is_xml_unless_json_is_asked_for(sandbox: Sandbox) -> None:
+    """Without Format the answer is XML, lists as repeated elements."""
+    answer = send(sandbox, signed(sandbox, "DescribeRegions", {"Format": ""}))
+    assert answer.content_type == "text/xml;charset=utf-8"
+    root = ET.fromstring(answer.text)
+    assert root.tag == "DescribeRegionsResponse"
+    assert "cn-hangzhou" in [element.text for element in root.findall("Regions/Region/RegionId")]
+    assert json.loads(send(sandbox, signed(sandbox, "DescribeRegions")).text)["RequestId"]
+
+
+def test_an_error_is_xml_unless_json_is_asked_for(sandbox: Sandbox) -> None:
+    """The error body has RequestId, HostId, Code, Message in both forms."""
+    answer = send(sandbox, signed(sandbox, "DescribeTasks", {"Format": ""}))
+    root = ET.fromstring(answer.text)
+    assert (answer.status, root.tag, root.findtext("Code")) == (400, "Error", "MissingParameter")
+    assert root.findtext("Message") == (
+        'An input parameter "RegionId" that is mandatory for processing the request is not supplied.'
+    )
+    assert root.findtext("RequestId")
+    document = json.loads(send(sandbox, signed(sandbox, "DescribeTasks", {"Format": "json"})).text)
+    assert document.keys() >= {"RequestId", "HostId", "Code", "Message", "Recommend"}
+
+
+def test_text_in_xml_is_escaped(sandbox: Sandbox) -> None:
+    """What a caller named comes back as text, not as markup."""
+    fields = {"Version": "2015-05-01", "RoleName": "<b>&", "Format": "XML"}
+    root = ET.fromstring(send(sandbox, signed(sandbox, "GetRole", fields)).text)
+    assert root.findtext("Message") == "The role not exists: <b>&."
+
+
+@pytest.mark.parametrize("action", ["RunInstances", "DescribeDisks", "AssumeRole", "ListRoles"])
+def test_an_action_that_the_sandbox_lacks_is_named(sandbox: Sandbox, action: str) -> None:
+    """501, with service and action."""
+    with pytest.raises(ServerException) as caught:
+        call(sandbox, action)
+    assert caught.value.http_status == 501
+    assert action in caught.value.message
+
+
+def test_a_version_that_the_sandbox_lacks_is_named(sandbox: Sandbox) -> None:
+    """501 for any service but the three."""
+    answer = send(sandbox, signed(sandbox, "DescribeEndpoints", {"Version": "2015-06-12"}))
+    assert answer.status == 501
+    assert "DescribeEndpoints of version 2015-06-12" in answer.text
+
+
+def test_a_call_comes_by_get_or_post(sandbox: Sandbox) -> None:
+    """No other method is understood."""
+    assert send(sandbox, signed(sandbox, "DescribeRegions", method="PUT"), method="PUT").status == 405
+
+
+def test_an_unknown_key_is_refused(sandbox: Sandbox) -> None:
+    """InvalidAccessKeyId.NotFound, with the status that live reports show."""
+    key = AccessKey(id="NOBODY", secret="x")
+    assert refusal(sandbox, "DescribeRegions", key=key) == (404, "InvalidAccessKeyId.NotFound")
+
+
+def test_a_disabled_key_is_refused(sandbox: Sandbox) -> None:
+    """A key that was switched off opens nothing."""
+    key = sandbox.state.add_key(AccessKey(id="OLD", secret="x", enabled=False))
+    assert refusal(sandbox, "DescribeRegions", key=key) == (403, "Forbidden.AccessKeyDisabled")
+
+
+def test_the_sdk_understands_a_wrong_secret(sandbox: Sandbox) -> None:
+    """The SDK finds its own string to sign in the message, and so knows that the secret is what is wrong."""
+    key = AccessKey(id=DEFAULT_KEY_ID, secret="wrong")
+    assert refusal(sandbox, "DescribeRegions", key=key) == (400, "InvalidAccessKeySecret")
+
+
+def test_the_string_to_sign_is_told(sandbox: Sandbox) -> None:
+    """The message ends in the server's string after its only colon."""
+    parameters = {**signed(sandbox, "DescribeRegions"), "Signature": "d3Jvbmc="}
+    message = json.loads(send(sandbox, parameters).text)["Message"]
+    assert message == (
+        "Specified signature is not matched with our calculation. server string to sign is:"
+        + rpc_signature.string_to_sign("GET", parameters)
+    )
+
+
+@pytest.mark.parametrize("name", ["Signature", "SignatureMethod", "SignatureVersion", "SignatureNonce"])
+def test_a_signature_has_all_its_parts(sandbox: Sandbox, name: str) -> None:
+    """Without one of them the signature is incomplete."""
+    parameters = {**signed(sandbox, "DescribeRegions"), name: ""}
+    assert _code(send(sandbox, parameters).text) == "IncompleteSignature"
+
+
+@pytest.mark.parametrize("changes", [{"SignatureMethod": "HMAC-SHA256"}, {"SignatureVersion": "2.0"}])
+def test_no_other_signature_is_known(sandbox: Sandbox, changes: dict[str, str]) -> None:
+    """HMAC-SHA1, version 1.0, and nothing else."""
+    assert _code(send(sandbox, signed(sandbox, "DescribeRegions", changes)).text) == ("IncompleteSignature")
+
+
+def test_a_nonce_is_used_once(sandbox: Sandbox) -> None:
+    """The same request, sent twice, is refused the second time."""
+    parameters = signed(sandbox, "DescribeRegions")
+    assert send(sandbox, parameters).status == 200
+    assert _code(send(sandbox, parameters).text) == "SignatureNonceUsed"
+
+
+def test_a_refused_call_does_not_use_up_its_nonce(sandbox: Sandbox) -> None:
+    """Only a call that was let in counts."""
+    parameters = signed(sandbox, "DescribeRegions")
+    send(sandbox, {**parameters, "Signature": "d3Jvbmc="})
+    assert send(sandbox, parameters).status == 200
+
+
+@pytest.mark.parametrize("skew_s", [-960, 960])
+def test_a_clock_that_is_wrong_by_a_quarter_of_an_hour_is_refused(sandbox: Sandbox, skew_s: int) -> None:
+    """Either way."""
+    sandbox.clock.set_skew(skew_s)
+    assert refusal(sandbox, "DescribeRegions") == (400, "IllegalTimestamp")
+
+
+@pytest.mark.parametrize("skew_s", [-840, 840])
+def test_a_clock_that_is_wrong_by_less_passes(sandbox: Sandbox, skew_s: int) -> None:
+    """Fourteen minutes are within the window."""
+    sandbox.clock.set_skew(skew_s)
+    assert call(sandbox, "DescribeRegions")
+
+
+@pytest.mark.parametrize("text", ["", "yesterday", "2026-11-24 00:00:00"])
+def test_a_timestamp_has_one_form(sandbox: Sandbox, text: str) -> None:
+    """Anything but YYYY-MM-DDThh:mm:ssZ is refused."""
+    assert _code(send(sandbox, signed(sandbox, "DescribeRegions", {"Timestamp": text})).text) == ("IllegalTimestamp")
+
+
+def test_a_token_is_checked(sandbox: Sandbox) -> None:
+    """A foreign token, a token with a long-lived key, and a temporary key without its token are told apart."""
+    key = _token(sandbox)
+    foreign = AccessKey(id=key.id, secret=key.secret, token="OTHER")
+    assert refusal(sandbox, "DescribeRegions", key=foreign)[1] == "InvalidSecurityToken.Malformed"
+    bare = AccessKey(id=key.id, secret=key.secret)
+    assert refusal(sandbox, "DescribeRegions", key=bare)[1] == "MissingSecurityToken"
+    mixed = AccessKey(id=DEFAULT_KEY_ID, secret=sandbox.access_key.secret, token="TOKEN+/=")
+    assert refusal(sandbox, "DescribeRegions", key=mixed)[1] == "InvalidSecurityToken.MismatchWithAccessKey"
+
+
+def test_a_token_expires_by_the_clouds_clock(sandbox: Sandbox) -> None:
+    """An hour later the token is of no use."""
+    key = _token(sandbox, expires_s=sandbox.clock.now_s() + 3600)
+    assert call(sandbox, "DescribeRegions", key=key)
+    sandbox.clock.advance(3601)
+    assert refusal(sandbox, "DescribeRegions", key=key) == (400, "InvalidSecurityToken.Expired")
+
+
+def test_a_token_expires_when_a_fault_says_so(sandbox: Sandbox) -> None:
+    """The fault expire-token ends the caller's token at that call."""
+    key = _token(sandbox)
+    sandbox.faults.add(Fault(operation="DescribeRegions", effect="expire-token", nth=2))
+    assert call(sandbox, "DescribeRegions", key=key)
+    assert refusal(sandbox, "DescribeRegions", key=key) == (400, "InvalidSecurityToken.Expired")
+
+
+def test_a_right_that_was_taken_is_missed_in_the_services_own_words(sandbox: Sandbox) -> None:
+    """ECS says Forbidden.RAM, RAM says NoPermission, and STS tells anybody who he is."""
+    sandbox.state.deny("ecs:Describe*", "ram:GetRole", "sts:*")
+    assert refusal(sandbox, "DescribeRegions") == (403, "Forbidden.RAM")
+    assert refusal(sandbox, "GetRole", RoleName="x") == (403, "NoPermission")
+    assert call(sandbox, "GetCallerIdentity")
+
+
+@pytest.mark.parametrize("code", ["Throttling", "Throttling.User", "Throttling.Api"])
+def test_throttling_has_three_spellings(sandbox: Sandbox, code: str) -> None:
+    """A fault makes any of them, with status 400. ImportImage, because the SDK tries no second time there."""
+    sandbox.faults.add(fault("ImportImage", code))
+    assert refusal(sandbox, "ImportImage") == (400, code)
+
+
+@pytest.mark.parametrize("form", ["JSON", "XML"])
+def test_every_code_of_the_table_can_be_answered(sandbox: Sandbox, form: str) -> None:
+    """A fault answers it with its own status and words, in the form that was asked for."""
+    for code, (status, _) in REFUSALS.items():
+        sandbox.faults.add(fault("ImportImage", code))
+        answer = send(sandbox, signed(sandbox, "ImportImage", {"Format": form}))
+        found = re.search(r'"Code":"([^"]+)"|<Code>([^<]+)</Code>', answer.text)
+        assert found is not None
+        assert (answer.status, found[1] or found[2]) == (status, code)
+
+
+def test_a_form_that_is_too_large_is_refused(sandbox: Sandbox) -> None:
+    """Parameters are read into memory, so that there is a bound to them."""
+    answer = send(sandbox, {"Action": "DescribeRegions"}, method="POST", form={"Description": "x" * (1 << 20)})
+    assert answer.status == 400
+
+
+def test_the_documents_name_what_the_services_can_do() -> None:
+    """The page on the sandbox's RPC services lists each operation, and no other."""
+    page = (Path(__file__).parents[3] / "docs" / "sandbox-ecs.md").read_text()
+    table = page.partition("\n## ")[0]
+    rows = dict(re.findall(r"^\| (STS|RAM|ECS) \| (.*) \|$", table, re.MULTILINE))
+    listed = {name.lower(): set(operations.split(", ")) for name, operations in rows.items()}
+    services = RPC.by_version.values()
+    assert listed == {service.name: {row.name for row in service.operations} for service in services}
+
+
+def test_a_parameter_that_the_sandbox_does_not_support_is_refused_by_name(sandbox: Sandbox) -> None:
+    """A filter that filters nothing would make a rehearsal succeed for a wrong reason."""
+    answer = send(sandbox, signed(sandbox, "DescribeImages", {"RegionId": "cn-hangzhou", "ImageOwnerId": "42"}))
+    assert answer.status == 501
+    assert "the parameter ImageOwnerId of ecs:DescribeImages" in answer.text
+    assert call(sandbox, "DescribeImages")["PageSize"] == 10

@@ -1,0 +1,34 @@
+"""Completeness of the table of refusals: it has every code that the services answer."""
+
+import ast
+from pathlib import Path
+
+import pytest
+
+from aliyun_import import sandbox
+from aliyun_import.sandbox.core.rpc_errors import REFUSALS, Refusal
+
+SANDBOX = Path(sandbox.__file__).parent
+PATTERNS = ("core/rpc*.py", "auth/rpc*.py", "ecs/*.py", "ram/*.py", "importer/*.py")
+FILES = [path for pattern in PATTERNS for path in SANDBOX.glob(pattern) if path.stem != "__init__"]
+
+
+@pytest.mark.parametrize("path", sorted(FILES), ids=lambda path: f"{path.parent.name}/{path.stem}")
+def test_every_code_that_is_written_down_is_in_the_table(path: Path) -> None:
+    """A text that is handed to Refusal, or that looks like a code of the kind "Word.Word", is known."""
+    calls = [node for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, ast.Call)]
+    for node in calls:
+        for argument in node.args:
+            if isinstance(argument, ast.Constant) and isinstance(argument.value, str):
+                name = node.func.id if isinstance(node.func, ast.Name) else ""
+                if (name == "Refusal" and argument is node.args[0]) or argument.value.startswith("Invalid"):
+                    assert argument.value in REFUSALS, argument.value
+
+
+def test_the_varying_part_of_a_message_is_filled_in() -> None:
+    """Or is the whole message."""
+    assert Refusal("MissingParameter", "RegionId").message == (
+        'An input parameter "RegionId" that is mandatory for processing the request is not supplied.'
+    )
+    assert Refusal("InvalidImageSize", "Too small.").message == "Too small."
+    assert Refusal("InvalidImageSize", "Too small.").status == 400

@@ -1,0 +1,186 @@
+"""Access checks of OSS: owners, regions, permissions, names, endpoints."""
+
+import http.client
+
+import oss2
+import pytest
+
+from aliyun_import.sandbox.core.faults import Fault
+from aliyun_import.sandbox.core.state import AccessKey
+from aliyun_import.sandbox.oss.service import OPERATIONS
+from aliyun_import.sandbox.oss.state import OssState
+from aliyun_import.sandbox.server import Sandbox
+from tests.sandbox.oss_sdk import Oss, do, refused
+
+OTHER = AccessKey(id="SANDBOX-OTHER", secret="OTHER-SECRET", account_id="1000000000000009")
+
+
+def test_somebody_elses_bucket(sandbox: Sandbox, oss: Oss, bucket: oss2.Bucket) -> None:
+    """Another account's bucket can neither be looked at nor written nor made again."""
+    sandbox.state.add_key(OTHER)
+    theirs = oss.bucket("disks", key=OTHER)
+    for act in (theirs.get_bucket_info, lambda: theirs.put_object("k", b"x"), lambda: theirs.head_object("k")):
+        with refused() as answer:
+            act()
+        assert answer == (403, "AccessDenied")
+    with refused() as answer:
+        theirs.create_bucket()
+    assert answer == (409, "BucketAlreadyExists")
+    assert oss.service(key=OTHER).list_buckets().buckets == []
+
+
+def test_a_bucket_of_another_region_names_its_endpoint(sandbox: Sandbox, oss: Oss, bucket: oss2.Bucket) -> None:
+    """Asked through another region's endpoint, a bucket answers 403 with the endpoint to use, and no redirect."""
+    elsewhere = oss.bucket("disks", region="cn-shanghai")
+    with refused() as answer:
+        elsewhere.get_bucket_info()
+    assert answer == (403, "AccessDenied")
+    assert answer.details["Endpoint"] == "oss-cn-hangzhou.aliyuncs.com"
+    with refused() as answer:
+        elsewhere.create_bucket()
+    assert answer == (409, "BucketAlreadyExists")
+    assert "location" in answer.details["Message"]
+
+
+def test_v1_signatures_name_no_region(sandbox: Sandbox, oss: Oss, bucket: oss2.Bucket) -> None:
+    """A V1 request reaches a bucket wherever it is, and makes one in the default region; it can be switched off."""
+    v1 = oss.bucket_v1("disks-v1")
+    v1.create_bucket()
+    assert v1.get_bucket_location().location == "oss-cn-hangzhou"
+    v1.put_object("k", b"x")
+    sandbox.state.configure(v1_signatures=False)
+    with refused() as answer:
+        v1.get_bucket_info()
+    assert answer == (403, "AccessDenied")
+
+
+def test_a_missing_bucket(sandbox: Sandbox, oss: Oss) -> None:
+    """Operations on a bucket or in it say that there is none."""
+    nowhere = oss.bucket("nowhere")
+    for act in (nowhere.get_bucket_info, lambda: nowhere.put_object("k", b"x"), lambda: nowhere.head_object("k")):
+        with refused() as answer:
+            act()
+        assert answer == (404, "NoSuchBucket")
+
+
+def test_rights_can_be_taken_away(sandbox: Sandbox, bucket: oss2.Bucket) -> None:
+    """A denied action refuses the operations that need it and no others."""
+    bucket.put_object("k", b"x")
+    sandbox.state.deny("oss:PutObject", "oss:List*")
+    for act in (lambda: bucket.put_object("k", b"y"), lambda: bucket.init_multipart_upload("k"), bucket.list_objects):
+        with refused() as answer:
+            act()
+        assert answer == (403, "AccessDenied")
+    assert bucket.get_object("k").read() == b"x"
+
+
+def test_a_new_accounts_public_endpoint(sandbox: Sandbox, oss: Oss, bucket: oss2.Bucket) -> None:
+    """Where it is forbidden, management still passes and data does not, in the mainland only; a custom domain helps."""
+    sandbox.state.configure(public_endpoint_forbidden=True)
+    bucket.get_bucket_info()
+    with refused() as answer:
+        bucket.put_object("k", b"x")
+    assert answer == (400, "PublicEndpointForbidden")
+    hongkong = oss.bucket("disks-hk", region="cn-hongkong")
+    hongkong.create_bucket()
+    hongkong.put_object("k", b"x")
+    sandbox.state.configure(cnames={"disks.example.com": "disks"})
+    # oss2 addresses IP numbers and localhost by path whatever it is told, so the domain is reached through a proxy.
+    domain = oss.bucket("disks", endpoint="http://disks.example.com", is_cname=True, proxies={"http": sandbox.url})
+    domain.put_object("dir/k", b"through the domain")
+    assert domain.get_object("dir/k").read() == b"through the domain"
+
+
+def test_temporary_credentials(sandbox: Sandbox, oss: Oss, bucket: oss2.Bucket) -> None:
+    """A token works until its time is over in the cloud, or a fault ends it."""
+    key = AccessKey(id="STS.SANDBOX", secret="S", token="T+/=", expires_s=sandbox.clock.now_s() + 3600)
+    sandbox.state.add_key(key)
+    temporary = oss.bucket("disks", key=key)
+    temporary.put_object("k", b"x")
+    sandbox.faults.add(Fault(operation="HeadObject", effect="expire-token"))
+    with refused() as answer:
+        temporary.head_object("k")
+    assert answer == (403, "SecurityTokenExpired")
+    sandbox.state.add_key(key)
+    temporary.head_object("k")
+    sandbox.clock.advance(3601)
+    with refused() as answer:
+        temporary.head_object("k")
+    assert answer == (403, "SecurityTokenExpired")
+
+
+@pytest.mark.parametrize("name", ["ab", "A-bucket", "-bucket", "bucket-", "b_cket", "b" * 64])
+def test_bucket_names(sandbox: Sandbox, oss: Oss, name: str) -> None:
+    """3 to 63 of a-z, 0-9 and -, first and last alphanumeric."""
+    opened = oss.bucket("placeholder")
+    opened.bucket_name = name
+    with refused() as answer:
+        do(opened, "PUT")
+    assert answer == (400, "InvalidBucketName")
+
+
+def test_keys(bucket: oss2.Bucket) -> None:
+    """1 to 1023 bytes of UTF-8 that begin with neither slash."""
+    for key in ("k" * 1024, "ü" * 512, "/k", "\\k"):
+        with refused() as answer:
+            bucket.put_object(key, b"")
+        assert answer == (400, "InvalidObjectName")
+    bucket.put_object("ü" * 511 + "k", b"")
+
+
+def test_a_body_needs_a_length(sandbox: Sandbox, bucket: oss2.Bucket) -> None:
+    """A PUT with neither Content-Length nor chunks is refused before anything is read."""
+    signed = oss2.http.Request("PUT", f"{sandbox.url}/disks/k", region="cn-hangzhou", product="oss")
+    bucket.auth._sign_request(signed, "disks", "k")
+    connection = http.client.HTTPConnection("127.0.0.1", sandbox.port, timeout=10)
+    connection.putrequest("PUT", "/disks/k", skip_accept_encoding=True)
+    for name, value in signed.headers.items():
+        if value is not None and name.lower() != "content-length":
+            connection.putheader(name, value)
+    connection.endheaders()
+    response = connection.getresponse()
+    assert response.status == 411
+    assert b"MissingContentLength" in response.read()
+    connection.close()
+
+
+def test_a_chunked_body_needs_none(bucket: oss2.Bucket) -> None:
+    """What a generator yields comes chunked, and is taken."""
+    bucket.put_object("k", iter([b"one ", b"two"]))
+    assert bucket.get_object("k").read() == b"one two"
+
+
+def test_more_than_5_gib_in_one_call_is_refused_at_once(sandbox: Sandbox, bucket: oss2.Bucket) -> None:
+    """The announced length is enough to refuse a PUT."""
+    size = (5 << 30) + 1
+    signed = oss2.http.Request("PUT", f"{sandbox.url}/disks/k", region="cn-hangzhou", product="oss")
+    bucket.auth._sign_request(signed, "disks", "k")
+    connection = http.client.HTTPConnection("127.0.0.1", sandbox.port, timeout=30)
+    connection.putrequest("PUT", "/disks/k", skip_accept_encoding=True)
+    for name, value in {**signed.headers, "Content-Length": str(size)}.items():
+        if value is not None:
+            connection.putheader(name, value)
+    connection.endheaders()
+    response = connection.getresponse()
+    assert response.status == 400
+    assert b"InlineDataTooLarge" in response.read()
+    connection.close()
+
+
+def test_every_operation_has_a_name_of_its_own() -> None:
+    """Faults and the log speak of operations by name."""
+    names = [operation.name for operation in OPERATIONS]
+    assert len(set(names)) == len(names)
+    assert all(operation.action.startswith("oss:") for operation in OPERATIONS)
+
+
+def test_quota_of_buckets(sandbox: Sandbox, oss: Oss) -> None:
+    """An account has so many buckets in a region and no more."""
+    sandbox.state.configure(buckets_per_region=2)
+    for name in ("one-bucket", "two-buckets"):
+        oss.bucket(name).create_bucket()
+    with refused() as answer:
+        oss.bucket("three-buckets").create_bucket()
+    assert answer == (400, "TooManyBuckets")
+    oss.bucket("elsewhere", region="cn-shanghai").create_bucket()
+    assert len(sandbox.state.part(OssState).buckets) == 3

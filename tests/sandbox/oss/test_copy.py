@@ -1,0 +1,159 @@
+"""Server-side copies: inclusive ranges, conditions, and what they do to the CRC."""
+
+import os
+
+import oss2
+import pytest
+
+from aliyun_import.sandbox.core.blob_store import crc64_combine, crc64_update, crc64_zeros
+from aliyun_import.sandbox.oss.state import OssState
+from aliyun_import.sandbox.server import Sandbox
+from tests.sandbox.oss_sdk import Reply, complete, do, refused, stored_bucket
+
+SOURCE = "base/old disk+ü.raw"
+KEY = "dir/new.raw"
+
+
+@pytest.fixture
+def data(bucket: oss2.Bucket) -> bytes:
+    """Put a source object with a hole."""
+    data = os.urandom(150_000) + bytes(300_000) + os.urandom(50_000)
+    bucket.put_object(SOURCE, data)
+    return data
+
+
+@pytest.fixture
+def upload_id(bucket: oss2.Bucket) -> str:
+    """Start the upload that parts are copied into."""
+    return str(bucket.init_multipart_upload(KEY).upload_id)
+
+
+def test_a_copied_range_is_inclusive(bucket: oss2.Bucket, data: bytes, upload_id: str) -> None:
+    """bytes=a-b takes b along; parts copied and parts sent make one object with its CRC."""
+    copied = bucket.upload_part_copy("disks", SOURCE, (100_000, 399_999), KEY, upload_id, 1)
+    sent = bucket.upload_part(KEY, upload_id, 2, b"sent")
+    expected = data[100_000:400_000] + b"sent"
+    done = complete(bucket, KEY, upload_id, [(1, copied.etag), (2, sent.etag)])
+    assert bucket.get_object(KEY).read() == expected
+    assert done.headers["x-oss-hash-crc64ecma"] == str(crc64_update(expected))
+
+
+def test_the_answer_says_the_etag_in_its_body_too(bucket: oss2.Bucket, data: bytes, upload_id: str) -> None:
+    """CopyPartResult is what the documents promise; oss2 reads the header."""
+    answer = do(
+        bucket,
+        "PUT",
+        KEY,
+        params={"uploadId": upload_id, "partNumber": "1"},
+        headers={"x-oss-copy-source": f"/disks/{oss2.compat.urlquote(SOURCE, '')}"},
+    )
+    body = answer.body.decode()
+    assert f"<ETag>{answer.headers['ETag']}</ETag>" in body
+    assert "<CopyPartResult>" in body
+
+
+@pytest.mark.parametrize("given", ["bytes=5-1", "bytes=a-b", "0-99"])
+def test_a_malformed_range_copies_everything(bucket: oss2.Bucket, data: bytes, upload_id: str, given: str) -> None:
+    """As the documents say: the trap is kept."""
+    params = {"uploadId": upload_id, "partNumber": "1"}
+    source = {"x-oss-copy-source": f"/disks/{oss2.compat.urlquote(SOURCE, '')}", "x-oss-copy-source-range": given}
+    do(bucket, "PUT", KEY, params=params, headers=source)
+    assert [part.size for part in bucket.list_parts(KEY, upload_id).parts] == [len(data)]
+
+
+def test_a_range_beyond_the_source_is_refused(bucket: oss2.Bucket, data: bytes, upload_id: str) -> None:
+    """A part can't be made of bytes that are not there."""
+    with refused() as answer:
+        bucket.upload_part_copy("disks", SOURCE, (0, len(data)), KEY, upload_id, 1)
+    assert answer == (416, "InvalidRange")
+
+
+def test_the_source_must_be_what_was_meant(bucket: oss2.Bucket, data: bytes, upload_id: str) -> None:
+    """x-oss-copy-source-if-match refuses a source that has changed."""
+    etag = bucket.head_object(SOURCE).etag
+    bucket.upload_part_copy(
+        "disks", SOURCE, (0, 9), KEY, upload_id, 1, headers={"x-oss-copy-source-if-match": f'"{etag}"'}
+    )
+    bucket.put_object(SOURCE, b"changed")
+    with refused() as answer:
+        bucket.upload_part_copy(
+            "disks", SOURCE, (0, 5), KEY, upload_id, 1, headers={"x-oss-copy-source-if-match": f'"{etag}"'}
+        )
+    assert answer == (412, "PreconditionFailed")
+
+
+def test_where_copies_may_come_from(sandbox: Sandbox, bucket: oss2.Bucket, data: bytes, upload_id: str) -> None:
+    """A source that is not there, in another region, of another account, or archived, has each its refusal."""
+    oss = sandbox.state.part(OssState)
+    oss.add_bucket("far-away", region="cn-shanghai", owner_id=sandbox.account_id)
+    oss.add_bucket("not-ours", region="cn-hangzhou", owner_id="1000000000000009")
+    bucket.put_object("frozen", b"x", headers={"x-oss-storage-class": "Archive"})
+    for name, key, expected in (
+        ("disks", "none", (404, "NoSuchKey")),
+        ("nowhere", SOURCE, (404, "NoSuchBucket")),
+        ("far-away", SOURCE, (403, "AccessDenied")),
+        ("not-ours", SOURCE, (403, "AccessDenied")),
+        ("disks", "frozen", (400, "OperationNotSupported")),
+    ):
+        with refused() as answer:
+            bucket.upload_part_copy(name, key, (0, 0), KEY, upload_id, 1)
+        assert answer == expected
+    sandbox.state.deny("oss:GetObject")
+    with refused() as answer:
+        bucket.upload_part_copy("disks", SOURCE, (0, 0), KEY, upload_id, 1)
+    assert answer == (403, "AccessDenied")
+
+
+def test_copies_may_carry_no_crc(sandbox: Sandbox, bucket: oss2.Bucket, data: bytes, upload_id: str) -> None:
+    """With crc_of_copies off, neither a copied part nor an object that has one says its CRC."""
+    sandbox.state.configure(crc_of_copies=False)
+    copied = bucket.upload_part_copy("disks", SOURCE, None, KEY, upload_id, 1)
+    assert copied.crc is None
+    done = complete(bucket, KEY, upload_id, [(1, copied.etag)])
+    assert "x-oss-hash-crc64ecma" not in done.headers
+    assert "x-oss-hash-crc64ecma" not in bucket.head_object(KEY).headers
+    assert bucket.copy_object("disks", SOURCE, "other").crc is None
+
+
+def test_100_gib_of_holes_cost_what_the_data_costs(sandbox: Sandbox, bucket: oss2.Bucket) -> None:
+    """A sparse disk of 100 GiB is made of one MiB of zeros sent, copies of copies, and a little data."""
+    bucket.put_object("mib", bytes(1 << 20))
+
+    def repeat(source: str, size: int, times: int, key: str, *, tail: bytes = b"") -> Reply:
+        upload_id = bucket.init_multipart_upload(key).upload_id
+        parts = [
+            (number, bucket.upload_part_copy("disks", source, (0, size - 1), key, upload_id, number).etag)
+            for number in range(1, times + 1)
+        ]
+        if tail:
+            parts.append((times + 1, bucket.upload_part(key, upload_id, times + 1, tail).etag))
+        return complete(bucket, key, upload_id, parts)
+
+    repeat("mib", 1 << 20, 64, "64-mib")
+    repeat("64-mib", 64 << 20, 80, "5-gib")
+    tail = os.urandom(9000)
+    done = repeat("5-gib", 5 << 30, 20, "disk", tail=tail)
+    assert bucket.head_object("disk").content_length == (100 << 30) + len(tail)
+    assert done.headers["x-oss-hash-crc64ecma"] == str(
+        crc64_combine(crc64_zeros(100 << 30), crc64_update(tail), len(tail))
+    )
+    assert bucket.get_object("disk", byte_range=((100 << 30) - 5, (100 << 30) + 4)).read() == bytes(5) + tail[:5]
+    stored = stored_bucket(sandbox).current("disk")
+    assert stored is not None
+    assert list(stored.content.data_extents()) == [(100 << 30, len(tail))]
+    assert sum(path.stat().st_blocks * 512 for path in (sandbox.state.directory / "objects").iterdir()) < 1 << 16
+
+
+def test_an_object_is_copied_with_its_metadata(bucket: oss2.Bucket, data: bytes) -> None:
+    """CopyObject takes the source's metadata, or with REPLACE the request's."""
+    bucket.put_object("from", b"bytes", headers={"x-oss-meta-a": "1"})
+    bucket.copy_object("disks", "from", "to")
+    assert bucket.head_object("to").headers["x-oss-meta-a"] == "1"
+    bucket.copy_object("disks", "from", "to", headers={"x-oss-metadata-directive": "REPLACE", "x-oss-meta-b": "2"})
+    head = bucket.head_object("to").headers
+    assert "x-oss-meta-a" not in head
+    assert head["x-oss-meta-b"] == "2"
+    assert bucket.get_object("to").read() == b"bytes"
+    with refused() as answer:
+        bucket.copy_object("disks", "from", "to", headers={"x-oss-copy-source-if-none-match": "*"})
+    assert answer.status == 304

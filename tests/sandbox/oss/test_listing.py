@@ -1,0 +1,87 @@
+"""The lists page by page, through oss2's iterators and by hand."""
+
+import oss2
+import pytest
+
+from tests.sandbox.oss_sdk import PART, do, refused
+
+KEYS = ["a b+ü", "a/1", "a/2", "a/b/3", "b", "c/1", "c/2"]
+
+
+@pytest.fixture
+def filled(bucket: oss2.Bucket) -> oss2.Bucket:
+    """Put small objects of many names."""
+    for key in KEYS:
+        bucket.put_object(key, key.encode())
+    return bucket
+
+
+@pytest.mark.parametrize("iterator", [oss2.ObjectIterator, oss2.ObjectIteratorV2])
+@pytest.mark.parametrize("page", [1, 2, 3, 100])
+def test_all_objects_come_page_by_page(filled: oss2.Bucket, iterator: type, page: int) -> None:
+    """Both versions of the list give every key once, in order, whatever the size of a page."""
+    assert [each.key for each in iterator(filled, max_keys=page)] == KEYS
+    assert [each.key for each in iterator(filled, prefix="a/", max_keys=page)] == KEYS[1:4]
+
+
+@pytest.mark.parametrize("iterator", [oss2.ObjectIterator, oss2.ObjectIteratorV2])
+@pytest.mark.parametrize("page", [1, 2, 100])
+def test_a_delimiter_rolls_names_up(filled: oss2.Bucket, iterator: type, page: int) -> None:
+    """Names that share a piece up to the delimiter are one prefix, once, also across pages."""
+    found = [(each.key, each.is_prefix()) for each in iterator(filled, delimiter="/", max_keys=page)]
+    assert sorted(found) == [("a b+ü", False), ("a/", True), ("b", False), ("c/", True)]
+    below = [each.key for each in iterator(filled, prefix="a/", delimiter="/", max_keys=page)]
+    assert sorted(below) == ["a/1", "a/2", "a/b/"]
+
+
+def test_what_a_list_tells_of_an_object(filled: oss2.Bucket) -> None:
+    """Size, ETag, type and class are the object's."""
+    told, head = filled.list_objects("b").object_list[0], filled.head_object("b")
+    assert (told.size, told.etag, told.type, told.storage_class) == (1, head.etag, "Normal", "Standard")
+    assert filled.list_objects_v2("b", fetch_owner=True).object_list[0].owner.id == "1000000000000000"
+
+
+def test_limits_of_a_page(filled: oss2.Bucket) -> None:
+    """A page has 1 to 1000 entries; an encoding other than url is unknown."""
+    for params in ({"max-keys": "0"}, {"max-keys": "1001"}, {"max-keys": "x"}, {"encoding-type": "rot13"}):
+        with refused() as answer:
+            do(filled, "GET", params=params)
+        assert answer == (400, "InvalidArgument")
+    with refused() as answer:
+        do(filled, "GET", params={"list-type": "2", "continuation-token": "not base64"})
+    assert answer == (400, "InvalidArgument")
+
+
+@pytest.mark.parametrize("page", [1, 2, 1000])
+def test_all_uploads_come_page_by_page(bucket: oss2.Bucket, page: int) -> None:
+    """Several uploads of one key are told apart across pages by the upload id."""
+    started = [(key, bucket.init_multipart_upload(key).upload_id) for key in ("a/ü", "a/ü", "a/ü", "b")]
+    found = [(each.key, each.upload_id) for each in oss2.MultipartUploadIterator(bucket, max_uploads=page)]
+    assert found == started
+    found = [(each.key, each.upload_id) for each in oss2.MultipartUploadIterator(bucket, prefix="b", max_uploads=page)]
+    assert found == started[3:]
+
+
+def test_parts_come_page_by_page(bucket: oss2.Bucket) -> None:
+    """Parts are listed by number with the CRC that oss2 drops."""
+    upload_id = bucket.init_multipart_upload("k").upload_id
+    sent = {number: bucket.upload_part("k", upload_id, number, b"x" * number) for number in (7, 2, 10000)}
+    found = list(oss2.PartIterator(bucket, "k", upload_id, max_parts=1))
+    assert [(part.part_number, part.size, part.etag) for part in found] == [
+        (number, number, sent[number].etag) for number in (2, 7, 10000)
+    ]
+    body = do(bucket, "GET", "k", params={"uploadId": upload_id, "max-parts": "2"}).body.decode()
+    assert f"<HashCrc64ecma>{sent[2].crc}</HashCrc64ecma>" in body
+    assert "<NextPartNumberMarker>7</NextPartNumberMarker>" in body
+    assert "<IsTruncated>true</IsTruncated>" in body
+    with refused() as answer:
+        do(bucket, "GET", "k", params={"uploadId": upload_id, "max-parts": str(PART)})
+    assert answer == (400, "InvalidArgument")
+
+
+def test_bodies_have_no_namespace(filled: oss2.Bucket) -> None:
+    """oss2 cannot read namespaced bodies, so no body has one."""
+    upload_id = filled.init_multipart_upload("k").upload_id
+    for params in ({}, {"list-type": "2"}, {"uploads": ""}, {"bucketInfo": ""}, {"location": ""}, {"acl": ""}):
+        assert b"xmlns" not in do(filled, "GET", params=params).body
+    assert b"xmlns" not in do(filled, "GET", "k", params={"uploadId": upload_id}).body

@@ -1,0 +1,47 @@
+"""Steered time: an import of hours takes no time, in this process and through the control plane."""
+
+import threading
+import time
+
+import pytest
+
+from aliyun_import.context import Clock
+from aliyun_import.errors import Interrupted
+from aliyun_import.sandbox.server import Sandbox
+from tests.sandbox.prepared import mapping, prepare
+from tests.sandbox.vendor_sdk import call
+from tests.steered import SandboxClock, steered_context
+
+
+def test_polling_an_import_of_hours_takes_no_time(sandbox: Sandbox) -> None:
+    """The task is Waiting, Processing and Finished in turn, as in real time."""
+    prepare(sandbox)
+    sandbox.state.configure(import_s=7200.0, import_queue_s=600.0)
+    clocks: tuple[Clock, ...] = (steered_context(sandbox).clock, SandboxClock.over_http(sandbox.url))
+    for clock in clocks:
+        began_s = time.monotonic()
+        task = call(sandbox, "ImportImage", DiskDeviceMappings=[mapping()])["TaskId"]
+        statuses: list[str] = []
+        while not statuses or statuses[-1] != "Finished":
+            statuses.append(call(sandbox, "DescribeTaskAttribute", TaskId=task)["TaskStatus"])
+            clock.sleep(120)
+        assert list(dict.fromkeys(statuses)) == ["Waiting", "Processing", "Finished"]
+        assert time.monotonic() - began_s < 20
+
+
+def test_its_times_agree_with_those_of_the_sandbox(sandbox: Sandbox) -> None:
+    """What was slept has passed for the client and for the cloud."""
+    clock = steered_context(sandbox).clock
+    before_s = clock.monotonic_s()
+    clock.sleep(3600)
+    assert abs(clock.now_s() - sandbox.clock.now_s()) < 5
+    assert 3600 <= clock.monotonic_s() - before_s < 3605
+
+
+def test_a_cancelled_run_does_not_wait(sandbox: Sandbox) -> None:
+    """As with the system clock, a wait raises Interrupted."""
+    cancel = threading.Event()
+    context = steered_context(sandbox, cancel=cancel)
+    cancel.set()
+    with pytest.raises(Interrupted):
+        context.sleep(1)
