@@ -1,31 +1,96 @@
-"""This file decides what is retried, and after how long: the one policy of the engine.
+"""Retry policies, and the loop that applies one to the calls of a service.
 
-Only TransientError is retried. The wait is exponential with full jitter (a random share of the window keeps
-many parts that failed together from coming back together); a wish of the service (retry_after_s) is a lower bound.
+Only transient failures are retried. The wait is exponential with full jitter: a random share of the window keeps many
+parts that failed together from being sent again together. The service's own wish (retry_after_s) is a lower bound.
 """
 
 import random
 from collections.abc import Callable
-from typing import TypeVar
+from dataclasses import dataclass, replace
+from typing import ParamSpec, TypeVar
 
-from aliyun_import.context import Clock
-from aliyun_import.errors import AliyunImportError, TransientError
+from aliyun_import.context import Clock, Context
+from aliyun_import.errors import AliyunImportError, ServiceUnreachable, TransientError
+from aliyun_import.events import Noted
 
-# The first window. Below a second, a throttled service is asked again while it still throttles.
-FIRST_WINDOW_S = 1.0
-# The last window. A line that drops for a minute should not cost more than about another one.
-LAST_WINDOW_S = 60.0
-# Eight attempts wait for a minute in the middle, two at most: enough for a service to come back to its senses.
-ATTEMPTS = 8
-# Twelve wait for three minutes in the middle, six at most: for a transfer under way, behind which hours of work stand
-# and in front of which a router is restarted.
-PATIENT_ATTEMPTS = 12
-# Before a service has answered once, nothing is under way that a long wait could save, and a wrong endpoint should be
-# told at once: after waits of 1 and 2 seconds at the most. An answer, be it that it is busy, gets the usual patience.
-FIRST_CONTACT_ATTEMPTS = 3
-NOBODY_THERE = frozenset({"connection-refused", "connect-timed-out", "host-unknown", "proxy-failed", "tls-failed"})
-
+P = ParamSpec("P")
 T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RetryPolicy:
+    """How often a failed call is repeated, and after how long.
+
+    The window doubles from `first_window_s` up to `last_window_s`; the wait is `jitter()`, in [0, 1), of the window.
+    `first_contact_attempts` counts instead of `attempts` while the service has never answered and cannot be reached.
+    """
+
+    attempts: int
+    first_contact_attempts: int
+    first_window_s: float
+    last_window_s: float
+    retried: type[AliyunImportError] = TransientError
+    jitter: Callable[[], float] = random.random
+
+    def wait_s(self, error: AliyunImportError, attempt: int, *, contacted: bool = True) -> float | None:
+        """Return the seconds to wait before the next attempt, or None if there is to be none.
+
+        `attempt` is the number of the attempt that failed, from 1. `contacted` is whether the service ever answered.
+        """
+        if not isinstance(error, self.retried) or attempt >= self.attempts:
+            return None
+        if not contacted and isinstance(error, ServiceUnreachable) and attempt >= self.first_contact_attempts:
+            return None
+        window_s = min(self.last_window_s, self.first_window_s * 2.0 ** (attempt - 1))
+        return max(error.retry_after_s or 0.0, window_s * self.jitter())
+
+
+# Eight attempts: about one minute of waiting on average, two at most; covers a typical outage of a service.
+# A first window below one second asks a throttled service again while it still throttles. A last window of one minute
+# keeps a connection that is down for a minute from costing much more than another one.
+# Before the service has answered once, no work is in progress that a long wait could save, and a wrong endpoint is to
+# be reported at once: after waits of 1 and 2 seconds at most.
+DEFAULT = RetryPolicy(attempts=8, first_contact_attempts=3, first_window_s=1.0, last_window_s=60.0)
+# Twelve attempts: about three minutes of waiting on average, six at most. For a transfer in progress: hours of work are
+# behind it, and a router that restarts needs minutes.
+PATIENT = replace(DEFAULT, attempts=12)
+
+
+class Retrier:
+    """Repetition of the calls of one service by one policy.
+
+    It remembers whether the service ever answered, so one instance serves all calls of one service. It emits a Noted
+    event before each wait, so call it from the thread that emits. A wait raises Interrupted if the run is cancelled.
+    """
+
+    def __init__(self, context: Context, policy: RetryPolicy = DEFAULT) -> None:
+        self._context = context
+        self._policy = policy
+        self._contacted = False
+
+    def __call__(self, call: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+        """Return what the call returns; raises its error once the policy ends the attempts."""
+        attempt = 1
+        while True:
+            try:
+                answer = call(*args, **kwargs)
+            except AliyunImportError as error:
+                self._contacted = self._contacted or not isinstance(error, ServiceUnreachable)
+                wait_s = self._policy.wait_s(error, attempt, contacted=self._contacted)
+                if wait_s is None:
+                    raise
+                attempt += 1
+                self._context.emit(Noted(message=f"{error.summary} Attempt {attempt} follows in {wait_s:.1f} s."))
+            else:
+                self._contacted = True
+                return answer
+            self._context.sleep(wait_s)
+
+
+# The names below serve call sites that are not on wrapped services yet.
+FIRST_WINDOW_S, LAST_WINDOW_S = DEFAULT.first_window_s, DEFAULT.last_window_s
+ATTEMPTS, PATIENT_ATTEMPTS = DEFAULT.attempts, PATIENT.attempts
+FIRST_CONTACT_ATTEMPTS = DEFAULT.first_contact_attempts
 
 
 def wait_before_retry(
@@ -35,14 +100,8 @@ def wait_before_retry(
     attempts: int = ATTEMPTS,
     share: Callable[[], float] = random.random,
 ) -> float | None:
-    """Tell how many seconds to wait before the next attempt; None when there should be none.
-
-    `attempt` counts from 1, the one that just failed. `share` gives a number in [0, 1) and is there for tests.
-    """
-    if not isinstance(error, TransientError) or attempt >= attempts:
-        return None
-    window = min(LAST_WINDOW_S, FIRST_WINDOW_S * 2.0 ** (attempt - 1))
-    return max(error.retry_after_s or 0.0, window * share())
+    """Return the wait of DEFAULT with another number of attempts."""
+    return replace(DEFAULT, attempts=attempts, jitter=share).wait_s(error, attempt)
 
 
 def with_retries(
@@ -53,7 +112,7 @@ def with_retries(
 ) -> T:
     """Call until it succeeds, the error is final or the attempts are used up; then its error comes out.
 
-    `on_retry` is told the error, the attempt that failed and the wait, before the wait.
+    `on_retry` gets the error, the attempt that failed and the wait, before the wait.
     """
     attempt = 1
     while True:
@@ -70,11 +129,11 @@ def with_retries(
 
 
 def first_contact(call: Callable[[], T], *, clock: Clock) -> T:
-    """Call a service that may not be there: as patiently does, but give up soon while nobody answers."""
+    """Call a service that may be unreachable: as with_retries, with the attempts of a first contact."""
 
     def give_up_soon(error: AliyunImportError, attempt: int, wait_s: float) -> None:
         del wait_s
-        if error.code in NOBODY_THERE and attempt >= FIRST_CONTACT_ATTEMPTS:
+        if isinstance(error, ServiceUnreachable) and attempt >= FIRST_CONTACT_ATTEMPTS:
             raise error
 
     return with_retries(call, clock=clock, on_retry=give_up_soon)

@@ -1,98 +1,108 @@
-"""One policy of retrying: what, how often, and after how long."""
+"""Tests of the retry policies and of the loop that applies them."""
 
-from collections.abc import Callable
+from dataclasses import replace
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from aliyun_import.context import Context
 from aliyun_import.errors import (
     AccessError,
     AliyunImportError,
     Interrupted,
     RefusedError,
     ServiceUnreachable,
-    Throttled,
     TransientError,
 )
-from aliyun_import.retry import (
-    ATTEMPTS,
-    FIRST_CONTACT_ATTEMPTS,
-    LAST_WINDOW_S,
-    first_contact,
-    wait_before_retry,
-    with_retries,
-)
+from aliyun_import.events import Event, Noted
+from aliyun_import.retry import DEFAULT, PATIENT, Retrier, RetryPolicy
 from tests.upload.scripted_store import SteeredClock
 
+UNREACHABLE = ("connection-refused", "connect-timed-out", "host-unknown", "proxy-failed", "tls-failed")
 
-def passing(retry_after_s: float | None = None) -> TransientError:
-    """Make a passing error."""
-    return TransientError("Unwell.", code="service-unwell", remedy=None, retry_after_s=retry_after_s)
+
+def transient(retry_after_s: float | None = None, *, code: str = "service-unwell") -> TransientError:
+    """Return a transient failure."""
+    kind = ServiceUnreachable if code in UNREACHABLE else TransientError
+    return kind("Unwell.", code=code, remedy=None, retry_after_s=retry_after_s)
 
 
 @pytest.mark.parametrize("kind", [AccessError, RefusedError, Interrupted])
 def test_what_is_final_is_not_retried(kind: type[AliyunImportError]) -> None:
-    """Only passing trouble is tried again."""
-    assert wait_before_retry(kind("No.", code="no", remedy=None), 1) is None
+    """Only transient failures are tried again."""
+    assert DEFAULT.wait_s(kind("No.", code="no", remedy=None), 1) is None
 
 
-def test_the_attempts_end() -> None:
+@pytest.mark.parametrize("policy", [DEFAULT, PATIENT])
+def test_the_attempts_end(policy: RetryPolicy) -> None:
     """The last attempt is followed by none."""
-    assert wait_before_retry(passing(), ATTEMPTS - 1) is not None
-    assert wait_before_retry(passing(), ATTEMPTS) is None
+    assert policy.wait_s(transient(), policy.attempts - 1) is not None
+    assert policy.wait_s(transient(), policy.attempts) is None
 
 
-@given(st.integers(1, ATTEMPTS - 1), st.floats(0, 1, exclude_max=True))
+@given(st.integers(1, DEFAULT.attempts - 1), st.floats(0, 1, exclude_max=True))
 def test_the_wait_stays_in_its_window(attempt: int, share: float) -> None:
     """The window doubles up to a last one, and the wait is any share of it."""
-    wait = wait_before_retry(passing(), attempt, share=lambda: share)
+    wait = replace(DEFAULT, jitter=lambda: share).wait_s(transient(), attempt)
     assert wait is not None
-    assert 0 <= wait <= min(LAST_WINDOW_S, 2 ** (attempt - 1))
+    assert 0 <= wait <= min(DEFAULT.last_window_s, 2 ** (attempt - 1))
 
 
 def test_the_services_wish_is_a_lower_bound() -> None:
-    """A service that says how long to stay away is believed."""
-    assert wait_before_retry(passing(30.0), 1, share=lambda: 0.5) == 30.0
-    assert wait_before_retry(passing(0.1), 3, share=lambda: 0.5) == 2.0
+    """A service's own retry_after_s is kept."""
+    half = replace(DEFAULT, jitter=lambda: 0.5)
+    assert half.wait_s(transient(30.0), 1) == 30.0
+    assert half.wait_s(transient(0.1), 3) == 2.0
 
 
-def test_patiently_waits_through_the_clock_and_tells() -> None:
-    """Every wait is announced before it begins, and the answer comes out."""
+def test_every_wait_is_emitted_before_it_begins() -> None:
+    """The waits pass through the clock of the context, and the answer comes out."""
     clock = SteeredClock()
-    failures = [passing(5.0), passing(7.0)]
-    told: list[tuple[int, float]] = []
+    failures = [transient(5.0), transient(7.0)]
+    noted: list[tuple[str, int]] = []
 
-    def call() -> str:
+    def emit(event: Event) -> None:
+        assert isinstance(event, Noted)
+        noted.append((event.message, len(clock.slept)))
+
+    def call(value: str, *, suffix: str) -> str:
         if failures:
             raise failures.pop(0)
-        return "answer"
+        return value + suffix
 
-    answer = with_retries(call, clock=clock, on_retry=lambda _, attempt, wait_s: told.append((attempt, wait_s)))
-    assert answer == "answer"
+    assert Retrier(Context(clock=clock, emit=emit))(call, "ans", suffix="wer") == "answer"
     assert clock.slept == [5.0, 7.0]
-    assert told == [(1, 5.0), (2, 7.0)]
+    assert noted == [("Unwell. Attempt 2 follows in 5.0 s.", 0), ("Unwell. Attempt 3 follows in 7.0 s.", 1)]
 
 
-@pytest.mark.parametrize(
-    ("caller", "kind", "calls"),
-    [
-        (with_retries, ServiceUnreachable, ATTEMPTS),
-        (first_contact, ServiceUnreachable, FIRST_CONTACT_ATTEMPTS),
-        (first_contact, Throttled, ATTEMPTS),
-    ],
-)
-def test_the_last_error_comes_out(caller: Callable[..., None], kind: type[TransientError], calls: int) -> None:
-    """When the attempts are used up, it comes out as it was; at first soon, where nobody is there to be waited for."""
+@pytest.mark.parametrize("code", sorted(UNREACHABLE))
+def test_before_the_first_answer_nobody_is_waited_for_long(code: str) -> None:
+    """A wrong endpoint is reported within seconds; a service that answered once gets all attempts."""
+    clock = SteeredClock()
+    retry = Retrier(Context(clock=clock))
+    assert attempts_of(retry, code) == DEFAULT.first_contact_attempts == 3
+    assert sum(clock.slept) <= 3.0
+    assert retry(lambda: "answer") == "answer"
+    assert attempts_of(retry, code) == DEFAULT.attempts == 8
+
+
+def test_any_answer_is_a_contact() -> None:
+    """A service that answers that it is busy is there: from then on, and at once."""
+    retry = Retrier(Context(clock=SteeredClock()))
+    assert attempts_of(retry, "throttled") == DEFAULT.attempts
+    assert attempts_of(retry, "connection-refused") == DEFAULT.attempts
+
+
+def attempts_of(retry: Retrier, code: str) -> int:
+    """Return the number of attempts of a call that always fails; its last error comes out as it was."""
     failures: list[TransientError] = []
 
     def call() -> None:
-        failures.append(
-            kind("Unwell.", code="connection-refused" if kind is ServiceUnreachable else "throttled", remedy=None)
-        )
+        failures.append(transient(code=code))
         raise failures[-1]
 
     with pytest.raises(TransientError) as caught:
-        caller(call, clock=SteeredClock())
+        retry(call)
     assert caught.value is failures[-1]
-    assert len(failures) == calls
+    return len(failures)

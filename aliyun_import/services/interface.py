@@ -1,11 +1,11 @@
-"""This file says what the engine needs of the world: the Protocols that `cloud/` fulfils and tests can script.
+"""Protocols of the services that the engine uses; `cloud/` implements them, tests have in-memory doubles.
 
-Every method raises AliyunImportError and nothing else. TransientError means that the same call may succeed later;
-any other kind is final. No method retries by itself: `retry.py` is the one policy, and its callers are the engine's.
-All are safe to call from several threads at once.
+Every method raises AliyunImportError and nothing else. TransientError means that the same call may succeed later; any
+other class is final. No method retries: `retrying.py` adds that. All are safe to call from several threads at once.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
 from typing import Protocol
 
 from aliyun_import.model.image import Image, StartedImport, Task
@@ -15,17 +15,17 @@ from aliyun_import.model.roles import CallerIdentity, Policy, Role
 
 
 class PartBody(Protocol):
-    """The bytes of one part: a length known before, and chunks read afresh at each iteration.
+    """Body of one part: its length is known before, and each iteration reads the chunks again.
 
-    Iterating may raise AliyunImportError (a read error, a stop); that error comes out of `send_part` unchanged.
+    Iterating may raise AliyunImportError (a read error, a cancelled run); `send_part` raises that error unchanged.
     """
 
     def __len__(self) -> int:
-        """Give the exact number of bytes that iterating yields."""
+        """Return the exact number of bytes that iterating yields."""
         ...
 
     def __iter__(self) -> Iterator[bytes | memoryview]:
-        """Read the bytes from the first to the last."""
+        """Yield the bytes from the first to the last."""
         ...
 
 
@@ -34,30 +34,30 @@ class ObjectStore(Protocol):
 
     @property
     def bucket(self) -> str:
-        """Name the bucket."""
+        """Return the name of the bucket."""
         ...
 
     def bucket_info(self) -> BucketInfo | None:
-        """Tell what the bucket is; None when there is none of that name. Raises when it is somebody else's."""
+        """Return the properties of the bucket, None if it does not exist. AccessError if another account owns it."""
         ...
 
     def create_bucket(self) -> None:
-        """Create the bucket, private, class Standard. Fine when it is ours already."""
+        """Create the bucket, private, class Standard. Succeeds if this account owns it already."""
         ...
 
     def ensure_abort_rule(self, *, prefix: str, days: int) -> bool:
-        """See to it that unfinished uploads below prefix are aborted after so many days.
+        """Ensure a lifecycle rule that aborts unfinished uploads below `prefix` after `days` days.
 
-        Keeps every rule that is there. True when a rule was added, False when one served already.
+        Keeps every existing rule. Returns whether a rule was added.
         """
         ...
 
     def head(self, key: str) -> RemoteObject | None:
-        """Tell what the object is; None when there is none."""
+        """Return the properties of an object, None if it does not exist."""
         ...
 
     def read(self, key: str, *, start: int = 0, length: int | None = None, if_match: str | None = None) -> bytes:
-        """Read a small range of an object (manifests, zero objects): the whole of it comes into memory."""
+        """Read a small range of an object (manifests, zero objects) into memory."""
         ...
 
     def put(
@@ -68,25 +68,25 @@ class ObjectStore(Protocol):
         metadata: Mapping[str, str] | None = None,
         overwrite: bool = True,
     ) -> RemoteObject:
-        """Write a small object. With overwrite=False one that is there raises RefusedError "object-exists"."""
+        """Write a small object. With overwrite=False an existing one raises RefusedError "object-exists"."""
         ...
 
     def delete(self, key: str, *, version_id: str | None = None) -> None:
-        """Remove an object; fine when there is none."""
+        """Delete an object; succeeds if it does not exist."""
         ...
 
     def list_objects(self, prefix: str) -> tuple[RemoteObject, ...]:
-        """List all objects below prefix, all pages, by key. `crc64` and `metadata` are not filled."""
+        """Return all objects below prefix, all pages, by key. `crc64` and `metadata` are not filled."""
         ...
 
     def start_upload(self, key: str, *, metadata: Mapping[str, str] | None = None) -> str:
-        """Start a multipart upload (class Standard) and give its upload id."""
+        """Start a multipart upload (class Standard) and return its upload id."""
         ...
 
     def send_part(
         self, key: str, upload_id: str, *, number: int, body: PartBody, timeout_s: float | None = None
     ) -> RemotePart:
-        """Send one part, one attempt. Raises RefusedError "upload-vanished" when the server forgot the upload.
+        """Send one part, one attempt. RefusedError "upload-vanished" if the server has no such upload.
 
         `timeout_s` bounds each wait on the socket, not the whole part.
         """
@@ -105,17 +105,17 @@ class ObjectStore(Protocol):
     ) -> RemotePart:
         """Make one part on the server from a range of an object of the same bucket.
 
-        Raises RefusedError "base-changed" when the source is not `if_match` any more, "copy-refused" when the
-        store does not do such copies, "upload-vanished" as send_part.
+        Raises RefusedError "base-changed" if the source is not `if_match` any more, "copy-refused" if the store does
+        not make such copies, "upload-vanished" as send_part.
         """
         ...
 
     def list_parts(self, key: str, upload_id: str) -> tuple[RemotePart, ...]:
-        """List all parts of an upload, all pages, by number; raises RefusedError "upload-vanished"."""
+        """Return all parts of an upload, all pages, by number. RefusedError "upload-vanished" as send_part."""
         ...
 
     def list_uploads(self, prefix: str) -> tuple[RemoteUpload, ...]:
-        """List all unfinished uploads below prefix, all pages."""
+        """Return all unfinished uploads below prefix, all pages."""
         ...
 
     def complete(
@@ -123,24 +123,24 @@ class ObjectStore(Protocol):
     ) -> RemoteObject:
         """Make the object of these parts (ascending numbers). size_bytes and crc64 are what the server answered.
 
-        With overwrite=False an object that is there raises RefusedError "object-exists".
+        With overwrite=False an existing object raises RefusedError "object-exists".
         """
         ...
 
     def abort(self, key: str, upload_id: str) -> None:
-        """Give an upload up and free its parts; fine when the server forgot it."""
+        """Abort an upload and free its parts; succeeds if the server has no such upload."""
         ...
 
 
 class RoleService(Protocol):
-    """RAM, as far as the import's role goes."""
+    """RAM, as far as the role of the import needs it."""
 
     def role(self, name: str) -> Role | None:
-        """Tell what the role is; None when there is none. AccessError "no-right" when we may not look."""
+        """Return a role, None if it does not exist. AccessError "no-right" without the right to read it."""
         ...
 
     def create_role(self, name: str, *, trust_policy: str, description: str) -> Role:
-        """Create a role. RefusedError "role-exists" when somebody was faster."""
+        """Create a role. RefusedError "role-exists" if it exists already."""
         ...
 
     def update_trust_policy(self, name: str, *, trust_policy: str) -> None:
@@ -148,61 +148,76 @@ class RoleService(Protocol):
         ...
 
     def attached_policies(self, name: str) -> tuple[Policy, ...]:
-        """List the policies attached to a role, without their documents."""
+        """Return the policies attached to a role, without their documents."""
         ...
 
     def attach_policy(self, policy: Policy, *, role_name: str) -> None:
-        """Attach a policy to a role; fine when it is attached already."""
+        """Attach a policy to a role; succeeds if it is attached already."""
         ...
 
     def policy_document(self, policy: Policy) -> str:
-        """Give the JSON text of a policy's default version."""
+        """Return the JSON text of a policy's default version."""
         ...
 
 
 class ImageService(Protocol):
-    """ECS in one region, as far as importing goes."""
+    """ECS in one region, as far as importing needs it."""
 
     def import_image(self, call: ImportCall) -> StartedImport | None:
-        """Call ImportImage once. None is the answer to a dry run that would have passed (in both spellings)."""
+        """Call ImportImage once. Returns None for a dry run that would have passed (in both spellings)."""
         ...
 
     def task(self, task_id: str) -> Task | None:
-        """Tell how a task stands; None when the service does not know it (yet)."""
+        """Return a task, None if the service does not know it (yet)."""
         ...
 
     def tasks(self, *, statuses: tuple[str, ...] = ()) -> tuple[Task, ...]:
-        """List the ImportImage tasks of the account in this region, newest first, all pages."""
+        """Return the ImportImage tasks of the account in this region, newest first, all pages."""
         ...
 
     def cancel_task(self, task_id: str) -> None:
-        """Cancel a task that is running."""
+        """Cancel a running task."""
         ...
 
     def image(self, image_id: str) -> Image | None:
-        """Tell how an image stands, whatever its status; None when there is none."""
+        """Return an image, whatever its status, None if it does not exist."""
         ...
 
     def images(self, *, name: str | None = None, tags: Mapping[str, str] | None = None) -> tuple[Image, ...]:
-        """Find our own images by exact name and/or tags, whatever their status."""
+        """Return the account's own images with this exact name and these tags, whatever their status."""
         ...
 
     def rename_image(self, image_id: str, *, name: str) -> None:
-        """Give an image another name."""
+        """Rename an image."""
         ...
 
     def delete_image(self, image_id: str) -> None:
-        """Delete an image; fine when there is none. Its snapshot stays."""
+        """Delete an image; succeeds if it does not exist. Its snapshot stays."""
         ...
 
     def regions(self) -> tuple[str, ...]:
-        """List the region ids open to this account."""
+        """Return the region ids that are open to this account."""
         ...
 
 
 class Identity(Protocol):
-    """STS, as far as asking who we are goes."""
+    """STS, as far as the caller's identity needs it."""
 
     def whoami(self) -> CallerIdentity:
-        """Ask who the credentials are; needs no right."""
+        """Return the identity of the credentials; needs no right."""
         ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Services:
+    """The services of one region. `store` returns the store of the bucket with the given name.
+
+    `endpoint` is "" for Alibaba Cloud itself, else the URL that replaces it; pushes to different clouds never share a
+    journal.
+    """
+
+    identity: Identity
+    store: Callable[[str], ObjectStore]
+    roles: RoleService
+    images: ImageService
+    endpoint: str = ""

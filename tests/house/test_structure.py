@@ -27,7 +27,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "context": {"errors", "events"},
     "services": BOTTOM | {"context", "events", "retry"},
     "journal": BOTTOM,
-    "retry": BOTTOM | {"context"},
+    "retry": BOTTOM | {"context", "events"},
     "disk": BOTTOM | {"events"},
     "checks": BELOW_STAGES,
     "account": BELOW_STAGES,

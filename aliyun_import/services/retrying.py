@@ -1,0 +1,225 @@
+"""Services that repeat transient failures, around services that do not.
+
+A call site makes a plain call. Some calls go through once, because their callers know better when to repeat:
+
+    send_part, copy_part    the scheduler of the upload: other parts continue while one waits
+    complete                `complete_upload`: an answer that was lost is settled by the object, before another attempt
+    import_image            `submit`: a repetition needs the client token, and a role may be new
+"""
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import TypeVar, cast
+
+from aliyun_import.context import Context
+from aliyun_import.model.image import Image, StartedImport, Task
+from aliyun_import.model.objects import BucketInfo, RemoteObject, RemotePart, RemoteUpload
+from aliyun_import.model.request import ImportCall
+from aliyun_import.model.roles import CallerIdentity, Policy, Role
+from aliyun_import.retry import DEFAULT, Retrier, RetryPolicy
+from aliyun_import.services.interface import (
+    Identity,
+    ImageService,
+    ObjectStore,
+    PartBody,
+    RoleService,
+    Services,
+)
+
+S = TypeVar("S")
+
+
+def add_retries(services: Services, context: Context, *, policy: RetryPolicy = DEFAULT) -> Services:
+    """Return the services with transient failures retried; services that retry already are returned as they are.
+
+    Each service is contacted for the first time once, whatever the number of its buckets. Waits are emitted as Noted
+    events on the calling thread: a thread that may not emit uses `without_retries`.
+    """
+    if isinstance(services.identity, RetryingIdentity):
+        return services
+    oss = Retrier(context, policy)
+    return replace(
+        services,
+        identity=RetryingIdentity(services.identity, Retrier(context, policy)),
+        store=lambda bucket: RetryingStore(services.store(bucket), oss),
+        roles=RetryingRoles(services.roles, Retrier(context, policy)),
+        images=RetryingImages(services.images, Retrier(context, policy)),
+    )
+
+
+def without_retries(service: S) -> S:
+    """Return the service behind a retrying one, or the service itself if it does not retry."""
+    if isinstance(service, RetryingIdentity | RetryingStore | RetryingRoles | RetryingImages):
+        return cast("S", service.wrapped)
+    return service
+
+
+class RetryingIdentity:
+    """Identity with retries. Thread-safe as the identity that it wraps."""
+
+    def __init__(self, identity: Identity, retry: Retrier) -> None:
+        self.wrapped = identity
+        self._retry = retry
+
+    def whoami(self) -> CallerIdentity:
+        """Return the identity of the credentials."""
+        return self._retry(self.wrapped.whoami)
+
+
+class RetryingStore:
+    """ObjectStore with retries. Thread-safe as the store that it wraps."""
+
+    def __init__(self, store: ObjectStore, retry: Retrier) -> None:
+        self.wrapped = store
+        self._retry = retry
+
+    @property
+    def bucket(self) -> str:
+        """Return the name of the bucket."""
+        return self.wrapped.bucket
+
+    def bucket_info(self) -> BucketInfo | None:
+        """Return the properties of the bucket."""
+        return self._retry(self.wrapped.bucket_info)
+
+    def create_bucket(self) -> None:
+        """Create the bucket."""
+        self._retry(self.wrapped.create_bucket)
+
+    def ensure_abort_rule(self, *, prefix: str, days: int) -> bool:
+        """Ensure the lifecycle rule."""
+        return self._retry(self.wrapped.ensure_abort_rule, prefix=prefix, days=days)
+
+    def head(self, key: str) -> RemoteObject | None:
+        """Return the properties of an object."""
+        return self._retry(self.wrapped.head, key)
+
+    def read(self, key: str, *, start: int = 0, length: int | None = None, if_match: str | None = None) -> bytes:
+        """Read a range of an object."""
+        return self._retry(self.wrapped.read, key, start=start, length=length, if_match=if_match)
+
+    def put(
+        self, key: str, data: bytes, *, metadata: Mapping[str, str] | None = None, overwrite: bool = True
+    ) -> RemoteObject:
+        """Write a small object."""
+        return self._retry(self.wrapped.put, key, data, metadata=metadata, overwrite=overwrite)
+
+    def delete(self, key: str, *, version_id: str | None = None) -> None:
+        """Delete an object."""
+        self._retry(self.wrapped.delete, key, version_id=version_id)
+
+    def list_objects(self, prefix: str) -> tuple[RemoteObject, ...]:
+        """Return all objects below prefix."""
+        return self._retry(self.wrapped.list_objects, prefix)
+
+    def start_upload(self, key: str, *, metadata: Mapping[str, str] | None = None) -> str:
+        """Start a multipart upload."""
+        return self._retry(self.wrapped.start_upload, key, metadata=metadata)
+
+    def send_part(
+        self, key: str, upload_id: str, *, number: int, body: PartBody, timeout_s: float | None = None
+    ) -> RemotePart:
+        """Send one part, one attempt."""
+        return self.wrapped.send_part(key, upload_id, number=number, body=body, timeout_s=timeout_s)
+
+    def copy_part(
+        self, key: str, upload_id: str, *, number: int, source_key: str, start: int, length: int, if_match: str
+    ) -> RemotePart:
+        """Make one part on the server, one attempt."""
+        return self.wrapped.copy_part(
+            key, upload_id, number=number, source_key=source_key, start=start, length=length, if_match=if_match
+        )
+
+    def list_parts(self, key: str, upload_id: str) -> tuple[RemotePart, ...]:
+        """Return all parts of an upload."""
+        return self._retry(self.wrapped.list_parts, key, upload_id)
+
+    def list_uploads(self, prefix: str) -> tuple[RemoteUpload, ...]:
+        """Return all unfinished uploads below prefix."""
+        return self._retry(self.wrapped.list_uploads, prefix)
+
+    def complete(
+        self, key: str, upload_id: str, parts: tuple[RemotePart, ...], *, overwrite: bool = False
+    ) -> RemoteObject:
+        """Make the object of its parts, one attempt."""
+        return self.wrapped.complete(key, upload_id, parts, overwrite=overwrite)
+
+    def abort(self, key: str, upload_id: str) -> None:
+        """Abort an upload."""
+        self._retry(self.wrapped.abort, key, upload_id)
+
+
+class RetryingRoles:
+    """RoleService with retries. Thread-safe as the service that it wraps."""
+
+    def __init__(self, roles: RoleService, retry: Retrier) -> None:
+        self.wrapped = roles
+        self._retry = retry
+
+    def role(self, name: str) -> Role | None:
+        """Return a role."""
+        return self._retry(self.wrapped.role, name)
+
+    def create_role(self, name: str, *, trust_policy: str, description: str) -> Role:
+        """Create a role."""
+        return self._retry(self.wrapped.create_role, name, trust_policy=trust_policy, description=description)
+
+    def update_trust_policy(self, name: str, *, trust_policy: str) -> None:
+        """Replace a role's trust policy."""
+        self._retry(self.wrapped.update_trust_policy, name, trust_policy=trust_policy)
+
+    def attached_policies(self, name: str) -> tuple[Policy, ...]:
+        """Return the policies attached to a role."""
+        return self._retry(self.wrapped.attached_policies, name)
+
+    def attach_policy(self, policy: Policy, *, role_name: str) -> None:
+        """Attach a policy to a role."""
+        self._retry(self.wrapped.attach_policy, policy, role_name=role_name)
+
+    def policy_document(self, policy: Policy) -> str:
+        """Return the JSON text of a policy."""
+        return self._retry(self.wrapped.policy_document, policy)
+
+
+class RetryingImages:
+    """ImageService with retries. Thread-safe as the service that it wraps."""
+
+    def __init__(self, images: ImageService, retry: Retrier) -> None:
+        self.wrapped = images
+        self._retry = retry
+
+    def import_image(self, call: ImportCall) -> StartedImport | None:
+        """Call ImportImage, one attempt."""
+        return self.wrapped.import_image(call)
+
+    def task(self, task_id: str) -> Task | None:
+        """Return a task."""
+        return self._retry(self.wrapped.task, task_id)
+
+    def tasks(self, *, statuses: tuple[str, ...] = ()) -> tuple[Task, ...]:
+        """Return the ImportImage tasks."""
+        return self._retry(self.wrapped.tasks, statuses=statuses)
+
+    def cancel_task(self, task_id: str) -> None:
+        """Cancel a running task."""
+        self._retry(self.wrapped.cancel_task, task_id)
+
+    def image(self, image_id: str) -> Image | None:
+        """Return an image."""
+        return self._retry(self.wrapped.image, image_id)
+
+    def images(self, *, name: str | None = None, tags: Mapping[str, str] | None = None) -> tuple[Image, ...]:
+        """Return images by name and tags."""
+        return self._retry(self.wrapped.images, name=name, tags=tags)
+
+    def rename_image(self, image_id: str, *, name: str) -> None:
+        """Rename an image."""
+        self._retry(self.wrapped.rename_image, image_id, name=name)
+
+    def delete_image(self, image_id: str) -> None:
+        """Delete an image."""
+        self._retry(self.wrapped.delete_image, image_id)
+
+    def regions(self) -> tuple[str, ...]:
+        """Return the region ids."""
+        return self._retry(self.wrapped.regions)
