@@ -1,12 +1,15 @@
 """Service errors: each row of the table through a real call, and the rules for codes without a row."""
 
 import re
+import socket
 from collections.abc import Callable, Iterator
 
 import pytest
 
+from aliyun_import.cloud.endpoints import resolve_endpoints
 from aliyun_import.cloud.errors.mapping import ErrorMapping
 from aliyun_import.cloud.errors.translate import TABLE, Answer, translate
+from aliyun_import.cloud.oss.store import OssStore
 from aliyun_import.cloud.transport.rpc_response import Reply, refusal_of
 from aliyun_import.errors import (
     AliyunImportError,
@@ -116,6 +119,28 @@ def test_an_rpc_answer_in_xml_becomes_the_same(service: str, row: ErrorMapping) 
     assert (type(error), error.code) == (row.kind, row.code)
     assert error.details["request_id"] == "R-1"
     assert "Words." in str(error.cause)
+
+
+@pytest.mark.parametrize(
+    ("status", "kind"), [(400, RefusedError), (403, PermissionDenied), (429, TransientError), (502, TransientError)]
+)
+@pytest.mark.parametrize("body", ["<Error><Code/><Message/></Error>", "<Error/>", "", "<html>Bad gateway</html>"])
+def test_an_answer_of_oss_without_a_code_is_an_error_of_its_status(
+    status: int, kind: type[AliyunImportError], body: str
+) -> None:
+    """A gateway's answer, or an error with an empty code, is retried or refused like any other, and no bug."""
+
+    def answer(connection: socket.socket) -> None:
+        reach.read_head(connection)
+        head = f"HTTP/1.1 {status} X\r\nContent-Length: {len(body)}\r\nConnection: close\r\n\r\n"
+        connection.sendall((head + body).encode())
+
+    with reach.server(answer) as port:
+        where = resolve_endpoints("cn-hangzhou", endpoint_url=f"http://127.0.0.1:{port}")
+        store = OssStore(reach.BUCKET, endpoints=where, credentials=reach.any_credentials())
+        with pytest.raises(kind) as caught:
+            store.read("disk.raw")
+    assert "(HTTP " in str(caught.value.cause)
 
 
 def test_no_row_is_there_twice() -> None:
