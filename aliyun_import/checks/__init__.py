@@ -1,1 +1,1 @@
-"""Checks of disks and requests that run before the upload."""
+"""Checks of a disk and of a request before the first byte is sent."""

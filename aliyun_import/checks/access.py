@@ -1,285 +1,273 @@
-"""This file holds the rules about getting in: cloud-init, SSH, accounts, SELinux, and what else is in the way."""
+"""Checks of access to the guest: cloud-init, SSH, accounts, SELinux, and what interferes with them."""
 
 import re
 
-from aliyun_import.checks.context import (
-    CHECK_ITEMS,
-    COMPLIANCE,
-    GUIDE_2021,
-    JUDGEMENT,
-    LINUX_2026,
-    METADATA,
-    Rule,
-    RuleContext,
-    places,
-)
-from aliyun_import.model.finding import Finding, Severity
+from aliyun_import.checks.registry import AppliesTo, Found, GuestSubject, Source, check, places
+from aliyun_import.model.finding import Severity
 from aliyun_import.model.request import Architecture
 
-# ImportImage, usage notes: what the password injection of arm64 and of newer platforms asks of cloud-init.
+# ImportImage, usage notes: the password injection of arm64 and of newer platforms requires this version.
 _LEAST_CLOUD_INIT = (19, 1, 3)
-# Instance metadata: what the hardened mode, the only one of ImdsSupport v2, asks of it.
+# Instance metadata: the hardened mode, the only one of ImdsSupport v2, requires this version.
 _LEAST_FOR_IMDS_V2 = (23, 2, 2)
 
 
-def cloud_init_missing(subject: RuleContext) -> Finding | None:
-    """Warn of a system without cloud-init, or with one that does not start."""
-    guest = subject.guest
-    cloud_init = guest.cloud_init if guest is not None else None
+@check("cloud-init-missing", Severity.WARNS, source=Source.CHECK_ITEMS, applies_to=AppliesTo.GUEST)
+def cloud_init_missing(subject: GuestSubject) -> Found | None:
+    """Check that cloud-init is installed and enabled.
+
+    cloud-init sets the host name, password, keys, network and user data of an instance. Without it the image boots and
+    stays as it was.
+    """
+    cloud_init = subject.guest.cloud_init
     if cloud_init is None or (cloud_init.where and cloud_init.enabled is not False):
         return None
-    state = "is on the disk but does not start" if cloud_init.where else "is not installed"
-    return subject.finding(
-        "cloud-init-missing",
-        Severity.WARNS,
-        f"cloud-init {state}: the instance gets neither its host name nor its password, keys and user data.",
-        remedy="Enable its units and remove /etc/cloud/cloud-init.disabled." if cloud_init.where else
-        "Install cloud-init 19.1.3 or newer on the source system.",
-        where=cloud_init.where or "/usr/bin/cloud-init",
-        source=CHECK_ITEMS,
-    )  # fmt: skip
+    state = "installed but not enabled" if cloud_init.where else "not installed"
+    return Found(
+        f"cloud-init is {state}: the instance gets neither its host name nor its password, keys and user data.",
+        "Enable its units and remove /etc/cloud/cloud-init.disabled."
+        if cloud_init.where
+        else "Install cloud-init 19.1.3 or newer on the source system.",
+        cloud_init.where or "/usr/bin/cloud-init",
+    )
 
 
-def cloud_init_source(subject: RuleContext) -> Finding | None:
-    """Warn of a list of data sources without Alibaba Cloud's."""
-    guest = subject.guest
-    cloud_init = guest.cloud_init if guest is not None else None
+@check("cloud-init-source", Severity.WARNS, source=Source.CHECK_ITEMS, applies_to=AppliesTo.GUEST)
+def cloud_init_source(subject: GuestSubject) -> Found | None:
+    """Check that the datasource_list of cloud-init has AliYun, if it is set."""
+    cloud_init = subject.guest.cloud_init
     if cloud_init is None or cloud_init.sources is None or not cloud_init.where or cloud_init.enabled is False:
         return None
     if any(source.lower() == "aliyun" for source in cloud_init.sources):
         return None
-    return subject.finding(
-        "cloud-init-source",
-        Severity.WARNS,
-        f"cloud-init looks for {', '.join(cloud_init.sources) or 'nothing'}, and not for AliYun, where its data are.",
-        remedy="Add AliYun to datasource_list in /etc/cloud/cloud.cfg.d on the source system.",
-        where=cloud_init.sources_where,
-        source=CHECK_ITEMS,
+    return Found(
+        f"cloud-init searches {', '.join(cloud_init.sources) or 'no data source'}, and not AliYun, which has its data.",
+        "Add AliYun to datasource_list in /etc/cloud/cloud.cfg.d on the source system.",
+        cloud_init.sources_where,
     )
 
 
-def cloud_init_old(subject: RuleContext) -> Finding | None:
-    """Warn of a cloud-init that is too old for the injection of passwords."""
+@check("cloud-init-old", Severity.WARNS, source=Source.API, applies_to=AppliesTo.GUEST)
+def cloud_init_old(subject: GuestSubject) -> Found | None:
+    """Check that cloud-init is 19.1.3 or newer.
+
+    The injection of passwords and keys requires it.
+    """
     version, where = _cloud_init_version(subject)
-    # The old line (0.7.6a15 and later) is the service's own build, which it trusts.
+    # The old releases (0.7.6a15 and later) are the service's own build, which it supports.
     if not version or version[0] == 0 or version >= _LEAST_CLOUD_INIT:
         return None
-    return subject.finding(
-        "cloud-init-old",
-        Severity.WARNS,
-        f"cloud-init {_dotted(version)} is older than 19.1.3, which setting passwords and keys asks for.",
-        remedy="Install cloud-init 19.1.3 or newer on the source system.",
-        where=where,
-        source=LINUX_2026,
+    return Found(
+        f"cloud-init {_dotted(version)} is older than 19.1.3, which the injection of passwords and keys requires.",
+        "Install cloud-init 19.1.3 or newer on the source system.",
+        where,
     )
 
 
-def imds_v2_cloud_init(subject: RuleContext) -> Finding | None:
-    """Warn of metadata by token only, asked for with a cloud-init that knows no tokens."""
+@check("imds-v2-cloud-init", Severity.WARNS, source=Source.METADATA, applies_to=AppliesTo.GUEST)
+def imds_v2_cloud_init(subject: GuestSubject) -> Found | None:
+    """Check that cloud-init can read metadata with a token if ImdsSupport is v2.
+
+    With v2 metadata is read with a token only (hardened mode), which cloud-init supports since 23.2.2. The image cannot
+    be changed back from v2 to v1.
+    """
     version, where = _cloud_init_version(subject)
     if subject.request.imds_support != "v2" or not version or version >= _LEAST_FOR_IMDS_V2:
         return None
-    return subject.finding(
-        "imds-v2-cloud-init",
-        Severity.WARNS,
+    return Found(
         f"--imds-support v2 was given, and cloud-init {_dotted(version)} is older than 23.2.2, which reads metadata "
         "with a token: the instance would get neither host name, password nor keys.",
-        remedy="Leave --imds-support out, or install cloud-init 23.2.2 or newer on the source system.",
-        where=where,
-        source=METADATA,
+        "Omit --imds-support, or install cloud-init 23.2.2 or newer on the source system.",
+        where,
     )
 
 
-def no_growpart(subject: RuleContext) -> Finding | None:
-    """Say that the root will not grow by itself on a larger disk."""
-    guest = subject.guest
-    if guest is None or guest.cloud_init is None or guest.cloud_init.growpart:
+@check("no-growpart", Severity.NOTE, source=Source.CHECK_ITEMS, applies_to=AppliesTo.GUEST)
+def no_growpart(subject: GuestSubject) -> Found | None:
+    """Check that growpart is installed, with which cloud-init grows the root on a larger disk."""
+    if subject.guest.cloud_init is None or subject.guest.cloud_init.growpart:
         return None
-    return subject.finding(
-        "no-growpart",
-        Severity.NOTE,
-        "growpart is not installed: on a larger disk the root keeps its size until somebody grows it.",
-        remedy="Install cloud-guest-utils (Debian, Ubuntu) or cloud-utils-growpart (Red Hat) on the source system.",
-        where="/usr/bin/growpart",
-        source=CHECK_ITEMS,
+    return Found(
+        "growpart is not installed: on a larger disk the root keeps its size until it is grown by hand.",
+        "Install cloud-guest-utils (Debian, Ubuntu) or cloud-utils-growpart (Red Hat) on the source system.",
+        "/usr/bin/growpart",
     )
 
 
-def ssh_server(subject: RuleContext) -> Finding | None:
-    """Warn of a system without an SSH server, or with one that does not start."""
-    guest = subject.guest
-    sshd = guest.sshd if guest is not None else None
+@check("ssh-server", Severity.WARNS, source=Source.COMPLIANCE, applies_to=AppliesTo.GUEST)
+def ssh_server(subject: GuestSubject) -> Found | None:
+    """Check that an SSH server is installed and enabled.
+
+    Without one the instance can be reached by its console only.
+    """
+    sshd = subject.guest.sshd
     if sshd is None or (sshd.where and sshd.enabled is not False):
         return None
-    state = "is on the disk but does not start" if sshd.where else "is not installed"
-    return subject.finding(
-        "ssh-server",
-        Severity.WARNS,
-        f"The SSH server {state}: the instance is reached by its console only.",
-        remedy="systemctl enable ssh (or sshd) on the source system." if sshd.where else "Install openssh-server.",
-        where=sshd.where or "/usr/sbin/sshd",
-        source=COMPLIANCE,
+    state = "installed but not enabled" if sshd.where else "not installed"
+    return Found(
+        f"The SSH server is {state}: the instance can be reached by its console only.",
+        "systemctl enable ssh (or sshd) on the source system." if sshd.where else "Install openssh-server.",
+        sshd.where or "/usr/sbin/sshd",
     )
 
 
-def ssh_root_login(subject: RuleContext) -> Finding | None:
-    """Warn that root may not log in, for whom the service sets password and key."""
-    guest = subject.guest
-    permit = guest.sshd.permit_root if guest is not None and guest.sshd is not None else None
+@check("ssh-root-login", Severity.WARNS, source=Source.COMPLIANCE, applies_to=AppliesTo.GUEST)
+def ssh_root_login(subject: GuestSubject) -> Found | None:
+    """Check that PermitRootLogin allows root to log in.
+
+    The service sets the password and the key of root.
+    """
+    permit = subject.guest.sshd.permit_root if subject.guest.sshd is not None else None
     if permit is None or permit.what not in ("no", "forced-commands-only"):
         return None
-    return subject.finding(
-        "ssh-root-login",
-        Severity.WARNS,
+    return Found(
         f"PermitRootLogin is {permit.what}, and the service sets the password and the key of root.",
-        remedy="Remove the line, or see to it that another account gets in (cloud-init's default user).",
-        where=permit.where,
-        source=COMPLIANCE,
+        "Remove the line, or make sure that another account can log in (cloud-init's default user).",
+        permit.where,
     )
 
 
-def ssh_port(subject: RuleContext) -> Finding | None:
-    """Warn of an SSH server that does not listen on port 22."""
-    guest = subject.guest
-    ports = guest.sshd.ports if guest is not None and guest.sshd is not None else ()
+@check("ssh-port", Severity.WARNS, source=Source.COMPLIANCE, applies_to=AppliesTo.GUEST)
+def ssh_port(subject: GuestSubject) -> Found | None:
+    """Check that the SSH server listens on port 22, the one that the default security group allows."""
+    ports = subject.guest.sshd.ports if subject.guest.sshd is not None else ()
     if not ports or any(port.what == "22" for port in ports):
         return None
-    return subject.finding(
-        "ssh-port",
-        Severity.WARNS,
-        f"SSH listens on port {ports[0].what} and not on 22, which the default security group opens.",
-        remedy="Set Port 22, or open the port in the security group.",
-        where=ports[0].where,
-        source=COMPLIANCE,
+    return Found(
+        f"SSH listens on port {ports[0].what} and not on 22, which the default security group allows.",
+        "Set Port 22, or allow the port in the security group.",
+        ports[0].where,
     )
 
 
-def accounts(subject: RuleContext) -> Finding | None:
-    """Block a system into which the service can't put a password: no root, or a shadow file that nobody may write."""
-    guest = subject.guest
-    found = guest.accounts if guest is not None else None
+@check(
+    "accounts",
+    {Severity.BLOCKS: "for an immutable /etc/shadow or no root", Severity.WARNS: "without passwd"},
+    source=Source.COMPLIANCE,
+    applies_to=AppliesTo.GUEST,
+)
+def accounts(subject: GuestSubject) -> Found | None:
+    """Check that the password of root can be set.
+
+    The import and cloud-init write it to /etc/shadow.
+    """
+    found = subject.guest.accounts
     if found is None or not found.readable:
         return None
     if found.shadow_immutable:
-        return subject.finding(
-            "accounts",
-            Severity.BLOCKS,
+        return Found(
             "/etc/shadow has the immutable flag: neither the import nor cloud-init can set a password.",
-            remedy="chattr -i /etc/shadow on the source system.",
-            where="/etc/shadow, inode flags",
-            source=COMPLIANCE,
+            "chattr -i /etc/shadow on the source system.",
+            "/etc/shadow, inode flags",
         )
     if found.root is None:
-        return subject.finding(
-            "accounts",
-            Severity.BLOCKS,
-            "There is no account root, to which the service gives the password and the key.",
-            remedy="Restore the account root on the source system.",
-            where="/etc/passwd",
-            source=COMPLIANCE,
+        return Found(
+            "There is no account root, whose password and key the service sets.",
+            "Restore the account root on the source system.",
+            "/etc/passwd",
         )
     if found.passwd is None:
-        return subject.finding(
-            "accounts",
+        return Found(
+            "There is no passwd command, which sets passwords at the first boot.",
+            "Install the package passwd (or shadow) on the source system.",
+            "/usr/bin/passwd",
             Severity.WARNS,
-            "There is no passwd command, with which passwords are set at the first start.",
-            remedy="Install the package passwd (or shadow) on the source system.",
-            where="/usr/bin/passwd",
-            source=COMPLIANCE,
         )
     return None
 
 
-def lib_links(subject: RuleContext) -> Finding | None:
-    """Warn of /lib as an absolute link, which leads elsewhere for who mounts the disk."""
-    guest = subject.guest
-    links = guest.absolute_lib_links if guest is not None else ()
+@check("lib-links", Severity.WARNS, source=Source.COMPLIANCE, applies_to=AppliesTo.GUEST)
+def lib_links(subject: GuestSubject) -> Found | None:
+    """Check that /lib and /lib64 are not absolute links.
+
+    The import mounts the disk below another root, where an absolute link leads out of the disk.
+    """
+    links = subject.guest.absolute_lib_links
     if not links:
         return None
-    return subject.finding(
-        "lib-links",
-        Severity.WARNS,
-        f"{links[0].what} is an absolute link: the import, which mounts the disk below another root, does not find it.",
-        remedy=f"Make it relative on the source system: ln -sfn usr{links[0].where} {links[0].where}",
-        where=places(links),
-        source=COMPLIANCE,
+    return Found(
+        f"{links[0].what} is an absolute link: the import, which mounts the disk below another root, cannot follow it.",
+        f"Make it relative on the source system: ln -sfn usr{links[0].where} {links[0].where}",
+        places(links),
     )
 
 
-def selinux(subject: RuleContext) -> Finding | None:
-    """Warn of SELinux in enforcing mode."""
-    guest = subject.guest
-    if guest is None or guest.selinux is None or guest.selinux.what != "enforcing":
+@check("selinux", Severity.WARNS, source=Source.CHECK_ITEMS, applies_to=AppliesTo.GUEST)
+def selinux(subject: GuestSubject) -> Found | None:
+    """Check that SELinux is not enforcing.
+
+    Files that the import writes have no labels.
+    """
+    mode = subject.guest.selinux
+    if mode is None or mode.what != "enforcing":
         return None
-    return subject.finding(
-        "selinux",
-        Severity.WARNS,
-        "SELinux is enforcing, and what the import writes into the guest has no labels: logins may fail.",
-        remedy="Set SELINUX=disabled or permissive on the source system, or touch /.autorelabel before the copy.",
-        where=guest.selinux.where,
-        source=CHECK_ITEMS,
+    return Found(
+        "SELinux is enforcing, and files that the import writes have no labels: logins may fail.",
+        "Set SELINUX=disabled or permissive on the source system, or touch /.autorelabel before the copy.",
+        mode.where,
     )
 
 
-def guest_agent(subject: RuleContext) -> Finding | None:
-    """Warn of QEMU's guest agent, which the image requirements exclude."""
+@check("guest-agent", Severity.WARNS, source=Source.GUIDE_2021, applies_to=AppliesTo.GUEST)
+def guest_agent(subject: GuestSubject) -> Found | None:
+    """Check that QEMU's guest agent is not installed, as the image requirements ask."""
     guest = subject.guest
-    path = ""
-    if guest is not None:
-        path = guest.guest_agent.where if guest.guest_agent else guest.windows.guest_agent if guest.windows else ""
+    path = guest.guest_agent.where if guest.guest_agent else guest.windows.guest_agent if guest.windows else ""
     if not path:
         return None
-    return subject.finding(
-        "guest-agent",
-        Severity.WARNS,
-        "QEMU's guest agent is installed, which gets into the way of the service's own.",
-        remedy="Remove qemu-guest-agent on the source system.",
-        where=path,
-        source=GUIDE_2021,
+    return Found(
+        "QEMU's guest agent is installed, which interferes with the agent of the service.",
+        "Remove qemu-guest-agent on the source system.",
+        path,
     )
 
 
-def local_clock(subject: RuleContext) -> Finding | None:
-    """Say that the hardware clock is taken for local time; arm64 instances need UTC."""
-    guest = subject.guest
-    if guest is None or guest.local_clock is None:
+@check(
+    "local-clock",
+    {Severity.NOTE: "", Severity.WARNS: "on arm64"},
+    source=Source.CHECK_ITEMS,
+    applies_to=AppliesTo.GUEST,
+)
+def local_clock(subject: GuestSubject) -> Found | None:
+    """Check that the system expects the hardware clock in UTC.
+
+    On ECS the clock is in UTC, and arm64 requires this setting.
+    """
+    clock = subject.guest.local_clock
+    if clock is None:
         return None
-    arm = guest.architecture is Architecture.ARM64
-    return subject.finding(
-        "local-clock",
-        Severity.WARNS if arm else Severity.NOTE,
-        "The system believes the hardware clock to be in local time; on ECS it is in UTC.",
-        remedy="timedatectl set-local-rtc 0 on the source system.",
-        where=guest.local_clock.where,
-        source=CHECK_ITEMS,
+    return Found(
+        "The system expects the hardware clock in local time; on ECS it is in UTC.",
+        "timedatectl set-local-rtc 0 on the source system.",
+        clock.where,
+        Severity.WARNS if subject.guest.architecture is Architecture.ARM64 else None,
     )
 
 
-def shared_identity(subject: RuleContext) -> Finding | None:
-    """Say that every instance of the image would have the same host keys or machine id."""
+@check("shared-identity", Severity.NOTE, source=Source.JUDGEMENT, applies_to=AppliesTo.GUEST)
+def shared_identity(subject: GuestSubject) -> Found | None:
+    """Check that the image has no SSH host keys that persist, and no machine id.
+
+    They would be the same on every instance of the image.
+    """
     guest = subject.guest
-    if guest is None:
-        return None
     keys = guest.sshd.host_keys if guest.sshd is not None else ()
-    # cloud-init makes new host keys at the first start of an instance.
-    remade = guest.cloud_init is not None and bool(guest.cloud_init.where) and guest.cloud_init.enabled is not False
-    seen = [f"{len(keys)} SSH host keys"] if keys and not remade else []
-    seen += ["a machine id"] if guest.machine_id is not None else []
-    if not seen:
+    # cloud-init replaces the host keys at the first boot of an instance.
+    replaced = guest.cloud_init is not None and bool(guest.cloud_init.where) and guest.cloud_init.enabled is not False
+    shared = [f"{len(keys)} SSH host keys"] if keys and not replaced else []
+    shared += ["a machine id"] if guest.machine_id is not None else []
+    if not shared:
         return None
-    return subject.finding(
-        "shared-identity",
-        Severity.NOTE,
-        f"All instances of the image will share {' and '.join(seen)}.",
-        remedy="Before the copy: truncate -s 0 /etc/machine-id, and rm /etc/ssh/ssh_host_*.",
-        where=guest.machine_id.where if guest.machine_id else keys[0],
-        source=JUDGEMENT,
+    return Found(
+        f"All instances of the image will share {' and '.join(shared)}.",
+        "Before the copy: truncate -s 0 /etc/machine-id, and rm /etc/ssh/ssh_host_*.",
+        guest.machine_id.where if guest.machine_id else keys[0],
     )
 
 
-def _cloud_init_version(subject: RuleContext) -> tuple[tuple[int, ...], str]:
-    """Give the numbers of cloud-init's version, empty where it is not known, and where cloud-init was seen."""
-    cloud_init = subject.guest.cloud_init if subject.guest is not None else None
+def _cloud_init_version(subject: GuestSubject) -> tuple[tuple[int, ...], str]:
+    """Return the numbers of cloud-init's version, empty if it is not known, and the path of cloud-init."""
+    cloud_init = subject.guest.cloud_init
     if cloud_init is None:
         return (), ""
     return tuple(int(part) for part in re.findall(r"\d{1,6}", cloud_init.version)[:3]), cloud_init.where
@@ -287,21 +275,3 @@ def _cloud_init_version(subject: RuleContext) -> tuple[tuple[int, ...], str]:
 
 def _dotted(version: tuple[int, ...]) -> str:
     return ".".join(str(number) for number in version)
-
-
-REACH_RULES: dict[str, Rule] = {
-    "cloud-init-missing": cloud_init_missing,
-    "cloud-init-source": cloud_init_source,
-    "cloud-init-old": cloud_init_old,
-    "imds-v2-cloud-init": imds_v2_cloud_init,
-    "no-growpart": no_growpart,
-    "ssh-server": ssh_server,
-    "ssh-root-login": ssh_root_login,
-    "ssh-port": ssh_port,
-    "accounts": accounts,
-    "lib-links": lib_links,
-    "selinux": selinux,
-    "guest-agent": guest_agent,
-    "local-clock": local_clock,
-    "shared-identity": shared_identity,
-}

@@ -1,92 +1,201 @@
-"""This file asks every rule about a disk, and holds those about its size.
+"""Checks of the size of a disk, of options that contradict it, and of what could not be read."""
 
-A rule is a pure function of a Subject that gives one Finding or None; `explain.py` tells each rule's reason. Rules
-about starting are for the system disk only: a data disk may be a bare file system, or empty on purpose.
-"""
-
-from aliyun_import.checks.boot import BOOT_RULES
-from aliyun_import.checks.conflicts import CONTRADICTION_RULES, FORMAT_RULES
-from aliyun_import.checks.context import API, GUIDE_2021, JUDGEMENT, LINUX_2026, Rule, RuleContext, gib
-from aliyun_import.checks.explain_disk import CONTAINER_TEXTS
-from aliyun_import.checks.guest import GUEST_RULES, INSPECTION_RULES
-from aliyun_import.checks.infer import MIN_SYSTEM_GIB, os_type_of
-from aliyun_import.checks.layout import LAYOUT_RULES
-from aliyun_import.disk.report import DiskReport
+from aliyun_import.checks.infer import MIN_SYSTEM_GIB, architecture_of, boot_mode_of, os_type_of
+from aliyun_import.checks.registry import AppliesTo, DiskSubject, Found, GuestSubject, Source, check
 from aliyun_import.limits import GIB, MAX_DISK_GIB
-from aliyun_import.model.finding import Finding, Severity
-from aliyun_import.model.request import DiskRequest, ImportRequest, OsType
+from aliyun_import.model.finding import Severity
+from aliyun_import.model.request import Architecture, BootMode, OsType
+from aliyun_import.sizes import exact_size
 
 _RECOMMENDED_GIB = {OsType.LINUX: 20, OsType.WINDOWS: 40}
 
 
-def disk_findings(
-    report: DiskReport, *, is_system: bool, request: ImportRequest, disk: DiskRequest
-) -> tuple[Finding, ...]:
-    """Apply every rule about a disk: the problems of its container first, then what blocks, warns, and is worth a note.
+@check("disk-too-large", Severity.BLOCKS, source=Source.API, applies_to=AppliesTo.ANY_DISK)
+def disk_too_large(subject: DiskSubject) -> Found | None:
+    """Check that the virtual size is at most 2048 GiB.
 
-    Pure: nothing is read. What the report could not tell comes out as findings of severity "unknown".
+    ImportImage accepts disks of 1 to 2048 GiB.
     """
-    subject = RuleContext(report=report, request=request, disk=disk, is_system=is_system)
-    findings = [_container_finding(subject, index) for index in range(len(report.container_problems))]
-    rules = ANY_DISK_RULES | (SYSTEM_DISK_RULES if is_system else {})
-    findings += [finding for rule in rules.values() if (finding := rule(subject)) is not None]
-    order = list(Severity)
-    return tuple(sorted(findings, key=lambda finding: order.index(finding.severity)))
-
-
-def disk_too_large(subject: RuleContext) -> Finding | None:
-    """Block a disk whose virtual size is more than the service takes."""
-    size = subject.report.virtual_bytes
-    if size is None or size <= MAX_DISK_GIB * GIB:
+    size_bytes = subject.report.virtual_bytes
+    if size_bytes is None or size_bytes <= MAX_DISK_GIB * GIB:
         return None
-    return subject.finding(
-        "disk-too-large",
-        Severity.BLOCKS,
-        f"The disk has {gib(size)}; ImportImage takes 1-{MAX_DISK_GIB} GiB.",
-        remedy="Shrink the file system, the partition and the disk, or move part of the data to a data disk.",
-        where=f"virtual size {size} bytes",
-        source=API,
+    return Found(
+        f"The disk has {exact_size(size_bytes)}; ImportImage accepts 1-{MAX_DISK_GIB} GiB.",
+        "Shrink the file system, the partition and the disk, or move part of the data to a data disk.",
+        f"virtual size {size_bytes} bytes",
     )
 
 
-def disk_small(subject: RuleContext) -> Finding | None:
-    """Say that the disk is smaller than what the documents recommend."""
-    size = subject.report.virtual_bytes
-    if size is None or subject.container_blocks or not subject.report.partitions:
+@check("requested-size-too-small", Severity.BLOCKS, source=Source.API, applies_to=AppliesTo.ANY_DISK)
+def requested_size_too_small(subject: DiskSubject) -> Found | None:
+    """Check that the requested size is not less than the virtual size.
+
+    For a smaller DiskImageSize the service answers InvalidImageSize.
+    """
+    size_bytes, requested_gib = subject.report.virtual_bytes, subject.disk.size_gib
+    if size_bytes is None or requested_gib is None or requested_gib * GIB >= size_bytes:
         return None
-    os_type, _ = os_type_of(subject.report)
-    asked = max(size, (subject.disk.size_gib or 0) * GIB)
-    least = _RECOMMENDED_GIB[os_type or OsType.LINUX]
-    if asked >= least * GIB:
-        return None
-    windows = os_type is OsType.WINDOWS
-    raised = f" It is imported as {MIN_SYSTEM_GIB} GiB." if asked < MIN_SYSTEM_GIB * GIB else ""
-    return subject.finding(
-        "disk-small",
-        Severity.WARNS if windows else Severity.NOTE,
-        f"The system disk has {gib(asked)}; {least} GiB or more are recommended for "
-        f"{'Windows' if windows else 'Linux'}.{raised}",
-        remedy=f"Give --disk-size {least} to import it onto a larger disk; the guest then has to grow its root.",
-        where=f"virtual size {size} bytes",
-        source=GUIDE_2021 if windows else LINUX_2026,
+    return Found(
+        f"{requested_gib} GiB were requested, and the disk has {exact_size(size_bytes)}: the service answers "
+        "InvalidImageSize.",
+        f"Pass --disk-size {-(-size_bytes // GIB)} or more, or omit it: the size is then read from the disk.",
+        f"virtual size {size_bytes} bytes",
     )
 
 
-def _container_finding(subject: RuleContext, index: int) -> Finding:
-    problem = subject.report.container_problems[index]
-    source = CONTAINER_TEXTS[problem.code][2] if problem.code in CONTAINER_TEXTS else JUDGEMENT
-    return subject.finding(
-        problem.code,
-        problem.severity,
-        problem.seen,
-        remedy=problem.remedy,
-        where=problem.where,
-        source=source,
+@check("requested-format-differs", Severity.BLOCKS, source=Source.API, applies_to=AppliesTo.ANY_DISK)
+def requested_format_differs(subject: DiskSubject) -> Found | None:
+    """Check that the requested format is that of the file's content."""
+    requested, actual = subject.disk.format, subject.report.format
+    if requested is None or actual is None or requested is actual:
+        return None
+    return Found(
+        f"--format {requested} was given, and the file is {actual} by its content ({subject.report.container}).",
+        f"Omit --format, or pass --format {actual}.",
+        f"container {subject.report.container}",
     )
 
 
-# By name, in the order in which they are asked.
-ANY_DISK_RULES: dict[str, Rule] = {"disk-too-large": disk_too_large} | FORMAT_RULES | INSPECTION_RULES
-SYSTEM_DISK_RULES: dict[str, Rule] = (
-    BOOT_RULES | CONTRADICTION_RULES | LAYOUT_RULES | GUEST_RULES | {"disk-small": disk_small}
+@check("inspection-incomplete", Severity.UNKNOWN, source=Source.JUDGEMENT, applies_to=AppliesTo.ANY_DISK)
+def inspection_incomplete(subject: DiskSubject) -> Found | None:
+    """Check that the whole structure of the disk could be read.
+
+    A part that could not be read is damaged or of an unknown kind, or the inspection reached its limits.
+    """
+    unknowns = subject.report.unknowns
+    return Found(f"The inspection is not complete: {'; '.join(unknowns[:6])}.", None, "the disk") if unknowns else None
+
+
+@check(
+    "device-in-use",
+    {Severity.BLOCKS: "", Severity.WARNS: "if it is only mounted read-only"},
+    source=Source.JUDGEMENT,
+    applies_to=AppliesTo.ANY_DISK,
 )
+def device_in_use(subject: DiskSubject) -> Found | None:
+    """Check that nothing can write to a block device while it is sent.
+
+    A device that is mounted, or held by swap, LVM, RAID or another program, is written to while it is read. The object
+    is then a mixture of two states, and the push ends with exit 9.
+    """
+    held = subject.report.held
+    if held is None:
+        return None
+    message, path = f"The device is in use: {'; '.join(held.by)}.", str(subject.report.path)
+    if held.read_only:
+        return Found(message, None, path, Severity.WARNS)
+    return Found(
+        f"{message} Writes to it while it is read would result in a mixture of two states.",
+        "Unmount it (swapoff, vgchange -an), or push a snapshot of it. With --force it is sent as it is, and compared "
+        "once more at the end.",
+        path,
+    )
+
+
+@check(
+    "boot-mode-contradicts",
+    Severity.BLOCKS,
+    source=Source.BOOT_MODES,
+    applies_to=AppliesTo.SYSTEM_DISK,
+)
+def boot_mode_contradicts(subject: DiskSubject) -> Found | None:
+    """Check that the disk boots with the requested boot mode.
+
+    The service does not inspect the disk: a UEFI disk that is imported as BIOS imports without error and never boots.
+    """
+    requested, boot = subject.request.boot_mode, subject.report.boot
+    actual = boot_mode_of(subject.report, subject.report.architecture)
+    if requested is None or actual is None or requested is actual.value:
+        return None
+    if boot.bios if requested is BootMode.BIOS else boot.uefi:
+        return None
+    return Found(
+        f"--boot-mode {requested} was given, and the disk boots with {actual.value} only: it would be imported and "
+        "never boot.",
+        f"Omit --boot-mode, or pass --boot-mode {actual.value}.",
+        actual.evidence,
+    )
+
+
+@check(
+    "architecture-contradicts",
+    {Severity.BLOCKS: "", Severity.WARNS: "between i386 and x86_64"},
+    source=Source.API,
+    applies_to=AppliesTo.SYSTEM_DISK,
+)
+def architecture_contradicts(subject: DiskSubject) -> Found | None:
+    """Check that the programs and boot loaders on the disk are for the requested architecture.
+
+    32-bit programs may run on a 64-bit kernel, so between i386 and x86_64 nothing is certain.
+    """
+    requested, actual = subject.request.architecture, architecture_of(subject.report)
+    if requested is None or actual is None or requested is actual.value:
+        return None
+    return Found(
+        f"--architecture {requested} was given, and the disk is {actual.value}.",
+        f"Omit --architecture, or pass --architecture {actual.value}.",
+        actual.evidence,
+        Severity.BLOCKS if Architecture.ARM64 in (requested, actual.value) else Severity.WARNS,
+    )
+
+
+@check("os-type-contradicts", Severity.BLOCKS, source=Source.API, applies_to=AppliesTo.SYSTEM_DISK)
+def os_type_contradicts(subject: DiskSubject) -> Found | None:
+    """Check that the requested OS type, Windows or Linux, is that of the disk."""
+    requested, actual = subject.request.os_type, os_type_of(subject.report)
+    if requested is None or actual is None or requested is actual.value:
+        return None
+    return Found(
+        f"--os-type {requested} was given, and the disk holds {actual.value}.",
+        f"Omit --os-type, or pass --os-type {actual.value}.",
+        actual.evidence,
+    )
+
+
+@check(
+    "disk-small",
+    {Severity.NOTE: "", Severity.WARNS: "for Windows"},
+    source=f"{Source.LINUX_2026}; {Source.GUIDE_2021}",
+    applies_to=AppliesTo.SYSTEM_DISK,
+)
+def disk_small(subject: DiskSubject) -> Found | None:
+    """Check that the system disk has the recommended size.
+
+    20 GiB are recommended for Linux and 40 GiB for Windows. A system disk below 5 GiB is imported as 5 GiB, the minimum
+    of older documents.
+    """
+    size_bytes = subject.report.virtual_bytes
+    if size_bytes is None or subject.container_blocks or not subject.report.partitions:
+        return None
+    found = os_type_of(subject.report)
+    os_type = found.value if found else OsType.LINUX
+    requested_bytes = max(size_bytes, (subject.disk.size_gib or 0) * GIB)
+    least = _RECOMMENDED_GIB[os_type]
+    if requested_bytes >= least * GIB:
+        return None
+    raised = f" It is imported as {MIN_SYSTEM_GIB} GiB." if requested_bytes < MIN_SYSTEM_GIB * GIB else ""
+    return Found(
+        f"The system disk has {exact_size(requested_bytes)}; {least} GiB or more are recommended for "
+        f"{os_type.capitalize()}.{raised}",
+        f"Pass --disk-size {least} to import it to a larger disk; the guest then has to grow its root.",
+        f"virtual size {size_bytes} bytes",
+        Severity.WARNS if os_type is OsType.WINDOWS else None,
+    )
+
+
+@check("guest-unread", Severity.UNKNOWN, source=Source.JUDGEMENT, applies_to=AppliesTo.GUEST)
+def guest_unread(subject: GuestSubject) -> Found | None:
+    """Check that the system on the disk could be read.
+
+    Not read are btrfs, LUKS, LVM other than linear, NTFS without the extra [windows], and damaged files. Nothing is
+    concluded about them.
+    """
+    unknowns = subject.guest.unknowns
+    if not unknowns:
+        return None
+    windows_extra = any("aliyun-import[windows]" in unknown for unknown in unknowns)
+    return Found(
+        f"Part of the disk was not inspected: {'; '.join(unknowns[:6])}.",
+        "Run pip install 'aliyun-import[windows]' and check again." if windows_extra else None,
+        "the partitions",
+    )

@@ -1,160 +1,200 @@
-"""This file fills in what the user would have had to know, from what the disk says.
+"""Inference of the parameters of ImportImage from a disk.
 
-What the user said always wins; what neither the user nor the disk says stays None and is left to the service.
+What the user gave is kept. What neither the user nor the disk determines stays None and is left to the service.
 """
 
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from enum import StrEnum
+from typing import Any, Generic, TypeVar
 
-from aliyun_import.checks.context import gib
-from aliyun_import.checks.platforms import platform_of
-from aliyun_import.disk.guest.report import DriverPlace, GuestReport
+from aliyun_import.checks.platform import platform_of
+from aliyun_import.disk.guest.report import DriverPlace
 from aliyun_import.disk.report import Container, DiskReport
 from aliyun_import.limits import GIB, MIN_DISK_GIB
-from aliyun_import.model.request import Architecture, BootMode, DiskFormat, ImportRequest, OsType
+from aliyun_import.model.request import Architecture, BootMode, DiskFormat, ImportRequest, OsType, parameters
+from aliyun_import.sizes import exact_size
 
-# ECS, ImportImage until 2021: a system disk has 5 GiB or more. Today's page says 1, so 5 suits both.
+T = TypeVar("T")
+
+# ECS, ImportImage until 2021: a system disk has 5 GiB or more. The page of 2026 has 1, so 5 satisfies both.
 MIN_SYSTEM_GIB = 5
 _LINUX_FILE_SYSTEMS = {"ext2", "ext3", "ext4", "xfs", "btrfs", "lvm", "luks", "f2fs"}
+_IMPORTED = (Container.RAW, Container.VHD_FIXED, Container.VHD_DYNAMIC, Container.QCOW2)
+
+
+class Origin(StrEnum):
+    """Who determined the value of a parameter."""
+
+    USER = "user"
+    DISK = "disk"
+    SERVICE = "service"  # its default
+
+
+@dataclass(frozen=True, slots=True)
+class Value(Generic[T]):
+    """A value with its origin. `evidence` is the reason for a value that was inferred, else empty."""
+
+    value: T
+    evidence: str = ""
+    origin: Origin = Origin.DISK
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class InferredParameters:
-    """The parameters of ImportImage that belong to a disk, and for the system disk to the image.
+    """The parameters of request.disks[index], and for the system disk (index 0) those of the image.
 
-    `evidence` has a line for each that was read from the disk: "boot_mode=UEFI: EFI/BOOT/BOOTX64.EFI on partition 1".
+    `values` has those of DiskRequest and ImportParameters that are known, by the names of their fields.
     """
 
-    format: DiskFormat | None
-    size_gib: int | None
-    boot_mode: BootMode | None = None
-    architecture: Architecture | None = None
-    os_type: OsType | None = None
-    platform: str | None = None
-    nvme_support: str | None = None
-    imds_support: str | None = None
-    license_type: str | None = None
-    evidence: tuple[str, ...] = ()
+    index: int = 0
+    values: Mapping[str, Value[Any]]
+
+    @property
+    def parameters(self) -> dict[str, Any]:
+        """The known values by name."""
+        return {name: value.value for name, value in self.values.items()}
+
+    @property
+    def evidence(self) -> tuple[str, ...]:
+        """One line for each inferred value: "boot_mode=UEFI: EFI/BOOT/BOOTX64.EFI on partition 1"."""
+        return tuple(f"{name}={one.value}: {one.evidence}" for name, one in self.values.items() if one.evidence)
+
+    def merged_into(self, request: ImportRequest) -> ImportRequest:
+        """Return the request with these values."""
+        known = self.parameters
+        of_disk = {name: known.pop(name) for name in ("format", "size_gib") if name in known}
+        disks = list(request.disks)
+        disks[self.index] = replace(disks[self.index], **of_disk)
+        return replace(request, disks=tuple(disks), **known)
 
 
 def infer_parameters(report: DiskReport, request: ImportRequest, *, index: int = 0) -> InferredParameters:
-    """Fill in the parameters for request.disks[index] from its report; a data disk (index > 0) has two only."""
+    """Return the parameters for request.disks[index]; a data disk (index > 0) has a format and a size only."""
     disk = request.disks[index]
-    told = _size_gib(report, is_system=index == 0) if disk.size_gib is None else None
-    evidence: list[str] = []
-    if disk.format is None and report.format is not None:
-        evidence.append(f"format={report.format}: {_format_line(report)}")
-    if told is not None:
-        least = ", and a system disk 5 at least" if told * GIB - (report.virtual_bytes or 0) >= GIB else ""
-        evidence.append(f"size_gib={told}: the disk has {gib(report.virtual_bytes or 0)}{least}")
-    format_, size = disk.format or report.format, disk.size_gib if told is None else told
-    if index > 0:
-        return InferredParameters(format=format_, size_gib=size, evidence=tuple(evidence))
-    guest = report.guest if isinstance(report.guest, GuestReport) else None
-    boot_mode, boot_line = boot_mode_of(report, request.architecture or report.architecture)
-    architecture, architecture_line = architecture_of(report)
-    os_type, os_line = os_type_of(report)
-    platform, platform_line = _platform(guest)
-    nvme, nvme_line = _nvme_support(guest)
-    os_type = request.os_type or _os_type_of_platform(request.platform) or os_type
-    filled = {
-        "boot_mode": (request.boot_mode, boot_mode, boot_line),
-        "architecture": (request.architecture, architecture, architecture_line),
-        "os_type": (request.os_type, os_type, os_line),
-        "platform": (request.platform, platform, platform_line),
-        "nvme_support": (request.nvme_support, nvme, nvme_line),
+    values: dict[str, Value[Any] | None] = {
+        "format": _given(disk.format) or _format(report),
+        "size_gib": _given(disk.size_gib) or _size_gib(report, is_system=index == 0),
     }
-    evidence += [f"{name}={seen}: {line}" for name, (said, seen, line) in filled.items() if said is None and seen]
-    license_type = request.license_type
-    if license_type is None and os_type is OsType.WINDOWS:
-        # The service's own default, which it wants to be named with Windows.
-        license_type = "Aliyun"
-        evidence.append("license_type=Aliyun: the system is Windows, and this is the service's default")
-    return InferredParameters(
-        format=format_,
-        size_gib=size,
-        boot_mode=request.boot_mode or boot_mode,
-        architecture=request.architecture or architecture,
-        os_type=os_type,
-        platform=request.platform or platform,
-        nvme_support=request.nvme_support or nvme,
-        imds_support=request.imds_support,
-        license_type=license_type,
-        evidence=tuple(evidence),
-    )
+    if index == 0:
+        known = request
+        for name in dict.fromkeys((*INFERENCES, *(parameter.name for parameter in parameters()))):
+            value = _given(getattr(known, name))
+            if value is None and name in INFERENCES:
+                value = INFERENCES[name](report, known)
+            if value is not None:
+                known = replace(known, **{name: value.value})
+            values[name] = value
+    return InferredParameters(index=index, values={name: value for name, value in values.items() if value is not None})
 
 
-def boot_mode_of(report: DiskReport, architecture: Architecture | None) -> tuple[BootMode | None, str]:
-    """Tell how the disk starts, with the line that says so; None when nothing speaks for either way."""
+def boot_mode_of(report: DiskReport, architecture: Architecture | None) -> Value[BootMode] | None:
+    """Return how the disk boots; None if there is evidence for neither way."""
     bios, uefi = report.boot.bios, report.boot.uefi
     if architecture is Architecture.ARM64:
-        return BootMode.UEFI, uefi[0] if uefi else "arm64 starts by UEFI only"
+        return Value(BootMode.UEFI, uefi[0] if uefi else "arm64 boots with UEFI only")
     if bios and uefi:
-        # Both would work, and the service takes one of the two: BIOS is its default and every x86 type starts it.
-        return BootMode.BIOS, f"both ways work, and BIOS is the service's default ({bios[0]})"
+        # Both would work, and the service takes one of the two: BIOS is its default and every x86 type boots it.
+        return Value(BootMode.BIOS, f"both modes work, and BIOS is the service's default ({bios[0]})")
     if uefi:
-        return BootMode.UEFI, uefi[0]
-    return (BootMode.BIOS, bios[0]) if bios else (None, "")
+        return Value(BootMode.UEFI, uefi[0])
+    return Value(BootMode.BIOS, bios[0]) if bios else None
 
 
-def architecture_of(report: DiskReport) -> tuple[Architecture | None, str]:
-    """Tell the processor that the disk is for: the guest's own programs first, then the UEFI loaders."""
-    guest = report.guest if isinstance(report.guest, GuestReport) else None
+def architecture_of(report: DiskReport) -> Value[Architecture] | None:
+    """Return the architecture of the guest's own programs, else of the UEFI loaders."""
+    guest = report.guest
     if guest is not None and guest.architecture is not None:
-        told = "the registry says" if guest.windows is not None else "/bin/sh is for"
-        return guest.architecture, f"{told} {guest.machine or guest.architecture}"
+        source = "the registry has" if guest.windows is not None else "/bin/sh is for"
+        return Value(guest.architecture, f"{source} {guest.machine or guest.architecture}")
+    if report.architecture is None:
+        return None
     loader = next((loader for loader in report.boot.loaders if loader.architecture), None)
-    if report.architecture is not None:
-        line = (
-            f"{loader.path} on partition {loader.partition} is for {loader.machine}" if loader else "read from the disk"
-        )
-        return report.architecture, line
-    return None, ""
+    if loader is None:
+        return Value(report.architecture, "read from the disk")
+    return Value(report.architecture, f"{loader.path} on partition {loader.partition} is for {loader.machine}")
 
 
-def os_type_of(report: DiskReport) -> tuple[OsType | None, str]:
-    """Tell Linux from Windows: by the guest, else by the file systems."""
-    guest = report.guest if isinstance(report.guest, GuestReport) else None
+def os_type_of(report: DiskReport) -> Value[OsType] | None:
+    """Return the type of the guest, else the one that the file systems indicate."""
+    guest = report.guest
     if guest is not None and guest.os_type is not None:
-        return guest.os_type, guest.name or f"a {guest.os_type} system is on it"
+        return Value(guest.os_type, guest.name or f"the disk holds a {guest.os_type} system")
     kinds = {partition.filesystem for partition in report.partitions}
     if kinds & _LINUX_FILE_SYSTEMS:
-        return OsType.LINUX, f"it holds {', '.join(sorted(kinds & _LINUX_FILE_SYSTEMS))}"
+        return Value(OsType.LINUX, f"the disk holds {', '.join(sorted(kinds & _LINUX_FILE_SYSTEMS))}")
     if kinds & {"ntfs", "bitlocker"}:
-        return OsType.WINDOWS, "it holds NTFS, and no file system of Linux"
-    return None, ""
+        return Value(OsType.WINDOWS, "the disk holds NTFS, and no file system of Linux")
+    return None
 
 
-def _format_line(report: DiskReport) -> str:
-    taken = report.container in (Container.RAW, Container.VHD_FIXED, Container.VHD_DYNAMIC, Container.QCOW2)
-    return (
-        f"the file is {report.container} by its content{'' if taken else ', and is converted or unpacked on the way'}"
-    )
+def _given(value: T | None) -> Value[T] | None:
+    return None if value is None else Value(value, origin=Origin.USER)
 
 
-def _size_gib(report: DiskReport, *, is_system: bool) -> int | None:
+def _format(report: DiskReport) -> Value[DiskFormat] | None:
+    if report.format is None:
+        return None
+    rest = "" if report.container in _IMPORTED else ", and is converted or unpacked during the push"
+    return Value(report.format, f"the file is {report.container} by its content{rest}")
+
+
+def _size_gib(report: DiskReport, *, is_system: bool) -> Value[int] | None:
     if not report.virtual_bytes:
         return None
-    return max(-(-report.virtual_bytes // GIB), MIN_SYSTEM_GIB if is_system else MIN_DISK_GIB)
+    rounded = -(-report.virtual_bytes // GIB)
+    least = MIN_SYSTEM_GIB if is_system else MIN_DISK_GIB
+    rest = f", and a system disk needs {least} GiB" if rounded < least else ""
+    return Value(max(rounded, least), f"the disk has {exact_size(report.virtual_bytes)}{rest}")
 
 
-def _platform(guest: GuestReport | None) -> tuple[str | None, str]:
+def _boot_mode(report: DiskReport, known: ImportRequest) -> Value[BootMode] | None:
+    return boot_mode_of(report, known.architecture or report.architecture)
+
+
+def _architecture(report: DiskReport, _known: ImportRequest) -> Value[Architecture] | None:
+    return architecture_of(report)
+
+
+def _os_type(report: DiskReport, known: ImportRequest) -> Value[OsType] | None:
+    if known.platform is not None and "windows" in known.platform.lower():
+        return Value(OsType.WINDOWS, f"the platform is {known.platform}", Origin.USER)
+    return os_type_of(report)
+
+
+def _platform(report: DiskReport, _known: ImportRequest) -> Value[str] | None:
+    guest = report.guest
     platform = platform_of(guest) if guest is not None else None
     if guest is None or platform is None:
-        return None, ""
+        return None
     if guest.os_release is not None:
-        return platform, f"{guest.os_release.where} says ID={guest.os_release.id}"
+        return Value(platform, f"{guest.os_release.where} has ID={guest.os_release.id}")
     product = guest.windows.product if guest.windows else ""
-    return platform, f"the registry says {product or 'so'}"
+    return Value(platform, f"the product in the registry is {product}" if product else "read from the registry")
 
 
-def _os_type_of_platform(platform: str | None) -> OsType | None:
-    return OsType.WINDOWS if platform is not None and "windows" in platform.lower() else None
-
-
-def _nvme_support(guest: GuestReport | None) -> tuple[str | None, str]:
-    kernels = guest.kernels if guest is not None else ()
+def _nvme_support(report: DiskReport, _known: ImportRequest) -> Value[str] | None:
+    kernels = report.guest.kernels if report.guest is not None else ()
     ready = {DriverPlace.BUILT_IN, DriverPlace.INITRAMFS}
-    started = [kernel for kernel in kernels if kernel.default] or list(kernels)
-    if started and all(kernel.place("nvme") in ready for kernel in started):
-        return "supported", f"the kernel {started[0].version} has the nvme driver {started[0].place('nvme')}"
-    return None, ""
+    booted = [kernel for kernel in kernels if kernel.default] or list(kernels)
+    if not booted or any(kernel.place("nvme") not in ready for kernel in booted):
+        return None
+    return Value("supported", f"the kernel {booted[0].version} has the nvme driver {booted[0].place('nvme')}")
+
+
+def _license_type(_report: DiskReport, known: ImportRequest) -> Value[str] | None:
+    if known.os_type is not OsType.WINDOWS:
+        return None
+    # The service's own default, which it requires to be named with Windows.
+    return Value("Aliyun", "the system is Windows, and this is the service's default", Origin.SERVICE)
+
+
+# By the field of ImportParameters. Each is given the request with the values that were inferred before it.
+INFERENCES: dict[str, Callable[[DiskReport, ImportRequest], Value[Any] | None]] = {
+    "boot_mode": _boot_mode,
+    "architecture": _architecture,
+    "os_type": _os_type,
+    "platform": _platform,
+    "nvme_support": _nvme_support,
+    "license_type": _license_type,
+}

@@ -1,217 +1,231 @@
-"""This file holds the rules about kernels and their drivers: whether the guest would find its disk and its network."""
+"""Checks of kernels and their drivers: whether the guest finds its disk and its network."""
 
-from aliyun_import.checks.context import API, CHECK_ITEMS, LINUX_2026, VIRTIO, Rule, RuleContext
-from aliyun_import.checks.platforms import import_adds_virtio, platform_of
+from aliyun_import.checks.platform import import_adds_virtio, platform_of
+from aliyun_import.checks.registry import AppliesTo, Found, GuestSubject, Source, check
 from aliyun_import.disk.guest.report import DriverPlace, GuestReport, Kernel
-from aliyun_import.model.finding import Finding, Severity
+from aliyun_import.model.finding import Severity
 from aliyun_import.model.request import Architecture
 
-_STARTS_WITH = (DriverPlace.BUILT_IN, DriverPlace.INITRAMFS)
 # ImportImage, usage notes: platforms whose passwords and keys are set through QEMU's fw_cfg; all of arm64 too.
 _FW_CFG_PLATFORMS = ("CentOS Stream", "Anolis", "AlmaLinux", "UOS", "Kylin", "Rocky Linux")
 
 
-def virtio_drivers(subject: RuleContext) -> Finding | None:
-    """Block kernels that can't find a virtio disk; warn where the service says that it adds the driver itself."""
+@check(
+    "virtio-drivers",
+    {Severity.BLOCKS: "", Severity.WARNS: "if the import adds the drivers, or another kernel boots"},
+    source=Source.VIRTIO,
+    applies_to=AppliesTo.GUEST,
+)
+def virtio_drivers(subject: GuestSubject) -> Found | None:
+    """Check that the kernel can find a virtio disk.
+
+    Disks of ECS are virtio. virtio_blk and virtio_pci must be built into the kernel, or be in its initramfs: a module
+    on the disk itself cannot be loaded. The service documents that the import adds them to CentOS 6-8, Ubuntu 12 and
+    later, Debian 7 and later, and SUSE 11 and later, unless Platform is Others Linux or Customized Linux. Read are
+    modules.builtin, modules.dep, the configuration of the kernel, and the file names in the initramfs.
+    """
     guest = subject.guest
-    kernels = _started(guest)
-    if guest is None or not kernels:
+    kernels = _booted(guest)
+    missing = {kernel.version: _missing(kernel) for kernel in kernels if _missing(kernel)}
+    if not missing:
         return None
-    lacking = {kernel.version: _lacking(kernel) for kernel in kernels if _lacking(kernel)}
-    if not lacking:
-        return None
-    first = next(kernel for kernel in kernels if kernel.version in lacking)
-    places = ", ".join(f"{name} is {first.place(name)}" for name in lacking[first.version])
-    # Not the one that starts by itself, and others are fine: it will start.
-    minor = len(lacking) < len(kernels)
-    platform = subject.request.platform or platform_of(guest)
+    first = next(kernel for kernel in kernels if kernel.version in missing)
+    drivers = ", ".join(f"{name} is {first.place(name)}" for name in missing[first.version])
+    platform = _platform(subject)
     added = import_adds_virtio(guest.os_release, platform)
-    return subject.finding(
-        "virtio-drivers",
-        Severity.WARNS if added or minor else Severity.BLOCKS,
-        f"The kernel {first.version} would not find its disk on ECS: {places}."
-        + (f" For {platform} the import says that it adds the drivers itself." if added else ""),
-        remedy=_rebuild(guest, first),
-        where=first.initramfs or first.image or f"/lib/modules/{first.version}",
-        source=VIRTIO,
+    # If it is not the default and the others are complete, the guest boots.
+    minor = len(missing) < len(kernels)
+    return Found(
+        f"The kernel {first.version} would not find its disk on ECS: {drivers}."
+        + (f" The import is documented to add the drivers for {platform}." if added else ""),
+        _rebuild(guest, first),
+        first.initramfs or first.image or f"/lib/modules/{first.version}",
+        Severity.WARNS if added or minor else None,
     )
 
 
-def initramfs_unread(subject: RuleContext) -> Finding | None:
-    """Say that an initramfs could not be read, so that nobody knows which drivers are in it."""
-    kernel = next((kernel for kernel in _started(subject.guest) if kernel.initramfs_problem), None)
+@check("initramfs-unread", Severity.UNKNOWN, source=Source.VIRTIO, applies_to=AppliesTo.GUEST)
+def initramfs_unread(subject: GuestSubject) -> Found | None:
+    """Check that the drivers in the initramfs could be read.
+
+    An initramfs is not read if it is damaged, too large, or compressed in an unknown way (lzo).
+    """
+    kernel = next((kernel for kernel in _booted(subject.guest) if kernel.initramfs_problem), None)
     if kernel is None or all(kernel.place(name) is not DriverPlace.UNKNOWN for name in ("virtio_blk", "virtio_pci")):
         return None
-    return subject.finding(
-        "initramfs-unread",
-        Severity.UNKNOWN,
-        f"Whether the kernel {kernel.version} has the virtio drivers is not known: its initramfs could not be read, "
+    return Found(
+        f"It is not known whether the kernel {kernel.version} has the virtio drivers: its initramfs could not be read, "
         f"{kernel.initramfs_problem}.",
-        remedy="Look for virtio_blk and virtio_pci in it on the source system: lsinitramfs or lsinitrd.",
-        where=kernel.initramfs,
-        source=VIRTIO,
+        "Search it for virtio_blk and virtio_pci on the source system: lsinitramfs or lsinitrd.",
+        kernel.initramfs,
     )
 
 
-def virtio_network(subject: RuleContext) -> Finding | None:
-    """Block kernels without any virtio_net: the instance would have no network."""
-    guest = subject.guest
-    kernels = _started(guest)
-    if guest is None or not kernels or any(kernel.place("virtio_net") is not DriverPlace.ABSENT for kernel in kernels):
+@check(
+    "virtio-network",
+    {Severity.BLOCKS: "", Severity.WARNS: "if the import adds the drivers"},
+    source=Source.VIRTIO,
+    applies_to=AppliesTo.GUEST,
+)
+def virtio_network(subject: GuestSubject) -> Found | None:
+    """Check that the kernel has the driver of virtio network cards.
+
+    Network cards of ECS are virtio. Without virtio_net the instance boots, and cannot be reached.
+    """
+    kernels = _booted(subject.guest)
+    if not kernels or any(kernel.place("virtio_net") is not DriverPlace.ABSENT for kernel in kernels):
         return None
-    platform = subject.request.platform or platform_of(guest)
-    added = import_adds_virtio(guest.os_release, platform)
-    return subject.finding(
-        "virtio-network",
-        Severity.WARNS if added else Severity.BLOCKS,
+    added = import_adds_virtio(subject.guest.os_release, _platform(subject))
+    return Found(
         f"The kernel {kernels[0].version} has no virtio_net, neither built in nor as a module: no network on ECS.",
-        remedy="Install a kernel with CONFIG_VIRTIO_NET, or the package with its modules.",
-        where=f"/lib/modules/{kernels[0].version}/modules.dep",
-        source=VIRTIO,
+        "Install a kernel with CONFIG_VIRTIO_NET, or the package with its modules.",
+        f"/lib/modules/{kernels[0].version}/modules.dep",
+        Severity.WARNS if added else None,
     )
 
 
-def nvme_driver(subject: RuleContext) -> Finding | None:
-    """Warn that the guest would not start on the instance types whose disks are NVMe."""
+@check(
+    "nvme-driver",
+    {Severity.WARNS: "", Severity.BLOCKS: "with --nvme-support supported"},
+    source=Source.CHECK_ITEMS,
+    applies_to=AppliesTo.GUEST,
+)
+def nvme_driver(subject: GuestSubject) -> Found | None:
+    """Check that the kernel can boot from NVMe disks.
+
+    Newer instance types have NVMe disks only. NvmeSupport declares to the service that the image can boot from them.
+    """
     guest = subject.guest
-    kernels = _started(guest)
-    without = next((k for k in kernels if k.place("nvme") in (DriverPlace.MODULE, DriverPlace.ABSENT)), None)
-    if guest is None or without is None:
+    without = next((k for k in _booted(guest) if k.place("nvme") in (DriverPlace.MODULE, DriverPlace.ABSENT)), None)
+    if without is None:
         return None
-    asked = subject.request.nvme_support == "supported"
-    return subject.finding(
-        "nvme-driver",
-        Severity.BLOCKS if asked else Severity.WARNS,
-        f"The kernel {without.version} can't start from NVMe disks: nvme is {without.place('nvme')}. Newer instance "
-        "types have such disks only" + (", and --nvme-support supported was given." if asked else "."),
-        remedy=_rebuild(guest, without),
-        where=without.initramfs or f"/lib/modules/{without.version}",
-        source=CHECK_ITEMS,
+    requested = subject.request.nvme_support == "supported"
+    return Found(
+        f"The kernel {without.version} cannot boot from NVMe disks: nvme is {without.place('nvme')}. Newer instance "
+        "types have such disks only" + (", and --nvme-support supported was given." if requested else "."),
+        _rebuild(guest, without),
+        without.initramfs or f"/lib/modules/{without.version}",
+        Severity.BLOCKS if requested else None,
     )
 
 
-def kernel_missing(subject: RuleContext) -> Finding | None:
-    """Block a system without a kernel: none that its boot loader names, or none at all."""
-    guest = subject.guest
-    if guest is None or guest.root is None or _starts_otherwise(subject):
+@check(
+    "kernel-missing",
+    {Severity.BLOCKS: "", Severity.WARNS: "if another loader than GRUB may find one that is not read here"},
+    source=Source.CHECK_ITEMS,
+    applies_to=AppliesTo.GUEST,
+)
+def kernel_missing(subject: GuestSubject) -> Found | None:
+    """Check that a kernel is on the disk, and that it is one that the boot loader refers to.
+
+    Unified kernel images (EFI/Linux on the ESP) and the map of LILO count as kernels.
+    """
+    guest, boot = subject.guest, subject.report.boot
+    entries = guest.boot_entries
+    if guest.root is None or _boots_otherwise(subject):
         return None
-    entries, severity = guest.boot_entries, Severity.BLOCKS
+    remedy = "Install a kernel on the source system, and regenerate the boot loader's configuration."
     if entries and all(entry.kernel_found is False for entry in entries):
-        seen = f"The boot loader would start {entries[0].kernel}, and no kernel that it names is on the disk."
-    elif not entries and not guest.unknowns and not any(kernel.image for kernel in guest.kernels):
-        seen = "There is no kernel in /boot, and no configuration of a boot loader that names one."
-        # GRUB without a configuration stops at its prompt. Other loaders may find a kernel in ways that are not read
-        # here, and what UEFI starts may be one itself.
-        boot = subject.report.boot
-        certain = not boot.uefi and any("GRUB" in line for line in boot.bios)
-        severity = Severity.BLOCKS if certain else Severity.WARNS
-    else:
+        message = f"The boot loader would load {entries[0].kernel}, and no kernel that it refers to is on the disk."
+        return Found(message, remedy, entries[0].where)
+    if entries or guest.unknowns or any(kernel.image for kernel in guest.kernels):
         return None
-    return subject.finding(
-        "kernel-missing",
-        severity,
-        seen,
-        remedy="Install a kernel on the source system, and write the boot loader's configuration anew.",
-        where=entries[0].where if entries else "/boot, /lib/modules",
-        source=CHECK_ITEMS,
+    # GRUB without a configuration stops at its prompt. Other loaders may find a kernel in ways that are not read here,
+    # and what UEFI starts may be a kernel itself.
+    certain = not boot.uefi and any("GRUB" in line for line in boot.bios)
+    return Found(
+        "There is no kernel in /boot, and no boot loader configuration that refers to one.",
+        remedy,
+        "/boot, /lib/modules",
+        None if certain else Severity.WARNS,
     )
 
 
-def boot_loader_config(subject: RuleContext) -> Finding | None:
-    """Warn of kernels that no configuration of a boot loader names, as far as any was found."""
+@check("boot-loader-config", Severity.WARNS, source=Source.LINUX_2026, applies_to=AppliesTo.GUEST)
+def boot_loader_config(subject: GuestSubject) -> Found | None:
+    """Check that a configuration of GRUB, BLS or extlinux refers to the kernels in /boot.
+
+    The configuration may be in a form that is not read here.
+    """
     guest = subject.guest
-    if guest is None or guest.root is None or guest.unknowns or guest.boot_entries or _starts_otherwise(subject):
+    if guest.root is None or guest.unknowns or guest.boot_entries or _boots_otherwise(subject):
         return None
     kernel = next((kernel for kernel in guest.kernels if kernel.image), None)
     if kernel is None:
         return None
-    return subject.finding(
-        "boot-loader-config",
-        Severity.WARNS,
-        f"No configuration of GRUB, BLS or extlinux was found that would start {kernel.image}: the boot loader may "
-        "stop at its prompt.",
-        remedy="Write it on the source system: update-grub, or grub2-mkconfig -o /boot/grub2/grub.cfg.",
-        where="/boot/grub, /boot/grub2, /boot/loader/entries, /boot/extlinux, EFI on the ESP",
-        source=LINUX_2026,
+    return Found(
+        f"No configuration of GRUB, BLS or extlinux was found that loads {kernel.image}: the boot loader may stop at "
+        "its prompt.",
+        "Generate it on the source system: update-grub, or grub2-mkconfig -o /boot/grub2/grub.cfg.",
+        "/boot/grub, /boot/grub2, /boot/loader/entries, /boot/extlinux, EFI on the ESP",
     )
 
 
-def initramfs_missing(subject: RuleContext) -> Finding | None:
-    """Block a system whose boot loader loads an initramfs that is not there."""
-    guest = subject.guest
-    entries = guest.boot_entries if guest is not None else ()
+@check("initramfs-missing", Severity.BLOCKS, source=Source.CHECK_ITEMS, applies_to=AppliesTo.GUEST)
+def initramfs_missing(subject: GuestSubject) -> Found | None:
+    """Check that an initramfs that the boot loader refers to is on the disk."""
+    entries = subject.guest.boot_entries
     if not entries or not all(entry.initramfs_found is False for entry in entries):
         return None
-    return subject.finding(
-        "initramfs-missing",
-        Severity.BLOCKS,
+    return Found(
         f"The boot loader would load {entries[0].initramfs}, which is not on the disk.",
-        remedy="Make it on the source system: update-initramfs -u -k all, or dracut -f --regenerate-all.",
-        where=entries[0].where,
-        source=CHECK_ITEMS,
+        "Create it on the source system: update-initramfs -u -k all, or dracut -f --regenerate-all.",
+        entries[0].where,
     )
 
 
-def kernel_fw_cfg(subject: RuleContext) -> Finding | None:
-    """Warn of a kernel without CONFIG_FW_CFG_SYSFS where the service sets passwords and keys through it."""
-    guest = subject.guest
-    kernel = next((kernel for kernel in _started(guest) if kernel.fw_cfg is False), None)
-    if guest is None or kernel is None:
+@check("kernel-fw-cfg", Severity.WARNS, source=Source.API, applies_to=AppliesTo.GUEST)
+def kernel_fw_cfg(subject: GuestSubject) -> Found | None:
+    """Check that the kernel has CONFIG_FW_CFG_SYSFS if the service needs it.
+
+    On arm64, and for CentOS Stream, Anolis, AlmaLinux, UOS, Kylin and Rocky Linux, the service sets passwords and keys
+    through QEMU's fw_cfg.
+    """
+    kernel = next((kernel for kernel in _booted(subject.guest) if kernel.fw_cfg is False), None)
+    if kernel is None:
         return None
-    platform = subject.request.platform or platform_of(guest)
-    if platform not in _FW_CFG_PLATFORMS and guest.architecture is not Architecture.ARM64:
+    platform, arm = _platform(subject), subject.guest.architecture is Architecture.ARM64
+    if platform not in _FW_CFG_PLATFORMS and not arm:
         return None
-    return subject.finding(
-        "kernel-fw-cfg",
-        Severity.WARNS,
-        f"The kernel {kernel.version} was made without CONFIG_FW_CFG_SYSFS, through which the service sets passwords "
-        f"and keys on {'arm64' if guest.architecture is Architecture.ARM64 else platform}.",
-        remedy="Install the distribution's own kernel, or one with CONFIG_FW_CFG_SYSFS.",
-        where=f"/boot/config-{kernel.version}",
-        source=API,
+    return Found(
+        f"The kernel {kernel.version} was built without CONFIG_FW_CFG_SYSFS, through which the service sets passwords "
+        f"and keys on {'arm64' if arm else platform}.",
+        "Install the distribution's own kernel, or one with CONFIG_FW_CFG_SYSFS.",
+        f"/boot/config-{kernel.version}",
     )
 
 
-def _started(guest: GuestReport | None) -> tuple[Kernel, ...]:
-    """Give the kernel that starts by itself where that is known, else all of them."""
-    kernels = guest.kernels if guest is not None else ()
-    return tuple(kernel for kernel in kernels if kernel.default) or kernels
+def _platform(subject: GuestSubject) -> str | None:
+    return subject.request.platform or platform_of(subject.guest)
 
 
-def _starts_otherwise(subject: RuleContext) -> bool:
-    """Tell what names kernels in ways that are not read here: unified images on an ESP, and LILO's map."""
+def _booted(guest: GuestReport) -> tuple[Kernel, ...]:
+    """Return the kernel that boots by default if that is known, else all of them."""
+    return tuple(kernel for kernel in guest.kernels if kernel.default) or guest.kernels
+
+
+def _boots_otherwise(subject: GuestSubject) -> bool:
+    """Return whether kernels are referred to in ways that are not read: unified images on an ESP, and LILO's map."""
     boot = subject.report.boot
     unified = any(loader.path.upper().startswith("EFI/LINUX/") for loader in boot.loaders)
     return unified or any("LILO" in line for line in boot.bios)
 
 
-def _lacking(kernel: Kernel) -> list[str]:
-    """List the drivers without which this kernel finds no virtio disk; unknown ones are not among them."""
+def _missing(kernel: Kernel) -> list[str]:
+    """Return the drivers without which this kernel finds no virtio disk; unknown ones are not among them."""
     bad = (DriverPlace.MODULE, DriverPlace.ABSENT)
     return [name for name in ("virtio_blk", "virtio_pci") if kernel.place(name) in bad]
 
 
 def _rebuild(guest: GuestReport, kernel: Kernel) -> str:
-    """Say how to put the drivers into the initramfs, with the tool that the system has."""
+    """Return how to add the drivers to the initramfs, with the tool that the system has."""
     drivers = "virtio_blk, virtio_pci, virtio_net and nvme"
     if guest.architecture is Architecture.I386:
         drivers = "virtio_blk, virtio_pci and virtio_net"
     if "initrd.img" in kernel.initramfs:
         return (
-            f"On the source system add {drivers} to /etc/initramfs-tools/modules, one to a line, then run "
+            f"On the source system add {drivers} to /etc/initramfs-tools/modules, one per line, then run "
             f"update-initramfs -u -k {kernel.version}."
         )
     modules = drivers.replace(",", "").replace(" and", "")
     return f'On the source system run: dracut -f --add-drivers "{modules}" {kernel.initramfs} {kernel.version}'
-
-
-KERNEL_RULES: dict[str, Rule] = {
-    "virtio-drivers": virtio_drivers,
-    "initramfs-unread": initramfs_unread,
-    "virtio-network": virtio_network,
-    "nvme-driver": nvme_driver,
-    "kernel-missing": kernel_missing,
-    "boot-loader-config": boot_loader_config,
-    "initramfs-missing": initramfs_missing,
-    "kernel-fw-cfg": kernel_fw_cfg,
-}

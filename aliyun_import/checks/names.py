@@ -1,30 +1,52 @@
-"""This file knows the services' naming rules (images, buckets, objects, regions) and makes names that keep them."""
+"""Naming rules of the services for images, tags, buckets, objects and regions, and names that follow them."""
 
 import re
 import unicodedata
+from difflib import get_close_matches
 from pathlib import PurePath
 
-from aliyun_import.limits import MAX_BUCKET_CHARS, MAX_KEY_BYTES, MAX_NAME_CHARS, MIN_BUCKET_CHARS, MIN_NAME_CHARS
+from aliyun_import.limits import (
+    MAX_BUCKET_CHARS,
+    MAX_KEY_BYTES,
+    MAX_NAME_CHARS,
+    MAX_TAG_KEY_CHARS,
+    MAX_TAG_VALUE_CHARS,
+    MAX_TAGS,
+    MIN_BUCKET_CHARS,
+    MIN_NAME_CHARS,
+)
+from aliyun_import.model.image import DISK_DIGEST_TAG, PUSH_ID_TAG
 
 RESERVED_PREFIXES = ("aliyun", "acs:")
 WEB_ADDRESSES = ("http://", "https://")
-# ECS takes an object by its suffix ("UnsupportedSuffix.OSSObject"); no document lists the ones that pass, so these
-# are the formats' own.
+# ECS refuses objects with unknown suffixes ("UnsupportedSuffix.OSSObject"). No document lists the known ones, so these
+# are those of the formats.
 KEY_SUFFIXES = (".raw", ".vhd", ".qcow2", ".vmdk")
-
-# Every disk, archive or compression suffix that says nothing about what the image is.
+# Regions with ECS in the service's own product list of April 2026; it grows, so this only helps against typos.
+REGIONS = (
+    "ap-northeast-1", "ap-northeast-2", "ap-south-1", "ap-southeast-1", "ap-southeast-2", "ap-southeast-3",
+    "ap-southeast-5", "ap-southeast-6", "ap-southeast-7", "cn-beijing", "cn-beijing-finance-1", "cn-chengdu",
+    "cn-fuzhou", "cn-guangzhou", "cn-hangzhou", "cn-hangzhou-finance", "cn-heyuan", "cn-heyuan-acdr-1", "cn-hongkong",
+    "cn-huhehaote", "cn-nanjing", "cn-north-2-gov-1", "cn-qingdao", "cn-shanghai", "cn-shanghai-finance-1",
+    "cn-shenzhen", "cn-shenzhen-finance-1", "cn-wuhan-lr", "cn-wulanchabu", "cn-zhangjiakou", "cn-zhengzhou-jva",
+    "cn-zhongwei", "eu-central-1", "eu-west-1", "me-central-1", "me-east-1", "na-south-1", "us-east-1",
+    "us-southeast-1", "us-west-1",
+)  # fmt: skip
+OWN_TAGS = (PUSH_ID_TAG, DISK_DIGEST_TAG)
+MAX_USER_TAGS = MAX_TAGS - len(OWN_TAGS)
+# Suffixes of disks, archives and compression, which are not part of an image name.
 _FILE_SUFFIXES = {
     ".bin", ".bz2", ".dd", ".disk", ".gz", ".img", ".iso", ".lz4", ".qcow2", ".raw", ".vdi", ".vhd", ".vhdx", ".vmdk",
     ".vpc", ".xz", ".zip", ".zst",
 }  # fmt: skip
-_OTHER_SIGNS = ".:_-"
+_PUNCTUATION = ".:_-"
 
 
 def name_problem(name: str) -> str | None:
-    """Say what is wrong with an image name, as a sentence; None when ECS takes it.
+    """Return what is wrong with an image name, as a sentence; None if ECS accepts it.
 
-    The rules are those of ImportImage of 2025, and where its older page is wider (hiragana and katakana may come
-    first) that one holds.
+    The rules are those of the ImportImage page of 2025, and of its older page where that is wider (hiragana and
+    katakana may come first).
     """
     if not MIN_NAME_CHARS <= len(name) <= MAX_NAME_CHARS:
         return f"It has {_characters(len(name))}; {MIN_NAME_CHARS} to {MAX_NAME_CHARS} are allowed."
@@ -32,37 +54,37 @@ def name_problem(name: str) -> str | None:
         return f"It begins with {name[0]!r}; the first character must be a letter."
     for prefix in RESERVED_PREFIXES:
         if name.startswith(prefix):
-            return f"It begins with {prefix!r}, which the service keeps for itself."
+            return f"It begins with {prefix!r}, which the service reserves."
     for address in WEB_ADDRESSES:
         if address in name:
             return f"It contains {address!r}, which is not allowed."
-    odd = next((sign for sign in name if not (sign.isalnum() or sign in _OTHER_SIGNS)), None)
-    if odd is not None:
-        return f"It contains {odd!r}; letters, digits, periods, colons, underscores and hyphens are allowed."
+    invalid = next((character for character in name if not (character.isalnum() or character in _PUNCTUATION)), None)
+    if invalid is not None:
+        return f"It contains {invalid!r}; letters, digits, periods, colons, underscores and hyphens are allowed."
     return None
 
 
 def name_doubt(name: str) -> str | None:
-    """Say what no page of the service allows or refuses in an image name without a problem; None when all is known."""
-    foreign = next((sign for sign in name if not _is_named_by_a_page(sign)), None)
+    """Return what no page of the service allows or refuses in a valid image name, as a sentence; None if nothing is."""
+    foreign = next((character for character in name if not _is_documented(character)), None)
     if foreign is not None:
-        return f"It contains {foreign!r}; the service's pages name Latin and Chinese letters, and kana, only."
+        return f"It contains {foreign!r}; the service's pages mention Latin and Chinese letters, and kana, only."
     reserved = next((prefix for prefix in RESERVED_PREFIXES if name.lower().startswith(prefix)), None)
     if reserved is not None:
-        return f"It begins with {name[: len(reserved)]!r}, and {reserved!r} is the service's own."
+        return f"It begins with {name[: len(reserved)]!r}, and the service reserves {reserved!r}."
     return None
 
 
 def default_name(path: PurePath | str) -> str:
-    """Make an image name from a file's name or an object's key: always the same one, always within the rules.
+    """Return a valid image name for a file name or an object key, always the same one.
 
-    Suffixes of disk formats go, accents too, what is not allowed becomes a hyphen, and a name that begins in a way that
-    is not allowed gets "disk-" in front.
+    Suffixes of disk formats and accents are removed, invalid characters become hyphens, and a name with an invalid
+    beginning is prefixed with "disk-".
     """
     stem = PurePath(path).name
     while (suffix := PurePath(stem).suffix.lower()) in _FILE_SUFFIXES:
         stem = stem[: -len(suffix)]
-    plain = "".join(_plain_sign(sign) for sign in unicodedata.normalize("NFC", stem))
+    plain = "".join(_plain_character(character) for character in unicodedata.normalize("NFC", stem))
     plain = re.sub(r"-{2,}", "-", plain).strip("-.:_")
     if (
         not plain
@@ -75,43 +97,74 @@ def default_name(path: PurePath | str) -> str:
 
 
 def bucket_problem(bucket: str) -> str | None:
-    """Say what is wrong with a bucket's name, as a sentence; None when OSS takes it."""
+    """Return what is wrong with a bucket name, as a sentence; None if OSS accepts it."""
     if not MIN_BUCKET_CHARS <= len(bucket) <= MAX_BUCKET_CHARS:
         return f"It has {_characters(len(bucket))}; {MIN_BUCKET_CHARS} to {MAX_BUCKET_CHARS} are allowed."
     if not re.fullmatch(r"[a-z0-9](?:[a-z0-9-]*[a-z0-9])?", bucket):
-        return "Lower-case letters, digits and hyphens are allowed, the first and the last no hyphen."
+        return "Lower-case letters, digits and hyphens are allowed; the first and the last character is not a hyphen."
     return None
 
 
 def key_problem(key: str) -> str | None:
-    """Say what is wrong with an object's key, as a sentence; None when OSS takes it."""
+    """Return what is wrong with an object key, as a sentence; None if OSS accepts it."""
     size_bytes = len(key.encode("utf-8", errors="surrogatepass"))
     if not 1 <= size_bytes <= MAX_KEY_BYTES:
         return f"It has {size_bytes} bytes of UTF-8; 1 to {MAX_KEY_BYTES} are allowed."
     if key.startswith(("/", "\\")):
         return f"It begins with {key[0]!r}, which OSS refuses."
-    if any(unicodedata.category(sign) in {"Cc", "Cs"} for sign in key):
+    if any(unicodedata.category(character) in {"Cc", "Cs"} for character in key):
         return "It contains a control character, or bytes that are not UTF-8."
     return None
 
 
 def region_problem(region: str) -> str | None:
-    """Say what is wrong with the form of a region id, as a sentence; None when it could be one."""
+    """Return what is wrong with the form of a region id, as a sentence; None if it may be one."""
     if not re.fullmatch(r"[a-z]{2,4}(?:-[a-z0-9]+)+", region):
-        return "A region id is of the form cn-hangzhou or ap-southeast-1."
+        return "A region id has the form cn-hangzhou or ap-southeast-1."
     return None
 
 
-def _is_named_by_a_page(sign: str) -> bool:
-    if sign.isascii():
-        return sign.isalnum() or sign in _OTHER_SIGNS
-    return unicodedata.name(sign, "").startswith(("CJK UNIFIED IDEOGRAPH", "HIRAGANA LETTER", "KATAKANA"))
+def tag_key_problem(key: str) -> str | None:
+    """Return what is wrong with a tag's key, as the rest of a sentence; None if the service accepts it."""
+    if not key:
+        return "is empty"
+    if len(key) > MAX_TAG_KEY_CHARS:
+        return f"is longer than {MAX_TAG_KEY_CHARS} characters"
+    if key in OWN_TAGS:
+        return "is used by this tool to identify its images"
+    if key.lower().startswith(RESERVED_PREFIXES):
+        return "begins with a prefix that the service reserves (aliyun, acs:)"
+    return "contains a web address" if any(address in key for address in WEB_ADDRESSES) else None
 
 
-def _plain_sign(sign: str) -> str:
-    if _is_named_by_a_page(sign):
-        return sign
-    base = unicodedata.normalize("NFKD", sign)[0]
+def tag_value_problem(value: str) -> str | None:
+    """Return what is wrong with a tag's value, as the rest of a sentence; None if the service accepts it."""
+    if len(value) > MAX_TAG_VALUE_CHARS:
+        return f"is longer than {MAX_TAG_VALUE_CHARS} characters"
+    if value.startswith("acs:"):
+        return "begins with acs:, which the service reserves"
+    return "contains a web address" if any(address in value for address in WEB_ADDRESSES) else None
+
+
+def region_advice(region: str) -> str:
+    """Return which --region to pass in place of this one."""
+    near = get_close_matches(region.lower(), REGIONS, n=3)
+    if not near:
+        return "Pass --region with the id of a region, such as cn-hangzhou."
+    others = f" (or {', '.join(near[1:])})" if len(near) > 1 else ""
+    return f"Pass --region {near[0]}{others} if that is the intended one."
+
+
+def _is_documented(character: str) -> bool:
+    if character.isascii():
+        return character.isalnum() or character in _PUNCTUATION
+    return unicodedata.name(character, "").startswith(("CJK UNIFIED IDEOGRAPH", "HIRAGANA LETTER", "KATAKANA"))
+
+
+def _plain_character(character: str) -> str:
+    if _is_documented(character):
+        return character
+    base = unicodedata.normalize("NFKD", character)[0]
     return base if base.isascii() and base.isalnum() else "-"
 
 

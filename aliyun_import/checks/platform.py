@@ -1,116 +1,265 @@
-"""This file holds the rules about what system the image is said to hold, and what that name asks of it."""
+"""Platforms: the names of the service, the systems that they stand for, and the checks about them."""
 
-from aliyun_import.checks.context import API, CUSTOMIZED, GUIDE_2021, Rule, RuleContext
-from aliyun_import.checks.platforms import nearest_platform, platform_of
+from difflib import get_close_matches
+
+from aliyun_import.checks.registry import AppliesTo, DiskSubject, Found, GuestSubject, RequestSubject, Source, check
+from aliyun_import.disk.guest.report import GuestReport, OsRelease
 from aliyun_import.limits import GIB
-from aliyun_import.model.finding import Finding, Severity
+from aliyun_import.model.finding import Severity
+from aliyun_import.model.request import Architecture, ImportRequest, OsType
 
-# Platform values with which the import leaves the guest as it is.
-_HANDS_OFF = ("Others Linux", "Customized Linux")
-# What ECS writes the settings of an instance into, on the first partition of a "Customized Linux".
+# ImportImage, Platform, as of November 2026. The list grows, so a name that is not in it is no error.
+PLATFORMS = (
+    "Aliyun", "AlmaLinux", "Anolis", "CentOS", "CentOS Stream", "CoreOS", "Customized Linux", "Debian", "Fedora",
+    "Fedora CoreOS", "FreeBSD", "Gentoo", "Kylin", "OpenSUSE", "Other Windows", "Others Linux", "RedHat", "Rocky Linux",
+    "SUSE", "UOS", "Ubuntu", "Windows Server 2003", "Windows Server 2008", "Windows Server 2012", "Windows Server 2016",
+    "Windows Server 2019", "Windows Server 2022",
+)  # fmt: skip
+_WINDOWS_BY_BUILD = {
+    20348: "Windows Server 2022",
+    17763: "Windows Server 2019",
+    14393: "Windows Server 2016",
+    9600: "Windows Server 2012",  # 2012 R2; the list has one name for both
+    9200: "Windows Server 2012",
+    7601: "Windows Server 2008",  # 2008 R2
+    7600: "Windows Server 2008",
+    6003: "Windows Server 2008",
+    6002: "Windows Server 2008",
+    6001: "Windows Server 2008",
+    3790: "Windows Server 2003",
+}
+_OTHER_WINDOWS = "Other Windows"
+# ID of os-release -> Platform. Derivatives that the list does not have are omitted on purpose: under the name of its
+# parent the service would treat a system as that.
+_BY_ID = {
+    "alinux": "Aliyun",
+    "aliyun": "Aliyun",
+    "almalinux": "AlmaLinux",
+    "anolis": "Anolis",
+    "centos": "CentOS",
+    "coreos": "CoreOS",
+    "debian": "Debian",
+    "fedora": "Fedora",
+    "freebsd": "FreeBSD",
+    "gentoo": "Gentoo",
+    "kylin": "Kylin",
+    "opensuse": "OpenSUSE",
+    "opensuse-leap": "OpenSUSE",
+    "opensuse-tumbleweed": "OpenSUSE",
+    "rhel": "RedHat",
+    "rocky": "Rocky Linux",
+    "sle_hpc": "SUSE",
+    "sled": "SUSE",
+    "sles": "SUSE",
+    "sles_sap": "SUSE",
+    "suse": "SUSE",
+    "ubuntu": "Ubuntu",
+    "uos": "UOS",
+}
+# "Install the virtio driver": CentOS 6-8, Ubuntu 12 and later, Debian 7 and later, SUSE 11 and later, and Windows
+# Server 2008 and later get the driver from the import itself. First and last major version (None: no end documented).
+_INJECTED: dict[str, tuple[int, int | None]] = {
+    "CentOS": (6, 8),
+    "Ubuntu": (12, None),
+    "Debian": (7, None),
+    "SUSE": (11, None),
+}
+# Platforms with which the import leaves the guest unchanged.
+_UNCHANGED = ("Others Linux", "Customized Linux")
+# What ECS writes the settings of an instance to, on the first partition of a "Customized Linux".
 _CUSTOMIZED_FILE_SYSTEMS = ("vfat", "ext2", "ext3", "ext4", "ufs")
 _CUSTOMIZED_ABOVE_GIB = 5
 
 
-def distribution_unlisted(subject: RuleContext) -> Finding | None:
-    """Say that the service's list has no name for the distribution, and what that costs."""
-    guest = subject.guest
-    release = guest.os_release if guest is not None else None
-    if guest is None or release is None or subject.request.platform is not None or platform_of(guest):
+def platform_of(guest: GuestReport) -> str | None:
+    """Return the service's name of the system; None if the system is not known, or not on the list."""
+    if guest.os_release is not None:
+        return _linux_platform(guest.os_release)
+    windows = guest.windows
+    if windows is None or windows.build is None or windows.client is None:
         return None
-    near = nearest_platform(release)
-    advice = f"Give --platform {near}, which it says it is like, " if near else "Give --platform with the nearest name "
-    return subject.finding(
-        "distribution-unlisted",
-        Severity.NOTE,
+    return _OTHER_WINDOWS if windows.client else _WINDOWS_BY_BUILD.get(windows.build, _OTHER_WINDOWS)
+
+
+def import_adds_virtio(release: OsRelease | None, platform: str | None) -> bool:
+    """Return whether the service is documented to add the virtio drivers to such a system itself."""
+    if release is None or platform not in _INJECTED:
+        return False
+    first, last = _INJECTED[platform]
+    major = release.version_id.split(".")[0]
+    if not major.isdigit():
+        return platform == "Debian" and not release.version_id  # testing and unstable have no VERSION_ID
+    return first <= int(major) and (last is None or int(major) <= last)
+
+
+def is_windows(request: ImportRequest) -> bool:
+    """Return whether the OS type or the platform of a request is Windows."""
+    return request.os_type is OsType.WINDOWS or "Windows" in (request.platform or "")
+
+
+@check("architecture-platform", Severity.WARNS, source=Source.API, applies_to=AppliesTo.REQUEST)
+def architecture_platform(subject: RequestSubject) -> Found | None:
+    """Check that Windows is imported for a documented architecture.
+
+    That is x86_64, and i386 for Windows Server 2003 and 2008. For other pairs the service has the error
+    InvalidArchitecture.PlatformUnsupported.
+    """
+    architecture, platform = subject.request.architecture, subject.request.platform or ""
+    windows = subject.request.os_type is OsType.WINDOWS or platform.startswith("Windows")
+    if not windows or architecture in (None, Architecture.X86_64):
+        return None
+    if architecture is Architecture.I386 and platform in ("", "Windows Server 2003", "Windows Server 2008"):
+        return None
+    system = platform if platform.startswith("Windows") else "Windows"
+    return Found(
+        f"{system} on {architecture} is not documented as supported.",
+        "Pass --architecture x86_64 if the disk is for that architecture.",
+    )
+
+
+@check("platform-unlisted", Severity.WARNS, source=Source.API, applies_to=AppliesTo.REQUEST)
+def platform_unlisted(subject: RequestSubject) -> Found | None:
+    """Check that the platform is on the service's list.
+
+    A platform that is not on it is passed on, because the list grows. Close matches are offered.
+    """
+    platform = subject.request.platform
+    if platform is None or platform in PLATFORMS:
+        return None
+    lower = {name.lower(): name for name in PLATFORMS}
+    near = [lower[match] for match in get_close_matches(platform.lower(), lower, n=3, cutoff=0.5)]
+    advice = f'Pass --platform "{near[0]}"' if near else "Pass one of the listed names"
+    more = f" (similar: {', '.join(near)})" if len(near) > 1 else ""
+    return Found(
+        f"{platform!r} is not on the service's list of platforms; it is passed on unchanged.",
+        f'{advice}{more}, or "Others Linux" if none of them applies.',
+    )
+
+
+@check("os-type-platform", Severity.BLOCKS, source=Source.API, applies_to=AppliesTo.REQUEST)
+def os_type_platform(subject: RequestSubject) -> Found | None:
+    """Check that OSType and Platform agree.
+
+    Without OSType the service assumes linux.
+    """
+    platform, os_type = subject.request.platform, subject.request.os_type
+    if platform not in PLATFORMS:
+        return None
+    expected = OsType.WINDOWS if "Windows" in platform else OsType.LINUX
+    if (os_type or OsType.LINUX) is expected:
+        return None
+    actual = f"the OS type is {os_type}" if os_type else "the OS type is not given, which means linux"
+    return Found(f"The platform is {platform}, and {actual}.", f"Pass --os-type {expected}, or another --platform.")
+
+
+@check("distribution-unlisted", Severity.NOTE, source=Source.API, applies_to=AppliesTo.GUEST)
+def distribution_unlisted(subject: GuestSubject) -> Found | None:
+    """Check that the service has a platform for the distribution.
+
+    Without one the platform is Others Linux, the default, and the import leaves the guest unchanged. A derivative is
+    not imported under the name of its parent unless --platform is given.
+    """
+    release = subject.guest.os_release
+    if release is None or subject.request.platform is not None or platform_of(subject.guest):
+        return None
+    parent = next((_BY_ID[like] for like in release.id_like if like in _BY_ID), None)
+    advice = f"Pass --platform {parent}, its parent" if parent else "Pass --platform with the nearest name"
+    return Found(
         f"The service has no Platform for {release.pretty_name or release.id or 'this system'}: it will be Others "
-        "Linux, with which the import puts neither drivers nor a password into the guest.",
-        remedy=advice + "if the service should treat it as that.",
-        where=release.where,
-        source=API,
+        "Linux, with which the import adds neither drivers nor a password to the guest.",
+        f"{advice}, if the service should treat the system as that.",
+        release.where,
     )
 
 
-def platform_contradicts(subject: RuleContext) -> Finding | None:
-    """Warn of a platform asked for that is not what lies on the disk."""
-    guest, asked = subject.guest, subject.request.platform
-    found = platform_of(guest) if guest is not None else None
-    if guest is None or asked is None or found is None or asked == found:
+@check(
+    "platform-contradicts",
+    {Severity.WARNS: "", Severity.NOTE: "for Others Linux and Customized Linux"},
+    source=Source.API,
+    applies_to=AppliesTo.GUEST,
+)
+def platform_contradicts(subject: GuestSubject) -> Found | None:
+    """Check that --platform is the system on the disk.
+
+    The platform determines what the import changes in the guest.
+    """
+    guest, requested = subject.guest, subject.request.platform
+    actual = platform_of(guest)
+    if requested is None or actual is None or requested == actual:
         return None
-    hands_off = asked in _HANDS_OFF
-    return subject.finding(
-        "platform-contradicts",
-        Severity.NOTE if hands_off else Severity.WARNS,
-        f'--platform "{asked}" was given, and the disk holds {found}'
-        + (": with it the import puts neither drivers nor a password into the guest." if hands_off else "."),
-        remedy=f'Leave --platform out, or give --platform "{found}".',
-        where=guest.os_release.where if guest.os_release else "the registry",
-        source=API,
+    unchanged = requested in _UNCHANGED
+    return Found(
+        f'--platform "{requested}" was given, and the disk holds {actual}'
+        + (": with it the import adds neither drivers nor a password to the guest." if unchanged else "."),
+        f'Omit --platform, or pass --platform "{actual}".',
+        guest.os_release.where if guest.os_release else "the registry",
+        Severity.NOTE if unchanged else None,
     )
 
 
-def customized_linux_size(subject: RuleContext) -> Finding | None:
-    """Block a "Customized Linux" of 5 GiB or less."""
-    size = subject.report.virtual_bytes
-    if subject.request.platform != "Customized Linux" or size is None or size > _CUSTOMIZED_ABOVE_GIB * GIB:
+@check("customized-linux-size", Severity.BLOCKS, source=Source.CUSTOMIZED, applies_to=AppliesTo.SYSTEM_DISK)
+def customized_linux_size(subject: DiskSubject) -> Found | None:
+    """Check that a disk for Customized Linux is larger than 5 GiB."""
+    size_bytes = subject.report.virtual_bytes
+    if subject.request.platform != "Customized Linux" or size_bytes is None or size_bytes > _CUSTOMIZED_ABOVE_GIB * GIB:
         return None
-    return subject.finding(
-        "customized-linux-size",
-        Severity.BLOCKS,
-        f"The disk has {size} bytes, and an image of the platform Customized Linux needs more than 5 GiB.",
-        remedy="Enlarge the disk: qemu-img resize DISK 6G; or give another --platform.",
-        where=f"virtual size {size} bytes",
-        source=CUSTOMIZED,
+    return Found(
+        f"The disk has {size_bytes} bytes, and an image of the platform Customized Linux needs more than 5 GiB.",
+        "Enlarge the disk: qemu-img resize DISK 6G; or pass another --platform.",
+        f"virtual size {size_bytes} bytes",
     )
 
 
-def customized_linux_directory(subject: RuleContext) -> Finding | None:
-    """Warn of a "Customized Linux" on which ECS finds no place for an instance's settings."""
-    parts, guest = subject.report.partitions, subject.guest
+@check("customized-linux-directory", Severity.WARNS, source=Source.CUSTOMIZED, applies_to=AppliesTo.SYSTEM_DISK)
+def customized_linux_directory(subject: DiskSubject) -> Found | None:
+    """Check that ECS can store the settings of an instance on a Customized Linux.
+
+    ECS writes /aliyun_custom_image/os.conf on the first partition, which must be FAT32, ext2, ext3, ext4 or UFS. A
+    script of the image reads it.
+    """
+    parts, guest = subject.report.partitions, subject.report.guest
     if subject.request.platform != "Customized Linux" or not parts:
         return None
     first = parts[0]
     if first.filesystem and first.filesystem not in _CUSTOMIZED_FILE_SYSTEMS:
-        seen = f"The first partition holds {first.filesystem}, and ECS writes to FAT32, ext2, ext3, ext4 and UFS only"
+        message = (
+            f"The first partition holds {first.filesystem}, and ECS writes to FAT32, ext2, ext3, ext4 and UFS only"
+        )
     elif guest is not None and guest.custom_image_directory is False:
-        seen = "The first partition has no directory /aliyun_custom_image"
+        message = "The first partition has no directory /aliyun_custom_image"
     else:
         return None
-    return subject.finding(
-        "customized-linux-directory",
-        Severity.WARNS,
-        f"{seen}: the settings of an instance (os.conf: host name, password, network) would have no place to go.",
-        remedy="Make /aliyun_custom_image on a writable first partition, and have the start read os.conf there.",
-        where=f"partition {first.number}",
-        source=CUSTOMIZED,
+    return Found(
+        f"{message}: the settings of an instance (os.conf: host name, password, network) cannot be stored.",
+        "Create /aliyun_custom_image on a writable first partition, and read os.conf from it at boot.",
+        f"partition {first.number}",
     )
 
 
-def issue_changed(subject: RuleContext) -> Finding | None:
-    """Say that /etc/issue does not name the distribution, by which older parts of the service tell it."""
-    guest = subject.guest
-    release = guest.os_release if guest is not None else None
-    if guest is None or release is None or guest.issue is None:
+@check("issue-changed", Severity.NOTE, source=Source.GUIDE_2021, applies_to=AppliesTo.GUEST)
+def issue_changed(subject: GuestSubject) -> Found | None:
+    r"""Check that /etc/issue has the name of the distribution.
+
+    The guide of 2021 identifies the distribution by /etc/issue, among other files. Either the name or the ID of
+    os-release is expected, or \S, which stands for the name.
+    """
+    release, issue = subject.guest.os_release, subject.guest.issue
+    if release is None or issue is None:
         return None
-    # "\\S" stands for the name in os-release.
     names = {release.id, *release.name.lower().split()[:1]} - {""}
-    if "\\S" in guest.issue or any(name in guest.issue.lower() for name in names):
+    if "\\S" in issue or any(name in issue.lower() for name in names):
         return None
-    return subject.finding(
-        "issue-changed",
-        Severity.NOTE,
-        "/etc/issue does not name the distribution; the guide of 2021 asks for it to be left as it was, newer pages do "
-        "not.",
-        remedy="Put the distribution's own /etc/issue back on the source system if the service does not know it.",
-        where="/etc/issue:1",
-        source=GUIDE_2021,
+    return Found(
+        "/etc/issue does not name the distribution. The guide of 2021 requires the original file, newer pages do not.",
+        "Restore the distribution's own /etc/issue on the source system if the service does not recognize it.",
+        "/etc/issue:1",
     )
 
 
-PLATFORM_RULES: dict[str, Rule] = {
-    "distribution-unlisted": distribution_unlisted,
-    "platform-contradicts": platform_contradicts,
-    "customized-linux-size": customized_linux_size,
-    "customized-linux-directory": customized_linux_directory,
-    "issue-changed": issue_changed,
-}
+def _linux_platform(release: OsRelease) -> str | None:
+    platform = _BY_ID.get(release.id.lower())
+    if platform == "CentOS" and "stream" in release.name.lower():
+        return "CentOS Stream"
+    if platform == "Fedora" and release.variant_id == "coreos":
+        return "Fedora CoreOS"
+    return platform

@@ -1,44 +1,164 @@
-"""This file tells what each rule looks at and why, for `check --explain RULE`, and knows the names of all rules."""
+"""Declaration of checks: `@check` states what a check is, its function states what it found.
 
+A check is a pure function of its subject with one id. Its docstring is its explanation: `check --explain`,
+docs/disks.md and docs/request-checks.md print it.
+"""
+
+import inspect
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
+from enum import StrEnum
 
-from aliyun_import.checks.context import Text
-from aliyun_import.checks.explain_disk import CONTAINER_TEXTS, DISK_TEXTS
-from aliyun_import.checks.explain_guest import GUEST_TEXTS
-from aliyun_import.checks.explain_request import REQUEST_TEXTS
-from aliyun_import.checks.run import refuse_unknown_rules
+from aliyun_import.disk.guest.report import Evidence, GuestReport
+from aliyun_import.disk.report import DiskReport
+from aliyun_import.model.finding import Severity
+from aliyun_import.model.request import DiskRequest, ImportRequest
 
-_TEXTS: dict[str, Text] = CONTAINER_TEXTS | DISK_TEXTS | GUEST_TEXTS | REQUEST_TEXTS
+
+class Source(StrEnum):
+    """Documents that the checks are taken from, by their titles."""
+
+    API = "ECS API reference, ImportImage"
+    LINUX_2026 = "ECS user guide, Linux image requirements (2026-04-28)"
+    GUIDE_2021 = "ECS user guide, Instructions for importing images (2021)"
+    CHECK_ITEMS = "ECS user guide, Image check items (GUESTOS.*)"
+    COMPLIANCE = "ECS user guide, Image compliance tool (image_check items)"
+    VIRTIO = "ECS user guide, Install the virtio driver"
+    BOOT_MODES = "ECS user guide, Boot modes of instances"
+    METADATA = "ECS user guide, Instance metadata"
+    CUSTOMIZED = "ECS user guide, Customize Linux images"
+    CHECK_OVERVIEW = "ECS user guide, Overview of image check"
+    OSS_NAMES = "OSS developer guide, Naming conventions"
+    RAM = "RAM API reference, CreateRole"
+    JUDGEMENT = "judgement of this tool: no document of the service requires it"
+    VHD = "Virtual Hard Disk Image Format Specification 1.0, and ImportImage's InvalidVHDImage errors"
+    QCOW2 = "QEMU, docs/interop/qcow2.txt"
+    UEFI = "UEFI specification 2.10, chapter 5 (GPT)"
+    QEMU_IMG = "behaviour of qemu-img"
+    AZURE = "Azure documentation"
+
+
+class AppliesTo(StrEnum):
+    """What a check is applied to, and with it the argument of its function."""
+
+    CONTAINER = "container"  # found while the disk is read; no function
+    REQUEST = "request"  # RequestSubject
+    ANY_DISK = "any disk"  # DiskSubject
+    SYSTEM_DISK = "system disk"  # DiskSubject
+    GUEST = "guest"  # GuestSubject: a system disk whose contents were read
+    WINDOWS = "windows"  # WindowsFacts: a system disk with Windows
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Explanation:
-    """What a rule is about. `classes` are the severities that it gives ("blocks", "warns, or blocks ...")."""
+class RequestSubject:
+    """A request with its inferred values. `bucket` and `key` are where local disks are staged, if the user chose."""
 
-    rule: str
-    classes: str
-    text: str
-    source: str
+    request: ImportRequest
+    bucket: str | None = None
+    key: str | None = None
 
 
-def explain(rule: str) -> str:
-    """Give what a rule looks at, why, and which document asks for it, as lines for people.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DiskSubject:
+    """A disk, the request as the user made it, and the part of the request that is about this disk."""
 
-    Raises UsageError "unknown-check" for a name that no rule has.
+    report: DiskReport
+    request: ImportRequest
+    disk: DiskRequest
+
+    @property
+    def container_blocks(self) -> bool:
+        """Whether the file is not an importable disk; little can be concluded about its contents then."""
+        return any(problem.severity is Severity.BLOCKS for problem in self.report.container_problems)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GuestSubject(DiskSubject):
+    """A system disk and the system on it."""
+
+    guest: GuestReport
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """What a check found: a sentence, what to do about it (None: nothing can be done) and the evidence.
+
+    `severity` is needed only where the check declares several and this is not the first of them.
     """
-    known = explanation(rule)
-    return (
-        f"{known.rule}: {known.classes}\n\n{known.text}\n\nSource: {known.source}\nTo pass over it: --skip-check {rule}"
+
+    message: str
+    remedy: str | None
+    where: str = ""
+    severity: Severity | None = None
+
+
+CheckFunction = Callable[..., Found | Iterable[Found] | None]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Check:
+    """One check. `severities` maps each severity of a finding to its condition, the usual one first."""
+
+    id: str
+    severities: Mapping[Severity, str]
+    source: str
+    applies_to: AppliesTo
+    explanation: str
+    function: CheckFunction | None = None
+
+    @property
+    def severity(self) -> Severity:
+        """The severity of what it finds unless the finding has another."""
+        return next(iter(self.severities))
+
+    @property
+    def severity_text(self) -> str:
+        """All severities in one phrase: "blocks, or warns for swap"."""
+        phrases = (f"{severity} {when}".rstrip() for severity, when in self.severities.items())
+        return ", or ".join(phrases)
+
+
+def check(
+    check_id: str, severity: Severity | Mapping[Severity, str], *, source: str, applies_to: AppliesTo
+) -> Callable[[CheckFunction], Check]:
+    """Declare the decorated function as a check.
+
+    `severity` is that of its findings, or each possible one with its condition, the usual one first.
+    """
+
+    def declare(function: CheckFunction) -> Check:
+        return declared(
+            check_id,
+            severity,
+            inspect.cleandoc(function.__doc__ or ""),
+            source=source,
+            applies_to=applies_to,
+            function=function,
+        )
+
+    return declare
+
+
+def declared(
+    check_id: str,
+    severity: Severity | Mapping[Severity, str],
+    explanation: str,
+    *,
+    source: str,
+    applies_to: AppliesTo,
+    function: CheckFunction | None = None,
+) -> Check:
+    """Return a check that is declared without a decorator. Line breaks in a paragraph of `explanation` are dropped."""
+    return Check(
+        id=check_id,
+        severities={severity: ""} if isinstance(severity, Severity) else severity,
+        source=source,
+        applies_to=applies_to,
+        explanation="\n\n".join(" ".join(paragraph.split()) for paragraph in explanation.split("\n\n")),
+        function=function,
     )
 
 
-def explanation(rule: str) -> Explanation:
-    """Give the same in its parts."""
-    refuse_unknown_rules([rule], known=known_rules(), option="--explain")
-    classes, text, source = _TEXTS[rule]
-    return Explanation(rule=rule, classes=classes, text=text, source=source)
-
-
-def known_rules() -> frozenset[str]:
-    """Give the names of all rules that a finding can have, for --skip-check."""
-    return frozenset(_TEXTS)
+def places(evidence: Iterable[Evidence]) -> str:
+    """Return where the first few pieces of evidence are, each place once."""
+    return ", ".join(dict.fromkeys(one.where for one in list(evidence)[:4]))

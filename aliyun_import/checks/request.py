@@ -1,260 +1,373 @@
-"""This file holds the rules of ImportImage about the request as a whole, each a pure function of the request.
+"""Checks of the request: the values that ImportImage would refuse after the upload.
 
-Where the service's older and newer pages differ, the newer or the wider one holds. A rule about a closed list of values
-blocks, because the service would refuse the call after the upload; `--skip-check RULE` is the way past a list that
-has grown meanwhile. Platform is the exception: that list grows all the time, so an unknown name is passed on.
+If the service's older and newer pages differ, the newer or the wider one holds. A value that is not on a closed list
+blocks, because the service would refuse the call; `--skip-check ID` is for a list that has grown since. Platform is the
+exception: that list grows all the time, so an unknown name is passed on (platform.py).
 """
 
 import re
+from collections.abc import Iterator
 from difflib import get_close_matches
+from pathlib import PurePosixPath
 
 from aliyun_import.checks import names
-from aliyun_import.checks.os import SYSTEM_RULE_NAMES, SYSTEM_RULES
-from aliyun_import.checks.request_findings import Rule, blocks, warns
-from aliyun_import.checks.storage import PLACE_RULE_NAMES, place_findings
+from aliyun_import.checks.platform import is_windows
+from aliyun_import.checks.registry import AppliesTo, Check, Found, RequestSubject, Source, check, declared
 from aliyun_import.limits import (
     MAX_DESCRIPTION_CHARS,
+    MAX_DISK_GIB,
+    MAX_DISKS,
     MAX_ROLE_NAME_CHARS,
-    MAX_TAG_KEY_CHARS,
-    MAX_TAG_VALUE_CHARS,
     MAX_TAGS,
     MAX_TOKEN_CHARS,
     MIN_DESCRIPTION_CHARS,
+    MIN_DISK_GIB,
 )
-from aliyun_import.model.finding import Finding
-from aliyun_import.model.image import DISK_DIGEST_TAG, PUSH_ID_TAG
-from aliyun_import.model.request import ImportRequest
+from aliyun_import.model.finding import Severity
+from aliyun_import.model.request import Architecture, BootMode, DiskFormat, Parameter, parameters
 
-# Regions with ECS in the service's own product list of April 2026; it grows, so this only helps against typos.
-REGIONS = (
-    "ap-northeast-1", "ap-northeast-2", "ap-south-1", "ap-southeast-1", "ap-southeast-2", "ap-southeast-3",
-    "ap-southeast-5", "ap-southeast-6", "ap-southeast-7", "cn-beijing", "cn-beijing-finance-1", "cn-chengdu",
-    "cn-fuzhou", "cn-guangzhou", "cn-hangzhou", "cn-hangzhou-finance", "cn-heyuan", "cn-heyuan-acdr-1", "cn-hongkong",
-    "cn-huhehaote", "cn-nanjing", "cn-north-2-gov-1", "cn-qingdao", "cn-shanghai", "cn-shanghai-finance-1",
-    "cn-shenzhen", "cn-shenzhen-finance-1", "cn-wuhan-lr", "cn-wulanchabu", "cn-zhangjiakou", "cn-zhengzhou-jva",
-    "cn-zhongwei", "eu-central-1", "eu-west-1", "me-central-1", "me-east-1", "na-south-1", "us-east-1",
-    "us-southeast-1", "us-west-1",
-)  # fmt: skip
-OUR_TAGS = (PUSH_ID_TAG, DISK_DIGEST_TAG)
-MAX_USER_TAGS = MAX_TAGS - len(OUR_TAGS)
+# Image check overview: platforms whose images are not checked.
+_UNCHECKED_PLATFORMS = ("CoreOS", "Customized Linux", "Fedora CoreOS", "FreeBSD", "Gentoo")
 
 
-def request_findings(
-    request: ImportRequest, *, bucket: str | None = None, key: str | None = None
-) -> tuple[Finding, ...]:
-    """Apply every rule about the request; all findings at once.
+@check("region-form", Severity.BLOCKS, source=Source.API, applies_to=AppliesTo.REQUEST)
+def region_form(subject: RequestSubject) -> Found | None:
+    """Check that the region has the form of a region id, such as cn-hangzhou.
 
-    `bucket` and `key` are where local disks shall be staged, where the user chose that.
+    It becomes part of host names.
     """
-    found = [rule(request) for rule in (*RULES, *SYSTEM_RULES)]
-    return (
-        *(finding for finding in found if finding is not None),
-        *place_findings(request, bucket=bucket, key=key),
-    )
+    region = subject.request.region
+    problem = names.region_problem(region)
+    return Found(f"{region!r} is not a region id. {problem}", names.region_advice(region)) if problem else None
 
 
-def rule_names() -> frozenset[str]:
-    """Name every rule about the request, for --skip-check."""
-    return RULE_NAMES | SYSTEM_RULE_NAMES | PLACE_RULE_NAMES
+@check("region-unlisted", Severity.WARNS, source=Source.API, applies_to=AppliesTo.REQUEST)
+def region_unlisted(subject: RequestSubject) -> Found | None:
+    """Check that the region is on the published list.
+
+    Close matches are offered. The service itself is asked later, because the list grows.
+    """
+    region = subject.request.region
+    if region in names.REGIONS or names.region_problem(region):
+        return None
+    return Found(f"The region {region} is not on the published list.", names.region_advice(region))
 
 
-def region_form(request: ImportRequest) -> Finding | None:
-    """Refuse what is no region id before anything is asked: it becomes part of host names."""
-    problem = names.region_problem(request.region)
+@check("image-name", Severity.BLOCKS, source=Source.API, applies_to=AppliesTo.REQUEST)
+def image_name(subject: RequestSubject) -> Found | None:
+    """Check the form of ImageName.
+
+    It has 2 to 128 letters, digits, periods, colons, underscores and hyphens. The first character is a letter. It does
+    not begin with `aliyun` or `acs:`, and contains neither `http://` nor `https://`.
+    """
+    name = subject.request.name
+    problem = names.name_problem(name)
     if problem is None:
         return None
-    return blocks("region-form", f"{request.region!r} is no region id. {problem}", _region_advice(request.region))
+    advice = f"Pass --name with another one, such as {names.default_name(name)}."
+    return Found(f"The image name {name!r} is not allowed. {problem}", advice)
 
 
-def region_known(request: ImportRequest) -> Finding | None:
-    """Warn of a region that the published list does not have; the service itself is asked later."""
-    if request.region in REGIONS or names.region_problem(request.region):
+@check("image-name-doubtful", Severity.WARNS, source=Source.API, applies_to=AppliesTo.REQUEST)
+def image_name_doubtful(subject: RequestSubject) -> Found | None:
+    """Check that the documents agree that ImageName is allowed.
+
+    They do not for letters that no page mentions, and for a reserved prefix in capitals.
+    """
+    name = subject.request.name
+    doubt = None if names.name_problem(name) else names.name_doubt(name)
+    if doubt is None:
         return None
-    return warns(
-        "region-unlisted",
-        f"The region {request.region} is not on the published list.",
-        _region_advice(request.region),
-    )
+    advice = "Pass --name with plain letters if the service refuses it."
+    return Found(f"The image name {name!r} may be refused. {doubt}", advice)
 
 
-def image_name(request: ImportRequest) -> Finding | None:
-    """Judge ImageName: 2 to 128 characters, a letter first, nothing reserved."""
-    problem = names.name_problem(request.name)
-    if problem is not None:
-        advice = f"Pass --name with another one, such as {names.default_name(request.name)}."
-        return blocks("image-name", f"The image name {request.name!r} is not allowed. {problem}", advice)
-    doubt = names.name_doubt(request.name)
-    if doubt is not None:
-        advice = "Pass --name with plain letters if the service refuses it."
-        return warns("image-name-doubtful", f"The image name {request.name!r} may be refused. {doubt}", advice)
-    return None
-
-
-def description(request: ImportRequest) -> Finding | None:
-    """Judge Description: empty, or 2 to 256 characters that do not begin like a web address."""
-    text = request.description
+@check("description", Severity.BLOCKS, source=Source.API, applies_to=AppliesTo.REQUEST)
+def description(subject: RequestSubject) -> Found | None:
+    """Check that Description is empty, or has 2 to 256 characters and does not begin with a web address."""
+    text = subject.request.description
     if not text:
         return None
     if not MIN_DESCRIPTION_CHARS <= len(text) <= MAX_DESCRIPTION_CHARS:
         allowed = f"{MIN_DESCRIPTION_CHARS} to {MAX_DESCRIPTION_CHARS} are allowed"
-        seen = f"The description has {len(text)} characters; {allowed}."
-        return blocks("description", seen, "Pass a --description within that length, or none.")
+        message = f"The description has {len(text)} characters; {allowed}."
+        return Found(message, "Pass a --description of that length, or none.")
     if text.startswith(names.WEB_ADDRESSES):
-        seen = "The description begins with a web address, which the service refuses."
-        return blocks("description", seen, "Put a word in front of the address in --description.")
+        message = "The description begins with a web address, which the service refuses."
+        return Found(message, "Put a word in front of the address in --description.")
     return None
 
 
-def tag_count(request: ImportRequest) -> Finding | None:
-    """Count the tags: N of Tag.N is 1 to 20, and two of them are ours."""
-    if len(request.tags) <= MAX_USER_TAGS:
+@check("tag-count", Severity.BLOCKS, source=Source.API, applies_to=AppliesTo.REQUEST)
+def tag_count(subject: RequestSubject) -> Found | None:
+    """Check that at most 18 tags are given.
+
+    An image takes 20 tags. This tool uses two of them to identify its images.
+    """
+    count = len(subject.request.tags)
+    if count <= names.MAX_USER_TAGS:
         return None
-    return blocks(
-        "tag-count",
-        f"{len(request.tags)} tags are asked for; an image takes {MAX_TAGS}, and {len(OUR_TAGS)} are used to know it "
-        "again.",
-        f"Pass at most {MAX_USER_TAGS} --tag.",
-    )
+    message = f"{count} tags are given; an image takes {MAX_TAGS}, of which {len(names.OWN_TAGS)} identify the push."
+    return Found(message, f"Pass at most {names.MAX_USER_TAGS} --tag.")
 
 
-def tag_keys(request: ImportRequest) -> Finding | None:
-    """Judge Tag.N.Key: 1 to 128 characters, nothing reserved, no web address."""
-    problems = [f"{key!r} {problem}" for key in request.tags if (problem := _tag_key_problem(key))]
-    return blocks("tag-key", _joined("Tag keys", problems), "Pass --tag with other keys.") if problems else None
+@check("tag-key", Severity.BLOCKS, source=Source.API, applies_to=AppliesTo.REQUEST)
+def tag_key(subject: RequestSubject) -> Found | None:
+    """Check the form of the tag keys.
+
+    A key has 1 to 128 characters, does not begin with `aliyun` or `acs:`, contains no web address, and is not one that
+    this tool uses itself.
+    """
+    problems = [f"{key!r} {problem}" for key in subject.request.tags if (problem := names.tag_key_problem(key))]
+    return Found(f"Invalid tag keys: {'; '.join(problems)}.", "Pass --tag with other keys.") if problems else None
 
 
-def tag_values(request: ImportRequest) -> Finding | None:
-    """Judge Tag.N.Value: 0 to 128 characters, nothing reserved, no web address."""
-    problems = [f"that of {key!r} {problem}" for key, value in request.tags.items() if (problem := _tag_problem(value))]
-    return blocks("tag-value", _joined("Tag values", problems), "Pass --tag with other values.") if problems else None
+@check("tag-value", Severity.BLOCKS, source=Source.API, applies_to=AppliesTo.REQUEST)
+def tag_value(subject: RequestSubject) -> Found | None:
+    """Check the form of the tag values.
+
+    A value has at most 128 characters, does not begin with `acs:`, and contains no web address.
+    """
+    tags = subject.request.tags.items()
+    problems = [f"that of {key!r} {problem}" for key, value in tags if (problem := names.tag_value_problem(value))]
+    return Found(f"Invalid tag values: {'; '.join(problems)}.", "Pass --tag with other values.") if problems else None
 
 
-def tag_twice(request: ImportRequest) -> Finding | None:
-    """Find keys that differ in case only, which the service takes for one ("TagKey.Duplication"); ours count too."""
-    seen: dict[str, str] = {key.lower(): key for key in OUR_TAGS}
-    for key in request.tags:
-        if key.lower() in seen and key not in OUR_TAGS:
-            both = f"The tag keys {seen[key.lower()]!r} and {key!r} are the same to the service, which ignores case."
-            return blocks("tag-twice", both, f"Leave --tag {key}=... out, or give it another key.")
-        seen[key.lower()] = key
+@check("tag-twice", Severity.BLOCKS, source=Source.API, applies_to=AppliesTo.REQUEST)
+def tag_twice(subject: RequestSubject) -> Found | None:
+    """Check that tag keys differ in more than case, also from those that this tool uses.
+
+    The service answers TagKey.Duplication.
+    """
+    known = {key.lower(): key for key in names.OWN_TAGS}
+    for key in subject.request.tags:
+        if key.lower() in known and key not in names.OWN_TAGS:
+            message = f"The tag keys {known[key.lower()]!r} and {key!r} are equal to the service, which ignores case."
+            return Found(message, f"Omit --tag {key}=..., or use another key.")
+        known[key.lower()] = key
     return None
 
 
-def client_token(request: ImportRequest) -> Finding | None:
-    """Judge ClientToken: ASCII, at most 64 characters ("InvalidClientToken.Malformed")."""
-    token = request.client_token
+@check("client-token", Severity.BLOCKS, source=Source.API, applies_to=AppliesTo.REQUEST)
+def client_token(subject: RequestSubject) -> Found | None:
+    """Check that ClientToken has 1 to 64 printable ASCII characters.
+
+    For others the service answers InvalidClientToken.Malformed.
+    """
+    token = subject.request.client_token
     if token is None or (token and token.isascii() and token.isprintable() and len(token) <= MAX_TOKEN_CHARS):
         return None
-    return blocks(
-        "client-token",
+    return Found(
         f"The client token must be 1 to {MAX_TOKEN_CHARS} ASCII characters.",
-        "Pass another --client-token, or leave it out and one is made.",
+        "Pass another --client-token, or omit it to have one generated.",
     )
 
 
-def role_name(request: ImportRequest) -> Finding | None:
-    """Judge RoleName: 1 to 64 letters, digits, periods, hyphens, and at signs in roles made long ago."""
-    if re.fullmatch(rf"[A-Za-z0-9.@-]{{1,{MAX_ROLE_NAME_CHARS}}}", request.role_name):
+@check("role-name", Severity.BLOCKS, source=Source.RAM, applies_to=AppliesTo.REQUEST)
+def role_name(subject: RequestSubject) -> Found | None:
+    """Check that RoleName has 1 to 64 letters, digits, periods and hyphens, or at signs as in old roles."""
+    name = subject.request.role_name
+    if re.fullmatch(rf"[A-Za-z0-9.@-]{{1,{MAX_ROLE_NAME_CHARS}}}", name):
         return None
-    return blocks(
-        "role-name",
-        f"{request.role_name!r} is no role name: 1 to {MAX_ROLE_NAME_CHARS} letters, digits, periods and hyphens.",
-        "Leave --role-name out, which takes AliyunECSImageImportDefaultRole.",
+    return Found(
+        f"{name!r} is not a role name: 1 to {MAX_ROLE_NAME_CHARS} letters, digits, periods and hyphens.",
+        "Omit --role-name; the default is AliyunECSImageImportDefaultRole.",
     )
 
 
-def resource_group(request: ImportRequest) -> Finding | None:
-    """Judge ResourceGroupId: the id (rg-...), not the group's name."""
-    group = request.resource_group
+@check("resource-group", Severity.BLOCKS, source=Source.API, applies_to=AppliesTo.REQUEST)
+def resource_group(subject: RequestSubject) -> Found | None:
+    """Check that ResourceGroupId is an id (rg-...) and not a name."""
+    group = subject.request.resource_group
     if group is None or re.fullmatch(r"rg-[A-Za-z0-9-]+", group):
         return None
-    return blocks(
-        "resource-group",
+    return Found(
         f"{group!r} is not the id of a resource group.",
         "Pass --resource-group with an id such as rg-acfm3example, found in the console under Resource Management.",
     )
 
 
-def storage_location(request: ImportRequest) -> Finding | None:
-    """Judge StorageLocationArn: arn:acs:cloudbox:REGION:ACCOUNT:cloudbox/ID, in the region of the import."""
-    arn = request.storage_location_arn
+@check("storage-location", Severity.BLOCKS, source=Source.API, applies_to=AppliesTo.REQUEST)
+def storage_location(subject: RequestSubject) -> Found | None:
+    """Check that StorageLocationArn is `arn:acs:cloudbox:REGION:ACCOUNT:cloudbox/ID`, in the region of the import."""
+    arn, region = subject.request.storage_location_arn, subject.request.region
     if arn is None:
         return None
     match = re.fullmatch(r"arn:acs:cloudbox:([a-z0-9-]+):(\d+):cloudbox/([A-Za-z0-9-]+)", arn)
     if match is None:
-        form = f"arn:acs:cloudbox:{request.region}:ACCOUNT_ID:cloudbox/CLOUDBOX_ID"
-        return blocks(
-            "storage-location", f"{arn!r} is no location of a CloudBox.", f"Pass --storage-location-arn {form}."
-        )
-    if match[1] != request.region:
-        return blocks(
-            "storage-location",
-            f"The CloudBox is in {match[1]}, the import in {request.region}.",
-            f"Pass --region {match[1]}, or a CloudBox in {request.region}.",
-        )
+        form = f"arn:acs:cloudbox:{region}:ACCOUNT_ID:cloudbox/CLOUDBOX_ID"
+        return Found(f"{arn!r} is not the location of a CloudBox.", f"Pass --storage-location-arn {form}.")
+    if match[1] != region:
+        advice = f"Pass --region {match[1]}, or a CloudBox in {region}."
+        return Found(f"The CloudBox is in {match[1]}, the import in {region}.", advice)
     return None
 
 
-RULES: tuple[Rule, ...] = (
-    region_form,
-    region_known,
-    image_name,
-    description,
-    tag_count,
-    tag_keys,
-    tag_values,
-    tag_twice,
-    client_token,
-    role_name,
-    resource_group,
-    storage_location,
-)
-RULE_NAMES = frozenset(
-    {
-        "client-token",
-        "description",
-        "image-name",
-        "image-name-doubtful",
-        "region-form",
-        "region-unlisted",
-        "resource-group",
-        "role-name",
-        "storage-location",
-        "tag-count",
-        "tag-key",
-        "tag-twice",
-        "tag-value",
-    }
-)
+@check("boot-mode-arm64", Severity.BLOCKS, source=Source.API, applies_to=AppliesTo.REQUEST)
+def boot_mode_arm64(subject: RequestSubject) -> Found | None:
+    """Check that an arm64 image is not imported with BIOS.
+
+    arm64 instances boot with UEFI only; the service answers InvalidBootMode.NotSupport.
+    """
+    if subject.request.architecture is not Architecture.ARM64 or subject.request.boot_mode is not BootMode.BIOS:
+        return None
+    return Found("An arm64 image cannot boot with BIOS.", "Pass --boot-mode UEFI, or omit it.")
 
 
-def _tag_key_problem(key: str) -> str | None:
-    if not key:
-        return "is empty"
-    if len(key) > MAX_TAG_KEY_CHARS:
-        return f"is longer than {MAX_TAG_KEY_CHARS} characters"
-    if key in OUR_TAGS:
-        return "is what this tool knows its images by"
-    if key.lower().startswith(names.RESERVED_PREFIXES):
-        return "begins with what the service keeps for itself (aliyun, acs:)"
-    return "contains a web address" if any(address in key for address in names.WEB_ADDRESSES) else None
+@check("license-type-unused", Severity.NOTE, source=Source.API, applies_to=AppliesTo.REQUEST)
+def license_type_unused(subject: RequestSubject) -> Found | None:
+    """Check that a license type is given for Windows Server only, where it has an effect."""
+    license_type = subject.request.license_type
+    if license_type not in ("Aliyun", "BYOL") or is_windows(subject.request):
+        return None
+    return Found(f"The license type {license_type} has an effect on Windows Server only.", "Omit --license-type.")
 
 
-def _tag_problem(value: str) -> str | None:
-    if len(value) > MAX_TAG_VALUE_CHARS:
-        return f"is longer than {MAX_TAG_VALUE_CHARS} characters"
-    if value.startswith("acs:"):
-        return "begins with acs:, which the service keeps for itself"
-    return "contains a web address" if any(address in value for address in names.WEB_ADDRESSES) else None
+@check("detection-windows", Severity.BLOCKS, source=Source.CHECK_OVERVIEW, applies_to=AppliesTo.REQUEST)
+def detection_windows(subject: RequestSubject) -> Found | None:
+    """Check that no image check is requested for Windows.
+
+    The service does not check Windows images: ImageCheckUnsupported.WindowsImage.
+    """
+    if subject.request.detection_strategy != "Standard" or not is_windows(subject.request):
+        return None
+    return Found(
+        "The service does not check Windows images when they are imported.",
+        "Omit --detection-strategy, and have the image checked in the console afterwards.",
+    )
 
 
-def _joined(what: str, problems: list[str]) -> str:
-    return f"{what} that are not allowed: {'; '.join(problems)}."
+@check("detection-platform", Severity.WARNS, source=Source.CHECK_OVERVIEW, applies_to=AppliesTo.REQUEST)
+def detection_platform(subject: RequestSubject) -> Found | None:
+    """Check that no image check is requested for a platform whose images the service does not check.
+
+    Those are CoreOS, Customized Linux, Fedora CoreOS, FreeBSD and Gentoo.
+    """
+    request = subject.request
+    if request.detection_strategy != "Standard" or request.platform not in _UNCHECKED_PLATFORMS or is_windows(request):
+        return None
+    return Found(f"The service does not check images of {request.platform}.", "Omit --detection-strategy.")
 
 
-def _region_advice(region: str) -> str:
-    near = get_close_matches(region.lower(), REGIONS, n=3)
-    if not near:
-        return "Pass --region with the id of a region, such as cn-hangzhou."
-    others = f" (or {', '.join(near[1:])})" if len(near) > 1 else ""
-    return f"Pass --region {near[0]}{others} if that is what you meant."
+@check("disk-count", Severity.BLOCKS, source=Source.API, applies_to=AppliesTo.REQUEST)
+def disk_count(subject: RequestSubject) -> Found | None:
+    """Check that there are 1 to 17 disks.
+
+    An image has one system disk and up to 16 data disks. The service silently ignores the rest.
+    """
+    count = len(subject.request.disks)
+    if 1 <= count <= MAX_DISKS:
+        return None
+    message = f"{count} disks are given; an image has one system disk and up to {MAX_DISKS - 1} data disks."
+    return Found(message, f"Pass at most {MAX_DISKS - 1} --data-disk.")
+
+
+@check("disk-twice", Severity.WARNS, source=Source.JUDGEMENT, applies_to=AppliesTo.REQUEST)
+def disk_twice(subject: RequestSubject) -> Found | None:
+    """Check that no disk is given twice, which is legal and nearly always a mistake."""
+    disks = [str(disk.path) if disk.path else f"oss://{disk.bucket}/{disk.key}" for disk in subject.request.disks]
+    twice = next((disk for disk in disks if disks.count(disk) > 1), None)
+    if twice is None:
+        return None
+    return Found(f"{twice} is given more than once for one image.", "Check the --data-disk options.")
+
+
+@check("disk-size", Severity.BLOCKS, source=Source.API, applies_to=AppliesTo.REQUEST)
+def disk_size(subject: RequestSubject) -> Iterator[Found]:
+    """Check that every DiskImageSize is 1 to 2048 GiB."""
+    for index, disk in enumerate(subject.request.disks):
+        if disk.size_gib is not None and not MIN_DISK_GIB <= disk.size_gib <= MAX_DISK_GIB:
+            yield Found(
+                f"The size of {_which(index)} is {disk.size_gib} GiB; {MIN_DISK_GIB} to {MAX_DISK_GIB} are allowed.",
+                "Pass another --disk-size." if index == 0 else "Pass another size in --data-disk DISK,size=GIB.",
+            )
+
+
+@check("disk-format-vmdk", Severity.WARNS, source=Source.API, applies_to=AppliesTo.REQUEST)
+def disk_format_vmdk(subject: RequestSubject) -> Iterator[Found]:
+    """Check that no disk is a VMDK, which needs an invitation.
+
+    To other accounts the service answers UserNotInTheWhiteList.
+    """
+    for index, disk in enumerate(subject.request.disks):
+        if disk.format is DiskFormat.VMDK:
+            yield Found(
+                f"The format of {_which(index)} is VMDK, which the service accepts from invited accounts only.",
+                "Convert it with `qemu-img convert -O qcow2` unless your account was invited.",
+            )
+
+
+@check("bucket-name", Severity.BLOCKS, source=Source.OSS_NAMES, applies_to=AppliesTo.REQUEST)
+def bucket_name(subject: RequestSubject) -> Iterator[Found]:
+    """Check that a bucket has 3 to 63 lower-case letters, digits and hyphens.
+
+    The first and the last character is not a hyphen. The service answers InvalidOSSBucket.Malformed.
+    """
+    given = [(disk.bucket, f"oss://{disk.bucket}/...") for disk in subject.request.disks]
+    for bucket, option in [*given, (subject.bucket, f"--bucket {subject.bucket}")]:
+        problem = names.bucket_problem(bucket) if bucket is not None else None
+        if problem is not None:
+            yield Found(f"{bucket!r} is not a bucket name. {problem}", f"Change {option} to the name of a bucket.")
+
+
+@check("object-key", Severity.BLOCKS, source=Source.OSS_NAMES, applies_to=AppliesTo.REQUEST)
+def object_key(subject: RequestSubject) -> Iterator[Found]:
+    r"""Check that a key has 1 to 1023 bytes, no control characters, and does not begin with `/` or `\`."""
+    for key, _ in _keys(subject):
+        problem = names.key_problem(key)
+        if problem is not None:
+            yield Found(f"{key!r} is not an object key. {problem}", "Pass another --key.")
+
+
+@check("key-suffix", Severity.WARNS, source=Source.API, applies_to=AppliesTo.REQUEST)
+def key_suffix(subject: RequestSubject) -> Iterator[Found]:
+    """Check that a key ends in the suffix of the disk's format.
+
+    ECS refuses suffixes that it does not know (UnsupportedSuffix.OSSObject), and no page lists the known ones.
+    """
+    for key, format_ in _keys(subject):
+        suffix, expected = PurePosixPath(key).suffix.lower(), f".{format_.lower()}" if format_ else None
+        if names.key_problem(key) or (suffix in names.KEY_SUFFIXES and expected in (None, suffix)):
+            continue
+        yield Found(
+            f"The key {key} does not end in {expected or ', '.join(names.KEY_SUFFIXES)}; ECS refuses suffixes that it "
+            "does not know, and no page lists the known ones.",
+            f"Use a key that ends in {expected or names.KEY_SUFFIXES[0]}.",
+        )
+
+
+def _choice_check(parameter: Parameter) -> Check:
+    """Return the check that a parameter has one of its documented values."""
+    check_id, listed = parameter.option.removeprefix("--"), ", ".join(parameter.choices)
+
+    def one_of(subject: RequestSubject) -> Found | None:
+        value = getattr(subject.request, parameter.name)
+        if value is None or value in parameter.choices:
+            return None
+        lower = {choice.lower(): choice for choice in parameter.choices}
+        near = get_close_matches(value.lower(), lower, n=1)
+        return Found(
+            f"{value!r} is not a value of {parameter.option}; the service lists {listed}.",
+            f"Pass {parameter.option} {lower[near[0]] if near else ' or '.join(parameter.choices)}, or "
+            f"--skip-check {check_id} if the list has grown.",
+        )
+
+    explanation = f"Check that {parameter.api} is one of the documented values: {listed}."
+    return declared(
+        check_id, Severity.BLOCKS, explanation, source=Source.API, applies_to=AppliesTo.REQUEST, function=one_of
+    )
+
+
+CHOICE_CHECKS = tuple(_choice_check(parameter) for parameter in parameters() if parameter.choices)
+
+
+def _keys(subject: RequestSubject) -> Iterator[tuple[str, DiskFormat | None]]:
+    """Yield the keys of disks that are in OSS already, and the one for a local system disk, with their formats."""
+    disks = subject.request.disks
+    yield from ((disk.key, disk.format) for disk in disks if disk.key is not None)
+    if subject.key is not None:
+        yield subject.key, disks[0].format if disks else None
+
+
+def _which(index: int) -> str:
+    return "the system disk" if index == 0 else f"data disk {index}"

@@ -1,76 +1,173 @@
-"""This file turns all findings into one verdict: go on, or stop with every reason at once."""
+"""Run of all checks, and the refusal of a disk or request that cannot be imported."""
 
-from collections.abc import Collection
-from dataclasses import dataclass
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from difflib import get_close_matches
+from types import ModuleType
 
+from aliyun_import.checks import access, boot, container, disk, kernel, layout, mounts, network, platform, windows
+from aliyun_import.checks import request as request_checks
+from aliyun_import.checks.registry import AppliesTo, Check, DiskSubject, Found, GuestSubject, RequestSubject, Source
+from aliyun_import.disk.report import DiskReport
 from aliyun_import.errors import AliyunImportError, DiskError, RefusedError, UsageError
 from aliyun_import.model.finding import Finding, Severity
+from aliyun_import.model.request import ImportRequest
+
+# The order of the modules is that of the pages in docs/, and of findings of one severity.
+_MODULES: tuple[ModuleType, ...] = (
+    request_checks,
+    disk,
+    boot,
+    layout,
+    kernel,
+    platform,
+    mounts,
+    network,
+    access,
+    windows,
+)
 
 
-@dataclass(frozen=True, slots=True)
-class Verdict:
-    """All findings of a push, in the order in which they were made."""
-
-    findings: tuple[Finding, ...]
-
-    @property
-    def blocking(self) -> tuple[Finding, ...]:
-        """The findings with which the import, or the first boot, can't work."""
-        return tuple(finding for finding in self.findings if finding.severity is Severity.BLOCKS)
-
-    @property
-    def refused(self) -> bool:
-        """Tell whether anything blocks."""
-        return bool(self.blocking)
+def _declared(module: ModuleType) -> tuple[Check, ...]:
+    return tuple(value for value in vars(module).values() if isinstance(value, Check))
 
 
-def raise_if_refused(verdict: Verdict, *, skip: Collection[str] = (), force: bool = False) -> None:
-    """Raise with every blocking finding and its remedy, unless `force`, or `skip` names the rules of all of them.
+CHECKS: tuple[Check, ...] = (
+    *container.PROBLEMS,
+    *(one for module in _MODULES for one in _declared(module)),
+    *request_checks.CHOICE_CHECKS,
+)
+_BY_ID = {one.id: one for one in CHECKS}
 
-    DiskError (exit 3) when at least one of them is about a disk, else RefusedError (exit 5).
+
+def run_disk_checks(report: DiskReport, request: ImportRequest, *, index: int = 0) -> tuple[Finding, ...]:
+    """Return all findings about request.disks[index], the blocking ones first. Disk 0 is the system disk.
+
+    Pure: nothing is read. What could not be read is a finding of severity "unknown".
     """
-    blocking = tuple(finding for finding in verdict.blocking if finding.rule not in skip)
+    path, guest = str(report.path), report.guest
+    subject = DiskSubject(report=report, request=request, disk=request.disks[index])
+    findings = [*_container_findings(report), *_applied(AppliesTo.ANY_DISK, subject, path)]
+    if index == 0:
+        findings += _applied(AppliesTo.SYSTEM_DISK, subject, path)
+        if guest is not None:
+            system = GuestSubject(report=report, request=request, disk=subject.disk, guest=guest)
+            findings += _applied(AppliesTo.GUEST, system, path)
+        if guest is not None and guest.windows is not None:
+            findings += _applied(AppliesTo.WINDOWS, guest.windows, path)
+    order = list(Severity)
+    return tuple(sorted(findings, key=lambda finding: order.index(finding.severity)))
+
+
+def run_request_checks(
+    request: ImportRequest, *, bucket: str | None = None, key: str | None = None
+) -> tuple[Finding, ...]:
+    """Return all findings about a request. `bucket` and `key` are where local disks are staged, if the user chose."""
+    subject = RequestSubject(request=request, bucket=bucket, key=key)
+    return tuple(_applied(AppliesTo.REQUEST, subject, "request"))
+
+
+def raise_if_blocked(findings: Iterable[Finding], *, skip: Collection[str] = (), force: bool = False) -> None:
+    """Raise with every blocking finding and its remedy, unless `force`, or `skip` has the ids of all of them.
+
+    DiskError (exit 3) if at least one of them is about a disk, else RefusedError (exit 5).
+    """
+    blocking = [one for one in findings if one.severity is Severity.BLOCKS and one.rule not in skip]
     if force or not blocking:
         return
-    about_disks = [finding for finding in blocking if finding.subject != "request"]
-    kind: type[AliyunImportError] = DiskError if about_disks else RefusedError
+    about_disk = any(finding.subject != "request" for finding in blocking)
+    error: type[AliyunImportError] = DiskError if about_disk else RefusedError
     subjects = {finding.subject for finding in blocking}
-    what = "The request" if not about_disks else subjects.pop() if len(subjects) == 1 else "This"
-    code = blocking[0].rule if len(blocking) == 1 else ("disk-refused" if about_disks else "request-refused")
-    raise kind(
-        f"{what} can't be imported as it is{f': {len(blocking)} checks failed' if len(blocking) > 1 else ''}.",
+    name = "This push" if len(subjects) > 1 else subjects.pop() if about_disk else "The request"
+    many = len(blocking) > 1
+    code = blocking[0].rule if not many else "disk-refused" if about_disk else "request-refused"
+    raise error(
+        f"{name} cannot be imported as it is{f': {len(blocking)} checks failed' if many else ''}.",
         code=code,
-        cause="\n".join(_line(finding, with_subject=what == "This") for finding in blocking),
+        cause="\n".join(_cause(finding, with_subject=name == "This push") for finding in blocking),
         remedy=_remedy(blocking),
         details={"rules": ",".join(finding.rule for finding in blocking)},
     )
 
 
-def refuse_unknown_rules(named: Collection[str], *, known: Collection[str], option: str = "--skip-check") -> None:
-    """Raise UsageError for an option that names no rule: a typo must not look like a check that was skipped."""
-    unknown = sorted(set(named) - set(known))
-    if not unknown:
-        return
-    near = get_close_matches(unknown[0], known, n=3)
-    advice = f"Pass {option} {near[0]}" if near else "Pass the name that stands in brackets behind a finding"
-    raise UsageError(
-        f"There is no check of the name {unknown[0]}.",
-        code="unknown-check",
-        cause=f"Close to it: {', '.join(near)}." if near else None,
-        remedy=f"{advice}, or leave {option} {unknown[0]} out.",
+def known_ids() -> frozenset[str]:
+    """Return the ids that --skip-check and --explain accept."""
+    return frozenset(_BY_ID)
+
+
+def find_check(check_id: str, *, option: str = "--explain") -> Check:
+    """Return the check with this id. Raise UsageError "unknown-check" if there is none."""
+    refuse_unknown_ids([check_id], option=option)
+    return _BY_ID[check_id]
+
+
+def explain(check_id: str) -> str:
+    """Return what a check is about, for people. Raise UsageError "unknown-check" if there is none with this id."""
+    known = find_check(check_id)
+    return (
+        f"{known.id}: {known.severity_text}\n\n{known.explanation}\n\n"
+        f"Source: {known.source}\nTo skip it: --skip-check {known.id}"
     )
 
 
-def _line(finding: Finding, *, with_subject: bool) -> str:
+def refuse_unknown_ids(
+    ids: Collection[str], *, known: Collection[str] | None = None, option: str = "--skip-check"
+) -> None:
+    """Raise UsageError if an id is not `known` (default: that of a check). A typo must not pass for a skipped check."""
+    known = known_ids() if known is None else known
+    unknown = sorted(set(ids) - set(known))
+    if not unknown:
+        return
+    near = get_close_matches(unknown[0], known, n=3)
+    advice = f"Pass {option} {near[0]}" if near else "Pass the id in brackets at the end of a finding"
+    raise UsageError(
+        f"There is no check {unknown[0]}.",
+        code="unknown-check",
+        cause=f"Similar: {', '.join(near)}." if near else None,
+        remedy=f"{advice}, or omit {option} {unknown[0]}.",
+    )
+
+
+def _applied(applies_to: AppliesTo, subject: object, name: str) -> Iterator[Finding]:
+    """Yield the findings of the checks that apply; `name` is what the findings are about."""
+    for one in CHECKS:
+        if one.applies_to is applies_to and one.function is not None:
+            result = one.function(subject)
+            for found in [result] if isinstance(result, Found) else result or ():
+                yield Finding(
+                    rule=one.id,
+                    severity=found.severity or one.severity,
+                    message=found.message,
+                    remedy=found.remedy,
+                    where=found.where,
+                    subject=name,
+                    source=one.source,
+                )
+
+
+def _container_findings(report: DiskReport) -> Iterator[Finding]:
+    """Yield the problems that were found when the file and its partition table were read."""
+    for problem in report.container_problems:
+        known = _BY_ID.get(problem.code)
+        yield Finding(
+            rule=problem.code,
+            severity=problem.severity,
+            message=problem.seen,
+            remedy=problem.remedy,
+            where=problem.where,
+            subject=str(report.path),
+            source=known.source if known else Source.JUDGEMENT,
+        )
+
+
+def _cause(finding: Finding, *, with_subject: bool) -> str:
     subject = f"{finding.subject}: " if with_subject else ""
     where = f" ({finding.where})" if finding.where else ""
-    return f"{subject}{finding.seen}{where} [{finding.rule}]"
+    return f"{subject}{finding.message}{where} [{finding.rule}]"
 
 
-def _remedy(blocking: tuple[Finding, ...]) -> str:
-    """Join the remedies, each once, in order; where there is none, say how to go on regardless."""
+def _remedy(blocking: Sequence[Finding]) -> str:
+    """Return the remedies, each once, in order; if there is none, how to continue regardless."""
     remedies = list(dict.fromkeys(finding.remedy for finding in blocking if finding.remedy))
     if remedies:
         return "\n".join(remedies)
-    return f"Take another disk, or pass --skip-check {blocking[0].rule} to try it all the same."
+    return f"Use another disk, or pass --skip-check {blocking[0].rule} to try it regardless."

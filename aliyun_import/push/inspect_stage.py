@@ -3,14 +3,10 @@
 Nothing here needs an account or a network. What the user left open is filled in from the disk.
 """
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
-from aliyun_import.checks.context import gib
-from aliyun_import.checks.disk import disk_findings
 from aliyun_import.checks.infer import InferredParameters, infer_parameters
-from aliyun_import.checks.registry import known_rules
-from aliyun_import.checks.request import request_findings
-from aliyun_import.checks.run import Verdict, raise_if_refused, refuse_unknown_rules
+from aliyun_import.checks.run import raise_if_blocked, refuse_unknown_ids, run_disk_checks, run_request_checks
 from aliyun_import.disk.containers.compressed_checks import COMPRESSED
 from aliyun_import.disk.convert import needs_preparing
 from aliyun_import.disk.guest.report import GuestReport
@@ -18,8 +14,9 @@ from aliyun_import.disk.inspect import inspect_disk
 from aliyun_import.disk.report import DiskReport, TableKind
 from aliyun_import.events import DiskInspected, Emit, FindingRaised
 from aliyun_import.model.finding import Finding, Severity
-from aliyun_import.model.request import DiskRequest, ImportRequest
+from aliyun_import.model.request import ImportRequest
 from aliyun_import.push.context import PushOptions
+from aliyun_import.sizes import exact_size
 
 _TABLES = {TableKind.NONE: "no partition table", TableKind.UNREADABLE: "a partition table that can't be read"}
 
@@ -49,14 +46,13 @@ class Checked:
 def inspect(request: ImportRequest, options: PushOptions, *, emit: Emit) -> Inspected:
     """Inspect, and judge: raises with every finding that blocks, at once. Skipped findings are not even said."""
     skip, force = options.skip_checks, options.force
-    refuse_unknown_rules(skip, known=known_rules())
+    refuse_unknown_ids(skip)
     inspected = look_at_disks(request, bucket=options.bucket, key=options.key, emit=emit)
-    verdict = Verdict(findings=inspected.findings)
-    said = [finding for finding in verdict.findings if finding.rule not in skip]
+    said = [finding for finding in inspected.findings if finding.rule not in skip]
     for finding in said:
         if finding.severity is not Severity.BLOCKS:
             emit(FindingRaised(finding=finding))
-    raise_if_refused(verdict, skip=skip, force=force)
+    raise_if_blocked(said, force=force)
     for finding in said:  # those that block are in the error, unless --force went over them
         if finding.severity is Severity.BLOCKS:
             emit(FindingRaised(finding=finding))
@@ -73,30 +69,12 @@ def look_at_disks(request: ImportRequest, *, bucket: str | None, key: str | None
         reports.append(report)
         if report is None:
             continue
-        findings += disk_findings(report, is_system=index == 0, request=request, disk=disk)
+        findings += run_disk_checks(report, request, index=index)
         from_disk = infer_parameters(report, request, index=index)
-        filled = _with(filled, index, disk, from_disk)
+        filled = from_disk.merged_into(filled)
         emit(_said(report, from_disk))
-    findings += request_findings(filled, bucket=bucket, key=key)
+    findings += run_request_checks(filled, bucket=bucket, key=key)
     return Inspected(asked=request, request=filled, reports=tuple(reports), findings=tuple(findings))
-
-
-def _with(request: ImportRequest, index: int, disk: DiskRequest, filled: InferredParameters) -> ImportRequest:
-    known = replace(disk, format=filled.format, size_gib=filled.size_gib)
-    disks = (*request.disks[:index], known, *request.disks[index + 1 :])
-    if index:
-        return replace(request, disks=disks)
-    return replace(
-        request,
-        disks=disks,
-        boot_mode=filled.boot_mode,
-        architecture=filled.architecture,
-        os_type=filled.os_type,
-        platform=filled.platform,
-        nvme_support=filled.nvme_support,
-        imds_support=filled.imds_support,
-        license_type=filled.license_type,
-    )
 
 
 def _said(report: DiskReport, filled: InferredParameters) -> DiskInspected:
@@ -117,7 +95,7 @@ def summary(report: DiskReport) -> str:
         words.append("unpacked to a temporary file" if needs_preparing(report) else "unpacked as it is sent")
     if report.virtual_bytes is None:
         return ", ".join(words)
-    words.append(gib(report.virtual_bytes))
+    words.append(exact_size(report.virtual_bytes))
     words.append(_TABLES.get(report.table, report.table.upper()))
     if report.table is TableKind.NONE and report.partitions:
         words.append(report.partitions[0].filesystem)

@@ -1,1 +1,1 @@
-"""Tests of the preflight room."""
+"""Tests of the checks."""

@@ -1,10 +1,10 @@
-"""This file makes reports of disks that never were, for the tests of the rules."""
+"""Reports of disks that do not exist, for the tests of the checks."""
 
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from aliyun_import.checks.disk import disk_findings
+from aliyun_import.checks.run import find_check, run_disk_checks
 from aliyun_import.disk.guest.report import (
     DRIVERS,
     Accounts,
@@ -52,13 +52,13 @@ UEFI = BootEvidence(uefi=("EFI/BOOT/BOOTX64.EFI on partition 1",), loaders=(LOAD
 
 
 def kernel(**places: DriverPlace) -> Kernel:
-    """Make a kernel whose drivers are in its initramfs, except as said."""
+    """Return a kernel whose drivers are in its initramfs, except for the given ones."""
     drivers = tuple(Driver(name=name, place=places.get(name, DriverPlace.INITRAMFS)) for name in DRIVERS)
     return Kernel(version="6.1.0", image="/boot/vmlinuz-6.1.0", initramfs="/boot/initrd.img-6.1.0", drivers=drivers)
 
 
 def entry(**changes: Any) -> BootEntry:
-    """Make a good entry of GRUB's menu, except as said."""
+    """Return a valid entry of GRUB's menu with the given changes."""
     good = BootEntry(
         loader="grub",
         where="/boot/grub/grub.cfg:6",
@@ -73,7 +73,7 @@ def entry(**changes: Any) -> BootEntry:
 
 
 def guest(**changes: Any) -> GuestReport:
-    """Make a Debian with which nothing is wrong, except as said."""
+    """Return a Debian without faults with the given changes."""
     good = GuestReport(
         os_type=OsType.LINUX,
         os_release=OsRelease(id="debian", name="Debian GNU/Linux", version_id="12", pretty_name="Debian 12"),
@@ -110,7 +110,7 @@ def guest(**changes: Any) -> GuestReport:
 
 
 def report(**changes: Any) -> DiskReport:
-    """Make the report of a 40 GiB disk that starts by BIOS and holds nothing that was looked at, except as said."""
+    """Return the report of a 40 GiB disk that boots with BIOS and whose guest was not read, with the given changes."""
     good = DiskReport(
         path=Path("disk.raw"),
         container=Container.RAW,
@@ -125,14 +125,19 @@ def report(**changes: Any) -> DiskReport:
 
 
 def request(**changes: Any) -> ImportRequest:
-    """Make a request for one disk in which the user said nothing, except as said."""
+    """Return a request for one disk without options, with the given changes."""
     good = ImportRequest(region="cn-hangzhou", disks=(DiskRequest(path=Path("disk.raw")),), name="debian-12")
     return replace(good, **changes)
 
 
 def findings(disk: DiskReport, asked: ImportRequest | None = None, *, is_system: bool = True) -> dict[str, Finding]:
-    """Apply all rules; the findings by the name of their rule."""
+    """Run all checks of a disk; the findings by id. Each is made as its check was declared."""
     asked = asked or request()
-    found = disk_findings(disk, is_system=is_system, request=asked, disk=asked.disks[0])
-    assert len({finding.rule for finding in found}) == len(found), "a rule speaks once"
+    if not is_system:
+        asked = replace(asked, disks=(*asked.disks, *asked.disks))
+    found = run_disk_checks(disk, asked, index=0 if is_system else 1)
+    for finding in found:
+        assert finding.severity in find_check(finding.rule).severities
+        assert finding.source == find_check(finding.rule).source
+    assert len({finding.rule for finding in found}) == len(found), "a check has one finding"
     return {finding.rule: finding for finding in found}

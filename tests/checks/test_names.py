@@ -19,7 +19,7 @@ from aliyun_import.checks.names import (
     ["ab", "a" * 128, "disk-1", "Web.Server_2024:x", "磁盘", "ディスク-1", "ひらがな", "a1", "xaliyun", "ACS-1"],
 )
 def test_names_within_the_rules(name: str) -> None:
-    """The newer page's signs, and the older page's kana, are taken."""
+    """The characters of the newer page, and the kana of the older one, are valid."""
     assert name_problem(name) is None
     assert name_doubt(name) is None
 
@@ -32,13 +32,13 @@ def test_names_within_the_rules(name: str) -> None:
     ],
 )  # fmt: skip
 def test_names_outside_the_rules(name: str) -> None:
-    """Length, first character, signs, reserved beginnings, web addresses anywhere."""
+    """Length, first character, other characters, reserved prefixes, web addresses anywhere."""
     assert name_problem(name)
 
 
 @pytest.mark.parametrize("name", ["Aliyun-disk", "ACS:disk", "диск", "système"])
-def test_names_that_no_page_speaks_of_are_doubtful_not_refused(name: str) -> None:
-    """Other alphabets, and reserved beginnings in capitals, may or may not pass."""
+def test_undocumented_names_are_doubtful_and_not_refused(name: str) -> None:
+    """Other alphabets, and reserved prefixes in capitals, may or may not be valid."""
     assert name_problem(name) is None
     assert name_doubt(name)
 
@@ -65,13 +65,13 @@ def test_names_that_no_page_speaks_of_are_doubtful_not_refused(name: str) -> Non
     ],
 )
 def test_a_name_is_made_from_the_files_name(path: str, expected: str) -> None:
-    """Suffixes go, odd signs become hyphens, and the beginning is made legal."""
+    """Suffixes are removed, invalid characters become hyphens, and an invalid beginning is prefixed."""
     assert default_name(path) == expected
 
 
 @given(st.text(max_size=200))
-def test_a_made_name_always_keeps_the_rules(path: str) -> None:
-    """Whatever a file is called, the name passes without doubt, and is the same the next time."""
+def test_a_default_name_is_always_valid(path: str) -> None:
+    """For any file name the result is valid without doubt, and always the same."""
     made = default_name(path)
     assert name_problem(made) is None
     assert name_doubt(made) is None
@@ -86,7 +86,7 @@ def test_bucket_names_within_the_rules(bucket: str) -> None:
 
 @pytest.mark.parametrize("bucket", ["ab", "a" * 64, "-ab", "ab-", "Abc", "a_b", "a.b", "ab\n", "", "äbc"])
 def test_bucket_names_outside_the_rules(bucket: str) -> None:
-    """Length, case, signs, and no hyphen at either end."""
+    """Length, case, other characters, and no hyphen at either end."""
     assert bucket_problem(bucket)
 
 
@@ -103,7 +103,7 @@ def test_keys_outside_the_rules(key: str) -> None:
 
 
 def test_regions_have_a_form() -> None:
-    """A region becomes part of a host name, so nothing else may come in by it."""
+    """A region becomes part of a host name, so nothing else may be in it."""
     assert region_problem("cn-hangzhou") is None
     assert region_problem("ap-southeast-1") is None
     for region in ("", "cn", "CN-hangzhou", "cn hangzhou", "evil.com/", "cn-hangzhou.x", "cn-hangzhou\n"):

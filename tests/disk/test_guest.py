@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from aliyun_import.checks.disk import disk_findings
 from aliyun_import.checks.infer import infer_parameters
+from aliyun_import.checks.run import run_disk_checks
 from aliyun_import.disk.guest.fstab import DiskNames
 from aliyun_import.disk.guest.report import DRIVERS, DriverPlace, GuestReport, OsRelease
 from aliyun_import.disk.inspect import inspect_disk
@@ -36,12 +36,11 @@ def test_a_good_disk_is_known_and_raises_no_alarm(name: str, tmp_path: Path) -> 
     path = tmp_path / "disk.raw"
     path.write_bytes(make())
     report = inspect_disk(path)
-    disk = DiskRequest(path=path)
-    request = ImportRequest(region="cn-hangzhou", disks=(disk,), name="an-image")
-    filled = infer_parameters(report, request)
+    request = ImportRequest(region="cn-hangzhou", disks=(DiskRequest(path=path),), name="an-image")
+    filled = infer_parameters(report, request).merged_into(request)
     assert (filled.platform, filled.boot_mode, filled.os_type) == (platform, boot_mode, OsType.LINUX)
     assert (filled.architecture, filled.nvme_support) == (Architecture.X86_64, "supported")
-    findings = disk_findings(report, is_system=True, request=request, disk=disk)
+    findings = run_disk_checks(report, request)
     loud = {finding.rule for finding in findings if finding.severity is not Severity.NOTE}
     assert loud - {"root-full"} == ({"root-on-lvm"} if name == "rhel" else set())  # their file systems are tiny
 

@@ -1,4 +1,4 @@
-"""This file is the command `check`: what a disk is and whether it will boot there, without account or network."""
+"""The command `check`: what a disk is and whether it will boot on ECS, without an account or a network."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -13,9 +13,9 @@ if TYPE_CHECKING:
     from aliyun_import.push.inspect_stage import Checked
 
 check_options = groups(
-    option("--data", is_flag=True, help="The disks are data disks: boot and guest rules don't apply."),
-    option("--explain", metavar="RULE", help="Say what a rule looks at and why, and leave."),
-    option("--skip-check", "skip_checks", multiple=True, metavar="RULE", help="Pass over a finding; repeatable."),
+    option("--data", is_flag=True, help="The disks are data disks: checks of booting and of the guest do not apply."),
+    option("--explain", metavar="ID", help="Print what a check is about and why, and exit."),
+    option("--skip-check", "skip_checks", multiple=True, metavar="ID", help="Skip a check; repeatable."),
 )
 
 
@@ -33,10 +33,10 @@ def check(
     verbose: int,
     quiet: bool,
 ) -> int:
-    """Inspect each of DISKS as the system disk of an image, and list what was found.
+    """Check each of DISKS as the system disk of an image, and list the findings.
 
-    Needs no root, no credentials and no network, and takes about a second (some, where the disk is packed). Exit 0 when
-    nothing blocks, else 3.
+    Needs no root, no credentials and no network, and takes about a second (several for a compressed disk). Exit 0 if no
+    finding blocks, else 3.
     """
     from aliyun_import.cli.render.renderer import open_renderer
 
@@ -46,15 +46,14 @@ def check(
             return Exit.DONE
         if not disks:
             raise click.UsageError("Missing argument 'DISKS...'.")
-        from aliyun_import.checks.registry import known_rules
-        from aliyun_import.checks.run import refuse_unknown_rules
+        from aliyun_import.checks.run import refuse_unknown_ids
         from aliyun_import.cli.render.check import check_outcome
         from aliyun_import.events import StageStarted
 
-        refuse_unknown_rules(skip_checks, known=known_rules())
+        refuse_unknown_ids(skip_checks)
         checked, skip = [], frozenset(skip_checks)
         for disk in disks:
-            voice.emit(StageStarted(stage="inspect", detail=disk))  # of a packed disk this takes some seconds
+            voice.emit(StageStarted(stage="inspect", detail=disk))  # a compressed disk takes some seconds
             try:
                 checked.append(_checked(Path(disk), data=data, skip=skip))
             except DiskError as error:
@@ -67,7 +66,7 @@ def check(
 
 
 def _width(output: str) -> int | None:
-    """Give the width to wrap at: that of the terminal that a person reads on."""
+    """Return the width to wrap at: that of the terminal, if stdout is one."""
     import shutil
     import sys
 
@@ -75,28 +74,29 @@ def _width(output: str) -> int | None:
 
 
 def _checked(path: Path, *, data: bool, skip: frozenset[str]) -> "Checked":
-    from aliyun_import.checks.disk import disk_findings
     from aliyun_import.checks.infer import infer_parameters
+    from aliyun_import.checks.run import run_disk_checks
     from aliyun_import.disk.inspect import inspect_disk
     from aliyun_import.model.request import DiskRequest, ImportRequest
     from aliyun_import.push.inspect_stage import Checked
 
     disk = DiskRequest(path=path)
-    # As a data disk it is the second of an image whose first is not looked at.
-    request = ImportRequest(region="", name="", disks=(disk, disk) if data else (disk,))
+    # A data disk is the second disk of an image whose first is not inspected.
+    disks, index = ((disk, disk), 1) if data else ((disk,), 0)
+    request = ImportRequest(region="", name="", disks=disks)
     report = inspect_disk(path)
-    findings = disk_findings(report, is_system=not data, request=request, disk=disk)
+    findings = run_disk_checks(report, request, index=index)
     return Checked(
         report=report,
-        filled=infer_parameters(report, request, index=1 if data else 0),
+        filled=infer_parameters(report, request, index=index),
         findings=tuple(finding for finding in findings if finding.rule not in skip),
     )
 
 
 def _not_opened(path: Path, error: DiskError, *, skip: frozenset[str]) -> "Checked":
-    """Say that a disk can't be opened as a finding: the others are shown all the same."""
-    from aliyun_import.checks.context import JUDGEMENT
+    """Return the failure to open a disk as a finding, so that the other disks are still shown."""
     from aliyun_import.checks.infer import InferredParameters
+    from aliyun_import.checks.registry import Source
     from aliyun_import.disk.report import Container, DiskReport
     from aliyun_import.model.finding import Finding, Severity
     from aliyun_import.push.inspect_stage import Checked
@@ -104,22 +104,22 @@ def _not_opened(path: Path, error: DiskError, *, skip: frozenset[str]) -> "Check
     finding = Finding(
         rule=error.code,
         severity=Severity.BLOCKS,
-        seen=error.summary,
+        message=error.summary,
         where=error.cause or "",
         remedy=error.remedy,
         subject=str(path),
-        source=JUDGEMENT,
+        source=Source.JUDGEMENT,
     )
     return Checked(
         report=DiskReport(path=path, container=Container.UNKNOWN, format=None, file_bytes=0, virtual_bytes=None),
-        filled=InferredParameters(format=None, size_gib=None),
+        filled=InferredParameters(values={}),
         findings=() if error.code in skip else (finding,),
     )
 
 
-def _explained(rule: str) -> "Outcome":
-    from aliyun_import.checks.registry import explain
+def _explained(check_id: str) -> "Outcome":
+    from aliyun_import.checks.run import explain
     from aliyun_import.cli.render.result import Outcome
 
-    text = explain(rule)
-    return Outcome(document={"command": "check", "rule": rule, "explanation": text}, text=text)
+    text = explain(check_id)
+    return Outcome(document={"command": "check", "rule": check_id, "explanation": text}, text=text)

@@ -1,38 +1,31 @@
-"""This file sets out what `check` found: a block for each disk for people, a document for scripts."""
+"""Rendering of the result of `check`: a block for each disk for people, a document for scripts."""
 
 import textwrap
 from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any
 
+from aliyun_import.cli.render.json import finding_document
 from aliyun_import.cli.render.result import Outcome, columns, table
 from aliyun_import.cli.render.text import count
 from aliyun_import.disk.guest.report import GuestReport
 from aliyun_import.errors import Exit
 from aliyun_import.model.finding import Finding, Severity
+from aliyun_import.model.request import parameters
 from aliyun_import.push.inspect_stage import Checked, summary
 from aliyun_import.sizes import size
 
 MARKS = {Severity.BLOCKS: "✗", Severity.WARNS: "!", Severity.NOTE: "·", Severity.UNKNOWN: "?"}
-
-
-# The parameters of ImportImage by their own names, with which docs/disks.md explains them.
-_PARAMETERS = {
-    "format": "Format",
-    "size_gib": "DiskImageSize",
-    "boot_mode": "BootMode",
-    "architecture": "Architecture",
-    "os_type": "OSType",
-    "platform": "Platform",
-    "nvme_support": "NvmeSupport",
-    "license_type": "LicenseType",
+# The parameters by the names of ImportImage, with which docs/disks.md explains them.
+_API_NAMES = {"format": "Format", "size_gib": "DiskImageSize"} | {
+    one.name: one.api.rpartition(".")[2] for one in parameters()
 }
 
 
 def check_outcome(checked: Sequence[Checked], *, width: int | None = None) -> Outcome:
-    """Give the result for all disks; exit 3 when anything blocks on any of them.
+    """Return the result for all disks, with exit code 3 if a finding blocks.
 
-    `width` is that of the terminal, to which the text is wrapped; None leaves each finding on a line.
+    The text is wrapped to `width`; with None each finding is one line.
     """
     blocked = any(finding.severity is Severity.BLOCKS for one in checked for finding in one.findings)
     blocks = [_text(one, width) for one in checked]
@@ -45,7 +38,6 @@ def check_outcome(checked: Sequence[Checked], *, width: int | None = None) -> Ou
 
 def _document(one: Checked) -> dict[str, Any]:
     report = one.report
-    filled = {name: value for name, value in asdict(one.filled).items() if value is not None and name != "evidence"}
     return {
         "path": str(report.path),
         "container": report.container.value,
@@ -57,9 +49,9 @@ def _document(one: Checked) -> dict[str, Any]:
         "guest": asdict(report.guest) if isinstance(report.guest, GuestReport) else None,
         "unknowns": list(report.unknowns),
         "importable": not any(finding.severity is Severity.BLOCKS for finding in one.findings),
-        "parameters": filled,
+        "parameters": one.filled.parameters,
         "evidence": list(one.filled.evidence),
-        "findings": [asdict(finding) for finding in one.findings],
+        "findings": [finding_document(finding) for finding in one.findings],
     }
 
 
@@ -76,14 +68,18 @@ def _text(one: Checked, width: int | None) -> str:
         )
         for part in report.partitions
     ]
-    read = [_parameter(line) for line in one.filled.evidence]
+    inferred = [
+        (_API_NAMES[name], f"{value.value} GiB" if name == "size_gib" else str(value.value), value.evidence)
+        for name, value in one.filled.values.items()
+        if value.evidence
+    ]
     sections = [
         _wrapped(f"{report.path}: {summary(report)}", width, indent="  ").splitlines(),
         _indented(columns(parts)),
         [
             line
-            for row, (*_, why) in zip(_indented(columns(read)), read, strict=True)
-            for line in _wrapped(row, width, indent=" " * (len(row) - len(why))).splitlines()
+            for row, (*_, evidence) in zip(_indented(columns(inferred)), inferred, strict=True)
+            for line in _wrapped(row, width, indent=" " * (len(row) - len(evidence))).splitlines()
         ],
         [line for finding in one.findings for line in _finding_lines(finding, width)],
         _wrapped(_verdict_line(one.findings), width, indent=" " * 4).splitlines(),
@@ -91,18 +87,10 @@ def _text(one: Checked, width: int | None) -> str:
     return "\n".join(line for section in sections for line in section)
 
 
-def _parameter(evidence: str) -> tuple[str, str, str]:
-    """Split "boot_mode=UEFI: why" into columns."""
-    name, _, rest = evidence.partition("=")
-    value, _, why = rest.partition(": ")
-    value += " GiB" if name == "size_gib" else ""
-    return _PARAMETERS.get(name, name), value, why
-
-
 def _finding_lines(finding: Finding, width: int | None) -> list[str]:
     where = f" ({finding.where})" if finding.where else ""
-    said = f"  {MARKS[finding.severity]} {finding.severity}: {finding.seen}{where} [{finding.rule}]"
-    lines = _wrapped(said, width, indent=" " * 6)
+    line = f"  {MARKS[finding.severity]} {finding.severity}: {finding.message}{where} [{finding.rule}]"
+    lines = _wrapped(line, width, indent=" " * 6)
     if finding.remedy:
         lines += "\n" + _wrapped(f"      do: {finding.remedy}", width, indent=" " * 10)
     return lines.splitlines()
@@ -111,7 +99,7 @@ def _finding_lines(finding: Finding, width: int | None) -> list[str]:
 def _wrapped(text: str, width: int | None, *, indent: str) -> str:
     if width is None or len(text) <= width:
         return text
-    # Paths, commands and rules' names stay whole, so that they can be copied.
+    # Paths, commands and ids stay whole, so that they can be copied.
     return textwrap.fill(
         text, width, subsequent_indent=indent, break_long_words=False, break_on_hyphens=False, drop_whitespace=True
     )
@@ -122,16 +110,16 @@ def _indented(lines: Sequence[str]) -> list[str]:
 
 
 def _overview(checked: Sequence[Checked], width: int | None) -> str:
-    """Set all disks in one table, for who looks at many."""
+    """Return a table of all disks."""
     rows = [(str(one.report.path), *_verdict(one.findings)) for one in checked]
     lines = table(("DISK", "IMPORTABLE", "BECAUSE"), rows).splitlines()
     return "\n".join(_wrapped(line, width, indent=" " * 4) for line in lines)
 
 
 def _verdict(findings: Sequence[Finding]) -> tuple[str, str]:
-    """Say whether it can be imported, and what speaks against it: by name what blocks, by number what does not.
+    """Return whether a disk can be imported, and why not: the ids of blocking findings, the number of others.
 
-    "perhaps" is for a disk of which something could not be read: nothing of that is taken for fine.
+    "perhaps" is for a disk of which a part could not be read, which is not taken for a pass.
     """
     blocks, warns, unknown = (
         [finding.rule for finding in findings if finding.severity is severity]
@@ -147,6 +135,6 @@ def _verdict(findings: Sequence[Finding]) -> tuple[str, str]:
 def _verdict_line(findings: Sequence[Finding]) -> str:
     answer, because = _verdict(findings)
     if answer == "no":
-        return f"  ✗ can't be imported as it is: {because}"
-    words = "? can perhaps be imported" if answer == "perhaps" else "✓ can be imported"
-    return f"  {words}{f': {because}' if because else ''}"
+        return f"  ✗ cannot be imported as it is: {because}"
+    text = "? can perhaps be imported" if answer == "perhaps" else "✓ can be imported"
+    return f"  {text}{f': {because}' if because else ''}"

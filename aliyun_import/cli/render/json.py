@@ -10,7 +10,8 @@ from typing import Any, TextIO
 from aliyun_import.cli.render.error import SCHEMA, failure_document
 from aliyun_import.cli.render.result import Outcome
 from aliyun_import.errors import AliyunImportError
-from aliyun_import.events import Event
+from aliyun_import.events import Event, FindingRaised
+from aliyun_import.model.finding import Finding
 
 
 def event_document(event: Event) -> dict[str, Any]:
@@ -20,7 +21,13 @@ def event_document(event: Event) -> dict[str, Any]:
         "schema": SCHEMA,
         "at_s": round(time.time(), 3),
         **dataclasses.asdict(event),
+        **({"finding": finding_document(event.finding)} if isinstance(event, FindingRaised) else {}),
     }
+
+
+def finding_document(finding: Finding) -> dict[str, Any]:
+    """Return a finding as an object. `seen` is the name of `message` in the schema's first version, and stays."""
+    return {**dataclasses.asdict(finding), "seen": finding.message}
 
 
 class JsonRenderer:

@@ -81,7 +81,7 @@ def finding_line(event: events.FindingRaised) -> str:
     where = f" ({found.where})" if found.where else ""
     remedy = f" {found.remedy}" if found.remedy else ""
     subject = "" if found.subject == "request" else f"{found.subject}: "
-    return f"{found.severity}: {subject}{found.seen}{where}{remedy} [{found.rule}]"
+    return f"{found.severity}: {subject}{found.message}{where}{remedy} [{found.rule}]"
 
 
 def plan_line(event: events.UploadPlanned) -> str:

@@ -1,4 +1,4 @@
-"""This file tests how `check` shows what it found to people."""
+"""Tests of the rendering of the result of `check` for people."""
 
 import re
 from pathlib import Path
@@ -12,7 +12,7 @@ from tests.checks.reports import findings, guest, report, request
 
 
 def checked(**changes: object) -> Checked:
-    """Judge a disk as the command does."""
+    """Check a disk as the command does."""
     disk = report(**changes)
     return Checked(report=disk, filled=infer_parameters(disk, request()), findings=tuple(findings(disk).values()))
 
@@ -22,41 +22,48 @@ GOOD = checked(guest=guest())
 UNREAD = checked(guest=guest(), unknowns=("partition 2: it holds btrfs, and that is not read",))
 
 
-def test_a_person_reads_disk_parameters_findings_and_verdict() -> None:
-    """Each finding is one line with its class, evidence and name; its remedy is below it; the verdict is last."""
+def test_the_text_has_disk_parameters_findings_and_conclusion() -> None:
+    """Each finding is one line with its severity, evidence and id; its remedy is below it; the conclusion is last."""
     head, *rest = check_outcome([BAD]).text.splitlines()
     assert head == "disk.raw: raw, 3 GiB, MBR, 1 partition"
-    size = r"  DiskImageSize +5 GiB +the disk has 3 GiB, and a system disk 5 at least"
+    size = r"  DiskImageSize +5 GiB +the disk has 3 GiB, and a system disk needs 5 GiB"
     assert any(re.fullmatch(size, line) for line in rest)
     (line,) = [line for line in rest if "[nothing-starts]" in line]
     assert line.startswith("  ✗ blocks: ")
     assert "(byte 0, and the EFI system partitions)" in line
     assert rest[rest.index(line) + 1].startswith("      do: Install a boot loader")
-    assert rest[-1] == "  ✗ can't be imported as it is: nothing-starts"
+    assert rest[-1] == "  ✗ cannot be imported as it is: nothing-starts"
 
 
-def test_what_was_not_read_is_not_taken_for_fine() -> None:
-    """The verdict does not promise what nobody saw."""
+def test_what_was_not_read_is_not_a_pass() -> None:
+    """The conclusion is "perhaps"."""
     assert check_outcome([UNREAD]).text.splitlines()[-1] == "  ? can perhaps be imported: 1 thing not read"
 
 
-def test_at_a_terminal_lines_fit_and_words_stay_whole() -> None:
-    """What stands in a line of 80 columns can be copied: no rule's name, path or command is cut."""
+def test_lines_are_wrapped_to_the_terminal_between_words() -> None:
+    """Text in 80 columns can be copied: no id, path or command is cut."""
     narrow = check_outcome([BAD], width=80).text
     assert max(map(len, narrow.splitlines())) <= 80
     assert " ".join(narrow.split()) == " ".join(check_outcome([BAD]).text.split())
 
 
 def test_the_page_about_json_has_every_field() -> None:
-    """Scripts are written by docs/json.md."""
+    """Authors of scripts rely on docs/json.md."""
     page = (Path(__file__).resolve().parents[3] / "docs" / "json.md").read_text()
     part = page.partition("## The result of `check`")[2].partition("\n## ")[0]
     (disk,) = check_outcome([GOOD]).document["disks"]
     assert [name for name in disk if f"`{name}`" not in part] == []
 
 
+def test_a_finding_has_the_fields_of_the_schema() -> None:
+    """Scripts read `seen`, the first name of `message`."""
+    (disk,) = check_outcome([BAD]).document["disks"]
+    fields = {"rule", "severity", "seen", "message", "where", "remedy", "subject", "source"}
+    assert all(set(finding) == fields and finding["seen"] == finding["message"] for finding in disk["findings"])
+
+
 def test_many_disks_end_in_a_table() -> None:
-    """Whoever checks fifty disks reads one line for each: importable or not, and because of what."""
+    """After the check of fifty disks there is one line for each: importable or not, and why."""
     outcome = check_outcome([GOOD, BAD, UNREAD])
     *_blocks, head, good, bad, unread = outcome.text.splitlines()
     assert head.split() == ["DISK", "IMPORTABLE", "BECAUSE"]

@@ -19,7 +19,7 @@ SAMPLES: dict[type, object] = {
     float: 2.0,
     bool: True,
     tuple[str, ...]: ("x",),
-    Finding: Finding(rule="a-rule", severity=Severity.WARNS, seen="Seen.", remedy="Do it."),
+    Finding: Finding(rule="a-rule", severity=Severity.WARNS, message="Seen.", remedy="Do it."),
 }
 
 

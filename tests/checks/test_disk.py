@@ -1,4 +1,4 @@
-"""This file tests the rules about sizes, starting, flags that contradict the disk, and its layout."""
+"""Tests of the checks of sizes, booting, options that contradict the disk, and its layout."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -6,24 +6,24 @@ from typing import Any
 
 import pytest
 
-from aliyun_import.checks.context import gib
 from aliyun_import.disk.guest.report import CloudInit, GuestReport
 from aliyun_import.disk.report import BootEvidence, Container, Problem, TableKind
 from aliyun_import.limits import GIB
 from aliyun_import.model.finding import Severity
 from aliyun_import.model.request import Architecture, BootMode, DiskFormat, DiskRequest, OsType
+from aliyun_import.sizes import exact_size
 from tests.checks.reports import BIOS, ESP, LOADER, ROOT, UEFI, findings, guest, report, request
 
 BLANK: dict[str, Any] = {"table": TableKind.NONE, "partitions": (), "boot": BootEvidence()}
 
 
 def test_a_good_disk_has_no_finding() -> None:
-    """A disk with which nothing is wrong passes in silence: false alarms are the real risk."""
+    """A disk without faults has no finding: false alarms are the main risk."""
     assert findings(report()) == {}
 
 
 def test_a_disk_whose_guest_could_not_be_read_is_not_blocked() -> None:
-    """Boot code and an active partition are enough, whatever lies in the partition."""
+    """Boot code and an active partition are enough, whatever the partition holds."""
     unread = replace(ROOT, filesystem="", uuid="")
     found = findings(report(partitions=(unread,), virtual_bytes=2 * GIB, file_bytes=2 * GIB))
     assert {finding.severity for finding in found.values()} <= {Severity.NOTE, Severity.UNKNOWN}
@@ -43,7 +43,7 @@ def test_a_disk_whose_guest_could_not_be_read_is_not_blocked() -> None:
     ],
 )
 def test_a_system_disk_that_cannot_work_is_blocked_for_its_own_reason(changes: dict[str, Any], rule: str) -> None:
-    """Each kind of broken system disk has one finding that blocks, and that one says what is wrong."""
+    """Each kind of broken system disk has exactly one blocking finding, for its own fault."""
     found = findings(report(**changes))
     assert [name for name, finding in found.items() if finding.severity is Severity.BLOCKS] == [rule]
     assert found[rule].remedy
@@ -53,14 +53,14 @@ def test_a_system_disk_that_cannot_work_is_blocked_for_its_own_reason(changes: d
 @pytest.mark.parametrize(
     "changes", [BLANK, {**BLANK, "partitions": (replace(ROOT, number=0),)}, {"boot": BootEvidence()}]
 )
-def test_a_data_disk_need_not_start(changes: dict[str, Any]) -> None:
+def test_a_data_disk_need_not_boot(changes: dict[str, Any]) -> None:
     """A data disk may be empty, a bare file system, or a disk without boot code."""
     assert findings(report(**changes), is_system=False) == {}
 
 
 @pytest.mark.parametrize("is_system", [True, False])
 def test_a_problem_of_the_container_is_a_finding_of_the_same_name(is_system: bool) -> None:
-    """What is wrong with the file itself counts for every disk."""
+    """A problem of the file itself is reported for every disk."""
     problem = Problem(
         code="vhd-truncated",
         severity=Severity.BLOCKS,
@@ -82,13 +82,13 @@ def test_a_problem_of_the_container_is_a_finding_of_the_same_name(is_system: boo
 
 
 def test_blocking_findings_come_first() -> None:
-    """People read the first line."""
+    """The most important finding is the first one."""
     found = findings(report(boot=BootEvidence(), virtual_bytes=3 * GIB))
     assert [finding.severity for finding in found.values()] == [Severity.BLOCKS, Severity.NOTE]
 
 
-def test_a_loader_outside_the_removable_path_is_told_where_to_go() -> None:
-    """A new instance has no boot entry, so the loader must lie at the path that firmware tries by itself."""
+def test_the_remedy_for_a_loader_outside_the_removable_path_has_both_paths() -> None:
+    """A new instance has no boot entry, so the loader must be at the path that the firmware tries without one."""
     loader = replace(LOADER, path="EFI/debian/grubx64.efi", removable=False)
     found = findings(report(boot=BootEvidence(loaders=(loader,))))["nothing-starts"]
     assert "EFI/debian/grubx64.efi" in (found.remedy or "")
@@ -96,7 +96,7 @@ def test_a_loader_outside_the_removable_path_is_told_where_to_go() -> None:
 
 
 def test_an_unreadable_esp_is_unknown_and_not_a_failure() -> None:
-    """Whether UEFI would start it cannot be told, so nothing is claimed."""
+    """It is not known whether UEFI could boot it, so nothing is concluded."""
     esp = replace(ESP, number=1)
     found = findings(
         report(
@@ -120,12 +120,12 @@ def test_an_unreadable_esp_is_unknown_and_not_a_failure() -> None:
     ],
 )
 def test_a_boot_mode_that_contradicts_the_disk_blocks(boot: BootEvidence, asked: BootMode, blocks: bool) -> None:
-    """A UEFI disk imported as BIOS imports fine and never starts."""
+    """A UEFI disk imported as BIOS imports without error and never boots."""
     assert ("boot-mode-contradicts" in findings(report(boot=boot), request(boot_mode=asked))) is blocks
 
 
-def test_a_disk_that_starts_either_way_gets_a_note() -> None:
-    """A choice that was made for the user is said, and how to change it."""
+def test_a_disk_that_boots_with_both_modes_has_a_note() -> None:
+    """A choice that was made for the user is reported, with how to change it."""
     found = findings(report(boot=replace(UEFI, bios=BIOS.bios)))
     assert found["both-boot-modes"].severity is Severity.NOTE
 
@@ -152,7 +152,7 @@ def test_an_os_type_that_contradicts_the_disk_blocks() -> None:
 
 
 @pytest.mark.parametrize("is_system", [True, False])
-def test_size_and_format_asked_for_must_fit_the_disk(is_system: bool) -> None:
+def test_requested_size_and_format_must_match_the_disk(is_system: bool) -> None:
     """A size below the virtual size and a format the file does not have block, for data disks too."""
     asked = request(disks=(DiskRequest(path=Path("disk.raw"), format=DiskFormat.VHD, size_gib=39),))
     found = findings(report(), asked, is_system=is_system)
@@ -172,16 +172,16 @@ def test_a_small_disk_is_a_note_for_linux_and_a_warning_for_windows() -> None:
     assert "disk-small" not in findings(report(virtual_bytes=4 * GIB), larger)
 
 
-def test_an_encrypted_disk_is_blocked_only_where_no_root_was_found() -> None:
-    """An encrypted home beside a plain root starts; an encrypted root waits for a passphrase."""
+def test_an_encrypted_disk_is_blocked_only_if_no_root_was_found() -> None:
+    """An encrypted home beside a plain root boots; an encrypted root waits for a passphrase."""
     locked = replace(ROOT, number=2, start_bytes=1024, filesystem="luks")
     assert findings(report(partitions=(locked,)))["root-encrypted"].severity is Severity.BLOCKS
     beside = findings(report(partitions=(locked, ROOT), guest=guest()))
     assert beside["root-encrypted"].severity is Severity.NOTE
 
 
-def test_the_place_of_the_root_is_looked_at() -> None:
-    """A root that is not last, swap, LVM and a root too large for its partition each have their finding."""
+def test_the_layout_of_the_root_is_checked() -> None:
+    """A root that is not last, swap, LVM and a root too large for its partition have a finding each."""
     swap = replace(ROOT, number=2, start_bytes=39 * GIB, filesystem="swap", type_name="Linux swap")
     good = guest()
     assert good.root is not None
@@ -194,7 +194,7 @@ def test_the_place_of_the_root_is_looked_at() -> None:
 
 
 def test_a_loader_for_another_processor_than_the_system_blocks() -> None:
-    """UEFI would start nothing on an arm64 instance whose only loader is for x86_64; two loaders are fine."""
+    """UEFI cannot boot an arm64 instance whose only loader is for x86_64; two loaders are valid."""
     arm = guest(architecture=Architecture.ARM64, machine="aarch64")
     found = findings(report(boot=UEFI, guest=arm))
     assert found["loader-for-other-processor"].severity is Severity.BLOCKS
@@ -204,22 +204,22 @@ def test_a_loader_for_another_processor_than_the_system_blocks() -> None:
     assert findings(report(boot=UEFI, guest=guest())) == {}
 
 
-def test_a_loader_that_no_new_instance_finds_is_a_note_where_bios_starts_the_disk() -> None:
-    """It is imported with BIOS; whoever wants UEFI reads what is missing."""
+def test_a_loader_that_no_new_instance_finds_is_a_note_if_bios_boots_the_disk() -> None:
+    """It is imported with BIOS; the note has what is missing for UEFI."""
     loader = replace(LOADER, path="EFI/debian/grubx64.efi", removable=False)
     found = findings(report(boot=replace(BIOS, loaders=(loader,))))
     assert {name: finding.severity for name, finding in found.items()} == {"no-removable-loader": Severity.NOTE}
 
 
-def test_a_root_on_a_file_system_without_support_is_told() -> None:
-    """Btrfs where the root should be warns; btrfs beside a root that was read is nobody's business."""
+def test_a_root_on_an_unsupported_file_system_warns() -> None:
+    """Btrfs in place of a root warns; btrfs beside a root that was read does not."""
     odd = replace(ROOT, number=2, start_bytes=1024, filesystem="btrfs")
     unread = GuestReport(unknowns=("partition 2: it holds btrfs, and that is not read",))
     assert findings(report(partitions=(odd,), guest=unread))["root-file-system"].severity is Severity.WARNS
     assert findings(report(partitions=(odd, ROOT), guest=guest())) == {}
 
 
-def test_customized_linux_asks_for_its_size_and_its_directory() -> None:
+def test_customized_linux_requires_a_size_and_a_directory() -> None:
     """More than 5 GiB, and /aliyun_custom_image on a first partition that ECS can write; other platforms do not."""
     small = report(virtual_bytes=5 * GIB, guest=guest(custom_image_directory=False))
     asked = request(platform="Customized Linux")
@@ -230,11 +230,11 @@ def test_customized_linux_asks_for_its_size_and_its_directory() -> None:
     ready = report(guest=guest(custom_image_directory=True))
     assert set(findings(ready, asked)) == {"platform-contradicts"}
     xfs = replace(ready, partitions=(replace(ROOT, filesystem="xfs"),))
-    assert "xfs" in findings(xfs, asked)["customized-linux-directory"].seen
+    assert "xfs" in findings(xfs, asked)["customized-linux-directory"].message
 
 
-def test_metadata_by_token_asks_for_a_cloud_init_that_knows_tokens() -> None:
-    """Only for whom asked for it: v1, the default, works with every version."""
+def test_metadata_by_token_requires_a_cloud_init_that_supports_it() -> None:
+    """Only if v2 is requested: v1, the default, works with every version."""
     asked = request(imds_support="v2")
     assert findings(report(guest=guest()), asked)["imds-v2-cloud-init"].severity is Severity.WARNS
     newer = guest(cloud_init=CloudInit(where="/usr/bin/cloud-init", version="23.2.2", enabled=True, growpart=True))
@@ -242,6 +242,7 @@ def test_metadata_by_token_asks_for_a_cloud_init_that_knows_tokens() -> None:
     assert findings(report(guest=guest()), request(imds_support="v1")) == {}
 
 
-def test_sizes_are_said_as_they_are() -> None:
-    """A size that only looks whole is not called so."""
-    assert [gib(4 * GIB), gib(4 * GIB + (1 << 28)), gib(4 * GIB + 512)] == ["4 GiB", "4.25 GiB", "4294967808 bytes"]
+def test_sizes_are_exact() -> None:
+    """A size with a remainder is not rounded to a whole one."""
+    sizes = {4 * GIB: "4 GiB", 4 * GIB + (1 << 28): "4.25 GiB", 4 * GIB + 512: "4294967808 bytes"}
+    assert [exact_size(size_bytes) for size_bytes in sizes] == list(sizes.values())

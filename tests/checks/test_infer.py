@@ -1,0 +1,163 @@
+"""Tests of the inference of parameters from a disk."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from aliyun_import.checks.infer import Origin, infer_parameters
+from aliyun_import.disk.guest.report import DriverPlace, OsRelease, WindowsFacts
+from aliyun_import.disk.report import BootEvidence
+from aliyun_import.limits import GIB
+from aliyun_import.model.request import Architecture, BootMode, DiskFormat, DiskRequest, OsType
+from tests.checks.reports import BIOS, ROOT, UEFI, guest, kernel, report, request
+
+
+def test_everything_is_inferred_from_the_disk() -> None:
+    """A Debian with UEFI needs no option at all, and each value has its evidence."""
+    inferred = infer_parameters(report(boot=UEFI, guest=guest()), request())
+    assert inferred.parameters == {
+        "format": DiskFormat.RAW,
+        "size_gib": 40,
+        "boot_mode": BootMode.UEFI,
+        "architecture": Architecture.X86_64,
+        "os_type": OsType.LINUX,
+        "platform": "Debian",
+        "nvme_support": "supported",
+    }
+    assert {value.origin for value in inferred.values.values()} == {Origin.DISK}
+    assert [line.split(":")[0] for line in inferred.evidence] == [
+        "format=RAW",
+        "size_gib=40",
+        "boot_mode=UEFI",
+        "architecture=x86_64",
+        "os_type=linux",
+        "platform=Debian",
+        "nvme_support=supported",
+    ]
+
+
+def test_what_the_user_gave_is_kept() -> None:
+    """Options are taken as they are, known as the user's, and have no evidence on the disk."""
+    given = {
+        "boot_mode": BootMode.BIOS,
+        "architecture": Architecture.I386,
+        "os_type": OsType.LINUX,
+        "platform": "Others Linux",
+        "nvme_support": "unsupported",
+        "imds_support": "v2",
+        "license_type": "BYOL",
+        "description": "a disk",
+    }
+    asked = request(disks=(DiskRequest(path=Path("disk.raw"), format=DiskFormat.QCOW2, size_gib=100),), **given)
+    inferred = infer_parameters(report(boot=UEFI, guest=guest()), asked)
+    assert inferred.parameters == {"format": DiskFormat.QCOW2, "size_gib": 100, **given}
+    assert {value.origin for value in inferred.values.values()} == {Origin.USER}
+    assert inferred.evidence == ()
+    assert inferred.merged_into(asked) == asked
+
+
+def test_a_request_is_completed_disk_by_disk() -> None:
+    """The system disk completes the image and itself, a data disk itself only."""
+    asked = request(disks=(DiskRequest(path=Path("a")), DiskRequest(path=Path("b"))))
+    system, data = report(guest=guest()), report(format=DiskFormat.VHD, virtual_bytes=GIB, boot=UEFI)
+    merged = infer_parameters(system, asked).merged_into(asked)
+    merged = infer_parameters(data, asked, index=1).merged_into(merged)
+    assert (merged.boot_mode, merged.platform, merged.name) == (BootMode.BIOS, "Debian", asked.name)
+    assert [(disk.format, disk.size_gib) for disk in merged.disks] == [(DiskFormat.RAW, 40), (DiskFormat.VHD, 1)]
+
+
+def test_a_platform_that_the_user_gave_decides_the_os_type() -> None:
+    """The origin is the user, and the evidence is the platform."""
+    os_type = infer_parameters(report(), request(platform="Windows Server 2019")).values["os_type"]
+    assert (os_type.value, os_type.origin) == (OsType.WINDOWS, Origin.USER)
+    assert "Windows Server 2019" in os_type.evidence
+
+
+@pytest.mark.parametrize(
+    ("virtual_bytes", "index", "size_gib"),
+    [(40 * GIB, 0, 40), (40 * GIB + 1, 0, 41), (GIB, 0, 5), (1, 1, 1), (5 * GIB + 512, 1, 6)],
+)
+def test_the_size_is_rounded_up(virtual_bytes: int, index: int, size_gib: int) -> None:
+    """Never less than the virtual size, and at least 5 GiB for a system disk."""
+    asked = request(disks=(DiskRequest(path=Path("a")), DiskRequest(path=Path("b"))))
+    assert infer_parameters(report(virtual_bytes=virtual_bytes), asked, index=index).parameters["size_gib"] == size_gib
+
+
+def test_a_data_disk_determines_nothing_of_the_image() -> None:
+    """Only the system disk determines how the image boots."""
+    asked = request(disks=(DiskRequest(path=Path("a")), DiskRequest(path=Path("b"))))
+    inferred = infer_parameters(report(boot=UEFI, guest=guest()), asked, index=1)
+    assert inferred.parameters == {"format": DiskFormat.RAW, "size_gib": 40}
+
+
+def test_what_is_not_known_is_left_to_the_service() -> None:
+    """Nothing is guessed."""
+    mute = report(format=None, virtual_bytes=None, boot=BootEvidence(), partitions=())
+    assert infer_parameters(mute, request()).values == {}
+
+
+def test_both_boot_modes() -> None:
+    """BIOS is the service's default on x86, UEFI the only mode on arm64."""
+    both = replace(UEFI, bios=BIOS.bios)
+    assert infer_parameters(report(boot=both), request()).parameters["boot_mode"] is BootMode.BIOS
+    arm = report(boot=both, architecture=Architecture.ARM64)
+    assert infer_parameters(arm, request()).parameters["boot_mode"] is BootMode.UEFI
+
+
+@pytest.mark.parametrize(
+    ("release", "platform"),
+    [
+        (OsRelease(id="debian"), "Debian"),
+        (OsRelease(id="ubuntu", id_like=("debian",)), "Ubuntu"),
+        (OsRelease(id="centos", name="CentOS Linux"), "CentOS"),
+        (OsRelease(id="centos", name="CentOS Stream"), "CentOS Stream"),
+        (OsRelease(id="rhel"), "RedHat"),
+        (OsRelease(id="rocky"), "Rocky Linux"),
+        (OsRelease(id="almalinux"), "AlmaLinux"),
+        (OsRelease(id="alinux"), "Aliyun"),
+        (OsRelease(id="anolis"), "Anolis"),
+        (OsRelease(id="opensuse-leap"), "OpenSUSE"),
+        (OsRelease(id="sles"), "SUSE"),
+        (OsRelease(id="fedora"), "Fedora"),
+        (OsRelease(id="fedora", variant_id="coreos"), "Fedora CoreOS"),
+        (OsRelease(id="linuxmint", id_like=("ubuntu", "debian")), None),
+    ],
+)
+def test_the_platform_is_the_services_name_for_the_distribution(release: OsRelease, platform: str | None) -> None:
+    """A known distribution is never "Others Linux", and a derivative is not imported as its parent."""
+    disk = report(guest=guest(os_release=release))
+    assert infer_parameters(disk, request()).parameters.get("platform") == platform
+
+
+@pytest.mark.parametrize(
+    ("build", "client", "platform"),
+    [
+        (20348, False, "Windows Server 2022"),
+        (17763, False, "Windows Server 2019"),
+        (9600, False, "Windows Server 2012"),
+        (26100, False, "Other Windows"),
+        (19045, True, "Other Windows"),
+    ],
+)
+def test_windows_is_identified_by_its_build(build: int, client: bool, platform: str) -> None:
+    """Windows gets its platform, and the license type that the service requires with it."""
+    facts = WindowsFacts(product="Windows", build=build, client=client, registry_read=True)
+    disk = report(guest=guest(os_type=OsType.WINDOWS, os_release=None, windows=facts, kernels=()))
+    inferred = infer_parameters(disk, request())
+    assert inferred.parameters["platform"] == platform
+    assert inferred.parameters["os_type"] is OsType.WINDOWS
+    assert (inferred.parameters["license_type"], inferred.values["license_type"].origin) == ("Aliyun", Origin.SERVICE)
+
+
+def test_windows_is_inferred_from_ntfs_alone() -> None:
+    """If NTFS could not be read, a disk with nothing else on it is still not Linux."""
+    disk = report(partitions=(replace(ROOT, filesystem="ntfs"),))
+    assert infer_parameters(disk, request()).parameters["os_type"] is OsType.WINDOWS
+
+
+@pytest.mark.parametrize("place", [DriverPlace.MODULE, DriverPlace.ABSENT, DriverPlace.UNKNOWN])
+def test_nvme_support_is_inferred_only_if_the_kernel_can_boot_from_it(place: DriverPlace) -> None:
+    """A module on the disk that needs it cannot be loaded."""
+    disk = report(guest=guest(kernels=(kernel(nvme=place),)))
+    assert "nvme_support" not in infer_parameters(disk, request()).parameters
