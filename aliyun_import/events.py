@@ -1,7 +1,7 @@
-"""This file holds the frozen things that the engine says while it works.
+"""Progress events.
 
-One thread emits (the coordinator), values are absolute and may step back on a retry, renderers match on the type
-and end in `assert_never`. docs/json.md describes them field by field; fields may be added, none is removed.
+One thread emits them (the coordinator); values are absolute and may decrease after a retry. Renderers match on the
+type and end in `assert_never`. docs/json.md describes each field; fields may be added, none is removed.
 """
 
 from collections.abc import Callable
@@ -12,7 +12,7 @@ from aliyun_import.model.finding import Finding
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunStarted:
-    """A push begins; `push_id` names it in tags, in the journal and in logs."""
+    """A push starts; `push_id` identifies it in tags, in the journal and in logs."""
 
     push_id: str
     region: str
@@ -23,7 +23,7 @@ class RunStarted:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StageStarted:
-    """A stage begins: inspect, look, role, upload, import, wait or finish. `detail` is words for people."""
+    """A stage starts: inspect, look, role, upload, import, wait or finish. `detail` is for people."""
 
     stage: str
     detail: str = ""
@@ -31,7 +31,7 @@ class StageStarted:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StageFinished:
-    """A stage ended well; `detail` says what came of it, in words for people."""
+    """A stage succeeded; `detail` is its result, for people."""
 
     stage: str
     seconds: float
@@ -40,7 +40,7 @@ class StageFinished:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DiskInspected:
-    """What was found out about one disk; `filled_in` are the parameters read from it ("boot_mode=UEFI", ...)."""
+    """A disk was inspected; `filled_in` are the parameters inferred from it ("boot_mode=UEFI", ...)."""
 
     disk: str
     container: str
@@ -52,14 +52,14 @@ class DiskInspected:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FindingRaised:
-    """One finding of the checks that run before the first byte."""
+    """One finding of the checks that run before the upload."""
 
     finding: Finding
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Changed:
-    """Something in the account was created or changed by this push: a bucket, a rule, a role, an attachment."""
+    """This push created or changed something in the account: a bucket, a rule, a role, an attachment."""
 
     what: str
     name: str
@@ -67,7 +67,7 @@ class Changed:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SurveyProgress:
-    """How much of a disk was read to find its zeros, before its upload is planned; told when that takes seconds."""
+    """Bytes of a disk that were read to find its zeros before planning; emitted if that takes seconds."""
 
     disk: str
     done_bytes: int
@@ -76,7 +76,7 @@ class SurveyProgress:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class UploadPlanned:
-    """What will travel and what will be made on the server; all bytes are of the whole plan of one disk."""
+    """The plan of one disk: bytes to send, and bytes to create on the server from zeros or the base object."""
 
     disk: str
     key: str
@@ -91,7 +91,7 @@ class UploadPlanned:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class UploadResumed:
-    """An upload goes on: so much of it is in OSS already and was proven."""
+    """An upload resumes; `done_bytes` of it are in OSS and proven."""
 
     disk: str
     key: str
@@ -103,10 +103,10 @@ class UploadResumed:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class UploadProgress:
-    """Where the transfer of one disk stands.
+    """Progress of the transfer of one disk.
 
-    `done_bytes` of `total_bytes` are in OSS, from earlier runs or made on the server included; `sent_bytes` of
-    `send_bytes` went over the wire in this run (parts that are sent again count again).
+    `done_bytes` of `total_bytes` are in OSS, including those of earlier runs and those created on the server;
+    `sent_bytes` of `send_bytes` were sent in this run (a part that is sent again counts again).
     """
 
     disk: str
@@ -121,7 +121,7 @@ class UploadProgress:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PartRetried:
-    """A part failed and is sent again after `wait_s`."""
+    """A part failed and is retried after `wait_s`."""
 
     disk: str
     number: int
@@ -132,7 +132,7 @@ class PartRetried:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ObjectReady:
-    """One disk is in OSS and proven to be the disk; `crc64` in hexadecimal."""
+    """The object of one disk is complete and proven equal to the disk; `crc64` in hexadecimal."""
 
     disk: str
     bucket: str
@@ -144,7 +144,7 @@ class ObjectReady:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ImportSubmitted:
-    """ImportImage took the request."""
+    """ImportImage accepted the request."""
 
     task_id: str
     image_id: str
@@ -152,7 +152,7 @@ class ImportSubmitted:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ImportProgress:
-    """What the service says of the task; `left_s` is an estimate, None until there is one."""
+    """The state of the import task; `left_s` is an estimate, None until there is one."""
 
     task_id: str
     image_id: str
@@ -165,7 +165,7 @@ class ImportProgress:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Warned:
-    """Something that does not stop the push but that a person should know; `remedy` says what to do about it."""
+    """A condition that does not stop the push but needs attention; `code` is one of ErrorCode."""
 
     code: str
     message: str
@@ -174,7 +174,7 @@ class Warned:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Noted:
-    """Something that is good to know, in words for people (shown with -v, or in logs)."""
+    """Additional information for people (shown with -v, or in logs)."""
 
     message: str
 
@@ -201,5 +201,5 @@ Emit = Callable[[Event], None]
 
 
 def ignore(event: Event) -> None:
-    """Take an event and say nothing: the Emit of callers that don't listen."""
+    """Discard an event: the Emit of callers that want none."""
     del event

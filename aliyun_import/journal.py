@@ -1,9 +1,12 @@
-"""This file keeps what a push intended and what it finished: one append-only file of JSON lines.
+"""The journal of a push: an append-only file of JSON lines with what the push intended and what it finished.
 
-Every line is on the disk (fsync) before `write` returns, so that intent can be written before an effect. Replay
-drops a torn last line, which a kill leaves behind; damage anywhere else is an error with the path, never a silent
-fresh start. The file is locked while a push runs. What the lines mean is the business of those who write them: they
-fold over `entries`.
+Every line is on the disk (fsync) before `write` returns, so that intent can be written before an effect. Replay drops
+an incomplete last line, which a kill leaves behind; damage anywhere else is an error with the path, never a silent
+fresh start. The file is locked while a push runs. The modules that write the lines interpret them, by a fold over
+`entries`; `journal_form` has their form, which is checked at replay.
+
+The directory may be shared, so nothing in it is trusted: links are not followed, a file that is not a journal is never
+changed, and a line of the wrong form is refused before anybody relies on it.
 """
 
 import contextlib
@@ -13,19 +16,28 @@ import hashlib
 import json
 import os
 import re
+import shlex
+import stat
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
+from aliyun_import.error_codes import ErrorCode
 from aliyun_import.errors import LocalStateError
+from aliyun_import.journal_form import LINES, has_form
 
 SCHEMA = 1
+# A push of 17 disks with 10,000 parts each writes some 20 MiB.
+MAX_BYTES = 256 << 20
 Entry = Mapping[str, Any]
+# O_NONBLOCK: opening a named pipe returns at once.
+_SAFE = os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
+_FIRST = b'{"kind":"opened"'
 
 
 class Journal:
-    """One push's journal, open and locked. Not for use from several threads at once."""
+    """The journal of one push, open and locked. Not thread-safe."""
 
     def __init__(self, path: Path, handle: int, entries: list[Entry]) -> None:
         self.path = path
@@ -38,7 +50,7 @@ class Journal:
         return tuple(self._entries)
 
     def write(self, kind: str, **fields: Any) -> None:  # noqa: ANN401 -- any JSON value
-        """Append one line and see it to the disk. Raises LocalStateError "journal-unwritable"."""
+        """Append one line and fsync it. Raises LocalStateError "journal-unwritable"."""
         entry = {"kind": kind, **fields}
         line = json.dumps(entry, separators=(",", ":"), sort_keys=False).encode() + b"\n"
         end = os.lseek(self._handle, 0, os.SEEK_END)
@@ -49,25 +61,25 @@ class Journal:
                 raise OSError(errno.ENOSPC, "the line did not fit")
             os.fsync(self._handle)
         except OSError as error:
-            # A line that did not fit must not stay as damage in the middle once there is room again.
+            # A partial line must not remain as damage in the middle once there is space again.
             with contextlib.suppress(OSError):
                 os.ftruncate(self._handle, end)
             raise LocalStateError(
                 f"The journal {self.path} can't be written.",
-                code="journal-unwritable",
+                code=ErrorCode.JOURNAL_UNWRITABLE,
                 cause=f"{error.strerror or error}",
-                remedy=f"Make room on the disk that holds {self.path.parent}, or pass --state-dir with another "
+                remedy=f"Free space on the file system of {self.path.parent}, or pass --state-dir with another "
                 "directory, and run the same command again.",
                 resumable=True,
             ) from error
         self._entries.append(entry)
 
     def close(self) -> None:
-        """Close the file, which also lets go of the lock."""
+        """Close the file, which releases the lock."""
         os.close(self._handle)
 
     def discard(self) -> None:
-        """Remove the file: the push needs no memory any more. The journal is closed afterwards."""
+        """Remove the file, and close the journal: the push is finished."""
         _pid_path(self.path).unlink(missing_ok=True)
         self.path.unlink(missing_ok=True)
         self.close()
@@ -82,7 +94,7 @@ class Journal:
 
 
 def journal_path(directory: Path, identity: Mapping[str, str]) -> Path:
-    """Name the journal of what `identity` describes: a readable stem, and a digest of all of it."""
+    """Return the path of the journal for an identity: a readable stem, and a digest of all of it."""
     digest = hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()[:16]
     stem = re.sub(r"[^A-Za-z0-9._-]+", "-", identity.get("name", "push"))[:60]
     return directory / f"{stem}-{digest}.jsonl"
@@ -96,10 +108,10 @@ def default_state_dir() -> Path:
 
 
 def open_journal(directory: Path, identity: Mapping[str, str]) -> Journal:
-    """Open, lock and replay the journal of what `identity` describes (its "name" shows in the file's name).
+    """Open, lock and replay the journal for an identity (its "name" is in the file's name); create it if missing.
 
-    Raises LocalStateError: "journal-locked" with the pid of the push that has it, "journal-unreadable" when it is
-    damaged or of another version, "journal-unwritable" when the directory can't be used.
+    Raises LocalStateError: "journal-locked" with the pid of the push that holds it; "journal-unreadable" if the file is
+    damaged, of another version, or not a journal of this user; "journal-unwritable" if the directory can't be used.
     """
     path = journal_path(directory, identity)
     handle = _open_locked(path)
@@ -115,34 +127,41 @@ def open_journal(directory: Path, identity: Mapping[str, str]) -> Journal:
 
 
 def read_journals(directory: Path) -> Iterator[tuple[Entry, ...]]:
-    """Read every journal in a directory, for those who only look: nothing is locked, changed or complained about.
+    """Yield the lines of every journal in a directory; nothing is locked or changed.
 
-    What can't be read, or is of another version, is passed over.
+    A file that can't be read, is damaged or of another version is skipped.
     """
     for path in sorted(directory.glob("*.jsonl")):
         try:
-            yield tuple(_entries(path.read_bytes().rpartition(b"\n")[0], path))
+            handle = os.open(path, os.O_RDONLY | _SAFE)
+            try:
+                _check_file(handle, path)
+                whole, _ = _content(handle, path)
+            finally:
+                os.close(handle)
+            yield tuple(_entries(whole, path))
         except (OSError, LocalStateError):
             continue
 
 
 def _open_locked(path: Path) -> int:
-    """Open and lock the file that is at path when the lock is ours."""
+    """Open and lock the file that is at `path` once the lock is held."""
     while True:
         handle = _open_file(path)
         try:
+            _check_file(handle, path)
             _lock(handle, path)
             if _is_at(handle, path):
                 return handle
         except BaseException:
             os.close(handle)
             raise
-        os.close(handle)  # the push that had it ended, and discarded it, since it was opened here
+        os.close(handle)  # the push that held it ended, and discarded it, after it was opened here
 
 
 def _is_at(handle: int, path: Path) -> bool:
     try:
-        there = path.stat()
+        there = path.lstat()
     except FileNotFoundError:
         return False
     return os.path.samestat(os.fstat(handle), there)
@@ -150,25 +169,51 @@ def _is_at(handle: int, path: Path) -> bool:
 
 def _open_file(path: Path) -> int:
     try:
-        path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-        handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_APPEND, 0o600)
+        _make_directory(path.parent)
         directory = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     except OSError as error:
-        raise LocalStateError(
-            f"The journal {path} can't be opened.",
-            code="journal-unwritable",
-            cause=f"{error.strerror or error}",
-            remedy=f"Make {path.parent} writable, or pass --state-dir with a directory that is.",
-        ) from error
-    # The file's name is on the disk too, where the file system can do that.
-    with contextlib.suppress(OSError):
-        os.fsync(directory)
-    os.close(directory)
+        raise _unopenable(path, error) from error
+    try:
+        mode = os.fstat(directory).st_mode
+        # In a directory such as /tmp (sticky), nobody can replace another user's file.
+        if mode & stat.S_IWOTH and not mode & stat.S_ISVTX:
+            raise LocalStateError(
+                f"Every user can write to {path.parent}, which is to hold the journal.",
+                code=ErrorCode.JOURNAL_UNWRITABLE,
+                cause="Another user could replace the journal with a file of their own.",
+                remedy=f"Run `chmod o-w {shlex.quote(str(path.parent))}`, or pass --state-dir with a directory of your "
+                "own.",
+            )
+        handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND | _SAFE, 0o600)
+        # The file's name is on the disk too, if the file system supports that.
+        with contextlib.suppress(OSError):
+            os.fsync(directory)
+    except OSError as error:
+        if error.errno == errno.ELOOP:
+            raise _unreadable(path, "It is a symbolic link.") from error
+        raise _unopenable(path, error) from error
+    finally:
+        os.close(directory)
     return handle
 
 
-def _pid_path(path: Path) -> Path:
-    return path.with_suffix(".pid")
+def _make_directory(directory: Path) -> None:
+    """Create a directory and its missing parents, all of them private to the user whatever the umask."""
+    if not directory.exists():
+        _make_directory(directory.parent)
+        directory.mkdir(mode=0o700, exist_ok=True)
+
+
+def _check_file(handle: int, path: Path) -> None:
+    """Raise "journal-unreadable" unless this is a regular file with one name, of this user or the directory's owner."""
+    found = os.fstat(handle)
+    if not stat.S_ISREG(found.st_mode):
+        raise _unreadable(path, "It is not a regular file.")
+    if found.st_nlink > 1:
+        raise _unreadable(path, "The file has other names (hard links).")
+    # Some network file systems give every file to one user, the owner of the directory.
+    if found.st_uid not in (os.geteuid(), path.parent.stat().st_uid):
+        raise _unreadable(path, "The file belongs to another user.")
 
 
 def _lock(handle: int, path: Path) -> None:
@@ -177,8 +222,8 @@ def _lock(handle: int, path: Path) -> None:
     except BlockingIOError as error:
         pid = _pid_of_holder(path)
         raise LocalStateError(
-            "Another push of the same disk to the same place is running.",
-            code="journal-locked",
+            "Another push of the same disk to the same bucket is running.",
+            code=ErrorCode.JOURNAL_LOCKED,
             cause=f"Process {pid} holds {path}.",
             remedy=f"Wait for process {pid} to end, or stop it, and run the same command again.",
             details={"pid": pid, "journal": str(path)},
@@ -186,29 +231,61 @@ def _lock(handle: int, path: Path) -> None:
     except OSError as error:
         raise LocalStateError(
             f"The journal {path} can't be locked.",
-            code="journal-unwritable",
+            code=ErrorCode.JOURNAL_UNWRITABLE,
             cause=f"{error.strerror or error}",
             remedy="Pass --state-dir with a directory on a local file system.",
         ) from error
-    with contextlib.suppress(OSError):  # the pid is a courtesy; the lock is what counts
-        _pid_path(path).write_text(f"{os.getpid()}\n")
+    with contextlib.suppress(OSError):  # the pid is for messages only; the lock is what counts
+        _write_pid(_pid_path(path))
+
+
+def _pid_path(path: Path) -> Path:
+    return path.with_suffix(".pid")
+
+
+def _write_pid(path: Path) -> None:
+    """Put this process's pid into a new file, and rename it: what is at `path` is replaced, never written to."""
+    new = path.with_suffix(".pid-new")
+    new.unlink(missing_ok=True)
+    handle = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_EXCL | _SAFE, 0o600)
+    try:
+        os.write(handle, f"{os.getpid()}\n".encode())
+    finally:
+        os.close(handle)
+    new.replace(path)
 
 
 def _pid_of_holder(path: Path) -> str:
-    try:
-        return _pid_path(path).read_text().strip() or "unknown"
-    except OSError:
-        return "unknown"
+    with contextlib.suppress(OSError):
+        handle = os.open(_pid_path(path), os.O_RDONLY | _SAFE)
+        try:
+            pid = os.read(handle, 32).strip()
+        finally:
+            os.close(handle)
+        if re.fullmatch(rb"[0-9]{1,10}", pid):
+            return pid.decode()
+    return "unknown"
 
 
 def _replay(handle: int, path: Path) -> list[Entry]:
+    """Read the lines, and remove an incomplete last one, but from nothing that is not a journal."""
+    whole, torn = _content(handle, path)
+    entries = _entries(whole, path)
+    if torn:
+        if not entries and torn[: len(_FIRST)] != _FIRST[: len(torn)]:
+            raise _unreadable(path, "It is not a journal.")
+        os.ftruncate(handle, os.fstat(handle).st_size - len(torn))
+    return entries
+
+
+def _content(handle: int, path: Path) -> tuple[bytes, bytes]:
+    """Return the complete lines without the last newline, and the incomplete last line."""
+    if os.fstat(handle).st_size > MAX_BYTES:
+        raise _unreadable(path, f"It is larger than {MAX_BYTES >> 20} MiB.")
     with os.fdopen(os.dup(handle), "rb") as file:
         file.seek(0)
-        content = file.read()
-    whole, _, torn = content.rpartition(b"\n")
-    if torn:
-        os.ftruncate(handle, len(content) - len(torn))
-    return _entries(whole, path)
+        whole, _, torn = file.read(MAX_BYTES).rpartition(b"\n")
+    return whole, torn
 
 
 def _entries(whole: bytes, path: Path) -> list[Entry]:
@@ -217,19 +294,30 @@ def _entries(whole: bytes, path: Path) -> list[Entry]:
         try:
             entry = json.loads(line)
             kind = entry["kind"]
-        except (ValueError, KeyError, TypeError) as error:
+        except (ValueError, KeyError, TypeError, RecursionError) as error:
             raise _unreadable(path, f"Line {number} is damaged.") from error
         if number == 1 and (kind != "opened" or entry.get("schema") != SCHEMA):
             raise _unreadable(path, f"It is of version {entry.get('schema')!r}; this version writes {SCHEMA}.")
+        if not isinstance(kind, str) or not has_form(entry, LINES.get(kind, {}), exact=False):
+            raise _unreadable(path, f"Line {number} has an unexpected form.")
         entries.append(entry)
     return entries
+
+
+def _unopenable(path: Path, error: OSError) -> LocalStateError:
+    return LocalStateError(
+        f"The journal {path} can't be opened.",
+        code=ErrorCode.JOURNAL_UNWRITABLE,
+        cause=f"{error.strerror or error}",
+        remedy=f"Make {path.parent} writable, or pass --state-dir with a directory that is.",
+    )
 
 
 def _unreadable(path: Path, cause: str) -> LocalStateError:
     return LocalStateError(
         f"The journal {path} can't be used.",
-        code="journal-unreadable",
+        code=ErrorCode.JOURNAL_UNREADABLE,
         cause=cause,
-        remedy=f"Move {path} away and run the same command again: what is in OSS already is found again and kept.",
+        remedy=f"Move {path} away and run the same command again: what is in OSS is found again and kept.",
         details={"journal": str(path)},
     )

@@ -1,7 +1,7 @@
-"""This file holds the services' published numbers, each with the page that it is from.
+"""Published limits of the services, each with its page.
 
-Read in November 2026 from the pages named. Nothing here is measured and nothing is our choice: our own choices
-stand where they are made, with their reason.
+Read in November 2026 from the pages named. Nothing here is measured or chosen: values that this package chooses stand
+where they are used, with their reason.
 """
 
 KIB = 1024
@@ -13,8 +13,6 @@ TIB = 1024 * GIB
 MAX_PARTS = 10_000
 MIN_PART_BYTES = 100 * KIB
 MAX_PART_BYTES = 5 * GIB
-# OSS, "Limits": 48.8 TB an object (10,000 x 5 GB).
-MAX_OBJECT_BYTES = MAX_PARTS * MAX_PART_BYTES
 # OSS, "Naming": keys are 1-1023 bytes of UTF-8 and do not begin with / or \.
 MAX_KEY_BYTES = 1023
 # OSS, "Bucket naming": 3-63 of a-z, 0-9 and -, first and last alphanumeric.

@@ -1,8 +1,8 @@
-"""This file keeps secrets out of every text that somebody reads: by their values, and by the names of their fields.
+"""Concealment of secrets in every text that is shown or logged: by their values, and by the names of their fields.
 
-Whoever finds a secret says so with `learn`, and from then on `conceal` takes that value out of any text: errors do it
-when they are made, and the streams of the command line for each write. `redact` does more, for texts that come from an
-SDK or a service: they may hold what nobody here has seen, such as a signature.
+Code that reads a secret registers it with `learn`; from then on `conceal` replaces that value in any text. Errors do
+that when they are created, and the streams of the command line for each write. `redact` does more, for texts of an SDK
+or a service: they may contain secrets that were never registered, such as a signature. Thread-safe.
 """
 
 import json
@@ -12,14 +12,14 @@ from contextlib import suppress
 from pathlib import Path
 from urllib.parse import quote, quote_plus, urlsplit
 
-# A shorter value is taken for a word: it could stand in any sentence, and real secrets have 30 characters.
+# A shorter value could occur in any sentence; real secrets have 30 characters.
 _LEAST_SECRET = 8
 _LEAST_ID = 16
 _LEAST_PIECE_OF_URL = 16
-# A text that was cut short holds the beginning of a secret.
+# A text that was cut short can contain the beginning of a secret.
 _BEGINNING = 12
 _LEAST_TO_CUT = 24
-# A file that is bigger holds no token.
+# A larger file contains no token.
 _MOST_FILE_BYTES = 64 << 10
 
 _lock = threading.Lock()
@@ -36,9 +36,9 @@ _FIELDS = re.compile(rf"(?i)((?:{_NAMES})(?:\\*[\"']?\s*[:=]\s*\\*[\"']?|%3D|>))
 _ARGUMENTS = re.compile(r"(?i)(--?[\w-]*(?:password|secret|token))\s+[^\s\"']+")
 _QUERY = re.compile(r"\?[^\s\"'<>()]*=[^\s\"'<>()]*")
 _AUTHORIZATION_FIELD = re.compile(r"(?i)(\bauthorization[\"']?\s*[:=]\s*)[^\r\n]*")
-# The value of the header Authorization of OSS, versions 1 and 4, where its name is not beside it.
+# The value of the Authorization header of OSS, versions 1 and 4, without its name.
 _AUTHORIZATION = re.compile(r"(?i)\b(OSS \S+?:|(?:OSS4|ACS3)-HMAC-SHA256 )[^\s\"']\S*(?:,\s*\w+=\S+)*")
-# What a signature was made over holds the token; the service repeats it to help with debugging.
+# The signed text contains the token; the service repeats it to help with debugging.
 _STRING_TO_SIGN = re.compile(
     r"(?is)(?:(string to sign is:?)\s*\S.*|(<(?:StringToSign|StringToSignBytes|CanonicalRequest)>)[^<]*)"
 )
@@ -46,20 +46,20 @@ _USERINFO = re.compile(r"(https?://)[^/@\s]+@")
 
 
 def learn(*secrets: str | None) -> None:
-    """Have these values concealed from now on, also where they are encoded. A word of a few letters is passed over."""
+    """Register values to be concealed from now on, encoded forms included. Values shorter than 8 are ignored."""
     for secret in secrets:
         if secret and len(secret.strip()) >= _LEAST_SECRET:
             _add(secret.strip(), _secrets)
 
 
 def learn_id(key_id: str | None) -> None:
-    """Have the id of an access key concealed but for its end, which `aliyun configure list` shows, too."""
+    """Register an access key id, of which the last three characters stay, as in `aliyun configure list`."""
     if key_id and len(key_id.strip()) >= _LEAST_ID:
         _add(key_id.strip(), _ids)
 
 
 def learn_url(url: str | None) -> None:
-    """Have what could be a secret in a URL concealed: its password, its query, and long pieces of both."""
+    """Register what could be a secret in a URL: its password, its query, and long parts of path and query."""
     try:
         parts = urlsplit(url or "")
     except ValueError:
@@ -70,19 +70,19 @@ def learn_url(url: str | None) -> None:
 
 
 def learn_file(path: str) -> None:
-    """Have the whole text of a file concealed, such as that of an OIDC token; one that can't be read is passed over."""
+    """Register the whole text of a file, such as an OIDC token. A file that can't be read is ignored."""
     with suppress(OSError, ValueError):
         if Path(path).stat().st_size <= _MOST_FILE_BYTES:
             learn(Path(path).read_text(encoding="utf-8"))
 
 
 def conceal(text: str) -> str:
-    """Give the text without the values that were learned; all else stays."""
+    """Return the text without the registered values."""
     return _pattern.sub(_mark, text) if _pattern else text
 
 
 def redact(text: str) -> str:
-    """Give a foreign text without learned values, tokens, signatures, passwords and queries of URLs."""
+    """Return a foreign text without registered values, tokens, signatures, passwords and queries of URLs."""
     text = conceal(text)
     text = _STRING_TO_SIGN.sub(r"\1\2***", text)
     text = _QUERY.sub("?***", text)
@@ -108,7 +108,7 @@ def _add(value: str, known: set[str]) -> None:
 
 
 def _forms(value: str) -> set[str]:
-    """Give a value as it stands in a text, in a URL, in what is signed (encoded twice), in JSON."""
+    """Return the forms of a value: plain, in a URL, in a signed text (encoded twice), in JSON."""
     encoded = {quote(value, safe=""), quote(value), quote_plus(value)}
     return {value, *encoded, *(quote(one, safe="") for one in encoded), json.dumps(value)[1:-1]}
 

@@ -7,12 +7,13 @@ import resource
 import signal
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from aliyun_import.errors import LocalStateError
-from aliyun_import.journal import Journal, journal_path, open_journal, read_journals
+from aliyun_import.journal import MAX_BYTES, Journal, journal_path, open_journal, read_journals
 
 IDENTITY = {"name": "web server", "disk": "/srv/disk.raw", "bucket": "example-bucket"}
 
@@ -136,6 +137,191 @@ def test_a_full_disk_is_an_error_and_no_damage(tmp_path: Path) -> None:
         journal.write("part", number=2)
     with opened(tmp_path) as journal:
         assert [entry.get("number") for entry in journal.entries] == [None, 2]
+
+
+LINK_KINDS = [os.symlink, os.link]
+
+
+@pytest.mark.parametrize("link", LINK_KINDS)
+@pytest.mark.parametrize(
+    "content", [b"a disk without a newline", b"first line\nand the rest", b"", b'{"kind":"opened"']
+)
+def test_a_link_in_place_of_the_journal_harms_nothing(
+    tmp_path: Path, link: Callable[[Path, Path], None], content: bytes
+) -> None:
+    """Neither a symbolic nor a hard link leads a push to another file: it is refused, and the file stays as it is."""
+    victim = tmp_path / "victim.raw"
+    victim.write_bytes(content)
+    link(victim, journal_path(tmp_path, IDENTITY))
+    with pytest.raises(LocalStateError) as raised:
+        opened(tmp_path)
+    assert raised.value.code == "journal-unreadable"
+    assert victim.read_bytes() == content
+    assert list(read_journals(tmp_path)) == []
+
+
+@pytest.mark.parametrize("content", [b"a disk without a newline", b"first line\nand the rest", b'{"kind":"open?'])
+def test_what_is_no_journal_is_not_cut(tmp_path: Path, content: bytes) -> None:
+    """An incomplete last line is removed from a journal only."""
+    path = journal_path(tmp_path, IDENTITY)
+    path.write_bytes(content)
+    with pytest.raises(LocalStateError) as raised:
+        opened(tmp_path)
+    assert raised.value.code == "journal-unreadable"
+    assert path.read_bytes() == content
+
+
+@pytest.mark.parametrize("content", [b"{", b'{"kind":"opened"', b'{"kind":"opened","schema":1,"iden'])
+def test_a_kill_in_the_first_line_costs_nothing(tmp_path: Path, content: bytes) -> None:
+    """A journal whose first line is incomplete begins anew."""
+    journal_path(tmp_path, IDENTITY).write_bytes(content)
+    with opened(tmp_path) as journal:
+        assert [entry["kind"] for entry in journal.entries] == ["opened"]
+
+
+@pytest.mark.parametrize("name", ["journal", "pid"])
+def test_a_named_pipe_does_not_hang(tmp_path: Path, name: str) -> None:
+    """In place of the journal it is refused; in place of the pid it is replaced."""
+    path = journal_path(tmp_path, IDENTITY)
+    os.mkfifo(path if name == "journal" else path.with_suffix(".pid"))
+    if name == "journal":
+        with pytest.raises(LocalStateError) as raised:
+            opened(tmp_path)
+        assert raised.value.code == "journal-unreadable"
+        assert list(read_journals(tmp_path)) == []
+    else:
+        with opened(tmp_path), pytest.raises(LocalStateError) as raised:
+            opened(tmp_path)
+        assert raised.value.details["pid"] == str(os.getpid())
+
+
+def test_a_directory_in_place_of_the_journal_is_an_error(tmp_path: Path) -> None:
+    """It can't be opened for writing."""
+    journal_path(tmp_path, IDENTITY).mkdir()
+    with pytest.raises(LocalStateError) as raised:
+        opened(tmp_path)
+    assert raised.value.code == "journal-unwritable"
+
+
+@pytest.mark.parametrize("link", LINK_KINDS)
+def test_a_link_in_place_of_the_pid_harms_nothing(tmp_path: Path, link: Callable[[Path, Path], None]) -> None:
+    """The note of the pid replaces the link; what it leads to stays as it is."""
+    victim = tmp_path / "victim"
+    victim.write_text("precious")
+    link(victim, journal_path(tmp_path, IDENTITY).with_suffix(".pid"))
+    with opened(tmp_path) as journal:
+        assert journal.path.with_suffix(".pid").read_text() == f"{os.getpid()}\n"
+    assert victim.read_text() == "precious"
+
+
+@pytest.mark.parametrize("pid", [b"", b"\x1b[31m1", b"1" * 40, b"12 34"])
+def test_a_pid_that_is_none_is_unknown(tmp_path: Path, pid: bytes) -> None:
+    """Only digits get from the note into a message."""
+    with opened(tmp_path) as journal:
+        journal.path.with_suffix(".pid").write_bytes(pid)
+        with pytest.raises(LocalStateError) as raised:
+            opened(tmp_path)
+    assert raised.value.details["pid"] == "unknown"
+
+
+def test_a_directory_of_everybody_is_refused(tmp_path: Path) -> None:
+    """Others could put another file in the journal's place; with the sticky bit they can't."""
+    shared = tmp_path / "shared"
+    shared.mkdir()
+    shared.chmod(0o777)
+    with pytest.raises(LocalStateError) as raised:
+        opened(shared)
+    assert raised.value.code == "journal-unwritable"
+    assert f"chmod o-w {shared}" in str(raised.value.remedy)
+    assert list(shared.iterdir()) == []
+    shared.chmod(0o1777)
+    opened(shared).close()
+
+
+def test_all_that_is_made_is_private(tmp_path: Path) -> None:
+    """Journal, pid and new directories, parents included, are for the user alone, whatever the umask."""
+    before = os.umask(0)
+    try:
+        with opened(tmp_path / "a" / "b") as journal:
+            files = [journal.path, journal.path.with_suffix(".pid")]
+            assert {file.stat().st_mode & 0o777 for file in files} == {0o600}
+            assert {folder.stat().st_mode & 0o777 for folder in (tmp_path / "a", tmp_path / "a" / "b")} == {0o700}
+    finally:
+        os.umask(before)
+
+
+FINGERPRINT = {"size_bytes": 1, "mtime_ns": -1, "device": 1, "inode": 1, "sample": "s"}
+PLAN = {"parts": "s5*2 z7 b9", "gap": 0, "zero_source": 0, "base": ["k", "e"]}
+INTENT = {"kind": "upload-intended", "disk": 0, "key": "k", "tag": "t", "fingerprint": FINGERPRINT, "plan": PLAN}
+OBJECT = {"bucket": "b", "key": "k", "size_bytes": 1, "crc64": 2**64 - 1, "etag": "e", "proof": "p", "made_by_us": True}
+GOOD = [
+    INTENT,
+    {"kind": "parts", "disk": 0, "parts": [[1, 0, 5, "00ff", "E", "crc64"]]},
+    {"kind": "object", "disk": 0, "object": {**OBJECT, "sent_bytes": 3}},
+    {
+        "kind": "object",
+        "disk": 0,
+        "object": {**OBJECT, "sent_bytes": 3},
+        "fingerprint": {**FINGERPRINT, "ctime_ns": None},
+    },
+    {"kind": "submitting", "client_token": "c", "name": "n", "objects": [OBJECT]},
+    {"kind": "a kind of a later version", "field": [1]},
+    {"kind": "finished", "image_id": "m-1", "a field of a later version": 1},
+]
+
+
+def _journal_with(directory: Path, line: str) -> None:
+    path = journal_path(directory, IDENTITY)
+    path.write_text(json.dumps({"kind": "opened", "schema": 1, "identity": IDENTITY}) + "\n" + line + "\n")
+
+
+def test_lines_of_earlier_versions_are_read(tmp_path: Path) -> None:
+    """Fields that earlier versions did not write may be missing, and unknown kinds and fields are left alone."""
+    _journal_with(tmp_path, "\n".join(map(json.dumps, GOOD)))
+    with opened(tmp_path) as journal:
+        assert [dict(entry) for entry in journal.entries[1:]] == GOOD
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        json.dumps({**INTENT, "plan": {**PLAN, "parts": "s1*99999999999"}}),
+        json.dumps({**INTENT, "plan": {**PLAN, "parts": "s1*9999 s1*9999"}}),
+        json.dumps({**INTENT, "plan": {**PLAN, "parts": "x5"}}),
+        json.dumps({**INTENT, "plan": {**PLAN, "base": ["k"]}}),
+        json.dumps({**INTENT, "key": 5}),
+        json.dumps({**INTENT, "key": "\ud800"}),
+        json.dumps({**INTENT, "disk": True}),
+        json.dumps({**INTENT, "fingerprint": {**FINGERPRINT, "unknown": 1}}),
+        json.dumps({name: value for name, value in INTENT.items() if name != "tag"}),
+        json.dumps({"kind": "parts", "disk": 0, "parts": [[1, 0, 5, "zz", "E", "crc64"]]}),
+        json.dumps({"kind": "parts", "disk": 0, "parts": [[1, 0, 5]]}),
+        json.dumps({"kind": "parts", "disk": 0, "parts": 5}),
+        json.dumps({"kind": "object", "disk": 0, "object": {**OBJECT, "size_bytes": "1"}}),
+        json.dumps({"kind": "submitting", "client_token": "c", "name": "n", "objects": [None]}),
+        json.dumps({"kind": ["finished"]}),
+        '{"kind":"submitted","task_id":' + "9" * 5000 + "}",
+        '{"kind":"x","deep":' + "[" * 200_000 + "]" * 200_000 + "}",
+    ],
+)
+def test_an_odd_line_is_an_error_and_no_bug(tmp_path: Path, line: str) -> None:
+    """A line of the wrong form is named before anybody reads its fields."""
+    _journal_with(tmp_path, line)
+    with pytest.raises(LocalStateError) as raised:
+        opened(tmp_path)
+    assert raised.value.code == "journal-unreadable"
+    assert "Line 2" in str(raised.value.cause)
+    assert list(read_journals(tmp_path)) == []
+
+
+def test_a_huge_file_is_not_read(tmp_path: Path) -> None:
+    """A file that is larger than any journal is refused by its size."""
+    path = journal_path(tmp_path, IDENTITY)
+    path.touch()
+    os.truncate(path, MAX_BYTES + 1)
+    with pytest.raises(LocalStateError) as raised:
+        opened(tmp_path)
+    assert raised.value.code == "journal-unreadable"
 
 
 def test_all_journals_are_read_without_a_lock(tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""This file tests that secrets are taken out of texts, and that the rest is left."""
+"""Redaction: secrets are removed from texts, and everything else is kept."""
 
 import json
 from pathlib import Path

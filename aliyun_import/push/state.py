@@ -76,7 +76,7 @@ def keys_by_bucket(directory: Path, *, region: str, endpoint: str) -> Mapping[st
     found: defaultdict[str, frozenset[str]] = defaultdict(frozenset)
     for entries in read_journals(directory):
         identity = entries[0]["identity"] if entries else {}
-        if (identity.get("region"), identity.get("endpoint")) != (region, endpoint):
+        if (identity.get("region"), identity.get("endpoint")) != (region, endpoint) or "bucket" not in identity:
             continue
         keys = frozenset(entry["key"] for entry in entries if entry["kind"] == "upload-intended")
         left = keys - fold(entries).removed_keys

@@ -24,6 +24,7 @@ from aliyun_import.cloud.transport.logs import logged
 from aliyun_import.cloud.transport.oss_line import Request
 from aliyun_import.cloud.transport.oss_session import open_session
 from aliyun_import.errors import AliyunImportError, UsageError
+from aliyun_import.model.operations import Operation
 from aliyun_import.services.interface import PartBody
 
 Body = bytes | PartBody
@@ -76,6 +77,7 @@ class OssWire:
         def once() -> Got:
             return self._once(operation, method, key, params or {}, headers or {}, data, read_s=read_s)
 
+        Operation(operation)  # an undeclared one is a bug: docs and policy would not have its permission
         keys = self._credentials.get()
         try:
             try:
@@ -156,8 +158,9 @@ class OssWire:
                 service="OSS",
                 operation=operation,
                 status=error.status,
-                code=error.code,
-                variant=_variant(error.code, error.message or "", there=there),
+                # oss2 has None for an empty <Code/>, and for a body that is no error.
+                code=error.code or "",
+                variant=_variant(error.code, error.message or "", endpoint=there, region=extra["there"]),
                 message=error.message or "",
                 request_id=error.request_id,
                 operands=extra | dict(operands),
@@ -191,10 +194,10 @@ def _retry_after_s(headers: Mapping[str, str]) -> float | None:
     return None
 
 
-def _variant(code: str, message: str, *, there: str) -> str:
-    """Tell apart what OSS says with one code; the words are those of the rows in answers_oss."""
-    if code in ("AccessDenied", "PermanentRedirect") and there:
-        return "other region"
+def _variant(code: str, message: str, *, endpoint: str, region: str) -> str:
+    """Distinguish what OSS reports with one code; the variants are those of the rows in `errors.oss`."""
+    if code in ("AccessDenied", "PermanentRedirect") and endpoint:
+        return "other region" if region else "other endpoint"
     if code == "AccessDenied" and "not belong to you" in message:
         return "foreign"
     return ""

@@ -20,6 +20,7 @@ from aliyun_import.cloud.transport.config import Timeouts, ca_bundle, proxies_fo
 from aliyun_import.cloud.transport.logs import logged, shut_vendor_logs
 from aliyun_import.cloud.transport.rpc_response import Reply, refusal_of
 from aliyun_import.errors import AliyunImportError
+from aliyun_import.model.operations import Operation
 
 # How long the service may think before it answers, where that is longer than usual: timeout_config.json of the SDK.
 _READ_S: Mapping[str, float] = {"ImportImage": 29, "DescribeImages": 38, "DeleteImage": 36}
@@ -50,6 +51,7 @@ class RpcClient:
         `operands` are named in the errors (bucket, key, name, role...). After an answer that the token has expired,
         the credentials are looked up anew, and where they differ the request is sent once more.
         """
+        Operation(_name(request))  # an undeclared one is a bug: docs and policy would not have its permission
         keys = self._credentials.get()
         reply = self._send(request, keys)
         if is_expired(reply.code):
