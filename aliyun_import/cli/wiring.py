@@ -8,7 +8,7 @@ from typing import Any
 from aliyun_import.checks.names import default_name
 from aliyun_import.cli.settings import CloudSettings, command_line, settle, state_directory
 from aliyun_import.cloud.credentials.source import CredentialsSource, load_credentials, region_of_profile
-from aliyun_import.cloud.ecs.images import EcsImages
+from aliyun_import.cloud.ecs import EcsImages
 from aliyun_import.cloud.endpoints import Endpoints, internal_oss_url, resolve_endpoints
 from aliyun_import.cloud.instance_metadata import internal_endpoint_answers
 from aliyun_import.cloud.oss.store import OssStore

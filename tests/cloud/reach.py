@@ -11,11 +11,11 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from aliyun_import.cloud.credentials.source import CredentialsSource, load_credentials
-from aliyun_import.cloud.ecs.images import EcsImages
+from aliyun_import.cloud.ecs import EcsImages
 from aliyun_import.cloud.endpoints import Endpoints, resolve_endpoints
 from aliyun_import.cloud.oss.store import OssStore
 from aliyun_import.cloud.ram import RamRoles, StsIdentity
-from aliyun_import.cloud.transport.config import Timeouts
+from aliyun_import.cloud.transport.settings import Timeouts
 from aliyun_import.model.request import DiskFormat, DiskMapping, ImportCall, ImportRequest
 from aliyun_import.sandbox.core.state import AccessKey
 from aliyun_import.sandbox.server import Sandbox

@@ -16,11 +16,9 @@ PAGE = (ROOT / "docs" / "permissions.md").read_text()
 
 def _operations() -> list[tuple[str, str]]:
     """Find every operation that the adapters ask for, in their source."""
-    oss = re.findall(
-        r'\.send\(\s*"(\w+)"', "".join((CLOUD / name).read_text() for name in ("oss/store.py", "oss/multipart.py"))
-    )
+    oss = re.findall(r'\.send\(\s*"(\w+)"', "".join((CLOUD / name).read_text() for name in ("oss/store.py",)))
     found = [("OSS", name) for name in oss]
-    for service, name in (("ECS", "ecs/images.py"), ("ECS", "ecs/request.py"), ("RAM", "ram.py")):
+    for service, name in (("ECS", "ecs.py"), ("RAM", "ram.py")):
         found += [
             (service, one) for one in re.findall(r"import (\w+)Request$", (CLOUD / name).read_text(), re.MULTILINE)
         ]
