@@ -26,19 +26,42 @@ from aliyun_import.redact import conceal
 
 
 class Exit(IntEnum):
-    """Exit codes of the command. They are stable: see docs/exit-codes.md."""
+    """Exit codes of the command. They are stable; the table of docs/exit-codes.md is generated from them."""
 
-    DONE = 0
-    BUG = 1
-    USAGE = 2
-    DISK = 3
-    ACCESS = 4
-    REFUSED = 5
-    TRANSIENT = 6
-    IMPORT_FAILED = 7
-    STILL_RUNNING = 8
-    LOCAL_STATE = 9
-    INTERRUPTED = 130
+    meaning: str
+    next_step: str
+
+    def __new__(cls, value: int, meaning: str, next_step: str) -> Self:
+        """Create a member whose value is the number alone."""
+        member = int.__new__(cls, value)
+        member._value_ = value
+        member.meaning = meaning
+        member.next_step = next_step
+        return member
+
+    DONE = 0, "success: the result is on stdout", "use it"
+    BUG = 1, "a bug in this tool", "report it with the text on stderr"
+    USAGE = 2, "the command line is invalid, or a setting is missing", "correct the command"
+    DISK = 3, "the disk can't be read, can't be imported, or would not boot in ECS", "fix or convert the disk"
+    ACCESS = 4, "credentials are missing or refused, or a permission is missing", "fix credentials or permissions"
+    REFUSED = 5, "the service, or a rule of it that is checked here, refuses the request", "change the request"
+    TRANSIENT = (
+        6,
+        "transient failure: network error, throttling, service unavailable",
+        "run the same command again; it resumes where it stopped",
+    )
+    IMPORT_FAILED = 7, "the import itself failed", "read the service's reason, which is in the error"
+    STILL_RUNNING = (
+        8,
+        "the wait ended (`--timeout`), the import continues",
+        "`aliyun-import task wait TASK --region REGION`",
+    )
+    LOCAL_STATE = (
+        9,
+        "local state prevents the run: the journal, its lock, a local file, or a disk that changed during the upload",
+        "check the path in the error",
+    )
+    INTERRUPTED = 130, "stopped by the user or by a signal", "run the same command again; it resumes where it stopped"
 
 
 class AliyunImportError(Exception):
@@ -67,7 +90,7 @@ class AliyunImportError(Exception):
     ) -> None:
         self.summary = conceal(summary)
         super().__init__(self.summary)
-        self.code = code
+        self.code = str(code)
         self.remedy = conceal(remedy) if remedy else remedy
         self.cause = conceal(cause) if cause else cause
         self.details: Mapping[str, str] = MappingProxyType(

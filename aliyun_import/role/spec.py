@@ -6,10 +6,13 @@ of the ImportImage page.
 
 import json
 import shlex
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from itertools import groupby
 from typing import Any
 from urllib.parse import quote
 
+from aliyun_import.model.operations import PERMISSIONS, Resource
 from aliyun_import.model.request import ImportRequest
 from aliyun_import.role import policy_eval as policy
 
@@ -52,59 +55,41 @@ def role_name_of(request: ImportRequest) -> str:
 
 
 def role_policy(bucket: str | None = None) -> dict[str, Any]:
-    """Give a policy for the role with no more than ECS needs, for one bucket or for all."""
+    """Return a policy for the role with no more than ECS needs, for one bucket or for all."""
     if bucket is None:
-        return {
-            "Version": "1",
-            "Statement": [{"Effect": "Allow", "Action": list(OSS_ROLE.actions), "Resource": "*"}],
-        }
+        return _policy(("*", OSS_ROLE.actions))
     on_object = [action for action in OSS_ROLE.actions if action.endswith("Object")]
     on_bucket = [action for action in OSS_ROLE.actions if not action.endswith("Object")]
-    return {
-        "Version": "1",
-        "Statement": [
-            {"Effect": "Allow", "Action": on_bucket, "Resource": f"acs:oss:*:*:{bucket}"},
-            {"Effect": "Allow", "Action": on_object, "Resource": f"acs:oss:*:*:{bucket}/*"},
-        ],
-    }
+    return _policy((f"acs:oss:*:*:{bucket}", on_bucket), (f"acs:oss:*:*:{bucket}/*", on_object))
 
 
 def user_policy(bucket: str | None = None) -> dict[str, Any]:
-    """Give the least policy for the person who runs this tool; without a bucket, for the derived one of every region.
+    """Return the least policy for the user of this tool, derived from the operations that the adapters send.
 
-    The task calls and DescribeRegions authorise on all resources only: pinned to image/* they answer Forbidden.RAM.
-    UploadPart and its kin have no actions of their own (oss:PutObject), HeadObject is oss:GetObject. Whoever may
-    attach any policy to any role is an administrator, so that attaching is for this role and this policy only;
-    CreateRole authorises on role/* whatever the name.
+    Without a bucket it covers the default staging bucket of every region. The task operations and DescribeRegions are
+    authorized on all resources only: restricted to image/* they fail with Forbidden.RAM. A user who can attach any
+    policy to any role is an administrator, so attaching is limited to this role and this policy; CreateRole is
+    authorized on role/* whatever the name.
     """
     role = f"acs:ram:*:*:role/{OSS_ROLE.default_name}"
-    place = bucket or "aliyun-import-*"
-    return {
-        "Version": "1",
-        "Statement": [
-            _allow(
-                "acs:ecs:*:*:image/*",
-                "ecs:ImportImage", "ecs:DescribeImages", "ecs:DeleteImage", "ecs:CopyImage", "ecs:CancelCopyImage",
-                "ecs:ModifyImageAttribute", "ecs:ModifyImageSharePermission", "ecs:DescribeImageSharePermission",
-                "ecs:TagResources",
-            ),
-            _allow("*", "ecs:DescribeTasks", "ecs:DescribeTaskAttribute", "ecs:CancelTask", "ecs:DescribeRegions"),
-            _allow(role, "ram:GetRole", "ram:UpdateRole", "ram:ListPoliciesForRole"),
-            _allow("acs:ram:*:*:role/*", "ram:CreateRole"),
-            _allow([role, f"acs:ram:*:system:policy/{OSS_ROLE.system_policy}"], "ram:AttachPolicyToRole"),
-            _allow(["acs:ram:*:*:policy/*", "acs:ram:*:system:policy/*"], "ram:GetPolicy"),
-            _allow(
-                f"acs:oss:*:*:{place}",
-                "oss:PutBucket", "oss:GetBucketInfo", "oss:GetBucketLocation", "oss:GetBucketLifecycle",
-                "oss:PutBucketLifecycle", "oss:ListObjects", "oss:ListMultipartUploads",
-            ),
-            _allow(
-                f"acs:oss:*:*:{place}/*",
-                "oss:PutObject", "oss:GetObject", "oss:DeleteObject", "oss:DeleteObjectVersion",
-                "oss:AbortMultipartUpload", "oss:ListParts",
-            ),
-        ],
-    }  # fmt: skip
+    staging = bucket or "aliyun-import-*"
+    resources: Mapping[Resource, str | list[str]] = {
+        Resource.IMAGE: "acs:ecs:*:*:image/*",
+        Resource.ALL: "*",
+        Resource.ROLE: role,
+        Resource.ANY_ROLE: "acs:ram:*:*:role/*",
+        Resource.ROLE_AND_POLICY: [role, f"acs:ram:*:system:policy/{OSS_ROLE.system_policy}"],
+        Resource.POLICY: ["acs:ram:*:*:policy/*", "acs:ram:*:system:policy/*"],
+        Resource.BUCKET: f"acs:oss:*:*:{staging}",
+        Resource.OBJECT: f"acs:oss:*:*:{staging}/*",
+    }
+    grouped = groupby(PERMISSIONS, key=lambda permission: permission.resource)
+    return _policy(*((resources[kind], [permission.name for permission in group]) for kind, group in grouped))
+
+
+def _policy(*grants: tuple[str | list[str], Iterable[str]]) -> dict[str, Any]:
+    statements = [{"Effect": "Allow", "Action": list(actions), "Resource": resource} for resource, actions in grants]
+    return {"Version": "1", "Statement": statements}
 
 
 def console_url(needs: RoleNeeds) -> str | None:
@@ -146,7 +131,3 @@ def administrator_steps(name: str, needs: RoleNeeds, *, create: bool, attach: bo
     if not url:
         return "\n".join(lines)
     return "\n".join([lines[0], f"or run {'this' if commands == 1 else 'these'}:", *lines[1:]])
-
-
-def _allow(resource: str | list[str], *actions: str) -> dict[str, Any]:
-    return {"Effect": "Allow", "Action": list(actions), "Resource": resource}

@@ -2,14 +2,18 @@
 
 import json
 import os
+import signal
 import subprocess
 import sys
+import threading
 from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from aliyun_import.sandbox.server import Sandbox
+from tests.flows.fork_server import ForkServer
 
 # Long enough for the slowest command on a busy machine; a command that hangs must not hang the tests.
 LIMIT_S = 120
@@ -36,12 +40,27 @@ class Ran:
         return [json.loads(line) for line in self.out.splitlines()]
 
 
+def command_environment(home: Path, sandbox: Sandbox, **changes: str | None) -> dict[str, str]:
+    """Return the environment of a command: the sandbox's, with changes (None removes)."""
+    home.mkdir(parents=True, exist_ok=True)
+    keep = {name: os.environ[name] for name in ("PATH", "LANG", "LC_ALL") if name in os.environ}
+    variables: dict[str, str | None] = {
+        **keep,
+        "HOME": str(home),
+        "ALIBABA_CLOUD_ECS_METADATA_DISABLED": "true",
+        **sandbox.environment(),
+        **changes,
+    }
+    return {name: value for name, value in variables.items() if value is not None}
+
+
 @dataclass(frozen=True, slots=True)
 class Commands:
     """Runs commands against one sandbox; nothing of the real environment's settings comes in."""
 
     home: Path
     sandbox: Sandbox
+    forks: ForkServer
 
     @property
     def state(self) -> Path:
@@ -49,20 +68,27 @@ class Commands:
         return self.home / ".local" / "state" / "aliyun-import"
 
     def environment(self, **changes: str | None) -> dict[str, str]:
-        """Give the environment of a command: the sandbox's, with changes (None removes)."""
-        self.home.mkdir(parents=True, exist_ok=True)
-        keep = {name: os.environ[name] for name in ("PATH", "LANG", "LC_ALL") if name in os.environ}
-        variables: dict[str, str | None] = {
-            **keep,
-            "HOME": str(self.home),
-            "ALIBABA_CLOUD_ECS_METADATA_DISABLED": "true",
-            **self.sandbox.environment(),
-            **changes,
-        }
-        return {name: value for name, value in variables.items() if value is not None}
+        """Return the environment of a command: the sandbox's, with changes (None removes)."""
+        return command_environment(self.home, self.sandbox, **changes)
 
     def run(self, *arguments: str | Path, environment: Mapping[str, str | None] | None = None) -> Ran:
-        """Run a command to its end."""
+        """Run a command to its end, forked from a process that has imported the tool; its waits steer the clock."""
+        self.home.mkdir(parents=True, exist_ok=True)
+        forked = self.forks.start(
+            list(map(str, arguments)),
+            environment=self.environment(**(environment or {})),
+            cwd=self.home,
+            clock_url=self.sandbox.url,
+        )
+        with ThreadPoolExecutor(2) as readers, forked.stdout, forked.stderr:
+            watchdog = threading.Timer(LIMIT_S, os.kill, (forked.pid, signal.SIGKILL))
+            watchdog.start()
+            out, err = readers.map(lambda pipe: pipe.read(), (forked.stdout, forked.stderr))
+            watchdog.cancel()
+        return Ran(forked.wait(), out, err)
+
+    def run_process(self, *arguments: str | Path, environment: Mapping[str, str | None] | None = None) -> Ran:
+        """Run a command as a user does: a fresh interpreter, and real time."""
         done = subprocess.run(
             [sys.executable, "-m", "aliyun_import", *map(str, arguments)],
             env=self.environment(**(environment or {})),

@@ -9,6 +9,7 @@ from aliyun_import.sandbox.core.state import Settings
 from aliyun_import.sandbox.server import Sandbox
 from tests.flows.commands import Commands
 from tests.flows.disks import write_disk
+from tests.flows.fork_server import ForkServer
 
 
 @pytest.fixture
@@ -18,10 +19,18 @@ def sandbox(tmp_path: Path) -> Iterator[Sandbox]:
         yield running
 
 
+@pytest.fixture(scope="session")
+def forks() -> Iterator[ForkServer]:
+    """Start the process from which commands are forked."""
+    server = ForkServer()
+    yield server
+    server.close()
+
+
 @pytest.fixture
-def commands(tmp_path: Path, sandbox: Sandbox) -> Commands:
+def commands(tmp_path: Path, sandbox: Sandbox, forks: ForkServer) -> Commands:
     """Run commands against the sandbox, with a home and a state directory of the test's own."""
-    return Commands(home=tmp_path / "home", sandbox=sandbox)
+    return Commands(home=tmp_path / "home", sandbox=sandbox, forks=forks)
 
 
 @pytest.fixture

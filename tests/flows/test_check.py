@@ -84,9 +84,9 @@ def test_the_end_of_the_look_at_a_disk_is_one_unknown(commands: Commands, disk: 
         "    os.kill(os.getpid(), signal.SIGKILL)\n"
     )
     environment = {"PYTHONPATH": str(tmp_path)}
-    ran = commands.run("check", disk, "--output", "json", environment=environment)
+    ran = commands.run_process("check", disk, "--output", "json", environment=environment)
     (report,) = ran.json["disks"]
     (finding,) = [finding for finding in report["findings"] if finding["severity"] == "unknown"]
     assert (ran.code, finding["rule"]) == (0, "inspection-incomplete")
     assert "SIGKILL" in finding["seen"]
-    assert commands.run("push", disk, "--dry-run", environment=environment).code == 0
+    assert commands.run_process("push", disk, "--dry-run", environment=environment).code == 0

@@ -17,7 +17,7 @@ from aliyun_import.sandbox.core.state import Settings
 from aliyun_import.sandbox.ecs.state import Ecs
 from aliyun_import.sandbox.oss.state import OssState
 from aliyun_import.sandbox.server import Sandbox
-from tests.flows.commands import Commands
+from tests.flows.commands import command_environment
 from tests.flows.disks import write_disk
 
 LIVES = 0  # a step number that never comes
@@ -31,7 +31,7 @@ class Graveyard:
         self._place.mkdir()
         # One program for all the pushes; a sandbox of any state gives it the keys, which all sandboxes share.
         with Sandbox.start(place / "keys") as sandbox:
-            environment = Commands(home=place / "home", sandbox=sandbox).environment()
+            environment = command_environment(place / "home", sandbox)
         self._program = subprocess.Popen(
             [sys.executable, "-m", "tests.flows.mortal"],
             env={**environment, "PYTHONPATH": str(Path(__file__).parents[2])},

@@ -1,303 +1,202 @@
-"""This file holds OSS's part of the table of answers.
+"""Error codes of OSS.
 
 Codes: the "HTTP status code" pages of OSS's error responses and its pages on endpoints, custom domains and signatures.
-OSS says AccessDenied to three things; the variants of its row tell them apart.
+OSS answers AccessDenied in four cases; the variants of its row distinguish them.
 """
 
-from aliyun_import.cloud.errors.mapping import ErrorMapping
-from aliyun_import.errors import (
-    AccessError,
-    AliyunImportError,
-    BucketMissing,
-    ConnectionLost,
-    ObjectExists,
-    ObjectMissing,
-    PartCorrupted,
-    PermissionDenied,
-    RefusedError,
-    Throttled,
-    TimedOut,
-    TransientError,
-    UploadNotFound,
-)
+from aliyun_import.cloud.errors.mapping import ErrorMapping, mapping
+from aliyun_import.error_codes import ErrorCode
 
-_AGAIN = "Run the same command again; it goes on where it stopped."
-_BUG = "Please report this with the request id: the tool should not have sent such a request."
-_BUCKET = "Pass another --bucket, or leave it out to have one made."
-_HOST = (
-    "Leave --oss-endpoint out, pass --oss-cname with it if it is a custom domain, or give one of OSS's own endpoints."
-)
-_RENEW = "Renew the credentials, and run the same command again; it goes on where it stopped."
+_HOST = ErrorCode.ENDPOINT_HOST.remedy
+_RELIST = "Run the same command again; it lists the parts and sends what is missing."
 
 
 def _row(
-    code: str, kind: type[AliyunImportError], ours: str, means: str, remedy: str | None, *, variant: str = ""
+    service_code: str, code: ErrorCode, summary: str = "", remedy: str | None = "", *, variant: str = ""
 ) -> ErrorMapping:
-    return ErrorMapping(code=code, kind=kind, ours=ours, means=means, remedy=remedy, services=("OSS",), variant=variant)
+    return mapping(service_code, code, summary, remedy, services=("OSS",), variant=variant)
 
 
-OSS_ROWS: tuple[ErrorMapping, ...] = (
-    # Who asks
-    _row(
-        "InvalidAccessKeyId",
-        AccessError,
-        "access-key-unknown",
-        "OSS does not know the access key, or it is disabled.",
-        "Check ALIBABA_CLOUD_ACCESS_KEY_ID or the profile, and the key's state in the RAM console.",
-    ),
-    _row(
-        "SignatureDoesNotMatch",
-        AccessError,
-        "secret-wrong",
-        "The secret does not belong to the access key.",
-        "Check ALIBABA_CLOUD_ACCESS_KEY_SECRET or the profile; the access key itself exists.",
-    ),
+_ACCESS = (
+    _row("InvalidAccessKeyId", ErrorCode.ACCESS_KEY_UNKNOWN),
+    _row("SignatureDoesNotMatch", ErrorCode.SECRET_WRONG),
     _row(
         "RequestTimeTooSkewed",
-        AccessError,
-        "clock-skewed",
-        "The clock of this machine is {skew} the clock of OSS; it may be 15 minutes off at most.",
-        "Set the clock of this machine, for example with NTP, and run the same command again.",
+        ErrorCode.CLOCK_SKEWED,
+        "The clock of this machine is {skew} the clock of OSS; the maximum is 15 minutes.",
     ),
-    _row("InvalidSecurityToken", AccessError, "token-invalid", "The security token is not valid.", _RENEW),
-    _row("SecurityTokenExpired", AccessError, "token-expired", "The security token has expired.", _RENEW),
-    _row(
-        "AccessKeyIdAndSecurityTokenNotMatch",
-        AccessError,
-        "token-mismatched",
-        "The access key and the security token do not belong together.",
-        "Set key, secret and token from the same answer of STS.",
-    ),
+    _row("InvalidSecurityToken", ErrorCode.TOKEN_INVALID),
+    _row("SecurityTokenExpired", ErrorCode.TOKEN_EXPIRED),
+    _row("AccessKeyIdAndSecurityTokenNotMatch", ErrorCode.TOKEN_MISMATCHED),
     _row(
         "SecurityTokenNotSupported",
-        AccessError,
-        "token-not-supported",
-        "OSS does not take temporary credentials for {operation}.",
-        "Use a long-lived access key for this run.",
+        ErrorCode.TOKEN_NOT_SUPPORTED,
+        "OSS rejects temporary credentials for {operation}.",
     ),
     _row(
         "AccessDenied",
-        PermissionDenied,
-        "no-right",
-        "These credentials may not do {operation} on {bucket}.",
-        "Have an administrator grant {action}; `aliyun-import role policy --bucket {bucket}` prints a policy with it. "
-        "If {bucket} belongs to another account, pass another --bucket.",
+        ErrorCode.NO_RIGHT,
+        "These credentials lack the permission for {operation} on the bucket {bucket}.",
+        "Ask an administrator to grant the permission {action}; `aliyun-import role policy --bucket {bucket}` prints a "
+        "policy with it. If the bucket {bucket} belongs to another account, pass another --bucket.",
     ),
     *(
         _row(
-            code,
-            RefusedError,
-            "bucket-region",
+            service_code,
+            ErrorCode.BUCKET_REGION,
             "The bucket {bucket} is in {there}, not in {region}.",
             "Pass --region {there}, or another --bucket: image, bucket and object must be in one region.",
             variant="other region",
         )
-        for code in ("AccessDenied", "PermanentRedirect")
+        for service_code in ("AccessDenied", "PermanentRedirect")
     ),
     *(
-        _row(code, AccessError, "bucket-owner", "The bucket {bucket} belongs to another account.", _BUCKET, variant=one)
-        for code, one in (("AccessDenied", "foreign"), ("BucketNotBelongTo", ""))
+        _row(
+            service_code,
+            ErrorCode.BUCKET_REGION,
+            "The bucket {bucket} is not reachable through this endpoint.",
+            "Pass the --region of the bucket, or another --bucket.",
+            variant=variant,
+        )
+        for service_code, variant in (
+            ("AccessDenied", "other endpoint"),
+            ("PermanentRedirect", "other endpoint"),
+            ("PermanentRedirect", ""),
+        )
     ),
-    _row(
-        "PermanentRedirect",
-        RefusedError,
-        "bucket-region",
-        "The bucket {bucket} is not reached through this endpoint.",
-        "Pass the --region of the bucket, or another --bucket.",
+    *(
+        _row(
+            service_code,
+            ErrorCode.BUCKET_OWNER,
+            "The bucket {bucket} belongs to another account.",
+            variant=variant,
+        )
+        for service_code, variant in (("AccessDenied", "foreign"), ("BucketNotBelongTo", ""))
     ),
-    _row(
-        "UserDisable",
-        AccessError,
-        "account-disabled",
-        "The account may not use OSS at present; it is probably in debt.",
-        "Settle the account's bills in the console, then run the same command again.",
-    ),
-    _row("BucketDisable", AccessError, "bucket-disabled", "The bucket {bucket} is disabled.", _BUCKET),
+    _row("UserDisable", ErrorCode.ACCOUNT_DISABLED),
+    _row("BucketDisable", ErrorCode.BUCKET_DISABLED, "The bucket {bucket} is disabled."),
     _row(
         "AbnormalBucketOwnerStatus",
-        AccessError,
-        "account-disabled",
-        "The account that owns {bucket} may not use OSS at present.",
-        "Settle the owner's bills in the console, or pass another --bucket.",
+        ErrorCode.ACCOUNT_DISABLED,
+        "OSS is disabled for the account that owns the bucket {bucket}.",
+        "Pay the owner's bills in the console, or pass another --bucket.",
     ),
-    # Which way
+)
+
+_ENDPOINT = (
     _row(
         "PublicEndpointForbidden",
-        RefusedError,
-        "public-endpoint-forbidden",
-        "OSS does not let this account move data through its public endpoint in {region}; that holds for accounts "
-        "that began with OSS after 2025-03-20, in mainland regions.",
-        "Bind a custom domain to {bucket} and pass --oss-endpoint https://DOMAIN --oss-cname; or run this on a machine "
-        "in {region} with --oss-endpoint-type internal; or import in a region outside the mainland and copy the image.",
+        ErrorCode.PUBLIC_ENDPOINT_FORBIDDEN,
+        "This account can't use OSS's public endpoint in {region} for data.",
+        "Bind a custom domain to the bucket {bucket} and pass --oss-endpoint https://DOMAIN --oss-cname; or run this "
+        "on a machine in {region} with --oss-endpoint-type internal; or import in a region outside the mainland and "
+        "copy the image. Accounts that started to use OSS before 2025-03-20 are exempt.",
     ),
-    _row(
-        "SecondLevelDomainForbidden",
-        RefusedError,
-        "endpoint-style",
-        "OSS does not take the bucket's name in the path at this endpoint.",
-        "Give OSS's own endpoint with --oss-endpoint; --endpoint-url is for a sandbox.",
-    ),
-    _row(
-        "NonStandardHostForbidden", RefusedError, "endpoint-host", "OSS does not serve this bucket at this host.", _HOST
-    ),
-    _row(
-        "InvalidHostPutBucket", RefusedError, "endpoint-host", "No bucket can be created through this endpoint.", _HOST
-    ),
+    _row("SecondLevelDomainForbidden", ErrorCode.ENDPOINT_STYLE),
+    _row("NonStandardHostForbidden", ErrorCode.ENDPOINT_HOST),
+    _row("InvalidHostPutBucket", ErrorCode.ENDPOINT_HOST, "Buckets can't be created through this endpoint."),
     _row(
         "TransferAccelerationDisabled",
-        RefusedError,
-        "acceleration-disabled",
-        "Transfer acceleration is not enabled for {bucket}.",
-        "Enable it for the bucket in the console (it costs extra), or pass --oss-endpoint-type public.",
+        ErrorCode.ACCELERATION_DISABLED,
+        "Transfer acceleration is not enabled for the bucket {bucket}.",
     ),
-    # The bucket
+)
+
+_BUCKET = (
     _row(
         "NoSuchBucket",
-        BucketMissing,
-        "bucket-missing",
-        "There is no bucket {bucket}.",
-        "Check --bucket, or leave it out to have one made.",
+        ErrorCode.BUCKET_MISSING,
+        "The bucket {bucket} does not exist.",
+        "Check --bucket, or leave it out to have one created.",
     ),
-    _row(
-        "BucketAlreadyExists",
-        RefusedError,
-        "bucket-taken",
-        "The bucket name {bucket} is taken by another account.",
-        "Pass another --bucket: bucket names are shared by all accounts.",
-    ),
-    _row("InvalidBucketName", RefusedError, "bucket-name-invalid", "{bucket} can't be the name of a bucket.", _BUCKET),
+    _row("BucketAlreadyExists", ErrorCode.BUCKET_TAKEN, "Another account has a bucket of the name {bucket}."),
+    _row("InvalidBucketName", ErrorCode.BUCKET_NAME_INVALID, "The bucket name {bucket} is invalid."),
     _row(
         "TooManyBuckets",
-        RefusedError,
-        "quota-exceeded",
-        "The account has as many buckets in {region} as it may have.",
+        ErrorCode.QUOTA_EXCEEDED,
+        "The account has the maximum number of buckets in {region}.",
         "Pass --bucket with one that exists, or delete one.",
     ),
-    _row("BucketNotEmpty", RefusedError, "bucket-not-empty", "The bucket {bucket} is not empty.", None),
-    _row("NoSuchLifecycle", RefusedError, "lifecycle-missing", "The bucket {bucket} has no lifecycle rules.", None),
+    _row("BucketNotEmpty", ErrorCode.BUCKET_NOT_EMPTY, "The bucket {bucket} is not empty."),
+    _row("NoSuchLifecycle", ErrorCode.LIFECYCLE_MISSING, "The bucket {bucket} has no lifecycle rules."),
     _row(
         "KmsServiceNotEnabled",
-        RefusedError,
-        "bucket-encrypted",
+        ErrorCode.BUCKET_ENCRYPTED,
         "The bucket {bucket} encrypts with KMS, which is not enabled for the account.",
         "Pass a --bucket without default encryption: ECS can't import from an encrypted one.",
     ),
-    _row(
-        "InvalidEncryptionAlgorithmError", RefusedError, "request-invalid", "OSS does not know this encryption.", _BUG
-    ),
-    # The object
-    _row(
-        "NoSuchKey",
-        ObjectMissing,
-        "object-missing",
-        "There is no object {key} in {bucket}.",
-        "Check the key, or push the disk again.",
-    ),
-    _row(
-        "FileAlreadyExists",
-        ObjectExists,
-        "object-exists",
-        "There is an object {key} in {bucket} already.",
-        "Pass another --key, or remove that object if it is not needed.",
-    ),
+    _row("InvalidEncryptionAlgorithmError", ErrorCode.REQUEST_INVALID, "OSS does not know the encryption algorithm."),
+)
+
+_OBJECT = (
+    _row("NoSuchKey", ErrorCode.OBJECT_MISSING, "The object {key} does not exist in the bucket {bucket}."),
+    _row("FileAlreadyExists", ErrorCode.OBJECT_EXISTS, "The object {key} exists in the bucket {bucket} already."),
     _row(
         "FileImmutable",
-        RefusedError,
-        "object-immutable",
-        "The object {key} is kept by a retention policy of {bucket}.",
-        "Pass another --key, or a --bucket without a retention policy.",
+        ErrorCode.OBJECT_IMMUTABLE,
+        "A retention policy of the bucket {bucket} protects the object {key}.",
     ),
     _row(
         "InvalidObjectName",
-        RefusedError,
-        "key-invalid",
-        "{key} can't be the key of an object.",
+        ErrorCode.KEY_INVALID,
+        "The key {key} is invalid.",
         "Pass --key with at most 1023 bytes that does not begin with / or \\.",
     ),
-    _row(
-        "InvalidObjectState",
-        RefusedError,
-        "object-archived",
-        "The object {key} is archived and can't be read.",
-        "Restore the object in the console first, or upload the disk again.",
-    ),
+    _row("InvalidObjectState", ErrorCode.OBJECT_ARCHIVED, "The object {key} is archived and can't be read."),
     _row(
         "RestoreAlreadyInProgress",
-        RefusedError,
-        "object-archived",
+        ErrorCode.OBJECT_ARCHIVED,
         "The object {key} is being restored from the archive.",
         "Wait until it is restored, then run the same command again.",
     ),
-    _row(
-        "PreconditionFailed",
-        RefusedError,
-        "object-changed",
-        "The object {key} is not what it was when it was looked at.",
-        "Run the same command again; it looks at the object anew.",
-    ),
-    _row(
-        "InvalidRange",
-        RefusedError,
-        "object-changed",
-        "The object {key} is shorter than the range that was asked for.",
-        "Run the same command again; it looks at the object anew.",
-    ),
-    # The upload
+    _row("PreconditionFailed", ErrorCode.OBJECT_CHANGED, "The object {key} changed since it was checked."),
+    _row("InvalidRange", ErrorCode.OBJECT_CHANGED, "The object {key} is shorter than the requested range."),
+)
+
+_UPLOAD = (
     _row(
         "NoSuchUpload",
-        UploadNotFound,
-        "upload-vanished",
-        "OSS does not know the upload to {key} any more: it was aborted or completed.",
-        "Run the same command again; it begins a new upload.",
+        ErrorCode.UPLOAD_VANISHED,
+        "OSS has no such multipart upload to {key}: it was aborted or completed.",
     ),
-    _row(
-        "InvalidPart",
-        RefusedError,
-        "part-missing",
-        "OSS does not have every part of {key} as it was confirmed.",
-        "Run the same command again; it lists the parts anew and sends what is missing.",
-    ),
-    _row("InvalidPartOrder", RefusedError, "request-invalid", "The parts of {key} were not in order.", _BUG),
-    _row(
-        "FilePartNotExist",
-        RefusedError,
-        "part-missing",
-        "A part of {key} was deleted meanwhile.",
-        "Run the same command again; it lists the parts anew and sends what is missing.",
-    ),
-    _row("EntityTooSmall", RefusedError, "part-size", "A part of {key} is smaller than 100 KB.", _BUG),
-    _row("EntityTooLarge", RefusedError, "part-size", "{key} is larger than OSS takes in one piece.", _BUG),
-    _row("InlineDataTooLarge", RefusedError, "part-size", "{key} is larger than OSS takes in one piece.", _BUG),
-    _row("InvalidDigest", PartCorrupted, "part-corrupted", "The bytes that OSS received are not those sent.", _AGAIN),
-    _row("InvalidCRC64", PartCorrupted, "part-corrupted", "The bytes that OSS received are not those sent.", _AGAIN),
-    _row("IncompleteBody", ConnectionLost, "connection-lost", "OSS received a part of the bytes only.", _AGAIN),
-    # The request
-    _row("InvalidArgument", RefusedError, "request-invalid", "OSS does not take a value of {operation}.", _BUG),
-    _row("MissingArgument", RefusedError, "request-invalid", "OSS misses a value of {operation}.", _BUG),
-    _row("MalformedXML", RefusedError, "request-invalid", "OSS can't read the document of {operation}.", _BUG),
-    _row("MissingContentLength", RefusedError, "request-invalid", "A proxy took the length of the body away.", _HOST),
-    _row("MethodNotAllowed", RefusedError, "not-supported", "This store does not do {operation}.", _HOST),
-    _row("NotImplemented", RefusedError, "not-supported", "This store does not do {operation}.", _HOST),
+    _row("InvalidPart", ErrorCode.PART_MISSING, "OSS does not have every part of {key} that it confirmed.", _RELIST),
+    _row("FilePartNotExist", ErrorCode.PART_MISSING, "A part of {key} was deleted during the upload.", _RELIST),
+    _row("InvalidPartOrder", ErrorCode.REQUEST_INVALID, "The parts of {key} were not in ascending order."),
+    _row("EntityTooSmall", ErrorCode.PART_SIZE, "A part of {key} is smaller than 100 KB."),
+    _row("EntityTooLarge", ErrorCode.PART_SIZE, "The object {key} is larger than OSS accepts in one request."),
+    _row("InlineDataTooLarge", ErrorCode.PART_SIZE, "The object {key} is larger than OSS accepts in one request."),
+    _row("InvalidDigest", ErrorCode.PART_CORRUPTED),
+    _row("InvalidCRC64", ErrorCode.PART_CORRUPTED),
+    _row("IncompleteBody", ErrorCode.CONNECTION_LOST, "OSS received only a part of the bytes."),
+)
+
+_REQUEST = (
+    _row("InvalidArgument", ErrorCode.REQUEST_INVALID, "OSS rejects an argument of {operation}."),
+    _row("MissingArgument", ErrorCode.REQUEST_INVALID, "OSS misses an argument of {operation}."),
+    _row("MalformedXML", ErrorCode.REQUEST_INVALID, "OSS can't parse the document of {operation}."),
+    _row("MissingContentLength", ErrorCode.REQUEST_INVALID, "A proxy removed the length of the body.", _HOST),
+    _row("MethodNotAllowed", ErrorCode.NOT_SUPPORTED, "This store does not support {operation}.", _HOST),
+    _row("NotImplemented", ErrorCode.NOT_SUPPORTED, "This store does not support {operation}.", _HOST),
     _row(
         "OperationNotSupported",
-        RefusedError,
-        "not-supported",
-        "OSS does not do {operation} with {key} as it is.",
+        ErrorCode.NOT_SUPPORTED,
+        "OSS does not support {operation} for the object {key} in its present state.",
         "Pass another --key or --bucket; an archived or an appendable object can't be used.",
     ),
-    # Passing trouble
-    _row("RequestTimeout", TimedOut, "timed-out", "OSS waited too long for bytes.", _AGAIN),
-    _row("InternalError", TransientError, "service-unwell", "OSS has trouble of its own.", _AGAIN),
-    _row("ServiceUnavailable", Throttled, "throttled", "OSS is too busy at present.", _AGAIN),
+)
+
+_TRANSIENT = (
+    _row("RequestTimeout", ErrorCode.TIMED_OUT, "OSS waited too long for bytes."),
+    _row("InternalError", ErrorCode.SERVICE_UNWELL, "OSS has an internal error."),
+    _row("ServiceUnavailable", ErrorCode.THROTTLED, "OSS is overloaded."),
     *(
         _row(
-            code,
-            Throttled,
-            "throttled",
-            "OSS asks to be sent less at a time.",
+            service_code,
+            ErrorCode.THROTTLED,
+            "OSS limits the rate of requests or bytes.",
             "Lower --jobs, or set --limit-rate.",
         )
-        for code in (
+        for service_code in (
             "UploadTrafficRateLimitExceeded",
             "DownloadTrafficRateLimitExceeded",
             "TotalQpsLimitExceeded",
@@ -305,3 +204,5 @@ OSS_ROWS: tuple[ErrorMapping, ...] = (
         )
     ),
 )
+
+OSS_ROWS: tuple[ErrorMapping, ...] = (*_ACCESS, *_ENDPOINT, *_BUCKET, *_OBJECT, *_UPLOAD, *_REQUEST, *_TRANSIENT)

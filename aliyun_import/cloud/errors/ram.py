@@ -1,199 +1,111 @@
-"""This file holds RAM's part of the table of answers, and what all RPC services answer alike.
+"""Error codes of RAM, and those that all RPC services share.
 
 Codes: "Error messages" of RAM, "Common error codes" of ECS, whose gateway is the same.
 """
 
-from aliyun_import.cloud.errors.mapping import ErrorMapping
-from aliyun_import.errors import (
-    AccessError,
-    AliyunImportError,
-    PermissionDenied,
-    RefusedError,
-    RoleExists,
-    Throttled,
-    TransientError,
-)
-
-_AGAIN = "Run the same command again; it goes on where it stopped."
-_BUG = "Please report this with the request id: the tool should not have sent such a request."
-_RENEW = "Renew the credentials, and run the same command again; it goes on where it stopped."
-_KEY = "Check ALIBABA_CLOUD_ACCESS_KEY_ID or the profile, and the key's state in the RAM console."
-_SECRET = "Check ALIBABA_CLOUD_ACCESS_KEY_SECRET or the profile; the access key itself exists."  # noqa: S105
+from aliyun_import.cloud.errors.mapping import ErrorMapping, mapping
+from aliyun_import.error_codes import ErrorCode
 
 
-def _ram(code: str, kind: type[AliyunImportError], ours: str, means: str, remedy: str | None) -> ErrorMapping:
-    return ErrorMapping(code=code, kind=kind, ours=ours, means=means, remedy=remedy, services=("RAM",))
+def _ram(service_code: str, code: ErrorCode, summary: str = "", remedy: str | None = "") -> ErrorMapping:
+    return mapping(service_code, code, summary, remedy, services=("RAM",))
 
 
-def _common(code: str, kind: type[AliyunImportError], ours: str, means: str, remedy: str | None) -> ErrorMapping:
-    return ErrorMapping(code=code, kind=kind, ours=ours, means=means, remedy=remedy, services=("ECS", "RAM", "STS"))
+def _common(service_code: str, code: ErrorCode, summary: str = "", remedy: str | None = "") -> ErrorMapping:
+    return mapping(service_code, code, summary, remedy, services=("ECS", "RAM", "STS"))
 
 
 RAM_ROWS: tuple[ErrorMapping, ...] = (
-    _ram(
-        "EntityNotExist.Role",
-        RefusedError,
-        "role-missing",
-        "There is no role {role}.",
-        "Run `aliyun-import role ensure`, which makes it.",
-    ),
-    _ram(
-        "EntityNotExist.Policy",
-        RefusedError,
-        "policy-missing",
-        "There is no policy {policy}.",
-        "Check the name of the policy; AliyunECSImageImportRolePolicy is a system policy and need not be made.",
-    ),
-    _ram(
-        "EntityAlreadyExists.Role",
-        RoleExists,
-        "role-exists",
-        "There is a role {role} already.",
-        "Run the same command again; it uses the role that is there.",
-    ),
+    _ram("EntityNotExist.Role", ErrorCode.ROLE_MISSING, "The role {role} does not exist."),
+    _ram("EntityNotExist.Policy", ErrorCode.POLICY_MISSING, "The policy {policy} does not exist."),
+    _ram("EntityAlreadyExists.Role", ErrorCode.ROLE_EXISTS, "The role {role} exists already."),
     _ram(
         "EntityAlreadyExists.Role.Policy",
-        RefusedError,
-        "policy-attached",
-        "The policy {policy} is attached to {role} already.",
-        None,
+        ErrorCode.POLICY_ATTACHED,
+        "The policy {policy} is attached to the role {role} already.",
     ),
-    _ram(
-        "EntityAlreadyExists.Policy",
-        RefusedError,
-        "policy-exists",
-        "There is a policy {policy} already.",
-        None,
-    ),
+    _ram("EntityAlreadyExists.Policy", ErrorCode.POLICY_EXISTS, "The policy {policy} exists already."),
     _ram(
         "EntityNotExist.Role.Policy",
-        RefusedError,
-        "policy-not-attached",
-        "The policy {policy} is not attached to {role}.",
-        None,
+        ErrorCode.POLICY_NOT_ATTACHED,
+        "The policy {policy} is not attached to the role {role}.",
     ),
     _ram(
         "LimitExceeded.Role",
-        RefusedError,
-        "quota-exceeded",
-        "The account has as many roles as it may have.",
+        ErrorCode.QUOTA_EXCEEDED,
+        "The account has the maximum number of roles.",
         "Delete a role that is not needed, or have the quota raised in the Quota Center.",
     ),
     _ram(
         "LimitExceeded.Role.Policy",
-        RefusedError,
-        "quota-exceeded",
-        "The role {role} has as many policies as it may have.",
-        "Detach a policy of {role} that is not needed.",
+        ErrorCode.QUOTA_EXCEEDED,
+        "The role {role} has the maximum number of policies.",
+        "Detach a policy that is not needed from the role {role}.",
     ),
     _ram(
         "LimitExceeded.Policy",
-        RefusedError,
-        "quota-exceeded",
-        "The account has as many policies as it may have.",
+        ErrorCode.QUOTA_EXCEEDED,
+        "The account has the maximum number of policies.",
         "Delete a policy that is not needed.",
     ),
     _ram(
         "NoPermission",
-        PermissionDenied,
-        "no-right",
-        "These credentials may not do {operation}.",
-        "Have an administrator run `aliyun-import role ensure` once, or grant {action}; `aliyun-import role policy` "
-        "prints a policy with it.",
+        ErrorCode.NO_RIGHT,
+        "These credentials lack the permission for {operation}.",
+        "Ask an administrator to run `aliyun-import role ensure` once, or to grant the permission {action}; "
+        "`aliyun-import role policy` prints a policy with it.",
     ),
-    _ram(
-        "Inactive",
-        AccessError,
-        "ram-inactive",
-        "RAM is not activated for the account.",
-        "Activate RAM in the console, which costs nothing.",
-    ),
+    _ram("Inactive", ErrorCode.RAM_INACTIVE),
     _ram(
         "MalformedPolicyDocument",
-        RefusedError,
-        "policy-malformed",
-        "RAM can't read a policy: {message}",
-        "Check the trust policy of {role}; `aliyun-import role policy` prints a right one.",
+        ErrorCode.POLICY_MALFORMED,
+        remedy="Check the trust policy of the role {role}; `aliyun-import role policy` prints a valid policy.",
     ),
-    _ram(
-        "InvalidParameter.RoleName.InvalidChars",
-        RefusedError,
-        "role-name-invalid",
-        "RAM does not take the role name {role}.",
-        "Pass --role-name with 1 to 64 letters, digits, periods and hyphens.",
-    ),
-    _ram(
-        "InvalidParameter.RoleName.Length",
-        RefusedError,
-        "role-name-invalid",
-        "RAM does not take the role name {role}.",
-        "Pass --role-name with 1 to 64 letters, digits, periods and hyphens.",
+    *(
+        _ram(
+            service_code,
+            ErrorCode.ROLE_NAME_INVALID,
+            "The role name {role} is invalid.",
+            "Pass --role-name with 1 to 64 letters, digits, periods and hyphens.",
+        )
+        for service_code in ("InvalidParameter.RoleName.InvalidChars", "InvalidParameter.RoleName.Length")
     ),
 )
 
 COMMON_ROWS: tuple[ErrorMapping, ...] = (
-    _common(
-        "InvalidAccessKeyId.NotFound",
-        AccessError,
-        "access-key-unknown",
-        "{service} does not know the access key.",
-        _KEY,
-    ),
-    _common("InvalidAccessKeyId.Inactive", AccessError, "access-key-disabled", "The access key is disabled.", _KEY),
-    _common("Forbidden.AccessKeyDisabled", AccessError, "access-key-disabled", "The access key is disabled.", _KEY),
-    _common(
-        "SignatureDoesNotMatch", AccessError, "secret-wrong", "The secret does not belong to the access key.", _SECRET
-    ),
-    _common(
-        "InvalidAccessKeySecret", AccessError, "secret-wrong", "The secret does not belong to the access key.", _SECRET
-    ),
-    _common("InvalidSecurityToken.Expired", AccessError, "token-expired", "The security token has expired.", _RENEW),
-    _common("InvalidSecurityToken.Malformed", AccessError, "token-invalid", "The security token is not valid.", _RENEW),
-    _common(
-        "InvalidSecurityToken.MismatchWithAccessKey",
-        AccessError,
-        "token-mismatched",
-        "The access key and the security token do not belong together.",
-        "Set key, secret and token from the same answer of STS.",
-    ),
-    _common(
-        "MissingSecurityToken",
-        AccessError,
-        "token-missing",
-        "The access key is a temporary one, and its security token is missing.",
-        "Set ALIBABA_CLOUD_SECURITY_TOKEN as well.",
-    ),
+    _common("InvalidAccessKeyId.NotFound", ErrorCode.ACCESS_KEY_UNKNOWN),
+    _common("InvalidAccessKeyId.Inactive", ErrorCode.ACCESS_KEY_DISABLED),
+    _common("Forbidden.AccessKeyDisabled", ErrorCode.ACCESS_KEY_DISABLED),
+    _common("SignatureDoesNotMatch", ErrorCode.SECRET_WRONG),
+    _common("InvalidAccessKeySecret", ErrorCode.SECRET_WRONG),
+    _common("InvalidSecurityToken.Expired", ErrorCode.TOKEN_EXPIRED),
+    _common("InvalidSecurityToken.Malformed", ErrorCode.TOKEN_INVALID),
+    _common("InvalidSecurityToken.MismatchWithAccessKey", ErrorCode.TOKEN_MISMATCHED),
+    _common("MissingSecurityToken", ErrorCode.TOKEN_MISSING),
     *(
         _common(
-            code,
-            AccessError,
-            "clock-skewed",
-            "The clock of this machine is {skew} the clock of {service}; it may be 15 minutes off at most.",
-            "Set the clock of this machine, for example with NTP, and run the same command again.",
+            service_code,
+            ErrorCode.CLOCK_SKEWED,
+            "The clock of this machine is {skew} the clock of {service}; the maximum is 15 minutes.",
         )
-        for code in ("IllegalTimestamp", "InvalidTimeStamp.Expired")
+        for service_code in ("IllegalTimestamp", "InvalidTimeStamp.Expired")
     ),
-    _common(
-        "SignatureNonceUsed", TransientError, "request-repeated", "{service} has seen this very request before.", _AGAIN
-    ),
-    _common("IncompleteSignature", RefusedError, "request-invalid", "{service} misses part of the signature.", _BUG),
-    _common("MissingParameter", RefusedError, "request-invalid", "{service} misses a parameter: {message}", _BUG),
-    _common("UnsupportedOperation", RefusedError, "not-supported", "{service} does not do {operation}.", _BUG),
-    _common(
-        "UnsupportedHTTPMethod", RefusedError, "not-supported", "{service} does not take the request that way.", _BUG
-    ),
+    _common("SignatureNonceUsed", ErrorCode.REQUEST_REPEATED),
+    _common("IncompleteSignature", ErrorCode.REQUEST_INVALID, "{service} misses a part of the signature."),
+    _common("MissingParameter", ErrorCode.REQUEST_INVALID, "{service} misses a parameter of {operation}."),
+    _common("UnsupportedOperation", ErrorCode.NOT_SUPPORTED, "{service} does not support {operation}."),
+    _common("UnsupportedHTTPMethod", ErrorCode.NOT_SUPPORTED, "{service} does not support the HTTP method."),
     *(
         _common(
-            code,
-            Throttled,
-            "throttled",
-            "{service} asks to be asked less often.",
-            "Wait a minute and run the same command again; it goes on where it stopped.",
+            service_code,
+            ErrorCode.THROTTLED,
+            "{service} limits the rate of requests.",
+            "Wait a minute and run the same command again; it resumes where it stopped.",
         )
-        for code in ("Throttling", "Throttling.User", "Throttling.Api")
+        for service_code in ("Throttling", "Throttling.User", "Throttling.Api")
     ),
     *(
-        _common(code, TransientError, "service-unwell", "{service} has trouble of its own.", _AGAIN)
-        for code in ("InternalError", "ServiceUnavailable")
+        _common(service_code, ErrorCode.SERVICE_UNWELL, "{service} is unavailable or has an internal error.")
+        for service_code in ("InternalError", "ServiceUnavailable")
     ),
 )

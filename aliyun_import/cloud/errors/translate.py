@@ -1,42 +1,35 @@
-"""This file turns every answer of the services that is not a success into one of our errors.
+"""Translation of every unsuccessful answer of the services into an error of this package.
 
-There is one table, made of the rows of `answers_oss`, `answers_import`, `answers_ecs` and
-`answers_ram`; docs/errors.md shows it. A code
-that has no row falls to a rule for its family, then for its HTTP status, and keeps its own words. Nothing here
-returns normally for a refusal: the caller raises what it is given.
+There is one table, made of the rows of the modules beside this one; docs/errors.md lists it. A code without a row is
+mapped by a rule for its family, then by its HTTP status, and keeps its code, message and request id.
 """
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from aliyun_import.cloud.actions import action_of
 from aliyun_import.cloud.errors.ecs import ECS_ROWS
-from aliyun_import.cloud.errors.import_image import IMPORT_ROWS
-from aliyun_import.cloud.errors.mapping import ErrorMapping, fill
+from aliyun_import.cloud.errors.mapping import ErrorMapping, fill, mapping
 from aliyun_import.cloud.errors.oss import OSS_ROWS
 from aliyun_import.cloud.errors.ram import COMMON_ROWS, RAM_ROWS
-from aliyun_import.errors import (
-    AliyunImportError,
-    PermissionDenied,
-    RefusedError,
-    Throttled,
-    TransientError,
-)
+from aliyun_import.error_codes import ErrorCode
+from aliyun_import.errors import AliyunImportError, TransientError
+from aliyun_import.model.operations import permissions_of
 from aliyun_import.redact import redact
 
-TABLE: tuple[ErrorMapping, ...] = (*OSS_ROWS, *IMPORT_ROWS, *ECS_ROWS, *RAM_ROWS, *COMMON_ROWS)
+TABLE: tuple[ErrorMapping, ...] = (*OSS_ROWS, *ECS_ROWS, *RAM_ROWS, *COMMON_ROWS)
 _BY_CODE: Mapping[tuple[str, str, str], ErrorMapping] = {
-    (service, row.code, row.variant): row for row in TABLE for service in row.services
+    (service, row.service_code, row.variant): row for row in TABLE for service in row.services
 }
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Answer:
-    """A refusal as it came: who gave it, to which operation, and in which words.
+    """An unsuccessful answer: its service, the operation, and the service's code and message.
 
-    `operands` are the values that the sentences name: bucket, key, region, name, role, policy, task, image. `skew` says
-    how far this machine's clock is from the service's ("20 min 3 s ahead of"), where it is far. `variant` tells apart
-    what a service says with one code.
+    `operands` are the values that summaries and remedies name: bucket, key, region, name, role, policy, task, image.
+    `skew` is the difference between this machine's clock and the service's ("20 min 3 s ahead of"), where it is large.
+    `variant` distinguishes what a service reports with one code. `code` is empty where the answer has none, as those
+    to HEAD and those of gateways.
     """
 
     service: str
@@ -52,18 +45,17 @@ class Answer:
 
 
 def translate(answer: Answer) -> AliyunImportError:
-    """Give our error for a refusal. It holds the service's code, message and request id, and no secret."""
-    row = _BY_CODE.get((answer.service, answer.code, answer.variant)) or _family(answer) or _by_status(answer)
+    """Return the error for an answer, with the service's code, message and request id, and without secrets."""
+    row = _BY_CODE.get((answer.service, answer.code, answer.variant)) or _family(answer.code) or _by_status(answer)
     message = redact(answer.message).strip()
-    action = action_of(answer.service, answer.operation)
+    action = " and ".join(permissions_of(answer.operation))
     details = {"service": answer.service, "operation": answer.operation, "action": action, **answer.operands}
-    operands = {name: value for name, value in details.items() if value}
-    operands |= {"message": message, "skew": answer.skew or "too far from"}
+    operands = {**details, "skew": answer.skew or "too far from"}
     details |= {"service_code": answer.code, "http_status": str(answer.status), "request_id": answer.request_id}
     known = f"{answer.service} answered {answer.operation} with {answer.code or 'no code'} (HTTP {answer.status})"
     return row.kind(
-        fill(row.means, operands),
-        code=row.ours,
+        fill(row.summary, operands),
+        code=row.code,
         cause=f"{known}: {message}" if message else f"{known}.",
         remedy=fill(row.remedy, operands) if row.remedy else None,
         details={name: value for name, value in details.items() if value},
@@ -73,41 +65,32 @@ def translate(answer: Answer) -> AliyunImportError:
 
 
 def is_expired(code: str) -> bool:
-    """Tell whether a service's code says that the security token has expired, so that a new one may help."""
+    """Return whether a service's code means that the security token has expired, so that a new one may help."""
     return code in ("SecurityTokenExpired", "InvalidSecurityToken.Expired")
 
 
-def _family(answer: Answer) -> ErrorMapping | None:
-    """Find a rule for codes that come in families, of which the documents list only some."""
-    code = answer.code
-    if code.startswith("Throttling") or "RateLimitExceeded" in code or "QpsLimitExceeded" in code:
-        return _row(code, Throttled, "throttled", "{service} asks to be asked less often.", _AGAIN)
-    if code.startswith(("InternalError", "ServiceUnavailable", "UnknownError")):
-        return _row(code, TransientError, "service-unwell", "{service} has trouble of its own.", _AGAIN)
-    if code.startswith(("Forbidden", "NoPermission", "AccessDenied")):
-        return _row(code, PermissionDenied, "no-right", "These credentials may not do this ({action}).", _GRANT)
-    if code.startswith("InvalidParameter"):
-        return _row(code, RefusedError, "request-invalid", "{service} does not take a parameter: {message}", _READ)
-    if code.startswith(("QuotaExceed", "LimitExceeded")):
-        return _row(code, RefusedError, "quota-exceeded", "A quota of the account is used up.", _QUOTA)
-    return None
+# The documents list some codes of a family only.
+_FAMILIES: tuple[tuple[tuple[str, ...], ErrorMapping], ...] = (
+    (("Throttling",), mapping("", ErrorCode.THROTTLED, "{service} limits the rate of requests.")),
+    (("InternalError", "ServiceUnavailable", "UnknownError"), mapping("", ErrorCode.SERVICE_UNWELL)),
+    (("Forbidden", "NoPermission", "AccessDenied"), mapping("", ErrorCode.NO_RIGHT)),
+    (("InvalidParameter",), mapping("", ErrorCode.REQUEST_INVALID, "{service} rejects a parameter of {operation}.")),
+    (("QuotaExceed", "LimitExceeded"), mapping("", ErrorCode.QUOTA_EXCEEDED)),
+)
+_RATE_LIMITS = ("RateLimitExceeded", "QpsLimitExceeded")
+
+
+def _family(code: str) -> ErrorMapping | None:
+    if any(part in code for part in _RATE_LIMITS):
+        return mapping("", ErrorCode.THROTTLED, "{service} limits the rate of requests.")
+    return next((row for prefixes, row in _FAMILIES if code.startswith(prefixes)), None)
 
 
 def _by_status(answer: Answer) -> ErrorMapping:
-    status, means = answer.status, "{service} refused {operation}: {message}"
-    if status >= 500 or status in (408, 429):
-        return _row(answer.code, TransientError, "service-unwell", "{service} has trouble of its own.", _AGAIN)
-    # ECS says 403 to much that has nothing to do with rights: sizes, quotas, states.
-    if status in (401, 403) and answer.service != "ECS":
-        return _row(answer.code, PermissionDenied, "access-denied", means, _GRANT)
-    return _row(answer.code, RefusedError, "refused", means, _READ)
-
-
-def _row(code: str, kind: type[AliyunImportError], ours: str, means: str, remedy: str) -> ErrorMapping:
-    return ErrorMapping(code=code, kind=kind, ours=ours, means=means, remedy=remedy)
-
-
-_AGAIN = "Run the same command again; it goes on where it stopped."
-_GRANT = "Have an administrator grant {action}; `aliyun-import role policy` prints a policy with it."
-_QUOTA = "Delete what is not needed any more, or have the quota raised in the console's Quota Center."
-_READ = "Read the service's own words above; with the request id its support can tell more."
+    refused = "{service} refuses {operation}."
+    if answer.status >= 500 or answer.status in (408, 429):
+        return mapping("", ErrorCode.SERVICE_UNWELL, "{service} is unavailable or has an internal error.")
+    # ECS uses 403 for much that has nothing to do with permissions: sizes, quotas, states.
+    if answer.status in (401, 403) and answer.service != "ECS":
+        return mapping("", ErrorCode.ACCESS_DENIED, refused, "Ask an administrator to grant the permission {action}.")
+    return mapping("", ErrorCode.REFUSED, refused)

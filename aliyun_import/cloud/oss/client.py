@@ -24,6 +24,7 @@ from aliyun_import.cloud.transport.answer import Answer, clock_difference, retry
 from aliyun_import.cloud.transport.http import MAX_BODY_BYTES, HttpClient
 from aliyun_import.cloud.transport.settings import Timeouts, silence_vendor_logs
 from aliyun_import.errors import AliyunImportError, UsageError
+from aliyun_import.model.operations import Operation
 from aliyun_import.services.interface import PartBody
 
 _HEADERS = {"Accept-Encoding": "identity", "User-Agent": f"{oss2.http.USER_AGENT}/aliyun-import"}
@@ -96,6 +97,7 @@ class OssClient:
                 operation, method, key, params or {}, headers or {}, data, read_s=read_s, max_body_bytes=max_body_bytes
             )
 
+        Operation(operation)  # an undeclared one is a bug: docs and policy would not have its permission
         keys = self._credentials.get()
         answer = once()
         refusal = error_fields(answer)
@@ -174,7 +176,7 @@ class OssClient:
                 operation=operation,
                 status=answer.status,
                 code=code,
-                variant=_variant(code, message, is_elsewhere=bool(endpoint)),
+                variant=_variant(code, message, endpoint=endpoint, region=actual),
                 message=message or status_text(answer.status),
                 request_id=answer.request_id,
                 operands=extra | dict(operands),
@@ -200,10 +202,10 @@ def _query(params: Mapping[str, str]) -> str:
     return f"?{urlencode(params, quote_via=quote)}" if params else ""
 
 
-def _variant(code: str, message: str, *, is_elsewhere: bool) -> str:
-    """Return the variant of a code with several meanings; the names are those of the rows in errors/oss.py."""
-    if code in ("AccessDenied", "PermanentRedirect") and is_elsewhere:
-        return "other region"
+def _variant(code: str, message: str, *, endpoint: str, region: str) -> str:
+    """Return the variant of a code with several meanings; the names are those of the rows in `errors.oss`."""
+    if code in ("AccessDenied", "PermanentRedirect") and endpoint:
+        return "other region" if region else "other endpoint"
     if code == "AccessDenied" and "not belong to you" in message:
         return "foreign"
     return ""

@@ -1,0 +1,92 @@
+"""Operations and permissions: what the adapters send is what is declared, granted and documented."""
+
+from collections.abc import Iterator, Mapping
+from contextlib import suppress
+from inspect import getmembers, isfunction
+from pathlib import Path
+from typing import Any, get_type_hints
+
+import pytest
+
+from aliyun_import.errors import AliyunImportError
+from aliyun_import.model.objects import RemotePart
+from aliyun_import.model.operations import PERMISSIONS, Operation, Resource, permissions_of
+from aliyun_import.model.request import ImportCall
+from aliyun_import.model.roles import Policy
+from aliyun_import.role.spec import user_policy
+from aliyun_import.sandbox.server import Sandbox
+from aliyun_import.services.interface import Identity, ImageService, ObjectStore, PartBody, RoleService
+from tests.cloud import reach
+
+# A value for each type of parameter in the service interfaces.
+ARGUMENTS: Mapping[Any, object] = {
+    str: "x",
+    int: 1,
+    bool: False,
+    bytes: b"x",
+    str | None: None,
+    int | None: None,
+    float | None: None,
+    Mapping[str, str] | None: None,
+    tuple[str, ...]: (),
+    tuple[RemotePart, ...]: (),
+    ImportCall: reach.import_call(),
+    PartBody: reach.Body([b"x"]),
+    Policy: Policy(name="AliyunECSImageImportRolePolicy", type="System"),
+}
+
+
+def _call_every_method(service: object, protocol: type) -> None:
+    """Call each method of an interface once; what it returns or raises is of no interest here."""
+    for name, method in getmembers(protocol, isfunction):
+        if name.startswith("_"):
+            continue
+        hints = {parameter: hint for parameter, hint in get_type_hints(method).items() if parameter != "return"}
+        with suppress(AliyunImportError):
+            getattr(service, name)(**{parameter: ARGUMENTS[hint] for parameter, hint in hints.items()})
+
+
+@pytest.fixture
+def sandbox(tmp_path: Path) -> Iterator[Sandbox]:
+    """Start a sandbox with a bucket."""
+    with Sandbox.start(tmp_path) as running:
+        reach.made_store(running)
+        yield running
+
+
+def test_the_adapters_send_what_is_declared_and_nothing_else(sandbox: Sandbox) -> None:
+    """The service sees exactly the declared operations when every method of every interface is called."""
+    _call_every_method(reach.store(sandbox), ObjectStore)
+    _call_every_method(reach.roles(sandbox), RoleService)
+    _call_every_method(reach.images(sandbox), ImageService)
+    _call_every_method(reach.identity(sandbox), Identity)
+    assert {entry.operation for entry in sandbox.requests.entries()} == set(Operation)
+
+
+def test_an_undeclared_operation_is_not_sent(sandbox: Sandbox) -> None:
+    """A new operation must be declared with its permission before an adapter can use it."""
+    client = next(one for one in vars(reach.store(sandbox)).values() if hasattr(one, "send"))
+    with pytest.raises(ValueError, match="GetBucketLocation"):
+        client.send("GetBucketLocation", "GET")
+    assert not sandbox.requests.entries("GetBucketLocation")
+
+
+def test_every_operation_has_its_permissions() -> None:
+    """Each operation but GetCallerIdentity needs a permission, and each permission has an operation."""
+    assert {one for one in Operation if not permissions_of(one)} == {Operation.GET_CALLER_IDENTITY}
+    assert all(permission.operations for permission in PERMISSIONS)
+    assert permissions_of("UploadPartCopy") == ("oss:GetObject", "oss:PutObject")
+    assert permissions_of("ImportImage") == ("ecs:ImportImage",)
+
+
+def test_the_policy_grants_the_permissions_and_no_other() -> None:
+    """What is granted is what the declared operations need, once each."""
+    granted = [action for statement in user_policy("BUCKET")["Statement"] for action in statement["Action"]]
+    assert sorted(granted) == sorted(permission.name for permission in PERMISSIONS)
+    assert len(granted) == len(set(granted))
+
+
+def test_a_resource_has_one_statement() -> None:
+    """The permissions on one kind of resource are beside each other, so that the policy has one statement for them."""
+    kinds = [permission.resource for permission in PERMISSIONS]
+    assert len(user_policy()["Statement"]) == len(set(kinds)) == len(Resource)

@@ -1,0 +1,101 @@
+"""ErrorCode: complete, used, and the source of the documentation."""
+
+import ast
+import runpy
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from aliyun_import import errors
+from aliyun_import.cloud.errors.network import TROUBLES
+from aliyun_import.cloud.errors.translate import TABLE
+from aliyun_import.error_codes import WARNING, ErrorCode
+from aliyun_import.errors import AliyunImportError, RefusedError
+
+ROOT = Path(__file__).resolve().parents[1]
+PACKAGE = ROOT / "aliyun_import"
+CLASSES = {name for name, value in vars(errors).items() if isinstance(value, type) and issubclass(value, Exception)}
+PAGES = runpy.run_path(str(ROOT / "docs" / "generate_errors.py"))["PAGES"]
+
+
+def _trees() -> Iterator[ast.Module]:
+    """Yield the syntax trees of the package without the sandbox, which knows the services' codes only."""
+    for path in PACKAGE.rglob("*.py"):
+        if "sandbox" not in path.relative_to(PACKAGE).parts[:1] and path.name != "error_codes.py":
+            yield ast.parse(path.read_text())
+
+
+def _literals(node: ast.expr | None) -> Iterator[str]:
+    """Yield the codes that an argument can have, where it is written out."""
+    match node:
+        case ast.Constant(value=str(code)):
+            yield code
+        case ast.Attribute(value=ast.Name(id="ErrorCode"), attr=name):
+            yield ErrorCode[name].value
+        case ast.IfExp(body=body, orelse=other):
+            yield from _literals(body)
+            yield from _literals(other)
+        case _:
+            pass
+
+
+def _used() -> Iterator[tuple[str, str]]:
+    """Yield each code that is written out where an error or a warning is created, with the name of its class."""
+    for tree in _trees():
+        for node in ast.walk(tree):
+            if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id in CLASSES | {"Warned"}:
+                code = next((keyword.value for keyword in node.keywords if keyword.arg == "code"), None)
+                yield from ((one, node.func.id) for one in _literals(code))
+    yield from ((failure.ours, failure.kind.__name__) for failure in TROUBLES)
+    yield from ((row.code, row.kind.__name__) for row in TABLE)
+
+
+def test_every_code_is_declared_with_its_class() -> None:
+    """Where an error or a warning is created, its code is in ErrorCode, and its class is one of the code's."""
+    declared = {(code.value, kind.__name__ if kind else "Warned") for code in ErrorCode for kind in code.kinds}
+    assert sorted(set(_used()) - declared) == []
+
+
+def test_no_code_is_unused() -> None:
+    """Each code stands somewhere in the package."""
+    used = {code for code, _ in _used()}
+    for tree in _trees():
+        used |= {
+            node.value for node in ast.walk(tree) if isinstance(node, ast.Constant) and isinstance(node.value, str)
+        }
+        used |= {code for node in ast.walk(tree) if isinstance(node, ast.expr) for code in _literals(node)}
+    assert sorted(set(ErrorCode) - used) == []
+
+
+def test_a_code_is_its_text() -> None:
+    """A member equals its text, is named after it, and an error carries the plain text."""
+    assert all(code.name == code.value.upper().replace("-", "_") for code in ErrorCode)
+    error = RefusedError("No.", code=ErrorCode.REFUSED, remedy=None)
+    assert type(error.code) is str
+    assert error.code == str(ErrorCode.REFUSED) == "refused"
+
+
+def test_every_code_has_a_class_and_sentences() -> None:
+    """The meaning is one sentence, the remedy complete sentences; warnings alone have no class."""
+    for code in ErrorCode:
+        assert code.kinds
+        assert code.meaning[0].isupper() or code.meaning.startswith("qemu-img")
+        assert code.meaning.endswith(".")
+        assert code.remedy == "" or code.remedy.endswith(".")
+        assert all(kind is WARNING or issubclass(kind, AliyunImportError) for kind in code.kinds)
+    with pytest.raises(ValueError, match="warning"):
+        _ = ErrorCode.TASK_ODD.kind
+
+
+@pytest.mark.parametrize("name", PAGES)
+def test_the_documentation_is_generated(name: str) -> None:
+    """errors.md and the tables of exit-codes.md and permissions.md are what docs/generate_errors.py writes."""
+    assert (ROOT / "docs" / f"{name}.md").read_text() == PAGES[name]()
+
+
+def test_the_page_has_every_code_and_every_row() -> None:
+    """docs/errors.md lists each code of ours and each code of the services."""
+    page = PAGES["errors"]()
+    assert [code for code in ErrorCode if f"`{code}`" not in page] == []
+    assert [row.service_code for row in TABLE if f"`{row.service_code}`" not in page] == []
