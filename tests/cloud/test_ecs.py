@@ -1,4 +1,4 @@
-"""This file tests ECS beyond the contract: old answers, pages, fuzzy names, rights."""
+"""Tests of ECS beyond the contract: old answers, pages, fuzzy names, permissions."""
 
 import json
 import socket

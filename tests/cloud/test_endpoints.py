@@ -1,4 +1,4 @@
-"""This file tests which URL each service gets."""
+"""Tests of the URL of each service."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""This file tests the bucket, beyond the contract: other owners and regions, rights, versions, pages."""
+"""Tests of the bucket beyond the contract: other owners and regions, permissions, versions, pages."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""This file tests how RPC calls travel: whose keys sign them, what expires, what is written where."""
+"""Tests of RPC calls: the keys that sign them, expired tokens, and what is logged."""
 
 import logging
 from dataclasses import replace

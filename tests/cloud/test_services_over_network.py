@@ -29,18 +29,20 @@ def test_a_proxy_of_the_environment_does_not_stand_before_a_sandbox(
 
 
 def test_everything_goes_out_over_https_and_through_the_proxy(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Each service is asked for by its own name and over https, and nothing else is asked (no Location service)."""
+    """Each service by its own name, over https and with the proxy's login; no other host (no Location service)."""
     asked: list[bytes] = []
 
     def refuse(connection: socket.socket) -> None:
-        asked.append(reach.read_head(connection).split(b" HTTP")[0])
+        head = reach.read_head(connection)
+        assert b"\r\nproxy-authorization: Basic bWU6cEB3\r\n" in head  # me:p@w
+        asked.append(head.split(b" HTTP")[0])
         connection.sendall(b"HTTP/1.1 407 Needs a password\r\nContent-Length: 0\r\nConnection: close\r\n\r\n")
 
     with reach.server(refuse) as port:
         for name in ("NO_PROXY", "no_proxy", "https_proxy", "http_proxy"):
             monkeypatch.delenv(name, raising=False)
         for name in ("HTTPS_PROXY", "HTTP_PROXY"):
-            monkeypatch.setenv(name, f"http://127.0.0.1:{port}")
+            monkeypatch.setenv(name, f"http://me:p%40w@127.0.0.1:{port}")
         # The SDK knows this region by no rule and in no table, and would ask the Location service for its endpoint.
         found = resolve_endpoints("na-south-1")
         keys = reach.any_credentials()
@@ -108,6 +110,24 @@ def test_one_variable_makes_both_sdks_trust(
     monkeypatch.setenv(variable, str(certificate))
     assert reach.identity(sandbox).whoami().account_id == sandbox.account_id
     assert reach.store(sandbox).bucket_info() is None
+
+
+def test_every_handshake_names_the_host() -> None:
+    """SNI is sent for OSS and for the RPC services; without it a shared server answers with another certificate."""
+    names: list[str | None] = []
+    tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    tls.sni_callback = lambda _socket, name, _context: names.append(name)
+
+    with reach.server(lambda _: None, wrap=lambda one: tls.wrap_socket(one, server_side=True)) as port:
+        found = resolve_endpoints("cn-hangzhou", endpoint_url=f"https://localhost:{port}")
+        keys = reach.any_credentials()
+        for act in (
+            OssStore("disks", endpoints=found, credentials=keys, timeouts=reach.QUICK).bucket_info,
+            StsIdentity(endpoints=found, credentials=keys, timeouts=reach.QUICK).whoami,
+        ):
+            with pytest.raises(AliyunImportError):
+                act()
+    assert names == ["localhost", "localhost"]
 
 
 def test_with_a_file_of_certificates_nobody_else_is_trusted(
