@@ -63,6 +63,8 @@ class ErrorCode(StrEnum):
                             "Pass --oss-endpoint as well.")
     ENDPOINT_INVALID = ("endpoint-invalid", e.UsageError, "The URL of an endpoint is invalid.",
                         "Pass https://HOST or https://HOST:PORT.")
+    ENDPOINT_INSECURE = ("endpoint-insecure", e.UsageError, "The URL of an endpoint is http, to another machine.",
+                         "Pass it as https://HOST, or add --insecure if the network in between is trusted.")
     ENDPOINT_UNKNOWN = ("endpoint-unknown", e.UsageError, "OSS has no public endpoint in the region.",
                         "Run this in the region with --oss-endpoint-type internal, or pass --oss-endpoint.")
     OSS_URL_MALFORMED = "oss-url-malformed", e.UsageError, "An OSS URL is invalid.", "Write it as oss://BUCKET/KEY."
@@ -72,8 +74,10 @@ class ErrorCode(StrEnum):
     UNKNOWN_CHECK = "unknown-check", e.UsageError, "There is no check of this name.", "Correct the name."
     SIZE_NOT_WHOLE = "size-not-whole", e.UsageError, "The size is not a whole number of GiB.", "Pass e.g. --size 5G."
     FILE_EXISTS = "file-exists", e.UsageError, "The file to create exists.", "Pass another path."
-    PROXY_UNUSABLE = ("proxy-unusable", e.UsageError, "The proxy of the environment can't be used.",
-                      "Set HTTPS_PROXY to an http:// URL, or add the host to NO_PROXY.")
+    PROXY_UNUSABLE = ("proxy-unusable", e.UsageError, "The proxy of the environment is not an http:// or https:// URL.",
+                      "Set HTTPS_PROXY as http://HOST:PORT, or add the endpoint's host to NO_PROXY.")
+    CA_BUNDLE_UNREADABLE = ("ca-bundle-unreadable", e.UsageError, "The file of trusted certificates can't be read.",
+                            "Set REQUESTS_CA_BUNDLE to a file of certificates in PEM form, or unset it.")
     BUCKET_NAME_INVALID = ("bucket-name-invalid", (e.RefusedError, e.UsageError), "The bucket name is invalid.",
                            "Pass --bucket with 3 to 63 of a-z, 0-9 and -, the first and the last not a hyphen.")
 

@@ -5,9 +5,9 @@ from types import TracebackType
 from typing import Self
 
 from aliyun_import.cloud.config import CloudConfig, OssEndpointType
-from aliyun_import.cloud.credentials.files import found_keys
+from aliyun_import.cloud.credentials.providers import found_keys
 from aliyun_import.cloud.credentials.source import CredentialsSource, load_credentials
-from aliyun_import.cloud.ecs.images import EcsImages
+from aliyun_import.cloud.ecs import EcsImages
 from aliyun_import.cloud.endpoints import Endpoints, internal_oss_url, is_loopback, resolve_endpoints
 from aliyun_import.cloud.instance_metadata import internal_endpoint_answers
 from aliyun_import.cloud.oss.store import OssStore

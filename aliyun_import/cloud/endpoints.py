@@ -1,7 +1,7 @@
-"""This file finds the URL of each service: from the region, or from what the user says instead.
+"""URLs of the services: the region's own, or what the user configured instead.
 
-Nothing is asked of the network: the SDK's own resolver would call a Location service for regions that it does not
-know, and sends ECS calls over plain HTTP. The names are those of "Regions and endpoints" of OSS and of ECS.
+No request is sent: the SDK's resolver would call a Location service for regions that it does not know, and send ECS
+calls over plain HTTP. The names are those of "Regions and endpoints" of OSS and of ECS.
 """
 
 import ipaddress
@@ -14,7 +14,7 @@ from urllib.parse import urlsplit
 
 from aliyun_import.errors import UsageError
 
-# The region becomes part of host names; nothing else may come in that way.
+# The region becomes part of host names, so nothing else may match.
 _REGION = re.compile(r"[a-z0-9]+(?:-[a-z0-9]+)+")
 
 # Finance regions whose OSS hosts do not follow oss-{region} ("Regions and endpoints"); None: no public one exists.
@@ -42,7 +42,7 @@ _ODD_ECS: Mapping[str, str] = MappingProxyType({"cn-hangzhou-finance": "ecs.aliy
 class OssStyle(StrEnum):
     """How a bucket is addressed at an endpoint of OSS."""
 
-    VIRTUAL = "virtual"  # https://BUCKET.HOST/KEY, the only one that the real service answers
+    VIRTUAL = "virtual"  # https://BUCKET.HOST/KEY, the only one that the real service accepts
     PATH = "path"  # https://HOST/BUCKET/KEY, for a sandbox
     CNAME = "cname"  # https://DOMAIN/KEY, a domain bound to the bucket
 
@@ -51,7 +51,7 @@ class OssStyle(StrEnum):
 class Endpoints:
     """The URL of every service, scheme included, without a path.
 
-    `oss_regional` is where buckets are made: OSS does not do that through a custom domain or for acceleration.
+    `oss_regional` creates buckets: OSS does not do that through a custom domain or an acceleration endpoint.
     """
 
     region: str
@@ -72,13 +72,15 @@ def resolve_endpoints(
     oss_endpoint: str | None = None,
     oss_cname: bool = False,
     oss_endpoint_type: str = "public",
+    allow_insecure: bool = False,
 ) -> Endpoints:
-    """Find the URL of every service.
+    """Return the URL of every service.
 
     For each service the first of these counts: `oss_endpoint` (OSS only), its entry in `overrides` (OSS, ECS, RAM,
     STS), `endpoint_url`, the region's own. A URL without a scheme means https. `oss_endpoint_type` is public, internal
-    or accelerate and chooses among the region's own (whoever offers "auto" decides before). Raises UsageError
-    "region-invalid", "endpoint-invalid" and "endpoint-unknown" (a region without a public OSS endpoint).
+    or accelerate and chooses among the region's own (a caller that offers "auto" decides before). `allow_insecure`
+    permits http to another machine. Raises UsageError "region-invalid", "endpoint-invalid", "endpoint-insecure" and
+    "endpoint-unknown" (a region without a public OSS endpoint).
     """
     if not _REGION.fullmatch(region):
         raise UsageError(
@@ -91,18 +93,18 @@ def resolve_endpoints(
     def elsewhere(service: str) -> str | None:
         url = given.get(service) or endpoint_url
         option = f"ALIYUN_IMPORT_ENDPOINT_URL_{service}" if given.get(service) else "--endpoint-url"
-        return check_url(url, option=option) if url else None
+        return check_url(url, option=option, allow_insecure=allow_insecure) if url else None
 
     stand_in = elsewhere("OSS")
     oss, style = stand_in, OssStyle.PATH
     if oss_endpoint:
-        oss = check_url(oss_endpoint, option="--oss-endpoint")
+        oss = check_url(oss_endpoint, option="--oss-endpoint", allow_insecure=allow_insecure)
         style = OssStyle.CNAME if oss_cname else OssStyle.VIRTUAL
     return Endpoints(
         region=region,
         oss=oss or _oss_url(region, oss_endpoint_type),
         oss_style=style if oss else OssStyle.VIRTUAL,
-        oss_regional=stand_in or _regional(region, oss_endpoint if not oss_cname else None, oss_endpoint_type),
+        oss_regional=stand_in or _regional(region, oss if oss_endpoint and not oss_cname else None, oss_endpoint_type),
         oss_regional_style=OssStyle.PATH if stand_in else OssStyle.VIRTUAL,
         ecs=elsewhere("ECS") or f"https://{_ODD_ECS.get(region, f'ecs.{region}.aliyuncs.com')}",
         # RAM is global; the global STS host answers GetCallerIdentity for every region.
@@ -111,8 +113,11 @@ def resolve_endpoints(
     )
 
 
-def check_url(url: str, *, option: str) -> str:
-    """Give an endpoint's URL in its plain form, scheme://host[:port]; raises UsageError "endpoint-invalid"."""
+def check_url(url: str, *, option: str, allow_insecure: bool = False) -> str:
+    """Return an endpoint's URL in its plain form, scheme://host[:port].
+
+    Raises UsageError "endpoint-invalid" and, for http to another machine, "endpoint-insecure".
+    """
     text = url.strip()
     parts = urlsplit(text if "://" in text else f"https://{text}")
     try:
@@ -120,6 +125,7 @@ def check_url(url: str, *, option: str) -> str:
     except ValueError:
         host, port = None, None
     reason = None
+    remedy = f"Pass {option} as https://HOST or https://HOST:PORT."
     if parts.scheme not in ("http", "https"):
         reason = "its scheme is neither http nor https"
     elif not host or not re.fullmatch(r"[\w.-]+", host):
@@ -127,29 +133,39 @@ def check_url(url: str, *, option: str) -> str:
         reason = "it does not name a host (an IPv6 address must be written as a host name)"
     elif parts.path not in ("", "/") or parts.query or parts.fragment or parts.username is not None:
         reason = "it holds more than scheme, host and port"
+    elif "://" not in text and is_loopback(f"https://{text}"):
+        # https would be the rule, but what listens on this machine, such as the sandbox, rarely speaks it.
+        reason = "it has no scheme"
+        remedy = f"Pass {option} http://{parts.netloc}, or https://{parts.netloc} if the server speaks TLS."
     if reason:
-        # The URL is not repeated: somebody may have put a password into it.
+        # The URL is not repeated: it may hold a password.
         raise UsageError(
             f"The URL given with {option} can't be used: {reason}.",
             code="endpoint-invalid",
-            remedy=f"Pass {option} as https://HOST or https://HOST:PORT.",
+            remedy=remedy,
+        )
+    if parts.scheme == "http" and not allow_insecure and not is_loopback(text):
+        raise UsageError(
+            f"The URL given with {option} is http: security token and disk would be sent to {host} unencrypted.",
+            code="endpoint-insecure",
+            remedy=f"Pass {option} as https://{host}, or add --insecure if the network in between is trusted.",
         )
     return f"{parts.scheme}://{host}{f':{port}' if port else ''}"
 
 
 def internal_oss_url(region: str) -> str:
-    """Name the endpoint of OSS that machines in the same region reach without traffic fees."""
+    """Return the endpoint of OSS that machines in the same region reach without traffic fees."""
     return f"https://{_ODD_OSS_INTERNAL.get(region, f'oss-{region}-internal.aliyuncs.com')}"
 
 
 def region_of_location(location: str) -> str:
-    """Give the region id that a bucket's Location ("oss-cn-hangzhou") or an OSS host name means."""
+    """Return the region id of a bucket's Location ("oss-cn-hangzhou") or of an OSS host name."""
     name = location.removesuffix(".aliyuncs.com").removesuffix("-internal")
     return _ODD_LOCATIONS.get(name, name.removeprefix("oss-"))
 
 
 def is_loopback(url: str) -> bool:
-    """Tell whether a URL leads to this very machine."""
+    """Return whether the host of a URL is this machine."""
     host = urlsplit(url).hostname or ""
     if host == "localhost" or host.endswith(".localhost"):
         return True
@@ -175,8 +191,8 @@ def _oss_url(region: str, endpoint_type: str) -> str:
 
 
 def _regional(region: str, oss_endpoint: str | None, endpoint_type: str) -> str:
-    """Name the endpoint where buckets are made: the user's own where it serves for that, else the region's."""
+    """Return the endpoint that creates buckets: the user's own unless it is for acceleration, else the region's."""
     if oss_endpoint and "oss-accelerate" not in oss_endpoint:
-        return check_url(oss_endpoint, option="--oss-endpoint")
+        return oss_endpoint
     public = _ODD_OSS_PUBLIC.get(region, "")
     return _oss_url(region, "internal" if endpoint_type == "internal" or public is None else "public")

@@ -1,5 +1,6 @@
-"""This file keeps the import's role through RAM."""
+"""Role service through RAM, and identity through STS."""
 
+import threading
 from typing import Any
 
 from aliyunsdkram.request.v20150501.AttachPolicyToRoleRequest import AttachPolicyToRoleRequest
@@ -12,25 +13,30 @@ from aliyunsdksts.request.v20150401.GetCallerIdentityRequest import GetCallerIde
 
 from aliyun_import.cloud.credentials.source import CredentialsSource
 from aliyun_import.cloud.endpoints import Endpoints
-from aliyun_import.cloud.transport.config import Timeouts
+from aliyun_import.cloud.transport.answer import objects, text
 from aliyun_import.cloud.transport.rpc import RpcClient
-from aliyun_import.cloud.transport.rpc_response import objects, text
+from aliyun_import.cloud.transport.settings import Timeouts
 from aliyun_import.errors import AliyunImportError
 from aliyun_import.model.roles import CallerIdentity, Policy, Role
 
 
 class RamRoles:
-    """ports.RoleService through RAM."""
+    """services.RoleService through RAM. Waits end with Interrupted once `cancel` is set."""
 
     def __init__(
-        self, *, endpoints: Endpoints, credentials: CredentialsSource, timeouts: Timeouts | None = None
+        self,
+        *,
+        endpoints: Endpoints,
+        credentials: CredentialsSource,
+        timeouts: Timeouts | None = None,
+        cancel: threading.Event | None = None,
     ) -> None:
         self._client = RpcClient(
-            "RAM", endpoints.ram, region=endpoints.region, credentials=credentials, timeouts=timeouts or Timeouts()
+            "RAM", endpoints.ram, region=endpoints.region, credentials=credentials, timeouts=timeouts, cancel=cancel
         )
 
     def role(self, name: str) -> Role | None:
-        """Tell what the role is; None when there is none. AccessError "no-right" when we may not look."""
+        """Return a role, None if it does not exist. AccessError "no-right" without the permission to read it."""
         request = GetRoleRequest()
         request.set_RoleName(name)
         try:
@@ -41,7 +47,7 @@ class RamRoles:
             raise
 
     def create_role(self, name: str, *, trust_policy: str, description: str) -> Role:
-        """Create a role. RefusedError "role-exists" when somebody was faster."""
+        """Create a role. RefusedError "role-exists" if it exists already."""
         request = CreateRoleRequest()
         request.set_RoleName(name)
         request.set_AssumeRolePolicyDocument(trust_policy)
@@ -56,7 +62,7 @@ class RamRoles:
         self._client.call(request, role=name)
 
     def attached_policies(self, name: str) -> tuple[Policy, ...]:
-        """List the policies attached to a role, without their documents."""
+        """Return the policies attached to a role, without their documents."""
         request = ListPoliciesForRoleRequest()
         request.set_RoleName(name)
         answer = self._client.call(request, role=name)
@@ -66,7 +72,7 @@ class RamRoles:
         )
 
     def attach_policy(self, policy: Policy, *, role_name: str) -> None:
-        """Attach a policy to a role; fine when it is attached already."""
+        """Attach a policy to a role; succeeds if it is attached already."""
         request = AttachPolicyToRoleRequest()
         request.set_PolicyName(policy.name)
         request.set_PolicyType(policy.type)
@@ -78,7 +84,7 @@ class RamRoles:
                 raise
 
     def policy_document(self, policy: Policy) -> str:
-        """Give the JSON text of a policy's default version."""
+        """Return the JSON text of a policy's default version."""
         request = GetPolicyRequest()
         request.set_PolicyName(policy.name)
         request.set_PolicyType(policy.type)
@@ -96,17 +102,22 @@ def _role(answer: dict[str, Any]) -> Role:
 
 
 class StsIdentity:
-    """ports.Identity through STS."""
+    """services.Identity through STS. Waits end with Interrupted once `cancel` is set."""
 
     def __init__(
-        self, *, endpoints: Endpoints, credentials: CredentialsSource, timeouts: Timeouts | None = None
+        self,
+        *,
+        endpoints: Endpoints,
+        credentials: CredentialsSource,
+        timeouts: Timeouts | None = None,
+        cancel: threading.Event | None = None,
     ) -> None:
         self._client = RpcClient(
-            "STS", endpoints.sts, region=endpoints.region, credentials=credentials, timeouts=timeouts or Timeouts()
+            "STS", endpoints.sts, region=endpoints.region, credentials=credentials, timeouts=timeouts, cancel=cancel
         )
 
     def whoami(self) -> CallerIdentity:
-        """Ask who the credentials are; needs no right."""
+        """Return the account and the principal of the credentials; needs no permission."""
         answer = self._client.call(GetCallerIdentityRequest())
         return CallerIdentity(
             account_id=str(answer.get("AccountId", "")),

@@ -3,7 +3,7 @@
     dense    2 GiB without a zero: against oss2.resumable_upload, and against bare sockets
     sparse   40 GiB with 2 GiB in 4,000 extents: against the same 2 GiB alone, on 1 and 2.5 Gbit/s with 20 ms an
              answer, and on loopback without a limit
-    request  what a small request costs: over our connections, and over those of requests
+    request  what a small request costs: with our store, and with oss2
     delta    4 GiB of which 1 % of the blocks changed: bytes of the second push
     memory   peak of the process: 2 GiB dense, 2 TiB sparse
     plan     500 GiB with 100,000 extents
@@ -144,17 +144,17 @@ def sparse(directory: Path, sink: Sink, rounds: int) -> None:
 
 
 def request(directory: Path, sink: Sink, rounds: int) -> None:
-    """Compare what a copied part costs the processor, by what it is asked for with."""
+    """Compare the processor time of a copied part with our store and with oss2."""
     ours: list[float] = []
     theirs: list[float] = []
     for _ in range(rounds):
-        for costs, options in ((ours, {}), (theirs, {"requests": 1.0})):
+        for costs, options in ((ours, {}), (theirs, {"oss2": 1.0})):
             ran = run("copies", directory, sink, **options)
             costs.append(ran["cpu_seconds"] / ran["count"] * 1e6)
     print("request: processor time of one UploadPartCopy, signing included")
-    for title, costs in (("our connections", ours), ("requests", theirs)):
+    for title, costs in (("our store", ours), ("oss2", theirs)):
         print(f"  {title:34} {statistics.median(costs):6.0f} us ({min(costs):.0f}-{max(costs):.0f})")
-    print(f"  requests take {statistics.median(theirs) / statistics.median(ours):.1f} times as long")
+    print(f"  oss2 takes {statistics.median(theirs) / statistics.median(ours):.1f} times as long")
 
 
 def delta(directory: Path, sink: Sink, rounds: int) -> None:

@@ -1,4 +1,4 @@
-"""This file makes a certificate that nobody trusts, for 127.0.0.1."""
+"""A certificate for 127.0.0.1 that nobody trusts."""
 
 import datetime
 import ipaddress

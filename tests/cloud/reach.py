@@ -1,4 +1,4 @@
-"""This file builds the adapters for a sandbox, and small servers that misbehave in ways a sandbox does not."""
+"""Adapters for a sandbox, and small servers that fail in ways that a sandbox does not."""
 
 import fcntl
 import socket
@@ -11,11 +11,11 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from aliyun_import.cloud.credentials.source import CredentialsSource, load_credentials
-from aliyun_import.cloud.ecs.images import EcsImages
+from aliyun_import.cloud.ecs import EcsImages
 from aliyun_import.cloud.endpoints import Endpoints, resolve_endpoints
 from aliyun_import.cloud.oss.store import OssStore
 from aliyun_import.cloud.ram import RamRoles, StsIdentity
-from aliyun_import.cloud.transport.config import Timeouts
+from aliyun_import.cloud.transport.settings import Timeouts
 from aliyun_import.model.request import DiskFormat, DiskMapping, ImportCall, ImportRequest
 from aliyun_import.sandbox.core.state import AccessKey
 from aliyun_import.sandbox.server import Sandbox
@@ -27,17 +27,17 @@ QUICK = Timeouts(connect_s=2, read_s=2, part_s=2)
 
 
 def endpoints(sandbox: Sandbox, region: str = "cn-hangzhou") -> Endpoints:
-    """Lead everything to the sandbox."""
+    """Return endpoints that are all the sandbox."""
     return resolve_endpoints(region, endpoint_url=sandbox.url)
 
 
 def credentials(sandbox: Sandbox, key: AccessKey | None = None) -> CredentialsSource:
-    """Give the sandbox's credentials as the environment would."""
+    """Return the sandbox's credentials, read as from the environment."""
     return load_credentials(environment=sandbox.environment(key), home=NOWHERE)
 
 
 def any_credentials() -> CredentialsSource:
-    """Give credentials for servers that do not look at them."""
+    """Return credentials for servers that do not check them."""
     keys = {"ALIBABA_CLOUD_ACCESS_KEY_ID": "key", "ALIBABA_CLOUD_ACCESS_KEY_SECRET": "secret"}
     return load_credentials(environment=keys, home=NOWHERE)
 
@@ -45,12 +45,12 @@ def any_credentials() -> CredentialsSource:
 def store(
     sandbox: Sandbox, bucket: str = BUCKET, *, region: str = "cn-hangzhou", key: AccessKey | None = None
 ) -> OssStore:
-    """Open a bucket; it is not made."""
+    """Open a bucket without creating it."""
     return OssStore(bucket, endpoints=endpoints(sandbox, region), credentials=credentials(sandbox, key))
 
 
 def made_store(sandbox: Sandbox) -> OssStore:
-    """Open a bucket that is there."""
+    """Create a bucket and open it."""
     opened = store(sandbox)
     opened.create_bucket()
     return opened
@@ -103,7 +103,7 @@ class Body:
 def server(
     handle: Callable[[socket.socket], None], *, wrap: Callable[[socket.socket], socket.socket] | None = None
 ) -> Iterator[int]:
-    """Serve connections one after the other, each by `handle`, and give the port; `wrap` puts TLS around each."""
+    """Serve connections one after the other, each by `handle`, and yield the port; `wrap` adds TLS to each."""
     listening = socket.create_server(("127.0.0.1", 0))
 
     def serve() -> None:

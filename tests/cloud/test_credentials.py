@@ -1,4 +1,4 @@
-"""This file tests where credentials are looked for, in which order, and what is said when there are none."""
+"""Tests of the providers of credentials, their order, and the error when there are none."""
 
 import json
 import os

@@ -1,4 +1,4 @@
-"""This file tests ECS beyond the contract: old answers, pages, fuzzy names, rights."""
+"""Tests of ECS beyond the contract: old answers, pages, fuzzy names, permissions."""
 
 import json
 import socket
@@ -9,7 +9,7 @@ from urllib.parse import parse_qs, urlsplit
 
 import pytest
 
-from aliyun_import.cloud.ecs.images import EcsImages
+from aliyun_import.cloud.ecs import EcsImages
 from aliyun_import.cloud.endpoints import resolve_endpoints
 from aliyun_import.errors import AccessError, RefusedError, TransientError
 from aliyun_import.sandbox.core.faults import Fault

@@ -1,4 +1,6 @@
-"""This file tests which URL each service gets."""
+"""Tests of the URL of each service."""
+
+from typing import Any
 
 import pytest
 
@@ -66,15 +68,15 @@ def test_ecs_in_hangzhou_finance_answers_on_the_central_host() -> None:
 
 def test_one_url_serves_all() -> None:
     """--endpoint-url leads every service to one host, OSS in path style."""
-    found = resolve_endpoints("cn-hangzhou", endpoint_url="http://sandbox.example.com:8080/")
+    found = resolve_endpoints("cn-hangzhou", endpoint_url="http://sandbox.example.com:8080/", allow_insecure=True)
     assert {found.oss, found.oss_regional, found.ecs, found.ram, found.sts} == {"http://sandbox.example.com:8080"}
     assert found.oss_style is found.oss_regional_style is OssStyle.PATH
 
 
 def test_an_override_beats_the_url_for_its_service() -> None:
     """ALIYUN_IMPORT_ENDPOINT_URL_ECS counts for ECS alone."""
-    found = resolve_endpoints("cn-hangzhou", endpoint_url="http://a:1", overrides={"ECS": "http://b:2", "OSS": ""})
-    assert (found.oss, found.ecs, found.ram) == ("http://a:1", "http://b:2", "http://a:1")
+    found = resolve_endpoints("cn-hangzhou", endpoint_url="https://a:1", overrides={"ECS": "https://b:2", "OSS": ""})
+    assert (found.oss, found.ecs, found.ram) == ("https://a:1", "https://b:2", "https://a:1")
 
 
 def test_a_custom_domain_is_used_for_data_and_not_for_making_buckets() -> None:
@@ -89,8 +91,8 @@ def test_a_custom_domain_is_used_for_data_and_not_for_making_buckets() -> None:
 
 def test_an_oss_endpoint_of_the_users_choice() -> None:
     """--oss-endpoint without --oss-cname is an endpoint of OSS, and buckets are made there as well."""
-    found = resolve_endpoints("cn-hangzhou", oss_endpoint="http://cn-hangzhou.oss.aliyuncs.com")
-    assert found.oss == found.oss_regional == "http://cn-hangzhou.oss.aliyuncs.com"
+    found = resolve_endpoints("cn-hangzhou", oss_endpoint="https://cn-hangzhou.oss.aliyuncs.com")
+    assert found.oss == found.oss_regional == "https://cn-hangzhou.oss.aliyuncs.com"
     assert found.oss_style is OssStyle.VIRTUAL
 
 
@@ -142,3 +144,30 @@ def test_a_location_names_a_region(location: str, region: str) -> None:
 def test_loopback_is_this_machine(url: str, local: bool) -> None:
     """Only this very machine counts."""
     assert is_loopback(url) is local
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        {"endpoint_url": "http://192.0.2.2:8080"},
+        {"oss_endpoint": "http://oss.example.com"},
+        {"overrides": {"STS": "http://sts.example.com"}},
+    ],
+    ids=str,
+)
+def test_http_to_another_machine_is_refused(given: dict[str, Any]) -> None:
+    """The security token and the disk would be sent unencrypted; --insecure permits it."""
+    with pytest.raises(UsageError) as caught:
+        resolve_endpoints("cn-hangzhou", **given)
+    assert caught.value.code == "endpoint-insecure"
+    assert "--insecure" in str(caught.value.remedy)
+    assert "http://" in str(resolve_endpoints("cn-hangzhou", allow_insecure=True, **given))
+
+
+def test_a_loopback_endpoint_names_its_scheme() -> None:
+    """Https is the rule for a URL without a scheme, and is not what a sandbox on this machine speaks."""
+    for url in ("127.0.0.1:8701", "localhost:8701"):
+        with pytest.raises(UsageError) as caught:
+            resolve_endpoints("cn-hangzhou", endpoint_url=url)
+        assert caught.value.code == "endpoint-invalid"
+        assert f"--endpoint-url http://{url}" in str(caught.value.remedy)

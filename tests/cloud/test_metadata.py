@@ -1,4 +1,4 @@
-"""This file tests the questions to the metadata service against a small one on this machine."""
+"""Tests of the instance metadata, against a small service on this machine."""
 
 import socket
 from contextlib import AbstractContextManager

@@ -1,4 +1,4 @@
-"""This file tests the bucket, beyond the contract: other owners and regions, rights, versions, pages."""
+"""Tests of the bucket beyond the contract: other owners and regions, permissions, versions, pages."""
 
 import pytest
 
@@ -156,12 +156,12 @@ def test_an_endpoint_by_name_is_asked_in_path_style(sandbox: Sandbox) -> None:
     url = f"http://box.localhost:{sandbox.port}"
     found = resolve_endpoints("cn-hangzhou", endpoint_url=url)
     opened = OssStore(reach.BUCKET, endpoints=found, credentials=reach.credentials(sandbox))
-    assert opened._wire._url_of("GetObject", "a/b") == f"{url}/{reach.BUCKET}/a%2Fb"
+    assert opened._client._url_of("GetObject", "a/b") == f"{url}/{reach.BUCKET}/a%2Fb"
 
 
 def test_a_custom_domain_stands_for_the_bucket() -> None:
     """With --oss-cname the bucket is not in the URL, except where it is made."""
     found = resolve_endpoints("cn-hangzhou", oss_endpoint="disks.example.com", oss_cname=True)
     opened = OssStore(reach.BUCKET, endpoints=found, credentials=reach.any_credentials())
-    assert opened._wire._url_of("PutObject", "k") == "https://disks.example.com/k"
-    assert opened._wire._url_of("PutBucket", "") == "https://disks.oss-cn-hangzhou.aliyuncs.com/"
+    assert opened._client._url_of("PutObject", "k") == "https://disks.example.com/k"
+    assert opened._client._url_of("PutBucket", "") == "https://disks.oss-cn-hangzhou.aliyuncs.com/"

@@ -1,4 +1,4 @@
-"""This file tests how parts travel: streamed, retried, refused, corrupted, lost."""
+"""Tests of parts: streamed, refused, corrupted, lost."""
 
 import socket
 import threading

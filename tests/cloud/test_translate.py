@@ -10,7 +10,8 @@ from aliyun_import.cloud.endpoints import resolve_endpoints
 from aliyun_import.cloud.errors.mapping import ErrorMapping
 from aliyun_import.cloud.errors.translate import TABLE, Answer, translate
 from aliyun_import.cloud.oss.store import OssStore
-from aliyun_import.cloud.transport.rpc_response import Reply, refusal_of
+from aliyun_import.cloud.transport.answer import Answer as HttpAnswer
+from aliyun_import.cloud.transport.rpc import refusal_of
 from aliyun_import.errors import (
     AliyunImportError,
     DiskError,
@@ -115,7 +116,7 @@ def test_an_rpc_answer_in_xml_becomes_the_same(service: str, row: ErrorMapping) 
         f'<?xml version="1.0"?><Error><RequestId>R-1</RequestId><HostId>h</HostId><Code>{row.service_code}</Code>'
         "<Message>Words.</Message></Error>"
     )
-    error = refusal_of(Reply.of(400, {}, body.encode()), service=service, operation="Do", operands={})
+    error = refusal_of(HttpAnswer(400, {}, body.encode()), service=service, operation="Do", operands={})
     assert (type(error), error.code) == (row.kind, row.code)
     assert error.details["request_id"] == "R-1"
     assert "Words." in str(error.cause)

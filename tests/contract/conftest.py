@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from aliyun_import.cloud.credentials.source import CredentialsSource, load_credentials
-from aliyun_import.cloud.ecs.images import EcsImages
+from aliyun_import.cloud.ecs import EcsImages
 from aliyun_import.cloud.endpoints import Endpoints, resolve_endpoints
 from aliyun_import.cloud.oss.store import OssStore
 from aliyun_import.cloud.ram import RamRoles, StsIdentity

@@ -104,7 +104,7 @@ def live(order: dict[str, Any]) -> dict[str, Any]:
 def main() -> None:
     """Fork a child for each order, and answer each with its result, or with the signal that ended it."""
     # What is imported now need not be imported by each child.
-    import aliyun_import.cloud.oss.multipart
+    import aliyun_import.cloud.oss.store
     import aliyun_import.disk.isolated  # noqa: F401
 
     for line in sys.stdin:

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from aliyun_import.cloud.credentials.source import load_credentials
-from aliyun_import.cloud.ecs.images import EcsImages
+from aliyun_import.cloud.ecs import EcsImages
 from aliyun_import.cloud.endpoints import resolve_endpoints
 from aliyun_import.cloud.oss.store import OssStore
 from aliyun_import.cloud.ram import RamRoles, StsIdentity

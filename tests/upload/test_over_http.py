@@ -7,11 +7,11 @@ from pathlib import Path
 import pytest
 
 from aliyun_import.cleanup import LeftoverKind, Places, find_leftovers, remove_leftover
-from aliyun_import.cloud.credentials.files import Found
+from aliyun_import.cloud.credentials.providers import Found
 from aliyun_import.cloud.credentials.source import CredentialsSource
 from aliyun_import.cloud.endpoints import resolve_endpoints
 from aliyun_import.cloud.oss.store import OssStore
-from aliyun_import.cloud.transport.config import Timeouts
+from aliyun_import.cloud.transport.settings import Timeouts
 from aliyun_import.errors import AccessError, TransientError
 from aliyun_import.events import Noted, PartRetried, UploadPlanned, UploadResumed, Warned
 from aliyun_import.limits import MIB

@@ -1,10 +1,8 @@
-"""This file finds the credentials, in the order of the vendor's default chain, and keeps them fresh.
+"""Credentials, from the first provider of the vendor's default chain that has them.
 
     environment -> OIDC -> profile of the aliyun CLI -> credentials.ini -> role of this ECS instance -> credentials URI
 
-The plain ones (keys in the environment, in ~/.aliyun/config.json, in credentials.ini) are read here; for the others
-the vendor's library is imported, which costs about a second. `--profile` names a profile of the aliyun CLI and comes
-before everything else.
+`--profile` names a profile of the aliyun CLI and precedes the chain.
 """
 
 import os
@@ -13,11 +11,19 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from aliyun_import.cloud.credentials import chain as credential_chain
-from aliyun_import.cloud.credentials import files as credential_files
-from aliyun_import.cloud.credentials.files import Found, Skipped
+from aliyun_import.cloud import instance_metadata as metadata
+from aliyun_import.cloud.credentials import providers
+from aliyun_import.cloud.credentials.providers import Found, Skipped
 from aliyun_import.errors import AccessError
-from aliyun_import.redact import learn, learn_id
+from aliyun_import.redact import learn, learn_file, learn_id, learn_url
+
+Step = Callable[[], Found | Skipped]
+
+# The vendor's prefixes; the first is the documented one, its CLI reads the others too.
+_PREFIXES = ("ALIBABA_CLOUD_", "ALIBABACLOUD_", "ALICLOUD_")
+# Prefixes of variables that may hold secrets, used here or not.
+_SECRET_PREFIXES = (*_PREFIXES, "ALIYUN_", "OSS_")
+_OIDC = ("ALIBABA_CLOUD_OIDC_PROVIDER_ARN", "ALIBABA_CLOUD_OIDC_TOKEN_FILE", "ALIBABA_CLOUD_ROLE_ARN")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -30,7 +36,7 @@ class Credentials:
 
 
 class CredentialsSource:
-    """Where the credentials come from. Safe on any thread."""
+    """The provider of the credentials. Thread-safe."""
 
     def __init__(self, find: Callable[[], Found]) -> None:
         self._find = find
@@ -38,16 +44,15 @@ class CredentialsSource:
         self._found = find()
 
     def get(self) -> Credentials:
-        """Give credentials that are good now; call it for each request. Raises AccessError and TransientError."""
+        """Return valid credentials; call it for each request. Raises AccessError and TransientError."""
         with self._lock:
             return self._read(self._found)
 
     def renew(self, stale: Credentials) -> Credentials:
-        """Look for other credentials than the stale ones, which a service called expired.
+        """Return other credentials than the stale ones, which a service called expired; the same if there are none.
 
-        A file may have been renewed meanwhile, a role can be assumed again; where neither is so, the same ones come
-        back. Many threads may meet the same expiry: the first of them looks, the others find what it found.
-        Raises as get does.
+        A file may have been replaced meanwhile, a role can be assumed again. When several threads meet the same expiry,
+        the first one searches and the others get its result. Raises as get does.
         """
         with self._lock:
             keys = self._read(self._found)
@@ -57,7 +62,7 @@ class CredentialsSource:
             return keys
 
     def describe(self) -> str:
-        """Say in a few words where the credentials come from, without any secret."""
+        """Return where the credentials come from, for people, without any secret."""
         return self._found.where
 
     @staticmethod
@@ -74,10 +79,10 @@ def load_credentials(
     environment: Mapping[str, str] = os.environ,
     home: Path | None = None,
 ) -> CredentialsSource:
-    """Find the credentials of a profile of the aliyun CLI, or else the first of the chain.
+    """Return the credentials of a profile of the aliyun CLI, or else the first of the chain.
 
-    Raises AccessError "credentials-missing" that lists where it looked, "profile-missing", "profile-unsupported" and
-    "credentials-failed".
+    Raises AccessError "credentials-missing" with the list of what was tried, "profile-missing", "profile-unsupported"
+    and "credentials-failed".
     """
     home = home or Path.home()
     return CredentialsSource(lambda: _find(profile, environment, home))
@@ -86,25 +91,91 @@ def load_credentials(
 def region_of_profile(
     profile: str | None = None, *, environment: Mapping[str, str] = os.environ, home: Path | None = None
 ) -> str | None:
-    """Give the region of a profile of the aliyun CLI (None: the current one); None where there is none."""
-    return credential_files.profile_region(profile, environment=environment, home=home or Path.home())
+    """Return the region of a profile of the aliyun CLI (None: the current one); None if it has none."""
+    return providers.profile_region(profile, environment=environment, home=home or Path.home())
 
 
 def _find(profile: str | None, environment: Mapping[str, str], home: Path) -> Found:
-    credential_chain.learn_environment(environment)
+    _learn_environment(environment)
     if profile is not None:
-        return credential_files.of_profile(profile, home=home)
-    looked: list[str] = []
-    for step in credential_chain.steps(environment=environment, home=home):
+        return providers.of_profile(profile, home=home)
+    tried: list[str] = []
+    for step in _steps(environment=environment, home=home):
         answer = step()
         if isinstance(answer, Skipped):
-            looked.append(answer.why)
+            tried.append(answer.why)
         else:
             return answer
     raise AccessError(
         "No credentials were found.",
         code="credentials-missing",
-        cause="Looked at: " + "; ".join(looked) + ".",
+        cause="Tried: " + "; ".join(tried) + ".",
         remedy="Set ALIBABA_CLOUD_ACCESS_KEY_ID and ALIBABA_CLOUD_ACCESS_KEY_SECRET, or run `aliyun configure`, "
         "or pass --profile. To try the tool without an account pass --sandbox, which needs none.",
     )
+
+
+def _steps(*, environment: Mapping[str, str], home: Path) -> tuple[Step, ...]:
+    """Return the providers of the chain in their order; each is tried only when it is called."""
+    return (
+        lambda: _keys_in_environment(environment),
+        lambda: _oidc(environment),
+        lambda: providers.current_profile(environment=environment, home=home),
+        lambda: providers.ini_section(environment=environment, home=home),
+        lambda: _ecs_role(environment),
+        lambda: _uri(environment),
+    )
+
+
+def _learn_environment(environment: Mapping[str, str]) -> None:
+    """Register the secrets of the environment, before anything can fail and be reported."""
+    for name, value in environment.items():
+        if name.lower().endswith("_proxy"):
+            learn_url(value)
+        if not name.startswith(_SECRET_PREFIXES) or name.startswith("ALIYUN_IMPORT_"):
+            continue
+        if name.endswith("TOKEN_FILE"):
+            learn_file(value)
+        elif name.endswith("_URI"):
+            learn_url(value)
+        elif name.endswith(("SECRET", "TOKEN", "PASSWORD")):
+            learn(value)
+        elif name.endswith(("KEY_ID", "ACCESS_KEY")):
+            learn_id(value)
+
+
+def _keys_in_environment(environment: Mapping[str, str]) -> Found | Skipped:
+    for prefix in _PREFIXES:
+        key_id, secret = (environment.get(f"{prefix}ACCESS_KEY_{part}", "").strip() for part in ("ID", "SECRET"))
+        token = environment.get(f"{prefix}SECURITY_TOKEN", "").strip() or None
+        if key_id and secret:
+            return providers.found_keys(f"the environment ({prefix}ACCESS_KEY_ID)", key_id, secret, token)
+        if key_id or secret:
+            there, missing = ("ID", "SECRET") if key_id else ("SECRET", "ID")
+            return Skipped(
+                f"the environment ({prefix}ACCESS_KEY_{there} is set, but {prefix}ACCESS_KEY_{missing} is not)"
+            )
+    return Skipped("the environment (no ALIBABA_CLOUD_ACCESS_KEY_ID and ALIBABA_CLOUD_ACCESS_KEY_SECRET)")
+
+
+def _oidc(environment: Mapping[str, str]) -> Found | Skipped:
+    if all(environment.get(name) for name in _OIDC):
+        return Found("the OIDC token file", providers.oidc(environment["ALIBABA_CLOUD_OIDC_TOKEN_FILE"]))
+    return Skipped(f"an OIDC token (not all of {', '.join(_OIDC)})")
+
+
+def _ecs_role(environment: Mapping[str, str]) -> Found | Skipped:
+    if metadata.is_disabled(environment):
+        return Skipped("the role of this ECS instance (skipped: ALIBABA_CLOUD_ECS_METADATA_DISABLED is true)")
+    # Asked first, so that any other machine waits one second, and not an import and several.
+    role = environment.get("ALIBABA_CLOUD_ECS_METADATA") or metadata.role_here(environment)
+    if role:
+        return Found(f"the role {role} of this ECS instance", providers.ecs_role(role))
+    return Skipped(f"the role of this ECS instance (none at {metadata.HOST})")
+
+
+def _uri(environment: Mapping[str, str]) -> Found | Skipped:
+    address = environment.get("ALIBABA_CLOUD_CREDENTIALS_URI")
+    if address:
+        return Found("ALIBABA_CLOUD_CREDENTIALS_URI", providers.uri(address))
+    return Skipped("ALIBABA_CLOUD_CREDENTIALS_URI (not set)")

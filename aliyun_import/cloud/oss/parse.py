@@ -1,52 +1,110 @@
-"""This file reads OSS's answers: XML bodies, whatever their namespace, and headers."""
+"""Readers of OSS's answers, XML bodies in any namespace and headers, and the lifecycle rule that is added to them.
 
-import calendar
-import time
+What can't be read is a TransientError "answer-unreadable": something that is not OSS answered.
+"""
+
+import base64
+import re
 import xml.etree.ElementTree as ET
-from collections.abc import Mapping
-from email.utils import parsedate_to_datetime
+from collections.abc import Callable, Mapping
+from typing import TypeVar
 from urllib.parse import unquote_plus
+from xml.sax.saxutils import escape
 
 from aliyun_import.cloud.endpoints import region_of_location
+from aliyun_import.cloud.transport.answer import Answer, fields_of_xml, seconds_of
 from aliyun_import.errors import TransientError
 from aliyun_import.model.objects import BucketInfo, RemoteObject, RemotePart, RemoteUpload
 
+Entry = TypeVar("Entry")
 _META = "x-oss-meta-"
+# A list of 1,000 entries a page; more pages than this is a list without an end.
+_MAX_PAGES = 10_000
+_RULE_ID = "aliyun-import-abort"
+_RULES_END = b"</LifecycleConfiguration>"
+
+
+def unreadable(cause: str) -> TransientError:
+    """Return the error of an answer that can't be read."""
+    return TransientError(
+        "OSS's answer can't be read.",
+        code="answer-unreadable",
+        cause=cause,
+        remedy="Check whether a portal or a proxy stands in between, and run the same command again.",
+        resumable=True,
+    )
 
 
 def parse(body: bytes, root: str) -> ET.Element:
-    """Read an XML body whose outermost element is `root`, in any namespace.
-
-    Raises TransientError "answer-unreadable" for anything else, such as the web page of a portal.
-    """
-    try:
-        found = ET.fromstring(body)  # noqa: S314 -- it comes from the store that is trusted with the whole disk
-    except ET.ParseError:
-        found = None
+    """Return the document of an XML body whose outermost element is `root`, in any namespace."""
+    found = _document(body)
     if found is None or found.tag.rpartition("}")[2] != root:
-        raise TransientError(
-            "OSS's answer can't be read.",
-            code="answer-unreadable",
-            cause=f"A {root} was expected; the answer begins with {body[:60]!r}.",
-            remedy="Check whether a portal or a proxy stands in between, and run the same command again.",
-            resumable=True,
-        )
+        raise unreadable(f"A {root} was expected; the answer begins with {body[:60]!r}.")
     return found
 
 
+def _document(body: bytes) -> ET.Element | None:
+    try:
+        return ET.fromstring(body)  # noqa: S314 -- expat bounds entities; the body is bounded by the transport
+    except (ET.ParseError, ValueError, LookupError):  # the latter two for encodings that expat does not know
+        return None
+
+
 def text_of(element: ET.Element, path: str) -> str:
-    """Give the text at a path of element names; empty where it is missing. Any namespace will do."""
+    """Return the text at a path of element names, in any namespace; empty if it is missing."""
     found = element.find("/".join(f"{{*}}{name}" for name in path.split("/")))
     return (found.text or "").strip() if found is not None else ""
 
 
 def unquoted(etag: str) -> str:
-    """Give an ETag without its quotes."""
+    """Return an ETag without its quotes."""
     return etag.strip().strip('"')
 
 
+def error_fields(answer: Answer) -> Mapping[str, str]:
+    """Return the fields of an <Error> (Code, Message, ...); empty for a success and for any other body.
+
+    The answer to HEAD has no body; its error is in a header.
+    """
+    if answer.status // 100 == 2:
+        return {}
+    body = answer.body
+    if not body and "x-oss-err" in answer.headers:
+        try:
+            body = base64.b64decode(answer.headers["x-oss-err"])
+        except ValueError:
+            body = b""
+    root = _document(body)
+    if root is None:
+        return fields_of_xml(body.decode("utf-8", "replace"))
+    if root.tag.rpartition("}")[2] != "Error":
+        return {}
+    return {child.tag.rpartition("}")[2]: (child.text or "").strip()[:1000] for child in root}
+
+
+def all_pages(read_page: Callable[[dict[str, str]], tuple[list[Entry], dict[str, str]]]) -> list[Entry]:
+    """Return the entries of all pages of a list.
+
+    `read_page` takes the parameters of a page (empty: the first) and returns its entries and the parameters of the next
+    page (empty: there is none). Parameters that were used before would lead to a list without an end.
+    """
+    found: list[Entry] = []
+    marker: dict[str, str] = {}
+    used: set[tuple[tuple[str, str], ...]] = set()
+    while len(used) < _MAX_PAGES:
+        page, marker = read_page(marker)
+        found += page
+        key = tuple(sorted(marker.items()))
+        if not marker:
+            return found
+        if key in used or not any(marker.values()):
+            break
+        used.add(key)
+    raise unreadable(f"The list has no end: page {len(used) + 1} leads to {marker}.")
+
+
 def bucket_of(body: bytes) -> BucketInfo:
-    """Read GetBucketInfo's answer."""
+    """Read GetBucketInfo's answer. `owner_id` is empty if the answer has no owner."""
     root = parse(body, "BucketInfo")
     bucket = root.find("{*}Bucket")
     bucket = root if bucket is None else bucket
@@ -69,58 +127,58 @@ def object_of_headers(
     size_bytes: int | None = None,
     metadata: Mapping[str, str] | None = None,
 ) -> RemoteObject:
-    """Read an object from the headers of an answer; size and metadata are given where the answer has none of them."""
+    """Read an object from the headers of an answer; the caller passes size and metadata if the answer has none."""
     lower = {name.lower(): value for name, value in headers.items()}
     found = {name.removeprefix(_META): value for name, value in lower.items() if name.startswith(_META)}
     return RemoteObject(
         key=key,
-        size_bytes=int(lower.get("content-length", 0)) if size_bytes is None else size_bytes,
+        size_bytes=number(lower.get("content-length", "0"), "Content-Length") if size_bytes is None else size_bytes,
         etag=unquoted(lower.get("etag", "")),
         crc64=_crc64(lower.get("x-oss-hash-crc64ecma")),
         storage_class=lower.get("x-oss-storage-class", "Standard"),
         # HTTP knows no case in the names of headers.
         metadata=found if metadata is None else {name.lower(): value for name, value in metadata.items()},
-        last_modified_s=_http_date_s(lower.get("last-modified")),
+        last_modified_s=seconds_of(lower.get("last-modified", "")),
         version_id=lower.get("x-oss-version-id") or None,
     )
 
 
 def part_of_headers(number: int, size_bytes: int, headers: Mapping[str, str]) -> RemotePart:
-    """Read a part from the headers of the answer to it."""
+    """Read a part from the headers of the answer to sending or copying it."""
     crc64 = _crc64(headers.get("x-oss-hash-crc64ecma"))
     return RemotePart(number=number, size_bytes=size_bytes, etag=unquoted(headers.get("etag") or ""), crc64=crc64)
 
 
-def list_of_objects(body: bytes) -> tuple[list[RemoteObject], str]:
-    """Read a page of ListObjectsV2 and the token of the next page, empty after the last."""
+def list_of_objects(body: bytes) -> tuple[list[RemoteObject], dict[str, str]]:
+    """Read a page of ListObjectsV2 and the parameters of the next page, empty after the last."""
     root = parse(body, "ListBucketResult")
     found = [
         RemoteObject(
             key=_name(root, text_of(one, "Key")),
-            size_bytes=int(text_of(one, "Size") or 0),
+            size_bytes=number(text_of(one, "Size") or "0", "Size"),
             etag=unquoted(text_of(one, "ETag")),
             crc64=None,
             storage_class=text_of(one, "StorageClass") or "Standard",
-            last_modified_s=_iso_s(text_of(one, "LastModified")),
+            last_modified_s=seconds_of(text_of(one, "LastModified")),
         )
         for one in root.iterfind("{*}Contents")
     ]
-    return found, text_of(root, "NextContinuationToken") if _more(root) else ""
+    return found, {"continuation-token": text_of(root, "NextContinuationToken")} if _more(root) else {}
 
 
-def list_of_parts(body: bytes) -> tuple[list[RemotePart], str]:
-    """Read a page of ListParts and the marker of the next page, empty after the last."""
+def list_of_parts(body: bytes) -> tuple[list[RemotePart], dict[str, str]]:
+    """Read a page of ListParts and the parameters of the next page, empty after the last."""
     root = parse(body, "ListPartsResult")
     found = [
         RemotePart(
-            number=int(text_of(one, "PartNumber")),
-            size_bytes=int(text_of(one, "Size")),
+            number=number(text_of(one, "PartNumber"), "PartNumber"),
+            size_bytes=number(text_of(one, "Size"), "Size"),
             etag=unquoted(text_of(one, "ETag")),
             crc64=_crc64(text_of(one, "HashCrc64ecma")),
         )
         for one in root.iterfind("{*}Part")
     ]
-    return found, text_of(root, "NextPartNumberMarker") if _more(root) else ""
+    return found, {"part-number-marker": text_of(root, "NextPartNumberMarker")} if _more(root) else {}
 
 
 def list_of_uploads(body: bytes) -> tuple[list[RemoteUpload], dict[str, str]]:
@@ -130,7 +188,7 @@ def list_of_uploads(body: bytes) -> tuple[list[RemoteUpload], dict[str, str]]:
         RemoteUpload(
             key=_name(root, text_of(one, "Key")),
             upload_id=text_of(one, "UploadId"),
-            initiated_s=_iso_s(text_of(one, "Initiated")) or 0.0,
+            initiated_s=seconds_of(text_of(one, "Initiated")) or 0.0,
         )
         for one in root.iterfind("{*}Upload")
     ]
@@ -148,20 +206,46 @@ def _name(root: ET.Element, text: str) -> str:
     return unquote_plus(text) if text_of(root, "EncodingType") == "url" else text
 
 
+def number(text: str, name: str) -> int:
+    """Return a whole number of an answer; `name` names the field in the error."""
+    # int() takes digits of any script, signs and underscores, and fails for more than 4,300 digits.
+    if not re.fullmatch(r"[0-9]{1,18}", text):
+        raise unreadable(f"{name} is {text[:40]!r}, and not a number.")
+    return int(text)
+
+
 def _crc64(text: str | None) -> int | None:
-    return int(text) if text and text.isdigit() else None
-
-
-def _iso_s(text: str) -> float | None:
-    """Read a time such as 2012-02-23T07:01:34.000Z."""
-    try:
-        return float(calendar.timegm(time.strptime(text[:19], "%Y-%m-%dT%H:%M:%S")))
-    except ValueError:
+    """Return a CRC-64; None if the store has none."""
+    if not text:
         return None
+    if not re.fullmatch(r"[0-9]{1,20}", text) or int(text) >= 1 << 64:
+        raise unreadable(f"The CRC-64 is {text[:40]!r}, and not a number of 64 bits.")
+    return int(text)
 
 
-def _http_date_s(text: str | None) -> float | None:
-    try:
-        return parsedate_to_datetime(text).timestamp() if text else None
-    except ValueError:
-        return None
+def with_abort_rule(document: bytes | None, *, prefix: str, days: int) -> bytes | None:
+    """Return lifecycle rules with one more that aborts unfinished uploads below prefix; None if one does already.
+
+    `document` is the bucket's LifecycleConfiguration, None if it has none; its rules are kept byte for byte. An
+    existing rule suffices if it is enabled, covers the prefix and aborts after at most `days` days.
+    """
+    ids = set()
+    if document is not None:
+        for rule in parse(document, "LifecycleConfiguration").iterfind("{*}Rule"):
+            ids.add(text_of(rule, "ID"))
+            after = text_of(rule, "AbortMultipartUpload/Days")
+            covers = text_of(rule, "Status") == "Enabled" and prefix.startswith(text_of(rule, "Prefix"))
+            narrowed = any(rule.find(f"{{*}}{name}") is not None for name in ("Tag", "Filter"))
+            if covers and not narrowed and re.fullmatch(r"[0-9]{1,9}", after) and int(after) <= days:
+                return None
+    name = next(one for one in (_RULE_ID, *(f"{_RULE_ID}-{n}" for n in range(2, len(ids) + 3))) if one not in ids)
+    ours = (
+        f"<Rule><ID>{name}</ID><Prefix>{escape(prefix)}</Prefix><Status>Enabled</Status>"
+        f"<AbortMultipartUpload><Days>{days}</Days></AbortMultipartUpload></Rule>"
+    ).encode()
+    if document is None:
+        return b"<LifecycleConfiguration>" + ours + _RULES_END
+    before, end, after_end = document.rpartition(_RULES_END)
+    if not end:  # <LifecycleConfiguration/>, or a prefix of XML namespaces: not a form that OSS writes
+        raise unreadable(f"A LifecycleConfiguration with an end tag was expected, not {document[:60]!r}.")
+    return before + ours + _RULES_END + after_end

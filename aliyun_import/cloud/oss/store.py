@@ -1,25 +1,62 @@
-"""This file is one bucket of OSS: the bucket itself, small objects, lists. `oss_multipart` adds the big ones."""
+"""Object store of one bucket: the bucket, small objects, lists, and multipart uploads."""
 
+import threading
 from collections.abc import Mapping
+from urllib.parse import quote
+from xml.sax.saxutils import escape
 
 from aliyun_import.cloud.credentials.source import CredentialsSource
 from aliyun_import.cloud.endpoints import Endpoints
-from aliyun_import.cloud.oss import lifecycle as oss_lifecycle
-from aliyun_import.cloud.oss.client import OssWire
-from aliyun_import.cloud.oss.multipart import MultipartUploads
-from aliyun_import.cloud.oss.parse import bucket_of, list_of_objects, object_of_headers
-from aliyun_import.cloud.transport.config import Timeouts
-from aliyun_import.errors import AliyunImportError, RefusedError
-from aliyun_import.model.objects import BucketInfo, RemoteObject
+from aliyun_import.cloud.oss.client import OssClient
+from aliyun_import.cloud.oss.parse import (
+    all_pages,
+    bucket_of,
+    list_of_objects,
+    list_of_parts,
+    list_of_uploads,
+    object_of_headers,
+    parse,
+    part_of_headers,
+    text_of,
+    unquoted,
+    unreadable,
+    with_abort_rule,
+)
+from aliyun_import.cloud.transport.answer import Answer
+from aliyun_import.cloud.transport.settings import Timeouts
+from aliyun_import.errors import (
+    AliyunImportError,
+    BaseChanged,
+    CopyRefused,
+    PermissionDenied,
+    RefusedError,
+    UploadNotFound,
+)
+from aliyun_import.limits import MIB
+from aliyun_import.model.objects import BucketInfo, RemoteObject, RemotePart, RemoteUpload
+from aliyun_import.services.interface import PartBody
 
 _CREATE = (
     b"<CreateBucketConfiguration><StorageClass>Standard</StorageClass>"
     b"<DataRedundancyType>LRS</DataRedundancyType></CreateBucketConfiguration>"
 )
+# OSS answers a copy of some GiB when it is done, and sends nothing until then.
+_COPY_READ_S = 600.0
+# Completing thousands of parts takes OSS longer than an ordinary request.
+_COMPLETE_READ_S = 180.0
+# Codes of a store that does not create parts by copying.
+_NO_COPIES = frozenset({"NotImplemented", "OperationNotSupported", "MethodNotAllowed", "NotSupported"})
+# Codes for a source that is not any more the one that the plan was made for.
+_SOURCE_CHANGED = frozenset({"PreconditionFailed", "NoSuchKey", "InvalidRange", "InvalidObjectState"})
+# The largest object that is read as a whole: a manifest (upload/manifest.py).
+_MAX_READ_BYTES = 64 * MIB
 
 
-class OssStore(MultipartUploads):
-    """ports.ObjectStore through oss2. `workers` is how many threads use it at once: as many connections are kept."""
+class OssStore:
+    """services.ObjectStore through OSS. `workers` is the number of threads that use it at once.
+
+    Waits for answers end with Interrupted once `cancel` is set.
+    """
 
     def __init__(
         self,
@@ -29,22 +66,23 @@ class OssStore(MultipartUploads):
         credentials: CredentialsSource,
         workers: int = 16,
         timeouts: Timeouts | None = None,
+        cancel: threading.Event | None = None,
     ) -> None:
         timeouts = timeouts or Timeouts()
-        super().__init__(
-            OssWire(bucket, endpoints=endpoints, credentials=credentials, workers=workers, timeouts=timeouts),
-            part_s=timeouts.part_s,
+        self._part_s = timeouts.part_s
+        self._client = OssClient(
+            bucket, endpoints=endpoints, credentials=credentials, workers=workers, timeouts=timeouts, cancel=cancel
         )
 
     @property
     def bucket(self) -> str:
-        """Name the bucket."""
-        return self._wire.bucket
+        """Return the name of the bucket."""
+        return self._client.bucket
 
     def bucket_info(self) -> BucketInfo | None:
-        """Tell what the bucket is; None when there is none of that name. Raises when it is somebody else's."""
+        """Return the properties of the bucket, None if it does not exist. AccessError if another account owns it."""
         try:
-            got = self._wire.send("GetBucketInfo", "GET", params={"bucketInfo": ""})
+            got = self._client.send("GetBucketInfo", "GET", params={"bucketInfo": ""})
         except AliyunImportError as error:
             if error.details.get("service_code") == "NoSuchBucket":
                 return None
@@ -52,47 +90,52 @@ class OssStore(MultipartUploads):
         return bucket_of(got.body)
 
     def create_bucket(self) -> None:
-        """Create the bucket, private, class Standard. Fine when it is ours already."""
+        """Create the bucket, private, class Standard. Succeeds if this account owns it already."""
         try:
-            self._wire.send("PutBucket", "PUT", headers={"x-oss-acl": "private"}, data=_CREATE)
+            self._client.send("PutBucket", "PUT", headers={"x-oss-acl": "private"}, data=_CREATE)
         except AliyunImportError as error:
-            # The same code for somebody else's bucket, for our own in another region, and for our own of another class.
+            # The same code for another account's bucket, and for our own of another region or class.
             if error.details.get("service_code") != "BucketAlreadyExists":
                 raise
             self._check_ours(error)
 
     def ensure_abort_rule(self, *, prefix: str, days: int) -> bool:
-        """See to it that unfinished uploads below prefix are aborted after so many days.
+        """Ensure a lifecycle rule that aborts unfinished uploads below `prefix` after `days` days.
 
-        Keeps every rule that is there. True when a rule was added, False when one served already.
+        Keeps every existing rule. Returns whether a rule was added.
         """
+        rules: bytes | None
         try:
-            there = self._wire.send("GetBucketLifecycle", "GET", params={"lifecycle": ""}).body
+            rules = self._client.send("GetBucketLifecycle", "GET", params={"lifecycle": ""}).body
         except AliyunImportError as error:
             if error.details.get("service_code") != "NoSuchLifecycle":
                 raise
-            there = b""
-        document = oss_lifecycle.with_abort_rule(there, prefix=prefix, days=days)
+            # Not b"": an empty answer is no statement that there are no rules, and must not replace them.
+            rules = None
+        document = with_abort_rule(rules, prefix=prefix, days=days)
         if document is None:
             return False
-        # The header lets our rule stand beside one for the whole bucket, which is refused as an overlap otherwise.
+        # Without the header, our rule beside one for the whole bucket is refused as an overlap.
         headers = {"x-oss-allow-same-action-overlap": "true", "Content-Type": "application/xml"}
-        self._wire.send("PutBucketLifecycle", "PUT", params={"lifecycle": ""}, headers=headers, data=document)
+        self._client.send("PutBucketLifecycle", "PUT", params={"lifecycle": ""}, headers=headers, data=document)
         return True
 
     def head(self, key: str) -> RemoteObject | None:
-        """Tell what the object is; None when there is none."""
+        """Return the properties of an object, None if it does not exist."""
         try:
-            got = self._wire.send("HeadObject", "HEAD", key=key)
+            got = self._client.send("HeadObject", "HEAD", key=key)
         except AliyunImportError as error:
-            # A 404 to HEAD has no body, and some stores leave out the header that stands in for it.
-            if error.details.get("service_code", "NoSuchKey") == "NoSuchKey" and _status(error) == "404":
+            # A 404 to HEAD has no body, and some stores omit the header that replaces it.
+            if (
+                error.details.get("service_code", "NoSuchKey") == "NoSuchKey"
+                and error.details.get("http_status") == "404"
+            ):
                 return None
             raise
         return object_of_headers(key, got.headers)
 
     def read(self, key: str, *, start: int = 0, length: int | None = None, if_match: str | None = None) -> bytes:
-        """Read a small range of an object (manifests, zero objects): the whole of it comes into memory."""
+        """Read a small range of an object (manifests, zero objects) into memory, 64 MiB at most."""
         if length == 0:
             return b""
         headers = {"If-Match": f'"{if_match}"'} if if_match else {}
@@ -100,45 +143,205 @@ class OssStore(MultipartUploads):
             headers["Range"] = f"bytes={start}-{start + length - 1 if length is not None else ''}"
             # Without it OSS answers a range beyond the end with the whole object.
             headers["x-oss-range-behavior"] = "standard"
-        return self._wire.send("GetObject", "GET", key=key, headers=headers).body
+        got = self._client.send("GetObject", "GET", key=key, headers=headers, max_body_bytes=_MAX_READ_BYTES)
+        if length is not None and len(got.body) > length:
+            raise unreadable(f"{length} bytes were asked for, and {len(got.body)} came.")
+        return got.body
 
     def put(
         self, key: str, data: bytes, *, metadata: Mapping[str, str] | None = None, overwrite: bool = True
     ) -> RemoteObject:
-        """Write a small object. With overwrite=False one that is there raises RefusedError "object-exists"."""
+        """Write a small object. With overwrite=False an existing one raises RefusedError "object-exists"."""
         headers = self._new_object_headers(metadata)
         if not overwrite:
             headers["x-oss-forbid-overwrite"] = "true"
-        got = self._wire.send("PutObject", "PUT", key=key, headers=headers, data=data, read_s=self._part_s)
+        got = self._client.send("PutObject", "PUT", key=key, headers=headers, data=data, read_s=self._part_s)
         return object_of_headers(key, got.headers, size_bytes=len(data), metadata=metadata)
 
     def delete(self, key: str, *, version_id: str | None = None) -> None:
-        """Remove an object; fine when there is none."""
+        """Delete an object; succeeds if it does not exist."""
         params = {"versionId": version_id} if version_id else {}
-        self._wire.send("DeleteObject", "DELETE", key=key, params=params)
+        self._client.send("DeleteObject", "DELETE", key=key, params=params)
 
     def list_objects(self, prefix: str) -> tuple[RemoteObject, ...]:
-        """List all objects below prefix, all pages, by key. `crc64` and `metadata` are not filled."""
-        found: list[RemoteObject] = []
-        params = {"list-type": "2", "prefix": prefix, "max-keys": "1000", "encoding-type": "url"}
-        while True:
-            page, next_token = list_of_objects(self._wire.send("ListObjectsV2", "GET", params=params).body)
-            found += page
-            if not next_token:
-                return tuple(sorted(found, key=lambda one: one.key))
-            params["continuation-token"] = next_token
+        """Return all objects below prefix, all pages, by key. `crc64` and `metadata` are not filled."""
+        first = {"list-type": "2", "prefix": prefix, "max-keys": "1000", "encoding-type": "url"}
+        found = all_pages(
+            lambda marker: list_of_objects(self._client.send("ListObjectsV2", "GET", params=first | marker).body)
+        )
+        return tuple(sorted(found, key=lambda one: one.key))
+
+    def start_upload(self, key: str, *, metadata: Mapping[str, str] | None = None) -> str:
+        """Start a multipart upload (class Standard) and return its upload id."""
+        got = self._client.send(
+            "InitiateMultipartUpload",
+            "POST",
+            key=key,
+            params={"uploads": ""},
+            headers=self._new_object_headers(metadata),
+        )
+        return text_of(parse(got.body, "InitiateMultipartUploadResult"), "UploadId")
+
+    def send_part(
+        self, key: str, upload_id: str, *, number: int, body: PartBody, timeout_s: float | None = None
+    ) -> RemotePart:
+        """Send one part, one attempt. RefusedError "upload-vanished" if the server has no such upload.
+
+        `timeout_s` bounds each wait on the socket, not the whole part.
+        """
+        got = self._client.send(
+            "UploadPart",
+            "PUT",
+            key=key,
+            params={"partNumber": str(number), "uploadId": upload_id},
+            headers={"Content-Type": "application/octet-stream"},
+            data=body,
+            read_s=timeout_s or self._part_s,
+            part=str(number),
+        )
+        return part_of_headers(number, len(body), got.headers)
+
+    def copy_part(
+        self,
+        key: str,
+        upload_id: str,
+        *,
+        number: int,
+        source_key: str,
+        start: int,
+        length: int,
+        if_match: str,
+    ) -> RemotePart:
+        """Make one part on the server from a range of an object of the same bucket.
+
+        Raises RefusedError "base-changed" if the source is not `if_match` any more, "copy-refused" if the store does
+        not make such copies, "upload-vanished" as send_part.
+        """
+        headers = {
+            "x-oss-copy-source": f"/{self._client.bucket}/{quote(source_key, safe='')}",
+            "x-oss-copy-source-range": f"bytes={start}-{start + length - 1}",
+            "x-oss-copy-source-if-match": f'"{if_match}"',
+        }
+        try:
+            got = self._client.send(
+                "UploadPartCopy",
+                "PUT",
+                key=key,
+                params={"partNumber": str(number), "uploadId": upload_id},
+                headers=headers,
+                read_s=_COPY_READ_S,
+                part=str(number),
+                source=source_key,
+            )
+        except AliyunImportError as error:
+            refusal = _copy_refusal(error, source_key)
+            if refusal is None:
+                raise
+            raise refusal from error
+        return _copied_part(number, length, got)
+
+    def list_parts(self, key: str, upload_id: str) -> tuple[RemotePart, ...]:
+        """Return all parts of an upload, all pages, by number. RefusedError "upload-vanished" as send_part."""
+        first = {"uploadId": upload_id, "max-parts": "1000"}
+        found = all_pages(
+            lambda marker: list_of_parts(self._client.send("ListParts", "GET", key=key, params=first | marker).body)
+        )
+        return tuple(sorted(found, key=lambda part: part.number))
+
+    def list_uploads(self, prefix: str) -> tuple[RemoteUpload, ...]:
+        """Return all unfinished uploads below prefix, all pages."""
+        first = {"uploads": "", "prefix": prefix, "max-uploads": "1000", "encoding-type": "url"}
+        return tuple(
+            all_pages(
+                lambda marker: list_of_uploads(
+                    self._client.send("ListMultipartUploads", "GET", params=first | marker).body
+                )
+            )
+        )
+
+    def complete(
+        self, key: str, upload_id: str, parts: tuple[RemotePart, ...], *, overwrite: bool = False
+    ) -> RemoteObject:
+        """Make the object of these parts (ascending numbers). size_bytes and crc64 are what the server answered.
+
+        With overwrite=False an existing object raises RefusedError "object-exists".
+        """
+        headers = {"Content-Type": "application/xml"} | ({} if overwrite else {"x-oss-forbid-overwrite": "true"})
+        rows = (
+            f"<Part><PartNumber>{part.number}</PartNumber><ETag>&quot;{escape(part.etag)}&quot;</ETag></Part>"
+            for part in parts
+        )
+        document = f"<CompleteMultipartUpload>{''.join(rows)}</CompleteMultipartUpload>".encode()
+        got = self._client.send(
+            "CompleteMultipartUpload",
+            "POST",
+            key=key,
+            params={"uploadId": upload_id},
+            headers=headers,
+            data=document,
+            read_s=_COMPLETE_READ_S,
+        )
+        # The answer has the CRC-64 but not the size; HeadObject has both, of the object as it is stored.
+        stored = self._client.send("HeadObject", "HEAD", key=key)
+        return object_of_headers(key, {**stored.headers, **_version(got)})
+
+    def abort(self, key: str, upload_id: str) -> None:
+        """Abort an upload and free its parts; succeeds if the server has no such upload."""
+        try:
+            self._client.send("AbortMultipartUpload", "DELETE", key=key, params={"uploadId": upload_id})
+        except UploadNotFound:
+            return
 
     def _check_ours(self, refusal: AliyunImportError) -> None:
-        """Let a bucket pass that is ours and here; raise what says best why it can't be used."""
+        """Return if the bucket is ours and in this region; else raise the most specific error."""
         try:
-            there = self.bucket_info()
+            info = self.bucket_info()
         except RefusedError:  # in another region
             raise
         except AliyunImportError as error:
             raise refusal from error
-        if there is None:
+        if info is None:
             raise refusal
 
+    @staticmethod
+    def _new_object_headers(metadata: Mapping[str, str] | None) -> dict[str, str]:
+        """Ask for class Standard, whatever the bucket's class: ECS imports nothing from an archive."""
+        headers = {"Content-Type": "application/octet-stream", "x-oss-storage-class": "Standard"}
+        return headers | {f"x-oss-meta-{name}": value for name, value in (metadata or {}).items()}
 
-def _status(error: AliyunImportError) -> str:
-    return error.details.get("http_status", "")
+
+def _copied_part(number: int, length: int, got: Answer) -> RemotePart:
+    part = part_of_headers(number, length, got.headers)
+    # The ETag of a copy is in the body.
+    etag = text_of(parse(got.body, "CopyPartResult"), "ETag")
+    return RemotePart(number=number, size_bytes=length, etag=unquoted(etag), crc64=part.crc64)
+
+
+def _version(got: Answer) -> dict[str, str]:
+    version = got.headers.get("x-oss-version-id")
+    return {"x-oss-version-id": version} if version else {}
+
+
+def _copy_refusal(error: AliyunImportError, source_key: str) -> RefusedError | None:
+    """Return the error for a changed source, or for a store that makes no copies; None for any other failure."""
+    code = error.details.get("service_code", "")
+    if code in _SOURCE_CHANGED:
+        return BaseChanged(
+            f"The object {source_key}, whose ranges were to be reused, has changed.",
+            code="base-changed",
+            cause=error.cause,
+            remedy="Run the same command again; the bytes are sent instead of copied.",
+            details=error.details,
+            resumable=True,
+        )
+    # No permission to read the source, or a source elsewhere, has the same solution: the bytes are sent.
+    if code in _NO_COPIES or isinstance(error, PermissionDenied):
+        return CopyRefused(
+            "The store does not create parts by copying.",
+            code="copy-refused",
+            cause=error.cause,
+            remedy="Run the same command again; the bytes are sent instead. An endpoint of OSS itself copies them.",
+            details=error.details,
+            resumable=True,
+        )
+    return None

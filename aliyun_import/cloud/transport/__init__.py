@@ -1,1 +1,1 @@
-"""HTTP connections to the services."""
+"""HTTP transport shared by all services."""

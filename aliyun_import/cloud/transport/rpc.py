@@ -1,86 +1,126 @@
-"""This file sends RPC calls (ECS, RAM, STS) through the vendor's AcsClient and reads their answers.
+"""RPC calls to ECS, RAM and STS.
 
-The request is built, signed and sent by the SDK. Its outer layer is not used: it retries on its own, writes the signed
-URL (token included) into its exceptions and its log, and fails with an IndexError on a SignatureDoesNotMatch whose
-message has no colon (aliyunsdkcore 2.16.1, client.py).
+aliyunsdkcore builds and signs a request; `transport.http` sends it. The SDK's own client is not used: it retries, puts
+the signed URL (token included) into exceptions and logs, fails with an IndexError on a SignatureDoesNotMatch whose
+message has no colon, and sends with a urllib3 of 2018, without SNI on Python 3.12 and later (2.16.1).
 """
 
+import platform
+import threading
 from collections.abc import Mapping
 from typing import Any
 
+import aliyunsdkcore
 from aliyunsdkcore.auth.credentials import AccessKeyCredential, StsTokenCredential
 from aliyunsdkcore.auth.signers.access_key_signer import AccessKeySigner
 from aliyunsdkcore.auth.signers.sts_token_signer import StsTokenSigner
-from aliyunsdkcore.client import AcsClient
 
 from aliyun_import.cloud.credentials.source import Credentials, CredentialsSource
-from aliyun_import.cloud.errors.network import network_error
-from aliyun_import.cloud.errors.translate import is_expired
-from aliyun_import.cloud.transport.config import Timeouts, ca_bundle, proxies_for
-from aliyun_import.cloud.transport.logs import logged, shut_vendor_logs
-from aliyun_import.cloud.transport.rpc_response import Reply, refusal_of
+from aliyun_import.cloud.errors import translate as errors
+from aliyun_import.cloud.transport.answer import (
+    Answer,
+    Fields,
+    clock_difference,
+    document_of,
+    retry_after_s,
+    status_text,
+    text,
+)
+from aliyun_import.cloud.transport.http import HttpClient
+from aliyun_import.cloud.transport.settings import Timeouts, silence_vendor_logs
 from aliyun_import.errors import AliyunImportError
 from aliyun_import.model.operations import Operation
 
-# How long the service may think before it answers, where that is longer than usual: timeout_config.json of the SDK.
+# Longest wait for an answer where that is longer than usual: timeout_config.json of the SDK.
 _READ_S: Mapping[str, float] = {"ImportImage": 29, "DescribeImages": 38, "DeleteImage": 36}
+_USER_AGENT = (
+    f"AlibabaCloud ({platform.system()} {platform.release()};{platform.machine()}) Python/{platform.python_version()} "
+    f"Core/{aliyunsdkcore.__version__} aliyun-import"
+)
 
 
 class RpcClient:
-    """Calls the operations of one service at one endpoint. Safe on any thread; connections are shared."""
+    """Calls the operations of one service at one endpoint. Thread-safe; threads share the connections."""
 
     def __init__(
-        self, service: str, url: str, *, region: str, credentials: CredentialsSource, timeouts: Timeouts
+        self,
+        service: str,
+        url: str,
+        *,
+        region: str,
+        credentials: CredentialsSource,
+        timeouts: Timeouts | None = None,
+        cancel: threading.Event | None = None,
     ) -> None:
+        silence_vendor_logs()
         self._service = service
         self._url = url
+        self._region = region
         self._credentials = credentials
-        self._timeouts = timeouts
-        shut_vendor_logs()
-        # Each request is signed with the credentials of its moment, so the client's own are never used. They are
-        # given by position all the same: ALIYUN_ACCESS_KEY_ID of the environment would beat anything else.
-        self._client = AcsClient(
-            "-", "-", region_id=region, auto_retry=False, verify=ca_bundle(), proxy=proxies_for(url)
-        )
-        # No second reading of the environment (proxies), and no passwords from ~/.netrc.
-        self._client.session.trust_env = False
+        self._timeouts = timeouts or Timeouts()
+        self._http = HttpClient(service, url, cancel=cancel)
 
     def call(self, request: Any, /, **operands: str) -> dict[str, Any]:  # noqa: ANN401 -- the SDK has no types
-        """Send a request of the SDK once and give the answer's JSON.
+        """Send a request of the SDK once and return the JSON of the success; anything else is one of our errors.
 
-        `operands` are named in the errors (bucket, key, name, role...). After an answer that the token has expired,
-        the credentials are looked up anew, and where they differ the request is sent once more.
+        `operands` are named in the errors (bucket, key, name, role...). After the answer that the token has expired,
+        the credentials are read again, and if they differ the request is sent once more.
         """
         Operation(_name(request))  # an undeclared one is a bug: docs and policy would not have its permission
         keys = self._credentials.get()
-        reply = self._send(request, keys)
-        if is_expired(reply.code):
+        answer = self._send(request, keys)
+        if errors.is_expired(_code(answer)):
             fresh = self._credentials.renew(keys)
             if fresh != keys:
-                reply = self._send(request, fresh)
-        if reply.ok:
-            return dict(reply.document)
-        raise refusal_of(reply, service=self._service, operation=_name(request), operands=operands)
+                answer = self._send(request, fresh)
+        document = document_of(answer)
+        if answer.status // 100 == 2 and document:
+            return dict(document)
+        raise refusal_of(answer, service=self._service, operation=_name(request), operands=operands)
 
-    def _send(self, request: Any, keys: Credentials) -> Reply:  # noqa: ANN401
+    def _send(self, request: Any, keys: Credentials) -> Answer:  # noqa: ANN401
         request.set_accept_format("JSON")
-        request.add_header("Accept-Encoding", "identity")
         # Left over from an attempt with other credentials.
         request.get_query_params().pop("SecurityToken", None)
-        # The scheme of the URL beats the request's own (ECS would go over http).
-        read_s = max(self._timeouts.read_s, _READ_S.get(_name(request), 0))
-        exchange = self._client._make_http_response(self._url, request, read_s, self._timeouts.connect_s, _signer(keys))
-        try:
-            with logged(self._service, _name(request), method=request.get_method(), url=self._url) as answer:
-                status, headers, body = exchange.get_response_object()
-                reply = Reply.of(status, headers, body)
-                answer.status, answer.request_id = status, reply.request_id
-        except OSError as error:  # every exception of the vendored requests is one
-            raise self._unreached(error, request) from None  # its chain holds the signed URL
-        return reply
+        signed_headers, target = _signer(keys).sign(self._region, request)
+        headers = {**request.get_headers(), **signed_headers, "x-sdk-client": "python/2.0.0"}
+        return self._http.send(
+            _name(request),
+            request.get_method(),
+            # The endpoint's scheme replaces the request's own (ECS would go over http).
+            f"{self._url}{target}",
+            headers={**headers, "Accept-Encoding": "identity", "User-Agent": _USER_AGENT},
+            connect_s=self._timeouts.connect_s,
+            wait_s=max(self._timeouts.read_s, _READ_S.get(_name(request), 0)),
+        )
 
-    def _unreached(self, error: OSError, request: Any) -> AliyunImportError:  # noqa: ANN401
-        return network_error(error, service=self._service, operation=_name(request), url=self._url)
+
+def refusal_of(answer: Answer, *, service: str, operation: str, operands: Mapping[str, str]) -> AliyunImportError:
+    """Return our error for an answer that is not a success. A 200 without a document is none: a web page, say."""
+    document: Fields = document_of(answer)
+    begin = answer.body[:300].decode("utf-8", "replace")
+    if not document and answer.status // 100 == 2:
+        status, code, message = 502, "NotTheService", f"The answer is not one of the service: {begin[:120]}"
+    else:
+        status, code = answer.status, _code(answer)
+        message = text(document, "Message")[:1000] or begin or status_text(status)
+    return errors.translate(
+        errors.Answer(
+            service=service,
+            operation=operation,
+            status=status,
+            code=code,
+            message=message,
+            request_id=text(document, "RequestId")[:100] or answer.request_id,
+            operands=operands,
+            skew=clock_difference(answer.headers.get("date", "")),
+            retry_after_s=retry_after_s(answer.headers),
+        )
+    )
+
+
+def _code(answer: Answer) -> str:
+    return "" if answer.status // 100 == 2 else text(document_of(answer), "Code")[:100]
 
 
 def _signer(keys: Credentials) -> AccessKeySigner | StsTokenSigner:

@@ -1,4 +1,4 @@
-"""This file tests proxies, trusted certificates, and that both SDKs go by the same decision."""
+"""Tests that all services go the same way: proxies, trusted certificates, failures of the network."""
 
 import socket
 import ssl
@@ -7,53 +7,15 @@ from pathlib import Path
 
 import pytest
 
-from aliyun_import.cloud.ecs.images import EcsImages
+from aliyun_import.cloud.ecs import EcsImages
 from aliyun_import.cloud.endpoints import resolve_endpoints
 from aliyun_import.cloud.oss.store import OssStore
 from aliyun_import.cloud.ram import RamRoles, StsIdentity
-from aliyun_import.cloud.transport.config import CA_VARIABLES, Timeouts, ca_bundle, proxies_for
+from aliyun_import.cloud.transport.settings import CA_VARIABLES, Timeouts
 from aliyun_import.errors import AccessError, AliyunImportError, TransientError
 from aliyun_import.sandbox.server import Sandbox
 from tests.cloud import reach
 from tests.cloud.certificate import write_certificate
-
-OUT = "https://oss-cn-hangzhou.aliyuncs.com"
-PROXY = "http://proxy.example.com:3128"
-# What the RPC SDK brings of urllib3 is of 2018; the warnings of today's Python about it are not ours to act on.
-vendored = pytest.mark.filterwarnings(
-    "ignore::DeprecationWarning:aliyunsdkcore", "ignore:ssl.PROTOCOL_TLS is deprecated"
-)
-
-
-@pytest.mark.parametrize(
-    ("url", "environment", "proxy"),
-    [
-        (OUT, {}, ""),
-        (OUT, {"HTTPS_PROXY": PROXY}, PROXY),
-        (OUT, {"https_proxy": PROXY}, PROXY),
-        (OUT, {"HTTP_PROXY": PROXY}, ""),
-        (OUT, {"ALL_PROXY": PROXY}, PROXY),
-        (OUT, {"HTTPS_PROXY": PROXY, "NO_PROXY": "aliyuncs.com"}, ""),
-        (OUT, {"HTTPS_PROXY": PROXY, "no_proxy": ".aliyuncs.com,example.org"}, ""),
-        (OUT, {"HTTPS_PROXY": PROXY, "NO_PROXY": "*"}, ""),
-        (OUT, {"HTTPS_PROXY": PROXY, "NO_PROXY": "example.org"}, PROXY),
-        ("http://10.1.2.3:8080", {"HTTP_PROXY": PROXY, "NO_PROXY": "10.0.0.0/8"}, ""),
-        ("http://11.1.2.3:8080", {"HTTP_PROXY": PROXY, "NO_PROXY": "10.0.0.0/8"}, PROXY),
-        ("http://127.0.0.1:8080", {"HTTP_PROXY": PROXY}, ""),
-        ("http://localhost:8080", {"http_proxy": PROXY}, ""),
-        ("http://h.example.com", {"HTTP_PROXY": PROXY, "REQUEST_METHOD": "GET"}, ""),
-    ],
-)
-def test_the_proxy_of_a_url(url: str, environment: dict[str, str], proxy: str) -> None:
-    """The usual variables count in either case, and this machine itself is never reached through a proxy."""
-    assert proxies_for(url, environment) == {"http": proxy, "https": proxy}
-
-
-@pytest.mark.parametrize("variable", CA_VARIABLES)
-def test_the_file_of_trusted_certificates(variable: str) -> None:
-    """Each of the usual variables names it."""
-    assert ca_bundle({variable: "/etc/ours.pem"}) == "/etc/ours.pem"
-    assert ca_bundle({variable: ""}) is None
 
 
 def test_a_proxy_of_the_environment_does_not_stand_before_a_sandbox(
@@ -67,18 +29,20 @@ def test_a_proxy_of_the_environment_does_not_stand_before_a_sandbox(
 
 
 def test_everything_goes_out_over_https_and_through_the_proxy(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Each service is asked for by its own name and over https, and nothing else is asked (no Location service)."""
+    """Each service by its own name, over https and with the proxy's login; no other host (no Location service)."""
     asked: list[bytes] = []
 
     def refuse(connection: socket.socket) -> None:
-        asked.append(reach.read_head(connection).split(b" HTTP")[0])
+        head = reach.read_head(connection)
+        assert b"\r\nproxy-authorization: Basic bWU6cEB3\r\n" in head  # me:p@w
+        asked.append(head.split(b" HTTP")[0])
         connection.sendall(b"HTTP/1.1 407 Needs a password\r\nContent-Length: 0\r\nConnection: close\r\n\r\n")
 
     with reach.server(refuse) as port:
         for name in ("NO_PROXY", "no_proxy", "https_proxy", "http_proxy"):
             monkeypatch.delenv(name, raising=False)
         for name in ("HTTPS_PROXY", "HTTP_PROXY"):
-            monkeypatch.setenv(name, f"http://127.0.0.1:{port}")
+            monkeypatch.setenv(name, f"http://me:p%40w@127.0.0.1:{port}")
         # The SDK knows this region by no rule and in no table, and would ask the Location service for its endpoint.
         found = resolve_endpoints("na-south-1")
         keys = reach.any_credentials()
@@ -117,7 +81,7 @@ def test_parts_travel_through_a_proxy_too(monkeypatch: pytest.MonkeyPatch) -> No
 
     with reach.server(serve) as port:
         monkeypatch.setenv("HTTP_PROXY", f"http://127.0.0.1:{port}")
-        found = resolve_endpoints("cn-hangzhou", endpoint_url="http://oss.example.com")
+        found = resolve_endpoints("cn-hangzhou", endpoint_url="http://oss.example.com", allow_insecure=True)
         opened = OssStore("disks", endpoints=found, credentials=reach.any_credentials(), timeouts=reach.QUICK)
         part = reach.Body([bytes(1 << 20)] * 8)
         assert opened.send_part("k", "u", number=1, body=part).etag == "E"
@@ -135,7 +99,6 @@ def tls_sandbox(tmp_path: Path) -> Iterator[tuple[Sandbox, Path]]:
         yield running, certificate
 
 
-@vendored
 @pytest.mark.parametrize("variable", ["REQUESTS_CA_BUNDLE", "SSL_CERT_FILE", "ALIBABA_CLOUD_CA_BUNDLE"])
 def test_one_variable_makes_both_sdks_trust(
     variable: str, tls_sandbox: tuple[Sandbox, Path], monkeypatch: pytest.MonkeyPatch
@@ -147,6 +110,24 @@ def test_one_variable_makes_both_sdks_trust(
     monkeypatch.setenv(variable, str(certificate))
     assert reach.identity(sandbox).whoami().account_id == sandbox.account_id
     assert reach.store(sandbox).bucket_info() is None
+
+
+def test_every_handshake_names_the_host() -> None:
+    """SNI is sent for OSS and for the RPC services; without it a shared server answers with another certificate."""
+    names: list[str | None] = []
+    tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    tls.sni_callback = lambda _socket, name, _context: names.append(name)
+
+    with reach.server(lambda _: None, wrap=lambda one: tls.wrap_socket(one, server_side=True)) as port:
+        found = resolve_endpoints("cn-hangzhou", endpoint_url=f"https://localhost:{port}")
+        keys = reach.any_credentials()
+        for act in (
+            OssStore("disks", endpoints=found, credentials=keys, timeouts=reach.QUICK).bucket_info,
+            StsIdentity(endpoints=found, credentials=keys, timeouts=reach.QUICK).whoami,
+        ):
+            with pytest.raises(AliyunImportError):
+                act()
+    assert names == ["localhost", "localhost"]
 
 
 def test_with_a_file_of_certificates_nobody_else_is_trusted(
@@ -161,7 +142,6 @@ def test_with_a_file_of_certificates_nobody_else_is_trusted(
     assert caught.value.code == "certificate-untrusted"
 
 
-@vendored
 def test_an_untrusted_certificate_is_told_in_words(
     tls_sandbox: tuple[Sandbox, Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -1,0 +1,314 @@
+"""Providers of credentials: files of profiles, read here, and keys that the vendor's library fetches.
+
+File formats: aliyun-cli's config/profile.go and the README of alibabacloud_credentials. The vendor's library serves
+roles, SSO and external programs; it is imported by the first `read`, since that takes about a second, and caches and
+refreshes by itself, so that a reader is cheap to call for each request.
+"""
+
+import configparser
+import json
+import re
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from aliyun_import.cloud.transport.settings import log_fetch, silence_vendor_logs
+from aliyun_import.errors import AccessError, TransientError
+from aliyun_import.redact import learn, learn_file, learn_id, redact
+
+Keys = tuple[str, str, str | None]
+Read = Callable[[], Keys]
+
+# How the library introduces the body of an answer: "..., http_code: 400, result: {...", "failed ...: {...".
+_BODY = re.compile(r"(?s),?\s*(?:result|response)?:?\s*(?=\{)|,?\s*(?:result|response):\s*")
+# requests and urllib3 name what they asked for.
+_PATHS = re.compile(r"(with url: |https?://[^/\s]+)/?[^\s)]*")
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """Credentials that were found: `where`, for people, and a function that reads them (key id, secret, token)."""
+
+    where: str
+    read: Read = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Skipped:
+    """A provider without usable credentials; `why` names it and the reason."""
+
+    why: str
+
+
+def found_keys(where: str, key_id: str, secret: str, token: str | None) -> Found:
+    """Return credentials that never change."""
+    return Found(where, lambda: (key_id, secret, token))
+
+
+def learn_fields(fields: Mapping[str, Any]) -> None:
+    """Register the secrets among the fields of a profile or a section, by their names."""
+    for name, value in fields.items():
+        if not isinstance(value, str):
+            continue
+        if name.endswith("token_file"):
+            learn_file(value)
+        elif "secret" in name or "token" in name or "password" in name or "bearer" in name:
+            learn(value)
+        elif name == "access_key_id":
+            learn_id(value)
+
+
+# The modes that the vendor's library reads, besides AK and StsToken, which are read here.
+_VENDOR_MODES = {
+    mode.lower(): mode
+    for mode in ("RamRoleArn", "EcsRamRole", "OIDC", "ChainableRamRoleArn", "CloudSSO", "OAuth", "External")
+}
+
+
+def config_path(home: Path) -> Path:
+    """Return the path of the aliyun CLI's file of profiles."""
+    return home / ".aliyun" / "config.json"
+
+
+def profile_region(profile: str | None, *, environment: Mapping[str, str], home: Path) -> str | None:
+    """Return region_id of a profile; None if the file, the profile or the field is missing."""
+    config = _config(config_path(home))
+    entry = _entry(config, profile or environment.get("ALIBABA_CLOUD_PROFILE") or str(config.get("current") or ""))
+    return str(entry.get("region_id") or "") or None if entry else None
+
+
+def of_profile(name: str, *, home: Path) -> Found:
+    """Return the credentials of a profile that was asked for by name; raises AccessError if there are none."""
+    path = config_path(home)
+    config = _config(path)
+    entry = _entry(config, name)
+    if entry is None:
+        names = ", ".join(str(one.get("name")) for one in _profiles(config)) or "none"
+        raise AccessError(
+            f"There is no profile {name} in {path}.",
+            code="profile-missing",
+            cause=f"Profiles there: {names}.",
+            remedy=f"Run `aliyun configure --profile {name}`, or pass --profile with one of these.",
+        )
+    found = _of_entry(entry, name, path)
+    if isinstance(found, Skipped):
+        raise AccessError(
+            f"The profile {name} holds no usable credentials.",
+            code="profile-incomplete",
+            cause=found.why + ".",
+            remedy=f"Run `aliyun configure --profile {name}`.",
+        )
+    return found
+
+
+def current_profile(*, environment: Mapping[str, str], home: Path) -> Found | Skipped:
+    """Return the credentials of the CLI's current profile, or of ALIBABA_CLOUD_PROFILE."""
+    path = config_path(home)
+    if environment.get("ALIBABA_CLOUD_CLI_PROFILE_DISABLED", "").lower() == "true":
+        return Skipped(f"{path} (skipped: ALIBABA_CLOUD_CLI_PROFILE_DISABLED is true)")
+    config = _config(path)
+    if not config:
+        return Skipped(f"{path} (does not exist)")
+    name = environment.get("ALIBABA_CLOUD_PROFILE") or str(config.get("current") or "")
+    entry = _entry(config, name)
+    if entry is None:
+        return Skipped(f"{path} (no profile {name or 'is current'})")
+    return _of_entry(entry, name, path)
+
+
+def ini_section(*, environment: Mapping[str, str], home: Path) -> Found | Skipped:
+    """Return the credentials of credentials.ini: the section ALIBABA_CLOUD_PROFILE, or default."""
+    given = environment.get("ALIBABA_CLOUD_CREDENTIALS_FILE")
+    path = Path(given) if given else home / ".alibabacloud" / "credentials.ini"
+    name = environment.get("ALIBABA_CLOUD_PROFILE") or "default"
+    parser = configparser.ConfigParser(interpolation=None)
+    try:
+        if not parser.read(path, encoding="utf-8"):
+            return Skipped(f"{path} (does not exist)")
+    except (configparser.Error, UnicodeDecodeError, OSError) as error:
+        raise _unreadable(path, error) from error
+    for section_name in parser.sections():
+        learn_fields(parser[section_name])
+    if not parser.has_section(name):
+        return Skipped(f"{path} (no section [{name}])")
+    section = parser[name]
+    if section.get("type") != "access_key":
+        return Found(f"section [{name}] of {path}", ini(str(path), name))
+    return _keys_or_skip(
+        f"section [{name}] of {path}", section.get("access_key_id"), section.get("access_key_secret"), None
+    )
+
+
+def _of_entry(entry: Mapping[str, Any], name: str, path: Path) -> Found | Skipped:
+    mode = str(entry.get("mode") or "AK")
+    where = f"profile {name} of {path}"
+    if mode.lower() in ("ak", "ststoken"):
+        token = entry.get("sts_token") if mode.lower() == "ststoken" else None
+        if mode.lower() == "ststoken" and not token:
+            return Skipped(f"{where} (mode {mode}, but no sts_token)")
+        return _keys_or_skip(where, entry.get("access_key_id"), entry.get("access_key_secret"), token)
+    if mode.lower() == "ecsramrole":
+        return Found(f"{where} (mode {mode})", ecs_role(entry.get("ram_role_name") or None))
+    if mode.lower() in _VENDOR_MODES:
+        return Found(f"{where} (mode {mode})", cli_profile(str(path), name))
+    raise AccessError(
+        f"The profile {name} of {path} has the mode {mode}, which can't be used here.",
+        code="profile-unsupported",
+        cause="Usable modes: AK, StsToken, " + ", ".join(_VENDOR_MODES.values()) + ".",
+        remedy="Pass --profile with a profile of another mode, or set ALIBABA_CLOUD_CLI_PROFILE_DISABLED=true to skip "
+        "the file, or put the keys into ALIBABA_CLOUD_ACCESS_KEY_ID, ..._SECRET and ALIBABA_CLOUD_SECURITY_TOKEN.",
+    )
+
+
+def _keys_or_skip(where: str, key_id: object, secret: object, token: object) -> Found | Skipped:
+    if not key_id or not secret:
+        return Skipped(f"{where} (no access_key_id and access_key_secret)")
+    return found_keys(where, str(key_id).strip(), str(secret).strip(), str(token).strip() if token else None)
+
+
+def _config(path: Path) -> Mapping[str, Any]:
+    try:
+        text = path.read_text(encoding="utf-8")
+    except (FileNotFoundError, NotADirectoryError):
+        return {}
+    except (OSError, UnicodeDecodeError) as error:
+        raise _unreadable(path, error) from error
+    try:
+        config = json.loads(text)
+    except (ValueError, RecursionError) as error:  # the latter for thousands of levels
+        raise _unreadable(path, error) from error
+    config = config if isinstance(config, dict) else {}
+    for entry in _profiles(config):  # of all of them: one profile may refer to another
+        learn_fields(entry)
+    return config
+
+
+def _unreadable(path: Path, error: Exception) -> AccessError:
+    # A parser's message may quote a line of the file; only an OSError's is safe to repeat.
+    cause = error.strerror if isinstance(error, OSError) else "Its contents are not of the expected form."
+    return AccessError(
+        f"The file of credentials {path} can't be read.",
+        code="credentials-unreadable",
+        cause=cause,
+        remedy=f"Repair {path}, or move it away and run `aliyun configure`.",
+    )
+
+
+def _profiles(config: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    profiles = config.get("profiles")
+    return [one for one in profiles if isinstance(one, dict)] if isinstance(profiles, list) else []
+
+
+def _entry(config: Mapping[str, Any], name: str) -> Mapping[str, Any] | None:
+    return next((one for one in _profiles(config) if one.get("name") == name), None)
+
+
+def cli_profile(path: str, name: str) -> Read:
+    """Read a profile of the aliyun CLI's file by the vendor's rules."""
+    return _reader(
+        lambda provider: provider.CLIProfileCredentialsProvider(profile_file=path, profile_name=name),
+        f"profile {name} of {path}",
+    )
+
+
+def ini(path: str, section: str) -> Read:
+    """Read a section of credentials.ini by the vendor's rules."""
+    return _reader(
+        lambda provider: provider.ProfileCredentialsProvider(profile_file=path, profile_name=section),
+        f"section [{section}] of {path}",
+    )
+
+
+def ecs_role(role_name: str | None) -> Read:
+    """Fetch the keys of the role of this ECS instance."""
+    return _reader(
+        # Without async_update_enabled=False the library starts a thread of its own for each provider.
+        lambda provider: provider.EcsRamRoleCredentialsProvider(role_name=role_name, async_update_enabled=False),
+        "the RAM role of this ECS instance",
+    )
+
+
+def oidc(token_file: str) -> Read:
+    """Exchange the OIDC token in `token_file`, which the environment names, for the keys of a role."""
+    return _reader(lambda provider: provider.OIDCRoleArnCredentialsProvider(), "the OIDC token file", token_file)
+
+
+def uri(address: str) -> Read:
+    """Fetch the keys from a URI."""
+    return _reader(lambda provider: provider.URLCredentialsProvider(uri=address), "ALIBABA_CLOUD_CREDENTIALS_URI")
+
+
+def _reader(make: Callable[[Any], Any], where: str, token_file: str = "") -> Read:
+    providers: list[Any] = []
+    last: list[Keys] = []
+
+    def read() -> Keys:
+        begun_s = time.monotonic()
+        try:
+            if not providers:
+                providers.append(make(_library()))
+            answer = providers[0].get_credentials()
+        except Exception as error:  # noqa: BLE001 -- the library raises whatever its HTTP client and parsers raise
+            learn_file(token_file)  # it may have been replaced since the start
+            log_fetch(where, type(error).__name__, time.monotonic() - begun_s)
+            raise _failed(error, where) from None  # its chain holds request URLs
+        keys: Keys = (
+            str(answer.get_access_key_id()),
+            str(answer.get_access_key_secret()),
+            answer.get_security_token() or None,
+        )
+        learn_id(keys[0])
+        learn(*keys[1:])
+        if last != [keys]:
+            last[:] = [keys]
+            log_fetch(where, "fetched", time.monotonic() - begun_s)
+        return keys
+
+    return read
+
+
+def _library() -> Any:  # noqa: ANN401 -- the library has no types
+    from alibabacloud_credentials import provider
+
+    silence_vendor_logs()
+    return provider
+
+
+def _failed(error: Exception, where: str) -> AccessError | TransientError:
+    text = str(error)
+    cause = f"{type(error).__name__}: {_without_secrets(text)[:400]}"
+    if re.search(r"(?i)timed? ?out|connection|resolve|unreachable", text):
+        return TransientError(
+            f"The credentials could not be fetched from {where}: a network failure.",
+            code="credentials-unreachable",
+            cause=cause,
+            remedy="Check the network and run the same command again.",
+        )
+    return AccessError(
+        f"The credentials could not be taken from {where}.",
+        code="credentials-failed",
+        cause=cause,
+        remedy=f"Repair {where}, or set ALIBABA_CLOUD_ACCESS_KEY_ID and ALIBABA_CLOUD_ACCESS_KEY_SECRET.",
+    )
+
+
+def _without_secrets(text: str) -> str:
+    """Return the library's message without secrets: without paths of URLs and bodies of answers.
+
+    A body may hold keys, or the whole refused request. Its code, message and request id are kept.
+    """
+    message, _, body = _BODY.sub("\0", text, count=1).partition("\0")
+    if not body:
+        return redact(_PATHS.sub(r"\1/***", text))
+    message = redact(message)
+    try:
+        document = json.loads(body)
+    except (ValueError, RecursionError):
+        return f"{message}, and the answer is not one of the service"
+    fields = document if isinstance(document, dict) else {}
+    # As the services spell them, and as OAuth does.
+    names = ("Code", "Message", "RequestId", "code", "message", "requestId", "error", "error_description")
+    kept = "; ".join(str(fields[name]) for name in names if isinstance(fields.get(name), str))
+    return f"{message}: {redact(kept)}" if kept else f"{message}, and the answer holds no keys"

@@ -1,0 +1,253 @@
+"""Image service: ECS's operations on custom images and import tasks, in one region."""
+
+import itertools
+import threading
+from collections.abc import Iterator, Mapping
+
+from aliyunsdkecs.request.v20140526.CancelTaskRequest import CancelTaskRequest
+from aliyunsdkecs.request.v20140526.DeleteImageRequest import DeleteImageRequest
+from aliyunsdkecs.request.v20140526.DescribeImagesRequest import DescribeImagesRequest
+from aliyunsdkecs.request.v20140526.DescribeRegionsRequest import DescribeRegionsRequest
+from aliyunsdkecs.request.v20140526.DescribeTaskAttributeRequest import DescribeTaskAttributeRequest
+from aliyunsdkecs.request.v20140526.DescribeTasksRequest import DescribeTasksRequest
+from aliyunsdkecs.request.v20140526.ImportImageRequest import ImportImageRequest
+from aliyunsdkecs.request.v20140526.ModifyImageAttributeRequest import ModifyImageAttributeRequest
+
+from aliyun_import.cloud.credentials.source import CredentialsSource
+from aliyun_import.cloud.endpoints import Endpoints
+from aliyun_import.cloud.transport.answer import Fields, objects, text, truth, whole
+from aliyun_import.cloud.transport.rpc import RpcClient
+from aliyun_import.cloud.transport.settings import Timeouts
+from aliyun_import.errors import AliyunImportError, TransientError
+from aliyun_import.model.image import Image, ImageStatus, StartedImport, Task, TaskStatus
+from aliyun_import.model.request import DiskMapping, ImportCall, parameters
+
+# Without it, DescribeImages returns Available images only, and one that is being imported "does not exist".
+_ALL_STATUSES = "Creating,Waiting,Available,UnAvailable,CreateFailed,Deprecated"
+# The largest page of DescribeTasks and DescribeImages.
+_PAGE = 100
+# 100,000 images or tasks; more pages than this is a list without an end.
+_MAX_PAGES = 1_000
+# The two documented codes of "this dry run would have passed", which arrive as errors.
+_DRY_RUN_PASSED = ("DRYRUN.SUCCESS", "DryRunOperation")
+_STATUSES = {status.value.lower(): status for status in TaskStatus}
+
+
+class EcsImages:
+    """services.ImageService through ECS, in one region. Waits end with Interrupted once `cancel` is set."""
+
+    def __init__(
+        self,
+        *,
+        endpoints: Endpoints,
+        credentials: CredentialsSource,
+        timeouts: Timeouts | None = None,
+        cancel: threading.Event | None = None,
+    ) -> None:
+        self._region = endpoints.region
+        self._client = RpcClient(
+            "ECS", endpoints.ecs, region=endpoints.region, credentials=credentials, timeouts=timeouts, cancel=cancel
+        )
+
+    def import_image(self, call: ImportCall) -> StartedImport | None:
+        """Call ImportImage once. None is the answer to a dry run that would have passed, under both codes."""
+        asked = call.request
+        operands = {
+            "region": asked.region,
+            "name": asked.name,
+            "role": asked.role_name or "",
+            "bucket": ", ".join(dict.fromkeys(one.bucket for one in call.mappings)),
+            "key": ", ".join(one.key for one in call.mappings),
+        }
+        try:
+            answer = self._client.call(import_request(call), **operands)
+        except AliyunImportError as error:
+            if call.dry_run and error.details.get("service_code") in _DRY_RUN_PASSED:
+                return None
+            raise
+        return StartedImport(
+            # The older documents call it ImportTaskId.
+            task_id=text(answer, "TaskId") or text(answer, "ImportTaskId"),
+            image_id=text(answer, "ImageId"),
+            request_id=text(answer, "RequestId"),
+        )
+
+    def task(self, task_id: str) -> Task | None:
+        """Return a task; None if the service does not know it (yet)."""
+        request = DescribeTaskAttributeRequest()
+        request.set_TaskId(task_id)
+        try:
+            answer = self._client.call(request, region=self._region, task=task_id)
+        except AliyunImportError as error:
+            if error.details.get("service_code") == "InvalidTaskId.NotFound":
+                return None
+            raise
+        # A task that is seconds old may be answered without any field.
+        return task_of(answer) if text(answer, "TaskStatus") else None
+
+    def tasks(self) -> tuple[Task, ...]:
+        """Return the ImportImage tasks of the account in this region, newest first, all pages."""
+        found: list[Task] = []
+        for page in self._pages(DescribeTasksRequest, "TaskSet", "Task", {"TaskAction": "ImportImage"}):
+            found += [task_of(one) for one in page]
+        return tuple(sorted(found, key=lambda one: one.created, reverse=True))
+
+    def cancel_task(self, task_id: str) -> None:
+        """Cancel a running task."""
+        request = CancelTaskRequest()
+        request.set_TaskId(task_id)
+        self._client.call(request, region=self._region, task=task_id)
+
+    def image(self, image_id: str) -> Image | None:
+        """Return an image, whatever its status; None if it does not exist."""
+        found = (one for one in self._images({"ImageId": image_id}) if text(one, "ImageId") == image_id)
+        return next((image_of(one) for one in found), None)
+
+    def images(self, *, name: str | None = None, tags: Mapping[str, str] | None = None) -> tuple[Image, ...]:
+        """Return the account's images with this exact name and/or these tags, whatever their status."""
+        wanted = {"ImageOwnerAlias": "self"} | ({"ImageName": name} if name else {})
+        found = tuple(image_of(one) for one in self._images(wanted, tags))
+        # ImageName is a fuzzy filter for the service.
+        return tuple(one for one in found if name is None or one.name == name)
+
+    def rename_image(self, image_id: str, *, name: str) -> None:
+        """Rename an image."""
+        request = ModifyImageAttributeRequest()
+        request.set_ImageId(image_id)
+        request.set_ImageName(name)
+        self._client.call(request, region=self._region, image=image_id, name=name)
+
+    def delete_image(self, image_id: str) -> None:
+        """Delete an image; succeeds if it does not exist. Its snapshot stays."""
+        request = DeleteImageRequest()
+        request.set_ImageId(image_id)
+        try:
+            self._client.call(request, region=self._region, image=image_id)
+        except AliyunImportError as error:
+            if error.details.get("service_code") != "InvalidImageId.NotFound":
+                raise
+
+    def regions(self) -> tuple[str, ...]:
+        """Return the ids of the regions that this account can use."""
+        answer = self._client.call(DescribeRegionsRequest(), region=self._region)
+        return tuple(text(one, "RegionId") for one in objects(answer, "Regions", "Region"))
+
+    def _images(self, wanted: Mapping[str, str], tags: Mapping[str, str] | None = None) -> list[Fields]:
+        found: list[Fields] = []
+        for page in self._pages(DescribeImagesRequest, "Images", "Image", {"Status": _ALL_STATUSES, **wanted}, tags):
+            found += page
+        return found
+
+    def _pages(
+        self,
+        kind: type,
+        outer: str,
+        inner: str,
+        wanted: Mapping[str, str],
+        tags: Mapping[str, str] | None = None,
+    ) -> Iterator[tuple[Fields, ...]]:
+        """Yield page after page until TotalCount is reached, or a page is empty."""
+        seen = 0
+        for number in itertools.count(1):
+            request = kind()
+            for name, value in {**wanted, "PageNumber": str(number), "PageSize": str(_PAGE)}.items():
+                getattr(request, f"set_{name}")(value)
+            if tags:
+                request.set_Tags(tag_list(tags))
+            answer = self._client.call(request, region=self._region)
+            page = objects(answer, outer, inner)
+            yield page
+            seen += len(page)
+            total = whole(answer, "TotalCount")
+            if not page or (seen >= total if total is not None else len(page) < _PAGE):
+                return
+            if number == _MAX_PAGES:
+                raise TransientError(
+                    "ECS's answer can't be read.",
+                    code="answer-unreadable",
+                    cause=f"The list of {outer} has no end: {seen} entries on {number} pages.",
+                    remedy="Check whether a proxy stands in between, and run the same command again.",
+                )
+
+
+def import_request(call: ImportCall) -> ImportImageRequest:
+    """Return a call as the SDK's request.
+
+    A parameter without a value is left out, so that the service's default applies. The names of the parameters are
+    those of their declarations; the SDK's setters add nothing to them.
+    """
+    asked = call.request
+    request = ImportImageRequest()
+    request.add_query_param("RegionId", asked.region)
+    request.set_ImageName(asked.name)
+    if asked.role_name:
+        request.set_RoleName(asked.role_name)
+    request.set_ClientToken(call.client_token)
+    request.set_DiskDeviceMappings([_mapping(one) for one in call.mappings])
+    for parameter in parameters():
+        value = getattr(asked, parameter.name)
+        if value is not None:
+            request.add_query_param(parameter.api, str(value))
+    if call.dry_run:
+        request.set_DryRun("true")  # the SDK would write Python's True as "True"
+    request.set_Tags(tag_list(call.tags))
+    return request
+
+
+def tag_list(tags: Mapping[str, str]) -> list[dict[str, str]]:
+    """Return tags as requests spell them; answers call the same fields TagKey and TagValue."""
+    return [{"Key": key, "Value": value} for key, value in tags.items()]
+
+
+def _mapping(disk: DiskMapping) -> dict[str, str]:
+    fields = {"OSSBucket": disk.bucket, "OSSObject": disk.key}
+    if disk.format is not None:
+        fields["Format"] = str(disk.format)
+    if disk.size_gib is not None:
+        fields["DiskImageSize"] = str(disk.size_gib)
+    return fields
+
+
+def task_of(fields: Fields) -> Task:
+    """Read a task of DescribeTasks (without percent and reason) or DescribeTaskAttribute (with both).
+
+    Lenient, as image_of: the documents differ on names, types and forms.
+    """
+    status_text = text(fields, "TaskStatus")
+    operations = objects(fields, "OperationProgressSet", "OperationProgress")
+    failed = next((one for one in operations if text(one, "ErrorCode") or text(one, "ErrorMsg")), {})
+    items = [item for one in operations for item in objects(one, "RelatedItemSet", "RelatedItem")]
+    related = {text(item, "Name"): text(item, "Value") for item in items}
+    percent = whole(fields, "TaskProcess")
+    return Task(
+        task_id=text(fields, "TaskId"),
+        action=text(fields, "TaskAction"),
+        status=_STATUSES.get(status_text.lower(), TaskStatus.UNKNOWN),
+        status_text=status_text,
+        # The very old page calls it Progress.
+        percent=whole(fields, "Progress") if percent is None else percent,
+        image_id=text(fields, "ResourceId") or related.get("ImageId", ""),
+        can_cancel=truth(fields, "SupportCancel"),
+        created=text(fields, "CreationTime"),
+        finished=text(fields, "FinishedTime"),
+        error_code=text(failed, "ErrorCode"),
+        error_message=text(failed, "ErrorMsg"),
+    )
+
+
+def image_of(fields: Fields) -> Image:
+    """Read an image of DescribeImages."""
+    options = fields.get("DetectionOptions")
+    detection = objects(options, "Items", "Item") if isinstance(options, dict) else ()
+    return Image(
+        image_id=text(fields, "ImageId"),
+        name=text(fields, "ImageName"),
+        status=ImageStatus(text(fields, "Status")),
+        percent=whole(fields, "Progress"),
+        size_gib=whole(fields, "Size"),
+        created=text(fields, "CreationTime"),
+        usable=truth(fields, "Usable"),
+        tags={text(tag, "TagKey"): text(tag, "TagValue") for tag in objects(fields, "Tags", "Tag")},
+        detection=tuple({name: text(item, name) for name in item} for item in detection),
+        detection_status=text(options, "Status") if isinstance(options, dict) else "",
+    )

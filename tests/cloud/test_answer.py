@@ -1,0 +1,101 @@
+"""Tests of the readers of answers: clock difference, wait before a retry, documents, fields."""
+
+import time
+from email.utils import formatdate
+from typing import Any
+
+import pytest
+
+from aliyun_import.cloud.transport.answer import (
+    Answer,
+    clock_difference,
+    document_of,
+    objects,
+    retry_after_s,
+    truth,
+    whole,
+)
+
+
+@pytest.mark.parametrize(("off_s", "words"), [(1200, "behind"), (-1200, "ahead of")])
+def test_the_difference_is_said_in_words(off_s: int, words: str) -> None:
+    """From an HTTP date and from OSS's own form, with the direction."""
+    then_s = time.time() + off_s
+    for text in (formatdate(then_s, usegmt=True), time.strftime("%Y-%m-%dT%H:%M:%S.000Z", time.gmtime(then_s))):
+        said = clock_difference(text)
+        assert said.startswith(("19 min", "20 min"))
+        assert said.endswith(words)
+
+
+@pytest.mark.parametrize("text", ["", "yesterday", "2026-13-45", "9" * 5000])
+def test_nothing_is_said_where_nothing_is_known(text: str) -> None:
+    """No date, and one that can't be read, say nothing."""
+    assert clock_difference(text) == ""
+
+
+def test_nothing_is_said_of_clocks_that_agree() -> None:
+    """The server's time of this very moment is no difference."""
+    assert clock_difference(formatdate(usegmt=True)) == ""
+
+
+@pytest.mark.parametrize(
+    ("headers", "seconds"),
+    [
+        ({"x-oss-qos-delay-time": "2500"}, 2.5),
+        ({"retry-after": "7"}, 7),
+        ({"x-oss-qos-delay-time": "1", "retry-after": "7"}, 0.001),
+        ({"retry-after": "1000000000"}, 300),
+        ({"retry-after": "9" * 5000}, 300),
+        ({"x-oss-qos-delay-time": "1" + "0" * 15}, 300),
+        ({"retry-after": "-1"}, None),
+        ({"retry-after": "\u00b2"}, None),
+        ({"retry-after": "Wed, 21 Oct 2026 07:28:00 GMT"}, None),
+        ({}, None),
+    ],
+)
+def test_the_wait_before_a_retry_is_bounded(headers: dict[str, str], seconds: float | None) -> None:
+    """OSS's header in milliseconds, HTTP's in seconds, five minutes at most; anything else is no wish."""
+    assert retry_after_s(headers) == seconds
+
+
+@pytest.mark.parametrize(
+    ("body", "document"),
+    [
+        (b'{"Code": "X"}', {"Code": "X"}),
+        (b"<?xml?><Error><RequestId>R</RequestId><Code>X</Code><Message/></Error>", {"Code": "X", "RequestId": "R"}),
+        (b"[" * 200_000 + b"]" * 200_000, {}),
+        (b'["X"]', {}),
+        (b"<html>portal</html>", {}),
+        (b"\xff\xfe", {}),
+        (b"", {}),
+    ],
+    ids=["json", "xml", "deep", "list", "html", "binary", "empty"],
+)
+def test_a_document_is_read_or_empty(body: bytes, document: dict[str, str]) -> None:
+    """Whatever answers, nothing but a document is returned."""
+    assert document_of(Answer(400, {}, body)) == document
+
+
+@pytest.mark.parametrize(
+    "found",
+    [{"Task": [{"TaskId": "t-1"}]}, [{"TaskId": "t-1"}], {"Task": {"TaskId": "t-1"}}, {"TaskId": "t-1"}],
+    ids=["documented", "bare list", "single", "bare single"],
+)
+def test_lists_are_read_in_every_published_form(found: Any) -> None:
+    """One sample of DescribeTasks shows a list where the model says an object."""
+    assert objects({"TaskSet": found}, "TaskSet", "Task") == ({"TaskId": "t-1"},)
+
+
+@pytest.mark.parametrize("found", [None, "", [], {}, {"Task": None}, {"Task": []}, "odd", 5, ["odd"]])
+def test_a_list_that_is_none_is_empty(found: Any) -> None:
+    """Missing, empty and odd values hold no objects."""
+    assert objects({"TaskSet": found}, "TaskSet", "Task") == ()
+
+
+def test_numbers_and_truths_that_are_none() -> None:
+    """What is neither stays unknown."""
+    assert whole({"x": "-1"}, "x") is None
+    assert whole({"x": "1e3"}, "x") is None
+    assert truth({"x": "yes"}, "x") is None
+    assert whole({"x": "9" * 5000}, "x") is None
+    assert whole({"x": "\u0664"}, "x") is None

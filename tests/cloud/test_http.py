@@ -1,0 +1,281 @@
+"""Tests of HTTP requests against small servers: what is sent, read, bounded, and used again."""
+
+import socket
+import threading
+import time
+from collections.abc import Callable
+
+import pytest
+
+from aliyun_import.cloud.transport import http
+from aliyun_import.cloud.transport.answer import Answer
+from aliyun_import.cloud.transport.http import HttpClient
+from aliyun_import.errors import AccessError, ConnectionLost, Interrupted, TimedOut, TransientError
+from tests.cloud import reach
+
+HEAD = b"HTTP/1.1 200 OK\r\n"
+OK = HEAD + b"Content-Length: 2\r\n\r\nok"
+
+
+def ask(
+    port: int, method: str = "GET", *, client: HttpClient | None = None, wait_s: float = 2, **headers: str
+) -> Answer:
+    """Send one request, with a client of its own unless one is passed."""
+    return (client or open_client(port)).send(
+        "Test",
+        method,
+        f"http://127.0.0.1:{port}/disks/a%2Fb?uploads=&prefix=a%20b%2Fc",
+        headers={"Accept-Encoding": "identity", "User-Agent": "u", **headers},
+        connect_s=2,
+        wait_s=wait_s,
+        max_body_bytes=1 << 20,
+    )
+
+
+def open_client(port: int, *, cancel: threading.Event | None = None) -> HttpClient:
+    """Open a client for a server on this machine."""
+    return HttpClient("OSS", f"http://127.0.0.1:{port}", cancel=cancel)
+
+
+def answering(*answers: bytes) -> Callable[[socket.socket], None]:
+    """Serve a connection: one of these for each request, then close it."""
+
+    def handle(connection: socket.socket) -> None:
+        for answer in answers:
+            if not reach.read_head(connection):
+                return
+            connection.sendall(answer)
+
+    return handle
+
+
+def test_a_request_is_what_was_signed() -> None:
+    """The path as it was passed, a space as %20 (oss2 signs it so), the length of the body, and the passed headers."""
+    seen: list[bytes] = []
+
+    def handle(connection: socket.socket) -> None:
+        seen.append(reach.read_head(connection))
+        connection.sendall(HEAD + b"Content-Length: 0\r\n\r\n")
+
+    with reach.server(handle) as port:
+        ask(port, "POST", authorization="OSS4")
+    head = seen[0].split(b"\r\n")
+    assert head[0] == b"POST /disks/a%2Fb?uploads=&prefix=a%20b%2Fc HTTP/1.1"
+    assert set(head[1:]) == {
+        b"Host: 127.0.0.1:%d" % port,
+        b"Content-Length: 0",
+        b"authorization: OSS4",
+        b"Accept-Encoding: identity",
+        b"User-Agent: u",
+        b"",
+    }
+
+
+@pytest.mark.parametrize(
+    ("method", "answer", "body"),
+    [
+        ("GET", HEAD + b"Content-Length: 5\r\n\r\nhello", b"hello"),
+        ("GET", HEAD + b"Transfer-Encoding: chunked\r\n\r\n3;x=y\r\nhel\r\n2\r\nlo\r\n0\r\nT: 1\r\n\r\n", b"hello"),
+        ("GET", HEAD + b"\r\nhello", b"hello"),
+        ("GET", b"HTTP/1.0 200 OK\r\nContent-Length: 5\r\n\r\nhello", b"hello"),
+        ("GET", b"HTTP/1.1 100 Continue\r\n\r\n" + HEAD + b"Content-Length: 5\r\n\r\nhello", b"hello"),
+        ("HEAD", HEAD + b"Content-Length: 4294967296\r\n\r\n", b""),
+        ("DELETE", b"HTTP/1.1 204 No Content\r\n\r\n", b""),
+    ],
+    ids=["length", "chunked", "until-closed", "http-1.0", "continue", "head", "no-content"],
+)
+def test_each_form_of_an_answer_is_read(method: str, answer: bytes, body: bytes) -> None:
+    """A proxy may choose another form than OSS does."""
+    with reach.server(answering(answer)) as port:
+        got = ask(port, method)
+    assert (got.status, got.body) == (204 if method == "DELETE" else 200, body)
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        b"",
+        b"HTTP/1.1 2",
+        b"SSH-2.0-OpenSSH_9.2\r\n",
+        b"HTTP/1.1 OK\r\n\r\n",
+        HEAD + b"Content-Length: 500\r\n\r\nhello",
+        HEAD + b"Content-Length: many\r\n\r\nhello",
+        HEAD + b"Transfer-Encoding: chunked\r\n\r\nzz\r\nhello",
+        HEAD + b"".join(b"H%d: 1\r\n" % number for number in range(200)) + b"\r\n",
+        HEAD + b"H: 1\r\n" * 200 + b"\r\n",
+        HEAD + b"Content-Length: +5\r\n\r\nhello",
+        HEAD + b"Content-Length: 5\r\nContent-Length: 2\r\n\r\nhello",
+        HEAD + b"Etag: x\r\nContent-Le",
+        HEAD + b"no header\r\nContent-Length: 2\r\n\r\nok",
+        b"HTTP/1.1 103 Early Hints\r\n\r\n",
+    ],
+    ids=[
+        "nothing",
+        "half-a-line",
+        "ssh",
+        "no-status",
+        "short",
+        "no-length",
+        "no-size",
+        "endless",
+        "one-name",
+        "signed-length",
+        "two-lengths",
+        "half-a-head",
+        "no-header",
+        "not-final",
+    ],
+)
+def test_what_is_no_answer_is_a_broken_connection(answer: bytes) -> None:
+    """Nothing of it is returned as an answer, and nothing raised that the caller does not expect."""
+    with reach.server(answering(answer)) as port, pytest.raises(ConnectionLost):
+        ask(port)
+
+
+def counted(*answers: bytes) -> tuple[Callable[[socket.socket], None], list[int]]:
+    """Serve as `answering`, and count the connections."""
+    opened: list[int] = []
+
+    def handle(connection: socket.socket) -> None:
+        opened.append(1)
+        answering(*answers)(connection)
+
+    return handle, opened
+
+
+def test_a_connection_serves_one_request_after_the_other() -> None:
+    """Thousands of parts go over as many connections as there are workers."""
+    handle, opened = counted(*[OK] * 5)
+    with reach.server(handle) as port:
+        client = open_client(port)
+        assert [ask(port, client=client).body for _ in range(5)] == [b"ok"] * 5
+        assert len(opened) == 1
+
+
+def test_a_connection_that_the_server_closed_meanwhile_is_not_used_again() -> None:
+    """OSS closes idle connections; the next request goes over a new one and does not fail."""
+    with reach.server(answering(OK)) as port:
+        client = open_client(port)
+        for _ in range(3):
+            assert ask(port, client=client).body == b"ok"
+            time.sleep(0.05)  # the close is delivered over loopback
+
+
+def test_an_idle_connection_is_not_used_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The server's close may be on its way, or a router has forgotten the connection."""
+    handle, opened = counted(*[OK] * 3)
+    monkeypatch.setattr(http, "MAX_IDLE_S", 0.0)
+    with reach.server(handle) as port:
+        client = open_client(port)
+        assert [ask(port, client=client).body for _ in range(3)] == [b"ok"] * 3
+        assert len(opened) == 3
+        del client  # and its connection, on which the server waits
+
+
+@pytest.mark.parametrize("extra", [b"HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nevil", b"x" * 100_000])
+def test_bytes_after_an_answer_are_not_the_next_answer(extra: bytes) -> None:
+    """A connection with bytes beyond the answer is closed, whether they are in a buffer or still in the kernel."""
+    handle, opened = counted(OK + extra, OK)
+    with reach.server(handle) as port:
+        client = open_client(port)
+        assert [ask(port, client=client).body for _ in range(2)] == [b"ok"] * 2
+        assert len(opened) == 2
+
+
+def test_a_header_can_not_add_another_one() -> None:
+    """A line break in a value would begin a header of its own for the server."""
+    with reach.server(answering(HEAD + b"\r\n")) as port, pytest.raises(ValueError, match="Invalid header value"):
+        ask(port, tag="a\r\nx-oss-acl: public-read")
+
+
+def endless(begin: bytes, piece: bytes) -> Callable[[socket.socket], None]:
+    """Answer without end."""
+
+    def handle(connection: socket.socket) -> None:
+        reach.read_head(connection)
+        connection.sendall(begin)
+        while True:
+            connection.sendall(piece)
+
+    return handle
+
+
+@pytest.mark.parametrize(
+    ("begin", "piece"),
+    [
+        (HEAD + b"\r\n", bytes(65536)),
+        (HEAD + b"Content-Length: 1000000000000\r\n\r\n", bytes(65536)),
+        (HEAD + b"Transfer-Encoding: chunked\r\n\r\nffffffffff\r\n", bytes(65536)),
+        (HEAD + b"Transfer-Encoding: chunked\r\n\r\n", b"1\r\nx\r\n" * 10_000),
+        (b"", b"HTTP/1.1 100 Continue\r\n\r\n" * 10_000),
+    ],
+    ids=["until-closed", "long", "long-chunk", "many-chunks", "continue"],
+)
+def test_an_answer_is_bounded_in_size(begin: bytes, piece: bytes) -> None:
+    """A body or a head without end is a transient failure, and does not fill the memory."""
+    with reach.server(endless(begin, piece)) as port, pytest.raises(TransientError) as caught:
+        ask(port)
+    assert caught.value.code == "answer-unreadable"
+
+
+@pytest.mark.parametrize("begin", [b"HTTP/1.1 2", HEAD + b"Etag: x\r\n", HEAD + b"Content-Length: 500\r\n\r\n"])
+def test_an_answer_is_bounded_in_time(begin: bytes) -> None:
+    """A byte every 50 ms keeps each wait on the socket short; the answer as a whole times out all the same."""
+
+    def handle(connection: socket.socket) -> None:
+        reach.read_head(connection)
+        connection.sendall(begin)
+        while True:
+            time.sleep(0.05)
+            connection.sendall(b"0")
+
+    with reach.server(handle) as port, pytest.raises(TimedOut):
+        ask(port, wait_s=0.3)
+
+
+def silent(connection: socket.socket) -> None:
+    """Read a request and never answer."""
+    reach.read_head(connection)
+    connection.recv(1)
+
+
+def test_a_cancelled_run_ends_a_wait(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Soon, although the answer may take much longer."""
+    monkeypatch.setattr(http, "CANCEL_CHECK_S", 0.05)
+    cancel = threading.Event()
+    with reach.server(silent) as port:
+        threading.Timer(0.1, cancel.set).start()
+        began_s = time.monotonic()
+        with pytest.raises(Interrupted):
+            ask(port, client=open_client(port, cancel=cancel), wait_s=10)
+        assert time.monotonic() - began_s < 5
+
+
+def test_a_cancelled_run_still_sends_requests(monkeypatch: pytest.MonkeyPatch) -> None:
+    """CancelTask and clean-up follow the cancellation, and wait for their answers."""
+    monkeypatch.setattr(http, "CANCEL_CHECK_S", 0.05)
+    cancel = threading.Event()
+    cancel.set()
+
+    def handle(connection: socket.socket) -> None:
+        reach.read_head(connection)
+        time.sleep(0.2)
+        connection.sendall(OK)
+
+    with reach.server(handle) as port:
+        assert ask(port, client=open_client(port, cancel=cancel)).body == b"ok"
+
+
+def test_a_redirect_is_not_followed() -> None:
+    """It comes from something between this machine and the service, and would get the signature."""
+    answer = b"HTTP/1.1 307 Go\r\nLocation: http://127.0.0.1:9/\r\nContent-Length: 0\r\n\r\n"
+    with reach.server(answering(answer)) as port, pytest.raises(AccessError) as caught:
+        ask(port)
+    assert caught.value.code == "redirected"
+
+
+def test_nothing_is_decompressed() -> None:
+    """A few bytes that unpack to gigabytes stay what they are."""
+    answer = HEAD + b"Content-Encoding: gzip\r\nContent-Length: 2\r\n\r\nzz"
+    with reach.server(answering(answer)) as port:
+        assert ask(port).body == b"zz"

@@ -1,0 +1,150 @@
+"""Tests of OSS's answers: odd ones are unreadable, and the rules of a lifecycle stay as they were."""
+
+from collections.abc import Callable
+
+import pytest
+
+from aliyun_import.cloud.oss.parse import (
+    all_pages,
+    bucket_of,
+    error_fields,
+    list_of_objects,
+    list_of_parts,
+    object_of_headers,
+    parse,
+    part_of_headers,
+    text_of,
+    with_abort_rule,
+)
+from aliyun_import.cloud.transport.answer import Answer
+from aliyun_import.errors import TransientError
+
+THEIRS = (
+    b'<?xml version="1.0"?>\n<LifecycleConfiguration><Rule><ID>%s</ID><Prefix>%s</Prefix><Status>%s</Status>'
+    b"%s<Odd><Kept>yes</Kept></Odd></Rule></LifecycleConfiguration>\n"
+)
+ABORT = b"<AbortMultipartUpload><Days>7</Days></AbortMultipartUpload>"
+
+
+def _theirs(
+    rule_id: bytes = b"theirs", prefix: bytes = b"", status: bytes = b"Enabled", action: bytes = ABORT
+) -> bytes:
+    return THEIRS % (rule_id, prefix, status, action)
+
+
+@pytest.mark.parametrize("prefix", [b"", b"aliyun", b"aliyun-import/"])
+def test_a_rule_that_serves_is_enough(prefix: bytes) -> None:
+    """One that covers the prefix and is as quick or quicker needs no other."""
+    assert with_abort_rule(_theirs(prefix=prefix), prefix="aliyun-import/", days=7) is None
+    assert with_abort_rule(_theirs(prefix=prefix), prefix="aliyun-import/", days=30) is None
+
+
+@pytest.mark.parametrize(
+    "there",
+    [
+        None,
+        _theirs(prefix=b"other/"),
+        _theirs(status=b"Disabled"),
+        _theirs(action=ABORT.replace(b"7", b"30")),
+        _theirs(action=b"<Expiration><Days>1</Days></Expiration>"),
+        _theirs(action=ABORT + b"<Tag><Key>a</Key><Value>b</Value></Tag>"),
+        _theirs(action=b"<AbortMultipartUpload><CreatedBeforeDate>2020-01-01T00:00:00.000Z</CreatedBeforeDate>"
+                b"</AbortMultipartUpload>"),
+    ],
+    ids=["none", "elsewhere", "disabled", "later", "another action", "narrowed", "by date"],
+)  # fmt: skip
+def test_otherwise_one_is_added_and_the_rest_is_kept(there: bytes | None) -> None:
+    """What was there stays byte for byte, with elements that nobody here knows."""
+    made = with_abort_rule(there, prefix="aliyun-import/", days=7)
+    assert made is not None
+    assert (there or b"").partition(b"</LifecycleConfiguration>")[0] in made
+    ours = parse(made, "LifecycleConfiguration").findall("Rule")[-1]
+    assert text_of(ours, "Prefix") == "aliyun-import/"
+    assert text_of(ours, "Status") == "Enabled"
+    assert text_of(ours, "AbortMultipartUpload/Days") == "7"
+    assert with_abort_rule(made, prefix="aliyun-import/", days=7) is None
+
+
+def test_our_rule_gets_an_id_of_its_own() -> None:
+    """An id that is taken, by an older rule of ours, is not used twice."""
+    made = with_abort_rule(_theirs(rule_id=b"aliyun-import-abort", prefix=b"old/"), prefix="new/", days=7)
+    assert made is not None
+    ids = [text_of(rule, "ID") for rule in parse(made, "LifecycleConfiguration").findall("Rule")]
+    assert len(ids) == len(set(ids)) == 2
+
+
+def test_a_prefix_with_odd_characters() -> None:
+    """It is written so that it is read again as it was."""
+    made = with_abort_rule(None, prefix="a&b<c>/", days=1)
+    assert made is not None
+    assert text_of(parse(made, "LifecycleConfiguration"), "Rule/Prefix") == "a&b<c>/"
+
+
+@pytest.mark.parametrize("answer", [b"", b"<html></html>", b"<LifecycleConfiguration/>"])
+def test_rules_that_cannot_be_read_are_not_replaced(answer: bytes) -> None:
+    """An empty answer, too: OSS has an error for a bucket without rules."""
+    with pytest.raises(TransientError):
+        with_abort_rule(answer, prefix="a/", days=7)
+
+
+@pytest.mark.parametrize("odd", ["", "-1", "1_0", "\u00b2", "9" * 5000, "x"])
+def test_an_odd_number_is_an_unreadable_answer(odd: str) -> None:
+    """Sizes, part numbers, lengths and CRC-64s; int() would take some and fail for others."""
+    part = "<ListPartsResult><Part><PartNumber>{}</PartNumber><Size>{}</Size></Part></ListPartsResult>"
+    acts: list[Callable[[], object]] = [
+        lambda: list_of_parts(part.format(odd, 5).encode()),
+        lambda: list_of_parts(part.format(1, odd).encode()),
+        lambda: object_of_headers("k", {"content-length": odd}),
+    ]
+    if odd:
+        acts.append(lambda: part_of_headers(1, 5, {"x-oss-hash-crc64ecma": odd}))
+        listed = f"<ListBucketResult><Contents><Key>k</Key><Size>{odd}</Size></Contents></ListBucketResult>".encode()
+        acts.append(lambda: list_of_objects(listed))
+    for act in acts:
+        with pytest.raises(TransientError) as caught:
+            act()
+        assert caught.value.code == "answer-unreadable"
+
+
+def test_a_store_without_crc64_has_none() -> None:
+    """The header is missing, or empty."""
+    assert part_of_headers(1, 5, {}).crc64 is None
+    assert part_of_headers(1, 5, {"x-oss-hash-crc64ecma": ""}).crc64 is None
+
+
+@pytest.mark.parametrize("body", [b"", b"\xff", b"<a", b"<?xml version='1.0' encoding='odd'?><a/>", b"<b/>"])
+def test_what_is_no_document_is_unreadable(body: bytes) -> None:
+    """Empty, binary, cut, in an odd encoding, or another document."""
+    with pytest.raises(TransientError):
+        parse(body, "a")
+
+
+def test_an_error_is_read_from_body_or_header() -> None:
+    """HEAD has a header; an empty <Code/>, a page of a portal and odd bytes have no code."""
+    error = b"<Error><Code>NoSuchKey</Code><Message>m</Message></Error>"
+    assert error_fields(Answer(404, {}, error)) == {"Code": "NoSuchKey", "Message": "m"}
+    header = {"x-oss-err": "PEVycm9yPjxDb2RlPk5vU3VjaEtleTwvQ29kZT48L0Vycm9yPg=="}
+    assert error_fields(Answer(404, header, b"")) == {"Code": "NoSuchKey"}
+    assert error_fields(Answer(502, {}, b"<Error><Code/></Error>")) == {"Code": ""}
+    for answer in (Answer(404, {"x-oss-err": "odd"}, b""), Answer(500, {}, b"\xff\xfe<"), Answer(200, {}, error)):
+        assert error_fields(answer) == {}
+
+
+def test_a_bucket_without_an_owner_has_none() -> None:
+    """Whoever derives a bucket's name from the account must not take it for the account's own."""
+    assert bucket_of(b"<BucketInfo><Bucket><Name>b</Name></Bucket></BucketInfo>").owner_id == ""
+
+
+@pytest.mark.parametrize("markers", [["a", "a"], ["a", "b", "a"], [""]], ids=["same", "circle", "empty"])
+def test_a_list_whose_marker_does_not_move_is_unreadable(markers: list[str]) -> None:
+    """It would be read for ever."""
+    left = iter(markers)
+    with pytest.raises(TransientError) as caught:
+        all_pages(lambda _: (["entry"], {"marker": next(left)}))
+    assert caught.value.code == "answer-unreadable"
+
+
+def test_pages_are_read_to_the_last() -> None:
+    """Each page is asked for with the marker of the one before."""
+    pages = {"": (["a"], {"marker": "1"}), "1": (["b"], {"marker": "2"}), "2": (["c"], {})}
+    assert all_pages(lambda marker: pages[marker.get("marker", "")]) == ["a", "b", "c"]

@@ -1,0 +1,108 @@
+"""Tests of proxies, trusted certificates, and the log: of each request one line without its query, and nothing else."""
+
+import logging
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from aliyun_import.cloud.transport.settings import CA_VARIABLES, ca_bundle, logged, proxy_for, tls_context
+from aliyun_import.errors import UsageError
+
+OUT = "https://oss-cn-hangzhou.aliyuncs.com"
+PROXY = "http://proxy.example.com:3128"
+EVERYTHING = """
+import logging, sys
+from aliyun_import import api
+from aliyun_import.cloud.credentials import providers
+from aliyun_import.cloud.transport import http, rpc
+from aliyun_import.cloud.transport.settings import silence_vendor_logs
+providers._library()
+import oss2, urllib3, requests, Tea.core
+silence_vendor_logs()
+logging.basicConfig(level=logging.DEBUG)
+ours = {"aliyun_import", *sys.stdlib_module_names}
+names = [name for name in logging.root.manager.loggerDict if name.partition(".")[0] not in ours]
+for name in names:
+    logging.getLogger(name).critical("leak of %s", name)
+print(len(names))
+"""
+
+
+@pytest.mark.parametrize(
+    ("url", "environment", "proxy"),
+    [
+        (OUT, {}, ""),
+        (OUT, {"HTTPS_PROXY": PROXY}, PROXY),
+        (OUT, {"https_proxy": PROXY}, PROXY),
+        (OUT, {"HTTP_PROXY": PROXY}, ""),
+        (OUT, {"ALL_PROXY": PROXY}, PROXY),
+        (OUT, {"HTTPS_PROXY": PROXY, "NO_PROXY": "aliyuncs.com"}, ""),
+        (OUT, {"HTTPS_PROXY": PROXY, "no_proxy": ".aliyuncs.com,example.org"}, ""),
+        (OUT, {"HTTPS_PROXY": PROXY, "NO_PROXY": "*"}, ""),
+        (OUT, {"HTTPS_PROXY": PROXY, "NO_PROXY": "example.org"}, PROXY),
+        ("http://10.1.2.3:8080", {"HTTP_PROXY": PROXY, "NO_PROXY": "10.0.0.0/8"}, ""),
+        ("http://11.1.2.3:8080", {"HTTP_PROXY": PROXY, "NO_PROXY": "10.0.0.0/8"}, PROXY),
+        ("http://127.0.0.1:8080", {"HTTP_PROXY": PROXY}, ""),
+        ("http://localhost:8080", {"http_proxy": PROXY}, ""),
+        (OUT, {"HTTPS_PROXY": PROXY, "NO_PROXY": "oss-cn-hangzhou.aliyuncs.com:443"}, ""),
+        (OUT, {"HTTPS_PROXY": PROXY, "NO_PROXY": "oss-cn-hangzhou.aliyuncs.com:8443"}, PROXY),
+        (OUT, {"HTTPS_PROXY": "proxy.example.com:3128"}, PROXY),
+        (OUT, {"HTTPS_PROXY": "me:hush@proxy.example.com:3128"}, "http://me:hush@proxy.example.com:3128"),
+        ("http://h.example.com", {"HTTP_PROXY": PROXY, "REQUEST_METHOD": "GET"}, ""),
+    ],
+)
+def test_the_proxy_of_a_url(url: str, environment: dict[str, str], proxy: str) -> None:
+    """The usual variables count in either case, and this machine itself is never reached through a proxy."""
+    assert proxy_for(url, environment) == proxy
+
+
+@pytest.mark.parametrize("variable", CA_VARIABLES)
+def test_the_file_of_trusted_certificates(variable: str) -> None:
+    """Each of the usual variables names it."""
+    assert ca_bundle({variable: "/etc/ours.pem"}) == "/etc/ours.pem"
+    assert ca_bundle({variable: ""}) is None
+
+
+@pytest.mark.parametrize("proxy", ["socks5://me:hush@127.0.0.1:1080", "http://", "http://h:port", "ftp://h"])
+def test_a_proxy_that_is_not_http_is_refused(proxy: str) -> None:
+    """For all services alike, and without a word of the value, which may hold a password."""
+    with pytest.raises(UsageError) as caught:
+        proxy_for(OUT, {"HTTPS_PROXY": proxy})
+    assert caught.value.code == "proxy-unusable"
+    assert "hush" not in f"{caught.value} {caught.value.cause} {caught.value.remedy}"
+
+
+def test_a_file_of_certificates_that_can_not_be_read(tmp_path: Path) -> None:
+    """A variable that names no file, or one without a certificate, is named with the remedy."""
+    (tmp_path / "empty.pem").write_text("nothing\n")
+    for name in ("missing.pem", "empty.pem"):
+        with pytest.raises(UsageError) as caught:
+            tls_context(str(tmp_path / name))
+        assert caught.value.code == "ca-bundle-unreadable"
+        assert name in caught.value.summary
+
+
+def test_every_logger_that_the_libraries_make_is_shut() -> None:
+    """Also one that a new version of a library brings: neither a handler of its own nor the root's writes anything."""
+    environment = {"PATH": os.defpath, "HOME": "/nonexistent", "PYTHONPATH": os.pathsep.join(sys.path), "DEBUG": "sdk"}
+    done = subprocess.run(
+        [sys.executable, "-c", EVERYTHING], env=environment, capture_output=True, text=True, timeout=60, check=True
+    )
+    assert int(done.stdout) > 10
+    leaks = [line for line in done.stderr.splitlines() if "leak of" in line]
+    assert leaks == []
+
+
+def test_a_request_is_one_line_without_its_query(caplog: pytest.LogCaptureFixture) -> None:
+    """Service, operation, method, place, status, request id and time; of a failure the class alone."""
+    caplog.set_level(logging.DEBUG, logger="aliyun_import")
+    with logged("OSS", "GetObject", method="GET", url="https://u:p@host/a/key?x-oss-security-token=hush") as exchange:
+        exchange.status, exchange.request_id = 200, "R-1"
+    with pytest.raises(ConnectionError), logged("STS", "AssumeRole", method="POST", url="https://sts"):
+        raise ConnectionError("hush")
+    first, second = (record.getMessage().rpartition(",")[0] for record in caplog.records)
+    assert first == "OSS GetObject: GET https://host/a/key: 200, request id R-1"
+    assert second == "STS AssumeRole: POST https://sts: ConnectionError"
