@@ -124,7 +124,7 @@ def ensure_abort_rule(store: ObjectStore, *, clock: Clock, emit: Emit) -> None:
                 message=f"The rule that removes unfinished uploads could not be seen to in {store.bucket}: "
                 f"{error.summary}",
                 remedy="Grant oss:GetBucketLifecycle and oss:PutBucketLifecycle, or remove what a push that was given "
-                "up left with `aliyun-import leftovers`.",
+                "up left with `aliyun-import cleanup`.",
             )
         )
         return

@@ -3,7 +3,7 @@
     1 MiB sent  ->  32 copies: 32 MiB  ->  32 copies: 1 GiB
 
 Each push has its own, below the staging prefix, so that removing it at the end takes it from nobody. It is found
-again after a kill, and `aliyun-import leftovers` names one that was left.
+again after a kill, and `aliyun-import cleanup` names one that was left.
 """
 
 import contextlib
