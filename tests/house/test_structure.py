@@ -1,6 +1,7 @@
 """Structure of the package: layers, sizes, siblings."""
 
 import ast
+import re
 from collections import Counter
 from collections.abc import Iterator
 from graphlib import TopologicalSorter
@@ -138,3 +139,15 @@ def test_no_folder_is_crowded() -> None:
     """A folder has a bounded number of modules."""
     crowded = {str(folder): count for folder, count in Counter(path.parent for path in FILES).items()}
     assert {folder: count for folder, count in crowded.items() if count > MAX_SIBLINGS} == {}
+
+
+def test_the_paths_in_the_docs_exist() -> None:
+    """Every path of the package that a page of the docs names is there."""
+    root = PACKAGE.parent
+    named = {
+        (page.name, path)
+        for page in (root / "docs").glob("*.md")
+        for path in re.findall(r"`((?:aliyun_import|docs|tests)/[\w./-]*)`", page.read_text())
+    }
+    assert len(named) > 20
+    assert {(page, path) for page, path in named if not (root / path).exists()} == set()
