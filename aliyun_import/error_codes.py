@@ -67,6 +67,9 @@ class ErrorCode(StrEnum):
                          "Pass it as https://HOST, or add --insecure if the network in between is trusted.")
     ENDPOINT_UNKNOWN = ("endpoint-unknown", e.UsageError, "OSS has no public endpoint in the region.",
                         "Run this in the region with --oss-endpoint-type internal, or pass --oss-endpoint.")
+    OSS_ENDPOINT_TYPE_INVALID = "oss-endpoint-type-invalid", e.UsageError, "The type of the OSS endpoint is unknown."
+    REGION_MISMATCH = "region-mismatch", e.UsageError, "Client and request name different regions.", "Use one region."
+    SANDBOX_OPTIONS = "sandbox-options", e.UsageError, "Options of the real cloud and --sandbox exclude each other."
     OSS_URL_MALFORMED = "oss-url-malformed", e.UsageError, "An OSS URL is invalid.", "Write it as oss://BUCKET/KEY."
     DATA_DISK_MALFORMED = ("data-disk-malformed", e.UsageError, "A --data-disk is invalid.",
                            "Write it as PATH[,size=GIB].")
@@ -104,6 +107,7 @@ class ErrorCode(StrEnum):
                 "Free space, or pass --work-dir with another directory.")
     WORK_DIR_UNUSABLE = ("work-dir-unusable", e.LocalStateError, "The working directory can't be used.",
                          "Pass --work-dir with a writable directory.")
+    FORCED = "forced", WARNING, "Findings that block were overridden by --force."
     VHD_CHS_PADDED = "vhd-chs-padded", WARNING, "A VHD is uploaded with the padding that its tool added."
 
     # Credentials and permissions
@@ -224,8 +228,7 @@ class ErrorCode(StrEnum):
     PART_SIZE = "part-size", e.RefusedError, "A part is smaller or larger than OSS accepts.", _BUG
     PART_CORRUPTED = ("part-corrupted", e.PartCorrupted, "The bytes that OSS received are not those that were sent.",
                       _MEMORY)
-    OBJECT_CORRUPTED = ("object-corrupted", e.TransientError, "The CRC-64 of the object is not that of the disk.",
-                        _MEMORY)
+    OBJECT_CORRUPTED = "object-corrupted", e.ObjectCorrupted, "The object's CRC-64 is not that of the disk.", _MEMORY
     ZEROS_CORRUPTED = "zeros-corrupted", e.TransientError, "The object of zeros has other bytes.", _AGAIN
     ZEROS_LEFT = "zeros-left", WARNING, "The object of zeros could not be removed."
     UNPROVEN = "unproven", WARNING, "OSS reports no CRC-64 of the object: its size alone was compared."
@@ -363,6 +366,7 @@ class ErrorCode(StrEnum):
     SERVICE_BUSY = "service-busy", e.TransientError, "ECS still processes an earlier request.", _AGAIN
     SERVICE_UNWELL = "service-unwell", e.TransientError, "The service is unavailable or has an internal error.", _AGAIN
     TIMED_OUT = "timed-out", e.TimedOut, "The service did not answer in time.", _NETWORK
+    IMAGE_CREATING = "image-creating", e.TransientError, "Another import is creating an image of this name.", _AGAIN
     CONNECTION_LOST = "connection-lost", e.ConnectionLost, "The connection broke during the request.", _NETWORK
     CONNECTION_REFUSED = ("connection-refused", e.ServiceUnreachable, "The host refused the connection.",
                           "Check that the endpoint is right and its server is running.")
@@ -384,6 +388,7 @@ class ErrorCode(StrEnum):
     FILE_UNWRITABLE = "file-unwritable", e.LocalStateError, "A file can't be written.", "Pass another path."
     SANDBOX_NOT_STARTED = ("sandbox-not-started", e.LocalStateError, "The sandbox could not start.",
                            "Pass another --port or --data-dir.")
+    STDOUT_UNWRITABLE = "stdout-unwritable", e.LocalStateError, "The result could not be written.", "Free space."
     BUG = "bug", e.AliyunImportError, "A defect of this tool.", "Report it with the text on stderr."
 
     # Stopped

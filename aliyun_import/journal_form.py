@@ -61,7 +61,7 @@ _FINGERPRINT: Form = {
 }  # fmt: skip
 _OBJECT: Form = {
     "bucket": _is_text, "key": _is_text, "size_bytes": _is_whole, "crc64": _is_whole, "etag": _is_text,
-    "proof": _is_text, "made_by_us": _is_flag, "sent_bytes?": _is_whole,
+    "proof": _is_text, "made_by_us": _is_flag, "sent_bytes?": _is_whole, "left_over?": [_is_text],
 }  # fmt: skip
 _PLAN: Form = {"parts": _is_plan_parts, "gap": _is_whole, "zero_source": _is_whole, "base": _is_base}
 _INTENT: Mapping[str, Form] = {
@@ -77,6 +77,7 @@ LINES: Mapping[str, Mapping[str, Form]] = {
     "parts": {"disk": _is_whole, "parts": [_is_part]},
     "upload-dropped": {"disk": _is_whole},
     "object": {"disk": _is_whole, "object": _OBJECT, "fingerprint?": _FINGERPRINT},
+    "manifest": {"disk": _is_whole, "key": _is_text, "sha256": _is_text},
     "submitting": {"client_token": _is_text, "name": _is_text, "objects": [_OBJECT]},
     "submitted": {"task_id": _is_text, "image_id": _is_text},
     "object-removed": {"key": _is_text},

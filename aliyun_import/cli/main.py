@@ -185,17 +185,13 @@ def _unwritable(stdout: GuardedStream) -> AliyunImportError:
     )
 
 
-class _Bug(AliyunImportError):
-    """Failure that this tool did not foresee; exit 1."""
-
-
 def bug_report(error: Exception) -> AliyunImportError:
     """Return a report of an unforeseen error: where it was raised, without values that could hold a secret."""
     frames = traceback.extract_tb(error.__traceback__)[-5:]
     where = " < ".join(
         f"{frame.name} ({frame.filename.rpartition('/')[2]}:{frame.lineno})" for frame in reversed(frames)
     )
-    return _Bug(
+    return AliyunImportError(
         "A bug in aliyun-import stopped the run.",
         code="bug",
         cause=f"{type(error).__name__} in {where}",

@@ -8,11 +8,10 @@ from aliyun_import.cloud.config import CloudConfig, OssEndpointType
 from aliyun_import.cloud.credentials.providers import found_keys
 from aliyun_import.cloud.credentials.source import CredentialsSource, load_credentials
 from aliyun_import.cloud.ecs import EcsImages
-from aliyun_import.cloud.endpoints import Endpoints, internal_oss_url, is_loopback, resolve_endpoints
+from aliyun_import.cloud.endpoints import Endpoints, internal_oss_url, resolve_endpoints
 from aliyun_import.cloud.instance_metadata import internal_endpoint_answers
 from aliyun_import.cloud.oss.store import OssStore
 from aliyun_import.cloud.ram import RamRoles, StsIdentity
-from aliyun_import.errors import UsageError
 from aliyun_import.events import Emit, Noted, ignore
 from aliyun_import.services.interface import Services
 
@@ -51,7 +50,6 @@ def connect(config: CloudConfig, *, on_event: Emit = ignore) -> Client:
     used, and AccessError "credentials-missing", "profile-missing", "profile-unsupported" and "credentials-failed".
     """
     endpoints = _endpoints(config)
-    _refuse_clear_text(config, endpoints)
     credentials = _credentials(config)
     on_event(Noted(message=f"credentials from {credentials.describe()}"))
     on_event(
@@ -91,17 +89,5 @@ def _endpoints(config: CloudConfig) -> Endpoints:
         oss_endpoint=config.oss_endpoint,
         oss_cname=config.oss_cname,
         oss_endpoint_type=kind,
-    )
-
-
-def _refuse_clear_text(config: CloudConfig, endpoints: Endpoints) -> None:
-    urls = (endpoints.oss, endpoints.oss_regional, endpoints.ecs, endpoints.ram, endpoints.sts)
-    exposed = next((url for url in urls if url.startswith("http:") and not is_loopback(url)), None)
-    if exposed is None or config.insecure:
-        return
-    raise UsageError(
-        f"The endpoint {exposed} is http on another machine.",
-        code="endpoint-insecure",
-        cause="Key id, signatures, security token and disk would be sent unencrypted.",
-        remedy="Use an https endpoint, or pass --insecure to send them unencrypted.",
+        allow_insecure=config.insecure,
     )

@@ -73,7 +73,9 @@ def identity(sandbox: Sandbox, key: AccessKey | None = None) -> StsIdentity:
 
 def import_call(*, name: str = "web-42", key: str = "disk.raw", dry_run: bool = False) -> ImportCall:
     """Make a small ImportImage call."""
-    request = ImportRequest(region="cn-hangzhou", disks=(), name=name, platform="Debian")
+    request = ImportRequest(
+        region="cn-hangzhou", disks=(), role_name="AliyunECSImageImportDefaultRole", name=name, platform="Debian"
+    )
     mapping = DiskMapping(bucket=BUCKET, key=key, format=DiskFormat.RAW, size_gib=5)
     return ImportCall(
         request=request, mappings=(mapping,), client_token=f"token-{name}", tags={"team": "web"}, dry_run=dry_run

@@ -97,7 +97,7 @@ def preload() -> None:
         "aliyunsdkcore.client",
         "rich.progress",
         "aliyun_import.push.push",
-        "aliyun_import.cloud.oss.multipart",
+        "aliyun_import.cloud.connect",
     ):
         __import__(name)
 

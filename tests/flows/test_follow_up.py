@@ -16,8 +16,6 @@ from aliyun_import.cli.main import app
 from aliyun_import.sandbox.sample import write_sample_disk
 from tests.flows.commands import Commands
 
-pytest_plugins = ("tests.flows.conftest",)
-
 OPTIONS = ("--profile=my prod", "--endpoint-url=http://127.0.0.1:1", "--oss-cname", "--state-dir=/j", "--region=r")
 NONSENSE = "nonsense"
 VARIABLES = (
