@@ -87,7 +87,7 @@ def test_a_flag_that_contradicts_the_disk_stops_the_push(commands: Commands, san
     ran = commands.run("push", uefi, "--boot-mode", "BIOS", "--output", "json")
     assert (ran.code, ran.json["code"]) == (3, "boot-mode-contradicts")
     assert "EFI/BOOT/BOOTX64.EFI" in ran.json["cause"]
-    assert "Leave --boot-mode out" in ran.json["remedy"]
+    assert "Omit --boot-mode" in ran.json["remedy"]
     assert sandbox.requests.entries() == ()
 
 

@@ -60,7 +60,7 @@ def test_a_signal_during_the_import_detaches(commands: Commands, sandbox: Sandbo
     running.send_signal(signal.SIGINT)
     code, out, err = ended(running)
     assert (code, out) == (130, "")
-    assert "goes on as task t-sandbox" in err
+    assert "continues as task t-sandbox" in err
     assert not sandbox.requests.entries("CancelTask")
     sandbox.clock.advance(7200)
     assert commands.run("push", disk).code == 0
