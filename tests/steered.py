@@ -16,6 +16,7 @@ from collections.abc import Callable
 
 from aliyun_import.context import Context, interrupted
 from aliyun_import.events import Emit, ignore
+from aliyun_import.sandbox.core.state import LoggedRequest
 from aliyun_import.sandbox.server import Sandbox
 
 
@@ -68,3 +69,8 @@ def steered_context(sandbox: Sandbox, *, emit: Emit = ignore, cancel: threading.
     """Return a context whose waits advance a sandbox in this process."""
     event = cancel or threading.Event()
     return Context(clock=SandboxClock(sandbox.clock.advance, cancel=event), emit=emit, cancel=event)
+
+
+def import_calls(sandbox: Sandbox) -> list[LoggedRequest]:
+    """Return the calls of ImportImage that were to import: not the dry run before the upload."""
+    return [entry for entry in sandbox.requests.entries("ImportImage") if "DryRun=true" not in entry.target]

@@ -1,15 +1,16 @@
 """Dry run of a push: everything is checked, the service is asked, the plan is returned, and nothing is changed."""
 
+import uuid
 from dataclasses import replace
 from typing import Any
 
 from aliyun_import.account.check import AccountState
-from aliyun_import.errors import AccessError, BucketMissing, ObjectMissing, RoleNotVisible
+from aliyun_import.errors import AccessError
 from aliyun_import.events import Event, UploadPlanned
-from aliyun_import.image.submit import dry_run_import, new_client_token
-from aliyun_import.model.request import DiskMapping, ImportCall, ImportRequest
+from aliyun_import.image.replace import temporary_name
+from aliyun_import.model.request import ImportRequest
 from aliyun_import.push.options import PushResult, PushRun
-from aliyun_import.push.stages import upload_request
+from aliyun_import.push.stages import ask_ecs, upload_request
 from aliyun_import.role.ensure import inspect_role
 from aliyun_import.role.spec import needs_of, role_name_of
 from aliyun_import.upload.plan import PartKind, UploadPlan
@@ -22,13 +23,14 @@ def dry_run(request: ImportRequest, account: AccountState, run: PushRun) -> Push
     `request` has the disks as they are sent. Raises what ECS would refuse, except what the push itself would provide.
     """
     disks = [_disk_plan(request, index, account, run) for index, disk in enumerate(request.disks) if disk.path]
+    name = temporary_name(request.name, uuid.uuid4().hex) if run.options.replace else request.name
     plan = {
         "image_name": request.name,
         "region": request.region,
         "steps": _steps(request, account, run),
         "disks": disks,
         "parameters": _parameters(request),
-        "service_says": _answer_of_ecs(request, account, run, keys=[one["key"] for one in disks]),
+        "service_says": ask_ecs(replace(request, name=name), account, run, keys=[one["key"] for one in disks]),
     }
     return PushResult(region=request.region, image_name=request.name, dry_run=True, plan=plan)
 
@@ -102,32 +104,3 @@ def _parameters(request: ImportRequest) -> dict[str, str]:
         "license": request.license_type,
     }
     return {name: str(value) for name, value in values.items() if value}
-
-
-def _answer_of_ecs(request: ImportRequest, account: AccountState, run: PushRun, *, keys: list[str]) -> str:
-    """Return the answer of ECS to a dry run; its refusals are raised, except of what the push itself would provide."""
-    planned = iter(keys)
-    call = ImportCall(
-        request=replace(request, role_name=role_name_of(request)),
-        mappings=tuple(
-            DiskMapping(
-                bucket=disk.bucket or account.bucket,
-                key=disk.key or next(planned),
-                format=disk.format,
-                size_gib=disk.size_gib,
-            )
-            for disk in request.disks
-        ),
-        client_token=new_client_token(),
-        tags=request.tags,
-    )
-    try:
-        dry_run_import(run.services.images, call)
-    except (ObjectMissing, BucketMissing):
-        # The answer about a disk that is not uploaded yet.
-        if not keys:
-            raise
-        return "accepts the request; only the disk is missing, which is not uploaded yet"
-    except RoleNotVisible:
-        return "accepts the request; only the role is missing, which the push would create"
-    return "accepts the request"

@@ -43,7 +43,15 @@ from aliyun_import.push.earlier import (
 )
 from aliyun_import.push.inspect_stage import SentDisks, inspect_stage
 from aliyun_import.push.options import PushOptions, PushResult, PushRun
-from aliyun_import.push.stages import adopt, cleanup_stage, import_stage, role_stage, upload_stage, wait_stage
+from aliyun_import.push.stages import (
+    adopt,
+    ask_stage,
+    cleanup_stage,
+    import_stage,
+    role_stage,
+    upload_stage,
+    wait_stage,
+)
 from aliyun_import.push.state import PushState, fold
 from aliyun_import.services.interface import Services
 from aliyun_import.services.retrying import add_retries, without_retries
@@ -257,6 +265,7 @@ def _import(begun: _Begun, sent: ImportRequest, run: PushRun, journal: Journal) 
     if earlier:
         return adopt(earlier, run, journal)
     role = role_stage(sent, run, bucket=begun.account.bucket)
+    ask_stage(sent, begun.account, run, journal)
     objects = upload_stage(sent, begun.account, run, journal)
     return import_stage(sent, objects, role, run, journal)
 

@@ -2,6 +2,7 @@
 
     push-started     push_id, name, fingerprints          a push of these disks begins (again, when they changed)
     disks-seen       fingerprints                         the disks as they are now; their content is the same
+    accepted         request                              ECS accepts this request (a digest), by a dry run
     submitting       client_token, name, objects          ImportImage is about to be called, under this name
     submitted        task_id, image_id                    ImportImage answered, or its import was found
     import-failed    reason                               the import failed; the next one gets a new token
@@ -32,6 +33,7 @@ class PushState:
     push_id: str = ""
     name: str = ""
     fingerprints: tuple[str, ...] = ()
+    accepted: str = ""
     client_token: str = ""
     import_name: str = ""
     objects: tuple[UploadedObject, ...] = ()
@@ -96,6 +98,8 @@ def _after(state: PushState, entry: Mapping[str, Any]) -> PushState:
             return PushState(push_id=entry["push_id"], name=entry["name"], fingerprints=tuple(entry["fingerprints"]))
         case "disks-seen":
             return replace(state, fingerprints=tuple(entry["fingerprints"]))
+        case "accepted":
+            return replace(state, accepted=entry["request"])
         case "submitting":
             objects = tuple(UploadedObject(**fields) for fields in entry["objects"])
             return replace(state, client_token=entry["client_token"], import_name=entry["name"], objects=objects)

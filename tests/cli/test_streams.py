@@ -5,12 +5,15 @@ import os
 import signal
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from aliyun_import import redact
 from aliyun_import.cli.streams import GuardedStream
+from aliyun_import.sandbox.core.state import Settings
+from aliyun_import.sandbox.server import Sandbox
 
 RUN = [sys.executable, "-m", "aliyun_import"]
 
@@ -29,13 +32,22 @@ def test_a_secret_is_concealed(monkeypatch: pytest.MonkeyPatch) -> None:
     assert stream.write("a-long-secret") == len("a-long-secret")
 
 
-def shell(command: str, disk: Path, home: Path, **environment: str) -> subprocess.CompletedProcess[str]:
+@pytest.fixture(scope="module")
+def cloud(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sandbox]:
+    """Start a sandbox whose imports take no time; each test has a home of its own."""
+    with Sandbox.start(tmp_path_factory.mktemp("sandbox"), settings=Settings(import_s=0.0)) as running:
+        yield running
+
+
+def shell(command: str, disk: Path, home: Path, cloud: Sandbox, **environment: str) -> subprocess.CompletedProcess[str]:
     """Run a shell line in which `$PUSH` and `$CHECK` are commands on a disk."""
     program = " ".join(RUN)
     variables = {
         "PATH": os.environ["PATH"],
         "HOME": str(home),
-        "PUSH": f"{program} push {disk} --sandbox",
+        "PUSH": f"{program} push {disk} --region cn-hangzhou",
+        "ALIBABA_CLOUD_ECS_METADATA_DISABLED": "true",
+        **cloud.environment(),
         "CHECK": f"{program} check {disk}",
         **environment,
     }
@@ -53,18 +65,18 @@ def disk(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.mark.parametrize("place", ["> /dev/full", ">&-"])
-def test_a_result_that_cannot_be_written_is_repeated(disk: Path, tmp_path: Path, place: str) -> None:
+def test_a_result_that_cannot_be_written_is_repeated(disk: Path, tmp_path: Path, cloud: Sandbox, place: str) -> None:
     """A full disk or a closed stdout is exit 9 with the image id on stderr, not a bug and not a lost id."""
-    ran = shell(f"$PUSH -q {place}", disk, tmp_path)
+    ran = shell(f"$PUSH -q {place}", disk, tmp_path, cloud)
     assert ran.returncode == 9
     assert "stdout-unwritable" in ran.stderr
     assert "m-sandbox" in ran.stderr
     assert "Traceback" not in ran.stderr
 
 
-def test_a_json_result_that_cannot_be_written_is_repeated(disk: Path, tmp_path: Path) -> None:
+def test_a_json_result_that_cannot_be_written_is_repeated(disk: Path, tmp_path: Path, cloud: Sandbox) -> None:
     """The whole document."""
-    ran = shell("$PUSH --output json > /dev/full", disk, tmp_path)
+    ran = shell("$PUSH --output json > /dev/full", disk, tmp_path, cloud)
     assert ran.returncode == 9
     assert '"image_id": "m-sandbox' in ran.stderr
 
@@ -72,32 +84,34 @@ def test_a_json_result_that_cannot_be_written_is_repeated(disk: Path, tmp_path: 
 @pytest.mark.parametrize(
     "command", ["$PUSH --output jsonl | head -1", "$PUSH | true", f"{' '.join(RUN)} --help | true"]
 )
-def test_a_reader_that_went_away_is_no_failure(disk: Path, tmp_path: Path, command: str) -> None:
+def test_a_reader_that_went_away_is_no_failure(disk: Path, tmp_path: Path, cloud: Sandbox, command: str) -> None:
     """The command ends with its own code, and nothing is written about the pipe."""
-    ran = shell(f"{command}; exit ${{PIPESTATUS[0]}}", disk, tmp_path)
+    ran = shell(f"{command}; exit ${{PIPESTATUS[0]}}", disk, tmp_path, cloud)
     assert ran.returncode == 0, ran.stderr
     assert "rror" not in ran.stderr
 
 
 @pytest.mark.parametrize("place", ["2>&-", "2> /dev/full", "2> >(head -c 1 > /dev/null)"])
-def test_stderr_never_changes_the_exit_code(disk: Path, tmp_path: Path, place: str) -> None:
+def test_stderr_never_changes_the_exit_code(disk: Path, tmp_path: Path, cloud: Sandbox, place: str) -> None:
     """Progress that can't be written is dropped; the result and a failure keep their codes."""
-    ran = shell(f"$PUSH {place}", disk, tmp_path)
+    ran = shell(f"$PUSH {place}", disk, tmp_path, cloud)
     assert (ran.returncode, ran.stdout[:9]) == (0, "m-sandbox")
-    assert shell(f"$PUSH --skip-check no-such-check {place}", disk, tmp_path).returncode == 2
+    assert shell(f"$PUSH --skip-check no-such-check {place}", disk, tmp_path, cloud).returncode == 2
 
 
 @pytest.mark.parametrize("place", ["> /dev/full", ">&-"])
-def test_a_failure_keeps_its_code_where_stdout_cannot_be_written(disk: Path, tmp_path: Path, place: str) -> None:
+def test_a_failure_keeps_its_code_where_stdout_cannot_be_written(
+    disk: Path, tmp_path: Path, cloud: Sandbox, place: str
+) -> None:
     """What to do about the failure counts more."""
-    ran = shell(f"$PUSH --skip-check no-such-check --output json {place}", disk, tmp_path)
+    ran = shell(f"$PUSH --skip-check no-such-check --output json {place}", disk, tmp_path, cloud)
     assert ran.returncode == 2
     assert "unknown-check" in ran.stderr
 
 
-def test_symbols_have_a_spelling_in_ascii(disk: Path, tmp_path: Path) -> None:
+def test_symbols_have_a_spelling_in_ascii(disk: Path, tmp_path: Path, cloud: Sandbox) -> None:
     """An encoding without the symbols is no bug, and JSON stays JSON."""
-    ran = shell("$CHECK", disk, tmp_path, PYTHONIOENCODING="ascii")
+    ran = shell("$CHECK", disk, tmp_path, cloud, PYTHONIOENCODING="ascii")
     assert ran.returncode == 0, ran.stderr
     assert "ok can be imported" in ran.stdout
 

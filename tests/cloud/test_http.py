@@ -180,6 +180,7 @@ def test_bytes_after_an_answer_are_not_the_next_answer(extra: bytes) -> None:
         client = open_client(port)
         assert [ask(port, client=client).body for _ in range(2)] == [b"ok"] * 2
         assert len(opened) == 2
+        del client  # and its connection, on which the server waits
 
 
 def test_a_header_can_not_add_another_one() -> None:

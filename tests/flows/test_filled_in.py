@@ -10,6 +10,7 @@ from tests.disk import build
 from tests.disk.fixtures import image
 from tests.disk.guests import debian_disk
 from tests.flows.commands import Commands
+from tests.steered import import_calls
 
 
 @pytest.fixture
@@ -22,7 +23,7 @@ def uefi(tmp_path: Path) -> Path:
 
 def asked(sandbox: Sandbox) -> dict[str, str]:
     """Give the parameters of the one ImportImage call that the sandbox received."""
-    (entry,) = sandbox.requests.entries("ImportImage")
+    (entry,) = import_calls(sandbox)
     return dict(parse_qsl(urlsplit(entry.target).query))
 
 
@@ -120,4 +121,4 @@ def test_warnings_are_shown_and_the_push_goes_on(commands: Commands, sandbox: Sa
     ran = commands.run("push", path)
     assert ran.code == 0, ran.err
     assert "[guest-unread]" in ran.err
-    assert len(sandbox.requests.entries("ImportImage")) == 1
+    assert len(import_calls(sandbox)) == 1

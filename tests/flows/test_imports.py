@@ -13,6 +13,7 @@ from aliyun_import.sandbox.ram.state import Ram
 from aliyun_import.sandbox.server import Sandbox
 from tests.flows.commands import Commands
 from tests.flows.disks import write_disk
+from tests.steered import import_calls
 
 
 def images(sandbox: Sandbox) -> dict[str, str]:
@@ -48,7 +49,7 @@ def test_an_import_that_can_not_end_well_ends_the_wait(
 
 def test_a_lost_answer_of_import_image_makes_no_second_import(commands: Commands, sandbox: Sandbox, disk: Path) -> None:
     """The call is repeated with the same token, and ECS answers with the import that runs."""
-    sandbox.faults.add(Fault(operation="ImportImage", effect="lose-answer"))
+    sandbox.faults.add(Fault(operation="ImportImage", effect="lose-answer", nth=2))
     ran = commands.run("push", disk)
     assert ran.code == 0, ran.err
     assert len(sandbox.state.part(Ecs).images) == 1
@@ -68,7 +69,7 @@ def test_a_role_that_ecs_does_not_see_yet_is_waited_for(commands: Commands, sand
     sandbox.state.configure(role_propagation_s=4.0)
     ran = commands.run("push", disk)
     assert ran.code == 0, ran.err
-    assert len(sandbox.requests.entries("ImportImage")) > 1
+    assert len(import_calls(sandbox)) > 1
 
 
 def test_without_the_right_to_make_the_role_an_administrator_is_told_what_to_apply(

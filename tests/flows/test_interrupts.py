@@ -13,6 +13,7 @@ from aliyun_import.sandbox.ecs.state import Ecs
 from aliyun_import.sandbox.oss.state import OssState
 from aliyun_import.sandbox.server import Sandbox
 from tests.flows.commands import Commands
+from tests.steered import import_calls
 
 PATIENCE_S = 60
 
@@ -64,7 +65,7 @@ def test_a_signal_during_the_import_detaches(commands: Commands, sandbox: Sandbo
     assert not sandbox.requests.entries("CancelTask")
     sandbox.clock.advance(7200)
     assert commands.run("push", disk).code == 0
-    assert len(sandbox.requests.entries("ImportImage")) == 1
+    assert len(import_calls(sandbox)) == 1
 
 
 def test_cancel_on_interrupt_cancels_the_task(commands: Commands, sandbox: Sandbox, disk: Path) -> None:

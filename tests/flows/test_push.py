@@ -11,6 +11,7 @@ from aliyun_import.sandbox.oss.state import OssState
 from aliyun_import.sandbox.server import Sandbox
 from tests.flows.commands import Commands
 from tests.flows.disks import MIB, write_disk
+from tests.steered import import_calls
 
 BUCKET = "aliyun-import-1000000000000000-cn-hangzhou"
 
@@ -194,7 +195,7 @@ def test_without_its_journal_the_same_disk_is_known_by_its_tags(
     assert found.code == 0, found.out
     images = {image.name: image.id for image in sandbox.state.part(Ecs).images.values()}
     assert found.json["image_id"] == images["web-server"]
-    assert len(sandbox.requests.entries("ImportImage")) == 2
+    assert len(import_calls(sandbox)) == 2
     assert found.json["left_over"] == [f"oss://{BUCKET}/{key}" for key in keys(sandbox)] != []
 
 
@@ -229,7 +230,7 @@ def test_a_deadline_ends_the_wait_and_not_the_import(commands: Commands, sandbox
     assert "cleanup" not in ran.json["remedy"], "the import still reads the object"
     sandbox.clock.advance(7200)
     assert commands.run("push", disk).out == f"{image_id(sandbox)}\n"
-    assert len(sandbox.requests.entries("ImportImage")) == 1
+    assert len(import_calls(sandbox)) == 1
 
 
 def test_a_packed_disk_is_judged_by_what_is_in_it(commands: Commands, sandbox: Sandbox, disk: Path) -> None:
