@@ -1,4 +1,4 @@
-"""This file lets `python -m aliyun_import` do what the command `aliyun-import` does."""
+"""Entry point of `python -m aliyun_import`."""
 
 from aliyun_import.cli.main import run
 

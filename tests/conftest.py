@@ -1,4 +1,4 @@
-"""This file gives every test a cloud of its own: a sandbox with fresh state, over real HTTP."""
+"""Fixture of all tests: a sandbox with fresh state, over real HTTP."""
 
 import os
 from collections.abc import Iterator

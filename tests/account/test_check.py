@@ -44,7 +44,7 @@ def see(
 
 
 def refusal(sandbox: Sandbox, **given: Any) -> AliyunImportError:
-    """Give the error of a look."""
+    """Return the error of a look."""
     with pytest.raises(AliyunImportError) as caught:
         see(sandbox, **given)
     assert caught.value.remedy
@@ -212,7 +212,7 @@ def test_the_name_is_free_in_an_empty_account(sandbox: Sandbox) -> None:
 
 
 def in_oss(key: str = "disks/disk.raw", bucket: str = "a-bucket") -> ImportRequest:
-    """Give a request for a disk that is in OSS already."""
+    """Return a request for a disk that is in OSS already."""
     return replace(LOCAL, disks=(DiskRequest(bucket=bucket, key=key),))
 
 

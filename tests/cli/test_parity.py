@@ -1,4 +1,4 @@
-"""This file holds the options of `push` against the parameters of ImportImage in the installed SDK."""
+"""Comparison of the options of `push` with the parameters of ImportImage in the installed SDK."""
 
 import re
 

@@ -19,7 +19,7 @@ from tests.cloud import reach
 
 @contextmanager
 def _answering(*documents: dict[str, Any]) -> Iterator[tuple[EcsImages, list[dict[str, str]]]]:
-    """Give an ECS that answers with these documents in turn, and what it was asked."""
+    """Return an ECS that answers with these documents in turn, and what it was asked."""
     asked: list[dict[str, str]] = []
     answers = iter(documents)
 

@@ -30,7 +30,7 @@ def test_keys_of_the_environment_do_not_replace_ours(sandbox: Sandbox, monkeypat
 
 
 def _renewable(sandbox: Sandbox, home: Path) -> CredentialsSource:
-    """Give credentials of a profile whose token can be renewed by writing the file anew."""
+    """Return credentials of a profile whose token can be renewed by writing the file anew."""
     _write_profile(home, TEMPORARY)
     sandbox.state.add_key(TEMPORARY)
     return load_credentials(environment=OFF, home=home)

@@ -53,7 +53,7 @@ def cloud(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sandbox]:
 
 
 def _asking(cloud: Sandbox, service: str, row: ErrorMapping) -> Callable[[], object]:
-    """Give a call that names what the row's sentences name, and swallows no refusal."""
+    """Return a call that names what the row's sentences name, and swallows no refusal."""
     text = f"{row.summary} {row.remedy}"
     if service == "OSS":
         return lambda: reach.store(cloud).read("disk.raw")

@@ -1,4 +1,4 @@
-"""This file builds small disks byte by byte, for tests that need no tools of the system.
+"""Small disks built byte by byte, for tests that need no system tools.
 
 It shares no code with the package: what is written here is a second reading of the formats' specifications.
 """

@@ -1,4 +1,4 @@
-"""This file puts guests onto disks: small trees in memory, and whole images made of fixtures/."""
+"""Disks with guests: small trees in memory, and whole images made of fixtures/."""
 
 from collections.abc import Mapping
 

@@ -1,4 +1,4 @@
-"""This file writes small registry hives, after the notes "Windows NT Registry File (REGF) format" of libregf."""
+"""Small registry hives, written after the notes "Windows NT Registry File (REGF) format" of libregf."""
 
 import struct
 from collections.abc import Mapping

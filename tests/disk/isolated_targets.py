@@ -1,4 +1,4 @@
-"""This file holds what the tests of the bounded child have it call."""
+"""Functions that the tests of the isolated child call in it."""
 
 import os
 import signal
@@ -11,13 +11,13 @@ from aliyun_import.model.finding import Severity
 
 
 def a_value(*words: str) -> object:
-    """Give a value made of this package's nouns."""
+    """Return a value made of this package's nouns."""
     print("noise on stdout")
     return Problem(code="-".join(words), severity=Severity.NOTE, seen=f"seen in {os.getppid()}")
 
 
 def an_enum_of_old() -> object:
-    """Give one as Python 3.11.2 does, the one of Debian 12: its enums pickle by a call of getattr."""
+    """Return one as Python 3.11.2 does, the one of Debian 12: its enums pickle by a call of getattr."""
     by_call = lambda self, _protocol: (getattr, (type(self), self.name))  # noqa: E731
     setattr(Severity, "__reduce_ex__", by_call)  # noqa: B010
     return Severity.WARNS
@@ -53,7 +53,7 @@ def a_kill() -> object:
 
 
 def too_long_an_answer() -> object:
-    """Say more than any report holds."""
+    """Return more than any report holds."""
     return bytes(33 << 20)
 
 
@@ -68,5 +68,5 @@ def a_file(path: str) -> object:
 
 
 def no_value() -> object:
-    """Give something that is neither a plain type nor a noun of this package."""
+    """Return something that is neither a plain type nor a noun of this package."""
     return pe_machine

@@ -1,4 +1,4 @@
-"""This file is a file system in memory, so that guests can be made and spoiled path by path."""
+"""In-memory file system: guests are made and damaged path by path."""
 
 from collections.abc import Iterator, Mapping
 
@@ -32,14 +32,14 @@ class MemoryFiles:
 
     @property
     def facts(self) -> FileSystemFacts:
-        """Tell of a file system with room."""
+        """Return of a file system with room."""
         return FileSystemFacts(
             type="ext4", uuid="", label="", size_bytes=1 << 30, free_bytes=1 << 29, inodes=9000, free_inodes=8000
         )
 
     @property
     def root(self) -> int:
-        """Give the root directory's number."""
+        """Return the root directory's number."""
         return 0
 
     def node(self, number: int) -> Node:

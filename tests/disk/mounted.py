@@ -1,4 +1,4 @@
-"""This file has the kernel write what readers find hard into a file system, and holds a reader against that."""
+"""File systems written by the kernel in forms that are hard to read, compared with a reader."""
 
 import os
 import subprocess

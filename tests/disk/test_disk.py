@@ -209,7 +209,7 @@ def test_the_sample_stays_inside_the_disk_and_is_small(size_bytes: int) -> None:
 
 @pytest.fixture
 def loop_device(tmp_path: Path) -> Iterator[Path]:
-    """Give a block device of 4 MiB with a word at 1 MiB."""
+    """Return a block device of 4 MiB with a word at 1 MiB."""
     if os.geteuid() != 0 or not shutil.which("losetup"):
         pytest.skip("needs root and losetup")
     path = write(tmp_path / "backing", bytes(1 * MIB) + b"disk" + bytes(3 * MIB - 4))

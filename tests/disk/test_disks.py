@@ -37,7 +37,7 @@ CONTAINERS = {
 
 @pytest.fixture
 def disk(tmp_path: Path) -> Path:
-    """Give the place for a disk of 128 MiB."""
+    """Return the place for a disk of 128 MiB."""
     path = tmp_path / "disk.raw"
     with path.open("wb") as file:
         file.truncate(128 * MIB)

@@ -65,7 +65,7 @@ def _qcow2(path: Path, *, bits: int, tables: "range | list[int]", size: int) -> 
 
 
 def _gpt_of_many_entries(path: Path) -> None:
-    """Say in both headers, with the right checksum, that there are 2^32 entries."""
+    """Return in both headers, with the right checksum, that there are 2^32 entries."""
     disk = build.uefi_disk()
     for at in (512, len(disk) - 512):
         struct.pack_into("<I", disk, at + 80, 0xFFFFFFFF)
@@ -75,7 +75,7 @@ def _gpt_of_many_entries(path: Path) -> None:
 
 
 def _lvm_of_2_gib(path: Path) -> None:
-    """Say that the text of the metadata has 2 GiB."""
+    """Return that the text of the metadata has 2 GiB."""
     volume = bytearray(image("lvm-head"))
     (at,) = (place for place in range(0, len(volume), 512) if volume[place + 4 : place + 20] == b" LVM2 x[5A%r0N*>")
     struct.pack_into("<Q", volume, at + 32, 4 << 30)

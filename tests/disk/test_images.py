@@ -25,7 +25,7 @@ WHOLE = ("c-fixed.vhd", "c-dynamic.vhd", "c.qcow2", "c-compressed.qcow2", "c.vmd
 
 @pytest.fixture(scope="module")
 def images() -> Path:
-    """Give the directory, or skip."""
+    """Return the directory, or skip."""
     directory = os.environ.get("ALIYUN_IMPORT_TEST_IMAGES")
     if not directory:
         pytest.skip("ALIYUN_IMPORT_TEST_IMAGES does not name a directory of disk images")

@@ -117,7 +117,7 @@ def _contained(raw: bytes) -> bytes:
 
 
 def _ours(files: FileSystem) -> dict[str, object]:
-    """Give what every path of a file system is: the bytes of a file, the target of a link, nothing for a directory."""
+    """Return what every path of a file system is: bytes of a file, target of a link, nothing for a directory."""
     found: dict[str, object] = {}
     pending = [("", files.root)]
     while pending:

@@ -1,4 +1,4 @@
-"""This file tests that what an image refers to is never opened: the image of a stranger may name any file of ours."""
+"""Tests that what an image refers to is never opened: an untrusted image may name any local file."""
 
 import ctypes
 import os
@@ -21,7 +21,7 @@ _IN_OPEN = 0x20
 
 @contextmanager
 def _guarded(path: Path) -> Iterator[Callable[[], bool]]:
-    """Give a function that tells whether anybody has opened the file since."""
+    """Return a function that tells whether anybody has opened the file since."""
     libc = ctypes.CDLL(None, use_errno=True)
     handle = libc.inotify_init1(os.O_NONBLOCK)
     assert libc.inotify_add_watch(handle, os.fsencode(path), _IN_OPEN) >= 0

@@ -1,4 +1,4 @@
-"""This file tests that a whole system reads back, file by file, through file systems, LVM and containers.
+"""Tests that a whole system reads back, file by file, through file systems, LVM and containers.
 
 ALIYUN_IMPORT_TEST_IMAGES names a directory with rootfs/ in it, such as a debootstrapped Debian.
 """

@@ -1,4 +1,4 @@
-"""This file runs tools of the system for the tests that hold our readers against them."""
+"""System tools for the tests that compare our readers with them."""
 
 import shutil
 import subprocess

@@ -1,4 +1,4 @@
-"""This file describes directory trees for the tests: odd ones for the file systems, and small guests.
+"""Directory trees for the tests: unusual ones for the file systems, and small guests.
 
 The same trees are written by mkfs into the images of fixtures/ (see fixtures/make.py) and read back by the tests.
 """
@@ -26,7 +26,7 @@ class Link:
 
 
 def corner_tree() -> Tree:
-    """Give the tree that has every kind of file, directory and link which a reader treats in its own way."""
+    """Return the tree that has every kind of file, directory and link which a reader treats in its own way."""
     tree: Tree = {
         "/empty": b"",
         "/tiny": b"forty bytes of a file in its own inode...",
@@ -63,7 +63,7 @@ def cpio(names: Iterable[str]) -> bytes:
 
 
 def module_paths(names: Iterable[str], *, suffix: str = ".ko") -> list[str]:
-    """Give the paths of kernel modules as an initramfs or modules.dep has them, some with dashes."""
+    """Return the paths of kernel modules as an initramfs or modules.dep has them, some with dashes."""
     return [f"kernel/drivers/{name.replace('virtio_', 'virtio-') if 'pci' in name else name}{suffix}" for name in names]
 
 
@@ -75,7 +75,7 @@ def initramfs(names: Iterable[str], *, version: str, suffix: str = ".ko") -> byt
 
 
 def debian(**changes: "bytes | Link | None") -> Tree:
-    """Give a Debian 12 with ifupdown, GRUB and everything as it should be; `changes` by path (None removes)."""
+    """Return a Debian 12 with ifupdown, GRUB and everything as it should be; `changes` by path (None removes)."""
     version = "6.1.0-30-amd64"
     entry = f"linux /boot/vmlinuz-{version} root=UUID={ROOT_UUID} ro quiet\n initrd /boot/initrd.img-{version}\n"
     tree = _linux(version) | {
@@ -101,7 +101,7 @@ def debian(**changes: "bytes | Link | None") -> Tree:
 
 
 def ubuntu(**changes: "bytes | Link | None") -> Tree:
-    """Give an Ubuntu 24.04 with netplan, its modules in a plain early archive as newer mkinitramfs puts them."""
+    """Return an Ubuntu 24.04 with netplan, its modules in a plain early archive as newer mkinitramfs puts them."""
     version = "6.8.0-45-generic"
     modules = cpio([f"usr/lib/modules/{version}/{path}" for path in module_paths(DRIVERS, suffix=".ko.zst")])
     microcode = cpio(["kernel/x86/microcode/AuthenticAMD.bin"])
@@ -130,7 +130,7 @@ def ubuntu(**changes: "bytes | Link | None") -> Tree:
 
 
 def rhel_root(**changes: "bytes | Link | None") -> Tree:
-    """Give the root of a Rocky Linux 9 with NetworkManager, whose /boot is a file system of its own."""
+    """Return the root of a Rocky Linux 9 with NetworkManager, whose /boot is a file system of its own."""
     version = "5.14.0-427.el9.x86_64"
     tree = _linux(version) | {
         "/etc/os-release": b'NAME="Rocky Linux"\nVERSION_ID="9.4"\nID="rocky"\nID_LIKE="rhel centos fedora"\n'
@@ -151,7 +151,7 @@ def rhel_root(**changes: "bytes | Link | None") -> Tree:
 
 
 def rhel_boot(**changes: "bytes | Link | None") -> Tree:
-    """Give the /boot of that Rocky Linux: BLS entries, a rescue kernel, dracut's initramfs."""
+    """Return the /boot of that Rocky Linux: BLS entries, a rescue kernel, dracut's initramfs."""
     version, rescue = "5.14.0-427.el9.x86_64", "0-rescue-0123456789abcdef0123456789abcdef"
     options = "options root=/dev/mapper/rl-root ro crashkernel=1G-4G:192M rd.lvm.lv=rl/root $tuned_params\n"
     entry = "title Rocky Linux\nversion {0}\nlinux /vmlinuz-{0}\ninitrd /initramfs-{0}.img $tuned_initrd\n" + options
@@ -169,7 +169,7 @@ def rhel_boot(**changes: "bytes | Link | None") -> Tree:
 
 
 def windows() -> Tree:
-    """Give a Windows Server 2022 with its virtio drivers, of which viostor does not start at boot, and a filter."""
+    """Return a Windows Server 2022 with its virtio drivers, of which viostor does not start at boot, and a filter."""
     control = "ControlSet002"
     services = rf"{control}\Services"
     software: Keys = {
@@ -214,7 +214,7 @@ def elf(machine: int = 62) -> bytes:
 
 
 def _linux(version: str) -> Tree:
-    """Give what all of them have: a shell, modules, accounts, an SSH server, an fstab by UUID."""
+    """Return what all of them have: a shell, modules, accounts, an SSH server, an fstab by UUID."""
     dep = "".join(f"{path}:\n" for path in module_paths(DRIVERS))
     return {
         "/bin": Link("usr/bin"),
@@ -246,5 +246,5 @@ def _changed(tree: Tree, changes: "dict[str, bytes | Link | None]") -> Tree:
 
 
 def _text(size: int) -> bytes:
-    """Give text that compresses well and in which every place is told from every other."""
+    """Return text that compresses well and in which every place is told from every other."""
     return b"".join(b"line %08d\n" % number for number in range(size // 14 + 1))[:size]

@@ -1,4 +1,4 @@
-"""This file runs `aliyun-import` as its users do: as a process of its own, with an environment of its own."""
+"""Runs of `aliyun-import` in a process with an environment of its own."""
 
 import json
 import os

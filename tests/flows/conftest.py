@@ -1,4 +1,4 @@
-"""This file gives the flows a quick sandbox and a way to run commands in it."""
+"""Fixtures of the flows: a fast sandbox and a way to run commands in it."""
 
 from collections.abc import Iterator
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""This file makes small disks that pass the checks: an MBR with boot code, an active partition, and some data."""
+"""Small disks that pass the checks: an MBR with boot code, an active partition, and some data."""
 
 import random
 import struct

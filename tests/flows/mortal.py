@@ -1,4 +1,4 @@
-"""This file is a program that pushes and dies: at the n-th call of a service or line of the journal, as if killed.
+"""Program that pushes and is killed at the n-th call of a service or line of the journal.
 
 It loads the tool once and forks a child for each order that it reads from stdin (one JSON object a line: the arguments
 of `push`, the number of the step to die at, and whether before or after it), so that hundreds of deaths cost seconds.

@@ -1,4 +1,4 @@
-"""This file runs many commands in one process, as a driver for test_secrecy: `python -m tests.flows.secrecy` + a plan.
+"""Driver of test_secrecy that runs many commands in one process: `python -m tests.flows.secrecy` + a plan.
 
 The plan is a JSON document on stdin: `runs` (arguments, environment, where the vendor's library is led to). The last
 guard before the streams is taken away, so that what comes out is what the code itself lets out.

@@ -42,7 +42,7 @@ def rebuild(path: Path) -> None:
 
 
 def link(path: Path) -> None:
-    """Give it a second name."""
+    """Return it a second name."""
     os.link(path, path.with_name("link.raw"))
 
 
@@ -156,7 +156,7 @@ def test_an_object_in_oss_that_was_replaced_is_another_disk(commands: Commands, 
 
 @pytest.fixture
 def loop_device(disk: Path) -> Iterator[Path]:
-    """Give a block device that holds the disk."""
+    """Return a block device that holds the disk."""
     if os.geteuid() != 0 or not shutil.which("losetup"):
         pytest.skip("needs root and losetup")
     made = subprocess.run(["losetup", "--find", "--show", disk], capture_output=True, text=True, check=False)

@@ -1,4 +1,4 @@
-"""This file tests `check` as a command: without account or network, many disks in one call, for people and scripts."""
+"""Tests of `check` as a command: without account or network, many disks in one call, for people and scripts."""
 
 import json
 from pathlib import Path

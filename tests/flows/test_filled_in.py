@@ -1,4 +1,4 @@
-"""This file tests what a push reads from the disk and tells ECS, and that a flag that contradicts the disk stops it."""
+"""Tests of what a push reads from the disk and tells ECS, and that a flag that contradicts the disk stops it."""
 
 from pathlib import Path
 from urllib.parse import parse_qsl, urlsplit
@@ -22,7 +22,7 @@ def uefi(tmp_path: Path) -> Path:
 
 
 def asked(sandbox: Sandbox) -> dict[str, str]:
-    """Give the parameters of the one ImportImage call that the sandbox received."""
+    """Return the parameters of the one ImportImage call that the sandbox received."""
     (entry,) = import_calls(sandbox)
     return dict(parse_qsl(urlsplit(entry.target).query))
 

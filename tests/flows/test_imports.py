@@ -1,4 +1,4 @@
-"""This file tests what comes after the upload: imports that fail, roles, names that are exchanged, checks."""
+"""Tests of what comes after the upload: imports that fail, roles, names that are exchanged, checks."""
 
 import json
 from dataclasses import replace
@@ -17,7 +17,7 @@ from tests.steered import import_calls
 
 
 def images(sandbox: Sandbox) -> dict[str, str]:
-    """Give the status of each image by its name."""
+    """Return the status of each image by its name."""
     return {image.name: image.status for image in sandbox.state.part(Ecs).images.values()}
 
 

@@ -1,4 +1,4 @@
-"""This file stops pushes by signals, and looks at what they say, leave, and do when run again."""
+"""Tests of pushes stopped by signals: what they report, leave, and do when run again."""
 
 import signal
 import subprocess

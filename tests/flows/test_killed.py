@@ -1,4 +1,4 @@
-"""This file kills a push at each of its steps, runs it again, and looks for one image, one object, no second import.
+"""Tests of a push killed at each of its steps and run again: one image, one object, no second import.
 
 A step is a call of a service or a line of the journal; death comes before it or right after it. The default run takes a
 sample of the steps, `pytest -m slow tests/flows/test_killed.py` all of them.

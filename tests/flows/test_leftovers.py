@@ -1,4 +1,4 @@
-"""This file tests that what costs money in OSS is named, by the push that leaves it there and by `cleanup`."""
+"""Tests that what costs money in OSS is named, by the push that leaves it there and by `cleanup`."""
 
 import shlex
 from pathlib import Path
@@ -11,13 +11,13 @@ from tests.flows.disks import write_disk
 
 
 def only_bucket(sandbox: Sandbox) -> Bucket:
-    """Give the one bucket that there is."""
+    """Return the one bucket that there is."""
     (bucket,) = sandbox.state.part(OssState).buckets.values()
     return bucket
 
 
 def advised(ran: Ran) -> list[str]:
-    """Give the arguments of the command that the remedy names for giving up."""
+    """Return the arguments of the command that the remedy names for giving up."""
     (command,) = [word for word in ran.json["remedy"].split("`") if word.startswith("aliyun-import cleanup")]
     return shlex.split(command)[1:]
 

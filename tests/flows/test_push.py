@@ -1,4 +1,4 @@
-"""This file tests `push` from the command line to the image: what it makes, what it says, what it leaves."""
+"""Tests of `push` from the command line to the image: what it makes, what it says, what it leaves."""
 
 import gzip
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""This file tests what a push refuses, and that each refusal has its own code, remedy and exit code."""
+"""Tests of what a push refuses, and that each refusal has its own code, remedy and exit code."""
 
 import os
 import socket
@@ -29,7 +29,7 @@ def refused(ran: Ran, *, code: str, exit_code: int, remedy: str) -> None:
 
 
 def sent_nothing(sandbox: Sandbox) -> bool:
-    """Tell whether not a single byte of a disk reached OSS."""
+    """Return whether not a single byte of a disk reached OSS."""
     return not sandbox.requests.entries("InitiateMultipartUpload", "UploadPart", "PutObject")
 
 

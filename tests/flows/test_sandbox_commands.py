@@ -1,4 +1,4 @@
-"""This file tests the commands around the sandbox: serve in a process of its own, disk, and push --sandbox."""
+"""Tests of the commands around the sandbox: serve in a process of its own, disk, and push --sandbox."""
 
 import datetime
 import ipaddress

@@ -1,4 +1,4 @@
-"""This file tests that no secret is ever shown or kept: every command, credential mode and verbosity, well and ill."""
+"""Tests that no secret is ever shown or kept: every command, credential mode and verbosity, well and ill."""
 
 import base64
 import json
@@ -106,7 +106,7 @@ class _Answers(BaseHTTPRequestHandler):
         return f"<Error>{error}<StringToSign>{quote(asked)}</StringToSign></Error>"
 
     def log_message(self, *arguments: Any) -> None:
-        """Say nothing."""
+        """Return nothing."""
 
 
 class _Refusals(_Answers):
@@ -134,11 +134,11 @@ class Places:
     nobody: str = "http://127.0.0.1:9"
 
     def keys_at(self, condition: str) -> str:
-        """Tell where the keys are fetched."""
+        """Return where the keys are fetched."""
         return {"working": self.giver, "refused": self.refuser, "unreachable": self.nobody}[condition]
 
     def cloud_at(self, mode: str, condition: str) -> str:
-        """Tell where the services are: keys that need no fetching fail there."""
+        """Return where the services are: keys that need no fetching fail there."""
         failing = {"refused": self.refuser, "unreachable": self.nobody}
         return self.sandbox if mode in BY_LIBRARY else failing.get(condition, self.sandbox)
 
@@ -209,7 +209,7 @@ def plan(mode: str, home: Path, disk: Path, places: Places) -> list[dict[str, An
 
 
 def shown(text: str) -> list[str]:
-    """Give the pieces of secrets that a text shows, as they are or as a URL writes them."""
+    """Return the pieces of secrets that a text shows, as they are or as a URL writes them."""
     forms = {form for secret in SECRETS for form in (secret, quote(secret, safe=""), quote_plus(secret))}
     pieces = {form[at : at + PIECE] for form in forms for at in range(len(form) - PIECE + 1)}
     return sorted(pieces & {text[at : at + PIECE] for at in range(len(text) - PIECE + 1)})

@@ -1,4 +1,4 @@
-"""This file makes the checksums of damaged images right, so that a reader that verifies them looks at the damage."""
+"""Checksums of damaged images, recomputed so that a reader that verifies them reaches the damage."""
 
 import struct
 import zlib
@@ -12,7 +12,7 @@ _MAX_ARRAY_BYTES = 1 << 20
 
 
 def repaired_gpt(image: bytearray) -> Iterator[Patch]:
-    """Give the checksums of both headers of a GPT and of the arrays that they name."""
+    """Return the checksums of both headers of a GPT and of the arrays that they name."""
     for at in (SECTOR, len(image) - SECTOR):
         header = bytearray(image[at : at + 92])
         lba, count, entry_bytes = struct.unpack_from("<QII", header, 72)
@@ -25,7 +25,7 @@ def repaired_gpt(image: bytearray) -> Iterator[Patch]:
 
 
 def repaired_vhd(image: bytearray) -> Iterator[Patch]:
-    """Give the checksums of a VHD: of the footer, its copy and the second header, where they begin as such."""
+    """Return the checksums of a VHD: of the footer, its copy and the second header, where they begin as such."""
     for at, length, sum_at, mark in (
         (0, SECTOR, 64, b"conectix"),
         (SECTOR, 1024, 36, b"cxsparse"),
@@ -38,7 +38,7 @@ def repaired_vhd(image: bytearray) -> Iterator[Patch]:
 
 
 def repaired_xz_index(image: bytearray) -> Iterator[Patch]:
-    """Give the checksums of the footer of an .xz file, and of the index in front of it."""
+    """Return the checksums of the footer of an .xz file, and of the index in front of it."""
     footer_at = len(image) - 12
     index_at = footer_at - (int.from_bytes(image[footer_at + 4 : footer_at + 8], "little") + 1) * 4
     if index_at > 0:

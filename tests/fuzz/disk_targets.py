@@ -1,4 +1,4 @@
-"""This file lists the containers, partition tables, boot loaders and whole disks that are fuzzed."""
+"""Fuzz targets: containers, partition tables, boot loaders and whole disks."""
 
 from collections.abc import Mapping
 from contextlib import suppress

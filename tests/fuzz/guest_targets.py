@@ -1,4 +1,4 @@
-"""This file lists the file systems, volumes and guests that are fuzzed; what their readers look at is damaged."""
+"""Fuzz targets: file systems, volumes and guests, damaged where their readers read."""
 
 import gzip
 import lzma

@@ -1,4 +1,4 @@
-"""This file damages images, the same way each time for the same seed."""
+"""Mutation of images, deterministic for a seed."""
 
 import random
 import struct
@@ -39,7 +39,7 @@ class DamagedReader:
 
     @property
     def size(self) -> int:
-        """Give the number of bytes."""
+        """Return the number of bytes."""
         return self._size
 
     def pread(self, offset: int, length: int) -> bytes:

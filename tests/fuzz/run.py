@@ -1,4 +1,4 @@
-"""This file runs the mutations: `python -m tests.fuzz.run --runs 5000`."""
+"""Run of the mutations: `python -m tests.fuzz.run --runs 5000`."""
 
 import argparse
 import sys

@@ -1,4 +1,4 @@
-"""This file says what a fuzz target is."""
+"""Definition of a fuzz target."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -44,7 +44,7 @@ class Target:
 
     @cached_property
     def regions(self) -> tuple[Region, ...]:
-        """Give the places that are damaged."""
+        """Return the places that are damaged."""
         if self.places:
             return self.places
         watching = _Watching(self.make(), self.metadata_bytes)

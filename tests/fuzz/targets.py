@@ -1,4 +1,4 @@
-"""This file lists everything that is fuzzed."""
+"""List of all fuzz targets."""
 
 from collections.abc import Mapping
 from importlib.util import find_spec

@@ -1,4 +1,4 @@
-"""This file keeps `--help` cheap: what a command does not need is not imported."""
+"""Tests that `--help` is cheap: a command imports only what it needs."""
 
 import json
 import subprocess

@@ -1,4 +1,4 @@
-"""This file connects the real adapters to a sandbox, with a clock that makes time pass in the sandbox."""
+"""Real clients connected to a sandbox, with a clock that advances the sandbox's time."""
 
 from pathlib import Path
 

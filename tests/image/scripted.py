@@ -1,4 +1,4 @@
-"""This file holds scripted ports: a clock that is steered, and RAM and ECS that answer as a test wrote it down."""
+"""In-memory services: a steered clock, and RAM and ECS whose answers a test sets."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
@@ -40,11 +40,11 @@ class SteeredClock:
         self._interrupt_at_s = interrupt_at_s
 
     def now_s(self) -> float:
-        """Give the steered wall time."""
+        """Return the steered wall time."""
         return 1_800_000_000.0 + self.elapsed_s
 
     def monotonic_s(self) -> float:
-        """Give the seconds slept so far."""
+        """Return the seconds slept so far."""
         return self.elapsed_s
 
     def sleep(self, seconds: float) -> None:
@@ -76,11 +76,11 @@ class Heard:
         self.events.append(event)
 
     def warned(self) -> list[str]:
-        """Give the codes of all warnings."""
+        """Return the codes of all warnings."""
         return [event.code for event in self.events if isinstance(event, Warned)]
 
     def changed(self) -> list[str]:
-        """Give what was changed, in order."""
+        """Return what was changed, in order."""
         return [event.what for event in self.events if isinstance(event, Changed)]
 
 
@@ -95,17 +95,17 @@ _REFUSALS: dict[str, type[AliyunImportError]] = {
 
 
 def no_right() -> AccessError:
-    """Give the error of a missing right."""
+    """Return the error of a missing right."""
     return PermissionDenied("These credentials may not do this.", code="no-right", remedy="Have it granted.")
 
 
 def lost() -> TransientError:
-    """Give the error of a dropped line."""
+    """Return the error of a dropped line."""
     return TransientError("The line dropped.", code="network", remedy=None)
 
 
 def refused(code: str, summary: str = "") -> AliyunImportError:
-    """Give a refusal of the service."""
+    """Return a refusal of the service."""
     kind = _REFUSALS.get(code, RefusedError)
     return kind(summary or f"The service said {code}.", code=code, remedy=None, details={"request_id": "R-1"})
 
@@ -128,7 +128,7 @@ class ScriptedRoles:
             raise self.fails[what]
 
     def role(self, name: str) -> Role | None:
-        """Tell the role."""
+        """Return the role."""
         self._call("role")
         return self.roles.get(name)
 
@@ -157,7 +157,7 @@ class ScriptedRoles:
             self.attached[role_name].append(policy)
 
     def policy_document(self, policy: Policy) -> str:
-        """Give a document."""
+        """Return a document."""
         self._call("policy_document")
         return self.documents[policy.name]
 
@@ -228,7 +228,7 @@ class ScriptedImages:
                 self.add(replace(made, status=ImageStatus.AVAILABLE, size_gib=5))
 
     def task(self, task_id: str) -> Task | None:
-        """Tell the task."""
+        """Return the task."""
         self._asked("task")
         return self.tasks_now.get(task_id)
 
@@ -290,17 +290,17 @@ class ScriptedImages:
 
 
 def task(status: TaskStatus = TaskStatus.PROCESSING, *, word: str = "", **fields: Any) -> Task:
-    """Give the task t-1 in a status; `word` is the service's own where it differs."""
+    """Return the task t-1 in a status; `word` is the service's own where it differs."""
     return replace(Task(task_id="t-1", action="ImportImage", status=status, status_text=word or status.value), **fields)
 
 
 def image(status: str = "Creating", **fields: Any) -> Image:
-    """Give the image m-1, which is ours, in a status."""
+    """Return the image m-1, which is ours, in a status."""
     return replace(Image(image_id="m-1", name="disk", status=ImageStatus(status), tags=TAGS), **fields)
 
 
 def import_call() -> ImportCall:
-    """Give a call for one object in OSS."""
+    """Return a call for one object in OSS."""
     disk = DiskRequest(bucket="a-bucket", key="aliyun-import/disk.raw")
     return ImportCall(
         request=ImportRequest(region=REGION, disks=(disk,), name="disk"),

@@ -37,7 +37,7 @@ def step(
 
 
 def error_of(decided: Ready | Failed | Continue) -> AliyunImportError:
-    """Give the error with which it ended."""
+    """Return the error with which it ended."""
     assert isinstance(decided, Failed)
     return decided.error
 

@@ -23,13 +23,13 @@ def there(*found: Image) -> ScriptedImages:
 
 
 def hand_over(images: ScriptedImages, *, policy: str = "rename", heard: Heard | None = None) -> Image:
-    """Give the new image the name."""
+    """Return the new image the name."""
     context = context_of(emit=heard)
     return replace_image(retrying(images, context), context, NEW, name="disk", policy=policy, region=REGION)
 
 
 def names(images: ScriptedImages) -> dict[str, str]:
-    """Tell the names of all images."""
+    """Return the names of all images."""
     return {one.image_id: one.name for one in images.images_now.values()}
 
 

@@ -47,7 +47,7 @@ def cloud(sandbox: Sandbox) -> Connected:
 
 
 def call(name: str = "disk", *, push_id: str = "push-1", token: str = "") -> ImportCall:
-    """Give a call for the disk."""
+    """Return a call for the disk."""
     return ImportCall(
         request=ImportRequest(region="cn-hangzhou", disks=(DiskRequest(bucket=BUCKET, key=KEY),), name=name),
         mappings=(DiskMapping(bucket=BUCKET, key=KEY, format=DiskFormat.RAW, size_gib=5),),

@@ -55,7 +55,7 @@ def there(
 
 
 def custom(document: object, name: str = "narrow") -> tuple[Policy, dict[str, str]]:
-    """Give a custom policy, and its document by name."""
+    """Return a custom policy, and its document by name."""
     return Policy(name=name, type="Custom"), {name: json.dumps(document)}
 
 

@@ -11,23 +11,23 @@ ACTIONS = ("oss:GetObject", "oss:GetBucketLocation", "oss:GetBucketInfo")
 
 
 def trusting(principal: object, **fields: object) -> str:
-    """Give a trust policy of one statement."""
+    """Return a trust policy of one statement."""
     statement = {"Action": "sts:AssumeRole", "Effect": "Allow", "Principal": principal, **fields}
     return json.dumps({"Statement": [statement], "Version": "1"})
 
 
 def document(*statements: dict[str, object]) -> str:
-    """Give a policy document."""
+    """Return a policy document."""
     return json.dumps({"Version": "1", "Statement": list(statements)})
 
 
 def allow(action: object, resource: object = "*", **fields: object) -> dict[str, object]:
-    """Give a statement that allows."""
+    """Return a statement that allows."""
     return {"Effect": "Allow", "Action": action, "Resource": resource, **fields}
 
 
 def deny(action: object, resource: object = "*", **fields: object) -> dict[str, object]:
-    """Give a statement that denies."""
+    """Return a statement that denies."""
     return {"Effect": "Deny", "Action": action, "Resource": resource, **fields}
 
 

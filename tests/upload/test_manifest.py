@@ -212,7 +212,7 @@ def test_bases_of_other_disks_are_not_looked_at(scene: Scene) -> None:
 
 
 def _lying(scene: Scene, key: str) -> None:
-    """Give the object other bytes than its manifest, its ETag and its CRC-64 claim."""
+    """Return the object other bytes than its manifest, its ETag and its CRC-64 claim."""
     content, there = scene.store.objects[key]
     scene.store.objects[key] = (bytes(byte ^ 1 for byte in content), there)
 

@@ -14,7 +14,7 @@ CUTS = PartSplitter(PLAN)
 
 
 def done(part: PlannedPart, *, crc64: int = 7, etag: str = "E") -> DonePart:
-    """Say that a part is in OSS."""
+    """Return that a part is in OSS."""
     return DonePart(number=part.number, start=part.start, length=part.length, crc64=crc64, etag=etag, proof="crc64")
 
 

@@ -1,4 +1,4 @@
-"""This file puts a push's result into JSON, and into the one line that stdout carries for people."""
+"""Result of a push as JSON, and as the one line that stdout has for people."""
 
 from typing import Any
 
@@ -10,7 +10,7 @@ from aliyun_import.sizes import size
 
 
 def push_outcome(result: PushResult) -> Outcome:
-    """Give the result: on stdout the image id, the task with --no-wait, the plan in a dry run."""
+    """Return the result: on stdout the image id, the task with --no-wait, the plan in a dry run."""
     document = {
         "command": "push",
         "image_id": result.image_id,
@@ -32,7 +32,7 @@ def push_outcome(result: PushResult) -> Outcome:
 
 
 def object_document(uploaded: UploadedObject) -> dict[str, Any]:
-    """Give an object as JSON, its CRC-64 in hexadecimal."""
+    """Return an object as JSON, its CRC-64 in hexadecimal."""
     return {
         "bucket": uploaded.bucket,
         "key": uploaded.key,
@@ -46,7 +46,7 @@ def object_document(uploaded: UploadedObject) -> dict[str, Any]:
 
 
 def plan_text(plan: dict[str, Any]) -> str:
-    """Say what a push would do, a line a fact."""
+    """Return what a push would do, one fact per line."""
     lines = [f"image     {plan['image_name']} in {plan['region']}"]
     lines += [f"would     {step}" for step in plan["steps"]]
     for disk in plan["disks"]:

@@ -1,4 +1,4 @@
-"""This file tests that ext2, ext3, ext4 and XFS give back the tree that mkfs put into them, whatever their variant."""
+"""Tests that ext2, ext3, ext4 and XFS give back the tree that mkfs put into them, whatever their variant."""
 
 import pytest
 

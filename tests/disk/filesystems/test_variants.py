@@ -50,7 +50,7 @@ XFS = {
 
 @pytest.fixture
 def image(tmp_path: Path) -> Iterator[Path]:
-    """Give the place for an image of 600 MiB, sparse."""
+    """Return the place for an image of 600 MiB, sparse."""
     path = tmp_path / "image"
     with path.open("wb") as file:
         file.truncate(600 << 20)

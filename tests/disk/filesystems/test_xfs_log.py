@@ -1,4 +1,4 @@
-"""This file tests that a log of XFS tells whether the file system was unmounted."""
+"""Tests that a log of XFS tells whether the file system was unmounted."""
 
 import struct
 

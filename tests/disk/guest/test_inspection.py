@@ -1,4 +1,4 @@
-"""This file tests that systems are told right: Debian, Ubuntu, Red Hat, on disks and path by path."""
+"""Tests that systems are recognised: Debian, Ubuntu, Red Hat, on disks and path by path."""
 
 import gzip
 import time

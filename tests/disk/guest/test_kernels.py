@@ -1,4 +1,4 @@
-"""This file tests what is found in an initramfs: archives, compressions, damage, and bombs."""
+"""Tests of what is found in an initramfs: archives, compressions, damage, and bombs."""
 
 import bz2
 import gzip

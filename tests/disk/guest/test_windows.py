@@ -1,4 +1,4 @@
-"""This file tests what is told of a Windows: with the extra `[windows]` everything, without it what to install."""
+"""Tests of the report about a Windows guest: with the extra `[windows]` everything, without it what to install."""
 
 import importlib.util
 import re

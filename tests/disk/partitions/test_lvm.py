@@ -1,4 +1,4 @@
-"""This file tests linear LVM: the metadata text, and volumes in several segments."""
+"""Tests of linear LVM: the metadata text, and volumes in several segments."""
 
 import tracemalloc
 
@@ -12,7 +12,7 @@ MIB = 1 << 20
 
 
 def physical_volume(size_mib: int = 64) -> bytearray:
-    """Give the physical volume of fixtures/ with each extent of 1 MiB full of its own number."""
+    """Return the physical volume of fixtures/ with each extent of 1 MiB full of its own number."""
     raw = bytearray(image("lvm-head"))
     for extent in range(size_mib - 1):
         raw += bytes([extent]) * MIB
@@ -20,7 +20,7 @@ def physical_volume(size_mib: int = 64) -> bytearray:
 
 
 def root_of(raw: bytes | bytearray) -> LogicalVolume:
-    """Give the volume root."""
+    """Return the volume root."""
     return next(volume for volume in read_volume_group(BytesReader(bytes(raw))).volumes if volume.name == "root")
 
 
