@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Any, Generic, TypeVar
 
-from aliyun_import.checks.platform import platform_of
+from aliyun_import.checks.platform import OTHER_WINDOWS, platform_of
 from aliyun_import.disk.containers.interface import Upload
 from aliyun_import.disk.containers.registry import format_named
 from aliyun_import.disk.guest.report import DriverPlace
@@ -187,6 +187,9 @@ def _nvme_support(report: DiskReport, _known: ImportRequest) -> Value[str] | Non
 def _license_type(_report: DiskReport, known: ImportRequest) -> Value[str] | None:
     if known.os_type is not OsType.WINDOWS:
         return None
+    if known.platform == OTHER_WINDOWS:
+        # The answer to any other licence is InvalidLicenseType.BYOLOnly: Alibaba Cloud sells none for client Windows.
+        return Value("BYOL", "the service sells no licence for a Windows that is not Windows Server", Origin.SERVICE)
     # The service's own default, which it requires to be named with Windows.
     return Value("Aliyun", "the system is Windows, and this is the service's default", Origin.SERVICE)
 

@@ -28,7 +28,7 @@ _WINDOWS_BY_BUILD = {
     6001: "Windows Server 2008",
     3790: "Windows Server 2003",
 }
-_OTHER_WINDOWS = "Other Windows"
+OTHER_WINDOWS = "Other Windows"
 # ID of os-release -> Platform. Derivatives that the list does not have are omitted on purpose: under the name of its
 # parent the service would treat a system as that.
 _BY_ID = {
@@ -71,6 +71,11 @@ _CUSTOMIZED_FILE_SYSTEMS = ("vfat", "ext2", "ext3", "ext4", "ufs")
 _CUSTOMIZED_ABOVE_GIB = 5
 
 
+def listed_platform(name: str | None) -> str | None:
+    """Return a platform as the service's list spells it, whatever its case; a name that is not listed is unchanged."""
+    return next((listed for listed in PLATFORMS if name and listed.lower() == name.lower()), name)
+
+
 def platform_of(guest: GuestReport) -> str | None:
     """Return the service's name of the system; None if the system is not known, or not on the list."""
     if guest.os_release is not None:
@@ -78,7 +83,7 @@ def platform_of(guest: GuestReport) -> str | None:
     windows = guest.windows
     if windows is None or windows.build is None or windows.client is None:
         return None
-    return _OTHER_WINDOWS if windows.client else _WINDOWS_BY_BUILD.get(windows.build, _OTHER_WINDOWS)
+    return OTHER_WINDOWS if windows.client else _WINDOWS_BY_BUILD.get(windows.build, OTHER_WINDOWS)
 
 
 def import_adds_virtio(release: OsRelease | None, platform: str | None) -> bool:

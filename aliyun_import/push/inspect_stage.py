@@ -11,6 +11,7 @@ from types import TracebackType
 from typing import Self
 
 from aliyun_import.checks.infer import InferredParameters, infer_parameters
+from aliyun_import.checks.platform import listed_platform
 from aliyun_import.checks.run import raise_if_blocked, refuse_unknown_ids, run_disk_checks, run_request_checks
 from aliyun_import.disk.containers.registry import format_named
 from aliyun_import.disk.convert import needs_preparing, prepare
@@ -108,6 +109,7 @@ def inspect(request: ImportRequest, options: PushOptions, *, emit: Emit) -> Insp
     """
     skip, force = options.skip_checks, options.force
     refuse_unknown_ids(skip)
+    request = replace(request, platform=listed_platform(request.platform))
     inspection = inspect_disks(request, bucket=options.bucket, key=options.key, emit=emit)
     raised = [finding for finding in inspection.findings if finding.rule not in skip]
     for finding in raised:

@@ -147,7 +147,11 @@ def test_windows_is_identified_by_its_build(build: int, client: bool, platform: 
     inferred = infer_parameters(disk, request())
     assert inferred.parameters["platform"] == platform
     assert inferred.parameters["os_type"] is OsType.WINDOWS
-    assert (inferred.parameters["license_type"], inferred.values["license_type"].origin) == ("Aliyun", Origin.SERVICE)
+    license_type = "BYOL" if platform == "Other Windows" else "Aliyun"
+    assert (inferred.parameters["license_type"], inferred.values["license_type"].origin) == (
+        license_type,
+        Origin.SERVICE,
+    )
 
 
 def test_windows_is_inferred_from_ntfs_alone() -> None:

@@ -123,6 +123,8 @@ def test_hanging_up_is_an_interruption(disk: Path, tmp_path: Path) -> None:
         env={"PATH": os.environ["PATH"], "HOME": str(tmp_path)},
         stderr=subprocess.PIPE,
         text=True,
+        # A suite that runs under nohup ignores the signal, and its children would.
+        preexec_fn=lambda: signal.signal(signal.SIGHUP, signal.SIG_DFL),
     )
     assert running.stderr is not None
     while "to send" not in running.stderr.readline():

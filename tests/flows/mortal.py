@@ -48,10 +48,11 @@ class Fate:
             self.steps.append(name)
             if number == self._die_at and not self._after:
                 os.kill(os.getpid(), signal.SIGKILL)
-            result = step(*args, **kwargs)
-            if number == self._die_at:
-                os.kill(os.getpid(), signal.SIGKILL)
-            return result
+            try:
+                return step(*args, **kwargs)
+            finally:  # a refusal is an answer too
+                if number == self._die_at:
+                    os.kill(os.getpid(), signal.SIGKILL)
 
         return stepping
 

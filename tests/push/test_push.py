@@ -226,3 +226,19 @@ def test_a_resumed_push_does_not_ask_twice(machine: Machine) -> None:
     machine.push()
     dry_runs = machine.count("ImportImage") - len(import_calls(machine.sandbox))
     assert (dry_runs, len(import_calls(machine.sandbox))) == (1, 1)
+
+
+def test_a_platform_is_sent_as_the_service_spells_it(machine: Machine) -> None:
+    """`--platform ubuntu` is Ubuntu, and not a name that ECS refuses after the upload."""
+    machine.request = replace(machine.request, platform="ubuntu")
+    machine.push()
+    (entry,) = import_calls(machine.sandbox)
+    assert "Platform=Ubuntu" in entry.target
+
+
+def test_a_client_windows_brings_its_own_licence(machine: Machine) -> None:
+    """The service sells none for it, and refuses LicenseType=Aliyun."""
+    machine.request = replace(machine.request, platform="other windows")
+    machine.push(force=True)
+    (entry,) = import_calls(machine.sandbox)
+    assert "LicenseType=BYOL" in entry.target

@@ -104,6 +104,8 @@ COMMON_ROWS: tuple[ErrorMapping, ...] = (
         )
         for service_code in ("Throttling", "Throttling.User", "Throttling.Api")
     ),
+    # The same client token is in use by a call that is still running.
+    _common("IdempotentProcessing", ErrorCode.SERVICE_UNWELL, "{service} still processes an earlier {operation}."),
     *(
         _common(service_code, ErrorCode.SERVICE_UNWELL, "{service} is unavailable or has an internal error.")
         for service_code in ("InternalError", "ServiceUnavailable")
