@@ -45,7 +45,7 @@ MAY_IMPORT: dict[str, set[str]] = {
 }
 MAX_MODULE_LINES = 400
 MAX_FUNCTION_LINES = 60
-MAX_SIBLINGS = 30
+MAX_SIBLINGS = 20
 
 
 def _area(path: Path) -> str:
