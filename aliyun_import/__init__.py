@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from aliyun_import.api import show_task as show_task
     from aliyun_import.api import upload as upload
     from aliyun_import.api import wait as wait
-    from aliyun_import.checks.check import CheckResult as CheckResult
+    from aliyun_import.checks.run import CheckResult as CheckResult
     from aliyun_import.cleanup import CleanupResult as CleanupResult
     from aliyun_import.cleanup import Leftover as Leftover
     from aliyun_import.cloud.config import CloudConfig as CloudConfig
@@ -69,7 +69,7 @@ _PUBLIC = {
         "cancel_task", "check", "cleanup", "list_tasks", "prepare_role", "push", "show_role", "show_task", "upload",
         "wait",
     ),
-    "checks.check": ("CheckResult",),
+    "checks.run": ("CheckResult",),
     "cleanup": ("CleanupResult", "Leftover"),
     "cloud.config": ("CloudConfig", "OssEndpointType", "from_environment"),
     "cloud.connect": ("Client", "connect"),

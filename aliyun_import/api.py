@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from aliyun_import.account.staging_bucket import PREFIX, derived_bucket, refuse_unsuitable
-from aliyun_import.checks.check import CheckResult, check_disk
 from aliyun_import.checks.names import default_name
+from aliyun_import.checks.run import CheckResult, check_disk
 from aliyun_import.cleanup import CleanupResult, Places, clean_up
 from aliyun_import.context import Context, system_context
 from aliyun_import.disk.inspect import inspect_disk

@@ -11,7 +11,7 @@ from aliyun_import.cli.params import Command, OutputOptions, option, output_opti
 from aliyun_import.errors import DiskError, Exit
 
 if TYPE_CHECKING:
-    from aliyun_import.checks.check import CheckResult
+    from aliyun_import.checks.run import CheckResult
     from aliyun_import.cli.render.renderer import SafeRenderer
     from aliyun_import.cli.render.result import Outcome
 
@@ -62,7 +62,7 @@ def _checked(
     disk: str, renderer: "SafeRenderer", *, is_only_disk: bool, is_data_disk: bool, skip_checks: frozenset[str]
 ) -> "CheckResult":
     from aliyun_import import api
-    from aliyun_import.checks.check import unopened
+    from aliyun_import.checks.run import unopened
     from aliyun_import.events import StageStarted
 
     renderer.emit(StageStarted(stage="inspect", detail=disk))  # a compressed disk takes some seconds

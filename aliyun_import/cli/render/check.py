@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any
 
-from aliyun_import.checks.check import CheckResult
+from aliyun_import.checks.run import CheckResult
 from aliyun_import.cli.render.json import finding_document
 from aliyun_import.cli.render.result import Outcome, columns, table
 from aliyun_import.cli.render.text import count, escaped

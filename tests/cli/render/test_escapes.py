@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from aliyun_import import events
-from aliyun_import.checks.check import CheckResult
 from aliyun_import.checks.infer import InferredParameters, Value
+from aliyun_import.checks.run import CheckResult
 from aliyun_import.cli.render.check import check_outcome
 from aliyun_import.cli.render.json import JsonRenderer
 from aliyun_import.cli.render.renderer import PlainRenderer, SafeRenderer

@@ -3,8 +3,8 @@
 import re
 from pathlib import Path
 
-from aliyun_import.checks.check import CheckResult
 from aliyun_import.checks.infer import infer_parameters
+from aliyun_import.checks.run import CheckResult
 from aliyun_import.cli.render.check import check_outcome
 from aliyun_import.disk.report import BootEvidence
 from aliyun_import.errors import Exit
