@@ -122,7 +122,7 @@ def upload(
         "account": account_id,
         "bucket": bucket,
         "disks": f"{path.absolute()}\n{key or ''}",
-        "endpoint": client.services.endpoint,
+        "endpoint": services.endpoint,
     }
     with open_journal(state_dir or default_state_dir(), identity) as journal:
         return upload_disk(request, context, store=store, journal=journal, options=options or TransferOptions())
@@ -227,7 +227,9 @@ def cleanup(
     context = system_context(emit=on_event, cancel=cancel)
     services = _services(client, context)
     name = bucket or derived_bucket(services.identity.whoami().account_id, client.region)
-    known = keys_by_bucket(state_dir or default_state_dir(), region=client.region, endpoint=client.services.endpoint)
+    known = keys_by_bucket(
+        state_dir or default_state_dir(), region=client.region, endpoint=client.config.endpoint_url or ""
+    )
     places = Places(prefix=PREFIX, below=tuple(prefixes), keys=tuple(sorted(known.get(name, ()))))
     return clean_up(
         services.store(name),
@@ -262,4 +264,4 @@ def disk_of(
 
 def _services(client: "Client", context: Context) -> Services:
     """Return the services of a client, with retries."""
-    return add_retries(client.services, context)
+    return add_retries(client.services(context.cancel), context)

@@ -42,7 +42,7 @@ class CommandContext:
         from aliyun_import.events import Warned
 
         if isinstance(event, Warned) and event.remedy:
-            event = replace(event, remedy=for_same_services(event.remedy, self.client.services.command_options))
+            event = replace(event, remedy=for_same_services(event.remedy, self.client.config.command_options))
         self.renderer.emit(event)
 
 

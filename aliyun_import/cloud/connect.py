@@ -1,8 +1,10 @@
 """Connection to the services of one region."""
 
-from dataclasses import dataclass
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass, field
 from types import TracebackType
-from typing import Self
+from typing import Self, TypedDict, TypeVar
 
 from aliyun_import.cloud.config import CloudConfig, OssEndpointType
 from aliyun_import.cloud.credentials.providers import found_keys
@@ -19,13 +21,28 @@ from aliyun_import.services.interface import Services
 MAX_CONNECTIONS = 64
 
 
+Service = TypeVar("Service", StsIdentity, OssStore, RamRoles, EcsImages)
+
+
+class _Access(TypedDict):
+    """What the client of every service takes."""
+
+    endpoints: Endpoints
+    credentials: CredentialsSource
+    cancel: threading.Event | None
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Client:
-    """Services of one region, as the functions of the package take them. Thread-safe. Use it as a context manager."""
+    """Access to the services of one region, which the functions of the package take. Thread-safe.
+
+    A context manager: leaving the block closes the connections.
+    """
 
     config: CloudConfig
-    services: Services
-    oss_endpoint: str
+    endpoints: Endpoints
+    credentials: CredentialsSource
+    _opened: list[Callable[[], None]] = field(default_factory=list, repr=False)
 
     @property
     def region(self) -> str:
@@ -38,8 +55,23 @@ class Client:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        # Connections are closed by their pools; the context manager is there so that one can be added to this class.
-        return None
+        while self._opened:
+            self._opened.pop()()
+
+    def services(self, cancel: threading.Event | None = None) -> Services:
+        """Return the services, without retries. A wait for an answer ends with Interrupted once `cancel` is set."""
+        access = _Access(endpoints=self.endpoints, credentials=self.credentials, cancel=cancel)
+        return Services(
+            identity=self._open(StsIdentity(**access)),
+            store=lambda name: self._open(OssStore(name, **access, workers=MAX_CONNECTIONS)),
+            roles=self._open(RamRoles(**access)),
+            images=self._open(EcsImages(**access)),
+            endpoint=self.config.endpoint_url or "",
+        )
+
+    def _open(self, service: Service) -> Service:
+        self._opened.append(service.close)
+        return service
 
 
 def connect(config: CloudConfig, *, on_event: Emit = ignore) -> Client:
@@ -55,18 +87,7 @@ def connect(config: CloudConfig, *, on_event: Emit = ignore) -> Client:
     on_event(
         Noted(message=f"OSS at {endpoints.oss}, ECS at {endpoints.ecs}, RAM at {endpoints.ram}, STS at {endpoints.sts}")
     )
-    return Client(
-        config=config,
-        services=Services(
-            identity=StsIdentity(endpoints=endpoints, credentials=credentials),
-            store=lambda name: OssStore(name, endpoints=endpoints, credentials=credentials, workers=MAX_CONNECTIONS),
-            roles=RamRoles(endpoints=endpoints, credentials=credentials),
-            images=EcsImages(endpoints=endpoints, credentials=credentials),
-            endpoint=config.endpoint_url or "",
-            command_options=config.command_options,
-        ),
-        oss_endpoint=endpoints.oss,
-    )
+    return Client(config=config, endpoints=endpoints, credentials=credentials)
 
 
 def _credentials(config: CloudConfig) -> CredentialsSource:

@@ -49,6 +49,10 @@ class EcsImages:
             "ECS", endpoints.ecs, region=endpoints.region, credentials=credentials, timeouts=timeouts, cancel=cancel
         )
 
+    def close(self) -> None:
+        """Close the connections; the next request opens new ones."""
+        self._client.close()
+
     def import_image(self, call: ImportCall) -> StartedImport | None:
         """Call ImportImage once. None is the answer to a dry run that would have passed, under both codes."""
         asked = call.request

@@ -35,6 +35,10 @@ class RamRoles:
             "RAM", endpoints.ram, region=endpoints.region, credentials=credentials, timeouts=timeouts, cancel=cancel
         )
 
+    def close(self) -> None:
+        """Close the connections; the next request opens new ones."""
+        self._client.close()
+
     def role(self, name: str) -> Role | None:
         """Return a role, None if it does not exist. AccessError "no-right" without the permission to read it."""
         request = GetRoleRequest()
@@ -115,6 +119,10 @@ class StsIdentity:
         self._client = RpcClient(
             "STS", endpoints.sts, region=endpoints.region, credentials=credentials, timeouts=timeouts, cancel=cancel
         )
+
+    def close(self) -> None:
+        """Close the connections; the next request opens new ones."""
+        self._client.close()
 
     def whoami(self) -> CallerIdentity:
         """Return the account and the principal of the credentials; needs no permission."""

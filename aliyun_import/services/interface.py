@@ -213,8 +213,7 @@ class Services:
     """The services of one region. `store` returns the store of the bucket with the given name.
 
     `endpoint` is "" for Alibaba Cloud itself, else the URL that replaces it; pushes to different clouds never share a
-    journal. `command_options` are options that a printed follow-up command needs to reach the same services, such as
-    "--profile=prod".
+    journal.
     """
 
     identity: Identity
@@ -222,4 +221,3 @@ class Services:
     roles: RoleService
     images: ImageService
     endpoint: str = ""
-    command_options: tuple[str, ...] = ()

@@ -3,8 +3,10 @@
 import ast
 import os
 import re
+import socket
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -15,10 +17,11 @@ import aliyun_import
 import aliyun_import.api
 import aliyun_import.push.push
 import aliyun_import.upload.upload
-from aliyun_import import CloudConfig, Credentials, UsageError, connect, push
+from aliyun_import import CloudConfig, Credentials, Interrupted, UsageError, connect, push
 from aliyun_import.sandbox.core.state import Settings
 from aliyun_import.sandbox.sample import write_sample_disk
 from aliyun_import.sandbox.server import Sandbox
+from tests.cloud import reach
 
 ROOT = Path(__file__).parents[2]
 SOURCE = ast.parse((ROOT / "aliyun_import" / "__init__.py").read_text())
@@ -169,3 +172,46 @@ def test_a_configuration_shows_no_secret() -> None:
     """Not in its text, which ends up in logs."""
     config = CloudConfig(region="cn-hangzhou", credentials=Credentials(key_id="id", secret="hush", token="hush"))
     assert "hush" not in repr(config)
+
+
+def _client(port: int) -> aliyun_import.Client:
+    keys = Credentials(key_id="id", secret="secret")
+    return connect(CloudConfig(region="cn-hangzhou", endpoint_url=f"http://127.0.0.1:{port}", credentials=keys))
+
+
+def test_a_server_that_never_answers_does_not_hold_a_cancelled_call() -> None:
+    """The wait for an answer ends when `cancel` is set, and not when the time-out is over."""
+    cancel, asked = threading.Event(), threading.Event()
+
+    def handle(connection: socket.socket) -> None:
+        reach.read_head(connection)
+        asked.set()
+        connection.recv(1)  # until the client gives up
+
+    def cancel_when_asked() -> None:
+        asked.wait(30)
+        cancel.set()
+
+    threading.Thread(target=cancel_when_asked, daemon=True).start()
+    with reach.server(handle) as port, _client(port) as client, pytest.raises(Interrupted):
+        aliyun_import.cleanup(client, cancel=cancel)
+
+
+def test_leaving_the_block_closes_the_connections() -> None:
+    """A connection that is kept for the next request ends with the client's block."""
+    closed = threading.Event()
+    body = b'{"AccountId": "1", "Arn": "acs:ram::1:root"}'
+
+    def handle(connection: socket.socket) -> None:
+        reach.read_head(connection)
+        connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%s" % (len(body), body))
+        if connection.recv(1) == b"":
+            closed.set()
+
+    with reach.server(handle) as port:
+        with _client(port) as client:
+            services = client.services()
+            assert services.identity.whoami().account_id == "1"
+            assert not closed.is_set()
+        assert closed.wait(10)
+        del services

@@ -86,15 +86,16 @@ def live(order: dict[str, Any]) -> dict[str, Any]:
     """Push once, with the fate that was ordered; give the result or the error."""
     fate = Fate(order["die_at"], after=order["after"])
     client, request, options = read(list(order["arguments"]))
+    services = client.services()
     mortal = Services(
-        identity=Mortal(client.services.identity, fate),
-        store=lambda bucket: Mortal(client.services.store(bucket), fate),
-        roles=Mortal(client.services.roles, fate),
-        images=Mortal(client.services.images, fate),
-        endpoint=client.services.endpoint,
+        identity=Mortal(services.identity, fate),
+        store=lambda bucket: Mortal(services.store(bucket), fate),
+        roles=Mortal(services.roles, fate),
+        images=Mortal(services.images, fate),
+        endpoint=services.endpoint,
     )
     Journal.write = fate.around("journal", Journal.write)  # type: ignore[method-assign]
-    clock = SandboxClock.over_http(client.services.endpoint)
+    clock = SandboxClock.over_http(services.endpoint)
     try:
         result = push(request, options, mortal, Context(clock=clock))
     except AliyunImportError as error:

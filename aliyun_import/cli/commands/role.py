@@ -41,7 +41,7 @@ def show(*, role_name: str | None, bucket: str | None, cloud: CloudOptions, outp
         command = shlex.join(
             ["aliyun-import", "role", "ensure", "--role-name", state.name, "--region", at.client.region]
         )
-        follow_up = for_same_services(f"`{command}`", at.client.services.command_options)
+        follow_up = for_same_services(f"`{command}`", at.client.config.command_options)
         at.renderer.outcome(Outcome(document=_document(state, found), text=_text(state, found, follow_up)))
 
 

@@ -72,6 +72,11 @@ class OssClient:
         self._regional_http = HttpClient("OSS", endpoints.oss_regional, connections=1, cancel=cancel)
         self._url_of = functools.lru_cache(maxsize=64)(self._make_url)
 
+    def close(self) -> None:
+        """Close the connections; the next request opens new ones."""
+        self._http.close()
+        self._regional_http.close()
+
     def send(
         self,
         operation: str,

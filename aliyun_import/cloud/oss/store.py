@@ -79,6 +79,10 @@ class OssStore:
         """Return the name of the bucket."""
         return self._client.bucket
 
+    def close(self) -> None:
+        """Close the connections; the next request opens new ones."""
+        self._client.close()
+
     def bucket_info(self) -> BucketInfo | None:
         """Return the properties of the bucket, None if it does not exist. AccessError if another account owns it."""
         try:

@@ -60,6 +60,10 @@ class RpcClient:
         self._timeouts = timeouts or Timeouts()
         self._http = HttpClient(service, url, cancel=cancel)
 
+    def close(self) -> None:
+        """Close the connections; the next request opens new ones."""
+        self._http.close()
+
     def call(self, request: Any, /, **operands: str) -> dict[str, Any]:  # noqa: ANN401 -- the SDK has no types
         """Send a request of the SDK once and return the JSON of the success; anything else is one of our errors.
 
