@@ -161,6 +161,59 @@ _ECS: dict[str, tuple[int, str]] = {
     "InvalidResourceType.NotFound": (404, "The ResourceType provided does not exist in our records."),
     "InvalidResourceId.NotFound": (404, "The specified ResourceId is not found."),
     "NumberExceed.ResourceIds": (400, "The ResourceIds parameter's number is exceed."),
+    # Instances
+    "InvalidInstanceType.ValueNotSupported": (
+        400,
+        "The specified InstanceType does not exist or beyond the permitted range.",
+    ),
+    "InvalidAutoReleaseTime.Malformed": (400, "The specified parameter AutoReleaseTime is not valid."),
+    "InvalidUserData.SizeExceeded": (400, 'The specified parameter "UserData" exceeds the size.'),
+    "InvalidSystemDiskCategory.ValueNotSupported": (
+        400,
+        'The specified parameter "SystemDisk.Category" is not valid.',
+    ),
+    "InvalidSystemDiskSize.ValueNotSupported": (400, "The specified parameter SystemDisk.Size is not valid."),
+    "InvalidSystemDiskSize.LessThanImageSize": (
+        404,
+        "The specified parameter SystemDisk.Size is less than the image size.",
+    ),
+    "InvalidSystemDiskSize.LessThanMinSize": (
+        404,
+        "The specified parameter SystemDisk.Size is less than the min size.",
+    ),
+    "InvalidSpotStrategy": (400, "The specified SpotStrategy is not valid."),
+    "InvalidSpotDuration": (400, "The specified SpotDuration is not valid."),
+    "IoOptimized.NotSupported": (404, "The specified instancetype is not support IoOptimized instance"),
+    "InvalidVSwitchId.NotFound": (404, "Specified virtual switch does not exist."),
+    "InvalidSecurityGroupId.NotFound": (404, "%s"),
+    "InvalidParameter.Mismatch": (400, "%s"),
+    "InvalidParameter.NotMatch": (403, "%s"),
+    "ImageNotSupportInstanceType": (403, "The specified image does not support the specified InstanceType."),
+    "InvalidInstanceType.ZoneNotSupported": (403, "The specified zone does not support this instancetype."),
+    "OperationDenied.ImageNotValid": (403, "%s"),
+    "OperationDenied.NoStock": (
+        403,
+        "The requested resource is sold out in the specified zone; "
+        "try other types of resources or other regions and zones.",
+    ),
+    "Zone.NotOnSale": (403, "The specified zone is not available for purchase."),
+    "QuotaExceed.ElasticQuota": (
+        403,
+        "The number of the specified ECS instances has exceeded the quota of the specified instance type.",
+    ),
+    "ImageNotSupportCloudInit": (403, "The specified image does not support cloud-init."),
+    "InvalidAccountStatus.NotEnoughBalance": (403, "Your account does not have enough balance."),
+    "InvalidInstanceId.NotFound": (404, "The specified InstanceId does not exist."),
+    "InvalidStatus.NotFound": (404, "The specified Status is not found"),
+    "IncorrectInstanceStatus": (403, "%s"),
+    "IncorrectInstanceStatus.Initializing": (403, "The specified instance status does not support this operation."),
+    "NotSupported": (405, "%s"),
+    "Invalid.Param": (
+        400,
+        "The input parameter %s that is mandatory for processing this request is not supplied.",
+    ),
+    "Invalid.NetworkCategory": (404, "The specified NetworkCategory is not valid."),
+    "Invalid.IoOptimized": (404, "The specified IoOptimized is not valid."),
     # Tasks and images
     "InvalidTaskId.NotFound": (400, 'The specified "TaskId" is not found.'),
     "InvalidTaskId.TaskActionNotSupport": (403, "The specified task action not support."),
@@ -214,11 +267,14 @@ REFUSALS: Mapping[str, tuple[int, str]] = MappingProxyType(_GATEWAY | _ECS | _RA
 class Refusal(Exception):
     """A call that is answered with an error: the service's code, message and HTTP status."""
 
-    def __init__(self, code: str, detail: str = "") -> None:
-        """Take status and message from the table; `detail` replaces the varying part of the message."""
-        status, message = REFUSALS[code]
+    def __init__(self, code: str, detail: str = "", *, status: int | None = None) -> None:
+        """Take status and message from the table; `detail` replaces the varying part of the message.
+
+        `status` is for the calls that answer a code with another status than the rest of the service.
+        """
+        usual, message = REFUSALS[code]
         self.code = code
-        self.status = status
+        self.status = usual if status is None else status
         self.message = message.replace("%s", detail)
         super().__init__(f"{code}: {self.message}")
 

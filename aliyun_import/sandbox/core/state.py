@@ -16,6 +16,7 @@ DEFAULT_ACCOUNT_ID = "1000000000000000"
 DEFAULT_KEY_ID = "SANDBOX-KEY"
 DEFAULT_KEY_SECRET = "SANDBOX-SECRET"  # noqa: S105 - it opens nothing but this sandbox
 
+CONSOLES = ("boots", "degraded", "panic", "no-root", "dracut", "emergency", "grub", "no-disk", "silent")
 IMPORT_OUTCOMES = ("finished", "failed", "paused", "stuck", "unavailable")
 
 T = TypeVar("T")
@@ -155,6 +156,18 @@ class Settings:
     """What a failed import leaves, which is not documented: an image of status CreateFailed, or (empty) none."""
     dry_run_code: str = "DRYRUN.SUCCESS"
     """Answer to a dry run that passed; the other documented code is DryRunOperation."""
+    instance_pending_s: float = 0.5
+    """Time from RunInstances to Starting."""
+    instance_start_s: float = 2.0
+    """Time from Starting to Running."""
+    console_lag_s: float = 0.5
+    """Time from Running to the first console output."""
+    instance_console: str = "boots"
+    """The scripted console of the instances that start from now on: a name of sandbox/ecs/consoles.py."""
+    instance_types_sold_out: tuple[str, ...] = ()
+    """Instance types without stock, such as ecs.g7.large."""
+    instances_per_region: int = 20
+    """Instances per account and region."""
     any_role_name: bool = False
     """True: RoleName may be another than AliyunECSImageImportDefaultRole; the documents say that it may not."""
     vmdk_allowed: bool = False
@@ -181,6 +194,8 @@ class Settings:
     def __post_init__(self) -> None:
         if self.import_outcome not in IMPORT_OUTCOMES:
             raise ValueError(f"unknown outcome {self.import_outcome}; known are {', '.join(IMPORT_OUTCOMES)}")
+        if self.instance_console not in CONSOLES:
+            raise ValueError(f"unknown console {self.instance_console}; known are {', '.join(CONSOLES)}")
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -3,6 +3,7 @@
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import partial
 
 from aliyun_import.sandbox.core.rpc import RpcCall, Value, utc_seconds
 from aliyun_import.sandbox.core.rpc_errors import Refusal
@@ -12,7 +13,6 @@ from aliyun_import.sandbox.ecs.rules import MAX_TAGS, region_of, tags_of
 from aliyun_import.sandbox.ecs.state import Ecs, Image, system_images
 from aliyun_import.sandbox.importer import engine
 
-MAX_PAGE_SIZE = 100
 MAX_TAGGED = 50
 _READY = ("Available", "Deprecated")
 _ALIASES = ("system", "self", "others", "marketplace")
@@ -24,23 +24,11 @@ def describe_images(call: RpcCall) -> dict[str, Value]:
     region = region_of(call)
     engine.settle(call.state)
     requested = ImageFilter.of(call)
-    number = call.number("PageNumber", default=1)
-    size = call.number("PageSize", default=10, high=MAX_PAGE_SIZE)
     if call.flag("DryRun"):
         raise Refusal("DryRunOperation")
     known = (*call.state.part(Ecs).images_of(call.account_id, region), *system_images(region))
     found = [image for image in known if requested.accepts(image)]
-    settings, now_s = call.state.settings, call.state.clock.now_s()
-    page: list[Value] = [
-        shown_image(image, settings=settings, now_s=now_s) for image in found[(number - 1) * size : number * size]
-    ]
-    return {
-        "PageNumber": number,
-        "PageSize": size,
-        "TotalCount": len(found),
-        "RegionId": region,
-        "Images": {"Image": page},
-    }
+    return rules.paged(call, "Images", "Image", found, partial(shown_image, call)) | {"RegionId": region}
 
 
 def modify_image_attribute(call: RpcCall) -> dict[str, Value]:
@@ -158,7 +146,7 @@ class ImageFilter:
             public=call.flag("IsPublic"),
             equal={name: value for name, value in equal.items() if value},
             snapshot_id=call.get("SnapshotId"),
-            tags=_tags(call),
+            tags=rules.tag_filter(call),
             created=_created(call),
             used=call.choice("Usage", ("instance", "none"), "InvalidUsage") == "instance",
         )
@@ -176,7 +164,7 @@ class ImageFilter:
             and self.name_part in image.name.lower()
             and all(getattr(image, name) == value for name, value in self.equal.items())
             and (not self.snapshot_id or any(disk.snapshot_id == self.snapshot_id for disk in image.disks))
-            and all(key in image.tags and value in (None, image.tags[key]) for key, value in self.tags)
+            and rules.has_tags(image.tags, self.tags)
             and (not low or low <= created)
             and (not high or created <= high)
         )
@@ -195,15 +183,6 @@ def _statuses(call: RpcCall) -> frozenset[str]:
     return asked & {"Available"} if call.flag("Usable") else asked
 
 
-def _tags(call: RpcCall) -> tuple[tuple[str, str | None], ...]:
-    groups = call.groups("Tag")
-    if any(number > MAX_TAGS for number in groups):
-        raise Refusal("InvalidTagCount")
-    if any(not group.get("Key") for group in groups.values()):
-        raise Refusal("InvalidTag.Mismatch")
-    return tuple((group["Key"], group.get("Value") or None) for group in groups.values())
-
-
 def _created(call: RpcCall) -> tuple[str, str]:
     bounds = {"CreationStartTime": "", "CreationEndTime": ""}
     for group in call.groups("Filter").values():
@@ -215,10 +194,9 @@ def _created(call: RpcCall) -> tuple[str, str]:
     return bounds["CreationStartTime"], bounds["CreationEndTime"]
 
 
-def shown_image(image: Image, *, settings: Settings, now_s: float) -> dict[str, Value]:
+def shown_image(call: RpcCall, image: Image) -> dict[str, Value]:
     """Return the fields of an image; what the sandbox does not know is empty or false."""
     owner: Value = int(image.account_id) if image.account_id.isdecimal() else image.account_id
-    tags: list[Value] = [{"TagKey": key, "TagValue": value} for key, value in image.tags.items()]
     fields: dict[str, Value] = {
         "ImageId": image.id,
         "ImageName": image.name,
@@ -249,11 +227,11 @@ def shown_image(image: Image, *, settings: Settings, now_s: float) -> dict[str, 
         "LicenseType": image.license_type,
         "LoginAsNonRootSupported": False,
         "SupplierName": "",
-        "Tags": {"Tag": tags},
+        "Tags": rules.shown_tags(image.tags),
         "Features": {"NvmeSupport": image.nvme_support, "ImdsSupport": image.imds_support},
         "DiskDeviceMappings": {"DiskDeviceMapping": _disks(image)},
     }
-    return fields | _detection(image, settings=settings, now_s=now_s)
+    return fields | _detection(image, settings=call.state.settings, now_s=call.state.clock.now_s())
 
 
 def _progress(image: Image) -> str:

@@ -5,19 +5,23 @@ description, capitals in OSType) is allowed, too. Which platform lacks which arc
 the pairs for which the platform never had an edition.
 """
 
+import json
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import wraps
+from typing import TypeVar
 
-from aliyun_import.sandbox.core.rpc import RpcCall
+from aliyun_import.sandbox.core.rpc import PER_SENDING, RpcCall, Value
 from aliyun_import.sandbox.core.rpc_errors import Refusal
-from aliyun_import.sandbox.ecs.state import REGIONS
+from aliyun_import.sandbox.ecs.state import REGIONS, Ecs
 from aliyun_import.sandbox.importer import formats
 
 DEFAULT_ROLE = "AliyunECSImageImportDefaultRole"
 MAX_DISKS = 17
 MAX_TAGS = 20
 MAX_TAG_CHARS = 128
+MAX_LISTED = 100
 SIZES_GIB = range(1, 2048 + 1)
 
 WINDOWS = frozenset({
@@ -40,6 +44,8 @@ _SUFFIXES = (".raw", ".vhd", ".qcow2", ".vmdk")
 _NAME = re.compile(r"[^\W\d_][\w.:-]{1,127}")
 _BUCKET = re.compile(r"[a-z0-9][a-z0-9-]{1,61}[a-z0-9]")
 _DEVICE = re.compile(r"/dev/(?:xv|v|s)d[a-z]")
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -91,7 +97,7 @@ def read_order(call: RpcCall) -> ImportOrder:
         boot_mode=_boot_mode(call, architecture=architecture),
         license_type=_license(call, platform=platform),
         role_name=call.get("RoleName", DEFAULT_ROLE),
-        resource_group=_resource_group(call),
+        resource_group=resource_group(call),
         detection=_detection(call, platform=platform, os_type=os_type),
         nvme_support=nvme_support(call) or "unsupported",
         imds_support=imds_support(call) or "v1",
@@ -116,12 +122,29 @@ def image_description(text: str) -> str:
     return text
 
 
-def client_token(call: RpcCall) -> str:
-    """Return the ClientToken, or an empty text; refuses with InvalidClientToken.Malformed."""
-    token = call.get("ClientToken")
-    if not token.isascii() or len(token) > 64:
-        raise Refusal("InvalidClientToken.Malformed")
-    return token
+def once(do: Callable[[RpcCall], dict[str, Value]]) -> Callable[[RpcCall], dict[str, Value]]:
+    """Return an operation that answers a repeated ClientToken as it did before.
+
+    The same token with other parameters is IdempotentParameterMismatch, a malformed one InvalidClientToken.Malformed.
+    """
+
+    @wraps(do)
+    def carry_out(call: RpcCall) -> dict[str, Value]:
+        token = call.get("ClientToken")
+        if not token:
+            return do(call)
+        if not token.isascii() or len(token) > 64:
+            raise Refusal("InvalidClientToken.Malformed")
+        tokens = call.state.part(Ecs).tokens
+        sent = {name: value for name, value in call.parameters.items() if name not in PER_SENDING}
+        before = tokens.get((call.account_id, token))
+        if before is None:
+            before = tokens[call.account_id, token] = (sent, do(call))
+        elif before[0] != sent:
+            raise Refusal("IdempotentParameterMismatch")
+        return before[1]
+
+    return carry_out
 
 
 def nvme_support(call: RpcCall) -> str:
@@ -172,7 +195,8 @@ def _license(call: RpcCall, *, platform: str) -> str:
     return given or "Auto"
 
 
-def _resource_group(call: RpcCall) -> str:
+def resource_group(call: RpcCall) -> str:
+    """Return the ResourceGroupId, or an empty text; refuses with InvalidResourceGroup.NotFound."""
     group = call.get("ResourceGroupId")
     if group and group not in call.state.settings.resource_groups:
         raise Refusal("InvalidResourceGroup.NotFound")
@@ -262,3 +286,46 @@ def region_of(call: RpcCall) -> str:
     if region not in REGIONS:
         raise Refusal("InvalidRegionId.NotFound")
     return region
+
+
+def paged(
+    call: RpcCall, outer: str, inner: str, found: Sequence[T], show: Callable[[T], Value], *, high: int = 100
+) -> dict[str, Value]:
+    """Return the page of a list that a call asks for: {outer: {inner: [...]}} with its numbers."""
+    number, size = call.number("PageNumber", default=1), call.number("PageSize", default=10, high=high)
+    page: list[Value] = [show(each) for each in found[(number - 1) * size : number * size]]
+    return {"PageNumber": number, "PageSize": size, "TotalCount": len(found), outer: {inner: page}}
+
+
+def json_ids(call: RpcCall, name: str, code: str) -> tuple[str, ...]:
+    """Return the ids of a JSON list of at most 100 texts; refuses with `code`."""
+    text = call.get(name)
+    if not text:
+        return ()
+    try:
+        ids = json.loads(text)
+    except ValueError as error:
+        raise Refusal(code, name) from error
+    if not isinstance(ids, list) or len(ids) > MAX_LISTED or not all(isinstance(each, str) for each in ids):
+        raise Refusal(code, name)
+    return tuple(ids)
+
+
+def has_tags(tags: Mapping[str, str], wanted: Iterable[tuple[str, str | None]]) -> bool:
+    """Return whether something has all wanted tags; a value of None stands for any."""
+    return all(key in tags and value in (None, tags[key]) for key, value in wanted)
+
+
+def tag_filter(call: RpcCall) -> tuple[tuple[str, str | None], ...]:
+    """Return the tags that a list is filtered by."""
+    groups = call.groups("Tag")
+    if any(number > MAX_TAGS for number in groups):
+        raise Refusal("InvalidTagCount")
+    if any(not group.get("Key") for group in groups.values()):
+        raise Refusal("InvalidTag.Mismatch")
+    return tuple((group["Key"], group.get("Value") or None) for group in groups.values())
+
+
+def shown_tags(tags: Mapping[str, str]) -> Value:
+    """Return tags as in answers."""
+    return {"Tag": [{"TagKey": key, "TagValue": value} for key, value in tags.items()]}

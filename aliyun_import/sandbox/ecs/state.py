@@ -103,6 +103,34 @@ class Task:
         return self.status in ("Waiting", "Processing")
 
 
+@dataclass(kw_only=True)
+class Instance:
+    """An instance. It is removed when it is deleted, or when its AutoReleaseTime is past."""
+
+    id: str
+    account_id: str
+    region: str
+    zone: str
+    image_id: str
+    instance_type: str
+    vswitch_id: str
+    security_group_id: str
+    name: str
+    os_type: str
+    disk_category: str
+    disk_gib: int
+    spot_strategy: str
+    resource_group: str
+    created_s: float
+    auto_release_s: float | None
+    console: str
+    """The scripted console that it shows, by its name: fixed when it starts."""
+    user_data: str = ""
+    tags: dict[str, str] = field(default_factory=dict)
+    screenshot_s: float | None = None
+    """When its last screenshot was taken."""
+
+
 class Ecs:
     """The images and tasks of all accounts and regions. Every use holds the state's lock."""
 
@@ -112,6 +140,7 @@ class Ecs:
         self.tasks: dict[str, Task] = {}
         self.snapshots: dict[str, tuple[str, str]] = {}
         """Snapshot id -> (account, region)."""
+        self.instances: dict[str, Instance] = {}
         self.tokens: dict[tuple[str, str], tuple[Mapping[str, str], dict[str, Value]]] = {}
         """(account, client token) -> the parameters that it was used with, and the answer to them."""
         # Random, so that no id of one sandbox is ever one of another: a client that keeps ids (a journal) must not find
@@ -139,6 +168,23 @@ class Ecs:
         if found is None or (found.account_id, found.region) != (account_id, region):
             raise Refusal("InvalidImageId.NotFound")
         return found
+
+    def usable_image(self, account_id: str, region: str, image_id: str) -> Image:
+        """Return an image that an account can start: its own or one of the system; refuses like `image`."""
+        known = {each.id: each for each in system_images(region)}
+        return known.get(image_id) or self.image(account_id, region, image_id)
+
+    def newest_of_family(self, account_id: str, region: str, family: str) -> Image | None:
+        """Return the newest Available image of a family, which stands for it."""
+        found = [
+            each for each in self.images_of(account_id, region) if (each.family, each.status) == (family, "Available")
+        ]
+        return max(found, key=lambda each: each.created_s, default=None)
+
+    def instances_of(self, account_id: str, region: str) -> tuple[Instance, ...]:
+        """Return the instances of an account in a region, newest first."""
+        found = [each for each in self.instances.values() if (each.account_id, each.region) == (account_id, region)]
+        return tuple(reversed(found))
 
     def count_snapshots(self, account_id: str, region: str) -> int:
         """Return the number of an account's snapshots in a region."""

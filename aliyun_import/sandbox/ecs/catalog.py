@@ -1,0 +1,285 @@
+"""What a region offers: zones, instance types and their stock, networks; and which of them an image can start on.
+
+The catalogue is small and its types have one property each that a client must respect. Names are those of real types,
+sizes too; which boot modes and disk interfaces a real type takes is to be asked of the service, not of this table.
+Every account finds a VPC with a vSwitch in each zone and a security group, and a second VPC with another security
+group, because the VPC service itself is not part of the sandbox.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from aliyun_import.sandbox.core.rpc import RpcCall, Value
+from aliyun_import.sandbox.core.rpc_errors import Refusal
+from aliyun_import.sandbox.ecs.rules import paged, region_of
+from aliyun_import.sandbox.ecs.state import Ecs, Image
+from aliyun_import.sandbox.importer import engine
+
+
+@dataclass(frozen=True, kw_only=True)
+class InstanceType:
+    """One type: what an image must be to start on it."""
+
+    id: str
+    cores: int
+    memory_gib: int
+    architecture: str = "x86_64"
+    boot_modes: tuple[str, ...] = ("BIOS", "UEFI")
+    nvme: str = "supported"
+    """required, supported or unsupported."""
+    console: bool = True
+    """Whether console output and screenshots are offered."""
+
+    @property
+    def family(self) -> str:
+        """Return the family: ecs.g6 of ecs.g6.large."""
+        return self.id.rpartition(".")[0]
+
+
+INSTANCE_TYPES = (
+    InstanceType(id="ecs.t6-c1m1.large", cores=2, memory_gib=2, boot_modes=("BIOS",), nvme="unsupported"),
+    InstanceType(id="ecs.g6.large", cores=2, memory_gib=8, boot_modes=("BIOS",), nvme="unsupported"),
+    InstanceType(id="ecs.g7.large", cores=2, memory_gib=8),
+    InstanceType(id="ecs.g9i.large", cores=2, memory_gib=8, nvme="required"),
+    InstanceType(id="ecs.g8y.large", cores=2, memory_gib=8, architecture="arm64", boot_modes=("UEFI",)),
+    InstanceType(id="ecs.ebmg7.32xlarge", cores=128, memory_gib=512, console=False),
+)
+ZONES = ("a", "b")
+# Category -> smallest and largest system disk in GiB.
+DISK_CATEGORIES = {"cloud_efficiency": (20, 2048), "cloud_essd": (20, 2048), "cloud_auto": (20, 2048)}
+
+
+@dataclass(frozen=True, kw_only=True)
+class VSwitch:
+    """One vSwitch."""
+
+    id: str
+    vpc_id: str
+    zone: str
+
+
+def zones(region: str) -> tuple[str, ...]:
+    """Return the zones of a region."""
+    return tuple(f"{region}-{zone}" for zone in ZONES)
+
+
+def vswitches(region: str) -> tuple[VSwitch, ...]:
+    """Return the vSwitches of every account: one a zone, and one of the second VPC."""
+    here = zones(region)
+    return (
+        *(VSwitch(id=f"vsw-sandbox-{zone}", vpc_id=f"vpc-sandbox-{region}", zone=zone) for zone in here),
+        VSwitch(id=f"vsw-sandbox2-{here[0]}", vpc_id=f"vpc-sandbox2-{region}", zone=here[0]),
+    )
+
+
+def security_groups(region: str) -> dict[str, str]:
+    """Return the security groups of every account, with their VPCs."""
+    return {f"sg-sandbox-{region}": f"vpc-sandbox-{region}", f"sg-sandbox2-{region}": f"vpc-sandbox2-{region}"}
+
+
+def instance_type(name: str) -> InstanceType:
+    """Return a type; refuses with InvalidInstanceType.ValueNotSupported."""
+    for known in INSTANCE_TYPES:
+        if known.id == name:
+            return known
+    raise Refusal("InvalidInstanceType.ValueNotSupported")
+
+
+def refuse_unfit(image: Image, kind: InstanceType) -> None:
+    """Refuse a type that the image can't start on."""
+    modes = ("BIOS", "UEFI") if image.boot_mode == "UEFI-Preferred" else (image.boot_mode,)
+    if kind.architecture != image.architecture.replace("i386", "x86_64") or not set(modes) & set(kind.boot_modes):
+        raise Refusal("ImageNotSupportInstanceType")
+    if kind.nvme == "required" and image.nvme_support != "supported":
+        raise Refusal("InvalidParameter.NotMatch", f"{kind.id} requires NVMe but the image does not support NVMe.")
+
+
+def _starts(image: Image, kind: InstanceType) -> bool:
+    try:
+        refuse_unfit(image, kind)
+    except Refusal:
+        return False
+    return True
+
+
+def describe_zones(call: RpcCall) -> dict[str, Value]:
+    """DescribeZones: the zones of a region with what they sell."""
+    region = region_of(call)
+    types: list[Value] = [kind.id for kind in INSTANCE_TYPES]
+    found: list[Value] = [
+        {
+            "ZoneId": zone,
+            "LocalName": zone,
+            "ZoneType": "AvailabilityZone",
+            "AvailableInstanceTypes": {"InstanceTypes": types},
+            "AvailableDiskCategories": {"DiskCategories": list(DISK_CATEGORIES)},
+            "AvailableResourceCreation": {"ResourceTypes": ["VSwitch", "IoOptimized", "Instance", "Disk"]},
+        }
+        for zone in zones(region)
+    ]
+    return {"Zones": {"Zone": found}}
+
+
+def describe_instance_types(call: RpcCall) -> dict[str, Value]:
+    """DescribeInstanceTypes: the catalogue, or the named ones of it."""
+    ids, family = call.numbered("InstanceTypes").values(), call.get("InstanceTypeFamily")
+    architecture = call.choice("CpuArchitecture", ("X86", "ARM"), "InvalidParameter")
+    nvme = call.choice("NvmeSupport", ("required", "supported", "unsupported"), "InvalidParameter")
+    found: list[Value] = [
+        _shown(kind)
+        for kind in INSTANCE_TYPES
+        if (not ids or kind.id in ids)
+        and family in ("", kind.family)
+        and architecture in ("", _processor(kind))
+        and nvme in ("", kind.nvme)
+    ]
+    return {"InstanceTypes": {"InstanceType": found}, "NextToken": ""}
+
+
+def _processor(kind: InstanceType) -> str:
+    return "ARM" if kind.architecture == "arm64" else "X86"
+
+
+def _shown(kind: InstanceType) -> dict[str, Value]:
+    return {
+        "InstanceTypeId": kind.id,
+        "InstanceTypeFamily": kind.family,
+        "CpuCoreCount": kind.cores,
+        "MemorySize": kind.memory_gib,
+        "CpuArchitecture": _processor(kind),
+        "NvmeSupport": kind.nvme,
+        "GPUAmount": 0,
+        "GPUSpec": "",
+        "InstanceCategory": "General-purpose",
+        "SupportedBootModes": {"SupportedBootMode": list(kind.boot_modes)},
+    }
+
+
+def describe_image_support_instance_types(call: RpcCall) -> dict[str, Value]:
+    """DescribeImageSupportInstanceTypes: the types that an image can start on."""
+    region = region_of(call)
+    call.choice("ActionType", ("CreateEcs", "ChangeOS"), "InvalidParamter")
+    engine.settle(call.state)
+    image = call.state.part(Ecs).usable_image(call.account_id, region, call.required("ImageId"))
+    brief = ("InstanceTypeId", "InstanceTypeFamily", "CpuCoreCount", "MemorySize")
+    found: list[Value] = [
+        {name: _shown(kind)[name] for name in brief} for kind in INSTANCE_TYPES if _starts(image, kind)
+    ]
+    return {"RegionId": region, "ImageId": image.id, "InstanceTypes": {"InstanceType": found}}
+
+
+def describe_available_resource(call: RpcCall) -> dict[str, Value]:
+    """DescribeAvailableResource: the stock of instance types, or the system disks of one type, by zone."""
+    region = region_of(call)
+    wanted = call.get("DestinationResource")
+    if wanted not in ("InstanceType", "SystemDisk"):
+        raise Refusal("Invalid.Param" if not wanted else "NotImplementedBySandbox", f"DestinationResource={wanted}")
+    if call.get("InstanceChargeType", "PostPaid") != "PostPaid":
+        raise Refusal("NotImplementedBySandbox", "InstanceChargeType of DescribeAvailableResource but PostPaid")
+    call.choice("NetworkCategory", ("vpc",), "Invalid.NetworkCategory")
+    call.choice("IoOptimized", ("optimized",), "Invalid.IoOptimized")
+    sold_out = call.state.settings.instance_types_sold_out
+    cores, memory = call.number("Cores", default=0), call.number("Memory", default=0)
+    kinds = [
+        kind
+        for kind in INSTANCE_TYPES
+        if call.get("InstanceType", kind.id) == kind.id and cores in (0, kind.cores) and memory in (0, kind.memory_gib)
+    ]
+    resources = (
+        _stock((kind.id, kind.id not in sold_out) for kind in kinds)
+        if wanted == "InstanceType"
+        else _disks(bool(call.get("InstanceType")), [kind for kind in kinds if kind.id not in sold_out])
+    )
+    found: list[Value] = [
+        {
+            "RegionId": region,
+            "ZoneId": zone,
+            "Status": "Available",
+            "StatusCategory": "WithStock",
+            "AvailableResources": {
+                "AvailableResource": [{"Type": wanted, "SupportedResources": {"SupportedResource": resources}}]
+            },
+        }
+        for zone in zones(region)
+        if call.get("ZoneId", zone) == zone
+    ]
+    return {"AvailableZones": {"AvailableZone": found}}
+
+
+def _stock(types: Iterable[tuple[str, bool]]) -> list[Value]:
+    return [
+        {
+            "Value": name,
+            "Status": "Available" if there else "SoldOut",
+            "StatusCategory": "WithStock" if there else "WithoutStock",
+        }
+        for name, there in types
+    ]
+
+
+def _disks(named: bool, kinds: list[InstanceType]) -> list[Value]:
+    if not named:
+        raise Refusal("Invalid.Param", "InstanceType")
+    return [
+        {"Value": name, "Status": "Available", "StatusCategory": "WithStock", "Min": low, "Max": high, "Unit": "GiB"}
+        for name, (low, high) in DISK_CATEGORIES.items()
+        if kinds
+    ]
+
+
+def describe_vswitches(call: RpcCall) -> dict[str, Value]:
+    """DescribeVSwitches of ECS: the vSwitches of every account."""
+    region = region_of(call)
+    found = [
+        each
+        for each in vswitches(region)
+        if call.get("VSwitchId", each.id) == each.id
+        and call.get("VpcId", each.vpc_id) == each.vpc_id
+        and call.get("ZoneId", each.zone) == each.zone
+    ]
+    return paged(call, "VSwitches", "VSwitch", found, _shown_vswitch, high=50)
+
+
+def _shown_vswitch(each: VSwitch) -> Value:
+    return {
+        "VSwitchId": each.id,
+        "VpcId": each.vpc_id,
+        "ZoneId": each.zone,
+        "Status": "Available",
+        "CidrBlock": "192.0.2.0/24",
+        "AvailableIpAddressCount": 250,
+        "VSwitchName": each.id,
+        "Description": "",
+        "IsDefault": False,
+    }
+
+
+def describe_security_groups(call: RpcCall) -> dict[str, Value]:
+    """DescribeSecurityGroups: the security groups of every account; none lets anything in."""
+    region = region_of(call)
+    found = [
+        (group, vpc_id)
+        for group, vpc_id in security_groups(region).items()
+        if call.get("SecurityGroupId", group) == group and call.get("VpcId", vpc_id) == vpc_id
+    ]
+    return paged(call, "SecurityGroups", "SecurityGroup", found, _shown_group) | {"RegionId": region}
+
+
+def _shown_group(each: tuple[str, str]) -> Value:
+    return {
+        "SecurityGroupId": each[0],
+        "SecurityGroupName": each[0],
+        "SecurityGroupType": "normal",
+        "VpcId": each[1],
+        "Description": "",
+        "CreationTime": "2024-01-01T00:00:00Z",
+        "Tags": {"Tag": []},
+    }
+
+
+def vswitch(region: str, vswitch_id: str) -> VSwitch:
+    """Return a vSwitch; refuses with InvalidVSwitchId.NotFound."""
+    for each in vswitches(region):
+        if each.id == vswitch_id:
+            return each
+    raise Refusal("InvalidVSwitchId.NotFound")

@@ -1,0 +1,173 @@
+"""ImportImage: its checks in their order, and the start of the import.
+
+The order of the checks: parameters, client token, names, quotas, role, objects, sizes, dry run. The service's order is
+not published, except that a call without the role ends in NoSetRoletoECSServiceAcount whatever the objects are.
+"""
+
+import re
+
+from aliyun_import.sandbox.core.rpc import RpcCall, Value
+from aliyun_import.sandbox.core.rpc_errors import Refusal
+from aliyun_import.sandbox.ecs import rules
+from aliyun_import.sandbox.ecs.rules import DiskOrder, ImportOrder, region_of
+from aliyun_import.sandbox.ecs.state import Ecs, Image, ImageDisk
+from aliyun_import.sandbox.importer import engine, formats
+from aliyun_import.sandbox.importer.engine import Problem
+from aliyun_import.sandbox.importer.formats import DiskReading
+from aliyun_import.sandbox.oss.state import ARCHIVED, Bucket, OssState, StoredObject
+from aliyun_import.sandbox.ram.state import Ram, RoleView, allows, trusts
+
+CLOUD_BOX_ROLE = "AliyunECSCloudBoxImageImportDefaultRole"
+SERVICE = "ecs.aliyuncs.com"
+
+
+@rules.once
+def import_image(call: RpcCall) -> dict[str, Value]:
+    """ImportImage: start an import."""
+    region = region_of(call)
+    order = rules.read_order(call)
+    engine.settle(call.state)
+    _check_region(call, region)
+    _check_names_and_quotas(call, order, region)
+    role = _role(call, order, region)
+    found = [_object(call, disk, role=role, region=region) for disk in order.disks]
+    readings = [_reading(call, disk, stored) for disk, stored in zip(order.disks, found, strict=True)]
+    if call.state.settings.import_refused_with:
+        raise Refusal(call.state.settings.import_refused_with)
+    if call.flag("DryRun"):
+        raise Refusal(call.state.settings.dry_run_code)
+    image = _image(call, order, readings, region=region)
+    task = engine.begin(call.state, image, found, problem=_problem(readings))
+    return {"ImageId": image.id, "TaskId": task.id, "RegionId": region}
+
+
+def _check_region(call: RpcCall, region: str) -> None:
+    if region in call.state.settings.regions_without_import:
+        raise Refusal("InvalidRegion.NotSupport")
+
+
+def _check_names_and_quotas(call: RpcCall, order: ImportOrder, region: str) -> None:
+    ecs, settings = call.state.part(Ecs), call.state.settings
+    mine = list(ecs.images_of(call.account_id, region))
+    for image in mine:
+        if order.name and image.name == order.name:
+            raise Refusal("ImageIsImporting" if image.status == "Creating" else "InvalidImageName.Duplicated")
+    if len(mine) >= settings.images_per_region:
+        raise Refusal("QuotaExceed.Image")
+    if ecs.count_snapshots(call.account_id, region) + len(order.disks) > settings.snapshots_per_region:
+        raise Refusal("QuotaExceed.Snapshot")
+
+
+def _role(call: RpcCall, order: ImportOrder, region: str) -> RoleView:
+    """Return the role that ECS assumes to read OSS, as ECS knows it now."""
+    if order.storage_location:
+        _refuse_cloud_box(call, order.storage_location, region)
+    named = order.role_name == rules.DEFAULT_ROLE or call.state.settings.any_role_name
+    role = call.state.part(Ram).propagated_role(call.account_id, order.role_name) if named else None
+    if role is None or not trusts(role.trust, SERVICE):
+        raise Refusal("NoSetRoletoECSServiceAcount")
+    return role
+
+
+def _refuse_cloud_box(call: RpcCall, arn: str, region: str) -> None:
+    """Refuse an import for a CloudBox, with the first of the service's reasons that applies."""
+    form = rf"arn:acs:cloudbox:{region}:{call.account_id}:cloudbox/[A-Za-z0-9-]+"
+    if not re.fullmatch(form, arn) or arn not in call.state.settings.cloud_boxes:
+        raise Refusal("InvalidStorageLocation.NotFound", arn)
+    role = call.state.part(Ram).propagated_role(call.account_id, CLOUD_BOX_ROLE)
+    if role is None or not trusts(role.trust, SERVICE):
+        raise Refusal("InvalidOperation.CloudBoxImageImportRoleRequired")
+    raise Refusal("InvalidOperation.CloudBoxImageImportUnsupported")
+
+
+def _object(call: RpcCall, disk: DiskOrder, *, role: RoleView, region: str) -> StoredObject:
+    bucket = call.state.part(OssState).bucket(disk.bucket)
+    if bucket is None or bucket.region != region:
+        raise Refusal("InvalidOSSBucket.NotFound")
+    if bucket.owner_id != call.account_id or not _may_read(role, bucket, disk.key):
+        raise Refusal("InvalidOSS.NotAuthorized")
+    stored = bucket.current(disk.key)
+    if bucket.encryption or (stored is not None and stored.encryption):
+        raise Refusal("InvalidOSSBucket.EncryptUnsupported")
+    if stored is None:
+        raise Refusal("InvalidOSSObject.NotFound")
+    if stored.storage_class in ARCHIVED:
+        raise Refusal("InvalidOSSObject.NeedRestore")
+    if stored.size == 0:
+        raise Refusal("InvalidOSSObject.Size")
+    return stored
+
+
+def _may_read(role: RoleView, bucket: Bucket, key: str) -> bool:
+    # OSS writes regions in resources with and without its prefix.
+    regions = (bucket.region, f"oss-{bucket.region}")
+    on_bucket = tuple(f"acs:oss:{region}:{bucket.owner_id}:{bucket.name}" for region in regions)
+    on_object = tuple(f"{name}/{key}" for name in on_bucket)
+    return (
+        allows(role.policies, "oss:GetBucketInfo", resources=on_bucket)
+        and allows(role.policies, "oss:GetBucketLocation", resources=on_bucket)
+        and allows(role.policies, "oss:GetObject", resources=on_object)
+    )
+
+
+def _reading(call: RpcCall, disk: DiskOrder, stored: StoredObject) -> DiskReading:
+    """Return the reading of a disk; refuses a size that the service or the request does not allow."""
+    settings = call.state.settings
+    reading = formats.read_disk(stored.content, declared=disk.format)
+    if reading.refusal is not None:
+        raise reading.refusal
+    if reading.format in settings.formats_refused:
+        raise Refusal("InvalidImageFormat.RegionNotSupported")
+    if reading.format == "VMDK" and not settings.vmdk_allowed:
+        raise Refusal("UserNotInTheWhiteList")
+    if reading.size_gib not in rules.SIZES_GIB:
+        raise rules.out_of_range(disk.number)
+    if disk.size_gib is not None and disk.size_gib < reading.size_gib:
+        raise Refusal(
+            "InvalidImageSize",
+            f'The specified "DiskDeviceMapping.{disk.number}.DiskImageSize" should be not less than '
+            f"{'system device' if disk.number == 1 else 'the disk'} size.",
+        )
+    return reading
+
+
+def _problem(readings: list[DiskReading]) -> Problem | None:
+    for number, reading in enumerate(readings, start=1):
+        if reading.problem:
+            message = f"DiskDeviceMapping.{number}: {reading.problem}."
+            return Problem(code="InvalidImageFormat.Malformed", message=message)
+    return None
+
+
+def _image(call: RpcCall, order: ImportOrder, readings: list[DiskReading], *, region: str) -> Image:
+    ecs = call.state.part(Ecs)
+    image_id = ecs.new_id("m")
+    disks = tuple(
+        ImageDisk(
+            bucket=disk.bucket,
+            key=disk.key,
+            format=reading.format,
+            size_gib=disk.size_gib or reading.size_gib,
+            snapshot_id=ecs.new_id("s"),
+        )
+        for disk, reading in zip(order.disks, readings, strict=True)
+    )
+    return Image(
+        id=image_id,
+        account_id=call.account_id,
+        region=region,
+        name=order.name or image_id,
+        description=order.description,
+        architecture=order.architecture,
+        os_type=order.os_type,
+        platform=order.platform,
+        boot_mode=order.boot_mode,
+        license_type=order.license_type,
+        resource_group=order.resource_group,
+        nvme_support=order.nvme_support,
+        imds_support=order.imds_support,
+        detection=order.detection,
+        disks=disks,
+        created_s=call.state.clock.now_s(),
+        tags=dict(order.tags),
+    )

@@ -1,0 +1,338 @@
+"""Operations on instances: start, list, console, screenshot, delete.
+
+No guest runs. An instance passes through Pending and Starting to Running by the sandbox's clock, and its console is a
+text that says so (`consoles`). What keeps an instance from starting at the service keeps it here: the boot mode, the
+architecture and the disk interface of its image, the stock, the networks, the size of its disk.
+"""
+
+import base64
+import binascii
+import math
+from datetime import UTC, datetime, timedelta, timezone
+
+from aliyun_import.sandbox.core.rpc import RpcCall, Value, utc_minutes
+from aliyun_import.sandbox.core.rpc_errors import Refusal
+from aliyun_import.sandbox.core.state import State
+from aliyun_import.sandbox.ecs import catalog, rules
+from aliyun_import.sandbox.ecs.catalog import DISK_CATEGORIES, InstanceType
+from aliyun_import.sandbox.ecs.consoles import CONSOLES, SCREEN
+from aliyun_import.sandbox.ecs.rules import region_of
+from aliyun_import.sandbox.ecs.state import Ecs, Image, Instance
+from aliyun_import.sandbox.importer import engine
+
+MIN_LIFE_S = 1800  # "RunInstances", AutoReleaseTime: at least 30 minutes, at most three years from now
+MAX_LIFE_S = 3 * 365 * 86_400
+MAX_USER_DATA_BYTES = 32 << 10
+MIN_DISK_GIB = 20
+MAX_AMOUNT = 100
+SCREENSHOT_INTERVAL_S = 10.0
+STATUSES = ("Pending", "Starting", "Running", "Stopping", "Stopped")
+# "GetInstanceConsoleOutput": LastUpdateTime is the time of Beijing.
+_BEIJING = timezone(timedelta(hours=8))
+
+
+@rules.once
+def run_instances(call: RpcCall) -> dict[str, Value]:
+    """RunInstances: start instances of an image."""
+    region = region_of(call)
+    settle(call.state)
+    image = _image(call, region)
+    kind = catalog.instance_type(call.required("InstanceType"))
+    life_s = _auto_release(call)
+    amount = _checked_form(call)
+    _check_network(call, region)
+    if image.status not in ("Available", "Deprecated"):
+        raise Refusal("OperationDenied.ImageNotValid", "The specified image is not available.")
+    catalog.refuse_unfit(image, kind)
+    disk_gib = _disk_gib(call, image)
+    _check_stock(call, kind, region, amount=amount)
+    if call.flag("DryRun"):
+        raise Refusal("DryRunOperation")
+    made = [_start(call, region, image, kind, disk_gib=disk_gib, auto_release_s=life_s) for _ in range(amount)]
+    return {"InstanceIdSets": {"InstanceIdSet": [each.id for each in made]}, "OrderId": "", "TradePrice": 0}
+
+
+def _image(call: RpcCall, region: str) -> Image:
+    ecs, family = call.state.part(Ecs), call.get("ImageFamily")
+    if call.get("ImageId") or not family:
+        return ecs.usable_image(call.account_id, region, call.required("ImageId"))
+    newest = ecs.newest_of_family(call.account_id, region, family)
+    if newest is None:
+        raise Refusal("InvalidImageId.NotFound")
+    return newest
+
+
+def _checked_form(call: RpcCall) -> int:
+    """Refuse malformed parameters, and return the number of instances to start."""
+    rules.tags_of(call, duplicate="Duplicate.TagKey")
+    rules.resource_group(call)
+    call.flag("PasswordInherit")
+    call.choice("SystemDisk.PerformanceLevel", ("PL0", "PL1", "PL2", "PL3"), "InvalidParameter")
+    call.choice("SystemDisk.Category", tuple(DISK_CATEGORIES), "InvalidSystemDiskCategory.ValueNotSupported")
+    call.choice("SecurityEnhancementStrategy", ("Active", "Deactive"), "InvalidParameter")
+    call.choice("IoOptimized", ("optimized",), "IoOptimized.NotSupported")
+    call.choice("SpotStrategy", ("NoSpot", "SpotAsPriceGo"), "InvalidSpotStrategy")
+    call.choice("SpotDuration", ("0", "1"), "InvalidSpotDuration")
+    for name, only in (("InstanceChargeType", "PostPaid"), ("InternetMaxBandwidthOut", "0")):
+        if call.get(name, only) != only:
+            raise Refusal("NotImplementedBySandbox", f"{name}={call.get(name)} of ecs:RunInstances")
+    try:
+        user_data = base64.b64decode(call.get("UserData"), validate=True)
+    except binascii.Error as error:
+        raise Refusal("InvalidParameter", "UserData") from error
+    if len(user_data) > MAX_USER_DATA_BYTES:
+        raise Refusal("InvalidUserData.SizeExceeded")
+    return call.number("Amount", default=1, high=MAX_AMOUNT)
+
+
+def _auto_release(call: RpcCall) -> float | None:
+    """Return the time of release: the seconds are cut off."""
+    text = call.get("AutoReleaseTime")
+    if not text:
+        return None
+    try:
+        at_s = datetime.strptime(text, "%Y-%m-%dT%H:%M:%SZ").replace(tzinfo=UTC).timestamp()
+    except ValueError as error:
+        raise Refusal("InvalidAutoReleaseTime.Malformed") from error
+    now_s = call.state.clock.now_s()
+    if not now_s + MIN_LIFE_S <= at_s <= now_s + MAX_LIFE_S:
+        raise Refusal("InvalidAutoReleaseTime.Malformed")
+    return math.floor(at_s / 60) * 60.0
+
+
+def _check_network(call: RpcCall, region: str) -> None:
+    group = call.required("SecurityGroupId")
+    vswitch = catalog.vswitch(region, call.required("VSwitchId"))
+    groups = catalog.security_groups(region)
+    if group not in groups:
+        raise Refusal("InvalidSecurityGroupId.NotFound", "The specified security group does not exist.")
+    if groups[group] != vswitch.vpc_id:
+        raise Refusal(
+            "InvalidParameter.Mismatch", "Specified security group and virtual switch are not in the same VPC."
+        )
+    if call.get("ZoneId", vswitch.zone) != vswitch.zone:
+        raise Refusal("InvalidParameter.Mismatch", "Specified virtual switch is not in the specified zone.")
+
+
+def _disk_gib(call: RpcCall, image: Image) -> int:
+    smallest = max(MIN_DISK_GIB, image.disks[0].size_gib)
+    text = call.get("SystemDisk.Size")
+    if not text:
+        return max(40, smallest)
+    if not text.isdecimal() or int(text) > DISK_CATEGORIES[call.get("SystemDisk.Category", "cloud_efficiency")][1]:
+        raise Refusal("InvalidSystemDiskSize.ValueNotSupported")
+    if int(text) < image.disks[0].size_gib:
+        raise Refusal("InvalidSystemDiskSize.LessThanImageSize")
+    if int(text) < MIN_DISK_GIB:
+        raise Refusal("InvalidSystemDiskSize.LessThanMinSize")
+    return int(text)
+
+
+def _check_stock(call: RpcCall, kind: InstanceType, region: str, *, amount: int) -> None:
+    settings = call.state.settings
+    if kind.id in settings.instance_types_sold_out:
+        raise Refusal("OperationDenied.NoStock")
+    if len(call.state.part(Ecs).instances_of(call.account_id, region)) + amount > settings.instances_per_region:
+        raise Refusal("QuotaExceed.ElasticQuota")
+
+
+def _start(
+    call: RpcCall, region: str, image: Image, kind: InstanceType, *, disk_gib: int, auto_release_s: float | None
+) -> Instance:
+    ecs = call.state.part(Ecs)
+    instance_id = ecs.new_id("i")
+    made = Instance(
+        id=instance_id,
+        account_id=call.account_id,
+        region=region,
+        zone=catalog.vswitch(region, call.get("VSwitchId")).zone,
+        image_id=image.id,
+        instance_type=kind.id,
+        vswitch_id=call.get("VSwitchId"),
+        security_group_id=call.get("SecurityGroupId"),
+        name=call.get("InstanceName", instance_id),
+        os_type=image.os_type,
+        disk_category=call.get("SystemDisk.Category", "cloud_efficiency"),
+        disk_gib=disk_gib,
+        spot_strategy=call.get("SpotStrategy", "NoSpot"),
+        resource_group=call.get("ResourceGroupId"),
+        created_s=call.state.clock.now_s(),
+        auto_release_s=auto_release_s,
+        console=call.state.settings.instance_console,
+        user_data=call.get("UserData"),
+        tags=rules.tags_of(call, duplicate="Duplicate.TagKey"),
+    )
+    ecs.instances[made.id] = made
+    return made
+
+
+def settle(state: State) -> None:
+    """Update images and tasks to the present time, and release the instances whose AutoReleaseTime is past."""
+    engine.settle(state)
+    instances, now_s = state.part(Ecs).instances, state.clock.now_s()
+    for each in list(instances.values()):
+        if each.auto_release_s is not None and each.auto_release_s <= now_s:
+            del instances[each.id]
+
+
+def status_of(state: State, instance: Instance) -> str:
+    """Return the status of an instance by the clock."""
+    age_s, settings = state.clock.now_s() - instance.created_s, state.settings
+    if age_s < settings.instance_pending_s:
+        return "Pending"
+    return "Starting" if age_s < settings.instance_pending_s + settings.instance_start_s else "Running"
+
+
+def describe_instances(call: RpcCall) -> dict[str, Value]:
+    """DescribeInstances: the account's instances in a region, newest first."""
+    region = region_of(call)
+    settle(call.state)
+    ids, tags = rules.json_ids(call, "InstanceIds", "InvalidParameter"), rules.tag_filter(call)
+    status = call.choice("Status", STATUSES, "InvalidStatus.NotFound")
+    equal = {"image_id": "ImageId", "zone": "ZoneId", "vswitch_id": "VSwitchId", "instance_type": "InstanceType"}
+    wanted = {field: call.get(name) for field, name in equal.items() if call.get(name)}
+    name = call.get("InstanceName")
+    found = [
+        each
+        for each in call.state.part(Ecs).instances_of(call.account_id, region)
+        if (not ids or each.id in ids)
+        and (not status or status_of(call.state, each) == status)
+        and (not name or (name.strip("*") in each.name if "*" in name else name == each.name))
+        and all(getattr(each, field) == value for field, value in wanted.items())
+        and rules.has_tags(each.tags, tags)
+    ]
+    if call.flag("DryRun"):
+        raise Refusal("DryRunOperation")
+    return rules.paged(call, "Instances", "Instance", found, lambda each: _shown(call.state, each))
+
+
+def _shown(state: State, each: Instance) -> Value:
+    kind = catalog.instance_type(each.instance_type)
+    released = "" if each.auto_release_s is None else utc_minutes(each.auto_release_s)
+    vpc_id = catalog.vswitch(each.region, each.vswitch_id).vpc_id
+    network: dict[str, Value] = {
+        "VpcId": vpc_id,
+        "VSwitchId": each.vswitch_id,
+        "PrivateIpAddress": {"IpAddress": ["192.0.2.10"]},
+        "NatIpAddress": "",
+    }
+    return {
+        "InstanceId": each.id,
+        "InstanceName": each.name,
+        "HostName": each.id,
+        "Description": "",
+        "ImageId": each.image_id,
+        "RegionId": each.region,
+        "ZoneId": each.zone,
+        "InstanceType": each.instance_type,
+        "InstanceTypeFamily": kind.family,
+        "Cpu": kind.cores,
+        "CPU": kind.cores,
+        "Memory": kind.memory_gib * 1024,
+        "Status": status_of(state, each),
+        "OSType": each.os_type,
+        "CreationTime": utc_minutes(each.created_s),
+        "StartTime": utc_minutes(each.created_s),
+        "AutoReleaseTime": released,
+        "ExpiredTime": "2099-12-31T15:59Z",
+        "InstanceChargeType": "PostPaid",
+        "SpotStrategy": each.spot_strategy,
+        "InstanceNetworkType": "vpc",
+        "InternetMaxBandwidthOut": 0,
+        "IoOptimized": True,
+        "DeletionProtection": False,
+        "ResourceGroupId": each.resource_group,
+        "SecurityGroupIds": {"SecurityGroupId": [each.security_group_id]},
+        "VpcAttributes": network,
+        "PublicIpAddress": {"IpAddress": []},
+        "OperationLocks": {"LockReason": []},
+        "Tags": rules.shown_tags(each.tags),
+    }
+
+
+def describe_instance_status(call: RpcCall) -> dict[str, Value]:
+    """DescribeInstanceStatus."""
+    region = region_of(call)
+    settle(call.state)
+    ids = call.numbered("InstanceId").values()
+    found = [
+        each
+        for each in call.state.part(Ecs).instances_of(call.account_id, region)
+        if (not ids or each.id in ids) and call.get("ZoneId", each.zone) == each.zone
+    ]
+    return rules.paged(
+        call,
+        "InstanceStatuses",
+        "InstanceStatus",
+        found,
+        lambda each: {"InstanceId": each.id, "Status": status_of(call.state, each)},
+        high=50,
+    )
+
+
+def get_instance_console_output(call: RpcCall) -> dict[str, Value]:
+    """GetInstanceConsoleOutput: the scripted console of an instance; empty until it runs."""
+    each = _seen(call)
+    call.flag("RemoveSymbols")
+    if each.os_type == "windows":
+        raise Refusal("NotSupported", "Console output of Windows instances is not supported.")
+    ready_s = each.created_s + call.state.settings.instance_pending_s + call.state.settings.instance_start_s
+    ready = call.state.clock.now_s() >= ready_s + call.state.settings.console_lag_s
+    text = CONSOLES[each.console] if ready else ""
+    updated = datetime.fromtimestamp(ready_s if ready else each.created_s, _BEIJING).strftime("%Y-%m-%d %H:%M:%S")
+    return {
+        "InstanceId": each.id,
+        "ConsoleOutput": base64.b64encode(text.encode()).decode(),
+        "LastUpdateTime": updated,
+    }
+
+
+def get_instance_screenshot(call: RpcCall) -> dict[str, Value]:
+    """GetInstanceScreenshot: a picture that says that it is none; once in ten seconds."""
+    each = _seen(call)
+    call.flag("WakeUp")
+    if status_of(call.state, each) != "Running":
+        raise Refusal("IncorrectInstanceStatus", "The instance is not running.", status=405)
+    now_s = call.state.clock.now_s()
+    if each.screenshot_s is not None and now_s - each.screenshot_s < SCREENSHOT_INTERVAL_S:
+        raise Refusal("Throttling", status=429)
+    each.screenshot_s = now_s
+    return {"InstanceId": each.id, "Screenshot": SCREEN}
+
+
+def _seen(call: RpcCall) -> Instance:
+    """Return the instance whose console is asked for."""
+    each = _find(call, region_of(call), call.required("InstanceId"))
+    if each is None:
+        raise Refusal("InvalidParameter", "InstanceId", status=404)
+    if not catalog.instance_type(each.instance_type).console:
+        raise Refusal("NotSupported", "The instance type does not support this operation.")
+    if call.flag("DryRun"):
+        raise Refusal("DryRunOperation")
+    return each
+
+
+def _find(call: RpcCall, region: str, instance_id: str) -> Instance | None:
+    settle(call.state)
+    mine = call.state.part(Ecs).instances_of(call.account_id, region)
+    return next((each for each in mine if each.id == instance_id), None)
+
+
+def delete_instance(call: RpcCall) -> dict[str, Value]:
+    """DeleteInstance: a running one with Force alone; its disk goes with it."""
+    # The region is optional in this call: the id is unique.
+    settle(call.state)
+    each = call.state.part(Ecs).instances.get(call.required("InstanceId"))
+    force = call.flag("Force")
+    call.flag("ForceStop")
+    if each is None or each.account_id != call.account_id or call.get("RegionId", each.region) != each.region:
+        raise Refusal("InvalidInstanceId.NotFound")
+    status = status_of(call.state, each)
+    if status == "Pending":
+        raise Refusal("IncorrectInstanceStatus.Initializing")
+    if not force:
+        raise Refusal("IncorrectInstanceStatus", "The current status of the resource does not support this operation.")
+    if call.flag("DryRun"):
+        raise Refusal("DryRunOperation")
+    del call.state.part(Ecs).instances[each.id]
+    return {}
