@@ -78,12 +78,6 @@ class Journal:
         """Close the file, which releases the lock."""
         os.close(self._handle)
 
-    def discard(self) -> None:
-        """Remove the file, and close the journal: the push is finished."""
-        _pid_path(self.path).unlink(missing_ok=True)
-        self.path.unlink(missing_ok=True)
-        self.close()
-
     def __enter__(self) -> Self:
         return self
 
@@ -91,6 +85,20 @@ class Journal:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
+
+
+class JournalCopy(Journal):
+    """A copy of a journal in memory, for a dry run: what is written to it is read again and is on no disk."""
+
+    def __init__(self, path: Path, entries: list[Entry]) -> None:
+        super().__init__(path, -1, entries)
+
+    def write(self, kind: str, **fields: Any) -> None:  # noqa: ANN401 -- any JSON value
+        """Append one line in memory."""
+        self._entries.append({"kind": kind, **fields})
+
+    def close(self) -> None:
+        """Do nothing: no file is open."""
 
 
 def journal_path(directory: Path, identity: Mapping[str, str]) -> Path:
@@ -126,6 +134,39 @@ def open_journal(directory: Path, identity: Mapping[str, str]) -> Journal:
     return journal
 
 
+def copy_journal(directory: Path, identity: Mapping[str, str]) -> JournalCopy:
+    """Return a copy of the journal for an identity, changing nothing; raises what `open_journal` would raise."""
+    path = journal_path(directory, identity)
+    _check_creatable(directory)
+    entries: list[Entry] = []
+    if os.path.lexists(path):
+        handle = _open_existing(path)
+        try:
+            _check_file(handle, path)
+            # Shared, so that dry runs do not exclude each other; a push holds it exclusively.
+            _lock(handle, path, fcntl.LOCK_SH)
+            entries = _complete_entries(handle, path)[0]
+        finally:
+            os.close(handle)
+    return JournalCopy(path, entries or [{"kind": "opened", "schema": SCHEMA, "identity": dict(identity)}])
+
+
+def _check_creatable(directory: Path) -> None:
+    """Raise "journal-unwritable" if the directory can't hold a journal, or can't be created."""
+    there = directory
+    while not os.path.lexists(there) and there != there.parent:
+        there = there.parent
+    error = None
+    if not there.is_dir():
+        error = errno.ENOTDIR
+    elif not os.access(there, os.W_OK | os.X_OK):
+        error = errno.EROFS if os.statvfs(there).f_flag & os.ST_RDONLY else errno.EACCES
+    if error:
+        raise _unopenable(directory / "journal", OSError(error, os.strerror(error)))
+    if there == directory:
+        _refuse_writable_by_all(directory, directory.stat().st_mode)
+
+
 def read_journals(directory: Path) -> Iterator[tuple[Entry, ...]]:
     """Yield the lines of every journal in a directory; nothing is locked or changed.
 
@@ -150,13 +191,15 @@ def _open_locked(path: Path) -> int:
         handle = _open_file(path)
         try:
             _check_file(handle, path)
-            _lock(handle, path)
+            _lock(handle, path, fcntl.LOCK_EX)
+            with contextlib.suppress(OSError):  # the pid is for messages only; the lock is what counts
+                _write_pid(_pid_path(path))
             if _is_at(handle, path):
                 return handle
         except BaseException:
             os.close(handle)
             raise
-        os.close(handle)  # the push that held it ended, and discarded it, after it was opened here
+        os.close(handle)  # it was removed after it was opened here
 
 
 def _is_at(handle: int, path: Path) -> bool:
@@ -174,27 +217,34 @@ def _open_file(path: Path) -> int:
     except OSError as error:
         raise _unopenable(path, error) from error
     try:
-        mode = os.fstat(directory).st_mode
-        # In a directory such as /tmp (sticky), nobody can replace another user's file.
-        if mode & stat.S_IWOTH and not mode & stat.S_ISVTX:
-            raise LocalStateError(
-                f"Every user can write to {path.parent}, which is to hold the journal.",
-                code=ErrorCode.JOURNAL_UNWRITABLE,
-                cause="Another user could replace the journal with a file of their own.",
-                remedy=f"Run `chmod o-w {shlex.quote(str(path.parent))}`, or pass --state-dir with a directory of your "
-                "own.",
-            )
-        handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND | _SAFE, 0o600)
+        _refuse_writable_by_all(path.parent, os.fstat(directory).st_mode)
+        handle = _open_existing(path, os.O_CREAT)
         # The file's name is on the disk too, if the file system supports that.
         with contextlib.suppress(OSError):
             os.fsync(directory)
+    finally:
+        os.close(directory)
+    return handle
+
+
+def _open_existing(path: Path, flags: int = 0) -> int:
+    try:
+        return os.open(path, os.O_RDWR | os.O_APPEND | _SAFE | flags, 0o600)
     except OSError as error:
         if error.errno == errno.ELOOP:
             raise _unreadable(path, "It is a symbolic link.") from error
         raise _unopenable(path, error) from error
-    finally:
-        os.close(directory)
-    return handle
+
+
+def _refuse_writable_by_all(directory: Path, mode: int) -> None:
+    # In a directory such as /tmp (sticky), nobody can replace another user's file.
+    if mode & stat.S_IWOTH and not mode & stat.S_ISVTX:
+        raise LocalStateError(
+            f"Every user can write to {directory}, which is to hold the journal.",
+            code=ErrorCode.JOURNAL_UNWRITABLE,
+            cause="Another user could replace the journal with a file of their own.",
+            remedy=f"Run `chmod o-w {shlex.quote(str(directory))}`, or pass --state-dir with a directory of your own.",
+        )
 
 
 def _make_directory(directory: Path) -> None:
@@ -216,9 +266,9 @@ def _check_file(handle: int, path: Path) -> None:
         raise _unreadable(path, "The file belongs to another user.")
 
 
-def _lock(handle: int, path: Path) -> None:
+def _lock(handle: int, path: Path, kind: int) -> None:
     try:
-        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        fcntl.flock(handle, kind | fcntl.LOCK_NB)
     except BlockingIOError as error:
         pid = _pid_of_holder(path)
         raise LocalStateError(
@@ -235,8 +285,6 @@ def _lock(handle: int, path: Path) -> None:
             cause=f"{error.strerror or error}",
             remedy="Pass --state-dir with a directory on a local file system.",
         ) from error
-    with contextlib.suppress(OSError):  # the pid is for messages only; the lock is what counts
-        _write_pid(_pid_path(path))
 
 
 def _pid_path(path: Path) -> Path:
@@ -269,13 +317,19 @@ def _pid_of_holder(path: Path) -> str:
 
 def _replay(handle: int, path: Path) -> list[Entry]:
     """Read the lines, and remove an incomplete last one, but from nothing that is not a journal."""
-    whole, torn = _content(handle, path)
-    entries = _entries(whole, path)
+    entries, torn = _complete_entries(handle, path)
     if torn:
-        if not entries and torn[: len(_FIRST)] != _FIRST[: len(torn)]:
-            raise _unreadable(path, "It is not a journal.")
         os.ftruncate(handle, os.fstat(handle).st_size - len(torn))
     return entries
+
+
+def _complete_entries(handle: int, path: Path) -> tuple[list[Entry], bytes]:
+    """Return the lines, and an incomplete last one as it is."""
+    whole, torn = _content(handle, path)
+    entries = _entries(whole, path)
+    if not entries and torn[: len(_FIRST)] != _FIRST[: len(torn)]:
+        raise _unreadable(path, "It is not a journal.")
+    return entries, torn
 
 
 def _content(handle: int, path: Path) -> tuple[bytes, bytes]:

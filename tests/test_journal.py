@@ -112,13 +112,6 @@ def test_a_killed_push_leaves_no_lock(tmp_path: Path) -> None:
         assert len(journal.entries) == 2
 
 
-def test_discard_leaves_nothing(tmp_path: Path) -> None:
-    """Neither the journal nor the note of the pid stays."""
-    journal = opened(tmp_path)
-    journal.discard()
-    assert list(tmp_path.iterdir()) == []
-
-
 def test_a_full_disk_is_an_error_and_no_damage(tmp_path: Path) -> None:
     """A line that does not fit is taken back, so that the journal is whole once there is room."""
     with opened(tmp_path) as journal:

@@ -1,12 +1,12 @@
 """Checks of the account before the first byte is sent: identity, region, staging bucket, image name.
 
 A bucket that the user named is used as it is and never changed; if it does not exist, that is an error, because a
-mistyped name would otherwise become a bucket. The derived bucket (no --bucket) is created and maintained by this tool.
-With dry_run nothing is created.
+mistyped name would otherwise become a bucket. The derived bucket (no --bucket) is created and maintained by this tool,
+by `ensure_bucket`; the check itself changes nothing.
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from difflib import get_close_matches
 
 from aliyun_import.account.staging_bucket import (
@@ -19,7 +19,7 @@ from aliyun_import.account.staging_bucket import (
 )
 from aliyun_import.context import Context
 from aliyun_import.errors import BucketMissing, ObjectMissing, PermissionDenied, RefusedError
-from aliyun_import.events import Noted, Warned
+from aliyun_import.events import Warned
 from aliyun_import.model.image import Image
 from aliyun_import.model.objects import BucketInfo, RemoteObject
 from aliyun_import.model.request import DiskRequest, ImportRequest
@@ -34,9 +34,9 @@ COLD_CLASSES = ("Archive", "ColdArchive", "DeepColdArchive")
 class AccountState:
     """The account as far as a push needs it.
 
-    `bucket` is empty if every disk is in OSS already. `bucket_info` is None only in a dry run that would create the
-    bucket. `name_holder` is the image that has the requested name, whoever made it. `objects` has the object of each
-    disk that is in OSS already, in the order of the disks, and None for local ones.
+    `bucket` is empty if every disk is in OSS already. `bucket_info` is None if the bucket, then the derived one, does
+    not exist yet. `name_holder` is the image that has the requested name, whoever made it. `objects` has the object of
+    each disk that is in OSS already, in the order of the disks, and None for local ones.
     """
 
     identity: CallerIdentity
@@ -46,10 +46,8 @@ class AccountState:
     objects: tuple[RemoteObject | None, ...]
 
 
-def check_account(
-    request: ImportRequest, services: Services, context: Context, *, bucket: str | None, dry_run: bool
-) -> AccountState:
-    """Return the state of the account; raises the first problem with which the push can't work.
+def check_account(request: ImportRequest, services: Services, context: Context, *, bucket: str | None) -> AccountState:
+    """Return the state of the account; raises the first problem with which the push can't work. Changes nothing.
 
     `bucket` is the user's, None for the derived one. RefusedError: "region-unknown", "bucket-missing",
     "bucket-region", "bucket-owner", "bucket-encrypted", "object-missing", "object-empty", "object-archived";
@@ -60,7 +58,7 @@ def check_account(
     name, info = "", None
     if any(disk.path is not None for disk in request.disks):
         name = bucket or derived_bucket(me.account_id, request.region)
-        info = _staging_bucket(services.store(name), me, context, region=request.region, dry_run=dry_run)
+        info = _staging_bucket(services.store(name), me, context, region=request.region)
     objects = _existing_objects(request, me, services.store, context)
     holders = services.images.images(name=request.name)
     return AccountState(
@@ -96,14 +94,26 @@ def _check_region(region: str, images: ImageService, context: Context) -> None:
     )
 
 
-def _staging_bucket(
-    store: ObjectStore, me: CallerIdentity, context: Context, *, region: str, dry_run: bool
-) -> BucketInfo | None:
-    """Return the staging bucket, created if it is the derived one; None in a dry run that would create it."""
+def ensure_bucket(account: AccountState, services: Services, context: Context, *, region: str) -> AccountState:
+    """Create the derived bucket if it does not exist, and ensure its lifecycle rule; another bucket is left alone."""
+    if account.bucket != derived_bucket(account.identity.account_id, region):
+        return account
+    store, info = services.store(account.bucket), account.bucket_info
+    if info is None:
+        info = create_derived_bucket(store, context, region=region)
+        refuse_unsuitable(info, region=region, account_id=account.identity.account_id)
+    ensure_abort_rule(store, context)
+    return replace(account, bucket_info=info)
+
+
+def _staging_bucket(store: ObjectStore, me: CallerIdentity, context: Context, *, region: str) -> BucketInfo | None:
+    """Return the staging bucket; None if it is the derived one and does not exist yet."""
     derived = derived_bucket(me.account_id, region)
-    is_derived = store.bucket == derived
     info = bucket_info(store, me, region=region)
-    if info is None and not is_derived:
+    if info is not None:
+        refuse_unsuitable(info, region=region, account_id=me.account_id)
+        warn_of_risks(info, context)
+    elif store.bucket != derived:
         raise BucketMissing(
             f"There is no bucket {store.bucket}.",
             code="bucket-missing",
@@ -111,15 +121,6 @@ def _staging_bucket(
             f"`ossutil mb oss://{store.bucket} --region {region} --acl private`.",
             details={"bucket": store.bucket, "region": region},
         )
-    if info is None and dry_run:
-        context.emit(Noted(message=f"The bucket {store.bucket} would be created, private, in {region}."))
-        return None
-    if info is None:
-        info = create_derived_bucket(store, context, region=region)
-    refuse_unsuitable(info, region=region, account_id=me.account_id)
-    warn_of_risks(info, context)
-    if is_derived and not dry_run:
-        ensure_abort_rule(store, context)
     return info
 
 

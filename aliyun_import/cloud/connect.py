@@ -67,6 +67,7 @@ class Client:
             roles=self._open(RamRoles(**access)),
             images=self._open(EcsImages(**access)),
             endpoint=self.config.endpoint_url or "",
+            credentials=self.credentials.describe(),
         )
 
     def _open(self, service: Service) -> Service:

@@ -1,58 +1,94 @@
 """Dry run of a push: everything is checked, the service is asked, the plan is returned, and nothing is changed."""
 
-import uuid
 from dataclasses import replace
 from typing import Any
 
-from aliyun_import.account.check import AccountState
-from aliyun_import.errors import AccessError
-from aliyun_import.events import Event, UploadPlanned
+from aliyun_import.context import Context
+from aliyun_import.errors import ImageImporting, NameTaken
+from aliyun_import.events import Changed, Emit, Event
 from aliyun_import.image.replace import temporary_name
+from aliyun_import.journal import Journal
 from aliyun_import.model.request import ImportRequest
+from aliyun_import.model.roles import Policy, Role
+from aliyun_import.push.earlier import Begun
 from aliyun_import.push.options import PushResult, PushRun
 from aliyun_import.push.stages import ask_ecs, upload_request
-from aliyun_import.role.ensure import inspect_role
+from aliyun_import.push.state import PushState
+from aliyun_import.role.ensure import ensure_role
 from aliyun_import.role.spec import needs_of, role_name_of
+from aliyun_import.services.interface import RoleService
 from aliyun_import.upload.plan import PartKind, UploadPlan
 from aliyun_import.upload.upload import preview_upload
 
 
-def dry_run(request: ImportRequest, account: AccountState, run: PushRun) -> PushResult:
-    """Return what a push would do. Both ids of the result are empty; docs/json.md describes `plan`.
+def dry_run(request: ImportRequest, begun: Begun, run: PushRun, journal: Journal) -> PushResult:
+    """Return what a push would do from here on; docs/json.md describes `plan`. `journal` is a copy.
 
-    `request` has the disks as they are sent. Raises what ECS would refuse, except what the push itself would provide.
+    `request` has the disks as they are sent. Raises what the push would raise, and what ECS would refuse, except what
+    the push itself would provide. The ids of the result are those of an import that the push would follow, else empty.
     """
-    disks = [_disk_plan(request, index, account, run) for index, disk in enumerate(request.disks) if disk.path]
-    name = temporary_name(request.name, uuid.uuid4().hex) if run.options.replace else request.name
-    plan = {
+    state = begun.state
+    plan = empty_plan(request)
+    if state.submitted:
+        plan["steps"] = [_followed(state)]
+    else:
+        plan["steps"] = _steps(request, begun, run)
+        plan["disks"] = [
+            _disk_plan(request, index, begun, run, journal) for index, disk in enumerate(request.disks) if disk.path
+        ]
+        plan["service_says"] = _answer(request, begun, run, keys=[one["key"] for one in plan["disks"]])
+    return PushResult(
+        region=request.region,
+        image_name=request.name,
+        image_id=state.image_id,
+        task_id=state.task_id,
+        dry_run=True,
+        plan=plan,
+    )
+
+
+def empty_plan(request: ImportRequest) -> dict[str, Any]:
+    """Return the plan of a push that changes nothing."""
+    return {
         "image_name": request.name,
         "region": request.region,
-        "steps": _steps(request, account, run),
-        "disks": disks,
+        "steps": [],
+        "disks": [],
         "parameters": _parameters(request),
-        "service_says": ask_ecs(replace(request, name=name), account, run, keys=[one["key"] for one in disks]),
+        "service_says": "",
     }
-    return PushResult(region=request.region, image_name=request.name, dry_run=True, plan=plan)
 
 
-def _disk_plan(request: ImportRequest, index: int, account: AccountState, run: PushRun) -> dict[str, Any]:
-    keys: list[str] = []
+def _followed(state: PushState) -> str:
+    if not state.task_id:
+        return f"use the image {state.image_id}, which an earlier push made of this disk"
+    return f"follow the import task {state.task_id}, which creates the image {state.image_id}"
 
-    def emit(event: Event) -> None:
-        if isinstance(event, UploadPlanned):
-            keys.append(event.key)
-        run.context.emit(event)
 
-    plan = preview_upload(
+def _answer(request: ImportRequest, begun: Begun, run: PushRun, *, keys: list[str]) -> str:
+    name = temporary_name(request.name, begun.state.push_id) if run.options.replace else request.name
+    try:
+        return ask_ecs(replace(request, name=name), begun.account, run, keys=keys)
+    except (ImageImporting, NameTaken):
+        return "accepts the name only once the failed image that has it is deleted, which the push does"
+
+
+def _disk_plan(request: ImportRequest, index: int, begun: Begun, run: PushRun, journal: Journal) -> dict[str, Any]:
+    preview = preview_upload(
         upload_request(request, run.options, index),
-        replace(run.context, emit=emit),
-        store=run.services.store(account.bucket) if account.bucket_info else None,
+        run.context,
+        store=run.services.store(begun.account.bucket),
+        journal=journal,
+        options=run.options.transfer,
+        has_bucket=begun.account.bucket_info is not None,
     )
+    disk = request.disks[index]
+    plan = preview.plan or UploadPlan(size_bytes=0, parts=(), gap_bytes=0, zero_source_bytes=0)
     parts = {kind: sum(1 for part in plan.parts if part.kind is kind) for kind in PartKind}
     return {
-        "disk": str(request.disks[index].path),
-        "key": keys[-1],
-        "total_bytes": plan.size_bytes,
+        "disk": str(disk.path),
+        "key": preview.key,
+        "total_bytes": preview.size_bytes,
         "send_bytes": plan.bytes_of(PartKind.SEND),
         "send_parts": parts[PartKind.SEND],
         "zero_bytes": plan.bytes_of(PartKind.ZERO),
@@ -60,8 +96,10 @@ def _disk_plan(request: ImportRequest, index: int, account: AccountState, run: P
         "base_bytes": plan.bytes_of(PartKind.BASE),
         "base_parts": parts[PartKind.BASE],
         "gap_bytes": plan.gap_bytes,
+        "kept_bytes": preview.kept_bytes,
         "parts": len(plan.parts),
-        "requests": plan.requests,
+        "requests": plan.requests if preview.plan else 0,
+        "in_oss": preview.plan is None,
         **_time(plan, limit_rate_bytes_s=run.options.transfer.limit_rate_bytes_s),
     }
 
@@ -76,20 +114,56 @@ def _time(plan: UploadPlan, *, limit_rate_bytes_s: float | None) -> dict[str, An
     }
 
 
-def _steps(request: ImportRequest, account: AccountState, run: PushRun) -> list[str]:
-    steps = []
+def _steps(request: ImportRequest, begun: Begun, run: PushRun) -> list[str]:
+    """Return what would be created or changed before the upload; raises what the push would raise."""
+    account, steps = begun.account, []
     if account.bucket and account.bucket_info is None:
         steps.append(f"create the bucket {account.bucket}, private, in {request.region}")
-    name, needs = role_name_of(request), needs_of(request)
-    try:
-        role = inspect_role(run.services.roles, name, bucket=account.bucket or None, needs=needs)
-    except AccessError as error:
-        return [*steps, f"use the role {name}, which could not be read: {error.summary}"]
-    if role.role is None:
-        return [*steps, f"create the role {name}", f"attach the system policy {needs.system_policy} to it"]
-    if role.missing:
-        steps.append(f"attach the system policy {needs.system_policy} to the role {name}")
-    return steps
+    roles = PlannedRoles(run.services.roles)
+    ensure_role(
+        roles,
+        Context(clock=run.context.clock, emit=without_changes(run.context.emit), cancel=run.context.cancel),
+        role_name_of(request),
+        bucket=account.bucket or None,
+        fix=run.options.fix_role,
+        needs=needs_of(request),
+    )
+    return [*steps, *roles.steps]
+
+
+class PlannedRoles:
+    """A RoleService that reads, and notes in `steps` what it would change."""
+
+    def __init__(self, roles: RoleService) -> None:
+        self.role = roles.role
+        self.attached_policies = roles.attached_policies
+        self.policy_document = roles.policy_document
+        self.steps: list[str] = []
+
+    def create_role(self, name: str, *, trust_policy: str, description: str) -> Role:
+        """Note that the role would be created."""
+        del description
+        self.steps.append(f"create the role {name}")
+        return Role(name=name, arn="", trust_policy=trust_policy)
+
+    def update_trust_policy(self, name: str, *, trust_policy: str) -> None:
+        """Note that the trust policy would be extended."""
+        del trust_policy
+        self.steps.append(f"extend the trust policy of the role {name}")
+
+    def attach_policy(self, policy: Policy, *, role_name: str) -> None:
+        """Note that a policy would be attached."""
+        self.steps.append(f"attach the {policy.type.lower()} policy {policy.name} to the role {role_name}")
+
+
+def without_changes(emit: Emit) -> Emit:
+    """Return an Emit that leaves out Changed: in a dry run nothing is changed."""
+
+    def emit_rest(event: Event) -> None:
+        if not isinstance(event, Changed):
+            emit(event)
+
+    return emit_rest
 
 
 def _parameters(request: ImportRequest) -> dict[str, str]:

@@ -1,4 +1,6 @@
-"""Earlier runs: whether the disks are the same as then, and whether the image that they made exists.
+"""Earlier runs: whether the disks are the same as then, whether the image that they made exists, how its import stands.
+
+A push and its dry run decide by the same functions; a dry run's journal is a copy in memory.
 
 A user who reads that a disk is imported already may destroy it. So where a fingerprint is no proof, the CRC-64 of the
 disk as it is sent is: a conversion is repeated, and a differencing VHD is read with its parents. An object in OSS is
@@ -7,24 +9,56 @@ identified by its size, CRC-64 and ETag.
 
 import hashlib
 from collections.abc import Iterable, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 from aliyun_import.account.check import AccountState
 from aliyun_import.disk.convert import fingerprints_of
 from aliyun_import.disk.disk import open_disk
 from aliyun_import.disk.fingerprint import Likeness, decoded, least
 from aliyun_import.disk.report import DiskReport
-from aliyun_import.events import Noted
+from aliyun_import.errors import AccessError, ImportFailed, RefusedError, TransientError
+from aliyun_import.events import Noted, Warned
+from aliyun_import.image.decide import Continue, Failed, Observation, Ready, decide
 from aliyun_import.image.find_existing import FoundImport, find_import, is_remnant, name_holder, name_taken
+from aliyun_import.image.observe import Observer
+from aliyun_import.image.wait import LATER_PAUSE_S
+from aliyun_import.journal import Journal
 from aliyun_import.limits import MAX_NAME_CHARS
-from aliyun_import.model.image import DISK_DIGEST_TAG, PUSH_ID_TAG, Image
+from aliyun_import.model.image import DISK_DIGEST_TAG, PUSH_ID_TAG, Image, TaskStatus
 from aliyun_import.model.objects import RemoteObject, UploadedObject
 from aliyun_import.model.request import DiskRequest, ImportRequest
+from aliyun_import.push.inspect_stage import SentDisks
 from aliyun_import.push.options import PushRun
-from aliyun_import.push.state import PushState
+from aliyun_import.push.state import PushState, fold
 from aliyun_import.services.interface import ImageService
+from aliyun_import.services.retrying import without_retries
 from aliyun_import.upload.complete import crc64_of_source
 from aliyun_import.upload.context import UploadContext
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Found:
+    """What this run found before it changed anything. `fingerprints` identify the disks as they are now."""
+
+    disks: SentDisks
+    account: AccountState
+    fingerprints: tuple[str, ...]
+    run: PushRun
+    journal: Journal
+
+    @property
+    def request(self) -> ImportRequest:
+        """The request with inferred parameters, and the disks as the user named them."""
+        return self.disks.inspection.request
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Begun:
+    """A push that has begun, or was resumed: its request under the final name, and the image that has the name."""
+
+    request: ImportRequest
+    account: AccountState
+    state: PushState
 
 
 def disk_state(disk: DiskRequest, report: DiskReport | None, remote: RemoteObject | None) -> str:
@@ -174,3 +208,100 @@ def _is_of_these_disks(run: PushRun, request: ImportRequest, account: AccountSta
 def with_holder(account: AccountState, name: str, images: ImageService) -> AccountState:
     """Return the account with the image that has another name than the one that was checked."""
     return replace(account, name_holder=name_holder(images, name))
+
+
+def finished_before(found: Found) -> Image | None:
+    """Return the image that this very push made before of these very disks, if it still exists."""
+    state, run = fold(found.journal.entries), found.run
+    likeness = likeness_of(state.fingerprints, found.fingerprints)
+    if not state.finished or run.options.force_new or likeness is Likeness.OTHER:
+        return None
+    image = run.services.images.image(state.image_id)
+    if image is not None and image.status.usable and is_of_push(image, state):
+        return image if likeness is Likeness.SAME or _prove_same(found, state, image) else None
+    if image is None:
+        now = "is gone"
+    elif image.status.usable:
+        now = f'is another image by now, named "{image.name}"'
+    else:
+        now = f"is {image.status}"
+    run.context.emit(
+        Warned(code="image-gone", message=f"This push made {state.image_id}, which {now}: a new image is made.")
+    )
+    return None
+
+
+def resumes(found: Found, state: PushState) -> bool:
+    """Return whether the push in the journal is one of these very disks."""
+    likeness = likeness_of(state.fingerprints, found.fingerprints)
+    if not state.under_way or likeness is not Likeness.UNPROVEN:
+        return state.under_way and likeness is Likeness.SAME
+    if state.may_be_importing:
+        known = bool(state.objects) or not state.image_id
+        return _prove_same(found, state, None if known else found.run.services.images.image(state.image_id))
+    # The upload compares each disk with what is in OSS of it.
+    _write_fingerprints(found, state)
+    return True
+
+
+def _prove_same(found: Found, state: PushState, image: Image | None) -> bool:
+    """Return whether the disks are what the image was, or is, made of; if so, the journal gets their state now."""
+    emit = found.run.context.emit
+    emit(Noted(message="The disk is compared with what was imported: only its content proves that it is the same."))
+    tag = image.tags.get(DISK_DIGEST_TAG, "") if image else ""
+    if are_of(found.run, found.disks.request, found.account, objects=state.objects, tag=tag):
+        _write_fingerprints(found, state)
+        return True
+    emit(Warned(code="disk-changed", message="The disk changed since it was imported: it is pushed as a new one."))
+    return False
+
+
+def _write_fingerprints(found: Found, state: PushState) -> None:
+    """Write what the disks are now, so that the next run need not prove again what this one proved."""
+    if state.fingerprints != found.fingerprints:
+        found.journal.write("disks-seen", fingerprints=found.fingerprints)
+
+
+def state_of_import(begun: Begun, run: PushRun, journal: Journal) -> PushState:
+    """Return the state, without an import of an earlier run that has failed since, or is not this push's.
+
+    What failed before this run began is no failure of this run: the disk is imported again, at once. ImportFailed for a
+    task that is paused: it must be cancelled first.
+    """
+    state = begun.state
+    if not state.submitted:
+        return state
+    try:
+        observed, step = _observe(state, run, region=begun.request.region)
+    except TransientError:
+        return state  # the wait reports it
+    except AccessError as error:
+        raise error.advised(f"The import of {state.image_id} continues meanwhile.") from error
+    if observed.image is not None and contradicts(observed.image, state):
+        code, why = "image-gone", f"the image {state.image_id} of an earlier run is another one by now"
+    elif isinstance(step, Failed) and isinstance(step.error, ImportFailed | RefusedError):
+        code, why = step.error.code, f"{step.error.summary} {step.error.cause or ''}".strip()
+    else:
+        return state
+    journal.write("import-failed", reason=code)
+    if isinstance(step, Failed) and _is_paused(observed):
+        raise step.error
+    run.context.emit(Warned(code=code, message=f"The import of an earlier run is repeated: {why}"))
+    return fold(journal.entries)
+
+
+def _observe(state: PushState, run: PushRun, *, region: str) -> tuple[Observation, Ready | Failed | Continue]:
+    """Observe an import until it is known to run, or to have ended: a fresh task or image may not be listed yet."""
+    images = without_retries(run.services.images)
+    observer = Observer(images, run.context, task_id=state.task_id, image_id=state.image_id)
+    while True:
+        observed = observer.observe()
+        step = decide(observed, task_id=state.task_id, image_id=state.image_id, region=region)
+        runs = observed.task is not None and observed.task.status.running
+        if runs or observed.image is not None or isinstance(step, Failed):
+            return observed, step
+        run.context.sleep(LATER_PAUSE_S)
+
+
+def _is_paused(observed: Observation) -> bool:
+    return observed.task is not None and observed.task.status is TaskStatus.PAUSED

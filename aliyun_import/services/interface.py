@@ -213,7 +213,7 @@ class Services:
     """The services of one region. `store` returns the store of the bucket with the given name.
 
     `endpoint` is "" for Alibaba Cloud itself, else the URL that replaces it; pushes to different clouds never share a
-    journal.
+    journal. `credentials` says where the keys are from, for people.
     """
 
     identity: Identity
@@ -221,3 +221,4 @@ class Services:
     roles: RoleService
     images: ImageService
     endpoint: str = ""
+    credentials: str = ""

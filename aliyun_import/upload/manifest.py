@@ -145,7 +145,11 @@ def find_base(
         return _usable(context, base_key, sha256=None)
     known = known or {}
     pattern = re.compile(re.escape(key_stem) + r"-[0-9a-f]{12}(-\d+)?\.[a-z0-9]+" + re.escape(SUFFIX))
-    manifests = [there for there in context.store.list_objects(f"{key_stem}-") if pattern.fullmatch(there.key)]
+    try:
+        manifests = [there for there in context.store.list_objects(f"{key_stem}-") if pattern.fullmatch(there.key)]
+    except AccessError as error:
+        context.emit(Noted(message=f"No base was searched. {error.summary}"))
+        return None
     for there in sorted(manifests, key=lambda there: there.last_modified_s or 0.0, reverse=True):
         key = there.key.removesuffix(SUFFIX)
         base = _usable(context, key, sha256=known.get(key))

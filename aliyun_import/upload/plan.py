@@ -125,6 +125,19 @@ class Segment:
         return self.end - self.start
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Preview:
+    """What `upload_disk` would do: its key, and its plan; None if the disk is in OSS already.
+
+    `kept_bytes` of the plan are in OSS, in an unfinished upload that would be resumed.
+    """
+
+    key: str
+    size_bytes: int
+    plan: UploadPlan | None
+    kept_bytes: int = 0
+
+
 def plan_upload(
     size_bytes: int,
     data: Sequence[Range],

@@ -9,7 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 from aliyun_import.disk.fingerprint import Fingerprint, Likeness
-from aliyun_import.errors import ObjectExists
+from aliyun_import.errors import AccessError, ObjectExists
 from aliyun_import.events import Noted
 from aliyun_import.model.objects import RemoteObject, RemotePart, UploadedObject
 from aliyun_import.upload.complete import (
@@ -96,7 +96,11 @@ def find_upload(context: UploadContext, key: str, plan: UploadPlan, record: Uplo
         parts = context.store.list_parts(key, record.upload_id)
         done = _prove(context, plan, record.parts, parts)
         return FoundUpload(upload_id=record.upload_id, done=done, how="journal and server agree")
-    uploads = [upload for upload in context.store.list_uploads(key) if upload.key == key]
+    try:
+        uploads = [upload for upload in context.store.list_uploads(key) if upload.key == key]
+    except AccessError as error:
+        context.emit(Noted(message=f"No unfinished upload was searched. {error.summary}"))
+        return None
     for upload in sorted(uploads, key=lambda upload: upload.initiated_s, reverse=True)[:CANDIDATES]:
         parts = context.store.list_parts(key, upload.upload_id)
         done = _prove(context, plan, {}, parts)

@@ -4,13 +4,14 @@ open · choose the key · does the object exist? · find the base · scan · pla
      · transfer · did the disk change? · complete · prove · manifest
 """
 
+import contextlib
 import hashlib
 import secrets
 
 from aliyun_import.context import Context
 from aliyun_import.disk.disk import open_disk
 from aliyun_import.disk.fingerprint import Likeness
-from aliyun_import.errors import AccessError, AliyunImportError, ObjectCorrupted, RefusedError, UploadNotFound
+from aliyun_import.errors import AliyunImportError, ObjectCorrupted, UploadNotFound
 from aliyun_import.events import Event, Noted, ObjectReady, UploadPlanned, UploadResumed, Warned
 from aliyun_import.journal import Journal
 from aliyun_import.model.objects import RemoteObject, UploadedObject
@@ -18,8 +19,8 @@ from aliyun_import.services.interface import ObjectStore
 from aliyun_import.upload.complete import TAG_NAME, changed_while_sent, crc64_of_disk, crc64_of_source
 from aliyun_import.upload.context import TransferOptions, UploadContext, UploadRequest
 from aliyun_import.upload.manifest import SUFFIX, Base, Manifest, encode_manifest, find_base
-from aliyun_import.upload.plan import PartKind, UploadPlan, plan_upload, without_copies
-from aliyun_import.upload.resume import FoundUpload, candidate_keys, choose_target, find_upload
+from aliyun_import.upload.plan import PartKind, Preview, UploadPlan, plan_upload, without_copies
+from aliyun_import.upload.resume import FoundUpload, Target, candidate_keys, choose_target, find_upload
 from aliyun_import.upload.session import SessionLog, UploadRecord, UploadSession
 from aliyun_import.upload.transfer.concurrency import jobs_for
 from aliyun_import.upload.transfer.parts import PartSplitter
@@ -44,51 +45,23 @@ def upload_disk(
     return uploaded
 
 
-def preview_upload(request: UploadRequest, context: Context, *, store: ObjectStore | None) -> UploadPlan:
-    """Return the plan that `upload_disk` would begin with; write nothing anywhere.
+def preview_upload(
+    request: UploadRequest,
+    context: Context,
+    *,
+    store: ObjectStore,
+    journal: Journal,
+    options: TransferOptions,
+    has_bucket: bool = True,
+) -> Preview:
+    """Return what `upload_disk` would do with the same arguments, and raise what it would; change nothing in OSS.
 
-    Without a store, or without a bucket, no base is searched, and everything that is not zero is planned to be sent.
+    `journal` is a copy. `has_bucket` is False if the bucket does not exist yet.
     """
     with open_disk(request.path) as source:
-        sample = source.fingerprint().sample
-        base = None
-        if store is not None:
-            base = _base_for_preview(UploadContext.of(context, source=source, store=store), request)
-        data = scan_zeros(
-            source,
-            context,
-            block_bytes=base.manifest.digests.block_bytes if base else None,
-            with_digests=base is not None,
-        )
-        plan = _plan_of(source.size_bytes, data.data, data.digests, base)
-    context.emit(plan_event(plan, disk=str(request.path), key=next(candidate_keys(request, sample=sample))))
-    return plan
-
-
-def plan_event(plan: UploadPlan, *, disk: str, key: str) -> UploadPlanned:
-    """Return a plan as an event."""
-    return UploadPlanned(
-        disk=disk,
-        key=key,
-        total_bytes=plan.size_bytes,
-        send_bytes=plan.bytes_of(PartKind.SEND),
-        zero_bytes=plan.bytes_of(PartKind.ZERO),
-        base_bytes=plan.bytes_of(PartKind.BASE),
-        parts=len(plan.parts),
-        requests=plan.requests,
-        gap_bytes=plan.gap_bytes,
-    )
-
-
-def _base_for_preview(context: UploadContext, request: UploadRequest) -> Base | None:
-    """Return the base where there is a bucket; a lack of rights to search it does not fail a preview."""
-    try:
-        if context.store.bucket_info() is None:
-            return None
-        return find_base(context, base_key=request.base_key, key_stem=request.key_stem)
-    except (AccessError, RefusedError) as error:
-        context.emit(Noted(message=f"No base was searched. {error.summary}"))
-        return None
+        upload_context = UploadContext.of(context, source=source, store=store)
+        upload = _Upload(request, upload_context, SessionLog(journal, request.disk_index), options)
+        return upload.preview(has_bucket=has_bucket)
 
 
 def _plan_of(
@@ -146,17 +119,41 @@ class _Upload:
             self._log.dropped("upload-vanished")
             return self._upload(UploadRecord())
 
-    def _find_object(self, record: UploadRecord) -> UploadedObject | None:
-        """Choose the key, and use the object that exists there if it is the disk."""
+    def preview(self, *, has_bucket: bool) -> Preview:
+        """Decide as `run` does; change nothing in OSS."""
+        record = UploadRecord()
+        if has_bucket:
+            record = self._log.read()
+            if self._choose_target(record).there is not None:
+                return Preview(key=self._key, size_bytes=self._context.source.size_bytes, plan=None)
+            record = self._believed(record, gives_up=False)
+        else:
+            self._key = next(candidate_keys(self._request, sample=self._fingerprint.sample))
+            self._without_base = True
+        plan = record.plan or self._plan()
+        self._emit_plan(plan)
+        found = None
+        if has_bucket:
+            with contextlib.suppress(UploadNotFound):
+                found = find_upload(self._context, self._key, plan, record)
+        kept_bytes = sum(part.length for part in found.done) if found else 0
+        return Preview(key=self._key, size_bytes=plan.size_bytes, plan=plan, kept_bytes=kept_bytes)
+
+    def _choose_target(self, record: UploadRecord) -> Target:
         target = choose_target(self._context, self._request, record, fingerprint=self._fingerprint)
         self._key = target.key
+        return target
+
+    def _find_object(self, record: UploadRecord) -> UploadedObject | None:
+        """Choose the key, and use the object that exists there if it is the disk."""
+        target = self._choose_target(record)
         if target.there is None:
             return None
         return self._finished(
             target.there, crc64=target.crc64, proof=target.proof, made_by_us=target.made_by_us, fresh=False
         )
 
-    def _believed(self, record: UploadRecord) -> UploadRecord:
+    def _believed(self, record: UploadRecord, *, gives_up: bool = True) -> UploadRecord:
         """Return the journal's record where it is about this disk as it is now.
 
         Where only the modification time or the location of the file changed (it was copied, or converted again), or
@@ -174,7 +171,7 @@ class _Upload:
             self._log.dropped("another disk")
             return UploadRecord()
         self._context.emit(self._not_believed(same_key=same_key, may_be_equal=likeness is Likeness.UNPROVEN))
-        if not same_key:
+        if not same_key and gives_up:
             self._give_up(record)
         self._log.dropped("disk-changed")
         return UploadRecord(key=record.key, tag=record.tag, upload_id=record.upload_id) if same_key else UploadRecord()
@@ -367,7 +364,19 @@ class _Upload:
         return digests
 
     def _emit_plan(self, plan: UploadPlan) -> None:
-        self._context.emit(plan_event(plan, disk=self._context.disk, key=self._key))
+        self._context.emit(
+            UploadPlanned(
+                disk=self._context.disk,
+                key=self._key,
+                total_bytes=plan.size_bytes,
+                send_bytes=plan.bytes_of(PartKind.SEND),
+                zero_bytes=plan.bytes_of(PartKind.ZERO),
+                base_bytes=plan.bytes_of(PartKind.BASE),
+                parts=len(plan.parts),
+                requests=plan.requests,
+                gap_bytes=plan.gap_bytes,
+            )
+        )
 
     def _emit_resumed(self, plan: UploadPlan, found: FoundUpload) -> None:
         self._context.emit(

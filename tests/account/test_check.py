@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from aliyun_import.account.check import AccountState, check_account
+from aliyun_import.account.check import AccountState, check_account, ensure_bucket
 from aliyun_import.account.staging_bucket import PREFIX, derived_bucket, refuse_unsuitable
 from aliyun_import.errors import AccessError, AliyunImportError, RefusedError
 from aliyun_import.model.objects import BucketInfo
@@ -34,13 +34,15 @@ def see(
     *,
     request: ImportRequest = LOCAL,
     bucket: str | None = None,
-    dry_run: bool = False,
+    checks_only: bool = False,
     denied: tuple[str, ...] = (),
     heard: Heard | None = None,
 ) -> AccountState:
-    """Look at a sandbox through the real adapters."""
+    """Check a sandbox through the real adapters, and ensure the bucket as a push does."""
     cloud = Connected(sandbox, region=request.region, denied=denied)
-    return check_account(request, cloud.services, cloud.context(heard), bucket=bucket, dry_run=dry_run)
+    context = cloud.context(heard)
+    account = check_account(request, cloud.services, context, bucket=bucket)
+    return account if checks_only else ensure_bucket(account, cloud.services, context, region=request.region)
 
 
 def refusal(sandbox: Sandbox, **given: Any) -> AliyunImportError:
@@ -92,10 +94,10 @@ def test_a_rule_that_is_refused_is_a_warning(sandbox: Sandbox) -> None:
     assert heard.warned() == ["lifecycle-unset"]
 
 
-def test_a_dry_run_makes_nothing(sandbox: Sandbox) -> None:
+def test_the_check_makes_nothing(sandbox: Sandbox) -> None:
     """Everything is asked, and the bucket that would be made is named."""
     heard = Heard()
-    ready = see(sandbox, dry_run=True, heard=heard)
+    ready = see(sandbox, checks_only=True, heard=heard)
     assert ready.bucket == derived_bucket(sandbox.account_id, "cn-hangzhou")
     assert ready.bucket_info is None
     assert heard.changed() == []
@@ -103,10 +105,10 @@ def test_a_dry_run_makes_nothing(sandbox: Sandbox) -> None:
     assert not sandbox.requests.entries("PutBucketLifecycle")
 
 
-def test_a_dry_run_writes_no_rule_into_a_bucket_that_is_there(sandbox: Sandbox) -> None:
+def test_the_check_writes_no_rule_into_a_bucket_that_is_there(sandbox: Sandbox) -> None:
     """Not even into our own."""
     bucket_there(sandbox, derived_bucket(sandbox.account_id, "cn-hangzhou"))
-    see(sandbox, dry_run=True)
+    see(sandbox, checks_only=True)
     assert not sandbox.requests.entries("PutBucketLifecycle")
 
 
@@ -200,7 +202,7 @@ def test_wrong_keys_are_told_first(sandbox: Sandbox) -> None:
     assert known is not None
     sandbox.state.add_key(replace(known, secret="ANOTHER"))
     with pytest.raises(AccessError):
-        check_account(LOCAL, cloud.services, cloud.context(), bucket=None, dry_run=False)
+        check_account(LOCAL, cloud.services, cloud.context(), bucket=None)
     assert not sandbox.requests.entries("GetBucketInfo")
 
 

@@ -1,6 +1,5 @@
 """Tests of a push in this process, against a sandbox whose clock is steered."""
 
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -9,63 +8,13 @@ import pytest
 from aliyun_import.errors import AliyunImportError, DiskError, ImportFailed, RefusedError, StillRunning
 from aliyun_import.events import RunStarted, StageFinished, Warned
 from aliyun_import.model.image import DISK_DIGEST_TAG, PUSH_ID_TAG
-from aliyun_import.model.request import DiskRequest, ImportRequest
-from aliyun_import.push.options import PushOptions, PushResult
-from aliyun_import.push.push import push
 from aliyun_import.sandbox.core.faults import Fault
-from aliyun_import.sandbox.core.state import Clock, Settings
 from aliyun_import.sandbox.ecs.state import Ecs
-from aliyun_import.sandbox.server import Sandbox
 from aliyun_import.services.interface import ImageService
 from aliyun_import.services.retrying import without_retries
 from tests.flows.disks import write_disk
-from tests.image.connected import Connected
-from tests.image.scripted import Heard
+from tests.push.machine import Machine
 from tests.steered import import_calls
-
-
-@pytest.fixture
-def sandbox(tmp_path: Path) -> Iterator[Sandbox]:
-    """Start a sandbox whose time passes in waits only."""
-    with Sandbox.start(tmp_path / "sandbox", settings=Settings(import_s=60.0), clock=Clock(running=False)) as running:
-        yield running
-
-
-class Machine:
-    """A machine that pushes the disk: it has a state directory of its own."""
-
-    def __init__(self, sandbox: Sandbox, home: Path, disk: Path) -> None:
-        self.sandbox = sandbox
-        self.cloud = Connected(sandbox)
-        self.request = ImportRequest(region="cn-hangzhou", disks=(DiskRequest(path=disk),), name="web")
-        self.state_dir = home / "state"
-        self.heard = Heard()
-
-    def push(self, **options: object) -> PushResult:
-        """Push; `heard` has the events of this run."""
-        self.heard = Heard()
-        given = replace(PushOptions(state_dir=self.state_dir), **options)  # type: ignore[arg-type]
-        return push(self.request, given, self.cloud.services, self.cloud.context(self.heard))
-
-    def failure(self, kind: type[AliyunImportError], **options: object) -> AliyunImportError:
-        """Return the error of a push."""
-        with pytest.raises(kind) as caught:
-            self.push(**options)
-        return caught.value
-
-    def details(self, stage: str) -> list[str]:
-        """Return what a stage of the last run reported."""
-        return [one.detail for one in self.heard.events if isinstance(one, StageFinished) and one.stage == stage]
-
-    def count(self, operation: str) -> int:
-        """Return how often an operation was requested so far."""
-        return len(self.sandbox.requests.entries(operation))
-
-
-@pytest.fixture
-def machine(sandbox: Sandbox, tmp_path: Path) -> Machine:
-    """Return a machine with a small bootable disk."""
-    return Machine(sandbox, tmp_path, write_disk(tmp_path / "disk.raw", size_bytes=16 << 20, data_at=(1, 9)))
 
 
 def test_a_push_ends_in_an_image_and_leaves_nothing(machine: Machine) -> None:
@@ -178,15 +127,17 @@ def test_a_running_import_of_another_life_is_not_followed(machine: Machine) -> N
     assert "image-gone" in machine.heard.warned()
 
 
-def test_a_task_that_nobody_knows_is_given_up(machine: Machine) -> None:
-    """The run fails and says so; the same command then imports anew."""
+@pytest.mark.parametrize(("gone", "code"), [("both", "task-unknown"), ("image", "image-gone")])
+def test_an_import_that_is_gone_is_repeated_at_once(machine: Machine, gone: str, code: str) -> None:
+    """Of an account that was reset, or because somebody deleted the image: no second run is needed."""
     machine.push(wait=False)
+    machine.sandbox.clock.advance(3600)
     ecs = machine.sandbox.state.part(Ecs)
     ecs.images.clear()
-    ecs.tasks.clear()
-    error = machine.failure(RefusedError)
-    assert (error.code, error.resumable) == ("task-unknown", True)
+    if gone == "both":
+        ecs.tasks.clear()
     assert machine.push().image_status == "Available"
+    assert machine.heard.warned() == [code]
 
 
 def test_force_says_what_it_overrides(machine: Machine) -> None:

@@ -8,12 +8,12 @@ from typing import TypeVar
 
 from aliyun_import.context import Context
 from aliyun_import.events import Event
-from aliyun_import.journal import open_journal
+from aliyun_import.journal import copy_journal, open_journal
 from aliyun_import.limits import KIB
 from aliyun_import.model.objects import UploadedObject
 from aliyun_import.services.interface import ObjectStore
 from aliyun_import.upload.context import TransferOptions, UploadRequest
-from aliyun_import.upload.plan import UploadPlan
+from aliyun_import.upload.plan import Preview
 from aliyun_import.upload.upload import preview_upload, upload_disk
 from tests.upload.scripted_store import ScriptedStore, SteeredClock
 
@@ -80,9 +80,16 @@ class Scene:
                 self.delivery, self.context, store=store or self.store, journal=journal, options=self.options
             )
 
-    def preview(self, *, store: ObjectStore | None = None) -> UploadPlan:
+    def preview(self, *, has_bucket: bool = True) -> Preview:
         """Return what a push would do."""
-        return preview_upload(self.delivery, self.context, store=store)
+        return preview_upload(
+            self.delivery,
+            self.context,
+            store=self.store,
+            journal=copy_journal(self.directory / self.state, {"name": "web"}),
+            options=self.options,
+            has_bucket=has_bucket,
+        )
 
     def said(self, kind: type[E]) -> list[E]:
         """Return the events of one kind."""

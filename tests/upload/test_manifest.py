@@ -239,11 +239,12 @@ def test_a_manifest_that_this_machine_did_not_write_is_set_aside_unless_it_is_na
     forged = replace(manifest, digests=replace(manifest.digests, digests=bytes(len(manifest.digests.digests))))
     scene.store.put(key + SUFFIX, encode_manifest(forged))
     scene.write_disk(NEW, unit=UNIT)
-    scene.preview(store=scene.store)
+    scene.preview()
     scene.push()
-    (warned,) = scene.said(Warned)
-    assert warned.code == "base-set-aside"
-    assert f"--base {key}" in warned.message
+    of_preview, of_push = scene.said(Warned)
+    assert of_preview == of_push
+    assert of_push.code == "base-set-aside"
+    assert f"--base {key}" in of_push.message
     assert scene.said(UploadPlanned)[1].base_bytes == 0
     scene.base_key = key
     scene.write_disk(NEW[:-1] + "M", unit=UNIT)

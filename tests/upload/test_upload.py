@@ -8,7 +8,15 @@ from pathlib import Path
 
 import pytest
 
-from aliyun_import.errors import AccessError, CopyRefused, DiskError, LocalStateError, PermissionDenied, RefusedError
+from aliyun_import.errors import (
+    AccessError,
+    CopyRefused,
+    DiskError,
+    LocalStateError,
+    ObjectExists,
+    PermissionDenied,
+    RefusedError,
+)
 from aliyun_import.events import Noted, ObjectReady, UploadPlanned, UploadProgress, Warned
 from aliyun_import.limits import MIB
 from aliyun_import.model.objects import RemoteObject
@@ -341,8 +349,9 @@ def test_an_object_that_is_not_the_disk_is_an_error_and_is_removed(scene: Scene)
 def test_a_preview_plans_and_writes_nothing(scene: Scene) -> None:
     """The same plan as the push's, and no call that changes anything."""
     scene.write_disk("ab" + "." * 40 + "c")
-    plan = scene.preview(store=scene.store)
-    assert set(scene.store.calls) <= {"bucket_info", "head", "list_objects", "read"}
+    plan = scene.preview().plan
+    assert plan is not None
+    assert set(scene.store.calls) <= {"head", "list_objects", "list_uploads", "read"}
     (planned,) = scene.said(UploadPlanned)
     assert planned.send_bytes == 3 * UNIT
     scene.push()
@@ -350,13 +359,45 @@ def test_a_preview_plans_and_writes_nothing(scene: Scene) -> None:
     assert plan.seconds_at(UNIT) == 3.0
 
 
-def test_a_preview_needs_no_store(scene: Scene) -> None:
-    """Without an account, and without a bucket."""
+def test_a_preview_needs_no_bucket(scene: Scene) -> None:
+    """The bucket that would be created is not asked for objects."""
     scene.write_disk("ab" + "." * 40 + "c")
-    alone = scene.preview()
-    scene.store.has_bucket = False
-    assert scene.preview(store=scene.store) == alone
-    assert "list_objects" not in scene.store.calls
+    with_bucket = scene.preview()
+    scene.store.calls.clear()
+    assert scene.preview(has_bucket=False) == with_bucket
+    assert not scene.store.calls
+
+
+def test_a_preview_decides_as_the_push_does(scene: Scene) -> None:
+    """An object that is the disk, one of another build, and one under the key of --key."""
+    scene.write_disk("abc")
+    made = scene.push()
+    assert (scene.preview().key, scene.preview().plan) == (made.key, None)
+    scene.store.put(made.key, b"another build")
+    numbered = scene.preview()
+    assert numbered.key == made.key.replace(".raw", "-2.raw")
+    assert scene.push().key == numbered.key
+    scene.key = "images/web.raw"
+    scene.store.put(scene.key, b"another disk")
+    for attempt in (scene.preview, scene.push):
+        with pytest.raises(ObjectExists):
+            attempt()
+
+
+def test_a_preview_knows_the_unfinished_upload(scene: Scene) -> None:
+    """What is in OSS of it is not planned to be sent once more."""
+    scene.write_disk("abcdefgh")
+
+    def fail(operation: str, count: int) -> None:
+        if operation == "complete":
+            raise PermissionDenied("Not now.", code="no-right", remedy=None)
+
+    scene.store.before = fail
+    with pytest.raises(PermissionDenied):
+        scene.push()
+    scene.store.before = nothing
+    preview = scene.preview()
+    assert preview.kept_bytes == preview.size_bytes
 
 
 def test_a_preview_without_rights_says_what_it_left_out(scene: Scene) -> None:
@@ -368,5 +409,5 @@ def test_a_preview_without_rights_says_what_it_left_out(scene: Scene) -> None:
             raise PermissionDenied("No right to list.", code="no-right", remedy=None)
 
     scene.store.before = refuse
-    scene.preview(store=scene.store)
+    scene.preview()
     assert any("No right to list" in noted.message for noted in scene.said(Noted))

@@ -27,7 +27,7 @@ def push_outcome(result: PushResult) -> Outcome:
         "dry_run": result.dry_run,
     }
     if result.dry_run:
-        return Outcome(document={**document, "plan": result.plan}, text=plan_text(result.plan))
+        return Outcome(document={**document, "plan": result.plan}, text=plan_text(result))
     return Outcome(document=document, text=result.image_id if result.image_status else result.task_id)
 
 
@@ -45,25 +45,38 @@ def object_document(uploaded: UploadedObject) -> dict[str, Any]:
     }
 
 
-def plan_text(plan: dict[str, Any]) -> str:
+def plan_text(result: PushResult) -> str:
     """Return what a push would do, one fact per line."""
+    plan = result.plan
     lines = [f"image     {plan['image_name']} in {plan['region']}"]
+    if result.already_there:
+        return "\n".join([*lines, f"already   imported as {result.image_id}; nothing would be done"])
     lines += [f"would     {step}" for step in plan["steps"]]
     for disk in plan["disks"]:
-        lines.append(f"disk      {disk['disk']}: {size(disk['total_bytes'])} in all")
-        lines.append(f"  send    {size(disk['send_bytes'])} in {count(disk['send_parts'], 'part')}")
-        if disk["zero_bytes"]:
-            lines.append(f"  zeros   {size(disk['zero_bytes'])} made in OSS in {count(disk['zero_parts'], 'part')}")
-        if disk["base_bytes"]:
-            lines.append(f"  base    {size(disk['base_bytes'])} copied in {count(disk['base_parts'], 'part')}")
-        if disk["gap_bytes"]:
-            gaps = "of what could be made in OSS are sent, for parts of 100 KB at least and 10,000 at most"
-            lines.append(f"  gaps    {size(disk['gap_bytes'])} {gaps}")
-        lines.append(f"  in all  {count(disk['parts'], 'part')}, {count(disk['requests'], 'request')}")
-        lines.append(f"  time    {_time(disk)}")
+        lines += _disk_lines(disk)
     lines += [f"{name:<9} {value}" for name, value in plan["parameters"].items()]
-    lines.append(f"ECS       {plan['service_says']}")
+    if plan["service_says"]:
+        lines.append(f"ECS       {plan['service_says']}")
     return "\n".join(lines)
+
+
+def _disk_lines(disk: dict[str, Any]) -> list[str]:
+    lines = [f"disk      {disk['disk']}: {size(disk['total_bytes'])} in all"]
+    if disk["in_oss"]:
+        return [*lines, f"  object  {disk['key']} is this disk; nothing is uploaded"]
+    lines.append(f"  send    {size(disk['send_bytes'])} in {count(disk['send_parts'], 'part')}")
+    if disk["zero_bytes"]:
+        lines.append(f"  zeros   {size(disk['zero_bytes'])} made in OSS in {count(disk['zero_parts'], 'part')}")
+    if disk["base_bytes"]:
+        lines.append(f"  base    {size(disk['base_bytes'])} copied in {count(disk['base_parts'], 'part')}")
+    if disk["gap_bytes"]:
+        gaps = "of zeros or unchanged data are sent, because OSS parts must be >= 100 KB and at most 10,000"
+        lines.append(f"overhead  {size(disk['gap_bytes'])} {gaps}")
+    if disk["kept_bytes"]:
+        lines.append(f"  kept    {size(disk['kept_bytes'])} of it are in OSS already, in an unfinished upload")
+    lines.append(f"  in all  {count(disk['parts'], 'part')}, {count(disk['requests'], 'request')}")
+    lines.append(f"  time    {_time(disk)}")
+    return lines
 
 
 def _time(disk: dict[str, Any]) -> str:

@@ -3,10 +3,12 @@
 import pytest
 
 from aliyun_import.cli.render.push import plan_text
+from aliyun_import.push.options import PushResult
 
 DISK = {
     "disk": "web.raw", "key": "k", "total_bytes": 300 << 20, "send_bytes": 100 << 20, "send_parts": 13, "zero_bytes": 0,
-    "zero_parts": 0, "base_bytes": 0, "base_parts": 0, "gap_bytes": 0, "parts": 13, "requests": 20,
+    "zero_parts": 0, "base_bytes": 0, "base_parts": 0, "gap_bytes": 0, "kept_bytes": 0, "parts": 13,
+    "requests": 20, "in_oss": False,
 }  # fmt: skip
 
 
@@ -27,4 +29,5 @@ def test_the_time_says_by_which_rate(rate: int | None, source: str | None, words
         "estimate_s": DISK["send_bytes"] / rate if rate else None,  # type: ignore[operator]
     }
     plan = {"image_name": "web", "region": "cn-hangzhou", "steps": [], "disks": [disk], "parameters": {}}
-    assert f"  time    {words}" in plan_text({**plan, "service_says": "yes"}).splitlines()
+    result = PushResult(region="cn-hangzhou", image_name="web", dry_run=True, plan={**plan, "service_says": "yes"})
+    assert f"  time    {words}" in plan_text(result).splitlines()

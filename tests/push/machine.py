@@ -1,0 +1,50 @@
+"""A machine that pushes a disk to a sandbox, in this process."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from aliyun_import.errors import AliyunImportError
+from aliyun_import.events import StageFinished
+from aliyun_import.journal import Journal
+from aliyun_import.model.request import DiskRequest, ImportRequest
+from aliyun_import.push.options import PushOptions, PushResult
+from aliyun_import.push.push import push
+from aliyun_import.sandbox.server import Sandbox
+from tests.image.connected import Connected
+from tests.image.scripted import Heard
+from tests.steered import import_calls
+
+
+class Machine:
+    """A machine that pushes the disk: it has a state directory of its own."""
+
+    def __init__(self, sandbox: Sandbox, home: Path, disk: Path) -> None:
+        self.sandbox = sandbox
+        self.cloud = Connected(sandbox)
+        self.request = ImportRequest(region="cn-hangzhou", disks=(DiskRequest(path=disk),), name="web")
+        self.state_dir = home / "state"
+        self.heard = Heard()
+        self.held: list[Journal] = []
+
+    def push(self, **options: object) -> PushResult:
+        """Push; `heard` has the events of this run."""
+        self.heard = Heard()
+        given = replace(PushOptions(state_dir=self.state_dir), **options)  # type: ignore[arg-type]
+        return push(self.request, given, self.cloud.services, self.cloud.context(self.heard))
+
+    def failure(self, kind: type[AliyunImportError], **options: object) -> AliyunImportError:
+        """Return the error of a push."""
+        with pytest.raises(kind) as caught:
+            self.push(**options)
+        return caught.value
+
+    def details(self, stage: str) -> list[str]:
+        """Return what a stage of the last run reported."""
+        return [one.detail for one in self.heard.events if isinstance(one, StageFinished) and one.stage == stage]
+
+    def count(self, operation: str, *, importing: bool = False) -> int:
+        """Return how often an operation was requested so far; `importing` leaves out dry runs of ImportImage."""
+        entries = import_calls(self.sandbox) if importing else self.sandbox.requests.entries(operation)
+        return len(entries)
