@@ -23,7 +23,7 @@ class RunStarted:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StageStarted:
-    """A stage starts: inspect, look, role, upload, import, wait or finish. `detail` is for people."""
+    """A stage starts: inspect, look, convert, role, upload, import, wait or finish. `detail` is for people."""
 
     stage: str
     detail: str = ""
@@ -107,6 +107,11 @@ class UploadProgress:
 
     `done_bytes` of `total_bytes` are in OSS, including those of earlier runs and those created on the server;
     `sent_bytes` of `send_bytes` were sent in this run (a part that is sent again counts again).
+
+    The numbers for people are those of the `phase`: "sending", then "copying" if copies on the server are left.
+    `phase_done_bytes` of `phase_bytes` are `percent` of it (those of earlier runs included, a part that is sent again
+    not); `rate_bytes_s` and `left_s` are None while they are not known. `stalled_s` is how long nothing moved, 0 while
+    bytes move; `attempt` of `attempts` is the highest one among the parts under way.
     """
 
     disk: str
@@ -117,15 +122,35 @@ class UploadProgress:
     parts_done: int
     parts: int
     workers: int
+    phase: str
+    phase_done_bytes: int
+    phase_bytes: int
+    percent: int
+    rate_bytes_s: float | None
+    left_s: float | None
+    stalled_s: float
+    attempt: int
+    attempts: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PartRetried:
-    """A part failed and is retried after `wait_s`."""
+    """A part failed for the `attempt`th time of at most `attempts`, and is retried after `wait_s`."""
 
     disk: str
     number: int
     attempt: int
+    attempts: int
+    wait_s: float
+    reason: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CallRetried:
+    """A call of a service failed for the `attempt`th time of at most `attempts`, and is repeated after `wait_s`."""
+
+    attempt: int
+    attempts: int
     wait_s: float
     reason: str
 
@@ -152,7 +177,10 @@ class ImportSubmitted:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ImportProgress:
-    """The state of the import task; `left_s` is an estimate, None until there is one."""
+    """The state of the import task; `left_s` is an estimate, None until there is one.
+
+    `unanswered_s` is how long no query was answered, 0 while they are; the other values are then the last known ones.
+    """
 
     task_id: str
     image_id: str
@@ -161,6 +189,7 @@ class ImportProgress:
     percent: int | None
     left_s: float | None
     elapsed_s: float
+    unanswered_s: float = 0.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -191,6 +220,7 @@ Event = (
     | UploadResumed
     | UploadProgress
     | PartRetried
+    | CallRetried
     | ObjectReady
     | ImportSubmitted
     | ImportProgress

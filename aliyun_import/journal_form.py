@@ -61,7 +61,8 @@ _FINGERPRINT: Form = {
 }  # fmt: skip
 _OBJECT: Form = {
     "bucket": _is_text, "key": _is_text, "size_bytes": _is_whole, "crc64": _is_whole, "etag": _is_text,
-    "proof": _is_text, "made_by_us": _is_flag, "sent_bytes?": _is_whole, "left_over?": [_is_text],
+    "proof": _is_text, "made_by_us": _is_flag, "sent_bytes?": _is_whole,
+    "saved_bytes?": _is_whole, "left_over?": [_is_text],
 }  # fmt: skip
 _PLAN: Form = {"parts": _is_plan_parts, "gap": _is_whole, "zero_source": _is_whole, "base": _is_base}
 _INTENT: Mapping[str, Form] = {

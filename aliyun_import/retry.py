@@ -11,7 +11,7 @@ from typing import ParamSpec, TypeVar
 
 from aliyun_import.context import Context
 from aliyun_import.errors import AliyunImportError, ServiceUnreachable, TransientError
-from aliyun_import.events import Noted
+from aliyun_import.events import CallRetried
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -59,8 +59,9 @@ PATIENT = replace(DEFAULT, attempts=12)
 class Retrier:
     """Repetition of the calls of one service by one policy.
 
-    It remembers whether the service ever answered, so one instance serves all calls of one service. It emits a Noted
-    event before each wait, so call it from the thread that emits. A wait raises Interrupted if the run is cancelled.
+    It remembers whether the service ever answered, so one instance serves all calls of one service. It emits a
+    CallRetried event before each wait, so call it from the thread that emits. A wait raises Interrupted if the run is
+    cancelled.
     """
 
     def __init__(self, context: Context, policy: RetryPolicy = DEFAULT) -> None:
@@ -79,8 +80,10 @@ class Retrier:
                 wait_s = self._policy.wait_s(error, attempt, contacted=self._contacted)
                 if wait_s is None:
                     raise
+                self._context.emit(
+                    CallRetried(attempt=attempt, attempts=self._policy.attempts, wait_s=wait_s, reason=error.summary)
+                )
                 attempt += 1
-                self._context.emit(Noted(message=f"{error.summary} Attempt {attempt} follows in {wait_s:.1f} s."))
             else:
                 self._contacted = True
                 return answer

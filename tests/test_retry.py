@@ -15,7 +15,7 @@ from aliyun_import.errors import (
     ServiceUnreachable,
     TransientError,
 )
-from aliyun_import.events import Event, Noted
+from aliyun_import.events import CallRetried, Event
 from aliyun_import.retry import DEFAULT, PATIENT, Retrier, RetryPolicy
 from tests.upload.scripted_store import SteeredClock
 
@@ -60,11 +60,11 @@ def test_every_wait_is_emitted_before_it_begins() -> None:
     """The waits pass through the clock of the context, and the answer comes out."""
     clock = SteeredClock()
     failures = [transient(5.0), transient(7.0)]
-    noted: list[tuple[str, int]] = []
+    retried: list[tuple[CallRetried, int]] = []
 
     def emit(event: Event) -> None:
-        assert isinstance(event, Noted)
-        noted.append((event.message, len(clock.slept)))
+        assert isinstance(event, CallRetried)
+        retried.append((event, len(clock.slept)))
 
     def call(value: str, *, suffix: str) -> str:
         if failures:
@@ -73,7 +73,10 @@ def test_every_wait_is_emitted_before_it_begins() -> None:
 
     assert Retrier(Context(clock=clock, emit=emit))(call, "ans", suffix="wer") == "answer"
     assert clock.slept == [5.0, 7.0]
-    assert noted == [("Unwell. Attempt 2 follows in 5.0 s.", 0), ("Unwell. Attempt 3 follows in 7.0 s.", 1)]
+    assert retried == [
+        (CallRetried(attempt=1, attempts=8, wait_s=5.0, reason="Unwell."), 0),
+        (CallRetried(attempt=2, attempts=8, wait_s=7.0, reason="Unwell."), 1),
+    ]
 
 
 @pytest.mark.parametrize("code", sorted(UNREACHABLE))

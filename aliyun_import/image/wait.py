@@ -6,6 +6,7 @@ continues in the cloud whether it is queried or not.
 
 import random
 from collections.abc import Callable
+from dataclasses import replace
 
 from aliyun_import.context import Context
 from aliyun_import.errors import AccessError, RefusedError, StillRunning, TransientError
@@ -111,6 +112,7 @@ class _Waiting:
         self._failing_since_s = 0.0
         self._samples: tuple[Sample, ...] = ()
         self._warned: set[str] = set()
+        self._last: ImportProgress | None = None
 
     @property
     def _now_s(self) -> float:
@@ -194,17 +196,16 @@ class _Waiting:
         percent = task.percent if task is not None else image.percent if image is not None else None
         now_s = self._now_s
         self._samples = with_sample(self._samples, at_s=now_s, percent=percent)
-        self._context.emit(
-            ImportProgress(
-                task_id=self._task_id,
-                image_id=self._observer.image_id,
-                task_status=task.status_text if task is not None else "",
-                image_status=str(image.status) if image is not None else "",
-                percent=percent,
-                left_s=left_s(self._samples, now_s=now_s),
-                elapsed_s=self._elapsed_s,
-            )
+        self._last = ImportProgress(
+            task_id=self._task_id,
+            image_id=self._observer.image_id,
+            task_status=task.status_text if task is not None else "",
+            image_status=str(image.status) if image is not None else "",
+            percent=percent,
+            left_s=left_s(self._samples, now_s=now_s),
+            elapsed_s=self._elapsed_s,
         )
+        self._context.emit(self._last)
 
     def _note_failure(self, error: TransientError) -> None:
         """Count a failure; warn once if failures last, and raise TransientError after an hour of them."""
@@ -215,6 +216,8 @@ class _Waiting:
         self._observer.forget()
         self._context.emit(Noted(message=f"A query about the import failed and is repeated: {error.summary}"))
         lasting_s = now_s - self._failing_since_s
+        if self._last is not None and lasting_s:
+            self._context.emit(replace(self._last, elapsed_s=self._elapsed_s, left_s=None, unanswered_s=lasting_s))
         if lasting_s >= FAILURE_LIMIT_S:
             raise TransientError(
                 "For an hour no query about the import was answered.",

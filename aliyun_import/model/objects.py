@@ -54,6 +54,9 @@ class RemoteUpload:
 class UploadedObject:
     """An object that was proven to be the disk. `proof` says how, in a few words for the result.
 
+    `sent_bytes` were sent for it by the last run; `saved_bytes` of it needed not be sent at all, since OSS made them of
+    zeros or of an earlier object, or had the object already.
+
     `left_over` are the keys of objects that its upload needed and could not remove.
     """
 
@@ -65,6 +68,7 @@ class UploadedObject:
     proof: str
     made_by_us: bool
     sent_bytes: int = 0
+    saved_bytes: int = 0
     left_over: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:

@@ -56,7 +56,9 @@ class PushResult:
     """Result of a push. `image_status` is the service's last word on the image.
 
     With wait=False the import continues and `task_id` is the task to follow; in a dry run both ids are empty and `plan`
-    holds what would be done. `left_over` has the URL of every object that stays in the bucket.
+    holds what would be done. `left_over` has the URL of every object that stays in the bucket. `sent_bytes` were sent
+    by this run; `saved_bytes` needed not be sent, since OSS made them of zeros or of an earlier object. `architecture`
+    is that of the image, "" if it is not known.
     """
 
     region: str
@@ -68,6 +70,8 @@ class PushResult:
     objects: tuple[UploadedObject, ...] = ()
     left_over: tuple[str, ...] = ()
     sent_bytes: int = 0
+    saved_bytes: int = 0
+    architecture: str = ""
     seconds: float = 0.0
     dry_run: bool = False
     already_there: bool = False

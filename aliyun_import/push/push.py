@@ -207,6 +207,8 @@ def _result(
         push_id=state.push_id,
         objects=state.objects,
         sent_bytes=sum(one.sent_bytes for one in state.objects),
+        saved_bytes=sum(one.saved_bytes for one in state.objects),
+        architecture=str(request.architecture or ""),
         already_there=already_there,
     )
 

@@ -91,6 +91,7 @@ class _Upload:
         self._without_base = False
         self._digests: BlockDigests | None = None
         self._sent_bytes = 0
+        self._saved_bytes: int | None = None  # None: nothing was planned, since the object was there
 
     def run(self) -> UploadedObject:
         """Do all of it; start over once where the server forgot the upload, or the base made another object."""
@@ -229,12 +230,13 @@ class _Upload:
         plan = record.plan or self._plan()
         self._emit_plan(plan)
         found = find_upload(self._context, self._key, plan, record)
+        self._saved_bytes = plan.size_bytes - plan.bytes_of(PartKind.SEND)
         done = found.done if found else ()
         self._resumed = self._resumed or bool(done)
         self._zeros.expect(plan, resumed=self._resumed)
         refused = self._zeros.make(plan, PartSplitter(plan).still_to_do(done)[0])
         if refused and not done:
-            plan, refused = without_copies(plan), frozenset()
+            plan, refused, self._saved_bytes = without_copies(plan), frozenset(), 0
             self._emit_plan(plan)
         if done and found:
             self._emit_resumed(plan, found)
@@ -305,6 +307,7 @@ class _Upload:
             proof=proof,
             made_by_us=made_by_us,
             sent_bytes=self._sent_bytes + self._zeros.sent_bytes,
+            saved_bytes=there.size_bytes if self._saved_bytes is None else self._saved_bytes,
             left_over=left_over,
         )
         self._log.finished(uploaded, fingerprint=self._fingerprint)

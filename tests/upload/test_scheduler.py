@@ -68,7 +68,7 @@ def test_all_parts_are_started_once_and_are_done() -> None:
     scheduler = scheduler_of(DENSE, jobs=3)
     assert [task.part for task in run(scheduler)] == list(DENSE.parts)
     assert [part.number for part in scheduler.done] == [part.number for part in DENSE.parts]
-    progress = scheduler.progress(64 * MIB)
+    progress = scheduler.progress(64 * MIB, 1.0)
     assert (progress.done_bytes, progress.total_bytes, progress.parts_done) == (64 * MIB, 64 * MIB, progress.parts)
 
 
@@ -205,6 +205,6 @@ def test_parts_from_before_count() -> None:
     """A resumed transfer begins with them, and says so in its progress."""
     before = DonePart(number=DENSE.parts[0].number, start=0, length=DENSE.parts[0].length, crc64=1, etag="E", proof="")
     scheduler = Scheduler(DENSE, DENSE.parts[1:], disk="d", now_s=0.0, done=[before], policy=CERTAIN)
-    progress = scheduler.progress(0)
+    progress = scheduler.progress(0, 1.0)
     assert (progress.done_bytes, progress.parts_done, progress.parts) == (before.length, 1, len(DENSE.parts))
     assert progress.send_bytes == 64 * MIB - before.length

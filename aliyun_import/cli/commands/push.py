@@ -217,7 +217,8 @@ def push(
 
             request = request_of(disk, image, parameters, region=at.client.region)
             result = api.push(at.client, request, options=options, on_event=at.emit, cancel=at.cancel)
-            at.renderer.outcome(push_outcome(result))
+            is_real_cloud = not at.client.config.endpoint_url
+            at.renderer.outcome(push_outcome(result, is_real_cloud=is_real_cloud))
 
 
 @contextmanager

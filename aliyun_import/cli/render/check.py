@@ -1,12 +1,12 @@
 """Rendering of the result of `check`: a block for each disk for people, a document for scripts."""
 
-import textwrap
 from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any
 
 from aliyun_import.checks.run import CheckResult
 from aliyun_import.cli.render.json import finding_document
+from aliyun_import.cli.render.layout import laid_out, wrapped
 from aliyun_import.cli.render.result import Outcome, columns, table
 from aliyun_import.cli.render.text import count, escaped
 from aliyun_import.disk.guest.report import GuestReport
@@ -34,6 +34,7 @@ def check_outcome(checked: Sequence[CheckResult], *, width: int | None = None) -
     return Outcome(
         document={"command": "check", "disks": [_document(one) for one in checked]},
         text="\n\n".join(blocks if len(checked) == 1 else [*blocks, _overview(shown, width)]),
+        is_marked=True,
         exit_code=Exit.DISK if blocked else Exit.DONE,
     )
 
@@ -76,15 +77,15 @@ def _text(one: CheckResult, width: int | None) -> str:
         if value.evidence
     ]
     sections = [
-        _wrapped(f"{report.path}: {summary(report)}", width, indent="  ").splitlines(),
+        wrapped(f"{report.path}: {summary(report)}", width, indent="  "),
         _indented(columns(parts)),
         [
             line
             for row, (*_, evidence) in zip(_indented(columns(inferred)), inferred, strict=True)
-            for line in _wrapped(row, width, indent=" " * (len(row) - len(evidence))).splitlines()
+            for line in wrapped(row, width, indent=" " * (len(row) - len(evidence)))
         ],
         [line for finding in one.findings for line in _finding_lines(finding, width)],
-        _wrapped(_verdict_line(one.findings), width, indent=" " * 4).splitlines(),
+        wrapped(_verdict_line(one.findings), width, indent=" " * 4),
     ]
     return "\n".join(line for section in sections for line in section)
 
@@ -92,19 +93,13 @@ def _text(one: CheckResult, width: int | None) -> str:
 def _finding_lines(finding: Finding, width: int | None) -> list[str]:
     where = f" ({finding.where})" if finding.where else ""
     line = f"  {MARKS[finding.severity]} {finding.severity}: {finding.message}{where} [{finding.rule}]"
-    lines = _wrapped(line, width, indent=" " * 6)
-    if finding.remedy:
-        lines += "\n" + _wrapped(f"      do: {finding.remedy}", width, indent=" " * 10)
-    return lines.splitlines()
-
-
-def _wrapped(text: str, width: int | None, *, indent: str) -> str:
-    if width is None or len(text) <= width:
-        return text
-    # Paths, commands and ids stay whole, so that they can be copied.
-    return textwrap.fill(
-        text, width, subsequent_indent=indent, break_long_words=False, break_on_hyphens=False, drop_whitespace=True
-    )
+    lines = wrapped(line, width, indent=" " * 6)
+    if not finding.remedy:
+        return lines
+    label = "      do: "
+    if width is None:
+        return [*lines, label + finding.remedy]
+    return [*lines, *(one.text for one in laid_out(label, finding.remedy, width))]
 
 
 def _indented(lines: Sequence[str]) -> list[str]:
@@ -115,7 +110,7 @@ def _overview(checked: Sequence[CheckResult], width: int | None) -> str:
     """Return a table of all disks."""
     rows = [(str(one.report.path), *_verdict(one.findings)) for one in checked]
     lines = table(("DISK", "IMPORTABLE", "BECAUSE"), rows).splitlines()
-    return "\n".join(_wrapped(line, width, indent=" " * 4) for line in lines)
+    return "\n".join("\n".join(wrapped(line, width, indent=" " * 4)) for line in lines)
 
 
 def _verdict(findings: Sequence[Finding]) -> tuple[str, str]:

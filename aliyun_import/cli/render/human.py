@@ -12,16 +12,20 @@ from rich.table import Column
 from rich.text import Text
 
 from aliyun_import import events
+from aliyun_import.cli.render.layout import laid_out
 from aliyun_import.cli.render.result import Outcome, Verbosity
 from aliyun_import.cli.render.text import (
     MessageThrottle,
-    ThroughputEstimator,
     describe,
     duration,
-    failure_lines,
+    failure_facts,
+    failure_texts,
     finding_line,
+    import_facts,
     is_important,
+    retry_facts,
     stage_name,
+    transfer_facts,
 )
 from aliyun_import.errors import AliyunImportError
 from aliyun_import.model.finding import Severity
@@ -33,6 +37,9 @@ SEVERITY_STYLE = {
     Severity.NOTE: "dim",
     Severity.UNKNOWN: "cyan",
 }
+# The marks with which `check` begins the lines of its findings and of its conclusion.
+MARK_STYLE = {"✗": "red", "!": "yellow", "?": "cyan", "·": "dim", "✓": "green"}
+COMMAND_STYLE = "cyan"
 # A shorter bar shows nothing that the percentage does not; a longer one adds nothing.
 MIN_BAR_CHARS = 10
 MAX_BAR_CHARS = 40
@@ -55,6 +62,8 @@ class _ProgressLine:
             yield Segment(detail[: width - MIN_BAR_CHARS], Style(dim=True))
             return
         text = fitting(facts, width)
+        if not text:  # the first one is better cut than not there
+            text = facts[0][:width]
         bar_chars = min(MAX_BAR_CHARS, width - len(text) - 1)
         if bar_chars >= MIN_BAR_CHARS:
             yield ProgressBar(
@@ -102,7 +111,6 @@ class HumanRenderer:
         self._console = Console(stderr=True, highlight=False)
         self._progress: Progress | None = None
         self._throttle = MessageThrottle()
-        self._throughput = ThroughputEstimator()
 
     def emit(self, event: events.Event) -> None:
         """Draw one event."""
@@ -111,13 +119,8 @@ class HumanRenderer:
                 self._start_stage(event)
             case events.StageFinished():
                 self._finish_stage(event)
-            case events.SurveyProgress():
-                done = f"{size(event.done_bytes)} of {size(event.total_bytes)} searched for zeros"
-                self._update(event.total_bytes, event.done_bytes, (_percent(event.done_bytes, event.total_bytes), done))
-            case events.UploadProgress():
-                self._draw_upload(event)
-            case events.ImportProgress():
-                self._draw_import(event)
+            case events.SurveyProgress() | events.UploadProgress() | events.ImportProgress() | events.CallRetried():
+                self._draw(event)
             case events.Warned() | events.FindingRaised():
                 self._warn(event)
             case (
@@ -136,21 +139,28 @@ class HumanRenderer:
                 assert_never(event)
 
     def outcome(self, outcome: Outcome) -> None:
-        """Print the result to stdout, below everything else."""
+        """Print the summary, and below it the result, which alone goes to stdout."""
         self.close()
-        if outcome.aside and not self._verbosity.quiet:
-            self._console.print(Text(outcome.aside, style="dim"), soft_wrap=True)
+        if not self._verbosity.quiet:
+            labels = max((len(label) for label, _ in outcome.summary), default=0)
+            for label, text in outcome.summary:
+                self._print(f"  {label:<{labels}}  ", text)
+            if outcome.aside:
+                self._print("", outcome.aside, style="dim")
         if outcome.text:
-            self._stdout.write(outcome.text.rstrip("\n") + "\n")
+            text = outcome.text.rstrip("\n") + "\n"
+            if outcome.is_marked and self._stdout.isatty():
+                self._print_marked(text)
+            else:
+                self._stdout.write(text)
             self._stdout.flush()
 
     def failure(self, error: AliyunImportError) -> None:
         """Print what happened, why and what to do."""
         self.close()
-        first, *rest = failure_lines(error)
-        self._console.print(Text(first, style="bold red"), soft_wrap=True)
-        for line in rest:
-            self._console.print(Text(line), soft_wrap=True)
+        for label, text in failure_texts(error):
+            self._print(label, text, style="bold red" if label == "error: " else "")
+        self._console.print(Text(failure_facts(error), style="dim"), soft_wrap=True)
 
     def close(self) -> None:
         """Remove the progress bar from the screen."""
@@ -158,23 +168,34 @@ class HumanRenderer:
             self._progress.stop()
             self._progress = None
 
+    def _print(self, label: str, text: str, *, style: str = "") -> None:
+        """Print a text beside its label, as wide as the terminal is now."""
+        for line in laid_out(label, text, self._console.width):
+            self._console.print(Text(line.text, style=COMMAND_STYLE if line.is_command else style), soft_wrap=True)
+
+    def _print_marked(self, text: str) -> None:
+        """Print the findings of `check` to the terminal that stdout is, each in the colour of its severity."""
+        console = Console(file=self._stdout, highlight=False)
+        for line in text.splitlines():
+            mark = line[2:3] if line[:2] == "  " and line[3:4] == " " else ""
+            console.print(Text(line, style=MARK_STYLE.get(mark, "")), soft_wrap=True)
+
     def _write(self, text: str, *, style: str = "", mark: str = " ") -> None:
         if not self._verbosity.quiet:
-            self._console.print(Text(f"  {mark} {text}", style=style), soft_wrap=True)
+            self._print(f"  {mark} ", text, style=style)
 
     def _warn(self, event: events.Warned | events.FindingRaised) -> None:
         if isinstance(event, events.Warned):
-            self._console.print(Text(f"  ! {describe(event)}", style="yellow"), soft_wrap=True)
+            self._print("  ! ", describe(event), style="yellow")
         elif is_important(event) or self._verbosity.notes:
-            text = Text(f"  ! {finding_line(event)}", style=SEVERITY_STYLE[event.finding.severity])
-            self._console.print(text, soft_wrap=True)
+            self._print("  ! ", finding_line(event), style=SEVERITY_STYLE[event.finding.severity])
 
     def _note(self, event: events.Event) -> None:
         """Write notes if they are wanted; without -v only the plan and some of the retries."""
         line: str | None = describe(event)
         if not self._verbosity.notes:
             if isinstance(event, events.PartRetried):
-                line = self._throttle.line(event, describe(event))
+                line = self._throttle.line(describe(event))
             elif not isinstance(event, events.UploadPlanned):
                 line = None  # the lines of the stages name object and task as well
         if line is not None:
@@ -184,7 +205,6 @@ class HumanRenderer:
         self.close()
         if self._verbosity.quiet:
             return
-        self._throughput = ThroughputEstimator()
         self._progress = Progress(
             SpinnerColumn("dots" if "utf" in self._console.encoding else "line"),
             TextColumn("[bold]{task.description}"),
@@ -199,36 +219,39 @@ class HumanRenderer:
     def _finish_stage(self, event: events.StageFinished) -> None:
         self.close()
         if not self._verbosity.quiet:
-            line = Text.assemble(("✓", "green"), " ", (f"{stage_name(event.stage):<8}", "bold"), f" {event.detail}")
-            if event.seconds >= 1:
-                line.append(f" ({duration(event.seconds)})", style="dim")
-            self._console.print(line, soft_wrap=True)
+            label = f"✓ {stage_name(event.stage):<8} "
+            took = f" ({duration(event.seconds)})" if event.seconds >= 1 else ""
+            first, *rest = laid_out(label, event.detail + took, self._console.width)
+            head = Text.assemble(("✓", "green"), (first.text[1 : len(label)], "bold"), first.text[len(label) :])
+            for line in (head, *(Text(one.text) for one in rest)):
+                self._console.print(line, soft_wrap=True)
 
-    def _draw_upload(self, event: events.UploadProgress) -> None:
-        # The bar is that of the bytes that are sent, which take the time; zeros made in OSS would jump ahead of it.
-        done, total = (
-            (event.sent_bytes, event.send_bytes) if event.send_bytes else (event.done_bytes, event.total_bytes)
-        )
-        done = min(done, total)
-        rate = self._throughput.add(event.sent_bytes)
-        facts = [_percent(done, total)]
-        if rate and event.send_bytes > event.sent_bytes:
-            facts.append(f"{duration((event.send_bytes - event.sent_bytes) / rate)} left")
-        if rate:
-            facts.append(f"{size(rate)}/s")
-        self._update(total, done, (*facts, f"{size(done)} of {size(total)}"))
+    def _draw(
+        self, event: events.SurveyProgress | events.UploadProgress | events.ImportProgress | events.CallRetried
+    ) -> None:
+        """Draw the progress line; a phase of the upload stands in place of the name of its stage."""
+        match event:
+            case events.SurveyProgress(done_bytes=done, total_bytes=total):
+                searched = f"{size(done)} of {size(total)} searched for zeros"
+                self._update("planning", total, done, (f"{100 * done // total if total else 100} %", searched))
+            case events.UploadProgress():
+                self._update(event.phase, event.phase_bytes, event.phase_done_bytes, transfer_facts(event))
+            case events.ImportProgress(percent=None):
+                self._update("wait", None, 0, import_facts(event))
+            case events.ImportProgress(percent=percent):
+                self._update("wait", 100, percent or 0, import_facts(event))
+            case events.CallRetried():
+                self._update(None, None, 0, retry_facts(event))
 
-    def _draw_import(self, event: events.ImportProgress) -> None:
-        facts = [f"{event.percent:3d} %"] if event.percent is not None else []
-        if event.left_s is not None:
-            facts.append(f"about {duration(event.left_s)} left")
-        facts += [f"task {event.task_status}", f"image {event.image_status or 'not there yet'}"]
-        self._update(100 if event.percent is not None else None, event.percent or 0, facts)
-
-    def _update(self, total: float | None, done: float, facts: Sequence[str]) -> None:
+    def _update(self, name: str | None, total: float | None, done: float, facts: Sequence[str]) -> None:
         if self._progress:
-            self._progress.update(self._progress.task_ids[0], total=total, completed=done, facts=tuple(facts))
-
-
-def _percent(done: int, total: int) -> str:
-    return f"{100 * done // total if total else 100:3d} %"
+            (task,) = self._progress.tasks
+            description = task.description if name is None else f"{name:<8}"
+            # The percentage as wide as 100 % is, so that the line does not jump.
+            self._progress.update(
+                task.id,
+                description=description,
+                total=total,
+                completed=done,
+                facts=(f"{facts[0]:>5}", *facts[1:]),
+            )

@@ -1,5 +1,6 @@
-"""Result of a push as JSON, and as the one line that stdout has for people."""
+"""Result of a push as JSON, as the one line that stdout has for people, and as the summary above it."""
 
+import shlex
 from typing import Any
 
 from aliyun_import.cli.render.result import Outcome
@@ -8,9 +9,17 @@ from aliyun_import.model.objects import UploadedObject
 from aliyun_import.push.options import PushResult
 from aliyun_import.sizes import size
 
+# A small instance type of each architecture that is sold in most regions, for the command that starts an instance.
+_INSTANCE_TYPES = {"arm64": "ecs.g8y.large"}
+_INSTANCE_TYPE = "ecs.g7.large"
 
-def push_outcome(result: PushResult) -> Outcome:
-    """Return the result: on stdout the image id, the task with --no-wait, the plan in a dry run."""
+
+def push_outcome(result: PushResult, *, is_real_cloud: bool = True) -> Outcome:
+    """Return the result: on stdout the image id, the task with --no-wait, the plan in a dry run.
+
+    Without `is_real_cloud` the image is in a sandbox: there is no console, and nothing to start.
+    """
+    console, command = (console_url(result.region), run_command(result)) if is_real_cloud else ("", "")
     document = {
         "command": "push",
         "image_id": result.image_id,
@@ -22,13 +31,48 @@ def push_outcome(result: PushResult) -> Outcome:
         "objects": [object_document(one) for one in result.objects],
         "left_over": list(result.left_over),
         "sent_bytes": result.sent_bytes,
+        "saved_bytes": result.saved_bytes,
         "seconds": round(result.seconds, 3),
         "already_there": result.already_there,
         "dry_run": result.dry_run,
+        "console_url": console,
+        "run_command": command if result.image_status else "",
     }
     if result.dry_run:
         return Outcome(document={**document, "plan": result.plan}, text=plan_text(result))
-    return Outcome(document=document, text=result.image_id if result.image_status else result.task_id)
+    if not result.image_status:
+        return Outcome(document=document, text=result.task_id)
+    summary = () if result.already_there else _summary(result, console=console, command=command)
+    return Outcome(document=document, text=result.image_id, summary=summary)
+
+
+def console_url(region: str) -> str:
+    """Return the page of the ECS console that lists the custom images of a region."""
+    return f"https://ecs.console.aliyun.com/image/region/{region}/imageList"
+
+
+def run_command(result: PushResult) -> str:
+    """Return the command that starts an instance of the image; only the network is left to be filled in."""
+    words = ["aliyun", "ecs", "RunInstances", "--RegionId", result.region, "--ImageId", result.image_id]
+    words += ["--InstanceType", _INSTANCE_TYPES.get(result.architecture, _INSTANCE_TYPE)]
+    return shlex.join([*words, "--SecurityGroupId", "SECURITY_GROUP_ID", "--VSwitchId", "VSWITCH_ID"])
+
+
+def _summary(result: PushResult, *, console: str, command: str) -> tuple[tuple[str, str], ...]:
+    total = sum(one.size_bytes for one in result.objects)
+    sent, saved = size(result.sent_bytes), size(result.saved_bytes)
+    rows = [("image", f'{result.image_id} "{result.image_name}" in {result.region}, {result.image_status}')]
+    if total:
+        rows.append(("upload", f"{sent} sent, {saved} of {size(total)} not sent: OSS made or had them"))
+    rows.append(("time", duration(result.seconds)))
+    rows.append(("stays", f"the image {result.image_id} and its snapshot, which is billed"))
+    objects = {f"oss://{one.bucket}/{one.key}": one.size_bytes for one in result.objects}
+    rows += [("", f"{url}{f', {size(objects[url])}' if url in objects else ''}") for url in result.left_over]
+    if console:
+        rows.append(("console", console))
+    if command:
+        rows.append(("next", f"start an instance in one of your networks with `{command}`"))
+    return tuple(rows)
 
 
 def object_document(uploaded: UploadedObject) -> dict[str, Any]:
@@ -41,6 +85,7 @@ def object_document(uploaded: UploadedObject) -> dict[str, Any]:
         "etag": uploaded.etag,
         "proof": uploaded.proof,
         "sent_bytes": uploaded.sent_bytes,
+        "saved_bytes": uploaded.saved_bytes,
         "made_by_us": uploaded.made_by_us,
     }
 

@@ -10,12 +10,13 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
+from dataclasses import replace
 from typing import Protocol, TextIO
 
 from click.exceptions import Exit
 
 from aliyun_import import events
-from aliyun_import.cli.render.result import Outcome, Verbosity
+from aliyun_import.cli.render.result import Outcome, Verbosity, columns
 from aliyun_import.cli.render.text import MessageThrottle, describe, escaped, failure_lines, is_important
 from aliyun_import.errors import AliyunImportError
 
@@ -60,16 +61,17 @@ class PlainRenderer:
         if not self._is_wanted(event):
             return
         line: str | None = describe(event)
-        if isinstance(event, events.PartRetried) and not self._verbosity.notes:
-            line = self._throttle.line(event, describe(event))
+        if isinstance(event, events.PartRetried | events.CallRetried) and not self._verbosity.notes:
+            line = self._throttle.line(describe(event))
         if line:
             self._stderr.write(f"{time.strftime('%H:%M:%S')} {line}\n")
             self._stderr.flush()
 
     def outcome(self, outcome: Outcome) -> None:
-        """Write the result to stdout."""
-        if outcome.aside and not self._verbosity.quiet:
-            self._stderr.write(outcome.aside + "\n")
+        """Write the result to stdout, after the summary."""
+        if not self._verbosity.quiet:
+            rows = columns(outcome.summary) if outcome.summary else []
+            self._stderr.write("".join(f"{line}\n" for line in (*rows, outcome.aside) if line))
         if outcome.text:
             self._stdout.write(outcome.text.rstrip("\n") + "\n")
             self._stdout.flush()
@@ -94,10 +96,10 @@ class PlainRenderer:
             case events.SurveyProgress():
                 return not self._verbosity.quiet and self._is_due(TRANSFER_INTERVAL_S)
             case events.UploadProgress():
-                is_last = event.done_bytes == event.total_bytes
+                is_last = event.done_bytes == event.total_bytes and event.total_bytes > 0
                 return not self._verbosity.quiet and (self._is_due(TRANSFER_INTERVAL_S) or is_last)
             case events.ImportProgress():
-                moved = event.percent != self._last_percent
+                moved = event.percent != self._last_percent and not event.unanswered_s
                 self._last_percent = event.percent
                 return not self._verbosity.quiet and (moved or self._is_due(IMPORT_INTERVAL_S))
             case _:
@@ -148,11 +150,11 @@ class SafeRenderer:
     def outcome(self, outcome: Outcome) -> None:
         """Write the result."""
         if self._escapes:
-            outcome = Outcome(
-                document=outcome.document,
+            outcome = replace(
+                outcome,
                 text=escaped(outcome.text, lines=True),
                 aside=escaped(outcome.aside, lines=True),
-                exit_code=outcome.exit_code,
+                summary=escaped(outcome.summary),
             )
         self._renderer.outcome(outcome)
 

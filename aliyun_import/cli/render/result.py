@@ -9,12 +9,15 @@ from typing import Any
 class Outcome:
     """Result of a command: the JSON document for scripts, and the text that stdout carries for people.
 
-    `aside` is for people too and goes to stderr, such as that a list is empty.
+    `aside` is for people too and goes to stderr, such as that a list is empty; so does `summary`, rows of a label and a
+    text. `is_marked`: the lines of the text begin with the marks of severities, by which a terminal colours them.
     """
 
     document: Mapping[str, Any]
     text: str
     aside: str = ""
+    summary: tuple[tuple[str, str], ...] = ()
+    is_marked: bool = False
     exit_code: int = 0
 
 

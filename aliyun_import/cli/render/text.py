@@ -3,7 +3,6 @@
 import dataclasses
 import re
 import time
-from collections import deque
 from collections.abc import Callable, Mapping
 from pathlib import PurePath
 from typing import TypeVar, assert_never, cast
@@ -22,8 +21,6 @@ _CONTROL = re.compile(f"[{_CONTROLS}]")
 _CONTROL_IN_LINES = re.compile(f"(?!\n)[{_CONTROLS}]")
 # Names of stages in events are part of the JSON schema; people read these.
 _STAGES = {"look": "account", "finish": "cleanup"}
-# Long enough for a steady number on an unsteady connection, short enough to show that it became faster.
-WINDOW_S = 15.0
 # Often enough to show that it still tries, seldom enough to read.
 RETRY_INTERVAL_S = 10.0
 
@@ -59,19 +56,26 @@ def _escape(match: re.Match[str]) -> str:
 
 def failure_lines(error: AliyunImportError) -> list[str]:
     """Return what happened, why, and what to do, one line each (a cause or remedy of several lines keeps them)."""
-    lines = _labelled("error: ", error.summary)
-    if error.cause:
-        lines += _labelled("  why: ", error.cause)
-    if error.remedy:
-        lines += _labelled("  do:  ", error.remedy)
+    lines = [line for label, text in failure_texts(error) for line in _labelled(label, text)]
+    return [*lines, failure_facts(error)]
+
+
+def failure_texts(error: AliyunImportError) -> list[tuple[str, str]]:
+    """Return what happened, why, and what to do, each with its label."""
+    texts = (("error: ", error.summary), ("  why: ", error.cause), ("  do:  ", error.remedy))
+    return [(label, escaped(text, lines=True)) for label, text in texts if text]
+
+
+def failure_facts(error: AliyunImportError) -> str:
+    """Return the line with code, exit code and request id, for a report."""
     facts = [error.code, f"exit {int(error.exit_code)}"]
     facts += [f"{name.replace('_', ' ')} {error.details[name]}" for name in ("request_id",) if name in error.details]
-    return [*lines, escaped(f"  ({', '.join(facts)})")]
+    return escaped(f"  ({', '.join(facts)})")
 
 
 def _labelled(label: str, text: str) -> list[str]:
     first, *rest = text.split("\n")
-    return [label + escaped(first), *(" " * len(label) + escaped(line) for line in rest)]
+    return [label + first, *(" " * len(label) + line for line in rest)]
 
 
 def duration(seconds: float) -> str:
@@ -83,9 +87,9 @@ def duration(seconds: float) -> str:
     return f"{hours}:{minutes:02d}:{rest:02d}" if hours else f"{minutes}:{rest:02d}"
 
 
-def count(number: int, noun: str) -> str:
+def count(number: int, noun: str, plural: str = "") -> str:
     """Return a number of things as 1 part or 2,000 parts."""
-    return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"
+    return f"{number:,} {noun}" if number == 1 else f"{number:,} {plural or f'{noun}s'}"
 
 
 def stage_name(stage: str) -> str:
@@ -120,17 +124,19 @@ def describe(event: events.Event) -> str:  # noqa: C901 -- one case an event, an
             done = f"{size(event.done_bytes)} in {count(event.done_parts, 'part')}"
             return f"{event.disk}: {done} of {event.parts:,} are in OSS already ({event.how})"
         case events.UploadProgress():
-            return progress_line(event)
+            return f"{event.disk}: {event.phase} {', '.join(transfer_facts(event))}"
         case events.PartRetried():
-            when = "now" if event.wait_s < 0.05 else f"in {duration(event.wait_s)}"
-            return f"{event.disk}: part {event.number} again {when}, attempt {event.attempt + 1}: {event.reason}"
+            return f"{event.disk}: a part failed, {_retry(event)}: {event.reason}"
+        case events.CallRetried():
+            return f"no answer, {_retry(event)}: {event.reason}"
         case events.ObjectReady():
             url = f"oss://{event.bucket}/{event.key}"
             return f"{event.disk} is {url}, {size(event.size_bytes)}, CRC-64 {event.crc64} ({event.proof})"
         case events.ImportSubmitted():
             return f"import task {event.task_id} makes image {event.image_id}"
         case events.ImportProgress():
-            return import_line(event)
+            so_far = f"{duration(event.elapsed_s)} so far"
+            return f"task {event.task_id}: {', '.join((*import_facts(event), so_far))}"
         case events.Warned():
             return f"warning: {event.message}" + (f" {event.remedy}" if event.remedy else "")
         case events.Noted():
@@ -164,38 +170,39 @@ def plan_line(event: events.UploadPlanned) -> str:
     return f"{event.disk}: {size(event.send_bytes)} of {size(event.total_bytes)} to send{rest}"
 
 
-def progress_line(event: events.UploadProgress) -> str:
-    """Return the state of a transfer as one line."""
-    percent = 100 * event.done_bytes // event.total_bytes if event.total_bytes else 100
-    return (
-        f"{event.disk}: {percent} %, {size(event.done_bytes)} of {size(event.total_bytes)} in OSS, "
-        f"{size(event.sent_bytes)} sent, {event.parts_done:,} of {count(event.parts, 'part')}"
-    )
+def transfer_facts(event: events.UploadProgress) -> tuple[str, ...]:
+    """Return the state of a transfer, from the most to the least important fact; the same in every format."""
+    facts = [f"{event.percent} %"]
+    if event.stalled_s:
+        facts.append(f"no data for {duration(event.stalled_s)}")
+        facts += [f"retrying {event.attempt} of {event.attempts}"] if event.attempt > 1 else []
+    elif event.left_s is not None and event.phase_done_bytes < event.phase_bytes:
+        facts.append(f"{duration(event.left_s)} left")
+    if event.rate_bytes_s and not event.stalled_s:
+        facts.append(f"{size(event.rate_bytes_s)}/s")
+    where = " made in OSS" if event.phase == "copying" else ""
+    return (*facts, f"{size(event.phase_done_bytes)} of {size(event.phase_bytes)}{where}")
 
 
-def import_line(event: events.ImportProgress) -> str:
-    """Return the state of an import as one line."""
-    percent = f" {event.percent} %" if event.percent is not None else ""
-    left = f", about {duration(event.left_s)} left" if event.left_s else ""
-    image = f", image {event.image_status}" if event.image_status else ""
-    return f"task {event.task_id} {event.task_status}{percent}{image}, {duration(event.elapsed_s)} so far{left}"
+def import_facts(event: events.ImportProgress) -> tuple[str, ...]:
+    """Return the state of an import, from the most to the least important fact; the same in every format."""
+    facts = [f"{event.percent} %"] if event.percent is not None else []
+    if event.unanswered_s:
+        facts += [f"no answer for {duration(event.unanswered_s)}", "still asking"]
+    elif event.left_s is not None:
+        facts.append(f"about {duration(event.left_s)} left")
+    facts.append(f"task {event.task_status or 'not listed'}")
+    return (*facts, f"image {event.image_status or 'not listed'}")
 
 
-class ThroughputEstimator:
-    """Mean rate over the last seconds. `now` is a time that never decreases, a parameter for tests."""
+def retry_facts(event: events.CallRetried) -> tuple[str, ...]:
+    """Return what a call that is repeated waits for, from the most to the least important fact."""
+    return _retry(event), event.reason
 
-    def __init__(self, now: Callable[[], float] = time.monotonic) -> None:
-        self._now = now
-        self._samples: deque[tuple[float, int]] = deque()
 
-    def add(self, total: int) -> float:
-        """Take the count so far; return units per second, 0 while there are too few samples."""
-        at = self._now()
-        self._samples.append((at, total))
-        while len(self._samples) > 2 and at - self._samples[0][0] > WINDOW_S:
-            self._samples.popleft()
-        first_at, first = self._samples[0]
-        return max(0.0, (total - first) / (at - first_at)) if at - first_at >= 0.5 else 0.0
+def _retry(event: events.PartRetried | events.CallRetried) -> str:
+    when = "now" if event.wait_s < 0.05 else f"in {duration(event.wait_s)}"
+    return f"retrying {event.attempt + 1} of {event.attempts} {when}"
 
 
 class MessageThrottle:
@@ -206,11 +213,11 @@ class MessageThrottle:
         self._last_s: float | None = None
         self._withheld = 0
 
-    def line(self, event: events.PartRetried, line: str) -> str | None:
+    def line(self, line: str) -> str | None:
         """Return the line to write for a retry whose own line is given; None if it is withheld."""
         now_s = self._now()
         if self._last_s is not None and now_s - self._last_s < RETRY_INTERVAL_S:
             self._withheld += 1
             return None
         others, self._withheld, self._last_s = self._withheld, 0, now_s
-        return f"{line} (and {others:,} retries of {event.disk} before it)" if others else line
+        return f"{line} (and {count(others, 'retry', 'retries')} before it)" if others else line

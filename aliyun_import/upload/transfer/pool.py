@@ -14,6 +14,8 @@ from aliyun_import.upload.transfer.worker import CHUNK_BYTES, PartMaker
 
 # The loop runs at least this often: for cancellation, for retries that are due, for progress.
 TICK_S = 0.1
+# While nothing but waits for retries is left, the progress shows at least this often that it stalls.
+STALL_STEP_S = 2.0
 # Finished parts are journalled at least this often, in batches: an entry costs an fsync.
 JOURNAL_S = 1.0
 # How long parts in flight may take to end after a stop; a worker that is stuck in a dead socket is abandoned.
@@ -84,12 +86,14 @@ class WorkerPool:
         """Make queued parts until None is received."""
         buffer = memoryview(bytearray(self._limit.chunk_bytes(CHUNK_BYTES)))
 
-        def on_chunk(length: int) -> None:
-            self._check(length)
-            self._limit.take(length)
-            self._sent[index] += length
-
         while (task := self._tasks.get()) is not None:
+
+            def on_chunk(length: int, task: Task = task) -> None:
+                self._check(length)
+                self._limit.take(length)
+                self._sent[index] += length
+                task.sent_bytes += length
+
             try:
                 outcome: DonePart | BaseException = self._maker.make(
                     task.part, buffer=buffer, on_chunk=on_chunk, on_read=self._check
@@ -138,7 +142,7 @@ class Transfer:
             for result in self._pool.results(timeout_s=TICK_S):
                 self._take(result)
         elif (wait_s := scheduler.wait_s(now_s)) is not None:
-            self._context.sleep(wait_s)
+            self._context.sleep(min(wait_s, STALL_STEP_S))
         now_s = clock.monotonic_s()
         scheduler.observe(self._pool.sent_bytes, now_s)
         if now_s - self._written_s >= JOURNAL_S:
@@ -178,4 +182,4 @@ class Transfer:
 
     def _emit_progress(self) -> None:
         self._emitted_s = self._context.clock.monotonic_s()
-        self._context.emit(self._scheduler.progress(self._pool.sent_bytes))
+        self._context.emit(self._scheduler.progress(self._pool.sent_bytes, self._emitted_s))

@@ -30,6 +30,7 @@ from aliyun_import.sizes import size
 from aliyun_import.upload.plan import MAX_SEND_BYTES, BaseObject, PartKind, PlannedPart, UploadPlan
 from aliyun_import.upload.transfer.concurrency import ConcurrencyController
 from aliyun_import.upload.transfer.parts import DonePart, PartSplitter
+from aliyun_import.upload.transfer.progress import Amounts, Meter
 
 # Copies in flight without --jobs: they use no bandwidth of this machine and wait for the server alone.
 COPY_WORKERS = 32
@@ -45,11 +46,12 @@ COPIES = frozenset({PartKind.ZERO, PartKind.BASE})
 
 @dataclass(slots=True)
 class Task:
-    """A part to make, and how often that was tried. `holds_worker` is true while it waits in a worker's stead."""
+    """A part to make, and which attempt it is. `holds_worker` is true while it waits in a worker's stead."""
 
     part: PlannedPart
     attempt: int = 1
     holds_worker: bool = False
+    sent_bytes: int = 0  # of this attempt; written by its worker alone
 
 
 @dataclass(slots=True)
@@ -92,9 +94,18 @@ class Scheduler:
         self._later: list[tuple[float, int, Task]] = []
         self._ticket = itertools.count()
         self._done_bytes = sum(part.length for part in self.done)
-        self._to_send_bytes = 0
+        self._running: dict[int, Task] = {}
+        self._meter = Meter(now_s=now_s)
+        kinds = [(self._splitter.kind_of(part.number), part.length) for part in self.done]
+        self._sent_before = sum(length for kind, length in kinds if kind is PartKind.SEND)
+        self._sent_done = self._sent_before
+        self._to_send = self._sent_done
+        self._copied = self._to_copy = self._done_bytes - self._sent_done
         for part in left:
-            self._to_send_bytes += part.length if part.kind is PartKind.SEND or part.kind in refused else 0
+            if part.kind is PartKind.SEND:
+                self._to_send += part.length
+            else:
+                self._to_copy += part.length
             self._enqueue(Task(part))
 
     @property
@@ -117,7 +128,10 @@ class Scheduler:
         for lane in (self._send, self._copy):
             while lane.waiting and lane.busy + lane.held < lane.controller.allowed:
                 lane.busy += 1
-                tasks.append(lane.waiting.popleft())
+                task = lane.waiting.popleft()
+                task.sent_bytes = 0
+                self._running[id(task)] = task
+                tasks.append(task)
         return tasks
 
     def wait_s(self, now_s: float) -> float | None:
@@ -128,35 +142,59 @@ class Scheduler:
         """Adapt the number of workers to the rate; `sent_bytes` is what was sent so far."""
         self._send.controller.observe(sent_bytes, now_s)
 
-    def progress(self, sent_bytes: int) -> UploadProgress:
-        """Return the progress as an event, in absolute numbers."""
+    def progress(self, sent_bytes: int, now_s: float) -> UploadProgress:
+        """Return the progress as an event, in absolute numbers; `sent_bytes` as in `observe`."""
         open_parts = len(self._later) + self.busy + len(self._send.waiting) + len(self._copy.waiting)
+        in_flight = sum(task.sent_bytes for task in self._running.values())
+        measured = self._meter.measure(
+            Amounts(
+                to_send=self._to_send,
+                sent=min(self._to_send, self._sent_done + in_flight),
+                to_copy=self._to_copy,
+                copied=self._copied,
+            ),
+            wire_bytes=sent_bytes,
+            now_s=now_s,
+        )
+        under_way = [*self._running.values(), *(task for _, _, task in self._later)]
         return UploadProgress(
             disk=self._disk,
             done_bytes=self._done_bytes,
             total_bytes=self._plan.size_bytes,
             sent_bytes=sent_bytes,
-            send_bytes=self._to_send_bytes,
+            send_bytes=self._to_send - self._sent_before,
             parts_done=len(self.done),
             parts=len(self.done) + open_parts,
             workers=self.busy,
+            phase=measured.phase,
+            phase_done_bytes=measured.done_bytes,
+            phase_bytes=measured.total_bytes,
+            percent=measured.percent,
+            rate_bytes_s=measured.rate_bytes_s,
+            left_s=measured.left_s,
+            stalled_s=measured.stalled_s,
+            attempt=max((task.attempt for task in under_way), default=1),
+            attempts=self._policy.attempts,
         )
 
     def succeeded(self, task: Task, part: DonePart) -> None:
         """Take in a part that is done."""
-        lane = self._lane(task.part)
-        lane.busy -= 1
+        lane = self._ended(task)
         lane.controller.succeeded()
         self.done.append(part)
         self._done_bytes += part.length
+        if task.part.kind is PartKind.SEND:
+            self._sent_done += part.length
+        else:
+            self._copied += part.length
 
     def dropped(self, task: Task) -> None:
         """Take in a task that ended without a result that matters, after the transfer failed."""
-        self._lane(task.part).busy -= 1
+        self._ended(task)
 
     def failed(self, task: Task, error: AliyunImportError, now_s: float) -> tuple[Event, ...]:
         """Decide what follows a failed attempt, and return the events about it; raises `error` when it is final."""
-        self._lane(task.part).busy -= 1
+        self._ended(task)
         # A part that timed out had too small a share of the bandwidth: fewer at a time have more each.
         if isinstance(error, Throttled | TimedOut) or error.retry_after_s:
             for lane in (self._send, self._copy):
@@ -174,10 +212,19 @@ class Scheduler:
     def _lane(self, part: PlannedPart) -> _Lane:
         return self._send if part.kind is PartKind.SEND else self._copy
 
+    def _ended(self, task: Task) -> _Lane:
+        """Take a task out of those under way, and return its lane."""
+        self._running.pop(id(task), None)
+        lane = self._lane(task.part)
+        lane.busy -= 1
+        return lane
+
     def _enqueue(self, task: Task, *, first: bool = False) -> None:
         """Put a task in its lane; a whole part that is longer than parts may be by now is split."""
         part = task.part
         if part.kind in self.refused:
+            self._to_copy -= part.length
+            self._to_send += part.length
             part = PlannedPart(part.number, PartKind.SEND, part.start, part.length)
         is_sent = part.kind is PartKind.SEND
         pieces = self._splitter.split(part, most_bytes=self._piece_bytes) if is_sent else (part,)
@@ -197,6 +244,7 @@ class Scheduler:
             disk=self._disk,
             number=task.part.number,
             attempt=task.attempt,
+            attempts=policy.attempts,
             wait_s=wait_s,
             reason=f"{error.summary} {error.cause or ''}".strip(),
         )

@@ -1,6 +1,7 @@
-"""Tests of the progress line of a terminal."""
+"""Tests of the output on a terminal: the progress line, wrapped lines, the summary."""
 
 import io
+from dataclasses import replace
 
 import pytest
 from rich.console import Console
@@ -9,9 +10,16 @@ from rich.progress import Progress
 from aliyun_import import events
 from aliyun_import.cli.render import human
 from aliyun_import.cli.render.human import HumanRenderer, fitting
-from aliyun_import.cli.render.result import Verbosity
+from aliyun_import.cli.render.result import Outcome, Verbosity
+from aliyun_import.errors import RefusedError
 
 FACTS = (" 35 %", "1:02:13 left", "15.2 MiB/s", "104.2 MiB of 300.2 GiB")
+GIB = 1 << 30
+SENDING = events.UploadProgress(
+    disk="disk.raw", done_bytes=1, total_bytes=2, sent_bytes=105 << 20, send_bytes=300 << 20, parts_done=1, parts=2,
+    workers=1, phase="sending", phase_done_bytes=105 << 20, phase_bytes=300 << 20, percent=35,
+    rate_bytes_s=15.0 * (1 << 20), left_s=13.0, stalled_s=0.0, attempt=1, attempts=12,
+)  # fmt: skip
 
 
 @pytest.mark.parametrize(("width", "kept"), [(120, 4), (55, 4), (50, 3), (31, 3), (30, 2), (17, 1), (5, 1), (2, 0)])
@@ -23,29 +31,36 @@ def test_the_most_important_facts_are_kept(width: int, kept: int) -> None:
 class Screen:
     """A terminal of a width; `line` is what a progress line looks like on it."""
 
-    def __init__(self, monkeypatch: pytest.MonkeyPatch, width: int) -> None:
-        self._console = Console(file=io.StringIO(), width=width, height=20, force_terminal=True, color_system=None)
-        monkeypatch.setattr(human, "Console", lambda **_: self._console)
-        self.renderer = HumanRenderer(io.StringIO(), Verbosity(0))
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, width: int, *, colours: bool = False) -> None:
+        self.console = Console(
+            file=io.StringIO(), width=width, height=20, force_terminal=True,
+            color_system="standard" if colours else None,
+        )  # fmt: skip
+        monkeypatch.setattr(human, "Console", lambda **_: self.console)
+        self.stdout = io.StringIO()
+        self.renderer = HumanRenderer(self.stdout, Verbosity(0))
 
-    @property
-    def line(self) -> str:
-        """Return the progress line as it is drawn now."""
+    def line_of(self, stage: str, event: events.Event) -> str:
+        """Return the progress line after an event."""
+        self.renderer.emit(events.StageStarted(stage=stage, detail="disk.raw"))
+        self.renderer.emit(event)
         progress = self.renderer._progress
         assert isinstance(progress, Progress)
-        paper = Console(file=io.StringIO(), width=self._console.width)
+        paper = Console(file=io.StringIO(), width=self.console.width)
         with paper.capture() as drawn:
             paper.print(progress.make_tasks_table(progress.tasks))
+        self.renderer.close()
         (line,) = drawn.get().splitlines()
-        return line
+        return line.rstrip()
 
 
 @pytest.mark.parametrize(
     ("width", "needed", "has_bar"),
     [
-        (50, ("35 %", "left", "MiB/s"), True),
         (36, ("35 %", "left"), False),
+        (50, ("35 %", "left", "MiB/s"), True),
         (80, ("35 %", "left", "MiB/s", "of 300 MiB"), True),
+        (90, ("35 %", "left", "MiB/s", "of 300 MiB"), True),
         (120, ("35 %", "left", "MiB/s", "of 300 MiB"), True),
     ],
 )
@@ -53,41 +68,125 @@ def test_a_narrow_terminal_shows_what_matters(
     monkeypatch: pytest.MonkeyPatch, width: int, needed: tuple[str, ...], has_bar: bool
 ) -> None:
     """The line is one line, at most as wide as the terminal; the bar takes what is left over."""
-    screen = Screen(monkeypatch, width)
-    screen.renderer.emit(events.StageStarted(stage="upload", detail="disk.raw"))
-    monkeypatch.setattr(screen.renderer._throughput, "add", lambda _: 15.0 * (1 << 20))
-    screen.renderer.emit(
-        events.UploadProgress(
-            disk="disk.raw", done_bytes=1, total_bytes=2, sent_bytes=105 << 20, send_bytes=300 << 20, parts_done=1,
-            parts=2, workers=1,
-        )
-    )  # fmt: skip
-    line = screen.line
-    screen.renderer.close()
-    assert len(line.rstrip()) <= width
+    line = Screen(monkeypatch, width).line_of("upload", SENDING)
+    assert len(line) <= width
     assert all(fact in line for fact in needed), line
     assert ("━" in line) is has_bar, line
 
 
+@pytest.mark.parametrize("width", [50, 80, 90, 120])
+def test_hours_and_tib_fit(monkeypatch: pytest.MonkeyPatch, width: int) -> None:
+    """Percent, time left and rate of the largest disk on a slow line are whole at each width."""
+    event = replace(SENDING, percent=9, left_s=359999.0, rate_bytes_s=1023.9 * (1 << 20), phase_bytes=2 << 40)
+    line = Screen(monkeypatch, width).line_of("upload", event)
+    assert "99:59:59 left  1023.9 MiB/s" in line
+    assert len(line) <= width
+    assert ("of 2 TiB" in line) is (width >= 80), line
+
+
+@pytest.mark.parametrize("width", [50, 80, 120])
+def test_a_stall_is_said_in_place_of_the_time_left(monkeypatch: pytest.MonkeyPatch, width: int) -> None:
+    """At 50 columns too: it is more important than anything but the percentage."""
+    stalled = replace(SENDING, left_s=None, rate_bytes_s=0.0, stalled_s=45.0, attempt=3)
+    line = Screen(monkeypatch, width).line_of("upload", stalled)
+    assert "35 %  no data for 45 s" in line
+    assert ("  retrying 3 of 12" in line) is (width > 50)
+    assert "left" not in line
+
+
+def test_the_copies_of_the_server_are_a_phase_of_their_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The line begins with the name of the phase."""
+    copying = replace(SENDING, phase="copying", phase_done_bytes=3 * GIB, phase_bytes=6 * GIB, percent=50)
+    line = Screen(monkeypatch, 100).line_of("upload", copying)
+    assert "copying" in line.split()[1]
+    assert "3 GiB of 6 GiB made in OSS" in line
+
+
 def test_a_wait_shows_the_time_left_before_the_status(monkeypatch: pytest.MonkeyPatch) -> None:
     """At 50 columns too."""
-    screen = Screen(monkeypatch, 50)
-    screen.renderer.emit(events.StageStarted(stage="wait"))
-    screen.renderer.emit(
-        events.ImportProgress(
-            task_id="t-1", image_id="m-1", task_status="Processing", image_status="Creating", percent=19, left_s=754.0,
-            elapsed_s=10.0,
-        )
+    state = events.ImportProgress(
+        task_id="t-1", image_id="m-1", task_status="Processing", image_status="Creating", percent=19, left_s=754.0,
+        elapsed_s=10.0,
     )  # fmt: skip
-    line = screen.line
-    screen.renderer.close()
-    assert "19 %  about 12:34 left" in line
+    assert "19 %  about 12:34 left" in Screen(monkeypatch, 50).line_of("wait", state)
+    unanswered = replace(state, left_s=None, unanswered_s=75.0)
+    assert "19 %  no answer for 1:15" in Screen(monkeypatch, 50).line_of("wait", unanswered)
+
+
+def test_a_call_that_is_repeated_is_shown(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A stage in which the network is down says so, and which attempt follows."""
+    event = events.CallRetried(attempt=2, attempts=8, wait_s=4.0, reason="ECS could not be reached.")
+    assert "retrying 3 of 8 in 4.0 s  ECS could not be reached." in Screen(monkeypatch, 80).line_of("look", event)
 
 
 def test_people_read_plain_names_of_stages(monkeypatch: pytest.MonkeyPatch) -> None:
     """The stages `look` and `finish` of the events are `account` and `cleanup` for people."""
     screen = Screen(monkeypatch, 80)
-    with screen._console.capture() as drawn:
+    with screen.console.capture() as drawn:
         for stage in ("look", "finish"):
             screen.renderer.emit(events.StageFinished(stage=stage, seconds=0.1, detail="done"))
     assert [line.split()[1] for line in drawn.get().splitlines()] == ["account", "cleanup"]
+
+
+@pytest.mark.parametrize("width", [50, 80, 120])
+def test_lines_break_between_words_and_commands_stand_alone(monkeypatch: pytest.MonkeyPatch, width: int) -> None:
+    """A command can be pasted from any terminal; the text around it is as wide as the terminal."""
+    command = "aliyun-import cleanup --region cn-hangzhou --bucket a-bucket --remove aliyun-import/web/system.raw"
+    error = RefusedError(
+        "The image could not be made of the disk that is in OSS, since it is another one by now.",
+        code="a-code",
+        cause="The service answered what follows.\naliyun ram CreateRole --RoleName A --AssumeRolePolicyDocument '{}'",
+        remedy=f"Run the same command again to resume; `{command}` gives up, and `--force` is of no use here.",
+    )
+    screen = Screen(monkeypatch, width)
+    with screen.console.capture() as drawn:
+        screen.renderer.failure(error)
+    lines = [line.rstrip() for line in drawn.get().splitlines()]
+    assert f"         {command}" in lines
+    assert "         aliyun ram CreateRole --RoleName A --AssumeRolePolicyDocument '{}'" in lines
+    assert all(len(line) <= width for line in lines if "aliyun" not in line), lines
+    assert "gives up, and `--force` is of" in " ".join(" ".join(lines).split())
+
+
+def test_the_summary_stands_above_the_result(monkeypatch: pytest.MonkeyPatch) -> None:
+    """On stderr, in rows; stdout has the result alone."""
+    screen = Screen(monkeypatch, 40)
+    with screen.console.capture() as drawn:
+        screen.renderer.outcome(
+            Outcome(document={}, text="m-1", summary=(("image", "m-1 in cn-hangzhou"), ("next", "do `run it -x`")))
+        )
+    assert drawn.get().splitlines() == ["  image  m-1 in cn-hangzhou", "  next   do", "           run it -x"]
+    assert screen.stdout.getvalue() == "m-1\n"
+
+
+def test_a_healthy_bar_is_not_red(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Red is for what blocks."""
+    screen = Screen(monkeypatch, 80, colours=True)
+    with screen.console.capture() as drawn:
+        screen.renderer.emit(events.StageStarted(stage="upload"))
+        screen.renderer.emit(SENDING)
+        screen.renderer.close()
+    assert "\x1b[32m━" in drawn.get()
+    assert "\x1b[31m" not in drawn.get()
+
+
+class Terminal(io.StringIO):
+    """A stdout that says that it is a terminal."""
+
+    def isatty(self) -> bool:
+        """Return True."""
+        return True
+
+
+@pytest.mark.parametrize("no_color", [False, True])
+def test_check_has_the_colours_of_the_severities(monkeypatch: pytest.MonkeyPatch, no_color: bool) -> None:
+    """What blocks is red, a warning yellow; with NO_COLOR nothing is."""
+    monkeypatch.setenv("TERM", "xterm-256color")
+    monkeypatch.delenv("NO_COLOR", raising=False)
+    if no_color:
+        monkeypatch.setenv("NO_COLOR", "1")
+    stdout = Terminal()
+    text = "disk.raw: raw\n  ✗ blocks: no\n  ! warns: so"
+    HumanRenderer(stdout, Verbosity(0)).outcome(Outcome(document={}, text=text, is_marked=True))
+    coloured = "\x1b[31m  ✗ blocks: no\x1b[0m" in stdout.getvalue(), "\x1b[33m  ! warns: so\x1b[0m" in stdout.getvalue()
+    assert coloured == (not no_color, not no_color)
