@@ -108,8 +108,7 @@ def describe(event: events.Event) -> str:  # noqa: C901 -- one case an event, an
         case events.StageFinished():
             return f"{stage_name(event.stage)}: {event.detail or 'done'}"
         case events.DiskInspected():
-            # Each is "name=value: why"; the reasons are for `check` and for JSON.
-            read = ", ".join(line.partition(": ")[0] for line in event.filled_in)
+            read = ", ".join(map(_inferred, event.filled_in))
             return f"{event.disk}: {event.summary}" + (f"; read from the disk: {read}" if read else "")
         case events.FindingRaised():
             return finding_line(event)
@@ -143,6 +142,12 @@ def describe(event: events.Event) -> str:  # noqa: C901 -- one case an event, an
             return event.message
         case _:
             assert_never(event)
+
+
+def _inferred(line: str) -> str:
+    """Return "name=value: why" for people; the reasons are for `check` and for JSON."""
+    name, _, value = line.partition(": ")[0].partition("=")
+    return f"size {value} GiB" if name == "size_gib" else f"{name.replace('_', ' ')} {value}"
 
 
 def is_important(event: events.FindingRaised) -> bool:

@@ -34,3 +34,9 @@ def test_a_line_that_is_a_command_is_not_broken() -> None:
     """Steps for an administrator are lines of several."""
     command = 'aliyun ram CreateRole --RoleName a-role --AssumeRolePolicyDocument \'{"Version": "1"}\''
     assert laid_out("", f"Run this:\n{command}", 20) == [Line("Run this:"), Line(f"  {command}", is_command=True)]
+
+
+def test_a_long_word_after_a_label_is_whole() -> None:
+    """An object's URL begins beside its label, however narrow the terminal."""
+    url = "oss://a-bucket/aliyun-import/web/system-0123456789ab.raw"
+    assert laid_out("stays  ", f"{url}, 40 GiB", 20) == [Line(f"stays  {url},"), Line("       40 GiB")]

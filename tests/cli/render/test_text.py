@@ -76,3 +76,12 @@ def test_durations_are_said_as_a_clock_says_them(seconds: float, words: str) -> 
 def test_counts_agree_with_their_noun() -> None:
     """1 part, 2,000 parts."""
     assert (count(1, "part"), count(2000, "part")) == ("1 part", "2,000 parts")
+
+
+def test_inferred_parameters_are_named_in_words() -> None:
+    """Names of Python's variables are for scripts."""
+    event = events.DiskInspected(
+        disk="web.raw", container="raw", file_bytes=1, virtual_bytes=1, summary="raw, 40 GiB",
+        filled_in=("size_gib=40: the disk has 40 GiB", "boot_mode=BIOS: a boot record"),
+    )  # fmt: skip
+    assert describe(event) == "web.raw: raw, 40 GiB; read from the disk: size 40 GiB, boot mode BIOS"
