@@ -8,7 +8,8 @@
         sandbox.requests.entries("UploadPart")       # the requests, with statuses and bytes
 
 `sandbox.state` has the rest: accounts' keys and their permissions, settings, and the state of each service. The
-directory receives the bytes of objects; everything else is in memory and ends with the sandbox.
+directory receives the bytes of objects. Everything else is in memory and ends with the sandbox, unless it is started
+with `keep`.
 
 The HTTP server is built on the standard library's `http.server`: the request target arrives unchanged (OSS keys carry
 %2F), the operation reads the body itself, each connection has its own thread, so that a call delayed by a fault blocks
@@ -43,6 +44,8 @@ from aliyun_import.sandbox.core.state import (
     Settings,
     State,
 )
+from aliyun_import.sandbox.core.store import Store
+from aliyun_import.sandbox.directory import STATE, DirectoryLock
 
 SERVER_NAME = "AliyunImportSandbox"
 IDLE_S = 300.0  # a connection that is idle for this long is closed
@@ -249,6 +252,7 @@ class Sandbox:
         self._server = WireServer((host, port), self._router.serve, tls=tls)
         self._host = host
         self._scheme = "http" if tls is None else "https"
+        self._held = contextlib.ExitStack()  # what ends with the sandbox
 
     @classmethod
     def start(
@@ -261,18 +265,29 @@ class Sandbox:
         clock: Clock | None = None,
         certificate: Path | None = None,
         private_key: Path | None = None,
+        keep: bool = False,
     ) -> "Sandbox":
         """Start a sandbox that stores objects in a directory (created if missing); port 0 selects a free port.
 
-        With a certificate (PEM, with its private key unless that is in the same file) it serves https instead of http.
-        Raises OSError if the port is in use or the directory cannot be written.
+        With `keep` all its state is in the directory: the next sandbox there continues, also after a kill. Otherwise
+        it starts empty and leaves what is there alone. With a certificate (PEM, with its private key unless that is in
+        the same file) it serves https instead of http. Raises OSError if the port is in use or the directory cannot be
+        written, DirectoryInUseError and ForeignDirectoryError (both OSError), and UnreadableStateError.
         """
         directory.mkdir(parents=True, exist_ok=True)
         tls = None
         if certificate is not None:
             tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
             tls.load_cert_chain(certificate, private_key)
-        return cls(State(directory, settings=settings, clock=clock), host=host, port=port, tls=tls)
+        with contextlib.ExitStack() as held:
+            store = None
+            if keep:
+                held.enter_context(DirectoryLock(directory))
+                store = held.enter_context(contextlib.closing(Store(directory / STATE)))
+            state = State(directory, settings=settings, clock=clock, store=store)
+            sandbox = cls(state, host=host, port=port, tls=tls)
+            sandbox._held = held.pop_all()
+        return sandbox
 
     @property
     def port(self) -> int:
@@ -328,6 +343,8 @@ class Sandbox:
         """Stop serving and drop every connection; the directory stays."""
         self._router.stopping.set()
         self._server.stop()
+        self.state.commit()
+        self._held.close()
 
     def __enter__(self) -> "Sandbox":
         return self

@@ -121,7 +121,7 @@ def test_a_busy_store_says_how_long_to_stay_away(sandbox: Sandbox) -> None:
 def test_an_old_version_can_be_removed(sandbox: Sandbox) -> None:
     """In a bucket with versions, the one that was written is removed for good by its version id."""
     opened = reach.made_store(sandbox)
-    sandbox.state.part(OssState).buckets[reach.BUCKET].versioning = "Enabled"
+    sandbox.state.part(OssState).change(reach.BUCKET, versioning="Enabled")
     put = opened.put("k", b"x")
     assert put.version_id
     opened.delete("k", version_id=put.version_id)
@@ -132,12 +132,13 @@ def test_an_old_version_can_be_removed(sandbox: Sandbox) -> None:
 def test_long_lists_come_in_pages(sandbox: Sandbox) -> None:
     """Objects beyond a page of 1000 are all listed, once each and in order."""
     opened = reach.made_store(sandbox)
-    bucket = sandbox.state.part(OssState).buckets[reach.BUCKET]
+    oss = sandbox.state.part(OssState)
+    bucket = oss.buckets[reach.BUCKET]
     first = opened.put("many/0000", b"x")
     stored = bucket.current("many/0000")
     assert stored is not None
     for number in range(1, 1205):
-        bucket.put(type(stored)(key=f"many/{number:04}", content=stored.content))
+        oss.put(bucket, type(stored)(key=f"many/{number:04}", content=stored.content))
     found = opened.list_objects("many/")
     assert [one.key for one in found] == [f"many/{number:04}" for number in range(1205)]
     assert found[0].etag == first.etag

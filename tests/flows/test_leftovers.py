@@ -42,7 +42,8 @@ def test_an_unfinished_upload_elsewhere_is_removed_by_the_command_in_the_remedy(
     assert "No leftover has the key images/*" in listed.err
     removed = commands.run(*advised(failed), environment={"ALIYUN_IMPORT_REGION": None})
     assert removed.code == 0, removed.err
-    assert (only_bucket(sandbox).uploads, only_bucket(sandbox).versions) == ({}, {})
+    bucket = only_bucket(sandbox)
+    assert (dict(bucket.uploads), dict(bucket.versions)) == ({}, {})
 
 
 def test_the_first_disk_is_named_when_the_second_fails(

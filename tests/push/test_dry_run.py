@@ -61,7 +61,7 @@ def other_machine(machine: Machine, disk: Path | None = None) -> Machine:
 
 def images(machine: Machine) -> dict[str, Any]:
     """Return the images of the sandbox."""
-    return machine.sandbox.state.part(Ecs).images
+    return dict(machine.sandbox.state.part(Ecs).images)
 
 
 def nothing_before(machine: Machine) -> Options:

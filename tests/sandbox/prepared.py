@@ -4,7 +4,7 @@ import json
 from typing import Any
 
 from aliyun_import.sandbox.core.blob_store import Content, Segment
-from aliyun_import.sandbox.oss.state import Bucket, OssState, StoredObject
+from aliyun_import.sandbox.oss.state import NULL_VERSION, Bucket, OssState, StoredObject
 from aliyun_import.sandbox.server import Sandbox
 from tests.sandbox.vendor_sdk import call
 
@@ -36,13 +36,19 @@ def put(sandbox: Sandbox, key: str, data: bytes = b"disk", **fields: Any) -> Non
     """Put an object into the bucket past OSS's door."""
     oss = sandbox.state.part(OssState)
     content = oss.shelf.receive([data]).content
-    oss.buckets[BUCKET].put(StoredObject(key=key, content=content, **fields))
+    oss.put(oss.buckets[BUCKET], StoredObject(key=key, content=content, **fields))
+
+
+def remove(sandbox: Sandbox, key: str) -> None:
+    """Remove an object from the bucket past OSS's door."""
+    oss = sandbox.state.part(OssState)
+    oss.remove(oss.buckets[BUCKET], key, NULL_VERSION)
 
 
 def put_zeros(sandbox: Sandbox, key: str, size: int) -> None:
     """Put a disk of nothing but zeros, of any size, for which no byte is stored."""
     oss = sandbox.state.part(OssState)
-    oss.buckets[BUCKET].put(StoredObject(key=key, content=Content([Segment(None, 0, size)])))
+    oss.put(oss.buckets[BUCKET], StoredObject(key=key, content=Content([Segment(None, 0, size)])))
 
 
 def prepare(sandbox: Sandbox) -> Sandbox:

@@ -309,8 +309,7 @@ def test_leftovers_are_found_and_removed(cloud: Cloud) -> None:
 
 def test_in_a_bucket_that_keeps_versions_none_is_left(cloud: Cloud) -> None:
     """The objects of zeros are removed by their versions: a deletion alone would leave their bytes, and their price."""
-    bucket = cloud.sandbox.state.part(OssState).buckets["example-bucket"]
-    bucket.versioning = "Enabled"
+    bucket = cloud.sandbox.state.part(OssState).change("example-bucket", versioning="Enabled")
     cloud.scene.write_disk(GROWN)
     cloud.fault("UploadPart", "answer", nth=2, count=None, status=403, code="AccessDenied", message="AccessDenied.")
     with pytest.raises(AccessError):

@@ -15,6 +15,7 @@ from urllib.parse import quote
 from aliyun_import.sandbox.core.http_types import Request
 from aliyun_import.sandbox.core.rpc_errors import Refusal
 from aliyun_import.sandbox.core.state import AccessKey, State
+from aliyun_import.sandbox.core.tables import Table
 
 _SIGNING = ("Signature", "SignatureMethod", "SignatureVersion", "SignatureNonce")
 _ACS3_SIGNED = ("x-acs-action", "x-acs-content-sha256", "x-acs-date", "x-acs-signature-nonce", "x-acs-version")
@@ -23,12 +24,12 @@ _ACS3_SIGNED = ("x-acs-action", "x-acs-content-sha256", "x-acs-date", "x-acs-sig
 class Nonces:
     """The used nonces with their keys, kept as long as a replayed timestamp could pass."""
 
-    def __init__(self, _state: State) -> None:
-        self._seen: dict[tuple[str, str], float] = {}
+    def __init__(self, state: State) -> None:
+        self._seen = state.table("nonces", Table[tuple[str, str], float])
 
     def use(self, key_id: str, nonce: str, *, now_s: float, keep_s: float) -> bool:
         """Record a nonce; returns False if the key has used it before."""
-        # A dict keeps the order of insertion, which is that of time: the oldest come first.
+        # A table keeps the order of insertion, which is that of time: the oldest come first.
         while self._seen and self._seen[oldest := next(iter(self._seen))] <= now_s:
             del self._seen[oldest]
         if (key_id, nonce) in self._seen:

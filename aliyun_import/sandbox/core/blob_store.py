@@ -15,8 +15,9 @@ import itertools
 import os
 import secrets
 import weakref
-from collections.abc import Iterable, Iterator
-from contextlib import suppress
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from pathlib import Path
@@ -24,6 +25,7 @@ from pathlib import Path
 from fastcrc import crc64 as fast_crc64
 
 from aliyun_import.sandbox.core.http_types import CHUNK_BYTES
+from aliyun_import.sandbox.core.tables import Table
 
 # Granularity of zero runs: the block size of most file systems; a smaller one would save no space.
 BLOCK_BYTES = 4096
@@ -31,15 +33,18 @@ _ZERO_BLOCK = bytes(BLOCK_BYTES)
 _ZERO_CHUNK = bytes(CHUNK_BYTES)
 
 
-class DataFile:
-    """A file of received bytes and the runs that hold data. It is removed when nothing refers to it any more."""
+Runs = tuple[tuple[int, int], ...]  # (offset, length) of data in a file, ascending, not adjacent
 
-    def __init__(self, path: Path, runs: tuple[tuple[int, int], ...]) -> None:
+
+class DataFile:
+    """A file of received bytes and the runs that hold data. `drop` is called when nothing refers to it any more."""
+
+    def __init__(self, path: Path, runs: Runs, *, drop: Callable[[Path], None]) -> None:
         self.path = path
-        self.runs = runs  # (offset, length), ascending, not adjacent
+        self.runs = runs
         self._run_ends = [offset + length for offset, length in runs]
         # At exit the files stay: the directory belongs to the one who started the sandbox.
-        weakref.finalize(self, _remove, path).atexit = False
+        weakref.finalize(self, drop, path).atexit = False
 
     def read(self, offset: int, length: int) -> bytes:
         """Return a range. The file may be shorter: what lies beyond the last run is zeros."""
@@ -109,6 +114,10 @@ class Content:
         """Return contents joined in order."""
         return cls(segment for content in contents for segment in content.segments)
 
+    def to_json(self) -> list[tuple[str | None, int, int]]:
+        """Return the segments as (name of the file or None, offset, length)."""
+        return [(each.file.path.name if each.file else None, each.offset, each.length) for each in self.segments]
+
     def cut(self, offset: int, length: int) -> "Content":
         """Return a range as a content."""
         return Content(segment for _, segment in self._within(offset, length))
@@ -177,44 +186,94 @@ class Received:
 
 
 class Shelf:
-    """The directory of received bytes, readable by its owner alone. Thread-safe."""
+    """The directory of received bytes, readable by its owner alone. Thread-safe.
 
-    def __init__(self, directory: Path) -> None:
+    `files` is the table of its files: name -> runs. If it is kept, the file of a removed object is removed once no kept
+    record can need it (`dropped`, `remove`), and what a killed process left at the next start (`sweep`).
+    """
+
+    def __init__(self, directory: Path, *, files: Table[str, Runs]) -> None:
         self._directory = directory
+        self._files = files
+        self._kept = files.keeper is not None
+        self._known: weakref.WeakValueDictionary[str, DataFile] = weakref.WeakValueDictionary()
+        self._dropped: deque[Path] = deque()  # appended by finalizers, which must take no lock
         # Names of this process: files of an earlier sandbox in the same directory are not touched.
-        self._life = secrets.token_hex(4)
+        self._life = secrets.token_hex(8)
         self._numbers = itertools.count(1)
         directory.mkdir(parents=True, exist_ok=True)
         directory.chmod(0o700)  # also where it existed already, as in a directory that was made with a wider umask
+
+    def content(self, segments: Iterable[tuple[str | None, int, int]]) -> Content:
+        """Return the content that `Content.to_json` described."""
+        return Content(Segment(self._file(name) if name else None, offset, length) for name, offset, length in segments)
+
+    def _file(self, name: str) -> DataFile:
+        found = self._known.get(name)
+        return self._data_file(self._directory / name, self._files[name]) if found is None else found
+
+    def _data_file(self, path: Path, runs: Runs) -> DataFile:
+        made = DataFile(path, runs, drop=self._dropped.append if self._kept else _remove)
+        self._known[path.name] = made
+        return made
+
+    def dropped(self) -> list[Path]:
+        """Return the files that nothing refers to since the last call, and remove them from the table."""
+        paths = [self._dropped.popleft() for _ in range(len(self._dropped))]
+        for path in paths:
+            self._files.pop(path.name, None)
+        return paths
+
+    def remove(self, paths: Iterable[Path]) -> None:
+        """Remove files."""
+        for path in paths:
+            _remove(path)
+
+    def sweep(self) -> None:
+        """Remove every file that no content refers to: what was received when a process was killed."""
+        for name in [name for name in self._files if name not in self._known]:
+            del self._files[name]
+        self.remove(path for path in self._directory.iterdir() if path.name not in self._known)
 
     def receive(self, chunks: Iterable[bytes]) -> Received:
         """Store a stream of bytes as a sparse file; after an error nothing is left."""
         path = self._directory / f"{self._life}-{next(self._numbers):08d}"
         digest, crc, size = hashlib.md5(usedforsecurity=False), 0, 0
         runs: list[tuple[int, int]] = []
-        descriptor = -1
-        try:
+        with ExitStack() as opened:
+            descriptor = -1
             for chunk in chunks:
                 digest.update(chunk)
                 crc = crc64_update(chunk, crc)
                 for start, length in _data_runs(chunk):
                     if descriptor < 0:
-                        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+                        descriptor = opened.enter_context(self._new(path))
                     _write(descriptor, memoryview(chunk)[start : start + length], size + start)
                     if runs and sum(runs[-1]) == size + start:
                         runs[-1] = (runs[-1][0], runs[-1][1] + length)
                     else:
                         runs.append((size + start, length))
                 size += len(chunk)
+        file = None
+        if runs:
+            file = self._data_file(path, tuple(runs))
+            if self._kept:
+                self._files[path.name] = file.runs
+        return Received(Content([Segment(file, 0, size)]), digest.digest(), crc)
+
+    @contextmanager
+    def _new(self, path: Path) -> Iterator[int]:
+        """Open a new file to write; after an error it is removed."""
+        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        try:
+            yield descriptor
+            if self._kept:
+                os.fdatasync(descriptor)  # before any record that refers to it
         except BaseException:
-            if descriptor >= 0:
-                _remove(path)
+            _remove(path)
             raise
         finally:
-            if descriptor >= 0:
-                os.close(descriptor)
-        file = DataFile(path, tuple(runs)) if runs else None
-        return Received(Content([Segment(file, 0, size)]), digest.digest(), crc)
+            os.close(descriptor)
 
 
 def _write(descriptor: int, data: memoryview, offset: int) -> None:

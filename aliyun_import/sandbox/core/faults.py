@@ -16,13 +16,15 @@ A fault is data: a match and an effect. The effects:
     corrupt         the body is stored with one bit flipped, and every answer carries the CRC of the stored bytes
 """
 
+import itertools
 import threading
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import asdict, dataclass, field, fields, replace
 from fnmatch import fnmatchcase
 from typing import Any
 
 from aliyun_import.sandbox.core.http_types import Call
+from aliyun_import.sandbox.core.tables import Table
 
 EFFECTS = frozenset({
     "answer", "delay", "cut-before", "cut-body", "lose-answer", "cut-answer", "wrong-crc", "no-crc", "wrong-etag",
@@ -77,8 +79,8 @@ class Fault:
         return asdict(self)
 
 
-@dataclass(eq=False)
-class _Order:
+@dataclass(frozen=True, kw_only=True)
+class Standing:
     """An active fault, with the numbers of calls that it matched and struck."""
 
     fault: Fault
@@ -89,38 +91,39 @@ class _Order:
 class Faults:
     """The active faults, in the order of their addition. Thread-safe."""
 
-    def __init__(self) -> None:
+    def __init__(self, table: Table[int, Standing]) -> None:
         self._lock = threading.Lock()
-        self._orders: list[_Order] = []
+        self._table = table
+        self._numbers = itertools.count(max(table, default=0) + 1)
 
     def add(self, fault: Fault) -> Fault:
         """Add a fault."""
         with self._lock:
-            self._orders.append(_Order(fault))
+            self._table[next(self._numbers)] = Standing(fault=fault)
         return fault
 
     def clear(self) -> None:
         """Remove all faults."""
         with self._lock:
-            self._orders.clear()
+            self._table.clear()
 
     def active(self) -> tuple[Fault, ...]:
         """Return the faults that are not used up."""
         with self._lock:
-            return tuple(order.fault for order in self._orders)
+            return tuple(standing.fault for standing in self._table.values())
 
     def strike(self, call: Call) -> Fault | None:
         """Count a call, and return the first fault that strikes it; every matching fault counts the call."""
         with self._lock:
-            struck: _Order | None = None
-            for order in self._orders:
-                if order.fault.matches(call):
-                    order.seen += 1
-                    if struck is None and order.seen >= order.fault.nth:
-                        struck = order
-            if struck is None:
-                return None
-            struck.strikes += 1
-            if struck.strikes == struck.fault.count:
-                self._orders.remove(struck)
-            return struck.fault
+            struck: Fault | None = None
+            for number, standing in list(self._table.items()):
+                if not standing.fault.matches(call):
+                    continue
+                seen = replace(standing, seen=standing.seen + 1)
+                if struck is None and seen.seen >= seen.fault.nth:
+                    struck = seen.fault
+                    seen = replace(seen, strikes=seen.strikes + 1)
+                self._table[number] = seen
+                if seen.strikes == seen.fault.count:
+                    del self._table[number]
+            return struck

@@ -19,23 +19,30 @@ import itertools
 import json
 import logging
 import re
+import secrets
 import threading
 from collections.abc import Callable
 from dataclasses import asdict, replace
 from typing import Any, Protocol
 
+from aliyun_import.sandbox.auth.rpc_signature import Nonces
 from aliyun_import.sandbox.core.faults import Fault
 from aliyun_import.sandbox.core.http_types import Answer, BodyTooLargeError, Call, ConnectionCutError, Request
 from aliyun_import.sandbox.core.rpc import RpcServices
 from aliyun_import.sandbox.core.state import LoggedRequest, State
 from aliyun_import.sandbox.ecs import operations as ecs
+from aliyun_import.sandbox.ecs.state import Ecs
 from aliyun_import.sandbox.oss import service as oss
+from aliyun_import.sandbox.oss.state import OssState
 from aliyun_import.sandbox.ram import operations as ram
+from aliyun_import.sandbox.ram.state import Ram
 
 # The rest of a refused request's body is read up to this size, so that its bytes are counted and the client gets to
 # read its answer. A client that announced more is answered at once, and its connection is closed.
 DRAIN_BYTES = 64 << 20
 RPC = RpcServices((ecs.ECS, ram.RAM, ram.STS))
+# All state is read at the start, because a file that no content refers to then is removed.
+PARTS: tuple[Callable[[State], object], ...] = (OssState, Ecs, Ram, Nonces)
 _CONCEALED = re.compile(
     r"((?:^|[?&])(?:Signature|SecurityToken|security-token|x-oss-signature|x-oss-security-token)=)[^&]*"
 )
@@ -65,13 +72,18 @@ class Router:
     def __init__(self, state: State) -> None:
         self._state = state
         self._numbers = itertools.count(1)
+        self._life = secrets.token_hex(4).upper()  # no request id comes twice
+        for part in PARTS:
+            state.part(part)
+        if state.store is not None:
+            state.shelf.sweep()
         self._services: dict[str, Service] = {"oss": oss, "rpc": RPC, "control": ControlPlane()}
         self.stopping = threading.Event()
 
     def serve(self, request: Request, send: Send) -> None:
         """Answer one request; raises ConnectionCutError when the connection must be dropped instead."""
         number = next(self._numbers)
-        request = replace(request, id=f"SANDBOX-{number:016X}")
+        request = replace(request, id=f"SANDBOX-{self._life}-{number:010X}")
         try:
             call = identify(self._state, request)
         except BodyTooLargeError:
@@ -79,8 +91,7 @@ class Router:
         fault = None if call.service == "control" else self._state.faults.strike(call)
         request = replace(request, call=call, fault=fault)
         try:
-            answer = self._answer(request, call, fault)
-            request.body.drain(DRAIN_BYTES)
+            answer = self._kept_answer(request, call, fault)
             if fault is not None and fault.effect == "lose-answer":
                 raise ConnectionCutError("a fault lost the answer")
         except ConnectionCutError:
@@ -88,6 +99,15 @@ class Router:
             raise
         self._log(number, request, answer)
         send(answer, fault.after_bytes if fault is not None and fault.effect == "cut-answer" else None)
+
+    def _kept_answer(self, request: Request, call: Call, fault: Fault | None) -> Answer:
+        """Return the answer once its effects are on the disk."""
+        try:
+            answer = self._answer(request, call, fault)
+            request.body.drain(DRAIN_BYTES)
+            return answer
+        finally:
+            self._state.commit()
 
     def _answer(self, request: Request, call: Call, fault: Fault | None) -> Answer:
         service = self._services[call.service]

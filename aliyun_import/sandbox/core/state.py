@@ -1,15 +1,25 @@
-"""State shared by the services: accounts' keys, settings, time and the log of requests."""
+"""State shared by the services: accounts' keys, settings, time and the log of requests.
+
+All that outlives a process is in tables (`State.table`): frozen records, which assigning a row changes and keeps. A
+service's state is a part (`State.part`): a class that opens its tables. Nothing else writes state to the disk.
+"""
 
 import threading
 import time
 from collections import deque
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
 from fnmatch import fnmatchcase
 from pathlib import Path
-from typing import TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
-from aliyun_import.sandbox.core.faults import Faults
+from aliyun_import.sandbox.core.blob_store import Content, Shelf
+from aliyun_import.sandbox.core.faults import Faults, Standing
+from aliyun_import.sandbox.core.records import Codec, refuse_mutable
+from aliyun_import.sandbox.core.tables import Table
+
+if TYPE_CHECKING:
+    from aliyun_import.sandbox.core.store import Store
 
 # A real key begins with LTAI; nobody takes these for real ones.
 DEFAULT_ACCOUNT_ID = "1000000000000000"
@@ -19,10 +29,20 @@ DEFAULT_KEY_SECRET = "SANDBOX-SECRET"  # noqa: S105 - it opens nothing but this 
 CONSOLES = ("boots", "degraded", "panic", "no-root", "dracut", "emergency", "grub", "no-disk", "silent")
 IMPORT_OUTCOMES = ("finished", "failed", "paused", "stuck", "unavailable")
 
+K = TypeVar("K")
+V = TypeVar("V")
 T = TypeVar("T")
 
-
+_ONLY = "only"  # the key of a table with one row
 MAX_LOG_ENTRIES = 100_000  # ten pushes of 10,000 parts; older entries are dropped
+
+
+@dataclass(frozen=True, kw_only=True)
+class ClockMoves:
+    """What was changed of the time: it outlives the process that it was changed in."""
+
+    advanced_s: float = 0.0
+    skew_s: float = 0.0
 
 
 class Clock:
@@ -39,31 +59,41 @@ class Clock:
         self._running = running
         self._start_s = time.time() if start_s is None else start_s
         self._began_s = time.monotonic()
-        self._advanced_s = 0.0
-        self._skew_s = 0.0
+        self._moves = ClockMoves()
+
+    @property
+    def moves(self) -> ClockMoves:
+        """Return what was changed of the time."""
+        with self._lock:
+            return self._moves
+
+    def restore(self, moves: ClockMoves) -> None:
+        """Change the time as it was changed before."""
+        with self._lock:
+            self._moves = moves
 
     def now_s(self) -> float:
         """Return the sandbox's time in seconds since the epoch."""
         with self._lock:
             passed = time.monotonic() - self._began_s if self._running else 0.0
-            return self._start_s + passed + self._advanced_s
+            return self._start_s + passed + self._moves.advanced_s
 
     def advance(self, seconds: float) -> None:
         """Move the time forward; raises ValueError for a negative number of seconds."""
         if seconds < 0:
             raise ValueError("the clock of the sandbox moves forward only")
         with self._lock:
-            self._advanced_s += seconds
+            self._moves = replace(self._moves, advanced_s=self._moves.advanced_s + seconds)
 
     def wall_s(self) -> float:
         """Return the time that signed dates are compared with: the machine's time plus the skew."""
         with self._lock:
-            return time.time() + self._skew_s
+            return time.time() + self._moves.skew_s
 
     def set_skew(self, seconds: float) -> None:
         """Set by how many seconds the wall time differs from the machine's."""
         with self._lock:
-            self._skew_s = seconds
+            self._moves = replace(self._moves, skew_s=seconds)
 
     def set_wall(self, at_s: float) -> None:
         """Set the wall time to a given moment, as for the replay of captured requests."""
@@ -220,24 +250,69 @@ class AccessKey:
 
 
 class State:
-    """State of the sandbox. `lock` guards all of it: hold it for a short time, never during a transfer."""
+    """State of the sandbox. `lock` guards all of it: hold it for a short time, never during a transfer.
 
-    def __init__(self, directory: Path, *, settings: Settings | None = None, clock: Clock | None = None) -> None:
+    With a store its tables are read from there, and `commit` keeps what was changed.
+    """
+
+    def __init__(
+        self,
+        directory: Path,
+        *,
+        settings: Settings | None = None,
+        clock: Clock | None = None,
+        store: "Store | None" = None,
+    ) -> None:
         self.directory = directory
-        self.settings = settings or Settings()
         self.clock = clock or Clock()
         self.lock = threading.RLock()
-        self.faults = Faults()
         self.requests = RequestLog()
-        self._keys: dict[str, AccessKey] = {}
+        self.store = store
+        self.codec = Codec() if store is None else store.codec
+        self.tables: dict[str, Table[Any, Any]] = {}
         self._parts: dict[type, object] = {}
-        self.add_key(AccessKey(id=DEFAULT_KEY_ID, secret=DEFAULT_KEY_SECRET))
+        self.shelf = Shelf(directory / "objects", files=self.table("files", Table[str, tuple[tuple[int, int], ...]]))
+        self.codec.add(Content, Content.to_json, self.shelf.content)
+        self.faults = Faults(self.table("faults", Table[int, Standing]))
+        self._settings = self.table("settings", Table[str, Settings])
+        self._moves = self.table("clock", Table[str, ClockMoves])
+        self._keys = self.table("keys", Table[str, AccessKey])
+        if settings is not None or not self._settings:
+            self._settings[_ONLY] = settings or Settings()
+        self.clock.restore(self._moves.get(_ONLY, self.clock.moves))
+        if DEFAULT_KEY_ID not in self._keys:
+            self.add_key(AccessKey(id=DEFAULT_KEY_ID, secret=DEFAULT_KEY_SECRET))
+
+    def table(self, name: str, kind: type[Table[K, V]]) -> Table[K, V]:
+        """Return a table by its name and type, such as Table[str, Image], with the rows that were kept."""
+        refuse_mutable(kind)
+        if name in self.tables:
+            raise ValueError(f"the table {name} is open: two of the same name would overwrite each other")
+        table = self.tables[name] = Table[K, V]()
+        if self.store is not None:
+            self.store.open(name, kind, table)
+        return table
+
+    def commit(self) -> None:
+        """Keep all changes on the disk; without a store there is nothing to do."""
+        if self.store is None:
+            return
+        dropped = self.shelf.dropped()
+        if self.clock.moves != self._moves.get(_ONLY):
+            self._moves[_ONLY] = self.clock.moves
+        self.store.commit(self.lock)
+        self.shelf.remove(dropped)  # last: until now a record on the disk could need them
+
+    @property
+    def settings(self) -> Settings:
+        """Return the settings."""
+        return self._settings[_ONLY]
 
     def configure(self, **changes: object) -> None:
-        """Change settings by name, for all later requests; raises TypeError for a value of another type."""
+        """Change settings by name, for all later requests; raises ValueError for what does not fit."""
         with self.lock:
-            typed = {name: _typed(name, value, getattr(self.settings, name, value)) for name, value in changes.items()}
-            self.settings = replace(self.settings, **typed)  # type: ignore[arg-type]
+            settings = {item.name: getattr(self.settings, item.name) for item in fields(Settings)}
+            self._settings[_ONLY] = self.codec.decode(Settings, settings | changes, "settings")
 
     def add_key(self, key: AccessKey) -> AccessKey:
         """Add a key or replace the one of the same id; a new account id creates an account."""
@@ -269,14 +344,3 @@ class State:
             if kind not in self._parts:
                 self._parts[kind] = kind(self)  # type: ignore[index]
             return self._parts[kind]  # type: ignore[index,return-value]
-
-
-def _typed(name: str, value: object, former: object) -> object:
-    """Return a value in the type of its predecessor; JSON has lists for tuples and integers for floats."""
-    if isinstance(former, tuple) and isinstance(value, list):
-        value = tuple(value)
-    if isinstance(former, float) and type(value) is int:
-        value = float(value)
-    if type(value) is not type(former):
-        raise TypeError(f"{name} takes a value of type {type(former).__name__}, not {value!r}")
-    return value

@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 
 from aliyun_import.sandbox.core.rpc import RpcCall, Value, utc_seconds
@@ -49,14 +49,17 @@ def modify_image_attribute(call: RpcCall) -> dict[str, Value]:
         raise Refusal("InvalidImageName.Duplicated")
     if call.flag("DryRun"):
         raise Refusal("DryRunOperation")
-    image.name = name or image.name
-    image.description = description if "Description" in call.parameters else image.description
-    image.status = status or image.status
-    image.boot_mode = boot_mode or image.boot_mode
-    image.license_type = license_type or image.license_type
-    image.nvme_support = nvme or image.nvme_support
-    image.imds_support = imds or image.imds_support
-    image.family = call.get("ImageFamily", image.family)
+    call.state.part(Ecs).images[image.id] = replace(
+        image,
+        name=name or image.name,
+        description=description if "Description" in call.parameters else image.description,
+        status=status or image.status,
+        boot_mode=boot_mode or image.boot_mode,
+        license_type=license_type or image.license_type,
+        nvme_support=nvme or image.nvme_support,
+        imds_support=imds or image.imds_support,
+        family=call.get("ImageFamily", image.family),
+    )
     return {}
 
 
@@ -90,10 +93,10 @@ def tag_resources(call: RpcCall) -> dict[str, Value]:
     if not tags:
         raise Refusal("MissingParameter", "Tag.1.Key")
     found = [_tagged(call, region, image_id) for image_id in ids.values()]
-    if any(len(image.tags | tags) > MAX_TAGS for image in found):
+    if any(len({**image.tags, **tags}) > MAX_TAGS for image in found):
         raise Refusal("NumberExceed.Tags")
     for image in found:
-        image.tags |= tags
+        call.state.part(Ecs).images[image.id] = replace(image, tags={**image.tags, **tags})
     return {}
 
 

@@ -8,6 +8,7 @@ architecture and the disk interface of its image, the stock, the networks, the s
 import base64
 import binascii
 import math
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta, timezone
 
 from aliyun_import.sandbox.core.rpc import RpcCall, Value, utc_minutes
@@ -296,7 +297,7 @@ def get_instance_screenshot(call: RpcCall) -> dict[str, Value]:
     now_s = call.state.clock.now_s()
     if each.screenshot_s is not None and now_s - each.screenshot_s < SCREENSHOT_INTERVAL_S:
         raise Refusal("Throttling", status=429)
-    each.screenshot_s = now_s
+    call.state.part(Ecs).instances[each.id] = replace(each, screenshot_s=now_s)
     return {"InstanceId": each.id, "Screenshot": SCREEN}
 
 

@@ -14,7 +14,7 @@ from typing import TypeVar
 
 from aliyun_import.sandbox.core.rpc import PER_SENDING, RpcCall, Value
 from aliyun_import.sandbox.core.rpc_errors import Refusal
-from aliyun_import.sandbox.ecs.state import REGIONS, Ecs
+from aliyun_import.sandbox.ecs.state import REGIONS, Ecs, UsedToken
 from aliyun_import.sandbox.importer import formats
 
 DEFAULT_ROLE = "AliyunECSImageImportDefaultRole"
@@ -139,10 +139,10 @@ def once(do: Callable[[RpcCall], dict[str, Value]]) -> Callable[[RpcCall], dict[
         sent = {name: value for name, value in call.parameters.items() if name not in PER_SENDING}
         before = tokens.get((call.account_id, token))
         if before is None:
-            before = tokens[call.account_id, token] = (sent, do(call))
-        elif before[0] != sent:
+            before = tokens[call.account_id, token] = UsedToken(parameters=sent, answer=do(call))
+        elif before.parameters != sent:
             raise Refusal("IdempotentParameterMismatch")
-        return before[1]
+        return dict(before.answer)
 
     return carry_out
 

@@ -4,10 +4,11 @@ import itertools
 import secrets
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
-from aliyun_import.sandbox.core.rpc import Value
 from aliyun_import.sandbox.core.rpc_errors import Refusal
 from aliyun_import.sandbox.core.state import State
+from aliyun_import.sandbox.core.tables import Table
 
 # The vendor's API metadata of April 2026, products.json: the 39 regions of ECS. Only some names were to be had.
 REGIONS = (
@@ -31,7 +32,7 @@ class ImageDisk:
     snapshot_id: str
 
 
-@dataclass(kw_only=True)
+@dataclass(frozen=True, kw_only=True)
 class Image:
     """A custom image. Its status during the import is set by `engine.settle`."""
 
@@ -52,7 +53,7 @@ class Image:
     """DetectionStrategy: Standard, or empty."""
     disks: tuple[ImageDisk, ...]
     created_s: float
-    tags: dict[str, str] = field(default_factory=dict)
+    tags: Mapping[str, str] = field(default_factory=dict)
     family: str = ""
     owner_alias: str = "self"
     status: str = "Creating"
@@ -77,7 +78,7 @@ class Outcome:
     error_message: str
 
 
-@dataclass(kw_only=True)
+@dataclass(frozen=True, kw_only=True)
 class Task:
     """An import task. Its status is set by `engine.settle`."""
 
@@ -89,8 +90,6 @@ class Task:
     visible_s: float
     outcome: Outcome
     disks: tuple[ImageDisk, ...]
-    lost_s: list[float] = field(default_factory=list)
-    """Times at which objects that it reads were removed or replaced."""
     status: str = "Waiting"
     percent: int = 0
     finished_s: float | None = None
@@ -103,7 +102,7 @@ class Task:
         return self.status in ("Waiting", "Processing")
 
 
-@dataclass(kw_only=True)
+@dataclass(frozen=True, kw_only=True)
 class Instance:
     """An instance. It is removed when it is deleted, or when its AutoReleaseTime is past."""
 
@@ -126,23 +125,30 @@ class Instance:
     console: str
     """The scripted console that it shows, by its name: fixed when it starts."""
     user_data: str = ""
-    tags: dict[str, str] = field(default_factory=dict)
+    tags: Mapping[str, str] = field(default_factory=dict)
     screenshot_s: float | None = None
     """When its last screenshot was taken."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class UsedToken:
+    """A client token that was used: the parameters, and the answer to them."""
+
+    parameters: Mapping[str, str]
+    answer: Mapping[str, Any]
 
 
 class Ecs:
     """The images and tasks of all accounts and regions. Every use holds the state's lock."""
 
     def __init__(self, state: State) -> None:
-        del state
-        self.images: dict[str, Image] = {}
-        self.tasks: dict[str, Task] = {}
-        self.snapshots: dict[str, tuple[str, str]] = {}
+        self.images = state.table("images", Table[str, Image])
+        self.tasks = state.table("tasks", Table[str, Task])
+        self.snapshots = state.table("snapshots", Table[str, tuple[str, str]])
         """Snapshot id -> (account, region)."""
-        self.instances: dict[str, Instance] = {}
-        self.tokens: dict[tuple[str, str], tuple[Mapping[str, str], dict[str, Value]]] = {}
-        """(account, client token) -> the parameters that it was used with, and the answer to them."""
+        self.instances = state.table("instances", Table[str, Instance])
+        self.tokens = state.table("tokens", Table[tuple[str, str], UsedToken])
+        """By account and client token."""
         # Random, so that no id of one sandbox is ever one of another: a client that keeps ids (a journal) must not find
         # a different image under an id that it knows.
         self._run = secrets.token_hex(8)
@@ -155,7 +161,7 @@ class Ecs:
     def images_of(self, account_id: str, region: str) -> Iterator[Image]:
         """Return the images of an account in a region, newest first."""
         found = [image for image in self.images.values() if (image.account_id, image.region) == (account_id, region)]
-        return reversed(found)  # a dict keeps the order of insertion
+        return reversed(found)  # a table keeps the order of insertion
 
     def tasks_of(self, account_id: str, region: str) -> Iterator[Task]:
         """Return the tasks of an account in a region, newest first."""

@@ -12,13 +12,12 @@ leaves a snapshot.
 """
 
 import math
-import weakref
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from aliyun_import.sandbox.core.state import State
 from aliyun_import.sandbox.ecs.state import Ecs, Image, Outcome, Task
-from aliyun_import.sandbox.oss.state import StoredObject
+from aliyun_import.sandbox.oss.state import OssState, StoredObject
 
 PROBLEM_AT_PERCENT = 5
 
@@ -49,15 +48,14 @@ def begin(state: State, image: Image, objects: Iterable[StoredObject], *, proble
     for disk in image.disks:
         ecs.snapshots[disk.snapshot_id] = (image.account_id, image.region)
     for stored in objects:
-        _watch(state, task, stored)
+        state.part(OssState).reads[task.id, stored.id] = None
     settle(state)
-    return task
+    return ecs.tasks[task.id]
 
 
 def cancel(state: State, task: Task) -> None:
     """Cancel a running import and remove its image."""
-    _end(task, "Deleted", at_s=state.clock.now_s())
-    _remove_image(state.part(Ecs), task)
+    _save(state, replace(task, status="Deleted", finished_s=state.clock.now_s()))
 
 
 def settle(state: State) -> None:
@@ -65,10 +63,10 @@ def settle(state: State) -> None:
     ecs, now_s = state.part(Ecs), state.clock.now_s()
     for task in list(ecs.tasks.values()):
         if task.running:
-            _proceed(state, task, now_s)
+            _save(state, _proceeded(task, now_s, lost_s=_lost_s(state, task)))
         image = ecs.images.get(task.image_id)
-        if image is not None and task.status == "Finished" and image.status == "Creating":
-            _make_ready(image, task, now_s)
+        if image is not None and ecs.tasks[task.id].status == "Finished" and image.status == "Creating":
+            ecs.images[image.id] = _readied(image, task, now_s)
 
 
 def _outcome(state: State, *, now_s: float, problem: Problem | None) -> Outcome:
@@ -85,73 +83,66 @@ def _outcome(state: State, *, now_s: float, problem: Problem | None) -> Outcome:
     )
 
 
-def _watch(state: State, task: Task, stored: StoredObject) -> None:
-    """Record when an object is removed or replaced: the store drops it at that moment.
-
-    The closure must hold no reference to `stored`, which would keep it.
-    """
-    clock, lost_s = state.clock, task.lost_s
-    weakref.finalize(stored, lambda: lost_s.append(clock.now_s())).atexit = False
+def _lost_s(state: State, task: Task) -> float:
+    """Return when the first object that a task reads was removed or replaced."""
+    times = (at_s for (reader, _), at_s in state.part(OssState).reads.items() if reader == task.id)
+    return min((at_s for at_s in times if at_s is not None), default=math.inf)
 
 
-def _proceed(state: State, task: Task, now_s: float) -> None:
+def _proceeded(task: Task, now_s: float, *, lost_s: float) -> Task:
+    """Return a running task as it is at a time."""
     outcome = task.outcome
     if now_s < outcome.begins_s:
-        return
+        return task
     length_s = outcome.ends_s - outcome.begins_s
     last_percent = outcome.stops_at_percent if outcome.ending in ("failed", "paused", "stuck") else 100
     stop_s = outcome.begins_s + length_s * last_percent / 100
-    lost_s = max(outcome.begins_s, min(task.lost_s, default=stop_s))
-    task.status, task.percent = "Processing", last_percent
-    if min(now_s, lost_s) < stop_s:
-        task.percent = int(100 * (min(now_s, lost_s) - outcome.begins_s) / length_s)
+    lost_s = max(outcome.begins_s, lost_s)
+    until_s = min(now_s, lost_s)
+    percent = int(100 * (until_s - outcome.begins_s) / length_s) if until_s < stop_s else last_percent
+    task = replace(task, status="Processing", percent=percent)
     if lost_s < stop_s:
-        _fail(state, task, "InvalidOSSObject.NotFound", "The OSS object was removed while it was read.", at_s=lost_s)
-    elif now_s >= stop_s:
-        _stop(state, task, at_s=stop_s)
-    image = state.part(Ecs).images.get(task.image_id)
-    if image is not None:
-        image.percent = task.percent
-        image.remain_s = max(0, math.ceil(outcome.ends_s - now_s)) if task.running else 0
+        return _failed(task, "InvalidOSSObject.NotFound", "The OSS object was removed while it was read.", at_s=lost_s)
+    return _ended(task, at_s=stop_s) if now_s >= stop_s else task
 
 
-def _stop(state: State, task: Task, *, at_s: float) -> None:
-    """Apply the end of a task; one that is stuck keeps its status."""
+def _ended(task: Task, *, at_s: float) -> Task:
+    """Return a task at its end; one that is stuck keeps its status."""
     outcome = task.outcome
     if outcome.ending == "failed":
-        _fail(state, task, outcome.error_code, outcome.error_message, at_s=at_s)
-    elif outcome.ending == "paused":
-        task.status = "Paused"
-    elif outcome.ending != "stuck":
-        _end(task, "Finished", at_s=at_s)
+        return _failed(task, outcome.error_code, outcome.error_message, at_s=at_s)
+    if outcome.ending == "paused":
+        return replace(task, status="Paused")
+    return task if outcome.ending == "stuck" else replace(task, status="Finished", finished_s=at_s)
 
 
-def _make_ready(image: Image, task: Task, now_s: float) -> None:
-    image.ready_s = task.outcome.ends_s + task.outcome.ready_after_s
-    if now_s >= image.ready_s:
-        image.status = "UnAvailable" if task.outcome.ending == "unavailable" else "Available"
+def _failed(task: Task, code: str, message: str, *, at_s: float) -> Task:
+    return replace(task, status="Failed", finished_s=at_s, error_code=code, error_message=message)
 
 
-def _fail(state: State, task: Task, code: str, message: str, *, at_s: float) -> None:
-    task.error_code, task.error_message = code, message
-    _end(task, "Failed", at_s=at_s)
-    ecs = state.part(Ecs)
-    _drop_snapshots(ecs, task)
-    if state.settings.failed_image:
-        ecs.images[task.image_id].status = state.settings.failed_image
-    else:
-        _remove_image(ecs, task)
+def _save(state: State, task: Task) -> None:
+    """Store a task, with what it means for its image, its snapshots and the objects that it reads."""
+    ecs, oss = state.part(Ecs), state.part(OssState)
+    ecs.tasks[task.id] = task
+    if not task.running:
+        for read in [read for read in oss.reads if read[0] == task.id]:
+            del oss.reads[read]
+    if task.status in ("Failed", "Deleted"):
+        for disk in task.disks:
+            ecs.snapshots.pop(disk.snapshot_id, None)
+    image = ecs.images.get(task.image_id)
+    if image is None:
+        return
+    failed_image = state.settings.failed_image
+    if task.status == "Deleted" or (task.status == "Failed" and not failed_image):
+        del ecs.images[image.id]
+        return
+    remain_s = max(0, math.ceil(task.outcome.ends_s - state.clock.now_s())) if task.running else 0
+    status = failed_image if task.status == "Failed" else image.status
+    ecs.images[image.id] = replace(image, status=status, percent=task.percent, remain_s=remain_s)
 
 
-def _end(task: Task, status: str, *, at_s: float) -> None:
-    task.status, task.finished_s = status, at_s
-
-
-def _remove_image(ecs: Ecs, task: Task) -> None:
-    _drop_snapshots(ecs, task)
-    del ecs.images[task.image_id]
-
-
-def _drop_snapshots(ecs: Ecs, task: Task) -> None:
-    for disk in task.disks:
-        ecs.snapshots.pop(disk.snapshot_id, None)
+def _readied(image: Image, task: Task, now_s: float) -> Image:
+    ready_s = task.outcome.ends_s + task.outcome.ready_after_s
+    ready = "UnAvailable" if task.outcome.ending == "unavailable" else "Available"
+    return replace(image, ready_s=ready_s, status=ready if now_s >= ready_s else image.status)

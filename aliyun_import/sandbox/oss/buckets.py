@@ -51,10 +51,10 @@ def put_bucket(call: OssCall) -> Answer:
                 owner_id=call.account_id,
                 storage_class=storage_class or "Standard",
             )
-            bucket.redundancy = redundancy or "LRS"
+            call.oss.change(bucket.name, redundancy=redundancy or "LRS")
         else:
             _refuse_changing(call, bucket, storage_class, redundancy)
-        bucket.acl = acl or bucket.acl
+        call.oss.change(bucket.name, acl=acl or bucket.acl)
     return Answer(200, (("Location", f"/{call.bucket_name}"),))
 
 
@@ -195,9 +195,7 @@ def put_lifecycle(call: OssCall) -> Answer:
     if len(set(ids)) < len(ids):
         raise invalid_argument("ID", next(each for each in ids if ids.count(each) > 1), "Rule ID must be unique.")
     abort_rules = tuple(filter(None, map(_abort_rule, rules)))
-    with call.state.lock:
-        call.bucket.lifecycle_xml = ElementTree.tostring(tree, encoding="unicode")
-        call.bucket.abort_rules = abort_rules
+    call.change_bucket(lifecycle_xml=ElementTree.tostring(tree, encoding="unicode"), abort_rules=abort_rules)
     return Answer(200)
 
 
@@ -239,8 +237,7 @@ def get_lifecycle(call: OssCall) -> Answer:
 
 def delete_lifecycle(call: OssCall) -> Answer:
     """DeleteBucketLifecycle."""
-    with call.state.lock:
-        call.bucket.lifecycle_xml, call.bucket.abort_rules = "", ()
+    call.change_bucket(lifecycle_xml="", abort_rules=())
     return Answer(204)
 
 
@@ -252,9 +249,7 @@ def put_encryption(call: OssCall) -> Answer:
     (algorithm,) = texts(tree, ["SSEAlgorithm"])
     if algorithm not in ("AES256", "KMS", "SM4"):
         raise OssError(400, "InvalidEncryptionAlgorithmError", "The encryption algorithm specified is not valid.")
-    with call.state.lock:
-        call.bucket.encryption = algorithm
-        call.bucket.encryption_key_id = (tree.findtext("KMSMasterKeyID") or "").strip()
+    call.change_bucket(encryption=algorithm, encryption_key_id=(tree.findtext("KMSMasterKeyID") or "").strip())
     return Answer(200)
 
 
@@ -269,8 +264,7 @@ def get_encryption(call: OssCall) -> Answer:
 
 def delete_encryption(call: OssCall) -> Answer:
     """DeleteBucketEncryption."""
-    with call.state.lock:
-        call.bucket.encryption = call.bucket.encryption_key_id = ""
+    call.change_bucket(encryption="", encryption_key_id="")
     return Answer(204)
 
 
@@ -279,8 +273,7 @@ def put_versioning(call: OssCall) -> Answer:
     (status,) = texts(parse(call.request, "VersioningConfiguration"), ["Status"])
     if status not in ("Enabled", "Suspended"):
         raise malformed_xml()
-    with call.state.lock:
-        call.bucket.versioning = status
+    call.change_bucket(versioning=status)
     return Answer(200)
 
 

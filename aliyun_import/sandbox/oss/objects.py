@@ -7,6 +7,7 @@ reads it nowhere else, and its users complete uploads with it.
 import base64
 import binascii
 import hashlib
+import secrets
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import Any
@@ -110,8 +111,8 @@ def store(call: OssCall, made: StoredObject) -> StoredObject:
     with call.state.lock:
         refuse_overwriting(call.request, call.bucket, made.key)
         version_id = call.oss.new_version_id() if call.bucket.versioning == "Enabled" else NULL_VERSION
-        stored = replace(made, modified_s=call.now_s, version_id=version_id)
-        call.bucket.put(stored)
+        stored = replace(made, id=secrets.token_hex(8), modified_s=call.now_s, version_id=version_id)
+        call.oss.put(call.bucket, stored)
         return stored
 
 
@@ -216,7 +217,7 @@ def delete_object(call: OssCall) -> Answer:
     bucket = call.bucket
     with call.state.lock:
         if version_id or not bucket.versioning:
-            gone = bucket.remove(call.key, version_id or NULL_VERSION)
+            gone = call.oss.remove(bucket, call.key, version_id or NULL_VERSION)
             marker = gone is not None and gone.delete_marker
         else:
             enabled = bucket.versioning == "Enabled"
@@ -226,7 +227,7 @@ def delete_object(call: OssCall) -> Answer:
                 modified_s=call.now_s,
                 delete_marker=True,
             )
-            bucket.put(gone)
+            call.oss.put(bucket, gone)
             marker = True
     headers = version_header(bucket, gone) if gone is not None else ()
     return Answer(204, (*headers, ("x-oss-delete-marker", "true")) if marker else headers)

@@ -138,6 +138,10 @@ class OssCall:
         """Return the sandbox's time."""
         return self.state.clock.now_s()
 
+    def change_bucket(self, **settings: object) -> None:
+        """Change settings of the bucket."""
+        self.oss.change(self.bucket_name, **settings)
+
     def number(self, name: str, *, default: int, low: int, high: int) -> int:
         """Return a number of the query string; raises InvalidArgument if it is malformed or out of bounds."""
         text = self.request.param(name)

@@ -4,13 +4,14 @@ ECS reads it, too: `state.part(OssState).bucket(name)` has owner, region, encryp
 `bucket.current(key).content` is read with `size`, `pread(offset, length)` and `data_extents()`.
 """
 
-import itertools
 import secrets
+import time
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
-from aliyun_import.sandbox.core.blob_store import Content, Shelf
+from aliyun_import.sandbox.core.blob_store import Content
 from aliyun_import.sandbox.core.state import State
+from aliyun_import.sandbox.core.tables import Table
 
 ARCHIVED = frozenset({"Archive", "ColdArchive", "DeepColdArchive"})
 STORAGE_CLASSES = frozenset({"Standard", "IA"}) | ARCHIVED
@@ -23,6 +24,8 @@ class StoredObject:
     """One version of an object; a delete marker has no content."""
 
     key: str
+    id: str = field(default_factory=lambda: secrets.token_hex(8))
+    """It stays when headers and the like change, and is another for new content."""
     content: Content = field(default_factory=Content)
     etag: str = ""
     """In upper case, without quotes."""
@@ -55,7 +58,7 @@ class StoredPart:
     copied: bool = False
 
 
-@dataclass(kw_only=True)
+@dataclass(frozen=True, kw_only=True)
 class Upload:
     """An unfinished multipart upload, and the properties of its object."""
 
@@ -65,7 +68,7 @@ class Upload:
     storage_class: str
     encryption: str
     headers: Mapping[str, str]
-    parts: dict[int, StoredPart] = field(default_factory=dict)
+    parts: Table[int, StoredPart] = field(default_factory=Table)
 
 
 @dataclass(frozen=True)
@@ -76,9 +79,9 @@ class AbortRule:
     days: int
 
 
-@dataclass(kw_only=True)
+@dataclass(frozen=True, kw_only=True)
 class Bucket:
-    """One bucket. Hold the state's lock to read or change its content."""
+    """One bucket. Hold the state's lock to read or change its content; `OssState.change` changes its settings."""
 
     name: str
     owner_id: str
@@ -94,9 +97,9 @@ class Bucket:
     """Empty, Enabled or Suspended."""
     lifecycle_xml: str = ""
     abort_rules: tuple[AbortRule, ...] = ()
-    versions: dict[str, list[StoredObject]] = field(default_factory=dict)
+    versions: Table[str, tuple[StoredObject, ...]] = field(default_factory=Table)
     """The versions of each key, the current one last."""
-    uploads: dict[str, Upload] = field(default_factory=dict)
+    uploads: Table[str, Upload] = field(default_factory=Table)
 
     def current(self, key: str) -> StoredObject | None:
         """Return the current version of an object; None without an object or for a delete marker."""
@@ -108,20 +111,6 @@ class Bucket:
         if not version_id:
             return self.current(key)
         return next((each for each in self.versions.get(key, ()) if each.version_id == version_id), None)
-
-    def put(self, stored: StoredObject) -> None:
-        """Store an object as the current version of its key; it replaces a version with the same id."""
-        kept = [each for each in self.versions.get(stored.key, ()) if each.version_id != stored.version_id]
-        self.versions[stored.key] = [*kept, stored]
-
-    def remove(self, key: str, version_id: str) -> StoredObject | None:
-        """Remove one version permanently, and return it."""
-        gone = next((each for each in self.versions.get(key, ()) if each.version_id == version_id), None)
-        if gone is not None:
-            self.versions[key].remove(gone)
-            if not self.versions[key]:
-                del self.versions[key]
-        return gone
 
     def abort_old_uploads(self, now_s: float) -> None:
         """Abort the unfinished uploads that are due by the lifecycle rules."""
@@ -135,9 +124,11 @@ class OssState:
     """The buckets of all accounts, and the store of their bytes."""
 
     def __init__(self, state: State) -> None:
-        self.shelf = Shelf(state.directory / "objects")
-        self.buckets: dict[str, Bucket] = {}
-        self._numbers = itertools.count(1)
+        self.shelf = state.shelf
+        self.buckets = state.table("buckets", Table[str, Bucket])
+        self.reads = state.table("reads", Table[tuple[str, str], float | None])
+        """(task, id of an object) of the imports that run -> when the object was removed or replaced, or None."""
+        self._last_id_ns = 0
         self._clock = state.clock
         self._lock = state.lock
 
@@ -162,10 +153,47 @@ class OssState:
             self.buckets[name] = bucket
             return bucket
 
+    def change(self, name: str, **settings: object) -> Bucket:
+        """Change settings of a bucket, and return it as it is now; raises KeyError if it is gone."""
+        with self._lock:
+            self.buckets[name] = replace(self.buckets[name], **settings)  # type: ignore[arg-type]
+            return self.buckets[name]
+
+    def put(self, bucket: Bucket, stored: StoredObject) -> None:
+        """Store an object as the current version of its key; it replaces a version with the same id."""
+        with self._lock:
+            self._note_loss(bucket.version(stored.key, stored.version_id))
+            kept = (each for each in bucket.versions.get(stored.key, ()) if each.version_id != stored.version_id)
+            bucket.versions[stored.key] = (*kept, stored)
+
+    def remove(self, bucket: Bucket, key: str, version_id: str) -> StoredObject | None:
+        """Remove one version permanently, and return it."""
+        with self._lock:
+            versions = bucket.versions.get(key, ())
+            gone = next((each for each in versions if each.version_id == version_id), None)
+            if gone is None:
+                return None
+            self._note_loss(gone)
+            bucket.versions[key] = tuple(each for each in versions if each is not gone)
+            if not bucket.versions[key]:
+                del bucket.versions[key]
+            return gone
+
+    def _note_loss(self, gone: StoredObject | None) -> None:
+        for reader, object_id in list(self.reads):
+            if gone is not None and gone.id == object_id and self.reads[reader, object_id] is None:
+                self.reads[reader, object_id] = self._clock.now_s()
+
     def new_upload_id(self) -> str:
-        """Return a new upload id, unique among all sandboxes and unlike those of the real service."""
-        return f"SANDBOX{next(self._numbers):09d}{secrets.token_hex(8).upper()}"
+        """Return a new upload id, unlike those of the real service; later ids sort after earlier ones."""
+        return f"SANDBOX{self._new_id()}"
 
     def new_version_id(self) -> str:
         """Return a new version id."""
-        return f"SANDBOX-VERSION-{next(self._numbers):09d}{secrets.token_hex(8).upper()}"
+        return f"SANDBOX-VERSION-{self._new_id()}"
+
+    def _new_id(self) -> str:
+        """Return an id that no sandbox ever had, of any process on any machine."""
+        with self._lock:
+            self._last_id_ns = max(self._last_id_ns + 1, time.time_ns())
+            return f"{self._last_id_ns:016X}{secrets.token_hex(8).upper()}"

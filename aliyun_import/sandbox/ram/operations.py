@@ -3,6 +3,7 @@
 import hashlib
 import re
 from collections.abc import Callable
+from dataclasses import replace
 from types import MappingProxyType
 
 from aliyun_import.sandbox.core.http_types import Operation
@@ -56,11 +57,13 @@ def update_role(call: RpcCall) -> dict[str, Value]:
     trust = call.get("NewAssumeRolePolicyDocument", role.trust)
     check_trust_policy(trust)
     description = _description(call, "NewDescription")
-    role.max_session_s = _session(call, "NewMaxSessionDuration", role.max_session_s)
-    if "NewDescription" in call.parameters:
-        role.description = description
-    role.trust = trust
-    role.updated_s = call.state.clock.now_s()
+    role = replace(
+        role,
+        max_session_s=_session(call, "NewMaxSessionDuration", role.max_session_s),
+        description=description if "NewDescription" in call.parameters else role.description,
+        trust=trust,
+        updated_s=call.state.clock.now_s(),
+    )
     ram.save_role(call.account_id, role)
     return {"Role": _role_fields(role)}
 
@@ -104,8 +107,8 @@ def attach_policy_to_role(call: RpcCall) -> dict[str, Value]:
         raise Refusal("EntityAlreadyExists.Role.Policy")
     if sum(1 for attached, _ in role.attached if attached == kind) >= MAX_ATTACHED[kind]:
         raise Refusal("LimitExceeded.Role.Policy")
-    role.attached[kind, policy.name] = call.state.clock.now_s()
-    ram.save_role(account_id, role)
+    attached = {**role.attached, (kind, policy.name): call.state.clock.now_s()}
+    ram.save_role(account_id, replace(role, attached=attached))
     return {}
 
 
@@ -115,9 +118,10 @@ def detach_policy_from_role(call: RpcCall) -> dict[str, Value]:
     kind = _kind(call)
     policy = ram.policy(account_id, kind, call.required("PolicyName"))
     role = ram.role(account_id, call.required("RoleName"))
-    if role.attached.pop((kind, policy.name), None) is None:
+    if (kind, policy.name) not in role.attached:
         raise Refusal("EntityNotExist.Role.Policy", policy.name)
-    ram.save_role(account_id, role)
+    kept = {name: at_s for name, at_s in role.attached.items() if name != (kind, policy.name)}
+    ram.save_role(account_id, replace(role, attached=kept))
     return {}
 
 

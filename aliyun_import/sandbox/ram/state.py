@@ -14,6 +14,7 @@ from typing import Any
 
 from aliyun_import.sandbox.core.rpc_errors import Refusal
 from aliyun_import.sandbox.core.state import State
+from aliyun_import.sandbox.core.tables import Table
 
 _ACTION = re.compile(r"\*|[A-Za-z0-9*?-]+:[A-Za-z0-9*?/.-]+")
 _PRINCIPALS = frozenset({"Service", "RAM", "Federated"})
@@ -44,7 +45,7 @@ SYSTEM_POLICIES: Mapping[str, str] = MappingProxyType({
 })  # fmt: skip
 
 
-@dataclass(kw_only=True)
+@dataclass(frozen=True, kw_only=True)
 class Policy:
     """A custom policy of an account, or a system policy."""
 
@@ -64,7 +65,7 @@ class RoleView:
     policies: tuple[str, ...]
 
 
-@dataclass(kw_only=True)
+@dataclass(frozen=True, kw_only=True)
 class Role:
     """A role of an account."""
 
@@ -76,7 +77,7 @@ class Role:
     created_s: float
     updated_s: float
     max_session_s: int = 3600
-    attached: dict[tuple[str, str], float] = field(default_factory=dict)
+    attached: Mapping[tuple[str, str], float] = field(default_factory=dict)
     """(kind, name) of each attached policy -> time of attachment."""
 
 
@@ -85,9 +86,9 @@ class Ram:
 
     def __init__(self, state: State) -> None:
         self._state = state
-        self._roles: dict[tuple[str, str], Role] = {}
-        self._policies: dict[tuple[str, str], Policy] = {}
-        self._history: dict[tuple[str, str], list[tuple[float, RoleView | None]]] = {}
+        self._roles = state.table("roles", Table[tuple[str, str], Role])
+        self._policies = state.table("policies", Table[tuple[str, str], Policy])
+        self._history = state.table("role-history", Table[tuple[str, str], tuple[tuple[float, RoleView | None], ...]])
 
     def find_role(self, account_id: str, name: str) -> Role | None:
         """Return a role, or None."""
@@ -118,7 +119,7 @@ class Ram:
     def propagated_role(self, account_id: str, name: str) -> RoleView | None:
         """Return the role as ECS knows it: as it was `role_propagation_s` ago; None if it did not exist then."""
         then_s = self._state.clock.now_s() - self._state.settings.role_propagation_s
-        history = self._history.get((account_id, name), [])
+        history = self._history.get((account_id, name), ())
         return next((view for at_s, view in reversed(history) if at_s <= then_s), None)
 
     def find_policy(self, account_id: str, kind: str, name: str) -> Policy | None:
@@ -149,7 +150,8 @@ class Ram:
         self._policies[account_id, policy.name] = policy
 
     def _note(self, account_id: str, name: str, view: RoleView | None) -> None:
-        self._history.setdefault((account_id, name), []).append((self._state.clock.now_s(), view))
+        former = self._history.get((account_id, name), ())
+        self._history[account_id, name] = (*former, (self._state.clock.now_s(), view))
 
 
 def check_policy(text: str) -> None:

@@ -4,6 +4,7 @@ import pytest
 
 from aliyun_import.sandbox.core.faults import Fault, Faults
 from aliyun_import.sandbox.core.http_types import Call
+from aliyun_import.sandbox.core.tables import Table
 
 
 def _part(number: int, key: str = "dir/disk.raw") -> Call:
@@ -12,7 +13,7 @@ def _part(number: int, key: str = "dir/disk.raw") -> Call:
 
 def test_a_fault_strikes_from_the_nth_matching_call_on_so_many_times() -> None:
     """nth=2, count=2 strikes the second and the third."""
-    faults = Faults()
+    faults = Faults(Table())
     faults.add(Fault(operation="UploadPart", nth=2, count=2))
     struck = [faults.strike(_part(number)) is not None for number in range(1, 6)]
     assert struck == [False, True, True, False, False]
@@ -21,7 +22,7 @@ def test_a_fault_strikes_from_the_nth_matching_call_on_so_many_times() -> None:
 
 def test_only_matching_calls_are_struck_or_counted() -> None:
     """Operation, a piece of the key and the part number must all match."""
-    faults = Faults()
+    faults = Faults(Table())
     faults.add(Fault(operation="Upload*", key="disk", part=3))
     assert faults.strike(_part(2)) is None
     assert faults.strike(_part(3, key="other")) is None
@@ -31,14 +32,14 @@ def test_only_matching_calls_are_struck_or_counted() -> None:
 
 def test_two_faults_take_turns() -> None:
     """The one ordered first strikes first; the other is not used up by it."""
-    faults = Faults()
+    faults = Faults(Table())
     first, second = faults.add(Fault(code="A")), faults.add(Fault(code="B"))
     assert [faults.strike(_part(1)) for _ in range(3)] == [first, second, None]
 
 
 def test_a_lasting_fault_can_be_lifted() -> None:
     """count=None strikes until all faults are lifted."""
-    faults = Faults()
+    faults = Faults(Table())
     faults.add(Fault(count=None))
     assert all(faults.strike(_part(1)) for _ in range(20))
     faults.clear()

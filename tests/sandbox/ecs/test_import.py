@@ -341,7 +341,7 @@ def test_an_encrypted_bucket_is_not_read(ready: Sandbox) -> None:
     put(ready, "secret.raw", encryption="AES256")
     expected = (403, "InvalidOSSBucket.EncryptUnsupported")
     assert _refused(ready, DiskDeviceMappings=[mapping("secret.raw")]) == expected
-    ready.state.part(OssState).buckets[BUCKET].encryption = "KMS"
+    ready.state.part(OssState).change(BUCKET, encryption="KMS")
     assert _refused(ready) == expected
 
 

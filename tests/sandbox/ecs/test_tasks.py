@@ -9,10 +9,9 @@ from urllib.request import ProxyHandler, Request, build_opener
 import pytest
 
 from aliyun_import.sandbox.core.state import AccessKey, Clock, Settings
-from aliyun_import.sandbox.oss.state import OssState
 from aliyun_import.sandbox.server import Sandbox
 from tests.sandbox.disks import MIB, dynamic_vhd, fixed_vhd, qcow2, vhd_footer
-from tests.sandbox.prepared import BUCKET, mapping, prepare, put
+from tests.sandbox.prepared import BUCKET, mapping, prepare, put, remove
 from tests.sandbox.vendor_sdk import call, refusal, send, signed
 
 # 2026-11-24T10:00:30Z: seconds that the times of tasks must not show.
@@ -320,7 +319,7 @@ def test_an_object_that_goes_while_it_is_read_fails_the_import(still: Sandbox, c
     started = _begin(still)
     still.clock.advance(50)
     if change == "removed":
-        still.state.part(OssState).buckets[BUCKET].remove("disk.raw", "null")
+        remove(still, "disk.raw")
     else:
         put(still, "disk.raw", b"another disk")
     still.clock.advance(1000)
@@ -335,7 +334,7 @@ def test_an_object_that_goes_after_its_import_failed_changes_no_reason(still: Sa
     put(still, "disk.raw", qcow2())
     started = call(still, "ImportImage", DiskDeviceMappings=[mapping(Format="RAW")])
     still.clock.advance(50)
-    still.state.part(OssState).buckets[BUCKET].remove("disk.raw", "null")
+    remove(still, "disk.raw")
     (progress,) = _task(still, started)["OperationProgressSet"]["OperationProgress"]
     assert progress["ErrorCode"] == "InvalidImageFormat.Malformed"
 
@@ -343,7 +342,7 @@ def test_an_object_that_goes_after_its_import_failed_changes_no_reason(still: Sa
 def test_an_object_that_goes_in_the_queue_fails_the_import_when_it_begins(still: Sandbox) -> None:
     """Nothing has been read by then."""
     started = _begin(still)
-    still.state.part(OssState).buckets[BUCKET].remove("disk.raw", "null")
+    remove(still, "disk.raw")
     assert _stand(still, started) == ("Waiting", "0%", "Creating")
     still.clock.advance(10)
     assert _stand(still, started) == ("Failed", "0%", "CreateFailed")
@@ -353,7 +352,7 @@ def test_an_object_may_go_once_the_task_is_finished(still: Sandbox) -> None:
     """Even if nobody has looked at the task by then."""
     started = _begin(still)
     still.clock.advance(111)
-    still.state.part(OssState).buckets[BUCKET].remove("disk.raw", "null")
+    remove(still, "disk.raw")
     still.clock.advance(10)
     assert _stand(still, started) == ("Finished", "100%", "Available")
 

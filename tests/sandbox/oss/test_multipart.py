@@ -187,12 +187,13 @@ def test_ten_thousand_parts_are_completed_without_reading_them(sandbox: Sandbox,
     """An object of 10,000 parts and 48 TB is made of its parts' checksums."""
     upload_id, size = _start(bucket), 5 << 30
     crc = crc64_zeros(size)
-    stored_bucket(sandbox).uploads[upload_id].parts = {
-        number: StoredPart(
-            number=number, content=Content([Segment(None, 0, size)]), etag="E", crc64=crc, modified_s=0.0
+    stored_bucket(sandbox).uploads[upload_id].parts.update(
+        (
+            number,
+            StoredPart(number=number, content=Content([Segment(None, 0, size)]), etag="E", crc64=crc, modified_s=0.0),
         )
         for number in range(1, MAX_PART_NUMBER + 1)
-    }
+    )
     done = complete(bucket, KEY, upload_id, [(number, "E") for number in range(1, MAX_PART_NUMBER + 1)])
     assert done.headers["x-oss-hash-crc64ecma"] == str(crc64_zeros(MAX_PART_NUMBER * size))
     assert bucket.head_object(KEY).content_length == MAX_PART_NUMBER * size

@@ -7,6 +7,7 @@ import oss2
 import pytest
 
 from aliyun_import.sandbox.core.blob_store import crc64_update
+from aliyun_import.sandbox.oss.state import OssState
 from aliyun_import.sandbox.server import Sandbox
 from tests.sandbox.oss_sdk import do, refused, stored_bucket
 
@@ -139,7 +140,7 @@ def test_an_archived_object_cannot_be_read(bucket: oss2.Bucket) -> None:
 def test_encryption_is_remembered(sandbox: Sandbox, bucket: oss2.Bucket) -> None:
     """An object has the encryption that it was given, or its bucket's."""
     bucket.put_object("a", b"", headers={"x-oss-server-side-encryption": "KMS"})
-    stored_bucket(sandbox).encryption = "AES256"
+    sandbox.state.part(OssState).change(bucket.bucket_name, encryption="AES256")
     assert bucket.put_object("b", b"").headers["x-oss-server-side-encryption"] == "AES256"
     assert bucket.head_object("a").headers["x-oss-server-side-encryption"] == "KMS"
     with refused() as answer:

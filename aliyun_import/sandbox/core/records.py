@@ -1,0 +1,152 @@
+"""Codec between records (frozen dataclasses) and JSON, by the types of their fields.
+
+It serves the store, the settings, and what arrives as JSON from a file or over HTTP. A document that does not fit is
+refused with the place of the first difference: "settings.import_s takes a number, not 'many'".
+"""
+
+import types
+from collections.abc import Callable, Mapping
+from dataclasses import fields, is_dataclass
+from functools import lru_cache
+from typing import Any, TypeVar, Union, cast, get_args, get_origin, get_type_hints
+
+from aliyun_import.sandbox.core.tables import Table
+
+T = TypeVar("T")
+Json = Any  # what the json module writes and reads
+Kind = Any  # a type as an annotation has it, such as int | None or tuple[str, ...]
+
+_NAMES: Mapping[Kind, str] = {bool: "true or false", int: "a whole number", float: "a number", str: "a text"}
+
+
+class Codec:
+    """Writes and reads records. Types that are no records of plain values are added with two functions."""
+
+    def __init__(self) -> None:
+        self._own: dict[type, tuple[Callable[[Any], object], Callable[[Any], object]]] = {}
+
+    def add(self, kind: type[T], encode: Callable[[T], object], decode: Callable[[Any], T]) -> None:
+        """Add a type with the functions that write it as JSON and read it."""
+        self._own[kind] = encode, decode
+
+    def encode(self, value: object) -> Json:
+        """Return a value as JSON. The tables of a record are left out: their rows are stored as their own."""
+        own = self._own.get(type(value))
+        if own:
+            return own[0](value)
+        if is_dataclass(value):
+            given = ((item.name, getattr(value, item.name)) for item in fields(value))
+            return {name: self.encode(each) for name, each in given if not isinstance(each, Table)}
+        if isinstance(value, Mapping):
+            if all(isinstance(key, str) for key in value):
+                return {key: self.encode(each) for key, each in value.items()}
+            return [[self.encode(key), self.encode(each)] for key, each in value.items()]
+        if isinstance(value, tuple | list):
+            return [self.encode(each) for each in value]
+        if isinstance(value, frozenset | set):
+            return sorted(self.encode(each) for each in value)
+        return value
+
+    def decode(self, kind: type[T], document: object, where: str = "") -> T:
+        """Return the value of a type that a JSON document describes; raises ValueError with the place of a mistake."""
+        return cast("T", self._decode(kind, document, where))
+
+    def _decode(self, kind: Kind, document: Json, where: str) -> object:
+        own = self._own.get(kind)
+        if own:
+            return own[1](document)
+        if kind in (Any, object):
+            return document
+        if is_dataclass(kind):
+            return self._record(kind, document, where)
+        origin: Kind = get_origin(kind)
+        args = get_args(kind)
+        if origin in (types.UnionType, Union):
+            if document is None and type(None) in args:
+                return None
+            (kept,) = (each for each in args if each is not type(None))
+            return self._decode(kept, document, where)
+        if origin in (tuple, list, frozenset):
+            return self._sequence(origin, args, document, where)
+        if origin is not None and issubclass(origin, Mapping):
+            return self._mapping(args, document, where)
+        return _plain(kind, document, where)
+
+    def _record(self, kind: Kind, document: Json, where: str) -> object:
+        if not isinstance(document, Mapping):
+            raise _wrong(where or kind.__name__, "an object", document)
+        hints = types_of(kind)
+        unknown = [name for name in document if name not in hints]
+        if unknown:
+            raise ValueError(f"{where or kind.__name__} has no field {', '.join(sorted(unknown))}")
+        given = {name: self._decode(hints[name], value, _inner(where, name)) for name, value in document.items()}
+        try:
+            return kind(**given)
+        except TypeError as error:  # a required field is missing; the constructor names it
+            raise ValueError(f"{where or kind.__name__}: {error}") from error
+
+    def _sequence(self, origin: Kind, args: tuple[Kind, ...], document: Json, where: str) -> Json:
+        if not isinstance(document, list | tuple):
+            raise _wrong(where, "a list", document)
+        kinds = args if origin is tuple and args[-1] is not Ellipsis else (args[0],) * len(document)
+        if len(kinds) != len(document):
+            raise ValueError(f"{where} takes {len(kinds)} values, not {len(document)}")
+        return origin(
+            self._decode(kind, each, f"{where}[{index}]")
+            for index, (kind, each) in enumerate(zip(kinds, document, strict=True))
+        )
+
+    def _mapping(self, args: tuple[Kind, ...], document: Json, where: str) -> object:
+        if isinstance(document, list):
+            pair: Kind = types.GenericAlias(tuple, args)
+            return dict(self._sequence(tuple, (pair, ...), document, where))
+        if not isinstance(document, Mapping):
+            raise _wrong(where, "an object", document)
+        return {
+            self._decode(args[0], key, where): self._decode(args[1], each, f"{where}.{key}")
+            for key, each in document.items()
+        }
+
+
+@lru_cache
+def types_of(kind: type) -> Mapping[str, Kind]:
+    """Return the types of the fields of a record class by name."""
+    hints = get_type_hints(kind)
+    return {item.name: hints[item.name] for item in fields(kind) if item.init}
+
+
+@lru_cache
+def refuse_mutable(kind: Kind) -> None:
+    """Raise TypeError unless a type is immutable with all that it holds, tables excepted.
+
+    A record that changes in place would not be kept.
+    """
+    origin: Kind = get_origin(kind)
+    if {kind, origin} & {list, dict, set}:
+        raise TypeError(f"{kind} in a record can change unseen: take tuple, Mapping, frozenset or Table")
+    if is_dataclass(kind):
+        record: Kind = kind
+        if not record.__dataclass_params__.frozen:
+            raise TypeError(f"{kind} must be a frozen dataclass")
+        for inner in types_of(record).values():
+            refuse_mutable(inner)
+    for inner in get_args(kind):
+        if inner is not Ellipsis:
+            refuse_mutable(inner)
+
+
+def _plain(kind: Kind, document: Json, where: str) -> object:
+    """Return a plain value; JSON has integers for floats."""
+    if kind is float and type(document) is int:
+        return float(document)
+    if type(document) is not kind:
+        raise _wrong(where, _NAMES.get(kind, str(kind)), document)
+    return document
+
+
+def _inner(where: str, name: str) -> str:
+    return f"{where}.{name}" if where else name
+
+
+def _wrong(where: str, wanted: str, document: object) -> ValueError:
+    return ValueError(f"{where} takes {wanted}, not {document!r:.200}")

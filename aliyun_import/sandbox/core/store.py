@@ -1,0 +1,205 @@
+"""Store of tables in one SQLite file: all state of a sandbox that outlives its process.
+
+A change of a table is collected, and `commit` writes all collected changes in one transaction: the router calls it
+after an operation and before its answer, so that a killed process loses at most what was not answered. One row of
+SQLite is one row of a table, as JSON; a table within a record is named by its place, such as buckets/"disks"/uploads.
+"""
+
+import itertools
+import json
+import sqlite3
+import threading
+from collections.abc import Iterator
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, field, is_dataclass
+from pathlib import Path
+from typing import Any, get_args
+
+from aliyun_import.sandbox.core.records import Codec, Kind, types_of
+from aliyun_import.sandbox.core.tables import Table
+
+_VERSION = 1  # of this schema, as PRAGMA user_version; records describe themselves
+_SCHEMA = """
+CREATE TABLE IF NOT EXISTS records (
+    place TEXT NOT NULL, key TEXT NOT NULL, position INTEGER NOT NULL, record TEXT NOT NULL, PRIMARY KEY (place, key)
+) WITHOUT ROWID
+"""
+
+Place = tuple[str, str]  # the name of a table, and the key of a row as JSON
+
+
+class UnreadableStateError(Exception):
+    """The state cannot be read: it is damaged, or another version wrote it."""
+
+
+@dataclass
+class _Changes:
+    """Collected changes, in the order in which they are written: removals first, because a row may return."""
+
+    trees: set[str] = field(default_factory=set)
+    """Names of tables, up to a slash, that were removed with all below them."""
+    removed: set[Place] = field(default_factory=set)
+    saved: dict[Place, object] = field(default_factory=dict)
+
+    def __bool__(self) -> bool:
+        return bool(self.trees or self.removed or self.saved)
+
+    def remove_tree(self, prefix: str) -> None:
+        self.saved = {place: value for place, value in self.saved.items() if not place[0].startswith(prefix)}
+        self.trees.add(prefix)
+
+    def follow(self, earlier: "_Changes") -> None:
+        """Put changes that could not be written before these."""
+        overtaken = (*self.trees,)
+        kept = {
+            place: value
+            for place, value in earlier.saved.items()
+            if place not in self.removed and not place[0].startswith(overtaken)
+        }
+        self.saved = kept | self.saved
+        self.trees |= earlier.trees
+        self.removed |= earlier.removed
+
+
+class Store:
+    """Tables that are kept in a file. Raises UnreadableStateError for a file that is no such store."""
+
+    def __init__(self, path: Path) -> None:
+        self.codec = Codec()
+        self._collecting = threading.Lock()
+        self._writing = threading.Lock()
+        self._changes = _Changes()
+        path.touch(mode=0o600)
+        try:
+            self._database = sqlite3.connect(path, check_same_thread=False, isolation_level=None)
+            self._prepare()
+        except sqlite3.DatabaseError as error:
+            raise UnreadableStateError(f"{path} is no state of a sandbox: {error}") from error
+        (last,) = self._database.execute("SELECT coalesce(max(position), 0) FROM records").fetchone()
+        self._positions = itertools.count(last + 1)
+
+    def _prepare(self) -> None:
+        # WAL with FULL: a commit is on the disk when it returns, at one fsync; readers do not wait.
+        self._database.execute("PRAGMA journal_mode = WAL")
+        self._database.execute("PRAGMA synchronous = FULL")
+        (version,) = self._database.execute("PRAGMA user_version").fetchone()
+        if version not in (0, _VERSION):
+            raise UnreadableStateError(f"its form has the number {version}, and this version reads {_VERSION}")
+        self._database.execute(_SCHEMA)
+        self._database.execute(f"PRAGMA user_version = {_VERSION}")
+
+    def open(self, name: str, kind: Kind, table: Table[Any, Any]) -> None:
+        """Read the rows of a table of a type such as Table[str, Image], and keep its changes from now on."""
+        key_kind, record_kind = get_args(kind)
+        keeper = _Keeper(self, name)
+        rows = self._database.execute("SELECT key, record FROM records WHERE place = ? ORDER BY position", (name,))
+        try:
+            for key_text, text in rows.fetchall():
+                key = self.codec.decode(key_kind, json.loads(key_text), name)
+                record: Any = self.codec.decode(record_kind, json.loads(text), name)
+                for inner, inner_kind, inner_table in _tables_of(record):
+                    self.open(f"{keeper.prefix(key)}{inner}", inner_kind, inner_table)
+                table.restore(key, record)
+        except ValueError as error:
+            raise UnreadableStateError(f"a record of another version: {error}") from error
+        table.keeper = keeper
+
+    def commit(self, lock: AbstractContextManager[Any]) -> None:
+        """Write what was collected. `lock` is what changes that belong together are made under."""
+        if not self._changes:
+            # Another thread may be writing the changes of this one: its answer must wait for that.
+            with self._writing:
+                return
+        with self._writing:
+            with lock, self._collecting:
+                changes, self._changes = self._changes, _Changes()
+            try:
+                self._write(changes)
+            except BaseException:
+                with self._collecting:
+                    self._changes.follow(changes)
+                raise
+
+    def close(self) -> None:
+        """Close the file; what was not committed is lost."""
+        with self._writing:
+            self._database.close()
+
+    def _write(self, changes: _Changes) -> None:
+        rows = [
+            (place, key, next(self._positions), json.dumps(self.codec.encode(value), separators=(",", ":")))
+            for (place, key), value in changes.saved.items()
+        ]
+        with self._database:
+            self._database.execute("BEGIN IMMEDIATE")
+            for prefix in changes.trees:
+                # "0" follows "/": all names that begin with the prefix.
+                self._database.execute(
+                    "DELETE FROM records WHERE place >= ? AND place < ?", (prefix, prefix[:-1] + "0")
+                )
+            self._database.executemany("DELETE FROM records WHERE place = ? AND key = ?", changes.removed)
+            # A row that exists keeps its position, as in a dict.
+            self._database.executemany(
+                "INSERT INTO records VALUES (?, ?, ?, ?) ON CONFLICT DO UPDATE SET record = excluded.record", rows
+            )
+
+    def save(self, place: Place, value: object) -> None:
+        """Collect a row."""
+        with self._collecting:
+            self._changes.saved[place] = value
+
+    def remove(self, place: Place, *, tree: str) -> None:
+        """Collect the removal of a row, and of the tables within it: those whose names begin with `tree`."""
+        with self._collecting:
+            self._changes.saved.pop(place, None)
+            self._changes.removed.add(place)
+            if tree:
+                self._changes.remove_tree(tree)
+
+
+class _Keeper:
+    """Keeps one table in the store."""
+
+    def __init__(self, store: Store, name: str) -> None:
+        self._store = store
+        self._name = name
+
+    def prefix(self, key: object) -> str:
+        """Return what the names of the tables within a row begin with."""
+        return f"{self._name}/{json.dumps(key)}/"
+
+    def saved(self, key: object, value: object, former: object) -> None:
+        """Collect a row. Tables of it that are not kept yet, as in a new record, are kept with all their rows."""
+        kept = [table for _, _, table in _tables_of(value)]
+        for _, _, table in _tables_of(former):
+            if not any(table is each for each in kept):
+                raise ValueError(f"a new {self._name} {key!r} must take over the tables of the former, or follow `del`")
+        self._store.save((self._name, json.dumps(key)), value)
+        for name, _, table in _tables_of(value):
+            if table.keeper is None:
+                table.keeper = _Keeper(self._store, f"{self.prefix(key)}{name}")
+                for inner_key, inner in table.items():
+                    table.keeper.saved(inner_key, inner, None)
+
+    def removed(self, key: object, value: object) -> None:
+        """Collect the removal of a row. A table within it, which an operation may still hold, is kept no more."""
+        inner = [table for _, _, table in _tables_of(value)]
+        self._store.remove((self._name, json.dumps(key)), tree=self.prefix(key) if inner else "")
+        for table in inner:
+            _release(table)
+
+
+def _release(table: Table[Any, Any]) -> None:
+    table.keeper = None
+    for record in table.values():
+        for _, _, inner in _tables_of(record):
+            _release(inner)
+
+
+def _tables_of(record: object) -> Iterator[tuple[str, Kind, Table[Any, Any]]]:
+    """Yield the tables of a record: name, type and table."""
+    if is_dataclass(record):
+        for name, kind in types_of(record.__class__).items():
+            table = getattr(record, name)
+            if isinstance(table, Table):
+                yield name, kind, table

@@ -1,0 +1,102 @@
+"""Directory of a kept sandbox: its lock, what is known of the process that serves it, and its removal.
+
+`lock` is locked by the process that serves the directory, and holds what it says of itself as JSON; the kernel releases
+the lock however the process ends. `state.db` is the store, `objects` has the bytes.
+"""
+
+import fcntl
+import json
+import os
+import shutil
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from types import TracebackType
+
+LOCK = "lock"
+STATE = "state.db"
+OBJECTS = "objects"
+_OURS = (LOCK, STATE, f"{STATE}-wal", f"{STATE}-shm", OBJECTS)
+
+
+class DirectoryInUseError(OSError):
+    """Another process serves the directory."""
+
+
+class ForeignDirectoryError(OSError):
+    """The directory has files, and none of a sandbox."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Serving:
+    """What a process that serves a directory says of itself."""
+
+    pid: int
+    url: str
+    environment: dict[str, str]
+
+
+class DirectoryLock:
+    """The lock on a directory, held from the construction until `release`; raises DirectoryInUseError."""
+
+    def __init__(self, directory: Path) -> None:
+        directory.mkdir(parents=True, exist_ok=True)
+        if not (directory / STATE).exists() and any(each.name not in _OURS for each in directory.iterdir()):
+            raise ForeignDirectoryError(f"{directory} has files, and none of a sandbox")
+        self._descriptor = os.open(directory / LOCK, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o600)
+        try:
+            fcntl.flock(self._descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            os.close(self._descriptor)
+            raise DirectoryInUseError(f"another sandbox serves {directory}") from error
+        os.ftruncate(self._descriptor, 0)
+
+    def announce(self, serving: Serving) -> None:
+        """Write what this process says of itself, for `serving`."""
+        os.pwrite(self._descriptor, json.dumps(asdict(serving)).encode(), 0)
+
+    def release(self) -> None:
+        """Release the lock."""
+        os.ftruncate(self._descriptor, 0)
+        os.close(self._descriptor)
+
+    def __enter__(self) -> "DirectoryLock":
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.release()
+
+
+def serving(directory: Path) -> Serving | None:
+    """Return what the process that serves a directory says of itself, or None without one.
+
+    Raises DirectoryInUseError while that process starts or ends.
+    """
+    try:
+        descriptor = os.open(directory / LOCK, os.O_RDONLY | os.O_NOFOLLOW)
+    except FileNotFoundError:
+        return None
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        text = os.pread(descriptor, 1 << 16, 0)
+        if not text:
+            raise DirectoryInUseError(f"a sandbox in {directory} starts or ends") from None
+        return Serving(**json.loads(text))
+    finally:
+        os.close(descriptor)
+    return None
+
+
+def reset(directory: Path) -> None:
+    """Remove all that a sandbox kept in a directory; raises DirectoryInUseError, ForeignDirectoryError."""
+    if not directory.exists():
+        return
+    with DirectoryLock(directory):
+        for name in _OURS:
+            path = directory / name
+            if path.is_dir():
+                shutil.rmtree(path)
+            elif name != LOCK:
+                path.unlink(missing_ok=True)
