@@ -46,7 +46,7 @@ def pause_s(polls: int, *, elapsed_s: float, failures: int = 0, share: Callable[
     0.5 s at first, growing to 10 s within the first half minute, 15 s after half an hour; failures double it up to a
     minute. A fifth of it is jitter, so that many waits that began together do not stay together.
     """
-    pause = min(LATER_PAUSE_S, FIRST_PAUSE_S * PAUSE_GROWTH ** max(0, polls - 1))
+    pause = min(LATER_PAUSE_S, FIRST_PAUSE_S * PAUSE_GROWTH ** min(max(0, polls - 1), 32))
     if elapsed_s >= LATE_AFTER_S:
         pause = LATE_PAUSE_S
     if failures:

@@ -288,6 +288,7 @@ def test_pauses_grow_and_stay_polite() -> None:
     assert sum(middle(polls, 0) for polls in range(1, 9)) == pytest.approx(25, abs=5)
     assert middle(20, 100) == pytest.approx(10.0)
     assert middle(200, 4000) == pytest.approx(15.0)
+    assert middle(10_000, 150_000) == pytest.approx(15.0)
     assert middle(20, 100, failures=1) == pytest.approx(20.0)
     assert middle(20, 100, failures=5000) == pytest.approx(60.0)
     assert pause_s(20, elapsed_s=100, share=lambda: 0.0) == pytest.approx(9.0)
