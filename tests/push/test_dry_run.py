@@ -3,7 +3,7 @@
 import json
 import shutil
 import time
-from collections.abc import Callable
+from collections.abc import Callable, MutableMapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -59,9 +59,9 @@ def other_machine(machine: Machine, disk: Path | None = None) -> Machine:
     return Machine(machine.sandbox, disk_of(machine).parent / "other", disk or disk_of(machine))
 
 
-def images(machine: Machine) -> dict[str, Any]:
+def images(machine: Machine) -> MutableMapping[str, Any]:
     """Return the images of the sandbox."""
-    return dict(machine.sandbox.state.part(Ecs).images)
+    return machine.sandbox.state.part(Ecs).images
 
 
 def nothing_before(machine: Machine) -> Options:
