@@ -67,6 +67,8 @@ class ErrorCode(StrEnum):
                          "Pass it as https://HOST, or add --insecure if the network in between is trusted.")
     ENDPOINT_UNKNOWN = ("endpoint-unknown", e.UsageError, "OSS has no public endpoint in the region.",
                         "Run this in the region with --oss-endpoint-type internal, or pass --oss-endpoint.")
+    CREDENTIALS_URI_INVALID = ("credentials-uri-invalid", e.UsageError, "The credentials URI is not an http(s) URL.",
+                               "Set ALIBABA_CLOUD_CREDENTIALS_URI as http://HOST:PORT/PATH, or unset it.")
     OSS_ENDPOINT_TYPE_INVALID = "oss-endpoint-type-invalid", e.UsageError, "The type of the OSS endpoint is unknown."
     REGION_MISMATCH = "region-mismatch", e.UsageError, "Client and request name different regions.", "Use one region."
     SANDBOX_OPTIONS = "sandbox-options", e.UsageError, "Options of the real cloud and --sandbox exclude each other."
@@ -115,8 +117,8 @@ class ErrorCode(StrEnum):
                            "Set ALIBABA_CLOUD_ACCESS_KEY_ID and _SECRET, run `aliyun configure`, or pass --sandbox.")
     CREDENTIALS_FAILED = ("credentials-failed", e.AccessError, "A role, an external program or a URI returned no keys.",
                           "Repair it, or set keys in the environment.")
-    CREDENTIALS_UNREACHABLE = ("credentials-unreachable", e.TransientError, "The source of the keys can't be reached.",
-                               _NETWORK)
+    CREDENTIALS_UNREACHABLE = ("credentials-unreachable", e.ServiceUnreachable,
+                               "The source of the keys can't be reached, or is out of order.", _NETWORK)
     CREDENTIALS_UNREADABLE = ("credentials-unreadable", e.AccessError, "A credentials file is damaged or unreadable.",
                               "Repair the file, or move it away and run `aliyun configure`.")
     PROFILE_MISSING = ("profile-missing", e.AccessError, "The profile does not exist; the cause lists all profiles.",

@@ -109,10 +109,21 @@ def journal_path(directory: Path, identity: Mapping[str, str]) -> Path:
 
 
 def default_state_dir() -> Path:
-    """Return the directory of journals where none is given: the user's directory for program state."""
+    """Return the directory of journals where none is given: the user's directory for program state.
+
+    Raises LocalStateError "journal-unwritable" for a user without a home, as a container's `--user 54321` makes one.
+    """
     import platformdirs
 
-    return Path(platformdirs.user_state_dir("aliyun-import"))
+    path = Path(platformdirs.user_state_dir("aliyun-import"))
+    if not path.is_absolute():
+        raise LocalStateError(
+            "There is no directory for the journal.",
+            code=ErrorCode.JOURNAL_UNWRITABLE,
+            cause="HOME is not set, and this user has no home directory.",
+            remedy="Pass --state-dir with a directory that lasts: it is needed to resume.",
+        )
+    return path
 
 
 def open_journal(directory: Path, identity: Mapping[str, str]) -> Journal:

@@ -1,16 +1,24 @@
-"""Instance metadata of ECS: role and region of this machine. No answer within a second means that it is no instance."""
+"""Instance metadata of ECS: region, role and its keys. No answer within a second means that this is no instance.
+
+The service is never asked through a proxy: the keys would be shown to it.
+"""
 
 import http
 import os
+import re
 import socket
 from collections.abc import Mapping
-from urllib.parse import urlsplit
+from urllib.parse import quote, urlsplit
 
+from aliyun_import.cloud.credentials.keys import refused
+from aliyun_import.cloud.transport.answer import Answer
 from aliyun_import.cloud.transport.http import HttpClient
+from aliyun_import.cloud.transport.settings import METADATA_HOST
 from aliyun_import.errors import AliyunImportError
+from aliyun_import.redact import learn
 
-# "Instance metadata": the same address in every region, reachable from an instance only.
-HOST = "100.100.100.200"
+HOST = METADATA_HOST
+_ROLES = "/latest/meta-data/ram/security-credentials/"
 # The vendor's credentials library waits as long; in the cloud the service answers within milliseconds.
 WAIT_S = 1.0
 
@@ -22,7 +30,19 @@ def is_disabled(environment: Mapping[str, str] = os.environ) -> bool:
 
 def role_here(environment: Mapping[str, str] = os.environ, *, host: str = HOST, port: int = 80) -> str | None:
     """Return the RAM role of this instance; None if it has none, or if this machine is no instance."""
-    return _read("/latest/meta-data/ram/security-credentials/", environment, host, port)
+    answer = _read(_ROLES, environment, host, port)
+    # One name, and nothing else: not the page of a proxy that answers in the service's place.
+    return answer if answer and re.fullmatch(r"[\w.-]{1,64}", answer) else None
+
+
+def keys_of_role(role: str, environment: Mapping[str, str] = os.environ, *, host: str = HOST, port: int = 80) -> Answer:
+    """Return the answer with the keys of a role of this instance. Raises the errors of the network."""
+    path = _ROLES + quote(role, safe="")
+    token = _token(environment, host, port)
+    answer = _ask(host, port, "GET", path, token)
+    if answer.status != http.HTTPStatus.OK and token and not _is_version_2_only(environment):
+        return _ask(host, port, "GET", path, {})  # a token that the service issued and does not take
+    return answer
 
 
 def region_here(environment: Mapping[str, str] = os.environ, *, host: str = HOST, port: int = 80) -> str | None:
@@ -47,29 +67,42 @@ def internal_endpoint_answers(
 
 
 def _read(path: str, environment: Mapping[str, str], host: str, port: int) -> str | None:
+    """Return the answer's text; None for a refusal, and where there is no answer."""
     if is_disabled(environment):
         return None
-    token = _ask(host, port, "PUT", "/latest/api/token", {"X-aliyun-ecs-metadata-token-ttl-seconds": "60"})
-    if token is None:  # no service: do not wait a second time
-        return None
-    # An instance with version 1 only has no tokens, and answers without one.
-    headers = {"X-aliyun-ecs-metadata-token": token} if token else {}
-    return _ask(host, port, "GET", path, headers) or None
-
-
-def _ask(host: str, port: int, method: str, path: str, headers: Mapping[str, str]) -> str | None:
-    """Return the answer's text, "" for a refusal, None without an answer."""
-    url = f"http://{host}:{port}"
     try:
-        answer = HttpClient("ECS", url, connections=1, proxy="").send(
-            "metadata",
-            method,
-            url + path,
-            headers=headers,
-            connect_s=WAIT_S,
-            wait_s=WAIT_S,
-            max_body_bytes=4096,
-        )
+        answer = _ask(host, port, "GET", path, _token(environment, host, port))
     except AliyunImportError:
         return None
-    return answer.body.decode("ascii", "replace").strip() if answer.status == http.HTTPStatus.OK else ""
+    return answer.body.decode("ascii", "replace").strip() if answer.status == http.HTTPStatus.OK else None
+
+
+def _token(environment: Mapping[str, str], host: str, port: int) -> Mapping[str, str]:
+    """Return the header that authorizes a request; empty for a service of version 1, which has no tokens."""
+    answer = _ask(host, port, "PUT", "/latest/api/token", {"X-aliyun-ecs-metadata-token-ttl-seconds": "60"})
+    token = answer.body.decode("ascii", "replace").strip()
+    # A token with a line end in it would be another header.
+    if answer.status != http.HTTPStatus.OK or not token.isprintable() or " " in token:
+        if _is_version_2_only(environment):
+            raise refused("the metadata service of this ECS instance", "It gave no token, and version 1 is disabled.")
+        return {}
+    learn(token)
+    return {"X-aliyun-ecs-metadata-token": token}
+
+
+def _is_version_2_only(environment: Mapping[str, str]) -> bool:
+    return environment.get("ALIBABA_CLOUD_IMDSV1_DISABLED", "").lower() == "true"
+
+
+def _ask(host: str, port: int, method: str, path: str, headers: Mapping[str, str]) -> Answer:
+    """Return the answer, whatever its status. Raises the errors of the network."""
+    url = f"http://{host}:{port}"
+    return HttpClient("metadata service", url, connections=1, proxy="").send(
+        "metadata",
+        method,
+        url + path,
+        headers=headers,
+        connect_s=WAIT_S,
+        wait_s=WAIT_S,
+        max_body_bytes=64 << 10,
+    )

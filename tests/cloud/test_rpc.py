@@ -15,7 +15,7 @@ from aliyun_import.sandbox.core.faults import Fault
 from aliyun_import.sandbox.core.state import AccessKey
 from aliyun_import.sandbox.server import Sandbox
 from tests.cloud import reach
-from tests.cloud.test_credentials import OFF, configure
+from tests.cloud.credentials.test_source import OFF, configure
 
 TEMPORARY = AccessKey(id="STS.SANDBOX", secret="TEMPORARY", token="TOKEN+/=hush", principal="assumed-role/r/s")
 

@@ -52,6 +52,32 @@ print(len(names))
         (OUT, {"HTTPS_PROXY": "proxy.example.com:3128"}, PROXY),
         (OUT, {"HTTPS_PROXY": "me:hush@proxy.example.com:3128"}, "http://me:hush@proxy.example.com:3128"),
         ("http://h.example.com", {"HTTP_PROXY": PROXY, "REQUEST_METHOD": "GET"}, ""),
+        ("http://[::1]:8080", {"HTTP_PROXY": PROXY}, ""),
+        ("http://100.100.100.200", {"HTTP_PROXY": PROXY, "ALL_PROXY": PROXY}, ""),
+        ("http://169.254.169.254", {"HTTP_PROXY": PROXY}, ""),
+        ("http://[fe80::1]:80", {"ALL_PROXY": PROXY}, ""),
+        (OUT, {"HTTPS_PROXY": f"  {PROXY}\n"}, PROXY),
+        (OUT, {"HTTPS_PROXY": " \t"}, ""),
+        (OUT, {"https_proxy": "", "HTTPS_PROXY": PROXY}, PROXY),
+        (OUT, {"https_proxy": "http://a.example:1", "HTTPS_PROXY": PROXY}, "http://a.example:1"),
+        (OUT, {"HTTPS_PROXY": "http://[2001:db8::1]:3128"}, "http://[2001:db8::1]:3128"),
+        (OUT, {"https_proxy": PROXY, "NO_PROXY": " example.org , .aliyuncs.com "}, ""),
+        (OUT, {"https_proxy": PROXY, "NO_PROXY": "example.org aliyuncs.com"}, ""),
+        (OUT, {"https_proxy": PROXY, "NO_PROXY": "*.aliyuncs.com"}, ""),
+        (OUT, {"https_proxy": PROXY, "NO_PROXY": "*.aliyuncs.com:443"}, ""),
+        (OUT, {"https_proxy": PROXY, "NO_PROXY": "ALIYUNCS.COM."}, ""),
+        (OUT, {"https_proxy": PROXY, "NO_PROXY": "uncs.com"}, PROXY),
+        (OUT, {"https_proxy": PROXY, "NO_PROXY": ",,:,.,*.,"}, PROXY),
+        ("http://10.1.2.3:8080", {"HTTP_PROXY": PROXY, "NO_PROXY": "10.1.2.3"}, ""),
+        ("http://10.1.2.3:8080", {"HTTP_PROXY": PROXY, "NO_PROXY": "10.1.2.3:8080"}, ""),
+        ("http://10.1.2.3:8080", {"HTTP_PROXY": PROXY, "NO_PROXY": "10.1.2.3:80"}, PROXY),
+        ("http://10.1.2.3:8080", {"HTTP_PROXY": PROXY, "NO_PROXY": "2.3"}, PROXY),
+        ("http://[2001:db8::1]:8080", {"HTTP_PROXY": PROXY, "NO_PROXY": "2001:db8::1"}, ""),
+        ("http://[2001:db8::1]:8080", {"HTTP_PROXY": PROXY, "NO_PROXY": "[2001:DB8:0::1]"}, ""),
+        ("http://[2001:db8::1]:8080", {"HTTP_PROXY": PROXY, "NO_PROXY": "[2001:db8::1]:8080"}, ""),
+        ("http://[2001:db8::1]:8080", {"HTTP_PROXY": PROXY, "NO_PROXY": "[2001:db8::1]:80"}, PROXY),
+        ("http://[2001:db8::1]:8080", {"HTTP_PROXY": PROXY, "NO_PROXY": "2001:db8::/32"}, ""),
+        ("http://[2001:db8::1]:8080", {"HTTP_PROXY": PROXY, "NO_PROXY": "2001:db9::/32"}, PROXY),
     ],
 )
 def test_the_proxy_of_a_url(url: str, environment: dict[str, str], proxy: str) -> None:
@@ -66,13 +92,30 @@ def test_the_file_of_trusted_certificates(variable: str) -> None:
     assert ca_bundle({variable: ""}) is None
 
 
-@pytest.mark.parametrize("proxy", ["socks5://me:hush@127.0.0.1:1080", "http://", "http://h:port", "ftp://h"])
+@pytest.mark.parametrize(
+    "proxy",
+    [
+        "socks5://me:hush@127.0.0.1:1080",
+        "socks5h://h",
+        "http://",
+        "http://h:port",
+        "http://h:0",
+        "ftp://h",
+        "http://h :3128",
+        "http://me:hush hush@h:3128",
+        "http://h\n:3128",
+        "http://h\r\nX: y:3128",
+        "http://[::1",
+        "://h",
+    ],
+)
 def test_a_proxy_that_is_not_http_is_refused(proxy: str) -> None:
     """For all services alike, and without a word of the value, which may hold a password."""
     with pytest.raises(UsageError) as caught:
         proxy_for(OUT, {"HTTPS_PROXY": proxy})
     assert caught.value.code == "proxy-unusable"
     assert "hush" not in f"{caught.value} {caught.value.cause} {caught.value.remedy}"
+    assert "HTTPS_PROXY" in str(caught.value.cause)
 
 
 def test_a_file_of_certificates_that_can_not_be_read(tmp_path: Path) -> None:

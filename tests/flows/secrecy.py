@@ -14,6 +14,8 @@ from urllib.parse import urlsplit
 
 from aliyun_import import context as run_clock
 from aliyun_import.cli import main
+from aliyun_import.cloud import instance_metadata
+from aliyun_import.cloud.transport.answer import Answer
 
 
 class _Hurried(run_clock.SystemClock):
@@ -25,7 +27,7 @@ class _Hurried(run_clock.SystemClock):
 
 
 def _lead_vendor_to(target: list[str]) -> None:
-    """Send what the credentials library asks for to a local server, over http."""
+    """Send what the credentials library and the metadata service are asked for to a local server, over http."""
     from Tea.core import TeaCore
 
     compose: Callable[[Any], str] = TeaCore.compose_url
@@ -35,6 +37,13 @@ def _lead_vendor_to(target: list[str]) -> None:
         return f"{target[0]}{parts.path or '/'}{'?' + parts.query if parts.query else ''}"
 
     TeaCore.compose_url = staticmethod(local)
+    ask = instance_metadata._ask
+
+    def ask_locally(host: str, port: int, *arguments: Any) -> Answer:
+        parts = urlsplit(target[0])
+        return ask(parts.hostname or host, parts.port or port, *arguments)
+
+    vars(instance_metadata)["_ask"] = ask_locally
 
 
 def _run(arguments: list[str]) -> None:

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from aliyun_import.cleanup import LeftoverKind, Places, find_leftovers, remove_leftover
+from aliyun_import.cloud.credentials.keys import Keys
 from aliyun_import.cloud.credentials.providers import Found
 from aliyun_import.cloud.credentials.source import CredentialsSource
 from aliyun_import.cloud.endpoints import resolve_endpoints
@@ -45,7 +46,7 @@ class Cloud:
 
         def find() -> Found:
             key = self.keys[-1]
-            return Found("the test", lambda: (key.id, key.secret, key.token))
+            return Found("the test", lambda: Keys(key.id, key.secret, key.token))
 
         return OssStore(
             "example-bucket",

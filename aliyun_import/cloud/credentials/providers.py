@@ -14,12 +14,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from aliyun_import.cloud.credentials import local
+from aliyun_import.cloud.credentials.keys import Keys, Read, is_temporary, refused, unreachable
 from aliyun_import.cloud.transport.settings import log_fetch, silence_vendor_logs
-from aliyun_import.errors import AccessError, TransientError
+from aliyun_import.errors import AccessError, AliyunImportError
 from aliyun_import.redact import learn, learn_file, learn_id, redact
-
-Keys = tuple[str, str, str | None]
-Read = Callable[[], Keys]
 
 # How the library introduces the body of an answer: "..., http_code: 400, result: {...", "failed ...: {...".
 _BODY = re.compile(r"(?s),?\s*(?:result|response)?:?\s*(?=\{)|,?\s*(?:result|response):\s*")
@@ -44,7 +43,7 @@ class Skipped:
 
 def found_keys(where: str, key_id: str, secret: str, token: str | None) -> Found:
     """Return credentials that never change."""
-    return Found(where, lambda: (key_id, secret, token))
+    return Found(where, lambda: Keys(key_id, secret, token))
 
 
 def learn_fields(fields: Mapping[str, Any]) -> None:
@@ -150,7 +149,7 @@ def _of_entry(entry: Mapping[str, Any], name: str, path: Path) -> Found | Skippe
             return Skipped(f"{where} (mode {mode}, but no sts_token)")
         return _keys_or_skip(where, entry.get("access_key_id"), entry.get("access_key_secret"), token)
     if mode.lower() == "ecsramrole":
-        return Found(f"{where} (mode {mode})", ecs_role(entry.get("ram_role_name") or None))
+        return Found(f"{where} (mode {mode})", local.ecs_role(entry.get("ram_role_name") or None))
     if mode.lower() in _VENDOR_MODES:
         return Found(f"{where} (mode {mode})", cli_profile(str(path), name))
     raise AccessError(
@@ -221,28 +220,13 @@ def ini(path: str, section: str) -> Read:
     )
 
 
-def ecs_role(role_name: str | None) -> Read:
-    """Fetch the keys of the role of this ECS instance."""
-    return _reader(
-        # Without async_update_enabled=False the library starts a thread of its own for each provider.
-        lambda provider: provider.EcsRamRoleCredentialsProvider(role_name=role_name, async_update_enabled=False),
-        "the RAM role of this ECS instance",
-    )
-
-
 def oidc(token_file: str) -> Read:
     """Exchange the OIDC token in `token_file`, which the environment names, for the keys of a role."""
     return _reader(lambda provider: provider.OIDCRoleArnCredentialsProvider(), "the OIDC token file", token_file)
 
 
-def uri(address: str) -> Read:
-    """Fetch the keys from a URI."""
-    return _reader(lambda provider: provider.URLCredentialsProvider(uri=address), "ALIBABA_CLOUD_CREDENTIALS_URI")
-
-
 def _reader(make: Callable[[Any], Any], where: str, token_file: str = "") -> Read:
     providers: list[Any] = []
-    last: list[Keys] = []
 
     def read() -> Keys:
         begun_s = time.monotonic()
@@ -254,16 +238,16 @@ def _reader(make: Callable[[Any], Any], where: str, token_file: str = "") -> Rea
             learn_file(token_file)  # it may have been replaced since the start
             log_fetch(where, type(error).__name__, time.monotonic() - begun_s)
             raise _failed(error, where) from None  # its chain holds request URLs
-        keys: Keys = (
+        expires_s = answer.get_expiration()
+        keys = Keys(
             str(answer.get_access_key_id()),
             str(answer.get_access_key_secret()),
             answer.get_security_token() or None,
+            expires_s if isinstance(expires_s, (int, float)) and expires_s > 0 else None,
         )
-        learn_id(keys[0])
-        learn(*keys[1:])
-        if last != [keys]:
-            last[:] = [keys]
-            log_fetch(where, "fetched", time.monotonic() - begun_s)
+        learn_id(keys.key_id)
+        learn(keys.secret, keys.token)
+        log_fetch(where, "fetched", time.monotonic() - begun_s)
         return keys
 
     return read
@@ -276,22 +260,19 @@ def _library() -> Any:  # noqa: ANN401 -- the library has no types
     return provider
 
 
-def _failed(error: Exception, where: str) -> AccessError | TransientError:
+def _failed(error: Exception, where: str) -> AliyunImportError:
     text = str(error)
     cause = f"{type(error).__name__}: {_without_secrets(text)[:400]}"
-    if re.search(r"(?i)timed? ?out|connection|resolve|unreachable", text):
-        return TransientError(
-            f"The credentials could not be fetched from {where}: a network failure.",
-            code="credentials-unreachable",
-            cause=cause,
-            remedy="Check the network and run the same command again.",
-        )
-    return AccessError(
-        f"The credentials could not be taken from {where}.",
-        code="credentials-failed",
-        cause=cause,
-        remedy=f"Repair {where}, or set ALIBABA_CLOUD_ACCESS_KEY_ID and ALIBABA_CLOUD_ACCESS_KEY_SECRET.",
+    if "CERTIFICATE_VERIFY_FAILED" in text:
+        return refused(where, f"{cause} The vendor's library trusts its own certificates alone.")
+    is_page = isinstance(error, json.JSONDecodeError)
+    status = re.search(r"(?i)http_?code\W{1,3}(\d{3})", text)
+    is_busy = bool(re.search(r"Throttling|InternalError|ServiceUnavailable", text)) or (
+        status is not None and is_temporary(int(status[1]), "")
     )
+    if is_page or is_busy or re.search(r"(?i)timed? ?out|connection|resolve|unreachable", text):
+        return unreachable(where, cause)
+    return refused(where, cause)
 
 
 def _without_secrets(text: str) -> str:

@@ -6,13 +6,16 @@
 """
 
 import os
+import pwd
 import threading
+import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from aliyun_import.cloud import instance_metadata as metadata
-from aliyun_import.cloud.credentials import providers
+from aliyun_import.cloud.credentials import local, providers
+from aliyun_import.cloud.credentials.keys import KeyCache, Keys
 from aliyun_import.cloud.credentials.providers import Found, Skipped
 from aliyun_import.errors import AccessError
 from aliyun_import.redact import learn, learn_file, learn_id, learn_url
@@ -36,17 +39,19 @@ class Credentials:
 
 
 class CredentialsSource:
-    """The provider of the credentials. Thread-safe."""
+    """The source of the credentials. Thread-safe: when keys are renewed, one thread does it and the others wait."""
 
-    def __init__(self, find: Callable[[], Found]) -> None:
+    def __init__(self, find: Callable[[], Found], now_s: Callable[[], float] = time.time) -> None:
         self._find = find
+        self._now_s = now_s
         self._lock = threading.Lock()
         self._found = find()
+        self._cache = KeyCache(self._found.read, now_s)
 
     def get(self) -> Credentials:
-        """Return valid credentials; call it for each request. Raises AccessError and TransientError."""
+        """Return good credentials; call it for each request. Raises AccessError and TransientError."""
         with self._lock:
-            return self._read(self._found)
+            return _credentials(self._cache.get())
 
     def renew(self, stale: Credentials) -> Credentials:
         """Return other credentials than the stale ones, which a service called expired; the same if there are none.
@@ -55,22 +60,23 @@ class CredentialsSource:
         the first one searches and the others get its result. Raises as get does.
         """
         with self._lock:
-            keys = self._read(self._found)
+            keys = _credentials(self._cache.get())
             if keys == stale:
-                self._found = self._find()
-                keys = self._read(self._found)
+                found = self._find()
+                cache = KeyCache(found.read, self._now_s)
+                keys = _credentials(cache.get())
+                self._found, self._cache = found, cache
             return keys
 
     def describe(self) -> str:
         """Return where the credentials come from, for people, without any secret."""
         return self._found.where
 
-    @staticmethod
-    def _read(found: Found) -> Credentials:
-        key_id, secret, token = found.read()
-        learn_id(key_id)
-        learn(secret, token)
-        return Credentials(key_id=key_id, secret=secret, token=token)
+
+def _credentials(keys: Keys) -> Credentials:
+    learn_id(keys.key_id)
+    learn(keys.secret, keys.token)
+    return Credentials(key_id=keys.key_id, secret=keys.secret, token=keys.token)
 
 
 def load_credentials(
@@ -84,15 +90,26 @@ def load_credentials(
     Raises AccessError "credentials-missing" with the list of what was tried, "profile-missing", "profile-unsupported"
     and "credentials-failed".
     """
-    home = home or Path.home()
-    return CredentialsSource(lambda: _find(profile, environment, home))
+    place = home or home_directory(environment)
+    return CredentialsSource(lambda: _find(profile, environment, place))
 
 
 def region_of_profile(
     profile: str | None = None, *, environment: Mapping[str, str] = os.environ, home: Path | None = None
 ) -> str | None:
     """Return the region of a profile of the aliyun CLI (None: the current one); None if it has none."""
-    return providers.profile_region(profile, environment=environment, home=home or Path.home())
+    return providers.profile_region(profile, environment=environment, home=home or home_directory(environment))
+
+
+def home_directory(environment: Mapping[str, str] = os.environ) -> Path:
+    """Return the user's home; one that does not exist for a user without HOME and without an entry in passwd.
+
+    That is what a container's `--user 54321` makes. Its keys come from the environment or from a role.
+    """
+    try:
+        return Path(environment.get("HOME") or pwd.getpwuid(os.getuid()).pw_dir)
+    except KeyError:
+        return Path("/nonexistent")
 
 
 def _find(profile: str | None, environment: Mapping[str, str], home: Path) -> Found:
@@ -170,12 +187,12 @@ def _ecs_role(environment: Mapping[str, str]) -> Found | Skipped:
     # Asked first, so that any other machine waits one second, and not an import and several.
     role = environment.get("ALIBABA_CLOUD_ECS_METADATA") or metadata.role_here(environment)
     if role:
-        return Found(f"the role {role} of this ECS instance", providers.ecs_role(role))
+        return Found(f"the role {role} of this ECS instance", local.ecs_role(role, environment=environment))
     return Skipped(f"the role of this ECS instance (none at {metadata.HOST})")
 
 
 def _uri(environment: Mapping[str, str]) -> Found | Skipped:
     address = environment.get("ALIBABA_CLOUD_CREDENTIALS_URI")
     if address:
-        return Found("ALIBABA_CLOUD_CREDENTIALS_URI", providers.uri(address))
+        return Found("ALIBABA_CLOUD_CREDENTIALS_URI", local.uri(address))
     return Skipped("ALIBABA_CLOUD_CREDENTIALS_URI (not set)")

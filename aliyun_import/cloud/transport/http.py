@@ -53,7 +53,8 @@ class HttpClient:
     """Sends requests to the hosts of one endpoint. Thread-safe; keeps up to `connections` connections per host.
 
     A wait for an answer ends with Interrupted once `cancel` is set, unless it was set before the request began (a
-    cancelled run still sends requests, such as CancelTask). `proxy` replaces the environment's ("" for none).
+    cancelled run still sends requests, such as CancelTask). `proxy` replaces the environment's ("" for none). Without
+    `shows_path` the log names the host alone: the path may hold a secret.
     """
 
     def __init__(
@@ -64,10 +65,12 @@ class HttpClient:
         connections: int = 4,
         cancel: threading.Event | None = None,
         proxy: str | None = None,
+        shows_path: bool = True,
     ) -> None:
         self._service = service
         self._url = url
         self._cancel = cancel
+        self._shows_path = shows_path
         self._proxy = proxy_for(url) if proxy is None else proxy
         is_tls = urlsplit(url).scheme == "https" or self._proxy.startswith("https:")
         self._manager = _pool_manager(self._proxy, connections, tls_context(ca_bundle()) if is_tls else None)
@@ -103,7 +106,7 @@ class HttpClient:
             cancel=None if self._cancel is None or self._cancel.is_set() else self._cancel,
         )
         try:
-            with logged(self._service, operation, method=method, url=url) as log:
+            with logged(self._service, operation, method=method, url=url if self._shows_path else self._url) as log:
                 response = self._open(method, url, headers, exchange, len(body), connect_s)
                 try:
                     answer = _read(response, max_body_bytes)

@@ -7,11 +7,11 @@ import functools
 import ipaddress
 import logging
 import os
+import re
 import ssl
 import time
-import urllib.request
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -23,6 +23,8 @@ from aliyun_import.errors import UsageError
 
 # The usual names for a file of trusted certificates, in the order of precedence.
 CA_VARIABLES = ("ALIBABA_CLOUD_CA_BUNDLE", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "SSL_CERT_FILE")
+# "Instance metadata": the same address in every region, reachable from an instance only.
+METADATA_HOST = "100.100.100.200"
 DEFAULT_PORTS: Mapping[str, int] = {"http": 80, "https": 443}
 
 
@@ -40,7 +42,7 @@ class Timeouts:
 
 def ca_bundle(environment: Mapping[str, str] = os.environ) -> str | None:
     """Return the file of trusted certificates that the environment names; None for the default, certifi's."""
-    return next((environment[name] for name in CA_VARIABLES if environment.get(name)), None)
+    return next((environment[name].strip() for name in CA_VARIABLES if environment.get(name, "").strip()), None)
 
 
 @functools.cache
@@ -51,63 +53,103 @@ def tls_context(trusted: str | None) -> ssl.SSLContext:
     """
     path = Path(trusted or certifi.where())
     try:
-        if path.is_dir():
+        # A directory is searched only during a handshake: one that can't be listed would trust nobody, without a word.
+        if path.is_dir() and any(path.iterdir()):
             return ssl.create_default_context(capath=path)
         return ssl.create_default_context(cafile=path)
-    except OSError as error:  # ssl.SSLError is one
+    except (OSError, ValueError) as error:  # ssl.SSLError is an OSError; ValueError is for a path with a NUL
+        variable = next((name for name in CA_VARIABLES if os.environ.get(name, "").strip() == trusted), CA_VARIABLES[1])
         raise UsageError(
             f"The file of trusted certificates {path} can't be read.",
             code="ca-bundle-unreadable",
-            cause=error.strerror or str(error),
-            remedy=f"Set {' or '.join(CA_VARIABLES[:2])} to a file of certificates in PEM form, or unset it.",
+            cause=getattr(error, "strerror", None) or str(error),
+            remedy=f"Set {variable} to a file of certificates in PEM form, or unset it.",
         ) from error
 
 
 def proxy_for(url: str, environment: Mapping[str, str] = os.environ) -> str:
     """Return the URL of the proxy for a URL; empty for none.
 
-    HTTP_PROXY, HTTPS_PROXY, ALL_PROXY and NO_PROXY count in either case; NO_PROXY takes names with or without a leading
-    dot or a port, and networks such as 10.0.0.0/8. A proxy without a scheme is an http one, as for curl. Loopback
-    hosts are never reached through a proxy. Raises UsageError "proxy-unusable" for any other kind of proxy (SOCKS).
+    HTTP_PROXY, HTTPS_PROXY, ALL_PROXY and NO_PROXY count in either case, the lower one first, as for curl. A proxy
+    without a scheme is an http one. Addresses that exist on this machine alone, loopback hosts and the metadata service
+    among them, are never reached through a proxy. Raises UsageError "proxy-unusable" for any other kind of proxy
+    (SOCKS).
     """
-    if is_loopback(url):
-        return ""
-    variables = {name.lower(): value for name, value in environment.items() if name.lower().endswith("_proxy")}
-    # curl's and urllib's rule: upper-case HTTP_PROXY may come from the "Proxy:" header of a web client.
-    if "REQUEST_METHOD" in environment and "http_proxy" not in environment:
-        variables.pop("http_proxy", None)
-    found = {name.removesuffix("_proxy"): value.strip() for name, value in variables.items() if value.strip()}
     parts = urlsplit(url)
-    proxy = found.get(parts.scheme) or found.get("all") or ""
-    if not proxy or _is_bypassed(parts.hostname or "", parts.port or DEFAULT_PORTS[parts.scheme], found):
+    host = parts.hostname or ""
+    if is_loopback(url) or _is_link_local(host):
         return ""
-    return _checked_proxy(proxy if "://" in proxy else f"http://{proxy}")
-
-
-def _is_bypassed(host: str, port: int, found: Mapping[str, str]) -> bool:
-    if urllib.request.proxy_bypass_environment(f"{host}:{port}", dict(found)):  # type: ignore[attr-defined]
-        return True
-    for entry in found.get("no", "").split(","):
-        try:
-            if ipaddress.ip_address(host) in ipaddress.ip_network(entry.strip(), strict=False):
-                return True
-        except ValueError:  # a name, on either side
+    for name in (f"{parts.scheme}_proxy", "all_proxy"):
+        # curl's and urllib's rule: upper-case HTTP_PROXY may come from the "Proxy:" header of a web client.
+        is_foreign = name == "http_proxy" and "REQUEST_METHOD" in environment
+        names = (name,) if is_foreign else (name, name.upper())
+        variable = next((one for one in names if environment.get(one, "").strip()), None)
+        if variable is None:
             continue
-    return False
+        no_proxy = environment.get("no_proxy") or environment.get("NO_PROXY") or ""
+        if _is_bypassed(host, parts.port or DEFAULT_PORTS[parts.scheme], no_proxy):
+            return ""
+        return _checked_proxy(environment[variable].strip(), variable)
+    return ""
 
 
-def _checked_proxy(proxy: str) -> str:
+def _is_link_local(host: str) -> bool:
+    """Return whether a host is an address that routers don't pass on, or the metadata service."""
+    if host == METADATA_HOST:
+        return True
+    try:
+        return ipaddress.ip_address(host).is_link_local
+    except ValueError:
+        return False
+
+
+def _is_bypassed(host: str, port: int, no_proxy: str) -> bool:
+    """Return whether NO_PROXY names a host, by the rules of Go (which the vendor's CLI follows) and curl.
+
+    Entries are separated by commas or spaces: `*`, a name that includes those below it (with or without `.` or `*.`
+    before it), an address, or a network such as 10.0.0.0/8; all but the network may have a port.
+    """
+    return any(_is_match(entry, host.lower().rstrip("."), port) for entry in re.split(r"[\s,]+", no_proxy) if entry)
+
+
+def _is_match(entry: str, host: str, port: int) -> bool:
+    if entry == "*":
+        return True
+    with suppress(ValueError):
+        address = ipaddress.ip_address(host)
+        with suppress(ValueError):
+            return address in ipaddress.ip_network(entry.strip("[]"), strict=False)
+        name, _, wanted_port = entry.rpartition(":")
+        return wanted_port == str(port) and ipaddress.ip_address(name.strip("[]")) == address
+    name, _, wanted_port = entry.lower().partition(":")
+    name = name.removeprefix("*").strip(".")
+    is_below = bool(name) and f".{host}".endswith(f".{name}")
+    return is_below and wanted_port in ("", str(port))
+
+
+def _checked_proxy(given: str, variable: str) -> str:
+    proxy = given if "://" in given else f"http://{given}"
+    reason = None
     try:
         parts = urlsplit(proxy)
-        is_usable = parts.scheme in DEFAULT_PORTS and bool(parts.hostname) and parts.port != 0
-    except ValueError:  # a port that is no number
-        is_usable = False
-    if not is_usable:
+        if parts.scheme not in DEFAULT_PORTS:
+            reason = f"it is a {parts.scheme} proxy" if parts.scheme.startswith("socks") else "it is not an http proxy"
+        elif not parts.hostname or not re.fullmatch(r"[\w.:%-]+", parts.hostname):
+            reason = "it does not name a host"
+        elif parts.port == 0:
+            reason = "its port is 0"
+        # urlsplit drops line ends and tabs silently.
+        if not given.isprintable() or " " in given:
+            reason = "it holds a blank or a control character"
+    except ValueError:
+        reason = "its port is not a number"
+    if reason:
         # The value is not repeated: it may hold a password.
         raise UsageError(
-            "The proxy of the environment can't be used: it is not an http:// or https:// URL.",
+            f"The proxy of the environment can't be used: {reason}.",
             code="proxy-unusable",
-            remedy="Set HTTPS_PROXY as http://HOST:PORT or http://USER:PASSWORD@HOST:PORT, or add the endpoint's host "
+            cause=f"The environment variable {variable} names it.",
+            remedy=f"Set {variable} as http://HOST:PORT or http://USER:PASSWORD@HOST:PORT, or add the endpoint's host "
             "to NO_PROXY. SOCKS proxies are not supported.",
         )
     return proxy
