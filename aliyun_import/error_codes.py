@@ -5,13 +5,12 @@ never renamed or removed: scripts read it. `WARNING` among the classes says that
 `events.Warned`. A check that stops a push alone gives its own id as the code; the registry of checks has those.
 """
 
-from enum import StrEnum
-from typing import Final, Self
+from typing import Final
 
 import aliyun_import.errors as e
+from aliyun_import.errors import CodeRow
 
 WARNING: Final = None
-Kind = type[e.AliyunImportError] | None
 _RENEW = "Renew the credentials, and run the same command again; it resumes where it stopped."
 _KEY = "Check ALIBABA_CLOUD_ACCESS_KEY_ID or the profile, and the state of the key in the RAM console."
 _BILLS = "Pay the account's bills in the console, then run the same command again."
@@ -28,29 +27,8 @@ _BUG = "Report this with the request id: the tool should not have sent such a re
 _STOP_WRITING = "Stop what writes to the disk, or push a snapshot of it, and run the same command again."
 
 
-class ErrorCode(StrEnum):
-    """A stable code; equal to its text. `kinds` are the classes that carry it, the services' own answers first."""
-
-    kinds: tuple[Kind, ...]
-    meaning: str
-    remedy: str
-
-    def __new__(cls, value: str, kinds: Kind | tuple[Kind, ...], meaning: str, remedy: str = "") -> Self:
-        """Create a member whose value is its text alone."""
-        member = str.__new__(cls, value)
-        member._value_ = value
-        member.kinds = kinds if isinstance(kinds, tuple) else (kinds,)
-        member.meaning = meaning
-        member.remedy = remedy
-        return member
-
-    @property
-    def kind(self) -> type[e.AliyunImportError]:
-        """Return the class of the services' answers with this code. Raises ValueError for a mere warning."""
-        kind = self.kinds[0]
-        if kind is None:
-            raise ValueError(f"{self} is the code of a warning")
-        return kind
+class ErrorCode(CodeRow):
+    """Every stable code; equal to its text."""
 
     # One row a code reads better than the six lines that the formatter makes of it.
     # fmt: off

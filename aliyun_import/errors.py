@@ -18,7 +18,7 @@ A failure that code branches on has a class of its own below one of these: catch
 """
 
 from collections.abc import Mapping
-from enum import IntEnum
+from enum import IntEnum, StrEnum
 from types import MappingProxyType
 from typing import Any, ClassVar, Self
 
@@ -123,6 +123,40 @@ class AliyunImportError(Exception):
 
 def _rebuild(kind: type[AliyunImportError], summary: str, fields: Mapping[str, Any]) -> AliyunImportError:
     return kind(summary, **fields)
+
+
+class CodeRow(StrEnum):
+    """Row of the table of codes, `error_codes.ErrorCode`; its value is the code.
+
+    `kinds` are the classes that carry the code, the services' own answers first; None stands for a warning.
+    """
+
+    kinds: tuple[type[AliyunImportError] | None, ...]
+    meaning: str
+    remedy: str
+
+    def __new__(
+        cls,
+        value: str,
+        kinds: type[AliyunImportError] | tuple[type[AliyunImportError] | None, ...] | None,
+        meaning: str,
+        remedy: str = "",
+    ) -> Self:
+        """Create a member whose value is its text alone."""
+        member = str.__new__(cls, value)
+        member._value_ = value
+        member.kinds = kinds if isinstance(kinds, tuple) else (kinds,)
+        member.meaning = meaning
+        member.remedy = remedy
+        return member
+
+    @property
+    def kind(self) -> type[AliyunImportError]:
+        """Return the class of the services' answers with this code. Raises ValueError for a mere warning."""
+        kind = self.kinds[0]
+        if kind is None:
+            raise ValueError(f"{self} is the code of a warning")
+        return kind
 
 
 class UsageError(AliyunImportError):
