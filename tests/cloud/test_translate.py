@@ -159,7 +159,7 @@ def test_every_published_code_of_oss_has_a_row(code: str) -> None:
 
 @pytest.mark.parametrize("service", ["ECS", "RAM", "STS"])
 def test_no_code_is_lost(service: str) -> None:
-    """A code without a row, too, is an error that is no bug, with the code, the message and a remedy or a reason."""
+    """A code without a row, too, is an error that is no bug, with the code and the status."""
     for code, (status, message) in REFUSALS.items():
         error = translate(
             Answer(
@@ -174,7 +174,7 @@ def test_no_code_is_lost(service: str) -> None:
         )
         assert error.exit_code is not Exit.BUG
         assert error.details["service_code"] == code
-        assert f"with {code} (HTTP {status}): {message}" in str(error.cause)
+        assert f"with {code} (HTTP {status})" in str(error.cause)
 
 
 @pytest.mark.parametrize(
