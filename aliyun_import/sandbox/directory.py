@@ -1,7 +1,8 @@
 """Directory of a kept sandbox: its lock, what is known of the process that serves it, and its removal.
 
 `lock` is locked by the process that serves the directory, and holds what it says of itself as JSON; the kernel releases
-the lock however the process ends. `state.db` is the store, `objects` has the bytes.
+the lock however the process ends. `state.db` is the store, `objects` has the bytes,
+`tls` the certificates.
 """
 
 import fcntl
@@ -15,6 +16,7 @@ from types import TracebackType
 LOCK = "lock"
 STATE = "state.db"
 OBJECTS = "objects"
+TLS = "tls"  # not removed by `reset`: clients go on to trust the authority
 _OURS = (LOCK, STATE, f"{STATE}-wal", f"{STATE}-shm", OBJECTS)
 
 
@@ -40,7 +42,7 @@ class DirectoryLock:
 
     def __init__(self, directory: Path) -> None:
         directory.mkdir(parents=True, exist_ok=True)
-        if not (directory / STATE).exists() and any(each.name not in _OURS for each in directory.iterdir()):
+        if not (directory / STATE).exists() and any(each.name not in (*_OURS, TLS) for each in directory.iterdir()):
             raise ForeignDirectoryError(f"{directory} has files, and none of a sandbox")
         self._descriptor = os.open(directory / LOCK, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o600)
         try:

@@ -45,7 +45,7 @@ from aliyun_import.sandbox.core.state import (
     State,
 )
 from aliyun_import.sandbox.core.store import Store
-from aliyun_import.sandbox.directory import STATE, DirectoryLock
+from aliyun_import.sandbox.directory import STATE, TLS, DirectoryLock
 
 SERVER_NAME = "AliyunImportSandbox"
 IDLE_S = 300.0  # a connection that is idle for this long is closed
@@ -198,7 +198,15 @@ class WireServer(socketserver.ThreadingMixIn, socketserver.TCPServer):
         self._open_lock = threading.Lock()
         if ":" in address[0]:
             self.address_family = socket.AF_INET6
-        super().__init__(address, _Handler)
+        super().__init__(address, _Handler, bind_and_activate=False)
+        try:
+            if address[0] == "::":  # all addresses are meant, those of IPv4 too, whatever the system's default is
+                self.socket.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0)
+            self.server_bind()
+            self.server_activate()
+        except OSError:
+            self.server_close()
+            raise
         # 20 ms: the longest time that stopping takes, for fifty idle wake-ups a second.
         self._loop = threading.Thread(target=self.serve_forever, args=(0.02,), name="sandbox", daemon=True)
         self._loop.start()
@@ -246,10 +254,28 @@ class WireServer(socketserver.ThreadingMixIn, socketserver.TCPServer):
 class Sandbox:
     """A running sandbox. It serves from `start` until `stop`, on its own threads."""
 
-    def __init__(self, state: State, *, host: str, port: int, tls: ssl.SSLContext | None) -> None:
+    def __init__(
+        self,
+        state: State,
+        *,
+        host: str,
+        port: int,
+        http_port: int | None = None,
+        tls: ssl.SSLContext | None,
+        authority: Path | None = None,
+    ) -> None:
         self.state = state
+        self.authority = authority
+        """The certificate that clients are to trust, if the sandbox made one."""
         self._router = Router(state)
         self._server = WireServer((host, port), self._router.serve, tls=tls)
+        self._plain: WireServer | None = None
+        if http_port is not None:
+            try:
+                self._plain = WireServer((host, http_port), self._router.serve, tls=None)
+            except OSError:
+                self._server.stop()
+                raise
         self._host = host
         self._scheme = "http" if tls is None else "https"
         self._held = contextlib.ExitStack()  # what ends with the sandbox
@@ -266,16 +292,20 @@ class Sandbox:
         certificate: Path | None = None,
         private_key: Path | None = None,
         keep: bool = False,
+        own_tls: bool = False,
+        http_port: int | None = None,
     ) -> "Sandbox":
         """Start a sandbox that stores objects in a directory (created if missing); port 0 selects a free port.
 
         With `keep` all its state is in the directory: the next sandbox there continues, also after a kill. Otherwise
         it starts empty and leaves what is there alone. With a certificate (PEM, with its private key unless that is in
-        the same file) it serves https instead of http. Raises OSError if the port is in use or the directory cannot be
-        written, DirectoryInUseError and ForeignDirectoryError (both OSError), and UnreadableStateError.
+        the same file) it serves https instead of http; with `own_tls` it makes the certificate itself, and the
+        authority that clients are to trust (`authority`). `http_port` is a second port, for plain http beside https.
+        Raises OSError if a port is in use or the directory cannot be written, DirectoryInUseError and
+        ForeignDirectoryError (both OSError), and UnreadableStateError.
         """
         directory.mkdir(parents=True, exist_ok=True)
-        tls = None
+        tls, authority = None, None
         if certificate is not None:
             tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
             tls.load_cert_chain(certificate, private_key)
@@ -284,8 +314,12 @@ class Sandbox:
             if keep:
                 held.enter_context(DirectoryLock(directory))
                 store = held.enter_context(contextlib.closing(Store(directory / STATE)))
+            if own_tls:
+                from aliyun_import.sandbox.tls import server_context
+
+                tls, authority = server_context(directory / TLS, host)
             state = State(directory, settings=settings, clock=clock, store=store)
-            sandbox = cls(state, host=host, port=port, tls=tls)
+            sandbox = cls(state, host=host, port=port, http_port=http_port, tls=tls, authority=authority)
             sandbox._held = held.pop_all()
         return sandbox
 
@@ -337,12 +371,16 @@ class Sandbox:
             "ALIBABA_CLOUD_ACCESS_KEY_ID": key.id,
             "ALIBABA_CLOUD_ACCESS_KEY_SECRET": key.secret,
         }
+        if self.authority is not None:
+            variables["ALIBABA_CLOUD_CA_BUNDLE"] = str(self.authority)
         return variables if key.token is None else {**variables, "ALIBABA_CLOUD_SECURITY_TOKEN": key.token}
 
     def stop(self) -> None:
         """Stop serving and drop every connection; the directory stays."""
         self._router.stopping.set()
         self._server.stop()
+        if self._plain is not None:
+            self._plain.stop()
         self.state.commit()
         self._held.close()
 

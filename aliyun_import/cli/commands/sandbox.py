@@ -46,6 +46,13 @@ def sandbox() -> None:
         help="PEM file with the private key.",
         show_default="in --certificate",
     ),
+    option("--tls", is_flag=True, help="Serve https with a certificate and an authority made in --dir."),
+    option(
+        "--http-port",
+        type=click.IntRange(0, 65535),
+        help="Second port, for plain http beside https.",
+        show_default="none",
+    ),
 )
 def serve(
     *,
@@ -55,6 +62,8 @@ def serve(
     import_time: float,
     certificate: Path | None,
     private_key: Path | None,
+    tls: bool,
+    http_port: int | None,
 ) -> None:
     """Serve until stopped, and print the environment variables that lead to the sandbox.
 
@@ -68,6 +77,8 @@ def serve(
     from aliyun_import.sandbox.core.state import Settings
     from aliyun_import.sandbox.server import Sandbox
 
+    if tls and certificate:
+        raise click.UsageError("--tls makes a certificate, and --certificate names one: pass one of them.")
     stop = threading.Event()
     with _directory(directory) as objects_dir, cancel_on_signals(stop):
         try:
@@ -78,6 +89,8 @@ def serve(
                 settings=Settings(import_s=import_time),
                 certificate=certificate,
                 private_key=private_key,
+                own_tls=tls,
+                http_port=http_port,
             )
         except OSError as error:
             raise LocalStateError(

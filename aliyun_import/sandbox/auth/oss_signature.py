@@ -38,12 +38,17 @@ PRESIGNING_PARAMS = frozenset({
     "OSSAccessKeyId", "Expires", "Signature", "security-token", "x-oss-signature-version", "x-oss-credential",
     "x-oss-date", "x-oss-expires", "x-oss-signature", "x-oss-security-token", "x-oss-additional-headers",
 })  # fmt: skip
+# The caller of a request without a signature: ACLs alone say what it may do.
+ANONYMOUS = AccessKey(id="", secret="", account_id="anonymous", principal="anonymous")
 V4_PAYLOAD = "UNSIGNED-PAYLOAD"
 MAX_VALIDITY_S = 604_800  # "V4 signature in a URL": at most seven days
 
 
 def authenticate(state: State, request: Request, resource: str) -> Caller:
-    """Return the caller of a request; raises OssError. `resource` is `/bucket/key`, percent-encoded as on the wire."""
+    """Return the caller of a request, ANONYMOUS for one without a signature; raises OssError.
+
+    `resource` is `/bucket/key`, percent-encoded as on the wire.
+    """
     authorization = request.headers.get("authorization")
     if authorization.startswith("OSS4-HMAC-SHA256 "):
         return _check_v4(state, request, resource, _header_fields(authorization))
@@ -67,7 +72,7 @@ def authenticate(state: State, request: Request, resource: str) -> Caller:
         key_id, signature = request.param("OSSAccessKeyId"), request.param("Signature")
         token = request.param("security-token")
         return _check_v1(state, request, resource, key_id=key_id, signature=signature, date=date, token=token)
-    raise OssError(403, "AccessDenied", "Anonymous access is forbidden for this operation.")
+    return Caller(ANONYMOUS, None)
 
 
 def _v1_seconds(date: str) -> int:

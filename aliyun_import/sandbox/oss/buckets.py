@@ -1,17 +1,12 @@
 """Operations on buckets and their settings: lifecycle, default encryption, versioning."""
 
-import hashlib
-from xml.etree import ElementTree
-
 from aliyun_import.sandbox.core.http_types import Answer
+from aliyun_import.sandbox.oss.attributes import BUCKET_ACLS
 from aliyun_import.sandbox.oss.protocol import (
-    MAX_BODY_BYTES,
     OssCall,
     OssError,
     Tree,
-    content_md5,
     invalid_argument,
-    invalid_digest,
     malformed_xml,
     owner,
     parse,
@@ -19,21 +14,16 @@ from aliyun_import.sandbox.oss.protocol import (
     texts,
     xml_answer,
 )
-from aliyun_import.sandbox.oss.state import STORAGE_CLASSES, AbortRule, Bucket
+from aliyun_import.sandbox.oss.state import STORAGE_CLASSES, Bucket
 
-ACLS = ("private", "public-read", "public-read-write")
 REDUNDANCIES = ("LRS", "ZRS")
-MAX_RULES = 1000
-_ACTIONS = frozenset({
-    "Expiration", "Transition", "AbortMultipartUpload", "NoncurrentVersionExpiration", "NoncurrentVersionTransition",
-})  # fmt: skip
 
 
 def put_bucket(call: OssCall) -> Answer:
     """PutBucket: create a bucket in the region of the endpoint; repeating it on an own bucket succeeds."""
     storage_class, redundancy = _requested(call)
     acl = call.request.headers.get("x-oss-acl")
-    if acl and acl not in ACLS:
+    if acl and acl not in BUCKET_ACLS:
         raise invalid_argument("x-oss-acl", acl)
     with call.state.lock:
         bucket = call.oss.bucket(call.bucket_name)
@@ -130,12 +120,6 @@ def get_bucket_location(call: OssCall) -> Answer:
     return xml_answer("LocationConstraint", f"oss-{call.bucket.region}")
 
 
-def get_bucket_acl(call: OssCall) -> Answer:
-    """GetBucketAcl."""
-    tree = {"Owner": owner(call.bucket.owner_id), "AccessControlList": {"Grant": call.bucket.acl}}
-    return xml_answer("AccessControlPolicy", tree)
-
-
 def list_buckets(call: OssCall) -> Answer:
     """ListBuckets: the buckets of the caller's account in all regions."""
     prefix, marker = call.request.param("prefix"), call.request.param("marker")
@@ -178,66 +162,6 @@ def delete_bucket(call: OssCall) -> Answer:
         if call.bucket.versions or call.bucket.uploads:
             raise OssError(409, "BucketNotEmpty", "The bucket you tried to delete is not empty.")
         del call.oss.buckets[call.bucket_name]
-    return Answer(204)
-
-
-def put_lifecycle(call: OssCall) -> Answer:
-    """PutBucketLifecycle: replaces all rules; each needs a status and an action; a missing id is assigned."""
-    digest = content_md5(call.request.headers)
-    body = call.request.body.whole(max_bytes=MAX_BODY_BYTES)
-    if digest is not None and hashlib.md5(body, usedforsecurity=False).digest() != digest:
-        raise invalid_digest()
-    tree = parse(call.request, "LifecycleConfiguration")
-    rules = tree.findall("Rule")
-    if not rules or len(rules) > MAX_RULES:
-        raise malformed_xml()
-    ids = [_rule_id(rule) for rule in rules]
-    if len(set(ids)) < len(ids):
-        raise invalid_argument("ID", next(each for each in ids if ids.count(each) > 1), "Rule ID must be unique.")
-    abort_rules = tuple(filter(None, map(_abort_rule, rules)))
-    call.change_bucket(lifecycle_xml=ElementTree.tostring(tree, encoding="unicode"), abort_rules=abort_rules)
-    return Answer(200)
-
-
-def _rule_id(rule: ElementTree.Element) -> str:
-    """Check the form of a rule and return its id, which is assigned if it is missing."""
-    (status,) = texts(rule, ["Status"])
-    if status not in ("Enabled", "Disabled") or not _ACTIONS & {child.tag for child in rule}:
-        raise malformed_xml()
-    if rule.find("Prefix") is None:
-        ElementTree.SubElement(rule, "Prefix")
-    given = (rule.findtext("ID") or "").strip()
-    if given:
-        return given
-    made = hashlib.sha256(ElementTree.tostring(rule)).hexdigest()[:32]
-    element = rule.find("ID")
-    if element is None:
-        element = ElementTree.Element("ID")
-        rule.insert(0, element)
-    element.text = made
-    return made
-
-
-def _abort_rule(rule: ElementTree.Element) -> AbortRule | None:
-    days = rule.findtext("AbortMultipartUpload/Days")
-    if days is None or (rule.findtext("Status") or "").strip() != "Enabled":
-        return None
-    if not days.strip().isdecimal() or int(days) < 1:
-        raise invalid_argument("Days", days)
-    return AbortRule((rule.findtext("Prefix") or "").strip(), int(days))
-
-
-def get_lifecycle(call: OssCall) -> Answer:
-    """GetBucketLifecycle."""
-    if not call.bucket.lifecycle_xml:
-        raise OssError(404, "NoSuchLifecycle", "No Row found in Lifecycle Table.")
-    body = f'<?xml version="1.0" encoding="UTF-8"?>\n{call.bucket.lifecycle_xml}\n'.encode()
-    return Answer(200, (("Content-Type", "application/xml"),), body)
-
-
-def delete_lifecycle(call: OssCall) -> Answer:
-    """DeleteBucketLifecycle."""
-    call.change_bucket(lifecycle_xml="", abort_rules=())
     return Answer(204)
 
 

@@ -7,6 +7,7 @@ from urllib.parse import quote
 
 from aliyun_import.sandbox.core.blob_store import Content, crc64_combine
 from aliyun_import.sandbox.core.http_types import Answer
+from aliyun_import.sandbox.oss.attributes import described, object_acl
 from aliyun_import.sandbox.oss.objects import copied_etag, copy_source, encryption_header, receive, store
 from aliyun_import.sandbox.oss.protocol import (
     KeyEncoder,
@@ -14,16 +15,13 @@ from aliyun_import.sandbox.oss.protocol import (
     OssError,
     byte_range,
     crc_header,
-    encryption,
     invalid_argument,
-    kept_headers,
     malformed_xml,
     page_of,
     parse,
     quoted,
     refuse_overwriting,
     stamp,
-    storage_class,
     texts,
     version_header,
     xml_answer,
@@ -39,14 +37,15 @@ MIN_PART_BYTES = 100 << 10  # every part but the last; checked at Complete only
 
 def initiate(call: OssCall) -> Answer:
     """InitiateMultipartUpload: storage class, encryption and metadata given here apply to the object."""
-    headers, encode = call.request.headers, KeyEncoder(call.request)
+    encode, asked = KeyEncoder(call.request), described(call)
     upload = Upload(
         id=call.oss.new_upload_id(),
         key=call.key,
         initiated_s=call.now_s,
-        storage_class=storage_class(headers, call.bucket.storage_class),
-        encryption=encryption(headers, call.bucket),
-        headers=kept_headers(headers),
+        storage_class=asked.storage_class,
+        encryption=asked.encryption,
+        headers=asked.headers,
+        tags=asked.tags,
     )
     with call.state.lock:
         refuse_overwriting(call.request, call.bucket, call.key)
@@ -107,7 +106,7 @@ def complete(call: OssCall) -> Answer:
     encode = KeyEncoder(call.request)
     with call.state.lock:
         find_upload(call)
-    named = _named(call)
+    named, acl = _named(call), object_acl(call.request.headers)
     with call.state.lock:
         upload = find_upload(call)
         parts = _chosen(upload, named)
@@ -124,6 +123,8 @@ def complete(call: OssCall) -> Answer:
                 storage_class=upload.storage_class,
                 encryption=upload.encryption,
                 headers=upload.headers,
+                tags=upload.tags,
+                acl=acl,
             ),
         )
         del call.bucket.uploads[upload.id]

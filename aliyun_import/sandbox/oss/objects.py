@@ -7,6 +7,7 @@ reads it nowhere else, and its users complete uploads with it.
 import base64
 import binascii
 import hashlib
+import re
 import secrets
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
@@ -15,6 +16,7 @@ from urllib.parse import unquote
 
 from aliyun_import.sandbox.core.blob_store import Content, Received
 from aliyun_import.sandbox.core.http_types import Answer
+from aliyun_import.sandbox.oss.attributes import described
 from aliyun_import.sandbox.oss.protocol import (
     KeyEncoder,
     OssCall,
@@ -24,37 +26,38 @@ from aliyun_import.sandbox.oss.protocol import (
     check_conditions,
     content_md5,
     crc_header,
-    encryption,
     http_date,
     invalid_argument,
     invalid_digest,
-    kept_headers,
     no_such_key,
     owner,
     page_of,
     quoted,
     refuse_overwriting,
     stamp,
-    storage_class,
     version_header,
     xml_answer,
 )
 from aliyun_import.sandbox.oss.state import ARCHIVED, NULL_VERSION, Bucket, StoredObject
 
 MAX_PUT_BYTES = 5 << 30  # "Limits": 5 GB in one PutObject or UploadPart
+_MARKER = ("x-oss-delete-marker", "true")
 MAX_COPY_OBJECT_BYTES = 1 << 30  # "CopyObject": larger ones are for UploadPartCopy
 
 
-def receive(call: OssCall) -> Received:
-    """Store the body of a request, and check its length, MD5 and CRC-64 against the headers."""
+def receive(call: OssCall, *, too_large: str = "InlineDataTooLarge") -> Received:
+    """Store the body of a request, and check its length, MD5 and CRC-64 against the headers.
+
+    `too_large` is the code for a body beyond 5 GiB, which differs between operations.
+    """
     body, headers = call.request.body, call.request.headers
     if not body.announced:
         message = "You must provide the Content-Length HTTP header."
         raise OssError(411, "MissingContentLength", message)
     if (body.length or 0) > MAX_PUT_BYTES:
-        raise _too_large()
+        raise _too_large(too_large)
     digest = content_md5(headers)
-    received = call.oss.shelf.receive(_bounded(call))
+    received = call.oss.shelf.receive(_bounded(call, too_large))
     if digest is not None and received.md5 != digest:
         raise invalid_digest()
     crc = headers.get("x-oss-hash-crc64ecma")
@@ -64,42 +67,35 @@ def receive(call: OssCall) -> Received:
     return received
 
 
-def _bounded(call: OssCall) -> Iterator[bytes]:
+def _bounded(call: OssCall, too_large: str) -> Iterator[bytes]:
     """Yield the body up to the limit, which a chunked one does not announce; a fault may flip its first bit."""
     corrupt, size = call.struck_by("corrupt"), 0
     for chunk in call.request.body.chunks():
         size += len(chunk)
         if size > MAX_PUT_BYTES:
-            raise _too_large()
+            raise _too_large(too_large)
         yield bytes([chunk[0] ^ 1]) + chunk[1:] if corrupt else chunk
         corrupt = False
 
 
-def _too_large() -> OssError:
-    return OssError(400, "InlineDataTooLarge", "Inline data exceeds the maximum allowed size.")
+def _too_large(code: str) -> OssError:
+    return OssError(400, code, "Inline data exceeds the maximum allowed size.")
 
 
 def put_object(call: OssCall) -> Answer:
     """PutObject."""
-    headers = call.request.headers
-    made = StoredObject(
-        key=call.key,
-        headers=kept_headers(headers),
-        storage_class=storage_class(headers, call.bucket.storage_class),
-        encryption=encryption(headers, call.bucket),
-    )
+    made = described(call)
     with call.state.lock:
         refuse_overwriting(call.request, call.bucket, call.key)
-    received = receive(call)
+    received = receive(call, too_large="InvalidArgument")
     etag = received.md5.hex().upper()
     stored = store(call, replace(made, content=received.content, etag=etag, crc64=received.crc64))
-    md5_header = (("Content-MD5", headers.get("content-md5")),) if "content-md5" in headers else ()
     return Answer(
         200,
         (
             ("ETag", quoted(etag)),
             *crc_header(stored.crc64),
-            *md5_header,
+            *md5_header(stored),
             *version_header(call.bucket, stored),
             *encryption_header(stored),
         ),
@@ -116,19 +112,38 @@ def store(call: OssCall, made: StoredObject) -> StoredObject:
         return stored
 
 
+def md5_header(stored: StoredObject) -> tuple[tuple[str, str], ...]:
+    """Return the header with the MD5 of a Normal object; that of an object made of parts is not known."""
+    if stored.kind != "Normal" or not re.fullmatch("[0-9A-F]{32}", stored.etag):
+        return ()
+    return (("Content-MD5", base64.b64encode(bytes.fromhex(stored.etag)).decode()),)
+
+
 def encryption_header(stored: StoredObject) -> tuple[tuple[str, str], ...]:
     """Return the header with the encryption, if there is one."""
     return (("x-oss-server-side-encryption", stored.encryption),) if stored.encryption else ()
 
 
 def find(bucket: Bucket, key: str, version_id: str = "") -> StoredObject:
-    """Return an object or a version of it; raises NoSuchKey, NoSuchVersion."""
+    """Return an object or a version of it; raises NoSuchKey, NoSuchVersion, and MethodNotAllowed for a marker."""
+    check_version_id(version_id)
     stored = bucket.version(key, version_id)
     if stored is None and version_id:
         raise OssError(404, "NoSuchVersion", "The specified version does not exist.", extra=[("Key", key)])
-    if stored is None or stored.delete_marker:
-        raise no_such_key(key)
+    if stored is None:
+        latest = bucket.versions.get(key, ())[-1:]  # a delete marker, if there is any version
+        headers = [pair for each in latest for pair in (*version_header(bucket, each), _MARKER)]
+        raise no_such_key(key, headers=headers)
+    if stored.delete_marker:
+        message = "The specified method is not allowed against this resource."
+        raise OssError(405, "MethodNotAllowed", message, headers=[*version_header(bucket, stored), _MARKER])
     return stored
+
+
+def check_version_id(version_id: str) -> None:
+    """Raise InvalidArgument for what no version id looks like."""
+    if version_id and not re.fullmatch(r"[\w.-]+", version_id):
+        raise invalid_argument("versionId", version_id, "Invalid version id specified")
 
 
 def get_object(call: OssCall) -> Answer:
@@ -141,7 +156,7 @@ def get_object(call: OssCall) -> Answer:
     headers = _headers(call.bucket, stored)
     content = stored.content.chunks(part.first, part.length)
     if part.whole:
-        return Answer(200, headers, content, content_length=stored.size)
+        return Answer(200, (*headers, *md5_header(stored)), content, content_length=stored.size)
     span = ("Content-Range", f"bytes {part.first}-{part.first + part.length - 1}/{stored.size}")
     return Answer(206, (*headers, span), content, content_length=part.length)
 
@@ -175,7 +190,7 @@ def _range(call: OssCall, stored: StoredObject) -> _Range:
 def head_object(call: OssCall) -> Answer:
     """HeadObject."""
     stored = _requested(call)
-    return Answer(200, _headers(call.bucket, stored), content_length=stored.size)
+    return Answer(200, (*_headers(call.bucket, stored), *md5_header(stored)), content_length=stored.size)
 
 
 def get_object_meta(call: OssCall) -> Answer:
@@ -208,29 +223,34 @@ def _headers(bucket: Bucket, stored: StoredObject) -> tuple[tuple[str, str], ...
         *crc_header(stored.crc64),
         *version_header(bucket, stored),
         *encryption_header(stored),
+        *((("x-oss-tagging-count", str(len(stored.tags))),) if stored.tags else ()),
     )
 
 
 def delete_object(call: OssCall) -> Answer:
     """DeleteObject: 204 also without an object; with versioning a delete marker, unless a version is given."""
-    version_id = call.request.param("versionId")
-    bucket = call.bucket
     with call.state.lock:
-        if version_id or not bucket.versioning:
-            gone = call.oss.remove(bucket, call.key, version_id or NULL_VERSION)
-            marker = gone is not None and gone.delete_marker
-        else:
-            enabled = bucket.versioning == "Enabled"
-            gone = StoredObject(
-                key=call.key,
-                version_id=call.oss.new_version_id() if enabled else NULL_VERSION,
-                modified_s=call.now_s,
-                delete_marker=True,
-            )
-            call.oss.put(bucket, gone)
-            marker = True
-    headers = version_header(bucket, gone) if gone is not None else ()
-    return Answer(204, (*headers, ("x-oss-delete-marker", "true")) if marker else headers)
+        gone = delete_version(call, call.key, call.request.param("versionId"))
+    if gone is None:
+        return Answer(204)
+    headers = version_header(call.bucket, gone)
+    return Answer(204, (*headers, _MARKER) if gone.delete_marker else headers)
+
+
+def delete_version(call: OssCall, key: str, version_id: str) -> StoredObject | None:
+    """Remove a version, or the object, and return what was removed or the delete marker that was set."""
+    check_version_id(version_id)
+    bucket = call.bucket
+    if version_id or not bucket.versioning:
+        return call.oss.remove(bucket, key, version_id or NULL_VERSION)
+    marker = StoredObject(
+        key=key,
+        version_id=call.oss.new_version_id() if bucket.versioning == "Enabled" else NULL_VERSION,
+        modified_s=call.now_s,
+        delete_marker=True,
+    )
+    call.oss.put(bucket, marker)
+    return marker
 
 
 def copy_source(call: OssCall) -> StoredObject:
@@ -263,23 +283,20 @@ def copied_etag(content: Content) -> str:
 
 
 def copy_object(call: OssCall) -> Answer:
-    """CopyObject: the metadata is the source's unless x-oss-metadata-directive is REPLACE."""
-    directive = call.request.headers.get("x-oss-metadata-directive").upper() or "COPY"
-    if directive not in ("COPY", "REPLACE"):
-        raise invalid_argument("x-oss-metadata-directive", directive)
+    """CopyObject: metadata and tags are the source's unless their directive is REPLACE; the ACL is never copied."""
+    directive, tagging = _directive(call, "x-oss-metadata-directive"), _directive(call, "x-oss-tagging-directive")
     source = copy_source(call)
     if source.storage_class in ARCHIVED:
         raise OssError(403, "InvalidObjectState", "The operation is not valid for the object's state.")
     if source.size > MAX_COPY_OBJECT_BYTES:
         raise OssError(400, "EntityTooLarge", "Your proposed upload exceeds the maximum allowed size.")
-    headers = call.request.headers
+    asked = described(call)
     made = replace(
-        source,
-        key=call.key,
-        kind="Normal",
-        headers=kept_headers(headers) if directive == "REPLACE" else source.headers,
-        storage_class=storage_class(headers, call.bucket.storage_class),
-        encryption=encryption(headers, call.bucket),
+        asked,
+        content=source.content,
+        etag=source.etag,
+        headers=asked.headers if directive == "REPLACE" else source.headers,
+        tags=asked.tags if tagging == "REPLACE" else source.tags,
         crc64=source.content.crc64 if call.state.settings.crc_of_copies else None,
     )
     stored = store(call, made)
@@ -288,6 +305,13 @@ def copy_object(call: OssCall) -> Answer:
         {"ETag": quoted(stored.etag), "LastModified": stamp(stored.modified_s)},
         headers=(("ETag", quoted(stored.etag)), *crc_header(stored.crc64), *version_header(call.bucket, stored)),
     )
+
+
+def _directive(call: OssCall, header: str) -> str:
+    directive = call.request.headers.get(header).upper() or "COPY"
+    if directive not in ("COPY", "REPLACE"):
+        raise invalid_argument(header, directive)
+    return directive
 
 
 def list_objects(call: OssCall) -> Answer:

@@ -19,16 +19,11 @@ from xml.sax.saxutils import escape
 
 from aliyun_import.sandbox.core.http_types import Answer, BodyTooLargeError, Headers, Request
 from aliyun_import.sandbox.core.state import AccessKey, State
-from aliyun_import.sandbox.oss.state import STORAGE_CLASSES, Bucket, OssState, StoredObject
+from aliyun_import.sandbox.oss.state import Bucket, OssState, StoredObject
 
 MAX_BODY_BYTES = 4 << 20  # a Complete body of 10,000 parts has about 1 MB
 
 Tree = Mapping[str, Any]
-
-
-MAX_METADATA_BYTES = 8 * 1024  # "Limits": user metadata, names and values together
-_KEPT = ("cache-control", "content-disposition", "content-encoding", "content-language", "expires")
-_ENCRYPTIONS = ("AES256", "KMS", "SM4")
 
 
 @dataclass(frozen=True)
@@ -43,7 +38,14 @@ class OssError(Exception):
     """A refusal: HTTP status, code, message, and further elements of the body."""
 
     def __init__(
-        self, status: int, code: str, message: str, *, ec: str = "", extra: Iterable[tuple[str, str]] = ()
+        self,
+        status: int,
+        code: str,
+        message: str,
+        *,
+        ec: str = "",
+        extra: Iterable[tuple[str, str]] = (),
+        headers: Iterable[tuple[str, str]] = (),
     ) -> None:
         super().__init__(f"{code}: {message}")
         self.status = status
@@ -51,6 +53,7 @@ class OssError(Exception):
         self.message = message
         self.ec = ec
         self.extra = tuple(extra)
+        self.headers = tuple(headers)
 
 
 def invalid_argument(name: str, value: str, message: str = "Invalid Argument.", *, ec: str = "") -> OssError:
@@ -58,9 +61,9 @@ def invalid_argument(name: str, value: str, message: str = "Invalid Argument.", 
     return OssError(400, "InvalidArgument", message, ec=ec, extra=[("ArgumentName", name), ("ArgumentValue", value)])
 
 
-def no_such_key(key: str) -> OssError:
+def no_such_key(key: str, *, headers: Iterable[tuple[str, str]] = ()) -> OssError:
     """Return the error for a key without an object."""
-    return OssError(404, "NoSuchKey", "The specified key does not exist.", extra=[("Key", key)])
+    return OssError(404, "NoSuchKey", "The specified key does not exist.", extra=[("Key", key)], headers=headers)
 
 
 def not_done(what: str, *, header: str = "") -> OssError:
@@ -90,7 +93,7 @@ def refusal(request: Request, error: OssError, *, headers: Iterable[tuple[str, s
     ]
     inner = "".join(f"<{name}>{escape(value)}</{name}>" for name, value in fields)
     body = f'<?xml version="1.0" encoding="UTF-8"?>\n<Error>{inner}</Error>\n'.encode(errors="replace")
-    common = [("Content-Type", "application/xml"), *headers]
+    common = [("Content-Type", "application/xml"), *error.headers, *headers]
     if error.ec:
         common.append(("x-oss-ec", error.ec))
     if error.status == HTTPStatus.NOT_MODIFIED:
@@ -255,33 +258,6 @@ def texts(parent: ElementTree.Element, names: Iterable[str]) -> tuple[str, ...]:
             raise malformed_xml()
         found.append((child.text or "").strip())
     return tuple(found)
-
-
-def kept_headers(headers: Headers) -> Mapping[str, str]:
-    """Return the headers that an object keeps from its upload."""
-    kept = {name: value for name, value in headers.items() if name in _KEPT}
-    kept["content-type"] = headers.get("content-type") or "application/octet-stream"
-    metadata = {name: value for name, value in headers.items() if name.startswith("x-oss-meta-")}
-    size = sum(len(name) - len("x-oss-meta-") + len(value.encode(errors="replace")) for name, value in metadata.items())
-    if size > MAX_METADATA_BYTES:
-        raise invalid_argument("x-oss-meta-", str(size), "The user metadata exceeds 8 KB.")
-    return kept | metadata
-
-
-def storage_class(headers: Headers, default: str) -> str:
-    """Return the requested storage class; raises InvalidArgument."""
-    value = headers.get("x-oss-storage-class") or default
-    if value not in STORAGE_CLASSES:
-        raise invalid_argument("x-oss-storage-class", value, "No such bucket storage class exists.")
-    return value
-
-
-def encryption(headers: Headers, bucket: Bucket) -> str:
-    """Return the requested encryption, or that of the bucket; raises InvalidEncryptionAlgorithmError."""
-    value = headers.get("x-oss-server-side-encryption") or bucket.encryption
-    if value and value not in _ENCRYPTIONS:
-        raise OssError(400, "InvalidEncryptionAlgorithmError", "The encryption algorithm specified is not valid.")
-    return value
 
 
 def refuse_overwriting(request: Request, bucket: Bucket, key: str) -> None:

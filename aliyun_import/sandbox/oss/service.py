@@ -1,21 +1,22 @@
-"""The OSS service: its table of operations, recognition and checks of requests, and common headers of answers.
+"""The OSS service: recognition and checks of requests, and common headers of answers.
 
 Path style on one port: the bucket is split from the key before decoding, because a `/` within a key is sent as %2F. The
-host BUCKET.oss-REGION.aliyuncs.com names a bucket, as does a custom domain in Settings.cnames; the whole path is the
-key then. What a request asks beyond its row (a sub-resource, parameter or x-oss- header) is answered 501 by name.
+hosts BUCKET.oss-REGION.aliyuncs.com and BUCKET.localhost name a bucket, as does a custom domain in Settings.cnames; the
+whole path is the key then. What a request asks beyond its row (a sub-resource, parameter or x-oss- header) is answered
+501 by name.
 """
 
 import re
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from fnmatch import fnmatchcase
 from urllib.parse import unquote_to_bytes
 
-from aliyun_import.sandbox.auth.oss_signature import PRESIGNING_PARAMS, authenticate
-from aliyun_import.sandbox.core.http_types import Answer, Call, Operation, Request
+from aliyun_import.sandbox.auth.oss_signature import ANONYMOUS, PRESIGNING_PARAMS, authenticate
+from aliyun_import.sandbox.core.http_types import Answer, Call, Request
 from aliyun_import.sandbox.core.state import State
-from aliyun_import.sandbox.oss import buckets, multipart, objects
+from aliyun_import.sandbox.oss.operations import OPERATIONS, OssOperation
 from aliyun_import.sandbox.oss.protocol import OssCall, OssError, invalid_argument, not_done, refusal, refuse
 from aliyun_import.sandbox.oss.state import Bucket, OssState
 
@@ -24,107 +25,11 @@ __all__ = ["answer", "identify", "refuse"]
 # "Naming": 3-63 of a-z, 0-9 and -, first and last alphanumeric; keys 1-1023 bytes, not beginning with / or \.
 _BUCKET_NAME = re.compile(r"[a-z0-9][a-z0-9-]{1,61}[a-z0-9]")
 MAX_KEY_BYTES = 1023
-# BUCKET.oss-REGION.aliyuncs.com, the only form that the real service takes; a proxy or a hosts file leads it here.
-_VIRTUAL_HOST = re.compile(r"([a-z0-9][a-z0-9-]{1,61}[a-z0-9])\.oss-[a-z0-9-]+\.aliyuncs\.com")
+# BUCKET.oss-REGION.aliyuncs.com is the only form that the real service takes: a proxy or a hosts file leads it here.
+# BUCKET.localhost is led to this machine by resolvers (RFC 6761).
+_VIRTUAL_HOST = re.compile(r"([a-z0-9][a-z0-9-]{1,61}[a-z0-9])\.(?:oss-[a-z0-9-]+\.aliyuncs\.com|localhost)")
+_PUBLIC_READS = frozenset({"GetObject", "HeadObject", "GetObjectMeta"})
 _SIGNING_HEADERS = ("date", "content-sha256", "security-token")
-_UPLOAD_HEADERS = (
-    "storage-class", "forbid-overwrite", "server-side-encryption", "server-side-encryption-key-id",
-    "server-side-data-encryption", "meta-*",
-)  # fmt: skip
-_CONDITIONS = tuple(f"copy-source-if-{name}" for name in ("match", "none-match", "modified-since", "unmodified-since"))
-
-
-@dataclass(frozen=True, kw_only=True)
-class OssOperation(Operation[OssCall, Answer]):
-    """One row of the table of OSS: besides name and function, how a request for it is recognised."""
-
-    method: str
-    level: str
-    """service, bucket or object."""
-    marks: tuple[str, ...] = ()
-    """Parameters that distinguish it from its siblings; a header if it begins with x-."""
-    headers: tuple[str, ...] = ()
-    """The x-oss- headers that it takes, without that prefix, besides those of signing."""
-    data: bool = False
-    """Whether it counts as a data operation: PublicEndpointForbidden."""
-
-
-# Rows with more marks come before their siblings with fewer: the first match is taken.
-OPERATIONS: tuple[OssOperation, ...] = (
-    OssOperation(name="ListBuckets", method="GET", level="service", action="oss:ListBuckets", do=buckets.list_buckets,
-                 params=("prefix", "marker", "max-keys"), headers=("resource-group-id",)),
-    # Buckets
-    OssOperation(name="PutBucketLifecycle", method="PUT", level="bucket", marks=("lifecycle",),
-                 action="oss:PutBucketLifecycle", do=buckets.put_lifecycle,
-                 headers=("allow-same-action-overlap",)),
-    OssOperation(name="GetBucketLifecycle", method="GET", level="bucket", marks=("lifecycle",),
-                 action="oss:GetBucketLifecycle", do=buckets.get_lifecycle),
-    OssOperation(name="DeleteBucketLifecycle", method="DELETE", level="bucket", marks=("lifecycle",),
-                 action="oss:DeleteBucketLifecycle", do=buckets.delete_lifecycle),
-    OssOperation(name="PutBucketEncryption", method="PUT", level="bucket", marks=("encryption",),
-                 action="oss:PutBucketEncryption", do=buckets.put_encryption),
-    OssOperation(name="GetBucketEncryption", method="GET", level="bucket", marks=("encryption",),
-                 action="oss:GetBucketEncryption", do=buckets.get_encryption),
-    OssOperation(name="DeleteBucketEncryption", method="DELETE", level="bucket", marks=("encryption",),
-                 action="oss:DeleteBucketEncryption", do=buckets.delete_encryption),
-    OssOperation(name="PutBucketVersioning", method="PUT", level="bucket", marks=("versioning",),
-                 action="oss:PutBucketVersioning", do=buckets.put_versioning),
-    OssOperation(name="GetBucketVersioning", method="GET", level="bucket", marks=("versioning",),
-                 action="oss:GetBucketVersioning", do=buckets.get_versioning),
-    OssOperation(name="GetBucketInfo", method="GET", level="bucket", marks=("bucketInfo",),
-                 action="oss:GetBucketInfo", do=buckets.get_bucket_info),
-    OssOperation(name="GetBucketLocation", method="GET", level="bucket", marks=("location",),
-                 action="oss:GetBucketLocation", do=buckets.get_bucket_location),
-    OssOperation(name="GetBucketAcl", method="GET", level="bucket", marks=("acl",),
-                 action="oss:GetBucketAcl", do=buckets.get_bucket_acl),
-    OssOperation(name="ListMultipartUploads", method="GET", level="bucket", marks=("uploads",),
-                 params=("prefix", "delimiter", "key-marker", "upload-id-marker", "max-uploads", "encoding-type"),
-                 action="oss:ListMultipartUploads", data=True, do=multipart.list_uploads),
-    OssOperation(name="ListObjectsV2", method="GET", level="bucket", marks=("list-type",),
-                 params=("prefix", "delimiter", "continuation-token", "start-after", "fetch-owner", "max-keys",
-                         "encoding-type"),
-                 action="oss:ListObjects", data=True, do=objects.list_objects_v2),
-    OssOperation(name="ListObjects", method="GET", level="bucket",
-                 params=("prefix", "delimiter", "marker", "max-keys", "encoding-type"),
-                 action="oss:ListObjects", data=True, do=objects.list_objects),
-    OssOperation(name="PutBucket", method="PUT", level="bucket", headers=("acl",),
-                 action="oss:PutBucket", do=buckets.put_bucket),
-    OssOperation(name="DeleteBucket", method="DELETE", level="bucket", action="oss:DeleteBucket",
-                 do=buckets.delete_bucket),
-    # Multipart uploads
-    OssOperation(name="InitiateMultipartUpload", method="POST", level="object", marks=("uploads",),
-                 params=("encoding-type",), headers=_UPLOAD_HEADERS, action="oss:PutObject", data=True,
-                 do=multipart.initiate),
-    OssOperation(name="UploadPartCopy", method="PUT", level="object",
-                 marks=("partNumber", "uploadId", "x-oss-copy-source"),
-                 headers=("copy-source", "copy-source-range", *_CONDITIONS),
-                 action="oss:PutObject", data=True, do=multipart.upload_part_copy),
-    OssOperation(name="UploadPart", method="PUT", level="object", marks=("partNumber", "uploadId"),
-                 headers=("hash-crc64ecma", "server-side-*"), action="oss:PutObject", data=True,
-                 do=multipart.upload_part),
-    OssOperation(name="CompleteMultipartUpload", method="POST", level="object", marks=("uploadId",),
-                 params=("encoding-type",), headers=("forbid-overwrite", "complete-all"),
-                 action="oss:PutObject", data=True, do=multipart.complete),
-    OssOperation(name="AbortMultipartUpload", method="DELETE", level="object", marks=("uploadId",),
-                 action="oss:AbortMultipartUpload", data=True, do=multipart.abort),
-    OssOperation(name="ListParts", method="GET", level="object", marks=("uploadId",),
-                 params=("part-number-marker", "max-parts", "encoding-type"),
-                 action="oss:ListParts", data=True, do=multipart.list_parts),
-    # Objects
-    OssOperation(name="CopyObject", method="PUT", level="object", marks=("x-oss-copy-source",),
-                 headers=("copy-source", "metadata-directive", *_CONDITIONS, *_UPLOAD_HEADERS),
-                 action="oss:PutObject", data=True, do=objects.copy_object),
-    OssOperation(name="PutObject", method="PUT", level="object", headers=("hash-crc64ecma", *_UPLOAD_HEADERS),
-                 action="oss:PutObject", data=True, do=objects.put_object),
-    OssOperation(name="GetObjectMeta", method="HEAD", level="object", marks=("objectMeta",), params=("versionId",),
-                 action="oss:GetObject", data=True, do=objects.get_object_meta),
-    OssOperation(name="HeadObject", method="HEAD", level="object", params=("versionId",),
-                 action="oss:GetObject", data=True, do=objects.head_object),
-    OssOperation(name="GetObject", method="GET", level="object", params=("versionId",), headers=("range-behavior",),
-                 action="oss:GetObject", data=True, do=objects.get_object),
-    OssOperation(name="DeleteObject", method="DELETE", level="object", params=("versionId",),
-                 action="oss:DeleteObject", data=True, do=objects.delete_object),
-)  # fmt: skip
 
 
 def identify(request: Request, cnames: Mapping[str, str]) -> Call:
@@ -210,6 +115,8 @@ def _carry_out(state: State, request: Request) -> Answer:
     if level != "service":
         _check_names(bucket_name, key)
     call.require(operation.action)
+    if caller.key is ANONYMOUS and (level == "service" or operation.name == "PutBucket"):
+        raise OssError(403, "AccessDenied", "Anonymous access is forbidden for this operation.")
     if level != "service" and operation.name != "PutBucket":
         call = replace(call, found=_open_bucket(call, operation))
     return operation.do(call)
@@ -252,8 +159,10 @@ def _open_bucket(call: OssCall, operation: OssOperation) -> Bucket:
             "Please send all future requests to this endpoint.",
             extra=[("Bucket", bucket.name), ("Endpoint", f"oss-{bucket.region}.aliyuncs.com")],
         )
-    if bucket.owner_id != call.account_id:
+    if bucket.owner_id != call.account_id and not _is_public(bucket, operation.name, call.key):
         message = "You have no right to access this object because of bucket acl."
+        if call.caller.key is ANONYMOUS:
+            message = "Anonymous access is forbidden for this operation."
         raise OssError(403, "AccessDenied", message, ec="0003-00000001", extra=[("BucketName", bucket.name)])
     mainland = bucket.region.startswith("cn-") and bucket.region != "cn-hongkong"
     host = call.request.headers.get("host").partition(":")[0]
@@ -266,6 +175,18 @@ def _open_bucket(call: OssCall, operation: OssOperation) -> Bucket:
         message = "Not allowed using the OSS public endpoint, please use CNAME instead."
         raise OssError(400, "PublicEndpointForbidden", message, ec="0048-00000401")
     return bucket
+
+
+def _is_public(bucket: Bucket, operation: str, key: str) -> bool:
+    """Return whether the ACLs open an operation to everybody; that of an object comes before that of its bucket."""
+    acl = bucket.acl
+    if operation in _PUBLIC_READS:
+        stored = bucket.current(key)
+        acl = stored.acl if stored is not None and stored.acl != "default" else acl
+        return acl in ("public-read", "public-read-write")
+    if operation in ("ListObjects", "ListObjectsV2"):
+        return acl in ("public-read", "public-read-write")
+    return operation == "PutObject" and acl == "public-read-write"
 
 
 def _distorted(done: Answer, request: Request) -> Answer:

@@ -37,6 +37,9 @@ class StoredObject:
     modified_s: float = 0.0
     headers: Mapping[str, str] = field(default_factory=dict)
     """Headers of the upload that reads return: content-type, x-oss-meta-*."""
+    acl: str = "default"
+    """`default` is that of the bucket."""
+    tags: Mapping[str, str] = field(default_factory=dict)
     version_id: str = NULL_VERSION
     delete_marker: bool = False
 
@@ -68,6 +71,7 @@ class Upload:
     storage_class: str
     encryption: str
     headers: Mapping[str, str]
+    tags: Mapping[str, str] = field(default_factory=dict)
     parts: Table[int, StoredPart] = field(default_factory=Table)
 
 
@@ -95,6 +99,7 @@ class Bucket:
     encryption_key_id: str = ""
     versioning: str = ""
     """Empty, Enabled or Suspended."""
+    tags: Mapping[str, str] = field(default_factory=dict)
     lifecycle_xml: str = ""
     abort_rules: tuple[AbortRule, ...] = ()
     versions: Table[str, tuple[StoredObject, ...]] = field(default_factory=Table)
@@ -165,6 +170,14 @@ class OssState:
             self._note_loss(bucket.version(stored.key, stored.version_id))
             kept = (each for each in bucket.versions.get(stored.key, ()) if each.version_id != stored.version_id)
             bucket.versions[stored.key] = (*kept, stored)
+
+    def change_object(self, bucket: Bucket, stored: StoredObject) -> None:
+        """Replace a version of an object by one of the same id and content: its order among the versions stays."""
+        with self._lock:
+            versions = bucket.versions[stored.key]
+            bucket.versions[stored.key] = tuple(
+                stored if each.version_id == stored.version_id else each for each in versions
+            )
 
     def remove(self, bucket: Bucket, key: str, version_id: str) -> StoredObject | None:
         """Remove one version permanently, and return it."""

@@ -1,13 +1,15 @@
 """Access checks of OSS: owners, regions, permissions, names, endpoints."""
 
 import http.client
+import re
+from pathlib import Path
 
 import oss2
 import pytest
 
 from aliyun_import.sandbox.core.faults import Fault
 from aliyun_import.sandbox.core.state import AccessKey
-from aliyun_import.sandbox.oss.service import OPERATIONS
+from aliyun_import.sandbox.oss.operations import OPERATIONS
 from aliyun_import.sandbox.oss.state import OssState
 from aliyun_import.sandbox.server import Sandbox
 from tests.sandbox.oss_sdk import Oss, do, refused
@@ -163,7 +165,7 @@ def test_more_than_5_gib_in_one_call_is_refused_at_once(sandbox: Sandbox, bucket
     connection.endheaders()
     response = connection.getresponse()
     assert response.status == 400
-    assert b"InlineDataTooLarge" in response.read()
+    assert b"InvalidArgument" in response.read()
     connection.close()
 
 
@@ -172,6 +174,14 @@ def test_every_operation_has_a_name_of_its_own() -> None:
     names = [operation.name for operation in OPERATIONS]
     assert len(set(names)) == len(names)
     assert all(operation.action.startswith("oss:") for operation in OPERATIONS)
+
+
+def test_the_documents_name_what_oss_can_do() -> None:
+    """The page on the sandbox lists each operation, and no other."""
+    page = (Path(__file__).parents[3] / "docs" / "sandbox.md").read_text()
+    table = page.partition("| about | operations |")[2].partition("\n\n")[0]
+    listed = [name for row in re.findall(r"^\| [^|-]+ \| (.*) \|$", table, re.MULTILINE) for name in row.split(", ")]
+    assert sorted(listed) == sorted(operation.name for operation in OPERATIONS)
 
 
 def test_quota_of_buckets(sandbox: Sandbox, oss: Oss) -> None:

@@ -190,10 +190,10 @@ def test_suspended_versions(bucket: oss2.Bucket) -> None:
 def test_what_the_sandbox_does_not_know_is_refused_by_name(bucket: oss2.Bucket) -> None:
     """An unknown header, parameter or sub-resource answers 501 and names it."""
     for method, key, params, headers, named in (
-        ("PUT", KEY, {}, {"x-oss-tagging": "a=b"}, "x-oss-tagging"),
+        ("PUT", KEY, {}, {"x-oss-traffic-limit": "819200"}, "x-oss-traffic-limit"),
         ("GET", KEY, {"x-oss-process": "image/resize"}, {}, "x-oss-process"),
         ("PUT", "", {"cors": ""}, {}, "PUT ?cors"),
-        ("POST", KEY, {"append": "", "position": "0"}, {}, "POST ?append"),
+        ("POST", KEY, {"append": "", "position": "0"}, {}, "AppendObject"),
     ):
         with refused() as answer:
             do(bucket, method, key, params=params, headers=headers)

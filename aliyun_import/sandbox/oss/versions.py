@@ -1,0 +1,156 @@
+"""Operations on many objects at once: the list of versions, the deletion of many keys, the statistics of a bucket."""
+
+import hashlib
+from xml.etree import ElementTree
+
+from aliyun_import.sandbox.core.http_types import Answer
+from aliyun_import.sandbox.oss.objects import delete_version
+from aliyun_import.sandbox.oss.protocol import (
+    KeyEncoder,
+    OssCall,
+    OssError,
+    Tree,
+    content_md5,
+    invalid_argument,
+    invalid_digest,
+    malformed_xml,
+    owner,
+    page_of,
+    parse,
+    quoted,
+    stamp,
+    xml_answer,
+)
+from aliyun_import.sandbox.oss.state import StoredObject
+
+MAX_DELETED = 1000
+MAX_DELETE_BYTES = 2 << 20
+
+
+def list_versions(call: OssCall) -> Answer:
+    """ListObjectVersions: by key, of each key the newest first; after key-marker, and there after version-id-marker."""
+    request, encode = call.request, KeyEncoder(call.request)
+    prefix, delimiter = request.param("prefix"), request.param("delimiter")
+    key_marker, id_marker = request.param("key-marker"), request.param("version-id-marker")
+    if id_marker and not key_marker:
+        raise invalid_argument(
+            "version-id-marker", id_marker, "A version-id marker cannot be specified without a key marker."
+        )
+    limit = call.number("max-keys", default=100, low=1, high=1000)
+    with call.state.lock:
+        versions = {key: tuple(reversed(call.bucket.versions[key])) for key in sorted(call.bucket.versions)}
+    latest = {key: found[0].version_id for key, found in versions.items()}
+    found = [
+        each
+        for key, all_of_key in versions.items()
+        if key.startswith(prefix)
+        for each in _after(key, all_of_key, key_marker=key_marker, id_marker=id_marker)
+    ]
+    page = page_of(found, lambda each: each.key, prefix=prefix, delimiter=delimiter, after=key_marker, limit=limit)
+    last = page.last if page.truncated else None
+
+    def shown(each: StoredObject) -> Tree:
+        common = {
+            "Key": encode(each.key),
+            "VersionId": each.version_id,
+            "IsLatest": latest[each.key] == each.version_id,
+            "LastModified": stamp(each.modified_s),
+        }
+        if each.delete_marker:
+            return {**common, "Owner": owner(call.bucket.owner_id)}
+        return {
+            **common,
+            "ETag": quoted(each.etag),
+            "Type": each.kind,
+            "Size": each.size,
+            "StorageClass": each.storage_class,
+            "Owner": owner(call.bucket.owner_id),
+        }
+
+    return xml_answer(
+        "ListVersionsResult",
+        {
+            "Name": call.bucket.name,
+            "Prefix": encode(prefix),
+            "KeyMarker": encode(key_marker),
+            "VersionIdMarker": id_marker,
+            "MaxKeys": limit,
+            "Delimiter": encode(delimiter),
+            "EncodingType": encode.type,
+            "IsTruncated": page.truncated,
+            "NextKeyMarker": encode(last.key) if last else None,
+            "NextVersionIdMarker": last.version_id if last else None,
+            "Version": [shown(each) for each in page.items if not each.delete_marker],
+            "DeleteMarker": [shown(each) for each in page.items if each.delete_marker],
+            "CommonPrefixes": [{"Prefix": encode(each)} for each in page.prefixes],
+        },
+    )
+
+
+def _after(
+    key: str, versions: tuple[StoredObject, ...], *, key_marker: str, id_marker: str
+) -> tuple[StoredObject, ...]:
+    """Return the versions of a key that come after the markers."""
+    if key != key_marker:
+        return versions if key > key_marker else ()
+    ids = [each.version_id for each in versions]
+    return versions[ids.index(id_marker) + 1 :] if id_marker in ids else ()
+
+
+def delete_many(call: OssCall) -> Answer:
+    """DeleteMultipleObjects: like DeleteObject for each of up to 1,000 keys or versions."""
+    encode = KeyEncoder(call.request)
+    body, digest = call.request.body.whole(max_bytes=MAX_DELETE_BYTES), content_md5(call.request.headers)
+    if digest is None:
+        raise OssError(
+            400, "MissingArgument", "Missing Some Required Arguments.", extra=[("ArgumentName", "Content-MD5")]
+        )
+    if hashlib.md5(body, usedforsecurity=False).digest() != digest:
+        raise invalid_digest()
+    tree = parse(call.request, "Delete")
+    objects = [(_text(each, "Key"), (each.findtext("VersionId") or "").strip()) for each in tree.findall("Object")]
+    if not 1 <= len(objects) <= MAX_DELETED or not all(key for key, _ in objects):
+        raise malformed_xml()
+    with call.state.lock:
+        deleted = [_deleted(call, encode, key, version_id) for key, version_id in objects]
+    if (tree.findtext("Quiet") or "").strip().lower() == "true":
+        return Answer(200)
+    return xml_answer("DeleteResult", {"EncodingType": encode.type, "Deleted": deleted})
+
+
+def _text(parent: ElementTree.Element, name: str) -> str:
+    # A key may begin or end with blanks.
+    return parent.findtext(name) or ""
+
+
+def _deleted(call: OssCall, encode: KeyEncoder, key: str, version_id: str) -> Tree:
+    gone = delete_version(call, key, version_id)
+    marker = gone is not None and gone.delete_marker
+    return {
+        "Key": encode(key),
+        "VersionId": version_id or None,
+        "DeleteMarker": True if marker else None,
+        "DeleteMarkerVersionId": gone.version_id if gone is not None and marker else None,
+    }
+
+
+def get_bucket_stat(call: OssCall) -> Answer:
+    """GetBucketStat: of all versions; the service's numbers lag by an hour, these do not."""
+    with call.state.lock:
+        stored = [each for found in call.bucket.versions.values() for each in found]
+        uploads = len(call.bucket.uploads)
+    kept = [each for each in stored if not each.delete_marker]
+    standard = [each for each in kept if each.storage_class == "Standard"]
+    return xml_answer(
+        "BucketStat",
+        {
+            "Storage": sum(each.size for each in kept),
+            "ObjectCount": len(kept),
+            "MultipartUploadCount": uploads,
+            "LiveChannelCount": 0,
+            "LastModifiedTime": int(call.now_s),
+            "StandardStorage": sum(each.size for each in standard),
+            "StandardObjectCount": len(standard),
+            "DeleteMarkerCount": len(stored) - len(kept),
+        },
+    )
