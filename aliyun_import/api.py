@@ -6,7 +6,7 @@ from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from aliyun_import.account.staging_bucket import PREFIX, derived_bucket, refuse_unsuitable
+from aliyun_import.account.staging_bucket import PREFIX, check_encryption, derived_bucket, refuse_unsuitable
 from aliyun_import.checks.names import default_name
 from aliyun_import.checks.run import CheckResult, check_disk
 from aliyun_import.cleanup import CleanupResult, Places, clean_up
@@ -107,6 +107,7 @@ def upload(
             details={"bucket": bucket},
         )
     refuse_unsuitable(info, region=client.region, account_id=account_id)
+    check_encryption(info, emit=on_event)
     name = default_name(path)
     request = UploadRequest(
         path=path,

@@ -247,7 +247,7 @@ class ErrorCode(CodeRow):
     ARCHITECTURE_PLATFORM = ("architecture-platform", e.RefusedError, "The platform does not support the architecture.",
                              "Pass another --platform, or another --architecture.")
     PLATFORM_INVALID = ("platform-invalid", e.RefusedError, "The platform is invalid.",
-                        'Pass --platform with a name from docs/usage.md, such as Debian or "Others Linux".')
+                        'Pass --platform with a name that the service lists, such as Debian or "Others Linux".')
     OS_TYPE_INVALID = "os-type-invalid", e.RefusedError, "The OS type is invalid.", "Pass --os-type linux or windows."
     BOOT_MODE_INVALID = ("boot-mode-invalid", e.RefusedError, "The boot mode is invalid.",
                          "Pass --boot-mode BIOS or UEFI.")
@@ -258,9 +258,9 @@ class ErrorCode(CodeRow):
     LICENSE_TYPE_BYOL = ("license-type-byol", e.RefusedError, "The platform needs the user's own license.",
                          "Pass --license-type BYOL.")
     DETECTION_INVALID = ("detection-invalid", e.RefusedError, "The detection strategy is invalid.",
-                         "Pass --detection-strategy Standard, or leave it out.")
-    DETECTION_WINDOWS = ("detection-windows", e.RefusedError, "ECS does not check Windows images.",
-                         "Leave --detection-strategy out.")
+                         "Pass --detection-strategy Standard or none.")
+    DETECTION_WINDOWS = ("detection-windows", e.DetectionUnsupported, "ECS does not check Windows images.",
+                         "Pass --detection-strategy none.")
     IMDS_SUPPORT_INVALID = ("imds-support-invalid", e.RefusedError, "The metadata mode is invalid.",
                             "Pass --imds-support v1 or v2, or leave it out.")
     NVME_SUPPORT_INVALID = ("nvme-support-invalid", e.RefusedError, "The NVMe mode is invalid.",

@@ -284,6 +284,10 @@ class RoleNotVisible(RefusedError):
     """ECS does not see the import's role: it does not exist, or was created a moment ago."""
 
 
+class DetectionUnsupported(RefusedError):
+    """ECS does not check images of this kind after the import."""
+
+
 class Throttled(TransientError):
     """The service limits the rate of requests or of bytes."""
 

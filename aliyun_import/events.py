@@ -193,6 +193,16 @@ class ImportProgress:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ImageCheckProgress:
+    """The image is usable, and the service checks it; the wait for the results ends after `limit_s` at the latest."""
+
+    image_id: str
+    status: str
+    elapsed_s: float
+    limit_s: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Warned:
     """A condition that does not stop the push but needs attention; `code` is one of ErrorCode."""
 
@@ -224,6 +234,7 @@ Event = (
     | ObjectReady
     | ImportSubmitted
     | ImportProgress
+    | ImageCheckProgress
     | Warned
     | Noted
 )

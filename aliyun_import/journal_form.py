@@ -80,7 +80,7 @@ LINES: Mapping[str, Mapping[str, Form]] = {
     "object": {"disk": _is_whole, "object": _OBJECT, "fingerprint?": _FINGERPRINT},
     "manifest": {"disk": _is_whole, "key": _is_text, "sha256": _is_text},
     "accepted": {"request": _is_text},
-    "submitting": {"client_token": _is_text, "name": _is_text, "objects": [_OBJECT]},
+    "submitting": {"client_token": _is_text, "name": _is_text, "objects": [_OBJECT], "checked?": _is_flag},
     "submitted": {"task_id": _is_text, "image_id": _is_text},
     "object-removed": {"key": _is_text},
     "finished": {"image_id": _is_text},

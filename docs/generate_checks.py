@@ -12,7 +12,7 @@ TABLES = {
     "container": {AppliesTo.CONTAINER},
     "disk": {AppliesTo.ANY_DISK, AppliesTo.SYSTEM_DISK},
     "guest": {AppliesTo.GUEST, AppliesTo.WINDOWS},
-    "request": {AppliesTo.REQUEST},
+    "request": {AppliesTo.REQUEST, AppliesTo.BUCKET},
 }
 
 

@@ -5,12 +5,13 @@ mistyped name would otherwise become a bucket. The derived bucket (no --bucket) 
 by `ensure_bucket`; the check itself changes nothing.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass, replace
 from difflib import get_close_matches
 
 from aliyun_import.account.staging_bucket import (
     bucket_info,
+    check_encryption,
     create_derived_bucket,
     derived_bucket,
     ensure_abort_rule,
@@ -46,20 +47,38 @@ class AccountState:
     objects: tuple[RemoteObject | None, ...]
 
 
-def check_account(request: ImportRequest, services: Services, context: Context, *, bucket: str | None) -> AccountState:
+def check_account(
+    request: ImportRequest,
+    services: Services,
+    context: Context,
+    *,
+    bucket: str | None,
+    skip_checks: Collection[str] = (),
+    force: bool = False,
+) -> AccountState:
     """Return the state of the account; raises the first problem with which the push can't work. Changes nothing.
 
     `bucket` is the user's, None for the derived one. RefusedError: "region-unknown", "bucket-missing",
     "bucket-region", "bucket-owner", "bucket-encrypted", "object-missing", "object-empty", "object-archived";
-    AccessError if a right that is needed is missing. A missing right that is only useful is a warning.
+    AccessError if a right that is needed is missing. A missing right that is only useful is a warning. `skip_checks`
+    may have "bucket-encrypted"; with `force` it is a finding.
     """
+
+    def check_bucket(info: BucketInfo) -> None:
+        refuse_unsuitable(info, region=request.region, account_id=me.account_id)
+        if "bucket-encrypted" not in skip_checks:
+            check_encryption(info, emit=context.emit, force=force)
+        warn_of_risks(info, context)
+
     me = services.identity.whoami()
     _check_region(request.region, services.images, context)
     name, info = "", None
     if any(disk.path is not None for disk in request.disks):
         name = bucket or derived_bucket(me.account_id, request.region)
-        info = _staging_bucket(services.store(name), me, context, region=request.region)
-    objects = _existing_objects(request, me, services.store, context)
+        info = _staging_bucket(services.store(name), me, region=request.region)
+        if info is not None:
+            check_bucket(info)
+    objects = _existing_objects(request, me, services.store, check_bucket)
     holders = services.images.images(name=request.name)
     return AccountState(
         identity=me,
@@ -106,14 +125,11 @@ def ensure_bucket(account: AccountState, services: Services, context: Context, *
     return replace(account, bucket_info=info)
 
 
-def _staging_bucket(store: ObjectStore, me: CallerIdentity, context: Context, *, region: str) -> BucketInfo | None:
+def _staging_bucket(store: ObjectStore, me: CallerIdentity, *, region: str) -> BucketInfo | None:
     """Return the staging bucket; None if it is the derived one and does not exist yet."""
     derived = derived_bucket(me.account_id, region)
     info = bucket_info(store, me, region=region)
-    if info is not None:
-        refuse_unsuitable(info, region=region, account_id=me.account_id)
-        warn_of_risks(info, context)
-    elif store.bucket != derived:
+    if info is None and store.bucket != derived:
         raise BucketMissing(
             f"There is no bucket {store.bucket}.",
             code="bucket-missing",
@@ -125,7 +141,10 @@ def _staging_bucket(store: ObjectStore, me: CallerIdentity, context: Context, *,
 
 
 def _existing_objects(
-    request: ImportRequest, me: CallerIdentity, store_of: Callable[[str], ObjectStore], context: Context
+    request: ImportRequest,
+    me: CallerIdentity,
+    store_of: Callable[[str], ObjectStore],
+    check_bucket: Callable[[BucketInfo], None],
 ) -> tuple[RemoteObject | None, ...]:
     """Check the objects of disks that are in OSS already, and each of their buckets once."""
     checked: set[str] = set()
@@ -136,13 +155,13 @@ def _existing_objects(
             continue
         store = store_of(disk.bucket)
         if disk.bucket not in checked:
-            _check_given_bucket(store, request.region, me, context)
+            check_bucket(_given_bucket(store, request.region, me))
             checked.add(disk.bucket)
         objects.append(_existing_object(store, disk))
     return tuple(objects)
 
 
-def _check_given_bucket(store: ObjectStore, region: str, me: CallerIdentity, context: Context) -> None:
+def _given_bucket(store: ObjectStore, region: str, me: CallerIdentity) -> BucketInfo:
     info = bucket_info(store, me, region=region)
     if info is None:
         raise BucketMissing(
@@ -151,8 +170,7 @@ def _check_given_bucket(store: ObjectStore, region: str, me: CallerIdentity, con
             remedy="Correct the bucket in oss://BUCKET/KEY.",
             details={"bucket": store.bucket, "region": region},
         )
-    refuse_unsuitable(info, region=region, account_id=me.account_id)
-    warn_of_risks(info, context)
+    return info
 
 
 def _existing_object(store: ObjectStore, disk: DiskRequest) -> RemoteObject:

@@ -2,7 +2,8 @@
 
 from aliyun_import.context import Context
 from aliyun_import.errors import AccessError, BucketMissing, PermissionDenied, RefusedError
-from aliyun_import.events import Changed, Noted, Warned
+from aliyun_import.events import Changed, Emit, FindingRaised, Noted, Warned
+from aliyun_import.model.finding import Finding, Severity
 from aliyun_import.model.objects import BucketInfo
 from aliyun_import.model.roles import CallerIdentity
 from aliyun_import.services.interface import ObjectStore
@@ -39,7 +40,7 @@ def bucket_info(store: ObjectStore, me: CallerIdentity, *, region: str) -> Bucke
 
 
 def refuse_unsuitable(info: BucketInfo, *, region: str, account_id: str) -> None:
-    """Raise RefusedError if ECS in `region` can't import from the bucket: "bucket-region", "-owner", "-encrypted"."""
+    """Raise RefusedError if ECS in `region` can't import from the bucket: "bucket-region", "bucket-owner"."""
     if info.region != region:
         raise RefusedError(
             f"The bucket {info.name} is in {info.region}, but the image is to be in {region}.",
@@ -57,20 +58,42 @@ def refuse_unsuitable(info: BucketInfo, *, region: str, account_id: str) -> None
             f"the account {info.owner_id}.",
             details={"bucket": info.name, "bucket_owner": info.owner_id, "account_id": account_id},
         )
-    if is_encrypted(info):
-        raise RefusedError(
-            f"The bucket {info.name} encrypts its objects by default ({info.encryption}).",
-            code="bucket-encrypted",
-            cause="ECS can't import from a bucket with default encryption (InvalidOSSBucket.EncryptUnsupported).",
-            remedy="Pass a --bucket without default encryption, or omit --bucket to have one created, or remove the "
-            f"encryption with `ossutil bucket-encryption --method delete oss://{info.name}`.",
-            details={"bucket": info.name, "encryption": info.encryption or ""},
+
+
+def check_encryption(info: BucketInfo, *, emit: Emit, force: bool = False) -> None:
+    """Check the default encryption of the bucket: AES256 is a warning, another raises RefusedError "bucket-encrypted".
+
+    Which encryption ECS refuses is not published; imports from buckets with AES256 are reported to work. With `force`
+    every encryption is a finding only.
+    """
+    encryption = info.encryption or "None"  # OSS answers "None" if there is none
+    if encryption.lower() == "none":
+        return
+    summary = f"The bucket {info.name} encrypts its objects by default ({encryption})."
+    remedy = (
+        "Pass a --bucket without default encryption, or omit --bucket to have one created, or remove the encryption "
+        f"with `ossutil bucket-encryption --method delete oss://{info.name}`."
+    )
+    if encryption == "AES256" or force:
+        blocks = encryption != "AES256"
+        emit(
+            FindingRaised(
+                finding=Finding(
+                    rule="bucket-encrypted",
+                    severity=Severity.BLOCKS if blocks else Severity.WARNS,
+                    message=f"{summary} ECS may refuse it after the upload (InvalidOSSBucket.EncryptUnsupported).",
+                    remedy=remedy,
+                )
+            )
         )
-
-
-def is_encrypted(info: BucketInfo) -> bool:
-    """Return whether the bucket has default encryption; OSS answers "None" if it has none."""
-    return (info.encryption or "None").lower() != "none"
+        return
+    raise RefusedError(
+        summary,
+        code="bucket-encrypted",
+        cause="ECS can't import from a bucket with such an encryption (InvalidOSSBucket.EncryptUnsupported).",
+        remedy=f"{remedy} To try it regardless, pass --skip-check bucket-encrypted.",
+        details={"bucket": info.name, "encryption": encryption},
+    )
 
 
 def warn_of_risks(info: BucketInfo, context: Context) -> None:

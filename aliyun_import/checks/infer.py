@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Any, Generic, TypeVar
 
-from aliyun_import.checks.platform import OTHER_WINDOWS, platform_of
+from aliyun_import.checks.platform import OTHER_WINDOWS, UNCHECKED_PLATFORMS, is_windows, platform_of
 from aliyun_import.disk.containers.interface import Upload
 from aliyun_import.disk.containers.registry import format_named
 from aliyun_import.disk.guest.report import DriverPlace
@@ -60,6 +60,12 @@ class InferredParameters:
     def evidence(self) -> tuple[str, ...]:
         """One line for each inferred value: "boot_mode=UEFI: EFI/BOOT/BOOTX64.EFI on partition 1"."""
         return tuple(f"{name}={one.value}: {one.evidence}" for name, one in self.values.items() if one.evidence)
+
+    @property
+    def evidence_on_disk(self) -> tuple[str, ...]:
+        """The lines of `evidence` whose values the disk determined."""
+        of_disk = {name: one for name, one in self.values.items() if one.origin is Origin.DISK}
+        return replace(self, values=of_disk).evidence
 
     def merged_into(self, request: ImportRequest) -> ImportRequest:
         """Return the request with these values."""
@@ -194,6 +200,13 @@ def _license_type(_report: DiskReport, known: ImportRequest) -> Value[str] | Non
     return Value("Aliyun", "the system is Windows, and this is the service's default", Origin.SERVICE)
 
 
+def _detection_strategy(_report: DiskReport, known: ImportRequest) -> Value[str] | None:
+    # For Windows the pages disagree, and a check that ECS does not offer would be a refusal.
+    if known.platform in UNCHECKED_PLATFORMS or is_windows(known):
+        return None
+    return Value("Standard", "the image check is free and never fails an import; none switches it off", Origin.SERVICE)
+
+
 # By the field of ImportParameters. Each is given the request with the values that were inferred before it.
 INFERENCES: dict[str, Callable[[DiskReport, ImportRequest], Value[Any] | None]] = {
     "boot_mode": _boot_mode,
@@ -202,4 +215,5 @@ INFERENCES: dict[str, Callable[[DiskReport, ImportRequest], Value[Any] | None]] 
     "platform": _platform,
     "nvme_support": _nvme_support,
     "license_type": _license_type,
+    "detection_strategy": _detection_strategy,
 }

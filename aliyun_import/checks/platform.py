@@ -1,20 +1,11 @@
 """Platforms: the names of the service, the systems that they stand for, and the checks about them."""
 
-from difflib import get_close_matches
-
 from aliyun_import.checks.registry import AppliesTo, DiskSubject, Found, GuestSubject, RequestSubject, Source, check
 from aliyun_import.disk.guest.report import GuestReport, OsRelease
 from aliyun_import.limits import GIB
 from aliyun_import.model.finding import Severity
-from aliyun_import.model.request import Architecture, ImportRequest, OsType
+from aliyun_import.model.request import PLATFORMS, Architecture, ImportRequest, OsType, near_platforms
 
-# ImportImage, Platform, as of November 2026. The list grows, so a name that is not in it is no error.
-PLATFORMS = (
-    "Aliyun", "AlmaLinux", "Anolis", "CentOS", "CentOS Stream", "CoreOS", "Customized Linux", "Debian", "Fedora",
-    "Fedora CoreOS", "FreeBSD", "Gentoo", "Kylin", "OpenSUSE", "Other Windows", "Others Linux", "RedHat", "Rocky Linux",
-    "SUSE", "UOS", "Ubuntu", "Windows Server 2003", "Windows Server 2008", "Windows Server 2012", "Windows Server 2016",
-    "Windows Server 2019", "Windows Server 2022",
-)  # fmt: skip
 _WINDOWS_BY_BUILD = {
     20348: "Windows Server 2022",
     17763: "Windows Server 2019",
@@ -29,6 +20,8 @@ _WINDOWS_BY_BUILD = {
     3790: "Windows Server 2003",
 }
 OTHER_WINDOWS = "Other Windows"
+# "Overview of image check": platforms whose images are not checked.
+UNCHECKED_PLATFORMS = ("CoreOS", "Customized Linux", "Fedora CoreOS", "FreeBSD", "Gentoo")
 # ID of os-release -> Platform. Derivatives that the list does not have are omitted on purpose: under the name of its
 # parent the service would treat a system as that.
 _BY_ID = {
@@ -131,8 +124,7 @@ def platform_unlisted(subject: RequestSubject) -> Found | None:
     platform = subject.request.platform
     if platform is None or platform in PLATFORMS:
         return None
-    lower = {name.lower(): name for name in PLATFORMS}
-    near = [lower[match] for match in get_close_matches(platform.lower(), lower, n=3, cutoff=0.5)]
+    near = near_platforms(platform)
     advice = f'Pass --platform "{near[0]}"' if near else "Pass one of the listed names"
     more = f" (similar: {', '.join(near)})" if len(near) > 1 else ""
     return Found(

@@ -42,6 +42,7 @@ class AppliesTo(StrEnum):
     """What a check is applied to, and with it the argument of its function."""
 
     CONTAINER = "container"  # found while the disk is read; no function
+    BUCKET = "bucket"  # found by the account check, which knows the bucket; no function
     REQUEST = "request"  # RequestSubject
     ANY_DISK = "any disk"  # DiskSubject
     SYSTEM_DISK = "system disk"  # DiskSubject

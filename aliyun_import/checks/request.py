@@ -11,7 +11,7 @@ from difflib import get_close_matches
 from pathlib import PurePosixPath
 
 from aliyun_import.checks import names
-from aliyun_import.checks.platform import is_windows
+from aliyun_import.checks.platform import UNCHECKED_PLATFORMS, is_windows
 from aliyun_import.checks.registry import AppliesTo, Check, Found, RequestSubject, Source, check, declared
 from aliyun_import.limits import (
     MAX_DESCRIPTION_CHARS,
@@ -25,9 +25,6 @@ from aliyun_import.limits import (
 )
 from aliyun_import.model.finding import Severity
 from aliyun_import.model.request import Architecture, BootMode, DiskFormat, Parameter, parameters
-
-# Image check overview: platforms whose images are not checked.
-_UNCHECKED_PLATFORMS = ("CoreOS", "Customized Linux", "Fedora CoreOS", "FreeBSD", "Gentoo")
 
 
 @check("region-form", Severity.BLOCKS, source=Source.API, applies_to=AppliesTo.REQUEST)
@@ -82,16 +79,25 @@ def image_name_doubtful(subject: RequestSubject) -> Found | None:
     return Found(f"The image name {name!r} may be refused. {doubt}", advice)
 
 
-@check("description", Severity.BLOCKS, source=Source.API, applies_to=AppliesTo.REQUEST)
+@check(
+    "description",
+    {Severity.BLOCKS: "", Severity.WARNS: "for one character"},
+    source=Source.API,
+    applies_to=AppliesTo.REQUEST,
+)
 def description(subject: RequestSubject) -> Found | None:
-    """Check that Description is empty, or has 2 to 256 characters and does not begin with a web address."""
+    """Check that Description is empty, or has 2 to 256 characters and does not begin with a web address.
+
+    A single character is a warning: one page of the service requires two, another only limits the length.
+    """
     text = subject.request.description
     if not text:
         return None
     if not MIN_DESCRIPTION_CHARS <= len(text) <= MAX_DESCRIPTION_CHARS:
         allowed = f"{MIN_DESCRIPTION_CHARS} to {MAX_DESCRIPTION_CHARS} are allowed"
-        message = f"The description has {len(text)} characters; {allowed}."
-        return Found(message, "Pass a --description of that length, or none.")
+        message = f"The description has {len(text)} character{'s' if len(text) > 1 else ''}; {allowed}."
+        severity = Severity.WARNS if len(text) < MIN_DESCRIPTION_CHARS else None
+        return Found(message, "Pass a --description of that length, or none.", severity=severity)
     if text.startswith(names.WEB_ADDRESSES):
         message = "The description begins with a web address, which the service refuses."
         return Found(message, "Put a word in front of the address in --description.")
@@ -223,17 +229,18 @@ def license_type_unused(subject: RequestSubject) -> Found | None:
     return Found(f"The license type {license_type} has an effect on Windows Server only.", "Omit --license-type.")
 
 
-@check("detection-windows", Severity.BLOCKS, source=Source.CHECK_OVERVIEW, applies_to=AppliesTo.REQUEST)
+@check("detection-windows", Severity.WARNS, source=Source.CHECK_OVERVIEW, applies_to=AppliesTo.REQUEST)
 def detection_windows(subject: RequestSubject) -> Found | None:
     """Check that no image check is requested for Windows.
 
-    The service does not check Windows images: ImageCheckUnsupported.WindowsImage.
+    The pages disagree: one of 2025 has the error ImageCheckUnsupported.WindowsImage, those of 2026 list check items for
+    Windows. If ECS refuses the check, the image is imported without it.
     """
     if subject.request.detection_strategy != "Standard" or not is_windows(subject.request):
         return None
     return Found(
-        "The service does not check Windows images when they are imported.",
-        "Omit --detection-strategy, and have the image checked in the console afterwards.",
+        "The service may not check Windows images; then the image is imported without the check.",
+        "Pass --detection-strategy none, or have the image checked in the console afterwards.",
     )
 
 
@@ -244,7 +251,7 @@ def detection_platform(subject: RequestSubject) -> Found | None:
     Those are CoreOS, Customized Linux, Fedora CoreOS, FreeBSD and Gentoo.
     """
     request = subject.request
-    if request.detection_strategy != "Standard" or request.platform not in _UNCHECKED_PLATFORMS or is_windows(request):
+    if request.detection_strategy != "Standard" or request.platform not in UNCHECKED_PLATFORMS or is_windows(request):
         return None
     return Found(f"The service does not check images of {request.platform}.", "Omit --detection-strategy.")
 
@@ -359,6 +366,19 @@ def _choice_check(parameter: Parameter) -> Check:
 
 
 CHOICE_CHECKS = tuple(_choice_check(parameter) for parameter in parameters() if parameter.choices)
+
+
+# Found by the account check, which knows the bucket.
+BUCKET_ENCRYPTED = declared(
+    "bucket-encrypted",
+    {Severity.BLOCKS: "for a key of KMS", Severity.WARNS: "for AES256, which at least one region imports from"},
+    """Check that the bucket does not encrypt its objects by default.
+
+    The page on ImportImage has the error InvalidOSSBucket.EncryptUnsupported, and does not say for which encryption.
+    Imports from a bucket with AES256 are reported to work.""",
+    source=Source.API,
+    applies_to=AppliesTo.BUCKET,
+)
 
 
 def _keys(subject: RequestSubject) -> Iterator[tuple[str, DiskFormat | None]]:

@@ -20,7 +20,7 @@ from aliyun_import.cloud.transport.rpc import RpcClient
 from aliyun_import.cloud.transport.settings import Timeouts
 from aliyun_import.errors import AliyunImportError, TransientError
 from aliyun_import.model.image import Image, ImageStatus, StartedImport, Task, TaskStatus
-from aliyun_import.model.request import DiskMapping, ImportCall, parameters
+from aliyun_import.model.request import PLATFORMS, DiskMapping, ImportCall, near_platforms, parameters
 
 # Without it, DescribeImages returns Available images only, and one that is being imported "does not exist".
 _ALL_STATUSES = "Creating,Waiting,Available,UnAvailable,CreateFailed,Deprecated"
@@ -62,6 +62,7 @@ class EcsImages:
             "role": asked.role_name or "",
             "bucket": ", ".join(dict.fromkeys(one.bucket for one in call.mappings)),
             "key": ", ".join(one.key for one in call.mappings),
+            "platforms": ", ".join(near_platforms(asked.platform or "") or PLATFORMS),
         }
         try:
             answer = self._client.call(import_request(call), **operands)
@@ -190,7 +191,7 @@ def import_request(call: ImportCall) -> ImportImageRequest:
     request.set_DiskDeviceMappings([_mapping(one) for one in call.mappings])
     for parameter in parameters():
         value = getattr(asked, parameter.name)
-        if value is not None:
+        if value not in (None, parameter.off):
             request.add_query_param(parameter.api, str(value))
     if call.dry_run:
         request.set_DryRun("true")  # the SDK would write Python's True as "True"

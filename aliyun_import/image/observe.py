@@ -22,6 +22,8 @@ LOOK_UP_EVERY_S = 60.0
 STEPS = 6
 # "A few minutes" according to the page on image checks; twice that, and the image is usable meanwhile.
 CHECK_LIMIT_S = 600.0
+# A check whose state does not appear in this time is not made: the service does not check every platform.
+CHECK_BEGINS_S = 120.0
 
 
 class Observer:

@@ -10,9 +10,10 @@ from dataclasses import replace
 
 from aliyun_import.context import Context
 from aliyun_import.errors import AccessError, RefusedError, StillRunning, TransientError
-from aliyun_import.events import ImportProgress, Noted, Warned
+from aliyun_import.events import ImageCheckProgress, ImportProgress, Noted, Warned
 from aliyun_import.image.decide import Continue, Failed, Observation, Ready, decide
 from aliyun_import.image.observe import (
+    CHECK_BEGINS_S,
     CHECK_LIMIT_S,
     Observer,
     Sample,
@@ -62,15 +63,13 @@ def wait(
     image_id: str,
     region: str,
     timeout_s: float | None = None,
-    check_results: bool = False,
     share: Callable[[], float] = random.random,
 ) -> Image:
     """Wait until the image is usable and return it; either id may be "" if it is not known.
 
-    With `check_results`, also report the service's image check (a bounded wait, never an error). Raises ImportFailed
-    as soon as the service gives up the import, StillRunning after `timeout_s` (exit 8, with the command that waits on),
-    TransientError after an hour of nothing but failures, Interrupted if the run is cancelled. Polling is its own
-    retry: services that retry are used without.
+    Raises ImportFailed as soon as the service gives up the import, StillRunning after `timeout_s` (exit 8, with the
+    command that waits on), TransientError after an hour of nothing but failures, Interrupted if the run is cancelled.
+    Polling is its own retry: services that retry are used without.
     """
     waiting = _Waiting(
         without_retries(images),
@@ -81,8 +80,32 @@ def wait(
         timeout_s=timeout_s,
         share=share,
     )
-    image = waiting.until_usable()
-    return waiting.for_check(image) if check_results else image
+    return waiting.until_usable()
+
+
+def wait_for_check(
+    images: ImageService,
+    context: Context,
+    image: Image,
+    *,
+    region: str,
+    timeout_s: float | None = None,
+    share: Callable[[], float] = random.random,
+) -> Image:
+    """Report the results of the service's image check and return the image with them.
+
+    The wait is bounded, and never an error: the image is usable. Interrupted if the run is cancelled.
+    """
+    waiting = _Waiting(
+        without_retries(images),
+        context,
+        task_id="",
+        image_id=image.image_id,
+        region=region,
+        timeout_s=timeout_s,
+        share=share,
+    )
+    return waiting.for_check(image)
 
 
 class _Waiting:
@@ -137,13 +160,17 @@ class _Waiting:
         emit = self._context.emit
         began_s = self._now_s
         self._polls = self._failures = 0
-        if not is_checked(image):
-            emit(Noted(message=f"The image {image.image_id} is usable; the service's image check continues."))
         while not is_checked(image):
             waited_s = self._now_s - began_s
-            if waited_s >= CHECK_LIMIT_S or self._is_over():
+            limit_s = CHECK_LIMIT_S if image.detection_status else CHECK_BEGINS_S
+            if waited_s >= limit_s or self._is_over():
                 report_missing_check(image, waited_s=waited_s, emit=emit)
                 return image
+            emit(
+                ImageCheckProgress(
+                    image_id=image.image_id, status=image.detection_status, elapsed_s=waited_s, limit_s=limit_s
+                )
+            )
             self._pause()
             try:
                 image = self._images.image(image.image_id) or image

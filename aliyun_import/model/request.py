@@ -2,9 +2,24 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
+from difflib import get_close_matches
 from enum import StrEnum
 from pathlib import Path
 from typing import Any
+
+# ImportImage, Platform, as of November 2026. The list grows, so a name that is not in it is no error.
+PLATFORMS = (
+    "Aliyun", "AlmaLinux", "Anolis", "CentOS", "CentOS Stream", "CoreOS", "Customized Linux", "Debian", "Fedora",
+    "Fedora CoreOS", "FreeBSD", "Gentoo", "Kylin", "OpenSUSE", "Other Windows", "Others Linux", "RedHat", "Rocky Linux",
+    "SUSE", "UOS", "Ubuntu", "Windows Server 2003", "Windows Server 2008", "Windows Server 2012", "Windows Server 2016",
+    "Windows Server 2019", "Windows Server 2022",
+)  # fmt: skip
+
+
+def near_platforms(name: str) -> list[str]:
+    """Return up to three listed platforms that a name resembles, the nearest first."""
+    lower = {platform.lower(): platform for platform in PLATFORMS}
+    return [lower[match] for match in get_close_matches(name.lower(), lower, n=3, cutoff=0.5)]
 
 
 class DiskFormat(StrEnum):
@@ -58,7 +73,7 @@ class Parameter:
 
     `name` is the field of ImportParameters, `api` the name in the request ("Features.NvmeSupport" for a member of a
     JSON object), `choices` the values that the service accepts (empty: any text). `inferred` says from what the value
-    is taken if the user gives none; empty if it is not inferred.
+    is taken if the user gives none; empty if it is not inferred. `off` is the choice that leaves the parameter out.
     """
 
     name: str
@@ -68,13 +83,22 @@ class Parameter:
     choices: tuple[str, ...] = ()
     inferred: str = ""
     metavar: str | None = None
+    off: str = ""
 
 
 def _declared(
-    api: str, help_text: str, *, choices: tuple[str, ...] = (), inferred: str = "", metavar: str | None = None
+    api: str,
+    help_text: str,
+    *,
+    choices: tuple[str, ...] = (),
+    inferred: str = "",
+    metavar: str | None = None,
+    off: str = "",
 ) -> dict[str, Any]:
     """Return the metadata of a field of ImportParameters."""
-    return {"api": api, "help": help_text, "choices": choices, "inferred": inferred, "metavar": metavar}
+    return {
+        "api": api, "help": help_text, "choices": choices, "inferred": inferred, "metavar": metavar, "off": off,
+    }  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -128,7 +152,13 @@ class ImportParameters:
     )
     detection_strategy: str | None = field(
         default=None,
-        metadata=_declared("DetectionStrategy", "Image check by the service after the import.", choices=("Standard",)),
+        metadata=_declared(
+            "DetectionStrategy",
+            "Free check of the image by the service after the import; none switches it off.",
+            choices=("Standard", "none"),
+            inferred="Standard where the service checks the platform",
+            off="none",
+        ),
     )
     resource_group: str | None = field(
         default=None, metadata=_declared("ResourceGroupId", "Resource group of the image.", metavar="rg-...")
@@ -150,6 +180,7 @@ def parameters() -> tuple[Parameter, ...]:
             choices=one.metadata["choices"],
             inferred=one.metadata["inferred"],
             metavar=one.metadata["metavar"],
+            off=one.metadata["off"],
         )
         for one in fields(ImportParameters)
     )

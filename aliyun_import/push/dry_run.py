@@ -4,15 +4,16 @@ from dataclasses import replace
 from typing import Any
 
 from aliyun_import.context import Context
-from aliyun_import.errors import ImageImporting, NameTaken
+from aliyun_import.errors import DetectionUnsupported, ImageImporting, NameTaken
 from aliyun_import.events import Changed, Emit, Event
 from aliyun_import.image.replace import temporary_name
 from aliyun_import.journal import Journal
 from aliyun_import.model.request import ImportRequest
 from aliyun_import.model.roles import Policy, Role
+from aliyun_import.push.ask_stage import ask_ecs
 from aliyun_import.push.earlier import Begun
 from aliyun_import.push.options import PushResult, PushRun
-from aliyun_import.push.stages import ask_ecs, upload_request
+from aliyun_import.push.stages import upload_request, without_detection
 from aliyun_import.push.state import PushState
 from aliyun_import.role.ensure import ensure_role
 from aliyun_import.role.spec import needs_of, role_name_of
@@ -69,6 +70,8 @@ def _answer(request: ImportRequest, begun: Begun, run: PushRun, *, keys: list[st
     name = temporary_name(request.name, begun.state.push_id) if run.options.replace else request.name
     try:
         return ask_ecs(replace(request, name=name), begun.account, run, keys=keys)
+    except DetectionUnsupported as error:
+        return _answer(without_detection(request, error, run), begun, run, keys=keys)
     except (ImageImporting, NameTaken):
         return "accepts the name only once the failed image that has it is deleted, which the push does"
 

@@ -161,7 +161,7 @@ def _event(report: DiskReport, filled: InferredParameters) -> DiskInspected:
         file_bytes=report.file_bytes,
         virtual_bytes=report.virtual_bytes or 0,
         summary=summary(report),
-        filled_in=filled.evidence,
+        filled_in=filled.evidence_on_disk,
     )
 
 

@@ -27,6 +27,8 @@ from aliyun_import.journal import Journal, copy_journal, open_journal
 from aliyun_import.model.image import Image
 from aliyun_import.model.objects import UploadedObject
 from aliyun_import.model.request import DiskRequest, ImportRequest
+from aliyun_import.push.ask_stage import ask_stage
+from aliyun_import.push.cleanup_stage import cleanup_stage
 from aliyun_import.push.dry_run import dry_run, empty_plan
 from aliyun_import.push.earlier import (
     Begun,
@@ -41,15 +43,7 @@ from aliyun_import.push.earlier import (
 )
 from aliyun_import.push.inspect_stage import SentDisks, inspect_stage
 from aliyun_import.push.options import PushOptions, PushResult, PushRun
-from aliyun_import.push.stages import (
-    adopt,
-    ask_stage,
-    cleanup_stage,
-    import_stage,
-    role_stage,
-    upload_stage,
-    wait_stage,
-)
+from aliyun_import.push.stages import adopt, import_stage, role_stage, upload_stage, wait_stage
 from aliyun_import.push.state import PushState, fold
 from aliyun_import.services.interface import Services
 from aliyun_import.services.retrying import add_retries
@@ -80,7 +74,14 @@ def push(request: ImportRequest, options: PushOptions, services: Services, conte
 def _account_stage(request: ImportRequest, run: PushRun) -> AccountState:
     """Check the account, changing nothing, and state whose it is and where the credentials are from."""
     with run.context.stage("look", "checking identity, region, bucket and image name") as stage:
-        account = check_account(request, run.services, run.context, bucket=run.options.bucket)
+        account = check_account(
+            request,
+            run.services,
+            run.context,
+            bucket=run.options.bucket,
+            skip_checks=run.options.skip_checks,
+            force=run.options.force,
+        )
         keys = f" (credentials from {run.services.credentials})" if run.services.credentials else ""
         bucket = f"bucket {account.bucket}" if account.bucket else "no upload"
         stage.detail = f"account {account.identity.account_id}{keys}, {bucket}"
@@ -174,7 +175,7 @@ def _import(begun: Begun, sent: ImportRequest, run: PushRun, journal: Journal) -
     """Ensure bucket and role, upload, and begin the import."""
     account = ensure_bucket(begun.account, run.services, run.context, region=sent.region)
     role = role_stage(sent, run, bucket=account.bucket)
-    ask_stage(sent, account, run, journal)
+    sent = ask_stage(sent, account, run, journal)
     objects = upload_stage(sent, account, run, journal)
     return import_stage(sent, objects, role, run, journal)
 

@@ -1,33 +1,25 @@
-"""Stages of a push that change something: role, upload, import, wait, cleanup.
+"""Stages of a push that change something: role, upload, import, wait.
 
 Each takes the results of those before it and returns its own. What costs or creates something is written to the journal
 before it happens.
 """
 
-import hashlib
-from collections.abc import Sequence
 from dataclasses import replace
 
 from aliyun_import.account.check import AccountState
 from aliyun_import.account.staging_bucket import PREFIX
-from aliyun_import.cleanup import remove_object
 from aliyun_import.errors import (
     AliyunImportError,
-    BucketMissing,
-    ImageImporting,
+    DetectionUnsupported,
     ImportFailed,
     Interrupted,
-    NameTaken,
-    ObjectMissing,
     RefusedError,
-    RoleNotAuthorized,
-    RoleNotVisible,
 )
-from aliyun_import.events import ImportSubmitted, Noted, Warned
+from aliyun_import.events import ImportSubmitted, Noted
 from aliyun_import.image.find_existing import FoundImport
-from aliyun_import.image.replace import replace_image, temporary_name
-from aliyun_import.image.submit import dry_run_import, new_client_token, submit
-from aliyun_import.image.wait import wait
+from aliyun_import.image.replace import temporary_name
+from aliyun_import.image.submit import new_client_token, submit
+from aliyun_import.image.wait import wait, wait_for_check
 from aliyun_import.journal import Journal
 from aliyun_import.model.image import DISK_DIGEST_TAG, PUSH_ID_TAG, Image
 from aliyun_import.model.objects import RemoteObject, UploadedObject
@@ -40,7 +32,6 @@ from aliyun_import.role.spec import needs_of, role_name_of
 from aliyun_import.services.interface import ObjectStore
 from aliyun_import.services.retrying import without_retries
 from aliyun_import.upload.context import UploadRequest
-from aliyun_import.upload.manifest import SUFFIX
 from aliyun_import.upload.upload import upload_disk
 
 _ROLE_DETAIL = {
@@ -66,62 +57,6 @@ def role_stage(request: ImportRequest, run: PushRun, *, bucket: str) -> RoleChan
         )
         stage.detail = f"{role.name} {_ROLE_DETAIL[role.state]}"
     return role
-
-
-def ask_ecs(request: ImportRequest, account: AccountState, run: PushRun, *, keys: Sequence[str]) -> str:
-    """Ask ECS by a dry run of ImportImage whether it accepts a request; raise its refusal, return its answer in words.
-
-    `keys` are those of the local disks, in their order. What ECS cannot judge yet is no refusal: an object that is not
-    uploaded, and a role that was created a moment ago.
-    """
-    planned = iter(keys)
-    call = ImportCall(
-        request=replace(request, role_name=role_name_of(request)),
-        mappings=tuple(
-            DiskMapping(
-                bucket=disk.bucket or account.bucket,
-                key=disk.key or next(planned),
-                format=disk.format,
-                size_gib=disk.size_gib,
-            )
-            for disk in request.disks
-        ),
-        client_token=new_client_token(),
-        tags=request.tags,
-    )
-    try:
-        dry_run_import(run.services.images, call)
-    except (ObjectMissing, BucketMissing):
-        # The answer about a disk that is not uploaded yet.
-        if not keys:
-            raise
-        return "accepts the request; only the disk is missing, which is not uploaded yet"
-    except (RoleNotVisible, RoleNotAuthorized):
-        return "accepts the request; only the role is missing, which the push would create"
-    return "accepts the request"
-
-
-def ask_stage(request: ImportRequest, account: AccountState, run: PushRun, journal: Journal) -> None:
-    """Raise what ECS would refuse after the upload, before the first byte is sent: a right, a quota, a parameter.
-
-    A push that is resumed asks again only if it asks for something else, and not once every disk is uploaded.
-    """
-    state = fold(journal.entries)
-    local = [index for index, disk in enumerate(request.disks) if disk.path]
-    if not set(local) - state.uploaded.keys():
-        return
-    name = temporary_name(request.name, state.push_id) if run.options.replace else request.name
-    question = hashlib.sha256(repr(replace(request, name=name)).encode()).hexdigest()[:16]
-    if state.accepted == question:
-        return
-    uploads = [upload_request(request, run.options, index) for index in local]
-    keys = [upload.key or f"{upload.key_stem}{upload.suffix}" for upload in uploads]
-    try:
-        answer = ask_ecs(replace(request, name=name), account, run, keys=keys)
-    except (ImageImporting, NameTaken):
-        return  # `find_earlier_import` has judged the name; `submit` removes a failed image that has it
-    journal.write("accepted", request=question)
-    run.context.emit(Noted(message=f"ECS {answer}"))
 
 
 def upload_stage(
@@ -207,6 +142,7 @@ def import_stage(
             client_token=_token(request, state),
             name=temporary_name(request.name, state.push_id) if run.options.replace else request.name,
             objects=[object_fields(one) for one in objects],
+            checked=request.detection_strategy == "Standard",
         )
         state = fold(journal.entries)
     call = _call(request, state)
@@ -223,11 +159,19 @@ def import_stage(
             # A refusal is an answer: nothing was begun. The next attempt may differ in its parameters, which the
             # service would refuse under the old token (IdempotentParameterMismatch).
             journal.write("import-failed", reason=error.code)
+            if isinstance(error, DetectionUnsupported):
+                return import_stage(without_detection(request, error, run), objects, role, run, journal)
             raise
         journal.write("submitted", task_id=started.task_id, image_id=started.image_id)
         stage.detail = f"task {started.task_id} creates image {started.image_id}"
     run.context.emit(ImportSubmitted(task_id=started.task_id, image_id=started.image_id))
     return fold(journal.entries)
+
+
+def without_detection(request: ImportRequest, error: DetectionUnsupported, run: PushRun) -> ImportRequest:
+    """Return a request without the image check, which ECS refused: a check is no reason not to import."""
+    run.context.emit(Noted(message=f"{error.summary} It is imported without the check."))
+    return replace(request, detection_strategy="none")
 
 
 def _token(request: ImportRequest, state: PushState) -> str:
@@ -251,6 +195,7 @@ def _call(request: ImportRequest, state: PushState) -> ImportCall:
 
 def wait_stage(request: ImportRequest, state: PushState, run: PushRun, journal: Journal) -> Image:
     """Wait until the image is usable. A failed import is written to the journal, so the next run begins another."""
+    began_s = run.context.clock.monotonic_s()
     with run.context.stage("wait", f"the import of {state.image_id}") as stage:
         try:
             image = wait(
@@ -260,7 +205,6 @@ def wait_stage(request: ImportRequest, state: PushState, run: PushRun, journal: 
                 image_id=state.image_id,
                 region=request.region,
                 timeout_s=run.options.timeout_s,
-                check_results=request.detection_strategy is not None,
             )
         except ImportFailed as error:
             journal.write("import-failed", reason=error.code)
@@ -274,6 +218,10 @@ def wait_stage(request: ImportRequest, state: PushState, run: PushRun, journal: 
         except Interrupted as stopped:
             raise _detached(stopped, request, state, run, journal) from stopped
         stage.detail = f"image {image.image_id} is usable"
+        if state.is_checked:
+            limit_s, waited_s = run.options.timeout_s, run.context.clock.monotonic_s() - began_s
+            left_s = None if limit_s is None else max(0.0, limit_s - waited_s)
+            image = wait_for_check(run.services.images, run.context, image, region=request.region, timeout_s=left_s)
     return image
 
 
@@ -310,90 +258,3 @@ def _detached(
         details=details,
         resumable=True,
     )
-
-
-def cleanup_stage(
-    request: ImportRequest, image: Image, state: PushState, account: AccountState, run: PushRun, journal: Journal
-) -> tuple[Image, tuple[str, ...]]:
-    """Exchange the names if requested and delete the staging objects; return the image and the URLs that remain."""
-    with run.context.stage("finish") as stage:
-        if run.options.replace:
-            image = replace_image(
-                run.services.images,
-                run.context,
-                image,
-                name=request.name,
-                policy=run.options.replace,
-                region=request.region,
-            )
-        store = run.services.store(account.bucket) if account.bucket else None
-        left = _remove_staging(state, run, journal, store)
-        if not state.objects:  # the import was found, without its journal
-            left = _found_staging(request, run, store)
-        removed = any(one.made_by_us for one in state.objects)
-        stage.detail = f"left in OSS: {', '.join(left)}" if left else _cleaned(removed=removed)
-    journal.write("finished", image_id=image.image_id)
-    return image, left
-
-
-def _cleaned(*, removed: bool) -> str:
-    return "staging object removed, nothing is left in OSS" if removed else "nothing is left in OSS"
-
-
-def _found_staging(request: ImportRequest, run: PushRun, store: ObjectStore | None) -> tuple[str, ...]:
-    """Return the URLs of the objects of a push whose journal is lost.
-
-    They are not deleted: nothing tells whether they were to be kept.
-    """
-    found: list[str] = []
-    for index, disk in enumerate(request.disks):
-        if disk.path is None or store is None:
-            continue
-        upload = upload_request(request, run.options, index)
-        try:
-            objects = store.list_objects(upload.key or f"{upload.key_stem}-")
-        except AliyunImportError:  # the image exists, and that is the result
-            continue
-        found += [
-            f"oss://{store.bucket}/{one.key}"
-            for one in objects
-            if upload.key in (None, one.key) and not one.key.endswith(SUFFIX)
-        ]
-    return tuple(found)
-
-
-def _remove_staging(state: PushState, run: PushRun, journal: Journal, store: ObjectStore | None) -> tuple[str, ...]:
-    """Delete the objects that this push made, unless they are to be kept; return the URLs of those that remain.
-
-    An object that can't be deleted is a warning with the command for it: the image exists, and that is the result.
-    """
-    left: list[str] = []
-    for one in state.objects:
-        url = f"oss://{one.bucket}/{one.key}"
-        left += [f"oss://{one.bucket}/{key}" for key in one.left_over]
-        if not one.made_by_us or run.options.transfer.keep_object:
-            left.append(url)
-        elif one.key in state.removed_keys:
-            continue
-        elif store is not None and _removed(one, run, store):
-            journal.write("object-removed", key=one.key)
-        else:
-            left.append(url)
-    return tuple(left)
-
-
-def _removed(uploaded: UploadedObject, run: PushRun, store: ObjectStore) -> bool:
-    url = f"oss://{uploaded.bucket}/{uploaded.key}"
-    try:
-        remove_object(store, uploaded.key)
-    except AliyunImportError as error:
-        run.context.emit(
-            Warned(
-                code="object-not-removed",
-                message=f"The staging object {url} was not removed: {error.summary}",
-                remedy=f"It costs storage until you remove it: aliyun oss rm {url}",
-            )
-        )
-        return False
-    run.context.emit(Noted(message=f"removed the staging object {url}"))
-    return True

@@ -3,7 +3,7 @@
     push-started     push_id, name, fingerprints          a push of these disks begins (again, when they changed)
     disks-seen       fingerprints                         the disks as they are now; their content is the same
     accepted         request                              ECS accepts this request (a digest), by a dry run
-    submitting       client_token, name, objects          ImportImage is about to be called, under this name
+    submitting       client_token, name, objects, checked  ImportImage is about to be called, under this name
     submitted        task_id, image_id                    ImportImage answered, or its import was found
     import-failed    reason                               the import failed; the next one gets a new token
     object-removed   key                                  the staging object was deleted
@@ -26,8 +26,9 @@ from aliyun_import.model.objects import UploadedObject
 class PushState:
     """State of a push. A field is empty if its step was not reached.
 
-    `name` is the name that the image is to have, `import_name` its name while it is imported (--replace). `uploaded`
-    has the object of each disk that was uploaded, by the disk's number.
+    `name` is the name that the image is to have, `import_name` its name while it is imported (--replace). `is_checked`:
+    the service checks the image after the import. `uploaded` has the object of each disk that was uploaded, by the
+    disk's number.
     """
 
     push_id: str = ""
@@ -37,6 +38,7 @@ class PushState:
     client_token: str = ""
     import_name: str = ""
     objects: tuple[UploadedObject, ...] = ()
+    is_checked: bool = False
     task_id: str = ""
     image_id: str = ""
     finished: bool = False
@@ -102,7 +104,13 @@ def _after(state: PushState, entry: Mapping[str, Any]) -> PushState:
             return replace(state, accepted=entry["request"])
         case "submitting":
             objects = tuple(UploadedObject(**fields) for fields in entry["objects"])
-            return replace(state, client_token=entry["client_token"], import_name=entry["name"], objects=objects)
+            return replace(
+                state,
+                client_token=entry["client_token"],
+                import_name=entry["name"],
+                objects=objects,
+                is_checked=entry.get("checked", False),
+            )
         case "submitted":
             return replace(state, task_id=entry["task_id"], image_id=entry["image_id"])
         case "import-failed":

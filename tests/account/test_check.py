@@ -9,6 +9,7 @@ import pytest
 from aliyun_import.account.check import AccountState, check_account, ensure_bucket
 from aliyun_import.account.staging_bucket import PREFIX, derived_bucket, refuse_unsuitable
 from aliyun_import.errors import AccessError, AliyunImportError, RefusedError
+from aliyun_import.events import FindingRaised
 from aliyun_import.model.objects import BucketInfo
 from aliyun_import.model.request import DiskRequest, ImportRequest
 from aliyun_import.sandbox.core.faults import Fault
@@ -37,11 +38,12 @@ def see(
     checks_only: bool = False,
     denied: tuple[str, ...] = (),
     heard: Heard | None = None,
+    **checks: Any,
 ) -> AccountState:
     """Check a sandbox through the real adapters, and ensure the bucket as a push does."""
     cloud = Connected(sandbox, region=request.region, denied=denied)
     context = cloud.context(heard)
-    account = check_account(request, cloud.services, context, bucket=bucket)
+    account = check_account(request, cloud.services, context, bucket=bucket, **checks)
     return account if checks_only else ensure_bucket(account, cloud.services, context, region=request.region)
 
 
@@ -53,13 +55,18 @@ def refusal(sandbox: Sandbox, **given: Any) -> AliyunImportError:
     return caught.value
 
 
+def findings(heard: Heard) -> list[tuple[str, str]]:
+    """Return rule and severity of each finding."""
+    raised = [one.finding for one in heard.events if isinstance(one, FindingRaised)]
+    return [(one.rule, str(one.severity)) for one in raised]
+
+
 def bucket_there(sandbox: Sandbox, name: str = "a-bucket", *, region: str = "cn-hangzhou", **fields: Any) -> str:
     """Put a bucket into the sandbox."""
     owner = fields.pop("owner_id", sandbox.account_id)
-    made = sandbox.state.part(OssState).add_bucket(name, region=region, owner_id=owner)
-    for field, value in fields.items():
-        assert hasattr(made, field)
-        setattr(made, field, value)
+    sandbox.state.part(OssState).add_bucket(name, region=region, owner_id=owner)
+    if fields:
+        sandbox.state.part(OssState).change(name, **fields)
     return name
 
 
@@ -142,11 +149,27 @@ def test_somebody_elses_bucket_is_refused(sandbox: Sandbox) -> None:
     assert "another account" in (error.cause or "")
 
 
-def test_an_encrypted_bucket_is_refused(sandbox: Sandbox) -> None:
-    """ECS can't import from it, and would say so after the upload."""
-    error = refusal(sandbox, bucket=bucket_there(sandbox, encryption="AES256"))
+def test_a_bucket_with_a_key_of_kms_is_refused(sandbox: Sandbox) -> None:
+    """ECS can't import from it, and would say so after the upload; --skip-check and --force try it regardless."""
+    bucket = bucket_there(sandbox, encryption="KMS")
+    error = refusal(sandbox, bucket=bucket)
     assert error.code == "bucket-encrypted"
-    assert "AES256" in error.summary
+    assert "KMS" in error.summary
+    assert "--skip-check bucket-encrypted" in (error.remedy or "")
+    heard = Heard()
+    assert see(sandbox, bucket=bucket, skip_checks={"bucket-encrypted"}, heard=heard).bucket == bucket
+    assert findings(heard) == []
+    assert see(sandbox, bucket=bucket, force=True, heard=heard).bucket == bucket
+    assert findings(heard) == [("bucket-encrypted", "blocks")]
+
+
+def test_a_bucket_with_aes256_is_warned_of(sandbox: Sandbox) -> None:
+    """Imports from one are reported to work; the warning can be skipped."""
+    bucket, heard = bucket_there(sandbox, encryption="AES256"), Heard()
+    see(sandbox, bucket=bucket, heard=heard)
+    assert findings(heard) == [("bucket-encrypted", "warns")]
+    see(sandbox, bucket=bucket, skip_checks={"bucket-encrypted"}, heard=(heard := Heard()))
+    assert findings(heard) == []
 
 
 def test_a_public_bucket_is_warned_of(sandbox: Sandbox) -> None:
@@ -267,13 +290,13 @@ def test_an_archived_object_is_refused_unless_restored(sandbox: Sandbox) -> None
     [
         (replace(INFO, region="cn-beijing"), "bucket-region"),
         (replace(INFO, owner_id="2"), "bucket-owner"),
-        (replace(INFO, encryption="KMS"), "bucket-encrypted"),
+        (replace(INFO, encryption="KMS"), None),
         (INFO, None),
         (replace(INFO, encryption="None"), None),
         (replace(INFO, owner_id=""), None),
     ],
 )
-def test_a_bucket_is_judged_by_region_owner_and_encryption(info: BucketInfo, code: str | None) -> None:
+def test_a_bucket_is_judged_by_region_and_owner(info: BucketInfo, code: str | None) -> None:
     """Each has its own code; an owner that is not told is no stranger."""
     if code is None:
         refuse_unsuitable(info, region="cn-hangzhou", account_id="1")

@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -24,8 +25,11 @@ def test_everything_is_inferred_from_the_disk() -> None:
         "os_type": OsType.LINUX,
         "platform": "Debian",
         "nvme_support": "supported",
+        "detection_strategy": "Standard",
     }
-    assert {value.origin for value in inferred.values.values()} == {Origin.DISK}
+    origins = {name: value.origin for name, value in inferred.values.items()}
+    assert origins.pop("detection_strategy") is Origin.SERVICE
+    assert set(origins.values()) == {Origin.DISK}
     assert [line.split(":")[0] for line in inferred.evidence] == [
         "format=RAW",
         "size_gib=40",
@@ -34,6 +38,7 @@ def test_everything_is_inferred_from_the_disk() -> None:
         "os_type=linux",
         "platform=Debian",
         "nvme_support=supported",
+        "detection_strategy=Standard",
     ]
 
 
@@ -46,6 +51,7 @@ def test_what_the_user_gave_is_kept() -> None:
         "platform": "Others Linux",
         "nvme_support": "unsupported",
         "imds_support": "v2",
+        "detection_strategy": "none",
         "license_type": "BYOL",
         "description": "a disk",
     }
@@ -92,9 +98,23 @@ def test_a_data_disk_determines_nothing_of_the_image() -> None:
 
 
 def test_what_is_not_known_is_left_to_the_service() -> None:
-    """Nothing is guessed."""
+    """Nothing is guessed; the service's own check is asked for unless it is switched off."""
     mute = report(format=None, virtual_bytes=None, boot=BootEvidence(), partitions=())
-    assert infer_parameters(mute, request()).values == {}
+    assert infer_parameters(mute, request()).parameters == {"detection_strategy": "Standard"}
+
+
+@pytest.mark.parametrize(
+    "asked",
+    [
+        {"platform": "FreeBSD"},
+        {"platform": "Customized Linux"},
+        {"os_type": OsType.WINDOWS},
+        {"platform": "Windows Server 2019"},
+    ],
+)
+def test_the_check_of_the_service_is_asked_for_where_it_is_made(asked: dict[str, Any]) -> None:
+    """Not for the platforms whose images the service does not check."""
+    assert "detection_strategy" not in infer_parameters(report(boot=UEFI, guest=None), request(**asked)).parameters
 
 
 def test_both_boot_modes() -> None:

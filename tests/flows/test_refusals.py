@@ -132,9 +132,9 @@ def test_a_bucket_of_somebody_else(commands: Commands, sandbox: Sandbox, disk: P
 
 
 def test_a_bucket_with_default_encryption(commands: Commands, sandbox: Sandbox, disk: Path) -> None:
-    """ECS can't read encrypted objects: refused before a byte is sent."""
+    """ECS can't read objects that a key of KMS encrypts: refused before a byte is sent."""
     sandbox.state.part(OssState).add_bucket(BUCKET, region="cn-hangzhou", owner_id=sandbox.account_id)
-    sandbox.state.part(OssState).change(BUCKET, encryption="AES256")
+    sandbox.state.part(OssState).change(BUCKET, encryption="KMS")
     ran = commands.run("push", disk, "--bucket", BUCKET, "--output", "json")
     refused(ran, code="bucket-encrypted", exit_code=5, remedy="encryption")
     assert sent_nothing(sandbox)

@@ -1,5 +1,7 @@
 """Tests of the wait: patience with the questions, none with a bad end."""
 
+from itertools import pairwise
+
 import pytest
 
 from aliyun_import.errors import (
@@ -11,8 +13,8 @@ from aliyun_import.errors import (
     StillRunning,
     TransientError,
 )
-from aliyun_import.events import ImportProgress, Noted, Warned
-from aliyun_import.image.wait import FAILURE_LIMIT_S, pause_s, wait
+from aliyun_import.events import ImageCheckProgress, ImportProgress, Noted, Warned
+from aliyun_import.image.wait import FAILURE_LIMIT_S, pause_s, wait, wait_for_check
 from aliyun_import.model.image import Image, TaskStatus
 from tests.image.scripted import (
     REGION,
@@ -40,15 +42,17 @@ def follow(
 ) -> Image:
     """Wait for the import of the script."""
     context = context_of(clock, heard)
-    return wait(
+    usable = wait(
         retrying(images, context),
         context,
         task_id=task_id,
         image_id=image_id,
         region=REGION,
         timeout_s=timeout_s,
-        check_results=check_results,
     )
+    if not check_results:
+        return usable
+    return wait_for_check(retrying(images, context), context, usable, region=REGION)
 
 
 def import_of(*percents: int) -> ScriptedImages:
@@ -257,17 +261,31 @@ def test_the_results_of_the_image_check_are_reported() -> None:
     ]
     assert follow(images, heard=heard, check_results=True).detection == items
     assert heard.warned() == ["image-check"]
+    waits = [event for event in heard.events if isinstance(event, ImageCheckProgress)]
+    assert [event.status for event in waits] == ["", "Processing"]
+    assert waits[0].elapsed_s == 0 < waits[1].elapsed_s
     message = next(event.message for event in heard.events if isinstance(event, Warned))
     assert "Nvme" in message
     assert "NVMe.NotInstallded" in message
 
 
 def test_a_check_without_results_is_no_failure() -> None:
-    """After ten minutes the image is handed back with a warning."""
+    """After ten minutes the image is returned with a warning; it is said every few seconds what is waited for."""
     images, heard, clock = import_of(0), Heard(), SteeredClock()
+    images.steps.append(lambda: images.add(image("Available", detection_status="Processing")))
     assert follow(images, clock=clock, heard=heard, check_results=True).status == "Available"
     assert heard.warned() == ["image-check-missing"]
-    assert clock.elapsed_s < 1200
+    assert 600 <= clock.elapsed_s < 1200
+    told_s = [event.elapsed_s for event in heard.events if isinstance(event, ImageCheckProgress)]
+    assert max(after - before for before, after in pairwise(told_s)) < 20
+
+
+def test_a_check_that_never_begins_is_not_waited_for() -> None:
+    """The service does not check every platform."""
+    clock, heard = SteeredClock(), Heard()
+    follow(import_of(0), clock=clock, heard=heard, check_results=True)
+    assert heard.warned() == ["image-check-missing"]
+    assert clock.elapsed_s < 200
 
 
 @pytest.mark.parametrize("error", [no_right(), lost()])

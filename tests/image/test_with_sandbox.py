@@ -11,7 +11,7 @@ from aliyun_import.image.find_existing import find_import
 from aliyun_import.image.replace import replace_image
 from aliyun_import.image.submit import dry_run_import, new_client_token, submit
 from aliyun_import.image.tasks import cancel_task, list_tasks, show_task
-from aliyun_import.image.wait import wait
+from aliyun_import.image.wait import wait, wait_for_check
 from aliyun_import.model.image import DISK_DIGEST_TAG, PUSH_ID_TAG, Image, StartedImport, TaskStatus
 from aliyun_import.model.request import DiskFormat, DiskMapping, DiskRequest, ImportCall, ImportRequest
 from aliyun_import.role.ensure import ensure_role
@@ -194,8 +194,8 @@ def test_the_image_check_is_waited_for(cloud: Connected) -> None:
         task_id=started.task_id,
         image_id=started.image_id,
         region=cloud.region,
-        check_results=True,
     )
+    image = wait_for_check(cloud.images, cloud.context(heard), image, region=cloud.region)
     assert image.detection_status == "Finished"
     assert heard.warned() == []
 

@@ -5,14 +5,17 @@ from pathlib import Path
 
 import pytest
 
-from aliyun_import.errors import AliyunImportError, DiskError, ImportFailed, RefusedError, StillRunning
-from aliyun_import.events import RunStarted, StageFinished, Warned
+from aliyun_import.context import interrupted
+from aliyun_import.errors import AliyunImportError, DiskError, ImportFailed, Interrupted, RefusedError, StillRunning
+from aliyun_import.events import ImageCheckProgress, RunStarted, StageFinished, Warned
 from aliyun_import.model.image import DISK_DIGEST_TAG, PUSH_ID_TAG
+from aliyun_import.model.request import OsType
 from aliyun_import.sandbox.core.faults import Fault
 from aliyun_import.sandbox.ecs.state import Ecs
 from aliyun_import.services.interface import ImageService
 from aliyun_import.services.retrying import without_retries
 from tests.flows.disks import write_disk
+from tests.image.connected import CloudClock
 from tests.push.machine import Machine
 from tests.steered import import_calls
 
@@ -193,3 +196,51 @@ def test_a_client_windows_brings_its_own_licence(machine: Machine) -> None:
     machine.push(force=True)
     (entry,) = import_calls(machine.sandbox)
     assert "LicenseType=BYOL" in entry.target
+
+
+def test_the_check_of_the_service_is_on_and_off_by_one_word(machine: Machine) -> None:
+    """It is asked for by default, and its progress is told while it is waited for."""
+    machine.sandbox.state.configure(image_check_s=30.0)
+    machine.push()
+    told = [one for one in machine.heard.events if isinstance(one, ImageCheckProgress)]
+    assert [one.status for one in told][-1] == "Processing"
+    machine.push(force_new=True, name_given=False)
+    machine.request = replace(machine.request, name="unchecked", detection_strategy="none")
+    machine.push()
+    strategies = ["DetectionStrategy=Standard" in entry.target for entry in import_calls(machine.sandbox)]
+    assert strategies == [True, True, False]
+    assert "DetectionStrategy" not in import_calls(machine.sandbox)[-1].target
+
+
+def test_an_image_that_ecs_does_not_check_is_imported_without_the_check(machine: Machine) -> None:
+    """The pages disagree about Windows: ECS is asked, and its refusal is no reason not to import."""
+    machine.request = replace(
+        machine.request, os_type=OsType.WINDOWS, platform="Windows Server 2019", detection_strategy="Standard"
+    )
+    assert machine.push(force=True).image_status == "Available"
+    (entry,) = import_calls(machine.sandbox)
+    assert "DetectionStrategy" not in entry.target
+    # A resumed push does not ask again: the refusal comes with the import itself.
+    machine.request = replace(machine.request, name="another")
+    machine.sandbox.faults.add(Fault(operation="CompleteMultipartUpload", status=403, code="AccessDenied"))
+    machine.failure(AliyunImportError, force=True)
+    assert machine.push(force=True).image_status == "Available"
+
+
+def test_an_interrupt_during_the_check_says_that_the_image_is_usable(machine: Machine) -> None:
+    """The import does not continue any more; the same command finishes."""
+    machine.sandbox.state.configure(image_check_s=300.0)
+
+    class Impatient(CloudClock):
+        """The run is cancelled once the check is waited for."""
+
+        def sleep(self, seconds: float) -> None:
+            if any(isinstance(one, ImageCheckProgress) for one in machine.heard.events):
+                raise interrupted()
+            super().sleep(seconds)
+
+    machine.cloud.clock = Impatient(machine.sandbox)
+    error = machine.failure(Interrupted)
+    assert (error.code, "continues" in error.summary) == ("interrupted", False)
+    machine.cloud.clock = CloudClock(machine.sandbox)
+    assert machine.push().image_status == "Available"

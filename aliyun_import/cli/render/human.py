@@ -21,6 +21,7 @@ from aliyun_import.cli.render.text import (
     failure_facts,
     failure_texts,
     finding_line,
+    image_check_facts,
     import_facts,
     is_important,
     retry_facts,
@@ -119,7 +120,13 @@ class HumanRenderer:
                 self._start_stage(event)
             case events.StageFinished():
                 self._finish_stage(event)
-            case events.SurveyProgress() | events.UploadProgress() | events.ImportProgress() | events.CallRetried():
+            case (
+                events.SurveyProgress()
+                | events.UploadProgress()
+                | events.ImportProgress()
+                | events.ImageCheckProgress()
+                | events.CallRetried()
+            ):
                 self._draw(event)
             case events.Warned() | events.FindingRaised():
                 self._warn(event)
@@ -227,7 +234,12 @@ class HumanRenderer:
                 self._console.print(line, soft_wrap=True)
 
     def _draw(
-        self, event: events.SurveyProgress | events.UploadProgress | events.ImportProgress | events.CallRetried
+        self,
+        event: events.SurveyProgress
+        | events.UploadProgress
+        | events.ImportProgress
+        | events.ImageCheckProgress
+        | events.CallRetried,
     ) -> None:
         """Draw the progress line; a phase of the upload stands in place of the name of its stage."""
         match event:
@@ -240,6 +252,8 @@ class HumanRenderer:
                 self._update("wait", None, 0, import_facts(event))
             case events.ImportProgress(percent=percent):
                 self._update("wait", 100, percent or 0, import_facts(event))
+            case events.ImageCheckProgress(elapsed_s=elapsed_s, limit_s=limit_s):
+                self._update("wait", limit_s, elapsed_s, image_check_facts(event))
             case events.CallRetried():
                 self._update(None, None, 0, retry_facts(event))
 

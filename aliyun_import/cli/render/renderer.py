@@ -102,6 +102,9 @@ class PlainRenderer:
                 moved = event.percent != self._last_percent and not event.unanswered_s
                 self._last_percent = event.percent
                 return not self._verbosity.quiet and (moved or self._is_due(IMPORT_INTERVAL_S))
+            case events.ImageCheckProgress():
+                is_first = event.elapsed_s == 0
+                return not self._verbosity.quiet and (self._is_due(IMPORT_INTERVAL_S) or is_first)
             case _:
                 return not self._verbosity.quiet
 

@@ -136,6 +136,8 @@ def describe(event: events.Event) -> str:  # noqa: C901 -- one case an event, an
         case events.ImportProgress():
             so_far = f"{duration(event.elapsed_s)} so far"
             return f"task {event.task_id}: {', '.join((*import_facts(event), so_far))}"
+        case events.ImageCheckProgress():
+            return f"image {event.image_id}: {', '.join(image_check_facts(event))}"
         case events.Warned():
             return f"warning: {event.message}" + (f" {event.remedy}" if event.remedy else "")
         case events.Noted():
@@ -198,6 +200,12 @@ def import_facts(event: events.ImportProgress) -> tuple[str, ...]:
         facts.append(f"about {duration(event.left_s)} left")
     facts.append(f"task {event.task_status or 'not listed'}")
     return (*facts, f"image {event.image_status or 'not listed'}")
+
+
+def image_check_facts(event: events.ImageCheckProgress) -> tuple[str, ...]:
+    """Return the state of the service's image check, from the most to the least important fact."""
+    waited = f"{duration(event.elapsed_s)} of at most {duration(event.limit_s)}"
+    return "usable, waiting for the image check by ECS", waited
 
 
 def retry_facts(event: events.CallRetried) -> tuple[str, ...]:

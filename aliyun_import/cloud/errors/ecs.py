@@ -30,7 +30,11 @@ _REQUEST = (
     _row("InvalidDescription.Malformed", ErrorCode.DESCRIPTION_INVALID),
     _row("InvalidArchitecture.Malformed", ErrorCode.ARCHITECTURE_INVALID),
     _row("InvalidArchitecture.PlatformUnsupported", ErrorCode.ARCHITECTURE_PLATFORM),
-    _row("InvalidPlatform.Malformed", ErrorCode.PLATFORM_INVALID),
+    _row(
+        "InvalidPlatform.Malformed",
+        ErrorCode.PLATFORM_INVALID,
+        remedy='Pass --platform with one of these names: {platforms}; or "Others Linux" for any other Linux.',
+    ),
     _row("InvalidOSType.Malformed", ErrorCode.OS_TYPE_INVALID),
     _row("InvalidBootMode.Malformed", ErrorCode.BOOT_MODE_INVALID),
     _row("InvalidBootMode.NotSupport", ErrorCode.BOOT_MODE_ARCHITECTURE),

@@ -178,7 +178,7 @@ class Settings:
     """ErrorCode and ErrorMsg of an import that ends as failed."""
     import_refused_with: str = ""
     """A code that ImportImage answers when all checks pass: the state of an account, such as Account.Arrearage."""
-    image_check_s: float = 2.0
+    image_check_s: float = 0.5
     """Duration of the check of DetectionStrategy=Standard once an image is Available; minutes at the service."""
     image_check_items: tuple[Mapping[str, str], ...] = ()
     """Result of that check: Name, Value and, for a problem, RiskLevel and RiskCode."""

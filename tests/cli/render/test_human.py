@@ -1,6 +1,7 @@
 """Tests of the output on a terminal: the progress line, wrapped lines, the summary."""
 
 import io
+import sys
 from dataclasses import replace
 
 import pytest
@@ -10,6 +11,7 @@ from rich.progress import Progress
 from aliyun_import import events
 from aliyun_import.cli.render import human
 from aliyun_import.cli.render.human import HumanRenderer, fitting
+from aliyun_import.cli.render.renderer import PlainRenderer
 from aliyun_import.cli.render.result import Outcome, Verbosity
 from aliyun_import.errors import RefusedError
 
@@ -190,3 +192,24 @@ def test_check_has_the_colours_of_the_severities(monkeypatch: pytest.MonkeyPatch
     HumanRenderer(stdout, Verbosity(0)).outcome(Outcome(document={}, text=text, is_marked=True))
     coloured = "\x1b[31m  ✗ blocks: no\x1b[0m" in stdout.getvalue(), "\x1b[33m  ! warns: so\x1b[0m" in stdout.getvalue()
     assert coloured == (not no_color, not no_color)
+
+
+@pytest.mark.parametrize("elapsed_s", [0.0, 61.0])
+def test_the_wait_for_the_check_of_ecs_is_drawn(monkeypatch: pytest.MonkeyPatch, elapsed_s: float) -> None:
+    """From its first second on: what is waited for, and how long at most."""
+    event = events.ImageCheckProgress(image_id="m-1", status="Processing", elapsed_s=elapsed_s, limit_s=600.0)
+    line = Screen(monkeypatch, 80).line_of("wait", event)
+    assert "usable, waiting for the image check by ECS" in line
+    assert "of at most 10:00" in line
+
+
+def test_the_wait_for_the_check_of_ecs_is_in_logs(capsys: pytest.CaptureFixture[str]) -> None:
+    """Its first line at once, the others as seldom as those of an import."""
+    renderer = PlainRenderer(sys.stdout, sys.stderr, Verbosity(0))
+    for elapsed_s in (0.0, 1.0, 2.0):
+        renderer.emit(
+            events.ImageCheckProgress(image_id="m-1", status="Processing", elapsed_s=elapsed_s, limit_s=600.0)
+        )
+    lines = capsys.readouterr().err.splitlines()
+    assert 1 <= len(lines) <= 2
+    assert "image m-1: usable, waiting for the image check by ECS" in lines[0]

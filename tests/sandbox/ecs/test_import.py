@@ -337,8 +337,8 @@ def test_a_bucket_of_another_account_is_not_allowed(ready: Sandbox) -> None:
 
 
 def test_an_encrypted_bucket_is_not_read(ready: Sandbox) -> None:
-    """Nor is an object that was encrypted one by one."""
-    put(ready, "secret.raw", encryption="AES256")
+    """Nor is an object that was encrypted one by one; with the keys of OSS itself, it is."""
+    put(ready, "secret.raw", encryption="KMS")
     expected = (403, "InvalidOSSBucket.EncryptUnsupported")
     assert _refused(ready, DiskDeviceMappings=[mapping("secret.raw")]) == expected
     ready.state.part(OssState).change(BUCKET, encryption="KMS")

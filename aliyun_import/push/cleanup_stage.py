@@ -1,0 +1,103 @@
+"""Last stage of a push: the names are exchanged (--replace), and the staging objects are deleted."""
+
+from aliyun_import.account.check import AccountState
+from aliyun_import.cleanup import remove_object
+from aliyun_import.errors import AliyunImportError
+from aliyun_import.events import Noted, Warned
+from aliyun_import.image.replace import replace_image
+from aliyun_import.journal import Journal
+from aliyun_import.model.image import Image
+from aliyun_import.model.objects import UploadedObject
+from aliyun_import.model.request import ImportRequest
+from aliyun_import.push.options import PushRun
+from aliyun_import.push.stages import upload_request
+from aliyun_import.push.state import PushState
+from aliyun_import.services.interface import ObjectStore
+from aliyun_import.upload.manifest import SUFFIX
+
+
+def cleanup_stage(
+    request: ImportRequest, image: Image, state: PushState, account: AccountState, run: PushRun, journal: Journal
+) -> tuple[Image, tuple[str, ...]]:
+    """Exchange the names if requested and delete the staging objects; return the image and the URLs that remain."""
+    with run.context.stage("finish") as stage:
+        if run.options.replace:
+            image = replace_image(
+                run.services.images,
+                run.context,
+                image,
+                name=request.name,
+                policy=run.options.replace,
+                region=request.region,
+            )
+        store = run.services.store(account.bucket) if account.bucket else None
+        left = _remove_staging(state, run, journal, store)
+        if not state.objects:  # the import was found, without its journal
+            left = _found_staging(request, run, store)
+        removed = any(one.made_by_us for one in state.objects)
+        stage.detail = f"left in OSS: {', '.join(left)}" if left else _cleaned(removed=removed)
+    journal.write("finished", image_id=image.image_id)
+    return image, left
+
+
+def _cleaned(*, removed: bool) -> str:
+    return "staging object removed, nothing is left in OSS" if removed else "nothing is left in OSS"
+
+
+def _found_staging(request: ImportRequest, run: PushRun, store: ObjectStore | None) -> tuple[str, ...]:
+    """Return the URLs of the objects of a push whose journal is lost.
+
+    They are not deleted: nothing tells whether they were to be kept.
+    """
+    found: list[str] = []
+    for index, disk in enumerate(request.disks):
+        if disk.path is None or store is None:
+            continue
+        upload = upload_request(request, run.options, index)
+        try:
+            objects = store.list_objects(upload.key or f"{upload.key_stem}-")
+        except AliyunImportError:  # the image exists, and that is the result
+            continue
+        found += [
+            f"oss://{store.bucket}/{one.key}"
+            for one in objects
+            if upload.key in (None, one.key) and not one.key.endswith(SUFFIX)
+        ]
+    return tuple(found)
+
+
+def _remove_staging(state: PushState, run: PushRun, journal: Journal, store: ObjectStore | None) -> tuple[str, ...]:
+    """Delete the objects that this push made, unless they are to be kept; return the URLs of those that remain.
+
+    An object that can't be deleted is a warning with the command for it: the image exists, and that is the result.
+    """
+    left: list[str] = []
+    for one in state.objects:
+        url = f"oss://{one.bucket}/{one.key}"
+        left += [f"oss://{one.bucket}/{key}" for key in one.left_over]
+        if not one.made_by_us or run.options.transfer.keep_object:
+            left.append(url)
+        elif one.key in state.removed_keys:
+            continue
+        elif store is not None and _removed(one, run, store):
+            journal.write("object-removed", key=one.key)
+        else:
+            left.append(url)
+    return tuple(left)
+
+
+def _removed(uploaded: UploadedObject, run: PushRun, store: ObjectStore) -> bool:
+    url = f"oss://{uploaded.bucket}/{uploaded.key}"
+    try:
+        remove_object(store, uploaded.key)
+    except AliyunImportError as error:
+        run.context.emit(
+            Warned(
+                code="object-not-removed",
+                message=f"The staging object {url} was not removed: {error.summary}",
+                remedy=f"It costs storage until you remove it: aliyun oss rm {url}",
+            )
+        )
+        return False
+    run.context.emit(Noted(message=f"removed the staging object {url}"))
+    return True
