@@ -43,6 +43,8 @@ class ErrorCode(CodeRow):
                         "Pass https://HOST or https://HOST:PORT.")
     ENDPOINT_INSECURE = ("endpoint-insecure", e.UsageError, "The URL of an endpoint is http, to another machine.",
                          "Pass it as https://HOST, or add --insecure if the network in between is trusted.")
+    ENDPOINT_SCHEME = ("endpoint-scheme", e.UsageError, "The endpoint is http where https is spoken, or the reverse.",
+                       "Write the endpoint with the other scheme.")
     ENDPOINT_UNKNOWN = ("endpoint-unknown", e.UsageError, "OSS has no public endpoint in the region.",
                         "Run this in the region with --oss-endpoint-type internal, or pass --oss-endpoint.")
     CREDENTIALS_URI_INVALID = ("credentials-uri-invalid", e.UsageError, "The credentials URI is not an http(s) URL.",
@@ -132,6 +134,11 @@ class ErrorCode(CodeRow):
                              "Set REQUESTS_CA_BUNDLE to the file with the certificate of a TLS-inspecting proxy.")
     REDIRECTED = ("redirected", e.AccessError, "The host answered with a redirect, which the service never does.",
                   "Check for a captive portal or a proxy between this machine and the internet.")
+
+    INTERCEPTED = ("intercepted", e.AccessError, "A filter, proxy or portal refused the request, and not the service.",
+                   "Check the proxy, filter or portal between this machine and the service.")
+    PROXY_LOGIN = ("proxy-login", e.AccessError, "The proxy refuses its login.",
+                   "Set HTTPS_PROXY as http://USER:PASSWORD@HOST:PORT, or add the endpoint's host to NO_PROXY.")
 
     # The role
     RAM_INACTIVE = ("ram-inactive", e.AccessError, "RAM is not activated for the account.",
@@ -227,6 +234,9 @@ class ErrorCode(CodeRow):
     ENDPOINT_HOST = "endpoint-host", e.RefusedError, "OSS does not serve the bucket at this host.", _HOST
     ACCELERATION_DISABLED = ("acceleration-disabled", e.RefusedError, "Transfer acceleration is off for the bucket.",
                              "Enable it in the console (it costs extra), or pass --oss-endpoint-type public.")
+
+    BODY_TOO_LARGE = ("body-too-large", e.RefusedError, "A proxy in front of the service limits the size of a body.",
+                      "Raise its limit to 5 GiB, or pass an endpoint without it.")
 
     # The request
     REQUEST_INVALID = "request-invalid", e.RefusedError, "The service rejects a parameter of the request.", _BUG
@@ -353,9 +363,11 @@ class ErrorCode(CodeRow):
     CONNECT_TIMED_OUT = "connect-timed-out", e.ServiceUnreachable, "Connecting timed out.", _NETWORK
     HOST_UNKNOWN = ("host-unknown", e.ServiceUnreachable, "The name of the host can't be resolved.",
                     "Check the network, --region and any endpoint that was given.")
+    GATEWAY_FAILED = ("gateway-failed", e.ServiceUnreachable, "A gateway answered with an error, and not the service.",
+                      "Check the proxy or gateway, and run the same command again.")
     PROXY_FAILED = "proxy-failed", e.ServiceUnreachable, "The proxy refused.", "Check HTTPS_PROXY and NO_PROXY."
     TLS_FAILED = "tls-failed", e.ServiceUnreachable, "The TLS handshake failed.", _NETWORK
-    ANSWER_UNREADABLE = ("answer-unreadable", e.TransientError, "The answer is not one of the service.",
+    ANSWER_UNREADABLE = ("answer-unreadable", e.ServiceUnreachable, "The answer is not one of the service.",
                          "Check for a captive portal or a proxy, and run the same command again.")
 
     # This machine

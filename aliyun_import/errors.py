@@ -301,7 +301,7 @@ class ConnectionLost(TransientError):
 
 
 class ServiceUnreachable(TransientError):
-    """No connection to the service was made: name resolution, proxy, TCP or TLS failed."""
+    """The service was not reached: name resolution, proxy, TCP or TLS failed, or something else answered."""
 
 
 class PartCorrupted(TransientError):

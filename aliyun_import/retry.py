@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from typing import ParamSpec, TypeVar
 
 from aliyun_import.context import Context
-from aliyun_import.errors import AliyunImportError, ServiceUnreachable, TransientError
+from aliyun_import.errors import AliyunImportError, ConnectionLost, ServiceUnreachable, TimedOut, TransientError
 from aliyun_import.events import CallRetried
 
 P = ParamSpec("P")
@@ -22,7 +22,7 @@ class RetryPolicy:
     """How often a failed call is repeated, and after how long.
 
     The window doubles from `first_window_s` up to `last_window_s`; the wait is `jitter()`, in [0, 1), of the window.
-    `first_contact_attempts` counts instead of `attempts` while the service has never answered and cannot be reached.
+    `first_contact_attempts` counts instead of `attempts` while the service has never answered.
     """
 
     attempts: int
@@ -39,10 +39,15 @@ class RetryPolicy:
         """
         if not isinstance(error, self.retried) or attempt >= self.attempts:
             return None
-        if not contacted and isinstance(error, ServiceUnreachable) and attempt >= self.first_contact_attempts:
+        if not contacted and is_without_answer(error) and attempt >= self.first_contact_attempts:
             return None
         window_s = min(self.last_window_s, self.first_window_s * 2.0 ** (attempt - 1))
         return max(error.retry_after_s or 0.0, window_s * self.jitter())
+
+
+def is_without_answer(error: AliyunImportError) -> bool:
+    """Return whether a failure is no answer of the service: it may be the wrong host, port or scheme."""
+    return isinstance(error, ServiceUnreachable | ConnectionLost | TimedOut)
 
 
 # Eight attempts: about one minute of waiting on average, two at most; covers a typical outage of a service.
@@ -76,7 +81,7 @@ class Retrier:
             try:
                 answer = call(*args, **kwargs)
             except AliyunImportError as error:
-                self._contacted = self._contacted or not isinstance(error, ServiceUnreachable)
+                self._contacted = self._contacted or not is_without_answer(error)
                 wait_s = self._policy.wait_s(error, attempt, contacted=self._contacted)
                 if wait_s is None:
                     raise

@@ -16,9 +16,9 @@ from aliyunsdkecs.request.v20140526.ModifyImageAttributeRequest import ModifyIma
 from aliyun_import.cloud.credentials.source import CredentialsSource
 from aliyun_import.cloud.endpoints import Endpoints
 from aliyun_import.cloud.transport.answer import Fields, objects, text, truth, whole
-from aliyun_import.cloud.transport.rpc import RpcClient
+from aliyun_import.cloud.transport.rpc import RpcClient, unreadable
 from aliyun_import.cloud.transport.settings import Timeouts
-from aliyun_import.errors import AliyunImportError, TransientError
+from aliyun_import.errors import AliyunImportError
 from aliyun_import.model.image import Image, ImageStatus, StartedImport, Task, TaskStatus
 from aliyun_import.model.request import PLATFORMS, DiskMapping, ImportCall, near_platforms, parameters
 
@@ -167,11 +167,8 @@ class EcsImages:
             if not page or (seen >= total if total is not None else len(page) < _PAGE):
                 return
             if number == _MAX_PAGES:
-                raise TransientError(
-                    "ECS's answer can't be read.",
-                    code="answer-unreadable",
-                    cause=f"The list of {outer} has no end: {seen} entries on {number} pages.",
-                    remedy="Check whether a proxy stands in between, and run the same command again.",
+                raise unreadable(
+                    "ECS", request.get_action_name(), f"The list of {outer} has no end: {seen} entries, {number} pages."
                 )
 
 

@@ -17,6 +17,9 @@ from aliyun_import.errors import UsageError
 # The region becomes part of host names, so nothing else may match.
 _REGION = re.compile(r"[a-z0-9]+(?:-[a-z0-9]+)+")
 
+# Labels of ASCII letters, digits, hyphens and underscores; the name of another script is given in its xn-- form.
+_HOST_NAME = re.compile(r"[A-Za-z0-9_-]{1,63}(?:\.[A-Za-z0-9_-]{1,63})*\.?")
+
 # Finance regions whose OSS hosts do not follow oss-{region} ("Regions and endpoints"); None: no public one exists.
 _ODD_OSS_PUBLIC: Mapping[str, str | None] = MappingProxyType({
     "cn-hangzhou-finance": "oss-cn-hzfinance.aliyuncs.com",
@@ -99,7 +102,9 @@ def resolve_endpoints(
     oss, style = stand_in, OssStyle.PATH
     if oss_endpoint:
         oss = check_url(oss_endpoint, option="--oss-endpoint", allow_insecure=allow_insecure)
-        style = OssStyle.CNAME if oss_cname else OssStyle.VIRTUAL
+        # No bucket can stand before an address.
+        plain = OssStyle.PATH if _is_address(urlsplit(oss).hostname or "") else OssStyle.VIRTUAL
+        style = OssStyle.CNAME if oss_cname else plain
     return Endpoints(
         region=region,
         oss=oss or _oss_url(region, oss_endpoint_type),
@@ -119,18 +124,17 @@ def check_url(url: str, *, option: str, allow_insecure: bool = False) -> str:
     Raises UsageError "endpoint-invalid" and, for http to another machine, "endpoint-insecure".
     """
     text = url.strip()
-    parts = urlsplit(text if "://" in text else f"https://{text}")
     try:
+        parts = urlsplit(text if "://" in text else f"https://{text}")
         host, port = parts.hostname, parts.port
-    except ValueError:
-        host, port = None, None
+    except ValueError:  # a bracket that is not closed, a port that is no number
+        parts, host, port = urlsplit("https://"), None, None
     reason = None
     remedy = f"Pass {option} as https://HOST or https://HOST:PORT."
     if parts.scheme not in ("http", "https"):
         reason = "its scheme is neither http nor https"
-    elif not host or not re.fullmatch(r"[\w.-]+", host):
-        # oss2 takes host names and IPv4 addresses only: it builds broken URLs of bracketed IPv6 ones.
-        reason = "it does not name a host (an IPv6 address must be written as a host name)"
+    elif not host or not _is_host(host):
+        reason = "it does not name a host (an IPv6 address stands in brackets)"
     elif parts.path not in ("", "/") or parts.query or parts.fragment or parts.username is not None:
         reason = "it holds more than scheme, host and port"
     elif "://" not in text and is_loopback(f"https://{text}"):
@@ -144,13 +148,26 @@ def check_url(url: str, *, option: str, allow_insecure: bool = False) -> str:
             code="endpoint-invalid",
             remedy=remedy,
         )
+    place = f"[{host}]" if host and ":" in host else host
     if parts.scheme == "http" and not allow_insecure and not is_loopback(text):
         raise UsageError(
-            f"The URL given with {option} is http: security token and disk would be sent to {host} unencrypted.",
+            f"The URL given with {option} is http: security token and disk would be sent to {place} unencrypted.",
             code="endpoint-insecure",
-            remedy=f"Pass {option} as https://{host}, or add --insecure if the network in between is trusted.",
+            remedy=f"Pass {option} as https://{place}, or add --insecure if the network in between is trusted.",
         )
-    return f"{parts.scheme}://{host}{f':{port}' if port else ''}"
+    return f"{parts.scheme}://{place}{f':{port}' if port else ''}"
+
+
+def _is_host(text: str) -> bool:
+    return _is_address(text) or (len(text) <= 253 and bool(_HOST_NAME.fullmatch(text)))
+
+
+def _is_address(text: str) -> bool:
+    try:
+        ipaddress.ip_address(text)
+    except ValueError:
+        return False
+    return "%" not in text  # a zone, such as fe80::1%eth0, has no form in a URL that every library takes
 
 
 def internal_oss_url(region: str) -> str:

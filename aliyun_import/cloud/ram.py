@@ -1,5 +1,6 @@
 """Role service through RAM, and identity through STS."""
 
+import re
 import threading
 from typing import Any
 
@@ -14,7 +15,7 @@ from aliyunsdksts.request.v20150401.GetCallerIdentityRequest import GetCallerIde
 from aliyun_import.cloud.credentials.source import CredentialsSource
 from aliyun_import.cloud.endpoints import Endpoints
 from aliyun_import.cloud.transport.answer import objects, text
-from aliyun_import.cloud.transport.rpc import RpcClient
+from aliyun_import.cloud.transport.rpc import RpcClient, unreadable
 from aliyun_import.cloud.transport.settings import Timeouts
 from aliyun_import.errors import AliyunImportError
 from aliyun_import.model.roles import CallerIdentity, Policy, Role
@@ -127,7 +128,8 @@ class StsIdentity:
     def whoami(self) -> CallerIdentity:
         """Return the account and the principal of the credentials; needs no permission."""
         answer = self._client.call(GetCallerIdentityRequest())
-        return CallerIdentity(
-            account_id=str(answer.get("AccountId", "")),
-            arn=str(answer.get("Arn", "")),
-        )
+        account_id = text(answer, "AccountId")
+        # It becomes part of the default bucket's name.
+        if not re.fullmatch(r"[0-9]{1,32}", account_id):
+            raise unreadable("STS", "GetCallerIdentity", f"The account id is {account_id[:60]!r}.")
+        return CallerIdentity(account_id=account_id, arn=text(answer, "Arn"))

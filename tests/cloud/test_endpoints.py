@@ -105,7 +105,21 @@ def test_a_region_that_is_none_is_refused(region: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "url", ["ftp://host", "https://", "https://host/path", "https://u:secret@host", "https://[::1]:90", "http://h:x"]
+    "url",
+    [
+        "ftp://host",
+        "https://",
+        "https://host/path",
+        "https://u:secret@host",
+        "https://::1:90",
+        "https://[::1",
+        "https://[fe80::1%eth0]:90",
+        "http://h:x",
+        "https://a..b",
+        f"https://{'a' * 64}.example.com",
+        "https://b\u00fccher.example",
+        "https://a b",
+    ],
 )
 def test_an_unusable_url_is_refused_and_not_repeated(url: str) -> None:
     """The message names the option and not the URL, which may hold a password."""
@@ -137,6 +151,8 @@ def test_a_location_names_a_region(location: str, region: str) -> None:
         ("http://127.8.8.8", True),
         ("https://localhost:443", True),
         ("http://box.localhost", True),
+        ("http://[::1]:1", True),
+        ("http://[2001:db8::1]:1", False),
         ("http://10.0.0.1", False),
         ("https://localhost.example.com", False),
     ],
@@ -164,9 +180,24 @@ def test_http_to_another_machine_is_refused(given: dict[str, Any]) -> None:
     assert "http://" in str(resolve_endpoints("cn-hangzhou", allow_insecure=True, **given))
 
 
+@pytest.mark.parametrize(
+    ("url", "plain"),
+    [
+        ("https://[2001:db8::1]:8443/", "https://[2001:db8::1]:8443"),
+        ("[2001:DB8::1]", "https://[2001:db8::1]"),
+        ("http://[::1]:8080", "http://[::1]:8080"),
+    ],
+)
+def test_an_ipv6_address_stands_in_brackets(url: str, plain: str) -> None:
+    """As an endpoint of all services, and of OSS, where no bucket can stand before it."""
+    assert resolve_endpoints("cn-hangzhou", endpoint_url=url).ecs == plain
+    found = resolve_endpoints("cn-hangzhou", oss_endpoint=url)
+    assert (found.oss, found.oss_style) == (plain, OssStyle.PATH)
+
+
 def test_a_loopback_endpoint_names_its_scheme() -> None:
     """Https is the rule for a URL without a scheme, and is not what a sandbox on this machine speaks."""
-    for url in ("127.0.0.1:8701", "localhost:8701"):
+    for url in ("127.0.0.1:8701", "localhost:8701", "[::1]:8701"):
         with pytest.raises(UsageError) as caught:
             resolve_endpoints("cn-hangzhou", endpoint_url=url)
         assert caught.value.code == "endpoint-invalid"

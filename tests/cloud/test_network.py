@@ -2,6 +2,7 @@
 
 import socket
 import ssl
+from http.client import BadStatusLine
 from typing import Any
 
 import pytest
@@ -15,6 +16,7 @@ from aliyun_import.errors import (
     ServiceUnreachable,
     TimedOut,
     TransientError,
+    UsageError,
 )
 
 URL = "https://oss-cn-hangzhou.aliyuncs.com"
@@ -46,7 +48,14 @@ def _lost(inner: Exception) -> exceptions.ProtocolError:
         (exceptions.SSLError(ssl.SSLError("handshake")), ServiceUnreachable, "tls-failed"),
         (exceptions.ProxyError("HUSH", OSError("Tunnel")), ServiceUnreachable, "proxy-failed"),
         (Redirected("a redirect"), AccessError, "redirected"),
-        (_lost(AnswerTooLarge("large")), TransientError, "answer-unreadable"),
+        (_lost(AnswerTooLarge("large")), ServiceUnreachable, "answer-unreadable"),
+        (exceptions.ProxyError("HUSH", OSError("Tunnel connection failed: 407 Login")), AccessError, "proxy-login"),
+        (exceptions.ProxyError("HUSH", OSError("Tunnel connection failed: 403 No")), ServiceUnreachable,
+         "proxy-failed"),
+        (exceptions.ProxyError("Your proxy appears to only use HTTP and not HTTPS", ssl.SSLError("x")), UsageError,
+         "proxy-unusable"),
+        (_lost(BadStatusLine("\x15\x03\x01")), UsageError, "endpoint-scheme"),
+        (exceptions.SSLError(ssl.SSLError(1, "[SSL: WRONG_VERSION_NUMBER]")), ServiceUnreachable, "tls-failed"),
         (exceptions.IncompleteRead(3, 5), ConnectionLost, "connection-lost"),
     ],
     ids=lambda value: value if isinstance(value, str) else "",
@@ -60,6 +69,16 @@ def test_each_failure_becomes_an_error_of_its_own(error: Exception, kind: type[A
     assert "UploadPart" in ours.summary
     assert ours.remedy
     assert ours.resumable is issubclass(kind, TransientError)
+
+
+@pytest.mark.parametrize("reason", ["WRONG_VERSION_NUMBER", "HTTP_REQUEST", "RECORD_LAYER_FAILURE"])
+def test_a_server_without_tls_is_a_wrong_endpoint_unless_it_is_the_vendors(reason: str) -> None:
+    """There, something on the way answers in its place, which may pass."""
+    error = exceptions.SSLError(ssl.SSLError(1, f"[SSL: {reason}] (_ssl.c:1000)"))
+    ours = network_error(error, service="OSS", operation="GetBucketInfo", url="https://127.0.0.1:8701")
+    assert (type(ours), ours.code) == (UsageError, "endpoint-scheme")
+    assert "http://127.0.0.1:8701" in str(ours.remedy)
+    assert network_error(error, service="OSS", operation="GetBucketInfo", url=URL).code == "tls-failed"
 
 
 def test_a_signed_url_does_not_reach_the_message() -> None:

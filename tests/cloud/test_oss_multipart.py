@@ -49,7 +49,7 @@ def test_a_part_travels_with_its_length_and_chunk_by_chunk() -> None:
             piece = connection.recv(MIB)
             crc = crc64.xz(piece, crc)
             left -= len(piece)
-        connection.sendall(b'HTTP/1.1 200 OK\r\nETag: "E"\r\nContent-Length: 0\r\n\r\n')
+        connection.sendall(b'HTTP/1.1 200 OK\r\nx-oss-request-id: R\r\nETag: "E"\r\nContent-Length: 0\r\n\r\n')
 
     with reach.server(handle) as port:
         found = resolve_endpoints("cn-hangzhou", endpoint_url=f"http://127.0.0.1:{port}")

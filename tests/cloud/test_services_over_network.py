@@ -52,9 +52,10 @@ def test_everything_goes_out_over_https_and_through_the_proxy(monkeypatch: pytes
             lambda: RamRoles(endpoints=found, credentials=keys).role("r"),
             StsIdentity(endpoints=found, credentials=keys).whoami,
         ):
-            with pytest.raises(TransientError) as caught:
+            with pytest.raises(AccessError) as caught:
                 act()
-            assert caught.value.code == "proxy-failed"
+            assert caught.value.code == "proxy-login"
+            assert "NO_PROXY" in str(caught.value.remedy)
     assert asked == [
         b"CONNECT disks.oss-na-south-1.aliyuncs.com:443",
         b"CONNECT ecs.na-south-1.aliyuncs.com:443",
@@ -68,7 +69,8 @@ def test_parts_travel_through_a_proxy_too(monkeypatch: pytest.MonkeyPatch) -> No
     asked: list[bytes] = []
     error = b"<Error><Code>UploadTrafficRateLimitExceeded</Code></Error>"
     answers = {
-        b"partNumber=1": b'HTTP/1.1 200 OK\r\nETag: "E"\r\nConnection: close\r\nContent-Length: 0\r\n\r\n',
+        b"partNumber=1": b'HTTP/1.1 200 OK\r\nx-oss-request-id: R\r\nETag: "E"\r\nConnection: close\r\n'
+        b"Content-Length: 0\r\n\r\n",
         b"partNumber=2": b"HTTP/1.1 503 Busy\r\nContent-Length: %d\r\n\r\n%s" % (len(error), error),
     }
 

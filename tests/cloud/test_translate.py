@@ -130,11 +130,11 @@ def test_an_rpc_answer_in_xml_becomes_the_same(service: str, row: ErrorMapping) 
 def test_an_answer_of_oss_without_a_code_is_an_error_of_its_status(
     status: int, kind: type[AliyunImportError], body: str
 ) -> None:
-    """A gateway's answer, or an error with an empty code, is retried or refused like any other, and no bug."""
+    """An answer with a request id is OSS's; an empty code is retried or refused like any other, and no bug."""
+    head = f"HTTP/1.1 {status} X\r\nContent-Length: {len(body)}\r\nx-oss-request-id: R-1\r\nConnection: close\r\n\r\n"
 
     def answer(connection: socket.socket) -> None:
         reach.read_head(connection)
-        head = f"HTTP/1.1 {status} X\r\nContent-Length: {len(body)}\r\nConnection: close\r\n\r\n"
         connection.sendall((head + body).encode())
 
     with reach.server(answer) as port:
@@ -143,6 +143,7 @@ def test_an_answer_of_oss_without_a_code_is_an_error_of_its_status(
         with pytest.raises(kind) as caught:
             store.read("disk.raw")
     assert "(HTTP " in str(caught.value.cause)
+    assert caught.value.details["request_id"] == "R-1"
 
 
 def test_no_row_is_there_twice() -> None:

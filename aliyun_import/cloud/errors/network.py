@@ -13,6 +13,7 @@ from aliyun_import.errors import (
     ServiceUnreachable,
     TimedOut,
     TransientError,
+    UsageError,
 )
 from aliyun_import.redact import redact
 
@@ -40,11 +41,24 @@ class Trouble:
     remedy: str
     classes: tuple[type[BaseException], ...] = ()
     names: frozenset[str] = frozenset()
+    texts: tuple[str, ...] = ("",)
+    only_at_own_endpoints: bool = False
 
-    def is_in(self, chain: Chain) -> bool:
-        """Return whether one of the exceptions is of this kind."""
-        return any(isinstance(one, self.classes) or type(one).__name__ in self.names for one in chain)
+    def is_in(self, chain: Chain, host: str) -> bool:
+        """Return whether one of the exceptions is of this kind, and has one of the texts."""
+        if self.only_at_own_endpoints and host.endswith(".aliyuncs.com"):
+            return False
+        return any(
+            (isinstance(one, self.classes) or type(one).__name__ in self.names)
+            and any(text in str(one) or text in repr(one) for text in self.texts)
+            for one in chain
+        )
 
+
+# OpenSSL's reasons for a handshake with something that speaks no TLS.
+_NO_TLS = ("WRONG_VERSION_NUMBER", "HTTP_REQUEST", "RECORD_LAYER_FAILURE", "UNKNOWN_PROTOCOL")
+# The first two bytes of a TLS record, an alert, as http.client reports what is no status line.
+_TLS_ALERT = "\\x15\\x03"
 
 # The first match counts, so the special ones come first: a name that can't be resolved is a failed connection too.
 TROUBLES: tuple[Trouble, ...] = (
@@ -64,12 +78,29 @@ TROUBLES: tuple[Trouble, ...] = (
         classes=(Redirected,),
     ),
     Trouble(
-        kind=TransientError,
+        kind=ServiceUnreachable,
         ours="answer-unreadable",
         means="The answer of {host} to {service}'s {operation} can't be read: it is too large.",
         remedy="Check whether a portal or a proxy stands between this machine and the internet, and run the same "
         "command again.",
         classes=(AnswerTooLarge,),
+    ),
+    Trouble(
+        kind=AccessError,
+        ours="proxy-login",
+        means="{service} could not be reached ({operation}): the proxy on the way to {host} refuses its login.",
+        remedy="Set HTTPS_PROXY as http://USER:PASSWORD@HOST:PORT with the proxy's login, or add {host} to NO_PROXY.",
+        classes=(OSError,),
+        texts=("Tunnel connection failed: 407",),
+    ),
+    Trouble(
+        kind=UsageError,
+        ours="proxy-unusable",
+        means="{service} could not be reached ({operation}): the proxy on the way to {host} does not speak https.",
+        remedy="Set HTTPS_PROXY to an address that begins with http://, not https://: that is how most proxies are "
+        "reached, for https endpoints too.",
+        names=frozenset({"ProxyError"}),
+        texts=("use only HTTP", "appears to only use HTTP", *_NO_TLS),
     ),
     Trouble(
         kind=ServiceUnreachable,
@@ -108,10 +139,29 @@ TROUBLES: tuple[Trouble, ...] = (
         classes=(ConnectionRefusedError,),
     ),
     Trouble(
+        kind=UsageError,
+        ours="endpoint-scheme",
+        means="{service} could not be reached ({operation}): the server at {host} does not speak https.",
+        remedy="Write the endpoint as http://{address} if it is a sandbox on this machine, or check its port.",
+        classes=(ssl.SSLError,),
+        names=frozenset({"SSLError"}),
+        texts=_NO_TLS,
+        only_at_own_endpoints=True,
+    ),
+    Trouble(
+        kind=UsageError,
+        ours="endpoint-scheme",
+        means="{service} could not be reached ({operation}): the server at {host} expects https.",
+        remedy="Write the endpoint as https://{address}.",
+        names=frozenset({"BadStatusLine", "ProtocolError"}),
+        texts=(_TLS_ALERT,),
+    ),
+    Trouble(
         kind=ServiceUnreachable,
         ours="tls-failed",
         means="{service} could not be reached ({operation}): the TLS handshake with {host} failed.",
-        remedy=_AGAIN,
+        remedy="Check the network, and whether a portal or a proxy stands between this machine and {host}, and run the "
+        "same command again.",
         classes=(ssl.SSLError,),
         names=frozenset({"SSLError"}),
     ),
@@ -128,13 +178,14 @@ TROUBLES: tuple[Trouble, ...] = (
 def network_error(error: BaseException, *, service: str, operation: str, url: str) -> AliyunImportError:
     """Return our error for an exception of the network. `url` is the endpoint of the request."""
     chain = tuple(_chain(error))
-    trouble = next(one for one in TROUBLES if one.is_in(chain))
-    details = {"service": service, "operation": operation, "host": urlsplit(url).hostname or url}
+    parts = urlsplit(url)
+    details = {"service": service, "operation": operation, "host": parts.hostname or url}
+    trouble = next(one for one in TROUBLES if one.is_in(chain, details["host"]))
     return trouble.kind(
         trouble.means.format_map(details),
         code=trouble.ours,
         cause=redact(f"{type(chain[-1]).__name__}: {chain[-1]}")[:300],
-        remedy=trouble.remedy,
+        remedy=trouble.remedy.format_map({**details, "address": parts.netloc}),
         details=details,
         resumable=issubclass(trouble.kind, TransientError),
     )

@@ -1,6 +1,6 @@
 """Signed requests to OSS, and errors for every answer that is not a success.
 
-oss2 makes the URL and signs (version 4); `transport.http` sends. The SDK's methods for each operation are not used:
+oss2 signs (version 4); `transport.http` sends. The SDK's methods for each operation are not used:
 their parsers drop what is needed here (a part's CRC-64, unknown elements of lifecycle rules) and fail with an
 AttributeError on an answer that is not from OSS.
 """
@@ -13,12 +13,12 @@ from urllib.parse import quote, urlencode
 
 import oss2
 import oss2.credentials
-import oss2.exceptions
 import oss2.http
 
 from aliyun_import.cloud.credentials.source import Credentials, CredentialsSource
 from aliyun_import.cloud.endpoints import Endpoints, OssStyle, region_of_location
 from aliyun_import.cloud.errors import translate as errors
+from aliyun_import.cloud.errors.foreign import foreign_answer
 from aliyun_import.cloud.oss.parse import error_fields
 from aliyun_import.cloud.transport.answer import Answer, clock_difference, retry_after_s, status_text
 from aliyun_import.cloud.transport.http import MAX_BODY_BYTES, HttpClient
@@ -109,6 +109,8 @@ class OssClient:
         if errors.is_expired(refusal.get("Code", "")) and self._credentials.renew(keys) != keys:
             answer = once()
             refusal = error_fields(answer)
+        if not answer.request_id and not refusal.get("Code"):
+            raise foreign_answer(answer, service="OSS", operation=operation, url=self._url_of(operation, key))
         if answer.status // 100 == 2:
             return answer
         raise self._refused(answer, refusal, operation, {"bucket": self.bucket, "key": key, **operands})
@@ -149,25 +151,19 @@ class OssClient:
     def _make_url(self, operation: str, key: str) -> str:
         regional = operation in _REGIONAL
         style = self._endpoints.oss_regional_style if regional else self._endpoints.oss_style
-        try:
-            bucket = oss2.Bucket(
-                self._auth,
-                self._endpoints.oss_regional if regional else self._endpoints.oss,
-                self.bucket,
-                region=self._endpoints.region,
-                is_cname=style is OssStyle.CNAME,
-                is_path_style=style is OssStyle.PATH,
-                session=self._http,  # never used; without one oss2 makes a session of requests
-            )
-        except oss2.exceptions.ClientError as error:
+        scheme, _, host = (self._endpoints.oss_regional if regional else self._endpoints.oss).partition("://")
+        if not oss2.is_valid_bucket_name(self.bucket):
             raise UsageError(
                 f"{self.bucket!r} can't be the name of a bucket.",
                 code="bucket-name-invalid",
-                cause=str(error.body),
                 remedy="Pass --bucket with 3 to 63 of a-z, 0-9 and -, the first and the last not a hyphen.",
-            ) from error
-        url: str = bucket._make_url(self.bucket, key)
-        return url
+            )
+        place = {
+            OssStyle.VIRTUAL: f"{self.bucket}.{host}",
+            OssStyle.PATH: f"{host}/{self.bucket}",
+            OssStyle.CNAME: host,
+        }
+        return f"{scheme}://{place[style]}/{quote(key, safe='')}"
 
     def _refused(
         self, answer: Answer, refusal: Mapping[str, str], operation: str, operands: Mapping[str, str]

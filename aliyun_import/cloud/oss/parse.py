@@ -1,6 +1,6 @@
 """Readers of OSS's answers, XML bodies in any namespace and headers, and the lifecycle rule that is added to them.
 
-What can't be read is a TransientError "answer-unreadable": something that is not OSS answered.
+What can't be read is a ServiceUnreachable "answer-unreadable": something that is not OSS answered.
 """
 
 import base64
@@ -12,8 +12,8 @@ from urllib.parse import unquote_plus
 from xml.sax.saxutils import escape
 
 from aliyun_import.cloud.endpoints import region_of_location
-from aliyun_import.cloud.transport.answer import Answer, fields_of_xml, seconds_of
-from aliyun_import.errors import TransientError
+from aliyun_import.cloud.transport.answer import Answer, document_of, seconds_of
+from aliyun_import.errors import ServiceUnreachable
 from aliyun_import.model.objects import BucketInfo, RemoteObject, RemotePart, RemoteUpload
 
 Entry = TypeVar("Entry")
@@ -24,9 +24,9 @@ _RULE_ID = "aliyun-import-abort"
 _RULES_END = b"</LifecycleConfiguration>"
 
 
-def unreadable(cause: str) -> TransientError:
+def unreadable(cause: str) -> ServiceUnreachable:
     """Return the error of an answer that can't be read."""
-    return TransientError(
+    return ServiceUnreachable(
         "OSS's answer can't be read.",
         code="answer-unreadable",
         cause=cause,
@@ -64,7 +64,7 @@ def unquoted(etag: str) -> str:
 def error_fields(answer: Answer) -> Mapping[str, str]:
     """Return the fields of an <Error> (Code, Message, ...); empty for a success and for any other body.
 
-    The answer to HEAD has no body; its error is in a header.
+    The answer to HEAD has no body; its error is in a header. Some gateways in front of OSS write JSON.
     """
     if answer.status // 100 == 2:
         return {}
@@ -76,7 +76,7 @@ def error_fields(answer: Answer) -> Mapping[str, str]:
             body = b""
     root = _document(body)
     if root is None:
-        return fields_of_xml(body.decode("utf-8", "replace"))
+        return {name: value[:1000] for name, value in document_of(answer).items() if isinstance(value, str)}
     if root.tag.rpartition("}")[2] != "Error":
         return {}
     return {child.tag.rpartition("}")[2]: (child.text or "").strip()[:1000] for child in root}

@@ -17,6 +17,7 @@ from aliyunsdkcore.auth.signers.sts_token_signer import StsTokenSigner
 
 from aliyun_import.cloud.credentials.source import Credentials, CredentialsSource
 from aliyun_import.cloud.errors import translate as errors
+from aliyun_import.cloud.errors.foreign import foreign_answer
 from aliyun_import.cloud.transport.answer import (
     Answer,
     Fields,
@@ -28,7 +29,7 @@ from aliyun_import.cloud.transport.answer import (
 )
 from aliyun_import.cloud.transport.http import HttpClient
 from aliyun_import.cloud.transport.settings import Timeouts, silence_vendor_logs
-from aliyun_import.errors import AliyunImportError
+from aliyun_import.errors import AliyunImportError, ServiceUnreachable
 from aliyun_import.model.operations import Operation
 
 # Longest wait for an answer where that is longer than usual: timeout_config.json of the SDK.
@@ -78,6 +79,8 @@ class RpcClient:
             if fresh != keys:
                 answer = self._send(request, fresh)
         document = document_of(answer)
+        if not answer.request_id and not text(document, "RequestId") and not _code(answer):
+            raise foreign_answer(answer, service=self._service, operation=_name(request), url=self._url)
         if answer.status // 100 == 2 and document:
             return dict(document)
         raise refusal_of(answer, service=self._service, operation=_name(request), operands=operands)
@@ -100,26 +103,35 @@ class RpcClient:
 
 
 def refusal_of(answer: Answer, *, service: str, operation: str, operands: Mapping[str, str]) -> AliyunImportError:
-    """Return our error for an answer that is not a success. A 200 without a document is none: a web page, say."""
+    """Return our error for an answer of the service that is not a success, or one whose JSON can't be read."""
     document: Fields = document_of(answer)
     begin = answer.body[:300].decode("utf-8", "replace")
-    if not document and answer.status // 100 == 2:
-        status, code, message = 502, "NotTheService", f"The answer is not one of the service: {begin[:120]}"
-    else:
-        status, code = answer.status, _code(answer)
-        message = text(document, "Message")[:1000] or begin or status_text(status)
+    if answer.status // 100 == 2:
+        return unreadable(service, operation, f"The answer is no JSON object; it begins with {begin[:60]!r}.")
     return errors.translate(
         errors.Answer(
             service=service,
             operation=operation,
-            status=status,
-            code=code,
-            message=message,
+            status=answer.status,
+            code=_code(answer),
+            message=text(document, "Message")[:1000] or begin or status_text(answer.status),
             request_id=text(document, "RequestId")[:100] or answer.request_id,
             operands=operands,
             skew=clock_difference(answer.headers.get("date", "")),
             retry_after_s=retry_after_s(answer.headers),
         )
+    )
+
+
+def unreadable(service: str, operation: str, cause: str) -> ServiceUnreachable:
+    """Return the error of an answer that can't be read."""
+    return ServiceUnreachable(
+        f"{service}'s answer to {operation} can't be read.",
+        code="answer-unreadable",
+        cause=cause,
+        remedy="Check whether a portal or a proxy stands in between, and run the same command again.",
+        details={"service": service, "operation": operation},
+        resumable=True,
     )
 
 
