@@ -7,11 +7,18 @@ from pathlib import Path
 import pytest
 
 from aliyun_import.sandbox.server import Sandbox
+from tests import warm_children
 
 
 def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
     """Run one more than there are processors: commands and imports are waited for (222 s in place of 286 on two)."""
     return (os.cpu_count() or 1) + 1
+
+
+@pytest.fixture(scope="session", autouse=True)
+def warm() -> warm_children.WarmChildren:
+    """Read disks in children that are forked from a process that has imported the readers."""
+    return warm_children.install()
 
 
 @pytest.fixture

@@ -10,6 +10,7 @@ from aliyun_import.sandbox.server import Sandbox
 from tests.flows.commands import Commands
 from tests.flows.disks import write_disk
 from tests.flows.fork_server import ForkServer
+from tests.warm_children import WarmChildren
 
 
 @pytest.fixture
@@ -20,9 +21,9 @@ def sandbox(tmp_path: Path) -> Iterator[Sandbox]:
 
 
 @pytest.fixture(scope="session")
-def forks() -> Iterator[ForkServer]:
+def forks(warm: WarmChildren) -> Iterator[ForkServer]:
     """Start the process from which commands are forked."""
-    server = ForkServer()
+    server = ForkServer(warm.address)
     yield server
     server.close()
 

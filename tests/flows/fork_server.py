@@ -1,7 +1,8 @@
 """Process that has imported the tool and forks a child for each command.
 
 A forked command is a process of its own (pid, files, signals, exit code) and does not pay for the imports. Its waits
-advance the sandbox's clock. `python -m tests.flows.fork_server FD` serves on a socket that it inherited.
+advance the sandbox's clock. `python -m tests.flows.fork_server FD ADDRESS` serves on a socket that it inherited, with
+the warm children of a server at ADDRESS.
 """
 
 import array
@@ -19,19 +20,22 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from tests import warm_children
+
 MAX_ORDER_BYTES = 1 << 20
 
 
 class ForkServer:
     """Handle of a running fork server."""
 
-    def __init__(self) -> None:
+    def __init__(self, disk_children: str) -> None:
+        """Start a server whose commands read disks in the children of the server at this address."""
         self._socket, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         for side in (self._socket, theirs):
             side.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, MAX_ORDER_BYTES)
         with theirs:
             self._process = subprocess.Popen(
-                [sys.executable, "-m", "tests.flows.fork_server", str(theirs.fileno())],
+                [sys.executable, "-m", "tests.flows.fork_server", str(theirs.fileno()), disk_children],
                 pass_fds=[theirs.fileno()],
                 stdin=subprocess.DEVNULL,
             )
@@ -174,4 +178,5 @@ def steer_clock(url: str) -> None:
 
 
 if __name__ == "__main__":
+    warm_children.install(sys.argv[2])
     serve(socket.socket(fileno=int(sys.argv[1])))

@@ -26,6 +26,7 @@ from aliyun_import.model.request import ImportRequest
 from aliyun_import.push.options import PushOptions, PushResult
 from aliyun_import.push.push import push
 from aliyun_import.services.interface import Services
+from tests import warm_children
 from tests.steered import SandboxClock
 
 NO_CALLS = ("bucket", "endpoint")
@@ -128,4 +129,5 @@ def main() -> None:
 
 
 if __name__ == "__main__":
+    warm_children.install(sys.argv[1])
     main()

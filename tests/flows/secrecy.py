@@ -1,4 +1,4 @@
-"""Driver of test_secrecy that runs many commands in one process: `python -m tests.flows.secrecy` + a plan.
+"""Driver of test_secrecy that runs many commands in one process: `python -m tests.flows.secrecy ADDRESS` + a plan.
 
 The plan is a JSON document on stdin: `runs` (arguments, environment, where the vendor's library is led to). The last
 guard before the streams is taken away, so that what comes out is what the code itself lets out.
@@ -16,6 +16,7 @@ from aliyun_import import context as run_clock
 from aliyun_import.cli import main
 from aliyun_import.cloud import instance_metadata
 from aliyun_import.cloud.transport.answer import Answer
+from tests import warm_children
 
 
 class _Hurried(run_clock.SystemClock):
@@ -70,4 +71,5 @@ def drive(plan: dict[str, Any]) -> None:
 
 
 if __name__ == "__main__":
+    warm_children.install(sys.argv[1])
     drive(json.load(sys.stdin))

@@ -19,6 +19,7 @@ from aliyun_import.sandbox.oss.state import OssState
 from aliyun_import.sandbox.server import Sandbox
 from tests.flows.commands import command_environment
 from tests.flows.disks import write_disk
+from tests.warm_children import WarmChildren
 
 LIVES = 0  # a step number that never comes
 
@@ -26,14 +27,14 @@ LIVES = 0  # a step number that never comes
 class Graveyard:
     """Runs pushes that die, each in a cloud and with a disk of its own."""
 
-    def __init__(self, place: Path) -> None:
+    def __init__(self, place: Path, disk_children: str) -> None:
         self._place = place
         self._place.mkdir()
         # One program for all the pushes; a sandbox of any state gives it the keys, which all sandboxes share.
         with Sandbox.start(place / "keys") as sandbox:
             environment = command_environment(place / "home", sandbox)
         self._program = subprocess.Popen(
-            [sys.executable, "-m", "tests.flows.mortal"],
+            [sys.executable, "-m", "tests.flows.mortal", disk_children],
             env={**environment, "PYTHONPATH": str(Path(__file__).parents[2])},
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
@@ -65,9 +66,9 @@ class Graveyard:
 
 
 @pytest.fixture(scope="module")
-def graveyard(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Graveyard]:
+def graveyard(tmp_path_factory: pytest.TempPathFactory, warm: WarmChildren) -> Iterator[Graveyard]:
     """Have the program run for all tests of this file."""
-    graveyard = Graveyard(tmp_path_factory.mktemp("graveyard") / "place")
+    graveyard = Graveyard(tmp_path_factory.mktemp("graveyard") / "place", warm.address)
     yield graveyard
     graveyard.close()
 

@@ -22,6 +22,7 @@ from aliyun_import.cli.main import app
 from aliyun_import.sandbox.core.state import AccessKey, Settings
 from aliyun_import.sandbox.server import Sandbox
 from tests.flows.disks import write_disk
+from tests.warm_children import WarmChildren
 
 ROOT = Path(__file__).parents[2]
 NOISE = random.Random(5)
@@ -215,7 +216,7 @@ def shown(text: str) -> list[str]:
     return sorted(pieces & {text[at : at + PIECE] for at in range(len(text) - PIECE + 1)})
 
 
-def drive(mode: str, home: Path, disk: Path, places: Places) -> tuple[str, str]:
+def drive(mode: str, home: Path, disk: Path, places: Places, disk_children: str) -> tuple[str, str]:
     """Do all the runs of a mode in one process: the vendor's library reads the environment when it is imported."""
     runs = plan(mode, home, disk, places)
     base = {
@@ -226,7 +227,7 @@ def drive(mode: str, home: Path, disk: Path, places: Places) -> tuple[str, str]:
         "ALIYUN_IMPORT_REGION": "cn-hangzhou",
     }
     done = subprocess.run(
-        [sys.executable, "-m", "tests.flows.secrecy"],
+        [sys.executable, "-m", "tests.flows.secrecy", disk_children],
         input=json.dumps({"vendor": mode in BY_LIBRARY, "runs": runs}),
         env=base | runs[0]["environment"],
         cwd=home,
@@ -246,7 +247,7 @@ def test_every_command_is_run() -> None:
 
 
 @pytest.mark.parametrize("mode", MODES)
-def test_no_secret_is_shown_or_kept(mode: str, tmp_path: Path) -> None:
+def test_no_secret_is_shown_or_kept(mode: str, tmp_path: Path, warm: WarmChildren) -> None:
     """Whatever the command, the verbosity and the failure: no piece of a secret is printed or written."""
     home, disk = tmp_path / "home", write_disk(tmp_path / "disk.raw", size_bytes=8 << 20, data_at=(2,))
     home.mkdir()
@@ -258,7 +259,7 @@ def test_no_secret_is_shown_or_kept(mode: str, tmp_path: Path) -> None:
     ):
         sandbox.state.add_key(AccessKey(id=KEY_ID, secret=SECRET))
         sandbox.state.add_key(AccessKey(id=ROLE_ID, secret=ROLE_SECRET, token=ROLE_TOKEN))
-        out, err = drive(mode, home, disk, Places(sandbox.url, giver, refuser))
+        out, err = drive(mode, home, disk, Places(sandbox.url, giver, refuser), warm.address)
     assert not shown(out), "on stdout"
     assert not shown(err), "on stderr"
     ours = {home / "token", home / ".aliyun" / "config.json"}
