@@ -1,13 +1,18 @@
 """Fixture of all tests: a sandbox with fresh state, over real HTTP."""
 
 import os
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from aliyun_import.sandbox.server import Sandbox
-from tests import warm_children
+# Where bytecode is not written, each of the interpreters that the tests start compiles the package anew. Before imports.
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+sys.dont_write_bytecode = False
+
+from aliyun_import.sandbox.server import Sandbox  # noqa: E402
+from tests import warm_children  # noqa: E402
 
 
 def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:

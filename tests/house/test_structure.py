@@ -4,12 +4,19 @@ import ast
 import re
 from collections import Counter
 from collections.abc import Iterator
+from functools import cache
 from graphlib import TopologicalSorter
 from pathlib import Path
 
 PACKAGE = Path(__file__).resolve().parents[2] / "aliyun_import"
 FILES = sorted(PACKAGE.rglob("*.py"))
-TREES = {path: ast.parse(path.read_text()) for path in FILES}
+
+
+@cache
+def trees() -> dict[Path, ast.Module]:
+    """Parse the modules, once."""
+    return {path: ast.parse(path.read_text()) for path in FILES}
+
 
 # Package or module -> what it may import of this package, besides itself. docs/architecture.md draws the same.
 BOTTOM = {"error_codes", "errors", "limits", "model", "redact", "sizes"}
@@ -83,7 +90,7 @@ def test_imports_go_down_only() -> None:
     """No package imports one above it or beside it."""
     wrong = [
         f"{path.relative_to(PACKAGE)} imports {name}"
-        for path, tree in TREES.items()
+        for path, tree in trees().items()
         for name in _imports(tree)
         if name.startswith("aliyun_import.")
         and (target := name.split(".")[1]) != _area(path)
@@ -95,7 +102,7 @@ def test_imports_go_down_only() -> None:
 def test_no_import_cycle() -> None:
     """The modules import each other in one direction, imports within functions included."""
     graph = {
-        _name(path): set(_imports(tree)) & MODULES - {_name(path), "aliyun_import"} for path, tree in TREES.items()
+        _name(path): set(_imports(tree)) & MODULES - {_name(path), "aliyun_import"} for path, tree in trees().items()
     }
     tuple(TopologicalSorter(graph).static_order())
 
@@ -103,14 +110,14 @@ def test_no_import_cycle() -> None:
 def test_inner_init_files_hold_a_docstring_only() -> None:
     """Re-exports make import cycles; one imports the leaf."""
     inner = [path for path in FILES if path.name == "__init__.py" and path.parent != PACKAGE]
-    assert [path for path in inner if len(TREES[path].body) != 1] == []
+    assert [path for path in inner if len(trees()[path].body) != 1] == []
 
 
 def test_one_module_of_the_command_line_knows_the_sandbox() -> None:
     """Only one module of cli/ starts the sandbox."""
     users = {
         path.name
-        for path, tree in TREES.items()
+        for path, tree in trees().items()
         if _area(path) == "cli" and any(name.startswith("aliyun_import.sandbox") for name in _imports(tree))
     }
     assert len(users) == 1
@@ -118,14 +125,14 @@ def test_one_module_of_the_command_line_knows_the_sandbox() -> None:
 
 def test_every_module_is_short_and_documented() -> None:
     """A module has a docstring and at most 400 lines."""
-    assert [path for path, tree in TREES.items() if not ast.get_docstring(tree)] == []
+    assert [path for path, tree in trees().items() if not ast.get_docstring(tree)] == []
     assert [path for path in FILES if path.read_text().count("\n") > MAX_MODULE_LINES] == []
 
 
 def test_every_function_fits_a_screen() -> None:
     """At most 60 lines a function, its docstring not counted."""
     long = []
-    for path, tree in TREES.items():
+    for path, tree in trees().items():
         for node in ast.walk(tree):
             if isinstance(node, ast.FunctionDef):
                 docstring = node.body[0] if ast.get_docstring(node) else None

@@ -11,6 +11,7 @@ import sys
 import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -35,27 +36,33 @@ else:
 
 DISK = bytes(build.place(build.bios_disk(), 2 * MIB, b"".join(b"%09d\n" % number for number in range(50_000))))
 BLOCK = 300_000
-PACKED: dict[str, tuple[str, bytes]] = {
-    "blocks": ("xz", build.xz(DISK, block=BLOCK)),
-    "CRC32": ("xz", build.xz(DISK, block=BLOCK, check=lzma.CHECK_CRC32)),
-    "SHA-256": ("xz", build.xz(DISK, block=BLOCK, check=lzma.CHECK_SHA256)),
-    "one block": ("xz", lzma.compress(DISK)),
-    "streams": ("xz", lzma.compress(DISK[:BLOCK]) + bytes(8) + build.xz(DISK[BLOCK:], block=BLOCK) + bytes(4)),
+PACKINGS: dict[str, tuple[str, Callable[[], bytes]]] = {
+    "blocks": ("xz", lambda: build.xz(DISK, block=BLOCK)),
+    "CRC32": ("xz", lambda: build.xz(DISK, block=BLOCK, check=lzma.CHECK_CRC32)),
+    "SHA-256": ("xz", lambda: build.xz(DISK, block=BLOCK, check=lzma.CHECK_SHA256)),
+    "one block": ("xz", lambda: lzma.compress(DISK)),
+    "streams": ("xz", lambda: lzma.compress(DISK[:BLOCK]) + bytes(8) + build.xz(DISK[BLOCK:], block=BLOCK) + bytes(4)),
     "BCJ": (
         "xz",
-        lzma.compress(DISK, filters=[{"id": lzma.FILTER_X86}, {"id": lzma.FILTER_LZMA2, "preset": 1}]),
+        lambda: lzma.compress(DISK, filters=[{"id": lzma.FILTER_X86}, {"id": lzma.FILTER_LZMA2, "preset": 1}]),
     ),
-    "frames": ("zstd", build.zstd_frames(DISK, frame=BLOCK)),
-    "one frame": ("zstd", zstd.compress(DISK)),
-    "seek table": ("zstd", build.zstd_frames(DISK, frame=BLOCK, table=True)),
-    "skippable": ("zstd", b"\x50\x2a\x4d\x18\x03\0\0\0abc" + build.zstd_frames(DISK, frame=BLOCK) + bytes(3)),
+    "frames": ("zstd", lambda: build.zstd_frames(DISK, frame=BLOCK)),
+    "one frame": ("zstd", lambda: zstd.compress(DISK)),
+    "seek table": ("zstd", lambda: build.zstd_frames(DISK, frame=BLOCK, table=True)),
+    "skippable": ("zstd", lambda: b"\x50\x2a\x4d\x18\x03\0\0\0abc" + build.zstd_frames(DISK, frame=BLOCK) + bytes(3)),
 }
 
 
-@pytest.mark.parametrize("how", PACKED)
+@cache
+def packed_as(how: str) -> bytes:
+    """Pack the disk, once for all tests."""
+    return PACKINGS[how][1]()
+
+
+@pytest.mark.parametrize("how", PACKINGS)
 def test_any_range_reads_as_it_was_packed(how: str) -> None:
     """From the beginning, over the seams, past the end."""
-    container, packed = PACKED[how]
+    container, packed = PACKINGS[how][0], packed_as(how)
     disk = open_blocks(BytesReader(packed), format_named(container))
     assert disk.size == len(DISK)
     for offset, length in ((0, len(DISK)), (BLOCK - 1, 2), (BLOCK, BLOCK), (len(DISK) - 5, 100), (len(DISK), 1)):
@@ -67,7 +74,7 @@ def test_the_report_is_that_of_the_disk(tmp_path: Path, how: str) -> None:
     """As if it lay there unpacked; one note says that it does not, and needs no temporary file."""
     raw, packed = tmp_path / "disk.raw", tmp_path / "disk.raw.packed"
     raw.write_bytes(DISK)
-    packed.write_bytes(PACKED[how][1])
+    packed.write_bytes(packed_as(how))
     report, wanted = inspect_disk(packed), inspect_disk(raw)
     (note,) = report.container_problems
     assert (note.code, note.severity, needs_preparing(report)) == ("container-compressed", Severity.NOTE, False)
@@ -77,21 +84,21 @@ def test_the_report_is_that_of_the_disk(tmp_path: Path, how: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("packed", "why"),
+    ("make", "why"),
     [
-        (gzip.compress(DISK), "from its beginning"),
-        (bz2.compress(DISK), "from its beginning"),
-        (lzma.compress(bytes(MAX_BLOCK_BYTES + 1), preset=0), "in one piece"),
-        (zstd.compress(bytes(MAX_BLOCK_BYTES + 1)), "in one piece"),
-        (build.xz(build.qcow2(DISK), block=BLOCK), "it contains qcow2"),
-        (build.xz(build.vhd_fixed(DISK), block=BLOCK), "it contains vhd-fixed"),
+        (lambda: gzip.compress(DISK), "from its beginning"),
+        (lambda: bz2.compress(DISK), "from its beginning"),
+        (lambda: lzma.compress(bytes(MAX_BLOCK_BYTES + 1), preset=0), "in one piece"),
+        (lambda: zstd.compress(bytes(MAX_BLOCK_BYTES + 1)), "in one piece"),
+        (lambda: build.xz(build.qcow2(DISK), block=BLOCK), "it contains qcow2"),
+        (lambda: build.xz(build.vhd_fixed(DISK), block=BLOCK), "it contains vhd-fixed"),
     ],
     ids=["gzip", "bzip2", "large block", "large frame", "QCOW2", "VHD"],
 )
-def test_what_needs_a_temporary_file_says_why(tmp_path: Path, packed: bytes, why: str) -> None:
+def test_what_needs_a_temporary_file_says_why(tmp_path: Path, make: Callable[[], bytes], why: str) -> None:
     """And how to pack the disk so that it needs none."""
     path = tmp_path / "disk"
-    path.write_bytes(packed)
+    path.write_bytes(make())
     report = inspect_disk(path)
     problem = next(problem for problem in report.container_problems if problem.code == "container-compressed")
     assert needs_preparing(report)
@@ -150,30 +157,33 @@ def _more_blocks(index: bytearray) -> None:
 
 
 @pytest.mark.parametrize(
-    ("container", "packed", "error"),
+    ("container", "make", "error"),
     [
-        ("xz", PACKED["blocks"][1][:-1000], Bad),
-        ("xz", PACKED["blocks"][1] + b"more", Bad),
-        ("xz", PACKED["blocks"][1][1000:], Bad),
-        ("xz", _reindexed(PACKED["blocks"][1], lambda index: index.__setitem__(2, index[2] ^ 1)), Bad),
-        ("xz", _reindexed(PACKED["blocks"][1], _more_blocks), Unsupported),
-        ("zstd", PACKED["frames"][1][:-5], Bad),
-        ("zstd", PACKED["frames"][1] + b"more", Bad),
-        ("zstd", PACKED["seek table"][1][5:], Bad),
-        ("zstd", b"\x28\xb5\x2f\xfd", Bad),
+        ("xz", lambda: packed_as("blocks")[:-1000], Bad),
+        ("xz", lambda: packed_as("blocks") + b"more", Bad),
+        ("xz", lambda: packed_as("blocks")[1000:], Bad),
+        ("xz", lambda: _reindexed(packed_as("blocks"), lambda index: index.__setitem__(2, index[2] ^ 1)), Bad),
+        ("xz", lambda: _reindexed(packed_as("blocks"), _more_blocks), Unsupported),
+        ("zstd", lambda: packed_as("frames")[:-5], Bad),
+        ("zstd", lambda: packed_as("frames") + b"more", Bad),
+        ("zstd", lambda: packed_as("seek table")[5:], Bad),
+        ("zstd", lambda: b"\x28\xb5\x2f\xfd", Bad),
     ],
     ids=["cut", "appended", "headless", "index", "blocks", "cut frame", "appended frame", "table", "nothing"],
 )
-def test_a_file_that_contradicts_itself_is_told_at_once(container: str, packed: bytes, error: type[Exception]) -> None:
+def test_a_file_that_contradicts_itself_is_told_at_once(
+    container: str, make: Callable[[], bytes], error: type[Exception]
+) -> None:
     """By its index, before anything is unpacked."""
+    packed = BytesReader(make())
     with pytest.raises(error):
-        open_blocks(BytesReader(packed), format_named(container))
+        open_blocks(packed, format_named(container))
 
 
 def test_a_file_that_was_cut_short_is_refused_with_its_place(tmp_path: Path) -> None:
     """In the first second, and with a name of its own."""
     path = tmp_path / "disk.raw.xz"
-    path.write_bytes(PACKED["blocks"][1][:-1000])
+    path.write_bytes(packed_as("blocks")[:-1000])
     (problem,) = inspect_disk(path).container_problems
     assert (problem.code, problem.severity) == ("container-damaged", Severity.BLOCKS)
     assert problem.where.startswith("byte ")
@@ -182,7 +192,7 @@ def test_a_file_that_was_cut_short_is_refused_with_its_place(tmp_path: Path) -> 
 @pytest.mark.parametrize("how", ["blocks", "CRC32", "SHA-256", "frames"])
 def test_no_byte_of_a_damaged_block_is_given(tmp_path: Path, how: str) -> None:
     """The error has its place in the file; the other blocks read on."""
-    container, packed = PACKED[how]
+    container, packed = PACKINGS[how][0], packed_as(how)
     if container == "zstd":  # a frame has a checksum only where it was asked for
         pieces = [DISK[at : at + BLOCK] for at in range(0, len(DISK), BLOCK)]
         packed = b"".join(
@@ -206,7 +216,7 @@ def test_no_byte_of_a_damaged_block_is_given(tmp_path: Path, how: str) -> None:
 def test_the_source_is_the_disk_that_was_packed(tmp_path: Path) -> None:
     """Size and content are those of the RAW disk; what the file itself becomes is noticed."""
     packed = tmp_path / "disk.raw.xz"
-    packed.write_bytes(PACKED["blocks"][1])
+    packed.write_bytes(packed_as("blocks"))
     with open_disk(packed) as source:
         before = source.fingerprint()
         assert before.size_bytes == len(DISK)
