@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-# Where bytecode is not written, each of the interpreters that the tests start compiles the package anew. Before imports.
+# Where bytecode is not written, each interpreter that the tests start compiles the package anew. Before all imports.
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 sys.dont_write_bytecode = False
 
