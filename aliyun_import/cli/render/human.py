@@ -183,9 +183,13 @@ class HumanRenderer:
     def _print_marked(self, text: str) -> None:
         """Print the findings of `check` to the terminal that stdout is, each in the colour of its severity."""
         console = Console(file=self._stdout, highlight=False)
+        style = ""
         for line in text.splitlines():
-            mark = line[2:3] if line[:2] == "  " and line[3:4] == " " else ""
-            console.print(Text(line, style=MARK_STYLE.get(mark, "")), soft_wrap=True)
+            if line[:2] == "  " and line[3:4] == " " and line[2] in MARK_STYLE:
+                style = MARK_STYLE[line[2]]
+            elif not line.startswith("    ") or line.lstrip().startswith("do:"):
+                style = ""  # what is left is the rest of a finding that was broken
+            console.print(Text(line, style=style), soft_wrap=True)
 
     def _write(self, text: str, *, style: str = "", mark: str = " ") -> None:
         if not self._verbosity.quiet:

@@ -67,7 +67,7 @@ def _summary(result: PushResult, *, console: str, command: str) -> tuple[tuple[s
     rows.append(("time", duration(result.seconds)))
     rows.append(("stays", f"the image {result.image_id} and its snapshot, which is billed"))
     objects = {f"oss://{one.bucket}/{one.key}": one.size_bytes for one in result.objects}
-    rows += [("", f"{url}{f', {size(objects[url])}' if url in objects else ''}") for url in result.left_over]
+    rows += [("", f"{f'{size(objects[url])} in ' if url in objects else ''}{url}") for url in result.left_over]
     if console:
         rows.append(("console", console))
     if command:

@@ -188,10 +188,11 @@ def test_check_has_the_colours_of_the_severities(monkeypatch: pytest.MonkeyPatch
     if no_color:
         monkeypatch.setenv("NO_COLOR", "1")
     stdout = Terminal()
-    text = "disk.raw: raw\n  ✗ blocks: no\n  ! warns: so"
+    text = "disk.raw: raw\n  ✗ blocks: no\n      more\n      do: this\n  ! warns: so"
     HumanRenderer(stdout, Verbosity(0)).outcome(Outcome(document={}, text=text, is_marked=True))
     coloured = "\x1b[31m  ✗ blocks: no\x1b[0m" in stdout.getvalue(), "\x1b[33m  ! warns: so\x1b[0m" in stdout.getvalue()
     assert coloured == (not no_color, not no_color)
+    assert ("\x1b[31m      more\x1b[0m\n      do: this\n" in stdout.getvalue()) is not no_color
 
 
 @pytest.mark.parametrize("elapsed_s", [0.0, 61.0])

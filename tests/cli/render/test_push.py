@@ -28,7 +28,7 @@ def test_the_summary_has_what_was_made_what_it_cost_and_what_follows() -> None:
         ("upload", "3 GiB sent, 37 GiB of 40 GiB not sent: OSS made or had them"),
         ("time", "12:34"),
         ("stays", "the image m-bp1example and its snapshot, which is billed"),
-        ("", "oss://a-bucket/aliyun-import/web/system.raw, 40 GiB"),
+        ("", "40 GiB in oss://a-bucket/aliyun-import/web/system.raw"),
         ("console", "https://ecs.console.aliyun.com/image/region/cn-hangzhou/imageList"),
         (
             "next",
