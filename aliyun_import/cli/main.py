@@ -6,12 +6,12 @@ import platform
 import sys
 import traceback
 from collections.abc import Mapping, Sequence
-from difflib import get_close_matches
 from typing import NoReturn
 
 import click
 
 from aliyun_import import __version__
+from aliyun_import.cli.params import Group
 from aliyun_import.cli.streams import GuardedStream, guard_streams, release_streams
 from aliyun_import.errors import AliyunImportError, Exit, Interrupted, LocalStateError, UsageError
 
@@ -23,11 +23,12 @@ COMMANDS = {
     "role": "aliyun_import.cli.commands.role:role",
     "cleanup": "aliyun_import.cli.commands.cleanup:cleanup",
     "sandbox": "aliyun_import.cli.commands.sandbox:sandbox",
+    "completion": "aliyun_import.cli.commands.completion:completion",
 }
 ALIASES = {"leftovers": "aliyun_import.cli.commands.cleanup:leftovers"}
 
 
-class LazyGroup(click.Group):
+class LazyGroup(Group):
     """Group whose commands are imported on demand, so that one command does not import the others."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
@@ -45,37 +46,24 @@ class LazyGroup(click.Group):
         assert isinstance(command, click.Command)  # noqa: S101 -- our own table
         return command
 
-    def resolve_command(
-        self, ctx: click.Context, args: list[str]
-    ) -> tuple[str | None, click.Command | None, list[str]]:
-        """Find the command, or name the one that a mistyped name is close to."""
-        if args and self.get_command(ctx, args[0]) is None:
-            near = get_close_matches(args[0], COMMANDS, n=1)
-            ctx.fail(f"There is no command {args[0]!r}.{f' Did you mean {near[0]}?' if near else ''}")
-        return super().resolve_command(ctx, args)
-
 
 @click.group(
     cls=LazyGroup,
-    invoke_without_command=True,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
 )
 @click.version_option(__version__, "-V", "--version", message="aliyun-import %(version)s")
-@click.pass_context
-def app(ctx: click.Context) -> None:
+def app() -> None:
     """Upload a local disk image and import it as an Alibaba Cloud custom image.
 
     \b
-    aliyun-import check disk.raw                        inspect a disk, without an account
-    aliyun-import push disk.raw --region cn-hangzhou    make an image of it
-    aliyun-import push disk.raw --sandbox               the same in a local sandbox
+    aliyun-import check disk.raw                      inspect a disk, offline
+    aliyun-import push disk.raw --region cn-hangzhou  make an image of it
+    aliyun-import push disk.raw --sandbox             the same in a local sandbox
 
     Each option can be set as ALIYUN_IMPORT_<OPTION>. Exit codes: 0 done, 1 bug, 2 usage, 3 disk, 4 credentials or
     permissions, 5 request refused, 6 transient failure, 7 import failed, 8 still running, 9 local state, 130
     interrupted.
     """  # noqa: D301 -- \b keeps the lines of the examples apart
-    if ctx.invoked_subcommand is None:
-        click.echo(ctx.get_help())
 
 
 @app.command("help", hidden=True)

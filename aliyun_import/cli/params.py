@@ -3,8 +3,9 @@
 import functools
 import importlib
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from difflib import get_close_matches
 from typing import Any
 
 import click
@@ -13,6 +14,11 @@ from aliyun_import.limits import GIB, KIB, MIB, TIB
 from aliyun_import.model.request import ImportParameters, Parameter, parameters
 
 PREFIX = "ALIYUN_IMPORT_"
+# The first and the last panel of a help.
+COMMON = "Common"
+RARE = "Rarely needed"
+# Parameters of ImportImage that few images need.
+_RARE_PARAMETERS = ("imds_support", "detection_strategy", "resource_group", "storage_location_arn")
 Callback = Callable[..., Any]
 Decorator = Callable[[Callback], Callback]
 
@@ -23,33 +29,105 @@ _SECONDS = {"": 1, "S": 1, "M": 60, "H": 3600, "D": 86400}
 class EnvironmentOption(click.Option):
     """Option that is also read from ALIYUN_IMPORT_<OPTION>, named after its long form; `panel` is its place in help."""
 
-    panel = "Options"
-
-    def __init__(self, declarations: list[str], **settings: Any) -> None:  # noqa: ANN401 -- click's own signature
-        super().__init__(declarations, show_envvar=True, **settings)
+    def __init__(self, declarations: list[str], *, panel: str = "", **settings: Any) -> None:  # noqa: ANN401 -- click's
+        super().__init__(declarations, **settings)
+        self.panel = panel
         if self.envvar is None:
             long_form = next(name for name in self.opts if name.startswith("--"))
             self.envvar = PREFIX + long_form.removeprefix("--").replace("-", "_").upper()
 
+    def get_help_record(self, ctx: click.Context) -> tuple[str, str] | None:
+        """Return the option and its help, which ends in its default and its variable."""
+        record = super().get_help_record(ctx)
+        if record is None or not self.help:
+            return record
+        notes = [f"default: {default}"] if (default := self.default_text()) else []
+        return record[0], f"{self.help} [{', '.join([*notes, f'env: {self.envvar}'])}]"
+
+    def default_text(self) -> str:
+        """Return the default for people, "" if there is none."""
+        if isinstance(self.show_default, str):
+            return self.show_default
+        return str(self.default) if self.show_default and self.default is not None else ""
+
 
 class Command(click.Command):
-    """Command whose help shows its options by panel."""
+    """Command whose help begins with examples and shows its options by panel, the rare ones last.
+
+    An example is a line to type and what it does; the line has no program name.
+    """
+
+    def __init__(self, *args: Any, examples: Sequence[tuple[str, str]] = (), **settings: Any) -> None:  # noqa: ANN401
+        super().__init__(*args, **settings)
+        self.examples = examples
 
     def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        """Write each panel's options below its name, in the order of the options."""
-        panels: dict[str, list[tuple[str, str]]] = {}
-        for param in self.get_params(ctx):
-            record = param.get_help_record(ctx)
-            if record and record[1]:
-                panels.setdefault(getattr(param, "panel", "Help"), []).append(record)
-        for panel, records in panels.items():
-            with formatter.section(panel):
-                formatter.write_dl(records)
+        """Write the examples, and each panel's options below its name, in the order of the options."""
+        if self.examples:
+            with formatter.section("Examples"):
+                for line, what in self.examples:
+                    formatter.write(f"{'':{formatter.current_indent}}aliyun-import {line}\n")
+                    formatter.write(f"{'':{formatter.current_indent}}    {what}\n")
+        for name, options in self.panels().items():
+            with formatter.section(name):
+                formatter.write_dl([record for one in options if (record := one.get_help_record(ctx))])
+        with formatter.section("Help"):
+            formatter.write_dl([record for one in self.get_params(ctx)[-1:] if (record := one.get_help_record(ctx))])
+
+    def panels(self) -> dict[str, list[EnvironmentOption]]:
+        """Return the options by the name of their panel: what is common first, what is rare last."""
+        found: dict[str, list[EnvironmentOption]] = {}
+        for one in self.params:
+            if isinstance(one, EnvironmentOption) and not one.hidden:
+                found.setdefault(one.panel, []).append(one)
+        ranked = sorted(found, key=lambda name: (name == RARE, name == "Output", name == "Cloud", name != COMMON))
+        return {name: sorted(found[name], key=lambda one: one.name != "region") for name in ranked}
+
+
+class Group(click.Group):
+    """Group that lists its commands with their whole first sentence, and guesses a mistyped one."""
+
+    def __init__(self, *args: Any, **settings: Any) -> None:  # noqa: ANN401 -- click's own signature
+        super().__init__(*args, **{"subcommand_metavar": "COMMAND [ARGS]...", **settings})
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Print the help of a group that is called without a command: whoever does that wants to know them."""
+        if not args and not ctx.resilient_parsing:
+            click.echo(ctx.get_help())
+            ctx.exit()
+        return super().parse_args(ctx, args)
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Write each command and the first sentence of its help."""
+        commands = [(name, command) for name in self.list_commands(ctx) if (command := self.get_command(ctx, name))]
+        rows = [(name, command.get_short_help_str(1000)) for name, command in commands if not command.hidden]
+        with formatter.section("Commands"):
+            formatter.write_dl(rows)
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """Find the command, or name the one that a mistyped name is close to."""
+        if args and self.get_command(ctx, args[0]) is None:
+            near = get_close_matches(args[0], self.list_commands(ctx), n=1)
+            ctx.fail(f"There is no command {args[0]!r}.{f' Did you mean {near[0]}?' if near else ''}")
+        return super().resolve_command(ctx, args)
 
 
 def option(*declarations: str, **settings: Any) -> Decorator:  # noqa: ANN401 -- click's own signature
     """Declare an option that is read from the environment as well."""
     return click.option(*declarations, cls=EnvironmentOption, **settings)
+
+
+def completed(source: str) -> Callable[[click.Context, click.Parameter, str], list[str]]:
+    """Return a completion by a function of the module `completion`, which is imported when a shell asks."""
+
+    def complete(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[str]:
+        del ctx, param
+        words: Sequence[str] = getattr(importlib.import_module("aliyun_import.cli.completion"), source)()
+        return [word for word in words if word.lower().startswith(incomplete.lower())]
+
+    return complete
 
 
 def panel(name: str, *options: Decorator) -> Decorator:
@@ -60,7 +138,8 @@ def panel(name: str, *options: Decorator) -> Decorator:
             before = len(_declared(function))
             function = one(function)
             for added in _declared(function)[before:]:
-                added.panel = name  # type: ignore[attr-defined]
+                if isinstance(added, EnvironmentOption):
+                    added.panel = added.panel or name
         return function
 
     return decorate
@@ -189,12 +268,14 @@ def _parameter_option(declared: Parameter) -> Decorator:
         metavar=declared.metavar,
         help=declared.help,
         show_default=default,
+        panel=RARE if declared.name in _RARE_PARAMETERS else "",
+        shell_complete=completed("platforms") if declared.name == "platform" else None,
     )
 
 
 def parameter_options(function: Callback) -> Callback:
     """Add an option for each parameter of ImportImage, gathered into `parameters`."""
-    options = panel("Image parameters", *(_parameter_option(one) for one in parameters()))
+    options = panel("Image", *(_parameter_option(one) for one in parameters()))
     return gathered("parameters", f"{ImportParameters.__module__}:ImportParameters", options)(function)
 
 
@@ -220,8 +301,11 @@ class CloudOptions:
     oss_endpoint_type: str | None = None
 
 
-def output_options(function: Callback) -> Callback:
-    """Add the output options, gathered into `output`."""
+_LOGS_REQUESTS = "Write notes too; twice: also each request to the services."
+
+
+def output_options(function: Callback, *, verbose: str = _LOGS_REQUESTS) -> Callback:
+    """Add the output options, gathered into `output`; `verbose` is the help of --verbose."""
     options = panel(
         "Output",
         option(
@@ -231,25 +315,38 @@ def output_options(function: Callback) -> Callback:
             show_default=True,
             help="Output format. The result goes to stdout, progress to stderr.",
         ),
-        option("-v", "--verbose", count=True, help="Write notes too; twice: also each request to the services."),
+        option("-v", "--verbose", count=True, help=verbose),
         option("-q", "--quiet", is_flag=True, help="Write only warnings, errors and the result."),
     )
     return gathered("output", f"{__name__}:OutputOptions", options)(function)
 
 
 _SERVICES = (
-    option("--region", help="Region, e.g. cn-hangzhou.", show_default="region of the profile"),
+    option(
+        "--region",
+        help="Region, e.g. cn-hangzhou.",
+        show_default="that of the profile",
+        panel=COMMON,
+        shell_complete=completed("regions"),
+    ),
     option(
         "--profile",
         help="Profile of ~/.aliyun/config.json with credentials and region.",
-        show_default="credentials from the environment, then the current profile",
+        show_default="keys in the environment, then the current profile",
+        panel=COMMON,
+        shell_complete=completed("profiles"),
     ),
     option(
         "--endpoint-url",
         help="URL that replaces the endpoints of OSS, ECS, RAM and STS, e.g. that of `sandbox serve`.",
         show_default="endpoints of the region",
     ),
-    option("--insecure", is_flag=True, help="Permit http to another machine: credentials and disk are not encrypted."),
+    option(
+        "--insecure",
+        is_flag=True,
+        help="Permit http to another machine: credentials and disk are not encrypted.",
+        panel=RARE,
+    ),
 )
 _OSS = (
     option("--oss-endpoint", help="URL that replaces the endpoint of OSS, e.g. https://disks.example.com."),

@@ -95,5 +95,5 @@ def test_leftovers_is_an_alias_of_cleanup() -> None:
     """The former name works and is not listed."""
     assert "leftovers" not in aliyun_import("--help").stdout
     assert aliyun_import("leftovers", "--help").stdout == aliyun_import("cleanup", "--help").stdout.replace(
-        "aliyun-import cleanup", "aliyun-import leftovers"
+        "Usage: aliyun-import cleanup", "Usage: aliyun-import leftovers"
     )

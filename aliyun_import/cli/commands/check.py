@@ -2,12 +2,13 @@
 
 import shutil
 import sys
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
-from aliyun_import.cli.params import Command, OutputOptions, option, output_options, panel
+from aliyun_import.cli.params import Command, OutputOptions, completed, option, output_options, panel
 from aliyun_import.errors import DiskError, Exit
 
 if TYPE_CHECKING:
@@ -18,15 +19,29 @@ if TYPE_CHECKING:
 _options = panel(
     "Checks",
     option("--data", is_flag=True, help="The disks are data disks: checks of boot and guest are left out."),
-    option("--explain", metavar="CHECK", help="Explain a check and exit."),
-    option("--skip-check", "skip_checks", multiple=True, metavar="CHECK", help="Check to leave out; repeatable."),
+    option("--explain", metavar="CHECK", help="Explain a check and exit.", shell_complete=completed("checks")),
+    option(
+        "--skip-check",
+        "skip_checks",
+        multiple=True,
+        metavar="CHECK",
+        help="Check to leave out; repeatable.",
+        shell_complete=completed("checks"),
+    ),
 )
 
 
-@click.command(cls=Command)
-@click.argument("disks", nargs=-1)
+@click.command(
+    cls=Command,
+    examples=(
+        ("check disk.raw", "inspect a disk as the system disk of an image"),
+        ("check --data data1.vhd data2.vhd", "inspect data disks"),
+        ("check --explain no-partition-table", "explain a check"),
+    ),
+)
+@click.argument("disks", nargs=-1, type=click.Path())
 @_options
-@output_options
+@partial(output_options, verbose="Write notes too.")
 def check(
     disks: tuple[str, ...], *, data: bool, explain: str | None, skip_checks: tuple[str, ...], output: OutputOptions
 ) -> int:

@@ -41,7 +41,14 @@ _options = panel(
 )
 
 
-@click.command(cls=Command)
+_EXAMPLES = (
+    ("cleanup --region cn-hangzhou", "list what is left"),
+    ("cleanup --region cn-hangzhou --remove 'aliyun-import/web/*'", "remove what a pattern matches"),
+    ("cleanup --region cn-hangzhou --bucket my-disks --prefix disks/", "search another place"),
+)
+
+
+@click.command(cls=Command, examples=_EXAMPLES)
 @_options
 @cloud_options(oss=True)
 @output_options
@@ -94,7 +101,9 @@ def cleanup(
 
 
 # Hidden: the name until November 2026. JSON gives the name by which the command was called.
-leftovers = Command("leftovers", params=cleanup.params, callback=cleanup.callback, help=cleanup.help, hidden=True)
+leftovers = Command(
+    "leftovers", params=cleanup.params, callback=cleanup.callback, help=cleanup.help, examples=_EXAMPLES, hidden=True
+)
 
 
 def _nothing(result: "CleanupResult") -> str:

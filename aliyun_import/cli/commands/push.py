@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from aliyun_import.cli.params import (
+    COMMON,
+    RARE,
     Bytes,
     Callback,
     CloudOptions,
@@ -19,6 +21,7 @@ from aliyun_import.cli.params import (
     OutputOptions,
     Seconds,
     cloud_options,
+    completed,
     gathered,
     option,
     output_options,
@@ -51,13 +54,14 @@ def image_options(function: Callback) -> Callback:
     """Add the options that describe the image and its disks, gathered into `image`."""
     options = panel(
         "Image",
-        option("--name", help="Name of the image.", show_default="made from the file name"),
+        option("--name", help="Name of the image.", show_default="made from the file name", panel=COMMON),
         option(
             "--data-disk",
             "data_disks",
             multiple=True,
             metavar="DISK[,size=GiB][,format=F]",
             help="Data disk; repeatable, up to 16.",
+            panel=COMMON,
         ),
         option("--tag", "tags", type=KeyValue(), multiple=True, help="Tag of the image; repeatable, up to 18."),
         option(
@@ -77,11 +81,13 @@ def image_options(function: Callback) -> Callback:
             "--role-name",
             help="RAM role by which ECS reads the bucket.",
             show_default="AliyunECSImageImportDefaultRole",
+            panel="Cloud",
         ),
         option(
             "--client-token",
             help="Token that makes ImportImage idempotent.",
             show_default="made by push and kept in the journal",
+            panel=RARE,
         ),
     )
     return gathered("image", f"{__name__}:ImageOptions", options)(function)
@@ -119,14 +125,25 @@ def _as_set(ctx: click.Context, param: click.Parameter, value: tuple[str, ...]) 
 
 _DIRECTORY = click.Path(file_okay=False, path_type=Path)
 _PUSH = (
-    option("--bucket", help="Bucket of the staging object.", show_default="aliyun-import-<account id>-<region>"),
-    option("--key", help="Key of the staging object.", show_default="made from image name and disk content"),
+    option(
+        "--bucket",
+        help="Bucket of the staging object.",
+        show_default="aliyun-import-<account id>-<region>",
+        panel=COMMON,
+    ),
+    option(
+        "--key",
+        help="Key of the staging object.",
+        show_default="made from image name and disk content",
+        panel="Upload",
+    ),
     option(
         "--base",
         "base_key",
         metavar="KEY",
         help="Object in the bucket whose unchanged ranges are copied.",
         show_default="the last one of this image name",
+        panel="Upload",
     ),
     option(
         "--timeout",
@@ -134,6 +151,7 @@ _PUSH = (
         type=Seconds(),
         help="Maximum time to wait for the import, e.g. 2h; the import continues.",
         show_default="no limit",
+        panel="Waiting",
     ),
     option(
         "--no-wait",
@@ -141,16 +159,22 @@ _PUSH = (
         is_flag=True,
         callback=_negated,
         help="Exit when the import has started, and print its task id.",
+        panel="Waiting",
     ),
-    option("--dry-run", is_flag=True, help="Run every check and print the plan; change nothing."),
+    option("--dry-run", is_flag=True, help="Run every check and print the plan; change nothing.", panel=COMMON),
     option(
         "--replace",
         type=click.Choice(["rename", "delete"]),
         help="Take the name from the image that has it: rename or delete that image once the new one is usable.",
+        panel=COMMON,
     ),
     option("--force-new", is_flag=True, help="Make another image even if this disk has been imported already."),
     option(
-        "--fix", "fix_role", is_flag=True, help="Extend the trust policy of a role that does not let ECS assume it."
+        "--fix",
+        "fix_role",
+        is_flag=True,
+        help="Extend the trust policy of a role that does not let ECS assume it.",
+        panel="Cloud",
     ),
     option(
         "--skip-check",
@@ -159,9 +183,15 @@ _PUSH = (
         metavar="CHECK",
         callback=_as_set,
         help="Check whose findings are ignored; repeatable.",
+        shell_complete=completed("checks"),
     ),
     option("--force", is_flag=True, help="Continue in spite of findings that block."),
-    option("--cancel-on-interrupt", is_flag=True, help="Cancel the import on Ctrl-C instead of detaching from it."),
+    option(
+        "--cancel-on-interrupt",
+        is_flag=True,
+        help="Cancel the import on Ctrl-C instead of detaching from it.",
+        panel="Waiting",
+    ),
     option(
         "--state-dir",
         type=_DIRECTORY,
@@ -179,16 +209,23 @@ _PUSH = (
 
 def push_options(function: Callback) -> Callback:
     """Add the options of the run, gathered into `options`."""
-    return gathered("options", "aliyun_import.push.options:PushOptions", panel("Push", *_PUSH))(function)
+    return gathered("options", "aliyun_import.push.options:PushOptions", panel(RARE, *_PUSH))(function)
 
 
-@click.command(cls=Command)
+@click.command(
+    cls=Command,
+    examples=(
+        ("push disk.raw --region cn-hangzhou", "make an image of a disk"),
+        ("push disk.raw --region cn-hangzhou --dry-run", "check everything and print the plan"),
+        ("push disk.raw --sandbox", "try it without an account"),
+    ),
+)
 @click.argument("disk", type=click.Path())
 @image_options
 @parameter_options
 @transfer_options
 @push_options
-@panel("Cloud", option("--sandbox", is_flag=True, help="Push to a local sandbox that exists as long as the command."))
+@panel(COMMON, option("--sandbox", is_flag=True, help="Push to a local sandbox that exists as long as the command."))
 @cloud_options(oss=True)
 @output_options
 def push(

@@ -8,7 +8,16 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from aliyun_import.cli.context import command_context, for_same_services
-from aliyun_import.cli.params import CloudOptions, Command, OutputOptions, cloud_options, option, output_options, panel
+from aliyun_import.cli.params import (
+    CloudOptions,
+    Command,
+    Group,
+    OutputOptions,
+    cloud_options,
+    option,
+    output_options,
+    panel,
+)
 
 if TYPE_CHECKING:
     from aliyun_import.role.ensure import RoleState
@@ -19,7 +28,7 @@ _ROLE = (
 )
 
 
-@click.group()
+@click.group(cls=Group)
 def role() -> None:
     """Inspect or create the RAM role that ECS uses to read your bucket; print policies."""
 
@@ -77,11 +86,16 @@ def ensure(*, role_name: str | None, bucket: str | None, fix: bool, cloud: Cloud
         help="Whose policy: that of the user who runs this tool, or one of the role in place of the system policy.",
     ),
 )
-def policy(*, bucket: str | None, subject: str) -> None:
-    """Print a least-privilege policy as JSON, for an administrator to apply. Needs no account."""
+@output_options
+def policy(*, bucket: str | None, subject: str, output: OutputOptions) -> None:
+    """Print a least-privilege policy as JSON, for an administrator to apply. Works offline.
+
+    Every output format prints the policy alone, so that it can be passed on as it is.
+    """
     from aliyun_import.role.spec import role_policy, user_policy
 
-    click.echo(json.dumps(user_policy(bucket) if subject == "user" else role_policy(bucket), indent=2))
+    document = user_policy(bucket) if subject == "user" else role_policy(bucket)
+    click.echo(json.dumps(document, indent=None if output.output == "jsonl" else 2))
 
 
 def _document(state: "RoleState", found: tuple[str, ...]) -> dict[str, Any]:

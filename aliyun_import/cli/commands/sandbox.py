@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from aliyun_import.cli.params import Bytes, Command, Seconds, option, panel
+from aliyun_import.cli.params import Bytes, Command, Group, Seconds, option, panel
 from aliyun_import.errors import LocalStateError, UsageError
 from aliyun_import.limits import GIB
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from aliyun_import.cloud.config import CloudConfig
 
 
-@click.group()
+@click.group(cls=Group)
 def sandbox() -> None:
     """Run a local Alibaba Cloud, to try the tool without an account."""
 

@@ -9,6 +9,7 @@ from aliyun_import.cli.context import command_context
 from aliyun_import.cli.params import (
     CloudOptions,
     Command,
+    Group,
     OutputOptions,
     Seconds,
     cloud_options,
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
     from aliyun_import.model.image import Image, Task
 
 
-@click.group()
+@click.group(cls=Group)
 def task() -> None:
     """List, show, follow or cancel import tasks."""
 
