@@ -22,7 +22,7 @@ def regions() -> Sequence[str]:
 
 def platforms() -> Sequence[str]:
     """Return the platforms that ImportImage lists."""
-    from aliyun_import.checks.platform import PLATFORMS
+    from aliyun_import.model.request import PLATFORMS
 
     return PLATFORMS
 
