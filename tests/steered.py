@@ -16,7 +16,7 @@ from collections.abc import Callable
 
 from aliyun_import.context import Context, interrupted
 from aliyun_import.events import Emit, ignore
-from aliyun_import.sandbox.core.state import LoggedRequest
+from aliyun_import.sandbox.core.request_log import LoggedRequest
 from aliyun_import.sandbox.server import Sandbox
 
 

@@ -34,13 +34,13 @@ from typing import Any, cast
 
 from aliyun_import.sandbox.core.faults import Faults
 from aliyun_import.sandbox.core.http_types import CHUNK_BYTES, Answer, Body, ConnectionCutError, Headers, Request
+from aliyun_import.sandbox.core.request_log import RequestLog
 from aliyun_import.sandbox.core.router import Router, Send
 from aliyun_import.sandbox.core.state import (
     DEFAULT_ACCOUNT_ID,
     DEFAULT_KEY_ID,
     AccessKey,
     Clock,
-    RequestLog,
     Settings,
     State,
 )

@@ -3,6 +3,7 @@
 import threading
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -55,9 +56,9 @@ class Cloud:
             timeouts=Timeouts(part_s=part_s),
         )
 
-    def fault(self, operation: str, effect: str, **more: object) -> None:
+    def fault(self, operation: str, effect: str, **more: Any) -> None:
         """Order a fault."""
-        self.sandbox.faults.add(Fault.from_json({"operation": operation, "effect": effect, **more}))
+        self.sandbox.faults.add(Fault(operation=operation, effect=effect, **more))
 
     def push(self) -> str:
         """Push the disk, see that the object is the disk, and give its key."""

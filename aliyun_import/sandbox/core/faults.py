@@ -17,9 +17,10 @@ A fault is data: a match and an effect. The effects:
 """
 
 import itertools
+import math
 import threading
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, fields, replace
+from dataclasses import asdict, dataclass, field, replace
 from fnmatch import fnmatchcase
 from typing import Any
 
@@ -30,6 +31,10 @@ EFFECTS = frozenset({
     "answer", "delay", "cut-before", "cut-body", "lose-answer", "cut-answer", "wrong-crc", "no-crc", "wrong-etag",
     "forget-upload", "expire-token", "corrupt",
 })  # fmt: skip
+
+
+# Effects on stored bytes, checksums and uploads, which the operations of OSS alone have.
+STORAGE_EFFECTS = frozenset({"wrong-crc", "no-crc", "wrong-etag", "forget-upload", "corrupt"})
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -57,6 +62,12 @@ class Fault:
             raise ValueError(f"unknown effect {self.effect}; known are {', '.join(sorted(EFFECTS))}")
         if self.nth < 1 or (self.count is not None and self.count < 1):
             raise ValueError("nth and count begin at 1")
+        if not 200 <= self.status <= 599:
+            raise ValueError(f"status takes a number from 200 to 599, not {self.status}")
+        if not 0 <= self.delay_s < math.inf or self.after_bytes < 0:
+            raise ValueError("delay_s and after_bytes begin at 0")
+        if any(mark in text for pair in self.headers.items() for text in pair for mark in "\r\n"):
+            raise ValueError("headers take one line each")
 
     def matches(self, call: Call) -> bool:
         """Return whether the fault applies to a call."""
@@ -66,16 +77,8 @@ class Fault:
             and (self.part is None or self.part == call.part)
         )
 
-    @classmethod
-    def from_json(cls, document: Mapping[str, Any]) -> "Fault":
-        """Return the fault that a JSON object describes; raises ValueError with the unknown names."""
-        unknown = set(document) - {item.name for item in fields(cls)}
-        if unknown:
-            raise ValueError(f"a fault has no field {', '.join(sorted(unknown))}")
-        return cls(**document)
-
     def to_json(self) -> dict[str, Any]:
-        """Return the fault as a JSON object that from_json reads."""
+        """Return the fault as a JSON object."""
         return asdict(self)
 
 
@@ -106,6 +109,16 @@ class Faults:
         """Remove all faults."""
         with self._lock:
             self._table.clear()
+
+    def remove(self, number: int) -> None:
+        """Remove one fault by its number; one that is used up is gone already."""
+        with self._lock:
+            self._table.pop(number, None)
+
+    def numbered(self) -> tuple[tuple[int, Standing], ...]:
+        """Return the active faults with their numbers, and with what they struck."""
+        with self._lock:
+            return tuple(self._table.items())
 
     def active(self) -> tuple[Fault, ...]:
         """Return the faults that are not used up."""

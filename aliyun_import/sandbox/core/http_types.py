@@ -174,8 +174,8 @@ class Request:
 class Answer:
     """One answer. An iterable body is streamed, and needs `content_length`.
 
-    For HEAD, `content_length` is what a GET would send and `body` is empty. `code` is the error code of the service,
-    for the log of requests.
+    For HEAD, `content_length` is what a GET would send and `body` is empty. `code` is the error code of the service and
+    `reason` its message without anything secret, both for the log of requests.
     """
 
     status: int
@@ -183,6 +183,7 @@ class Answer:
     body: bytes | Iterable[bytes] = b""
     content_length: int | None = None
     code: str = ""
+    reason: str = ""
 
 
 @dataclass(frozen=True)

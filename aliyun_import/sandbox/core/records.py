@@ -97,7 +97,7 @@ class Codec:
         )
 
     def _mapping(self, args: tuple[Kind, ...], document: Json, where: str) -> object:
-        if isinstance(document, list):
+        if isinstance(document, list) and args[0] is not str:
             pair: Kind = types.GenericAlias(tuple, args)
             return dict(self._sequence(tuple, (pair, ...), document, where))
         if not isinstance(document, Mapping):

@@ -13,6 +13,7 @@ from fnmatch import fnmatchcase
 from urllib.parse import quote
 from xml.sax.saxutils import escape
 
+from aliyun_import.sandbox.auth.permissions import may, rpc_resources
 from aliyun_import.sandbox.auth.rpc_signature import authenticate, call_parameters
 from aliyun_import.sandbox.core.http_types import Answer, BodyTooLargeError, Operation, Request
 from aliyun_import.sandbox.core.rpc_errors import Refusal
@@ -157,7 +158,9 @@ class RpcServices:
             "Recommend": f"https://sandbox.invalid/troubleshoot?q={quote(code)}&product={name}&requestId={request.id}",
         }
         kind, body = _body("Error", fields, as_json=_wants_json(parameters))
-        return Answer(status, (("Content-Type", kind), *headers), body, code=code)
+        # A string to sign contains the key and the token.
+        reason = message.partition("string to sign is:")[0]
+        return Answer(status, (("Content-Type", kind), *headers), body, code=code, reason=reason)
 
     def _carry_out(self, state: State, request: Request, parameters: Mapping[str, str]) -> dict[str, Value]:
         if request.method not in ("GET", "POST"):
@@ -174,7 +177,8 @@ class RpcServices:
         if operation is None:
             raise Refusal("NotImplementedBySandbox", f"{service.name}:{parameters['Action']}")
         _refuse_unknown_parameters(service, operation, parameters)
-        if operation.action and not key.may(operation.action):
+        resources = rpc_resources(service.name, operation.name, parameters, key.account_id)
+        if operation.action and not may(key, operation.action, resources):
             raise Refusal(service.no_permission)
         return operation.do(RpcCall(state=state, parameters=parameters, key=key))
 

@@ -4,9 +4,9 @@ All that outlives a process is in tables (`State.table`): frozen records, which 
 service's state is a part (`State.part`): a class that opens its tables. Nothing else writes state to the disk.
 """
 
+import math
 import threading
 import time
-from collections import deque
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields, replace
 from fnmatch import fnmatchcase
@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from aliyun_import.sandbox.core.blob_store import Content, Shelf
 from aliyun_import.sandbox.core.faults import Faults, Standing
 from aliyun_import.sandbox.core.records import Codec, refuse_mutable
+from aliyun_import.sandbox.core.request_log import RequestLog
 from aliyun_import.sandbox.core.tables import Table
 
 if TYPE_CHECKING:
@@ -27,6 +28,7 @@ DEFAULT_KEY_ID = "SANDBOX-KEY"
 DEFAULT_KEY_SECRET = "SANDBOX-SECRET"  # noqa: S105 - it opens nothing but this sandbox
 
 CONSOLES = ("boots", "degraded", "panic", "no-root", "dracut", "emergency", "grub", "no-disk", "silent")
+ENCRYPTIONS = ("", "AES256", "KMS", "SM4")
 IMPORT_OUTCOMES = ("finished", "failed", "paused", "stuck", "unavailable")
 
 K = TypeVar("K")
@@ -34,7 +36,6 @@ V = TypeVar("V")
 T = TypeVar("T")
 
 _ONLY = "only"  # the key of a table with one row
-MAX_LOG_ENTRIES = 100_000  # ten pushes of 10,000 parts; older entries are dropped
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -98,53 +99,6 @@ class Clock:
     def set_wall(self, at_s: float) -> None:
         """Set the wall time to a given moment, as for the replay of captured requests."""
         self.set_skew(at_s - time.time())
-
-
-@dataclass(frozen=True, kw_only=True)
-class LoggedRequest:
-    """One finished request."""
-
-    number: int
-    at_s: float
-    service: str
-    operation: str
-    method: str
-    target: str
-    """As on the wire; signatures and tokens in a query string are concealed."""
-    bucket: str
-    key: str
-    part: int | None
-    status: int
-    """0 when the connection was dropped without an answer."""
-    code: str
-    """The service's error code; empty for a success."""
-    body_bytes: int
-    answer_bytes: int
-    fault: str
-    """The effect of the fault that struck it, or empty."""
-
-
-class RequestLog:
-    """The finished requests, oldest first. Thread-safe."""
-
-    def __init__(self) -> None:
-        self._lock = threading.Lock()
-        self._entries: deque[LoggedRequest] = deque(maxlen=MAX_LOG_ENTRIES)
-
-    def add(self, entry: LoggedRequest) -> None:
-        """Add a finished request."""
-        with self._lock:
-            self._entries.append(entry)
-
-    def entries(self, *operations: str) -> tuple[LoggedRequest, ...]:
-        """Return all entries, or those of the given operations."""
-        with self._lock:
-            return tuple(entry for entry in self._entries if not operations or entry.operation in operations)
-
-    def clear(self) -> None:
-        """Remove all entries."""
-        with self._lock:
-            self._entries.clear()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -214,6 +168,12 @@ class Settings:
     """False: V1 is refused, as for accounts since 2025-03-01."""
     public_endpoint_forbidden: bool = False
     """True: data operations in mainland regions are refused, as for accounts since 2025-03-20."""
+    default_encryption: str = ""
+    """The default encryption of buckets that are made from now on: AES256, KMS, SM4, or none."""
+    arrears: bool = False
+    """True: the account owes money. OSS answers UserDisable, ImportImage Account.Arrearage."""
+    closed_regions: tuple[str, ...] = ()
+    """Regions that are not open to the account: DescribeRegions omits them, ECS and PutBucket refuse them."""
     crc_of_copies: bool = True
     """False: objects made by copies, or with copied parts, carry no CRC-64."""
     cnames: Mapping[str, str] = field(default_factory=dict)
@@ -222,6 +182,12 @@ class Settings:
     """Largest difference between a signed date and the service's clock."""
 
     def __post_init__(self) -> None:
+        if self.default_encryption not in ENCRYPTIONS:
+            raise ValueError(f"unknown encryption {self.default_encryption}; known are {', '.join(ENCRYPTIONS[1:])}")
+        for item in fields(self):
+            value = getattr(self, item.name)
+            if isinstance(value, int | float) and not 0 <= value < math.inf:
+                raise ValueError(f"{item.name} takes a number from 0, not {value}")
         if self.import_outcome not in IMPORT_OUTCOMES:
             raise ValueError(f"unknown outcome {self.import_outcome}; known are {', '.join(IMPORT_OUTCOMES)}")
         if self.instance_console not in CONSOLES:
@@ -242,10 +208,12 @@ class AccessKey:
     """When the token expires, in the sandbox's time."""
     enabled: bool = True
     denied: frozenset[str] = frozenset()
-    """RAM actions that it has no permission for, such as `oss:PutObject` or `ram:*`."""
+    """RAM actions that it has no permission for, such as `oss:PutObject` or `ram:*`, whatever its policies are."""
+    policies: tuple[str, ...] | None = None
+    """The policy documents of its principal; None: everything is allowed, as to the account itself."""
 
     def may(self, action: str) -> bool:
-        """Return whether the key has the permission for an action."""
+        """Return whether the permission for an action was not taken away; its policies are another question."""
         return not any(fnmatchcase(action, pattern) for pattern in self.denied)
 
 
@@ -319,6 +287,11 @@ class State:
         with self.lock:
             self._keys[key.id] = key
         return key
+
+    def all_keys(self) -> tuple[AccessKey, ...]:
+        """Return all keys."""
+        with self.lock:
+            return tuple(self._keys.values())
 
     def key(self, key_id: str) -> AccessKey | None:
         """Return the key with an id, or None."""

@@ -6,6 +6,7 @@ not published, except that a call without the role ends in NoSetRoletoECSService
 
 import re
 
+from aliyun_import.sandbox.auth.policies import allows, trusts
 from aliyun_import.sandbox.core.rpc import RpcCall, Value
 from aliyun_import.sandbox.core.rpc_errors import Refusal
 from aliyun_import.sandbox.ecs import rules
@@ -15,7 +16,7 @@ from aliyun_import.sandbox.importer import engine, formats
 from aliyun_import.sandbox.importer.engine import Problem
 from aliyun_import.sandbox.importer.formats import DiskReading
 from aliyun_import.sandbox.oss.state import ARCHIVED, Bucket, OssState, StoredObject
-from aliyun_import.sandbox.ram.state import Ram, RoleView, allows, trusts
+from aliyun_import.sandbox.ram.state import Ram, RoleView
 
 CLOUD_BOX_ROLE = "AliyunECSCloudBoxImageImportDefaultRole"
 SERVICE = "ecs.aliyuncs.com"
@@ -32,6 +33,8 @@ def import_image(call: RpcCall) -> dict[str, Value]:
     role = _role(call, order, region)
     found = [_object(call, disk, role=role, region=region) for disk in order.disks]
     readings = [_reading(call, disk, stored) for disk, stored in zip(order.disks, found, strict=True)]
+    if call.state.settings.arrears:
+        raise Refusal("Account.Arrearage")
     if call.state.settings.import_refused_with:
         raise Refusal(call.state.settings.import_refused_with)
     if call.flag("DryRun"):

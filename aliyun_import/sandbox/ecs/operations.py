@@ -22,7 +22,7 @@ _CLOSED = frozenset({"ap-south-1", "ap-southeast-2"})
 
 def describe_regions(call: RpcCall) -> dict[str, Value]:
     """DescribeRegions: the regions open to the account, in every region."""
-    del call
+    closed = _CLOSED | set(call.state.settings.closed_regions)
     regions: list[Value] = [
         {
             "RegionId": region,
@@ -31,7 +31,7 @@ def describe_regions(call: RpcCall) -> dict[str, Value]:
             "Status": "available",
         }
         for region in REGIONS
-        if region not in _CLOSED
+        if region not in closed
     ]
     return {"Regions": {"Region": regions}}
 

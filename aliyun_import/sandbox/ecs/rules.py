@@ -283,7 +283,7 @@ def _has_url(text: str) -> bool:
 def region_of(call: RpcCall) -> str:
     """Return the region of a call; refuses with MissingParameter or InvalidRegionId.NotFound."""
     region = call.required("RegionId")
-    if region not in REGIONS:
+    if region not in REGIONS or region in call.state.settings.closed_regions:
         raise Refusal("InvalidRegionId.NotFound")
     return region
 

@@ -33,6 +33,8 @@ def put_bucket(call: OssCall) -> Answer:
                 for each in call.oss.buckets.values()
                 if each.owner_id == call.account_id and each.region == call.region
             ]
+            if call.region in call.state.settings.closed_regions:
+                raise OssError(403, "AccessDenied", "The region is not open to the account.")
             if len(owned) >= call.state.settings.buckets_per_region:
                 raise OssError(400, "TooManyBuckets", "You have attempted to create more buckets than allowed.")
             bucket = call.oss.add_bucket(

@@ -261,7 +261,7 @@ def copy_source(call: OssCall) -> StoredObject:
     if not name or not key or not path.startswith("/"):
         message = "Copy Source must mention the source bucket and key: /sourcebucket/sourcekey."
         raise invalid_argument("x-oss-copy-source", header, message)
-    call.require("oss:GetObject")
+    call.require("oss:GetObject", bucket=name, key=key)
     with call.state.lock:
         bucket = call.oss.bucket(name)
         if bucket is None:

@@ -17,6 +17,7 @@ from urllib.parse import quote
 from xml.etree import ElementTree
 from xml.sax.saxutils import escape
 
+from aliyun_import.sandbox.auth.permissions import may, oss_resource
 from aliyun_import.sandbox.core.http_types import Answer, BodyTooLargeError, Headers, Request
 from aliyun_import.sandbox.core.state import AccessKey, State
 from aliyun_import.sandbox.oss.state import Bucket, OssState, StoredObject
@@ -61,6 +62,13 @@ def invalid_argument(name: str, value: str, message: str = "Invalid Argument.", 
     return OssError(400, "InvalidArgument", message, ec=ec, extra=[("ArgumentName", name), ("ArgumentValue", value)])
 
 
+# What the log of requests shows of an error: nothing that a client sent as its key, its token or its signature.
+_SHOWN = frozenset({
+    "Action", "ArgumentName", "BucketName", "Endpoint", "Header", "Key", "MinSizeAllowed", "PartNumber", "ProposedSize",
+    "RangeRequested", "UploadId",
+})  # fmt: skip
+
+
 def no_such_key(key: str, *, headers: Iterable[tuple[str, str]] = ()) -> OssError:
     """Return the error for a key without an object."""
     return OssError(404, "NoSuchKey", "The specified key does not exist.", extra=[("Key", key)], headers=headers)
@@ -96,12 +104,13 @@ def refusal(request: Request, error: OssError, *, headers: Iterable[tuple[str, s
     common = [("Content-Type", "application/xml"), *error.headers, *headers]
     if error.ec:
         common.append(("x-oss-ec", error.ec))
+    reason = " ".join((error.message, *(f"{name}: {value}." for name, value in error.extra if name in _SHOWN)))
     if error.status == HTTPStatus.NOT_MODIFIED:
-        return Answer(error.status, code=error.code)
+        return Answer(error.status, code=error.code, reason=reason)
     if request.method == "HEAD":
         common.append(("x-oss-err", base64.b64encode(body).decode()))
-        return Answer(error.status, tuple(common), b"", code=error.code)
-    return Answer(error.status, tuple(common), body, code=error.code)
+        return Answer(error.status, tuple(common), b"", code=error.code, reason=reason)
+    return Answer(error.status, tuple(common), body, code=error.code, reason=reason)
 
 
 def refuse(
@@ -158,9 +167,14 @@ class OssCall:
         """Return whether a fault with this effect strikes the call."""
         return self.request.fault is not None and self.request.fault.effect == effect
 
-    def require(self, action: str, message: str = "You have no right to access this object.") -> None:
-        """Raise AccessDenied if the caller has no permission for an action."""
-        if not self.caller.key.may(action):
+    def require(self, action: str, *, bucket: str | None = None, key: str | None = None) -> None:
+        """Raise AccessDenied if the caller has no permission for an action, by default on the request's resource."""
+        name = self.bucket_name if bucket is None else bucket
+        found = self.oss.buckets.get(name)
+        owner_id, region = (found.owner_id, found.region) if found else (self.account_id, self.region)
+        resource = oss_resource(region, owner_id, name, self.key if key is None else key)
+        if not may(self.caller.key, action, (resource,)):
+            message = "You have no right to access this object."
             raise OssError(403, "AccessDenied", message, ec="0003-00000001", extra=[("Action", action)])
 
 

@@ -112,6 +112,8 @@ def _carry_out(state: State, request: Request) -> Answer:
         bucket_name=bucket_name,
         key=key,
     )
+    if state.settings.arrears:
+        raise OssError(403, "UserDisable", "UserDisable")
     if level != "service":
         _check_names(bucket_name, key)
     call.require(operation.action)

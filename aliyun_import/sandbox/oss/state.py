@@ -134,6 +134,7 @@ class OssState:
         self.reads = state.table("reads", Table[tuple[str, str], float | None])
         """(task, id of an object) of the imports that run -> when the object was removed or replaced, or None."""
         self._last_id_ns = 0
+        self._state = state
         self._clock = state.clock
         self._lock = state.lock
 
@@ -154,6 +155,7 @@ class OssState:
                 region=region,
                 created_s=self._clock.now_s(),
                 storage_class=storage_class,
+                encryption=self._state.settings.default_encryption,
             )
             self.buckets[name] = bucket
             return bucket

@@ -6,10 +6,11 @@ from collections.abc import Callable
 from dataclasses import replace
 from types import MappingProxyType
 
+from aliyun_import.sandbox.auth.policies import check_policy, check_trust_policy
 from aliyun_import.sandbox.core.http_types import Operation
 from aliyun_import.sandbox.core.rpc import RpcCall, RpcOperation, RpcService, Value, utc_seconds
 from aliyun_import.sandbox.core.rpc_errors import Refusal
-from aliyun_import.sandbox.ram.state import Policy, Ram, Role, check_policy, check_trust_policy
+from aliyun_import.sandbox.ram.state import Policy, Ram, Role
 
 # RAM's documents of 2021, "Limits"; today's numbers may be higher.
 MAX_ROLES = 100

@@ -4,6 +4,7 @@ import pytest
 
 from aliyun_import.sandbox.core.faults import Fault, Faults
 from aliyun_import.sandbox.core.http_types import Call
+from aliyun_import.sandbox.core.records import Codec
 from aliyun_import.sandbox.core.tables import Table
 
 
@@ -47,10 +48,13 @@ def test_a_lasting_fault_can_be_lifted() -> None:
 
 
 def test_faults_are_data() -> None:
-    """A fault survives JSON; unknown fields and effects are named."""
+    """A fault survives JSON; unknown fields and effects are named, and values that no call could have."""
     fault = Fault(operation="ImportImage", effect="lose-answer", headers={"x": "y"})
-    assert Fault.from_json(fault.to_json()) == fault
+    assert Codec().decode(Fault, fault.to_json()) == fault
     with pytest.raises(ValueError, match="colour"):
-        Fault.from_json({"colour": "red"})
+        Codec().decode(Fault, {"colour": "red"})
+    for wrong in ({"status": 99}, {"delay_s": float("inf")}, {"after_bytes": -1}, {"headers": {"a": "b\r\nc: d"}}):
+        with pytest.raises(ValueError, match=next(iter(wrong))):
+            Codec().decode(Fault, wrong)
     with pytest.raises(ValueError, match="explode"):
         Fault(effect="explode")

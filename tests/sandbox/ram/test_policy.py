@@ -4,8 +4,9 @@ import json
 
 import pytest
 
+from aliyun_import.sandbox.auth.policies import allows, check_policy, check_trust_policy, trusts
 from aliyun_import.sandbox.core.rpc_errors import Refusal
-from aliyun_import.sandbox.ram.state import SYSTEM_POLICIES, allows, check_policy, check_trust_policy, trusts
+from aliyun_import.sandbox.ram.state import SYSTEM_POLICIES
 
 OBJECT = ("acs:oss:cn-hangzhou:1:bkt/disk.raw", "acs:oss:oss-cn-hangzhou:1:bkt/disk.raw")
 

@@ -140,9 +140,90 @@ def test_settings_in_json_types(sandbox: Sandbox) -> None:
     assert sandbox.state.settings.formats_refused == ("QCOW2",)
 
 
-def test_the_log_conceals_signatures_and_tokens(sandbox: Sandbox) -> None:
-    """Of presigned URLs, V1 and V4, and of RPC calls."""
-    for name in ("Signature", "SecurityToken", "security-token", "x-oss-signature", "x-oss-security-token"):
-        with pytest.raises(urllib.error.HTTPError):
-            urllib.request.urlopen(f"{sandbox.url}/disks/k?a=1&{name}=SECRET&b=2", timeout=10)
-        assert sandbox.requests.entries()[-1].target == f"/disks/k?a=1&{name}=***&b=2"
+@pytest.mark.parametrize(
+    "origin", ["null", "", "http://127.0.0.1:1", "http://localhost", "https://example.com", "file://"]
+)
+def test_another_page_of_this_machine_cannot_use_the_console(sandbox: Sandbox, origin: str) -> None:
+    """A page on another port, or in a frame without an origin, is as foreign as one on the Internet."""
+    headers = {"Origin": origin, "Content-Type": "application/x-www-form-urlencoded"}
+    assert _status(sandbox, "POST", "/_sandbox/", headers=headers, body=b"action=fault&operation=*")[0] == 403
+    assert sandbox.faults.active() == ()
+
+
+def test_keys_are_added_and_changed_without_showing_secrets(sandbox: Sandbox) -> None:
+    """Another process gives a key its policy or its expiry; what it does not name stays."""
+    policy = {"Version": "1", "Statement": [{"Effect": "Allow", "Action": "oss:Get*", "Resource": "*"}]}
+    _ask(sandbox, "POST", "/keys", {"id": "STS.CI", "secret": "s3cret", "token": "t0ken", "expires_in_s": 900})
+    _ask(sandbox, "POST", "/keys", {"id": "STS.CI", "principal": "assumed-role/ci/1", "policies": [policy]})
+    key = sandbox.state.key("STS.CI")
+    assert key is not None
+    assert (key.secret, key.token, key.principal) == ("s3cret", "t0ken", "assumed-role/ci/1")
+    assert key.expires_s == pytest.approx(sandbox.clock.now_s() + 900, abs=60)
+    assert [json.loads(text) for text in key.policies or ()] == [policy]
+    shown = _ask(sandbox, "GET", "/keys")
+    assert [(each["id"], each["temporary"]) for each in shown] == [("SANDBOX-KEY", False), ("STS.CI", True)]
+    assert not {"secret", "token"} & set(shown[1])
+    assert "s3cret" not in json.dumps(shown)
+
+
+@pytest.mark.parametrize(
+    ("document", "told"),
+    [
+        ({"secret": "s"}, "key: "),
+        ({"id": "NEW"}, "secret"),
+        ({"id": "", "secret": "s"}, "must not be empty"),
+        ({"id": "SANDBOX-KEY", "secret": ""}, "must not be empty"),
+        ({"id": "SANDBOX-KEY", "colour": "red"}, "no field colour"),
+        ({"id": "SANDBOX-KEY", "expires_in_s": "soon"}, "key.expires_in_s takes a number"),
+        ({"id": "SANDBOX-KEY", "policies": ["{}"]}, "key.policies[0]: "),
+        ({"id": "SANDBOX-KEY", "policies": [{"Version": "1", "Statement": [{}]}]}, "key.policies[0]: "),
+        ({"id": "SANDBOX-KEY", "policies": "all"}, "key.policies takes a list"),
+    ],
+)
+def test_a_wrong_key_is_refused_with_its_place(sandbox: Sandbox, document: dict[str, Any], told: str) -> None:
+    """And nothing of it is taken."""
+    before = sandbox.state.all_keys()
+    status, reason = _status(sandbox, "POST", "/_sandbox/keys", headers={}, body=json.dumps(document).encode())
+    assert (status, told in reason) == (400, True), reason
+    assert sandbox.state.all_keys() == before
+
+
+@pytest.mark.parametrize(
+    ("path", "document", "told"),
+    [
+        ("settings", {"images_per_regoin": 3}, "images_per_region is meant?"),
+        ("settings", {"images_per_region": "many"}, "settings.images_per_region takes a whole number, not 'many'"),
+        ("settings", {"images_per_region": -1}, "images_per_region takes a number from 0, not -1"),
+        ("settings", {"import_outcome": "exploded"}, "known are finished"),
+        ("settings", {"default_encryption": "ROT13"}, "known are AES256"),
+        ("faults", {"operation": "UplaodPart"}, "UploadPart is meant?"),
+        ("faults", {"operation": "ImportImage", "effect": "wrong-crc"}, "wrong-crc is for operations of OSS"),
+        ("faults", {"count": "three"}, "count takes a whole number"),
+        ("faults", {"status": 42}, "status takes a number from 200 to 599"),
+        ("clock", {"advance_s": -1}, "moves forward only"),
+        ("clock", {"advance_s": "an hour"}, "clock.advance_s takes a number"),
+        ("clock", {"advance_s": float("inf")}, "clock.advance_s"),
+        ("clock", {"skew_s": float("nan")}, "clock.skew_s"),
+    ],
+)
+def test_a_wrong_value_is_refused_with_its_place(
+    sandbox: Sandbox, path: str, document: dict[str, Any], told: str
+) -> None:
+    """It says what is wrong, and what may be meant."""
+    status, reason = _status(sandbox, "POST", f"/_sandbox/{path}", headers={}, body=json.dumps(document).encode())
+    assert (status, told in reason) == (400, True), reason
+
+
+def test_the_log_tells_why_a_request_was_refused(sandbox: Sandbox, bucket: oss2.Bucket) -> None:
+    """The message and what it is about, for OSS and for RPC calls, with a body or without one."""
+    sandbox.state.deny("oss:PutObject")
+    with refused():
+        bucket.put_object("k", b"")
+    with pytest.raises(oss2.exceptions.NotFound):
+        bucket.head_object("missing")
+    with pytest.raises(urllib.error.HTTPError):
+        urllib.request.urlopen(f"{sandbox.url}/?Action=DescribeImages", timeout=10)
+    put, head, describe = _ask(sandbox, "GET", "/requests")[-3:]
+    assert (put["code"], "Action: oss:PutObject." in put["reason"]) == ("AccessDenied", True)
+    assert head["reason"] == "The specified key does not exist. Key: missing."
+    assert "AccessKeyId" in describe["reason"]

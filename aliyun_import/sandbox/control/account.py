@@ -1,0 +1,142 @@
+"""Facts of an account as one document: settings, keys with their permissions, faults, time.
+
+The same document is taken from a file (`sandbox serve --account`), over HTTP (POST /_sandbox/account) and in Python:
+
+    {"settings": {"images_per_region": 0, "arrears": true, "default_encryption": "AES256"},
+     "keys": [{"id": "CI", "secret": "ci", "principal": "user/ci", "policies": [{"Version": "1", "Statement": []}]},
+              {"id": "STS.CI", "secret": "s", "token": "t", "expires_in_s": 900}],
+     "faults": [{"operation": "UploadPart", "status": 503, "code": "ServiceUnavailable", "count": 3}],
+     "clock": {"advance_s": 3600}}
+
+It is applied as a whole or not at all. A key that exists keeps what the document does not name.
+"""
+
+import difflib
+import json
+import math
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, fields, replace
+from fnmatch import fnmatchcase
+from typing import Any
+
+from aliyun_import.sandbox.auth.policies import check_policy
+from aliyun_import.sandbox.core.faults import STORAGE_EFFECTS, Fault
+from aliyun_import.sandbox.core.rpc_errors import Refusal
+from aliyun_import.sandbox.core.state import AccessKey, Settings, State
+
+Document = Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class ClockChange:
+    """A change of the time."""
+
+    advance_s: float = 0.0
+    skew_s: float | None = None
+
+
+@dataclass(frozen=True)
+class Account:
+    """A document that was read; its parts are those of the document."""
+
+    settings: Mapping[str, Any] | None = None
+    keys: tuple[Mapping[str, Any], ...] = ()
+    faults: tuple[Fault, ...] = ()
+    clock: ClockChange | None = None
+
+
+def apply(state: State, document: Document, *, operations: Mapping[str, str]) -> None:
+    """Apply a document; raises ValueError with the place of a mistake, and changes nothing then.
+
+    `operations` are the names of all operations with their services.
+    """
+    account: Account = state.codec.decode(Account, document)
+    with state.lock:
+        settings = changed_settings(state, account.settings or {})
+        keys = [changed_key(state, each, where=f"keys[{index}]") for index, each in enumerate(account.keys)]
+        for index, fault in enumerate(account.faults):
+            check_fault(fault, operations, where=f"faults[{index}].")
+        check_clock(account.clock or ClockChange())
+        state.configure(**settings)
+        for key in keys:
+            state.add_key(key)
+        for fault in account.faults:
+            state.faults.add(fault)
+        move_clock(state, account.clock or ClockChange())
+
+
+def changed_settings(state: State, changes: Document) -> Document:
+    """Return checked changes of settings; raises ValueError, for an unknown name with the one that is meant."""
+    known = [item.name for item in fields(Settings)]
+    for name in changes:
+        if name not in known:
+            raise ValueError(f"there is no setting {name}{_meant(name, known)}")
+    state.codec.decode(Settings, asdict(state.settings) | dict(changes), "settings")
+    return changes
+
+
+def changed_key(state: State, document: Document, *, where: str) -> AccessKey:
+    """Return a new key, or one that exists with changes; raises ValueError."""
+    values = dict(document)
+    if "expires_in_s" in values:
+        expires_in_s = state.codec.decode(float, values.pop("expires_in_s"), f"{where}.expires_in_s")
+        if not math.isfinite(expires_in_s):
+            raise ValueError(f"{where}.expires_in_s is no time")
+        values["expires_s"] = state.clock.now_s() + expires_in_s
+    if isinstance(values.get("policies"), list):
+        values["policies"] = [_policy_text(each) for each in values["policies"]]
+    known = state.key(str(values.get("id")))
+    # A record does not show its secret in asdict alone: the codec writes every field.
+    former = {} if known is None else state.codec.encode(known)
+    key: AccessKey = state.codec.decode(AccessKey, former | values, where)
+    if not key.id or not key.secret:
+        raise ValueError(f"{where}: id and secret must not be empty")
+    for index, text in enumerate(key.policies or ()):
+        try:
+            check_policy(text)
+        except Refusal as refusal:
+            raise ValueError(f"{where}.policies[{index}]: {refusal.message}") from refusal
+    return key
+
+
+def _policy_text(policy: object) -> object:
+    return json.dumps(policy) if isinstance(policy, Mapping) else policy
+
+
+def shown_key(key: AccessKey) -> dict[str, Any]:
+    """Return a key without its secret and token."""
+    shown = asdict(replace(key, secret="", token=None))
+    del shown["secret"], shown["token"]
+    return shown | {"temporary": key.token is not None, "denied": sorted(key.denied)}
+
+
+def check_fault(fault: Fault, operations: Mapping[str, str], *, where: str = "") -> None:
+    """Raise ValueError for a fault that would never strike, or whose effect its operations do not have."""
+    struck = [name for name in operations if fnmatchcase(name, fault.operation)]
+    if not struck:
+        raise ValueError(
+            f"{where}operation: the sandbox has no operation {fault.operation}{_meant(fault.operation, [*operations])}"
+        )
+    if fault.effect in STORAGE_EFFECTS and not any(operations[name] == "oss" for name in struck):
+        raise ValueError(f"{where}effect: {fault.effect} is for operations of OSS, not for {fault.operation}")
+
+
+def check_clock(change: ClockChange) -> None:
+    """Raise ValueError for a change that is no time, or goes back."""
+    if not math.isfinite(change.advance_s) or change.advance_s < 0:
+        raise ValueError("clock.advance_s takes a number of seconds from 0: the time of the sandbox moves forward only")
+    if change.skew_s is not None and not math.isfinite(change.skew_s):
+        raise ValueError("clock.skew_s takes a number of seconds")
+
+
+def move_clock(state: State, change: ClockChange) -> None:
+    """Change the time."""
+    check_clock(change)
+    state.clock.advance(change.advance_s)
+    if change.skew_s is not None:
+        state.clock.set_skew(change.skew_s)
+
+
+def _meant(name: str, known: list[str]) -> str:
+    near = difflib.get_close_matches(name, known, n=1)
+    return f"; {near[0]} is meant?" if near else ""

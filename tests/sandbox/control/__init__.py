@@ -1,0 +1,1 @@
+"""Tests of the control of a sandbox from outside."""
