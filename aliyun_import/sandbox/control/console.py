@@ -95,7 +95,7 @@ def _head(state: State, *, refused_only: bool, refresh: bool) -> Markup:
     return element(
         "header",
         element("h1", "Sandbox, not Alibaba Cloud"),
-        element("p", f"Time {_moment(state.clock.now_s())} · region {state.settings.region} · ", *steps),
+        element("div", f"Time {_moment(state.clock.now_s())} UTC · region {state.settings.region} · ", *steps),
         element(
             "nav",
             *(element("a", name, href=f"#{name.lower()}") for name in names),
@@ -234,7 +234,7 @@ def _requests(state: State, *, refused_only: bool) -> Markup:
     shown = entries[:MAX_ROWS]
     return _section(
         "Requests",
-        element("p", f"Newest first. {len(entries)} in the log. ", choice, " ", button("clear-log", "clear")),
+        element("div", f"Newest first. {len(entries)} in the log. ", choice, " ", button("clear-log", "clear")),
         table(
             ("No.", "Time", "Operation", "About", "Status", "Refused because", "Received", "Sent"),
             map(_entry, shown),
@@ -271,4 +271,4 @@ def _none(message: str) -> Markup:
 
 
 def _moment(at_s: float) -> str:
-    return datetime.fromtimestamp(at_s, UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
+    return datetime.fromtimestamp(at_s, UTC).strftime("%Y-%m-%d %H:%M:%S")

@@ -5,16 +5,20 @@ from html import escape
 
 _STYLE = """
 :root { color-scheme: light dark; font: 14px/1.45 system-ui, sans-serif; }
-body { margin: 0 auto; max-width: 84rem; padding: 0 1rem 3rem; }
+body { margin: 0 auto; max-width: 110rem; padding: 0 1rem 3rem; }
 header { border-bottom: 3px solid #ff6a00; margin-bottom: 1rem; padding: .6rem 0; }
 h1 { font-size: 1.3rem; margin: 0; } h2 { font-size: 1.1rem; margin: 1.8rem 0 .4rem; } h3 { font-size: 1rem; }
 table { border-collapse: collapse; width: 100%; }
 th, td { border-bottom: 1px solid #8884; padding: .25rem .5rem; text-align: left; vertical-align: top; }
-td { overflow-wrap: anywhere; } th { white-space: nowrap; }
-.number { text-align: right; white-space: nowrap; } .refused { background: #d003; } .dropped { background: #d803; }
+td, th { white-space: nowrap; } .long { min-width: 15rem; overflow-wrap: anywhere; white-space: normal; }
+section { overflow-x: auto; }
+.number { text-align: right; } .refused { background: #d003; } .dropped { background: #d803; }
 .note, .none { opacity: .75; } form { display: inline; } fieldset { border: 1px solid #8886; display: inline-block; }
 nav a { margin-right: 1rem; } input[type=number] { width: 6rem; } progress { width: 6rem; }
 """
+
+
+MAX_UNBROKEN_CHARS = 36  # an image id
 
 
 class Markup(str):
@@ -56,17 +60,24 @@ def table(head: tuple[str, ...], rows: Iterable[tuple[Cell, ...]], *, none: str,
     lines, classes = list(rows), list(kinds)
     if not lines:
         return element("p", none, kind="none")
+    names = (
+        element("th", name, kind="number" if isinstance(cell, int) else None)
+        for name, cell in zip(head, lines[0], strict=True)
+    )
     body = (
         element(
-            "tr",
-            *(element("td", cell, kind="number" if isinstance(cell, int) else None) for cell in line),
-            kind=classes[index] if classes else None,
+            "tr", *(element("td", cell, kind=_kind(cell)) for cell in line), kind=classes[index] if classes else None
         )
         for index, line in enumerate(lines)
     )
-    return element(
-        "table", element("thead", element("tr", *(element("th", each) for each in head))), element("tbody", *body)
-    )
+    return element("table", element("thead", element("tr", *names)), element("tbody", *body))
+
+
+def _kind(cell: Cell) -> str | None:
+    """Return the class of a cell: long texts are broken, so that they make no column wide."""
+    if isinstance(cell, int):
+        return "number"
+    return "long" if not isinstance(cell, Markup) and len(cell) > MAX_UNBROKEN_CHARS else None
 
 
 def select(name: str, values: Iterable[str], *, chosen: str) -> Markup:

@@ -1,0 +1,186 @@
+"""The console by plain HTTP: what it shows, and what its forms do. test_browser.py opens it in Chromium."""
+
+import http.client
+import urllib.parse
+from contextlib import closing
+from html.parser import HTMLParser
+
+import oss2
+import pytest
+
+from aliyun_import.sandbox.control import console
+from aliyun_import.sandbox.server import Sandbox
+from tests.sandbox.oss_sdk import PART, refused
+from tests.sandbox.prepared import mapping, prepare, put
+from tests.sandbox.vendor_sdk import call
+
+HOSTILE = "<script>alert(1)</script>&\"'"
+
+
+class _Page(HTMLParser):
+    """Texts of a page by the section that they are in, and its elements."""
+
+    def __init__(self, html: str) -> None:
+        super().__init__()
+        self.sections: dict[str, list[str]] = {}
+        self.tags: list[str] = []
+        self._open: list[str] = []
+        self._section = ""
+        self.feed(html)
+        assert self._open == []
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        """Note an element."""
+        self.tags.append(tag)
+        if tag == "section":
+            self._section = dict(attrs)["id"] or ""
+        if tag not in ("meta", "input"):
+            self._open.append(tag)
+
+    def handle_endtag(self, tag: str) -> None:
+        """Require that elements end in their order."""
+        assert self._open.pop() == tag
+
+    def handle_data(self, data: str) -> None:
+        """Note a text."""
+        self.sections.setdefault(self._section, []).append(data)
+
+
+def _ask(sandbox: Sandbox, method: str, path: str = "", **form: str) -> tuple[http.client.HTTPResponse, str]:
+    connection = http.client.HTTPConnection("127.0.0.1", sandbox.port, timeout=10)
+    with closing(connection):
+        connection.request(
+            method,
+            f"/_sandbox/{path}",
+            body=urllib.parse.urlencode(form) if form else None,
+            headers={"Content-Type": "application/x-www-form-urlencoded", "Origin": sandbox.url} if form else {},
+        )
+        response = connection.getresponse()
+        return response, response.read().decode()
+
+
+def _page(sandbox: Sandbox, path: str = "") -> _Page:
+    response, body = _ask(sandbox, "GET", path)
+    assert (response.status, response.headers["Content-Type"]) == (200, "text/html; charset=utf-8")
+    return _Page(body)
+
+
+def test_it_shows_buckets_with_objects_and_unfinished_uploads(sandbox: Sandbox, bucket: oss2.Bucket) -> None:
+    """With sizes, and the parts of an upload."""
+    bucket.put_object("golden/system.raw", b"x" * 1234)
+    upload_id = bucket.init_multipart_upload("web/system.raw").upload_id
+    for number in (1, 2):
+        bucket.upload_part("web/system.raw", upload_id, number, b"z" * PART)
+    shown = _page(sandbox).sections["buckets"]
+    assert {"disks", "golden/system.raw", "1234", "web/system.raw", "2", str(2 * PART), upload_id} <= set(shown)
+
+
+def test_it_shows_images_and_tasks_with_their_progress(sandbox: Sandbox) -> None:
+    """By the time of the sandbox, without a call that asks for it; a failure with its reason."""
+    prepare(sandbox)
+    sandbox.state.configure(import_s=100.0, import_queue_s=0.0)
+    image = call(sandbox, "ImportImage", ImageName="golden", DiskDeviceMappings=[mapping()])
+    sandbox.clock.advance(42)
+    page = _page(sandbox)
+    assert {image["ImageId"], "golden", "Creating", " 42 %", "oss://bkt/disk.raw"} <= set(page.sections["images"])
+    assert {image["TaskId"], image["ImageId"], "Processing", " 42 %"} <= set(page.sections["tasks"])
+    sandbox.state.configure(import_outcome="failed")
+    call(sandbox, "ImportImage", ImageName="broken", DiskDeviceMappings=[mapping()])
+    sandbox.clock.advance(100)
+    assert "ImportImageFailed: Importing image is failed." in _page(sandbox).sections["tasks"]
+
+
+def test_it_shows_requests_with_the_reason_of_each_refusal(sandbox: Sandbox, bucket: oss2.Bucket) -> None:
+    """All of them, or the refused ones alone."""
+    sandbox.state.deny("oss:DeleteObject")
+    bucket.put_object("k", b"")
+    with refused():
+        bucket.delete_object("k")
+    reason = "AccessDenied You have no right to access this object. Action: oss:DeleteObject."
+    everything, alone = _page(sandbox).sections["requests"], _page(sandbox, "?refused=1").sections["requests"]
+    assert {"oss PutObject", "oss DeleteObject", reason} <= set(everything)
+    assert reason in alone
+    assert "oss PutObject" not in alone
+
+
+def test_what_clients_sent_is_text_and_never_markup(sandbox: Sandbox, bucket: oss2.Bucket) -> None:
+    """Keys, tags, names of operations and reasons; and the page allows no script should one get in."""
+    bucket.put_object(HOSTILE, b"")
+    with refused():
+        bucket.get_object(f"missing{HOSTILE}")
+    prepare(sandbox)
+    put(sandbox, f"{HOSTILE}.raw")
+    call(sandbox, "ImportImage", DiskDeviceMappings=[mapping(f"{HOSTILE}.raw")], Tags=[{"Key": HOSTILE, "Value": "v"}])
+    response, body = _ask(sandbox, "GET")
+    page = _Page(body)
+    assert "script" not in page.tags
+    assert HOSTILE in page.sections["buckets"]
+    assert f"{HOSTILE}=v" in page.sections["images"]
+    policy = response.headers["Content-Security-Policy"]
+    assert "default-src 'none'" in policy
+    assert "script-src" not in policy
+    assert "frame-ancestors 'none'" in policy
+
+
+def test_faults_are_added_and_removed(sandbox: Sandbox, bucket: oss2.Bucket) -> None:
+    """By forms that lead back to the page, which shows what a fault struck."""
+    form = {"operation": "PutObject", "effect": "answer", "status": "500", "code": "InternalError", "message": "m"}
+    response, _ = _ask(sandbox, "POST", action="fault", key="", count="all", **form)
+    assert (response.status, response.headers["Location"]) == (303, "/_sandbox/")
+    with refused() as answer:
+        bucket.put_object("k", b"")
+    assert answer == (500, "InternalError")
+    assert {"PutObject", "500 InternalError", "1 of all"} <= set(_page(sandbox).sections["faults"])
+    _ask(sandbox, "POST", action="fault", operation="GetObject", effect="lose-answer", count="2")
+    (first, _), (_, second) = sandbox.faults.numbered()
+    _ask(sandbox, "POST", action="remove-fault", number=str(first))
+    assert sandbox.faults.active() == (second.fault,)
+    assert second.fault.count == 2
+    _ask(sandbox, "POST", action="remove-faults")
+    assert sandbox.faults.active() == ()
+    bucket.put_object("k", b"")
+
+
+def test_time_and_log_have_buttons(sandbox: Sandbox, bucket: oss2.Bucket) -> None:
+    """An hour passes; the log is empty."""
+    bucket.put_object("k", b"")
+    before_s = sandbox.clock.now_s()
+    _ask(sandbox, "POST", action="advance", seconds="3600")
+    assert sandbox.clock.now_s() >= before_s + 3600
+    _ask(sandbox, "POST", action="clear-log")
+    assert "No requests." in _page(sandbox).sections["requests"]
+
+
+@pytest.mark.parametrize(
+    ("form", "told"),
+    [
+        ({"action": "explode"}, "no action 'explode'"),
+        ({"action": "fault", "operation": "UplaodPart"}, "UploadPart is meant?"),
+        ({"action": "fault", "status": "five"}, "status takes a whole number, not 'five'"),
+        ({"action": "remove-fault"}, "invalid literal"),
+        ({"action": "advance", "seconds": "-1"}, "forward only"),
+        ({"action": "advance", "seconds": "nan"}, "advance_s"),
+    ],
+)
+def test_a_mistake_in_a_form_is_told(sandbox: Sandbox, form: dict[str, str], told: str) -> None:
+    """With the reason, and without an effect."""
+    response, body = _ask(sandbox, "POST", **form)
+    assert (response.status, told in body) == (400, True), body
+    assert sandbox.faults.active() == ()
+
+
+def test_a_long_list_is_cut_and_says_so(sandbox: Sandbox, bucket: oss2.Bucket, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The page stays small however much there is."""
+    monkeypatch.setattr(console, "MAX_ROWS", 3)
+    for number in range(5):
+        bucket.put_object(f"k{number}", b"")
+    page = _page(sandbox)
+    assert "k2" in page.sections["buckets"]
+    assert "k3" not in page.sections["buckets"]
+    assert "2 more are not shown." in page.sections["buckets"]
+
+
+def test_it_loads_itself_again_when_asked(sandbox: Sandbox) -> None:
+    """Without a script."""
+    assert 'http-equiv="refresh"' not in _ask(sandbox, "GET")[1]
+    assert 'http-equiv="refresh" content="5"' in _ask(sandbox, "GET", "?refresh=1")[1]
