@@ -23,6 +23,7 @@ from aliyun_import.sandbox.core.state import State
 from aliyun_import.sandbox.ecs import operations as ecs
 from aliyun_import.sandbox.ecs.state import Ecs
 from aliyun_import.sandbox.oss import service as oss
+from aliyun_import.sandbox.oss.operations import OPERATIONS as OSS_OPERATIONS
 from aliyun_import.sandbox.oss.state import OssState
 from aliyun_import.sandbox.ram import operations as ram
 from aliyun_import.sandbox.ram.state import Ram
@@ -33,7 +34,7 @@ DRAIN_BYTES = 64 << 20
 RPC = RpcServices((ecs.ECS, ram.RAM, ram.STS))
 # Name -> service.
 OPERATIONS: Mapping[str, str] = MappingProxyType(
-    {row.name: "oss" for row in oss.OPERATIONS}
+    {row.name: "oss" for row in OSS_OPERATIONS}
     | {row.name: service.name for service in RPC.by_version.values() for row in service.operations}
 )
 # All state is read at the start, because a file that no content refers to then is removed.
