@@ -1,7 +1,7 @@
 """Functions of the public API, which the command line calls too."""
 
 import threading
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -12,8 +12,8 @@ from aliyun_import.checks.run import CheckResult, check_disk
 from aliyun_import.cleanup import CleanupResult, Places, clean_up
 from aliyun_import.context import Context, system_context
 from aliyun_import.disk.inspect import inspect_disk
-from aliyun_import.errors import BucketMissing, UsageError
-from aliyun_import.events import Emit, ignore
+from aliyun_import.errors import BucketMissing, PermissionDenied, UsageError
+from aliyun_import.events import Emit, Warned, ignore
 from aliyun_import.image import tasks
 from aliyun_import.image.tasks import TaskWithImage
 from aliyun_import.image.wait import wait as wait_for_image
@@ -23,7 +23,7 @@ from aliyun_import.model.objects import UploadedObject
 from aliyun_import.model.request import DiskFormat, DiskRequest, ImportRequest
 from aliyun_import.push.options import PushOptions, PushResult
 from aliyun_import.push.push import push as run_push
-from aliyun_import.push.state import keys_by_bucket
+from aliyun_import.push.state import image_ids_by_url, keys_by_bucket
 from aliyun_import.role.ensure import RoleChange, RoleState, ensure_role, inspect_role
 from aliyun_import.role.spec import OSS_ROLE
 from aliyun_import.services.interface import Services
@@ -215,6 +215,7 @@ def cleanup(
     bucket: str | None = None,
     prefixes: Collection[str] = (),
     remove: Collection[str] = (),
+    force: bool = False,
     state_dir: Path | None = None,
     on_event: Emit = ignore,
     cancel: threading.Event | None = None,
@@ -223,14 +224,22 @@ def cleanup(
 
     Searched are aliyun-import/, the keys in the journals of `state_dir`, and each of `prefixes`. Without `bucket` it is
     the bucket that a push without a bucket uses. Nothing is removed that `remove` does not name: an unfinished upload
-    may belong to a push that runs now.
+    may belong to a push that runs now. RefusedError "object-in-use" if a running import reads an object that `remove`
+    names, unless `force`.
     """
     context = system_context(emit=on_event, cancel=cancel)
     services = _services(client, context)
     name = bucket or derived_bucket(services.identity.whoami().account_id, client.region)
-    known = keys_by_bucket(
-        state_dir or default_state_dir(), region=client.region, endpoint=client.config.endpoint_url or ""
-    )
+    directory, endpoint = state_dir or default_state_dir(), client.config.endpoint_url or ""
+    known = keys_by_bucket(directory, region=client.region, endpoint=endpoint)
+    in_use: Mapping[str, str] = {}
+    try:
+        in_use = tasks.objects_in_use(services.images, known=image_ids_by_url(directory, endpoint=endpoint))
+    except PermissionDenied as error:
+        if remove and not force:
+            raise error.advised("--force removes the object whether a running import reads it or not.") from error
+        message = f"Which objects running imports read is not known: {error.summary}"
+        on_event(Warned(code="imports-unseen", message=message, remedy=error.remedy))
     places = Places(prefix=PREFIX, below=tuple(prefixes), keys=tuple(sorted(known.get(name, ()))))
     return clean_up(
         services.store(name),
@@ -238,6 +247,9 @@ def cleanup(
         places,
         remove=tuple(remove),
         other_buckets=tuple(sorted(known.keys() - {name})),
+        in_use=in_use,
+        force=force,
+        region=client.region,
     )
 
 

@@ -1,8 +1,8 @@
 """Leftovers of earlier pushes in a bucket, and their removal.
 
 They cost money until they are removed: unfinished uploads with their parts, objects that were kept, their manifests,
-and objects of zeros of pushes that were killed. What a running push uses can't be distinguished from a leftover, so
-nothing is removed that was not named.
+and objects of zeros of pushes that were killed. An upload that runs can't be distinguished from a leftover, so nothing
+is removed that was not named; an object that an import reads is marked, and not removed without force.
 
 Below the staging prefix everything is of this tool. Elsewhere, where --key put a disk, an object is if it carries the
 tag of a push; an unfinished upload can't be distinguished from one of another program, and is listed.
@@ -11,10 +11,11 @@ tag of a push; an unfinished upload can't be distinguished from one of another p
 import glob
 import re
 import shlex
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from fnmatch import fnmatchcase
+from types import MappingProxyType
 
 from aliyun_import.context import Context
 from aliyun_import.errors import RefusedError
@@ -40,7 +41,8 @@ class LeftoverKind(StrEnum):
 class Leftover:
     """One leftover. `size_bytes` is what OSS stores for it, `since_s` the time of its creation, if known.
 
-    With `has_manifest` an object can be the base of a later push.
+    With `has_manifest` an object can be the base of a later push. `used_by` is the id of the task that reads the
+    object, or of the image that is being made of it.
     """
 
     kind: LeftoverKind
@@ -49,6 +51,7 @@ class Leftover:
     since_s: float | None
     upload_id: str = ""
     has_manifest: bool = False
+    used_by: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -81,12 +84,16 @@ def clean_up(
     *,
     remove: tuple[str, ...] = (),
     other_buckets: tuple[str, ...] = (),
+    in_use: Mapping[str, str] | None = None,
+    force: bool = False,
+    region: str = "",
 ) -> CleanupResult:
     """List what is left in a bucket and remove what a key or pattern of `remove` names; a bucket may not exist.
 
-    A text that is the key of a leftover is that key and no pattern.
+    A text that is the key of a leftover is that key and no pattern. `in_use` has what runs by the URLs of the objects
+    that it reads: RefusedError "object-in-use", before anything is removed, unless `force`.
     """
-    found = find_leftovers(store, places) if store.bucket_info() is not None else ()
+    found = find_leftovers(store, places, in_use=in_use or {}) if store.bucket_info() is not None else ()
     named: set[str] = set()
     for pattern in remove:
         keys = {one.key for one in found}
@@ -95,6 +102,8 @@ def clean_up(
         if not matching:
             context.emit(Warned(code="nothing-to-remove", message=f"No leftover has the key {pattern}."))
     removed = tuple(one for one in found if one.key in named)
+    if not force:
+        _refuse_used([one for one in removed if one.used_by], bucket=store.bucket, region=region)
     for one in removed:
         remove_leftover(store, one)
         context.emit(Changed(what=f"removed {one.kind}", name=one.key))
@@ -116,7 +125,26 @@ def leftovers_command(*, region: str, bucket: str, keys: Iterable[str] = ()) -> 
     return f"`{shlex.join([*words, *(word for key in keys for word in ('--remove', glob.escape(key)))])}`"
 
 
-def find_leftovers(store: ObjectStore, places: Places) -> tuple[Leftover, ...]:
+def _refuse_used(used: Sequence[Leftover], *, bucket: str, region: str) -> None:
+    if not used:
+        return
+    first = used[0]
+    others = f" (and {len(used) - 1} other objects are in use)" if used[1:] else ""
+    is_task = first.used_by.startswith("t-")
+    wait = f"`{shlex.join(['aliyun-import', 'task', 'wait', first.used_by, '--region', region])}` waits for it. "
+    raise RefusedError(
+        f"oss://{bucket}/{first.key} is being imported by {first.used_by}{others}; nothing was removed.",
+        code="object-in-use",
+        cause="An import fails when an object that it reads is removed.",
+        remedy=f"Run the same command again once the import is done. {wait if is_task else ''}"
+        "--force removes the object regardless.",
+        details={"bucket": bucket, "key": first.key, "used_by": first.used_by},
+    )
+
+
+def find_leftovers(
+    store: ObjectStore, places: Places, *, in_use: Mapping[str, str] = MappingProxyType({})
+) -> tuple[Leftover, ...]:
     """Return what is left, by key."""
     objects: dict[str, RemoteObject] = {}
     uploads: dict[str, RemoteUpload] = {}
@@ -131,6 +159,7 @@ def find_leftovers(store: ObjectStore, places: Places) -> tuple[Leftover, ...]:
             size_bytes=there.size_bytes,
             since_s=there.last_modified_s,
             has_manifest=there.key + SUFFIX in objects,
+            used_by=in_use.get(f"oss://{store.bucket}/{there.key}", ""),
         )
         for there in ours
     ]

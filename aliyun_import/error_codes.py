@@ -197,6 +197,7 @@ class ErrorCode(CodeRow):
     OBJECT_MISSING = "object-missing", e.ObjectMissing, "The object does not exist.", "Check the key, or push again."
     OBJECT_EXISTS = ("object-exists", e.ObjectExists, "An object with this key exists.",
                      "Pass another --key, or remove that object if it is not needed.")
+    OBJECT_IN_USE = "object-in-use", e.RefusedError, "A running import reads the object that was to be removed."
     OBJECT_EMPTY = "object-empty", e.RefusedError, "The object has no bytes.", "Push the disk again."
     OBJECT_ARCHIVED = ("object-archived", e.RefusedError, "The object is in an archive class and can't be read.",
                        "Restore the object in the console first, or upload the disk again.")
@@ -347,6 +348,7 @@ class ErrorCode(CodeRow):
     TASK_NOT_CANCELLED = ("task-not-cancelled", e.RefusedError, "The task could not be cancelled.",
                           "Run the same command again; if that fails as well, open a ticket with the request id.")
     TASK_ODD = "task-odd", WARNING, "The service reports an unexpected state of the task; polling continues."
+    IMPORTS_UNSEEN = "imports-unseen", WARNING, "These credentials can't list what running imports read."
     TASK_UNSEEN = "task-unseen", WARNING, "These credentials can't read tasks; the image alone is polled."
     NOTHING_TO_REMOVE = "nothing-to-remove", WARNING, "Nothing that earlier pushes left behind matches the pattern."
 

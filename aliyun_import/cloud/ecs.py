@@ -241,6 +241,8 @@ def image_of(fields: Fields) -> Image:
     """Read an image of DescribeImages."""
     options = fields.get("DetectionOptions")
     detection = objects(options, "Items", "Item") if isinstance(options, dict) else ()
+    disks = objects(fields, "DiskDeviceMappings", "DiskDeviceMapping")
+    sources = ((text(disk, "ImportOSSBucket"), text(disk, "ImportOSSObject")) for disk in disks)
     return Image(
         image_id=text(fields, "ImageId"),
         name=text(fields, "ImageName"),
@@ -250,6 +252,7 @@ def image_of(fields: Fields) -> Image:
         created=text(fields, "CreationTime"),
         usable=truth(fields, "Usable"),
         tags={text(tag, "TagKey"): text(tag, "TagValue") for tag in objects(fields, "Tags", "Tag")},
+        sources=tuple(f"oss://{bucket}/{key}" for bucket, key in sources if bucket and key),
         detection=tuple({name: text(item, name) for name in item} for item in detection),
         detection_status=text(options, "Status") if isinstance(options, dict) else "",
     )

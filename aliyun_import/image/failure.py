@@ -95,7 +95,7 @@ CATALOGUE: tuple[Advice, ...] = (
         ("InternalError", "ServiceUnavailable"),
         ("internal error", "unknown error"),
         "The service had an internal error.",
-        "Run the same command again; the object is still there, so only the import is repeated.",
+        "Run the same command again.",
     ),
 )
 
@@ -127,7 +127,7 @@ def task_failed(task: Task, *, region: str) -> ImportFailed:
 def task_cancelled(task: Task) -> ImportFailed:
     """Return the error of a task that is Deleted, which is the service's word for cancelled."""
     cause = "It was cancelled, with this tool or in the console."
-    return _failed(task, "import-cancelled", cause, "Run the same command again to import anew; what was sent is kept.")
+    return _failed(task, "import-cancelled", cause, "Run the same command again to import anew.")
 
 
 def task_paused(task: Task, *, region: str) -> ImportFailed:
@@ -162,7 +162,7 @@ def image_gone(image_id: str, task: Task | None) -> ImportFailed:
         f"{what} is gone.",
         code="image-gone",
         cause="It was deleted, or the import was cancelled.",
-        remedy="Run the same command again to import anew; what was sent is kept.",
+        remedy="Run the same command again to import anew.",
         details=details,
     )
 

@@ -1,5 +1,6 @@
 """Import tasks of the account: list, show, cancel, with or without a journal of this tool."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 from aliyun_import.context import Context
@@ -42,6 +43,19 @@ def show_task(images: ImageService, task_id: str, *, region: str) -> TaskWithIma
         # DescribeTaskAttribute does not state the image, the list of tasks does.
         task = replace(task, image_id=image_of_task(task_id, images.tasks()))
     return TaskWithImage(task=task, image=images.image(task.image_id) if task.image_id else None)
+
+
+def objects_in_use(images: ImageService, *, known: Mapping[str, str]) -> Mapping[str, str]:
+    """Return the objects that running imports read, as oss:// URLs, each with the id of its task, or else of its image.
+
+    `known` has the image ids of imports that were begun from this machine, by the URLs of their objects: for images of
+    which the service does not state the objects.
+    """
+    made = {image.image_id: image for image in images.images() if image.status.in_the_making}
+    tasks = {task.image_id: task.task_id for task in images.tasks() if task.status.running} if made else {}
+    used = {url: image_id for url, image_id in known.items() if image_id in made}
+    used |= {url: image.image_id for image in made.values() for url in image.sources}
+    return {url: tasks.get(image_id) or image_id for url, image_id in used.items()}
 
 
 def image_of_task(task_id: str, tasks: tuple[Task, ...]) -> str:

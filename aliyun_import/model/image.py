@@ -51,6 +51,11 @@ class ImageStatus(StrEnum):
         return self in (ImageStatus.AVAILABLE, ImageStatus.DEPRECATED)
 
     @property
+    def in_the_making(self) -> bool:
+        """Whether it may become usable by itself: its import still reads its objects."""
+        return not self.usable and not self.failed
+
+    @property
     def failed(self) -> bool:
         """Whether it will never be usable."""
         return self in (ImageStatus.UNAVAILABLE, ImageStatus.CREATE_FAILED)
@@ -89,8 +94,9 @@ class StartedImport:
 class Image:
     """A custom image as DescribeImages describes it.
 
-    `usable` is the service's own Usable, None if it did not state it. `detection` holds the items of the service's
-    image check, `detection_status` its progress ("Processing", "Finished", or empty).
+    `usable` is the service's own Usable, None if it did not state it. `sources` are the objects that it is made of, as
+    oss:// URLs, if the service states them. `detection` holds the items of the service's image check,
+    `detection_status` its progress ("Processing", "Finished", or empty).
     """
 
     image_id: str
@@ -101,6 +107,7 @@ class Image:
     created: str = ""
     usable: bool | None = None
     tags: Mapping[str, str] = field(default_factory=dict)
+    sources: tuple[str, ...] = ()
     detection: tuple[Mapping[str, str], ...] = ()
     detection_status: str = ""
 

@@ -21,7 +21,7 @@ from dataclasses import replace
 from aliyun_import.account.check import AccountState, check_account, ensure_bucket
 from aliyun_import.cleanup import leftovers_command
 from aliyun_import.context import Context
-from aliyun_import.errors import AliyunImportError
+from aliyun_import.errors import AliyunImportError, ImportFailed
 from aliyun_import.events import RunStarted, Warned
 from aliyun_import.journal import Journal, copy_journal, open_journal
 from aliyun_import.model.image import Image
@@ -45,8 +45,8 @@ from aliyun_import.push.inspect_stage import SentDisks, inspect_stage
 from aliyun_import.push.options import PushOptions, PushResult, PushRun
 from aliyun_import.push.stages import adopt, import_stage, role_stage, upload_stage, wait_stage
 from aliyun_import.push.state import PushState, fold
-from aliyun_import.services.interface import Services
-from aliyun_import.services.retrying import add_retries
+from aliyun_import.services.interface import ObjectStore, Services
+from aliyun_import.services.retrying import add_retries, without_retries
 
 
 def push(request: ImportRequest, options: PushOptions, services: Services, context: Context) -> PushResult:
@@ -67,7 +67,8 @@ def push(request: ImportRequest, options: PushOptions, services: Services, conte
         try:
             result = _run_stages(disks, account, run, journal)
         except AliyunImportError as error:
-            raise _naming_staged(error, fold(journal.entries), request.region, account.bucket) from error
+            staged = _still_staged(error, fold(journal.entries), run, bucket=account.bucket)
+            raise _naming_staged(error, staged, request.region, account.bucket) from error
     return replace(result, seconds=context.clock.monotonic_s() - began_s)
 
 
@@ -212,6 +213,22 @@ def _result(
         architecture=str(request.architecture or ""),
         already_there=already_there,
     )
+
+
+def _still_staged(error: AliyunImportError, state: PushState, run: PushRun, *, bucket: str) -> PushState:
+    """Return the state without objects that are gone; asked where an import failed, perhaps because of that."""
+    if not isinstance(error, ImportFailed):
+        return state
+    store = without_retries(run.services.store(bucket)) if bucket else None
+    gone = {one.key for one in state.staged if store is not None and _is_gone(store, one)}
+    return replace(state, removed_keys=state.removed_keys | gone)
+
+
+def _is_gone(store: ObjectStore, one: UploadedObject) -> bool:
+    try:
+        return store.head(one.key) is None
+    except AliyunImportError:
+        return False
 
 
 def _naming_staged(error: AliyunImportError, state: PushState, region: str, bucket: str) -> AliyunImportError:

@@ -89,6 +89,16 @@ def keys_by_bucket(directory: Path, *, region: str, endpoint: str) -> Mapping[st
     return found
 
 
+def image_ids_by_url(directory: Path, *, endpoint: str) -> Mapping[str, str]:
+    """Return the images that pushes from this machine began and did not finish, by the URLs of their objects."""
+    found: dict[str, str] = {}
+    for entries in read_journals(directory):
+        state = fold(entries)
+        if entries and entries[0]["identity"].get("endpoint") == endpoint and state.under_way and state.image_id:
+            found |= {f"oss://{one.bucket}/{one.key}": state.image_id for one in state.objects}
+    return found
+
+
 def object_fields(uploaded: UploadedObject) -> dict[str, Any]:
     """Return an object as the journal holds it."""
     return asdict(uploaded)

@@ -79,3 +79,46 @@ def test_the_result_has_the_name_of_the_command(commands: Commands) -> None:
     for name in ("cleanup", "leftovers"):
         document = commands.run(name, "--output", "json").json
         assert (document["command"], document["leftovers"], document["removed"]) == (name, [], [])
+
+
+def test_what_a_running_import_reads_is_not_removed(commands: Commands, sandbox: Sandbox, disk: Path) -> None:
+    """It is marked with its task, and refused before anything else is removed; --force removes it."""
+    kept = commands.run("push", disk, "--name", "kept", "--keep-object", "--output", "json").json["objects"][0]["key"]
+    sandbox.state.configure(import_s=3600.0)
+    running = commands.run("push", disk, "--name", "web", "--no-wait", "--output", "json").json
+    (key,) = [one["key"] for one in running["objects"]]
+    listed = commands.run("cleanup", "--output", "json").json["leftovers"]
+    assert {one["key"]: one["used_by"] for one in listed} == {
+        kept: "", f"{kept}.manifest": "", key: running["task_id"],
+    }  # fmt: skip
+    assert f"{running['task_id']}  {key}" in commands.run("cleanup").out
+    refused = commands.run("cleanup", "--remove", "aliyun-import/*", "--output", "json")
+    assert (refused.code, refused.json["code"]) == (5, "object-in-use")
+    assert f"`aliyun-import task wait {running['task_id']} --region cn-hangzhou`" in refused.json["remedy"]
+    assert set(only_bucket(sandbox).versions) == {kept, f"{kept}.manifest", key}
+    forced = commands.run("cleanup", "--remove", key, "--force", "--output", "json")
+    assert [one["key"] for one in forced.json["removed"]] == [key]
+
+
+def test_an_object_that_was_removed_does_not_stay(commands: Commands, sandbox: Sandbox, disk: Path) -> None:
+    """The import fails, and the same command uploads it again."""
+    sandbox.state.configure(import_s=3600.0)
+    running = commands.run("push", disk, "--no-wait", "--output", "json").json
+    commands.run("cleanup", "--remove", "aliyun-import/*", "--force")
+    sandbox.clock.advance(10)
+    sandbox.state.configure(import_s=0.1)
+    repeated = commands.run("push", disk, "--output", "json")
+    assert repeated.code == 0, repeated.out
+    assert repeated.json["image_id"] != running["image_id"]
+
+
+def test_without_the_right_to_see_imports_nothing_is_removed(commands: Commands, sandbox: Sandbox, disk: Path) -> None:
+    """The list says that it does not know; --force removes."""
+    commands.run("push", disk, "--keep-object")
+    sandbox.faults.add(Fault(operation="DescribeImages", count=None, status=403, code="Forbidden.RAM"))
+    listed = commands.run("cleanup", "--output", "plain")
+    assert listed.code == 0
+    assert "Which objects running imports read is not known" in listed.err
+    assert commands.run("cleanup", "--remove", "aliyun-import/*").code == 4
+    assert commands.run("cleanup", "--remove", "aliyun-import/*", "--force").code == 0
+    assert not only_bucket(sandbox).versions

@@ -7,7 +7,7 @@ import pytest
 
 from aliyun_import.context import interrupted
 from aliyun_import.errors import AliyunImportError, DiskError, ImportFailed, Interrupted, RefusedError, StillRunning
-from aliyun_import.events import ImageCheckProgress, RunStarted, StageFinished, Warned
+from aliyun_import.events import ImageCheckProgress, ObjectReady, RunStarted, StageFinished, Warned
 from aliyun_import.model.image import DISK_DIGEST_TAG, PUSH_ID_TAG
 from aliyun_import.model.request import OsType
 from aliyun_import.sandbox.core.faults import Fault
@@ -242,5 +242,25 @@ def test_an_interrupt_during_the_check_says_that_the_image_is_usable(machine: Ma
     machine.cloud.clock = Impatient(machine.sandbox)
     error = machine.failure(Interrupted)
     assert (error.code, "continues" in error.summary) == ("interrupted", False)
+    machine.cloud.clock = CloudClock(machine.sandbox)
+    assert machine.push().image_status == "Available"
+
+
+def test_an_object_that_was_removed_during_the_import_does_not_stay(machine: Machine) -> None:
+    """The error does not say that the object is kept; the same command uploads it again."""
+
+    class Remover(CloudClock):
+        """Somebody removes the object while the import is waited for."""
+
+        def sleep(self, seconds: float) -> None:
+            for one in machine.heard.events:
+                if isinstance(one, ObjectReady) and machine.count("ImportImage", importing=True):
+                    machine.cloud.store(one.bucket).delete(one.key)
+            super().sleep(seconds)
+
+    machine.cloud.clock = Remover(machine.sandbox)
+    error = machine.failure(ImportFailed)
+    assert "removed" in (error.cause or "")
+    assert "stay" not in (error.remedy or "")
     machine.cloud.clock = CloudClock(machine.sandbox)
     assert machine.push().image_status == "Available"

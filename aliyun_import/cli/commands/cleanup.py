@@ -30,8 +30,9 @@ _options = panel(
         multiple=True,
         metavar="KEY",
         help="Remove what has this key, or matches it as a pattern such as 'aliyun-import/web-*'; repeatable. A "
-        "removed upload can't be resumed, and an import that reads a removed object fails.",
+        "removed upload can't be resumed. An object that a running import reads is refused.",
     ),
+    option("--force", is_flag=True, help="Remove an object even if a running import reads it; that import fails."),
     option(
         "--state-dir",
         type=click.Path(file_okay=False, path_type=Path),
@@ -59,6 +60,7 @@ def cleanup(
     bucket: str | None,
     prefixes: tuple[str, ...],
     patterns: tuple[str, ...],
+    force: bool,
     state_dir: Path | None,
     cloud: CloudOptions,
     output: OutputOptions,
@@ -80,6 +82,7 @@ def cleanup(
             bucket=bucket,
             prefixes=prefixes,
             remove=patterns,
+            force=force,
             state_dir=state_dir,
             on_event=at.emit,
             cancel=at.cancel,
@@ -121,6 +124,7 @@ def _document(one: "Leftover") -> dict[str, Any]:
         "since_s": one.since_s,
         "upload_id": one.upload_id,
         "has_manifest": one.has_manifest,
+        "used_by": one.used_by,
     }
 
 
@@ -129,8 +133,13 @@ def _text(leftovers: "Sequence[Leftover]") -> str:
     from aliyun_import.cli.render.text import escaped
     from aliyun_import.sizes import size
 
-    rows = [(one.kind.value, size(one.size_bytes), _since(one.since_s), one.key) for one in escaped(tuple(leftovers))]
-    return table(("WHAT", "SIZE", "SINCE", "KEY"), rows) if rows else ""
+    rows = [
+        (one.kind.value, size(one.size_bytes), _since(one.since_s), one.used_by, one.key)
+        for one in escaped(tuple(leftovers))
+    ]
+    # A column without a text is left out, and its head with it.
+    head = ("WHAT", "SIZE", "SINCE", "USED BY" if any(one.used_by for one in leftovers) else "", "KEY")
+    return table(head, rows) if rows else ""
 
 
 def _since(at_s: float | None) -> str:
