@@ -1,8 +1,10 @@
 """Checks of booting: whether BIOS or UEFI finds a boot loader on the disk."""
 
+from collections.abc import Sequence
+
 from aliyun_import.checks.infer import boot_mode_of
 from aliyun_import.checks.registry import AppliesTo, DiskSubject, Found, GuestSubject, Source, check
-from aliyun_import.disk.report import DiskReport, Partition, TableKind
+from aliyun_import.disk.report import DiskReport, Loader, Partition, TableKind
 from aliyun_import.model.finding import Severity
 from aliyun_import.model.request import Architecture
 
@@ -62,7 +64,7 @@ def bare_file_system(subject: DiskSubject) -> Found | None:
 
 @check(
     "nothing-starts",
-    {Severity.BLOCKS: "", Severity.UNKNOWN: "if an EFI system partition could not be read"},
+    {Severity.BLOCKS: "", Severity.UNKNOWN: "if boot code is not known, or an EFI system partition was not read"},
     source=Source.BOOT_MODES,
     applies_to=AppliesTo.SYSTEM_DISK,
 )
@@ -70,7 +72,8 @@ def nothing_starts(subject: DiskSubject) -> Found | None:
     """Check that BIOS or UEFI finds a boot loader on the system disk.
 
     BIOS needs code in the boot record and what that code loads: the next stage of GRUB, or an active partition with a
-    boot sector. UEFI needs EFI/BOOT/BOOTX64.EFI (BOOTAA64.EFI on arm64) on an EFI system partition: the firmware of a
+    boot sector. Known are GRUB 2, GRUB legacy, LILO, SYSLINUX, the package mbr, and the boot records of Microsoft and
+    parted. UEFI needs EFI/BOOT/BOOTX64.EFI (BOOTAA64.EFI on arm64) on an EFI system partition: the firmware of a
     new instance has no boot entries, so no other path is tried.
     """
     report, boot = subject.report, subject.report.boot
@@ -85,7 +88,14 @@ def nothing_starts(subject: DiskSubject) -> Found | None:
             f"partition {unread.number}",
             Severity.UNKNOWN,
         )
-    loader = next((loader for loader in boot.loaders if not loader.removable), None)
+    if boot.unknown_code:
+        return Found(
+            f"It is not known whether the disk starts: {boot.unknown_code}.",
+            "Start a copy of the disk in a virtual machine with BIOS; or install GRUB, which is known here.",
+            "bytes 0-440",
+            Severity.UNKNOWN,
+        )
+    loader = _best_loader(boot.loaders)
     remedy = "Install a boot loader: grub-install for BIOS, or a loader at EFI/BOOT/BOOTX64.EFI of an ESP for UEFI."
     if loader is not None:
         name = "BOOTAA64.EFI" if loader.architecture is Architecture.ARM64 else "BOOTX64.EFI"
@@ -144,7 +154,7 @@ def no_removable_loader(subject: DiskSubject) -> Found | None:
     The disk is imported with BIOS. Without a loader at EFI/BOOT/BOOTX64.EFI it could not be used with UEFI.
     """
     boot = subject.report.boot
-    loader = next((loader for loader in boot.loaders if not loader.removable), None)
+    loader = _best_loader(boot.loaders)
     if not boot.bios or boot.uefi or loader is None:
         return None
     return Found(
@@ -170,6 +180,15 @@ def both_boot_modes(subject: DiskSubject) -> Found | None:
         "Pass --boot-mode UEFI or --boot-mode BIOS to choose.",
         "; ".join((*boot.bios[:1], *boot.uefi[:1])),
     )
+
+
+def _best_loader(loaders: Sequence[Loader]) -> Loader | None:
+    """Return the loader to start, if none is in the removable path; helpers (mm, fb, fwupd) start no system."""
+    others = [loader for loader in loaders if not loader.removable]
+    order = ("shim", "grub", "systemd-boot", "bootmgfw", "refind", "limine")
+    names = [loader.path.rsplit("/", 1)[-1].lower() for loader in others]
+    ranked = [(order.index(start), at) for at, name in enumerate(names) for start in order if name.startswith(start)]
+    return others[min(ranked)[1]] if ranked else others[0] if others else None
 
 
 def _has_partitions(report: DiskReport) -> bool:

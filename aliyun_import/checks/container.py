@@ -125,11 +125,21 @@ _DECLARATIONS: Mapping[Source, Mapping[str, tuple[Severity | Mapping[Severity, s
         "qcow2-dirty": (WARNS, "The QCOW2 was not closed cleanly. Its reference counts may be wrong."),
         "qcow2-unknown-feature": (WARNS, "The QCOW2 uses a feature that this tool does not know."),
         "qcow2-extended-l2": (WARNS, "The QCOW2 has extended L2 entries, which older software does not read."),
+        "qcow2-zstd": (
+            WARNS,
+            "The compressed clusters of the QCOW2 use zstd. The service's pages do not name it, and older software "
+            "reads zlib only.",
+        ),
         "qcow2-snapshots": (NOTE, "The QCOW2 contains internal snapshots. They are sent with it and not imported."),
     },
     Source.GUIDE_2021: {
         "iso-image": (BLOCKS, "The file is an installation CD. The service imports installed systems, not ISO images."),
         "mbr-damaged": (BLOCKS, "The partition table of the boot record has impossible entries."),
+        "mbr-4096-byte-sectors": (
+            BLOCKS,
+            "An MBR that was written for disks with 4096-byte sectors places its partitions elsewhere on a cloud disk, "
+            "which has 512. A file system is where such a table has it, and none where this one is read.",
+        ),
         "mbr-logical-damaged": (WARNS, "The chain of logical partitions is broken. Those after the break are lost."),
         "partition-outside-disk": (
             BLOCKS,

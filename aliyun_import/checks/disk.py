@@ -183,12 +183,51 @@ def disk_small(subject: DiskSubject) -> Found | None:
     )
 
 
+@check("no-system", Severity.UNKNOWN, source=Source.JUDGEMENT, applies_to=AppliesTo.GUEST)
+def no_system(subject: GuestSubject) -> Found | None:
+    """Check that an operating system was recognised on the system disk.
+
+    Without one nothing is known about the first boot. Its root may be on a file system that is not read, or the disk
+    may be the wrong one.
+    """
+    report, guest = subject.report, subject.guest
+    if guest.os_type is not None or not report.partitions or subject.container_blocks:
+        return None
+    parts = [f"{part.number} ({part.filesystem or part.type_name})" for part in report.partitions]
+    names = {one.what for one in guest.unread}
+    reason = f"not read are {', '.join(sorted(names))}" if names else "no partition has the root of a system"
+    return Found(
+        f"No operating system was recognised on the disk: {reason}. Nothing is known about its first boot. Partitions: "
+        f"{', '.join(parts[:8])}.",
+        "Check that this is the system disk. Start a copy in a virtual machine with virtio disks first.",
+        "the partitions",
+    )
+
+
+@check("system-uncertain", Severity.UNKNOWN, source=Source.JUDGEMENT, applies_to=AppliesTo.GUEST)
+def system_uncertain(subject: GuestSubject) -> Found | None:
+    """Check that the inspected system is the one that starts.
+
+    With several systems on a disk, the default entry of the boot loader determines it. What blocks in a system that may
+    not be the one that starts is reported as unknown.
+    """
+    guest = subject.guest
+    if not guest.uncertain:
+        return None
+    place = guest.root.partition if guest.root is not None else "?"
+    return Found(
+        f"It is not known whether {guest.name or 'this system'} (partition {place}) starts: {guest.uncertain}.",
+        "Make the system to be imported the default of the boot loader on the source machine.",
+        guest.boot_entries[0].where if guest.boot_entries else "the partitions",
+    )
+
+
 @check("guest-unread", Severity.UNKNOWN, source=Source.JUDGEMENT, applies_to=AppliesTo.GUEST)
 def guest_unread(subject: GuestSubject) -> Found | None:
     """Check that the system on the disk could be read.
 
-    Not read are btrfs, LUKS, LVM other than linear, NTFS without the extra [windows], and damaged files. Nothing is
-    concluded about them.
+    Not read are btrfs, ZFS, F2FS and other file systems, LUKS, LVM other than linear, NTFS without the extra [windows],
+    and damaged files. Nothing is concluded about them.
     """
     unknowns = subject.guest.unknowns
     if not unknowns:

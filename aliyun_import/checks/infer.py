@@ -3,6 +3,7 @@
 What the user gave is kept. What neither the user nor the disk determines stays None and is left to the service.
 """
 
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from enum import StrEnum
@@ -185,7 +186,13 @@ def _nvme_support(report: DiskReport, _known: ImportRequest) -> Value[str] | Non
     kernels = report.guest.kernels if report.guest is not None else ()
     ready = {DriverPlace.BUILT_IN, DriverPlace.INITRAMFS}
     booted = [kernel for kernel in kernels if kernel.default] or list(kernels)
-    if not booted or any(kernel.place("nvme") not in ready for kernel in booted):
+    guest = report.guest
+    if guest is None or not booted or any(kernel.place("nvme") not in ready for kernel in booted):
+        return None
+    # Disks are /dev/nvme0n1 there: a system that names /dev/vda starts from virtio disks only.
+    names = [entry.root for entry in guest.started]
+    names += [entry.spec for entry in guest.fstab if not {"nofail", "noauto"} & set(entry.options)]
+    if any(re.match(r"/dev/(sd|vd|hd|xvd)[a-z]", name) for name in names):
         return None
     return Value("supported", f"the kernel {booted[0].version} has the nvme driver {booted[0].place('nvme')}")
 

@@ -2,6 +2,7 @@
 
 from aliyun_import.checks.platform import import_adds_virtio, platform_of
 from aliyun_import.checks.registry import AppliesTo, Found, GuestSubject, Source, check
+from aliyun_import.checks.remedies import rebuild_initramfs, regenerate_menu
 from aliyun_import.disk.guest.report import DriverPlace, GuestReport, Kernel
 from aliyun_import.model.finding import Severity
 from aliyun_import.model.request import Architecture
@@ -12,7 +13,11 @@ _FW_CFG_PLATFORMS = ("CentOS Stream", "Anolis", "AlmaLinux", "UOS", "Kylin", "Ro
 
 @check(
     "virtio-drivers",
-    {Severity.BLOCKS: "", Severity.WARNS: "if the import adds the drivers, or another kernel boots"},
+    {
+        Severity.BLOCKS: "",
+        Severity.WARNS: "if the import adds the drivers, or another kernel boots",
+        Severity.UNKNOWN: "if it is not known which kernel starts, or what it has",
+    },
     source=Source.VIRTIO,
     applies_to=AppliesTo.GUEST,
 )
@@ -22,25 +27,26 @@ def virtio_drivers(subject: GuestSubject) -> Found | None:
     Disks of ECS are virtio. virtio_blk and virtio_pci must be built into the kernel, or be in its initramfs: a module
     on the disk itself cannot be loaded. The service documents that the import adds them to CentOS 6-8, Ubuntu 12 and
     later, Debian 7 and later, and SUSE 11 and later, unless Platform is Others Linux or Customized Linux. Read are
-    modules.builtin, modules.dep, the configuration of the kernel, and the file names in the initramfs.
+    modules.builtin, modules.dep, the configuration of the kernel, and the file names in the initramfs that the boot
+    loader's default entry gives to the kernel.
     """
     guest = subject.guest
     kernels = _booted(guest)
-    missing = {kernel.version: _missing(kernel) for kernel in kernels if _missing(kernel)}
+    missing = [kernel for kernel in kernels if _missing(kernel)]
     if not missing:
-        return None
-    first = next(kernel for kernel in kernels if kernel.version in missing)
-    drivers = ", ".join(f"{name} is {first.place(name)}" for name in missing[first.version])
+        return _drivers_unknown(kernels)
+    first = missing[0]
+    drivers = ", ".join(f"{name} is {first.place(name)}" for name in _missing(first))
     platform = _platform(subject)
     added = import_adds_virtio(guest.os_release, platform)
     # If it is not the default and the others are complete, the guest boots.
     minor = len(missing) < len(kernels)
     return Found(
-        f"The kernel {first.version} would not find its disk on ECS: {drivers}."
+        f"The kernel {_title(first)} would not find its disk on ECS: {drivers}."
         + (f" The import is documented to add the drivers for {platform}." if added else ""),
-        _rebuild(guest, first),
+        rebuild_initramfs(guest, first),
         first.initramfs or first.image or f"/lib/modules/{first.version}",
-        Severity.WARNS if added or minor else None,
+        Severity.WARNS if added or minor else None if _is_started(guest) else Severity.UNKNOWN,
     )
 
 
@@ -103,7 +109,7 @@ def nvme_driver(subject: GuestSubject) -> Found | None:
     return Found(
         f"The kernel {without.version} cannot boot from NVMe disks: nvme is {without.place('nvme')}. Newer instance "
         "types have such disks only" + (", and --nvme-support supported was given." if requested else "."),
-        _rebuild(guest, without),
+        rebuild_initramfs(guest, without),
         without.initramfs or f"/lib/modules/{without.version}",
         Severity.BLOCKS if requested else None,
     )
@@ -121,14 +127,15 @@ def kernel_missing(subject: GuestSubject) -> Found | None:
     Unified kernel images (EFI/Linux on the ESP) and the map of LILO count as kernels.
     """
     guest, boot = subject.guest, subject.report.boot
-    entries = guest.boot_entries
+    entries = guest.started
     if guest.root is None or _boots_otherwise(subject):
         return None
-    remedy = "Install a kernel on the source system, and regenerate the boot loader's configuration."
+    remedy = f"Install a kernel on the source system, and regenerate the boot loader's menu: {regenerate_menu(guest)}."
     if entries and all(entry.kernel_found is False for entry in entries):
-        message = f"The boot loader would load {entries[0].kernel}, and no kernel that it refers to is on the disk."
+        message = f"The boot loader would load {entries[0].kernel}, which is not on the disk, or empty."
         return Found(message, remedy, entries[0].where)
-    if entries or guest.unknowns or any(kernel.image for kernel in guest.kernels):
+    is_unclear = guest.unknowns or guest.unread or guest.image_based
+    if entries or is_unclear or any(kernel.image for kernel in guest.kernels):
         return None
     # GRUB without a configuration stops at its prompt. Other loaders may find a kernel in ways that are not read here,
     # and what UEFI starts may be a kernel itself.
@@ -143,20 +150,21 @@ def kernel_missing(subject: GuestSubject) -> Found | None:
 
 @check("boot-loader-config", Severity.WARNS, source=Source.LINUX_2026, applies_to=AppliesTo.GUEST)
 def boot_loader_config(subject: GuestSubject) -> Found | None:
-    """Check that a configuration of GRUB, BLS or extlinux refers to the kernels in /boot.
+    """Check that a configuration of a boot loader refers to the kernels in /boot.
 
-    The configuration may be in a form that is not read here.
+    Read are those of GRUB 2, GRUB legacy, BLS (systemd-boot), SYSLINUX, LILO, rEFInd and Limine, and unified kernel
+    images. The configuration may be in another form.
     """
     guest = subject.guest
-    if guest.root is None or guest.unknowns or guest.boot_entries or _boots_otherwise(subject):
+    is_unclear = guest.unknowns or guest.unread or guest.image_based
+    if guest.root is None or is_unclear or guest.boot_entries or _boots_otherwise(subject):
         return None
     kernel = next((kernel for kernel in guest.kernels if kernel.image), None)
     if kernel is None:
         return None
     return Found(
-        f"No configuration of GRUB, BLS or extlinux was found that loads {kernel.image}: the boot loader may stop at "
-        "its prompt.",
-        "Generate it on the source system: update-grub, or grub2-mkconfig -o /boot/grub2/grub.cfg.",
+        f"No configuration of a boot loader was found that loads {kernel.image}: it may stop at its prompt.",
+        f"Generate it on the source system: {regenerate_menu(guest)}.",
         "/boot/grub, /boot/grub2, /boot/loader/entries, /boot/extlinux, EFI on the ESP",
     )
 
@@ -164,13 +172,15 @@ def boot_loader_config(subject: GuestSubject) -> Found | None:
 @check("initramfs-missing", Severity.BLOCKS, source=Source.CHECK_ITEMS, applies_to=AppliesTo.GUEST)
 def initramfs_missing(subject: GuestSubject) -> Found | None:
     """Check that an initramfs that the boot loader refers to is on the disk."""
-    entries = subject.guest.boot_entries
+    guest, entries = subject.guest, subject.guest.started
     if not entries or not all(entry.initramfs_found is False for entry in entries):
         return None
+    first = entries[0]
+    kernel = next((kernel for kernel in guest.kernels if kernel.default), Kernel(version="", initramfs=first.initramfs))
     return Found(
-        f"The boot loader would load {entries[0].initramfs}, which is not on the disk.",
-        "Create it on the source system: update-initramfs -u -k all, or dracut -f --regenerate-all.",
-        entries[0].where,
+        f"The boot loader would load {', '.join(first.initrds) or first.initramfs}, which is not there, or empty.",
+        rebuild_initramfs(guest, kernel),
+        first.where,
     )
 
 
@@ -200,8 +210,33 @@ def _platform(subject: GuestSubject) -> str | None:
 
 
 def _booted(guest: GuestReport) -> tuple[Kernel, ...]:
-    """Return the kernel that boots by default if that is known, else all of them."""
+    """Return the kernels that may boot by default if that is known, else all of them."""
     return tuple(kernel for kernel in guest.kernels if kernel.default) or guest.kernels
+
+
+def _is_started(guest: GuestReport) -> bool:
+    """Return whether it is known which kernel, with which initramfs, a boot loader starts."""
+    return any(entry.kernel for entry in guest.started)
+
+
+def _drivers_unknown(kernels: tuple[Kernel, ...]) -> Found | None:
+    """Return that nothing is known of the drivers; initramfs-unread has its own finding."""
+    unknown = [one for one in kernels if DriverPlace.UNKNOWN in (one.place("virtio_blk"), one.place("virtio_pci"))]
+    if not unknown or len(unknown) < len(kernels) or any(kernel.initramfs_problem for kernel in unknown):
+        return None
+    first = unknown[0]
+    return Found(
+        f"It is not known whether the kernel {_title(first)} has the virtio drivers: it has no "
+        "modules.builtin or configuration on the disk, and its initramfs does not contain them.",
+        "Search the configuration of the kernel for CONFIG_VIRTIO_BLK=y and CONFIG_VIRTIO_PCI=y on the source system: "
+        "zgrep VIRTIO /proc/config.gz.",
+        first.image or first.initramfs or "/lib/modules",
+        Severity.UNKNOWN,
+    )
+
+
+def _title(kernel: Kernel) -> str:
+    return kernel.version or kernel.image or "of unknown version"
 
 
 def _boots_otherwise(subject: GuestSubject) -> bool:
@@ -215,17 +250,3 @@ def _missing(kernel: Kernel) -> list[str]:
     """Return the drivers without which this kernel finds no virtio disk; unknown ones are not among them."""
     bad = (DriverPlace.MODULE, DriverPlace.ABSENT)
     return [name for name in ("virtio_blk", "virtio_pci") if kernel.place(name) in bad]
-
-
-def _rebuild(guest: GuestReport, kernel: Kernel) -> str:
-    """Return how to add the drivers to the initramfs, with the tool that the system has."""
-    drivers = "virtio_blk, virtio_pci, virtio_net and nvme"
-    if guest.architecture is Architecture.I386:
-        drivers = "virtio_blk, virtio_pci and virtio_net"
-    if "initrd.img" in kernel.initramfs:
-        return (
-            f"On the source system add {drivers} to /etc/initramfs-tools/modules, one per line, then run "
-            f"update-initramfs -u -k {kernel.version}."
-        )
-    modules = drivers.replace(",", "").replace(" and", "")
-    return f'On the source system run: dracut -f --add-drivers "{modules}" {kernel.initramfs} {kernel.version}'

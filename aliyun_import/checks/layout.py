@@ -6,12 +6,16 @@ from aliyun_import.model.finding import Severity
 
 _ENCRYPTED = {"luks": "LUKS", "bitlocker": "BitLocker"}
 # File systems that may hold a root and that the requirements do not have; ext2 and UFS are tolerated.
-_NOT_IN_THE_REQUIREMENTS = ("btrfs", "f2fs", "reiserfs", "zfs")
+_NOT_IN_THE_REQUIREMENTS = ("btrfs", "f2fs", "reiserfs", "zfs", "jfs", "nilfs2", "bcachefs", "erofs", "squashfs")
 
 
 @check(
     "root-encrypted",
-    {Severity.BLOCKS: "", Severity.NOTE: "if there is another root"},
+    {
+        Severity.BLOCKS: "",
+        Severity.NOTE: "if there is another root",
+        Severity.UNKNOWN: "if the root may be on another volume that is not read",
+    },
     source=Source.JUDGEMENT,
     applies_to=AppliesTo.SYSTEM_DISK,
 )
@@ -20,19 +24,28 @@ def root_encrypted(subject: DiskSubject) -> Found | None:
 
     An encrypted root waits for a passphrase at the first boot, and the import cannot change anything in it.
     """
-    report, guest = subject.report, subject.report.guest
-    locked = next((part for part in report.partitions if part.filesystem in _ENCRYPTED), None)
-    if locked is None:
+    guest = subject.report.guest
+    locked = next((one for one in guest.unread if one.what in _ENCRYPTED), None) if guest is not None else None
+    if guest is None or locked is None:
         return None
-    kind, where = _ENCRYPTED[locked.filesystem], _place(locked)
-    if guest is not None and guest.root is not None:
-        message = f"Partition {locked.number} is encrypted with {kind}; its contents were not inspected."
-        return Found(message, None, where, Severity.NOTE)
+    kind, title = _ENCRYPTED[locked.what], locked.where[0].upper() + locked.where[1:]
+    if guest.root is not None or guest.windows is not None:
+        message = f"{title} is encrypted with {kind}; its contents were not inspected."
+        return Found(message, None, locked.where, Severity.NOTE)
+    other = next((one for one in guest.unread if one.what not in _ENCRYPTED), None)
+    if other is not None:
+        return Found(
+            f"{title} is encrypted with {kind}. It is not known whether the root is on it, or on {other.where} "
+            f"({other.what}), which is not read.",
+            None,
+            locked.where,
+            Severity.UNKNOWN,
+        )
     return Found(
-        f"Partition {locked.number} is encrypted with {kind} and there is no other root: the first boot would wait for "
-        "a passphrase, and the import can add neither drivers nor a password to it.",
+        f"{title} is encrypted with {kind} and there is no other root: the first boot would wait for a passphrase, and "
+        "the import can add neither drivers nor a password to it.",
         "Decrypt the disk first, and encrypt the disk on ECS instead; or pass --skip-check root-encrypted.",
-        where,
+        locked.where,
     )
 
 
@@ -106,8 +119,8 @@ def swap_partition(subject: DiskSubject) -> Found | None:
 def root_file_system(subject: GuestSubject) -> Found | None:
     """Check that the root is on a file system of the image requirements.
 
-    Those are ext3, ext4 and XFS; ext2 and UFS are tolerated. btrfs, F2FS, ReiserFS and ZFS are not read by this tool,
-    and the import does not change their contents.
+    Those are ext3, ext4 and XFS; ext2 and UFS are tolerated. btrfs, F2FS, ReiserFS, ZFS, JFS, NILFS2, bcachefs, EROFS
+    and squashfs are not read by this tool, and the import does not change their contents.
     """
     parts = subject.report.partitions
     if subject.guest.root is not None:

@@ -1,7 +1,7 @@
 """Run of all checks, and the refusal of a disk or request that cannot be imported."""
 
 from collections.abc import Collection, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from difflib import get_close_matches
 from pathlib import Path
 from types import ModuleType
@@ -55,7 +55,8 @@ def run_disk_checks(report: DiskReport, request: ImportRequest, *, index: int = 
         findings += _applied(AppliesTo.SYSTEM_DISK, subject, path)
         if guest is not None:
             system = GuestSubject(report=report, request=request, disk=subject.disk, guest=guest)
-            findings += _applied(AppliesTo.GUEST, system, path)
+            found = _applied(AppliesTo.GUEST, system, path)
+            findings += map(_if_it_starts, found) if guest.uncertain else found
         if guest is not None and guest.windows is not None:
             findings += _applied(AppliesTo.WINDOWS, guest.windows, path)
     order = list(Severity)
@@ -146,6 +147,13 @@ def _applied(applies_to: AppliesTo, subject: object, name: str) -> Iterator[Find
                     subject=name,
                     source=one.source,
                 )
+
+
+def _if_it_starts(finding: Finding) -> Finding:
+    """Return a finding about a system that may not be the one that starts: it blocks nothing."""
+    if finding.severity is not Severity.BLOCKS:
+        return finding
+    return replace(finding, severity=Severity.UNKNOWN, message=f"If this system starts: {finding.message}")
 
 
 def _container_findings(report: DiskReport) -> Iterator[Finding]:

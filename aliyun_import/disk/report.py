@@ -78,7 +78,8 @@ class BootEvidence:
     """The evidence for both boot modes. `bios` and `uefi` are texts for messages, empty without evidence.
 
     `bios` is not empty only if BIOS has all that it needs to start; incomplete evidence is in `notes`. The same for
-    `uefi` with a loader in the removable path.
+    `uefi` with a loader in the removable path. `unknown_code` is a sentence about boot code that may start the disk in
+    a way that is not known here.
     """
 
     bios: tuple[str, ...] = ()
@@ -86,6 +87,7 @@ class BootEvidence:
     notes: tuple[str, ...] = ()
     loaders: tuple[Loader, ...] = ()
     architectures: tuple[Architecture, ...] = ()
+    unknown_code: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

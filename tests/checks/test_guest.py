@@ -44,7 +44,7 @@ def root(**changes: Any) -> RootFileSystem:
 
 def mounted(spec: str, *options: str, found: bool | None = True, type_: str = "ext4", at: str = "/srv") -> FstabEntry:
     """Return line 4 of an fstab."""
-    return FstabEntry(line=4, spec=spec, mount_point=at, type=type_, options=options, found=found)
+    return FstabEntry(line=4, where="/etc/fstab:4", spec=spec, mount_point=at, type=type_, options=options, found=found)
 
 
 def windows(**changes: Any) -> GuestReport:
@@ -172,7 +172,14 @@ CASES: list[tuple[str, Severity, GuestReport]] = [
     ("local-clock", NOTE, guest(local_clock=HERE)),
     ("local-clock", WARNS, guest(local_clock=HERE, architecture=Architecture.ARM64)),
     ("shared-identity", NOTE, guest(machine_id=HERE)),
-    ("guest-unread", UNKNOWN, GuestReport(unknowns=("partition 1: it holds btrfs, and that is not read",))),
+    ("guest-unread", UNKNOWN, guest(unknowns=("partition 3: it contains btrfs, which is not supported",))),
+    ("no-system", UNKNOWN, GuestReport()),
+    ("system-uncertain", UNKNOWN, guest(uncertain="there are systems on partition 1, partition 2")),
+    ("shared-folder", BLOCKS, guest(fstab=(mounted("host", found=None, type_="vboxsf"),))),
+    ("shared-folder", WARNS, guest(fstab=(mounted("host", "nofail", found=None, type_="9p"),))),
+    ("crypttab", WARNS, guest(crypttab=(mounted("UUID=2", found=False, type_="/key", at="data"),))),
+    ("crypttab", WARNS, guest(crypttab=(mounted("UUID=1", type_="none", at="data"),))),
+    ("virtio-drivers", UNKNOWN, guest(kernels=(Kernel(version="6.1", image="/boot/vmlinuz"),))),
     # Windows.
     ("windows-client", BLOCKS, windows(client=True, product="Windows 10 Pro")),
     ("windows-too-old", BLOCKS, windows(build=3790, product="Windows Server 2003")),
@@ -258,7 +265,6 @@ def test_a_good_system_has_no_finding(system: GuestReport) -> None:
         pytest.param(guest(fstab=(mounted("UUID=2", at="/boot/efi"),)), id="an ESP"),
         pytest.param(guest(custom_image_directory=False), id="no directory of Customized Linux, and none needed"),
         pytest.param(guest(kernels=(), unknowns=(), boot_entries=(entry(),)), id="a kernel without modules"),
-        pytest.param(guest(kernels=(Kernel(version="6.1"),)), id="drivers not known, without a reason"),
     ],
 )
 def test_what_is_valid_or_not_known_has_no_finding(system: GuestReport) -> None:

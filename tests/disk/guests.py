@@ -3,8 +3,9 @@
 from collections.abc import Mapping
 
 from aliyun_import.disk.filesystems.registry import Volume
-from aliyun_import.disk.guest.inspection import disk_names, inspect_linux
+from aliyun_import.disk.guest.inspection import disk_names, inspect_systems
 from aliyun_import.disk.guest.report import GuestReport
+from aliyun_import.disk.guest.systems import find_systems
 from aliyun_import.disk.reader import BytesReader
 from aliyun_import.disk.report import Partition
 from tests.disk import build
@@ -28,8 +29,8 @@ def looked_at(
     opened = {_volume(2, ROOT_UUID, name=volume): MemoryFiles(root, immutable=immutable)}
     if boot is not None:
         opened[_volume(1, BOOT_UUID)] = MemoryFiles(boot)
-    first = next(iter(opened))
-    return inspect_linux(first, opened, disk_names([_partition(found) for found in opened], list(opened)))
+    names = disk_names([_partition(found) for found in opened], list(opened))
+    return inspect_systems(find_systems(opened, []), opened, names)
 
 
 def debian_disk(name: str = "guest-debian") -> bytes:

@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from aliyun_import.disk.filesystems.interface import FileSystem, Node, Tree
+from aliyun_import.disk.filesystems.interface import FileSystem, Node
+from aliyun_import.disk.filesystems.tree import Tree
 from tests.disk.fixtures.make import write_tree
 from tests.disk.trees import corner_tree
 

@@ -13,7 +13,7 @@ import pytest
 
 from aliyun_import.disk.containers.registry import open_container
 from aliyun_import.disk.filesystems.ext import Ext
-from aliyun_import.disk.filesystems.interface import Tree
+from aliyun_import.disk.filesystems.tree import Tree
 from aliyun_import.disk.filesystems.xfs import Xfs
 from aliyun_import.disk.partitions.lvm import read_volume_group
 from aliyun_import.disk.reader import FileReader, Reader

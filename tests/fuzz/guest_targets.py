@@ -5,11 +5,12 @@ import lzma
 from contextlib import suppress
 
 from aliyun_import.disk.filesystems.ext import Ext
-from aliyun_import.disk.filesystems.interface import FileSystem, Kind, Tree, TreeFile
+from aliyun_import.disk.filesystems.interface import FileSystem, Kind
 from aliyun_import.disk.filesystems.registry import probe_filesystem
+from aliyun_import.disk.filesystems.tree import Tree, TreeFile
 from aliyun_import.disk.filesystems.xfs import Xfs
+from aliyun_import.disk.guest.initramfs import modules_in
 from aliyun_import.disk.guest.inspection import inspect_guest
-from aliyun_import.disk.guest.kernels import modules_in
 from aliyun_import.disk.partitions.lvm import read_volume_group
 from aliyun_import.disk.reader import BytesReader, Reader, ReadProblem
 from aliyun_import.disk.report import Partition

@@ -35,6 +35,8 @@ _DIRTY, _CORRUPT, _EXTERNAL_DATA, _COMPRESSION, _EXTENDED_L2 = 1, 2, 4, 8, 16
 _KNOWN_INCOMPATIBLE = _DIRTY | _CORRUPT | _EXTERNAL_DATA | _COMPRESSION | _EXTENDED_L2
 _ZLIB, _ZSTD = 0, 1
 _COMPRESSED, _ZERO = 1 << 62, 1
+# The low half of the bitmap of an extended entry has a bit for each stored subcluster, the high half for each of zeros.
+_SUBCLUSTERS = 32
 # Bits 9-55 of an L1 or L2 entry are an offset.
 _OFFSET_MASK = 0x00FFFFFFFFFFFE00
 # QEMU itself accepts no L1 table over 32 MiB, and no cluster over 2 MiB.
@@ -138,7 +140,8 @@ def _numbers(raw: bytes) -> "array.array[int]":
 
 def read_l1(file: Reader, header: Header) -> "array.array[int]":
     """Read the L1 table. Bad when it is too small for the disk, too large for any, or not whole."""
-    needed = -(-header.virtual_bytes // (1 << header.cluster_bits + header.cluster_bits - 3))
+    entry_bits = 4 if header.incompatible & _EXTENDED_L2 else 3
+    needed = -(-header.virtual_bytes // (1 << header.cluster_bits + header.cluster_bits - entry_bits))
     if header.l1_entries < needed:
         raise Bad(f"the L1 table has {header.l1_entries} entries; the disk needs {needed}", offset=36)
     if header.l1_entries * 8 > _MAX_L1_BYTES:
@@ -153,14 +156,14 @@ class Qcow2Reader(PiecewiseReader):
         """Take the results of `read_header` and `read_l1`. Unsupported for what this class can't read."""
         if header.has_backing or header.encryption or header.incompatible & _EXTERNAL_DATA:
             raise Unsupported("it is encrypted, or part of its data is in another file")
-        if header.incompatible & _EXTENDED_L2:
-            raise Unsupported("it uses extended L2 entries", offset=72)
         if header.incompatible & ~_KNOWN_INCOMPATIBLE:
             raise Unsupported(f"it uses unknown features (bits {header.incompatible:#x})", offset=72)
         self._file, self._l1 = file, l1
         super().__init__(header.virtual_bytes)
         self._bits = header.cluster_bits
         self._cluster = 1 << header.cluster_bits
+        # An extended entry is followed by a bitmap of the cluster's subclusters.
+        self._numbers_per_entry = 2 if header.incompatible & _EXTENDED_L2 else 1
         self._inflate = _inflater(header.compression)
         self._tables: OrderedDict[int, array.array[int]] = OrderedDict()
         self._clusters: OrderedDict[int, bytes] = OrderedDict()
@@ -168,14 +171,25 @@ class Qcow2Reader(PiecewiseReader):
     def _piece(self, offset: int, length: int) -> bytes:
         """Read within one cluster; Bad where a table or a cluster is outside of the file or does not decompress."""
         within = offset & (self._cluster - 1)
-        return self._read_entry(self._entry(offset), within, min(self._cluster - within, length))
+        entry, bitmap = self._entry(offset)
+        length = min(self._cluster - within, length)
+        if bitmap is None or entry & _COMPRESSED:
+            return self._read_entry(entry, within, length)
+        subcluster = self._cluster // _SUBCLUSTERS
+        index = within // subcluster
+        length = min((index + 1) * subcluster - within, length)
+        is_stored = bitmap >> index & 1 and not bitmap >> (_SUBCLUSTERS + index) & 1
+        return self._read_entry(entry & ~_ZERO, within, length) if is_stored else bytes(length)
 
-    def _entry(self, offset: int) -> int:
-        """Return the L2 entry of the cluster at this offset of the disk."""
-        number = offset >> self._bits
-        slot, within = number >> (self._bits - 3), number & ((self._cluster >> 3) - 1)
+    def _entry(self, offset: int) -> tuple[int, int | None]:
+        """Return the L2 entry of the cluster at this offset of the disk; with its bitmap if it is an extended one."""
+        count = self._numbers_per_entry
+        slot, within = divmod(offset >> self._bits, (self._cluster >> 3) // count)
         at = self._l1[slot] & _OFFSET_MASK
-        return self._table(at)[within] if at else 0
+        table = self._table(at) if at else None
+        if count == 1:
+            return (table[within] if table else 0), None
+        return (table[within * 2], table[within * 2 + 1]) if table else (0, 0)
 
     def _table(self, at: int) -> "array.array[int]":
         table = self._tables.get(at)
@@ -314,6 +328,12 @@ def _header_problems(header: Header) -> list[Problem]:
             "qcow2-extended-l2", Severity.WARNS, "byte 72, bit 4",
             "The QCOW2 uses extended L2 entries (subclusters), which only QEMU 5.2 and later can read.", _FLATTEN,
         )),
+        (header.compression == _ZSTD, _of_header(
+            "qcow2-zstd", Severity.WARNS, "byte 104",
+            "The QCOW2 is compressed with zstd, which the service's pages do not name, and older software cannot read.",
+            "Compress it with zlib: `qemu-img convert -f qcow2 -O qcow2 -c -o compression_type=zlib DISK.qcow2 "
+            "ZLIB.qcow2`, and push that.",
+        )),
         (header.snapshots, _of_header(
             "qcow2-snapshots", Severity.NOTE, "byte 60",
             f"The QCOW2 contains internal snapshots ({header.snapshots}), which are uploaded to no use.", _FLATTEN,
@@ -334,8 +354,8 @@ def _truncation(file: Reader, header: Header, l1: Iterable[int]) -> list[Problem
     tables = sorted(map(_OFFSET_MASK.__and__, l1))
     if tables and tables[-1] + cluster > file.size:
         return [_truncated("an L2 table", tables[-1] + cluster, file)]
-    if header.incompatible & _EXTENDED_L2:
-        return []
+    if header.incompatible & _EXTERNAL_DATA:
+        return []  # the clusters are in the other file
     # Files grow at their end: the last clusters are those of the last tables.
     newest = set(tables[-_MAX_TABLES_BYTES // cluster :]) - {0}
     last = max((_last_byte(file, at, header) for at in newest), default=0)
@@ -348,7 +368,9 @@ def _last_byte(file: Reader, table_at: int, header: Header) -> int:
     No step of it is taken entry by entry in Python: a table has up to 262,144 of them.
     """
     cluster = 1 << header.cluster_bits
-    entries = sorted(_numbers(read_exactly(file, table_at, cluster)))
+    # Every second number of a table with extended entries is a bitmap.
+    step = 2 if header.incompatible & _EXTENDED_L2 else 1
+    entries = sorted(_numbers(read_exactly(file, table_at, cluster))[::step])
     plain_end, compressed_end, copied_end = (
         bisect_left(entries, end) for end in (_PLAIN_END, _COMPRESSED_END, _COPIED_END)
     )

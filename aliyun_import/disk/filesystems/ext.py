@@ -121,7 +121,7 @@ class Ext(InodeFileSystem[_Inode]):
             first = descriptor_block * per_block
             block = sb.first_block + first * sb.blocks_per_group + int(sb.has_backup(first))
         else:
-            block = sb.first_block + 1 + descriptor_block
+            block = sb.descriptors_at + descriptor_block
         at = block * sb.block_bytes + slot * sb.descriptor_bytes
         raw = read_exactly(self._reader, at, sb.descriptor_bytes)
         (table,) = struct.unpack_from("<I", raw, 8)
@@ -148,7 +148,8 @@ class Ext(InodeFileSystem[_Inode]):
         with_type = self._sb.incompat & FILETYPE
         while at + 8 <= end:
             child, length, name_bytes = struct.unpack_from("<IHH", block, at)
-            if with_type:
+            if with_type or not child:
+                # Without the feature, too, the entry of a block's checksum (inode 0) has a type, 0xDE.
                 name_bytes &= 0xFF
             if end == 65536 and length in (0, 65535):
                 length = end

@@ -71,6 +71,11 @@ class Superblock:
         """Return the number of block groups."""
         return -(-(self.blocks - self.first_block) // self.blocks_per_group)
 
+    @property
+    def descriptors_at(self) -> int:
+        """Return the block after that of the superblock, which is in block 1 if blocks have 1 KiB."""
+        return (1 if self.block_bytes == SUPERBLOCK_AT else self.first_block) + 1
+
     def has_backup(self, group: int) -> bool:
         """Return whether a copy of the superblock begins this group."""
         if group == 0:

@@ -5,7 +5,7 @@ limited here, because the numbers are untrusted.
 """
 
 import struct
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from aliyun_import.disk.filesystems.interface import (
@@ -13,14 +13,19 @@ from aliyun_import.disk.filesystems.interface import (
     FileSystemFormat,
     Kind,
     Node,
+    Recent,
+    Run,
     Signature,
+    read_runs,
 )
 from aliyun_import.disk.reader import Bad, Missing, Reader, Unsupported, read_exactly
 
 # An ESP's directories have tens of names, of some 100 bytes each. FAT's own limit are 2 MiB.
 MAX_DIRECTORY_BYTES = 512 * 1024
-# The largest loaders are unified kernel images of some 60-100 MiB; of those only the head is ever read.
+# For files that are read in one piece: the heads of loaders.
 MAX_FILE_BYTES = 16 * 1024 * 1024
+# A unified kernel image of 200 MiB in clusters of 512 bytes has 400,000; following them takes half a second.
+_MAX_CLUSTERS = 1 << 19
 _FAT_PAGE = 4096
 _DIRECTORY, _VOLUME, _LONG_NAME = 0x10, 0x08, 0x0F
 # The sizes in clusters that decide the type, as the specification has them.
@@ -52,11 +57,11 @@ class FatVolume:
         fat_sectors, sectors = small_fat or large_fat, small_count or large_count
         if boot[510:512] != b"\x55\xaa" or not (reserved and copies and fat_sectors and sectors):
             raise Bad("FAT boot sector without its signature, its tables or its size", offset=0)
-        self._cluster_bytes = sector * per_cluster
+        self.cluster_bytes = sector * per_cluster
         self._fat_at, self._fat_bytes = reserved * sector, fat_sectors * sector
         self._root_at, self._root_bytes = self._fat_at + copies * self._fat_bytes, root_entries * 32
         self._data_at = self._root_at + -(-self._root_bytes // sector) * sector
-        self._clusters = (sectors * sector - self._data_at) // self._cluster_bytes
+        self._clusters = (sectors * sector - self._data_at) // self.cluster_bytes
         if self._clusters <= 0 or self._data_at >= reader.size:
             raise Bad("FAT boot sector whose data area is outside of the partition", offset=0)
         self._bits = 12 if self._clusters < _FAT12_CLUSTERS else 16 if self._clusters < _FAT16_CLUSTERS else 32
@@ -74,6 +79,26 @@ class FatVolume:
         if entry.is_directory:
             raise Missing(f"{path} is a directory")
         return self._chain(entry.cluster, min(entry.size_bytes, length, MAX_FILE_BYTES), exact=True)
+
+    def runs(self, path: str) -> Sequence[Run]:
+        """Return the map of a file, its clusters as blocks of `cluster_bytes`."""
+        folder, _, name = path.rpartition("/")
+        entry = self._find(self.entries(folder), name)
+        runs: list[Run] = []
+        cluster, size = entry.cluster, self.cluster_bytes
+        count = -(-entry.size_bytes // size)
+        if count > _MAX_CLUSTERS:
+            raise Unsupported(f"{path} is on FAT and has {count} clusters, more than are read there")
+        for logical in range(count):
+            if not 2 <= cluster < self._clusters + 2:
+                raise Bad(f"a FAT chain ends {count - logical} clusters before its file does")
+            position, last = self._data_at + (cluster - 2) * size, runs[-1] if runs else None
+            if last is not None and last.position + last.count * size == position:
+                runs[-1] = Run(last.logical, last.count + 1, last.position)
+            else:
+                runs.append(Run(logical, 1, position))
+            cluster = self._next(cluster)
+        return runs
 
     def _directory(self, path: str) -> bytes:
         raw = (
@@ -131,8 +156,8 @@ class FatVolume:
         pieces, got = [], 0
         # A chain has at most one link per requested byte: a loop ends here, too.
         while got < limit and 2 <= cluster < self._clusters + 2:
-            piece = min(self._cluster_bytes, limit - got)
-            pieces.append(read_exactly(self._reader, self._data_at + (cluster - 2) * self._cluster_bytes, piece))
+            piece = min(self.cluster_bytes, limit - got)
+            pieces.append(read_exactly(self._reader, self._data_at + (cluster - 2) * self.cluster_bytes, piece))
             got += piece
             cluster = self._next(cluster)
         if exact and got < limit:
@@ -170,6 +195,7 @@ def _short_name(entry: bytes) -> str:
 
 
 _MAX_NODES = 20_000
+_KEPT_RUNS = 50_000
 
 
 class FatTree:
@@ -183,7 +209,8 @@ class FatTree:
         # Path and node by number.
         self._nodes: list[tuple[str, Node]] = [("", Node(0, Kind.DIRECTORY, 0, 0, immutable=False))]
         self._numbers: dict[str, int] = {"": 0}
-        self._kept: tuple[int, bytes] | None = None
+        self._reader = reader
+        self._runs: Recent[Sequence[Run]] = Recent(_KEPT_RUNS)
 
     @property
     def facts(self) -> FileSystemFacts:
@@ -216,13 +243,14 @@ class FatTree:
             yield entry.name, self._numbers[below]
 
     def read(self, number: int, offset: int, length: int) -> bytes:
-        """Read part of a file. A FAT chain has no way in but its beginning, so the file read last is kept whole."""
+        """Read part of a file, short at its end. A FAT chain has no way in but its beginning, so its map is cached."""
         path, node = self._nodes[number]
-        if node.size_bytes > MAX_FILE_BYTES:
-            raise Unsupported(f"{path} is on FAT and has {node.size_bytes} bytes, more than is read there")
-        if self._kept is None or self._kept[0] != number:
-            self._kept = (number, self._volume.read(path))
-        return self._kept[1][offset : offset + length]
+        runs = self._runs.get(number)
+        if runs is None:
+            runs = self._volume.runs(path)
+            self._runs.keep(number, runs, parts=len(runs))
+        length = max(min(length, node.size_bytes - offset), 0)
+        return read_runs(self._reader, runs, block_bytes=self._volume.cluster_bytes, offset=offset, length=length)
 
     def target(self, number: int) -> str:
         """Raise Missing: FAT has no symbolic links."""

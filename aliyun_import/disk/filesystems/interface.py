@@ -1,4 +1,4 @@
-"""The interface of a file system, shared parts of those with inodes, and path lookup across mounted file systems.
+"""The interface of a file system, and the shared parts of those with inodes.
 
 A new file system is one module that defines a `FileSystemFormat`, and one line in `registry.py`.
 """
@@ -6,7 +6,7 @@ A new file system is one module that defines a `FileSystemFormat`, and one line 
 import uuid
 from bisect import bisect_right
 from collections import OrderedDict
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from enum import Enum, auto
 from typing import Generic, Protocol, TypeVar
@@ -142,13 +142,14 @@ class FileSystemFormat:
     """A file system, or what else is found on a partition: how it is recognised and opened.
 
     `probe` gets the first 68 KiB. `open` gets a reader and the signature; None where there are no files. `title` is for
-    messages about what is not read.
+    messages about what is not read. `hides`: it may contain file systems, or has a UUID or label, that are not told.
     """
 
     names: tuple[str, ...]
     probe: Callable[[bytes], Signature | None]
     open: Callable[[Reader, Signature], FileSystem] | None = None
     title: str = ""
+    hides: bool = False
 
 
 class InodeFileSystem(Generic[V]):
@@ -247,154 +248,3 @@ def read_runs(reader: Reader, runs: Sequence[Run], *, block_bytes: int, offset: 
             index += 1
     pieces.append(bytes(end - position))
     return b"".join(pieces)
-
-
-_MAX_HOPS = 16
-_MAX_STEPS = 400
-# Configuration files have some KiB, and modules.dep less than a MiB.
-MAX_TEXT_BYTES = 2 << 20
-# How much a file's size may exceed its blocks: holes are normal (mkfs -d creates some), a size without blocks is an
-# attack.
-_MAX_HOLE_BYTES = 16 << 20
-# Names in the cache, of all directories together. The directories that an inspection reads have some thousands.
-_KEPT_NAMES = 100_000
-
-
-class TreeFile:
-    """A regular file of the tree as a reader: `size` and `pread`."""
-
-    def __init__(self, files: FileSystem, node: Node) -> None:
-        if node.size_bytes > node.allocated_bytes + _MAX_HOLE_BYTES:
-            raise Bad(f"a file claims {node.size_bytes} bytes and has blocks for {node.allocated_bytes}")
-        self._files, self._node = files, node
-
-    @property
-    def size(self) -> int:
-        """Return the length in bytes."""
-        return self._node.size_bytes
-
-    def pread(self, offset: int, length: int) -> bytes:
-        """Read a range, short at the end."""
-        return self._files.read(self._node.number, offset, length)
-
-
-class Tree:
-    """The tree of the running system: a root file system and what is mounted below it."""
-
-    def __init__(self, root: FileSystem, *, mounts: Mapping[str, FileSystem] | None = None) -> None:
-        self._root = root
-        self._mounts = dict(mounts or {})
-        self._names: dict[int, Recent[dict[str, int]]] = {}
-
-    def node(self, path: str, *, follow: bool = True) -> Node:
-        """Return the node at path; Missing when there is none. `follow` applies to a link at the end of the path."""
-        files, number = self._find(path, follow=follow)
-        return files.node(number)
-
-    def exists(self, path: str) -> bool:
-        """Return whether there is anything at path; a link to nothing is nothing."""
-        return self._is_found(path, follow=True)
-
-    def has_name(self, path: str) -> bool:
-        """Return whether the directory of path contains its name, which may be a link to nothing."""
-        return self._is_found(path, follow=False)
-
-    def link(self, path: str) -> str | None:
-        """Return the target of the symbolic link at path; None when there is none."""
-        try:
-            files, number = self._find(path, follow=False)
-        except Missing:
-            return None
-        return files.target(number) if files.node(number).kind is Kind.LINK else None
-
-    def names(self, path: str) -> tuple[str, ...]:
-        """List a directory, sorted; empty when there is none."""
-        try:
-            files, number = self._find(path, follow=True)
-        except Missing:
-            return ()
-        if files.node(number).kind is not Kind.DIRECTORY:
-            return ()
-        return tuple(sorted(self._directory(files, number)))
-
-    def open(self, path: str) -> TreeFile:
-        """Open a regular file; Missing when there is none."""
-        files, number = self._find(path, follow=True)
-        node = files.node(number)
-        if node.kind is not Kind.FILE:
-            raise Missing(f"{path} is not a regular file")
-        return TreeFile(files, node)
-
-    def read(self, path: str, *, limit: int = MAX_TEXT_BYTES) -> bytes:
-        """Read a whole file; Missing when there is none, Bad when it is longer than limit."""
-        file = self.open(path)
-        if file.size > limit:
-            raise Bad(f"{path} has {file.size} bytes, more than the {limit} that are read")
-        return file.pread(0, file.size)
-
-    def text(self, path: str, *, limit: int = MAX_TEXT_BYTES) -> str | None:
-        """Read a text file, bytes that are not UTF-8 replaced; None when there is none, Bad when it is too long."""
-        try:
-            return self.read(path, limit=limit).decode("utf-8", "replace")
-        except Missing:
-            return None
-
-    def _is_found(self, path: str, *, follow: bool) -> bool:
-        try:
-            self._find(path, follow=follow)
-        except Missing:
-            return False
-        return True
-
-    def _find(self, path: str, *, follow: bool) -> tuple[FileSystem, int]:
-        """Find path. `done` is the path so far without links; `todo` are the remaining parts, the last one first."""
-        done: list[str] = []
-        todo = [part for part in reversed(path.split("/")) if part not in ("", ".")]
-        files, number = self._at_root()
-        trail: list[tuple[FileSystem, int]] = []
-        hops = steps = 0
-        while todo:
-            steps += 1
-            if steps > _MAX_STEPS:
-                raise Bad(f"{path} takes more than {_MAX_STEPS} steps")
-            part = todo.pop()
-            if part == "..":
-                if trail:
-                    files, number = trail.pop()
-                    done.pop()
-                continue
-            child_files, child = self._step(files, number, [*done, part])
-            node = child_files.node(child)
-            if node.kind is Kind.LINK and (todo or follow):
-                hops += 1
-                if hops > _MAX_HOPS:
-                    raise Missing(f"{path} leads through more than {_MAX_HOPS} symbolic links")
-                target = child_files.target(child)
-                if target.startswith("/"):
-                    done, trail = [], []
-                    files, number = self._at_root()
-                todo += [piece for piece in reversed(target.split("/")) if piece not in ("", ".")]
-                continue
-            trail.append((files, number))
-            done.append(part)
-            files, number = child_files, child
-        return files, number
-
-    def _at_root(self) -> tuple[FileSystem, int]:
-        return self._root, self._root.root
-
-    def _step(self, files: FileSystem, number: int, parts: list[str]) -> tuple[FileSystem, int]:
-        """Return the child of a directory, or the root of what is mounted there; Missing when there is none."""
-        child = self._directory(files, number).get(parts[-1])
-        if child is None:
-            raise Missing(f"/{'/'.join(parts)} is not there")
-        mounted = self._mounts.get("/" + "/".join(parts))
-        return (mounted, mounted.root) if mounted else (files, child)
-
-    def _directory(self, files: FileSystem, number: int) -> dict[str, int]:
-        kept = self._names.setdefault(id(files), Recent(_KEPT_NAMES))
-        names = kept.get(number)
-        if names is None:
-            names = dict(files.entries(number))
-            kept.keep(number, names, parts=len(names))
-        return names

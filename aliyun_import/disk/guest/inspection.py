@@ -3,20 +3,23 @@
 It runs in the isolated child process. What can't be read becomes a sentence in the report's `unknowns`.
 """
 
-import re
-import shlex
-import struct
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import replace
 from typing import TypeVar
 
-from aliyun_import.disk.filesystems.interface import FileSystem, Tree
+from aliyun_import.disk.filesystems.interface import FileSystem
 from aliyun_import.disk.filesystems.registry import Volume, find_volumes, open_volume
-from aliyun_import.disk.guest.boot_config import DiskNames, read_boot_entries, read_fstab
+from aliyun_import.disk.filesystems.tree import Tree
+from aliyun_import.disk.guest.boot_config import read_boot_entries
+from aliyun_import.disk.guest.boot_files import BootFiles
+from aliyun_import.disk.guest.disk_names import WITHOUT_CONTENT, DiskNames
 from aliyun_import.disk.guest.kernels import find_kernels
+from aliyun_import.disk.guest.mounts import read_crypttab, read_fstab, read_units
 from aliyun_import.disk.guest.network import read_network
-from aliyun_import.disk.guest.report import GuestReport, OsRelease, RootFileSystem
+from aliyun_import.disk.guest.release import Machine, read_machine, read_os_release
+from aliyun_import.disk.guest.report import Evidence, GuestReport, RootFileSystem
 from aliyun_import.disk.guest.services import (
+    has_systemd,
     read_absolute_lib_links,
     read_accounts,
     read_cloud_init,
@@ -28,21 +31,21 @@ from aliyun_import.disk.guest.services import (
     read_selinux,
     read_sshd,
 )
+from aliyun_import.disk.guest.systems import System, find_systems, named_volume
 from aliyun_import.disk.guest.windows import inspect_windows
-from aliyun_import.disk.reader import Missing, Reader, ReadProblem
+from aliyun_import.disk.reader import Reader, ReadProblem
 from aliyun_import.disk.report import Partition
-from aliyun_import.model.request import Architecture, OsType
+from aliyun_import.model.request import OsType
 
 T = TypeVar("T")
-_RELEASES = (
-    "/etc/os-release",
-    "/usr/lib/os-release",
-    "/etc/redhat-release",
-    "/etc/SuSE-release",
-    "/etc/debian_version",
-)
 # Mount points of interest: each may be a file system of its own.
 _MOUNT_POINTS = ("/boot", "/boot/efi", "/efi", "/usr", "/var", "/etc")
+# Programs that make an initramfs or a boot loader's configuration: a remedy names one that the system has.
+_TOOLS = ("dracut", "update-initramfs", "mkinitcpio", "mkinitfs", "mkinitrd", "genkernel", "booster", "nixos-rebuild",
+          "update-grub", "grub-mkconfig", "grub2-mkconfig", "grubby", "bootctl", "lilo")  # fmt: skip
+_PROGRAM_DIRECTORIES = ("/usr/bin", "/usr/sbin", "/bin", "/sbin")
+# What has no files that a boot loader loads.
+_WITHOUT_FILES = ("swap", "swap-suspended", "jbd")
 
 
 def inspect_guest(disk: Reader, partitions: Sequence[Partition]) -> GuestReport:
@@ -50,31 +53,72 @@ def inspect_guest(disk: Reader, partitions: Sequence[Partition]) -> GuestReport:
     unknowns: list[str] = []
     volumes = find_volumes(disk, partitions, unknowns)
     opened = _open_all(volumes, unknowns)
-    root = next((volume for volume in opened if _is_root(volume, opened[volume], unknowns)), None)
-    if root is None:
-        windows = [volume for volume in volumes if volume.filesystem == "ntfs"]
-        if windows:
-            esps = [files for volume, files in opened.items() if volume.filesystem == "vfat"]
-            return inspect_windows(windows, esps, unknowns)
-        return GuestReport(unknowns=(*unknowns, *_why_nothing(volumes)))
-    return inspect_linux(root, opened, disk_names(partitions, volumes), unknowns)
+    unread = tuple(
+        Evidence(what=volume.filesystem or "an unknown content", where=volume.title)
+        for volume in volumes
+        if volume not in opened and may_have_files(volume, partitions)
+    )
+    systems = find_systems(opened, unknowns)
+    if systems:
+        names = disk_names(partitions, volumes)
+        guest = inspect_systems(systems, opened, names, unknowns=unknowns, complete=not unread)
+        return replace(guest, unread=unread)
+    windows = [volume for volume in volumes if volume.filesystem == "ntfs"]
+    if windows:
+        esps = [files for volume, files in opened.items() if volume.filesystem == "vfat"]
+        return replace(inspect_windows(windows, esps, unknowns), unread=unread)
+    return GuestReport(unknowns=(*unknowns, *_why_nothing(volumes)), unread=unread)
+
+
+def may_have_files(volume: Volume, partitions: Sequence[Partition]) -> bool:
+    """Return whether a volume may have files that a system or a boot loader reads."""
+    if volume.filesystem or volume.name:
+        return volume.filesystem not in _WITHOUT_FILES
+    part = next((part for part in partitions if part.number == volume.partition), None)
+    return part is None or part.type_id not in WITHOUT_CONTENT
 
 
 def disk_names(partitions: Sequence[Partition], volumes: Sequence[Volume]) -> DiskNames:
     """Return the names of everything on the disk. A physical volume whose volumes are not all known hides some."""
     logical = [volume for volume in volumes if volume.name]
     unread = {part.number for part in partitions if part.filesystem == "lvm"} - {volume.partition for volume in logical}
-    hidden = bool(unread) or any(not volume.filesystem for volume in logical)
     return DiskNames.of(
-        partitions, volumes=[(volume.name, volume.uuid, volume.label) for volume in logical], hidden=hidden
+        partitions,
+        volumes=[(volume.name, volume.filesystem, volume.uuid, volume.label) for volume in logical],
+        hidden=bool(unread),
     )
 
 
-def inspect_linux(
-    root: Volume, opened: Mapping[Volume, FileSystem], names: DiskNames, unknowns: Sequence[str] = ()
+def inspect_systems(
+    systems: Sequence[System],
+    opened: Mapping[Volume, FileSystem],
+    names: DiskNames,
+    *,
+    unknowns: Sequence[str] = (),
+    complete: bool = True,
 ) -> GuestReport:
-    """Inspect the Linux whose root is opened[root]; the other volumes may be mounted below it."""
-    return _Inspection(root, opened, names, list(unknowns)).report()
+    """Inspect the system that is started; the other volumes may be mounted below it.
+
+    `complete`: every volume with files was opened.
+    """
+    first = _Inspection(systems[0], opened, names, list(unknowns), complete=complete)
+    volumes = [system.volume for system in systems]
+    roots = [named_volume(entry.root, list(opened)) for entry in first.entries if entry.default]
+    named = dict.fromkeys(root for root in roots if root in volumes)
+    chosen, uncertain = systems[0], ""
+    if len(named) == 1 and (len(systems) > 1 or None not in roots):
+        chosen = systems[volumes.index(next(iter(named)))]
+    elif len(systems) > 1:
+        titles = ", ".join(volume.title for volume in volumes)
+        uncertain = f"there are systems on {titles}, and which of them starts is not known"
+    if not named and roots and all(root is not None for root in roots):
+        uncertain = f"the boot loader starts a system on {next(root.title for root in roots if root)}"
+    if not named and first.entries and first.entries[0].default and not first.entries[0].kernel:
+        uncertain = f"the boot loader starts {first.entries[0].title or 'another system'} by default"
+    inspection = (
+        first if chosen is systems[0] else _Inspection(chosen, opened, names, first.unknowns, complete=complete)
+    )
+    return replace(inspection.report(others=[one for one in volumes if one != chosen.volume]), uncertain=uncertain)
 
 
 class _Inspection:
@@ -82,36 +126,54 @@ class _Inspection:
 
     def __init__(
         self,
-        root: Volume,
+        system: System,
         opened: Mapping[Volume, FileSystem],
         names: DiskNames,
         unknowns: list[str],
+        *,
+        complete: bool,
     ) -> None:
-        self._root, self._files, self._opened = root, opened[root], opened
-        self._unknowns, self._names = unknowns, names
-        self._tree = Tree(self._files)
+        self._system, self._root, self._opened = system, system.volume, opened
+        self._files, self.unknowns = opened[system.volume], unknowns
+        tree = self._tree = Tree(system.root)
+        crypttab = self._read("/etc/crypttab", lambda: read_crypttab(tree, names)) or ()
+        self._names = names = replace(names, mapped=frozenset(entry.mount_point for entry in crypttab))
+        self._crypttab = crypttab
+        self._fstab = self._read("/etc/fstab", lambda: read_fstab(tree, names)) or ()
+        self._mounts = self._read_mounts({entry.mount_point: entry.spec for entry in self._fstab})
+        rest = [volume for volume in opened if volume not in (*self._mounts.values(), self._root)]
+        places = {f"/{volume.name.replace('/', '-') or volume.title}": volume for volume in rest}
+        mounted = {**self._mounts, **places}
+        tree = self._tree = Tree(system.root, mounts={point: opened[volume] for point, volume in mounted.items()})
+        order: tuple[str, ...] = ("/boot", "") if "/boot" in self._mounts else ("", "/boot")
+        if system.root is not self._files:  # a deployment of ostree: its boot loader reads the file system around it
+            self._tree = tree = Tree(
+                system.root,
+                mounts={point: opened[volume] for point, volume in {**mounted, "/sysroot": self._root}.items()},
+            )
+            order = (*order, "/sysroot", "/sysroot/boot")
+        self._boot_files = files = BootFiles(tree=tree, bases=(*order, "/boot/efi", "/efi", *places), complete=complete)
+        self.entries = self._read("the boot loader's configuration", lambda: read_boot_entries(files, names)) or ()
 
-    def report(self) -> GuestReport:
-        """Return all facts."""
-        tree = self._tree
-        fstab = self._read("/etc/fstab", lambda: read_fstab(tree.text("/etc/fstab") or "", self._names)) or ()
-        mounts = self._mounts({entry.mount_point: entry.spec for entry in fstab})
-        tree = self._tree = Tree(self._files, mounts={point: self._opened[volume] for point, volume in mounts.items()})
-        separate = "/boot" in mounts
-        entries = self._read(
-            "the boot loader's configuration", lambda: read_boot_entries(tree, self._names, separate_boot=separate)
+    def report(self, *, others: Sequence[Volume] = ()) -> GuestReport:
+        """Return all facts. Entries that start a system on one of the other roots are left out."""
+        tree, files = self._tree, self._boot_files
+        entries = tuple(
+            entry for entry in self.entries if not entry.root or named_volume(entry.root, list(others)) is None
         )
-        entries = entries or ()
         machine = self._read("/bin/sh", lambda: read_machine(tree)) or Machine()
+        units = self._read("the mount units", lambda: read_units(tree, self._names)) or ()
+        kernels = self._read("the kernels", lambda: find_kernels(files, entries)) or ()
         return GuestReport(
             os_type=OsType.LINUX,
             os_release=self._read("os-release", lambda: read_os_release(tree)),
             architecture=machine.architecture,
             machine=machine.name,
             root=self._root_facts(),
-            boot_partition=mounts["/boot"].partition if separate else None,
-            kernels=self._read("the kernels", lambda: find_kernels(tree, entries, separate_boot=separate)) or (),
-            fstab=fstab,
+            boot_partition=self._mounts["/boot"].partition if "/boot" in self._mounts else None,
+            kernels=kernels,
+            fstab=(*self._fstab, *units),
+            crypttab=self._crypttab,
             boot_entries=entries,
             network=self._read("the network's configuration", lambda: read_network(tree)),
             cloud_init=self._read("cloud-init", lambda: read_cloud_init(tree)),
@@ -125,7 +187,16 @@ class _Inspection:
             machine_id=self._read("/etc/machine-id", lambda: read_machine_id(tree)),
             issue=self._read("/etc/issue", lambda: read_issue(tree)),
             custom_image_directory=self._read("the first partition", self._has_custom_image_directory),
-            unknowns=tuple(self._unknowns),
+            tools=self._read("the tools", self._tools) or (),
+            image_based=self._system.usr is not None or self._system.root is not self._files,
+            systemd=self._read("the init system", lambda: has_systemd(tree)),
+            unknowns=tuple(dict.fromkeys(self.unknowns)),
+        )
+
+    def _tools(self) -> tuple[str, ...]:
+        tree = self._tree
+        return tuple(
+            name for name in _TOOLS if any(tree.has_name(f"{directory}/{name}") for directory in _PROGRAM_DIRECTORIES)
         )
 
     def _read(self, what: str, read: Callable[[], T]) -> T | None:
@@ -133,19 +204,22 @@ class _Inspection:
         try:
             return read()
         except ReadProblem as problem:
-            self._unknowns.append(f"{what} could not be read: {problem.message}")
+            self.unknowns.append(f"{what} could not be read: {problem.message}")
             return None
 
-    def _mounts(self, specs: dict[str, str]) -> dict[str, Volume]:
+    def _read_mounts(self, specs: dict[str, str]) -> dict[str, Volume]:
         """Return the file systems that fstab mounts on the mount points of interest."""
-        found = {}
+        mounts = {}
         for point in _MOUNT_POINTS:
-            volume = _named(specs[point], self._opened) if point in specs else None
+            spec = specs.get(point)
+            volume = named_volume(spec, list(self._opened)) if spec else None
             if volume is not None and volume != self._root:
-                found[point] = volume
-            elif point in specs and volume is None and point in ("/boot", "/usr"):
-                self._unknowns.append(f"{point} is a file system of its own ({specs[point]}) that could not be opened")
-        return found
+                mounts[point] = volume
+            elif spec and volume is None and point in ("/boot", "/usr", "/etc"):
+                self.unknowns.append(f"{point} ({spec}) was not found on this disk; its contents are not known")
+        if self._system.usr is not None:
+            mounts.setdefault("/usr", self._system.usr)
+        return mounts
 
     def _has_custom_image_directory(self) -> bool | None:
         """Return whether there is the directory to which ECS writes the settings of a "Customized Linux" instance."""
@@ -182,131 +256,9 @@ def _open_all(volumes: Sequence[Volume], unknowns: list[str]) -> dict[Volume, Fi
     return opened
 
 
-def _is_root(volume: Volume, files: FileSystem, unknowns: list[str]) -> bool:
-    """Return whether a file system is the root of a system: it names its distribution, and has /etc."""
-    if volume.filesystem == "vfat":
-        return False
-    tree = Tree(files)
-    try:
-        return bool(tree.names("/etc")) and any(tree.has_name(path) for path in _RELEASES)
-    except ReadProblem as problem:
-        unknowns.append(f"{volume.title} ({volume.filesystem}): {problem.message}")
-        return False
-
-
-def _named(spec: str, opened: Mapping[Volume, FileSystem]) -> Volume | None:
-    """Return the volume that a line of fstab names."""
-    for volume in opened:
-        part = Partition(
-            number=volume.partition,
-            start_bytes=0,
-            size_bytes=0,
-            type_name="",
-            type_id="",
-            name=volume.part_label,
-            filesystem=volume.filesystem,
-            label=volume.label,
-            uuid=volume.uuid,
-            part_uuid=volume.part_uuid,
-        )
-        own = [(volume.name, volume.uuid, volume.label)] if volume.name else []
-        if DiskNames.of([part], volumes=own).has(spec):
-            return volume
-    return None
-
-
 def _why_nothing(volumes: Sequence[Volume]) -> tuple[str, ...]:
     readable = [volume for volume in volumes if volume.filesystem in ("ext2", "ext3", "ext4", "xfs")]
     if not readable:
         return ()
     names = ", ".join(f"{volume.title} ({volume.filesystem})" for volume in readable)
     return (f"no system was found on {names}",)
-
-
-_PLACES = ("/etc/os-release", "/usr/lib/os-release")
-# Systems from before os-release: CentOS and Red Hat 6, SUSE 11, Debian 6. File, pattern of its first line, ID.
-_OLD = (
-    ("/etc/centos-release", r"CentOS.* release (?P<version>[\d.]+)", "centos"),
-    ("/etc/redhat-release", r"CentOS.* release (?P<version>[\d.]+)", "centos"),
-    ("/etc/redhat-release", r"Red Hat.* release (?P<version>[\d.]+)", "rhel"),
-    ("/etc/SuSE-release", r"openSUSE (?P<version>[\d.]+)", "opensuse"),
-    ("/etc/SuSE-release", r"SUSE Linux Enterprise.* (?P<version>\d+)", "sles"),
-    ("/etc/debian_version", r"(?P<version>\d+)", "debian"),
-)
-# Every system has one of these programs; the first one names the processor.
-_PROGRAMS = ("/bin/sh", "/usr/bin/env", "/sbin/init", "/usr/lib/systemd/systemd", "/bin/busybox")
-# e_machine of the ELF header.
-_MACHINES = {
-    3: "i386",
-    62: "x86-64",
-    183: "aarch64",
-    40: "arm",
-    21: "ppc64",
-    22: "s390x",
-    243: "riscv",
-    258: "loongarch",
-}
-_ARCHITECTURES = {3: Architecture.I386, 62: Architecture.X86_64, 183: Architecture.ARM64}
-
-
-def read_os_release(tree: Tree) -> OsRelease | None:
-    """Return os-release, or its predecessor on older systems; None when there is neither."""
-    for place in _PLACES:
-        text = tree.text(place)
-        fields = parse_os_release(text) if text is not None else {}
-        if fields.get("ID") or fields.get("NAME"):
-            return OsRelease(
-                id=fields.get("ID", "").lower(),
-                id_like=tuple(fields.get("ID_LIKE", "").lower().split()),
-                name=fields.get("NAME", ""),
-                version_id=fields.get("VERSION_ID", ""),
-                pretty_name=fields.get("PRETTY_NAME", ""),
-                variant_id=fields.get("VARIANT_ID", ""),
-                where=place,
-            )
-    return _old_release(tree)
-
-
-def parse_os_release(text: str) -> dict[str, str]:
-    """Return the assignments of an os-release file, unquoted as a shell would."""
-    fields = {}
-    for line in text.splitlines():
-        name, equals, value = line.strip().partition("=")
-        if not equals or name.startswith("#"):
-            continue
-        try:
-            fields[name] = " ".join(shlex.split(value))
-        except ValueError:  # a quote that is not closed
-            fields[name] = value.strip("\"'")
-    return fields
-
-
-@dataclass(frozen=True, slots=True)
-class Machine:
-    """The processor of the programs: its usual name, and ECS's (None: it has none). Empty: not known."""
-
-    name: str = ""
-    architecture: Architecture | None = None
-
-
-def read_machine(tree: Tree) -> Machine:
-    """Return the machine in the ELF header of the shell, or of another program that every system has."""
-    for path in _PROGRAMS:
-        try:
-            head = tree.open(path).pread(0, 20)
-        except Missing:
-            continue
-        if len(head) == 20 and head[:4] == b"\x7fELF":
-            (number,) = struct.unpack_from("<H" if head[5] == 1 else ">H", head, 18)
-            return Machine(_MACHINES.get(number, f"ELF machine {number}"), _ARCHITECTURES.get(number))
-    return Machine()
-
-
-def _old_release(tree: Tree) -> OsRelease | None:
-    for place, pattern, name in _OLD:
-        text = tree.text(place)
-        match = re.match(pattern, text) if text else None
-        if text and match:
-            first = text.splitlines()[0]
-            return OsRelease(id=name, name=first, pretty_name=first, version_id=match["version"], where=place)
-    return None

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from itertools import islice
 from typing import TYPE_CHECKING
 
-from aliyun_import.disk.filesystems.interface import Tree
+from aliyun_import.disk.filesystems.tree import Tree
 from aliyun_import.disk.guest.report import Evidence, Network
 from aliyun_import.disk.guest.services import is_enabled
 

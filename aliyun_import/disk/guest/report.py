@@ -76,7 +76,7 @@ class Driver:
 class Kernel:
     """One kernel with its modules and its initramfs. `initramfs` is its path, empty when there is none.
 
-    `default`: the boot loader starts this one, as far as its configuration shows; `initramfs_problem` is why its
+    `default`: a boot loader may start this one, as far as its configuration shows; `initramfs_problem` is why its
     contents are not known, empty when they are. `fw_cfg`: it has CONFIG_FW_CFG_SYSFS (None: not known).
     """
 
@@ -95,9 +95,10 @@ class Kernel:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FstabEntry:
-    """One line of /etc/fstab. `found`: what it names is on this disk (None: unknown)."""
+    """One line of /etc/fstab or crypttab, or a unit. `found`: what it names is on this disk (None: unknown)."""
 
     line: int
+    where: str = ""
     spec: str
     mount_point: str
     type: str
@@ -107,16 +108,23 @@ class FstabEntry:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BootEntry:
-    """One entry of the boot loader, with the kernel and the root that it names.
+    """One entry of a boot loader, with the files and the root that it names.
 
-    `loader` is "grub", "bls" or "extlinux"; `root` is the value of root= ("UUID=...", "/dev/sda1"), empty when it is
-    not there or is a variable. The `..._found` are whether each is on this disk (None: unknown).
+    `loader` is "grub", "bls", "extlinux", "lilo", "refind", "limine" or "unified" (a unified kernel image); `default`:
+    its configuration starts this entry. `initrds` are all files that are joined to the initramfs, `initramfs` the one
+    that is not microcode. `arguments` is the kernel's command line, `root` the value of root= in it ("UUID=...",
+    "/dev/sda1"), empty when it is not there or is a variable. The `..._found` are whether each is on this disk (None:
+    unknown).
     """
 
     loader: str
     where: str
+    title: str = ""
+    default: bool = False
     kernel: str = ""
     initramfs: str = ""
+    initrds: tuple[str, ...] = ()
+    arguments: str = ""
     root: str = ""
     kernel_found: bool | None = None
     initramfs_found: bool | None = None
@@ -185,6 +193,26 @@ class Accounts:
     readable: bool = False
 
 
+class TieKind(StrEnum):
+    """What a setting ties a system to, or keeps it from on ECS."""
+
+    CLOUD = "the agent of another cloud"
+    HYPERVISOR = "a tool of another hypervisor"
+    RESCUE = "a start that ends before the system is up"
+    DRIVER = "a driver that is not loaded"
+    DEVICE = "a device of the source machine"
+    NETWORK = "a setting of the source's network"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SourceTie:
+    """A setting that ties a system to its old machine: of which kind, what it is, and where."""
+
+    kind: TieKind
+    what: str
+    where: str
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WindowsFacts:
     """The contents of the registry and the drivers' directory; empty or None where they could not be read.
@@ -224,6 +252,11 @@ class WindowsFacts:
 class GuestReport:
     """The system on a disk. `os_type` is None when no system was found or could be read: `unknowns` has the reason.
 
+    `unread` are the volumes with a file system that is not read: its name and the volume. `uncertain` is a sentence
+    about why another system than this one may be started, empty when it is this one. `tools` are the programs that
+    make an initramfs or the configuration of a boot loader; `systemd` is whether it is the init system. `image_based`:
+    its root is a deployment of ostree, or its /usr a volume of its own, and only its own loader finds its kernels.
+
     `issue` is the text of /etc/issue, None where there is none; `custom_image_directory` is whether the first
     partition has /aliyun_custom_image (None: unknown).
     """
@@ -236,6 +269,7 @@ class GuestReport:
     boot_partition: int | None = None
     kernels: tuple[Kernel, ...] = ()
     fstab: tuple[FstabEntry, ...] = ()
+    crypttab: tuple[FstabEntry, ...] = ()
     boot_entries: tuple[BootEntry, ...] = ()
     network: Network | None = None
     cloud_init: CloudInit | None = None
@@ -250,7 +284,18 @@ class GuestReport:
     issue: str | None = None
     custom_image_directory: bool | None = None
     windows: WindowsFacts | None = None
+    source_ties: tuple[SourceTie, ...] = ()
+    tools: tuple[str, ...] = ()
+    systemd: bool | None = None
+    unread: tuple[Evidence, ...] = ()
+    uncertain: str = ""
+    image_based: bool = False
     unknowns: tuple[str, ...] = ()
+
+    @property
+    def started(self) -> tuple[BootEntry, ...]:
+        """Return the entries of which one is started: the default of each configuration, else all of them."""
+        return tuple(entry for entry in self.boot_entries if entry.default) or self.boot_entries
 
     @property
     def name(self) -> str:

@@ -4,7 +4,7 @@ import re
 from collections.abc import Iterator
 from fnmatch import fnmatchcase
 
-from aliyun_import.disk.filesystems.interface import Tree
+from aliyun_import.disk.filesystems.tree import Tree
 from aliyun_import.disk.guest.report import Accounts, CloudInit, Evidence, Firewall, Sshd
 from aliyun_import.disk.reader import Missing
 
@@ -22,7 +22,6 @@ def is_enabled(tree: Tree, unit: str) -> bool | None:
     """
     if tree.link(f"/etc/systemd/system/{unit}") == "/dev/null":
         return False
-    systemd = tree.exists("/usr/lib/systemd/systemd") or tree.exists("/lib/systemd/systemd")
     for directory in _UNIT_DIRECTORIES:
         for name in tree.names(directory):
             if name.endswith((".wants", ".requires")) and tree.has_name(f"{directory}/{name}/{unit}"):
@@ -34,7 +33,14 @@ def is_enabled(tree: Tree, unit: str) -> bool | None:
                 return True
     if tree.has_name(f"/etc/runlevels/default/{unit.rsplit('.', 1)[0]}"):  # OpenRC
         return True
-    return False if systemd else None
+    return False if has_systemd(tree) else None
+
+
+def has_systemd(tree: Tree) -> bool:
+    """Return whether systemd is installed as the init system."""
+    return any(
+        tree.exists(path) for path in ("/usr/lib/systemd/systemd", "/lib/systemd/systemd", "/run/current-system")
+    )
 
 
 def read_sshd(tree: Tree) -> Sshd:

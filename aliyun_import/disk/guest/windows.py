@@ -8,8 +8,9 @@ from functools import partial
 from types import ModuleType
 from typing import Protocol, TypeVar
 
-from aliyun_import.disk.filesystems.interface import FileSystem, Tree
+from aliyun_import.disk.filesystems.interface import FileSystem
 from aliyun_import.disk.filesystems.registry import Volume
+from aliyun_import.disk.filesystems.tree import Tree
 from aliyun_import.disk.guest.report import Evidence, GuestReport, WindowsFacts
 from aliyun_import.disk.reader import Bad, Missing, Reader, ReadProblem, Unsupported
 from aliyun_import.model.request import Architecture, OsType

@@ -14,6 +14,22 @@ MBR_ESP_TYPE = "0xef"
 _CODE_BYTES = 440
 # GRUB's boot.img: a 64-bit number of the sector of its next stage (GRUB_BOOT_MACHINE_KERNEL_SECTOR).
 _GRUB_NEXT_AT = 0x5C
+# GRUB legacy's stage1: its version (3.2) and a 32-bit number of the sector of stage 1.5 or 2.
+_LEGACY_VERSION_AT, _LEGACY_VERSION, _LEGACY_NEXT_AT = 0x3E, b"\3\2", 0x44
+# The next stage of either begins with `push %dx` (diskboot.S, start.S). A GPT header, or the boot sector of a file
+# system, was written over it.
+_GRUB_STAGE = b"\x52"
+_NO_STAGES = (b"EFI PART", b"\xeb", b"\xe9", b"XFSB", b"LUKS")
+# SYSLINUX: altmbr.bin starts the partition whose number is the last byte of the code; mbr.bin, which begins like it,
+# contains "Multiple active partitions".
+_ALTMBR = bytes.fromhex("33c0fa8ed88ed0bc007c89e606578ec0fbfcbf0006b90001f3a5ea1f0600005252b441")
+# The package mbr: its name, and a byte whose low 3 bits are the partition to start, counted from 0 (7: the active one).
+_MBR_NAME_AT, _MBR_CHOICE_AT = 0x18C, 0x1AF
+# Boot records that start nothing but the active partition: Microsoft's, SYSLINUX's mbr.bin and gptmbr.bin, parted's.
+_NEEDS_ACTIVE = (b"Invalid partition table", b"Multiple active partitions")
+_PARTED = bytes.fromhex("fab800108ed0bc00b0b800008ed88ec0")
+# The boot sectors of mkfs.fat, mkntfs and mformat.
+_NOT_BOOTABLE = (b"This is not a bootable disk", b"This disk is not bootable")
 # More programs than this on one ESP are no further evidence; a vendor's directory has three to eight.
 _MAX_LOADERS = 32
 _MAX_VENDORS = 32
@@ -32,6 +48,7 @@ class _Notes:
     notes: list[str] = field(default_factory=list)
     loaders: list[Loader] = field(default_factory=list)
     unknowns: list[str] = field(default_factory=list)
+    unknown_code: str = ""
 
 
 def read_boot(disk: Reader, table: Table) -> tuple[BootEvidence, tuple[str, ...]]:
@@ -53,66 +70,56 @@ def read_boot(disk: Reader, table: Table) -> tuple[BootEvidence, tuple[str, ...]
         notes=tuple(found.notes),
         loaders=tuple(found.loaders),
         architectures=tuple(architectures),
+        unknown_code=found.unknown_code,
     )
     return evidence, tuple(found.unknowns)
 
 
 def _find_bios(disk: Reader, table: Table, found: _Notes) -> None:
-    code = table.boot_record[:_CODE_BYTES]
-    if table.boot_record[510:512] != b"\x55\xaa":
+    record = table.boot_record
+    code = record[:_CODE_BYTES]
+    if record[510:512] != b"\x55\xaa":
         return
     if not any(code):
         found.notes.append("the boot record contains no code (bytes 0-440 are zeros): BIOS has nothing to start")
     elif b"GRUB" in code:
         _check_grub(disk, table, found)
+    elif record[6:10] == b"LILO":
+        found.bios.append("LILO is in the boot record")
     else:
         _check_other_code(disk, table, found)
 
 
 def _check_grub(disk: Reader, table: Table, found: _Notes) -> None:
     """Check GRUB, which finds its next stage by a sector number and needs no active partition."""
-    sector = int.from_bytes(table.boot_record[_GRUB_NEXT_AT : _GRUB_NEXT_AT + 8], "little")
+    code, name = table.boot_record, "GRUB"
+    if code[_LEGACY_VERSION_AT : _LEGACY_VERSION_AT + 2] == _LEGACY_VERSION:
+        name, sector = "GRUB legacy", int.from_bytes(code[_LEGACY_NEXT_AT : _LEGACY_NEXT_AT + 4], "little")
+    else:
+        sector = int.from_bytes(code[_GRUB_NEXT_AT : _GRUB_NEXT_AT + 8], "little")
     try:
-        present = any(disk.pread(sector * 512, 512))
+        stage = disk.pread(sector * 512, 512)
     except ReadProblem:
-        present = False
-    if not present:
-        found.notes.append(f"GRUB is in the boot record, but sector {sector}, where its next stage should be, is empty")
-        return
-    found.bios.append(f"GRUB is in the boot record, and its next stage in sector {sector}")
-    for partition in table.partitions:
-        if partition.type_id == BIOS_BOOT_TYPE:
-            found.bios.append(f"partition {partition.number} is a BIOS boot partition")
+        stage = b""
+    missing = f"{name} is in the boot record, but sector {sector}, where its next stage should be,"
+    if not any(stage):
+        found.notes.append(f"{missing} is empty")
+    elif stage.startswith(_NO_STAGES):
+        found.notes.append(f"{missing} contains something else: the code is left from an earlier installation")
+    elif not stage.startswith(_GRUB_STAGE):
+        found.unknown_code = f"{missing} begins in a way that is not known"
+    else:
+        found.bios.append(f"{name} is in the boot record, and its next stage in sector {sector}")
+        for partition in table.partitions:
+            if partition.type_id == BIOS_BOOT_TYPE:
+                found.bios.append(f"partition {partition.number} is a BIOS boot partition")
 
 
 def _check_other_code(disk: Reader, table: Table, found: _Notes) -> None:
-    """Check other boot code, which starts the marked partition; on a Windows GPT disk none is marked."""
-    if table.boot_record[6:10] == b"LILO":
-        found.bios.append("LILO is in the boot record")
-        return
-    if table.kind in (TableKind.GPT, TableKind.HYBRID):
-        _check_code_before_gpt(table, found)
-        return
-    active = [partition for partition in table.partitions if partition.active]
-    if not active:
-        found.notes.append("the boot record contains code, but no partition is marked active for it to start")
-    for partition in active:
-        try:
-            sector = disk.pread(partition.start_bytes, 512)
-        except ReadProblem:
-            sector = b""
-        if sector[510:512] == b"\x55\xaa":
-            found.bios.append(
-                f"the boot record contains code, and partition {partition.number} is active and has a boot sector"
-            )
-        else:
-            found.notes.append(f"partition {partition.number} is active, but its boot sector does not end in 55 AA")
-
-
-def _check_code_before_gpt(table: Table, found: _Notes) -> None:
-    """Find what such code starts: SYSLINUX a partition with the legacy BIOS attribute, FreeBSD one of a type."""
+    """Check other boot code. It starts a marked partition, or one that it chooses itself."""
+    code = table.boot_record[:_CODE_BYTES]
     for partition in table.partitions:
-        if partition.number in table.legacy_boot:
+        if partition.number in table.legacy_boot:  # SYSLINUX
             found.bios.append(
                 f"the boot record contains code, and partition {partition.number} has the legacy BIOS attribute"
             )
@@ -120,8 +127,35 @@ def _check_code_before_gpt(table: Table, found: _Notes) -> None:
             found.bios.append(
                 f"the boot record contains code, and partition {partition.number} is a FreeBSD boot partition"
             )
-    if not found.bios:
-        found.notes.append("the boot record contains code, but no GPT partition is marked for it to start")
+    starts = dict(table.active)
+    chosen = 0
+    if code.startswith(_ALTMBR) and not any(words in code for words in _NEEDS_ACTIVE):
+        chosen = code[-1]
+    elif code[_MBR_NAME_AT : _MBR_NAME_AT + 4] == b"MBR ":
+        chosen = (code[_MBR_CHOICE_AT] & 7) + 1
+    starts |= {part.number: part.start_bytes for part in table.partitions if part.number == chosen}
+    for number, start in starts.items():
+        _check_boot_sector(disk, number, start, found)
+    if found.bios or starts:
+        return
+    if any(words in code for words in _NEEDS_ACTIVE) or code.startswith(_PARTED):
+        kind = "GPT partition" if table.kind in (TableKind.GPT, TableKind.HYBRID) else "partition"
+        found.notes.append(f"the boot record contains code, but no {kind} is marked active for it to start")
+    else:
+        found.unknown_code = "the boot record contains code that is not known, and no partition is marked active"
+
+
+def _check_boot_sector(disk: Reader, number: int, start: int, found: _Notes) -> None:
+    try:
+        sector = disk.pread(start, 512)
+    except ReadProblem:
+        sector = b""
+    if sector[510:512] != b"\x55\xaa":
+        found.notes.append(f"partition {number} is active, but its boot sector does not end in 55 AA")
+    elif any(words in sector for words in _NOT_BOOTABLE):
+        found.notes.append(f"partition {number} is active, but its boot sector only prints that it is not bootable")
+    else:
+        found.bios.append(f"the boot record contains code, and partition {number} is active and has a boot sector")
 
 
 def _find_uefi(disk: Reader, partition: Partition, found: _Notes) -> None:

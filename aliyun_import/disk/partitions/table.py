@@ -28,15 +28,16 @@ _TYPE_NAMES = {
 class Table:
     """What was found: the kind, the partitions in the order of their numbers, and what is wrong with them.
 
-    `boot_record` is the first sector, empty where the disk has none; `active` are the numbers of the active MBR
-    entries, which on a GPT disk name no partition of the GPT; `legacy_boot` GPT partitions with the legacy BIOS bit.
+    `boot_record` is the first sector, empty where the disk has none; `active` are the number and the first byte of the
+    active MBR entries, whose numbers on a GPT disk are not those of the GPT; `legacy_boot` GPT partitions with the
+    legacy BIOS bit.
     """
 
     kind: TableKind
     partitions: list[Partition] = field(default_factory=list)
     problems: list[Problem] = field(default_factory=list)
     boot_record: bytes = b""
-    active: tuple[int, ...] = ()
+    active: tuple[tuple[int, int], ...] = ()
     legacy_boot: tuple[int, ...] = ()
     sector_bytes: int = 512
 
@@ -61,7 +62,8 @@ def read_partitions(disk: Reader) -> Table:
     except ReadProblem as problem:
         return Table(TableKind.UNREADABLE, problems=[_unreadable(problem)])
     table.partitions = [_probed(disk, partition, table) for partition in table.partitions]
-    table.problems += _placement(disk, table)
+    misplaced = _for_4096_byte_sectors(disk, table)
+    table.problems += [misplaced] if misplaced else _placement(disk, table)
     return table
 
 
@@ -72,8 +74,8 @@ def entry_problem(record: bytes) -> str:
     for number, entry in enumerate(_entries(record), start=1):
         if entry.flag & 0x7F:
             return f"entry {number} has the boot flag {entry.flag:#04x}, which is neither 0x00 nor 0x80"
-        if entry.type and (entry.count == 0 or entry.start == 0):
-            return f"entry {number} has a type but no place"
+        if entry.type and entry.count and not entry.start:
+            return f"entry {number} begins in the boot record itself"
     return ""
 
 
@@ -89,7 +91,11 @@ def _table(disk: Reader) -> Table:
         found = gpt.read_gpt(disk, protective=protective)
         if found is not None:
             kind = TableKind.UNREADABLE if found.unreadable else TableKind.HYBRID if ordinary else TableKind.GPT
-            active = tuple(number for number, entry in enumerate(entries, start=1) if entry.flag == 0x80)
+            active = tuple(
+                (number, entry.start * 512)
+                for number, entry in enumerate(entries, start=1)
+                if entry.flag == 0x80 and entry.type != PROTECTIVE_TYPE
+            )
             return Table(
                 kind,
                 list(found.partitions),
@@ -137,7 +143,7 @@ def _mbr(disk: Reader, record: bytes, entries: tuple[_Entry, ...]) -> Table:
     table = Table(TableKind.MBR, boot_record=record)
     disk_id = int.from_bytes(record[440:444], "little")
     for number, entry in enumerate(entries, start=1):
-        if not entry.type:
+        if not entry.type or not entry.count:  # Linux and fdisk skip an entry without a size
             continue
         table.partitions.append(_partition(number, entry, disk_id))
         if entry.type in EXTENDED_TYPES:
@@ -146,8 +152,30 @@ def _mbr(disk: Reader, record: bytes, entries: tuple[_Entry, ...]) -> Table:
             except ReadProblem as problem:
                 table.problems.append(_logical_damaged(number, problem))
     table.partitions.sort(key=lambda partition: partition.number)
-    table.active = tuple(partition.number for partition in table.partitions if partition.active)
+    table.active = tuple((part.number, part.start_bytes) for part in table.partitions if part.active)
     return table
+
+
+def _for_4096_byte_sectors(disk: Reader, table: Table) -> Problem | None:
+    """Check that the MBR was not written for 4096-byte sectors: a file system is where such a table has it only."""
+    for part in table.partitions if table.kind is TableKind.MBR else ():
+        at, size = part.start_bytes * 8, part.size_bytes * 8
+        if part.filesystem or part.type_name == EXTENDED or at >= disk.size:
+            continue
+        try:
+            found = probe_filesystem(Window(disk, start=at, size=size))
+        except ReadProblem:
+            continue
+        if found is not None:
+            return Problem(
+                code="mbr-4096-byte-sectors",
+                severity=Severity.BLOCKS,
+                seen=f"The partition table was made for sectors of 4096 bytes: {found.name} of partition {part.number} "
+                f"is at byte {at}, and with the 512-byte sectors of a cloud disk it is expected at {part.start_bytes}.",
+                where=f"partition {part.number}",
+                remedy="Write the table again on a disk with 512-byte sectors, each partition at the same byte as now.",
+            )
+    return None
 
 
 def _partition(number: int, entry: _Entry, disk_id: int) -> Partition:
@@ -175,7 +203,7 @@ def _logical(disk: Reader, extended: _Entry, disk_id: int) -> list[Partition]:
         if reason:
             raise Bad(f"the record of a logical partition is damaged: {reason}", offset=at * 512)
         first, link = _entries(record)[:2]
-        if first.type:
+        if first.type and first.count:
             moved = _Entry(first.flag, first.type, at + first.start, first.count)
             partitions.append(_partition(5 + len(partitions), moved, disk_id))
         if link.type not in EXTENDED_TYPES:

@@ -81,13 +81,26 @@ def test_the_name_of_an_external_data_file_is_found() -> None:
     assert qcow2.read_header(BytesReader(bytes(image))).data_file == "data.raw"
 
 
-@pytest.mark.parametrize("bit", [4, 16, 1 << 40])
+@pytest.mark.parametrize("bit", [4, 1 << 40])
 def test_features_that_change_the_layout_are_not_guessed(bit: int) -> None:
-    """External data, extended L2 entries, and bits of a later time are Unsupported."""
+    """External data, and bits of a later time are Unsupported."""
     image = build.qcow2(_disk(), cluster_bits=BITS)
     struct.pack_into(">Q", image, 72, bit)
     with pytest.raises(Unsupported):
         _reader(image)
+
+
+def test_extended_entries_have_a_bitmap_of_their_subclusters() -> None:
+    """Each cluster has 32 of them: stored, of zeros, or neither, which without a backing file are zeros, too."""
+    cluster = 1 << 14
+    image = bytearray(build.qcow2(b"x" * cluster, cluster_bits=14))
+    struct.pack_into(">Q", image, 72, 16)
+    (entry,) = struct.unpack_from(">Q", image, 2 * cluster)
+    struct.pack_into(">QQ", image, 2 * cluster, entry, 0b10 << 32 | 0b111)
+    size = cluster // 32
+    read = _reader(image).pread(0, cluster)
+    assert [read[at : at + 1] for at in range(0, 4 * size, size)] == [b"x", b"\0", b"x", b"\0"]
+    assert read.count(b"x") == 2 * size
 
 
 @pytest.mark.parametrize(

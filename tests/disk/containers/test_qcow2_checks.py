@@ -32,7 +32,8 @@ def _with(at: int, form: str, *values: object) -> bytearray:
 def test_a_sound_qcow2_has_no_problems_and_reads_back(compression: str) -> None:
     """The disk in it is the disk that was put in."""
     opened = _open(build.qcow2(DISK, compression=compression))
-    assert (opened.format, opened.problems, opened.unknowns) == (DiskFormat.QCOW2, (), ())
+    warned = ["qcow2-zstd"] if compression == "zstd" else []  # the service's pages do not name it
+    assert (opened.format, build.codes(opened.problems), opened.unknowns) == (DiskFormat.QCOW2, warned, ())
     assert opened.disk is not None
     assert (opened.virtual_bytes, opened.disk.pread(0, MIB)) == (len(DISK), DISK[:MIB])
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from aliyun_import.disk.filesystems.ext import Ext
-from aliyun_import.disk.filesystems.interface import Tree
+from aliyun_import.disk.filesystems.tree import Tree
 from aliyun_import.disk.filesystems.xfs import Xfs
 from aliyun_import.disk.reader import FileReader
 from tests.disk.fixtures.make import make_xfs, write_tree

@@ -11,7 +11,7 @@ import pytest
 
 from aliyun_import.checks.infer import infer_parameters
 from aliyun_import.checks.run import run_disk_checks
-from aliyun_import.disk.guest.boot_config import DiskNames
+from aliyun_import.disk.guest.disk_names import DiskNames
 from aliyun_import.disk.guest.report import DRIVERS, DriverPlace, GuestReport, OsRelease
 from aliyun_import.disk.inspect import inspect_disk
 from aliyun_import.disk.report import Partition
@@ -120,8 +120,9 @@ def test_a_red_hat_with_its_own_boot_is_told() -> None:
 @pytest.mark.parametrize(
     ("packed", "places"),
     [
-        (initramfs(("virtio_net", "nvme"), version="6.1"), (DriverPlace.MODULE, DriverPlace.MODULE)),
-        (initramfs(("virtio_blk",), version="6.1"), (DriverPlace.INITRAMFS, DriverPlace.MODULE)),
+        (initramfs(("virtio_net", "nvme"), version="6.1.0-30-amd64"), (DriverPlace.MODULE, DriverPlace.MODULE)),
+        (initramfs(("virtio_blk",), version="6.1.0-30-amd64"), (DriverPlace.INITRAMFS, DriverPlace.MODULE)),
+        (initramfs(DRIVERS, version="6.1.0-29-amd64"), (DriverPlace.MODULE, DriverPlace.MODULE)),
         (b"\x1f\x8b damaged", (DriverPlace.UNKNOWN, DriverPlace.UNKNOWN)),
         (gzip.compress(cpio(["init"]), mtime=0)[:-9], (DriverPlace.UNKNOWN, DriverPlace.UNKNOWN)),
     ],
@@ -212,8 +213,11 @@ def test_names_are_not_missed_where_something_could_hide_them() -> None:
     assert DiskNames.of([plain], hidden=True).has("UUID=b") is None
     for filesystem in ("luks", "mdraid", ""):
         assert DiskNames.of([plain, replace(plain, filesystem=filesystem, uuid="")]).has("UUID=b") is None
-    tiny = replace(plain, filesystem="", uuid="", size_bytes=MIB)
-    assert DiskNames.of([plain, tiny]).has("UUID=b") is False
+    boot = replace(plain, filesystem="", uuid="", type_id="21686148-6449-6e6f-744e-656564454649")
+    assert DiskNames.of([plain, boot]).has("UUID=b") is False
+    for filesystem in ("exfat", "ntfs", "iso9660"):
+        assert DiskNames.of([plain, replace(plain, filesystem=filesystem)]).has("LABEL=b") is None
+    assert DiskNames.of([plain, replace(plain, filesystem="f2fs")]).has("UUID=b") is False
     assert DiskNames.of([plain, replace(plain, filesystem="vfat")]).has("LABEL=ESP") is None
     assert DiskNames.of([plain]).has("PARTUUID=x/PARTNROFF=1") is None
 
@@ -596,7 +600,22 @@ def test_the_shell_tells_the_processor(machine: int, name: str, architecture: Ar
         ({"/etc/centos-release": b"CentOS release 6.10 (Final)\n"}, ("centos", "6.10")),
         ({"/etc/redhat-release": b"Red Hat Enterprise Linux Server release 6.9 (Santiago)\n"}, ("rhel", "6.9")),
         ({"/etc/SuSE-release": b"SUSE Linux Enterprise Server 11 (x86_64)\nVERSION = 11\n"}, ("sles", "11")),
-        ({"/etc/debian_version": b"6.0.10\n"}, ("debian", "6")),
+        ({"/etc/debian_version": b"6.0.10\n"}, ("debian", "6.0.10")),
+        ({"/etc/lsb-release": b"DISTRIB_ID=Ubuntu\nDISTRIB_RELEASE=10.10\n"}, ("ubuntu", "10.10")),
+        (
+            {
+                "/etc/redhat-release": b"Red Hat Enterprise Linux Server release 5.11 (Tikanga)\n",
+                "/etc/oracle-release": b"Oracle Linux Server release 5.11\n",
+            },
+            ("ol", "5.11"),
+        ),
+        ({"/etc/redhat-release": b"Scientific Linux release 6.10 (Carbon)\n"}, ("scientific", "6.10")),
+        ({"/etc/redhat-release": b"Fedora release 14 (Laughlin)\n"}, ("fedora", "14")),
+        ({"/etc/system-release": b"Amazon Linux AMI release 2018.03\n"}, ("amzn", "2018.03")),
+        ({"/etc/SuSE-release": b"openSUSE 11.4 (x86_64)\n"}, ("opensuse", "11.4")),
+        ({"/etc/slackware-version": b"Slackware 14.2\n"}, ("slackware", "14.2")),
+        ({"/etc/gentoo-release": b"Gentoo Base System release 2.2\n"}, ("gentoo", "2.2")),
+        ({"/etc/alpine-release": b"3.4.6\n"}, ("alpine", "3.4.6")),
         ({"/etc/os-release": b"NAME='My \"Own\" Linux'\nVERSION_ID=1\n"}, ("", "1")),
     ],
 )

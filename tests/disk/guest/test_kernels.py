@@ -14,7 +14,7 @@ import lz4.frame
 import pytest
 
 from aliyun_import.disk.decompress import MAX_UNPACKED_BYTES, Unpacker, codec_at, lz4_blocks, unpack_lz4_block
-from aliyun_import.disk.guest.kernels import module_name, modules_in
+from aliyun_import.disk.guest.initramfs import module_name, modules_in
 from aliyun_import.disk.reader import Bad, BytesReader, Unsupported
 from tests.disk.trees import DRIVERS, cpio, initramfs, module_paths
 
@@ -70,20 +70,20 @@ def test_modules_are_found_in_every_compression(packer: str, early: bytes) -> No
     """With and without an early archive in front; what is not there is not found."""
     archive = cpio(["init", *module_paths(["virtio_blk", "virtio_pci"], suffix=".ko.xz")])
     packed = early + PACKERS[packer](archive)
-    assert modules_in(BytesReader(packed), DRIVERS) == {"virtio_blk", "virtio_pci"}
+    assert modules_in(BytesReader(packed), DRIVERS).modules == {"virtio_blk", "virtio_pci"}
 
 
 def test_modules_are_found_in_every_part() -> None:
     """A plain archive, padding, two compressed parts: they are all one initramfs."""
     parts = [cpio(["a/virtio_blk.ko"]), bytes(1024), gzip.compress(cpio(["b/virtio_pci.ko.zst"])), bytes(512)]
     parts += [gzip.compress(cpio(["c/nvme.ko"]) + cpio(["d/virtio_net.ko"]))]
-    assert modules_in(BytesReader(b"".join(parts)), DRIVERS) == set(DRIVERS)
+    assert modules_in(BytesReader(b"".join(parts)), DRIVERS).modules == set(DRIVERS)
 
 
 def test_reading_stops_when_everything_was_seen() -> None:
     """What follows the last wanted module is not even unpacked."""
     whole = gzip.compress(cpio([*module_paths(DRIVERS), *(f"firmware/{number}" for number in range(3000))]))
-    assert modules_in(BytesReader(whole[: len(whole) * 3 // 4]), DRIVERS) == set(DRIVERS)
+    assert modules_in(BytesReader(whole[: len(whole) * 3 // 4]), DRIVERS).modules == set(DRIVERS)
 
 
 @pytest.mark.parametrize("packer", PACKERS)
@@ -145,7 +145,7 @@ def test_a_bomb_is_bounded_in_size_and_memory(packer: str) -> None:
 def test_the_limit_is_for_all_parts_together() -> None:
     """Else 64 bombs in a row unpack to 48 GiB."""
     part = gzip.compress(cpio(["init"]) + bytes(MIB))
-    assert modules_in(BytesReader(part * 2), DRIVERS, limit_bytes=3 * MIB) == frozenset()
+    assert modules_in(BytesReader(part * 2), DRIVERS, limit_bytes=3 * MIB).modules == frozenset()
     with pytest.raises(Bad, match="more than"):
         modules_in(BytesReader(part * 3), DRIVERS, limit_bytes=3 * MIB)
 
@@ -162,7 +162,7 @@ def test_small_members_in_a_large_chunk_take_no_longer_than_others() -> None:
     """20,000 names in one block of LZ4 take a tenth of a second, and not the square of it."""
     archive = lz4_legacy(cpio(f"lib/firmware/{number}" for number in range(20_000)))
     began = time.process_time()
-    assert modules_in(BytesReader(archive), DRIVERS) == frozenset()
+    assert modules_in(BytesReader(archive), DRIVERS).modules == frozenset()
     assert time.process_time() - began < 3
 
 
@@ -171,7 +171,7 @@ def test_small_members_in_a_large_chunk_take_no_longer_than_others() -> None:
 def test_what_follows_an_lz4_stream_is_read(packer: str, following: str) -> None:
     """Another archive, plain or packed; and what is neither is not passed over."""
     first, second = PACKERS[packer](cpio(["a/virtio_blk.ko"])), PACKERS[following](cpio(["b/nvme.ko"]))
-    assert modules_in(BytesReader(first + second), DRIVERS) == {"virtio_blk", "nvme"}
+    assert modules_in(BytesReader(first + second), DRIVERS).modules == {"virtio_blk", "nvme"}
     with pytest.raises(Unsupported):
         modules_in(BytesReader(first + b"\xff" * 100), DRIVERS)
 
@@ -184,7 +184,7 @@ def test_padding_without_end_is_no_end() -> None:
 
 def test_names_without_end_are_bad(monkeypatch: pytest.MonkeyPatch) -> None:
     """An initramfs has some thousands of members, and 300,000 are read of one."""
-    monkeypatch.setattr("aliyun_import.disk.guest.kernels._MAX_MEMBERS", 100)
+    monkeypatch.setattr("aliyun_import.disk.guest.initramfs._MAX_MEMBERS", 100)
     with pytest.raises(Bad, match="more than 100 members"):
         modules_in(BytesReader(cpio(str(number) for number in range(102))), DRIVERS)
 
@@ -252,4 +252,4 @@ def test_the_helper_makes_what_it_promises() -> None:
     """The initramfs of the small guests has microcode in front and the modules behind."""
     made = initramfs(DRIVERS, version="6.1")
     assert made.startswith(b"070701")
-    assert modules_in(BytesReader(made), DRIVERS) == set(DRIVERS)
+    assert modules_in(BytesReader(made), DRIVERS).modules == set(DRIVERS)

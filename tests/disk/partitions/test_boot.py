@@ -81,7 +81,7 @@ def test_no_code_is_no_bios() -> None:
 def test_grub_on_a_gpt_names_its_bios_boot_partition() -> None:
     """The usual way to start a GPT disk by BIOS."""
     disk = build.gpt(4 * MIB, [Part(2048, 64, build.BIOS_BOOT)], code=build.grub_code(2048))
-    build.place(disk, MIB, b"GRUB core")
+    build.place(disk, MIB, b"\x52\x56GRUB core")
     found, _ = _evidence(disk)
     assert found.bios == (
         "GRUB is in the boot record, and its next stage in sector 2048",

@@ -110,7 +110,7 @@ def test_a_gpt_whose_mbr_names_partitions_too_is_hybrid() -> None:
     disk = build.uefi_disk()
     struct.pack_into("<B3xB3xII", disk, 462, 0x80, 0x83, 4096, 1000)
     table = read_partitions(BytesReader(bytes(disk)))
-    assert (table.kind, table.active) == (TableKind.HYBRID, (2,))
+    assert (table.kind, table.active) == (TableKind.HYBRID, ((2, 4096 * 512),))
     assert [partition.number for partition in table.partitions] == [1, 2]
 
 

@@ -1,0 +1,166 @@
+"""Path lookup across mounted file systems."""
+
+from collections.abc import Mapping
+
+from aliyun_import.disk.filesystems.interface import FileSystem, Kind, Node, Recent
+from aliyun_import.disk.reader import Bad, Missing
+
+_MAX_HOPS = 16
+_MAX_STEPS = 400
+# Configuration files have some KiB, and modules.dep less than a MiB.
+MAX_TEXT_BYTES = 2 << 20
+# How much a file's size may exceed its blocks: holes are normal (mkfs -d creates some), a size without blocks is an
+# attack.
+_MAX_HOLE_BYTES = 16 << 20
+# Names in the cache, of all directories together. The directories that an inspection reads have some thousands.
+_KEPT_NAMES = 100_000
+
+
+class TreeFile:
+    """A regular file of the tree as a reader: `size` and `pread`."""
+
+    def __init__(self, files: FileSystem, node: Node) -> None:
+        if node.size_bytes > node.allocated_bytes + _MAX_HOLE_BYTES:
+            raise Bad(f"a file claims {node.size_bytes} bytes and has blocks for {node.allocated_bytes}")
+        self._files, self._node = files, node
+
+    @property
+    def size(self) -> int:
+        """Return the length in bytes."""
+        return self._node.size_bytes
+
+    def pread(self, offset: int, length: int) -> bytes:
+        """Read a range, short at the end."""
+        return self._files.read(self._node.number, offset, length)
+
+
+class Tree:
+    """The tree of the running system: a root file system and what is mounted below it.
+
+    A mount point need not exist as a directory. Names on FAT are found in any case, as Linux, firmware and boot loaders
+    find them.
+    """
+
+    def __init__(self, root: FileSystem, *, mounts: Mapping[str, FileSystem] | None = None) -> None:
+        self._root = root
+        self._mounts = dict(mounts or {})
+        self._names: dict[int, Recent[dict[str, int]]] = {}
+
+    def node(self, path: str, *, follow: bool = True) -> Node:
+        """Return the node at path; Missing when there is none. `follow` applies to a link at the end of the path."""
+        files, number = self._find(path, follow=follow)
+        return files.node(number)
+
+    def exists(self, path: str) -> bool:
+        """Return whether there is anything at path; a link to nothing is nothing."""
+        return self._is_found(path, follow=True)
+
+    def has_name(self, path: str) -> bool:
+        """Return whether the directory of path contains its name, which may be a link to nothing."""
+        return self._is_found(path, follow=False)
+
+    def link(self, path: str) -> str | None:
+        """Return the target of the symbolic link at path; None when there is none."""
+        try:
+            files, number = self._find(path, follow=False)
+        except Missing:
+            return None
+        return files.target(number) if files.node(number).kind is Kind.LINK else None
+
+    def names(self, path: str) -> tuple[str, ...]:
+        """List a directory, sorted; empty when there is none."""
+        try:
+            files, number = self._find(path, follow=True)
+        except Missing:
+            return ()
+        if files.node(number).kind is not Kind.DIRECTORY:
+            return ()
+        return tuple(sorted(self._directory(files, number)))
+
+    def open(self, path: str) -> TreeFile:
+        """Open a regular file; Missing when there is none."""
+        files, number = self._find(path, follow=True)
+        node = files.node(number)
+        if node.kind is not Kind.FILE:
+            raise Missing(f"{path} is not a regular file")
+        return TreeFile(files, node)
+
+    def read(self, path: str, *, limit: int = MAX_TEXT_BYTES) -> bytes:
+        """Read a whole file; Missing when there is none, Bad when it is longer than limit."""
+        file = self.open(path)
+        if file.size > limit:
+            raise Bad(f"{path} has {file.size} bytes, more than the {limit} that are read")
+        return file.pread(0, file.size)
+
+    def text(self, path: str, *, limit: int = MAX_TEXT_BYTES) -> str | None:
+        """Read a text file, bytes that are not UTF-8 replaced; None when there is none, Bad when it is too long."""
+        try:
+            return self.read(path, limit=limit).decode("utf-8", "replace")
+        except Missing:
+            return None
+
+    def _is_found(self, path: str, *, follow: bool) -> bool:
+        try:
+            self._find(path, follow=follow)
+        except Missing:
+            return False
+        return True
+
+    def _find(self, path: str, *, follow: bool) -> tuple[FileSystem, int]:
+        """Find path. `done` is the path so far without links; `todo` are the remaining parts, the last one first."""
+        done: list[str] = []
+        todo = [part for part in reversed(path.split("/")) if part not in ("", ".")]
+        files, number = self._at_root()
+        trail: list[tuple[FileSystem, int]] = []
+        hops = steps = 0
+        while todo:
+            steps += 1
+            if steps > _MAX_STEPS:
+                raise Bad(f"{path} takes more than {_MAX_STEPS} steps")
+            part = todo.pop()
+            if part == "..":
+                if trail:
+                    files, number = trail.pop()
+                    done.pop()
+                continue
+            child_files, child = self._step(files, number, [*done, part])
+            node = child_files.node(child)
+            if node.kind is Kind.LINK and (todo or follow):
+                hops += 1
+                if hops > _MAX_HOPS:
+                    raise Missing(f"{path} leads through more than {_MAX_HOPS} symbolic links")
+                target = child_files.target(child)
+                if target.startswith("/"):
+                    done, trail = [], []
+                    files, number = self._at_root()
+                todo += [piece for piece in reversed(target.split("/")) if piece not in ("", ".")]
+                continue
+            trail.append((files, number))
+            done.append(part)
+            files, number = child_files, child
+        return files, number
+
+    def _at_root(self) -> tuple[FileSystem, int]:
+        return self._root, self._root.root
+
+    def _step(self, files: FileSystem, number: int, parts: list[str]) -> tuple[FileSystem, int]:
+        """Return the child of a directory, or the root of what is mounted there; Missing when there is none."""
+        path = "/" + "/".join(parts)
+        mounted = self._mounts.get(path)
+        if mounted is not None:
+            return mounted, mounted.root
+        names = self._directory(files, number)
+        child = names.get(parts[-1])
+        if child is None and files.facts.type == "vfat":
+            child = next((other for name, other in names.items() if name.casefold() == parts[-1].casefold()), None)
+        if child is None:
+            raise Missing(f"{path} is not there")
+        return files, child
+
+    def _directory(self, files: FileSystem, number: int) -> dict[str, int]:
+        kept = self._names.setdefault(id(files), Recent(_KEPT_NAMES))
+        names = kept.get(number)
+        if names is None:
+            names = dict(files.entries(number))
+            kept.keep(number, names, parts=len(names))
+        return names

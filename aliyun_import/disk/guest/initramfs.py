@@ -1,0 +1,204 @@
+"""The kernel modules in an initramfs: cpio archives, plain and compressed, one behind the other."""
+
+import re
+import struct
+from binascii import unhexlify
+from collections.abc import Collection, Iterable, Iterator
+from dataclasses import dataclass
+
+from aliyun_import.disk.decompress import MAX_UNPACKED_BYTES, Unpacker
+from aliyun_import.disk.filesystems.interface import text_of
+from aliyun_import.disk.reader import Bad, Reader
+
+MAGICS = (b"070701", b"070702")
+_HEADER_BYTES = 110
+_MAX_NAME_BYTES = 4096
+_TRAILER = "TRAILER!!!"
+
+
+class ByteStream:
+    """Chunks read as one stream. `position` counts the bytes that were read."""
+
+    def __init__(self, chunks: Iterable[bytes]) -> None:
+        self._chunks = iter(chunks)
+        # The current chunk, and how much of it was read: a chunk of 8 MiB may contain 75,000 members, and removing each
+        # from its front would copy the rest each time.
+        self._buffer, self._taken = b"", 0
+        self.position = 0
+
+    def read(self, length: int) -> bytes:
+        """Read `length` bytes, fewer only where the stream ends."""
+        while len(self._buffer) - self._taken < length:
+            chunk = next(self._chunks, None)
+            if chunk is None:
+                break
+            self._buffer, self._taken = self._buffer[self._taken :] + chunk, 0
+        data = self._buffer[self._taken : self._taken + length]
+        self._taken += len(data)
+        self.position += len(data)
+        return data
+
+    def unread(self, data: bytes) -> None:
+        """Undo the last read."""
+        self._taken -= len(data)
+        self.position -= len(data)
+
+    def skip(self, length: int) -> None:
+        """Skip `length` bytes; Bad where the stream ends before."""
+        self.position += length
+        while length > len(self._buffer) - self._taken:
+            length -= len(self._buffer) - self._taken
+            chunk = next(self._chunks, None)
+            if chunk is None:
+                raise Bad("a cpio archive ends early")
+            self._buffer, self._taken = chunk, 0
+        self._taken += length
+
+
+def member_names(stream: ByteStream) -> Iterator[str]:
+    """Yield the names of one archive up to its trailer, which is read, too."""
+    while True:
+        begin = stream.position
+        header = stream.read(_HEADER_BYTES)
+        if len(header) < _HEADER_BYTES or header[:6] not in MAGICS:
+            raise Bad(f"there is no cpio header at {begin}")
+        try:  # int() would take signs, blanks and underscores, too
+            file_bytes, name_bytes = struct.unpack(">II", unhexlify(header[54:62] + header[94:102]))
+        except ValueError:
+            raise Bad(f"the cpio header at {begin} has invalid numbers") from None
+        if not 0 < name_bytes <= _MAX_NAME_BYTES:
+            raise Bad(f"the cpio header at {begin} has a name of {name_bytes} bytes")
+        name = text_of(stream.read(name_bytes).rstrip(b"\0"))
+        # The name is padded so that the data begin at a multiple of 4, and the data so that the next header does.
+        stream.skip(-(_HEADER_BYTES + name_bytes) % 4)
+        if name == _TRAILER:
+            return
+        stream.skip(file_bytes + -file_bytes % 4)
+        yield name
+
+
+_PLAIN_CHUNK_BYTES = 64 << 10
+# Between two archives there are zeros up to the next multiple of 4, 512 or a page; some tools pad generously.
+_MAX_PADDING_BYTES = 16 << 20
+_MAX_ARCHIVES = 64
+# dracut's no-hostonly initramfs with all firmware has some 8,000 members.
+_MAX_MEMBERS = 300_000
+_MAX_VERSIONS = 16
+_SUFFIXES = (".ko", ".ko.gz", ".ko.xz", ".ko.zst", ".ko.bz2", ".ko.lz4")
+
+
+def module_name(path: str) -> str | None:
+    """Return the name of the kernel module in a file, as `modprobe` writes it; None for other files."""
+    name = path.rsplit("/", 1)[-1]
+    for suffix in _SUFFIXES:
+        if name.endswith(suffix):
+            return name.removesuffix(suffix).replace("-", "_")
+    return None
+
+
+@dataclass(frozen=True, slots=True)
+class Contents:
+    """What an initramfs has: the modules that were looked for, and the versions of the kernels that others are for.
+
+    `packed` is the name of a file system image in which the rest is ("squashfs-root.img" of dracut), else empty.
+    """
+
+    modules: frozenset[str]
+    other_versions: frozenset[str] = frozenset()
+    packed: str = ""
+
+
+# dracut --squash and mkosi put most files into an image inside of the archive.
+_IMAGES = re.compile(r"(^|/)((squash|squashfs|erofs)(-root\.img|/root\.img)|\w[\w.-]*\.(squashfs|erofs|sfs))$")
+_VERSION = re.compile(r"(?:^|/)lib/modules/(\d[^/]*)/")
+
+
+def modules_in(
+    file: Reader, wanted: Collection[str], *, version: str = "", limit_bytes: int = MAX_UNPACKED_BYTES
+) -> Contents:
+    """Return which of the wanted modules are in an initramfs, which may unpack to `limit_bytes` in all.
+
+    Modules for another kernel than `version` do not count, unless it is empty. Raises Bad or Unsupported where it could
+    not be read to its end and a wanted module was not found before.
+    """
+    missing, others, packed = set(wanted), set[str](), ""
+    for count, path in enumerate(_paths(file, limit_bytes)):
+        name = module_name(path)
+        if name is None:
+            packed = packed or (path if _IMAGES.search(path) else "")
+        else:
+            built_for = _VERSION.search(path)
+            if built_for is None or not version or built_for[1] == version:
+                missing.discard(name)
+            if built_for is not None and len(others) < _MAX_VERSIONS:
+                others.add(built_for[1])
+        if not missing:
+            break
+        if count >= _MAX_MEMBERS:
+            raise Bad(f"it has more than {_MAX_MEMBERS} members")
+    return Contents(frozenset(wanted) - missing, frozenset(others - {version}), packed)
+
+
+def _paths(file: Reader, left: int) -> Iterator[str]:
+    at, archives = 0, 0
+    while (begin := _after_zeros(file, at)) is not None:
+        archives += 1
+        if archives > _MAX_ARCHIVES:
+            raise Bad(f"it consists of more than {_MAX_ARCHIVES} archives")
+        if file.pread(begin, 6) in MAGICS:
+            stream = ByteStream(_plain(file, begin))
+            yield from member_names(stream)
+            at = begin + stream.position
+            continue
+        unpacker = Unpacker(file, begin, limit_bytes=left)
+        yield from _unpacked_paths(unpacker)
+        if unpacker.end is None or unpacker.end <= begin:
+            raise Bad("its compressed part does not end", offset=begin)
+        at, left = unpacker.end, left - unpacker.unpacked_bytes
+
+
+def _unpacked_paths(unpacker: Unpacker) -> Iterator[str]:
+    """Yield the names of all archives in one compressed part; dracut and mkinitramfs may put several into it."""
+    stream = ByteStream(unpacker)
+    for count in range(_MAX_ARCHIVES):
+        yield from member_names(stream)
+        magic = _next_magic(stream)
+        if not magic:
+            return
+        if magic not in MAGICS or count == _MAX_ARCHIVES - 1:
+            raise Bad("an archive in its compressed part is followed by unknown data")
+        stream.unread(magic)
+
+
+def _next_magic(stream: ByteStream) -> bytes:
+    """Skip the padding between archives; return the next 6 bytes, none at the end."""
+    passed = 0
+    while data := stream.read(4):
+        if any(data):
+            return data + stream.read(2)
+        passed += 4
+        if passed > _MAX_PADDING_BYTES:
+            raise Bad("the padding after an archive does not end")
+    return b""
+
+
+def _plain(file: Reader, at: int) -> Iterator[bytes]:
+    while chunk := file.pread(at, _PLAIN_CHUNK_BYTES):
+        yield chunk
+        at += len(chunk)
+
+
+def _after_zeros(file: Reader, at: int) -> int | None:
+    """Return the first offset from `at` on that is not zero, None when only zeros follow."""
+    end = at + _MAX_PADDING_BYTES
+    while at < file.size:
+        if at >= end:
+            raise Bad("the padding after an archive does not end", offset=at)
+        chunk = file.pread(at, _PLAIN_CHUNK_BYTES)
+        if not chunk:
+            return None
+        rest = chunk.lstrip(b"\0")
+        if rest:
+            return at + len(chunk) - len(rest)
+        at += len(chunk)
+    return None
