@@ -8,37 +8,24 @@ import array
 import struct
 import sys
 import zlib
-from bisect import bisect_left
 from collections import OrderedDict
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import dataclass
-from itertools import chain
 
-from aliyun_import.disk.containers.interface import (
-    COPY_AGAIN,
-    ContainerFormat,
-    OpenedContainer,
-    Promise,
-    Source,
-    Upload,
-)
 from aliyun_import.disk.decompress import new_zstd
-from aliyun_import.disk.reader import Bad, PiecewiseReader, Reader, ReadProblem, Unsupported, read_exactly
-from aliyun_import.disk.report import Problem
+from aliyun_import.disk.reader import Bad, PiecewiseReader, Reader, Unsupported, read_exactly
 from aliyun_import.limits import MIB
-from aliyun_import.model.finding import Severity
-from aliyun_import.model.request import DiskFormat
 
-_MAGIC = b"QFI\xfb"
+MAGIC = b"QFI\xfb"
 # Incompatible feature bits of version 3.
-_DIRTY, _CORRUPT, _EXTERNAL_DATA, _COMPRESSION, _EXTENDED_L2 = 1, 2, 4, 8, 16
-_KNOWN_INCOMPATIBLE = _DIRTY | _CORRUPT | _EXTERNAL_DATA | _COMPRESSION | _EXTENDED_L2
-_ZLIB, _ZSTD = 0, 1
+DIRTY, CORRUPT, EXTERNAL_DATA, _COMPRESSION, EXTENDED_L2 = 1, 2, 4, 8, 16
+KNOWN_INCOMPATIBLE = DIRTY | CORRUPT | EXTERNAL_DATA | _COMPRESSION | EXTENDED_L2
+_ZLIB, ZSTD = 0, 1
 _COMPRESSED, _ZERO = 1 << 62, 1
 # The low half of the bitmap of an extended entry has a bit for each stored subcluster, the high half for each of zeros.
 _SUBCLUSTERS = 32
 # Bits 9-55 of an L1 or L2 entry are an offset.
-_OFFSET_MASK = 0x00FFFFFFFFFFFE00
+OFFSET_MASK = 0x00FFFFFFFFFFFE00
 # QEMU itself accepts no L1 table over 32 MiB, and no cluster over 2 MiB.
 _MAX_L1_BYTES = 32 * MIB
 _MIN_CLUSTER_BITS, _MAX_CLUSTER_BITS = 9, 21
@@ -48,11 +35,6 @@ _MAX_NAME_BYTES = 1023
 # An L2 table of the usual 64 KiB covers 512 MiB; a check of a disk reads some ten of them.
 _CACHED_BYTES = 4 * MIB
 _CACHED_CLUSTERS = 8
-# The pass over the L2 tables takes 0.1 s for 40 GiB; with 512-byte clusters a disk may have millions of tables. These
-# are of 512 GiB with the usual clusters of 64 KiB.
-_MAX_TABLES_BYTES = 64 * MIB
-_PLAIN_END, _COMPRESSED_END, _COPIED_END = 1 << 62, 2 << 62, 3 << 62
-_FLATTEN = "Make one file of it: `qemu-img convert -f qcow2 -O qcow2 DISK.qcow2 WHOLE.qcow2`, and push that."
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -78,7 +60,7 @@ class Header:
 def read_header(file: Reader) -> Header:
     """Read the header. Bad when its numbers make no sense; Unsupported for a version that is not 2 or 3."""
     raw = file.pread(0, 112)
-    if len(raw) < 72 or not raw.startswith(_MAGIC):
+    if len(raw) < 72 or not raw.startswith(MAGIC):
         raise Bad("the file ends within its header", offset=0)
     version, backing_at, backing_bytes, bits, size, encryption = struct.unpack_from(">IQIIQI", raw, 4)
     l1_entries, l1_at, refcount_at, refcount_clusters, snapshots = struct.unpack_from(">IQQII", raw, 36)
@@ -130,7 +112,7 @@ def _extension(file: Reader, at: int, wanted: int) -> str:
     return ""
 
 
-def _numbers(raw: bytes) -> "array.array[int]":
+def numbers(raw: bytes) -> "array.array[int]":
     """Return the 64-bit numbers of a table."""
     table = array.array("Q", raw)
     if sys.byteorder == "little":
@@ -140,13 +122,13 @@ def _numbers(raw: bytes) -> "array.array[int]":
 
 def read_l1(file: Reader, header: Header) -> "array.array[int]":
     """Read the L1 table. Bad when it is too small for the disk, too large for any, or not whole."""
-    entry_bits = 4 if header.incompatible & _EXTENDED_L2 else 3
+    entry_bits = 4 if header.incompatible & EXTENDED_L2 else 3
     needed = -(-header.virtual_bytes // (1 << header.cluster_bits + header.cluster_bits - entry_bits))
     if header.l1_entries < needed:
         raise Bad(f"the L1 table has {header.l1_entries} entries; the disk needs {needed}", offset=36)
     if header.l1_entries * 8 > _MAX_L1_BYTES:
         raise Bad(f"the L1 table has {header.l1_entries} entries, which QEMU refuses, too", offset=36)
-    return _numbers(read_exactly(file, header.l1_at, needed * 8))
+    return numbers(read_exactly(file, header.l1_at, needed * 8))
 
 
 class Qcow2Reader(PiecewiseReader):
@@ -154,16 +136,16 @@ class Qcow2Reader(PiecewiseReader):
 
     def __init__(self, file: Reader, header: Header, l1: "array.array[int]") -> None:
         """Take the results of `read_header` and `read_l1`. Unsupported for what this class can't read."""
-        if header.has_backing or header.encryption or header.incompatible & _EXTERNAL_DATA:
+        if header.has_backing or header.encryption or header.incompatible & EXTERNAL_DATA:
             raise Unsupported("it is encrypted, or part of its data is in another file")
-        if header.incompatible & ~_KNOWN_INCOMPATIBLE:
+        if header.incompatible & ~KNOWN_INCOMPATIBLE:
             raise Unsupported(f"it uses unknown features (bits {header.incompatible:#x})", offset=72)
         self._file, self._l1 = file, l1
         super().__init__(header.virtual_bytes)
         self._bits = header.cluster_bits
         self._cluster = 1 << header.cluster_bits
         # An extended entry is followed by a bitmap of the cluster's subclusters.
-        self._numbers_per_entry = 2 if header.incompatible & _EXTENDED_L2 else 1
+        self._numbers_per_entry = 2 if header.incompatible & EXTENDED_L2 else 1
         self._inflate = _inflater(header.compression)
         self._tables: OrderedDict[int, array.array[int]] = OrderedDict()
         self._clusters: OrderedDict[int, bytes] = OrderedDict()
@@ -185,7 +167,7 @@ class Qcow2Reader(PiecewiseReader):
         """Return the L2 entry of the cluster at this offset of the disk; with its bitmap if it is an extended one."""
         count = self._numbers_per_entry
         slot, within = divmod(offset >> self._bits, (self._cluster >> 3) // count)
-        at = self._l1[slot] & _OFFSET_MASK
+        at = self._l1[slot] & OFFSET_MASK
         table = self._table(at) if at else None
         if count == 1:
             return (table[within] if table else 0), None
@@ -194,7 +176,7 @@ class Qcow2Reader(PiecewiseReader):
     def _table(self, at: int) -> "array.array[int]":
         table = self._tables.get(at)
         if table is None:
-            table = _numbers(read_exactly(self._file, at, self._cluster))
+            table = numbers(read_exactly(self._file, at, self._cluster))
             self._tables[at] = table
             if len(self._tables) > max(_CACHED_BYTES >> self._bits, 2):
                 self._tables.popitem(last=False)
@@ -206,7 +188,7 @@ class Qcow2Reader(PiecewiseReader):
         # The compressed bit comes first: in a compressed entry bit 0 is part of the offset, and no "reads as zeros".
         if entry & _COMPRESSED:
             return self._compressed(entry)[within : within + length]
-        at = entry & _OFFSET_MASK
+        at = entry & OFFSET_MASK
         if entry & _ZERO or not at:
             return bytes(length)
         return read_exactly(self._file, at + within, length)
@@ -228,7 +210,7 @@ class Qcow2Reader(PiecewiseReader):
         return data
 
 
-def _compressed_mask(cluster_bits: int) -> int:
+def compressed_mask(cluster_bits: int) -> int:
     """Return the mask of the offset in a compressed cluster's entry."""
     return (1 << 62 - (cluster_bits - 8)) - 1
 
@@ -236,7 +218,7 @@ def _compressed_mask(cluster_bits: int) -> int:
 def _compressed_place(entry: int, cluster_bits: int) -> tuple[int, int]:
     """Return the offset of a compressed cluster in the file, and its maximum length."""
     shift = 62 - (cluster_bits - 8)
-    at = entry & _compressed_mask(cluster_bits)
+    at = entry & compressed_mask(cluster_bits)
     sectors = (entry >> shift) & ((1 << (cluster_bits - 8)) - 1)
     return at, (sectors + 1) * 512 - at % 512
 
@@ -244,159 +226,6 @@ def _compressed_place(entry: int, cluster_bits: int) -> tuple[int, int]:
 def _inflater(compression: int) -> Callable[[bytes, int], bytes]:
     if compression == _ZLIB:
         return lambda data, length: zlib.decompressobj(-15).decompress(data, length)
-    if compression == _ZSTD:
+    if compression == ZSTD:
         return lambda data, length: new_zstd().decompress(data, length)
     raise Unsupported(f"compression type {compression}", offset=104)
-
-
-def _open(own: ContainerFormat, file: Reader, source: Source) -> OpenedContainer:
-    """Open the disk in a QCOW2; check what the file refers to, how it was closed, and whether it is complete."""
-    del source
-    try:
-        header = read_header(file)
-    except Bad as problem:
-        return OpenedContainer(container=own, format=DiskFormat.QCOW2, problems=(_damaged(problem),))
-    except ReadProblem as problem:
-        return OpenedContainer(
-            container=own, format=DiskFormat.QCOW2, unknowns=(f"the QCOW2 can't be read: {problem.message}",)
-        )
-    problems = _header_problems(header)
-    disk: Reader | None = None
-    unknowns: tuple[str, ...] = ()
-    try:
-        l1 = read_l1(file, header)
-        problems += _truncation(file, header, l1)
-        disk = Qcow2Reader(file, header, l1)
-    except Bad as problem:
-        problems.append(_damaged(problem))
-    except ReadProblem as problem:
-        unknowns = (f"the disk in the QCOW2 was not inspected: {problem.message}",)
-    return OpenedContainer(
-        container=own,
-        format=DiskFormat.QCOW2,
-        virtual_bytes=header.virtual_bytes,
-        disk=disk,
-        problems=tuple(problems),
-        unknowns=unknowns,
-    )
-
-
-QCOW2 = ContainerFormat(
-    name="qcow2",
-    open=_open,
-    upload=Upload.AS_IS,
-    signatures=((0, _MAGIC),),
-    unpacked_format=DiskFormat.QCOW2,
-    judged_by_head=False,
-    promise=Promise(suffixes=(".qcow2",), title="QCOW2", content="`QFI` in its first bytes", code="suffix-not-content"),
-)
-
-
-def _header_problems(header: Header) -> list[Problem]:
-    """Return what the header declares: references to other files, damage, snapshots, unknown features."""
-    unknown = header.incompatible & ~_KNOWN_INCOMPATIBLE
-    declared = (
-        (header.has_backing, _of_header(
-            "qcow2-backing-file", Severity.BLOCKS, "byte 8",
-            f"The QCOW2 contains only the differences to its backing file {header.backing!r}.", _FLATTEN,
-        )),
-        (header.incompatible & _EXTERNAL_DATA, _of_header(
-            "qcow2-external-data", Severity.BLOCKS, "byte 72, bit 2",
-            f"The data of the QCOW2 is in another file, {header.data_file!r}.", _FLATTEN,
-        )),
-        (header.encryption, _of_header(
-            "qcow2-encrypted", Severity.BLOCKS, "byte 32",
-            f"The QCOW2 is encrypted ({'LUKS' if header.encryption == 2 else 'AES'}).",
-            "Decrypt it: `qemu-img convert --object secret,id=s,file=KEYFILE --image-opts "
-            "driver=qcow2,encrypt.key-secret=s,file.filename=DISK.qcow2 -O qcow2 PLAIN.qcow2`, and push that.",
-        )),
-        (header.incompatible & _CORRUPT, _of_header(
-            "qcow2-corrupt", Severity.BLOCKS, "byte 72, bit 1", "The QCOW2 is marked as corrupt.",
-            "Repair it on a copy: `qemu-img check -r all DISK.qcow2`.",
-        )),
-        (header.incompatible & _DIRTY, _of_header(
-            "qcow2-dirty", Severity.WARNS, "byte 72, bit 0",
-            "The QCOW2 was not closed properly (dirty bit): a machine is using it, or was killed.",
-            "Stop the machine that uses it, and run `qemu-img check -r leaks DISK.qcow2`.",
-        )),
-        (unknown, _of_header(
-            "qcow2-unknown-feature", Severity.WARNS, "byte 72",
-            f"The QCOW2 uses features that this tool does not know (bits {unknown:#x}), and ECS may not know either.",
-            _FLATTEN,
-        )),
-        (header.incompatible & _EXTENDED_L2, _of_header(
-            "qcow2-extended-l2", Severity.WARNS, "byte 72, bit 4",
-            "The QCOW2 uses extended L2 entries (subclusters), which only QEMU 5.2 and later can read.", _FLATTEN,
-        )),
-        (header.compression == _ZSTD, _of_header(
-            "qcow2-zstd", Severity.WARNS, "byte 104",
-            "The QCOW2 is compressed with zstd, which the service's pages do not name, and older software cannot read.",
-            "Compress it with zlib: `qemu-img convert -f qcow2 -O qcow2 -c -o compression_type=zlib DISK.qcow2 "
-            "ZLIB.qcow2`, and push that.",
-        )),
-        (header.snapshots, _of_header(
-            "qcow2-snapshots", Severity.NOTE, "byte 60",
-            f"The QCOW2 contains internal snapshots ({header.snapshots}), which are uploaded to no use.", _FLATTEN,
-        )),
-    )  # fmt: skip
-    return [problem for is_so, problem in declared if is_so]
-
-
-def _of_header(code: str, severity: Severity, where: str, seen: str, remedy: str) -> Problem:
-    return Problem(code=code, severity=severity, seen=seen, where=f"header, {where}", remedy=remedy)
-
-
-def _truncation(file: Reader, header: Header, l1: Iterable[int]) -> list[Problem]:
-    """Check that every table and every cluster ends within the file, in one pass over the L2 tables."""
-    cluster = 1 << header.cluster_bits
-    if header.refcount_at + header.refcount_clusters * cluster > file.size:
-        return [_truncated("its refcount table", header.refcount_at + header.refcount_clusters * cluster, file)]
-    tables = sorted(map(_OFFSET_MASK.__and__, l1))
-    if tables and tables[-1] + cluster > file.size:
-        return [_truncated("an L2 table", tables[-1] + cluster, file)]
-    if header.incompatible & _EXTERNAL_DATA:
-        return []  # the clusters are in the other file
-    # Files grow at their end: the last clusters are those of the last tables.
-    newest = set(tables[-_MAX_TABLES_BYTES // cluster :]) - {0}
-    last = max((_last_byte(file, at, header) for at in newest), default=0)
-    return [_truncated("a cluster", last, file)] if last > file.size else []
-
-
-def _last_byte(file: Reader, table_at: int, header: Header) -> int:
-    """Return the end of the last cluster that an L2 table names.
-
-    No step of it is taken entry by entry in Python: a table has up to 262,144 of them.
-    """
-    cluster = 1 << header.cluster_bits
-    # Every second number of a table with extended entries is a bitmap.
-    step = 2 if header.incompatible & _EXTENDED_L2 else 1
-    entries = sorted(_numbers(read_exactly(file, table_at, cluster))[::step])
-    plain_end, compressed_end, copied_end = (
-        bisect_left(entries, end) for end in (_PLAIN_END, _COMPRESSED_END, _COPIED_END)
-    )
-    plain = chain(entries[:plain_end], entries[compressed_end:copied_end])
-    last = max(map(_OFFSET_MASK.__and__, plain), default=0)
-    # At least one byte of it: its length is rounded up to sectors, and may reach past the end of the file.
-    compressed = chain(entries[plain_end:compressed_end], entries[copied_end:])
-    last_compressed = max(map(_compressed_mask(header.cluster_bits).__and__, compressed), default=-1)
-    return max(last + cluster if last else 0, last_compressed + 1)
-
-
-def _truncated(what: str, end: int, file: Reader) -> Problem:
-    return Problem(
-        code="qcow2-truncated",
-        severity=Severity.BLOCKS,
-        seen=f"The QCOW2 was cut short: {what} ends at byte {end}, but the file has {file.size} bytes.",
-        where=f"byte {file.size}",
-        remedy=COPY_AGAIN,
-    )
-
-
-def _damaged(problem: Bad) -> Problem:
-    return Problem(
-        code="qcow2-damaged",
-        severity=Severity.BLOCKS,
-        seen=f"The QCOW2 is damaged: {problem.message}.",
-        where="" if problem.offset is None else f"byte {problem.offset}",
-        remedy=COPY_AGAIN,
-    )
