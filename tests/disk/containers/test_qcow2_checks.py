@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from aliyun_import.disk.containers import qcow2_checks
 from aliyun_import.disk.containers.interface import OpenedContainer
 from aliyun_import.disk.containers.registry import open_container
 from aliyun_import.disk.reader import BytesReader
