@@ -15,6 +15,7 @@ from types import ModuleType
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from aliyun_import.api import boot_test as boot_test
     from aliyun_import.api import cancel_task as cancel_task
     from aliyun_import.api import check as check
     from aliyun_import.api import cleanup as cleanup
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     from aliyun_import.api import show_task as show_task
     from aliyun_import.api import upload as upload
     from aliyun_import.api import wait as wait
+    from aliyun_import.boot.run import BootOptions as BootOptions
     from aliyun_import.checks.run import CheckResult as CheckResult
     from aliyun_import.cleanup import CleanupResult as CleanupResult
     from aliyun_import.cleanup import Leftover as Leftover
@@ -45,6 +47,8 @@ if TYPE_CHECKING:
     from aliyun_import.errors import TransientError as TransientError
     from aliyun_import.errors import UsageError as UsageError
     from aliyun_import.events import Event as Event
+    from aliyun_import.model.boot import BootTest as BootTest
+    from aliyun_import.model.boot import Verdict as Verdict
     from aliyun_import.model.finding import Finding as Finding
     from aliyun_import.model.finding import Severity as Severity
     from aliyun_import.model.image import Image as Image
@@ -66,9 +70,10 @@ __version__ = "0.1.0"
 # Module -> public names that it defines.
 _PUBLIC = {
     "api": (
-        "cancel_task", "check", "cleanup", "list_tasks", "prepare_role", "push", "show_role", "show_task", "upload",
-        "wait",
+        "boot_test", "cancel_task", "check", "cleanup", "list_tasks", "prepare_role", "push", "show_role", "show_task",
+        "upload", "wait",
     ),
+    "boot.run": ("BootOptions",),
     "checks.run": ("CheckResult",),
     "cleanup": ("CleanupResult", "Leftover"),
     "cloud.config": ("CloudConfig", "OssEndpointType", "from_environment"),
@@ -79,6 +84,7 @@ _PUBLIC = {
         "RefusedError", "StillRunning", "TransientError", "UsageError",
     ),
     "events": ("Event",),
+    "model.boot": ("BootTest", "Verdict"),
     "model.finding": ("Finding", "Severity"),
     "model.image": ("Image", "Task"),
     "model.objects": ("UploadedObject",),

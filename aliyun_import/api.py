@@ -7,6 +7,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from aliyun_import.account.staging_bucket import PREFIX, check_encryption, derived_bucket, refuse_unsuitable
+from aliyun_import.boot.run import BootOptions, subject_of
+from aliyun_import.boot.run import boot_test as run_boot_test
 from aliyun_import.checks.names import default_name
 from aliyun_import.checks.run import CheckResult, check_disk
 from aliyun_import.cleanup import CleanupResult, Places, clean_up
@@ -18,6 +20,7 @@ from aliyun_import.image import tasks
 from aliyun_import.image.tasks import TaskWithImage
 from aliyun_import.image.wait import wait as wait_for_image
 from aliyun_import.journal import default_state_dir, open_journal
+from aliyun_import.model.boot import BootTest
 from aliyun_import.model.image import Image, Task
 from aliyun_import.model.objects import UploadedObject
 from aliyun_import.model.request import DiskFormat, DiskRequest, ImportRequest
@@ -45,6 +48,26 @@ def check(disk: str | PathLike[str], *, is_data_disk: bool = False, skip_checks:
     and UsageError "unknown-check".
     """
     return check_disk(Path(disk), is_data_disk=is_data_disk, skip_checks=skip_checks)
+
+
+def boot_test(
+    checked: CheckResult,
+    *,
+    options: BootOptions | None = None,
+    on_event: Emit = ignore,
+    cancel: threading.Event | None = None,
+) -> BootTest:
+    """Start a checked disk in QEMU, as the import would start it, and return whether it boots.
+
+    Runs the code on the disk, shut in: without a way out by network, with bounded memory, processors and time, and as
+    the user of this process. The disk is opened read-only. Takes a minute under emulation, `options.timeout_s` for each
+    boot at most. Events and cancellation as in `push`.
+
+    Raises DiskError "boot-test-impossible", LocalStateError "qemu-missing" and "qemu-failed", and Interrupted.
+    """
+    request = ImportRequest(region="", name="", disks=(DiskRequest(path=checked.report.path),))
+    subject = subject_of(checked.report, checked.parameters.merged_into(request))
+    return run_boot_test(subject, options or BootOptions(), system_context(emit=on_event, cancel=cancel))
 
 
 def push(

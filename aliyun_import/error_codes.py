@@ -72,14 +72,12 @@ class ErrorCode(CodeRow):
     DISK_EMPTY = "disk-empty", e.DiskEmpty, "The disk has no bytes.", "Check the path, or copy the disk again."
     DISK_UNREADABLE = "disk-unreadable", e.DiskError, "The disk can't be opened.", "Grant read permission on it."
     DISK_READ = "disk-read", e.DiskError, "Reading the disk failed.", "Check the disk's hardware, or copy it again."
-    DISK_TRUNCATED = ("disk-truncated", e.DiskTruncated, "The disk ended before its size at opening.",
-                      _STOP_WRITING)
+    DISK_TRUNCATED = "disk-truncated", e.DiskTruncated, "The disk ended before its size at opening.", _STOP_WRITING
     DISK_CHANGED = "disk-changed", (e.DiskChanged, WARNING), "The disk changed during or after a push.", _STOP_WRITING
     DISK_TOO_LARGE = "disk-too-large", e.DiskError, "The disk is larger than ECS imports.", "Shrink the disk."
     DISK_REFUSED = "disk-refused", e.DiskError, "Several checks of the disks failed; each is listed.",
     REQUEST_REFUSED = "request-refused", e.RefusedError, "Several checks of the request failed; each is listed.",
-    NOT_WHOLE = ("not-whole", e.DiskError, "A file of a disk in several files is missing.",
-                 "Put all files in one folder.")
+    NOT_WHOLE = "not-whole", e.DiskError, "A file of a disk in several files is missing.", "Put all in one folder."
     QEMU_IMG_MISSING = ("qemu-img-missing", e.QemuImgMissing, "Reading this format needs qemu-img, which is not there.",
                         "Install qemu-img (package qemu-utils or qemu-img).")
     CONVERSION_FAILED = ("conversion-failed", e.DiskError, "qemu-img could not convert the disk.",
@@ -89,6 +87,7 @@ class ErrorCode(CodeRow):
                 "Free space, or pass --work-dir with another directory.")
     WORK_DIR_UNUSABLE = ("work-dir-unusable", e.LocalStateError, "The working directory can't be used.",
                          "Pass --work-dir with a writable directory.")
+    BOOT_TEST_IMPOSSIBLE = "boot-test-impossible", e.DiskError, "The disk can't be started.", "Repair the findings."
     FORCED = "forced", WARNING, "Findings that block were overridden by --force."
     VHD_CHS_PADDED = "vhd-chs-padded", WARNING, "A VHD is uploaded with the padding that its tool added."
 
@@ -103,8 +102,7 @@ class ErrorCode(CodeRow):
                               "Repair the file, or move it away and run `aliyun configure`.")
     PROFILE_MISSING = ("profile-missing", e.AccessError, "The profile does not exist; the cause lists all profiles.",
                        "Run `aliyun configure --profile NAME`, or pass another --profile.")
-    PROFILE_INCOMPLETE = ("profile-incomplete", e.AccessError, "The profile has no keys.",
-                          "Run `aliyun configure --profile NAME`.")
+    PROFILE_INCOMPLETE = "profile-incomplete", e.AccessError, "The profile has no keys.", "Run `aliyun configure`."
     PROFILE_UNSUPPORTED = ("profile-unsupported", e.AccessError, "The mode of the profile is not supported.",
                            "Pass another --profile, or set keys in the environment.")
     ACCESS_KEY_UNKNOWN = "access-key-unknown", e.AccessError, "The access key does not exist or is disabled.", _KEY
@@ -380,6 +378,8 @@ class ErrorCode(CodeRow):
     JOURNAL_UNWRITABLE = ("journal-unwritable", e.LocalStateError, "The journal can't be created, locked or written.",
                           "Free space, or pass --state-dir with a writable directory on a local file system.")
     FILE_UNWRITABLE = "file-unwritable", e.LocalStateError, "A file can't be written.", "Pass another path."
+    QEMU_MISSING = "qemu-missing", e.LocalStateError, "A boot test needs QEMU, which is not there.", "Install it."
+    QEMU_FAILED = "qemu-failed", e.LocalStateError, "QEMU could not start a guest.", "Install a current QEMU."
     SANDBOX_NOT_STARTED = ("sandbox-not-started", e.LocalStateError, "The sandbox could not start.",
                            "Pass another --port or --data-dir.")
     STDOUT_UNWRITABLE = "stdout-unwritable", e.LocalStateError, "The result could not be written.", "Free space."

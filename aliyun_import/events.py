@@ -203,6 +203,17 @@ class ImageCheckProgress:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class BootProgress:
+    """A boot test goes on; `line` is the last line of the guest's console, empty while there is none."""
+
+    disk: str
+    bus: str
+    elapsed_s: float
+    timeout_s: float
+    line: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Warned:
     """A condition that does not stop the push but needs attention; `code` is one of ErrorCode."""
 
@@ -235,6 +246,7 @@ Event = (
     | ImportSubmitted
     | ImportProgress
     | ImageCheckProgress
+    | BootProgress
     | Warned
     | Noted
 )

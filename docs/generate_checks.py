@@ -1,4 +1,4 @@
-"""Generator of the tables of checks in docs/disks.md and docs/request-checks.md: python docs/generate_checks.py."""
+"""Generator of the tables of checks in docs/: python docs/generate_checks.py."""
 
 import re
 from pathlib import Path
@@ -13,6 +13,7 @@ TABLES = {
     "disk": {AppliesTo.ANY_DISK, AppliesTo.SYSTEM_DISK},
     "guest": {AppliesTo.GUEST, AppliesTo.WINDOWS},
     "request": {AppliesTo.REQUEST, AppliesTo.BUCKET},
+    "boot": {AppliesTo.BOOT},
 }
 
 

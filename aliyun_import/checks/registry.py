@@ -47,6 +47,7 @@ class AppliesTo(StrEnum):
     ANY_DISK = "any disk"  # DiskSubject
     SYSTEM_DISK = "system disk"  # DiskSubject
     GUEST = "guest"  # GuestSubject: a system disk whose contents were read
+    BOOT = "boot"  # found by starting the disk; no function
     WINDOWS = "windows"  # WindowsFacts: a system disk with Windows
 
 

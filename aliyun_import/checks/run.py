@@ -6,13 +6,26 @@ from difflib import get_close_matches
 from pathlib import Path
 from types import ModuleType
 
-from aliyun_import.checks import access, boot, container, disk, kernel, layout, mounts, network, platform, windows
+from aliyun_import.checks import (
+    access,
+    boot,
+    boot_test,
+    container,
+    disk,
+    kernel,
+    layout,
+    mounts,
+    network,
+    platform,
+    windows,
+)
 from aliyun_import.checks import request as request_checks
 from aliyun_import.checks.infer import InferredParameters, infer_parameters
 from aliyun_import.checks.registry import AppliesTo, Check, DiskSubject, Found, GuestSubject, RequestSubject, Source
 from aliyun_import.disk.inspect import inspect_disk
 from aliyun_import.disk.report import UNKNOWN, DiskReport
 from aliyun_import.errors import AliyunImportError, DiskError, RefusedError, UsageError
+from aliyun_import.model.boot import BootTest
 from aliyun_import.model.finding import Finding, Severity
 from aliyun_import.model.request import DiskRequest, ImportRequest
 
@@ -28,6 +41,7 @@ _MODULES: tuple[ModuleType, ...] = (
     network,
     access,
     windows,
+    boot_test,
 )
 
 
@@ -59,6 +73,11 @@ def run_disk_checks(report: DiskReport, request: ImportRequest, *, index: int = 
             findings += map(_if_it_starts, found) if guest.uncertain else found
         if guest is not None and guest.windows is not None:
             findings += _applied(AppliesTo.WINDOWS, guest.windows, path)
+    return by_severity(findings)
+
+
+def by_severity(findings: Iterable[Finding]) -> tuple[Finding, ...]:
+    """Return findings with those that block first."""
     order = list(Severity)
     return tuple(sorted(findings, key=lambda finding: order.index(finding.severity)))
 
@@ -190,11 +209,13 @@ class CheckResult:
     """Result of the check of one disk.
 
     `report` is what the disk is, `parameters` what a push infers from it, `findings` what the checks found.
+    `boot_test` is the result of starting it, None if it was not started.
     """
 
     report: DiskReport
     parameters: InferredParameters
     findings: tuple[Finding, ...]
+    boot_test: BootTest | None = None
 
     @property
     def ok(self) -> bool:
@@ -219,6 +240,13 @@ def check_disk(path: Path, *, is_data_disk: bool = False, skip_checks: Collectio
         parameters=infer_parameters(report, request, index=index),
         findings=tuple(finding for finding in findings if finding.rule not in skip_checks),
     )
+
+
+def with_boot_test(checked: CheckResult, test: BootTest, *, skip_checks: Collection[str] = ()) -> CheckResult:
+    """Return the result with a boot test, and with its verdict as a finding unless `skip_checks` names it."""
+    finding = boot_test.finding_of(test, checked.report.path)
+    findings = checked.findings if finding.rule in skip_checks else by_severity((*checked.findings, finding))
+    return replace(checked, findings=findings, boot_test=test)
 
 
 def unopened(path: Path, error: DiskError, *, skip_checks: Collection[str] = ()) -> CheckResult:

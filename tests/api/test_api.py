@@ -26,11 +26,13 @@ from tests.cloud import reach
 ROOT = Path(__file__).parents[2]
 SOURCE = ast.parse((ROOT / "aliyun_import" / "__init__.py").read_text())
 NAMES = {
-    "AccessError", "AliyunImportError", "Architecture", "BootMode", "CheckResult", "CleanupResult", "Client",
+    "AccessError", "AliyunImportError", "Architecture", "BootMode", "BootOptions", "BootTest", "CheckResult",
+    "CleanupResult", "Client",
     "CloudConfig", "Credentials", "DiskError", "DiskFormat", "DiskRequest", "Event", "Finding", "Image",
     "ImportFailed", "ImportParameters", "ImportRequest", "Interrupted", "Leftover", "LocalStateError",
     "OsType", "OssEndpointType", "PushOptions", "PushResult", "RefusedError", "Severity", "StillRunning",
-    "Task", "TransferOptions", "TransientError", "UploadedObject", "UsageError", "__version__", "cancel_task",
+    "Task", "TransferOptions", "TransientError", "UploadedObject", "UsageError", "Verdict", "__version__",
+    "boot_test", "cancel_task",
     "check", "cleanup", "connect", "from_environment", "list_tasks", "prepare_role", "push", "show_role",
     "show_task", "upload", "wait",
 }  # fmt: skip

@@ -28,7 +28,7 @@ def test_every_check_is_declared_completely(one: Check) -> None:
     assert one.source
     assert one.severities
     assert one.severity_text.split(",")[0].split()[0] in set(Severity)
-    assert (one.function is None) is (one.applies_to in (AppliesTo.CONTAINER, AppliesTo.BUCKET))
+    assert (one.function is None) is (one.applies_to in (AppliesTo.CONTAINER, AppliesTo.BUCKET, AppliesTo.BOOT))
     text = explain(one.id)
     assert text.startswith(f"{one.id}: {one.severity_text}\n\n{one.explanation}\n\nSource: {one.source}\n")
     assert f"--skip-check {one.id}" in text

@@ -24,7 +24,7 @@ BELOW_STAGES = BOTTOM | {"events", "context", "services", "journal", "retry", "d
 STAGES = {"checks", "account", "role", "upload", "image", "cleanup"}
 MAY_IMPORT: dict[str, set[str]] = {
     "__init__": {"api", "cloud"} | BOTTOM | STAGES | {"events", "push"},
-    "api": BELOW_STAGES | STAGES | {"cloud", "push"},
+    "api": BELOW_STAGES | STAGES | {"boot", "cloud", "push"},
     "__main__": {"cli"},
     "error_codes": {"errors"},
     "errors": {"redact"},
@@ -39,6 +39,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "journal_form": {"limits"},
     "retry": BOTTOM | {"context", "events"},
     "disk": BOTTOM | {"events"},
+    "boot": BELOW_STAGES,
     "checks": BELOW_STAGES,
     "account": BELOW_STAGES,
     "role": BELOW_STAGES,
@@ -46,8 +47,8 @@ MAY_IMPORT: dict[str, set[str]] = {
     "image": BELOW_STAGES,
     "cleanup": BELOW_STAGES | {"upload"},
     "cloud": BELOW_STAGES - {"disk", "journal"},
-    "push": BELOW_STAGES | STAGES,
-    "cli": BELOW_STAGES | STAGES | {"__init__", "api", "cloud", "push", "sandbox"},
+    "push": BELOW_STAGES | STAGES | {"boot"},
+    "cli": BELOW_STAGES | STAGES | {"__init__", "api", "boot", "cloud", "push", "sandbox"},
     "sandbox": set(),
 }
 MAX_MODULE_LINES = 400

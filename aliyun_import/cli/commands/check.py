@@ -2,13 +2,25 @@
 
 import shutil
 import sys
+import threading
+from collections.abc import Sequence
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
-from aliyun_import.cli.params import Command, OutputOptions, completed, option, output_options, panel
+from aliyun_import.cli.params import (
+    Command,
+    OutputOptions,
+    Seconds,
+    completed,
+    gathered,
+    option,
+    output_options,
+    panel,
+)
 from aliyun_import.errors import DiskError, Exit
 
 if TYPE_CHECKING:
@@ -29,6 +41,39 @@ _options = panel(
         shell_complete=completed("checks"),
     ),
 )
+_FILE = click.Path(dir_okay=False, path_type=Path)
+_boot_options = panel(
+    "Boot test",
+    option("--boot", is_flag=True, help="Start each disk in QEMU, shut in. This runs the code on the disk."),
+    option(
+        "--boot-timeout",
+        "timeout_s",
+        type=Seconds(),
+        help="Maximum time of a boot, e.g. 5m. A disk is booted once more as NVMe where its system supports that.",
+        show_default="10m",
+    ),
+    option("--boot-log", "log", type=_FILE, help="File for the whole console."),
+    option("--boot-screen", "screen", type=_FILE, help="File for a picture of the last screen, as PNG."),
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BootChoice:
+    """Values of the options of the boot test."""
+
+    boot: bool = False
+    timeout_s: float | None = None
+    log: Path | None = None
+    screen: Path | None = None
+
+    def refuse_unusable(self, disks: Sequence[str], *, data: bool) -> None:
+        """Raise UsageError for options that would have no effect, or would lose a result."""
+        if not self.boot and (self.timeout_s or self.log or self.screen):
+            raise click.UsageError("--boot-timeout, --boot-log and --boot-screen need --boot.")
+        if self.boot and data:
+            raise click.UsageError("--boot is for system disks: leave out --data.")
+        if (self.log or self.screen) and len(disks) > 1:
+            raise click.UsageError("--boot-log and --boot-screen are for one disk: check the disks one by one.")
 
 
 @click.command(
@@ -41,14 +86,21 @@ _options = panel(
 )
 @click.argument("disks", nargs=-1, type=click.Path())
 @_options
+@gathered("boot", f"{__name__}:BootChoice", _boot_options)
 @partial(output_options, verbose="Write notes too.")
 def check(
-    disks: tuple[str, ...], *, data: bool, explain: str | None, skip_checks: tuple[str, ...], output: OutputOptions
+    disks: tuple[str, ...],
+    *,
+    data: bool,
+    explain: str | None,
+    skip_checks: tuple[str, ...],
+    boot: "BootChoice",
+    output: OutputOptions,
 ) -> int:
     """Inspect each of DISKS as the system disk of an image, and list the findings.
 
-    Needs no root, no credentials and no network. Takes about a second a disk, some more for a compressed one. Exits
-    with 0 when nothing blocks the import, else with 3.
+    Needs no root, no credentials and no network. Takes about a second a disk, some more for a compressed one, and
+    minutes with --boot. Exits with 0 when nothing blocks the import, else with 3.
     """
     from aliyun_import.cli.render.renderer import open_renderer
 
@@ -58,13 +110,19 @@ def check(
             return Exit.DONE
         if not disks:
             raise click.UsageError("Missing argument 'DISKS...'.")
+        boot.refuse_unusable(disks, data=data)
         from aliyun_import.checks.run import refuse_unknown_ids
         from aliyun_import.cli.render.check import check_outcome
 
         refuse_unknown_ids(skip_checks)
         skip = frozenset(skip_checks)
         results = [
-            _checked(disk, renderer, is_only_disk=len(disks) == 1, is_data_disk=data, skip_checks=skip)
+            _booted(
+                _checked(disk, renderer, is_only_disk=len(disks) == 1, is_data_disk=data, skip_checks=skip),
+                boot,
+                renderer,
+                skip_checks=skip,
+            )
             for disk in disks
         ]
         is_terminal = output.output == "human" and sys.stdout.isatty()
@@ -87,6 +145,24 @@ def _checked(
         if is_only_disk:
             raise
         return unopened(Path(disk), error, skip_checks=skip_checks)
+
+
+def _booted(
+    checked: "CheckResult", boot: BootChoice, renderer: "SafeRenderer", *, skip_checks: frozenset[str]
+) -> "CheckResult":
+    """Return the result with a boot test, if one is wanted and the disk can be read."""
+    from aliyun_import import api
+    from aliyun_import.boot.run import DEFAULT_TIMEOUT_S, BootOptions
+    from aliyun_import.checks.run import with_boot_test
+    from aliyun_import.cli.context import cancel_on_signals
+
+    if not boot.boot or checked.report.virtual_bytes is None:
+        return checked
+    cancel = threading.Event()
+    options = BootOptions(timeout_s=boot.timeout_s or DEFAULT_TIMEOUT_S, log=boot.log, screen=boot.screen)
+    with cancel_on_signals(cancel):
+        test = api.boot_test(checked, options=options, on_event=renderer.emit, cancel=cancel)
+    return with_boot_test(checked, test, skip_checks=skip_checks)
 
 
 def _explained(check_id: str) -> "Outcome":

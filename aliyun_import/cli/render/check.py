@@ -5,6 +5,7 @@ from dataclasses import asdict
 from typing import Any
 
 from aliyun_import.checks.run import CheckResult
+from aliyun_import.cli.render.boot import boot_document, boot_lines
 from aliyun_import.cli.render.json import finding_document
 from aliyun_import.cli.render.layout import laid_out, wrapped
 from aliyun_import.cli.render.result import Outcome, columns, table
@@ -55,6 +56,7 @@ def _document(one: CheckResult) -> dict[str, Any]:
         "parameters": one.parameters.parameters,
         "evidence": list(one.parameters.evidence),
         "findings": [finding_document(finding) for finding in one.findings],
+        "boot_test": boot_document(one.boot_test) if one.boot_test else None,
     }
 
 
@@ -85,6 +87,7 @@ def _text(one: CheckResult, width: int | None) -> str:
             for line in wrapped(row, width, indent=" " * (len(row) - len(evidence)))
         ],
         [line for finding in one.findings for line in _finding_lines(finding, width)],
+        boot_lines(one.boot_test) if one.boot_test else [],
         wrapped(_verdict_line(one.findings), width, indent=" " * 4),
     ]
     return "\n".join(line for section in sections for line in section)

@@ -16,6 +16,7 @@ from aliyun_import.cli.render.layout import laid_out
 from aliyun_import.cli.render.result import Outcome, Verbosity
 from aliyun_import.cli.render.text import (
     MessageThrottle,
+    boot_facts,
     describe,
     duration,
     failure_facts,
@@ -44,6 +45,8 @@ COMMAND_STYLE = "cyan"
 # A shorter bar shows nothing that the percentage does not; a longer one adds nothing.
 MIN_BAR_CHARS = 10
 MAX_BAR_CHARS = 40
+# A line of a guest's console can be long; its beginning says what the guest does.
+MAX_FACT_CHARS = 48
 
 
 class _ProgressLine:
@@ -120,6 +123,8 @@ class HumanRenderer:
                 self._start_stage(event)
             case events.StageFinished():
                 self._finish_stage(event)
+            case events.BootProgress():
+                self._update("boot", None, 0, [fact[:MAX_FACT_CHARS] for fact in boot_facts(event)])
             case (
                 events.SurveyProgress()
                 | events.UploadProgress()

@@ -93,7 +93,7 @@ class PlainRenderer:
             case events.Noted() | events.StageStarted() | events.ObjectReady() | events.ImportSubmitted():
                 # The last lines of the stages repeat the latter two.
                 return self._verbosity.notes
-            case events.SurveyProgress():
+            case events.BootProgress() | events.SurveyProgress():
                 return not self._verbosity.quiet and self._is_due(TRANSFER_INTERVAL_S)
             case events.UploadProgress():
                 is_last = event.done_bytes == event.total_bytes and event.total_bytes > 0

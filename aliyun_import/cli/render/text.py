@@ -138,6 +138,8 @@ def describe(event: events.Event) -> str:  # noqa: C901 -- one case an event, an
             return f"task {event.task_id}: {', '.join((*import_facts(event), so_far))}"
         case events.ImageCheckProgress():
             return f"image {event.image_id}: {', '.join(image_check_facts(event))}"
+        case events.BootProgress():
+            return f"{event.disk}: {', '.join(boot_facts(event))}"
         case events.Warned():
             return f"warning: {event.message}" + (f" {event.remedy}" if event.remedy else "")
         case events.Noted():
@@ -189,6 +191,11 @@ def transfer_facts(event: events.UploadProgress) -> tuple[str, ...]:
         facts.append(f"{size(event.rate_bytes_s)}/s")
     where = " made in OSS" if event.phase == "copying" else ""
     return (*facts, f"{size(event.phase_done_bytes)} of {size(event.phase_bytes)}{where}")
+
+
+def boot_facts(event: events.BootProgress) -> tuple[str, ...]:
+    """Return the state of a boot test: its time, and the last line of the console."""
+    return f"{duration(event.elapsed_s)} of {duration(event.timeout_s)} at most", event.line or "nothing on the console"
 
 
 def import_facts(event: events.ImportProgress) -> tuple[str, ...]:

@@ -1,0 +1,1 @@
+"""Boot tests: a disk is started in QEMU, and its console shows whether it boots."""

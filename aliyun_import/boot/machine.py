@@ -1,0 +1,213 @@
+"""Command line of QEMU for a machine like an instance of ECS, with the guest shut in."""
+
+import os
+import shutil
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from aliyun_import.boot.metadata import ADDRESS, MAC, NETWORK
+from aliyun_import.errors import LocalStateError
+from aliyun_import.model.boot import BootMachine, Bus
+from aliyun_import.model.request import Architecture, BootMode
+
+MAX_PROCESSORS = 2
+# RHEL 9 needs 1.5 GiB, Windows Server 2 GiB.
+MEMORY_MIB, MIN_MEMORY_MIB = 2048, 512
+_PROGRAMS = {
+    Architecture.X86_64: "qemu-system-x86_64",
+    Architecture.I386: "qemu-system-x86_64",
+    Architecture.ARM64: "qemu-system-aarch64",
+}
+_PACKAGES = {
+    Architecture.X86_64: "Debian, Ubuntu: `apt-get install qemu-system-x86 ovmf`; Fedora: `dnf install "
+    "qemu-system-x86 edk2-ovmf`",
+    Architecture.ARM64: "Debian, Ubuntu: `apt-get install qemu-system-arm qemu-efi-aarch64`; Fedora: `dnf install "
+    "qemu-system-aarch64 edk2-aarch64`",
+}
+_PACKAGES[Architecture.I386] = _PACKAGES[Architecture.X86_64]
+# Code and variables, as distributions install them: Debian and Ubuntu, Fedora and its relatives, Arch, openSUSE, and
+# QEMU's own. Code of the secure boot builds is left out: it wants a machine with SMM.
+_FIRMWARE = {
+    Architecture.X86_64: (
+        ("/usr/share/OVMF/OVMF_CODE_4M.fd", "/usr/share/OVMF/OVMF_VARS_4M.fd"),
+        ("/usr/share/OVMF/OVMF_CODE.fd", "/usr/share/OVMF/OVMF_VARS.fd"),
+        ("/usr/share/edk2/ovmf/OVMF_CODE.fd", "/usr/share/edk2/ovmf/OVMF_VARS.fd"),
+        ("/usr/share/edk2/x64/OVMF_CODE.4m.fd", "/usr/share/edk2/x64/OVMF_VARS.4m.fd"),
+        ("/usr/share/qemu/ovmf-x86_64-4m-code.bin", "/usr/share/qemu/ovmf-x86_64-4m-vars.bin"),
+        ("/usr/share/qemu/edk2-x86_64-code.fd", "/usr/share/qemu/edk2-i386-vars.fd"),
+    ),
+    Architecture.ARM64: (
+        ("/usr/share/AAVMF/AAVMF_CODE.fd", "/usr/share/AAVMF/AAVMF_VARS.fd"),
+        ("/usr/share/edk2/aarch64/QEMU_EFI-pflash.raw", "/usr/share/edk2/aarch64/vars-template-pflash.raw"),
+        ("/usr/share/qemu/aavmf-aarch64-code.bin", "/usr/share/qemu/aavmf-aarch64-vars.bin"),
+        ("/usr/share/qemu/edk2-aarch64-code.fd", "/usr/share/qemu/edk2-arm-vars.fd"),
+    ),
+}
+# No further program, no other user, no old system call, no scheduling: what a guest gains by a fault of QEMU is small.
+_SANDBOX = "on,obsolete=deny,elevateprivileges=deny,spawn=deny,resourcecontrol=deny"
+# SeaBIOS writes its screen to the serial port at this I/O address as well: the second port, so that a boot loader's
+# messages are read although the disk has no serial console.
+_SCREEN_PORT = (0x2F8).to_bytes(2, "little")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Places:
+    """Private directory of a run, with the sockets and files that QEMU is given."""
+
+    directory: Path
+
+    @property
+    def disk(self) -> Path:
+        """Socket of the disk's server."""
+        return self.directory / "disk"
+
+    @property
+    def console(self) -> Path:
+        """Socket of the first serial port."""
+        return self.directory / "console"
+
+    @property
+    def screen(self) -> Path:
+        """Socket of the second serial port, to which BIOS writes its screen."""
+        return self.directory / "screen"
+
+    @property
+    def monitor(self) -> Path:
+        """Socket of the monitor (QMP)."""
+        return self.directory / "monitor"
+
+    @property
+    def metadata(self) -> Path:
+        """Socket of the metadata service."""
+        return self.directory / "metadata"
+
+    @property
+    def variables(self) -> Path:
+        """UEFI variables of this run."""
+        return self.directory / "variables"
+
+    @property
+    def screen_port(self) -> Path:
+        """File with the I/O address of the second serial port."""
+        return self.directory / "screen-port"
+
+    @property
+    def dump(self) -> Path:
+        """File for pictures and memory."""
+        return self.directory / "dump"
+
+
+def find_program(architecture: Architecture) -> str:
+    """Return the path of QEMU for an architecture. Raises LocalStateError "qemu-missing"."""
+    program = shutil.which(_PROGRAMS[architecture])
+    if program is None:
+        raise _missing(_PROGRAMS[architecture], architecture)
+    return program
+
+
+def find_firmware(architecture: Architecture) -> tuple[Path, Path]:
+    """Return the files of the UEFI firmware: code and variables. Raises LocalStateError "qemu-missing"."""
+    known = Architecture.ARM64 if architecture is Architecture.ARM64 else Architecture.X86_64
+    for code, variables in _FIRMWARE[known]:
+        if Path(code).is_file() and Path(variables).is_file():
+            return Path(code), Path(variables)
+    raise _missing("the UEFI firmware for QEMU", architecture)
+
+
+def _missing(what: str, architecture: Architecture) -> LocalStateError:
+    return LocalStateError(
+        f"A boot test needs {what}, which is not installed.",
+        code="qemu-missing",
+        remedy=f"Install it ({_PACKAGES[architecture]}), or leave the boot test out.",
+    )
+
+
+def memory_mib() -> int:
+    """Return the memory of a guest in MiB: at most half of what is available."""
+    try:
+        fields = dict(line.split(":", 1) for line in Path("/proc/meminfo").read_text().splitlines())
+        available_mib = int(fields["MemAvailable"].split()[0]) // 1024
+    except (OSError, KeyError, ValueError):
+        return MEMORY_MIB
+    return max(MIN_MEMORY_MIB, min(MEMORY_MIB, available_mib // 2))
+
+
+def processors() -> int:
+    """Return the number of processors of a guest."""
+    return min(MAX_PROCESSORS, os.cpu_count() or 1)
+
+
+def write_files(machine: BootMachine, places: Places) -> None:
+    """Write the files that the command line names."""
+    places.screen_port.write_bytes(_SCREEN_PORT)
+    if machine.boot_mode is BootMode.UEFI:
+        _, variables = find_firmware(machine.architecture)
+        shutil.copyfile(variables, places.variables)
+
+
+def command_line(machine: BootMachine, places: Places) -> list[str]:
+    """Return the command line. Raises LocalStateError "qemu-missing"."""
+    return [
+        find_program(machine.architecture),
+        *("-nodefaults", "-no-user-config", "-display", "none"),
+        *("-sandbox", _SANDBOX),
+        *("-action", "panic=none"),
+        *("-m", str(machine.memory_mib), "-smp", str(machine.processors)),
+        *("-rtc", "base=utc"),
+        *_board(machine),
+        *_firmware(machine, places),
+        *_disk(machine, places),
+        *_ports(machine, places),
+        # ECS's own words: cloud-init chooses its data source by them.
+        *("-smbios", "type=1,manufacturer=Alibaba Cloud,product=Alibaba Cloud ECS"),
+        *("-netdev", f"user,id=net,restrict=on,net={NETWORK},guestfwd=tcp:{ADDRESS}:80-chardev:metadata"),
+        *("-device", f"virtio-net-pci,netdev=net,mac={MAC},romfile="),
+    ]
+
+
+def _board(machine: BootMachine) -> Sequence[str]:
+    # Emulation gives the processor all that it knows: current distributions need x86-64-v2 or v3.
+    processor = ("-accel", machine.accelerator, "-cpu", "host" if machine.accelerator == "kvm" else "max")
+    if machine.architecture is Architecture.ARM64:
+        return ("-machine", "virt", *processor, "-device", "virtio-gpu-pci")
+    board = "q35" if machine.boot_mode is BootMode.UEFI else "pc"
+    return ("-machine", board, *processor, "-device", "VGA", "-device", "pvpanic")
+
+
+def _firmware(machine: BootMachine, places: Places) -> Sequence[str]:
+    if machine.boot_mode is BootMode.BIOS:
+        return ()
+    code, _ = find_firmware(machine.architecture)
+    return (
+        *("-drive", f"if=pflash,unit=0,format=raw,readonly=on,file={_escaped(code)}"),
+        *("-drive", f"if=pflash,unit=1,format=raw,file={_escaped(places.variables)}"),
+    )
+
+
+def _disk(machine: BootMachine, places: Places) -> Sequence[str]:
+    device = "virtio-blk-pci" if machine.bus is Bus.VIRTIO else "nvme,serial=boot-test"
+    # What the guest writes goes to a temporary file, which has no name any more once QEMU has opened it.
+    source = f"file.driver=nbd,file.server.type=unix,file.server.path={_escaped(places.disk)}"
+    return (
+        *("-drive", f"if=none,id=disk,format=raw,snapshot=on,{source}"),
+        *("-device", f"{device},drive=disk,bootindex=0"),
+    )
+
+
+def _ports(machine: BootMachine, places: Places) -> Sequence[str]:
+    sockets = {"console": places.console, "monitor": places.monitor, "metadata": places.metadata}
+    if machine.boot_mode is BootMode.BIOS:
+        sockets["screen"] = places.screen
+    chardevs = [
+        word for name, path in sockets.items() for word in ("-chardev", f"socket,id={name},path={_escaped(path)}")
+    ]
+    ports = ["-serial", "chardev:console"]
+    if machine.boot_mode is BootMode.BIOS:
+        ports += ["-serial", "chardev:screen", "-fw_cfg", f"name=etc/sercon-port,file={_escaped(places.screen_port)}"]
+    return (*chardevs, *ports, "-mon", "chardev=monitor,mode=control")
+
+
+def _escaped(path: Path) -> str:
+    """Return a path for an option of QEMU, in which a comma is doubled."""
+    return str(path).replace(",", ",,")

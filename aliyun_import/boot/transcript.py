@@ -1,0 +1,68 @@
+"""Text of a terminal: what a guest wrote to its serial console or its screen, as plain lines."""
+
+import codecs
+import re
+
+# A guest that writes without end must not fill the memory; a boot writes some 100 KiB.
+MAX_CHARS = 1024 * 1024
+EVIDENCE_LINES = 12
+# The cursor moves to another line: position, up, down, next line, previous line, clear screen.
+_NEW_LINE = re.compile(r"\x1b\[[0-9;]*[ABEFHJf]|\x1bc")
+_ESCAPE = re.compile(r"\x1b(?:\[[0-9;?=!>]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)|[()#][0-9A-Za-z]|[=>78DEHMNOZ])")
+_UNFINISHED = re.compile(r"\x1b(?:\[[0-9;?=!>]*|\][^\x07\x1b]*|[()#])?\Z")
+_CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
+_SPACES = re.compile(r"[ \t]{8,}")
+
+
+class Transcript:
+    """Text that a guest wrote since its last restart, without escape sequences."""
+
+    def __init__(self, encoding: str = "utf-8") -> None:
+        self._decode = codecs.getincrementaldecoder(encoding)("replace").decode
+        self._text = ""
+        self._pending = ""
+
+    @property
+    def text(self) -> str:
+        """The text: lines that end with a line feed, and the last one."""
+        return self._text
+
+    @property
+    def last_line(self) -> str:
+        """The last line that is not empty, or an empty text."""
+        return next(reversed(lines_of(self._text[-4096:])), "")
+
+    def feed(self, data: bytes) -> None:
+        """Add what the guest wrote."""
+        raw = self._pending + self._decode(data)
+        unfinished = _UNFINISHED.search(raw)
+        # A sequence of more than a few characters is no sequence.
+        self._pending = unfinished[0] if unfinished and len(unfinished[0]) < 256 else ""
+        raw = raw[: len(raw) - len(self._pending)]
+        self._text = (self._text + plain(raw))[-MAX_CHARS:]
+
+    def restart(self) -> None:
+        """Forget the text: the guest starts again."""
+        self._text, self._pending = "", ""
+
+
+def plain(raw: str) -> str:
+    """Return a text without escape sequences and control characters; a moved cursor begins another line."""
+    text = _ESCAPE.sub("", _NEW_LINE.sub("\n", raw))
+    return _SPACES.sub("  ", _CONTROL.sub("", text.replace("\r\n", "\n")))
+
+
+def lines_of(text: str) -> list[str]:
+    """Return the lines that are not empty."""
+    return [line.strip() for line in text.split("\n") if line.strip()]
+
+
+def tail(text: str, *, containing: str = "", most: int = EVIDENCE_LINES) -> tuple[str, ...]:
+    """Return the last lines of a text; a line `containing` a text is the first of them if it is before those."""
+    lines = lines_of(text)
+    last = lines[-most:]
+    if containing and not any(containing in line for line in last):
+        found = next((line for line in reversed(lines) if containing in line), None)
+        if found is not None:
+            return (found, *last[1:])
+    return tuple(last)

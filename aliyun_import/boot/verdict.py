@@ -1,0 +1,168 @@
+"""Decision on a boot: what the console, the screen and the time show. Pure.
+
+Only a text that ends a boot makes a verdict of failure, or a cause that is followed by a long silence. Silence alone
+does not: a guest without a console is silent, too, and a busy machine is slow.
+"""
+
+import re
+from dataclasses import dataclass, replace
+
+from aliyun_import.boot.signs import BOOTED, CAUSES, DEGRADED, FAILED, Sign, filled, first
+from aliyun_import.boot.transcript import lines_of, tail
+from aliyun_import.model.boot import Judgement, Stage, Verdict
+
+# After a sign that the system is up, failures of its last units may follow: the console has to be still that long.
+SETTLED_S = 10.0
+# The lines of a failure are written within a second.
+WHOLE_S = 1.0
+# cloud-init's last stage is the end of the boot.
+SETTLED_AFTER_CLOUD_INIT_S = 2.0
+# cloud-init ends up to a minute after the login prompt under emulation.
+CLOUD_INIT_S = 120.0
+# Nothing on console and screen, nothing read from the disk. Under emulation on a busy machine a boot loader unpacks
+# itself in 10 seconds, and systemd writes at least every second while it waits for a device.
+STALLED_S = 180.0
+# No kernel is that small: until then, what runs is the boot loader.
+_LOADER_BYTES = 1024 * 1024
+# Windows and images that set themselves up restart once or twice.
+MAX_RESTARTS = 5
+_SERIAL = (
+    "Add `console=tty0 console=ttyS0,115200` to the kernel's command line (GRUB_CMDLINE_LINUX of /etc/default/grub, "
+    "then `update-grub`), which the instance's console on ECS needs too; `--boot-screen FILE.png` saves the screen."
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Observation:
+    """What is known of a boot. The texts are those since the last restart of the guest, but for `before_restart`.
+
+    `screen` is text of the firmware and of a screen in text mode. `still_s`: nothing has changed so long in console,
+    screen text and what was read of the disk; `console_still_s`: nothing in console and screen text.
+    `up_s` is how long ago a sign showed that the system is up, None before. `screen_changes` counts different
+    pictures. `has_cloud_init`: its end is to be expected; `cloud_init_done`: it reported its end.
+    """
+
+    console: str = ""
+    screen: str = ""
+    elapsed_s: float = 0.0
+    still_s: float = 0.0
+    console_still_s: float = 0.0
+    up_s: float | None = None
+    timeout_s: float = 600.0
+    read_bytes: int = 0
+    screen_changes: int = 0
+    restarts: int = 0
+    before_restart: str = ""
+    powered_off: bool = False
+    panicked: bool = False
+    has_cloud_init: bool = False
+    cloud_init_done: bool = False
+    is_windows: bool = False
+
+    @property
+    def text(self) -> str:
+        """Console and screen."""
+        return f"{self.screen}\n{self.console}"
+
+    @property
+    def is_stalled(self) -> bool:
+        """Whether nothing has changed for long."""
+        return self.still_s >= STALLED_S
+
+    @property
+    def is_over(self) -> bool:
+        """Whether nothing more is waited for."""
+        return self.is_stalled or self.powered_off or self.elapsed_s >= self.timeout_s
+
+
+def is_up(seen: Observation) -> bool:
+    """Return whether a sign shows that the system is up."""
+    return seen.cloud_init_done or first(BOOTED, seen.text) is not None
+
+
+def decide(seen: Observation) -> Judgement | None:
+    """Return the verdict, or None while more has to be waited for."""
+    failed = _failed(seen)
+    if failed is not None and (seen.console_still_s >= WHOLE_S or seen.is_over):
+        return failed
+    if is_up(seen):
+        return _up(seen) if _is_settled(seen) or seen.is_over else None
+    return _given_up(seen) if seen.is_over else None
+
+
+def _failed(seen: Observation) -> Judgement | None:
+    found = first(FAILED, seen.text)
+    if found is not None:
+        sign, match = found
+        cause = first(tuple(one for one in CAUSES if one.stage is sign.stage), seen.text)
+        because = f" Cause: {filled(cause[0].reason, cause[1])}." if cause else ""
+        failed = _judgement(Verdict.FAILS, filled(sign.reason, match) + because, sign.remedy, seen, match[0])
+        return replace(failed, stage=sign.stage)
+    if seen.panicked:
+        reason = "The kernel panicked, which it reported to the machine; the console does not say why."
+        return _judgement(Verdict.FAILS, reason, _SERIAL, seen)
+    if seen.restarts > MAX_RESTARTS:
+        before = first(FAILED, seen.before_restart)
+        because = f" Before the last restart: {filled(before[0].reason, before[1])}" if before else ""
+        reason = f"The guest restarted {seen.restarts} times, and never came up.{because}"
+        remedy = before[0].remedy if before else "Repair the disk in a virtual machine."
+        failed = _judgement(Verdict.FAILS, reason, remedy, replace(seen, console=seen.before_restart, screen=""))
+        return replace(failed, stage=before[0].stage if before else None)
+    return None
+
+
+def _is_settled(seen: Observation) -> bool:
+    """Return whether a system that is up is not expected to report anything more."""
+    if seen.cloud_init_done or first(BOOTED[:1], seen.text) is not None:
+        return seen.console_still_s >= SETTLED_AFTER_CLOUD_INIT_S
+    if seen.has_cloud_init:
+        return (seen.up_s or 0.0) >= CLOUD_INIT_S
+    return seen.console_still_s >= SETTLED_S
+
+
+def _up(seen: Observation) -> Judgement:
+    found = first(BOOTED, seen.text)
+    reason = found[0].reason if found else "cloud-init finished."
+    lacks = [filled(sign.reason, match) for sign, match in _all(DEGRADED, seen.text)]
+    if not lacks:
+        return _judgement(Verdict.BOOTS, reason, None, seen, found[1][0].strip() if found else "")
+    listed = "; ".join(dict.fromkeys(lacks))
+    return _judgement(
+        Verdict.DEGRADED,
+        f"{reason} But {listed}.",
+        "Repair it on the disk if instances need it; --boot-log FILE keeps the whole console.",
+        seen,
+        next(match[0] for _, match in _all(DEGRADED, seen.text)).strip(),
+    )
+
+
+def _all(signs: tuple[Sign, ...], text: str) -> list[tuple[Sign, re.Match[str]]]:
+    return [found for sign in signs if (found := first((sign,), text))]
+
+
+def _given_up(seen: Observation) -> Judgement:
+    """Judge a boot that shows neither success nor failure."""
+    if seen.powered_off:
+        return _judgement(Verdict.UNPROVEN, "The guest turned itself off before it was up.", _SERIAL, seen)
+    cause = first(CAUSES, seen.text)
+    if seen.is_stalled and cause is not None:
+        reason = f"The boot does not go on: {filled(cause[0].reason, cause[1])}."
+        failed = _judgement(Verdict.FAILS, reason, "Repair it on the disk.", seen, cause[1][0])
+        return replace(failed, stage=cause[0].stage)
+    if seen.is_stalled and not lines_of(seen.console) and seen.read_bytes < _LOADER_BYTES and not seen.is_windows:
+        reason = f"The boot loader started, and nothing followed for {seen.still_s:.0f} seconds."
+        failed = _judgement(Verdict.FAILS, reason, "Install the boot loader anew (`grub-install`).", seen)
+        return replace(failed, stage=Stage.LOADER)
+    if not seen.is_stalled:
+        reason = f"After {seen.elapsed_s:.0f} seconds the guest was still booting."
+        return _judgement(Verdict.UNPROVEN, reason, "Pass a longer --boot-timeout.", seen)
+    if seen.is_windows:
+        reason = f"Windows has no serial console; its screen changed {seen.screen_changes} times, and is still now."
+        remedy = "Look at the screen: `--boot-screen FILE.png` saves it."
+        return _judgement(Verdict.UNPROVEN, reason, remedy, seen)
+    return _judgement(Verdict.UNPROVEN, "Neither success nor failure is on the serial console.", _SERIAL, seen)
+
+
+def _judgement(verdict: Verdict, reason: str, remedy: str | None, seen: Observation, sign: str = "") -> Judgement:
+    text = seen.console if sign in seen.console and lines_of(seen.console) else seen.text
+    return Judgement(verdict=verdict, reason=reason, remedy=remedy, evidence=tail(text, containing=sign))

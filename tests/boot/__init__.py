@@ -1,0 +1,1 @@
+"""Tests of the boot test: its decision over recorded consoles, its parts, and whole boots of tiny guests."""

@@ -1,0 +1,96 @@
+"""Tests of whole boots of tiny guests in QEMU, under emulation; skipped where QEMU is not installed."""
+
+import hashlib
+import json
+import shutil
+import subprocess
+import sys
+import threading
+from pathlib import Path
+
+import pytest
+
+import aliyun_import
+from aliyun_import.boot import accelerator
+from aliyun_import.boot.run import BootOptions
+from aliyun_import.errors import Interrupted
+from aliyun_import.events import BootProgress, Event
+from aliyun_import.model.boot import BootTest, Stage, Verdict
+from aliyun_import.model.request import Architecture
+from tests.boot.tiny import write_guest
+
+pytestmark = pytest.mark.skipif(shutil.which("qemu-system-x86_64") is None, reason="QEMU is not installed")
+
+PANIC = "Kernel panic - not syncing: VFS: Unable to mount root fs on unknown-block(0,0)\r\n"
+DONE = "Cloud-init v. 24.1.3 finished at Sat, 01 Nov 2025 09:00:12 +0000.\r\n"
+
+
+@pytest.fixture(autouse=True)
+def _emulated(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Leave the KVM of this machine out: the tests are the same on every machine."""
+    monkeypatch.setattr(accelerator, "_HOST", {})
+    accelerator.choose_accelerator.cache_clear()
+
+
+def booted(disk: Path, options: BootOptions | None = None, events: list[Event] | None = None) -> BootTest:
+    """Boot a disk."""
+    seen: list[Event] = [] if events is None else events
+    return aliyun_import.boot_test(aliyun_import.check(disk), options=options, on_event=seen.append)
+
+
+def test_a_disk_is_started_and_never_written(tmp_path: Path) -> None:
+    """The guest writes to its disk and to its console; the file stays as it was, to the last byte."""
+    disk = write_guest(tmp_path / "disk.raw", PANIC)
+    before = hashlib.sha256(disk.read_bytes()).hexdigest(), disk.stat().st_mtime_ns
+    options = BootOptions(log=tmp_path / "console.log", screen=tmp_path / "screen.png")
+    test = booted(disk, options)
+    assert (hashlib.sha256(disk.read_bytes()).hexdigest(), disk.stat().st_mtime_ns) == before
+    (run,) = test.runs
+    assert (run.judgement.verdict, run.judgement.stage) == (Verdict.FAILS, Stage.KERNEL)
+    assert run.judgement.evidence[-1] == PANIC.strip()
+    assert PANIC.encode() in (tmp_path / "console.log").read_bytes()
+    assert (tmp_path / "screen.png").read_bytes().startswith(b"\x89PNG")
+    assert run.machine.processors <= 2
+
+
+@pytest.mark.qemu
+def test_a_guest_that_comes_up_boots(tmp_path: Path) -> None:
+    """Its last console line is reported on the way."""
+    events: list[Event] = []
+    test = booted(write_guest(tmp_path / "disk.raw", DONE), events=events)
+    assert test.verdict is Verdict.BOOTS
+    assert any(isinstance(event, BootProgress) and "finished at" in event.line for event in events)
+
+
+@pytest.mark.qemu
+def test_a_command_exits_with_3_for_a_disk_that_does_not_boot(tmp_path: Path) -> None:
+    """`check --boot` has the verdict as a finding, and the evidence in JSON."""
+    disk = write_guest(tmp_path / "disk.raw", PANIC)
+    program = [sys.executable, "-m", "aliyun_import", "check", "--boot", str(disk), "--skip-check", "nothing-starts"]
+    ended = subprocess.run([*program, "--output", "json"], capture_output=True, text=True, timeout=120, check=False)
+    assert ended.returncode == 3
+    (result,) = json.loads(ended.stdout)["disks"]
+    assert result["boot_test"]["verdict"] == "does-not-boot"
+    assert result["boot_test"]["runs"][0]["evidence"] == [PANIC.strip()]
+    assert "boot-test" in [finding["rule"] for finding in result["findings"] if finding["severity"] == "blocks"]
+
+
+@pytest.mark.qemu
+def test_an_interrupt_leaves_nothing_behind(tmp_path: Path) -> None:
+    """The guest ends with the run; sockets and temporary files are removed."""
+    before = set(Path("/tmp").glob("aliyun-import-*"))
+    cancel = threading.Event()
+    disk = write_guest(tmp_path / "disk.raw", "starting\r\n")
+    with pytest.raises(Interrupted):
+        aliyun_import.boot_test(
+            aliyun_import.check(disk),
+            on_event=lambda event: cancel.set() if isinstance(event, BootProgress) else None,
+            cancel=cancel,
+        )
+    assert set(Path("/tmp").glob("aliyun-import-*")) <= before
+
+
+@pytest.mark.qemu
+def test_the_probe_runs_under_emulation() -> None:
+    """The disk that tells a KVM that works from one that hangs runs where nothing hangs."""
+    assert accelerator.runs_probe("tcg", Architecture.X86_64)

@@ -1,0 +1,58 @@
+"""Tests of the metadata service of a guest, as cloud-init asks it."""
+
+import pytest
+
+from aliyun_import.boot.metadata import MAC, MetadataService
+
+
+def get(service: MetadataService, path: str) -> tuple[int, str]:
+    """Return status and body of a GET."""
+    head, _, body = service.feed(f"GET {path} HTTP/1.1\r\nHost: 100.100.100.200\r\n\r\n".encode()).partition(
+        b"\r\n\r\n"
+    )
+    return int(head.split()[1]), body.decode()
+
+
+@pytest.mark.parametrize("version", ["latest", "2016-01-01", "2021-02-02"])
+def test_the_tree_is_read_by_its_listings(version: str) -> None:
+    """cloud-init walks from the list of names; a name with a slash has names below it."""
+    service = MetadataService()
+    status, names = get(service, f"/{version}/meta-data/")
+    assert status == 200
+    assert {"instance-id", "network/", "mac"} <= set(names.split("\n"))
+    assert get(service, f"/{version}/meta-data/network/interfaces/macs/") == (200, f"{MAC}/")
+    assert get(service, f"/{version}/meta-data/instance-id") == (200, "i-boottest")
+    assert get(service, f"/{version}/user-data")[1].startswith("#cloud-config\n")
+
+
+@pytest.mark.parametrize("path", ["/latest/meta-data/no-such", "/latest/vendor-data", "/", "/../etc/passwd"])
+def test_what_is_not_there_is_404(path: str) -> None:
+    """cloud-init takes 404 for absent, and goes on at once."""
+    assert get(MetadataService(), path) == (404, "")
+
+
+def test_a_token_is_given() -> None:
+    """The newer way asks for a token first."""
+    answer = MetadataService().feed(b"PUT /latest/api/token HTTP/1.1\r\nContent-Length: 0\r\n\r\n")
+    assert answer.startswith(b"HTTP/1.1 200")
+    assert answer.endswith(b"\r\n\r\nboot-test-token")
+
+
+def test_the_end_of_cloud_init_is_reported() -> None:
+    """The user data has cloud-init post to the service when it is done, and nothing else counts as that."""
+    service = MetadataService()
+    request = b"POST /boot-test HTTP/1.1\r\nContent-Length: 22\r\n\r\ninstance_id=i-boottest"
+    assert service.feed(b"POST /other HTTP/1.1\r\nContent-Length: 0\r\n\r\n").startswith(b"HTTP/1.1 200")
+    assert not service.is_done
+    assert service.feed(request[:-3]) == b""
+    assert service.feed(request[-3:]).startswith(b"HTTP/1.1 200")
+    assert service.is_done
+
+
+def test_requests_of_several_connections_arrive_as_one_stream() -> None:
+    """A connection that was given up within a request does not spoil the next one."""
+    service = MetadataService()
+    assert service.feed(b"garbage\r\n\r\n") == b""
+    answers = service.feed(b"GET /latest/meta-data/mac HTTP/1.1\r\n\r\nGET /latest/meta-data/hostname HTTP/1.1\r\n\r\n")
+    assert answers.count(b"HTTP/1.1 200 OK") == 2
+    assert service.requests == 2

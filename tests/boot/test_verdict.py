@@ -1,0 +1,185 @@
+"""Tests of the decision on a boot, over the consoles of many systems."""
+
+from dataclasses import replace
+
+import pytest
+
+from aliyun_import.boot.transcript import Transcript
+from aliyun_import.boot.verdict import STALLED_S, Observation, decide
+from aliyun_import.model.boot import Judgement, Stage, Verdict
+from tests.boot import consoles
+
+
+def seen(console: str, **given: object) -> Observation:
+    """Return an observation of a console that has been still for a while."""
+    transcript = Transcript()
+    transcript.feed(console.encode())
+    first = Observation(console=transcript.text, elapsed_s=60, console_still_s=30, still_s=30, read_bytes=1 << 26)
+    return replace(first, **given)  # type: ignore[arg-type]
+
+
+def decided(console: str, **given: object) -> Judgement:
+    """Return the verdict on a console."""
+    judgement = decide(seen(console, **given))
+    assert judgement is not None
+    return judgement
+
+
+BOOTED = {
+    name: getattr(consoles, name)
+    for name in (
+        *("DEBIAN", "UBUNTU", "ROCKY", "CENTOS_7", "ALPINE", "OPENSUSE", "FREEBSD", "FLATCAR", "QUIET_SYSTEMD"),
+        "WINDOWS_EMS",
+    )
+}
+FAILED = {
+    "NO_INITRAMFS": (Stage.KERNEL, "VFS: Unable to mount root fs"),
+    "NO_INIT": (Stage.INITRAMFS, "No working init found"),
+    "DEBIAN_INITRAMFS": (Stage.INITRAMFS, "UUID=11111111-2222-4333-8444-aaaaaaaaaaaa is not there"),
+    "DRACUT": (Stage.INITRAMFS, "by-uuid/0a0a0a0a-1111-4222-8333-444444444444 is not there"),
+    "ARCH": (Stage.INITRAMFS, "could not mount the root device"),
+    "ALPINE_INITRAMFS": (Stage.INITRAMFS, "could not mount the root device"),
+    "FSTAB": (Stage.SYSTEM, "emergency mode"),
+    "GRUB_RESCUE": (Stage.LOADER, "no such partition"),
+    "GRUB_PROMPT": (Stage.LOADER, "no configuration"),
+    "SEABIOS_NOTHING": (Stage.FIRMWARE, "nothing to boot"),
+    "OVMF_NOTHING": (Stage.FIRMWARE, "nothing to boot"),
+    "OVMF_SHELL": (Stage.FIRMWARE, "nothing to boot"),
+    "MISSING_SYSTEM": (Stage.LOADER, "Missing operating system"),
+    "BOOTMGR": (Stage.LOADER, "BOOTMGR is missing"),
+    "OLD_GRUB": (Stage.LOADER, "Error 15"),
+    "FREEBSD_MOUNTROOT": (Stage.INITRAMFS, "no root device"),
+    "SYSTEMD_FROZEN": (Stage.SYSTEM, "systemd"),
+    "DAMAGED_FS": (Stage.INITRAMFS, "could not mount the root device"),
+}
+
+
+@pytest.mark.parametrize("name", BOOTED)
+def test_a_system_that_is_up_boots(name: str) -> None:
+    """A login prompt, systemd's target, cloud-init's end, and the console of Windows are success."""
+    judgement = decided(BOOTED[name])
+    assert judgement.verdict is Verdict.BOOTS, judgement
+    assert judgement.evidence
+
+
+@pytest.mark.parametrize("name", FAILED)
+def test_a_boot_that_ends_has_its_cause(name: str) -> None:
+    """A boot that has ended is decided once its lines are complete, with the stage and the cause."""
+    stage, cause = FAILED[name]
+    judgement = decided(getattr(consoles, name), elapsed_s=3, still_s=1, console_still_s=1)
+    assert (judgement.verdict, judgement.stage) == (Verdict.FAILS, stage), judgement
+    assert cause in judgement.reason
+    assert judgement.remedy
+    assert decide(seen(getattr(consoles, name), elapsed_s=3, console_still_s=0.5)) is None
+    assert judgement.evidence
+
+
+@pytest.mark.parametrize("name", [name for name in FAILED if name != "FREEBSD_MOUNTROOT"])
+def test_the_same_on_the_screen_alone(name: str) -> None:
+    """Firmware, boot loader and a screen in text mode are read as the console is."""
+    judgement = decided("", screen=seen(getattr(consoles, name)).console)
+    assert judgement.verdict is Verdict.FAILS
+    assert judgement.evidence
+
+
+@pytest.mark.parametrize(
+    ("more", "lacks"),
+    [
+        (consoles.FAILED_UNIT, "networking.service - Raise network interfaces"),
+        (consoles.NO_LEASE, "No DHCPOFFERS received"),
+        (consoles.CLOUD_INIT_ERROR, "no response from urls"),
+        ("[DEPEND] Dependency failed for data.mount - /data.\n", "data.mount"),
+        (" * ERROR: networking failed to start\n", "networking failed to start"),
+    ],
+)
+def test_a_system_that_is_up_and_lacks_something_is_degraded(more: str, lacks: str) -> None:
+    """Failed units, no address and errors of cloud-init are named."""
+    judgement = decided(more + consoles.DEBIAN)
+    assert judgement.verdict is Verdict.DEGRADED
+    assert lacks in judgement.reason
+
+
+@pytest.mark.parametrize(
+    "console",
+    [
+        consoles.EARLY,
+        "Last login: Sat Nov  1 09:00:00 from 203.0.113.7\n",
+        "[    0.0] Command line: root=/dev/vda1 systemd.unit=multi-user.target\n",
+        "Booting `Debian GNU/Linux'\nerror: no such device: 0a0a0a0a-1111-4222-8333-444444444444.\n",
+        "[    5.0] systemd[1]: Reached target Initrd Default Target.\n",
+        "dracut-initqueue[402]: Warning: dracut-initqueue timeout - starting timeout scripts\n",
+    ],
+)
+def test_a_boot_that_goes_on_is_not_decided(console: str) -> None:
+    """What only resembles a sign, or may still be overcome, decides nothing while the boot goes on."""
+    assert decide(seen(console, still_s=20)) is None
+
+
+def test_a_system_that_is_up_gets_time_to_report_failures() -> None:
+    """Units that fail after the login prompt count: the verdict waits until the console is still."""
+    assert decide(seen(consoles.DEBIAN, console_still_s=3, up_s=3)) is None
+    assert decide(seen(consoles.DEBIAN, has_cloud_init=True, console_still_s=30, up_s=30)) is None
+    assert decided(consoles.DEBIAN, has_cloud_init=True, cloud_init_done=True).verdict is Verdict.BOOTS
+    assert decided(consoles.DEBIAN, has_cloud_init=True, up_s=120).verdict is Verdict.BOOTS
+
+
+def test_the_end_of_cloud_init_needs_no_console() -> None:
+    """A guest without a serial console reports the end of cloud-init to the metadata service."""
+    assert decided("", cloud_init_done=True).verdict is Verdict.BOOTS
+
+
+@pytest.mark.parametrize("still_s", [0, STALLED_S, 3600])
+@pytest.mark.parametrize("elapsed_s", [60, 600, 4000])
+@pytest.mark.parametrize("console", ["", consoles.EARLY])
+def test_silence_alone_is_never_a_failure(console: str, elapsed_s: float, still_s: float) -> None:
+    """A guest without a console, or on a busy machine, is unproven at worst."""
+    judgement = decide(seen(console, elapsed_s=elapsed_s, still_s=still_s))
+    assert judgement is None or judgement.verdict is Verdict.UNPROVEN
+    assert judgement is None or judgement.remedy
+
+
+def test_a_loader_that_reads_no_kernel_has_failed() -> None:
+    """The firmware started the boot code, and it read less than any kernel has, for minutes."""
+    console = "SeaBIOS (version 1.16.2)\nBooting from Hard Disk...\n"
+    judgement = decided("", screen=console, still_s=STALLED_S, read_bytes=4096)
+    assert (judgement.verdict, judgement.stage) == (Verdict.FAILS, Stage.LOADER)
+    assert decided("", screen=console, still_s=STALLED_S, read_bytes=1 << 24).verdict is Verdict.UNPROVEN
+    assert decided("", screen=console, still_s=STALLED_S, read_bytes=4096, is_windows=True).verdict is Verdict.UNPROVEN
+
+
+@pytest.mark.parametrize(
+    "console", [consoles.GRUB_NO_KERNEL, "[ TIME ] Timed out waiting for device dev-vdb.device.\n"]
+)
+def test_a_cause_and_a_long_silence_are_a_failure(console: str) -> None:
+    """GRUB that lacks a kernel waits for a key: the error and the silence together decide."""
+    assert decide(seen(console, still_s=60)) is None
+    assert decided(console, still_s=STALLED_S).verdict is Verdict.FAILS
+    assert decided(console, elapsed_s=600, still_s=1).verdict is Verdict.UNPROVEN
+
+
+def test_a_panic_that_only_the_machine_knows() -> None:
+    """A kernel without a serial console reports its panic to the pvpanic device."""
+    assert decided("", panicked=True).verdict is Verdict.FAILS
+
+
+def test_restarts_without_end_are_a_failure() -> None:
+    """A guest that sets itself up restarts once or twice; one that never comes up does it for ever."""
+    assert decide(seen("", restarts=2)) is None
+    judgement = decided("", restarts=6, before_restart=seen(consoles.NO_INITRAMFS).console)
+    assert (judgement.verdict, judgement.stage) == (Verdict.FAILS, Stage.KERNEL)
+    assert "unknown-block(0,0)" in judgement.reason
+    assert decided("", restarts=6).verdict is Verdict.FAILS
+
+
+def test_a_guest_that_turns_itself_off_is_unproven() -> None:
+    """Some images power off after their setup: no failure, and no proof."""
+    assert decided(consoles.EARLY, powered_off=True).verdict is Verdict.UNPROVEN
+    assert decided(consoles.DEBIAN, powered_off=True).verdict is Verdict.BOOTS
+
+
+def test_windows_without_a_console_is_unproven() -> None:
+    """Its screen is counted and saved, and never taken for a proof: a stop error is a still screen, too."""
+    judgement = decided("", is_windows=True, still_s=STALLED_S, screen_changes=4)
+    assert judgement.verdict is Verdict.UNPROVEN
+    assert "changed 4 times" in judgement.reason
+    assert "--boot-screen" in (judgement.remedy or "")
