@@ -161,6 +161,58 @@ _ECS: dict[str, tuple[int, str]] = {
     "InvalidResourceType.NotFound": (404, "The ResourceType provided does not exist in our records."),
     "InvalidResourceId.NotFound": (404, "The specified ResourceId is not found."),
     "NumberExceed.ResourceIds": (400, "The ResourceIds parameter's number is exceed."),
+    # Copies, shares, snapshots, exports
+    "SourceRegion.NotFound": (400, "The source region not found"),
+    "DestinationRegion.NotFound": (400, "The destination region not found"),
+    "OperationDenied.SameRegionOnly": (
+        403,
+        "The image shared from others can not be copied to another region directly.",
+    ),
+    "OperationDenied.NotPublished": (
+        403,
+        "The operation is denied because corresponding marketplace image is not published in destination region.",
+    ),
+    "RegionNotSupportCopy": (403, "The region not support copy."),
+    "IncorrectDestinationRegion": (403, "The destination region is not equal the target region."),
+    "SizeExceed.Image": (
+        403,
+        "The image exceeds the maximum size. Please open a ticket to add the account to the white list.",
+    ),
+    "InvalidSnapshot.TooOld": (
+        403,
+        "This operation is denied because the specified snapshot is created before 2013-07-15.",
+    ),
+    "OperationDeined.EncryptedSnapshot": (403, "The image contains encrypted snapshots, which do not support share."),
+    "InvalidParameter.EncryptedIllegal": (
+        400,
+        "The specified parameter Encrypted must be true when kmsKeyId is not empty.",
+    ),
+    "InvalidParameter.KMSKeyId.NotFound": (404, "The specified KMSKeyId does not exist."),
+    "InvalidParameter.KMSKeyId.CMKNotEnabled": (403, "The CMK needs to be enabled."),
+    "InvalidParameter.KMSKeyId.KMSUnauthorized": (403, "ECS service have no right to access your KMS."),
+    "ImageCreatedNotFromCopy": (400, "The specified image is not the target image of a copy action."),
+    "CancelNotSupported": (400, "The specified image coping can not be cancelled."),
+    "InvalidAccount.NotFound": (
+        404,
+        'The specified parameter "AddAccount.n" or "RemoveAccount.n" does not exist.',
+    ),
+    "InvalidAccount.Forbbiden": (404, "The specified Account does not yourself."),
+    "QuotaExceed.ShareImage": (403, "The shared Image Quota exceeds."),
+    "QuotaExceed.ShareImageUser": (403, "The shared Image user Quota exceeds."),
+    # Not published: the documents name the limits and no code.
+    "QuotaExceed.ImageFamily": (403, "The image family quota exceeds: %s."),
+    "InvalidImageId.BidMismatch": (403, "Cannot share image with other bid user."),
+    "InvalidGroup.Malformed": (400, "The specified Group is wrongly formed."),
+    "InvalidSnapshotId.NotFound": (404, "The specified snapshot is not found"),
+    "InvalidSnapshotIds.Malformed": (403, "The amount of specified specified snapshot Ids exceeds the limit."),
+    "SnapshotCreatedImage": (403, "The snapshot has been used to create user defined image(s)."),
+    "SnapshotCreatedDisk": (403, "The snapshot has been used to create disk(s)."),
+    "Operation.Conflict": (403, "The operation may conflicts with others, please retry later."),
+    "InvalidOSSPrefix.Malformed": (400, "The specified OSSPrefix format is wrongly formed."),
+    "ImageNotSupported": (400, "The specified Image contains encrypted snapshots, do not support export."),
+    "InvalidImage.DiskAmountOrSize": (400, "%s"),
+    "ExportImageFailed": (403, "Exporting image is failed, Please contact the administrator."),
+    "ConcurrentQuotaExceed.ExportImage": (403, "%s"),
     # Instances
     "InvalidInstanceType.ValueNotSupported": (
         400,

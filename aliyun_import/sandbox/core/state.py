@@ -28,6 +28,7 @@ DEFAULT_KEY_ID = "SANDBOX-KEY"
 DEFAULT_KEY_SECRET = "SANDBOX-SECRET"  # noqa: S105 - it opens nothing but this sandbox
 
 CONSOLES = ("boots", "degraded", "panic", "no-root", "dracut", "emergency", "grub", "no-disk", "silent")
+COPY_OUTCOMES = ("finished", "failed", "stuck")
 ENCRYPTIONS = ("", "AES256", "KMS", "SM4")
 IMPORT_OUTCOMES = ("finished", "failed", "paused", "stuck", "unavailable")
 
@@ -140,6 +141,18 @@ class Settings:
     """What a failed import leaves, which is not documented: an image of status CreateFailed, or (empty) none."""
     dry_run_code: str = "DRYRUN.SUCCESS"
     """Answer to a dry run that passed; the other documented code is DryRunOperation."""
+    copy_s: float = 4.0
+    """Duration of a copy of an image, once it starts."""
+    copy_outcome: str = "finished"
+    """End of the copies that start from now on: finished, failed or stuck (Creating without end)."""
+    snapshot_held_s: float = 2.0
+    """How long DeleteSnapshot answers SnapshotCreatedImage after DeleteImage; a minute at the service."""
+    launch_permission_allowed: bool = False
+    """True: the account may set LaunchPermission of an image, which is by invitation."""
+    kms_keys: tuple[str, ...] = ()
+    """The KMS keys that exist, in every region."""
+    regions_encrypted_by_default: tuple[str, ...] = ()
+    """Regions in which every new copy is encrypted with the key of the service unless a key is given."""
     instance_pending_s: float = 0.5
     """Time from RunInstances to Starting."""
     instance_start_s: float = 2.0
@@ -190,6 +203,8 @@ class Settings:
                 raise ValueError(f"{item.name} takes a number from 0, not {value}")
         if self.import_outcome not in IMPORT_OUTCOMES:
             raise ValueError(f"unknown outcome {self.import_outcome}; known are {', '.join(IMPORT_OUTCOMES)}")
+        if self.copy_outcome not in COPY_OUTCOMES:
+            raise ValueError(f"unknown outcome {self.copy_outcome}; known are {', '.join(COPY_OUTCOMES)}")
         if self.instance_console not in CONSOLES:
             raise ValueError(f"unknown console {self.instance_console}; known are {', '.join(CONSOLES)}")
 

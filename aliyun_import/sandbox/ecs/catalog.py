@@ -94,7 +94,8 @@ def refuse_unfit(image: Image, kind: InstanceType) -> None:
         raise Refusal("InvalidParameter.NotMatch", f"{kind.id} requires NVMe but the image does not support NVMe.")
 
 
-def _starts(image: Image, kind: InstanceType) -> bool:
+def starts(image: Image, kind: InstanceType) -> bool:
+    """Return whether an image can start on a type."""
     try:
         refuse_unfit(image, kind)
     except Refusal:
@@ -163,7 +164,7 @@ def describe_image_support_instance_types(call: RpcCall) -> dict[str, Value]:
     image = call.state.part(Ecs).usable_image(call.account_id, region, call.required("ImageId"))
     brief = ("InstanceTypeId", "InstanceTypeFamily", "CpuCoreCount", "MemorySize")
     found: list[Value] = [
-        {name: _shown(kind)[name] for name in brief} for kind in INSTANCE_TYPES if _starts(image, kind)
+        {name: _shown(kind)[name] for name in brief} for kind in INSTANCE_TYPES if starts(image, kind)
     ]
     return {"RegionId": region, "ImageId": image.id, "InstanceTypes": {"InstanceType": found}}
 

@@ -1,7 +1,8 @@
-"""Operations on images: DescribeImages with its filters, ModifyImageAttribute, DeleteImage, TagResources."""
+"""Operations on images: DescribeImages with its filters, ModifyImageAttribute, families, DeleteImage."""
 
 import re
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from functools import partial
 
@@ -9,11 +10,15 @@ from aliyun_import.sandbox.core.rpc import RpcCall, Value, utc_seconds
 from aliyun_import.sandbox.core.rpc_errors import Refusal
 from aliyun_import.sandbox.core.state import Settings
 from aliyun_import.sandbox.ecs import rules
-from aliyun_import.sandbox.ecs.rules import MAX_TAGS, region_of, tags_of
-from aliyun_import.sandbox.ecs.state import Ecs, Image, system_images
-from aliyun_import.sandbox.importer import engine
+from aliyun_import.sandbox.ecs.catalog import InstanceType, instance_type, starts
+from aliyun_import.sandbox.ecs.copies import is_copied
+from aliyun_import.sandbox.ecs.export_image import is_exported
+from aliyun_import.sandbox.ecs.instances import settle
+from aliyun_import.sandbox.ecs.rules import region_of
+from aliyun_import.sandbox.ecs.state import REGIONS, Ecs, Image, system_images
 
-MAX_TAGGED = 50
+MAX_IN_FAMILY = 100
+MAX_FAMILIES = 100
 _READY = ("Available", "Deprecated")
 _ALIASES = ("system", "self", "others", "marketplace")
 STATUSES = frozenset({"Creating", "Waiting", "Available", "UnAvailable", "CreateFailed", "Deprecated"})
@@ -22,12 +27,18 @@ STATUSES = frozenset({"Creating", "Waiting", "Available", "UnAvailable", "Create
 def describe_images(call: RpcCall) -> dict[str, Value]:
     """DescribeImages: the account's images, newest first, then the system's; by default the Available ones."""
     region = region_of(call)
-    engine.settle(call.state)
+    settle(call.state)
     requested = ImageFilter.of(call)
     if call.flag("DryRun"):
         raise Refusal("DryRunOperation")
-    known = (*call.state.part(Ecs).images_of(call.account_id, region), *system_images(region))
-    found = [image for image in known if requested.accepts(image)]
+    ecs = call.state.part(Ecs)
+    known = (
+        *ecs.images_of(call.account_id, region),
+        *ecs.shared_images(call.account_id, region),
+        *system_images(region),
+    )
+    in_use = {each.image_id for each in ecs.instances_of(call.account_id, region)}
+    found = [image for image in known if requested.accepts(image, in_use=image.id in in_use)]
     return rules.paged(call, "Images", "Image", found, partial(shown_image, call)) | {"RegionId": region}
 
 
@@ -42,11 +53,15 @@ def modify_image_attribute(call: RpcCall) -> dict[str, Value]:
     nvme, imds = rules.nvme_support(call), rules.imds_support(call)
     if image.imds_support == "v2" and imds == "v1":
         raise Refusal("InvalidParameter.FeaturesImdsSupport")
+    family = rules.image_name(call.get("ImageFamily"))
     if status and image.status not in ("Available", "Deprecated"):
         raise Refusal("IncorrectImageStatus")
-    others = call.state.part(Ecs).images_of(image.account_id, image.region)
-    if name and any(other.name == name and other is not image for other in others):
+    if status == "Deprecated" and image.shared_with:
+        raise Refusal("ImageUseShared")
+    others = [each for each in call.state.part(Ecs).images_of(image.account_id, image.region) if each.id != image.id]
+    if name and any(other.name == name for other in others):
         raise Refusal("InvalidImageName.Duplicated")
+    _check_family(family, others)
     if call.flag("DryRun"):
         raise Refusal("DryRunOperation")
     call.state.part(Ecs).images[image.id] = replace(
@@ -58,58 +73,60 @@ def modify_image_attribute(call: RpcCall) -> dict[str, Value]:
         license_type=license_type or image.license_type,
         nvme_support=nvme or image.nvme_support,
         imds_support=imds or image.imds_support,
-        family=call.get("ImageFamily", image.family),
+        family=family or image.family,
     )
     return {}
 
 
+def _check_family(family: str, others: Iterable[Image]) -> None:
+    families = Counter(each.family for each in others if each.family)
+    if family and families[family] >= MAX_IN_FAMILY:
+        raise Refusal("QuotaExceed.ImageFamily", f"the family {family} has {MAX_IN_FAMILY} images")
+    if family and family not in families and len(families) >= MAX_FAMILIES:
+        raise Refusal("QuotaExceed.ImageFamily", f"there are {MAX_FAMILIES} families")
+
+
+def describe_image_from_family(call: RpcCall) -> dict[str, Value]:
+    """DescribeImageFromFamily: the newest Available image of a family; none if it has none."""
+    region = call.required("RegionId")
+    if region not in REGIONS:
+        raise Refusal("InvalidRegionId.NotFound", status=404)
+    settle(call.state)
+    newest = call.state.part(Ecs).newest_of_family(call.account_id, region, call.required("ImageFamily"))
+    return {} if newest is None else {"Image": shown_image(call, newest)}
+
+
 def delete_image(call: RpcCall) -> dict[str, Value]:
-    """DeleteImage: delete an image that is not being imported; its snapshots stay.
+    """DeleteImage: delete an image that nothing works with and that is not shared; its snapshots stay.
 
     The text of the page says that a missing image is ignored, its table has a code for it. The code is answered,
     because a client must handle both.
     """
-    image = _image(call)
+    image, ecs, force = _image(call), call.state.part(Ecs), call.flag("Force")
+    if is_copied(ecs, image):
+        raise Refusal("OperationDenied.ImageCopying")
     if image.status == "Creating":
         raise Refusal("ImageIsImporting")
+    if is_exported(ecs, image):
+        raise Refusal("ImageIsExporting")
+    if image.shared_with:
+        raise Refusal("ImageUseShared")
+    if not force and any(each.image_id == image.id for each in ecs.instances.values()):
+        raise Refusal("ImageUsingByInstance")
     if call.flag("DryRun"):
         raise Refusal("DryRunOperation")
-    del call.state.part(Ecs).images[image.id]
+    held_until_s = call.state.clock.now_s() + call.state.settings.snapshot_held_s
+    for disk in image.disks:
+        snapshot = ecs.snapshots.get(disk.snapshot_id)
+        if snapshot is not None:
+            ecs.snapshots[snapshot.id] = replace(snapshot, held_until_s=held_until_s)
+    del ecs.images[image.id]
     return {}
-
-
-def tag_resources(call: RpcCall) -> dict[str, Value]:
-    """TagResources: add tags to images; an existing key gets the new value."""
-    region = region_of(call)
-    engine.settle(call.state)
-    if call.required("ResourceType").lower() != "image":
-        raise Refusal("InvalidResourceType.NotFound")
-    ids = call.numbered("ResourceId")
-    if not ids:
-        raise Refusal("MissingParameter", "ResourceId.1")
-    if max(ids) > MAX_TAGGED:
-        raise Refusal("NumberExceed.ResourceIds")
-    tags = tags_of(call, duplicate="Duplicate.TagKey")
-    if not tags:
-        raise Refusal("MissingParameter", "Tag.1.Key")
-    found = [_tagged(call, region, image_id) for image_id in ids.values()]
-    if any(len({**image.tags, **tags}) > MAX_TAGS for image in found):
-        raise Refusal("NumberExceed.Tags")
-    for image in found:
-        call.state.part(Ecs).images[image.id] = replace(image, tags={**image.tags, **tags})
-    return {}
-
-
-def _tagged(call: RpcCall, region: str, image_id: str) -> Image:
-    found = call.state.part(Ecs).images.get(image_id)
-    if found is None or (found.account_id, found.region) != (call.account_id, region):
-        raise Refusal("InvalidResourceId.NotFound")
-    return found
 
 
 def _image(call: RpcCall) -> Image:
     region = region_of(call)
-    engine.settle(call.state)
+    settle(call.state)
     return call.state.part(Ecs).image(call.account_id, region, call.required("ImageId"))
 
 
@@ -128,8 +145,11 @@ class ImageFilter:
     tags: tuple[tuple[str, str | None], ...]
     created: tuple[str, str]
     """Earliest and latest time of creation; an empty text is no bound."""
-    used: bool
-    """True: only images in use by instances, of which the sandbox has none."""
+    usage: str
+    """`instance`: only images in use by instances; `none`: only others; empty: all."""
+    owner_id: str
+    type: InstanceType | None
+    """Only images that start on the type."""
 
     @classmethod
     def of(cls, call: RpcCall) -> "ImageFilter":
@@ -151,10 +171,12 @@ class ImageFilter:
             snapshot_id=call.get("SnapshotId"),
             tags=rules.tag_filter(call),
             created=_created(call),
-            used=call.choice("Usage", ("instance", "none"), "InvalidUsage") == "instance",
+            usage=call.choice("Usage", ("instance", "none"), "InvalidUsage"),
+            owner_id=call.get("ImageOwnerId"),
+            type=instance_type(call.get("InstanceType")) if call.get("InstanceType") else None,
         )
 
-    def accepts(self, image: Image) -> bool:
+    def accepts(self, image: Image, *, in_use: bool) -> bool:
         """Return whether an image passes all filters."""
         low, high = self.created
         created = f"{utc_seconds(image.created_s)[:16]}Z"  # the filters have no seconds
@@ -162,7 +184,9 @@ class ImageFilter:
             image.status in self.statuses
             and self.alias in ("", image.owner_alias)
             and (not self.public or image.owner_alias == "system")
-            and not self.used
+            and self.usage in ("", "instance" if in_use else "none")
+            and self.owner_id in ("", image.account_id)
+            and (self.type is None or starts(image, self.type))
             and (not self.ids or image.id in self.ids)
             and self.name_part in image.name.lower()
             and all(getattr(image, name) == value for name, value in self.equal.items())
@@ -216,9 +240,9 @@ def shown_image(call: RpcCall, image: Image) -> dict[str, Value]:
         "OSNameEn": f"{image.platform} (sandbox)",
         "ImageOwnerAlias": image.owner_alias,
         "ImageOwnerId": owner,
-        "Usage": "none",
-        "IsSelfShared": "False",
-        "IsCopied": False,
+        "Usage": "instance" if _in_use(call, image) else "none",
+        "IsSelfShared": str(bool(image.shared_with) and image.account_id == call.account_id),
+        "IsCopied": image.copy is not None,
         "IsSubscribed": False,
         "IsSupportCloudinit": False,
         "IsSupportIoOptimized": True,
@@ -237,6 +261,11 @@ def shown_image(call: RpcCall, image: Image) -> dict[str, Value]:
     return fields | _detection(image, settings=call.state.settings, now_s=call.state.clock.now_s())
 
 
+def _in_use(call: RpcCall, image: Image) -> bool:
+    instances = call.state.part(Ecs).instances_of(call.account_id, image.region)
+    return any(each.image_id == image.id for each in instances)
+
+
 def _progress(image: Image) -> str:
     return f"{100 if image.status in _READY else min(image.percent, 99)}%"
 
@@ -253,7 +282,7 @@ def _disks(image: Image) -> list[Value]:
             "ImportOSSObject": disk.key,
             "Progress": _progress(image),
             "RemainTime": image.remain_s,
-            "Encrypted": False,
+            "Encrypted": disk.encrypted,
         }
         for index, disk in enumerate(image.disks)
     ]

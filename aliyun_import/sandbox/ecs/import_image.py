@@ -39,7 +39,7 @@ def import_image(call: RpcCall) -> dict[str, Value]:
         raise Refusal(call.state.settings.import_refused_with)
     if call.flag("DryRun"):
         raise Refusal(call.state.settings.dry_run_code)
-    image = _image(call, order, readings, region=region)
+    image = _image(call, order, readings, found, region=region)
     task = engine.begin(call.state, image, found, problem=_problem(readings))
     return {"ImageId": image.id, "TaskId": task.id, "RegionId": region}
 
@@ -144,7 +144,9 @@ def _problem(readings: list[DiskReading]) -> Problem | None:
     return None
 
 
-def _image(call: RpcCall, order: ImportOrder, readings: list[DiskReading], *, region: str) -> Image:
+def _image(
+    call: RpcCall, order: ImportOrder, readings: list[DiskReading], found: list[StoredObject], *, region: str
+) -> Image:
     ecs = call.state.part(Ecs)
     image_id = ecs.new_id("m")
     disks = tuple(
@@ -154,8 +156,9 @@ def _image(call: RpcCall, order: ImportOrder, readings: list[DiskReading], *, re
             format=reading.format,
             size_gib=disk.size_gib or reading.size_gib,
             snapshot_id=ecs.new_id("s"),
+            content=stored.content,
         )
-        for disk, reading in zip(order.disks, readings, strict=True)
+        for disk, reading, stored in zip(order.disks, readings, found, strict=True)
     )
     return Image(
         id=image_id,

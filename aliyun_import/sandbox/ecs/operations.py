@@ -5,7 +5,8 @@ from types import MappingProxyType
 
 from aliyun_import.sandbox.core.http_types import Operation
 from aliyun_import.sandbox.core.rpc import RpcCall, RpcOperation, RpcService, Value
-from aliyun_import.sandbox.ecs import catalog, images, instances, tasks
+from aliyun_import.sandbox.ecs import catalog, copies, images, instances, sharing, snapshots, tags, tasks
+from aliyun_import.sandbox.ecs.export_image import export_image
 from aliyun_import.sandbox.ecs.import_image import import_image
 from aliyun_import.sandbox.ecs.state import REGIONS
 
@@ -56,13 +57,28 @@ ECS = RpcService(
         _row("DescribeTaskAttribute", tasks.describe_task_attribute, "TaskId"),
         _row("CancelTask", tasks.cancel_task, "TaskId"),
         _row("DescribeImages", images.describe_images, "Status", "Usable", "ImageId", "ImageName", "ImageFamily",
-             "ResourceGroupId", "Architecture", "OSType", "ImageOwnerAlias", "IsPublic", "SnapshotId", "Usage", "Tag.*",
+             "ResourceGroupId", "Architecture", "OSType", "ImageOwnerAlias", "IsPublic", "SnapshotId", "Usage",
+             "ImageOwnerId", "InstanceType", "Tag.*",
              "Filter.*", "PageNumber", "PageSize", "DryRun"),
         _row("ModifyImageAttribute", images.modify_image_attribute, "ImageId", "ImageName", "Description", "Status",
              "BootMode", "LicenseType", "ImageFamily", *_FEATURES, "DryRun"),
-        # Force deletes an image in use by instances, of which the sandbox has none.
         _row("DeleteImage", images.delete_image, "ImageId", "Force", "DryRun"),
-        _row("TagResources", images.tag_resources, "ResourceType", "ResourceId.*", "Tag.*"),
+        _row("DescribeImageFromFamily", images.describe_image_from_family, "ImageFamily"),
+        _row("CopyImage", copies.copy_image, "ImageId", "DestinationRegionId", "DestinationImageName",
+             "DestinationDescription", "Encrypted", "KMSKeyId", "ResourceGroupId", "Tag.*", "ClientToken", "DryRun"),
+        _row("CancelCopyImage", copies.cancel_copy_image, "ImageId"),
+        _row("ModifyImageSharePermission", sharing.modify_image_share_permission, "ImageId", "AddAccount.*",
+             "RemoveAccount.*", "LaunchPermission", "DryRun"),
+        _row("DescribeImageSharePermission", sharing.describe_image_share_permission, "ImageId", "PageNumber",
+             "PageSize"),
+        _row("ExportImage", export_image, "ImageId", "OSSBucket", "OSSPrefix", "ImageFormat", "RoleName", "DryRun"),
+        _row("DescribeSnapshots", snapshots.describe_snapshots, "SnapshotIds", "SnapshotName", "Usage", "Status",
+             "Tag.*", "PageNumber", "PageSize", "MaxResults", "NextToken", "DryRun"),
+        _row("DeleteSnapshot", snapshots.delete_snapshot, "SnapshotId", "Force", "DryRun"),
+        _row("UntagResources", tags.untag_resources, "ResourceType", "ResourceId.*", "TagKey.*", "All"),
+        _row("ListTagResources", tags.list_tag_resources, "ResourceType", "ResourceId.*", "Tag.*"),
+        _row("DescribeTags", tags.describe_tags, "ResourceType", "ResourceId", "Tag.*", "PageNumber", "PageSize"),
+        _row("TagResources", tags.tag_resources, "ResourceType", "ResourceId.*", "Tag.*"),
         _row("RunInstances", instances.run_instances, "ImageId", "ImageFamily", "InstanceType", "VSwitchId", "ZoneId",
              "SecurityGroupId", "InstanceName", "InstanceChargeType", "SpotStrategy", "SpotDuration", "Amount",
              "InternetMaxBandwidthOut", "SystemDisk.Category", "SystemDisk.Size", "SystemDisk.PerformanceLevel",

@@ -2,10 +2,11 @@
 
 import itertools
 import secrets
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
 from typing import Any
 
+from aliyun_import.sandbox.core.blob_store import Content
 from aliyun_import.sandbox.core.rpc_errors import Refusal
 from aliyun_import.sandbox.core.state import State
 from aliyun_import.sandbox.core.tables import Table
@@ -30,11 +31,30 @@ class ImageDisk:
     format: str
     size_gib: int
     snapshot_id: str
+    content: Content = field(default_factory=Content)
+    """The bytes, which outlive the object."""
+    encrypted: bool = False
+    kms_key: str = ""
+    """The key that it is encrypted with; empty for the key of the service."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Copy:
+    """The course of a copy of an image; a copy that waits has not started."""
+
+    source_id: str
+    source_region: str
+    duration_s: float
+    ending: str
+    """finished, failed or stuck."""
+    queued_s: float
+    """Since when it waits: no slot was free before."""
+    started_s: float | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
 class Image:
-    """A custom image. Its status during the import is set by `engine.settle`."""
+    """A custom image. Its status during an import or a copy is set by `engine.settle`."""
 
     id: str
     account_id: str
@@ -59,9 +79,33 @@ class Image:
     status: str = "Creating"
     percent: int = 0
     remain_s: int = 0
-    """Remaining time of its import."""
+    """Remaining time of its import or copy."""
     ready_s: float | None = None
     """When it became, or becomes, Available."""
+    copy: Copy | None = None
+    """How it was made, if it is a copy."""
+    shared_with: Mapping[str, float] = field(default_factory=dict)
+    """Account -> when the image was shared with it."""
+    launch_permission: str = ""
+    """LaunchPermission, which is by invitation only."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Snapshot:
+    """The snapshot of one disk of an image."""
+
+    id: str
+    account_id: str
+    region: str
+    name: str
+    image_id: str
+    size_gib: int
+    system: bool
+    encrypted: bool
+    created_s: float
+    tags: Mapping[str, str] = field(default_factory=dict)
+    held_until_s: float = 0.0
+    """Until when it can't be deleted after its image was."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -79,8 +123,16 @@ class Outcome:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Export:
+    """Where an export writes the disks of an image."""
+
+    bucket: str
+    prefix: str
+
+
+@dataclass(frozen=True, kw_only=True)
 class Task:
-    """An import task. Its status is set by `engine.settle`."""
+    """The task of an import or an export. Its status is set by `engine.settle`."""
 
     id: str
     account_id: str
@@ -90,11 +142,18 @@ class Task:
     visible_s: float
     outcome: Outcome
     disks: tuple[ImageDisk, ...]
+    export: Export | None = None
+    """None for an import."""
     status: str = "Waiting"
     percent: int = 0
     finished_s: float | None = None
     error_code: str = ""
     error_message: str = ""
+
+    @property
+    def action(self) -> str:
+        """Return the TaskAction."""
+        return "ExportImage" if self.export else "ImportImage"
 
     @property
     def running(self) -> bool:
@@ -144,8 +203,7 @@ class Ecs:
     def __init__(self, state: State) -> None:
         self.images = state.table("images", Table[str, Image])
         self.tasks = state.table("tasks", Table[str, Task])
-        self.snapshots = state.table("snapshots", Table[str, tuple[str, str]])
-        """Snapshot id -> (account, region)."""
+        self.snapshots = state.table("snapshots", Table[str, Snapshot])
         self.instances = state.table("instances", Table[str, Instance])
         self.tokens = state.table("tokens", Table[tuple[str, str], UsedToken])
         """By account and client token."""
@@ -176,15 +234,25 @@ class Ecs:
         return found
 
     def usable_image(self, account_id: str, region: str, image_id: str) -> Image:
-        """Return an image that an account can start: its own or one of the system; refuses like `image`."""
-        known = {each.id: each for each in system_images(region)}
+        """Return an image that an account can start: its own, a shared one or the system's; refuses like `image`."""
+        known = {each.id: each for each in (*self.shared_images(account_id, region), *system_images(region))}
         return known.get(image_id) or self.image(account_id, region, image_id)
 
+    def shared_images(self, account_id: str, region: str) -> tuple[Image, ...]:
+        """Return the images that other accounts share with an account, as it sees them."""
+        found = [each for each in self.images.values() if each.region == region and account_id in each.shared_with]
+        return tuple(replace(each, owner_alias="others", resource_group="", tags={}) for each in reversed(found))
+
     def newest_of_family(self, account_id: str, region: str, family: str) -> Image | None:
-        """Return the newest Available image of a family, which stands for it."""
-        found = [
-            each for each in self.images_of(account_id, region) if (each.family, each.status) == (family, "Available")
-        ]
+        """Return the newest Available image of a family, which stands for it.
+
+        That of another account is acs:OWNER:NAME, and has its shared images alone.
+        """
+        known: Iterable[Image] = self.images_of(account_id, region)
+        if family.startswith("acs:"):
+            _, owner, family = family.split(":", 2) if family.count(":") > 1 else ("", "", family)
+            known = (each for each in self.shared_images(account_id, region) if each.account_id == owner)
+        found = [each for each in known if (each.family, each.status) == (family, "Available")]
         return max(found, key=lambda each: each.created_s, default=None)
 
     def instances_of(self, account_id: str, region: str) -> tuple[Instance, ...]:
@@ -194,7 +262,27 @@ class Ecs:
 
     def count_snapshots(self, account_id: str, region: str) -> int:
         """Return the number of an account's snapshots in a region."""
-        return sum(1 for owner in self.snapshots.values() if owner == (account_id, region))
+        return len(self.snapshots_of(account_id, region))
+
+    def snapshots_of(self, account_id: str, region: str) -> tuple[Snapshot, ...]:
+        """Return the snapshots of an account in a region, newest first."""
+        found = [each for each in self.snapshots.values() if (each.account_id, each.region) == (account_id, region)]
+        return tuple(reversed(found))
+
+    def add_snapshots(self, image: Image) -> None:
+        """Add the snapshots of the disks of a new image."""
+        for number, disk in enumerate(image.disks):
+            self.snapshots[disk.snapshot_id] = Snapshot(
+                id=disk.snapshot_id,
+                account_id=image.account_id,
+                region=image.region,
+                name=f"SnapshotForImage-{image.name}",
+                image_id=image.id,
+                size_gib=disk.size_gib,
+                system=number == 0,
+                encrypted=disk.encrypted,
+                created_s=image.created_s,
+            )
 
 
 _SYSTEM_IMAGES_CREATED_S = 1_704_067_200.0  # 2024-01-01T00:00:00Z

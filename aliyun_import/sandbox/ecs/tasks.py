@@ -40,7 +40,7 @@ def describe_task_attribute(call: RpcCall) -> dict[str, Value]:
     return {
         "RegionId": region,
         "TaskId": task.id,
-        "TaskAction": "ImportImage",
+        "TaskAction": task.action,
         "TaskStatus": task.status,
         "TaskProcess": f"{task.percent}%",
         "SupportCancel": task.running,
@@ -87,7 +87,7 @@ def _is_requested(call: RpcCall, task: Task) -> bool:
     return (
         (not ids or task.id in ids)
         and (not image_ids or task.image_id in image_ids)
-        and call.get("TaskAction", "ImportImage") == "ImportImage"
+        and call.get("TaskAction", task.action) == task.action
         and (status not in _FILTERED or task.status == status)
         and (not start or created >= start)
         and (not end or created <= end)
@@ -105,7 +105,7 @@ def _moment(call: RpcCall, name: str) -> str:
 def _summary(task: Task) -> Value:
     return {
         "TaskId": task.id,
-        "TaskAction": "ImportImage",
+        "TaskAction": task.action,
         "TaskStatus": task.status,
         "SupportCancel": task.running,
         "CreationTime": utc_minutes(task.created_s),

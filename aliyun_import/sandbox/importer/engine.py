@@ -1,4 +1,4 @@
-"""Import engine: starts imports, and updates tasks and images by the clock.
+"""Import engine: starts imports, and updates tasks and images by the clock, copies and exports included.
 
 Nothing runs in the background. The course of an import is fixed when it starts, and each call that reads tasks or
 images updates them first, so that polling costs no more than reading:
@@ -17,6 +17,7 @@ from dataclasses import dataclass, replace
 
 from aliyun_import.sandbox.core.state import State
 from aliyun_import.sandbox.ecs.state import Ecs, Image, Outcome, Task
+from aliyun_import.sandbox.importer import copies, exports
 from aliyun_import.sandbox.oss.state import OssState, StoredObject
 
 PROBLEM_AT_PERCENT = 5
@@ -40,13 +41,12 @@ def begin(state: State, image: Image, objects: Iterable[StoredObject], *, proble
         image_id=image.id,
         created_s=now_s,
         visible_s=now_s + state.settings.task_hidden_s,
-        outcome=_outcome(state, now_s=now_s, problem=problem),
+        outcome=outcome_of(state, now_s=now_s, problem=problem),
         disks=image.disks,
     )
     ecs.images[image.id] = image
     ecs.tasks[task.id] = task
-    for disk in image.disks:
-        ecs.snapshots[disk.snapshot_id] = (image.account_id, image.region)
+    ecs.add_snapshots(image)
     for stored in objects:
         state.part(OssState).reads[task.id, stored.id] = None
     settle(state)
@@ -64,12 +64,14 @@ def settle(state: State) -> None:
     for task in list(ecs.tasks.values()):
         if task.running:
             _save(state, _proceeded(task, now_s, lost_s=_lost_s(state, task)))
-        image = ecs.images.get(task.image_id)
+        image = None if task.export else ecs.images.get(task.image_id)
         if image is not None and ecs.tasks[task.id].status == "Finished" and image.status == "Creating":
             ecs.images[image.id] = _readied(image, task, now_s)
+    copies.settle(state)
 
 
-def _outcome(state: State, *, now_s: float, problem: Problem | None) -> Outcome:
+def outcome_of(state: State, *, now_s: float, problem: Problem | None = None) -> Outcome:
+    """Return the course of a task that starts now."""
     settings = state.settings
     code, message = settings.import_error
     return Outcome(
@@ -123,7 +125,9 @@ def _failed(task: Task, code: str, message: str, *, at_s: float) -> Task:
 def _save(state: State, task: Task) -> None:
     """Store a task, with what it means for its image, its snapshots and the objects that it reads."""
     ecs, oss = state.part(Ecs), state.part(OssState)
-    ecs.tasks[task.id] = task
+    ecs.tasks[task.id] = exports.finished(state, task) if task.export and task.status == "Finished" else task
+    if task.export:
+        return
     if not task.running:
         for read in [read for read in oss.reads if read[0] == task.id]:
             del oss.reads[read]

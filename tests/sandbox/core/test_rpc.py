@@ -239,7 +239,7 @@ def test_the_documents_name_what_the_services_can_do() -> None:
 
 def test_a_parameter_that_the_sandbox_does_not_support_is_refused_by_name(sandbox: Sandbox) -> None:
     """A filter that filters nothing would make a rehearsal succeed for a wrong reason."""
-    answer = send(sandbox, signed(sandbox, "DescribeImages", {"RegionId": "cn-hangzhou", "ImageOwnerId": "42"}))
+    answer = send(sandbox, signed(sandbox, "DescribeImages", {"RegionId": "cn-hangzhou", "IsSupportCloudinit": "true"}))
     assert answer.status == 501
-    assert "the parameter ImageOwnerId of ecs:DescribeImages" in answer.text
+    assert "the parameter IsSupportCloudinit of ecs:DescribeImages" in answer.text
     assert call(sandbox, "DescribeImages")["PageSize"] == 10

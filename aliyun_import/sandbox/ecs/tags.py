@@ -1,0 +1,118 @@
+"""Operations on tags of images, snapshots and instances."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
+
+from aliyun_import.sandbox.core.rpc import RpcCall, Value
+from aliyun_import.sandbox.core.rpc_errors import Refusal
+from aliyun_import.sandbox.ecs import rules
+from aliyun_import.sandbox.ecs.instances import settle
+from aliyun_import.sandbox.ecs.rules import MAX_TAGS, region_of
+from aliyun_import.sandbox.ecs.state import Ecs, Image, Instance, Snapshot
+
+MAX_TAGGED = 50
+KINDS = ("image", "snapshot", "instance")
+
+Tagged = Image | Snapshot | Instance
+
+
+def tag_resources(call: RpcCall) -> dict[str, Value]:
+    """TagResources: add tags; an existing key gets the new value."""
+    found = _named(call)
+    tags = rules.tags_of(call, duplicate="Duplicate.TagKey")
+    if not tags:
+        raise Refusal("MissingParameter", "Tag.1.Key")
+    if any(len({**each.tags, **tags}) > MAX_TAGS for each in found):
+        raise Refusal("NumberExceed.Tags")
+    for each in found:
+        _change(call, each, {**each.tags, **tags})
+    return {}
+
+
+def untag_resources(call: RpcCall) -> dict[str, Value]:
+    """UntagResources: remove tags by their keys, or all."""
+    found, keys = _named(call), set(call.numbered("TagKey").values())
+    if not keys and not call.flag("All"):
+        raise Refusal("MissingParameter", "TagKey.1")
+    for each in found:
+        _change(call, each, {key: value for key, value in each.tags.items() if keys and key not in keys})
+    return {}
+
+
+def list_tag_resources(call: RpcCall) -> dict[str, Value]:
+    """ListTagResources: the tags of the named resources, or the resources with the named tags."""
+    region, kind = region_of(call), _kind(call)
+    settle(call.state)
+    ids, tags = call.numbered("ResourceId").values(), rules.tag_filter(call)
+    if not ids and not tags:
+        raise Refusal("MissingParameter", "ResourceId.1 or Tag.1.Key")
+    found: list[Value] = [
+        {"ResourceId": each.id, "ResourceType": kind, "TagKey": key, "TagValue": value}
+        for each in _of_kind(call, region, kind)
+        if (not ids or each.id in ids) and rules.has_tags(each.tags, tags)
+        for key, value in each.tags.items()
+    ]
+    return {"TagResources": {"TagResource": found}, "NextToken": ""}
+
+
+def describe_tags(call: RpcCall) -> dict[str, Value]:
+    """DescribeTags: the tags in use, with the number of resources of each kind."""
+    region, kind = region_of(call), _kind(call, required=False)
+    settle(call.state)
+    wanted, resource_id = rules.tag_filter(call), call.get("ResourceId")
+    counts: dict[tuple[str, str], dict[str, Value]] = {}
+    for each_kind in (kind,) if kind else KINDS:
+        for each in _of_kind(call, region, each_kind):
+            for key, value in each.tags.items() if resource_id in ("", each.id) else ():
+                count = counts.setdefault((key, value), dict.fromkeys((name.title() for name in KINDS), 0))
+                count[each_kind.title()] = int(str(count[each_kind.title()])) + 1
+    found = [
+        (tag, count) for tag, count in counts.items() if all(rules.has_tags({tag[0]: tag[1]}, [one]) for one in wanted)
+    ]
+
+    def shown(each: tuple[tuple[str, str], dict[str, Value]]) -> Value:
+        return {"TagKey": each[0][0], "TagValue": each[0][1], "ResourceTypeCount": each[1]}
+
+    return rules.paged(call, "Tags", "Tag", found, shown)
+
+
+def _kind(call: RpcCall, *, required: bool = True) -> str:
+    kind = (call.required("ResourceType") if required else call.get("ResourceType")).lower()
+    if kind and kind not in KINDS:
+        raise Refusal("InvalidResourceType.NotFound")
+    return kind
+
+
+def _named(call: RpcCall) -> list[Tagged]:
+    """Return the resources of ResourceId.N."""
+    region, kind = region_of(call), _kind(call)
+    settle(call.state)
+    ids = call.numbered("ResourceId")
+    if not ids:
+        raise Refusal("MissingParameter", "ResourceId.1")
+    if max(ids) > MAX_TAGGED:
+        raise Refusal("NumberExceed.ResourceIds")
+    known: Mapping[str, Tagged] = {each.id: each for each in _of_kind(call, region, kind)}
+    if not set(ids.values()) <= set(known):
+        raise Refusal("InvalidResourceId.NotFound")
+    return [known[each] for each in ids.values()]
+
+
+def _of_kind(call: RpcCall, region: str, kind: str) -> Iterator[Tagged]:
+    ecs = call.state.part(Ecs)
+    if kind == "image":
+        yield from ecs.images_of(call.account_id, region)
+    elif kind == "snapshot":
+        yield from ecs.snapshots_of(call.account_id, region)
+    else:
+        yield from ecs.instances_of(call.account_id, region)
+
+
+def _change(call: RpcCall, each: Tagged, tags: Mapping[str, str]) -> None:
+    ecs = call.state.part(Ecs)
+    if isinstance(each, Image):
+        ecs.images[each.id] = replace(each, tags=tags)
+    elif isinstance(each, Snapshot):
+        ecs.snapshots[each.id] = replace(each, tags=tags)
+    else:
+        ecs.instances[each.id] = replace(each, tags=tags)

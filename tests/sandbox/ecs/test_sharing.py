@@ -1,0 +1,141 @@
+"""Shares and families of images."""
+
+from typing import Any
+
+import pytest
+
+from aliyun_import.sandbox.core.state import AccessKey
+from aliyun_import.sandbox.server import Sandbox
+from tests.sandbox.prepared import mapping, prepare
+from tests.sandbox.vendor_sdk import call, refusal
+
+OTHER = AccessKey(id="OTHER", secret="S", account_id="2000000000000000")
+ACCOUNTS = [f"20000000000000{number:02d}" for number in range(60)]
+
+
+@pytest.fixture
+def ready(sandbox: Sandbox) -> Sandbox:
+    """Return a sandbox in which imports take no time, with a second account."""
+    sandbox.state.configure(import_s=0.0, image_ready_s=0.0)
+    sandbox.state.add_key(OTHER)
+    return prepare(sandbox)
+
+
+def _import(sandbox: Sandbox, **fields: Any) -> str:
+    return str(call(sandbox, "ImportImage", DiskDeviceMappings=[mapping()], **fields)["ImageId"])
+
+
+def _share(sandbox: Sandbox, image_id: str, *accounts: str) -> None:
+    call(sandbox, "ModifyImageSharePermission", ImageId=image_id, AddAccounts=list(accounts))
+
+
+def _shared(sandbox: Sandbox, image_id: str, **fields: Any) -> list[str]:
+    answer = call(sandbox, "DescribeImageSharePermission", ImageId=image_id, **fields)
+    return [account["AliyunId"] for account in answer["Accounts"]["Account"]]
+
+
+def test_a_shared_image_is_seen_and_started_by_the_other_account(ready: Sandbox) -> None:
+    """It is somebody else's there, without tags, and gone when it is no longer shared."""
+    image_id = _import(ready, Tags=[{"Key": "k", "Value": "v"}])
+    assert call(ready, "DescribeImages", key=OTHER, ImageId=image_id)["TotalCount"] == 0
+    _share(ready, image_id, OTHER.account_id)
+    (seen,) = call(ready, "DescribeImages", key=OTHER, ImageId=image_id)["Images"]["Image"]
+    assert (seen["ImageOwnerAlias"], seen["ImageOwnerId"], seen["Tags"]["Tag"]) == ("others", 1000000000000000, [])
+    assert call(ready, "DescribeImages", key=OTHER, ImageOwnerAlias="self")["TotalCount"] == 0
+    (own,) = call(ready, "DescribeImages", ImageId=image_id)["Images"]["Image"]
+    assert (own["IsSelfShared"], seen["IsSelfShared"]) == ("True", "False")
+    order: dict[str, Any] = {"InstanceType": "ecs.g7.large", "VSwitchId": "vsw-sandbox-cn-hangzhou-a"}
+    order |= {"SecurityGroupId": "sg-sandbox-cn-hangzhou", "ImageId": image_id}
+    call(ready, "RunInstances", key=OTHER, **order)
+    assert refusal(ready, "DeleteImage", key=OTHER, ImageId=image_id) == (404, "InvalidImageId.NotFound")
+    call(ready, "ModifyImageSharePermission", ImageId=image_id, RemoveAccounts=[OTHER.account_id])
+    assert call(ready, "DescribeImages", key=OTHER, ImageId=image_id)["TotalCount"] == 0
+
+
+def test_more_than_ten_accounts_of_a_call_are_dropped_in_silence(ready: Sandbox) -> None:
+    """As at the service: a client has to read back."""
+    image_id = _import(ready)
+    _share(ready, image_id, *ACCOUNTS[:12])
+    assert sorted(_shared(ready, image_id, PageSize=50)) == ACCOUNTS[:10]
+
+
+def test_fifty_accounts_an_image(ready: Sandbox) -> None:
+    """The fifty-first is refused, and none of that call is taken; pages show all."""
+    image_id = _import(ready)
+    for first in range(0, 50, 10):
+        _share(ready, image_id, *ACCOUNTS[first : first + 10])
+    order: dict[str, Any] = {"ImageId": image_id, "AddAccounts": [ACCOUNTS[50]]}
+    assert refusal(ready, "ModifyImageSharePermission", **order) == (403, "QuotaExceed.ShareImageUser")
+    assert len(_shared(ready, image_id, PageSize=100)) == 50
+    assert len({each for page in range(1, 6) for each in _shared(ready, image_id, PageNumber=page)}) == 50
+
+
+@pytest.mark.parametrize(
+    ("fields", "expected"),
+    [
+        ({"AddAccounts": ["somebody"]}, (404, "InvalidAccount.NotFound")),
+        ({"AddAccounts": ["1000000000000000"]}, (404, "InvalidAccount.Forbbiden")),
+        ({"ImageId": "m-none"}, (404, "InvalidImageId.NotFound")),
+        ({"LaunchPermission": "VISIBLE"}, (403, "UserNotInTheWhiteList")),
+        ({"IsPublic": "true"}, (501, "NotImplementedBySandbox")),
+        ({"DryRun": "true", "AddAccounts": [OTHER.account_id]}, (400, "DryRunOperation")),
+    ],
+    ids=str,
+)
+def test_a_share_that_can_not_be_is_refused(ready: Sandbox, fields: dict[str, Any], expected: tuple[int, str]) -> None:
+    """With the service's code; nothing is shared."""
+    image_id = _import(ready)
+    assert refusal(ready, "ModifyImageSharePermission", **{"ImageId": image_id, **fields}) == expected
+    assert _shared(ready, image_id) == []
+
+
+def test_sharing_comes_before_deprecation_and_deletion(ready: Sandbox) -> None:
+    """A shared image is neither deprecated nor deleted, and a deprecated one not shared."""
+    image_id = _import(ready)
+    _share(ready, image_id, OTHER.account_id)
+    assert refusal(ready, "DeleteImage", ImageId=image_id) == (403, "ImageUseShared")
+    assert refusal(ready, "ModifyImageAttribute", ImageId=image_id, Status="Deprecated") == (403, "ImageUseShared")
+    call(ready, "ModifyImageSharePermission", ImageId=image_id, RemoveAccounts=[OTHER.account_id])
+    call(ready, "ModifyImageAttribute", ImageId=image_id, Status="Deprecated")
+    order: dict[str, Any] = {"ImageId": image_id, "AddAccounts": [OTHER.account_id]}
+    assert refusal(ready, "ModifyImageSharePermission", **order) == (400, "IncorrectImageStatus")
+
+
+def _of_family(sandbox: Sandbox, family: str, **options: Any) -> str:
+    answer = call(sandbox, "DescribeImageFromFamily", ImageFamily=family, **options)
+    return str(answer.get("Image", {}).get("ImageName", ""))
+
+
+def test_the_newest_available_image_stands_for_its_family(ready: Sandbox) -> None:
+    """Deprecating it makes the one before the answer; a family without any has none."""
+    for name in ("old", "new"):
+        call(ready, "ModifyImageAttribute", ImageId=_import(ready, ImageName=f"disk-{name}"), ImageFamily="disks")
+        ready.clock.advance(1)
+    assert _of_family(ready, "disks") == "disk-new"
+    (newest,) = call(ready, "DescribeImages", ImageName="disk-new")["Images"]["Image"]
+    call(ready, "ModifyImageAttribute", ImageId=newest["ImageId"], Status="Deprecated")
+    assert _of_family(ready, "disks") == "disk-old"
+    assert _of_family(ready, "none") == ""
+    assert refusal(ready, "DescribeImageFromFamily", region="mars-1", ImageFamily="x") == (
+        404,
+        "InvalidRegionId.NotFound",
+    )
+
+
+def test_the_family_of_another_account(ready: Sandbox) -> None:
+    """acs:OWNER:NAME, of its shared images."""
+    image_id = _import(ready, ImageName="disk")
+    call(ready, "ModifyImageAttribute", ImageId=image_id, ImageFamily="disks")
+    assert _of_family(ready, f"acs:{ready.account_id}:disks", key=OTHER) == ""
+    _share(ready, image_id, OTHER.account_id)
+    assert _of_family(ready, f"acs:{ready.account_id}:disks", key=OTHER) == "disk"
+    assert _of_family(ready, "disks", key=OTHER) == ""
+
+
+def test_a_family_has_a_name_like_an_image(ready: Sandbox) -> None:
+    """The same rules; an empty one keeps the family."""
+    image_id = _import(ready)
+    assert refusal(ready, "ModifyImageAttribute", ImageId=image_id, ImageFamily="1st")[0] == 400
+    call(ready, "ModifyImageAttribute", ImageId=image_id, ImageFamily="disks")
+    call(ready, "ModifyImageAttribute", ImageId=image_id, ImageFamily="")
+    assert call(ready, "DescribeImages", ImageFamily="disks")["TotalCount"] == 1

@@ -1,0 +1,189 @@
+"""Snapshots of images, tags of all resources, exports."""
+
+from typing import Any
+
+import oss2
+import pytest
+
+from aliyun_import.sandbox.server import Sandbox
+from tests.sandbox.disks import fixed_vhd
+from tests.sandbox.oss_sdk import Oss
+from tests.sandbox.prepared import BUCKET, TRUST, make_role, mapping, prepare, put
+from tests.sandbox.vendor_sdk import call, refusal
+
+NETWORK: dict[str, Any] = {"VSwitchId": "vsw-sandbox-cn-hangzhou-a", "SecurityGroupId": "sg-sandbox-cn-hangzhou"}
+
+
+@pytest.fixture
+def ready(sandbox: Sandbox) -> Sandbox:
+    """Return a sandbox in which imports take no time and snapshots are held for an hour."""
+    sandbox.state.configure(import_s=0.0, image_ready_s=0.0, snapshot_held_s=3600.0)
+    return prepare(sandbox)
+
+
+def _import(sandbox: Sandbox, **fields: Any) -> str:
+    fields.setdefault("DiskDeviceMappings", [mapping()])
+    return str(call(sandbox, "ImportImage", **fields)["ImageId"])
+
+
+def _snapshots(sandbox: Sandbox, **fields: Any) -> list[dict[str, Any]]:
+    found = call(sandbox, "DescribeSnapshots", **fields)["Snapshots"]["Snapshot"]
+    assert isinstance(found, list)
+    return found
+
+
+def test_a_snapshot_outlives_its_image_and_is_held_for_a_while(ready: Sandbox) -> None:
+    """SnapshotCreatedImage while the image is there and for a time after; then it can go."""
+    image_id = _import(ready, ImageName="disk")
+    (snapshot,) = _snapshots(ready)
+    assert (snapshot["SnapshotName"], snapshot["Usage"], snapshot["Status"]) == (
+        "SnapshotForImage-disk",
+        "image",
+        "accomplished",
+    )
+    order: dict[str, Any] = {"SnapshotId": snapshot["SnapshotId"]}
+    assert refusal(ready, "DeleteSnapshot", **order) == (403, "SnapshotCreatedImage")
+    call(ready, "DeleteImage", ImageId=image_id)
+    assert [each["Usage"] for each in _snapshots(ready)] == ["none"]
+    assert refusal(ready, "DeleteSnapshot", **order) == (403, "SnapshotCreatedImage")
+    ready.clock.advance(3600)
+    call(ready, "DeleteSnapshot", **order)
+    assert _snapshots(ready) == []
+    assert refusal(ready, "DeleteSnapshot", **order) == (404, "InvalidSnapshotId.NotFound")
+
+
+def test_a_snapshot_that_disks_were_made_of_needs_force(ready: Sandbox) -> None:
+    """As does the image itself."""
+    image_id = _import(ready)
+    call(ready, "RunInstances", ImageId=image_id, InstanceType="ecs.g7.large", **NETWORK)
+    assert [each["Usage"] for each in _snapshots(ready)] == ["image_disk"]
+    assert call(ready, "DescribeImages", Usage="instance", ImageOwnerAlias="self")["TotalCount"] == 1
+    assert refusal(ready, "DeleteImage", ImageId=image_id) == (403, "ImageUsingByInstance")
+    call(ready, "DeleteImage", ImageId=image_id, Force="true")
+    ready.clock.advance(3600)
+    (snapshot,) = _snapshots(ready, Usage="disk")
+    assert refusal(ready, "DeleteSnapshot", SnapshotId=snapshot["SnapshotId"]) == (403, "SnapshotCreatedDisk")
+    call(ready, "DeleteSnapshot", SnapshotId=snapshot["SnapshotId"], Force="true")
+
+
+def test_the_snapshot_of_a_running_import_shows_as_failed(ready: Sandbox) -> None:
+    """As the page on imports says: a client must not believe it."""
+    ready.state.configure(import_s=3600.0)
+    _import(ready)
+    assert [each["Status"] for each in _snapshots(ready)] == ["failed"]
+
+
+def test_snapshots_are_filtered_and_paged(ready: Sandbox) -> None:
+    """By ids, name, tags, and by pages or tokens."""
+    for name in ("disk-1", "disk-2", "disk-3"):
+        _import(ready, ImageName=name)
+    ids = [each["SnapshotId"] for each in _snapshots(ready)]
+    call(ready, "TagResources", ResourceType="snapshot", ResourceIds=ids[:1], Tags=[{"Key": "k", "Value": "v"}])
+    assert len(_snapshots(ready, PageSize=2)) == 2
+    assert [each["SnapshotId"] for each in _snapshots(ready, Tags=[{"Key": "k"}])] == ids[:1]
+    assert len(_snapshots(ready, SnapshotName="SnapshotForImage-disk-2")) == 1
+    assert len(_snapshots(ready, SnapshotIds=f'["{ids[0]}","{ids[2]}"]')) == 2
+    first = call(ready, "DescribeSnapshots", MaxResults=2)
+    rest = call(ready, "DescribeSnapshots", MaxResults=2, NextToken=first["NextToken"])
+    assert [each["SnapshotId"] for page in (first, rest) for each in page["Snapshots"]["Snapshot"]] == ids
+    assert rest["NextToken"] == ""
+    assert refusal(ready, "DescribeSnapshots", SnapshotIds="s-1") == (403, "InvalidSnapshotIds.Malformed")
+    assert refusal(ready, "DescribeSnapshots", Usage="all") == (404, "InvalidUsage")
+
+
+def test_tags_of_images_snapshots_and_instances(ready: Sandbox) -> None:
+    """Added, listed by resource or by tag, counted, removed by key or all."""
+    image_id = _import(ready)
+    (snapshot,) = _snapshots(ready)
+    answer = call(ready, "RunInstances", ImageId=image_id, InstanceType="ecs.g7.large", **NETWORK)
+    (instance_id,) = answer["InstanceIdSets"]["InstanceIdSet"]
+    tags = [{"Key": "k", "Value": "v"}, {"Key": "l", "Value": "w"}]
+    for kind, each in (("image", image_id), ("snapshot", snapshot["SnapshotId"]), ("instance", instance_id)):
+        call(ready, "TagResources", ResourceType=kind, ResourceIds=[each], Tags=tags)
+        listed = call(ready, "ListTagResources", ResourceType=kind, ResourceIds=[each])["TagResources"]["TagResource"]
+        assert [(tag["TagKey"], tag["TagValue"]) for tag in listed] == [("k", "v"), ("l", "w")]
+        by_tag = call(ready, "ListTagResources", ResourceType=kind, Tags=[{"Key": "k", "Value": "v"}])
+        assert {tag["ResourceId"] for tag in by_tag["TagResources"]["TagResource"]} == {each}
+    counts = call(ready, "DescribeTags")["Tags"]["Tag"]
+    assert [(tag["TagKey"], tag["ResourceTypeCount"]) for tag in counts] == [
+        ("k", {"Image": 1, "Snapshot": 1, "Instance": 1}),
+        ("l", {"Image": 1, "Snapshot": 1, "Instance": 1}),
+    ]
+    call(ready, "UntagResources", ResourceType="image", ResourceIds=[image_id], TagKeys=["k"])
+    assert call(ready, "DescribeImages", Tags=[{"Key": "l"}])["TotalCount"] == 1
+    call(ready, "UntagResources", ResourceType="image", ResourceIds=[image_id], All="true")
+    assert call(ready, "DescribeImages", Tags=[{"Key": "l"}])["TotalCount"] == 0
+    assert refusal(ready, "UntagResources", ResourceType="image", ResourceIds=[image_id])[1] == "MissingParameter"
+    assert refusal(ready, "UntagResources", ResourceType="disk", ResourceIds=["d"], All="true") == (
+        404,
+        "InvalidResourceType.NotFound",
+    )
+
+
+@pytest.fixture
+def exporting(ready: Sandbox) -> Sandbox:
+    """Return the sandbox with the role for exports."""
+    make_role(ready, name="AliyunECSImageExportDefaultRole", policy="AliyunECSImageExportRolePolicy", trust=TRUST)
+    return ready
+
+
+def test_an_export_writes_the_disk_into_the_bucket(exporting: Sandbox, oss: Oss) -> None:
+    """A task of its own kind; the object has the bytes that were imported, whatever became of the first one."""
+    image_id = _import(exporting)
+    bucket = oss.bucket(BUCKET)
+    bucket.delete_object("disk.raw")
+    exporting.state.configure(import_s=100.0)
+    task_id = call(exporting, "ExportImage", ImageId=image_id, OSSBucket=BUCKET, OSSPrefix="out")["TaskId"]
+    (task,) = call(exporting, "DescribeTasks", TaskAction="ExportImage")["TaskSet"]["Task"]
+    assert (task["TaskId"], task["ResourceId"], task["TaskAction"]) == (task_id, image_id, "ExportImage")
+    assert refusal(exporting, "DeleteImage", ImageId=image_id) == (403, "ImageIsExporting")
+    order: dict[str, Any] = {"ImageId": image_id, "OSSBucket": BUCKET}
+    assert refusal(exporting, "ExportImage", **order) == (403, "ImageIsExporting")
+    exporting.clock.advance(100)
+    assert call(exporting, "DescribeTaskAttribute", TaskId=task_id)["TaskStatus"] == "Finished"
+    assert bucket.get_object(f"out_{image_id}_system.raw").read() == b"disk"
+    call(exporting, "DeleteImage", ImageId=image_id)
+
+
+def test_an_export_into_a_bucket_that_goes_fails(exporting: Sandbox, oss: Oss) -> None:
+    """A cancelled one writes nothing, and leaves the image."""
+    image_id = _import(exporting)
+    oss.bucket("out-bucket").create_bucket()
+    exporting.state.configure(import_s=100.0)
+    task_id = call(exporting, "ExportImage", ImageId=image_id, OSSBucket="out-bucket")["TaskId"]
+    oss.bucket("out-bucket").delete_bucket()
+    exporting.clock.advance(100)
+    assert call(exporting, "DescribeTaskAttribute", TaskId=task_id)["TaskStatus"] == "Failed"
+    other = call(exporting, "ExportImage", ImageId=image_id, OSSBucket=BUCKET)["TaskId"]
+    call(exporting, "CancelTask", TaskId=other)
+    exporting.clock.advance(100)
+    assert [each.key for each in oss2.ObjectIterator(oss.bucket(BUCKET))] == ["disk.raw"]
+    assert call(exporting, "DescribeImages", ImageId=image_id)["TotalCount"] == 1
+
+
+@pytest.mark.parametrize(
+    ("fields", "expected"),
+    [
+        ({"OSSBucket": "none-such"}, (400, "InvalidOSSBucket.NotFound")),
+        ({"OSSPrefix": "a/b"}, (400, "InvalidOSSPrefix.Malformed")),
+        ({"ImageFormat": "iso"}, (400, "InvalidImageFormat.Malformed")),
+        ({"ImageFormat": "qcow2"}, (501, "NotImplementedBySandbox")),
+        ({"ImageId": "m-none"}, (404, "InvalidImageId.NotFound")),
+        ({"RoleName": "Other"}, (403, "NoSetRoletoECSServiceAcount")),
+        ({"DryRun": "true"}, (400, "DryRunOperation")),
+    ],
+    ids=str,
+)
+def test_an_export_that_can_not_be_is_refused(
+    exporting: Sandbox, fields: dict[str, Any], expected: tuple[int, str]
+) -> None:
+    """With the service's code; a conversion is refused by name."""
+    image_id = _import(exporting)
+    assert refusal(exporting, "ExportImage", **{"ImageId": image_id, "OSSBucket": BUCKET, **fields}) == expected
+
+
+def test_an_export_needs_its_role(ready: Sandbox) -> None:
+    """The role of imports is another one."""
+    put(ready, "disk.vhd", fixed_vhd(b"x" * 512))
+    order: dict[str, Any] = {"ImageId": _import(ready), "OSSBucket": BUCKET}
+    assert refusal(ready, "ExportImage", **order) == (403, "NoSetRoletoECSServiceAcount")
