@@ -74,6 +74,7 @@ LINES: Mapping[str, Mapping[str, Form]] = {
     "push-started": {"push_id": _is_text, "name": _is_text, "fingerprints": [_is_text]},
     "disks-seen": {"fingerprints": [_is_text]},
     "upload-intended": _INTENT,
+    "zeros-intended": {"disk": _is_whole, "zero_stem": _is_text},
     "upload-started": {"disk": _is_whole, "upload_id": _is_text},
     "parts": {"disk": _is_whole, "parts": [_is_part]},
     "upload-dropped": {"disk": _is_whole},

@@ -57,8 +57,12 @@ class UploadRequest:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TransferOptions:
-    """How a disk is transferred. `jobs` is the number of parallel uploads, None adapts it."""
+    """How a disk is transferred. `jobs` is the number of parallel uploads, None adapts it.
+
+    `send_zeros` permits to send zeros that OSS refuses to make by copies, however many they are.
+    """
 
     jobs: int | None = None
     limit_rate_bytes_s: float | None = None
     keep_object: bool = False
+    send_zeros: bool = False

@@ -39,6 +39,10 @@ ALIGN_BYTES = 4 * KIB
 Range = tuple[int, int]
 
 
+# Seconds on any line that carries disks.
+FREE_ZERO_BYTES = 64 * MIB
+
+
 class PartKind(StrEnum):
     """Where a part's bytes come from."""
 
@@ -123,6 +127,14 @@ class Segment:
     def length(self) -> int:
         """Its length in bytes."""
         return self.end - self.start
+
+
+def most_zeros_sent(plan: UploadPlan) -> int:
+    """Return how many bytes of zeros may be sent unasked, where OSS refuses to make them.
+
+    As many as the plan sends: nobody pays for more than twice the planned bytes without a flag. 64 MiB are free.
+    """
+    return max(plan.bytes_of(PartKind.SEND), FREE_ZERO_BYTES)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

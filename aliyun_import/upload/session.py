@@ -1,5 +1,6 @@
 """Session of one multipart upload: its journal entries, its parts, and their completion to a proven object.
 
+    zeros-intended    zero_stem                            before an object of zeros is created
     upload-intended   key, tag, fingerprint, plan, zeros   before the upload is started
     upload-started    upload_id                            as soon as the server gave it
     parts             [number, start, length, crc, etag, proof], ...
@@ -47,7 +48,7 @@ from aliyun_import.upload.transfer.concurrency import RateLimiter
 from aliyun_import.upload.transfer.parts import DonePart, PartSplitter
 from aliyun_import.upload.transfer.pool import Transfer, WorkerPool
 from aliyun_import.upload.transfer.scheduler import Scheduler, base_set_aside
-from aliyun_import.upload.transfer.worker import PartMaker
+from aliyun_import.upload.transfer.worker import PartMaker, ZeroSource
 
 # How often parts that the server lists with other bytes are made again, before it is an error.
 ROUNDS = 3
@@ -99,12 +100,12 @@ class SessionLog:
                         "plan": decode_plan(entry["plan"]),
                         "zero_stem": entry.get("zeros", ""),
                     }
-                case "upload-started":
-                    known["upload_id"] = entry["upload_id"]
+                case "zeros-intended" | "upload-started":
+                    known |= {name: entry[name] for name in ("zero_stem", "upload_id") if name in entry}
                 case "parts":
                     parts.update((part.number, part) for part in _decode_parts(entry["parts"]))
-                case "upload-dropped":
-                    known = {}
+                case "upload-dropped":  # the zero object of what was dropped may exist
+                    known = {name: value for name, value in known.items() if name == "zero_stem"}
                     parts.clear()
                 case "object":
                     known["finished"] = UploadedObject(**entry["object"])
@@ -127,6 +128,10 @@ class SessionLog:
             plan=encode_plan(plan),
             zeros=zero_stem,
         )
+
+    def zeros_intended(self, stem: str) -> None:
+        """Write under which stem an object of zeros is about to be created."""
+        self._journal.write("zeros-intended", disk=self._disk, zero_stem=stem)
 
     def started(self, upload_id: str) -> None:
         """Write the server's id of the upload."""
@@ -193,7 +198,7 @@ class UploadSession:
     """A multipart upload in progress. `done` and `sent_bytes` grow, also where the transfer ends with an error.
 
     `tag` is in the object's metadata, `refused` are the kinds of copies to send instead, `zeros` is the source of
-    ranges of zeros. One thread uses it, the one that emits.
+    ranges of zeros and `zero_key` its key ("" if none was made). One thread uses it, the one that emits.
     """
 
     context: UploadContext
@@ -204,8 +209,10 @@ class UploadSession:
     upload_id: str
     tag: str
     plan: UploadPlan
-    zeros: BaseObject | None
+    zeros: ZeroSource
+    zero_key: str
     refused: frozenset[PartKind]
+    most_zeros_sent_bytes: float
     jobs: int | None
     limit_rate_bytes_s: float | None
     done: tuple[DonePart, ...] = ()
@@ -283,6 +290,7 @@ class UploadSession:
             now_s=context.clock.monotonic_s(),
             done=self.done,
             refused=self.refused,
+            most_zeros_sent_bytes=self.most_zeros_sent_bytes,
             jobs=self.jobs,
         )
         maker = PartMaker(
@@ -305,7 +313,7 @@ class UploadSession:
         """Return the error with a remedy that names what is kept, how to resume, and how to remove it."""
         bucket = self.context.store.bucket
         upload = f"unfinished upload of oss://{bucket}/{self.key}"
-        keys = [self.key, *([self.zeros.key] if self.zeros else [])]
+        keys = [self.key, *([self.zero_key] if self.zero_key else [])]
         removes = leftovers_command(region=self.region, bucket=bucket, keys=keys)
         if isinstance(error, DiskChanged | DiskTruncated):
             return error.advised(

@@ -6,6 +6,7 @@ open · choose the key · does the object exist? · find the base · scan · pla
 
 import contextlib
 import hashlib
+import math
 import secrets
 
 from aliyun_import.context import Context
@@ -19,7 +20,7 @@ from aliyun_import.services.interface import ObjectStore
 from aliyun_import.upload.complete import TAG_NAME, changed_while_sent, crc64_of_disk, crc64_of_source
 from aliyun_import.upload.context import TransferOptions, UploadContext, UploadRequest
 from aliyun_import.upload.manifest import SUFFIX, Base, Manifest, encode_manifest, find_base
-from aliyun_import.upload.plan import PartKind, Preview, UploadPlan, plan_upload, without_copies
+from aliyun_import.upload.plan import PartKind, Preview, UploadPlan, most_zeros_sent, plan_upload, without_copies
 from aliyun_import.upload.resume import FoundUpload, Target, candidate_keys, choose_target, find_upload
 from aliyun_import.upload.session import SessionLog, UploadRecord, UploadSession
 from aliyun_import.upload.transfer.concurrency import jobs_for
@@ -86,7 +87,7 @@ class _Upload:
         self._options = options
         self._fingerprint = context.source.fingerprint()
         self._key = ""
-        self._zeros = StagedZeros(context, zero_stem(request, sample=self._fingerprint.sample), region=request.region)
+        self._zeros = StagedZeros(context, zero_stem(request), region=request.region, intend=log.zeros_intended)
         self._resumed = False
         self._without_base = False
         self._digests: BlockDigests | None = None
@@ -96,8 +97,10 @@ class _Upload:
     def run(self) -> UploadedObject:
         """Do all of it; start over once where the server forgot the upload, or the base made another object."""
         record = self._log.read()
+        if record.zero_stem or record.plan:
+            stem = record.zero_stem or shared_zero_stem(self._request, sample=self._sample_of(record))
+            self._zeros.resume(stem, may_exist=record.plan is None)
         if record.plan and (record.finished is None or record.finished.left_over):
-            self._zeros.stem = record.zero_stem or shared_zero_stem(self._request, sample=self._sample_of(record))
             self._resumed = record.finished is None
             self._zeros.expect(record.plan, resumed=True)
         ready = self._find_object(record)
@@ -196,7 +199,7 @@ class _Upload:
             self._store.abort(record.key, record.upload_id)
         if record.plan and record.plan.zero_source_bytes:
             remove_all_zero_objects(self._context, self._zeros.stem)
-        self._zeros.stem = zero_stem(self._request, sample=self._fingerprint.sample)
+        self._zeros.stem = zero_stem(self._request)
 
     def _sample_of(self, record: UploadRecord) -> str:
         return (record.fingerprint or self._fingerprint).sample
@@ -234,7 +237,8 @@ class _Upload:
         done = found.done if found else ()
         self._resumed = self._resumed or bool(done)
         self._zeros.expect(plan, resumed=self._resumed)
-        refused = self._zeros.make(plan, PartSplitter(plan).still_to_do(done)[0])
+        most_bytes = math.inf if self._options.send_zeros else most_zeros_sent(plan)
+        refused = self._zeros.make(plan, PartSplitter(plan).still_to_do(done)[0], most_bytes=most_bytes)
         if refused and not done:
             plan, refused, self._saved_bytes = without_copies(plan), frozenset(), 0
             self._emit_plan(plan)
@@ -255,8 +259,10 @@ class _Upload:
             upload_id=upload_id,
             tag=tag,
             plan=plan,
-            zeros=self._zeros.made.source if self._zeros.made else None,
+            zeros=self._zeros,
+            zero_key=self._zeros.made.key if self._zeros.made else "",
             refused=refused,
+            most_zeros_sent_bytes=most_bytes,
             jobs=jobs_for(self._options.jobs, self._context.source.most_readers),
             limit_rate_bytes_s=self._options.limit_rate_bytes_s,
             done=done,

@@ -2,13 +2,14 @@
 
     1 MiB sent  ->  32 copies: 32 MiB  ->  32 copies: 1 GiB
 
-Each push has its own below the staging prefix, under a name made of the disk's content and its destination: a killed
-push finds it again, and two pushes of one disk never share it. `aliyun-import cleanup` lists one that was left.
+Each push has its own below the staging prefix, under a random name that is in the journal before it is created: a
+killed push finds it again, and two pushes never share it, on one machine or on many. `aliyun-import cleanup` lists one
+that was left.
 """
 
 import contextlib
-import hashlib
 import secrets
+import threading
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
@@ -20,17 +21,20 @@ from aliyun_import.errors import AliyunImportError, Interrupted, PermissionDenie
 from aliyun_import.events import Warned
 from aliyun_import.model.objects import RemoteObject, RemotePart
 from aliyun_import.retry import Retrier
+from aliyun_import.services.retrying import without_retries
 from aliyun_import.sizes import size
 from aliyun_import.upload.complete import TAG_NAME, Completion, complete_upload
 from aliyun_import.upload.context import UploadContext, UploadRequest
 from aliyun_import.upload.crc64 import crc64_of_zeros
 from aliyun_import.upload.plan import ZERO_SOURCES, BaseObject, PartKind, PlannedPart, UploadPlan
-from aliyun_import.upload.transfer.scheduler import COPIES
+from aliyun_import.upload.transfer.scheduler import COPIES, too_many_zeros
 
 # A copy is the server's work; this many in parallel are below every published limit of requests.
 COPIES_IN_PARALLEL = 8
 # 48 bits: two pushes do not meet by accident.
 DIGEST_CHARS = 12
+# How often an object of zeros that vanishes during the push is made again; each time costs 1 MiB.
+RENEWALS = 3
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -53,11 +57,9 @@ class ZeroObject:
         return BaseObject(key=self.key, etag=self.etag)
 
 
-def zero_stem(request: UploadRequest, *, sample: str) -> str:
-    """Return the start of the key of a push's zero object, by the disk's content and its destination."""
-    destination = request.key or request.key_stem
-    digest = hashlib.sha256(f"{sample} {destination}".encode()).hexdigest()[:DIGEST_CHARS]
-    return f"{_prefix(request)}/zeros-{digest}"
+def zero_stem(request: UploadRequest) -> str:
+    """Return a new, random start of the key of a push's zero object."""
+    return f"{_prefix(request)}/zeros-{secrets.token_hex(DIGEST_CHARS // 2)}"
 
 
 def shared_zero_stem(request: UploadRequest, *, sample: str) -> str:
@@ -184,32 +186,75 @@ def _check(there: RemoteObject, size_bytes: int) -> None:
 class StagedZeros:
     """The zero object of one push: made when parts need it, named where it stays, removed at the end.
 
-    `made` is the object once it exists, `sent_bytes` what was sent for it.
+    `made` is the object once it exists, `sent_bytes` what was sent for it. `intend` writes the stem to the journal.
     """
 
-    def __init__(self, context: UploadContext, stem: str, *, region: str) -> None:
+    def __init__(self, context: UploadContext, stem: str, *, region: str, intend: Callable[[str], None]) -> None:
         self.stem = stem
         self.made: ZeroObject | None = None
         self.sent_bytes = 0
         self._context = context
         self._region = region
+        self._intend = intend
+        self._intended = ""
         self._may_exist = False
         self._resumed = False
+        self._lock = threading.Lock()
+        self._renewals = RENEWALS
+
+    def resume(self, stem: str, *, may_exist: bool) -> None:
+        """Take over the stem that the journal has; `may_exist`: an earlier run may have made an object under it."""
+        self.stem = self._intended = stem
+        self._resumed = True
+        self._may_exist = may_exist
+
+    @property
+    def source(self) -> BaseObject:
+        """The object as the source of copies; raises ValueError before it is made."""
+        if self.made is None:
+            raise ValueError("there is no object of zeros")
+        return self.made.source
+
+    def renewed(self, error: AliyunImportError) -> BaseObject:
+        """Make the object again after a copy found it gone, and return it as a source; raises `error` if that is vain.
+
+        Thread-safe; emits nothing.
+        """
+        context = self._context
+        silent = Context(clock=context.clock, cancel=context.cancel)
+        with self._lock:
+            if self.made is None or not self._renewals:
+                raise error
+            quiet = UploadContext.of(silent, source=context.source, store=without_retries(context.store))
+            self.made = ensure_zero_object(quiet, self.stem, size_bytes=self.made.size_bytes)
+            self._resumed = True  # more than one may exist now
+            # Where another worker made it, it was found, and nothing was sent.
+            self._renewals -= self.made.sent_bytes > 0
+            self.sent_bytes += self.made.sent_bytes
+            return self.made.source
 
     def expect(self, plan: UploadPlan, *, resumed: bool) -> None:
         """Note a plan that this run, or an earlier one (`resumed`), follows: its zero object may exist."""
         self._may_exist = self._may_exist or plan.zero_source_bytes > 0
         self._resumed = self._resumed or resumed
 
-    def make(self, plan: UploadPlan, left: Iterable[PlannedPart]) -> frozenset[PartKind]:
-        """Make the object if a part that is left needs it; return the kinds of parts that can't be copied."""
+    def make(self, plan: UploadPlan, left: Iterable[PlannedPart], *, most_bytes: float) -> frozenset[PartKind]:
+        """Make the object if a part that is left needs it; return the kinds of parts that can't be copied.
+
+        Raises CopyRefused if more than `most_bytes` would have to be sent instead.
+        """
         wanted = [part for part in left if part.kind in COPIES]
         if not any(part.kind is PartKind.ZERO for part in wanted):
             return frozenset()
+        if self._intended != self.stem:
+            self._intend(self.stem)
+            self._intended = self.stem
         try:
             self.made = ensure_zero_object(self._context, self.stem, size_bytes=plan.zero_source_bytes)
         except (RefusedError, PermissionDenied) as error:
             cost = sum(part.length for part in wanted)
+            if cost > most_bytes:
+                raise too_many_zeros(error, cost_bytes=cost) from error
             self._context.emit(
                 Warned(
                     code=error.code,

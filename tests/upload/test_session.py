@@ -57,7 +57,8 @@ def test_what_was_dropped_does_not_come_back(tmp_path: Path) -> None:
         keeper.started("U")
         keeper.done([PART])
         keeper.dropped("disk-changed")
-        assert keeper.read() == UploadRecord()
+        # But for the stem of the object of zeros, which may exist.
+        assert keeper.read() == UploadRecord(zero_stem="z")
 
 
 def test_the_object_comes_back(tmp_path: Path) -> None:

@@ -15,7 +15,7 @@ from aliyun_import.errors import ConnectionLost, CopyRefused, PermissionDenied, 
 from aliyun_import.events import Warned
 from aliyun_import.limits import MIB
 from aliyun_import.model.objects import UploadedObject
-from aliyun_import.upload.context import UploadContext
+from aliyun_import.upload.context import TransferOptions, UploadContext
 from aliyun_import.upload.plan import ZERO_SOURCES
 from aliyun_import.upload.zero_object import ensure_zero_object, remove_all_zero_objects, shared_zero_stem, zero_key
 from tests.upload.scene import UNIT, Killed, Scene
@@ -154,6 +154,89 @@ def test_two_pushes_of_one_disk_do_not_share_an_object_of_zeros(scene: Scene) ->
     assert scene.store.content("images/one.raw") == scene.store.content("images/two.raw") == content
     assert scene.said(Warned) == other.said(Warned) == []
     assert pushed[0].sent_bytes <= 2 * UNIT + 1 * MIB
+
+
+def test_two_machines_with_the_same_command_do_not_share_an_object_of_zeros(scene: Scene) -> None:
+    """They share the upload; the one that ends first takes nothing from the other, and neither sends zeros."""
+    content = scene.write_disk("ab" + "." * 80)
+    other = replace(scene, state="other", events=[], stop=threading.Event())
+    pushed: list[UploadedObject] = []
+
+    def push_the_other(operation: str, count: int) -> None:
+        if operation == "send_part" and not pushed:
+            scene.store.before = nothing
+            pushed.append(other.push())
+
+    scene.store.before = push_the_other
+    uploaded = scene.push()
+    assert scene.store.content(uploaded.key) == content
+    assert list(scene.store.objects) == [uploaded.key]
+    assert not scene.store.uploads
+    assert scene.store.received_bytes <= 2 * (2 * UNIT + MIB)
+
+
+@pytest.mark.parametrize("times", [1, 3])
+def test_an_object_of_zeros_that_vanishes_is_made_again(scene: Scene, times: int) -> None:
+    """Somebody removes it while it is copied from: each time it costs 1 MiB, and not the zeros."""
+    content = scene.write_disk("ab" + "." * 100 + "c" + "." * 100 + "d" + "." * 100 + "e" + "." * 100)
+    gone = iter(range(times))
+
+    def remove(operation: str, count: int) -> None:
+        zeros = [key for key in scene.store.objects if "/zeros-" in key and key.endswith(str(32 * MIB))]
+        if operation == "copy_part" and zeros and next(gone, None) is not None:
+            del scene.store.objects[zeros[0]]
+
+    scene.options = TransferOptions(jobs=1)
+    scene.store.before = remove
+    uploaded = scene.push()
+    assert scene.store.content(uploaded.key) == content
+    assert scene.said(Warned) == []
+    assert uploaded.sent_bytes == scene.store.received_bytes == 5 * UNIT + (1 + times) * MIB
+    assert list(scene.store.objects) == [uploaded.key]
+
+
+def test_zeros_that_vanish_again_and_again_are_sent(scene: Scene) -> None:
+    """After a few times it is no accident; a warning says what it costs."""
+    content = scene.write_disk("ab" + "." * 200)
+
+    def remove(operation: str, count: int) -> None:
+        for key in [key for key in scene.store.objects if key.endswith(str(32 * MIB))]:
+            del scene.store.objects[key]
+
+    scene.store.before = remove
+    assert scene.store.content(scene.push().key) == content
+    assert [one.code for one in scene.said(Warned)] == ["base-changed"]
+
+
+@pytest.mark.parametrize("first_refused", [0, 33])
+def test_many_zeros_are_not_sent_unasked(scene: Scene, first_refused: int) -> None:
+    """Neither before the transfer nor in its middle: the flag is named, and with it they are sent."""
+    content = scene.write_disk("ab" + "." * 300 + "c" + "." * 300 + "d")
+
+    def refuse(operation: str, count: int) -> None:
+        if operation == "copy_part" and count >= first_refused:
+            raise CopyRefused("No copies here.", code="copy-refused", remedy=None)
+
+    scene.store.before = refuse
+    with pytest.raises(CopyRefused) as caught:
+        scene.push()
+    assert "--send-zeros" in (caught.value.remedy or "")
+    assert scene.store.received_bytes <= 2 * (4 * UNIT + MIB)
+    scene.options = TransferOptions(jobs=2, send_zeros=True)
+    assert scene.store.content(scene.push().key) == content
+
+
+def test_what_was_made_before_a_kill_is_removed(scene: Scene) -> None:
+    """Killed while the object of zeros was grown: its name is in the journal, and the next run leaves nothing of it."""
+    scene.write_disk("ab" + "." * 80)
+    scene.store.before = kill_at("copy_part", 3)
+    with pytest.raises(Killed):
+        scene.push()
+    scene.store.before = nothing
+    assert any("/zeros-" in key for key in scene.store.objects)
+    scene.write_disk("abcd")
+    uploaded = scene.push()
+    assert list(scene.store.objects) == [uploaded.key]
 
 
 def test_an_object_of_zeros_under_the_name_of_an_earlier_version_is_removed(scene: Scene) -> None:

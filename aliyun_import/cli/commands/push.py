@@ -99,6 +99,9 @@ def transfer_options(function: Callback) -> Callback:
         "Upload",
         option("--keep-object", is_flag=True, help="Keep the staging object, as the base of the next push."),
         option(
+            "--send-zeros", is_flag=True, help="Send zeros that OSS refuses to make by copies, however many they are."
+        ),
+        option(
             "--jobs", type=click.IntRange(1, 64), help="Number of parts to upload in parallel.", show_default="adaptive"
         ),
         option(

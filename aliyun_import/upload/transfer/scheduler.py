@@ -8,6 +8,7 @@ a copy waits for the server and does not use this machine's bandwidth.
 
 import heapq
 import itertools
+import math
 from collections import deque
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
@@ -65,7 +66,8 @@ class _Lane:
 class Scheduler:
     """State machine of one transfer. Not thread-safe: one thread calls it and passes the time.
 
-    `left` are the parts to make, `done` those that count already, `refused` the kinds of copies to send instead.
+    `left` are the parts to make, `done` those that count already, `refused` the kinds of copies to send instead. At
+    most `most_zeros_sent_bytes` of zeros are sent where they can't be copied.
     """
 
     def __init__(
@@ -77,11 +79,13 @@ class Scheduler:
         now_s: float,
         done: Iterable[DonePart] = (),
         refused: frozenset[PartKind] = frozenset(),
+        most_zeros_sent_bytes: float = math.inf,
         jobs: int | None = None,
         policy: RetryPolicy = PATIENT,
     ) -> None:
         self.done = list(done)
         self.refused = refused
+        self._most_zeros_sent_bytes = most_zeros_sent_bytes
         self._plan = plan
         self._disk = disk
         self._policy = policy
@@ -263,6 +267,8 @@ class Scheduler:
         if not kinds <= self.refused:
             made = {part.number for part in self.done}
             cost = sum(part.length for part in self._plan.parts if part.kind in kinds and part.number not in made)
+            if PartKind.ZERO in kinds and cost > self._most_zeros_sent_bytes:
+                raise too_many_zeros(error, cost_bytes=cost) from error
             events = (_sent_instead(error, cost_bytes=cost, base=self._plan.base),)
         self.refused |= kinds
         again = [task, *(other for other in self._copy.waiting if other.part.kind in kinds)]
@@ -287,6 +293,19 @@ class Scheduler:
         for other in [Task(task.part), *waiting]:
             self._enqueue(other)
         return events
+
+
+def too_many_zeros(error: AliyunImportError, *, cost_bytes: int) -> CopyRefused:
+    """Return the error of zeros that can't be made by copies, and are too many to be sent without being asked."""
+    return CopyRefused(
+        f"OSS refuses to make ranges of zeros by copies, and {size(cost_bytes)} of zeros would have to be sent.",
+        code="copy-refused",
+        cause=f"{error.summary} {error.cause or ''}".strip(),
+        remedy="Have oss:GetObject and oss:PutObject granted on the bucket, or use an endpoint of OSS itself; or pass "
+        "--send-zeros to send them.",
+        details=error.details,
+        resumable=True,
+    )
 
 
 def is_copy_refused(error: AliyunImportError, kind: PartKind) -> bool:

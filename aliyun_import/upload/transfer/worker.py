@@ -7,9 +7,10 @@ import hashlib
 import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from typing import Protocol
 
 from aliyun_import.disk.disk import Disk
-from aliyun_import.errors import PartCorrupted
+from aliyun_import.errors import AliyunImportError, BaseChanged, PartCorrupted
 from aliyun_import.limits import KIB
 from aliyun_import.model.objects import RemotePart
 from aliyun_import.services.interface import ObjectStore
@@ -19,6 +20,8 @@ from aliyun_import.upload.transfer.parts import DonePart
 
 # Read, checksum and send use a chunk while it is in the processor's cache; measured in tests/bench.
 CHUNK_BYTES = 256 * KIB
+# Copies of a range of zeros whose source vanishes meanwhile; beyond that it is no accident.
+ZERO_ATTEMPTS = 5
 _MD5 = re.compile(r"[0-9A-Fa-f]{32}")
 
 OnChunk = Callable[[int], None]
@@ -72,18 +75,31 @@ def crc64_of_range(
     return body.crc64 or 0
 
 
+class ZeroSource(Protocol):
+    """The object of zeros of a push. Thread-safe."""
+
+    @property
+    def source(self) -> BaseObject:
+        """The object as it is now; raises ValueError if there is none."""
+        ...
+
+    def renewed(self, error: AliyunImportError) -> BaseObject:
+        """Make it again after it was found gone; raises `error` if that is vain."""
+        ...
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PartMaker:
     """Maker of one upload's parts. Shared by all worker threads.
 
-    `zeros` is the object that ranges of zeros are copied from, `base` the one that unchanged ranges are copied from.
+    `zeros` has the object that ranges of zeros are copied from, `base` is that of unchanged ranges.
     """
 
     store: ObjectStore
     source: Disk
     key: str
     upload_id: str
-    zeros: BaseObject | None
+    zeros: ZeroSource
     base: BaseObject | None
 
     def make(self, part: PlannedPart, *, buffer: memoryview, on_chunk: OnChunk, on_read: OnChunk) -> DonePart:
@@ -96,9 +112,7 @@ class PartMaker:
             case PartKind.SEND:
                 return self._send(part, buffer=buffer, on_chunk=on_chunk)
             case PartKind.ZERO:
-                if self.zeros is None:
-                    raise ValueError("a zero part without a zero object")
-                return self._copy(part, source=self.zeros, start=0, crc=crc64_of_zeros(part.length))
+                return self._copy_zeros(part)
             case PartKind.BASE:
                 if self.base is None:
                     raise ValueError("a base part without a base")
@@ -116,6 +130,15 @@ class PartMaker:
         elif remote.crc64 != body.crc64:
             raise _corrupted(part, f"OSS has CRC-64 {remote.crc64:016x}, the disk {body.crc64:016x}.")
         return _done(part, body.crc64, remote, proof)
+
+    def _copy_zeros(self, part: PlannedPart) -> DonePart:
+        crc, source = crc64_of_zeros(part.length), self.zeros.source
+        for _ in range(ZERO_ATTEMPTS - 1):
+            try:
+                return self._copy(part, source=source, start=0, crc=crc)
+            except BaseChanged as error:
+                source = self.zeros.renewed(error)
+        return self._copy(part, source=source, start=0, crc=crc)
 
     def _copy(self, part: PlannedPart, *, source: BaseObject, start: int, crc: int) -> DonePart:
         remote = self.store.copy_part(
