@@ -12,7 +12,10 @@ from aliyun_import.sandbox.core.state import AccessKey
 Resource = tuple[str, ...]
 
 # "Authorization rules" of ECS: these are authorized for all resources only, so that a policy for image/* refuses them.
-_ON_ALL = frozenset({"DescribeTasks", "DescribeTaskAttribute", "CancelTask", "DescribeRegions"})
+_ON_ALL = frozenset({
+    "DescribeTasks", "DescribeTaskAttribute", "CancelTask", "DescribeRegions", "DescribeZones",
+    "DescribeImageFromFamily", "DescribeAvailableResource", "DescribeInstanceTypes",
+})  # fmt: skip
 _ECS_TYPES = ("image", "instance", "snapshot")
 _RAM_TYPES = ("role", "user", "group")
 
@@ -51,6 +54,14 @@ def _ecs_resources(action: str, parameters: Mapping[str, str], account_id: str) 
     base = f"acs:ecs:{parameters.get('RegionId', '*')}:{account_id}"
     if action in _ON_ALL:
         return ((f"{base}:*",),)
+    if action == "RunInstances":
+        network = f"acs:vpc:{parameters.get('RegionId', '*')}:{account_id}:vswitch/{parameters.get('VSwitchId') or '*'}"
+        named = (("image", "ImageId"), ("securitygroup", "SecurityGroupId"))
+        used = tuple((f"{base}:{kind}/{parameters.get(name) or '*'}",) for kind, name in named)
+        return ((f"{base}:instance/*",), (network,), *used)
+    if action == "CopyImage":
+        there = f"acs:ecs:{parameters.get('DestinationRegionId', '*')}:{account_id}:image/*"
+        return ((f"{base}:image/{parameters.get('ImageId') or '*'}",), (there,))
     for kind in _ECS_TYPES:
         if kind.title() in action:
             ids = parameters.get(f"{kind.title()}Id") or "*"

@@ -45,6 +45,23 @@ def trusts(text: str, service: str) -> bool:
     return "Allow" in about and "Deny" not in about
 
 
+def trusts_caller(text: str, *, account_id: str, principal: str) -> bool:
+    """Return whether a valid trust policy lets a user or a role assume the role.
+
+    `principal` is as of a key. A policy names the account (`:root`, which means all in it), a user or a role.
+    """
+    kind, _, name = principal.partition("/")
+    own = f"user/{name}" if kind == "user" else f"role/{name.partition('/')[0]}"
+    names = {f"acs:ram::{account_id}:{each}".lower() for each in ("root", own)} | {"*"}
+    about = [
+        statement["Effect"]
+        for statement in _statements(text)
+        if names & {each.lower() for each in _texts(statement["Principal"].get("RAM"))}
+        and _covers_action(statement, "sts:AssumeRole")
+    ]
+    return "Allow" in about and "Deny" not in about
+
+
 def allows(policies: Iterable[str], action: str, *, resources: tuple[str, ...]) -> bool:
     """Return whether valid policies together allow an action on a resource; a Deny overrides every Allow.
 

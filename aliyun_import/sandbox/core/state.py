@@ -308,6 +308,11 @@ class State:
         with self.lock:
             return tuple(self._keys.values())
 
+    def remove_key(self, key_id: str) -> None:
+        """Remove a key, if it is there."""
+        with self.lock:
+            self._keys.pop(key_id, None)
+
     def key(self, key_id: str) -> AccessKey | None:
         """Return the key with an id, or None."""
         with self.lock:

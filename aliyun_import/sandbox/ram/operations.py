@@ -1,23 +1,28 @@
-"""RAM and STS: their tables of operations, roles, policies and attachments, and the identity of the caller."""
+"""RAM and STS: their tables of operations, and the operations on roles."""
 
-import hashlib
-import re
 from collections.abc import Callable
 from dataclasses import replace
-from types import MappingProxyType
 
-from aliyun_import.sandbox.auth.policies import check_policy, check_trust_policy
+from aliyun_import.sandbox.auth.policies import check_trust_policy
 from aliyun_import.sandbox.core.http_types import Operation
 from aliyun_import.sandbox.core.rpc import RpcCall, RpcOperation, RpcService, Value, utc_seconds
 from aliyun_import.sandbox.core.rpc_errors import Refusal
-from aliyun_import.sandbox.ram.state import Policy, Ram, Role
+from aliyun_import.sandbox.ram import policies, sts, users
+from aliyun_import.sandbox.ram.fields import (
+    attached_with,
+    attached_without,
+    description_of,
+    kind_of,
+    name_of,
+    number_of,
+    paged,
+    session_of,
+    shown_attached,
+)
+from aliyun_import.sandbox.ram.state import Ram, Role
 
 # RAM's documents of 2021, "Limits"; today's numbers may be higher.
 MAX_ROLES = 100
-MAX_POLICIES = 200
-MAX_ATTACHED = MappingProxyType({"System": 20, "Custom": 5})
-MAX_POLICY_CHARS = 6144
-MAX_DESCRIPTION_CHARS = 1024
 
 
 def get_role(call: RpcCall) -> dict[str, Value]:
@@ -28,10 +33,10 @@ def get_role(call: RpcCall) -> dict[str, Value]:
 def create_role(call: RpcCall) -> dict[str, Value]:
     """CreateRole: create a role with its trust policy and without permissions."""
     ram, account_id = call.state.part(Ram), call.account_id
-    name = _name(call, "RoleName", pattern=r"[A-Za-z0-9.@-]+", max_chars=64)
+    name = name_of(call, "RoleName", pattern=r"[A-Za-z0-9.@-]+", max_chars=64)
     trust = call.required("AssumeRolePolicyDocument")
     check_trust_policy(trust)
-    description, max_session_s = _description(call, "Description"), _session(call, "MaxSessionDuration", 3600)
+    description, max_session_s = description_of(call, "Description"), session_of(call, "MaxSessionDuration", 3600)
     if ram.find_role(account_id, name) is not None:
         raise Refusal("EntityAlreadyExists.Role")
     if ram.count_roles(account_id) >= MAX_ROLES:
@@ -51,16 +56,21 @@ def create_role(call: RpcCall) -> dict[str, Value]:
     return {"Role": _role_fields(role)}
 
 
+def list_roles(call: RpcCall) -> dict[str, Value]:
+    """ListRoles."""
+    return paged(call, "Roles", "Role", call.state.part(Ram).roles_of(call.account_id), _role_fields)
+
+
 def update_role(call: RpcCall) -> dict[str, Value]:
     """UpdateRole: change the given ones of trust policy, description and longest session."""
     ram = call.state.part(Ram)
     role = ram.role(call.account_id, call.required("RoleName"))
     trust = call.get("NewAssumeRolePolicyDocument", role.trust)
     check_trust_policy(trust)
-    description = _description(call, "NewDescription")
+    description = description_of(call, "NewDescription")
     role = replace(
         role,
-        max_session_s=_session(call, "NewMaxSessionDuration", role.max_session_s),
+        max_session_s=session_of(call, "NewMaxSessionDuration", role.max_session_s),
         description=description if "NewDescription" in call.parameters else role.description,
         trust=trust,
         updated_s=call.state.clock.now_s(),
@@ -83,32 +93,15 @@ def list_policies_for_role(call: RpcCall) -> dict[str, Value]:
     """ListPoliciesForRole."""
     ram = call.state.part(Ram)
     role = ram.role(call.account_id, call.required("RoleName"))
-    policies: list[Value] = []
-    for (kind, name), attached_s in role.attached.items():
-        description = ram.policy(call.account_id, kind, name).description
-        policies.append(
-            {
-                "PolicyName": name,
-                "PolicyType": kind,
-                "Description": description,
-                "DefaultVersion": "v1",
-                "AttachDate": utc_seconds(attached_s),
-            }
-        )
-    return {"Policies": {"Policy": policies}}
+    return shown_attached(call, role.attached)
 
 
 def attach_policy_to_role(call: RpcCall) -> dict[str, Value]:
     """AttachPolicyToRole."""
     ram, account_id = call.state.part(Ram), call.account_id
-    kind = _kind(call)
-    policy = ram.policy(account_id, kind, call.required("PolicyName"))
+    policy = ram.policy(account_id, kind_of(call), call.required("PolicyName"))
     role = ram.role(account_id, call.required("RoleName"))
-    if (kind, policy.name) in role.attached:
-        raise Refusal("EntityAlreadyExists.Role.Policy")
-    if sum(1 for attached, _ in role.attached if attached == kind) >= MAX_ATTACHED[kind]:
-        raise Refusal("LimitExceeded.Role.Policy")
-    attached = {**role.attached, (kind, policy.name): call.state.clock.now_s()}
+    attached = attached_with(role.attached, policy, holder="Role", now_s=call.state.clock.now_s())
     ram.save_role(account_id, replace(role, attached=attached))
     return {}
 
@@ -116,50 +109,10 @@ def attach_policy_to_role(call: RpcCall) -> dict[str, Value]:
 def detach_policy_from_role(call: RpcCall) -> dict[str, Value]:
     """DetachPolicyFromRole."""
     ram, account_id = call.state.part(Ram), call.account_id
-    kind = _kind(call)
-    policy = ram.policy(account_id, kind, call.required("PolicyName"))
+    policy = ram.policy(account_id, kind_of(call), call.required("PolicyName"))
     role = ram.role(account_id, call.required("RoleName"))
-    if (kind, policy.name) not in role.attached:
-        raise Refusal("EntityNotExist.Role.Policy", policy.name)
-    kept = {name: at_s for name, at_s in role.attached.items() if name != (kind, policy.name)}
-    ram.save_role(account_id, replace(role, attached=kept))
+    ram.save_role(account_id, replace(role, attached=attached_without(role.attached, policy, holder="Role")))
     return {}
-
-
-def create_policy(call: RpcCall) -> dict[str, Value]:
-    """CreatePolicy: create a custom policy."""
-    ram, account_id = call.state.part(Ram), call.account_id
-    name = _name(call, "PolicyName", pattern=r"[A-Za-z0-9-]+", max_chars=128)
-    document = call.required("PolicyDocument")
-    if len(document) > MAX_POLICY_CHARS:
-        raise Refusal("InvalidParameter.PolicyDocument.Length")
-    check_policy(document)
-    description = _description(call, "Description")
-    if ram.find_policy(account_id, "Custom", name) is not None:
-        raise Refusal("EntityAlreadyExists.Policy")
-    if ram.count_policies(account_id) >= MAX_POLICIES:
-        raise Refusal("LimitExceeded.Policy")
-    now_s = call.state.clock.now_s()
-    policy = Policy(name=name, kind="Custom", document=document, description=description, created_s=now_s)
-    ram.save_policy(account_id, policy)
-    return {"Policy": _policy_fields(policy)}
-
-
-def get_policy(call: RpcCall) -> dict[str, Value]:
-    """GetPolicy: the policy with the document of its default version."""
-    ram = call.state.part(Ram)
-    policy = ram.policy(call.account_id, _kind(call), call.required("PolicyName"))
-    created = utc_seconds(policy.created_s)
-    attachments = ram.count_attachments(call.account_id, policy)
-    return {
-        "Policy": _policy_fields(policy) | {"UpdateDate": created, "AttachmentCount": attachments},
-        "DefaultPolicyVersion": {
-            "VersionId": "v1",
-            "IsDefaultVersion": True,
-            "PolicyDocument": policy.document,
-            "CreateDate": created,
-        },
-    }
 
 
 def _role_fields(role: Role) -> dict[str, Value]:
@@ -175,67 +128,6 @@ def _role_fields(role: Role) -> dict[str, Value]:
     }
 
 
-def _policy_fields(policy: Policy) -> dict[str, Value]:
-    return {
-        "PolicyName": policy.name,
-        "PolicyType": policy.kind,
-        "Description": policy.description,
-        "DefaultVersion": "v1",
-        "CreateDate": utc_seconds(policy.created_s),
-    }
-
-
-def _name(call: RpcCall, parameter: str, *, pattern: str, max_chars: int) -> str:
-    name = call.required(parameter)
-    if len(name) > max_chars:
-        raise Refusal(f"InvalidParameter.{parameter}.Length")
-    if not re.fullmatch(pattern, name):
-        raise Refusal(f"InvalidParameter.{parameter}.InvalidChars")
-    return name
-
-
-def _description(call: RpcCall, parameter: str) -> str:
-    text = call.get(parameter)
-    if len(text) > MAX_DESCRIPTION_CHARS:
-        raise Refusal("InvalidParameter.Description.Length")
-    return text
-
-
-def _session(call: RpcCall, parameter: str, default: int) -> int:
-    text = call.get(parameter)
-    if text and not (text.isdecimal() and 3600 <= int(text) <= 43200):
-        raise Refusal("InvalidParameter.MaxSessionDuration")
-    return int(text) if text else default
-
-
-def _kind(call: RpcCall) -> str:
-    kind = call.required("PolicyType")
-    if kind not in MAX_ATTACHED:
-        raise Refusal("InvalidParameter.PolicyType")
-    return kind
-
-
-def number_of(*names: str) -> str:
-    """Return a stable id of 18 digits made from names. Three leading zeros distinguish it from real ids."""
-    digest = hashlib.sha256("\n".join(names).encode()).digest()
-    return f"000{int.from_bytes(digest[:8], 'big') % 10**15:015d}"
-
-
-def get_caller_identity(call: RpcCall) -> dict[str, Value]:
-    """GetCallerIdentity: the principal of the key; takes no parameter and needs no permission."""
-    account_id, principal = call.account_id, call.key.principal
-    kind, _, name = principal.partition("/")
-    answer: dict[str, Value] = {"AccountId": account_id, "Arn": f"acs:ram::{account_id}:{principal}"}
-    if kind == "user":
-        user_id = number_of(account_id, principal)
-        return answer | {"IdentityType": "RAMUser", "UserId": user_id, "PrincipalId": user_id}
-    if kind == "assumed-role":
-        role, _, session = name.partition("/")
-        role_id = number_of(account_id, "role", role)
-        return answer | {"IdentityType": "AssumedRoleUser", "RoleId": role_id, "PrincipalId": f"{role_id}:{session}"}
-    return answer | {"IdentityType": "Account", "UserId": account_id, "PrincipalId": account_id}
-
-
 def _row(name: str, do: Callable[[RpcCall], dict[str, Value]], *params: str) -> RpcOperation:
     return Operation(name=name, action=f"ram:{name}", params=params, do=do)
 
@@ -246,6 +138,7 @@ RAM = RpcService(
     no_permission="NoPermission",
     operations=(
         _row("GetRole", get_role, "RoleName"),
+        _row("ListRoles", list_roles, "Marker", "MaxItems"),
         _row("CreateRole", create_role, "RoleName", "AssumeRolePolicyDocument", "Description", "MaxSessionDuration"),
         _row("UpdateRole", update_role, "RoleName", "NewAssumeRolePolicyDocument", "NewDescription",
              "NewMaxSessionDuration"),
@@ -253,14 +146,37 @@ RAM = RpcService(
         _row("ListPoliciesForRole", list_policies_for_role, "RoleName"),
         _row("AttachPolicyToRole", attach_policy_to_role, "RoleName", "PolicyType", "PolicyName"),
         _row("DetachPolicyFromRole", detach_policy_from_role, "RoleName", "PolicyType", "PolicyName"),
-        _row("CreatePolicy", create_policy, "PolicyName", "PolicyDocument", "Description"),
-        _row("GetPolicy", get_policy, "PolicyType", "PolicyName"),
+        _row("CreatePolicy", policies.create_policy, "PolicyName", "PolicyDocument", "Description"),
+        _row("GetPolicy", policies.get_policy, "PolicyType", "PolicyName"),
+        _row("ListPolicies", policies.list_policies, "PolicyType", "Marker", "MaxItems"),
+        _row("DeletePolicy", policies.delete_policy, "PolicyName"),
+        _row("ListEntitiesForPolicy", policies.list_entities_for_policy, "PolicyType", "PolicyName"),
+        _row("CreatePolicyVersion", policies.create_policy_version, "PolicyName", "PolicyDocument", "SetAsDefault"),
+        _row("GetPolicyVersion", policies.get_policy_version, "PolicyType", "PolicyName", "VersionId"),
+        _row("ListPolicyVersions", policies.list_policy_versions, "PolicyType", "PolicyName"),
+        _row("SetDefaultPolicyVersion", policies.set_default_policy_version, "PolicyName", "VersionId"),
+        _row("DeletePolicyVersion", policies.delete_policy_version, "PolicyName", "VersionId"),
+        _row("CreateUser", users.create_user, "UserName", "DisplayName", "Comments"),
+        _row("GetUser", users.get_user, "UserName"),
+        _row("ListUsers", users.list_users, "Marker", "MaxItems"),
+        _row("DeleteUser", users.delete_user, "UserName"),
+        _row("ListPoliciesForUser", users.list_policies_for_user, "UserName"),
+        _row("AttachPolicyToUser", users.attach_policy_to_user, "UserName", "PolicyType", "PolicyName"),
+        _row("DetachPolicyFromUser", users.detach_policy_from_user, "UserName", "PolicyType", "PolicyName"),
+        _row("CreateAccessKey", users.create_access_key, "UserName"),
+        _row("ListAccessKeys", users.list_access_keys, "UserName"),
+        _row("UpdateAccessKey", users.update_access_key, "UserName", "UserAccessKeyId", "Status"),
+        _row("DeleteAccessKey", users.delete_access_key, "UserName", "UserAccessKeyId"),
     ),
 )  # fmt: skip
 STS = RpcService(
     name="sts",
     version="2015-04-01",
     no_permission="NoPermission",
-    # STS, "GetCallerIdentity": needs no permission.
-    operations=(Operation(name="GetCallerIdentity", action="", do=get_caller_identity),),
-)
+    operations=(
+        # STS, "GetCallerIdentity": needs no permission.
+        Operation(name="GetCallerIdentity", action="", do=sts.get_caller_identity),
+        Operation(name="AssumeRole", action="sts:AssumeRole", do=sts.assume_role,
+                  params=("RoleArn", "RoleSessionName", "DurationSeconds")),
+    ),
+)  # fmt: skip

@@ -1,8 +1,8 @@
-"""State of RAM: roles and policies, and what ECS knows of them."""
+"""State of RAM: users, roles and policies, and what ECS knows of them."""
 
 import json
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 
 from aliyun_import.sandbox.core.rpc_errors import Refusal
@@ -31,6 +31,7 @@ SYSTEM_POLICIES: Mapping[str, str] = MappingProxyType({
     "AliyunECSReadOnlyAccess": _allow("ecs:Describe*", "ecs:List*"),
     "AliyunECSFullAccess": _allow("ecs:*"),
     "AliyunRAMReadOnlyAccess": _allow("ram:Get*", "ram:List*"),
+    "AliyunSTSAssumeRoleAccess": _allow("sts:AssumeRole"),
     "AdministratorAccess": _allow("*"),
 })  # fmt: skip
 
@@ -43,8 +44,17 @@ class Policy:
     kind: str
     """System or Custom."""
     document: str
+    """That of the default version."""
     description: str = ""
     created_s: float = 0.0
+    default_version: str = "v1"
+    versions: Mapping[str, tuple[str, float]] = field(default_factory=dict)
+    """Version of a custom policy -> its document and the time of its creation."""
+
+    @property
+    def shown_versions(self) -> Mapping[str, tuple[str, float]]:
+        """Return all versions; a system policy has one."""
+        return self.versions or {"v1": (self.document, self.created_s)}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -71,12 +81,29 @@ class Role:
     """(kind, name) of each attached policy -> time of attachment."""
 
 
+@dataclass(frozen=True, kw_only=True)
+class User:
+    """A RAM user of an account."""
+
+    id: str
+    name: str
+    display_name: str
+    comments: str
+    created_s: float
+    updated_s: float
+    attached: Mapping[tuple[str, str], float] = field(default_factory=dict)
+    """As of a role."""
+    keys: Mapping[str, float] = field(default_factory=dict)
+    """Id of each access key -> time of its creation."""
+
+
 class Ram:
-    """The roles and custom policies of all accounts. Every use holds the state's lock."""
+    """The users, roles and custom policies of all accounts. Every use holds the state's lock."""
 
     def __init__(self, state: State) -> None:
         self._state = state
         self._roles = state.table("roles", Table[tuple[str, str], Role])
+        self._users = state.table("users", Table[tuple[str, str], User])
         self._policies = state.table("policies", Table[tuple[str, str], Policy])
         self._history = state.table("role-history", Table[tuple[str, str], tuple[tuple[float, RoleView | None], ...]])
 
@@ -98,8 +125,8 @@ class Ram:
     def save_role(self, account_id: str, role: Role) -> None:
         """Store a new or changed role; the change reaches the other services after `role_propagation_s`."""
         self._roles[account_id, role.name] = role
-        documents = tuple(self.policy(account_id, kind, name).document for kind, name in role.attached)
-        self._note(account_id, role.name, RoleView(trust=role.trust, policies=documents))
+        policies = self.documents(account_id, role.attached)
+        self._note(account_id, role.name, RoleView(trust=role.trust, policies=policies))
 
     def remove_role(self, account_id: str, name: str) -> None:
         """Remove a role; refuses with EntityNotExist.Role."""
@@ -131,14 +158,73 @@ class Ram:
         return sum(1 for owner, _ in self._policies if owner == account_id)
 
     def count_attachments(self, account_id: str, policy: Policy) -> int:
-        """Return the number of an account's roles that a policy is attached to."""
-        roles = (role for (owner, _), role in self._roles.items() if owner == account_id)
-        return sum(1 for role in roles if (policy.kind, policy.name) in role.attached)
+        """Return the number of an account's users and roles that a policy is attached to."""
+        return len(self.holders(account_id, policy))
+
+    def holders(self, account_id: str, policy: Policy) -> list[Role | User]:
+        """Return the users and roles that a policy is attached to."""
+        holders: list[Role | User] = [*self.roles_of(account_id), *self.users_of(account_id)]
+        return [each for each in holders if (policy.kind, policy.name) in each.attached]
 
     def save_policy(self, account_id: str, policy: Policy) -> None:
-        """Store a new custom policy."""
+        """Store a custom policy; what it allows now reaches its users and roles."""
         self._policies[account_id, policy.name] = policy
+        for each in self.holders(account_id, policy):
+            if isinstance(each, Role):
+                self.save_role(account_id, each)
+            else:
+                self.save_user(account_id, each)
+
+    def remove_policy(self, account_id: str, name: str) -> None:
+        """Remove a custom policy."""
+        del self._policies[account_id, name]
+
+    def roles_of(self, account_id: str) -> list[Role]:
+        """Return the roles of an account, by name."""
+        return sorted((role for (owner, _), role in self._roles.items() if owner == account_id), key=_name)
+
+    def users_of(self, account_id: str) -> list[User]:
+        """Return the users of an account, by name."""
+        return sorted((user for (owner, _), user in self._users.items() if owner == account_id), key=_name)
+
+    def policies_of(self, account_id: str, kind: str) -> list[Policy]:
+        """Return the policies of a kind, by name."""
+        if kind == "System":
+            return [self.policy(account_id, kind, name) for name in sorted(SYSTEM_POLICIES)]
+        return sorted((each for (owner, _), each in self._policies.items() if owner == account_id), key=_name)
+
+    def user(self, account_id: str, name: str) -> User:
+        """Return a user; refuses with EntityNotExist.User."""
+        found = self._users.get((account_id, name))
+        if found is None:
+            raise Refusal("EntityNotExist.User")
+        return found
+
+    def has_user(self, account_id: str, name: str) -> bool:
+        """Return whether there is a user."""
+        return (account_id, name) in self._users
+
+    def save_user(self, account_id: str, user: User) -> None:
+        """Store a new or changed user; its keys get the permissions of its policies."""
+        self._users[account_id, user.name] = user
+        policies = self.documents(account_id, user.attached)
+        for key_id in user.keys:
+            key = self._state.key(key_id)
+            if key is not None:
+                self._state.add_key(replace(key, policies=policies))
+
+    def remove_user(self, account_id: str, name: str) -> None:
+        """Remove a user."""
+        del self._users[account_id, name]
+
+    def documents(self, account_id: str, attached: Iterable[tuple[str, str]]) -> tuple[str, ...]:
+        """Return the documents of attached policies."""
+        return tuple(self.policy(account_id, kind, name).document for kind, name in attached)
 
     def _note(self, account_id: str, name: str, view: RoleView | None) -> None:
         former = self._history.get((account_id, name), ())
         self._history[account_id, name] = (*former, (self._state.clock.now_s(), view))
+
+
+def _name(each: Role | User | Policy) -> str:
+    return each.name

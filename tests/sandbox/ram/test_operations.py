@@ -8,6 +8,7 @@ from aliyunsdkcore.acs_exception.exceptions import ServerException
 
 from aliyun_import.sandbox.core.state import AccessKey
 from aliyun_import.sandbox.ram import operations as ram
+from aliyun_import.sandbox.ram.policies import MAX_POLICIES
 from aliyun_import.sandbox.ram.state import Policy, Ram, Role
 from aliyun_import.sandbox.server import Sandbox
 from tests.sandbox.prepared import POLICY, ROLE, TRUST, make_role
@@ -182,7 +183,7 @@ def test_an_account_has_room_for_so_many_roles_and_policies(sandbox: Sandbox) ->
         name = f"r{number}"
         role = Role(id=name, name=name, arn=name, trust=TRUST, description="", created_s=0, updated_s=0)
         roles.save_role(account_id, role)
-    for number in range(ram.MAX_POLICIES):
+    for number in range(MAX_POLICIES):
         roles.save_policy(account_id, Policy(name=f"p{number}", kind="Custom", document=DOCUMENT))
     assert refusal(sandbox, "CreateRole", RoleName="last", AssumeRolePolicyDocument=TRUST)[1] == "LimitExceeded.Role"
     assert refusal(sandbox, "CreatePolicy", PolicyName="last", PolicyDocument=DOCUMENT)[1] == "LimitExceeded.Policy"

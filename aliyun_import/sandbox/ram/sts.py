@@ -1,0 +1,77 @@
+"""STS: the identity of a caller, and the temporary keys of a role."""
+
+import re
+import secrets
+
+from aliyun_import.sandbox.auth.policies import trusts_caller
+from aliyun_import.sandbox.core.rpc import RpcCall, Value, utc_seconds
+from aliyun_import.sandbox.core.rpc_errors import Refusal
+from aliyun_import.sandbox.core.state import AccessKey
+from aliyun_import.sandbox.ram.fields import number_of
+from aliyun_import.sandbox.ram.state import Ram
+
+_ARN = re.compile(r"acs:ram::([0-9]+):role/([A-Za-z0-9.@-]+)", re.IGNORECASE)
+_SESSION = re.compile(r"[A-Za-z0-9.@_-]{2,64}")
+SHORTEST_S = 900
+
+
+def get_caller_identity(call: RpcCall) -> dict[str, Value]:
+    """GetCallerIdentity: the principal of the key; takes no parameter and needs no permission."""
+    account_id, principal = call.account_id, call.key.principal
+    kind, _, name = principal.partition("/")
+    answer: dict[str, Value] = {"AccountId": account_id, "Arn": f"acs:ram::{account_id}:{principal}"}
+    if kind == "user":
+        user_id = number_of(account_id, principal)
+        return answer | {"IdentityType": "RAMUser", "UserId": user_id, "PrincipalId": user_id}
+    if kind == "assumed-role":
+        role, _, session = name.partition("/")
+        role_id = number_of(account_id, "role", role)
+        return answer | {"IdentityType": "AssumedRoleUser", "RoleId": role_id, "PrincipalId": f"{role_id}:{session}"}
+    return answer | {"IdentityType": "Account", "UserId": account_id, "PrincipalId": account_id}
+
+
+def assume_role(call: RpcCall) -> dict[str, Value]:
+    """AssumeRole: a temporary key with the permissions of the role as they are now.
+
+    Roles are for users and for other roles: the account itself is refused, as at the service.
+    """
+    arn, session = call.required("RoleArn"), call.required("RoleSessionName")
+    named = _ARN.fullmatch(arn)
+    if named is None:
+        raise Refusal("InvalidParameter.RoleArn")
+    if not _SESSION.fullmatch(session):
+        raise Refusal("InvalidParameter.RoleSessionName")
+    if call.key.principal == "root":
+        raise Refusal("NoPermission", " Roles may not be assumed by root accounts.")
+    ram, (account_id, name) = call.state.part(Ram), named.groups()
+    role = next((each for each in ram.roles_of(account_id) if each.name.lower() == name.lower()), None)
+    if role is None:
+        raise Refusal("EntityNotExist.Role", arn)
+    if not trusts_caller(role.trust, account_id=call.account_id, principal=call.key.principal):
+        raise Refusal("NoPermission", " You should be authorized by RAM.")
+    text = call.get("DurationSeconds", "3600")
+    if not text.isdecimal() or not SHORTEST_S <= int(text) <= role.max_session_s:
+        raise Refusal("InvalidParameter.DurationSeconds", f"{SHORTEST_S} to {role.max_session_s} seconds")
+    expires_s = call.state.clock.now_s() + int(text)
+    key = AccessKey(
+        id=f"STS.SANDBOX{secrets.token_hex(8).upper()}",
+        secret=secrets.token_hex(20),
+        account_id=account_id,
+        principal=f"assumed-role/{role.name}/{session}",
+        token=f"SANDBOX-TOKEN-{secrets.token_hex(24)}",
+        expires_s=expires_s,
+        policies=ram.documents(account_id, role.attached),
+    )
+    call.state.add_key(key)
+    return {
+        "AssumedRoleUser": {
+            "Arn": f"acs:ram::{account_id}:assumed-role/{role.name}/{session}",
+            "AssumedRoleId": f"{role.id}:{session}",
+        },
+        "Credentials": {
+            "AccessKeyId": key.id,
+            "AccessKeySecret": key.secret,
+            "SecurityToken": key.token or "",
+            "Expiration": utc_seconds(expires_s),
+        },
+    }

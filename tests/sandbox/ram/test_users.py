@@ -1,0 +1,209 @@
+"""Users, their keys and policies in force, versions of policies, and roles that they assume."""
+
+import json
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+
+from aliyun_import.sandbox.core.state import AccessKey
+from aliyun_import.sandbox.server import Sandbox
+from tests.sandbox.vendor_sdk import call, refusal
+
+DESCRIBE = json.dumps(
+    {"Version": "1", "Statement": [{"Effect": "Allow", "Action": "ecs:DescribeImages", "Resource": "*"}]}
+)
+NOTHING = DESCRIBE.replace("Allow", "Deny")
+
+
+def _user(sandbox: Sandbox, name: str = "ci", *policies: tuple[str, str]) -> AccessKey:
+    """Make a user with policies (kind, name) and a key."""
+    call(sandbox, "CreateUser", UserName=name)
+    for kind, policy in policies:
+        call(sandbox, "AttachPolicyToUser", UserName=name, PolicyType=kind, PolicyName=policy)
+    made = call(sandbox, "CreateAccessKey", UserName=name)["AccessKey"]
+    return AccessKey(id=made["AccessKeyId"], secret=made["AccessKeySecret"])
+
+
+def _role(sandbox: Sandbox, principal: str, **fields: Any) -> str:
+    statement = {"Effect": "Allow", "Action": "sts:AssumeRole", "Principal": {"RAM": [principal]}}
+    trust = json.dumps({"Version": "1", "Statement": [statement]})
+    made = call(sandbox, "CreateRole", RoleName="Deploy", AssumeRolePolicyDocument=trust, **fields)
+    return str(made["Role"]["Arn"])
+
+
+def test_a_user_may_what_its_policies_allow(sandbox: Sandbox) -> None:
+    """From the moment of attachment to that of detachment; a new user may nothing but ask who it is."""
+    key = _user(sandbox)
+    identity = call(sandbox, "GetCallerIdentity", key=key)
+    assert (identity["IdentityType"], identity["Arn"]) == ("RAMUser", f"acs:ram::{sandbox.account_id}:user/ci")
+    assert refusal(sandbox, "DescribeImages", key=key) == (403, "Forbidden.RAM")
+    attachment: dict[str, Any] = {"UserName": "ci", "PolicyType": "System", "PolicyName": "AliyunECSReadOnlyAccess"}
+    call(sandbox, "AttachPolicyToUser", **attachment)
+    call(sandbox, "DescribeImages", key=key)
+    assert refusal(sandbox, "DeleteImage", key=key, ImageId="m-1") == (403, "Forbidden.RAM")
+    assert refusal(sandbox, "AttachPolicyToUser", **attachment) == (409, "EntityAlreadyExists.User.Policy")
+    (policy,) = call(sandbox, "ListPoliciesForUser", UserName="ci")["Policies"]["Policy"]
+    assert policy["PolicyName"] == "AliyunECSReadOnlyAccess"
+    call(sandbox, "DetachPolicyFromUser", **attachment)
+    assert refusal(sandbox, "DescribeImages", key=key) == (403, "Forbidden.RAM")
+    assert refusal(sandbox, "DetachPolicyFromUser", **attachment) == (404, "EntityNotExist.User.Policy")
+
+
+def test_keys_of_a_user(sandbox: Sandbox) -> None:
+    """Two at most; an inactive one is refused, a deleted one unknown."""
+    key = _user(sandbox, "ci", ("Custom", _policy(sandbox)))
+    call(sandbox, "CreateAccessKey", UserName="ci")
+    assert refusal(sandbox, "CreateAccessKey", UserName="ci") == (409, "LimitExceeded.User.AccessKey")
+    call(sandbox, "DescribeImages", key=key)
+    named: dict[str, Any] = {"UserName": "ci", "UserAccessKeyId": key.id}
+    call(sandbox, "UpdateAccessKey", **named, Status="Inactive")
+    assert refusal(sandbox, "DescribeImages", key=key) == (403, "Forbidden.AccessKeyDisabled")
+    shown = call(sandbox, "ListAccessKeys", UserName="ci")["AccessKeys"]["AccessKey"]
+    assert [each["Status"] for each in shown] == ["Inactive", "Active"]
+    assert all("AccessKeySecret" not in each for each in shown)
+    call(sandbox, "DeleteAccessKey", **named)
+    assert refusal(sandbox, "DescribeImages", key=key) == (404, "InvalidAccessKeyId.NotFound")
+    assert refusal(sandbox, "DeleteAccessKey", **named) == (404, "EntityNotExist.User.AccessKey")
+
+
+def _policy(sandbox: Sandbox, name: str = "describe") -> str:
+    call(sandbox, "CreatePolicy", PolicyName=name, PolicyDocument=DESCRIBE)
+    return name
+
+
+def test_users_are_listed_and_deleted_when_nothing_hangs_on_them(sandbox: Sandbox) -> None:
+    """Policies and keys go first."""
+    key = _user(sandbox, "ci", ("System", "AliyunOSSFullAccess"))
+    call(sandbox, "CreateUser", UserName="ann", DisplayName="Ann")
+    users = call(sandbox, "ListUsers")["Users"]["User"]
+    assert [(user["UserName"], user["DisplayName"]) for user in users] == [("ann", "Ann"), ("ci", "ci")]
+    assert refusal(sandbox, "DeleteUser", UserName="ci") == (409, "DeleteConflict.User.Policy")
+    attachment: dict[str, Any] = {"UserName": "ci", "PolicyType": "System", "PolicyName": "AliyunOSSFullAccess"}
+    call(sandbox, "DetachPolicyFromUser", **attachment)
+    assert refusal(sandbox, "DeleteUser", UserName="ci") == (409, "DeleteConflict.User.AccessKey")
+    call(sandbox, "DeleteAccessKey", UserName="ci", UserAccessKeyId=key.id)
+    call(sandbox, "DeleteUser", UserName="ci")
+    assert refusal(sandbox, "GetUser", UserName="ci") == (404, "EntityNotExist.User")
+    assert refusal(sandbox, "CreateUser", UserName="ann") == (409, "EntityAlreadyExists.User")
+    assert refusal(sandbox, "CreateUser", UserName="a b")[1] == "InvalidParameter.UserName.InvalidChars"
+
+
+def test_the_default_version_of_a_policy_is_in_force(sandbox: Sandbox) -> None:
+    """For users that have it, too; at most five versions, and the default is not deleted."""
+    key = _user(sandbox, "ci", ("Custom", _policy(sandbox)))
+    call(sandbox, "DescribeImages", key=key)
+    made = call(sandbox, "CreatePolicyVersion", PolicyName="describe", PolicyDocument=NOTHING)["PolicyVersion"]
+    assert (made["VersionId"], made["IsDefaultVersion"]) == ("v2", False)
+    call(sandbox, "DescribeImages", key=key)
+    call(sandbox, "SetDefaultPolicyVersion", PolicyName="describe", VersionId="v2")
+    assert refusal(sandbox, "DescribeImages", key=key) == (403, "Forbidden.RAM")
+    call(sandbox, "CreatePolicyVersion", PolicyName="describe", PolicyDocument=DESCRIBE, SetAsDefault="true")
+    call(sandbox, "DescribeImages", key=key)
+    named: dict[str, Any] = {"PolicyName": "describe", "PolicyType": "Custom"}
+    got = call(sandbox, "GetPolicyVersion", **named, VersionId="v2")["PolicyVersion"]
+    assert got["PolicyDocument"] == NOTHING
+    assert call(sandbox, "GetPolicy", **named)["DefaultPolicyVersion"]["VersionId"] == "v3"
+    for _ in range(2):
+        call(sandbox, "CreatePolicyVersion", PolicyName="describe", PolicyDocument=DESCRIBE)
+    order: dict[str, Any] = {"PolicyName": "describe", "PolicyDocument": DESCRIBE}
+    assert refusal(sandbox, "CreatePolicyVersion", **order) == (409, "LimitExceeded.Policy.Version")
+    versions = call(sandbox, "ListPolicyVersions", **named)["PolicyVersions"]["PolicyVersion"]
+    assert [each["VersionId"] for each in versions] == ["v5", "v4", "v3", "v2", "v1"]
+    order = {"PolicyName": "describe", "VersionId": "v3"}
+    assert refusal(sandbox, "DeletePolicyVersion", **order) == (409, "DeleteConflict.PolicyVersion.Default")
+
+
+def test_a_policy_is_deleted_when_nobody_has_it(sandbox: Sandbox) -> None:
+    """ListEntitiesForPolicy names who has."""
+    _user(sandbox, "ci", ("Custom", _policy(sandbox)))
+    _role(sandbox, f"acs:ram::{sandbox.account_id}:root")
+    call(sandbox, "AttachPolicyToRole", RoleName="Deploy", PolicyType="Custom", PolicyName="describe")
+    entities = call(sandbox, "ListEntitiesForPolicy", PolicyType="Custom", PolicyName="describe")
+    assert [user["UserName"] for user in entities["Users"]["User"]] == ["ci"]
+    assert [role["RoleName"] for role in entities["Roles"]["Role"]] == ["Deploy"]
+    assert refusal(sandbox, "DeletePolicy", PolicyName="describe") == (409, "DeleteConflict.Policy.Entity")
+    call(sandbox, "DetachPolicyFromRole", RoleName="Deploy", PolicyType="Custom", PolicyName="describe")
+    call(sandbox, "DetachPolicyFromUser", UserName="ci", PolicyType="Custom", PolicyName="describe")
+    call(sandbox, "CreatePolicyVersion", PolicyName="describe", PolicyDocument=DESCRIBE)
+    assert refusal(sandbox, "DeletePolicy", PolicyName="describe") == (409, "DeleteConflict.Policy.Version")
+    call(sandbox, "DeletePolicyVersion", PolicyName="describe", VersionId="v2")
+    call(sandbox, "DeletePolicy", PolicyName="describe")
+    assert refusal(sandbox, "GetPolicy", PolicyType="Custom", PolicyName="describe") == (404, "EntityNotExist.Policy")
+
+
+def test_roles_and_policies_are_listed_in_pages(sandbox: Sandbox) -> None:
+    """With a marker for the next one."""
+    for name in ("a", "b", "c"):
+        call(sandbox, "CreatePolicy", PolicyName=name, PolicyDocument=DESCRIBE)
+    first = call(sandbox, "ListPolicies", PolicyType="Custom", MaxItems=2)
+    rest = call(sandbox, "ListPolicies", PolicyType="Custom", MaxItems=2, Marker=first["Marker"])
+    assert [each["PolicyName"] for page in (first, rest) for each in page["Policies"]["Policy"]] == ["a", "b", "c"]
+    assert (first["IsTruncated"], rest["IsTruncated"]) == (True, False)
+    every = call(sandbox, "ListPolicies")["Policies"]["Policy"]
+    assert {"AdministratorAccess", "a"} <= {each["PolicyName"] for each in every}
+    _role(sandbox, "acs:ram::1000000000000000:root")
+    assert [role["RoleName"] for role in call(sandbox, "ListRoles")["Roles"]["Role"]] == ["Deploy"]
+
+
+def test_a_user_assumes_a_role(sandbox: Sandbox) -> None:
+    """It gets a key with a token that has the role's permissions until it expires."""
+    key = _user(sandbox, "ci", ("System", "AliyunSTSAssumeRoleAccess"))
+    arn = _role(sandbox, f"acs:ram::{sandbox.account_id}:root")
+    call(sandbox, "AttachPolicyToRole", RoleName="Deploy", PolicyType="Custom", PolicyName=_policy(sandbox))
+    order: dict[str, Any] = {"RoleArn": arn, "RoleSessionName": "run-7", "DurationSeconds": 900}
+    answer = call(sandbox, "AssumeRole", key=key, **order)
+    given = answer["Credentials"]
+    temporary = AccessKey(id=given["AccessKeyId"], secret=given["AccessKeySecret"], token=given["SecurityToken"])
+    identity = call(sandbox, "GetCallerIdentity", key=temporary)
+    assert identity["Arn"] == f"acs:ram::{sandbox.account_id}:assumed-role/Deploy/run-7"
+    assert answer["AssumedRoleUser"]["AssumedRoleId"] == identity["PrincipalId"]
+    call(sandbox, "DescribeImages", key=temporary)
+    assert refusal(sandbox, "DescribeTasks", key=temporary) == (403, "Forbidden.RAM")
+    ends = datetime.strptime(given["Expiration"], "%Y-%m-%dT%H:%M:%SZ").replace(tzinfo=UTC).timestamp()
+    assert 890 < ends - sandbox.clock.now_s() <= 900
+    sandbox.clock.advance(901)
+    assert refusal(sandbox, "DescribeImages", key=temporary) == (400, "InvalidSecurityToken.Expired")
+
+
+@pytest.mark.parametrize(
+    ("fields", "expected"),
+    [
+        ({"RoleArn": "Deploy"}, (400, "InvalidParameter.RoleArn")),
+        ({"RoleArn": "acs:ram::1000000000000000:role/None"}, (404, "EntityNotExist.Role")),
+        ({"RoleSessionName": "a b"}, (400, "InvalidParameter.RoleSessionName")),
+        ({"DurationSeconds": 899}, (400, "InvalidParameter.DurationSeconds")),
+        ({"DurationSeconds": 3601}, (400, "InvalidParameter.DurationSeconds")),
+        ({"Policy": DESCRIBE}, (501, "NotImplementedBySandbox")),
+        ({"key": None}, (403, "NoPermission")),
+    ],
+    ids=str,
+)
+def test_a_role_that_can_not_be_assumed(sandbox: Sandbox, fields: dict[str, Any], expected: tuple[int, str]) -> None:
+    """With the service's code; the account itself assumes none."""
+    key = _user(sandbox, "ci", ("System", "AliyunSTSAssumeRoleAccess"))
+    order: dict[str, Any] = {
+        "key": key,
+        "RoleArn": _role(sandbox, f"acs:ram::{sandbox.account_id}:root"),
+        "RoleSessionName": "run",
+    }
+    assert refusal(sandbox, "AssumeRole", **{**order, **fields}) == expected
+
+
+@pytest.mark.parametrize(
+    ("principal", "policy", "trusted"),
+    [
+        ("acs:ram::1000000000000000:user/ci", "AliyunSTSAssumeRoleAccess", True),
+        ("acs:ram::1000000000000000:user/other", "AliyunSTSAssumeRoleAccess", False),
+        ("acs:ram::2000000000000000:root", "AliyunSTSAssumeRoleAccess", False),
+        ("acs:ram::1000000000000000:root", "AliyunOSSFullAccess", False),
+    ],
+)
+def test_both_sides_have_to_agree(sandbox: Sandbox, principal: str, policy: str, trusted: bool) -> None:
+    """The role trusts the user, and the user may assume roles."""
+    key = _user(sandbox, "ci", ("System", policy))
+    order: dict[str, Any] = {"RoleArn": _role(sandbox, principal), "RoleSessionName": "run"}
+    if trusted:
+        call(sandbox, "AssumeRole", key=key, **order)
+    else:
+        assert refusal(sandbox, "AssumeRole", key=key, **order) == (403, "NoPermission")
