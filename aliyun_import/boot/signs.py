@@ -120,11 +120,8 @@ CAUSES: tuple[Sign, ...] = (
         "the root device {0} is not there",
     ),
     _sign(Stage.INITRAMFS, r"Could not boot\.|dracut-initqueue timeout", "the root device did not appear"),
-    _sign(
-        Stage.SYSTEM,
-        r"(?:Timed out waiting for device|Dependency failed for) (\S+)",
-        "{0} did not appear",
-    ),
+    _sign(Stage.SYSTEM, r"Timed out waiting for device (\S+)", "the device {0} did not appear"),
+    _sign(Stage.SYSTEM, r"Dependency failed for (\S+)", "{0} could not start"),
     _sign(Stage.SYSTEM, r"(UNEXPECTED INCONSISTENCY; RUN fsck MANUALLY)", "a file system is damaged ({0})"),
     _sign(
         Stage.LOADER,

@@ -26,8 +26,8 @@ BOOT_TEST = declared(
         Severity.UNKNOWN: "if neither is proven",
         Severity.NOTE: "if it boots",
     },
-    "Start the disk in QEMU as an instance would be started, and read its console: with `check --boot` "
-    "alone, since it runs the code on the disk.",
+    "Start the disk in QEMU as an instance would be started, and read its console: with `check --boot` and "
+    "`push --boot-test local` alone, since it runs the code on the disk.",
     source=Source.JUDGEMENT,
     applies_to=AppliesTo.BOOT,
 )

@@ -6,6 +6,7 @@ from typing import Any
 
 from aliyun_import.context import Context
 from aliyun_import.journal import default_state_dir
+from aliyun_import.model.boot import BootTest
 from aliyun_import.model.objects import UploadedObject
 from aliyun_import.services.interface import Services
 from aliyun_import.upload.context import TransferOptions
@@ -16,7 +17,8 @@ class PushOptions:
     """How a push proceeds, beside what the image is to be (ImportRequest).
 
     `state_dir` holds the journals, `work_dir` converted disks (None: a folder beside the journals). `name_given`: the
-    user chose the image's name. `replace` is None, "rename" or "delete": what happens to the image that has the name.
+    user chose the image's name. `boot_test` is None, or "local": the system disk is started in QEMU first, for at most
+    `boot_timeout_s` a boot. `replace` is None, "rename" or "delete": what happens to the image that has the name.
     """
 
     transfer: TransferOptions = field(default_factory=TransferOptions)
@@ -35,6 +37,8 @@ class PushOptions:
     replace: str | None = None
     name_given: bool = True
     skip_checks: frozenset[str] = frozenset()
+    boot_test: str | None = None
+    boot_timeout_s: float | None = None
 
     @property
     def conversion_dir(self) -> Path:
@@ -58,7 +62,7 @@ class PushResult:
     With wait=False the import continues and `task_id` is the task to follow; in a dry run both ids are empty and `plan`
     holds what would be done. `left_over` has the URL of every object that stays in the bucket. `sent_bytes` were sent
     by this run; `saved_bytes` needed not be sent, since OSS made them of zeros or of an earlier object. `architecture`
-    is that of the image, "" if it is not known.
+    is that of the image, "" if it is not known. `boot_test` is the boot test of this run.
     """
 
     region: str
@@ -76,3 +80,4 @@ class PushResult:
     dry_run: bool = False
     already_there: bool = False
     plan: dict[str, Any] = field(default_factory=dict)
+    boot_test: BootTest | None = None

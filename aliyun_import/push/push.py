@@ -28,6 +28,7 @@ from aliyun_import.model.image import Image
 from aliyun_import.model.objects import UploadedObject
 from aliyun_import.model.request import DiskRequest, ImportRequest
 from aliyun_import.push.ask_stage import ask_stage
+from aliyun_import.push.boot_stage import boot_stage
 from aliyun_import.push.cleanup_stage import cleanup_stage
 from aliyun_import.push.dry_run import dry_run, empty_plan
 from aliyun_import.push.earlier import (
@@ -117,16 +118,17 @@ def _run_stages(disks: SentDisks, account: AccountState, run: PushRun, journal: 
         sent = replace(disks.request, name=begun.request.name)
         state = _earlier_import(begun, sent, state, run, journal)
     begun = replace(begun, state=state)
+    tested = None if state.submitted else boot_stage(sent, disks, run, journal)
     if run.options.dry_run:
-        return dry_run(sent, begun, run, journal)
+        return replace(dry_run(sent, begun, run, journal), boot_test=tested)
     if not state.submitted:
         state = _import(begun, sent, run, journal)
     disks.close()
     if not run.options.wait:
-        return _left_running(begun, state, run)
+        return replace(_left_running(begun, state, run), boot_test=tested)
     image = wait_stage(begun.request, state, run, journal)
     image, left = cleanup_stage(begun.request, image, state, account, run, journal)
-    return replace(_result(begun.request, state, image), left_over=left)
+    return replace(_result(begun.request, state, image), left_over=left, boot_test=tested)
 
 
 def _already_there(request: ImportRequest, image: Image, run: PushRun, journal: Journal) -> PushResult:

@@ -3,6 +3,7 @@
     push-started     push_id, name, fingerprints          a push of these disks begins (again, when they changed)
     disks-seen       fingerprints                         the disks as they are now; their content is the same
     accepted         request                              ECS accepts this request (a digest), by a dry run
+    boot-tested      verdict                              the disk was started, and nothing blocks the push
     submitting       client_token, name, objects, checked  ImportImage is about to be called, under this name
     submitted        task_id, image_id                    ImportImage answered, or its import was found
     import-failed    reason                               the import failed; the next one gets a new token
@@ -35,6 +36,7 @@ class PushState:
     name: str = ""
     fingerprints: tuple[str, ...] = ()
     accepted: str = ""
+    boot_tested: bool = False
     client_token: str = ""
     import_name: str = ""
     objects: tuple[UploadedObject, ...] = ()
@@ -112,6 +114,18 @@ def _after(state: PushState, entry: Mapping[str, Any]) -> PushState:
             return replace(state, fingerprints=tuple(entry["fingerprints"]))
         case "accepted":
             return replace(state, accepted=entry["request"])
+        case "boot-tested":
+            return replace(state, boot_tested=True)
+        case "object":
+            return replace(state, uploaded={**state.uploaded, entry["disk"]: UploadedObject(**entry["object"])})
+        case "object-removed":
+            return replace(state, removed_keys=state.removed_keys | {entry["key"]})
+        case _:
+            return _after_import(state, entry)
+
+
+def _after_import(state: PushState, entry: Mapping[str, Any]) -> PushState:
+    match entry["kind"]:
         case "submitting":
             objects = tuple(UploadedObject(**fields) for fields in entry["objects"])
             return replace(
@@ -126,10 +140,6 @@ def _after(state: PushState, entry: Mapping[str, Any]) -> PushState:
         case "import-failed":
             failed = state.failed_tokens | {state.client_token}
             return replace(state, client_token="", task_id="", image_id="", failed_tokens=failed)
-        case "object":
-            return replace(state, uploaded={**state.uploaded, entry["disk"]: UploadedObject(**entry["object"])})
-        case "object-removed":
-            return replace(state, removed_keys=state.removed_keys | {entry["key"]})
         case "finished":
             return replace(state, image_id=entry["image_id"], finished=True)
         case _:

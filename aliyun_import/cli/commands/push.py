@@ -188,6 +188,12 @@ _PUSH = (
         help="Check whose findings are ignored; repeatable.",
         shell_complete=completed("checks"),
     ),
+    option(
+        "--boot-test",
+        type=click.Choice(["local"]),
+        help="Start the disk in QEMU first, shut in, and stop if it does not boot. This runs the code on the disk.",
+    ),
+    option("--boot-timeout", "boot_timeout_s", type=Seconds(), help="Maximum time of a boot.", show_default="10m"),
     option("--force", is_flag=True, help="Continue in spite of findings that block."),
     option(
         "--cancel-on-interrupt",
@@ -249,6 +255,8 @@ def push(
     """
     from aliyun_import.cli.context import command_context
 
+    if options.boot_timeout_s and not options.boot_test:
+        raise click.UsageError("--boot-timeout needs --boot-test.")
     with _sandbox(cloud) if sandbox else _real_cloud(options.state_dir) as (config, state_dir):
         options = replace(options, transfer=transfer, state_dir=state_dir, name_given=bool(image.name))
         with command_context(cloud, output, config=config) as at:

@@ -3,6 +3,7 @@
 import shlex
 from typing import Any
 
+from aliyun_import.cli.render.boot import boot_document
 from aliyun_import.cli.render.result import Outcome
 from aliyun_import.cli.render.text import count, duration
 from aliyun_import.model.objects import UploadedObject
@@ -35,6 +36,7 @@ def push_outcome(result: PushResult, *, is_real_cloud: bool = True) -> Outcome:
         "seconds": round(result.seconds, 3),
         "already_there": result.already_there,
         "dry_run": result.dry_run,
+        "boot_test": boot_document(result.boot_test) if result.boot_test else None,
         "console_url": console,
         "run_command": command if result.image_status else "",
     }
