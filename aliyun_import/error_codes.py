@@ -41,7 +41,7 @@ class ErrorCode(CodeRow):
                             "Pass --oss-endpoint as well.")
     ENDPOINT_INVALID = ("endpoint-invalid", e.UsageError, "The URL of an endpoint is invalid.",
                         "Pass https://HOST or https://HOST:PORT.")
-    ENDPOINT_INSECURE = ("endpoint-insecure", e.UsageError, "The URL of an endpoint is http, to another machine.",
+    ENDPOINT_INSECURE = ("endpoint-insecure", e.UsageError, "An endpoint on another machine is plain http.",
                          "Pass it as https://HOST, or add --insecure if the network in between is trusted.")
     ENDPOINT_SCHEME = ("endpoint-scheme", e.UsageError, "The endpoint is http where https is spoken, or the reverse.",
                        "Write the endpoint with the other scheme.")
@@ -54,7 +54,7 @@ class ErrorCode(CodeRow):
     SANDBOX_OPTIONS = "sandbox-options", e.UsageError, "Options of the real cloud and --sandbox exclude each other."
     OSS_URL_MALFORMED = "oss-url-malformed", e.UsageError, "An OSS URL is invalid.", "Write it as oss://BUCKET/KEY."
     DATA_DISK_MALFORMED = ("data-disk-malformed", e.UsageError, "A --data-disk is invalid.",
-                           "Write it as PATH[,size=GIB].")
+                           "Write it as PATH[,size=GIB][,format=FORMAT].")
     TAG_TWICE = "tag-twice", e.UsageError, "Two tags have the same key.", "Leave one --tag out."
     UNKNOWN_CHECK = "unknown-check", e.UsageError, "There is no check of this name.", "Correct the name."
     SIZE_NOT_WHOLE = "size-not-whole", e.UsageError, "The size is not a whole number of GiB.", "Pass e.g. --size 5G."
@@ -77,7 +77,7 @@ class ErrorCode(CodeRow):
     DISK_TOO_LARGE = "disk-too-large", e.DiskError, "The disk is larger than ECS imports.", "Shrink the disk."
     DISK_REFUSED = "disk-refused", e.DiskError, "Several checks of the disks failed; each is listed.",
     REQUEST_REFUSED = "request-refused", e.RefusedError, "Several checks of the request failed; each is listed.",
-    NOT_WHOLE = "not-whole", e.DiskError, "A file of a disk in several files is missing.", "Put all in one folder."
+    NOT_WHOLE = "not-whole", e.DiskError, "One file of a multi-file disk is missing.", "Put all in one folder."
     QEMU_IMG_MISSING = ("qemu-img-missing", e.QemuImgMissing, "Reading this format needs qemu-img, which is not there.",
                         "Install qemu-img (package qemu-utils or qemu-img).")
     CONVERSION_FAILED = ("conversion-failed", e.DiskError, "qemu-img could not convert the disk.",
@@ -93,7 +93,7 @@ class ErrorCode(CodeRow):
 
     # Credentials and permissions
     CREDENTIALS_MISSING = ("credentials-missing", e.AccessError, "No credentials were found; the cause lists sources.",
-                           "Set ALIBABA_CLOUD_ACCESS_KEY_ID and _SECRET, run `aliyun configure`, or pass --sandbox.")
+                           "Set ALIBABA_CLOUD_ACCESS_KEY_ID and _SECRET, or run `aliyun configure`.")
     CREDENTIALS_FAILED = ("credentials-failed", e.AccessError, "A role, an external program or a URI returned no keys.",
                           "Repair it, or set keys in the environment.")
     CREDENTIALS_UNREACHABLE = ("credentials-unreachable", e.ServiceUnreachable,
@@ -381,7 +381,7 @@ class ErrorCode(CodeRow):
     QEMU_MISSING = "qemu-missing", e.LocalStateError, "A boot test needs QEMU, which is not there.", "Install it."
     QEMU_FAILED = "qemu-failed", e.LocalStateError, "QEMU could not start a guest.", "Install a current QEMU."
     SANDBOX_NOT_STARTED = ("sandbox-not-started", e.LocalStateError, "The sandbox could not start.",
-                           "Pass another --port or --data-dir.")
+                           "Pass another --port or --dir.")
     STDOUT_UNWRITABLE = "stdout-unwritable", e.LocalStateError, "The result could not be written.", "Free space."
     BUG = "bug", e.AliyunImportError, "A defect of this tool.", "Report it with the text on stderr."
 

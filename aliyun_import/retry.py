@@ -22,7 +22,7 @@ class RetryPolicy:
     """How often a failed call is repeated, and after how long.
 
     The window doubles from `first_window_s` up to `last_window_s`; the wait is `jitter()`, in [0, 1), of the window.
-    `first_contact_attempts` counts instead of `attempts` while the service has never answered.
+    Until the service has answered once, at most `first_contact_attempts` are made where it does not answer.
     """
 
     attempts: int
@@ -37,12 +37,14 @@ class RetryPolicy:
 
         `attempt` is the number of the attempt that failed, from 1. `contacted` is whether the service ever answered.
         """
-        if not isinstance(error, self.retried) or attempt >= self.attempts:
-            return None
-        if not contacted and is_without_answer(error) and attempt >= self.first_contact_attempts:
+        if not isinstance(error, self.retried) or attempt >= self.most_attempts(error, contacted=contacted):
             return None
         window_s = min(self.last_window_s, self.first_window_s * 2.0 ** (attempt - 1))
         return max(error.retry_after_s or 0.0, window_s * self.jitter())
+
+    def most_attempts(self, error: AliyunImportError, *, contacted: bool) -> int:
+        """Return how many attempts are made in all of a call that failed like this."""
+        return self.attempts if contacted or not is_without_answer(error) else self.first_contact_attempts
 
 
 def is_without_answer(error: AliyunImportError) -> bool:
@@ -85,9 +87,8 @@ class Retrier:
                 wait_s = self._policy.wait_s(error, attempt, contacted=self._contacted)
                 if wait_s is None:
                     raise
-                self._context.emit(
-                    CallRetried(attempt=attempt, attempts=self._policy.attempts, wait_s=wait_s, reason=error.summary)
-                )
+                most = self._policy.most_attempts(error, contacted=self._contacted)
+                self._context.emit(CallRetried(attempt=attempt, attempts=most, wait_s=wait_s, reason=error.summary))
                 attempt += 1
             else:
                 self._contacted = True

@@ -56,6 +56,19 @@ def test_the_services_wish_is_a_lower_bound() -> None:
     assert half.wait_s(transient(0.1), 3) == 2.0
 
 
+def test_an_event_has_the_limit_that_applies() -> None:
+    """Before the first answer that is the limit of the first contact, which is lower."""
+    retried: list[Event] = []
+
+    def call() -> None:
+        raise transient(code="connection-refused")
+
+    with pytest.raises(ServiceUnreachable):
+        Retrier(Context(clock=SteeredClock(), emit=retried.append))(call)
+    limits = [event.attempts for event in retried if isinstance(event, CallRetried)]
+    assert limits == [DEFAULT.first_contact_attempts] * (DEFAULT.first_contact_attempts - 1)
+
+
 def test_every_wait_is_emitted_before_it_begins() -> None:
     """The waits pass through the clock of the context, and the answer comes out."""
     clock = SteeredClock()

@@ -226,8 +226,8 @@ def system_uncertain(subject: GuestSubject) -> Found | None:
 def guest_unread(subject: GuestSubject) -> Found | None:
     """Check that the system on the disk could be read.
 
-    Not read are btrfs, ZFS, F2FS and other file systems, LUKS, LVM other than linear, NTFS without the extra [windows],
-    and damaged files. Nothing is concluded about them.
+    These are not read: btrfs, ZFS, F2FS and other file systems, LUKS, LVM other than linear, NTFS without the extra
+    [windows], and damaged files. Nothing is concluded about them.
     """
     unknowns = subject.guest.unknowns
     if not unknowns:

@@ -26,9 +26,9 @@ def virtio_drivers(subject: GuestSubject) -> Found | None:
 
     Disks of ECS are virtio. virtio_blk and virtio_pci must be built into the kernel, or be in its initramfs: a module
     on the disk itself cannot be loaded. The service documents that the import adds them to CentOS 6-8, Ubuntu 12 and
-    later, Debian 7 and later, and SUSE 11 and later, unless Platform is Others Linux or Customized Linux. Read are
-    modules.builtin, modules.dep, the configuration of the kernel, and the file names in the initramfs that the boot
-    loader's default entry gives to the kernel.
+    later, Debian 7 and later, and SUSE 11 and later, unless Platform is Others Linux or Customized Linux. The
+    check reads modules.builtin, modules.dep, the configuration of the kernel, and the file names in the initramfs that
+    the boot loader's default entry gives to the kernel.
     """
     guest = subject.guest
     kernels = _booted(guest)
@@ -152,8 +152,8 @@ def kernel_missing(subject: GuestSubject) -> Found | None:
 def boot_loader_config(subject: GuestSubject) -> Found | None:
     """Check that a configuration of a boot loader refers to the kernels in /boot.
 
-    Read are those of GRUB 2, GRUB legacy, BLS (systemd-boot), SYSLINUX, LILO, rEFInd and Limine, and unified kernel
-    images. The configuration may be in another form.
+    The check reads those of GRUB 2, GRUB legacy, BLS (systemd-boot), SYSLINUX, LILO, rEFInd and Limine, and unified
+    kernel images. The configuration may be in another form.
     """
     guest = subject.guest
     is_unclear = guest.unknowns or guest.unread or guest.image_based

@@ -11,8 +11,8 @@ _RED_HAT = ("centos", "rhel")
 def no_dhcp(subject: GuestSubject) -> Found | None:
     """Check that the network is configured with DHCP.
 
-    ECS assigns addresses by DHCP. Read are ifupdown, ifcfg files, netplan, systemd-networkd and NetworkManager. If
-    nothing is configured and cloud-init is enabled, cloud-init writes the configuration.
+    ECS assigns addresses by DHCP. The check reads ifupdown, ifcfg files, netplan, systemd-networkd and NetworkManager.
+    If nothing is configured and cloud-init is enabled, cloud-init writes the configuration.
     """
     guest, network = subject.guest, subject.guest.network
     if network is None or network.dhcp:

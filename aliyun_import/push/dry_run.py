@@ -8,7 +8,7 @@ from aliyun_import.errors import DetectionUnsupported, ImageImporting, NameTaken
 from aliyun_import.events import Changed, Emit, Event
 from aliyun_import.image.replace import temporary_name
 from aliyun_import.journal import Journal
-from aliyun_import.model.request import ImportRequest
+from aliyun_import.model.request import ImportRequest, parameters
 from aliyun_import.model.roles import Policy, Role
 from aliyun_import.push.ask_stage import ask_ecs
 from aliyun_import.push.earlier import Begun
@@ -20,6 +20,15 @@ from aliyun_import.role.spec import needs_of, role_name_of
 from aliyun_import.services.interface import RoleService
 from aliyun_import.upload.plan import PartKind, UploadPlan
 from aliyun_import.upload.upload import preview_upload
+
+# The names in the plan, which scripts read.
+_SHORT_NAMES = {
+    "os_type": "os",
+    "architecture": "arch",
+    "boot_mode": "boot",
+    "nvme_support": "nvme",
+    "license_type": "license",
+}
 
 
 def dry_run(request: ImportRequest, begun: Begun, run: PushRun, journal: Journal) -> PushResult:
@@ -170,14 +179,8 @@ def without_changes(emit: Emit) -> Emit:
 
 
 def _parameters(request: ImportRequest) -> dict[str, str]:
-    values = {
-        "format": request.disks[0].format,
-        "size": f"{request.disks[0].size_gib} GiB" if request.disks[0].size_gib else None,
-        "os": request.os_type,
-        "platform": request.platform,
-        "arch": request.architecture,
-        "boot": request.boot_mode,
-        "nvme": request.nvme_support,
-        "license": request.license_type,
-    }
+    """Return the values of ImportImage as text, under the name of the field where it has no shorter one."""
+    system = request.disks[0]
+    values = {"format": system.format, "size": f"{system.size_gib} GiB" if system.size_gib else None}
+    values |= {_SHORT_NAMES.get(one.name, one.name): getattr(request, one.name) for one in parameters()}
     return {name: str(value) for name, value in values.items() if value}

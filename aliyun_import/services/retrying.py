@@ -31,7 +31,7 @@ S = TypeVar("S")
 def add_retries(services: Services, context: Context, *, policy: RetryPolicy = DEFAULT) -> Services:
     """Return the services with transient failures retried; services that retry already are returned as they are.
 
-    Each service is contacted for the first time once, whatever the number of its buckets. Waits are emitted as
+    The first contact counts per service and not per bucket. Waits are emitted as
     CallRetried events on the calling thread: a thread that may not emit uses `without_retries`.
     """
     if isinstance(services.identity, RetryingIdentity):

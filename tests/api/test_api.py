@@ -202,7 +202,7 @@ def test_a_server_that_never_answers_does_not_hold_a_cancelled_call() -> None:
 def test_leaving_the_block_closes_the_connections() -> None:
     """A connection that is kept for the next request ends with the client's block."""
     closed = threading.Event()
-    body = b'{"AccountId": "1", "Arn": "acs:ram::1:root"}'
+    body = b'{"AccountId": "1", "Arn": "acs:ram::1:root", "RequestId": "R-1"}'
 
     def handle(connection: socket.socket) -> None:
         reach.read_head(connection)

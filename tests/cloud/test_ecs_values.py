@@ -15,6 +15,7 @@ from aliyun_import.model.request import (
     ImportCall,
     ImportRequest,
     OsType,
+    parameters,
 )
 from tests.cloud import reach
 
@@ -83,6 +84,11 @@ def test_every_parameter_travels() -> None:
         "ClientToken": "token",
         "DryRun": "true",
     }
+
+
+def test_every_declared_parameter_is_in_the_whole_request() -> None:
+    """A parameter that is declared and not sent fails this test."""
+    assert {one.api for one in parameters()} <= set(import_request(WHOLE).get_query_params())
 
 
 def test_what_is_left_open_is_left_out() -> None:

@@ -7,6 +7,7 @@ import pytest
 
 from aliyun_import.context import Context
 from aliyun_import.errors import ServiceUnreachable, TransientError
+from aliyun_import.retry import DEFAULT
 from aliyun_import.services.interface import Identity, ImageService, ObjectStore, RoleService, Services
 from aliyun_import.services.retrying import (
     RetryingIdentity,
@@ -133,4 +134,4 @@ def test_all_buckets_are_one_service() -> None:
     retrying.store("up").head("other")
     with pytest.raises(TransientError):
         retrying.store("down").head("second")
-    assert (attempts.count("first"), attempts.count("second")) == (3, 8)
+    assert (attempts.count("first"), attempts.count("second")) == (DEFAULT.first_contact_attempts, DEFAULT.attempts)

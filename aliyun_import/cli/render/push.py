@@ -101,7 +101,7 @@ def plan_text(result: PushResult) -> str:
     lines += [f"would     {step}" for step in plan["steps"]]
     for disk in plan["disks"]:
         lines += _disk_lines(disk)
-    lines += [f"{name:<9} {value}" for name, value in plan["parameters"].items()]
+    lines += [f"{name.replace('_', ' '):<9} {value}" for name, value in plan["parameters"].items()]
     if plan["service_says"]:
         lines.append(f"ECS       {plan['service_says']}")
     return "\n".join(lines)
@@ -117,7 +117,7 @@ def _disk_lines(disk: dict[str, Any]) -> list[str]:
     if disk["base_bytes"]:
         lines.append(f"  base    {size(disk['base_bytes'])} copied in {count(disk['base_parts'], 'part')}")
     if disk["gap_bytes"]:
-        gaps = "of zeros or unchanged data are sent, because OSS parts must be >= 100 KB and at most 10,000"
+        gaps = "of zeros or unchanged data are sent, because an upload has at most 10,000 parts of >= 100 KB"
         lines.append(f"overhead  {size(disk['gap_bytes'])} {gaps}")
     if disk["kept_bytes"]:
         lines.append(f"  kept    {size(disk['kept_bytes'])} of it are in OSS already, in an unfinished upload")

@@ -127,8 +127,8 @@ def _find(profile: str | None, environment: Mapping[str, str], home: Path) -> Fo
         "No credentials were found.",
         code="credentials-missing",
         cause="Tried: " + "; ".join(tried) + ".",
-        remedy="Set ALIBABA_CLOUD_ACCESS_KEY_ID and ALIBABA_CLOUD_ACCESS_KEY_SECRET, or run `aliyun configure`, "
-        "or pass --profile. To try the tool without an account pass --sandbox, which needs none.",
+        remedy="Set ALIBABA_CLOUD_ACCESS_KEY_ID and ALIBABA_CLOUD_ACCESS_KEY_SECRET, run `aliyun configure`, "
+        "or pass --profile. `aliyun-import push --sandbox` needs no account.",
     )
 
 

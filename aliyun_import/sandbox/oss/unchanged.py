@@ -1,4 +1,4 @@
-"""Operations that the sandbox knows by their refusals alone: append, symbolic links, restore.
+"""Operations that the sandbox only refuses, for the documented reasons: append, symbolic links, restore.
 
 What the service refuses is refused with its code; what it would carry out is answered 501 by name, so that nobody takes
 it for done.
