@@ -196,6 +196,8 @@ class ErrorCode(CodeRow):
     OBJECT_EXISTS = ("object-exists", e.ObjectExists, "An object with this key exists.",
                      "Pass another --key, or remove that object if it is not needed.")
     OBJECT_IN_USE = "object-in-use", e.RefusedError, "A running import reads the object that was to be removed."
+    OBJECT_REPLACED = ("object-replaced", e.ImportFailed, "The object was replaced by another while ECS imported it.",
+                       "Use a --bucket in which nobody else may write, and push the disk again.")
     OBJECT_EMPTY = "object-empty", e.RefusedError, "The object has no bytes.", "Push the disk again."
     OBJECT_ARCHIVED = ("object-archived", e.RefusedError, "The object is in an archive class and can't be read.",
                        "Restore the object in the console first, or upload the disk again.")

@@ -137,7 +137,9 @@ def open_journal(directory: Path, identity: Mapping[str, str]) -> Journal:
     try:
         entries = _replay(handle, path)
         journal = Journal(path, handle, entries)
-        if not entries:
+        if entries:
+            _refuse_other(entries, identity, path)
+        else:
             journal.write("opened", schema=SCHEMA, identity=dict(identity))
     except BaseException:
         os.close(handle)
@@ -157,9 +159,16 @@ def copy_journal(directory: Path, identity: Mapping[str, str]) -> JournalCopy:
             # Shared, so that dry runs do not exclude each other; a push holds it exclusively.
             _lock(handle, path, fcntl.LOCK_SH)
             entries = _complete_entries(handle, path)[0]
+            _refuse_other(entries, identity, path)
         finally:
             os.close(handle)
     return JournalCopy(path, entries or [{"kind": "opened", "schema": SCHEMA, "identity": dict(identity)}])
+
+
+def _refuse_other(entries: list[Entry], identity: Mapping[str, str], path: Path) -> None:
+    """Raise "journal-unreadable" if the journal is that of another push: of another name, region, account or bucket."""
+    if entries and entries[0]["identity"] != identity:
+        raise _unreadable(path, "It is the journal of another push.")
 
 
 def _check_creatable(directory: Path) -> None:

@@ -2,8 +2,8 @@
 
 from aliyun_import.account.check import AccountState
 from aliyun_import.cleanup import remove_object
-from aliyun_import.errors import AliyunImportError
-from aliyun_import.events import Noted, Warned
+from aliyun_import.errors import AccessError, AliyunImportError, ImportFailed, RefusedError
+from aliyun_import.events import Changed, Noted, Warned
 from aliyun_import.image.replace import replace_image
 from aliyun_import.journal import Journal
 from aliyun_import.model.image import Image
@@ -19,8 +19,12 @@ from aliyun_import.upload.manifest import SUFFIX
 def cleanup_stage(
     request: ImportRequest, image: Image, state: PushState, account: AccountState, run: PushRun, journal: Journal
 ) -> tuple[Image, tuple[str, ...]]:
-    """Exchange the names if requested and delete the staging objects; return the image and the URLs that remain."""
+    """Exchange the names if requested and delete the staging objects; return the image and the URLs that remain.
+
+    Raises ImportFailed "object-replaced" before that, if an object is not the one that was proven to be the disk.
+    """
     with run.context.stage("finish") as stage:
+        _check_objects(image, state, run, journal)
         if run.options.replace:
             image = replace_image(
                 run.services.images,
@@ -38,6 +42,42 @@ def cleanup_stage(
         stage.detail = f"left in OSS: {', '.join(left)}" if left else _cleaned(removed=removed)
     journal.write("finished", image_id=image.image_id)
     return image, left
+
+
+def _check_objects(image: Image, state: PushState, run: PushRun, journal: Journal) -> None:
+    """Compare each object with what it was when it was proven, since ECS read it after that."""
+    for one in state.objects:
+        if one.key in state.removed_keys:
+            continue
+        url = f"oss://{one.bucket}/{one.key}"
+        try:
+            there = run.services.store(one.bucket).head(one.key)
+            missing = "" if there else "It does not exist any more."
+        except (AccessError, RefusedError) as error:
+            there, missing = None, error.summary
+        if there is None:
+            message = f"{url} could not be compared after the import with what was proven before it. {missing}"
+            run.context.emit(Warned(code="unproven", message=message))
+        elif (there.etag, there.size_bytes) != (one.etag, one.size_bytes):
+            raise _replaced(image, url, run, journal)
+
+
+def _replaced(image: Image, url: str, run: PushRun, journal: Journal) -> ImportFailed:
+    """Return the error of an object that was replaced; the image, of unknown content, is deleted."""
+    journal.write("import-failed", reason="object-replaced")
+    remedy = "Use a --bucket in which nobody else may write, and run the same command again; it uploads the disk anew."
+    try:
+        run.services.images.delete_image(image.image_id)
+        run.context.emit(Changed(what="deleted image", name=f"{image.image_id} ({image.name})"))
+    except AliyunImportError as error:
+        remedy = f"Delete the image {image.image_id}, which could not be deleted: {error.summary} {remedy}"
+    return ImportFailed(
+        f"{url} is not the object any more that was proven to be the disk.",
+        code="object-replaced",
+        cause=f"It was replaced before ECS had imported it, so the content of the image {image.image_id} is unknown.",
+        remedy=remedy,
+        details={"image_id": image.image_id},
+    )
 
 
 def _cleaned(*, removed: bool) -> str:

@@ -128,17 +128,20 @@ def are_of(
 
 
 def is_of_push(image: Image, state: PushState) -> bool:
-    """Return whether an image is the one whose id the journal has. Pure.
+    """Return whether a finished image is the one whose id the journal has: by its name and its tags. Pure.
 
-    An id alone is no proof: another life of a sandbox gives the same ids to other images. The image carries the push's
-    id; or, if this push found it, the digest of the push's disks, or at least a digest and the name.
+    An id alone is no proof: another life of a sandbox gives the same ids to other images. Nor are the tags: an image
+    that was replaced since has another name. Region and bucket are those of the journal, which is one of this push.
     """
-    if image.tags.get(PUSH_ID_TAG) == state.push_id:
-        return True
-    digest = image.tags.get(DISK_DIGEST_TAG)
+    return image.name == state.name and _carries_proof(image, state)
+
+
+def _carries_proof(image: Image, state: PushState) -> bool:
+    """Return whether an image has the push's id and the digest of its disks; the digest, if this push found it."""
+    digest = image.tags.get(DISK_DIGEST_TAG, "")
     if state.objects:
         return digest == digest_of_objects(state.objects)
-    return bool(digest) and image.name == state.name
+    return image.tags.get(PUSH_ID_TAG) == state.push_id or (bool(digest) and image.name == state.name)
 
 
 def contradicts(image: Image, state: PushState) -> bool:
@@ -146,7 +149,7 @@ def contradicts(image: Image, state: PushState) -> bool:
 
     Tags may appear late in a list, so an image under import that has none yet, but the name, contradicts nothing.
     """
-    if is_of_push(image, state):
+    if _carries_proof(image, state):
         return False
     return PUSH_ID_TAG in image.tags or image.name not in (state.name, state.import_name)
 

@@ -1,12 +1,21 @@
 """Tests of a push in this process, against a sandbox whose clock is steered."""
 
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from aliyun_import.context import interrupted
-from aliyun_import.errors import AliyunImportError, DiskError, ImportFailed, Interrupted, RefusedError, StillRunning
+from aliyun_import.errors import (
+    AliyunImportError,
+    DiskError,
+    ImportFailed,
+    Interrupted,
+    LocalStateError,
+    RefusedError,
+    StillRunning,
+)
 from aliyun_import.events import ImageCheckProgress, ObjectReady, RunStarted, StageFinished, Warned
 from aliyun_import.model.image import DISK_DIGEST_TAG, PUSH_ID_TAG
 from aliyun_import.model.request import OsType
@@ -248,19 +257,69 @@ def test_an_interrupt_during_the_check_says_that_the_image_is_usable(machine: Ma
 
 def test_an_object_that_was_removed_during_the_import_does_not_stay(machine: Machine) -> None:
     """The error does not say that the object is kept; the same command uploads it again."""
-
-    class Remover(CloudClock):
-        """Somebody removes the object while the import is waited for."""
-
-        def sleep(self, seconds: float) -> None:
-            for one in machine.heard.events:
-                if isinstance(one, ObjectReady) and machine.count("ImportImage", importing=True):
-                    machine.cloud.store(one.bucket).delete(one.key)
-            super().sleep(seconds)
-
-    machine.cloud.clock = Remover(machine.sandbox)
+    steered, store = machine.cloud.clock, machine.cloud.store
+    machine.cloud.clock = meddled(machine, lambda bucket, key: store(bucket).delete(key))
     error = machine.failure(ImportFailed)
     assert "removed" in (error.cause or "")
     assert "stay" not in (error.remedy or "")
-    machine.cloud.clock = CloudClock(machine.sandbox)
+    machine.cloud.clock = steered
     assert machine.push().image_status == "Available"
+
+
+def meddled(machine: Machine, meddle: Callable[[str, str], None]) -> CloudClock:
+    """Return a clock of a push: somebody changes the object once the import has begun."""
+
+    class Meddled(CloudClock):
+        def sleep(self, seconds: float) -> None:
+            for one in machine.heard.events:
+                if isinstance(one, ObjectReady) and machine.count("ImportImage", importing=True):
+                    meddle(one.bucket, one.key)
+            super().sleep(seconds)
+
+    return Meddled(machine.sandbox)
+
+
+def test_an_object_that_was_replaced_before_the_import_fails_the_push(machine: Machine, tmp_path: Path) -> None:
+    """Its bytes may be in the image, which is deleted; the same command uploads the disk again."""
+    other = write_disk(tmp_path / "other.raw", size_bytes=16 << 20, data_at=(2,), seed=5).read_bytes()
+    services = machine.cloud.services
+    images = without_retries(services.images)
+
+    class Swapping:
+        """Somebody replaces the object between its proof and ImportImage."""
+
+        def __getattr__(self, name: str) -> object:
+            ready = [one for one in machine.heard.events if isinstance(one, ObjectReady)]
+            if name == "import_image" and ready:
+                machine.cloud.store(ready[0].bucket).put(ready[0].key, other)
+            return getattr(images, name)
+
+    swapping: ImageService = Swapping()  # type: ignore[assignment]
+    machine.cloud.services = replace(services, images=swapping)
+    error = machine.failure(ImportFailed)
+    assert error.code == "object-replaced"
+    assert not machine.sandbox.state.part(Ecs).images
+    machine.cloud.services = services
+    result = machine.push()
+    assert result.image_status == "Available"
+    assert result.objects[0].key.endswith("-2.raw")
+
+
+def test_an_image_that_was_replaced_since_is_not_the_result_any_more(machine: Machine, tmp_path: Path) -> None:
+    """Its id and its tags are those of the push; its name is not: it belongs to the image that replaced it."""
+    first = machine.push()
+    other = Machine(machine.sandbox, tmp_path / "other", write_disk(tmp_path / "b.raw", size_bytes=16 << 20, seed=5))
+    other.push(replace="rename")
+    assert machine.failure(RefusedError).code == "image-name-taken"
+    again = machine.push(replace="rename")
+    assert again.image_id != first.image_id
+
+
+def test_the_journal_of_another_push_is_not_believed(machine: Machine) -> None:
+    """Of another bucket, say: a file that was put in the place of this push's journal."""
+    machine.push()
+    (journal,) = machine.state_dir.glob("*.jsonl")
+    journal.write_text(journal.read_text().replace('"bucket":"aliyun-import-', '"bucket":"another-'))
+    error = machine.failure(LocalStateError)
+    assert error.code == "journal-unreadable"
+    assert "another push" in (error.cause or "")
