@@ -1,7 +1,7 @@
 """Functions of the public API, which the command line calls too."""
 
 import threading
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -24,6 +24,15 @@ from aliyun_import.model.boot import BootTest
 from aliyun_import.model.image import Image, Task
 from aliyun_import.model.objects import UploadedObject
 from aliyun_import.model.request import DiskFormat, DiskRequest, ImportRequest
+from aliyun_import.push.diagnose import (
+    Diagnosis,
+    clock_diagnosis,
+    credentials_diagnosis,
+    endpoint_diagnosis,
+)
+from aliyun_import.push.diagnose import diagnose as diagnose_account
+from aliyun_import.push.journals import KnownPush, known_pushes
+from aliyun_import.push.journals import forget_finished as remove_finished
 from aliyun_import.push.options import PushOptions, PushResult
 from aliyun_import.push.push import push as run_push
 from aliyun_import.push.state import image_ids_by_url, keys_by_bucket
@@ -274,6 +283,43 @@ def cleanup(
         force=force,
         region=client.region,
     )
+
+
+def diagnose(
+    client: "Client",
+    *,
+    bucket: str | None = None,
+    on_result: Callable[[Diagnosis], None] = lambda _: None,
+    cancel: threading.Event | None = None,
+) -> tuple[Diagnosis, ...]:
+    """Return what a push needs of this machine and account, and whether it is there; nothing is changed.
+
+    `on_result` is called with each result as soon as it is known, on the calling thread.
+    """
+    from aliyun_import.cloud.reach import reach_endpoints
+
+    def known() -> Iterator[Diagnosis]:
+        yield credentials_diagnosis(client.credentials.describe(), client.credentials.get)
+        reached = reach_endpoints(client.config, client.endpoints, cancel=cancel)
+        yield from (endpoint_diagnosis(one.service, one.url, one.problem, is_used=one.is_used) for one in reached)
+        yield clock_diagnosis([one.clock_ahead_s for one in reached if one.clock_ahead_s is not None])
+        yield from diagnose_account(client.services(cancel), region=client.region, bucket=bucket)
+
+    results = []
+    for one in known():
+        on_result(one)
+        results.append(one)
+    return tuple(results)
+
+
+def list_pushes(*, state_dir: Path | None = None) -> tuple[KnownPush, ...]:
+    """Return the pushes of this machine by their journals, the latest first. Needs no account."""
+    return known_pushes(state_dir or default_state_dir())
+
+
+def forget_finished(pushes: Collection[KnownPush], *, state_dir: Path | None = None) -> tuple[KnownPush, ...]:
+    """Remove the journals of those pushes that are finished, and return them; one that is in use stays."""
+    return remove_finished(state_dir or default_state_dir(), tuple(pushes))
 
 
 def request_of(disk: str | PathLike[str], *, region: str) -> ImportRequest:

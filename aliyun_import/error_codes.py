@@ -55,6 +55,8 @@ class ErrorCode(CodeRow):
     OSS_URL_MALFORMED = "oss-url-malformed", e.UsageError, "An OSS URL is invalid.", "Write it as oss://BUCKET/KEY."
     DATA_DISK_MALFORMED = ("data-disk-malformed", e.UsageError, "A --data-disk is invalid.",
                            "Write it as PATH[,size=GIB][,format=FORMAT].")
+    CONFIG_INVALID = "config-invalid", e.UsageError, "A configuration file can't be used.", "Correct the file."
+    VARIABLE_UNKNOWN = "variable-unknown", WARNING, "Nothing reads an ALIYUN_IMPORT_ variable.", "Unset or correct it."
     TAG_TWICE = "tag-twice", e.UsageError, "Two tags have the same key.", "Leave one --tag out."
     UNKNOWN_CHECK = "unknown-check", e.UsageError, "There is no check of this name.", "Correct the name."
     SIZE_NOT_WHOLE = "size-not-whole", e.UsageError, "The size is not a whole number of GiB.", "Pass e.g. --size 5G."
@@ -88,6 +90,7 @@ class ErrorCode(CodeRow):
     WORK_DIR_UNUSABLE = ("work-dir-unusable", e.LocalStateError, "The working directory can't be used.",
                          "Pass --work-dir with a writable directory.")
     BOOT_TEST_IMPOSSIBLE = "boot-test-impossible", e.DiskError, "The disk can't be started.", "Repair the findings."
+    RETENTION_FAILED = "retention-failed", WARNING, "What --keep-last does not keep could not be removed."
     FORCED = "forced", WARNING, "Findings that block were overridden by --force."
     VHD_CHS_PADDED = "vhd-chs-padded", WARNING, "A VHD is uploaded with the padding that its tool added."
 

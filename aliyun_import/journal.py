@@ -187,8 +187,8 @@ def _check_creatable(directory: Path) -> None:
         _refuse_writable_by_all(directory, directory.stat().st_mode)
 
 
-def read_journals(directory: Path) -> Iterator[tuple[Entry, ...]]:
-    """Yield the lines of every journal in a directory; nothing is locked or changed.
+def read_journals(directory: Path) -> Iterator[tuple[Path, tuple[Entry, ...]]]:
+    """Yield the path and the lines of every journal in a directory; nothing is locked or changed.
 
     A file that can't be read, is damaged or of another version is skipped.
     """
@@ -200,7 +200,7 @@ def read_journals(directory: Path) -> Iterator[tuple[Entry, ...]]:
                 whole, _ = _content(handle, path)
             finally:
                 os.close(handle)
-            yield tuple(_entries(whole, path))
+            yield path, tuple(_entries(whole, path))
         except (OSError, LocalStateError):
             continue
 

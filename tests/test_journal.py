@@ -325,7 +325,8 @@ def test_all_journals_are_read_without_a_lock(tmp_path: Path) -> None:
         (tmp_path / "later.jsonl").write_text('{"kind":"opened","schema":99}\n')
         torn = journal.path.read_bytes() + b'{"kind":"par'
         journal.path.write_bytes(torn)
-        (entries,) = read_journals(tmp_path)
+        ((path, entries),) = read_journals(tmp_path)
+        assert path == journal.path
         assert [entry["kind"] for entry in entries] == ["opened", "part"]
         assert journal.path.read_bytes() == torn
     assert list(read_journals(tmp_path / "nowhere")) == []

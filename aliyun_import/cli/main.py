@@ -22,7 +22,10 @@ COMMANDS = {
     "task": "aliyun_import.cli.commands.task:task",
     "role": "aliyun_import.cli.commands.role:role",
     "cleanup": "aliyun_import.cli.commands.cleanup:cleanup",
+    "pushes": "aliyun_import.cli.commands.pushes:pushes",
     "sandbox": "aliyun_import.cli.commands.sandbox:sandbox",
+    "config": "aliyun_import.cli.commands.config:config",
+    "doctor": "aliyun_import.cli.commands.doctor:doctor",
     "completion": "aliyun_import.cli.commands.completion:completion",
 }
 ALIASES = {"leftovers": "aliyun_import.cli.commands.cleanup:leftovers"}

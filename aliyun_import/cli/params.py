@@ -10,10 +10,12 @@ from typing import Any
 
 import click
 
+from aliyun_import.cli.option import EnvironmentOption
 from aliyun_import.limits import GIB, KIB, MIB, TIB
 from aliyun_import.model.request import ImportParameters, Parameter, parameters
 
-PREFIX = "ALIYUN_IMPORT_"
+# Key in the meta of a click context: the settings of the command that came from files.
+SETTINGS = "aliyun_import.settings"
 # The first and the last panel of a help.
 COMMON = "Common"
 RARE = "Rarely needed"
@@ -26,31 +28,6 @@ _UNITS = {"": 1, "B": 1, "K": KIB, "M": MIB, "G": GIB, "T": TIB}
 _SECONDS = {"": 1, "S": 1, "M": 60, "H": 3600, "D": 86400}
 
 
-class EnvironmentOption(click.Option):
-    """Option that is also read from ALIYUN_IMPORT_<OPTION>, named after its long form; `panel` is its place in help."""
-
-    def __init__(self, declarations: list[str], *, panel: str = "", **settings: Any) -> None:  # noqa: ANN401 -- click's
-        super().__init__(declarations, **settings)
-        self.panel = panel
-        if self.envvar is None:
-            long_form = next(name for name in self.opts if name.startswith("--"))
-            self.envvar = PREFIX + long_form.removeprefix("--").replace("-", "_").upper()
-
-    def get_help_record(self, ctx: click.Context) -> tuple[str, str] | None:
-        """Return the option and its help, which ends in its default and its variable."""
-        record = super().get_help_record(ctx)
-        if record is None or not self.help:
-            return record
-        notes = [f"default: {default}"] if (default := self.default_text()) else []
-        return record[0], f"{self.help} [{', '.join([*notes, f'env: {self.envvar}'])}]"
-
-    def default_text(self) -> str:
-        """Return the default for people, "" if there is none."""
-        if isinstance(self.show_default, str):
-            return self.show_default
-        return str(self.default) if self.show_default and self.default is not None else ""
-
-
 class Command(click.Command):
     """Command whose help begins with examples and shows its options by panel, the rare ones last.
 
@@ -60,6 +37,16 @@ class Command(click.Command):
     def __init__(self, *args: Any, examples: Sequence[tuple[str, str]] = (), **settings: Any) -> None:  # noqa: ANN401
         super().__init__(*args, **settings)
         self.examples = examples
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Read the command line, the environment and, for what neither has, the configuration files."""
+        if not ctx.resilient_parsing and not {"-h", "--help"} & set(args):
+            from aliyun_import.cli.settings import defaults_of
+
+            settings = defaults_of(self, ctx, args)
+            ctx.default_map = {name: setting.value for name, setting in settings.items()}
+            ctx.meta[SETTINGS] = settings
+        return super().parse_args(ctx, args)
 
     def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """Write the examples, and each panel's options below its name, in the order of the options."""

@@ -22,6 +22,8 @@ from aliyun_import.model.image import Image, ImageStatus
 from aliyun_import.services.interface import ImageService
 
 POLICIES = ("rename", "delete")
+# What follows the name in that of a replaced image, as a pattern: see `retired_name`.
+REPLACED = r"-replaced-[0-9A-Za-z]{12,14}"
 
 
 @dataclass(frozen=True, slots=True)

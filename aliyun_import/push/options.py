@@ -18,7 +18,8 @@ class PushOptions:
 
     `state_dir` holds the journals, `work_dir` converted disks (None: a folder beside the journals). `name_given`: the
     user chose the image's name. `boot_test` is None, or "local": the system disk is started in QEMU first, for at most
-    `boot_timeout_s` a boot. `replace` is None, "rename" or "delete": what happens to the image that has the name.
+    `boot_timeout_s` a boot. `keep_last` is how many kept objects, and how many replaced images, of this name stay
+    (None: all). `replace` is None, "rename" or "delete": what happens to the image that has the name.
     """
 
     transfer: TransferOptions = field(default_factory=TransferOptions)
@@ -35,6 +36,7 @@ class PushOptions:
     fix_role: bool = False
     cancel_on_interrupt: bool = False
     replace: str | None = None
+    keep_last: int | None = None
     name_given: bool = True
     skip_checks: frozenset[str] = frozenset()
     boot_test: str | None = None
@@ -56,13 +58,23 @@ class PushRun:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Kept:
+    """What is kept of an image name: objects, the bytes of all of them, and images that were replaced."""
+
+    objects: tuple[str, ...] = ()
+    object_bytes: int = 0
+    images: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class PushResult:
     """Result of a push. `image_status` is the service's last word on the image.
 
     With wait=False the import continues and `task_id` is the task to follow; in a dry run both ids are empty and `plan`
     holds what would be done. `left_over` has the URL of every object that stays in the bucket. `sent_bytes` were sent
     by this run; `saved_bytes` needed not be sent, since OSS made them of zeros or of an earlier object. `architecture`
-    is that of the image, "" if it is not known. `boot_test` is the boot test of this run.
+    is that of the image, "" if it is not known. `boot_test` is the boot test of this run. `kept` is what stays of this
+    image name, of earlier pushes too.
     """
 
     region: str
@@ -75,6 +87,7 @@ class PushResult:
     left_over: tuple[str, ...] = ()
     sent_bytes: int = 0
     saved_bytes: int = 0
+    kept: Kept = field(default_factory=Kept)
     architecture: str = ""
     seconds: float = 0.0
     dry_run: bool = False

@@ -43,8 +43,9 @@ from aliyun_import.push.earlier import (
     with_holder,
 )
 from aliyun_import.push.inspect_stage import SentDisks, inspect_stage
-from aliyun_import.push.options import PushOptions, PushResult, PushRun
-from aliyun_import.push.stages import adopt, import_stage, role_stage, upload_stage, wait_stage
+from aliyun_import.push.options import Kept, PushOptions, PushResult, PushRun
+from aliyun_import.push.retention import apply_retention
+from aliyun_import.push.stages import adopt, import_stage, role_stage, upload_request, upload_stage, wait_stage
 from aliyun_import.push.state import PushState, fold
 from aliyun_import.services.interface import ObjectStore, Services
 from aliyun_import.services.retrying import add_retries, without_retries
@@ -128,7 +129,18 @@ def _run_stages(disks: SentDisks, account: AccountState, run: PushRun, journal: 
         return replace(_left_running(begun, state, run), boot_test=tested)
     image = wait_stage(begun.request, state, run, journal)
     image, left = cleanup_stage(begun.request, image, state, account, run, journal)
-    return replace(_result(begun.request, state, image), left_over=left, boot_test=tested)
+    kept = _kept(begun.request, image, account, run)
+    return replace(_result(begun.request, state, image), left_over=left, boot_test=tested, kept=kept)
+
+
+def _kept(request: ImportRequest, image: Image, account: AccountState, run: PushRun) -> Kept:
+    """Apply --keep-last; return what stays of this image name."""
+    local = [index for index, disk in enumerate(request.disks) if disk.path]
+    stems = [upload_request(request, run.options, index).key_stem for index in local]
+    if not run.options.replace and not run.options.transfer.keep_object:
+        return Kept()
+    store = run.services.store(account.bucket) if account.bucket else None
+    return apply_retention(run, image, store=store, stems=stems)
 
 
 def _already_there(request: ImportRequest, image: Image, run: PushRun, journal: Journal) -> PushResult:

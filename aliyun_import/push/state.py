@@ -80,7 +80,7 @@ def fold(entries: Iterable[Mapping[str, Any]]) -> PushState:
 def keys_by_bucket(directory: Path, *, region: str, endpoint: str) -> Mapping[str, frozenset[str]]:
     """Return where pushes from this machine may have left something: keys of a region, by bucket."""
     found: defaultdict[str, frozenset[str]] = defaultdict(frozenset)
-    for entries in read_journals(directory):
+    for _, entries in read_journals(directory):
         identity = entries[0]["identity"] if entries else {}
         if (identity.get("region"), identity.get("endpoint")) != (region, endpoint) or "bucket" not in identity:
             continue
@@ -94,7 +94,7 @@ def keys_by_bucket(directory: Path, *, region: str, endpoint: str) -> Mapping[st
 def image_ids_by_url(directory: Path, *, endpoint: str) -> Mapping[str, str]:
     """Return the images that pushes from this machine began and did not finish, by the URLs of their objects."""
     found: dict[str, str] = {}
-    for entries in read_journals(directory):
+    for _, entries in read_journals(directory):
         state = fold(entries)
         if entries and entries[0]["identity"].get("endpoint") == endpoint and state.under_way and state.image_id:
             found |= {f"oss://{one.bucket}/{one.key}": state.image_id for one in state.objects}

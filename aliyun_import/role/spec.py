@@ -12,7 +12,7 @@ from itertools import groupby
 from typing import Any
 from urllib.parse import quote
 
-from aliyun_import.model.operations import PERMISSIONS, Resource
+from aliyun_import.model.operations import PERMISSIONS, Permission, Resource
 from aliyun_import.model.request import ImportRequest
 from aliyun_import.role import policy_eval as policy
 
@@ -69,9 +69,21 @@ def user_policy(bucket: str | None = None) -> dict[str, Any]:
     policy to any role is an administrator, so attaching is limited to this role and this policy; CreateRole is
     authorized on role/* whatever the name.
     """
+    resources = _resources(bucket)
+    grouped = groupby(PERMISSIONS, key=lambda permission: permission.resource)
+    return _policy(*((resources[kind], [permission.name for permission in group]) for kind, group in grouped))
+
+
+def statement_of(permission: Permission, bucket: str | None = None) -> str:
+    """Return the statement that grants one permission to the user of this tool, as JSON on one line."""
+    resource = _resources(bucket)[permission.resource]
+    return json.dumps({"Effect": "Allow", "Action": [permission.name], "Resource": resource})
+
+
+def _resources(bucket: str | None) -> Mapping[Resource, str | list[str]]:
     role = f"acs:ram:*:*:role/{OSS_ROLE.default_name}"
     staging = bucket or "aliyun-import-*"
-    resources: Mapping[Resource, str | list[str]] = {
+    return {
         Resource.IMAGE: "acs:ecs:*:*:image/*",
         Resource.ALL: "*",
         Resource.ROLE: role,
@@ -81,8 +93,6 @@ def user_policy(bucket: str | None = None) -> dict[str, Any]:
         Resource.BUCKET: f"acs:oss:*:*:{staging}",
         Resource.OBJECT: f"acs:oss:*:*:{staging}/*",
     }
-    grouped = groupby(PERMISSIONS, key=lambda permission: permission.resource)
-    return _policy(*((resources[kind], [permission.name for permission in group]) for kind, group in grouped))
 
 
 def _policy(*grants: tuple[str | list[str], Iterable[str]]) -> dict[str, Any]:

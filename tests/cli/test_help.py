@@ -11,7 +11,8 @@ import click.testing
 import pytest
 
 from aliyun_import.cli.main import app
-from aliyun_import.cli.params import COMMON, RARE, Command, EnvironmentOption
+from aliyun_import.cli.option import EnvironmentOption
+from aliyun_import.cli.params import COMMON, RARE, Command
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGES = runpy.run_path(str(ROOT / "docs" / "generate_commands.py"))
@@ -98,7 +99,7 @@ def completions(line: str, *, home: Path) -> list[str]:
 @pytest.mark.parametrize(
     ("line", "offered"),
     [
-        ("aliyun-import pu", ["plain,push"]),
+        ("aliyun-import ro", ["plain,role"]),
         ("aliyun-import push --region cn-hangz", ["plain,cn-hangzhou"]),
         ("aliyun-import push --platform ubun", ["plain,Ubuntu"]),
         ("aliyun-import check --explain no-part", ["plain,no-partition-table", "plain,no-partitions"]),

@@ -4,7 +4,8 @@ import click
 import pytest
 
 from aliyun_import.cli.main import ALIASES, COMMANDS, app
-from aliyun_import.cli.params import Bytes, EnvironmentOption, Gib, KeyValue, Seconds
+from aliyun_import.cli.option import EnvironmentOption
+from aliyun_import.cli.params import Bytes, Gib, KeyValue, Seconds
 
 
 @pytest.mark.parametrize(

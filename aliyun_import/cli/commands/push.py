@@ -141,6 +141,14 @@ _PUSH = (
         panel="Upload",
     ),
     option(
+        "--keep-last",
+        type=click.IntRange(1),
+        metavar="N",
+        help="Keep the newest N kept objects, and N images renamed by --replace, of this name; remove older ones.",
+        show_default="all stay",
+        panel="Upload",
+    ),
+    option(
         "--base",
         "base_key",
         metavar="KEY",
@@ -258,6 +266,7 @@ def push(
     if options.boot_timeout_s and not options.boot_test:
         raise click.UsageError("--boot-timeout needs --boot-test.")
     with _sandbox(cloud) if sandbox else _real_cloud(options.state_dir) as (config, state_dir):
+        _refuse_ineffective(options, transfer)
         options = replace(options, transfer=transfer, state_dir=state_dir, name_given=bool(image.name))
         with command_context(cloud, output, config=config) as at:
             from aliyun_import import api
@@ -267,6 +276,11 @@ def push(
             result = api.push(at.client, request, options=options, on_event=at.emit, cancel=at.cancel)
             is_real_cloud = not at.client.config.endpoint_url
             at.renderer.outcome(push_outcome(result, is_real_cloud=is_real_cloud))
+
+
+def _refuse_ineffective(options: "PushOptions", transfer: "TransferOptions") -> None:
+    if options.keep_last is not None and not transfer.keep_object and not options.replace:
+        raise click.UsageError("--keep-last needs --keep-object or --replace: without them nothing is kept.")
 
 
 @contextmanager

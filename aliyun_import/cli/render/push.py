@@ -1,6 +1,7 @@
 """Result of a push as JSON, as the one line that stdout has for people, and as the summary above it."""
 
 import shlex
+from dataclasses import asdict
 from typing import Any
 
 from aliyun_import.cli.render.boot import boot_document
@@ -37,6 +38,7 @@ def push_outcome(result: PushResult, *, is_real_cloud: bool = True) -> Outcome:
         "already_there": result.already_there,
         "dry_run": result.dry_run,
         "boot_test": boot_document(result.boot_test) if result.boot_test else None,
+        "kept": asdict(result.kept),
         "console_url": console,
         "run_command": command if result.image_status else "",
     }
@@ -70,6 +72,11 @@ def _summary(result: PushResult, *, console: str, command: str) -> tuple[tuple[s
     rows.append(("stays", f"the image {result.image_id} and its snapshot, which is billed"))
     objects = {f"oss://{one.bucket}/{one.key}": one.size_bytes for one in result.objects}
     rows += [("", f"{f'{size(objects[url])} in ' if url in objects else ''}{url}") for url in result.left_over]
+    if result.kept.objects:
+        kept = f"{count(len(result.kept.objects), 'object')}, {size(result.kept.object_bytes)} in all"
+        rows.append(("kept", f"{kept}, as bases of the next pushes"))
+    if result.kept.images:
+        rows.append(("", f"replaced images: {', '.join(result.kept.images)}"))
     if console:
         rows.append(("console", console))
     if command:

@@ -13,11 +13,13 @@ from contextlib import contextmanager, nullcontext
 from dataclasses import replace
 from typing import Protocol, TextIO
 
+from click import get_current_context
 from click.exceptions import Exit
 
 from aliyun_import import events
 from aliyun_import.cli.render.result import Outcome, Verbosity, columns
 from aliyun_import.cli.render.text import MessageThrottle, describe, escaped, failure_lines, is_important
+from aliyun_import.cli.settings import unknown_variables
 from aliyun_import.errors import AliyunImportError
 
 # A log shows that the run is alive, and no more: the runbooks alert on silence of more than a minute.
@@ -168,7 +170,13 @@ def open_renderer(output: str, *, verbose: int, quiet: bool) -> Iterator[SafeRen
     renderer = choose(output, Verbosity(-1 if quiet else verbose))
     try:
         with _request_log() if verbose > 1 else nullcontext():
-            yield SafeRenderer(renderer, escapes=output not in {"json", "jsonl"})
+            safe = SafeRenderer(renderer, escapes=output not in {"json", "jsonl"})
+            for name, near in unknown_variables(get_current_context().find_root().command, os.environ):
+                remedy = f"Unset it, or set {near}." if near else "Unset it."
+                safe.emit(
+                    events.Warned(code="variable-unknown", message=f"Nothing reads the variable {name}.", remedy=remedy)
+                )
+            yield safe
     except AliyunImportError as error:
         renderer.failure(error)
         raise Exit(error.exit_code) from error

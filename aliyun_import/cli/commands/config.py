@@ -1,0 +1,109 @@
+"""Command `config show`."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+from click.core import ParameterSource
+
+from aliyun_import.cli.option import EnvironmentOption
+from aliyun_import.cli.params import (
+    SETTINGS,
+    Command,
+    Group,
+    OutputOptions,
+    completed,
+    option,
+    output_options,
+    panel,
+)
+
+if TYPE_CHECKING:
+    from aliyun_import.cli.render.result import Outcome
+
+
+@click.group(cls=Group)
+def config() -> None:
+    """Show the settings in force and where each comes from."""
+
+
+@config.command(
+    cls=Command,
+    examples=(
+        ("config show", "the settings of push"),
+        ("config show task wait --profile prod", "those of another command, with a profile"),
+    ),
+)
+@click.argument("command", nargs=-1)
+@panel(
+    "Settings",
+    option(
+        "--profile",
+        help="Profile whose section of the configuration files counts.",
+        show_default="that of the files",
+        shell_complete=completed("profiles"),
+    ),
+)
+@output_options
+def show(command: tuple[str, ...], *, profile: str | None, output: OutputOptions) -> None:
+    """Show each option of COMMAND (push without it), its value, and what sets it.
+
+    The environment counts more than aliyun-import.toml in the working directory, that one more than the user's own
+    file, and within a file the section [profiles.NAME] more than what stands before it.
+    """
+    from aliyun_import.cli.render.renderer import open_renderer
+
+    with open_renderer(output.output, verbose=output.verbose, quiet=output.quiet) as renderer:
+        renderer.outcome(_outcome(command or ("push",), profile))
+
+
+def _outcome(path: tuple[str, ...], profile: str | None) -> "Outcome":
+    from aliyun_import.cli.render.result import Outcome, table
+    from aliyun_import.cli.render.text import escaped
+    from aliyun_import.cli.settings import NAME, user_file
+
+    found = _command(path)
+    arguments = ["--profile", profile] if profile and any(one.name == "profile" for one in found.params) else []
+    for argument in found.params:
+        if isinstance(argument, click.Argument):
+            argument.required = False
+    context = found.make_context(" ".join(path), arguments, parent=click.get_current_context().find_root())
+    options = [one for options in found.panels().values() for one in options]
+    rows = [_row(context, one) for one in options]
+    files = [str(path) for path in (Path(NAME).absolute(), user_file()) if path.is_file()]
+    text = table(("OPTION", "VALUE", "FROM"), [tuple(map(escaped, map(str, row.values()))) for row in rows])
+    aside = f"configuration files: {', '.join(files) or f'none ({NAME} here, or {user_file()})'}"
+    document = {"command": "config show", "of": " ".join(path), "files": files, "settings": rows}
+    return Outcome(document=document, text=text, aside=aside)
+
+
+def _command(path: tuple[str, ...]) -> Command:
+    command, context = click.get_current_context().find_root().command, click.get_current_context()
+    for name in path:
+        inner = command.get_command(context, name) if isinstance(command, click.Group) else None
+        if inner is None:
+            raise click.UsageError(f"There is no command {' '.join(path)!r}.")
+        command = inner
+    if not isinstance(command, Command):
+        raise click.UsageError(f"{' '.join(path)} is a group; name one of its commands.")
+    return command
+
+
+def _row(context: click.Context, one: EnvironmentOption) -> dict[str, Any]:
+    """Return an option, the value in force as text, and what sets it."""
+    source = context.get_parameter_source(str(one.name))
+    match source:
+        case ParameterSource.ENVIRONMENT:
+            value, where = context.params.get(str(one.name)), str(one.envvar)
+        case ParameterSource.DEFAULT_MAP:
+            setting = context.meta[SETTINGS][one.name]
+            value, where = setting.value, setting.where
+        case ParameterSource.COMMANDLINE:
+            value, where = context.params.get(str(one.name)), "the command line"
+        case _:
+            value, where = one.default_text() or None, "the default"
+    return {"option": one.opts[0], "value": "" if value is None else _shown(value), "from": where}
+
+
+def _shown(value: object) -> str:
+    return ", ".join(map(str, value)) if isinstance(value, (list, tuple)) else str(value)

@@ -1,0 +1,179 @@
+"""Settings of options outside the command line: configuration files, and variables that no option reads.
+
+    region = "cn-hangzhou"            # an option by its long name, without the dashes
+    limit-rate = "50M"
+
+    [profiles.prod]                   # counts more, with --profile prod
+    bucket = "golden-images"
+
+A file in the working directory counts more than the user's own. The command line and the environment count more than
+both. A key that is no option of any command is an error; one of another command is ignored.
+"""
+
+import os
+import shlex
+import stat
+import tomllib
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Any
+
+import click
+
+from aliyun_import.cli.option import PREFIX, EnvironmentOption
+from aliyun_import.errors import UsageError
+
+NAME = "aliyun-import.toml"
+_PROFILES = "profiles"
+# Variables that are read by other means than an option.
+_OTHER_VARIABLES = {f"{PREFIX}ENDPOINT_URL_{service}" for service in ("OSS", "ECS", "RAM", "STS")}
+
+
+@dataclass(frozen=True, slots=True)
+class Setting:
+    """A value of a file, and where it stands."""
+
+    value: Any
+    where: str
+
+
+def user_file() -> Path:
+    """Return the path of the user's own file, which need not exist."""
+    import platformdirs
+
+    return Path(platformdirs.user_config_dir("aliyun-import")) / NAME
+
+
+def read_settings(profile: str | None, *, known: Mapping[str, bool]) -> Mapping[str, Setting]:
+    """Return the settings in force for a profile (None: that of the files), by the long names of options.
+
+    `known` has the options of all commands, and whether each is a flag. Raises UsageError "config-invalid".
+    """
+    found: dict[str, Setting] = {}
+    documents = [(path, _read(path)) for path in (user_file(), Path(NAME)) if path.is_file()]
+    top = {key: value for _, document in documents for key, value in document.items()}
+    chosen = profile or top.get("profile")
+    for path, document in documents:
+        found |= _checked(path, document, known=known)
+    for path, document in documents:
+        for name, section in _sections(path, document):
+            settings = _checked(path, section, known=known, section=f"[{_PROFILES}.{name}] of ")
+            if name == chosen:
+                found |= settings
+    return found
+
+
+def _read(path: Path) -> Mapping[str, Any]:
+    try:
+        with path.open("rb") as file:
+            found = os.fstat(file.fileno())
+            # What a file says decides where credentials and disks are sent.
+            if found.st_uid not in (os.geteuid(), 0) or found.st_mode & stat.S_IWOTH:
+                cause = "It belongs to another user, or every user can write to it."
+                raise _invalid(
+                    path, cause, f"Run `chmod o-w {shlex.quote(str(path))}`, or copy it to a file of your own."
+                )
+            return tomllib.load(file)
+    except OSError as error:
+        raise _invalid(path, f"It can't be read: {error.strerror or error}.", "Make it readable.") from error
+    except ValueError as error:  # TOMLDecodeError, and bytes that are not UTF-8
+        raise _invalid(path, f"It is not TOML: {error}.", "Correct the line.") from error
+
+
+def _sections(path: Path, document: Mapping[str, Any]) -> Iterator[tuple[str, Mapping[str, Any]]]:
+    sections = document.get(_PROFILES, {})
+    for name, section in sections.items() if isinstance(sections, dict) else [(_PROFILES, sections)]:
+        if not isinstance(section, dict):
+            raise _invalid(path, f"{name} is no section.", f"Write [{_PROFILES}.NAME], and below it the options.")
+        yield name, section
+
+
+def _checked(
+    path: Path, values: Mapping[str, Any], *, known: Mapping[str, bool], section: str = ""
+) -> dict[str, Setting]:
+    """Return the settings of a file or section; raises UsageError for a key that no command has."""
+    settings: dict[str, Setting] = {}
+    for key, value in values.items():
+        if key == _PROFILES and not section:
+            continue
+        if key not in known:
+            near = get_close_matches(key.replace("_", "-"), known, n=1)
+            remedy = f"Write {near[0]}." if near else f"Remove {key}; `aliyun-import push --help` lists the options."
+            raise _invalid(path, f"{key!r} is no option.", remedy)
+        if isinstance(value, dict) or known[key] is not isinstance(value, bool):
+            form = "true or false" if known[key] else "text, a number or a list"
+            raise _invalid(path, f"{key} is {value!r}.", f"Write {key} as {form}.")
+        settings[key] = Setting(value, f"{section}{path}")
+    return settings
+
+
+def _invalid(path: Path, cause: str, remedy: str) -> UsageError:
+    return UsageError(
+        f"The configuration file {path} can't be used.",
+        code="config-invalid",
+        cause=cause,
+        remedy=remedy,
+        details={"path": str(path)},
+    )
+
+
+def options_of(command: click.Command) -> dict[str, EnvironmentOption]:
+    """Return the options of a command, and of the commands below it, by their long names without the dashes."""
+    found: dict[str, EnvironmentOption] = {}
+    for one in command.params:
+        if isinstance(one, EnvironmentOption):
+            found |= {word[2:]: one for word in one.opts if word.startswith("--")}
+    if isinstance(command, click.Group):
+        context = click.Context(command)
+        for name in command.list_commands(context):
+            inner = command.get_command(context, name)
+            found |= options_of(inner) if inner else {}
+    return found
+
+
+def defaults_of(command: click.Command, ctx: click.Context, arguments: Sequence[str]) -> Mapping[str, Setting]:
+    """Return what the files say about the options of a command, by the names of its parameters."""
+    if not any(path.is_file() for path in (user_file(), Path(NAME))):
+        return {}
+    known = options_of(ctx.find_root().command)
+    profile = _profile_of(command, ctx, arguments) or os.environ.get(f"{PREFIX}PROFILE")
+    settings = read_settings(profile, known={name: one.is_flag for name, one in known.items()})
+    defaults: dict[str, Setting] = {}
+    for name, one in options_of(command).items():
+        if name in settings:
+            defaults[str(one.name)] = _converted(ctx, name, one, settings[name])
+    return defaults
+
+
+def _profile_of(command: click.Command, ctx: click.Context, arguments: Sequence[str]) -> str | None:
+    try:
+        given, _, _ = command.make_parser(ctx).parse_args(list(arguments))
+    except click.UsageError:  # reported when the command line is parsed with its defaults
+        return None
+    return given.get("profile")
+
+
+def _converted(ctx: click.Context, name: str, one: EnvironmentOption, setting: Setting) -> Setting:
+    value = [setting.value] if one.multiple and not isinstance(setting.value, list) else setting.value
+    try:
+        one.type_cast_value(ctx, value)
+    except click.BadParameter as error:
+        raise UsageError(
+            f"{name} in the configuration file {setting.where} is invalid.",
+            code="config-invalid",
+            cause=f"{error.message.rstrip('.')}.",
+            remedy=f"Correct {name}; `aliyun-import push --help` shows its form.",
+        ) from error
+    return Setting(value, setting.where)
+
+
+def unknown_variables(root: click.Command, environment: Mapping[str, str]) -> Iterator[tuple[str, str | None]]:
+    """Yield each ALIYUN_IMPORT_ variable that nothing reads, and the one that was probably meant."""
+    ours = {name for name in environment if name.startswith(PREFIX)} - _OTHER_VARIABLES
+    if not ours:
+        return
+    known = {str(one.envvar) for one in options_of(root).values()}
+    for name in sorted(ours - known):
+        yield name, next(iter(get_close_matches(name, known | _OTHER_VARIABLES, n=1)), None)

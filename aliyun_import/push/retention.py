@@ -1,0 +1,104 @@
+"""Retention: how many objects and images of one name a push keeps, so that a nightly job does not grow for ever."""
+
+import re
+from collections.abc import Sequence
+
+from aliyun_import.cleanup import remove_object
+from aliyun_import.errors import AliyunImportError
+from aliyun_import.events import Changed, Noted, Warned
+from aliyun_import.image.replace import REPLACED
+from aliyun_import.model.image import Image
+from aliyun_import.model.objects import RemoteObject
+from aliyun_import.push.options import Kept, PushRun
+from aliyun_import.services.interface import ObjectStore
+from aliyun_import.upload.manifest import SUFFIX
+
+
+def apply_retention(run: PushRun, image: Image, *, store: ObjectStore | None, stems: Sequence[str]) -> Kept:
+    """Remove what --keep-last does not keep, and return what is kept.
+
+    `stems` begin the keys of the objects of each disk. The image exists and is the result: whatever fails here is a
+    warning. Nothing is removed while another import runs in the region, which might read it.
+    """
+    try:
+        objects = {stem: _objects(store, stem) for stem in stems} if store is not None else {}
+        images = _replaced(run, image) if run.options.replace else ()
+        last = run.options.keep_last
+        if last is not None and not _is_importing(run):
+            for stem, found in objects.items():
+                objects[stem] = tuple(one for one in found if not _is_removed(run, store, one, found[:last]))
+            images = tuple(one for one in images if not _is_deleted(run, one, images[:last]))
+    except AliyunImportError as error:
+        run.context.emit(
+            Warned(
+                code="retention-failed",
+                message=f"What is kept of earlier pushes could not be listed: {error.summary}",
+                remedy="The image is usable; the next push tries again.",
+            )
+        )
+        return Kept()
+    kept = [one for found in objects.values() for one in found]
+    return Kept(
+        objects=tuple(one.key for one in kept),
+        object_bytes=sum(one.size_bytes for one in kept),
+        images=tuple(one.image_id for one in images),
+    )
+
+
+def _objects(store: ObjectStore, stem: str) -> tuple[RemoteObject, ...]:
+    """Return the objects of a disk that can be bases, the newest first."""
+    listed = {one.key: one for one in store.list_objects(f"{stem}-")}
+    pattern = re.compile(re.escape(stem) + r"-[0-9a-f]{12}(-\d+)?\.[a-z0-9]+")
+    bases = [one for key, one in listed.items() if pattern.fullmatch(key) and key + SUFFIX in listed]
+    return tuple(sorted(bases, key=lambda one: one.last_modified_s or 0.0, reverse=True))
+
+
+def _replaced(run: PushRun, image: Image) -> tuple[Image, ...]:
+    """Return the images that had this name and were renamed, the newest first."""
+    pattern = re.compile(re.escape(image.name) + REPLACED)
+    found = [one for one in run.services.images.images() if pattern.fullmatch(one.name)]
+    return tuple(sorted(found, key=lambda one: one.created, reverse=True))
+
+
+def _is_importing(run: PushRun) -> bool:
+    running = [one.task_id for one in run.services.images.tasks() if one.status.running]
+    if running:
+        message = f"Nothing that is kept is removed while imports run: {', '.join(running)}."
+        run.context.emit(Noted(message=message))
+    return bool(running)
+
+
+def _is_removed(run: PushRun, store: ObjectStore | None, one: RemoteObject, kept: Sequence[RemoteObject]) -> bool:
+    if one in kept or store is None:
+        return False
+    try:
+        # The manifest first: without it an object is no base, and the next push does not find it half removed.
+        remove_object(store, one.key + SUFFIX)
+        remove_object(store, one.key)
+    except AliyunImportError as error:
+        _warn(run, f"oss://{store.bucket}/{one.key}", error)
+        return False
+    run.context.emit(Changed(what="removed the object of an earlier push", name=f"oss://{store.bucket}/{one.key}"))
+    return True
+
+
+def _is_deleted(run: PushRun, one: Image, kept: Sequence[Image]) -> bool:
+    if one in kept:
+        return False
+    try:
+        run.services.images.delete_image(one.image_id)
+    except AliyunImportError as error:
+        _warn(run, f"The image {one.image_id}", error)
+        return False
+    run.context.emit(Changed(what="deleted a replaced image (its snapshot stays)", name=f"{one.image_id} {one.name}"))
+    return True
+
+
+def _warn(run: PushRun, what: str, error: AliyunImportError) -> None:
+    run.context.emit(
+        Warned(
+            code="retention-failed",
+            message=f"{what} is beyond --keep-last and could not be removed: {error.summary}",
+            remedy="The image of this push is usable; the next push tries again.",
+        )
+    )

@@ -1,0 +1,130 @@
+"""Tests of configuration files and of variables that nothing reads."""
+
+import json
+from pathlib import Path
+
+import click.testing
+import pytest
+
+from aliyun_import.cli.main import COMMANDS, app
+from aliyun_import.errors import UsageError
+
+
+@pytest.fixture(autouse=True)
+def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Work in an empty directory, with an empty home and no variables."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    monkeypatch.delenv("XDG_CONFIG_HOME", raising=False)
+    return tmp_path
+
+
+def run(*arguments: str, **environment: str) -> click.testing.Result:
+    """Run a command in this process."""
+    return click.testing.CliRunner(env=environment).invoke(app, arguments, prog_name="aliyun-import")
+
+
+def settings(*arguments: str, **environment: str) -> dict[str, tuple[str, str]]:
+    """Return value and origin of each option, as `config show` has them."""
+    ran = run("config", "show", *arguments, "--output", "json", **environment)
+    assert ran.exit_code == 0, ran.output
+    return {one["option"]: (one["value"], one["from"]) for one in json.loads(ran.stdout)["settings"]}
+
+
+def write(path: Path, text: str) -> Path:
+    """Write a file and its directory."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(text)
+    return path
+
+
+def test_each_place_counts_more_than_the_next(here: Path) -> None:
+    """Environment, section of the file here, file here, section of the user's file, the user's file, default."""
+    mine = write(
+        here / "home/.config/aliyun-import/aliyun-import.toml", 'region = "a"\njobs = 1\nbucket = "b"\nname = "n"\n'
+    )
+    assert settings()["--region"] == ("a", str(mine))
+    write(
+        here / "aliyun-import.toml", 'region = "c"\njobs = 2\nbucket = "d"\n\n[profiles.prod]\nregion = "e"\njobs = 3\n'
+    )
+    assert settings()["--region"] == ("c", "aliyun-import.toml")
+    found = settings("--profile", "prod", ALIYUN_IMPORT_JOBS="4")
+    assert found["--region"] == ("e", "[profiles.prod] of aliyun-import.toml")
+    assert found["--jobs"] == ("4", "ALIYUN_IMPORT_JOBS")
+    assert found["--bucket"] == ("d", "aliyun-import.toml")
+    assert found["--name"] == ("n", str(mine))
+    assert found["--timeout"] == ("no limit", "the default")
+
+
+def test_the_profile_may_stand_in_the_file_or_the_environment(here: Path) -> None:
+    """Its section counts then without an option."""
+    write(
+        here / "aliyun-import.toml", 'profile = "prod"\n[profiles.prod]\nregion = "e"\n[profiles.test]\nregion = "t"\n'
+    )
+    assert settings()["--region"][0] == "e"
+    assert settings(ALIYUN_IMPORT_PROFILE="test")["--region"][0] == "t"
+
+
+def test_a_command_takes_its_options_from_the_file(here: Path) -> None:
+    """As if they were typed, lists and flags included; an option on the command line wins."""
+    write(here / "aliyun-import.toml", 'output = "json"\nskip-check = ["no-such-check"]\nkeep-object = true\n')
+    ran = run("check", "missing.raw")
+    assert json.loads(ran.stdout)["code"] == "unknown-check"
+    assert not run("check", "missing.raw", "--output", "plain").stdout
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ('regoin = "x"', "Write region."),
+        ('limit_rate = "5M"', "Write limit-rate."),
+        ('[profiles.prod]\nregoin = "x"', "Write region."),
+        ("jobs = true", "text, a number or a list"),
+        ('keep-object = "yes"', "true or false"),
+        ("jobs = 900", "jobs"),
+        ("region = ", "TOML"),
+        ("profiles = 3", "no section"),
+        ("[profiles]\nprod = 3", "no section"),
+    ],
+)
+def test_a_wrong_file_is_refused(here: Path, text: str, words: str) -> None:
+    """An unknown key names the nearest right one; nothing is silently ignored."""
+    write(here / "aliyun-import.toml", text)
+    ran = run("push", "disk.raw", "--region", "cn-hangzhou")
+    error = ran.exception
+    assert isinstance(error, UsageError)
+    assert error.code == "config-invalid"
+    assert words in f"{error.cause} {error.remedy}"
+
+
+def test_a_file_that_others_can_write_to_is_refused(here: Path) -> None:
+    """It says where credentials and disks are sent."""
+    write(here / "aliyun-import.toml", 'region = "x"').chmod(0o666)
+    error = run("pushes").exception
+    assert isinstance(error, UsageError)
+    assert "chmod o-w" in str(error.remedy)
+
+
+def test_help_works_with_a_wrong_file(here: Path) -> None:
+    """It is what one needs then."""
+    write(here / "aliyun-import.toml", "nonsense")
+    assert run("push", "--help").exit_code == 0
+
+
+def test_a_variable_that_nothing_reads_is_a_warning() -> None:
+    """With the name that was probably meant; those of all commands are known."""
+    ran = run(
+        "pushes", ALIYUN_IMPORT_REGOIN="x", ALIYUN_IMPORT_ENDPOINT_URL_RAM="http://127.0.0.1:9", ALIYUN_IMPORT_JOBS="3"
+    )
+    assert ran.exit_code == 0
+    assert ran.stderr.count("Nothing reads the variable") == 1
+    assert "ALIYUN_IMPORT_REGOIN. Unset it, or set ALIYUN_IMPORT_REGION." in ran.stderr
+
+
+def test_config_show_covers_every_command() -> None:
+    """Each command with options can be shown."""
+    for name in COMMANDS:
+        command = app.get_command(click.Context(app), name)
+        inner = list(command.commands) if isinstance(command, click.Group) else [""]
+        for one in inner:
+            assert run("config", "show", *[word for word in (name, one) if word]).exit_code == 0, (name, one)
