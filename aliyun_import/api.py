@@ -2,6 +2,7 @@
 
 import threading
 from collections.abc import Callable, Collection, Iterator, Mapping
+from contextlib import ExitStack
 from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -13,6 +14,9 @@ from aliyun_import.checks.names import default_name
 from aliyun_import.checks.run import CheckResult, check_disk
 from aliyun_import.cleanup import CleanupResult, Places, clean_up
 from aliyun_import.context import Context, system_context
+from aliyun_import.disk.containers.interface import Upload
+from aliyun_import.disk.containers.registry import format_named
+from aliyun_import.disk.convert import needs_preparing, prepare
 from aliyun_import.disk.inspect import inspect_disk
 from aliyun_import.errors import BucketMissing, PermissionDenied, UsageError
 from aliyun_import.events import Emit, Warned, ignore
@@ -72,11 +76,17 @@ def boot_test(
     the user of this process. The disk is opened read-only. Takes a minute under emulation, `options.timeout_s` for each
     boot at most. Events and cancellation as in `push`.
 
-    Raises DiskError "boot-test-impossible", LocalStateError "qemu-missing" and "qemu-failed", and Interrupted.
+    Raises DiskError "boot-test-impossible" and what unpacking a compressed disk raises, LocalStateError "qemu-missing"
+    and "qemu-failed", and Interrupted.
     """
-    request = ImportRequest(region="", name="", disks=(DiskRequest(path=checked.report.path),))
-    subject = subject_of(checked.report, checked.parameters.merged_into(request))
-    return run_boot_test(subject, options or BootOptions(), system_context(emit=on_event, cancel=cancel))
+    context, options, report = system_context(emit=on_event, cancel=cancel), options or BootOptions(), checked.report
+    with ExitStack() as stack:
+        if needs_preparing(report) and format_named(report.container).upload is Upload.UNPACKED:
+            unpacked = stack.enter_context(prepare(report.path, report, work_dir=options.work_dir, emit=on_event))
+            checked = check_disk(unpacked)
+        request = ImportRequest(region="", name="", disks=(DiskRequest(path=checked.report.path),))
+        subject = subject_of(checked.report, checked.parameters.merged_into(request), name=str(report.path))
+        return run_boot_test(subject, options, context)
 
 
 def push(

@@ -19,6 +19,7 @@ from aliyun_import.boot.metadata import MetadataService
 from aliyun_import.boot.nbd import DiskServer
 from aliyun_import.boot.screen import TEXT_ADDRESS, TEXT_BYTES, is_text_mode, read_text
 from aliyun_import.boot.transcript import Transcript
+from aliyun_import.disk.convert import is_alive
 from aliyun_import.disk.isolated import child_environment, last_line, with_parent_death_signal
 from aliyun_import.disk.reader import Reader
 from aliyun_import.errors import LocalStateError
@@ -27,6 +28,7 @@ from aliyun_import.model.boot import BootMachine
 
 # As in containers/qemu.py: the path of a socket has at most 107 characters.
 _SOCKET_DIRECTORY = "/tmp"  # noqa: S108 -- the directory created in it is private
+_PREFIX = "aliyun-import-boot-"
 _ANSWER_TIMEOUT_S = 20.0
 # What a guest may write to its disk in all; less where the file system has little space.
 _MAX_WRITTEN_BYTES = 16 * GIB
@@ -199,9 +201,9 @@ def start_guest(machine: BootMachine, disk: Reader, *, size_bytes: int) -> Itera
     Raises LocalStateError "qemu-missing".
     """
     with ExitStack() as stack:
-        directory = Path(
-            stack.enter_context(tempfile.TemporaryDirectory(prefix="aliyun-import-", dir=_SOCKET_DIRECTORY))
-        )
+        _remove_leftovers()
+        prefix = f"{_PREFIX}{os.getpid()}-"
+        directory = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix=prefix, dir=_SOCKET_DIRECTORY)))
         places = Places(directory=directory)
         command = command_line(machine, places)
         write_files(machine, places)
@@ -240,6 +242,16 @@ def ensure_started(guest: Guest, seconds: float) -> None:
         cause=guest.failure(),
         remedy="Install a current QEMU, with the package that its name says, or leave the boot test out.",
     )
+
+
+def _remove_leftovers() -> None:
+    """Remove the directories of killed runs of this user."""
+    for directory in Path(_SOCKET_DIRECTORY).glob(f"{_PREFIX}*-*"):
+        process = directory.name.removeprefix(_PREFIX).partition("-")[0]
+        with suppress(OSError):
+            is_ours = directory.lstat().st_uid == os.getuid()
+            if is_ours and process.isdecimal() and not is_alive(int(process)):
+                shutil.rmtree(directory)
 
 
 def _listening(address: Path) -> socket.socket:

@@ -18,7 +18,6 @@ from aliyun_import.disk.containers.interface import Upload
 from aliyun_import.disk.containers.qemu import description, ensure_whole, open_nbd
 from aliyun_import.disk.containers.registry import format_named, open_container
 from aliyun_import.disk.containers.vhd import Folder
-from aliyun_import.disk.convert import needs_preparing, prepare
 from aliyun_import.disk.reader import FileReader, Reader, ReadProblem
 from aliyun_import.disk.report import DiskReport
 from aliyun_import.errors import DiskError, LocalStateError
@@ -62,16 +61,18 @@ class BootSubject:
     size_gib: int
     is_windows: bool = False
     has_cloud_init: bool = False
+    name: str = ""
 
 
-def subject_of(report: DiskReport, request: ImportRequest) -> BootSubject:
+def subject_of(report: DiskReport, request: ImportRequest, *, name: str = "") -> BootSubject:
     """Return the subject of a disk with the parameters of its import; what is unknown is the service's default.
 
-    Raises DiskError "boot-test-impossible" for a disk that can't be read.
+    `name` is the path for people, where it is another than that of the report. Raises DiskError
+    "boot-test-impossible" for a disk that can't be read.
     """
     if not report.virtual_bytes or format_named(report.container).upload is Upload.NEVER:
         raise DiskError(
-            f"{report.path} contains no disk that can be started.",
+            f"{name or report.path} contains no disk that can be started.",
             code="boot-test-impossible",
             remedy="Repair what the other findings name first.",
         )
@@ -86,6 +87,7 @@ def subject_of(report: DiskReport, request: ImportRequest) -> BootSubject:
         size_gib=request.disks[0].size_gib or -(-report.virtual_bytes // GIB),
         is_windows=request.os_type is OsType.WINDOWS,
         has_cloud_init=cloud_init is not None and cloud_init.enabled is not False,
+        name=name or str(report.path),
     )
 
 
@@ -101,7 +103,7 @@ def boot_test(subject: BootSubject, options: BootOptions, context: Context) -> B
     with ExitStack() as stack:
         log = _Log(options.log)
         stack.callback(log.close)
-        disk = stack.enter_context(open_subject(subject.report, options, context))
+        disk = stack.enter_context(open_subject(subject.report))
         accelerator, why_not = choose_accelerator(subject.architecture)
         if why_not:
             context.emit(Noted(message=f"The guest is emulated, which is slow: {why_not}."))
@@ -116,15 +118,10 @@ def boot_test(subject: BootSubject, options: BootOptions, context: Context) -> B
 
 
 @contextmanager
-def open_subject(report: DiskReport, options: BootOptions, context: Context) -> Iterator[Reader]:
-    """Open the disk in a file, whatever its container: read-only, by the readers of this tool.
-
-    Raises DiskError, also for what `prepare` raises.
-    """
+def open_subject(report: DiskReport) -> Iterator[Reader]:
+    """Open the disk in a file, whatever its container: read-only, by the readers of this tool. Raises DiskError."""
     path = report.path
     with ExitStack() as stack:
-        if needs_preparing(report) and format_named(report.container).upload is Upload.UNPACKED:
-            path = stack.enter_context(prepare(path, report, work_dir=options.work_dir, emit=context.emit))
         try:
             file = stack.enter_context(FileReader(path))
             folder = stack.enter_context(Folder(path))
@@ -222,9 +219,9 @@ class _Watcher:
             memory_mib=memory_mib(),
         )
         kind = f"{machine.boot_mode}, {bus}, {accelerator}"
-        self._log.write(f"# {self._subject.report.path}: {kind}\n".encode())
+        self._log.write(f"# {self._subject.name}: {kind}\n".encode())
         with (
-            self._context.stage("boot", f"{self._subject.report.path}: {kind}") as stage,
+            self._context.stage("boot", f"{self._subject.name} ({kind}): its own code runs, shut in") as stage,
             start_guest(machine, self._disk, size_bytes=self._subject.size_gib * GIB) as guest,
         ):
             guest.log = self._log.write
@@ -252,7 +249,7 @@ class _Watcher:
         line = guest.console.last_line or next(reversed(lines_of(seen.screen)), "")
         self._context.emit(
             BootProgress(
-                disk=str(self._subject.report.path),
+                disk=self._subject.name,
                 bus=machine.bus,
                 elapsed_s=round(seen.elapsed_s, 1),
                 timeout_s=self._options.timeout_s,

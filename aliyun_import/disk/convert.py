@@ -226,11 +226,12 @@ def _remove_leftovers(directory: Path) -> None:
     """Remove the partial files of killed runs, of any disk; those of running processes stay."""
     for part in directory.iterdir():
         name = _PART.fullmatch(part.name)
-        if name and part.lstat().st_uid == os.getuid() and not _is_alive(int(name[1])):
+        if name and part.lstat().st_uid == os.getuid() and not is_alive(int(name[1])):
             part.unlink(missing_ok=True)
 
 
-def _is_alive(process: int) -> bool:
+def is_alive(process: int) -> bool:
+    """Return whether a process with this number runs."""
     try:
         os.kill(process, 0)
     except ProcessLookupError:

@@ -36,7 +36,9 @@ def boot_stage(request: ImportRequest, disks: SentDisks, run: PushRun, journal: 
         report = inspect_disk(path)
     timeout_s = options.boot_timeout_s or DEFAULT_TIMEOUT_S
     test = boot_test(
-        subject_of(report, request), BootOptions(timeout_s=timeout_s, work_dir=options.conversion_dir), run.context
+        subject_of(report, request, name=str(disks.inspection.asked.disks[0].path)),
+        BootOptions(timeout_s=timeout_s),
+        run.context,
     )
     # The user knows the disk by the path that he gave.
     finding = replace(finding_of(test, path), subject=str(disks.inspection.asked.disks[0].path))

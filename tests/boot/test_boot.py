@@ -77,8 +77,10 @@ def test_a_command_exits_with_3_for_a_disk_that_does_not_boot(tmp_path: Path) ->
 
 @pytest.mark.qemu
 def test_an_interrupt_leaves_nothing_behind(tmp_path: Path) -> None:
-    """The guest ends with the run; sockets and temporary files are removed."""
-    before = set(Path("/tmp").glob("aliyun-import-*"))
+    """The guest ends with the run; sockets and temporary files are removed, those of a killed run too."""
+    left = Path(f"/tmp/aliyun-import-boot-{2**22 + 1}-of-a-killed-run")
+    left.mkdir()
+    before = set(Path("/tmp").glob("aliyun-import-boot-*"))
     cancel = threading.Event()
     disk = write_guest(tmp_path / "disk.raw", "starting\r\n")
     with pytest.raises(Interrupted):
@@ -87,7 +89,7 @@ def test_an_interrupt_leaves_nothing_behind(tmp_path: Path) -> None:
             on_event=lambda event: cancel.set() if isinstance(event, BootProgress) else None,
             cancel=cancel,
         )
-    assert set(Path("/tmp").glob("aliyun-import-*")) <= before
+    assert set(Path("/tmp").glob("aliyun-import-boot-*")) <= before - {left}
 
 
 @pytest.mark.qemu

@@ -155,13 +155,21 @@ def _booted(
     from aliyun_import.boot.run import DEFAULT_TIMEOUT_S, BootOptions
     from aliyun_import.checks.run import with_boot_test
     from aliyun_import.cli.context import cancel_on_signals
+    from aliyun_import.events import Noted
 
-    if not boot.boot or checked.report.virtual_bytes is None:
+    if not boot.boot:
         return checked
     cancel = threading.Event()
     options = BootOptions(timeout_s=boot.timeout_s or DEFAULT_TIMEOUT_S, log=boot.log, screen=boot.screen)
-    with cancel_on_signals(cancel):
-        test = api.boot_test(checked, options=options, on_event=renderer.emit, cancel=cancel)
+    try:
+        with cancel_on_signals(cancel):
+            test = api.boot_test(checked, options=options, on_event=renderer.emit, cancel=cancel)
+    except DiskError as error:
+        if checked.ok:
+            raise
+        # The findings say why, and what to do.
+        renderer.emit(Noted(message=f"The disk was not started. {error.summary}"))
+        return checked
     return with_boot_test(checked, test, skip_checks=skip_checks)
 
 
