@@ -1,0 +1,1 @@
+"""Conformance: clients of the vendor, unchanged, against the sandbox."""
