@@ -1,6 +1,7 @@
 """Checks of the network of the guest: addresses, network cards, firewalls."""
 
 from aliyun_import.checks.registry import AppliesTo, Found, GuestSubject, Source, check, places
+from aliyun_import.disk.guest.network import writes_network
 from aliyun_import.model.finding import Severity
 
 # Distributions whose versions 6 and 7 image_check requires without NetworkManager.
@@ -11,8 +12,9 @@ _RED_HAT = ("centos", "rhel")
 def no_dhcp(subject: GuestSubject) -> Found | None:
     """Check that the network is configured with DHCP.
 
-    ECS assigns addresses by DHCP. The check reads ifupdown, ifcfg files, netplan, systemd-networkd and NetworkManager.
-    If nothing is configured and cloud-init is enabled, cloud-init writes the configuration.
+    ECS assigns addresses by DHCP. The check reads ifupdown, ifcfg files, netplan, systemd-networkd, NetworkManager,
+    netctl, netifrc, the files of Slackware and OpenWrt, and the services dhcpcd, dhclient and ConnMan. If nothing is
+    configured and cloud-init is enabled, cloud-init writes the configuration.
     """
     guest, network = subject.guest, subject.guest.network
     if network is None or network.dhcp:
@@ -82,17 +84,39 @@ def network_bound_to_mac(subject: GuestSubject) -> Found | None:
     )
 
 
+@check("network-bound-to-name", Severity.WARNS, source=Source.JUDGEMENT, applies_to=AppliesTo.GUEST)
+def network_bound_to_name(subject: GuestSubject) -> Found | None:
+    """Check that the network is not configured for a card by its place in the source machine.
+
+    Names such as ens160, enp0s3, eno1 and em1 depend on the slot of the card, and a card of ECS has another. It is no
+    fault if a configuration for any card uses DHCP, or if cloud-init writes the configuration of a new instance.
+    """
+    guest, network = subject.guest, subject.guest.network
+    if network is None or not network.names or writes_network(guest.cloud_init):
+        return None
+    names = ", ".join(dict.fromkeys(card.what for card in network.names[:4]))
+    return Found(
+        f"The network is configured for {names}, which the card has by its place in the source machine. It has another "
+        "name on ECS, and the instance cannot be reached.",
+        'Configure any card on the source system (netplan: match: {name: "e*"}; systemd-networkd: Name=e*), or pass '
+        "net.ifnames=0 to the kernel and configure eth0.",
+        places(network.names),
+    )
+
+
 @check("persistent-net-rules", Severity.WARNS, source=Source.GUIDE_2021, applies_to=AppliesTo.GUEST)
 def persistent_net_rules(subject: GuestSubject) -> Found | None:
-    """Check that no udev rule reserves the name of the source machine's network card.
+    """Check that no udev rule or link file reserves a name for the source machine's network card.
 
-    70-persistent-net.rules reserves the name eth0 for that card, and the new one becomes eth1.
+    A rule (70-persistent-net.rules), a .link file, or an iftab that recognises the card by its MAC address or its place
+    reserves the name eth0 for it, and the new one becomes eth1.
     """
     renamed = subject.guest.network.renamed if subject.guest.network is not None else ()
     if not renamed:
         return None
     return Found(
-        "A udev rule reserves the name of the source machine's network card, so the instance's card gets another name.",
+        "A rule reserves a name for the source machine's network card, so the instance's card gets another name "
+        f"({renamed[0].what}).",
         f"Delete {renamed[0].where.rsplit(':', 1)[0]} on the source system.",
         places(renamed),
     )

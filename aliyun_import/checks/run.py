@@ -17,6 +17,7 @@ from aliyun_import.checks import (
     mounts,
     network,
     platform,
+    source_machine,
     windows,
 )
 from aliyun_import.checks import request as request_checks
@@ -39,6 +40,7 @@ _MODULES: tuple[ModuleType, ...] = (
     platform,
     mounts,
     network,
+    source_machine,
     access,
     windows,
     boot_test,

@@ -19,7 +19,9 @@ from aliyun_import.disk.guest.report import (
     Network,
     OsRelease,
     RootFileSystem,
+    SourceTie,
     Sshd,
+    TieKind,
     WindowsFacts,
 )
 from aliyun_import.disk.report import BootEvidence
@@ -45,6 +47,11 @@ def root(**changes: Any) -> RootFileSystem:
 def mounted(spec: str, *options: str, found: bool | None = True, type_: str = "ext4", at: str = "/srv") -> FstabEntry:
     """Return line 4 of an fstab."""
     return FstabEntry(line=4, where="/etc/fstab:4", spec=spec, mount_point=at, type=type_, options=options, found=found)
+
+
+def tied(kind: TieKind, what: str) -> GuestReport:
+    """Return a guest with one setting that ties it to its source."""
+    return guest(source_ties=(SourceTie(kind=kind, what=what, where="/etc/file:7"),))
 
 
 def windows(**changes: Any) -> GuestReport:
@@ -115,6 +122,23 @@ CASES: list[tuple[str, Severity, GuestReport]] = [
     # Ways in.
     ("no-dhcp", WARNS, guest(network=Network(static=(HERE,)))),
     ("network-bound-to-mac", WARNS, guest(network=Network(dhcp=(HERE,), bound=(HERE,)))),
+    (
+        "network-bound-to-name",
+        WARNS,
+        guest(
+            network=Network(dhcp=(HERE,), names=(replace(HERE, what="ens160"),)),
+            cloud_init=CloudInit(
+                where="/usr/bin/cloud-init", enabled=True, network_fixed="/etc/cloud/cloud.cfg:9", growpart=True
+            ),
+        ),
+    ),
+    ("foreign-agent", WARNS, tied(TieKind.CLOUD, "waagent (Azure)")),
+    ("foreign-agent", NOTE, tied(TieKind.HYPERVISOR, "open-vm-tools (VMware)")),
+    ("rescue-start", WARNS, tied(TieKind.RESCUE, "systemd.unit=rescue.target")),
+    ("driver-blacklisted", WARNS, tied(TieKind.DRIVER, "blacklist virtio_net")),
+    ("driver-blacklisted", BLOCKS, tied(TieKind.DRIVER, "modprobe.blacklist=virtio-blk")),
+    ("source-device", WARNS, tied(TieKind.DEVICE, "resume=UUID=2")),
+    ("source-network", WARNS, tied(TieKind.NETWORK, "GATEWAY=10.0.0.1")),
     ("persistent-net-rules", WARNS, guest(network=Network(dhcp=(HERE,), renamed=(HERE,)))),
     ("cloud-init-missing", WARNS, guest(cloud_init=CloudInit(enabled=False, growpart=True))),
     (

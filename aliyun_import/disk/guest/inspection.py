@@ -17,8 +17,9 @@ from aliyun_import.disk.guest.kernels import find_kernels
 from aliyun_import.disk.guest.mounts import read_crypttab, read_fstab, read_units
 from aliyun_import.disk.guest.network import read_network
 from aliyun_import.disk.guest.release import Machine, read_machine, read_os_release
-from aliyun_import.disk.guest.report import Evidence, GuestReport, RootFileSystem
+from aliyun_import.disk.guest.report import BootEntry, Evidence, GuestReport, RootFileSystem, SourceTie
 from aliyun_import.disk.guest.services import (
+    enabled_units,
     has_systemd,
     read_absolute_lib_links,
     read_accounts,
@@ -31,6 +32,7 @@ from aliyun_import.disk.guest.services import (
     read_selinux,
     read_sshd,
 )
+from aliyun_import.disk.guest.source_ties import read_source_ties
 from aliyun_import.disk.guest.systems import System, find_systems, named_volume
 from aliyun_import.disk.guest.windows import inspect_windows
 from aliyun_import.disk.reader import Reader, ReadProblem
@@ -163,6 +165,8 @@ class _Inspection:
         )
         machine = self._read("/bin/sh", lambda: read_machine(tree)) or Machine()
         units = self._read("the mount units", lambda: read_units(tree, self._names)) or ()
+        cloud_init = self._read("cloud-init", lambda: read_cloud_init(tree))
+        arguments = next((entry.arguments for entry in entries if entry.default), "")
         kernels = self._read("the kernels", lambda: find_kernels(files, entries)) or ()
         return GuestReport(
             os_type=OsType.LINUX,
@@ -175,8 +179,8 @@ class _Inspection:
             fstab=(*self._fstab, *units),
             crypttab=self._crypttab,
             boot_entries=entries,
-            network=self._read("the network's configuration", lambda: read_network(tree)),
-            cloud_init=self._read("cloud-init", lambda: read_cloud_init(tree)),
+            network=self._read("the network's configuration", lambda: read_network(tree, cloud_init, arguments)),
+            cloud_init=cloud_init,
             sshd=self._read("the SSH server", lambda: read_sshd(tree)),
             accounts=self._read("the accounts", lambda: read_accounts(tree)),
             firewall=self._read("the firewall", lambda: read_firewall(tree)) or (),
@@ -187,11 +191,15 @@ class _Inspection:
             machine_id=self._read("/etc/machine-id", lambda: read_machine_id(tree)),
             issue=self._read("/etc/issue", lambda: read_issue(tree)),
             custom_image_directory=self._read("the first partition", self._has_custom_image_directory),
+            source_ties=self._read("what ties it to its machine", lambda: self._ties(entries)) or (),
             tools=self._read("the tools", self._tools) or (),
             image_based=self._system.usr is not None or self._system.root is not self._files,
             systemd=self._read("the init system", lambda: has_systemd(tree)),
             unknowns=tuple(dict.fromkeys(self.unknowns)),
         )
+
+    def _ties(self, entries: Sequence[BootEntry]) -> tuple[SourceTie, ...]:
+        return read_source_ties(self._tree, entries, self._names, enabled_units(self._tree))
 
     def _tools(self) -> tuple[str, ...]:
         tree = self._tree

@@ -133,10 +133,11 @@ class BootEntry:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Network:
-    """How the network is configured: by DHCP, by fixed addresses, bound to a MAC address, or renamed by udev rules.
+    """How the network is configured: by DHCP, by fixed addresses, bound to a MAC address, or renamed by udev.
 
-    `dhcp` and `static` are about IPv4. `cards` are the interfaces, by name and each once, for which the boot
-    waits. `manager` is NetworkManager where it starts.
+    `dhcp` and `static` are about IPv4. `names` are cards that are configured by a name that depends on their place in
+    the source machine (ens160), empty where a configuration for any card uses DHCP. `cards` are the interfaces, by name
+    and each once, for which the boot waits. `manager` is NetworkManager where it starts.
     """
 
     dhcp: tuple[Evidence, ...] = ()
@@ -144,6 +145,7 @@ class Network:
     static_ipv6: tuple[Evidence, ...] = ()
     bound: tuple[Evidence, ...] = ()
     renamed: tuple[Evidence, ...] = ()
+    names: tuple[Evidence, ...] = ()
     cards: tuple[Evidence, ...] = ()
     manager: Evidence | None = None
 
@@ -161,7 +163,8 @@ class Firewall:
 class CloudInit:
     """cloud-init. `enabled` is None where it is not clear; `sources` is None where no datasource_list is set.
 
-    `sources_where` is the line that sets it.
+    `sources_where` is the line that sets it. `network_fixed` is the line that keeps it from writing the network
+    configuration of a new instance, because it is disabled or given there.
     """
 
     version: str = ""
@@ -169,6 +172,7 @@ class CloudInit:
     sources: tuple[str, ...] | None = None
     sources_where: str = ""
     where: str = ""
+    network_fixed: str = ""
     growpart: bool = False
 
 

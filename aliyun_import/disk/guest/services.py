@@ -31,9 +31,27 @@ def is_enabled(tree: Tree, unit: str) -> bool | None:
         for directory in (f"/etc/rc{level}.d", f"/etc/rc.d/rc{level}.d"):
             if any(re.fullmatch(rf"S\d\d{service}", name) for name in tree.names(directory)):
                 return True
-    if tree.has_name(f"/etc/runlevels/default/{unit.rsplit('.', 1)[0]}"):  # OpenRC
+    name = unit.rsplit(".", 1)[0]
+    # OpenRC, runit of Void, and Slackware, whose scripts start if they are executable.
+    if any(tree.has_name(f"{place}/{name}") for place in ("/etc/runlevels/default", "/etc/runit/runsvdir/default")):
         return True
     return False if has_systemd(tree) else None
+
+
+def enabled_units(tree: Tree) -> tuple[str, ...]:
+    """Return the names of all units and services that an administrator or an installer enabled."""
+    found: dict[str, None] = {}
+    for directory in tree.names(_UNIT_DIRECTORIES[0]):
+        if directory.endswith((".wants", ".requires")):
+            found |= dict.fromkeys(tree.names(f"{_UNIT_DIRECTORIES[0]}/{directory}"))
+    # OpenRC, and runit of Void.
+    for directory in ("/etc/runlevels/default", "/etc/runlevels/boot", "/etc/runit/runsvdir/default", "/var/service"):
+        found |= dict.fromkeys(tree.names(directory))
+    for level in ("2", "3", "5", "S"):
+        for directory in (f"/etc/rc{level}.d", f"/etc/rc.d/rc{level}.d"):
+            found |= {name[3:]: None for name in tree.names(directory) if re.match(r"S\d\d", name)}
+    masked = (name for name in found if tree.link(f"{_UNIT_DIRECTORIES[0]}/{name}") == "/dev/null")
+    return tuple(sorted(set(found) - set(masked)))
 
 
 def has_systemd(tree: Tree) -> bool:
@@ -271,9 +289,27 @@ def read_cloud_init(tree: Tree) -> CloudInit:
         enabled=_enabled(tree),
         sources=sources,
         sources_where=sources_where,
+        network_fixed=_network_fixed(tree),
         where=program,
         growpart=growpart,
     )
+
+
+def _network_fixed(tree: Tree) -> str:
+    """Return the line of cloud-init's configuration that disables or gives the network; the last file wins."""
+    found = ""
+    for path in _cloud_files(tree):
+        text = tree.text(path) or ""
+        match = re.search(r"^network:", text, re.MULTILINE)
+        if match:
+            found = f"{path}:{text.count(chr(10), 0, match.start()) + 1}"
+    return found
+
+
+def _cloud_files(tree: Tree) -> list[str]:
+    directory = "/etc/cloud/cloud.cfg.d"
+    names = [f"{directory}/{name}" for name in tree.names(directory) if name.endswith(".cfg")]
+    return ["/etc/cloud/cloud.cfg", *names]
 
 
 def _enabled(tree: Tree) -> bool | None:
@@ -292,11 +328,7 @@ def _enabled(tree: Tree) -> bool | None:
 def _sources(tree: Tree) -> tuple[tuple[str, ...] | None, str]:
     """Return datasource_list, and the line that sets it; the last file wins, as in cloud-init."""
     found: tuple[tuple[str, ...] | None, str] = None, ""
-    directory = "/etc/cloud/cloud.cfg.d"
-    for path in (
-        "/etc/cloud/cloud.cfg",
-        *(f"{directory}/{name}" for name in tree.names(directory) if name.endswith(".cfg")),
-    ):
+    for path in _cloud_files(tree):
         text = re.sub(r"^[ \t]*#.*$", "", tree.text(path) or "", flags=re.MULTILINE)
         # Bounded, so that a text of many beginnings without an end is not searched once for each of them.
         match = re.search(

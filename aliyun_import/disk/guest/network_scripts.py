@@ -1,0 +1,182 @@
+"""Network configurations of scripts and small tools: ifupdown, ifcfg files, netctl, netifrc, Slackware, OpenWrt."""
+
+import re
+from collections.abc import Collection, Iterator
+from fnmatch import fnmatchcase
+
+from aliyun_import.disk.filesystems.tree import Tree
+from aliyun_import.disk.guest.network_facts import Facts, files_in, is_other, lines_of
+from aliyun_import.disk.guest.report import Evidence
+
+_INTERFACES = "/etc/network/interfaces"
+_MAX_SOURCES = 64
+_STANZAS = ("iface", "auto", "mapping", "source", "source-directory", "template", "no-auto-down", "no-scripts")
+_IFCFG_DIRECTORIES = ("/etc/sysconfig/network-scripts", "/etc/sysconfig/network")
+_IFCFG_DHCP = ("dhcp", "dhcp4", "dhcp+autoip", "bootp", "auto")
+# Clients that ask for an address on every card when their service starts.
+_CLIENTS = ("dhcpcd", "connman", "connmand", "dhclient", "udhcpc", "wickedd-dhcp4")
+
+
+def read_ifupdown(tree: Tree, facts: Facts) -> None:
+    """Read /etc/network/interfaces and what it includes."""
+    for path in _sources(tree, facts):
+        _interfaces(tree, path, facts)
+
+
+def _sources(tree: Tree, facts: Facts) -> list[str]:
+    """Return the files in the order in which they are read."""
+    found, pending = dict[str, None](), [_INTERFACES]
+    while pending and len(found) < _MAX_SOURCES:
+        path = pending.pop(0)
+        if path in found or not tree.exists(path):
+            continue
+        found[path] = None
+        for _number, line in lines_of(tree, path, facts):
+            words = line.split()
+            if words[0] in ("source", "source-directory"):
+                for pattern in words[1:]:
+                    pending += _matching(tree, pattern, whole=words[0] == "source-directory")
+    return list(found)
+
+
+def _matching(tree: Tree, pattern: str, *, whole: bool) -> Iterator[str]:
+    pattern = pattern if pattern.startswith("/") else f"/etc/network/{pattern}"
+    directory, name = (pattern.rstrip("/"), "*") if whole else tuple(pattern.rsplit("/", 1))
+    for path in files_in(tree, directory):
+        last = path.rsplit("/", 1)[1]
+        if fnmatchcase(last, name) and (not whole or re.fullmatch(r"[\w-]+", last)):
+            yield path
+
+
+def _interfaces(tree: Tree, path: str, facts: Facts) -> None:
+    stanzas: list[list[Evidence]] = []
+    for number, line in lines_of(tree, path, facts):
+        begins = line.split()[0] in _STANZAS or line.startswith("allow-")
+        evidence = Evidence(what=line, where=f"{path}:{number}")
+        if begins or not stanzas:
+            stanzas.append([evidence])
+        else:
+            stanzas[-1].append(evidence)
+    for first, *options in stanzas:
+        words = first.what.split()
+        if words[0] == "auto":  # "allow-hotplug" waits for nothing
+            for card in words[1:]:
+                facts.card(card, first.where)
+        elif words[0] == "iface" and len(words) > 1 and not is_other(words[1]):
+            _interface(words, first, options, facts)
+
+
+def _interface(words: list[str], first: Evidence, options: list[Evidence], facts: Facts) -> None:
+    asks = [first] if words[2:4] == ["inet", "dhcp"] else []
+    if words[3:4] == ["static"]:
+        (facts.static_ipv6 if words[2] == "inet6" else facts.static).append(first)
+    for option in options:
+        if re.match(
+            r"use\b.*\bdhcp\b|(pre-|post-)?up\b.*\b(dhclient|udhcpc|dhcpcd)\b", option.what
+        ):  # ifupdown-ng: use
+            asks.append(option)
+        elif re.match(r"hwaddress\s+(ether\s+)?[0-9a-fA-F]{2}:", option.what):
+            facts.bound.append(option)
+    facts.dhcp += asks
+    facts.configured(re.sub(r"^/|=.*$", "", words[1]), first.where, dhcp=bool(asks))
+
+
+def read_ifcfg(tree: Tree, facts: Facts) -> None:
+    """Read the ifcfg files of Red Hat and SUSE."""
+    for directory in _IFCFG_DIRECTORIES:
+        for path in files_in(tree, directory):
+            name = path.rsplit("/", 1)[1]
+            if name.startswith("ifcfg-") and not is_other(name.removeprefix("ifcfg-")):
+                _ifcfg_file(tree, path, name.removeprefix("ifcfg-"), facts)
+
+
+def _ifcfg_file(tree: Tree, path: str, suffix: str, facts: Facts) -> None:
+    values: dict[str, tuple[str, Evidence]] = {}
+    for number, line in lines_of(tree, path, facts):
+        key, value = _assignment(line)
+        values[key] = value, Evidence(what=line, where=f"{path}:{number}")
+    named = {key: value.lower() for key, (value, _evidence) in values.items()}
+    card = named.get("DEVICE", suffix)
+    starts = named.get("ONBOOT", "yes") in ("yes", "true", "1", "y", "t") and named.get("STARTMODE") not in (
+        "off",
+        "manual",
+    )
+    dhcp = starts and named.get("BOOTPROTO") in _IFCFG_DHCP
+    waits = starts and "." not in suffix and not facts.by_manager
+    for key, (value, evidence) in values.items():
+        if key == "BOOTPROTO" and dhcp:
+            facts.dhcp.append(evidence)
+        elif key == "BOOTPROTO" and value.lower() == "static":
+            facts.static.append(evidence)
+        elif re.fullmatch(r"IPADDR\d*|IPV6ADDR", key) and value:
+            facts.address(value, evidence)
+        elif key in ("HWADDR", "MACADDR", "LLADDR") and value:
+            facts.bound.append(evidence)
+        elif key in ("ONBOOT", "STARTMODE") and waits and value.lower() in ("yes", "auto", "onboot"):
+            facts.card(card, evidence.where)
+    if starts and ("HWADDR" not in values or "DEVICE" in values):
+        facts.configured(card, values["DEVICE"][1].where if "DEVICE" in values else path, dhcp=dhcp)
+
+
+def _assignment(line: str) -> tuple[str, str]:
+    """Return the name and value of a shell's assignment, without quotes and the comment behind it."""
+    key, _, value = line.partition("=")
+    match = re.match(r"""\s*(?:"([^"]*)"|'([^']*)'|([^\s#]*))""", value)
+    text = next((group for group in match.groups() if group is not None), "") if match else ""
+    return key.removeprefix("export ").strip(), text.strip()
+
+
+def read_small_tools(tree: Tree, facts: Facts, enabled: Collection[str]) -> None:
+    """Read netctl, netifrc, Slackware's and OpenWrt's files, and the DHCP clients that are services."""
+    for unit in enabled:
+        service = unit.removesuffix(".service")
+        name, at, instance = service.partition("@")
+        if name in _CLIENTS or re.fullmatch(r"dhcpcd-\w+", name):
+            facts.dhcp.append(Evidence(what=name, where=unit))
+            facts.configured(instance if at else "", unit, dhcp=True)
+        elif name in ("netctl", "netctl-auto", "netctl-ifplugd"):
+            profiles = [f"/etc/netctl/{instance}"] if name == "netctl" else [*files_in(tree, "/etc/netctl")]
+            for path in profiles:
+                _assigned(tree, path, facts, dhcp=r"IP$", address=r"Address$", card=r"Interface$")
+        elif name.startswith("net.") and name != "net.lo":
+            _netifrc(tree, name.removeprefix("net."), facts)
+    _assigned(tree, "/etc/rc.d/rc.inet1.conf", facts, dhcp=r"USE_DHCP\[\d+\]$", address=r"IPADDR\[\d+\]$")
+    _assigned(tree, "/etc/rc.conf", facts, dhcp=r"ifconfig_\w+$|interface$", address=r"address$")
+    for number, line in lines_of(tree, "/etc/config/network", facts):
+        words = [word.strip("'\"") for word in line.split()]
+        if words[:2] == ["option", "proto"] and words[2:3] in (["dhcp"], ["static"]):
+            evidence = Evidence(what=line, where=f"/etc/config/network:{number}")
+            facts.any_card = facts.any_card or words[2] == "dhcp"
+            (facts.dhcp if words[2] == "dhcp" else facts.static).append(evidence)
+
+
+def _netifrc(tree: Tree, card: str, facts: Facts) -> None:
+    """Read Gentoo's /etc/conf.d/net for a card that a runlevel starts; without a line for it DHCP is used."""
+    path = "/etc/conf.d/net"
+    value, where = "dhcp", path
+    for number, line in lines_of(tree, path, facts):
+        key, text = _assignment(line)
+        if key == f"config_{card}":
+            value, where = text, f"{path}:{number}"
+        elif key == f"mac_{card}":
+            facts.bound.append(Evidence(what=line, where=f"{path}:{number}"))
+    is_dhcp = "dhcp" in value
+    (facts.dhcp if is_dhcp else facts.static).append(Evidence(what=f"config_{card}={value}", where=where))
+    facts.configured(card, where, dhcp=is_dhcp)
+
+
+def _assigned(tree: Tree, path: str, facts: Facts, *, dhcp: str, address: str, card: str = "") -> None:
+    """Read a file of assignments: `dhcp`, `address` and `card` are patterns of the names that matter."""
+    name, is_dhcp = "", False
+    for number, line in lines_of(tree, path, facts):
+        key, value = _assignment(line)
+        evidence = Evidence(what=line, where=f"{path}:{number}")
+        if re.match(dhcp, key) and re.match(r"(dhcp|yes|syncdhcp)", value, re.IGNORECASE):
+            is_dhcp = True
+            facts.dhcp.append(evidence)
+        elif re.match(address, key) and value.strip("()'\" "):
+            facts.static.append(evidence)
+        elif card and re.match(card, key):
+            name = value
+    if is_dhcp:
+        facts.configured(name, path, dhcp=True)

@@ -1,0 +1,149 @@
+"""Network configurations in files with sections: systemd-networkd, link files, NetworkManager; and rules of udev."""
+
+import re
+from collections.abc import Iterator
+
+from aliyun_import.disk.filesystems.tree import Tree
+from aliyun_import.disk.guest.network_facts import Facts, files_in, is_true, lines_of
+from aliyun_import.disk.guest.report import Evidence
+
+_NETWORKD = ("/etc/systemd/network", "/run/systemd/network", "/usr/lib/systemd/network", "/lib/systemd/network")
+_OTHER_NETWORK_FILES = re.compile(r"(container|80-vm|80-wifi|80-6rd|80-auto-link-local|89-ethernet\.network\.example)")
+_KEYFILES = ("/etc/NetworkManager/system-connections", "/usr/lib/NetworkManager/system-connections")
+_WIRED = ("", "ethernet", "802-3-ethernet", "bond", "bridge", "team", "vlan")
+_MADE_MAC = ("preserve", "permanent", "random", "stable", "stable-ssid")
+_UDEV = "/etc/udev/rules.d"
+# Files that udev generators write with the MAC addresses of the machine they ran on.
+_PERSISTENT = re.compile(r"\d+-persistent-net\.rules$")
+# What a rule recognises a card by: its address, or its place.
+_RULE_MATCH = re.compile(
+    r"""(ATTRS?\{address\}|KERNELS|DEVPATH|ENV\{ID_PATH\w*\}|ENV\{ID_NET_NAME\w*\}|ENV\{INTERFACE\})\s*=="""
+)
+_MAC = re.compile(r"\b([0-9a-fA-F]{2}:){5}[0-9a-fA-F]{2}\b")
+
+
+def read_networkd(tree: Tree, facts: Facts) -> None:
+    """Read the .network files of systemd-networkd with their drop-ins; a file in /etc replaces one in /usr."""
+    seen: set[str] = set()
+    for directory in _NETWORKD:
+        for path in files_in(tree, directory, ".network"):
+            name = path.rsplit("/", 1)[1]
+            if name in seen or _OTHER_NETWORK_FILES.search(path):
+                continue
+            seen.add(name)
+            drop_ins = [one for place in _NETWORKD for one in files_in(tree, f"{place}/{name}.d", ".conf")]
+            _network_file(tree, [path, *drop_ins], facts)
+
+
+def _network_file(tree: Tree, paths: list[str], facts: Facts) -> None:
+    names, dhcp, is_bound = [""], False, False
+    where = paths[0]
+    for path in paths:
+        for section, key, value, evidence in _settings(tree, path, facts):
+            if key == "DHCP" and (is_true(value) or value.lower() in ("ipv4", "both", "v4")):
+                dhcp = True
+                facts.dhcp.append(evidence)
+            elif key == "Address" and value:
+                facts.address(value, evidence)
+            elif key in ("MACAddress", "PermanentMACAddress", "Path") and value and section in ("Match", "Link"):
+                is_bound = True
+                facts.bound.append(evidence)
+            elif section == "Match" and key == "Name" and value:
+                names, where = value.split(), evidence.where
+    for name in names if not is_bound else ():
+        facts.configured(name, where, dhcp=dhcp)
+
+
+def read_links(tree: Tree, facts: Facts) -> None:
+    """Read the .link files of the administrator, with which udev names cards."""
+    for path in files_in(tree, _NETWORKD[0], ".link"):
+        settings = list(_settings(tree, path, facts))
+        named = any(section == "Link" and key == "Name" for section, key, _value, _evidence in settings)
+        by = next(
+            (
+                evidence
+                for section, key, _value, evidence in settings
+                if section == "Match" and key in ("MACAddress", "PermanentMACAddress", "Path")
+            ),
+            None,
+        )
+        if named and by is not None:
+            facts.renamed.append(by)
+
+
+def read_network_manager(tree: Tree, facts: Facts) -> None:
+    """Read the profiles of NetworkManager."""
+    profiles = [path for directory in _KEYFILES for path in files_in(tree, directory)]
+    for path in profiles:
+        _profile(tree, path, facts)
+    # Without any profile NetworkManager creates one with DHCP for each card, unless that is disabled.
+    if not profiles and not facts.static and not _no_auto_default(tree, facts):
+        facts.dhcp.append(Evidence(what="NetworkManager without profiles uses DHCP", where=_KEYFILES[0]))
+        facts.any_card = True
+
+
+def _profile(tree: Tree, path: str, facts: Facts) -> None:
+    settings = list(_settings(tree, path, facts))
+    values = {(section, key): (value, evidence) for section, key, value, evidence in settings}
+
+    def value_of(section: str, key: str, default: str = "") -> str:
+        return values.get((section, key), (default, None))[0]
+
+    if value_of("connection", "type") not in _WIRED or value_of("connection", "autoconnect", "true") == "false":
+        return
+    method = values.get(("ipv4", "method"))
+    if method is None:
+        method = "auto", Evidence(what="a profile without [ipv4] uses DHCP", where=path)
+    dhcp = method[0] == "auto"
+    (facts.dhcp if dhcp else facts.static if method[0] == "manual" else []).append(method[1])
+    if value_of("ipv6", "method") == "manual":
+        facts.static_ipv6.append(values["ipv6", "method"][1])
+    bound = [
+        evidence
+        for section, key, value, evidence in settings
+        if section in ("ethernet", "802-3-ethernet")
+        and key in ("mac-address", "cloned-mac-address")
+        and value
+        and value.lower() not in _MADE_MAC
+    ]
+    bound += [evidence for section, key, value, evidence in settings if (section, key) == ("match", "path") and value]
+    facts.bound += bound
+    name = values.get(("connection", "interface-name")) or values.get(("match", "interface-name"))
+    if not bound:
+        facts.configured(name[0].rstrip(";") if name else "", name[1].where if name else path, dhcp=dhcp)
+
+
+def _no_auto_default(tree: Tree, facts: Facts) -> bool:
+    paths = [
+        "/etc/NetworkManager/NetworkManager.conf",
+        *files_in(tree, "/usr/lib/NetworkManager/conf.d", ".conf"),
+        *files_in(tree, "/etc/NetworkManager/conf.d", ".conf"),
+    ]
+    lines = (line for path in paths for _number, line in lines_of(tree, path, facts))
+    return any(re.match(r"no-auto-default\s*=\s*\*", line) for line in lines)
+
+
+def _settings(tree: Tree, path: str, facts: Facts) -> Iterator[tuple[str, str, str, Evidence]]:
+    """Yield section, key, value and evidence of each line; the evidence of a keyfile has its section."""
+    section = ""
+    is_keyfile = "NetworkManager" in path
+    for number, line in lines_of(tree, path, facts):
+        if line.startswith("["):
+            section = line.strip("[]")
+            continue
+        key, _, value = (part.strip() for part in line.partition("="))
+        what = f"[{section}] {line}" if is_keyfile else line
+        yield section, key, value, Evidence(what=what, where=f"{path}:{number}")
+
+
+def read_rules(tree: Tree, facts: Facts) -> None:
+    """Read the rules of udev, and the tables of older tools, that name a card by its address or its place."""
+    for path in files_in(tree, _UDEV, ".rules"):
+        for number, line in lines_of(tree, path, facts):
+            names_a_card = re.search(r"\bNAME\s*:?=[^=]", line) and ("net" in line or _PERSISTENT.search(path))
+            if _RULE_MATCH.search(line) and (names_a_card or _PERSISTENT.search(path)):
+                facts.renamed.append(Evidence(what=line[:200], where=f"{path}:{number}"))
+    for path in ("/etc/iftab", "/etc/mactab"):
+        for number, line in lines_of(tree, path, facts):
+            if _MAC.search(line):
+                facts.renamed.append(Evidence(what=line[:200], where=f"{path}:{number}"))
