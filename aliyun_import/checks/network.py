@@ -1,7 +1,7 @@
 """Checks of the network of the guest: addresses, network cards, firewalls."""
 
 from aliyun_import.checks.registry import AppliesTo, Found, GuestSubject, Source, check, places
-from aliyun_import.disk.guest.network import writes_network
+from aliyun_import.disk.guest.network.configuration import writes_network
 from aliyun_import.model.finding import Severity
 
 # Distributions whose versions 6 and 7 image_check requires without NetworkManager.
@@ -25,10 +25,10 @@ def no_dhcp(subject: GuestSubject) -> Found | None:
             "Set the first network card to DHCP on the source system.",
             places(network.static),
         )
-    if guest.cloud_init is None or guest.cloud_init.enabled is not False:
+    if guest.cloud_init is None or writes_network(guest.cloud_init):
         return None  # cloud-init writes a configuration with DHCP at the first boot
     return Found(
-        "No network configuration uses DHCP, and cloud-init, which would write one, is not enabled.",
+        "No network configuration uses DHCP, and cloud-init, which would write one, is not enabled, or kept from it.",
         "Set the first network card to DHCP on the source system, or install cloud-init.",
         "/etc/network, /etc/netplan, /etc/systemd/network, /etc/sysconfig, /etc/NetworkManager",
     )

@@ -9,7 +9,8 @@ def rebuild_initramfs(guest: GuestReport, kernel: Kernel) -> str:
     names = ["virtio_blk", "virtio_pci", "virtio_net"]
     if guest.architecture is not Architecture.I386:  # no such instance has NVMe disks
         names.append("nvme")
-    output = f" {kernel.initramfs}" if kernel.initramfs else ""
+    # A path on a partition that is mounted nowhere is none that the source system has.
+    output = f" {kernel.initramfs}" if kernel.initramfs.startswith(("/boot", "/efi")) else ""
     drivers, version = " ".join(names), kernel.version or "VERSION"
     commands = {
         "update-initramfs": f"add {drivers} to /etc/initramfs-tools/modules, one per line, then run "

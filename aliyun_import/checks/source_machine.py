@@ -63,8 +63,8 @@ def rescue_start(subject: GuestSubject) -> Found | None:
 def driver_blacklisted(subject: GuestSubject) -> Found | None:
     """Check that no virtio or nvme driver is excluded from being loaded.
 
-    Read are module_blacklist, modprobe.blacklist and rd.driver.blacklist of the kernel's arguments, and blacklist and
-    install in modprobe.d. A driver that is built into the kernel is not affected.
+    The check reads module_blacklist, modprobe.blacklist and rd.driver.blacklist of the kernel's arguments, and
+    blacklist and install in modprobe.d. A driver that is built into the kernel is not affected.
     """
     built_in = {
         driver.name
@@ -108,8 +108,8 @@ def source_device(subject: GuestSubject) -> Found | None:
 def source_network(subject: GuestSubject) -> Found | None:
     """Check that no setting beside the network cards is that of the source's network.
 
-    Read are ip= with an address, ifname= and BOOTIF= of the kernel's arguments, and GATEWAY, GATEWAYDEV and NETWORKING
-    in /etc/sysconfig/network.
+    The check reads ip= with an address, ifname= and BOOTIF= of the kernel's arguments, and GATEWAY, GATEWAYDEV and
+    NETWORKING in /etc/sysconfig/network.
     """
     ties = _ties(subject, TieKind.NETWORK)
     if not ties:

@@ -15,7 +15,7 @@ from aliyun_import.disk.guest.boot_files import BootFiles
 from aliyun_import.disk.guest.disk_names import WITHOUT_CONTENT, DiskNames
 from aliyun_import.disk.guest.kernels import find_kernels
 from aliyun_import.disk.guest.mounts import read_crypttab, read_fstab, read_units
-from aliyun_import.disk.guest.network import read_network
+from aliyun_import.disk.guest.network.configuration import read_network
 from aliyun_import.disk.guest.release import Machine, read_machine, read_os_release
 from aliyun_import.disk.guest.report import BootEntry, Evidence, GuestReport, RootFileSystem, SourceTie
 from aliyun_import.disk.guest.services import (
@@ -54,7 +54,16 @@ def inspect_guest(disk: Reader, partitions: Sequence[Partition]) -> GuestReport:
     """Inspect the operating system on the partitions of a disk. Raises OSError only, as the disk does."""
     unknowns: list[str] = []
     volumes = find_volumes(disk, partitions, unknowns)
-    opened = _open_all(volumes, unknowns)
+    return inspect_volumes(volumes, _open_all(volumes, unknowns), partitions, unknowns)
+
+
+def inspect_volumes(
+    volumes: Sequence[Volume],
+    opened: Mapping[Volume, FileSystem],
+    partitions: Sequence[Partition],
+    unknowns: list[str],
+) -> GuestReport:
+    """Inspect the operating system on the volumes of a disk, of which some could be opened. Raises OSError only."""
     unread = tuple(
         Evidence(what=volume.filesystem or "an unknown content", where=volume.title)
         for volume in volumes

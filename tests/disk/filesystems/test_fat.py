@@ -4,7 +4,8 @@ import struct
 
 import pytest
 
-from aliyun_import.disk.filesystems.fat import FatVolume
+from aliyun_import.disk.filesystems.fat import FatTree, FatVolume
+from aliyun_import.disk.filesystems.tree import Tree
 from aliyun_import.disk.reader import Bad, BytesReader, Missing
 from tests.disk import build
 
@@ -79,3 +80,13 @@ def test_a_directory_without_end_is_bad() -> None:
     struct.pack_into("<H", image, 512 + 2 * cluster, cluster)
     with pytest.raises(Bad, match="no end"):
         FatVolume(BytesReader(bytes(image))).entries("EFI")
+
+
+def test_a_large_file_is_read_from_any_offset_and_found_in_any_case() -> None:
+    """A unified kernel image is larger than what is read in one piece, and firmware ignores the case of names."""
+    data = bytes(range(256)) * 4096
+    tree = Tree(FatTree(BytesReader(build.fat({"EFI/Linux/image.efi": data}, size=4 * build.MIB))))
+    file = tree.open("/efi/LINUX/IMAGE.EFI")
+    assert file.size == len(data)
+    assert file.pread(1_000_000, 300) == data[1_000_000:1_000_300]
+    assert file.pread(len(data) - 5, 300) == data[-5:]

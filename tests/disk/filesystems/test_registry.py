@@ -59,6 +59,34 @@ def _ext(compat: int, incompat: int, ro_compat: int) -> bytes:
         (_volume((4096, b"\xfc\x4e\x2b\xa9")), Signature("mdraid")),
         (_volume((128 * 1024 + 1024, b"\x0c\xb1\xba\0\0\0\0\0")), Signature("zfs")),
         (_volume((65536 + 1372, b"\x19\x01\x54\x19")), Signature("ufs")),
+        (
+            _volume((1024, b"\x10\x20\xf5\xf2"), (1132, RAW_UUID), (1148, "home".encode("utf-16-le"))),
+            Signature("f2fs", label="home", uuid=build.ROOT_UUID),
+        ),
+        (
+            _volume((65588, b"ReIsEr2Fs"), (65620, RAW_UUID), (65636, b"srv")),
+            Signature("reiserfs", label="srv", uuid=build.ROOT_UUID),
+        ),
+        (
+            _volume((32768, b"JFS1"), (32904, RAW_UUID), (32920, b"JJ")),
+            Signature("jfs", label="JJ", uuid=build.ROOT_UUID),
+        ),
+        (
+            _volume((1024, b"\xe2\xe1\xf5\xe0"), (1072, RAW_UUID), (1088, b"ro")),
+            Signature("erofs", label="ro", uuid=build.ROOT_UUID),
+        ),
+        (
+            _volume((1030, b"\x34\x34"), (1176, RAW_UUID), (1192, b"log")),
+            Signature("nilfs2", label="log", uuid=build.ROOT_UUID),
+        ),
+        (
+            _volume((4120, bytes.fromhex("c68573f666ce90a9d96a60cf803df7ef")), (4152, RAW_UUID), (4168, b"bc")),
+            Signature("bcachefs", label="bc", uuid=build.ROOT_UUID),
+        ),
+        (
+            _volume((32769, b"CD001"), (32808, b"CIDATA   "), (32768 + 813, b"2026112412000000")),
+            Signature("iso9660", label="CIDATA", uuid="2026-11-24-12-00-00-00"),
+        ),
     ],
 )
 def test_a_signature_is_named_with_label_and_uuid(volume: bytes, expected: Signature) -> None:

@@ -1,5 +1,7 @@
 """Tests of the evidence for either way of booting."""
 
+import struct
+
 import pytest
 
 from aliyun_import.disk.partitions.boot import read_boot
@@ -63,6 +65,66 @@ def test_other_code_before_a_gpt_needs_a_partition_that_it_starts(part: Part, wo
     """SYSLINUX and FreeBSD have their own marks."""
     found, _ = _evidence(build.gpt(4 * MIB, [part], code=b"\xfa\x31\xc0"))
     assert words in found.bios[0]
+
+
+def test_grub_legacy_has_its_next_stage_elsewhere() -> None:
+    """Version 3.2 at 0x3E; at 0x5C, where GRUB 2 has the number of a sector, is code."""
+    code = bytearray(build.grub_code(0xA0FB2000BCD08ED8))
+    code[0x3E:0x40], code[0x44] = b"\3\2", 1
+    disk = build.place(build.mbr(4 * MIB, [Part(2048, 64, 0x83)], code=bytes(code)), 512, b"\x52\x56stage 1.5")
+    assert _evidence(disk)[0].bios == ("GRUB legacy is in the boot record, and its next stage in sector 1",)
+
+
+@pytest.mark.parametrize("left", [b"EFI PART", b"\xeb\x58\x90mkfs.fat", b"XFSB", b"LUKS"])
+def test_grub_that_was_left_is_not_bios(left: bytes) -> None:
+    """What a partitioner or mkfs wrote over the next stage starts nothing: a GPT disk of UEFI is not one of BIOS."""
+    disk = build.bios_disk()
+    build.place(disk, 512, left.ljust(100, b"\1"))
+    found, _ = _evidence(disk)
+    assert (found.bios, found.unknown_code) == ((), "")
+    assert "earlier installation" in found.notes[0]
+
+
+def test_code_that_is_not_known_is_no_evidence_against_bios() -> None:
+    """It may choose its partition itself."""
+    disk = build.mbr(4 * MIB, [Part(2048, 64, 0x83)], code=b"\xea\x05\x00\xc0\x07\x90")
+    assert "not known" in _evidence(disk)[0].unknown_code
+    disk[512:516] = b"\x31\xc0\x31\xdb"
+    disk[:440] = build.grub_code(1)
+    assert "not known" in _evidence(disk)[0].unknown_code
+    disk[:440] = b"\x33\xc0Invalid partition table".ljust(440, b"\0")
+    assert _evidence(disk)[0].unknown_code == ""
+
+
+def test_an_active_entry_of_a_hybrid_is_started() -> None:
+    """BIOS knows nothing of the GPT: the code in the boot record starts what the MBR marks."""
+    disk = build.uefi_disk()
+    disk[:440] = b"\x33\xc0Multiple active partitions".ljust(440, b"\0")
+    struct.pack_into("<B3xB3xII", disk, 462, 0x80, 0x83, 4096, 100)
+    build.place(disk, 2 * MIB + 510, b"\x55\xaa")
+    assert "is active and has a boot sector" in _evidence(disk)[0].bios[0]
+
+
+@pytest.mark.parametrize("words", [b"This is not a bootable disk", b"This disk is not bootable"])
+def test_the_boot_sector_of_mkfs_is_not_bios(words: bytes) -> None:
+    """It ends in 55 AA, and only prints a message."""
+    disk = build.mbr(4 * MIB, [Part(2048, 1000, 0x0C, active=True)], code=b"\x33\xc0Invalid partition table")
+    build.place(disk, MIB, b"\xeb\x58\x90" + words)
+    build.place(disk, MIB + 510, b"\x55\xaa")
+    found, _ = _evidence(disk)
+    assert found.bios == ()
+    assert "only prints" in found.notes[0]
+
+
+def test_boot_records_that_choose_the_partition_themselves() -> None:
+    """SYSLINUX's altmbr.bin has its number in the last byte, the package mbr in the low bits of another."""
+    altmbr = bytes.fromhex("33c0fa8ed88ed0bc007c89e606578ec0fbfcbf0006b90001f3a5ea1f0600005252b441")
+    package = bytearray(440)
+    package[0x18C:0x190], package[0x1AF], package[0] = b"MBR ", 0xC1, 0xFC
+    for code in (altmbr.ljust(439, b"\x90") + b"\2", bytes(package)):
+        disk = build.mbr(4 * MIB, [Part(2048, 64, 0x83), Part(4096, 64, 0x83)], code=code)
+        build.place(disk, 2 * MIB + 510, b"\x55\xaa")
+        assert "partition 2 is active" in _evidence(disk)[0].bios[0]
 
 
 def test_lilo_needs_no_active_partition() -> None:

@@ -120,3 +120,21 @@ def test_a_stale_gpt_under_an_mbr_does_not_count() -> None:
     disk[446:512] = build.bios_disk()[446:512]
     table = read_partitions(BytesReader(bytes(disk)))
     assert (table.kind, len(table.partitions)) == (TableKind.MBR, 1)
+
+
+def test_an_entry_without_a_size_is_skipped() -> None:
+    """As Linux and fdisk do, whatever its type is."""
+    disk = build.bios_disk()
+    disk[446 + 48 + 4] = 0x83
+    table = read_partitions(BytesReader(bytes(disk)))
+    assert [partition.number for partition in table.partitions] == [1]
+    assert table.problems == []
+
+
+def test_a_table_for_4096_byte_sectors_is_found() -> None:
+    """The file system is eight times as far as the table says, and none is where it points."""
+    disk = build.mbr(20 * MIB, [Part(256, 256, 0x83)], code=build.grub_code())
+    build.place(disk, MIB, build.ext4())
+    table = read_partitions(BytesReader(bytes(disk)))
+    assert build.codes(table.problems) == ["mbr-4096-byte-sectors"]
+    assert "byte 1048576" in table.problems[0].seen

@@ -4,7 +4,7 @@ import re
 from collections.abc import Iterator
 
 from aliyun_import.disk.filesystems.tree import Tree
-from aliyun_import.disk.guest.network_facts import Facts, files_in, is_true, lines_of
+from aliyun_import.disk.guest.network.facts import Facts, files_in, is_true, lines_of
 from aliyun_import.disk.guest.report import Evidence
 
 _NETWORKD = ("/etc/systemd/network", "/run/systemd/network", "/usr/lib/systemd/network", "/lib/systemd/network")

@@ -1,4 +1,4 @@
-"""The network configuration of a Linux system: DHCP, fixed addresses, bindings to a card of the source machine.
+"""The whole network configuration: DHCP, fixed addresses, bindings to a card of the source machine.
 
 Every configuration that is on the disk is read, each only as far as these facts need; which of them is in force is not
 decided here.
@@ -7,10 +7,10 @@ decided here.
 import re
 
 from aliyun_import.disk.filesystems.tree import Tree
-from aliyun_import.disk.guest.netplan import read_netplan, read_network_yaml
-from aliyun_import.disk.guest.network_facts import Facts
-from aliyun_import.disk.guest.network_scripts import read_ifcfg, read_ifupdown, read_small_tools
-from aliyun_import.disk.guest.network_units import read_links, read_network_manager, read_networkd, read_rules
+from aliyun_import.disk.guest.network.facts import Facts
+from aliyun_import.disk.guest.network.netplan import read_netplan, read_network_yaml
+from aliyun_import.disk.guest.network.scripts import read_ifcfg, read_ifupdown, read_small_tools
+from aliyun_import.disk.guest.network.units import read_links, read_network_manager, read_networkd, read_rules
 from aliyun_import.disk.guest.report import CloudInit, Evidence, Network
 from aliyun_import.disk.guest.services import enabled_units, is_enabled
 

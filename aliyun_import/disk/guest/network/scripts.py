@@ -5,7 +5,7 @@ from collections.abc import Collection, Iterator
 from fnmatch import fnmatchcase
 
 from aliyun_import.disk.filesystems.tree import Tree
-from aliyun_import.disk.guest.network_facts import Facts, files_in, is_other, lines_of
+from aliyun_import.disk.guest.network.facts import Facts, files_in, is_other, lines_of
 from aliyun_import.disk.guest.report import Evidence
 
 _INTERFACES = "/etc/network/interfaces"

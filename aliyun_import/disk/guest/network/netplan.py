@@ -7,7 +7,7 @@ from itertools import islice
 from typing import TYPE_CHECKING
 
 from aliyun_import.disk.filesystems.tree import Tree
-from aliyun_import.disk.guest.network_facts import Facts, files_in, lines_of
+from aliyun_import.disk.guest.network.facts import Facts, files_in, lines_of
 from aliyun_import.disk.guest.report import Evidence
 
 if TYPE_CHECKING:

@@ -1,0 +1,1 @@
+"""The network configuration of a Linux system."""

@@ -1,0 +1,748 @@
+"""The table of guests: distribution, boot loader, initramfs, file system, network; and the verdict of each."""
+
+import bz2
+import gzip
+import lzma
+
+import pytest
+
+from aliyun_import.checks.run import run_disk_checks
+from aliyun_import.disk.guest.report import DRIVERS
+from aliyun_import.disk.report import DiskReport
+from aliyun_import.model.finding import Severity
+from tests.checks.reports import request
+from tests.disk import build
+from tests.disk.guest.recipes import (
+    MICROCODE,
+    NETWORKS,
+    Area,
+    B,
+    Files,
+    Guest,
+    R,
+    bios,
+    distribution,
+    grub_menu,
+    kernel,
+    legacy_code,
+    mbr,
+    packed,
+    report_of,
+    root,
+    system,
+    uefi,
+    unified,
+    wants,
+)
+from tests.disk.guest.test_kernels import ZSTD, lz4_frame
+from tests.disk.trees import Link, cpio
+
+V, ARGS = "6.6.30", f"root=UUID={R} ro quiet"
+USR_TYPE = "5dfbf5f4-2848-4bac-aa5e-0d9a20b745a6"
+ARCH = system(distribution("arch", ""), version=V) | {f"/usr/lib/modules/{V}/pkgbase": b"linux\n"}
+XFS_BOOT = f"UUID={R} / xfs defaults 0 0\nUUID={B} /boot xfs defaults 0 0\n".encode()
+BLS = "title {0}\nversion {1}\nlinux {2}/vmlinuz-{1}\ninitrd {2}/initramfs-{1}.img\noptions {3}\n"
+# The standard boot record of Microsoft, and one that nobody knows.
+STANDARD, UNKNOWN_CODE = b"\x33\xc0\x8e\xd0\xbc\x00\x7cInvalid partition table", b"\xea\x05\x00\xc0\x07" + b"\x90" * 90
+BOOTABLE = b"\xeb\x58\x90SYSLINUX".ljust(510, b"\0") + b"\x55\xaa"
+
+
+def debian(
+    name: str = "debian",
+    version: str = "12",
+    *,
+    net: str = "ifupdown",
+    arguments: str = ARGS,
+    more: Files | None = None,
+) -> Files:
+    """Return a Debian or a derivative with GRUB 2 and initramfs-tools."""
+    menu = grub_menu((name, f"/boot/vmlinuz-{V}", f"/boot/initrd.img-{V}"), arguments=arguments)
+    tree = system(distribution(name, version, "debian"), version=V) | {
+        f"/boot/vmlinuz-{V}": kernel(V), f"/boot/initrd.img-{V}": packed(), "/boot/grub/grub.cfg": menu,
+        "/usr/sbin/update-initramfs": b"#!",
+    }  # fmt: skip
+    return tree | NETWORKS[net] | (more or {})
+
+
+def redhat(name: str = "rocky", version: str = "9.3", *, net: str = "manager", more: Files | None = None) -> Files:
+    """Return a system of the Red Hat family with BLS entries and dracut."""
+    tree = system(distribution(name, version, "rhel fedora"), version=V) | {
+        f"/boot/vmlinuz-{V}": kernel(V), f"/boot/initramfs-{V}.img": packed(),
+        f"/boot/loader/entries/m-{V}.conf": BLS.format(name, V, "/boot", ARGS).encode(),
+        "/boot/grub2/grub.cfg": b"blscfg\n", "/usr/bin/dracut": b"#!",
+    }  # fmt: skip
+    return tree | NETWORKS[net] | (more or {})
+
+
+def loose(name: str, *, net: str, systemd: bool = True, version: str = "1", more: Files | None = None) -> Files:
+    """Return a system without a boot loader."""
+    return system(distribution(name, version), version=V, systemd=systemd) | NETWORKS[net] | (more or {})
+
+
+def flavours(name: str, flavour: dict[str, str], image: str, initrd: str, *, net: str, first: str) -> Files:
+    """Return a system with several kernels, whose names have a flavour and no version."""
+    tree = loose(name, net=net, systemd=net != "openrc")
+    entries = []
+    for one, version in flavour.items():
+        drivers = DRIVERS if one == first else ("nvme",)
+        tree |= system(distribution(name), version=version, systemd=net != "openrc")
+        tree |= {image.format(one): kernel(), initrd.format(one): packed(version, drivers)}
+        entries.append((one, image.format(one), initrd.format(one)))
+    return tree | NETWORKS[net] | {"/boot/grub/grub.cfg": grub_menu(*entries, default=first)}
+
+
+def on_esp(*, loader: str = "", extra: dict[str, bytes] | None = None) -> dict[str, bytes]:
+    """Return the kernel and initramfs of an Arch on its ESP, with the microcode in front, and a menu."""
+    return {"vmlinuz-linux": kernel(), "initramfs-linux.img": packed(), "intel-ucode.img": MICROCODE} | (extra or {})
+
+
+SYSTEMD_BOOT = {
+    "loader/loader.conf": b"default arch.conf\n",
+    "loader/entries/arch.conf": b"title Arch\nlinux /vmlinuz-linux\ninitrd /intel-ucode.img\n"
+    b"initrd /initramfs-linux.img\noptions " + ARGS.encode() + b"\n",
+    "loader/entries/old.conf": b"title Old\nlinux /vmlinuz-old\noptions root=/dev/sda2\n",
+}
+REFIND = {
+    "EFI/refind/refind.conf": b'menuentry "Arch" {\n loader /vmlinuz-linux\n initrd /initramfs-linux.img\n'
+    + f' options "{ARGS}"\n}}\n'.encode()
+}
+LIMINE = {
+    "limine.conf": f"timeout: 3\n/Arch Linux\n protocol: linux\n path: boot():/vmlinuz-linux\n cmdline: {ARGS}\n"
+    " module_path: boot():/intel-ucode.img\n module_path: boot():/initramfs-linux.img\n".encode()
+}
+EXTLINUX = (
+    "DEFAULT arch\nLABEL old\n LINUX ../vmlinuz-old\n APPEND root=/dev/sda1\nLABEL arch\n LINUX ../vmlinuz-linux\n"
+    f" APPEND {ARGS}\n INITRD ../intel-ucode.img,../initramfs-linux.img\n"
+).encode()
+LILO = "boot=/dev/sda\ndefault=linux\nimage=/boot/vmlinuz\n label=linux\n initrd=/boot/initrd.gz\n root={}\n"
+ARCH_BOOT = {"/boot/vmlinuz-linux": kernel(), "/boot/initramfs-linux.img": packed(), "/boot/intel-ucode.img": MICROCODE}
+BTRFS = Area("btrfs", uuid=R)
+DEBIAN = debian()
+ARCH_ESP = on_esp()
+STATIC = b"auto eth0\niface eth0 inet static\n address 192.0.2.7/24\n"
+LEGACY = (
+    "default=1\ntitle Old\n kernel /boot/vmlinuz-old root=/dev/hda1\ntitle New\n root (hd0,0)\n"
+    f" kernel /boot/vmlinuz-{V} {ARGS}\n initrd /boot/initrd-{V}.img\n"
+).encode()
+FEDORA_ESP = f"title Fedora\nversion {V}\nlinux /m/6.6.30/linux\ninitrd /m/6.6.30/initrd\noptions {ARGS}\n".encode()
+BY_ID = f"title S\n kernel /boot/vmlinuz-{V} root=/dev/disk/by-id/ata-DISK-part2\n initrd /boot/initrd-{V}\n".encode()
+ALPINE = f"DEFAULT lts\nLABEL lts\n LINUX vmlinuz-lts\n INITRD initramfs-lts\n APPEND {ARGS}\n".encode()
+BUILT_IN = b"CONFIG_VIRTIO_BLK=y\nCONFIG_VIRTIO_PCI=y\nCONFIG_VIRTIO_NET=y\nCONFIG_BLK_DEV_NVME=y\n"
+WINDOWS_FIRST = b"menuentry 'Windows' {\n chainloader +1\n}\n" + grub_menu(
+    ("Debian", f"/boot/vmlinuz-{V}", f"/boot/initrd.img-{V}")
+)
+NIXOS = (
+    f"title NixOS\nlinux /EFI/nixos/k.efi\ninitrd /EFI/nixos/i.efi\noptions init=/nix/store/s/init {ARGS}\n"
+).encode()
+CENTOS_6 = loose("centos", net="ifcfg", systemd=False, version="6.10") | {
+    f"/boot/vmlinuz-{V}": kernel(V),
+    f"/boot/initrd-{V}.img": packed(),
+    "/boot/grub/grub.conf": LEGACY,
+}
+OSTREE = "/ostree/deploy/fedora-coreos/deploy/0123.0"
+COREOS_BOOT: Files = {
+    "/loader": Link("loader.1"),
+    "/loader.1/entries/ostree-1.conf": BLS.format(
+        "CoreOS", V, "/ostree/c", f"{ARGS} ostree=/ostree/boot.1/c/0 ignition.platform.id=aliyun"
+    ).encode(),
+    f"/ostree/c/vmlinuz-{V}": kernel(V),
+    f"/ostree/c/initramfs-{V}.img": packed(),
+}
+DEPLOYED = loose("fedora", net="manager") | {"/usr/lib/os-release": b"ID=fedora\nVARIANT_ID=coreos\nVERSION_ID=40\n"}
+COREOS_ROOT: Files = {
+    "/etc/os-release": Link("../usr/lib/os-release"),
+    "/usr/.k": b"",
+    "/bin": Link("usr/bin"),
+    "/etc/passwd": b"root:x:0:0\n",
+}
+NO_VIRTIO = packed(drivers=("nvme",))
+UKI = unified(initrd=packed())
+
+# What each must get: every finding that is no note, by severity and id. Empty: it starts, and nothing is wrong.
+TABLE: dict[str, tuple[Guest, str]] = {
+    # Debian and its derivatives: GRUB 2, initramfs-tools.
+    "debian, GRUB, gzip, ext4, ifupdown": (bios(root(DEBIAN)), ""),
+    "debian, GRUB on MBR": (mbr(root(DEBIAN)), ""),
+    "debian, GRUB, xz": (bios(root(debian(more={f"/boot/initrd.img-{V}": packed(pack=lzma.compress)}))), ""),
+    "ubuntu, GRUB, zstd, netplan": (
+        bios(
+            root(debian("ubuntu", "24.04", net="netplan", more={f"/boot/initrd.img-{V}": packed(pack=ZSTD.compress)}))
+        ),
+        "",
+    ),
+    "ubuntu, GRUB, lz4, UEFI": (
+        uefi(
+            {}, root(debian("ubuntu", "20.04", net="netplan", more={f"/boot/initrd.img-{V}": packed(pack=lz4_frame)}))
+        ),
+        "",
+    ),
+    "linuxmint, GRUB, bzip2, NetworkManager": (
+        bios(root(debian("linuxmint", "21", net="manager", more={f"/boot/initrd.img-{V}": packed(pack=bz2.compress)}))),
+        "",
+    ),
+    "kali, GRUB, microcode in front, lzma": (
+        bios(
+            root(
+                debian(
+                    "kali",
+                    "2026",
+                    more={
+                        f"/boot/initrd.img-{V}": MICROCODE
+                        + packed(pack=lambda raw: lzma.compress(raw, lzma.FORMAT_ALONE))
+                    },
+                )
+            )
+        ),
+        "",
+    ),
+    "devuan, GRUB, sysvinit": (
+        bios(root(debian("devuan", "5", more={"/usr/lib/systemd/systemd": Link("nowhere")}))),
+        "",
+    ),
+    "proxmox, GRUB, bridge": (
+        bios(
+            root(
+                debian(
+                    "debian",
+                    "12",
+                    more={"/etc/network/interfaces": b"auto vmbr0\niface vmbr0 inet dhcp\n bridge-ports eth0\n"},
+                )
+            )
+        ),
+        "",
+    ),
+    "debian, GRUB, dracut with squash": (
+        bios(root(debian(more={f"/boot/initrd.img-{V}": gzip.compress(cpio(["init", "squashfs-root.img"]))}))),
+        "unknown:initramfs-unread",
+    ),
+    "debian, GRUB, uncompressed": (bios(root(debian(more={f"/boot/initrd.img-{V}": packed(pack=bytes)}))), ""),
+    # Red Hat's family: BLS, dracut, XFS.
+    "rocky, BLS, dracut, NetworkManager": (bios(root(redhat())), ""),
+    "almalinux, BLS, XFS and /boot, UEFI": (
+        uefi(
+            {},
+            Area(
+                "xfs",
+                {
+                    f"/vmlinuz-{V}": kernel(V),
+                    f"/initramfs-{V}.img": packed(),
+                    f"/loader/entries/m-{V}.conf": BLS.format("Alma", V, "", ARGS).encode(),
+                    "/grub2/grub.cfg": b"blscfg\n",
+                },
+                uuid=B,
+            ),
+            root(loose("almalinux", net="manager", version="9.3", more={"/etc/fstab": XFS_BOOT}), "xfs"),
+        ),
+        "",
+    ),
+    "fedora, kernel-install on the ESP at /efi": (
+        uefi(
+            {
+                "m/6.6.30/linux": kernel(V),
+                "m/6.6.30/initrd": packed(),
+                "loader/entries/m-6.6.30.conf": FEDORA_ESP,
+            },
+            root(loose("fedora", net="manager")),
+        ),
+        "",
+    ),
+    "oracle, BLS, two kernels": (
+        bios(
+            root(
+                redhat(
+                    "ol",
+                    "8.9",
+                    more={
+                        "/boot/vmlinuz-5.4.17": kernel("5.4.17"),
+                        "/usr/lib/modules/5.4.17/modules.dep": b"",
+                        "/usr/lib/modules/5.4.17/modules.builtin": b"x\n",
+                        "/boot/initramfs-5.4.17.img": NO_VIRTIO,
+                    },
+                )
+            )
+        ),
+        "",
+    ),
+    "amazon, BLS, networkd": (bios(root(redhat("amzn", "2023", net="networkd"))), ""),
+    "openEuler, BLS, ifcfg": (bios(root(redhat("openeuler", "22.03", net="ifcfg"))), ""),
+    "centos 6, GRUB legacy, ext4, ifcfg": (
+        mbr(root(CENTOS_6, active=True), code=legacy_code()),
+        "warns:root-device-name",
+    ),
+    "centos 6, GRUB legacy without its stage": (
+        mbr(root(CENTOS_6), code=legacy_code(), stage=b"\0"),
+        "blocks:nothing-starts warns:root-device-name",
+    ),
+    "centos 7, BLS-less GRUB, saved entry": (
+        bios(
+            root(
+                loose("centos", net="ifcfg", version="7")
+                | {
+                    f"/boot/vmlinuz-{V}": kernel(V),
+                    f"/boot/initramfs-{V}.img": packed(),
+                    "/boot/grub2/grub.cfg": grub_menu(
+                        ("old", "/boot/vmlinuz-3", "/boot/initramfs-3.img"),
+                        ("new", f"/boot/vmlinuz-{V}", f"/boot/initramfs-{V}.img"),
+                        default="${saved_entry}",
+                    ),
+                    "/boot/grub2/grubenv": b"saved_entry=new\n",
+                }
+            )
+        ),
+        "",
+    ),
+    "fedora coreos, ostree": (
+        bios(
+            Area("ext4", COREOS_BOOT, label="boot", uuid=B),
+            root(
+                {f"{OSTREE}{path}": content for path, content in DEPLOYED.items()}
+                | {"/ostree/boot.1/fedora-coreos/c/0": Link(f"../../../..{OSTREE[7:]}")},
+                label="root",
+            ),
+        ),
+        "",
+    ),
+    # SUSE: GRUB 2, dracut or mkinitrd, wicked.
+    "opensuse, GRUB, dracut, wicked": (
+        bios(
+            root(
+                loose("opensuse-leap", net="wicked", version="15.6")
+                | {
+                    f"/boot/vmlinuz-{V}": kernel(V),
+                    f"/boot/initrd-{V}": packed(),
+                    "/boot/grub2/grub.cfg": grub_menu(("SUSE", f"/boot/vmlinuz-{V}", f"/boot/initrd-{V}")),
+                }
+            )
+        ),
+        "",
+    ),
+    "sles 11, GRUB legacy, by-id": (
+        mbr(
+            root(
+                loose("sles", net="wicked", systemd=False, version="11.4")
+                | {
+                    f"/boot/vmlinuz-{V}": kernel(V),
+                    f"/boot/initrd-{V}": packed(),
+                    "/boot/grub/menu.lst": BY_ID,
+                }
+            ),
+            code=legacy_code(),
+        ),
+        "blocks:root-device-name",
+    ),
+    "opensuse microos, root on btrfs": (
+        uefi({}, BTRFS),
+        "unknown:guest-unread unknown:no-system warns:root-file-system",
+    ),
+    # Arch: mkinitcpio, each of its boot loaders.
+    "arch, GRUB, two flavours": (
+        bios(
+            root(
+                flavours(
+                    "arch",
+                    {"linux": "6.9.1-arch1-1", "linux-lts": "6.6.31-1-lts"},
+                    "/boot/vmlinuz-{}",
+                    "/boot/initramfs-{}.img",
+                    net="dhcpcd",
+                    first="linux",
+                )
+            )
+        ),
+        "",
+    ),
+    "arch, GRUB, the other flavour": (
+        bios(
+            root(
+                flavours(
+                    "arch",
+                    {"linux": "6.9.1-arch1-1", "linux-lts": "6.6.31-1-lts"},
+                    "/boot/vmlinuz-{}",
+                    "/boot/initramfs-{}.img",
+                    net="netctl",
+                    first="linux-lts",
+                )
+            )
+        ),
+        "",
+    ),
+    "arch, systemd-boot, microcode": (
+        uefi(ARCH_ESP | SYSTEMD_BOOT, root(ARCH | NETWORKS["networkd"])),
+        "warns:root-device-name",
+    ),
+    "arch, unified kernel image": (uefi({"EFI/Linux/arch-linux.efi": UKI}, root(ARCH | NETWORKS["networkd"])), ""),
+    "arch, unified image in the path of the firmware": (
+        uefi({"EFI/BOOT/BOOTX64.EFI": UKI}, root(ARCH | NETWORKS["networkd"])),
+        "",
+    ),
+    "arch, unified image without virtio": (
+        uefi({"EFI/Linux/arch-linux.efi": unified(initrd=NO_VIRTIO)}, root(ARCH | NETWORKS["networkd"])),
+        "blocks:virtio-drivers",
+    ),
+    "arch, unified image that can't be read": (
+        uefi({"EFI/Linux/arch-linux.efi": build.pe_program()}, root(ARCH | NETWORKS["networkd"])),
+        "unknown:initramfs-unread",
+    ),
+    "arch, rEFInd": (uefi(ARCH_ESP | REFIND, root(ARCH | NETWORKS["connman"])), ""),
+    "arch, rEFInd finds the kernel itself": (
+        uefi(
+            {"EFI/refind/refind.conf": b"timeout 5\n"},
+            root(ARCH | ARCH_BOOT | NETWORKS["netctl"] | {"/boot/refind_linux.conf": f'"Boot" "{ARGS}"\n'.encode()}),
+        ),
+        "",
+    ),
+    "arch, Limine": (uefi(ARCH_ESP | LIMINE, root(ARCH | NETWORKS["dhcpcd"])), ""),
+    "arch, SYSLINUX, active partition": (
+        mbr(
+            root(ARCH | ARCH_BOOT | NETWORKS["dhcpcd"] | {"/boot/syslinux/syslinux.cfg": EXTLINUX}, active=True),
+            code=STANDARD,
+            sectors={0: BOOTABLE},
+        ),
+        "warns:root-device-name",
+    ),
+    "arch, SYSLINUX, GPT with the legacy attribute": (
+        Guest(
+            (root(ARCH | ARCH_BOOT | NETWORKS["dhcpcd"] | {"/boot/syslinux/syslinux.cfg": EXTLINUX}, attributes=4),),
+            code=STANDARD,
+        ),
+        "warns:root-device-name",
+    ),
+    "arch, root by its GPT type": (
+        uefi(
+            {"EFI/Linux/a.efi": unified(arguments="quiet", initrd=packed())},
+            root(ARCH | NETWORKS["networkd"], kind="4f68bce3-e8cd-4db1-96e7-fbcaf984b709"),
+        ),
+        "",
+    ),
+    "arch, booster": (
+        bios(
+            root(
+                ARCH
+                | NETWORKS["networkd"]
+                | {
+                    "/boot/vmlinuz-linux": kernel(),
+                    "/boot/booster-linux.img": packed(pack=ZSTD.compress, prefix="usr/lib/modules/"),
+                    "/boot/grub/grub.cfg": grub_menu(("Arch", "/boot/vmlinuz-linux", "/boot/booster-linux.img")),
+                }
+            )
+        ),
+        "",
+    ),
+    # Small distributions.
+    "alpine, GRUB, mkinitfs, two flavours, OpenRC": (
+        bios(
+            root(
+                flavours(
+                    "alpine",
+                    {"lts": "6.6.22-1-lts", "virt": "6.6.22-1-virt"},
+                    "/boot/vmlinuz-{}",
+                    "/boot/initramfs-{}",
+                    net="openrc",
+                    first="virt",
+                )
+            )
+        ),
+        "",
+    ),
+    "alpine, extlinux": (
+        mbr(
+            root(
+                loose("alpine", net="openrc", systemd=False)
+                | {
+                    "/boot/vmlinuz-lts": kernel(),
+                    "/boot/initramfs-lts": packed(),
+                    "/boot/extlinux.conf": ALPINE,
+                },
+                active=True,
+            ),
+            code=STANDARD,
+            sectors={0: BOOTABLE},
+        ),
+        "",
+    ),
+    "gentoo, GRUB, genkernel, netifrc": (
+        bios(
+            root(
+                loose("gentoo", net="netifrc", systemd=False)
+                | {
+                    f"/boot/kernel-{V}": kernel(V),
+                    f"/boot/initramfs-{V}.img": packed(),
+                    "/boot/grub/grub.cfg": grub_menu(("Gentoo", f"/boot/kernel-{V}", f"/boot/initramfs-{V}.img")),
+                    "/etc/runlevels/default/sshd": Link("x"),
+                }
+            )
+        ),
+        "",
+    ),
+    "gentoo, drivers built in, no initramfs": (
+        bios(
+            root(
+                system(distribution("gentoo"), version=V, systemd=False, builtin=DRIVERS)
+                | NETWORKS["netifrc"]
+                | {
+                    f"/boot/vmlinuz-{V}": kernel(V),
+                    "/boot/grub/grub.cfg": grub_menu(("Gentoo", f"/boot/vmlinuz-{V}", "")),
+                }
+            )
+        ),
+        "",
+    ),
+    "gentoo, drivers as modules, no initramfs": (
+        bios(
+            root(
+                loose("gentoo", net="netifrc", systemd=False)
+                | {
+                    f"/boot/vmlinuz-{V}": kernel(V),
+                    "/boot/grub/grub.cfg": grub_menu(("Gentoo", f"/boot/vmlinuz-{V}", "")),
+                }
+            )
+        ),
+        "blocks:virtio-drivers warns:nvme-driver",
+    ),
+    "monolithic kernel, nothing known": (
+        bios(
+            root(
+                {
+                    path: content
+                    for path, content in loose("lfs", net="openrc", systemd=False).items()
+                    if "modules" not in path
+                }
+                | {"/boot/bzImage": kernel("6.6.1"), "/boot/grub/grub.cfg": grub_menu(("LFS", "/boot/bzImage", ""))}
+            )
+        ),
+        "unknown:virtio-drivers",
+    ),
+    "monolithic kernel with its configuration": (
+        bios(
+            root(
+                {
+                    path: content
+                    for path, content in loose("lfs", net="openrc", systemd=False).items()
+                    if "modules" not in path
+                }
+                | {
+                    "/boot/bzImage": kernel("6.6.1"),
+                    "/boot/config-6.6.1": BUILT_IN,
+                    "/boot/grub/grub.cfg": grub_menu(("LFS", "/boot/bzImage", "")),
+                }
+            )
+        ),
+        "",
+    ),
+    "void, GRUB, dracut, runit": (
+        bios(
+            root(
+                loose("void", net="runit", systemd=False)
+                | {
+                    f"/boot/vmlinuz-{V}": kernel(V),
+                    f"/boot/initramfs-{V}.img": packed(),
+                    "/boot/grub/grub.cfg": grub_menu(("Void", f"/boot/vmlinuz-{V}", f"/boot/initramfs-{V}.img")),
+                }
+            )
+        ),
+        "",
+    ),
+    "slackware, LILO": (
+        mbr(
+            root(
+                loose("slackware", net="slackware", systemd=False)
+                | {
+                    "/boot/vmlinuz": kernel(V),
+                    "/boot/initrd.gz": packed(),
+                    "/etc/lilo.conf": LILO.format(f"UUID={R}").encode(),
+                }
+            ),
+            code=b"\xfa\xeb\x21\x01\xb4\x01LILO",
+        ),
+        "",
+    ),
+    "slackware, LILO, /dev/sda1": (
+        mbr(
+            root(
+                loose("slackware", net="slackware", systemd=False)
+                | {
+                    "/boot/vmlinuz": kernel(V),
+                    "/boot/initrd.gz": packed(),
+                    "/etc/lilo.conf": LILO.format("/dev/sda1").encode(),
+                }
+            ),
+            code=b"\xfa\xeb\x21\x01\xb4\x01LILO",
+        ),
+        "blocks:root-device-name",
+    ),
+    "nixos, systemd-boot": (
+        uefi(
+            {
+                "EFI/nixos/k.efi": kernel(V),
+                "EFI/nixos/i.efi": packed(prefix="nix/store/x-modules/lib/modules/{}/"),
+                "loader/entries/nixos-1.conf": NIXOS,
+            },
+            root(loose("nixos", net="dhcpcd")),
+        ),
+        "",
+    ),
+    "openwrt, GRUB, uci": (
+        bios(
+            root(
+                loose("openwrt", net="openrc", systemd=False)
+                | {
+                    "/etc/network/interfaces": b"",
+                    "/etc/config/network": b"config interface 'wan'\n\toption proto 'dhcp'\n",
+                    f"/boot/vmlinuz-{V}": kernel(V),
+                    f"/boot/i-{V}": packed(),
+                    "/boot/grub/grub.cfg": grub_menu(("W", f"/boot/vmlinuz-{V}", f"/boot/i-{V}")),
+                }
+            )
+        ),
+        "",
+    ),
+    "coreos, /usr on a volume of its own": (
+        bios(
+            Area(
+                "ext4",
+                {
+                    "/lib/os-release": b"ID=coreos\nVERSION_ID=899\n",
+                    "/bin/sh": b"x",
+                    "/lib/systemd/systemd": b"x",
+                    "/sbin/sshd": b"x",
+                    "/bin/passwd": b"x",
+                    "/bin/cloud-init": b"x",
+                },
+                name="USR-A",
+                label="USR-A",
+                kind=USR_TYPE,
+            ),
+            root(
+                COREOS_ROOT | NETWORKS["networkd"] | wants("sshd.service", "cloud-init.service"),
+                label="ROOT",
+            ),
+        ),
+        "",
+    ),
+    # File systems that are not read.
+    **{
+        f"root on {name}": (
+            uefi({}, Area(name, uuid=R)),
+            "unknown:guest-unread unknown:no-system warns:root-file-system",
+        )
+        for name in ("f2fs", "zfs", "jfs", "bcachefs", "reiserfs", "nilfs2", "erofs")
+    },
+    "freebsd, UFS": (bios(Area("ufs")), "unknown:guest-unread unknown:no-system"),
+    "root in a RAID": (bios(Area("mdraid")), "unknown:guest-unread unknown:no-system"),
+    "encrypted root": (
+        uefi({}, Area("luks", uuid=B)),
+        "blocks:root-encrypted unknown:guest-unread unknown:no-system",
+    ),
+    "encrypted swap beside a root on btrfs": (
+        uefi({}, Area("luks", uuid=B), BTRFS),
+        "unknown:guest-unread unknown:no-system unknown:root-encrypted warns:root-file-system",
+    ),
+    "home on btrfs": (
+        bios(
+            root(debian(more={"/etc/fstab": f"UUID={R} / ext4 x\nUUID={B} /home btrfs x\n".encode()})),
+            Area("btrfs", uuid=B),
+        ),
+        "unknown:guest-unread warns:root-not-last",
+    ),
+    "nothing at all": (uefi({}, Area("")), "unknown:no-system"),
+    # What can't start, and what can't be known.
+    "no boot code": (Guest((root(DEBIAN),)), "blocks:nothing-starts"),
+    "unknown boot code": (mbr(root(DEBIAN), code=UNKNOWN_CODE), "unknown:nothing-starts"),
+    "standard code without an active partition": (mbr(root(DEBIAN), code=STANDARD), "blocks:nothing-starts"),
+    "stale GRUB beside UEFI": (uefi({}, root(DEBIAN)), ""),
+    "kernel is empty": (bios(root(debian(more={f"/boot/vmlinuz-{V}": b""}))), "blocks:kernel-missing"),
+    "initramfs of another version": (
+        bios(root(debian("kali", more={f"/boot/initrd.img-{V}": packed("6.6.29")}))),
+        "blocks:virtio-drivers warns:nvme-driver",
+    ),
+    "two systems, the menus start the second": (
+        bios(root(debian("ubuntu", "24.04"), uuid=B), root(debian("kali", "2026"))),
+        "",
+    ),
+    "two systems, each starts itself": (
+        bios(root(debian("ubuntu", "24.04", arguments=f"root=UUID={B}"), uuid=B), root(debian("kali", "2026"))),
+        "unknown:system-uncertain warns:root-not-last",
+    ),
+    "another system is the default": (
+        bios(root(debian(more={"/boot/grub/grub.cfg": WINDOWS_FIRST}))),
+        "unknown:system-uncertain",
+    ),
+    "fstab by /dev/sda": (
+        bios(root(debian(more={"/etc/fstab": f"/dev/sda1 / ext4 x\nUUID={R} /data ext4 x\n".encode()}))),
+        "warns:fstab-device-name",
+    ),
+    "fstab by /dev/sda, /data": (
+        bios(root(debian(more={"/etc/fstab": f"UUID={R} / ext4 x\n/dev/sda2 /data ext4 x\n".encode()}))),
+        "blocks:fstab-device-name",
+    ),
+    "label with a blank": (
+        bios(
+            root(
+                debian(
+                    more={"/etc/fstab": b"/dev/disk/by-label/my\\x20root / ext4 x\nLABEL=my\\040root /x ext4 noauto\n"}
+                ),
+                label="my root",
+            )
+        ),
+        "",
+    ),
+    # What ties a guest to its source.
+    "card by its place": (
+        bios(root(debian(more={"/etc/network/interfaces": b"auto enp0s3\niface enp0s3 inet dhcp\n"}))),
+        "warns:network-bound-to-name",
+    ),
+    "fixed address": (bios(root(debian(more={"/etc/network/interfaces": STATIC}))), "warns:no-dhcp"),
+    "resume of a disk that is gone": (bios(root(debian(arguments=f"{ARGS} resume=UUID={B}"))), "warns:source-device"),
+    "agent of another cloud": (bios(root(debian(more=wants("walinuxagent.service")))), "warns:foreign-agent"),
+    "blacklisted driver": (
+        bios(root(debian(arguments=f"{ARGS} modprobe.blacklist=virtio_blk"))),
+        "blocks:driver-blacklisted",
+    ),
+    "rescue target": (bios(root(debian(arguments=f"{ARGS} systemd.unit=emergency.target"))), "warns:rescue-start"),
+    "mount unit of a device that is gone": (
+        bios(
+            root(
+                debian(
+                    more={
+                        "/etc/systemd/system/data.mount": b"[Mount]\nWhat=/dev/sdb1\nWhere=/data\nType=ext4\n",
+                        "/etc/systemd/system/local-fs.target.requires/data.mount": Link("../data.mount"),
+                    }
+                )
+            )
+        ),
+        "blocks:fstab-device-name",
+    ),
+}
+
+
+# A guest in memory has the size of its table only.
+_SIZES = ("root-full", "disk-small", "root-larger-than-partition")
+
+
+def _verdict(report: DiskReport) -> str:
+    """Return the findings that are no notes; those about the tiny size of a guest are left out."""
+    found = run_disk_checks(report, request())
+    names = [f"{one.severity}:{one.rule}" for one in found if one.severity is not Severity.NOTE]
+    return " ".join(sorted(name for name in names if name.split(":")[1] not in _SIZES))
+
+
+@pytest.mark.parametrize("name", TABLE)
+def test_each_guest_gets_its_verdict(name: str) -> None:
+    """What surely can't start blocks, what can't be known is unknown, and what starts has no finding."""
+    guest, expected = TABLE[name]
+    assert _verdict(report_of(guest)) == expected
+
+
+def test_the_table_has_many_guests() -> None:
+    """At least 60, of which more than a half start."""
+    assert len(TABLE) >= 80
+    assert sum(not expected for _guest, expected in TABLE.values()) >= 40
+
+
+@pytest.mark.parametrize("net", NETWORKS)
+def test_each_tool_of_the_network_asks_for_an_address(net: str) -> None:
+    """Without cloud-init, every tool's own way to use DHCP is known."""
+    tree = loose("any", net=net, more={"/usr/bin/cloud-init": Link("nowhere")})
+    network = report_of(bios(root(tree))).guest
+    assert network is not None
+    assert network.network is not None
+    assert network.network.dhcp
