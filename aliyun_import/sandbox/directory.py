@@ -1,23 +1,30 @@
 """Directory of a kept sandbox: its lock, what is known of the process that serves it, and its removal.
 
 `lock` is locked by the process that serves the directory, and holds what it says of itself as JSON; the kernel releases
-the lock however the process ends. `state.db` is the store, `objects` has the bytes,
-`tls` the certificates.
+the lock however the process ends. `state.db` is the store, `objects` has the bytes, `tls` the certificates, `journals`
+what commands of `sandbox run` keep, `serve.log` the output of a sandbox in the background.
 """
 
 import fcntl
 import json
 import os
 import shutil
+import signal
+import time
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from types import TracebackType
 
 LOCK = "lock"
 STATE = "state.db"
+JOURNALS = "journals"
+LOG = "serve.log"
 OBJECTS = "objects"
 TLS = "tls"  # not removed by `reset`: clients go on to trust the authority
-_OURS = (LOCK, STATE, f"{STATE}-wal", f"{STATE}-shm", OBJECTS)
+_OURS = (LOCK, STATE, f"{STATE}-wal", f"{STATE}-shm", OBJECTS, JOURNALS, LOG)
+LOCK_ATTEMPTS = 5
+LOCK_PAUSE_S = 0.02
 
 
 class DirectoryInUseError(OSError):
@@ -45,11 +52,9 @@ class DirectoryLock:
         if not (directory / STATE).exists() and any(each.name not in (*_OURS, TLS) for each in directory.iterdir()):
             raise ForeignDirectoryError(f"{directory} has files, and none of a sandbox")
         self._descriptor = os.open(directory / LOCK, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o600)
-        try:
-            fcntl.flock(self._descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
+        if not _locked(self._descriptor):
             os.close(self._descriptor)
-            raise DirectoryInUseError(f"another sandbox serves {directory}") from error
+            raise DirectoryInUseError(f"another sandbox serves {directory}")
         os.ftruncate(self._descriptor, 0)
 
     def announce(self, serving: Serving) -> None:
@@ -68,6 +73,17 @@ class DirectoryLock:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.release()
+
+
+def _locked(descriptor: int) -> bool:
+    """Return whether the lock was got. `serving` holds it for a moment, which is waited for."""
+    for _ in range(LOCK_ATTEMPTS):
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            return True
+        except BlockingIOError:
+            time.sleep(LOCK_PAUSE_S)
+    return False
 
 
 def serving(directory: Path) -> Serving | None:
@@ -89,6 +105,25 @@ def serving(directory: Path) -> Serving | None:
     finally:
         os.close(descriptor)
     return None
+
+
+def stop(directory: Path, *, within_s: float) -> bool:
+    """End the process that serves a directory, and return whether there was one.
+
+    Raises DirectoryInUseError if it has not ended in time.
+    """
+    found = serving(directory)
+    if found is None:
+        return False
+    with suppress(ProcessLookupError):
+        os.kill(found.pid, signal.SIGTERM)
+    ends_s = time.monotonic() + within_s
+    while time.monotonic() < ends_s:
+        with suppress(DirectoryInUseError):
+            if serving(directory) is None:
+                return True
+        time.sleep(LOCK_PAUSE_S)
+    raise DirectoryInUseError(f"the sandbox in {directory}, process {found.pid}, has not ended in {within_s:.0f} s")
 
 
 def reset(directory: Path) -> None:

@@ -20,6 +20,7 @@ it, has a fixed pool of workers, decodes the target, and waits for its selector 
 import contextlib
 import io
 import logging
+import os
 import socket
 import socketserver
 import ssl
@@ -45,7 +46,7 @@ from aliyun_import.sandbox.core.state import (
     State,
 )
 from aliyun_import.sandbox.core.store import Store
-from aliyun_import.sandbox.directory import STATE, TLS, DirectoryLock
+from aliyun_import.sandbox.directory import STATE, TLS, DirectoryLock, Serving
 
 SERVER_NAME = "AliyunImportSandbox"
 IDLE_S = 300.0  # a connection that is idle for this long is closed
@@ -311,8 +312,9 @@ class Sandbox:
             tls.load_cert_chain(certificate, private_key)
         with contextlib.ExitStack() as held:
             store = None
+            lock = None
             if keep:
-                held.enter_context(DirectoryLock(directory))
+                lock = held.enter_context(DirectoryLock(directory))
                 store = held.enter_context(contextlib.closing(Store(directory / STATE)))
             if own_tls:
                 from aliyun_import.sandbox.tls import server_context
@@ -321,6 +323,8 @@ class Sandbox:
             state = State(directory, settings=settings, clock=clock, store=store)
             sandbox = cls(state, host=host, port=port, http_port=http_port, tls=tls, authority=authority)
             sandbox._held = held.pop_all()
+        if lock is not None:
+            lock.announce(Serving(pid=os.getpid(), url=sandbox.url, environment=sandbox.environment()))
         return sandbox
 
     @property

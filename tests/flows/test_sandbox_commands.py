@@ -2,19 +2,25 @@
 
 import datetime
 import ipaddress
+import json
 import os
+import shlex
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
+from aliyun_import.sandbox.ecs.state import Ecs
+from aliyun_import.sandbox.server import Sandbox
 from tests.flows.commands import Commands, Ran
 
 NOBODY = {
@@ -136,6 +142,161 @@ def test_a_port_that_is_taken_is_told(commands: Commands) -> None:
     ran = commands.run("sandbox", "serve", "--port", port)
     assert ran.code == 9
     assert "--port" in ran.err
+
+
+def printed(ran: Ran) -> dict[str, str]:
+    """Return the variables that a command printed to be exported."""
+    lines = [line.removeprefix("export ") for line in ran.out.splitlines() if line.startswith("export ")]
+    return {name: shlex.split(value)[0] for name, _, value in (line.partition("=") for line in lines)}
+
+
+REAL = {
+    "ALIBABA_CLOUD_ACCESS_KEY_ID": "LTAI-REAL",
+    "ALIBABA_CLOUD_ACCESS_KEY_SECRET": "REAL-SECRET",
+    "ALIBABA_CLOUD_SECURITY_TOKEN": "REAL-TOKEN",
+    "ALIBABA_CLOUD_CREDENTIALS_URI": "http://credentials.example.com",
+    "ALIBABA_CLOUD_ROLE_ARN": "acs:ram::1:role/real",
+    "ALIBABACLOUD_ACCESS_KEY_ID": "LTAI-REAL",
+    "ALICLOUD_ACCESS_KEY": "LTAI-REAL",
+    "ALICLOUD_SECRET_KEY": "REAL-SECRET",
+    "OSS_ACCESS_KEY_SECRET": "REAL-SECRET",
+    "ACCESS_KEY_SECRET": "REAL-SECRET",
+    "ALIBABA_CLOUD_PROFILE": "real",
+    "ALIYUN_IMPORT_PROFILE": "real",
+    "ALIYUN_IMPORT_ENDPOINT_URL": "https://real.example.com",
+    "ALIYUN_IMPORT_ENDPOINT_URL_RAM": "https://real.example.com",
+    "ALIYUN_IMPORT_OSS_ENDPOINT": "oss.real.example.com",
+    "ALIYUN_IMPORT_STATE_DIR": "/real",
+}
+
+
+def test_run_gives_a_command_the_sandbox_and_nothing_of_the_real_cloud(commands: Commands) -> None:
+    """No key, profile, endpoint or journal of the outer environment; what leads nowhere stays, with the region."""
+    outer = {
+        **REAL,
+        "ALIYUN_IMPORT_REGION": "cn-beijing",
+        "ALIYUN_IMPORT_OUTPUT": "json",
+        "NO_PROXY": "corp.example.com",
+    }
+    ran = commands.run("sandbox", "run", "--", "env", environment=outer)
+    assert ran.code == 0, ran.err
+    assert "real" not in ran.out.lower().replace("aliyun-import-sandbox", "")
+    inner = dict(line.partition("=")[::2] for line in ran.out.splitlines())
+    assert inner["ALIYUN_IMPORT_ENDPOINT_URL"].startswith("http://127.0.0.1:")
+    assert inner["ALIBABA_CLOUD_ACCESS_KEY_ID"] == "SANDBOX-KEY"
+    assert (inner["ALIYUN_IMPORT_REGION"], inner["ALIYUN_IMPORT_OUTPUT"]) == ("cn-beijing", "json")
+    assert inner["ALIBABA_CLOUD_ECS_METADATA_DISABLED"] == "true"
+    assert inner["NO_PROXY"].split(",")[:2] == ["corp.example.com", "127.0.0.1"]
+    assert not Path(inner["ALIYUN_IMPORT_STATE_DIR"]).parent.exists(), "it ends with the command"
+
+
+@pytest.mark.parametrize(("script", "code"), [("exit 0", 0), ("exit 42", 42), ("kill -TERM $$", 128 + signal.SIGTERM)])
+def test_run_passes_the_exit_code_on(commands: Commands, script: str, code: int) -> None:
+    """As a shell has it, the number of a signal included."""
+    assert commands.run("sandbox", "run", "--", "sh", "-c", script).code == code
+
+
+def test_run_of_what_cannot_be_run(commands: Commands, tmp_path: Path) -> None:
+    """127 for a command that is missing, 126 for one that is no program; and no command is a mistake of usage."""
+    missing = commands.run("sandbox", "run", "--", "no-such-command")
+    assert (missing.code, "no-such-command" in missing.err) == (127, True)
+    (tmp_path / "text").write_text("no program")
+    assert commands.run("sandbox", "run", "--", tmp_path / "text").code == 126
+    assert commands.run("sandbox", "run").code == 2
+
+
+def test_run_stops_its_command_when_it_is_stopped(commands: Commands, tmp_path: Path) -> None:
+    """A signal reaches the command, and its exit code comes back."""
+    script = f"trap 'exit 7' TERM; : > {shlex.quote(str(tmp_path / 'up'))}; while :; do sleep 0.05; done"
+    commands.home.mkdir()
+    forked = commands.forks.start(
+        ["sandbox", "run", "--", "sh", "-c", script], environment=commands.environment(), cwd=tmp_path, clock_url=None
+    )
+    while not (tmp_path / "up").exists():
+        time.sleep(0.01)
+    os.kill(forked.pid, signal.SIGTERM)
+    with forked.stdout, forked.stderr:
+        assert forked.wait() == 7
+
+
+def test_a_push_is_rehearsed_under_a_policy(commands: Commands, disk: Path, tmp_path: Path) -> None:
+    """The two lines of the documentation, in one: what the policy lacks is refused with the name of the permission."""
+    policy = json.loads(commands.run("role", "policy", "--for", "user").out)
+    for statement in policy["Statement"]:
+        statement["Action"] = [action for action in statement["Action"] if action != "ecs:ImportImage"]
+    (tmp_path / "policy.json").write_text(json.dumps(policy))
+    push: list[str | Path] = [sys.executable, "-m", "aliyun_import", "push", disk, "--output", "json"]
+    ran = commands.run("sandbox", "run", "--policy", tmp_path / "policy.json", "--", *push, environment=REAL)
+    assert (ran.code, ran.json["code"]) == (4, "no-right")
+    assert "ecs:ImportImage" in ran.out
+
+
+def test_a_sandbox_in_the_background_is_found_stopped_and_keeps_its_state(commands: Commands, disk: Path) -> None:
+    """`status` prints what `serve` printed; after `stop` and a new start the image is there."""
+    place = commands.home / "kept"
+    options = ("--dir", place, "--import-time", "0.1s")
+    started = commands.run("sandbox", "serve", *options, environment={"ALIYUN_IMPORT_BACKGROUND": "true"})
+    try:
+        assert started.code == 0, started.err
+        shown = commands.run("sandbox", "status", "--dir", place)
+        assert shown.out == started.out
+        image = commands.run("push", disk, environment=printed(shown)).out.strip()
+        for refused in ("serve", "reset"):
+            ran = commands.run("sandbox", refused, "--dir", place)
+            assert (ran.code, f"sandbox stop --dir {place}" in ran.err) == (9, True), ran.err
+    finally:
+        stopped = commands.run("sandbox", "stop", "--dir", place)
+    assert (stopped.code, stopped.out) == (0, f"Stopped the sandbox in {place}.\n")
+    assert commands.run("sandbox", "stop", "--dir", place).out == f"No sandbox runs in {place}.\n"
+    absent = commands.run("sandbox", "status", "--dir", place)
+    assert (absent.code, f"sandbox serve --background --dir {place}" in absent.err) == (9, True)
+    with Sandbox.start(place, keep=True) as again:
+        assert list(again.state.part(Ecs).images) == [image]
+    assert commands.run("sandbox", "reset", "--dir", place).code == 0
+    with Sandbox.start(place, keep=True) as empty:
+        assert not empty.state.part(Ecs).images
+
+
+def test_a_start_in_the_background_that_fails_says_why(commands: Commands) -> None:
+    """With the message and the exit code of the process that failed."""
+    ran = commands.run(
+        "sandbox", "serve", "--background", "--dir", commands.home / "kept", "--port", str(commands.sandbox.port)
+    )
+    assert ran.code == 9
+    assert "in use" in ran.err
+    assert commands.run("sandbox", "status", "--dir", commands.home / "kept").code == 9
+
+
+@pytest.mark.parametrize(
+    ("option", "text", "told"),
+    [
+        ("--account", '{"settings": {"images_per_regoin": 1}}', "images_per_region is meant?"),
+        ("--account", '{"faults": [{"operation": "UplaodPart"}]}', "UploadPart is meant?"),
+        ("--account", "{", "Expecting property name"),
+        ("--account", "[]", "takes an object"),
+        ("--policy", '{"Version": "1"}', "Statement must be a list"),
+    ],
+)
+def test_a_file_with_a_mistake_keeps_the_sandbox_from_starting(
+    commands: Commands, tmp_path: Path, option: str, text: str, told: str
+) -> None:
+    """It names the file and the place."""
+    (tmp_path / "facts.json").write_text(text)
+    ran = commands.run("sandbox", "run", option, tmp_path / "facts.json", "--", "true")
+    assert (ran.code, told in ran.err, "facts.json" in ran.err) == (2, True, True), ran.err
+
+
+def test_an_unfit_directory_is_told(commands: Commands, tmp_path: Path) -> None:
+    """One with other files is not taken; a damaged state is named with the command that removes it."""
+    (tmp_path / "home.txt").write_text("mine")
+    foreign = commands.run("sandbox", "serve", "--dir", tmp_path)
+    assert (foreign.code, "empty directory" in foreign.err) == (9, True)
+    damaged = commands.home / "kept"
+    damaged.mkdir(parents=True)
+    (damaged / "state.db").write_bytes(b"damaged" * 999)
+    ran = commands.run("sandbox", "serve", "--dir", damaged)
+    assert (ran.code, f"aliyun-import sandbox reset --dir {damaged}" in ran.err) == (9, True), ran.err
+    assert commands.run("sandbox", "reset", "--dir", damaged).code == 0
 
 
 def test_seventeen_disks(commands: Commands, disk: Path, tmp_path: Path) -> None:

@@ -1,19 +1,28 @@
-"""Commands `sandbox serve` and `sandbox disk`, and the sandbox of `push --sandbox`."""
+"""Commands of `sandbox`, and the sandbox of `push --sandbox`."""
 
+import json
+import os
+import shlex
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from aliyun_import.cli.params import Bytes, Command, Group, Seconds, option, panel
+from aliyun_import.cli.option import PREFIX
+from aliyun_import.cli.params import Bytes, Command, Group, Seconds, gathered, option, panel
+from aliyun_import.error_codes import ErrorCode
 from aliyun_import.errors import LocalStateError, UsageError
 from aliyun_import.limits import GIB
 
 if TYPE_CHECKING:
     from aliyun_import.cloud.config import CloudConfig
+    from aliyun_import.sandbox.server import Sandbox
+
+STOP_S = 20.0
 
 
 @click.group(cls=Group)
@@ -21,19 +30,45 @@ def sandbox() -> None:
     """Run a local Alibaba Cloud, to try the tool without an account."""
 
 
+_directory_option = option(
+    "--dir",
+    "directory",
+    type=click.Path(file_okay=False, path_type=Path),
+    help="Directory that keeps all state: the next sandbox there continues.",
+    show_default="temporary, removed at the end",
+)
+_kept_option = option(
+    "--dir",
+    "directory",
+    type=click.Path(file_okay=False, path_type=Path),
+    help="Directory of the sandbox.",
+    show_default="that of serve --background",
+)
+_file = click.Path(exists=True, dir_okay=False, path_type=Path)
+_account_options = panel(
+    "Account",
+    option("--import-time", type=Seconds(), help="Duration of an import.", show_default="2s"),
+    option("--account", type=_file, help="JSON file with settings, keys, faults and time."),
+    option("--policy", type=_file, help="JSON file with the RAM policy of the printed key.", show_default="everything"),
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Facts:
+    """What the options say of the account."""
+
+    import_time: float | None = None
+    account: Path | None = None
+    policy: Path | None = None
+
+
 @sandbox.command(cls=Command)
 @panel(
     "Sandbox",
     option("--host", default="127.0.0.1", show_default=True, help="Address to listen on."),
     option("--port", type=click.IntRange(0, 65535), default=0, help="Port to listen on.", show_default="a free one"),
-    option(
-        "--dir",
-        "directory",
-        type=click.Path(file_okay=False, path_type=Path),
-        help="Directory for the bytes of objects.",
-        show_default="temporary, removed at the end",
-    ),
-    option("--import-time", type=Seconds(), default="2", show_default=True, help="Duration of an import."),
+    _directory_option,
+    option("--background", is_flag=True, help="Serve in the background, until `sandbox stop`."),
     option(
         "--certificate",
         type=click.Path(dir_okay=False, path_type=Path),
@@ -54,56 +89,117 @@ def sandbox() -> None:
         show_default="none",
     ),
 )
+@gathered("facts", "aliyun_import.cli.commands.sandbox:Facts", _account_options)
 def serve(
     *,
-    host: str,
-    port: int,
     directory: Path | None,
-    import_time: float,
-    certificate: Path | None,
-    private_key: Path | None,
+    background: bool,
+    facts: Facts,
     tls: bool,
-    http_port: int | None,
+    **options: Any,  # noqa: ANN401 -- those of Sandbox.start
 ) -> None:
     """Serve until stopped, and print the environment variables that lead to the sandbox.
 
-    In a shell: run it in the background with its output in a file, and source that file. Whoever reaches the port can
-    use it; without --host it listens on this machine only.
+    `sandbox run` does so for one command. Whoever reaches the port can use the sandbox; without --host it listens on
+    this machine only.
     """
-    import shlex
     import threading
 
     from aliyun_import.cli.context import cancel_on_signals
-    from aliyun_import.sandbox.core.state import Settings
-    from aliyun_import.sandbox.server import Sandbox
 
-    if tls and certificate:
+    if tls and options["certificate"]:
         raise click.UsageError("--tls makes a certificate, and --certificate names one: pass one of them.")
+    if background:
+        _serve_in_background(directory or _default_directory())
+        return
     stop = threading.Event()
-    with _directory(directory) as objects_dir, cancel_on_signals(stop):
-        try:
-            running = Sandbox.start(
-                objects_dir,
-                host=host,
-                port=port,
-                settings=Settings(import_s=import_time),
-                certificate=certificate,
-                private_key=private_key,
-                own_tls=tls,
-                http_port=http_port,
-            )
-        except OSError as error:
-            raise LocalStateError(
-                f"The sandbox can't listen on {host} port {port}.",
-                code="sandbox-not-started",
-                cause=f"{error.strerror or error}",
-                remedy="Pass another --port (0 takes a free one), or check --certificate and --private-key.",
-            ) from error
-        with running:
-            for name, value in running.environment().items():
-                click.echo(f"export {name}={shlex.quote(value)}")
-            click.echo(f"# sandbox, not Alibaba Cloud: {running.url}, objects in {objects_dir}; stop it with Ctrl-C")
-            stop.wait()
+    with (
+        cancel_on_signals(stop),
+        _directory(directory) as place,
+        _started(place, facts, keep=directory is not None, own_tls=tls, **options) as running,
+    ):
+        _show(running.environment(), running.url, f"state in {place}" if directory else f"objects in {place}")
+        stop.wait()
+
+
+def _show(environment: Mapping[str, str], url: str, more: str) -> None:
+    for name, value in environment.items():
+        click.echo(f"export {name}={shlex.quote(value)}")
+    click.echo(f"# sandbox, not Alibaba Cloud: {url}, console {url}/_sandbox/, {more}")
+
+
+@sandbox.command(cls=Command)
+@click.argument("command", nargs=-1, required=True, type=click.UNPROCESSED, metavar="-- COMMAND [ARGUMENT]...")
+@panel("Sandbox", _directory_option)
+@gathered("facts", "aliyun_import.cli.commands.sandbox:Facts", _account_options)
+@click.pass_context
+def run(context: click.Context, *, command: tuple[str, ...], directory: Path | None, facts: Facts) -> None:
+    """Run COMMAND with a sandbox of its own, and end with its exit code.
+
+    The command gets the variables that lead to the sandbox, and none that hold credentials or lead elsewhere. The
+    sandbox ends with it.
+
+    \b
+    aliyun-import sandbox run -- aliyun-import push disk.raw
+    aliyun-import sandbox run --policy policy.json -- ./runbook.sh
+    """  # noqa: D301 -- \b keeps the lines of the examples apart
+    from aliyun_import.cli import processes
+    from aliyun_import.cli.context import PLACE_OPTIONS
+    from aliyun_import.sandbox.directory import JOURNALS
+    from aliyun_import.sandbox.rehearsal import isolated_environment
+
+    elsewhere = [f"{PREFIX}{name.upper()}" for name in (*PLACE_OPTIONS, "sandbox")]
+    with _directory(directory) as place, _started(place, facts, keep=directory is not None) as running:
+        environment = isolated_environment(running, os.environ, journals=place / JOURNALS, elsewhere=elsewhere)
+        code = processes.run(command, environment)
+    context.exit(code)
+
+
+@sandbox.command(cls=Command)
+@panel("Sandbox", _kept_option)
+def status(*, directory: Path | None) -> None:
+    """Print the environment variables that lead to the running sandbox; exit 9 if none runs."""
+    from aliyun_import.sandbox.directory import serving
+
+    place = directory or _default_directory()
+    found = serving(place)
+    if found is None:
+        raise LocalStateError(
+            f"No sandbox serves {place}.",
+            code=ErrorCode.SANDBOX_NOT_RUNNING,
+            remedy=f"Run `aliyun-import sandbox serve --background{_dir_option(directory)}`.",
+        )
+    _show(found.environment, found.url, f"process {found.pid}, state in {place}")
+
+
+@sandbox.command(cls=Command)
+@panel("Sandbox", _kept_option)
+def stop(*, directory: Path | None) -> None:
+    """Stop the sandbox that runs in the background; its state stays."""
+    from aliyun_import.sandbox import directory as kept
+
+    place = directory or _default_directory()
+    try:
+        stopped = kept.stop(place, within_s=STOP_S)
+    except kept.DirectoryInUseError as error:
+        raise _in_use(place, directory, error) from error
+    click.echo(f"{'Stopped the sandbox' if stopped else 'No sandbox runs'} in {place}.")
+
+
+@sandbox.command(cls=Command)
+@panel("Sandbox", _kept_option)
+def reset(*, directory: Path | None) -> None:
+    """Remove all that a sandbox keeps: buckets, objects, images, tasks, roles, keys, settings, journals."""
+    from aliyun_import.sandbox import directory as kept
+
+    place = directory or _default_directory()
+    try:
+        kept.reset(place)
+    except kept.DirectoryInUseError as error:
+        raise _in_use(place, directory, error) from error
+    except OSError as error:
+        raise _not_started(f"{place} can't be emptied.", error, "Pass the --dir of a sandbox.") from error
+    click.echo(f"Removed the state of the sandbox in {place}.")
 
 
 @sandbox.command(cls=Command)
@@ -143,6 +239,113 @@ def _is_sample(path: Path, size: int) -> bool:
     from aliyun_import.sandbox.sample import is_sample_disk
 
     return is_sample_disk(path, size_bytes=size)
+
+
+@contextmanager
+def _started(
+    directory: Path,
+    facts: Facts,
+    *,
+    keep: bool,
+    **options: Any,  # noqa: ANN401 -- those of Sandbox.start
+) -> Iterator["Sandbox"]:
+    """Start a sandbox with the facts of its account; translates what keeps it from starting."""
+    from aliyun_import.sandbox.core.store import UnreadableStateError
+    from aliyun_import.sandbox.directory import DirectoryInUseError, ForeignDirectoryError
+    from aliyun_import.sandbox.server import Sandbox
+
+    what = f"No sandbox can start in {directory}."
+    try:
+        running = Sandbox.start(directory, keep=keep, **options)
+    except DirectoryInUseError as error:
+        raise _in_use(directory, directory, error) from error
+    except ForeignDirectoryError as error:
+        raise _not_started(what, error, "Pass a new or an empty directory as --dir.") from error
+    except UnreadableStateError as error:
+        raise _not_started(what, error, f"Run `aliyun-import sandbox reset{_dir_option(directory)}`.") from error
+    except OSError as error:
+        what = f"The sandbox can't listen on {options.get('host', '127.0.0.1')} port {options.get('port', 0)}."
+        remedy = "Pass another --port (0 takes a free one), or check --certificate, --private-key and --dir."
+        raise _not_started(what, error, remedy) from error
+    with running:
+        _apply(running, facts)
+        yield running
+
+
+def _apply(running: "Sandbox", facts: Facts) -> None:
+    """Put the facts of an account in force."""
+    from aliyun_import.sandbox.control import account
+    from aliyun_import.sandbox.core.router import OPERATIONS
+
+    if facts.import_time is not None:
+        running.state.configure(import_s=facts.import_time)
+    for path, is_policy in ((facts.account, False), (facts.policy, True)):
+        if path is None:
+            continue
+        try:
+            document = json.loads(path.read_bytes())
+            if is_policy:
+                document = {
+                    "keys": [{"id": running.access_key.id, "principal": "user/sandbox", "policies": [document]}]
+                }
+            account.apply(running.state, document, operations=OPERATIONS)
+        except (ValueError, OSError, RecursionError) as error:
+            raise UsageError(
+                f"The sandbox does not accept {path}.",
+                code=ErrorCode.SANDBOX_ACCOUNT,
+                cause=str(error),
+                remedy=f"Correct {path}; docs/sandbox.md describes it.",
+            ) from error
+    running.state.commit()
+
+
+def _serve_in_background(place: Path) -> None:
+    """Start `serve` in a process of its own, and print what leads to it once it listens."""
+    from aliyun_import.cli import processes
+    from aliyun_import.sandbox import directory as kept
+
+    def listens(pid: int) -> bool:
+        try:
+            found = kept.serving(place)
+        except kept.DirectoryInUseError:
+            return False
+        if found is None or found.pid != pid:
+            return False
+        _show(found.environment, found.url, f"process {found.pid}, state in {place}")
+        return True
+
+    place.mkdir(parents=True, exist_ok=True, mode=0o700)
+    context = click.get_current_context()
+    words = processes.repeated_words(context, without=("directory", "background"))
+    # It would start another one in the background, without end.
+    environment = {name: value for name, value in os.environ.items() if name != f"{PREFIX}BACKGROUND"}
+    arguments = ("sandbox", "serve", *words, "--dir", str(place))
+    context.exit(processes.start(arguments, environment, log=place / kept.LOG, until=listens))
+
+
+def _default_directory() -> Path:
+    import platformdirs
+
+    return Path(platformdirs.user_state_dir("aliyun-import-sandbox"))
+
+
+def _dir_option(directory: Path | None) -> str:
+    return f" --dir {shlex.quote(str(directory))}" if directory else ""
+
+
+def _in_use(place: Path, directory: Path | None, error: OSError) -> LocalStateError:
+    given = _dir_option(directory)
+    return LocalStateError(
+        f"A sandbox serves {place}.",
+        code=ErrorCode.SANDBOX_IN_USE,
+        cause=f"{error}.",
+        remedy=f"Run `aliyun-import sandbox stop{given}`, or use it: `aliyun-import sandbox status{given}`.",
+    )
+
+
+def _not_started(summary: str, error: Exception, remedy: str) -> LocalStateError:
+    cause = getattr(error, "strerror", None) or str(error)
+    return LocalStateError(summary, code=ErrorCode.SANDBOX_NOT_STARTED, cause=f"{cause}", remedy=remedy)
 
 
 @contextmanager
