@@ -51,7 +51,6 @@ class ErrorCode(CodeRow):
                                "Set ALIBABA_CLOUD_CREDENTIALS_URI as http://HOST:PORT/PATH, or unset it.")
     OSS_ENDPOINT_TYPE_INVALID = "oss-endpoint-type-invalid", e.UsageError, "The type of the OSS endpoint is unknown."
     REGION_MISMATCH = "region-mismatch", e.UsageError, "Client and request name different regions.", "Use one region."
-    SANDBOX_ACCOUNT = "sandbox-account", e.UsageError, "A file for the sandbox has a mistake.", "Correct the file."
     SANDBOX_OPTIONS = "sandbox-options", e.UsageError, "Options of the real cloud and --sandbox exclude each other."
     OSS_URL_MALFORMED = "oss-url-malformed", e.UsageError, "An OSS URL is invalid.", "Write it as oss://BUCKET/KEY."
     DATA_DISK_MALFORMED = ("data-disk-malformed", e.UsageError, "A --data-disk is invalid.",
@@ -386,8 +385,7 @@ class ErrorCode(CodeRow):
     FILE_UNWRITABLE = "file-unwritable", e.LocalStateError, "A file can't be written.", "Pass another path."
     QEMU_MISSING = "qemu-missing", e.LocalStateError, "A boot test needs QEMU, which is not there.", "Install it."
     QEMU_FAILED = "qemu-failed", e.LocalStateError, "QEMU could not start a guest.", "Install a current QEMU."
-    SANDBOX_NOT_STARTED = ("sandbox-not-started", e.LocalStateError, "The sandbox could not start.",
-                           "Pass another --port or --dir.")
+    SANDBOX_NOT_STARTED = "sandbox-not-started", e.LocalStateError, "No sandbox could start.", "Pass another --port."
     SANDBOX_IN_USE = "sandbox-in-use", e.LocalStateError, "A sandbox serves this directory.", "Stop it, or use it."
     SANDBOX_NOT_RUNNING = "sandbox-not-running", e.LocalStateError, "No sandbox serves the directory.", "Start one."
     STDOUT_UNWRITABLE = "stdout-unwritable", e.LocalStateError, "The result could not be written.", "Free space."

@@ -292,7 +292,7 @@ def _apply(running: "Sandbox", facts: Facts) -> None:
         except (ValueError, OSError, RecursionError) as error:
             raise UsageError(
                 f"The sandbox does not accept {path}.",
-                code=ErrorCode.SANDBOX_ACCOUNT,
+                code=ErrorCode.CONFIG_INVALID,
                 cause=str(error),
                 remedy=f"Correct {path}; docs/sandbox.md describes it.",
             ) from error
