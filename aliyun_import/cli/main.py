@@ -137,7 +137,9 @@ def wanted_output(arguments: Sequence[str], environment: Mapping[str, str]) -> s
             return argument.partition("=")[2]
         if argument == "--output" and position + 1 < len(arguments):
             return arguments[position + 1]
-    return environment.get("ALIYUN_IMPORT_OUTPUT", "human")
+    from aliyun_import.cli.settings import output_in_files
+
+    return environment.get("ALIYUN_IMPORT_OUTPUT") or output_in_files() or "human"
 
 
 def _usage(error: click.ClickException) -> UsageError:

@@ -119,6 +119,17 @@ def _invalid(path: Path, cause: str, remedy: str) -> UsageError:
     )
 
 
+def output_in_files() -> str | None:
+    """Return --output of the files, for an error before the command line is understood; wrong files have none."""
+    chosen = None
+    for path in (user_file(), Path(NAME)):
+        try:
+            chosen = tomllib.loads(path.read_text()).get("output", chosen)
+        except (OSError, ValueError):
+            continue
+    return chosen if isinstance(chosen, str) else None
+
+
 def options_of(command: click.Command) -> dict[str, EnvironmentOption]:
     """Return the options of a command, and of the commands below it, by their long names without the dashes."""
     found: dict[str, EnvironmentOption] = {}

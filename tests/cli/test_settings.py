@@ -6,7 +6,7 @@ from pathlib import Path
 import click.testing
 import pytest
 
-from aliyun_import.cli.main import COMMANDS, app
+from aliyun_import.cli.main import COMMANDS, app, wanted_output
 from aliyun_import.errors import UsageError
 
 
@@ -103,6 +103,14 @@ def test_a_file_that_others_can_write_to_is_refused(here: Path) -> None:
     error = run("pushes").exception
     assert isinstance(error, UsageError)
     assert "chmod o-w" in str(error.remedy)
+
+
+def test_a_usage_error_is_json_where_the_file_asks_for_it(here: Path) -> None:
+    """Even a command line that can't be parsed answers a script in its form."""
+    write(here / "aliyun-import.toml", 'output = "json"')
+    assert wanted_output(["push", "--no-such-option"], {}) == "json"
+    write(here / "aliyun-import.toml", "nonsense")
+    assert wanted_output(["push"], {}) == "human"
 
 
 def test_help_works_with_a_wrong_file(here: Path) -> None:

@@ -14,6 +14,7 @@ from typing import Any
 
 from aliyun_import.sandbox.server import Sandbox
 from tests.flows.fork_server import ForkServer
+from tests.schemas import validate
 
 # Long enough for the slowest command on a busy machine; a command that hangs must not hang the tests.
 LIMIT_S = 120
@@ -32,12 +33,17 @@ class Ran:
         """Read stdout as the one JSON document that it must be."""
         document = json.loads(self.out)
         assert isinstance(document, dict)
+        if "type" in document:  # role policy prints a policy
+            validate(document)
         return document
 
     @property
     def lines(self) -> list[dict[str, Any]]:
         """Read stdout as one JSON object a line."""
-        return [json.loads(line) for line in self.out.splitlines()]
+        documents = [json.loads(line) for line in self.out.splitlines()]
+        for one in documents:
+            validate(one)
+        return documents
 
 
 def command_environment(home: Path, sandbox: Sandbox, **changes: str | None) -> dict[str, str]:

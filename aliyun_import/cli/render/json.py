@@ -18,10 +18,15 @@ SCHEMA = 1
 _CONTROLS = re.compile("[\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
 
 
+def type_of(event: type) -> str:
+    """Return the type of an event in JSON: the name of its class in kebab-case."""
+    return re.sub(r"(?<=[a-z])(?=[A-Z])", "-", event.__name__).lower()
+
+
 def event_document(event: Event) -> dict[str, Any]:
     """Return an event as an object: its type in kebab-case, the schema's number, the time, and its fields."""
     return {
-        "type": re.sub(r"(?<=[a-z])(?=[A-Z])", "-", type(event).__name__).lower(),
+        "type": type_of(type(event)),
         "schema": SCHEMA,
         "at_s": round(time.time(), 3),
         **dataclasses.asdict(event),

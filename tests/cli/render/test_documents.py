@@ -1,0 +1,66 @@
+"""Tests of the schema of the JSON output."""
+
+import json
+import runpy
+from pathlib import Path
+
+import click
+import pytest
+from jsonschema import Draft202012Validator
+
+from aliyun_import.cli.main import COMMANDS, app
+from aliyun_import.cli.render.json import event_document, failure_document
+from aliyun_import.cli.render.push import push_outcome
+from tests.cli.render.test_failure import ERROR
+from tests.cli.render.test_push import RESULT
+from tests.cli.render.test_text import ALL_EVENTS, sample
+from tests.schemas import shipped, validate
+
+ROOT = Path(__file__).resolve().parents[3]
+
+
+def test_the_schema_is_current_and_valid() -> None:
+    """Run `python docs/generate_schema.py` after a change of a document or an event."""
+    generated = runpy.run_path(str(ROOT / "docs" / "generate_schema.py"))["text"]()
+    assert (ROOT / "aliyun_import" / "schema.json").read_text() == generated
+    Draft202012Validator.check_schema(shipped())
+
+
+@pytest.mark.parametrize("event", ALL_EVENTS, ids=lambda event: event.__name__)
+def test_every_event_matches_it(event: type) -> None:
+    """With all its fields and no others."""
+    document = json.loads(json.dumps(event_document(sample(event)), default=str))
+    validate(document)
+    Draft202012Validator(shipped()).validate(document)
+
+
+def test_results_and_errors_match_it() -> None:
+    """Those of the flows are validated where the flows read them."""
+    validate(json.loads(json.dumps(failure_document(ERROR))))
+    validate(json.loads(json.dumps({"type": "result", "schema": 1, **push_outcome(RESULT).document})))
+
+
+def test_a_reader_accepts_new_fields() -> None:
+    """Fields may be added: the schema that is shipped forbids none."""
+    document = {**failure_document(ERROR), "new": 1}
+    Draft202012Validator(shipped()).validate(json.loads(json.dumps(document)))
+    with pytest.raises(AssertionError, match="new"):
+        validate(document)
+
+
+def test_every_command_has_its_result_in_it() -> None:
+    """Each that takes --output, except the one that prints a policy in the language of RAM."""
+    described = {
+        command
+        for one in shipped()["$defs"].values()
+        for command in one.get("properties", {}).get("command", {}).get("enum", [])
+    }
+
+    for name in COMMANDS:
+        command = app.get_command(click.Context(app), name)
+        inner = command.commands.items() if isinstance(command, click.Group) else [("", command)]
+        for inner_name, one in inner:
+            assert one is not None
+            path = f"{name} {inner_name}".rstrip()
+            if any(param.name == "output" for param in one.params) and path != "role policy":
+                assert path in described
