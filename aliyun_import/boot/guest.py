@@ -41,7 +41,8 @@ class Guest:
     """A running guest. Everything happens in `poll` and in the calls that ask the monitor, on the caller's thread.
 
     `restarts` counts how often the guest restarted itself, `before_restart` is its text until the last time,
-    `powered_off` is whether it turned itself off, `panicked` whether its kernel reported a panic to the pvpanic device.
+    `powered_off` is whether it turned itself off, `panicked` whether its kernel reported a panic to the
+    machine, `stop_code` the code that Windows reported with it.
     `ended` is whether QEMU has ended.
     """
 
@@ -57,6 +58,7 @@ class Guest:
         self.restarts = 0
         self.before_restart = ""
         self.powered_off = self.panicked = False
+        self.stop_code = ""
 
     @property
     def ended(self) -> bool:
@@ -90,19 +92,16 @@ class Guest:
             name, receive = key.data
             source = key.fileobj
             assert isinstance(source, socket.socket)  # noqa: S101 -- `accept` registers these alone
-            if receive is None:
-                continue
             if name is not None:
                 self._connect(source, name, receive)
                 continue
-            try:
+            data = b""
+            with suppress(OSError):  # QEMU has ended
                 data = source.recv(64 * KIB)
-                if data:
-                    receive(data, source)
-                else:
-                    self._selector.unregister(source)
-            except OSError:  # QEMU has ended
+                receive(data, source)
+            if not data:
                 self._selector.unregister(source)
+                source.close()
 
     def picture(self) -> bytes | None:
         """Return the screen as PPM, None if QEMU does not give it."""
@@ -162,7 +161,7 @@ class Guest:
             case "SHUTDOWN":
                 self.powered_off = self.powered_off or bool(about.get("guest"))
             case "GUEST_PANICKED":
-                self.panicked = True
+                self.panicked, self.stop_code = True, stop_code(about.get("info", {}))
             case _ if message.get("id") == "ask":
                 self._answers.append(message)
 
@@ -227,6 +226,12 @@ def start_guest(machine: BootMachine, disk: Reader, *, size_bytes: int) -> Itera
         stack.callback(guest.close)
         guest.accept(listeners)
         yield guest
+
+
+def stop_code(info: dict[str, Any]) -> str:
+    """Return the code of a stop error that Windows reports to Hyper-V's crash registers; empty for other panics."""
+    code = info.get("arg1")
+    return f"0x{code:08X}" if info.get("type") == "hyper-v" and isinstance(code, int) else ""
 
 
 def ensure_started(guest: Guest, seconds: float) -> None:

@@ -167,12 +167,15 @@ def command_line(machine: BootMachine, places: Places) -> list[str]:
 
 
 def _board(machine: BootMachine) -> Sequence[str]:
-    # Emulation gives the processor all that it knows: current distributions need x86-64-v2 or v3.
-    processor = ("-accel", machine.accelerator, "-cpu", "host" if machine.accelerator == "kvm" else "max")
-    if machine.architecture is Architecture.ARM64:
-        return ("-machine", "virt", *processor, "-device", "virtio-gpu-pci")
+    is_arm = machine.architecture is Architecture.ARM64
+    # Emulation gives the processor all that it knows: current distributions need x86-64-v2 or v3. With hv-crash Windows
+    # reports the code of a stop error to the machine; only KVM has it.
+    processor = "max" if machine.accelerator != "kvm" else "host" if is_arm else "host,hv-crash"
+    chosen = ("-accel", machine.accelerator, "-cpu", processor)
+    if is_arm:
+        return ("-machine", "virt", *chosen, "-device", "virtio-gpu-pci")
     board = "q35" if machine.boot_mode is BootMode.UEFI else "pc"
-    return ("-machine", board, *processor, "-device", "VGA", "-device", "pvpanic")
+    return ("-machine", board, *chosen, "-device", "VGA", "-device", "pvpanic")
 
 
 def _firmware(machine: BootMachine, places: Places) -> Sequence[str]:

@@ -202,12 +202,19 @@ class _Watcher:
 
     def boot(self, bus: Bus, accelerator: str) -> BootRun:
         """Boot the disk. A boot that does not succeed with KVM is repeated under emulation, whose verdict counts."""
-        run = self._boot(bus, accelerator)
-        if accelerator == KVM and run.judgement.verdict in (Verdict.FAILS, Verdict.UNPROVEN):
+        if accelerator == KVM:
+            try:
+                run = self._boot(bus, accelerator)
+            except LocalStateError as error:
+                if error.code != "qemu-failed":
+                    raise
+            else:
+                # A stop code is a proof: only a kernel that runs can report it.
+                if run.judgement.verdict in (Verdict.BOOTS, Verdict.DEGRADED) or run.judgement.stop_code:
+                    return run
+                self.pictures.pop()
             self._context.emit(Noted(message="The boot with KVM did not succeed; it is repeated under emulation."))
-            self.pictures.pop()
-            return self._boot(bus, TCG)
-        return run
+        return self._boot(bus, TCG)
 
     def _boot(self, bus: Bus, accelerator: str) -> BootRun:
         machine = BootMachine(
@@ -317,6 +324,7 @@ class _Watch:
             before_restart=guest.before_restart,
             powered_off=guest.powered_off,
             panicked=guest.panicked,
+            stop_code=guest.stop_code,
             cloud_init_done=guest.metadata.is_done,
         )
         if self._up_s is None and is_up(seen):

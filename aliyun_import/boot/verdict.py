@@ -32,6 +32,12 @@ _SERIAL = (
 )
 
 
+_STOP_ERROR = (
+    "Look the code up in Microsoft's list of bug check codes. 0x0000007B means that the driver of the disk is missing: "
+    "install viostor of the virtio drivers."
+)
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Observation:
     """What is known of a boot. The texts are those since the last restart of the guest, but for `before_restart`.
@@ -55,6 +61,7 @@ class Observation:
     before_restart: str = ""
     powered_off: bool = False
     panicked: bool = False
+    stop_code: str = ""
     has_cloud_init: bool = False
     cloud_init_done: bool = False
     is_windows: bool = False
@@ -98,6 +105,9 @@ def _failed(seen: Observation) -> Judgement | None:
         because = f" Cause: {filled(cause[0].reason, cause[1])}." if cause else ""
         failed = _judgement(Verdict.FAILS, filled(sign.reason, match) + because, sign.remedy, seen, match[0])
         return replace(failed, stage=sign.stage)
+    if seen.stop_code:
+        failed = _judgement(Verdict.FAILS, f"Windows stopped with the error {seen.stop_code}.", _STOP_ERROR, seen)
+        return replace(failed, stage=Stage.SYSTEM, stop_code=seen.stop_code)
     if seen.panicked:
         reason = "The kernel panicked, which it reported to the machine; the console does not say why."
         return _judgement(Verdict.FAILS, reason, _SERIAL, seen)

@@ -48,7 +48,8 @@ class BootMachine:
 class Judgement:
     """A verdict and its reason, as a sentence. `evidence` has lines of the console, the last one last.
 
-    `stage` is how far a boot that fails came, None for the other verdicts, and where it is not known.
+    `stage` is how far a boot that fails came, None for the other verdicts, and where it is not known. `stop_code` is
+    that of a stop error of Windows.
     """
 
     verdict: Verdict
@@ -56,6 +57,7 @@ class Judgement:
     stage: Stage | None = None
     remedy: str | None = None
     evidence: tuple[str, ...] = ()
+    stop_code: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

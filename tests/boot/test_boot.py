@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 import aliyun_import
-from aliyun_import.boot import accelerator
+from aliyun_import.boot import accelerator, run
 from aliyun_import.boot.run import BootOptions
 from aliyun_import.errors import Interrupted
 from aliyun_import.events import BootProgress, Event
@@ -45,12 +45,20 @@ def test_a_disk_is_started_and_never_written(tmp_path: Path) -> None:
     options = BootOptions(log=tmp_path / "console.log", screen=tmp_path / "screen.png")
     test = booted(disk, options)
     assert (hashlib.sha256(disk.read_bytes()).hexdigest(), disk.stat().st_mtime_ns) == before
-    (run,) = test.runs
-    assert (run.judgement.verdict, run.judgement.stage) == (Verdict.FAILS, Stage.KERNEL)
-    assert run.judgement.evidence[-1] == PANIC.strip()
+    (only,) = test.runs
+    assert (only.judgement.verdict, only.judgement.stage) == (Verdict.FAILS, Stage.KERNEL)
+    assert only.judgement.evidence[-1] == PANIC.strip()
     assert PANIC.encode() in (tmp_path / "console.log").read_bytes()
     assert (tmp_path / "screen.png").read_bytes().startswith(b"\x89PNG")
-    assert run.machine.processors <= 2
+    assert only.machine.processors <= 2
+
+
+@pytest.mark.qemu
+def test_a_kvm_that_fails_makes_no_verdict(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What does not succeed with KVM is repeated under emulation: whether KVM is absent, broken, or right."""
+    monkeypatch.setattr(run, "choose_accelerator", lambda _architecture: ("kvm", ""))
+    test = booted(write_guest(tmp_path / "disk.raw", PANIC))
+    assert [(one.machine.accelerator, one.judgement.stage) for one in test.runs] == [("tcg", Stage.KERNEL)]
 
 
 @pytest.mark.qemu

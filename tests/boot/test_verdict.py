@@ -162,6 +162,13 @@ def test_a_panic_that_only_the_machine_knows() -> None:
     assert decided("", panicked=True).verdict is Verdict.FAILS
 
 
+def test_a_stop_error_of_windows_has_its_code() -> None:
+    """Windows reports it to the machine; a screen alone would prove nothing."""
+    judgement = decided("", panicked=True, stop_code="0x0000007B", is_windows=True)
+    assert (judgement.verdict, judgement.stage, judgement.stop_code) == (Verdict.FAILS, Stage.SYSTEM, "0x0000007B")
+    assert "0x0000007B" in judgement.reason
+
+
 def test_restarts_without_end_are_a_failure() -> None:
     """A guest that sets itself up restarts once or twice; one that never comes up does it for ever."""
     assert decide(seen("", restarts=2)) is None
