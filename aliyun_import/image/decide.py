@@ -83,7 +83,7 @@ def _bad_end(observed: Observation, *, task_id: str, image_id: str, region: str)
     if task is not None and task.status is TaskStatus.DELETED:
         return failure.task_cancelled(task)
     if task is not None and task.status is TaskStatus.PAUSED:
-        return failure.task_paused(task, region=region)
+        return failure.task_paused(task)
     if image is not None and image.status.failed:
         return failure.image_failed(image, task, region=region)
     if image is not None:

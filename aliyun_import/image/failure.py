@@ -4,11 +4,17 @@ Which codes a failed task can carry is not published (one example is: ParameterI
 that ImportImage itself answers, found by code and then by words of the message; the service's text is always kept.
 """
 
+import shlex
+from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 from aliyun_import.errors import ImportFailed
 from aliyun_import.model.image import Image, Task
 
+# What a caller that knows the disk, or the bucket, replaces by a command that can be pasted.
+CHECK_DISK = "aliyun-import check"
+ENSURE_ROLE = "aliyun-import role ensure"
 TICKET = "https://smartservice.console.aliyun.com/service/create-ticket-intl"
 
 
@@ -33,20 +39,19 @@ CATALOGUE: tuple[Advice, ...] = (
         ("InvalidImageFormat.Malformed", "InvalidFormat.Malformed"),
         ("image format", "wrongly formed", "not a valid"),
         "The bytes are not a disk of the given format.",
-        "Run `aliyun-import check` on the disk, and omit --format so that it is detected from the content.",
+        f"Check the disk with {CHECK_DISK}, and omit --format so that it is detected from the content.",
     ),
     Advice(
         ("InvalidImageSize", "InvalidDataDiskSize"),
         ("size", "too small"),
         "The disk is larger than the requested size, or out of range.",
-        "Omit --disk-size, or pass at least the disk's virtual size, which `aliyun-import check` shows.",
+        f"Omit --disk-size, or pass at least the disk's virtual size, which {CHECK_DISK} shows.",
     ),
     Advice(
         ("InvalidOSS.NotAuthorized", "NoSetRoletoECSServiceAcount", "NoSetRoletoECSServiceAccount"),
         ("not authorized", "no right", "not allowed"),
         "ECS was not allowed to read the object.",
-        "Run `aliyun-import role ensure --bucket` with the bucket's name, check that no bucket policy denies it, and "
-        "run the same command again.",
+        f"Run {ENSURE_ROLE}, check that no policy of the bucket denies it, and run the same command again.",
     ),
     Advice(
         ("InvalidOSSObject.NotFound", "InvalidOSSBucket.NotFound"),
@@ -88,8 +93,8 @@ CATALOGUE: tuple[Advice, ...] = (
         ("ParameterInvalid",),
         (),
         "The service rejected a parameter, or one that contradicts the disk.",
-        "Run `aliyun-import check` on the disk, compare --platform, --architecture and --boot-mode with what it shows, "
-        "and push again.",
+        f"Check the disk with {CHECK_DISK}, compare --platform, --architecture and --boot-mode with what it shows, and "
+        "push again.",
     ),
     Advice(
         ("InternalError", "ServiceUnavailable"),
@@ -98,6 +103,20 @@ CATALOGUE: tuple[Advice, ...] = (
         "Run the same command again.",
     ),
 )
+
+
+def with_commands(error: ImportFailed, *, disks: Sequence[Path], bucket: str, region: str) -> ImportFailed:
+    """Return the error with commands in its remedy that can be pasted: they name the disks and the bucket."""
+    commands = {ENSURE_ROLE: [*ENSURE_ROLE.split(), "--bucket", bucket, "--region", region] if bucket else []}
+    commands[CHECK_DISK] = [*CHECK_DISK.split(), *map(str, disks)] if disks else []
+    remedy = error.remedy or ""
+    for words, command in commands.items():
+        if command:
+            remedy = remedy.replace(words, f"`{shlex.join(command)}`")
+    return ImportFailed(
+        error.summary, code=error.code, cause=error.cause, remedy=remedy or None, details=error.details,
+        resumable=error.resumable,
+    )  # fmt: skip
 
 
 def advice_for(code: str, message: str) -> Advice | None:
@@ -117,7 +136,7 @@ def task_failed(task: Task, *, region: str) -> ImportFailed:
     if advice is None:
         fallback = (
             f"Show the task with `aliyun-import task show {task.task_id} --region {region}`, check the disk with "
-            f"`aliyun-import check`, and if neither explains it open a ticket ({TICKET}) with the task id."
+            f"{CHECK_DISK}, and if neither explains it open a ticket ({TICKET}) with the task id."
         )
         return _failed(task, "import-failed", reason or "The service gave no reason.", fallback)
     likely = f"{reason}\n{advice.cause}" if reason else advice.cause
@@ -130,12 +149,13 @@ def task_cancelled(task: Task) -> ImportFailed:
     return _failed(task, "import-cancelled", cause, "Run the same command again to import anew.")
 
 
-def task_paused(task: Task, *, region: str) -> ImportFailed:
-    """Return the error of a task that is Paused, which no call resumes."""
+def task_paused(task: Task) -> ImportFailed:
+    """Return the error of a task that is Paused, which no call resumes; CancelTask takes running ones only."""
     cause = "The service paused it, and no call of its API resumes it."
+    image = f" {task.image_id}" if task.image_id else ""
     remedy = (
-        f"Run `aliyun-import task cancel {task.task_id} --region {region}` and then the same command again; "
-        f"if it is paused again, open a ticket ({TICKET}) with the task id."
+        f"Delete the image{image} in the console and run the same command again, or pass another --name; if it is "
+        f"paused again, open a ticket ({TICKET}) with the task id."
     )
     return _failed(task, "import-paused", cause, remedy)
 
@@ -148,7 +168,7 @@ def image_failed(image: Image, task: Task | None, *, region: str) -> ImportFaile
         f"The image {image.image_id} is {image.status}.",
         code="image-failed",
         cause="The service gave no reason.",
-        remedy=f"Check the disk with `aliyun-import check` and run the same command again; if it fails again, open a "
+        remedy=f"Check the disk with {CHECK_DISK} and run the same command again; if it fails again, open a "
         f"ticket ({TICKET}) with the image id.",
         details={"image_id": image.image_id, "image_status": str(image.status)},
     )

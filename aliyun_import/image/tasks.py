@@ -81,7 +81,7 @@ def cancel_task(images: ImageService, context: Context, task_id: str, *, region:
         if now is None or now.status.running:
             raise
         if now.status is not TaskStatus.DELETED:
-            raise _over(now) from None
+            raise _over(replace(now, image_id=task.image_id)) from None
         return now
     context.emit(Changed(what="cancelled import task", name=task_id))
     return _wait_until_cancelled(images, context, task)

@@ -13,6 +13,7 @@ from aliyun_import.push.options import PushRun
 from aliyun_import.push.stages import upload_request
 from aliyun_import.push.state import PushState
 from aliyun_import.services.interface import ObjectStore
+from aliyun_import.sizes import size
 from aliyun_import.upload.manifest import SUFFIX
 
 
@@ -39,7 +40,8 @@ def cleanup_stage(
         if not state.objects:  # the import was found, without its journal
             left = _found_staging(request, run, store)
         removed = any(one.made_by_us for one in state.objects)
-        stage.detail = f"left in OSS: {', '.join(left)}" if left else _cleaned(removed=removed)
+        kept = _kept(request, run, store) if run.options.transfer.keep_object else ""
+        stage.detail = f"left in OSS: {', '.join(left)}{kept}" if left else _cleaned(removed=removed)
     journal.write("finished", image_id=image.image_id)
     return image, left
 
@@ -82,6 +84,22 @@ def _replaced(image: Image, url: str, run: PushRun, journal: Journal) -> ImportF
 
 def _cleaned(*, removed: bool) -> str:
     return "staging object removed, nothing is left in OSS" if removed else "nothing is left in OSS"
+
+
+def _kept(request: ImportRequest, run: PushRun, store: ObjectStore | None) -> str:
+    """Return how much the kept objects of this image name take in all: each push with --keep-object adds one."""
+    sizes: list[int] = []
+    for index, disk in enumerate(request.disks):
+        if disk.path is None or store is None:
+            continue
+        try:
+            there = store.list_objects(f"{upload_request(request, run.options, index).key_stem}-")
+        except AliyunImportError:  # the image exists, and that is the result
+            return ""
+        sizes += [one.size_bytes for one in there if not one.key.endswith(SUFFIX)]
+    if len(sizes) < 2:
+        return ""
+    return f"; objects of {request.name} kept in all: {len(sizes)}, {size(sum(sizes))} (`aliyun-import cleanup` lists them)"
 
 
 def _found_staging(request: ImportRequest, run: PushRun, store: ObjectStore | None) -> tuple[str, ...]:

@@ -269,7 +269,7 @@ def state_of_import(begun: Begun, run: PushRun, journal: Journal) -> PushState:
     """Return the state, without an import of an earlier run that has failed since, or is not this push's.
 
     What failed before this run began is no failure of this run: the disk is imported again, at once. ImportFailed for a
-    task that is paused: it must be cancelled first.
+    task that is paused: it keeps the name.
     """
     state = begun.state
     if not state.submitted:

@@ -23,6 +23,7 @@ from aliyun_import.cleanup import leftovers_command
 from aliyun_import.context import Context
 from aliyun_import.errors import AliyunImportError, ImportFailed
 from aliyun_import.events import RunStarted, Warned
+from aliyun_import.image.failure import with_commands
 from aliyun_import.journal import Journal, copy_journal, open_journal
 from aliyun_import.model.image import Image
 from aliyun_import.model.objects import UploadedObject
@@ -68,9 +69,10 @@ def push(request: ImportRequest, options: PushOptions, services: Services, conte
     ):
         try:
             result = _run_stages(disks, account, run, journal)
-        except AliyunImportError as error:
+        except AliyunImportError as failed:
+            error = _with_commands(failed, request, account)
             staged = _still_staged(error, fold(journal.entries), run, bucket=account.bucket)
-            raise _naming_staged(error, staged, request.region, account.bucket) from error
+            raise _naming_staged(error, staged, request.region, account.bucket) from failed
     return replace(result, seconds=context.clock.monotonic_s() - began_s)
 
 
@@ -227,6 +229,14 @@ def _result(
         architecture=str(request.architecture or ""),
         already_there=already_there,
     )
+
+
+def _with_commands(error: AliyunImportError, request: ImportRequest, account: AccountState) -> AliyunImportError:
+    if not isinstance(error, ImportFailed):
+        return error
+    disks = [disk.path for disk in request.disks if disk.path]
+    bucket = account.bucket or next((disk.bucket for disk in request.disks if disk.bucket), "")
+    return with_commands(error, disks=disks, bucket=bucket, region=request.region)
 
 
 def _still_staged(error: AliyunImportError, state: PushState, run: PushRun, *, bucket: str) -> PushState:

@@ -23,6 +23,7 @@ from aliyun_import.sandbox.core.faults import Fault
 from aliyun_import.sandbox.ecs.state import Ecs
 from aliyun_import.services.interface import ImageService
 from aliyun_import.services.retrying import without_retries
+from aliyun_import.upload.context import TransferOptions
 from tests.flows.disks import write_disk
 from tests.image.connected import CloudClock
 from tests.push.machine import Machine
@@ -323,3 +324,15 @@ def test_the_journal_of_another_push_is_not_believed(machine: Machine) -> None:
     error = machine.failure(LocalStateError)
     assert error.code == "journal-unreadable"
     assert "another push" in (error.cause or "")
+
+
+def test_what_is_kept_in_all_is_named(machine: Machine) -> None:
+    """Each push with --keep-object adds an object of the size of the disk: the last line has their number and size."""
+    keep = TransferOptions(keep_object=True)
+    machine.push(transfer=keep)
+    assert "kept in all" not in machine.details("finish")[0]
+    disk = machine.request.disks[0].path
+    assert disk is not None
+    write_disk(disk, size_bytes=16 << 20, data_at=(1, 9), seed=2)
+    machine.push(transfer=keep, replace="rename")
+    assert "objects of web kept in all: 2, 32 MiB" in machine.details("finish")[0]

@@ -128,7 +128,7 @@ def _find(profile: str | None, environment: Mapping[str, str], home: Path) -> Fo
         code="credentials-missing",
         cause="Tried: " + "; ".join(tried) + ".",
         remedy="Set ALIBABA_CLOUD_ACCESS_KEY_ID and ALIBABA_CLOUD_ACCESS_KEY_SECRET, run `aliyun configure`, "
-        "or pass --profile. `aliyun-import push --sandbox` needs no account.",
+        "or pass --profile. With --sandbox a push needs no account.",
     )
 
 

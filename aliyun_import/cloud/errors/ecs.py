@@ -116,8 +116,8 @@ _OBJECT = (
         "InvalidOSS.NotAuthorized",
         ErrorCode.OSS_NOT_AUTHORIZED,
         "ECS can't read the object {key} in the bucket {bucket} with the role {role}.",
-        "Check with `aliyun-import role show` that the role {role} has AliyunECSImageImportRolePolicy, and that no "
-        "policy of the bucket {bucket} denies it; the bucket must belong to this account.",
+        "Check with `aliyun-import role show --role-name {role}` that the role has AliyunECSImageImportRolePolicy, and "
+        "that no policy of the bucket {bucket} denies it; the bucket must belong to this account.",
     ),
     _row("InvalidAccountStatus.OSSDisabled", ErrorCode.ACCOUNT_DISABLED),
     # The page's prose and its error table spell it differently; both mean the same, also: not visible yet.

@@ -1,0 +1,71 @@
+"""Every command that a message prints is one that the command line accepts."""
+
+import ast
+import re
+import shlex
+from collections.abc import Iterator
+from pathlib import Path
+
+import click
+import pytest
+
+import aliyun_import
+from aliyun_import.cli.main import app
+from aliyun_import.cloud.errors.mapping import fill
+from aliyun_import.cloud.errors.translate import TABLE
+
+PACKAGE = Path(aliyun_import.__file__).parent
+# What stands for a value: a word that is a name, a path, a region and a number.
+VALUE = "1"
+VALUES = dict.fromkeys(
+    ("operation", "action", "bucket", "key", "region", "name", "role", "policy", "task", "image"), VALUE
+)
+COMMAND = re.compile(r"`(aliyun-import [^`]+)`")
+# The meanings of the codes in docs/errors.md; what is printed is in the places that raise.
+DOCUMENTED_ONLY = {"error_codes.py", "errors.py"}
+
+
+def texts_of(path: Path) -> Iterator[str]:
+    """Yield the texts of a module, with a value in place of each expression; docstrings are left out."""
+    tree = ast.parse(path.read_text())
+    documented = {
+        id(node.body[0].value)
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Module | ast.FunctionDef | ast.ClassDef)
+        and node.body
+        and isinstance(node.body[0], ast.Expr)
+    }
+    for node in ast.walk(tree):
+        if isinstance(node, ast.JoinedStr):
+            yield "".join(one.value if isinstance(one, ast.Constant) else VALUE for one in node.values)  # type: ignore[misc]
+        elif isinstance(node, ast.Constant) and isinstance(node.value, str) and id(node) not in documented:
+            yield node.value
+
+
+def printed() -> Iterator[str]:
+    """Yield every command in backticks, of the modules and of the tables of errors."""
+    for path in PACKAGE.rglob("*.py"):
+        if path.name not in DOCUMENTED_ONLY and "errors" not in path.parts:
+            for text in texts_of(path):
+                yield from COMMAND.findall(text)
+    for row in TABLE:
+        yield from COMMAND.findall(fill(row.remedy or "", VALUES))
+
+
+@pytest.mark.parametrize("command", sorted(set(printed())))
+def test_a_printed_command_is_accepted_as_it_stands(command: str) -> None:
+    """Its options exist, and no argument that it needs is missing."""
+    _, *arguments = shlex.split(command)
+    group: click.Command = app
+    context = click.Context(app)
+    while isinstance(group, click.Group):
+        found = group.get_command(context, arguments.pop(0))
+        assert found is not None, command
+        group = found
+    group.make_context("command", arguments, parent=context)
+
+
+def test_commands_are_found() -> None:
+    """The search above finds those of tables and of f-strings."""
+    assert any(command.startswith("aliyun-import task wait") for command in printed())
+    assert any(command.startswith("aliyun-import role policy") for command in printed())
