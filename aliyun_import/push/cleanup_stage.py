@@ -99,7 +99,7 @@ def _kept(request: ImportRequest, run: PushRun, store: ObjectStore | None) -> st
         sizes += [one.size_bytes for one in there if not one.key.endswith(SUFFIX)]
     if len(sizes) < 2:
         return ""
-    return f"; objects of {request.name} kept in all: {len(sizes)}, {size(sum(sizes))} (`aliyun-import cleanup` lists them)"
+    return f"; objects of {request.name} kept in all: {len(sizes)}, {size(sum(sizes))}"
 
 
 def _found_staging(request: ImportRequest, run: PushRun, store: ObjectStore | None) -> tuple[str, ...]:
