@@ -101,6 +101,8 @@ class ErrorCode(CodeRow):
                           "Repair it, or set keys in the environment.")
     CREDENTIALS_UNREACHABLE = ("credentials-unreachable", e.ServiceUnreachable,
                                "The source of the keys can't be reached, or is out of order.", _NETWORK)
+    CREDENTIALS_MALFORMED = ("credentials-malformed", e.AccessError, "A key or token is not printable ASCII.",
+                             "Set it again.")
     CREDENTIALS_UNREADABLE = ("credentials-unreadable", e.AccessError, "A credentials file is damaged or unreadable.",
                               "Repair the file, or move it away and run `aliyun configure`.")
     PROFILE_MISSING = ("profile-missing", e.AccessError, "The profile does not exist; the cause lists all profiles.",
@@ -124,8 +126,7 @@ class ErrorCode(CodeRow):
                     "Set the clock of this machine, for example with NTP, and run the same command again.")
     NO_RIGHT = "no-right", e.PermissionDenied, "The credentials lack a permission; the error names it.", _GRANT
     ACCESS_DENIED = "access-denied", e.PermissionDenied, "The service denies access, with an unlisted code.", _GRANT
-    ACCOUNT_DISABLED = ("account-disabled", e.AccessError, "OSS is disabled for the account, or bills are unpaid.",
-                        _BILLS)
+    ACCOUNT_DISABLED = "account-disabled", e.AccessError, "OSS is disabled, or bills are unpaid.", _BILLS
     ACCOUNT_IN_DEBT = "account-in-debt", e.AccessError, "The account has unpaid bills.", _BILLS
     IMPORT_NOT_ENABLED = ("import-not-enabled", e.AccessError, "The account is not enabled for this kind of import.",
                           "Open a ticket with Alibaba Cloud to have it enabled.")
@@ -142,19 +143,16 @@ class ErrorCode(CodeRow):
                    "Set HTTPS_PROXY as http://USER:PASSWORD@HOST:PORT, or add the endpoint's host to NO_PROXY.")
 
     # The role
-    RAM_INACTIVE = ("ram-inactive", e.AccessError, "RAM is not activated for the account.",
-                    "Activate RAM in the console; it is free.")
+    RAM_INACTIVE = "ram-inactive", e.AccessError, "RAM is not activated.", "Activate it in the console; it is free."
     ROLE_MISSING = "role-missing", e.RefusedError, "The role does not exist.", "Run `aliyun-import role ensure`."
-    ROLE_EXISTS = ("role-exists", e.RoleExists, "The role exists already.",
-                   "Run the same command again; it uses the role.")
+    ROLE_EXISTS = "role-exists", e.RoleExists, "The role exists already.", "Run the same command again."
     ROLE_TRUST = ("role-trust", e.RefusedError, "The trust policy of the role does not let ECS assume it.",
                   "Pass --fix to add the missing statement.")
     ROLE_TRUST_CONDITIONAL = "role-trust-conditional", WARNING, "The trust policy has conditions for ECS."
     ROLE_RIGHTS = ("role-rights", e.AccessError, "The role lacks permissions, and attaching a policy is denied.",
                    "Ask an administrator to run the printed commands.")
     ROLE_RIGHTS_UNCLEAR = "role-rights-unclear", WARNING, "It is unknown whether the role has the permissions it needs."
-    ROLE_DENIED = ("role-denied", e.AccessError, "A policy of the role denies what ECS needs.",
-                   "Detach or change that policy.")
+    ROLE_DENIED = "role-denied", e.AccessError, "A policy of the role denies what ECS needs.", "Change that policy."
     ROLE_UNSEEN = "role-unseen", WARNING, "These credentials can't read the role; ImportImage decides."
     ROLE_NAME_NOT_DEFAULT = "role-name-not-default", WARNING, "The documentation names the default role only."
     ROLE_NAME_INVALID = ("role-name-invalid", e.RefusedError, "The role name is invalid.",
@@ -217,8 +215,7 @@ class ErrorCode(CodeRow):
     PART_MISSING = ("part-missing", e.RefusedError, "OSS does not have every part that it confirmed.",
                     "Run the same command again; it lists the parts and sends what is missing.")
     PART_SIZE = "part-size", e.RefusedError, "A part is smaller or larger than OSS accepts.", _BUG
-    PART_CORRUPTED = ("part-corrupted", e.PartCorrupted, "The bytes that OSS received are not those that were sent.",
-                      _MEMORY)
+    PART_CORRUPTED = "part-corrupted", e.PartCorrupted, "OSS received other bytes than were sent.", _MEMORY
     OBJECT_CORRUPTED = "object-corrupted", e.ObjectCorrupted, "The object's CRC-64 is not that of the disk.", _MEMORY
     ZEROS_CORRUPTED = "zeros-corrupted", e.TransientError, "The object of zeros has other bytes.", _AGAIN
     ZEROS_LEFT = "zeros-left", WARNING, "The object of zeros could not be removed."
@@ -244,8 +241,7 @@ class ErrorCode(CodeRow):
 
     # The request
     REQUEST_INVALID = "request-invalid", e.RefusedError, "The service rejects a parameter of the request.", _BUG
-    REQUEST_REPEATED = ("request-repeated", e.TransientError, "The service has received this very request before.",
-                        _AGAIN)
+    REQUEST_REPEATED = "request-repeated", e.TransientError, "The service has this request already.", _AGAIN
     REFUSED = ("refused", e.RefusedError, "The service refuses the request, with an unlisted code.",
                "Read the service's own message in the cause; its support can use the request id.")
     NOT_SUPPORTED = "not-supported", e.RefusedError, "The service or the store does not support the operation.", _BUG
@@ -335,8 +331,7 @@ class ErrorCode(CodeRow):
                         "Run the same command again to import again; the object is kept.")
     IMPORT_PAUSED = ("import-paused", e.ImportFailed, "The service paused the import; no operation resumes it.",
                      "Cancel the task, and run the same command again.")
-    IMPORT_NOT_STARTED = ("import-not-started", e.RefusedError, "The service answered the import like a dry run.",
-                          _AGAIN)
+    IMPORT_NOT_STARTED = "import-not-started", e.RefusedError, "The service answered the import like a dry run.", _AGAIN
     IMPORT_STILL_RUNNING = ("import-still-running", e.StillRunning, "The wait ended; the import continues.",
                             "Run `aliyun-import task wait`.")
     IMPORT_GOES_ON = "import-goes-on", WARNING, "The task reports a failure, and the image is still being created."
@@ -388,6 +383,8 @@ class ErrorCode(CodeRow):
     SANDBOX_NOT_STARTED = "sandbox-not-started", e.LocalStateError, "No sandbox could start.", "Pass another --port."
     SANDBOX_IN_USE = "sandbox-in-use", e.LocalStateError, "A sandbox serves this directory.", "Stop it, or use it."
     SANDBOX_NOT_RUNNING = "sandbox-not-running", e.LocalStateError, "No sandbox serves the directory.", "Start one."
+    SYSTEM_LIMIT = ("system-limit", e.LocalStateError, "A limit on memory, threads or open files stops the run.",
+                    "Raise the limit that the error names, or lower --jobs.")
     STDOUT_UNWRITABLE = "stdout-unwritable", e.LocalStateError, "The result could not be written.", "Free space."
     BUG = "bug", e.AliyunImportError, "A defect of this tool.", "Report it with the text on stderr."
 

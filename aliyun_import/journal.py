@@ -26,6 +26,8 @@ from typing import Any, Self
 from aliyun_import.error_codes import ErrorCode
 from aliyun_import.errors import LocalStateError
 from aliyun_import.journal_form import LINES, has_form
+from aliyun_import.system_limits import limit_error
+from aliyun_import.user_directories import NO_HOME, state_directory
 
 SCHEMA = 1
 # A push of 17 disks with 10,000 parts each writes some 20 MiB.
@@ -109,21 +111,8 @@ def journal_path(directory: Path, identity: Mapping[str, str]) -> Path:
 
 
 def default_state_dir() -> Path:
-    """Return the directory of journals where none is given: the user's directory for program state.
-
-    Raises LocalStateError "journal-unwritable" for a user without a home, as a container's `--user 54321` makes one.
-    """
-    import platformdirs
-
-    path = Path(platformdirs.user_state_dir("aliyun-import"))
-    if not path.is_absolute():
-        raise LocalStateError(
-            "There is no directory for the journal.",
-            code=ErrorCode.JOURNAL_UNWRITABLE,
-            cause="HOME is not set, and this user has no home directory.",
-            remedy="Pass --state-dir with a directory that lasts: it is needed to resume.",
-        )
-    return path
+    """Return the directory of journals where none is given."""
+    return state_directory()
 
 
 def open_journal(directory: Path, identity: Mapping[str, str]) -> Journal:
@@ -354,11 +343,13 @@ def _complete_entries(handle: int, path: Path) -> tuple[list[Entry], bytes]:
 
 def _content(handle: int, path: Path) -> tuple[bytes, bytes]:
     """Return the complete lines without the last newline, and the incomplete last line."""
-    if os.fstat(handle).st_size > MAX_BYTES:
+    size = os.fstat(handle).st_size
+    if size > MAX_BYTES:
         raise _unreadable(path, f"It is larger than {MAX_BYTES >> 20} MiB.")
     with os.fdopen(os.dup(handle), "rb") as file:
         file.seek(0)
-        whole, _, torn = file.read(MAX_BYTES).rpartition(b"\n")
+        # Not MAX_BYTES: read() allocates what it is asked for.
+        whole, _, torn = file.read(size).rpartition(b"\n")
     return whole, torn
 
 
@@ -379,10 +370,13 @@ def _entries(whole: bytes, path: Path) -> list[Entry]:
 
 
 def _unopenable(path: Path, error: OSError) -> LocalStateError:
+    if limit := limit_error(error):
+        return limit
+    no_home = "HOME is not set, and this user has no home: " if path.is_relative_to(NO_HOME) else ""
     return LocalStateError(
         f"The journal {path} can't be opened.",
         code=ErrorCode.JOURNAL_UNWRITABLE,
-        cause=f"{error.strerror or error}",
+        cause=f"{no_home}{error.strerror or error}",
         remedy=f"Make {path.parent} writable, or pass --state-dir with a directory that is.",
     )
 

@@ -14,6 +14,7 @@ from aliyun_import import __version__
 from aliyun_import.cli.params import Group
 from aliyun_import.cli.streams import GuardedStream, guard_streams, release_streams
 from aliyun_import.errors import AliyunImportError, Exit, Interrupted, LocalStateError, UsageError
+from aliyun_import.system_limits import file_error, limit_error
 
 # Name -> module and attribute. A command is imported when it is called, or when the help lists it.
 COMMANDS = {
@@ -112,7 +113,7 @@ def _run() -> int:
     except BrokenPipeError:  # from click itself, where it bypasses the guarded stream
         return Exit.DONE
     except Exception as error:  # noqa: BLE001 -- the one place: a bug must not look like anything else
-        return _fail(bug_report(error))
+        return _fail(limit_error(error) or file_error(error) or bug_report(error))
     return outcome if isinstance(outcome, int) else Exit.DONE
 
 
@@ -192,7 +193,8 @@ def bug_report(error: Exception) -> AliyunImportError:
         details={
             "version": __version__,
             "python": platform.python_version(),
-            "platform": platform.platform(),
+            # Not platform.platform(), which starts a process, and fails where memory or processes are short.
+            "platform": " ".join(os.uname()[index] for index in (0, 2, 4)),
             "where": where,
         },
     )

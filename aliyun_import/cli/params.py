@@ -169,7 +169,7 @@ class Bytes(click.ParamType[int]):
         """Read the text; a number is returned as it is."""
         if isinstance(value, int):
             return value
-        match = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([BKMGT]?)(?:I?B)?(?:/S)?", str(value).strip().upper())
+        match = re.fullmatch(r"(\d{1,15}(?:\.\d{1,15})?)\s*([BKMGT]?)(?:I?B)?(?:/S)?", str(value).strip().upper())
         if not match or float(match[1]) <= 0:
             self.fail(f"{value!r} is not a size such as 512K, 50M or 40G", param, ctx)
         return int(float(match[1]) * _UNITS[match[2]])
@@ -184,7 +184,7 @@ class Gib(click.ParamType[int]):
         """Read the text; it must be whole."""
         if isinstance(value, int):
             return value
-        match = re.fullmatch(r"(\d+)\s*([GT]?)(?:I?B)?", str(value).strip().upper())
+        match = re.fullmatch(r"(\d{1,15})\s*([GT]?)(?:I?B)?", str(value).strip().upper())
         if not match:
             self.fail(f"{value!r} is not a whole number of GiB such as 40 or 40G", param, ctx)
         return int(match[1]) * (1024 if match[2] == "T" else 1)
@@ -199,7 +199,7 @@ class Seconds(click.ParamType[float]):
         """Read the text; a number without a unit is seconds."""
         if isinstance(value, (int, float)):
             return float(value)
-        match = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([SMHD]?)", str(value).strip().upper())
+        match = re.fullmatch(r"(\d{1,15}(?:\.\d{1,15})?)\s*([SMHD]?)", str(value).strip().upper())
         if not match or float(match[1]) <= 0:
             self.fail(f"{value!r} is not a length of time such as 90s, 30m or 6h", param, ctx)
         return float(match[1]) * _SECONDS[match[2]]

@@ -24,6 +24,7 @@ import click
 
 from aliyun_import.cli.option import PREFIX, EnvironmentOption
 from aliyun_import.errors import UsageError
+from aliyun_import.user_directories import config_directory
 
 NAME = "aliyun-import.toml"
 _PROFILES = "profiles"
@@ -41,9 +42,7 @@ class Setting:
 
 def user_file() -> Path:
     """Return the path of the user's own file, which need not exist."""
-    import platformdirs
-
-    return Path(platformdirs.user_config_dir("aliyun-import")) / NAME
+    return config_directory() / NAME
 
 
 def read_settings(profile: str | None, *, known: Mapping[str, bool]) -> Mapping[str, Setting]:

@@ -15,7 +15,7 @@ from aliyunsdkecs.request.v20140526.ModifyImageAttributeRequest import ModifyIma
 
 from aliyun_import.cloud.credentials.source import CredentialsSource
 from aliyun_import.cloud.endpoints import Endpoints
-from aliyun_import.cloud.transport.answer import Fields, objects, text, truth, whole
+from aliyun_import.cloud.transport.answer import Fields, objects, text, truth, whole, word
 from aliyun_import.cloud.transport.rpc import RpcClient, unreadable
 from aliyun_import.cloud.transport.settings import Timeouts
 from aliyun_import.errors import AliyunImportError
@@ -72,9 +72,9 @@ class EcsImages:
             raise
         return StartedImport(
             # The older documents call it ImportTaskId.
-            task_id=text(answer, "TaskId") or text(answer, "ImportTaskId"),
-            image_id=text(answer, "ImageId"),
-            request_id=text(answer, "RequestId"),
+            task_id=word(answer, "TaskId") or word(answer, "ImportTaskId"),
+            image_id=word(answer, "ImageId"),
+            request_id=word(answer, "RequestId"),
         )
 
     def task(self, task_id: str) -> Task | None:
@@ -135,7 +135,10 @@ class EcsImages:
     def regions(self) -> tuple[str, ...]:
         """Return the ids of the regions that this account can use."""
         answer = self._client.call(DescribeRegionsRequest(), region=self._region)
-        return tuple(text(one, "RegionId") for one in objects(answer, "Regions", "Region"))
+        found = tuple(word(one, "RegionId") for one in objects(answer, "Regions", "Region"))
+        if not found:
+            raise unreadable("ECS", "DescribeRegions", "The list of regions is empty.")
+        return found
 
     def _images(self, wanted: Mapping[str, str], tags: Mapping[str, str] | None = None) -> list[Fields]:
         found: list[Fields] = []
@@ -222,13 +225,13 @@ def task_of(fields: Fields) -> Task:
     related = {text(item, "Name"): text(item, "Value") for item in items}
     percent = whole(fields, "TaskProcess")
     return Task(
-        task_id=text(fields, "TaskId"),
+        task_id=word(fields, "TaskId"),
         action=text(fields, "TaskAction"),
         status=_STATUSES.get(status_text.lower(), TaskStatus.UNKNOWN),
         status_text=status_text,
         # The very old page calls it Progress.
         percent=whole(fields, "Progress") if percent is None else percent,
-        image_id=text(fields, "ResourceId") or related.get("ImageId", ""),
+        image_id=word(fields, "ResourceId") or related.get("ImageId", ""),
         can_cancel=truth(fields, "SupportCancel"),
         created=text(fields, "CreationTime"),
         finished=text(fields, "FinishedTime"),
@@ -244,7 +247,7 @@ def image_of(fields: Fields) -> Image:
     disks = objects(fields, "DiskDeviceMappings", "DiskDeviceMapping")
     sources = ((text(disk, "ImportOSSBucket"), text(disk, "ImportOSSObject")) for disk in disks)
     return Image(
-        image_id=text(fields, "ImageId"),
+        image_id=word(fields, "ImageId"),
         name=text(fields, "ImageName"),
         status=ImageStatus(text(fields, "Status")),
         percent=whole(fields, "Progress"),

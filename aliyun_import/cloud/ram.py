@@ -14,7 +14,7 @@ from aliyunsdksts.request.v20150401.GetCallerIdentityRequest import GetCallerIde
 
 from aliyun_import.cloud.credentials.source import CredentialsSource
 from aliyun_import.cloud.endpoints import Endpoints
-from aliyun_import.cloud.transport.answer import objects, text
+from aliyun_import.cloud.transport.answer import objects, text, word
 from aliyun_import.cloud.transport.rpc import RpcClient, unreadable
 from aliyun_import.cloud.transport.settings import Timeouts
 from aliyun_import.errors import AliyunImportError
@@ -72,7 +72,7 @@ class RamRoles:
         request.set_RoleName(name)
         answer = self._client.call(request, role=name)
         return tuple(
-            Policy(name=text(one, "PolicyName"), type=text(one, "PolicyType"))
+            Policy(name=word(one, "PolicyName"), type=word(one, "PolicyType"))
             for one in objects(answer, "Policies", "Policy")
         )
 
@@ -102,7 +102,7 @@ def _role(answer: dict[str, Any]) -> Role:
     role = answer.get("Role")
     fields = role if isinstance(role, dict) else {}
     return Role(
-        name=text(fields, "RoleName"), arn=text(fields, "Arn"), trust_policy=text(fields, "AssumeRolePolicyDocument")
+        name=word(fields, "RoleName"), arn=word(fields, "Arn"), trust_policy=text(fields, "AssumeRolePolicyDocument")
     )
 
 
@@ -132,4 +132,4 @@ class StsIdentity:
         # It becomes part of the default bucket's name.
         if not re.fullmatch(r"[0-9]{1,32}", account_id):
             raise unreadable("STS", "GetCallerIdentity", f"The account id is {account_id[:60]!r}.")
-        return CallerIdentity(account_id=account_id, arn=text(answer, "Arn"))
+        return CallerIdentity(account_id=account_id, arn=word(answer, "Arn"))

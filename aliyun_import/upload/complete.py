@@ -6,7 +6,6 @@ server reported about it. `proof_words` names which proof it was.
 """
 
 from collections.abc import Iterable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 
 from aliyun_import.disk.fingerprint import Fingerprint, Likeness
@@ -17,6 +16,7 @@ from aliyun_import.retry import PATIENT
 from aliyun_import.services.retrying import without_retries
 from aliyun_import.upload.context import UploadContext
 from aliyun_import.upload.crc64 import combine_all, crc64_of_zeros
+from aliyun_import.upload.threads import thread_pool
 from aliyun_import.upload.transfer.parts import DonePart
 from aliyun_import.upload.transfer.worker import crc64_of_range
 
@@ -170,7 +170,7 @@ def first_changed(context: UploadContext, done: Iterable[DonePart]) -> DonePart 
     def changed(part: DonePart) -> DonePart | None:
         return part if _crc64_of(context, part.start, part.length) != part.crc64 else None
 
-    with ThreadPoolExecutor(READERS, thread_name_prefix="prove") as pool:
+    with thread_pool(READERS, name="prove") as pool:
         try:
             return next((part for part in pool.map(changed, done) if part), None)
         finally:

@@ -5,7 +5,6 @@ name alone.
 """
 
 from collections.abc import Iterable, Iterator, Mapping
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 from aliyun_import.disk.fingerprint import Fingerprint, Likeness
@@ -24,6 +23,7 @@ from aliyun_import.upload.context import UploadContext, UploadRequest
 from aliyun_import.upload.crc64 import crc64_of_zeros
 from aliyun_import.upload.plan import PartKind, PlannedPart, UploadPlan
 from aliyun_import.upload.session import UploadRecord
+from aliyun_import.upload.threads import thread_pool
 from aliyun_import.upload.transfer.parts import DonePart, PartSplitter
 from aliyun_import.upload.transfer.worker import crc64_of_range
 
@@ -131,7 +131,7 @@ def _prove(
             number=there.number, start=part.start, length=part.length, crc64=crc, etag=there.etag, proof="crc64"
         )
 
-    with ThreadPoolExecutor(READERS, thread_name_prefix="prove") as pool:
+    with thread_pool(READERS, name="prove") as pool:
         found = [part for part in pool.map(proven, reconciled.to_prove) if part]
     return splitter.still_to_do([*reconciled.counted, *found])[1]
 

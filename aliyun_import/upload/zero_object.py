@@ -11,7 +11,6 @@ import contextlib
 import secrets
 import threading
 from collections.abc import Callable, Iterable
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from functools import partial
 
@@ -27,6 +26,7 @@ from aliyun_import.upload.complete import TAG_NAME, Completion, complete_upload
 from aliyun_import.upload.context import UploadContext, UploadRequest
 from aliyun_import.upload.crc64 import crc64_of_zeros
 from aliyun_import.upload.plan import ZERO_SOURCES, BaseObject, PartKind, PlannedPart, UploadPlan
+from aliyun_import.upload.threads import thread_pool
 from aliyun_import.upload.transfer.scheduler import COPIES, too_many_zeros
 
 # A copy is the server's work; this many in parallel are below every published limit of requests.
@@ -155,7 +155,7 @@ def _grow(context: UploadContext, zero: ZeroObject, key: str, *, size_bytes: int
         )
 
     try:
-        with ThreadPoolExecutor(COPIES_IN_PARALLEL, thread_name_prefix="zeros") as pool:
+        with thread_pool(COPIES_IN_PARALLEL, name="zeros") as pool:
             parts = tuple(pool.map(copy, range(1, size_bytes // zero.size_bytes + 1)))
         completion = Completion(
             key=key, upload_id=upload_id, parts=parts, crc64=crc64_of_zeros(size_bytes), tag=tag, overwrite=True

@@ -11,13 +11,13 @@ import itertools
 from array import array
 from bisect import bisect_left, bisect_right
 from collections.abc import Iterable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 from aliyun_import.context import Context
 from aliyun_import.disk.disk import Disk, Extent
 from aliyun_import.events import SurveyProgress
 from aliyun_import.limits import KIB, MIB
+from aliyun_import.upload.threads import thread_pool
 
 # A block is at least the least size of a part (100 KB), so that a gap of one block can be a part; at most 1 MiB.
 MIN_BLOCK_BYTES = 128 * KIB
@@ -89,7 +89,7 @@ def scan_zeros(
     tasks = list(_tasks(extents, block))
     ends = list(itertools.accumulate(sum(map(len, task)) * block for task in tasks))
     next_s = context.clock.monotonic_s() + PROGRESS_FIRST_S
-    with ThreadPoolExecutor(THREADS, thread_name_prefix="scan") as pool:
+    with thread_pool(THREADS, name="scan") as pool:
         for found, done_bytes in zip(pool.map(reads.data_blocks, tasks), ends, strict=True):
             for number, digest in found:
                 if with_digests:

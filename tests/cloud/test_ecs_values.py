@@ -211,3 +211,10 @@ def test_an_image_with_next_to_nothing() -> None:
     assert (image.status, image.percent, image.size_gib, image.usable) == ("", None, None, None)
     assert not image.tags
     assert image.detection == ()
+
+
+def test_an_id_is_one_word() -> None:
+    """Whatever the answer has: the id is the result on stdout, and is pasted into commands."""
+    odd = "m-1\n\x1b[31mrm -rf /"
+    assert image_of({"ImageId": odd, "Status": "Available"}).image_id == "m-1[31mrm-rf/"
+    assert task_of({"TaskId": odd, "TaskStatus": "Finished"}).task_id == "m-1[31mrm-rf/"

@@ -130,11 +130,6 @@ def test_an_error_is_read_from_body_or_header() -> None:
         assert error_fields(answer) == {}
 
 
-def test_a_bucket_without_an_owner_has_none() -> None:
-    """Whoever derives a bucket's name from the account must not take it for the account's own."""
-    assert bucket_of(b"<BucketInfo><Bucket><Name>b</Name></Bucket></BucketInfo>").owner_id == ""
-
-
 @pytest.mark.parametrize("markers", [["a", "a"], ["a", "b", "a"], [""]], ids=["same", "circle", "empty"])
 def test_a_list_whose_marker_does_not_move_is_unreadable(markers: list[str]) -> None:
     """It would be read for ever."""
@@ -148,3 +143,15 @@ def test_pages_are_read_to_the_last() -> None:
     """Each page is asked for with the marker of the one before."""
     pages = {"": (["a"], {"marker": "1"}), "1": (["b"], {"marker": "2"}), "2": (["c"], {})}
     assert all_pages(lambda marker: pages[marker.get("marker", "")]) == ["a", "b", "c"]
+
+
+@pytest.mark.parametrize("name", ["Owner", "Location", "Name"])
+def test_a_bucket_without_an_owner_or_a_place_is_no_answer(name: str) -> None:
+    """It must not pass as a bucket of this account and region."""
+    fields = {"Name": "disks", "Location": "oss-cn-hangzhou", "Owner": "<ID>1</ID>"}
+    fields.pop(name)
+    inner = "".join(f"<{key}>{value}</{key}>" for key, value in fields.items())
+    with pytest.raises(TransientError) as caught:
+        bucket_of(f"<BucketInfo><Bucket>{inner}</Bucket></BucketInfo>".encode())
+    assert caught.value.code == "answer-unreadable"
+    assert name in str(caught.value.cause)

@@ -7,6 +7,7 @@
 
 import os
 import pwd
+import re
 import threading
 import time
 from collections.abc import Callable, Mapping
@@ -51,7 +52,7 @@ class CredentialsSource:
     def get(self) -> Credentials:
         """Return good credentials; call it for each request. Raises AccessError and TransientError."""
         with self._lock:
-            return _credentials(self._cache.get())
+            return _credentials(self._cache.get(), self._found.where)
 
     def renew(self, stale: Credentials) -> Credentials:
         """Return other credentials than the stale ones, which a service called expired; the same if there are none.
@@ -60,11 +61,11 @@ class CredentialsSource:
         the first one searches and the others get its result. Raises as get does.
         """
         with self._lock:
-            keys = _credentials(self._cache.get())
+            keys = _credentials(self._cache.get(), self._found.where)
             if keys == stale:
                 found = self._find()
                 cache = KeyCache(found.read, self._now_s)
-                keys = _credentials(cache.get())
+                keys = _credentials(cache.get(), found.where)
                 self._found, self._cache = found, cache
             return keys
 
@@ -73,9 +74,17 @@ class CredentialsSource:
         return self._found.where
 
 
-def _credentials(keys: Keys) -> Credentials:
+def _credentials(keys: Keys, where: str) -> Credentials:
     learn_id(keys.key_id)
     learn(keys.secret, keys.token)
+    for name, value in (("access key id", keys.key_id), ("secret", keys.secret), ("security token", keys.token or "-")):
+        if not re.fullmatch(r"[!-~]+", value):
+            raise AccessError(
+                f"The {name} of {where} can't be used.",
+                code="credentials-malformed",
+                cause="It holds a blank, a line end or a character that is not ASCII, which no key does.",
+                remedy=f"Set the {name} again, as it was given.",
+            )
     return Credentials(key_id=keys.key_id, secret=keys.secret, token=keys.token)
 
 

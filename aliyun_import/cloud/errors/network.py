@@ -16,6 +16,7 @@ from aliyun_import.errors import (
     UsageError,
 )
 from aliyun_import.redact import redact
+from aliyun_import.system_limits import limit_error
 
 _AGAIN = "Check the network and run the same command again."
 
@@ -178,6 +179,9 @@ TROUBLES: tuple[Trouble, ...] = (
 def network_error(error: BaseException, *, service: str, operation: str, url: str) -> AliyunImportError:
     """Return our error for an exception of the network. `url` is the endpoint of the request."""
     chain = tuple(_chain(error))
+    limits = (limit_error(one) for one in chain if not isinstance(one, BlockingIOError))
+    if limit := next((one for one in limits if one), None):
+        return limit
     parts = urlsplit(url)
     details = {"service": service, "operation": operation, "host": parts.hostname or url}
     trouble = next(one for one in TROUBLES if one.is_in(chain, details["host"]))

@@ -56,6 +56,14 @@ def text_of(element: ET.Element, path: str) -> str:
     return (found.text or "").strip() if found is not None else ""
 
 
+def required(element: ET.Element, path: str) -> str:
+    """Return the text at a path, which the service always sends; raises "answer-unreadable" without it."""
+    found = text_of(element, path)
+    if not found:
+        raise unreadable(f"The {element.tag.rpartition('}')[2]} has no {path}.")
+    return found
+
+
 def unquoted(etag: str) -> str:
     """Return an ETag without its quotes."""
     return etag.strip().strip('"')
@@ -104,15 +112,15 @@ def all_pages(read_page: Callable[[dict[str, str]], tuple[list[Entry], dict[str,
 
 
 def bucket_of(body: bytes) -> BucketInfo:
-    """Read GetBucketInfo's answer. `owner_id` is empty if the answer has no owner."""
+    """Read GetBucketInfo's answer. An answer without an owner is refused: a bucket of nobody must not pass as ours."""
     root = parse(body, "BucketInfo")
     bucket = root.find("{*}Bucket")
     bucket = root if bucket is None else bucket
     algorithm = text_of(bucket, "ServerSideEncryptionRule/SSEAlgorithm")
     return BucketInfo(
-        name=text_of(bucket, "Name"),
-        region=region_of_location(text_of(bucket, "Location")),
-        owner_id=text_of(bucket, "Owner/ID"),
+        name=required(bucket, "Name"),
+        region=region_of_location(required(bucket, "Location")),
+        owner_id=required(bucket, "Owner/ID"),
         storage_class=text_of(bucket, "StorageClass"),
         encryption=None if algorithm in ("", "None") else algorithm,
         versioning=text_of(bucket, "Versioning") or None,

@@ -17,7 +17,7 @@ from aliyun_import.cloud.oss.parse import (
     object_of_headers,
     parse,
     part_of_headers,
-    text_of,
+    required,
     unquoted,
     unreadable,
     with_abort_rule,
@@ -184,7 +184,7 @@ class OssStore:
             params={"uploads": ""},
             headers=self._new_object_headers(metadata),
         )
-        return text_of(parse(got.body, "InitiateMultipartUploadResult"), "UploadId")
+        return required(parse(got.body, "InitiateMultipartUploadResult"), "UploadId")
 
     def send_part(
         self, key: str, upload_id: str, *, number: int, body: PartBody, timeout_s: float | None = None
@@ -317,7 +317,7 @@ class OssStore:
 def _copied_part(number: int, length: int, got: Answer) -> RemotePart:
     part = part_of_headers(number, length, got.headers)
     # The ETag of a copy is in the body.
-    etag = text_of(parse(got.body, "CopyPartResult"), "ETag")
+    etag = required(parse(got.body, "CopyPartResult"), "ETag")
     return RemotePart(number=number, size_bytes=length, etag=unquoted(etag), crc64=part.crc64)
 
 

@@ -100,6 +100,11 @@ def text(fields: Fields, name: str) -> str:
     return "" if value is None else str(value)
 
 
+def word(fields: Fields, name: str) -> str:
+    """Return a field that is one word, such as an id, without blanks, line ends and control characters."""
+    return "".join(one for one in text(fields, name)[:200] if one.isprintable() and one != " ")
+
+
 def objects(fields: Fields, outer: str, inner: str) -> tuple[Fields, ...]:
     """Return the objects of a list that is wrapped as {outer: {inner: [...]}}.
 

@@ -12,6 +12,7 @@ import socket
 import ssl
 import threading
 import time
+from base64 import b64encode
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from http.client import HTTPResponse
@@ -154,7 +155,8 @@ def _pool_manager(proxy: str, connections: int, tls: ssl.SSLContext | None) -> u
         login = f"{unquote(parts.username)}:{unquote(parts.password or '')}" if parts.username else ""
         manager = urllib3.ProxyManager(
             proxy,
-            proxy_headers=urllib3.make_headers(proxy_basic_auth=login) if login else None,
+            # Not urllib3.make_headers, which encodes Latin-1 only; browsers and curl send UTF-8 (RFC 7617).
+            proxy_headers={"proxy-authorization": f"Basic {b64encode(login.encode()).decode()}"} if login else None,
             proxy_ssl_context=tls,
             # urllib3 leaves Nagle's algorithm on towards a proxy: head and body are sent apart, and would wait.
             socket_options=_NODELAY,

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from aliyun_import.context import Context, interrupted
 from aliyun_import.errors import AliyunImportError
+from aliyun_import.system_limits import limit_error
 from aliyun_import.upload.transfer.concurrency import RateLimiter
 from aliyun_import.upload.transfer.parts import DonePart
 from aliyun_import.upload.transfer.scheduler import Scheduler, Task
@@ -51,12 +52,23 @@ class WorkerPool:
         return sum(self._sent)
 
     def start(self, tasks: Iterable[Task], *, busy: int) -> None:
-        """Queue tasks; `busy` is how many are under way with them, each of which has a thread."""
+        """Queue tasks; `busy` is how many are under way with them.
+
+        Each has a thread, unless the machine permits no more: then they wait for one. Raises LocalStateError
+        "system-limit" if there is none at all.
+        """
         for task in tasks:
             self._tasks.put(task)
         while len(self._sent) < busy:
+            thread = threading.Thread(target=self._work, args=(len(self._sent),), name="part", daemon=True)
             self._sent.append(0)
-            threading.Thread(target=self._work, args=(len(self._sent) - 1,), name="part", daemon=True).start()
+            try:
+                thread.start()
+            except RuntimeError as error:  # can't start new thread
+                self._sent.pop()
+                if not self._sent:
+                    raise limit_error(error) or error from error
+                return
 
     def results(self, *, timeout_s: float) -> Iterator[Result]:
         """Yield the tasks that ended; waits for the first of them for at most this time."""

@@ -1,0 +1,123 @@
+"""Tests of commands in circumstances that are not their fault: exit code 1 is for bugs alone."""
+
+import os
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from aliyun_import.sandbox.server import Sandbox
+from tests.cloud import reach
+from tests.flows.commands import Commands, Ran, command_environment
+
+PROGRAM = f"{sys.executable} -m aliyun_import"
+
+
+def limited(limits: str, disk: Path, home: Path, sandbox: Sandbox, **changes: str) -> Ran:
+    """Push a disk from a shell that sets limits first."""
+    command = f"{limits}; exec {PROGRAM} push '{disk}' --region cn-hangzhou"
+    done = subprocess.run(
+        ["bash", "-c", command],
+        env=command_environment(home, sandbox, **changes),
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    return Ran(done.returncode, done.stdout, done.stderr)
+
+
+@pytest.mark.parametrize(
+    ("limits", "setting"), [("ulimit -n 14", "ulimit -n"), ("ulimit -v 90000", "ulimit -v"), ("ulimit -f 0", None)]
+)
+def test_a_limit_of_the_machine_is_no_bug(
+    limits: str, setting: str | None, disk: Path, tmp_path: Path, sandbox: Sandbox
+) -> None:
+    """It is named with the setting that raises it, or what can be worked with is worked with."""
+    ran = limited(limits, disk, tmp_path / "home", sandbox)
+    assert ran.code in (0, 9), ran.err
+    assert "Traceback" not in ran.err
+    assert ran.code == 0 or setting is None or setting in ran.err
+
+
+@pytest.mark.root
+@pytest.mark.parametrize("most", [1, 2, 3, 5, 8, 12, 20])
+def test_few_threads_are_enough_or_the_limit_is_named(most: int, disk: Path, tmp_path: Path, sandbox: Sandbox) -> None:
+    """Limits on threads do not hold for root, so the command runs as a user without a name."""
+    user = "setpriv --reuid 54321 --regid 54321 --clear-groups"
+    if subprocess.run(["bash", "-c", f"{user} {PROGRAM} --version"], capture_output=True, check=False).returncode:
+        pytest.skip("another user can't run this interpreter")
+    for place in (tmp_path, home := tmp_path / "home"):
+        place.mkdir(exist_ok=True)
+        place.chmod(0o777)
+    ran = limited(
+        f"ulimit -u {most}; exec {user} bash -c '{PROGRAM} push \"{disk}\" --region cn-hangzhou'", disk, home, sandbox
+    )
+    assert ran.code in (0, 9), ran.err
+
+
+def test_a_user_without_a_home_passes_a_state_directory(commands: Commands, disk: Path, tmp_path: Path) -> None:
+    """Such a user, as `docker run --user 54321` makes one, has no HOME; the keys come from the environment."""
+    arguments = ("push", str(disk), "--region", "cn-hangzhou", "--state-dir", str(tmp_path / "state"))
+    assert commands.run(*arguments, environment={"HOME": None}).code == 0
+
+
+@pytest.mark.parametrize(
+    ("variable", "value", "code", "told"),
+    [
+        ("HTTP_PROXY", "socks5://127.0.0.1:1080", 0, "m-"),  # for other hosts than this machine
+        ("ALIBABA_CLOUD_ACCESS_KEY_SECRET", "with a blank", 4, "credentials-malformed"),
+        ("ALIBABA_CLOUD_SECURITY_TOKEN", "two\nlines", 4, "credentials-malformed"),
+        ("ALIYUN_IMPORT_ENDPOINT_URL", "https://[::1", 2, "endpoint-invalid"),
+        ("ALIYUN_IMPORT_ENDPOINT_URL", "http://a..b", 2, "endpoint-invalid"),
+        ("TMPDIR", "/nonexistent", 0, "m-"),
+        ("COLUMNS", "0", 0, "m-"),
+        ("LC_ALL", "C", 0, "m-"),
+    ],
+)
+def test_an_odd_environment(variable: str, value: str, code: int, told: str, commands: Commands, disk: Path) -> None:
+    """Each setting is worked with, or is named with the way to correct it."""
+    ran = commands.run("push", str(disk), "--region", "cn-hangzhou", environment={variable: value})
+    assert ran.code == code, ran.err
+    assert told in ran.out + ran.err
+
+
+@pytest.fixture(params=[403, 407])
+def filter_url(request: pytest.FixtureRequest) -> Iterator[tuple[int, str]]:
+    """Serve the page of a filter to every request, and yield its status and URL."""
+
+    def handle(connection: socket.socket) -> None:
+        reach.read_head(connection)
+        page = b"<html><body>Blocked by policy</body></html>"
+        head = f"HTTP/1.1 {request.param} X\r\nConnection: close\r\nContent-Length: {len(page)}\r\n\r\n"
+        connection.sendall(head.encode() + page)
+
+    with reach.server(handle) as port:
+        yield request.param, f"http://127.0.0.1:{port}"
+
+
+def test_the_page_of_a_filter_is_named_as_that(filter_url: tuple[int, str], commands: Commands, disk: Path) -> None:
+    """Neither a right that an administrator could grant nor a failure that passes."""
+    status, url = filter_url
+    ran = commands.run("push", str(disk), "--region", "cn-hangzhou", "--endpoint-url", url, "--output", "json")
+    assert (ran.json["exit_code"], ran.json["code"]) == (4, {403: "intercepted", 407: "proxy-login"}[status])
+    assert "grant" not in ran.json["remedy"]
+    assert status == 407 or "Blocked by policy" in ran.json["cause"]
+
+
+def test_an_ipv6_endpoint(disk: Path, tmp_path: Path, forks: object) -> None:
+    """A sandbox at ::1 is reached by its printed address."""
+    del forks
+    if not socket.has_ipv6 or not Path("/proc/net/if_inet6").exists():
+        pytest.skip("this machine has no IPv6")
+    try:
+        running = Sandbox.start(tmp_path / "cloud", host="::1")
+    except OSError:
+        pytest.skip("this machine has no ::1")
+    with running:
+        ran = limited("true", disk, tmp_path / "home", running)
+        assert ran.code == 0, ran.err
+        assert os.linesep not in ran.out.strip()
