@@ -51,7 +51,7 @@ def read_settings(profile: str | None, *, known: Mapping[str, bool]) -> Mapping[
     `known` has the options of all commands, and whether each is a flag. Raises UsageError "config-invalid".
     """
     found: dict[str, Setting] = {}
-    documents = [(path, _read(path)) for path in (user_file(), Path(NAME)) if path.is_file()]
+    documents = [(path, _read(path)) for path in (user_file(), Path(NAME)) if _is_file(path)]
     top = {key: value for _, document in documents for key, value in document.items()}
     chosen = profile or top.get("profile")
     for path, document in documents:
@@ -62,6 +62,13 @@ def read_settings(profile: str | None, *, known: Mapping[str, bool]) -> Mapping[
             if name == chosen:
                 found |= settings
     return found
+
+
+def _is_file(path: Path) -> bool:
+    try:
+        return path.is_file()
+    except PermissionError:  # in another user's home: HOME is kept by some forms of sudo, and in containers
+        return False
 
 
 def _read(path: Path) -> Mapping[str, Any]:
