@@ -164,7 +164,7 @@ DEGRADED: tuple[Sign, ...] = (
     ),
     _sign(
         Stage.SYSTEM,
-        r"cloud-init\[[^\n]*\.py\[(?:WARNING|ERROR|CRITICAL)\]: ([^\n]{0,120}(?:[Ff]ailed|[Ff]ailure|no response)"
+        r"cloud-init\[[^\n]*\.py\[(?:WARNING|ERROR|CRITICAL)\]: ([^\n]{0,200}(?:[Ff]ailed|[Ff]ailure|no response)"
         r"[^\n]{0,40})",
         "cloud-init reports: {0}",
     ),

@@ -111,6 +111,7 @@ class BootRunDocument(TypedDict):
     reason: str
     stage: Stage | None
     remedy: str | None
+    stop_code: str
     evidence: list[str]
 
 
