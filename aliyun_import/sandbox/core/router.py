@@ -6,6 +6,7 @@ x-acs-action) is an RPC call (ECS, RAM, STS), and everything else is OSS.
 
 import itertools
 import logging
+import re
 import secrets
 import threading
 from collections.abc import Callable, Mapping
@@ -31,6 +32,8 @@ from aliyun_import.sandbox.ram.state import Ram
 # The rest of a refused request's body is read up to this size, so that its bytes are counted and the client gets to
 # read its answer. A client that announced more is answered at once, and its connection is closed.
 DRAIN_BYTES = 64 << 20
+# The hosts of ECS, RAM and STS; a bucket may be named ecs, too: ecs.oss-cn-hangzhou.aliyuncs.com.
+_RPC_HOST = re.compile(r"(?:ram|(?:ecs|sts)(?:-vpc)?(?:[.-](?!oss-)[a-z0-9-]+)?)\.aliyuncs\.com")
 RPC = RpcServices((ecs.ECS, ram.RAM, ram.STS))
 # Name -> service.
 OPERATIONS: Mapping[str, str] = MappingProxyType(
@@ -154,9 +157,21 @@ def identify(state: State, request: Request) -> Call:
     """Return what a request asks for, from its first line and, for an RPC call, its form."""
     if request.path.startswith("/_sandbox"):
         return Call(service="control", operation="control")
-    if request.path == "/":
+    if _is_rpc(request):
         action = request.headers.get("x-acs-action") or request.param("Action")
-        action = action or next((value for name, value in request.form if name == "Action"), "")
-        if action:
-            return Call(service="rpc", operation=action)
+        action = action or next((value for name, value in request.form if name == "Action"), "unknown")
+        return Call(service="rpc", operation=action)
     return oss.identify(request, state.settings.cnames)
+
+
+def _is_rpc(request: Request) -> bool:
+    """Return whether a request is a call of ECS, RAM or STS: by its signature, else its host, else its parameters."""
+    scheme = request.headers.get("authorization").partition(" ")[0]
+    if scheme.startswith("ACS"):
+        return True
+    if scheme or request.has("x-oss-signature") or request.has("OSSAccessKeyId"):
+        return False
+    if _RPC_HOST.fullmatch(request.headers.get("host").partition(":")[0].lower()):
+        return True
+    names = {name for name, _ in (*request.query, *(request.form if request.path == "/" else ()))}
+    return request.path == "/" and bool(names & {"Action", "SignatureMethod"} or "x-acs-action" in request.headers)

@@ -43,6 +43,8 @@ class RpcCall:
     state: State
     parameters: Mapping[str, str]
     key: AccessKey
+    host: str
+    """The Host that it came to."""
 
     @property
     def account_id(self) -> str:
@@ -180,7 +182,7 @@ class RpcServices:
         resources = rpc_resources(service.name, operation.name, parameters, key.account_id)
         if operation.action and not may(key, operation.action, resources):
             raise Refusal(service.no_permission)
-        return operation.do(RpcCall(state=state, parameters=parameters, key=key))
+        return operation.do(RpcCall(state=state, parameters=parameters, key=key, host=request.headers.get("host")))
 
 
 def _refuse_unknown_parameters(service: RpcService, operation: RpcOperation, parameters: Mapping[str, str]) -> None:

@@ -213,6 +213,7 @@ _ECS: dict[str, tuple[int, str]] = {
     "InvalidImage.DiskAmountOrSize": (400, "%s"),
     "ExportImageFailed": (403, "Exporting image is failed, Please contact the administrator."),
     "ConcurrentQuotaExceed.ExportImage": (403, "%s"),
+    "InvalidAcceptLanguage.NotFound": (404, "Only Chinese (zh-CN), English (en-US), and Japanese (ja) are allowed."),
     # Instances
     "InvalidInstanceType.ValueNotSupported": (
         400,

@@ -122,6 +122,8 @@ class Settings:
     """The part of import_s in which the task is Waiting."""
     image_ready_s: float = 0.5
     """Time from Finished (task) to Available (image)."""
+    image_usable_s: float = 0.0
+    """Time from Available to Usable: until then an image can be neither copied nor started."""
     task_hidden_s: float = 0.0
     """How long DescribeTasks and DescribeTaskAttribute do not know a new task."""
     import_outcome: str = "finished"

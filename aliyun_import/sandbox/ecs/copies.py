@@ -83,7 +83,8 @@ def _source(call: RpcCall, region: str, destination: str, image_id: str) -> Imag
     source = call.state.part(Ecs).usable_image(call.account_id, region, image_id)
     if source.account_id != call.account_id and destination != region:
         raise Refusal("OperationDenied.SameRegionOnly")
-    if source.status != "Available":
+    usable = source.usable(now_s=call.state.clock.now_s(), after_s=call.state.settings.image_usable_s)
+    if source.status != "Available" or not usable:
         raise Refusal("IncorrectImageStatus")
     return source
 

@@ -38,7 +38,12 @@ def describe_images(call: RpcCall) -> dict[str, Value]:
         *system_images(region),
     )
     in_use = {each.image_id for each in ecs.instances_of(call.account_id, region)}
-    found = [image for image in known if requested.accepts(image, in_use=image.id in in_use)]
+    found = [
+        image
+        for image in known
+        if requested.accepts(image, in_use=image.id in in_use)
+        and call.get("Usable").lower() in ("", str(is_usable(call, image)).lower())
+    ]
     return rules.paged(call, "Images", "Image", found, partial(shown_image, call)) | {"RegionId": region}
 
 
@@ -207,7 +212,7 @@ def _statuses(call: RpcCall) -> frozenset[str]:
         return STATUSES
     if not asked <= STATUSES:
         raise Refusal("InvalidParamter", "Status")
-    return asked & {"Available"} if call.flag("Usable") else asked
+    return asked
 
 
 def _created(call: RpcCall) -> tuple[str, str]:
@@ -247,6 +252,7 @@ def shown_image(call: RpcCall, image: Image) -> dict[str, Value]:
         "IsSupportCloudinit": False,
         "IsSupportIoOptimized": True,
         "IsPublic": image.owner_alias == "system",
+        "Usable": is_usable(call, image),
         "ImageVersion": "",
         "ProductCode": "",
         "ResourceGroupId": image.resource_group,
@@ -259,6 +265,11 @@ def shown_image(call: RpcCall, image: Image) -> dict[str, Value]:
         "DiskDeviceMappings": {"DiskDeviceMapping": _disks(image)},
     }
     return fields | _detection(image, settings=call.state.settings, now_s=call.state.clock.now_s())
+
+
+def is_usable(call: RpcCall, image: Image) -> bool:
+    """Return whether an image can be started and copied."""
+    return image.usable(now_s=call.state.clock.now_s(), after_s=call.state.settings.image_usable_s)
 
 
 def _in_use(call: RpcCall, image: Image) -> bool:

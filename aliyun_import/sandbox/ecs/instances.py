@@ -42,7 +42,7 @@ def run_instances(call: RpcCall) -> dict[str, Value]:
     life_s = _auto_release(call)
     amount = _checked_form(call)
     _check_network(call, region)
-    if image.status not in ("Available", "Deprecated"):
+    if not image.usable(now_s=call.state.clock.now_s(), after_s=call.state.settings.image_usable_s):
         raise Refusal("OperationDenied.ImageNotValid", "The specified image is not available.")
     catalog.refuse_unfit(image, kind)
     disk_gib = _disk_gib(call, image)

@@ -1,41 +1,13 @@
 """ECS: its table of operations."""
 
-from collections.abc import Callable, Mapping
-from types import MappingProxyType
+from collections.abc import Callable
 
 from aliyun_import.sandbox.core.http_types import Operation
 from aliyun_import.sandbox.core.rpc import RpcCall, RpcOperation, RpcService, Value
 from aliyun_import.sandbox.ecs import catalog, copies, images, instances, sharing, snapshots, tags, tasks
 from aliyun_import.sandbox.ecs.export_image import export_image
 from aliyun_import.sandbox.ecs.import_image import import_image
-from aliyun_import.sandbox.ecs.state import REGIONS
-
-_NAMES: Mapping[str, str] = MappingProxyType({
-    "ap-northeast-1": "Japan (Tokyo)", "ap-northeast-2": "South Korea (Seoul)", "ap-southeast-1": "Singapore",
-    "ap-southeast-3": "Malaysia (Kuala Lumpur)", "ap-southeast-5": "Indonesia (Jakarta)",
-    "ap-southeast-6": "Philippines (Manila)", "ap-southeast-7": "Thailand (Bangkok)",
-    "me-central-1": "Saudi Arabia (Riyadh)", "me-east-1": "UAE (Dubai)", "na-south-1": "Mexico",
-    "us-southeast-1": "US (Atlanta)",
-})  # fmt: skip
-# Announced as closed: DescribeRegions omits them, other calls accept them.
-_CLOSED = frozenset({"ap-south-1", "ap-southeast-2"})
-
-
-def describe_regions(call: RpcCall) -> dict[str, Value]:
-    """DescribeRegions: the regions open to the account, in every region."""
-    closed = _CLOSED | set(call.state.settings.closed_regions)
-    regions: list[Value] = [
-        {
-            "RegionId": region,
-            "RegionEndpoint": f"ecs.{region}.sandbox.invalid",
-            "LocalName": _NAMES.get(region, region),
-            "Status": "available",
-        }
-        for region in REGIONS
-        if region not in closed
-    ]
-    return {"Regions": {"Region": regions}}
-
+from aliyun_import.sandbox.ecs.regions import describe_regions
 
 _FEATURES = ("Features.NvmeSupport", "Features.ImdsSupport")
 

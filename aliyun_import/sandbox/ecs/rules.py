@@ -227,7 +227,8 @@ def _disk(number: int, fields: Mapping[str, str]) -> DiskOrder:
         raise Refusal("InvalidOSSBucket.Malformed")
     if len(key.encode()) > 1023 or key.startswith(("/", "\\")):
         raise Refusal("InvalidOSSObject.Malformed")
-    if not key.lower().endswith(_SUFFIXES):
+    # Clients in production import keys without any suffix, as Packer's own default is.
+    if "." in key.rpartition("/")[2] and not key.lower().endswith(_SUFFIXES):
         raise Refusal("UnsupportedSuffix.OSSObject")
     disk_format = fields.get("Format", "").upper()  # working tools send it in lower case
     if disk_format and disk_format not in formats.FORMATS:

@@ -89,6 +89,10 @@ class Image:
     launch_permission: str = ""
     """LaunchPermission, which is by invitation only."""
 
+    def usable(self, *, now_s: float, after_s: float) -> bool:
+        """Return whether it can be started and copied: so long after it became Available."""
+        return self.status in ("Available", "Deprecated") and now_s >= (self.ready_s or 0.0) + after_s
+
 
 @dataclass(frozen=True, kw_only=True)
 class Snapshot:

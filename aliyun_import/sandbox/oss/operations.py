@@ -89,7 +89,8 @@ OPERATIONS: tuple[OssOperation, ...] = (
     _row("bucket", "DELETE", "DeleteBucket", buckets.delete_bucket),
     # Multipart uploads
     _row("object", "POST", "InitiateMultipartUpload", multipart.initiate, "uploads", action="PutObject",
-         params=("encoding-type",), headers=_UPLOAD),
+         # ossutil sends the directives of a copy here, too, where there is nothing that they could apply to.
+         params=("encoding-type",), headers=("metadata-directive", "tagging-directive", *_UPLOAD)),
     _row("object", "PUT", "UploadPartCopy", multipart.upload_part_copy, "partNumber", "uploadId", "x-oss-copy-source",
          action="PutObject", headers=("copy-source-range", *_SOURCE)),
     _row("object", "PUT", "UploadPart", multipart.upload_part, "partNumber", "uploadId", action="PutObject",

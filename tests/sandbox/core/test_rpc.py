@@ -1,5 +1,6 @@
 """The gateway of the RPC services over HTTP: authentication and refusals."""
 
+import http.client
 import json
 import re
 import xml.etree.ElementTree as ET
@@ -243,3 +244,32 @@ def test_a_parameter_that_the_sandbox_does_not_support_is_refused_by_name(sandbo
     assert answer.status == 501
     assert "the parameter IsSupportCloudinit of ecs:DescribeImages" in answer.text
     assert call(sandbox, "DescribeImages")["PageSize"] == 10
+
+
+@pytest.mark.parametrize(
+    ("query", "headers", "service"),
+    [
+        ("?Action=DescribeRegions", {}, "rpc"),
+        ("?SignatureMethod=HMAC-SHA1", {}, "rpc"),
+        ("", {"Authorization": "ACS3-HMAC-SHA256 Credential=x"}, "rpc"),
+        ("", {"Host": "ecs.cn-hangzhou.aliyuncs.com"}, "rpc"),
+        ("", {"Host": "ecs-cn-hangzhou.aliyuncs.com"}, "rpc"),
+        ("", {"Host": "sts.aliyuncs.com:443"}, "rpc"),
+        ("", {"Host": "ecs.oss-cn-hangzhou.aliyuncs.com"}, "oss"),
+        ("", {"Host": "oss-cn-hangzhou.aliyuncs.com"}, "oss"),
+        ("?Action=DescribeRegions", {"Authorization": "OSS key:signature"}, "oss"),
+        ("?Action=DescribeRegions", {"Authorization": "OSS4-HMAC-SHA256 Credential=x"}, "oss"),
+        ("?Action=x&OSSAccessKeyId=key&Signature=s&Expires=1", {}, "oss"),
+        ("", {}, "oss"),
+    ],
+    ids=str,
+)
+def test_what_a_request_is_for_is_told_by_its_signature_host_and_parameters(
+    sandbox: Sandbox, query: str, headers: dict[str, str], service: str
+) -> None:
+    """A call that lacks its Action is refused as ECS would; a bucket may be named like a service."""
+    connection = http.client.HTTPConnection("127.0.0.1", sandbox.port, timeout=10)
+    connection.request("GET", f"/{query}", headers=headers)
+    connection.getresponse().read()
+    connection.close()
+    assert sandbox.requests.entries()[-1].service == service

@@ -1,5 +1,6 @@
 """Operations on images: list, modify, delete, tag."""
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +10,7 @@ from aliyun_import.sandbox.core.state import AccessKey, State
 from aliyun_import.sandbox.ecs.state import Ecs
 from aliyun_import.sandbox.oss.state import OssState
 from aliyun_import.sandbox.server import Sandbox
-from tests.sandbox.prepared import mapping, prepare
+from tests.sandbox.prepared import mapping, prepare, put
 from tests.sandbox.vendor_sdk import call, refusal, send, signed
 
 
@@ -273,12 +274,44 @@ def test_images_are_tagged(ready: Sandbox) -> None:
 
 
 def test_regions_are_told(ready: Sandbox) -> None:
-    """39 less the two closed ones; their names in the sandbox's own domain."""
+    """39 less the two closed ones; each endpoint is where the call came to, so that no client leaves the sandbox."""
     regions = call(ready, "DescribeRegions")["Regions"]["Region"]
     assert len(regions) == 37
+    assert {region["RegionEndpoint"] for region in regions} == {ready.url.removeprefix("http://")}
     hangzhou = next(region for region in regions if region["RegionId"] == "cn-hangzhou")
-    assert hangzhou["RegionEndpoint"] == "ecs.cn-hangzhou.sandbox.invalid"
-    assert hangzhou["Status"] == "available"
+    assert (hangzhou["LocalName"], hangzhou["Status"]) == ("华东1（杭州）", "available")
+    english = call(ready, "DescribeRegions", AcceptLanguage="en-US")["Regions"]["Region"]
+    assert "China (Hangzhou)" in {region["LocalName"] for region in english}
+    assert refusal(ready, "DescribeRegions", AcceptLanguage="la") == (404, "InvalidAcceptLanguage.NotFound")
+
+
+def test_a_key_without_a_suffix_is_imported(ready: Sandbox) -> None:
+    """As Packer names it; a suffix that is none of a disk is refused (test_import)."""
+    put(ready, "Packer_123456")
+    call(ready, "ImportImage", DiskDeviceMappings=[mapping("Packer_123456")])
+
+
+def _count(sandbox: Sandbox, **fields: str) -> int:
+    """Return the number of own Available images, by a filter that the SDK does not know."""
+    query = {"RegionId": "cn-hangzhou", "Status": "Available", "ImageOwnerAlias": "self", **fields}
+    return int(json.loads(send(sandbox, signed(sandbox, "DescribeImages", query)).text)["TotalCount"])
+
+
+def test_an_available_image_may_not_be_usable_yet(ready: Sandbox) -> None:
+    """It says so, and can be neither copied nor started until it is."""
+    ready.state.configure(image_usable_s=60.0)
+    image_id = _import(ready)
+    assert (_one(ready, image_id)["Status"], _one(ready, image_id)["Usable"]) == ("Available", False)
+    assert (_count(ready, Usable="true"), _count(ready, Usable="false")) == (0, 1)
+    copy: dict[str, Any] = {"ImageId": image_id, "DestinationRegionId": "cn-beijing"}
+    assert refusal(ready, "CopyImage", **copy) == (400, "IncorrectImageStatus")
+    order: dict[str, Any] = {"ImageId": image_id, "InstanceType": "ecs.g7.large"}
+    order |= {"VSwitchId": "vsw-sandbox-cn-hangzhou-a", "SecurityGroupId": "sg-sandbox-cn-hangzhou", "DryRun": "true"}
+    assert refusal(ready, "RunInstances", **order) == (403, "OperationDenied.ImageNotValid")
+    ready.clock.advance(60)
+    assert _one(ready, image_id)["Usable"] is True
+    call(ready, "CopyImage", **copy)
+    assert refusal(ready, "RunInstances", **order) == (400, "DryRunOperation")
 
 
 def test_ids_never_repeat_in_another_sandbox(tmp_path: Path) -> None:

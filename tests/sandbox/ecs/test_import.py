@@ -61,7 +61,7 @@ def _image(sandbox: Sandbox, image_id: str) -> dict[str, Any]:
         ({"DiskDeviceMappings": [mapping("\\disk.raw")]}, (400, "InvalidOSSObject.Malformed")),
         ({"DiskDeviceMappings": [mapping("é" * 512 + ".raw")]}, (400, "InvalidOSSObject.Malformed")),
         ({"DiskDeviceMappings": [mapping("disk.img")]}, (400, "UnsupportedSuffix.OSSObject")),
-        ({"DiskDeviceMappings": [mapping("disk")]}, (400, "UnsupportedSuffix.OSSObject")),
+        ({"DiskDeviceMappings": [mapping("dir.raw/disk.2")]}, (400, "UnsupportedSuffix.OSSObject")),
         ({"DiskDeviceMappings": [mapping("disk.iso")]}, (400, "UnsupportedSuffix.OSSObject")),
         ({"DiskDeviceMappings": [mapping(Format="ISO")]}, (400, "InvalidImageFormat.Malformed")),
         ({"DiskDeviceMappings": [mapping(Device="sda")]}, (403, "InvalidParameter.Malformed")),
