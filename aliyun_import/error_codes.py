@@ -76,6 +76,7 @@ class ErrorCode(CodeRow):
     DISK_READ = "disk-read", e.DiskError, "Reading the disk failed.", "Check the disk's hardware, or copy it again."
     DISK_TRUNCATED = "disk-truncated", e.DiskTruncated, "The disk ended before its size at opening.", _STOP_WRITING
     DISK_CHANGED = "disk-changed", (e.DiskChanged, WARNING), "The disk changed during or after a push.", _STOP_WRITING
+    HOLES_NOT_BELIEVED = "holes-not-believed", WARNING, "Reported holes contain data.", "Copy it to a local disk."
     DISK_TOO_LARGE = "disk-too-large", e.DiskError, "The disk is larger than ECS imports.", "Shrink the disk."
     DISK_REFUSED = "disk-refused", e.DiskError, "Several checks of the disks failed; each is listed.",
     REQUEST_REFUSED = "request-refused", e.RefusedError, "Several checks of the request failed; each is listed.",

@@ -5,12 +5,10 @@ itself: a child with limits must not share a descriptor that other readers depen
 """
 
 import contextlib
-import errno
 import hashlib
 import os
 import stat
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable
 from pathlib import Path
 from types import TracebackType
 from typing import Self, TypeVar
@@ -19,6 +17,7 @@ from aliyun_import.disk.containers.blocks import KEPT_FOR_MANY_BYTES, BlockReade
 from aliyun_import.disk.containers.compressed import open_blocks
 from aliyun_import.disk.containers.registry import identify
 from aliyun_import.disk.fingerprint import Fingerprint, keeps_ctime, read_mounts
+from aliyun_import.disk.holes import Extent, find_extents, why_not_believed
 from aliyun_import.disk.reader import FileReader, ReadProblem
 from aliyun_import.errors import DiskEmpty, DiskError, DiskTruncated
 from aliyun_import.limits import KIB, MIB
@@ -31,16 +30,6 @@ SAMPLE_HEAD_BYTES = 2 * MIB
 SAMPLE_TAIL_BYTES = 64 * KIB
 SAMPLE_SPOTS = 256
 SAMPLE_SPOT_BYTES = 4 * KIB
-# How SEEK_DATA fails where the file system, or the kind of file, does not know holes.
-_NO_HOLES_HERE = frozenset({errno.EINVAL, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.ENOTTY, errno.ESPIPE})
-
-
-@dataclass(frozen=True, slots=True)
-class Extent:
-    """A range of the disk that may hold data: [start, end), in bytes."""
-
-    start: int
-    end: int
 
 
 class Disk:
@@ -58,6 +47,8 @@ class Disk:
         # A reader needs the next block while the current one is used, and copies may be proven at the same time.
         self.most_readers = None if content is None else content.most_kept // 2
         self._file, self._content = file, content
+        # Why the holes of the file are read, too; empty as long as nothing contradicts them.
+        self.distrust = ""
 
     def read_into(self, offset: int, buffer: memoryview) -> None:
         """Fill the whole buffer from offset.
@@ -91,12 +82,32 @@ class Disk:
     def extents(self) -> tuple[Extent, ...]:
         """Return the ranges that may hold data, ascending and disjoint; everything between them reads as zeros.
 
-        One extent for the whole disk where the file system does not know holes, for block devices, and for a compressed
-        file, whose zeros are found when it is unpacked.
+        One extent for the whole disk where the file system does not know holes or contradicts itself about them (see
+        `distrust`), for block devices, and for a compressed file, whose zeros are found when it is unpacked.
         """
-        if self._content is not None:
-            return (Extent(0, self.size_bytes),)
-        return tuple(self._walk_extents())
+        whole = (Extent(0, self.size_bytes),)
+        if self._content is not None or self.distrust:
+            return whole
+        descriptor = self._file.fileno()
+        try:
+            extents = find_extents(descriptor, self.size_bytes)
+            status = os.fstat(descriptor)
+            number = f"{os.major(status.st_dev)}:{os.minor(status.st_dev)}"
+            self.distrust = why_not_believed(
+                descriptor,
+                self.size_bytes,
+                extents,
+                kinds=frozenset(mount.kind for mount in read_mounts() if mount.device == number),
+                allocated_bytes=status.st_blocks * 512,
+            )
+        except OSError as error:
+            raise _read_failed(self.path, 0, error) from error
+        return whole if self.distrust else extents
+
+    @property
+    def unread_bytes(self) -> int:
+        """The size of the holes, which are not read: the file system is believed about them."""
+        return self.size_bytes - sum(extent.end - extent.start for extent in self.extents())
 
     def fingerprint(self) -> Fingerprint:
         """Return the fingerprint of the file as it is now. Raises DiskError, also when the file became shorter.
@@ -147,27 +158,6 @@ class Disk:
         with contextlib.suppress(OSError):
             if stat.S_ISBLK(os.fstat(self._file.fileno()).st_mode):
                 os.posix_fadvise(self._file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
-
-    def _walk_extents(self) -> Iterator[Extent]:
-        end = 0
-        while end < self.size_bytes:
-            try:
-                start = self._seek(end, os.SEEK_DATA)
-                next_end = self._seek(start, os.SEEK_HOLE)
-            except OSError as error:
-                if error.errno == errno.ENXIO:  # nothing but a hole is left
-                    return
-                if error.errno in _NO_HOLES_HERE:
-                    yield Extent(end, self.size_bytes)
-                    return
-                raise _read_failed(self.path, end, error) from error
-            if start >= self.size_bytes:
-                return
-            end = min(next_end, self.size_bytes)
-            yield Extent(start, end)
-
-    def _seek(self, offset: int, whence: int) -> int:
-        return os.lseek(self._file.fileno(), offset, whence)
 
     def _sample(self) -> str:
         file = self if self._content is None else Disk(self.path, self._file)

@@ -253,7 +253,8 @@ class UploadSession:
                     remedy="Download a part of it and compare, or use an endpoint of OSS itself.",
                 )
             )
-        return proof
+        unread = context.source.unread_bytes
+        return f"{proof}; its {size(unread)} of holes by the word of the file system" if unread else proof
 
     def _make_parts(self) -> None:
         """Make all parts, until the server lists each of them with the bytes of the disk."""

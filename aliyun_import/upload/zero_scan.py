@@ -14,8 +14,9 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 from aliyun_import.context import Context
-from aliyun_import.disk.disk import Disk, Extent
-from aliyun_import.events import SurveyProgress
+from aliyun_import.disk.disk import Disk
+from aliyun_import.disk.holes import Extent
+from aliyun_import.events import SurveyProgress, Warned
 from aliyun_import.limits import KIB, MIB
 from aliyun_import.upload.threads import thread_pool
 
@@ -82,6 +83,14 @@ def scan_zeros(
     """
     block = block_bytes or block_bytes_for(source.size_bytes)
     extents = source.extents()
+    if source.distrust:
+        context.emit(
+            Warned(
+                code="holes-not-believed",
+                message=f"The file system contradicts itself about the holes of {source.path}: {source.distrust}. All "
+                "of the disk is read.",
+            )
+        )
     reads = _Reads(source, context, extents, block, with_digests=with_digests)
     index = array("i", [-1]) * (-(-source.size_bytes // block) if with_digests else 0)
     digests: list[bytes] = []

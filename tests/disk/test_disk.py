@@ -14,8 +14,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from aliyun_import.disk.disk import Disk, Extent, open_source, sample_ranges
-from aliyun_import.disk.reader import FileReader
+from aliyun_import.disk.disk import open_source, sample_ranges
+from aliyun_import.disk.holes import Extent
 from aliyun_import.errors import DiskError, Exit
 from aliyun_import.limits import KIB, MIB, TIB
 
@@ -81,18 +81,17 @@ def test_a_disk_of_holes_has_no_extents(tmp_path: Path) -> None:
         assert source.read(1 * MIB, 4) == bytes(4)
 
 
-class Ignorant(Disk):
-    """A disk on a file system that does not know holes."""
+def test_without_knowledge_of_holes_all_is_data(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A file system that answers EINVAL to SEEK_DATA gives one extent, as block devices do."""
 
-    def _seek(self, offset: int, whence: int) -> int:
+    def refuse(_descriptor: int, offset: int, whence: int) -> int:
         raise OSError(errno.EINVAL, f"lseek({offset}, {whence})")
 
-
-def test_without_knowledge_of_holes_all_is_data(tmp_path: Path) -> None:
-    """A file system that answers EINVAL to SEEK_DATA gives one extent, as block devices do."""
     path = write(tmp_path / "disk", b"x" * 5000)
-    with Ignorant(path, FileReader(path)) as source:
+    with open_source(path) as source:
+        monkeypatch.setattr("aliyun_import.disk.holes.os.lseek", refuse)
         assert source.extents() == (Extent(0, 5000),)
+        monkeypatch.undo()
 
 
 def test_a_read_behind_the_end_is_truncation_and_names_the_offset(tmp_path: Path) -> None:

@@ -248,7 +248,7 @@ def test_a_store_without_checksums_gets_the_disk(cloud: Cloud) -> None:
     cloud.scene.write_disk(SPARSE)
     cloud.fault("*", "no-crc", count=None)
     uploaded = cloud.scene.push(store=cloud.store)
-    assert uploaded.proof == "CRC-64 of every part"
+    assert uploaded.proof.split(";")[0] == "CRC-64 of every part"
     cloud.sandbox.faults.clear()
     assert cloud.store.read(uploaded.key) == cloud.scene.path.read_bytes()
 

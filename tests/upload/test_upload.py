@@ -31,7 +31,7 @@ def test_the_object_is_the_disk_and_only_the_data_travels(scene: Scene) -> None:
     content = scene.write_disk("ab" + "." * 40 + "c" + "0" * 8 + "d..e")
     uploaded = scene.push()
     assert scene.store.content(uploaded.key) == content
-    assert uploaded.proof == "CRC-64 of the object"
+    assert uploaded.proof.startswith("CRC-64 of the object")
     assert uploaded.made_by_us
     assert uploaded.sent_bytes == scene.store.received_bytes == 5 * UNIT + 1 * MIB
     assert list(scene.store.objects) == [uploaded.key]
@@ -295,7 +295,7 @@ def test_without_a_crc_of_the_object_the_parts_prove_it(scene: Scene) -> None:
     scene.write_disk("ab" + "." * 40 + "c")
     scene.store.change_object = lambda there: replace(there, crc64=None)
     uploaded = scene.push()
-    assert uploaded.proof == "CRC-64 of every part"
+    assert uploaded.proof.split(";")[0] == "CRC-64 of every part"
     assert uploaded.crc64 == ScriptedStore.crc64_of(scene.path.read_bytes())
 
 
@@ -313,7 +313,7 @@ def test_without_any_crc_the_md5_of_the_parts_proves_it(scene: Scene) -> None:
     scene.store.change_object = lambda there: replace(there, crc64=None)
     scene.store.change_part = lambda part: replace(part, crc64=None)
     uploaded = scene.push()
-    assert uploaded.proof == "MD5 of every part sent, source and range of every part copied"
+    assert uploaded.proof.split(";")[0] == "MD5 of every part sent, source and range of every part copied"
     assert scene.store.content(uploaded.key) == content
 
 

@@ -120,6 +120,7 @@ class Ext(InodeFileSystem[_Inode]):
         if sb.incompat & META_BG and descriptor_block >= sb.first_meta_bg:
             first = descriptor_block * per_block
             block = sb.first_block + first * sb.blocks_per_group + int(sb.has_backup(first))
+            block += sb.descriptors_at - sb.first_block - 1 if first == 0 else 0
         else:
             block = sb.descriptors_at + descriptor_block
         at = block * sb.block_bytes + slot * sb.descriptor_bytes
