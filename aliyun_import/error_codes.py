@@ -83,8 +83,7 @@ class ErrorCode(CodeRow):
     NOT_WHOLE = "not-whole", e.DiskError, "One file of a multi-file disk is missing.", "Put all in one folder."
     QEMU_IMG_MISSING = ("qemu-img-missing", e.QemuImgMissing, "Reading this format needs qemu-img, which is not there.",
                         "Install qemu-img (package qemu-utils or qemu-img).")
-    CONVERSION_FAILED = ("conversion-failed", e.DiskError, "qemu-img could not convert the disk.",
-                         "Check the disk with `qemu-img check`.")
+    CONVERSION_FAILED = "conversion-failed", e.DiskError, "qemu-img could not convert it.", "Run `qemu-img check`."
     UNPACK_FAILED = "unpack-failed", e.DiskError, "A compressed disk can't be unpacked.", "Copy or download it again."
     NO_SPACE = ("no-space", e.LocalStateError, "The working directory has too little free space.",
                 "Free space, or pass --work-dir with another directory.")

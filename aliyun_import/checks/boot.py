@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from aliyun_import.checks.infer import boot_mode_of
-from aliyun_import.checks.registry import AppliesTo, DiskSubject, Found, GuestSubject, Source, check
+from aliyun_import.checks.registry import AppliesTo, DiskSubject, Found, GuestSubject, Source, check, places
 from aliyun_import.disk.report import DiskReport, Loader, Partition, TableKind
 from aliyun_import.model.finding import Severity
 from aliyun_import.model.request import Architecture
@@ -128,6 +128,30 @@ def loader_for_other_processor(subject: GuestSubject) -> Found | None:
         f"The programs on the disk are for {expected}, and its only UEFI loader is for {first.machine}.",
         "Install the boot loader for the architecture of the system: grub-install --removable with its --target.",
         f"{first.path} on partition {first.partition}, and /bin/sh",
+    )
+
+
+@check(
+    "grub-search-stale",
+    {Severity.BLOCKS: "", Severity.WARNS: "if the disk boots with BIOS"},
+    source=Source.BOOT_MODES,
+    applies_to=AppliesTo.GUEST,
+)
+def grub_search_stale(subject: GuestSubject) -> Found | None:
+    """Check that GRUB on the EFI system partition finds the file system with its menu.
+
+    The grub.cfg beside the loader names it by its UUID. If no file system has that UUID, GRUB stops at its prompt.
+    """
+    stale, boot = subject.guest.stale_searches, subject.report.boot
+    if not stale or not boot.uefi:
+        return None
+    return Found(
+        f"GRUB on the EFI system partition looks for the file system {stale[0].what}, which is not on the disk: it "
+        "would stop at its prompt.",
+        "Write it again on the source system: grub-install, or dpkg-reconfigure grub-efi-amd64, or dnf reinstall "
+        "grub2-efi-x64 shim-x64 on Red Hat.",
+        places(stale),
+        Severity.WARNS if boot.bios else None,
     )
 
 

@@ -115,6 +115,23 @@ def swap_partition(subject: DiskSubject) -> Found | None:
     )
 
 
+@check("hibernated", Severity.WARNS, source=Source.JUDGEMENT, applies_to=AppliesTo.SYSTEM_DISK)
+def hibernated(subject: DiskSubject) -> Found | None:
+    """Check that the system was shut down and not hibernated.
+
+    A swap partition with a saved session is resumed at the first boot, on other hardware.
+    """
+    swap = next((part for part in subject.report.partitions if part.filesystem == "swap-suspended"), None)
+    if swap is None:
+        return None
+    return Found(
+        f"Partition {swap.number} contains a hibernated session: the first boot resumes it on other hardware, and may "
+        "lose what is on the root.",
+        "Start the source system, shut it down, and copy the disk again.",
+        _place(swap),
+    )
+
+
 @check("root-file-system", Severity.WARNS, source=Source.LINUX_2026, applies_to=AppliesTo.GUEST)
 def root_file_system(subject: GuestSubject) -> Found | None:
     """Check that the root is on a file system of the image requirements.

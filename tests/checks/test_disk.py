@@ -184,6 +184,12 @@ def test_an_encrypted_disk_is_blocked_only_if_no_root_was_found() -> None:
         assert found["root-encrypted"].severity is severity
 
 
+def test_a_hibernated_linux_is_found() -> None:
+    """Its swap space has a saved session, which is resumed on other hardware."""
+    swap = replace(ROOT, number=2, filesystem="swap-suspended")
+    assert findings(report(partitions=(ROOT, swap)))["hibernated"].severity is Severity.WARNS
+
+
 def test_the_layout_of_the_root_is_checked() -> None:
     """A root that is not last, swap, LVM and a root too large for its partition have a finding each."""
     swap = replace(ROOT, number=2, start_bytes=39 * GIB, filesystem="swap", type_name="Linux swap")

@@ -404,3 +404,12 @@ def test_the_evidence_has_file_and_line() -> None:
 def test_free_space_is_judged_by_its_amount() -> None:
     """A small root that is nearly full by percent, but has space for the first boot, has no finding."""
     assert findings(report(guest=guest(root=root(size_bytes=20 * GIB, free_bytes=200 * MIB)))) == {}
+
+
+def test_grub_that_looks_for_a_file_system_that_is_gone() -> None:
+    """With UEFI alone it stops at its prompt; BIOS has its own way to the menu."""
+    system = guest(stale_searches=(HERE,))
+    both = replace(UEFI, bios=("GRUB",))
+    assert findings(report(guest=system, boot=UEFI))["grub-search-stale"].severity is BLOCKS
+    assert findings(report(guest=system, boot=both))["grub-search-stale"].severity is WARNS
+    assert findings(report(guest=system)) == {}

@@ -27,7 +27,7 @@ _MAX_NAMES = 40
 _MAX_DEPTH = 35
 
 
-def _walk(files: FileSystem) -> None:
+def walk(files: FileSystem) -> None:
     """Go through everything that a tree has, as far as it can be read, and along some links."""
     pending = [(files.root, 0)]
     seen = 0
@@ -56,12 +56,12 @@ def _walk(files: FileSystem) -> None:
 
 def _read_ext(reader: Reader) -> None:
     with suppress(ReadProblem):
-        _walk(Ext(reader))
+        walk(Ext(reader))
 
 
 def _read_xfs(reader: Reader) -> None:
     with suppress(ReadProblem):
-        _walk(Xfs(reader))
+        walk(Xfs(reader))
 
 
 def _read_lvm(reader: Reader) -> None:

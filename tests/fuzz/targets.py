@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from importlib.util import find_spec
 
+from tests.fuzz.config_targets import CONFIG_TARGETS
 from tests.fuzz.disk_targets import DISK_TARGETS
 from tests.fuzz.guest_targets import GUEST_TARGETS
 from tests.fuzz.target import Target
@@ -10,6 +11,6 @@ from tests.fuzz.target import Target
 # What needs a package of an extra is there when the package is.
 TARGETS: Mapping[str, Target] = {
     name: target
-    for name, target in (DISK_TARGETS | GUEST_TARGETS).items()
+    for name, target in (DISK_TARGETS | GUEST_TARGETS | CONFIG_TARGETS).items()
     if not target.needs or find_spec(target.needs) is not None
 }

@@ -10,7 +10,8 @@ from dataclasses import dataclass, field, replace
 from fnmatch import fnmatchcase
 
 from aliyun_import.disk.guest.boot_files import BootFiles, assignments, new_entry, words_of
-from aliyun_import.disk.guest.report import BootEntry
+from aliyun_import.disk.guest.disk_names import DiskNames
+from aliyun_import.disk.guest.report import BootEntry, Evidence
 
 _MENUS = ("boot/grub/grub.cfg", "boot/grub2/grub.cfg", "grub/grub.cfg", "grub2/grub.cfg", "EFI/{vendor}/grub.cfg",
           "EFI/BOOT/grub.cfg")  # fmt: skip
@@ -24,6 +25,9 @@ _MODULE = {"module", "module2"}
 _EXTRAS = {"tuned_params", "tuned_initrd", "extra_cmdline", "grub_linux_append", "vt_handoff", "saved_entry"}
 _MAX_ENTRIES = 100
 _TITLE = re.compile(r"""(?:menuentry|submenu)\s+(?:'([^']*)'|"([^"]*)"|(\S+))""")
+_STUBS = ("EFI/{vendor}/grub.cfg", "EFI/BOOT/grub.cfg")
+_SEARCH = re.compile(r"^\s*search[^\n]*?\s([0-9a-fA-F]{4,}(?:-[0-9a-fA-F]{4,})+)\b", re.MULTILINE)
+_MENU = re.compile(r"^\s*(menuentry|linux\w*|blscfg)\b", re.MULTILINE)
 _ID = re.compile(r"""(?:--id|\$menuentry_id_option)\s+['"]?([^'"\s{]+)""")
 
 
@@ -87,6 +91,23 @@ def read_grub(files: BootFiles, variables: dict[str, str]) -> Iterator[BootEntry
         yield from _grub2(place, text, dict(variables))
     for place, text in files.texts(*_LEGACY_MENUS):
         yield from _legacy(place, text)
+
+
+def read_stale_searches(files: BootFiles, names: DiskNames) -> tuple[Evidence, ...]:
+    """Return where GRUB on the ESPs looks for a file system that is not on the disk; empty if one place is right.
+
+    The grub.cfg beside such a GRUB has no menu: it finds another file system by its UUID, and reads the menu there.
+    """
+    stale: list[Evidence] = []
+    for place, text in files.texts(*_with_vendors(files, _STUBS)):
+        match = _SEARCH.search(text)
+        if match is None or _MENU.search(text):
+            continue
+        if names.has(f"UUID={match[1]}") is not False:
+            return ()
+        line = text.count("\n", 0, match.start(1)) + 1
+        stale.append(Evidence(what=match[1], where=f"{place}:{line}"))
+    return tuple(stale)
 
 
 def read_bls(files: BootFiles, variables: dict[str, str]) -> Iterator[BootEntry]:

@@ -260,6 +260,7 @@ class GuestReport:
     about why another system than this one may be started, empty when it is this one. `tools` are the programs that
     make an initramfs or the configuration of a boot loader; `systemd` is whether it is the init system. `image_based`:
     its root is a deployment of ostree, or its /usr a volume of its own, and only its own loader finds its kernels.
+    `stale_searches` are the UUIDs that GRUB on the ESP looks for, if none of them is on the disk.
 
     `issue` is the text of /etc/issue, None where there is none; `custom_image_directory` is whether the first
     partition has /aliyun_custom_image (None: unknown).
@@ -294,6 +295,7 @@ class GuestReport:
     unread: tuple[Evidence, ...] = ()
     uncertain: str = ""
     image_based: bool = False
+    stale_searches: tuple[Evidence, ...] = ()
     unknowns: tuple[str, ...] = ()
 
     @property

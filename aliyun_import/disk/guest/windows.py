@@ -138,6 +138,7 @@ class Ntfs:
         return _call(lambda: b"".join(entry.read_buffer_at_offset(min(_READ_BYTES, size - at), at) for at in starts))
 
     def _entry(self, path: str) -> _Entry | None:
+        """Find a path; the library compares names as Windows does, in any case."""
         entry: _Entry | None = _call(lambda: self._volume.get_file_entry_by_path(path.replace("/", "\\")))
         return entry
 
@@ -218,6 +219,8 @@ _DISK_CLASSES = {
 }
 # The filters of Windows itself.
 _OWN_FILTERS = {"partmgr", "volsnap", "fvevol", "iorate", "rdyboost", "volume", "ehstorclass", "iomap"}
+# On a FAT partition: the boot configuration of UEFI, and that of BIOS.
+_BOOT_FILES = ("EFI/Microsoft/Boot/BCD", "Boot/BCD")
 _GUEST_AGENTS = ("/Program Files/Qemu-ga/qemu-ga.exe", "/Program Files/qemu-ga/qemu-ga.exe")
 _MACHINES = {"AMD64": Architecture.X86_64, "ARM64": Architecture.ARM64, "x86": Architecture.I386}
 
@@ -242,7 +245,7 @@ def inspect_windows(volumes: Sequence[Volume], esps: Sequence[FileSystem], unkno
         return GuestReport(unknowns=(*unknowns, "no Windows was found on the NTFS volumes"))
     complete = not unknowns
     inspection = _Inspection(found, unknowns)
-    boot_files += ["EFI/Microsoft/Boot/BCD" for esp in esps if inspection.has_bcd(esp)]
+    boot_files += [place for esp in esps for place in _BOOT_FILES if inspection.has_file(esp, place)]
     return inspection.report(tuple(boot_files) if complete or boot_files else None)
 
 
@@ -252,9 +255,9 @@ class _Inspection:
     def __init__(self, ntfs: Ntfs, unknowns: list[str]) -> None:
         self._ntfs, self._unknowns = ntfs, unknowns
 
-    def has_bcd(self, esp: FileSystem) -> bool:
-        """Return whether an EFI system partition contains the boot configuration of Windows."""
-        return bool(self._read("an EFI system partition", lambda: Tree(esp).exists("/EFI/Microsoft/Boot/BCD")))
+    def has_file(self, esp: FileSystem, path: str) -> bool:
+        """Return whether a FAT partition, for UEFI or for BIOS, contains a file."""
+        return bool(self._read("a FAT partition", lambda: Tree(esp).exists(f"/{path}")))
 
     def report(self, boot_files: tuple[str, ...] | None) -> GuestReport:
         """Return all facts."""

@@ -28,6 +28,8 @@ DISKS: dict[str, tuple[Callable[[], bytes], str, BootMode]] = {
 }
 
 _WANTS = "/etc/systemd/system/multi-user.target.wants"
+_NM: dict[str, bytes | Link] = {f"{_WANTS}/NetworkManager.service": Link("x")}
+_NETWORKD: dict[str, bytes | Link] = {f"{_WANTS}/systemd-networkd.service": Link("x")}
 
 
 @pytest.mark.parametrize("name", DISKS)
@@ -662,3 +664,173 @@ def test_an_empty_guest_is_no_crash() -> None:
     assert (guest.kernels, guest.fstab, guest.boot_entries, guest.unknowns) == ((), (), (), ())
     assert guest.root is not None
     assert guest.root.size_bytes > MIB
+
+
+_HANDS_OFF: dict[str, bytes | Link] = {"/etc/cloud/cloud.cfg.d/99.cfg": b"network: {config: disabled}\n"}
+_KEYFILE = "/etc/NetworkManager/system-connections/a.nmconnection"
+_NO_IFUPDOWN: dict[str, None] = {"/etc/network/interfaces": None}
+
+
+@pytest.mark.parametrize(
+    ("paths", "names"),
+    [
+        ({"/etc/netplan/0.yaml": b"network: {ethernets: {ens160: {dhcp4: true}}}\n"}, ["ens160"]),
+        ({"/etc/netplan/0.yaml": b"network: {ethernets: {a: {match: {name: enp*}, dhcp4: true}}}\n"}, []),
+        ({"/etc/network/interfaces": b"auto enp0s3\niface enp0s3 inet dhcp\n"}, ["enp0s3"]),
+        ({"/etc/network/interfaces": b"auto eth1\niface eth1 inet dhcp\n"}, ["eth1"]),
+        ({"/etc/network/interfaces": b"auto eth0 ens3\niface eth0 inet dhcp\niface ens3 inet dhcp\n"}, []),
+        ({"/etc/sysconfig/network-scripts/ifcfg-ens192": b"BOOTPROTO=dhcp\nONBOOT=yes\n"}, ["ens192"]),
+        ({"/etc/sysconfig/network-scripts/ifcfg-x": b"DEVICE=em1\nBOOTPROTO=dhcp\n"}, ["em1"]),
+        ({_KEYFILE: b"[connection]\ntype=ethernet\ninterface-name=ens192\n", **_NM}, ["ens192"]),
+        ({_KEYFILE: b"[connection]\ntype=ethernet\n", **_NM}, []),
+        ({"/etc/systemd/network/a.network": b"[Match]\nName=ens18\n[Network]\nDHCP=yes\n", **_NETWORKD}, ["ens18"]),
+        ({"/etc/systemd/network/a.network": b"[Match]\nName=en* eth*\n[Network]\nDHCP=on\n", **_NETWORKD}, []),
+        (
+            {
+                "/etc/cloud/cloud.cfg.d/99.cfg": b"network:\n  ethernets:\n    ens33: {dhcp4: true}\n",
+            },
+            ["ens33"],
+        ),
+    ],
+)
+def test_a_card_by_its_place_is_found(paths: dict[str, bytes | Link], names: list[str]) -> None:
+    """Its name depends on the slot in the source machine; a pattern, eth0, or a profile for any card does not."""
+    network = looked_at(debian(**(_NO_IFUPDOWN | _HANDS_OFF | paths))).network
+    assert network is not None
+    assert [card.what for card in network.names] == names
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/etc/sysconfig/network-scripts/ifcfg-eth0.rpmsave",
+        "/etc/sysconfig/network-scripts/ifcfg-eth0.bak",
+        "/etc/sysconfig/network-scripts/ifcfg-eth0.orig",
+        "/etc/network/interfaces.d/not-included",
+    ],
+)
+def test_files_that_the_tools_ignore_bind_nothing(path: str) -> None:
+    """What a package manager or an editor left is not read."""
+    text = b"HWADDR=52:54:00:00:00:01\niface eth9 inet static\n hwaddress 52:54:00:00:00:01\n"
+    network = looked_at(debian(**{path: text})).network
+    assert network is not None
+    assert (network.bound, network.static) == ((), ())
+
+
+@pytest.mark.parametrize(
+    ("paths", "kind"),
+    [
+        ({"/etc/netplan/0.yaml": b"network: {ethernets: {a: {match: {macaddress: '52:54:00:00:00:01'}}}}\n"}, "bound"),
+        ({"/etc/systemd/network/a.network": b"[Match]\nMACAddress=52:54:00:00:00:01\n", **_NETWORKD}, "bound"),
+        ({"/etc/systemd/network/a.link": b"[Match]\nMACAddress=52:54:00:00:00:01\n[Link]\nName=eth0\n"}, "renamed"),
+        ({"/etc/systemd/network/a.link": b"[Match]\nPath=pci-0000:03:00.0\n[Link]\nName=lan\n"}, "renamed"),
+        ({_KEYFILE: b"[ethernet]\nmac-address=52:54:00:00:00:01\n", **_NM}, "bound"),
+        ({"/etc/network/interfaces": b"iface eth0 inet dhcp\n hwaddress ether 52:54:00:00:00:01\n"}, "bound"),
+        ({"/etc/udev/rules.d/10.rules": b'SUBSYSTEM=="net", KERNELS=="0000:03:00.0", NAME="eth0"\n'}, "renamed"),
+        ({"/etc/mactab": b"eth0 52:54:00:00:00:01\n"}, "renamed"),
+    ],
+)
+def test_a_card_is_recognised_by_its_address_in_every_tool(paths: dict[str, bytes | Link], kind: str) -> None:
+    """A rule, a link file and each tool have their own words for it."""
+    network = looked_at(debian(**paths)).network
+    assert network is not None
+    assert len(getattr(network, kind)) == 1
+
+
+def test_what_cloud_init_writes_anew_binds_nothing() -> None:
+    """The file says so in its head; with its network disabled cloud-init leaves the file as it is."""
+    text = b"# Created by cloud-init on instance boot automatically\nDEVICE=eth0\nHWADDR=52:54:00:00:00:01\n"
+    paths: dict[str, bytes | Link] = {"/etc/sysconfig/network-scripts/ifcfg-eth0": text}
+    for system, count in ((debian(**paths), 0), (debian(**paths, **_HANDS_OFF), 1)):
+        network = looked_at(system).network
+        assert network is not None
+        assert len(network.bound) == count
+
+
+@pytest.mark.parametrize(
+    ("paths", "tie"),
+    [
+        ({f"{_WANTS}/walinuxagent.service": Link("x")}, "walinuxagent (Azure)"),
+        ({f"{_WANTS}/open-vm-tools.service": Link("x")}, "open-vm-tools (VMware)"),
+        ({"/etc/modprobe.d/x.conf": b"blacklist virtio_net\n"}, "blacklist virtio_net"),
+        ({"/etc/modprobe.d/x.conf": b"install virtio-blk /bin/true\n"}, "install virtio-blk /bin/true"),
+        ({"/etc/initramfs-tools/conf.d/resume": b"RESUME=UUID=0-0\n"}, "RESUME=UUID=0-0"),
+        ({"/etc/sysconfig/network": b"GATEWAY=192.0.2.1\n"}, "GATEWAY=192.0.2.1"),
+        ({"/etc/cloud/ds-identify.cfg": b"datasource: Ec2\n"}, "datasource: Ec2"),
+        (
+            {"/etc/lvm/devices/system.devices": b"# x\nIDTYPE=sys_wwid IDNAME=t10.ATA DEVNAME=/dev/sda2\n"},
+            "IDTYPE=sys_wwid IDNAME=t10.ATA DEVNAME=/dev/sda2",
+        ),
+    ],
+)
+def test_what_ties_a_system_to_its_source_is_found(paths: dict[str, bytes | Link], tie: str) -> None:
+    """Agents, drivers, devices and settings, each in its own file."""
+    assert [one.what for one in looked_at(debian(**paths)).source_ties] == [tie]
+
+
+@pytest.mark.parametrize(
+    ("argument", "kind"),
+    [
+        ("resume=UUID=0-0", "DEVICE"),
+        ("resume=/dev/sda3", "DEVICE"),
+        ("rd.lvm.lv=old/swap", "DEVICE"),
+        ("single", "RESCUE"),
+        ("init=/bin/sh", "RESCUE"),
+        ("systemd.unit=rescue.target", "RESCUE"),
+        ("ip=192.0.2.5::192.0.2.1:255.255.255.0:host:eth0:off", "NETWORK"),
+        ("module_blacklist=virtio_blk", "DRIVER"),
+        ("ignition.platform.id=aws", "CLOUD"),
+        ("ds=nocloud", "CLOUD"),
+        ("cloud-init=disabled", "CLOUD"),
+        ("ignition.platform.id=aliyun", None),
+        ("ip=dhcp", None),
+        ("console=ttyS0,115200", None),
+        (f"resume=UUID={ROOT_UUID}", None),
+    ],
+)
+def test_the_arguments_of_the_kernel_are_read(argument: str, kind: str | None) -> None:
+    """Of the entry that is started."""
+    menu = f"linux /boot/vmlinuz-6.1.0-30-amd64 root=UUID={ROOT_UUID} {argument}\n".encode()
+    ties = looked_at(debian(**{"/boot/grub/grub.cfg": menu})).source_ties
+    assert [tie.kind.name for tie in ties] == ([kind] if kind else [])
+
+
+def test_mount_units_and_crypttab_are_read() -> None:
+    """A unit that is required is a line of fstab, one that is wanted has nofail; crypttab names its devices."""
+    unit, directory = b"[Mount]\nWhat=/dev/sdb1\nWhere=/data\n", "/etc/systemd/system"
+    paths: dict[str, bytes | Link] = {
+        f"{directory}/data.mount": unit,
+        f"{directory}/more.mount": unit,
+        f"{directory}/off.mount": unit,
+        f"{directory}/local-fs.target.requires/data.mount": Link("../data.mount"),
+        f"{directory}/multi-user.target.wants/more.mount": Link("../more.mount"),
+        "/etc/crypttab": b"# x\ndata UUID=0-0 none luks\n",
+    }
+    guest = looked_at(debian(**paths))
+    assert [(entry.where, "nofail" in entry.options) for entry in guest.fstab[1:]] == [
+        (f"{directory}/data.mount:2", False),
+        (f"{directory}/more.mount:2", True),
+    ]
+    assert [(entry.spec, entry.type, entry.found) for entry in guest.crypttab] == [("UUID=0-0", "none", False)]
+
+
+@pytest.mark.parametrize(
+    ("spec", "found"),
+    [
+        ("/dev/mapper/oldvg-data", False),
+        ("/dev/oldvg/data", False),
+        ("/dev/mapper/mpatha1", False),
+        ("/dev/md0", False),
+        ("/dev/disk/by-label/my\\x20disk", False),
+        ("/dev/disk/by-id/dm-name-oldvg-data", False),
+        ("/dev/sda1", None),
+        ("/swapfile", None),
+    ],
+)
+def test_devices_that_nothing_on_the_disk_makes_are_missing(spec: str, found: bool | None) -> None:
+    """A volume group, an array or a multipath device of the source; what a device name means is not told here."""
+    plain = Partition(
+        number=1, start_bytes=0, size_bytes=MIB << 10, type_name="", type_id="", filesystem="ext4", uuid="A"
+    )
+    assert DiskNames.of([plain]).has(spec) is found
+    assert DiskNames.of([plain, replace(plain, filesystem="luks")]).has("/dev/oldvg/data") is None

@@ -685,6 +685,17 @@ TABLE: dict[str, tuple[Guest, str]] = {
         ),
         "",
     ),
+    "stub of GRUB with a stale UUID": (
+        uefi(
+            {"EFI/debian/grub.cfg": f"search.fs_uuid {B} root\nset prefix=($root)/boot/grub\n".encode()}, root(DEBIAN)
+        ),
+        "blocks:grub-search-stale",
+    ),
+    "stub of GRUB": (
+        uefi({"EFI/debian/grub.cfg": f"search --no-floppy --fs-uuid --set=root {R}\n".encode()}, root(DEBIAN)),
+        "",
+    ),
+    "hibernated": (bios(root(DEBIAN), Area("swap-suspended")), "warns:hibernated warns:root-not-last"),
     # What ties a guest to its source.
     "card by its place": (
         bios(root(debian(more={"/etc/network/interfaces": b"auto enp0s3\niface enp0s3 inet dhcp\n"}))),
