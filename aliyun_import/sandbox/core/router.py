@@ -17,6 +17,7 @@ from typing import Protocol
 from aliyun_import.sandbox.auth.rpc_signature import Nonces
 from aliyun_import.sandbox.control.plane import ControlPlane
 from aliyun_import.sandbox.core.faults import Fault
+from aliyun_import.sandbox.core.http_server import Send
 from aliyun_import.sandbox.core.http_types import Answer, BodyTooLargeError, Call, ConnectionCutError, Request
 from aliyun_import.sandbox.core.request_log import LoggedRequest, concealed
 from aliyun_import.sandbox.core.rpc import RpcServices
@@ -43,7 +44,6 @@ OPERATIONS: Mapping[str, str] = MappingProxyType(
 # All state is read at the start, because a file that no content refers to then is removed.
 PARTS: tuple[Callable[[State], object], ...] = (OssState, Ecs, Ram, Nonces)
 
-Send = Callable[[Answer, int | None], None]
 log = logging.getLogger(__name__)
 
 

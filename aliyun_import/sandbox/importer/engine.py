@@ -143,7 +143,9 @@ def _save(state: State, task: Task) -> None:
         return
     remain_s = max(0, math.ceil(task.outcome.ends_s - state.clock.now_s())) if task.running else 0
     status = failed_image if task.status == "Failed" else image.status
-    ecs.images[image.id] = replace(image, status=status, percent=task.percent, remain_s=remain_s)
+    changed = replace(image, status=status, percent=task.percent, remain_s=remain_s)
+    if changed != image:
+        ecs.images[image.id] = changed
 
 
 def _readied(image: Image, task: Task, now_s: float) -> Image:

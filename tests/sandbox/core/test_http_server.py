@@ -1,0 +1,117 @@
+"""The HTTP server: its bounds on connections, threads, idle time and the forms of a body."""
+
+import http.client
+import socket
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack, closing, suppress
+
+import pytest
+
+from aliyun_import.sandbox.core.faults import Fault
+from aliyun_import.sandbox.core.http_server import WireServer, _Handler
+from aliyun_import.sandbox.server import Sandbox
+
+LIMIT = 3
+
+
+@pytest.fixture
+def narrow(sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch) -> Sandbox:
+    """Let a sandbox have three connections."""
+    monkeypatch.setattr(WireServer, "max_connections", LIMIT)
+    return sandbox
+
+
+@pytest.fixture
+def sockets() -> Iterator[ExitStack]:
+    """Close the sockets of a test."""
+    with ExitStack() as stack:
+        yield stack
+
+
+def _connect(sandbox: Sandbox, sockets: ExitStack, sent: bytes = b"") -> socket.socket:
+    opened = sockets.enter_context(socket.create_connection(("127.0.0.1", sandbox.port), timeout=10))
+    opened.sendall(sent)
+    return opened
+
+
+def _status(sandbox: Sandbox) -> int:
+    connection = http.client.HTTPConnection("127.0.0.1", sandbox.port, timeout=10)
+    with closing(connection):
+        connection.request("GET", "/_sandbox")
+        return connection.getresponse().status
+
+
+def _threads() -> int:
+    return sum(1 for each in threading.enumerate() if each.name == "sandbox-connection")
+
+
+def _closed(opened: socket.socket) -> bool:
+    with suppress(ConnectionResetError):
+        return opened.recv(1) == b""
+    return True
+
+
+@pytest.mark.parametrize("sent", [b"", b"GET / HTTP/1.1\r\nHost: half", b"PUT /bucket/k HTTP/1.1\r\n"])
+def test_connections_that_send_no_request_give_way(narrow: Sandbox, sockets: ExitStack, sent: bytes) -> None:
+    """Twenty of them keep nobody out, and take no more threads than the bound; the oldest is closed first."""
+    opened = [_connect(narrow, sockets, sent) for _ in range(20)]
+    assert _status(narrow) == 200
+    assert _closed(opened[0])
+    ends_s = time.monotonic() + 10
+    while _threads() > LIMIT and time.monotonic() < ends_s:
+        time.sleep(0.01)
+    assert _threads() <= LIMIT
+
+
+def test_a_connection_that_is_served_is_not_closed_for_another(narrow: Sandbox, sockets: ExitStack) -> None:
+    """A slow call ends with its answer while others come and go."""
+    narrow.faults.add(Fault(operation="ListBuckets", effect="delay", delay_s=0.3))
+    served = _connect(narrow, sockets, b"GET / HTTP/1.1\r\nHost: h\r\n\r\n")
+    while narrow.faults.active():
+        time.sleep(0.005)
+    for _ in range(10):
+        _connect(narrow, sockets)
+    assert served.recv(12) == b"HTTP/1.1 403"
+
+
+def test_beyond_the_bound_a_connection_is_closed_when_all_are_served(narrow: Sandbox, sockets: ExitStack) -> None:
+    """It gets no thread; when one is free again, the next is served."""
+    narrow.faults.add(Fault(operation="ListBuckets", effect="delay", delay_s=0.4, count=LIMIT))
+    for _ in range(LIMIT):
+        _connect(narrow, sockets, b"GET / HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n")
+    while narrow.faults.active():
+        time.sleep(0.005)
+    assert _closed(_connect(narrow, sockets))
+    ends_s = time.monotonic() + 10
+    while time.monotonic() < ends_s:
+        with suppress(OSError, http.client.HTTPException):
+            assert _status(narrow) == 200
+            return
+        time.sleep(0.05)
+    raise AssertionError("the sandbox serves nobody any more")
+
+
+def test_a_connection_on_which_nothing_arrives_is_closed(
+    sandbox: Sandbox, sockets: ExitStack, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In its head and in its body."""
+    monkeypatch.setattr("aliyun_import.sandbox.core.http_server.IDLE_S", 0.05)
+    monkeypatch.setattr(_Handler, "timeout", 0.05)
+    for sent in (b"GET / HTTP/1.1\r\nHost: h", b"PUT /b/k HTTP/1.1\r\nHost: h\r\nContent-Length: 5\r\n\r\nab"):
+        opened = _connect(sandbox, sockets, sent)
+        while opened.recv(4096):
+            pass
+
+
+CHUNKS = (b"-5\r\nabcde", b"+5\r\nabcde", b"0x5\r\nabcde", b"5_0\r\nabcde", b"\r\n", b"fffffffffffffffff\r\n")
+
+
+@pytest.mark.parametrize("body", [*CHUNKS, b"0\r\n" + b"a: b\r\n" * 101])
+def test_a_malformed_chunk_ends_the_connection(sandbox: Sandbox, sockets: ExitStack, body: bytes) -> None:
+    """At once, and not when the client has sent as much as it likes; so do trailers without an end."""
+    opened = _connect(sandbox, sockets, b"POST /_sandbox/faults HTTP/1.1\r\nHost: localhost\r\n")
+    opened.sendall(b"Transfer-Encoding: chunked\r\n\r\n" + body)
+    assert _closed(opened)
+    assert _status(sandbox) == 200
