@@ -39,7 +39,7 @@ from aliyun_import.push.journals import KnownPush, known_pushes
 from aliyun_import.push.journals import forget_finished as remove_finished
 from aliyun_import.push.options import PushOptions, PushResult
 from aliyun_import.push.push import push as run_push
-from aliyun_import.push.state import image_ids_by_url, keys_by_bucket
+from aliyun_import.push.state import UsedKeys, image_ids_by_url, keys_by_bucket
 from aliyun_import.role.ensure import RoleChange, RoleState, ensure_role, inspect_role
 from aliyun_import.role.spec import OSS_ROLE
 from aliyun_import.services.interface import Services
@@ -282,13 +282,13 @@ def cleanup(
             raise error.advised("--force removes the object whether a running import reads it or not.") from error
         message = f"Which objects running imports read is not known: {error.summary}"
         on_event(Warned(code="imports-unseen", message=message, remedy=error.remedy))
-    places = Places(prefix=PREFIX, below=tuple(prefixes), keys=tuple(sorted(known.get(name, ()))))
+    places = Places(prefix=PREFIX, below=tuple(prefixes), keys=tuple(sorted(known.get(name, UsedKeys()).used)))
     return clean_up(
         services.store(name),
         context,
         places,
         remove=tuple(remove),
-        other_buckets=tuple(sorted(known.keys() - {name})),
+        other_buckets=tuple(sorted(bucket for bucket, keys in known.items() if keys.left and bucket != name)),
         in_use=in_use,
         force=force,
         region=client.region,

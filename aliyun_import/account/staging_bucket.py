@@ -49,13 +49,15 @@ def refuse_unsuitable(info: BucketInfo, *, region: str, account_id: str) -> None
             remedy=f"Pass --region {info.region}, or a --bucket in {region}, or omit --bucket to have one created.",
             details={"bucket": info.name, "bucket_region": info.region, "region": region},
         )
-    if info.owner_id and info.owner_id != account_id:
+    if info.owner_id != account_id:
+        # Without an owner, too: a disk is not sent to a bucket that may be somebody else's.
+        owner = f"the account {info.owner_id}" if info.owner_id else "an account that OSS does not state"
         raise RefusedError(
-            f"The bucket {info.name} belongs to the account {info.owner_id}, the credentials to {account_id}.",
+            f"The bucket {info.name} belongs to {owner}, the credentials to {account_id}.",
             code="bucket-owner",
             cause="ECS imports from a bucket of the same account only.",
             remedy="Pass a --bucket of your own account, or omit --bucket to have one created, or use credentials of "
-            f"the account {info.owner_id}.",
+            f"{owner}.",
             details={"bucket": info.name, "bucket_owner": info.owner_id, "account_id": account_id},
         )
 

@@ -4,9 +4,10 @@ from aliyun_import.account.check import AccountState
 from aliyun_import.cleanup import remove_object
 from aliyun_import.errors import AccessError, AliyunImportError, ImportFailed, RefusedError
 from aliyun_import.events import Changed, Noted, Warned
+from aliyun_import.image.find_existing import clear_failed
 from aliyun_import.image.replace import replace_image
 from aliyun_import.journal import Journal
-from aliyun_import.model.image import Image
+from aliyun_import.model.image import PUSH_ID_TAG, Image
 from aliyun_import.model.objects import UploadedObject
 from aliyun_import.model.request import ImportRequest
 from aliyun_import.push.options import PushRun
@@ -35,6 +36,7 @@ def cleanup_stage(
                 policy=run.options.replace,
                 region=request.region,
             )
+        _clear_remnants(image, state, run)
         store = run.services.store(account.bucket) if account.bucket else None
         left = _remove_staging(state, run, journal, store)
         if not state.objects:  # the import was found, without its journal
@@ -44,6 +46,20 @@ def cleanup_stage(
         stage.detail = f"left in OSS: {', '.join(left)}{kept}" if left else _cleaned(removed=removed)
     journal.write("finished", image_id=image.image_id)
     return image, left
+
+
+def _clear_remnants(image: Image, state: PushState, run: PushRun) -> None:
+    """Delete what failed imports of this push left, where the service did not require that: empty, failed images."""
+    if not state.failed_tokens:
+        return
+    tags = {PUSH_ID_TAG: state.push_id}
+    try:
+        for one in run.services.images.images(tags=tags):
+            if one.image_id != image.image_id:
+                clear_failed(run.services.images, run.context, one, tags=tags)
+    except (AccessError, RefusedError) as error:
+        message = f"An image that a failed import of this push left may remain: {error.summary}"
+        run.context.emit(Warned(code="old-image-kept", message=message, remedy=error.remedy))
 
 
 def _check_objects(image: Image, state: PushState, run: PushRun, journal: Journal) -> None:

@@ -13,7 +13,6 @@
 The lines of the upload are between them; `upload/` reads those. Its last one, with the object, is read here, too.
 """
 
-from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
@@ -77,17 +76,30 @@ def fold(entries: Iterable[Mapping[str, Any]]) -> PushState:
     return state
 
 
-def keys_by_bucket(directory: Path, *, region: str, endpoint: str) -> Mapping[str, frozenset[str]]:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class UsedKeys:
+    """Keys that pushes from this machine used in a bucket.
+
+    Something may be left at every one: an upload that was begun twice, because an answer was lost, outlives the object.
+    `left` are those whose object was not removed.
+    """
+
+    used: frozenset[str] = frozenset()
+    left: frozenset[str] = frozenset()
+
+
+def keys_by_bucket(directory: Path, *, region: str, endpoint: str) -> Mapping[str, UsedKeys]:
     """Return where pushes from this machine may have left something: keys of a region, by bucket."""
-    found: defaultdict[str, frozenset[str]] = defaultdict(frozenset)
+    found: dict[str, UsedKeys] = {}
     for _, entries in read_journals(directory):
         identity = entries[0]["identity"] if entries else {}
         if (identity.get("region"), identity.get("endpoint")) != (region, endpoint) or "bucket" not in identity:
             continue
-        keys = frozenset(entry["key"] for entry in entries if entry["kind"] == "upload-intended")
-        left = keys - fold(entries).removed_keys
-        if left:
-            found[identity["bucket"]] |= left
+        intended = {entry["key"] for entry in entries if entry["kind"] == "upload-intended"}
+        keys = intended | {entry["object"]["key"] for entry in entries if entry["kind"] == "object"}
+        before = found.get(identity["bucket"], UsedKeys())
+        left = before.left | (keys - fold(entries).removed_keys)
+        found[identity["bucket"]] = UsedKeys(used=before.used | keys, left=left)
     return found
 
 

@@ -101,6 +101,15 @@ def write_sample_disk(path: Path, *, size_bytes: int) -> None:
         file.truncate(size_bytes)
 
 
+def was_sample_disk(path: Path, *, size_bytes: int) -> bool:
+    """Return whether a regular file begins as the sample disk of that size does. Raises OSError."""
+    info = path.stat()
+    if not stat.S_ISREG(info.st_mode) or info.st_size != size_bytes or not _is_possible(size_bytes):
+        return False
+    with path.open("rb") as file:
+        return file.read(SECTOR_BYTES) == _sectors(size_bytes)[0][1]
+
+
 def is_sample_disk(path: Path, *, size_bytes: int) -> bool:
     """Return whether a regular file is the sample disk of that size to the last byte. Raises OSError.
 

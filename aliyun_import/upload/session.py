@@ -325,4 +325,6 @@ class UploadSession:
         kept = f"{size(kept_bytes)} are kept in the {upload}" if self.done else f"The {upload} holds nothing yet"
         if isinstance(error, Interrupted):  # whose remedy is to run it again
             error = Interrupted(error.summary, code=error.code, remedy=None)
-        return error.advised(f"{kept}: the same command resumes it. {removes} gives up.", resumable=True)
+        return error.advised(
+            f"{kept}: the same command resumes it. To discard it instead, run {removes}.", resumable=True
+        )

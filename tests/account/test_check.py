@@ -293,11 +293,11 @@ def test_an_archived_object_is_refused_unless_restored(sandbox: Sandbox) -> None
         (replace(INFO, encryption="KMS"), None),
         (INFO, None),
         (replace(INFO, encryption="None"), None),
-        (replace(INFO, owner_id=""), None),
+        (replace(INFO, owner_id=""), "bucket-owner"),
     ],
 )
 def test_a_bucket_is_judged_by_region_and_owner(info: BucketInfo, code: str | None) -> None:
-    """Each has its own code; an owner that is not told is no stranger."""
+    """Each has its own code; an owner that is not stated is a stranger."""
     if code is None:
         refuse_unsuitable(info, region="cn-hangzhou", account_id="1")
         return

@@ -1,6 +1,7 @@
 """Tests of the option types, of the environment variables and of the help."""
 
 import click
+import click.testing
 import pytest
 
 from aliyun_import.cli.main import ALIASES, COMMANDS, app
@@ -87,3 +88,10 @@ def test_no_option_takes_a_secret() -> None:
     for name, command in _all_commands():
         for param in command.params:
             assert not {"secret", "password", "access_key"} & set(str(param.name).split("-")), name
+
+
+@pytest.mark.parametrize("option", ["--limit-rate", "--disk-size", "--timeout", "--jobs"])
+def test_a_number_without_end_is_a_usage_error(option: str) -> None:
+    """And no bug of the tool; the error does not repeat thousands of digits."""
+    ran = click.testing.CliRunner().invoke(app, ["push", "disk.raw", option, "9" * 5000])
+    assert ran.exit_code == 2, ran.output

@@ -122,3 +122,19 @@ def test_without_the_right_to_see_imports_nothing_is_removed(commands: Commands,
     assert commands.run("cleanup", "--remove", "aliyun-import/*").code == 4
     assert commands.run("cleanup", "--remove", "aliyun-import/*", "--force").code == 0
     assert not only_bucket(sandbox).versions
+
+
+def test_an_upload_that_was_begun_twice_is_found_after_the_push(
+    commands: Commands, sandbox: Sandbox, disk: Path
+) -> None:
+    """The answer to the first beginning was lost; the second made the object, which was removed at the end."""
+    sandbox.state.part(OssState).add_bucket("my-bucket", region="cn-hangzhou", owner_id=sandbox.account_id)
+    options = ("--bucket", "my-bucket", "--key", "images/web.raw")
+    sandbox.faults.add(Fault(operation="InitiateMultipartUpload", key="images/", effect="lose-answer"))
+    ran = commands.run("push", disk, *options, "--output", "json")
+    assert ran.code == 0, ran.out
+    assert len(only_bucket(sandbox).uploads) == 1
+    listed = commands.run("cleanup", "--bucket", "my-bucket", "--output", "json").json["leftovers"]
+    assert [one["kind"] for one in listed] == ["unfinished upload"]
+    # Nothing of an object is left there, so who looks elsewhere is not sent there.
+    assert "my-bucket" not in commands.run("cleanup").err

@@ -336,3 +336,26 @@ def test_what_is_kept_in_all_is_named(machine: Machine) -> None:
     write_disk(disk, size_bytes=16 << 20, data_at=(1, 9), seed=2)
     machine.push(transfer=keep, replace="rename")
     assert "objects of web kept in all: 2, 32 MiB" in machine.details("finish")[0]
+
+
+def test_nothing_is_created_before_the_local_state_is_known_to_be_writable(machine: Machine) -> None:
+    """No bucket, no rule and no role; the account and the source of its credentials were shown before."""
+    machine.state_dir.parent.mkdir(parents=True, exist_ok=True)
+    machine.state_dir.write_text("")
+    machine.cloud.services = replace(machine.cloud.services, credentials="the profile prod")
+    assert machine.failure(LocalStateError).code == "journal-unwritable"
+    assert not any(map(machine.count, ("PutBucket", "PutBucketLifecycle", "CreateRole", "AttachPolicyToRole")))
+    (account,) = machine.details("look")
+    assert account.startswith(f"account {machine.sandbox.account_id} (credentials from the profile prod), bucket ")
+
+
+def test_what_a_failed_import_left_does_not_outlast_the_push(machine: Machine) -> None:
+    """Where the service lets another image have the name, too, the failed image of this push is deleted at the end."""
+    machine.sandbox.state.configure(import_outcome="failed")
+    machine.failure(ImportFailed)
+    ecs = machine.sandbox.state.part(Ecs)
+    (failed,) = ecs.images
+    ecs.images[failed] = replace(ecs.images[failed], name="web-failed")
+    machine.sandbox.state.configure(import_outcome="finished")
+    result = machine.push()
+    assert list(ecs.images) == [result.image_id]

@@ -209,11 +209,12 @@ def reset(*, directory: Path | None) -> None:
 )
 def disk(out: Path, *, size: int) -> None:
     """Write a RAW sample disk to OUT: a partition table, and a boot sector that prints a line."""
-    from aliyun_import.sandbox.sample import write_sample_disk
+    from aliyun_import.sandbox.sample import was_sample_disk, write_sample_disk
 
     if out.exists() and not _is_sample(out, size):
+        was = "is a sample disk that was changed since" if was_sample_disk(out, size_bytes=size) else "exists"
         raise UsageError(
-            f"{out} exists and is not a sample disk of that size.",
+            f"{out} {was}; it is not overwritten.",
             code="file-exists",
             remedy=f"Remove {out}, or pass another file.",
         )
