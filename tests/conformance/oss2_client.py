@@ -45,6 +45,7 @@ def steps(sandbox: Sandbox, version: str) -> Iterator[Step]:
     yield from _tags_and_acls(b)
     yield from _presigned(b)
     yield from _multipart(b)
+    yield from _virtual_hosted(sandbox, version)
     yield from _versions(open_bucket(f"versions-{version}"))
     yield from _refused(b)
     yield from _not_done(b, service)
@@ -208,6 +209,40 @@ def _multipart(b: oss2.Bucket) -> Iterator[Step]:
     yield Step("CompleteMultipartUpload", small, "EntityTooSmall")
     yield Step("AbortMultipartUpload", aborted, "NoSuchUpload")
     yield Step("ListMultipartUploads", lambda: len(list(oss2.MultipartUploadIterator(b))) >= 2)
+
+
+def _virtual_hosted(sandbox: Sandbox, version: str) -> Iterator[Step]:
+    """Yield steps with the service's own host names, which a proxy leads to the sandbox."""
+    _, service = clients(sandbox, version)
+    region = {"region": "cn-hangzhou"} if version == "v4" else {}
+    b = oss2.Bucket(
+        service.auth,
+        "http://oss-cn-hangzhou.aliyuncs.com",
+        f"hosted-{version}",
+        proxies={"http": sandbox.url},
+        **region,
+    )
+
+    def parts() -> bool:
+        upload_id = b.init_multipart_upload("a/b").upload_id
+        listed = [upload.upload_id for upload in b.list_multipart_uploads().upload_list]
+        b.abort_multipart_upload("a/b", upload_id)
+        return listed == [upload_id]
+
+    for do in (
+        b.create_bucket,
+        lambda: b.get_bucket_info().name == b.bucket_name,
+        lambda: b.put_object("abc", b"data"),
+        lambda: b.put_object("a/b", b"data"),
+        lambda: b.get_object("a/b").read() == b"data",
+        lambda: b.head_object("abc").content_length == 4,
+        lambda: [each.key for each in b.list_objects().object_list] == ["a/b", "abc"],
+        lambda: [each.key for each in b.list_objects_v2().object_list] == ["a/b", "abc"],
+        parts,
+        lambda: b.batch_delete_objects(["abc", "a/b"]),
+        b.delete_bucket,
+    ):
+        yield Step("virtual-hosted address", do)
 
 
 def _versions(b: oss2.Bucket) -> Iterator[Step]:

@@ -5,6 +5,7 @@ import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import fields, is_dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -127,6 +128,48 @@ def test_work_goes_on_after_a_kill(kept: Sandbox, bucket: oss2.Bucket, tmp_path:
         (fault,) = risen.faults.active()
         assert fault.count == 3
         oss.close()
+
+
+def test_what_follows_an_import_goes_on_after_a_kill(kept: Sandbox, bucket: oss2.Bucket, tmp_path: Path) -> None:
+    """Copies and their queue, shares, tags, instances and their end, exports, users with their keys, ACLs."""
+    bucket.put_object("disk.raw", b"disk", headers={"x-oss-tagging": "a=1", "x-oss-object-acl": "private"})
+    bucket.put_bucket_acl("public-read")
+    make_role(kept)
+    make_role(kept, name="AliyunECSImageExportDefaultRole", policy="AliyunECSImageExportRolePolicy")
+    kept.state.configure(import_s=0.0, image_ready_s=0.0, copy_s=100.0)
+    image_id = call(kept, "ImportImage", ImageName="web", DiskDeviceMappings=[mapping(OSSBucket="disks")])["ImageId"]
+    kept.state.configure(import_s=100.0)
+    call(kept, "ModifyImageSharePermission", ImageId=image_id, AddAccounts=["2000000000000000"])
+    call(kept, "TagResources", ResourceType="image", ResourceIds=[image_id], Tags=[{"Key": "k", "Value": "v"}])
+    for _ in range(6):
+        call(kept, "CopyImage", ImageId=image_id, DestinationRegionId="cn-beijing")
+    network = {"VSwitchId": "vsw-sandbox-cn-hangzhou-a", "SecurityGroupId": "sg-sandbox-cn-hangzhou"}
+    ends = datetime.fromtimestamp(START_S + 3600, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+    order: dict[str, Any] = {"ImageId": image_id, "InstanceType": "ecs.g7.large", "AutoReleaseTime": ends, **network}
+    call(kept, "RunInstances", **order)
+    call(kept, "ExportImage", ImageId=image_id, OSSBucket="disks", OSSPrefix="out")
+    call(kept, "CreateUser", UserName="ci")
+    call(kept, "AttachPolicyToUser", UserName="ci", PolicyType="System", PolicyName="AliyunECSReadOnlyAccess")
+    made = call(kept, "CreateAccessKey", UserName="ci")["AccessKey"]
+    document = '{"Version":"1","Statement":[{"Effect":"Allow","Action":"ecs:*","Resource":"*"}]}'
+    call(kept, "CreatePolicy", PolicyName="p", PolicyDocument=document)
+    call(kept, "CreatePolicyVersion", PolicyName="p", PolicyDocument=document)
+    kept.clock.advance(50)
+    kept.state.commit()
+    before = _everything(kept)
+    with _killed(kept, tmp_path) as risen:
+        assert _everything(risen) == before
+        user = AccessKey(id=made["AccessKeyId"], secret=made["AccessKeySecret"])
+        shown = call(risen, "DescribeImages", key=user, region="cn-beijing", Status="ALL", ImageOwnerAlias="self")
+        assert sorted(image["Status"] for image in shown["Images"]["Image"]) == ["Creating"] * 5 + ["Waiting"]
+        risen.clock.advance(150)
+        copied = call(risen, "DescribeImages", region="cn-beijing", ImageOwnerAlias="self")
+        assert copied["TotalCount"] == 6
+        oss = Oss(risen)
+        assert oss.bucket("disks").get_object(f"out_{image_id}_system.raw").read() == b"disk"
+        oss.close()
+        risen.clock.advance(3600)
+        assert call(risen, "DescribeInstances")["TotalCount"] == 0
 
 
 def test_an_object_that_goes_after_a_kill_fails_its_import(kept: Sandbox, bucket: oss2.Bucket, tmp_path: Path) -> None:
