@@ -19,6 +19,7 @@ from aliyun_import.sandbox.core.faults import EFFECTS, Fault
 from aliyun_import.sandbox.core.http_types import Answer, Request
 from aliyun_import.sandbox.core.request_log import LoggedRequest
 from aliyun_import.sandbox.core.state import State
+from aliyun_import.sandbox.ecs import instances
 from aliyun_import.sandbox.ecs.state import Ecs, Image, Task
 from aliyun_import.sandbox.importer import engine
 from aliyun_import.sandbox.oss.state import Bucket, OssState
@@ -48,6 +49,7 @@ def page(state: State, request: Request, operations: Mapping[str, str]) -> Answe
             _buckets(state),
             _images(state),
             _tasks(state),
+            _instances(state),
             _faults(state, operations),
             _requests(state, refused_only=refused_only),
         )
@@ -90,7 +92,7 @@ def _head(state: State, *, refused_only: bool, refresh: bool) -> Markup:
         chosen = [name for name, on in (("refused=1", refused), ("refresh=1", again)) if on]
         return element("a", label, href=f"{PATH}?{'&'.join(chosen)}" if chosen else PATH)
 
-    names = ("Buckets", "Images", "Tasks", "Faults", "Requests")
+    names = ("Buckets", "Images", "Tasks", "Instances", "Faults", "Requests")
     steps = (button("advance", f"+ {label}", seconds=seconds) for label, seconds in _STEPS.items())
     return element(
         "header",
@@ -146,24 +148,31 @@ def _bucket(bucket: Bucket) -> Markup:
 
 def _images(state: State) -> Markup:
     images = list(state.part(Ecs).images.values())[::-1]
+    head = ("Image", "Name", "Region", "Status", "Progress", "GiB", "Made from", "Shared with", "Tags", "Created")
     return _section(
-        "Images",
-        table(
-            ("Image", "Name", "Region", "Status", "Progress", "GiB", "Created", "Tags", "From"),
-            map(_image, images[:MAX_ROWS]),
-            none="There are no images.",
-        ),
-        _more(len(images)),
+        "Images", table(head, map(_image, images[:MAX_ROWS]), none="There are no images."), _more(len(images))
     )
 
 
 def _image(image: Image) -> tuple[Cell, ...]:
-    sources = ", ".join(f"oss://{disk.bucket}/{disk.key}" for disk in image.disks if disk.bucket)
+    sources = [f"oss://{disk.bucket}/{disk.key}" for disk in image.disks if disk.bucket]
+    if image.copy is not None:
+        sources = [f"copy of {image.copy.source_id} in {image.copy.source_region}"]
     tags = ", ".join(f"{key}={value}" for key, value in image.tags.items())
     size_gib = sum(disk.size_gib for disk in image.disks)
-    progress = _progress(image.percent)
-    created = _moment(image.created_s)
-    return image.id, image.name, image.region, image.status, progress, size_gib, created, tags, sources
+    return (image.id, image.name, image.region, image.status, _progress(image.percent), size_gib, ", ".join(sources),
+            ", ".join(image.shared_with), tags, _moment(image.created_s))  # fmt: skip
+
+
+def _instances(state: State) -> Markup:
+    found = list(state.part(Ecs).instances.values())[::-1]
+    rows = (
+        (each.id, each.name, each.region, instances.status_of(state, each), each.image_id, each.instance_type,
+         _moment(each.created_s), "" if each.auto_release_s is None else _moment(each.auto_release_s))
+        for each in found[:MAX_ROWS]
+    )  # fmt: skip
+    head = ("Instance", "Name", "Region", "Status", "Image", "Type", "Created", "Released")
+    return _section("Instances", table(head, rows, none="There are no instances."), _more(len(found)))
 
 
 def _tasks(state: State) -> Markup:

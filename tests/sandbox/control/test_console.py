@@ -90,6 +90,18 @@ def test_it_shows_images_and_tasks_with_their_progress(sandbox: Sandbox) -> None
     assert "ImportImageFailed: Importing image is failed." in _page(sandbox).sections["tasks"]
 
 
+def test_it_shows_copies_shares_and_instances(sandbox: Sandbox) -> None:
+    """What an image was made from, who sees it, and what runs of it."""
+    prepare(sandbox)
+    image_id = call(sandbox, "ImportImage", ImageName="golden", DiskDeviceMappings=[mapping()])["ImageId"]
+    sandbox.clock.advance(100)
+    call(sandbox, "CopyImage", ImageId=image_id, DestinationRegionId="cn-beijing", DestinationImageName="copied")
+    call(sandbox, "ModifyImageSharePermission", ImageId=image_id, AddAccounts=["2000000000000000"])
+    shown = set(_page(sandbox).sections["images"])
+    assert {"copied", "cn-beijing", f"copy of {image_id} in cn-hangzhou", "2000000000000000"} <= shown
+    assert "There are no instances." in _page(sandbox).sections["instances"]
+
+
 def test_it_shows_requests_with_the_reason_of_each_refusal(sandbox: Sandbox, bucket: oss2.Bucket) -> None:
     """All of them, or the refused ones alone."""
     sandbox.state.deny("oss:DeleteObject")
