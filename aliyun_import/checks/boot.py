@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 from aliyun_import.checks.infer import boot_mode_of
 from aliyun_import.checks.registry import AppliesTo, DiskSubject, Found, GuestSubject, Source, check, places
+from aliyun_import.checks.remedies import start_command
 from aliyun_import.disk.report import DiskReport, Loader, Partition, TableKind
 from aliyun_import.model.finding import Severity
 from aliyun_import.model.request import Architecture
@@ -91,7 +92,7 @@ def nothing_starts(subject: DiskSubject) -> Found | None:
     if boot.unknown_code:
         return Found(
             f"It is not known whether the disk starts: {boot.unknown_code}.",
-            "Start a copy of the disk in a virtual machine with BIOS; or install GRUB, which is known here.",
+            f"Start it: {start_command(report.path)}; or install GRUB, which is known here.",
             "bytes 0-440",
             Severity.UNKNOWN,
         )

@@ -2,6 +2,7 @@
 
 from aliyun_import.checks.infer import MIN_SYSTEM_GIB, architecture_of, boot_mode_of, os_type_of
 from aliyun_import.checks.registry import AppliesTo, DiskSubject, Found, GuestSubject, Source, check
+from aliyun_import.checks.remedies import start_command
 from aliyun_import.limits import GIB, MAX_DISK_GIB
 from aliyun_import.model.finding import Severity
 from aliyun_import.model.request import Architecture, BootMode, OsType
@@ -199,7 +200,7 @@ def no_system(subject: GuestSubject) -> Found | None:
     return Found(
         f"No operating system was recognised on the disk: {reason}. Nothing is known about its first boot. Partitions: "
         f"{', '.join(parts[:8])}.",
-        "Check that this is the system disk. Start a copy in a virtual machine with virtio disks first.",
+        f"Check that this is the system disk, and start it: {start_command(report.path)}.",
         "the partitions",
     )
 

@@ -1,5 +1,8 @@
 """Commands in remedies, with the tools that the guest has."""
 
+import shlex
+from pathlib import Path
+
 from aliyun_import.disk.guest.report import GuestReport, Kernel
 from aliyun_import.model.request import Architecture
 
@@ -25,6 +28,11 @@ def rebuild_initramfs(guest: GuestReport, kernel: Kernel) -> str:
     }
     tool = _tool_of(guest, kernel, commands)
     return f"On the source system {commands[tool]}."
+
+
+def start_command(path: Path) -> str:
+    """Return the command that starts a disk on this machine and says whether it boots, quoted for a shell."""
+    return f"`aliyun-import check --boot {shlex.quote(str(path))}`"
 
 
 def regenerate_menu(guest: GuestReport) -> str:

@@ -1,6 +1,6 @@
 """Boot test of a push: the system disk is started on this machine before its first byte is sent."""
 
-from dataclasses import replace
+from pathlib import Path
 
 from aliyun_import.boot.run import DEFAULT_TIMEOUT_S, BootOptions, boot_test, subject_of
 from aliyun_import.checks.boot_test import finding_of
@@ -9,7 +9,7 @@ from aliyun_import.disk.inspect import inspect_disk
 from aliyun_import.errors import DiskError
 from aliyun_import.events import FindingRaised
 from aliyun_import.journal import Journal
-from aliyun_import.model.boot import BootTest
+from aliyun_import.model.boot import BootTest, Verdict
 from aliyun_import.model.request import ImportRequest
 from aliyun_import.push.inspect_stage import SentDisks
 from aliyun_import.push.options import PushRun
@@ -19,10 +19,10 @@ from aliyun_import.push.state import fold
 def boot_stage(request: ImportRequest, disks: SentDisks, run: PushRun, journal: Journal) -> BootTest | None:
     """Start the system disk as it is sent; raise DiskError "boot-test" if it does not boot.
 
-    Returns None if no boot test is wanted, and where an earlier run of the push made it.
+    Returns None if no boot test is wanted, and where an earlier run of the push started the same machine.
     """
     options = run.options
-    if options.boot_test is None or fold(journal.entries).boot_tested:
+    if options.boot_test is None:
         return None
     path = request.disks[0].path
     if path is None:
@@ -34,16 +34,19 @@ def boot_stage(request: ImportRequest, disks: SentDisks, run: PushRun, journal: 
     report = disks.inspection.reports[0]
     if report is None or report.path != path:  # the disk was converted
         report = inspect_disk(path)
-    timeout_s = options.boot_timeout_s or DEFAULT_TIMEOUT_S
-    test = boot_test(
-        subject_of(report, request, name=str(disks.inspection.asked.disks[0].path)),
-        BootOptions(timeout_s=timeout_s),
-        run.context,
-    )
     # The user knows the disk by the path that he gave.
-    finding = replace(finding_of(test, path), subject=str(disks.inspection.asked.disks[0].path))
+    subject = subject_of(report, request, name=str(disks.inspection.asked.disks[0].path))
+    machine = (
+        f"{subject.architecture} {subject.boot_mode} {subject.size_gib} GiB"
+        f"{' nvme' if subject.is_nvme_supported else ''}"
+    )
+    if fold(journal.entries).boot_tested == machine:
+        return None
+    test = boot_test(subject, BootOptions(timeout_s=options.boot_timeout_s or DEFAULT_TIMEOUT_S), run.context)
+    finding = finding_of(test, Path(subject.name))
     if finding.rule not in options.skip_checks:
         raise_if_blocked([finding], force=options.force)
         run.context.emit(FindingRaised(finding=finding))
-    journal.write("boot-tested", verdict=test.verdict)
+    if test.verdict is not Verdict.FAILS:  # --force and --skip-check are for one run
+        journal.write("boot-tested", machine=machine, verdict=test.verdict)
     return test

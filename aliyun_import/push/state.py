@@ -3,7 +3,7 @@
     push-started     push_id, name, fingerprints          a push of these disks begins (again, when they changed)
     disks-seen       fingerprints                         the disks as they are now; their content is the same
     accepted         request                              ECS accepts this request (a digest), by a dry run
-    boot-tested      verdict                              the disk was started, and nothing blocks the push
+    boot-tested      machine, verdict                     the disk was started, and nothing blocks the push
     submitting       client_token, name, objects, checked  ImportImage is about to be called, under this name
     submitted        task_id, image_id                    ImportImage answered, or its import was found
     import-failed    reason                               the import failed; the next one gets a new token
@@ -35,7 +35,7 @@ class PushState:
     name: str = ""
     fingerprints: tuple[str, ...] = ()
     accepted: str = ""
-    boot_tested: bool = False
+    boot_tested: str = ""
     client_token: str = ""
     import_name: str = ""
     objects: tuple[UploadedObject, ...] = ()
@@ -127,7 +127,7 @@ def _after(state: PushState, entry: Mapping[str, Any]) -> PushState:
         case "accepted":
             return replace(state, accepted=entry["request"])
         case "boot-tested":
-            return replace(state, boot_tested=True)
+            return replace(state, boot_tested=entry["machine"])
         case "object":
             return replace(state, uploaded={**state.uploaded, entry["disk"]: UploadedObject(**entry["object"])})
         case "object-removed":

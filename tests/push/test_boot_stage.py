@@ -95,6 +95,22 @@ def test_a_resumed_push_does_not_boot_again(machine: Machine, boots: Boots) -> N
     assert len(boots.subjects) == 1
 
 
+def test_what_was_not_proven_is_tested_again(machine: Machine, boots: Boots) -> None:
+    """A failure that one run skips is not skipped by the next one, and another machine needs another proof."""
+    for verdict, options in (
+        (Verdict.FAILS, {"skip_checks": frozenset({"boot-test"})}),
+        (Verdict.BOOTS, {}),
+        (Verdict.BOOTS, {}),
+    ):
+        machine.sandbox.faults.add(Fault(operation="CompleteMultipartUpload", status=403, code="AccessDenied"))
+        boots.verdict = verdict
+        machine.failure(AliyunImportError, boot_test="local", **options)
+    assert len(boots.subjects) == 2
+    machine.request = replace(machine.request, nvme_support="supported")
+    machine.push(boot_test="local")
+    assert len(boots.subjects) == 3
+
+
 def test_a_dry_run_starts_the_disk_as_the_push_does(machine: Machine, boots: Boots) -> None:
     """It ends with the same exit code."""
     boots.verdict = Verdict.FAILS
