@@ -41,12 +41,15 @@ def virtio_drivers(subject: GuestSubject) -> Found | None:
     added = import_adds_virtio(guest.os_release, platform)
     # If it is not the default and the others are complete, the guest boots.
     minor = len(missing) < len(kernels)
+    started = _is_started(guest)
     return Found(
-        f"The kernel {_title(first)} would not find its disk on ECS: {drivers}."
+        ("" if started else "No configuration of a boot loader was found, and with the usual initramfs the ")
+        + ("The " if started else "")
+        + f"kernel {_title(first)} would not find its disk on ECS: {drivers}."
         + (f" The import is documented to add the drivers for {platform}." if added else ""),
         rebuild_initramfs(guest, first),
         first.initramfs or first.image or f"/lib/modules/{first.version}",
-        Severity.WARNS if added or minor else None if _is_started(guest) else Severity.UNKNOWN,
+        Severity.WARNS if added or minor else None if started else Severity.UNKNOWN,
     )
 
 

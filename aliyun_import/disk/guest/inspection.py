@@ -194,7 +194,7 @@ class _Inspection:
             sshd=self._read("the SSH server", lambda: read_sshd(tree)),
             accounts=self._read("the accounts", lambda: read_accounts(tree)),
             firewall=self._read("the firewall", lambda: read_firewall(tree)) or (),
-            selinux=self._read("SELinux", lambda: read_selinux(tree)),
+            selinux=self._read("SELinux", lambda: read_selinux(tree, arguments)),
             guest_agent=self._read("QEMU's guest agent", lambda: read_guest_agent(tree)),
             absolute_lib_links=self._read("/lib", lambda: read_absolute_lib_links(tree)) or (),
             local_clock=self._read("/etc/adjtime", lambda: read_local_clock(tree)),

@@ -9,8 +9,14 @@ from aliyun_import.disk.guest.report import Accounts, CloudInit, Evidence, Firew
 from aliyun_import.disk.reader import Missing
 
 _UNIT_DIRECTORIES = ("/etc/systemd/system", "/usr/lib/systemd/system", "/lib/systemd/system")
-_SSHD_PROGRAMS = ("/usr/sbin/sshd", "/usr/bin/sshd", "/usr/local/sbin/sshd")
-_SSHD_UNITS = ("ssh.service", "sshd.service", "ssh.socket", "sshd.socket")
+_SSHD_PROGRAMS = (
+    "/usr/sbin/sshd",
+    "/usr/bin/sshd",
+    "/usr/local/sbin/sshd",
+    "/usr/sbin/dropbear",
+    "/run/current-system/sw/bin/sshd",
+)
+_SSHD_UNITS = ("ssh.service", "sshd.service", "ssh.socket", "sshd.socket", "dropbear.service")
 _GUEST_AGENTS = ("/usr/bin/qemu-ga", "/usr/sbin/qemu-ga")
 _MAX_INCLUDES = 64
 
@@ -63,8 +69,10 @@ def has_systemd(tree: Tree) -> bool:
 
 def read_sshd(tree: Tree) -> Sshd:
     """Return the SSH server, and its configuration of root and ports: the first value of each wins."""
-    program = next((path for path in _SSHD_PROGRAMS if tree.exists(path)), "")
     enabled = [is_enabled(tree, unit) for unit in _SSHD_UNITS]
+    # Where programs have other paths (NixOS), an enabled unit shows that there is one.
+    units = (unit for unit, state in zip(_SSHD_UNITS, enabled, strict=True) if state)
+    program = next((path for path in _SSHD_PROGRAMS if tree.exists(path)), next(units, ""))
     permit_root: Evidence | None = None
     ports: list[Evidence] = []
     for where, words in _sshd_lines(tree, "/etc/ssh/sshd_config", set()):
@@ -87,9 +95,16 @@ def read_sshd(tree: Tree) -> Sshd:
     )
 
 
-def read_selinux(tree: Tree) -> Evidence | None:
-    """Return the mode in which SELinux starts ("enforcing", ...); None where there is no configuration of it."""
+def read_selinux(tree: Tree, arguments: str = "") -> Evidence | None:
+    """Return the mode in which SELinux starts ("enforcing", ...); None where there is no configuration of it.
+
+    The kernel's `arguments` win: selinux=0, and enforcing=.
+    """
     path = "/etc/selinux/config"
+    for word in arguments.split():
+        if word in ("selinux=0", "enforcing=0", "enforcing=1"):
+            mode = {"selinux=0": "disabled", "enforcing=1": "enforcing"}.get(word, "permissive")
+            return Evidence(what=mode, where="the kernel's arguments")
     for number, line in enumerate((tree.text(path) or "").splitlines(), start=1):
         match = re.match(r"\s*SELINUX\s*=\s*(\w+)", line)
         if match:

@@ -834,3 +834,22 @@ def test_devices_that_nothing_on_the_disk_makes_are_missing(spec: str, found: bo
     )
     assert DiskNames.of([plain]).has(spec) is found
     assert DiskNames.of([plain, replace(plain, filesystem="luks")]).has("/dev/oldvg/data") is None
+
+
+@pytest.mark.parametrize(("argument", "mode"), [("selinux=0", "disabled"), ("enforcing=0", "permissive")])
+def test_the_arguments_of_the_kernel_win_over_the_configuration_of_selinux(argument: str, mode: str) -> None:
+    """A second place of the same switch."""
+    menu = f"linux /boot/vmlinuz-6.1.0-30-amd64 root=UUID={ROOT_UUID} {argument}\n".encode()
+    paths: dict[str, bytes | Link] = {"/boot/grub/grub.cfg": menu, "/etc/selinux/config": b"SELINUX=enforcing\n"}
+    selinux = looked_at(debian(**paths)).selinux
+    assert selinux is not None
+    assert selinux.what == mode
+
+
+def test_another_ssh_server_counts() -> None:
+    """Dropbear of small systems, and a unit whose program has another path."""
+    wants = "/etc/systemd/system/multi-user.target.wants"
+    for paths in ({"/usr/sbin/dropbear": elf()}, {f"{wants}/sshd.service": elf()}):
+        sshd = looked_at(debian(**({"/usr/sbin/sshd": None} | paths))).sshd
+        assert sshd is not None
+        assert sshd.where
