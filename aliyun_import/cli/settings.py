@@ -45,13 +45,25 @@ def user_file() -> Path:
     return config_directory() / NAME
 
 
+def settings_files() -> list[Path]:
+    """Return the files that are there, the user's own first; that of the working directory counts more."""
+
+    def is_there(path: Path) -> bool:
+        try:
+            return path.is_file()
+        except PermissionError:  # in another user's home: HOME is kept by some forms of sudo, and in containers
+            return False
+
+    return [path for path in (user_file(), Path(NAME)) if is_there(path)]
+
+
 def read_settings(profile: str | None, *, known: Mapping[str, bool]) -> Mapping[str, Setting]:
     """Return the settings in force for a profile (None: that of the files), by the long names of options.
 
     `known` has the options of all commands, and whether each is a flag. Raises UsageError "config-invalid".
     """
     found: dict[str, Setting] = {}
-    documents = [(path, _read(path)) for path in (user_file(), Path(NAME)) if _is_file(path)]
+    documents = [(path, _read(path)) for path in settings_files()]
     top = {key: value for _, document in documents for key, value in document.items()}
     chosen = profile or top.get("profile")
     for path, document in documents:
@@ -62,13 +74,6 @@ def read_settings(profile: str | None, *, known: Mapping[str, bool]) -> Mapping[
             if name == chosen:
                 found |= settings
     return found
-
-
-def _is_file(path: Path) -> bool:
-    try:
-        return path.is_file()
-    except PermissionError:  # in another user's home: HOME is kept by some forms of sudo, and in containers
-        return False
 
 
 def _read(path: Path) -> Mapping[str, Any]:
@@ -128,7 +133,7 @@ def _invalid(path: Path, cause: str, remedy: str) -> UsageError:
 def output_in_files() -> str | None:
     """Return --output of the files, for an error before the command line is understood; wrong files have none."""
     chosen = None
-    for path in (user_file(), Path(NAME)):
+    for path in settings_files():
         try:
             chosen = tomllib.loads(path.read_text()).get("output", chosen)
         except (OSError, ValueError):
@@ -152,7 +157,7 @@ def options_of(command: click.Command) -> dict[str, EnvironmentOption]:
 
 def defaults_of(command: click.Command, ctx: click.Context, arguments: Sequence[str]) -> Mapping[str, Setting]:
     """Return what the files say about the options of a command, by the names of its parameters."""
-    if not any(path.is_file() for path in (user_file(), Path(NAME))):
+    if not settings_files():
         return {}
     known = options_of(ctx.find_root().command)
     profile = _profile_of(command, ctx, arguments) or os.environ.get(f"{PREFIX}PROFILE")

@@ -1,5 +1,7 @@
 """Tests of the bucket beyond the contract: other owners and regions, permissions, versions, pages."""
 
+import socket
+
 import pytest
 
 from aliyun_import.cloud.endpoints import resolve_endpoints
@@ -166,3 +168,21 @@ def test_a_custom_domain_stands_for_the_bucket() -> None:
     opened = OssStore(reach.BUCKET, endpoints=found, credentials=reach.any_credentials())
     assert opened._client._url_of("PutObject", "k") == "https://disks.example.com/k"
     assert opened._client._url_of("PutBucket", "") == "https://disks.oss-cn-hangzhou.aliyuncs.com/"
+
+
+def test_a_custom_domain_of_another_bucket_is_no_wrong_secret() -> None:
+    """OSS computes the signature with the bucket that the domain is bound to, so it says that the secret is wrong."""
+    body = b"<Error><Code>SignatureDoesNotMatch</Code><Message>m</Message></Error>"
+    head = b"HTTP/1.1 403 Forbidden\r\nx-oss-request-id: R-1\r\nConnection: close\r\nContent-Length: %d\r\n\r\n"
+
+    def refuse(connection: socket.socket) -> None:
+        reach.read_head(connection)
+        connection.sendall(head % len(body) + body)
+
+    with reach.server(refuse) as port:
+        found = resolve_endpoints("cn-hangzhou", oss_endpoint=f"http://127.0.0.1:{port}", oss_cname=True)
+        opened = OssStore("disks", endpoints=found, credentials=reach.any_credentials(), timeouts=reach.QUICK)
+        with pytest.raises(RefusedError) as caught:
+            opened.bucket_info()
+    assert caught.value.code == "endpoint-host"
+    assert "disks" in caught.value.summary

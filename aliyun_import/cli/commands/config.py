@@ -1,6 +1,5 @@
 """Command `config show`."""
 
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -60,7 +59,7 @@ def show(command: tuple[str, ...], *, profile: str | None, output: OutputOptions
 def _outcome(path: tuple[str, ...], profile: str | None) -> "Outcome":
     from aliyun_import.cli.render.result import Outcome, table
     from aliyun_import.cli.render.text import escaped
-    from aliyun_import.cli.settings import NAME, user_file
+    from aliyun_import.cli.settings import NAME, settings_files, user_file
 
     found = _command(path)
     arguments = ["--profile", profile] if profile and any(one.name == "profile" for one in found.params) else []
@@ -70,7 +69,7 @@ def _outcome(path: tuple[str, ...], profile: str | None) -> "Outcome":
     context = found.make_context(" ".join(path), arguments, parent=click.get_current_context().find_root())
     options = [one for options in found.panels().values() for one in options]
     rows = [_row(context, one) for one in options]
-    files = [str(path) for path in (Path(NAME).absolute(), user_file()) if path.is_file()]
+    files = [str(path.absolute()) for path in reversed(settings_files())]
     text = table(("OPTION", "VALUE", "FROM"), [tuple(map(escaped, map(str, row.values()))) for row in rows])
     aside = f"configuration files: {', '.join(files) or f'none ({NAME} here, or {user_file()})'}"
     document = {"command": "config show", "of": " ".join(path), "files": files, "settings": rows}

@@ -1,7 +1,7 @@
 """Error codes of OSS.
 
 Codes: the "HTTP status code" pages of OSS's error responses and its pages on endpoints, custom domains and signatures.
-OSS answers AccessDenied in four cases; the variants of its row distinguish them.
+OSS answers some codes in several cases; the variants of their rows distinguish them.
 """
 
 from aliyun_import.cloud.errors.mapping import ErrorMapping, mapping
@@ -20,6 +20,13 @@ def _row(
 _ACCESS = (
     _row("InvalidAccessKeyId", ErrorCode.ACCESS_KEY_UNKNOWN),
     _row("SignatureDoesNotMatch", ErrorCode.SECRET_WRONG),
+    _row(
+        "SignatureDoesNotMatch",
+        ErrorCode.ENDPOINT_HOST,
+        "The domain of --oss-endpoint is not bound to the bucket {bucket}, or the secret is wrong.",
+        "Pass the --bucket that the domain is bound to, or the domain of {bucket}; check the secret if that is right.",
+        variant="custom domain",
+    ),
     _row(
         "RequestTimeTooSkewed",
         ErrorCode.CLOCK_SKEWED,

@@ -177,7 +177,7 @@ class OssClient:
                 operation=operation,
                 status=answer.status,
                 code=code,
-                variant=_variant(code, message, endpoint=endpoint, region=actual),
+                variant=_variant(code, message, endpoint=endpoint, region=actual, style=self._endpoints.oss_style),
                 message=message or status_text(answer.status),
                 request_id=answer.request_id,
                 operands=extra | dict(operands),
@@ -203,10 +203,11 @@ def _query(params: Mapping[str, str]) -> str:
     return f"?{urlencode(params, quote_via=quote)}" if params else ""
 
 
-def _variant(code: str, message: str, *, endpoint: str, region: str) -> str:
+def _variant(code: str, message: str, *, endpoint: str, region: str, style: OssStyle) -> str:
     """Return the variant of a code with several meanings; the names are those of the rows in `errors.oss`."""
     if code in ("AccessDenied", "PermanentRedirect") and endpoint:
         return "other region" if region else "other endpoint"
     if code == "AccessDenied" and "not belong to you" in message:
         return "foreign"
-    return ""
+    # OSS computes the signature with the bucket that the domain is bound to.
+    return "custom domain" if code == "SignatureDoesNotMatch" and style is OssStyle.CNAME else ""
