@@ -4,7 +4,9 @@ import time
 from collections.abc import Callable
 from typing import NamedTuple
 
-from aliyun_import.errors import AccessError, ServiceUnreachable, TransientError
+from aliyun_import.cloud.transport.answer import Answer, document_of, seconds_of, text
+from aliyun_import.errors import AccessError, AliyunImportError, ServiceUnreachable, TransientError
+from aliyun_import.redact import redact
 
 # Keys are renewed when a quarter of their life is left, but not earlier than this before their end: a part that was
 # signed with them may take minutes.
@@ -65,6 +67,31 @@ class KeyCache:
         else:
             self._renew_at_s = now_s + _REREAD_S if keys.token else None
         return keys
+
+
+def keys_of(answer: Answer, where: str) -> Keys:
+    """Read the keys of an answer of the metadata service, of a URI or of STS.
+
+    Raises TransientError and AccessError, which hold nothing secret of the answer.
+    """
+    document = document_of(answer)
+    code, inner = text(document, "Code"), document.get("Credentials")
+    fields = inner if isinstance(inner, dict) else document
+    if answer.status == 200 and code in ("Success", ""):
+        key_id, secret, token = (text(fields, name) for name in ("AccessKeyId", "AccessKeySecret", "SecurityToken"))
+        if key_id and secret:
+            return Keys(key_id, secret, token or None, seconds_of(text(fields, "Expiration")))
+    raise _no_keys(answer, where, code, text(document, "Message"))
+
+
+def _no_keys(answer: Answer, where: str, code: str, message: str) -> AliyunImportError:
+    told = redact(f"{code}: {message}" if message else code)[:400] if code not in ("Success", "") else ""
+    cause = f"It answered with HTTP {answer.status}" + (f" and {told}." if told else " and without keys.")
+    is_document = answer.body.lstrip().startswith(b"{")
+    if is_temporary(answer.status, code) or (answer.status == 200 and not is_document):
+        return unreachable(where, cause)
+    error: AccessError = refused(where, cause)
+    return error
 
 
 def is_temporary(status: int, code: str) -> bool:

@@ -10,11 +10,9 @@ from collections.abc import Mapping
 from urllib.parse import SplitResult, urlsplit
 
 from aliyun_import.cloud import instance_metadata
-from aliyun_import.cloud.credentials.keys import Keys, Read, is_temporary, refused, unreachable
-from aliyun_import.cloud.transport.answer import Answer, document_of, seconds_of, text
+from aliyun_import.cloud.credentials.keys import Keys, Read, keys_of, refused, unreachable
 from aliyun_import.cloud.transport.http import HttpClient
-from aliyun_import.errors import AccessError, AliyunImportError, TransientError, UsageError
-from aliyun_import.redact import redact
+from aliyun_import.errors import TransientError, UsageError
 
 # The vendor's library waits as long.
 _CONNECT_S, _WAIT_S = 5.0, 10.0
@@ -50,7 +48,7 @@ def uri(address: str) -> Read:
             )
         except TransientError as error:
             raise unreachable(where, f"{error.summary} {error.cause or ''}".strip()) from error
-        return _keys_of(answer, where)
+        return keys_of(answer, where)
 
     return read
 
@@ -74,29 +72,8 @@ def ecs_role(role_name: str | None, *, environment: Mapping[str, str] = os.envir
         if not role:
             raise refused(where, "The metadata service does not answer, or the instance has no role.")
         try:
-            return _keys_of(instance_metadata.keys_of_role(role, environment), where)
+            return keys_of(instance_metadata.keys_of_role(role, environment), where)
         except TransientError as error:
             raise unreachable(where, error.cause or error.summary) from error
 
     return read
-
-
-def _keys_of(answer: Answer, where: str) -> Keys:
-    """Read the keys of an answer; raises TransientError and AccessError without anything secret of it."""
-    fields = document_of(answer)
-    code = text(fields, "Code")
-    if answer.status == 200 and code in ("Success", ""):
-        key_id, secret, token = (text(fields, name) for name in ("AccessKeyId", "AccessKeySecret", "SecurityToken"))
-        if key_id and secret:
-            return Keys(key_id, secret, token or None, seconds_of(text(fields, "Expiration")))
-    raise _no_keys(answer, where, code, text(fields, "Message"))
-
-
-def _no_keys(answer: Answer, where: str, code: str, message: str) -> AliyunImportError:
-    told = redact(f"{code}: {message}" if message else code)[:400] if code not in ("Success", "") else ""
-    cause = f"It answered with HTTP {answer.status}" + (f" and {told}." if told else " and without keys.")
-    is_document = answer.body.lstrip().startswith(b"{")
-    if is_temporary(answer.status, code) or (answer.status == 200 and not is_document):
-        return unreachable(where, cause)
-    error: AccessError = refused(where, cause)
-    return error

@@ -1,8 +1,8 @@
 """Providers of credentials: files of profiles, read here, and keys that the vendor's library fetches.
 
-File formats: aliyun-cli's config/profile.go and the README of alibabacloud_credentials. The vendor's library serves
-roles, SSO and external programs; it is imported by the first `read`, since that takes about a second, and caches and
-refreshes by itself, so that a reader is cheap to call for each request.
+File formats: aliyun-cli's config/profile.go and the README of alibabacloud_credentials. The vendor's library serves SSO
+and external programs; it is imported by the first `read`, since that takes about a second, and caches and refreshes by
+itself, so that a reader is cheap to call.
 """
 
 import configparser
@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from aliyun_import.cloud.credentials import local
+from aliyun_import.cloud.credentials import assumed, local
 from aliyun_import.cloud.credentials.keys import Keys, Read, is_temporary, refused, unreachable
 from aliyun_import.cloud.transport.settings import log_fetch, silence_vendor_logs
 from aliyun_import.errors import AccessError, AliyunImportError
@@ -59,11 +59,9 @@ def learn_fields(fields: Mapping[str, Any]) -> None:
             learn_id(value)
 
 
-# The modes that the vendor's library reads, besides AK and StsToken, which are read here.
-_VENDOR_MODES = {
-    mode.lower(): mode
-    for mode in ("RamRoleArn", "EcsRamRole", "OIDC", "ChainableRamRoleArn", "CloudSSO", "OAuth", "External")
-}
+# The modes that the vendor's library reads, and all that can be used.
+_VENDOR_MODES = {mode.lower(): mode for mode in ("CloudSSO", "OAuth", "External")}
+_MODES = ("AK", "StsToken", "RamRoleArn", "EcsRamRole", "OIDC", "ChainableRamRoleArn", *_VENDOR_MODES.values())
 
 
 def config_path(home: Path) -> Path:
@@ -91,7 +89,7 @@ def of_profile(name: str, *, home: Path) -> Found:
             cause=f"Profiles there: {names}.",
             remedy=f"Run `aliyun configure --profile {name}`, or pass --profile with one of these.",
         )
-    found = _of_entry(entry, name, path)
+    found = _of_entry(entry, path, config)
     if isinstance(found, Skipped):
         raise AccessError(
             f"The profile {name} holds no usable credentials.",
@@ -114,7 +112,7 @@ def current_profile(*, environment: Mapping[str, str], home: Path) -> Found | Sk
     entry = _entry(config, name)
     if entry is None:
         return Skipped(f"{path} (no profile {name or 'is current'})")
-    return _of_entry(entry, name, path)
+    return _of_entry(entry, path, config)
 
 
 def ini_section(*, environment: Mapping[str, str], home: Path) -> Found | Skipped:
@@ -132,30 +130,71 @@ def ini_section(*, environment: Mapping[str, str], home: Path) -> Found | Skippe
         learn_fields(parser[section_name])
     if not parser.has_section(name):
         return Skipped(f"{path} (no section [{name}])")
-    section = parser[name]
-    if section.get("type") != "access_key":
-        return Found(f"section [{name}] of {path}", ini(str(path), name))
-    return _keys_or_skip(
-        f"section [{name}] of {path}", section.get("access_key_id"), section.get("access_key_secret"), None
-    )
+    section, where = parser[name], f"section [{name}] of {path}"
+    plain = _keys_or_skip(where, section.get("access_key_id"), section.get("access_key_secret"), None)
+    role = {**section, "ram_role_arn": section.get("role_arn"), "ram_session_name": section.get("role_session_name")}
+    match section.get("type"):
+        case "access_key":
+            return plain
+        case "ecs_ram_role":
+            return Found(where, local.ecs_role(section.get("role_name") or None))
+        case "ram_role_arn":
+            if isinstance(plain, Skipped):
+                return plain
+            return Found(where, assumed.with_keys(plain.read, assumed.assumed_role(where, role)))
+        case "oidc_role_arn":
+            file, provider = (section.get(key) or "" for key in ("oidc_token_file_path", "oidc_provider_arn"))
+            return Found(where, assumed.with_token(file, provider, assumed.assumed_role(where, role)))
+        case _:
+            return Found(where, ini(str(path), name))
 
 
-def _of_entry(entry: Mapping[str, Any], name: str, path: Path) -> Found | Skipped:
-    mode = str(entry.get("mode") or "AK")
+def _of_entry(
+    entry: Mapping[str, Any], path: Path, config: Mapping[str, Any], above: tuple[str, ...] = ()
+) -> Found | Skipped:
+    """Return the credentials of a profile; `above` are the profiles whose source it is."""
+    name, mode = str(entry.get("name")), str(entry.get("mode") or "AK")
     where = f"profile {name} of {path}"
-    if mode.lower() in ("ak", "ststoken"):
-        token = entry.get("sts_token") if mode.lower() == "ststoken" else None
-        if mode.lower() == "ststoken" and not token:
-            return Skipped(f"{where} (mode {mode}, but no sts_token)")
-        return _keys_or_skip(where, entry.get("access_key_id"), entry.get("access_key_secret"), token)
-    if mode.lower() == "ecsramrole":
-        return Found(f"{where} (mode {mode})", local.ecs_role(entry.get("ram_role_name") or None))
+    token = entry.get("sts_token") if mode.lower() == "ststoken" else None
+    if mode.lower() == "ststoken" and not token:
+        return Skipped(f"{where} (mode {mode}, but no sts_token)")
+    plain = _keys_or_skip(where, entry.get("access_key_id"), entry.get("access_key_secret"), token)
+    match mode.lower():
+        case "ak" | "ststoken":
+            return plain
+        case "ecsramrole":
+            return Found(f"{where} (mode {mode})", local.ecs_role(entry.get("ram_role_name") or None))
+        case "ramrolearn" | "chainableramrolearn":
+            source = plain if mode.lower() == "ramrolearn" else _source_of(entry, path, config, (*above, name))
+            if isinstance(source, Skipped):
+                return source
+            return Found(f"{where} (mode {mode})", assumed.with_keys(source.read, assumed.assumed_role(where, entry)))
+        case "oidc":
+            role = assumed.assumed_role(where, entry)
+            file, provider = (str(entry.get(key) or "") for key in ("oidc_token_file", "oidc_provider_arn"))
+            return Found(f"{where} (mode {mode})", assumed.with_token(file, provider, role))
+        case _:
+            return _by_vendor(name, mode, path)
+
+
+def _source_of(
+    entry: Mapping[str, Any], path: Path, config: Mapping[str, Any], above: tuple[str, ...]
+) -> Found | Skipped:
+    name = str(entry.get("source_profile") or "")
+    source = _entry(config, name)
+    if source is None or name in above:
+        return Skipped(f"profile {above[-1]} of {path} (its source_profile {name!r} is not there, or leads back to it)")
+    return _of_entry(source, path, config, above)
+
+
+def _by_vendor(name: str, mode: str, path: Path) -> Found:
+    where = f"profile {name} of {path}"
     if mode.lower() in _VENDOR_MODES:
         return Found(f"{where} (mode {mode})", cli_profile(str(path), name))
     raise AccessError(
         f"The profile {name} of {path} has the mode {mode}, which can't be used here.",
         code="profile-unsupported",
-        cause="Usable modes: AK, StsToken, " + ", ".join(_VENDOR_MODES.values()) + ".",
+        cause=f"Usable modes: {', '.join(_MODES)}.",
         remedy="Pass --profile with a profile of another mode, or set ALIBABA_CLOUD_CLI_PROFILE_DISABLED=true to skip "
         "the file, or put the keys into ALIBABA_CLOUD_ACCESS_KEY_ID, ..._SECRET and ALIBABA_CLOUD_SECURITY_TOKEN.",
     )
@@ -220,12 +259,7 @@ def ini(path: str, section: str) -> Read:
     )
 
 
-def oidc(token_file: str) -> Read:
-    """Exchange the OIDC token in `token_file`, which the environment names, for the keys of a role."""
-    return _reader(lambda provider: provider.OIDCRoleArnCredentialsProvider(), "the OIDC token file", token_file)
-
-
-def _reader(make: Callable[[Any], Any], where: str, token_file: str = "") -> Read:
+def _reader(make: Callable[[Any], Any], where: str) -> Read:
     providers: list[Any] = []
 
     def read() -> Keys:
@@ -235,7 +269,6 @@ def _reader(make: Callable[[Any], Any], where: str, token_file: str = "") -> Rea
                 providers.append(make(_library()))
             answer = providers[0].get_credentials()
         except Exception as error:  # noqa: BLE001 -- the library raises whatever its HTTP client and parsers raise
-            learn_file(token_file)  # it may have been replaced since the start
             log_fetch(where, type(error).__name__, time.monotonic() - begun_s)
             raise _failed(error, where) from None  # its chain holds request URLs
         expires_s = answer.get_expiration()

@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from aliyun_import.cloud import instance_metadata as metadata
-from aliyun_import.cloud.credentials import local, providers
+from aliyun_import.cloud.credentials import assumed, local, providers
 from aliyun_import.cloud.credentials.keys import KeyCache, Keys
 from aliyun_import.cloud.credentials.providers import Found, Skipped
 from aliyun_import.errors import AccessError
@@ -186,7 +186,9 @@ def _keys_in_environment(environment: Mapping[str, str]) -> Found | Skipped:
 
 def _oidc(environment: Mapping[str, str]) -> Found | Skipped:
     if all(environment.get(name) for name in _OIDC):
-        return Found("the OIDC token file", providers.oidc(environment["ALIBABA_CLOUD_OIDC_TOKEN_FILE"]))
+        where, provider_arn, file, role_arn = ("the OIDC token file", *(environment[name] for name in _OIDC))
+        role = assumed.assumed_role(where, {"ram_role_arn": role_arn}, environment=environment)
+        return Found(where, assumed.with_token(file, provider_arn, role))
     return Skipped(f"an OIDC token (not all of {', '.join(_OIDC)})")
 
 

@@ -11,9 +11,6 @@ from collections.abc import Mapping
 from typing import Any
 
 import aliyunsdkcore
-from aliyunsdkcore.auth.credentials import AccessKeyCredential, StsTokenCredential
-from aliyunsdkcore.auth.signers.access_key_signer import AccessKeySigner
-from aliyunsdkcore.auth.signers.sts_token_signer import StsTokenSigner
 
 from aliyun_import.cloud.credentials.source import Credentials, CredentialsSource
 from aliyun_import.cloud.errors import translate as errors
@@ -29,6 +26,7 @@ from aliyun_import.cloud.transport.answer import (
 )
 from aliyun_import.cloud.transport.http import HttpClient
 from aliyun_import.cloud.transport.settings import Timeouts, silence_vendor_logs
+from aliyun_import.cloud.transport.signing import signed
 from aliyun_import.errors import AliyunImportError, ServiceUnreachable
 from aliyun_import.model.operations import Operation
 
@@ -38,6 +36,8 @@ _USER_AGENT = (
     f"AlibabaCloud ({platform.system()} {platform.release()};{platform.machine()}) Python/{platform.python_version()} "
     f"Core/{aliyunsdkcore.__version__} aliyun-import"
 )
+
+_HEADERS = {"Accept-Encoding": "identity", "User-Agent": _USER_AGENT, "x-sdk-client": "python/2.0.0"}
 
 
 class RpcClient:
@@ -86,17 +86,18 @@ class RpcClient:
         raise refusal_of(answer, service=self._service, operation=_name(request), operands=operands)
 
     def _send(self, request: Any, keys: Credentials) -> Answer:  # noqa: ANN401
-        request.set_accept_format("JSON")
-        # Left over from an attempt with other credentials.
-        request.get_query_params().pop("SecurityToken", None)
-        signed_headers, target = _signer(keys).sign(self._region, request)
-        headers = {**request.get_headers(), **signed_headers, "x-sdk-client": "python/2.0.0"}
+        headers, target = signed(request, region=self._region, key_id=keys.key_id, secret=keys.secret, token=keys.token)
         return self._http.send(
             _name(request),
             request.get_method(),
             # The endpoint's scheme replaces the request's own (ECS would go over http).
             f"{self._url}{target}",
-            headers={**headers, "Accept-Encoding": "identity", "User-Agent": _USER_AGENT},
+            headers={
+                **headers,
+                "x-sdk-client": "python/2.0.0",
+                "Accept-Encoding": "identity",
+                "User-Agent": _USER_AGENT,
+            },
             connect_s=self._timeouts.connect_s,
             wait_s=max(self._timeouts.read_s, _READ_S.get(_name(request), 0)),
         )
@@ -137,12 +138,6 @@ def unreadable(service: str, operation: str, cause: str) -> ServiceUnreachable:
 
 def _code(answer: Answer) -> str:
     return "" if answer.status // 100 == 2 else text(document_of(answer), "Code")[:100]
-
-
-def _signer(keys: Credentials) -> AccessKeySigner | StsTokenSigner:
-    if keys.token:
-        return StsTokenSigner(StsTokenCredential(keys.key_id, keys.secret, keys.token))
-    return AccessKeySigner(AccessKeyCredential(keys.key_id, keys.secret))
 
 
 def _name(request: Any) -> str:  # noqa: ANN401

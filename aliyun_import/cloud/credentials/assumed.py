@@ -1,0 +1,153 @@
+"""Keys of a role, for which STS takes other keys (AssumeRole) or an OIDC token (AssumeRoleWithOIDC).
+
+The vendor's library is not used for these: it trusts its own certificates alone, whatever REQUESTS_CA_BUNDLE says,
+puts the OIDC token into the URL, and takes an answer of any size. Parameters: "AssumeRole" and "AssumeRoleWithOIDC" of
+STS.
+"""
+
+import os
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from urllib.parse import urlencode
+
+from aliyun_import.cloud.credentials.keys import Keys, Read, keys_of, refused, unreachable
+from aliyun_import.cloud.transport.answer import Answer
+from aliyun_import.cloud.transport.http import HttpClient
+from aliyun_import.errors import AccessError, TransientError
+from aliyun_import.redact import learn
+
+_CONNECT_S, _WAIT_S = 5.0, 10.0
+_MAX_BODY_BYTES = 1 << 20
+_VERSION = {"Format": "JSON", "Version": "2015-04-01"}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AssumedRole:
+    """Which role is assumed at the STS of `url`, and how; `where` names the place of these settings for people."""
+
+    where: str
+    arn: str
+    session_name: str
+    url: str
+    duration_s: int = 3600
+    policy: str = ""
+    external_id: str = ""
+
+    def parameters(self) -> dict[str, str]:
+        """Return the parameters that both operations have, without those that are empty."""
+        found = {
+            "RoleArn": self.arn,
+            "RoleSessionName": self.session_name,
+            "DurationSeconds": str(self.duration_s),
+            "Policy": self.policy,
+        }
+        return {name: value for name, value in found.items() if value}
+
+
+def assumed_role(
+    where: str, fields: Mapping[str, object], *, environment: Mapping[str, str] = os.environ
+) -> AssumedRole:
+    """Return the role that the fields of a profile name; raises AccessError "profile-incomplete" without one."""
+
+    def field(name: str) -> str:
+        return str(fields.get(name) or "").strip()
+
+    if not field("ram_role_arn"):
+        raise AccessError(
+            f"The {where} names no role.",
+            code="profile-incomplete",
+            cause="Its ram_role_arn is empty.",
+            remedy="Run `aliyun configure` for this profile.",
+        )
+    is_inside = fields.get("enable_vpc")
+    if is_inside is None:
+        is_inside = environment.get("ALIBABA_CLOUD_VPC_ENDPOINT_ENABLED", "").lower() == "true"
+    region = field("sts_region") or environment.get("ALIBABA_CLOUD_STS_REGION", "").strip()
+    duration = field("expired_seconds")
+    return AssumedRole(
+        where=where,
+        arn=field("ram_role_arn"),
+        session_name=field("ram_session_name")
+        or field("role_session_name")
+        or environment.get("ALIBABA_CLOUD_ROLE_SESSION_NAME", "").strip()
+        or f"aliyun-import-{int(time.time())}",
+        url=endpoint(f"{'sts-vpc' if is_inside else 'sts'}.{region}.aliyuncs.com" if region else "sts.aliyuncs.com"),
+        # The service refuses less than 900 s.
+        duration_s=int(duration) if duration.isascii() and duration.isdigit() and len(duration) < 7 else 3600,
+        policy=field("policy"),
+        external_id=field("external_id"),
+    )
+
+
+def with_keys(source: Read, role: AssumedRole) -> Read:
+    """Assume a role with other keys."""
+
+    def ask() -> Answer:
+        from aliyunsdksts.request.v20150401.AssumeRoleRequest import AssumeRoleRequest
+
+        from aliyun_import.cloud.transport.signing import signed
+
+        keys = source()
+        learn(keys.secret, keys.token)
+        request = AssumeRoleRequest()
+        for name, value in {**role.parameters(), "ExternalId": role.external_id}.items():
+            if value:
+                request.add_query_param(name, value)
+        headers, target = signed(
+            request, region="cn-hangzhou", key_id=keys.key_id, secret=keys.secret, token=keys.token
+        )
+        return _sent("AssumeRole", role, request.get_method(), target, headers=headers, body=b"")
+
+    return _reader(role, ask)
+
+
+def with_token(token_file: str, provider_arn: str, role: AssumedRole) -> Read:
+    """Assume a role with the OIDC token in a file, which is read each time: it is replaced before it expires."""
+
+    def ask() -> Answer:
+        try:
+            token = Path(token_file).read_text(encoding="utf-8").strip()
+        except (OSError, ValueError) as error:
+            cause = getattr(error, "strerror", None) or "It is not text."
+            raise refused(role.where, f"The file {token_file} can't be read: {cause}.") from error
+        learn(token)
+        body = urlencode({**role.parameters(), "OIDCProviderArn": provider_arn, "OIDCToken": token}).encode()
+        moment = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
+        query = urlencode({"Action": "AssumeRoleWithOIDC", **_VERSION, "Timestamp": moment})
+        headers = {"Content-Type": "application/x-www-form-urlencoded"}
+        return _sent("AssumeRoleWithOIDC", role, "POST", f"/?{query}", headers=headers, body=body)
+
+    return _reader(role, ask)
+
+
+def _reader(role: AssumedRole, ask: Callable[[], Answer]) -> Read:
+    def read() -> Keys:
+        try:
+            answer = ask()
+        except TransientError as error:
+            raise unreachable(role.where, f"{error.summary} {error.cause or ''}".strip()) from error
+        return keys_of(answer, role.where)
+
+    return read
+
+
+def _sent(
+    operation: str, role: AssumedRole, method: str, target: str, *, headers: Mapping[str, str], body: bytes
+) -> Answer:
+    return HttpClient("STS", role.url, connections=1).send(
+        operation,
+        method,
+        f"{role.url}{target}",
+        headers={**headers, "Accept-Encoding": "identity"},
+        body=body,
+        connect_s=_CONNECT_S,
+        wait_s=_WAIT_S,
+        max_body_bytes=_MAX_BODY_BYTES,
+    )
+
+
+def endpoint(host: str) -> str:
+    """Return the URL of STS; tests lead it elsewhere."""
+    return f"https://{host}"
