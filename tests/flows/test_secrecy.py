@@ -57,11 +57,19 @@ COMMANDS: dict[str, tuple[str, ...]] = {
     # An address that is not this machine's: it would serve until it is stopped.
     "sandbox serve": ("--host", "192.0.2.1"),
     "sandbox disk": ("{home}/sample.raw", "--size", "1G"),
+    "sandbox run": ("--", "true"),
+    "sandbox status": ("--dir", "{home}/none"),
+    "sandbox stop": ("--dir", "{home}/none"),
+    "sandbox reset": ("--dir", "{home}/none"),
+    "pushes": (),
+    "doctor": (),
+    "config show": ("push",),
+    "completion": ("bash",),
 }
 VERBOSE = ("-vv",)
 LOUD = {"DEBUG": "sdk"}
-NO_TALK = ("role policy", "sandbox serve", "sandbox disk")
-OFFLINE = (*NO_TALK, "check")
+NO_TALK = ("role policy", "completion", *(name for name in COMMANDS if name.startswith("sandbox ")))
+OFFLINE = (*NO_TALK, "check", "pushes", "config show")
 MODES = ("env-ak", "env-sts", "profile-ak", "profile-sts", "profile-role", "oidc", "uri", "ecs-role")
 BY_LIBRARY = MODES[4:]
 CONDITIONS = ("unreachable", "refused", "working")
