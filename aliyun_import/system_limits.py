@@ -12,7 +12,7 @@ _AGAIN = "and run the same command again; it resumes where it stopped."
 _MEMORY = ("memory", f"Raise the limit (ulimit -v, or that of the container) or free memory, lower --jobs, {_AGAIN}")
 _THREADS = (
     "threads or processes",
-    f"Raise the limit (ulimit -u or -v, --pids-limit of a container), lower --jobs, {_AGAIN}",
+    f"Raise the limit (ulimit -u, ulimit -v, --pids-limit of a container), lower --jobs, {_AGAIN}",
 )
 _FILES = ("open files", f"Raise the limit (ulimit -n), lower --jobs, {_AGAIN}")
 _BY_NUMBER: Mapping[int, tuple[str, str]] = MappingProxyType({

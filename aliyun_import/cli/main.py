@@ -31,6 +31,9 @@ COMMANDS = {
 }
 ALIASES = {"leftovers": "aliyun_import.cli.commands.cleanup:leftovers"}
 
+# Longest result that is repeated on stderr: a document of JSON with the findings of 17 disks is below it.
+_MOST_REPEATED = 64 << 10
+
 
 class LazyGroup(Group):
     """Group whose commands are imported on demand, so that one command does not import the others."""
@@ -170,11 +173,11 @@ def _interrupted() -> AliyunImportError:
 
 
 def _unwritable(stdout: GuardedStream) -> AliyunImportError:
-    reason = getattr(stdout.error, "strerror", None) or stdout.error
+    reason, result = getattr(stdout.error, "strerror", None) or stdout.error, stdout.lost[-_MOST_REPEATED:].rstrip()
     return LocalStateError(
         f"The result could not be written to stdout: {reason}.",
         code="stdout-unwritable",
-        cause=f"The command itself ended; this is its result:\n{stdout.lost[-4000:].rstrip()}" if stdout.lost else None,
+        cause=f"The command itself ended; this is its result:\n{result}" if result else None,
         remedy="Free space or redirect stdout to another file; the result need not be made again.",
     )
 

@@ -1,5 +1,6 @@
 """Tests of the error that each failure of the network becomes, on chains of exceptions as urllib3 makes them."""
 
+import errno
 import socket
 import ssl
 from http.client import BadStatusLine
@@ -13,6 +14,7 @@ from aliyun_import.errors import (
     AccessError,
     AliyunImportError,
     ConnectionLost,
+    LocalStateError,
     ServiceUnreachable,
     TimedOut,
     TransientError,
@@ -45,6 +47,8 @@ def _lost(inner: Exception) -> exceptions.ProtocolError:
         (_caused(exceptions.ConnectTimeoutError(POOL, "late"), TimeoutError("timed out")), ServiceUnreachable,
          "connect-timed-out"),
         (exceptions.SSLError(ssl.SSLCertVerificationError("self-signed")), AccessError, "certificate-untrusted"),
+        (exceptions.SSLError(ssl.SSLCertVerificationError("certificate has expired")), AccessError,
+         "certificate-untrusted"),
         (exceptions.SSLError(ssl.SSLError("handshake")), ServiceUnreachable, "tls-failed"),
         (exceptions.ProxyError("HUSH", OSError("Tunnel")), ServiceUnreachable, "proxy-failed"),
         (Redirected("a redirect"), AccessError, "redirected"),
@@ -69,6 +73,20 @@ def test_each_failure_becomes_an_error_of_its_own(error: Exception, kind: type[A
     assert "UploadPart" in ours.summary
     assert ours.remedy
     assert ours.resumable is issubclass(kind, TransientError)
+
+
+@pytest.mark.parametrize(("text", "told"), [("certificate has expired", "clock"), ("self-signed", "REQUESTS_CA")])
+def test_a_wrong_clock_is_another_matter_than_an_unknown_issuer(text: str, told: str) -> None:
+    """What is to be repaired differs."""
+    error = exceptions.SSLError(ssl.SSLCertVerificationError(1, f"certificate verify failed: {text}"))
+    assert told in str(network_error(error, service="OSS", operation="GetBucketInfo", url=URL).remedy)
+
+
+def test_a_limit_of_this_machine_is_no_failure_of_the_network() -> None:
+    """A socket that can't be opened is not a host that does not answer."""
+    error = _caused(exceptions.NewConnectionError(POOL, "x"), OSError(errno.EMFILE, "Too many open files"))
+    ours = network_error(error, service="OSS", operation="UploadPart", url=URL)
+    assert (type(ours), ours.code) == (LocalStateError, "system-limit")
 
 
 @pytest.mark.parametrize("reason", ["WRONG_VERSION_NUMBER", "HTTP_REQUEST", "RECORD_LAYER_FAILURE"])

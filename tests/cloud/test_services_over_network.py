@@ -1,5 +1,6 @@
 """Tests that all services go the same way: proxies, trusted certificates, failures of the network."""
 
+import base64
 import socket
 import ssl
 from collections.abc import Iterator
@@ -62,6 +63,23 @@ def test_everything_goes_out_over_https_and_through_the_proxy(monkeypatch: pytes
         b"CONNECT ram.aliyuncs.com:443",
         b"CONNECT sts.aliyuncs.com:443",
     ]
+
+
+def test_a_proxys_login_may_have_any_characters(monkeypatch: pytest.MonkeyPatch) -> None:
+    """In UTF-8, as curl and browsers send it, encoded in the URL or not."""
+    heads: list[bytes] = []
+
+    def refuse(connection: socket.socket) -> None:
+        heads.append(reach.read_head(connection))
+
+    with reach.server(refuse) as port:
+        for login in ("\u00fcser:p\u00e4ss", "%C3%BCser:p%C3%A4ss"):
+            monkeypatch.setenv("HTTP_PROXY", f"http://{login}@127.0.0.1:{port}")
+            found = resolve_endpoints("cn-hangzhou", endpoint_url="http://sts.example.com", allow_insecure=True)
+            with pytest.raises(TransientError):
+                StsIdentity(endpoints=found, credentials=reach.any_credentials(), timeouts=reach.QUICK).whoami()
+    expected = base64.b64encode("\u00fcser:p\u00e4ss".encode())
+    assert [expected in head for head in heads] == [True, True]
 
 
 def test_parts_travel_through_a_proxy_too(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -65,6 +65,17 @@ def test_a_user_without_a_home_passes_a_state_directory(commands: Commands, disk
     assert commands.run(*arguments, environment={"HOME": None}).code == 0
 
 
+@pytest.mark.parametrize("name", ["state", "work"])
+def test_nothing_is_created_where_the_local_state_can_not_be_written(
+    name: str, commands: Commands, disk: Path, sandbox: Sandbox
+) -> None:
+    """Neither a bucket nor a role: the directory is tried first."""
+    ran = commands.run("push", str(disk), "--region", "cn-hangzhou", f"--{name}-dir", str(disk / "below a file"))
+    assert ran.code == (9 if name == "state" else 0), ran.err
+    if name == "state":
+        assert not {one.operation for one in sandbox.requests.entries()} & {"PutBucket", "CreateRole", "ImportImage"}
+
+
 @pytest.mark.parametrize(
     ("variable", "value", "code", "told"),
     [

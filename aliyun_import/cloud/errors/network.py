@@ -66,6 +66,16 @@ TROUBLES: tuple[Trouble, ...] = (
     Trouble(
         kind=AccessError,
         ours="certificate-untrusted",
+        means="{service} could not be reached ({operation}): the certificate of {host} is not valid at this machine's "
+        "time.",
+        remedy="Check the clock of this machine. If it is right, check whether a proxy stands between this machine and "
+        "{host}, and whether the certificate was renewed.",
+        classes=(ssl.SSLCertVerificationError,),
+        texts=("certificate has expired", "certificate is not yet valid"),
+    ),
+    Trouble(
+        kind=AccessError,
+        ours="certificate-untrusted",
         means="{service} could not be reached ({operation}): the certificate of {host} is not trusted.",
         remedy="Check whether a proxy decrypts TLS between this machine and the service; if it is meant to, set "
         "REQUESTS_CA_BUNDLE to the file with its certificate. It applies to all services.",
