@@ -200,3 +200,17 @@ def test_usage_errors_are_exit_2_in_every_form(commands: Commands, disk: Path) -
     ran = commands.run("push", disk, "--no-such-option", "--output", "json")
     refused(ran, code="usage", exit_code=2, remedy="--help")
     assert "error: No such option" in commands.run("push", disk, "--no-such-option").err
+
+
+def test_a_role_that_ecs_can_not_use_is_exit_4(commands: Commands) -> None:
+    """A pipeline can gate on `role show`: it is 0 once `role ensure` has run."""
+    missing = commands.run("role", "show", "--output", "json")
+    assert (missing.code, missing.json["ready"]) == (4, False)
+    assert commands.run("role", "ensure").code == 0
+    assert commands.run("role", "show").code == 0
+
+
+def test_a_status_that_does_not_exist_is_a_usage_error(commands: Commands) -> None:
+    """An empty list would look as if there were no such tasks; any case is accepted."""
+    assert commands.run("task", "list", "--status", "Nonsense").code == 2
+    assert commands.run("task", "list", "--status", "processing").code == 0

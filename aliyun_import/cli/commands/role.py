@@ -37,10 +37,11 @@ def role() -> None:
 @panel("Role", *_ROLE)
 @cloud_options(oss=False)
 @output_options
-def show(*, role_name: str | None, bucket: str | None, cloud: CloudOptions, output: OutputOptions) -> None:
-    """Compare the role with what ImportImage documents; change nothing."""
+def show(*, role_name: str | None, bucket: str | None, cloud: CloudOptions, output: OutputOptions) -> int:
+    """Compare the role with what ImportImage documents; change nothing. Exit code 4 if ECS can't use it."""
     from aliyun_import import api
     from aliyun_import.cli.render.result import Outcome
+    from aliyun_import.errors import Exit
     from aliyun_import.role.ensure import differences
     from aliyun_import.role.spec import OSS_ROLE
 
@@ -51,7 +52,10 @@ def show(*, role_name: str | None, bucket: str | None, cloud: CloudOptions, outp
             ["aliyun-import", "role", "ensure", "--role-name", state.name, "--region", at.client.region]
         )
         follow_up = for_same_services(f"`{command}`", at.client.config.command_options)
-        at.renderer.outcome(Outcome(document=_document(state, found), text=_text(state, found, follow_up)))
+        code = Exit.DONE if state.ready else Exit.ACCESS
+        text = _text(state, found, follow_up)
+        at.renderer.outcome(Outcome(document=_document(state, found), text=text, exit_code=code))
+        return code
 
 
 @role.command(cls=Command)

@@ -10,6 +10,7 @@ from aliyun_import.cli.params import (
     CloudOptions,
     Command,
     Group,
+    OneOf,
     OutputOptions,
     Seconds,
     cloud_options,
@@ -34,7 +35,8 @@ def task() -> None:
         "--status",
         "statuses",
         multiple=True,
-        help="Status of the tasks to list, e.g. Processing; repeatable.",
+        type=OneOf(("Waiting", "Processing", "Finished", "Failed", "Deleted", "Paused")),
+        help="Status of the tasks to list; repeatable.",
         show_default="all",
     ),
 )
