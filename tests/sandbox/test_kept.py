@@ -1,7 +1,9 @@
 """A kept sandbox: what was answered is there after a restart and after a kill, and nothing else."""
 
+import contextlib
 import http.client
 import shutil
+import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import fields, is_dataclass
@@ -236,6 +238,23 @@ def test_a_restart_keeps_all_and_takes_new_settings(tmp_path: Path) -> None:
         assert second.clock.moves.skew_s == 5
     with Sandbox.start(tmp_path, keep=True, settings=Settings(import_s=8.0)) as third:
         assert (list(third.state.part(OssState).buckets), third.state.settings.import_s) == (["disks"], 8.0)
+
+
+def test_what_cannot_be_kept_is_not_answered(
+    kept: Sandbox, bucket: oss2.Bucket, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The client hears nothing, the log says why, and the next call writes what was left."""
+    with contextlib.closing(sqlite3.connect(kept.state.directory / "state.db", isolation_level=None)) as other:
+        other.execute("BEGIN IMMEDIATE")
+        assert kept.state.store is not None
+        kept.state.store._database.execute("PRAGMA busy_timeout = 1")
+        with pytest.raises(oss2.exceptions.RequestError):
+            bucket.put_object("k", b"x")
+        other.execute("ROLLBACK")
+    assert "cannot keep its state" in caplog.text
+    bucket.get_bucket_info()
+    with _killed(kept, tmp_path) as risen:
+        assert list(stored_bucket(risen).versions) == ["k"]
 
 
 def test_one_directory_has_one_sandbox(kept: Sandbox, tmp_path: Path) -> None:

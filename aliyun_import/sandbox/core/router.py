@@ -22,6 +22,7 @@ from aliyun_import.sandbox.core.http_types import Answer, BodyTooLargeError, Cal
 from aliyun_import.sandbox.core.request_log import LoggedRequest, concealed
 from aliyun_import.sandbox.core.rpc import RpcServices
 from aliyun_import.sandbox.core.state import State
+from aliyun_import.sandbox.core.store import UnwrittenStateError
 from aliyun_import.sandbox.ecs import operations as ecs
 from aliyun_import.sandbox.ecs.state import Ecs
 from aliyun_import.sandbox.oss import service as oss
@@ -96,13 +97,17 @@ class Router:
         send(answer, fault.after_bytes if fault is not None and fault.effect == "cut-answer" else None)
 
     def _kept_answer(self, request: Request, call: Call, fault: Fault | None) -> Answer:
-        """Return the answer once its effects are on the disk."""
+        """Return the answer once its effects are on the disk; if they can't be, the connection is dropped."""
         try:
             answer = self._answer(request, call, fault)
             request.body.drain(DRAIN_BYTES)
             return answer
         finally:
-            self._state.commit()
+            try:
+                self._state.commit()
+            except UnwrittenStateError as error:
+                log.error("the sandbox cannot keep its state in %s: %s", self._state.directory, error)  # noqa: TRY400
+                raise ConnectionCutError("the state cannot be kept") from error
 
     def _answer(self, request: Request, call: Call, fault: Fault | None) -> Answer:
         service = self._services[call.service]

@@ -32,6 +32,10 @@ class UnreadableStateError(Exception):
     """The state cannot be read: it is damaged, or another version wrote it."""
 
 
+class UnwrittenStateError(Exception):
+    """The state cannot be written: the disk is full, for example. The changes wait for the next commit."""
+
+
 @dataclass
 class _Changes:
     """Collected changes, in the order in which they are written: removals first, because a row may return."""
@@ -105,7 +109,10 @@ class Store:
         table.keeper = keeper
 
     def commit(self, lock: AbstractContextManager[Any]) -> None:
-        """Write what was collected. `lock` is what changes that belong together are made under."""
+        """Write what was collected; raises UnwrittenStateError.
+
+        `lock` is what changes that belong together are made under.
+        """
         if not self._changes:
             # Another thread may be writing the changes of this one: its answer must wait for that.
             with self._writing:
@@ -115,9 +122,11 @@ class Store:
                 changes, self._changes = self._changes, _Changes()
             try:
                 self._write(changes)
-            except BaseException:
+            except BaseException as error:
                 with self._collecting:
                     self._changes.follow(changes)
+                if isinstance(error, sqlite3.Error):
+                    raise UnwrittenStateError(str(error)) from error
                 raise
 
     def close(self) -> None:

@@ -2,6 +2,7 @@
 
 import hashlib
 import re
+import secrets
 from collections.abc import Callable, Mapping, Sequence
 from types import MappingProxyType
 from typing import TypeVar
@@ -54,9 +55,14 @@ def kind_of(call: RpcCall) -> str:
 
 
 def number_of(*names: str) -> str:
-    """Return a stable id of 18 digits made from names. Three leading zeros distinguish it from real ids."""
+    """Return the id of a principal that RAM does not know: 18 digits, with three zeros that no real id begins with."""
     digest = hashlib.sha256("\n".join(names).encode()).digest()
     return f"000{int.from_bytes(digest[:8], 'big') % 10**15:015d}"
+
+
+def new_number() -> str:
+    """Return a new id of a role or a user, in the form of `number_of`: one that is made again has another id."""
+    return f"000{secrets.randbelow(10**15):015d}"
 
 
 def attached_with(attached: Attached, policy: Policy, *, holder: str, now_s: float) -> Attached:

@@ -14,7 +14,7 @@ from aliyun_import.sandbox.ram.fields import (
     description_of,
     kind_of,
     name_of,
-    number_of,
+    new_number,
     paged,
     session_of,
     shown_attached,
@@ -43,7 +43,7 @@ def create_role(call: RpcCall) -> dict[str, Value]:
         raise Refusal("LimitExceeded.Role")
     now_s = call.state.clock.now_s()
     role = Role(
-        id=number_of(account_id, "role", name),
+        id=new_number(),
         name=name,
         arn=f"acs:ram::{account_id}:role/{name}",
         trust=trust,

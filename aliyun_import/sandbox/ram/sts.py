@@ -21,11 +21,13 @@ def get_caller_identity(call: RpcCall) -> dict[str, Value]:
     kind, _, name = principal.partition("/")
     answer: dict[str, Value] = {"AccountId": account_id, "Arn": f"acs:ram::{account_id}:{principal}"}
     if kind == "user":
-        user_id = number_of(account_id, principal)
+        known = call.state.part(Ram).has_user(account_id, name)
+        user_id = call.state.part(Ram).user(account_id, name).id if known else number_of(account_id, principal)
         return answer | {"IdentityType": "RAMUser", "UserId": user_id, "PrincipalId": user_id}
     if kind == "assumed-role":
         role, _, session = name.partition("/")
-        role_id = number_of(account_id, "role", role)
+        found = call.state.part(Ram).find_role(account_id, role)
+        role_id = number_of(account_id, "role", role) if found is None else found.id
         return answer | {"IdentityType": "AssumedRoleUser", "RoleId": role_id, "PrincipalId": f"{role_id}:{session}"}
     return answer | {"IdentityType": "Account", "UserId": account_id, "PrincipalId": account_id}
 

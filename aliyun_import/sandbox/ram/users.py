@@ -11,7 +11,7 @@ from aliyun_import.sandbox.ram.fields import (
     attached_without,
     kind_of,
     name_of,
-    number_of,
+    new_number,
     paged,
     shown_attached,
 )
@@ -36,7 +36,7 @@ def create_user(call: RpcCall) -> dict[str, Value]:
         raise Refusal("InvalidParameter.Comments.Length")
     now_s = call.state.clock.now_s()
     user = User(
-        id=number_of(account_id, f"user/{name}"),
+        id=new_number(),
         name=name,
         display_name=call.get("DisplayName", name),
         comments=comments,

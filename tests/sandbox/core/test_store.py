@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from aliyun_import.sandbox.core.store import Store, UnreadableStateError
+from aliyun_import.sandbox.core.store import Store, UnreadableStateError, UnwrittenStateError
 from aliyun_import.sandbox.core.tables import Table
 
 
@@ -151,7 +151,7 @@ def test_changes_that_could_not_be_written_are_written_by_the_next_commit(store:
     with contextlib.closing(sqlite3.connect(tmp_path / "state.db")) as other:
         other.execute("BEGIN IMMEDIATE")
         store._database.execute("PRAGMA busy_timeout = 1")
-        with pytest.raises(sqlite3.OperationalError, match="locked"):
+        with pytest.raises(UnwrittenStateError, match="locked"):
             store.commit(LOCK)
         other.execute("ROLLBACK")
     del trees["gone"]

@@ -227,3 +227,14 @@ def test_a_change_reaches_ecs_after_a_while(sandbox: Sandbox) -> None:
     assert "rds." in seen.trust
     sandbox.clock.advance(41)
     assert roles.propagated_role(account_id, ROLE) is None
+
+
+def test_a_role_that_is_made_again_is_another_one(sandbox: Sandbox) -> None:
+    """It has another id, as everything that is made: ids never come twice."""
+    ids = set()
+    for _ in range(2):
+        role = call(sandbox, "CreateRole", RoleName="again", AssumeRolePolicyDocument=TRUST)["Role"]
+        ids.add(role["RoleId"])
+        assert call(sandbox, "GetRole", RoleName="again")["Role"]["RoleId"] == role["RoleId"]
+        call(sandbox, "DeleteRole", RoleName="again")
+    assert len(ids) == 2

@@ -1,0 +1,44 @@
+"""Routing: each operation of the tables is recognised by its request, and a fault strikes it."""
+
+import http.client
+import urllib.parse
+from contextlib import closing
+
+import pytest
+
+from aliyun_import.sandbox.core.faults import Fault
+from aliyun_import.sandbox.core.router import OPERATIONS, RPC
+from aliyun_import.sandbox.oss.operations import OPERATIONS as OSS_OPERATIONS
+from aliyun_import.sandbox.oss.operations import OssOperation
+from aliyun_import.sandbox.server import Sandbox
+
+CALLS = [(row.name, service.version) for service in RPC.by_version.values() for row in service.operations]
+
+
+def _send(sandbox: Sandbox, method: str, target: str, headers: dict[str, str]) -> tuple[int, bytes]:
+    connection = http.client.HTTPConnection("127.0.0.1", sandbox.port, timeout=10)
+    with closing(connection):
+        connection.request(method, target, headers=headers)
+        response = connection.getresponse()
+        return response.status, response.read() or response.headers.get("x-oss-err", "").encode()
+
+
+@pytest.mark.parametrize("row", OSS_OPERATIONS, ids=lambda row: row.name)
+def test_a_fault_strikes_each_operation_of_oss(sandbox: Sandbox, row: OssOperation) -> None:
+    """By its method, its path, and what distinguishes it; nothing else of a request is needed."""
+    path = {"service": "/", "bucket": "/disks/", "object": "/disks/k"}[row.level]
+    marks = {mark: "1" for mark in row.marks if not mark.startswith("x-")}
+    headers = {mark: "/disks/k" for mark in row.marks if mark.startswith("x-")}
+    sandbox.faults.add(Fault(operation=row.name, status=418, code="Teapot"))
+    status, body = _send(sandbox, row.method, f"{path}?{urllib.parse.urlencode(marks)}" if marks else path, headers)
+    assert (status, bool(body)) == (418, True)
+    assert sandbox.requests.entries(row.name)[0].code == "Teapot"
+
+
+@pytest.mark.parametrize(("name", "version"), CALLS)
+def test_a_fault_strikes_each_call_of_ecs_ram_and_sts(sandbox: Sandbox, name: str, version: str) -> None:
+    """In the form of the service, whatever else the call lacks."""
+    sandbox.faults.add(Fault(operation=name, status=418, code="Teapot", message="short and stout"))
+    status, body = _send(sandbox, "GET", f"/?Action={name}&Version={version}&Format=JSON", {})
+    assert (status, b'"Code":"Teapot"' in body, b"short and stout" in body) == (418, True, True)
+    assert name in OPERATIONS
