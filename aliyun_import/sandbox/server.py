@@ -158,7 +158,7 @@ class Sandbox:
             "ALIBABA_CLOUD_ACCESS_KEY_SECRET": key.secret,
         }
         if self.authority is not None:
-            variables["ALIBABA_CLOUD_CA_BUNDLE"] = str(self.authority)
+            variables["ALIBABA_CLOUD_CA_BUNDLE"] = str(self.authority.resolve())
         return variables if key.token is None else {**variables, "ALIBABA_CLOUD_SECURITY_TOKEN": key.token}
 
     def stop(self) -> None:

@@ -47,6 +47,13 @@ def test_its_certificate_is_for_every_name_of_the_services(tmp_path: Path) -> No
             _status(sandbox, "example.com")
 
 
+def test_the_authority_is_named_by_its_whole_path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A shell that reads the variables may go to another directory."""
+    monkeypatch.chdir(tmp_path)
+    with Sandbox.start(Path("here"), own_tls=True) as sandbox:
+        assert sandbox.environment()["ALIBABA_CLOUD_CA_BUNDLE"] == str(tmp_path / "here" / "tls" / "ca.pem")
+
+
 def test_the_authority_stays_and_its_key_is_private(tmp_path: Path) -> None:
     """A client that trusted it yesterday trusts it today; a host that it can't vouch for gets another."""
     for name in ("127.0.0.1", "localhost"):

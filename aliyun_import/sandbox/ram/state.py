@@ -23,7 +23,7 @@ SYSTEM_POLICIES: Mapping[str, str] = MappingProxyType({
         "oss-cloudbox:GetObject", "oss-cloudbox:GetBucketLocation", "oss-cloudbox:GetBucketInfo"
     ),
     "AliyunECSImageExportRolePolicy": _allow(
-        "oss:GetObject", "oss:PutObject", "oss:DeleteObject", "oss:GetBucketLocation",
+        "oss:GetObject", "oss:PutObject", "oss:DeleteObject", "oss:GetBucketLocation", "oss:GetBucketInfo",
         "oss:AbortMultipartUpload", "oss:ListMultipartUploads", "oss:ListParts",
     ),
     "AliyunOSSReadOnlyAccess": _allow("oss:Get*", "oss:List*"),
