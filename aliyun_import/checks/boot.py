@@ -1,14 +1,16 @@
 """Checks of booting: whether BIOS or UEFI finds a boot loader on the disk."""
 
+import re
 from collections.abc import Sequence
 
 from aliyun_import.checks.infer import boot_mode_of
 from aliyun_import.checks.registry import AppliesTo, DiskSubject, Found, GuestSubject, Source, check, places
-from aliyun_import.checks.remedies import start_command
 from aliyun_import.disk.report import DiskReport, Loader, Partition, TableKind
 from aliyun_import.model.finding import Severity
 from aliyun_import.model.request import Architecture
 
+# The versions of GRUB that read a feature of ext4 and of XFS first.
+_GRUB_SINCE = {"metadata_csum_seed": (2, 12), "large_dir": (2, 12), "bigtime": (2, 6), "nrext64": (2, 12)}
 _ESP_TYPES = {"c12a7328-f81f-11d2-ba4b-00a0c93ec93b", "0xef"}
 
 
@@ -92,7 +94,7 @@ def nothing_starts(subject: DiskSubject) -> Found | None:
     if boot.unknown_code:
         return Found(
             f"It is not known whether the disk starts: {boot.unknown_code}.",
-            f"Start it: {start_command(report.path)}; or install GRUB, which is known here.",
+            "Start a copy of the disk in a virtual machine with BIOS; or install GRUB, which is known here.",
             "bytes 0-440",
             Severity.UNKNOWN,
         )
@@ -153,6 +155,30 @@ def grub_search_stale(subject: GuestSubject) -> Found | None:
         "grub2-efi-x64 shim-x64 on Red Hat.",
         places(stale),
         Severity.WARNS if boot.bios else None,
+    )
+
+
+@check("grub-too-old", Severity.WARNS, source=Source.JUDGEMENT, applies_to=AppliesTo.GUEST)
+def grub_too_old(subject: GuestSubject) -> Found | None:
+    """Check that the guest's GRUB reads the file system with /boot.
+
+    A file system that was made by newer tools than those of the guest may have a feature that its GRUB refuses: it then
+    stops at its rescue prompt. The versions are those of GRUB itself; distributions added some features to older ones.
+    """
+    guest = subject.guest
+    if guest.grub_version is None or not any(entry.loader in ("grub", "bls") for entry in guest.started):
+        return None
+    numbers = re.match(r"(\d+)\.(\d+)", guest.grub_version.what)
+    version = (int(numbers[1]), int(numbers[2])) if numbers else (9, 0)
+    feature = next((name for name in guest.boot_features if version < _GRUB_SINCE.get(name, (0, 0))), None)
+    if feature is None:
+        return None
+    major, minor = _GRUB_SINCE[feature]
+    return Found(
+        f"The file system with /boot has the feature {feature}, which GRUB reads since {major}.{minor:02}, and the "
+        f"guest has GRUB {guest.grub_version.what}: it may stop at its rescue prompt.",
+        f"Start a copy of the disk in a virtual machine. If it does not boot, make the file system without {feature}.",
+        guest.grub_version.where,
     )
 
 

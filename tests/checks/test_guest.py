@@ -198,6 +198,11 @@ CASES: list[tuple[str, Severity, GuestReport]] = [
     ("shared-identity", NOTE, guest(machine_id=HERE)),
     ("guest-unread", UNKNOWN, guest(unknowns=("partition 3: it contains btrfs, which is not supported",))),
     ("no-system", UNKNOWN, GuestReport()),
+    (
+        "grub-too-old",
+        WARNS,
+        guest(grub_version=replace(HERE, what="2.04-1"), boot_features=("64bit", "metadata_csum_seed")),
+    ),
     ("system-uncertain", UNKNOWN, guest(uncertain="there are systems on partition 1, partition 2")),
     ("shared-folder", BLOCKS, guest(fstab=(mounted("host", found=None, type_="vboxsf"),))),
     ("shared-folder", WARNS, guest(fstab=(mounted("host", "nofail", found=None, type_="9p"),))),
@@ -265,6 +270,10 @@ def test_a_good_system_has_no_finding(system: GuestReport) -> None:
 @pytest.mark.parametrize(
     "system",
     [
+        pytest.param(
+            guest(grub_version=replace(HERE, what="2.12"), boot_features=("metadata_csum_seed",)), id="a new GRUB"
+        ),
+        pytest.param(guest(boot_features=("metadata_csum_seed",)), id="a GRUB of unknown version"),
         pytest.param(guest(network=Network()), id="no network configuration: cloud-init writes one"),
         pytest.param(guest(network=Network(dhcp=(HERE,), static=(HERE,))), id="a second card with a fixed address"),
         pytest.param(guest(selinux=replace(HERE, what="permissive")), id="SELinux permissive"),

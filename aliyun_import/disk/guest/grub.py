@@ -25,6 +25,8 @@ _MODULE = {"module", "module2"}
 _EXTRAS = {"tuned_params", "tuned_initrd", "extra_cmdline", "grub_linux_append", "vt_handoff", "saved_entry"}
 _MAX_ENTRIES = 100
 _TITLE = re.compile(r"""(?:menuentry|submenu)\s+(?:'([^']*)'|"([^"]*)"|(\S+))""")
+_PLATFORMS = ("i386-pc", "x86_64-efi", "arm64-efi")
+_VERSION = re.compile(rb"\0(\d\.\d{2}[\x21-\x7e]{0,40})\0")
 _STUBS = ("EFI/{vendor}/grub.cfg", "EFI/BOOT/grub.cfg")
 _SEARCH = re.compile(r"^\s*search[^\n]*?\s([0-9a-fA-F]{4,}(?:-[0-9a-fA-F]{4,})+)\b", re.MULTILINE)
 _MENU = re.compile(r"^\s*(menuentry|linux\w*|blscfg)\b", re.MULTILINE)
@@ -91,6 +93,20 @@ def read_grub(files: BootFiles, variables: dict[str, str]) -> Iterator[BootEntry
         yield from _grub2(place, text, dict(variables))
     for place, text in files.texts(*_LEGACY_MENUS):
         yield from _legacy(place, text)
+
+
+def read_grub_version(files: BootFiles) -> Evidence | None:
+    """Return the version of GRUB, a string in its module `normal`; None where there is none."""
+    for base in files.bases:
+        for prefix in ("/boot/grub", "/boot/grub2", "/grub", "/grub2", "/usr/lib/grub"):
+            for platform in _PLATFORMS:
+                path = f"{base}{prefix}/{platform}/normal.mod"
+                if files.find(path, base="") != path:
+                    continue
+                match = _VERSION.search(files.tree.read(path))
+                if match:
+                    return Evidence(what=match[1].decode("ascii", "replace"), where=path)
+    return None
 
 
 def read_stale_searches(files: BootFiles, names: DiskNames) -> tuple[Evidence, ...]:

@@ -13,7 +13,7 @@ from aliyun_import.disk.filesystems.tree import Tree
 from aliyun_import.disk.guest.boot_config import read_boot_entries
 from aliyun_import.disk.guest.boot_files import BootFiles
 from aliyun_import.disk.guest.disk_names import WITHOUT_CONTENT, DiskNames
-from aliyun_import.disk.guest.grub import read_stale_searches
+from aliyun_import.disk.guest.grub import read_grub_version, read_stale_searches
 from aliyun_import.disk.guest.kernels import find_kernels
 from aliyun_import.disk.guest.mounts import read_crypttab, read_fstab, read_units
 from aliyun_import.disk.guest.network.configuration import read_network
@@ -203,6 +203,8 @@ class _Inspection:
             custom_image_directory=self._read("the first partition", self._has_custom_image_directory),
             source_ties=self._read("what ties it to its machine", lambda: self._ties(entries)) or (),
             tools=self._read("the tools", self._tools) or (),
+            grub_version=self._read("GRUB's modules", lambda: read_grub_version(files)),
+            boot_features=self._opened[self._mounts.get("/boot", self._root)].facts.features,
             stale_searches=self._read("GRUB on the ESP", lambda: read_stale_searches(files, self._names)) or (),
             image_based=self._system.usr is not None or self._system.root is not self._files,
             systemd=self._read("the init system", lambda: has_systemd(tree)),

@@ -261,6 +261,7 @@ class GuestReport:
     make an initramfs or the configuration of a boot loader; `systemd` is whether it is the init system. `image_based`:
     its root is a deployment of ostree, or its /usr a volume of its own, and only its own loader finds its kernels.
     `stale_searches` are the UUIDs that GRUB on the ESP looks for, if none of them is on the disk.
+    `grub_version` is the version of GRUB's modules, `boot_features` those of the file system with /boot.
 
     `issue` is the text of /etc/issue, None where there is none; `custom_image_directory` is whether the first
     partition has /aliyun_custom_image (None: unknown).
@@ -296,6 +297,8 @@ class GuestReport:
     uncertain: str = ""
     image_based: bool = False
     stale_searches: tuple[Evidence, ...] = ()
+    grub_version: Evidence | None = None
+    boot_features: tuple[str, ...] = ()
     unknowns: tuple[str, ...] = ()
 
     @property

@@ -853,3 +853,11 @@ def test_another_ssh_server_counts() -> None:
         sshd = looked_at(debian(**({"/usr/sbin/sshd": None} | paths))).sshd
         assert sshd is not None
         assert sshd.where
+
+
+def test_the_version_of_grub_is_in_its_modules() -> None:
+    """As a string of its own in normal.mod."""
+    module = b"\x7fELF\0GRUB  version %s\0" + b"2.06-13+deb12u1\0normal\0"
+    version = looked_at(debian(**{"/boot/grub/i386-pc/normal.mod": module})).grub_version
+    assert version is not None
+    assert (version.what, version.where) == ("2.06-13+deb12u1", "/boot/grub/i386-pc/normal.mod")
