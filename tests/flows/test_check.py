@@ -90,3 +90,20 @@ def test_the_end_of_the_look_at_a_disk_is_one_unknown(commands: Commands, disk: 
     assert (ran.code, finding["rule"]) == (0, "inspection-incomplete")
     assert "SIGKILL" in finding["seen"]
     assert commands.run_process("push", disk, "--dry-run", environment=environment).code == 0
+
+
+@pytest.mark.parametrize(
+    "arguments", [("--boot-timeout", "5m"), ("--boot-log", "console.log"), ("--boot", "--data"), ("--boot-screen", "x")]
+)
+def test_options_of_a_boot_test_that_is_not_made_are_refused(
+    commands: Commands, disk: Path, arguments: tuple[str, ...]
+) -> None:
+    """An option is never accepted and ignored; a variable of the environment may stay set."""
+    ran = commands.run("check", disk, *arguments)
+    assert (ran.code, "--boot" in ran.err) == (2, True)
+    assert commands.run("check", disk, environment={"ALIYUN_IMPORT_BOOT_TIMEOUT": "5m"}).code == 0
+
+
+def test_a_timeout_without_a_boot_test_is_refused_by_push(commands: Commands, disk: Path) -> None:
+    """As by check."""
+    assert commands.run("push", disk, "--boot-timeout", "5m").code == 2

@@ -67,8 +67,14 @@ class BootChoice:
     screen: Path | None = None
 
     def refuse_unusable(self, disks: Sequence[str], *, data: bool) -> None:
-        """Raise UsageError for options that would have no effect, or would lose a result."""
-        if not self.boot and (self.timeout_s or self.log or self.screen):
+        """Raise UsageError for options that would have no effect, or would lose a result.
+
+        A variable of the environment may stay set for the commands that use it.
+        """
+        from aliyun_import.cli.context import given_options
+
+        given = {one.name for one in given_options()}
+        if not self.boot and given & {"timeout_s", "log", "screen"}:
             raise click.UsageError("--boot-timeout, --boot-log and --boot-screen need --boot.")
         if self.boot and data:
             raise click.UsageError("--boot is for system disks: leave out --data.")

@@ -261,9 +261,9 @@ def push(
     DISK is a RAW, VHD or QCOW2 file (also compressed), a block device, or oss://BUCKET/KEY for an object that is in OSS
     already. Run again after an interruption, the same command resumes.
     """
-    from aliyun_import.cli.context import command_context
+    from aliyun_import.cli.context import command_context, given_options
 
-    if options.boot_timeout_s and not options.boot_test:
+    if not options.boot_test and "boot_timeout_s" in {one.name for one in given_options()}:
         raise click.UsageError("--boot-timeout needs --boot-test.")
     with _sandbox(cloud) if sandbox else _real_cloud(options.state_dir) as (config, state_dir):
         _refuse_ineffective(options, transfer)
