@@ -67,15 +67,17 @@ _OBJECT: Form = {
 _PLAN: Form = {"parts": _is_plan_parts, "gap": _is_whole, "zero_source": _is_whole, "base": _is_base}
 _INTENT: Mapping[str, Form] = {
     "disk": _is_whole, "key": _is_text, "tag": _is_text, "fingerprint": _FINGERPRINT, "plan": _PLAN,
+    "zeros?": _is_text,
 }  # fmt: skip
 # What is read of each kind of line. A line may have more fields, and a later version other kinds.
 LINES: Mapping[str, Mapping[str, Form]] = {
     "opened": {"identity": _is_identity},
     "push-started": {"push_id": _is_text, "name": _is_text, "fingerprints": [_is_text]},
     "disks-seen": {"fingerprints": [_is_text]},
+    "boot-tested": {"machine": _is_text, "verdict": _is_text},
     "upload-intended": _INTENT,
-    "zeros-intended": {"disk": _is_whole, "zero_stem": _is_text},
-    "upload-started": {"disk": _is_whole, "upload_id": _is_text},
+    "zeros-intended": {"disk": _is_whole, "zero_stem": _is_text, "upload_id?": _is_text},
+    "upload-started": {"disk": _is_whole, "upload_id": _is_text, "zero_stem?": _is_text},
     "parts": {"disk": _is_whole, "parts": [_is_part]},
     "upload-dropped": {"disk": _is_whole},
     "object": {"disk": _is_whole, "object": _OBJECT, "fingerprint?": _FINGERPRINT},
@@ -83,6 +85,7 @@ LINES: Mapping[str, Mapping[str, Form]] = {
     "accepted": {"request": _is_text},
     "submitting": {"client_token": _is_text, "name": _is_text, "objects": [_OBJECT], "checked?": _is_flag},
     "submitted": {"task_id": _is_text, "image_id": _is_text},
+    "import-failed": {"reason": _is_text},
     "object-removed": {"key": _is_text},
     "finished": {"image_id": _is_text},
 }

@@ -3,6 +3,7 @@
 import errno
 import json
 import os
+import re
 import resource
 import signal
 import subprocess
@@ -12,8 +13,10 @@ from pathlib import Path
 
 import pytest
 
+from aliyun_import import journal
 from aliyun_import.errors import LocalStateError
 from aliyun_import.journal import MAX_BYTES, Journal, journal_path, open_journal, read_journals
+from aliyun_import.journal_form import LINES
 
 IDENTITY = {"name": "web server", "disk": "/srv/disk.raw", "bucket": "example-bucket"}
 
@@ -347,3 +350,12 @@ def test_the_name_says_whose_journal_it_is(tmp_path: Path) -> None:
     assert path.name.startswith("web-server-")
     assert path == journal_path(tmp_path, dict(reversed(IDENTITY.items())))
     assert path != journal_path(tmp_path, {**IDENTITY, "bucket": "other-bucket"})
+
+
+def test_every_kind_of_line_that_is_written_has_a_form() -> None:
+    """Its fields are checked at replay, so that a forged line is a damaged journal and no bug."""
+    package = Path(journal.__file__).parent
+    calls = re.compile(r"(?:journal|_journal|log)\.write\(\s*\"([a-z-]+)\"")
+    written = {kind for path in package.rglob("*.py") for kind in calls.findall(path.read_text())}
+    assert len(written) > 8
+    assert written - set(LINES) == set()
