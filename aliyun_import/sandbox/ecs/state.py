@@ -37,6 +37,11 @@ class ImageDisk:
     kms_key: str = ""
     """The key that it is encrypted with; empty for the key of the service."""
 
+    @property
+    def bare(self) -> "ImageDisk":
+        """Return it without its bytes, for what outlives the image: a task must not keep them."""
+        return replace(self, content=Content())
+
 
 @dataclass(frozen=True, kw_only=True)
 class Copy:

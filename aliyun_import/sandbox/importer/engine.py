@@ -42,7 +42,7 @@ def begin(state: State, image: Image, objects: Iterable[StoredObject], *, proble
         created_s=now_s,
         visible_s=now_s + state.settings.task_hidden_s,
         outcome=outcome_of(state, now_s=now_s, problem=problem),
-        disks=image.disks,
+        disks=tuple(disk.bare for disk in image.disks),
     )
     ecs.images[image.id] = image
     ecs.tasks[task.id] = task
@@ -125,9 +125,10 @@ def _failed(task: Task, code: str, message: str, *, at_s: float) -> Task:
 def _save(state: State, task: Task) -> None:
     """Store a task, with what it means for its image, its snapshots and the objects that it reads."""
     ecs, oss = state.part(Ecs), state.part(OssState)
-    ecs.tasks[task.id] = exports.finished(state, task) if task.export and task.status == "Finished" else task
     if task.export:
+        ecs.tasks[task.id] = task if task.running else exports.ended(state, task)
         return
+    ecs.tasks[task.id] = task
     if not task.running:
         for read in [read for read in oss.reads if read[0] == task.id]:
             del oss.reads[read]

@@ -14,8 +14,14 @@ def keys(prefix: str, image_id: str, disks: int) -> list[str]:
     return [f"{stem}_{'system' if number == 0 else f'data_{number}'}.raw" for number in range(disks)]
 
 
-def finished(state: State, task: Task) -> Task:
-    """Write the objects of a finished export, and return the task: it fails if the bucket is gone."""
+def ended(state: State, task: Task) -> Task:
+    """Return an export that ended, without the bytes; a finished one has written its objects."""
+    done = _written(state, task) if task.status == "Finished" else task
+    return replace(done, disks=tuple(disk.bare for disk in done.disks))
+
+
+def _written(state: State, task: Task) -> Task:
+    """Write the objects of an export, and return the task: it fails if the bucket is gone."""
     oss, export = state.part(OssState), task.export
     bucket = oss.bucket(export.bucket) if export else None
     if bucket is None or export is None or bucket.owner_id != task.account_id:

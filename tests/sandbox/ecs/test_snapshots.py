@@ -8,7 +8,7 @@ import pytest
 from aliyun_import.sandbox.server import Sandbox
 from tests.sandbox.disks import fixed_vhd
 from tests.sandbox.oss_sdk import Oss
-from tests.sandbox.prepared import BUCKET, TRUST, make_role, mapping, prepare, put
+from tests.sandbox.prepared import BUCKET, TRUST, make_bucket, make_role, mapping, prepare, put
 from tests.sandbox.vendor_sdk import call, refusal
 
 NETWORK: dict[str, Any] = {"VSwitchId": "vsw-sandbox-cn-hangzhou-a", "SecurityGroupId": "sg-sandbox-cn-hangzhou"}
@@ -187,3 +187,31 @@ def test_an_export_needs_its_role(ready: Sandbox) -> None:
     put(ready, "disk.vhd", fixed_vhd(b"x" * 512))
     order: dict[str, Any] = {"ImageId": _import(ready), "OSSBucket": BUCKET}
     assert refusal(ready, "ExportImage", **order) == (403, "NoSetRoletoECSServiceAcount")
+
+
+def test_bytes_live_as_long_as_an_image_or_an_object_has_them(exporting: Sandbox, oss: Oss) -> None:
+    """A copy and an export keep them, the tasks of both do not."""
+    objects = exporting.state.directory / "objects"
+    bucket = oss.bucket(BUCKET)
+    bucket.put_object("data.raw", b"data")
+    bucket.delete_object("disk.raw")
+    exporting.state.configure(copy_s=0.0)
+    image_id = _import(exporting, DiskDeviceMappings=[mapping("data.raw")])
+    bucket.delete_object("data.raw")
+    assert len(list(objects.iterdir())) == 1
+    copy = call(exporting, "CopyImage", ImageId=image_id, DestinationRegionId="cn-beijing")["ImageId"]
+    call(exporting, "DeleteImage", ImageId=image_id)
+    make_bucket(exporting, "beijing-bucket", region="cn-beijing")
+    call(exporting, "CancelTask", region="cn-beijing", TaskId=_export(exporting, copy, seconds=100.0))
+    _export(exporting, copy, seconds=0.0)
+    call(exporting, "DeleteImage", region="cn-beijing", ImageId=copy)
+    assert len(list(objects.iterdir())) == 1
+    oss.bucket("beijing-bucket", region="cn-beijing").delete_object(f"{copy}_system.raw")
+    assert list(objects.iterdir()) == []
+
+
+def _export(sandbox: Sandbox, image_id: str, *, seconds: float) -> str:
+    """Start an export of an image in Beijing that takes some time."""
+    sandbox.state.configure(import_s=seconds)
+    order: dict[str, Any] = {"ImageId": image_id, "OSSBucket": "beijing-bucket"}
+    return str(call(sandbox, "ExportImage", region="cn-beijing", **order)["TaskId"])
