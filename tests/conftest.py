@@ -21,6 +21,13 @@ def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
 
 
 @pytest.fixture(scope="session", autouse=True)
+def _no_home(tmp_path_factory: pytest.TempPathFactory) -> None:
+    """Keep journals and settings out of the user's directories, and the user's out of the tests."""
+    for name in ("STATE", "CONFIG", "DATA", "CACHE"):
+        os.environ[f"XDG_{name}_HOME"] = str(tmp_path_factory.mktemp(name.lower()))
+
+
+@pytest.fixture(scope="session", autouse=True)
 def warm() -> warm_children.WarmChildren:
     """Read disks in children that are forked from a process that has imported the readers."""
     return warm_children.install()

@@ -2,12 +2,9 @@
 
 import json
 import os
-import signal
 import subprocess
 import sys
-import threading
 from collections.abc import Mapping
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -86,12 +83,7 @@ class Commands:
             cwd=self.home,
             clock_url=self.sandbox.url,
         )
-        with ThreadPoolExecutor(2) as readers, forked.stdout, forked.stderr:
-            watchdog = threading.Timer(LIMIT_S, os.kill, (forked.pid, signal.SIGKILL))
-            watchdog.start()
-            out, err = readers.map(lambda pipe: pipe.read(), (forked.stdout, forked.stderr))
-            watchdog.cancel()
-        return Ran(forked.wait(), out, err)
+        return Ran(*forked.communicate(limit_s=LIMIT_S))
 
     def run_process(self, *arguments: str | Path, environment: Mapping[str, str | None] | None = None) -> Ran:
         """Run a command as a user does: a fresh interpreter, and real time."""

@@ -1,10 +1,9 @@
-"""Driver of test_secrecy that runs many commands in one process: `python -m tests.flows.secrecy ADDRESS` + a plan.
+"""Driver of test_secrecy that runs many commands in one process, forked by tests/flows/fork_server.py.
 
-The plan is a JSON document on stdin: `runs` (arguments, environment, where the vendor's library is led to). The last
-guard before the streams is taken away, so that what comes out is what the code itself lets out.
+The plan has `runs` (arguments, environment, where the vendor's library is led to). The last guard before the streams
+is taken away, so that what comes out is what the code itself lets out.
 """
 
-import json
 import os
 import sys
 from collections.abc import Callable
@@ -17,7 +16,6 @@ from aliyun_import.cli import main
 from aliyun_import.cloud import instance_metadata
 from aliyun_import.cloud.credentials import assumed
 from aliyun_import.cloud.transport.answer import Answer
-from tests import warm_children
 
 
 class _Hurried(run_clock.SystemClock):
@@ -70,8 +68,3 @@ def drive(plan: dict[str, Any]) -> None:
         os.environ.update({**usual, **run["environment"]})
         target[0] = run["vendor_at"]
         _run(run["arguments"])
-
-
-if __name__ == "__main__":
-    warm_children.install(sys.argv[1])
-    drive(json.load(sys.stdin))

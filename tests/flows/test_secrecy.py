@@ -4,8 +4,6 @@ import base64
 import json
 import os
 import random
-import subprocess
-import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -22,9 +20,8 @@ from aliyun_import.cli.main import app
 from aliyun_import.sandbox.core.state import AccessKey, Settings
 from aliyun_import.sandbox.server import Sandbox
 from tests.flows.disks import write_disk
-from tests.warm_children import WarmChildren
+from tests.flows.fork_server import ForkServer
 
-ROOT = Path(__file__).parents[2]
 NOISE = random.Random(5)
 # A secret is found again by any piece of this length.
 PIECE = 12
@@ -57,7 +54,7 @@ COMMANDS: dict[str, tuple[str, ...]] = {
     # An address that is not this machine's: it would serve until it is stopped.
     "sandbox serve": ("--host", "192.0.2.1"),
     "sandbox disk": ("{home}/sample.raw", "--size", "1G"),
-    "sandbox run": ("--", "true"),
+    "sandbox run": ("--", "env"),
     "sandbox status": ("--dir", "{home}/none"),
     "sandbox stop": ("--dir", "{home}/none"),
     "sandbox reset": ("--dir", "{home}/none"),
@@ -224,29 +221,25 @@ def shown(text: str) -> list[str]:
     return sorted(pieces & {text[at : at + PIECE] for at in range(len(text) - PIECE + 1)})
 
 
-def drive(mode: str, home: Path, disk: Path, places: Places, disk_children: str) -> tuple[str, str]:
+def drive(mode: str, home: Path, disk: Path, places: Places, forks: ForkServer) -> tuple[str, str]:
     """Do all the runs of a mode in one process: the vendor's library reads the environment when it is imported."""
     runs = plan(mode, home, disk, places)
     base = {
         "PATH": os.environ["PATH"],
-        "PYTHONPATH": str(ROOT),
         "HOME": str(home),
         "ALIBABA_CLOUD_ECS_METADATA_DISABLED": "true",
         "ALIYUN_IMPORT_REGION": "cn-hangzhou",
     }
-    done = subprocess.run(
-        [sys.executable, "-m", "tests.flows.secrecy", disk_children],
-        input=json.dumps({"vendor": mode in BY_LIBRARY, "runs": runs}),
-        env=base | runs[0]["environment"],
+    runner = forks.start(
+        [],
+        environment=base | runs[0]["environment"],
         cwd=home,
-        capture_output=True,
-        text=True,
-        timeout=110,
-        check=False,
+        call=("tests.flows.secrecy:drive", {"vendor": mode in BY_LIBRARY, "runs": runs}),
     )
-    assert done.returncode == 0, done.stderr[-2000:]
-    assert done.stdout.count("### ") == len(runs)
-    return done.stdout, done.stderr
+    code, out, err = runner.communicate(limit_s=110)
+    assert code == 0, err[-2000:]
+    assert out.count("### ") == len(runs)
+    return out, err
 
 
 def test_every_command_is_run() -> None:
@@ -255,7 +248,7 @@ def test_every_command_is_run() -> None:
 
 
 @pytest.mark.parametrize("mode", MODES)
-def test_no_secret_is_shown_or_kept(mode: str, tmp_path: Path, warm: WarmChildren) -> None:
+def test_no_secret_is_shown_or_kept(mode: str, tmp_path: Path, forks: ForkServer) -> None:
     """Whatever the command, the verbosity and the failure: no piece of a secret is printed or written."""
     home, disk = tmp_path / "home", write_disk(tmp_path / "disk.raw", size_bytes=8 << 20, data_at=(2,))
     home.mkdir()
@@ -267,7 +260,7 @@ def test_no_secret_is_shown_or_kept(mode: str, tmp_path: Path, warm: WarmChildre
     ):
         sandbox.state.add_key(AccessKey(id=KEY_ID, secret=SECRET))
         sandbox.state.add_key(AccessKey(id=ROLE_ID, secret=ROLE_SECRET, token=ROLE_TOKEN))
-        out, err = drive(mode, home, disk, Places(sandbox.url, giver, refuser), warm.address)
+        out, err = drive(mode, home, disk, Places(sandbox.url, giver, refuser), forks)
     assert not shown(out), "on stdout"
     assert not shown(err), "on stderr"
     ours = {home / "token", home / ".aliyun" / "config.json"}

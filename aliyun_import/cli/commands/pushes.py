@@ -50,7 +50,7 @@ def pushes(*, forget_finished: bool, state_dir: Path | None, output: OutputOptio
         known = api.list_pushes(state_dir=directory)
         removed = api.forget_finished(known, state_dir=directory) if forget_finished else ()
         left = [one for one in known if one not in removed]
-        head = ("STATE", "NAME", "REGION", "IMAGE", "TASK", "IN OSS", "UPDATED", "DISKS")
+        head = ("STATE", "NAME", "REGION", "IMAGE", "TASK", "UPLOADED", "UPDATED", "DISKS")
         document = {
             "command": "pushes",
             "state_dir": str(directory),

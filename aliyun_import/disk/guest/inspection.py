@@ -66,7 +66,7 @@ def inspect_volumes(
 ) -> GuestReport:
     """Inspect the operating system on the volumes of a disk, of which some could be opened. Raises OSError only."""
     unread = tuple(
-        Evidence(what=volume.filesystem or "an unknown content", where=volume.title)
+        Evidence(what=volume.filesystem or "a file system of unknown type", where=volume.title)
         for volume in volumes
         if volume not in opened and may_have_files(volume, partitions)
     )
