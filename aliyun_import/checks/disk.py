@@ -196,9 +196,7 @@ def no_system(subject: GuestSubject) -> Found | None:
         return None
     parts = [f"{part.number} ({part.filesystem or part.type_name})" for part in report.partitions]
     names = {one.what for one in guest.unread}
-    reason = (
-        f"it has {', '.join(sorted(names))}, which is not read" if names else "no partition has the root of a system"
-    )
+    reason = f"it has {', '.join(sorted(names))}, which is not read" if names else "no partition is the root of one"
     return Found(
         f"No operating system was recognised on the disk: {reason}. Nothing is known about its first boot. Partitions: "
         f"{', '.join(parts[:8])}.",
