@@ -95,7 +95,7 @@ def _credentials(config: CloudConfig) -> CredentialsSource:
     keys = config.credentials
     if keys is None:
         return load_credentials(profile=config.profile)
-    return CredentialsSource(lambda: found_keys("CloudConfig", keys.key_id, keys.secret, keys.token))
+    return CredentialsSource(lambda: found_keys("the given configuration", keys.key_id, keys.secret, keys.token))
 
 
 def _endpoints(config: CloudConfig) -> Endpoints:
