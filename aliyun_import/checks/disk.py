@@ -195,8 +195,8 @@ def no_system(subject: GuestSubject) -> Found | None:
     if guest.os_type is not None or not report.partitions or subject.container_blocks:
         return None
     parts = [f"{part.number} ({part.filesystem or part.type_name})" for part in report.partitions]
-    names = {one.what for one in guest.unread}
-    reason = f"it has {', '.join(sorted(names))}, which is not read" if names else "no partition is the root of one"
+    unread = ", ".join(f"{one.where} has {one.what}" for one in guest.unread[:4])
+    reason = f"{unread}, which is not read" if unread else "no partition is the root of one"
     return Found(
         f"No operating system was recognised on the disk: {reason}. Nothing is known about its first boot. Partitions: "
         f"{', '.join(parts[:8])}.",
