@@ -19,6 +19,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
+from aliyun_import.sandbox.directory import DirectoryLock
 from aliyun_import.sandbox.ecs.state import Ecs
 from aliyun_import.sandbox.server import Sandbox
 from tests.flows.commands import Commands, Ran
@@ -255,6 +256,22 @@ def test_a_sandbox_in_the_background_is_found_stopped_and_keeps_its_state(comman
     assert commands.run("sandbox", "reset", "--dir", place).code == 0
     with Sandbox.start(place, keep=True) as empty:
         assert not empty.state.part(Ecs).images
+
+
+def test_a_sandbox_that_just_starts_or_is_not_ours_is_told(commands: Commands, tmp_path: Path) -> None:
+    """Not taken for one that runs, nor for none; a directory without a sandbox in it is not emptied."""
+    with DirectoryLock(tmp_path / "kept"):
+        ran = commands.run("sandbox", "status", "--dir", tmp_path / "kept")
+    assert (ran.code, "starts or ends" in ran.err) == (9, True), ran.err
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "notes").write_text("mine")
+    refused = commands.run("sandbox", "reset", "--dir", tmp_path / "mine")
+    assert (refused.code, (tmp_path / "mine" / "notes").exists()) == (9, True), refused.err
+    (tmp_path / "link").mkdir()
+    (tmp_path / "link" / "lock").symlink_to(tmp_path / "mine" / "notes")
+    for command in ("status", "stop", "reset", "serve"):
+        assert commands.run("sandbox", command, "--dir", tmp_path / "link").code == 9, command
+    assert (tmp_path / "mine" / "notes").read_text() == "mine"
 
 
 def test_a_start_in_the_background_that_fails_says_why(commands: Commands) -> None:

@@ -162,7 +162,8 @@ def status(*, directory: Path | None) -> None:
     from aliyun_import.sandbox.directory import serving
 
     place = directory or _default_directory()
-    found = serving(place)
+    with _translated(place, directory):
+        found = serving(place)
     if found is None:
         raise LocalStateError(
             f"No sandbox serves {place}.",
@@ -179,10 +180,8 @@ def stop(*, directory: Path | None) -> None:
     from aliyun_import.sandbox import directory as kept
 
     place = directory or _default_directory()
-    try:
+    with _translated(place, directory):
         stopped = kept.stop(place, within_s=STOP_S)
-    except kept.DirectoryInUseError as error:
-        raise _in_use(place, directory, error) from error
     click.echo(f"{'Stopped the sandbox' if stopped else 'No sandbox runs'} in {place}.")
 
 
@@ -193,12 +192,8 @@ def reset(*, directory: Path | None) -> None:
     from aliyun_import.sandbox import directory as kept
 
     place = directory or _default_directory()
-    try:
+    with _translated(place, directory):
         kept.reset(place)
-    except kept.DirectoryInUseError as error:
-        raise _in_use(place, directory, error) from error
-    except OSError as error:
-        raise _not_started(f"{place} can't be emptied.", error, "Pass the --dir of a sandbox.") from error
     click.echo(f"Removed the state of the sandbox in {place}.")
 
 
@@ -332,6 +327,20 @@ def _default_directory() -> Path:
 
 def _dir_option(directory: Path | None) -> str:
     return f" --dir {shlex.quote(str(directory))}" if directory else ""
+
+
+@contextmanager
+def _translated(place: Path, directory: Path | None) -> Iterator[None]:
+    """Translate what keeps a command from a kept sandbox."""
+    from aliyun_import.sandbox.directory import DirectoryInUseError
+
+    try:
+        yield
+    except DirectoryInUseError as error:
+        raise _in_use(place, directory, error) from error
+    except OSError as error:
+        what = f"The sandbox in {place} can't be reached or changed."
+        raise _not_started(what, error, "Pass the --dir of a sandbox of your own.") from error
 
 
 def _in_use(place: Path, directory: Path | None, error: OSError) -> LocalStateError:
