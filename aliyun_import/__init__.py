@@ -19,6 +19,9 @@ if TYPE_CHECKING:
     from aliyun_import.api import cancel_task as cancel_task
     from aliyun_import.api import check as check
     from aliyun_import.api import cleanup as cleanup
+    from aliyun_import.api import diagnose as diagnose
+    from aliyun_import.api import forget_finished as forget_finished
+    from aliyun_import.api import list_pushes as list_pushes
     from aliyun_import.api import list_tasks as list_tasks
     from aliyun_import.api import prepare_role as prepare_role
     from aliyun_import.api import push as push
@@ -61,6 +64,8 @@ if TYPE_CHECKING:
     from aliyun_import.model.request import ImportParameters as ImportParameters
     from aliyun_import.model.request import ImportRequest as ImportRequest
     from aliyun_import.model.request import OsType as OsType
+    from aliyun_import.push.diagnose import Diagnosis as Diagnosis
+    from aliyun_import.push.journals import KnownPush as KnownPush
     from aliyun_import.push.options import PushOptions as PushOptions
     from aliyun_import.push.options import PushResult as PushResult
     from aliyun_import.upload.context import TransferOptions as TransferOptions
@@ -70,8 +75,8 @@ __version__ = "0.1.0"
 # Module -> public names that it defines.
 _PUBLIC = {
     "api": (
-        "boot_test", "cancel_task", "check", "cleanup", "list_tasks", "prepare_role", "push", "show_role", "show_task",
-        "upload", "wait",
+        "boot_test", "cancel_task", "check", "cleanup", "diagnose", "forget_finished", "list_pushes", "list_tasks",
+        "prepare_role", "push", "show_role", "show_task", "upload", "wait",
     ),
     "boot.run": ("BootOptions",),
     "checks.run": ("CheckResult",),
@@ -91,6 +96,8 @@ _PUBLIC = {
     "model.request": (
         "Architecture", "BootMode", "DiskFormat", "DiskRequest", "ImportParameters", "ImportRequest", "OsType",
     ),
+    "push.diagnose": ("Diagnosis",),
+    "push.journals": ("KnownPush",),
     "push.options": ("PushOptions", "PushResult"),
     "upload.context": ("TransferOptions",),
 }  # fmt: skip

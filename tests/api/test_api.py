@@ -33,7 +33,8 @@ NAMES = {
     "OsType", "OssEndpointType", "PushOptions", "PushResult", "RefusedError", "Severity", "StillRunning",
     "Task", "TransferOptions", "TransientError", "UploadedObject", "UsageError", "Verdict", "__version__",
     "boot_test", "cancel_task",
-    "check", "cleanup", "connect", "from_environment", "list_tasks", "prepare_role", "push", "show_role",
+    "check", "cleanup", "connect", "diagnose", "forget_finished", "from_environment", "list_pushes", "list_tasks",
+    "Diagnosis", "KnownPush", "prepare_role", "push", "show_role",
     "show_task", "upload", "wait",
 }  # fmt: skip
 

@@ -1,12 +1,17 @@
 """Tests of the option types, of the environment variables and of the help."""
 
+from pathlib import Path
+
 import click
 import click.testing
 import pytest
 
+from aliyun_import.cli.commands.push import ImageOptions, data_disk, request_of
 from aliyun_import.cli.main import ALIASES, COMMANDS, app
 from aliyun_import.cli.option import EnvironmentOption
 from aliyun_import.cli.params import Bytes, Gib, KeyValue, Seconds
+from aliyun_import.errors import UsageError
+from aliyun_import.model.request import ImportParameters
 
 
 @pytest.mark.parametrize(
@@ -95,3 +100,29 @@ def test_a_number_without_end_is_a_usage_error(option: str) -> None:
     """And no bug of the tool; the error does not repeat thousands of digits."""
     ran = click.testing.CliRunner().invoke(app, ["push", "disk.raw", option, "9" * 5000])
     assert ran.exit_code == 2, ran.output
+
+
+@pytest.mark.parametrize(
+    ("disk", "words"),
+    [("-", "standard input"), ("https://example.com/disk.raw", "Download it first"), ("s3://b/k", "oss://BUCKET/KEY")],
+)
+def test_a_source_that_is_no_disk_here_is_named(disk: str, words: str) -> None:
+    """What other tools read is no missing file."""
+    with pytest.raises(click.UsageError, match=words):
+        request_of(disk, ImageOptions(), ImportParameters(), region="cn-hangzhou")
+
+
+@pytest.mark.parametrize(("text", "meant"), [("d.raw,sise=10", "size"), ("d.raw,size=10,fromat=VHD", "format")])
+def test_a_mistyped_part_of_a_data_disk_is_guessed(text: str, meant: str) -> None:
+    """It does not become part of a file name."""
+    with pytest.raises(UsageError) as caught:
+        data_disk(text)
+    assert f"Write {meant}" in str(caught.value.remedy)
+
+
+def test_a_comma_in_the_name_of_a_data_disk_stays(tmp_path: Path) -> None:
+    """Where the file is there, it is the file."""
+    path = tmp_path / "d,sise=10"
+    path.touch()
+    assert data_disk(str(path)).path == path
+    assert data_disk("a,b=c.raw").path == Path("a,b=c.raw")

@@ -98,3 +98,10 @@ def test_a_bucket_that_does_not_exist_fails(commands: Commands) -> None:
     """A named bucket is never created."""
     ran = commands.run("doctor", "--bucket", "nobodys-bucket", "--output", "json")
     assert (ran.code, results(ran.json)["bucket nobodys-bucket"]["health"]) == (5, "fails")
+
+
+def test_a_role_that_is_not_ready_can_gate_a_pipeline(commands: Commands) -> None:
+    """`role show` exits with 4 until an import can use the role."""
+    assert commands.run("role", "show").code == 4
+    assert commands.run("role", "ensure").code == 0
+    assert commands.run("role", "show").code == 0

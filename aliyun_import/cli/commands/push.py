@@ -1,8 +1,10 @@
 """Command `push`."""
 
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, fields, replace
+from difflib import get_close_matches
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -310,6 +312,7 @@ def request_of(disk: str, image: ImageOptions, parameters: ImportParameters, *, 
     from aliyun_import.api import disk_of
     from aliyun_import.api import request_of as request_of_disk
 
+    _refuse_other_sources(disk)
     request = request_of_disk(disk, region=region)
     given: dict[str, Any] = {one.name: getattr(parameters, one.name) for one in fields(ImportParameters)}
     if image.name:
@@ -326,6 +329,16 @@ def request_of(disk: str, image: ImageOptions, parameters: ImportParameters, *, 
     )
 
 
+def _refuse_other_sources(disk: str) -> None:
+    """Refuse what looks like a source that other tools read; as a path it would only be missing."""
+    if disk == "-":
+        raise click.UsageError(
+            "A disk can't be read from standard input: parts of it are read more than once. Pass a file."
+        )
+    if re.match(r"(?!oss:)[A-Za-z][A-Za-z0-9+.-]*://", disk):
+        raise click.UsageError(f"{disk} is not a disk on this machine. Download it first, or pass oss://BUCKET/KEY.")
+
+
 def data_disk(text: str) -> DiskRequest:
     """Read one --data-disk: DISK[,size=GiB][,format=FORMAT]; a path may hold commas. Raises UsageError."""
     from aliyun_import.api import disk_of
@@ -336,6 +349,8 @@ def data_disk(text: str) -> DiskRequest:
         head, _, last = text.rpartition(",")
         name, equals, value = last.partition("=")
         if not equals or name not in {"size", "format"}:
+            if equals and not Path(text).exists():
+                _refuse_mistyped(text, name)
             break
         try:
             if name == "size":
@@ -350,6 +365,16 @@ def data_disk(text: str) -> DiskRequest:
             ) from error
         text = head
     return disk_of(text, disk_format=disk_format, size_gib=size_gib)
+
+
+def _refuse_mistyped(text: str, name: str) -> None:
+    near = get_close_matches(name, ("size", "format"), n=1)
+    if near and "/" not in name:
+        raise UsageError(
+            f"--data-disk {text}: a data disk has no {name}.",
+            code="data-disk-malformed",
+            remedy=f"Write {near[0]} in place of {name}.",
+        )
 
 
 def _tags(pairs: tuple[tuple[str, str], ...]) -> dict[str, str]:

@@ -39,17 +39,18 @@ def task() -> None:
         help="Status of the tasks to list; repeatable.",
         show_default="all",
     ),
+    option("--limit", type=click.IntRange(1), help="Number of tasks to list at most.", show_default="all"),
 )
 @cloud_options(oss=False)
 @output_options
-def list_(*, statuses: tuple[str, ...], cloud: CloudOptions, output: OutputOptions) -> None:
+def list_(*, statuses: tuple[str, ...], limit: int | None, cloud: CloudOptions, output: OutputOptions) -> None:
     """List the import tasks of the account in the region, newest first."""
     from aliyun_import import api
     from aliyun_import.cli.render.result import Outcome, table
     from aliyun_import.cli.render.text import escaped
 
     with command_context(cloud, output) as at:
-        tasks = api.list_tasks(at.client, statuses=statuses, cancel=at.cancel)
+        tasks = api.list_tasks(at.client, statuses=statuses, cancel=at.cancel)[:limit]
         rows = [(one.task_id, one.status_text, one.image_id, one.created, one.finished) for one in escaped(tasks)]
         text = table(("TASK", "STATUS", "IMAGE", "CREATED", "FINISHED"), rows) if rows else ""
         aside = "" if rows else f"no import tasks in {at.client.region}"
