@@ -20,6 +20,41 @@ from aliyun_import.sandbox.core.request_log import LoggedRequest
 from aliyun_import.sandbox.server import Sandbox
 
 
+class SteeredClock:
+    """A Clock on which time passes only by sleeping. Thread-safe.
+
+    `slept` are the waits; `advance` is called with each (the clock of a sandbox, say). With `interrupt_at_s` the wait
+    that reaches it ends in Interrupted.
+    """
+
+    def __init__(
+        self, advance: Callable[[float], object] | None = None, *, interrupt_at_s: float | None = None
+    ) -> None:
+        self.slept: list[float] = []
+        self.elapsed_s = 0.0
+        self._advance = advance
+        self._interrupt_at_s = interrupt_at_s
+        self._lock = threading.Lock()
+
+    def now_s(self) -> float:
+        """Return the steered wall time in seconds since the epoch."""
+        return 1_800_000_000.0 + self.elapsed_s
+
+    def monotonic_s(self) -> float:
+        """Return the seconds slept so far."""
+        return self.elapsed_s
+
+    def sleep(self, seconds: float) -> None:
+        """Let the time pass at once; raises Interrupted where it was ordered."""
+        with self._lock:
+            self.slept.append(seconds)
+            self.elapsed_s += max(0.0, seconds)
+        if self._advance is not None:
+            self._advance(seconds)
+        if self._interrupt_at_s is not None and self.elapsed_s >= self._interrupt_at_s:
+            raise interrupted()
+
+
 class SandboxClock:
     """A Clock that advances a sandbox instead of waiting. Thread-safe.
 

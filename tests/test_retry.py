@@ -17,7 +17,7 @@ from aliyun_import.errors import (
 )
 from aliyun_import.events import CallRetried, Event
 from aliyun_import.retry import DEFAULT, PATIENT, Retrier, RetryPolicy
-from tests.upload.scripted_store import SteeredClock
+from tests.steered import SteeredClock
 
 UNREACHABLE = ("connection-refused", "connect-timed-out", "host-unknown", "proxy-failed", "tls-failed")
 

@@ -23,7 +23,7 @@ from aliyun_import.model.roles import Policy
 from aliyun_import.services.interface import Services
 from aliyun_import.services.retrying import add_retries
 from tests.cloud import reach
-from tests.upload.scripted_store import SteeredClock
+from tests.steered import SteeredClock
 
 PAGE = b"<!DOCTYPE html><html><head><title>Blocked</title></head><body>Blocked by \x1b[31mpolicy {host}</body></html>"
 PLACEHOLDER = re.compile(r"\{\w*\}|\b(?:MESSAGE|ACTION|None)\b|NotTheService|  |\(\)")

@@ -13,20 +13,8 @@ from aliyun_import.sandbox.core.state import AccessKey
 from aliyun_import.sandbox.server import Sandbox
 from aliyun_import.services.interface import Services
 from aliyun_import.services.retrying import add_retries
-from tests.image.scripted import SteeredClock, context_of
-
-
-class CloudClock(SteeredClock):
-    """A steered clock whose sleeps pass in the sandbox as well."""
-
-    def __init__(self, sandbox: Sandbox) -> None:
-        super().__init__()
-        self._sandbox = sandbox
-
-    def sleep(self, seconds: float) -> None:
-        """Let time pass here and there."""
-        super().sleep(seconds)
-        self._sandbox.clock.advance(seconds)
+from tests.image.scripted import context_of
+from tests.steered import SteeredClock
 
 
 class Connected:
@@ -40,7 +28,7 @@ class Connected:
         self.region = region
         self._endpoints = resolve_endpoints(region, endpoint_url=sandbox.url)
         self._credentials = load_credentials(environment=sandbox.environment(key), home=Path("/nonexistent"))
-        self.clock = CloudClock(sandbox)
+        self.clock = SteeredClock(sandbox.clock.advance)
         services = Services(
             identity=StsIdentity(endpoints=self._endpoints, credentials=self._credentials),
             store=lambda bucket: OssStore(bucket, endpoints=self._endpoints, credentials=self._credentials),

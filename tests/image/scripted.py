@@ -10,7 +10,6 @@ from aliyun_import.errors import (
     AliyunImportError,
     ClientTokenReused,
     ImageImporting,
-    Interrupted,
     NameTaken,
     PermissionDenied,
     RefusedError,
@@ -26,33 +25,10 @@ from aliyun_import.model.roles import Policy, Role
 from aliyun_import.retry import Retrier
 from aliyun_import.services.interface import ImageService
 from aliyun_import.services.retrying import RetryingImages
+from tests.steered import SteeredClock
 
 REGION = "cn-hangzhou"
 TAGS = {PUSH_ID_TAG: "push-1", DISK_DIGEST_TAG: "digest-1"}
-
-
-class SteeredClock:
-    """Time that passes only by sleeping. `naps` are all waits; `interrupt_at_s` ends the wait that reaches it."""
-
-    def __init__(self, *, interrupt_at_s: float | None = None) -> None:
-        self.elapsed_s = 0.0
-        self.naps: list[float] = []
-        self._interrupt_at_s = interrupt_at_s
-
-    def now_s(self) -> float:
-        """Return the steered wall time."""
-        return 1_800_000_000.0 + self.elapsed_s
-
-    def monotonic_s(self) -> float:
-        """Return the seconds slept so far."""
-        return self.elapsed_s
-
-    def sleep(self, seconds: float) -> None:
-        """Let time pass."""
-        self.naps.append(seconds)
-        self.elapsed_s += seconds
-        if self._interrupt_at_s is not None and self.elapsed_s >= self._interrupt_at_s:
-            raise Interrupted("Stopped.", code="interrupted", remedy=None)
 
 
 def context_of(clock: SteeredClock | None = None, emit: Emit | None = None) -> Context:

@@ -19,7 +19,6 @@ from tests.image.scripted import (
     STARTED,
     Heard,
     ScriptedImages,
-    SteeredClock,
     context_of,
     image,
     import_call,
@@ -29,6 +28,7 @@ from tests.image.scripted import (
     retrying,
     task,
 )
+from tests.steered import SteeredClock
 
 
 def start(
@@ -71,8 +71,8 @@ def test_a_new_role_is_waited_for_on_the_exact_answer() -> None:
     images = ScriptedImages(*[refused("role-not-visible")] * 5, STARTED)
     assert start(images, clock=clock, changed=True, heard=heard) == STARTED
     assert heard.warned() == ["role-not-visible-yet"]
-    assert len(clock.naps) == 5
-    assert clock.naps == sorted(clock.naps)
+    assert len(clock.slept) == 5
+    assert clock.slept == sorted(clock.slept)
 
 
 @pytest.mark.parametrize(("changed", "limit_s"), [(True, ROLE_NEW_WAIT_S), (False, ROLE_OLD_WAIT_S)])

@@ -20,7 +20,6 @@ from tests.image.scripted import (
     REGION,
     Heard,
     ScriptedImages,
-    SteeredClock,
     context_of,
     image,
     lost,
@@ -28,6 +27,7 @@ from tests.image.scripted import (
     retrying,
     task,
 )
+from tests.steered import SteeredClock
 
 
 def follow(
@@ -100,7 +100,7 @@ def test_a_failure_ends_the_wait_at_once() -> None:
     clock = SteeredClock()
     with pytest.raises(ImportFailed) as caught:
         follow(images, clock=clock)
-    assert clock.naps == []
+    assert clock.slept == []
     assert "InvalidImageFormat.Malformed: Odd." in (caught.value.cause or "")
 
 

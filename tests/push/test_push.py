@@ -25,9 +25,8 @@ from aliyun_import.services.interface import ImageService
 from aliyun_import.services.retrying import without_retries
 from aliyun_import.upload.context import TransferOptions
 from tests.flows.disks import write_disk
-from tests.image.connected import CloudClock
 from tests.push.machine import Machine
-from tests.steered import import_calls
+from tests.steered import SteeredClock, import_calls
 
 
 def test_a_push_ends_in_an_image_and_leaves_nothing(machine: Machine) -> None:
@@ -241,7 +240,7 @@ def test_an_interrupt_during_the_check_says_that_the_image_is_usable(machine: Ma
     """The import does not continue any more; the same command finishes."""
     machine.sandbox.state.configure(image_check_s=300.0)
 
-    class Impatient(CloudClock):
+    class Impatient(SteeredClock):
         """The run is cancelled once the check is waited for."""
 
         def sleep(self, seconds: float) -> None:
@@ -249,10 +248,10 @@ def test_an_interrupt_during_the_check_says_that_the_image_is_usable(machine: Ma
                 raise interrupted()
             super().sleep(seconds)
 
-    machine.cloud.clock = Impatient(machine.sandbox)
+    machine.cloud.clock = Impatient(machine.sandbox.clock.advance)
     error = machine.failure(Interrupted)
     assert (error.code, "continues" in error.summary) == ("interrupted", False)
-    machine.cloud.clock = CloudClock(machine.sandbox)
+    machine.cloud.clock = SteeredClock(machine.sandbox.clock.advance)
     assert machine.push().image_status == "Available"
 
 
@@ -267,17 +266,17 @@ def test_an_object_that_was_removed_during_the_import_does_not_stay(machine: Mac
     assert machine.push().image_status == "Available"
 
 
-def meddled(machine: Machine, meddle: Callable[[str, str], None]) -> CloudClock:
+def meddled(machine: Machine, meddle: Callable[[str, str], None]) -> SteeredClock:
     """Return a clock of a push: somebody changes the object once the import has begun."""
 
-    class Meddled(CloudClock):
+    class Meddled(SteeredClock):
         def sleep(self, seconds: float) -> None:
             for one in machine.heard.events:
                 if isinstance(one, ObjectReady) and machine.count("ImportImage", importing=True):
                     meddle(one.bucket, one.key)
             super().sleep(seconds)
 
-    return Meddled(machine.sandbox)
+    return Meddled(machine.sandbox.clock.advance)
 
 
 def test_an_object_that_was_replaced_before_the_import_fails_the_push(machine: Machine, tmp_path: Path) -> None:

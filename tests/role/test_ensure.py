@@ -24,7 +24,8 @@ from aliyun_import.role.spec import (
     user_policy,
 )
 from aliyun_import.services.retrying import RetryingRoles
-from tests.image.scripted import Heard, ScriptedRoles, SteeredClock, lost, no_right
+from tests.image.scripted import Heard, ScriptedRoles, lost, no_right
+from tests.steered import SteeredClock
 
 NAME = OSS_ROLE.default_name
 SYSTEM = Policy(name=OSS_ROLE.system_policy, type="System")

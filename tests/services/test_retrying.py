@@ -17,7 +17,7 @@ from aliyun_import.services.retrying import (
     add_retries,
     without_retries,
 )
-from tests.upload.scripted_store import SteeredClock
+from tests.steered import SteeredClock
 
 PROTOCOLS = {"identity": Identity, "store": ObjectStore, "roles": RoleService, "images": ImageService}
 WRAPPERS = {"identity": RetryingIdentity, "store": RetryingStore, "roles": RetryingRoles, "images": RetryingImages}

@@ -15,7 +15,8 @@ from aliyun_import.services.interface import ObjectStore
 from aliyun_import.upload.context import TransferOptions, UploadRequest
 from aliyun_import.upload.plan import Preview
 from aliyun_import.upload.upload import preview_upload, upload_disk
-from tests.upload.scripted_store import ScriptedStore, SteeredClock
+from tests.steered import SteeredClock
+from tests.upload.scripted_store import ScriptedStore
 
 UNIT = 256 * KIB
 E = TypeVar("E", bound=Event)

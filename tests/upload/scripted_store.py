@@ -18,29 +18,6 @@ from aliyun_import.upload.crc64 import crc64
 Hook = Callable[[str, int], None]
 
 
-class SteeredClock:
-    """Time that passes only in sleep."""
-
-    def __init__(self) -> None:
-        self.slept: list[float] = []
-        self._now = 1_000.0
-        self._lock = threading.Lock()
-
-    def now_s(self) -> float:
-        """Return the steered time."""
-        return self._now
-
-    def monotonic_s(self) -> float:
-        """Return the steered time."""
-        return self._now
-
-    def sleep(self, seconds: float) -> None:
-        """Let it pass at once."""
-        with self._lock:
-            self.slept.append(seconds)
-            self._now += max(0.0, seconds)
-
-
 @dataclass
 class _Upload:
     key: str
