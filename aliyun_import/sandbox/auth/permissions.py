@@ -22,8 +22,12 @@ _RAM_TYPES = ("role", "user", "group")
 
 def may(key: AccessKey, action: str, resources: tuple[Resource, ...]) -> bool:
     """Return whether a key has the permission for an action on all these resources."""
-    return key.may(action) and (
-        key.policies is None or all(allows(key.policies, action, resources=spellings) for spellings in resources)
+    granted = [key.policies, None if key.session_policy is None else (key.session_policy,)]
+    return key.may(action) and all(
+        allows(policies, action, resources=spellings)
+        for policies in granted
+        if policies is not None
+        for spellings in resources
     )
 
 

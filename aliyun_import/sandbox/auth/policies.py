@@ -1,19 +1,32 @@
 """Policy documents of RAM: their form, and what they allow.
 
-Of RAM's policy language it knows Effect, Action and NotAction, Resource, Principal, and the wildcards * and ?. A
-Condition counts as met, for Allow and for Deny.
+Of RAM's policy language it knows Effect, Action and NotAction, Resource, Principal, and the wildcards * and ?. Of the
+conditions it compares those of a trust policy that are about the caller (`CONDITION_KEYS`). Every other Condition
+counts as met, for Allow and for Deny.
 """
 
 import json
 import re
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Mapping
 from fnmatch import fnmatchcase
+from types import MappingProxyType
 from typing import Any
 
 from aliyun_import.sandbox.core.rpc_errors import Refusal
 
 _ACTION = re.compile(r"\*|[A-Za-z0-9*?-]+:[A-Za-z0-9*?/.-]+")
 _PRINCIPALS = frozenset({"Service", "RAM", "Federated"})
+# Condition keys that are compared: the external id of AssumeRole, and the claims of a token of AssumeRoleWithOIDC.
+CONDITION_KEYS = frozenset({"sts:ExternalId", "oidc:iss", "oidc:aud", "oidc:sub"})
+_COMPARISONS: Mapping[str, Callable[[str, str], bool]] = MappingProxyType({
+    "Equals": lambda value, wanted: value == wanted,
+    "EqualsIgnoreCase": lambda value, wanted: value.lower() == wanted.lower(),
+    "Like": lambda value, wanted: fnmatchcase(value, wanted.replace("[", "[[]")),
+})  # fmt: skip
+_STRING_OPERATOR = re.compile(r"String(Not)?(Equals|EqualsIgnoreCase|Like)")
+
+Claims = Mapping[str, tuple[str, ...]]
+"""Condition key -> the values that a caller has for it."""
 
 
 def check_policy(text: str) -> None:
@@ -45,10 +58,11 @@ def trusts(text: str, service: str) -> bool:
     return "Allow" in about and "Deny" not in about
 
 
-def trusts_caller(text: str, *, account_id: str, principal: str) -> bool:
+def trusts_caller(text: str, *, account_id: str, principal: str, claims: Claims) -> bool:
     """Return whether a valid trust policy lets a user or a role assume the role.
 
-    `principal` is as of a key. A policy names the account (`:root`, which means all in it), a user or a role.
+    `principal` is as of a key. A policy names the account (`:root`, which means all in it), a user or a role. Refuses
+    with NotImplementedBySandbox a condition that can't be compared.
     """
     kind, _, name = principal.partition("/")
     own = f"user/{name}" if kind == "user" else f"role/{name.partition('/')[0]}"
@@ -58,6 +72,23 @@ def trusts_caller(text: str, *, account_id: str, principal: str) -> bool:
         for statement in _statements(text)
         if names & {each.lower() for each in _texts(statement["Principal"].get("RAM"))}
         and _covers_action(statement, "sts:AssumeRole")
+        and _meets(statement, claims)
+    ]
+    return "Allow" in about and "Deny" not in about
+
+
+def trusts_provider(text: str, provider_arn: str, *, claims: Claims) -> bool:
+    """Return whether a valid trust policy lets the holder of a token of an OIDC provider assume the role.
+
+    Refuses with NotImplementedBySandbox a condition that can't be compared.
+    """
+    about = [
+        statement["Effect"]
+        for statement in _statements(text)
+        if provider_arn.lower() in {each.lower() for each in _texts(statement["Principal"].get("Federated"))}
+        # RAM's documents write sts:AssumeRole into the trust policy of an OIDC provider, too.
+        and (_covers_action(statement, "sts:AssumeRole") or _covers_action(statement, "sts:AssumeRoleWithOIDC"))
+        and _meets(statement, claims)
     ]
     return "Allow" in about and "Deny" not in about
 
@@ -99,6 +130,28 @@ def _check_actions(statement: dict[str, Any]) -> None:
     for action in actions:
         if not _ACTION.fullmatch(action):
             raise Refusal("MalformedPolicyDocument", f"The action {action} is malformed.")
+    condition = statement.get("Condition", {})
+    if not isinstance(condition, dict) or not all(isinstance(each, dict) for each in condition.values()):
+        raise Refusal("MalformedPolicyDocument", "A Condition is an object: operator, key, values.")
+
+
+def _meets(statement: dict[str, Any], claims: Claims) -> bool:
+    """Return whether the caller meets the conditions of a statement: all of them, each by one of its values."""
+    known = {key.lower(): key for key in CONDITION_KEYS}
+    return all(
+        _compares(operator, _texts(wanted), claims.get(known[key.lower()], ()), key=key)
+        for operator, keys in statement.get("Condition", {}).items()
+        for key, wanted in keys.items()
+        if key.lower() in known
+    )
+
+
+def _compares(operator: str, wanted: tuple[str, ...], values: tuple[str, ...], *, key: str) -> bool:
+    form = _STRING_OPERATOR.fullmatch(operator)
+    if form is None:
+        raise Refusal("NotImplementedBySandbox", f"the condition {operator} of {key}")
+    compare = _COMPARISONS[form[2]]
+    return bool(form[1]) != any(compare(value, each) for value in values for each in wanted)
 
 
 def _texts(value: object) -> tuple[str, ...]:

@@ -85,6 +85,8 @@ def changed_key(state: State, document: Document, *, where: str) -> AccessKey:
         values["expires_s"] = state.clock.now_s() + expires_in_s
     if isinstance(values.get("policies"), list):
         values["policies"] = [_policy_text(each) for each in values["policies"]]
+    if "session_policy" in values:
+        values["session_policy"] = _policy_text(values["session_policy"])
     known = state.key(str(values.get("id")))
     # A record does not show its secret in asdict alone: the codec writes every field.
     former = {} if known is None else state.codec.encode(known)
@@ -92,11 +94,17 @@ def changed_key(state: State, document: Document, *, where: str) -> AccessKey:
     if not key.id or not key.secret:
         raise ValueError(f"{where}: id and secret must not be empty")
     for index, text in enumerate(key.policies or ()):
-        try:
-            check_policy(text)
-        except Refusal as refusal:
-            raise ValueError(f"{where}.policies[{index}]: {refusal.message}") from refusal
+        _check_policy(text, where=f"{where}.policies[{index}]")
+    if key.session_policy is not None:
+        _check_policy(key.session_policy, where=f"{where}.session_policy")
     return key
+
+
+def _check_policy(text: str, *, where: str) -> None:
+    try:
+        check_policy(text)
+    except Refusal as refusal:
+        raise ValueError(f"{where}: {refusal.message}") from refusal
 
 
 def _policy_text(policy: object) -> object:

@@ -313,6 +313,8 @@ _RAM: dict[str, tuple[int, str]] = {
     "InvalidParameter.RoleArn": (400, "The parameter RoleArn is wrongly formed."),
     "InvalidParameter.RoleSessionName": (400, "The parameter RoleSessionName is wrongly formed."),
     "InvalidParameter.DurationSeconds": (400, "The Min/Max value of DurationSeconds is %s."),
+    "InvalidParameter.PolicyGrammar": (400, "The parameter Policy has not passed grammar check."),
+    "InvalidParameter.PolicySize": (400, "The size of Policy must be smaller than %s."),
     "EntityNotExist.Policy": (404, "The policy does not exist."),
     "EntityNotExist.Role.Policy": (404, "The policy is not attached to the role: %s."),
     # The texts of these four are not published; their siblings read so.

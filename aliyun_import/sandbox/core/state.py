@@ -228,6 +228,8 @@ class AccessKey:
     """RAM actions that it has no permission for, such as `oss:PutObject` or `ram:*`, whatever its policies are."""
     policies: tuple[str, ...] | None = None
     """The policy documents of its principal; None: everything is allowed, as to the account itself."""
+    session_policy: str | None = None
+    """The policy document that AssumeRole was given: what it does not allow is refused, too."""
 
     def may(self, action: str) -> bool:
         """Return whether the permission for an action was not taken away; its policies are another question."""

@@ -177,6 +177,6 @@ STS = RpcService(
         # STS, "GetCallerIdentity": needs no permission.
         Operation(name="GetCallerIdentity", action="", do=sts.get_caller_identity),
         Operation(name="AssumeRole", action="sts:AssumeRole", do=sts.assume_role,
-                  params=("RoleArn", "RoleSessionName", "DurationSeconds")),
+                  params=("RoleArn", "RoleSessionName", "DurationSeconds", "Policy", "ExternalId")),
     ),
 )  # fmt: skip

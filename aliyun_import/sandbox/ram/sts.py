@@ -3,16 +3,17 @@
 import re
 import secrets
 
-from aliyun_import.sandbox.auth.policies import trusts_caller
+from aliyun_import.sandbox.auth.policies import check_policy, trusts_caller
 from aliyun_import.sandbox.core.rpc import RpcCall, Value, utc_seconds
 from aliyun_import.sandbox.core.rpc_errors import Refusal
 from aliyun_import.sandbox.core.state import AccessKey
 from aliyun_import.sandbox.ram.fields import number_of
-from aliyun_import.sandbox.ram.state import Ram
+from aliyun_import.sandbox.ram.state import Ram, Role
 
 _ARN = re.compile(r"acs:ram::([0-9]+):role/([A-Za-z0-9.@-]+)", re.IGNORECASE)
 _SESSION = re.compile(r"[A-Za-z0-9.@_-]{2,64}")
 SHORTEST_S = 900
+MAX_SESSION_POLICY_CHARS = 2048  # "AssumeRole"
 
 
 def get_caller_identity(call: RpcCall) -> dict[str, Value]:
@@ -37,20 +38,38 @@ def assume_role(call: RpcCall) -> dict[str, Value]:
 
     Roles are for users and for other roles: the account itself is refused, as at the service.
     """
+    account_id, name, session = _asked(call)
+    if call.key.principal == "root":
+        raise Refusal("NoPermission", " Roles may not be assumed by root accounts.")
+    role = _role(call, account_id, name)
+    claims = {"sts:ExternalId": (call.get("ExternalId"),)} if call.get("ExternalId") else {}
+    if not trusts_caller(role.trust, account_id=call.account_id, principal=call.key.principal, claims=claims):
+        raise Refusal("NoPermission", " You should be authorized by RAM.")
+    return _session(call, role, account_id, session)
+
+
+def _asked(call: RpcCall) -> tuple[str, str, str]:
+    """Return the account and the name of the role that is asked for, and the name of the session."""
     arn, session = call.required("RoleArn"), call.required("RoleSessionName")
     named = _ARN.fullmatch(arn)
     if named is None:
         raise Refusal("InvalidParameter.RoleArn")
     if not _SESSION.fullmatch(session):
         raise Refusal("InvalidParameter.RoleSessionName")
-    if call.key.principal == "root":
-        raise Refusal("NoPermission", " Roles may not be assumed by root accounts.")
-    ram, (account_id, name) = call.state.part(Ram), named.groups()
-    role = next((each for each in ram.roles_of(account_id) if each.name.lower() == name.lower()), None)
+    return named[1], named[2], session
+
+
+def _role(call: RpcCall, account_id: str, name: str) -> Role:
+    """Return a role by its name in any case of letters, as in an ARN."""
+    roles = call.state.part(Ram).roles_of(account_id)
+    role = next((each for each in roles if each.name.lower() == name.lower()), None)
     if role is None:
-        raise Refusal("EntityNotExist.Role", arn)
-    if not trusts_caller(role.trust, account_id=call.account_id, principal=call.key.principal):
-        raise Refusal("NoPermission", " You should be authorized by RAM.")
+        raise Refusal("EntityNotExist.Role", call.get("RoleArn"))
+    return role
+
+
+def _session(call: RpcCall, role: Role, account_id: str, session: str) -> dict[str, Value]:
+    """Make the temporary key of a session, and return it with its identity."""
     text = call.get("DurationSeconds", "3600")
     if not text.isdecimal() or not SHORTEST_S <= int(text) <= role.max_session_s:
         raise Refusal("InvalidParameter.DurationSeconds", f"{SHORTEST_S} to {role.max_session_s} seconds")
@@ -62,12 +81,13 @@ def assume_role(call: RpcCall) -> dict[str, Value]:
         principal=f"assumed-role/{role.name}/{session}",
         token=f"SANDBOX-TOKEN-{secrets.token_hex(24)}",
         expires_s=expires_s,
-        policies=ram.documents(account_id, role.attached),
+        policies=call.state.part(Ram).documents(account_id, role.attached),
+        session_policy=_session_policy(call),
     )
     call.state.add_key(key)
     return {
         "AssumedRoleUser": {
-            "Arn": f"acs:ram::{account_id}:assumed-role/{role.name}/{session}",
+            "Arn": f"acs:ram::{account_id}:{key.principal}",
             "AssumedRoleId": f"{role.id}:{session}",
         },
         "Credentials": {
@@ -77,3 +97,16 @@ def assume_role(call: RpcCall) -> dict[str, Value]:
             "Expiration": utc_seconds(expires_s),
         },
     }
+
+
+def _session_policy(call: RpcCall) -> str | None:
+    """Return the policy that restricts a session further than the role, or None."""
+    text = call.get("Policy")
+    if len(text) > MAX_SESSION_POLICY_CHARS:
+        raise Refusal("InvalidParameter.PolicySize", f"{MAX_SESSION_POLICY_CHARS} characters")
+    try:
+        if text:
+            check_policy(text)
+    except Refusal as refusal:
+        raise Refusal("InvalidParameter.PolicyGrammar") from refusal
+    return text or None

@@ -8,7 +8,8 @@ import pytest
 
 from aliyun_import.sandbox.core.state import AccessKey
 from aliyun_import.sandbox.server import Sandbox
-from tests.sandbox.vendor_sdk import call, refusal
+from tests.sandbox.oss_sdk import Oss, refused
+from tests.sandbox.vendor_sdk import call, refusal, send, signed
 
 DESCRIBE = json.dumps(
     {"Version": "1", "Statement": [{"Effect": "Allow", "Action": "ecs:DescribeImages", "Resource": "*"}]}
@@ -174,7 +175,8 @@ def test_a_user_assumes_a_role(sandbox: Sandbox) -> None:
         ({"RoleSessionName": "a b"}, (400, "InvalidParameter.RoleSessionName")),
         ({"DurationSeconds": 899}, (400, "InvalidParameter.DurationSeconds")),
         ({"DurationSeconds": 3601}, (400, "InvalidParameter.DurationSeconds")),
-        ({"Policy": DESCRIBE}, (501, "NotImplementedBySandbox")),
+        ({"Policy": "{}"}, (400, "InvalidParameter.PolicyGrammar")),
+        ({"Policy": DESCRIBE + " " * 2048}, (400, "InvalidParameter.PolicySize")),
         ({"key": None}, (403, "NoPermission")),
     ],
     ids=str,
@@ -188,6 +190,42 @@ def test_a_role_that_can_not_be_assumed(sandbox: Sandbox, fields: dict[str, Any]
         "RoleSessionName": "run",
     }
     assert refusal(sandbox, "AssumeRole", **{**order, **fields}) == expected
+
+
+def test_a_session_policy_only_takes_away(sandbox: Sandbox, oss: Oss) -> None:
+    """A session has what both its role and its policy allow, at ECS and at OSS."""
+    key = _user(sandbox, "ci", ("System", "AliyunSTSAssumeRoleAccess"))
+    arn = _role(sandbox, f"acs:ram::{sandbox.account_id}:root")
+    for name in ("AliyunECSReadOnlyAccess", "AliyunOSSFullAccess"):
+        call(sandbox, "AttachPolicyToRole", RoleName="Deploy", PolicyType="System", PolicyName=name)
+    wider = {"Effect": "Allow", "Action": ["ecs:DescribeImages", "ecs:DeleteImage"], "Resource": "*"}
+    policy = json.dumps({"Version": "1", "Statement": [wider]})
+    answer = call(sandbox, "AssumeRole", key=key, RoleArn=arn, RoleSessionName="run", Policy=policy)["Credentials"]
+    session = AccessKey(id=answer["AccessKeyId"], secret=answer["AccessKeySecret"], token=answer["SecurityToken"])
+    call(sandbox, "DescribeImages", key=session)
+    assert refusal(sandbox, "DescribeTasks", key=session) == (403, "Forbidden.RAM")
+    assert refusal(sandbox, "DeleteImage", key=session, ImageId="m-1") == (403, "Forbidden.RAM")
+    with refused() as denied:
+        oss.bucket("session-disks", key=session).create_bucket()
+    assert denied == (403, "AccessDenied")
+
+
+@pytest.mark.parametrize(
+    ("given", "expected"), [({"ExternalId": "partner-7"}, 200), ({"ExternalId": "other"}, 403), ({}, 403)]
+)
+def test_an_external_id_of_the_trust_policy_is_compared(sandbox: Sandbox, given: dict[str, str], expected: int) -> None:
+    """A call without it, or with another one, is refused."""
+    key = _user(sandbox, "ci", ("System", "AliyunSTSAssumeRoleAccess"))
+    statement = {
+        "Effect": "Allow",
+        "Action": "sts:AssumeRole",
+        "Principal": {"RAM": [f"acs:ram::{sandbox.account_id}:root"]},
+        "Condition": {"StringEquals": {"sts:ExternalId": "partner-7"}},
+    }
+    trust = json.dumps({"Version": "1", "Statement": [statement]})
+    arn = call(sandbox, "CreateRole", RoleName="Deploy", AssumeRolePolicyDocument=trust)["Role"]["Arn"]
+    fields = {"Version": "2015-04-01", "RoleArn": arn, "RoleSessionName": "run", **given}
+    assert send(sandbox, signed(sandbox, "AssumeRole", fields, key=key)).status == expected
 
 
 @pytest.mark.parametrize(
