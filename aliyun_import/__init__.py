@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from aliyun_import.api import boot_test as boot_test
+    from aliyun_import.api import boot_test_image as boot_test_image
     from aliyun_import.api import cancel_task as cancel_task
     from aliyun_import.api import check as check
     from aliyun_import.api import cleanup as cleanup
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
     from aliyun_import.api import show_task as show_task
     from aliyun_import.api import upload as upload
     from aliyun_import.api import wait as wait
+    from aliyun_import.boot.instance_choice import CloudBootOptions as CloudBootOptions
     from aliyun_import.boot.run import BootOptions as BootOptions
     from aliyun_import.checks.run import CheckResult as CheckResult
     from aliyun_import.cleanup import CleanupResult as CleanupResult
@@ -51,6 +53,7 @@ if TYPE_CHECKING:
     from aliyun_import.errors import UsageError as UsageError
     from aliyun_import.events import Event as Event
     from aliyun_import.model.boot import BootTest as BootTest
+    from aliyun_import.model.boot import CloudBootTest as CloudBootTest
     from aliyun_import.model.boot import Verdict as Verdict
     from aliyun_import.model.finding import Finding as Finding
     from aliyun_import.model.finding import Severity as Severity
@@ -75,9 +78,10 @@ __version__ = "0.1.0"
 # Module -> public names that it defines.
 _PUBLIC = {
     "api": (
-        "boot_test", "cancel_task", "check", "cleanup", "diagnose", "forget_finished", "list_pushes", "list_tasks",
-        "prepare_role", "push", "show_role", "show_task", "upload", "wait",
+        "boot_test", "boot_test_image", "cancel_task", "check", "cleanup", "diagnose", "forget_finished",
+        "list_pushes", "list_tasks", "prepare_role", "push", "show_role", "show_task", "upload", "wait",
     ),
+    "boot.instance_choice": ("CloudBootOptions",),
     "boot.run": ("BootOptions",),
     "checks.run": ("CheckResult",),
     "cleanup": ("CleanupResult", "Leftover"),
@@ -89,7 +93,7 @@ _PUBLIC = {
         "RefusedError", "StillRunning", "TransientError", "UsageError",
     ),
     "events": ("Event",),
-    "model.boot": ("BootTest", "Verdict"),
+    "model.boot": ("BootTest", "CloudBootTest", "Verdict"),
     "model.finding": ("Finding", "Severity"),
     "model.image": ("Image", "Task"),
     "model.objects": ("UploadedObject",),

@@ -8,6 +8,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from aliyun_import.account.staging_bucket import PREFIX, check_encryption, derived_bucket, refuse_unsuitable
+from aliyun_import.boot.cloud import boot_test_image as run_cloud_boot_test
+from aliyun_import.boot.cloud import open_test_journal
+from aliyun_import.boot.instance_choice import Cloud, CloudBootOptions, Confirm
 from aliyun_import.boot.run import BootOptions, subject_of
 from aliyun_import.boot.run import boot_test as run_boot_test
 from aliyun_import.checks.names import default_name
@@ -24,7 +27,7 @@ from aliyun_import.image import tasks
 from aliyun_import.image.tasks import TaskWithImage
 from aliyun_import.image.wait import wait as wait_for_image
 from aliyun_import.journal import default_state_dir, open_journal
-from aliyun_import.model.boot import BootTest
+from aliyun_import.model.boot import BootTest, CloudBootTest
 from aliyun_import.model.image import Image, Task
 from aliyun_import.model.objects import UploadedObject
 from aliyun_import.model.request import DiskFormat, DiskRequest, ImportRequest
@@ -87,6 +90,41 @@ def boot_test(
         request = ImportRequest(region="", name="", disks=(DiskRequest(path=checked.report.path),))
         subject = subject_of(checked.report, checked.parameters.merged_into(request), name=str(report.path))
         return run_boot_test(subject, options, context)
+
+
+def boot_test_image(
+    client: "Client",
+    image_id: str,
+    *,
+    options: CloudBootOptions,
+    confirm: Confirm = lambda _: None,
+    state_dir: Path | None = None,
+    on_event: Emit = ignore,
+    cancel: threading.Event | None = None,
+) -> CloudBootTest:
+    """Start an instance of a custom image, return whether it boots, and delete the instance.
+
+    The account pays for the instance: the smallest type that can start the image, without a public address. `confirm`
+    is called with an `InstanceOffer` before that, and raises if it is not to be started. The instance is deleted in any
+    case, also after an error and when `cancel` is set, and ECS releases it by itself after 45 minutes (20 minutes after
+    `options.timeout_s` where that is later). `left_over` of the result is not empty if it could not be deleted. Run
+    again after a kill, the same call continues with the instance, or deletes it.
+
+    Events and cancellation as in `push`. Raises RefusedError "image-missing", "image-state",
+    "instance-type-unavailable" and what else ECS refuses, and LocalStateError "journal-locked" while the same test
+    runs.
+    """
+    context, ending_context = system_context(emit=on_event, cancel=cancel), system_context(emit=on_event)
+    services, ending = _services(client, context), _services(client, ending_context)
+    cloud = Cloud(
+        images=services.images,
+        instances=services.instances,
+        context=context,
+        ending=ending.instances,
+        ending_context=ending_context,
+    )
+    with open_test_journal(state_dir or default_state_dir(), services, image_id, region=client.region) as journal:
+        return run_cloud_boot_test(image_id, options, cloud, journal, confirm=confirm)
 
 
 def push(

@@ -314,6 +314,9 @@ class ErrorCode(CodeRow):
     IMAGE_STATE = ("image-state", e.RefusedError, "The state of the image does not allow the operation.",
                    "Wait until the image is Available, then run the same command again.")
     IMAGE_IN_USE = "image-in-use", e.RefusedError, "The image is in use.", "Wait until it is not, or keep the image."
+    INSTANCE_TYPE_UNAVAILABLE = ("instance-type-unavailable", e.InstanceTypeUnavailable,
+                                 "No instance type can start the image.", "Pass --vswitch of another zone.")
+    INSTANCE_LEFT = "instance-left", (e.TransientError, WARNING), "An instance could not be deleted.", "Delete it."
     IMAGE_CHECK = "image-check", WARNING, "ECS's check of the image has findings."
     IMAGE_CHECK_MISSING = "image-check-missing", WARNING, "ECS's check of the image was asked for and has no result."
     IMAGE_NOT_USABLE = ("image-not-usable", e.StillRunning, "The image is not usable yet.",

@@ -50,7 +50,11 @@ class Exit(IntEnum):
         "transient failure: network error, throttling, service unavailable",
         "run the same command again; it resumes where it stopped",
     )
-    IMPORT_FAILED = 7, "the import itself failed", "read the service's reason, which is in the error"
+    IMPORT_FAILED = (
+        7,
+        "the import itself failed, or the image does not boot",
+        "read the reason, which is in the error or the verdict",
+    )
     STILL_RUNNING = (
         8,
         "the wait ended (`--timeout`), the import continues",
@@ -282,6 +286,10 @@ class RoleExists(RefusedError):
 
 class RoleNotVisible(RefusedError):
     """ECS does not see the import's role: it does not exist, or was created a moment ago."""
+
+
+class InstanceTypeUnavailable(RefusedError):
+    """The instance type is sold out, or can't start the image."""
 
 
 class DetectionUnsupported(RefusedError):

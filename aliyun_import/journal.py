@@ -281,7 +281,7 @@ def _lock(handle: int, path: Path, kind: int) -> None:
     except BlockingIOError as error:
         pid = _pid_of_holder(path)
         raise LocalStateError(
-            "Another push of the same disk to the same bucket is running.",
+            "The same command is running already.",
             code=ErrorCode.JOURNAL_LOCKED,
             cause=f"Process {pid} holds {path}.",
             remedy=f"Wait for process {pid} to end, or stop it, and run the same command again.",

@@ -20,6 +20,11 @@ def _is_text(value: object) -> bool:
     return isinstance(value, str) and value.encode("utf-8", "replace").decode() == value
 
 
+def _is_time(value: object) -> bool:
+    """Return whether a value is a time in UTC: 2026-11-24T10:45:00Z."""
+    return isinstance(value, str) and bool(re.fullmatch(r"20[0-9]{2}(-[0-9]{2}){2}T[0-9]{2}(:[0-9]{2}){2}Z", value))
+
+
 def _is_identity(value: object) -> bool:
     return isinstance(value, dict) and all(_is_text(one) for one in value.values())
 
@@ -75,6 +80,19 @@ LINES: Mapping[str, Mapping[str, Form]] = {
     "push-started": {"push_id": _is_text, "name": _is_text, "fingerprints": [_is_text]},
     "disks-seen": {"fingerprints": [_is_text]},
     "boot-tested": {"machine": _is_text, "verdict": _is_text},
+    "instance-intended": {
+        "image_id": _is_text,
+        "instance_type": _is_text,
+        "vswitch_id": _is_text,
+        "security_group_id": _is_text,
+        "disk_category": _is_text,
+        "disk_gib": _is_whole,
+        "released": _is_time,
+        "client_token": _is_text,
+    },
+    "instance-started": {"instance_id": _is_text},
+    "instance-ending": {},
+    "instance-ended": {},
     "upload-intended": _INTENT,
     "zeros-intended": {"disk": _is_whole, "zero_stem": _is_text, "upload_id?": _is_text},
     "upload-started": {"disk": _is_whole, "upload_id": _is_text, "zero_stem?": _is_text},

@@ -176,9 +176,16 @@ class _Log:
 
 def _write(path: Path, picture: bytes | None) -> None:
     try:
-        path.write_bytes(as_png(picture or b""))
+        png = as_png(picture or b"")
     except ValueError:  # no picture: QEMU ended
         return
+    write_file(path, png)
+
+
+def write_file(path: Path, data: bytes) -> None:
+    """Write a result of a boot test. Raises LocalStateError "file-unwritable"."""
+    try:
+        path.write_bytes(data)
     except OSError as error:
         raise _unwritable(path, error) from error
 

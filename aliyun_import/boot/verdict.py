@@ -28,7 +28,7 @@ _LOADER_BYTES = 1024 * 1024
 MAX_RESTARTS = 5
 _SERIAL = (
     "Add `console=tty0 console=ttyS0,115200` to the kernel's command line (GRUB_CMDLINE_LINUX of /etc/default/grub, "
-    "then `update-grub`), which the instance's console on ECS needs too; `--boot-screen FILE.png` saves the screen."
+    "then `update-grub`), which the instance's console on ECS needs too; `--boot-screen FILE` saves the screen."
 )
 
 
@@ -43,7 +43,8 @@ class Observation:
     """What is known of a boot. The texts are those since the last restart of the guest, but for `before_restart`.
 
     `screen` is text of the firmware and of a screen in text mode. `still_s`: nothing has changed so long in console,
-    screen text and what was read of the disk; `console_still_s`: nothing in console and screen text.
+    screen text and what was read of the disk; `console_still_s`: nothing in console and screen text. `read_bytes` is
+    None where it is not known.
     `up_s` is how long ago a sign showed that the system is up, None before. `screen_changes` counts different
     pictures. `has_cloud_init`: its end is to be expected; `cloud_init_done`: it reported its end.
     """
@@ -55,7 +56,7 @@ class Observation:
     console_still_s: float = 0.0
     up_s: float | None = None
     timeout_s: float = 600.0
-    read_bytes: int = 0
+    read_bytes: int | None = 0
     screen_changes: int = 0
     restarts: int = 0
     before_restart: str = ""
@@ -159,7 +160,8 @@ def _given_up(seen: Observation) -> Judgement:
         reason = f"The boot does not go on: {filled(cause[0].reason, cause[1])}."
         failed = _judgement(Verdict.FAILS, reason, "Repair it on the disk.", seen, cause[1][0])
         return replace(failed, stage=cause[0].stage)
-    if seen.is_stalled and not lines_of(seen.console) and seen.read_bytes < _LOADER_BYTES and not seen.is_windows:
+    is_loader = seen.read_bytes is not None and seen.read_bytes < _LOADER_BYTES
+    if seen.is_stalled and not lines_of(seen.console) and is_loader and not seen.is_windows:
         reason = f"The boot loader started, and nothing followed for {seen.still_s:.0f} seconds."
         failed = _judgement(Verdict.FAILS, reason, "Install the boot loader anew (`grub-install`).", seen)
         return replace(failed, stage=Stage.LOADER)
@@ -168,7 +170,7 @@ def _given_up(seen: Observation) -> Judgement:
         return _judgement(Verdict.UNPROVEN, reason, "Pass a longer --boot-timeout.", seen)
     if seen.is_windows:
         reason = f"Windows has no serial console; its screen changed {seen.screen_changes} times, and is still now."
-        remedy = "Look at the screen: `--boot-screen FILE.png` saves it."
+        remedy = "Look at the screen: `--boot-screen FILE` saves it."
         return _judgement(Verdict.UNPROVEN, reason, remedy, seen)
     return _judgement(Verdict.UNPROVEN, "Neither success nor failure is on the serial console.", _SERIAL, seen)
 

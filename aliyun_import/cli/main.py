@@ -20,6 +20,7 @@ from aliyun_import.system_limits import file_error, limit_error
 COMMANDS = {
     "push": "aliyun_import.cli.commands.push:push",
     "check": "aliyun_import.cli.commands.check:check",
+    "image": "aliyun_import.cli.commands.image:image",
     "task": "aliyun_import.cli.commands.task:task",
     "role": "aliyun_import.cli.commands.role:role",
     "cleanup": "aliyun_import.cli.commands.cleanup:cleanup",

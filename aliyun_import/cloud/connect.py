@@ -10,6 +10,7 @@ from aliyun_import.cloud.config import CloudConfig, OssEndpointType
 from aliyun_import.cloud.credentials.providers import found_keys
 from aliyun_import.cloud.credentials.source import CredentialsSource, load_credentials
 from aliyun_import.cloud.ecs import EcsImages
+from aliyun_import.cloud.ecs_instances import EcsInstances
 from aliyun_import.cloud.endpoints import Endpoints, internal_oss_url, resolve_endpoints
 from aliyun_import.cloud.instance_metadata import internal_endpoint_answers
 from aliyun_import.cloud.oss.store import OssStore
@@ -21,7 +22,7 @@ from aliyun_import.services.interface import Services
 MAX_CONNECTIONS = 64
 
 
-Service = TypeVar("Service", StsIdentity, OssStore, RamRoles, EcsImages)
+Service = TypeVar("Service", StsIdentity, OssStore, RamRoles, EcsImages, EcsInstances)
 
 
 class _Access(TypedDict):
@@ -66,6 +67,7 @@ class Client:
             store=lambda name: self._open(OssStore(name, **access, workers=MAX_CONNECTIONS)),
             roles=self._open(RamRoles(**access)),
             images=self._open(EcsImages(**access)),
+            instances=self._open(EcsInstances(**access)),
             endpoint=self.config.endpoint_url or "",
             credentials=self.credentials.describe(),
         )

@@ -29,7 +29,7 @@ _PAGE = 100
 # 100,000 images or tasks; more pages than this is a list without an end.
 _MAX_PAGES = 1_000
 # The two documented codes of "this dry run would have passed", which arrive as errors.
-_DRY_RUN_PASSED = ("DRYRUN.SUCCESS", "DryRunOperation")
+DRY_RUN_PASSED = ("DRYRUN.SUCCESS", "DryRunOperation")
 _STATUSES = {status.value.lower(): status for status in TaskStatus}
 
 
@@ -67,7 +67,7 @@ class EcsImages:
         try:
             answer = self._client.call(import_request(call), **operands)
         except AliyunImportError as error:
-            if call.dry_run and error.details.get("service_code") in _DRY_RUN_PASSED:
+            if call.dry_run and error.details.get("service_code") in DRY_RUN_PASSED:
                 return None
             raise
         return StartedImport(

@@ -1,5 +1,6 @@
 """Result of a boot test: frozen values."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -84,3 +85,70 @@ class BootTest:
     def verdict(self) -> Verdict:
         """The worst verdict."""
         return self.decisive.judgement.verdict
+
+
+# Tag of an instance: the boot test that started it. ECS refuses keys that begin with "aliyun" or "acs:".
+BOOT_TEST_TAG = "import-boot-test"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class InstanceType:
+    """An instance type."""
+
+    name: str
+    processors: int
+    memory_gib: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SystemDisk:
+    """A category of system disks, and the sizes that it has."""
+
+    category: str
+    min_gib: int
+    max_gib: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class InstanceCall:
+    """A call of RunInstances. `released` is the AutoReleaseTime, in UTC: 2026-11-24T10:45:00Z.
+
+    A call with the same client token and the same values starts no second instance.
+    """
+
+    image_id: str
+    instance_type: str
+    vswitch_id: str
+    security_group_id: str
+    disk_category: str
+    disk_gib: int
+    released: str
+    client_token: str
+    dry_run: bool = False
+
+    @property
+    def tags(self) -> Mapping[str, str]:
+        """Tags of the instance: its boot test has the name of the client token."""
+        return {BOOT_TEST_TAG: self.client_token}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Instance:
+    """An instance as the service describes it."""
+
+    instance_id: str
+    status: str
+    zone: str
+    is_windows: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CloudBootTest:
+    """Result of the boot test of an image. `left_over` is the instance if it could not be deleted, else empty."""
+
+    image_id: str
+    instance_id: str
+    instance_type: str
+    seconds: float
+    judgement: Judgement
+    left_over: str = ""

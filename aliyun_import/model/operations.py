@@ -31,12 +31,20 @@ class Operation(StrEnum):
     # ECS
     CANCEL_TASK = "CancelTask"
     DELETE_IMAGE = "DeleteImage"
+    DELETE_INSTANCE = "DeleteInstance"
+    DESCRIBE_AVAILABLE_RESOURCE = "DescribeAvailableResource"
+    DESCRIBE_IMAGE_SUPPORT_INSTANCE_TYPES = "DescribeImageSupportInstanceTypes"
     DESCRIBE_IMAGES = "DescribeImages"
+    DESCRIBE_INSTANCES = "DescribeInstances"
     DESCRIBE_REGIONS = "DescribeRegions"
     DESCRIBE_TASK_ATTRIBUTE = "DescribeTaskAttribute"
     DESCRIBE_TASKS = "DescribeTasks"
+    DESCRIBE_VSWITCHES = "DescribeVSwitches"
+    GET_INSTANCE_CONSOLE_OUTPUT = "GetInstanceConsoleOutput"
+    GET_INSTANCE_SCREENSHOT = "GetInstanceScreenshot"
     IMPORT_IMAGE = "ImportImage"
     MODIFY_IMAGE_ATTRIBUTE = "ModifyImageAttribute"
+    RUN_INSTANCES = "RunInstances"
     # RAM
     ATTACH_POLICY_TO_ROLE = "AttachPolicyToRole"
     CREATE_ROLE = "CreateRole"
@@ -59,6 +67,8 @@ class Resource(Enum):
     POLICY = "policy"
     BUCKET = "bucket"
     OBJECT = "objects"
+    INSTANCE = "instance"
+    INSTANCE_PARTS = "instance and its parts"
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,13 +145,37 @@ PERMISSIONS: tuple[Permission, ...] = (
     Permission("oss:DeleteObjectVersion", Resource.OBJECT, (Operation.DELETE_OBJECT,),
                "remove the version that a push created in a bucket with versioning", _REQUIRED, conditional=True),
 )
+
+# Those of boot tests in the cloud are a policy of their own: who imports images need not be able to start instances.
+_TYPE = "choose the instance type and its disk"
+BOOT_TEST_PERMISSIONS: tuple[Permission, ...] = (
+    Permission("ecs:DescribeImages", Resource.IMAGE, (Operation.DESCRIBE_IMAGES,), "find the image", _REQUIRED),
+    Permission("ecs:DescribeImageSupportInstanceTypes", Resource.IMAGE,
+               (Operation.DESCRIBE_IMAGE_SUPPORT_INSTANCE_TYPES,), _TYPE, _REQUIRED),
+    Permission("ecs:DescribeAvailableResource", Resource.ALL, (Operation.DESCRIBE_AVAILABLE_RESOURCE,), _TYPE,
+               _REQUIRED),
+    Permission("ecs:DescribeVSwitches", Resource.ALL, (Operation.DESCRIBE_VSWITCHES,), "find the zone", _REQUIRED),
+    Permission("ecs:RunInstances", Resource.INSTANCE_PARTS, (Operation.RUN_INSTANCES,), "start the instance",
+               _REQUIRED),
+    Permission("ecs:TagResources", Resource.INSTANCE, (Operation.RUN_INSTANCES,),
+               "tag the instance; a boot test recognizes its own instance by the tag", _REQUIRED, conditional=True),
+    Permission("ecs:DescribeInstances", Resource.INSTANCE, (Operation.DESCRIBE_INSTANCES,), "watch the instance",
+               _REQUIRED),
+    Permission("ecs:GetInstanceConsoleOutput", Resource.INSTANCE, (Operation.GET_INSTANCE_CONSOLE_OUTPUT,),
+               "read the console", _REQUIRED),
+    Permission("ecs:GetInstanceScreenshot", Resource.INSTANCE, (Operation.GET_INSTANCE_SCREENSHOT,),
+               "`--boot-screen`", "optional"),
+    Permission("ecs:DeleteInstance", Resource.INSTANCE, (Operation.DELETE_INSTANCE,), "delete the instance",
+               _REQUIRED),
+)
 # fmt: on
 
 
 def permissions_of(operation: str) -> tuple[str, ...]:
     """Return the names of the permissions that each call of an operation needs."""
-    return tuple(
+    needed = {
         permission.name
-        for permission in sorted(PERMISSIONS, key=lambda one: one.name)
+        for permission in (*PERMISSIONS, *BOOT_TEST_PERMISSIONS)
         if operation in permission.operations and not permission.conditional
-    )
+    }
+    return tuple(sorted(needed))

@@ -12,7 +12,7 @@ from itertools import groupby
 from typing import Any
 from urllib.parse import quote
 
-from aliyun_import.model.operations import PERMISSIONS, Permission, Resource
+from aliyun_import.model.operations import BOOT_TEST_PERMISSIONS, PERMISSIONS, Permission, Resource
 from aliyun_import.model.request import ImportRequest
 from aliyun_import.role import policy_eval as policy
 
@@ -74,6 +74,13 @@ def user_policy(bucket: str | None = None) -> dict[str, Any]:
     return _policy(*((resources[kind], [permission.name for permission in group]) for kind, group in grouped))
 
 
+def boot_test_policy() -> dict[str, Any]:
+    """Return the least policy for the user of this tool that boot tests of images need, beside `user_policy`."""
+    resources = _resources(None)
+    grouped = groupby(BOOT_TEST_PERMISSIONS, key=lambda permission: permission.resource)
+    return _policy(*((resources[kind], [permission.name for permission in group]) for kind, group in grouped))
+
+
 def statement_of(permission: Permission, bucket: str | None = None) -> str:
     """Return the statement that grants one permission to the user of this tool, as JSON on one line."""
     resource = _resources(bucket)[permission.resource]
@@ -92,6 +99,11 @@ def _resources(bucket: str | None) -> Mapping[Resource, str | list[str]]:
         Resource.POLICY: ["acs:ram:*:*:policy/*", "acs:ram:*:system:policy/*"],
         Resource.BUCKET: f"acs:oss:*:*:{staging}",
         Resource.OBJECT: f"acs:oss:*:*:{staging}/*",
+        Resource.INSTANCE: "acs:ecs:*:*:instance/*",
+        Resource.INSTANCE_PARTS: [
+            *(f"acs:ecs:*:*:{part}/*" for part in ("instance", "image", "disk", "securitygroup")),
+            "acs:vpc:*:*:vswitch/*",
+        ],
     }
 
 

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Protocol
 
+from aliyun_import.model.boot import Instance, InstanceCall, InstanceType, SystemDisk
 from aliyun_import.model.image import Image, StartedImport, Task
 from aliyun_import.model.objects import BucketInfo, RemoteObject, RemotePart, RemoteUpload
 from aliyun_import.model.request import ImportCall
@@ -200,6 +201,53 @@ class ImageService(Protocol):
         ...
 
 
+class InstanceService(Protocol):
+    """ECS in one region, as far as boot tests of images need it."""
+
+    def zone_of(self, vswitch_id: str) -> str | None:
+        """Return the zone of a vSwitch, None if it does not exist."""
+        ...
+
+    def instance_types(self, image_id: str) -> tuple[InstanceType, ...]:
+        """Return the instance types that can start an image, whether they are in stock or not."""
+        ...
+
+    def types_in_stock(self, zone: str) -> frozenset[str]:
+        """Return the names of the instance types that a zone sells now."""
+        ...
+
+    def system_disks(self, instance_type: str, *, zone: str) -> tuple[SystemDisk, ...]:
+        """Return the system disks that a zone sells now with an instance type."""
+        ...
+
+    def run_instance(self, call: InstanceCall) -> str:
+        """Call RunInstances once and return the instance id; empty for a dry run that would have passed.
+
+        Raises InstanceTypeUnavailable if the type is sold out, or can't start the image.
+        """
+        ...
+
+    def instance(self, instance_id: str) -> Instance | None:
+        """Return an instance, None if it does not exist (yet, or any more)."""
+        ...
+
+    def instances(self, *, tags: Mapping[str, str]) -> tuple[Instance, ...]:
+        """Return the instances with these tags, at most 100."""
+        ...
+
+    def console(self, instance_id: str) -> bytes | None:
+        """Return what an instance wrote to its console since its start, None if the service does not offer it."""
+        ...
+
+    def screenshot(self, instance_id: str) -> bytes:
+        """Return a picture of the screen of a running instance, as JPEG."""
+        ...
+
+    def delete_instance(self, instance_id: str) -> None:
+        """Delete an instance and its disks, running or not; succeeds if it does not exist."""
+        ...
+
+
 class Identity(Protocol):
     """STS, as far as the caller's identity needs it."""
 
@@ -220,5 +268,6 @@ class Services:
     store: Callable[[str], ObjectStore]
     roles: RoleService
     images: ImageService
+    instances: InstanceService
     endpoint: str = ""
     credentials: str = ""

@@ -11,6 +11,7 @@ from dataclasses import replace
 from typing import TypeVar, cast
 
 from aliyun_import.context import Context
+from aliyun_import.model.boot import Instance, InstanceCall, InstanceType, SystemDisk
 from aliyun_import.model.image import Image, StartedImport, Task
 from aliyun_import.model.objects import BucketInfo, RemoteObject, RemotePart, RemoteUpload
 from aliyun_import.model.request import ImportCall
@@ -19,6 +20,7 @@ from aliyun_import.retry import DEFAULT, Retrier, RetryPolicy
 from aliyun_import.services.interface import (
     Identity,
     ImageService,
+    InstanceService,
     ObjectStore,
     PartBody,
     RoleService,
@@ -43,12 +45,13 @@ def add_retries(services: Services, context: Context, *, policy: RetryPolicy = D
         store=lambda bucket: RetryingStore(services.store(bucket), oss),
         roles=RetryingRoles(services.roles, Retrier(context, policy)),
         images=RetryingImages(services.images, Retrier(context, policy)),
+        instances=RetryingInstances(services.instances, Retrier(context, policy)),
     )
 
 
 def without_retries(service: S) -> S:
     """Return the service behind a retrying one, or the service itself if it does not retry."""
-    if isinstance(service, RetryingIdentity | RetryingStore | RetryingRoles | RetryingImages):
+    if isinstance(service, RetryingIdentity | RetryingStore | RetryingRoles | RetryingImages | RetryingInstances):
         return cast("S", service.wrapped)
     return service
 
@@ -222,3 +225,51 @@ class RetryingImages:
     def regions(self) -> tuple[str, ...]:
         """Return the region ids."""
         return self._retry(self.wrapped.regions)
+
+
+class RetryingInstances:
+    """InstanceService with retries. Thread-safe as the service that it wraps."""
+
+    def __init__(self, instances: InstanceService, retry: Retrier) -> None:
+        self.wrapped = instances
+        self._retry = retry
+
+    def zone_of(self, vswitch_id: str) -> str | None:
+        """Return the zone of a vSwitch."""
+        return self._retry(self.wrapped.zone_of, vswitch_id)
+
+    def instance_types(self, image_id: str) -> tuple[InstanceType, ...]:
+        """Return the instance types that can start an image."""
+        return self._retry(self.wrapped.instance_types, image_id)
+
+    def types_in_stock(self, zone: str) -> frozenset[str]:
+        """Return the names of the instance types that a zone sells now."""
+        return self._retry(self.wrapped.types_in_stock, zone)
+
+    def system_disks(self, instance_type: str, *, zone: str) -> tuple[SystemDisk, ...]:
+        """Return the system disks that a zone sells now with an instance type."""
+        return self._retry(self.wrapped.system_disks, instance_type, zone=zone)
+
+    def run_instance(self, call: InstanceCall) -> str:
+        """Call RunInstances; every attempt carries the client token, so there is one instance."""
+        return self._retry(self.wrapped.run_instance, call)
+
+    def instance(self, instance_id: str) -> Instance | None:
+        """Return an instance."""
+        return self._retry(self.wrapped.instance, instance_id)
+
+    def instances(self, *, tags: Mapping[str, str]) -> tuple[Instance, ...]:
+        """Return the instances with these tags."""
+        return self._retry(self.wrapped.instances, tags=tags)
+
+    def console(self, instance_id: str) -> bytes | None:
+        """Return what an instance wrote to its console."""
+        return self._retry(self.wrapped.console, instance_id)
+
+    def screenshot(self, instance_id: str) -> bytes:
+        """Return a picture of the screen."""
+        return self._retry(self.wrapped.screenshot, instance_id)
+
+    def delete_instance(self, instance_id: str) -> None:
+        """Delete an instance."""
+        self._retry(self.wrapped.delete_instance, instance_id)

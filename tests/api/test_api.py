@@ -27,12 +27,12 @@ ROOT = Path(__file__).parents[2]
 SOURCE = ast.parse((ROOT / "aliyun_import" / "__init__.py").read_text())
 NAMES = {
     "AccessError", "AliyunImportError", "Architecture", "BootMode", "BootOptions", "BootTest", "CheckResult",
-    "CleanupResult", "Client",
+    "CleanupResult", "Client", "CloudBootOptions", "CloudBootTest",
     "CloudConfig", "Credentials", "DiskError", "DiskFormat", "DiskRequest", "Event", "Finding", "Image",
     "ImportFailed", "ImportParameters", "ImportRequest", "Interrupted", "Leftover", "LocalStateError",
     "OsType", "OssEndpointType", "PushOptions", "PushResult", "RefusedError", "Severity", "StillRunning",
     "Task", "TransferOptions", "TransientError", "UploadedObject", "UsageError", "Verdict", "__version__",
-    "boot_test", "cancel_task",
+    "boot_test", "boot_test_image", "cancel_task",
     "check", "cleanup", "connect", "diagnose", "forget_finished", "from_environment", "list_pushes", "list_tasks",
     "Diagnosis", "KnownPush", "prepare_role", "push", "show_role",
     "show_task", "upload", "wait",

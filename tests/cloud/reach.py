@@ -12,6 +12,7 @@ from pathlib import Path
 
 from aliyun_import.cloud.credentials.source import CredentialsSource, load_credentials
 from aliyun_import.cloud.ecs import EcsImages
+from aliyun_import.cloud.ecs_instances import EcsInstances
 from aliyun_import.cloud.endpoints import Endpoints, resolve_endpoints
 from aliyun_import.cloud.oss.store import OssStore
 from aliyun_import.cloud.ram import RamRoles, StsIdentity
@@ -64,6 +65,11 @@ def roles(sandbox: Sandbox, key: AccessKey | None = None) -> RamRoles:
 def images(sandbox: Sandbox, *, region: str = "cn-hangzhou", key: AccessKey | None = None) -> EcsImages:
     """Open ECS."""
     return EcsImages(endpoints=endpoints(sandbox, region), credentials=credentials(sandbox, key))
+
+
+def instances(sandbox: Sandbox, *, key: AccessKey | None = None) -> EcsInstances:
+    """Open ECS's operations on instances."""
+    return EcsInstances(endpoints=endpoints(sandbox), credentials=credentials(sandbox, key))
 
 
 def identity(sandbox: Sandbox, key: AccessKey | None = None) -> StsIdentity:

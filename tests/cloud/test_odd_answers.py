@@ -12,6 +12,7 @@ from contextlib import AbstractContextManager
 import pytest
 
 from aliyun_import.cloud.ecs import EcsImages
+from aliyun_import.cloud.ecs_instances import EcsInstances
 from aliyun_import.cloud.endpoints import resolve_endpoints
 from aliyun_import.cloud.oss.store import OssStore
 from aliyun_import.cloud.ram import RamRoles, StsIdentity
@@ -211,6 +212,7 @@ def test_an_odd_answer_at_first_contact_is_told_within_seconds(name: str) -> Non
             store=lambda bucket: OssStore(bucket, endpoints=places, credentials=keys, timeouts=reach.QUICK),
             roles=RamRoles(endpoints=places, credentials=keys),
             images=EcsImages(endpoints=places, credentials=keys),
+            instances=EcsInstances(endpoints=places, credentials=keys),
         )
         with pytest.raises(AliyunImportError) as caught:
             add_retries(services, Context(clock=clock)).identity.whoami()

@@ -1,5 +1,6 @@
 """Operations and permissions: what the adapters send is what is declared, granted and documented."""
 
+import json
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from inspect import getmembers, isfunction
@@ -9,13 +10,21 @@ from typing import Any, get_type_hints
 import pytest
 
 from aliyun_import.errors import AliyunImportError
+from aliyun_import.model.boot import InstanceCall
 from aliyun_import.model.objects import RemotePart
-from aliyun_import.model.operations import PERMISSIONS, Operation, Resource, permissions_of
+from aliyun_import.model.operations import BOOT_TEST_PERMISSIONS, PERMISSIONS, Operation, Resource, permissions_of
 from aliyun_import.model.request import ImportCall
 from aliyun_import.model.roles import Policy
-from aliyun_import.role.spec import user_policy
+from aliyun_import.role.spec import boot_test_policy, user_policy
 from aliyun_import.sandbox.server import Sandbox
-from aliyun_import.services.interface import Identity, ImageService, ObjectStore, PartBody, RoleService
+from aliyun_import.services.interface import (
+    Identity,
+    ImageService,
+    InstanceService,
+    ObjectStore,
+    PartBody,
+    RoleService,
+)
 from tests.cloud import reach
 
 # A value for each type of parameter in the service interfaces.
@@ -30,6 +39,17 @@ ARGUMENTS: Mapping[Any, object] = {
     Mapping[str, str] | None: None,
     tuple[str, ...]: (),
     tuple[RemotePart, ...]: (),
+    Mapping[str, str]: {},
+    InstanceCall: InstanceCall(
+        image_id="m-1",
+        instance_type="x",
+        vswitch_id="vsw-1",
+        security_group_id="sg-1",
+        disk_category="cloud_essd",
+        disk_gib=20,
+        released="2026-11-24T10:45:00Z",
+        client_token="x",
+    ),
     ImportCall: reach.import_call(),
     PartBody: reach.Body([b"x"]),
     Policy: Policy(name="AliyunECSImageImportRolePolicy", type="System"),
@@ -59,6 +79,7 @@ def test_the_adapters_send_what_is_declared_and_nothing_else(sandbox: Sandbox) -
     _call_every_method(reach.store(sandbox), ObjectStore)
     _call_every_method(reach.roles(sandbox), RoleService)
     _call_every_method(reach.images(sandbox), ImageService)
+    _call_every_method(reach.instances(sandbox), InstanceService)
     _call_every_method(reach.identity(sandbox), Identity)
     assert {entry.operation for entry in sandbox.requests.entries()} == set(Operation)
 
@@ -86,7 +107,18 @@ def test_the_policy_grants_the_permissions_and_no_other() -> None:
     assert len(granted) == len(set(granted))
 
 
+def test_the_policy_of_boot_tests_grants_their_permissions_and_no_other() -> None:
+    """Who imports images is not given the right to start instances."""
+    granted = [action for statement in boot_test_policy()["Statement"] for action in statement["Action"]]
+    assert sorted(granted) == sorted({permission.name for permission in BOOT_TEST_PERMISSIONS})
+    assert "ecs:RunInstances" in granted
+    assert "ecs:RunInstances" not in json.dumps(user_policy())
+
+
 def test_a_resource_has_one_statement() -> None:
     """The permissions on one kind of resource are beside each other, so that the policy has one statement for them."""
     kinds = [permission.resource for permission in PERMISSIONS]
-    assert len(user_policy()["Statement"]) == len(set(kinds)) == len(Resource)
+    assert len(user_policy()["Statement"]) == len(set(kinds))
+    tested = [permission.resource for permission in BOOT_TEST_PERMISSIONS]
+    assert len(boot_test_policy()["Statement"]) == len(set(tested))
+    assert {*kinds, *tested} == set(Resource)

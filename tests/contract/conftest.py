@@ -6,11 +6,13 @@ import uuid
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from aliyun_import.cloud.credentials.source import CredentialsSource, load_credentials
 from aliyun_import.cloud.ecs import EcsImages
+from aliyun_import.cloud.ecs_instances import EcsInstances
 from aliyun_import.cloud.endpoints import Endpoints, resolve_endpoints
 from aliyun_import.cloud.oss.store import OssStore
 from aliyun_import.cloud.ram import RamRoles, StsIdentity
@@ -82,6 +84,7 @@ def _services(endpoints: Endpoints, credentials: CredentialsSource) -> Services:
         store=lambda bucket: OssStore(bucket, endpoints=endpoints, credentials=credentials),
         roles=RamRoles(endpoints=endpoints, credentials=credentials),
         images=EcsImages(endpoints=endpoints, credentials=credentials),
+        instances=EcsInstances(endpoints=endpoints, credentials=credentials),
     )
 
 
@@ -101,11 +104,13 @@ def _in_memory() -> Cloud:
     """Return the doubles of the other tests: what they believe of a service is held to the same promises."""
     store = ScriptedStore()
     allow = {"Version": "1", "Statement": [{"Effect": "Allow", "Action": list(OSS_ROLE.actions), "Resource": "*"}]}
+    none: Any = None  # no instance is started in memory
     services = Services(
         identity=MemoryIdentity(),
         store=lambda _: store,
         roles=ScriptedRoles(documents={OSS_ROLE.system_policy: json.dumps(allow)}),
         images=ScriptedImages(),
+        instances=none,
     )
     return Cloud(region="cn-hangzhou", bucket=store.bucket, prefix="contract/", services=services)
 

@@ -93,6 +93,7 @@ def live(order: dict[str, Any]) -> dict[str, Any]:
         store=lambda bucket: Mortal(services.store(bucket), fate),
         roles=Mortal(services.roles, fate),
         images=Mortal(services.images, fate),
+        instances=Mortal(services.instances, fate),
         endpoint=services.endpoint,
     )
     Journal.write = fate.around("journal", Journal.write)  # type: ignore[method-assign]

@@ -43,6 +43,7 @@ SECRETS = (KEY_ID, SECRET, ROLE_ID, ROLE_SECRET, ROLE_TOKEN, OIDC, URI_PATH, URI
 COMMANDS: dict[str, tuple[str, ...]] = {
     "push": ("{disk}",),
     "check": ("{disk}",),
+    "image boot-test": ("m-1234567890", "--vswitch", "vsw-1", "--security-group", "sg-1", "--yes"),
     "task list": (),
     "task show": ("t-1234567890",),
     "task wait": ("t-1234567890", "--timeout", "1s"),

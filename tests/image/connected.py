@@ -4,6 +4,7 @@ from pathlib import Path
 
 from aliyun_import.cloud.credentials.source import load_credentials
 from aliyun_import.cloud.ecs import EcsImages
+from aliyun_import.cloud.ecs_instances import EcsInstances
 from aliyun_import.cloud.endpoints import resolve_endpoints
 from aliyun_import.cloud.oss.store import OssStore
 from aliyun_import.cloud.ram import RamRoles, StsIdentity
@@ -34,6 +35,7 @@ class Connected:
             store=lambda bucket: OssStore(bucket, endpoints=self._endpoints, credentials=self._credentials),
             roles=RamRoles(endpoints=self._endpoints, credentials=self._credentials),
             images=EcsImages(endpoints=self._endpoints, credentials=self._credentials),
+            instances=EcsInstances(endpoints=self._endpoints, credentials=self._credentials),
         )
         self.services = add_retries(services, self.context())
         self.roles, self.images, self.store = self.services.roles, self.services.images, self.services.store

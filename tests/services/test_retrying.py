@@ -8,10 +8,18 @@ import pytest
 from aliyun_import.context import Context
 from aliyun_import.errors import ServiceUnreachable, TransientError
 from aliyun_import.retry import DEFAULT
-from aliyun_import.services.interface import Identity, ImageService, ObjectStore, RoleService, Services
+from aliyun_import.services.interface import (
+    Identity,
+    ImageService,
+    InstanceService,
+    ObjectStore,
+    RoleService,
+    Services,
+)
 from aliyun_import.services.retrying import (
     RetryingIdentity,
     RetryingImages,
+    RetryingInstances,
     RetryingRoles,
     RetryingStore,
     add_retries,
@@ -19,8 +27,20 @@ from aliyun_import.services.retrying import (
 )
 from tests.steered import SteeredClock
 
-PROTOCOLS = {"identity": Identity, "store": ObjectStore, "roles": RoleService, "images": ImageService}
-WRAPPERS = {"identity": RetryingIdentity, "store": RetryingStore, "roles": RetryingRoles, "images": RetryingImages}
+PROTOCOLS = {
+    "identity": Identity,
+    "store": ObjectStore,
+    "roles": RoleService,
+    "images": ImageService,
+    "instances": InstanceService,
+}
+WRAPPERS = {
+    "identity": RetryingIdentity,
+    "store": RetryingStore,
+    "roles": RetryingRoles,
+    "images": RetryingImages,
+    "instances": RetryingInstances,
+}
 ONCE = {"send_part", "copy_part", "complete"}
 CALLS = [
     (field, name)
@@ -49,13 +69,14 @@ class Flaky:
 
 
 def flaky_services() -> tuple[dict[str, Flaky], Services]:
-    """Return four services that fail once at each call, and the bundle of them."""
+    """Return services that fail once at each call, and the bundle of them."""
     flaky = {field: Flaky() for field in PROTOCOLS}
     bundle: Any = Services(
         identity=flaky["identity"],
         store=lambda _: flaky["store"],
         roles=flaky["roles"],
         images=flaky["images"],
+        instances=flaky["instances"],
     )
     return flaky, bundle
 
@@ -127,6 +148,7 @@ def test_all_buckets_are_one_service() -> None:
         store=Store,  # type: ignore[arg-type]
         roles=services.roles,
         images=services.images,
+        instances=services.instances,
     )
     retrying = add_retries(services, Context(clock=SteeredClock()))
     with pytest.raises(TransientError):

@@ -63,9 +63,8 @@ def _outcome(path: tuple[str, ...], profile: str | None) -> "Outcome":
 
     found = _command(path)
     arguments = ["--profile", profile] if profile and any(one.name == "profile" for one in found.params) else []
-    for argument in found.params:
-        if isinstance(argument, click.Argument):
-            argument.required = False
+    for one in found.params:
+        one.required = False
     context = found.make_context(" ".join(path), arguments, parent=click.get_current_context().find_root())
     options = [one for options in found.panels().values() for one in options]
     rows = [_row(context, one) for one in options]

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from aliyun_import.cli.context import command_context, for_same_services
+from aliyun_import.cli.context import command_context, for_same_services, given_options
 from aliyun_import.cli.params import (
     CloudOptions,
     Command,
@@ -84,10 +84,11 @@ def ensure(*, role_name: str | None, bucket: str | None, fix: bool, cloud: Cloud
     option(
         "--for",
         "subject",
-        type=click.Choice(["user", "role"]),
+        type=click.Choice(["user", "role", "boot-test"]),
         default="user",
         show_default=True,
-        help="Whose policy: that of the user who runs this tool, or one of the role in place of the system policy.",
+        help="Whose policy: that of the user who runs this tool, one of the role in place of the system policy, or "
+        "what the user needs besides for `image boot-test`.",
     ),
 )
 @output_options
@@ -96,9 +97,14 @@ def policy(*, bucket: str | None, subject: str, output: OutputOptions) -> None:
 
     Every output format prints the policy alone, so that it can be passed on as it is.
     """
-    from aliyun_import.role.spec import role_policy, user_policy
+    from aliyun_import.role.spec import boot_test_policy, role_policy, user_policy
 
-    document = user_policy(bucket) if subject == "user" else role_policy(bucket)
+    if subject == "boot-test":
+        if "bucket" in {one.name for one in given_options()}:
+            raise click.UsageError("--bucket has no effect on the policy for boot tests: leave it out.")
+        document = boot_test_policy()
+    else:
+        document = user_policy(bucket) if subject == "user" else role_policy(bucket)
     click.echo(json.dumps(document, indent=None if output.output == "jsonl" else 2))
 
 

@@ -3,8 +3,10 @@
 from dataclasses import asdict
 from typing import Any
 
-from aliyun_import.cli.render.text import duration
-from aliyun_import.model.boot import BootRun, BootTest, Verdict
+from aliyun_import.cli.render.result import Outcome
+from aliyun_import.cli.render.text import duration, escaped
+from aliyun_import.errors import Exit
+from aliyun_import.model.boot import BootRun, BootTest, CloudBootTest, Verdict
 
 
 def boot_document(test: BootTest) -> dict[str, Any]:
@@ -15,6 +17,26 @@ def boot_document(test: BootTest) -> dict[str, Any]:
 def boot_lines(test: BootTest) -> list[str]:
     """Return a line for each boot, and the last lines of the console below one that is no plain success."""
     return [line for run in test.runs for line in _run_lines(run)]
+
+
+def cloud_boot_outcome(test: CloudBootTest, *, region: str) -> Outcome:
+    """Return the result of the boot test of an image: exit code 7 if it does not boot, 6 if an instance is left."""
+    judgement, shown = asdict(test.judgement), escaped(test.judgement)
+    facts = asdict(test) | judgement | {"seconds": round(test.seconds, 1), "evidence": [*judgement["evidence"]]}
+    del facts["judgement"]
+    evidence = () if shown.verdict is Verdict.BOOTS else shown.evidence
+    lines = [
+        f"{escaped(test.image_id)} {shown.verdict} after {duration(test.seconds)} ({test.instance_type})",
+        f"  {shown.reason}",
+        *([f"  {shown.remedy}"] if shown.remedy else []),
+        *(f"      | {line}" for line in evidence),
+    ]
+    code = Exit.TRANSIENT if test.left_over else Exit.DONE
+    return Outcome(
+        document={"command": "image boot-test", "region": region, **facts},
+        text="\n".join(lines),
+        exit_code=Exit.IMPORT_FAILED if test.judgement.verdict is Verdict.FAILS else code,
+    )
 
 
 def _run_document(run: BootRun) -> dict[str, Any]:

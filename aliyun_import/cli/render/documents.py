@@ -203,6 +203,24 @@ class CleanupDocument(Result):
     other_buckets: list[str]
 
 
+class CloudBootDocument(Result):
+    """Result of `image boot-test`."""
+
+    command: Literal["image boot-test"]
+    region: str
+    image_id: str
+    instance_id: str
+    instance_type: str
+    seconds: float
+    verdict: Verdict
+    reason: str
+    stage: Stage | None
+    remedy: str | None
+    stop_code: str
+    evidence: list[str]
+    left_over: str
+
+
 class TasksDocument(Result):
     """Result of `task list`."""
 
@@ -339,6 +357,7 @@ RESULTS = (
     CheckDocument,
     ExplanationDocument,
     CleanupDocument,
+    CloudBootDocument,
     TasksDocument,
     TaskDocument,
     WaitDocument,

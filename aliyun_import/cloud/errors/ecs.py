@@ -284,4 +284,32 @@ _STATE = (
     ),
 )
 
-ECS_ROWS: tuple[ErrorMapping, ...] = (*_REQUEST, *_OBJECT, *_DISK, *_TAGS, *_ACCOUNT, *_STATE)
+_INSTANCE = (
+    *(
+        _row(service_code, ErrorCode.INSTANCE_TYPE_UNAVAILABLE, "ECS can't start an instance of this type.")
+        for service_code in (
+            "OperationDenied.NoStock",
+            "Zone.NotOnSale",
+            "InvalidInstanceType.ZoneNotSupported",
+            "ImageNotSupportInstanceType",
+            "InvalidParameter.NotMatch",
+        )
+    ),
+    *(
+        _row(
+            service_code,
+            ErrorCode.REQUEST_INVALID,
+            "ECS can't start an instance in the vSwitch {vswitch} with the security group {group}.",
+            "Pass --vswitch and --security-group of one VPC in {region}.",
+        )
+        for service_code in (
+            "InvalidVSwitchId.NotFound",
+            "InvalidSecurityGroupId.NotFound",
+            "InvalidParameter.Mismatch",
+        )
+    ),
+    _row("OperationDenied.ImageNotValid", ErrorCode.IMAGE_STATE, "The image {image} can't be started yet."),
+    _row("IncorrectInstanceStatus.Initializing", ErrorCode.SERVICE_BUSY, "ECS is still creating the instance."),
+)
+
+ECS_ROWS: tuple[ErrorMapping, ...] = (*_REQUEST, *_OBJECT, *_DISK, *_TAGS, *_ACCOUNT, *_STATE, *_INSTANCE)

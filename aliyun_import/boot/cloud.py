@@ -1,0 +1,271 @@
+"""Boot test of a custom image: an instance of it is started, watched by its console, and deleted.
+
+What is intended is in the journal before an instance is started. After a kill the same command continues with that
+instance, by the client token, or deletes it. AutoReleaseTime ends an instance that nobody deletes.
+
+    instance-intended  image_id ... client_token    RunInstances is called with these values and with no others
+    instance-started   instance_id                  ECS created the instance
+    instance-ending                                 it is about to be deleted: no later run continues with it
+    instance-ended                                  it is deleted, or was never started
+"""
+
+from contextlib import suppress
+from dataclasses import asdict, fields, replace
+from datetime import datetime
+from pathlib import Path
+
+from aliyun_import.boot.instance_choice import Cloud, CloudBootOptions, Confirm, choose
+from aliyun_import.boot.run import write_file
+from aliyun_import.boot.transcript import Transcript
+from aliyun_import.boot.verdict import Observation, decide, is_up
+from aliyun_import.errors import (
+    AccessError,
+    AliyunImportError,
+    RefusedError,
+    TransientError,
+)
+from aliyun_import.events import BootProgress, Noted, Warned
+from aliyun_import.journal import Journal, open_journal
+from aliyun_import.model.boot import CloudBootTest, InstanceCall, Judgement, Verdict
+from aliyun_import.services.interface import Services
+
+# Below this an instance of an earlier run is not continued with: ECS would refuse its AutoReleaseTime, or end it soon.
+_MIN_REST_S = 31 * 60.0
+# The console is a cache of the service, which changes seldom; screenshots are limited to one in 10 s.
+_POLL_S = 15.0
+# DescribeInstances may not list an instance right after its start.
+_UNLISTED_S = 60.0
+# Time for Windows to come to a screen that is worth a picture.
+_WITHOUT_CONSOLE_S = 180.0
+# Terraform, Packer and BOSH retry for 5 minutes: an instance that is being created can't be deleted.
+_DELETE_POLL_S, _DELETE_POLLS = 5.0, 60
+
+
+def open_test_journal(directory: Path, services: Services, image_id: str, *, region: str) -> Journal:
+    """Open the journal of the boot tests of an image, apart from those of pushes. Raises LocalStateError."""
+    identity = {
+        "name": f"boot-test-{image_id}",
+        "region": region,
+        "account": services.identity.whoami().account_id,
+        "image": image_id,
+        "endpoint": services.endpoint,
+    }
+    return open_journal(directory / "boot-tests", identity)
+
+
+def boot_test_image(
+    image_id: str, options: CloudBootOptions, cloud: Cloud, journal: Journal, *, confirm: Confirm
+) -> CloudBootTest:
+    """Start an instance of an image, return the verdict by its console, and delete the instance in any case.
+
+    `confirm` is called before an instance is started, and raises if it is not to be. Raises RefusedError
+    "image-missing", "image-state", "instance-type-unavailable" and what ECS refuses.
+    """
+    call = _unfinished(options, cloud, journal)
+    if call is None:
+        call = choose(image_id, options, cloud, confirm)
+        journal.write("instance-intended", **{name: value for name, value in asdict(call).items() if name != "dry_run"})
+    else:
+        cloud.context.emit(Noted(message="The boot test of an earlier run is continued."))
+    instance_id = ""
+    try:
+        detail = f"instance of {image_id}, {call.instance_type}, released by ECS at {call.released} at the latest"
+        with cloud.context.stage("boot", detail) as report:
+            instance_id = cloud.instances.run_instance(call)
+            journal.write("instance-started", instance_id=instance_id)
+            watch = _Watch(image_id, instance_id, call, options, cloud)
+            test = watch.until_verdict()
+            report.detail = test.judgement.verdict
+    except BaseException as error:
+        # Without an answer it is not known whether there is an instance, and the next run asks with the same call.
+        is_refused = not instance_id and isinstance(error, RefusedError | AccessError)
+        _end_or_warn(call, instance_id, cloud, journal, is_settled=is_refused)
+        raise
+    return test if _end_or_warn(call, instance_id, cloud, journal) else replace(test, left_over=instance_id)
+
+
+def _unfinished(options: CloudBootOptions, cloud: Cloud, journal: Journal) -> InstanceCall | None:
+    """Return the call of an earlier run whose instance can be continued with; delete any other instance of it."""
+    last = next((one for one in reversed(journal.entries) if one["kind"].startswith("instance-")), None)
+    if last is None or last["kind"] == "instance-ended":
+        return None
+    intended = next(one for one in reversed(journal.entries) if one["kind"] == "instance-intended")
+    names = {one.name for one in fields(InstanceCall)} & intended.keys()
+    call = InstanceCall(**{name: intended[name] for name in names})
+    rest_s = _seconds(call.released) - cloud.context.clock.now_s()
+    is_same = (call.vswitch_id, call.security_group_id) == (options.vswitch_id, options.security_group_id)
+    if last["kind"] != "instance-ending" and is_same and rest_s >= max(_MIN_REST_S, options.timeout_s):
+        return call
+    _end(call, last.get("instance_id", ""), cloud, journal)
+    journal.write("instance-ended")
+    return None
+
+
+class _Watch:
+    """Observation of one instance until its verdict."""
+
+    def __init__(
+        self, image_id: str, instance_id: str, call: InstanceCall, options: CloudBootOptions, cloud: Cloud
+    ) -> None:
+        self._image_id = image_id
+        self._instance_id = instance_id
+        self._call = call
+        self._options = options
+        self._cloud = cloud
+        self._began_s = self._changed_s = cloud.context.clock.monotonic_s()
+        self._up_s: float | None = None
+        self._raw: bytes | None = b""
+        self._transcript = Transcript()
+
+    def until_verdict(self) -> CloudBootTest:
+        """Poll the console until it decides, or the time is over; save the console and the screen where wanted."""
+        while (judgement := self._judged()) is None:
+            self._cloud.context.sleep(_POLL_S)
+        if self._options.log is not None:
+            write_file(self._options.log, self._raw or b"")
+        if self._options.screen is not None:
+            self._save_screen(self._options.screen)
+        return CloudBootTest(
+            image_id=self._image_id,
+            instance_id=self._instance_id,
+            instance_type=self._call.instance_type,
+            seconds=self._elapsed_s,
+            judgement=judgement,
+        )
+
+    @property
+    def _elapsed_s(self) -> float:
+        return self._cloud.context.clock.monotonic_s() - self._began_s
+
+    def _judged(self) -> Judgement | None:
+        instance = self._cloud.instances.instance(self._instance_id)
+        if instance is None:
+            if self._elapsed_s < _UNLISTED_S:
+                return None
+            return Judgement(
+                verdict=Verdict.UNPROVEN,
+                reason="The instance was deleted while it was tested.",
+                remedy="Run the same command again.",
+            )
+        self._read()
+        progress = BootProgress(
+            disk=self._image_id,
+            bus=self._call.instance_type,
+            elapsed_s=self._elapsed_s,
+            timeout_s=self._options.timeout_s,
+            line=self._transcript.last_line,
+        )
+        self._cloud.context.emit(progress)
+        if self._raw is None or instance.is_windows:
+            return _without_console(self._elapsed_s, self._options.timeout_s)
+        return decide(self._observation())
+
+    def _read(self) -> None:
+        raw = self._cloud.instances.console(self._instance_id)
+        if raw == self._raw:
+            return
+        self._raw = raw
+        self._transcript = Transcript()
+        self._transcript.feed(raw or b"")
+        self._changed_s = self._cloud.context.clock.monotonic_s()
+
+    def _observation(self) -> Observation:
+        now_s = self._cloud.context.clock.monotonic_s()
+        # The console is a cache, which may not follow the guest: that it is still proves nothing before the time is
+        # over, and what the guest reads is not known.
+        is_silent = not self._transcript.text.strip() and self._elapsed_s >= self._options.timeout_s
+        seen = Observation(
+            console=self._transcript.text,
+            elapsed_s=self._elapsed_s,
+            still_s=self._elapsed_s if is_silent else 0.0,
+            console_still_s=now_s - self._changed_s,
+            timeout_s=self._options.timeout_s,
+            read_bytes=None,
+        )
+        if self._up_s is None and is_up(seen):
+            self._up_s = now_s
+        return replace(seen, up_s=None if self._up_s is None else now_s - self._up_s)
+
+    def _save_screen(self, path: Path) -> None:
+        try:
+            picture = self._cloud.instances.screenshot(self._instance_id)
+        except (RefusedError, AccessError, TransientError) as error:
+            self._cloud.context.emit(Noted(message=f"There is no picture of the screen. {error.summary}"))
+            return
+        write_file(path, picture)
+
+
+def _without_console(elapsed_s: float, timeout_s: float) -> Judgement | None:
+    """Judge an instance whose console the service does not offer: a picture decides nothing."""
+    if elapsed_s < min(_WITHOUT_CONSOLE_S, timeout_s):
+        return None
+    return Judgement(
+        verdict=Verdict.UNPROVEN,
+        reason="ECS offers no console of this instance.",
+        remedy="Look at the screen: `--boot-screen FILE` saves it.",
+    )
+
+
+def _end_or_warn(
+    call: InstanceCall, instance_id: str, cloud: Cloud, journal: Journal, *, is_settled: bool = False
+) -> bool:
+    """Delete the instance; return False, after a warning that names it, if it could not be deleted.
+
+    `is_settled`: there is no instance if none is listed.
+    """
+    try:
+        is_ended = _end(call, instance_id, cloud, journal)
+    except AliyunImportError as error:
+        cloud.ending_context.emit(
+            Warned(
+                code="instance-left",
+                message=f"The instance {instance_id or 'of the boot test'} could not be deleted. {error.summary}",
+                remedy=f"Run the same command again, or delete it in the console; ECS releases it at {call.released}.",
+            )
+        )
+        return False
+    if is_ended or is_settled:
+        # Nor may it hide the verdict; the next run finds nothing to delete.
+        with suppress(AliyunImportError):
+            journal.write("instance-ended")
+    return True
+
+
+def _end(call: InstanceCall, instance_id: str, cloud: Cloud, journal: Journal) -> bool:
+    """Delete the instances of a call, and wait until they are gone; return whether there was one.
+
+    A call without an answer may still have started one that is not listed yet: the journal then keeps the call.
+    """
+    ids = {instance_id} - {""} or _listed(call, cloud)
+    if not ids:
+        return False
+    # A journal that can't be written must not keep the instance running.
+    with suppress(AliyunImportError):
+        journal.write("instance-ending")
+    with cloud.ending_context.stage("finish", f"instance {', '.join(sorted(ids))}") as report:
+        for _ in range(_DELETE_POLLS):
+            for one in ids:
+                with suppress(TransientError):  # it is still being created
+                    cloud.ending.delete_instance(one)
+            ids = _listed(call, cloud)
+            if not ids:
+                report.detail = "the instance is deleted"
+                return True
+            cloud.ending_context.sleep(_DELETE_POLL_S)
+    raise TransientError(
+        f"ECS has not deleted the instance {', '.join(sorted(ids))}.",
+        code="instance-left",
+        remedy="Run the same command again, or delete it in the console.",
+        resumable=True,
+    )
+
+
+def _listed(call: InstanceCall, cloud: Cloud) -> set[str]:
+    return {one.instance_id for one in cloud.ending.instances(tags=call.tags)}
+
+
+def _seconds(text: str) -> float:
+    try:
+        return datetime.fromisoformat(text).timestamp()
+    except ValueError:  # of the right form, and no date: as if it were past
+        return 0.0

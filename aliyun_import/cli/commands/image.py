@@ -1,0 +1,148 @@
+"""Command `image boot-test`."""
+
+import select
+import sys
+import threading
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from aliyun_import.cli.context import command_context
+from aliyun_import.cli.params import (
+    RARE,
+    CloudOptions,
+    Command,
+    Group,
+    OutputOptions,
+    Seconds,
+    cloud_options,
+    gathered,
+    option,
+    output_options,
+    panel,
+)
+
+if TYPE_CHECKING:
+    from aliyun_import.boot.instance_choice import CloudBootOptions, InstanceOffer
+
+_FILE = click.Path(dir_okay=False, path_type=Path)
+_instance_options = panel(
+    "Instance",
+    option(
+        "--vswitch",
+        "vswitch_id",
+        required=True,
+        help="Id of the vSwitch of the instance, required; it decides on the zone.",
+    ),
+    option(
+        "--security-group",
+        "security_group_id",
+        required=True,
+        help="Id of the security group of the instance, required; in the VPC of the vSwitch. Best one without rules.",
+    ),
+    option(
+        "--boot-timeout",
+        "timeout_s",
+        type=Seconds(),
+        help="Maximum time of the boot, e.g. 5m.",
+        show_default="10m",
+    ),
+    option("--boot-log", "log", type=_FILE, help="File for the whole console."),
+    option("--boot-screen", "screen", type=_FILE, help="File for a picture of the last screen, as JPEG."),
+)
+
+
+@click.group(cls=Group)
+def image() -> None:
+    """Test custom images."""
+
+
+@image.command(
+    "boot-test",
+    cls=Command,
+    examples=(
+        ("image boot-test m-0example --vswitch vsw-0example --security-group sg-0example", "ask, then start it"),
+        ("image boot-test m-0example --vswitch vsw-0example --security-group sg-0example --yes", "in a script"),
+    ),
+)
+@click.argument("image_id", metavar="IMAGE")
+@gathered("options", "aliyun_import.boot.instance_choice:CloudBootOptions", _instance_options)
+@panel("Instance", option("--yes", is_flag=True, help="Start the instance, which costs money, without asking."))
+@panel(
+    RARE,
+    option(
+        "--state-dir",
+        type=click.Path(file_okay=False, path_type=Path),
+        help="Directory of the journals.",
+        show_default="the user's directory for program state",
+    ),
+)
+@cloud_options(oss=False)
+@output_options
+def boot_test(
+    image_id: str,
+    *,
+    options: "CloudBootOptions",
+    yes: bool,
+    state_dir: Path | None,
+    cloud: CloudOptions,
+    output: OutputOptions,
+) -> int:
+    """Start an instance of IMAGE, read its console, and delete it: proof that the image boots.
+
+    The instance costs money. It is of the smallest type that can start the image, has no public address, and is
+    deleted in any case; ECS releases it by itself after 45 minutes if this machine can't. Run again after a kill, the
+    same command continues with that instance, or deletes it.
+
+    Exits with 0 when the image boots or nothing is proven, with 7 when it does not boot, and with 6 when the instance
+    could not be deleted.
+    """
+    from aliyun_import import api
+    from aliyun_import.cli.render.boot import cloud_boot_outcome
+
+    if not yes and not sys.stdin.isatty():
+        raise click.UsageError("The instance costs money: pass --yes where nobody can be asked.")
+    with command_context(cloud, output) as at:
+
+        def confirm(offer: "InstanceOffer") -> None:
+            if not yes:
+                _ask(offer, at.cancel)
+            elif not output.quiet and output.output in ("human", "plain"):
+                click.echo(_terms(offer), err=True)
+
+        test = api.boot_test_image(
+            at.client,
+            image_id,
+            options=options,
+            confirm=confirm,
+            state_dir=state_dir,
+            on_event=at.emit,
+            cancel=at.cancel,
+        )
+        outcome = cloud_boot_outcome(test, region=at.client.region)
+        at.renderer.outcome(outcome)
+        return outcome.exit_code
+
+
+def _ask(offer: "InstanceOffer", cancel: threading.Event) -> None:
+    """Ask at the terminal whether the instance is to be started. Raises Interrupted if not."""
+    from aliyun_import.context import interrupted
+    from aliyun_import.errors import Interrupted
+
+    click.echo(f"{_terms(offer)} Start it? [y/N] ", nl=False, err=True)
+    # Not input(): it goes on after the signal that sets `cancel`.
+    while not select.select([sys.stdin], [], [], 0.2)[0]:
+        if cancel.is_set():
+            raise interrupted()
+    if sys.stdin.readline().strip().lower() not in ("y", "yes"):
+        raise Interrupted("No instance was started.", code="interrupted", remedy=None)
+
+
+def _terms(offer: "InstanceOffer") -> str:
+    kind = offer.instance_type
+    return (
+        f"This starts an instance of {offer.image_id} in {offer.zone}, which your account pays for: {kind.name} "
+        f"({kind.processors} processors, {kind.memory_gib:g} GiB), {offer.disk_gib} GiB {offer.disk.category}, for "
+        f"{offer.longest_life_s / 60:.0f} minutes at most."
+    )

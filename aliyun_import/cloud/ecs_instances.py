@@ -1,0 +1,224 @@
+"""Instance service: ECS's operations on instances, and what a region sells, in one region."""
+
+import base64
+import binascii
+import json
+import threading
+from collections.abc import Mapping
+
+from aliyunsdkecs.request.v20140526.DeleteInstanceRequest import DeleteInstanceRequest
+from aliyunsdkecs.request.v20140526.DescribeAvailableResourceRequest import DescribeAvailableResourceRequest
+from aliyunsdkecs.request.v20140526.DescribeImageSupportInstanceTypesRequest import (
+    DescribeImageSupportInstanceTypesRequest,
+)
+from aliyunsdkecs.request.v20140526.DescribeInstancesRequest import DescribeInstancesRequest
+from aliyunsdkecs.request.v20140526.DescribeVSwitchesRequest import DescribeVSwitchesRequest
+from aliyunsdkecs.request.v20140526.GetInstanceConsoleOutputRequest import GetInstanceConsoleOutputRequest
+from aliyunsdkecs.request.v20140526.GetInstanceScreenshotRequest import GetInstanceScreenshotRequest
+from aliyunsdkecs.request.v20140526.RunInstancesRequest import RunInstancesRequest
+
+from aliyun_import.cloud.credentials.source import CredentialsSource
+from aliyun_import.cloud.ecs import DRY_RUN_PASSED, tag_list
+from aliyun_import.cloud.endpoints import Endpoints
+from aliyun_import.cloud.transport.answer import Fields, objects, text, whole, word
+from aliyun_import.cloud.transport.rpc import RpcClient, unreadable
+from aliyun_import.cloud.transport.settings import Timeouts
+from aliyun_import.errors import AliyunImportError
+from aliyun_import.model.boot import Instance, InstanceCall, InstanceType, SystemDisk
+
+# The largest page of DescribeInstances.
+_PAGE = 100
+# The documents have no number for a category without one.
+_ANY_SIZE = 2**31
+# Windows instances and retired types have no console; Running only is IncorrectInstanceStatus before.
+_NO_CONSOLE, _NOT_YET = "NotSupported", "IncorrectInstanceStatus"
+
+
+class EcsInstances:
+    """services.InstanceService through ECS, in one region. Waits end with Interrupted once `cancel` is set."""
+
+    def __init__(
+        self,
+        *,
+        endpoints: Endpoints,
+        credentials: CredentialsSource,
+        timeouts: Timeouts | None = None,
+        cancel: threading.Event | None = None,
+    ) -> None:
+        self._region = endpoints.region
+        self._client = RpcClient(
+            "ECS", endpoints.ecs, region=endpoints.region, credentials=credentials, timeouts=timeouts, cancel=cancel
+        )
+
+    def close(self) -> None:
+        """Close the connections; the next request opens new ones."""
+        self._client.close()
+
+    def zone_of(self, vswitch_id: str) -> str | None:
+        """Return the zone of a vSwitch, None if it does not exist."""
+        request = DescribeVSwitchesRequest()
+        request.set_VSwitchId(vswitch_id)
+        answer = self._client.call(request, region=self._region, vswitch=vswitch_id)
+        found = objects(answer, "VSwitches", "VSwitch")
+        return next((word(one, "ZoneId") for one in found if text(one, "VSwitchId") == vswitch_id), None)
+
+    def instance_types(self, image_id: str) -> tuple[InstanceType, ...]:
+        """Return the instance types that can start an image."""
+        request = DescribeImageSupportInstanceTypesRequest()
+        request.set_ImageId(image_id)
+        request.set_ActionType("CreateEcs")
+        answer = self._client.call(request, region=self._region, image=image_id)
+        return tuple(
+            InstanceType(
+                name=word(one, "InstanceTypeId"),
+                processors=whole(one, "CpuCoreCount") or 0,
+                memory_gib=_number(one, "MemorySize"),
+            )
+            for one in objects(answer, "InstanceTypes", "InstanceType")
+        )
+
+    def types_in_stock(self, zone: str) -> frozenset[str]:
+        """Return the names of the instance types that a zone sells now."""
+        return frozenset(word(one, "Value") for one in self._sold("InstanceType", zone))
+
+    def system_disks(self, instance_type: str, *, zone: str) -> tuple[SystemDisk, ...]:
+        """Return the system disks that a zone sells now with an instance type."""
+        return tuple(
+            SystemDisk(
+                category=word(one, "Value"),
+                min_gib=whole(one, "Min") or 0,
+                max_gib=whole(one, "Max") or _ANY_SIZE,
+            )
+            for one in self._sold("SystemDisk", zone, instance_type)
+        )
+
+    def run_instance(self, call: InstanceCall) -> str:
+        """Call RunInstances once and return the instance id; empty for a dry run that would have passed."""
+        operands = {"image": call.image_id, "vswitch": call.vswitch_id, "group": call.security_group_id}
+        try:
+            answer = self._client.call(run_request(call), region=self._region, **operands)
+        except AliyunImportError as error:
+            if call.dry_run and error.details.get("service_code") in DRY_RUN_PASSED:
+                return ""
+            raise
+        listed = answer.get("InstanceIdSets")
+        ids = listed.get("InstanceIdSet") if isinstance(listed, Mapping) else None
+        if not isinstance(ids, list) or len(ids) != 1:
+            raise unreadable("ECS", "RunInstances", "It does not name one instance.")
+        return str(ids[0])
+
+    def instance(self, instance_id: str) -> Instance | None:
+        """Return an instance, None if it does not exist."""
+        request = DescribeInstancesRequest()
+        request.set_InstanceIds(json.dumps([instance_id]))
+        return next((one for one in self._instances(request) if one.instance_id == instance_id), None)
+
+    def instances(self, *, tags: Mapping[str, str]) -> tuple[Instance, ...]:
+        """Return the instances with these tags, at most 100."""
+        request = DescribeInstancesRequest()
+        request.set_Tags(tag_list(tags))
+        request.set_PageSize(_PAGE)
+        return self._instances(request)
+
+    def console(self, instance_id: str) -> bytes | None:
+        """Return what an instance wrote to its console, None if the service does not offer it."""
+        request = GetInstanceConsoleOutputRequest()
+        request.set_InstanceId(instance_id)
+        try:
+            answer = self._client.call(request, region=self._region)
+        except AliyunImportError as error:
+            match error.details.get("service_code"):
+                case code if code == _NO_CONSOLE:
+                    return None
+                case code if code == _NOT_YET:
+                    return b""
+            raise
+        return _decoded(answer, "ConsoleOutput", "GetInstanceConsoleOutput")
+
+    def screenshot(self, instance_id: str) -> bytes:
+        """Return a picture of the screen of a running instance, as JPEG."""
+        request = GetInstanceScreenshotRequest()
+        request.set_InstanceId(instance_id)
+        request.add_query_param("WakeUp", "true")
+        return _decoded(self._client.call(request, region=self._region), "Screenshot", "GetInstanceScreenshot")
+
+    def delete_instance(self, instance_id: str) -> None:
+        """Delete an instance and its disks, running or not; succeeds if it does not exist."""
+        request = DeleteInstanceRequest()
+        request.set_InstanceId(instance_id)
+        request.set_Force("true")
+        try:
+            self._client.call(request, region=self._region)
+        except AliyunImportError as error:
+            if error.details.get("service_code") != "InvalidInstanceId.NotFound":
+                raise
+
+    def _instances(self, request: DescribeInstancesRequest) -> tuple[Instance, ...]:
+        answer = self._client.call(request, region=self._region)
+        return tuple(
+            Instance(
+                instance_id=word(one, "InstanceId"),
+                status=text(one, "Status"),
+                zone=word(one, "ZoneId"),
+                is_windows=text(one, "OSType").lower() == "windows",
+            )
+            for one in objects(answer, "Instances", "Instance")
+        )
+
+    def _sold(self, kind: str, zone: str, instance_type: str = "") -> tuple[Fields, ...]:
+        """Return what a zone sells now of a kind of resource."""
+        request = DescribeAvailableResourceRequest()
+        request.set_DestinationResource(kind)
+        request.set_ZoneId(zone)
+        request.set_InstanceChargeType("PostPaid")
+        request.set_NetworkCategory("vpc")
+        request.set_IoOptimized("optimized")
+        if instance_type:
+            request.set_InstanceType(instance_type)
+        answer = self._client.call(request, region=self._region, zone=zone)
+        return tuple(
+            one
+            for place in objects(answer, "AvailableZones", "AvailableZone")
+            if text(place, "ZoneId") == zone
+            for resource in objects(place, "AvailableResources", "AvailableResource")
+            for one in objects(resource, "SupportedResources", "SupportedResource")
+            if text(one, "Status") == "Available" and text(one, "StatusCategory") != "WithoutStock"
+        )
+
+
+def run_request(call: InstanceCall) -> RunInstancesRequest:
+    """Return a call as the SDK's request: one instance, pay-as-you-go, without a public address."""
+    request = RunInstancesRequest()
+    request.set_ImageId(call.image_id)
+    request.set_InstanceType(call.instance_type)
+    request.set_VSwitchId(call.vswitch_id)
+    request.set_SecurityGroupId(call.security_group_id)
+    request.set_Amount("1")
+    request.set_InstanceChargeType("PostPaid")
+    request.set_InternetMaxBandwidthOut("0")
+    request.set_SystemDiskCategory(call.disk_category)
+    request.set_SystemDiskSize(str(call.disk_gib))
+    request.set_InstanceName("aliyun-import-boot-test")
+    # Without it ECS installs its security agent, which changes what is tested.
+    request.set_SecurityEnhancementStrategy("Deactive")
+    request.set_AutoReleaseTime(call.released)
+    request.set_Tags(tag_list(call.tags))
+    if call.dry_run:
+        request.set_DryRun("true")
+    else:
+        request.set_ClientToken(call.client_token)
+    return request
+
+
+def _number(fields: Fields, name: str) -> float:
+    try:
+        return float(text(fields, name))
+    except ValueError:
+        return 0.0
+
+
+def _decoded(answer: Fields, name: str, operation: str) -> bytes:
+    try:
+        return base64.b64decode(text(answer, name))
+    except binascii.Error as error:
+        raise unreadable("ECS", operation, f"{name} is not base64.") from error

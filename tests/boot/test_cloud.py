@@ -1,0 +1,420 @@
+"""Tests of the boot test of an image: an instance in the sandbox, on the steered clock."""
+
+import json
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import click
+import pytest
+
+from aliyun_import import api
+from aliyun_import.boot.cloud import boot_test_image
+from aliyun_import.boot.instance_choice import Cloud, CloudBootOptions, InstanceOffer, smallest, system_disk
+from aliyun_import.cli.main import app
+from aliyun_import.context import Context
+from aliyun_import.errors import InstanceTypeUnavailable, Interrupted, RefusedError
+from aliyun_import.events import Event, Warned
+from aliyun_import.journal import Journal, open_journal
+from aliyun_import.model.boot import CloudBootTest, InstanceType, SystemDisk, Verdict
+from aliyun_import.sandbox.core.state import Settings
+from aliyun_import.sandbox.ecs import instances as sandbox_instances
+from aliyun_import.sandbox.ecs.state import Ecs, Instance
+from aliyun_import.sandbox.server import Sandbox
+from tests.cloud import reach
+from tests.sandbox.prepared import mapping, prepare
+from tests.sandbox.vendor_sdk import call
+from tests.steered import SandboxClock, steered_context
+
+VSWITCH, GROUP = "vsw-sandbox-cn-hangzhou-a", "sg-sandbox-cn-hangzhou"
+OPTIONS = CloudBootOptions(vswitch_id=VSWITCH, security_group_id=GROUP)
+
+
+class Killed(BaseException):
+    """The process is dead: nothing that it does afterwards has an effect."""
+
+
+@dataclass
+class Fate:
+    """Ends a run at its n-th step, before or after it; a step is a call of a service or a line of the journal."""
+
+    die_at: int = 0
+    after: bool = False
+    steps: list[str] = field(default_factory=list)
+    is_dead: bool = False
+
+    def around(self, name: str, step: Callable[..., Any]) -> Callable[..., Any]:
+        """Make a step one that may be the last."""
+
+        def stepping(*args: Any, **kwargs: Any) -> Any:
+            if self.is_dead:
+                raise Killed
+            self.steps.append(name)
+            is_last = len(self.steps) == self.die_at
+            self.is_dead = is_last and not self.after
+            if self.is_dead:
+                raise Killed
+            result = step(*args, **kwargs)
+            if is_last:
+                self.is_dead = True
+                raise Killed
+            return result
+
+        return stepping
+
+
+class Mortal:
+    """A service, or a journal, whose every call may be the last."""
+
+    def __init__(self, wrapped: Any, fate: Fate) -> None:
+        self._wrapped = wrapped
+        self._fate = fate
+
+    def __getattr__(self, name: str) -> Any:
+        found = getattr(self._wrapped, name)
+        return self._fate.around(name, found) if callable(found) else found
+
+
+@dataclass
+class Place:
+    """A sandbox with an image, and the directory of the journals."""
+
+    sandbox: Sandbox
+    image_id: str
+    directory: Path
+    clock: SandboxClock
+    events: list[Event] = field(default_factory=list)
+
+    def cloud(self, fate: Fate | None = None, context: Context | None = None) -> Cloud:
+        """Return the services of a run."""
+        fate = fate or Fate()
+        return Cloud(
+            images=Mortal(reach.images(self.sandbox), fate),
+            instances=Mortal(reach.instances(self.sandbox), fate),
+            context=context or Context(clock=self.clock, emit=self.events.append),
+            ending=Mortal(reach.instances(self.sandbox), fate),
+            ending_context=Context(clock=self.clock, emit=self.events.append),
+        )
+
+    def journal(self) -> Journal:
+        """Open the journal of the test of the image."""
+        return open_journal(self.directory, {"name": self.image_id})
+
+    def run(
+        self,
+        options: CloudBootOptions = OPTIONS,
+        *,
+        fate: Fate | None = None,
+        confirm: Callable[[InstanceOffer], None] = lambda _: None,
+        context: Context | None = None,
+    ) -> CloudBootTest:
+        """Test the image."""
+        fate = fate or Fate()
+        with self.journal() as journal:
+            mortal: Any = Mortal(journal, fate)
+            return boot_test_image(self.image_id, options, self.cloud(fate, context), mortal, confirm=confirm)
+
+    def instances(self) -> list[Instance]:
+        """Return the instances that run now."""
+        sandbox_instances.settle(self.sandbox.state)
+        return list(self.sandbox.state.part(Ecs).instances.values())
+
+    def started(self) -> set[str]:
+        """Return the answers to all calls that started an instance."""
+        tokens = self.sandbox.state.part(Ecs).tokens.values()
+        return {json.dumps(one.answer) for one in tokens if "InstanceIdSets" in one.answer}
+
+
+@pytest.fixture
+def place(tmp_path: Path) -> Iterator[Place]:
+    """Start a sandbox, and import an image."""
+    settings = Settings(import_s=0.0, image_ready_s=0.0, instance_pending_s=20.0, instance_start_s=10.0)
+    with Sandbox.start(tmp_path / "sandbox", settings=settings) as sandbox:
+        prepare(sandbox)
+        image_id = str(call(sandbox, "ImportImage", DiskDeviceMappings=[mapping()])["ImageId"])
+        clock = SandboxClock(sandbox.clock.advance)
+        yield Place(sandbox=sandbox, image_id=image_id, directory=tmp_path / "journals", clock=clock)
+
+
+@pytest.mark.parametrize(
+    ("console", "verdict"),
+    [
+        ("boots", Verdict.BOOTS),
+        ("degraded", Verdict.DEGRADED),
+        ("panic", Verdict.FAILS),
+        ("no-root", Verdict.FAILS),
+        ("emergency", Verdict.FAILS),
+        ("grub", Verdict.FAILS),
+        ("silent", Verdict.UNPROVEN),
+    ],
+)
+def test_the_console_decides_and_the_instance_is_deleted(place: Place, console: str, verdict: Verdict) -> None:
+    """Each console has its verdict, with the console as evidence; no instance is left."""
+    place.sandbox.state.configure(instance_console=console)
+    test = place.run()
+    assert test.judgement.verdict is verdict, test.judgement
+    assert test.judgement.evidence
+    assert not place.instances()
+    assert not test.left_over
+
+
+def test_the_instance_is_the_smallest_without_a_public_address_and_with_a_last_time(place: Place) -> None:
+    """It is offered before it is started, and is tagged; the service releases it within 45 minutes."""
+    offers: list[InstanceOffer] = []
+
+    def confirm(offer: InstanceOffer) -> None:
+        assert not place.instances()
+        offers.append(offer)
+
+    with pytest.raises(Killed):
+        place.run(fate=_after_start(), confirm=confirm)
+    (instance,) = place.instances()
+    assert offers[-1].instance_type.name == instance.instance_type == "ecs.t6-c1m1.large"
+    assert offers[-1].zone == instance.zone == "cn-hangzhou-a"
+    assert "import-boot-test" in instance.tags
+    (sent,) = [one.target for one in place.sandbox.requests.entries("RunInstances") if "DryRun" not in one.target]
+    assert "InternetMaxBandwidthOut=0" in sent
+    assert instance.auto_release_s is not None
+    assert 30 * 60 <= instance.auto_release_s - instance.created_s <= 45 * 60
+
+
+def test_what_is_not_confirmed_is_not_started(place: Place) -> None:
+    """A refusal ends the run before anything costs."""
+
+    def confirm(offer: InstanceOffer) -> None:
+        raise Interrupted("No.", code="interrupted", remedy=None)
+
+    with pytest.raises(Interrupted):
+        place.run(confirm=confirm)
+    assert not place.started()
+
+
+def steps_of(place: Place) -> int:
+    """Return the number of steps of a run."""
+    fate = Fate()
+    place.run(fate=fate)
+    return len(fate.steps)
+
+
+@pytest.mark.parametrize("after", [False, True])
+def test_killed_at_any_step_it_is_continued_or_ended(place: Place, after: bool) -> None:
+    """Run again, there is never a second instance beside the first, and none at the end; the verdict is the same."""
+    for die_at in range(1, steps_of(place) + 1):
+        before = len(place.started())
+        fate = Fate(die_at=die_at, after=after)
+        with pytest.raises(Killed):
+            place.run(fate=fate)
+        assert len(place.instances()) <= 1, fate.steps
+        is_ending = fate.steps.count("write") > 2  # what is being deleted is not continued with
+        again = Fate()
+        test = place.run(fate=again)
+        assert test.judgement.verdict is Verdict.BOOTS, fate.steps
+        assert not place.instances(), fate.steps
+        assert len(place.started()) - before <= (2 if is_ending else 1), fate.steps
+
+
+@pytest.mark.parametrize("after", [False, True])
+def test_killed_at_any_step_no_instance_outlives_its_release(place: Place, after: bool) -> None:
+    """Nobody runs the command again: the service ends the instance."""
+    for die_at in range(1, steps_of(place) + 1):
+        fate = Fate(die_at=die_at, after=after)
+        with pytest.raises(Killed):
+            place.run(fate=fate)
+        place.clock.sleep(46 * 60)
+        assert not place.instances(), fate.steps
+
+
+def test_an_instance_that_was_released_is_not_waited_for(place: Place) -> None:
+    """Long after a kill, the same command starts an instance of its own."""
+    with pytest.raises(Killed):
+        place.run(fate=_after_start())
+    place.clock.sleep(60 * 60)
+    assert place.run().judgement.verdict is Verdict.BOOTS
+    assert len(place.started()) == 2
+    assert not place.instances()
+
+
+def test_another_network_is_another_test(place: Place) -> None:
+    """The instance of a killed test in another vSwitch is deleted, not continued with."""
+    with pytest.raises(Killed):
+        place.run(fate=_after_start())
+    (first,) = place.instances()
+    other = CloudBootOptions(vswitch_id="vsw-sandbox-cn-hangzhou-b", security_group_id=GROUP)
+    test = place.run(other)
+    assert test.instance_id != first.id
+    assert not place.instances()
+
+
+def _after_start() -> Fate:
+    class AfterStart(Fate):
+        def around(self, name: str, step: Callable[..., Any]) -> Callable[..., Any]:
+            if name == "run_instance":
+                self.die_at = len(self.steps) + (1 if "write" in self.steps else 0)
+            return super().around(name, step)
+
+    return AfterStart(after=True)
+
+
+def test_cancelled_it_deletes_the_instance(place: Place) -> None:
+    """Ctrl-C ends the wait, and the instance with it."""
+    context = steered_context(place.sandbox)
+
+    def emit(event: Event) -> None:
+        if place.instances():
+            context.cancel.set()
+
+    cancelled = Context(clock=context.clock, emit=emit, cancel=context.cancel)
+    with pytest.raises(Interrupted):
+        place.run(context=cancelled)
+    assert place.started()
+    assert not place.instances()
+
+
+def test_a_sold_out_type_makes_way_for_the_next(place: Place) -> None:
+    """What is not in stock is not asked for; nothing in stock is a refusal that says what to do."""
+    place.sandbox.state.configure(instance_types_sold_out=("ecs.t6-c1m1.large",))
+    assert place.run().instance_type == "ecs.g6.large"
+    sold_out = ("ecs.t6-c1m1.large", "ecs.g6.large", "ecs.g7.large", "ecs.g9i.large")
+    place.sandbox.state.configure(instance_types_sold_out=sold_out)
+    with pytest.raises(InstanceTypeUnavailable, match="cn-hangzhou-a") as caught:
+        place.run()
+    assert "--vswitch" in (caught.value.remedy or "")
+
+
+@pytest.mark.parametrize(
+    ("options", "code"),
+    [
+        (CloudBootOptions(vswitch_id="vsw-none", security_group_id=GROUP), "request-invalid"),
+        (CloudBootOptions(vswitch_id=VSWITCH, security_group_id="sg-none"), "request-invalid"),
+        (CloudBootOptions(vswitch_id=VSWITCH, security_group_id="sg-sandbox2-cn-hangzhou"), "request-invalid"),
+    ],
+)
+def test_a_network_that_is_none_is_refused_before_it_is_asked(
+    place: Place, options: CloudBootOptions, code: str
+) -> None:
+    """A dry run asks the service first."""
+    with pytest.raises(RefusedError) as caught:
+        place.run(options, confirm=lambda _: pytest.fail("asked"))
+    assert caught.value.code == code
+    assert "--vswitch" in (caught.value.remedy or "")
+
+
+def test_an_image_that_is_not_there_is_refused(place: Place) -> None:
+    """Nothing is started of it."""
+    place.image_id = "m-none"
+    with pytest.raises(RefusedError, match="m-none") as caught:
+        place.run()
+    assert caught.value.code == "image-missing"
+
+
+def test_an_instance_that_cannot_be_deleted_is_named(place: Place) -> None:
+    """The verdict is kept; the warning names the instance and when it is released."""
+    cloud = place.cloud()
+
+    class Denied(Mortal):
+        def delete_instance(self, instance_id: str) -> None:
+            raise RefusedError(f"{instance_id}: no.", code="no-right", remedy=None)
+
+    denied = Denied(reach.instances(place.sandbox), Fate())
+    with place.journal() as journal:
+        stuck = Cloud(
+            images=cloud.images,
+            instances=cloud.instances,
+            context=cloud.context,
+            ending=denied,
+            ending_context=cloud.ending_context,
+        )
+        test = boot_test_image(place.image_id, OPTIONS, stuck, journal, confirm=lambda _: None)
+    (left,) = place.instances()
+    assert test.judgement.verdict is Verdict.BOOTS
+    assert test.left_over == left.id
+    (warning,) = [one for one in place.events if isinstance(one, Warned)]
+    assert warning.code == "instance-left"
+    assert left.id in warning.message
+    assert "releases it at 20" in (warning.remedy or "")
+    place.run()
+    assert not place.instances(), "the next run deletes it"
+
+
+def test_console_and_screen_are_saved(place: Place, tmp_path: Path) -> None:
+    """The whole console as it is, and the picture of the service."""
+    log, screen = tmp_path / "console.log", tmp_path / "screen.jpg"
+    place.run(CloudBootOptions(vswitch_id=VSWITCH, security_group_id=GROUP, log=log, screen=screen))
+    assert "no guest ran" in log.read_text()
+    assert screen.read_bytes().startswith(b"\xff\xd8")
+
+
+def test_small_types_come_first_and_special_hardware_not_at_all() -> None:
+    """Sizes decide, then the name."""
+    types = tuple(
+        InstanceType(name=name, processors=processors, memory_gib=memory)
+        for name, processors, memory in (
+            ("ecs.g7.large", 2, 8.0),
+            ("ecs.gn6i.small", 1, 4.0),
+            ("ecs.t5-lc2m1.nano", 1, 0.5),
+        )
+    )
+    everything = frozenset(one.name for one in types)
+    assert [one.name for one in smallest(types, everything)] == ["ecs.t5-lc2m1.nano", "ecs.g7.large"]
+    assert smallest(types, frozenset()) == []
+
+
+def test_the_system_disk_holds_the_image() -> None:
+    """A category that is too small is not taken."""
+    disks = (
+        SystemDisk(category="cloud_essd", min_gib=20, max_gib=40),
+        SystemDisk(category="cloud_efficiency", min_gib=20, max_gib=2048),
+    )
+    assert [system_disk(disks, size_gib=size) for size in (40, 41, 4096)] == [*disks, None]
+
+
+@pytest.fixture
+def command(place: Place, monkeypatch: pytest.MonkeyPatch) -> Callable[..., int]:
+    """Return a function that runs the command on the steered clock, and returns its exit code."""
+
+    def steered(*, emit: Any = None, cancel: Any = None) -> Context:
+        clock = SandboxClock(place.sandbox.clock.advance, cancel=cancel)
+        return Context(clock=clock, emit=emit, **({"cancel": cancel} if cancel else {}))
+
+    monkeypatch.setattr(api, "system_context", steered)
+    for name, value in place.sandbox.environment().items():
+        monkeypatch.setenv(name, value)
+
+    def run(*arguments: str) -> int:
+        words = ["image", "boot-test", place.image_id, "--vswitch", VSWITCH, "--security-group", GROUP]
+        words += ["--state-dir", str(place.directory), "--region", "cn-hangzhou", *arguments]
+        return int(app.main(words, standalone_mode=False))
+
+    return run
+
+
+@pytest.mark.parametrize(("console", "exit_code"), [("boots", 0), ("panic", 7), ("silent", 0)])
+def test_the_command_has_the_exit_code_of_the_verdict(
+    place: Place, command: Callable[..., int], console: str, exit_code: int, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Only an image that does not boot is a failure; JSON has the verdict and the evidence."""
+    place.sandbox.state.configure(instance_console=console)
+    assert command("--yes", "--output", "json") == exit_code
+    document = json.loads(capsys.readouterr().out)
+    assert document["command"] == "image boot-test"
+    assert document["instance_type"] == "ecs.t6-c1m1.large"
+    assert document["evidence"]
+    assert not place.instances()
+
+
+def test_the_command_says_what_it_saw(command: Callable[..., int], capsys: pytest.CaptureFixture[str]) -> None:
+    """For people: the verdict, the type and how long it took; before it, when the instance ends."""
+    assert command("--yes") == 0
+    shown = capsys.readouterr()
+    assert " boots after " in shown.out
+    assert "(ecs.t6-c1m1.large)" in shown.out
+    assert "cn-hangzhou-a, which your account pays for: ecs.t6-c1m1.large (2 processors, 2 GiB)" in shown.err
+    assert "for 45 minutes at most" in shown.err
+
+
+def test_without_a_terminal_it_asks_nobody(place: Place, command: Callable[..., int]) -> None:
+    """A script says --yes; nothing is started without it."""
+    with pytest.raises(click.UsageError, match="--yes"):
+        command()
+    assert not place.started()
