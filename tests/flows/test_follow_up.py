@@ -50,6 +50,7 @@ def test_remedies_of_a_push_repeat_its_options(commands: Commands, tmp_path: Pat
     )
     assert ran.code == 0, ran.err
     (command,) = [word for word in ran.err.split("`") if word.startswith("aliyun-import cleanup")]
+    commands.sandbox.clock.advance(60.0)  # it is for the time after the import
     again = commands.run(*shlex.split(command)[1:], environment={"ALIYUN_IMPORT_ENDPOINT_URL": None})
     assert again.code == 0, again.err
     assert f"--state-dir={state}" in command
