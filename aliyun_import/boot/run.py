@@ -81,7 +81,7 @@ def subject_of(report: DiskReport, request: ImportRequest, *, name: str = "") ->
     cloud_init = report.guest.cloud_init if report.guest is not None else None
     return BootSubject(
         report=report,
-        boot_mode=request.boot_mode or (BootMode.UEFI if is_arm else BootMode.BIOS),
+        boot_mode=(request.boot_mode or (BootMode.UEFI if is_arm else BootMode.BIOS)).started_as,
         architecture=architecture,
         is_nvme_supported=request.nvme_support == "supported",
         size_gib=request.disks[0].size_gib or -(-report.virtual_bytes // GIB),

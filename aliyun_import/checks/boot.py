@@ -228,7 +228,7 @@ def both_boot_modes(subject: DiskSubject) -> Found | None:
         return None
     return Found(
         f"The disk boots with BIOS and with UEFI; it is imported with {chosen.value}.",
-        "Pass --boot-mode UEFI or --boot-mode BIOS to choose.",
+        "Pass --boot-mode UEFI-Preferred to permit both, or UEFI or BIOS to choose.",
         "; ".join((*boot.bios[:1], *boot.uefi[:1])),
     )
 

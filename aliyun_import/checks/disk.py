@@ -108,7 +108,7 @@ def boot_mode_contradicts(subject: DiskSubject) -> Found | None:
     actual = boot_mode_of(subject.report, subject.report.architecture)
     if requested is None or actual is None or requested is actual.value:
         return None
-    if boot.bios if requested is BootMode.BIOS else boot.uefi:
+    if all(boot.bios if mode is BootMode.BIOS else boot.uefi for mode in (requested.imported_as, requested.started_as)):
         return None
     return Found(
         f"--boot-mode {requested} was given, and the disk boots with {actual.value} only: it would be imported and "

@@ -215,7 +215,8 @@ def boot_mode_arm64(subject: RequestSubject) -> Found | None:
 
     arm64 instances boot with UEFI only; the service answers InvalidBootMode.NotSupport.
     """
-    if subject.request.architecture is not Architecture.ARM64 or subject.request.boot_mode is not BootMode.BIOS:
+    mode = subject.request.boot_mode
+    if subject.request.architecture is not Architecture.ARM64 or mode is None or mode.imported_as is BootMode.UEFI:
         return None
     return Found("An arm64 image cannot boot with BIOS.", "Pass --boot-mode UEFI, or omit it.")
 

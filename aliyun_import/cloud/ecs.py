@@ -20,7 +20,7 @@ from aliyun_import.cloud.transport.rpc import RpcClient, unreadable
 from aliyun_import.cloud.transport.settings import Timeouts
 from aliyun_import.errors import AliyunImportError
 from aliyun_import.model.image import Image, ImageStatus, StartedImport, Task, TaskStatus
-from aliyun_import.model.request import PLATFORMS, DiskMapping, ImportCall, near_platforms, parameters
+from aliyun_import.model.request import PLATFORMS, BootMode, DiskMapping, ImportCall, near_platforms, parameters
 
 # Without it, DescribeImages returns Available images only, and one that is being imported "does not exist".
 _ALL_STATUSES = "Creating,Waiting,Available,UnAvailable,CreateFailed,Deprecated"
@@ -122,6 +122,13 @@ class EcsImages:
         request.set_ImageName(name)
         self._client.call(request, region=self._region, image=image_id, name=name)
 
+    def set_boot_mode(self, image_id: str, *, mode: BootMode) -> None:
+        """Change the boot mode of an image."""
+        request = ModifyImageAttributeRequest()
+        request.set_ImageId(image_id)
+        request.set_BootMode(mode)
+        self._client.call(request, region=self._region, image=image_id)
+
     def delete_image(self, image_id: str) -> None:
         """Delete an image; succeeds if it does not exist. Its snapshot stays."""
         request = DeleteImageRequest()
@@ -191,6 +198,7 @@ def import_request(call: ImportCall) -> ImportImageRequest:
     request.set_DiskDeviceMappings([_mapping(one) for one in call.mappings])
     for parameter in parameters():
         value = getattr(asked, parameter.name)
+        value = value.imported_as if isinstance(value, BootMode) else value
         if value not in (None, parameter.off):
             request.add_query_param(parameter.api, str(value))
     if call.dry_run:
@@ -254,6 +262,7 @@ def image_of(fields: Fields) -> Image:
         size_gib=whole(fields, "Size"),
         created=text(fields, "CreationTime"),
         usable=truth(fields, "Usable"),
+        boot_mode=text(fields, "BootMode"),
         tags={text(tag, "TagKey"): text(tag, "TagValue") for tag in objects(fields, "Tags", "Tag")},
         sources=tuple(f"oss://{bucket}/{key}" for bucket, key in sources if bucket and key),
         detection=tuple({name: text(item, name) for name in item} for item in detection),

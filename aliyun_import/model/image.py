@@ -106,6 +106,7 @@ class Image:
     size_gib: int | None = None
     created: str = ""
     usable: bool | None = None
+    boot_mode: str = ""
     tags: Mapping[str, str] = field(default_factory=dict)
     sources: tuple[str, ...] = ()
     detection: tuple[Mapping[str, str], ...] = ()

@@ -32,10 +32,21 @@ class DiskFormat(StrEnum):
 
 
 class BootMode(StrEnum):
-    """BootMode, as ImportImage spells it."""
+    """BootMode of an image. ImportImage takes BIOS and UEFI, ModifyImageAttribute also UEFI-Preferred (both)."""
 
     BIOS = "BIOS"
     UEFI = "UEFI"
+    UEFI_PREFERRED = "UEFI-Preferred"
+
+    @property
+    def imported_as(self) -> "BootMode":
+        """Return the mode for ImportImage; an image with both is imported as BIOS and changed once it is usable."""
+        return BootMode.BIOS if self is BootMode.UEFI_PREFERRED else self
+
+    @property
+    def started_as(self) -> "BootMode":
+        """Return the mode in which an instance starts whose type has both."""
+        return BootMode.UEFI if self is BootMode.UEFI_PREFERRED else self
 
 
 class Architecture(StrEnum):
@@ -129,7 +140,12 @@ class ImportParameters:
     )
     boot_mode: BootMode | None = field(
         default=None,
-        metadata=_declared("BootMode", "Firmware that starts the guest.", choices=tuple(BootMode), inferred="the disk"),
+        metadata=_declared(
+            "BootMode",
+            "Firmware that starts the guest; UEFI-Preferred permits both.",
+            choices=tuple(BootMode),
+            inferred="the disk",
+        ),
     )
     license_type: str | None = field(
         default=None,

@@ -1,5 +1,7 @@
 """Last stage of a push: the names are exchanged (--replace), and the staging objects are deleted."""
 
+from dataclasses import replace
+
 from aliyun_import.account.check import AccountState
 from aliyun_import.cleanup import remove_object
 from aliyun_import.errors import AccessError, AliyunImportError, ImportFailed, RefusedError
@@ -21,12 +23,13 @@ from aliyun_import.upload.manifest import SUFFIX
 def cleanup_stage(
     request: ImportRequest, image: Image, state: PushState, account: AccountState, run: PushRun, journal: Journal
 ) -> tuple[Image, tuple[str, ...]]:
-    """Exchange the names if requested and delete the staging objects; return the image and the URLs that remain.
+    """Give the image its boot mode and its name, delete the staging objects; return it and the URLs that remain.
 
     Raises ImportFailed "object-replaced" before that, if an object is not the one that was proven to be the disk.
     """
     with run.context.stage("finish") as stage:
         _check_objects(image, state, run, journal)
+        image = _with_boot_mode(request, image, run)
         if run.options.replace:
             image = replace_image(
                 run.services.images,
@@ -46,6 +49,16 @@ def cleanup_stage(
         stage.detail = f"left in OSS: {', '.join(left)}{kept}" if left else _cleaned(removed=removed)
     journal.write("finished", image_id=image.image_id)
     return image, left
+
+
+def _with_boot_mode(request: ImportRequest, image: Image, run: PushRun) -> Image:
+    """Set a boot mode that ImportImage does not take; safe to repeat."""
+    mode = request.boot_mode
+    if mode is None or mode is mode.imported_as or image.boot_mode == mode:
+        return image
+    run.services.images.set_boot_mode(image.image_id, mode=mode)
+    run.context.emit(Changed(what=f"set boot mode {mode}", name=image.image_id))
+    return replace(image, boot_mode=mode)
 
 
 def _clear_remnants(image: Image, state: PushState, run: PushRun) -> None:

@@ -22,7 +22,7 @@ from aliyun_import.account.check import AccountState, check_account, ensure_buck
 from aliyun_import.cleanup import leftovers_command
 from aliyun_import.context import Context
 from aliyun_import.errors import AliyunImportError, ImportFailed
-from aliyun_import.events import RunStarted, Warned
+from aliyun_import.events import Noted, RunStarted, Warned
 from aliyun_import.image.failure import with_commands
 from aliyun_import.journal import Journal, copy_journal, open_journal
 from aliyun_import.model.image import Image
@@ -209,6 +209,10 @@ def _left_running(begun: Begun, state: PushState, run: PushRun) -> PushResult:
                 f"{remove} once the import is done.",
             )
         )
+    mode = begun.request.boot_mode
+    if mode is not None and mode is not mode.imported_as:
+        later = f"The image is imported with {mode.imported_as}; the same command without --no-wait sets {mode}."
+        run.context.emit(Noted(message=later))
     left = tuple(_url(one) for one in state.objects)
     return replace(_result(begun.request, state, None), left_over=left)
 

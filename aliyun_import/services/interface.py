@@ -11,7 +11,7 @@ from typing import Protocol
 from aliyun_import.model.boot import Instance, InstanceCall, InstanceType, SystemDisk
 from aliyun_import.model.image import Image, StartedImport, Task
 from aliyun_import.model.objects import BucketInfo, RemoteObject, RemotePart, RemoteUpload
-from aliyun_import.model.request import ImportCall
+from aliyun_import.model.request import BootMode, ImportCall
 from aliyun_import.model.roles import CallerIdentity, Policy, Role
 
 
@@ -190,6 +190,10 @@ class ImageService(Protocol):
 
     def rename_image(self, image_id: str, *, name: str) -> None:
         """Rename an image."""
+        ...
+
+    def set_boot_mode(self, image_id: str, *, mode: BootMode) -> None:
+        """Change the boot mode of an image."""
         ...
 
     def delete_image(self, image_id: str) -> None:

@@ -14,7 +14,7 @@ from aliyun_import.context import Context
 from aliyun_import.model.boot import Instance, InstanceCall, InstanceType, SystemDisk
 from aliyun_import.model.image import Image, StartedImport, Task
 from aliyun_import.model.objects import BucketInfo, RemoteObject, RemotePart, RemoteUpload
-from aliyun_import.model.request import ImportCall
+from aliyun_import.model.request import BootMode, ImportCall
 from aliyun_import.model.roles import CallerIdentity, Policy, Role
 from aliyun_import.retry import DEFAULT, Retrier, RetryPolicy
 from aliyun_import.services.interface import (
@@ -217,6 +217,10 @@ class RetryingImages:
     def rename_image(self, image_id: str, *, name: str) -> None:
         """Rename an image."""
         self._retry(self.wrapped.rename_image, image_id, name=name)
+
+    def set_boot_mode(self, image_id: str, *, mode: BootMode) -> None:
+        """Change the boot mode of an image."""
+        self._retry(self.wrapped.set_boot_mode, image_id, mode=mode)
 
     def delete_image(self, image_id: str) -> None:
         """Delete an image."""

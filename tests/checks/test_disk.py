@@ -124,6 +124,14 @@ def test_a_boot_mode_that_contradicts_the_disk_blocks(boot: BootEvidence, asked:
     assert ("boot-mode-contradicts" in findings(report(boot=boot), request(boot_mode=asked))) is blocks
 
 
+def test_both_modes_need_evidence_of_both() -> None:
+    """UEFI-Preferred starts by BIOS on some types of instances and by UEFI on others."""
+    both = replace(UEFI, bios=BIOS.bios)
+    for boot, blocks in ((UEFI, True), (BIOS, True), (both, False)):
+        found = findings(report(boot=boot), request(boot_mode=BootMode.UEFI_PREFERRED))
+        assert ("boot-mode-contradicts" in found) is blocks
+
+
 def test_a_disk_that_boots_with_both_modes_has_a_note() -> None:
     """A choice that was made for the user is reported, with how to change it."""
     found = findings(report(boot=replace(UEFI, bios=BIOS.bios)))

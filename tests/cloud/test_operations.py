@@ -13,7 +13,7 @@ from aliyun_import.errors import AliyunImportError
 from aliyun_import.model.boot import InstanceCall
 from aliyun_import.model.objects import RemotePart
 from aliyun_import.model.operations import BOOT_TEST_PERMISSIONS, PERMISSIONS, Operation, Resource, permissions_of
-from aliyun_import.model.request import ImportCall
+from aliyun_import.model.request import BootMode, ImportCall
 from aliyun_import.model.roles import Policy
 from aliyun_import.role.spec import boot_test_policy, user_policy
 from aliyun_import.sandbox.server import Sandbox
@@ -50,6 +50,7 @@ ARGUMENTS: Mapping[Any, object] = {
         released="2026-11-24T10:45:00Z",
         client_token="x",
     ),
+    BootMode: BootMode.UEFI,
     ImportCall: reach.import_call(),
     PartBody: reach.Body([b"x"]),
     Policy: Policy(name="AliyunECSImageImportRolePolicy", type="System"),

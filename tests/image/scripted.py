@@ -20,7 +20,7 @@ from aliyun_import.errors import (
 )
 from aliyun_import.events import Changed, Emit, Event, Warned, ignore
 from aliyun_import.model.image import DISK_DIGEST_TAG, PUSH_ID_TAG, Image, ImageStatus, StartedImport, Task, TaskStatus
-from aliyun_import.model.request import DiskMapping, DiskRequest, ImportCall, ImportRequest
+from aliyun_import.model.request import BootMode, DiskMapping, DiskRequest, ImportCall, ImportRequest
 from aliyun_import.model.roles import Policy, Role
 from aliyun_import.retry import Retrier
 from aliyun_import.services.interface import ImageService
@@ -245,6 +245,11 @@ class ScriptedImages:
         if any(one.name == name for one in self.images_now.values()):
             raise refused("image-name-taken")
         self.images_now[image_id] = replace(self.images_now[image_id], name=name)
+
+    def set_boot_mode(self, image_id: str, *, mode: BootMode) -> None:
+        """Change the boot mode."""
+        self._asked("set_boot_mode")
+        self.images_now[image_id] = replace(self.images_now[image_id], boot_mode=mode)
 
     def delete_image(self, image_id: str) -> None:
         """Delete."""

@@ -18,7 +18,7 @@ from aliyun_import.errors import (
 )
 from aliyun_import.events import ImageCheckProgress, ObjectReady, RunStarted, StageFinished, Warned
 from aliyun_import.model.image import DISK_DIGEST_TAG, PUSH_ID_TAG
-from aliyun_import.model.request import OsType
+from aliyun_import.model.request import BootMode, OsType
 from aliyun_import.sandbox.core.faults import Fault
 from aliyun_import.sandbox.ecs.state import Ecs
 from aliyun_import.services.interface import ImageService
@@ -264,6 +264,19 @@ def test_an_object_that_was_removed_during_the_import_does_not_stay(machine: Mac
     assert "stay" not in (error.remedy or "")
     machine.cloud.clock = steered
     assert machine.push().image_status == "Available"
+
+
+def test_an_image_for_both_boot_modes_is_changed_once_it_is_usable(machine: Machine) -> None:
+    """ImportImage takes BIOS, and ModifyImageAttribute sets the rest; the same command repeats nothing."""
+    machine.request = replace(machine.request, boot_mode=BootMode.UEFI_PREFERRED)
+    skipped = frozenset({"boot-mode-contradicts"})
+    image_id = machine.push(skip_checks=skipped).image_id
+    assert import_calls(machine.sandbox)[0].target.count("BootMode=BIOS") == 1
+    image = machine.cloud.services.images.image(image_id)
+    assert image is not None
+    assert image.boot_mode == "UEFI-Preferred"
+    assert machine.push(skip_checks=skipped).already_there
+    assert machine.count("ModifyImageAttribute") == 1
 
 
 def meddled(machine: Machine, meddle: Callable[[str, str], None]) -> SteeredClock:
