@@ -380,7 +380,7 @@ class ErrorCode(CodeRow):
                           "Move the file away and run the same command again: what is in OSS is found and kept.")
     JOURNAL_UNWRITABLE = ("journal-unwritable", e.LocalStateError, "The journal can't be created, locked or written.",
                           "Free space, or pass --state-dir with a writable directory on a local file system.")
-    FILE_UNWRITABLE = "file-unwritable", e.LocalStateError, "A file can't be written.", "Pass another path."
+    FILE_UNWRITABLE = "file-unwritable", (e.LocalStateError, WARNING), "A file can't be written.", "Pass another path."
     QEMU_MISSING = "qemu-missing", e.LocalStateError, "A boot test needs QEMU, which is not there.", "Install it."
     QEMU_FAILED = "qemu-failed", e.LocalStateError, "QEMU could not start a guest.", "Install a current QEMU."
     SANDBOX_NOT_STARTED = "sandbox-not-started", e.LocalStateError, "No sandbox could start.", "Pass another --port."

@@ -15,12 +15,13 @@ from datetime import datetime
 from pathlib import Path
 
 from aliyun_import.boot.instance_choice import Cloud, CloudBootOptions, Confirm, choose
-from aliyun_import.boot.run import write_file
+from aliyun_import.boot.run import ensure_writable, write_file
 from aliyun_import.boot.transcript import Transcript
 from aliyun_import.boot.verdict import Observation, decide, is_up
 from aliyun_import.errors import (
     AccessError,
     AliyunImportError,
+    LocalStateError,
     RefusedError,
     TransientError,
 )
@@ -59,8 +60,12 @@ def boot_test_image(
     """Start an instance of an image, return the verdict by its console, and delete the instance in any case.
 
     `confirm` is called before an instance is started, and raises if it is not to be. Raises RefusedError
-    "image-missing", "image-state", "instance-type-unavailable" and what ECS refuses.
+    "image-missing", "image-state", "instance-type-unavailable" and what ECS refuses, and LocalStateError
+    "file-unwritable" before anything is started.
     """
+    for path in (options.log, options.screen):
+        if path is not None:
+            ensure_writable(path)
     call = _unfinished(options, cloud, journal)
     if call is None:
         call = choose(image_id, options, cloud, confirm)
@@ -89,7 +94,9 @@ def _unfinished(options: CloudBootOptions, cloud: Cloud, journal: Journal) -> In
     last = next((one for one in reversed(journal.entries) if one["kind"].startswith("instance-")), None)
     if last is None or last["kind"] == "instance-ended":
         return None
-    intended = next(one for one in reversed(journal.entries) if one["kind"] == "instance-intended")
+    intended = next((one for one in reversed(journal.entries) if one["kind"] == "instance-intended"), None)
+    if intended is None:
+        return None
     names = {one.name for one in fields(InstanceCall)} & intended.keys()
     call = InstanceCall(**{name: intended[name] for name in names})
     rest_s = _seconds(call.released) - cloud.context.clock.now_s()
@@ -114,6 +121,7 @@ class _Watch:
         self._cloud = cloud
         self._began_s = self._changed_s = cloud.context.clock.monotonic_s()
         self._up_s: float | None = None
+        self._was_running = False
         self._raw: bytes | None = b""
         self._transcript = Transcript()
 
@@ -122,7 +130,7 @@ class _Watch:
         while (judgement := self._judged()) is None:
             self._cloud.context.sleep(_POLL_S)
         if self._options.log is not None:
-            write_file(self._options.log, self._raw or b"")
+            self._save(self._options.log, self._raw or b"")
         if self._options.screen is not None:
             self._save_screen(self._options.screen)
         return CloudBootTest(
@@ -158,7 +166,9 @@ class _Watch:
         self._cloud.context.emit(progress)
         if self._raw is None or instance.is_windows:
             return _without_console(self._elapsed_s, self._options.timeout_s)
-        return decide(self._observation())
+        # An instance may be Stopped before it is Starting.
+        self._was_running |= instance.status == "Running"
+        return decide(self._observation(is_off=self._was_running and instance.status == "Stopped"))
 
     def _read(self) -> None:
         raw = self._cloud.instances.console(self._instance_id)
@@ -169,7 +179,7 @@ class _Watch:
         self._transcript.feed(raw or b"")
         self._changed_s = self._cloud.context.clock.monotonic_s()
 
-    def _observation(self) -> Observation:
+    def _observation(self, *, is_off: bool) -> Observation:
         now_s = self._cloud.context.clock.monotonic_s()
         # The console is a cache, which may not follow the guest: that it is still proves nothing before the time is
         # over, and what the guest reads is not known.
@@ -181,6 +191,7 @@ class _Watch:
             console_still_s=now_s - self._changed_s,
             timeout_s=self._options.timeout_s,
             read_bytes=None,
+            powered_off=is_off,
         )
         if self._up_s is None and is_up(seen):
             self._up_s = now_s
@@ -192,7 +203,15 @@ class _Watch:
         except (RefusedError, AccessError, TransientError) as error:
             self._cloud.context.emit(Noted(message=f"There is no picture of the screen. {error.summary}"))
             return
-        write_file(path, picture)
+        self._save(path, picture)
+
+    def _save(self, path: Path, data: bytes) -> None:
+        """Write a result; a full disk must not hide the verdict."""
+        try:
+            write_file(path, data)
+        except LocalStateError as error:
+            message = f"{error.summary} {error.cause or ''}".rstrip()
+            self._cloud.context.emit(Warned(code=error.code, message=message, remedy=error.remedy))
 
 
 def _without_console(elapsed_s: float, timeout_s: float) -> Judgement | None:

@@ -182,6 +182,14 @@ def _write(path: Path, picture: bytes | None) -> None:
     write_file(path, png)
 
 
+def ensure_writable(path: Path) -> None:
+    """Create a file for a result, or leave one as it is. Raises LocalStateError "file-unwritable"."""
+    try:
+        path.open("ab").close()
+    except OSError as error:
+        raise _unwritable(path, error) from error
+
+
 def write_file(path: Path, data: bytes) -> None:
     """Write a result of a boot test. Raises LocalStateError "file-unwritable"."""
     try:

@@ -1,6 +1,8 @@
 """Tests of the boot test of an image: an instance in the sandbox, on the steered clock."""
 
 import json
+import os
+import pty
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -14,7 +16,7 @@ from aliyun_import.boot.cloud import boot_test_image
 from aliyun_import.boot.instance_choice import Cloud, CloudBootOptions, InstanceOffer, smallest, system_disk
 from aliyun_import.cli.main import app
 from aliyun_import.context import Context
-from aliyun_import.errors import InstanceTypeUnavailable, Interrupted, RefusedError
+from aliyun_import.errors import InstanceTypeUnavailable, Interrupted, LocalStateError, RefusedError
 from aliyun_import.events import Event, Warned
 from aliyun_import.journal import Journal, open_journal
 from aliyun_import.model.boot import CloudBootTest, InstanceType, SystemDisk, Verdict
@@ -345,6 +347,25 @@ def test_console_and_screen_are_saved(place: Place, tmp_path: Path) -> None:
     assert screen.read_bytes().startswith(b"\xff\xd8")
 
 
+@pytest.mark.parametrize("option", ["log", "screen"])
+def test_a_file_that_cannot_be_written_is_refused_before_anything_costs(
+    place: Place, tmp_path: Path, option: str
+) -> None:
+    """The verdict is paid for, so where it goes is known first."""
+    files: dict[str, Any] = {option: tmp_path / "missing" / "file"}
+    with pytest.raises(LocalStateError) as caught:
+        place.run(CloudBootOptions(vswitch_id=VSWITCH, security_group_id=GROUP, **files))
+    assert caught.value.code == "file-unwritable"
+    assert not place.started()
+
+
+def test_a_full_disk_does_not_hide_the_verdict(place: Place) -> None:
+    """What can't be saved is a warning."""
+    full = CloudBootOptions(vswitch_id=VSWITCH, security_group_id=GROUP, log=Path("/dev/full"))
+    assert place.run(full).judgement.verdict is Verdict.BOOTS
+    assert [one.code for one in place.events if isinstance(one, Warned)] == ["file-unwritable"]
+
+
 def test_small_types_come_first_and_special_hardware_not_at_all() -> None:
     """Sizes decide, then the name."""
     types = tuple(
@@ -418,3 +439,22 @@ def test_without_a_terminal_it_asks_nobody(place: Place, command: Callable[..., 
     with pytest.raises(click.UsageError, match="--yes"):
         command()
     assert not place.started()
+
+
+@pytest.mark.parametrize(("answer", "starts"), [("y\n", True), ("Yes\n", True), ("n\n", False), ("\n", False)])
+def test_at_a_terminal_it_asks(
+    place: Place,
+    command: Callable[..., int],
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    answer: str,
+    starts: bool,
+) -> None:
+    """Only a yes starts the instance; what it costs is said in the question."""
+    terminal, end = pty.openpty()
+    with os.fdopen(end) as stdin, os.fdopen(terminal, "wb", buffering=0) as keyboard:
+        monkeypatch.setattr("sys.stdin", stdin)
+        keyboard.write(answer.encode())
+        assert command() == (0 if starts else 130)
+    assert bool(place.started()) is starts
+    assert "for 45 minutes at most. Start it? [y/N]" in capsys.readouterr().err
