@@ -45,12 +45,11 @@ def call_parameters(request: Request) -> dict[str, str]:
     """
     parameters = dict(request.query) | dict(request.form)
     fields, headers = _acs3_fields(request), request.headers
-    if not fields:  # the aliyun CLI sends x-acs-action with HMAC-SHA1, too
-        return parameters
-    parameters |= {
-        "Action": headers.get("x-acs-action"),
-        "Version": headers.get("x-acs-version"),
-        "Format": "XML" if "xml" in headers.get("accept").lower() else "JSON",
+    if not fields:
+        # The current SDKs send an anonymous call so. Clients that sign by HMAC-SHA1 send x-acs-action, too.
+        is_anonymous = "x-acs-action" in headers and "Signature" not in parameters
+        return parameters | (_named_in_headers(request) if is_anonymous else {})
+    parameters |= _named_in_headers(request) | {
         "AccessKeyId": fields.get("Credential", ""),
         "SecurityToken": headers.get("x-acs-security-token"),
         "Signature": fields.get("Signature", ""),
@@ -58,6 +57,15 @@ def call_parameters(request: Request) -> dict[str, str]:
         "Timestamp": headers.get("x-acs-date"),
     }
     return parameters
+
+
+def _named_in_headers(request: Request) -> dict[str, str]:
+    headers = request.headers
+    return {
+        "Action": headers.get("x-acs-action"),
+        "Version": headers.get("x-acs-version"),
+        "Format": "XML" if "xml" in headers.get("accept").lower() else "JSON",
+    }
 
 
 def authenticate(state: State, request: Request, parameters: Mapping[str, str]) -> AccessKey:

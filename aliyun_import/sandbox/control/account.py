@@ -1,4 +1,4 @@
-"""Facts of an account as one document: settings, keys with their permissions, faults, time.
+"""Facts of an account as one document: settings, keys with their permissions, issuers of tokens, faults, time.
 
 The same document is taken from a file (`sandbox serve --account`), over HTTP (POST /_sandbox/account) and in Python:
 
@@ -8,7 +8,8 @@ The same document is taken from a file (`sandbox serve --account`), over HTTP (P
      "faults": [{"operation": "UploadPart", "status": 503, "code": "ServiceUnavailable", "count": 3}],
      "clock": {"advance_s": 3600}}
 
-It is applied as a whole or not at all. A key that exists keeps what the document does not name.
+It is applied as a whole or not at all. A key that exists keeps what the document does not name. `issuers` are those of
+OIDC tokens, each with the keys that it publishes: {"url": "https://token.example.com", "jwks": {"keys": [...]}}.
 """
 
 import difflib
@@ -19,10 +20,12 @@ from dataclasses import asdict, dataclass, fields, replace
 from fnmatch import fnmatchcase
 from typing import Any
 
+from aliyun_import.sandbox.auth.oidc import public_keys
 from aliyun_import.sandbox.auth.policies import check_policy
 from aliyun_import.sandbox.core.faults import STORAGE_EFFECTS, Fault
 from aliyun_import.sandbox.core.rpc_errors import Refusal
 from aliyun_import.sandbox.core.state import AccessKey, Settings, State
+from aliyun_import.sandbox.ram.state import Ram
 
 Document = Mapping[str, Any]
 
@@ -36,11 +39,20 @@ class ClockChange:
 
 
 @dataclass(frozen=True)
+class Issuer:
+    """An issuer of OIDC tokens, and the keys that it publishes."""
+
+    url: str
+    jwks: Mapping[str, Any]
+
+
+@dataclass(frozen=True)
 class Account:
     """A document that was read; its parts are those of the document."""
 
     settings: Mapping[str, Any] | None = None
     keys: tuple[Mapping[str, Any], ...] = ()
+    issuers: tuple[Issuer, ...] = ()
     faults: tuple[Fault, ...] = ()
     clock: ClockChange | None = None
 
@@ -54,12 +66,16 @@ def apply(state: State, document: Document, *, operations: Mapping[str, str]) ->
     with state.lock:
         settings = changed_settings(state, account.settings or {})
         keys = [changed_key(state, each, where=f"keys[{index}]") for index, each in enumerate(account.keys)]
+        for index, issuer in enumerate(account.issuers):
+            check_issuer(issuer, where=f"issuers[{index}].")
         for index, fault in enumerate(account.faults):
             check_fault(fault, operations, where=f"faults[{index}].")
         check_clock(account.clock or ClockChange())
         state.configure(**settings)
         for key in keys:
             state.add_key(key)
+        for issuer in account.issuers:
+            save_issuer(state, issuer)
         for fault in account.faults:
             state.faults.add(fault)
         move_clock(state, account.clock or ClockChange())
@@ -116,6 +132,23 @@ def shown_key(key: AccessKey) -> dict[str, Any]:
     shown = asdict(replace(key, secret="", token=None))
     del shown["secret"], shown["token"]
     return shown | {"temporary": key.token is not None, "denied": sorted(key.denied)}
+
+
+def check_issuer(issuer: Issuer, *, where: str = "") -> None:
+    """Raise ValueError for an issuer without an https address, or without a public key that can sign its tokens."""
+    if not issuer.url.startswith("https://"):
+        raise ValueError(f"{where}url takes the address of an issuer (https://...), not {issuer.url!r:.200}")
+    try:
+        public_keys(json.dumps(issuer.jwks))
+    except ValueError as error:
+        raise ValueError(f"{where}jwks: {error}") from error
+
+
+def save_issuer(state: State, issuer: Issuer) -> None:
+    """Store the keys of an issuer, or replace them."""
+    check_issuer(issuer)
+    with state.lock:
+        state.part(Ram).issuers[issuer.url] = json.dumps(issuer.jwks)
 
 
 def check_fault(fault: Fault, operations: Mapping[str, str], *, where: str = "") -> None:

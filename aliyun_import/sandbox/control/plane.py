@@ -5,6 +5,7 @@
     POST   /_sandbox/account      facts of the account: settings, keys, faults and time in one document
     GET    /_sandbox/settings     the settings               POST: change some by name
     GET    /_sandbox/keys         the keys without secrets   POST: add a key or change one
+    GET    /_sandbox/issuers      the issuers of tokens      POST: add one with its keys, or replace them
     GET    /_sandbox/faults       the active faults          POST: add one        DELETE: remove all
     GET    /_sandbox/clock        the sandbox's time         POST {"advance_s": 60} or {"skew_s": 1200}
     GET    /_sandbox/requests     the log, oldest first      DELETE: clear it
@@ -20,11 +21,13 @@ from collections.abc import Callable, Mapping
 from dataclasses import asdict
 from typing import Any
 
+from aliyun_import.sandbox.auth.oidc import public_keys
 from aliyun_import.sandbox.control import account, console
 from aliyun_import.sandbox.control.account import Document
 from aliyun_import.sandbox.core.faults import Fault
 from aliyun_import.sandbox.core.http_types import Answer, BodyTooLargeError, Request
 from aliyun_import.sandbox.core.state import State
+from aliyun_import.sandbox.ram.state import Ram
 
 
 class ControlPlane:
@@ -39,6 +42,8 @@ class ControlPlane:
             ("POST", "/_sandbox/settings"): self._configure,
             ("GET", "/_sandbox/keys"): lambda state, _: [account.shown_key(each) for each in state.all_keys()],
             ("POST", "/_sandbox/keys"): _save_key,
+            ("GET", "/_sandbox/issuers"): lambda state, _: _issuers(state),
+            ("POST", "/_sandbox/issuers"): _save_issuer,
             ("GET", "/_sandbox/faults"): lambda state, _: [fault.to_json() for fault in state.faults.active()],
             ("POST", "/_sandbox/faults"): self._add_fault,
             ("DELETE", "/_sandbox/faults"): _clear_faults,
@@ -131,6 +136,17 @@ def _summary(state: State, _: Document) -> object:
 def _save_key(state: State, document: Document) -> Any:  # noqa: ANN401 - JSON
     with state.lock:
         return account.shown_key(state.add_key(account.changed_key(state, document, where="key")))
+
+
+def _issuers(state: State) -> list[dict[str, object]]:
+    with state.lock:
+        issuers = state.part(Ram).issuers
+        return [{"url": url, "keys": [key_id for key_id, _ in public_keys(jwks)]} for url, jwks in issuers.items()]
+
+
+def _save_issuer(state: State, document: Document) -> object:
+    account.save_issuer(state, state.codec.decode(account.Issuer, document, "issuer"))
+    return _issuers(state)
 
 
 def _time(state: State, _: Document) -> object:

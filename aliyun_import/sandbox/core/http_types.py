@@ -207,6 +207,8 @@ class Operation(Generic[C, R]):
     name: str
     action: str
     """The RAM action that the caller needs; empty if it needs none."""
+    anonymous: bool = False
+    """Whether it is called without a key and a signature."""
     params: tuple[str, ...] = ()
     """The parameters that it takes; a name that ends in * stands for all that begin so."""
     do: Callable[[C], R]

@@ -9,7 +9,7 @@ from urllib.parse import unquote_plus
 MAX_ENTRIES = 20_000  # about 10 MB; older entries are dropped
 MAX_TEXT_CHARS = 2000  # of a request target: a key has at most 1023 bytes, which is three times as long when encoded
 
-_SECRET = re.compile(r"signature|securitytoken|credential|accesskey|secret|password|ststoken|userdata")
+_SECRET = re.compile(r"signature|securitytoken|credential|accesskey|secret|password|ststoken|oidctoken|userdata")
 _HARMLESS = re.compile(r"signature(method|version|nonce|type)")  # what says how it was signed
 
 

@@ -313,6 +313,31 @@ _RAM: dict[str, tuple[int, str]] = {
     "InvalidParameter.RoleArn": (400, "The parameter RoleArn is wrongly formed."),
     "InvalidParameter.RoleSessionName": (400, "The parameter RoleSessionName is wrongly formed."),
     "InvalidParameter.DurationSeconds": (400, "The Min/Max value of DurationSeconds is %s."),
+    # AssumeRoleWithOIDC
+    "AuthenticationFail.NoPermission": (401, "%s"),
+    "AuthenticationFail.OIDCToken.AudienceNotMatch": (401, "Invalid audience."),
+    "AuthenticationFail.OIDCToken.Expired": (401, "This JsonWebToken is expired."),
+    "AuthenticationFail.OIDCToken.Invalid": (401, "%s"),
+    "AuthenticationFail.OIDCToken.InvalidSignature": (401, "OIDC token validate failed: invalid signature."),
+    "AuthenticationFail.OIDCToken.IssuerConfigurationBroken": (
+        401,
+        "Get public keys from OIDC Provider failed, the issuer is %s.",
+    ),
+    "AuthenticationFail.OIDCToken.IssuerNotMatch": (
+        401,
+        "The issuer in the OIDC Token doesn't match the OIDC Provider registered.",
+    ),
+    # OIDC providers. Published are two of the codes, by clients; the texts are not.
+    "EntityNotExist.OIDCProvider": (404, "The OIDC provider does not exist."),
+    "EntityAlreadyExists.OIDCProvider": (409, "The OIDC provider does already EXIST."),
+    "EntityAlreadyExists.OIDCProvider.Url": (409, "The issuer does already have an OIDC provider."),
+    "LimitExceeded.OIDCProvider": (409, "The count of OIDC providers beyond the current limits."),
+    "InvalidParameter.OIDCProviderName.InvalidChars": (
+        400,
+        'The parameter - "OIDCProviderName" contains invalid chars.',
+    ),
+    "InvalidParameter.OIDCProviderName.Length": (400, 'The parameter - "OIDCProviderName" beyond the length limit.'),
+    "InvalidParameter.IssuerUrl": (400, 'The parameter - "IssuerUrl" is not valid.'),
     "InvalidParameter.PolicyGrammar": (400, "The parameter Policy has not passed grammar check."),
     "InvalidParameter.PolicySize": (400, "The size of Policy must be smaller than %s."),
     "EntityNotExist.Policy": (404, "The policy does not exist."),

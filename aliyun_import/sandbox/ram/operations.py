@@ -1,4 +1,4 @@
-"""RAM and STS: their tables of operations, and the operations on roles."""
+"""RAM, IMS and STS: their tables of operations, and the operations on roles."""
 
 from collections.abc import Callable
 from dataclasses import replace
@@ -7,7 +7,7 @@ from aliyun_import.sandbox.auth.policies import check_trust_policy
 from aliyun_import.sandbox.core.http_types import Operation
 from aliyun_import.sandbox.core.rpc import RpcCall, RpcOperation, RpcService, Value, utc_seconds
 from aliyun_import.sandbox.core.rpc_errors import Refusal
-from aliyun_import.sandbox.ram import policies, sts, users
+from aliyun_import.sandbox.ram import oidc_providers, policies, sts, users
 from aliyun_import.sandbox.ram.fields import (
     attached_with,
     attached_without,
@@ -169,6 +169,19 @@ RAM = RpcService(
         _row("DeleteAccessKey", users.delete_access_key, "UserName", "UserAccessKeyId"),
     ),
 )  # fmt: skip
+# Identity Management Service: what RAM's console has of users and providers, with RAM's actions.
+IMS = RpcService(
+    name="ims",
+    version="2019-08-15",
+    no_permission="NoPermission",
+    operations=(
+        _row("CreateOIDCProvider", oidc_providers.create_oidc_provider, "OIDCProviderName", "IssuerUrl", "ClientIds",
+             "Fingerprints", "IssuanceLimitTime", "Description"),
+        _row("GetOIDCProvider", oidc_providers.get_oidc_provider, "OIDCProviderName"),
+        _row("ListOIDCProviders", oidc_providers.list_oidc_providers, "Marker", "MaxItems"),
+        _row("DeleteOIDCProvider", oidc_providers.delete_oidc_provider, "OIDCProviderName"),
+    ),
+)  # fmt: skip
 STS = RpcService(
     name="sts",
     version="2015-04-01",
@@ -178,5 +191,7 @@ STS = RpcService(
         Operation(name="GetCallerIdentity", action="", do=sts.get_caller_identity),
         Operation(name="AssumeRole", action="sts:AssumeRole", do=sts.assume_role,
                   params=("RoleArn", "RoleSessionName", "DurationSeconds", "Policy", "ExternalId")),
+        Operation(name="AssumeRoleWithOIDC", action="", anonymous=True, do=sts.assume_role_with_oidc,
+                  params=("OIDCProviderArn", "OIDCToken", "RoleArn", "RoleSessionName", "DurationSeconds", "Policy")),
     ),
 )  # fmt: skip

@@ -1,4 +1,4 @@
-"""State of RAM: users, roles and policies, and what ECS knows of them."""
+"""State of RAM: users, roles, policies and OIDC providers, and what ECS knows of them."""
 
 import json
 from collections.abc import Iterable, Mapping
@@ -97,14 +97,33 @@ class User:
     """Id of each access key -> time of its creation."""
 
 
+@dataclass(frozen=True, kw_only=True)
+class OidcProvider:
+    """The trust of an account in the tokens of an issuer."""
+
+    name: str
+    arn: str
+    issuer_url: str
+    client_ids: tuple[str, ...]
+    """The audiences, one of which a token must be for."""
+    fingerprints: tuple[str, ...]
+    issuance_hours: int
+    """How long ago a token may have been issued."""
+    description: str
+    created_s: float
+
+
 class Ram:
-    """The users, roles and custom policies of all accounts. Every use holds the state's lock."""
+    """The users, roles, custom policies and OIDC providers of all accounts. Every use holds the state's lock."""
 
     def __init__(self, state: State) -> None:
         self._state = state
         self._roles = state.table("roles", Table[tuple[str, str], Role])
         self._users = state.table("users", Table[tuple[str, str], User])
         self._policies = state.table("policies", Table[tuple[str, str], Policy])
+        self._providers = state.table("oidc-providers", Table[tuple[str, str], OidcProvider])
+        self.issuers = state.table("oidc-issuers", Table[str, str])
+        """Issuer -> the keys that it publishes, as a JWKS."""
         self._history = state.table("role-history", Table[tuple[str, str], tuple[tuple[float, RoleView | None], ...]])
 
     def find_role(self, account_id: str, name: str) -> Role | None:
@@ -216,6 +235,23 @@ class Ram:
     def remove_user(self, account_id: str, name: str) -> None:
         """Remove a user."""
         del self._users[account_id, name]
+
+    def providers_of(self, account_id: str) -> list[OidcProvider]:
+        """Return the OIDC providers of an account, by name."""
+        found = (provider for (owner, _), provider in self._providers.items() if owner == account_id)
+        return sorted(found, key=lambda each: each.name)
+
+    def provider_of(self, arn: str) -> OidcProvider | None:
+        """Return the OIDC provider with an ARN of any account, or None."""
+        return next((each for each in self._providers.values() if each.arn.lower() == arn.lower()), None)
+
+    def save_provider(self, account_id: str, provider: OidcProvider) -> None:
+        """Store an OIDC provider."""
+        self._providers[account_id, provider.name] = provider
+
+    def remove_provider(self, account_id: str, name: str) -> None:
+        """Remove an OIDC provider."""
+        del self._providers[account_id, name]
 
     def documents(self, account_id: str, attached: Iterable[tuple[str, str]]) -> tuple[str, ...]:
         """Return the documents of attached policies."""

@@ -3,7 +3,8 @@
 import re
 import secrets
 
-from aliyun_import.sandbox.auth.policies import check_policy, trusts_caller
+from aliyun_import.sandbox.auth import oidc
+from aliyun_import.sandbox.auth.policies import check_policy, trusts_caller, trusts_provider
 from aliyun_import.sandbox.core.rpc import RpcCall, Value, utc_seconds
 from aliyun_import.sandbox.core.rpc_errors import Refusal
 from aliyun_import.sandbox.core.state import AccessKey
@@ -14,6 +15,7 @@ _ARN = re.compile(r"acs:ram::([0-9]+):role/([A-Za-z0-9.@-]+)", re.IGNORECASE)
 _SESSION = re.compile(r"[A-Za-z0-9.@_-]{2,64}")
 SHORTEST_S = 900
 MAX_SESSION_POLICY_CHARS = 2048  # "AssumeRole"
+SHORTEST_TOKEN_CHARS, LONGEST_TOKEN_CHARS = 4, 20_000  # "AssumeRoleWithOIDC"
 
 
 def get_caller_identity(call: RpcCall) -> dict[str, Value]:
@@ -46,6 +48,40 @@ def assume_role(call: RpcCall) -> dict[str, Value]:
     if not trusts_caller(role.trust, account_id=call.account_id, principal=call.key.principal, claims=claims):
         raise Refusal("NoPermission", " You should be authorized by RAM.")
     return _session(call, role, account_id, session)
+
+
+def assume_role_with_oidc(call: RpcCall) -> dict[str, Value]:
+    """AssumeRoleWithOIDC: a temporary key for who holds a token of a provider that the role trusts; needs no key."""
+    account_id, name, session = _asked(call)
+    arn, text = call.required("OIDCProviderArn"), call.required("OIDCToken")
+    ram = call.state.part(Ram)
+    provider = ram.provider_of(arn)
+    if provider is None:
+        raise Refusal("AuthenticationFail.NoPermission", "No such OIDC Provider registered.")
+    if not SHORTEST_TOKEN_CHARS <= len(text) <= LONGEST_TOKEN_CHARS:
+        raise Refusal("AuthenticationFail.OIDCToken.Invalid", "The length of the OIDCToken is not valid.")
+    token = oidc.read_token(text)
+    if token.issuer != provider.issuer_url:
+        raise Refusal("AuthenticationFail.OIDCToken.IssuerNotMatch")
+    if not set(token.audiences) & set(provider.client_ids):
+        raise Refusal("AuthenticationFail.OIDCToken.AudienceNotMatch")
+    # Its dates are signed by another machine, as those of requests are: the time that `advance` moves is not theirs.
+    now_s, oldest_s = call.state.clock.wall_s(), provider.issuance_hours * 3600.0
+    oidc.verify(token, ram.issuers.get(token.issuer), now_s=now_s, oldest_s=oldest_s)
+    role = _role(call, account_id, name)
+    claims = {"oidc:iss": (token.issuer,), "oidc:aud": token.audiences, "oidc:sub": (token.subject,)}
+    if not trusts_provider(role.trust, provider.arn, claims=claims):
+        raise Refusal("AuthenticationFail.NoPermission", "There is no permission")
+    return _session(call, role, account_id, session) | {
+        "OIDCTokenInfo": {
+            "Subject": token.subject,
+            "Issuer": token.issuer,
+            "ClientIds": ",".join(token.audiences),
+            "IssuanceTime": utc_seconds(token.issued_s),
+            "ExpirationTime": utc_seconds(token.expires_s),
+            "VerificationInfo": "Success",
+        }
+    }
 
 
 def _asked(call: RpcCall) -> tuple[str, str, str]:

@@ -1,0 +1,286 @@
+"""OIDC providers, and AssumeRoleWithOIDC: who gets a key for a token, and who does not."""
+
+import json
+import urllib.request
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from aliyun_import.cloud.credentials import assumed
+from aliyun_import.cloud.credentials.source import load_credentials
+from aliyun_import.errors import AccessError
+from aliyun_import.sandbox.control import account
+from aliyun_import.sandbox.control.account import Issuer, save_issuer
+from aliyun_import.sandbox.core.router import OPERATIONS
+from aliyun_import.sandbox.core.state import AccessKey
+from aliyun_import.sandbox.server import Sandbox
+from tests.sandbox.ram.oidc import ISSUER, PROVIDER, ROLE, SUBJECT, Issued, assume, ims, jwks, prepare_oidc, trust
+from tests.sandbox.vendor_sdk import RawAnswer, call, refusal, send
+
+TOKEN = "AuthenticationFail.OIDCToken"
+
+
+def _code(answer: RawAnswer) -> str:
+    return str(json.loads(answer.text).get("Code", ""))
+
+
+def test_a_token_gives_a_key_of_the_role(sandbox: Sandbox) -> None:
+    """With the role's permissions, for the time asked for; nobody signed the call."""
+    prepare_oidc(sandbox)
+    answer = json.loads(assume(sandbox, Issued().text(sandbox), DurationSeconds="900").text)
+    info, given = answer["OIDCTokenInfo"], answer["Credentials"]
+    assert (info["Subject"], info["Issuer"], info["ClientIds"]) == (SUBJECT, ISSUER, "sts.aliyuncs.com")
+    session = AccessKey(id=given["AccessKeyId"], secret=given["AccessKeySecret"], token=given["SecurityToken"])
+    identity = call(sandbox, "GetCallerIdentity", key=session)
+    assert identity["Arn"] == f"acs:ram::{sandbox.account_id}:assumed-role/Builder/run-7"
+    call(sandbox, "DescribeImages", key=session)
+    assert refusal(sandbox, "DeleteImage", key=session, ImageId="m-1") == (403, "Forbidden.RAM")
+    sandbox.clock.advance(901)
+    assert refusal(sandbox, "DescribeImages", key=session) == (400, "InvalidSecurityToken.Expired")
+
+
+@pytest.mark.parametrize(
+    ("issued", "code"),
+    [
+        (Issued(claims={"aud": ["elsewhere", "other"]}), ""),
+        (Issued(header={"kid": "key-1"}), f"{TOKEN}.InvalidSignature"),
+        (Issued(number=1), f"{TOKEN}.InvalidSignature"),
+        (Issued(header={"alg": "none"}), f"{TOKEN}.Invalid"),
+        (Issued(header={"alg": "HS256"}), f"{TOKEN}.Invalid"),
+        (Issued(claims={"iss": f"{ISSUER}/"}), f"{TOKEN}.IssuerNotMatch"),
+        (Issued(claims={"aud": "elsewhere"}), f"{TOKEN}.AudienceNotMatch"),
+        (Issued(claims={"aud": []}), f"{TOKEN}.AudienceNotMatch"),
+        (Issued(claims={"exp": 1}), f"{TOKEN}.Expired"),
+        (Issued(claims={"exp": float("nan")}), f"{TOKEN}.Invalid"),
+        (Issued(claims={"exp": None}), f"{TOKEN}.Invalid"),
+        (Issued(claims={"exp": True}), f"{TOKEN}.Invalid"),
+        (Issued(claims={"iat": 1}), f"{TOKEN}.Invalid"),
+        (Issued(claims={"nbf": 9e9}), f"{TOKEN}.Invalid"),
+        (Issued(claims={"sub": 7}), f"{TOKEN}.Invalid"),
+        (Issued(claims={"sub": "user:example"}), "AuthenticationFail.NoPermission"),
+    ],
+    ids=str,
+)
+def test_a_token_is_verified(sandbox: Sandbox, issued: Issued, code: str) -> None:
+    """Signature, issuer, audience, dates and the conditions of the role, each with STS's code; none passes unsigned."""
+    trusted = trust(StringLike={"oidc:sub": "repo:*"}, StringEquals={"oidc:iss": ISSUER})
+    prepare_oidc(sandbox, trusted)
+    answer = assume(sandbox, issued.text(sandbox))
+    assert (answer.status, _code(answer)) == ((401, code) if code else (200, ""))
+
+
+@pytest.mark.parametrize("token", ["abcd", "a.b.c.d", "!.!.!", "e30.e30.e30", "W10.W10.W10", "W1tb.e30.e30", "é.é.é"])
+def test_what_is_no_token_is_refused(sandbox: Sandbox, token: str) -> None:
+    """As invalid, whatever is wrong with it; so is one without its signature."""
+    prepare_oidc(sandbox)
+    assert _code(assume(sandbox, token)) == f"{TOKEN}.Invalid"
+    unsigned = Issued().text(sandbox).rpartition(".")[0]
+    assert _code(assume(sandbox, f"{unsigned}.")) == f"{TOKEN}.InvalidSignature"
+
+
+@pytest.mark.parametrize(
+    ("condition", "expected"),
+    [
+        ({}, 200),
+        ({"StringEquals": {"oidc:sub": SUBJECT}}, 200),
+        ({"StringEquals": {"OIDC:sub": ["other", SUBJECT]}}, 200),
+        ({"StringEqualsIgnoreCase": {"oidc:sub": SUBJECT.upper()}}, 200),
+        ({"StringLike": {"oidc:sub": "repo:example/*:ref:refs/heads/mai?"}}, 200),
+        ({"StringNotEquals": {"oidc:sub": SUBJECT}}, 401),
+        ({"StringNotLike": {"oidc:sub": "repo:other/*"}}, 200),
+        ({"StringEquals": {"oidc:sub": "repo:*"}}, 401),
+        ({"StringLike": {"oidc:sub": "repo:[e]xample/*"}}, 401),
+        ({"StringEquals": {"oidc:aud": "other"}}, 401),
+        ({"StringEquals": {"oidc:iss": "https://other.example.invalid"}}, 401),
+        ({"NumericEquals": {"oidc:sub": "1"}}, 501),
+    ],
+    ids=str,
+)
+def test_conditions_of_the_role_are_compared(sandbox: Sandbox, condition: dict[str, Any], expected: int) -> None:
+    """All operators of texts, with case and wildcards as RAM has them; another operator is answered 501 by its name."""
+    prepare_oidc(sandbox, trust(**condition))
+    assert assume(sandbox, Issued().text(sandbox)).status == expected
+
+
+@pytest.mark.parametrize(
+    ("fields", "expected"),
+    [
+        ({"OIDCProviderArn": f"{PROVIDER}-2"}, (401, "AuthenticationFail.NoPermission")),
+        ({"RoleArn": f"{ROLE}2"}, (404, "EntityNotExist.Role")),
+        ({"RoleSessionName": "a b"}, (400, "InvalidParameter.RoleSessionName")),
+        ({"DurationSeconds": "3601"}, (400, "InvalidParameter.DurationSeconds")),
+        ({"OIDCToken": ""}, (400, "MissingParameter")),
+        ({"SourceIdentity": "x"}, (501, "NotImplementedBySandbox")),
+    ],
+    ids=str,
+)
+def test_what_else_is_refused(sandbox: Sandbox, fields: dict[str, str], expected: tuple[int, str]) -> None:
+    """Providers, roles, names and durations, and parameters that are not done."""
+    prepare_oidc(sandbox)
+    answer = assume(sandbox, **{"token": Issued().text(sandbox), **fields})
+    assert (answer.status, _code(answer)) == expected
+
+
+def test_a_role_that_trusts_nobody_but_ecs(sandbox: Sandbox) -> None:
+    """It can't be assumed with a token."""
+    ecs = {"Effect": "Allow", "Action": "sts:AssumeRole", "Principal": {"Service": ["ecs.aliyuncs.com"]}}
+    prepare_oidc(sandbox, json.dumps({"Version": "1", "Statement": [ecs]}))
+    assert _code(assume(sandbox, Issued().text(sandbox))) == "AuthenticationFail.NoPermission"
+
+
+def test_an_issuer_without_keys_is_told_with_the_way_to_add_them(sandbox: Sandbox) -> None:
+    """Nothing is fetched, and no token passes unverified; the control plane shows whose keys there are."""
+    prepare_oidc(sandbox)
+    del sandbox.state.tables["oidc-issuers"][ISSUER]
+    answer = assume(sandbox, Issued().text(sandbox))
+    assert _code(answer) == f"{TOKEN}.IssuerConfigurationBroken"
+    assert "POST its JWKS to /_sandbox/issuers" in answer.text
+    document = json.dumps({"url": ISSUER, "jwks": jwks()}).encode()
+    request = urllib.request.Request(f"{sandbox.url}/_sandbox/issuers", data=document)
+    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+    with opener.open(request, timeout=10) as response:
+        assert json.load(response) == [{"url": ISSUER, "keys": ["key-0"]}]
+    assert assume(sandbox, Issued().text(sandbox)).status == 200
+
+
+@pytest.mark.parametrize(
+    ("issuer", "told"),
+    [
+        ({"url": "token.example.invalid", "jwks": jwks()}, r"issuers\[0\].url takes the address"),
+        ({"url": ISSUER, "jwks": {}}, r'issuers\[0\].jwks: a JWKS is an object with "keys"'),
+        ({"url": ISSUER, "jwks": {"keys": []}}, "no RSA key"),
+        ({"url": ISSUER, "jwks": jwks(d="AQAB")}, "private key"),
+        ({"url": ISSUER, "jwks": jwks(n="!")}, r"issuers\[0\].jwks"),
+        ({"url": ISSUER}, "jwks"),
+    ],
+)
+def test_keys_of_an_issuer_are_checked(sandbox: Sandbox, issuer: dict[str, Any], told: str) -> None:
+    """When they are put in, with the place of the mistake; private keys are not taken."""
+    with pytest.raises(ValueError, match=told):
+        account.apply(sandbox.state, {"issuers": [issuer]}, operations=OPERATIONS)
+
+
+def test_an_issuer_may_replace_its_keys(sandbox: Sandbox) -> None:
+    """What the old key signed is refused from then on."""
+    prepare_oidc(sandbox)
+    save_issuer(sandbox.state, Issuer(url=ISSUER, jwks=jwks(1)))
+    assert _code(assume(sandbox, Issued().text(sandbox))) == f"{TOKEN}.InvalidSignature"
+    assert assume(sandbox, replace(Issued(), header={"kid": "key-1"}, number=1).text(sandbox)).status == 200
+
+
+def test_a_session_policy_restricts_it_too(sandbox: Sandbox) -> None:
+    """As with AssumeRole."""
+    prepare_oidc(sandbox)
+    nothing = json.dumps({"Version": "1", "Statement": [{"Effect": "Deny", "Action": "*", "Resource": "*"}]})
+    given = json.loads(assume(sandbox, Issued().text(sandbox), Policy=nothing).text)["Credentials"]
+    session = AccessKey(id=given["AccessKeyId"], secret=given["AccessKeySecret"], token=given["SecurityToken"])
+    assert refusal(sandbox, "DescribeImages", key=session) == (403, "Forbidden.RAM")
+
+
+def test_the_action_may_stand_in_headers(sandbox: Sandbox) -> None:
+    """The vendor's current SDKs send anonymous calls so."""
+    prepare_oidc(sandbox)
+    form = {"RoleArn": ROLE, "RoleSessionName": "run", "OIDCProviderArn": PROVIDER}
+    body = "&".join(f"{name}={value}" for name, value in {**form, "OIDCToken": Issued().text(sandbox)}.items())
+    headers = {"x-acs-action": "AssumeRoleWithOIDC", "x-acs-version": "2015-04-01", "accept": "application/json"}
+    request = urllib.request.Request(f"{sandbox.url}/", data=body.encode(), headers=headers)
+    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+    with opener.open(request, timeout=10) as response:
+        assert json.load(response)["Credentials"]["SecurityToken"]
+
+
+def test_a_token_in_a_query_is_concealed_in_the_log(sandbox: Sandbox) -> None:
+    """The vendor's library puts it there."""
+    prepare_oidc(sandbox)
+    token = Issued().text(sandbox)
+    send(sandbox, {"Action": "AssumeRoleWithOIDC", "Version": "2015-04-01", "OIDCToken": token}, method="POST")
+    (entry,) = sandbox.requests.entries("AssumeRoleWithOIDC")
+    assert "OIDCToken=***" in entry.target
+    assert token not in entry.target
+
+
+def test_the_tool_takes_its_keys_so(sandbox: Sandbox, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """From the variables that a CI job sets; a token that expired is told as the service tells it."""
+    prepare_oidc(sandbox)
+    token = tmp_path / "token"
+    token.write_text(Issued().text(sandbox))
+    monkeypatch.setattr(assumed, "endpoint", lambda _: sandbox.url)
+    environment = {
+        "ALIBABA_CLOUD_OIDC_PROVIDER_ARN": PROVIDER,
+        "ALIBABA_CLOUD_OIDC_TOKEN_FILE": str(token),
+        "ALIBABA_CLOUD_ROLE_ARN": ROLE,
+        "ALIBABA_CLOUD_ROLE_SESSION_NAME": "job-7",
+        "ALIBABA_CLOUD_ECS_METADATA_DISABLED": "true",
+    }
+    source = load_credentials(environment=environment, home=tmp_path)
+    keys = source.get()
+    session = AccessKey(id=keys.key_id, secret=keys.secret, token=keys.token)
+    assert call(sandbox, "GetCallerIdentity", key=session)["Arn"].endswith("assumed-role/Builder/job-7")
+    token.write_text(Issued(claims={"exp": 1}).text(sandbox))
+    with pytest.raises(AccessError, match=r"could not be taken from the OIDC token file") as caught:
+        source.renew(keys)
+    assert f"{TOKEN}.Expired" in str(caught.value.cause)
+
+
+def test_providers_are_made_listed_and_deleted(sandbox: Sandbox) -> None:
+    """With the fields that they were made with; one that is gone gives no keys any more."""
+    prepare_oidc(sandbox)
+    more = {"Fingerprints": "a" * 40, "IssuanceLimitTime": "6", "Description": "for tests"}
+    other: dict[str, Any] = {"OIDCProviderName": "other", "IssuerUrl": "https://other.example.invalid/x", **more}
+    _, made = ims(sandbox, "CreateOIDCProvider", **other)
+    _, got = ims(sandbox, "GetOIDCProvider", OIDCProviderName="other")
+    assert got["OIDCProvider"] == made["OIDCProvider"]
+    assert (made["OIDCProvider"]["IssuanceLimitTime"], made["OIDCProvider"]["Fingerprints"]) == (6, "a" * 40)
+    _, listed = ims(sandbox, "ListOIDCProviders")
+    assert [each["OIDCProviderName"] for each in listed["OIDCProviders"]["OIDCProvider"]] == ["ci", "other"]
+    ims(sandbox, "DeleteOIDCProvider", OIDCProviderName="ci")
+    assert ims(sandbox, "GetOIDCProvider", OIDCProviderName="ci")[1]["Code"] == "EntityNotExist.OIDCProvider"
+    assert _code(assume(sandbox, Issued().text(sandbox))) == "AuthenticationFail.NoPermission"
+
+
+def test_providers_and_keys_outlive_the_process(tmp_path: Path) -> None:
+    """A token is taken by the next sandbox of the directory."""
+    with Sandbox.start(tmp_path / "kept", keep=True) as sandbox:
+        prepare_oidc(sandbox)
+        sandbox.state.commit()
+    with Sandbox.start(tmp_path / "kept", keep=True) as sandbox:
+        assert assume(sandbox, Issued().text(sandbox)).status == 200
+
+
+@pytest.mark.parametrize(
+    ("fields", "expected"),
+    [
+        ({"OIDCProviderName": "ci"}, (409, "EntityAlreadyExists.OIDCProvider")),
+        ({"IssuerUrl": ISSUER}, (409, "EntityAlreadyExists.OIDCProvider.Url")),
+        ({"OIDCProviderName": "-x"}, (400, "InvalidParameter.OIDCProviderName.InvalidChars")),
+        ({"OIDCProviderName": "x" * 129}, (400, "InvalidParameter.OIDCProviderName.Length")),
+        ({"IssuerUrl": "http://plain.example.invalid"}, (400, "InvalidParameter.IssuerUrl")),
+        ({"IssuerUrl": "https://a@b.example.invalid"}, (400, "InvalidParameter.IssuerUrl")),
+        ({"IssuerUrl": "https://b.example.invalid?x"}, (400, "InvalidParameter.IssuerUrl")),
+        ({"IssuerUrl": "https://[b"}, (400, "InvalidParameter.IssuerUrl")),
+        ({"ClientIds": ",".join(f"c{number}" for number in range(51))}, (400, "InvalidParameter")),
+        ({"ClientIds": "-x"}, (400, "InvalidParameter")),
+        ({"Fingerprints": "a,b,c,d,e,f"}, (400, "InvalidParameter")),
+        ({"IssuanceLimitTime": "169"}, (400, "InvalidParameter")),
+        ({"Description": "x" * 257}, (400, "InvalidParameter.Description.Length")),
+    ],
+    ids=str,
+)
+def test_a_provider_that_can_not_be(sandbox: Sandbox, fields: dict[str, str], expected: tuple[int, str]) -> None:
+    """Names, addresses, numbers, and what is there already."""
+    prepare_oidc(sandbox)
+    given: dict[str, Any] = {"OIDCProviderName": "new", "IssuerUrl": "https://new.example.invalid", **fields}
+    status, answer = ims(sandbox, "CreateOIDCProvider", **given)
+    assert (status, answer["Code"]) == expected
+
+
+def test_providers_need_rams_permissions(sandbox: Sandbox) -> None:
+    """As roles do, and are of one account."""
+    prepare_oidc(sandbox)
+    sandbox.state.deny("ram:CreateOIDCProvider")
+    status, answer = ims(sandbox, "CreateOIDCProvider", OIDCProviderName="x", IssuerUrl="https://x.example.invalid")
+    assert (status, answer["Code"]) == (403, "NoPermission")
+    other = sandbox.state.add_key(AccessKey(id="B", secret="b", account_id="2000000000000000"))
+    assert ims(sandbox, "ListOIDCProviders", key=other)[1]["OIDCProviders"] == {"OIDCProvider": []}
