@@ -2,6 +2,7 @@
 
 from aliyun_import.checks.registry import AppliesTo, Found, GuestSubject, Source, check, places
 from aliyun_import.disk.guest.network.configuration import writes_network
+from aliyun_import.disk.guest.report import GuestReport
 from aliyun_import.model.finding import Severity
 
 # Distributions whose versions 6 and 7 image_check requires without NetworkManager.
@@ -102,6 +103,74 @@ def network_bound_to_name(subject: GuestSubject) -> Found | None:
         "net.ifnames=0 to the kernel and configure eth0.",
         places(network.names),
     )
+
+
+@check(
+    "network-for-eth0",
+    {
+        Severity.WARNS: "",
+        Severity.UNKNOWN: "if the kernel's arguments, or how udev names cards, is not known",
+        Severity.NOTE: "if cloud-init configures the card, and a stanza of ifupdown stays",
+    },
+    source=Source.JUDGEMENT,
+    applies_to=AppliesTo.GUEST,
+)
+def network_for_eth0(subject: GuestSubject) -> Found | None:
+    """Check that a network that is configured for eth0 finds a card of that name.
+
+    udev of systemd 197 and later names the card of ECS by its place, ens5 or enp0s5. It keeps the name eth0 if the
+    kernel is started with net.ifnames=0, if 99-default.link or 80-net-setup-link.rules is masked in /etc, or if a .link
+    file says so. NetworkManager uses DHCP on a card without a profile unless no-auto-default=* is set.
+    """
+    guest, network = subject.guest, subject.guest.network
+    if network is None or network.names_by_place is False:
+        return None
+    found, kept = network.kernel_names, _keeps_kernel_names(guest)
+    if not found or kept:
+        return None
+    name, is_known = found[0].what, kept is False and network.names_by_place is True
+    if writes_network(guest.cloud_init):
+        stanzas = [one for one in found if one.where.startswith("/etc/network/")]
+        return (
+            Found(
+                f"ifupdown has a stanza for {name}, but udev names the card by its place on ECS (ens5 or enp0s5). "
+                f"cloud-init configures that card, and the boot reports that {name} failed.",
+                f"Remove the stanza of {name} on the source system.",
+                places(stanzas),
+                Severity.NOTE,
+            )
+            if stanzas and is_known
+            else None
+        )
+    remedy = (
+        'Pass net.ifnames=0 to the kernel on the source system, or configure any card (netplan: match: {name: "e*"}; '
+        "systemd-networkd: Name=e*)."
+    )
+    if is_known:
+        return Found(
+            f"The network is configured for {name} only, but udev names the card by its place on ECS (ens5 or enp0s5): "
+            "the instance cannot be reached.",
+            remedy,
+            places(found),
+        )
+    unknown = "the kernel's arguments" if kept is None else "the rules by which udev names network cards"
+    return Found(
+        f"The network is configured for {name} only. Whether the card has that name on ECS is not known, because "
+        f"{unknown} could not be read.",
+        remedy,
+        places(found),
+        Severity.UNKNOWN,
+    )
+
+
+def _keeps_kernel_names(guest: GuestReport) -> bool | None:
+    """Return whether the kernel is started with net.ifnames=0; None if its arguments are not known."""
+    started = [entry for entry in guest.started if entry.kernel]
+    known = [entry.arguments for entry in started or guest.boot_entries if entry.kernel]
+    states = {"net.ifnames=0" in arguments.split() for arguments in known}
+    if states == {True}:
+        return True
+    return None if len(states) != 1 or any(not one or "$" in one for one in known) else False
 
 
 @check("persistent-net-rules", Severity.WARNS, source=Source.GUIDE_2021, applies_to=AppliesTo.GUEST)

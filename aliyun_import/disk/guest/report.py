@@ -136,7 +136,9 @@ class Network:
     """How the network is configured: by DHCP, by fixed addresses, bound to a MAC address, or renamed by udev.
 
     `dhcp` and `static` are about IPv4. `names` are cards that are configured by a name that depends on their place in
-    the source machine (ens160), empty where a configuration for any card uses DHCP. `cards` are the interfaces, by name
+    the source machine (ens160), `kernel_names` those by the name that the kernel gives (eth0); both are empty where a
+    configuration for any card uses DHCP. `names_by_place`: udev names cards by their place unless net.ifnames=0 is set
+    (None: not known). `cards` are the interfaces, by name
     and each once, for which the boot waits. `manager` is NetworkManager where it starts.
     """
 
@@ -146,6 +148,8 @@ class Network:
     bound: tuple[Evidence, ...] = ()
     renamed: tuple[Evidence, ...] = ()
     names: tuple[Evidence, ...] = ()
+    kernel_names: tuple[Evidence, ...] = ()
+    names_by_place: bool | None = None
     cards: tuple[Evidence, ...] = ()
     manager: Evidence | None = None
 

@@ -22,7 +22,7 @@ from tests.disk.trees import DRIVERS, Link, Tree, cpio, elf, initramfs, module_p
 
 R = "11111111-2222-4333-8444-5555555555aa"
 B = "11111111-2222-4333-8444-5555555555bb"
-ROOT_ARGUMENTS = f"root=UUID={R} ro quiet"
+ROOT_ARGUMENTS = f"root=UUID={R} ro quiet net.ifnames=0"
 Files = dict[str, "bytes | Link"]
 
 
@@ -117,6 +117,7 @@ def system(release: str, *, version: str = "6.6.30", modules: str = "/usr/lib/mo
         wants = "/etc/systemd/system/multi-user.target.wants"
         tree |= {
             "/usr/lib/systemd/systemd": elf(),
+            "/usr/lib/udev/rules.d/80-net-setup-link.rules": b'NAME="$env{ID_NET_NAME}"',
             f"{wants}/sshd.service": Link("x"),
             f"{wants}/cloud-init.service": Link("x"),
         }

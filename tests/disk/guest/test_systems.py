@@ -37,7 +37,7 @@ from tests.disk.guest.recipes import (
 from tests.disk.guest.test_kernels import ZSTD, lz4_frame
 from tests.disk.trees import Link, cpio
 
-V, ARGS = "6.6.30", f"root=UUID={R} ro quiet"
+V, ARGS = "6.6.30", f"root=UUID={R} ro quiet net.ifnames=0"
 USR_TYPE = "5dfbf5f4-2848-4bac-aa5e-0d9a20b745a6"
 ARCH = system(distribution("arch", ""), version=V) | {f"/usr/lib/modules/{V}/pkgbase": b"linux\n"}
 XFS_BOOT = f"UUID={R} / xfs defaults 0 0\nUUID={B} /boot xfs defaults 0 0\n".encode()
@@ -89,6 +89,11 @@ def flavours(name: str, flavour: dict[str, str], image: str, initrd: str, *, net
         tree |= {image.format(one): kernel(), initrd.format(one): packed(version, drivers)}
         entries.append((one, image.format(one), initrd.format(one)))
     return tree | NETWORKS[net] | {"/boot/grub/grub.cfg": grub_menu(*entries, default=first)}
+
+
+def without_rule(tree: Files) -> Files:
+    """Return a system without the rule of systemd 209 and later that names network cards."""
+    return {path: content for path, content in tree.items() if path != SETUP_LINK}
 
 
 def on_esp(*, loader: str = "", extra: dict[str, bytes] | None = None) -> dict[str, bytes]:
@@ -155,6 +160,20 @@ COREOS_ROOT: Files = {
     "/bin": Link("usr/bin"),
     "/etc/passwd": b"root:x:0:0\n",
 }
+# The name of a card: by its place, as systemd has it, or by the kernel.
+RULES, LIBRARY = "/etc/udev/rules.d", "/usr/lib/udev/rules.d"
+SETUP_LINK = f"{LIBRARY}/80-net-setup-link.rules"
+BY_PLACE = f"root=UUID={R} ro quiet"
+NAME_SLOT: Files = {f"{LIBRARY}/80-net-name-slot.rules": b"NAME=x"}
+NETPLAN_ETH0 = b"network: {ethernets: {eth0: {dhcp4: true}}}\n"
+NETWORKD_ETH0 = b"[Match]\nName=eth*\n[Network]\nDHCP=yes\n"
+MANAGER_ETH0: Files = {
+    "/etc/NetworkManager/system-connections/a": b"[connection]\ntype=ethernet\ninterface-name=eth0\n"
+}
+NO_AUTO_DEFAULT: Files = {"/usr/lib/NetworkManager/conf.d/00-server.conf": b"[main]\nno-auto-default=*\n"}
+EXTLINUX_BY_PLACE = (
+    f"DEFAULT a\nLABEL a\n LINUX /boot/vmlinuz-{V}\n APPEND {BY_PLACE}\n INITRD /boot/initrd.img-{V}\n".encode()
+)
 NO_VIRTIO = packed(drivers=("nvme",))
 UKI = unified(initrd=packed())
 
@@ -659,7 +678,10 @@ TABLE: dict[str, tuple[Guest, str]] = {
         "",
     ),
     "two systems, each starts itself": (
-        bios(root(debian("ubuntu", "24.04", arguments=f"root=UUID={B}"), uuid=B), root(debian("kali", "2026"))),
+        bios(
+            root(debian("ubuntu", "24.04", arguments=f"root=UUID={B} net.ifnames=0"), uuid=B),
+            root(debian("kali", "2026")),
+        ),
         "unknown:system-uncertain warns:root-not-last",
     ),
     "another system is the default": (
@@ -700,6 +722,31 @@ TABLE: dict[str, tuple[Guest, str]] = {
     "card by its place": (
         bios(root(debian(more={"/etc/network/interfaces": b"auto enp0s3\niface enp0s3 inet dhcp\n"}))),
         "warns:network-bound-to-name",
+    ),
+    "debian, eth0 and names by place": (bios(root(debian(arguments=BY_PLACE))), "warns:network-for-eth0"),
+    "centos 7, eth0 and names by place": (
+        bios(root(without_rule(debian("centos", "7", net="ifcfg", arguments=BY_PLACE, more=NAME_SLOT)))),
+        "warns:network-for-eth0",
+    ),
+    "netplan, eth0 and names by place": (
+        bios(root(debian(net="netplan", arguments=BY_PLACE, more={"/etc/netplan/1.yaml": NETPLAN_ETH0}))),
+        "warns:network-for-eth0",
+    ),
+    "networkd, eth* and names by place": (
+        bios(root(debian(net="networkd", arguments=BY_PLACE, more={"/etc/systemd/network/a.network": NETWORKD_ETH0}))),
+        "warns:network-for-eth0",
+    ),
+    "NetworkManager without its own profiles, eth0 and names by place": (
+        bios(root(debian(net="manager", arguments=BY_PLACE, more=MANAGER_ETH0 | NO_AUTO_DEFAULT))),
+        "warns:network-for-eth0",
+    ),
+    "eth0, arguments in a variable": (
+        bios(root(debian(arguments=f"{BY_PLACE} $set_elsewhere"))),
+        "unknown:network-for-eth0",
+    ),
+    "eth0, one of two entries keeps the name": (
+        bios(root(debian(more={"/boot/extlinux/extlinux.conf": EXTLINUX_BY_PLACE}))),
+        "unknown:network-for-eth0",
     ),
     "fixed address": (bios(root(debian(more={"/etc/network/interfaces": STATIC}))), "warns:no-dhcp"),
     "resume of a disk that is gone": (bios(root(debian(arguments=f"{ARGS} resume=UUID={B}"))), "warns:source-device"),
@@ -757,3 +804,55 @@ def test_each_tool_of_the_network_asks_for_an_address(net: str) -> None:
     assert network is not None
     assert network.network is not None
     assert network.network.dhcp
+
+
+LINKS = "/etc/systemd/network"
+KEPT: dict[str, Files] = {
+    "no systemd, no udev": debian("alpine", arguments=BY_PLACE) | {"/usr/lib/systemd/systemd": Link("nowhere"),
+        "/etc/runlevels/sysinit/mdev": Link("x")},
+    "net.ifnames=0": debian(),
+    "99-default.link is masked": debian(arguments=BY_PLACE, more={f"{LINKS}/99-default.link": Link("/dev/null")}),
+    "99-default.link has no policy": debian(
+        arguments=BY_PLACE, more={f"{LINKS}/99-default.link": b"[Link]\nNamePolicy=kernel\n"}
+    ),
+    "a link names the card": debian(
+        arguments=BY_PLACE, more={f"{LINKS}/10-a.link": b"[Match]\nDriver=virtio_net\n[Link]\nName=eth0\n"}
+    ),
+    "the rule is masked": debian(arguments=BY_PLACE, more={f"{RULES}/80-net-setup-link.rules": Link("/dev/null")}),
+    "the rule is empty": debian(arguments=BY_PLACE, more={f"{RULES}/80-net-setup-link.rules": b""}),
+    "the old rule is masked": without_rule(debian(
+        net="ifcfg", arguments=BY_PLACE, more=NAME_SLOT | {f"{RULES}/80-net-name-slot.rules": Link("/dev/null")}
+    )),
+    "Debian 8": debian(version="8", arguments=BY_PLACE, more={f"{LIBRARY}/75-persistent-net-generator.rules": b"x"}),
+    "CentOS 6": without_rule(debian(
+        "centos", "6.10", net="ifcfg", arguments=BY_PLACE,
+        more={f"{LIBRARY}/60-net.rules": b"x", "/usr/lib/systemd/systemd": Link("nowhere")},
+    )),
+    "Debian's cloud image": debian(arguments=BY_PLACE, more={"/etc/network/cloud-ifupdown-helper": b"#!"}),
+    "any card, too": debian(
+        arguments=BY_PLACE, more=NETWORKS["networkd"] | {f"{LINKS}/b.network": NETWORKD_ETH0}
+    ),
+    "NetworkManager makes a profile": debian(net="manager", arguments=BY_PLACE, more=MANAGER_ETH0),
+    "the kernel asks": debian(arguments=f"{BY_PLACE} ip=dhcp"),
+    "cloud-init writes netplan": debian(
+        net="netplan", arguments=BY_PLACE, more={"/etc/netplan/1.yaml": NETPLAN_ETH0, "/etc/cloud/cloud.cfg": b""}
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", KEPT)
+def test_a_card_that_stays_eth0_is_no_alarm(name: str) -> None:
+    """Nothing is found if udev names no cards by their place, or if any card is configured."""
+    assert _verdict(report_of(bios(root(KEPT[name])))) == ""
+
+
+def test_a_stanza_that_cloud_init_does_not_remove_is_a_note() -> None:
+    """The instance has a network, and one service fails."""
+    tree = debian(arguments=BY_PLACE, more={"/etc/cloud/cloud.cfg": b"datasource_list: [AliYun]\n"})
+    found = run_disk_checks(report_of(bios(root(tree))), request())
+    assert [one.severity for one in found if one.rule == "network-for-eth0"] == [Severity.NOTE]
+
+
+def test_a_system_whose_rules_are_elsewhere_is_unknown() -> None:
+    """NixOS has the rules of udev in its store."""
+    assert _verdict(report_of(bios(root(without_rule(debian(arguments=BY_PLACE)))))) == "unknown:network-for-eth0"

@@ -10,7 +10,14 @@ from aliyun_import.disk.filesystems.tree import Tree
 from aliyun_import.disk.guest.network.facts import Facts
 from aliyun_import.disk.guest.network.netplan import read_netplan, read_network_yaml
 from aliyun_import.disk.guest.network.scripts import read_ifcfg, read_ifupdown, read_small_tools
-from aliyun_import.disk.guest.network.units import read_links, read_network_manager, read_networkd, read_rules
+from aliyun_import.disk.guest.network.units import (
+    makes_profiles,
+    read_links,
+    read_naming,
+    read_network_manager,
+    read_networkd,
+    read_rules,
+)
 from aliyun_import.disk.guest.report import CloudInit, Evidence, Network
 from aliyun_import.disk.guest.services import enabled_units, is_enabled
 
@@ -35,6 +42,8 @@ def read_network(tree: Tree, cloud_init: CloudInit | None = None, arguments: str
         read_network_yaml(tree, cloud_init.network_fixed.rsplit(":", 1)[0], facts)
     if re.search(r"(^|\s)ip=(dhcp|on|any|[^\s:]+:dhcp)(\s|$)", arguments):
         facts.dhcp.append(Evidence(what="ip=dhcp", where="the kernel's arguments"))
+        facts.any_card = True
+    any_card = facts.any_card or (facts.by_manager and makes_profiles(tree, facts))
     if not writes_network(cloud_init):
         facts.made_by_cloud_init.clear()
     manager = Evidence(what="NetworkManager", where="NetworkManager.service") if facts.by_manager else None
@@ -44,7 +53,9 @@ def read_network(tree: Tree, cloud_init: CloudInit | None = None, arguments: str
         static_ipv6=facts.of_the_image(facts.static_ipv6),
         bound=facts.of_the_image(facts.bound),
         renamed=facts.of_the_image(facts.renamed),
-        names=() if facts.any_card else facts.of_the_image(facts.names),
+        names=() if facts.any_card or facts.kernel_names else facts.of_the_image(facts.names),
+        kernel_names=() if any_card else facts.of_the_image(facts.kernel_names),
+        names_by_place=read_naming(tree, facts, arguments),
         cards=facts.of_the_image(list(facts.cards.values())),
         manager=manager,
     )

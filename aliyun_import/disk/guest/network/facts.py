@@ -15,6 +15,8 @@ _IGNORED = re.compile(
 )
 # Interfaces that are none of the instance's, and those that are made of others.
 _OTHER = re.compile(r"(lo\d*|docker\d*|virbr.*|veth.*|br-.*|tun.*|tap.*|dummy.*|wl.*|ww.*|wg.*)$")
+# The first card by the name that the kernel gives, and patterns of such names.
+_BY_KERNEL = re.compile(r"eth(0|\*|\?|\[[^\]]*\])\*?")
 _MADE = re.compile(r"(bond|team).*")
 # Names by the place of a card (systemd, biosdevname), and cards that the kernel counts behind the first.
 _BY_PLACE = re.compile(r"(en|eth|ib|sl)[ospxbcdvXP][\w.]*|em\d+(_\d+)?|p\d+p\d+(_\d+)?|eth[1-9]\d*|vmnic\d+|net\d+")
@@ -34,6 +36,7 @@ class Facts:
     bound: list[Evidence] = field(default_factory=list)
     renamed: list[Evidence] = field(default_factory=list)
     names: list[Evidence] = field(default_factory=list)
+    kernel_names: list[Evidence] = field(default_factory=list)
     cards: dict[str, Evidence] = field(default_factory=dict)
     any_card: bool = False
     made_by_cloud_init: set[str] = field(default_factory=set)
@@ -50,12 +53,15 @@ class Facts:
     def configured(self, name: str, where: str, *, dhcp: bool) -> None:
         """Add the interface that a configuration is for. An empty name stands for any card.
 
-        A pattern and eth0 are right on ECS, a name by the place of a card is not.
+        A pattern of any card is right on ECS, a name by the place of a card is not, and eth0 is where udev keeps it.
         """
         if is_other(name):
             return
-        if _BY_PLACE.fullmatch(name.split(".")[0].split(":")[0]):
-            self.names.append(Evidence(what=name, where=where))
+        card, evidence = name.split(".")[0].split(":")[0], Evidence(what=name, where=where)
+        if _BY_PLACE.fullmatch(card):
+            self.names.append(evidence)
+        elif dhcp and _BY_KERNEL.fullmatch(card):
+            self.kernel_names.append(evidence)
         elif dhcp:
             self.any_card = True
 

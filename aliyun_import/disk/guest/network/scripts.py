@@ -9,6 +9,8 @@ from aliyun_import.disk.guest.network.facts import Facts, files_in, is_other, li
 from aliyun_import.disk.guest.report import Evidence
 
 _INTERFACES = "/etc/network/interfaces"
+# Debian's cloud images run it for each card, and it writes a stanza with DHCP.
+_CLOUD_HELPER = "/etc/network/cloud-ifupdown-helper"
 _MAX_SOURCES = 64
 _STANZAS = ("iface", "auto", "mapping", "source", "source-directory", "template", "no-auto-down", "no-scripts")
 _IFCFG_DIRECTORIES = ("/etc/sysconfig/network-scripts", "/etc/sysconfig/network")
@@ -21,6 +23,8 @@ def read_ifupdown(tree: Tree, facts: Facts) -> None:
     """Read /etc/network/interfaces and what it includes."""
     for path in _sources(tree, facts):
         _interfaces(tree, path, facts)
+    if tree.exists(_CLOUD_HELPER):
+        facts.any_card = True
 
 
 def _sources(tree: Tree, facts: Facts) -> list[str]:

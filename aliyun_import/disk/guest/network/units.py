@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from aliyun_import.disk.filesystems.tree import Tree
 from aliyun_import.disk.guest.network.facts import Facts, files_in, is_true, lines_of
 from aliyun_import.disk.guest.report import Evidence
+from aliyun_import.disk.guest.services import has_systemd
 
 _NETWORKD = ("/etc/systemd/network", "/run/systemd/network", "/usr/lib/systemd/network", "/lib/systemd/network")
 _OTHER_NETWORK_FILES = re.compile(r"(container|80-vm|80-wifi|80-6rd|80-auto-link-local|89-ethernet\.network\.example)")
@@ -13,6 +14,9 @@ _KEYFILES = ("/etc/NetworkManager/system-connections", "/usr/lib/NetworkManager/
 _WIRED = ("", "ethernet", "802-3-ethernet", "bond", "bridge", "team", "vlan")
 _MADE_MAC = ("preserve", "permanent", "random", "stable", "stable-ssid")
 _UDEV = "/etc/udev/rules.d"
+_UDEV_PACKAGED = ("/usr/lib/udev/rules.d", "/lib/udev/rules.d")
+_NAMING = ("80-net-name-slot.rules", "80-net-setup-link.rules")
+_GENERATOR = "75-persistent-net-generator.rules"
 # Files that udev generators write with the MAC addresses of the machine they ran on.
 _PERSISTENT = re.compile(r"\d+-persistent-net\.rules$")
 # What a rule recognises a card by: its address, or its place.
@@ -77,7 +81,7 @@ def read_network_manager(tree: Tree, facts: Facts) -> None:
     for path in profiles:
         _profile(tree, path, facts)
     # Without any profile NetworkManager creates one with DHCP for each card, unless that is disabled.
-    if not profiles and not facts.static and not _no_auto_default(tree, facts):
+    if not profiles and not facts.static and makes_profiles(tree, facts):
         facts.dhcp.append(Evidence(what="NetworkManager without profiles uses DHCP", where=_KEYFILES[0]))
         facts.any_card = True
 
@@ -113,14 +117,15 @@ def _profile(tree: Tree, path: str, facts: Facts) -> None:
         facts.configured(name[0].rstrip(";") if name else "", name[1].where if name else path, dhcp=dhcp)
 
 
-def _no_auto_default(tree: Tree, facts: Facts) -> bool:
+def makes_profiles(tree: Tree, facts: Facts) -> bool:
+    """Return whether NetworkManager creates a profile with DHCP for a card that no profile is for."""
     paths = [
         "/etc/NetworkManager/NetworkManager.conf",
         *files_in(tree, "/usr/lib/NetworkManager/conf.d", ".conf"),
         *files_in(tree, "/etc/NetworkManager/conf.d", ".conf"),
     ]
     lines = (line for path in paths for _number, line in lines_of(tree, path, facts))
-    return any(re.match(r"no-auto-default\s*=\s*\*", line) for line in lines)
+    return not any(re.match(r"no-auto-default\s*=\s*\*", line) for line in lines)
 
 
 def _settings(tree: Tree, path: str, facts: Facts) -> Iterator[tuple[str, str, str, Evidence]]:
@@ -134,6 +139,45 @@ def _settings(tree: Tree, path: str, facts: Facts) -> Iterator[tuple[str, str, s
         key, _, value = (part.strip() for part in line.partition("="))
         what = f"[{section}] {line}" if is_keyfile else line
         yield section, key, value, Evidence(what=what, where=f"{path}:{number}")
+
+
+def read_naming(tree: Tree, facts: Facts, arguments: str) -> bool | None:
+    """Return whether udev names network cards by their place unless net.ifnames=0 is set; None: not known.
+
+    systemd 197 began it with a rule, version 209 replaced that by a rule and 99-default.link. Debian 8 and Ubuntu 14.04
+    have these, but keep the older generator of rules unless net.ifnames=1 is set.
+    """
+    rules = {name for place in _UDEV_PACKAGED for name in tree.names(place)}
+    if not rules:
+        return None if has_systemd(tree) else False
+    if tree.names("/etc/runlevels") and not any(
+        name.startswith("udev") for name in tree.names("/etc/runlevels/sysinit")
+    ):
+        return False  # OpenRC starts no udev: mdev of BusyBox names no cards
+    if _GENERATOR in rules and not _is_masked(tree, f"{_UDEV}/{_GENERATOR}"):
+        return "net.ifnames=1" in arguments.split()
+    names = [name for name in _NAMING if name in rules and not _is_masked(tree, f"{_UDEV}/{name}")]
+    return _NAMING[0] in names or (bool(names) and _links_by_place(tree, facts))
+
+
+def _links_by_place(tree: Tree, facts: Facts) -> bool:
+    """Return whether no .link file of the administrator gives any card another name than that of its place."""
+    if _is_masked(tree, f"{_NETWORKD[0]}/99-default.link"):
+        return False
+    for path in files_in(tree, _NETWORKD[0], ".link"):
+        settings = {(section, key): value for section, key, value, _evidence in _settings(tree, path, facts)}
+        if any(settings.get(("Match", key)) for key in ("MACAddress", "PermanentMACAddress", "Path")):
+            continue
+        policy = settings.get(("Link", "NamePolicy"))
+        if ("Link", "Name") in settings and not policy:
+            return False
+        if policy is not None:
+            return any(name in policy.split() for name in ("onboard", "slot", "path", "mac"))
+    return True
+
+
+def _is_masked(tree: Tree, path: str) -> bool:
+    return tree.has_name(path) and not (tree.text(path) or "").strip()
 
 
 def read_rules(tree: Tree, facts: Facts) -> None:
