@@ -243,7 +243,15 @@ def _end_or_warn(
             )
         )
         return False
-    if is_ended or is_settled:
+    if not is_ended and not is_settled:
+        cloud.ending_context.emit(
+            Warned(
+                code="instance-left",
+                message="Whether an instance was started is not known: ECS did not answer, and lists none.",
+                remedy=f"Run the same command again, which continues with it; ECS releases it at {call.released}.",
+            )
+        )
+    else:
         # Nor may it hide the verdict; the next run finds nothing to delete.
         with suppress(AliyunImportError):
             journal.write("instance-ended")

@@ -3,7 +3,7 @@
 import json
 import os
 import pty
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -16,11 +16,12 @@ from aliyun_import.boot.cloud import boot_test_image
 from aliyun_import.boot.instance_choice import Cloud, CloudBootOptions, InstanceOffer, smallest, system_disk
 from aliyun_import.cli.main import app
 from aliyun_import.context import Context
-from aliyun_import.errors import InstanceTypeUnavailable, Interrupted, LocalStateError, RefusedError
+from aliyun_import.errors import InstanceTypeUnavailable, Interrupted, LocalStateError, RefusedError, TransientError
 from aliyun_import.events import Event, Warned
 from aliyun_import.journal import Journal, open_journal
-from aliyun_import.model.boot import CloudBootTest, InstanceType, SystemDisk, Verdict
-from aliyun_import.sandbox.core.state import Settings
+from aliyun_import.model.boot import CloudBootTest, InstanceCall, InstanceType, SystemDisk, Verdict
+from aliyun_import.role.spec import boot_test_policy
+from aliyun_import.sandbox.core.state import AccessKey, Settings
 from aliyun_import.sandbox.ecs import instances as sandbox_instances
 from aliyun_import.sandbox.ecs.state import Ecs, Instance
 from aliyun_import.sandbox.server import Sandbox
@@ -86,16 +87,17 @@ class Place:
     image_id: str
     directory: Path
     clock: SandboxClock
+    key: AccessKey | None = None
     events: list[Event] = field(default_factory=list)
 
     def cloud(self, fate: Fate | None = None, context: Context | None = None) -> Cloud:
         """Return the services of a run."""
         fate = fate or Fate()
         return Cloud(
-            images=Mortal(reach.images(self.sandbox), fate),
-            instances=Mortal(reach.instances(self.sandbox), fate),
+            images=Mortal(reach.images(self.sandbox, key=self.key), fate),
+            instances=Mortal(reach.instances(self.sandbox, key=self.key), fate),
             context=context or Context(clock=self.clock, emit=self.events.append),
-            ending=Mortal(reach.instances(self.sandbox), fate),
+            ending=Mortal(reach.instances(self.sandbox, key=self.key), fate),
             ending_context=Context(clock=self.clock, emit=self.events.append),
         )
 
@@ -308,6 +310,68 @@ def test_an_image_that_is_not_there_is_refused(place: Place) -> None:
     with pytest.raises(RefusedError, match="m-none") as caught:
         place.run()
     assert caught.value.code == "image-missing"
+
+
+def test_the_policy_for_boot_tests_is_enough(place: Place, tmp_path: Path) -> None:
+    """A user with this policy and no other tests an image, and saves the screen."""
+    policy = json.dumps(boot_test_policy())
+    place.key = place.sandbox.state.add_key(AccessKey(id="K", secret="s", principal="user/b", policies=(policy,)))
+    screen = tmp_path / "screen.jpg"
+    test = place.run(CloudBootOptions(vswitch_id=VSWITCH, security_group_id=GROUP, screen=screen))
+    assert test.judgement.verdict is Verdict.BOOTS
+    assert screen.stat().st_size
+    assert not place.instances()
+
+
+def test_windows_is_unproven(place: Place) -> None:
+    """ECS offers no console of Windows, and silence is no failure."""
+    fields: dict[str, Any] = {"Platform": "Windows Server 2022", "ImageName": "windows"}
+    place.image_id = str(call(place.sandbox, "ImportImage", DiskDeviceMappings=[mapping()], **fields)["ImageId"])
+    test = place.run()
+    assert test.judgement.verdict is Verdict.UNPROVEN
+    assert "no console" in test.judgement.reason
+    assert not place.instances()
+
+
+class Losing(Mortal):
+    """A service whose answer to RunInstances is lost; `is_listed`: the instance is listed at once."""
+
+    is_listed = True
+
+    def run_instance(self, order: InstanceCall) -> str:
+        """Start the instance, and lose the answer."""
+        instance_id = str(self._wrapped.run_instance(order))
+        if not order.dry_run:
+            raise TransientError(f"{instance_id} is lost.", code="connection-lost", remedy=None)
+        return instance_id
+
+    def instances(self, *, tags: Mapping[str, str]) -> tuple[object, ...]:
+        """List the instances, later."""
+        return tuple(self._wrapped.instances(tags=tags)) if self.is_listed else ()
+
+
+@pytest.mark.parametrize("is_listed", [True, False])
+def test_a_lost_answer_starts_no_second_instance(place: Place, is_listed: bool) -> None:
+    """An instance that is listed is deleted at once; one that is not yet is the one of the next run."""
+    cloud = place.cloud()
+    losing: Any = Losing(reach.instances(place.sandbox), Fate())
+    losing.is_listed = is_listed
+    lost = Cloud(
+        images=cloud.images,
+        instances=losing,
+        context=cloud.context,
+        ending=losing,
+        ending_context=cloud.ending_context,
+    )
+    with place.journal() as journal, pytest.raises(TransientError, match="is lost"):
+        boot_test_image(place.image_id, OPTIONS, lost, journal, confirm=lambda _: None)
+    assert len(place.instances()) == (0 if is_listed else 1)
+    assert [one.code for one in place.events if isinstance(one, Warned)] == ([] if is_listed else ["instance-left"])
+    first = [one.id for one in place.instances()]
+    test = place.run()
+    assert test.judgement.verdict is Verdict.BOOTS
+    assert is_listed or [test.instance_id] == first
+    assert not place.instances()
 
 
 def test_an_instance_that_cannot_be_deleted_is_named(place: Place) -> None:
