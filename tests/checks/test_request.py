@@ -151,10 +151,30 @@ def test_every_listed_platform_passes(platform: str) -> None:
     assert found(platform=platform, os_type=os_type) == {}
 
 
+@pytest.mark.parametrize(
+    ("platform", "nearest"),
+    [
+        ("rockylinux", "Rocky Linux"),
+        ("Other Linux", "Others Linux"),
+        ("Debain", "Debian"),
+        ("ubunut", "Ubuntu"),
+        ("CentOS8", "CentOS"),
+        ("Windows Server 2K22", "Windows Server 2022"),
+    ],
+)
+def test_the_nearest_platforms_are_offered(platform: str, nearest: str) -> None:
+    """The remedy has the nearest name of the service's list, quoted as the shell needs it."""
+    finding = found(platform=platform, os_type=OsType.LINUX)["platform-unlisted"]
+    assert f'--platform "{nearest}"' in (finding.remedy or "")
+
+
+def test_a_platform_that_resembles_none_is_told_the_way_out() -> None:
+    """There is no nearest name."""
+    assert '"Others Linux"' in (found(platform="xyzzy")["platform-unlisted"].remedy or "")
+
+
 def test_close_matches_are_offered() -> None:
-    """The remedy for a misspelt platform or region has the similar ones."""
-    assert '"Rocky Linux"' in (found(platform="rockylinux")["platform-unlisted"].remedy or "")
-    assert '"Others Linux"' in (found(platform="Other Linux")["platform-unlisted"].remedy or "")
+    """The remedy for a misspelt region or license type has the similar one."""
     assert "cn-hangzhou" in (found(region="cn-hangzou")["region-unlisted"].remedy or "")
     assert "--license-type BYOL" in (found(license_type="byol")["license-type"].remedy or "")
 

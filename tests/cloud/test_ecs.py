@@ -4,6 +4,7 @@ import json
 import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
@@ -18,7 +19,7 @@ from tests.cloud import reach
 
 
 @contextmanager
-def _answering(*documents: dict[str, Any]) -> Iterator[tuple[EcsImages, list[dict[str, str]]]]:
+def _answering(*documents: dict[str, Any], status: int = 200) -> Iterator[tuple[EcsImages, list[dict[str, str]]]]:
     """Return an ECS that answers with these documents in turn, and what it was asked."""
     asked: list[dict[str, str]] = []
     answers = iter(documents)
@@ -27,7 +28,8 @@ def _answering(*documents: dict[str, Any]) -> Iterator[tuple[EcsImages, list[dic
         target = reach.read_head(connection).split()[1].decode()
         asked.append({name: values[0] for name, values in parse_qs(urlsplit(target).query).items()})
         body = json.dumps(next(answers)).encode()
-        connection.sendall(b"HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: %d\r\n\r\n%s" % (len(body), body))
+        head = b"HTTP/1.1 %d X\r\nConnection: close\r\nContent-Length: %d\r\n\r\n" % (status, len(body))
+        connection.sendall(head + body)
 
     with reach.server(handle) as port:
         found = resolve_endpoints("cn-hangzhou", endpoint_url=f"http://127.0.0.1:{port}")
@@ -48,6 +50,18 @@ def test_images_are_asked_for_in_every_status() -> None:
         ecs.image("m-1")
     assert set(asked[0]["Status"].split(",")) >= {"Creating", "Waiting", "Available", "UnAvailable", "CreateFailed"}
     assert asked[0]["RegionId"] == "cn-hangzhou"
+
+
+@pytest.mark.parametrize(("platform", "near", "far"), [("Debain", "Debian", "FreeBSD"), ("xyzzy", "FreeBSD", "")])
+def test_a_refused_platform_is_told_the_nearest_names(platform: str, near: str, far: str) -> None:
+    """The remedy has the names of the list that it resembles, or the whole list."""
+    refusal = {"RequestId": "R", "Code": "InvalidPlatform.Malformed", "Message": "m"}
+    call = reach.import_call()
+    with _answering(refusal, status=400) as (ecs, _), pytest.raises(RefusedError) as caught:
+        ecs.import_image(replace(call, request=replace(call.request, platform=platform)))
+    assert caught.value.code == "platform-invalid"
+    assert near in (caught.value.remedy or "")
+    assert not far or far not in (caught.value.remedy or "")
 
 
 def test_names_are_compared_whole() -> None:

@@ -7,7 +7,7 @@ import json
 import re
 import socket
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, contextmanager
 
 import pytest
 
@@ -197,6 +197,47 @@ def test_an_odd_answer_to_any_operation_is_told(name: str) -> None:
             if error is not None:
                 assert_told(error)
             assert (error.exit_code if error else Exit.DONE) in exits, (operation, error, error and error.cause)
+
+
+# What passes if the same command is run again: status, and the service's code.
+BUSY = [(429, "Throttling"), (429, "Unheard"), (429, ""), (408, ""), (500, ""), (502, ""), (503, ""), (504, "")]
+
+
+@contextmanager
+def busy(status: int, code: str) -> Iterator[int]:
+    """Answer every request with an error in the form of its service, without a code if `code` is empty."""
+    named = f"<Code>{code}</Code>" if code else ""
+    xml = XML + f"<Error>{named}<Message>m</Message><RequestId>R-1</RequestId></Error>".encode()
+    document = {"Code": code, "Message": "m", "RequestId": "R-1"} if code else {"RequestId": "R-1"}
+
+    def handle(connection: socket.socket) -> None:
+        is_rpc = b"Action=" in reach.read_head(connection)
+        connection.sendall(answer(status, json.dumps(document).encode() if is_rpc else xml, OSS_ID, RPC_ID))
+        connection.shutdown(socket.SHUT_WR)
+
+    with reach.server(handle) as port:
+        yield port
+
+
+@pytest.mark.parametrize(("status", "code"), BUSY)
+def test_a_service_that_is_busy_is_exit_code_6(status: int, code: str) -> None:
+    """HTTP 429, and 5xx without a code, are transient at each operation of each service."""
+    with busy(status, code) as port:
+        for operation, call in _operations(port):
+            error = failure_of(call)
+            assert error is not None, operation
+            assert_told(error)
+            assert error.exit_code is Exit.TRANSIENT, (operation, error, error.cause)
+
+
+def test_a_token_that_is_in_work_is_exit_code_6() -> None:
+    """IdempotentProcessing: a call with the same client token is not finished."""
+    with busy(400, "IdempotentProcessing") as port:
+        calls = dict(_operations(port))
+        for operation in ("import_image", "dry run", "delete_image", "role", "whoami"):
+            error = failure_of(calls[operation])
+            assert error is not None, operation
+            assert error.exit_code is Exit.TRANSIENT, (operation, error)
 
 
 @pytest.mark.parametrize("name", ODD)
