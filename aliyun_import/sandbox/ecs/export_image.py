@@ -8,12 +8,11 @@ from aliyun_import.sandbox.core.rpc_errors import Refusal
 from aliyun_import.sandbox.ecs.import_image import SERVICE
 from aliyun_import.sandbox.ecs.rules import region_of
 from aliyun_import.sandbox.ecs.state import Ecs, Export, Image, Task
-from aliyun_import.sandbox.importer import engine
+from aliyun_import.sandbox.importer import conversion, engine
 from aliyun_import.sandbox.oss.state import OssState
 from aliyun_import.sandbox.ram.state import Ram, RoleView
 
 DEFAULT_ROLE = "AliyunECSImageExportDefaultRole"
-FORMATS = ("RAW", "VHD", "QCOW2", "VMDK", "VDI")
 MAX_DATA_DISKS = 4
 MAX_DATA_GIB = 500
 _PREFIX = re.compile(r"[A-Za-z0-9]{1,30}")
@@ -27,7 +26,7 @@ def export_image(call: RpcCall) -> dict[str, Value]:
     if prefix and not _PREFIX.fullmatch(prefix):
         raise Refusal("InvalidOSSPrefix.Malformed")
     wanted = call.get("ImageFormat", "raw").upper()
-    if wanted not in FORMATS:
+    if wanted not in conversion.DRIVERS:
         raise Refusal("InvalidImageFormat.Malformed")
     if region in call.state.settings.regions_without_import:
         raise Refusal("InvalidRegion.NotSupport")
@@ -37,7 +36,7 @@ def export_image(call: RpcCall) -> dict[str, Value]:
     _check_bucket(call, _role(call), bucket, region)
     if call.flag("DryRun"):
         raise Refusal("DryRunOperation")
-    return {"RegionId": region, "TaskId": _begin(call, image, Export(bucket=bucket, prefix=prefix)).id}
+    return {"RegionId": region, "TaskId": _begin(call, image, Export(bucket=bucket, prefix=prefix, format=wanted)).id}
 
 
 def _check_image(call: RpcCall, image: Image, wanted: str) -> None:
@@ -50,9 +49,10 @@ def _check_image(call: RpcCall, image: Image, wanted: str) -> None:
         raise Refusal("InvalidImage.DiskAmountOrSize", "The image has too many or too large data disks.")
     if is_exported(call.state.part(Ecs), image):
         raise Refusal("ImageIsExporting")
-    if wanted != "RAW" or any(disk.format != "RAW" for disk in image.disks):
-        formats = "/".join(sorted({disk.format for disk in image.disks}))
-        raise Refusal("NotImplementedBySandbox", f"the conversion of an image from {formats} to {wanted}")
+    for disk in image.disks:
+        why = conversion.obstacle(disk.format, wanted)
+        if why:
+            raise Refusal("NotImplementedBySandbox", f"the export of a {disk.format} disk as {wanted}: {why}")
 
 
 def _role(call: RpcCall) -> RoleView:

@@ -137,6 +137,7 @@ class Export:
 
     bucket: str
     prefix: str
+    format: str = "RAW"
 
 
 @dataclass(frozen=True, kw_only=True)
