@@ -1,7 +1,8 @@
-"""A disk image: a regular file or a block device, opened once, read-only, with one identity.
+"""A disk image: a regular file or a block device, open read-only, with one identity.
 
-The same `Disk` serves fingerprints, conversion and upload. The inspection runs in a child process, which opens `path`
-itself: a child with limits must not share a descriptor that other readers depend on.
+Fingerprints, conversion and upload each open a `Disk`. The inspection runs in a child process, which opens the path
+itself: a child with limits must not share a descriptor that other readers depend on. So an upload compares the identity
+of what it opened with the one that was inspected.
 """
 
 import contextlib
@@ -19,7 +20,7 @@ from aliyun_import.disk.containers.registry import identify
 from aliyun_import.disk.fingerprint import Fingerprint, keeps_ctime, read_mounts
 from aliyun_import.disk.holes import Extent, find_extents, why_not_believed
 from aliyun_import.disk.reader import FileReader, ReadProblem
-from aliyun_import.errors import DiskEmpty, DiskError, DiskTruncated
+from aliyun_import.errors import DiskChanged, DiskEmpty, DiskError, DiskTruncated
 from aliyun_import.limits import KIB, MIB
 
 T = TypeVar("T")
@@ -108,6 +109,16 @@ class Disk:
     def unread_bytes(self) -> int:
         """The size of the holes, which are not read: the file system is believed about them."""
         return self.size_bytes - sum(extent.end - extent.start for extent in self.extents())
+
+    def identity(self) -> tuple[int, ...]:
+        """Return what tells whether a file was replaced or written to meanwhile: device, inode, size, time in ns.
+
+        Empty for a block device, whose node has nothing of its content.
+        """
+        status = os.fstat(self._file.fileno())
+        if not stat.S_ISREG(status.st_mode):
+            return ()
+        return status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns
 
     def fingerprint(self) -> Fingerprint:
         """Return the fingerprint of the file as it is now. Raises DiskError, also when the file became shorter.
@@ -206,15 +217,22 @@ def open_source(path: Path) -> Disk:
     return Disk(path, file)
 
 
-def open_disk(path: Path) -> Disk:
+def open_disk(path: Path, *, inspected: tuple[int, ...] = ()) -> Disk:
     """Open a disk as it is uploaded: the content of a file that is compressed in blocks, else the file itself.
 
     A disk that has to be converted is opened here after its conversion. Raises DiskError as `open_source` does, and
-    "unpack-failed" for a damaged compressed file.
+    "unpack-failed" for a damaged compressed file; DiskChanged if it is not the one with the identity `inspected`.
     """
     disk = open_source(path)
     file = disk._file
     try:
+        if inspected and disk.identity() != inspected:
+            raise DiskChanged(
+                f"{path} changed since it was inspected.",
+                code="disk-changed",
+                cause="The file was replaced or written to meanwhile.",
+                remedy="Stop what writes to it, and run the same command again.",
+            )
         container = _unpacking(path, file, lambda: identify(file))
         if container.compression is None:
             return disk

@@ -19,13 +19,17 @@ def inspect_disk(path: Path, *, guest: bool = True, limits: Limits | None = None
     then contains what is known, and `unknowns` what happened. Takes 0.1 s, with a guest some 0.5 s. Raises DiskError
     when there is no disk: "disk-missing", "disk-kind", "disk-unreadable".
     """
-    file_bytes = _openable_bytes(path)
+    file_bytes, identity = _opened(path)
     unknowns: tuple[str, ...] = ()
     for depth in ("guest", "layout") if guest else ("layout",):
         outcome = call_isolated(_EXAMINE, [str(path.absolute()), depth], limits=limits or Limits())
         if isinstance(outcome.value, DiskReport):
             return replace(
-                outcome.value, path=path, unknowns=(*unknowns, *outcome.value.unknowns), held=holder_of(path)
+                outcome.value,
+                path=path,
+                unknowns=(*unknowns, *outcome.value.unknowns),
+                held=holder_of(path),
+                identity=identity,
             )
         what = "the operating system" if depth == "guest" else "the disk"
         unknowns = (*unknowns, f"{what} was not inspected: the inspection ended early, {outcome.failure}")
@@ -37,13 +41,14 @@ def inspect_disk(path: Path, *, guest: bool = True, limits: Limits | None = None
         virtual_bytes=None,
         unknowns=unknowns,
         held=holder_of(path),
+        identity=identity,
     )
 
 
-def _openable_bytes(path: Path) -> int:
-    """Return the size of the disk. A missing file is reported here and not by the child."""
+def _opened(path: Path) -> tuple[int, tuple[int, ...]]:
+    """Return size and identity of the disk. A missing file is reported here and not by the child."""
     try:
         with open_source(path) as source:
-            return source.size_bytes
+            return source.size_bytes, source.identity()
     except DiskEmpty:  # a problem in the report
-        return 0
+        return 0, ()

@@ -50,7 +50,7 @@ class SentDisks:
         self.inspection = inspection
         self._run = run
         self._files = ExitStack()
-        self._request: ImportRequest | None = None
+        self._sent: Inspection | None = None
 
     def __enter__(self) -> Self:
         return self
@@ -67,11 +67,16 @@ class SentDisks:
     @property
     def request(self) -> ImportRequest:
         """The request with the disks as they are sent."""
-        if self._request is None:
-            self._request = self._converted()
-        return self._request
+        return self.sent.request
 
-    def _converted(self) -> ImportRequest:
+    @property
+    def sent(self) -> Inspection:
+        """The inspection of the disks as they are sent."""
+        if self._sent is None:
+            self._sent = self._converted()
+        return self._sent
+
+    def _converted(self) -> Inspection:
         asked = self.inspection.asked
         disks = tuple(
             disk
@@ -80,8 +85,8 @@ class SentDisks:
             for disk, report in zip(asked.disks, self.inspection.reports, strict=True)
         )
         if disks == asked.disks:
-            return self.inspection.request
-        return inspect(replace(asked, disks=disks), self._run.options, emit=self._run.context.emit).request
+            return self.inspection
+        return inspect(replace(asked, disks=disks), self._run.options, emit=self._run.context.emit)
 
     def _convert(self, path: Path, report: DiskReport) -> Path:
         context = self._run.context

@@ -21,6 +21,7 @@ from dataclasses import replace
 from aliyun_import.account.check import AccountState, check_account, ensure_bucket
 from aliyun_import.cleanup import leftovers_command
 from aliyun_import.context import Context
+from aliyun_import.disk.report import DiskReport
 from aliyun_import.errors import AliyunImportError, ImportFailed
 from aliyun_import.events import Noted, RunStarted, Warned
 from aliyun_import.image.failure import with_commands
@@ -125,7 +126,7 @@ def _run_stages(disks: SentDisks, account: AccountState, run: PushRun, journal: 
     if run.options.dry_run:
         return replace(dry_run(sent, begun, run, journal), boot_test=tested)
     if not state.submitted:
-        state = _import(begun, sent, run, journal)
+        state = _import(begun, sent, disks.sent.reports, run, journal)
     disks.close()
     if not run.options.wait:
         return replace(_left_running(begun, state, run), boot_test=tested)
@@ -188,12 +189,14 @@ def _earlier_import(begun: Begun, sent: ImportRequest, state: PushState, run: Pu
     return state if found is None else adopt(found, run, journal)
 
 
-def _import(begun: Begun, sent: ImportRequest, run: PushRun, journal: Journal) -> PushState:
+def _import(
+    begun: Begun, sent: ImportRequest, reports: Sequence[DiskReport | None], run: PushRun, journal: Journal
+) -> PushState:
     """Ensure bucket and role, upload, and begin the import."""
     account = ensure_bucket(begun.account, run.services, run.context, region=sent.region)
     role = role_stage(sent, run, bucket=account.bucket)
     sent = ask_stage(sent, account, run, journal)
-    objects = upload_stage(sent, account, run, journal)
+    objects = upload_stage(sent, reports, account, run, journal)
     return import_stage(sent, objects, role, run, journal)
 
 

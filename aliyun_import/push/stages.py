@@ -4,10 +4,12 @@ Each takes the results of those before it and returns its own. What costs or cre
 before it happens.
 """
 
+from collections.abc import Sequence
 from dataclasses import replace
 
 from aliyun_import.account.check import AccountState
 from aliyun_import.account.staging_bucket import PREFIX
+from aliyun_import.disk.report import DiskReport
 from aliyun_import.errors import (
     AliyunImportError,
     DetectionUnsupported,
@@ -60,13 +62,20 @@ def role_stage(request: ImportRequest, run: PushRun, *, bucket: str) -> RoleChan
 
 
 def upload_stage(
-    request: ImportRequest, account: AccountState, run: PushRun, journal: Journal
+    request: ImportRequest,
+    reports: Sequence[DiskReport | None],
+    account: AccountState,
+    run: PushRun,
+    journal: Journal,
 ) -> tuple[UploadedObject, ...]:
-    """Upload every local disk, one after the other; return the object of each disk, in their order."""
+    """Upload every local disk, one after the other; return the object of each disk, in their order.
+
+    `reports` are of the disks as they are sent: what is sent must be what was inspected.
+    """
     return tuple(
         _existing(disk, account.objects[index])
         if disk.key
-        else _upload(request, index, run, journal, store=run.services.store(account.bucket))
+        else _upload(request, index, reports[index], run, journal, store=run.services.store(account.bucket))
         for index, disk in enumerate(request.disks)
     )
 
@@ -88,11 +97,12 @@ def upload_request(request: ImportRequest, options: PushOptions, index: int) -> 
 
 
 def _upload(
-    request: ImportRequest, index: int, run: PushRun, journal: Journal, *, store: ObjectStore
+    request: ImportRequest, index: int, report: DiskReport | None, run: PushRun, journal: Journal, *, store: ObjectStore
 ) -> UploadedObject:
+    inspected = report.identity if report is not None else ()
     with run.context.stage("upload", str(request.disks[index].path)) as stage:
         uploaded = upload_disk(
-            upload_request(request, run.options, index),
+            replace(upload_request(request, run.options, index), inspected=inspected),
             run.context,
             store=store,
             journal=journal,

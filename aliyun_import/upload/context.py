@@ -43,7 +43,7 @@ class UploadRequest:
 
     `key` is the value of --key; None names the object after `key_stem` ("aliyun-import/<image name>/system") and the
     content. `suffix` is ".raw", ".vhd" or ".qcow2"; `base_key` is the value of --base; `region` is the bucket's, for
-    remedies that can be pasted.
+    remedies that can be pasted. `inspected` is the identity of the disk that was inspected, empty where none was.
     """
 
     path: Path
@@ -53,6 +53,7 @@ class UploadRequest:
     key_stem: str
     suffix: str
     base_key: str | None = None
+    inspected: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -39,7 +39,7 @@ def upload_disk(
     when the disk changed while it was sent, and Interrupted, also when the run was cancelled during the last request.
     The remedy names what is kept in OSS, and how to resume or remove it. Events are emitted on the calling thread.
     """
-    with open_disk(request.path) as source:
+    with open_disk(request.path, inspected=request.inspected) as source:
         upload_context = UploadContext.of(context, source=source, store=store)
         uploaded = _Upload(request, upload_context, SessionLog(journal, request.disk_index), options).run()
     context.check_cancelled()
@@ -59,7 +59,7 @@ def preview_upload(
 
     `journal` is a copy. `has_bucket` is False if the bucket does not exist yet.
     """
-    with open_disk(request.path) as source:
+    with open_disk(request.path, inspected=request.inspected) as source:
         upload_context = UploadContext.of(context, source=source, store=store)
         upload = _Upload(request, upload_context, SessionLog(journal, request.disk_index), options)
         return upload.preview(has_bucket=has_bucket)

@@ -9,6 +9,7 @@ import pytest
 from aliyun_import.context import interrupted
 from aliyun_import.errors import (
     AliyunImportError,
+    DiskChanged,
     DiskError,
     ImportFailed,
     Interrupted,
@@ -16,9 +17,11 @@ from aliyun_import.errors import (
     RefusedError,
     StillRunning,
 )
-from aliyun_import.events import ImageCheckProgress, ObjectReady, RunStarted, StageFinished, Warned
+from aliyun_import.events import Event, ImageCheckProgress, ObjectReady, RunStarted, StageFinished, Warned
 from aliyun_import.model.image import DISK_DIGEST_TAG, PUSH_ID_TAG
 from aliyun_import.model.request import BootMode, OsType
+from aliyun_import.push.options import PushOptions
+from aliyun_import.push.push import push
 from aliyun_import.sandbox.core.faults import Fault
 from aliyun_import.sandbox.ecs.state import Ecs
 from aliyun_import.services.interface import ImageService
@@ -263,6 +266,28 @@ def test_an_object_that_was_removed_during_the_import_does_not_stay(machine: Mac
     assert "removed" in (error.cause or "")
     assert "stay" not in (error.remedy or "")
     machine.cloud.clock = steered
+    assert machine.push().image_status == "Available"
+
+
+@pytest.mark.parametrize("how", ["replaced", "written to"])
+def test_a_disk_that_is_not_the_inspected_one_is_not_sent(machine: Machine, how: str) -> None:
+    """Its parameters and its findings are those of another disk; the same command inspects it anew."""
+    path = machine.request.disks[0].path
+    assert path is not None
+    other = path.with_name("other.raw")
+    other.write_bytes(path.read_bytes())
+
+    def change(event: Event) -> None:
+        if isinstance(event, StageFinished) and event.stage == "role" and other.exists():
+            if how == "written to":
+                path.write_bytes(other.read_bytes())
+            other.replace(path) if how == "replaced" else other.unlink()
+
+    options = PushOptions(state_dir=machine.state_dir)
+    with pytest.raises(DiskChanged) as caught:
+        push(machine.request, options, machine.cloud.services, machine.cloud.context(change))
+    assert (caught.value.code, caught.value.exit_code) == ("disk-changed", 9)
+    assert machine.count("UploadPart") == 0
     assert machine.push().image_status == "Available"
 
 
