@@ -374,7 +374,7 @@ class ErrorCode(CodeRow):
                          "Check for a captive portal or a proxy, and run the same command again.")
 
     # This machine
-    JOURNAL_LOCKED = ("journal-locked", e.LocalStateError, "Another push of the disk to the bucket is running.",
+    JOURNAL_LOCKED = ("journal-locked", e.LocalStateError, "The same command is running already.",
                       "Wait for that process to end, or stop it, and run the same command again.")
     JOURNAL_UNREADABLE = ("journal-unreadable", e.LocalStateError, "The journal is damaged, or not a journal.",
                           "Move the file away and run the same command again: what is in OSS is found and kept.")

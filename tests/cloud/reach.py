@@ -17,6 +17,7 @@ from aliyun_import.cloud.endpoints import Endpoints, resolve_endpoints
 from aliyun_import.cloud.oss.store import OssStore
 from aliyun_import.cloud.ram import RamRoles, StsIdentity
 from aliyun_import.cloud.transport.settings import Timeouts
+from aliyun_import.model.boot import InstanceCall
 from aliyun_import.model.request import DiskFormat, DiskMapping, ImportCall, ImportRequest
 from aliyun_import.sandbox.core.state import AccessKey
 from aliyun_import.sandbox.server import Sandbox
@@ -75,6 +76,20 @@ def instances(sandbox: Sandbox, *, key: AccessKey | None = None) -> EcsInstances
 def identity(sandbox: Sandbox, key: AccessKey | None = None) -> StsIdentity:
     """Open STS."""
     return StsIdentity(endpoints=endpoints(sandbox), credentials=credentials(sandbox, key))
+
+
+def instance_call() -> InstanceCall:
+    """Make a RunInstances call."""
+    return InstanceCall(
+        image_id="m-1",
+        instance_type="ecs.g7.large",
+        vswitch_id="vsw-1",
+        security_group_id="sg-1",
+        disk_category="cloud_essd",
+        disk_gib=20,
+        released="2026-11-24T10:45:00Z",
+        client_token="x",
+    )
 
 
 def import_call(*, name: str = "web-42", key: str = "disk.raw", dry_run: bool = False) -> ImportCall:

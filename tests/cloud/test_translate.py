@@ -65,6 +65,8 @@ def _asking(cloud: Sandbox, service: str, row: ErrorMapping) -> Callable[[], obj
         return lambda: reach.roles(cloud).attach_policy(ours, role_name=reach.ROLE)
     if service == "RAM":
         return lambda: reach.roles(cloud).update_trust_policy(reach.ROLE, trust_policy="{}")
+    if "{vswitch}" in text:
+        return lambda: reach.instances(cloud).run_instance(reach.instance_call())
     if "{task}" in text:
         return lambda: reach.images(cloud).cancel_task("t-1")
     if "{image}" in text:

@@ -26,7 +26,8 @@ _BY_CODE: Mapping[tuple[str, str, str], ErrorMapping] = {
 class Answer:
     """An unsuccessful answer: its service, the operation, and the service's code and message.
 
-    `operands` are the values that summaries and remedies name: bucket, key, region, name, role, policy, task, image.
+    `operands` are the values that summaries and remedies name: bucket, key, region, name, role, policy, task, image,
+    vswitch, group.
     `skew` is the difference between this machine's clock and the service's ("20 min 3 s ahead of"), where it is large.
     `variant` distinguishes what a service reports with one code. `code` is empty where the answer has none, as those
     to HEAD and those of gateways.
