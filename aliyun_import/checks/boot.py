@@ -5,6 +5,7 @@ from collections.abc import Sequence
 
 from aliyun_import.checks.infer import boot_mode_of
 from aliyun_import.checks.registry import AppliesTo, DiskSubject, Found, GuestSubject, Source, check, places
+from aliyun_import.checks.remedies import start_command
 from aliyun_import.disk.report import DiskReport, Loader, Partition, TableKind
 from aliyun_import.model.finding import Severity
 from aliyun_import.model.request import Architecture
@@ -85,16 +86,16 @@ def nothing_starts(subject: DiskSubject) -> Found | None:
     unread = _unread_esp(report)
     if unread:
         return Found(
-            f"Partition {unread.number} is an EFI system partition that could not be read, and BIOS finds no boot "
-            "loader.",
-            "Check the partition with fsck.vfat on a copy of the disk.",
+            "BIOS finds no boot loader on the disk, and it is not known whether UEFI finds one: partition "
+            f"{unread.number}, an EFI system partition, could not be read.",
+            f"Check the partition with fsck.vfat on a copy of the disk, or start it: {start_command(report.path)}.",
             f"partition {unread.number}",
             Severity.UNKNOWN,
         )
     if boot.unknown_code:
         return Found(
             f"It is not known whether the disk starts: {boot.unknown_code}.",
-            "Start a copy of the disk in a virtual machine with BIOS; or install GRUB, which is known here.",
+            f"Start it: {start_command(report.path)}. Or install GRUB, which is known here.",
             "bytes 0-440",
             Severity.UNKNOWN,
         )

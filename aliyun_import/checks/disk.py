@@ -64,7 +64,13 @@ def inspection_incomplete(subject: DiskSubject) -> Found | None:
     A part that could not be read is damaged or of an unknown kind, or the inspection reached its limits.
     """
     unknowns = subject.report.unknowns
-    return Found(f"The inspection is not complete: {'; '.join(unknowns[:6])}.", None, "the disk") if unknowns else None
+    if not unknowns:
+        return None
+    return Found(
+        f"The inspection is not complete, and whether the rest has faults is not known: {'; '.join(unknowns[:6])}.",
+        "Check what is named on the source machine, with fsck, or sgdisk --verify for the partition table.",
+        "the disk",
+    )
 
 
 @check(
@@ -235,7 +241,9 @@ def guest_unread(subject: GuestSubject) -> Found | None:
         return None
     windows_extra = any("aliyun-import[windows]" in unknown for unknown in unknowns)
     return Found(
-        f"Part of the disk was not inspected: {'; '.join(unknowns[:6])}.",
-        "Run pip install 'aliyun-import[windows]' and check again." if windows_extra else None,
+        f"Part of the disk was not inspected, and whether it has faults is not known: {'; '.join(unknowns[:6])}.",
+        "Run pip install 'aliyun-import[windows]' and check again."
+        if windows_extra
+        else f"Start it: {start_command(subject.report.path)}.",
         "the partitions",
     )

@@ -2,7 +2,7 @@
 
 from aliyun_import.checks.platform import import_adds_virtio, platform_of
 from aliyun_import.checks.registry import AppliesTo, Found, GuestSubject, Source, check
-from aliyun_import.checks.remedies import rebuild_initramfs, regenerate_menu
+from aliyun_import.checks.remedies import rebuild_initramfs, regenerate_menu, start_command
 from aliyun_import.disk.guest.report import DriverPlace, GuestReport, Kernel
 from aliyun_import.model.finding import Severity
 from aliyun_import.model.request import Architecture
@@ -41,15 +41,23 @@ def virtio_drivers(subject: GuestSubject) -> Found | None:
     added = import_adds_virtio(guest.os_release, platform)
     # If it is not the default and the others are complete, the guest boots.
     minor = len(missing) < len(kernels)
-    started = _is_started(guest)
+    started, where = _is_started(guest), first.initramfs or first.image or f"/lib/modules/{first.version}"
+    remedy = rebuild_initramfs(guest, first)
+    by_import = f" The import is documented to add the drivers for {platform}." if added else ""
+    if not started and not added and not minor:
+        return Found(
+            f"It is not known whether the kernel {_title(first)} finds its disk on ECS: no configuration of a boot "
+            f"loader was found that starts it. With {first.initramfs or 'no initramfs'} it would not: {drivers}.",
+            f"Start it: {start_command(subject.report.path)}. Or give it the drivers. {remedy}",
+            where,
+            Severity.UNKNOWN,
+        )
     return Found(
-        ("" if started else "No configuration of a boot loader was found, and with the usual initramfs the ")
-        + ("The " if started else "")
-        + f"kernel {_title(first)} would not find its disk on ECS: {drivers}."
-        + (f" The import is documented to add the drivers for {platform}." if added else ""),
-        rebuild_initramfs(guest, first),
-        first.initramfs or first.image or f"/lib/modules/{first.version}",
-        Severity.WARNS if added or minor else None if started else Severity.UNKNOWN,
+        f"{'The' if started else 'With the usual initramfs, the'} kernel {_title(first)} would not find its disk on "
+        f"ECS: {drivers}.{by_import}",
+        remedy,
+        where,
+        Severity.WARNS if added or minor else None,
     )
 
 
@@ -63,7 +71,7 @@ def initramfs_unread(subject: GuestSubject) -> Found | None:
     if kernel is None or all(kernel.place(name) is not DriverPlace.UNKNOWN for name in ("virtio_blk", "virtio_pci")):
         return None
     return Found(
-        f"It is not known whether the kernel {kernel.version} has the virtio drivers: its initramfs could not be read, "
+        f"It is not known whether the kernel {_title(kernel)} has the virtio drivers: its initramfs could not be read, "
         f"{kernel.initramfs_problem}.",
         "Search it for virtio_blk and virtio_pci on the source system: lsinitramfs or lsinitrd.",
         kernel.initramfs,

@@ -1,6 +1,7 @@
 """Checks of the layout of the system disk: the root, its place, and the partitions beside it."""
 
 from aliyun_import.checks.registry import AppliesTo, DiskSubject, Found, GuestSubject, Source, check
+from aliyun_import.checks.remedies import start_command
 from aliyun_import.disk.report import Partition
 from aliyun_import.model.finding import Severity
 
@@ -37,7 +38,7 @@ def root_encrypted(subject: DiskSubject) -> Found | None:
         return Found(
             f"{title} is encrypted with {kind}. It is not known whether the root is on it, or on {other.where} "
             f"({other.what}), which is not read.",
-            None,
+            f"Start it: {start_command(subject.report.path)}. If the root is encrypted, decrypt it first.",
             locked.where,
             Severity.UNKNOWN,
         )

@@ -153,10 +153,10 @@ def network_for_eth0(subject: GuestSubject) -> Found | None:
             remedy,
             places(found),
         )
-    unknown = "the kernel's arguments" if kept is None else "the rules by which udev names network cards"
+    unknown = "the arguments of the kernel that starts" if kept is None else "the rules by which udev names cards"
     return Found(
-        f"The network is configured for {name} only. Whether the card has that name on ECS is not known, because "
-        f"{unknown} could not be read.",
+        f"The network is configured for {name} only, and whether the card has that name on ECS is not known, because "
+        f"{unknown} are not.",
         remedy,
         places(found),
         Severity.UNKNOWN,

@@ -242,6 +242,16 @@ def test_each_fault_has_its_finding_and_no_other(rule: str, severity: Severity, 
     assert found[rule].source
 
 
+@pytest.mark.parametrize(
+    ("rule", "system"), [(rule, system) for rule, severity, system in CASES if severity is UNKNOWN]
+)
+def test_an_unknown_finding_says_what_is_not_known(rule: str, system: GuestReport) -> None:
+    """It claims nothing else, and says what would show it."""
+    finding = findings(report(guest=system))[rule]
+    assert "not known" in finding.message or "Nothing is known" in finding.message
+    assert finding.remedy
+
+
 @pytest.mark.parametrize(("rule", "system"), [(rule, system) for rule, severity, system in CASES if severity is BLOCKS])
 def test_every_blocking_finding_can_be_skipped_by_its_id(rule: str, system: GuestReport) -> None:
     """--skip-check with the id in brackets, and nothing else, makes the push continue."""

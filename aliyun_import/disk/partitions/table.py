@@ -223,8 +223,9 @@ def _probed(disk: Reader, partition: Partition, table: Table) -> Partition:
             Problem(
                 code="partition-unreadable",
                 severity=Severity.UNKNOWN,
-                seen=f"The content of partition {partition.number} can't be read: {problem.message}.",
+                seen=f"What is on partition {partition.number} is not known, as it can't be read: {problem.message}.",
                 where=f"byte {partition.start_bytes}",
+                remedy="Check the partition on the source machine with `blkid -p` and fsck.",
             )
         )
         return partition
@@ -271,8 +272,9 @@ def _unreadable(problem: ReadProblem) -> Problem:
     return Problem(
         code="table-unreadable",
         severity=Severity.UNKNOWN,
-        seen=f"The partition table can't be read: {problem.message}.",
+        seen=f"What is on the disk is not known, as its partition table can't be read: {problem.message}.",
         where="" if problem.offset is None else f"byte {problem.offset}",
+        remedy="Check the disk with `fdisk -l`; `testdisk` finds lost partitions.",
     )
 
 

@@ -3,6 +3,7 @@
 import bz2
 import gzip
 import lzma
+import re
 
 import pytest
 
@@ -788,6 +789,15 @@ def test_each_guest_gets_its_verdict(name: str) -> None:
     """What surely can't start blocks, what can't be known is unknown, and what starts has no finding."""
     guest, expected = TABLE[name]
     assert _verdict(report_of(guest)) == expected
+
+
+@pytest.mark.parametrize("name", [name for name, (_guest, expected) in TABLE.items() if "unknown:" in expected])
+def test_an_unknown_finding_claims_nothing(name: str) -> None:
+    """It says what is not known and how to find out, and not that the disk fails."""
+    for finding in run_disk_checks(report_of(TABLE[name][0]), request()):
+        if finding.severity is Severity.UNKNOWN:
+            assert re.search(r"(not|Nothing is) known|^If this system starts: ", finding.message), finding.message
+            assert finding.remedy, finding.message
 
 
 def test_the_table_has_many_guests() -> None:
