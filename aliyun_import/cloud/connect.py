@@ -85,7 +85,7 @@ def connect(config: CloudConfig, *, on_event: Emit = ignore) -> Client:
     used, and AccessError "credentials-missing", "profile-missing", "profile-unsupported" and "credentials-failed".
     """
     endpoints = _endpoints(config)
-    credentials = _credentials(config)
+    credentials = _credentials(config, endpoints)
     on_event(Noted(message=f"credentials from {credentials.describe()}"))
     on_event(
         Noted(message=f"OSS at {endpoints.oss}, ECS at {endpoints.ecs}, RAM at {endpoints.ram}, STS at {endpoints.sts}")
@@ -93,10 +93,12 @@ def connect(config: CloudConfig, *, on_event: Emit = ignore) -> Client:
     return Client(config=config, endpoints=endpoints, credentials=credentials)
 
 
-def _credentials(config: CloudConfig) -> CredentialsSource:
+def _credentials(config: CloudConfig, endpoints: Endpoints) -> CredentialsSource:
     keys = config.credentials
     if keys is None:
-        return load_credentials(profile=config.profile)
+        # Else a rehearsal would send the token of a CI job to the real STS.
+        is_given = config.endpoint_overrides.get("STS") or config.endpoint_url
+        return load_credentials(profile=config.profile, sts_url=endpoints.sts if is_given else None)
     return CredentialsSource(lambda: found_keys("the given configuration", keys.key_id, keys.secret, keys.token))
 
 

@@ -47,9 +47,16 @@ class AssumedRole:
 
 
 def assumed_role(
-    where: str, fields: Mapping[str, object], *, environment: Mapping[str, str] = os.environ
+    where: str,
+    fields: Mapping[str, object],
+    *,
+    environment: Mapping[str, str] = os.environ,
+    sts_url: str | None = None,
 ) -> AssumedRole:
-    """Return the role that the fields of a profile name; raises AccessError "profile-incomplete" without one."""
+    """Return the role that the fields of a profile name; raises AccessError "profile-incomplete" without one.
+
+    `sts_url` replaces the endpoint of STS, that of the profile included.
+    """
 
     def field(name: str) -> str:
         return str(fields.get(name) or "").strip()
@@ -73,7 +80,8 @@ def assumed_role(
         or field("role_session_name")
         or environment.get("ALIBABA_CLOUD_ROLE_SESSION_NAME", "").strip()
         or f"aliyun-import-{int(time.time())}",
-        url=endpoint(f"{'sts-vpc' if is_inside else 'sts'}.{region}.aliyuncs.com" if region else "sts.aliyuncs.com"),
+        url=sts_url
+        or endpoint(f"{'sts-vpc' if is_inside else 'sts'}.{region}.aliyuncs.com" if region else "sts.aliyuncs.com"),
         # The service refuses less than 900 s.
         duration_s=int(duration) if duration.isascii() and duration.isdigit() and len(duration) < 7 else 3600,
         policy=field("policy"),

@@ -76,7 +76,7 @@ def profile_region(profile: str | None, *, environment: Mapping[str, str], home:
     return str(entry.get("region_id") or "") or None if entry else None
 
 
-def of_profile(name: str, *, home: Path) -> Found:
+def of_profile(name: str, *, home: Path, sts_url: str | None = None) -> Found:
     """Return the credentials of a profile that was asked for by name; raises AccessError if there are none."""
     path = config_path(home)
     config = _config(path)
@@ -89,7 +89,7 @@ def of_profile(name: str, *, home: Path) -> Found:
             cause=f"Profiles there: {names}.",
             remedy=f"Run `aliyun configure --profile {name}`, or pass --profile with one of these.",
         )
-    found = _of_entry(entry, path, config)
+    found = _of_entry(entry, path, config, sts_url=sts_url)
     if isinstance(found, Skipped):
         raise AccessError(
             f"The profile {name} holds no usable credentials.",
@@ -100,7 +100,7 @@ def of_profile(name: str, *, home: Path) -> Found:
     return found
 
 
-def current_profile(*, environment: Mapping[str, str], home: Path) -> Found | Skipped:
+def current_profile(*, environment: Mapping[str, str], home: Path, sts_url: str | None = None) -> Found | Skipped:
     """Return the credentials of the CLI's current profile, or of ALIBABA_CLOUD_PROFILE."""
     path = config_path(home)
     if environment.get("ALIBABA_CLOUD_CLI_PROFILE_DISABLED", "").lower() == "true":
@@ -112,10 +112,10 @@ def current_profile(*, environment: Mapping[str, str], home: Path) -> Found | Sk
     entry = _entry(config, name)
     if entry is None:
         return Skipped(f"{path} (no profile {name or 'is current'})")
-    return _of_entry(entry, path, config)
+    return _of_entry(entry, path, config, sts_url=sts_url)
 
 
-def ini_section(*, environment: Mapping[str, str], home: Path) -> Found | Skipped:
+def ini_section(*, environment: Mapping[str, str], home: Path, sts_url: str | None = None) -> Found | Skipped:
     """Return the credentials of credentials.ini: the section ALIBABA_CLOUD_PROFILE, or default."""
     given = environment.get("ALIBABA_CLOUD_CREDENTIALS_FILE")
     path = Path(given) if given else home / ".alibabacloud" / "credentials.ini"
@@ -141,16 +141,21 @@ def ini_section(*, environment: Mapping[str, str], home: Path) -> Found | Skippe
         case "ram_role_arn":
             if isinstance(plain, Skipped):
                 return plain
-            return Found(where, assumed.with_keys(plain.read, assumed.assumed_role(where, role)))
+            return Found(where, assumed.with_keys(plain.read, assumed.assumed_role(where, role, sts_url=sts_url)))
         case "oidc_role_arn":
             file, provider = (section.get(key) or "" for key in ("oidc_token_file_path", "oidc_provider_arn"))
-            return Found(where, assumed.with_token(file, provider, assumed.assumed_role(where, role)))
+            return Found(where, assumed.with_token(file, provider, assumed.assumed_role(where, role, sts_url=sts_url)))
         case _:
             return Found(where, ini(str(path), name))
 
 
 def _of_entry(
-    entry: Mapping[str, Any], path: Path, config: Mapping[str, Any], above: tuple[str, ...] = ()
+    entry: Mapping[str, Any],
+    path: Path,
+    config: Mapping[str, Any],
+    above: tuple[str, ...] = (),
+    *,
+    sts_url: str | None,
 ) -> Found | Skipped:
     """Return the credentials of a profile; `above` are the profiles whose source it is."""
     name, mode = str(entry.get("name")), str(entry.get("mode") or "AK")
@@ -165,12 +170,14 @@ def _of_entry(
         case "ecsramrole":
             return Found(f"{where} (mode {mode})", local.ecs_role(entry.get("ram_role_name") or None))
         case "ramrolearn" | "chainableramrolearn":
-            source = plain if mode.lower() == "ramrolearn" else _source_of(entry, path, config, (*above, name))
+            is_plain = mode.lower() == "ramrolearn"
+            source = plain if is_plain else _source_of(entry, path, config, (*above, name), sts_url=sts_url)
             if isinstance(source, Skipped):
                 return source
-            return Found(f"{where} (mode {mode})", assumed.with_keys(source.read, assumed.assumed_role(where, entry)))
+            role = assumed.assumed_role(where, entry, sts_url=sts_url)
+            return Found(f"{where} (mode {mode})", assumed.with_keys(source.read, role))
         case "oidc":
-            role = assumed.assumed_role(where, entry)
+            role = assumed.assumed_role(where, entry, sts_url=sts_url)
             file, provider = (str(entry.get(key) or "") for key in ("oidc_token_file", "oidc_provider_arn"))
             return Found(f"{where} (mode {mode})", assumed.with_token(file, provider, role))
         case _:
@@ -178,13 +185,13 @@ def _of_entry(
 
 
 def _source_of(
-    entry: Mapping[str, Any], path: Path, config: Mapping[str, Any], above: tuple[str, ...]
+    entry: Mapping[str, Any], path: Path, config: Mapping[str, Any], above: tuple[str, ...], *, sts_url: str | None
 ) -> Found | Skipped:
     name = str(entry.get("source_profile") or "")
     source = _entry(config, name)
     if source is None or name in above:
         return Skipped(f"profile {above[-1]} of {path} (its source_profile {name!r} is not there, or leads back to it)")
-    return _of_entry(source, path, config, above)
+    return _of_entry(source, path, config, above, sts_url=sts_url)
 
 
 def _by_vendor(name: str, mode: str, path: Path) -> Found:

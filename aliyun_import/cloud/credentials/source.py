@@ -93,14 +93,16 @@ def load_credentials(
     profile: str | None = None,
     environment: Mapping[str, str] = os.environ,
     home: Path | None = None,
+    sts_url: str | None = None,
 ) -> CredentialsSource:
     """Return the credentials of a profile of the aliyun CLI, or else the first of the chain.
 
+    `sts_url` replaces the endpoint of STS where a role is assumed: an endpoint that was given counts for that, too.
     Raises AccessError "credentials-missing" with the list of what was tried, "profile-missing", "profile-unsupported"
     and "credentials-failed".
     """
     place = home or home_directory(environment)
-    return CredentialsSource(lambda: _find(profile, environment, place))
+    return CredentialsSource(lambda: _find(profile, environment, place, sts_url))
 
 
 def region_of_profile(
@@ -121,12 +123,12 @@ def home_directory(environment: Mapping[str, str] = os.environ) -> Path:
         return Path("/nonexistent")
 
 
-def _find(profile: str | None, environment: Mapping[str, str], home: Path) -> Found:
+def _find(profile: str | None, environment: Mapping[str, str], home: Path, sts_url: str | None) -> Found:
     _learn_environment(environment)
     if profile is not None:
-        return providers.of_profile(profile, home=home)
+        return providers.of_profile(profile, home=home, sts_url=sts_url)
     tried: list[str] = []
-    for step in _steps(environment=environment, home=home):
+    for step in _steps(environment=environment, home=home, sts_url=sts_url):
         answer = step()
         if isinstance(answer, Skipped):
             tried.append(answer.why)
@@ -141,13 +143,13 @@ def _find(profile: str | None, environment: Mapping[str, str], home: Path) -> Fo
     )
 
 
-def _steps(*, environment: Mapping[str, str], home: Path) -> tuple[Step, ...]:
+def _steps(*, environment: Mapping[str, str], home: Path, sts_url: str | None) -> tuple[Step, ...]:
     """Return the providers of the chain in their order; each is tried only when it is called."""
     return (
         lambda: _keys_in_environment(environment),
-        lambda: _oidc(environment),
-        lambda: providers.current_profile(environment=environment, home=home),
-        lambda: providers.ini_section(environment=environment, home=home),
+        lambda: _oidc(environment, sts_url),
+        lambda: providers.current_profile(environment=environment, home=home, sts_url=sts_url),
+        lambda: providers.ini_section(environment=environment, home=home, sts_url=sts_url),
         lambda: _ecs_role(environment),
         lambda: _uri(environment),
     )
@@ -184,10 +186,10 @@ def _keys_in_environment(environment: Mapping[str, str]) -> Found | Skipped:
     return Skipped("the environment (no ALIBABA_CLOUD_ACCESS_KEY_ID and ALIBABA_CLOUD_ACCESS_KEY_SECRET)")
 
 
-def _oidc(environment: Mapping[str, str]) -> Found | Skipped:
+def _oidc(environment: Mapping[str, str], sts_url: str | None) -> Found | Skipped:
     if all(environment.get(name) for name in _OIDC):
         where, provider_arn, file, role_arn = ("the OIDC token file", *(environment[name] for name in _OIDC))
-        role = assumed.assumed_role(where, {"ram_role_arn": role_arn}, environment=environment)
+        role = assumed.assumed_role(where, {"ram_role_arn": role_arn}, environment=environment, sts_url=sts_url)
         return Found(where, assumed.with_token(file, provider_arn, role))
     return Skipped(f"an OIDC token (not all of {', '.join(_OIDC)})")
 

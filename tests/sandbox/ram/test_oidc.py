@@ -1,6 +1,7 @@
 """OIDC providers, and AssumeRoleWithOIDC: who gets a key for a token, and who does not."""
 
 import json
+import os
 import urllib.request
 from dataclasses import replace
 from pathlib import Path
@@ -8,7 +9,8 @@ from typing import Any
 
 import pytest
 
-from aliyun_import.cloud.credentials import assumed
+from aliyun_import.cloud.config import CloudConfig
+from aliyun_import.cloud.connect import connect
 from aliyun_import.cloud.credentials.source import load_credentials
 from aliyun_import.errors import AccessError
 from aliyun_import.sandbox.control import account
@@ -16,6 +18,7 @@ from aliyun_import.sandbox.control.account import Issuer, save_issuer
 from aliyun_import.sandbox.core.router import OPERATIONS
 from aliyun_import.sandbox.core.state import AccessKey
 from aliyun_import.sandbox.server import Sandbox
+from tests.cloud.credentials.test_source import configure, profile
 from tests.sandbox.ram.oidc import ISSUER, PROVIDER, ROLE, SUBJECT, Issued, assume, ims, jwks, prepare_oidc, trust
 from tests.sandbox.vendor_sdk import RawAnswer, call, refusal, send
 
@@ -201,12 +204,11 @@ def test_a_token_in_a_query_is_concealed_in_the_log(sandbox: Sandbox) -> None:
     assert token not in entry.target
 
 
-def test_the_tool_takes_its_keys_so(sandbox: Sandbox, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """From the variables that a CI job sets; a token that expired is told as the service tells it."""
+def test_the_tool_takes_its_keys_so(sandbox: Sandbox, tmp_path: Path) -> None:
+    """From the variables that a CI job sets, at the endpoint given; an expired token is told in the service's words."""
     prepare_oidc(sandbox)
     token = tmp_path / "token"
     token.write_text(Issued().text(sandbox))
-    monkeypatch.setattr(assumed, "endpoint", lambda _: sandbox.url)
     environment = {
         "ALIBABA_CLOUD_OIDC_PROVIDER_ARN": PROVIDER,
         "ALIBABA_CLOUD_OIDC_TOKEN_FILE": str(token),
@@ -214,7 +216,7 @@ def test_the_tool_takes_its_keys_so(sandbox: Sandbox, tmp_path: Path, monkeypatc
         "ALIBABA_CLOUD_ROLE_SESSION_NAME": "job-7",
         "ALIBABA_CLOUD_ECS_METADATA_DISABLED": "true",
     }
-    source = load_credentials(environment=environment, home=tmp_path)
+    source = load_credentials(environment=environment, home=tmp_path, sts_url=sandbox.url)
     keys = source.get()
     session = AccessKey(id=keys.key_id, secret=keys.secret, token=keys.token)
     assert call(sandbox, "GetCallerIdentity", key=session)["Arn"].endswith("assumed-role/Builder/job-7")
@@ -222,6 +224,40 @@ def test_the_tool_takes_its_keys_so(sandbox: Sandbox, tmp_path: Path, monkeypatc
     with pytest.raises(AccessError, match=r"could not be taken from the OIDC token file") as caught:
         source.renew(keys)
     assert f"{TOKEN}.Expired" in str(caught.value.cause)
+
+
+@pytest.mark.parametrize("mode", ["environment", "profile", "ini", "role"])
+def test_no_endpoint_but_the_given_one_gets_a_token(
+    sandbox: Sandbox, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, mode: str
+) -> None:
+    """Wherever the role is named: --endpoint-url counts for its STS, too."""
+    prepare_oidc(sandbox)
+    token = tmp_path / "token"
+    token.write_text(Issued().text(sandbox))
+    for name in [name for name in os.environ if name.startswith(("ALIBABA", "ALICLOUD"))]:
+        monkeypatch.delenv(name)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("ALIBABA_CLOUD_ECS_METADATA_DISABLED", "true")
+    oidc = {"oidc_provider_arn": PROVIDER, "oidc_token_file": str(token), "ram_role_arn": ROLE}
+    if mode == "environment":
+        for name, value in (("OIDC_PROVIDER_ARN", PROVIDER), ("OIDC_TOKEN_FILE", str(token)), ("ROLE_ARN", ROLE)):
+            monkeypatch.setenv(f"ALIBABA_CLOUD_{name}", value)
+    elif mode == "profile":
+        configure(tmp_path, profile(mode="OIDC", ram_session_name="run", **oidc))
+    elif mode == "ini":
+        lines = f"oidc_provider_arn={PROVIDER}\noidc_token_file_path={token}\nrole_arn={ROLE}\n"
+        (tmp_path / "credentials.ini").write_text(f"[default]\ntype=oidc_role_arn\n{lines}")
+        monkeypatch.setenv("ALIBABA_CLOUD_CREDENTIALS_FILE", str(tmp_path / "credentials.ini"))
+    else:
+        keys = {"access_key_id": "SANDBOX-KEY", "access_key_secret": "SANDBOX-SECRET"}
+        configure(tmp_path, profile(mode="RamRoleArn", ram_role_arn=ROLE, ram_session_name="run", **keys))
+    with connect(CloudConfig(region="cn-hangzhou", endpoint_url=sandbox.url)) as client:
+        if mode == "role":
+            with pytest.raises(AccessError, match="could not be taken"):
+                client.credentials.get()
+            assert [entry.code for entry in sandbox.requests.entries("AssumeRole")] == ["NoPermission"]
+        else:
+            assert client.services().identity.whoami().account_id == sandbox.account_id
 
 
 def test_providers_are_made_listed_and_deleted(sandbox: Sandbox) -> None:
