@@ -120,7 +120,8 @@ def network_for_eth0(subject: GuestSubject) -> Found | None:
 
     udev of systemd 197 and later names the card of ECS by its place, ens5 or enp0s5. It keeps the name eth0 if the
     kernel is started with net.ifnames=0, if 99-default.link or 80-net-setup-link.rules is masked in /etc, or if a .link
-    file says so. NetworkManager uses DHCP on a card without a profile unless no-auto-default=* is set.
+    file says so; Debian 8, and SLE and Leap before 16, keep it unless net.ifnames=1 is set.
+    NetworkManager uses DHCP on a card without a profile unless no-auto-default=* is set.
     """
     guest, network = subject.guest, subject.guest.network
     if network is None or network.names_by_place is False:

@@ -733,6 +733,14 @@ TABLE: dict[str, tuple[Guest, str]] = {
         bios(root(debian(net="netplan", arguments=BY_PLACE, more={"/etc/netplan/1.yaml": NETPLAN_ETH0}))),
         "warns:network-for-eth0",
     ),
+    "sles 15, eth0 and net.ifnames=1": (
+        bios(root(debian("sles", "15.6", net="wicked", arguments=f"{BY_PLACE} net.ifnames=1"))),
+        "warns:network-for-eth0",
+    ),
+    "leap 16, eth0 and names by place": (
+        bios(root(debian("opensuse-leap", "16.0", net="wicked", arguments=BY_PLACE))),
+        "warns:network-for-eth0",
+    ),
     "networkd, eth* and names by place": (
         bios(root(debian(net="networkd", arguments=BY_PLACE, more={"/etc/systemd/network/a.network": NETWORKD_ETH0}))),
         "warns:network-for-eth0",
@@ -838,6 +846,10 @@ KEPT: dict[str, Files] = {
         "centos", "6.10", net="ifcfg", arguments=BY_PLACE,
         more={f"{LIBRARY}/60-net.rules": b"x", "/usr/lib/systemd/systemd": Link("nowhere")},
     )),
+    "SLES 15": debian("sles", "15.6", net="wicked", arguments=BY_PLACE),
+    "SLES 15 for SAP": debian("sles_sap", "15.6", net="wicked", arguments=BY_PLACE),
+    "Leap 42": debian("opensuse", "42.3", net="wicked", arguments=BY_PLACE),
+    "Leap 15": debian("opensuse-leap", "15.6", net="wicked", arguments=BY_PLACE),
     "Debian's cloud image": debian(arguments=BY_PLACE, more={"/etc/network/cloud-ifupdown-helper": b"#!"}),
     "any card, too": debian(
         arguments=BY_PLACE, more=NETWORKS["networkd"] | {f"{LINKS}/b.network": NETWORKD_ETH0}

@@ -5,6 +5,7 @@ from collections.abc import Iterator
 
 from aliyun_import.disk.filesystems.tree import Tree
 from aliyun_import.disk.guest.network.facts import Facts, files_in, is_true, lines_of
+from aliyun_import.disk.guest.release import read_os_release
 from aliyun_import.disk.guest.report import Evidence
 from aliyun_import.disk.guest.services import has_systemd
 
@@ -145,7 +146,8 @@ def read_naming(tree: Tree, facts: Facts, arguments: str) -> bool | None:
     """Return whether udev names network cards by their place unless net.ifnames=0 is set; None: not known.
 
     systemd 197 began it with a rule, version 209 replaced that by a rule and 99-default.link. Debian 8 and Ubuntu 14.04
-    have these, but keep the older generator of rules unless net.ifnames=1 is set.
+    have these, but keep the older generator of rules unless net.ifnames=1 is set, and so do SLE and Leap before 16
+    (SUSE, support document 000020417).
     """
     rules = {name for place in _UDEV_PACKAGED for name in tree.names(place)}
     if not rules:
@@ -154,10 +156,18 @@ def read_naming(tree: Tree, facts: Facts, arguments: str) -> bool | None:
         name.startswith("udev") for name in tree.names("/etc/runlevels/sysinit")
     ):
         return False  # OpenRC starts no udev: mdev of BusyBox names no cards
-    if _GENERATOR in rules and not _is_masked(tree, f"{_UDEV}/{_GENERATOR}"):
+    if _is_old_suse(tree) or (_GENERATOR in rules and not _is_masked(tree, f"{_UDEV}/{_GENERATOR}")):
         return "net.ifnames=1" in arguments.split()
     names = [name for name in _NAMING if name in rules and not _is_masked(tree, f"{_UDEV}/{name}")]
     return _NAMING[0] in names or (bool(names) and _links_by_place(tree, facts))
+
+
+def _is_old_suse(tree: Tree) -> bool:
+    release = read_os_release(tree)
+    if release is None or not re.fullmatch(r"sle[sd]?([_-].*)?|suse|opensuse(-leap)?", release.id):
+        return False
+    major = release.version_id.split(".")[0]
+    return not major.isdigit() or int(major) < 16 or int(major) == 42  # Leap 42 came before 15
 
 
 def _links_by_place(tree: Tree, facts: Facts) -> bool:
