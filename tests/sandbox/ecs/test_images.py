@@ -124,6 +124,16 @@ def test_a_filter_that_makes_no_sense_is_refused(
     assert refusal(ready, "DescribeImages", **fields) == expected
 
 
+def test_images_are_filtered_by_owner_and_by_what_starts_them(ready: Sandbox) -> None:
+    """The account of another is not one's own, and an instance type starts images of its architecture alone."""
+    for name, architecture in (("intel", "x86_64"), ("arm", "arm64")):
+        _import(ready, ImageName=name, Architecture=architecture, BootMode="UEFI" if name == "arm" else "BIOS")
+    assert _found(ready, ImageOwnerId=42) == []
+    assert sorted(_found(ready, ImageOwnerId=int(ready.account_id))) == ["arm", "intel"]
+    assert _found(ready, ImageOwnerAlias="self", InstanceType="ecs.g7.large") == ["intel"]
+    assert _found(ready, ImageOwnerAlias="self", InstanceType="ecs.g8y.large") == ["arm"]
+
+
 def test_usable_needs_a_status(ready: Sandbox) -> None:
     """And then leaves the Available ones of it."""
     _import(ready, ImageName="disk")

@@ -115,4 +115,9 @@ def test_a_virtual_hosted_address_names_the_bucket(
     assert real.get_object(KEY).read() == b"disk"
     assert real.get_bucket_info().name == "disks"
     assert [item.key for item in real.list_objects_v2().object_list] == [KEY]
+    for key in ("abc", "a/b c+ü"):
+        real.put_object(key, b"new")
+        assert real.head_object(key).content_length == 3
+        real.delete_object(key)
+        assert not real.object_exists(key)
     assert {entry.bucket for entry in sandbox.requests.entries()} == {"disks"}
