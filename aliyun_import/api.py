@@ -346,8 +346,10 @@ def diagnose(
     """
     from aliyun_import.cloud.reach import reach_endpoints
 
+    keys = client.credentials
+
     def known() -> Iterator[Diagnosis]:
-        yield credentials_diagnosis(client.credentials.describe(), client.credentials.get)
+        yield credentials_diagnosis(keys.describe(), keys.get, keys.expires_s)
         reached = reach_endpoints(client.config, client.endpoints, cancel=cancel)
         yield from (endpoint_diagnosis(one.service, one.url, one.problem, is_used=one.is_used) for one in reached)
         yield clock_diagnosis([one.clock_ahead_s for one in reached if one.clock_ahead_s is not None])

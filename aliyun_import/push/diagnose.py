@@ -5,6 +5,7 @@ upload that is begun and aborted, queries. What can't be asked without a change 
 """
 
 import secrets
+import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
@@ -90,13 +91,18 @@ def would_go_through(results: list[Diagnosis]) -> Exit:
     return next((one.exit_code for one in results if one.health is Health.FAILS), Exit.DONE)
 
 
-def credentials_diagnosis(where: str, read: Callable[[], object]) -> Diagnosis:
-    """Return where the credentials come from, and whether they can be read; their validity is that of the identity."""
+def credentials_diagnosis(where: str, read: Callable[[], object], expires_s: Callable[[], float | None]) -> Diagnosis:
+    """Return where the credentials come from, whether they can be read, and until when they are good if that is known.
+
+    Whether a service accepts them is the diagnosis of the identity.
+    """
     try:
-        keys = read()
+        keys, end_s = read(), expires_s()
     except AliyunImportError as error:
         return _failed("credentials", error)
-    kind = "temporary; no service says until when" if getattr(keys, "token", None) else "a permanent access key"
+    kind = "temporary, with an unknown end" if getattr(keys, "token", None) else "a permanent access key"
+    if end_s is not None:
+        kind = f"temporary, valid until {time.strftime('%Y-%m-%dT%H:%M:%SZ', time.gmtime(end_s))}"
     return Diagnosis(subject="credentials", health=Health.OK, detail=f"from {where}, {kind}")
 
 

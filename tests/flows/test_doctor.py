@@ -4,7 +4,10 @@ import json
 
 import pytest
 
-from aliyun_import.push.diagnose import clock_diagnosis
+from aliyun_import.cloud.credentials.keys import Keys
+from aliyun_import.cloud.credentials.providers import Found
+from aliyun_import.cloud.credentials.source import CredentialsSource
+from aliyun_import.push.diagnose import clock_diagnosis, credentials_diagnosis
 from aliyun_import.sandbox.core.faults import Fault
 from aliyun_import.sandbox.oss.state import OssState
 from aliyun_import.sandbox.server import Sandbox
@@ -92,6 +95,20 @@ def test_wrong_credentials_and_a_dead_endpoint_end_it_early(commands: Commands) 
 def test_a_clock_is_judged_by_what_the_services_accept(ahead_s: list[float], health: str) -> None:
     """They refuse signatures that are more than 15 minutes off."""
     assert clock_diagnosis(ahead_s).health == health
+
+
+@pytest.mark.parametrize(
+    ("token", "expires_s", "detail"),
+    [
+        (None, None, "a permanent access key"),
+        ("token", None, "temporary, with an unknown end"),
+        ("token", 1_800_000_000.0, "temporary, valid until 2027-01-15T08:00:00Z"),
+    ],
+)
+def test_the_end_of_keys_is_said_where_it_is_known(token: str | None, expires_s: float | None, detail: str) -> None:
+    """A role's keys have one, those in the environment may have one that nobody knows."""
+    source = CredentialsSource(lambda: Found("a test", lambda: Keys("LTAIfake", "secret-fake", token, expires_s)))
+    assert credentials_diagnosis(source.describe(), source.get, source.expires_s).detail == f"from a test, {detail}"
 
 
 def test_a_bucket_that_does_not_exist_fails(commands: Commands) -> None:

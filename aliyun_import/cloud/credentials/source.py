@@ -54,6 +54,11 @@ class CredentialsSource:
         with self._lock:
             return _credentials(self._cache.get(), self._found.where)
 
+    def expires_s(self) -> float | None:
+        """Return the end of the present keys in seconds since the epoch, None if it is unknown or never."""
+        with self._lock:
+            return self._cache.get().expires_s
+
     def renew(self, stale: Credentials) -> Credentials:
         """Return other credentials than the stale ones, which a service called expired; the same if there are none.
 
