@@ -70,6 +70,7 @@ NO_TALK = ("role policy", "completion", *(name for name in COMMANDS if name.star
 OFFLINE = (*NO_TALK, "check", "pushes", "config show")
 MODES = ("env-ak", "env-sts", "profile-ak", "profile-sts", "profile-role", "oidc", "uri", "ecs-role")
 BY_LIBRARY = MODES[4:]
+BY_STS = ("profile-role", "oidc")
 CONDITIONS = ("unreachable", "refused", "working")
 
 
@@ -94,6 +95,8 @@ class _Answers(BaseHTTPRequestHandler):
     def _keys(self) -> str:
         if self.command == "PUT":
             return METADATA_TOKEN
+        if "Action=GetCallerIdentity" in self.path:
+            return json.dumps({"RequestId": "R-1", "AccountId": "1000000000000000", "Arn": "acs:ram::1:role/r"})
         keys = {
             "AccessKeyId": ROLE_ID,
             "AccessKeySecret": ROLE_SECRET,
@@ -195,6 +198,8 @@ def plan(mode: str, home: Path, disk: Path, places: Places) -> list[dict[str, An
         environment = {
             **set_up(mode, home, places, condition),
             "ALIYUN_IMPORT_ENDPOINT_URL": places.cloud_at(mode, condition),
+            # STS gives the keys of these; it is replaced as the other services are.
+            **({"ALIYUN_IMPORT_ENDPOINT_URL_STS": places.keys_at(condition)} if mode in BY_STS else {}),
         }
         cases: list[tuple[str, tuple[str, ...], dict[str, str]]] = [
             ("role show", ("-v",), {}),
