@@ -66,9 +66,12 @@ def inspection_incomplete(subject: DiskSubject) -> Found | None:
     unknowns = subject.report.unknowns
     if not unknowns:
         return None
+    remedy = "Check what is named on the source machine, with fsck, or sgdisk --verify for the partition table."
+    if any(one.code == "container-compressed" for one in subject.report.container_problems):
+        remedy = "Unpack the file and check the result; a push checks it after unpacking it, before a byte is sent."
     return Found(
         f"The inspection is not complete, and whether the rest has faults is not known: {'; '.join(unknowns[:6])}.",
-        "Check what is named on the source machine, with fsck, or sgdisk --verify for the partition table.",
+        remedy,
         "the disk",
     )
 

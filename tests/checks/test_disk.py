@@ -264,3 +264,12 @@ def test_sizes_are_exact() -> None:
     """A size with a remainder is not rounded to a whole one."""
     sizes = {4 * GIB: "4 GiB", 4 * GIB + (1 << 28): "4.25 GiB", 4 * GIB + 512: "4294967808 bytes"}
     assert [exact_size(size_bytes) for size_bytes in sizes] == list(sizes.values())
+
+
+def test_the_rest_of_a_compressed_disk_is_checked_once_it_is_unpacked() -> None:
+    """Nothing is wrong with the disk, so nothing is to be repaired."""
+    packed = Problem(code="container-compressed", severity=Severity.NOTE, seen="It is compressed.", where="first bytes")
+    disk = report(unknowns=("it is compressed (xz)",))
+    assert "fsck" in str(findings(disk)["inspection-incomplete"].remedy)
+    remedy = findings(replace(disk, container_problems=(packed,)))["inspection-incomplete"].remedy
+    assert str(remedy).startswith("Unpack the file")
