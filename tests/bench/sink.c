@@ -61,7 +61,8 @@ static int answer_head(int fd, const char *target) {
     for (int at = objects > 64 ? 63 : objects - 1; at >= 0; at--) {
         if (strcmp(object[at].path, target) || object[at].size < 0) continue;
         int n = snprintf(head, sizeof head,
-                         "HTTP/1.1 200 OK\r\nServer: sink\r\nContent-Length: %lld\r\nETag: " ETAG "\r\n\r\n",
+                         "HTTP/1.1 200 OK\r\nServer: sink\r\nx-oss-request-id: 5C3D9778CC1C2AEDF85B0000\r\n"
+                         "Content-Length: %lld\r\nETag: " ETAG "\r\n\r\n",
                          object[at].size);
         return send(fd, head, n, MSG_NOSIGNAL) == n ? 0 : -1;
     }

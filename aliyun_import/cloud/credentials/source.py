@@ -48,11 +48,16 @@ class CredentialsSource:
         self._lock = threading.Lock()
         self._found = find()
         self._cache = KeyCache(self._found.read, now_s)
+        self._given: tuple[Keys, Credentials] | None = None
 
     def get(self) -> Credentials:
         """Return good credentials; call it for each request. Raises AccessError and TransientError."""
         with self._lock:
-            return _credentials(self._cache.get(), self._found.where)
+            keys = self._cache.get()
+            # For each request: reading the same keys again would cost a third of it.
+            if self._given is None or self._given[0] is not keys:
+                self._given = keys, _credentials(keys, self._found.where)
+            return self._given[1]
 
     def expires_s(self) -> float | None:
         """Return the end of the present keys in seconds since the epoch, None if it is unknown or never."""
