@@ -15,8 +15,6 @@ from types import ModuleType
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from aliyun_import.api import boot_test as boot_test
-    from aliyun_import.api import boot_test_image as boot_test_image
     from aliyun_import.api import cancel_task as cancel_task
     from aliyun_import.api import check as check
     from aliyun_import.api import cleanup as cleanup
@@ -32,6 +30,8 @@ if TYPE_CHECKING:
     from aliyun_import.api import wait as wait
     from aliyun_import.boot.instance_choice import CloudBootOptions as CloudBootOptions
     from aliyun_import.boot.run import BootOptions as BootOptions
+    from aliyun_import.boot_tests import boot_test as boot_test
+    from aliyun_import.boot_tests import boot_test_image as boot_test_image
     from aliyun_import.checks.run import CheckResult as CheckResult
     from aliyun_import.cleanup import CleanupResult as CleanupResult
     from aliyun_import.cleanup import Leftover as Leftover
@@ -78,11 +78,12 @@ __version__ = "0.1.0"
 # Module -> public names that it defines.
 _PUBLIC = {
     "api": (
-        "boot_test", "boot_test_image", "cancel_task", "check", "cleanup", "diagnose", "forget_finished",
-        "list_pushes", "list_tasks", "prepare_role", "push", "show_role", "show_task", "upload", "wait",
+        "cancel_task", "check", "cleanup", "diagnose", "forget_finished", "list_pushes", "list_tasks", "prepare_role",
+        "push", "show_role", "show_task", "upload", "wait",
     ),
     "boot.instance_choice": ("CloudBootOptions",),
     "boot.run": ("BootOptions",),
+    "boot_tests": ("boot_test", "boot_test_image"),
     "checks.run": ("CheckResult",),
     "cleanup": ("CleanupResult", "Leftover"),
     "cloud.config": ("CloudConfig", "OssEndpointType", "from_environment"),

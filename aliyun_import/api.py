@@ -2,24 +2,15 @@
 
 import threading
 from collections.abc import Callable, Collection, Iterator, Mapping
-from contextlib import ExitStack
 from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from aliyun_import.account.staging_bucket import PREFIX, check_encryption, derived_bucket, refuse_unsuitable
-from aliyun_import.boot.cloud import boot_test_image as run_cloud_boot_test
-from aliyun_import.boot.cloud import open_test_journal
-from aliyun_import.boot.instance_choice import Cloud, CloudBootOptions, Confirm
-from aliyun_import.boot.run import BootOptions, subject_of
-from aliyun_import.boot.run import boot_test as run_boot_test
 from aliyun_import.checks.names import default_name
 from aliyun_import.checks.run import CheckResult, check_disk
 from aliyun_import.cleanup import CleanupResult, Places, clean_up
 from aliyun_import.context import Context, system_context
-from aliyun_import.disk.containers.interface import Upload
-from aliyun_import.disk.containers.registry import format_named
-from aliyun_import.disk.convert import needs_preparing, prepare
 from aliyun_import.disk.inspect import inspect_disk
 from aliyun_import.errors import BucketMissing, PermissionDenied, UsageError
 from aliyun_import.events import Emit, Warned, ignore
@@ -27,7 +18,6 @@ from aliyun_import.image import tasks
 from aliyun_import.image.tasks import TaskWithImage
 from aliyun_import.image.wait import wait as wait_for_image
 from aliyun_import.journal import default_state_dir, open_journal
-from aliyun_import.model.boot import BootTest, CloudBootTest
 from aliyun_import.model.image import Image, Task
 from aliyun_import.model.objects import UploadedObject
 from aliyun_import.model.request import DiskFormat, DiskRequest, ImportRequest
@@ -64,67 +54,6 @@ def check(disk: str | PathLike[str], *, is_data_disk: bool = False, skip_checks:
     and UsageError "unknown-check".
     """
     return check_disk(Path(disk), is_data_disk=is_data_disk, skip_checks=skip_checks)
-
-
-def boot_test(
-    checked: CheckResult,
-    *,
-    options: BootOptions | None = None,
-    on_event: Emit = ignore,
-    cancel: threading.Event | None = None,
-) -> BootTest:
-    """Start a checked disk in QEMU, as the import would start it, and return whether it boots.
-
-    Runs the code on the disk, shut in: without a way out by network, with bounded memory, processors and time, and as
-    the user of this process. The disk is opened read-only. Takes a minute under emulation, `options.timeout_s` for each
-    boot at most. Events and cancellation as in `push`.
-
-    Raises DiskError "boot-test-impossible" and what unpacking a compressed disk raises, LocalStateError "qemu-missing"
-    and "qemu-failed", and Interrupted.
-    """
-    context, options, report = system_context(emit=on_event, cancel=cancel), options or BootOptions(), checked.report
-    with ExitStack() as stack:
-        if needs_preparing(report) and format_named(report.container).upload is Upload.UNPACKED:
-            unpacked = stack.enter_context(prepare(report.path, report, work_dir=options.work_dir, emit=on_event))
-            checked = check_disk(unpacked)
-        request = ImportRequest(region="", name="", disks=(DiskRequest(path=checked.report.path),))
-        subject = subject_of(checked.report, checked.parameters.merged_into(request), name=str(report.path))
-        return run_boot_test(subject, options, context)
-
-
-def boot_test_image(
-    client: "Client",
-    image_id: str,
-    *,
-    options: CloudBootOptions,
-    confirm: Confirm = lambda _: None,
-    state_dir: Path | None = None,
-    on_event: Emit = ignore,
-    cancel: threading.Event | None = None,
-) -> CloudBootTest:
-    """Start an instance of a custom image, return whether it boots, and delete the instance.
-
-    The account pays for the instance: the smallest type that can start the image, without a public address. `confirm`
-    is called with an `InstanceOffer` before that, and raises if it is not to be started. The instance is deleted in any
-    case, also after an error and when `cancel` is set, and ECS releases it by itself after 45 minutes (20 minutes after
-    `options.timeout_s` where that is later). `left_over` of the result is not empty if it could not be deleted. Run
-    again after a kill, the same call continues with the instance, or deletes it.
-
-    Events and cancellation as in `push`. Raises RefusedError "image-missing", "image-state",
-    "instance-type-unavailable" and what else ECS refuses, and LocalStateError "journal-locked" while the same test
-    runs.
-    """
-    context, ending_context = system_context(emit=on_event, cancel=cancel), system_context(emit=on_event)
-    services, ending = _services(client, context), _services(client, ending_context)
-    cloud = Cloud(
-        images=services.images,
-        instances=services.instances,
-        context=context,
-        ending=ending.instances,
-        ending_context=ending_context,
-    )
-    with open_test_journal(state_dir or default_state_dir(), services, image_id, region=client.region) as journal:
-        return run_cloud_boot_test(image_id, options, cloud, journal, confirm=confirm)
 
 
 def push(

@@ -11,7 +11,7 @@ from typing import Any
 import click
 import pytest
 
-from aliyun_import import api
+from aliyun_import import boot_tests
 from aliyun_import.boot.cloud import boot_test_image
 from aliyun_import.boot.instance_choice import Cloud, CloudBootOptions, InstanceOffer, smallest, system_disk
 from aliyun_import.cli.main import app
@@ -462,7 +462,7 @@ def command(place: Place, monkeypatch: pytest.MonkeyPatch) -> Callable[..., int]
         clock = SandboxClock(place.sandbox.clock.advance, cancel=cancel)
         return Context(clock=clock, emit=emit, **({"cancel": cancel} if cancel else {}))
 
-    monkeypatch.setattr(api, "system_context", steered)
+    monkeypatch.setattr(boot_tests, "system_context", steered)
     for name, value in place.sandbox.environment().items():
         monkeypatch.setenv(name, value)
 

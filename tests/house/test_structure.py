@@ -23,8 +23,9 @@ BOTTOM = {"error_codes", "errors", "limits", "model", "redact", "sizes", "system
 BELOW_STAGES = BOTTOM | {"events", "context", "services", "journal", "retry", "disk"}
 STAGES = {"checks", "account", "role", "upload", "image", "cleanup"}
 MAY_IMPORT: dict[str, set[str]] = {
-    "__init__": {"api", "cloud"} | BOTTOM | STAGES | {"events", "push"},
-    "api": BELOW_STAGES | STAGES | {"boot", "cloud", "push"},
+    "__init__": {"api", "boot_tests", "cloud"} | BOTTOM | STAGES | {"events", "push"},
+    "api": BELOW_STAGES | STAGES | {"boot_tests", "cloud", "push"},
+    "boot_tests": BELOW_STAGES | {"boot", "checks", "cloud"},
     "__main__": {"cli"},
     "error_codes": {"errors"},
     "errors": {"redact"},
@@ -50,7 +51,9 @@ MAY_IMPORT: dict[str, set[str]] = {
     "cleanup": BELOW_STAGES | {"upload"},
     "cloud": BELOW_STAGES - {"disk", "journal"},
     "push": BELOW_STAGES | STAGES | {"boot"},
-    "cli": BELOW_STAGES | STAGES | {"__init__", "api", "boot", "cloud", "push", "sandbox", "user_directories"},
+    "cli": BELOW_STAGES
+    | STAGES
+    | {"__init__", "api", "boot", "boot_tests", "cloud", "push", "sandbox", "user_directories"},
     "sandbox": set(),
 }
 MAX_MODULE_LINES = 400

@@ -157,7 +157,7 @@ def _booted(
     checked: "CheckResult", boot: BootChoice, renderer: "SafeRenderer", *, skip_checks: frozenset[str]
 ) -> "CheckResult":
     """Return the result with a boot test, if one is wanted and the disk can be read."""
-    from aliyun_import import api
+    from aliyun_import import boot_tests
     from aliyun_import.boot.run import DEFAULT_TIMEOUT_S, BootOptions
     from aliyun_import.checks.run import with_boot_test
     from aliyun_import.cli.context import cancel_on_signals
@@ -169,7 +169,7 @@ def _booted(
     options = BootOptions(timeout_s=boot.timeout_s or DEFAULT_TIMEOUT_S, log=boot.log, screen=boot.screen)
     try:
         with cancel_on_signals(cancel):
-            test = api.boot_test(checked, options=options, on_event=renderer.emit, cancel=cancel)
+            test = boot_tests.boot_test(checked, options=options, on_event=renderer.emit, cancel=cancel)
     except DiskError as error:
         if checked.ok:
             raise

@@ -98,7 +98,7 @@ def boot_test(
     Exits with 0 when the image boots or nothing is proven, with 7 when it does not boot, and with 6 when the instance
     could not be deleted.
     """
-    from aliyun_import import api
+    from aliyun_import import boot_tests
     from aliyun_import.cli.render.boot import cloud_boot_outcome
 
     if not yes and not sys.stdin.isatty():
@@ -111,7 +111,7 @@ def boot_test(
             elif not output.quiet and output.output in ("human", "plain"):
                 click.echo(_terms(offer), err=True)
 
-        test = api.boot_test_image(
+        test = boot_tests.boot_test_image(
             at.client,
             image_id,
             options=options,
