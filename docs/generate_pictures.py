@@ -48,7 +48,7 @@ class Picture:
 PICTURE_LIST = (
     Picture("check", ("check", "web.raw")),
     Picture("check-refused", ("check", "broken.raw")),
-    Picture("push-sending", ("push", "web.raw", "--name", "web", "--limit-rate", "8M"), r" (3|4)\d %"),
+    Picture("push-sending", ("push", "web.raw", "--name", "web", "--limit-rate", "8M"), r"sending.* (3|4)\d %"),
     Picture(
         "push-copying",
         ("push", "web.raw", "--name", "copied", "--jobs", "3"),
@@ -56,7 +56,9 @@ PICTURE_LIST = (
         ({"operation": "UploadPartCopy", "count": None, "effect": "delay", "delay_s": 4},),
     ),
     Picture("push-stalled", ("push", "web.raw", "--name", "stalled", "--jobs", "2"), r"no data for 1[1-9]", (STALL,)),
-    Picture("push-waiting", ("push", "web.raw", "--name", "waiting"), r" (3|4)\d %.*left", (), {"import_s": 12.0}),
+    Picture(
+        "push-waiting", ("push", "web.raw", "--name", "waiting"), r"wait .* (3|4)\d %.*left", (), {"import_s": 12.0}
+    ),
     Picture("push-done", ("push", "web.raw", "--name", "golden", "--keep-object")),
     Picture("push-again", ("push", "web.raw", "--name", "golden", "--keep-object")),
     Picture(
@@ -107,11 +109,11 @@ class Terminal:
             cells = [self.screen.buffer[number][column] for column in range(self.screen.columns)]
             line = Text()
             for style, run in groupby(cells, key=_style):
-                line.append("".join(cell.data for cell in run), style=style)
+                text = "".join(cell.data for cell in run)
+                # Some viewers drop spaces at the beginning of a text: without a style they become a position.
+                line.append(" " * (len(text) - len(text.lstrip())))
+                line.append(text.lstrip(), style=style)
             line.rstrip()
-            # Some viewers drop spaces at the beginning of a text: without a style they become a position.
-            indent = len(line.plain) - len(line.plain.lstrip())
-            line = Text(" " * indent).append_text(line[indent:])
             lines.append(line)
         while lines and not lines[-1].plain:
             lines.pop()

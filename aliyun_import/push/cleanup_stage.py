@@ -44,9 +44,9 @@ def cleanup_stage(
         left = _remove_staging(state, run, journal, store)
         if not state.objects:  # the import was found, without its journal
             left = _found_staging(request, run, store)
-        removed = any(one.made_by_us for one in state.objects)
+        removed = sum(one.made_by_us for one in state.objects)
         kept = _kept(request, run, store) if run.options.transfer.keep_object else ""
-        stage.detail = f"left in OSS: {', '.join(left)}{kept}" if left else _cleaned(removed=removed)
+        stage.detail = f"left in OSS: {', '.join(left)}{kept}" if left else _cleaned(removed)
     journal.write("finished", image_id=image.image_id)
     return image, left
 
@@ -111,8 +111,9 @@ def _replaced(image: Image, url: str, run: PushRun, journal: Journal) -> ImportF
     )
 
 
-def _cleaned(*, removed: bool) -> str:
-    return "staging object removed, nothing is left in OSS" if removed else "nothing is left in OSS"
+def _cleaned(removed: int) -> str:
+    objects = "staging object" if removed == 1 else f"{removed} staging objects"
+    return f"{objects} removed, nothing is left in OSS" if removed else "nothing is left in OSS"
 
 
 def _kept(request: ImportRequest, run: PushRun, store: ObjectStore | None) -> str:

@@ -88,7 +88,7 @@ def _account_stage(request: ImportRequest, run: PushRun) -> AccountState:
             skip_checks=run.options.skip_checks,
             force=run.options.force,
         )
-        keys = f" (credentials from {run.services.credentials})" if run.services.credentials else ""
+        keys = f", credentials from {run.services.credentials}" if run.services.credentials else ""
         bucket = f"bucket {account.bucket}" if account.bucket else "no upload"
         stage.detail = f"account {account.identity.account_id}{keys}, {bucket}"
     return account

@@ -254,7 +254,7 @@ class UploadSession:
                 )
             )
         unread = context.source.unread_bytes
-        return f"{proof}; its {size(unread)} of holes by the word of the file system" if unread else proof
+        return f"{proof}; {size(unread)} of it are holes, which the file system reports as zeros" if unread else proof
 
     def _make_parts(self) -> None:
         """Make all parts, until the server lists each of them with the bytes of the disk."""

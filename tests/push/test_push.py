@@ -383,7 +383,7 @@ def test_nothing_is_created_before_the_local_state_is_known_to_be_writable(machi
     assert machine.failure(LocalStateError).code == "journal-unwritable"
     assert not any(map(machine.count, ("PutBucket", "PutBucketLifecycle", "CreateRole", "AttachPolicyToRole")))
     (account,) = machine.details("look")
-    assert account.startswith(f"account {machine.sandbox.account_id} (credentials from the profile prod), bucket ")
+    assert account.startswith(f"account {machine.sandbox.account_id}, credentials from the profile prod, bucket ")
 
 
 def test_what_a_failed_import_left_does_not_outlast_the_push(machine: Machine) -> None:

@@ -128,7 +128,7 @@ def _verdict(findings: Sequence[Finding]) -> tuple[str, str]:
     if blocks:
         return "no", ", ".join(blocks)
     rest = [count(len(warns), "warning")] if warns else []
-    rest += [f"{count(len(unknown), 'thing')} not read"] if unknown else []
+    rest += [count(len(unknown), "unknown finding")] if unknown else []
     return "perhaps" if unknown else "yes", ", ".join(rest)
 
 

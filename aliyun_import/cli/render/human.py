@@ -45,6 +45,8 @@ COMMAND_STYLE = "cyan"
 # A shorter bar shows nothing that the percentage does not; a longer one adds nothing.
 MIN_BAR_CHARS = 10
 MAX_BAR_CHARS = 40
+# Width of the names of the stages: that of the longest, "planning".
+STAGE_CHARS = 8
 # A line of a guest's console can be long; its beginning says what the guest does.
 MAX_FACT_CHARS = 48
 
@@ -114,6 +116,8 @@ class HumanRenderer:
         self._verbosity = verbosity
         self._console = Console(stderr=True, highlight=False)
         self._progress: Progress | None = None
+        # Name of the running stage until a line has it; None before the first stage, of a command without stages.
+        self._heading: str | None = None
         self._throttle = MessageThrottle()
 
     def emit(self, event: events.Event) -> None:
@@ -154,9 +158,8 @@ class HumanRenderer:
         """Print the summary, and below it the result, which alone goes to stdout."""
         self.close()
         if not self._verbosity.quiet:
-            labels = max((len(label) for label, _ in outcome.summary), default=0)
             for label, text in outcome.summary:
-                self._print(f"  {label:<{labels}}  ", text)
+                self._print(f"  {label:<{STAGE_CHARS}} ", text)
             if outcome.aside:
                 self._print("", outcome.aside, style="dim")
         if outcome.text:
@@ -172,7 +175,7 @@ class HumanRenderer:
         self.close()
         for label, text in failure_texts(error):
             self._print(label, text, style="bold red" if label == "error: " else "")
-        self._console.print(Text(failure_facts(error), style="dim"), soft_wrap=True)
+        self._print("  ", failure_facts(error).lstrip(), style="dim")
 
     def close(self) -> None:
         """Remove the progress bar from the screen."""
@@ -196,15 +199,22 @@ class HumanRenderer:
                 style = ""  # what is left is the rest of a finding that was broken
             console.print(Text(line, style=style), soft_wrap=True)
 
+    def _label(self, mark: str) -> str:
+        """Return what stands before a line: its mark, and the name of its stage if it is the first line of it."""
+        if self._heading is None:
+            return f"{mark} "
+        heading, self._heading = self._heading, ""
+        return f"{mark} {heading:<{STAGE_CHARS}} "
+
     def _write(self, text: str, *, style: str = "", mark: str = " ") -> None:
         if not self._verbosity.quiet:
-            self._print(f"  {mark} ", text, style=style)
+            self._print(self._label(mark), text, style=style)
 
     def _warn(self, event: events.Warned | events.FindingRaised) -> None:
         if isinstance(event, events.Warned):
-            self._print("  ! ", describe(event), style="yellow")
+            self._print(self._label("!"), describe(event), style="yellow")
         elif is_important(event) or self._verbosity.notes:
-            self._print("  ! ", finding_line(event), style=SEVERITY_STYLE[event.finding.severity])
+            self._print(self._label("!"), finding_line(event), style=SEVERITY_STYLE[event.finding.severity])
 
     def _note(self, event: events.Event) -> None:
         """Write notes if they are wanted; without -v only the plan and some of the retries."""
@@ -219,6 +229,7 @@ class HumanRenderer:
 
     def _start_stage(self, event: events.StageStarted) -> None:
         self.close()
+        self._heading = stage_name(event.stage)
         if self._verbosity.quiet:
             return
         self._progress = Progress(
@@ -229,13 +240,13 @@ class HumanRenderer:
             transient=True,
             expand=True,
         )
-        self._progress.add_task(f"{stage_name(event.stage):<8}", total=None, detail=event.detail)
+        self._progress.add_task(f"{stage_name(event.stage):<{STAGE_CHARS}}", total=None, detail=event.detail)
         self._progress.start()
 
     def _finish_stage(self, event: events.StageFinished) -> None:
         self.close()
         if not self._verbosity.quiet:
-            label = f"✓ {stage_name(event.stage):<8} "
+            label = self._label("✓")
             took = f" ({duration(event.seconds)})" if event.seconds >= 1 else ""
             first, *rest = laid_out(label, event.detail + took, self._console.width)
             head = Text.assemble(("✓", "green"), (first.text[1 : len(label)], "bold"), first.text[len(label) :])
@@ -269,7 +280,7 @@ class HumanRenderer:
     def _update(self, name: str | None, total: float | None, done: float, facts: Sequence[str]) -> None:
         if self._progress:
             (task,) = self._progress.tasks
-            description = task.description if name is None else f"{name:<8}"
+            description = task.description if name is None else f"{name:<{STAGE_CHARS}}"
             # The percentage as wide as 100 % is, so that the line does not jump.
             self._progress.update(
                 task.id,

@@ -9,6 +9,9 @@ from dataclasses import dataclass
 _COMMAND = re.compile(r"`([^`\n]+ [^`\n]+)`")
 # A line of several that is a command as a whole, such as the steps for an administrator.
 _WHOLE_COMMAND = re.compile(r"(?:aliyun|aliyun-import|ossutil|qemu-img) .+")
+# The space between a number and its unit, at which no line is broken.
+_BEFORE_UNIT = re.compile(r"(?<=\d) (?=(?:s|%|bytes|[KMGT]iB)(?!\w))")
+_NO_BREAK = "\u00a0"
 # Where the text goes on after a command that stands on a line of its own.
 _JOINTS = " .,;:"
 
@@ -21,22 +24,35 @@ class Line:
     is_command: bool = False
 
 
+class _Wrapper(textwrap.TextWrapper):
+    """Wrapper that breaks words only if they are longer than a line: after a slash, or else after a hyphen."""
+
+    def _split(self, text: str) -> list[str]:
+        """Return the pieces between which a line may be broken; the base class documents it for subclasses."""
+        self.break_on_hyphens = False
+        most = self.width - len(self.subsequent_indent)
+        pieces = super()._split(text)
+        for end in "/-":
+            pieces = [part for piece in pieces for part in (_after(end, piece) if len(piece) > most else [piece])]
+        return pieces
+
+
+def _after(end: str, word: str) -> list[str]:
+    return [word] if word.startswith("http") else re.findall(f"[^{end}]*{end}+|[^{end}]+", word)
+
+
 def wrapped(text: str, width: int | None, *, indent: str) -> list[str]:
     """Return lines of at most `width` characters (None: one line), broken between words.
 
-    Paths, ids and URLs stay whole, so that they can be copied, and may be longer. All lines but the first are indented.
+    A path or an id that is longer than a line is broken after a slash or a hyphen; a web address stays whole, so that
+    a terminal can open it. All lines but the first are indented.
     """
     if width is None or len(text) <= width:
         return [text]
     words = text.lstrip()
-    return textwrap.wrap(
-        words,
-        width,
-        initial_indent=text[: len(text) - len(words)],
-        subsequent_indent=indent,
-        break_long_words=False,
-        break_on_hyphens=False,
-    )
+    initial = text[: len(text) - len(words)]
+    wrapper = _Wrapper(width, initial_indent=initial, subsequent_indent=indent, break_long_words=False)
+    return [line.replace(_NO_BREAK, " ") for line in wrapper.wrap(_BEFORE_UNIT.sub(_NO_BREAK, words))]
 
 
 def laid_out(label: str, text: str, width: int) -> list[Line]:

@@ -57,6 +57,7 @@ class PlainRenderer:
         self._throttle = MessageThrottle()
         self._last_line_s = 0.0
         self._last_percent: int | None = -1
+        self._complete_disk = ""  # the disk whose last line of the transfer is written
 
     def emit(self, event: events.Event) -> None:
         """Write the event's line, if it is wanted and due."""
@@ -98,7 +99,10 @@ class PlainRenderer:
             case events.BootProgress() | events.SurveyProgress():
                 return not self._verbosity.quiet and self._is_due(TRANSFER_INTERVAL_S)
             case events.UploadProgress():
-                is_last = event.done_bytes == event.total_bytes and event.total_bytes > 0
+                is_last = event.done_bytes == event.total_bytes > 0
+                if is_last and self._complete_disk == event.disk:
+                    return False
+                self._complete_disk = event.disk if is_last else ""
                 return not self._verbosity.quiet and (self._is_due(TRANSFER_INTERVAL_S) or is_last)
             case events.ImportProgress():
                 moved = event.percent != self._last_percent and not event.unanswered_s

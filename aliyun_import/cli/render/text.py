@@ -160,12 +160,12 @@ def is_important(event: events.FindingRaised) -> bool:
 
 
 def finding_line(event: events.FindingRaised) -> str:
-    """Return a finding as one line: severity, what was found and where, and what to do."""
+    """Return a finding as one line: severity, what was found and where, its check, and what to do."""
     found = event.finding
     where = f" ({found.where})" if found.where else ""
     remedy = f" {found.remedy}" if found.remedy else ""
     subject = "" if found.subject == "request" else f"{found.subject}: "
-    return f"{found.severity}: {subject}{found.message}{where}{remedy} [{found.rule}]"
+    return f"{found.severity}: {subject}{found.message}{where} [{found.rule}]{remedy}"
 
 
 def plan_line(event: events.UploadPlanned) -> str:
@@ -203,7 +203,7 @@ def import_facts(event: events.ImportProgress) -> tuple[str, ...]:
     facts = [f"{event.percent} %"] if event.percent is not None else []
     if event.unanswered_s:
         facts += [f"no answer for {duration(event.unanswered_s)}", "still asking"]
-    elif event.left_s is not None:
+    elif event.left_s is not None and event.percent != 100:
         facts.append(f"about {duration(event.left_s)} left")
     facts.append(f"task {event.task_status or 'not listed'}")
     return (*facts, f"image {event.image_status or 'not listed'}")

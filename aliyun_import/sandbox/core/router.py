@@ -125,6 +125,8 @@ class Router:
             return service.answer(self._state, request)
         except ConnectionCutError:
             raise
+        except ConnectionError as error:  # a client that was killed or stopped, while it sent
+            raise ConnectionCutError("the client closed the connection") from error
         except Exception:
             # A bug of the sandbox must be distinguishable from a failure of the network.
             log.exception("the sandbox failed to serve %s %s", request.method, concealed(request.target))

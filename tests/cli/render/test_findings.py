@@ -39,7 +39,7 @@ def test_the_text_has_disk_parameters_findings_and_conclusion() -> None:
 
 def test_what_was_not_read_is_not_a_pass() -> None:
     """The conclusion is "perhaps"."""
-    assert check_outcome([UNREAD]).text.splitlines()[-1] == "  ? can perhaps be imported: 1 thing not read"
+    assert check_outcome([UNREAD]).text.splitlines()[-1] == "  ? can perhaps be imported: 1 unknown finding"
 
 
 def test_lines_are_wrapped_to_the_terminal_between_words() -> None:
@@ -70,5 +70,5 @@ def test_many_disks_end_in_a_table() -> None:
     *_blocks, head, good, bad, unread = outcome.text.splitlines()
     assert head.split() == ["DISK", "IMPORTABLE", "BECAUSE"]
     assert (good.split(), bad.split()) == (["disk.raw", "yes"], ["disk.raw", "no", "nothing-starts"])
-    assert unread.split() == ["disk.raw", "perhaps", "1", "thing", "not", "read"]
+    assert unread.split() == ["disk.raw", "perhaps", "1", "unknown", "finding"]
     assert (outcome.exit_code, check_outcome([GOOD]).exit_code) == (Exit.DISK, Exit.DONE)

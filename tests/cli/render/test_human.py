@@ -1,6 +1,7 @@
 """Tests of the output on a terminal: the progress line, wrapped lines, the summary."""
 
 import io
+import re
 import sys
 from dataclasses import replace
 
@@ -54,6 +55,12 @@ class Screen:
         self.renderer.close()
         (line,) = drawn.get().splitlines()
         return line.rstrip()
+
+
+def lasting(drawn: str) -> list[str]:
+    """Return the lines that stay on the screen: those that begin with a mark, and not with a spinner."""
+    plain = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", drawn.replace("\r", "\n"))
+    return [line.rstrip() for line in plain.splitlines() if line[:2] in {"✓ ", "+ ", "! "}]
 
 
 @pytest.mark.parametrize(
@@ -112,6 +119,8 @@ def test_a_wait_shows_the_time_left_before_the_status(monkeypatch: pytest.Monkey
     )  # fmt: skip
     assert "19 %  about 12:34 left" in Screen(monkeypatch, 50).line_of("wait", state)
     unanswered = replace(state, left_s=None, unanswered_s=75.0)
+    done = replace(state, percent=100, left_s=0.0)
+    assert "left" not in Screen(monkeypatch, 80).line_of("wait", done)
     assert "19 %  no answer for 1:15" in Screen(monkeypatch, 50).line_of("wait", unanswered)
 
 
@@ -126,8 +135,27 @@ def test_people_read_plain_names_of_stages(monkeypatch: pytest.MonkeyPatch) -> N
     screen = Screen(monkeypatch, 80)
     with screen.console.capture() as drawn:
         for stage in ("look", "finish"):
+            screen.renderer.emit(events.StageStarted(stage=stage))
             screen.renderer.emit(events.StageFinished(stage=stage, seconds=0.1, detail="done"))
-    assert [line.split()[1] for line in drawn.get().splitlines()] == ["account", "cleanup"]
+    assert lasting(drawn.get()) == ["✓ account  done", "✓ cleanup  done"]
+
+
+def test_the_name_of_a_stage_stands_before_its_first_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Details follow their headline, and never stand above it; a stage without details is one line."""
+    screen = Screen(monkeypatch, 80)
+    with screen.console.capture() as drawn:
+        screen.renderer.emit(events.StageStarted(stage="look"))
+        screen.renderer.emit(events.StageFinished(stage="look", seconds=0.1, detail="account 1"))
+        screen.renderer.emit(events.StageStarted(stage="role"))
+        screen.renderer.emit(events.Changed(what="created role", name="a-role"))
+        screen.renderer.emit(events.Warned(code="a-code", message="so"))
+        screen.renderer.emit(events.StageFinished(stage="role", seconds=0.1, detail="created"))
+    assert lasting(drawn.get()) == [
+        "✓ account  account 1",
+        "+ role     created role: a-role",
+        "!          warning: so",
+        "✓          created",
+    ]
 
 
 @pytest.mark.parametrize("width", [50, 80, 120])
@@ -157,7 +185,7 @@ def test_the_summary_stands_above_the_result(monkeypatch: pytest.MonkeyPatch) ->
         screen.renderer.outcome(
             Outcome(document={}, text="m-1", summary=(("image", "m-1 in cn-hangzhou"), ("next", "do `run it -x`")))
         )
-    assert drawn.get().splitlines() == ["  image  m-1 in cn-hangzhou", "  next   do", "           run it -x"]
+    assert drawn.get().splitlines() == ["  image    m-1 in cn-hangzhou", "  next     do", "             run it -x"]
     assert screen.stdout.getvalue() == "m-1\n"
 
 
@@ -193,6 +221,18 @@ def test_check_has_the_colours_of_the_severities(monkeypatch: pytest.MonkeyPatch
     coloured = "\x1b[31m  ✗ blocks: no\x1b[0m" in stdout.getvalue(), "\x1b[33m  ! warns: so\x1b[0m" in stdout.getvalue()
     assert coloured == (not no_color, not no_color)
     assert ("\x1b[31m      more\x1b[0m\n      do: this\n" in stdout.getvalue()) is not no_color
+
+
+def test_a_log_has_the_end_of_a_transfer_once(capsys: pytest.CaptureFixture[str]) -> None:
+    """For each disk; the coordinator emits the last state again when the last worker has ended."""
+    renderer = PlainRenderer(sys.stdout, sys.stderr, Verbosity(0))
+    done = replace(SENDING, done_bytes=2, percent=100)
+    for event in (SENDING, done, done, replace(done, disk="data.raw"), replace(done, disk="data.raw")):
+        renderer.emit(event)
+    assert [line.split()[1] for line in capsys.readouterr().err.splitlines() if " 100 %" in line] == [
+        "disk.raw:",
+        "data.raw:",
+    ]
 
 
 @pytest.mark.parametrize("elapsed_s", [0.0, 61.0])

@@ -3,11 +3,30 @@
 from aliyun_import.cli.render.layout import Line, laid_out, wrapped
 
 
-def test_words_longer_than_the_line_stay_whole() -> None:
-    """A URL can be copied."""
+def test_a_path_longer_than_the_line_is_broken_after_a_slash() -> None:
+    """Or, if what is between slashes is too long, after a hyphen; a shorter one stays whole."""
     url = "oss://a-bucket/aliyun-import/web/system-0123456789ab.raw"
-    assert wrapped(f"the object {url} stays", 30, indent="  ") == ["the object", f"  {url}", "  stays"]
+    lines = ["the object oss://a-bucket/", "  aliyun-import/web/", "  system-0123456789ab.raw stays"]
+    assert wrapped(f"the object {url} stays", 31, indent="  ") == lines
     assert wrapped(f"the object {url} stays", None, indent="  ") == [f"the object {url} stays"]
+    assert wrapped("in a-b/c-d of it", 12, indent="  ") == ["in a-b/c-d", "  of it"]
+    assert wrapped("aliyun-import-1000000000000000-cn-hangzhou", 33, indent="") == [
+        "aliyun-import-1000000000000000-",
+        "cn-hangzhou",
+    ]
+
+
+def test_a_number_keeps_its_unit() -> None:
+    """No line ends between them."""
+    assert wrapped("it took 2.4 s in all", 11, indent="") == ["it took", "2.4 s in", "all"]
+    assert wrapped("of 40 GiB", 6, indent="") == ["of", "40 GiB"]
+    assert wrapped("of 40 GiBs", 6, indent="") == ["of 40", "GiBs"]
+
+
+def test_a_web_address_stays_whole() -> None:
+    """A terminal opens it with a click."""
+    url = "https://ecs.console.aliyun.com/image/region/cn-hangzhou/imageList"
+    assert wrapped(f"at {url} now", 20, indent=" ") == ["at", f" {url}", " now"]
 
 
 def test_commands_stand_on_lines_of_their_own() -> None:
@@ -36,7 +55,12 @@ def test_a_line_that_is_a_command_is_not_broken() -> None:
     assert laid_out("", f"Run this:\n{command}", 20) == [Line("Run this:"), Line(f"  {command}", is_command=True)]
 
 
-def test_a_long_word_after_a_label_is_whole() -> None:
-    """An object's URL begins beside its label, however narrow the terminal."""
-    url = "oss://a-bucket/aliyun-import/web/system-0123456789ab.raw"
-    assert laid_out("stays  ", f"{url}, 40 GiB", 20) == [Line(f"stays  {url},"), Line("       40 GiB")]
+def test_a_long_word_begins_beside_its_label() -> None:
+    """However narrow the terminal."""
+    url = "oss://a-bucket/web/system-0123456789ab.raw"
+    assert [one.text for one in laid_out("stays  ", f"{url}, 40 GiB", 24)] == [
+        "stays  oss://a-bucket/",
+        "       web/system-",
+        "       0123456789ab.raw,",
+        "       40 GiB",
+    ]
