@@ -11,7 +11,8 @@ from aliyun_import.checks.names import default_name
 from aliyun_import.checks.run import CheckResult, check_disk
 from aliyun_import.cleanup import CleanupResult, Places, clean_up
 from aliyun_import.context import Context, system_context
-from aliyun_import.disk.inspect import inspect_disk
+from aliyun_import.disk.disk import open_disk
+from aliyun_import.disk.inspect import inspect_opened
 from aliyun_import.errors import BucketMissing, PermissionDenied, UsageError
 from aliyun_import.events import Emit, Warned, ignore
 from aliyun_import.image import tasks
@@ -118,14 +119,6 @@ def upload(
     refuse_unsuitable(info, region=client.region, account_id=account_id)
     check_encryption(info, emit=on_event)
     name = default_name(path)
-    request = UploadRequest(
-        path=path,
-        disk_index=0,
-        region=client.region,
-        key=key,
-        key_stem=f"{PREFIX}{name}/system",
-        suffix=f".{(inspect_disk(path).format or DiskFormat.RAW).lower()}",
-    )
     identity = {
         "name": f"upload-{name}",
         "region": client.region,
@@ -134,8 +127,15 @@ def upload(
         "disks": f"{path.absolute()}\n{key or ''}",
         "endpoint": services.endpoint,
     }
-    with open_journal(state_dir or default_state_dir(), identity) as journal:
-        return upload_disk(request, context, store=store, journal=journal, options=options or TransferOptions())
+    with open_disk(path) as opened, open_journal(state_dir or default_state_dir(), identity) as journal:
+        request = UploadRequest(
+            disk_index=0,
+            region=client.region,
+            key=key,
+            key_stem=f"{PREFIX}{name}/system",
+            suffix=f".{(inspect_opened(opened).format or DiskFormat.RAW).lower()}",
+        )
+        return upload_disk(opened, request, context, store=store, journal=journal, options=options or TransferOptions())
 
 
 def wait(

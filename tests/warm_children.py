@@ -7,6 +7,7 @@ that start a fresh interpreter keep to the real one.
 
 import atexit
 import contextlib
+import fcntl
 import importlib
 import json
 import os
@@ -38,24 +39,29 @@ class WarmChildren:
             self._address = _start_server()
         return self._address
 
-    def call(self, target: str, arguments: Sequence[str], *, limits: Limits) -> Outcome:
+    def call(
+        self, target: str, arguments: Sequence[str], *, limits: Limits, descriptors: Sequence[int] = ()
+    ) -> Outcome:
         """Do what `call_isolated` does."""
         order = {
             "environment": isolated.child_environment(),
             "target": target,
             "arguments": list(arguments),
             "limits": [str(limits.memory_bytes), str(limits.cpu_s)],
+            "descriptors": list(descriptors),
         }
         with socket.socket(socket.AF_UNIX) as connection:
             connection.settimeout(limits.wall_s)
             try:
                 connection.connect(self.address)
-                connection.sendall(json.dumps(order).encode())
+                socket.send_fds(connection, [json.dumps(order).encode()], descriptors)
                 connection.shutdown(socket.SHUT_WR)
                 outcome = isolated._read_answer(_received(connection))
             except OSError:
                 outcome = Outcome(failure="it gave no answer")
-        return real_call(target, arguments, limits=limits) if outcome.failure else outcome
+        if not outcome.failure:
+            return outcome
+        return real_call(target, arguments, limits=limits, descriptors=descriptors)
 
 
 def install(address: str = "") -> WarmChildren:
@@ -98,18 +104,21 @@ def serve(listener: socket.socket, life: socket.socket) -> None:
         if life in ready:
             return
         connection, _ = listener.accept()
-        order = json.loads(_received(connection))
+        data, received, _, _ = socket.recv_fds(connection, 1 << 16, 16)
+        order = json.loads(data + _received(connection))
         # The next child of the same kind does not pay for it either.
         importlib.import_module(order["target"].partition(":")[0])
         if os.fork() == 0:
-            _become_child(connection, order)
+            _become_child(connection, order, received)
         connection.close()
+        for descriptor in received:
+            os.close(descriptor)
         with contextlib.suppress(ChildProcessError):
             while os.waitpid(-1, os.WNOHANG) != (0, 0):
                 pass
 
 
-def _become_child(connection: socket.socket, order: dict[str, Any]) -> None:
+def _become_child(connection: socket.socket, order: dict[str, Any], received: Sequence[int]) -> None:
     code = 1
     try:
         os.environ.clear()
@@ -118,6 +127,10 @@ def _become_child(connection: socket.socket, order: dict[str, Any]) -> None:
             os.dup2(nowhere.fileno(), 2)
         os.dup2(connection.fileno(), 1)
         connection.close()
+        # Their numbers may be in use here: by a descriptor of the server, or by another one that was received.
+        aside = [fcntl.fcntl(descriptor, fcntl.F_DUPFD, 1000) for descriptor in received]
+        for descriptor, number in zip(aside, order["descriptors"], strict=True):
+            os.dup2(descriptor, number)
         isolated._run_child(str(os.getppid()), *order["limits"], order["target"], *order["arguments"])
         code = 0
     finally:

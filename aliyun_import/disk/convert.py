@@ -11,7 +11,7 @@ import re
 import stat
 import tempfile
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from functools import partial
 from pathlib import Path
 
@@ -22,7 +22,7 @@ from aliyun_import.disk.containers.registry import format_named, open_container
 from aliyun_import.disk.containers.vhd import Folder
 from aliyun_import.disk.containers.vhd_checks import CHS_PADDED, rebuilt
 from aliyun_import.disk.containers.vhd_checks import FIXED as VHD_FIXED
-from aliyun_import.disk.disk import open_source
+from aliyun_import.disk.disk import Disk, open_disk
 from aliyun_import.disk.fingerprint import Fingerprint, Likeness
 from aliyun_import.disk.inspect import inspect_disk
 from aliyun_import.disk.reader import FileReader, ReadProblem
@@ -116,18 +116,22 @@ def _unusable(directory: Path, cause: str) -> LocalStateError:
 
 
 def _target(path: Path, report: DiskReport, directory: Path) -> Path:
-    seen = " ".join(one.encoded() for one in fingerprints_of(path, report))
+    seen = " ".join(one.encoded() for one in _fingerprints(path, report))
     digest = hashlib.sha256(f"{seen} {report.container}".encode()).hexdigest()[:20]
     return directory / f"aliyun-import-{digest}.{(report.format or DiskFormat.RAW).lower()}"
 
 
-def fingerprints_of(path: Path, report: DiskReport) -> tuple[Fingerprint, ...]:
-    """Return the fingerprints of all files of a disk, the disk first. Raises DiskError as `open_source` does."""
-    seen = []
-    for file in (path, *report.parents):
-        with open_source(file) as source:
-            seen.append(source.fingerprint())
-    return tuple(seen)
+def fingerprints_of(disk: Disk, report: DiskReport) -> tuple[Fingerprint, ...]:
+    """Return the fingerprints of a disk and of its parents. Raises DiskError as `open_disk`."""
+    with ExitStack() as parents:
+        disks = (disk, *(parents.enter_context(open_disk(path)) for path in report.parents))
+        return tuple(one.fingerprint() for one in disks)
+
+
+def _fingerprints(path: Path, report: DiskReport) -> tuple[Fingerprint, ...]:
+    """Return the fingerprints of what the paths name now: a conversion opens its files by name."""
+    with open_disk(path) as disk:
+        return fingerprints_of(disk, report)
 
 
 def _make(path: Path, report: DiskReport, target: Path, *, emit: Emit) -> None:
@@ -136,7 +140,7 @@ def _make(path: Path, report: DiskReport, target: Path, *, emit: Emit) -> None:
     The name identifies the content only where fingerprints do: the result of an earlier run for a block device is
     written again.
     """
-    identified = all(one.likeness(one) is Likeness.SAME for one in fingerprints_of(path, report))
+    identified = all(one.likeness(one) is Likeness.SAME for one in _fingerprints(path, report))
     if _is_ours(target) and not identified:
         target.unlink()
     elif _is_ours(target):
@@ -167,7 +171,7 @@ def _states(path: Path, report: DiskReport) -> list[Fingerprint | str]:
     """Return for each file what changes with its content: its fingerprint, or a digest of a whole block device."""
     return [
         _digest(file) if seen.is_block else seen
-        for file, seen in zip((path, *report.parents), fingerprints_of(path, report), strict=True)
+        for file, seen in zip((path, *report.parents), _fingerprints(path, report), strict=True)
     ]
 
 

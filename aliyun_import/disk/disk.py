@@ -1,8 +1,8 @@
-"""A disk image: a regular file or a block device, open read-only, with one identity.
+"""A disk image: a regular file or a block device, opened once.
 
-Fingerprints, conversion and upload each open a `Disk`. The inspection runs in a child process, which opens the path
-itself: a child with limits must not share a descriptor that other readers depend on. So an upload compares the identity
-of what it opened with the one that was inspected.
+The inspection in a child process, the fingerprint and the upload share one descriptor, so that they are of the same
+file, whatever its path names meanwhile; all reads are positional. QEMU's tools, conversions and the parents of a
+differencing VHD open their files by name: a conversion compares the fingerprints before and after.
 """
 
 import contextlib
@@ -10,6 +10,7 @@ import hashlib
 import os
 import stat
 from collections.abc import Callable
+from contextlib import ExitStack
 from pathlib import Path
 from types import TracebackType
 from typing import Self, TypeVar
@@ -36,9 +37,8 @@ SAMPLE_SPOT_BYTES = 4 * KIB
 class Disk:
     """An open disk. All reads are positional, so that threads can share it; `close` ends them all.
 
-    `size_bytes` is the size of the disk as it is uploaded: of the file, or of its content when the file is compressed
-    in blocks. `most_readers` is how many threads can read at the same time without hindering each other, None for any
-    number.
+    `size_bytes` is the size of the file, or of its content if that is read (see `as_sent`). `most_readers` is how many
+    threads can read at the same time without hindering each other, None for any number.
     """
 
     def __init__(self, path: Path, file: FileReader, content: BlockReader | None = None) -> None:
@@ -48,6 +48,7 @@ class Disk:
         # A reader needs the next block while the current one is used, and copies may be proven at the same time.
         self.most_readers = None if content is None else content.most_kept // 2
         self._file, self._content = file, content
+        self._identity = _identity(os.fstat(file.fileno()))
         # Why the holes of the file are read, too; empty as long as nothing contradicts them.
         self.distrust = ""
 
@@ -110,18 +111,40 @@ class Disk:
         """The size of the holes, which are not read: the file system is believed about them."""
         return self.size_bytes - sum(extent.end - extent.start for extent in self.extents())
 
-    def identity(self) -> tuple[int, ...]:
-        """Return what tells whether a file was replaced or written to meanwhile: device, inode, size, time in ns.
+    @property
+    def descriptor(self) -> int:
+        """The descriptor of the open file, for a child process. Its position is of no use: all reads are positional."""
+        return self._file.fileno()
 
-        Empty for a block device, whose node has nothing of its content.
+    def as_sent(self) -> "Disk":
+        """Return the disk as it is uploaded: the content of a file that is compressed in blocks, else this disk.
+
+        It reads the same open file, which this disk closes. Raises DiskError "unpack-failed" for a damaged compressed
+        file.
         """
-        status = os.fstat(self._file.fileno())
-        if not stat.S_ISREG(status.st_mode):
-            return ()
-        return status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns
+        file = self._file
+        container = _unpacking(self.path, file, lambda: identify(file))
+        if container.compression is None:
+            return self
+        blocks = _unpacking(self.path, file, lambda: open_blocks(file, container, kept_bytes=KEPT_FOR_MANY_BYTES))
+        return Disk(self.path, file, blocks)
+
+    def refuse_changed(self) -> None:
+        """Raise DiskChanged if the path names another file than was opened, or the file was written to since then."""
+        try:
+            identity = _identity(self.path.stat())
+        except OSError:
+            identity = ()
+        if self._identity and identity != self._identity:
+            raise DiskChanged(
+                f"{self.path} changed since it was inspected.",
+                code="disk-changed",
+                cause="The file was replaced, removed or written to meanwhile.",
+                remedy="Stop what writes to it, and run the same command again.",
+            )
 
     def fingerprint(self) -> Fingerprint:
-        """Return the fingerprint of the file as it is now. Raises DiskError, also when the file became shorter.
+        """Return the fingerprint of the file as it is now. Raises DiskError, also when it is empty or became shorter.
 
         The sample of a compressed file is of the file: a sample of its content would unpack all of it.
         """
@@ -131,6 +154,12 @@ class Disk:
             file_bytes = os.lseek(self._file.fileno(), 0, os.SEEK_END)
         except OSError as error:
             raise _read_failed(self.path, 0, error) from error
+        if self._file.size == 0:
+            raise DiskEmpty(
+                f"The disk {self.path} is empty.",
+                code="disk-empty",
+                remedy=f"Check how {self.path} was written: an image has at least a boot sector.",
+            )
         if file_bytes < self._file.size:
             raise _truncated(self.path, file_bytes, self._file.size)
         is_block = stat.S_ISBLK(status.st_mode)
@@ -178,6 +207,20 @@ class Disk:
         return digest.hexdigest()
 
 
+class OpenDisks(ExitStack):
+    """Disks by path. Each is opened at its first use, once, and closed at the end of the `with` block."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._disks: dict[Path, Disk] = {}
+
+    def __getitem__(self, path: Path) -> Disk:
+        """Return the open disk. Raises as `open_disk`."""
+        if path not in self._disks:
+            self._disks[path] = self.enter_context(open_disk(path))
+        return self._disks[path]
+
+
 def sample_ranges(size_bytes: int) -> tuple[tuple[int, int], ...]:
     """Return the (offset, length) ranges that the content sample of a disk of this size reads. Pure."""
     if size_bytes <= SAMPLE_HEAD_BYTES + SAMPLE_TAIL_BYTES + SAMPLE_SPOTS * SAMPLE_SPOT_BYTES:
@@ -188,11 +231,11 @@ def sample_ranges(size_bytes: int) -> tuple[tuple[int, int], ...]:
     return ((0, SAMPLE_HEAD_BYTES), *spots, (tail, SAMPLE_TAIL_BYTES))
 
 
-def open_source(path: Path) -> Disk:
+def open_disk(path: Path) -> Disk:
     """Open the bytes of a file or block device as they are. Symbolic links are followed (/dev/disk/by-id has them).
 
-    Raises DiskError: "disk-missing", "disk-unreadable", "disk-empty", or "disk-kind" for a directory, a character
-    device, a FIFO or a socket, which are not even opened.
+    Raises DiskError: "disk-missing", "disk-unreadable", or "disk-kind" for a directory, a character device, a FIFO or a
+    socket, which are not even opened.
     """
     try:
         _refuse_other_kinds(path, path.stat().st_mode)
@@ -202,45 +245,17 @@ def open_source(path: Path) -> Disk:
         raise _not_opened(path, error) from error
     try:
         _refuse_other_kinds(path, os.fstat(file.fileno()).st_mode)
-        if file.size == 0:
-            raise DiskEmpty(
-                f"The disk {path} is empty.",
-                code="disk-empty",
-                remedy=f"Check how {path} was written: an image has at least a boot sector.",
-            )
-    except OSError as error:
-        file.close()
-        raise _not_opened(path, error) from error
     except BaseException:
         file.close()
         raise
     return Disk(path, file)
 
 
-def open_disk(path: Path, *, inspected: tuple[int, ...] = ()) -> Disk:
-    """Open a disk as it is uploaded: the content of a file that is compressed in blocks, else the file itself.
-
-    A disk that has to be converted is opened here after its conversion. Raises DiskError as `open_source` does, and
-    "unpack-failed" for a damaged compressed file; DiskChanged if it is not the one with the identity `inspected`.
-    """
-    disk = open_source(path)
-    file = disk._file
-    try:
-        if inspected and disk.identity() != inspected:
-            raise DiskChanged(
-                f"{path} changed since it was inspected.",
-                code="disk-changed",
-                cause="The file was replaced or written to meanwhile.",
-                remedy="Stop what writes to it, and run the same command again.",
-            )
-        container = _unpacking(path, file, lambda: identify(file))
-        if container.compression is None:
-            return disk
-        blocks = _unpacking(path, file, lambda: open_blocks(file, container, kept_bytes=KEPT_FOR_MANY_BYTES))
-        return Disk(path, file, blocks)
-    except BaseException:
-        disk.close()
-        raise
+def _identity(status: os.stat_result) -> tuple[int, ...]:
+    """Return what tells whether a file was replaced or written to; empty for a block device, whose node does not."""
+    if not stat.S_ISREG(status.st_mode):
+        return ()
+    return status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns
 
 
 _KINDS = (

@@ -19,12 +19,13 @@ from aliyun_import.model.request import Architecture
 _NEEDS_QEMU = "the disk was not inspected: that requires qemu-img and qemu-nbd (Debian, Ubuntu: package qemu-utils)"
 
 
-def examine(path: str, depth: str) -> DiskReport:
+def examine(path: str, depth: str, descriptor: str) -> DiskReport:
     """Inspect the disk: with depth "guest" its file systems, too, with "layout" no more than its boot loaders.
 
-    Raises OSError when the file can't be opened; a read that fails later is a problem in the report.
+    `descriptor` is the number of the inherited descriptor; the path is for QEMU's tools, for the parents beside it, and
+    for messages. A read that fails is a problem in the report.
     """
-    with FileReader(Path(path)) as file, Folder(Path(path)) as folder:
+    with FileReader(int(descriptor)) as file, Folder(Path(path)) as folder:
         report = DiskReport(path=Path(path), container=UNKNOWN, format=None, file_bytes=file.size, virtual_bytes=None)
         try:
             opened = open_container(file, report.path, neighbours=folder.neighbour)

@@ -64,11 +64,11 @@ class Outcome:
     failure: str = ""
 
 
-def call_isolated(target: str, arguments: Sequence[str], *, limits: Limits) -> Outcome:
+def call_isolated(target: str, arguments: Sequence[str], *, limits: Limits, descriptors: Sequence[int] = ()) -> Outcome:
     """Call `target` ("package.module:function") with these arguments in a child process, and wait for it.
 
-    The value must consist of plain types, and of dataclasses and enums of this package. The child and its own children
-    have ended when this returns or raises.
+    The child inherits `descriptors` under the same numbers. The value must consist of plain types, and of dataclasses
+    and enums of this package. The child and its own children have ended when this returns or raises.
     """
     numbers = (os.getpid(), limits.memory_bytes, limits.cpu_s)
     command = [sys.executable, "-P", "-m", __name__, *map(str, numbers), target, *arguments]
@@ -79,6 +79,7 @@ def call_isolated(target: str, arguments: Sequence[str], *, limits: Limits) -> O
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         env=environment,
+        pass_fds=descriptors,
         start_new_session=True,
     ) as child:
         try:

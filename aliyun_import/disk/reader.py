@@ -132,9 +132,9 @@ class PiecewiseReader:
 class FileReader:
     """A regular file or a block device, read through one descriptor. A context manager; safe to use from any thread."""
 
-    def __init__(self, path: Path, *, flags: int = 0) -> None:
-        """Open the file for reading, with additional flags for `os.open`. Raises OSError."""
-        self._fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | flags)
+    def __init__(self, file: Path | int, *, flags: int = 0) -> None:
+        """Open the file for reading, with more flags for `os.open`, or take an open descriptor. Raises OSError."""
+        self._fd = file if isinstance(file, int) else os.open(file, os.O_RDONLY | os.O_CLOEXEC | flags)
         # A block device has st_size 0; seeking to the end works for both.
         self._size = os.lseek(self._fd, 0, os.SEEK_END)
 

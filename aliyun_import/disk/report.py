@@ -1,6 +1,6 @@
 """The report of the inspection of a disk: frozen values, which the checks and the push use."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 
@@ -98,7 +98,6 @@ class DiskReport:
     in it, None when unknown. `unknowns` are sentences about what could not be read, and never findings.
     `parents` are the parent files of a differencing VHD, the nearest first. `held` are the holders of a block device.
     `architecture` is from the UEFI loaders, or else from the guest; `guest` is None when it was not inspected.
-    `identity` is of the file that was inspected (`Disk.identity`); two equal disks have two.
     """
 
     path: Path
@@ -116,4 +115,3 @@ class DiskReport:
     sector_bytes: int = 512
     parents: tuple[Path, ...] = ()
     held: Held | None = None
-    identity: tuple[int, ...] = field(default=(), compare=False)

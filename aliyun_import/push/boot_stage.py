@@ -5,7 +5,7 @@ from pathlib import Path
 from aliyun_import.boot.run import DEFAULT_TIMEOUT_S, BootOptions, boot_test, subject_of
 from aliyun_import.checks.boot_test import finding_of
 from aliyun_import.checks.run import raise_if_blocked
-from aliyun_import.disk.inspect import inspect_disk
+from aliyun_import.disk.inspect import inspect_opened
 from aliyun_import.errors import DiskError
 from aliyun_import.events import FindingRaised
 from aliyun_import.journal import Journal
@@ -33,7 +33,7 @@ def boot_stage(request: ImportRequest, disks: SentDisks, run: PushRun, journal: 
         )
     report = disks.inspection.reports[0]
     if report is None or report.path != path:  # the disk was converted
-        report = inspect_disk(path)
+        report = inspect_opened(run.disks[path])
     # The user knows the disk by the path that he gave.
     subject = subject_of(report, request, name=str(disks.inspection.asked.disks[0].path))
     machine = (

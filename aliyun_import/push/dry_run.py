@@ -4,6 +4,7 @@ from dataclasses import replace
 from typing import Any
 
 from aliyun_import.context import Context
+from aliyun_import.disk.disk import Disk
 from aliyun_import.errors import DetectionUnsupported, ImageImporting, NameTaken
 from aliyun_import.events import Changed, Emit, Event
 from aliyun_import.image.replace import temporary_name
@@ -18,6 +19,7 @@ from aliyun_import.push.state import PushState
 from aliyun_import.role.ensure import ensure_role
 from aliyun_import.role.spec import needs_of, role_name_of
 from aliyun_import.services.interface import RoleService
+from aliyun_import.upload.context import UploadRequest
 from aliyun_import.upload.plan import PartKind, UploadPlan
 from aliyun_import.upload.upload import preview_upload
 
@@ -44,7 +46,9 @@ def dry_run(request: ImportRequest, begun: Begun, run: PushRun, journal: Journal
     else:
         plan["steps"] = _steps(request, begun, run)
         plan["disks"] = [
-            _disk_plan(request, index, begun, run, journal) for index, disk in enumerate(request.disks) if disk.path
+            _disk_plan(run.disks[disk.path], upload_request(request, run.options, index), begun, run, journal)
+            for index, disk in enumerate(request.disks)
+            if disk.path
         ]
         plan["service_says"] = _answer(request, begun, run, keys=[one["key"] for one in plan["disks"]])
     return PushResult(
@@ -85,16 +89,16 @@ def _answer(request: ImportRequest, begun: Begun, run: PushRun, *, keys: list[st
         return "accepts the name only once the failed image that has it is deleted, which the push does"
 
 
-def _disk_plan(request: ImportRequest, index: int, begun: Begun, run: PushRun, journal: Journal) -> dict[str, Any]:
+def _disk_plan(disk: Disk, request: UploadRequest, begun: Begun, run: PushRun, journal: Journal) -> dict[str, Any]:
     preview = preview_upload(
-        upload_request(request, run.options, index),
+        disk,
+        request,
         run.context,
         store=run.services.store(begun.account.bucket),
         journal=journal,
         options=run.options.transfer,
         has_bucket=begun.account.bucket_info is not None,
     )
-    disk = request.disks[index]
     plan = preview.plan or UploadPlan(size_bytes=0, parts=(), gap_bytes=0, zero_source_bytes=0)
     parts = {kind: sum(1 for part in plan.parts if part.kind is kind) for kind in PartKind}
     return {

@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 
 from aliyun_import.account.check import AccountState
 from aliyun_import.disk.convert import fingerprints_of
-from aliyun_import.disk.disk import open_disk
+from aliyun_import.disk.disk import OpenDisks
 from aliyun_import.disk.fingerprint import Likeness, decoded, least
 from aliyun_import.disk.report import DiskReport
 from aliyun_import.errors import AccessError, ImportFailed, RefusedError, TransientError
@@ -61,12 +61,12 @@ class Begun:
     state: PushState
 
 
-def disk_state(disk: DiskRequest, report: DiskReport | None, remote: RemoteObject | None) -> str:
+def disk_state(opened: OpenDisks, disk: DiskRequest, report: DiskReport | None, remote: RemoteObject | None) -> str:
     """Return what identifies a disk now, for the journal: the fingerprints of its files, or its object in OSS."""
     if disk.path is None or report is None:
         url = f"oss://{disk.bucket}/{disk.key}"
         return f"{url} {remote.size_bytes}:{remote.crc64}:{remote.etag}" if remote else url
-    return " ".join(one.encoded() for one in fingerprints_of(disk.path, report))
+    return " ".join(one.encoded() for one in fingerprints_of(opened[disk.path], report))
 
 
 def likeness_of(before: Sequence[str], now: Sequence[str]) -> Likeness:
@@ -108,9 +108,8 @@ def _size_and_crc(run: PushRun, request: ImportRequest, account: AccountState, i
     disk, remote = request.disks[index], account.objects[index]
     if remote is not None or disk.path is None:
         return (remote.size_bytes, remote.crc64 or 0) if remote else (0, 0)
-    with open_disk(disk.path) as source:
-        store = run.services.store(account.bucket)
-        return source.size_bytes, crc64_of_source(UploadContext.of(run.context, source=source, store=store))
+    source, store = run.disks[disk.path].as_sent(), run.services.store(account.bucket)
+    return source.size_bytes, crc64_of_source(UploadContext.of(run.context, source=source, store=store))
 
 
 def are_of(

@@ -4,11 +4,8 @@ It needs neither an account nor a network. Parameters that the user left open ar
 a compressed disk is known only after its conversion: its boot mode, its system, and whether it can be imported at all.
 """
 
-from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
-from types import TracebackType
-from typing import Self
 
 from aliyun_import.checks.infer import InferredParameters, infer_parameters
 from aliyun_import.checks.platform import listed_platform
@@ -16,9 +13,9 @@ from aliyun_import.checks.run import raise_if_blocked, refuse_unknown_ids, run_d
 from aliyun_import.disk.containers.registry import format_named
 from aliyun_import.disk.convert import needs_preparing, prepare
 from aliyun_import.disk.guest.report import GuestReport
-from aliyun_import.disk.inspect import inspect_disk
+from aliyun_import.disk.inspect import inspect_opened
 from aliyun_import.disk.report import DiskReport, TableKind
-from aliyun_import.events import DiskInspected, Emit, FindingRaised, Warned
+from aliyun_import.events import DiskInspected, FindingRaised, Warned
 from aliyun_import.model.finding import Finding, Severity
 from aliyun_import.model.request import ImportRequest
 from aliyun_import.push.options import PushOptions, PushRun
@@ -41,28 +38,16 @@ class Inspection:
 
 
 class SentDisks:
-    """The disks of a push as they are sent: each converted at the first use, if it needs that, for the `with` block.
+    """The disks of a push as they are sent: each converted at the first use, if it needs that.
 
-    Converting repeats the inspection, on the converted disks. Raises what `prepare` and `inspect` raise.
+    The converted files are removed when the disks of the run are closed. Converting repeats the inspection, on the
+    converted disks. Raises what `prepare` and `inspect` raise.
     """
 
     def __init__(self, inspection: Inspection, run: PushRun) -> None:
         self.inspection = inspection
         self._run = run
-        self._files = ExitStack()
         self._sent: Inspection | None = None
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
-
-    def close(self) -> None:
-        """Remove the converted disks."""
-        self._files.close()
 
     @property
     def request(self) -> ImportRequest:
@@ -86,13 +71,13 @@ class SentDisks:
         )
         if disks == asked.disks:
             return self.inspection
-        return inspect(replace(asked, disks=disks), self._run.options, emit=self._run.context.emit)
+        return inspect(replace(asked, disks=disks), self._run)
 
     def _convert(self, path: Path, report: DiskReport) -> Path:
         context = self._run.context
         with context.stage("convert", f"{path}, which is {report.container}") as stage:
             work_dir = self._run.options.conversion_dir
-            converted = self._files.enter_context(prepare(path, report, work_dir=work_dir, emit=context.emit))
+            converted = self._run.disks.enter_context(prepare(path, report, work_dir=work_dir, emit=context.emit))
             reason = next(problem for problem in report.container_problems if problem.convertible)
             stage.detail = f"{path} is sent as {report.format or report.container}. {reason.seen} {reason.remedy or ''}"
         return converted
@@ -101,21 +86,22 @@ class SentDisks:
 def inspect_stage(request: ImportRequest, run: PushRun) -> Inspection:
     """Run the first stage; raises DiskError with every finding that blocks."""
     with run.context.stage("inspect", "reading the disk") as stage:
-        inspection = inspect(request, run.options, emit=run.context.emit)
+        inspection = inspect(request, run)
         forced = _blocking(inspection, run.options)
         stage.detail = "blocking findings, overridden by --force" if forced else "no blocking findings"
     return inspection
 
 
-def inspect(request: ImportRequest, options: PushOptions, *, emit: Emit) -> Inspection:
+def inspect(request: ImportRequest, run: PushRun) -> Inspection:
     """Inspect the disks and run the checks; raises with every finding that blocks, at once.
 
     Skipped findings are not emitted. With --force findings do not block, and a warning names those that would have.
     """
+    options, emit = run.options, run.context.emit
     skip, force = options.skip_checks, options.force
     refuse_unknown_ids(skip)
     request = replace(request, platform=listed_platform(request.platform))
-    inspection = inspect_disks(request, bucket=options.bucket, key=options.key, emit=emit)
+    inspection = inspect_disks(request, run)
     raised = [finding for finding in inspection.findings if finding.rule not in skip]
     for finding in raised:
         if finding.severity is not Severity.BLOCKS:
@@ -141,21 +127,21 @@ def _blocking(inspection: Inspection, options: PushOptions) -> tuple[str, ...]:
     return tuple(dict.fromkeys(rule for rule in blocking if rule not in options.skip_checks))
 
 
-def inspect_disks(request: ImportRequest, *, bucket: str | None, key: str | None, emit: Emit) -> Inspection:
+def inspect_disks(request: ImportRequest, run: PushRun) -> Inspection:
     """Inspect every local disk, infer parameters, run every check; raises for no finding."""
     findings: list[Finding] = []
     reports: list[DiskReport | None] = []
     filled = request
     for index, disk in enumerate(request.disks):
-        report = inspect_disk(disk.path) if disk.path else None
+        report = inspect_opened(run.disks[disk.path]) if disk.path else None
         reports.append(report)
         if report is None:
             continue
         findings += run_disk_checks(report, request, index=index)
         from_disk = infer_parameters(report, request, index=index)
         filled = from_disk.merged_into(filled)
-        emit(_event(report, from_disk))
-    findings += run_request_checks(filled, bucket=bucket, key=key)
+        run.context.emit(_event(report, from_disk))
+    findings += run_request_checks(filled, bucket=run.options.bucket, key=run.options.key)
     return Inspection(asked=request, request=filled, reports=tuple(reports), findings=tuple(findings))
 
 

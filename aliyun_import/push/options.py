@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from aliyun_import.context import Context
+from aliyun_import.disk.disk import OpenDisks
 from aliyun_import.journal import default_state_dir
 from aliyun_import.model.boot import BootTest
 from aliyun_import.model.objects import UploadedObject
@@ -50,11 +51,15 @@ class PushOptions:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PushRun:
-    """What the stages of one push share. `services` retry; events are emitted on the thread that called `push`."""
+    """What the stages of one push share. `services` retry; events are emitted on the thread that called `push`.
+
+    `disks` holds the local disks open, each for all stages.
+    """
 
     options: PushOptions
     services: Services
     context: Context
+    disks: OpenDisks
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

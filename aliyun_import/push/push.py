@@ -17,11 +17,12 @@ run again ends in one image. (Renderers show "look" as account and "finish" as c
 import uuid
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 
 from aliyun_import.account.check import AccountState, check_account, ensure_bucket
 from aliyun_import.cleanup import leftovers_command
 from aliyun_import.context import Context
-from aliyun_import.disk.report import DiskReport
+from aliyun_import.disk.disk import OpenDisks
 from aliyun_import.errors import AliyunImportError, ImportFailed
 from aliyun_import.events import Noted, RunStarted, Warned
 from aliyun_import.image.failure import with_commands
@@ -60,20 +61,18 @@ def push(request: ImportRequest, options: PushOptions, services: Services, conte
     dry run takes the same decisions on a copy of the journal, and changes nothing.
     """
     began_s = context.clock.monotonic_s()
-    run = PushRun(options=options, services=add_retries(services, context), context=context)
-    inspection = inspect_stage(request, run)
-    account = _account_stage(inspection.request, run)
     open_or_copy = copy_journal if options.dry_run else open_journal
-    with (
-        SentDisks(inspection, run) as disks,
-        open_or_copy(options.state_dir, _identity(request, account, services.endpoint)) as journal,
-    ):
-        try:
-            result = _run_stages(disks, account, run, journal)
-        except AliyunImportError as failed:
-            error = _with_commands(failed, request, account)
-            staged = _still_staged(error, fold(journal.entries), run, bucket=account.bucket)
-            raise _naming_staged(error, staged, request.region, account.bucket) from failed
+    with OpenDisks() as disks:
+        run = PushRun(options=options, services=add_retries(services, context), context=context, disks=disks)
+        inspection = inspect_stage(request, run)
+        account = _account_stage(inspection.request, run)
+        with open_or_copy(options.state_dir, _identity(request, account, services.endpoint)) as journal:
+            try:
+                result = _run_stages(SentDisks(inspection, run), account, run, journal)
+            except AliyunImportError as failed:
+                error = _with_commands(failed, request, account)
+                staged = _still_staged(error, fold(journal.entries), run, bucket=account.bucket)
+                raise _naming_staged(error, staged, request.region, account.bucket) from failed
     return replace(result, seconds=context.clock.monotonic_s() - began_s)
 
 
@@ -110,8 +109,8 @@ def _identity(request: ImportRequest, account: AccountState, endpoint: str) -> M
 def _run_stages(disks: SentDisks, account: AccountState, run: PushRun, journal: Journal) -> PushResult:
     """Run the stages that are left, and return the result."""
     inspected = disks.inspection
-    fingerprints = tuple(map(disk_state, inspected.request.disks, inspected.reports, account.objects))
-    found = Found(disks=disks, account=account, fingerprints=fingerprints, run=run, journal=journal)
+    states = map(partial(disk_state, run.disks), inspected.request.disks, inspected.reports, account.objects)
+    found = Found(disks=disks, account=account, fingerprints=tuple(states), run=run, journal=journal)
     finished = finished_before(found)
     if finished is not None:
         return _already_there(found.request, finished, run, journal)
@@ -126,8 +125,8 @@ def _run_stages(disks: SentDisks, account: AccountState, run: PushRun, journal: 
     if run.options.dry_run:
         return replace(dry_run(sent, begun, run, journal), boot_test=tested)
     if not state.submitted:
-        state = _import(begun, sent, disks.sent.reports, run, journal)
-    disks.close()
+        state = _import(begun, sent, run, journal)
+    run.disks.close()
     if not run.options.wait:
         return replace(_left_running(begun, state, run), boot_test=tested)
     image = wait_stage(begun.request, state, run, journal)
@@ -189,14 +188,12 @@ def _earlier_import(begun: Begun, sent: ImportRequest, state: PushState, run: Pu
     return state if found is None else adopt(found, run, journal)
 
 
-def _import(
-    begun: Begun, sent: ImportRequest, reports: Sequence[DiskReport | None], run: PushRun, journal: Journal
-) -> PushState:
+def _import(begun: Begun, sent: ImportRequest, run: PushRun, journal: Journal) -> PushState:
     """Ensure bucket and role, upload, and begin the import."""
     account = ensure_bucket(begun.account, run.services, run.context, region=sent.region)
     role = role_stage(sent, run, bucket=account.bucket)
     sent = ask_stage(sent, account, run, journal)
-    objects = upload_stage(sent, reports, account, run, journal)
+    objects = upload_stage(sent, account, run, journal)
     return import_stage(sent, objects, role, run, journal)
 
 

@@ -4,12 +4,11 @@ Each takes the results of those before it and returns its own. What costs or cre
 before it happens.
 """
 
-from collections.abc import Sequence
 from dataclasses import replace
 
 from aliyun_import.account.check import AccountState
 from aliyun_import.account.staging_bucket import PREFIX
-from aliyun_import.disk.report import DiskReport
+from aliyun_import.disk.disk import Disk
 from aliyun_import.errors import (
     AliyunImportError,
     DetectionUnsupported,
@@ -62,52 +61,41 @@ def role_stage(request: ImportRequest, run: PushRun, *, bucket: str) -> RoleChan
 
 
 def upload_stage(
-    request: ImportRequest,
-    reports: Sequence[DiskReport | None],
-    account: AccountState,
-    run: PushRun,
-    journal: Journal,
+    request: ImportRequest, account: AccountState, run: PushRun, journal: Journal
 ) -> tuple[UploadedObject, ...]:
-    """Upload every local disk, one after the other; return the object of each disk, in their order.
-
-    `reports` are of the disks as they are sent: what is sent must be what was inspected.
-    """
+    """Upload every local disk, one after the other; return the object of each disk, in their order."""
     return tuple(
-        _existing(disk, account.objects[index])
-        if disk.key
-        else _upload(request, index, reports[index], run, journal, store=run.services.store(account.bucket))
+        _upload(
+            run.disks[disk.path],
+            upload_request(request, run.options, index),
+            run,
+            journal,
+            store=run.services.store(account.bucket),
+        )
+        if disk.path
+        else _existing(disk, account.objects[index])
         for index, disk in enumerate(request.disks)
     )
 
 
 def upload_request(request: ImportRequest, options: PushOptions, index: int) -> UploadRequest:
-    """Return what to upload and where; the key of --key is the system disk's."""
-    disk = request.disks[index]
-    assert disk.path is not None  # noqa: S101 -- the caller has a local disk
+    """Return where a disk is uploaded to; the key of --key is the system disk's."""
     role = "system" if index == 0 else f"data-{index}"
     return UploadRequest(
-        path=disk.path,
         disk_index=index,
         region=request.region,
         key=options.key if index == 0 else None,
         key_stem=f"{PREFIX}{request.name}/{role}",
-        suffix=f".{(disk.format or DiskFormat.RAW).lower()}",
+        suffix=f".{(request.disks[index].format or DiskFormat.RAW).lower()}",
         base_key=options.base_key if index == 0 else None,
     )
 
 
 def _upload(
-    request: ImportRequest, index: int, report: DiskReport | None, run: PushRun, journal: Journal, *, store: ObjectStore
+    disk: Disk, request: UploadRequest, run: PushRun, journal: Journal, *, store: ObjectStore
 ) -> UploadedObject:
-    inspected = report.identity if report is not None else ()
-    with run.context.stage("upload", str(request.disks[index].path)) as stage:
-        uploaded = upload_disk(
-            replace(upload_request(request, run.options, index), inspected=inspected),
-            run.context,
-            store=store,
-            journal=journal,
-            options=run.options.transfer,
-        )
+    with run.context.stage("upload", str(disk.path)) as stage:
+        uploaded = upload_disk(disk, request, run.context, store=store, journal=journal, options=run.options.transfer)
         stage.detail = f"oss://{uploaded.bucket}/{uploaded.key} equals the disk, proven by {uploaded.proof}"
     return uploaded
 

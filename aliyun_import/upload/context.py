@@ -1,7 +1,6 @@
 """Context, request and options of one disk's upload."""
 
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Self
 
 from aliyun_import.context import Context
@@ -39,21 +38,19 @@ class UploadContext(Context):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class UploadRequest:
-    """One disk and its destination.
+    """The destination of a disk.
 
     `key` is the value of --key; None names the object after `key_stem` ("aliyun-import/<image name>/system") and the
     content. `suffix` is ".raw", ".vhd" or ".qcow2"; `base_key` is the value of --base; `region` is the bucket's, for
-    remedies that can be pasted. `inspected` is the identity of the disk that was inspected, empty where none was.
+    remedies that can be pasted.
     """
 
-    path: Path
     disk_index: int
     region: str
     key: str | None
     key_stem: str
     suffix: str
     base_key: str | None = None
-    inspected: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -10,7 +10,7 @@ import math
 import secrets
 
 from aliyun_import.context import Context
-from aliyun_import.disk.disk import open_disk
+from aliyun_import.disk.disk import Disk
 from aliyun_import.disk.fingerprint import Likeness
 from aliyun_import.errors import AliyunImportError, ObjectCorrupted, UploadNotFound
 from aliyun_import.events import Event, Noted, ObjectReady, UploadPlanned, UploadResumed, Warned
@@ -19,7 +19,7 @@ from aliyun_import.model.objects import RemoteObject, UploadedObject
 from aliyun_import.services.interface import ObjectStore
 from aliyun_import.upload.complete import TAG_NAME, changed_while_sent, crc64_of_disk, crc64_of_source
 from aliyun_import.upload.context import TransferOptions, UploadContext, UploadRequest
-from aliyun_import.upload.manifest import SUFFIX, Base, Manifest, encode_manifest, find_base
+from aliyun_import.upload.manifest import SUFFIX, Manifest, encode_manifest, find_base
 from aliyun_import.upload.plan import PartKind, Preview, UploadPlan, most_zeros_sent, plan_upload, without_copies
 from aliyun_import.upload.resume import FoundUpload, Target, candidate_keys, choose_target, find_upload
 from aliyun_import.upload.session import SessionLog, UploadRecord, UploadSession
@@ -31,22 +31,29 @@ from aliyun_import.upload.zero_scan import BlockDigests, scan_zeros, unchanged_r
 
 
 def upload_disk(
-    request: UploadRequest, context: Context, *, store: ObjectStore, journal: Journal, options: TransferOptions
+    disk: Disk,
+    request: UploadRequest,
+    context: Context,
+    *,
+    store: ObjectStore,
+    journal: Journal,
+    options: TransferOptions,
 ) -> UploadedObject:
     """Upload the disk, or use the object that is it already; resume where an earlier call stopped.
 
     Raises AliyunImportError, among them ObjectExists for another object under a key that the user named, DiskChanged
-    when the disk changed while it was sent, and Interrupted, also when the run was cancelled during the last request.
+    when the disk changed since it was opened, and Interrupted, also when the run was cancelled during the last request.
     The remedy names what is kept in OSS, and how to resume or remove it. Events are emitted on the calling thread.
     """
-    with open_disk(request.path, inspected=request.inspected) as source:
-        upload_context = UploadContext.of(context, source=source, store=store)
-        uploaded = _Upload(request, upload_context, SessionLog(journal, request.disk_index), options).run()
+    disk.refuse_changed()
+    upload_context = UploadContext.of(context, source=disk.as_sent(), store=store)
+    uploaded = _Upload(request, upload_context, SessionLog(journal, request.disk_index), options).run()
     context.check_cancelled()
     return uploaded
 
 
 def preview_upload(
+    disk: Disk,
     request: UploadRequest,
     context: Context,
     *,
@@ -59,19 +66,9 @@ def preview_upload(
 
     `journal` is a copy. `has_bucket` is False if the bucket does not exist yet.
     """
-    with open_disk(request.path, inspected=request.inspected) as source:
-        upload_context = UploadContext.of(context, source=source, store=store)
-        upload = _Upload(request, upload_context, SessionLog(journal, request.disk_index), options)
-        return upload.preview(has_bucket=has_bucket)
-
-
-def _plan_of(
-    size_bytes: int, data: tuple[tuple[int, int], ...], digests: BlockDigests | None, base: Base | None
-) -> UploadPlan:
-    if base is None or digests is None:
-        return plan_upload(size_bytes, data)
-    unchanged = unchanged_ranges(digests, base.manifest.digests)
-    return plan_upload(size_bytes, data, unchanged=unchanged, base=base.object)
+    upload_context = UploadContext.of(context, source=disk.as_sent(), store=store)
+    upload = _Upload(request, upload_context, SessionLog(journal, request.disk_index), options)
+    return upload.preview(has_bucket=has_bucket)
 
 
 class _Upload:
@@ -284,7 +281,10 @@ class _Upload:
             with_digests=self._options.keep_object or base is not None,
         )
         self._digests = data.digests
-        return _plan_of(source.size_bytes, data.data, data.digests, base)
+        if base is None or data.digests is None:
+            return plan_upload(source.size_bytes, data.data)
+        unchanged = unchanged_ranges(data.digests, base.manifest.digests)
+        return plan_upload(source.size_bytes, data.data, unchanged=unchanged, base=base.object)
 
     def _started(self, plan: UploadPlan, record: UploadRecord, found: FoundUpload | None) -> tuple[str, str]:
         """Return the upload's id and tag; start one where none was found. The intent is journalled first."""

@@ -123,6 +123,7 @@ def _store(url: str, *, key_id: str = KEY_ID, secret: str = SECRET) -> "OssStore
 
 def _push(disk: Path, store: "OssStore", state: Path, options: dict[str, float]) -> dict[str, float]:
     from aliyun_import.context import Context, SystemClock
+    from aliyun_import.disk.disk import open_disk
     from aliyun_import.journal import open_journal
     from aliyun_import.upload.context import TransferOptions, UploadRequest
     from aliyun_import.upload.upload import upload_disk
@@ -135,7 +136,6 @@ def _push(disk: Path, store: "OssStore", state: Path, options: dict[str, float])
             troubles.append(event)
 
     delivery = UploadRequest(
-        path=disk,
         disk_index=0,
         region="cn-hangzhou",
         key=None,
@@ -143,9 +143,10 @@ def _push(disk: Path, store: "OssStore", state: Path, options: dict[str, float])
         suffix=".raw",
         base_key=None,
     )
-    with open_journal(state, {"name": "bench"}) as journal:
+    with open_disk(disk) as source, open_journal(state, {"name": "bench"}) as journal:
         began = time.perf_counter()
         uploaded = upload_disk(
+            source,
             delivery,
             Context(clock=SystemClock(cancel), emit=listen, cancel=cancel),
             store=store,

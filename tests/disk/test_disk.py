@@ -14,7 +14,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from aliyun_import.disk.disk import open_source, sample_ranges
+from aliyun_import.disk.disk import open_disk, sample_ranges
 from aliyun_import.disk.holes import Extent
 from aliyun_import.errors import DiskError, Exit
 from aliyun_import.limits import KIB, MIB, TIB
@@ -29,7 +29,7 @@ def write(path: Path, content: bytes) -> Path:
 def test_a_read_gives_exactly_what_was_asked_for(tmp_path: Path) -> None:
     """Offsets and lengths are those of the file."""
     content = os.urandom(100_000)
-    with open_source(write(tmp_path / "disk", content)) as source:
+    with open_disk(write(tmp_path / "disk", content)) as source:
         assert source.size_bytes == len(content)
         assert source.read(12_345, 54_321) == content[12_345 : 12_345 + 54_321]
         buffer = bytearray(1000)
@@ -40,7 +40,7 @@ def test_a_read_gives_exactly_what_was_asked_for(tmp_path: Path) -> None:
 def test_threads_share_a_source(tmp_path: Path) -> None:
     """Reads don't disturb each other: there is no position."""
     content = os.urandom(1 * MIB)
-    with open_source(write(tmp_path / "disk", content)) as source:
+    with open_disk(write(tmp_path / "disk", content)) as source:
         wrong: list[int] = []
 
         def read(offset: int) -> None:
@@ -64,7 +64,7 @@ def test_extents_are_the_data_of_a_sparse_file(tmp_path: Path) -> None:
             file.seek(offset)
             file.write(b"x" * 64 * KIB)
         file.truncate(32 * MIB)
-    with open_source(path) as source:
+    with open_disk(path) as source:
         covered = source.extents()
     assert sum(extent.end - extent.start for extent in covered) < 32 * MIB, "the file system knows holes"
     for offset in (1 * MIB, 8 * MIB):
@@ -76,7 +76,7 @@ def test_a_disk_of_holes_has_no_extents(tmp_path: Path) -> None:
     path = tmp_path / "disk"
     with path.open("wb") as file:
         file.truncate(4 * MIB)
-    with open_source(path) as source:
+    with open_disk(path) as source:
         assert source.extents() == ()
         assert source.read(1 * MIB, 4) == bytes(4)
 
@@ -88,7 +88,7 @@ def test_without_knowledge_of_holes_all_is_data(tmp_path: Path, monkeypatch: pyt
         raise OSError(errno.EINVAL, f"lseek({offset}, {whence})")
 
     path = write(tmp_path / "disk", b"x" * 5000)
-    with open_source(path) as source:
+    with open_disk(path) as source:
         monkeypatch.setattr("aliyun_import.disk.holes.os.lseek", refuse)
         assert source.extents() == (Extent(0, 5000),)
         monkeypatch.undo()
@@ -97,7 +97,7 @@ def test_without_knowledge_of_holes_all_is_data(tmp_path: Path, monkeypatch: pyt
 def test_a_read_behind_the_end_is_truncation_and_names_the_offset(tmp_path: Path) -> None:
     """A disk that became shorter is told apart from one that can't be read."""
     path = write(tmp_path / "disk", b"x" * 10_000)
-    with open_source(path) as source:
+    with open_disk(path) as source:
         os.truncate(path, 6_000)
         with pytest.raises(DiskError) as raised:
             source.read(5_000, 2_000)
@@ -107,7 +107,7 @@ def test_a_read_behind_the_end_is_truncation_and_names_the_offset(tmp_path: Path
 
 def test_a_read_error_names_the_offset_and_exits_with_3(tmp_path: Path) -> None:
     """What the system says of a bad sector comes out as a disk to fix."""
-    source = open_source(write(tmp_path / "disk", b"x" * 10_000))
+    source = open_disk(write(tmp_path / "disk", b"x" * 10_000))
     os.close(source._file._fd)
     source._file._fd = os.open(tmp_path, os.O_RDONLY)  # reading a directory is an error of the system: EISDIR
     with source, pytest.raises(DiskError) as raised:
@@ -125,7 +125,7 @@ def test_what_is_no_disk_is_refused_by_kind(tmp_path: Path) -> None:
         found = {}
         for name in (".", "pipe", "socket", "/dev/null", "missing"):
             with pytest.raises(DiskError) as raised:
-                open_source(tmp_path / name)
+                open_disk(tmp_path / name)
             found[name] = (raised.value.code, raised.value.summary.removeprefix(str(tmp_path / name)).split(",")[0])
     assert found["."] == ("disk-kind", " is a directory")
     assert found["pipe"] == ("disk-kind", " is a pipe")
@@ -136,8 +136,8 @@ def test_what_is_no_disk_is_refused_by_kind(tmp_path: Path) -> None:
 
 def test_an_empty_file_is_no_disk(tmp_path: Path) -> None:
     """It would be an object of nothing."""
-    with pytest.raises(DiskError) as raised:
-        open_source(write(tmp_path / "disk", b""))
+    with open_disk(write(tmp_path / "disk", b"")) as source, pytest.raises(DiskError) as raised:
+        source.fingerprint()
     assert raised.value.code == "disk-empty"
 
 
@@ -147,14 +147,14 @@ def test_an_unreadable_file_says_so(tmp_path: Path) -> None:
     path = write(tmp_path / "disk", b"x")
     path.chmod(0)
     with pytest.raises(DiskError) as raised:
-        open_source(path)
+        open_disk(path)
     assert raised.value.code == "disk-unreadable"
 
 
 def test_a_link_is_followed(tmp_path: Path) -> None:
     """Names below /dev/disk are links."""
     (tmp_path / "link").symlink_to(write(tmp_path / "disk", b"x" * 100))
-    with open_source(tmp_path / "link") as source:
+    with open_disk(tmp_path / "link") as source:
         assert source.read(0, 100) == b"x" * 100
 
 
@@ -162,7 +162,7 @@ def test_the_fingerprint_notices_a_change(tmp_path: Path) -> None:
     """Of the content where it is sampled, of the time, and of the size."""
     path = write(tmp_path / "disk", b"x" * 100_000)
     status = path.stat()
-    with open_source(path) as source:
+    with open_disk(path) as source:
         before = source.fingerprint()
         assert source.fingerprint() == before
         with path.open("r+b") as file:
@@ -187,7 +187,7 @@ def test_the_sample_is_the_same_on_every_machine(tmp_path: Path) -> None:
         file.write(b"boot")
         file.seek(8 * MIB + 4)
         file.write(b"end")
-    with open_source(dense) as first, open_source(sparse) as second:
+    with open_disk(dense) as first, open_disk(sparse) as second:
         assert first.fingerprint().sample == second.fingerprint().sample
         assert first.fingerprint().inode != second.fingerprint().inode
 
@@ -222,7 +222,7 @@ def loop_device(tmp_path: Path) -> Iterator[Path]:
 @pytest.mark.root
 def test_a_block_device_is_a_disk(loop_device: Path) -> None:
     """Its size comes from the device, and it is read as a file is."""
-    with open_source(loop_device) as source:
+    with open_disk(loop_device) as source:
         assert stat.S_ISBLK(loop_device.stat().st_mode)
         assert source.size_bytes == 4 * MIB
         assert source.read(1 * MIB, 4) == b"disk"

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from aliyun_import.disk.disk import open_source
+from aliyun_import.disk.disk import open_disk
 from aliyun_import.disk.fingerprint import (
     Fingerprint,
     Likeness,
@@ -70,7 +70,7 @@ def test_a_time_that_was_set_back_shows_in_the_ctime(tmp_path: Path) -> None:
     path = tmp_path / "disk"
     path.write_bytes(bytes(16 << 20))
     status = path.stat()
-    with open_source(path) as source:
+    with open_disk(path) as source:
         before = source.fingerprint()
         with path.open("r+b") as file:
             file.seek((5 << 20) + 4096 * 3)

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from aliyun_import.disk.disk import open_source
+from aliyun_import.disk.disk import open_disk
 from aliyun_import.disk.holes import Extent, find_extents, holes_of, spots_in, why_not_believed
 from aliyun_import.limits import KIB, MIB
 
@@ -63,7 +63,7 @@ def test_a_disk_whose_holes_are_not_believed_is_read_whole(tmp_path: Path, monke
     path = tmp_path / "disk"
     path.write_bytes(b"x" * MIB)
     monkeypatch.setattr("aliyun_import.disk.disk.find_extents", lambda *_: ())
-    with open_source(path) as disk:
+    with open_disk(path) as disk:
         assert disk.extents() == (Extent(0, MIB),)
         assert "byte 0" in disk.distrust
         assert disk.unread_bytes == 0

@@ -5,10 +5,11 @@ from pathlib import Path
 
 import pytest
 
-from aliyun_import.disk.inspect import inspect_disk
+from aliyun_import.disk.disk import open_disk
+from aliyun_import.disk.inspect import inspect_disk, inspect_opened
 from aliyun_import.disk.isolated import Limits
 from aliyun_import.disk.report import DiskReport, TableKind
-from aliyun_import.errors import DiskError
+from aliyun_import.errors import DiskChanged, DiskError
 from aliyun_import.limits import GIB
 from aliyun_import.model.request import Architecture, DiskFormat
 from tests.disk import build
@@ -97,6 +98,18 @@ def test_a_large_sparse_disk_costs_what_a_small_one_does(tmp_path: Path) -> None
         file.truncate(40 * GIB)
     report = inspect_disk(path, limits=Limits(memory_bytes=150 << 20, cpu_s=2))
     assert (report.virtual_bytes, len(report.partitions)) == (40 * GIB, 2)
+
+
+def test_the_opened_disk_is_inspected_whatever_its_path_names_by_now(tmp_path: Path) -> None:
+    """The child reads the descriptor that the upload will read, and opens nothing itself."""
+    path, other = tmp_path / "disk.img", tmp_path / "other"
+    path.write_bytes(DISK)
+    other.write_bytes(build.qcow2(DISK))
+    with open_disk(path) as disk:
+        other.replace(path)
+        assert inspect_opened(disk).container == "raw"
+        with pytest.raises(DiskChanged):
+            disk.refuse_changed()
 
 
 def test_a_directory_full_of_odd_names_changes_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,8 +1,10 @@
 """Tests of a push in this process, against a sandbox whose clock is steered."""
 
+import os
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -269,7 +271,21 @@ def test_an_object_that_was_removed_during_the_import_does_not_stay(machine: Mac
     assert machine.push().image_status == "Available"
 
 
-@pytest.mark.parametrize("how", ["replaced", "written to"])
+def test_a_disk_is_opened_once(machine: Machine, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is inspected, fingerprinted, scanned, sent and proven is one file."""
+    opened: list[object] = []
+    real_open = os.open
+
+    def counted(path: os.PathLike[str] | str, *rest: int, **named: Any) -> int:
+        opened.append(Path(path))
+        return real_open(path, *rest, **named)
+
+    monkeypatch.setattr(os, "open", counted)
+    assert machine.push().image_status == "Available"
+    assert opened.count(machine.request.disks[0].path) == 1
+
+
+@pytest.mark.parametrize("how", ["replaced", "written to", "removed"])
 def test_a_disk_that_is_not_the_inspected_one_is_not_sent(machine: Machine, how: str) -> None:
     """Its parameters and its findings are those of another disk; the same command inspects it anew."""
     path = machine.request.disks[0].path
@@ -281,6 +297,8 @@ def test_a_disk_that_is_not_the_inspected_one_is_not_sent(machine: Machine, how:
         if isinstance(event, StageFinished) and event.stage == "role" and other.exists():
             if how == "written to":
                 path.write_bytes(other.read_bytes())
+            if how == "removed":
+                path.rename(path.with_name("kept.raw"))
             other.replace(path) if how == "replaced" else other.unlink()
 
     options = PushOptions(state_dir=machine.state_dir)
@@ -288,6 +306,8 @@ def test_a_disk_that_is_not_the_inspected_one_is_not_sent(machine: Machine, how:
         push(machine.request, options, machine.cloud.services, machine.cloud.context(change))
     assert (caught.value.code, caught.value.exit_code) == ("disk-changed", 9)
     assert machine.count("UploadPart") == 0
+    if how == "removed":
+        path.with_name("kept.raw").rename(path)
     assert machine.push().image_status == "Available"
 
 

@@ -11,6 +11,7 @@ from aliyun_import.cloud.credentials.source import load_credentials
 from aliyun_import.cloud.endpoints import resolve_endpoints
 from aliyun_import.cloud.oss.store import OssStore
 from aliyun_import.context import system_context
+from aliyun_import.disk.disk import open_disk
 from aliyun_import.events import Event, UploadProgress
 from aliyun_import.journal import open_journal
 from aliyun_import.upload.context import TransferOptions, UploadRequest
@@ -35,7 +36,6 @@ def main() -> None:
         credentials=load_credentials(environment=keys),
     )
     delivery = UploadRequest(
-        path=Path(disk),
         disk_index=0,
         region="cn-hangzhou",
         key=None,
@@ -43,9 +43,10 @@ def main() -> None:
         suffix=".raw",
         base_key=None,
     )
-    with open_journal(Path(state), {"name": "web"}) as journal:
+    with open_disk(Path(disk)) as source, open_journal(Path(state), {"name": "web"}) as journal:
         print("begun", flush=True)
         uploaded = upload_disk(
+            source,
             delivery,
             system_context(emit=tell),
             store=store,

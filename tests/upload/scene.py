@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from aliyun_import.context import Context
+from aliyun_import.disk.disk import open_disk
 from aliyun_import.events import Event
 from aliyun_import.journal import copy_journal, open_journal
 from aliyun_import.limits import KIB
@@ -52,9 +53,8 @@ class Scene:
 
     @property
     def delivery(self) -> UploadRequest:
-        """What is pushed, and where to."""
+        """Where the disk is pushed to."""
         return UploadRequest(
-            path=self.path,
             disk_index=0,
             region="cn-hangzhou",
             key=self.key,
@@ -76,21 +76,23 @@ class Scene:
 
     def push(self, *, store: ObjectStore | None = None) -> UploadedObject:
         """Deliver the disk."""
-        with open_journal(self.directory / self.state, {"name": "web"}) as journal:
+        with open_disk(self.path) as disk, open_journal(self.directory / self.state, {"name": "web"}) as journal:
             return upload_disk(
-                self.delivery, self.context, store=store or self.store, journal=journal, options=self.options
+                disk, self.delivery, self.context, store=store or self.store, journal=journal, options=self.options
             )
 
     def preview(self, *, has_bucket: bool = True) -> Preview:
         """Return what a push would do."""
-        return preview_upload(
-            self.delivery,
-            self.context,
-            store=self.store,
-            journal=copy_journal(self.directory / self.state, {"name": "web"}),
-            options=self.options,
-            has_bucket=has_bucket,
-        )
+        with open_disk(self.path) as disk:
+            return preview_upload(
+                disk,
+                self.delivery,
+                self.context,
+                store=self.store,
+                journal=copy_journal(self.directory / self.state, {"name": "web"}),
+                options=self.options,
+                has_bucket=has_bucket,
+            )
 
     def said(self, kind: type[E]) -> list[E]:
         """Return the events of one kind."""

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from aliyun_import.context import Context
-from aliyun_import.disk.disk import Disk, open_source
+from aliyun_import.disk.disk import Disk, open_disk
 from aliyun_import.errors import DiskError, Interrupted
 from aliyun_import.upload.crc64 import crc64
 from aliyun_import.upload.transfer.worker import RangeBody, crc64_of_range
@@ -31,7 +31,7 @@ def test_it_yields_its_range_and_knows_its_crc(tmp_path: Path) -> None:
     """As many times as it is iterated, which a retry below us may do; never more than a buffer at once."""
     (tmp_path / "disk").write_bytes(CONTENT)
     chunks: list[int] = []
-    with open_source(tmp_path / "disk") as source:
+    with open_disk(tmp_path / "disk") as source:
         body = body_of(source, start=1234, length=500_000, cancel=threading.Event(), chunks=chunks)
         assert len(body) == 500_000
         assert body.crc64 is None
@@ -45,7 +45,7 @@ def test_it_yields_its_range_and_knows_its_crc(tmp_path: Path) -> None:
 def test_one_that_was_not_read_to_its_end_has_no_crc(tmp_path: Path) -> None:
     """A part that was answered before all of it was sent is not proven by half of it."""
     (tmp_path / "disk").write_bytes(CONTENT)
-    with open_source(tmp_path / "disk") as source:
+    with open_disk(tmp_path / "disk") as source:
         body = body_of(source, start=0, length=500_000, cancel=threading.Event(), chunks=[])
         next(iter(body))
         assert body.crc64 is None
@@ -56,7 +56,7 @@ def test_a_stop_ends_it_at_the_next_chunk(tmp_path: Path) -> None:
     (tmp_path / "disk").write_bytes(CONTENT)
     stop = threading.Event()
     chunks: list[int] = []
-    with open_source(tmp_path / "disk") as source:
+    with open_disk(tmp_path / "disk") as source:
         reading = iter(body_of(source, start=0, length=500_000, cancel=stop, chunks=chunks))
         next(reading)
         stop.set()
@@ -68,6 +68,6 @@ def test_a_stop_ends_it_at_the_next_chunk(tmp_path: Path) -> None:
 def test_a_read_error_comes_out_as_it_is(tmp_path: Path) -> None:
     """With the offset, for a message that helps."""
     (tmp_path / "disk").write_bytes(CONTENT)
-    with open_source(tmp_path / "disk") as source, pytest.raises(DiskError) as raised:
+    with open_disk(tmp_path / "disk") as source, pytest.raises(DiskError) as raised:
         crc64_of_range(source, start=900_000, length=200_000, on_chunk=lambda _: None)
     assert raised.value.details["offset"] == "1000000"

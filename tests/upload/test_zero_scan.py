@@ -9,7 +9,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from aliyun_import.context import Context
-from aliyun_import.disk.disk import Disk, open_source
+from aliyun_import.disk.disk import Disk, open_disk
 from aliyun_import.disk.holes import Extent
 from aliyun_import.disk.reader import FileReader
 from aliyun_import.errors import Interrupted
@@ -24,7 +24,7 @@ BLOCK_BYTES = MIN_BLOCK_BYTES
 
 def scan_of(path: Path, *, with_digests: bool = False) -> DataMap:
     """Scan a file."""
-    with open_source(path) as source:
+    with open_disk(path) as source:
         return scan_zeros(source, Context(clock=SteeredClock()), with_digests=with_digests)
 
 
@@ -109,7 +109,7 @@ def test_it_stops_when_it_is_told_to(tmp_path: Path) -> None:
     path.write_bytes(b"x" * MIB)
     context = Context(clock=SteeredClock())
     context.cancel.set()
-    with open_source(path) as source, pytest.raises(Interrupted):
+    with open_disk(path) as source, pytest.raises(Interrupted):
         scan_zeros(source, context)
 
 
@@ -147,7 +147,7 @@ def test_a_coarser_block_finds_fewer_zeros(tmp_path: Path) -> None:
     """A base decides the block size; a gap that is shorter than a block is data."""
     path = tmp_path / "disk"
     path.write_bytes((b"a" * 256 * KIB + bytes(256 * KIB) + b"b" * 256 * KIB).ljust(8 * MIB, b"\0"))
-    with open_source(path) as source:
+    with open_disk(path) as source:
         fine, coarse = (
             scan_zeros(source, Context(clock=SteeredClock()), block_bytes=size) for size in (128 * KIB, 1 * MIB)
         )

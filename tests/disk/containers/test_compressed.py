@@ -200,7 +200,8 @@ def test_no_byte_of_a_damaged_block_is_given(tmp_path: Path, how: str) -> None:
         )
     path = tmp_path / "disk"
     path.write_bytes(packed)
-    with open_disk(path) as source:
+    with open_disk(path) as opened:
+        source = opened.as_sent()
         disk = open_blocks(BytesReader(packed), format_named(container))
         block = disk._blocks[2 * MIB // BLOCK]
         with path.open("r+b") as file:
@@ -217,7 +218,8 @@ def test_the_source_is_the_disk_that_was_packed(tmp_path: Path) -> None:
     """Size and content are those of the RAW disk; what the file itself becomes is noticed."""
     packed = tmp_path / "disk.raw.xz"
     packed.write_bytes(packed_as("blocks"))
-    with open_disk(packed) as source:
+    with open_disk(packed) as opened:
+        source = opened.as_sent()
         before = source.fingerprint()
         assert before.size_bytes == len(DISK)
         assert source.read(0, len(DISK)) == DISK
@@ -230,7 +232,8 @@ def test_a_disk_that_is_not_packed_is_its_file(tmp_path: Path) -> None:
     """Also one whose VHD footer says that its first bytes are those of a disk."""
     image = build.vhd_fixed(b"\xfd7zXZ\0" + bytes(MIB - 6))
     (tmp_path / "disk.vhd").write_bytes(image)
-    with open_disk(tmp_path / "disk.vhd") as source:
+    with open_disk(tmp_path / "disk.vhd") as opened:
+        source = opened.as_sent()
         assert (source.size_bytes, source.most_readers) == (len(image), None)
 
 
