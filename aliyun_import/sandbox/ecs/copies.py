@@ -1,7 +1,7 @@
 """Operations on copies of images: CopyImage, CancelCopyImage.
 
 The order of CopyImage's checks is not published; here: regions, the source, the name in the destination, encryption,
-quotas, dry run. The copy inherits neither NVMe support nor family nor tags.
+quotas, dry run. The copy inherits neither family nor tags, and not all attributes (`NOT_COPIED`).
 """
 
 from dataclasses import replace
@@ -9,7 +9,7 @@ from dataclasses import replace
 from aliyun_import.sandbox.core.rpc import RpcCall, Value
 from aliyun_import.sandbox.core.rpc_errors import Refusal
 from aliyun_import.sandbox.ecs import rules
-from aliyun_import.sandbox.ecs.state import REGIONS, Copy, Ecs, Image, ImageDisk, system_images
+from aliyun_import.sandbox.ecs.state import NOT_COPIED, REGIONS, Copy, Ecs, Image, ImageDisk, system_images
 from aliyun_import.sandbox.importer import engine
 
 
@@ -57,10 +57,8 @@ def copy_image(call: RpcCall) -> dict[str, Value]:
         description=description,
         resource_group=group,
         owner_alias="self",
-        nvme_support="unsupported",
         family="",
         tags=tags,
-        detection="",
         disks=tuple(_disk(ecs, disk, encrypted=encrypted, kms_key=kms_key) for disk in source.disks),
         created_s=now_s,
         status="Waiting",
@@ -69,6 +67,7 @@ def copy_image(call: RpcCall) -> dict[str, Value]:
         copy=copy,
         shared_with={},
         launch_permission="",
+        **NOT_COPIED,
     )
     ecs.images[new_id] = made
     ecs.add_snapshots(made)

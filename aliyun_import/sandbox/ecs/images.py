@@ -5,6 +5,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from functools import partial
+from typing import Any
 
 from aliyun_import.sandbox.core.rpc import RpcCall, Value, utc_seconds
 from aliyun_import.sandbox.core.rpc_errors import Refusal
@@ -15,7 +16,7 @@ from aliyun_import.sandbox.ecs.copies import is_copied
 from aliyun_import.sandbox.ecs.export_image import is_exported
 from aliyun_import.sandbox.ecs.instances import settle
 from aliyun_import.sandbox.ecs.rules import region_of
-from aliyun_import.sandbox.ecs.state import REGIONS, Ecs, Image, system_images
+from aliyun_import.sandbox.ecs.state import ATTRIBUTES, REGIONS, Ecs, Image, system_images
 
 MAX_IN_FAMILY = 100
 MAX_FAMILIES = 100
@@ -53,10 +54,8 @@ def modify_image_attribute(call: RpcCall) -> dict[str, Value]:
     name = rules.image_name(call.get("ImageName"))
     description = rules.image_description(call.get("Description"))
     status = call.choice("Status", ("Available", "Deprecated"), "InvalidParameter")
-    boot_mode = call.choice("BootMode", ("BIOS", "UEFI", "UEFI-Preferred"), "InvalidParameter")
-    license_type = call.choice("LicenseType", ("BYOL",), "InvalidParameter")
-    nvme, imds = rules.nvme_support(call), rules.imds_support(call)
-    if image.imds_support == "v2" and imds == "v1":
+    attributes: dict[str, Any] = rules.changed_attributes(call)
+    if image.imds_support == "v2" and attributes.get("imds_support") == "v1":
         raise Refusal("InvalidParameter.FeaturesImdsSupport")
     family = rules.image_name(call.get("ImageFamily"))
     if status and image.status not in ("Available", "Deprecated"):
@@ -74,11 +73,8 @@ def modify_image_attribute(call: RpcCall) -> dict[str, Value]:
         name=name or image.name,
         description=description if "Description" in call.parameters else image.description,
         status=status or image.status,
-        boot_mode=boot_mode or image.boot_mode,
-        license_type=license_type or image.license_type,
-        nvme_support=nvme or image.nvme_support,
-        imds_support=imds or image.imds_support,
         family=family or image.family,
+        **attributes,
     )
     return {}
 
@@ -232,15 +228,11 @@ def shown_image(call: RpcCall, image: Image) -> dict[str, Value]:
     fields: dict[str, Value] = {
         "ImageId": image.id,
         "ImageName": image.name,
-        "Description": image.description,
+        **_attributes(image),
         "Status": image.status,
         "Progress": _progress(image),
         "Size": image.disks[0].size_gib,
         "CreationTime": utc_seconds(image.created_s),
-        "Architecture": image.architecture,
-        "BootMode": image.boot_mode,
-        "OSType": image.os_type,
-        "Platform": image.platform,
         "OSName": f"{image.platform} (sandbox)",
         "OSNameEn": f"{image.platform} (sandbox)",
         "ImageOwnerAlias": image.owner_alias,
@@ -255,16 +247,24 @@ def shown_image(call: RpcCall, image: Image) -> dict[str, Value]:
         "Usable": is_usable(call, image),
         "ImageVersion": "",
         "ProductCode": "",
-        "ResourceGroupId": image.resource_group,
         "ImageFamily": image.family,
-        "LicenseType": image.license_type,
         "LoginAsNonRootSupported": False,
         "SupplierName": "",
         "Tags": rules.shown_tags(image.tags),
-        "Features": {"NvmeSupport": image.nvme_support, "ImdsSupport": image.imds_support},
         "DiskDeviceMappings": {"DiskDeviceMapping": _disks(image)},
     }
     return fields | _detection(image, settings=call.state.settings, now_s=call.state.clock.now_s())
+
+
+def _attributes(image: Image) -> dict[str, Value]:
+    """Return the attributes as answers have them: Features.NvmeSupport is a member of Features."""
+    plain: dict[str, Value] = {}
+    features: dict[str, Value] = {}
+    for name, one in ATTRIBUTES.items():
+        if one.shown:
+            group = features if one.parameter.startswith("Features.") else plain
+            group[one.parameter.removeprefix("Features.")] = getattr(image, name)
+    return {**plain, "Features": features}
 
 
 def is_usable(call: RpcCall, image: Image) -> bool:

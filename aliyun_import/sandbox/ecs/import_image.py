@@ -5,6 +5,7 @@ not published, except that a call without the role ends in NoSetRoletoECSService
 """
 
 import re
+from typing import Any
 
 from aliyun_import.sandbox.auth.policies import allows, trusts
 from aliyun_import.sandbox.core.rpc import RpcCall, Value
@@ -149,6 +150,7 @@ def _image(
 ) -> Image:
     ecs = call.state.part(Ecs)
     image_id = ecs.new_id("m")
+    attributes: dict[str, Any] = dict(order.attributes)
     disks = tuple(
         ImageDisk(
             bucket=disk.bucket,
@@ -165,17 +167,8 @@ def _image(
         account_id=call.account_id,
         region=region,
         name=order.name or image_id,
-        description=order.description,
-        architecture=order.architecture,
-        os_type=order.os_type,
-        platform=order.platform,
-        boot_mode=order.boot_mode,
-        license_type=order.license_type,
-        resource_group=order.resource_group,
-        nvme_support=order.nvme_support,
-        imds_support=order.imds_support,
-        detection=order.detection,
         disks=disks,
         created_s=call.state.clock.now_s(),
         tags=dict(order.tags),
+        **attributes,
     )

@@ -8,8 +8,10 @@ from aliyun_import.sandbox.ecs import catalog, copies, images, instances, sharin
 from aliyun_import.sandbox.ecs.export_image import export_image
 from aliyun_import.sandbox.ecs.import_image import import_image
 from aliyun_import.sandbox.ecs.regions import describe_regions
+from aliyun_import.sandbox.ecs.state import ATTRIBUTES
 
-_FEATURES = ("Features.NvmeSupport", "Features.ImdsSupport")
+_ATTRIBUTES = tuple(one.parameter for one in ATTRIBUTES.values())
+_CHANGEABLE = tuple(one.parameter for one in ATTRIBUTES.values() if one.changes)
 
 
 def _row(name: str, do: Callable[[RpcCall], dict[str, Value]], *params: str) -> RpcOperation:
@@ -21,8 +23,7 @@ ECS = RpcService(
     version="2014-05-26",
     no_permission="Forbidden.RAM",
     operations=(
-        _row("ImportImage", import_image, "ImageName", "Description", "Architecture", "OSType", "Platform", "BootMode",
-             "LicenseType", "RoleName", "ResourceGroupId", "DetectionStrategy", *_FEATURES, "StorageLocationArn",
+        _row("ImportImage", import_image, "ImageName", *_ATTRIBUTES, "RoleName", "StorageLocationArn",
              "DiskDeviceMapping.*", "Tag.*", "ClientToken", "DryRun"),
         _row("DescribeTasks", tasks.describe_tasks, "TaskIds", "ResourceIds.*", "TaskAction", "TaskStatus", "StartTime",
              "EndTime", "PageNumber", "PageSize"),
@@ -33,7 +34,7 @@ ECS = RpcService(
              "ImageOwnerId", "InstanceType", "Tag.*",
              "Filter.*", "PageNumber", "PageSize", "DryRun"),
         _row("ModifyImageAttribute", images.modify_image_attribute, "ImageId", "ImageName", "Description", "Status",
-             "BootMode", "LicenseType", "ImageFamily", *_FEATURES, "DryRun"),
+             "ImageFamily", *_CHANGEABLE, "DryRun"),
         _row("DeleteImage", images.delete_image, "ImageId", "Force", "DryRun"),
         _row("DescribeImageFromFamily", images.describe_image_from_family, "ImageFamily"),
         _row("CopyImage", copies.copy_image, "ImageId", "DestinationRegionId", "DestinationImageName",

@@ -14,7 +14,7 @@ from typing import TypeVar
 
 from aliyun_import.sandbox.core.rpc import PER_SENDING, RpcCall, Value
 from aliyun_import.sandbox.core.rpc_errors import Refusal
-from aliyun_import.sandbox.ecs.state import REGIONS, Ecs, UsedToken
+from aliyun_import.sandbox.ecs.state import ATTRIBUTES, REGIONS, Ecs, UsedToken
 from aliyun_import.sandbox.importer import formats
 
 DEFAULT_ROLE = "AliyunECSImageImportDefaultRole"
@@ -64,17 +64,9 @@ class ImportOrder:
     """A well-formed ImportImage call with defaults applied."""
 
     name: str
-    description: str
-    architecture: str
-    os_type: str
-    platform: str
-    boot_mode: str
-    license_type: str
+    attributes: Mapping[str, str]
+    """As in ATTRIBUTES."""
     role_name: str
-    resource_group: str
-    detection: str
-    nvme_support: str
-    imds_support: str
     storage_location: str
     tags: Mapping[str, str]
     disks: tuple[DiskOrder, ...]
@@ -90,17 +82,18 @@ def read_order(call: RpcCall) -> ImportOrder:
     _check_pair(architecture, platform=platform, os_type=os_type)
     return ImportOrder(
         name=image_name(call.get("ImageName")),
-        description=image_description(call.get("Description")),
-        architecture=architecture,
-        os_type=os_type,
-        platform=platform,
-        boot_mode=_boot_mode(call, architecture=architecture),
-        license_type=_license(call, platform=platform),
+        attributes={
+            "description": image_description(call.get("Description")),
+            "architecture": architecture,
+            "os_type": os_type,
+            "platform": platform,
+            "boot_mode": _boot_mode(call, architecture=architecture),
+            "license_type": _license(call, platform=platform),
+            "resource_group": resource_group(call),
+            "detection": _detection(call, platform=platform, os_type=os_type),
+            **_chosen(call, {name: one.values for name, one in ATTRIBUTES.items()}),
+        },
         role_name=call.get("RoleName", DEFAULT_ROLE),
-        resource_group=resource_group(call),
-        detection=_detection(call, platform=platform, os_type=os_type),
-        nvme_support=nvme_support(call) or "unsupported",
-        imds_support=imds_support(call) or "v1",
         storage_location=call.get("StorageLocationArn"),
         tags=tags_of(call, duplicate="TagKey.Duplication"),
         disks=disks,
@@ -147,15 +140,16 @@ def once(do: Callable[[RpcCall], dict[str, Value]]) -> Callable[[RpcCall], dict[
     return carry_out
 
 
-def nvme_support(call: RpcCall) -> str:
-    """Return Features.NvmeSupport as sent; its error code is not published, this one follows that of ImdsSupport."""
-    allowed = ("supported", "unsupported")
-    return call.choice("Features.NvmeSupport", allowed, "InvalidParameter.FeaturesNvmeSupport")
+def changed_attributes(call: RpcCall) -> dict[str, str]:
+    """Return the attributes that ModifyImageAttribute is to change, as in ATTRIBUTES."""
+    return _chosen(call, {name: one.changes for name, one in ATTRIBUTES.items()})
 
 
-def imds_support(call: RpcCall) -> str:
-    """Return Features.ImdsSupport as sent."""
-    return call.choice("Features.ImdsSupport", ("v1", "v2"), "InvalidParameter.FeaturesImdsSupport")
+def _chosen(call: RpcCall, values: Mapping[str, tuple[str, ...]]) -> dict[str, str]:
+    """Return the given attributes, by name, of those that have values; refuses any other value."""
+    known = ((name, ATTRIBUTES[name], allowed) for name, allowed in values.items() if allowed)
+    chosen = {name: call.choice(one.parameter, allowed, one.code) for name, one, allowed in known}
+    return {name: value for name, value in chosen.items() if value}
 
 
 def _platform(call: RpcCall) -> str:

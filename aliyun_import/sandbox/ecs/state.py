@@ -3,7 +3,8 @@
 import itertools
 import secrets
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
+from types import MappingProxyType
 from typing import Any
 
 from aliyun_import.sandbox.core.blob_store import Content
@@ -58,6 +59,28 @@ class Copy:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Attribute:
+    """A parameter of ImportImage whose value the image keeps, and DescribeImages shows by the same name.
+
+    `values` are those of ImportImage, `changes` those of ModifyImageAttribute; others are refused with `code`. Without
+    values `rules` has a rule of its own; without changes it can't be changed. A copy of the image keeps the value if
+    `copied`, else it has the default.
+    """
+
+    parameter: str
+    values: tuple[str, ...] = ()
+    changes: tuple[str, ...] = ()
+    code: str = "InvalidParameter"
+    shown: bool = True
+    copied: bool = True
+
+
+def _kept(parameter: str, *, default: str = "", **attribute: Any) -> Any:  # noqa: ANN401 -- as dataclasses.field
+    """Return the field of an attribute; an image without the parameter has the default."""
+    return field(default=default, metadata={"attribute": Attribute(parameter=parameter, **attribute)})
+
+
+@dataclass(frozen=True, kw_only=True)
 class Image:
     """A custom image. Its status during an import or a copy is set by `engine.settle`."""
 
@@ -65,17 +88,30 @@ class Image:
     account_id: str
     region: str
     name: str
-    description: str
-    architecture: str
-    os_type: str
-    platform: str
-    boot_mode: str
-    license_type: str
-    resource_group: str
-    nvme_support: str
-    imds_support: str
-    detection: str
-    """DetectionStrategy: Standard, or empty."""
+    description: str = _kept("Description")
+    architecture: str = _kept("Architecture")
+    os_type: str = _kept("OSType")
+    platform: str = _kept("Platform")
+    boot_mode: str = _kept("BootMode", changes=("BIOS", "UEFI", "UEFI-Preferred"))
+    license_type: str = _kept("LicenseType", changes=("BYOL",))
+    resource_group: str = _kept("ResourceGroupId")
+    # The error code of NvmeSupport is not published; this one follows that of ImdsSupport.
+    nvme_support: str = _kept(
+        "Features.NvmeSupport",
+        values=("supported", "unsupported"),
+        changes=("supported", "unsupported"),
+        code="InvalidParameter.FeaturesNvmeSupport",
+        default="unsupported",
+        copied=False,
+    )
+    imds_support: str = _kept(
+        "Features.ImdsSupport",
+        values=("v1", "v2"),
+        changes=("v1", "v2"),
+        code="InvalidParameter.FeaturesImdsSupport",
+        default="v1",
+    )
+    detection: str = _kept("DetectionStrategy", shown=False, copied=False)
     disks: tuple[ImageDisk, ...]
     created_s: float
     tags: Mapping[str, str] = field(default_factory=dict)
@@ -97,6 +133,16 @@ class Image:
     def usable(self, *, now_s: float, after_s: float) -> bool:
         """Return whether it can be started and copied: so long after it became Available."""
         return self.status in ("Available", "Deprecated") and now_s >= (self.ready_s or 0.0) + after_s
+
+
+# Name of the field of Image -> its declaration.
+ATTRIBUTES: Mapping[str, Attribute] = MappingProxyType(
+    {one.name: one.metadata["attribute"] for one in fields(Image) if "attribute" in one.metadata}
+)
+# What a copy has in place of the values that it does not keep.
+NOT_COPIED: Mapping[str, Any] = MappingProxyType(
+    {one.name: one.default for one in fields(Image) if one.name in ATTRIBUTES and not ATTRIBUTES[one.name].copied}
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -310,16 +356,11 @@ def system_images(region: str) -> tuple[Image, ...]:
             account_id="9000000000000000",
             region=region,
             name=name,
-            description="",
             architecture=architecture,
             os_type="linux",
             platform=platform,
             boot_mode=boot_mode,
-            license_type="",
-            resource_group="",
             nvme_support="supported",
-            imds_support="v1",
-            detection="",
             disks=(ImageDisk(bucket="", key="", format="", size_gib=20, snapshot_id=""),),
             created_s=_SYSTEM_IMAGES_CREATED_S,
             owner_alias="system",
