@@ -7,7 +7,7 @@ from aliyun_import.context import Context
 from aliyun_import.disk.disk import Disk
 from aliyun_import.retry import DEFAULT, Retrier
 from aliyun_import.services.interface import ObjectStore
-from aliyun_import.services.retrying import RetryingStore
+from aliyun_import.services.retrying import with_retries
 
 # The account check has contacted OSS by now: an endpoint that can't be reached is an outage, and not a wrong one.
 _NO_FIRST_CONTACT = replace(DEFAULT, first_contact_attempts=DEFAULT.attempts)
@@ -26,8 +26,7 @@ class UploadContext(Context):
     @classmethod
     def of(cls, context: Context, *, source: Disk, store: ObjectStore) -> Self:
         """Return the context of a run extended by a disk and a bucket; a store that does not retry is wrapped."""
-        if not isinstance(store, RetryingStore):
-            store = RetryingStore(store, Retrier(context, _NO_FIRST_CONTACT))
+        store = with_retries(store, Retrier(context, _NO_FIRST_CONTACT))
         return cls(clock=context.clock, emit=context.emit, cancel=context.cancel, source=source, store=store)
 
     @property

@@ -24,7 +24,7 @@ from aliyun_import.model.request import BootMode, DiskMapping, DiskRequest, Impo
 from aliyun_import.model.roles import Policy, Role
 from aliyun_import.retry import Retrier
 from aliyun_import.services.interface import ImageService
-from aliyun_import.services.retrying import RetryingImages
+from aliyun_import.services.retrying import with_retries
 from tests.steered import SteeredClock
 
 REGION = "cn-hangzhou"
@@ -36,9 +36,9 @@ def context_of(clock: SteeredClock | None = None, emit: Emit | None = None) -> C
     return Context(clock=clock or SteeredClock(), emit=emit or ignore)
 
 
-def retrying(images: ImageService, context: Context) -> RetryingImages:
+def retrying(images: ImageService, context: Context) -> ImageService:
     """Return images with retries, as a push has them."""
-    return RetryingImages(images, Retrier(context))
+    return with_retries(images, Retrier(context))
 
 
 class Heard:

@@ -23,7 +23,7 @@ from aliyun_import.role.spec import (
     role_policy,
     user_policy,
 )
-from aliyun_import.services.retrying import RetryingRoles
+from aliyun_import.services.retrying import with_retries
 from tests.image.scripted import Heard, ScriptedRoles, lost, no_right
 from tests.steered import SteeredClock
 
@@ -44,7 +44,7 @@ def ensure(
 ) -> RoleChange:
     """Ensure the role, with retries as a push does."""
     context = Context(clock=SteeredClock(), emit=heard or Heard())
-    return ensure_role(RetryingRoles(roles, Retrier(context)), context, name, bucket=bucket, fix=fix)
+    return ensure_role(with_retries(roles, Retrier(context)), context, name, bucket=bucket, fix=fix)
 
 
 def there(

@@ -16,15 +16,7 @@ from aliyun_import.services.interface import (
     RoleService,
     Services,
 )
-from aliyun_import.services.retrying import (
-    RetryingIdentity,
-    RetryingImages,
-    RetryingInstances,
-    RetryingRoles,
-    RetryingStore,
-    add_retries,
-    without_retries,
-)
+from aliyun_import.services.retrying import add_retries, without_retries
 from tests.steered import SteeredClock
 
 PROTOCOLS = {
@@ -33,13 +25,6 @@ PROTOCOLS = {
     "roles": RoleService,
     "images": ImageService,
     "instances": InstanceService,
-}
-WRAPPERS = {
-    "identity": RetryingIdentity,
-    "store": RetryingStore,
-    "roles": RetryingRoles,
-    "images": RetryingImages,
-    "instances": RetryingInstances,
 }
 ONCE = {"send_part", "copy_part", "complete"}
 CALLS = [
@@ -103,14 +88,6 @@ def test_each_call_passes_its_arguments_and_is_repeated_or_not(field: str, name:
     assert flaky[field].calls == [name, name]
     assert got is None or got == (tuple(positional), named)
     assert len(clock.slept) == (0 if name in ONCE else 1)
-
-
-@pytest.mark.parametrize("field", PROTOCOLS)
-def test_a_wrapper_has_the_calls_of_its_protocol(field: str) -> None:
-    """A method that the protocol gains is a method of the wrapper, with the same signature."""
-    for name, member in vars(PROTOCOLS[field]).items():
-        if inspect.isfunction(member) and not name.startswith("_"):
-            assert inspect.signature(vars(WRAPPERS[field])[name]) == inspect.signature(member)
 
 
 def test_retries_are_added_once() -> None:
