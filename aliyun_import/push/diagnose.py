@@ -26,11 +26,10 @@ from aliyun_import.errors import (
 )
 from aliyun_import.image.submit import dry_run_import, new_client_token
 from aliyun_import.model.objects import BucketInfo
-from aliyun_import.model.operations import PERMISSIONS, Permission
 from aliyun_import.model.request import DiskFormat, DiskMapping, DiskRequest, ImportCall, ImportRequest
 from aliyun_import.role.ensure import RoleState, inspect_role
 from aliyun_import.role.spec import OSS_ROLE, statement_of
-from aliyun_import.services.interface import ImageService, ObjectStore, Services
+from aliyun_import.services.interface import PERMISSIONS, ImageService, ObjectStore, Permission, Services
 
 # Without one of these a push fails, or can't resume; the others only take a convenience away.
 _REQUIRED = "required"

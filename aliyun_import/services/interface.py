@@ -1,11 +1,13 @@
-"""Protocols of the services that the engine uses; `cloud/` implements them, tests have in-memory doubles.
+"""Protocols of the services that the engine uses, and the permissions that their operations need.
 
-Every method raises AliyunImportError and nothing else. TransientError means that the same call may succeed later; any
-other class is final. No method retries: `retrying.py` adds that. All are safe to call from several threads at once.
+`cloud/` implements them, tests have in-memory doubles. Every method raises AliyunImportError and nothing else.
+TransientError means that the same call may succeed later; any other class is final. No method retries: `retrying.py`
+adds that. All are safe to call from several threads at once.
 """
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from enum import Enum
 from typing import Protocol
 
 from aliyun_import.model.boot import Instance, InstanceCall, InstanceType, SystemDisk
@@ -62,12 +64,7 @@ class ObjectStore(Protocol):
         ...
 
     def put(
-        self,
-        key: str,
-        data: bytes,
-        *,
-        metadata: Mapping[str, str] | None = None,
-        overwrite: bool = True,
+        self, key: str, data: bytes, *, metadata: Mapping[str, str] | None = None, overwrite: bool = True
     ) -> RemoteObject:
         """Write a small object. With overwrite=False an existing one raises RefusedError "object-exists"."""
         ...
@@ -94,15 +91,7 @@ class ObjectStore(Protocol):
         ...
 
     def copy_part(
-        self,
-        key: str,
-        upload_id: str,
-        *,
-        number: int,
-        source_key: str,
-        start: int,
-        length: int,
-        if_match: str,
+        self, key: str, upload_id: str, *, number: int, source_key: str, start: int, length: int, if_match: str
     ) -> RemotePart:
         """Make one part on the server from a range of an object of the same bucket.
 
@@ -275,3 +264,117 @@ class Services:
     instances: InstanceService
     endpoint: str = ""
     credentials: str = ""
+
+
+class Resource(Enum):
+    """A kind of resource that a permission is granted on; the value is its name in docs/permissions.md."""
+
+    IMAGE = "image"
+    ALL = "`*` only"
+    ROLE = "role"
+    ANY_ROLE = "any role"
+    ROLE_AND_POLICY = "role, policy"
+    POLICY = "policy"
+    BUCKET = "bucket"
+    OBJECT = "objects"
+    INSTANCE = "instance"
+    INSTANCE_PARTS = "instance and its parts"
+
+
+@dataclass(frozen=True, slots=True)
+class Permission:
+    """A RAM permission: its purpose, what happens without it, and the operations that need it.
+
+    Without `needed_by` it is the operation of the same name. `conditional` means that the operations need it in some
+    calls only, so that errors do not name it for them.
+    """
+
+    name: str
+    resource: Resource
+    purpose: str
+    without: str
+    needed_by: tuple[str, ...] = ()
+    conditional: bool = False
+
+    @property
+    def operations(self) -> tuple[str, ...]:
+        """Return the operations that need it."""
+        return self.needed_by or (self.name.partition(":")[2],)
+
+
+_PROGRESS = "progress of the import, and the reason of a failure"
+_ROLE_CHECK = "check the import's role"
+_LIFECYCLE = "the lifecycle rule that aborts unfinished uploads"
+_FIND = "resume an upload without its journal; `cleanup`"
+_REMOVE = "remove what a push created; `cleanup`"
+_ROLE_THERE = "optional once the role is set up"
+_POLLED = "optional: the image is polled"
+_WARNS = "optional: a warning"
+_UPLOAD = ("PutObject", "InitiateMultipartUpload", "UploadPart", "UploadPartCopy", "CompleteMultipartUpload")
+_READ = ("GetObject", "HeadObject", "UploadPartCopy")
+
+# One line each, in the order of the policy that is printed. Sources: "RAM authorization" of ECS and RAM, "Overview of
+# bucket and object operations" of OSS. docs/permissions.md and the policy are derived from them.
+# fmt: off
+PERMISSIONS: tuple[Permission, ...] = (
+    Permission("ecs:ImportImage", Resource.IMAGE, "start the import", "required"),
+    Permission("ecs:TagResources", Resource.IMAGE, "tag the image; a push recognizes its own image by its tags",
+               "required", ("ImportImage",), conditional=True),
+    Permission("ecs:DescribeImages", Resource.IMAGE,
+               "check whether the name is free; wait until the image is available", "required"),
+    Permission("ecs:ModifyImageAttribute", Resource.IMAGE, "`--replace`; `--boot-mode UEFI-Preferred`", "optional"),
+    Permission("ecs:DeleteImage", Resource.IMAGE, "`--replace`", "optional"),
+    Permission("ecs:DescribeTasks", Resource.ALL, _PROGRESS, _POLLED),
+    Permission("ecs:DescribeTaskAttribute", Resource.ALL, _PROGRESS, _POLLED),
+    Permission("ecs:CancelTask", Resource.ALL, "`task cancel`, `--cancel-on-interrupt`", "optional"),
+    Permission("ecs:DescribeRegions", Resource.ALL, "check `--region` before anything is sent", _WARNS),
+    Permission("ram:GetRole", Resource.ROLE, _ROLE_CHECK, _WARNS),
+    Permission("ram:ListPoliciesForRole", Resource.ROLE, _ROLE_CHECK, _WARNS),
+    Permission("ram:UpdateRole", Resource.ROLE, "`--fix`", "optional"),
+    Permission("ram:CreateRole", Resource.ANY_ROLE, "create the role", _ROLE_THERE),
+    Permission("ram:AttachPolicyToRole", Resource.ROLE_AND_POLICY, "attach the system policy to the role", _ROLE_THERE),
+    Permission("ram:GetPolicy", Resource.POLICY, _ROLE_CHECK, _WARNS),
+    Permission("oss:GetBucketInfo", Resource.BUCKET, "check region, owner and encryption before a byte is sent",
+               "required"),
+    Permission("oss:PutBucket", Resource.BUCKET, "create the bucket", "optional once the bucket exists"),
+    Permission("oss:GetBucketLifecycle", Resource.BUCKET, _LIFECYCLE, _WARNS),
+    Permission("oss:PutBucketLifecycle", Resource.BUCKET, _LIFECYCLE, _WARNS),
+    Permission("oss:ListObjects", Resource.BUCKET, _FIND, "optional", ("ListObjectsV2",)),
+    Permission("oss:ListMultipartUploads", Resource.BUCKET, _FIND, "optional"),
+    Permission("oss:PutObject", Resource.OBJECT, "upload", "required", _UPLOAD),
+    Permission("oss:GetObject", Resource.OBJECT, "compare the object with the disk; copy parts", "required", _READ),
+    Permission("oss:ListParts", Resource.OBJECT, "compare and resume uploads", "required"),
+    Permission("oss:AbortMultipartUpload", Resource.OBJECT, _REMOVE, "required"),
+    Permission("oss:DeleteObject", Resource.OBJECT, _REMOVE, "required"),
+    Permission("oss:DeleteObjectVersion", Resource.OBJECT,
+               "remove the version that a push created in a bucket with versioning", "required", ("DeleteObject",),
+               conditional=True),
+)
+
+# Those of boot tests in the cloud are a policy of their own: who imports images need not be able to start instances.
+_TYPE = "choose the instance type and its disk"
+BOOT_TEST_PERMISSIONS: tuple[Permission, ...] = (
+    Permission("ecs:DescribeImages", Resource.IMAGE, "find the image", "required"),
+    Permission("ecs:DescribeImageSupportInstanceTypes", Resource.IMAGE, _TYPE, "required"),
+    Permission("ecs:DescribeAvailableResource", Resource.ALL, _TYPE, "required"),
+    Permission("ecs:DescribeVSwitches", Resource.ALL, "find the zone", "required"),
+    Permission("ecs:RunInstances", Resource.INSTANCE_PARTS, "start the instance", "required"),
+    Permission("ecs:TagResources", Resource.INSTANCE,
+               "tag the instance; a boot test recognizes its own instance by the tag", "required", ("RunInstances",),
+               conditional=True),
+    Permission("ecs:DescribeInstances", Resource.INSTANCE, "watch the instance", "required"),
+    Permission("ecs:GetInstanceConsoleOutput", Resource.INSTANCE, "read the console", "required"),
+    Permission("ecs:GetInstanceScreenshot", Resource.INSTANCE, "`--boot-screen`", "optional"),
+    Permission("ecs:DeleteInstance", Resource.INSTANCE, "delete the instance", "required"),
+)
+# fmt: on
+# All that the adapters send; an adapter can't send an operation that is missing here. GetCallerIdentity needs none.
+OPERATIONS = frozenset({"GetCallerIdentity"}).union(
+    *(permission.operations for permission in (*PERMISSIONS, *BOOT_TEST_PERMISSIONS))
+)
+
+
+def permissions_of(operation: str) -> tuple[str, ...]:
+    """Return the names of the permissions that each call of an operation needs."""
+    declared = (*PERMISSIONS, *BOOT_TEST_PERMISSIONS)
+    return tuple(sorted({one.name for one in declared if operation in one.operations and not one.conditional}))

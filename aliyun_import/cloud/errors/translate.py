@@ -13,8 +13,8 @@ from aliyun_import.cloud.errors.oss import OSS_ROWS
 from aliyun_import.cloud.errors.ram import COMMON_ROWS, RAM_ROWS
 from aliyun_import.error_codes import ErrorCode
 from aliyun_import.errors import AliyunImportError, TransientError
-from aliyun_import.model.operations import permissions_of
 from aliyun_import.redact import redact
+from aliyun_import.services.interface import permissions_of
 
 TABLE: tuple[ErrorMapping, ...] = (*OSS_ROWS, *ECS_ROWS, *RAM_ROWS, *COMMON_ROWS)
 _BY_CODE: Mapping[tuple[str, str, str], ErrorMapping] = {

@@ -24,8 +24,7 @@ from aliyun_import.cloud.transport.answer import Answer, clock_difference, retry
 from aliyun_import.cloud.transport.http import MAX_BODY_BYTES, HttpClient
 from aliyun_import.cloud.transport.settings import Timeouts, silence_vendor_logs
 from aliyun_import.errors import AliyunImportError, UsageError
-from aliyun_import.model.operations import Operation
-from aliyun_import.services.interface import PartBody
+from aliyun_import.services.interface import OPERATIONS, PartBody
 
 _HEADERS = {"Accept-Encoding": "identity", "User-Agent": f"{oss2.http.USER_AGENT}/aliyun-import"}
 # Buckets are not created through a custom domain or an acceleration endpoint (InvalidHostPutBucket).
@@ -102,7 +101,8 @@ class OssClient:
                 operation, method, key, params or {}, headers or {}, data, read_s=read_s, max_body_bytes=max_body_bytes
             )
 
-        Operation(operation)  # an undeclared one is a bug: docs and policy would not have its permission
+        if operation not in OPERATIONS:
+            raise ValueError(f"{operation} is sent, and docs and policy do not have its permission")
         keys = self._credentials.get()
         answer = once()
         refusal = error_fields(answer)

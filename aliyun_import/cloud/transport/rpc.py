@@ -28,7 +28,7 @@ from aliyun_import.cloud.transport.http import HttpClient
 from aliyun_import.cloud.transport.settings import Timeouts, silence_vendor_logs
 from aliyun_import.cloud.transport.signing import signed
 from aliyun_import.errors import AliyunImportError, ServiceUnreachable
-from aliyun_import.model.operations import Operation
+from aliyun_import.services.interface import OPERATIONS
 
 # Longest wait for an answer where that is longer than usual: timeout_config.json of the SDK.
 _READ_S: Mapping[str, float] = {"ImportImage": 29, "DescribeImages": 38, "DeleteImage": 36}
@@ -71,7 +71,8 @@ class RpcClient:
         `operands` are named in the errors (bucket, key, name, role...). After the answer that the token has expired,
         the credentials are read again, and if they differ the request is sent once more.
         """
-        Operation(_name(request))  # an undeclared one is a bug: docs and policy would not have its permission
+        if _name(request) not in OPERATIONS:
+            raise ValueError(f"{_name(request)} is sent, and docs and policy do not have its permission")
         keys = self._credentials.get()
         answer = self._send(request, keys)
         if errors.is_expired(_code(answer)):
