@@ -15,23 +15,10 @@ from types import ModuleType
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from aliyun_import.api import cancel_task as cancel_task
-    from aliyun_import.api import check as check
-    from aliyun_import.api import cleanup as cleanup
-    from aliyun_import.api import diagnose as diagnose
-    from aliyun_import.api import forget_finished as forget_finished
-    from aliyun_import.api import list_pushes as list_pushes
-    from aliyun_import.api import list_tasks as list_tasks
-    from aliyun_import.api import prepare_role as prepare_role
-    from aliyun_import.api import push as push
-    from aliyun_import.api import show_role as show_role
-    from aliyun_import.api import show_task as show_task
-    from aliyun_import.api import upload as upload
-    from aliyun_import.api import wait as wait
+    from aliyun_import.api import *  # noqa: F403 -- what its __all__ lists
     from aliyun_import.boot.instance_choice import CloudBootOptions as CloudBootOptions
     from aliyun_import.boot.run import BootOptions as BootOptions
-    from aliyun_import.boot_tests import boot_test as boot_test
-    from aliyun_import.boot_tests import boot_test_image as boot_test_image
+    from aliyun_import.boot_tests import *  # noqa: F403
     from aliyun_import.checks.run import CheckResult as CheckResult
     from aliyun_import.cleanup import CleanupResult as CleanupResult
     from aliyun_import.cleanup import Leftover as Leftover
@@ -75,15 +62,13 @@ if TYPE_CHECKING:
 
 __version__ = "0.1.0"
 
-# Module -> public names that it defines.
+_MODULES = ("errors", "events")
+# Modules of public functions, which they list in their `__all__`.
+_FUNCTIONS = ("api", "boot_tests")
+# Module -> public types that it defines.
 _PUBLIC = {
-    "api": (
-        "cancel_task", "check", "cleanup", "diagnose", "forget_finished", "list_pushes", "list_tasks", "prepare_role",
-        "push", "show_role", "show_task", "upload", "wait",
-    ),
     "boot.instance_choice": ("CloudBootOptions",),
     "boot.run": ("BootOptions",),
-    "boot_tests": ("boot_test", "boot_test_image"),
     "checks.run": ("CheckResult",),
     "cleanup": ("CleanupResult", "Leftover"),
     "cloud.config": ("CloudConfig", "OssEndpointType", "from_environment"),
@@ -108,8 +93,6 @@ _PUBLIC = {
 }  # fmt: skip
 _MODULE_OF = {name: module for module, names in _PUBLIC.items() for name in names}
 
-__all__ = ["__version__", *sorted(_MODULE_OF)]
-
 
 class _Package(ModuleType):
     """Package whose functions `push`, `upload` and `cleanup` are not replaced by the modules of the same names.
@@ -118,20 +101,36 @@ class _Package(ModuleType):
     """
 
     def __setattr__(self, name: str, value: object) -> None:
-        if not (name in _MODULE_OF and isinstance(value, ModuleType)):
+        if not (name in ("push", "upload", "cleanup") and isinstance(value, ModuleType)):
             super().__setattr__(name, value)
 
 
-sys.modules[__name__].__class__ = _Package
+_package = sys.modules[__name__]
+_package.__class__ = _Package
 
 
 def __getattr__(name: str) -> object:
-    if name not in _MODULE_OF:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    value = getattr(importlib.import_module(f"{__name__}.{_MODULE_OF[name]}"), name)
+    if name in _MODULES:
+        return importlib.import_module(f"{__name__}.{name}")
+    value: object
+    if name == "__all__":
+        value = ["__version__", *sorted([*_MODULE_OF, *(one for module in _FUNCTIONS for one in _functions(module))])]
+    else:
+        module = _MODULE_OF.get(name)
+        if module is None and not name.startswith("_"):
+            module = next((one for one in _FUNCTIONS if name in _functions(one)), None)
+        if module is None:
+            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        value = getattr(importlib.import_module(f"{__name__}.{module}"), name)
     globals()[name] = value
     return value
 
 
+def _functions(module: str) -> list[str]:
+    """Return the public functions of a module, which this imports."""
+    names: list[str] = importlib.import_module(f"{__name__}.{module}").__all__
+    return names
+
+
 def __dir__() -> list[str]:
-    return sorted({*globals(), *__all__})
+    return sorted({*globals(), *_package.__all__})

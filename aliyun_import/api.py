@@ -44,6 +44,11 @@ from aliyun_import.upload.upload import upload_disk
 if TYPE_CHECKING:
     from aliyun_import.cloud.connect import Client
 
+__all__ = [
+    "cancel_task", "check", "cleanup", "diagnose", "forget_finished", "list_pushes", "list_tasks", "prepare_role",
+    "push", "show_role", "show_task", "upload", "wait",
+]  # fmt: skip
+
 OSS_URL = "oss://"
 
 

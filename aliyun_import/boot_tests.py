@@ -25,6 +25,8 @@ from aliyun_import.services.retrying import add_retries
 if TYPE_CHECKING:
     from aliyun_import.cloud.connect import Client
 
+__all__ = ["boot_test", "boot_test_image"]
+
 
 def boot_test(
     checked: CheckResult,

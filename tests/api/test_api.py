@@ -3,6 +3,7 @@
 import ast
 import os
 import re
+import runpy
 import socket
 import subprocess
 import sys
@@ -24,47 +25,39 @@ from aliyun_import.sandbox.server import Sandbox
 from tests.cloud import reach
 
 ROOT = Path(__file__).parents[2]
-SOURCE = ast.parse((ROOT / "aliyun_import" / "__init__.py").read_text())
-NAMES = {
-    "AccessError", "AliyunImportError", "Architecture", "BootMode", "BootOptions", "BootTest", "CheckResult",
-    "CleanupResult", "Client", "CloudBootOptions", "CloudBootTest",
-    "CloudConfig", "Credentials", "DiskError", "DiskFormat", "DiskRequest", "Event", "Finding", "Image",
-    "ImportFailed", "ImportParameters", "ImportRequest", "Interrupted", "Leftover", "LocalStateError",
-    "OsType", "OssEndpointType", "PushOptions", "PushResult", "RefusedError", "Severity", "StillRunning",
-    "Task", "TransferOptions", "TransientError", "UploadedObject", "UsageError", "Verdict", "__version__",
-    "boot_test", "boot_test_image", "cancel_task",
-    "check", "cleanup", "connect", "diagnose", "forget_finished", "from_environment", "list_pushes", "list_tasks",
-    "Diagnosis", "KnownPush", "prepare_role", "push", "show_role",
-    "show_task", "upload", "wait",
-}  # fmt: skip
+GENERATOR = runpy.run_path(str(ROOT / "docs" / "generate_commands.py"))
+NAMES: Any = aliyun_import.__all__
 
 
-def test_the_public_names_are_these() -> None:
-    """A name that is added or removed is a decision; each can be imported."""
-    assert set(aliyun_import.__all__) == NAMES
-    for name in NAMES:
-        assert getattr(aliyun_import, name) is not None
-    assert set(dir(aliyun_import)) >= NAMES
+def test_the_public_names_are_those_of_the_documentation() -> None:
+    """A name that is added or removed is a decision, which docs/library.md shows; each can be imported."""
+    assert (ROOT / "docs" / "library.md").read_text() == GENERATOR["library_page"]()
+    assert set(dir(aliyun_import)) >= set(NAMES)
+    assert hasattr(aliyun_import, "__version__")
+    assert not hasattr(aliyun_import, "nonesuch")
 
 
 def test_type_checkers_see_the_same_names() -> None:
-    """The imports for type checkers and the table for the interpreter name the same modules."""
+    """The types for type checkers are those of the interpreter; functions have one list for both."""
+    source = ast.parse((ROOT / "aliyun_import" / "__init__.py").read_text())
     typed = {
         (node.module, alias.name)
-        for block in SOURCE.body
+        for block in source.body
         if isinstance(block, ast.If)
         for node in block.body
         if isinstance(node, ast.ImportFrom)
         for alias in node.names
-        if alias.name == alias.asname
+        if alias.name == alias.asname or alias.name == "*"
     }
     table = {(f"aliyun_import.{module}", name) for name, module in aliyun_import._MODULE_OF.items()}
-    assert typed == table
+    assert typed == table | {(f"aliyun_import.{module}", "*") for module in aliyun_import._FUNCTIONS}
 
 
 def test_modules_do_not_replace_functions_of_their_name() -> None:
     """`push`, `upload` and `cleanup` are functions, whatever modules were imported before."""
-    for name in ("push", "upload", "cleanup"):
+    both = {name for name in NAMES if f"aliyun_import.{name}" in sys.modules}
+    assert both == {"push", "upload", "cleanup"}
+    for name in both:
         assert getattr(aliyun_import, name) is getattr(aliyun_import.api, name)
         assert sys.modules[f"aliyun_import.{name}"] is not getattr(aliyun_import, name)
 
