@@ -1,18 +1,21 @@
 """Generator of aliyun_import/schema.json, the JSON Schema of every document and event: python docs/generate_schema.py.
 
-It reads the types of cli/render/documents.py and of events.py. pydantic would need as many lines: it takes fields of
-dataclasses that have a default for optional, and every field is always written.
+It reads the types of cli/render/documents.py, of cli/commands/ and of events.py. pydantic would need as many lines: it
+takes fields of dataclasses that have a default for optional, and every field is always written.
 """
 
+import importlib
 import inspect
 import json
 import types
 from collections.abc import Mapping
 from enum import Enum
 from pathlib import Path, PurePath
-from typing import Any, Literal, NotRequired, Union, get_args, get_origin, get_type_hints
+from pkgutil import iter_modules
+from typing import Any, Literal, NotRequired, Union, get_args, get_origin, get_type_hints, is_typeddict
 
 from aliyun_import import events
+from aliyun_import.cli import commands
 from aliyun_import.cli.render import documents
 from aliyun_import.cli.render.json import type_of
 
@@ -85,10 +88,21 @@ def event_schema(event: type, definitions: Definitions) -> dict[str, Any]:
     return found
 
 
+def results() -> list[type]:
+    """Return the types of all results: those in `documents`, and those that stand beside their command."""
+    beside = (importlib.import_module(f"{commands.__name__}.{one.name}") for one in iter_modules(commands.__path__))
+    return [
+        kind
+        for module in (documents, *beside)
+        for kind in vars(module).values()
+        if is_typeddict(kind) and kind.__module__ == module.__name__ and "command" in get_type_hints(kind)
+    ]
+
+
 def schema() -> dict[str, Any]:
     """Return the whole schema; a document matches one of `anyOf`."""
     definitions = Definitions()
-    lines = [definitions.of(documents.ErrorDocument), *map(definitions.of, documents.RESULTS)]
+    lines = [definitions.of(documents.ErrorDocument), *map(definitions.of, results())]
     for event in get_args(events.Event):
         definitions.by_name[event.__name__] = event_schema(event, definitions)
         lines.append({"$ref": f"#/$defs/{event.__name__}"})

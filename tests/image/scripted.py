@@ -25,6 +25,7 @@ from aliyun_import.model.roles import Policy, Role
 from aliyun_import.retry import Retrier
 from aliyun_import.services.interface import ImageService
 from aliyun_import.services.retrying import with_retries
+from tests.partial import Partial
 from tests.steered import SteeredClock
 
 REGION = "cn-hangzhou"
@@ -87,7 +88,7 @@ def refused(code: str, summary: str = "") -> AliyunImportError:
 
 
 @dataclass
-class ScriptedRoles:
+class ScriptedRoles(Partial):  # type: ignore[misc]
     """RAM in memory. `fails` names calls and the error that each answers with, for ever."""
 
     roles: dict[str, Role] = field(default_factory=dict)
@@ -138,7 +139,7 @@ class ScriptedRoles:
         return self.documents[policy.name]
 
 
-class ScriptedImages:
+class ScriptedImages(Partial):  # type: ignore[misc]
     """ECS as a test wrote it down: answers to ImportImage in turn, tasks and images in memory.
 
     `then(what, *errors)` has the next calls of one operation fail, in turn. `steps` are called before each look at an

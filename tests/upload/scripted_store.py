@@ -14,6 +14,7 @@ from aliyun_import.limits import MAX_PARTS, MIN_PART_BYTES
 from aliyun_import.model.objects import BucketInfo, RemoteObject, RemotePart, RemoteUpload
 from aliyun_import.services.interface import PartBody
 from aliyun_import.upload.crc64 import crc64
+from tests.partial import Partial
 
 Hook = Callable[[str, int], None]
 
@@ -25,7 +26,7 @@ class _Upload:
     parts: dict[int, tuple[bytes, RemotePart]] = field(default_factory=dict)
 
 
-class ScriptedStore:
+class ScriptedStore(Partial):  # type: ignore[misc]
     """One bucket. `before` is called with the operation and how many of it came before, and may raise or act.
 
     `after` is called likewise once the effect took place: raising there loses the answer.

@@ -1,10 +1,12 @@
 """Types of the JSON documents: what `--output json` and `jsonl` write. schema.json is generated from them.
 
-Fields may be added; none is renamed or removed within a schema.
+A result whose fields are plain values may stand in the module of its command instead. Fields may be added; none is
+renamed or removed within a schema.
 """
 
 from typing import Any, Literal, NotRequired, TypedDict
 
+from aliyun_import.cli.render.result import Result
 from aliyun_import.disk.guest.report import GuestReport
 from aliyun_import.disk.report import BootEvidence, Partition
 from aliyun_import.model.boot import Bus, Stage, Verdict
@@ -13,13 +15,6 @@ from aliyun_import.model.image import Task
 from aliyun_import.model.request import Architecture, BootMode
 from aliyun_import.push.options import Kept
 from aliyun_import.role.ensure import RoleOutcome
-
-
-class Result(TypedDict):
-    """What every result has."""
-
-    type: Literal["result"]
-    schema: Literal[1]
 
 
 class ErrorDocument(TypedDict):
@@ -350,21 +345,3 @@ class ConfigDocument(Result):
     of: str
     files: list[str]
     settings: list[SettingDocument]
-
-
-RESULTS = (
-    PushDocument,
-    CheckDocument,
-    ExplanationDocument,
-    CleanupDocument,
-    CloudBootDocument,
-    TasksDocument,
-    TaskDocument,
-    WaitDocument,
-    CancelDocument,
-    RoleDocument,
-    RoleChangeDocument,
-    PushesDocument,
-    DoctorDocument,
-    ConfigDocument,
-)

@@ -2,7 +2,14 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal, TypedDict
+
+
+class Result(TypedDict):
+    """What the JSON document of every result has."""
+
+    type: Literal["result"]
+    schema: Literal[1]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
