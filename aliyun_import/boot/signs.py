@@ -32,19 +32,19 @@ _LOADER_FILES = "Make the boot loader's configuration anew (`update-grub`, `grub
 FAILED: tuple[Sign, ...] = (
     _sign(
         Stage.KERNEL,
-        r"Kernel panic - not syncing: (VFS: Unable to mount root fs.*)",
+        r"(?<!end )Kernel panic - not syncing: (VFS: Unable to mount root fs.*)",
         "The kernel has no root device: {0}.",
         "Give the boot entry an initramfs that has the driver of the root disk. " + _INITRAMFS,
     ),
     _sign(
         Stage.INITRAMFS,
-        r"Kernel panic - not syncing: ((?:No working init found|Attempted to kill init|Requested init).*)",
+        r"(?<!end )Kernel panic - not syncing: ((?:No working init found|Attempted to kill init|Requested init).*)",
         "The kernel could not run the first program: {0}.",
         "Repair /sbin/init or the initramfs on the disk; the lines before the panic have the cause.",
     ),
     _sign(
         Stage.KERNEL,
-        r"Kernel panic - not syncing: (.*)",
+        r"(?<!end )Kernel panic - not syncing: (.*)",
         "The kernel panicked: {0}.",
         "Repair the disk in a virtual machine; the lines before the panic have the cause.",
     ),

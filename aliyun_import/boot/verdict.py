@@ -31,7 +31,8 @@ _SERIAL = (
     "then `update-grub`), which the instance's console on ECS needs too; `--boot-screen FILE` saves the screen."
 )
 
-
+# The first line of a sandbox's console that no guest wrote: the verdict is the script's, and must say so.
+_SCRIPTED = re.compile(r"\s*(aliyun-import sandbox: scripted console[^\n]*)")
 _STOP_ERROR = (
     "Look the code up in Microsoft's list of bug check codes. 0x0000007B means that the driver of the disk is missing: "
     "install viostor of the virtio drivers."
@@ -177,4 +178,7 @@ def _given_up(seen: Observation) -> Judgement:
 
 def _judgement(verdict: Verdict, reason: str, remedy: str | None, seen: Observation, sign: str = "") -> Judgement:
     text = seen.console if sign in seen.console and lines_of(seen.console) else seen.text
+    scripted = _SCRIPTED.match(seen.console)
+    if scripted:
+        reason = f"{reason} {scripted[1]}"
     return Judgement(verdict=verdict, reason=reason, remedy=remedy, evidence=tail(text, containing=sign))

@@ -32,6 +32,7 @@ from aliyun_import.sandbox.core.state import (
 )
 from aliyun_import.sandbox.core.store import Store
 from aliyun_import.sandbox.directory import STATE, TLS, DirectoryLock, Serving
+from aliyun_import.sandbox.guests.host import Host
 
 
 class Sandbox:
@@ -167,6 +168,7 @@ class Sandbox:
         self._server.stop()
         if self._plain is not None:
             self._plain.stop()
+        self.state.part(Host).stop()
         self.state.commit()
         self._held.close()
 

@@ -159,6 +159,7 @@ def test_the_console_decides_and_the_instance_is_deleted(place: Place, console: 
     test = place.run()
     assert test.judgement.verdict is verdict, test.judgement
     assert test.judgement.evidence
+    assert "scripted console, no guest ran and the image was not started" in test.judgement.reason
     assert not place.instances()
     assert not test.left_over
 

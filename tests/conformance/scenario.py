@@ -25,7 +25,7 @@ TAG = [{"Key": "k", "Value": "v"}]
 # No wait is part of the scenario: a client sees each end at once.
 SETTINGS = {
     "import_s": 0.0, "import_queue_s": 0.0, "image_ready_s": 0.0, "copy_s": 0.0, "snapshot_held_s": 0.0,
-    "instance_pending_s": 0.0, "instance_start_s": 0.0, "console_lag_s": 0.0,
+    "instance_pending_s": 0.0, "instance_start_s": 0.0, "console_lag_s": 0.0, "instance_console": "boots",
 }  # fmt: skip
 
 

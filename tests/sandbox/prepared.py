@@ -52,7 +52,8 @@ def put_zeros(sandbox: Sandbox, key: str, size: int) -> None:
 
 
 def prepare(sandbox: Sandbox) -> Sandbox:
-    """Make role and bucket, and a small disk, disk.raw, in it."""
+    """Make role and bucket, and a small disk, disk.raw, in it; no instance runs a guest."""
+    sandbox.state.configure(instance_console="boots")
     make_role(sandbox)
     make_bucket(sandbox)
     put(sandbox, "disk.raw")

@@ -138,7 +138,7 @@ def test_what_follows_an_import_goes_on_after_a_kill(kept: Sandbox, bucket: oss2
     bucket.put_bucket_acl("public-read")
     make_role(kept)
     make_role(kept, name="AliyunECSImageExportDefaultRole", policy="AliyunECSImageExportRolePolicy")
-    kept.state.configure(import_s=0.0, image_ready_s=0.0, copy_s=100.0)
+    kept.state.configure(import_s=0.0, image_ready_s=0.0, copy_s=100.0, instance_console="boots")
     image_id = call(kept, "ImportImage", ImageName="web", DiskDeviceMappings=[mapping(OSSBucket="disks")])["ImageId"]
     kept.state.configure(import_s=100.0)
     call(kept, "ModifyImageSharePermission", ImageId=image_id, AddAccounts=["2000000000000000"])

@@ -27,7 +27,8 @@ DEFAULT_ACCOUNT_ID = "1000000000000000"
 DEFAULT_KEY_ID = "SANDBOX-KEY"
 DEFAULT_KEY_SECRET = "SANDBOX-SECRET"  # noqa: S105 - it opens nothing but this sandbox
 
-CONSOLES = ("boots", "degraded", "panic", "no-root", "dracut", "emergency", "grub", "no-disk", "silent")
+GUEST = "guest"
+CONSOLES = (GUEST, "boots", "degraded", "panic", "no-root", "dracut", "emergency", "grub", "no-disk", "silent")
 COPY_OUTCOMES = ("finished", "failed", "stuck")
 ENCRYPTIONS = ("", "AES256", "KMS", "SM4")
 IMPORT_OUTCOMES = ("finished", "failed", "paused", "stuck", "unavailable")
@@ -160,9 +161,12 @@ class Settings:
     instance_start_s: float = 2.0
     """Time from Starting to Running."""
     console_lag_s: float = 0.5
-    """Time from Running to the first console output."""
-    instance_console: str = "boots"
-    """The scripted console of the instances that start from now on: a name of sandbox/ecs/consoles.py."""
+    """Time from Running to the first console output, and how old the output of a guest may be."""
+    instance_console: str = GUEST
+    """The console of the instances that start from now on: guest (QEMU starts the image; where it can't, the console is
+    `boots`), or a scripted one: a name of sandbox/ecs/consoles.py."""
+    guests_at_once: int = 2
+    """Instances that run a guest at the same time; each takes up to two processors and 2 GiB."""
     instance_types_sold_out: tuple[str, ...] = ()
     """Instance types without stock, such as ecs.g7.large."""
     instances_per_region: int = 20

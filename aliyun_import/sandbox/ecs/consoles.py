@@ -6,7 +6,7 @@ The lines are those that Linux, GRUB, dracut, initramfs-tools, systemd and cloud
 from collections.abc import Mapping
 from types import MappingProxyType
 
-_NOTE = "aliyun-import sandbox: scripted console, no guest ran and the image was not started.\n"
+_NOTE = "aliyun-import sandbox: scripted console, no guest ran and the image was not started"
 _KERNEL = """\
 [    0.000000] Linux version 6.1.0-18-cloud-amd64 (debian-kernel@lists.debian.org) (gcc-12 12.2.0)
 [    0.000000] Command line: BOOT_IMAGE=/boot/vmlinuz-6.1.0-18-cloud-amd64 root=UUID=00000000-0000-4000-8000-000000000001 ro console=tty0 console=ttyS0,115200n8
@@ -24,33 +24,34 @@ _CLOUD_INIT = (
 )
 _LOGIN = "\nDebian GNU/Linux 12 sandbox ttyS0\n\nsandbox login: "
 
-CONSOLES: Mapping[str, str] = MappingProxyType(
+TEXTS: Mapping[str, str] = MappingProxyType(
     {
-        name: _NOTE + text
-        for name, text in {
-            "boots": _KERNEL + _BOOTED + _CLOUD_INIT + _LOGIN,
-            "degraded": _KERNEL
-            + _BOOTED.replace("[  OK  ] Finished Network", "[FAILED] Failed to start Network")
-            + _LOGIN,
-            "panic": _KERNEL
-            + "[    1.310022] Kernel panic - not syncing: VFS: Unable to mount root fs on unknown-block(0,0)\n"
-            + "[    1.310301] CPU: 0 PID: 1 Comm: swapper/0 Not tainted 6.1.0-18-cloud-amd64\n",
-            "no-root": _KERNEL
-            + "Gave up waiting for root file system device.  Common problems:\n"
-            + "ALERT!  UUID=00000000-0000-4000-8000-000000000001 does not exist.  Dropping to a shell!\n(initramfs) ",
-            "dracut": _KERNEL
-            + "[  190.100332] dracut-initqueue[310]: Warning: dracut-initqueue timeout - starting timeout scripts\n"
-            + "[  191.422004] dracut-initqueue[310]: Warning: Could not boot.\n",
-            "emergency": _KERNEL
-            + "[DEPEND] Dependency failed for Local File Systems.\nYou are in emergency mode.\n"
-            + "Give root password for maintenance\n(or press Control-D to continue): ",
-            "grub": "error: no such device: 00000000-0000-4000-8000-000000000001.\n"
-            + "Entering rescue mode...\ngrub rescue> ",
-            "no-disk": "Booting from Hard Disk...\nBoot failed: not a bootable disk\n\nNo bootable device.\n",
-            "silent": "",
-        }.items()
+        "boots": _KERNEL + _BOOTED + _CLOUD_INIT + _LOGIN,
+        "degraded": _KERNEL + _BOOTED.replace("[  OK  ] Finished Network", "[FAILED] Failed to start Network") + _LOGIN,
+        "panic": _KERNEL
+        + "[    1.310022] Kernel panic - not syncing: VFS: Unable to mount root fs on unknown-block(0,0)\n"
+        + "[    1.310301] CPU: 0 PID: 1 Comm: swapper/0 Not tainted 6.1.0-18-cloud-amd64\n",
+        "no-root": _KERNEL
+        + "Gave up waiting for root file system device.  Common problems:\n"
+        + "ALERT!  UUID=00000000-0000-4000-8000-000000000001 does not exist.  Dropping to a shell!\n(initramfs) ",
+        "dracut": _KERNEL
+        + "[  190.100332] dracut-initqueue[310]: Warning: dracut-initqueue timeout - starting timeout scripts\n"
+        + "[  191.422004] dracut-initqueue[310]: Warning: Could not boot.\n",
+        "emergency": _KERNEL
+        + "[DEPEND] Dependency failed for Local File Systems.\nYou are in emergency mode.\n"
+        + "Give root password for maintenance\n(or press Control-D to continue): ",
+        "grub": "error: no such device: 00000000-0000-4000-8000-000000000001.\n"
+        + "Entering rescue mode...\ngrub rescue> ",
+        "no-disk": "Booting from Hard Disk...\nBoot failed: not a bootable disk\n\nNo bootable device.\n",
+        "silent": "",
     }
 )
+
+
+def console(name: str, *, reason: str) -> str:
+    """Return a scripted console. `reason` is why no guest ran, empty if none was asked for."""
+    return f"{_NOTE}{f' ({reason})' if reason else ''}.\n{TEXTS[name]}"
+
 
 # A picture that reads "sandbox: no guest runs"; the service's are JPEG, too.
 SCREEN = (

@@ -1,8 +1,9 @@
 """Operations on instances: start, list, console, screenshot, delete.
 
-No guest runs. An instance passes through Pending and Starting to Running by the sandbox's clock, and its console is a
-text that says so (`consoles`). What keeps an instance from starting at the service keeps it here: the boot mode, the
-architecture and the disk interface of its image, the stock, the networks, the size of its disk.
+An instance passes through Pending and Starting to Running by the sandbox's clock. Its guest runs in QEMU (`guests`), or
+its console is a text that says that none does (`consoles`). What keeps an instance from starting at the service keeps
+it here: the boot mode, the architecture and the disk interface of its image, the stock, the networks, the size of its
+disk.
 """
 
 import base64
@@ -13,12 +14,14 @@ from datetime import UTC, datetime, timedelta, timezone
 
 from aliyun_import.sandbox.core.rpc import RpcCall, Value, utc_minutes
 from aliyun_import.sandbox.core.rpc_errors import Refusal
-from aliyun_import.sandbox.core.state import State
+from aliyun_import.sandbox.core.state import GUEST, State
 from aliyun_import.sandbox.ecs import catalog, rules
 from aliyun_import.sandbox.ecs.catalog import DISK_CATEGORIES, InstanceType
-from aliyun_import.sandbox.ecs.consoles import CONSOLES, SCREEN
+from aliyun_import.sandbox.ecs.consoles import SCREEN, console
 from aliyun_import.sandbox.ecs.rules import region_of
 from aliyun_import.sandbox.ecs.state import Ecs, Image, Instance
+from aliyun_import.sandbox.guests import host
+from aliyun_import.sandbox.guests.host import Host
 from aliyun_import.sandbox.importer import engine
 
 MIN_LIFE_S = 1800  # "RunInstances", AutoReleaseTime: at least 30 minutes, at most three years from now
@@ -47,9 +50,13 @@ def run_instances(call: RpcCall) -> dict[str, Value]:
     catalog.refuse_unfit(image, kind)
     disk_gib = _disk_gib(call, image)
     _check_stock(call, kind, region, amount=amount)
+    no_guest = _no_guest(call, image, kind, amount=amount)
     if call.flag("DryRun"):
         raise Refusal("DryRunOperation")
-    made = [_start(call, region, image, kind, disk_gib=disk_gib, auto_release_s=life_s) for _ in range(amount)]
+    made = [
+        _start(call, region, image, kind, disk_gib=disk_gib, auto_release_s=life_s, no_guest=no_guest)
+        for _ in range(amount)
+    ]
     return {"InstanceIdSets": {"InstanceIdSet": [each.id for each in made]}, "OrderId": "", "TradePrice": 0}
 
 
@@ -137,11 +144,30 @@ def _check_stock(call: RpcCall, kind: InstanceType, region: str, *, amount: int)
         raise Refusal("QuotaExceed.ElasticQuota")
 
 
+def _no_guest(call: RpcCall, image: Image, kind: InstanceType, *, amount: int) -> str | None:
+    """Return why an instance has no guest: empty if none is asked for, None if it has one."""
+    if call.state.settings.instance_console != GUEST:
+        return ""
+    reason = host.obstacle(image, kind)
+    if not reason and call.state.part(Host).running + amount > call.state.settings.guests_at_once:
+        most = call.state.settings.guests_at_once
+        raise Refusal("OperationDenied.NoStock", f"The sandbox runs {most} guests at once (guests_at_once).")
+    return reason or None
+
+
 def _start(
-    call: RpcCall, region: str, image: Image, kind: InstanceType, *, disk_gib: int, auto_release_s: float | None
+    call: RpcCall,
+    region: str,
+    image: Image,
+    kind: InstanceType,
+    *,
+    disk_gib: int,
+    auto_release_s: float | None,
+    no_guest: str | None,
 ) -> Instance:
     ecs = call.state.part(Ecs)
     instance_id = ecs.new_id("i")
+    scripted = "boots" if no_guest else call.state.settings.instance_console
     made = Instance(
         id=instance_id,
         account_id=call.account_id,
@@ -159,11 +185,14 @@ def _start(
         resource_group=call.get("ResourceGroupId"),
         created_s=call.state.clock.now_s(),
         auto_release_s=auto_release_s,
-        console=call.state.settings.instance_console,
+        console=scripted,
+        no_guest=no_guest or "",
+        image=image if no_guest is None else None,
         user_data=call.get("UserData"),
         tags=rules.tags_of(call, duplicate="Duplicate.TagKey"),
     )
     ecs.instances[made.id] = made
+    call.state.part(Host).of(made)
     return made
 
 
@@ -181,7 +210,10 @@ def status_of(state: State, instance: Instance) -> str:
     age_s, settings = state.clock.now_s() - instance.created_s, state.settings
     if age_s < settings.instance_pending_s:
         return "Pending"
-    return "Starting" if age_s < settings.instance_pending_s + settings.instance_start_s else "Running"
+    if age_s < settings.instance_pending_s + settings.instance_start_s:
+        return "Starting"
+    guest = state.part(Host).of(instance)
+    return "Stopped" if guest is not None and guest.ended.is_set() else "Running"
 
 
 def describe_instances(call: RpcCall) -> dict[str, Value]:
@@ -272,24 +304,29 @@ def describe_instance_status(call: RpcCall) -> dict[str, Value]:
 
 
 def get_instance_console_output(call: RpcCall) -> dict[str, Value]:
-    """GetInstanceConsoleOutput: the scripted console of an instance; empty until it runs."""
+    """GetInstanceConsoleOutput: the console of an instance, or a scripted one; empty until it runs."""
     each = _seen(call)
-    call.flag("RemoveSymbols")
+    is_plain = call.flag("RemoveSymbols")
     if each.os_type == "windows":
         raise Refusal("NotSupported", "Console output of Windows instances is not supported.")
-    ready_s = each.created_s + call.state.settings.instance_pending_s + call.state.settings.instance_start_s
-    ready = call.state.clock.now_s() >= ready_s + call.state.settings.console_lag_s
-    text = CONSOLES[each.console] if ready else ""
-    updated = datetime.fromtimestamp(ready_s if ready else each.created_s, _BEIJING).strftime("%Y-%m-%d %H:%M:%S")
+    settings, now_s = call.state.settings, call.state.clock.now_s()
+    ready_s = each.created_s + settings.instance_pending_s + settings.instance_start_s
+    guest = call.state.part(Host).of(each)
+    if now_s < ready_s + settings.console_lag_s:
+        output, updated_s = b"", each.created_s
+    elif guest is None:
+        output, updated_s = console(each.console, reason=each.no_guest).encode(), ready_s
+    else:
+        output, updated_s = guest.console(now_s=now_s, lag_s=settings.console_lag_s, is_plain=is_plain)
     return {
         "InstanceId": each.id,
-        "ConsoleOutput": base64.b64encode(text.encode()).decode(),
-        "LastUpdateTime": updated,
+        "ConsoleOutput": base64.b64encode(output).decode(),
+        "LastUpdateTime": datetime.fromtimestamp(updated_s, _BEIJING).strftime("%Y-%m-%d %H:%M:%S"),
     }
 
 
 def get_instance_screenshot(call: RpcCall) -> dict[str, Value]:
-    """GetInstanceScreenshot: a picture that says that it is none; once in ten seconds."""
+    """GetInstanceScreenshot: the guest's screen, or a picture that says that there is none; once in ten seconds."""
     each = _seen(call)
     call.flag("WakeUp")
     if status_of(call.state, each) != "Running":
@@ -297,8 +334,12 @@ def get_instance_screenshot(call: RpcCall) -> dict[str, Value]:
     now_s = call.state.clock.now_s()
     if each.screenshot_s is not None and now_s - each.screenshot_s < SCREENSHOT_INTERVAL_S:
         raise Refusal("Throttling", status=429)
+    guest = call.state.part(Host).of(each)
+    picture = None if guest is None else guest.screenshot()
+    if guest is not None and picture is None:
+        raise Refusal("IncorrectInstanceStatus", "The guest has no screen yet.", status=405)
     call.state.part(Ecs).instances[each.id] = replace(each, screenshot_s=now_s)
-    return {"InstanceId": each.id, "Screenshot": SCREEN}
+    return {"InstanceId": each.id, "Screenshot": base64.b64encode(picture).decode() if picture else SCREEN}
 
 
 def _seen(call: RpcCall) -> Instance:
@@ -320,7 +361,7 @@ def _find(call: RpcCall, region: str, instance_id: str) -> Instance | None:
 
 
 def delete_instance(call: RpcCall) -> dict[str, Value]:
-    """DeleteInstance: a running one with Force alone; its disk goes with it."""
+    """DeleteInstance: a running one with Force alone; its disk and its guest go with it."""
     # The region is optional in this call: the id is unique.
     settle(call.state)
     each = call.state.part(Ecs).instances.get(call.required("InstanceId"))
@@ -331,7 +372,7 @@ def delete_instance(call: RpcCall) -> dict[str, Value]:
     status = status_of(call.state, each)
     if status == "Pending":
         raise Refusal("IncorrectInstanceStatus.Initializing")
-    if not force:
+    if not force and status != "Stopped":
         raise Refusal("IncorrectInstanceStatus", "The current status of the resource does not support this operation.")
     if call.flag("DryRun"):
         raise Refusal("DryRunOperation")

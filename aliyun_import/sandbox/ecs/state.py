@@ -238,7 +238,11 @@ class Instance:
     created_s: float
     auto_release_s: float | None
     console: str
-    """The scripted console that it shows, by its name: fixed when it starts."""
+    """The console that it shows, fixed when it starts: guest, or the name of a scripted one."""
+    no_guest: str = ""
+    """Why it has no guest though one was asked for."""
+    image: Image | None = None
+    """The image that its guest runs, whose bytes outlive the image."""
     user_data: str = ""
     tags: Mapping[str, str] = field(default_factory=dict)
     screenshot_s: float | None = None

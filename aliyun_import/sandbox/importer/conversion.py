@@ -41,7 +41,7 @@ def converted(content: Content, shelf: Shelf, *, source: str, wanted: str) -> Co
     with tempfile.TemporaryDirectory(prefix="aliyun-import-export-") as place:
         before, after = Path(place, "before"), Path(place, "after")
         try:
-            _write(content, before)
+            write_disk(content, before)
             _run("--image-opts", _opened(before, source), "-O", DRIVERS[wanted], *_OPTIONS.get(wanted, ()), str(after))
             return shelf.receive(_chunks(after)).content
         except OSError as error:
@@ -65,7 +65,7 @@ def _run(*arguments: str) -> None:
         raise ConversionError(done.stderr.strip())
 
 
-def _write(content: Content, path: Path) -> None:
+def write_disk(content: Content, path: Path) -> None:
     """Write a disk as a sparse file of whole sectors."""
     with path.open("wb") as file:
         for offset, length in content.data_extents():

@@ -10,8 +10,9 @@ import pytest
 
 from aliyun_import.sandbox.core.state import CONSOLES, AccessKey, Clock, Settings
 from aliyun_import.sandbox.ecs import consoles
+from aliyun_import.sandbox.guests import machine
 from aliyun_import.sandbox.server import Sandbox
-from tests.sandbox.prepared import mapping, prepare
+from tests.sandbox.prepared import mapping, prepare, put
 from tests.sandbox.vendor_sdk import call, refusal
 
 NOON_S = 1795514430.0  # 2026-11-24T10:00:30Z
@@ -168,9 +169,31 @@ def test_the_console_is_scripted_and_says_so(still: Sandbox) -> None:
     text = base64.b64decode(call(still, "GetInstanceConsoleOutput", InstanceId=instance_id)["ConsoleOutput"]).decode()
     assert "scripted console" in text
     assert "Kernel panic - not syncing" in text
-    assert set(consoles.CONSOLES) == set(CONSOLES)
+    assert {"guest", *consoles.TEXTS} == set(CONSOLES)
     with pytest.raises(ValueError, match="unknown console"):
         still.state.configure(instance_console="dances")
+
+
+@pytest.mark.parametrize(
+    ("key", "missing", "expected"),
+    [
+        ("disk.raw", "QEMU", "(qemu-system-x86_64 is not installed)"),
+        ("disk.vmdk", "", "(a VMDK may refer to other files, which the sandbox does not open)"),
+    ],
+)
+def test_an_instance_without_a_guest_says_why(
+    still: Sandbox, monkeypatch: pytest.MonkeyPatch, key: str, missing: str, expected: str
+) -> None:
+    """Where a guest was asked for and can't be started, the console is scripted, with the reason."""
+    monkeypatch.setattr(machine, "program", lambda _architecture: None if missing else "/qemu")
+    still.state.configure(instance_console="guest", vmdk_allowed=True)
+    put(still, "disk.vmdk", b"KDMV" + bytes(8) + (2048).to_bytes(8, "little") + bytes(1004))
+    image_id = str(call(still, "ImportImage", DiskDeviceMappings=[mapping(key)])["ImageId"])
+    instance_id = _run(still, image_id)
+    still.clock.advance(60)
+    text = base64.b64decode(call(still, "GetInstanceConsoleOutput", InstanceId=instance_id)["ConsoleOutput"]).decode()
+    assert text.splitlines()[0].endswith(f"{expected}.")
+    assert "login:" in text
 
 
 def test_a_console_is_not_offered_for_windows_and_bare_metal(still: Sandbox) -> None:

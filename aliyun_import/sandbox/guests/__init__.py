@@ -1,0 +1,1 @@
+"""Guests of instances: disks of images that run in QEMU."""

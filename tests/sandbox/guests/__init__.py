@@ -1,0 +1,1 @@
+"""Tests of the guests of instances."""

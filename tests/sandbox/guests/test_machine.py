@@ -1,0 +1,87 @@
+"""Tests of the machine of a guest: what it is, and how it is shut in."""
+
+import sys
+from pathlib import Path
+
+import pytest
+
+from aliyun_import.sandbox.guests import machine
+from aliyun_import.sandbox.guests.machine import Descriptors, Machine, command_line, launched
+
+GIVEN = Descriptors(disks=[("raw", 20), ("vpc", 21)], monitor=22, metadata=23, screen=24, variables=(25, 26))
+
+
+@pytest.fixture(autouse=True)
+def _installed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Install programs and firmware that are empty files."""
+    for name in ("qemu-system-x86_64", "qemu-system-aarch64", "code", "variables"):
+        (tmp_path / name).touch(0o755)
+    known = ((str(tmp_path / "code"), str(tmp_path / "variables")),)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.setattr(machine, "_X86_FIRMWARE", known)
+    monkeypatch.setattr(machine, "_ARM_FIRMWARE", known)
+
+
+def line(
+    *, architecture: str = "x86_64", is_uefi: bool = False, is_nvme: bool = False, accelerator: str = "tcg"
+) -> str:
+    """Return the command line as one text."""
+    made = Machine(
+        architecture=architecture,
+        is_uefi=is_uefi,
+        is_nvme=is_nvme,
+        processors=2,
+        memory_mib=1024,
+        accelerator=accelerator,
+    )
+    return " ".join(command_line(made, GIVEN))
+
+
+@pytest.mark.parametrize("architecture", ["x86_64", "i386", "arm64"])
+@pytest.mark.parametrize("is_uefi", [False, True])
+@pytest.mark.parametrize("is_nvme", [False, True])
+def test_every_guest_is_shut_in(architecture: str, is_uefi: bool, is_nvme: bool) -> None:
+    """No way out by network, no other program, no file but descriptors, bounded memory and processors."""
+    text = line(architecture=architecture, is_uefi=is_uefi, is_nvme=is_nvme)
+    assert "restrict=on" in text
+    assert "-sandbox on,obsolete=deny,elevateprivileges=deny,spawn=deny,resourcecontrol=deny" in text
+    assert "-m 1024 -smp 2" in text
+    assert text.count("snapshot=on") == len(GIVEN.disks)
+    assert text.count("file.filename=") == text.count("file.filename=/dev/fdset/")
+    assert not {"hostfwd", "virtfs", "-cmd:"} & set(text.replace("=", " ").split())
+
+
+def test_the_machine_is_that_of_the_instance() -> None:
+    """Virtio or NVMe, BIOS or UEFI, each disk in its format."""
+    assert line().count("virtio-blk-pci,drive=disk") == len(GIVEN.disks)
+    assert "nvme,serial=disk1,drive=disk1" in line(is_nvme=True)
+    assert "driver=vpc,force_size_calc=current_size" in line()
+    assert "pflash" not in line()
+    assert "fd=25,set=2 -add-fd fd=26,set=2" in line(is_uefi=True)
+    assert "-machine virt" in line(architecture="arm64", is_uefi=True)
+    assert "-accel kvm -cpu host" in line(accelerator="kvm")
+
+
+def test_what_is_missing_is_named(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """QEMU for the architecture, or its firmware."""
+    assert not machine.obstacle("x86_64", is_uefi=True)
+    monkeypatch.setattr(machine, "_ARM_FIRMWARE", ())
+    assert "UEFI firmware" in machine.obstacle("arm64", is_uefi=True)
+    (tmp_path / "qemu-system-x86_64").unlink()
+    assert machine.obstacle("x86_64", is_uefi=False) == "qemu-system-x86_64 is not installed"
+    with pytest.raises(LookupError):
+        line()
+
+
+@pytest.mark.parametrize(("available", "expected"), [("64000000", 2048), ("2048000", 1000), ("1000", 512)])
+def test_the_memory_is_bounded(monkeypatch: pytest.MonkeyPatch, available: str, expected: int) -> None:
+    """At most half of what is available, and 2 GiB; 512 MiB at least."""
+    monkeypatch.setattr(Path, "read_text", lambda _path: f"MemAvailable: {available} kB\n")
+    assert machine.memory_mib(8192) == expected
+
+
+def test_a_launched_program_knows_its_parent() -> None:
+    """The program runs below an interpreter that asks the kernel to end it with this process."""
+    words = launched(sys.executable, ["qemu", "-m", "512"])
+    assert words[-3:] == ["qemu", "-m", "512"]
+    assert "prctl" in words[4]
