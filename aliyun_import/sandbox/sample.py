@@ -1,8 +1,8 @@
-"""A sample disk: sparse, partitioned, with boot sectors that print a text.
+"""A sample disk: sparse, partitioned, with boot sectors that print a text and the files of a Linux system.
 
 It boots on any PC with a BIOS. The boot record loads the first sector of the active partition to 0x7C00 and jumps
-there; that sector prints its text with the BIOS's teletype call and halts. The disk holds no operating system and no
-code of a third party.
+there; that sector prints its text with the BIOS's teletype call and halts. The file system has what `check` reads of a
+system; no program runs, and there is no code of a third party.
 """
 
 import errno
@@ -12,6 +12,8 @@ import struct
 from collections.abc import Iterator
 from pathlib import Path
 
+from aliyun_import.sandbox.sample_system import file_system
+
 SECTOR_BYTES = 512
 CHUNK_BYTES = 1 << 20
 PARTITION_START = 2048  # sectors: 1 MiB, the default of partitioning tools today
@@ -20,7 +22,7 @@ ACTIVE = 0x80
 MAX_SECTORS = (1 << 32) - 1  # what an MBR entry can count
 DISK_ID = b"DISK"  # the disk signature at 440; fixed, because the disk is the same every time
 
-LINE = b"This is the sample disk of aliyun-import. It has nothing else to say.\r\n\0"
+LINE = b"This is the sample disk of aliyun-import. It has no kernel: nothing follows.\r\n\0"
 
 # 16-bit code, assembled by hand. The BIOS loads it to 0x7C00 with the drive's number in dl.
 BOOT_RECORD_CODE = bytes.fromhex(
@@ -121,7 +123,7 @@ def is_sample_disk(path: Path, *, size_bytes: int) -> bool:
     descriptor = os.open(path, os.O_RDONLY)
     try:
         sectors = _sectors(size_bytes)
-        if any(os.pread(descriptor, SECTOR_BYTES, offset) != sector for offset, sector in sectors):
+        if any(os.pread(descriptor, len(sector), offset) != sector for offset, sector in sectors):
             return False
         return all(
             os.pread(descriptor, length, offset) == _expected(sectors, offset, length)
@@ -137,8 +139,14 @@ def _is_possible(size_bytes: int) -> bool:
 
 
 def _sectors(size_bytes: int) -> tuple[tuple[int, bytes], ...]:
-    """Return the sectors of the disk that are not zeros, as (offset, bytes)."""
-    return (0, boot_record(size_bytes=size_bytes)), (PARTITION_START * SECTOR_BYTES, partition_sector())
+    """Return what is not zero of the disk, as (offset, bytes)."""
+    start = PARTITION_START * SECTOR_BYTES
+    files = file_system(size_bytes=size_bytes - start)
+    return (
+        (0, boot_record(size_bytes=size_bytes)),
+        (start, partition_sector()),
+        *((start + offset, content) for offset, content in files),
+    )
 
 
 def _expected(sectors: tuple[tuple[int, bytes], ...], offset: int, length: int) -> bytes:

@@ -2,13 +2,17 @@
 
 import os
 import struct
+import subprocess
 from pathlib import Path
+from shutil import which
 
 import pytest
 from click.testing import CliRunner
 
+from aliyun_import import check
 from aliyun_import.cli.commands.sandbox import sandbox as sandbox_commands
 from aliyun_import.errors import UsageError
+from aliyun_import.model.finding import Severity
 from aliyun_import.sandbox.sample import (
     BOOT_RECORD_CODE,
     DISK_ID,
@@ -185,3 +189,29 @@ def test_the_command_refuses_to_overwrite_work_on_a_sample_disk(tmp_path: Path) 
     with path.open("rb") as disk:
         disk.seek(2 << 20)
         assert disk.read(13) == b"hours of work"
+
+
+def test_the_disk_passes_every_check(tmp_path: Path) -> None:
+    """A newcomer's first push raises no finding that needs attention, and shows what is read of a system."""
+    path = tmp_path / "disk.raw"
+    write_sample_disk(path, size_bytes=5 * GIB)
+    result = check(path)
+    guest = result.report.guest
+    assert guest is not None
+    assert guest.name == "Sample Linux 1"
+    assert {finding.severity for finding in result.findings} <= {Severity.NOTE}
+    assert result.parameters.values["nvme_support"].value == "supported"
+
+
+@pytest.mark.root
+@pytest.mark.skipif(which("e2fsck") is None, reason="needs e2fsprogs")
+@pytest.mark.parametrize("size_bytes", [2 << 20, 64 << 20, GIB])
+def test_the_file_system_is_sound(tmp_path: Path, size_bytes: int) -> None:
+    """As another implementation judges it: structure, counts and bitmaps."""
+    disk, partition = tmp_path / "disk.raw", tmp_path / "partition.img"
+    write_sample_disk(disk, size_bytes=size_bytes)
+    with disk.open("rb") as file:
+        file.seek(1 << 20)
+        partition.write_bytes(file.read(128 << 20))
+    judged = subprocess.run(["e2fsck", "-fn", partition], capture_output=True, text=True, check=False)
+    assert judged.returncode == 0, judged.stdout

@@ -203,7 +203,7 @@ def reset(*, directory: Path | None) -> None:
     "Disk", option("--size", type=Bytes(), default="5G", show_default=True, help="Virtual size; the file is sparse.")
 )
 def disk(out: Path, *, size: int) -> None:
-    """Write a RAW sample disk to OUT: a partition table, and a boot sector that prints a line."""
+    """Write a RAW sample disk to OUT: what `check` reads of a Linux system, and a boot sector that prints a line."""
     from aliyun_import.sandbox.sample import was_sample_disk, write_sample_disk
 
     if out.exists() and not _is_sample(out, size):
