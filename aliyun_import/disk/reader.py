@@ -17,7 +17,6 @@ import errno
 import os
 from collections.abc import Iterator
 from pathlib import Path
-from types import TracebackType
 from typing import Protocol, Self, runtime_checkable
 
 # The longest single pread: the largest object read in one piece is an initramfs chunk or a GPT array (16 KiB).
@@ -104,17 +103,12 @@ class PiecewiseReader:
     """Base of readers whose content is stored in pieces: clusters, blocks, segments, network requests."""
 
     def __init__(self, size: int) -> None:
-        self._size = size
-
-    @property
-    def size(self) -> int:
-        """Return the size in bytes."""
-        return self._size
+        self.size = size
 
     def pread(self, offset: int, length: int) -> bytes:
         """Read, piece by piece; short where the content ends."""
         check_range(offset, length)
-        end = min(offset + length, self._size)
+        end = min(offset + length, self.size)
         pieces = []
         while offset < end:
             piece = self._piece(offset, end - offset)
@@ -130,18 +124,16 @@ class PiecewiseReader:
 
 
 class FileReader:
-    """A regular file or a block device, read through one descriptor. A context manager; safe to use from any thread."""
+    """A regular file or a block device, read through one descriptor. A context manager; safe to use from any thread.
+
+    `size` is that of the file when it was opened.
+    """
 
     def __init__(self, file: Path | int, *, flags: int = 0) -> None:
         """Open the file for reading, with more flags for `os.open`, or take an open descriptor. Raises OSError."""
         self._fd = file if isinstance(file, int) else os.open(file, os.O_RDONLY | os.O_CLOEXEC | flags)
         # A block device has st_size 0; seeking to the end works for both.
-        self._size = os.lseek(self._fd, 0, os.SEEK_END)
-
-    @property
-    def size(self) -> int:
-        """Return the size in bytes, as it was when the file was opened."""
-        return self._size
+        self.size = os.lseek(self._fd, 0, os.SEEK_END)
 
     def fileno(self) -> int:
         """Return the descriptor, -1 when it is closed."""
@@ -150,7 +142,7 @@ class FileReader:
     def pread(self, offset: int, length: int) -> bytes:
         """Read; short in a file that has shrunk, which is Bad for a caller that needs the bytes."""
         check_range(offset, length)
-        length = max(min(length, self._size - offset), 0)
+        length = max(min(length, self.size - offset), 0)
         data = b""  # past the end the system is not called: some offsets of a damaged table are out of its range
         while len(data) < length:
             more = os.pread(self._fd, length - len(data), offset + len(data))
@@ -164,7 +156,7 @@ class FileReader:
         try:
             return os.lseek(self._fd, offset, os.SEEK_DATA)
         except OSError as error:
-            return max(offset, self._size) if error.errno == errno.ENXIO else offset
+            return max(offset, self.size) if error.errno == errno.ENXIO else offset
 
     def close(self) -> None:
         """Close the descriptor. A second call does nothing."""
@@ -175,9 +167,7 @@ class FileReader:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.close()
 
 
@@ -186,11 +176,7 @@ class BytesReader:
 
     def __init__(self, data: bytes) -> None:
         self._data = data
-
-    @property
-    def size(self) -> int:
-        """Return the number of bytes."""
-        return len(self._data)
+        self.size = len(data)
 
     def pread(self, offset: int, length: int) -> bytes:
         """Read."""
@@ -210,17 +196,12 @@ class Window:
             raise Bad(f"a part of {size} bytes at {start} is not on a disk of {reader.size} bytes", offset=start)
         self._reader = reader
         self.start = start
-        self._size = size
-
-    @property
-    def size(self) -> int:
-        """Return the size in bytes."""
-        return self._size
+        self.size = size
 
     def pread(self, offset: int, length: int) -> bytes:
         """Read."""
         check_range(offset, length)
-        length = max(min(length, self._size - offset), 0)
+        length = max(min(length, self.size - offset), 0)
         return self._reader.pread(self.start + offset, length) if length else b""
 
     def next_data(self, offset: int) -> int:

@@ -11,6 +11,10 @@ class MemoryFiles:
     """A FileSystem made of a mapping from path to content; directories are there because something is in them."""
 
     def __init__(self, tree: Mapping[str, bytes | Link], *, immutable: tuple[str, ...] = ()) -> None:
+        self.root = 0
+        self.facts = FileSystemFacts(  # of a file system with room
+            type="ext4", uuid="", label="", size_bytes=1 << 30, free_bytes=1 << 29, inodes=9000, free_inodes=8000
+        )
         self._content: list[bytes | Link | dict[str, int]] = [{}]
         self._immutable: set[int] = set()
         for path, content in tree.items():
@@ -29,18 +33,6 @@ class MemoryFiles:
             self._content.append(content)
             folder[name] = len(self._content) - 1
         return folder[name]
-
-    @property
-    def facts(self) -> FileSystemFacts:
-        """Return of a file system with room."""
-        return FileSystemFacts(
-            type="ext4", uuid="", label="", size_bytes=1 << 30, free_bytes=1 << 29, inodes=9000, free_inodes=8000
-        )
-
-    @property
-    def root(self) -> int:
-        """Return the root directory's number."""
-        return 0
 
     def node(self, number: int) -> Node:
         """Look at a node."""

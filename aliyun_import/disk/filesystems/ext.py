@@ -52,12 +52,7 @@ class Ext(InodeFileSystem[_Inode]):
 
     def __init__(self, reader: Reader) -> None:
         self._sb, facts = read_superblock(reader)
-        super().__init__(reader, facts)
-
-    @property
-    def root(self) -> int:
-        """Return the root directory's inode number, which is always 2."""
-        return _ROOT
+        super().__init__(reader, facts, root=_ROOT)
 
     def node(self, number: int) -> Node:
         """Return an inode."""

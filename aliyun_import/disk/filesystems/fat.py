@@ -199,11 +199,15 @@ _KEPT_RUNS = 50_000
 
 
 class FatTree:
-    """A FAT file system whose nodes are numbered as they are met: FAT itself has no inodes."""
+    """A FAT file system whose nodes are numbered as they are met: FAT itself has no inodes.
+
+    The free space is not counted.
+    """
 
     def __init__(self, reader: Reader, *, label: str = "", uuid: str = "") -> None:
         self._volume = FatVolume(reader)
-        self._facts = FileSystemFacts(
+        self.root = 0
+        self.facts = FileSystemFacts(
             type="vfat", uuid=uuid, label=label, size_bytes=reader.size, free_bytes=0, inodes=0, free_inodes=0
         )
         # Path and node by number.
@@ -211,16 +215,6 @@ class FatTree:
         self._numbers: dict[str, int] = {"": 0}
         self._reader = reader
         self._runs: Recent[Sequence[Run]] = Recent(_KEPT_RUNS)
-
-    @property
-    def facts(self) -> FileSystemFacts:
-        """Return the facts of the volume; FAT's free space is not counted."""
-        return self._facts
-
-    @property
-    def root(self) -> int:
-        """Return the root directory's number."""
-        return 0
 
     def node(self, number: int) -> Node:
         """Return a node that was listed before."""

@@ -108,17 +108,13 @@ class Signature:
 
 
 class FileSystem(Protocol):
-    """A file system that can be read. Every method raises Bad, Unsupported or Missing and nothing else."""
+    """A file system that can be read. Every method raises Bad, Unsupported or Missing and nothing else.
 
-    @property
-    def facts(self) -> FileSystemFacts:
-        """Return what the superblock says."""
-        ...
+    `facts` is what the superblock says, `root` the root directory's inode number.
+    """
 
-    @property
-    def root(self) -> int:
-        """Return the root directory's inode number."""
-        ...
+    facts: FileSystemFacts
+    root: int
 
     def node(self, number: int) -> Node:
         """Return an inode."""
@@ -155,15 +151,10 @@ class FileSystemFormat:
 class InodeFileSystem(Generic[V]):
     """Base of file systems with numbered inodes. Not safe to share by threads: it keeps a small cache."""
 
-    def __init__(self, reader: Reader, facts: FileSystemFacts) -> None:
-        self._reader, self._facts = reader, facts
+    def __init__(self, reader: Reader, facts: FileSystemFacts, *, root: int) -> None:
+        self._reader, self.facts, self.root = reader, facts, root
         self._inodes: Recent[V] = Recent(_KEPT_INODES)
         self._runs: Recent[Sequence[Run]] = Recent(_KEPT_RUNS)
-
-    @property
-    def facts(self) -> FileSystemFacts:
-        """Return what the superblock says."""
-        return self._facts
 
     def _inode(self, number: int) -> V:
         return self._inodes.get(number) or self._inodes.keep(number, self._load_inode(number))

@@ -22,16 +22,12 @@ class TreeFile:
     def __init__(self, files: FileSystem, node: Node) -> None:
         if node.size_bytes > node.allocated_bytes + _MAX_HOLE_BYTES:
             raise Bad(f"a file claims {node.size_bytes} bytes and has blocks for {node.allocated_bytes}")
-        self._files, self._node = files, node
-
-    @property
-    def size(self) -> int:
-        """Return the length in bytes."""
-        return self._node.size_bytes
+        self._files, self._number = files, node.number
+        self.size = node.size_bytes
 
     def pread(self, offset: int, length: int) -> bytes:
         """Read a range, short at the end."""
-        return self._files.read(self._node.number, offset, length)
+        return self._files.read(self._number, offset, length)
 
 
 class Tree:
@@ -41,8 +37,11 @@ class Tree:
     find them.
     """
 
-    def __init__(self, root: FileSystem, *, mounts: Mapping[str, FileSystem] | None = None) -> None:
-        self._root = root
+    def __init__(
+        self, root: FileSystem, *, mounts: Mapping[str, FileSystem] | None = None, directory: int | None = None
+    ) -> None:
+        """Take the root file system, of which `directory` is the root if it is not its own."""
+        self._root = root, root.root if directory is None else directory
         self._mounts = dict(mounts or {})
         self._names: dict[int, Recent[dict[str, int]]] = {}
 
@@ -110,7 +109,7 @@ class Tree:
         """Find path. `done` is the path so far without links; `todo` are the remaining parts, the last one first."""
         done: list[str] = []
         todo = [part for part in reversed(path.split("/")) if part not in ("", ".")]
-        files, number = self._at_root()
+        files, number = self._root
         trail: list[tuple[FileSystem, int]] = []
         hops = steps = 0
         while todo:
@@ -132,16 +131,13 @@ class Tree:
                 target = child_files.target(child)
                 if target.startswith("/"):
                     done, trail = [], []
-                    files, number = self._at_root()
+                    files, number = self._root
                 todo += [piece for piece in reversed(target.split("/")) if piece not in ("", ".")]
                 continue
             trail.append((files, number))
             done.append(part)
             files, number = child_files, child
         return files, number
-
-    def _at_root(self) -> tuple[FileSystem, int]:
-        return self._root, self._root.root
 
     def _step(self, files: FileSystem, number: int, parts: list[str]) -> tuple[FileSystem, int]:
         """Return the child of a directory, or the root of what is mounted there; Missing when there is none."""

@@ -53,12 +53,7 @@ class Xfs(InodeFileSystem[_Inode]):
 
     def __init__(self, reader: Reader) -> None:
         self._sb, facts = read_superblock(reader)
-        super().__init__(reader, facts)
-
-    @property
-    def root(self) -> int:
-        """Return the root directory's inode number."""
-        return self._sb.root
+        super().__init__(reader, facts, root=self._sb.root)
 
     def node(self, number: int) -> Node:
         """Return an inode."""

@@ -147,7 +147,7 @@ class _Inspection:
     ) -> None:
         self._system, self._root, self._opened = system, system.volume, opened
         self._files, self.unknowns = opened[system.volume], unknowns
-        tree = self._tree = Tree(system.root)
+        tree = Tree(self._files, directory=system.deployment)
         crypttab = self._read("/etc/crypttab", lambda: read_crypttab(tree, names)) or ()
         self._names = names = replace(names, mapped=frozenset(entry.mount_point for entry in crypttab))
         self._crypttab = crypttab
@@ -156,14 +156,12 @@ class _Inspection:
         rest = [volume for volume in opened if volume not in (*self._mounts.values(), self._root)]
         places = {f"/{volume.name.replace('/', '-') or volume.title}": volume for volume in rest}
         mounted = {**self._mounts, **places}
-        tree = self._tree = Tree(system.root, mounts={point: opened[volume] for point, volume in mounted.items()})
         order: tuple[str, ...] = ("/boot", "") if "/boot" in self._mounts else ("", "/boot")
-        if system.root is not self._files:  # a deployment of ostree: its boot loader reads the file system around it
-            self._tree = tree = Tree(
-                system.root,
-                mounts={point: opened[volume] for point, volume in {**mounted, "/sysroot": self._root}.items()},
-            )
+        if system.deployment is not None:  # of ostree: its boot loader reads the file system around it
+            mounted["/sysroot"] = self._root
             order = (*order, "/sysroot", "/sysroot/boot")
+        mounts = {point: opened[volume] for point, volume in mounted.items()}
+        tree = self._tree = Tree(self._files, mounts=mounts, directory=system.deployment)
         self._boot_files = files = BootFiles(tree=tree, bases=(*order, "/boot/efi", "/efi", *places), complete=complete)
         self.entries = self._read("the boot loader's configuration", lambda: read_boot_entries(files, names)) or ()
 
@@ -206,7 +204,7 @@ class _Inspection:
             grub_version=self._read("GRUB's modules", lambda: read_grub_version(files)),
             boot_features=self._opened[self._mounts.get("/boot", self._root)].facts.features,
             stale_searches=self._read("GRUB on the ESP", lambda: read_stale_searches(files, self._names)) or (),
-            image_based=self._system.usr is not None or self._system.root is not self._files,
+            image_based=self._system.usr is not None or self._system.deployment is not None,
             systemd=self._read("the init system", lambda: has_systemd(tree)),
             unknowns=tuple(dict.fromkeys(self.unknowns)),
         )

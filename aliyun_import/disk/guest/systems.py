@@ -4,7 +4,7 @@ import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from aliyun_import.disk.filesystems.interface import FileSystem, FileSystemFacts, Kind, Node
+from aliyun_import.disk.filesystems.interface import FileSystem, Kind
 from aliyun_import.disk.filesystems.registry import Volume
 from aliyun_import.disk.filesystems.tree import Tree
 from aliyun_import.disk.guest.disk_names import DiskNames
@@ -18,44 +18,11 @@ _MAX_DEPLOYMENTS = 20
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class System:
-    """A system: its root (a file system, or a deployment of ostree in one), and its /usr if that is another volume."""
+    """A system: its volume, its /usr if that is another volume, and its root directory if it is one of ostree."""
 
     volume: Volume
-    root: FileSystem
     usr: Volume | None = None
-
-
-class _Subtree:
-    """A file system with another directory as its root."""
-
-    def __init__(self, files: FileSystem, root: int) -> None:
-        self._files, self._root = files, root
-
-    @property
-    def facts(self) -> FileSystemFacts:
-        """Return what the superblock says."""
-        return self._files.facts
-
-    @property
-    def root(self) -> int:
-        """Return the number of the directory."""
-        return self._root
-
-    def node(self, number: int) -> Node:
-        """Return an inode."""
-        return self._files.node(number)
-
-    def entries(self, number: int) -> Iterator[tuple[str, int]]:
-        """Yield the names of a directory and their inode numbers."""
-        return self._files.entries(number)
-
-    def read(self, number: int, offset: int, length: int) -> bytes:
-        """Read part of a file."""
-        return self._files.read(number, offset, length)
-
-    def target(self, number: int) -> str:
-        """Return the target of a symbolic link."""
-        return self._files.target(number)
+    deployment: int | None = None
 
 
 def find_systems(opened: Mapping[Volume, FileSystem], unknowns: list[str]) -> list[System]:
@@ -67,13 +34,13 @@ def find_systems(opened: Mapping[Volume, FileSystem], unknowns: list[str]) -> li
             continue
         if _read(_is_root, volume, files, unknowns):
             own = usr[0] if usr and not _read(_has_usr, volume, files, unknowns) else None
-            found.append(System(volume=volume, root=files, usr=own))
+            found.append(System(volume=volume, usr=own))
         elif deployment := _read(_deployment, volume, files, unknowns):
-            found.append(System(volume=volume, root=_Subtree(files, deployment)))
+            found.append(System(volume=volume, deployment=deployment))
     if not found and usr:
         # An image-based system before its first start: /usr has everything, and the root is empty.
         roots = [volume for volume in opened if "root" in (volume.label.lower(), volume.part_label.lower())]
-        found = [System(volume=roots[0], root=opened[roots[0]], usr=usr[0])] if roots else []
+        found = [System(volume=roots[0], usr=usr[0])] if roots else []
     return found
 
 

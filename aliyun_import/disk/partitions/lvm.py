@@ -9,7 +9,7 @@ import struct
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from aliyun_import.disk.reader import Bad, Missing, Reader, Unsupported, check_range, read_exactly
+from aliyun_import.disk.reader import Bad, Missing, PiecewiseReader, Reader, Unsupported, read_exactly
 
 _SECTOR = 512
 _AREA_MAGIC = b" LVM2 x[5A%r0N*>"
@@ -60,34 +60,19 @@ class VolumeGroup:
     volumes: tuple[LogicalVolume, ...]
 
 
-class LinearReader:
-    """A logical volume as a Reader."""
+class LinearReader(PiecewiseReader):
+    """A logical volume as a Reader; short where the volume or the physical volume ends."""
 
     def __init__(self, physical: Reader, volume: LogicalVolume) -> None:
+        super().__init__(volume.size_bytes)
         self._physical, self._segments = physical, volume.segments
-        self._size = volume.size_bytes
 
-    @property
-    def size(self) -> int:
-        """Return the size in bytes."""
-        return self._size
-
-    def pread(self, offset: int, length: int) -> bytes:
-        """Read; short where the volume or the physical volume ends."""
-        check_range(offset, length)
-        end = min(offset + length, self._size)
-        pieces: list[bytes] = []
+    def _piece(self, offset: int, length: int) -> bytes:
         for segment in self._segments:
-            if offset >= end:
-                break
-            if segment.start <= offset < segment.start + segment.size:
-                piece = min(segment.start + segment.size, end) - offset
-                data = self._physical.pread(segment.position + offset - segment.start, piece)
-                pieces.append(data)
-                offset += len(data)
-                if len(data) < piece:
-                    break
-        return b"".join(pieces)
+            within = offset - segment.start
+            if 0 <= within < segment.size:
+                return self._physical.pread(segment.position + within, min(length, segment.size - within))
+        return b""
 
 
 def read_volume_group(physical: Reader) -> VolumeGroup:
