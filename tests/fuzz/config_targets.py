@@ -3,7 +3,7 @@
 from contextlib import suppress
 
 from aliyun_import.disk.filesystems.fat import FatTree
-from aliyun_import.disk.guest.unified import read_unified
+from aliyun_import.disk.guest.kernels import read_unified
 from aliyun_import.disk.reader import Reader, ReadProblem
 from tests.disk import build
 from tests.disk.guest.recipes import NETWORKS, Files, R, grub_menu, kernel, packed, unified

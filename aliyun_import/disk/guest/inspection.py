@@ -10,14 +10,13 @@ from typing import TypeVar
 from aliyun_import.disk.filesystems.interface import FileSystem
 from aliyun_import.disk.filesystems.registry import Volume, find_volumes, open_volume
 from aliyun_import.disk.filesystems.tree import Tree
-from aliyun_import.disk.guest.boot_config import read_boot_entries
 from aliyun_import.disk.guest.boot_files import BootFiles
 from aliyun_import.disk.guest.disk_names import WITHOUT_CONTENT, DiskNames
 from aliyun_import.disk.guest.grub import read_grub_version, read_stale_searches
 from aliyun_import.disk.guest.kernels import find_kernels
+from aliyun_import.disk.guest.loaders import read_boot_entries
 from aliyun_import.disk.guest.mounts import read_crypttab, read_fstab, read_units
 from aliyun_import.disk.guest.network.configuration import read_network
-from aliyun_import.disk.guest.release import Machine, read_machine, read_os_release
 from aliyun_import.disk.guest.report import BootEntry, Evidence, GuestReport, RootFileSystem, SourceTie
 from aliyun_import.disk.guest.services import (
     enabled_units,
@@ -34,7 +33,7 @@ from aliyun_import.disk.guest.services import (
     read_sshd,
 )
 from aliyun_import.disk.guest.source_ties import read_source_ties
-from aliyun_import.disk.guest.systems import System, find_systems, named_volume
+from aliyun_import.disk.guest.systems import Machine, System, find_systems, named_volume, read_machine, read_os_release
 from aliyun_import.disk.guest.windows import inspect_windows
 from aliyun_import.disk.reader import Reader, ReadProblem
 from aliyun_import.disk.report import Partition

@@ -1,17 +1,18 @@
-"""The kernels of a Linux system, and where each has the drivers that it needs on ECS."""
+"""The kernels of a Linux system, where each has the drivers that it needs on ECS, and unified kernel images."""
 
 import re
 import struct
 import time
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 from aliyun_import.disk.filesystems.tree import Tree
 from aliyun_import.disk.guest.boot_files import BootFiles
 from aliyun_import.disk.guest.grub import version_key
 from aliyun_import.disk.guest.initramfs import module_name, modules_in
 from aliyun_import.disk.guest.report import DRIVERS, BootEntry, Driver, DriverPlace, Kernel
-from aliyun_import.disk.guest.unified import read_unified
-from aliyun_import.disk.reader import BytesReader, Reader, ReadProblem, Unsupported
+from aliyun_import.disk.partitions.boot import pe_header_at
+from aliyun_import.disk.reader import Bad, BytesReader, Reader, ReadProblem, Unsupported, Window, read_exactly
 
 # Each takes one pass over an initramfs. Distributions keep two or three kernels.
 _MAX_KERNELS = 4
@@ -220,3 +221,60 @@ def _configuration(tree: Tree, version: str) -> dict[str, str]:
         match = re.search(rf"^{option}=([ym])$", text, re.MULTILINE)
         values[driver] = match[1] if match else "n"
     return values
+
+
+_PE_HEAD_BYTES = 64 << 10
+_MAX_SECTIONS = 96
+_MAX_TEXT_BYTES = 64 << 10
+
+
+@dataclass(frozen=True, slots=True)
+class UnifiedImage:
+    """A unified kernel image, a PE file with systemd's stub: what its sections contain.
+
+    That is the release of the kernel, its arguments, and the initramfs (None: it has none).
+    """
+
+    version: str
+    arguments: str
+    initramfs: Reader | None
+
+
+def read_unified(file: Reader) -> UnifiedImage | None:
+    """Read a unified kernel image; None for a PE file without a kernel in it. Raises Bad for another file."""
+    sections = _sections(file)
+    if b".linux" not in sections:
+        return None
+    arguments = " ".join(_text(file, sections.get(b".cmdline")).split())
+    initrd = sections.get(b".initrd")
+    return UnifiedImage(
+        version=_text(file, sections.get(b".uname")).strip(),
+        arguments=arguments,
+        initramfs=Window(file, start=initrd[0], size=initrd[1]) if initrd else None,
+    )
+
+
+def _sections(file: Reader) -> dict[bytes, tuple[int, int]]:
+    """Return the offset and length of each section by its name."""
+    head = file.pread(0, _PE_HEAD_BYTES)
+    at = pe_header_at(head)
+    (count,) = struct.unpack_from("<H", head, at + 6)
+    (optional_bytes,) = struct.unpack_from("<H", head, at + 20)
+    first = at + 24 + optional_bytes
+    if count > _MAX_SECTIONS or first + count * 40 > len(head):
+        raise Bad(f"the PE file has an impossible table of {count} sections", offset=first)
+    found: dict[bytes, tuple[int, int]] = {}
+    for index in range(count):
+        name, virtual_bytes, _address, raw_bytes, raw_at = struct.unpack_from("<8sIIII", head, first + index * 40)
+        # The raw size is padded; what the stub sees is the virtual one.
+        size = min(virtual_bytes or raw_bytes, raw_bytes)
+        if raw_at + size > file.size:
+            raise Bad(f"the section {name.rstrip(bytes(1)).decode('ascii', 'replace')} is not whole", offset=raw_at)
+        found.setdefault(name.rstrip(b"\0"), (raw_at, size))
+    return found
+
+
+def _text(file: Reader, section: tuple[int, int] | None) -> str:
+    if section is None:
+        return ""
+    return read_exactly(file, section[0], min(section[1], _MAX_TEXT_BYTES)).decode("utf-8", "replace").rstrip("\0\n ")

@@ -1,6 +1,8 @@
-"""The systems on a disk: which file systems are the root of one, and which of them is started."""
+"""The systems on a disk: their root file systems, their distributions, and the processor of their programs."""
 
 import re
+import shlex
+import struct
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -8,9 +10,140 @@ from aliyun_import.disk.filesystems.interface import FileSystem, Kind
 from aliyun_import.disk.filesystems.registry import Volume
 from aliyun_import.disk.filesystems.tree import Tree
 from aliyun_import.disk.guest.disk_names import DiskNames
-from aliyun_import.disk.guest.release import RELEASE_FILES
+from aliyun_import.disk.guest.report import OsRelease
 from aliyun_import.disk.reader import Missing, ReadProblem
 from aliyun_import.disk.report import Partition
+from aliyun_import.model.request import Architecture
+
+_OS_RELEASE = ("/etc/os-release", "/usr/lib/os-release")
+# Files from before os-release, those of derivatives before those of their parents.
+_OLD = (
+    "/etc/lsb-release",
+    "/etc/oracle-release",
+    "/etc/enterprise-release",
+    "/etc/centos-release",
+    "/etc/fedora-release",
+    "/etc/system-release",
+    "/etc/redhat-release",
+    "/etc/SuSE-release",
+    "/etc/gentoo-release",
+    "/etc/slackware-version",
+    "/etc/alpine-release",
+    "/etc/arch-release",
+    "/etc/debian_version",
+)
+RELEASE_FILES = (*_OS_RELEASE, *_OLD)
+# How their first lines begin, in lower case, and the ID that os-release has for the system.
+_NAMES = (
+    ("red hat enterprise", "rhel"),
+    ("oracle", "ol"),
+    ("enterprise linux enterprise linux", "ol"),
+    ("amazon", "amzn"),
+    ("suse linux enterprise", "sles"),
+    ("opensuse", "opensuse"),
+)
+# Files with no more than a version.
+_BARE = {"/etc/alpine-release": "Alpine Linux", "/etc/arch-release": "Arch Linux", "/etc/debian_version": "Debian"}
+# Every system has one of these programs; the first one names the processor.
+_PROGRAMS = (
+    "/bin/sh",
+    "/usr/bin/env",
+    "/sbin/init",
+    "/usr/bin/bash",
+    "/usr/lib/systemd/systemd",
+    "/lib/systemd/systemd",
+    "/bin/busybox",
+)
+# e_machine of the ELF header.
+_MACHINES = {
+    3: "i386",
+    62: "x86-64",
+    183: "aarch64",
+    40: "arm",
+    21: "ppc64",
+    22: "s390x",
+    243: "riscv",
+    258: "loongarch",
+}
+_ARCHITECTURES = {3: Architecture.I386, 62: Architecture.X86_64, 183: Architecture.ARM64}
+
+
+def read_os_release(tree: Tree) -> OsRelease | None:
+    """Return os-release, or its predecessor on older systems; None when there is neither."""
+    for place in _OS_RELEASE:
+        text = tree.text(place)
+        fields = parse_os_release(text) if text is not None else {}
+        if fields.get("ID") or fields.get("NAME"):
+            return OsRelease(
+                id=fields.get("ID", "").lower(),
+                id_like=tuple(fields.get("ID_LIKE", "").lower().split()),
+                name=fields.get("NAME", ""),
+                version_id=fields.get("VERSION_ID", ""),
+                pretty_name=fields.get("PRETTY_NAME", ""),
+                variant_id=fields.get("VARIANT_ID", ""),
+                where=place,
+            )
+    return next((found for found in (_old_release(tree, place) for place in _OLD) if found), None)
+
+
+def parse_os_release(text: str) -> dict[str, str]:
+    """Return the assignments of an os-release file, unquoted as a shell would."""
+    fields = {}
+    for line in text.splitlines():
+        name, equals, value = line.strip().partition("=")
+        if not equals or name.startswith("#"):
+            continue
+        try:
+            fields[name] = " ".join(shlex.split(value))
+        except ValueError:  # a quote that is not closed
+            fields[name] = value.strip("\"'")
+    return fields
+
+
+def _old_release(tree: Tree, place: str) -> OsRelease | None:
+    """Read one of the older files: "CentOS release 6.10 (Final)", or the assignments of lsb-release."""
+    text = tree.text(place)
+    if text is None:
+        return None
+    if place == "/etc/lsb-release":
+        fields = parse_os_release(text)
+        name = fields.get("DISTRIB_ID", "")
+        pretty, version = fields.get("DISTRIB_DESCRIPTION", name), fields.get("DISTRIB_RELEASE", "")
+        return _named(name, pretty, version, place) if name else None
+    first = text.strip().splitlines()[0].strip() if text.strip() else ""
+    bare = _BARE.get(place)
+    if bare is not None:
+        return _named(bare, f"{bare} {first}".strip(), (re.match(r"[\d.]+", first) or [""])[0], place)
+    match = re.match(r"(?P<name>.+?)(?: linux)?(?: release)? (?P<version>\d[\d.]*)", first, re.IGNORECASE)
+    return _named(match["name"], first, match["version"], place) if match else None
+
+
+def _named(name: str, pretty: str, version: str, where: str) -> OsRelease:
+    lower = name.lower()
+    known = next((identity for start, identity in _NAMES if lower.startswith(start)), re.split(r"\W", lower)[0])
+    return OsRelease(id=known, name=name, pretty_name=pretty, version_id=version.strip("."), where=where)
+
+
+@dataclass(frozen=True, slots=True)
+class Machine:
+    """The processor of the programs: its usual name, and ECS's (None: it has none). Empty: not known."""
+
+    name: str = ""
+    architecture: Architecture | None = None
+
+
+def read_machine(tree: Tree) -> Machine:
+    """Return the machine in the ELF header of the shell, or of another program that every system has."""
+    for path in _PROGRAMS:
+        try:
+            head = tree.open(path).pread(0, 20)
+        except Missing:
+            continue
+        if len(head) == 20 and head[:4] == b"\x7fELF":
+            (number,) = struct.unpack_from("<H" if head[5] == 1 else ">H", head, 18)
+            return Machine(_MACHINES.get(number, f"ELF machine {number}"), _ARCHITECTURES.get(number))
+    return Machine()
+
 
 _DEPLOYMENTS = "/ostree/deploy"
 _MAX_DEPLOYMENTS = 20

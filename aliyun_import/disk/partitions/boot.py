@@ -237,10 +237,15 @@ def pe_machine(head: bytes) -> tuple[str, Architecture | None]:
 
     Raises Bad when it is no PE file.
     """
+    (machine,) = struct.unpack_from("<H", head, pe_header_at(head) + 4)
+    return _MACHINES.get(machine, (f"machine {machine:#06x}", None))
+
+
+def pe_header_at(head: bytes) -> int:
+    """Return the offset of the PE header, all of which is in `head`. Raises Bad when it is no PE file."""
     if head[:2] != b"MZ" or len(head) < 0x40:
         raise Bad("no PE file: it does not begin with MZ", offset=0)
     (at,) = struct.unpack_from("<I", head, 0x3C)
-    if head[at : at + 4] != b"PE\0\0" or at + 6 > len(head):
+    if head[at : at + 4] != b"PE\0\0" or at + 24 > len(head):
         raise Bad(f"no PE file: no PE header at {at}", offset=at)
-    (machine,) = struct.unpack_from("<H", head, at + 4)
-    return _MACHINES.get(machine, (f"machine {machine:#06x}", None))
+    return int(at)

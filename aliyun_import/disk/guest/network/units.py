@@ -5,9 +5,9 @@ from collections.abc import Iterator
 
 from aliyun_import.disk.filesystems.tree import Tree
 from aliyun_import.disk.guest.network.facts import Facts, files_in, is_true, lines_of
-from aliyun_import.disk.guest.release import read_os_release
 from aliyun_import.disk.guest.report import Evidence
 from aliyun_import.disk.guest.services import has_systemd
+from aliyun_import.disk.guest.systems import read_os_release
 
 _NETWORKD = ("/etc/systemd/network", "/run/systemd/network", "/usr/lib/systemd/network", "/lib/systemd/network")
 _OTHER_NETWORK_FILES = re.compile(r"(container|80-vm|80-wifi|80-6rd|80-auto-link-local|89-ethernet\.network\.example)")
