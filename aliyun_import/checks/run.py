@@ -1,4 +1,4 @@
-"""Run of all checks, and the refusal of a disk or request that cannot be imported."""
+"""Run of all checks, the verdict of a boot test as a finding, and the refusal of what cannot be imported."""
 
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -9,7 +9,6 @@ from types import ModuleType
 from aliyun_import.checks import (
     access,
     boot,
-    boot_test,
     container,
     disk,
     kernel,
@@ -17,19 +16,52 @@ from aliyun_import.checks import (
     mounts,
     network,
     platform,
-    source_machine,
     windows,
 )
 from aliyun_import.checks import request as request_checks
 from aliyun_import.checks.infer import InferredParameters, infer_parameters
-from aliyun_import.checks.registry import AppliesTo, Check, DiskSubject, Found, GuestSubject, RequestSubject, Source
+from aliyun_import.checks.registry import (
+    AppliesTo,
+    Check,
+    DiskSubject,
+    Found,
+    GuestSubject,
+    RequestSubject,
+    Source,
+    declared,
+)
 from aliyun_import.disk.inspect import inspect_disk
 from aliyun_import.disk.report import UNKNOWN, DiskReport
 from aliyun_import.errors import AliyunImportError, DiskError, RefusedError, UsageError
-from aliyun_import.model.boot import BootTest
+from aliyun_import.model.boot import BootTest, Verdict
 from aliyun_import.model.finding import Finding, Severity
 from aliyun_import.model.request import DiskRequest, ImportRequest
 
+_SEVERITIES = {
+    Verdict.FAILS: Severity.BLOCKS,
+    Verdict.UNPROVEN: Severity.UNKNOWN,
+    Verdict.DEGRADED: Severity.WARNS,
+    Verdict.BOOTS: Severity.NOTE,
+}
+_SENTENCES = {
+    Verdict.FAILS: "The disk does not boot",
+    Verdict.UNPROVEN: "Whether the disk boots is not proven",
+    Verdict.DEGRADED: "The disk boots, and something on it does not work",
+    Verdict.BOOTS: "The disk boots",
+}
+BOOT_TEST = declared(
+    "boot-test",
+    {
+        Severity.BLOCKS: "if it does not boot",
+        Severity.WARNS: "if it boots with failures",
+        Severity.UNKNOWN: "if neither is proven",
+        Severity.NOTE: "if it boots",
+    },
+    "Start the disk in QEMU as an instance would be started, and read its console: with `check --boot` and "
+    "`push --boot-test local` alone, since it runs the code on the disk.",
+    source=Source.JUDGEMENT,
+    applies_to=AppliesTo.BOOT,
+)
 # The order of the modules is that of the pages in docs/, and of findings of one severity.
 _MODULES: tuple[ModuleType, ...] = (
     request_checks,
@@ -40,10 +72,8 @@ _MODULES: tuple[ModuleType, ...] = (
     platform,
     mounts,
     network,
-    source_machine,
     access,
     windows,
-    boot_test,
 )
 
 
@@ -55,6 +85,7 @@ CHECKS: tuple[Check, ...] = (
     *container.PROBLEMS,
     *(one for module in _MODULES for one in _declared(module)),
     *request_checks.CHOICE_CHECKS,
+    BOOT_TEST,
 )
 _BY_ID = {one.id: one for one in CHECKS}
 
@@ -244,9 +275,26 @@ def check_disk(path: Path, *, is_data_disk: bool = False, skip_checks: Collectio
     )
 
 
+def finding_of(test: BootTest, path: Path) -> Finding:
+    """Return the finding of a boot test: of its worst boot, with the number of the others."""
+    run = test.decisive
+    machine, judgement = run.machine, run.judgement
+    others = [one for one in test.runs if one is not run]
+    beside = "".join(f" From {one.machine.bus}: {one.judgement.verdict}." for one in others)
+    return Finding(
+        rule=BOOT_TEST.id,
+        severity=_SEVERITIES[judgement.verdict],
+        message=f"{_SENTENCES[judgement.verdict]} ({machine.boot_mode}, {machine.bus}): {judgement.reason}{beside}",
+        remedy=judgement.remedy,
+        where=f"console: {judgement.evidence[-1]}" if judgement.evidence else "",
+        subject=str(path),
+        source=BOOT_TEST.source,
+    )
+
+
 def with_boot_test(checked: CheckResult, test: BootTest, *, skip_checks: Collection[str] = ()) -> CheckResult:
     """Return the result with a boot test, and with its verdict as a finding unless `skip_checks` names it."""
-    finding = boot_test.finding_of(test, checked.report.path)
+    finding = finding_of(test, checked.report.path)
     findings = checked.findings if finding.rule in skip_checks else by_severity((*checked.findings, finding))
     return replace(checked, findings=findings, boot_test=test)
 

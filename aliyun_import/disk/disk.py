@@ -17,8 +17,7 @@ from typing import Self, TypeVar
 from aliyun_import.disk.containers.blocks import KEPT_FOR_MANY_BYTES, BlockReader
 from aliyun_import.disk.containers.compressed import open_blocks
 from aliyun_import.disk.containers.registry import identify
-from aliyun_import.disk.fingerprint import Fingerprint, keeps_ctime, read_mounts
-from aliyun_import.disk.holes import Extent, find_extents, why_not_believed
+from aliyun_import.disk.fingerprint import Extent, Fingerprint, find_extents, keeps_ctime, read_mounts, why_not_believed
 from aliyun_import.disk.reader import FileReader, ReadProblem
 from aliyun_import.errors import DiskChanged, DiskEmpty, DiskError, DiskTruncated
 from aliyun_import.limits import KIB, MIB

@@ -15,10 +15,12 @@ An OSError is a failure of the medium and passes unchanged.
 
 import errno
 import os
+from collections import OrderedDict
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Protocol, Self, runtime_checkable
+from typing import Generic, Protocol, Self, TypeVar, runtime_checkable
 
+V = TypeVar("V")
 # The longest single pread: the largest object read in one piece is an initramfs chunk or a GPT array (16 KiB).
 MAX_READ_BYTES = 64 * 1024 * 1024
 _PIECE_BYTES = 4 * 1024 * 1024
@@ -207,3 +209,30 @@ class Window:
     def next_data(self, offset: int) -> int:
         """Return the next data of the reader below, as `Sparse` defines it."""
         return next_data(self._reader, self.start + offset) - self.start
+
+
+class Recent(Generic[V]):
+    """A cache of the values used last, so that memory stays bounded whatever a disk contains.
+
+    A value weighs one plus its parts, all of them together `limit` at most; the last one stays whatever it weighs.
+    """
+
+    def __init__(self, limit: int) -> None:
+        self._limit = limit
+        self._weight = 0
+        self._values: OrderedDict[int, tuple[V, int]] = OrderedDict()
+
+    def get(self, key: int) -> V | None:
+        """Return the cached value, None when there is none."""
+        if key not in self._values:
+            return None
+        self._values.move_to_end(key)
+        return self._values[key][0]
+
+    def keep(self, key: int, value: V, *, parts: int = 0) -> V:
+        """Cache a new value and return it; the least recently used ones are dropped."""
+        self._values[key] = (value, 1 + parts)
+        self._weight += 1 + parts
+        while self._weight > self._limit and len(self._values) > 1:
+            self._weight -= self._values.popitem(last=False)[1][1]
+        return value

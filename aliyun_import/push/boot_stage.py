@@ -3,8 +3,7 @@
 from pathlib import Path
 
 from aliyun_import.boot.run import DEFAULT_TIMEOUT_S, BootOptions, boot_test, subject_of
-from aliyun_import.checks.boot_test import finding_of
-from aliyun_import.checks.run import raise_if_blocked
+from aliyun_import.checks.run import finding_of, raise_if_blocked
 from aliyun_import.disk.inspect import inspect_opened
 from aliyun_import.errors import DiskError
 from aliyun_import.events import FindingRaised

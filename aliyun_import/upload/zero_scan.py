@@ -15,7 +15,7 @@ from dataclasses import dataclass
 
 from aliyun_import.context import Context
 from aliyun_import.disk.disk import Disk
-from aliyun_import.disk.holes import Extent
+from aliyun_import.disk.fingerprint import Extent
 from aliyun_import.events import SurveyProgress, Warned
 from aliyun_import.limits import KIB, MIB
 from aliyun_import.upload.threads import thread_pool

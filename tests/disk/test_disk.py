@@ -15,7 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from aliyun_import.disk.disk import open_disk, sample_ranges
-from aliyun_import.disk.holes import Extent
+from aliyun_import.disk.fingerprint import Extent
 from aliyun_import.errors import DiskError, Exit
 from aliyun_import.limits import KIB, MIB, TIB
 
@@ -89,7 +89,7 @@ def test_without_knowledge_of_holes_all_is_data(tmp_path: Path, monkeypatch: pyt
 
     path = write(tmp_path / "disk", b"x" * 5000)
     with open_disk(path) as source:
-        monkeypatch.setattr("aliyun_import.disk.holes.os.lseek", refuse)
+        monkeypatch.setattr("aliyun_import.disk.fingerprint.os.lseek", refuse)
         assert source.extents() == (Extent(0, 5000),)
         monkeypatch.undo()
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from aliyun_import.disk.disk import open_disk
-from aliyun_import.disk.holes import Extent, find_extents, holes_of, spots_in, why_not_believed
+from aliyun_import.disk.fingerprint import Extent, find_extents, holes_of, spots_in, why_not_believed
 from aliyun_import.limits import KIB, MIB
 
 SIZE = 16 * MIB

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from aliyun_import.context import Context
 from aliyun_import.disk.disk import Disk, open_disk
-from aliyun_import.disk.holes import Extent
+from aliyun_import.disk.fingerprint import Extent
 from aliyun_import.disk.reader import FileReader
 from aliyun_import.errors import Interrupted
 from aliyun_import.events import Event, SurveyProgress

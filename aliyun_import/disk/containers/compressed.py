@@ -24,6 +24,7 @@ from aliyun_import.disk.containers.interface import (
     OpenedContainer,
     Source,
     Upload,
+    damaged,
 )
 from aliyun_import.disk.decompress import new_gzip, new_xz, new_zstd, unpacked, unzipped
 from aliyun_import.disk.reader import BytesReader, Reader, ReadProblem, Unsupported
@@ -62,7 +63,9 @@ def _open(own: ContainerFormat, file: Reader, source: Source) -> OpenedContainer
     except Unsupported as problem:
         return _open_beginning(own, file, source, reason=problem.message)
     except ReadProblem as problem:
-        return OpenedContainer(container=own, format=DiskFormat.RAW, problems=(_damaged(path, own, problem),))
+        what, remedy = f"The file is compressed with {own.name}, and damaged", COPY_AGAIN.replace("the file", path.name)
+        found = damaged("container-damaged", what, problem, remedy=remedy)
+        return OpenedContainer(container=own, format=DiskFormat.RAW, problems=(found,))
     if inner.container.compression:
         return replace(inner, container=own, problems=(_compressed_twice(path, inner.container),))
     if inner.disk is disk:  # the content is a RAW disk
@@ -146,16 +149,6 @@ def _compressed_twice(path: Path, inner: ContainerFormat) -> Problem:
         seen=f"The file is compressed twice: it contains {inner.name} data.",
         where="first bytes",
         remedy=f"Unpack {path.name} once, and push the result.",
-    )
-
-
-def _damaged(path: Path, own: ContainerFormat, problem: ReadProblem) -> Problem:
-    return Problem(
-        code="container-damaged",
-        severity=Severity.BLOCKS,
-        seen=f"The file is compressed with {own.name}, and damaged: {problem.message}.",
-        where="" if problem.offset is None else f"byte {problem.offset}",
-        remedy=COPY_AGAIN.replace("the file", path.name),
     )
 
 

@@ -10,8 +10,9 @@ from pathlib import Path
 from typing import BinaryIO, NamedTuple
 
 from aliyun_import.disk.containers.blocks import BlockReader
-from aliyun_import.disk.reader import Reader
+from aliyun_import.disk.reader import Reader, ReadProblem
 from aliyun_import.disk.report import Problem
+from aliyun_import.model.finding import Severity
 from aliyun_import.model.request import DiskFormat
 
 COPY_AGAIN = "Copy the file again from its source, and compare the sizes (and a checksum) of both."
@@ -123,3 +124,14 @@ class ContainerFormat:
         if self.signatures and not any(head[at : at + len(magic)] == magic for at, magic in self.signatures):
             return False
         return self.matches is None or self.matches(file, head)
+
+
+def damaged(code: str, what: str, problem: ReadProblem, *, remedy: str = COPY_AGAIN) -> Problem:
+    """Return the problem of a file that contradicts its format; `what` is the beginning of its sentence."""
+    return Problem(
+        code=code,
+        severity=Severity.BLOCKS,
+        seen=f"{what}: {problem.message}.",
+        where="" if problem.offset is None else f"byte {problem.offset}",
+        remedy=remedy,
+    )

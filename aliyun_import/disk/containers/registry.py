@@ -8,7 +8,7 @@ from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
-from aliyun_import.disk.containers import compressed, qcow2_checks, qemu, vhd_checks
+from aliyun_import.disk.containers import compressed, qcow2, qemu, vhd_checks
 from aliyun_import.disk.containers.interface import (
     COPY_AGAIN,
     ContainerFormat,
@@ -214,7 +214,7 @@ FORMATS: tuple[ContainerFormat, ...] = (
     qemu.VDI,
     qemu.QED,
     qemu.QCOW1,
-    qcow2_checks.QCOW2,
+    qcow2.QCOW2,
     qemu.PARALLELS,
     compressed.GZIP,
     compressed.XZ,

@@ -19,6 +19,7 @@ from aliyun_import.disk.containers.interface import (
     Promise,
     Source,
     Upload,
+    damaged,
 )
 from aliyun_import.disk.reader import Bad, Missing, Reader, ReadProblem, Window, data_pieces
 from aliyun_import.disk.report import DiskReport, Problem
@@ -116,7 +117,7 @@ def open_vhd(
             return _opened(footer, problems, disk=disk, parents=parents)
         raise Bad(f"the footer names type {footer.type}, which is not 2, 3 or 4", offset=at + 60)
     except Bad as problem:
-        return _opened(footer, [*problems, _damaged(problem)])
+        return _opened(footer, [*problems, damaged("vhd-damaged", "The VHD is damaged", problem)])
     except ReadProblem as problem:
         return _opened(footer, problems, unknowns=(f"the VHD can't be read: {problem.message}",))
 
@@ -313,16 +314,6 @@ def _odd_blocks(header: vhd.DynamicHeader) -> Problem:
         seen=f"Its blocks have {header.block_bytes} bytes; ECS refuses some block sizes (2 MiB is usual).",
         where=f"second header, byte {header.at + 32}",
         remedy=_AS_RAW,
-    )
-
-
-def _damaged(problem: Bad) -> Problem:
-    return Problem(
-        code="vhd-damaged",
-        severity=Severity.BLOCKS,
-        seen=f"The VHD is damaged: {problem.message}.",
-        where="" if problem.offset is None else f"byte {problem.offset}",
-        remedy=COPY_AGAIN,
     )
 
 

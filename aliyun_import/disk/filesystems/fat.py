@@ -13,12 +13,11 @@ from aliyun_import.disk.filesystems.interface import (
     FileSystemFormat,
     Kind,
     Node,
-    Recent,
     Run,
     Signature,
     read_runs,
 )
-from aliyun_import.disk.reader import Bad, Missing, Reader, Unsupported, read_exactly
+from aliyun_import.disk.reader import Bad, Missing, Reader, Recent, Unsupported, read_exactly
 
 # An ESP's directories have tens of names, of some 100 bytes each. FAT's own limit are 2 MiB.
 MAX_DIRECTORY_BYTES = 512 * 1024

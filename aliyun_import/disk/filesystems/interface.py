@@ -5,13 +5,12 @@ A new file system is one module that defines a `FileSystemFormat`, and one line 
 
 import uuid
 from bisect import bisect_right
-from collections import OrderedDict
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from enum import Enum, auto
 from typing import Generic, Protocol, TypeVar
 
-from aliyun_import.disk.reader import Bad, Missing, Reader, read_exactly
+from aliyun_import.disk.reader import Bad, Missing, Reader, Recent, read_exactly
 
 # A directory of a system has some thousands of names; 300,000 take 0.3 s to read, more is damage or an attack.
 MAX_ENTRIES = 300_000
@@ -69,33 +68,6 @@ class Run:
     logical: int
     count: int
     position: int
-
-
-class Recent(Generic[V]):
-    """A cache of the values used last, so that memory stays bounded whatever a file system contains.
-
-    A value weighs one plus its parts, all of them together `limit` at most; the last one stays whatever it weighs.
-    """
-
-    def __init__(self, limit: int) -> None:
-        self._limit = limit
-        self._weight = 0
-        self._values: OrderedDict[int, tuple[V, int]] = OrderedDict()
-
-    def get(self, key: int) -> V | None:
-        """Return the cached value, None when there is none."""
-        if key not in self._values:
-            return None
-        self._values.move_to_end(key)
-        return self._values[key][0]
-
-    def keep(self, key: int, value: V, *, parts: int = 0) -> V:
-        """Cache a new value and return it; the least recently used ones are dropped."""
-        self._values[key] = (value, 1 + parts)
-        self._weight += 1 + parts
-        while self._weight > self._limit and len(self._values) > 1:
-            self._weight -= self._values.popitem(last=False)[1][1]
-        return value
 
 
 @dataclass(frozen=True, slots=True)

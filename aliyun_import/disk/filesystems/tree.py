@@ -2,8 +2,8 @@
 
 from collections.abc import Mapping
 
-from aliyun_import.disk.filesystems.interface import FileSystem, Kind, Node, Recent
-from aliyun_import.disk.reader import Bad, Missing
+from aliyun_import.disk.filesystems.interface import FileSystem, Kind, Node
+from aliyun_import.disk.reader import Bad, Missing, Recent
 
 _MAX_HOPS = 16
 _MAX_STEPS = 400

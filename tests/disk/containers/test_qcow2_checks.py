@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from aliyun_import.disk.containers import qcow2_checks
+from aliyun_import.disk.containers import qcow2
 from aliyun_import.disk.containers.interface import OpenedContainer
 from aliyun_import.disk.containers.registry import open_container
 from aliyun_import.disk.reader import BytesReader
@@ -88,6 +88,6 @@ def test_of_more_tables_than_are_looked_at_the_last_are(compression: str, monkey
     """Files grow at their end: there is what a file that was cut short lacks."""
     disk = random.Random(3).randbytes(200_000)
     image = build.qcow2(disk, cluster_bits=9, compression=compression)
-    monkeypatch.setattr(qcow2_checks, "_MAX_TABLES_BYTES", 1024)
+    monkeypatch.setattr(qcow2, "_MAX_TABLES_BYTES", 1024)
     assert build.codes(_open(image).problems) == []
     assert build.codes(_open(image[:-4096]).problems) == ["qcow2-truncated"]
