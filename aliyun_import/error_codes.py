@@ -161,7 +161,7 @@ class ErrorCode(CodeRow):
                         "Run `aliyun-import role ensure`, wait a minute, and run the same command again.")
     ROLE_NOT_VISIBLE_YET = "role-not-visible-yet", WARNING, "ECS does not see the new role yet; the call is repeated."
     CLOUDBOX_ROLE = ("cloudbox-role", e.RoleNotVisible, "The role for imports from a CloudBox does not exist.",
-                     "Create AliyunECSCloudBoxImageImportDefaultRole; docs/role.md names its policy.")
+                     "Create AliyunECSCloudBoxImageImportDefaultRole; `aliyun-import docs role` names its policy.")
     OSS_NOT_AUTHORIZED = ("oss-not-authorized", e.RoleNotAuthorized, "ECS can't read the object with the role.",
                           "Check with `aliyun-import role show` that the role has AliyunECSImageImportRolePolicy, and "
                           "that no bucket policy denies it; the bucket must belong to this account.")

@@ -34,6 +34,13 @@ def checks() -> Sequence[str]:
     return [one.id for one in CHECKS]
 
 
+def pages() -> Sequence[str]:
+    """Return the names of the pages of the documentation."""
+    from aliyun_import.cli.commands import docs
+
+    return list(docs.pages())
+
+
 def profiles() -> Sequence[str]:
     """Return the names of the profiles of the vendor's command line; none if its file can't be read."""
     try:

@@ -28,6 +28,7 @@ COMMANDS = {
     "sandbox": "aliyun_import.cli.commands.sandbox:sandbox",
     "config": "aliyun_import.cli.commands.config:config",
     "doctor": "aliyun_import.cli.commands.doctor:doctor",
+    "docs": "aliyun_import.cli.commands.docs:docs",
     "completion": "aliyun_import.cli.commands.completion:completion",
 }
 ALIASES = {"leftovers": "aliyun_import.cli.commands.cleanup:leftovers"}

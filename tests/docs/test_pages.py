@@ -100,7 +100,7 @@ def test_every_page_is_in_the_navigation_of_the_site() -> None:
 
 
 def test_the_pages_that_the_package_names_exist() -> None:
-    """Help texts, remedies and docstrings name pages of this folder only."""
+    """Comments and docstrings name pages of this folder only."""
     named = {
         name
         for path in (ROOT / "aliyun_import").rglob("*.py")

@@ -290,7 +290,7 @@ def _apply(running: "Sandbox", facts: Facts) -> None:
                 f"The sandbox does not accept {path}.",
                 code=ErrorCode.CONFIG_INVALID,
                 cause=str(error),
-                remedy=f"Correct {path}; docs/sandbox.md describes it.",
+                remedy=f"Correct {path}; `aliyun-import docs sandbox` describes it.",
             ) from error
     running.state.commit()
 

@@ -1,0 +1,73 @@
+"""Command `docs`."""
+
+import re
+import shutil
+import sys
+from difflib import get_close_matches
+from pathlib import Path
+
+import click
+
+import aliyun_import
+from aliyun_import.cli.params import Command, completed
+
+_WIDEST = 110  # columns; longer lines are hard to read
+_REMARKS = re.compile(r"<!--.*?-->\n?", re.DOTALL)
+_PICTURES = re.compile(r"^!\[[^]]*\]\([^)]*\)\n+", re.MULTILINE)
+
+
+def pages() -> dict[str, Path]:
+    """Return the pages by name: those in the package, or in a checkout those beside it."""
+    package = Path(aliyun_import.__file__).resolve().parent
+    folder = next(place for place in (package / "docs", package.parent / "docs") if place.is_dir())
+    return dict(sorted((str(path.relative_to(folder).with_suffix("")), path) for path in folder.rglob("*.md")))
+
+
+@click.command(
+    cls=Command,
+    examples=(
+        ("docs", "list the pages"),
+        ("docs quickstart", "print a page"),
+        ("docs nightly > nightly.md", "write its Markdown"),
+    ),
+)
+@click.argument("page", required=False, shell_complete=completed("pages"))
+def docs(page: str | None) -> None:
+    """Print a page of the documentation, or list the pages.
+
+    The pages are part of the package and are read offline. PAGE is a name of the list, or its last part.
+    """
+    known = pages()
+    if page is None:
+        width = max(map(len, known))
+        click.echo("\n".join(f"{name:{width}}  {_title(path)}" for name, path in known.items()))
+        return
+    name = page.partition("#")[0].removeprefix("docs/").removesuffix(".md")
+    found = known.get(name) or next((path for one, path in known.items() if one.rpartition("/")[2] == name), None)
+    if found is None:
+        near = get_close_matches(name, known, n=1)
+        raise click.BadParameter(f"There is no page {page!r}.{f' Did you mean {near[0]}?' if near else ''}")
+    _print(_REMARKS.sub("", found.read_text(encoding="utf-8")))
+
+
+def _title(path: Path) -> str:
+    return path.read_text(encoding="utf-8").partition("\n")[0].removeprefix("# ")
+
+
+def _print(text: str) -> None:
+    """Write Markdown as it is, or laid out on a terminal: through a pager where it is longer than the screen."""
+    columns, lines = shutil.get_terminal_size()
+    if not sys.stdout.isatty():
+        click.echo(text, nl=False)
+        return
+    from rich.console import Console
+    from rich.markdown import Markdown
+
+    console = Console(width=min(columns, _WIDEST))
+    with console.capture() as captured:
+        console.print(Markdown(_PICTURES.sub("", text), hyperlinks=False))
+    shown = captured.get()
+    if shown.count("\n") < lines:
+        click.echo(shown, nl=False)
+    else:
+        click.echo_via_pager(shown)
