@@ -1,78 +1,45 @@
 """Tests of the pages: their commands run word for word against a sandbox, and their links lead somewhere."""
 
-import os
 import re
-import shutil
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
 from aliyun_import.sandbox.core.state import Settings
 from aliyun_import.sandbox.server import Sandbox
+from tests.docs.page import DOCS, ROOT, Reader, blocks, has_commands, steps_of
 
-ROOT = Path(__file__).resolve().parents[2]
-DOCS = ROOT / "docs"
 PAGES = [
     DOCS / "quickstart.md",
     DOCS / "first-image.md",
     *sorted((DOCS / "how-to").glob("*.md")),
     DOCS / "zh" / "quickstart.md",
+    DOCS / "zh" / "first-image.md",
 ]
-# A block of commands, and the remark above it that it needs what a test does not have.
-BLOCK = re.compile(r"(<!-- not run: [^>]* -->\n)?^( *)```sh\n(.*?)^ *```$", re.MULTILINE | re.DOTALL)
-SETUP = re.compile(r"<!-- setup: (.*?) -->")
-NEEDS = re.compile(r"<!-- needs: (\S+) -->")
 DISKS = "aliyun-import sandbox disk disk.raw >/dev/null && aliyun-import sandbox disk golden.raw >/dev/null\n"
-PROGRAM = f"""#!/bin/sh
-exec {sys.executable} -m aliyun_import "$@"
-"""
 
 
-def commands_of(page: Path) -> str:
-    """Return the commands of a page that are run, in their order."""
-    return "\n".join(block for skipped, _, block in BLOCK.findall(page.read_text()) if not skipped)
-
-
-@pytest.mark.parametrize(
-    "page",
-    # The others are slow together: each of their commands is a process of its own. .ci/run runs all.
-    [page if page.parent.name == "zh" else pytest.param(page, marks=pytest.mark.slow) for page in PAGES],
-    ids=lambda page: str(page.relative_to(DOCS)),
-)
+# Each of their commands is a process of its own; .ci/run runs them.
+@pytest.mark.slow
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(DOCS)))
 def test_the_commands_of_a_page_run_as_they_stand(page: Path, tmp_path: Path) -> None:
     """Each block in one shell, against a sandbox; what a page needs beforehand is in its source as a remark."""
-    text = page.read_text()
-    for tool in NEEDS.findall(text):
-        if shutil.which(tool) is None:
-            pytest.skip(f"{tool} is not installed")
-    programs = tmp_path / "bin"
-    programs.mkdir()
-    (programs / "aliyun-import").write_text(PROGRAM)
-    (programs / "aliyun-import").chmod(0o755)
-    work = tmp_path / "work"
-    work.mkdir()
     with Sandbox.start(tmp_path / "sandbox", settings=Settings(import_s=0.1)) as sandbox:
-        environment = {
-            "PATH": f"{programs}:{os.environ['PATH']}",
-            "HOME": str(tmp_path / "home"),
-            "ALIBABA_CLOUD_ECS_METADATA_DISABLED": "true",
-            "PYTHONPATH": str(ROOT),
-            **sandbox.environment(),
-        }
-        setup = "".join(f"{line}\n" for line in SETUP.findall(text))
-        ran = subprocess.run(
-            ["bash", "-euo", "pipefail", "-c", f"{DISKS}{setup}set -x\n{commands_of(page)}"],
-            cwd=work, env=environment, capture_output=True, text=True, timeout=170, check=False,
-        )  # fmt: skip
+        reader = Reader(tmp_path / "home", sandbox).settle()
+        ran = reader.run(f"{DISKS}set -x\n{steps_of(page)}")
     assert ran.returncode == 0, ran.stderr[-3000:]
     assert "Traceback" not in ran.stderr
 
 
 def test_every_page_has_commands_that_run() -> None:
     """A page whose blocks are all left out would pass without a test."""
-    assert [page.name for page in PAGES if not commands_of(page).strip()] == []
+    assert [page.name for page in PAGES if not has_commands(page)] == []
+
+
+@pytest.mark.parametrize("name", ["quickstart.md", "first-image.md"])
+def test_a_chinese_page_has_the_commands_of_the_english_one(name: str) -> None:
+    """Block by block."""
+    assert blocks(DOCS / "zh" / name, "sh") == blocks(DOCS / name, "sh")
 
 
 def _anchors(page: Path) -> set[str]:
