@@ -135,16 +135,18 @@ def test_a_job_of_github_pushes_with_the_token_of_its_run(reader: Reader) -> Non
         ACTIONS_ID_TOKEN_REQUEST_TOKEN="of-the-run",
     )
     shells = {None: "bash -e", "bash": "bash --noprofile --norc -eo pipefail"}
+    printed = []
     try:
         for step in job["jobs"]["push"]["steps"]:
             if "run" in step:
                 ran = reader.run(step["run"], shell=shells[step.get("shell")], environment=of_the_job)
                 assert ran.returncode == 0, ran.stderr
+                printed.append(ran.stdout)
     finally:
         tokens.shutdown()
         thread.join()
         tokens.server_close()
-    assert IMAGE.search(ran.stdout)
+    assert IMAGE.fullmatch(printed[-1].strip())
 
 
 @pytest.mark.parametrize(("branch", "code"), [("main", 0), ("other", 4)])

@@ -1,0 +1,148 @@
+"""Tests of the distributions: what they hold, and that they install in an empty environment of each Python."""
+
+import email
+import os
+import re
+import shutil
+import subprocess
+import sys
+import tarfile
+import zipfile
+from collections.abc import Sequence
+from email.message import Message
+from pathlib import Path
+
+import pytest
+
+import aliyun_import
+
+ROOT = Path(__file__).resolve().parents[1]
+PYTHONS = ("3.11", "3.12", "3.13", "3.14")
+
+
+def run(*command: str | Path, cwd: Path | None = None) -> str:
+    """Run a command outside the checkout, and return its stdout."""
+    environment = {name: value for name, value in os.environ.items() if name not in {"PYTHONPATH", "VIRTUAL_ENV"}}
+    ran = subprocess.run(
+        list(map(str, command)), cwd=cwd, env=environment, capture_output=True, text=True, timeout=900, check=False
+    )
+    assert ran.returncode == 0, ran.stdout[-2000:] + ran.stderr[-2000:]
+    return ran.stdout
+
+
+@pytest.fixture(scope="module")
+def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Build both from the files that git tracks, the wheel from the sdist; return their folder."""
+    pytest.importorskip("build", reason="needs the extra `release`")
+    place = tmp_path_factory.mktemp("dist")
+    run(sys.executable, "-m", "build", "--quiet", "--outdir", place, ROOT)
+    return place
+
+
+def only(folder: Path, pattern: str) -> Path:
+    """Return the one file of a pattern."""
+    (path,) = folder.glob(pattern)
+    return path
+
+
+def metadata(wheel: Path) -> Message:
+    """Return the metadata of a wheel."""
+    with zipfile.ZipFile(wheel) as archive:
+        name = next(name for name in archive.namelist() if name.endswith(".dist-info/METADATA"))
+        return email.message_from_bytes(archive.read(name))
+
+
+def test_the_newest_version_of_the_changelog_is_that_of_the_package() -> None:
+    """The version stands in one place; the changelog has its date, below the section of what is unreleased."""
+    heads = re.findall(r"^## \[(.*?)\](.*)$", (ROOT / "docs" / "changelog.md").read_text(), re.MULTILINE)
+    assert heads[0] == ("Unreleased", "")
+    assert heads[1][0] == aliyun_import.__version__
+    assert all(re.fullmatch(r" - \d{4}-\d{2}-\d{2}", date) for _, date in heads[1:])
+
+
+@pytest.mark.slow
+def test_an_index_accepts_both(built: Path) -> None:
+    """Twine reads the metadata and the description as an index does."""
+    pytest.importorskip("twine")
+    run(sys.executable, "-m", "twine", "check", "--strict", *built.iterdir())
+
+
+@pytest.mark.slow
+def test_the_wheel_has_what_the_tool_needs(built: Path) -> None:
+    """Types, schema, pages, man pages, licence; a classifier for each Python; nothing of the tests."""
+    wheel = only(built, "*.whl")
+    with zipfile.ZipFile(wheel) as archive:
+        names = archive.namelist()
+    ours = f"aliyun_import-{aliyun_import.__version__}"
+    for name in ("aliyun_import/py.typed", "aliyun_import/schema.json", f"{ours}.dist-info/licenses/LICENSE"):
+        assert name in names
+    pages = {str(path.relative_to(ROOT / "docs")) for path in (ROOT / "docs").rglob("*.md")}
+    assert {name.removeprefix("aliyun_import/docs/") for name in names if name.endswith(".md")} == pages
+    manuals = {path.name for path in (ROOT / "docs" / "man").iterdir()}
+    assert {name.rpartition("/")[2] for name in names if "/share/man/man1/" in name} == manuals
+    tops = {name.split("/")[0] for name in names}
+    assert tops == {"aliyun_import", f"{ours}.data", f"{ours}.dist-info"}
+    about = metadata(wheel)
+    classifiers = about.get_all("Classifier") or []
+    assert [one for one in classifiers if re.search(r":: 3\.\d+$", one)] == [
+        f"Programming Language :: Python :: {version}" for version in PYTHONS
+    ]
+    assert (about["License-Expression"], about["Requires-Python"]) == ("Apache-2.0", ">=3.11")
+
+
+@pytest.mark.slow
+def test_the_tests_of_the_sdist_are_collected(built: Path, tmp_path: Path) -> None:
+    """A packager of a distribution runs them from there; it holds every file that git tracks."""
+    with tarfile.open(only(built, "*.tar.gz")) as archive:
+        archive.extractall(tmp_path, filter="data")
+    (place,) = tmp_path.iterdir()
+    if (ROOT / ".git").exists():
+        tracked = set(run("git", "ls-files", cwd=ROOT).splitlines())
+        packed = {str(path.relative_to(place)) for path in place.rglob("*") if path.is_file()}
+        assert packed - tracked == {"PKG-INFO"}
+        assert tracked - packed == set()
+    collected = run(
+        sys.executable, "-m", "pytest", "--collect-only", "-qq", "-n", "0", "-p", "no:cacheprovider", cwd=place
+    )
+    assert "tests/test_errors.py" in collected
+
+
+def _interpreters() -> list[str]:
+    """Return the Pythons of this machine that are supported."""
+    found = []
+    for version in PYTHONS:
+        names = (sys.executable,) if sys.version.startswith(f"{version}.") else (f"python{version}",)
+        for name in names:
+            path = shutil.which(name)
+            if path and subprocess.run([path, "-c", "import venv"], capture_output=True, check=False).returncode == 0:
+                found.append(path)
+    return found
+
+
+def use(program: Sequence[str | Path], place: Path) -> None:
+    """Use an installed tool: its version, a page, a disk, and a push of it."""
+    place.mkdir()
+    assert run(*program, "--version", cwd=place).split() == ["aliyun-import", aliyun_import.__version__]
+    assert run(*program, "docs", "quickstart", cwd=place).startswith("# Quickstart\n")
+    run(*program, "sandbox", "disk", "demo.raw", cwd=place)
+    assert run(*program, "push", "demo.raw", "--sandbox", cwd=place).startswith("m-sandbox")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("python", _interpreters())
+def test_the_wheel_installs_in_an_empty_environment(built: Path, python: str, tmp_path: Path) -> None:
+    """With what the index has now; the environment is consistent, and the tool works."""
+    run(python, "-m", "venv", tmp_path / "venv")
+    run(tmp_path / "venv/bin/python", "-m", "pip", "install", "-q", only(built, "*.whl"))
+    run(tmp_path / "venv/bin/python", "-m", "pip", "check")
+    assert (tmp_path / "venv/share/man/man1/aliyun-import-push.1").is_file()
+    use([tmp_path / "venv/bin/aliyun-import"], tmp_path / "work")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("runner", ["pipx run --spec", "uvx --from"])
+def test_the_wheel_runs_without_being_installed(built: Path, runner: str, tmp_path: Path) -> None:
+    """By pipx and by uv, each in an environment of its own."""
+    if shutil.which(runner.split()[0]) is None:
+        pytest.skip(f"{runner.split()[0]} is not installed")
+    use([*runner.split(), only(built, "*.whl"), "aliyun-import"], tmp_path / "work")
