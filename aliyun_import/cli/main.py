@@ -68,6 +68,7 @@ def app() -> None:
     aliyun-import check disk.raw                      inspect a disk, offline
     aliyun-import push disk.raw --region cn-hangzhou  make an image of it
     aliyun-import push disk.raw --sandbox             the same in a local sandbox
+    aliyun-import docs quickstart                     the documentation, offline
 
     Each option can be set as ALIYUN_IMPORT_<OPTION>. Exit codes: 0 done, 1 bug, 2 usage, 3 disk, 4 credentials or
     permissions, 5 request refused, 6 transient failure, 7 import failed, 8 still running, 9 local state, 130

@@ -1,0 +1,75 @@
+"""Tests of what the pages call things: commands and options that exist, and no others."""
+
+import re
+import shlex
+from collections.abc import Iterator
+from pathlib import Path
+
+import click
+import pytest
+
+from aliyun_import.cli.main import app
+from tests.docs.page import DOCS, ROOT
+
+PAGES = [ROOT / "README.md", *sorted(path for path in DOCS.rglob("*.md") if path.name != "changelog.md")]
+# Code of a page: spans, and lines of blocks.
+_CODE = re.compile(r"`([^`\n]+)`|^(?: {4,}|\$ )(.+)$|^```\w*\n(.*?)^ *```$", re.MULTILINE | re.DOTALL)
+# The words of a call where a command can stand, up to what ends it in a shell or begins a comment.
+_CALL = re.compile(
+    r"(?:^|[(;&|!] *|(?:until|do|run|timeout.*|--) )aliyun-import"
+    r"((?: +(?:'[^']*'|\"[^\"]*\"|\$\([^)]*\)|[^\s|;&#><)\"'`]+))+)",
+    re.MULTILINE,
+)
+
+
+def codes(page: Path) -> Iterator[str]:
+    """Yield the pieces of code of a page, a command in several lines as one."""
+    for found in _CODE.finditer(page.read_text()):
+        yield next(text for text in found.groups() if text is not None).replace("\\\n", " ")
+
+
+def options(command: click.Command) -> set[str]:
+    """Return the names of the options of a command."""
+    return {name for one in command.params for name in (*one.opts, *one.secondary_opts)} | {"--help", "-h"}
+
+
+def every_option() -> set[str]:
+    """Return the names of the options of all commands."""
+    found: set[str] = set()
+    waiting: list[click.Command] = [app]
+    while waiting:
+        command = waiting.pop()
+        found |= options(command)
+        if isinstance(command, click.Group):
+            context = click.Context(command)
+            waiting += [one for name in command.list_commands(context) if (one := command.get_command(context, name))]
+    return found
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_the_calls_of_a_page_have_commands_and_options_that_exist(page: Path) -> None:
+    """In blocks and in sentences; of a call to another program behind `--`, only the first part is ours."""
+    unknown = []
+    for code in codes(page):
+        for call in _CALL.findall(code):
+            command: click.Command = app
+            for word in shlex.split(call):
+                if word == "--":
+                    break
+                if isinstance(command, click.Group) and not word.startswith("-"):
+                    inner = command.get_command(click.Context(command), word)
+                    if inner is None:
+                        unknown.append(f"{call}: {word}") if word.islower() else None
+                        break
+                    command = inner
+                elif word.startswith("--") and word.partition("=")[0] not in options(command):
+                    unknown.append(f"{call}: {word}")
+    assert unknown == []
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_the_options_that_a_page_explains_exist(page: Path) -> None:
+    """A span of code that begins with an option names one of this tool."""
+    known = every_option()
+    named = re.findall(r"(?<!`)`(--[a-z][a-z-]*)[^`\n]*`", page.read_text())
+    assert [name for name in named if name not in known] == []
