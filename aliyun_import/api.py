@@ -7,6 +7,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from aliyun_import.account.staging_bucket import PREFIX, check_encryption, derived_bucket, refuse_unsuitable
+from aliyun_import.boot.instance_choice import Confirm
+from aliyun_import.boot_tests import cloud_of
 from aliyun_import.checks.names import default_name
 from aliyun_import.checks.run import CheckResult, check_disk
 from aliyun_import.cleanup import CleanupResult, Places, clean_up
@@ -67,6 +69,7 @@ def push(
     request: ImportRequest | str | PathLike[str],
     *,
     options: PushOptions | None = None,
+    confirm: Confirm = lambda _: None,
     on_event: Emit = ignore,
     cancel: threading.Event | None = None,
 ) -> PushResult:
@@ -75,7 +78,8 @@ def push(
     Blocks until the image is usable (hours for a large disk), unless `options` say otherwise. `on_event` is called on
     the calling thread only. Setting `cancel`, from any thread, ends the push with Interrupted. Whatever is raised,
     nothing that was uploaded is lost: the same call resumes, in another process too, as long as `options.state_dir` is
-    kept.
+    kept. With `boot_test="cloud"` in the options the account pays for an instance: `confirm` is called with an
+    `InstanceOffer` before anything is sent, and raises if it is not to be started.
 
     Raises AliyunImportError of every class; `resumable` says whether the same call resumes. Two pushes of the same
     disks and name can't run at once: the second raises LocalStateError "journal-locked".
@@ -88,8 +92,10 @@ def push(
             code="region-mismatch",
             remedy=f'Connect with CloudConfig(region="{request.region}").',
         )
-    context = system_context(emit=on_event, cancel=cancel)
-    return run_push(request, options or PushOptions(), _services(client, context), context)
+    context, options = system_context(emit=on_event, cancel=cancel), options or PushOptions()
+    services = _services(client, context)
+    cloud = cloud_of(client, services, context) if options.boot_test == "cloud" else None
+    return run_push(request, options, services, context, cloud=cloud, confirm=confirm)
 
 
 def upload(

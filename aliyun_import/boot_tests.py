@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from aliyun_import.boot.cloud import boot_test_image as run_cloud_boot_test
-from aliyun_import.boot.cloud import open_test_journal
+from aliyun_import.boot.cloud_journal import identity_of, tests_directory
 from aliyun_import.boot.instance_choice import Cloud, CloudBootOptions, Confirm
 from aliyun_import.boot.run import BootOptions, subject_of
 from aliyun_import.boot.run import boot_test as run_boot_test
@@ -16,7 +16,7 @@ from aliyun_import.disk.containers.interface import Upload
 from aliyun_import.disk.containers.registry import format_named
 from aliyun_import.disk.convert import needs_preparing, prepare
 from aliyun_import.events import Emit, ignore
-from aliyun_import.journal import default_state_dir
+from aliyun_import.journal import default_state_dir, open_journal
 from aliyun_import.model.boot import BootTest, CloudBootTest
 from aliyun_import.model.request import DiskRequest, ImportRequest
 from aliyun_import.services.interface import Services
@@ -79,7 +79,9 @@ def boot_test_image(
     context = system_context(emit=on_event, cancel=cancel)
     services = add_retries(client.services(context.cancel), context)
     cloud = cloud_of(client, services, context)
-    with open_test_journal(state_dir or default_state_dir(), services, image_id, region=client.region) as journal:
+    account_id = services.identity.whoami().account_id
+    identity = identity_of(image_id, region=client.region, account_id=account_id, endpoint=services.endpoint)
+    with open_journal(tests_directory(state_dir or default_state_dir()), identity) as journal:
         return run_cloud_boot_test(image_id, options, cloud, journal, confirm=confirm)
 
 
@@ -92,4 +94,5 @@ def cloud_of(client: "Client", services: Services, context: Context) -> Cloud:
         context=context,
         ending=add_retries(client.services(), ending_context).instances,
         ending_context=ending_context,
+        region=client.region,
     )

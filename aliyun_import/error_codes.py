@@ -316,17 +316,19 @@ class ErrorCode(CodeRow):
     IMAGE_IN_USE = "image-in-use", e.RefusedError, "The image is in use.", "Wait until it is not, or keep the image."
     INSTANCE_TYPE_UNAVAILABLE = ("instance-type-unavailable", e.InstanceTypeUnavailable,
                                  "No instance type can start the image.", "Pass --vswitch of another zone.")
+    BOOT_NETWORK_MISSING = "boot-network-missing", e.RefusedError, "No network for boot tests.", "Pass --vswitch."
+    IMAGE_DOES_NOT_BOOT = ("image-does-not-boot", e.ImportFailed, "The new image does not boot on an instance.",
+                           "Repair the disk, and run the same command again.")
     INSTANCE_LEFT = "instance-left", (e.TransientError, WARNING), "An instance could not be deleted.", "Delete it."
     IMAGE_CHECK = "image-check", WARNING, "ECS's check of the image has findings."
     IMAGE_CHECK_MISSING = "image-check-missing", WARNING, "ECS's check of the image was asked for and has no result."
-    IMAGE_NOT_USABLE = ("image-not-usable", e.StillRunning, "The image is not usable yet.",
-                        "Wait for it with `aliyun-import task wait`.")
+    IMAGE_NOT_USABLE = "image-not-usable", e.StillRunning, "The image is not usable yet.", "Run `task wait`."
     IMAGE_FAILED = ("image-failed", e.ImportFailed, "The image could not be created; the service gave no reason.",
                     "Check the disk with `aliyun-import check`, and run the same command again.")
     IMAGE_GONE = ("image-gone", (e.ImportFailed, WARNING), "The image was deleted, or the import cancelled.",
                   "Run the same command again to import again; the object is kept.")
-    REPLACEMENT_NOT_USABLE = ("replacement-not-usable", e.RefusedError, "The new image is not Available.",
-                              "Run the same command again when it is Available.")
+    REPLACEMENT_NOT_USABLE = "replacement-not-usable", e.RefusedError, "The new image is not Available.", _AGAIN
+    IMAGE_STAYS = "image-stays", WARNING, "An image of an earlier run stays under its temporary name."
     OLD_IMAGE_KEPT = "old-image-kept", WARNING, "The replaced image could not be deleted."
     IMPORT_FAILED = ("import-failed", e.ImportFailed, "The import failed; the cause has the service's reason.",
                      "Follow the remedy, which depends on the reason.")
@@ -335,8 +337,7 @@ class ErrorCode(CodeRow):
     IMPORT_PAUSED = ("import-paused", e.ImportFailed, "The service paused the import; no operation resumes it.",
                      "Cancel the task, and run the same command again.")
     IMPORT_NOT_STARTED = "import-not-started", e.RefusedError, "The service answered the import like a dry run.", _AGAIN
-    IMPORT_STILL_RUNNING = ("import-still-running", e.StillRunning, "The wait ended; the import continues.",
-                            "Run `aliyun-import task wait`.")
+    IMPORT_STILL_RUNNING = "import-still-running", e.StillRunning, "The wait ended, not the import.", "Run `task wait`."
     IMPORT_GOES_ON = "import-goes-on", WARNING, "The task reports a failure, and the image is still being created."
     IMPORT_UNSEEN = "import-unseen", WARNING, "The import can't be observed at present; polling continues."
     DRY_RUN_PASSED = "dry-run-passed", e.RefusedError, "The dry run passed.", "Leave --dry-run out."
@@ -346,8 +347,7 @@ class ErrorCode(CodeRow):
                     "Check the id with `aliyun-import task list`.")
     TASK_OVER = "task-over", e.RefusedError, "The task has ended.", "Show it with `aliyun-import task show`."
     TASK_NOT_CANCELLABLE = "task-not-cancellable", e.RefusedError, "Tasks of this kind can't be cancelled."
-    TASK_NOT_CANCELLED = ("task-not-cancelled", e.RefusedError, "The task could not be cancelled.",
-                          "Run the same command again; if that fails as well, open a ticket with the request id.")
+    TASK_NOT_CANCELLED = "task-not-cancelled", e.RefusedError, "The task could not be cancelled.", _AGAIN
     TASK_ODD = "task-odd", WARNING, "The service reports an unexpected state of the task; polling continues."
     IMPORTS_UNSEEN = "imports-unseen", WARNING, "These credentials can't list what running imports read."
     TASK_UNSEEN = "task-unseen", WARNING, "These credentials can't read tasks; the image alone is polled."

@@ -204,13 +204,17 @@ class ImageCheckProgress:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BootProgress:
-    """A boot test goes on; `line` is the last line of the guest's console, empty while there is none."""
+    """A boot test goes on; `line` is the last line of the guest's console, empty while there is none.
+
+    `phase` is "booting"; that of an instance is "creating" and "starting" before, and "deleting" after it.
+    """
 
     disk: str
     bus: str
     elapsed_s: float
     timeout_s: float
     line: str
+    phase: str = "booting"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -39,10 +39,10 @@ _SERVICES = """
 
 The error that each code of a service becomes. Words in capitals stand for real values. A code that is not listed keeps
 its message and is mapped by its family and its HTTP status: `Throttling...`, 5xx, 408 and 429 are transient failures
-(exit 6); `Forbidden...`, `NoPermission...`, and 401 and 403 of OSS, RAM and STS are missing permissions (exit 4);
+(exit 6); `Forbidden...`, `NoPermission...`, and 401 and 403 of OSS, RAM, STS and VPC are missing permissions (exit 4);
 anything else is a refused request (exit 5). ECS uses 403 for much that has nothing to do with permissions.
 """
-_TITLES: Mapping[str, str] = {"OSS": "OSS", "ECS": "ECS", "RAM": "RAM", "STS": "ECS, RAM and STS"}
+_TITLES: Mapping[str, str] = {"OSS": "OSS", "ECS": "ECS", "RAM": "RAM", "VPC": "ECS, RAM, STS and VPC"}
 
 
 def errors_page() -> str:

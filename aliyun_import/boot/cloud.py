@@ -2,18 +2,14 @@
 
 What is intended is in the journal before an instance is started. After a kill the same command continues with that
 instance, by the client token, or deletes it. AutoReleaseTime ends an instance that nobody deletes.
-
-    instance-intended  image_id ... client_token    RunInstances is called with these values and with no others
-    instance-started   instance_id                  ECS created the instance
-    instance-ending                                 it is about to be deleted: no later run continues with it
-    instance-ended                                  it is deleted, or was never started
 """
 
 from contextlib import suppress
-from dataclasses import asdict, fields, replace
+from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
 
+from aliyun_import.boot.cloud_journal import PastRun, call_fields, judged_fields, past_run
 from aliyun_import.boot.instance_choice import Cloud, CloudBootOptions, Confirm, choose
 from aliyun_import.boot.run import ensure_writable, write_file
 from aliyun_import.boot.transcript import Transcript
@@ -26,50 +22,51 @@ from aliyun_import.errors import (
     TransientError,
 )
 from aliyun_import.events import BootProgress, Noted, Warned
-from aliyun_import.journal import Journal, open_journal
+from aliyun_import.journal import Journal
 from aliyun_import.model.boot import CloudBootTest, InstanceCall, Judgement, Verdict
-from aliyun_import.services.interface import Services
 
 # Below this an instance of an earlier run is not continued with: ECS would refuse its AutoReleaseTime, or end it soon.
 _MIN_REST_S = 31 * 60.0
-# The console is a cache of the service, which changes seldom; screenshots are limited to one in 10 s.
-_POLL_S = 15.0
+_PROGRESS_EVERY_S = 1.0
+# The console is a cache of the service, which changes seldom: it is read every 15 s.
+_CONSOLE_EVERY, _STATUS_EVERY = 15, 5
+_PHASES = {"Pending": "creating", "Starting": "starting"}
 # DescribeInstances may not list an instance right after its start.
 _UNLISTED_S = 60.0
 # Time for Windows to come to a screen that is worth a picture.
 _WITHOUT_CONSOLE_S = 180.0
 # Terraform, Packer and BOSH retry for 5 minutes: an instance that is being created can't be deleted.
-_DELETE_POLL_S, _DELETE_POLLS = 5.0, 60
-
-
-def open_test_journal(directory: Path, services: Services, image_id: str, *, region: str) -> Journal:
-    """Open the journal of the boot tests of an image, apart from those of pushes. Raises LocalStateError."""
-    identity = {
-        "name": f"boot-test-{image_id}",
-        "region": region,
-        "account": services.identity.whoami().account_id,
-        "image": image_id,
-        "endpoint": services.endpoint,
-    }
-    return open_journal(directory / "boot-tests", identity)
+_DELETE_POLL_S, _DELETE_POLLS = 5, 60
 
 
 def boot_test_image(
-    image_id: str, options: CloudBootOptions, cloud: Cloud, journal: Journal, *, confirm: Confirm
+    image_id: str,
+    options: CloudBootOptions,
+    cloud: Cloud,
+    journal: Journal,
+    *,
+    confirm: Confirm,
+    repeat: bool = True,
 ) -> CloudBootTest:
     """Start an instance of an image, return the verdict by its console, and delete the instance in any case.
 
-    `confirm` is called before an instance is started, and raises if it is not to be. Raises RefusedError
-    "image-missing", "image-state", "instance-type-unavailable" and what ECS refuses, and LocalStateError
-    "file-unwritable" before anything is started.
+    The verdict of an earlier run that was stopped before it deleted its instance is the result, and without `repeat`
+    every earlier verdict is. `confirm` is called before an instance is started, and raises if it is not to be. Raises
+    RefusedError "image-missing", "image-state", "instance-type-unavailable", "boot-network-missing" and what ECS
+    refuses, and LocalStateError "file-unwritable" before anything is started.
     """
+    past = past_run(journal.entries)
+    if past is not None and past.test is not None and not (past.is_ended and repeat):
+        cloud.context.emit(Noted(message="The verdict is that of an earlier run."))
+        is_gone = past.is_ended or _end_or_warn(past.call, past.instance_id, cloud, journal)
+        return past.test if is_gone else replace(past.test, left_over=past.instance_id)
     for path in (options.log, options.screen):
         if path is not None:
             ensure_writable(path)
-    call = _unfinished(options, cloud, journal)
+    call = _unfinished(past, options, cloud, journal)
     if call is None:
         call = choose(image_id, options, cloud, confirm)
-        journal.write("instance-intended", **{name: value for name, value in asdict(call).items() if name != "dry_run"})
+        journal.write("instance-intended", **call_fields(call))
     else:
         cloud.context.emit(Noted(message="The boot test of an earlier run is continued."))
     instance_id = ""
@@ -78,8 +75,8 @@ def boot_test_image(
         with cloud.context.stage("boot", detail) as report:
             instance_id = cloud.instances.run_instance(call)
             journal.write("instance-started", instance_id=instance_id)
-            watch = _Watch(image_id, instance_id, call, options, cloud)
-            test = watch.until_verdict()
+            test = _Watch(image_id, instance_id, call, options, cloud).until_verdict()
+            journal.write("instance-judged", **judged_fields(test))
             report.detail = test.judgement.verdict
     except BaseException as error:
         # Without an answer it is not known whether there is an instance, and the next run asks with the same call.
@@ -89,21 +86,18 @@ def boot_test_image(
     return test if _end_or_warn(call, instance_id, cloud, journal) else replace(test, left_over=instance_id)
 
 
-def _unfinished(options: CloudBootOptions, cloud: Cloud, journal: Journal) -> InstanceCall | None:
+def _unfinished(past: PastRun | None, options: CloudBootOptions, cloud: Cloud, journal: Journal) -> InstanceCall | None:
     """Return the call of an earlier run whose instance can be continued with; delete any other instance of it."""
-    last = next((one for one in reversed(journal.entries) if one["kind"].startswith("instance-")), None)
-    if last is None or last["kind"] == "instance-ended":
+    if past is None or past.is_ended:
         return None
-    intended = next((one for one in reversed(journal.entries) if one["kind"] == "instance-intended"), None)
-    if intended is None:
-        return None
-    names = {one.name for one in fields(InstanceCall)} & intended.keys()
-    call = InstanceCall(**{name: intended[name] for name in names})
+    call, wanted = past.call, (options.vswitch_id, options.security_group_id)
     rest_s = _seconds(call.released) - cloud.context.clock.now_s()
-    is_same = (call.vswitch_id, call.security_group_id) == (options.vswitch_id, options.security_group_id)
-    if last["kind"] != "instance-ending" and is_same and rest_s >= max(_MIN_REST_S, options.timeout_s):
+    is_same = all(
+        one in (None, used) for one, used in zip(wanted, (call.vswitch_id, call.security_group_id), strict=True)
+    )
+    if not past.is_ending and is_same and rest_s >= max(_MIN_REST_S, options.timeout_s):
         return call
-    _end(call, last.get("instance_id", ""), cloud, journal)
+    _end(call, past.instance_id, cloud, journal)
     journal.write("instance-ended")
     return None
 
@@ -122,13 +116,16 @@ class _Watch:
         self._began_s = self._changed_s = cloud.context.clock.monotonic_s()
         self._up_s: float | None = None
         self._was_running = False
+        self._phase = "creating"
         self._raw: bytes | None = b""
         self._transcript = Transcript()
 
     def until_verdict(self) -> CloudBootTest:
         """Poll the console until it decides, or the time is over; save the console and the screen where wanted."""
         while (judgement := self._judged()) is None:
-            self._cloud.context.sleep(_POLL_S)
+            for _ in range(_CONSOLE_EVERY if self._was_running else _STATUS_EVERY):
+                self._report()
+                self._cloud.context.sleep(_PROGRESS_EVERY_S)
         if self._options.log is not None:
             self._save(self._options.log, self._raw or b"")
         if self._options.screen is not None:
@@ -155,20 +152,24 @@ class _Watch:
                 reason="The instance was deleted while it was tested.",
                 remedy="Run the same command again.",
             )
+        self._phase = _PHASES.get(instance.status, "booting")
+        # An instance may be Stopped before it is Starting.
+        self._was_running |= instance.status == "Running"
         self._read()
+        if self._raw is None or instance.is_windows:
+            return _without_console(self._elapsed_s, self._options.timeout_s)
+        return decide(self._observation(is_off=self._was_running and instance.status == "Stopped"))
+
+    def _report(self) -> None:
         progress = BootProgress(
             disk=self._image_id,
             bus=self._call.instance_type,
             elapsed_s=self._elapsed_s,
             timeout_s=self._options.timeout_s,
             line=self._transcript.last_line,
+            phase=self._phase,
         )
         self._cloud.context.emit(progress)
-        if self._raw is None or instance.is_windows:
-            return _without_console(self._elapsed_s, self._options.timeout_s)
-        # An instance may be Stopped before it is Starting.
-        self._was_running |= instance.status == "Running"
-        return decide(self._observation(is_off=self._was_running and instance.status == "Stopped"))
 
     def _read(self) -> None:
         raw = self._cloud.instances.console(self._instance_id)
@@ -269,6 +270,7 @@ def _end(call: InstanceCall, instance_id: str, cloud: Cloud, journal: Journal) -
     # A journal that can't be written must not keep the instance running.
     with suppress(AliyunImportError):
         journal.write("instance-ending")
+    began_s = cloud.ending_context.clock.monotonic_s()
     with cloud.ending_context.stage("finish", f"instance {', '.join(sorted(ids))}") as report:
         for _ in range(_DELETE_POLLS):
             for one in ids:
@@ -278,12 +280,25 @@ def _end(call: InstanceCall, instance_id: str, cloud: Cloud, journal: Journal) -
             if not ids:
                 report.detail = "the instance is deleted"
                 return True
-            cloud.ending_context.sleep(_DELETE_POLL_S)
+            for _ in range(_DELETE_POLL_S):
+                cloud.ending_context.emit(_deletion(call, cloud.ending_context.clock.monotonic_s() - began_s))
+                cloud.ending_context.sleep(_PROGRESS_EVERY_S)
     raise TransientError(
         f"ECS has not deleted the instance {', '.join(sorted(ids))}.",
         code="instance-left",
         remedy="Run the same command again, or delete it in the console.",
         resumable=True,
+    )
+
+
+def _deletion(call: InstanceCall, elapsed_s: float) -> BootProgress:
+    return BootProgress(
+        disk=call.image_id,
+        bus=call.instance_type,
+        elapsed_s=elapsed_s,
+        timeout_s=float(_DELETE_POLL_S * _DELETE_POLLS),
+        line="",
+        phase="deleting",
     )
 
 

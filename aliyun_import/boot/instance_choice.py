@@ -1,15 +1,16 @@
 """Choice of the instance of a boot test: the smallest on which the image starts, and which ECS would start now."""
 
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import TypeVar
 
 from aliyun_import.boot.run import DEFAULT_TIMEOUT_S
 from aliyun_import.context import Context
 from aliyun_import.errors import InstanceTypeUnavailable, RefusedError
-from aliyun_import.model.boot import InstanceCall, InstanceType, SystemDisk
+from aliyun_import.model.boot import BOOT_TEST_TAG, InstanceCall, InstanceType, SecurityGroup, SystemDisk, VSwitch
 from aliyun_import.model.image import Image
 from aliyun_import.services.interface import ImageService, InstanceService
 
@@ -21,25 +22,62 @@ _MAX_TYPES = 3
 _AVOIDED_FAMILIES = ("ecs.ebm", "ecs.gn", "ecs.vgn", "ecs.sgn", "ecs.ga", "ecs.f", "ecs.i", "ecs.d", "ecs.scc")
 _CATEGORIES = ("cloud_essd", "cloud_auto", "cloud_essd_entry", "cloud_efficiency", "cloud_ssd")
 _TIME_FORMAT = "%Y-%m-%dT%H:%M:00Z"
+# RAM decides about a call before ECS looks for its image, so that a dry run with none shows whether instances may be
+# started at all. (Not proven on a real account: if ECS looked first, the dry run would show nothing.)
+_NO_IMAGE = "m-00000000000000000000"
+Network = TypeVar("Network", VSwitch, SecurityGroup)
+
+
+@dataclass(frozen=True, slots=True)
+class _Kind:
+    """What an instance needs of a network, for messages."""
+
+    name: str
+    plural: str
+    option: str
+    tag_command: str
+
+
+_VSWITCH = _Kind(
+    "vSwitch",
+    "vSwitches",
+    "--vswitch",
+    "aliyun vpc TagResources --ResourceType VSWITCH --ResourceId.1 VSWITCH_ID",
+)
+_GROUP = _Kind(
+    "security group",
+    "security groups",
+    "--security-group",
+    "aliyun ecs TagResources --ResourceType securitygroup --ResourceId.1 SECURITY_GROUP_ID",
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CloudBootOptions:
     """How an image is tested: the network of the instance, and the longest time of the boot.
 
-    The vSwitch decides on the zone. `log` is a file for the console, `screen` one for a picture of the screen (JPEG).
+    Without a vSwitch, or a security group, it is the one with the tag `import-boot-test`, if there is only one. The
+    vSwitch decides on the zone. `log` is a file for the console, `screen` one for a picture of the screen (JPEG).
     """
 
-    vswitch_id: str
-    security_group_id: str
+    vswitch_id: str | None = None
+    security_group_id: str | None = None
     timeout_s: float = DEFAULT_TIMEOUT_S
     log: Path | None = None
     screen: Path | None = None
 
+    @property
+    def longest_life_s(self) -> float:
+        """Return how long the instance may exist at most: ECS releases it then."""
+        return max(_MIN_LIFE_S, self.timeout_s + _MARGIN_S)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class InstanceOffer:
-    """The instance that a boot test is about to start, at the cost of the account."""
+    """The instance that a boot test is about to start, at the cost of the account.
+
+    `image_id` is empty before the import: the type is then the one that is expected.
+    """
 
     image_id: str
     instance_type: InstanceType
@@ -47,6 +85,8 @@ class InstanceOffer:
     disk: SystemDisk
     disk_gib: int
     longest_life_s: float
+    vswitch_id: str
+    security_group_id: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -58,6 +98,7 @@ class Cloud:
     context: Context
     ending: InstanceService
     ending_context: Context
+    region: str
 
 
 Confirm = Callable[[InstanceOffer], None]
@@ -66,53 +107,131 @@ Confirm = Callable[[InstanceOffer], None]
 def choose(image_id: str, options: CloudBootOptions, cloud: Cloud, confirm: Confirm) -> InstanceCall:
     """Return the call for the smallest instance that the image can start on, which ECS would accept now."""
     image = _startable(cloud.images.image(image_id), image_id)
-    zone = cloud.instances.zone_of(options.vswitch_id)
-    if zone is None:
-        raise RefusedError(
-            f"There is no vSwitch {options.vswitch_id} in this region.",
-            code="request-invalid",
-            remedy="Pass --vswitch with the id of a vSwitch of the region of --region.",
-        )
-    in_stock = cloud.instances.types_in_stock(zone)
-    types = smallest(cloud.instances.instance_types(image_id), in_stock)
-    life_s = max(_MIN_LIFE_S, options.timeout_s + _MARGIN_S)
+    network = network_of(options, cloud)
+    types = cloud.instances.instance_types(image_id)
     refused: InstanceTypeUnavailable | None = None
-    for kind in types[:_MAX_TYPES]:
-        disk = system_disk(cloud.instances.system_disks(kind.name, zone=zone), size_gib=image.size_gib or 0)
-        if disk is None:
-            continue
-        call = InstanceCall(
-            image_id=image_id,
-            instance_type=kind.name,
-            vswitch_id=options.vswitch_id,
-            security_group_id=options.security_group_id,
-            disk_category=disk.category,
-            disk_gib=max(disk.min_gib, image.size_gib or 0),
-            released=_time_of(cloud.context.clock.now_s() + life_s),
-            client_token=str(uuid.uuid4()),
-        )
+    for found in _offers(options, cloud, network, types, size_gib=image.size_gib):
+        offer = replace(found, image_id=image_id)
+        call = _call(offer, cloud)
         try:
             cloud.instances.run_instance(replace(call, dry_run=True))
         except InstanceTypeUnavailable as error:
             refused = error
             continue
-        confirm(
-            InstanceOffer(
-                image_id=image_id,
-                instance_type=kind,
-                zone=zone,
-                disk=disk,
-                disk_gib=call.disk_gib,
-                longest_life_s=life_s,
-            )
-        )
+        confirm(offer)
         cloud.context.check_cancelled()
         # An answer may have taken long: the life begins now.
-        return replace(call, released=_time_of(cloud.context.clock.now_s() + life_s))
-    raise refused or InstanceTypeUnavailable(
-        f"No instance type that is in stock in {zone} can start the image {image_id}.",
+        return _call(offer, cloud)
+    raise refused or _none_in_stock(network[0].zone, f"the image {image_id}")
+
+
+def expected_offer(
+    options: CloudBootOptions, cloud: Cloud, *, architecture: str, has_nvme: bool, size_gib: int | None
+) -> InstanceOffer:
+    """Return the instance that an image is expected to be tested with, before the image exists.
+
+    Raises what ECS and VPC refuse already: the network, the stock, the right to start instances. Which types start an
+    image, by its boot mode for example, is known once it exists.
+    """
+    network = network_of(options, cloud)
+    types = tuple(one for one in cloud.instances.small_types(architecture) if has_nvme or not one.needs_nvme)
+    offer = next(_offers(options, cloud, network, types, size_gib=size_gib), None)
+    if offer is None:
+        raise _none_in_stock(network[0].zone, f"an image for {architecture}")
+    call = _call(replace(offer, image_id=_NO_IMAGE), cloud)
+    try:
+        cloud.instances.run_instance(replace(call, dry_run=True))
+    except RefusedError as error:
+        if error.code != "image-missing":
+            raise
+    return offer
+
+
+def _offers(
+    options: CloudBootOptions,
+    cloud: Cloud,
+    network: tuple[VSwitch, SecurityGroup],
+    types: tuple[InstanceType, ...],
+    *,
+    size_gib: int | None,
+) -> Iterator[InstanceOffer]:
+    """Yield the instances that could be started, of the smallest types in stock, the smallest first."""
+    vswitch, group = network
+    in_stock = cloud.instances.types_in_stock(vswitch.zone)
+    for kind in smallest(types, in_stock)[:_MAX_TYPES]:
+        disk = system_disk(cloud.instances.system_disks(kind.name, zone=vswitch.zone), size_gib=size_gib or 0)
+        if disk is not None:
+            yield InstanceOffer(
+                image_id="",
+                instance_type=kind,
+                zone=vswitch.zone,
+                disk=disk,
+                disk_gib=max(disk.min_gib, size_gib or 0),
+                longest_life_s=options.longest_life_s,
+                vswitch_id=vswitch.id,
+                security_group_id=group.id,
+            )
+
+
+def network_of(options: CloudBootOptions, cloud: Cloud) -> tuple[VSwitch, SecurityGroup]:
+    """Return the vSwitch and the security group of an instance: the given ones, or those with the tag of boot tests."""
+    vswitches = cloud.instances.vswitches(options.vswitch_id)
+    groups = cloud.instances.security_groups(options.security_group_id)
+    vswitch = _only(_VSWITCH, _of_same_vpc(vswitches, groups), options.vswitch_id, region=cloud.region)
+    group = _only(_GROUP, _of_same_vpc(groups, vswitches), options.security_group_id, region=cloud.region)
+    if vswitch.vpc_id != group.vpc_id:
+        raise RefusedError(
+            f"The vSwitch {vswitch.id} is in {vswitch.vpc_id}, the security group {group.id} in {group.vpc_id}.",
+            code="request-invalid",
+            remedy="Pass --vswitch and --security-group of one VPC.",
+        )
+    return vswitch, group
+
+
+def _of_same_vpc(found: tuple[Network, ...], others: Iterable[VSwitch | SecurityGroup]) -> tuple[Network, ...]:
+    """Return those in a VPC of the others; all of them if none is."""
+    vpcs = {one.vpc_id for one in others}
+    return tuple(one for one in found if one.vpc_id in vpcs) or found
+
+
+def _only(kind: _Kind, found: tuple[Network, ...], given: str | None, *, region: str) -> Network:
+    if len(found) == 1:
+        return found[0]
+    if given is not None:
+        raise RefusedError(
+            f"There is no {kind.name} {given} in {region}.",
+            code="request-invalid",
+            remedy=f"Pass {kind.option} with the id of a {kind.name} of the region of --region.",
+        )
+    ids = [one.id for one in found]
+    tag = f"`{kind.tag_command} --Tag.1.Key {BOOT_TEST_TAG} --RegionId {region}`"
+    raise RefusedError(
+        f"{'Several' if found else 'No'} {kind.plural} in {region} have the tag {BOOT_TEST_TAG}"
+        f"{': ' if found else ''}{', '.join(ids)}.",
+        code="boot-network-missing",
+        cause=f"Without {kind.option} a boot test takes the {kind.name} with this tag.",
+        remedy=f"Pass {kind.option}, or leave the tag on one alone." if found else f"Pass {kind.option}, or run {tag}.",
+    )
+
+
+def _none_in_stock(zone: str, what: str) -> InstanceTypeUnavailable:
+    return InstanceTypeUnavailable(
+        f"No instance type that is in stock in {zone} can start {what}.",
         code="instance-type-unavailable",
         remedy="Pass --vswitch with a vSwitch of another zone.",
+    )
+
+
+def _call(offer: InstanceOffer, cloud: Cloud) -> InstanceCall:
+    return InstanceCall(
+        image_id=offer.image_id,
+        instance_type=offer.instance_type.name,
+        vswitch_id=offer.vswitch_id,
+        security_group_id=offer.security_group_id,
+        disk_category=offer.disk.category,
+        disk_gib=offer.disk_gib,
+        released=_time_of(cloud.context.clock.now_s() + offer.longest_life_s),
+        client_token=str(uuid.uuid4()),
     )
 
 

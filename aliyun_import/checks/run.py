@@ -33,7 +33,7 @@ from aliyun_import.checks.registry import (
 from aliyun_import.disk.inspect import inspect_disk
 from aliyun_import.disk.report import UNKNOWN, DiskReport
 from aliyun_import.errors import AliyunImportError, DiskError, RefusedError, UsageError
-from aliyun_import.model.boot import BootTest, Verdict
+from aliyun_import.model.boot import BootTest, CloudBootTest, Verdict
 from aliyun_import.model.finding import Finding, Severity
 from aliyun_import.model.request import DiskRequest, ImportRequest
 
@@ -58,7 +58,8 @@ BOOT_TEST = declared(
         Severity.NOTE: "if it boots",
     },
     "Start the disk in QEMU as an instance would be started, and read its console: with `check --boot` and "
-    "`push --boot-test local` alone, since it runs the code on the disk.",
+    "`push --boot-test local` alone, since it runs the code on the disk. `push --boot-test cloud` starts an "
+    "instance of the image.",
     source=Source.JUDGEMENT,
     applies_to=AppliesTo.BOOT,
 )
@@ -272,6 +273,20 @@ def check_disk(path: Path, *, is_data_disk: bool = False, skip_checks: Collectio
         report=report,
         parameters=infer_parameters(report, request, index=index),
         findings=tuple(finding for finding in findings if finding.rule not in skip_checks),
+    )
+
+
+def finding_of_image(test: CloudBootTest) -> Finding:
+    """Return the finding of the boot test of an image."""
+    judgement = test.judgement
+    return Finding(
+        rule=BOOT_TEST.id,
+        severity=_SEVERITIES[judgement.verdict],
+        message=f"{_SENTENCES[judgement.verdict].replace('disk', 'image')} ({test.instance_type}): {judgement.reason}",
+        remedy=judgement.remedy,
+        where=f"console: {judgement.evidence[-1]}" if judgement.evidence else "",
+        subject=test.image_id,
+        source=BOOT_TEST.source,
     )
 
 

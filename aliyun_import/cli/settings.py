@@ -29,7 +29,7 @@ from aliyun_import.user_directories import config_directory
 NAME = "aliyun-import.toml"
 _PROFILES = "profiles"
 # Variables that are read by other means than an option.
-_OTHER_VARIABLES = {f"{PREFIX}ENDPOINT_URL_{service}" for service in ("OSS", "ECS", "RAM", "STS")}
+_OTHER_VARIABLES = {f"{PREFIX}ENDPOINT_URL_{service}" for service in ("OSS", "ECS", "RAM", "STS", "VPC")}
 
 
 @dataclass(frozen=True, slots=True)

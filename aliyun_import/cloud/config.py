@@ -12,7 +12,7 @@ from aliyun_import.errors import UsageError
 PREFIX = "ALIYUN_IMPORT_"
 # The vendor's names, in the order in which its CLI reads them.
 REGION_VARIABLES = ("ALIBABA_CLOUD_REGION_ID", "ALIBABACLOUD_REGION_ID", "ALICLOUD_REGION_ID")
-SERVICES = ("OSS", "ECS", "RAM", "STS")
+SERVICES = ("OSS", "ECS", "RAM", "STS", "VPC")
 
 
 class OssEndpointType(StrEnum):
@@ -31,7 +31,7 @@ class CloudConfig:
     `credentials`: None finds them as the vendor's tools do (environment, OIDC, profile, credentials file, instance
     role, credentials URI) when `connect` is called; `profile` names a profile of ~/.aliyun/config.json instead.
     `endpoint_url` replaces the endpoint of every service, `endpoint_overrides` that of single ones ("OSS", "ECS",
-    "RAM", "STS"), `oss_endpoint` that of OSS; with `oss_cname` it is a custom domain that is bound to the bucket.
+    "RAM", "STS", "VPC"), `oss_endpoint` that of OSS; with `oss_cname` it is a custom domain of the bucket.
     `insecure` permits http to another machine, which sends credentials and disk unencrypted.
     `command_options` are options that a printed follow-up command needs to reach the same services.
     """

@@ -6,13 +6,15 @@ import json
 import threading
 from collections.abc import Mapping
 
+from aliyunsdkcore.request import RpcRequest
 from aliyunsdkecs.request.v20140526.DeleteInstanceRequest import DeleteInstanceRequest
 from aliyunsdkecs.request.v20140526.DescribeAvailableResourceRequest import DescribeAvailableResourceRequest
 from aliyunsdkecs.request.v20140526.DescribeImageSupportInstanceTypesRequest import (
     DescribeImageSupportInstanceTypesRequest,
 )
 from aliyunsdkecs.request.v20140526.DescribeInstancesRequest import DescribeInstancesRequest
-from aliyunsdkecs.request.v20140526.DescribeVSwitchesRequest import DescribeVSwitchesRequest
+from aliyunsdkecs.request.v20140526.DescribeInstanceTypesRequest import DescribeInstanceTypesRequest
+from aliyunsdkecs.request.v20140526.DescribeSecurityGroupsRequest import DescribeSecurityGroupsRequest
 from aliyunsdkecs.request.v20140526.GetInstanceConsoleOutputRequest import GetInstanceConsoleOutputRequest
 from aliyunsdkecs.request.v20140526.GetInstanceScreenshotRequest import GetInstanceScreenshotRequest
 from aliyunsdkecs.request.v20140526.RunInstancesRequest import RunInstancesRequest
@@ -24,10 +26,20 @@ from aliyun_import.cloud.transport.answer import Fields, objects, text, whole, w
 from aliyun_import.cloud.transport.rpc import RpcClient, unreadable
 from aliyun_import.cloud.transport.settings import Timeouts
 from aliyun_import.errors import AliyunImportError
-from aliyun_import.model.boot import Instance, InstanceCall, InstanceType, SystemDisk
+from aliyun_import.model.boot import (
+    BOOT_TEST_TAG,
+    Instance,
+    InstanceCall,
+    InstanceType,
+    SecurityGroup,
+    SystemDisk,
+    VSwitch,
+)
 
-# The largest page of DescribeInstances.
+# The largest page of these lists; that of DescribeVSwitches is 50.
 _PAGE = 100
+# Boot tests take the smallest type. A page has some 100 types, and there are thousands.
+_FEW_PROCESSORS = 4
 # The documents have no number for a category without one.
 _ANY_SIZE = 2**31
 # Windows instances and retired types have no console; Running only is IncorrectInstanceStatus before.
@@ -35,7 +47,7 @@ _NO_CONSOLE, _NOT_YET = "NotSupported", "IncorrectInstanceStatus"
 
 
 class EcsInstances:
-    """services.InstanceService through ECS, in one region. Waits end with Interrupted once `cancel` is set."""
+    """services.InstanceService through ECS and VPC, in one region. Waits end with Interrupted once `cancel` is set."""
 
     def __init__(
         self,
@@ -46,21 +58,60 @@ class EcsInstances:
         cancel: threading.Event | None = None,
     ) -> None:
         self._region = endpoints.region
-        self._client = RpcClient(
-            "ECS", endpoints.ecs, region=endpoints.region, credentials=credentials, timeouts=timeouts, cancel=cancel
+        self._client, self._vpc = (
+            RpcClient(name, url, region=endpoints.region, credentials=credentials, timeouts=timeouts, cancel=cancel)
+            for name, url in (("ECS", endpoints.ecs), ("VPC", endpoints.vpc))
         )
 
     def close(self) -> None:
         """Close the connections; the next request opens new ones."""
         self._client.close()
+        self._vpc.close()
 
-    def zone_of(self, vswitch_id: str) -> str | None:
-        """Return the zone of a vSwitch, None if it does not exist."""
-        request = DescribeVSwitchesRequest()
-        request.set_VSwitchId(vswitch_id)
-        answer = self._client.call(request, region=self._region, vswitch=vswitch_id)
-        found = objects(answer, "VSwitches", "VSwitch")
-        return next((word(one, "ZoneId") for one in found if text(one, "VSwitchId") == vswitch_id), None)
+    def vswitches(self, vswitch_id: str | None = None) -> tuple[VSwitch, ...]:
+        """Return the vSwitch with an id, if it exists; without one, the vSwitches with the tag of boot tests."""
+        # ECS's own operation of this name knows no tags, and is deprecated.
+        request = RpcRequest("Vpc", "2016-04-28", "DescribeVSwitches")
+        request.set_method("POST")
+        request.add_query_param("PageSize", "50")
+        if vswitch_id is not None:
+            request.add_query_param("VSwitchId", vswitch_id)
+        else:
+            request.add_query_param("Tag.1.Key", BOOT_TEST_TAG)
+        answer = self._vpc.call(request, region=self._region, vswitch=vswitch_id or "")
+        return tuple(
+            VSwitch(id=word(one, "VSwitchId"), vpc_id=word(one, "VpcId"), zone=word(one, "ZoneId"))
+            for one in objects(answer, "VSwitches", "VSwitch")
+        )
+
+    def security_groups(self, group_id: str | None = None) -> tuple[SecurityGroup, ...]:
+        """Return the security group with an id, if it exists; without one, those with the tag of boot tests."""
+        request = DescribeSecurityGroupsRequest()
+        request.set_PageSize(_PAGE)
+        if group_id is not None:
+            request.set_SecurityGroupId(group_id)
+        else:
+            request.set_Tags([{"Key": BOOT_TEST_TAG}])
+        answer = self._client.call(request, region=self._region, group=group_id or "")
+        return tuple(
+            SecurityGroup(id=word(one, "SecurityGroupId"), vpc_id=word(one, "VpcId"))
+            for one in objects(answer, "SecurityGroups", "SecurityGroup")
+        )
+
+    def small_types(self, architecture: str) -> tuple[InstanceType, ...]:
+        """Return the instance types of an architecture that have few processors."""
+        request = DescribeInstanceTypesRequest()
+        request.set_CpuArchitecture("ARM" if architecture == "arm64" else "X86")
+        request.set_MaximumCpuCoreCount(_FEW_PROCESSORS)
+        request.set_MaxResults(_PAGE)
+        found: list[InstanceType] = []
+        while True:
+            answer = self._client.call(request, region=self._region)
+            found += _types(answer)
+            token = text(answer, "NextToken")
+            if not token:
+                return tuple(found)
+            request.set_NextToken(token)
 
     def instance_types(self, image_id: str) -> tuple[InstanceType, ...]:
         """Return the instance types that can start an image."""
@@ -68,14 +119,7 @@ class EcsInstances:
         request.set_ImageId(image_id)
         request.set_ActionType("CreateEcs")
         answer = self._client.call(request, region=self._region, image=image_id)
-        return tuple(
-            InstanceType(
-                name=word(one, "InstanceTypeId"),
-                processors=whole(one, "CpuCoreCount") or 0,
-                memory_gib=_number(one, "MemorySize"),
-            )
-            for one in objects(answer, "InstanceTypes", "InstanceType")
-        )
+        return _types(answer)
 
     def types_in_stock(self, zone: str) -> frozenset[str]:
         """Return the names of the instance types that a zone sells now."""
@@ -114,9 +158,9 @@ class EcsInstances:
         return next((one for one in self._instances(request) if one.instance_id == instance_id), None)
 
     def instances(self, *, tags: Mapping[str, str]) -> tuple[Instance, ...]:
-        """Return the instances with these tags, at most 100."""
+        """Return the instances with these tags, at most 100; an empty value stands for any."""
         request = DescribeInstancesRequest()
-        request.set_Tags(tag_list(tags))
+        request.set_Tags([{"Key": key, **({"Value": value} if value else {})} for key, value in tags.items()])
         request.set_PageSize(_PAGE)
         return self._instances(request)
 
@@ -208,6 +252,18 @@ def run_request(call: InstanceCall) -> RunInstancesRequest:
     else:
         request.set_ClientToken(call.client_token)
     return request
+
+
+def _types(answer: Fields) -> tuple[InstanceType, ...]:
+    return tuple(
+        InstanceType(
+            name=word(one, "InstanceTypeId"),
+            processors=whole(one, "CpuCoreCount") or 0,
+            memory_gib=_number(one, "MemorySize"),
+            needs_nvme=text(one, "NvmeSupport") == "required",
+        )
+        for one in objects(answer, "InstanceTypes", "InstanceType")
+    )
 
 
 def _number(fields: Fields, name: str) -> float:

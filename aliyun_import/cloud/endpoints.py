@@ -65,6 +65,7 @@ class Endpoints:
     ecs: str
     ram: str
     sts: str
+    vpc: str
 
 
 def resolve_endpoints(
@@ -80,10 +81,10 @@ def resolve_endpoints(
     """Return the URL of every service.
 
     For each service the first of these counts: `oss_endpoint` (OSS only), its entry in `overrides` (OSS, ECS, RAM,
-    STS), `endpoint_url`, the region's own. A URL without a scheme means https. `oss_endpoint_type` is public, internal
-    or accelerate and chooses among the region's own (a caller that offers "auto" decides before). `allow_insecure`
-    permits http to another machine. Raises UsageError "region-invalid", "endpoint-invalid", "endpoint-insecure" and
-    "endpoint-unknown" (a region without a public OSS endpoint).
+    STS, VPC), `endpoint_url`, the region's own. A URL without a scheme means https. `oss_endpoint_type` is public,
+    internal or accelerate, and chooses among the region's own (a caller that offers "auto" decides before).
+    `allow_insecure` permits http to another machine. Raises UsageError "region-invalid", "endpoint-invalid",
+    "endpoint-insecure" and "endpoint-unknown" (a region without a public OSS endpoint).
     """
     if not _REGION.fullmatch(region):
         raise UsageError(
@@ -115,6 +116,7 @@ def resolve_endpoints(
         # RAM is global; the global STS host answers GetCallerIdentity for every region.
         ram=elsewhere("RAM") or "https://ram.aliyuncs.com",
         sts=elsewhere("STS") or "https://sts.aliyuncs.com",
+        vpc=elsewhere("VPC") or f"https://vpc.{region}.aliyuncs.com",
     )
 
 

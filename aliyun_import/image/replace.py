@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from aliyun_import.context import Context
 from aliyun_import.errors import AccessError, NameTaken, RefusedError
 from aliyun_import.events import Changed, Noted, Warned
-from aliyun_import.image.find_existing import name_holder
+from aliyun_import.image.find_existing import clear_failed, name_holder, name_taken
 from aliyun_import.limits import MAX_NAME_CHARS
 from aliyun_import.model.image import Image, ImageStatus
 from aliyun_import.services.interface import ImageService
@@ -93,6 +93,25 @@ def replace_image(images: ImageService, context: Context, new: Image, *, name: s
         remedy=f"Rename it in the console once no other image has the name in {region}.",
         details={"image_id": new.image_id, "image_name": name, "region": region},
     )
+
+
+def take_name(images: ImageService, context: Context, new: Image, *, name: str, region: str) -> Image:
+    """Rename the usable image `new` to a name that was free before its import, and return it. Safe to repeat.
+
+    A failed image that a push left behind is deleted for it. NameTaken if another image took the name meanwhile.
+    """
+    _refuse_unusable(new)
+    for _ in range(2):
+        if _rename(images, new.image_id, name):
+            context.emit(Changed(what="named image", name=f"{new.image_id} {name}"))
+            break
+        holder = name_holder(images, name)
+        if holder is None or holder.image_id == new.image_id:
+            break  # the answer to an earlier attempt was lost
+        if not clear_failed(images, context, holder, tags={}):
+            taken = name_taken(holder, name=name, region=region, why="and was free before the import")
+            raise taken.advised(f"The new image {new.image_id} is usable, and is named {new.name} until then.")
+    return images.image(new.image_id) or new
 
 
 def _take(images: ImageService, context: Context, step: Step, *, name: str, region: str) -> bool:

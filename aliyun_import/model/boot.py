@@ -87,17 +87,36 @@ class BootTest:
         return self.decisive.judgement.verdict
 
 
-# Tag of an instance: the boot test that started it. ECS refuses keys that begin with "aliyun" or "acs:".
+# Tag of an instance: the boot test that started it. A vSwitch and a security group with this key, of whatever value,
+# are those of boot tests. ECS refuses keys that begin with "aliyun" or "acs:".
 BOOT_TEST_TAG = "import-boot-test"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class VSwitch:
+    """A vSwitch: a network in one zone."""
+
+    id: str
+    vpc_id: str
+    zone: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SecurityGroup:
+    """A security group."""
+
+    id: str
+    vpc_id: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class InstanceType:
-    """An instance type."""
+    """An instance type. `needs_nvme`: it starts no image that does not support NVMe."""
 
     name: str
     processors: int
     memory_gib: float
+    needs_nvme: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

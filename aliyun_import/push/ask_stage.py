@@ -68,7 +68,7 @@ def ask_stage(request: ImportRequest, account: AccountState, run: PushRun, journ
     local = [index for index, disk in enumerate(request.disks) if disk.path]
     if not set(local) - state.uploaded.keys():
         return request
-    name = temporary_name(request.name, state.push_id) if run.options.replace else request.name
+    name = temporary_name(request.name, state.push_id) if run.options.is_named_last else request.name
     question = hashlib.sha256(repr(replace(request, name=name)).encode()).hexdigest()[:16]
     if state.accepted == question:
         return request

@@ -18,10 +18,10 @@ from aliyun_import.push.state import fold
 def boot_stage(request: ImportRequest, disks: SentDisks, run: PushRun, journal: Journal) -> BootTest | None:
     """Start the system disk as it is sent; raise DiskError "boot-test" if it does not boot.
 
-    Returns None if no boot test is wanted, and where an earlier run of the push started the same machine.
+    Returns None if no boot test of the disk is wanted, and where an earlier run of the push started the same machine.
     """
     options = run.options
-    if options.boot_test is None:
+    if options.boot_test != "local":
         return None
     path = request.disks[0].path
     if path is None:
@@ -41,7 +41,10 @@ def boot_stage(request: ImportRequest, disks: SentDisks, run: PushRun, journal: 
     )
     if fold(journal.entries).boot_tested == machine:
         return None
-    test = boot_test(subject, BootOptions(timeout_s=options.boot_timeout_s or DEFAULT_TIMEOUT_S), run.context)
+    boot_options = BootOptions(
+        timeout_s=options.boot_timeout_s or DEFAULT_TIMEOUT_S, log=options.boot_log, screen=options.boot_screen
+    )
+    test = boot_test(subject, boot_options, run.context)
     finding = finding_of(test, Path(subject.name))
     if finding.rule not in options.skip_checks:
         raise_if_blocked([finding], force=options.force)

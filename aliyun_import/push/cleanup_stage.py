@@ -7,7 +7,7 @@ from aliyun_import.cleanup import remove_object
 from aliyun_import.errors import AccessError, AliyunImportError, ImportFailed, RefusedError
 from aliyun_import.events import Changed, Noted, Warned
 from aliyun_import.image.find_existing import clear_failed
-from aliyun_import.image.replace import replace_image
+from aliyun_import.image.replace import replace_image, take_name
 from aliyun_import.journal import Journal
 from aliyun_import.model.image import PUSH_ID_TAG, Image
 from aliyun_import.model.objects import UploadedObject
@@ -20,16 +20,20 @@ from aliyun_import.sizes import size
 from aliyun_import.upload.manifest import SUFFIX
 
 
-def cleanup_stage(
-    request: ImportRequest, image: Image, state: PushState, account: AccountState, run: PushRun, journal: Journal
-) -> tuple[Image, tuple[str, ...]]:
-    """Give the image its boot mode and its name, delete the staging objects; return it and the URLs that remain.
+def settle_image(request: ImportRequest, image: Image, state: PushState, run: PushRun, journal: Journal) -> Image:
+    """Give a usable image its boot mode, and return it; it has the content that was proven.
 
     Raises ImportFailed "object-replaced" before that, if an object is not the one that was proven to be the disk.
     """
+    _check_objects(image, state, run, journal)
+    return _with_boot_mode(request, image, run)
+
+
+def cleanup_stage(
+    request: ImportRequest, image: Image, state: PushState, account: AccountState, run: PushRun, journal: Journal
+) -> tuple[Image, tuple[str, ...]]:
+    """Give the image its name, and delete the staging objects; return it and the URLs that remain."""
     with run.context.stage("finish") as stage:
-        _check_objects(image, state, run, journal)
-        image = _with_boot_mode(request, image, run)
         if run.options.replace:
             image = replace_image(
                 run.services.images,
@@ -39,6 +43,8 @@ def cleanup_stage(
                 policy=run.options.replace,
                 region=request.region,
             )
+        elif image.name != request.name and image.name == state.import_name:
+            image = take_name(run.services.images, run.context, image, name=request.name, region=request.region)
         _clear_remnants(image, state, run)
         store = run.services.store(account.bucket) if account.bucket else None
         left = _remove_staging(state, run, journal, store)

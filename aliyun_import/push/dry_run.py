@@ -3,6 +3,7 @@
 from dataclasses import replace
 from typing import Any
 
+from aliyun_import.boot.instance_choice import InstanceOffer
 from aliyun_import.context import Context
 from aliyun_import.disk.disk import Disk
 from aliyun_import.errors import DetectionUnsupported, ImageImporting, NameTaken
@@ -13,6 +14,7 @@ from aliyun_import.model.request import ImportRequest, parameters
 from aliyun_import.model.roles import Policy, Role
 from aliyun_import.push.ask_stage import ask_ecs
 from aliyun_import.push.earlier import Begun
+from aliyun_import.push.image_boot_stage import refuse_known_failure
 from aliyun_import.push.options import PushResult, PushRun
 from aliyun_import.push.stages import upload_request, without_detection
 from aliyun_import.push.state import PushState
@@ -33,15 +35,20 @@ _SHORT_NAMES = {
 }
 
 
-def dry_run(request: ImportRequest, begun: Begun, run: PushRun, journal: Journal) -> PushResult:
+def dry_run(
+    request: ImportRequest, begun: Begun, run: PushRun, journal: Journal, *, offer: InstanceOffer | None
+) -> PushResult:
     """Return what a push would do from here on; docs/json.md describes `plan`. `journal` is a copy.
 
-    `request` has the disks as they are sent. Raises what the push would raise, and what ECS would refuse, except what
-    the push itself would provide. The ids of the result are those of an import that the push would follow, else empty.
+    `request` has the disks as they are sent, `offer` is the instance that the image would be tested with. Raises what
+    the push would raise, and what ECS would refuse, except what the push itself would provide. The ids of the result
+    are those of an import that the push would follow, else empty.
     """
     state = begun.state
     plan = empty_plan(request)
+    plan["boot_test"] = _instance(offer) if offer else None
     if state.submitted:
+        _refuse_known_failure(request, begun, run)
         plan["steps"] = [_followed(state)]
     else:
         plan["steps"] = _steps(request, begun, run)
@@ -68,9 +75,30 @@ def empty_plan(request: ImportRequest) -> dict[str, Any]:
         "region": request.region,
         "steps": [],
         "disks": [],
+        "boot_test": None,
         "parameters": _parameters(request),
         "service_says": "",
     }
+
+
+def _instance(offer: InstanceOffer) -> dict[str, Any]:
+    return {
+        "instance_type": offer.instance_type.name,
+        "processors": offer.instance_type.processors,
+        "memory_gib": offer.instance_type.memory_gib,
+        "zone": offer.zone,
+        "disk_category": offer.disk.category,
+        "disk_gib": offer.disk_gib,
+        "vswitch": offer.vswitch_id,
+        "security_group": offer.security_group_id,
+        "longest_life_s": offer.longest_life_s,
+    }
+
+
+def _refuse_known_failure(request: ImportRequest, begun: Begun, run: PushRun) -> None:
+    image = run.services.images.image(begun.state.image_id)
+    if image is not None and (run.options.boot_test == "cloud" or image.name != request.name):
+        refuse_known_failure(request, image, run, account_id=begun.account.identity.account_id)
 
 
 def _followed(state: PushState) -> str:
@@ -80,7 +108,7 @@ def _followed(state: PushState) -> str:
 
 
 def _answer(request: ImportRequest, begun: Begun, run: PushRun, *, keys: list[str]) -> str:
-    name = temporary_name(request.name, begun.state.push_id) if run.options.replace else request.name
+    name = temporary_name(request.name, begun.state.push_id) if run.options.is_named_last else request.name
     try:
         return ask_ecs(replace(request, name=name), begun.account, run, keys=keys)
     except DetectionUnsupported as error:

@@ -9,6 +9,7 @@ from typing import Any
 
 from aliyun_import.errors import LocalStateError
 from aliyun_import.journal import open_journal, read_journals
+from aliyun_import.model.boot import Verdict
 from aliyun_import.push.state import fold
 
 
@@ -90,9 +91,9 @@ def _stage(entries: Sequence[Mapping[str, Any]]) -> Stage:
     kinds = [entry["kind"] for entry in entries]
     if state.finished:
         return Stage.FINISHED
-    if state.submitted or state.client_token:
+    if (state.submitted or state.client_token) and state.verdict != Verdict.FAILS:
         return Stage.IMPORTING
-    if state.failed_tokens:
+    if state.failed_tokens or state.verdict:
         return Stage.FAILED
     if "upload-intended" not in kinds:
         return Stage.BEGUN

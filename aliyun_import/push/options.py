@@ -4,10 +4,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from aliyun_import.boot.instance_choice import Cloud, Confirm
 from aliyun_import.context import Context
 from aliyun_import.disk.disk import OpenDisks
 from aliyun_import.journal import default_state_dir
-from aliyun_import.model.boot import BootTest
+from aliyun_import.model.boot import BootTest, CloudBootTest
 from aliyun_import.model.objects import UploadedObject
 from aliyun_import.services.interface import Services
 from aliyun_import.upload.context import TransferOptions
@@ -18,9 +19,12 @@ class PushOptions:
     """How a push proceeds, beside what the image is to be (ImportRequest).
 
     `state_dir` holds the journals, `work_dir` converted disks (None: a folder beside the journals). `name_given`: the
-    user chose the image's name. `boot_test` is None, or "local": the system disk is started in QEMU first, for at most
-    `boot_timeout_s` a boot. `keep_last` is how many kept objects, and how many replaced images, of this name stay
-    (None: all). `replace` is None, "rename" or "delete": what happens to the image that has the name.
+    user chose the image's name. `boot_test` is None, "local" (the system disk is started in QEMU first) or "cloud" (an
+    instance of the new image is started, at the cost of the account, before the image gets its name), for at most
+    `boot_timeout_s` a boot; `boot_log` and `boot_screen` are files for the console and the last screen. The instance is
+    in `vswitch_id` with `security_group_id` (None: those with the tag `import-boot-test`). `keep_last` is how many kept
+    objects, and how many replaced images, of this name stay (None: all). `replace` is None, "rename" or "delete": what
+    happens to the image that has the name.
     """
 
     transfer: TransferOptions = field(default_factory=TransferOptions)
@@ -42,11 +46,20 @@ class PushOptions:
     skip_checks: frozenset[str] = frozenset()
     boot_test: str | None = None
     boot_timeout_s: float | None = None
+    boot_log: Path | None = None
+    boot_screen: Path | None = None
+    vswitch_id: str | None = None
+    security_group_id: str | None = None
 
     @property
     def conversion_dir(self) -> Path:
         """Directory of converted disks: `work_dir`, or one beside the journals."""
         return self.work_dir or self.state_dir / "work"
+
+    @property
+    def is_named_last(self) -> bool:
+        """Whether the image is imported under a temporary name, and gets its own one once it is what is wanted."""
+        return self.replace is not None or self.boot_test == "cloud"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -54,12 +67,15 @@ class PushRun:
     """What the stages of one push share. `services` retry; events are emitted on the thread that called `push`.
 
     `disks` holds the local disks open, each for all stages.
+    `cloud` is what a boot test of the image works with, and `confirm` is called before its instance is paid for.
     """
 
     options: PushOptions
     services: Services
     context: Context
     disks: OpenDisks
+    cloud: Cloud | None = None
+    confirm: Confirm = lambda _: None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -78,8 +94,8 @@ class PushResult:
     With wait=False the import continues and `task_id` is the task to follow; in a dry run both ids are empty and `plan`
     holds what would be done. `left_over` has the URL of every object that stays in the bucket. `sent_bytes` were sent
     by this run; `saved_bytes` needed not be sent, since OSS made them of zeros or of an earlier object. `architecture`
-    is that of the image, "" if it is not known. `boot_test` is the boot test of this run. `kept` is what stays of this
-    image name, of earlier pushes too.
+    is that of the image, "" if it is not known. `boot_test` is the boot test of the disk in this run, `cloud_boot_test`
+    that of the image. `kept` is what stays of this image name, of earlier pushes too.
     """
 
     region: str
@@ -99,3 +115,4 @@ class PushResult:
     already_there: bool = False
     plan: dict[str, Any] = field(default_factory=dict)
     boot_test: BootTest | None = None
+    cloud_boot_test: CloudBootTest | None = None

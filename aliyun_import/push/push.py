@@ -7,6 +7,7 @@
     upload     each disk to its object, proven
     import     ImportImage, its token in the journal before the call
     wait       until the image is usable, or failed with its reason
+    boot       an instance of the image (--boot-test cloud)
     finish     names exchanged (--replace), staging objects deleted
 
 Each stage takes the results of those before it and returns its own. Every step that costs or creates something writes
@@ -20,9 +21,11 @@ from dataclasses import replace
 from functools import partial
 
 from aliyun_import.account.check import AccountState, check_account, ensure_bucket
+from aliyun_import.boot.instance_choice import Cloud, Confirm
 from aliyun_import.cleanup import leftovers_command
 from aliyun_import.context import Context
 from aliyun_import.disk.disk import OpenDisks
+from aliyun_import.error_codes import ErrorCode
 from aliyun_import.errors import AliyunImportError, ImportFailed
 from aliyun_import.events import Noted, RunStarted, Warned
 from aliyun_import.image.failure import with_commands
@@ -32,7 +35,7 @@ from aliyun_import.model.objects import UploadedObject
 from aliyun_import.model.request import DiskRequest, ImportRequest
 from aliyun_import.push.ask_stage import ask_stage
 from aliyun_import.push.boot_stage import boot_stage
-from aliyun_import.push.cleanup_stage import cleanup_stage
+from aliyun_import.push.cleanup_stage import cleanup_stage, settle_image
 from aliyun_import.push.dry_run import dry_run, empty_plan
 from aliyun_import.push.earlier import (
     Begun,
@@ -45,6 +48,12 @@ from aliyun_import.push.earlier import (
     state_of_import,
     with_holder,
 )
+from aliyun_import.push.image_boot_stage import (
+    ask_about_instance,
+    image_boot_stage,
+    refuse_contradictions,
+    refuse_known_failure,
+)
 from aliyun_import.push.inspect_stage import SentDisks, inspect_stage
 from aliyun_import.push.options import Kept, PushOptions, PushResult, PushRun
 from aliyun_import.push.retention import apply_retention
@@ -54,16 +63,27 @@ from aliyun_import.services.interface import ObjectStore, Services
 from aliyun_import.services.retrying import add_retries, without_retries
 
 
-def push(request: ImportRequest, options: PushOptions, services: Services, context: Context) -> PushResult:
+def push(
+    request: ImportRequest,
+    options: PushOptions,
+    services: Services,
+    context: Context,
+    *,
+    cloud: Cloud | None = None,
+    confirm: Confirm = lambda _: None,
+) -> PushResult:
     """Make a usable image of the disks of a request; events are emitted on this thread.
 
     Raises AliyunImportError of every kind. Whatever it raises, nothing that was sent is lost: the same call resumes. A
-    dry run takes the same decisions on a copy of the journal, and changes nothing.
+    dry run takes the same decisions on a copy of the journal, and changes nothing. A boot test of the image needs
+    `cloud`; `confirm` is called before anything is sent, and raises if its instance is not to be paid for.
     """
     began_s = context.clock.monotonic_s()
+    refuse_contradictions(options)
+    retrying = add_retries(services, context)
     open_or_copy = copy_journal if options.dry_run else open_journal
     with OpenDisks() as disks:
-        run = PushRun(options=options, services=add_retries(services, context), context=context, disks=disks)
+        run = PushRun(options=options, services=retrying, context=context, disks=disks, cloud=cloud, confirm=confirm)
         inspection = inspect_stage(request, run)
         account = _account_stage(inspection.request, run)
         with open_or_copy(options.state_dir, _identity(request, account, services.endpoint)) as journal:
@@ -113,7 +133,7 @@ def _run_stages(disks: SentDisks, account: AccountState, run: PushRun, journal: 
     found = Found(disks=disks, account=account, fingerprints=tuple(states), run=run, journal=journal)
     finished = finished_before(found)
     if finished is not None:
-        return _already_there(found.request, finished, run, journal)
+        return _already_there(found, finished)
     begun = _begin(found)
     state = state_of_import(begun, run, journal)
     sent = found.request
@@ -122,17 +142,22 @@ def _run_stages(disks: SentDisks, account: AccountState, run: PushRun, journal: 
         state = _earlier_import(begun, sent, state, run, journal)
     begun = replace(begun, state=state)
     tested = None if state.submitted else boot_stage(sent, disks, run, journal)
+    account_id = account.identity.account_id
+    offer = ask_about_instance(sent, run, account_id=account_id, image_id=state.image_id)
     if run.options.dry_run:
-        return replace(dry_run(sent, begun, run, journal), boot_test=tested)
+        return replace(dry_run(sent, begun, run, journal, offer=offer), boot_test=tested)
     if not state.submitted:
         state = _import(begun, sent, run, journal)
     run.disks.close()
     if not run.options.wait:
         return replace(_left_running(begun, state, run), boot_test=tested)
     image = wait_stage(begun.request, state, run, journal)
+    image = settle_image(begun.request, image, state, run, journal)
+    cloud_tested = image_boot_stage(begun.request, image, run, journal, account_id=account_id)
     image, left = cleanup_stage(begun.request, image, state, account, run, journal)
     kept = _kept(begun.request, image, account, run)
-    return replace(_result(begun.request, state, image), left_over=left, boot_test=tested, kept=kept)
+    result = replace(_result(begun.request, state, image), left_over=left, kept=kept)
+    return replace(result, boot_test=tested, cloud_boot_test=cloud_tested)
 
 
 def _kept(request: ImportRequest, image: Image, account: AccountState, run: PushRun) -> Kept:
@@ -145,10 +170,19 @@ def _kept(request: ImportRequest, image: Image, account: AccountState, run: Push
     return apply_retention(run, image, store=store, stems=stems)
 
 
-def _already_there(request: ImportRequest, image: Image, run: PushRun, journal: Journal) -> PushResult:
+def _already_there(found: Found, image: Image) -> PushResult:
+    """Return the result with an image of an earlier run, which is tested now if it was not and is to be."""
+    request, run, journal, tested = found.request, found.run, found.journal, None
+    account_id = found.account.identity.account_id
+    if run.options.boot_test == "cloud":
+        ask_about_instance(request, run, account_id=account_id, image_id=image.image_id)
+        if run.options.dry_run:
+            refuse_known_failure(request, image, run, account_id=account_id)
+        else:
+            tested = image_boot_stage(request, image, run, journal, account_id=account_id)
     with run.context.stage("import") as stage:
         stage.detail = f"already imported as {image.image_id} ({image.created or 'earlier'}), nothing to do"
-    result = _result(request, fold(journal.entries), image, already_there=True)
+    result = replace(_result(request, fold(journal.entries), image, already_there=True), cloud_boot_test=tested)
     return replace(result, dry_run=True, plan=empty_plan(request)) if run.options.dry_run else result
 
 
@@ -163,6 +197,8 @@ def _begin(found: Found) -> Begun:
         name = request.name
         if state.under_way and state.staged:
             run.context.emit(_object_stays(state.staged, request.region, account.bucket))
+        if state.under_way and state.image_id and state.import_name != state.name:
+            run.context.emit(_image_stays(state, request.region, account.bucket))
         if run.options.force_new and not run.options.name_given:
             name = free_name(name, account.name_holder, images)
         journal.write("push-started", push_id=uuid.uuid4().hex, name=name, fingerprints=found.fingerprints)
@@ -261,6 +297,11 @@ def _is_gone(store: ObjectStore, one: UploadedObject) -> bool:
 
 def _naming_staged(error: AliyunImportError, state: PushState, region: str, bucket: str) -> AliyunImportError:
     """Return the error with the objects that stay in OSS."""
+    if error.code == ErrorCode.IMAGE_DOES_NOT_BOOT and not state.finished:
+        keys = [error.details["image_id"], *(one.key for one in state.staged)]
+        discard = leftovers_command(region=region, bucket=bucket, keys=keys)
+        also = f" and {_urls(state.staged)}" if state.staged else ""
+        return error.advised(f"{discard} discards the image{also}.")
     if not state.staged:
         return error
     stays = f"{_urls(state.staged)} {'stays' if len(state.staged) == 1 else 'stay'} in OSS until then"
@@ -274,6 +315,14 @@ def _object_stays(staged: Sequence[UploadedObject], region: str, bucket: str) ->
         code="object-stays",
         message=f"The disk is not the one of an earlier run, whose object stays in OSS: {_urls(staged)}.",
         remedy=f"Once no import reads it any more, delete it with {_leftovers_command(staged, region, bucket)}.",
+    )
+
+
+def _image_stays(state: PushState, region: str, bucket: str) -> Warned:
+    return Warned(
+        code="image-stays",
+        message=f"The disk is not that of an earlier run, whose image {state.image_id} stays, as {state.import_name}.",
+        remedy=f"Delete it with {leftovers_command(region=region, bucket=bucket, keys=[state.image_id])}.",
     )
 
 

@@ -138,7 +138,7 @@ def import_stage(
         journal.write(
             "submitting",
             client_token=_token(request, state),
-            name=temporary_name(request.name, state.push_id) if run.options.replace else request.name,
+            name=temporary_name(request.name, state.push_id) if run.options.is_named_last else request.name,
             objects=[object_fields(one) for one in objects],
             checked=request.detection_strategy == "Standard",
         )
@@ -151,7 +151,7 @@ def import_stage(
                 run.context,
                 call,
                 role_changed_recently=role.changed,
-                accept_same_disk=not (run.options.force_new or run.options.replace),
+                accept_same_disk=not (run.options.force_new or run.options.is_named_last),
             )
         except RefusedError as error:
             # A refusal is an answer: nothing was begun. The next attempt may differ in its parameters, which the

@@ -6,6 +6,7 @@
     boot-tested      machine, verdict                     the disk was started, and nothing blocks the push
     submitting       client_token, name, objects, checked  ImportImage is about to be called, under this name
     submitted        task_id, image_id                    ImportImage answered, or its import was found
+    image-judged     image_id, verdict                    an instance of the image was started
     import-failed    reason                               the import failed; the next one gets a new token
     object-removed   key                                  the staging object was deleted
     finished         image_id                             all done
@@ -26,9 +27,9 @@ from aliyun_import.model.objects import UploadedObject
 class PushState:
     """State of a push. A field is empty if its step was not reached.
 
-    `name` is the name that the image is to have, `import_name` its name while it is imported (--replace). `is_checked`:
-    the service checks the image after the import. `uploaded` has the object of each disk that was uploaded, by the
-    disk's number.
+    `name` is the name that the image is to have, `import_name` its name while it is imported (--replace, --boot-test
+    cloud). `is_checked`: the service checks the image after the import. `verdict` is that of its boot test. `uploaded`
+    has the object of each disk that was uploaded, by the disk's number.
     """
 
     push_id: str = ""
@@ -42,6 +43,7 @@ class PushState:
     is_checked: bool = False
     task_id: str = ""
     image_id: str = ""
+    verdict: str = ""
     finished: bool = False
     failed_tokens: frozenset[str] = frozenset()
     removed_keys: frozenset[str] = frozenset()
@@ -151,7 +153,9 @@ def _after_import(state: PushState, entry: Mapping[str, Any]) -> PushState:
             return replace(state, task_id=entry["task_id"], image_id=entry["image_id"])
         case "import-failed":
             failed = state.failed_tokens | {state.client_token}
-            return replace(state, client_token="", task_id="", image_id="", failed_tokens=failed)
+            return replace(state, client_token="", task_id="", image_id="", verdict="", failed_tokens=failed)
+        case "image-judged":
+            return replace(state, verdict=entry["verdict"])
         case "finished":
             return replace(state, image_id=entry["image_id"], finished=True)
         case _:

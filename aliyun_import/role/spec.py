@@ -100,6 +100,7 @@ def _resources(bucket: str | None) -> Mapping[Resource, str | list[str]]:
         Resource.BUCKET: f"acs:oss:*:*:{staging}",
         Resource.OBJECT: f"acs:oss:*:*:{staging}/*",
         Resource.INSTANCE: "acs:ecs:*:*:instance/*",
+        Resource.SECURITY_GROUP: "acs:ecs:*:*:securitygroup/*",
         Resource.INSTANCE_PARTS: [
             *(f"acs:ecs:*:*:{part}/*" for part in ("instance", "image", "disk", "securitygroup")),
             "acs:vpc:*:*:vswitch/*",

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import Protocol
 
-from aliyun_import.model.boot import Instance, InstanceCall, InstanceType, SystemDisk
+from aliyun_import.model.boot import Instance, InstanceCall, InstanceType, SecurityGroup, SystemDisk, VSwitch
 from aliyun_import.model.image import Image, StartedImport, Task
 from aliyun_import.model.objects import BucketInfo, RemoteObject, RemotePart, RemoteUpload
 from aliyun_import.model.request import BootMode, ImportCall
@@ -197,8 +197,16 @@ class ImageService(Protocol):
 class InstanceService(Protocol):
     """ECS in one region, as far as boot tests of images need it."""
 
-    def zone_of(self, vswitch_id: str) -> str | None:
-        """Return the zone of a vSwitch, None if it does not exist."""
+    def vswitches(self, vswitch_id: str | None = None) -> tuple[VSwitch, ...]:
+        """Return the vSwitch with an id, if it exists; without one, the vSwitches with the tag of boot tests."""
+        ...
+
+    def security_groups(self, group_id: str | None = None) -> tuple[SecurityGroup, ...]:
+        """Return the security group with an id, if it exists; without one, those with the tag of boot tests."""
+        ...
+
+    def small_types(self, architecture: str) -> tuple[InstanceType, ...]:
+        """Return the instance types of an architecture that have few processors, whether they are in stock or not."""
         ...
 
     def instance_types(self, image_id: str) -> tuple[InstanceType, ...]:
@@ -225,7 +233,7 @@ class InstanceService(Protocol):
         ...
 
     def instances(self, *, tags: Mapping[str, str]) -> tuple[Instance, ...]:
-        """Return the instances with these tags, at most 100."""
+        """Return the instances with these tags, at most 100; an empty value stands for any."""
         ...
 
     def console(self, instance_id: str) -> bytes | None:
@@ -279,6 +287,7 @@ class Resource(Enum):
     OBJECT = "objects"
     INSTANCE = "instance"
     INSTANCE_PARTS = "instance and its parts"
+    SECURITY_GROUP = "security group"
 
 
 @dataclass(frozen=True, slots=True)
@@ -357,7 +366,10 @@ BOOT_TEST_PERMISSIONS: tuple[Permission, ...] = (
     Permission("ecs:DescribeImages", Resource.IMAGE, "find the image", "required"),
     Permission("ecs:DescribeImageSupportInstanceTypes", Resource.IMAGE, _TYPE, "required"),
     Permission("ecs:DescribeAvailableResource", Resource.ALL, _TYPE, "required"),
-    Permission("ecs:DescribeVSwitches", Resource.ALL, "find the zone", "required"),
+    Permission("ecs:DescribeInstanceTypes", Resource.ALL,
+               "`push --boot-test cloud`: name the instance type before the upload", "required"),
+    Permission("vpc:DescribeVSwitches", Resource.ALL, "find the vSwitch and its zone", "required"),
+    Permission("ecs:DescribeSecurityGroups", Resource.SECURITY_GROUP, "find the security group", "required"),
     Permission("ecs:RunInstances", Resource.INSTANCE_PARTS, "start the instance", "required"),
     Permission("ecs:TagResources", Resource.INSTANCE,
                "tag the instance; a boot test recognizes its own instance by the tag", "required", ("RunInstances",),
@@ -372,6 +384,12 @@ BOOT_TEST_PERMISSIONS: tuple[Permission, ...] = (
 OPERATIONS = frozenset({"GetCallerIdentity"}).union(
     *(permission.operations for permission in (*PERMISSIONS, *BOOT_TEST_PERMISSIONS))
 )
+
+
+def policy_command(operation: str) -> str:
+    """Return the command that prints a policy with the permissions of an operation."""
+    is_of_push = any(operation in one.operations for one in PERMISSIONS)
+    return "aliyun-import role policy" if is_of_push else "aliyun-import role policy --for boot-test"
 
 
 def permissions_of(operation: str) -> tuple[str, ...]:

@@ -1,8 +1,10 @@
 """Tests of the boot test of an image: an instance in the sandbox, on the steered clock."""
 
+import itertools
 import json
 import os
 import pty
+import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -13,17 +15,31 @@ import pytest
 
 from aliyun_import import boot_tests
 from aliyun_import.boot.cloud import boot_test_image
-from aliyun_import.boot.instance_choice import Cloud, CloudBootOptions, InstanceOffer, smallest, system_disk
+from aliyun_import.boot.instance_choice import (
+    Cloud,
+    CloudBootOptions,
+    InstanceOffer,
+    expected_offer,
+    smallest,
+    system_disk,
+)
 from aliyun_import.cli.main import app
 from aliyun_import.context import Context
-from aliyun_import.errors import InstanceTypeUnavailable, Interrupted, LocalStateError, RefusedError, TransientError
-from aliyun_import.events import Event, Warned
+from aliyun_import.errors import (
+    AccessError,
+    InstanceTypeUnavailable,
+    Interrupted,
+    LocalStateError,
+    RefusedError,
+    TransientError,
+)
+from aliyun_import.events import BootProgress, Event, Warned
 from aliyun_import.journal import Journal, open_journal
 from aliyun_import.model.boot import CloudBootTest, InstanceCall, InstanceType, SystemDisk, Verdict
 from aliyun_import.role.spec import boot_test_policy
 from aliyun_import.sandbox.core.state import AccessKey, Settings
 from aliyun_import.sandbox.ecs import instances as sandbox_instances
-from aliyun_import.sandbox.ecs.state import Ecs, Instance
+from aliyun_import.sandbox.ecs.state import Ecs, Instance, Network
 from aliyun_import.sandbox.server import Sandbox
 from tests.cloud import reach
 from tests.sandbox.prepared import mapping, prepare
@@ -99,6 +115,7 @@ class Place:
             context=context or Context(clock=self.clock, emit=self.events.append),
             ending=Mortal(reach.instances(self.sandbox, key=self.key), fate),
             ending_context=Context(clock=self.clock, emit=self.events.append),
+            region="cn-hangzhou",
         )
 
     def journal(self) -> Journal:
@@ -211,12 +228,12 @@ def test_killed_at_any_step_it_is_continued_or_ended(place: Place, after: bool) 
         with pytest.raises(Killed):
             place.run(fate=fate)
         assert len(place.instances()) <= 1, fate.steps
-        is_ending = fate.steps.count("write") > 2  # what is being deleted is not continued with
         again = Fate()
         test = place.run(fate=again)
         assert test.judgement.verdict is Verdict.BOOTS, fate.steps
         assert not place.instances(), fate.steps
-        assert len(place.started()) - before <= (2 if is_ending else 1), fate.steps
+        was_over = after and fate.steps.count("write") == 5  # the last line is there, and the command tests again
+        assert len(place.started()) - before == 1 + was_over, fate.steps
 
 
 @pytest.mark.parametrize("after", [False, True])
@@ -302,7 +319,7 @@ def test_a_network_that_is_none_is_refused_before_it_is_asked(
     with pytest.raises(RefusedError) as caught:
         place.run(options, confirm=lambda _: pytest.fail("asked"))
     assert caught.value.code == code
-    assert "--vswitch" in (caught.value.remedy or "")
+    assert re.search("--vswitch|--security-group", caught.value.remedy or "")
 
 
 def test_an_image_that_is_not_there_is_refused(place: Place) -> None:
@@ -363,6 +380,7 @@ def test_a_lost_answer_starts_no_second_instance(place: Place, is_listed: bool) 
         context=cloud.context,
         ending=losing,
         ending_context=cloud.ending_context,
+        region="cn-hangzhou",
     )
     with place.journal() as journal, pytest.raises(TransientError, match="is lost"):
         boot_test_image(place.image_id, OPTIONS, lost, journal, confirm=lambda _: None)
@@ -391,6 +409,7 @@ def test_an_instance_that_cannot_be_deleted_is_named(place: Place) -> None:
             context=cloud.context,
             ending=denied,
             ending_context=cloud.ending_context,
+            region="cn-hangzhou",
         )
         test = boot_test_image(place.image_id, OPTIONS, stuck, journal, confirm=lambda _: None)
     (left,) = place.instances()
@@ -523,3 +542,106 @@ def test_at_a_terminal_it_asks(
         assert command() == (0 if starts else 130)
     assert bool(place.started()) is starts
     assert "for 45 minutes at most. Start it? [y/N]" in capsys.readouterr().err
+
+
+def tag(place: Place, *names: str) -> None:
+    """Give vSwitches and security groups the tag of boot tests, of any value."""
+    networks = place.sandbox.state.part(Ecs).networks
+    account_id = place.sandbox.access_key.account_id
+    for name in names:
+        networks[account_id, name] = Network(id=name, tags={"import-boot-test": "yes"})
+
+
+def test_a_tagged_network_need_not_be_given(place: Place) -> None:
+    """The only vSwitch and the only security group with the tag are taken, or the one in the VPC of what is given."""
+    tag(place, "vsw-sandbox-cn-hangzhou-b", GROUP, "sg-sandbox2-cn-hangzhou")
+    offers: list[InstanceOffer] = []
+    place.run(CloudBootOptions(), confirm=offers.append)
+    place.run(CloudBootOptions(vswitch_id="vsw-sandbox2-cn-hangzhou-a"), confirm=offers.append)
+    place.run(CloudBootOptions(security_group_id=GROUP), confirm=offers.append)
+    assert [(one.vswitch_id, one.security_group_id) for one in offers] == [
+        ("vsw-sandbox-cn-hangzhou-b", GROUP),
+        ("vsw-sandbox2-cn-hangzhou-a", "sg-sandbox2-cn-hangzhou"),
+        ("vsw-sandbox-cn-hangzhou-b", GROUP),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("tagged", "options", "says"),
+    [
+        ((), {}, "No vSwitches in cn-hangzhou have the tag import-boot-test"),
+        ((VSWITCH,), {}, "No security groups in cn-hangzhou"),
+        ((VSWITCH, "vsw-sandbox-cn-hangzhou-b", GROUP), {}, f"Several vSwitches .*{VSWITCH}, "),
+        ((VSWITCH, "sg-sandbox2-cn-hangzhou"), {}, "is in vpc-sandbox-cn-hangzhou, the security group"),
+        ((GROUP,), {"vswitch_id": "vsw-sandbox2-cn-hangzhou-a"}, "is in vpc-sandbox2-cn-hangzhou"),
+    ],
+)
+def test_a_network_that_is_not_clear_is_asked_for(
+    place: Place, tagged: tuple[str, ...], options: dict[str, Any], says: str
+) -> None:
+    """Nothing is guessed: the error names the options, and how to tag."""
+    tag(place, *tagged)
+    with pytest.raises(RefusedError, match=says) as caught:
+        place.run(CloudBootOptions(**options), confirm=lambda _: pytest.fail("asked"))
+    assert re.search("--vswitch|--security-group", caught.value.remedy or "")
+    assert caught.value.code != "boot-network-missing" or len(tagged) > 1 or "TagResources" in str(caught.value.remedy)
+    assert not place.started()
+
+
+def test_the_expected_instance_is_known_before_the_image(place: Place) -> None:
+    """Network, stock and the right to start instances are asked for; nothing is started."""
+    offer = expected_offer(OPTIONS, place.cloud(), architecture="x86_64", has_nvme=False, size_gib=30)
+    assert (offer.instance_type.name, offer.zone, offer.disk_gib) == ("ecs.t6-c1m1.large", "cn-hangzhou-a", 30)
+    arm = expected_offer(OPTIONS, place.cloud(), architecture="arm64", has_nvme=True, size_gib=None)
+    assert (arm.instance_type.name, arm.disk_gib) == ("ecs.g8y.large", 20)
+    place.sandbox.state.configure(instance_types_sold_out=("ecs.t6-c1m1.large", "ecs.g6.large", "ecs.g7.large"))
+    with pytest.raises(InstanceTypeUnavailable, match="cn-hangzhou-a"):
+        expected_offer(OPTIONS, place.cloud(), architecture="x86_64", has_nvme=False, size_gib=None)
+    denied = AccessKey(id="D", secret="s", principal="user/d", denied=frozenset({"ecs:RunInstances"}))
+    place.key = place.sandbox.state.add_key(denied)
+    with pytest.raises(AccessError) as caught:
+        expected_offer(OPTIONS, place.cloud(), architecture="arm64", has_nvme=True, size_gib=None)
+    assert "ecs:RunInstances; `aliyun-import role policy --for boot-test` prints" in (caught.value.remedy or "")
+    assert not place.started()
+
+
+def test_progress_moves_every_second_in_each_phase(place: Place) -> None:
+    """The time, the phase, and the last line of the console."""
+    place.run()
+    shown = [one for one in place.events if isinstance(one, BootProgress)]
+    assert list(dict.fromkeys(one.phase for one in shown)) == ["creating", "starting", "booting"]
+    assert all(later.elapsed_s - one.elapsed_s < 1.5 for one, later in itertools.pairwise(shown))
+    assert shown[0].line == ""
+    assert shown[-1].line.startswith("sandbox login:")
+
+
+def test_the_deletion_shows_progress(place: Place) -> None:
+    """An instance that is being created can't be deleted yet; the wait for it is shown."""
+    place.sandbox.state.configure(instance_pending_s=60.0)
+    context = steered_context(place.sandbox)
+
+    def emit(event: Event) -> None:
+        if isinstance(event, BootProgress):
+            context.cancel.set()
+
+    with pytest.raises(Interrupted):
+        place.run(context=Context(clock=context.clock, emit=emit, cancel=context.cancel))
+    shown = [one for one in place.events if isinstance(one, BootProgress)]
+    assert {one.phase for one in shown} == {"deleting"}
+    assert len(shown) > 30
+    assert not place.instances()
+
+
+def test_a_verdict_is_not_sought_again_without_need(place: Place) -> None:
+    """Known without `repeat`, the verdict is that of the journal, with its evidence; the command tests again."""
+    place.sandbox.state.configure(instance_console="no-root")
+    first = place.run()
+    with place.journal() as journal:
+        known = boot_test_image(
+            place.image_id, OPTIONS, place.cloud(), journal, confirm=lambda _: pytest.fail("asked"), repeat=False
+        )
+    assert known.judgement == first.judgement
+    assert known.instance_id == first.instance_id
+    assert len(place.started()) == 1
+    place.run()
+    assert len(place.started()) == 2

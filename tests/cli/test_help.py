@@ -54,7 +54,7 @@ def test_the_help_of_push_begins_with_examples_and_ends_with_what_is_rare() -> N
     """Three examples; the region is the first option; the options for few stand last."""
     text = help_of("aliyun-import push")
     heads = re.findall(r"^(\w[\w ]*):$", text, re.MULTILINE)
-    assert heads == ["Examples", COMMON, "Image", "Upload", "Waiting", "Cloud", "Output", RARE, "Help"]
+    assert heads == ["Examples", COMMON, "Image", "Upload", "Waiting", "Boot test", "Cloud", "Output", RARE, "Help"]
     assert text.index("--region") < text.index("--name") < text.index("--client-token")
     assert len(re.findall(r"^  aliyun-import push ", text, re.MULTILINE)) == 3
 

@@ -24,7 +24,7 @@ BELOW_STAGES = BOTTOM | {"events", "context", "services", "journal", "retry", "d
 STAGES = {"checks", "account", "role", "upload", "image", "cleanup"}
 MAY_IMPORT: dict[str, set[str]] = {
     "__init__": {"api", "boot_tests", "cloud"} | BOTTOM | STAGES | {"events", "push"},
-    "api": BELOW_STAGES | STAGES | {"boot_tests", "cloud", "push"},
+    "api": BELOW_STAGES | STAGES | {"boot", "boot_tests", "cloud", "push"},
     "boot_tests": BELOW_STAGES | {"boot", "checks", "cloud"},
     "__main__": {"cli"},
     "error_codes": {"errors"},

@@ -21,8 +21,15 @@ from tests.steered import SteeredClock
 class Connected:
     """The four services of a sandbox in one region, through the real adapters. `denied` are rights to go without."""
 
-    def __init__(self, sandbox: Sandbox, *, region: str = "cn-hangzhou", denied: tuple[str, ...] = ()) -> None:
-        key = sandbox.access_key
+    def __init__(
+        self,
+        sandbox: Sandbox,
+        *,
+        region: str = "cn-hangzhou",
+        denied: tuple[str, ...] = (),
+        key: AccessKey | None = None,
+    ) -> None:
+        key = key or sandbox.access_key
         if denied:
             key = AccessKey(id="LIMITED", secret="LIMITED-SECRET", principal="user/x", denied=frozenset(denied))
             sandbox.state.add_key(key)

@@ -14,7 +14,9 @@ from tests.push.machine import Machine
 @pytest.fixture
 def sandbox(tmp_path: Path) -> Iterator[Sandbox]:
     """Start a sandbox whose time passes in waits only."""
-    with Sandbox.start(tmp_path / "sandbox", settings=Settings(import_s=60.0), clock=Clock(running=False)) as running:
+    with Sandbox.start(
+        tmp_path / "sandbox", settings=Settings(import_s=60.0, instance_console="boots"), clock=Clock(running=False)
+    ) as running:
         yield running
 
 

@@ -5,20 +5,26 @@ from pathlib import Path
 
 import pytest
 
+from aliyun_import.boot.instance_choice import Cloud, Confirm, InstanceOffer
 from aliyun_import.errors import AliyunImportError
-from aliyun_import.events import StageFinished
+from aliyun_import.events import Emit, Event, StageFinished, ignore
 from aliyun_import.journal import Journal
 from aliyun_import.model.request import DiskRequest, ImportRequest
 from aliyun_import.push.options import PushOptions, PushResult
 from aliyun_import.push.push import push
+from aliyun_import.sandbox.core.state import AccessKey
 from aliyun_import.sandbox.server import Sandbox
+from aliyun_import.services.retrying import add_retries
 from tests.image.connected import Connected
 from tests.image.scripted import Heard
 from tests.steered import import_calls
 
 
 class Machine:
-    """A machine that pushes the disk: it has a state directory of its own."""
+    """A machine that pushes the disk: it has a state directory of its own.
+
+    `emit` is called with each event, and `confirm` before an instance is paid for.
+    """
 
     def __init__(self, sandbox: Sandbox, home: Path, disk: Path) -> None:
         self.sandbox = sandbox
@@ -27,12 +33,37 @@ class Machine:
         self.state_dir = home / "state"
         self.heard = Heard()
         self.held: list[Journal] = []
+        self.offers: list[InstanceOffer] = []
+        self.confirm: Confirm = self.offers.append
+        self.emit: Emit = ignore
 
     def push(self, **options: object) -> PushResult:
         """Push; `heard` has the events of this run."""
         self.heard = Heard()
         given = replace(PushOptions(state_dir=self.state_dir), **options)  # type: ignore[arg-type]
-        return push(self.request, given, self.cloud.services, self.cloud.context(self.heard))
+        context = self.cloud.context(self._hear)
+        services = add_retries(self.cloud.services, context)
+        cloud = Cloud(
+            images=services.images,
+            instances=services.instances,
+            context=context,
+            ending=services.instances,
+            ending_context=context,
+            region=self.request.region,
+        )
+        return push(self.request, given, self.cloud.services, context, cloud=cloud, confirm=self.confirm)
+
+    def use(self, key: AccessKey) -> None:
+        """Push with another key from now on."""
+        self.cloud = Connected(self.sandbox, key=key)
+
+    def deny(self, permission: str) -> None:
+        """Push without a permission from now on."""
+        self.cloud = Connected(self.sandbox, denied=(permission,))
+
+    def _hear(self, event: Event) -> None:
+        self.heard(event)
+        self.emit(event)
 
     def failure(self, kind: type[AliyunImportError], **options: object) -> AliyunImportError:
         """Return the error of a push."""

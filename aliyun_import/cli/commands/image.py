@@ -1,4 +1,4 @@
-"""Command `image boot-test`."""
+"""Command `image boot-test`, and the options of boot tests of `push`."""
 
 import select
 import sys
@@ -24,23 +24,27 @@ from aliyun_import.cli.params import (
 )
 
 if TYPE_CHECKING:
-    from aliyun_import.boot.instance_choice import CloudBootOptions, InstanceOffer
+    from aliyun_import.boot.instance_choice import CloudBootOptions, Confirm, InstanceOffer
 
 _FILE = click.Path(dir_okay=False, path_type=Path)
-_instance_options = panel(
-    "Instance",
+_NETWORK = (
     option(
         "--vswitch",
         "vswitch_id",
-        required=True,
-        help="Id of the vSwitch of the instance, required; it decides on the zone.",
+        help="Id of the vSwitch of the instance; it decides on the zone.",
+        show_default="the one with the tag import-boot-test",
     ),
     option(
         "--security-group",
         "security_group_id",
-        required=True,
-        help="Id of the security group of the instance, required; in the VPC of the vSwitch. Best one without rules.",
+        help="Id of the security group of the instance, in the VPC of the vSwitch. Best one without rules.",
+        show_default="the one with the tag import-boot-test",
     ),
+)
+YES = option("--yes", is_flag=True, help="Start the instance, which costs money, without asking.")
+_instance_options = panel(
+    "Instance",
+    *_NETWORK,
     option(
         "--boot-timeout",
         "timeout_s",
@@ -50,6 +54,18 @@ _instance_options = panel(
     ),
     option("--boot-log", "log", type=_FILE, help="File for the whole console."),
     option("--boot-screen", "screen", type=_FILE, help="File for a picture of the last screen, as JPEG."),
+)
+PUSH_BOOT_TEST = (
+    option(
+        "--boot-test",
+        type=click.Choice(["local", "cloud"]),
+        help="local: start the disk in QEMU first, shut in, which runs the code on it. cloud: start an instance of the "
+        "image before it gets its name, which costs money. Stop if it does not boot.",
+    ),
+    option("--boot-timeout", "boot_timeout_s", type=Seconds(), help="Maximum time of a boot.", show_default="10m"),
+    option("--boot-log", type=_FILE, help="File for the whole console."),
+    option("--boot-screen", type=_FILE, help="File for a picture of the last screen: PNG, of an instance JPEG."),
+    *_NETWORK,
 )
 
 
@@ -68,7 +84,7 @@ def image() -> None:
 )
 @click.argument("image_id", metavar="IMAGE")
 @gathered("options", "aliyun_import.boot.instance_choice:CloudBootOptions", _instance_options)
-@panel("Instance", option("--yes", is_flag=True, help="Start the instance, which costs money, without asking."))
+@panel("Instance", YES)
 @panel(
     RARE,
     option(
@@ -101,21 +117,13 @@ def boot_test(
     from aliyun_import import boot_tests
     from aliyun_import.cli.render.boot import cloud_boot_outcome
 
-    if not yes and not sys.stdin.isatty():
-        raise click.UsageError("The instance costs money: pass --yes where nobody can be asked.")
+    refuse_unasked(yes=yes)
     with command_context(cloud, output) as at:
-
-        def confirm(offer: "InstanceOffer") -> None:
-            if not yes:
-                _ask(offer, at.cancel)
-            elif not output.quiet and output.output in ("human", "plain"):
-                click.echo(_terms(offer), err=True)
-
         test = boot_tests.boot_test_image(
             at.client,
             image_id,
             options=options,
-            confirm=confirm,
+            confirm=confirmation(yes=yes, output=output, cancel=at.cancel),
             state_dir=state_dir,
             on_event=at.emit,
             cancel=at.cancel,
@@ -123,6 +131,24 @@ def boot_test(
         outcome = cloud_boot_outcome(test, region=at.client.region)
         at.renderer.outcome(outcome)
         return outcome.exit_code
+
+
+def confirmation(*, yes: bool, output: OutputOptions, cancel: threading.Event) -> "Confirm":
+    """Return what asks at the terminal before an instance is paid for; with `yes` it only says what it costs."""
+
+    def confirm(offer: "InstanceOffer") -> None:
+        if not yes:
+            _ask(offer, cancel)
+        elif not output.quiet and output.output in ("human", "plain"):
+            click.echo(_terms(offer), err=True)
+
+    return confirm
+
+
+def refuse_unasked(*, yes: bool) -> None:
+    """Refuse to start an instance where nobody can be asked. Raises click.UsageError."""
+    if not yes and not sys.stdin.isatty():
+        raise click.UsageError("The instance costs money: pass --yes where nobody can be asked.")
 
 
 def _ask(offer: "InstanceOffer", cancel: threading.Event) -> None:
@@ -141,8 +167,13 @@ def _ask(offer: "InstanceOffer", cancel: threading.Event) -> None:
 
 def _terms(offer: "InstanceOffer") -> str:
     kind = offer.instance_type
-    return (
-        f"This starts an instance of {offer.image_id} in {offer.zone}, which your account pays for: {kind.name} "
-        f"({kind.processors} processors, {kind.memory_gib:g} GiB), {offer.disk_gib} GiB {offer.disk.category}, for "
-        f"{offer.longest_life_s / 60:.0f} minutes at most."
-    )
+    machine = f"{kind.name} ({kind.processors} processors, {kind.memory_gib:g} GiB)"
+    if offer.image_id:
+        what = f"This starts an instance of {offer.image_id} in {offer.zone}, which your account pays for: {machine}"
+    else:
+        what = (
+            f"Once the image is imported, an instance of it is started in {offer.zone}, which your account pays for: "
+        )
+        what += f"the smallest in stock that can start it, {machine} or a larger one"
+    life = f"{offer.longest_life_s / 60:.0f} minutes at most"
+    return f"{what}, {offer.disk_gib} GiB {offer.disk.category}, for {life}."

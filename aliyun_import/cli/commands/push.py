@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from aliyun_import.cli.commands.image import PUSH_BOOT_TEST, YES, confirmation, refuse_unasked
 from aliyun_import.cli.params import (
     COMMON,
     RARE,
@@ -198,12 +199,6 @@ _PUSH = (
         help="Check whose findings are ignored; repeatable.",
         shell_complete=completed("checks"),
     ),
-    option(
-        "--boot-test",
-        type=click.Choice(["local"]),
-        help="Start the disk in QEMU first, shut in, and stop if it does not boot. This runs the code on the disk.",
-    ),
-    option("--boot-timeout", "boot_timeout_s", type=Seconds(), help="Maximum time of a boot.", show_default="10m"),
     option("--force", is_flag=True, help="Continue in spite of findings that block."),
     option(
         "--cancel-on-interrupt",
@@ -228,7 +223,11 @@ _PUSH = (
 
 def push_options(function: Callback) -> Callback:
     """Add the options of the run, gathered into `options`."""
-    return gathered("options", "aliyun_import.push.options:PushOptions", panel(RARE, *_PUSH))(function)
+
+    def options(function: Callback) -> Callback:
+        return panel(RARE, *_PUSH)(panel("Boot test", *PUSH_BOOT_TEST)(function))
+
+    return gathered("options", "aliyun_import.push.options:PushOptions", options)(function)
 
 
 @click.command(
@@ -244,6 +243,7 @@ def push_options(function: Callback) -> Callback:
 @parameter_options
 @transfer_options
 @push_options
+@panel("Boot test", YES)
 @panel(COMMON, option("--sandbox", is_flag=True, help="Push to a local sandbox that exists as long as the command."))
 @cloud_options(oss=True)
 @output_options
@@ -254,6 +254,7 @@ def push(
     parameters: ImportParameters,
     transfer: "TransferOptions",
     options: "PushOptions",
+    yes: bool,
     sandbox: bool,
     cloud: CloudOptions,
     output: OutputOptions,
@@ -265,8 +266,10 @@ def push(
     """
     from aliyun_import.cli.context import command_context, given_options
 
-    if not options.boot_test and "boot_timeout_s" in {one.name for one in given_options()}:
-        raise click.UsageError("--boot-timeout needs --boot-test.")
+    if options.boot_test == "cloud" and not options.dry_run and not sandbox:
+        refuse_unasked(yes=yes)
+    elif "yes" in {one.name for one in given_options()} and options.boot_test != "cloud":
+        raise click.UsageError("--yes needs --boot-test cloud.")
     with _sandbox(cloud) if sandbox else _real_cloud(options.state_dir) as (config, state_dir):
         _refuse_ineffective(options, transfer)
         options = replace(options, transfer=transfer, state_dir=state_dir, name_given=bool(image.name))
@@ -275,7 +278,9 @@ def push(
             from aliyun_import.cli.render.push import push_outcome
 
             request = request_of(disk, image, parameters, region=at.client.region)
-            result = api.push(at.client, request, options=options, on_event=at.emit, cancel=at.cancel)
+            # In a sandbox of the command nothing costs.
+            confirm = confirmation(yes=yes or sandbox, output=output, cancel=at.cancel)
+            result = api.push(at.client, request, options=options, confirm=confirm, on_event=at.emit, cancel=at.cancel)
             is_real_cloud = not at.client.config.endpoint_url
             at.renderer.outcome(push_outcome(result, is_real_cloud=is_real_cloud))
 

@@ -19,11 +19,17 @@ def boot_lines(test: BootTest) -> list[str]:
     return [line for run in test.runs for line in _run_lines(run)]
 
 
-def cloud_boot_outcome(test: CloudBootTest, *, region: str) -> Outcome:
-    """Return the result of the boot test of an image: exit code 7 if it does not boot, 6 if an instance is left."""
-    judgement, shown = asdict(test.judgement), escaped(test.judgement)
+def cloud_boot_document(test: CloudBootTest) -> dict[str, Any]:
+    """Return a boot test of an image as an object."""
+    judgement = asdict(test.judgement)
     facts = asdict(test) | judgement | {"seconds": round(test.seconds, 1), "evidence": [*judgement["evidence"]]}
     del facts["judgement"]
+    return facts
+
+
+def cloud_boot_outcome(test: CloudBootTest, *, region: str) -> Outcome:
+    """Return the result of the boot test of an image: exit code 7 if it does not boot, 6 if an instance is left."""
+    shown = escaped(test.judgement)
     evidence = () if shown.verdict is Verdict.BOOTS else shown.evidence
     lines = [
         f"{escaped(test.image_id)} {shown.verdict} after {duration(test.seconds)} ({test.instance_type})",
@@ -33,7 +39,7 @@ def cloud_boot_outcome(test: CloudBootTest, *, region: str) -> Outcome:
     ]
     code = Exit.TRANSIENT if test.left_over else Exit.DONE
     return Outcome(
-        document={"command": "image boot-test", "region": region, **facts},
+        document={"command": "image boot-test", "region": region, **cloud_boot_document(test)},
         text="\n".join(lines),
         exit_code=Exit.IMPORT_FAILED if test.judgement.verdict is Verdict.FAILS else code,
     )

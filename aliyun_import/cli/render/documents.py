@@ -81,6 +81,20 @@ class DiskPlanDocument(TypedDict):
     estimate_s: float | None
 
 
+class InstancePlanDocument(TypedDict):
+    """The instance that an image would be tested with."""
+
+    instance_type: str
+    processors: int
+    memory_gib: float
+    zone: str
+    disk_category: str
+    disk_gib: int
+    vswitch: str
+    security_group: str
+    longest_life_s: float
+
+
 class PlanDocument(TypedDict):
     """What a push would do."""
 
@@ -88,6 +102,7 @@ class PlanDocument(TypedDict):
     region: str
     steps: list[str]
     disks: list[DiskPlanDocument]
+    boot_test: InstancePlanDocument | None
     parameters: dict[str, str]
     service_says: str
 
@@ -117,6 +132,22 @@ class BootTestDocument(TypedDict):
     runs: list[BootRunDocument]
 
 
+class ImageBootTestDocument(TypedDict):
+    """A boot test of an image."""
+
+    image_id: str
+    instance_id: str
+    instance_type: str
+    seconds: float
+    verdict: Verdict
+    reason: str
+    stage: Stage | None
+    remedy: str | None
+    stop_code: str
+    evidence: list[str]
+    left_over: str
+
+
 class PushDocument(Result):
     """Result of `push`."""
 
@@ -138,6 +169,7 @@ class PushDocument(Result):
     console_url: str
     run_command: str
     boot_test: BootTestDocument | None
+    cloud_boot_test: ImageBootTestDocument | None
     plan: NotRequired[PlanDocument]
 
 
@@ -198,22 +230,11 @@ class CleanupDocument(Result):
     other_buckets: list[str]
 
 
-class CloudBootDocument(Result):
+class CloudBootDocument(Result, ImageBootTestDocument):
     """Result of `image boot-test`."""
 
     command: Literal["image boot-test"]
     region: str
-    image_id: str
-    instance_id: str
-    instance_type: str
-    seconds: float
-    verdict: Verdict
-    reason: str
-    stage: Stage | None
-    remedy: str | None
-    stop_code: str
-    evidence: list[str]
-    left_over: str
 
 
 class TasksDocument(Result):

@@ -128,7 +128,7 @@ class HumanRenderer:
             case events.StageFinished():
                 self._finish_stage(event)
             case events.BootProgress():
-                self._update("boot", None, 0, [fact[:MAX_FACT_CHARS] for fact in boot_facts(event)])
+                self._update(None, None, 0, [fact[:MAX_FACT_CHARS] for fact in boot_facts(event)])
             case (
                 events.SurveyProgress()
                 | events.UploadProgress()

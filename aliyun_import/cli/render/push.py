@@ -4,7 +4,7 @@ import shlex
 from dataclasses import asdict
 from typing import Any
 
-from aliyun_import.cli.render.boot import boot_document
+from aliyun_import.cli.render.boot import boot_document, cloud_boot_document
 from aliyun_import.cli.render.result import Outcome
 from aliyun_import.cli.render.text import count, duration
 from aliyun_import.model.objects import UploadedObject
@@ -38,6 +38,7 @@ def push_outcome(result: PushResult, *, is_real_cloud: bool = True) -> Outcome:
         "already_there": result.already_there,
         "dry_run": result.dry_run,
         "boot_test": boot_document(result.boot_test) if result.boot_test else None,
+        "cloud_boot_test": cloud_boot_document(result.cloud_boot_test) if result.cloud_boot_test else None,
         "kept": asdict(result.kept),
         "console_url": console,
         "run_command": command if result.image_status else "",
@@ -68,6 +69,9 @@ def _summary(result: PushResult, *, console: str, command: str) -> tuple[tuple[s
     rows = [("image", f'{result.image_id} "{result.image_name}" in {result.region}, {result.image_status}')]
     if total:
         rows.append(("upload", f"{sent} sent, {saved} of {size(total)} not sent: OSS made or had them"))
+    if result.cloud_boot_test:
+        test = result.cloud_boot_test
+        rows.append(("boot test", f"{test.judgement.verdict} after {duration(test.seconds)} ({test.instance_type})"))
     rows.append(("time", duration(result.seconds)))
     rows.append(("stays", f"the image {result.image_id} and its snapshot, which is billed"))
     objects = {f"oss://{one.bucket}/{one.key}": one.size_bytes for one in result.objects}
@@ -111,6 +115,9 @@ def plan_text(result: PushResult) -> str:
     lines += [f"{name.replace('_', ' '):<9} {value}" for name, value in plan["parameters"].items()]
     if plan["service_says"]:
         lines.append(f"ECS       {plan['service_says']}")
+    if test := plan["boot_test"]:
+        minutes = f"{test['longest_life_s'] / 60:.0f} minutes at most"
+        lines.append(f"boot test {test['instance_type']} in {test['zone']}, or the next larger one, for {minutes}")
     return "\n".join(lines)
 
 

@@ -194,8 +194,9 @@ def transfer_facts(event: events.UploadProgress) -> tuple[str, ...]:
 
 
 def boot_facts(event: events.BootProgress) -> tuple[str, ...]:
-    """Return the state of a boot test: its time, and the last line of the console."""
-    return f"{duration(event.elapsed_s)} of {duration(event.timeout_s)} at most", event.line or "nothing on the console"
+    """Return the state of a boot test: its time, and the last line of the console or what it waits for."""
+    waits = {"booting": "nothing on the console"}.get(event.phase, f"{event.phase} the instance")
+    return f"{duration(event.elapsed_s)} of {duration(event.timeout_s)} at most", event.line or waits
 
 
 def import_facts(event: events.ImportProgress) -> tuple[str, ...]:

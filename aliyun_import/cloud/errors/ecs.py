@@ -7,7 +7,7 @@ DescribeTaskAttribute, CancelTask, DescribeImages, DeleteImage, ModifyImageAttri
 from aliyun_import.cloud.errors.mapping import ErrorMapping, mapping
 from aliyun_import.error_codes import ErrorCode
 
-_GRANT = "Ask an administrator to grant the permission {action}; `aliyun-import role policy` prints a policy with it."
+_GRANT = "Ask an administrator to grant the permission {action}; `{policy_command}` prints a policy with it."
 _TICKET = "Open a ticket with Alibaba Cloud that contains the request id."
 
 
@@ -179,7 +179,7 @@ _TAGS = (
         "NoPermission.Tag",
         ErrorCode.NO_RIGHT,
         "These credentials lack the permission to tag images.",
-        "Ask an administrator to grant ecs:TagResources; `aliyun-import role policy` prints a policy with it.",
+        "Ask an administrator to grant ecs:TagResources; `{policy_command}` prints a policy with it.",
     ),
     _row("InvalidResourceId.NotFound", ErrorCode.IMAGE_MISSING, "The image {image} does not exist.", None),
 )

@@ -12,7 +12,7 @@ def _ram(service_code: str, code: ErrorCode, summary: str = "", remedy: str | No
 
 
 def _common(service_code: str, code: ErrorCode, summary: str = "", remedy: str | None = "") -> ErrorMapping:
-    return mapping(service_code, code, summary, remedy, services=("ECS", "RAM", "STS"))
+    return mapping(service_code, code, summary, remedy, services=("ECS", "RAM", "STS", "VPC"))
 
 
 RAM_ROWS: tuple[ErrorMapping, ...] = (
@@ -53,7 +53,7 @@ RAM_ROWS: tuple[ErrorMapping, ...] = (
         ErrorCode.NO_RIGHT,
         "These credentials lack the permission for {operation}.",
         "Ask an administrator to run `aliyun-import role ensure` once, or to grant the permission {action}; "
-        "`aliyun-import role policy` prints a policy with it.",
+        "`{policy_command}` prints a policy with it.",
     ),
     _ram("Inactive", ErrorCode.RAM_INACTIVE),
     _ram(

@@ -14,7 +14,7 @@ from aliyun_import.cloud.errors.ram import COMMON_ROWS, RAM_ROWS
 from aliyun_import.error_codes import ErrorCode
 from aliyun_import.errors import AliyunImportError, TransientError
 from aliyun_import.redact import redact
-from aliyun_import.services.interface import permissions_of
+from aliyun_import.services.interface import permissions_of, policy_command
 
 TABLE: tuple[ErrorMapping, ...] = (*OSS_ROWS, *ECS_ROWS, *RAM_ROWS, *COMMON_ROWS)
 _BY_CODE: Mapping[tuple[str, str, str], ErrorMapping] = {
@@ -51,7 +51,7 @@ def translate(answer: Answer) -> AliyunImportError:
     message = redact(answer.message).strip()
     action = " and ".join(permissions_of(answer.operation))
     details = {"service": answer.service, "operation": answer.operation, "action": action, **answer.operands}
-    operands = {**details, "skew": answer.skew or "too far from"}
+    operands = {**details, "skew": answer.skew or "too far from", "policy_command": policy_command(answer.operation)}
     details |= {"service_code": answer.code, "http_status": str(answer.status), "request_id": answer.request_id}
     known = f"{answer.service} answered {answer.operation} with {answer.code or 'no code'} (HTTP {answer.status})"
     return row.kind(
@@ -70,11 +70,12 @@ def is_expired(code: str) -> bool:
     return code in ("SecurityTokenExpired", "InvalidSecurityToken.Expired")
 
 
+_GRANT = "Ask an administrator to grant the permission {action}; `{policy_command}` prints a policy with it."
 # The documents list some codes of a family only.
 _FAMILIES: tuple[tuple[tuple[str, ...], ErrorMapping], ...] = (
     (("Throttling",), mapping("", ErrorCode.THROTTLED, "{service} limits the rate of requests.")),
     (("InternalError", "ServiceUnavailable", "UnknownError"), mapping("", ErrorCode.SERVICE_UNWELL)),
-    (("Forbidden", "NoPermission", "AccessDenied"), mapping("", ErrorCode.NO_RIGHT)),
+    (("Forbidden", "NoPermission", "AccessDenied"), mapping("", ErrorCode.NO_RIGHT, remedy=_GRANT)),
     (("InvalidParameter",), mapping("", ErrorCode.REQUEST_INVALID, "{service} rejects a parameter of {operation}.")),
     (("QuotaExceed", "LimitExceeded"), mapping("", ErrorCode.QUOTA_EXCEEDED)),
 )

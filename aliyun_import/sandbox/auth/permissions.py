@@ -39,6 +39,10 @@ def oss_resource(region: str, account_id: str, bucket: str, key: str = "") -> Re
 
 def rpc_resources(service: str, action: str, parameters: Mapping[str, str], account_id: str) -> tuple[Resource, ...]:
     """Return what a call of ECS, RAM or STS is about, by its parameters and the name of its action."""
+    if service == "vpc":
+        region = parameters.get("RegionId", "*")
+        tagged = [value for name, value in parameters.items() if name.startswith("ResourceId.")] or ["*"]
+        return tuple((f"acs:vpc:{region}:{account_id}:vswitch/{each}",) for each in tagged)
     if service == "ecs":
         return _ecs_resources(action, parameters, account_id)
     if parameters.get("RoleArn"):
@@ -66,6 +70,8 @@ def _ecs_resources(action: str, parameters: Mapping[str, str], account_id: str) 
     if action == "CopyImage":
         there = f"acs:ecs:{parameters.get('DestinationRegionId', '*')}:{account_id}:image/*"
         return ((f"{base}:image/{parameters.get('ImageId') or '*'}",), (there,))
+    if action == "DescribeSecurityGroups":
+        return ((f"{base}:securitygroup/{parameters.get('SecurityGroupId') or '*'}",),)
     for kind in _ECS_TYPES:
         if kind.title() in action:
             ids = parameters.get(f"{kind.title()}Id") or "*"

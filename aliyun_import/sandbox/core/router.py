@@ -1,7 +1,7 @@
 """Routing of requests to services, faults, and the log of requests.
 
 One port serves all: `/_sandbox` is the control plane and its console, `/` with an Action (a parameter, or the header
-x-acs-action) is an RPC call (ECS, RAM, STS), and everything else is OSS.
+x-acs-action) is an RPC call (ECS, VPC, RAM, STS), and everything else is OSS.
 """
 
 import itertools
@@ -34,9 +34,9 @@ from aliyun_import.sandbox.ram.state import Ram
 # The rest of a refused request's body is read up to this size, so that its bytes are counted and the client gets to
 # read its answer. A client that announced more is answered at once, and its connection is closed.
 DRAIN_BYTES = 64 << 20
-# The hosts of ECS, RAM, IMS and STS; a bucket may be named ecs, too: ecs.oss-cn-hangzhou.aliyuncs.com.
-_RPC_HOST = re.compile(r"(?:ram|ims|(?:ecs|sts)(?:-vpc)?(?:[.-](?!oss-)[a-z0-9-]+)?)\.aliyuncs\.com")
-RPC = RpcServices((ecs.ECS, ram.RAM, ram.IMS, ram.STS))
+# The hosts of ECS, VPC, RAM, IMS and STS; a bucket may be named ecs, too: ecs.oss-cn-hangzhou.aliyuncs.com.
+_RPC_HOST = re.compile(r"(?:ram|ims|(?:ecs|sts|vpc)(?:-vpc)?(?:[.-](?!oss-)[a-z0-9-]+)?)\.aliyuncs\.com")
+RPC = RpcServices((ecs.VPC, ecs.ECS, ram.RAM, ram.IMS, ram.STS))
 # Name -> service.
 OPERATIONS: Mapping[str, str] = MappingProxyType(
     {row.name: "oss" for row in OSS_OPERATIONS}

@@ -1,6 +1,6 @@
-"""RPC calls of ECS, RAM and STS: parameters, authentication, dispatch, and bodies as JSON or XML.
+"""RPC calls of ECS, VPC, RAM and STS: parameters, authentication, dispatch, and bodies as JSON or XML.
 
-The three services share one endpoint here, so the Version of a call selects its service. A list becomes repeated
+The services share one endpoint here, so the Version of a call selects its service. A list becomes repeated
 elements of its own name in XML: {"TaskSet": {"Task": [a, b]}} is <TaskSet><Task>a</Task><Task>b</Task></TaskSet>.
 """
 

@@ -3,7 +3,7 @@
 The catalogue is small and its types have one property each that a client must respect. Names are those of real types,
 sizes too; which boot modes and disk interfaces a real type takes is to be asked of the service, not of this table.
 Every account finds a VPC with a vSwitch in each zone and a security group, and a second VPC with another security
-group, because the VPC service itself is not part of the sandbox.
+group, because the sandbox makes no networks. Of VPC it has what lists and tags vSwitches.
 """
 
 from collections.abc import Iterable
@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from aliyun_import.sandbox.core.rpc import RpcCall, Value
 from aliyun_import.sandbox.core.rpc_errors import Refusal
-from aliyun_import.sandbox.ecs.rules import paged, region_of
+from aliyun_import.sandbox.ecs.rules import has_tags, paged, region_of, shown_tags, tag_filter
 from aliyun_import.sandbox.ecs.state import Ecs, Image
 from aliyun_import.sandbox.importer import engine
 
@@ -44,7 +44,9 @@ INSTANCE_TYPES = (
     InstanceType(id="ecs.g8y.large", cores=2, memory_gib=8, architecture="arm64", boot_modes=("UEFI",)),
     InstanceType(id="ecs.ebmg7.32xlarge", cores=128, memory_gib=512, console=False),
 )
+MOST_CORES = 1024
 ZONES = ("a", "b")
+VPC_VERSION = "2016-04-28"
 # Category -> smallest and largest system disk in GiB.
 DISK_CATEGORIES = {"cloud_efficiency": (20, 2048), "cloud_essd": (20, 2048), "cloud_auto": (20, 2048)}
 
@@ -126,6 +128,8 @@ def describe_instance_types(call: RpcCall) -> dict[str, Value]:
     ids, family = call.numbered("InstanceTypes").values(), call.get("InstanceTypeFamily")
     architecture = call.choice("CpuArchitecture", ("X86", "ARM"), "InvalidParameter")
     nvme = call.choice("NvmeSupport", ("required", "supported", "unsupported"), "InvalidParameter")
+    most = call.number("MaximumCpuCoreCount", default=MOST_CORES)
+    call.number("MaxResults", default=100, high=100)  # the catalogue is one page
     found: list[Value] = [
         _shown(kind)
         for kind in INSTANCE_TYPES
@@ -133,6 +137,7 @@ def describe_instance_types(call: RpcCall) -> dict[str, Value]:
         and family in ("", kind.family)
         and architecture in ("", _processor(kind))
         and nvme in ("", kind.nvme)
+        and kind.cores <= most
     ]
     return {"InstanceTypes": {"InstanceType": found}, "NextToken": ""}
 
@@ -229,19 +234,25 @@ def _disks(named: bool, kinds: list[InstanceType]) -> list[Value]:
 
 
 def describe_vswitches(call: RpcCall) -> dict[str, Value]:
-    """DescribeVSwitches of ECS: the vSwitches of every account."""
-    region = region_of(call)
+    """DescribeVSwitches of ECS, which knows no tags, and of VPC: the vSwitches of every account."""
+    region, tags, ecs = region_of(call), tag_filter(call), call.state.part(Ecs)
     found = [
         each
         for each in vswitches(region)
         if call.get("VSwitchId", each.id) == each.id
         and call.get("VpcId", each.vpc_id) == each.vpc_id
         and call.get("ZoneId", each.zone) == each.zone
+        and has_tags(ecs.network(call.account_id, each.id).tags, tags)
     ]
-    return paged(call, "VSwitches", "VSwitch", found, _shown_vswitch, high=50)
+
+    def shown(each: VSwitch) -> Value:
+        in_vpc: dict[str, Value] = {"Tags": shown_tags(ecs.network(call.account_id, each.id).tags)}
+        return {**_shown_vswitch(each), **(in_vpc if call.get("Version") == VPC_VERSION else {})}
+
+    return paged(call, "VSwitches", "VSwitch", found, shown, high=50)
 
 
-def _shown_vswitch(each: VSwitch) -> Value:
+def _shown_vswitch(each: VSwitch) -> dict[str, Value]:
     return {
         "VSwitchId": each.id,
         "VpcId": each.vpc_id,
@@ -257,25 +268,27 @@ def _shown_vswitch(each: VSwitch) -> Value:
 
 def describe_security_groups(call: RpcCall) -> dict[str, Value]:
     """DescribeSecurityGroups: the security groups of every account; none lets anything in."""
-    region = region_of(call)
+    region, tags, ecs = region_of(call), tag_filter(call), call.state.part(Ecs)
     found = [
         (group, vpc_id)
         for group, vpc_id in security_groups(region).items()
-        if call.get("SecurityGroupId", group) == group and call.get("VpcId", vpc_id) == vpc_id
+        if call.get("SecurityGroupId", group) == group
+        and call.get("VpcId", vpc_id) == vpc_id
+        and has_tags(ecs.network(call.account_id, group).tags, tags)
     ]
-    return paged(call, "SecurityGroups", "SecurityGroup", found, _shown_group) | {"RegionId": region}
 
+    def shown(each: tuple[str, str]) -> Value:
+        return {
+            "SecurityGroupId": each[0],
+            "SecurityGroupName": each[0],
+            "SecurityGroupType": "normal",
+            "VpcId": each[1],
+            "Description": "",
+            "CreationTime": "2024-01-01T00:00:00Z",
+            "Tags": shown_tags(ecs.network(call.account_id, each[0]).tags),
+        }
 
-def _shown_group(each: tuple[str, str]) -> Value:
-    return {
-        "SecurityGroupId": each[0],
-        "SecurityGroupName": each[0],
-        "SecurityGroupType": "normal",
-        "VpcId": each[1],
-        "Description": "",
-        "CreationTime": "2024-01-01T00:00:00Z",
-        "Tags": {"Tag": []},
-    }
+    return paged(call, "SecurityGroups", "SecurityGroup", found, shown) | {"RegionId": region}
 
 
 def vswitch(region: str, vswitch_id: str) -> VSwitch:

@@ -1,4 +1,4 @@
-"""ECS: its table of operations."""
+"""ECS and VPC: their tables of operations."""
 
 from collections.abc import Callable
 
@@ -14,8 +14,21 @@ _ATTRIBUTES = tuple(one.parameter for one in ATTRIBUTES.values())
 _CHANGEABLE = tuple(one.parameter for one in ATTRIBUTES.values() if one.changes)
 
 
-def _row(name: str, do: Callable[[RpcCall], dict[str, Value]], *params: str) -> RpcOperation:
-    return Operation(name=name, action=f"ecs:{name}", params=params, do=do)
+def _row(name: str, do: Callable[[RpcCall], dict[str, Value]], *params: str, service: str = "ecs") -> RpcOperation:
+    return Operation(name=name, action=f"{service}:{name}", params=params, do=do)
+
+
+VPC = RpcService(
+    name="vpc",
+    version=catalog.VPC_VERSION,
+    no_permission="Forbidden.RAM",
+    operations=(
+        _row("DescribeVSwitches", catalog.describe_vswitches, "VSwitchId", "VpcId", "ZoneId", "Tag.*", "PageNumber",
+             "PageSize", service="vpc"),
+        _row("TagResources", tags.tag_resources, "ResourceType", "ResourceId.*", "Tag.*", service="vpc"),
+        _row("UnTagResources", tags.untag_resources, "ResourceType", "ResourceId.*", "TagKey.*", "All", service="vpc"),
+    ),
+)  # fmt: skip
 
 
 ECS = RpcService(
@@ -66,15 +79,15 @@ ECS = RpcService(
         _row("GetInstanceScreenshot", instances.get_instance_screenshot, "InstanceId", "WakeUp", "DryRun"),
         _row("DeleteInstance", instances.delete_instance, "InstanceId", "Force", "ForceStop", "DryRun"),
         _row("DescribeInstanceTypes", catalog.describe_instance_types, "InstanceTypes.*", "InstanceTypeFamily",
-             "CpuArchitecture", "NvmeSupport"),
+             "CpuArchitecture", "NvmeSupport", "MaximumCpuCoreCount", "MaxResults"),
         _row("DescribeImageSupportInstanceTypes", catalog.describe_image_support_instance_types, "ImageId",
              "ActionType"),
         _row("DescribeAvailableResource", catalog.describe_available_resource, "DestinationResource",
              "InstanceChargeType", "InstanceType", "ZoneId", "NetworkCategory", "IoOptimized", "SpotStrategy",
              "Cores", "Memory"),
         _row("DescribeVSwitches", catalog.describe_vswitches, "VSwitchId", "VpcId", "ZoneId", "PageNumber", "PageSize"),
-        _row("DescribeSecurityGroups", catalog.describe_security_groups, "SecurityGroupId", "VpcId", "PageNumber",
-             "PageSize"),
+        _row("DescribeSecurityGroups", catalog.describe_security_groups, "SecurityGroupId", "VpcId", "Tag.*",
+             "PageNumber", "PageSize"),
         _row("DescribeZones", catalog.describe_zones, "AcceptLanguage"),
         _row("DescribeRegions", describe_regions, "AcceptLanguage"),
     ),

@@ -250,6 +250,14 @@ class Instance:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Network:
+    """What an account has of a vSwitch or a security group: its tags; the rest is the catalogue's."""
+
+    id: str
+    tags: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, kw_only=True)
 class UsedToken:
     """A client token that was used: the parameters, and the answer to them."""
 
@@ -265,6 +273,8 @@ class Ecs:
         self.tasks = state.table("tasks", Table[str, Task])
         self.snapshots = state.table("snapshots", Table[str, Snapshot])
         self.instances = state.table("instances", Table[str, Instance])
+        self.networks = state.table("networks", Table[tuple[str, str], Network])
+        """By account and id: the tagged ones."""
         self.tokens = state.table("tokens", Table[tuple[str, str], UsedToken])
         """By account and client token."""
         # Random, so that no id of one sandbox is ever one of another: a client that keeps ids (a journal) must not find
@@ -314,6 +324,10 @@ class Ecs:
             known = (each for each in self.shared_images(account_id, region) if each.account_id == owner)
         found = [each for each in known if (each.family, each.status) == (family, "Available")]
         return max(found, key=lambda each: each.created_s, default=None)
+
+    def network(self, account_id: str, network_id: str) -> Network:
+        """Return a vSwitch or a security group of an account, with its tags."""
+        return self.networks.get((account_id, network_id)) or Network(id=network_id)
 
     def instances_of(self, account_id: str, region: str) -> tuple[Instance, ...]:
         """Return the instances of an account in a region, newest first."""

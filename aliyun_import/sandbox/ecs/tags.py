@@ -1,19 +1,19 @@
-"""Operations on tags of images, snapshots and instances."""
+"""Operations on tags of images, snapshots, instances, security groups and, by the API of VPC, vSwitches."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 
 from aliyun_import.sandbox.core.rpc import RpcCall, Value
 from aliyun_import.sandbox.core.rpc_errors import Refusal
-from aliyun_import.sandbox.ecs import rules
+from aliyun_import.sandbox.ecs import catalog, rules
 from aliyun_import.sandbox.ecs.instances import settle
 from aliyun_import.sandbox.ecs.rules import MAX_TAGS, region_of
-from aliyun_import.sandbox.ecs.state import Ecs, Image, Instance, Snapshot
+from aliyun_import.sandbox.ecs.state import Ecs, Image, Instance, Network, Snapshot
 
 MAX_TAGGED = 50
-KINDS = ("image", "snapshot", "instance")
+KINDS = ("image", "snapshot", "instance", "securitygroup")
 
-Tagged = Image | Snapshot | Instance
+Tagged = Image | Snapshot | Instance | Network
 
 
 def tag_resources(call: RpcCall) -> dict[str, Value]:
@@ -78,7 +78,9 @@ def describe_tags(call: RpcCall) -> dict[str, Value]:
 
 def _kind(call: RpcCall, *, required: bool = True) -> str:
     kind = (call.required("ResourceType") if required else call.get("ResourceType")).lower()
-    if kind and kind not in KINDS:
+    # ECS has no vSwitches, and VPC nothing else.
+    kinds = ("vswitch",) if call.get("Version") == catalog.VPC_VERSION else KINDS
+    if kind and kind not in kinds:
         raise Refusal("InvalidResourceType.NotFound")
     return kind
 
@@ -104,6 +106,10 @@ def _of_kind(call: RpcCall, region: str, kind: str) -> Iterator[Tagged]:
         yield from ecs.images_of(call.account_id, region)
     elif kind == "snapshot":
         yield from ecs.snapshots_of(call.account_id, region)
+    elif kind == "vswitch":
+        yield from (ecs.network(call.account_id, each.id) for each in catalog.vswitches(region))
+    elif kind == "securitygroup":
+        yield from (ecs.network(call.account_id, each) for each in catalog.security_groups(region))
     else:
         yield from ecs.instances_of(call.account_id, region)
 
@@ -114,5 +120,7 @@ def _change(call: RpcCall, each: Tagged, tags: Mapping[str, str]) -> None:
         ecs.images[each.id] = replace(each, tags=tags)
     elif isinstance(each, Snapshot):
         ecs.snapshots[each.id] = replace(each, tags=tags)
+    elif isinstance(each, Network):
+        ecs.networks[call.account_id, each.id] = replace(each, tags=tags)
     else:
         ecs.instances[each.id] = replace(each, tags=tags)

@@ -1,5 +1,7 @@
 """The plan of a dry run in words."""
 
+from typing import Any
+
 import pytest
 
 from aliyun_import.cli.render.push import plan_text
@@ -28,6 +30,13 @@ def test_the_time_says_by_which_rate(rate: int | None, source: str | None, words
         "rate_measured_at_s": None,
         "estimate_s": DISK["send_bytes"] / rate if rate else None,  # type: ignore[operator]
     }
-    plan = {"image_name": "web", "region": "cn-hangzhou", "steps": [], "disks": [disk], "parameters": {}}
+    plan: dict[str, Any] = {
+        "image_name": "web",
+        "region": "cn-hangzhou",
+        "steps": [],
+        "disks": [disk],
+        "parameters": {},
+        "boot_test": None,
+    }
     result = PushResult(region="cn-hangzhou", image_name="web", dry_run=True, plan={**plan, "service_says": "yes"})
     assert f"  time    {words}" in plan_text(result).splitlines()

@@ -232,7 +232,7 @@ def test_the_documents_name_what_the_services_can_do() -> None:
     """The page on the sandbox's RPC services lists each operation, and no other."""
     page = (Path(__file__).parents[3] / "docs" / "sandbox-ecs.md").read_text()
     table = page.partition("\n## ")[0]
-    rows = re.findall(r"^\| (STS|RAM|IMS|ECS)(?:, [^|]*)? \| (.*) \|$", table, re.MULTILINE)
+    rows = re.findall(r"^\| (STS|RAM|IMS|ECS|VPC)(?:, [^|]*)? \| (.*) \|$", table, re.MULTILINE)
     listed = sorted((name.lower(), operation) for name, row in rows for operation in row.split(", "))
     services = RPC.by_version.values()
     assert listed == sorted((service.name, row.name) for service in services for row in service.operations)

@@ -111,8 +111,8 @@ def test_tags_of_images_snapshots_and_instances(ready: Sandbox) -> None:
         assert {tag["ResourceId"] for tag in by_tag["TagResources"]["TagResource"]} == {each}
     counts = call(ready, "DescribeTags")["Tags"]["Tag"]
     assert [(tag["TagKey"], tag["ResourceTypeCount"]) for tag in counts] == [
-        ("k", {"Image": 1, "Snapshot": 1, "Instance": 1}),
-        ("l", {"Image": 1, "Snapshot": 1, "Instance": 1}),
+        ("k", {"Image": 1, "Snapshot": 1, "Instance": 1, "Securitygroup": 0}),
+        ("l", {"Image": 1, "Snapshot": 1, "Instance": 1, "Securitygroup": 0}),
     ]
     call(ready, "UntagResources", ResourceType="image", ResourceIds=[image_id], TagKeys=["k"])
     assert call(ready, "DescribeImages", Tags=[{"Key": "l"}])["TotalCount"] == 1
