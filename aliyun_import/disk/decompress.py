@@ -27,8 +27,8 @@ STEP_BYTES = 4 * MIB
 _XZ_MEMORY_BYTES, _INITRAMFS_MEMORY_BYTES = 1024 * MIB, 128 * MIB
 # zstd --ultra -22 needs a window of 128 MiB.
 _INITRAMFS_WINDOW_LOG = 27
-# What the libraries raise for damaged data. bz2 raises OSError.
-DAMAGE = (zlib.error, lzma.LZMAError, ValueError, EOFError, OSError)
+# What the libraries raise for damaged data: bz2 OSError, lz4 RuntimeError.
+DAMAGE = (zlib.error, lzma.LZMAError, ValueError, EOFError, OSError, RuntimeError)
 _DISK_SUFFIXES = (".raw", ".img", ".vhd", ".qcow2", ".vmdk", ".vhdx", ".vdi", ".bin", ".dd")
 
 
@@ -132,6 +132,13 @@ def new_xz(*, memory_bytes: int = _XZ_MEMORY_BYTES, form: int = lzma.FORMAT_XZ) 
     return lzma.LZMADecompressor(format=form, memlimit=memory_bytes)
 
 
+def _new_lz4() -> Decompressor:
+    import lz4.frame
+
+    decompressor: Decompressor = lz4.frame.LZ4FrameDecompressor()
+    return decompressor
+
+
 def unpacked(file: BinaryIO, new: NewDecompressor) -> Generator[bytes]:
     """Yield the content of a compressed file in pieces of at most STEP_BYTES.
 
@@ -191,7 +198,9 @@ _CODECS: tuple[tuple[bytes, str, NewDecompressor], ...] = (
     (b"\x5d\x00\x00", "lzma", _new_lzma),
     (b"BZh", "bzip2", bz2.BZ2Decompressor),
     (b"\x28\xb5\x2f\xfd", "zstd", partial(new_zstd, max_window_log=_INITRAMFS_WINDOW_LOG)),
+    (b"\x04\x22\x4d\x18", "lz4", _new_lz4),
 )
+LEGACY_MAGIC = b"\x02\x21\x4c\x18"
 _LZO_MAGIC = b"\x89LZO"
 
 
@@ -200,7 +209,7 @@ def codec_at(magic: bytes) -> str | None:
     for start, name, _new in _CODECS:
         if magic.startswith(start):
             return name
-    if magic.startswith((LEGACY_MAGIC, FRAME_MAGIC)):
+    if magic.startswith(LEGACY_MAGIC):
         return "lz4"
     return "lzo" if magic.startswith(_LZO_MAGIC) else None
 
@@ -220,6 +229,7 @@ class Unpacker:
         if self.codec in (None, "lzo"):
             raise Unsupported(f"its compression ({self.codec or magic.hex()}) is not supported", offset=start)
         self._reader, self._start = reader, start
+        self._is_legacy_lz4 = magic.startswith(LEGACY_MAGIC)
         self.end: int | None = None
         self.unpacked_bytes = 0
 
@@ -232,8 +242,8 @@ class Unpacker:
             yield piece
 
     def _pieces(self) -> Iterator[bytes]:
-        if self.codec == "lz4":
-            self.end = yield from lz4_blocks(self._reader, self._start)
+        if self._is_legacy_lz4:
+            self.end = yield from _legacy_blocks(self._reader, self._start + len(LEGACY_MAGIC))
             return
         new = next(new for _start, name, new in _CODECS if name == self.codec)
         try:
@@ -251,40 +261,28 @@ class Unpacker:
                 if not data:
                     raise Bad(f"its {self.codec} stream ends early", offset=at)
             yield decompressor.decompress(data, _OUT_BYTES)
-        self.end = at - len(decompressor.unused_data)
+        self.end = at - len(decompressor.unused_data or b"")  # lz4 has None for nothing
 
 
-LEGACY_MAGIC = b"\x02\x21\x4c\x18"
-FRAME_MAGIC = b"\x04\x22\x4d\x18"
-# The legacy format cuts its input into pieces of 8 MiB; the frame format says 64 KiB to 4 MiB.
+# The legacy format cuts its input into pieces of 8 MiB.
 _LEGACY_BLOCK_BYTES = 8 << 20
-_WINDOW_BYTES = 64 << 10
 # How LZ4 grows incompressible input: LZ4_compressBound.
 _MAX_GROWTH = 255
 
 
-def lz4_blocks(reader: Reader, start: int) -> Generator[bytes, None, int]:
-    """Yield the content of the LZ4 stream at `start` block by block; return where it ends."""
-    magic = read_exactly(reader, start, 4)
-    if magic == LEGACY_MAGIC:
-        return _legacy_blocks(reader, start + 4)
-    if magic == FRAME_MAGIC:
-        return _frame_blocks(reader, start + 4)
-    raise Bad("this is no LZ4 stream", offset=start)
-
-
-def unpack_lz4_block(data: bytes, *, limit: int, history: bytes = b"") -> bytes:
-    """Return the content of one block, at most `limit` bytes; `history` is the content of the block before it."""
+def unpack_lz4_block(data: bytes, *, limit: int) -> bytes:
+    """Return the content of one block, at most `limit` bytes."""
     import lz4.block
 
     try:
-        content: bytes = lz4.block.decompress(data, uncompressed_size=limit, dict=history)
+        content: bytes = lz4.block.decompress(data, uncompressed_size=limit)
     except lz4.block.LZ4BlockError as error:
         raise Bad(f"an LZ4 block is damaged ({error})") from error
     return content
 
 
 def _legacy_blocks(reader: Reader, at: int) -> Generator[bytes, None, int]:
+    """Yield the content of the legacy LZ4 stream whose first block is at `at`; return where it ends."""
     bound = _LEGACY_BLOCK_BYTES + _LEGACY_BLOCK_BYTES // _MAX_GROWTH + 16
     while at + 4 <= reader.size:
         raw = read_exactly(reader, at, 4)
@@ -297,29 +295,3 @@ def _legacy_blocks(reader: Reader, at: int) -> Generator[bytes, None, int]:
         yield unpack_lz4_block(read_exactly(reader, at + 4, size), limit=_LEGACY_BLOCK_BYTES)
         at += 4 + size
     return at
-
-
-def _frame_blocks(reader: Reader, at: int) -> Generator[bytes, None, int]:
-    flags, size_code = read_exactly(reader, at, 2)
-    if flags >> 6 != 1 or flags & 1:
-        raise Unsupported("the LZ4 frame has an unknown version, or needs a dictionary")
-    limit = 1 << (8 + 2 * ((size_code >> 4) & 7))
-    if limit < 1 << 16:
-        raise Bad("the LZ4 frame has an impossible block size")
-    linked, block_sum, with_size = not flags & 0x20, 4 if flags & 0x10 else 0, 8 if flags & 0x08 else 0
-    at += 3 + with_size
-    history = b""
-    while True:
-        (size,) = struct.unpack("<I", read_exactly(reader, at, 4))
-        at += 4
-        if size == 0:
-            return at + (4 if flags & 0x04 else 0)
-        plain, size = size >> 31, size & 0x7FFFFFFF
-        if size > limit:
-            raise Bad("an LZ4 block is larger than its frame allows")
-        data = read_exactly(reader, at, size)
-        block = data if plain else unpack_lz4_block(data, limit=limit, history=history)
-        if linked:
-            history = (history + block)[-_WINDOW_BYTES:]
-        yield block
-        at += size + block_sum
