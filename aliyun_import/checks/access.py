@@ -2,7 +2,7 @@
 
 import re
 
-from aliyun_import.checks.registry import AppliesTo, Found, GuestSubject, Source, check, places
+from aliyun_import.checks.registry import Found, GuestSubject, Source, check, places
 from aliyun_import.model.finding import Severity
 from aliyun_import.model.request import Architecture
 
@@ -12,7 +12,7 @@ _LEAST_CLOUD_INIT = (19, 1, 3)
 _LEAST_FOR_IMDS_V2 = (23, 2, 2)
 
 
-@check("cloud-init-missing", Severity.WARNS, source=Source.CHECK_ITEMS, applies_to=AppliesTo.GUEST)
+@check("cloud-init-missing", Severity.WARNS, source=Source.CHECK_ITEMS)
 def cloud_init_missing(subject: GuestSubject) -> Found | None:
     """Check that cloud-init is installed and enabled.
 
@@ -32,7 +32,7 @@ def cloud_init_missing(subject: GuestSubject) -> Found | None:
     )
 
 
-@check("cloud-init-source", Severity.WARNS, source=Source.CHECK_ITEMS, applies_to=AppliesTo.GUEST)
+@check("cloud-init-source", Severity.WARNS, source=Source.CHECK_ITEMS)
 def cloud_init_source(subject: GuestSubject) -> Found | None:
     """Check that the datasource_list of cloud-init has AliYun, if it is set."""
     cloud_init = subject.guest.cloud_init
@@ -47,7 +47,7 @@ def cloud_init_source(subject: GuestSubject) -> Found | None:
     )
 
 
-@check("cloud-init-old", Severity.WARNS, source=Source.API, applies_to=AppliesTo.GUEST)
+@check("cloud-init-old", Severity.WARNS, source=Source.API)
 def cloud_init_old(subject: GuestSubject) -> Found | None:
     """Check that cloud-init is 19.1.3 or newer.
 
@@ -64,7 +64,7 @@ def cloud_init_old(subject: GuestSubject) -> Found | None:
     )
 
 
-@check("imds-v2-cloud-init", Severity.WARNS, source=Source.METADATA, applies_to=AppliesTo.GUEST)
+@check("imds-v2-cloud-init", Severity.WARNS, source=Source.METADATA)
 def imds_v2_cloud_init(subject: GuestSubject) -> Found | None:
     """Check that cloud-init can read metadata with a token if ImdsSupport is v2.
 
@@ -82,7 +82,7 @@ def imds_v2_cloud_init(subject: GuestSubject) -> Found | None:
     )
 
 
-@check("no-growpart", Severity.NOTE, source=Source.CHECK_ITEMS, applies_to=AppliesTo.GUEST)
+@check("no-growpart", Severity.NOTE, source=Source.CHECK_ITEMS)
 def no_growpart(subject: GuestSubject) -> Found | None:
     """Check that growpart is installed, with which cloud-init grows the root on a larger disk."""
     if subject.guest.cloud_init is None or subject.guest.cloud_init.growpart:
@@ -94,7 +94,7 @@ def no_growpart(subject: GuestSubject) -> Found | None:
     )
 
 
-@check("ssh-server", Severity.WARNS, source=Source.COMPLIANCE, applies_to=AppliesTo.GUEST)
+@check("ssh-server", Severity.WARNS, source=Source.COMPLIANCE)
 def ssh_server(subject: GuestSubject) -> Found | None:
     """Check that an SSH server is installed and enabled.
 
@@ -111,7 +111,7 @@ def ssh_server(subject: GuestSubject) -> Found | None:
     )
 
 
-@check("ssh-root-login", Severity.WARNS, source=Source.COMPLIANCE, applies_to=AppliesTo.GUEST)
+@check("ssh-root-login", Severity.WARNS, source=Source.COMPLIANCE)
 def ssh_root_login(subject: GuestSubject) -> Found | None:
     """Check that PermitRootLogin allows root to log in.
 
@@ -127,7 +127,7 @@ def ssh_root_login(subject: GuestSubject) -> Found | None:
     )
 
 
-@check("ssh-port", Severity.WARNS, source=Source.COMPLIANCE, applies_to=AppliesTo.GUEST)
+@check("ssh-port", Severity.WARNS, source=Source.COMPLIANCE)
 def ssh_port(subject: GuestSubject) -> Found | None:
     """Check that the SSH server listens on port 22, the one that the default security group allows."""
     ports = subject.guest.sshd.ports if subject.guest.sshd is not None else ()
@@ -144,7 +144,6 @@ def ssh_port(subject: GuestSubject) -> Found | None:
     "accounts",
     {Severity.BLOCKS: "for an immutable /etc/shadow or no root", Severity.WARNS: "without passwd"},
     source=Source.COMPLIANCE,
-    applies_to=AppliesTo.GUEST,
 )
 def accounts(subject: GuestSubject) -> Found | None:
     """Check that the password of root can be set.
@@ -176,7 +175,7 @@ def accounts(subject: GuestSubject) -> Found | None:
     return None
 
 
-@check("lib-links", Severity.WARNS, source=Source.COMPLIANCE, applies_to=AppliesTo.GUEST)
+@check("lib-links", Severity.WARNS, source=Source.COMPLIANCE)
 def lib_links(subject: GuestSubject) -> Found | None:
     """Check that /lib and /lib64 are not absolute links.
 
@@ -192,7 +191,7 @@ def lib_links(subject: GuestSubject) -> Found | None:
     )
 
 
-@check("selinux", Severity.WARNS, source=Source.CHECK_ITEMS, applies_to=AppliesTo.GUEST)
+@check("selinux", Severity.WARNS, source=Source.CHECK_ITEMS)
 def selinux(subject: GuestSubject) -> Found | None:
     """Check that SELinux is not enforcing.
 
@@ -208,7 +207,7 @@ def selinux(subject: GuestSubject) -> Found | None:
     )
 
 
-@check("guest-agent", Severity.WARNS, source=Source.GUIDE_2021, applies_to=AppliesTo.GUEST)
+@check("guest-agent", Severity.WARNS, source=Source.GUIDE_2021)
 def guest_agent(subject: GuestSubject) -> Found | None:
     """Check that QEMU's guest agent is not installed, as the image requirements ask."""
     guest = subject.guest
@@ -222,12 +221,7 @@ def guest_agent(subject: GuestSubject) -> Found | None:
     )
 
 
-@check(
-    "local-clock",
-    {Severity.NOTE: "", Severity.WARNS: "on arm64"},
-    source=Source.CHECK_ITEMS,
-    applies_to=AppliesTo.GUEST,
-)
+@check("local-clock", {Severity.NOTE: "", Severity.WARNS: "on arm64"}, source=Source.CHECK_ITEMS)
 def local_clock(subject: GuestSubject) -> Found | None:
     """Check that the system expects the hardware clock in UTC.
 
@@ -244,7 +238,7 @@ def local_clock(subject: GuestSubject) -> Found | None:
     )
 
 
-@check("shared-identity", Severity.NOTE, source=Source.JUDGEMENT, applies_to=AppliesTo.GUEST)
+@check("shared-identity", Severity.NOTE, source=Source.JUDGEMENT)
 def shared_identity(subject: GuestSubject) -> Found | None:
     """Check that the image has no SSH host keys that persist, and no machine id.
 

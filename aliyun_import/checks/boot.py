@@ -4,7 +4,7 @@ import re
 from collections.abc import Sequence
 
 from aliyun_import.checks.infer import boot_mode_of
-from aliyun_import.checks.registry import AppliesTo, DiskSubject, Found, GuestSubject, Source, check, places
+from aliyun_import.checks.registry import Found, GuestSubject, Source, SystemDiskSubject, check, places
 from aliyun_import.checks.remedies import start_command
 from aliyun_import.disk.report import DiskReport, Loader, Partition, TableKind
 from aliyun_import.model.finding import Severity
@@ -15,8 +15,8 @@ _GRUB_SINCE = {"metadata_csum_seed": (2, 12), "large_dir": (2, 12), "bigtime": (
 _ESP_TYPES = {"c12a7328-f81f-11d2-ba4b-00a0c93ec93b", "0xef"}
 
 
-@check("no-partition-table", Severity.BLOCKS, source=Source.GUIDE_2021, applies_to=AppliesTo.SYSTEM_DISK)
-def no_partition_table(subject: DiskSubject) -> Found | None:
+@check("no-partition-table", Severity.BLOCKS, source=Source.GUIDE_2021)
+def no_partition_table(subject: SystemDiskSubject) -> Found | None:
     """Check that the system disk has a partition table (MBR or GPT)."""
     report = subject.report
     if report.table is not TableKind.NONE or report.partitions or subject.container_blocks:
@@ -28,8 +28,8 @@ def no_partition_table(subject: DiskSubject) -> Found | None:
     )
 
 
-@check("no-partitions", Severity.BLOCKS, source=Source.GUIDE_2021, applies_to=AppliesTo.SYSTEM_DISK)
-def no_partitions(subject: DiskSubject) -> Found | None:
+@check("no-partitions", Severity.BLOCKS, source=Source.GUIDE_2021)
+def no_partitions(subject: SystemDiskSubject) -> Found | None:
     """Check that the partition table of the system disk is not empty."""
     report = subject.report
     if report.table in (TableKind.NONE, TableKind.UNREADABLE) or report.partitions:
@@ -41,13 +41,8 @@ def no_partitions(subject: DiskSubject) -> Found | None:
     )
 
 
-@check(
-    "bare-file-system",
-    {Severity.BLOCKS: "", Severity.WARNS: "if there is boot code"},
-    source=Source.GUIDE_2021,
-    applies_to=AppliesTo.SYSTEM_DISK,
-)
-def bare_file_system(subject: DiskSubject) -> Found | None:
+@check("bare-file-system", {Severity.BLOCKS: "", Severity.WARNS: "if there is boot code"}, source=Source.GUIDE_2021)
+def bare_file_system(subject: SystemDiskSubject) -> Found | None:
     """Check that the system disk is not a file system without a partition table.
 
     Such a disk is valid as a data disk, but an instance cannot boot from it.
@@ -70,9 +65,8 @@ def bare_file_system(subject: DiskSubject) -> Found | None:
     "nothing-starts",
     {Severity.BLOCKS: "", Severity.UNKNOWN: "if boot code is not known, or an EFI system partition was not read"},
     source=Source.BOOT_MODES,
-    applies_to=AppliesTo.SYSTEM_DISK,
 )
-def nothing_starts(subject: DiskSubject) -> Found | None:
+def nothing_starts(subject: SystemDiskSubject) -> Found | None:
     """Check that BIOS or UEFI finds a boot loader on the system disk.
 
     BIOS needs code in the boot record and what that code loads: the next stage of GRUB, or an active partition with a
@@ -115,7 +109,7 @@ def nothing_starts(subject: DiskSubject) -> Found | None:
     )
 
 
-@check("loader-for-other-processor", Severity.BLOCKS, source=Source.BOOT_MODES, applies_to=AppliesTo.GUEST)
+@check("loader-for-other-processor", Severity.BLOCKS, source=Source.BOOT_MODES)
 def loader_for_other_processor(subject: GuestSubject) -> Found | None:
     """Check that a UEFI boot loader is for the architecture of /bin/sh.
 
@@ -136,10 +130,7 @@ def loader_for_other_processor(subject: GuestSubject) -> Found | None:
 
 
 @check(
-    "grub-search-stale",
-    {Severity.BLOCKS: "", Severity.WARNS: "if the disk boots with BIOS"},
-    source=Source.BOOT_MODES,
-    applies_to=AppliesTo.GUEST,
+    "grub-search-stale", {Severity.BLOCKS: "", Severity.WARNS: "if the disk boots with BIOS"}, source=Source.BOOT_MODES
 )
 def grub_search_stale(subject: GuestSubject) -> Found | None:
     """Check that GRUB on the EFI system partition finds the file system with its menu.
@@ -159,7 +150,7 @@ def grub_search_stale(subject: GuestSubject) -> Found | None:
     )
 
 
-@check("grub-too-old", Severity.WARNS, source=Source.JUDGEMENT, applies_to=AppliesTo.GUEST)
+@check("grub-too-old", Severity.WARNS, source=Source.JUDGEMENT)
 def grub_too_old(subject: GuestSubject) -> Found | None:
     """Check that the guest's GRUB reads the file system with /boot.
 
@@ -183,7 +174,7 @@ def grub_too_old(subject: GuestSubject) -> Found | None:
     )
 
 
-@check("processor-not-offered", Severity.BLOCKS, source=Source.API, applies_to=AppliesTo.GUEST)
+@check("processor-not-offered", Severity.BLOCKS, source=Source.API)
 def processor_not_offered(subject: GuestSubject) -> Found | None:
     """Check that ECS has instances for the programs on the disk.
 
@@ -199,8 +190,8 @@ def processor_not_offered(subject: GuestSubject) -> Found | None:
     )
 
 
-@check("no-removable-loader", Severity.NOTE, source=Source.BOOT_MODES, applies_to=AppliesTo.SYSTEM_DISK)
-def no_removable_loader(subject: DiskSubject) -> Found | None:
+@check("no-removable-loader", Severity.NOTE, source=Source.BOOT_MODES)
+def no_removable_loader(subject: SystemDiskSubject) -> Found | None:
     """Check that a UEFI loader beside BIOS boot code is at the path that firmware tries.
 
     The disk is imported with BIOS. Without a loader at EFI/BOOT/BOOTX64.EFI it could not be used with UEFI.
@@ -217,8 +208,8 @@ def no_removable_loader(subject: DiskSubject) -> Found | None:
     )
 
 
-@check("both-boot-modes", Severity.NOTE, source=Source.BOOT_MODES, applies_to=AppliesTo.SYSTEM_DISK)
-def both_boot_modes(subject: DiskSubject) -> Found | None:
+@check("both-boot-modes", Severity.NOTE, source=Source.BOOT_MODES)
+def both_boot_modes(subject: SystemDiskSubject) -> Found | None:
     """Check that the disk boots with one boot mode only, or that --boot-mode selects one.
 
     ImportImage takes one of them; its default is BIOS.

@@ -1,7 +1,7 @@
 """Checks of the size of a disk, of options that contradict it, and of what could not be read."""
 
 from aliyun_import.checks.infer import MIN_SYSTEM_GIB, architecture_of, boot_mode_of, os_type_of
-from aliyun_import.checks.registry import AppliesTo, DiskSubject, Found, GuestSubject, Source, check
+from aliyun_import.checks.registry import DiskSubject, Found, GuestSubject, Source, SystemDiskSubject, check
 from aliyun_import.checks.remedies import start_command
 from aliyun_import.limits import GIB, MAX_DISK_GIB
 from aliyun_import.model.finding import Severity
@@ -11,7 +11,7 @@ from aliyun_import.sizes import exact_size
 _RECOMMENDED_GIB = {OsType.LINUX: 20, OsType.WINDOWS: 40}
 
 
-@check("disk-too-large", Severity.BLOCKS, source=Source.API, applies_to=AppliesTo.ANY_DISK)
+@check("disk-too-large", Severity.BLOCKS, source=Source.API)
 def disk_too_large(subject: DiskSubject) -> Found | None:
     """Check that the virtual size is at most 2048 GiB.
 
@@ -27,7 +27,7 @@ def disk_too_large(subject: DiskSubject) -> Found | None:
     )
 
 
-@check("requested-size-too-small", Severity.BLOCKS, source=Source.API, applies_to=AppliesTo.ANY_DISK)
+@check("requested-size-too-small", Severity.BLOCKS, source=Source.API)
 def requested_size_too_small(subject: DiskSubject) -> Found | None:
     """Check that the requested size is not less than the virtual size.
 
@@ -44,7 +44,7 @@ def requested_size_too_small(subject: DiskSubject) -> Found | None:
     )
 
 
-@check("requested-format-differs", Severity.BLOCKS, source=Source.API, applies_to=AppliesTo.ANY_DISK)
+@check("requested-format-differs", Severity.BLOCKS, source=Source.API)
 def requested_format_differs(subject: DiskSubject) -> Found | None:
     """Check that the requested format is that of the file's content."""
     requested, actual = subject.disk.format, subject.report.format
@@ -57,7 +57,7 @@ def requested_format_differs(subject: DiskSubject) -> Found | None:
     )
 
 
-@check("inspection-incomplete", Severity.UNKNOWN, source=Source.JUDGEMENT, applies_to=AppliesTo.ANY_DISK)
+@check("inspection-incomplete", Severity.UNKNOWN, source=Source.JUDGEMENT)
 def inspection_incomplete(subject: DiskSubject) -> Found | None:
     """Check that the whole structure of the disk could be read.
 
@@ -77,10 +77,7 @@ def inspection_incomplete(subject: DiskSubject) -> Found | None:
 
 
 @check(
-    "device-in-use",
-    {Severity.BLOCKS: "", Severity.WARNS: "if it is only mounted read-only"},
-    source=Source.JUDGEMENT,
-    applies_to=AppliesTo.ANY_DISK,
+    "device-in-use", {Severity.BLOCKS: "", Severity.WARNS: "if it is only mounted read-only"}, source=Source.JUDGEMENT
 )
 def device_in_use(subject: DiskSubject) -> Found | None:
     """Check that nothing can write to a block device while it is sent.
@@ -102,13 +99,8 @@ def device_in_use(subject: DiskSubject) -> Found | None:
     )
 
 
-@check(
-    "boot-mode-contradicts",
-    Severity.BLOCKS,
-    source=Source.BOOT_MODES,
-    applies_to=AppliesTo.SYSTEM_DISK,
-)
-def boot_mode_contradicts(subject: DiskSubject) -> Found | None:
+@check("boot-mode-contradicts", Severity.BLOCKS, source=Source.BOOT_MODES)
+def boot_mode_contradicts(subject: SystemDiskSubject) -> Found | None:
     """Check that the disk boots with the requested boot mode.
 
     The service does not inspect the disk: a UEFI disk that is imported as BIOS imports without error and never boots.
@@ -127,13 +119,8 @@ def boot_mode_contradicts(subject: DiskSubject) -> Found | None:
     )
 
 
-@check(
-    "architecture-contradicts",
-    {Severity.BLOCKS: "", Severity.WARNS: "between i386 and x86_64"},
-    source=Source.API,
-    applies_to=AppliesTo.SYSTEM_DISK,
-)
-def architecture_contradicts(subject: DiskSubject) -> Found | None:
+@check("architecture-contradicts", {Severity.BLOCKS: "", Severity.WARNS: "between i386 and x86_64"}, source=Source.API)
+def architecture_contradicts(subject: SystemDiskSubject) -> Found | None:
     """Check that the programs and boot loaders on the disk are for the requested architecture.
 
     32-bit programs may run on a 64-bit kernel, so between i386 and x86_64 nothing is certain.
@@ -149,8 +136,8 @@ def architecture_contradicts(subject: DiskSubject) -> Found | None:
     )
 
 
-@check("os-type-contradicts", Severity.BLOCKS, source=Source.API, applies_to=AppliesTo.SYSTEM_DISK)
-def os_type_contradicts(subject: DiskSubject) -> Found | None:
+@check("os-type-contradicts", Severity.BLOCKS, source=Source.API)
+def os_type_contradicts(subject: SystemDiskSubject) -> Found | None:
     """Check that the requested OS type, Windows or Linux, is that of the disk."""
     requested, actual = subject.request.os_type, os_type_of(subject.report)
     if requested is None or actual is None or requested is actual.value:
@@ -163,12 +150,9 @@ def os_type_contradicts(subject: DiskSubject) -> Found | None:
 
 
 @check(
-    "disk-small",
-    {Severity.NOTE: "", Severity.WARNS: "for Windows"},
-    source=f"{Source.LINUX_2026}; {Source.GUIDE_2021}",
-    applies_to=AppliesTo.SYSTEM_DISK,
+    "disk-small", {Severity.NOTE: "", Severity.WARNS: "for Windows"}, source=f"{Source.LINUX_2026}; {Source.GUIDE_2021}"
 )
-def disk_small(subject: DiskSubject) -> Found | None:
+def disk_small(subject: SystemDiskSubject) -> Found | None:
     """Check that the system disk has the recommended size.
 
     20 GiB are recommended for Linux and 40 GiB for Windows. A system disk below 5 GiB is imported as 5 GiB, the minimum
@@ -193,7 +177,7 @@ def disk_small(subject: DiskSubject) -> Found | None:
     )
 
 
-@check("no-system", Severity.UNKNOWN, source=Source.JUDGEMENT, applies_to=AppliesTo.GUEST)
+@check("no-system", Severity.UNKNOWN, source=Source.JUDGEMENT)
 def no_system(subject: GuestSubject) -> Found | None:
     """Check that an operating system was recognised on the system disk.
 
@@ -214,7 +198,7 @@ def no_system(subject: GuestSubject) -> Found | None:
     )
 
 
-@check("system-uncertain", Severity.UNKNOWN, source=Source.JUDGEMENT, applies_to=AppliesTo.GUEST)
+@check("system-uncertain", Severity.UNKNOWN, source=Source.JUDGEMENT)
 def system_uncertain(subject: GuestSubject) -> Found | None:
     """Check that the inspected system is the one that starts.
 
@@ -232,7 +216,7 @@ def system_uncertain(subject: GuestSubject) -> Found | None:
     )
 
 
-@check("guest-unread", Severity.UNKNOWN, source=Source.JUDGEMENT, applies_to=AppliesTo.GUEST)
+@check("guest-unread", Severity.UNKNOWN, source=Source.JUDGEMENT)
 def guest_unread(subject: GuestSubject) -> Found | None:
     """Check that the system on the disk could be read.
 

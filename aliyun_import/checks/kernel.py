@@ -1,7 +1,7 @@
 """Checks of kernels and their drivers: whether the guest finds its disk and its network."""
 
 from aliyun_import.checks.platform import import_adds_virtio, platform_of
-from aliyun_import.checks.registry import AppliesTo, Found, GuestSubject, Source, check
+from aliyun_import.checks.registry import Found, GuestSubject, Source, check
 from aliyun_import.checks.remedies import rebuild_initramfs, regenerate_menu, start_command
 from aliyun_import.disk.guest.report import DriverPlace, GuestReport, Kernel
 from aliyun_import.model.finding import Severity
@@ -19,7 +19,6 @@ _FW_CFG_PLATFORMS = ("CentOS Stream", "Anolis", "AlmaLinux", "UOS", "Kylin", "Ro
         Severity.UNKNOWN: "if it is not known which kernel starts, or what it has",
     },
     source=Source.VIRTIO,
-    applies_to=AppliesTo.GUEST,
 )
 def virtio_drivers(subject: GuestSubject) -> Found | None:
     """Check that the kernel can find a virtio disk.
@@ -61,7 +60,7 @@ def virtio_drivers(subject: GuestSubject) -> Found | None:
     )
 
 
-@check("initramfs-unread", Severity.UNKNOWN, source=Source.VIRTIO, applies_to=AppliesTo.GUEST)
+@check("initramfs-unread", Severity.UNKNOWN, source=Source.VIRTIO)
 def initramfs_unread(subject: GuestSubject) -> Found | None:
     """Check that the drivers in the initramfs could be read.
 
@@ -78,12 +77,7 @@ def initramfs_unread(subject: GuestSubject) -> Found | None:
     )
 
 
-@check(
-    "virtio-network",
-    {Severity.BLOCKS: "", Severity.WARNS: "if the import adds the drivers"},
-    source=Source.VIRTIO,
-    applies_to=AppliesTo.GUEST,
-)
+@check("virtio-network", {Severity.BLOCKS: "", Severity.WARNS: "if the import adds the drivers"}, source=Source.VIRTIO)
 def virtio_network(subject: GuestSubject) -> Found | None:
     """Check that the kernel has the driver of virtio network cards.
 
@@ -101,12 +95,7 @@ def virtio_network(subject: GuestSubject) -> Found | None:
     )
 
 
-@check(
-    "nvme-driver",
-    {Severity.WARNS: "", Severity.BLOCKS: "with --nvme-support supported"},
-    source=Source.CHECK_ITEMS,
-    applies_to=AppliesTo.GUEST,
-)
+@check("nvme-driver", {Severity.WARNS: "", Severity.BLOCKS: "with --nvme-support supported"}, source=Source.CHECK_ITEMS)
 def nvme_driver(subject: GuestSubject) -> Found | None:
     """Check that the kernel can boot from NVMe disks.
 
@@ -130,7 +119,6 @@ def nvme_driver(subject: GuestSubject) -> Found | None:
     "kernel-missing",
     {Severity.BLOCKS: "", Severity.WARNS: "if another loader than GRUB may find one that is not read here"},
     source=Source.CHECK_ITEMS,
-    applies_to=AppliesTo.GUEST,
 )
 def kernel_missing(subject: GuestSubject) -> Found | None:
     """Check that a kernel is on the disk, and that it is one that the boot loader refers to.
@@ -159,7 +147,7 @@ def kernel_missing(subject: GuestSubject) -> Found | None:
     )
 
 
-@check("boot-loader-config", Severity.WARNS, source=Source.LINUX_2026, applies_to=AppliesTo.GUEST)
+@check("boot-loader-config", Severity.WARNS, source=Source.LINUX_2026)
 def boot_loader_config(subject: GuestSubject) -> Found | None:
     """Check that a configuration of a boot loader refers to the kernels in /boot.
 
@@ -180,7 +168,7 @@ def boot_loader_config(subject: GuestSubject) -> Found | None:
     )
 
 
-@check("initramfs-missing", Severity.BLOCKS, source=Source.CHECK_ITEMS, applies_to=AppliesTo.GUEST)
+@check("initramfs-missing", Severity.BLOCKS, source=Source.CHECK_ITEMS)
 def initramfs_missing(subject: GuestSubject) -> Found | None:
     """Check that an initramfs that the boot loader refers to is on the disk."""
     guest, entries = subject.guest, subject.guest.started
@@ -195,7 +183,7 @@ def initramfs_missing(subject: GuestSubject) -> Found | None:
     )
 
 
-@check("kernel-fw-cfg", Severity.WARNS, source=Source.API, applies_to=AppliesTo.GUEST)
+@check("kernel-fw-cfg", Severity.WARNS, source=Source.API)
 def kernel_fw_cfg(subject: GuestSubject) -> Found | None:
     """Check that the kernel has CONFIG_FW_CFG_SYSFS if the service needs it.
 

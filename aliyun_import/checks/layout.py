@@ -1,6 +1,6 @@
 """Checks of the layout of the system disk: the root, its place, and the partitions beside it."""
 
-from aliyun_import.checks.registry import AppliesTo, DiskSubject, Found, GuestSubject, Source, check
+from aliyun_import.checks.registry import Found, GuestSubject, Source, SystemDiskSubject, check
 from aliyun_import.checks.remedies import start_command
 from aliyun_import.disk.report import Partition
 from aliyun_import.model.finding import Severity
@@ -18,9 +18,8 @@ _NOT_IN_THE_REQUIREMENTS = ("btrfs", "f2fs", "reiserfs", "zfs", "jfs", "nilfs2",
         Severity.UNKNOWN: "if the root may be on another volume that is not read",
     },
     source=Source.JUDGEMENT,
-    applies_to=AppliesTo.SYSTEM_DISK,
 )
-def root_encrypted(subject: DiskSubject) -> Found | None:
+def root_encrypted(subject: SystemDiskSubject) -> Found | None:
     """Check that the root is not encrypted.
 
     An encrypted root waits for a passphrase at the first boot, and the import cannot change anything in it.
@@ -50,7 +49,7 @@ def root_encrypted(subject: DiskSubject) -> Found | None:
     )
 
 
-@check("root-larger-than-partition", Severity.BLOCKS, source=Source.CHECK_ITEMS, applies_to=AppliesTo.GUEST)
+@check("root-larger-than-partition", Severity.BLOCKS, source=Source.CHECK_ITEMS)
 def root_larger_than_partition(subject: GuestSubject) -> Found | None:
     """Check that the root file system is not larger than its partition.
 
@@ -68,7 +67,7 @@ def root_larger_than_partition(subject: GuestSubject) -> Found | None:
     )
 
 
-@check("root-not-last", Severity.WARNS, source=Source.LINUX_2026, applies_to=AppliesTo.GUEST)
+@check("root-not-last", Severity.WARNS, source=Source.LINUX_2026)
 def root_not_last(subject: GuestSubject) -> Found | None:
     """Check that the root is the last partition.
 
@@ -86,7 +85,7 @@ def root_not_last(subject: GuestSubject) -> Found | None:
     )
 
 
-@check("root-on-lvm", Severity.WARNS, source=Source.LINUX_2026, applies_to=AppliesTo.GUEST)
+@check("root-on-lvm", Severity.WARNS, source=Source.LINUX_2026)
 def root_on_lvm(subject: GuestSubject) -> Found | None:
     """Check that the root is not a logical volume.
 
@@ -103,8 +102,8 @@ def root_on_lvm(subject: GuestSubject) -> Found | None:
     )
 
 
-@check("swap-partition", Severity.WARNS, source=Source.LINUX_2026, applies_to=AppliesTo.SYSTEM_DISK)
-def swap_partition(subject: DiskSubject) -> Found | None:
+@check("swap-partition", Severity.WARNS, source=Source.LINUX_2026)
+def swap_partition(subject: SystemDiskSubject) -> Found | None:
     """Check that the system disk has no swap partition, as the image requirements ask."""
     swap = next((part for part in subject.report.partitions if part.filesystem == "swap"), None)
     if swap is None:
@@ -116,8 +115,8 @@ def swap_partition(subject: DiskSubject) -> Found | None:
     )
 
 
-@check("hibernated", Severity.WARNS, source=Source.JUDGEMENT, applies_to=AppliesTo.SYSTEM_DISK)
-def hibernated(subject: DiskSubject) -> Found | None:
+@check("hibernated", Severity.WARNS, source=Source.JUDGEMENT)
+def hibernated(subject: SystemDiskSubject) -> Found | None:
     """Check that the system was shut down and not hibernated.
 
     A swap partition with a saved session is resumed at the first boot, on other hardware.
@@ -133,7 +132,7 @@ def hibernated(subject: DiskSubject) -> Found | None:
     )
 
 
-@check("root-file-system", Severity.WARNS, source=Source.LINUX_2026, applies_to=AppliesTo.GUEST)
+@check("root-file-system", Severity.WARNS, source=Source.LINUX_2026)
 def root_file_system(subject: GuestSubject) -> Found | None:
     """Check that the root is on a file system of the image requirements.
 
@@ -154,7 +153,7 @@ def root_file_system(subject: GuestSubject) -> Found | None:
     )
 
 
-@check("several-mounts", Severity.NOTE, source=Source.GUIDE_2021, applies_to=AppliesTo.GUEST)
+@check("several-mounts", Severity.NOTE, source=Source.GUIDE_2021)
 def several_mounts(subject: GuestSubject) -> Found | None:
     """Check that fstab mounts no more than a root, /boot and an ESP from this disk.
 

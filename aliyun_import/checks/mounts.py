@@ -3,7 +3,7 @@
 import re
 from collections.abc import Sequence
 
-from aliyun_import.checks.registry import AppliesTo, Found, GuestSubject, Source, check
+from aliyun_import.checks.registry import Found, GuestSubject, Source, check
 from aliyun_import.checks.remedies import regenerate_menu
 from aliyun_import.disk.guest.report import BootEntry, FstabEntry
 from aliyun_import.limits import MIB
@@ -29,7 +29,6 @@ _LEAST_FREE_INODES = 1000
     "fstab-device-name",
     {Severity.BLOCKS: "", Severity.WARNS: "for swap, nofail, the root under systemd, and /dev/vda"},
     source=Source.LINUX_2026,
-    applies_to=AppliesTo.GUEST,
 )
 def fstab_device_name(subject: GuestSubject) -> Found | None:
     """Check that fstab does not refer to disks by device names.
@@ -56,13 +55,8 @@ def fstab_device_name(subject: GuestSubject) -> Found | None:
 
 @check(
     "fstab-missing",
-    {
-        Severity.BLOCKS: "",
-        Severity.WARNS: "for swap and if a data disk may hold it",
-        Severity.NOTE: "with nofail",
-    },
+    {Severity.BLOCKS: "", Severity.WARNS: "for swap and if a data disk may hold it", Severity.NOTE: "with nofail"},
     source=Source.CHECK_ITEMS,
-    applies_to=AppliesTo.GUEST,
 )
 def fstab_missing(subject: GuestSubject) -> Found | None:
     """Check that every file system in fstab is on the disk.
@@ -92,7 +86,6 @@ def fstab_missing(subject: GuestSubject) -> Found | None:
     "root-device-name",
     {Severity.BLOCKS: "", Severity.WARNS: "for entries that are not the first, and /dev/vda"},
     source=Source.LINUX_2026,
-    applies_to=AppliesTo.GUEST,
 )
 def root_device_name(subject: GuestSubject) -> Found | None:
     """Check that the boot loader does not pass the root by its device name.
@@ -117,7 +110,6 @@ def root_device_name(subject: GuestSubject) -> Found | None:
     "root-missing",
     {Severity.BLOCKS: "", Severity.WARNS: "for entries that are not the first"},
     source=Source.CHECK_ITEMS,
-    applies_to=AppliesTo.GUEST,
 )
 def root_missing(subject: GuestSubject) -> Found | None:
     """Check that the root that the boot loader passes is on the disk.
@@ -136,12 +128,7 @@ def root_missing(subject: GuestSubject) -> Found | None:
     )
 
 
-@check(
-    "shared-folder",
-    {Severity.BLOCKS: "", Severity.WARNS: "with nofail"},
-    source=Source.JUDGEMENT,
-    applies_to=AppliesTo.GUEST,
-)
+@check("shared-folder", {Severity.BLOCKS: "", Severity.WARNS: "with nofail"}, source=Source.JUDGEMENT)
 def shared_folder(subject: GuestSubject) -> Found | None:
     """Check that fstab mounts no folder that the old hypervisor shared.
 
@@ -158,7 +145,7 @@ def shared_folder(subject: GuestSubject) -> Found | None:
     )
 
 
-@check("crypttab", Severity.WARNS, source=Source.JUDGEMENT, applies_to=AppliesTo.GUEST)
+@check("crypttab", Severity.WARNS, source=Source.JUDGEMENT)
 def crypttab(subject: GuestSubject) -> Found | None:
     """Check that crypttab unlocks devices of this disk without a passphrase.
 
@@ -178,7 +165,7 @@ def crypttab(subject: GuestSubject) -> Found | None:
     )
 
 
-@check("file-system-unclean", Severity.WARNS, source=Source.GUIDE_2021, applies_to=AppliesTo.GUEST)
+@check("file-system-unclean", Severity.WARNS, source=Source.GUIDE_2021)
 def file_system_unclean(subject: GuestSubject) -> Found | None:
     """Check that the root was unmounted cleanly and has no errors.
 
@@ -197,7 +184,7 @@ def file_system_unclean(subject: GuestSubject) -> Found | None:
     )
 
 
-@check("root-full", Severity.WARNS, source=Source.COMPLIANCE, applies_to=AppliesTo.GUEST)
+@check("root-full", Severity.WARNS, source=Source.COMPLIANCE)
 def root_full(subject: GuestSubject) -> Found | None:
     """Check that the root has at least 100 MiB and 1000 inodes free.
 
@@ -214,7 +201,7 @@ def root_full(subject: GuestSubject) -> Found | None:
     )
 
 
-@check("project-and-quota", Severity.WARNS, source=Source.GUIDE_2021, applies_to=AppliesTo.GUEST)
+@check("project-and-quota", Severity.WARNS, source=Source.GUIDE_2021)
 def project_and_quota(subject: GuestSubject) -> Found | None:
     """Check that the root does not have the ext4 features project and quota together.
 
@@ -230,7 +217,7 @@ def project_and_quota(subject: GuestSubject) -> Found | None:
     )
 
 
-@check("ext4-64bit", Severity.NOTE, source=Source.GUIDE_2021, applies_to=AppliesTo.GUEST)
+@check("ext4-64bit", Severity.NOTE, source=Source.GUIDE_2021)
 def ext4_64bit(subject: GuestSubject) -> Found | None:
     """Check that the root does not have the ext4 feature 64bit.
 

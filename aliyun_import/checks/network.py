@@ -1,6 +1,6 @@
 """Checks of the network of the guest (addresses, network cards, firewalls), and of what ties it to its source."""
 
-from aliyun_import.checks.registry import AppliesTo, Found, GuestSubject, Source, check, places
+from aliyun_import.checks.registry import Found, GuestSubject, Source, check, places
 from aliyun_import.disk.guest.network.configuration import writes_network
 from aliyun_import.disk.guest.report import DriverPlace, GuestReport, SourceTie, TieKind
 from aliyun_import.model.finding import Severity
@@ -9,7 +9,7 @@ from aliyun_import.model.finding import Severity
 _RED_HAT = ("centos", "rhel")
 
 
-@check("no-dhcp", Severity.WARNS, source=Source.CHECK_ITEMS, applies_to=AppliesTo.GUEST)
+@check("no-dhcp", Severity.WARNS, source=Source.CHECK_ITEMS)
 def no_dhcp(subject: GuestSubject) -> Found | None:
     """Check that the network is configured with DHCP.
 
@@ -35,7 +35,7 @@ def no_dhcp(subject: GuestSubject) -> Found | None:
     )
 
 
-@check("static-ipv6", Severity.WARNS, source=Source.GUIDE_2021, applies_to=AppliesTo.GUEST)
+@check("static-ipv6", Severity.WARNS, source=Source.GUIDE_2021)
 def static_ipv6(subject: GuestSubject) -> Found | None:
     """Check that no static IPv6 address is configured.
 
@@ -51,7 +51,7 @@ def static_ipv6(subject: GuestSubject) -> Found | None:
     )
 
 
-@check("several-network-cards", Severity.WARNS, source=Source.GUIDE_2021, applies_to=AppliesTo.GUEST)
+@check("several-network-cards", Severity.WARNS, source=Source.GUIDE_2021)
 def several_network_cards(subject: GuestSubject) -> Found | None:
     """Check that at most one network card is brought up at boot.
 
@@ -69,7 +69,7 @@ def several_network_cards(subject: GuestSubject) -> Found | None:
     )
 
 
-@check("network-bound-to-mac", Severity.WARNS, source=Source.GUIDE_2021, applies_to=AppliesTo.GUEST)
+@check("network-bound-to-mac", Severity.WARNS, source=Source.GUIDE_2021)
 def network_bound_to_mac(subject: GuestSubject) -> Found | None:
     """Check that the network configuration is not bound to a MAC address.
 
@@ -85,7 +85,7 @@ def network_bound_to_mac(subject: GuestSubject) -> Found | None:
     )
 
 
-@check("network-bound-to-name", Severity.WARNS, source=Source.JUDGEMENT, applies_to=AppliesTo.GUEST)
+@check("network-bound-to-name", Severity.WARNS, source=Source.JUDGEMENT)
 def network_bound_to_name(subject: GuestSubject) -> Found | None:
     """Check that the network is not configured for a card by its place in the source machine.
 
@@ -113,7 +113,6 @@ def network_bound_to_name(subject: GuestSubject) -> Found | None:
         Severity.NOTE: "if cloud-init configures the card, and a stanza of ifupdown stays",
     },
     source=Source.JUDGEMENT,
-    applies_to=AppliesTo.GUEST,
 )
 def network_for_eth0(subject: GuestSubject) -> Found | None:
     """Check that a network that is configured for eth0 finds a card of that name.
@@ -174,7 +173,7 @@ def _keeps_kernel_names(guest: GuestReport) -> bool | None:
     return None if len(states) != 1 or any(not one or "$" in one for one in known) else False
 
 
-@check("persistent-net-rules", Severity.WARNS, source=Source.GUIDE_2021, applies_to=AppliesTo.GUEST)
+@check("persistent-net-rules", Severity.WARNS, source=Source.GUIDE_2021)
 def persistent_net_rules(subject: GuestSubject) -> Found | None:
     """Check that no udev rule or link file reserves a name for the source machine's network card.
 
@@ -192,7 +191,7 @@ def persistent_net_rules(subject: GuestSubject) -> Found | None:
     )
 
 
-@check("network-manager", Severity.NOTE, source=Source.COMPLIANCE, applies_to=AppliesTo.GUEST)
+@check("network-manager", Severity.NOTE, source=Source.COMPLIANCE)
 def network_manager(subject: GuestSubject) -> Found | None:
     """Check that CentOS and Red Hat 6 and 7 use the network service.
 
@@ -212,12 +211,7 @@ def network_manager(subject: GuestSubject) -> Found | None:
     )
 
 
-@check(
-    "firewall",
-    {Severity.WARNS: "", Severity.NOTE: "if a rule allows SSH"},
-    source=Source.GUIDE_2021,
-    applies_to=AppliesTo.GUEST,
-)
+@check("firewall", {Severity.WARNS: "", Severity.NOTE: "if a rule allows SSH"}, source=Source.GUIDE_2021)
 def firewall(subject: GuestSubject) -> Found | None:
     """Check that no firewall is enabled: firewalld, ufw, iptables, nftables or SuSEfirewall2.
 
@@ -235,12 +229,7 @@ def firewall(subject: GuestSubject) -> Found | None:
     return Found(f"A firewall is enabled: {names}. It allows SSH ({ssh.what}).", remedy, ssh.where, Severity.NOTE)
 
 
-@check(
-    "foreign-agent",
-    {Severity.WARNS: "", Severity.NOTE: "for the tools of a hypervisor"},
-    source=Source.JUDGEMENT,
-    applies_to=AppliesTo.GUEST,
-)
+@check("foreign-agent", {Severity.WARNS: "", Severity.NOTE: "for the tools of a hypervisor"}, source=Source.JUDGEMENT)
 def foreign_agent(subject: GuestSubject) -> Found | None:
     """Check that no agent of another cloud is enabled.
 
@@ -267,7 +256,7 @@ def foreign_agent(subject: GuestSubject) -> Found | None:
     )
 
 
-@check("rescue-start", Severity.WARNS, source=Source.JUDGEMENT, applies_to=AppliesTo.GUEST)
+@check("rescue-start", Severity.WARNS, source=Source.JUDGEMENT)
 def rescue_start(subject: GuestSubject) -> Found | None:
     """Check that the kernel's arguments start the whole system.
 
@@ -288,7 +277,6 @@ def rescue_start(subject: GuestSubject) -> Found | None:
     "driver-blacklisted",
     {Severity.WARNS: "", Severity.BLOCKS: "for the driver of the disk in the kernel's arguments"},
     source=Source.VIRTIO,
-    applies_to=AppliesTo.GUEST,
 )
 def driver_blacklisted(subject: GuestSubject) -> Found | None:
     """Check that no virtio or nvme driver is excluded from being loaded.
@@ -315,7 +303,7 @@ def driver_blacklisted(subject: GuestSubject) -> Found | None:
     )
 
 
-@check("source-device", Severity.WARNS, source=Source.JUDGEMENT, applies_to=AppliesTo.GUEST)
+@check("source-device", Severity.WARNS, source=Source.JUDGEMENT)
 def source_device(subject: GuestSubject) -> Found | None:
     """Check that the kernel's arguments and LVM name no device that only the source machine has.
 
@@ -334,7 +322,7 @@ def source_device(subject: GuestSubject) -> Found | None:
     )
 
 
-@check("source-network", Severity.WARNS, source=Source.JUDGEMENT, applies_to=AppliesTo.GUEST)
+@check("source-network", Severity.WARNS, source=Source.JUDGEMENT)
 def source_network(subject: GuestSubject) -> Found | None:
     """Check that no setting beside the network cards is that of the source's network.
 

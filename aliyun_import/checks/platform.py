@@ -1,6 +1,6 @@
 """Platforms: the names of the service, the systems that they stand for, and the checks about them."""
 
-from aliyun_import.checks.registry import AppliesTo, DiskSubject, Found, GuestSubject, RequestSubject, Source, check
+from aliyun_import.checks.registry import Found, GuestSubject, RequestSubject, Source, SystemDiskSubject, check
 from aliyun_import.disk.guest.report import GuestReport, OsRelease
 from aliyun_import.limits import GIB
 from aliyun_import.model.finding import Severity
@@ -95,7 +95,7 @@ def is_windows(request: ImportRequest) -> bool:
     return request.os_type is OsType.WINDOWS or "Windows" in (request.platform or "")
 
 
-@check("architecture-platform", Severity.WARNS, source=Source.API, applies_to=AppliesTo.REQUEST)
+@check("architecture-platform", Severity.WARNS, source=Source.API)
 def architecture_platform(subject: RequestSubject) -> Found | None:
     """Check that Windows is imported for a documented architecture.
 
@@ -115,7 +115,7 @@ def architecture_platform(subject: RequestSubject) -> Found | None:
     )
 
 
-@check("platform-unlisted", Severity.WARNS, source=Source.API, applies_to=AppliesTo.REQUEST)
+@check("platform-unlisted", Severity.WARNS, source=Source.API)
 def platform_unlisted(subject: RequestSubject) -> Found | None:
     """Check that the platform is on the service's list.
 
@@ -133,7 +133,7 @@ def platform_unlisted(subject: RequestSubject) -> Found | None:
     )
 
 
-@check("os-type-platform", Severity.BLOCKS, source=Source.API, applies_to=AppliesTo.REQUEST)
+@check("os-type-platform", Severity.BLOCKS, source=Source.API)
 def os_type_platform(subject: RequestSubject) -> Found | None:
     """Check that OSType and Platform agree.
 
@@ -149,7 +149,7 @@ def os_type_platform(subject: RequestSubject) -> Found | None:
     return Found(f"The platform is {platform}, and {actual}.", f"Pass --os-type {expected}, or another --platform.")
 
 
-@check("distribution-unlisted", Severity.NOTE, source=Source.API, applies_to=AppliesTo.GUEST)
+@check("distribution-unlisted", Severity.NOTE, source=Source.API)
 def distribution_unlisted(subject: GuestSubject) -> Found | None:
     """Check that the service has a platform for the distribution.
 
@@ -173,7 +173,6 @@ def distribution_unlisted(subject: GuestSubject) -> Found | None:
     "platform-contradicts",
     {Severity.WARNS: "", Severity.NOTE: "for Others Linux and Customized Linux"},
     source=Source.API,
-    applies_to=AppliesTo.GUEST,
 )
 def platform_contradicts(subject: GuestSubject) -> Found | None:
     """Check that --platform is the system on the disk.
@@ -194,8 +193,8 @@ def platform_contradicts(subject: GuestSubject) -> Found | None:
     )
 
 
-@check("customized-linux-size", Severity.BLOCKS, source=Source.CUSTOMIZED, applies_to=AppliesTo.SYSTEM_DISK)
-def customized_linux_size(subject: DiskSubject) -> Found | None:
+@check("customized-linux-size", Severity.BLOCKS, source=Source.CUSTOMIZED)
+def customized_linux_size(subject: SystemDiskSubject) -> Found | None:
     """Check that a disk for Customized Linux is larger than 5 GiB."""
     size_bytes = subject.report.virtual_bytes
     if subject.request.platform != "Customized Linux" or size_bytes is None or size_bytes > _CUSTOMIZED_ABOVE_GIB * GIB:
@@ -207,8 +206,8 @@ def customized_linux_size(subject: DiskSubject) -> Found | None:
     )
 
 
-@check("customized-linux-directory", Severity.WARNS, source=Source.CUSTOMIZED, applies_to=AppliesTo.SYSTEM_DISK)
-def customized_linux_directory(subject: DiskSubject) -> Found | None:
+@check("customized-linux-directory", Severity.WARNS, source=Source.CUSTOMIZED)
+def customized_linux_directory(subject: SystemDiskSubject) -> Found | None:
     """Check that ECS can store the settings of an instance on a Customized Linux.
 
     ECS writes /aliyun_custom_image/os.conf on the first partition, which must be FAT32, ext2, ext3, ext4 or UFS. A
@@ -233,7 +232,7 @@ def customized_linux_directory(subject: DiskSubject) -> Found | None:
     )
 
 
-@check("issue-changed", Severity.NOTE, source=Source.GUIDE_2021, applies_to=AppliesTo.GUEST)
+@check("issue-changed", Severity.NOTE, source=Source.GUIDE_2021)
 def issue_changed(subject: GuestSubject) -> Found | None:
     r"""Check that /etc/issue has the name of the distribution.
 

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 
-from aliyun_import.disk.guest.report import Evidence, GuestReport
+from aliyun_import.disk.guest.report import Evidence, GuestReport, WindowsFacts
 from aliyun_import.disk.report import DiskReport
 from aliyun_import.model.finding import Severity
 from aliyun_import.model.request import DiskRequest, ImportRequest
@@ -39,16 +39,16 @@ class Source(StrEnum):
 
 
 class AppliesTo(StrEnum):
-    """What a check is applied to, and with it the argument of its function."""
+    """What a check is applied to. Of a check with a function it is told by the type of its subject."""
 
     CONTAINER = "container"  # found while the disk is read; no function
     BUCKET = "bucket"  # found by the account check, which knows the bucket; no function
-    REQUEST = "request"  # RequestSubject
-    ANY_DISK = "any disk"  # DiskSubject
-    SYSTEM_DISK = "system disk"  # DiskSubject
-    GUEST = "guest"  # GuestSubject: a system disk whose contents were read
+    REQUEST = "request"
+    ANY_DISK = "any disk"
+    SYSTEM_DISK = "system disk"
+    GUEST = "guest"  # a system disk whose contents were read
     BOOT = "boot"  # found by starting the disk; no function
-    WINDOWS = "windows"  # WindowsFacts: a system disk with Windows
+    WINDOWS = "windows"  # a system disk with Windows
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -75,10 +75,24 @@ class DiskSubject:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class SystemDiskSubject(DiskSubject):
+    """The first disk of an image."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class GuestSubject(DiskSubject):
     """A system disk and the system on it."""
 
     guest: GuestReport
+
+
+SUBJECTS: Mapping[type, AppliesTo] = {
+    RequestSubject: AppliesTo.REQUEST,
+    DiskSubject: AppliesTo.ANY_DISK,
+    SystemDiskSubject: AppliesTo.SYSTEM_DISK,
+    GuestSubject: AppliesTo.GUEST,
+    WindowsFacts: AppliesTo.WINDOWS,
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,11 +135,12 @@ class Check:
 
 
 def check(
-    check_id: str, severity: Severity | Mapping[Severity, str], *, source: str, applies_to: AppliesTo
+    check_id: str, severity: Severity | Mapping[Severity, str], *, source: str
 ) -> Callable[[CheckFunction], Check]:
-    """Declare the decorated function as a check.
+    """Declare the decorated function as a check of its argument.
 
-    `severity` is that of its findings, or each possible one with its condition, the usual one first.
+    `severity` is that of its findings, or each possible one with its condition, the usual one first. The type of the
+    argument tells what the check applies to.
     """
 
     def declare(function: CheckFunction) -> Check:
@@ -134,7 +149,7 @@ def check(
             severity,
             inspect.cleandoc(function.__doc__ or ""),
             source=source,
-            applies_to=applies_to,
+            applies_to=SUBJECTS[next(iter(function.__annotations__.values()))],
             function=function,
         )
 

@@ -27,7 +27,7 @@ from aliyun_import.model.finding import Severity
 from aliyun_import.model.request import Architecture, BootMode, DiskFormat, Parameter, parameters
 
 
-@check("region-form", Severity.BLOCKS, source=Source.API, applies_to=AppliesTo.REQUEST)
+@check("region-form", Severity.BLOCKS, source=Source.API)
 def region_form(subject: RequestSubject) -> Found | None:
     """Check that the region has the form of a region id, such as cn-hangzhou.
 
@@ -38,7 +38,7 @@ def region_form(subject: RequestSubject) -> Found | None:
     return Found(f"{region!r} is not a region id. {problem}", names.region_advice(region)) if problem else None
 
 
-@check("region-unlisted", Severity.WARNS, source=Source.API, applies_to=AppliesTo.REQUEST)
+@check("region-unlisted", Severity.WARNS, source=Source.API)
 def region_unlisted(subject: RequestSubject) -> Found | None:
     """Check that the region is on the published list.
 
@@ -50,7 +50,7 @@ def region_unlisted(subject: RequestSubject) -> Found | None:
     return Found(f"The region {region} is not on the published list.", names.region_advice(region))
 
 
-@check("image-name", Severity.BLOCKS, source=Source.API, applies_to=AppliesTo.REQUEST)
+@check("image-name", Severity.BLOCKS, source=Source.API)
 def image_name(subject: RequestSubject) -> Found | None:
     """Check the form of ImageName.
 
@@ -65,7 +65,7 @@ def image_name(subject: RequestSubject) -> Found | None:
     return Found(f"The image name {name!r} is not allowed. {problem}", advice)
 
 
-@check("image-name-doubtful", Severity.WARNS, source=Source.API, applies_to=AppliesTo.REQUEST)
+@check("image-name-doubtful", Severity.WARNS, source=Source.API)
 def image_name_doubtful(subject: RequestSubject) -> Found | None:
     """Check that the documents agree that ImageName is allowed.
 
@@ -79,12 +79,7 @@ def image_name_doubtful(subject: RequestSubject) -> Found | None:
     return Found(f"The image name {name!r} may be refused. {doubt}", advice)
 
 
-@check(
-    "description",
-    {Severity.BLOCKS: "", Severity.WARNS: "for one character"},
-    source=Source.API,
-    applies_to=AppliesTo.REQUEST,
-)
+@check("description", {Severity.BLOCKS: "", Severity.WARNS: "for one character"}, source=Source.API)
 def description(subject: RequestSubject) -> Found | None:
     """Check that Description is empty, or has 2 to 256 characters and does not begin with a web address.
 
@@ -104,7 +99,7 @@ def description(subject: RequestSubject) -> Found | None:
     return None
 
 
-@check("tag-count", Severity.BLOCKS, source=Source.API, applies_to=AppliesTo.REQUEST)
+@check("tag-count", Severity.BLOCKS, source=Source.API)
 def tag_count(subject: RequestSubject) -> Found | None:
     """Check that at most 18 tags are given.
 
@@ -117,7 +112,7 @@ def tag_count(subject: RequestSubject) -> Found | None:
     return Found(message, f"Pass at most {names.MAX_USER_TAGS} --tag.")
 
 
-@check("tag-key", Severity.BLOCKS, source=Source.API, applies_to=AppliesTo.REQUEST)
+@check("tag-key", Severity.BLOCKS, source=Source.API)
 def tag_key(subject: RequestSubject) -> Found | None:
     """Check the form of the tag keys.
 
@@ -128,7 +123,7 @@ def tag_key(subject: RequestSubject) -> Found | None:
     return Found(f"Invalid tag keys: {'; '.join(problems)}.", "Pass --tag with other keys.") if problems else None
 
 
-@check("tag-value", Severity.BLOCKS, source=Source.API, applies_to=AppliesTo.REQUEST)
+@check("tag-value", Severity.BLOCKS, source=Source.API)
 def tag_value(subject: RequestSubject) -> Found | None:
     """Check the form of the tag values.
 
@@ -139,7 +134,7 @@ def tag_value(subject: RequestSubject) -> Found | None:
     return Found(f"Invalid tag values: {'; '.join(problems)}.", "Pass --tag with other values.") if problems else None
 
 
-@check("tag-twice", Severity.BLOCKS, source=Source.API, applies_to=AppliesTo.REQUEST)
+@check("tag-twice", Severity.BLOCKS, source=Source.API)
 def tag_twice(subject: RequestSubject) -> Found | None:
     """Check that tag keys differ in more than case, also from those that this tool uses.
 
@@ -154,7 +149,7 @@ def tag_twice(subject: RequestSubject) -> Found | None:
     return None
 
 
-@check("client-token", Severity.BLOCKS, source=Source.API, applies_to=AppliesTo.REQUEST)
+@check("client-token", Severity.BLOCKS, source=Source.API)
 def client_token(subject: RequestSubject) -> Found | None:
     """Check that ClientToken has 1 to 64 printable ASCII characters.
 
@@ -169,7 +164,7 @@ def client_token(subject: RequestSubject) -> Found | None:
     )
 
 
-@check("role-name", Severity.BLOCKS, source=Source.RAM, applies_to=AppliesTo.REQUEST)
+@check("role-name", Severity.BLOCKS, source=Source.RAM)
 def role_name(subject: RequestSubject) -> Found | None:
     """Check that RoleName has 1 to 64 letters, digits, periods and hyphens, or at signs as in old roles."""
     name = subject.request.role_name
@@ -181,7 +176,7 @@ def role_name(subject: RequestSubject) -> Found | None:
     )
 
 
-@check("resource-group", Severity.BLOCKS, source=Source.API, applies_to=AppliesTo.REQUEST)
+@check("resource-group", Severity.BLOCKS, source=Source.API)
 def resource_group(subject: RequestSubject) -> Found | None:
     """Check that ResourceGroupId is an id (rg-...) and not a name."""
     group = subject.request.resource_group
@@ -193,7 +188,7 @@ def resource_group(subject: RequestSubject) -> Found | None:
     )
 
 
-@check("storage-location", Severity.BLOCKS, source=Source.API, applies_to=AppliesTo.REQUEST)
+@check("storage-location", Severity.BLOCKS, source=Source.API)
 def storage_location(subject: RequestSubject) -> Found | None:
     """Check that StorageLocationArn is `arn:acs:cloudbox:REGION:ACCOUNT:cloudbox/ID`, in the region of the import."""
     arn, region = subject.request.storage_location_arn, subject.request.region
@@ -209,7 +204,7 @@ def storage_location(subject: RequestSubject) -> Found | None:
     return None
 
 
-@check("boot-mode-arm64", Severity.BLOCKS, source=Source.API, applies_to=AppliesTo.REQUEST)
+@check("boot-mode-arm64", Severity.BLOCKS, source=Source.API)
 def boot_mode_arm64(subject: RequestSubject) -> Found | None:
     """Check that an arm64 image is not imported with BIOS.
 
@@ -221,7 +216,7 @@ def boot_mode_arm64(subject: RequestSubject) -> Found | None:
     return Found("An arm64 image cannot boot with BIOS.", "Pass --boot-mode UEFI, or omit it.")
 
 
-@check("license-type-unused", Severity.NOTE, source=Source.API, applies_to=AppliesTo.REQUEST)
+@check("license-type-unused", Severity.NOTE, source=Source.API)
 def license_type_unused(subject: RequestSubject) -> Found | None:
     """Check that a license type is given for Windows Server only, where it has an effect."""
     license_type = subject.request.license_type
@@ -230,7 +225,7 @@ def license_type_unused(subject: RequestSubject) -> Found | None:
     return Found(f"The license type {license_type} has an effect on Windows Server only.", "Omit --license-type.")
 
 
-@check("detection-windows", Severity.WARNS, source=Source.CHECK_OVERVIEW, applies_to=AppliesTo.REQUEST)
+@check("detection-windows", Severity.WARNS, source=Source.CHECK_OVERVIEW)
 def detection_windows(subject: RequestSubject) -> Found | None:
     """Check that no image check is requested for Windows.
 
@@ -245,7 +240,7 @@ def detection_windows(subject: RequestSubject) -> Found | None:
     )
 
 
-@check("detection-platform", Severity.WARNS, source=Source.CHECK_OVERVIEW, applies_to=AppliesTo.REQUEST)
+@check("detection-platform", Severity.WARNS, source=Source.CHECK_OVERVIEW)
 def detection_platform(subject: RequestSubject) -> Found | None:
     """Check that no image check is requested for a platform whose images the service does not check.
 
@@ -257,7 +252,7 @@ def detection_platform(subject: RequestSubject) -> Found | None:
     return Found(f"The service does not check images of {request.platform}.", "Omit --detection-strategy.")
 
 
-@check("disk-count", Severity.BLOCKS, source=Source.API, applies_to=AppliesTo.REQUEST)
+@check("disk-count", Severity.BLOCKS, source=Source.API)
 def disk_count(subject: RequestSubject) -> Found | None:
     """Check that there are 1 to 17 disks.
 
@@ -270,7 +265,7 @@ def disk_count(subject: RequestSubject) -> Found | None:
     return Found(message, f"Pass at most {MAX_DISKS - 1} --data-disk.")
 
 
-@check("disk-twice", Severity.WARNS, source=Source.JUDGEMENT, applies_to=AppliesTo.REQUEST)
+@check("disk-twice", Severity.WARNS, source=Source.JUDGEMENT)
 def disk_twice(subject: RequestSubject) -> Found | None:
     """Check that no disk is given twice, which is legal and nearly always a mistake."""
     disks = [str(disk.path) if disk.path else f"oss://{disk.bucket}/{disk.key}" for disk in subject.request.disks]
@@ -280,7 +275,7 @@ def disk_twice(subject: RequestSubject) -> Found | None:
     return Found(f"{twice} is given more than once for one image.", "Check the --data-disk options.")
 
 
-@check("disk-size", Severity.BLOCKS, source=Source.API, applies_to=AppliesTo.REQUEST)
+@check("disk-size", Severity.BLOCKS, source=Source.API)
 def disk_size(subject: RequestSubject) -> Iterator[Found]:
     """Check that every DiskImageSize is 1 to 2048 GiB."""
     for index, disk in enumerate(subject.request.disks):
@@ -291,7 +286,7 @@ def disk_size(subject: RequestSubject) -> Iterator[Found]:
             )
 
 
-@check("disk-format-vmdk", Severity.WARNS, source=Source.API, applies_to=AppliesTo.REQUEST)
+@check("disk-format-vmdk", Severity.WARNS, source=Source.API)
 def disk_format_vmdk(subject: RequestSubject) -> Iterator[Found]:
     """Check that no disk is a VMDK, which needs an invitation.
 
@@ -305,7 +300,7 @@ def disk_format_vmdk(subject: RequestSubject) -> Iterator[Found]:
             )
 
 
-@check("bucket-name", Severity.BLOCKS, source=Source.OSS_NAMES, applies_to=AppliesTo.REQUEST)
+@check("bucket-name", Severity.BLOCKS, source=Source.OSS_NAMES)
 def bucket_name(subject: RequestSubject) -> Iterator[Found]:
     """Check that a bucket has 3 to 63 lower-case letters, digits and hyphens.
 
@@ -318,7 +313,7 @@ def bucket_name(subject: RequestSubject) -> Iterator[Found]:
             yield Found(f"{bucket!r} is not a bucket name. {problem}", f"Change {option} to the name of a bucket.")
 
 
-@check("object-key", Severity.BLOCKS, source=Source.OSS_NAMES, applies_to=AppliesTo.REQUEST)
+@check("object-key", Severity.BLOCKS, source=Source.OSS_NAMES)
 def object_key(subject: RequestSubject) -> Iterator[Found]:
     r"""Check that a key has 1 to 1023 bytes, no control characters, and does not begin with `/` or `\`."""
     for key, _ in _keys(subject):
@@ -327,7 +322,7 @@ def object_key(subject: RequestSubject) -> Iterator[Found]:
             yield Found(f"{key!r} is not an object key. {problem}", "Pass another --key.")
 
 
-@check("key-suffix", Severity.WARNS, source=Source.API, applies_to=AppliesTo.REQUEST)
+@check("key-suffix", Severity.WARNS, source=Source.API)
 def key_suffix(subject: RequestSubject) -> Iterator[Found]:
     """Check that a key ends in the suffix of the disk's format.
 

@@ -21,6 +21,7 @@ from aliyun_import.checks import (
 from aliyun_import.checks import request as request_checks
 from aliyun_import.checks.infer import InferredParameters, infer_parameters
 from aliyun_import.checks.registry import (
+    SUBJECTS,
     AppliesTo,
     Check,
     DiskSubject,
@@ -28,6 +29,7 @@ from aliyun_import.checks.registry import (
     GuestSubject,
     RequestSubject,
     Source,
+    SystemDiskSubject,
     declared,
 )
 from aliyun_import.disk.inspect import inspect_disk
@@ -97,16 +99,17 @@ def run_disk_checks(report: DiskReport, request: ImportRequest, *, index: int = 
     Pure: nothing is read. What could not be read is a finding of severity "unknown".
     """
     path, guest = str(report.path), report.guest
-    subject = DiskSubject(report=report, request=request, disk=request.disks[index])
-    findings = [*_container_findings(report), *_applied(AppliesTo.ANY_DISK, subject, path)]
+    disk = request.disks[index]
+    subject = DiskSubject(report=report, request=request, disk=disk)
+    findings = [*_container_findings(report), *_applied(subject, path)]
     if index == 0:
-        findings += _applied(AppliesTo.SYSTEM_DISK, subject, path)
+        findings += _applied(SystemDiskSubject(report=report, request=request, disk=disk), path)
         if guest is not None:
-            system = GuestSubject(report=report, request=request, disk=subject.disk, guest=guest)
-            found = _applied(AppliesTo.GUEST, system, path)
+            system = GuestSubject(report=report, request=request, disk=disk, guest=guest)
+            found = _applied(system, path)
             findings += map(_if_it_starts, found) if guest.uncertain else found
         if guest is not None and guest.windows is not None:
-            findings += _applied(AppliesTo.WINDOWS, guest.windows, path)
+            findings += _applied(guest.windows, path)
     return by_severity(findings)
 
 
@@ -121,7 +124,7 @@ def run_request_checks(
 ) -> tuple[Finding, ...]:
     """Return all findings about a request. `bucket` and `key` are where local disks are staged, if the user chose."""
     subject = RequestSubject(request=request, bucket=bucket, key=key)
-    return tuple(_applied(AppliesTo.REQUEST, subject, "request"))
+    return tuple(_applied(subject, "request"))
 
 
 def raise_if_blocked(findings: Iterable[Finding], *, skip: Collection[str] = (), force: bool = False) -> None:
@@ -185,10 +188,10 @@ def refuse_unknown_ids(
     )
 
 
-def _applied(applies_to: AppliesTo, subject: object, name: str) -> Iterator[Finding]:
-    """Yield the findings of the checks that apply; `name` is what the findings are about."""
+def _applied(subject: object, name: str) -> Iterator[Finding]:
+    """Yield the findings of the checks that apply to a subject; `name` is what the findings are about."""
     for one in CHECKS:
-        if one.applies_to is applies_to and one.function is not None:
+        if one.applies_to is SUBJECTS[type(subject)] and one.function is not None:
             result = one.function(subject)
             for found in [result] if isinstance(result, Found) else result or ():
                 yield Finding(

@@ -1,6 +1,6 @@
 """Checks of Windows guests: edition, drivers, state of the setup, and access."""
 
-from aliyun_import.checks.registry import AppliesTo, Found, Source, check
+from aliyun_import.checks.registry import Found, Source, check
 from aliyun_import.disk.guest.report import WindowsFacts
 from aliyun_import.model.finding import Severity
 
@@ -15,7 +15,7 @@ _WINDOWS_2003 = 3790
 _REMOTE_DESKTOP_PORT = 3389
 
 
-@check("windows-client", Severity.BLOCKS, source=Source.GUIDE_2021, applies_to=AppliesTo.WINDOWS)
+@check("windows-client", Severity.BLOCKS, source=Source.GUIDE_2021)
 def windows_client(windows: WindowsFacts) -> Found | None:
     """Check that the edition is a server.
 
@@ -30,7 +30,7 @@ def windows_client(windows: WindowsFacts) -> Found | None:
     )
 
 
-@check("windows-too-old", Severity.BLOCKS, source=Source.GUIDE_2021, applies_to=AppliesTo.WINDOWS)
+@check("windows-too-old", Severity.BLOCKS, source=Source.GUIDE_2021)
 def windows_too_old(windows: WindowsFacts) -> Found | None:
     """Check that Windows is at least Windows Server 2003 with Service Pack 1, the oldest that is imported."""
     if windows.build is None or windows.client:
@@ -45,7 +45,7 @@ def windows_too_old(windows: WindowsFacts) -> Found | None:
     )
 
 
-@check("windows-boot-files", Severity.BLOCKS, source=Source.CHECK_ITEMS, applies_to=AppliesTo.WINDOWS)
+@check("windows-boot-files", Severity.BLOCKS, source=Source.CHECK_ITEMS)
 def windows_boot_files(windows: WindowsFacts) -> Found | None:
     r"""Check that a volume has a boot configuration (BCD).
 
@@ -63,12 +63,7 @@ def windows_boot_files(windows: WindowsFacts) -> Found | None:
     )
 
 
-@check(
-    "windows-disk-driver",
-    {Severity.WARNS: "", Severity.BLOCKS: "before Windows Server 2008"},
-    source=Source.VIRTIO,
-    applies_to=AppliesTo.WINDOWS,
-)
+@check("windows-disk-driver", {Severity.WARNS: "", Severity.BLOCKS: "before Windows Server 2008"}, source=Source.VIRTIO)
 def windows_disk_driver(windows: WindowsFacts) -> Found | None:
     """Check that Windows can find a virtio disk.
 
@@ -89,7 +84,7 @@ def windows_disk_driver(windows: WindowsFacts) -> Found | None:
     )
 
 
-@check("windows-network-driver", Severity.WARNS, source=Source.VIRTIO, applies_to=AppliesTo.WINDOWS)
+@check("windows-network-driver", Severity.WARNS, source=Source.VIRTIO)
 def windows_network_driver(windows: WindowsFacts) -> Found | None:
     """Check that netkvm.sys, the driver of the network cards of ECS, is installed."""
     if "netkvm.sys" in windows.driver_files:
@@ -101,7 +96,7 @@ def windows_network_driver(windows: WindowsFacts) -> Found | None:
     )
 
 
-@check("windows-nvme-driver", Severity.NOTE, source=Source.CHECK_ITEMS, applies_to=AppliesTo.WINDOWS)
+@check("windows-nvme-driver", Severity.NOTE, source=Source.CHECK_ITEMS)
 def windows_nvme_driver(windows: WindowsFacts) -> Found | None:
     """Check that stornvme.sys, the driver of NVMe disks, is installed."""
     if "stornvme.sys" in windows.driver_files:
@@ -113,7 +108,7 @@ def windows_nvme_driver(windows: WindowsFacts) -> Found | None:
     )
 
 
-@check("windows-read-only-drivers", Severity.WARNS, source=Source.GUIDE_2021, applies_to=AppliesTo.WINDOWS)
+@check("windows-read-only-drivers", Severity.WARNS, source=Source.GUIDE_2021)
 def windows_read_only_drivers(windows: WindowsFacts) -> Found | None:
     """Check that the import can replace the virtio drivers.
 
@@ -129,7 +124,7 @@ def windows_read_only_drivers(windows: WindowsFacts) -> Found | None:
     )
 
 
-@check("windows-setup", Severity.WARNS, source=Source.CHECK_ITEMS, applies_to=AppliesTo.WINDOWS)
+@check("windows-setup", Severity.WARNS, source=Source.CHECK_ITEMS)
 def windows_setup(windows: WindowsFacts) -> Found | None:
     """Check that no setup or sysprep is in progress, by ImageState and SystemSetupInProgress."""
     state = windows.image_state
@@ -142,7 +137,7 @@ def windows_setup(windows: WindowsFacts) -> Found | None:
     )
 
 
-@check("windows-filters", Severity.WARNS, source=Source.CHECK_ITEMS, applies_to=AppliesTo.WINDOWS)
+@check("windows-filters", Severity.WARNS, source=Source.CHECK_ITEMS)
 def windows_filters(windows: WindowsFacts) -> Found | None:
     """Check that disks and volumes have no filter drivers of other software.
 
@@ -158,7 +153,7 @@ def windows_filters(windows: WindowsFacts) -> Found | None:
     )
 
 
-@check("windows-pending-update", Severity.WARNS, source=Source.CHECK_ITEMS, applies_to=AppliesTo.WINDOWS)
+@check("windows-pending-update", Severity.WARNS, source=Source.CHECK_ITEMS)
 def windows_pending_update(windows: WindowsFacts) -> Found | None:
     r"""Check that no update waits for a restart.
 
@@ -173,7 +168,7 @@ def windows_pending_update(windows: WindowsFacts) -> Found | None:
     )
 
 
-@check("windows-volume-dirty", Severity.WARNS, source=Source.JUDGEMENT, applies_to=AppliesTo.WINDOWS)
+@check("windows-volume-dirty", Severity.WARNS, source=Source.JUDGEMENT)
 def windows_volume_dirty(windows: WindowsFacts) -> Found | None:
     """Check that NTFS was unmounted cleanly.
 
@@ -188,7 +183,7 @@ def windows_volume_dirty(windows: WindowsFacts) -> Found | None:
     )
 
 
-@check("windows-hibernated", Severity.BLOCKS, source=Source.JUDGEMENT, applies_to=AppliesTo.WINDOWS)
+@check("windows-hibernated", Severity.BLOCKS, source=Source.JUDGEMENT)
 def windows_hibernated(windows: WindowsFacts) -> Found | None:
     """Check that Windows was shut down and not hibernated.
 
@@ -204,7 +199,7 @@ def windows_hibernated(windows: WindowsFacts) -> Found | None:
     )
 
 
-@check("windows-device-install", Severity.WARNS, source=Source.CHECK_ITEMS, applies_to=AppliesTo.WINDOWS)
+@check("windows-device-install", Severity.WARNS, source=Source.CHECK_ITEMS)
 def windows_device_install(windows: WindowsFacts) -> Found | None:
     """Check that Windows installs new devices.
 
@@ -221,10 +216,7 @@ def windows_device_install(windows: WindowsFacts) -> Found | None:
 
 
 @check(
-    "windows-remote-desktop",
-    {Severity.WARNS: "", Severity.NOTE: "if the firewall allows it"},
-    source=Source.GUIDE_2021,
-    applies_to=AppliesTo.WINDOWS,
+    "windows-remote-desktop", {Severity.WARNS: "", Severity.NOTE: "if the firewall allows it"}, source=Source.GUIDE_2021
 )
 def windows_remote_desktop(windows: WindowsFacts) -> Found | None:
     """Check that remote desktop is enabled on port 3389, and that no firewall is enabled.

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from aliyun_import.checks.infer import INFERENCES
-from aliyun_import.checks.registry import AppliesTo, Check, Found, check
+from aliyun_import.checks.registry import AppliesTo, Check, DiskSubject, Found, check
 from aliyun_import.checks.run import CHECKS, explain, known_ids, refuse_unknown_ids
 from aliyun_import.errors import UsageError
 from aliyun_import.model.finding import Severity
@@ -45,8 +45,8 @@ def test_a_check_is_found_by_its_id(one: Check) -> None:
 def test_a_check_is_declared_where_it_is_written() -> None:
     """The id, the severities, the source and the explanation need nothing but the decorator and a docstring."""
 
-    @check("an-id", {Severity.NOTE: "", Severity.WARNS: "on arm64"}, source="a page", applies_to=AppliesTo.ANY_DISK)
-    def an_id(_subject: object) -> Found | None:
+    @check("an-id", {Severity.NOTE: "", Severity.WARNS: "on arm64"}, source="a page")
+    def an_id(_subject: DiskSubject) -> Found | None:
         """Check one thing.
 
         The reason is
