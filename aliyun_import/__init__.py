@@ -54,7 +54,7 @@ if TYPE_CHECKING:
     from aliyun_import.model.request import ImportParameters as ImportParameters
     from aliyun_import.model.request import ImportRequest as ImportRequest
     from aliyun_import.model.request import OsType as OsType
-    from aliyun_import.push.diagnose import Diagnosis as Diagnosis
+    from aliyun_import.push.diagnosis import Diagnosis as Diagnosis
     from aliyun_import.push.journals import KnownPush as KnownPush
     from aliyun_import.push.options import PushOptions as PushOptions
     from aliyun_import.push.options import PushResult as PushResult
@@ -86,7 +86,7 @@ _PUBLIC = {
     "model.request": (
         "Architecture", "BootMode", "DiskFormat", "DiskRequest", "ImportParameters", "ImportRequest", "OsType",
     ),
-    "push.diagnose": ("Diagnosis",),
+    "push.diagnosis": ("Diagnosis",),
     "push.journals": ("KnownPush",),
     "push.options": ("PushOptions", "PushResult"),
     "upload.context": ("TransferOptions",),

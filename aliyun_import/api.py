@@ -24,13 +24,13 @@ from aliyun_import.journal import default_state_dir, open_journal
 from aliyun_import.model.image import Image, Task
 from aliyun_import.model.objects import UploadedObject
 from aliyun_import.model.request import DiskFormat, DiskRequest, ImportRequest
-from aliyun_import.push.diagnose import (
+from aliyun_import.push.diagnose import diagnose as diagnose_account
+from aliyun_import.push.diagnosis import (
     Diagnosis,
     clock_diagnosis,
     credentials_diagnosis,
     endpoint_diagnosis,
 )
-from aliyun_import.push.diagnose import diagnose as diagnose_account
 from aliyun_import.push.journals import KnownPush, known_pushes
 from aliyun_import.push.journals import forget_finished as remove_finished
 from aliyun_import.push.options import PushOptions, PushResult

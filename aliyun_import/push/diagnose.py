@@ -1,19 +1,25 @@
 """Diagnosis of what a push needs of an account: identity, region, bucket, permissions, role.
 
 Every call is one that a push makes, or one that changes nothing that stays: the dry run of ImportImage, a multipart
-upload that is begun and aborted, queries. What can't be asked without a change is left out.
+upload that is begun and aborted, queries, changes of an image and a task that do not exist. What can't be tested
+without a change (UNTESTED) is unknown where a push needs it, and then the diagnosis does not end in 0.
 """
 
 import secrets
-import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
-from enum import StrEnum
 from itertools import chain
 
-from aliyun_import.account.staging_bucket import PREFIX, derived_bucket, refuse_unsuitable
+from aliyun_import.account.staging_bucket import (
+    PREFIX,
+    check_encryption,
+    derived_bucket,
+    refuse_unsuitable,
+    warn_of_risks,
+)
+from aliyun_import.context import system_context
 from aliyun_import.errors import (
-    AccessError,
     AliyunImportError,
     BucketMissing,
     Exit,
@@ -21,41 +27,44 @@ from aliyun_import.errors import (
     NameTaken,
     ObjectMissing,
     PermissionDenied,
+    RefusedError,
     RoleNotAuthorized,
     RoleNotVisible,
 )
+from aliyun_import.events import Event, FindingRaised, Warned
 from aliyun_import.image.submit import dry_run_import, new_client_token
+from aliyun_import.model.image import PUSH_ID_TAG
 from aliyun_import.model.objects import BucketInfo
 from aliyun_import.model.request import DiskFormat, DiskMapping, DiskRequest, ImportCall, ImportRequest
-from aliyun_import.role.ensure import RoleState, inspect_role
+from aliyun_import.model.roles import Policy
+from aliyun_import.push.diagnosis import Diagnosis, Health, failed
+from aliyun_import.push.dry_run import PlannedRoles
+from aliyun_import.role.ensure import RoleOutcome, ensure_role
 from aliyun_import.role.spec import OSS_ROLE, statement_of
-from aliyun_import.services.interface import PERMISSIONS, ImageService, ObjectStore, Permission, Services
+from aliyun_import.services.interface import (
+    PERMISSIONS,
+    ImageService,
+    ObjectStore,
+    Permission,
+    Resource,
+    RoleService,
+    Services,
+)
 
 # Without one of these a push fails, or can't resume; the others only take a convenience away.
 _REQUIRED = "required"
-# OSS and the RPC services refuse signatures whose time differs by more.
-CLOCK_LIMIT_S = 900.0
-
-
-class Health(StrEnum):
-    """Result of one test. Only `fails` keeps a push from going through."""
-
-    OK = "ok"
-    FAILS = "fails"
-    WARNS = "warns"
-    UNKNOWN = "unknown"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Diagnosis:
-    """One thing that was tested. `statement` is what to add to the user's policy, as JSON, "" if nothing is missing."""
-
-    subject: str
-    health: Health
-    detail: str
-    remedy: str = ""
-    statement: str = ""
-    exit_code: Exit = Exit.DONE
+# Permissions that no call without an effect shows, and when a push needs them.
+UNTESTED = {
+    "ram:CreateRole": "the role does not exist",
+    "ram:AttachPolicyToRole": "the role lacks its policy",
+    "ram:UpdateRole": "the role does not trust ECS, and --fix is given",
+    "oss:PutBucket": "the bucket does not exist",
+    "oss:GetBucketLifecycle": "the bucket is the derived one; without it: a warning",
+    "oss:PutBucketLifecycle": "the bucket is the derived one; without it: a warning",
+}
+_PERMISSIONS = {one.name: one for one in PERMISSIONS}
+# Of the form of a version id, and the id of no version.
+_NO_VERSION = "CAEQ" + "A" * 60
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,93 +80,33 @@ def diagnose(services: Services, *, region: str, bucket: str | None) -> Iterator
     try:
         me = services.identity.whoami()
     except AliyunImportError as error:
-        yield _failed("identity", error)
+        yield failed("identity", error)
         return
     yield Diagnosis(subject="identity", health=Health.OK, detail=f"account {me.account_id}, {me.arn}")
-    yield _region(services.images, region)
+    is_root = me.arn.endswith(":root")  # the account itself, which has every permission
+    yield from _region(services.images, region, bucket)
     name = bucket or derived_bucket(me.account_id, region)
     store = services.store(name)
     info, found = _bucket(store, region=region, account_id=me.account_id, is_derived=bucket is None)
-    yield found
+    yield from found
+    if info is None and found[-1].health is Health.OK and not is_root:
+        yield _untested_in_bucket(name, region)
+    role_works = yield from _import(services.images, region, name, bucket)
     # One after the other: what there is to test depends on what could be begun.
-    for probe in chain(_image_probes(services, region, name), _store_probes(store, info) if info else ()):
+    for probe in chain(_image_probes(services.images), _store_probes(store, info) if info else ()):
         yield _tested(probe, bucket)
-    yield from _role(services, name, bucket)
+    yield from _role(services.roles, name, bucket, is_root=is_root, works=role_works)
 
 
-def would_go_through(results: list[Diagnosis]) -> Exit:
-    """Return 0 if a push would go through, else the exit code with which it would fail first."""
-    return next((one.exit_code for one in results if one.health is Health.FAILS), Exit.DONE)
-
-
-def credentials_diagnosis(where: str, read: Callable[[], object], expires_s: Callable[[], float | None]) -> Diagnosis:
-    """Return where the credentials come from, whether they can be read, and until when they are good if that is known.
-
-    Whether a service accepts them is the diagnosis of the identity.
-    """
-    try:
-        keys, end_s = read(), expires_s()
-    except AliyunImportError as error:
-        return _failed("credentials", error)
-    kind = "temporary, with an unknown end" if getattr(keys, "token", None) else "a permanent access key"
-    if end_s is not None:
-        kind = f"temporary, valid until {time.strftime('%Y-%m-%dT%H:%M:%SZ', time.gmtime(end_s))}"
-    return Diagnosis(subject="credentials", health=Health.OK, detail=f"from {where}, {kind}")
-
-
-def endpoint_diagnosis(service: str, url: str, problem: str, *, is_used: bool) -> Diagnosis:
-    """Return whether an endpoint can be reached; one that a push does not use is no reason to fail."""
-    if not problem:
-        detail = url if is_used else f"{url} can be reached, and is not used"
-        return Diagnosis(subject=f"endpoint {service}", health=Health.OK, detail=detail)
-    health = Health.FAILS if is_used else Health.UNKNOWN
-    return Diagnosis(
-        subject=f"endpoint {service}",
-        health=health,
-        detail=f"{url}: {problem}" if is_used else f"{url} can't be reached from here, and is not used",
-        remedy="Check network and proxy, or choose another one with --oss-endpoint-type." if is_used else "",
-        exit_code=Exit.TRANSIENT if is_used else Exit.DONE,
-    )
-
-
-def clock_diagnosis(ahead_s: Sequence[float]) -> Diagnosis:
-    """Return whether this machine's clock agrees with the services' well enough for their signatures."""
-    if not ahead_s:
-        return Diagnosis(subject="clock", health=Health.UNKNOWN, detail="no endpoint named its time")
-    most = max(ahead_s, key=abs)
-    words = f"{abs(most):.0f} s {'ahead of' if most > 0 else 'behind'} the services"
-    if abs(most) < CLOCK_LIMIT_S / 3:
-        return Diagnosis(subject="clock", health=Health.OK, detail=words)
-    is_wrong = abs(most) >= CLOCK_LIMIT_S
-    return Diagnosis(
-        subject="clock",
-        health=Health.FAILS if is_wrong else Health.WARNS,
-        detail=f"{words}; they refuse more than 15 minutes",
-        remedy="Set the clock, e.g. with `timedatectl set-ntp true`.",
-        exit_code=Exit.ACCESS if is_wrong else Exit.DONE,
-    )
-
-
-def _failed(subject: str, error: AliyunImportError, *, health: Health = Health.FAILS, statement: str = "") -> Diagnosis:
-    detail = f"{error.summary} {error.cause or ''}".strip()
-    return Diagnosis(
-        subject=subject,
-        health=health,
-        detail=detail,
-        remedy=error.remedy or "",
-        statement=statement,
-        exit_code=error.exit_code,
-    )
-
-
-def _region(images: ImageService, region: str) -> Diagnosis:
-    try:
-        regions = images.regions()
-    except AliyunImportError as error:
-        return _failed("region", error, health=Health.WARNS if isinstance(error, AccessError) else Health.FAILS)
+def _region(images: ImageService, region: str, bucket: str | None) -> Iterator[Diagnosis]:
+    regions: list[str] = []
+    yield _tested(_Probe("ecs:DescribeRegions", lambda: regions.extend(images.regions())), bucket)
+    if not regions:
+        return
     if region in regions:
-        return Diagnosis(subject="region", health=Health.OK, detail=f"{region} is open to the account")
-    return Diagnosis(
+        yield Diagnosis(subject="region", health=Health.OK, detail=f"{region} is open to the account")
+        return
+    yield Diagnosis(
         subject="region",
         health=Health.FAILS,
         detail=f"{region} is not among the {len(regions)} regions of the account",
@@ -168,37 +117,107 @@ def _region(images: ImageService, region: str) -> Diagnosis:
 
 def _bucket(
     store: ObjectStore, *, region: str, account_id: str, is_derived: bool
-) -> tuple[BucketInfo | None, Diagnosis]:
+) -> tuple[BucketInfo | None, list[Diagnosis]]:
     subject = f"bucket {store.bucket}"
+    heard: list[Event] = []
+    infos: list[BucketInfo | None] = []
+    read = _tested(_Probe("oss:GetBucketInfo", lambda: infos.append(store.bucket_info())), store.bucket)
+    if not infos:
+        return None, [read]
+    info = infos[0]
     try:
-        info = store.bucket_info()
         if info is not None:
             refuse_unsuitable(info, region=region, account_id=account_id)
+            check_encryption(info, emit=heard.append)
+            warn_of_risks(info, system_context(emit=heard.append))
     except AliyunImportError as error:
-        return None, _failed(subject, error)
+        return None, [read, failed(subject, error)]
     if info is None:
         detail = "does not exist; a push creates it, private" if is_derived else "does not exist"
         health = Health.OK if is_derived else Health.FAILS
         remedy = "" if is_derived else f"Create it in {region}, or leave --bucket out."
         exit_code = Exit.DONE if is_derived else Exit.REFUSED
-        return None, Diagnosis(subject=subject, health=health, detail=detail, remedy=remedy, exit_code=exit_code)
+        absent = Diagnosis(subject=subject, health=health, detail=detail, remedy=remedy, exit_code=exit_code)
+        return None, [read, absent]
     facts = [info.region, info.storage_class, info.acl]
     facts += [f"versioning {info.versioning}"] if info.versioning else []
     facts += [f"encryption {info.encryption}"] if info.encryption else []
-    return info, Diagnosis(subject=subject, health=Health.OK, detail=", ".join(facts))
+    found = [read, Diagnosis(subject=subject, health=Health.OK, detail=", ".join(facts))]
+    for event in heard:
+        if isinstance(event, FindingRaised):
+            found.append(_warning(subject, event.finding.message, event.finding.remedy))
+        elif isinstance(event, Warned):
+            found.append(_warning(subject, event.message, event.remedy))
+    return info, found
 
 
-def _image_probes(services: Services, region: str, bucket: str) -> Iterator[_Probe]:
-    images = services.images
+def _warning(subject: str, message: str, remedy: str | None) -> Diagnosis:
+    return Diagnosis(subject=subject, health=Health.WARNS, detail=message, remedy=remedy or "")
+
+
+def _untested_in_bucket(name: str, region: str) -> Diagnosis:
+    needed = [one.name for one in PERMISSIONS if one.resource is Resource.OBJECT and one.without == _REQUIRED]
+    return Diagnosis(
+        subject="permissions in the bucket",
+        health=Health.UNKNOWN,
+        detail=f"oss:PutBucket, {', '.join(needed)} can't be tested before the bucket {name} exists",
+        remedy=f"Create it with `ossutil mb oss://{name} --region {region} --acl private`, and run this again.",
+        exit_code=Exit.ACCESS,
+    )
+
+
+def _import(images: ImageService, region: str, name: str, bucket: str | None) -> Generator[Diagnosis, None, bool]:
+    """Test whether ECS would take an import: the permissions, and what a dry run is refused for, such as a quota.
+
+    Returns whether ECS used the role: that an object is missing it can only know by reading the bucket with it. The
+    quotas of images and snapshots can't be queried: DescribeAccountAttributes does not state them.
+    """
+    refusals: list[AliyunImportError] = []
+    used_role: list[bool] = []
+
+    def dry_run(tags: Mapping[str, str]) -> None:
+        try:
+            used_role.append(_dry_run(images, region=region, bucket=name, tags=tags))
+        except PermissionDenied:
+            raise
+        except AliyunImportError as error:
+            refusals.append(error)
+
+    may_import = _tested(_Probe("ecs:ImportImage", lambda: dry_run({})), bucket)
+    yield may_import
+    if may_import.health is not Health.OK:
+        return False
+    yield _tested(_Probe("ecs:TagResources", lambda: dry_run({PUSH_ID_TAG: "doctor"})), bucket)
+    if refusals:
+        yield failed("import", refusals[0])
+    else:
+        detail = "the dry run of ImportImage is not refused, also not for the quota of images or snapshots"
+        yield Diagnosis(subject="import", health=Health.OK, detail=detail)
+    return any(used_role)
+
+
+def _image_probes(images: ImageService) -> Iterator[_Probe]:
     nothing = f"doctor-{secrets.token_hex(4)}"
-    yield _Probe("ecs:ImportImage", lambda: _dry_run(images, region=region, bucket=bucket, name=nothing))
     yield _Probe("ecs:DescribeImages", lambda: images.images(name=nothing))
     yield _Probe("ecs:DescribeTasks", images.tasks)
     yield _Probe("ecs:DescribeTaskAttribute", lambda: images.task(f"t-{nothing}"))
+    yield _Probe("ecs:ModifyImageAttribute", lambda: _absent(lambda: images.rename_image(f"m-{nothing}", name=nothing)))
+    yield _Probe("ecs:DeleteImage", lambda: _absent(lambda: images.delete_image(f"m-{nothing}")))
+    yield _Probe("ecs:CancelTask", lambda: _absent(lambda: images.cancel_task(f"t-{nothing}")))
 
 
-def _dry_run(images: ImageService, *, region: str, bucket: str, name: str) -> None:
-    """Ask for an image of an object that does not exist; every refusal but that of the right is an answer."""
+def _absent(call: Callable[[], object]) -> None:
+    """Call for what does not exist: the refusal shows that the permission is there."""
+    with suppress(RefusedError):
+        call()
+
+
+def _dry_run(images: ImageService, *, region: str, bucket: str, tags: Mapping[str, str]) -> bool:
+    """Ask for an image of an object that does not exist, and return whether that was the answer.
+
+    What a push provides itself (bucket, role, name) may be missing, too. Raises what else ECS refuses.
+    """
+    name = f"doctor-{secrets.token_hex(4)}"
     key = f"{PREFIX}{name}.raw"
     request = ImportRequest(
         region=region,
@@ -207,11 +226,14 @@ def _dry_run(images: ImageService, *, region: str, bucket: str, name: str) -> No
         role_name=OSS_ROLE.default_name,
     )
     mapping = DiskMapping(bucket=bucket, key=key, format=DiskFormat.RAW, size_gib=20)
-    call = ImportCall(request=request, mappings=(mapping,), client_token=new_client_token(), tags={})
+    call = ImportCall(request=request, mappings=(mapping,), client_token=new_client_token(), tags=tags)
     try:
         dry_run_import(images, call)
-    except (ObjectMissing, BucketMissing, RoleNotVisible, RoleNotAuthorized, NameTaken, ImageImporting):
-        return
+    except ObjectMissing:
+        return True
+    except (BucketMissing, RoleNotVisible, RoleNotAuthorized, NameTaken, ImageImporting):
+        return False
+    return True
 
 
 def _store_probes(store: ObjectStore, info: BucketInfo) -> Iterator[_Probe]:
@@ -228,54 +250,72 @@ def _store_probes(store: ObjectStore, info: BucketInfo) -> Iterator[_Probe]:
     yield _Probe("oss:GetObject", lambda: store.head(key))
     yield _Probe("oss:ListObjects", lambda: store.list_objects(key))
     yield _Probe("oss:ListMultipartUploads", lambda: store.list_uploads(key))
-    if not info.versioning:  # in such a bucket the deletion of nothing leaves a marker
+    if info.versioning:  # in such a bucket the deletion of nothing leaves a marker, and that of a version does not
+        yield _Probe("oss:DeleteObjectVersion", lambda: _absent(lambda: store.delete(key, version_id=_NO_VERSION)))
+    else:
         yield _Probe("oss:DeleteObject", lambda: store.delete(key))
 
 
 def _tested(probe: _Probe, bucket: str | None) -> Diagnosis:
-    permission = next(one for one in PERMISSIONS if one.name == probe.permission)
+    permission = _PERMISSIONS[probe.permission]
     subject = f"permission {permission.name}"
     try:
         probe.call()
     except PermissionDenied as error:
         return _denied(subject, permission, error, bucket)
     except AliyunImportError as error:
-        return _failed(subject, error)
+        return failed(subject, error, health=_health_without(permission))
     return Diagnosis(subject=subject, health=Health.OK, detail=permission.purpose)
 
 
+def _health_without(permission: Permission) -> Health:
+    return Health.FAILS if permission.without == _REQUIRED else Health.WARNS
+
+
 def _denied(subject: str, permission: Permission, error: AliyunImportError, bucket: str | None) -> Diagnosis:
-    health = Health.FAILS if permission.without == _REQUIRED else Health.WARNS
-    found = _failed(subject, error, health=health, statement=statement_of(permission, bucket))
+    health = _health_without(permission)
     without = "" if health is Health.FAILS else f"; without it: {permission.without}"
     return Diagnosis(
         subject=subject,
         health=health,
         detail=f"missing, to {permission.purpose}{without}",
         remedy=f"Ask an administrator to add the statement below for {permission.name}.",
-        statement=found.statement,
-        exit_code=found.exit_code,
+        statement=statement_of(permission, bucket),
+        exit_code=error.exit_code,
     )
 
 
-def _role(services: Services, name: str, bucket: str | None) -> Iterator[Diagnosis]:
-    subject = f"role {OSS_ROLE.default_name}"
+def _role(roles: RoleService, name: str, bucket: str | None, *, is_root: bool, works: bool) -> Iterator[Diagnosis]:
+    """Test the permissions to read the role, and whether a push would use it, change it, or fail.
+
+    `works`: ECS has just used it.
+    """
+    role_name, subject = OSS_ROLE.default_name, f"role {OSS_ROLE.default_name}"
+    policy = Policy(name=OSS_ROLE.system_policy, type="System")
+    yield _tested(_Probe("ram:GetRole", lambda: roles.role(role_name)), bucket)
+    listed = _Probe("ram:ListPoliciesForRole", lambda: _absent(lambda: roles.attached_policies(role_name)))
+    yield _tested(listed, bucket)
+    yield _tested(_Probe("ram:GetPolicy", lambda: _absent(lambda: roles.policy_document(policy))), bucket)
+    planned = PlannedRoles(roles)
     try:
-        state: RoleState = inspect_role(services.roles, OSS_ROLE.default_name, bucket=bucket or name)
-    except AccessError as error:
-        get_role = next(one for one in PERMISSIONS if one.name == "ram:GetRole")
-        statement = statement_of(get_role, bucket)
-        yield _failed(subject, error, health=Health.WARNS, statement=statement)
-        return
+        change = ensure_role(planned, system_context(), role_name, bucket=name, fix=False)
     except AliyunImportError as error:
-        yield _failed(subject, error)
+        yield failed(subject, error)
         return
-    if state.role is None:
-        detail, health = "does not exist; a push creates it and attaches its policy", Health.WARNS
-        remedy = "Run `aliyun-import role ensure` as an administrator, or grant ram:CreateRole for the first push."
-    elif not state.ready:
-        lacks = ", ".join(state.missing) or "its trust policy does not let ECS assume it"
-        detail, health, remedy = f"lacks {lacks}", Health.WARNS, "Run `aliyun-import role ensure`."
-    else:
-        detail, health, remedy = "ECS may assume it, and it may read the bucket", Health.OK, ""
-    yield Diagnosis(subject=subject, health=health, detail=detail, remedy=remedy)
+    detail, health = "ECS may assume it, and it may read the bucket", Health.OK
+    if change.state is RoleOutcome.UNSEEN and works:
+        detail, health = "could not be read with these credentials; ECS used it in the dry run", Health.WARNS
+    elif change.state is RoleOutcome.UNSEEN:
+        detail, health = "could not be read, so that ImportImage decides", Health.UNKNOWN
+    elif planned.steps and is_root:
+        detail, health = f"a push would {' and '.join(planned.steps)}", Health.WARNS
+    elif planned.steps:
+        detail = f"a push has to {' and '.join(planned.steps)}; whether it may can't be tested without doing it"
+        health = Health.UNKNOWN
+    yield Diagnosis(
+        subject=subject,
+        health=health,
+        detail=detail,
+        remedy="Have `aliyun-import role ensure` run by an administrator." if health is Health.UNKNOWN else "",
+        exit_code=Exit.ACCESS if health is Health.UNKNOWN else Exit.DONE,
+    )

@@ -316,6 +316,7 @@ _ROLE_CHECK = "check the import's role"
 _LIFECYCLE = "the lifecycle rule that aborts unfinished uploads"
 _FIND = "resume an upload without its journal; `cleanup`"
 _REMOVE = "remove what a push created; `cleanup`"
+_STAYS = "optional: it stays and is billed"
 _ROLE_THERE = "optional once the role is set up"
 _POLLED = "optional: the image is polled"
 _WARNS = "optional: a warning"
@@ -353,10 +354,10 @@ PERMISSIONS: tuple[Permission, ...] = (
     Permission("oss:PutObject", Resource.OBJECT, "upload", "required", _UPLOAD),
     Permission("oss:GetObject", Resource.OBJECT, "compare the object with the disk; copy parts", "required", _READ),
     Permission("oss:ListParts", Resource.OBJECT, "compare and resume uploads", "required"),
-    Permission("oss:AbortMultipartUpload", Resource.OBJECT, _REMOVE, "required"),
-    Permission("oss:DeleteObject", Resource.OBJECT, _REMOVE, "required"),
+    Permission("oss:AbortMultipartUpload", Resource.OBJECT, _REMOVE, _STAYS),
+    Permission("oss:DeleteObject", Resource.OBJECT, _REMOVE, _STAYS),
     Permission("oss:DeleteObjectVersion", Resource.OBJECT,
-               "remove the version that a push created in a bucket with versioning", "required", ("DeleteObject",),
+               "remove the version that a push created in a bucket with versioning", _STAYS, ("DeleteObject",),
                conditional=True),
 )
 

@@ -7,7 +7,7 @@ import pytest
 from aliyun_import.cloud.credentials.keys import Keys
 from aliyun_import.cloud.credentials.providers import Found
 from aliyun_import.cloud.credentials.source import CredentialsSource
-from aliyun_import.push.diagnose import clock_diagnosis, credentials_diagnosis
+from aliyun_import.push.diagnosis import clock_diagnosis, credentials_diagnosis
 from aliyun_import.sandbox.core.faults import Fault
 from aliyun_import.sandbox.oss.state import OssState
 from aliyun_import.sandbox.server import Sandbox
@@ -53,7 +53,7 @@ def test_what_is_there_is_tested_and_nothing_is_left(commands: Commands, sandbox
     [
         ("ImportImage", "Forbidden.RAM", "ecs:ImportImage"),
         ("InitiateMultipartUpload", "AccessDenied", "oss:PutObject"),
-        ("DeleteObject", "AccessDenied", "oss:DeleteObject"),
+        ("ListParts", "AccessDenied", "oss:ListParts"),
     ],
 )
 def test_a_missing_permission_is_named_with_its_statement(

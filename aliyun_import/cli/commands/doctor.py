@@ -22,7 +22,7 @@ from aliyun_import.cli.params import (
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from aliyun_import.push.diagnose import Diagnosis
+    from aliyun_import.push.diagnosis import Diagnosis
 
 
 @click.command(
@@ -36,15 +36,17 @@ if TYPE_CHECKING:
 @cloud_options(oss=True)
 @output_options
 def doctor(*, bucket: str | None, cloud: CloudOptions, output: OutputOptions) -> int:
-    """Test what a push needs: credentials, clock, endpoints, region, bucket, permissions, role.
+    """Test what a push needs: credentials, clock, endpoints, region, bucket, permissions, quotas, role.
 
     Changes nothing: permissions are tested by a dry run of ImportImage, by an upload that is begun and aborted, and by
-    queries. Exits with 0 if a push would go through; else with the code with which it would fail.
+    queries. Exits with 0 only if a push would go through; else with the code with which it would fail. What can't be
+    tested without a change, such as the creation of the bucket, is unknown: exit code 4, unless the keys are those of
+    the account itself.
     """
     from aliyun_import import api
     from aliyun_import.cli.context import for_same_services
     from aliyun_import.cli.render.result import Outcome
-    from aliyun_import.push.diagnose import would_go_through
+    from aliyun_import.push.diagnosis import would_go_through
 
     with command_context(cloud, output) as at:
         results = api.diagnose(at.client, bucket=bucket, cancel=at.cancel)
@@ -80,5 +82,11 @@ def _text(results: "Sequence[Diagnosis]", terminal_width: int | None) -> str:
             lines += wrapped(f"      do: {one.remedy}", terminal_width, indent=" " * 10)
         lines += [f"      {one.statement}"] if one.statement else []
     failed = [one.subject for one in results if one.health == "fails"]
-    lines.append(f"  ✗ a push would fail: {', '.join(failed)}" if failed else "  ✓ a push would go through")
-    return "\n".join(lines)
+    unknown = [one.subject for one in results if one.health == "unknown" and one.exit_code]
+    if failed:
+        verdict = f"  ✗ a push would fail: {', '.join(failed)}"
+    elif unknown:
+        verdict = f"  ? a push may fail: {', '.join(unknown)}"
+    else:
+        verdict = "  ✓ a push would go through"
+    return "\n".join([*lines, *wrapped(verdict, terminal_width, indent=" " * 4)])

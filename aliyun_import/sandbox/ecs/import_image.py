@@ -7,6 +7,7 @@ not published, except that a call without the role ends in NoSetRoletoECSService
 import re
 from typing import Any
 
+from aliyun_import.sandbox.auth.permissions import may
 from aliyun_import.sandbox.auth.policies import allows, trusts
 from aliyun_import.sandbox.core.rpc import RpcCall, Value
 from aliyun_import.sandbox.core.rpc_errors import Refusal
@@ -28,6 +29,8 @@ def import_image(call: RpcCall) -> dict[str, Value]:
     """ImportImage: start an import."""
     region = region_of(call)
     order = rules.read_order(call)
+    if order.tags and not may(call.key, "ecs:TagResources", ((f"acs:ecs:{region}:{call.account_id}:image/*",),)):
+        raise Refusal("Forbidden.RAM")
     engine.settle(call.state)
     _check_region(call, region)
     _check_names_and_quotas(call, order, region)
