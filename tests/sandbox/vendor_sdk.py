@@ -1,6 +1,7 @@
 """ECS, RAM and STS of the sandbox through the vendor's SDK, or by requests made by hand."""
 
 import base64
+import functools
 import hashlib
 import hmac
 import importlib
@@ -38,15 +39,20 @@ def _request(action: str, fields: dict[str, Any]) -> Any:
     raise LookupError(f"no SDK has {action}")
 
 
+@functools.cache
+def _client(key: AccessKey, region: str) -> AcsClient:
+    """Return the client of a key; to make one takes longer than a call, since it reads a table of all endpoints."""
+    credential = (
+        StsTokenCredential(key.id, key.secret, key.token) if key.token else AccessKeyCredential(key.id, key.secret)
+    )
+    return AcsClient(region_id=region, credential=credential, proxy={"http": "", "https": ""})
+
+
 def call(
     sandbox: Sandbox, action: str, *, key: AccessKey | None = None, region: str = "cn-hangzhou", **fields: Any
 ) -> dict[str, Any]:
     """Make a call through the SDK; `fields` are its setters, as ImageName="disk". Raises the SDK's exceptions."""
-    key = key or sandbox.access_key
-    credential = (
-        StsTokenCredential(key.id, key.secret, key.token) if key.token else AccessKeyCredential(key.id, key.secret)
-    )
-    client = AcsClient(region_id=region, credential=credential, proxy={"http": "", "https": ""})
+    client = _client(key or sandbox.access_key, region)
     request = _request(action, fields)
     request.set_endpoint(sandbox.url)
     with closing(client.session):  # else its socket is left to the garbage collector, which warns

@@ -10,7 +10,7 @@ from aliyun_import.context import Context
 from aliyun_import.disk.disk import open_disk
 from aliyun_import.events import Event
 from aliyun_import.journal import copy_journal, open_journal
-from aliyun_import.limits import KIB
+from aliyun_import.limits import KIB, MIB
 from aliyun_import.model.objects import UploadedObject
 from aliyun_import.services.interface import ObjectStore
 from aliyun_import.upload.context import TransferOptions, UploadRequest
@@ -20,6 +20,8 @@ from tests.steered import SteeredClock
 from tests.upload.scripted_store import ScriptedStore
 
 UNIT = 256 * KIB
+# Least size of a sent part under the fixture `small_parts`. The tests spend most of their time on copying bytes.
+PART = 2 * MIB
 E = TypeVar("E", bound=Event)
 
 

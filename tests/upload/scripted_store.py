@@ -110,7 +110,7 @@ class ScriptedStore(Partial):  # type: ignore[misc]
             raise ObjectExists("There.", code="object-exists", remedy=None)
         with self._lock:
             self.received_bytes += len(data)
-            there = self._place(key, data, hashlib.md5(data).hexdigest(), metadata or {})
+            there = self._place(key, data, f"{crc64(data):032X}", metadata or {})
         self.after("put", count)
         return there
 
@@ -172,14 +172,13 @@ class ScriptedStore(Partial):  # type: ignore[misc]
 
     def _add_part(self, upload: _Upload, number: int, data: bytes, *, has_crc64: bool = True) -> RemotePart:
         assert 1 <= number <= MAX_PARTS
+        cheap = f"{crc64(data):032X}"
         part = self.change_part(
-            RemotePart(
-                number=number,
-                size_bytes=len(data),
-                etag=hashlib.md5(data).hexdigest().upper(),
-                crc64=crc64(data) if has_crc64 else None,
-            )
+            RemotePart(number=number, size_bytes=len(data), etag=cheap, crc64=crc64(data) if has_crc64 else None)
         )
+        if part.crc64 is None and part.etag == cheap:
+            # The MD5 that the service has there proves something now. For all parts it would take most of the time.
+            part = replace(part, etag=hashlib.md5(data).hexdigest().upper())
         with self._lock:
             upload.parts[number] = (data, part)
         return part

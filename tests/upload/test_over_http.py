@@ -22,8 +22,11 @@ from aliyun_import.sandbox.core.state import AccessKey
 from aliyun_import.sandbox.oss.state import OssState
 from aliyun_import.sandbox.server import Sandbox
 from aliyun_import.sizes import size
+from aliyun_import.upload import plan
 from aliyun_import.upload.context import TransferOptions
-from tests.upload.scene import UNIT, Scene
+from tests.upload.scene import PART, UNIT, Scene
+
+pytestmark = pytest.mark.usefixtures("small_parts")
 
 DENSE = "abc"
 SPARSE = "ab" + "." * 20 + "c0d"
@@ -108,7 +111,7 @@ def test_a_later_build_travels_as_its_changes(cloud: Cloud) -> None:
 
 def test_an_upload_is_found_by_another_machine(cloud: Cloud) -> None:
     """ListMultipartUploads below the key, ListParts with CRC-64s, and the disk's own bytes."""
-    cloud.scene.write_disk(DENSE, unit=8 * MIB)
+    cloud.scene.write_disk(DENSE, unit=PART)
     cloud.scene.options = TransferOptions(jobs=1)
     cloud.fault("UploadPart", "answer", nth=2, count=None, status=403, code="AccessDenied", message="AccessDenied.")
     with pytest.raises(AccessError):
@@ -121,7 +124,7 @@ def test_an_upload_is_found_by_another_machine(cloud: Cloud) -> None:
     cloud.sandbox.requests.clear()
     cloud.scene.state = "another machine"
     cloud.push()
-    assert cloud.sent_bytes() == 3 * 8 * MIB - there
+    assert cloud.sent_bytes() == 3 * PART - there
     assert cloud.scene.said(UploadResumed)[0].done_bytes == there
 
 
@@ -158,7 +161,7 @@ def test_passing_trouble_passes(cloud: Cloud, operation: str, effect: str, more:
 
 def test_throttling_is_waited_out(cloud: Cloud) -> None:
     """The service's own wish is kept, and each part comes through."""
-    cloud.scene.write_disk(DENSE, unit=8 * MIB)
+    cloud.scene.write_disk(DENSE, unit=PART)
     header = {"x-oss-qos-delay-time": "5000"}
     cloud.fault("UploadPart", "answer", count=4, status=503, code="UploadTrafficRateLimitExceeded", headers=header)
     cloud.push()
@@ -168,11 +171,11 @@ def test_throttling_is_waited_out(cloud: Cloud) -> None:
 
 def test_a_corrupted_part_is_sent_again_and_then_fails_by_name(cloud: Cloud) -> None:
     """A bit that turned on the way is seen by the CRC-64 of what arrived."""
-    cloud.scene.write_disk(DENSE, unit=8 * MIB)
+    cloud.scene.write_disk(DENSE, unit=PART)
     cloud.fault("UploadPart", "corrupt")
     cloud.push()
     assert len(cloud.scene.said(PartRetried)) == 1
-    cloud.scene.write_disk("cba", unit=8 * MIB)
+    cloud.scene.write_disk("cba", unit=PART)
     cloud.fault("UploadPart", "corrupt", count=None)
     with pytest.raises(TransientError) as raised:
         cloud.push()
@@ -181,7 +184,7 @@ def test_a_corrupted_part_is_sent_again_and_then_fails_by_name(cloud: Cloud) -> 
 
 def test_an_upload_that_vanishes_is_one_fresh_start(cloud: Cloud) -> None:
     """A lifecycle rule, or somebody, aborted it in the middle."""
-    cloud.scene.write_disk(DENSE, unit=8 * MIB)
+    cloud.scene.write_disk(DENSE, unit=PART)
     cloud.fault("UploadPart", "forget-upload", nth=2)
     cloud.push()
     assert [warned.code for warned in cloud.scene.said(Warned)] == ["upload-vanished"]
@@ -199,7 +202,7 @@ def test_a_token_that_expires_is_renewed(cloud: Cloud) -> None:
     newest = cloud.keys.pop()
     cloud.store = cloud.connect()
     cloud.keys.append(newest)
-    cloud.scene.write_disk(DENSE, unit=8 * MIB)
+    cloud.scene.write_disk(DENSE, unit=PART)
     cloud.fault("UploadPart", "expire-token", nth=2)
     cloud.push()
     assert cloud.scene.said(Warned) == []
@@ -213,7 +216,7 @@ def test_a_token_that_cannot_be_renewed_stops_and_the_same_command_goes_on(cloud
     expiring = AccessKey(id="STS.ExampleKey", secret="example-secret", token="example-token")
     cloud.keys.append(cloud.sandbox.state.add_key(expiring))
     cloud.store = cloud.connect()
-    cloud.scene.write_disk(DENSE, unit=8 * MIB)
+    cloud.scene.write_disk(DENSE, unit=PART)
     cloud.fault("UploadPart", "expire-token", nth=3)
     with pytest.raises(AccessError) as raised:
         cloud.push()
@@ -222,7 +225,7 @@ def test_a_token_that_cannot_be_renewed_stops_and_the_same_command_goes_on(cloud
     cloud.keys.append(cloud.sandbox.access_key)
     cloud.store = cloud.connect()
     cloud.push()
-    assert cloud.scene.said(UploadResumed)[0].done_bytes >= 8 * MIB
+    assert cloud.scene.said(UploadResumed)[0].done_bytes >= PART
 
 
 def test_a_store_without_copies_gets_the_disk(cloud: Cloud) -> None:
@@ -263,9 +266,10 @@ def test_a_wrong_crc_of_the_object_is_never_a_success(cloud: Cloud) -> None:
     assert raised.value.code == "object-corrupted"
 
 
-def test_a_line_that_is_too_slow_for_a_part_gets_smaller_ones(cloud: Cloud) -> None:
+def test_a_line_that_is_too_slow_for_a_part_gets_smaller_ones(cloud: Cloud, monkeypatch: pytest.MonkeyPatch) -> None:
     """A part that times out is cut into pieces, which pass."""
-    cloud.scene.write_disk(DENSE, unit=8 * MIB)
+    monkeypatch.setattr(plan, "MIN_SEND_BYTES", 4 * PART)
+    cloud.scene.write_disk(DENSE, unit=4 * PART)
     cloud.store = cloud.connect(part_s=0.4)
     cloud.fault("UploadPart", "delay", count=2, delay_s=1.5)
     cloud.push()
@@ -275,7 +279,7 @@ def test_a_line_that_is_too_slow_for_a_part_gets_smaller_ones(cloud: Cloud) -> N
 
 def test_two_machines_that_push_the_same_disk_at_once_share_the_work(cloud: Cloud, tmp_path: Path) -> None:
     """Both come to the same object, and neither fails."""
-    cloud.scene.write_disk(DENSE, unit=8 * MIB)
+    cloud.scene.write_disk(DENSE, unit=PART)
     content = cloud.scene.path.read_bytes()
     other = replace(cloud.scene, state="another machine", events=[])
     results: list[str] = []
@@ -295,7 +299,7 @@ def test_two_machines_that_push_the_same_disk_at_once_share_the_work(cloud: Clou
 
 def test_leftovers_are_found_and_removed(cloud: Cloud) -> None:
     """An unfinished upload and an object of zeros, with their sizes."""
-    cloud.scene.write_disk("abcd" + "." * 8, unit=8 * MIB)
+    cloud.scene.write_disk("abcd" + "." * 8, unit=PART)
     cloud.scene.options = TransferOptions(jobs=1)
     cloud.fault("UploadPart", "answer", nth=2, count=None, status=403, code="AccessDenied", message="AccessDenied.")
     with pytest.raises(AccessError):

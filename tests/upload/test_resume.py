@@ -9,11 +9,12 @@ import pytest
 
 from aliyun_import.errors import AliyunImportError, ConnectionLost, Interrupted, RefusedError, TransientError
 from aliyun_import.events import Event, PartRetried, UploadProgress, UploadResumed, Warned
-from aliyun_import.limits import MIB
 from aliyun_import.sizes import size
 from aliyun_import.upload.crc64 import crc64
-from tests.upload.scene import UNIT, Killed, Scene
+from tests.upload.scene import PART, UNIT, Killed, Scene
 from tests.upload.scripted_store import Hook, nothing
+
+pytestmark = pytest.mark.usefixtures("small_parts")
 
 DENSE = "abcdef"
 
@@ -36,12 +37,12 @@ def parts_that_lie_there(scene: Scene) -> int:
 
 def test_what_is_there_is_not_sent_again(scene: Scene) -> None:
     """Killed in the middle, the second run sends the rest."""
-    content = scene.write_disk(DENSE, unit=8 * MIB)
+    content = scene.write_disk(DENSE, unit=PART)
     scene.store.before = kill_at("send_part", 4)
     with pytest.raises(Killed):
         scene.push()
     there = parts_that_lie_there(scene)
-    assert there >= 3 * 8 * MIB
+    assert there >= 3 * PART
     scene.store.before = nothing
     before = scene.store.received_bytes
     uploaded = scene.push()
@@ -82,7 +83,7 @@ def test_killed_at_any_call_the_same_command_comes_to_the_object(scene: Scene, o
 
 def test_twenty_kills_at_random_send_little_twice(scene: Scene) -> None:
     """At the end the object is right, and what went twice is at most the parts that were in flight."""
-    content = scene.write_disk(DENSE, unit=8 * MIB)
+    content = scene.write_disk(DENSE * 2, unit=PART)
     rng = random.Random(3)
     kills = 0
     while kills < 20:
@@ -96,12 +97,12 @@ def test_twenty_kills_at_random_send_little_twice(scene: Scene) -> None:
     uploaded = scene.push()
     assert scene.store.content(uploaded.key) == content
     assert kills >= 3
-    assert scene.store.received_bytes <= len(content) + kills * 2 * 8 * MIB
+    assert scene.store.received_bytes <= len(content) + kills * 2 * PART
 
 
 def test_without_the_journal_the_upload_is_found_and_proven(scene: Scene) -> None:
     """Another machine lists the unfinished uploads, compares each part with its own bytes, and goes on."""
-    content = scene.write_disk(DENSE, unit=8 * MIB)
+    content = scene.write_disk(DENSE, unit=PART)
     scene.store.before = kill_at("send_part", 4)
     with pytest.raises(Killed):
         scene.push()
@@ -127,7 +128,7 @@ def test_a_foreign_upload_of_the_same_key_is_left_alone(scene: Scene) -> None:
 
 def test_a_part_that_is_wrong_there_is_sent_again(scene: Scene) -> None:
     """The server's CRC-64 decides, whatever the journal says."""
-    content = scene.write_disk(DENSE, unit=8 * MIB)
+    content = scene.write_disk(DENSE, unit=PART)
     scene.store.before = kill_at("send_part", 4)
     with pytest.raises(Killed):
         scene.push()
@@ -141,7 +142,7 @@ def test_a_part_that_is_wrong_there_is_sent_again(scene: Scene) -> None:
 
 def test_a_server_that_forgot_the_upload_is_one_fresh_start(scene: Scene) -> None:
     """It says so, once, and comes to the object."""
-    content = scene.write_disk(DENSE, unit=8 * MIB)
+    content = scene.write_disk(DENSE, unit=PART)
     scene.store.before = kill_at("send_part", 4)
     with pytest.raises(Killed):
         scene.push()
@@ -153,7 +154,7 @@ def test_a_server_that_forgot_the_upload_is_one_fresh_start(scene: Scene) -> Non
 
 def test_an_upload_that_vanishes_over_and_over_is_an_error(scene: Scene) -> None:
     """A fresh start is tried once in a run, never in a loop."""
-    scene.write_disk("abc", unit=8 * MIB)
+    scene.write_disk("abc", unit=PART)
 
     def forget(operation: str, count: int) -> None:
         if operation == "send_part":
@@ -168,7 +169,7 @@ def test_an_upload_that_vanishes_over_and_over_is_an_error(scene: Scene) -> None
 
 def test_the_disk_that_another_push_completed_meanwhile_is_used(scene: Scene) -> None:
     """The upload is gone because the object is there."""
-    content = scene.write_disk("abc", unit=8 * MIB)
+    content = scene.write_disk("abc", unit=PART)
 
     def complete_elsewhere(operation: str, count: int) -> None:
         if operation == "send_part" and scene.store.uploads:
@@ -183,11 +184,11 @@ def test_the_disk_that_another_push_completed_meanwhile_is_used(scene: Scene) ->
 
 def test_a_changed_disk_is_a_fresh_start_with_a_warning(scene: Scene) -> None:
     """The unfinished upload of what the disk was is aborted: nothing is left that nobody names."""
-    scene.write_disk(DENSE, unit=8 * MIB)
+    scene.write_disk(DENSE, unit=PART)
     scene.store.before = kill_at("send_part", 4)
     with pytest.raises(Killed):
         scene.push()
-    content = scene.write_disk(DENSE[::-1], unit=8 * MIB)
+    content = scene.write_disk(DENSE[::-1], unit=PART)
     scene.store.before = nothing
     uploaded = scene.push()
     assert scene.store.content(uploaded.key) == content
@@ -197,30 +198,30 @@ def test_a_changed_disk_is_a_fresh_start_with_a_warning(scene: Scene) -> None:
 
 def test_a_touched_disk_is_proven_anew(scene: Scene) -> None:
     """Its time alone changed: the journal is not believed, and what proves to be equal is not sent again."""
-    content = scene.write_disk(DENSE, unit=8 * MIB)
+    content = scene.write_disk(DENSE, unit=4 * PART)
     scene.store.before = kill_at("send_part", 4)
     with pytest.raises(Killed):
         scene.push()
     with scene.path.open("r+b") as file:  # where the sample does not look
-        file.seek(5 * MIB + 4096 * 3)
+        file.seek(2 * PART + 4096 * 3)
         file.write(b"changed")
         content = content[: file.tell() - 7] + b"changed" + content[file.tell() :]
     scene.store.before = nothing
     before = scene.store.received_bytes
     uploaded = scene.push()
     assert scene.store.content(uploaded.key) == content
-    assert scene.store.received_bytes - before < len(content) - 1 * 8 * MIB
+    assert scene.store.received_bytes - before < len(content) - PART
     assert [warned.code for warned in scene.said(Warned)] == ["disk-changed"]
 
 
 def test_what_a_changed_disk_left_is_removed(scene: Scene) -> None:
     """The object of zeros of what the disk was, too: no later run would look for it."""
-    scene.write_disk("abcd" + "." * 4, unit=8 * MIB)
+    scene.write_disk("abcd" + "." * 4, unit=PART)
     scene.store.before = kill_at("send_part", 2)
     with pytest.raises(Killed):
         scene.push()
     assert any("zeros" in key for key in scene.store.objects)
-    scene.write_disk("dcba", unit=8 * MIB)
+    scene.write_disk("dcba", unit=PART)
     scene.store.before = nothing
     uploaded = scene.push()
     assert list(scene.store.objects) == [uploaded.key]
@@ -286,7 +287,7 @@ def test_an_object_that_somebody_else_put_there_meanwhile_is_refused(scene: Scen
 
 def test_an_interrupt_says_what_is_safe(scene: Scene) -> None:
     """The parts in flight end at the next chunk, the finished ones are journalled, and the same command goes on."""
-    content = scene.write_disk(DENSE, unit=8 * MIB)
+    content = scene.write_disk(DENSE, unit=PART)
 
     def interrupt(operation: str, count: int) -> None:
         if operation == "send_part" and count == 3:
@@ -317,7 +318,7 @@ def test_an_interrupt_before_the_transfer_is_one_too(scene: Scene) -> None:
 
 def test_one_thread_speaks(scene: Scene) -> None:
     """All events come from the thread that called."""
-    scene.write_disk(DENSE, unit=8 * MIB)
+    scene.write_disk(DENSE, unit=PART)
     speakers: set[str] = set()
 
     class Listening(list[Event]):
@@ -333,7 +334,7 @@ def test_one_thread_speaks(scene: Scene) -> None:
 
 def test_a_final_error_keeps_its_code_and_says_what_is_safe(scene: Scene) -> None:
     """The first error that is final stops the rest."""
-    scene.write_disk(DENSE, unit=8 * MIB)
+    scene.write_disk(DENSE, unit=PART)
     scene.store.before = kill_at("send_part", 4, kind=RefusedError("No.", code="quota-exceeded", remedy="Pay."))
     with pytest.raises(AliyunImportError) as raised:
         scene.push()
@@ -373,7 +374,7 @@ def test_killed_after_the_last_request_without_a_crc_the_object_is_ours(
 def test_an_object_with_our_tag_is_not_ours_without_its_parts(scene: Scene) -> None:
     """A tag can be copied, and a journal that knows no parts can't prove the object."""
     scene.key = "images/web.raw"
-    content = scene.write_disk(DENSE, unit=8 * MIB)
+    content = scene.write_disk(DENSE, unit=PART)
     scene.store.before = kill_at("send_part", 0)
     with pytest.raises(Killed):
         scene.push()

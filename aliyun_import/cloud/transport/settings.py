@@ -184,7 +184,9 @@ def silence_vendor_logs() -> None:
         logger = logging.getLogger(name)
         logger.handlers[:] = [logging.NullHandler()]
         logger.propagate = False
-        logger.setLevel(_OFF)
+        # setLevel clears the cache of every logger there is, and each client of a service comes through here.
+        if logger.level != _OFF:
+            logger.setLevel(_OFF)
 
 
 @dataclass(slots=True)
