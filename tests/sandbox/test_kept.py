@@ -15,9 +15,9 @@ import oss2
 import pytest
 
 from aliyun_import.sandbox.core.faults import Fault
+from aliyun_import.sandbox.core.records import Table
 from aliyun_import.sandbox.core.state import AccessKey, Clock, Settings
 from aliyun_import.sandbox.core.store import UnreadableStateError
-from aliyun_import.sandbox.core.tables import Table
 from aliyun_import.sandbox.directory import DirectoryInUseError, ForeignDirectoryError, reset, serving
 from aliyun_import.sandbox.ecs.state import Ecs
 from aliyun_import.sandbox.oss.state import OssState

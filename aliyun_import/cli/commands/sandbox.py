@@ -146,7 +146,7 @@ def run(context: click.Context, *, command: tuple[str, ...], directory: Path | N
     from aliyun_import.cli import processes
     from aliyun_import.cli.context import PLACE_OPTIONS
     from aliyun_import.sandbox.directory import JOURNALS
-    from aliyun_import.sandbox.rehearsal import isolated_environment
+    from aliyun_import.sandbox.server import isolated_environment
 
     elsewhere = [f"{PREFIX}{name.upper()}" for name in (*PLACE_OPTIONS, "sandbox")]
     with _directory(directory) as place, _started(place, facts, keep=directory is not None) as running:

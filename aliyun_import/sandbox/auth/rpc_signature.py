@@ -13,9 +13,9 @@ from datetime import UTC, datetime
 from urllib.parse import quote
 
 from aliyun_import.sandbox.core.http_types import Request
+from aliyun_import.sandbox.core.records import Table
 from aliyun_import.sandbox.core.rpc_errors import Refusal
 from aliyun_import.sandbox.core.state import AccessKey, State
-from aliyun_import.sandbox.core.tables import Table
 
 _SIGNING = ("Signature", "SignatureMethod", "SignatureVersion", "SignatureNonce")
 _ACS3_SIGNED = ("x-acs-action", "x-acs-content-sha256", "x-acs-date", "x-acs-signature-nonce", "x-acs-version")

@@ -25,7 +25,7 @@ from pathlib import Path
 from fastcrc import crc64 as fast_crc64
 
 from aliyun_import.sandbox.core.http_types import CHUNK_BYTES
-from aliyun_import.sandbox.core.tables import Table
+from aliyun_import.sandbox.core.records import Table
 
 # Granularity of zero runs: the block size of most file systems; a smaller one would save no space.
 BLOCK_BYTES = 4096

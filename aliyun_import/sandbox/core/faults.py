@@ -25,7 +25,7 @@ from fnmatch import fnmatchcase
 from typing import Any
 
 from aliyun_import.sandbox.core.http_types import Call
-from aliyun_import.sandbox.core.tables import Table
+from aliyun_import.sandbox.core.records import Table
 
 EFFECTS = frozenset({
     "answer", "delay", "cut-before", "cut-body", "lose-answer", "cut-answer", "wrong-crc", "no-crc", "wrong-etag",

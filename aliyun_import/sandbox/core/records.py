@@ -1,22 +1,81 @@
-"""Codec between records (frozen dataclasses) and JSON, by the types of their fields.
+"""Tables of records (frozen dataclasses), and the codec between records and JSON, by the types of their fields.
 
-It serves the store, the settings, and what arrives as JSON from a file or over HTTP. A document that does not fit is
-refused with the place of the first difference: "settings.import_s takes a number, not 'many'".
+The tables report each change to the place where they are kept. The codec serves the store, the settings, and what
+arrives as JSON from a file or over HTTP. A document that does not fit is refused with the place of the first
+difference: "settings.import_s takes a number, not 'many'".
 """
 
 import types
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping, MutableMapping
 from dataclasses import fields, is_dataclass
 from functools import lru_cache
-from typing import Any, TypeVar, Union, cast, get_args, get_origin, get_type_hints
+from typing import Any, Protocol, TypeVar, Union, cast, get_args, get_origin, get_type_hints
 
-from aliyun_import.sandbox.core.tables import Table
-
+K = TypeVar("K")
+V = TypeVar("V")
 T = TypeVar("T")
 Json = Any  # what the json module writes and reads
 Kind = Any  # a type as an annotation has it, such as int | None or tuple[str, ...]
 
 _NAMES: Mapping[Kind, str] = {bool: "true or false", int: "a whole number", float: "a number", str: "a text"}
+
+
+class Keeper(Protocol):
+    """What keeps the rows of one table."""
+
+    def saved(self, key: object, value: object, former: object) -> None:
+        """Receive a new row, or the new value of an old one; `former` is its value until now, or None."""
+        ...
+
+    def removed(self, key: object, value: object) -> None:
+        """Receive the removal of a row."""
+        ...
+
+
+class Table(MutableMapping[K, V]):
+    """Rows by key, in the order of their insertion.
+
+    The rows are frozen records, so that assigning a row is the only way to change it, and is all that it takes to keep
+    the change: `images[image.id] = replace(image, name=name)`. A record may have tables as fields. Use it under the
+    state's lock.
+    """
+
+    def __init__(self) -> None:
+        self._rows: dict[K, V] = {}
+        self.keeper: Keeper | None = None
+
+    def __getitem__(self, key: K) -> V:
+        return self._rows[key]
+
+    def __setitem__(self, key: K, value: V) -> None:
+        former = self._rows.get(key)
+        self._rows[key] = value
+        if self.keeper is not None:
+            self.keeper.saved(key, value, former)
+
+    def __delitem__(self, key: K) -> None:
+        value = self._rows.pop(key)
+        if self.keeper is not None:
+            self.keeper.removed(key, value)
+
+    def __iter__(self) -> Iterator[K]:
+        return iter(self._rows)
+
+    def __reversed__(self) -> Iterator[K]:
+        return reversed(self._rows)
+
+    def __len__(self) -> int:
+        return len(self._rows)
+
+    def __contains__(self, key: object) -> bool:
+        return key in self._rows
+
+    def __repr__(self) -> str:
+        return f"Table({self._rows!r})"
+
+    def restore(self, key: K, value: V) -> None:
+        """Add a row that is kept already."""
+        self._rows[key] = value
 
 
 class Codec:

@@ -13,7 +13,7 @@ from fnmatch import fnmatchcase
 from urllib.parse import quote
 from xml.sax.saxutils import escape
 
-from aliyun_import.sandbox.auth.permissions import may, rpc_resources
+from aliyun_import.sandbox.auth.policies import may, rpc_resources
 from aliyun_import.sandbox.auth.rpc_signature import authenticate, call_parameters
 from aliyun_import.sandbox.core.http_types import Answer, BodyTooLargeError, Operation, Request
 from aliyun_import.sandbox.core.rpc_errors import Refusal

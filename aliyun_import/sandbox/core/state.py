@@ -15,9 +15,8 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from aliyun_import.sandbox.core.blob_store import Content, Shelf
 from aliyun_import.sandbox.core.faults import Faults, Standing
-from aliyun_import.sandbox.core.records import Codec, refuse_mutable
+from aliyun_import.sandbox.core.records import Codec, Table, refuse_mutable
 from aliyun_import.sandbox.core.request_log import RequestLog
-from aliyun_import.sandbox.core.tables import Table
 
 if TYPE_CHECKING:
     from aliyun_import.sandbox.core.store import Store

@@ -15,8 +15,7 @@ from dataclasses import dataclass, field, is_dataclass
 from pathlib import Path
 from typing import Any, get_args
 
-from aliyun_import.sandbox.core.records import Codec, Kind, types_of
-from aliyun_import.sandbox.core.tables import Table
+from aliyun_import.sandbox.core.records import Codec, Kind, Table, types_of
 
 _VERSION = 1  # of this schema, as PRAGMA user_version; records describe themselves
 _SCHEMA = """

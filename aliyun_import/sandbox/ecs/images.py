@@ -1,4 +1,4 @@
-"""Operations on images: DescribeImages with its filters, ModifyImageAttribute, families, DeleteImage."""
+"""Operations on images: DescribeImages with its filters, ModifyImageAttribute, families, DeleteImage, sharing."""
 
 import re
 from collections import Counter
@@ -18,6 +18,10 @@ from aliyun_import.sandbox.ecs.instances import settle
 from aliyun_import.sandbox.ecs.rules import region_of
 from aliyun_import.sandbox.ecs.state import ATTRIBUTES, REGIONS, Ecs, Image, system_images
 
+MAX_ACCOUNTS_A_CALL = 10  # the service ignores higher numbers silently
+MAX_ACCOUNTS = 50  # of one image
+LAUNCH_PERMISSIONS = ("HIDDEN", "EXPLICIT", "VISIBLE")
+_ACCOUNT = re.compile(r"[0-9]{15,17}")
 MAX_IN_FAMILY = 100
 MAX_FAMILIES = 100
 _READY = ("Available", "Deprecated")
@@ -306,3 +310,47 @@ def _detection(image: Image, *, settings: Settings, now_s: float) -> dict[str, V
     done = now_s >= image.ready_s + settings.image_check_s
     items: list[Value] = [dict(item) for item in settings.image_check_items] if done else []
     return {"DetectionOptions": {"Status": "Finished" if done else "Processing", "Items": {"Item": items}}}
+
+
+def modify_image_share_permission(call: RpcCall) -> dict[str, Value]:
+    """ModifyImageSharePermission: share an Available image with accounts, and end sharing."""
+    image = _image(call)
+    added, removed = (_accounts(call, name) for name in ("AddAccount", "RemoveAccount"))
+    permission = call.choice("LaunchPermission", LAUNCH_PERMISSIONS, "InvalidParameter")
+    if permission and not call.state.settings.launch_permission_allowed:
+        raise Refusal("UserNotInTheWhiteList")
+    if added and image.status != "Available":
+        raise Refusal("IncorrectImageStatus")
+    if added and any(disk.encrypted and not disk.kms_key for disk in image.disks):
+        raise Refusal("OperationDeined.EncryptedSnapshot")
+    now_s = call.state.clock.now_s()
+    shared = dict.fromkeys(added, now_s) | dict(image.shared_with)
+    kept = {account: at_s for account, at_s in shared.items() if account not in removed}
+    if len(kept) > MAX_ACCOUNTS:
+        raise Refusal("QuotaExceed.ShareImageUser")
+    if call.flag("DryRun"):
+        raise Refusal("DryRunOperation")
+    permission = permission or image.launch_permission
+    call.state.part(Ecs).images[image.id] = replace(image, shared_with=kept, launch_permission=permission)
+    return {}
+
+
+def _accounts(call: RpcCall, name: str) -> list[str]:
+    accounts = [account for number, account in call.numbered(name).items() if number <= MAX_ACCOUNTS_A_CALL]
+    if not all(_ACCOUNT.fullmatch(account) for account in accounts):
+        raise Refusal("InvalidAccount.NotFound")
+    if call.account_id in accounts:
+        raise Refusal("InvalidAccount.Forbbiden")
+    return accounts
+
+
+def describe_image_share_permission(call: RpcCall) -> dict[str, Value]:
+    """DescribeImageSharePermission: the accounts that an image is shared with."""
+    image = _image(call)
+    found = list(image.shared_with.items())
+    page = rules.paged(call, "Accounts", "Account", found, _shown_account)
+    return page | {"RegionId": image.region, "ImageId": image.id, "ShareGroups": {"ShareGroup": []}}
+
+
+def _shown_account(shared: tuple[str, float]) -> Value:
+    return {"AliyunId": shared[0], "Aliyun": "", "SharedTime": utc_seconds(shared[1])}

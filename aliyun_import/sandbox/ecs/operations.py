@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 from aliyun_import.sandbox.core.http_types import Operation
 from aliyun_import.sandbox.core.rpc import RpcCall, RpcOperation, RpcService, Value
-from aliyun_import.sandbox.ecs import catalog, copies, images, instances, sharing, snapshots, tags, tasks
+from aliyun_import.sandbox.ecs import catalog, copies, images, instances, snapshots, tags, tasks
 from aliyun_import.sandbox.ecs.export_image import export_image
 from aliyun_import.sandbox.ecs.import_image import import_image
 from aliyun_import.sandbox.ecs.regions import describe_regions
@@ -53,9 +53,9 @@ ECS = RpcService(
         _row("CopyImage", copies.copy_image, "ImageId", "DestinationRegionId", "DestinationImageName",
              "DestinationDescription", "Encrypted", "KMSKeyId", "ResourceGroupId", "Tag.*", "ClientToken", "DryRun"),
         _row("CancelCopyImage", copies.cancel_copy_image, "ImageId"),
-        _row("ModifyImageSharePermission", sharing.modify_image_share_permission, "ImageId", "AddAccount.*",
+        _row("ModifyImageSharePermission", images.modify_image_share_permission, "ImageId", "AddAccount.*",
              "RemoveAccount.*", "LaunchPermission", "DryRun"),
-        _row("DescribeImageSharePermission", sharing.describe_image_share_permission, "ImageId", "PageNumber",
+        _row("DescribeImageSharePermission", images.describe_image_share_permission, "ImageId", "PageNumber",
              "PageSize"),
         _row("ExportImage", export_image, "ImageId", "OSSBucket", "OSSPrefix", "ImageFormat", "RoleName", "DryRun"),
         _row("DescribeSnapshots", snapshots.describe_snapshots, "SnapshotIds", "SnapshotName", "Usage", "Status",

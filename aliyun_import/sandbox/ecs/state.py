@@ -8,9 +8,9 @@ from types import MappingProxyType
 from typing import Any
 
 from aliyun_import.sandbox.core.blob_store import Content
+from aliyun_import.sandbox.core.records import Table
 from aliyun_import.sandbox.core.rpc_errors import Refusal
 from aliyun_import.sandbox.core.state import State
-from aliyun_import.sandbox.core.tables import Table
 
 # The vendor's API metadata of April 2026, products.json: the 39 regions of ECS. Only some names were to be had.
 REGIONS = (

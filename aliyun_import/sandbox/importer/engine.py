@@ -9,6 +9,9 @@ images updates them first, so that polling costs no more than reading:
 Assumed, because no document says it: a defect of the bytes fails the task at 5 % with ImportImage's code for it; a
 failed import leaves a CreateFailed image, which keeps its name (a setting); a cancelled one leaves nothing; neither
 leaves a snapshot.
+
+Of copies five run at a time in a region, the others are Waiting. The documents say "a region" without saying which of
+the two: a copy takes a slot of its source's region and one of its own. Copies start in the order of their calls.
 """
 
 import math
@@ -16,8 +19,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
 from aliyun_import.sandbox.core.state import State
-from aliyun_import.sandbox.ecs.state import Ecs, Image, Outcome, Task
-from aliyun_import.sandbox.importer import copies, exports
+from aliyun_import.sandbox.ecs.state import Copy, Ecs, Image, Outcome, Task
+from aliyun_import.sandbox.importer import exports
 from aliyun_import.sandbox.oss.state import OssState, StoredObject
 
 PROBLEM_AT_PERCENT = 5
@@ -67,7 +70,7 @@ def settle(state: State) -> None:
         image = None if task.export else ecs.images.get(task.image_id)
         if image is not None and ecs.tasks[task.id].status == "Finished" and image.status == "Creating":
             ecs.images[image.id] = _readied(image, task, now_s)
-    copies.settle(state)
+    _settle_copies(state)
 
 
 def outcome_of(state: State, *, now_s: float, problem: Problem | None = None) -> Outcome:
@@ -153,3 +156,65 @@ def _readied(image: Image, task: Task, now_s: float) -> Image:
     ready_s = task.outcome.ends_s + task.outcome.ready_after_s
     ready = "UnAvailable" if task.outcome.ending == "unavailable" else "Available"
     return replace(image, ready_s=ready_s, status=ready if now_s >= ready_s else image.status)
+
+
+COPIES_AT_ONCE = 5
+FAILS_AT_PERCENT = 50
+
+_Busy = tuple[frozenset[str], float, float]  # regions, beginning, end
+
+
+def _settle_copies(state: State) -> None:
+    """Update every copy of an image to the present time."""
+    ecs, now_s = state.part(Ecs), state.clock.now_s()
+    busy: list[_Busy] = []
+    for image in list(ecs.images.values()):
+        if image.copy is None:
+            continue
+        regions = frozenset({image.copy.source_region, image.region})
+        copy = _started(image.copy, busy, regions, now_s)
+        if copy.started_s is not None:
+            busy.append((regions, copy.started_s, _ends_s(copy)))
+        changed = _copied(replace(image, copy=copy), copy, now_s)
+        if changed != image:
+            ecs.images[image.id] = changed
+
+
+def _started(copy: Copy, busy: list[_Busy], regions: frozenset[str], now_s: float) -> Copy:
+    """Return a copy with its start, if a slot was free by now."""
+    if copy.started_s is not None:
+        return copy
+    ends = sorted(end_s for _, _, end_s in busy if end_s > copy.queued_s)
+    for at_s in (copy.queued_s, *ends):
+        if at_s > now_s:
+            break
+        if all(_in_use(busy, region, at_s) < COPIES_AT_ONCE for region in regions):
+            return replace(copy, started_s=at_s)
+    # All slots until now are known to be taken: what is deleted later must not free one of them in the past.
+    return replace(copy, queued_s=now_s)
+
+
+def _in_use(busy: list[_Busy], region: str, at_s: float) -> int:
+    return sum(1 for regions, begin_s, end_s in busy if region in regions and begin_s <= at_s < end_s)
+
+
+def _ends_s(copy: Copy) -> float:
+    if copy.started_s is None or copy.ending == "stuck":
+        return math.inf
+    return copy.started_s + copy.duration_s * (FAILS_AT_PERCENT / 100 if copy.ending == "failed" else 1)
+
+
+def _copied(image: Image, copy: Copy, now_s: float) -> Image:
+    """Return the image of a copy as it is at a time."""
+    if image.status not in ("Waiting", "Creating"):
+        return image
+    if copy.started_s is None:
+        return replace(image, status="Waiting", percent=0)
+    end_s = _ends_s(copy)
+    if now_s >= end_s:
+        if copy.ending == "failed":
+            return replace(image, status="CreateFailed", percent=FAILS_AT_PERCENT, remain_s=0)
+        return replace(image, status="Available", percent=100, remain_s=0, ready_s=end_s)
+    share = (now_s - copy.started_s) / copy.duration_s
+    remain_s = math.ceil(copy.started_s + copy.duration_s - now_s)
+    return replace(image, status="Creating", percent=min(99, int(100 * share)), remain_s=max(0, remain_s))

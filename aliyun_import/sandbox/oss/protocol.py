@@ -17,7 +17,7 @@ from urllib.parse import quote
 from xml.etree import ElementTree
 from xml.sax.saxutils import escape
 
-from aliyun_import.sandbox.auth.permissions import may, oss_resource
+from aliyun_import.sandbox.auth.policies import may, oss_resource
 from aliyun_import.sandbox.core.http_types import Answer, BodyTooLargeError, Headers, Request
 from aliyun_import.sandbox.core.state import AccessKey, State
 from aliyun_import.sandbox.oss.state import Bucket, OssState, StoredObject

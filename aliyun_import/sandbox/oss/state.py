@@ -10,8 +10,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
 from aliyun_import.sandbox.core.blob_store import Content
+from aliyun_import.sandbox.core.records import Table
 from aliyun_import.sandbox.core.state import State
-from aliyun_import.sandbox.core.tables import Table
 
 ARCHIVED = frozenset({"Archive", "ColdArchive", "DeepColdArchive"})
 STORAGE_CLASSES = frozenset({"Standard", "IA"}) | ARCHIVED

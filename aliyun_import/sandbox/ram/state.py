@@ -5,9 +5,9 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 
+from aliyun_import.sandbox.core.records import Table
 from aliyun_import.sandbox.core.rpc_errors import Refusal
 from aliyun_import.sandbox.core.state import State
-from aliyun_import.sandbox.core.tables import Table
 
 
 def _allow(*actions: str) -> str:

@@ -11,7 +11,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from aliyun_import.sandbox.core.blob_store import BLOCK_BYTES, Content, Segment, Shelf, crc64_update
-from aliyun_import.sandbox.core.tables import Table
+from aliyun_import.sandbox.core.records import Table
 
 runs = st.lists(
     st.tuples(st.integers(1, 3 * BLOCK_BYTES), st.sampled_from([b"\0", b"a", b"z"])).map(lambda run: run[1] * run[0]),

@@ -4,8 +4,7 @@ import pytest
 
 from aliyun_import.sandbox.core.faults import Fault, Faults
 from aliyun_import.sandbox.core.http_types import Call
-from aliyun_import.sandbox.core.records import Codec
-from aliyun_import.sandbox.core.tables import Table
+from aliyun_import.sandbox.core.records import Codec, Table
 
 
 def _part(number: int, key: str = "dir/disk.raw") -> Call:

@@ -7,8 +7,7 @@ from typing import Any
 
 import pytest
 
-from aliyun_import.sandbox.core.records import Codec, refuse_mutable
-from aliyun_import.sandbox.core.tables import Table
+from aliyun_import.sandbox.core.records import Codec, Table, refuse_mutable
 
 
 @dataclass(frozen=True)

@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
+from aliyun_import.sandbox.core.records import Table
 from aliyun_import.sandbox.core.store import Store, UnreadableStateError, UnwrittenStateError
-from aliyun_import.sandbox.core.tables import Table
 
 
 @dataclass(frozen=True)
