@@ -1,7 +1,6 @@
 """Image service: ECS's operations on custom images and import tasks, in one region."""
 
 import itertools
-import threading
 from collections.abc import Iterator, Mapping
 
 from aliyunsdkecs.request.v20140526.CancelTaskRequest import CancelTaskRequest
@@ -13,11 +12,8 @@ from aliyunsdkecs.request.v20140526.DescribeTasksRequest import DescribeTasksReq
 from aliyunsdkecs.request.v20140526.ImportImageRequest import ImportImageRequest
 from aliyunsdkecs.request.v20140526.ModifyImageAttributeRequest import ModifyImageAttributeRequest
 
-from aliyun_import.cloud.credentials.source import CredentialsSource
-from aliyun_import.cloud.endpoints import Endpoints
 from aliyun_import.cloud.transport.answer import Fields, objects, text, truth, whole, word
-from aliyun_import.cloud.transport.rpc import RpcClient, unreadable
-from aliyun_import.cloud.transport.settings import Timeouts
+from aliyun_import.cloud.transport.rpc import RpcService, unreadable
 from aliyun_import.errors import AliyunImportError
 from aliyun_import.model.image import Image, ImageStatus, StartedImport, Task, TaskStatus
 from aliyun_import.model.request import PLATFORMS, BootMode, DiskMapping, ImportCall, near_platforms, parameters
@@ -33,25 +29,10 @@ DRY_RUN_PASSED = ("DRYRUN.SUCCESS", "DryRunOperation")
 _STATUSES = {status.value.lower(): status for status in TaskStatus}
 
 
-class EcsImages:
-    """services.ImageService through ECS, in one region. Waits end with Interrupted once `cancel` is set."""
+class EcsImages(RpcService):
+    """services.ImageService through ECS, in one region."""
 
-    def __init__(
-        self,
-        *,
-        endpoints: Endpoints,
-        credentials: CredentialsSource,
-        timeouts: Timeouts | None = None,
-        cancel: threading.Event | None = None,
-    ) -> None:
-        self._region = endpoints.region
-        self._client = RpcClient(
-            "ECS", endpoints.ecs, region=endpoints.region, credentials=credentials, timeouts=timeouts, cancel=cancel
-        )
-
-    def close(self) -> None:
-        """Close the connections; the next request opens new ones."""
-        self._client.close()
+    service = "ECS"
 
     def import_image(self, call: ImportCall) -> StartedImport | None:
         """Call ImportImage once. None is the answer to a dry run that would have passed, under both codes."""
@@ -65,7 +46,7 @@ class EcsImages:
             "platforms": ", ".join(near_platforms(asked.platform or "") or PLATFORMS),
         }
         try:
-            answer = self._client.call(import_request(call), **operands)
+            answer = self._send(import_request(call), **operands)
         except AliyunImportError as error:
             if call.dry_run and error.details.get("service_code") in DRY_RUN_PASSED:
                 return None
@@ -79,10 +60,8 @@ class EcsImages:
 
     def task(self, task_id: str) -> Task | None:
         """Return a task; None if the service does not know it (yet)."""
-        request = DescribeTaskAttributeRequest()
-        request.set_TaskId(task_id)
         try:
-            answer = self._client.call(request, region=self._region, task=task_id)
+            answer = self._call(DescribeTaskAttributeRequest, {"TaskId": task_id}, region=self._region, task=task_id)
         except AliyunImportError as error:
             if error.details.get("service_code") == "InvalidTaskId.NotFound":
                 return None
@@ -99,9 +78,7 @@ class EcsImages:
 
     def cancel_task(self, task_id: str) -> None:
         """Cancel a running task."""
-        request = CancelTaskRequest()
-        request.set_TaskId(task_id)
-        self._client.call(request, region=self._region, task=task_id)
+        self._call(CancelTaskRequest, {"TaskId": task_id}, region=self._region, task=task_id)
 
     def image(self, image_id: str) -> Image | None:
         """Return an image, whatever its status; None if it does not exist."""
@@ -117,31 +94,25 @@ class EcsImages:
 
     def rename_image(self, image_id: str, *, name: str) -> None:
         """Rename an image."""
-        request = ModifyImageAttributeRequest()
-        request.set_ImageId(image_id)
-        request.set_ImageName(name)
-        self._client.call(request, region=self._region, image=image_id, name=name)
+        wanted = {"ImageId": image_id, "ImageName": name}
+        self._call(ModifyImageAttributeRequest, wanted, region=self._region, image=image_id, name=name)
 
     def set_boot_mode(self, image_id: str, *, mode: BootMode) -> None:
         """Change the boot mode of an image."""
-        request = ModifyImageAttributeRequest()
-        request.set_ImageId(image_id)
-        request.set_BootMode(mode)
-        self._client.call(request, region=self._region, image=image_id)
+        wanted = {"ImageId": image_id, "BootMode": mode}
+        self._call(ModifyImageAttributeRequest, wanted, region=self._region, image=image_id)
 
     def delete_image(self, image_id: str) -> None:
         """Delete an image; succeeds if it does not exist. Its snapshot stays."""
-        request = DeleteImageRequest()
-        request.set_ImageId(image_id)
         try:
-            self._client.call(request, region=self._region, image=image_id)
+            self._call(DeleteImageRequest, {"ImageId": image_id}, region=self._region, image=image_id)
         except AliyunImportError as error:
             if error.details.get("service_code") != "InvalidImageId.NotFound":
                 raise
 
     def regions(self) -> tuple[str, ...]:
         """Return the ids of the regions that this account can use."""
-        answer = self._client.call(DescribeRegionsRequest(), region=self._region)
+        answer = self._call(DescribeRegionsRequest, {}, region=self._region)
         found = tuple(word(one, "RegionId") for one in objects(answer, "Regions", "Region"))
         if not found:
             raise unreadable("ECS", "DescribeRegions", "The list of regions is empty.")
@@ -164,12 +135,8 @@ class EcsImages:
         """Yield page after page until TotalCount is reached, or a page is empty."""
         seen = 0
         for number in itertools.count(1):
-            request = kind()
-            for name, value in {**wanted, "PageNumber": str(number), "PageSize": str(_PAGE)}.items():
-                getattr(request, f"set_{name}")(value)
-            if tags:
-                request.set_Tags(tag_list(tags))
-            answer = self._client.call(request, region=self._region)
+            page_wanted = {**wanted, "PageNumber": str(number), "PageSize": str(_PAGE)}
+            answer = self._call(kind, page_wanted | ({"Tags": tag_list(tags)} if tags else {}), region=self._region)
             page = objects(answer, outer, inner)
             yield page
             seen += len(page)
@@ -178,7 +145,9 @@ class EcsImages:
                 return
             if number == _MAX_PAGES:
                 raise unreadable(
-                    "ECS", request.get_action_name(), f"The list of {outer} has no end: {seen} entries, {number} pages."
+                    "ECS",
+                    kind.__name__.removesuffix("Request"),
+                    f"The list of {outer} has no end: {seen} entries, {number} pages.",
                 )
 
 

@@ -23,7 +23,7 @@ from aliyun_import.cloud.credentials.source import CredentialsSource
 from aliyun_import.cloud.ecs import DRY_RUN_PASSED, tag_list
 from aliyun_import.cloud.endpoints import Endpoints
 from aliyun_import.cloud.transport.answer import Fields, objects, text, whole, word
-from aliyun_import.cloud.transport.rpc import RpcClient, unreadable
+from aliyun_import.cloud.transport.rpc import RpcService, unreadable
 from aliyun_import.cloud.transport.settings import Timeouts
 from aliyun_import.errors import AliyunImportError
 from aliyun_import.model.boot import (
@@ -46,8 +46,31 @@ _ANY_SIZE = 2**31
 _NO_CONSOLE, _NOT_YET = "NotSupported", "IncorrectInstanceStatus"
 
 
-class EcsInstances:
-    """services.InstanceService through ECS and VPC, in one region. Waits end with Interrupted once `cancel` is set."""
+class _VSwitches(RpcService):
+    """VPC's operations on vSwitches. ECS's own operation of this name knows no tags, and is deprecated."""
+
+    service = "VPC"
+
+    def find(self, vswitch_id: str | None) -> tuple[VSwitch, ...]:
+        """Return the vSwitch with an id, if it exists; without one, the vSwitches with the tag of boot tests."""
+        request = RpcRequest("Vpc", "2016-04-28", "DescribeVSwitches")
+        request.set_method("POST")
+        request.add_query_param("PageSize", "50")
+        if vswitch_id is not None:
+            request.add_query_param("VSwitchId", vswitch_id)
+        else:
+            request.add_query_param("Tag.1.Key", BOOT_TEST_TAG)
+        answer = self._send(request, region=self._region, vswitch=vswitch_id or "")
+        return tuple(
+            VSwitch(id=word(one, "VSwitchId"), vpc_id=word(one, "VpcId"), zone=word(one, "ZoneId"))
+            for one in objects(answer, "VSwitches", "VSwitch")
+        )
+
+
+class EcsInstances(RpcService):
+    """services.InstanceService through ECS and VPC, in one region."""
+
+    service = "ECS"
 
     def __init__(
         self,
@@ -57,42 +80,23 @@ class EcsInstances:
         timeouts: Timeouts | None = None,
         cancel: threading.Event | None = None,
     ) -> None:
-        self._region = endpoints.region
-        self._client, self._vpc = (
-            RpcClient(name, url, region=endpoints.region, credentials=credentials, timeouts=timeouts, cancel=cancel)
-            for name, url in (("ECS", endpoints.ecs), ("VPC", endpoints.vpc))
-        )
+        super().__init__(endpoints=endpoints, credentials=credentials, timeouts=timeouts, cancel=cancel)
+        self._vswitches = _VSwitches(endpoints=endpoints, credentials=credentials, timeouts=timeouts, cancel=cancel)
 
     def close(self) -> None:
         """Close the connections; the next request opens new ones."""
-        self._client.close()
-        self._vpc.close()
+        super().close()
+        self._vswitches.close()
 
     def vswitches(self, vswitch_id: str | None = None) -> tuple[VSwitch, ...]:
         """Return the vSwitch with an id, if it exists; without one, the vSwitches with the tag of boot tests."""
-        # ECS's own operation of this name knows no tags, and is deprecated.
-        request = RpcRequest("Vpc", "2016-04-28", "DescribeVSwitches")
-        request.set_method("POST")
-        request.add_query_param("PageSize", "50")
-        if vswitch_id is not None:
-            request.add_query_param("VSwitchId", vswitch_id)
-        else:
-            request.add_query_param("Tag.1.Key", BOOT_TEST_TAG)
-        answer = self._vpc.call(request, region=self._region, vswitch=vswitch_id or "")
-        return tuple(
-            VSwitch(id=word(one, "VSwitchId"), vpc_id=word(one, "VpcId"), zone=word(one, "ZoneId"))
-            for one in objects(answer, "VSwitches", "VSwitch")
-        )
+        return self._vswitches.find(vswitch_id)
 
     def security_groups(self, group_id: str | None = None) -> tuple[SecurityGroup, ...]:
         """Return the security group with an id, if it exists; without one, those with the tag of boot tests."""
-        request = DescribeSecurityGroupsRequest()
-        request.set_PageSize(_PAGE)
-        if group_id is not None:
-            request.set_SecurityGroupId(group_id)
-        else:
-            request.set_Tags([{"Key": BOOT_TEST_TAG}])
-        answer = self._client.call(request, region=self._region, group=group_id or "")
+        which = {"Tags": [{"Key": BOOT_TEST_TAG}]} if group_id is None else {"SecurityGroupId": group_id}
+        wanted = {"PageSize": _PAGE, **which}
+        answer = self._call(DescribeSecurityGroupsRequest, wanted, region=self._region, group=group_id or "")
         return tuple(
             SecurityGroup(id=word(one, "SecurityGroupId"), vpc_id=word(one, "VpcId"))
             for one in objects(answer, "SecurityGroups", "SecurityGroup")
@@ -100,26 +104,24 @@ class EcsInstances:
 
     def small_types(self, architecture: str) -> tuple[InstanceType, ...]:
         """Return the instance types of an architecture that have few processors."""
-        request = DescribeInstanceTypesRequest()
-        request.set_CpuArchitecture("ARM" if architecture == "arm64" else "X86")
-        request.set_MaximumCpuCoreCount(_FEW_PROCESSORS)
-        request.set_MaxResults(_PAGE)
+        wanted: dict[str, object] = {
+            "CpuArchitecture": "ARM" if architecture == "arm64" else "X86",
+            "MaximumCpuCoreCount": _FEW_PROCESSORS,
+            "MaxResults": _PAGE,
+        }
         found: list[InstanceType] = []
         while True:
-            answer = self._client.call(request, region=self._region)
+            answer = self._call(DescribeInstanceTypesRequest, wanted, region=self._region)
             found += _types(answer)
             token = text(answer, "NextToken")
             if not token:
                 return tuple(found)
-            request.set_NextToken(token)
+            wanted["NextToken"] = token
 
     def instance_types(self, image_id: str) -> tuple[InstanceType, ...]:
         """Return the instance types that can start an image."""
-        request = DescribeImageSupportInstanceTypesRequest()
-        request.set_ImageId(image_id)
-        request.set_ActionType("CreateEcs")
-        answer = self._client.call(request, region=self._region, image=image_id)
-        return _types(answer)
+        wanted = {"ImageId": image_id, "ActionType": "CreateEcs"}
+        return _types(self._call(DescribeImageSupportInstanceTypesRequest, wanted, region=self._region, image=image_id))
 
     def types_in_stock(self, zone: str) -> frozenset[str]:
         """Return the names of the instance types that a zone sells now."""
@@ -140,7 +142,7 @@ class EcsInstances:
         """Call RunInstances once and return the instance id; empty for a dry run that would have passed."""
         operands = {"image": call.image_id, "vswitch": call.vswitch_id, "group": call.security_group_id}
         try:
-            answer = self._client.call(run_request(call), region=self._region, **operands)
+            answer = self._send(run_request(call), region=self._region, **operands)
         except AliyunImportError as error:
             if call.dry_run and error.details.get("service_code") in DRY_RUN_PASSED:
                 return ""
@@ -153,23 +155,18 @@ class EcsInstances:
 
     def instance(self, instance_id: str) -> Instance | None:
         """Return an instance, None if it does not exist."""
-        request = DescribeInstancesRequest()
-        request.set_InstanceIds(json.dumps([instance_id]))
-        return next((one for one in self._instances(request) if one.instance_id == instance_id), None)
+        found = self._instances({"InstanceIds": json.dumps([instance_id])})
+        return next((one for one in found if one.instance_id == instance_id), None)
 
     def instances(self, *, tags: Mapping[str, str]) -> tuple[Instance, ...]:
         """Return the instances with these tags, at most 100; an empty value stands for any."""
-        request = DescribeInstancesRequest()
-        request.set_Tags([{"Key": key, **({"Value": value} if value else {})} for key, value in tags.items()])
-        request.set_PageSize(_PAGE)
-        return self._instances(request)
+        wanted = [{"Key": key, **({"Value": value} if value else {})} for key, value in tags.items()]
+        return self._instances({"Tags": wanted, "PageSize": _PAGE})
 
     def console(self, instance_id: str) -> bytes | None:
         """Return what an instance wrote to its console, None if the service does not offer it."""
-        request = GetInstanceConsoleOutputRequest()
-        request.set_InstanceId(instance_id)
         try:
-            answer = self._client.call(request, region=self._region)
+            answer = self._call(GetInstanceConsoleOutputRequest, {"InstanceId": instance_id}, region=self._region)
         except AliyunImportError as error:
             match error.details.get("service_code"):
                 case code if code == _NO_CONSOLE:
@@ -184,21 +181,19 @@ class EcsInstances:
         request = GetInstanceScreenshotRequest()
         request.set_InstanceId(instance_id)
         request.add_query_param("WakeUp", "true")
-        return _decoded(self._client.call(request, region=self._region), "Screenshot", "GetInstanceScreenshot")
+        return _decoded(self._send(request, region=self._region), "Screenshot", "GetInstanceScreenshot")
 
     def delete_instance(self, instance_id: str) -> None:
         """Delete an instance and its disks, running or not; succeeds if it does not exist."""
-        request = DeleteInstanceRequest()
-        request.set_InstanceId(instance_id)
-        request.set_Force("true")
+        wanted = {"InstanceId": instance_id, "Force": "true"}
         try:
-            self._client.call(request, region=self._region)
+            self._call(DeleteInstanceRequest, wanted, region=self._region)
         except AliyunImportError as error:
             if error.details.get("service_code") != "InvalidInstanceId.NotFound":
                 raise
 
-    def _instances(self, request: DescribeInstancesRequest) -> tuple[Instance, ...]:
-        answer = self._client.call(request, region=self._region)
+    def _instances(self, wanted: Mapping[str, object]) -> tuple[Instance, ...]:
+        answer = self._call(DescribeInstancesRequest, wanted, region=self._region)
         return tuple(
             Instance(
                 instance_id=word(one, "InstanceId"),
@@ -211,15 +206,14 @@ class EcsInstances:
 
     def _sold(self, kind: str, zone: str, instance_type: str = "") -> tuple[Fields, ...]:
         """Return what a zone sells now of a kind of resource."""
-        request = DescribeAvailableResourceRequest()
-        request.set_DestinationResource(kind)
-        request.set_ZoneId(zone)
-        request.set_InstanceChargeType("PostPaid")
-        request.set_NetworkCategory("vpc")
-        request.set_IoOptimized("optimized")
-        if instance_type:
-            request.set_InstanceType(instance_type)
-        answer = self._client.call(request, region=self._region, zone=zone)
+        wanted = {
+            "DestinationResource": kind,
+            "ZoneId": zone,
+            "InstanceChargeType": "PostPaid",
+            "NetworkCategory": "vpc",
+            "IoOptimized": "optimized",
+        } | ({"InstanceType": instance_type} if instance_type else {})
+        answer = self._call(DescribeAvailableResourceRequest, wanted, region=self._region, zone=zone)
         return tuple(
             one
             for place in objects(answer, "AvailableZones", "AvailableZone")

@@ -1,7 +1,6 @@
 """Role service through RAM, and identity through STS."""
 
 import re
-import threading
 from typing import Any
 
 from aliyunsdkram.request.v20150501.AttachPolicyToRoleRequest import AttachPolicyToRoleRequest
@@ -12,40 +11,21 @@ from aliyunsdkram.request.v20150501.ListPoliciesForRoleRequest import ListPolici
 from aliyunsdkram.request.v20150501.UpdateRoleRequest import UpdateRoleRequest
 from aliyunsdksts.request.v20150401.GetCallerIdentityRequest import GetCallerIdentityRequest
 
-from aliyun_import.cloud.credentials.source import CredentialsSource
-from aliyun_import.cloud.endpoints import Endpoints
 from aliyun_import.cloud.transport.answer import objects, text, word
-from aliyun_import.cloud.transport.rpc import RpcClient, unreadable
-from aliyun_import.cloud.transport.settings import Timeouts
+from aliyun_import.cloud.transport.rpc import RpcService, unreadable
 from aliyun_import.errors import AliyunImportError
 from aliyun_import.model.roles import CallerIdentity, Policy, Role
 
 
-class RamRoles:
-    """services.RoleService through RAM. Waits end with Interrupted once `cancel` is set."""
+class RamRoles(RpcService):
+    """services.RoleService through RAM."""
 
-    def __init__(
-        self,
-        *,
-        endpoints: Endpoints,
-        credentials: CredentialsSource,
-        timeouts: Timeouts | None = None,
-        cancel: threading.Event | None = None,
-    ) -> None:
-        self._client = RpcClient(
-            "RAM", endpoints.ram, region=endpoints.region, credentials=credentials, timeouts=timeouts, cancel=cancel
-        )
-
-    def close(self) -> None:
-        """Close the connections; the next request opens new ones."""
-        self._client.close()
+    service = "RAM"
 
     def role(self, name: str) -> Role | None:
         """Return a role, None if it does not exist. AccessError "no-right" without the permission to read it."""
-        request = GetRoleRequest()
-        request.set_RoleName(name)
         try:
-            return _role(self._client.call(request, role=name))
+            return _role(self._call(GetRoleRequest, {"RoleName": name}, role=name))
         except AliyunImportError as error:
             if error.details.get("service_code") == "EntityNotExist.Role":
                 return None
@@ -53,24 +33,16 @@ class RamRoles:
 
     def create_role(self, name: str, *, trust_policy: str, description: str) -> Role:
         """Create a role. RefusedError "role-exists" if it exists already."""
-        request = CreateRoleRequest()
-        request.set_RoleName(name)
-        request.set_AssumeRolePolicyDocument(trust_policy)
-        request.set_Description(description)
-        return _role(self._client.call(request, role=name))
+        wanted = {"RoleName": name, "AssumeRolePolicyDocument": trust_policy, "Description": description}
+        return _role(self._call(CreateRoleRequest, wanted, role=name))
 
     def update_trust_policy(self, name: str, *, trust_policy: str) -> None:
         """Replace a role's trust policy."""
-        request = UpdateRoleRequest()
-        request.set_RoleName(name)
-        request.set_NewAssumeRolePolicyDocument(trust_policy)
-        self._client.call(request, role=name)
+        self._call(UpdateRoleRequest, {"RoleName": name, "NewAssumeRolePolicyDocument": trust_policy}, role=name)
 
     def attached_policies(self, name: str) -> tuple[Policy, ...]:
         """Return the policies attached to a role, without their documents."""
-        request = ListPoliciesForRoleRequest()
-        request.set_RoleName(name)
-        answer = self._client.call(request, role=name)
+        answer = self._call(ListPoliciesForRoleRequest, {"RoleName": name}, role=name)
         return tuple(
             Policy(name=word(one, "PolicyName"), type=word(one, "PolicyType"))
             for one in objects(answer, "Policies", "Policy")
@@ -78,22 +50,17 @@ class RamRoles:
 
     def attach_policy(self, policy: Policy, *, role_name: str) -> None:
         """Attach a policy to a role; succeeds if it is attached already."""
-        request = AttachPolicyToRoleRequest()
-        request.set_PolicyName(policy.name)
-        request.set_PolicyType(policy.type)
-        request.set_RoleName(role_name)
+        wanted = {"PolicyName": policy.name, "PolicyType": policy.type, "RoleName": role_name}
         try:
-            self._client.call(request, role=role_name, policy=policy.name)
+            self._call(AttachPolicyToRoleRequest, wanted, role=role_name, policy=policy.name)
         except AliyunImportError as error:
             if error.details.get("service_code") != "EntityAlreadyExists.Role.Policy":
                 raise
 
     def policy_document(self, policy: Policy) -> str:
         """Return the JSON text of a policy's default version."""
-        request = GetPolicyRequest()
-        request.set_PolicyName(policy.name)
-        request.set_PolicyType(policy.type)
-        answer = self._client.call(request, policy=policy.name)
+        wanted = {"PolicyName": policy.name, "PolicyType": policy.type}
+        answer = self._call(GetPolicyRequest, wanted, policy=policy.name)
         version = answer.get("DefaultPolicyVersion")
         return text(version, "PolicyDocument") if isinstance(version, dict) else ""
 
@@ -106,28 +73,14 @@ def _role(answer: dict[str, Any]) -> Role:
     )
 
 
-class StsIdentity:
-    """services.Identity through STS. Waits end with Interrupted once `cancel` is set."""
+class StsIdentity(RpcService):
+    """services.Identity through STS."""
 
-    def __init__(
-        self,
-        *,
-        endpoints: Endpoints,
-        credentials: CredentialsSource,
-        timeouts: Timeouts | None = None,
-        cancel: threading.Event | None = None,
-    ) -> None:
-        self._client = RpcClient(
-            "STS", endpoints.sts, region=endpoints.region, credentials=credentials, timeouts=timeouts, cancel=cancel
-        )
-
-    def close(self) -> None:
-        """Close the connections; the next request opens new ones."""
-        self._client.close()
+    service = "STS"
 
     def whoami(self) -> CallerIdentity:
         """Return the account and the principal of the credentials; needs no permission."""
-        answer = self._client.call(GetCallerIdentityRequest())
+        answer = self._call(GetCallerIdentityRequest, {})
         account_id = text(answer, "AccountId")
         # It becomes part of the default bucket's name.
         if not re.fullmatch(r"[0-9]{1,32}", account_id):

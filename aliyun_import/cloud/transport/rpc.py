@@ -8,11 +8,12 @@ message has no colon, and sends with a urllib3 of 2018, without SNI on Python 3.
 import platform
 import threading
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, ClassVar
 
 import aliyunsdkcore
 
 from aliyun_import.cloud.credentials.source import Credentials, CredentialsSource
+from aliyun_import.cloud.endpoints import Endpoints
 from aliyun_import.cloud.errors import translate as errors
 from aliyun_import.cloud.errors.foreign import foreign_answer
 from aliyun_import.cloud.transport.answer import (
@@ -40,32 +41,41 @@ _USER_AGENT = (
 _HEADERS = {"Accept-Encoding": "identity", "User-Agent": _USER_AGENT, "x-sdk-client": "python/2.0.0"}
 
 
-class RpcClient:
-    """Calls the operations of one service at one endpoint. Thread-safe; threads share the connections."""
+class RpcService:
+    """A service whose operations are requests of its SDK, one class each. Thread-safe; threads share the connections.
+
+    Waits end with Interrupted once `cancel` is set.
+    """
+
+    service: ClassVar[str]
 
     def __init__(
         self,
-        service: str,
-        url: str,
         *,
-        region: str,
+        endpoints: Endpoints,
         credentials: CredentialsSource,
         timeouts: Timeouts | None = None,
         cancel: threading.Event | None = None,
     ) -> None:
         silence_vendor_logs()
-        self._service = service
-        self._url = url
-        self._region = region
+        self._url: str = getattr(endpoints, self.service.lower())
+        self._region = endpoints.region
         self._credentials = credentials
         self._timeouts = timeouts or Timeouts()
-        self._http = HttpClient(service, url, cancel=cancel)
+        self._http = HttpClient(self.service, self._url, cancel=cancel)
 
     def close(self) -> None:
         """Close the connections; the next request opens new ones."""
         self._http.close()
 
-    def call(self, request: Any, /, **operands: str) -> dict[str, Any]:  # noqa: ANN401 -- the SDK has no types
+    def _call(self, kind: type, parameters: Mapping[str, object], /, **operands: str) -> dict[str, Any]:
+        """Send a request of a class of the SDK as `_send` does, with the parameters that its setters take."""
+        request = kind()
+        for name, value in parameters.items():
+            getattr(request, f"set_{name}")(value)
+        return self._send(request, **operands)
+
+    def _send(self, request: Any, /, **operands: str) -> dict[str, Any]:  # noqa: ANN401 -- the SDK has no types
         """Send a request of the SDK once and return the JSON of the success; anything else is one of our errors.
 
         `operands` are named in the errors (bucket, key, name, role...). After the answer that the token has expired,
@@ -74,31 +84,26 @@ class RpcClient:
         if _name(request) not in OPERATIONS:
             raise ValueError(f"{_name(request)} is sent, and docs and policy do not have its permission")
         keys = self._credentials.get()
-        answer = self._send(request, keys)
+        answer = self._once(request, keys)
         if errors.is_expired(_code(answer)):
             fresh = self._credentials.renew(keys)
             if fresh != keys:
-                answer = self._send(request, fresh)
+                answer = self._once(request, fresh)
         document = document_of(answer)
         if not answer.request_id and not text(document, "RequestId") and not _code(answer):
-            raise foreign_answer(answer, service=self._service, operation=_name(request), url=self._url)
+            raise foreign_answer(answer, service=self.service, operation=_name(request), url=self._url)
         if answer.status // 100 == 2 and document:
             return dict(document)
-        raise refusal_of(answer, service=self._service, operation=_name(request), operands=operands)
+        raise refusal_of(answer, service=self.service, operation=_name(request), operands=operands)
 
-    def _send(self, request: Any, keys: Credentials) -> Answer:  # noqa: ANN401
+    def _once(self, request: Any, keys: Credentials) -> Answer:  # noqa: ANN401
         headers, target = signed(request, region=self._region, key_id=keys.key_id, secret=keys.secret, token=keys.token)
         return self._http.send(
             _name(request),
             request.get_method(),
             # The endpoint's scheme replaces the request's own (ECS would go over http).
             f"{self._url}{target}",
-            headers={
-                **headers,
-                "x-sdk-client": "python/2.0.0",
-                "Accept-Encoding": "identity",
-                "User-Agent": _USER_AGENT,
-            },
+            headers={**headers, **_HEADERS},
             connect_s=self._timeouts.connect_s,
             wait_s=max(self._timeouts.read_s, _READ_S.get(_name(request), 0)),
         )
