@@ -47,7 +47,7 @@ def _used() -> Iterator[tuple[str, str]]:
             if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id in CLASSES | {"Warned"}:
                 code = next((keyword.value for keyword in node.keywords if keyword.arg == "code"), None)
                 yield from ((one, node.func.id) for one in _literals(code))
-    yield from ((failure.ours, failure.kind.__name__) for failure in TROUBLES)
+    yield from ((failure.code, failure.code.kind.__name__) for failure in TROUBLES)
     yield from ((row.code, row.kind.__name__) for row in TABLE)
 
 

@@ -14,7 +14,7 @@ from urllib.parse import urlsplit
 from aliyun_import import context as run_clock
 from aliyun_import.cli import main
 from aliyun_import.cloud import instance_metadata
-from aliyun_import.cloud.credentials import assumed
+from aliyun_import.cloud.credentials import fetched
 from aliyun_import.cloud.transport.answer import Answer
 
 
@@ -44,7 +44,7 @@ def _lead_vendor_to(target: list[str]) -> None:
         return ask(parts.hostname or host, parts.port or port, *arguments)
 
     vars(instance_metadata)["_ask"] = ask_locally
-    vars(assumed)["endpoint"] = lambda _host: target[0]
+    vars(fetched)["endpoint"] = lambda _host: target[0]
 
 
 def _run(arguments: list[str]) -> None:

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from aliyun_import.cloud.credentials import assumed, local
+from aliyun_import.cloud.credentials import fetched
 from aliyun_import.cloud.credentials.keys import Keys, Read, is_temporary, refused, unreachable
 from aliyun_import.cloud.transport.settings import log_fetch, silence_vendor_logs
 from aliyun_import.errors import AccessError, AliyunImportError
@@ -137,14 +137,14 @@ def ini_section(*, environment: Mapping[str, str], home: Path, sts_url: str | No
         case "access_key":
             return plain
         case "ecs_ram_role":
-            return Found(where, local.ecs_role(section.get("role_name") or None))
+            return Found(where, fetched.ecs_role(section.get("role_name") or None))
         case "ram_role_arn":
             if isinstance(plain, Skipped):
                 return plain
-            return Found(where, assumed.with_keys(plain.read, assumed.assumed_role(where, role, sts_url=sts_url)))
+            return Found(where, fetched.with_keys(plain.read, fetched.assumed_role(where, role, sts_url=sts_url)))
         case "oidc_role_arn":
             file, provider = (section.get(key) or "" for key in ("oidc_token_file_path", "oidc_provider_arn"))
-            return Found(where, assumed.with_token(file, provider, assumed.assumed_role(where, role, sts_url=sts_url)))
+            return Found(where, fetched.with_token(file, provider, fetched.assumed_role(where, role, sts_url=sts_url)))
         case _:
             return Found(where, ini(str(path), name))
 
@@ -168,18 +168,18 @@ def _of_entry(
         case "ak" | "ststoken":
             return plain
         case "ecsramrole":
-            return Found(f"{where} (mode {mode})", local.ecs_role(entry.get("ram_role_name") or None))
+            return Found(f"{where} (mode {mode})", fetched.ecs_role(entry.get("ram_role_name") or None))
         case "ramrolearn" | "chainableramrolearn":
             is_plain = mode.lower() == "ramrolearn"
             source = plain if is_plain else _source_of(entry, path, config, (*above, name), sts_url=sts_url)
             if isinstance(source, Skipped):
                 return source
-            role = assumed.assumed_role(where, entry, sts_url=sts_url)
-            return Found(f"{where} (mode {mode})", assumed.with_keys(source.read, role))
+            role = fetched.assumed_role(where, entry, sts_url=sts_url)
+            return Found(f"{where} (mode {mode})", fetched.with_keys(source.read, role))
         case "oidc":
-            role = assumed.assumed_role(where, entry, sts_url=sts_url)
+            role = fetched.assumed_role(where, entry, sts_url=sts_url)
             file, provider = (str(entry.get(key) or "") for key in ("oidc_token_file", "oidc_provider_arn"))
-            return Found(f"{where} (mode {mode})", assumed.with_token(file, provider, role))
+            return Found(f"{where} (mode {mode})", fetched.with_token(file, provider, role))
         case _:
             return _by_vendor(name, mode, path)
 

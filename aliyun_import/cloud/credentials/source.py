@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from aliyun_import.cloud import instance_metadata as metadata
-from aliyun_import.cloud.credentials import assumed, local, providers
+from aliyun_import.cloud.credentials import fetched, providers
 from aliyun_import.cloud.credentials.keys import KeyCache, Keys
 from aliyun_import.cloud.credentials.providers import Found, Skipped
 from aliyun_import.errors import AccessError
@@ -199,8 +199,8 @@ def _keys_in_environment(environment: Mapping[str, str]) -> Found | Skipped:
 def _oidc(environment: Mapping[str, str], sts_url: str | None) -> Found | Skipped:
     if all(environment.get(name) for name in _OIDC):
         where, provider_arn, file, role_arn = ("the OIDC token file", *(environment[name] for name in _OIDC))
-        role = assumed.assumed_role(where, {"ram_role_arn": role_arn}, environment=environment, sts_url=sts_url)
-        return Found(where, assumed.with_token(file, provider_arn, role))
+        role = fetched.assumed_role(where, {"ram_role_arn": role_arn}, environment=environment, sts_url=sts_url)
+        return Found(where, fetched.with_token(file, provider_arn, role))
     return Skipped(f"an OIDC token (not all of {', '.join(_OIDC)})")
 
 
@@ -210,12 +210,12 @@ def _ecs_role(environment: Mapping[str, str]) -> Found | Skipped:
     # Asked first, so that any other machine waits one second, and not an import and several.
     role = environment.get("ALIBABA_CLOUD_ECS_METADATA") or metadata.role_here(environment)
     if role:
-        return Found(f"the role {role} of this ECS instance", local.ecs_role(role, environment=environment))
+        return Found(f"the role {role} of this ECS instance", fetched.ecs_role(role, environment=environment))
     return Skipped(f"the role of this ECS instance (none at {metadata.HOST})")
 
 
 def _uri(environment: Mapping[str, str]) -> Found | Skipped:
     address = environment.get("ALIBABA_CLOUD_CREDENTIALS_URI")
     if address:
-        return Found("ALIBABA_CLOUD_CREDENTIALS_URI", local.uri(address))
+        return Found("ALIBABA_CLOUD_CREDENTIALS_URI", fetched.uri(address))
     return Skipped("ALIBABA_CLOUD_CREDENTIALS_URI (not set)")

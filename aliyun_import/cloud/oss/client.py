@@ -18,7 +18,7 @@ import oss2.http
 from aliyun_import.cloud.credentials.source import Credentials, CredentialsSource
 from aliyun_import.cloud.endpoints import Endpoints, OssStyle, region_of_location
 from aliyun_import.cloud.errors import translate as errors
-from aliyun_import.cloud.errors.foreign import foreign_answer
+from aliyun_import.cloud.errors.network import foreign_answer
 from aliyun_import.cloud.oss.parse import error_fields
 from aliyun_import.cloud.transport.answer import Answer, clock_difference, retry_after_s, status_text
 from aliyun_import.cloud.transport.http import MAX_BODY_BYTES, HttpClient

@@ -15,7 +15,7 @@ import aliyunsdkcore
 from aliyun_import.cloud.credentials.source import Credentials, CredentialsSource
 from aliyun_import.cloud.endpoints import Endpoints
 from aliyun_import.cloud.errors import translate as errors
-from aliyun_import.cloud.errors.foreign import foreign_answer
+from aliyun_import.cloud.errors.network import foreign_answer
 from aliyun_import.cloud.transport.answer import (
     Answer,
     Fields,

@@ -9,7 +9,7 @@ from contextlib import AbstractContextManager
 import pytest
 
 from aliyun_import.cloud import instance_metadata
-from aliyun_import.cloud.credentials import local
+from aliyun_import.cloud.credentials import fetched
 from aliyun_import.cloud.credentials.keys import Keys
 from aliyun_import.errors import AccessError, AliyunImportError, ServiceUnreachable, UsageError
 from tests.cloud import reach
@@ -30,11 +30,11 @@ def source(status: int, body: bytes, *, length: int | None = None) -> AbstractCo
     return reach.server(handle)
 
 
-def fetched(status: int, body: bytes, *, length: int | None = None) -> object:
+def keys_from(status: int, body: bytes, *, length: int | None = None) -> object:
     """Return the keys that a URI gives, or the error."""
     with source(status, body, length=length) as port:
         try:
-            return local.uri(f"http://127.0.0.1:{port}/keys")()
+            return fetched.uri(f"http://127.0.0.1:{port}/keys")()
         except AliyunImportError as error:
             return error
 
@@ -42,10 +42,10 @@ def fetched(status: int, body: bytes, *, length: int | None = None) -> object:
 def test_the_keys_of_a_uri() -> None:
     """With and without a token, an end, and the code."""
     found = Keys("STS.fake", "fake-secret", "fake-token", 4070908800.0)
-    assert fetched(200, json.dumps(GOOD).encode()) == found
-    assert fetched(200, json.dumps(FIELDS).encode()) == found._replace(expires_s=None)
+    assert keys_from(200, json.dumps(GOOD).encode()) == found
+    assert keys_from(200, json.dumps(FIELDS).encode()) == found._replace(expires_s=None)
     bare = {**GOOD, "SecurityToken": "", "Expiration": "soon"}
-    assert fetched(200, json.dumps(bare).encode()) == found._replace(token=None, expires_s=None)
+    assert keys_from(200, json.dumps(bare).encode()) == found._replace(token=None, expires_s=None)
 
 
 @pytest.mark.parametrize(
@@ -65,7 +65,7 @@ def test_the_keys_of_a_uri() -> None:
 )
 def test_a_source_that_is_out_of_order_is_a_transient_failure(status: int, body: bytes) -> None:
     """Server errors, throttling, web pages and empty answers: a later attempt may succeed."""
-    error = fetched(status, body)
+    error = keys_from(status, body)
     assert isinstance(error, ServiceUnreachable)
     assert error.code == "credentials-unreachable"
     assert f"HTTP {status}" in str(error.cause)
@@ -85,7 +85,7 @@ def test_a_source_that_is_out_of_order_is_a_transient_failure(status: int, body:
 )
 def test_a_source_that_gives_no_keys_is_to_be_repaired(status: int, body: bytes, told: str) -> None:
     """The cause has the answer's status, code and message, and none of its values."""
-    error = fetched(status, body)
+    error = keys_from(status, body)
     assert isinstance(error, AccessError)
     assert error.code == "credentials-failed"
     assert told in str(error.cause)
@@ -95,7 +95,7 @@ def test_a_source_that_gives_no_keys_is_to_be_repaired(status: int, body: bytes,
 @pytest.mark.parametrize("length", [10, 1 << 40])
 def test_an_answer_that_breaks_off_or_has_no_bounds(length: int) -> None:
     """Neither is waited for nor taken."""
-    error = fetched(200, b"{", length=length)
+    error = keys_from(200, b"{", length=length)
     assert isinstance(error, ServiceUnreachable)
     assert error.code == "credentials-unreachable"
 
@@ -105,7 +105,7 @@ def test_a_source_that_is_not_there() -> None:
     with source(200, b"") as port:
         pass
     with pytest.raises(ServiceUnreachable) as caught:
-        local.uri(f"http://127.0.0.1:{port}/keys")()
+        fetched.uri(f"http://127.0.0.1:{port}/keys")()
     assert "refused the connection" in str(caught.value.cause)
 
 
@@ -115,7 +115,7 @@ def test_a_source_that_is_not_there() -> None:
 def test_an_address_that_can_not_be_asked(address: str) -> None:
     """It is a setting to correct, and its value is not repeated."""
     with pytest.raises(UsageError) as caught:
-        local.uri(address)
+        fetched.uri(address)
     assert caught.value.code == "credentials-uri-invalid"
     assert "keys" not in f"{caught.value} {caught.value.cause} {caught.value.remedy}"
 
@@ -124,7 +124,7 @@ def test_neither_path_nor_query_is_logged(caplog: pytest.LogCaptureFixture) -> N
     """They may hold a secret, however short."""
     caplog.set_level(logging.DEBUG, logger="aliyun_import")
     with source(200, json.dumps(GOOD).encode()) as port:
-        local.uri(f"http://127.0.0.1:{port}/hush?hush=hush")()
+        fetched.uri(f"http://127.0.0.1:{port}/hush?hush=hush")()
     assert len(caplog.records) == 1
     assert "hush" not in caplog.text
 
@@ -145,7 +145,7 @@ def test_no_proxy_sees_keys_of_this_machine(variables: tuple[str, ...], monkeypa
     with reach.server(proxy) as proxy_port, reach.server(metadata) as port:
         for name in variables:
             monkeypatch.setenv(name, f"http://127.0.0.1:{proxy_port}")
-        assert local.uri(f"http://localhost:{port}/keys")().key_id == "STS.fake"
+        assert fetched.uri(f"http://localhost:{port}/keys")().key_id == "STS.fake"
         answer = instance_metadata.keys_of_role("r", ON, host="127.0.0.1", port=port)
         assert json.loads(answer.body) == GOOD
     assert seen == []
@@ -187,5 +187,5 @@ def test_the_name_of_a_role_is_no_page() -> None:
 def test_a_disabled_metadata_service_gives_no_keys() -> None:
     """A profile of the mode EcsRamRole says why."""
     with pytest.raises(AccessError) as caught:
-        local.ecs_role("r", environment={"ALIBABA_CLOUD_ECS_METADATA_DISABLED": "true"})()
+        fetched.ecs_role("r", environment={"ALIBABA_CLOUD_ECS_METADATA_DISABLED": "true"})()
     assert "ALIBABA_CLOUD_ECS_METADATA_DISABLED" in str(caught.value.cause)

@@ -11,7 +11,7 @@ from urllib.parse import parse_qsl, urlsplit
 
 import pytest
 
-from aliyun_import.cloud.credentials import assumed
+from aliyun_import.cloud.credentials import fetched
 from aliyun_import.cloud.credentials.keys import Keys
 from aliyun_import.cloud.credentials.source import load_credentials
 from aliyun_import.errors import AccessError, TransientError
@@ -56,7 +56,7 @@ def leading_to(sts: Sts, monkeypatch: pytest.MonkeyPatch) -> Iterator[list[str]]
             hosts.append(host)
             return f"http://127.0.0.1:{port}"
 
-        monkeypatch.setattr(assumed, "endpoint", endpoint)
+        monkeypatch.setattr(fetched, "endpoint", endpoint)
         yield hosts
 
 
@@ -146,11 +146,11 @@ def test_what_sts_refuses_is_told(status: int, body: bytes, kind: type[Exception
     """What may pass is transient; what may not names the profile."""
     sts = Sts(status, body)
     with reach.server(sts.handle) as port:
-        role = assumed.AssumedRole(where="profile p", arn=ARN, session_name="s", url=f"http://127.0.0.1:{port}")
+        role = fetched.AssumedRole(where="profile p", arn=ARN, session_name="s", url=f"http://127.0.0.1:{port}")
         (tmp_path / "token").write_text("t")
         for read in (
-            assumed.with_keys(lambda: Keys("source", "source-secret"), role),
-            assumed.with_token(str(tmp_path / "token"), "p", role),
+            fetched.with_keys(lambda: Keys("source", "source-secret"), role),
+            fetched.with_token(str(tmp_path / "token"), "p", role),
         ):
             with pytest.raises(kind) as caught:
                 read()
@@ -159,9 +159,9 @@ def test_what_sts_refuses_is_told(status: int, body: bytes, kind: type[Exception
 
 def test_a_token_that_is_not_there(tmp_path: Path) -> None:
     """The file is named, and nothing is sent."""
-    role = assumed.AssumedRole(where="the token", arn=ARN, session_name="s", url="http://127.0.0.1:9")
+    role = fetched.AssumedRole(where="the token", arn=ARN, session_name="s", url="http://127.0.0.1:9")
     with pytest.raises(AccessError) as caught:
-        assumed.with_token(str(tmp_path / "gone"), "p", role)()
+        fetched.with_token(str(tmp_path / "gone"), "p", role)()
     assert "gone" in str(caught.value.cause)
 
 
@@ -171,8 +171,8 @@ def test_own_certificates_count_for_these_requests_too(tmp_path: Path, monkeypat
     tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     tls.load_cert_chain(certificate)
     with reach.server(Sts().handle, wrap=lambda one: tls.wrap_socket(one, server_side=True)) as port:
-        role = assumed.AssumedRole(where="profile p", arn=ARN, session_name="s", url=f"https://127.0.0.1:{port}")
-        read = assumed.with_keys(lambda: Keys("source", "source-secret"), role)
+        role = fetched.AssumedRole(where="profile p", arn=ARN, session_name="s", url=f"https://127.0.0.1:{port}")
+        read = fetched.with_keys(lambda: Keys("source", "source-secret"), role)
         monkeypatch.setenv("ALIBABA_CLOUD_CA_BUNDLE", str(certificate))
         assert read().key_id == "STS.fake"
         monkeypatch.delenv("ALIBABA_CLOUD_CA_BUNDLE")

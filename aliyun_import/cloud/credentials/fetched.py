@@ -1,8 +1,10 @@
-"""Keys of a role, for which STS takes other keys (AssumeRole) or an OIDC token (AssumeRoleWithOIDC).
+"""Keys that are fetched with requests of our own: from the metadata service of an ECS instance, a URI, and STS.
 
-The vendor's library is not used for these: it trusts its own certificates alone, whatever REQUESTS_CA_BUNDLE says,
-puts the OIDC token into the URL, and takes an answer of any size. Parameters: "AssumeRole" and "AssumeRoleWithOIDC" of
-STS.
+The vendor's library is not used for these. It asks metadata and URI through the proxy of the environment, which shows
+the keys to it; for STS it trusts its own certificates alone, whatever REQUESTS_CA_BUNDLE says, and puts the OIDC token
+into the URL; it takes an answer of any size. Metadata and URI answer with one JSON object, which "Instance RAM roles"
+and the README of alibabacloud_credentials describe. STS, for which a role is assumed with other keys (AssumeRole) or an
+OIDC token (AssumeRoleWithOIDC): see those operations.
 """
 
 import os
@@ -10,16 +12,70 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from urllib.parse import urlencode
+from types import MappingProxyType
+from urllib.parse import SplitResult, urlencode, urlsplit
 
+from aliyun_import.cloud import instance_metadata
 from aliyun_import.cloud.credentials.keys import Keys, Read, keys_of, refused, unreachable
 from aliyun_import.cloud.transport.answer import Answer
 from aliyun_import.cloud.transport.http import HttpClient
-from aliyun_import.errors import AccessError, TransientError
+from aliyun_import.errors import AccessError, TransientError, UsageError
 from aliyun_import.redact import learn
 
+# The vendor's library waits as long.
 _CONNECT_S, _WAIT_S = 5.0, 10.0
 _MAX_BODY_BYTES = 1 << 20
+
+
+def uri(address: str) -> Read:
+    """Fetch the keys from a URI. Raises UsageError "credentials-uri-invalid" if it is not one that can be asked."""
+    where = "ALIBABA_CLOUD_CREDENTIALS_URI"
+    given = address.strip()
+    parts = _parts(given if "://" in given else f"http://{given}")
+    if parts is None or not given.isprintable() or " " in given:
+        # The value is not repeated: it may hold a secret.
+        raise UsageError(
+            f"The address in {where} can't be used: it is not an http:// or https:// URL.",
+            code="credentials-uri-invalid",
+            remedy=f"Set {where} as http://HOST:PORT/PATH, or unset it.",
+        )
+    # Without the user's name and password, which the vendor's library does not send either.
+    origin = f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}"
+    target = f"{origin}{parts.path or '/'}{f'?{parts.query}' if parts.query else ''}"
+
+    def ask() -> Answer:
+        client = HttpClient("credentials", origin, connections=1, shows_path=False)
+        return _sent(client, "URI", "GET", target)
+
+    return _reader(where, ask)
+
+
+def _parts(url: str) -> SplitResult | None:
+    try:
+        parts = urlsplit(url)
+        return parts if parts.scheme in ("http", "https") and parts.hostname and parts.port != 0 else None
+    except ValueError:  # a port that is no number
+        return None
+
+
+def ecs_role(role_name: str | None, *, environment: Mapping[str, str] = os.environ) -> Read:
+    """Fetch the keys of the role of this ECS instance; None asks for the name of the role first."""
+    where = "the RAM role of this ECS instance"
+
+    def read() -> Keys:
+        if instance_metadata.is_disabled(environment):
+            raise refused(where, "ALIBABA_CLOUD_ECS_METADATA_DISABLED is true.")
+        role = role_name or instance_metadata.role_here(environment)
+        if not role:
+            raise refused(where, "The metadata service does not answer, or the instance has no role.")
+        try:
+            return keys_of(instance_metadata.keys_of_role(role, environment), where)
+        except TransientError as error:
+            raise unreachable(where, error.cause or error.summary) from error
+
+    return read
+
+
 _VERSION = {"Format": "JSON", "Version": "2015-04-01"}
 
 
@@ -34,6 +90,10 @@ class AssumedRole:
     duration_s: int = 3600
     policy: str = ""
     external_id: str = ""
+
+    def sts(self) -> HttpClient:
+        """Return a client of the STS."""
+        return HttpClient("STS", self.url, connections=1)
 
     def parameters(self) -> dict[str, str]:
         """Return the parameters that both operations have, without those that are empty."""
@@ -106,9 +166,9 @@ def with_keys(source: Read, role: AssumedRole) -> Read:
         headers, target = signed(
             request, region="cn-hangzhou", key_id=keys.key_id, secret=keys.secret, token=keys.token
         )
-        return _sent("AssumeRole", role, request.get_method(), target, headers=headers, body=b"")
+        return _sent(role.sts(), "AssumeRole", request.get_method(), f"{role.url}{target}", headers=headers)
 
-    return _reader(role, ask)
+    return _reader(role.where, ask)
 
 
 def with_token(token_file: str, provider_arn: str, role: AssumedRole) -> Read:
@@ -125,29 +185,35 @@ def with_token(token_file: str, provider_arn: str, role: AssumedRole) -> Read:
         moment = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
         query = urlencode({"Action": "AssumeRoleWithOIDC", **_VERSION, "Timestamp": moment})
         headers = {"Content-Type": "application/x-www-form-urlencoded"}
-        return _sent("AssumeRoleWithOIDC", role, "POST", f"/?{query}", headers=headers, body=body)
+        return _sent(role.sts(), "AssumeRoleWithOIDC", "POST", f"{role.url}/?{query}", headers=headers, body=body)
 
-    return _reader(role, ask)
+    return _reader(role.where, ask)
 
 
-def _reader(role: AssumedRole, ask: Callable[[], Answer]) -> Read:
+def _reader(where: str, ask: Callable[[], Answer]) -> Read:
     def read() -> Keys:
         try:
             answer = ask()
         except TransientError as error:
-            raise unreachable(role.where, f"{error.summary} {error.cause or ''}".strip()) from error
-        return keys_of(answer, role.where)
+            raise unreachable(where, f"{error.summary} {error.cause or ''}".strip()) from error
+        return keys_of(answer, where)
 
     return read
 
 
 def _sent(
-    operation: str, role: AssumedRole, method: str, target: str, *, headers: Mapping[str, str], body: bytes
+    client: HttpClient,
+    operation: str,
+    method: str,
+    url: str,
+    *,
+    headers: Mapping[str, str] = MappingProxyType({}),
+    body: bytes = b"",
 ) -> Answer:
-    return HttpClient("STS", role.url, connections=1).send(
+    return client.send(
         operation,
         method,
-        f"{role.url}{target}",
+        url,
         headers={**headers, "Accept-Encoding": "identity"},
         body=body,
         connect_s=_CONNECT_S,
