@@ -284,7 +284,7 @@ def diagnose(
 
     `on_result` is called with each result as soon as it is known, on the calling thread.
     """
-    from aliyun_import.cloud.reach import reach_endpoints
+    from aliyun_import.cloud.connect import reach_endpoints
 
     keys = client.credentials
 

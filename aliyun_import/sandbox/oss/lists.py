@@ -1,6 +1,9 @@
-"""Operations on many objects at once: the list of versions, the deletion of many keys, the statistics of a bucket."""
+"""Operations on many objects at once: lists of objects and versions, deletion of many keys, statistics of a bucket."""
 
+import base64
+import binascii
 import hashlib
+from typing import Any
 from xml.etree import ElementTree
 
 from aliyun_import.sandbox.core.http_types import Answer
@@ -9,6 +12,7 @@ from aliyun_import.sandbox.oss.protocol import (
     KeyEncoder,
     OssCall,
     OssError,
+    Page,
     Tree,
     content_md5,
     invalid_argument,
@@ -25,6 +29,84 @@ from aliyun_import.sandbox.oss.state import StoredObject
 
 MAX_DELETED = 1000
 MAX_DELETE_BYTES = 2 << 20
+
+
+def list_objects(call: OssCall) -> Answer:
+    """ListObjects: the keys after `marker`."""
+    request, encode = call.request, KeyEncoder(call.request)
+    marker = request.param("marker")
+    page, limit = _page(call, after=marker)
+    tree = {
+        "Name": call.bucket.name,
+        "Prefix": encode(request.param("prefix")),
+        "Marker": encode(marker),
+        "MaxKeys": limit,
+        "Delimiter": encode(request.param("delimiter")),
+        "EncodingType": encode.type,
+        "IsTruncated": page.truncated,
+        "NextMarker": encode(page.last.key) if page.truncated and page.last else None,
+    }
+    return xml_answer("ListBucketResult", tree | _page_elements(call, page, with_owner=True))
+
+
+def list_objects_v2(call: OssCall) -> Answer:
+    """ListObjectsV2: the keys after `continuation-token` or `start-after`."""
+    request, encode = call.request, KeyEncoder(call.request)
+    token, start_after = request.param("continuation-token"), request.param("start-after")
+    page, limit = _page(call, after=_read_token(token) if token else start_after)
+    tree = {
+        "Name": call.bucket.name,
+        "Prefix": encode(request.param("prefix")),
+        "StartAfter": encode(start_after) or None,
+        "ContinuationToken": token or None,
+        "MaxKeys": limit,
+        "Delimiter": encode(request.param("delimiter")),
+        "EncodingType": encode.type,
+        "IsTruncated": page.truncated,
+        "NextContinuationToken": _token(page.last.key) if page.truncated and page.last else None,
+        "KeyCount": len(page.items) + len(page.prefixes),
+    }
+    with_owner = request.param("fetch-owner").lower() == "true"
+    return xml_answer("ListBucketResult", tree | _page_elements(call, page, with_owner=with_owner))
+
+
+def _page(call: OssCall, *, after: str) -> tuple[Page[StoredObject], int]:
+    """Return the page of objects that a list asks for, and its largest number of items."""
+    prefix, delimiter = call.request.param("prefix"), call.request.param("delimiter")
+    limit = call.number("max-keys", default=100, low=1, high=1000)
+    with call.state.lock:
+        current = [call.bucket.current(key) for key in sorted(call.bucket.versions)]
+    objects = [each for each in current if each is not None and each.key.startswith(prefix) and each.key > after]
+    page = page_of(objects, lambda each: each.key, prefix=prefix, delimiter=delimiter, after=after, limit=limit)
+    return page, limit
+
+
+def _page_elements(call: OssCall, page: Page[StoredObject], *, with_owner: bool) -> dict[str, Any]:
+    encode = KeyEncoder(call.request)
+    contents = [
+        {
+            "Key": encode(stored.key),
+            "LastModified": stamp(stored.modified_s),
+            "ETag": quoted(stored.etag),
+            "Type": stored.kind,
+            "Size": stored.size,
+            "StorageClass": stored.storage_class,
+            "Owner": owner(call.bucket.owner_id) if with_owner else None,
+        }
+        for stored in page.items
+    ]
+    return {"Contents": contents, "CommonPrefixes": [{"Prefix": encode(each)} for each in page.prefixes]}
+
+
+def _token(key: str) -> str:
+    return base64.b64encode(key.encode()).decode()
+
+
+def _read_token(token: str) -> str:
+    try:
+        return base64.b64decode(token, validate=True).decode()
+    except (binascii.Error, UnicodeDecodeError) as error:
+        raise invalid_argument("continuation-token", token) from error
 
 
 def list_versions(call: OssCall) -> Answer:

@@ -1,27 +1,24 @@
-"""Operations on objects: put, copy, get, head, delete, list.
+"""Operations on objects: put, copy, get, head, delete; append, symbolic links and restore are only refused.
 
-A copy copies no byte: its content refers to the same files. The answer to a copy has the ETag as a header, too: oss2
-reads it nowhere else, and its users complete uploads with it.
+Of these, what the service refuses is refused with its code, and what it would carry out is answered 501 by name, so
+that nobody takes it for done. A copy copies no byte: its content refers to the same files. The answer to a copy has the
+ETag as a header, too: oss2 reads it nowhere else, and its users complete uploads with it.
 """
 
 import base64
-import binascii
 import hashlib
 import re
 import secrets
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from typing import Any
 from urllib.parse import unquote
 
 from aliyun_import.sandbox.core.blob_store import Content, Received
 from aliyun_import.sandbox.core.http_types import Answer
 from aliyun_import.sandbox.oss.attributes import described
 from aliyun_import.sandbox.oss.protocol import (
-    KeyEncoder,
     OssCall,
     OssError,
-    Page,
     byte_range,
     check_conditions,
     content_md5,
@@ -30,8 +27,7 @@ from aliyun_import.sandbox.oss.protocol import (
     invalid_argument,
     invalid_digest,
     no_such_key,
-    owner,
-    page_of,
+    not_done,
     quoted,
     refuse_overwriting,
     stamp,
@@ -314,79 +310,36 @@ def _directive(call: OssCall, header: str) -> str:
     return directive
 
 
-def list_objects(call: OssCall) -> Answer:
-    """ListObjects: the keys after `marker`."""
-    request, encode = call.request, KeyEncoder(call.request)
-    marker = request.param("marker")
-    page, limit = _page(call, after=marker)
-    tree = {
-        "Name": call.bucket.name,
-        "Prefix": encode(request.param("prefix")),
-        "Marker": encode(marker),
-        "MaxKeys": limit,
-        "Delimiter": encode(request.param("delimiter")),
-        "EncodingType": encode.type,
-        "IsTruncated": page.truncated,
-        "NextMarker": encode(page.last.key) if page.truncated and page.last else None,
-    }
-    return xml_answer("ListBucketResult", tree | _page_elements(call, page, with_owner=True))
-
-
-def list_objects_v2(call: OssCall) -> Answer:
-    """ListObjectsV2: the keys after `continuation-token` or `start-after`."""
-    request, encode = call.request, KeyEncoder(call.request)
-    token, start_after = request.param("continuation-token"), request.param("start-after")
-    page, limit = _page(call, after=_read_token(token) if token else start_after)
-    tree = {
-        "Name": call.bucket.name,
-        "Prefix": encode(request.param("prefix")),
-        "StartAfter": encode(start_after) or None,
-        "ContinuationToken": token or None,
-        "MaxKeys": limit,
-        "Delimiter": encode(request.param("delimiter")),
-        "EncodingType": encode.type,
-        "IsTruncated": page.truncated,
-        "NextContinuationToken": _token(page.last.key) if page.truncated and page.last else None,
-        "KeyCount": len(page.items) + len(page.prefixes),
-    }
-    with_owner = request.param("fetch-owner").lower() == "true"
-    return xml_answer("ListBucketResult", tree | _page_elements(call, page, with_owner=with_owner))
-
-
-def _page(call: OssCall, *, after: str) -> tuple[Page[StoredObject], int]:
-    """Return the page of objects that a list asks for, and its largest number of items."""
-    prefix, delimiter = call.request.param("prefix"), call.request.param("delimiter")
-    limit = call.number("max-keys", default=100, low=1, high=1000)
+def append_object(call: OssCall) -> Answer:
+    """AppendObject: an object made by an upload is not appendable."""
+    position = call.request.param("position")
+    if not position.isdecimal():
+        raise invalid_argument("position", position)
     with call.state.lock:
-        current = [call.bucket.current(key) for key in sorted(call.bucket.versions)]
-    objects = [each for each in current if each is not None and each.key.startswith(prefix) and each.key > after]
-    page = page_of(objects, lambda each: each.key, prefix=prefix, delimiter=delimiter, after=after, limit=limit)
-    return page, limit
+        existing = call.bucket.current(call.key)
+    if existing is not None:
+        raise OssError(409, "ObjectNotAppendable", "The object is not appendable.", extra=[("Key", call.key)])
+    raise not_done("AppendObject")
 
 
-def _page_elements(call: OssCall, page: Page[StoredObject], *, with_owner: bool) -> dict[str, Any]:
-    encode = KeyEncoder(call.request)
-    contents = [
-        {
-            "Key": encode(stored.key),
-            "LastModified": stamp(stored.modified_s),
-            "ETag": quoted(stored.etag),
-            "Type": stored.kind,
-            "Size": stored.size,
-            "StorageClass": stored.storage_class,
-            "Owner": owner(call.bucket.owner_id) if with_owner else None,
-        }
-        for stored in page.items
-    ]
-    return {"Contents": contents, "CommonPrefixes": [{"Prefix": encode(each)} for each in page.prefixes]}
+def put_symlink(call: OssCall) -> Answer:
+    """PutSymlink: its target is required."""
+    if not call.request.headers.get("x-oss-symlink-target"):
+        raise invalid_argument("x-oss-symlink-target", "")
+    raise not_done("PutSymlink")
 
 
-def _token(key: str) -> str:
-    return base64.b64encode(key.encode()).decode()
+def get_symlink(call: OssCall) -> Answer:
+    """GetSymlink: no object is a symbolic link."""
+    with call.state.lock:
+        find(call.bucket, call.key, call.request.param("versionId"))
+    raise OssError(400, "NotSymlinkObject", "The object is not a symlink object.", extra=[("Key", call.key)])
 
 
-def _read_token(token: str) -> str:
-    try:
-        return base64.b64decode(token, validate=True).decode()
-    except (binascii.Error, UnicodeDecodeError) as error:
-        raise invalid_argument("continuation-token", token) from error
+def restore_object(call: OssCall) -> Answer:
+    """RestoreObject: an object that is not archived has nothing to restore."""
+    with call.state.lock:
+        stored = find(call.bucket, call.key, call.request.param("versionId"))
+    if stored.storage_class not in ARCHIVED:
+        raise OssError(400, "OperationNotSupported", "The operation is not supported for this resource.")
+    raise not_done("RestoreObject")

@@ -4,7 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from aliyun_import.sandbox.core.http_types import Answer, Operation
-from aliyun_import.sandbox.oss import buckets, lifecycle, multipart, objects, tagging, unchanged, versions
+from aliyun_import.sandbox.oss import buckets, lifecycle, lists, multipart, objects, tagging
 from aliyun_import.sandbox.oss.protocol import OssCall
 
 _DESCRIBED = (
@@ -74,16 +74,16 @@ OPERATIONS: tuple[OssOperation, ...] = (
     _row("bucket", "DELETE", "DeleteBucketTags", tagging.delete_bucket_tags, "tagging", action="DeleteBucketTagging"),
     _row("bucket", "GET", "GetBucketInfo", buckets.get_bucket_info, "bucketInfo"),
     _row("bucket", "GET", "GetBucketLocation", buckets.get_bucket_location, "location"),
-    _row("bucket", "GET", "GetBucketStat", versions.get_bucket_stat, "stat"),
+    _row("bucket", "GET", "GetBucketStat", lists.get_bucket_stat, "stat"),
     # Lists, and buckets themselves
     _row("bucket", "GET", "ListMultipartUploads", multipart.list_uploads, "uploads",
          params=("prefix", "delimiter", "key-marker", "upload-id-marker", "max-uploads", "encoding-type")),
-    _row("bucket", "GET", "ListObjectVersions", versions.list_versions, "versions",
+    _row("bucket", "GET", "ListObjectVersions", lists.list_versions, "versions",
          params=(*_LISTED, "key-marker", "version-id-marker")),
-    _row("bucket", "GET", "ListObjectsV2", objects.list_objects_v2, "list-type", action="ListObjects",
+    _row("bucket", "GET", "ListObjectsV2", lists.list_objects_v2, "list-type", action="ListObjects",
          params=(*_LISTED, "continuation-token", "start-after", "fetch-owner")),
-    _row("bucket", "GET", "ListObjects", objects.list_objects, params=(*_LISTED, "marker")),
-    _row("bucket", "POST", "DeleteMultipleObjects", versions.delete_many, "delete", params=("encoding-type",),
+    _row("bucket", "GET", "ListObjects", lists.list_objects, params=(*_LISTED, "marker")),
+    _row("bucket", "POST", "DeleteMultipleObjects", lists.delete_many, "delete", params=("encoding-type",),
          action="DeleteObject"),
     _row("bucket", "PUT", "PutBucket", buckets.put_bucket, headers=("acl",)),
     _row("bucket", "DELETE", "DeleteBucket", buckets.delete_bucket),
@@ -107,12 +107,12 @@ OPERATIONS: tuple[OssOperation, ...] = (
     _row("object", "PUT", "PutObjectTagging", tagging.put_object_tags, "tagging", params=("versionId",)),
     _row("object", "GET", "GetObjectTagging", tagging.get_object_tags, "tagging", params=("versionId",)),
     _row("object", "DELETE", "DeleteObjectTagging", tagging.delete_object_tags, "tagging", params=("versionId",)),
-    _row("object", "POST", "AppendObject", unchanged.append_object, "append", "position", action="PutObject",
+    _row("object", "POST", "AppendObject", objects.append_object, "append", "position", action="PutObject",
          headers=("object-acl", *_DESCRIBED)),
-    _row("object", "PUT", "PutSymlink", unchanged.put_symlink, "symlink", action="PutObject",
+    _row("object", "PUT", "PutSymlink", objects.put_symlink, "symlink", action="PutObject",
          headers=("symlink-target", "object-acl", *_UPLOAD)),
-    _row("object", "GET", "GetSymlink", unchanged.get_symlink, "symlink", action="GetObject", params=("versionId",)),
-    _row("object", "POST", "RestoreObject", unchanged.restore_object, "restore", params=("versionId",)),
+    _row("object", "GET", "GetSymlink", objects.get_symlink, "symlink", action="GetObject", params=("versionId",)),
+    _row("object", "POST", "RestoreObject", objects.restore_object, "restore", params=("versionId",)),
     _row("object", "PUT", "CopyObject", objects.copy_object, "x-oss-copy-source", action="PutObject",
          headers=("metadata-directive", "tagging-directive", "object-acl", *_SOURCE, *_UPLOAD)),
     _row("object", "PUT", "PutObject", objects.put_object, headers=("hash-crc64ecma", "object-acl", *_UPLOAD)),
