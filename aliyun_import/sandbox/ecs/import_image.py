@@ -7,8 +7,7 @@ not published, except that a call without the role ends in NoSetRoletoECSService
 import re
 from typing import Any
 
-from aliyun_import.sandbox.auth.permissions import may
-from aliyun_import.sandbox.auth.policies import allows, trusts
+from aliyun_import.sandbox.auth.policies import allows, may, trusts
 from aliyun_import.sandbox.core.rpc import RpcCall, Value
 from aliyun_import.sandbox.core.rpc_errors import Refusal
 from aliyun_import.sandbox.ecs import rules
