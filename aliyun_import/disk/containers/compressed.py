@@ -2,7 +2,7 @@
 
 import shlex
 from bz2 import BZ2Decompressor
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from dataclasses import replace
 from functools import partial
 from io import BytesIO
@@ -157,47 +157,39 @@ def _is_bzip2(_file: Reader, head: bytes) -> bool:
     return head[3:4].isdigit() and head[4:10] in (b"1AY&SY", b"\x17\x72\x45\x38\x50\x90")
 
 
-GZIP = ContainerFormat(
-    name="gzip",
-    open=_open,
-    upload=Upload.UNPACKED,
-    signatures=((0, b"\x1f\x8b\x08"),),
-    compression=Compression(command="gzip -dc {path}", unpack=partial(unpacked, new=new_gzip)),
-)
-XZ = ContainerFormat(
-    name="xz",
-    open=_open,
-    upload=Upload.UNPACKED,
-    signatures=((0, b"\xfd7zXZ\0"),),
-    compression=Compression(
-        command="xz -dc {path}",
-        unpack=partial(unpacked, new=new_xz),
+def _format(
+    name: str, signature: bytes, compression: Compression, *, matches: Callable[[Reader, bytes], bool] | None = None
+) -> ContainerFormat:
+    return ContainerFormat(
+        name=name,
+        open=_open,
+        upload=Upload.UNPACKED,
+        signatures=((0, signature),),
+        matches=matches,
+        compression=compression,
+    )
+
+
+GZIP = _format("gzip", b"\x1f\x8b\x08", Compression("gzip -dc {path}", partial(unpacked, new=new_gzip)))
+XZ = _format(
+    "xz",
+    b"\xfd7zXZ\0",
+    Compression(
+        "xz -dc {path}",
+        partial(unpacked, new=new_xz),
         open_blocks=lambda file, kept_bytes: BlockReader(file, xz_blocks(file), unpack_xz, kept_bytes=kept_bytes),
     ),
 )
-ZSTD = ContainerFormat(
-    name="zstd",
-    open=_open,
-    upload=Upload.UNPACKED,
-    signatures=((0, b"\x28\xb5\x2f\xfd"),),
-    compression=Compression(
-        command="zstd -dc {path}",
-        unpack=partial(unpacked, new=new_zstd),
+ZSTD = _format(
+    "zstd",
+    b"\x28\xb5\x2f\xfd",
+    Compression(
+        "zstd -dc {path}",
+        partial(unpacked, new=new_zstd),
         open_blocks=lambda file, kept_bytes: BlockReader(file, zstd_blocks(file), unpack_zstd, kept_bytes=kept_bytes),
     ),
 )
-BZIP2 = ContainerFormat(
-    name="bzip2",
-    open=_open,
-    upload=Upload.UNPACKED,
-    signatures=((0, b"BZh"),),
-    matches=_is_bzip2,
-    compression=Compression(command="bzip2 -dc {path}", unpack=partial(unpacked, new=BZ2Decompressor)),
+BZIP2 = _format(
+    "bzip2", b"BZh", Compression("bzip2 -dc {path}", partial(unpacked, new=BZ2Decompressor)), matches=_is_bzip2
 )
-ZIP = ContainerFormat(
-    name="zip",
-    open=_open,
-    upload=Upload.UNPACKED,
-    signatures=((0, b"PK\x03\x04"),),
-    compression=Compression(command="unzip -p {path}", unpack=unzipped, reads_end=True),
-)
+ZIP = _format("zip", b"PK\x03\x04", Compression("unzip -p {path}", unzipped, reads_end=True))

@@ -71,7 +71,7 @@ class OpenedContainer:
     parents: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True)
 class Compression:
     """How a compressed file is read. `command` writes its content to stdout; `{path}` is the file.
 

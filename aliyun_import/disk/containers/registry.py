@@ -4,6 +4,7 @@ The name is used once: a file named .vhd or .qcow2 that has another format was c
 owner means.
 """
 
+from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -136,12 +137,24 @@ def _refuse(own: ContainerFormat, _file: Reader, source: Source, *, problem: Pro
     return OpenedContainer(container=own, problems=(replace(problem, remedy=remedy),))
 
 
+def _refused(
+    name: str,
+    code: str,
+    seen: str,
+    *,
+    where: str,
+    remedy: str,
+    signatures: tuple[tuple[int, bytes], ...] = (),
+    matches: Callable[[Reader, bytes], bool] | None = None,
+) -> ContainerFormat:
+    problem = Problem(code=code, severity=Severity.BLOCKS, seen=seen, where=where, remedy=remedy)
+    opened = partial(_refuse, problem=problem)
+    return ContainerFormat(name=name, open=opened, upload=Upload.NEVER, signatures=signatures, matches=matches)
+
+
 def _archive(name: str, signature: tuple[int, bytes], remedy: str) -> ContainerFormat:
     seen = f"The file is {name} data, which ECS does not import and this tool does not unpack."
-    problem = Problem(code=f"container-{name}", severity=Severity.BLOCKS, seen=seen, where="first bytes", remedy=remedy)
-    return ContainerFormat(
-        name=name, open=partial(_refuse, problem=problem), upload=Upload.NEVER, signatures=(signature,)
-    )
+    return _refused(name, f"container-{name}", seen, where="first bytes", remedy=remedy, signatures=(signature,))
 
 
 _LZ4 = _archive("lz4", (0, b"\x04\x22\x4d\x18"), "Unpack it with `lz4 -d {path}`, and push the result.")
@@ -155,51 +168,32 @@ _TAR = _archive(
     (257, b"ustar"),
     "Unpack it with `tar -xf {path}` (an .ova is a tar archive), and push the disk image in it.",
 )
-_EMPTY = ContainerFormat(
-    name="empty",
-    open=partial(
-        _refuse,
-        problem=Problem(
-            code="file-empty",
-            severity=Severity.BLOCKS,
-            seen="The file is empty.",
-            where="file size",
-            remedy="Copy the file again from its source.",
-        ),
+_EMPTY = replace(
+    _refused(
+        "empty",
+        "file-empty",
+        "The file is empty.",
+        where="file size",
+        remedy="Copy the file again from its source.",
+        matches=lambda file, _head: file.size == 0,
     ),
-    upload=Upload.NEVER,
-    matches=lambda file, _head: file.size == 0,
     judged_by_head=False,
 )
-_ISO = ContainerFormat(
-    name="iso",
-    open=partial(
-        _refuse,
-        problem=Problem(
-            code="iso-image",
-            severity=Severity.BLOCKS,
-            seen="It is an ISO image (an installation medium), and ECS imports no ISO images.",
-            where=f"byte {_ISO_AT}: CD001",
-            remedy="Install the system from it into a virtual machine, and push that machine's disk.",
-        ),
-    ),
-    upload=Upload.NEVER,
+_ISO = _refused(
+    "iso",
+    "iso-image",
+    "It is an ISO image (an installation medium), and ECS imports no ISO images.",
+    where=f"byte {_ISO_AT}: CD001",
+    remedy="Install the system from it into a virtual machine, and push that machine's disk.",
     # A hybrid ISO has a boot record, too; ECS does not take it as a disk.
     matches=lambda file, _head: file.pread(_ISO_AT, len(_ISO_MAGIC)) == _ISO_MAGIC,
 )
-_TEXT = ContainerFormat(
-    name=UNKNOWN,
-    open=partial(
-        _refuse,
-        problem=Problem(
-            code="not-a-disk",
-            severity=Severity.BLOCKS,
-            seen="The file is plain text and no disk image.",
-            where="byte 0",
-            remedy="Name the disk image itself, not a file about it (a checksum file, a descriptor, an error page).",
-        ),
-    ),
-    upload=Upload.NEVER,
+_TEXT = _refused(
+    UNKNOWN,
+    "not-a-disk",
+    "The file is plain text and no disk image.",
+    where="byte 0",
+    remedy="Name the disk image itself, not a file about it (a checksum file, a descriptor, an error page).",
     matches=lambda _file, head: head[510:512] != b"\x55\xaa" and is_text(head),
 )
 _RAW = ContainerFormat(name="raw", open=_open_raw, upload=Upload.AS_IS, judged_by_head=False)

@@ -53,7 +53,6 @@ class Footer:
 
     creator: str
     data_offset: int
-    original_bytes: int
     current_bytes: int
     geometry_bytes: int
     type: int
@@ -95,11 +94,10 @@ def parse_footer(raw: bytes) -> Footer | None:
     if len(raw) < SECTOR or not raw.startswith(COOKIE):
         return None
     data_offset, _, creator = struct.unpack_from(">QI4s", raw, 16)
-    original, current, cylinders, heads, sectors, kind, checksum = struct.unpack_from(">QQHBBII", raw, 40)
+    _original, current, cylinders, heads, sectors, kind, checksum = struct.unpack_from(">QQHBBII", raw, 40)
     return Footer(
         creator=creator.decode("ascii", "replace").strip(" \0"),
         data_offset=data_offset,
-        original_bytes=original,
         current_bytes=current,
         geometry_bytes=cylinders * heads * sectors * SECTOR,
         type=kind,

@@ -80,7 +80,7 @@ class Ext(InodeFileSystem[_Inode]):
         length = max(min(length, inode.size_bytes - offset), 0)
         if inode.flags & _INLINE:
             return self._inline_data(inode)[offset : offset + length]
-        runs = self._runs_of(inode)
+        runs = self._runs_of(inode.number)
         return read_runs(self._reader, runs, block_bytes=self._sb.block_bytes, offset=offset, length=length)
 
     def target(self, number: int) -> str:
@@ -133,7 +133,7 @@ class Ext(InodeFileSystem[_Inode]):
             yield from self._entries_in(self._inline_rest(inode))
             return
         size, block_bytes = inode.size_bytes, self._sb.block_bytes
-        for run in self._runs_of(inode):
+        for run in self._runs_of(inode.number):
             for index in range(run.count):
                 if (run.logical + index) * block_bytes >= size:
                     return
@@ -173,15 +173,10 @@ class Ext(InodeFileSystem[_Inode]):
             at += (16 + name_bytes + 3) & ~3
         return b""
 
-    def _runs_of(self, inode: _Inode) -> Sequence[Run]:
-        known = self._runs.get(inode.number)
-        if known is not None:
-            return known
+    def _load_runs(self, inode: _Inode) -> Sequence[Run]:
         if inode.flags & _EXTENTS:
-            runs = extent_runs(self._reader, self._sb, inode.block)
-        else:
-            runs = block_map_runs(self._reader, self._sb, inode.block, size_bytes=inode.size_bytes)
-        return self._runs.keep(inode.number, runs, parts=len(runs))
+            return extent_runs(self._reader, self._sb, inode.block)
+        return block_map_runs(self._reader, self._sb, inode.block, size_bytes=inode.size_bytes)
 
 
 EXT = FileSystemFormat(names=("ext2", "ext3", "ext4"), probe=probe_ext, open=lambda reader, _signature: Ext(reader))

@@ -134,6 +134,17 @@ class InodeFileSystem(Generic[V]):
     def _load_inode(self, number: int) -> V:
         raise NotImplementedError
 
+    def _runs_of(self, number: int) -> Sequence[Run]:
+        """Return the map of a file."""
+        known = self._runs.get(number)
+        if known is None:
+            known = self._load_runs(self._inode(number))
+            self._runs.keep(number, known, parts=len(known))
+        return known
+
+    def _load_runs(self, inode: V) -> Sequence[Run]:
+        raise NotImplementedError
+
 
 def kind_of(mode: int) -> Kind:
     """Return the kind of a node from its st_mode."""

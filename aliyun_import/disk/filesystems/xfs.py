@@ -73,7 +73,7 @@ class Xfs(InodeFileSystem[_Inode]):
         length = max(min(length, inode.size_bytes - offset), 0)
         if inode.format == _LOCAL:
             return inode.fork[: inode.size_bytes][offset : offset + length]
-        runs = self._runs_of(inode)
+        runs = self._runs_of(inode.number)
         return read_runs(self._reader, runs, block_bytes=self._sb.block_bytes, offset=offset, length=length)
 
     def target(self, number: int) -> str:
@@ -83,7 +83,7 @@ class Xfs(InodeFileSystem[_Inode]):
         if inode.format == _LOCAL or self._sb.version == 4:
             return text_of(self.read(number, 0, inode.size_bytes))
         pieces = []
-        for run in self._runs_of(inode)[:_MAX_LINK_RUNS]:
+        for run in self._runs_of(inode.number)[:_MAX_LINK_RUNS]:
             block = read_exactly(self._reader, run.position, min(run.count, _MAX_LINK_BLOCKS) * self._sb.block_bytes)
             magic, _offset, count = struct.unpack_from(">4sII", block, 0)
             if magic != b"XSLM" or count > len(block) - _LINK_HEADER_BYTES:
@@ -113,17 +113,12 @@ class Xfs(InodeFileSystem[_Inode]):
             raise Bad(f"inode {number} claims {size} bytes in itself")
         return _Inode(number, mode, size, blocks, format_, extents, flags, fork)
 
-    def _runs_of(self, inode: _Inode) -> Sequence[Run]:
-        known = self._runs.get(inode.number)
-        if known is not None:
-            return known
+    def _load_runs(self, inode: _Inode) -> Sequence[Run]:
         if inode.format == _EXTENTS:
-            runs = extent_runs(self._sb, inode.fork, inode.extents)
-        elif inode.format == _TREE:
-            runs = tree_runs(self._reader, self._sb, inode.fork)
-        else:
-            raise Bad(f"inode {inode.number} has no data (format {inode.format})")
-        return self._runs.keep(inode.number, runs, parts=len(runs))
+            return extent_runs(self._sb, inode.fork, inode.extents)
+        if inode.format == _TREE:
+            return tree_runs(self._reader, self._sb, inode.fork)
+        raise Bad(f"inode {inode.number} has no data (format {inode.format})")
 
     def _short_entries(self, inode: _Inode) -> Iterator[tuple[bytes, int]]:
         """Yield the entries of a directory that is stored in its inode."""
@@ -147,7 +142,7 @@ class Xfs(InodeFileSystem[_Inode]):
         sb = self._sb
         per_block = sb.directory_block_bytes // sb.block_bytes
         end = min(inode.size_bytes, _LEAVES_AT)
-        for run in self._runs_of(inode):
+        for run in self._runs_of(inode.number):
             first = -(-run.logical // per_block) * per_block
             for logical in range(first, run.logical + run.count, per_block):
                 at = logical * sb.block_bytes

@@ -83,7 +83,6 @@ _MAX_PADDING_BYTES = 16 << 20
 _MAX_ARCHIVES = 64
 # dracut's no-hostonly initramfs with all firmware has some 8,000 members.
 _MAX_MEMBERS = 300_000
-_MAX_VERSIONS = 16
 _SUFFIXES = (".ko", ".ko.gz", ".ko.xz", ".ko.zst", ".ko.bz2", ".ko.lz4")
 
 
@@ -98,13 +97,12 @@ def module_name(path: str) -> str | None:
 
 @dataclass(frozen=True, slots=True)
 class Contents:
-    """What an initramfs has: the modules that were looked for, and the versions of the kernels that others are for.
+    """What an initramfs has: the modules that were looked for.
 
     `packed` is the name of a file system image in which the rest is ("squashfs-root.img" of dracut), else empty.
     """
 
     modules: frozenset[str]
-    other_versions: frozenset[str] = frozenset()
     packed: str = ""
 
 
@@ -121,7 +119,7 @@ def modules_in(
     Modules for another kernel than `version` do not count, unless it is empty. Raises Bad or Unsupported where it could
     not be read to its end and a wanted module was not found before.
     """
-    missing, others, packed = set(wanted), set[str](), ""
+    missing, packed = set(wanted), ""
     for count, path in enumerate(_paths(file, limit_bytes)):
         name = module_name(path)
         if name is None:
@@ -130,13 +128,11 @@ def modules_in(
             built_for = _VERSION.search(path)
             if built_for is None or not version or built_for[1] == version:
                 missing.discard(name)
-            if built_for is not None and len(others) < _MAX_VERSIONS:
-                others.add(built_for[1])
         if not missing:
             break
         if count >= _MAX_MEMBERS:
             raise Bad(f"it has more than {_MAX_MEMBERS} members")
-    return Contents(frozenset(wanted) - missing, frozenset(others - {version}), packed)
+    return Contents(frozenset(wanted) - missing, packed)
 
 
 def _paths(file: Reader, left: int) -> Iterator[str]:

@@ -56,7 +56,6 @@ class VolumeGroup:
     """A volume group as described by one of its physical volumes."""
 
     name: str
-    physical_volumes: int
     volumes: tuple[LogicalVolume, ...]
 
 
@@ -82,12 +81,12 @@ def read_volume_group(physical: Reader) -> VolumeGroup:
     name, group = next(((key, value) for key, value in parsed.items() if isinstance(value, dict)), ("", None))
     if not isinstance(group, dict):
         raise Bad("the LVM metadata name no volume group")
-    own, extent_bytes, first_extent_at, count = _physical(group, own_uuid)
+    own, extent_bytes, first_extent_at = _physical(group, own_uuid)
     volumes = []
     for volume_name, volume in list(_section(group, "logical_volumes", optional=True).items())[:_MAX_VOLUMES]:
         if isinstance(volume, dict) and not _is_hidden(volume):
             volumes.append(_logical(volume_name, volume, own, extent_bytes=extent_bytes, at=first_extent_at))
-    return VolumeGroup(name, count, tuple(volumes))
+    return VolumeGroup(name, tuple(volumes))
 
 
 def parse_metadata(text: str) -> dict[str, Value]:
@@ -217,15 +216,14 @@ def _number(parent: dict[str, Value], name: str) -> int:
     return value
 
 
-def _physical(group: dict[str, Value], own_uuid: str) -> tuple[str, int, int, int]:
-    """Find this physical volume: its name, bytes an extent, where extent 0 lies; and how many volumes there are."""
+def _physical(group: dict[str, Value], own_uuid: str) -> tuple[str, int, int]:
+    """Find this physical volume: its name, bytes an extent, and where extent 0 lies."""
     extent_bytes = _number(group, "extent_size") * _SECTOR
     if extent_bytes == 0:
         raise Bad("the extents of the volume group have no size")
-    volumes = _section(group, "physical_volumes")
-    for name, volume in volumes.items():
+    for name, volume in _section(group, "physical_volumes").items():
         if isinstance(volume, dict) and str(volume.get("id", "")).replace("-", "") == own_uuid:
-            return name, extent_bytes, _number(volume, "pe_start") * _SECTOR, len(volumes)
+            return name, extent_bytes, _number(volume, "pe_start") * _SECTOR
     raise Bad("the volume group does not include the physical volume of its metadata")
 
 

@@ -82,15 +82,15 @@ def files_in(tree: Tree, directory: str, suffix: str = "") -> Iterator[str]:
             yield f"{directory}/{name}"
 
 
-def lines_of(tree: Tree, path: str, facts: Facts) -> Iterator[tuple[int, str]]:
-    """Yield the lines of a file with their numbers, without comments."""
+def lines_of(tree: Tree, path: str, facts: Facts) -> Iterator[Evidence]:
+    """Yield the lines of a file, without comments."""
     text = tree.text(path) or ""
     if _CLOUD_INIT.search(text[:_HEAD_CHARS]) or "cloud-init" in path:
         facts.made_by_cloud_init.add(path)
     for number, line in enumerate(text.splitlines()[:_MAX_LINES], start=1):
         plain = line.strip()
         if plain and not plain.startswith(("#", ";")):
-            yield number, plain
+            yield Evidence(what=plain, where=f"{path}:{number}")
 
 
 def is_true(value: str) -> bool:

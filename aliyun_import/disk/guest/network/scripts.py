@@ -35,8 +35,8 @@ def _sources(tree: Tree, facts: Facts) -> list[str]:
         if path in found or not tree.exists(path):
             continue
         found[path] = None
-        for _number, line in lines_of(tree, path, facts):
-            words = line.split()
+        for line in lines_of(tree, path, facts):
+            words = line.what.split()
             if words[0] in ("source", "source-directory"):
                 for pattern in words[1:]:
                     pending += _matching(tree, pattern, whole=words[0] == "source-directory")
@@ -54,13 +54,11 @@ def _matching(tree: Tree, pattern: str, *, whole: bool) -> Iterator[str]:
 
 def _interfaces(tree: Tree, path: str, facts: Facts) -> None:
     stanzas: list[list[Evidence]] = []
-    for number, line in lines_of(tree, path, facts):
-        begins = line.split()[0] in _STANZAS or line.startswith("allow-")
-        evidence = Evidence(what=line, where=f"{path}:{number}")
-        if begins or not stanzas:
-            stanzas.append([evidence])
+    for line in lines_of(tree, path, facts):
+        if not stanzas or line.what.split()[0] in _STANZAS or line.what.startswith("allow-"):
+            stanzas.append([line])
         else:
-            stanzas[-1].append(evidence)
+            stanzas[-1].append(line)
     for first, *options in stanzas:
         words = first.what.split()
         if words[0] == "auto":  # "allow-hotplug" waits for nothing
@@ -96,9 +94,9 @@ def read_ifcfg(tree: Tree, facts: Facts) -> None:
 
 def _ifcfg_file(tree: Tree, path: str, suffix: str, facts: Facts) -> None:
     values: dict[str, tuple[str, Evidence]] = {}
-    for number, line in lines_of(tree, path, facts):
-        key, value = _assignment(line)
-        values[key] = value, Evidence(what=line, where=f"{path}:{number}")
+    for line in lines_of(tree, path, facts):
+        key, value = _assignment(line.what)
+        values[key] = value, line
     named = {key: value.lower() for key, (value, _evidence) in values.items()}
     card = named.get("DEVICE", suffix)
     starts = named.get("ONBOOT", "yes") in ("yes", "true", "1", "y", "t") and named.get("STARTMODE") not in (
@@ -146,24 +144,23 @@ def read_small_tools(tree: Tree, facts: Facts, enabled: Collection[str]) -> None
             _netifrc(tree, name.removeprefix("net."), facts)
     _assigned(tree, "/etc/rc.d/rc.inet1.conf", facts, dhcp=r"USE_DHCP\[\d+\]$", address=r"IPADDR\[\d+\]$")
     _assigned(tree, "/etc/rc.conf", facts, dhcp=r"ifconfig_\w+$|interface$", address=r"address$")
-    for number, line in lines_of(tree, "/etc/config/network", facts):
-        words = [word.strip("'\"") for word in line.split()]
+    for line in lines_of(tree, "/etc/config/network", facts):
+        words = [word.strip("'\"") for word in line.what.split()]
         if words[:2] == ["option", "proto"] and words[2:3] in (["dhcp"], ["static"]):
-            evidence = Evidence(what=line, where=f"/etc/config/network:{number}")
             facts.any_card = facts.any_card or words[2] == "dhcp"
-            (facts.dhcp if words[2] == "dhcp" else facts.static).append(evidence)
+            (facts.dhcp if words[2] == "dhcp" else facts.static).append(line)
 
 
 def _netifrc(tree: Tree, card: str, facts: Facts) -> None:
     """Read Gentoo's /etc/conf.d/net for a card that a runlevel starts; without a line for it DHCP is used."""
     path = "/etc/conf.d/net"
     value, where = "dhcp", path
-    for number, line in lines_of(tree, path, facts):
-        key, text = _assignment(line)
+    for line in lines_of(tree, path, facts):
+        key, text = _assignment(line.what)
         if key == f"config_{card}":
-            value, where = text, f"{path}:{number}"
+            value, where = text, line.where
         elif key == f"mac_{card}":
-            facts.bound.append(Evidence(what=line, where=f"{path}:{number}"))
+            facts.bound.append(line)
     is_dhcp = "dhcp" in value
     (facts.dhcp if is_dhcp else facts.static).append(Evidence(what=f"config_{card}={value}", where=where))
     facts.configured(card, where, dhcp=is_dhcp)
@@ -172,14 +169,13 @@ def _netifrc(tree: Tree, card: str, facts: Facts) -> None:
 def _assigned(tree: Tree, path: str, facts: Facts, *, dhcp: str, address: str, card: str = "") -> None:
     """Read a file of assignments: `dhcp`, `address` and `card` are patterns of the names that matter."""
     name, is_dhcp = "", False
-    for number, line in lines_of(tree, path, facts):
-        key, value = _assignment(line)
-        evidence = Evidence(what=line, where=f"{path}:{number}")
+    for line in lines_of(tree, path, facts):
+        key, value = _assignment(line.what)
         if re.match(dhcp, key) and re.match(r"(dhcp|yes|syncdhcp)", value, re.IGNORECASE):
             is_dhcp = True
-            facts.dhcp.append(evidence)
+            facts.dhcp.append(line)
         elif re.match(address, key) and value.strip("()'\" "):
-            facts.static.append(evidence)
+            facts.static.append(line)
         elif card and re.match(card, key):
             name = value
     if is_dhcp:

@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Iterator
+from dataclasses import replace
 
 from aliyun_import.disk.filesystems.tree import Tree
 from aliyun_import.disk.guest.network.facts import Facts, files_in, is_true, lines_of
@@ -125,7 +126,7 @@ def makes_profiles(tree: Tree, facts: Facts) -> bool:
         *files_in(tree, "/usr/lib/NetworkManager/conf.d", ".conf"),
         *files_in(tree, "/etc/NetworkManager/conf.d", ".conf"),
     ]
-    lines = (line for path in paths for _number, line in lines_of(tree, path, facts))
+    lines = (line.what for path in paths for line in lines_of(tree, path, facts))
     return not any(re.match(r"no-auto-default\s*=\s*\*", line) for line in lines)
 
 
@@ -133,13 +134,12 @@ def _settings(tree: Tree, path: str, facts: Facts) -> Iterator[tuple[str, str, s
     """Yield section, key, value and evidence of each line; the evidence of a keyfile has its section."""
     section = ""
     is_keyfile = "NetworkManager" in path
-    for number, line in lines_of(tree, path, facts):
-        if line.startswith("["):
-            section = line.strip("[]")
+    for line in lines_of(tree, path, facts):
+        if line.what.startswith("["):
+            section = line.what.strip("[]")
             continue
-        key, _, value = (part.strip() for part in line.partition("="))
-        what = f"[{section}] {line}" if is_keyfile else line
-        yield section, key, value, Evidence(what=what, where=f"{path}:{number}")
+        key, _, value = (part.strip() for part in line.what.partition("="))
+        yield section, key, value, replace(line, what=f"[{section}] {line.what}") if is_keyfile else line
 
 
 def read_naming(tree: Tree, facts: Facts, arguments: str) -> bool | None:
@@ -193,11 +193,11 @@ def _is_masked(tree: Tree, path: str) -> bool:
 def read_rules(tree: Tree, facts: Facts) -> None:
     """Read the rules of udev, and the tables of older tools, that name a card by its address or its place."""
     for path in files_in(tree, _UDEV, ".rules"):
-        for number, line in lines_of(tree, path, facts):
-            names_a_card = re.search(r"\bNAME\s*:?=[^=]", line) and ("net" in line or _PERSISTENT.search(path))
-            if _RULE_MATCH.search(line) and (names_a_card or _PERSISTENT.search(path)):
-                facts.renamed.append(Evidence(what=line[:200], where=f"{path}:{number}"))
+        for line in lines_of(tree, path, facts):
+            names_a_card = re.search(r"\bNAME\s*:?=[^=]", line.what) and "net" in line.what
+            if _RULE_MATCH.search(line.what) and (names_a_card or _PERSISTENT.search(path)):
+                facts.renamed.append(replace(line, what=line.what[:200]))
     for path in ("/etc/iftab", "/etc/mactab"):
-        for number, line in lines_of(tree, path, facts):
-            if _MAC.search(line):
-                facts.renamed.append(Evidence(what=line[:200], where=f"{path}:{number}"))
+        for line in lines_of(tree, path, facts):
+            if _MAC.search(line.what):
+                facts.renamed.append(replace(line, what=line.what[:200]))
