@@ -13,8 +13,9 @@ import pytest
 
 from aliyun_import.disk.containers.registry import open_container
 from aliyun_import.disk.filesystems.ext import Ext
-from aliyun_import.disk.filesystems.fat import FatVolume
+from aliyun_import.disk.filesystems.fat import Fat
 from aliyun_import.disk.filesystems.interface import FileSystem, Kind
+from aliyun_import.disk.filesystems.tree import Tree
 from aliyun_import.disk.filesystems.xfs import Xfs
 from aliyun_import.disk.partitions.lvm import read_volume_group
 from aliyun_import.disk.partitions.table import EXTENDED, read_partitions
@@ -82,12 +83,12 @@ def test_an_xfs_reads_as_dissect_reads_it(name: str) -> None:
 def test_a_fat_reads_as_dissect_reads_it(size: int) -> None:
     """Every file, by its long name."""
     raw = build.fat(_FILES, size=size)
-    volume, theirs = FatVolume(BytesReader(raw)), _library("fat").FATFS(BytesIO(raw))
+    tree, theirs = Tree(Fat(BytesReader(raw))), _library("fat").FATFS(BytesIO(raw))
     for path, data in _FILES.items():
-        assert volume.read(path) == data == theirs.get(path).open().read()
+        assert tree.read(path) == data == theirs.get(path).open().read()
         folder = path.rpartition("/")[0]
         names = {entry.name for entry in theirs.get(folder).iterdir()} - {".", ".."}
-        assert {entry.name for entry in volume.entries(folder)} == names
+        assert set(tree.names(folder)) == names
 
 
 @pytest.mark.parametrize("compression", ["", "zlib", "zstd"])

@@ -13,7 +13,8 @@ from aliyun_import.disk.containers import vhd
 from aliyun_import.disk.containers.interface import OpenedContainer
 from aliyun_import.disk.containers.registry import open_container
 from aliyun_import.disk.convert import prepare
-from aliyun_import.disk.filesystems.fat import FatVolume
+from aliyun_import.disk.filesystems.fat import Fat
+from aliyun_import.disk.filesystems.tree import Tree
 from aliyun_import.disk.inspect import inspect_disk
 from aliyun_import.disk.partitions.table import read_partitions
 from aliyun_import.disk.reader import FileReader
@@ -240,10 +241,10 @@ def test_files_that_mtools_wrote_read_back(tmp_path: Path, bits: int) -> None:
     run("mmd", "-i", image, "::EFI", "::EFI/BOOT")
     run("mcopy", "-i", image, *sorted(source.iterdir()), "::EFI/BOOT")
     with FileReader(image) as file:
-        volume = FatVolume(file)
-        assert {entry.name for entry in volume.entries("EFI/BOOT")} == set(files)
+        tree = Tree(Fat(file))
+        assert set(tree.names("EFI/BOOT")) == set(files)
         for name, data in files.items():
-            assert volume.read(f"EFI/BOOT/{name}") == data
+            assert tree.read(f"EFI/BOOT/{name}") == data
         partition = read_partitions(file).partitions[0]
     assert (partition.filesystem, partition.label, partition.uuid) == ("vfat", "ESP", "AB12-CD34")
 

@@ -2,7 +2,6 @@
 
 from contextlib import suppress
 
-from aliyun_import.disk.filesystems.fat import FatTree
 from aliyun_import.disk.guest.kernels import read_unified
 from aliyun_import.disk.reader import Reader, ReadProblem
 from tests.disk import build
@@ -10,7 +9,7 @@ from tests.disk.guest.recipes import NETWORKS, Files, R, grub_menu, kernel, pack
 from tests.disk.guest.test_systems import ALPINE, EXTLINUX, LEGACY, LILO, LIMINE, REFIND, SYSTEMD_BOOT, debian
 from tests.disk.guests import looked_at
 from tests.disk.trees import Tree
-from tests.fuzz.guest_targets import walk
+from tests.fuzz.disk_targets import read_fat
 from tests.fuzz.target import Target
 
 _MARK = b"\n\0\0#"
@@ -55,11 +54,6 @@ def _read_unified(reader: Reader) -> None:
             image.initramfs.pread(0, image.initramfs.size)
 
 
-def _read_fat_tree(reader: Reader) -> None:
-    with suppress(ReadProblem):
-        walk(FatTree(reader))
-
-
 def _fat() -> bytes:
     files = {"EFI/Linux/a.efi": bytes(range(256)) * 200, "loader/loader.conf": b"default a\n", "vmlinuz": kernel("6.1")}
     return build.fat(files)
@@ -68,5 +62,5 @@ def _fat() -> bytes:
 CONFIG_TARGETS: dict[str, Target] = {
     "configurations": Target(_joined, _read_texts, metadata_bytes=1 << 20),
     "unified": Target(lambda: unified(initrd=packed()), _read_unified, metadata_bytes=65536),
-    "fat-tree": Target(_fat, _read_fat_tree),
+    "fat-tree": Target(_fat, read_fat),
 }

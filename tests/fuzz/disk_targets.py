@@ -7,7 +7,7 @@ from pathlib import Path
 
 from aliyun_import.disk.containers.interface import Neighbour
 from aliyun_import.disk.containers.registry import open_container
-from aliyun_import.disk.filesystems.fat import FatVolume
+from aliyun_import.disk.filesystems.fat import Fat
 from aliyun_import.disk.filesystems.registry import probe_filesystem
 from aliyun_import.disk.guest.inspection import inspect_guest
 from aliyun_import.disk.partitions.boot import read_boot
@@ -17,6 +17,7 @@ from tests.disk import build
 from tests.disk.build import MIB, Part
 from tests.disk.fixtures import image
 from tests.fuzz.checksums import repaired_gpt, repaired_vhd, repaired_xz_index
+from tests.fuzz.guest_targets import walk
 from tests.fuzz.target import Target
 
 _PATH = Path("disk.img")
@@ -78,19 +79,10 @@ def _child() -> bytes:
     return build.vhd_differencing(disk, _BASE, parent="C:\\base.vhd", locator=".\\base.vhd")
 
 
-def _read_fat(reader: Reader) -> None:
+def read_fat(reader: Reader) -> None:
+    """Read every name and file of a FAT."""
     with suppress(ReadProblem):
-        volume = FatVolume(reader)
-        pending = [("", 0)]
-        while pending and len(pending) < 1000:
-            folder, depth = pending.pop()
-            with suppress(ReadProblem):
-                for entry in volume.entries(folder)[:100]:
-                    path = f"{folder}/{entry.name}"
-                    if entry.is_directory and depth < 4:
-                        pending.append((path, depth + 1))
-                    with suppress(ReadProblem):
-                        volume.read(path, length=MIB)
+        walk(Fat(reader))
 
 
 def _probe(reader: Reader) -> None:
@@ -136,9 +128,9 @@ DISK_TARGETS: dict[str, Target] = {
     "mbr": Target(_mbr, _read_disk, (*_EBRS, (4000 * 512, 4000 * 512 + 8192))),
     "gpt": Target(lambda: bytes(build.uefi_disk()), _read_disk, _RAW_DISK, repair=repaired_gpt),
     "system": Target(_system, _inspect, repair=repaired_gpt),
-    "fat12": Target(lambda: _fat(MIB), _read_fat, ((0, 512), (512, 8192), (8192, 65536))),
-    "fat16": Target(lambda: _fat(4 * MIB), _read_fat, ((0, 512), (512, 4096), (32768, 65536))),
-    "fat32": Target(lambda: _fat(40 * MIB), _read_fat),
+    "fat12": Target(lambda: _fat(MIB), read_fat, ((0, 512), (512, 8192), (8192, 65536))),
+    "fat16": Target(lambda: _fat(4 * MIB), read_fat, ((0, 512), (512, 4096), (32768, 65536))),
+    "fat32": Target(lambda: _fat(40 * MIB), read_fat),
     "vhd-fixed": Target(
         lambda: build.vhd_fixed(build.bios_disk()), _read_disk, ((4 * MIB, 4 * MIB + 512), (0, 512)),
         repair=repaired_vhd,

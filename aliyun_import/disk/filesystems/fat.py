@@ -6,7 +6,7 @@ limited here, because the numbers are untrusted.
 
 import struct
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from aliyun_import.disk.filesystems.interface import (
     FileSystemFacts,
@@ -21,8 +21,10 @@ from aliyun_import.disk.reader import Bad, Missing, Reader, Recent, Unsupported,
 
 # An ESP's directories have tens of names, of some 100 bytes each. FAT's own limit are 2 MiB.
 MAX_DIRECTORY_BYTES = 512 * 1024
-# For files that are read in one piece: the heads of loaders.
-MAX_FILE_BYTES = 16 * 1024 * 1024
+# Of files of which only the beginning is read: programs of UEFI.
+_HEAD_BYTES = 64 * 1024
+_MAX_NODES = 20_000
+_KEPT_RUNS = 50_000
 # A unified kernel image of 200 MiB in clusters of 512 bytes has 400,000; following them takes half a second.
 _MAX_CLUSTERS = 1 << 19
 _FAT_PAGE = 4096
@@ -31,8 +33,7 @@ _DIRECTORY, _VOLUME, _LONG_NAME = 0x10, 0x08, 0x0F
 _FAT12_CLUSTERS, _FAT16_CLUSTERS = 4085, 65525
 
 
-@dataclass(frozen=True, slots=True)
-class FatEntry:
+class _Entry(NamedTuple):
     """A name in a directory. `cluster` is where its chain begins, 0 for an empty file."""
 
     name: str
@@ -41,10 +42,13 @@ class FatEntry:
     size_bytes: int
 
 
-class FatVolume:
-    """A FAT file system on a reader. Every method raises Bad, or Missing for a path that is not there, or OSError."""
+class Fat:
+    """A FAT file system on a reader. Every method raises Bad, Unsupported or Missing, or OSError as the reader does.
 
-    def __init__(self, reader: Reader) -> None:
+    FAT has no inodes: its nodes are numbered as they are met. The free space is not counted.
+    """
+
+    def __init__(self, reader: Reader, *, label: str = "", uuid: str = "") -> None:
         """Read the boot sector; Bad when it makes no sense."""
         self._reader = reader
         boot = read_exactly(reader, 0, 512)
@@ -66,68 +70,86 @@ class FatVolume:
         self._bits = 12 if self._clusters < _FAT12_CLUSTERS else 16 if self._clusters < _FAT16_CLUSTERS else 32
         self._root_cluster = struct.unpack_from("<I", boot, 44)[0] if self._bits == 32 else 0
         self._page_at, self._page = -1, b""
+        self.root = 0
+        self.facts = FileSystemFacts(
+            type="vfat", uuid=uuid, label=label, size_bytes=reader.size, free_bytes=0, inodes=0, free_inodes=0
+        )
+        # The entry of each node, and the number of each by that of its directory and its name.
+        self._nodes = [_Entry("", is_directory=True, cluster=self._root_cluster, size_bytes=0)]
+        self._numbers: dict[tuple[int, str], int] = {}
+        self._runs: Recent[Sequence[Run]] = Recent(_KEPT_RUNS)
 
-    def entries(self, path: str = "") -> list[FatEntry]:
-        """List a directory by its path ("EFI/BOOT", case does not matter), in the order of the disk."""
-        return list(self._names(self._directory(path)))
+    def node(self, number: int) -> Node:
+        """Return a node that was listed before."""
+        entry = self._nodes[number]
+        kind = Kind.DIRECTORY if entry.is_directory else Kind.FILE
+        return Node(number, kind, entry.size_bytes, entry.size_bytes, immutable=False)
 
-    def read(self, path: str, *, length: int = MAX_FILE_BYTES) -> bytes:
-        """Read a file from its beginning, at most `length` bytes of it."""
-        folder, _, name = path.rpartition("/")
-        entry = self._find(self.entries(folder), name)
-        if entry.is_directory:
-            raise Missing(f"{path} is a directory")
-        return self._chain(entry.cluster, min(entry.size_bytes, length, MAX_FILE_BYTES), exact=True)
+    def entries(self, number: int) -> Iterator[tuple[str, int]]:
+        """Yield the entries of a directory, in the order of the disk."""
+        if not self._nodes[number].is_directory:
+            raise Missing(f"{self._nodes[number].name} is not a directory")
+        for entry in self._names(self._directory(number)):
+            child = self._numbers.setdefault((number, entry.name), len(self._nodes))
+            if child == len(self._nodes):
+                if child >= _MAX_NODES:
+                    raise Bad(f"a FAT file system has more than {_MAX_NODES} files")
+                self._nodes.append(entry)
+            yield entry.name, child
 
-    def runs(self, path: str) -> Sequence[Run]:
-        """Return the map of a file, its clusters as blocks of `cluster_bytes`."""
-        folder, _, name = path.rpartition("/")
-        entry = self._find(self.entries(folder), name)
+    def read(self, number: int, offset: int, length: int) -> bytes:
+        """Read part of a file, short at its end."""
+        length = max(min(length, self._nodes[number].size_bytes - offset), 0)
+        runs = self._runs_to(number, offset + length)
+        return read_runs(self._reader, runs, block_bytes=self.cluster_bytes, offset=offset, length=length)
+
+    def target(self, number: int) -> str:
+        """Raise Missing: FAT has no symbolic links."""
+        raise Missing(f"{self._nodes[number].name} is not a symbolic link")
+
+    def _runs_to(self, number: int, end: int) -> Sequence[Run]:
+        """Return the map of the first `end` bytes of a file at least, its clusters as blocks of `cluster_bytes`.
+
+        A chain has no way in but its beginning, so the map is cached.
+        """
+        known = self._runs.get(number)
+        if known is not None:
+            return known
+        # The head of a program costs a few steps, anything beyond it all of them.
+        size, entry, is_head = self.cluster_bytes, self._nodes[number], end <= _HEAD_BYTES
         runs: list[Run] = []
-        cluster, size = entry.cluster, self.cluster_bytes
-        count = -(-entry.size_bytes // size)
+        count = -(-(end if is_head else entry.size_bytes) // size)
         if count > _MAX_CLUSTERS:
-            raise Unsupported(f"{path} is on FAT and has {count} clusters, more than are read there")
-        for logical in range(count):
-            if not 2 <= cluster < self._clusters + 2:
-                raise Bad(f"a FAT chain ends {count - logical} clusters before its file does")
+            raise Unsupported(f"{entry.name} is on FAT and has {count} clusters, more than are read there")
+        for logical, cluster in enumerate(self._chain(entry.cluster, count)):
             position, last = self._data_at + (cluster - 2) * size, runs[-1] if runs else None
             if last is not None and last.position + last.count * size == position:
                 runs[-1] = Run(last.logical, last.count + 1, last.position)
             else:
                 runs.append(Run(logical, 1, position))
-            cluster = self._next(cluster)
-        return runs
+        if (runs[-1].logical + runs[-1].count if runs else 0) < count:
+            raise Bad(f"the FAT chain of {entry.name} ends before the file does")
+        return runs if is_head else self._runs.keep(number, runs, parts=len(runs))
 
-    def _directory(self, path: str) -> bytes:
-        raw = (
-            self._directory_chain(self._root_cluster)
-            if self._bits == 32
-            else read_exactly(self._reader, self._root_at, self._root_bytes)
-        )
-        for name in filter(None, path.split("/")):
-            entry = self._find(self._names(raw), name)
-            if not entry.is_directory:
-                raise Missing(f"{name} is not a directory")
-            raw = self._directory_chain(entry.cluster)
-        return raw
-
-    def _directory_chain(self, cluster: int) -> bytes:
+    def _directory(self, number: int) -> bytes:
         """Read a directory; Bad when it is longer than any should be: a part of its names would be misleading."""
-        raw = self._chain(cluster, MAX_DIRECTORY_BYTES + 1)
-        if len(raw) > MAX_DIRECTORY_BYTES:
+        if number == self.root and self._bits != 32:
+            return read_exactly(self._reader, self._root_at, self._root_bytes)
+        most, size = MAX_DIRECTORY_BYTES // self.cluster_bytes + 1, self.cluster_bytes
+        clusters = list(self._chain(self._nodes[number].cluster, most))
+        if len(clusters) == most:
             raise Bad(f"a FAT directory has more than {MAX_DIRECTORY_BYTES} bytes, or no end")
-        return raw
+        return b"".join(read_exactly(self._reader, self._data_at + (one - 2) * size, size) for one in clusters)
 
-    @staticmethod
-    def _find(entries: Iterator[FatEntry] | list[FatEntry], name: str) -> FatEntry:
-        wanted = name.casefold()
-        for entry in entries:
-            if entry.name.casefold() == wanted:
-                return entry
-        raise Missing(f"there is no {name}")
+    def _chain(self, cluster: int, most: int) -> Iterator[int]:
+        """Yield the clusters of a chain up to its end, at most so many: it may be a loop."""
+        for _ in range(most):
+            if not 2 <= cluster < self._clusters + 2:
+                return
+            yield cluster
+            cluster = self._next(cluster)
 
-    def _names(self, raw: bytes) -> Iterator[FatEntry]:
+    def _names(self, raw: bytes) -> Iterator[_Entry]:
         long_name: dict[int, str] = {}
         for at in range(0, len(raw) - 31, 32):
             entry = raw[at : at + 32]
@@ -148,20 +170,7 @@ class FatVolume:
                     continue
                 high, low, size = *struct.unpack_from("<H", entry, 20), *struct.unpack_from("<HI", entry, 26)
                 cluster = low | (high << 16 if self._bits == 32 else 0)
-                yield FatEntry(name, bool(entry[11] & _DIRECTORY), cluster, size)
-
-    def _chain(self, cluster: int, limit: int, *, exact: bool = False) -> bytes:
-        """Follow a chain of clusters up to `limit` bytes. `exact`: Bad when it ends before."""
-        pieces, got = [], 0
-        # A chain has at most one link per requested byte: a loop ends here, too.
-        while got < limit and 2 <= cluster < self._clusters + 2:
-            piece = min(self.cluster_bytes, limit - got)
-            pieces.append(read_exactly(self._reader, self._data_at + (cluster - 2) * self.cluster_bytes, piece))
-            got += piece
-            cluster = self._next(cluster)
-        if exact and got < limit:
-            raise Bad(f"a FAT chain ends {limit - got} bytes before its file does")
-        return b"".join(pieces)
+                yield _Entry(name, bool(entry[11] & _DIRECTORY), cluster, size)
 
     def _next(self, cluster: int) -> int:
         """Return the cluster after this one; any end mark is past every cluster there is."""
@@ -193,63 +202,6 @@ def _short_name(entry: bytes) -> str:
     return f"{stem}.{suffix}" if suffix else stem
 
 
-_MAX_NODES = 20_000
-_KEPT_RUNS = 50_000
-
-
-class FatTree:
-    """A FAT file system whose nodes are numbered as they are met: FAT itself has no inodes.
-
-    The free space is not counted.
-    """
-
-    def __init__(self, reader: Reader, *, label: str = "", uuid: str = "") -> None:
-        self._volume = FatVolume(reader)
-        self.root = 0
-        self.facts = FileSystemFacts(
-            type="vfat", uuid=uuid, label=label, size_bytes=reader.size, free_bytes=0, inodes=0, free_inodes=0
-        )
-        # Path and node by number.
-        self._nodes: list[tuple[str, Node]] = [("", Node(0, Kind.DIRECTORY, 0, 0, immutable=False))]
-        self._numbers: dict[str, int] = {"": 0}
-        self._reader = reader
-        self._runs: Recent[Sequence[Run]] = Recent(_KEPT_RUNS)
-
-    def node(self, number: int) -> Node:
-        """Return a node that was listed before."""
-        return self._nodes[number][1]
-
-    def entries(self, number: int) -> Iterator[tuple[str, int]]:
-        """Yield the entries of a directory."""
-        path, node = self._nodes[number]
-        if node.kind is not Kind.DIRECTORY:
-            raise Missing(f"{path} is not a directory")
-        for entry in self._volume.entries(path):
-            below = f"{path}/{entry.name}".lstrip("/")
-            if below not in self._numbers:
-                if len(self._nodes) >= _MAX_NODES:
-                    raise Bad(f"a FAT file system has more than {_MAX_NODES} files")
-                kind = Kind.DIRECTORY if entry.is_directory else Kind.FILE
-                child = Node(len(self._nodes), kind, entry.size_bytes, entry.size_bytes, immutable=False)
-                self._numbers[below] = child.number
-                self._nodes.append((below, child))
-            yield entry.name, self._numbers[below]
-
-    def read(self, number: int, offset: int, length: int) -> bytes:
-        """Read part of a file, short at its end. A FAT chain has no way in but its beginning, so its map is cached."""
-        path, node = self._nodes[number]
-        runs = self._runs.get(number)
-        if runs is None:
-            runs = self._volume.runs(path)
-            self._runs.keep(number, runs, parts=len(runs))
-        length = max(min(length, node.size_bytes - offset), 0)
-        return read_runs(self._reader, runs, block_bytes=self._volume.cluster_bytes, offset=offset, length=length)
-
-    def target(self, number: int) -> str:
-        """Raise Missing: FAT has no symbolic links."""
-        raise Missing(f"{self._nodes[number][0]} is not a symbolic link")
-
-
 def _vfat(head: bytes) -> Signature | None:
     if head[510:512] != b"\x55\xaa" or head[0] not in (0xEB, 0xE9):
         return None
@@ -274,5 +226,5 @@ def _fat_label(raw: bytes) -> str:
 FAT = FileSystemFormat(
     names=("vfat",),
     probe=_vfat,
-    open=lambda reader, signature: FatTree(reader, label=signature.label, uuid=signature.uuid),
+    open=lambda reader, signature: Fat(reader, label=signature.label, uuid=signature.uuid),
 )

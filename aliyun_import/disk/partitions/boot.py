@@ -3,7 +3,9 @@
 import struct
 from dataclasses import dataclass, field
 
-from aliyun_import.disk.filesystems.fat import FatVolume
+from aliyun_import.disk.filesystems.fat import Fat
+from aliyun_import.disk.filesystems.interface import Kind
+from aliyun_import.disk.filesystems.tree import Tree
 from aliyun_import.disk.partitions.gpt import BIOS_BOOT_TYPE, ESP_TYPE, FREEBSD_BOOT_TYPE
 from aliyun_import.disk.partitions.table import Table
 from aliyun_import.disk.reader import Bad, Missing, Reader, ReadProblem, Window
@@ -161,8 +163,8 @@ def _check_boot_sector(disk: Reader, number: int, start: int, found: _Notes) -> 
 def _find_uefi(disk: Reader, partition: Partition, found: _Notes) -> None:
     is_esp = partition.type_id in (ESP_TYPE, MBR_ESP_TYPE)
     try:
-        volume = FatVolume(Window(disk, start=partition.start_bytes, size=partition.size_bytes))
-        loaders = _loaders(volume, partition.number)
+        files = Fat(Window(disk, start=partition.start_bytes, size=partition.size_bytes))
+        loaders = _loaders(files, partition.number)
     except Missing:
         loaders = []
     except ReadProblem as problem:
@@ -186,26 +188,31 @@ def _find_uefi(disk: Reader, partition: Partition, found: _Notes) -> None:
             found.notes.append(f"{line}, which firmware starts only by a boot entry that a new instance does not have")
 
 
-def _loaders(volume: FatVolume, number: int) -> list[Loader]:
+def _loaders(files: Fat, number: int) -> list[Loader]:
     """List the programs in EFI/BOOT and in the vendors' directories beside it; Missing without an EFI directory."""
-    vendors = [entry.name for entry in volume.entries("EFI") if entry.is_directory][:_MAX_VENDORS]
+    tree = Tree(files)
+
+    def names(path: str, kind: Kind) -> list[str]:
+        listed = files.entries(tree.node(path).number)
+        return [name for name, child in listed if files.node(child).kind is kind]
+
     loaders: list[Loader] = []
-    for vendor in sorted(vendors, key=lambda name: (name.upper() != "BOOT", name)):
-        for entry in volume.entries(f"EFI/{vendor}"):
-            if entry.is_directory or not entry.name.lower().endswith(".efi") or len(loaders) >= _MAX_LOADERS:
+    for vendor in sorted(names("EFI", Kind.DIRECTORY)[:_MAX_VENDORS], key=lambda name: (name.upper() != "BOOT", name)):
+        for name in names(f"EFI/{vendor}", Kind.FILE):
+            if not name.lower().endswith(".efi") or len(loaders) >= _MAX_LOADERS:
                 continue
-            path = f"EFI/{vendor}/{entry.name}"
-            machine, architecture = _machine(volume, path)
-            removable = f"EFI/{vendor}".upper() == _REMOVABLE and _default_for(entry.name) == machine
+            path = f"EFI/{vendor}/{name}"
+            machine, architecture = _machine(tree, path)
+            removable = f"EFI/{vendor}".upper() == _REMOVABLE and _default_for(name) == machine
             loaders.append(
                 Loader(path=path, partition=number, architecture=architecture, machine=machine, removable=removable)
             )
     return loaders
 
 
-def _machine(volume: FatVolume, path: str) -> tuple[str, Architecture | None]:
+def _machine(tree: Tree, path: str) -> tuple[str, Architecture | None]:
     try:
-        return pe_machine(volume.read(path, length=HEAD_BYTES))
+        return pe_machine(tree.open(path).pread(0, HEAD_BYTES))
     except ReadProblem as problem:
         return f"an unknown machine ({problem.message})", None
 

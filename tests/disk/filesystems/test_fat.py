@@ -4,7 +4,8 @@ import struct
 
 import pytest
 
-from aliyun_import.disk.filesystems.fat import FatTree, FatVolume
+from aliyun_import.disk.filesystems.fat import Fat
+from aliyun_import.disk.filesystems.interface import Kind
 from aliyun_import.disk.filesystems.tree import Tree
 from aliyun_import.disk.reader import Bad, BytesReader, Missing
 from tests.disk import build
@@ -18,42 +19,58 @@ FILES = {
 SIZES = {12: build.MIB, 16: 8 * build.MIB, 32: 36 * build.MIB}
 
 
+def _tree(image: bytes | bytearray) -> Tree:
+    return Tree(Fat(BytesReader(bytes(image))))
+
+
+def _read(image: bytes | bytearray, path: str) -> bytes:
+    return _tree(image).read(path)
+
+
 @pytest.mark.parametrize("bits", SIZES)
 def test_files_read_back_as_they_were_written(bits: int) -> None:
     """FAT12, FAT16 and FAT32 give every file, by long and short names, across clusters."""
-    volume = FatVolume(BytesReader(build.fat(FILES, size=SIZES[bits])))
+    image = build.fat(FILES, size=SIZES[bits])
     for path, data in FILES.items():
-        assert volume.read(path) == data
-        assert volume.read(path.lower()) == data
+        assert _read(image, path) == data
+        assert _read(image, path.lower()) == data
 
 
 def test_a_directory_lists_its_names() -> None:
-    """Long names come whole, "." and ".." and the label don't come at all."""
-    volume = FatVolume(BytesReader(build.fat(FILES)))
-    assert [(entry.name, entry.is_directory) for entry in volume.entries()] == [("EFI", True), ("README.TXT", False)]
-    names = [entry.name for entry in volume.entries("EFI/debian")]
+    """Long names come whole, "." and ".." and the label don't come at all, in the order of the disk."""
+    files = Fat(BytesReader(build.fat(FILES)))
+    assert [(name, files.node(number).kind) for name, number in files.entries(0)] == [
+        ("EFI", Kind.DIRECTORY),
+        ("README.TXT", Kind.FILE),
+    ]
+    names = [name for name, _number in files.entries(Tree(files).node("EFI/debian").number)]
     assert names == ["grubx64-with-a-very-long-name.efi", "empty.cfg"]
 
 
 def test_a_read_can_be_bounded() -> None:
-    """The head of a large file costs no more than the head."""
-    volume = FatVolume(BytesReader(build.fat(FILES)))
-    assert volume.read("EFI/BOOT/BOOTX64.EFI", length=10) == bytes(range(10))
+    """The head of a large file costs no more than the head: its chain may be damaged behind it."""
+    raw = bytearray(build.fat({"A.BIN": bytes(range(256)) * 512}, size=8 * build.MIB))
+    fat_at = 512 + 2 * 2
+    for cluster in range(40):
+        if cluster > 35:
+            struct.pack_into("<H", raw, fat_at + 2 * cluster, 0xFFFF)
+    assert _tree(raw).open("A.BIN").pread(0, 10) == bytes(range(10))
+    with pytest.raises(Bad):
+        _read(raw, "A.BIN")
 
 
 @pytest.mark.parametrize("path", ["EFI/NONE", "EFI", "README.TXT/x", "none/x"])
 def test_what_is_not_there_is_missing(path: str) -> None:
     """A wrong name, a directory read as a file and a file used as a directory are Missing."""
-    volume = FatVolume(BytesReader(build.fat(FILES)))
     with pytest.raises(Missing):
-        volume.read(path)
+        _read(build.fat(FILES), path)
 
 
 def test_a_chain_that_runs_in_a_circle_ends() -> None:
     """A FAT whose links loop gives no more than the file's size, and a directory no more than its cap."""
     raw = bytearray(build.fat({"A.BIN": b"a" * 2000}, size=8 * build.MIB))
     struct.pack_into("<H", raw, 512 + 2 * 2, 2)
-    assert len(FatVolume(BytesReader(bytes(raw))).read("A.BIN")) == 2000
+    assert len(_read(raw, "A.BIN")) == 2000
 
 
 def test_a_chain_that_ends_early_is_bad() -> None:
@@ -61,7 +78,7 @@ def test_a_chain_that_ends_early_is_bad() -> None:
     raw = bytearray(build.fat({"A.BIN": b"a" * 2000}, size=8 * build.MIB))
     struct.pack_into("<H", raw, 512 + 2 * 2, 0xFFFF)
     with pytest.raises(Bad):
-        FatVolume(BytesReader(bytes(raw))).read("A.BIN")
+        _read(raw, "A.BIN")
 
 
 @pytest.mark.parametrize(("at", "value"), [(11, b"\x01\x02"), (13, b"\0"), (13, b"\x03"), (16, b"\0"), (510, b"\0\0")])
@@ -70,22 +87,24 @@ def test_a_senseless_boot_sector_is_bad(at: int, value: bytes) -> None:
     raw = bytearray(build.fat(FILES))
     raw[at : at + len(value)] = value
     with pytest.raises(Bad):
-        FatVolume(BytesReader(bytes(raw)))
+        Fat(BytesReader(bytes(raw)))
 
 
 def test_a_directory_without_end_is_bad() -> None:
     """A part of its names would tell a wrong tale."""
     image = bytearray(build.fat(FILES, size=SIZES[16]))
-    cluster = FatVolume(BytesReader(bytes(image))).entries()[0].cluster
+    files = Fat(BytesReader(bytes(image)))
+    (number,) = (number for name, number in files.entries(0) if name == "EFI")
+    cluster = files._nodes[number].cluster
     struct.pack_into("<H", image, 512 + 2 * cluster, cluster)
     with pytest.raises(Bad, match="no end"):
-        FatVolume(BytesReader(bytes(image))).entries("EFI")
+        _tree(image).names("EFI")
 
 
 def test_a_large_file_is_read_from_any_offset_and_found_in_any_case() -> None:
     """A unified kernel image is larger than what is read in one piece, and firmware ignores the case of names."""
     data = bytes(range(256)) * 4096
-    tree = Tree(FatTree(BytesReader(build.fat({"EFI/Linux/image.efi": data}, size=4 * build.MIB))))
+    tree = Tree(Fat(BytesReader(build.fat({"EFI/Linux/image.efi": data}, size=4 * build.MIB))))
     file = tree.open("/efi/LINUX/IMAGE.EFI")
     assert file.size == len(data)
     assert file.pread(1_000_000, 300) == data[1_000_000:1_000_300]

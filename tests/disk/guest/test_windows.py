@@ -5,7 +5,7 @@ import re
 
 import pytest
 
-from aliyun_import.disk.filesystems.fat import FatTree
+from aliyun_import.disk.filesystems.fat import Fat
 from aliyun_import.disk.filesystems.registry import Volume
 from aliyun_import.disk.guest.inspection import inspect_guest
 from aliyun_import.disk.guest.report import GuestReport, WindowsFacts
@@ -105,7 +105,7 @@ def _set_flag(raw: bytearray, name: str, *, kind: int, at: int) -> None:
 def test_a_boot_configuration_counts_on_an_esp_too() -> None:
     """EFI/Microsoft/Boot/BCD on FAT counts as Boot/BCD on NTFS does."""
     ntfs = Volume(partition=2, filesystem="ntfs", uuid="", label="", reader=BytesReader(image("guest-windows")))
-    esp = FatTree(BytesReader(build.fat({"EFI/Microsoft/Boot/BCD": b"regf"})))
+    esp = Fat(BytesReader(build.fat({"EFI/Microsoft/Boot/BCD": b"regf"})))
     windows = inspect_windows([ntfs], [esp], []).windows
     assert windows is not None
     assert windows.boot_files == ("Boot/BCD on partition 2", "EFI/Microsoft/Boot/BCD")
