@@ -1,10 +1,11 @@
 """Import tasks of the account: list, show, cancel, with or without a journal of this tool."""
 
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass, replace
 
 from aliyun_import.context import Context
-from aliyun_import.errors import RefusedError
+from aliyun_import.errors import PermissionDenied, RefusedError
 from aliyun_import.events import Changed
 from aliyun_import.model.image import Image, Task, TaskStatus
 from aliyun_import.services.interface import ImageService
@@ -23,10 +24,14 @@ class TaskWithImage:
 
 
 def list_tasks(images: ImageService, *, statuses: tuple[str, ...] = ()) -> tuple[Task, ...]:
-    """Return the import tasks of the account in the region, newest first."""
+    """Return the import tasks of the account in the region, newest first, with the names of images that exist."""
     # DescribeTasks honours three of the status words as a filter and ignores the others, so the filter is applied here.
     wanted = {status.lower() for status in statuses}
-    return tuple(task for task in images.tasks() if not wanted or task.status_text.lower() in wanted)
+    found = [task for task in images.tasks() if not wanted or task.status_text.lower() in wanted]
+    names: dict[str, str] = {}
+    with suppress(PermissionDenied):  # the names are only useful
+        names = {one.image_id: one.name for one in images.images()} if found else {}
+    return tuple(replace(task, image_name=names.get(task.image_id, "")) for task in found)
 
 
 def show_task(images: ImageService, task_id: str, *, region: str) -> TaskWithImage:
@@ -42,7 +47,8 @@ def show_task(images: ImageService, task_id: str, *, region: str) -> TaskWithIma
     if not task.image_id:
         # DescribeTaskAttribute does not state the image, the list of tasks does.
         task = replace(task, image_id=image_of_task(task_id, images.tasks()))
-    return TaskWithImage(task=task, image=images.image(task.image_id) if task.image_id else None)
+    image = images.image(task.image_id) if task.image_id else None
+    return TaskWithImage(task=replace(task, image_name=image.name) if image else task, image=image)
 
 
 def objects_in_use(images: ImageService, *, known: Mapping[str, str]) -> Mapping[str, str]:

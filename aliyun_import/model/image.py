@@ -63,7 +63,7 @@ class ImageStatus(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Task:
-    """An import task as the service describes it.
+    """An import task as the service describes it, and the name of its image, "" where that is not known.
 
     `percent` is None if the service did not state it; `error_code` and `error_message` are empty unless it failed.
     """
@@ -74,6 +74,7 @@ class Task:
     status_text: str
     percent: int | None = None
     image_id: str = ""
+    image_name: str = ""
     can_cancel: bool | None = None
     created: str = ""
     finished: str = ""

@@ -98,13 +98,23 @@ def test_a_second_signal_leaves_at_once(commands: Commands, sandbox: Sandbox, di
 
 
 def test_a_task_can_be_listed_shown_and_cancelled(commands: Commands, sandbox: Sandbox, disk: Path) -> None:
-    """`task` works on any import of the account, without a journal of ours."""
+    """`task` works on any import of the account, without a journal of ours.
+
+    The name of the image is that of ECS, or of the journal once a cancelled import has removed the image.
+    """
     sandbox.state.configure(import_s=3600.0)
-    task_id = commands.run("push", disk, "--no-wait").out.strip()
-    listed = commands.run("task", "list", "--output", "json").json["tasks"]
-    assert [one["task_id"] for one in listed] == [task_id]
+    task_id = commands.run("push", disk, "--no-wait", "--name", "golden").out.strip()
+
+    def names(home: str | None = None) -> list[tuple[str, str]]:
+        environment = {"XDG_STATE_HOME": home} if home else {}
+        listed = commands.run("task", "list", "--output", "json", environment=environment).json["tasks"]
+        return [(one["task_id"], one["image_name"]) for one in listed]
+
+    assert names(home="/nonexistent") == [(task_id, "golden")]
     assert task_id in commands.run("task", "show", task_id).out
     assert "Deleted" in commands.run("task", "cancel", task_id).out
+    assert (names(), names(home="/nonexistent")) == ([(task_id, "golden")], [(task_id, "")])
+    assert "golden" in commands.run("task", "list").out
     unknown = commands.run("task", "show", "t-sandbox-nobody", "--output", "json")
     assert (unknown.code, unknown.json["code"]) == (5, "task-unknown")
     assert sandbox.state.part(Ecs).images == {}

@@ -22,6 +22,14 @@ def test_tasks_are_filtered_by_any_status_word() -> None:
     assert len(list_tasks(images)) == 2
 
 
+def test_a_task_is_listed_with_the_name_of_its_image() -> None:
+    """One query serves all of them; an image that is gone has none."""
+    images = ScriptedImages(None)
+    images.add(task(task_id="t-1", image_id="m-1"), image())
+    images.add(task(task_id="t-2", image_id="m-2"))
+    assert [(one.task_id, one.image_name) for one in list_tasks(images)] == [("t-1", image().name), ("t-2", "")]
+
+
 def test_a_task_is_shown_with_its_image() -> None:
     """The image's status stands beside the task's."""
     images = ScriptedImages(None)

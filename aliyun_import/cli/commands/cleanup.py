@@ -1,6 +1,5 @@
 """Command `cleanup`."""
 
-import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -143,4 +142,6 @@ def _text(leftovers: "Sequence[Leftover]") -> str:
 
 
 def _since(at_s: float | None) -> str:
-    return "" if at_s is None else time.strftime("%Y-%m-%dT%H:%MZ", time.gmtime(at_s))
+    from aliyun_import.cli.render.text import local_time
+
+    return "" if at_s is None else local_time(at_s)

@@ -1,6 +1,5 @@
 """Command `pushes`."""
 
-import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -81,9 +80,10 @@ def _document(one: "KnownPush") -> dict[str, Any]:
 
 
 def _row(one: "KnownPush") -> tuple[str, ...]:
+    from aliyun_import.cli.render.text import local_time
     from aliyun_import.sizes import size
 
-    updated = time.strftime("%Y-%m-%dT%H:%MZ", time.gmtime(one.updated_s))
+    updated = local_time(one.updated_s)
     name, region = one.identity.get("name", ""), one.identity.get("region", "")
     uploaded = size(one.uploaded_bytes) if one.uploaded_bytes else ""
     return one.stage.value, name, region, one.image_id, one.task_id, uploaded, updated, ", ".join(one.disks)

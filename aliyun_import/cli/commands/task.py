@@ -1,6 +1,6 @@
 """Commands `task list`, `show`, `wait` and `cancel`."""
 
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -20,6 +20,8 @@ from aliyun_import.cli.params import (
 )
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from aliyun_import.model.image import Image, Task
 
 
@@ -50,9 +52,9 @@ def list_(*, statuses: tuple[str, ...], limit: int | None, cloud: CloudOptions, 
     from aliyun_import.cli.render.text import escaped
 
     with command_context(cloud, output) as at:
-        tasks = api.list_tasks(at.client, statuses=statuses, cancel=at.cancel)[:limit]
-        rows = [(one.task_id, one.status_text, one.image_id, one.created, one.finished) for one in escaped(tasks)]
-        text = table(("TASK", "STATUS", "IMAGE", "CREATED", "FINISHED"), rows) if rows else ""
+        tasks = _named(api.list_tasks(at.client, statuses=statuses, cancel=at.cancel)[:limit])
+        rows = [_row(one) for one in escaped(tasks)]
+        text = table(("TASK", "STATUS", "IMAGE", "NAME", "CREATED", "FINISHED"), rows) if rows else ""
         aside = "" if rows else f"no import tasks in {at.client.region}"
         document = {"command": "task list", "region": at.client.region, "tasks": [asdict(one) for one in tasks]}
         at.renderer.outcome(Outcome(document=document, text=text, aside=aside))
@@ -120,6 +122,21 @@ def cancel(task_id: str, *, cloud: CloudOptions, output: OutputOptions) -> None:
         at.renderer.outcome(Outcome(document=document, text=escaped(text)))
 
 
+def _named(tasks: "Sequence[Task]") -> "tuple[Task, ...]":
+    """Return tasks whose images are gone with the names that this machine's journals have."""
+    from aliyun_import import api
+
+    names = {one.task_id: one.identity.get("name", "") for one in api.list_pushes()}
+    return tuple(one if one.image_name else replace(one, image_name=names.get(one.task_id, "")) for one in tasks)
+
+
+def _row(one: "Task") -> tuple[str, ...]:
+    from aliyun_import.cli.render.text import local_time
+
+    created, finished = (local_time(at) if at else "" for at in (one.created, one.finished))
+    return one.task_id, one.status_text, one.image_id, one.image_name, created, finished
+
+
 def _short(image: "Image") -> dict[str, Any]:
     return {"image_id": image.image_id, "image_name": image.name, "image_status": image.status}
 
@@ -129,13 +146,15 @@ def _image_document(image: "Image | None") -> dict[str, Any] | None:
 
 
 def _task_text(one: "Task", image: "Image | None") -> str:
+    from aliyun_import.cli.render.text import local_time
+
     percent = "" if one.percent is None else f"{one.percent} %"
     facts = {
         "task": one.task_id,
         "status": f"{one.status_text} {percent}".rstrip(),
         "image": f"{image.image_id} {image.name} {image.status}" if image else one.image_id,
-        "created": one.created,
-        "finished": one.finished,
+        "created": one.created and local_time(one.created),
+        "finished": one.finished and local_time(one.finished),
         "reason": f"{one.error_code} {one.error_message}".strip(),
     }
     return "\n".join(f"{name:<9} {value}" for name, value in facts.items() if value)

@@ -4,6 +4,7 @@ import dataclasses
 import re
 import time
 from collections.abc import Callable, Mapping
+from datetime import UTC, datetime
 from pathlib import PurePath
 from typing import TypeVar, assert_never, cast
 
@@ -85,6 +86,15 @@ def duration(seconds: float) -> str:
     minutes, rest = divmod(int(seconds), 60)
     hours, minutes = divmod(minutes, 60)
     return f"{hours}:{minutes:02d}:{rest:02d}" if hours else f"{minutes}:{rest:02d}"
+
+
+def local_time(at: float | str) -> str:
+    """Return a time, in seconds or as a service writes it, in the time zone of this machine, to the minute."""
+    try:
+        moment = datetime.fromisoformat(at) if isinstance(at, str) else datetime.fromtimestamp(at, UTC)
+    except ValueError:
+        return str(at)
+    return moment.astimezone().strftime("%Y-%m-%d %H:%M%z")
 
 
 def count(number: int, noun: str, plural: str = "") -> str:

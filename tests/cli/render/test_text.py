@@ -1,6 +1,7 @@
 """Tests of the text of sizes, times and events."""
 
 import dataclasses
+import time
 import typing
 from pathlib import Path
 
@@ -8,7 +9,7 @@ import pytest
 
 from aliyun_import import events
 from aliyun_import.cli.render.json import event_document
-from aliyun_import.cli.render.text import count, describe, duration
+from aliyun_import.cli.render.text import count, describe, duration, local_time
 from aliyun_import.model.finding import Finding, Severity
 from aliyun_import.sizes import size
 
@@ -85,3 +86,23 @@ def test_inferred_parameters_are_named_in_words() -> None:
         filled_in=("size_gib=40: the disk has 40 GiB", "boot_mode=BIOS: a boot record"),
     )  # fmt: skip
     assert describe(event) == "web.raw: raw, 40 GiB; read from the disk: size 40 GiB, boot mode BIOS"
+
+
+@pytest.mark.parametrize(
+    ("at", "expected"),
+    [
+        (1_800_000_000.0, "2027-01-15 16:00+0800"),
+        ("2027-01-15T08:00:00Z", "2027-01-15 16:00+0800"),
+        ("2027-01-15T08:00Z", "2027-01-15 16:00+0800"),
+        ("some day", "some day"),
+    ],
+)
+def test_times_are_those_of_the_machine(monkeypatch: pytest.MonkeyPatch, at: float | str, expected: str) -> None:
+    """Of journals, of OSS and of ECS alike, with the offset, so that nobody has to guess."""
+    monkeypatch.setenv("TZ", "Asia/Shanghai")
+    time.tzset()
+    try:
+        assert local_time(at) == expected
+    finally:
+        monkeypatch.undo()
+        time.tzset()
