@@ -54,7 +54,10 @@ def metadata(wheel: Path) -> Message:
 
 def test_the_newest_version_of_the_changelog_is_that_of_the_package() -> None:
     """The version stands in one place; the changelog has its date, below the section of what is unreleased."""
-    heads = re.findall(r"^## \[(.*?)\](.*)$", (ROOT / "docs" / "changelog.md").read_text(), re.MULTILINE)
+    text = (ROOT / "docs" / "changelog.md").read_text()
+    kinds = set(re.findall(r"^### (.*)$", text, re.MULTILINE))
+    assert kinds <= {"Added", "Changed", "Deprecated", "Removed", "Fixed", "Security"}
+    heads = re.findall(r"^## \[(.*?)\](.*)$", text, re.MULTILINE)
     assert heads[0] == ("Unreleased", "")
     assert heads[1][0] == aliyun_import.__version__
     assert all(re.fullmatch(r" - \d{4}-\d{2}-\d{2}", date) for _, date in heads[1:])
@@ -88,6 +91,7 @@ def test_the_wheel_has_what_the_tool_needs(built: Path) -> None:
         f"Programming Language :: Python :: {version}" for version in PYTHONS
     ]
     assert (about["License-Expression"], about["Requires-Python"]) == ("Apache-2.0", ">=3.11")
+    assert about["Author"]
 
 
 @pytest.mark.slow

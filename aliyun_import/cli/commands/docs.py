@@ -11,9 +11,7 @@ import click
 import aliyun_import
 from aliyun_import.cli.params import Command, completed
 
-_WIDEST = 110  # columns; longer lines are hard to read
 _REMARKS = re.compile(r"<!--.*?-->\n?", re.DOTALL)
-_PICTURES = re.compile(r"^!\[[^]]*\]\([^)]*\)\n+", re.MULTILINE)
 
 
 def pages() -> dict[str, Path]:
@@ -60,13 +58,9 @@ def _print(text: str) -> None:
     if not sys.stdout.isatty():
         click.echo(text, nl=False)
         return
-    from rich.console import Console
-    from rich.markdown import Markdown
+    from aliyun_import.cli.render.page import lay_out
 
-    console = Console(width=min(columns, _WIDEST))
-    with console.capture() as captured:
-        console.print(Markdown(_PICTURES.sub("", text), hyperlinks=False))
-    shown = captured.get()
+    shown = lay_out(text, columns=columns)
     if shown.count("\n") < lines:
         click.echo(shown, nl=False)
     else:
