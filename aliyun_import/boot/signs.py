@@ -155,7 +155,8 @@ BOOTED: tuple[Sign, ...] = (
 DEGRADED: tuple[Sign, ...] = (
     _sign(Stage.SYSTEM, r"\[ *FAILED *\] Failed to (?:start|mount|activate) ([^\n]*)", "a unit failed: {0}"),
     _sign(Stage.SYSTEM, r"Failed to start (?!up manager)([^\n]*)", "a unit failed: {0}"),
-    _sign(Stage.SYSTEM, r"(?:Timed out waiting for device|Dependency failed for) ([^\n]*)", "{0} is missing"),
+    _sign(Stage.SYSTEM, r"Timed out waiting for device ([^\n]*)", "the device {0} did not appear"),
+    _sign(Stage.SYSTEM, r"Dependency failed for ([^\n]*)", "{0} could not start"),
     _sign(
         Stage.SYSTEM,
         r"(No DHCPOFFERS received|No working leases in persistent database|no lease, (?:failing|forking)|DHCP.{0,40}"

@@ -8,7 +8,10 @@ MAX_CHARS = 1024 * 1024
 EVIDENCE_LINES = 12
 # The cursor moves to another line: position, up, down, next line, previous line, clear screen.
 _NEW_LINE = re.compile(r"\x1b\[[0-9;]*[ABEFHJf]|\x1bc")
-_ESCAPE = re.compile(r"\x1b(?:\[[0-9;?=!>]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)|[()#][0-9A-Za-z]|[=>78DEHMNOZ])")
+# The last: systemd shortens a line in the middle of a sequence.
+_ESCAPE = re.compile(
+    r"\x1b(?:\[[0-9;?=!>]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)|[()#][0-9A-Za-z]|[=>78DEHMNOZ]|\[[0-9;]*)"
+)
 _UNFINISHED = re.compile(r"\x1b(?:\[[0-9;?=!>]*|\][^\x07\x1b]*|[()#])?\Z")
 _CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
 _SPACES = re.compile(r"[ \t]{8,}")

@@ -24,6 +24,8 @@ CLOUD_INIT_S = 120.0
 STALLED_S = 180.0
 # No kernel is that small: until then, what runs is the boot loader.
 _LOADER_BYTES = 1024 * 1024
+# What a system that is up lacks; a network that fails takes many units with it.
+_MAX_LISTED = 5
 # Windows and images that set themselves up restart once or twice.
 MAX_RESTARTS = 5
 _SERIAL = (
@@ -135,21 +137,25 @@ def _is_settled(seen: Observation) -> bool:
 def _up(seen: Observation) -> Judgement:
     found = first(BOOTED, seen.text)
     reason = found[0].reason if found else "cloud-init finished."
-    lacks = [filled(sign.reason, match) for sign, match in _all(DEGRADED, seen.text)]
+    lacks = _all(DEGRADED, seen.text)
     if not lacks:
         return _judgement(Verdict.BOOTS, reason, None, seen, found[1][0].strip() if found else "")
-    listed = "; ".join(dict.fromkeys(lacks))
+    reasons = list(dict.fromkeys(filled(sign.reason, match) for sign, match in lacks))
+    more = f"; and {len(reasons) - _MAX_LISTED} more" if len(reasons) > _MAX_LISTED else ""
+    listed = "; ".join(reasons[:_MAX_LISTED]) + more
     return _judgement(
         Verdict.DEGRADED,
         f"{reason} But {listed}.",
         "Repair it on the disk if instances need it; --boot-log FILE keeps the whole console.",
         seen,
-        next(match[0] for _, match in _all(DEGRADED, seen.text)).strip(),
+        lacks[0][1][0].strip(),
     )
 
 
 def _all(signs: tuple[Sign, ...], text: str) -> list[tuple[Sign, re.Match[str]]]:
-    return [found for sign in signs if (found := first((sign,), text))]
+    """Return all places of these signs, in the order of the text."""
+    found = [(sign, match) for sign in signs for match in sign.pattern.finditer(text)]
+    return sorted(found, key=lambda one: one[1].start())
 
 
 def _given_up(seen: Observation) -> Judgement:

@@ -183,6 +183,58 @@ def initramfs_missing(subject: GuestSubject) -> Found | None:
     )
 
 
+@check("initramfs-damaged", Severity.WARNS, source=Source.JUDGEMENT)
+def initramfs_damaged(subject: GuestSubject) -> Found | None:
+    """Check that the initramfs which the boot loader loads can be unpacked to its end.
+
+    A file system that was full when it was written cuts it short. The kernel unpacks what is there and continues; it
+    stops before the root is mounted if that is not enough. One that is compressed with xz, lzma or bzip2 is read only
+    until the drivers are found.
+    """
+    kernel = next((kernel for kernel in subject.guest.kernels if kernel.default and kernel.initramfs_damage), None)
+    if kernel is None:
+        return None
+    return Found(
+        f"The initramfs of the kernel {_title(kernel)} is damaged, and the kernel may not find its root: "
+        f"{kernel.initramfs_damage}.",
+        rebuild_initramfs(subject.guest, kernel),
+        kernel.initramfs,
+    )
+
+
+@check("kernel-damaged", Severity.BLOCKS, source=Source.JUDGEMENT)
+def kernel_damaged(subject: GuestSubject) -> Found | None:
+    """Check that the kernel which the boot loader starts is whole, and for the processor of the system.
+
+    The header of a kernel for x86 has its size. A boot loader refuses one that is cut short.
+    """
+    kernels = [kernel for kernel in subject.guest.kernels if kernel.default]
+    if not kernels or not all(kernel.image_damage for kernel in kernels):
+        return None
+    return Found(
+        f"The boot loader would start {kernels[0].image}, and can't: {kernels[0].image_damage}.",
+        "Install the kernel again on the source system.",
+        kernels[0].image,
+    )
+
+
+@check("init-missing", Severity.BLOCKS, source=Source.JUDGEMENT)
+def init_missing(subject: GuestSubject) -> Found | None:
+    """Check that the first program of the system is there, with the loader of shared libraries that it names.
+
+    Without it the kernel panics, or the initramfs opens a shell. Where the boot loader names another one than
+    /sbin/init (init=), it is not looked for.
+    """
+    guest = subject.guest
+    if not guest.init_problem or guest.root is None or guest.image_based or guest.unknowns or guest.unread:
+        return None
+    return Found(
+        f"The system can't start: {guest.init_problem}.",
+        "Install the package of the init system again (systemd-sysv, systemd, sysvinit), or repair the file system.",
+        "/sbin/init",
+    )
+
+
 @check("kernel-fw-cfg", Severity.WARNS, source=Source.API)
 def kernel_fw_cfg(subject: GuestSubject) -> Found | None:
     """Check that the kernel has CONFIG_FW_CFG_SYSFS if the service needs it.

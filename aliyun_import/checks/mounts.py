@@ -55,18 +55,24 @@ def fstab_device_name(subject: GuestSubject) -> Found | None:
 
 @check(
     "fstab-missing",
-    {Severity.BLOCKS: "", Severity.WARNS: "for swap and if a data disk may hold it", Severity.NOTE: "with nofail"},
+    {
+        Severity.BLOCKS: "",
+        Severity.WARNS: "for swap, the root under systemd, and if a data disk may hold it",
+        Severity.NOTE: "with nofail",
+    },
     source=Source.CHECK_ITEMS,
 )
 def fstab_missing(subject: GuestSubject) -> Found | None:
     """Check that every file system in fstab is on the disk.
 
-    The first boot waits for a UUID or label that no file system has, and ends in emergency mode.
+    The first boot waits for a UUID or label that no file system has, and ends in emergency mode. systemd mounts the
+    root itself, and leaves it read-only if its line is wrong.
     """
     missing = [entry for entry in _mounted(subject) if entry.found is False]
     if not missing:
         return None
-    required = [entry for entry in missing if _is_required(entry)]
+    is_systemd = subject.guest.systemd
+    required = [entry for entry in missing if _is_required(entry) and not (entry.mount_point == "/" and is_systemd)]
     severity = Severity.NOTE
     if required:
         # A data disk of the same push may hold it.

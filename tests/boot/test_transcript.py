@@ -14,6 +14,7 @@ from aliyun_import.boot.transcript import MAX_CHARS, Transcript, lines_of, tail
         (b"\x1b]0;title\x07shell# ", "shell# "),
         (b"caf\xc3\xa9 \xff\n", "café \ufffd\n"),
         (b"a\x00b\x07c\n", "abc\n"),
+        ("for device \x1b[0;1;…9999-cccc.\n".encode(), "for device …9999-cccc.\n"),
     ],
 )
 def test_escape_sequences_are_removed(raw: bytes, expected: str) -> None:

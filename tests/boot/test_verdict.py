@@ -190,3 +190,28 @@ def test_windows_without_a_console_is_unproven() -> None:
     assert judgement.verdict is Verdict.UNPROVEN
     assert "changed 4 times" in judgement.reason
     assert "--boot-screen" in (judgement.remedy or "")
+
+
+def test_everything_that_a_system_lacks_is_listed() -> None:
+    """In the order of the console, each once; of a long list the first five."""
+    failed = [f"[FAILED] Failed to start unit-{number}.service - Unit {number}.\n" for number in range(7)]
+    console = "[ TIME ] Timed out waiting for device dev-x.\n[DEPEND] Dependency failed for swap.target.\n"
+    reason = decided(console + failed[0] + failed[0] + consoles.DEBIAN).reason
+    assert "the device dev-x did not appear; swap.target could not start; a unit failed: unit-0" in reason
+    assert reason.count("unit-0") == 1
+    assert "unit-4" in decided("".join(failed) + consoles.DEBIAN).reason
+    assert "; and 2 more." in decided("".join(failed) + consoles.DEBIAN).reason
+
+
+def test_the_reason_of_a_panic_is_that_of_its_first_line() -> None:
+    """The kernel repeats it at the end of its dump, with a frame around it."""
+    text = "Kernel panic - not syncing: VFS: Unable to mount root fs on unknown-block(0,0)"
+    reason = decided(f"[ 4.0] {text}\n[ 4.1] ---[ end {text} ]---\n").reason
+    assert reason.endswith("unknown-block(0,0).")
+
+
+def test_a_scripted_console_is_named_in_the_reason() -> None:
+    """The verdict is then the sandbox's script, and not that of an image."""
+    line = "aliyun-import sandbox: scripted console, no guest ran and the image was not started (no QEMU)."
+    assert decided(f"{line}\n{consoles.DEBIAN}").reason.endswith(line)
+    assert "sandbox" not in decided(consoles.DEBIAN).reason

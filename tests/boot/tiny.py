@@ -1,6 +1,9 @@
-"""Tiny guests: a boot record that overwrites a sector of its disk, and writes a text to the serial port."""
+"""Tiny guests: a boot record that overwrites a sector of its disk, and programs of UEFI; each writes a text."""
 
+import struct
 from pathlib import Path
+
+from tests.disk import build
 
 MIB = 1024 * 1024
 # Assembled from says.asm in this folder.
@@ -22,4 +25,38 @@ def write_guest(path: Path, text: str) -> Path:
     with path.open("wb") as file:
         file.write(boot_record(text))
         file.truncate(8 * MIB)
+    return path
+
+
+# Assembled from says-uefi.asm (x86_64) and says-uefi.s (arm64): both print what follows them.
+_UEFI_CODE = {
+    build.X86_64: bytes.fromhex("4883ec28488b4a40488d1506000000ff5108f4ebfd"),
+    build.ARM64: bytes.fromhex("f4000010202040f9080440f9e10314aa00013fd67f2003d5ffffff17"),
+}
+_LOADERS = {build.X86_64: "EFI/BOOT/BOOTX64.EFI", build.ARM64: "EFI/BOOT/BOOTAA64.EFI"}
+# The program has one section, of a page.
+_HEADERS_BYTES, _PAGE_BYTES = 0x400, 0x1000
+
+
+def uefi_program(text: str, machine: int) -> bytes:
+    """Return a program of UEFI that prints a text. The form is Microsoft's, "PE Format"."""
+    code = (_UEFI_CODE[machine] + text.encode("utf-16-le") + bytes(2)).ljust(_PAGE_BYTES, b"\0")
+    assert len(code) == _PAGE_BYTES
+    head = b"MZ".ljust(0x3C, b"\0") + struct.pack("<I", 0x40)
+    coff = b"PE\0\0" + struct.pack("<HHIIIHH", machine, 1, 0, 0, 0, 0xF0, 0x22E)
+    optional = struct.pack("<HBBIIIII", 0x20B, 0, 0, _PAGE_BYTES, 0, 0, _PAGE_BYTES, _PAGE_BYTES)
+    optional += struct.pack("<QII", 0, _PAGE_BYTES, 0x200) + bytes(16)
+    optional += struct.pack("<IIIHH", 2 * _PAGE_BYTES, _HEADERS_BYTES, 0, 10, 0) + bytes(36)
+    optional += struct.pack("<I", 16) + bytes(128)
+    section = struct.pack(
+        "<8sIIIIIIHHI", b".text", _PAGE_BYTES, _PAGE_BYTES, _PAGE_BYTES, _HEADERS_BYTES, 0, 0, 0, 0, 0x60000020
+    )
+    return (head + coff + optional[:0xF0].ljust(0xF0, b"\0") + section).ljust(_HEADERS_BYTES, b"\0") + code
+
+
+def write_uefi_guest(path: Path, text: str, *, machine: int = build.X86_64, loader: str = "") -> Path:
+    """Write the disk of a guest that UEFI starts, with 8 MiB."""
+    disk = build.uefi_disk(8 * MIB, machine=machine, path=loader or _LOADERS[machine])
+    build.place(disk, MIB, build.fat({loader or _LOADERS[machine]: uefi_program(text, machine)}))
+    path.write_bytes(disk)
     return path

@@ -208,9 +208,14 @@ def windows() -> Tree:
     }
 
 
-def elf(machine: int = 62) -> bytes:
-    """Make the head of a program for a processor (62 is x86-64, 183 aarch64)."""
-    return b"\x7fELF\x02\x01\x01" + bytes(9) + struct.pack("<HH", 3, machine) + bytes(44)
+def elf(machine: int = 62, *, interpreter: str = "") -> bytes:
+    """Make the head of a program for a processor (62 is x86-64, 183 aarch64), and its interpreter if it has one."""
+    head = b"\x7fELF\x02\x01\x01" + bytes(9) + struct.pack("<HH", 3, machine)
+    if not interpreter:
+        return head + bytes(44)
+    head = (head + bytes(12) + struct.pack("<Q", 64)).ljust(0x36, b"\0") + struct.pack("<HH", 56, 2)
+    empty, name = bytes(56), interpreter.encode() + b"\0"
+    return head.ljust(64, b"\0") + empty + struct.pack("<IIQQQQQQ", 3, 4, 176, 176, 176, len(name), len(name), 1) + name
 
 
 def _linux(version: str) -> Tree:

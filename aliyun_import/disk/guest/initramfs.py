@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from aliyun_import.disk.decompress import MAX_UNPACKED_BYTES, Unpacker
 from aliyun_import.disk.filesystems.interface import text_of
-from aliyun_import.disk.reader import Bad, Reader
+from aliyun_import.disk.reader import Bad, Reader, ReadProblem
 
 MAGICS = (b"070701", b"070702")
 _HEADER_BYTES = 110
@@ -83,6 +83,8 @@ _MAX_PADDING_BYTES = 16 << 20
 _MAX_ARCHIVES = 64
 # dracut's no-hostonly initramfs with all firmware has some 8,000 members.
 _MAX_MEMBERS = 300_000
+# They unpack 20 to 70 MiB a second, the others 200 and more.
+_SLOW = ("xz", "lzma", "bzip2")
 _SUFFIXES = (".ko", ".ko.gz", ".ko.xz", ".ko.zst", ".ko.bz2", ".ko.lz4")
 
 
@@ -100,10 +102,12 @@ class Contents:
     """What an initramfs has: the modules that were looked for.
 
     `packed` is the name of a file system image in which the rest is ("squashfs-root.img" of dracut), else empty.
+    `damage` is why what follows the modules could not be read, empty if it could, or was not read.
     """
 
     modules: frozenset[str]
     packed: str = ""
+    damage: str = ""
 
 
 # dracut --squash and mkosi put most files into an image inside of the archive.
@@ -112,30 +116,42 @@ _VERSION = re.compile(r"(?:^|/)lib/modules/(\d[^/]*)/")
 
 
 def modules_in(
-    file: Reader, wanted: Collection[str], *, version: str = "", limit_bytes: int = MAX_UNPACKED_BYTES
+    file: Reader,
+    wanted: Collection[str],
+    *,
+    version: str = "",
+    whole: bool = False,
+    limit_bytes: int = MAX_UNPACKED_BYTES,
 ) -> Contents:
     """Return which of the wanted modules are in an initramfs, which may unpack to `limit_bytes` in all.
 
-    Modules for another kernel than `version` do not count, unless it is empty. Raises Bad or Unsupported where it could
-    not be read to its end and a wanted module was not found before.
+    Modules for another kernel than `version` do not count, unless it is empty. What follows the last of them is read
+    if the `whole` is wanted and it is not compressed slowly. Raises Bad or Unsupported where it could not be read to
+    its end and a wanted module was not found before.
     """
-    missing, packed = set(wanted), ""
-    for count, path in enumerate(_paths(file, limit_bytes)):
-        name = module_name(path)
-        if name is None:
-            packed = packed or (path if _IMAGES.search(path) else "")
-        else:
-            built_for = _VERSION.search(path)
-            if built_for is None or not version or built_for[1] == version:
-                missing.discard(name)
-        if not missing:
-            break
-        if count >= _MAX_MEMBERS:
-            raise Bad(f"it has more than {_MAX_MEMBERS} members")
-    return Contents(frozenset(wanted) - missing, packed)
+    missing, packed, damage = set(wanted), "", ""
+    try:
+        for count, (path, is_slow) in enumerate(_paths(file, limit_bytes)):
+            name = module_name(path)
+            if name is None:
+                packed = packed or (path if _IMAGES.search(path) else "")
+            else:
+                built_for = _VERSION.search(path)
+                if built_for is None or not version or built_for[1] == version:
+                    missing.discard(name)
+            if not missing and (is_slow or not whole):
+                break
+            if count >= _MAX_MEMBERS:
+                raise Bad(f"it has more than {_MAX_MEMBERS} members")
+    except ReadProblem as trouble:
+        if missing:
+            raise
+        damage = trouble.message if isinstance(trouble, Bad) else ""
+    return Contents(frozenset(wanted) - missing, packed, damage)
 
 
-def _paths(file: Reader, left: int) -> Iterator[str]:
+def _paths(file: Reader, left: int) -> Iterator[tuple[str, bool]]:
+    """Yield the names in all archives, and whether each was compressed slowly."""
     at, archives = 0, 0
     while (begin := _after_zeros(file, at)) is not None:
         archives += 1
@@ -143,11 +159,12 @@ def _paths(file: Reader, left: int) -> Iterator[str]:
             raise Bad(f"it consists of more than {_MAX_ARCHIVES} archives")
         if file.pread(begin, 6) in MAGICS:
             stream = ByteStream(_plain(file, begin))
-            yield from member_names(stream)
+            yield from ((name, False) for name in member_names(stream))
             at = begin + stream.position
             continue
         unpacker = Unpacker(file, begin, limit_bytes=left)
-        yield from _unpacked_paths(unpacker)
+        is_slow = unpacker.codec in _SLOW
+        yield from ((name, is_slow) for name in _unpacked_paths(unpacker))
         if unpacker.end is None or unpacker.end <= begin:
             raise Bad("its compressed part does not end", offset=begin)
         at, left = unpacker.end, left - unpacker.unpacked_bytes

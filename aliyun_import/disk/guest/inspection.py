@@ -33,7 +33,15 @@ from aliyun_import.disk.guest.services import (
     read_sshd,
 )
 from aliyun_import.disk.guest.source_ties import read_source_ties
-from aliyun_import.disk.guest.systems import Machine, System, find_systems, named_volume, read_machine, read_os_release
+from aliyun_import.disk.guest.systems import (
+    Machine,
+    System,
+    find_systems,
+    named_volume,
+    read_init_problem,
+    read_machine,
+    read_os_release,
+)
 from aliyun_import.disk.guest.windows import inspect_windows
 from aliyun_import.disk.reader import Reader, ReadProblem
 from aliyun_import.disk.report import Partition
@@ -174,7 +182,9 @@ class _Inspection:
         units = self._read("the mount units", lambda: read_units(tree, self._names)) or ()
         cloud_init = self._read("cloud-init", lambda: read_cloud_init(tree))
         arguments = next((entry.arguments for entry in entries if entry.default), "")
-        kernels = self._read("the kernels", lambda: find_kernels(files, entries)) or ()
+        kernels = (
+            self._read("the kernels", lambda: find_kernels(files, entries, architecture=machine.architecture)) or ()
+        )
         return GuestReport(
             os_type=OsType.LINUX,
             os_release=self._read("os-release", lambda: read_os_release(tree)),
@@ -205,6 +215,7 @@ class _Inspection:
             stale_searches=self._read("GRUB on the ESP", lambda: read_stale_searches(files, self._names)) or (),
             image_based=self._system.usr is not None or self._system.deployment is not None,
             systemd=self._read("the init system", lambda: has_systemd(tree)),
+            init_problem=self._read("the init program", lambda: read_init_problem(tree, arguments)) or "",
             unknowns=tuple(dict.fromkeys(self.unknowns)),
         )
 

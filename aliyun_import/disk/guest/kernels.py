@@ -13,6 +13,7 @@ from aliyun_import.disk.guest.initramfs import module_name, modules_in
 from aliyun_import.disk.guest.report import DRIVERS, BootEntry, Driver, DriverPlace, Kernel
 from aliyun_import.disk.partitions.boot import pe_header_at
 from aliyun_import.disk.reader import Bad, BytesReader, Reader, ReadProblem, Unsupported, Window, read_exactly
+from aliyun_import.model.request import Architecture
 
 # Each takes one pass over an initramfs. Distributions keep two or three kernels.
 _MAX_KERNELS = 4
@@ -25,6 +26,10 @@ _MODULE_DIRECTORIES = (
 )
 # The setup header of a bzImage: its magic, and 12 bytes behind it a pointer to the version (boot.rst of Linux).
 _MAGIC_AT, _HEAD_BYTES = 0x202, 1024
+# In it, the number of sectors of its first part, and the size of its second one in 16 bytes.
+_SETUP_AT, _SIZE_AT = 0x1F1, 0x1F4
+# The magic of an uncompressed kernel for arm64 (arm64/booting.rst of Linux).
+_ARM_AT = 0x38
 _IMAGES = (
     "/boot/vmlinuz-{0}",
     "/boot/vmlinux-{0}",
@@ -51,12 +56,15 @@ _CONFIG = {
 }
 
 
-def find_kernels(files: BootFiles, entries: Sequence[BootEntry]) -> tuple[Kernel, ...]:
+def find_kernels(
+    files: BootFiles, entries: Sequence[BootEntry], *, architecture: Architecture | None = None
+) -> tuple[Kernel, ...]:
     """Return the kernels that a loader may start first, then the others that have modules, the newest first.
 
-    `entries` are those of the boot loaders, of which the default ones come first.
+    `entries` are those of the boot loaders, of which the default ones come first; `architecture` is that of the
+    programs, None if it is not known.
     """
-    search = _Search(files)
+    search = _Search(files, architecture)
     defaults = [entry for entry in entries if entry.default] or list(entries)
     found: dict[tuple[str, tuple[str, ...]], Kernel] = {}
     for entry in defaults:
@@ -73,8 +81,8 @@ def find_kernels(files: BootFiles, entries: Sequence[BootEntry]) -> tuple[Kernel
 class _Search:
     """The search for the kernels of a system."""
 
-    def __init__(self, files: BootFiles) -> None:
-        self._files, self._tree = files, files.tree
+    def __init__(self, files: BootFiles, architecture: Architecture | None) -> None:
+        self._files, self._tree, self._architecture = files, files.tree, architecture
         self._until_cpu_s = time.process_time() + _ENOUGH_CPU_S
         tree = files.tree
         self._directory = next((place for place in _MODULE_DIRECTORIES if tree.names(place)), _MODULE_DIRECTORIES[0])
@@ -146,7 +154,7 @@ class _Search:
         on_disk = _module_names(tree, f"{directory}/modules.dep") if version else None
         config = _configuration(tree, version) if version else {}
         wanted = [name for name in DRIVERS if name not in (built_in or ()) and config.get(name) != "y"]
-        packed, problem = self._packed(paths, wanted, version if is_sure else "")
+        packed, problem, damage = self._packed(paths, wanted, version if is_sure else "", whole=default)
         drivers = []
         for name in DRIVERS:
             if name in (built_in or ()) or config.get(name) == "y":
@@ -167,29 +175,55 @@ class _Search:
             image=image,
             initramfs=main,
             initramfs_problem=problem,
+            initramfs_damage=damage,
+            image_damage=self._damage_of(image) if default and image else "",
             default=default,
             fw_cfg=config["fw_cfg"] in ("y", "m") if config else None,
             drivers=tuple(drivers),
         )
 
-    def _packed(self, paths: Sequence[str], wanted: Sequence[str], version: str) -> tuple[frozenset[str], str]:
-        """Return which modules are in the files that make up an initramfs, and why the others are not known."""
-        found, problem = frozenset[str](), ""
+    def _packed(
+        self, paths: Sequence[str], wanted: Sequence[str], version: str, *, whole: bool
+    ) -> tuple[frozenset[str], str, str]:
+        """Return which modules the files of an initramfs have, why the others are not known, and what is damaged."""
+        found, problem, damage = frozenset[str](), "", ""
         for path in paths:
             missing = [name for name in wanted if name not in found]
-            if not missing:
+            if not missing and not whole:
                 break
             try:
                 if time.process_time() > self._until_cpu_s:
                     raise Unsupported("it was not unpacked: the kernels before it took too long")
-                contents = modules_in(self._opened(path), missing, version=version)
+                contents = modules_in(self._opened(path), missing, version=version, whole=whole)
             except ReadProblem as trouble:
                 problem = problem or trouble.message
+                damage = damage or (trouble.message if isinstance(trouble, Bad) else "")
                 continue
+            damage = damage or contents.damage
             found |= contents.modules
             if contents.packed and len(contents.modules) < len(missing):
                 problem = problem or f"most of it is in {contents.packed}, a file system image that is not read"
-        return found, problem if len(found) < len(wanted) else ""
+        return found, problem if len(found) < len(wanted) else "", damage
+
+    def _damage_of(self, image: str) -> str:
+        """Return what is wrong with a kernel: it is cut short, or for another processor; empty for nothing."""
+        try:
+            file = self._tree.open(image)
+            head = file.pread(0, _HEAD_BYTES)
+        except ReadProblem:
+            return ""
+        is_arm = head[_ARM_AT : _ARM_AT + 4] == b"ARM\x64"
+        is_x86 = head[_MAGIC_AT : _MAGIC_AT + 4] == b"HdrS"
+        if is_arm and self._architecture in (Architecture.X86_64, Architecture.I386):
+            return "it is for arm64"
+        if is_x86 and self._architecture is Architecture.ARM64:
+            return "it is for x86"
+        if not is_x86:
+            return ""
+        (paragraphs,) = struct.unpack_from("<I", head, _SIZE_AT)
+        whole = ((head[_SETUP_AT] or 4) + 1) * 512 + paragraphs * 16
+        # The size is rounded up to 16 bytes.
+        return f"it has {file.size} bytes of {whole}" if file.size + 15 < whole else ""
 
     def _opened(self, path: str) -> Reader:
         """Open an initramfs; that of a unified kernel image is a section of the image."""

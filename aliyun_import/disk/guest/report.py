@@ -78,12 +78,16 @@ class Kernel:
 
     `default`: a boot loader may start this one, as far as its configuration shows; `initramfs_problem` is why its
     contents are not known, empty when they are. `fw_cfg`: it has CONFIG_FW_CFG_SYSFS (None: not known).
+    `initramfs_damage` is why it can't be unpacked to its end, which is looked for in a default one without slow
+    compression; `image_damage` is what is wrong with the kernel itself; both are empty for nothing.
     """
 
     version: str
     image: str = ""
     initramfs: str = ""
     initramfs_problem: str = ""
+    initramfs_damage: str = ""
+    image_damage: str = ""
     default: bool = False
     fw_cfg: bool | None = None
     drivers: tuple[Driver, ...] = ()
@@ -262,7 +266,8 @@ class GuestReport:
 
     `unread` are the volumes with a file system that is not read: its name and the volume. `uncertain` is a sentence
     about why another system than this one may be started, empty when it is this one. `tools` are the programs that
-    make an initramfs or the configuration of a boot loader; `systemd` is whether it is the init system. `image_based`:
+    make an initramfs or the configuration of a boot loader; `systemd` is whether it is the init system, `init_problem`
+    is why the kernel can't start its first program, empty if nothing is known of a reason. `image_based`:
     its root is a deployment of ostree, or its /usr a volume of its own, and only its own loader finds its kernels.
     `stale_searches` are the UUIDs that GRUB on the ESP looks for, if none of them is on the disk.
     `grub_version` is the version of GRUB's modules, `boot_features` those of the file system with /boot.
@@ -297,6 +302,7 @@ class GuestReport:
     source_ties: tuple[SourceTie, ...] = ()
     tools: tuple[str, ...] = ()
     systemd: bool | None = None
+    init_problem: str = ""
     unread: tuple[Evidence, ...] = ()
     uncertain: str = ""
     image_based: bool = False

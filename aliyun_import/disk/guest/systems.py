@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from aliyun_import.disk.filesystems.interface import FileSystem, Kind
 from aliyun_import.disk.filesystems.registry import Volume
-from aliyun_import.disk.filesystems.tree import Tree
+from aliyun_import.disk.filesystems.tree import Tree, TreeFile
 from aliyun_import.disk.guest.disk_names import DiskNames
 from aliyun_import.disk.guest.report import OsRelease
 from aliyun_import.disk.reader import Missing, ReadProblem
@@ -54,6 +54,10 @@ _PROGRAMS = (
     "/lib/systemd/systemd",
     "/bin/busybox",
 )
+# Where the kernel and initramfs look for the first program.
+_INITS = ("/sbin/init", "/etc/init", "/bin/init", "/usr/lib/systemd/systemd", "/lib/systemd/systemd")
+_PT_INTERP = 3
+_MAX_PROGRAM_HEADERS, _MAX_PATH_BYTES = 64, 4096
 # e_machine of the ELF header.
 _MACHINES = {
     3: "i386",
@@ -255,3 +259,33 @@ def _boot_links(tree: Tree) -> Iterator[str]:
             for system in tree.names(f"/ostree/{boot}"):
                 for checksum in tree.names(f"/ostree/{boot}/{system}"):
                     yield f"/ostree/{boot}/{system}/{checksum}/0"
+
+
+def read_init_problem(tree: Tree, arguments: str) -> str:
+    """Return why the first program of the system can't be started, empty if it can, as far as is known.
+
+    `arguments` are those of the kernel: what init= names may be on a volume that the initramfs mounts (NixOS). An init
+    that is a script, or has no interpreter, is not looked into.
+    """
+    if re.search(r"(?:^|\s)init=", arguments):
+        return ""
+    init = next((path for path in _INITS if tree.exists(path)), None)
+    if init is None:
+        return f"there is no {_INITS[0]}"
+    interpreter = _interpreter(tree.open(init))
+    return f"{init} needs {interpreter}, which is not there" if interpreter and not tree.exists(interpreter) else ""
+
+
+def _interpreter(file: TreeFile) -> str:
+    """Return the interpreter that an ELF program of 64 bits names (PT_INTERP), empty where there is none."""
+    head = file.pread(0, 64)
+    if len(head) < 64 or head[:6] != b"\x7fELF\x02\x01":
+        return ""
+    (table_at,) = struct.unpack_from("<Q", head, 0x20)
+    entry_bytes, count = struct.unpack_from("<HH", head, 0x36)
+    for number in range(min(count, _MAX_PROGRAM_HEADERS)):
+        entry = file.pread(table_at + number * entry_bytes, 56)
+        if len(entry) == 56 and struct.unpack_from("<I", entry)[0] == _PT_INTERP:
+            at, size = struct.unpack_from("<Q", entry, 8)[0], struct.unpack_from("<Q", entry, 32)[0]
+            return file.pread(at, min(size, _MAX_PATH_BYTES)).split(b"\0")[0].decode("utf-8", "replace")
+    return ""

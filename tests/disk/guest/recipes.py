@@ -105,6 +105,7 @@ def system(release: str, *, version: str = "6.6.30", modules: str = "/usr/lib/mo
     dep = "".join(f"{path}:\n" for path in module_paths(name for name in DRIVERS if name not in builtin))
     tree: Files = {
         "/bin": Link("usr/bin"), "/sbin": Link("usr/sbin"), "/lib": Link("usr/lib"), "/usr/bin/sh": elf(),
+        "/usr/sbin/init": elf(),
         "/usr/bin/passwd": elf(), "/usr/sbin/sshd": elf(), "/etc/passwd": b"root:x:0:0:root:/root:/bin/sh\n",
         "/etc/shadow": b"root:*:19000::::::\n", "/etc/os-release": release.encode(), "/etc/machine-id": b"",
         "/usr/bin/cloud-init": b"#!", "/usr/bin/growpart": b"#!",
@@ -132,6 +133,7 @@ def distribution(name: str, version: str = "1", like: str = "") -> str:
 def kernel(version: str = "") -> bytes:
     """Return a bzImage with a version in its header, or without one."""
     head = bytearray(1024)
+    head[0x1F1] = 1
     head[510:520] = b"\x55\xaa\xeb\x6aHdrS\x0f\x02"
     if version:
         struct.pack_into("<H", head, 0x20E, 0x100)

@@ -36,7 +36,7 @@ from tests.disk.guest.recipes import (
     wants,
 )
 from tests.disk.guest.test_kernels import ZSTD, lz4_frame
-from tests.disk.trees import Link, cpio
+from tests.disk.trees import Link, cpio, elf, module_paths
 
 V, ARGS = "6.6.30", f"root=UUID={R} ro quiet net.ifnames=0"
 USR_TYPE = "5dfbf5f4-2848-4bac-aa5e-0d9a20b745a6"
@@ -92,9 +92,14 @@ def flavours(name: str, flavour: dict[str, str], image: str, initrd: str, *, net
     return tree | NETWORKS[net] | {"/boot/grub/grub.cfg": grub_menu(*entries, default=first)}
 
 
+def without(tree: Files, *paths: str) -> Files:
+    """Return a system without some files."""
+    return {path: content for path, content in tree.items() if path not in paths}
+
+
 def without_rule(tree: Files) -> Files:
     """Return a system without the rule of systemd 209 and later that names network cards."""
-    return {path: content for path, content in tree.items() if path != SETUP_LINK}
+    return without(tree, SETUP_LINK)
 
 
 def on_esp(*, loader: str = "", extra: dict[str, bytes] | None = None) -> dict[str, bytes]:
@@ -174,6 +179,10 @@ MANAGER_ETH0: Files = {
 NO_AUTO_DEFAULT: Files = {"/usr/lib/NetworkManager/conf.d/00-server.conf": b"[main]\nno-auto-default=*\n"}
 EXTLINUX_BY_PLACE = (
     f"DEFAULT a\nLABEL a\n LINUX /boot/vmlinuz-{V}\n APPEND {BY_PLACE}\n INITRD /boot/initrd.img-{V}\n".encode()
+)
+# The drivers come first, and most of it follows.
+LONG = gzip.compress(
+    cpio([*(f"usr/lib/modules/{V}/{path}" for path in module_paths(DRIVERS)), *(f"bin/{n:05d}" for n in range(20_000))])
 )
 NO_VIRTIO = packed(drivers=("nvme",))
 UKI = unified(initrd=packed())
@@ -669,6 +678,51 @@ TABLE: dict[str, tuple[Guest, str]] = {
     "unknown boot code": (mbr(root(DEBIAN), code=UNKNOWN_CODE), "unknown:nothing-starts"),
     "standard code without an active partition": (mbr(root(DEBIAN), code=STANDARD), "blocks:nothing-starts"),
     "stale GRUB beside UEFI": (uefi({}, root(DEBIAN)), ""),
+    "initramfs is cut short behind the drivers": (
+        bios(root(debian(more={f"/boot/initrd.img-{V}": LONG[:-1000]}))),
+        "warns:initramfs-damaged",
+    ),
+    "initramfs is cut short, xz": (
+        bios(root(debian(more={f"/boot/initrd.img-{V}": packed(pack=lambda data: lzma.compress(data)[:100])}))),
+        "unknown:initramfs-unread warns:initramfs-damaged",
+    ),
+    "kernel is cut short": (bios(root(debian(more={f"/boot/vmlinuz-{V}": kernel(V)[:1000]}))), "blocks:kernel-damaged"),
+    "kernel for arm64": (
+        bios(root(debian(more={f"/boot/vmlinuz-{V}": (bytes(0x38) + b"ARMd").ljust(4096, b"x")}))),
+        "blocks:kernel-damaged",
+    ),
+    "no init": (bios(root(without(DEBIAN, "/usr/sbin/init", "/usr/lib/systemd/systemd"))), "blocks:init-missing"),
+    "init without its loader of libraries": (
+        bios(root(DEBIAN | {"/usr/sbin/init": elf(interpreter="/lib64/ld-linux-x86-64.so.2")})),
+        "blocks:init-missing",
+    ),
+    "init with its loader of libraries": (
+        bios(
+            root(
+                DEBIAN
+                | {
+                    "/usr/sbin/init": elf(interpreter="/lib64/ld-linux-x86-64.so.2"),
+                    "/lib64": Link("usr/lib64"),
+                    "/usr/lib64/ld-linux-x86-64.so.2": elf(),
+                }
+            )
+        ),
+        "",
+    ),
+    "init named by the boot loader": (
+        bios(root(without(debian(arguments=f"{ARGS} init=/opt/init"), "/usr/sbin/init", "/usr/lib/systemd/systemd"))),
+        "",
+    ),
+    "fstab names another root, systemd": (
+        bios(root(debian(more={"/etc/fstab": f"UUID={B} / ext4 x 0 1\n".encode()}))),
+        "warns:fstab-missing",
+    ),
+    "fstab names another root, no systemd": (
+        bios(
+            root(without(debian(more={"/etc/fstab": f"UUID={B} / ext4 x 0 1\n".encode()}), "/usr/lib/systemd/systemd"))
+        ),
+        "blocks:fstab-missing",
+    ),
     "kernel is empty": (bios(root(debian(more={f"/boot/vmlinuz-{V}": b""}))), "blocks:kernel-missing"),
     "initramfs of another version": (
         bios(root(debian("kali", more={f"/boot/initrd.img-{V}": packed("6.6.29")}))),
