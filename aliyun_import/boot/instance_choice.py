@@ -177,6 +177,11 @@ def network_of(options: CloudBootOptions, cloud: Cloud) -> tuple[VSwitch, Securi
     """Return the vSwitch and the security group of an instance: the given ones, or those with the tag of boot tests."""
     vswitches = cloud.instances.vswitches(options.vswitch_id)
     groups = cloud.instances.security_groups(options.security_group_id)
+    given = {_VSWITCH: options.vswitch_id, _GROUP: options.security_group_id}
+    found = {_VSWITCH: vswitches, _GROUP: groups}
+    untagged = [kind for kind in found if not found[kind] and given[kind] is None]
+    if untagged:
+        raise _none_tagged(untagged, cloud.region)
     vswitch = _only(_VSWITCH, _of_same_vpc(vswitches, groups), options.vswitch_id, region=cloud.region)
     group = _only(_GROUP, _of_same_vpc(groups, vswitches), options.security_group_id, region=cloud.region)
     if vswitch.vpc_id != group.vpc_id:
@@ -203,14 +208,22 @@ def _only(kind: _Kind, found: tuple[Network, ...], given: str | None, *, region:
             code="request-invalid",
             remedy=f"Pass {kind.option} with the id of a {kind.name} of the region of --region.",
         )
-    ids = [one.id for one in found]
-    tag = f"`{kind.tag_command} --Tag.1.Key {BOOT_TEST_TAG} --RegionId {region}`"
     raise RefusedError(
-        f"{'Several' if found else 'No'} {kind.plural} in {region} have the tag {BOOT_TEST_TAG}"
-        f"{': ' if found else ''}{', '.join(ids)}.",
+        f"Several {kind.plural} in {region} have the tag {BOOT_TEST_TAG}: {', '.join(one.id for one in found)}.",
         code="boot-network-missing",
-        cause=f"Without {kind.option} a boot test takes the {kind.name} with this tag.",
-        remedy=f"Pass {kind.option}, or leave the tag on one alone." if found else f"Pass {kind.option}, or run {tag}.",
+        cause=f"Without {kind.option} a boot test takes the only {kind.name} with this tag.",
+        remedy=f"Pass {kind.option}, or leave the tag on one alone.",
+    )
+
+
+def _none_tagged(kinds: list[_Kind], region: str) -> RefusedError:
+    names, options = " and no ".join(one.name for one in kinds), " and ".join(one.option for one in kinds)
+    tags = " and ".join(f"`{one.tag_command} --Tag.1.Key {BOOT_TEST_TAG} --RegionId {region}`" for one in kinds)
+    return RefusedError(
+        f"No {names} in {region} has the tag {BOOT_TEST_TAG}.",
+        code="boot-network-missing",
+        cause=f"Without {options} a boot test takes what has this tag.",
+        remedy=f"Pass {options}, or tag one of yours: {tags}.",
     )
 
 

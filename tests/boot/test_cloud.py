@@ -569,8 +569,8 @@ def test_a_tagged_network_need_not_be_given(place: Place) -> None:
 @pytest.mark.parametrize(
     ("tagged", "options", "says"),
     [
-        ((), {}, "No vSwitches in cn-hangzhou have the tag import-boot-test"),
-        ((VSWITCH,), {}, "No security groups in cn-hangzhou"),
+        ((), {}, "No vSwitch and no security group in cn-hangzhou has the tag import-boot-test"),
+        ((VSWITCH,), {}, "No security group in cn-hangzhou"),
         ((VSWITCH, "vsw-sandbox-cn-hangzhou-b", GROUP), {}, f"Several vSwitches .*{VSWITCH}, "),
         ((VSWITCH, "sg-sandbox2-cn-hangzhou"), {}, "is in vpc-sandbox-cn-hangzhou, the security group"),
         ((GROUP,), {"vswitch_id": "vsw-sandbox2-cn-hangzhou-a"}, "is in vpc-sandbox2-cn-hangzhou"),

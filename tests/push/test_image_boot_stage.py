@@ -221,7 +221,7 @@ def test_a_name_that_is_taken_meanwhile_is_not_taken_away(machine: Machine, tmp_
 
     machine.emit = emit
     error = machine.failure(NameTaken, **NETWORK)
-    assert "is usable, and is named web-new-" in (error.remedy or "")
+    assert "is usable, and keeps the name web-new-" in (error.remedy or "")
     images = machine.sandbox.state.part(Ecs).images
     taken = next(one for one in images.values() if one.name == "web")
     del images[taken.id]
@@ -246,7 +246,7 @@ def test_interrupted_it_deletes_the_instance_and_is_resumed(machine: Machine) ->
 
     machine.emit = emit
     error = machine.failure(Interrupted, **NETWORK)
-    assert "is usable, and is named web-new-" in (error.remedy or "")
+    assert "is usable, and keeps the name web-new-" in (error.remedy or "")
     assert (started(machine), instances(machine)) == (1, 0)
     machine.emit = lambda _: None
     assert machine.push(**NETWORK).image_name == "web"
@@ -274,7 +274,7 @@ def test_a_refusal_after_the_import_keeps_the_image(machine: Machine, fault: Fau
     machine.emit = emit
     error = machine.failure(AliyunImportError, **NETWORK)
     assert int(error.exit_code) == exit_code
-    assert "is usable, and is named web-new-" in (error.remedy or "")
+    assert "is usable, and keeps the name web-new-" in (error.remedy or "")
     assert not instances(machine)
     machine.sandbox.faults.clear()
     machine.emit = lambda _: None

@@ -265,11 +265,13 @@ def push(
     already. Run again after an interruption, the same command resumes.
     """
     from aliyun_import.cli.context import command_context, given_options
+    from aliyun_import.push.image_boot_stage import refuse_contradictions
 
     if options.boot_test == "cloud" and not options.dry_run and not sandbox:
         refuse_unasked(yes=yes)
     elif "yes" in {one.name for one in given_options()} and options.boot_test != "cloud":
         raise click.UsageError("--yes needs --boot-test cloud.")
+    refuse_contradictions(options)
     with _sandbox(cloud) if sandbox else _real_cloud(options.state_dir) as (config, state_dir):
         _refuse_ineffective(options, transfer)
         options = replace(options, transfer=transfer, state_dir=state_dir, name_given=bool(image.name))
