@@ -24,6 +24,7 @@ from aliyun_import.journal import default_state_dir, open_journal
 from aliyun_import.model.image import Image, Task
 from aliyun_import.model.objects import UploadedObject
 from aliyun_import.model.request import DiskFormat, DiskRequest, ImportRequest
+from aliyun_import.push.cloud_leftovers import find_in_ecs, remove_from_ecs
 from aliyun_import.push.diagnose import diagnose as diagnose_account
 from aliyun_import.push.diagnosis import (
     Diagnosis,
@@ -245,7 +246,8 @@ def cleanup(
     Searched are aliyun-import/, the keys in the journals of `state_dir`, and each of `prefixes`. Without `bucket` it is
     the bucket that a push without a bucket uses. Nothing is removed that `remove` does not name: an unfinished upload
     may belong to a push that runs now. RefusedError "object-in-use" if a running import reads an object that `remove`
-    names, unless `force`.
+    names, unless `force`. Listed, too, are the instances of boot tests in the region, and images that did not get their
+    names since; those that a process of this machine works with are refused likewise.
     """
     context = system_context(emit=on_event, cancel=cancel)
     services = _services(client, context)
@@ -270,6 +272,8 @@ def cleanup(
         in_use=in_use,
         force=force,
         region=client.region,
+        in_ecs=find_in_ecs(services, context, directory),
+        remove_from_ecs=lambda one: remove_from_ecs(services, one, directory),
     )
 
 

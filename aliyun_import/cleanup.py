@@ -11,7 +11,7 @@ tag of a push; an unfinished upload can't be distinguished from one of another p
 import glob
 import re
 import shlex
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from fnmatch import fnmatchcase
@@ -35,14 +35,22 @@ class LeftoverKind(StrEnum):
     OBJECT = "object"
     MANIFEST = "manifest"
     ZEROS = "object of zeros"
+    INSTANCE = "instance of a boot test"
+    IMAGE = "image without its name"
+
+    @property
+    def is_in_ecs(self) -> bool:
+        """Whether it is in ECS, where its key is an id; the others are in the bucket."""
+        return self in (LeftoverKind.INSTANCE, LeftoverKind.IMAGE)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Leftover:
     """One leftover. `size_bytes` is what OSS stores for it, `since_s` the time of its creation, if known.
 
-    With `has_manifest` an object can be the base of a later push. `used_by` is the id of the task that reads the
-    object, or of the image that is being made of it.
+    `key` is the id of an instance or image. With `has_manifest` an object can be the base of a later push. `used_by` is
+    the id of the task that reads the object, or of the image that is being made of it, or the process of this machine
+    that works with the instance or image.
     """
 
     kind: LeftoverKind
@@ -65,7 +73,7 @@ class Places:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CleanupResult:
-    """Leftovers of a bucket: those that stay, those that were removed.
+    """Leftovers of a bucket, and of boot tests in its region: those that stay, those that were removed.
 
     `other_buckets` are buckets that, by the journals of this machine, may have leftovers too.
     """
@@ -87,16 +95,20 @@ def clean_up(
     in_use: Mapping[str, str] | None = None,
     force: bool = False,
     region: str = "",
+    in_ecs: tuple[Leftover, ...] = (),
+    remove_from_ecs: Callable[[Leftover], None] = lambda _: None,
 ) -> CleanupResult:
     """List what is left in a bucket and remove what a key or pattern of `remove` names; a bucket may not exist.
 
-    A text that is the key of a leftover is that key and no pattern. `in_use` has what runs by the URLs of the objects
-    that it reads: RefusedError "object-in-use", before anything is removed, unless `force`.
+    `in_ecs` are leftovers of boot tests, which are listed too, and removed by `remove_from_ecs`; a pattern for them
+    begins with "i-" or "m-". A text that is the key of a leftover is that key and no pattern. `in_use` has what runs by
+    the URLs of the objects that it reads: RefusedError "object-in-use", before anything is removed, unless `force`.
     """
-    found = find_leftovers(store, places, in_use=in_use or {}) if store.bucket_info() is not None else ()
+    in_bucket = find_leftovers(store, places, in_use=in_use or {}) if store.bucket_info() is not None else ()
+    found = (*in_ecs, *in_bucket)
     named: set[str] = set()
     for pattern in remove:
-        keys = {one.key for one in found}
+        keys = {one.key for one in found if not one.kind.is_in_ecs or one.key[:2] == pattern[:2]}
         matching = {pattern} if pattern in keys else {key for key in keys if fnmatchcase(key, pattern)}
         named |= matching
         if not matching:
@@ -105,7 +117,10 @@ def clean_up(
     if not force:
         _refuse_used([one for one in removed if one.used_by], bucket=store.bucket, region=region)
     for one in removed:
-        remove_leftover(store, one)
+        if one.kind.is_in_ecs:
+            remove_from_ecs(one)
+        else:
+            remove_leftover(store, one)
         context.emit(Changed(what=f"removed {one.kind}", name=one.key))
     return CleanupResult(
         bucket=store.bucket,
@@ -129,7 +144,16 @@ def _refuse_used(used: Sequence[Leftover], *, bucket: str, region: str) -> None:
     if not used:
         return
     first = used[0]
-    others = f" (and {len(used) - 1} other objects are in use)" if used[1:] else ""
+    others = f" (and {len(used) - 1} more are in use)" if used[1:] else ""
+    if first.kind.is_in_ecs:
+        raise RefusedError(
+            f"The {first.kind} {first.key} is that of {first.used_by}{others}; nothing was removed.",
+            code="object-in-use",
+            cause="A boot test fails when what it works with is removed.",
+            remedy=f"Wait for {first.used_by} to end, or stop it, which deletes its instance. --force removes it "
+            "regardless.",
+            details={"key": first.key, "used_by": first.used_by},
+        )
     is_task = first.used_by.startswith("t-")
     wait = f"`{shlex.join(['aliyun-import', 'task', 'wait', first.used_by, '--region', region])}` waits for it. "
     raise RefusedError(

@@ -196,7 +196,7 @@ class ErrorCode(CodeRow):
     OBJECT_MISSING = "object-missing", e.ObjectMissing, "The object does not exist.", "Check the key, or push again."
     OBJECT_EXISTS = ("object-exists", e.ObjectExists, "An object with this key exists.",
                      "Pass another --key, or remove that object if it is not needed.")
-    OBJECT_IN_USE = "object-in-use", e.RefusedError, "A running import reads the object that was to be removed."
+    OBJECT_IN_USE = "object-in-use", e.RefusedError, "A running import or boot test uses what was to be removed."
     OBJECT_REPLACED = ("object-replaced", e.ImportFailed, "The object was replaced by another while ECS imported it.",
                        "Use a --bucket in which nobody else may write, and push the disk again.")
     OBJECT_EMPTY = "object-empty", e.RefusedError, "The object has no bytes.", "Push the disk again."

@@ -22,7 +22,7 @@ from aliyunsdkecs.request.v20140526.RunInstancesRequest import RunInstancesReque
 from aliyun_import.cloud.credentials.source import CredentialsSource
 from aliyun_import.cloud.ecs import DRY_RUN_PASSED, tag_list
 from aliyun_import.cloud.endpoints import Endpoints
-from aliyun_import.cloud.transport.answer import Fields, objects, text, whole, word
+from aliyun_import.cloud.transport.answer import Fields, objects, seconds_of, text, whole, word
 from aliyun_import.cloud.transport.rpc import RpcService, unreadable
 from aliyun_import.cloud.transport.settings import Timeouts
 from aliyun_import.errors import AliyunImportError
@@ -200,6 +200,8 @@ class EcsInstances(RpcService):
                 status=text(one, "Status"),
                 zone=word(one, "ZoneId"),
                 is_windows=text(one, "OSType").lower() == "windows",
+                created_s=seconds_of(text(one, "CreationTime")),
+                tags={word(tag, "TagKey"): text(tag, "TagValue") for tag in objects(one, "Tags", "Tag")},
             )
             for one in objects(answer, "Instances", "Instance")
         )

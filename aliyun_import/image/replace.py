@@ -18,7 +18,7 @@ from aliyun_import.errors import AccessError, NameTaken, RefusedError
 from aliyun_import.events import Changed, Noted, Warned
 from aliyun_import.image.find_existing import clear_failed, name_holder, name_taken
 from aliyun_import.limits import MAX_NAME_CHARS
-from aliyun_import.model.image import Image, ImageStatus
+from aliyun_import.model.image import PUSH_ID_TAG, Image, ImageStatus
 from aliyun_import.services.interface import ImageService
 
 POLICIES = ("rename", "delete")
@@ -48,6 +48,12 @@ Step = Rename | Delete
 def temporary_name(name: str, push_id: str) -> str:
     """Return the name of an image while it is created: at most 128 characters, the same for the same push."""
     return _with_ending(name, f"-new-{re.sub(r'[^A-Za-z0-9]', '', push_id)[:8]}")
+
+
+def has_temporary_name(image: Image) -> bool:
+    """Return whether an image has the name that it had while a push created it."""
+    push_id = image.tags.get(PUSH_ID_TAG, "")
+    return bool(push_id) and image.name.endswith(temporary_name("", push_id))
 
 
 def retired_name(name: str, new: Image) -> str:

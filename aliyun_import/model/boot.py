@@ -1,7 +1,7 @@
 """Result of a boot test: frozen values."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 
 from aliyun_import.model.request import Architecture, BootMode
@@ -159,6 +159,8 @@ class Instance:
     status: str
     zone: str
     is_windows: bool = False
+    created_s: float | None = None
+    tags: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

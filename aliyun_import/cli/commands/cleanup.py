@@ -28,10 +28,10 @@ _options = panel(
         "patterns",
         multiple=True,
         metavar="KEY",
-        help="Remove what has this key, or matches it as a pattern such as 'aliyun-import/web-*'; repeatable. A "
-        "removed upload can't be resumed. An object that a running import reads is refused.",
+        help="Remove what has this key or id, or matches it as a pattern such as 'aliyun-import/web-*' or 'i-*'; "
+        "repeatable. A removed upload can't be resumed. What a running import or boot test uses is refused.",
     ),
-    option("--force", is_flag=True, help="Remove an object even if a running import reads it; that import fails."),
+    option("--force", is_flag=True, help="Remove it even if a running import or boot test uses it, which then fails."),
     option(
         "--state-dir",
         type=click.Path(file_okay=False, path_type=Path),
@@ -64,12 +64,14 @@ def cleanup(
     cloud: CloudOptions,
     output: OutputOptions,
 ) -> None:
-    """List, and remove, what earlier pushes left in a bucket: unfinished uploads, kept objects, their manifests.
+    """List, and remove, what earlier pushes left: unfinished uploads, kept objects, their manifests, boot tests.
 
     Searches aliyun-import/, the keys in the journals of this machine, and each --prefix. Below a --prefix it lists
     objects that this tool uploaded, and all unfinished uploads.
 
-    Leftovers cost storage. A push that runs now shows as an unfinished upload too: nothing is removed that --remove
+    Of boot tests in the region it lists the instances, and the images that did not get their names.
+
+    Leftovers cost money. A push that runs now shows as an unfinished upload too: nothing is removed that --remove
     does not name.
     """
     from aliyun_import import api
@@ -133,7 +135,7 @@ def _text(leftovers: "Sequence[Leftover]") -> str:
     from aliyun_import.sizes import size
 
     rows = [
-        (one.kind.value, size(one.size_bytes), _since(one.since_s), one.used_by, one.key)
+        (one.kind.value, "" if one.kind.is_in_ecs else size(one.size_bytes), _since(one.since_s), one.used_by, one.key)
         for one in escaped(tuple(leftovers))
     ]
     # A column without a text is left out, and its head with it.

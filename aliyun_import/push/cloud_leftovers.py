@@ -1,0 +1,96 @@
+"""Leftovers of boot tests in ECS: instances, and images that did not get their names.
+
+An instance has the tag of boot tests. An image has its temporary name if that ends with the push id in its tag. What a
+process of this machine works with is marked by it; what another machine works with looks like a leftover.
+"""
+
+from collections.abc import Iterator, Mapping
+from contextlib import suppress
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from aliyun_import.boot.cloud_journal import past_run, tests_directory
+from aliyun_import.cleanup import Leftover, LeftoverKind
+from aliyun_import.context import Context
+from aliyun_import.errors import LocalStateError, PermissionDenied
+from aliyun_import.events import Noted
+from aliyun_import.image.replace import has_temporary_name
+from aliyun_import.journal import copy_journal, open_journal, read_journals
+from aliyun_import.model.boot import BOOT_TEST_TAG
+from aliyun_import.push.state import fold
+from aliyun_import.services.interface import Services
+
+
+def find_in_ecs(services: Services, context: Context, state_dir: Path) -> tuple[Leftover, ...]:
+    """Return the leftovers of boot tests in the region; what these credentials can't list is noted."""
+    found: list[Leftover] = []
+    for list_some in (_instances, _images):
+        try:
+            found += list_some(services, state_dir)
+        except PermissionDenied as error:
+            context.emit(Noted(message=f"Leftovers of boot tests are not known: {error.summary}"))
+    return tuple(found)
+
+
+def remove_from_ecs(services: Services, leftover: Leftover, state_dir: Path) -> None:
+    """Delete an instance or an image; succeeds if it is gone. No later boot test continues with the instance."""
+    if leftover.kind is LeftoverKind.IMAGE:
+        services.images.delete_image(leftover.key)
+        return
+    services.instances.delete_instance(leftover.key)
+    for identity, entries in _tests(state_dir):
+        past = past_run(entries)
+        if past is not None and past.instance_id == leftover.key and not past.is_ended:
+            # A test that runs ends by itself, and a journal that can't be written keeps nothing running.
+            with suppress(LocalStateError), open_journal(tests_directory(state_dir), identity) as journal:
+                journal.write("instance-ended")
+
+
+def _instances(services: Services, state_dir: Path) -> Iterator[Leftover]:
+    tests = {past.call.client_token: identity for identity, entries in _tests(state_dir) if (past := past_run(entries))}
+    for one in services.instances.instances(tags={BOOT_TEST_TAG: ""}):
+        identity = tests.get(one.tags.get(BOOT_TEST_TAG, ""))
+        yield Leftover(
+            kind=LeftoverKind.INSTANCE,
+            key=one.instance_id,
+            size_bytes=0,
+            since_s=one.created_s,
+            used_by=_user(tests_directory(state_dir), identity),
+        )
+
+
+def _images(services: Services, state_dir: Path) -> Iterator[Leftover]:
+    pushes = {fold(entries).image_id: entries[0]["identity"] for _, entries in read_journals(state_dir) if entries}
+    for one in services.images.images():
+        if has_temporary_name(one) and one.status.usable:
+            yield Leftover(
+                kind=LeftoverKind.IMAGE,
+                key=one.image_id,
+                size_bytes=0,
+                since_s=_seconds(one.created),
+                used_by=_user(state_dir, pushes.get(one.image_id)),
+            )
+
+
+def _tests(state_dir: Path) -> Iterator[tuple[Mapping[str, str], tuple[Mapping[str, Any], ...]]]:
+    for _, entries in read_journals(tests_directory(state_dir)):
+        if entries:
+            yield entries[0]["identity"], entries
+
+
+def _seconds(text: str) -> float | None:
+    try:
+        return datetime.fromisoformat(text).timestamp()
+    except ValueError:
+        return None
+
+
+def _user(directory: Path, identity: Mapping[str, str] | None) -> str:
+    """Return the process that holds a journal, empty if none does."""
+    try:
+        if identity is not None:
+            copy_journal(directory, identity)
+    except LocalStateError as error:
+        return f"process {error.details['pid']}" if "pid" in error.details else ""
+    return ""
