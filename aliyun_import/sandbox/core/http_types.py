@@ -1,11 +1,12 @@
-"""Requests, answers and operation tables, apart from sockets."""
+"""Requests, answers, XML bodies and operation tables, apart from sockets."""
 
 import re
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING, Generic, TypeVar
 from urllib.parse import unquote_plus
+from xml.sax.saxutils import escape
 
 if TYPE_CHECKING:
     from aliyun_import.sandbox.core.faults import Fault
@@ -212,3 +213,19 @@ class Operation(Generic[C, R]):
     params: tuple[str, ...] = ()
     """The parameters that it takes; a name that ends in * stands for all that begin so."""
     do: Callable[[C], R]
+
+
+def xml_element(name: str, value: object) -> str:
+    """Return an element: a mapping holds children in order, a list repeats its element, None is omitted."""
+    match value:
+        case None:
+            return ""
+        case list():
+            return "".join(xml_element(name, item) for item in value)
+        case Mapping():
+            inner = "".join(xml_element(child, item) for child, item in value.items())
+        case bool():
+            inner = "true" if value else "false"
+        case _:
+            inner = escape(str(value))
+    return f"<{name}>{inner}</{name}>"

@@ -11,11 +11,10 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from fnmatch import fnmatchcase
 from urllib.parse import quote
-from xml.sax.saxutils import escape
 
 from aliyun_import.sandbox.auth.policies import may, rpc_resources
 from aliyun_import.sandbox.auth.rpc_signature import authenticate, call_parameters
-from aliyun_import.sandbox.core.http_types import Answer, BodyTooLargeError, Operation, Request
+from aliyun_import.sandbox.core.http_types import Answer, BodyTooLargeError, Operation, Request, xml_element
 from aliyun_import.sandbox.core.rpc_errors import Refusal
 from aliyun_import.sandbox.core.state import AccessKey, State
 
@@ -81,6 +80,11 @@ class RpcCall:
         if text not in ("true", "false"):
             raise Refusal("InvalidParameter", name)
         return text == "true"
+
+    def end_dry_run(self) -> None:
+        """Refuse with DryRunOperation a call that only asks whether it would be carried out."""
+        if self.flag("DryRun"):
+            raise Refusal("DryRunOperation")
 
     def choice(self, name: str, values: tuple[str, ...], code: str) -> str:
         """Return one of the values, or an empty text if it is missing; refuses with `code`, which may take the name."""
@@ -205,19 +209,7 @@ def _body(root: str, fields: dict[str, Value], *, as_json: bool) -> tuple[str, b
     """Return the content type and the body; `root` is the outermost element, in XML alone."""
     if as_json:
         return JSON_TYPE, json.dumps(fields, ensure_ascii=False, separators=(",", ":")).encode()
-    return XML_TYPE, f'<?xml version="1.0" encoding="UTF-8"?>\n{_element(root, fields)}'.encode()
-
-
-def _element(name: str, value: Value) -> str:
-    if isinstance(value, list):
-        return "".join(_element(name, item) for item in value)
-    if isinstance(value, dict):
-        inner = "".join(_element(key, item) for key, item in value.items())
-    elif isinstance(value, bool):
-        inner = "true" if value else "false"
-    else:
-        inner = escape(str(value))
-    return f"<{name}>{inner}</{name}>"
+    return XML_TYPE, f'<?xml version="1.0" encoding="UTF-8"?>\n{xml_element(root, fields)}'.encode()
 
 
 def utc_seconds(at_s: float) -> str:

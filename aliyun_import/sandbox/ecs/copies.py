@@ -9,7 +9,7 @@ from dataclasses import replace
 from aliyun_import.sandbox.core.rpc import RpcCall, Value
 from aliyun_import.sandbox.core.rpc_errors import Refusal
 from aliyun_import.sandbox.ecs import rules
-from aliyun_import.sandbox.ecs.state import NOT_COPIED, REGIONS, Copy, Ecs, Image, ImageDisk, system_images
+from aliyun_import.sandbox.ecs.state import NOT_COPIED, REGIONS, Copy, Ecs, Image, ImageDisk, owned, system_images
 from aliyun_import.sandbox.importer import engine
 
 
@@ -29,17 +29,16 @@ def copy_image(call: RpcCall) -> dict[str, Value]:
     engine.settle(call.state)
     source = _source(call, region, destination, image_id)
     ecs = call.state.part(Ecs)
-    mine = list(ecs.images_of(call.account_id, destination))
+    mine = owned(ecs.images, call.account_id, destination)
     if name and any(image.name == name for image in mine):
         raise Refusal("InvalidImageName.Duplicated")
     encrypted, kms_key = _encryption(call, source, destination)
     if len(mine) >= call.state.settings.images_per_region:
         raise Refusal("QuotaExceed.Image")
-    snapshots = ecs.count_snapshots(call.account_id, destination) + len(source.disks)
+    snapshots = len(owned(ecs.snapshots, call.account_id, destination)) + len(source.disks)
     if snapshots > call.state.settings.snapshots_per_region:
         raise Refusal("QuotaExceed.Snapshot")
-    if call.flag("DryRun"):
-        raise Refusal("DryRunOperation")
+    call.end_dry_run()
     new_id, now_s = ecs.new_id("m"), call.state.clock.now_s()
     copy = Copy(
         source_id=source.id,

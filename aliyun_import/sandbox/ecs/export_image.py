@@ -34,8 +34,7 @@ def export_image(call: RpcCall) -> dict[str, Value]:
     image = call.state.part(Ecs).image(call.account_id, region, image_id)
     _check_image(call, image, wanted)
     _check_bucket(call, _role(call), bucket, region)
-    if call.flag("DryRun"):
-        raise Refusal("DryRunOperation")
+    call.end_dry_run()
     return {"RegionId": region, "TaskId": _begin(call, image, Export(bucket=bucket, prefix=prefix, format=wanted)).id}
 
 

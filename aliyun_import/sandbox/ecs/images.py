@@ -16,7 +16,7 @@ from aliyun_import.sandbox.ecs.copies import is_copied
 from aliyun_import.sandbox.ecs.export_image import is_exported
 from aliyun_import.sandbox.ecs.instances import settle
 from aliyun_import.sandbox.ecs.rules import region_of
-from aliyun_import.sandbox.ecs.state import ATTRIBUTES, REGIONS, Ecs, Image, system_images
+from aliyun_import.sandbox.ecs.state import ATTRIBUTES, REGIONS, Ecs, Image, owned, system_images
 
 MAX_ACCOUNTS_A_CALL = 10  # the service ignores higher numbers silently
 MAX_ACCOUNTS = 50  # of one image
@@ -34,15 +34,14 @@ def describe_images(call: RpcCall) -> dict[str, Value]:
     region = region_of(call)
     settle(call.state)
     requested = ImageFilter.of(call)
-    if call.flag("DryRun"):
-        raise Refusal("DryRunOperation")
+    call.end_dry_run()
     ecs = call.state.part(Ecs)
     known = (
-        *ecs.images_of(call.account_id, region),
+        *owned(ecs.images, call.account_id, region),
         *ecs.shared_images(call.account_id, region),
         *system_images(region),
     )
-    in_use = {each.image_id for each in ecs.instances_of(call.account_id, region)}
+    in_use = {each.image_id for each in owned(ecs.instances, call.account_id, region)}
     found = [
         image
         for image in known
@@ -66,12 +65,13 @@ def modify_image_attribute(call: RpcCall) -> dict[str, Value]:
         raise Refusal("IncorrectImageStatus")
     if status == "Deprecated" and image.shared_with:
         raise Refusal("ImageUseShared")
-    others = [each for each in call.state.part(Ecs).images_of(image.account_id, image.region) if each.id != image.id]
+    others = [
+        each for each in owned(call.state.part(Ecs).images, image.account_id, image.region) if each.id != image.id
+    ]
     if name and any(other.name == name for other in others):
         raise Refusal("InvalidImageName.Duplicated")
     _check_family(family, others)
-    if call.flag("DryRun"):
-        raise Refusal("DryRunOperation")
+    call.end_dry_run()
     call.state.part(Ecs).images[image.id] = replace(
         image,
         name=name or image.name,
@@ -118,8 +118,7 @@ def delete_image(call: RpcCall) -> dict[str, Value]:
         raise Refusal("ImageUseShared")
     if not force and any(each.image_id == image.id for each in ecs.instances.values()):
         raise Refusal("ImageUsingByInstance")
-    if call.flag("DryRun"):
-        raise Refusal("DryRunOperation")
+    call.end_dry_run()
     held_until_s = call.state.clock.now_s() + call.state.settings.snapshot_held_s
     for disk in image.disks:
         snapshot = ecs.snapshots.get(disk.snapshot_id)
@@ -277,7 +276,7 @@ def is_usable(call: RpcCall, image: Image) -> bool:
 
 
 def _in_use(call: RpcCall, image: Image) -> bool:
-    instances = call.state.part(Ecs).instances_of(call.account_id, image.region)
+    instances = owned(call.state.part(Ecs).instances, call.account_id, image.region)
     return any(each.image_id == image.id for each in instances)
 
 
@@ -328,8 +327,7 @@ def modify_image_share_permission(call: RpcCall) -> dict[str, Value]:
     kept = {account: at_s for account, at_s in shared.items() if account not in removed}
     if len(kept) > MAX_ACCOUNTS:
         raise Refusal("QuotaExceed.ShareImageUser")
-    if call.flag("DryRun"):
-        raise Refusal("DryRunOperation")
+    call.end_dry_run()
     permission = permission or image.launch_permission
     call.state.part(Ecs).images[image.id] = replace(image, shared_with=kept, launch_permission=permission)
     return {}

@@ -12,7 +12,7 @@ from aliyun_import.sandbox.core.rpc import RpcCall, Value
 from aliyun_import.sandbox.core.rpc_errors import Refusal
 from aliyun_import.sandbox.ecs import rules
 from aliyun_import.sandbox.ecs.rules import DiskOrder, ImportOrder, region_of
-from aliyun_import.sandbox.ecs.state import Ecs, Image, ImageDisk
+from aliyun_import.sandbox.ecs.state import Ecs, Image, ImageDisk, owned
 from aliyun_import.sandbox.importer import engine, formats
 from aliyun_import.sandbox.importer.engine import Problem
 from aliyun_import.sandbox.importer.formats import DiskReading
@@ -54,13 +54,13 @@ def _check_region(call: RpcCall, region: str) -> None:
 
 def _check_names_and_quotas(call: RpcCall, order: ImportOrder, region: str) -> None:
     ecs, settings = call.state.part(Ecs), call.state.settings
-    mine = list(ecs.images_of(call.account_id, region))
+    mine = owned(ecs.images, call.account_id, region)
     for image in mine:
         if order.name and image.name == order.name:
             raise Refusal("ImageIsImporting" if image.status == "Creating" else "InvalidImageName.Duplicated")
     if len(mine) >= settings.images_per_region:
         raise Refusal("QuotaExceed.Image")
-    if ecs.count_snapshots(call.account_id, region) + len(order.disks) > settings.snapshots_per_region:
+    if len(owned(ecs.snapshots, call.account_id, region)) + len(order.disks) > settings.snapshots_per_region:
         raise Refusal("QuotaExceed.Snapshot")
 
 

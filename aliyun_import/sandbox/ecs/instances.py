@@ -19,7 +19,7 @@ from aliyun_import.sandbox.ecs import catalog, rules
 from aliyun_import.sandbox.ecs.catalog import DISK_CATEGORIES, InstanceType
 from aliyun_import.sandbox.ecs.consoles import SCREEN, console
 from aliyun_import.sandbox.ecs.rules import region_of
-from aliyun_import.sandbox.ecs.state import Ecs, Image, Instance
+from aliyun_import.sandbox.ecs.state import Ecs, Image, Instance, owned
 from aliyun_import.sandbox.guests import host
 from aliyun_import.sandbox.guests.host import Host
 from aliyun_import.sandbox.importer import engine
@@ -51,8 +51,7 @@ def run_instances(call: RpcCall) -> dict[str, Value]:
     disk_gib = _disk_gib(call, image)
     _check_stock(call, kind, region, amount=amount)
     no_guest = _no_guest(call, image, kind, amount=amount)
-    if call.flag("DryRun"):
-        raise Refusal("DryRunOperation")
+    call.end_dry_run()
     made = [
         _start(call, region, image, kind, disk_gib=disk_gib, auto_release_s=life_s, no_guest=no_guest)
         for _ in range(amount)
@@ -140,7 +139,7 @@ def _check_stock(call: RpcCall, kind: InstanceType, region: str, *, amount: int)
     settings = call.state.settings
     if kind.id in settings.instance_types_sold_out:
         raise Refusal("OperationDenied.NoStock")
-    if len(call.state.part(Ecs).instances_of(call.account_id, region)) + amount > settings.instances_per_region:
+    if len(owned(call.state.part(Ecs).instances, call.account_id, region)) + amount > settings.instances_per_region:
         raise Refusal("QuotaExceed.ElasticQuota")
 
 
@@ -227,15 +226,14 @@ def describe_instances(call: RpcCall) -> dict[str, Value]:
     name = call.get("InstanceName")
     found = [
         each
-        for each in call.state.part(Ecs).instances_of(call.account_id, region)
+        for each in owned(call.state.part(Ecs).instances, call.account_id, region)
         if (not ids or each.id in ids)
         and (not status or status_of(call.state, each) == status)
         and (not name or (name.strip("*") in each.name if "*" in name else name == each.name))
         and all(getattr(each, field) == value for field, value in wanted.items())
         and rules.has_tags(each.tags, tags)
     ]
-    if call.flag("DryRun"):
-        raise Refusal("DryRunOperation")
+    call.end_dry_run()
     return rules.paged(call, "Instances", "Instance", found, lambda each: _shown(call.state, each))
 
 
@@ -290,7 +288,7 @@ def describe_instance_status(call: RpcCall) -> dict[str, Value]:
     ids = call.numbered("InstanceId").values()
     found = [
         each
-        for each in call.state.part(Ecs).instances_of(call.account_id, region)
+        for each in owned(call.state.part(Ecs).instances, call.account_id, region)
         if (not ids or each.id in ids) and call.get("ZoneId", each.zone) == each.zone
     ]
     return rules.paged(
@@ -349,14 +347,13 @@ def _seen(call: RpcCall) -> Instance:
         raise Refusal("InvalidParameter", "InstanceId", status=404)
     if not catalog.instance_type(each.instance_type).console:
         raise Refusal("NotSupported", "The instance type does not support this operation.")
-    if call.flag("DryRun"):
-        raise Refusal("DryRunOperation")
+    call.end_dry_run()
     return each
 
 
 def _find(call: RpcCall, region: str, instance_id: str) -> Instance | None:
     settle(call.state)
-    mine = call.state.part(Ecs).instances_of(call.account_id, region)
+    mine = owned(call.state.part(Ecs).instances, call.account_id, region)
     return next((each for each in mine if each.id == instance_id), None)
 
 
@@ -374,7 +371,6 @@ def delete_instance(call: RpcCall) -> dict[str, Value]:
         raise Refusal("IncorrectInstanceStatus.Initializing")
     if not force and status != "Stopped":
         raise Refusal("IncorrectInstanceStatus", "The current status of the resource does not support this operation.")
-    if call.flag("DryRun"):
-        raise Refusal("DryRunOperation")
+    call.end_dry_run()
     del call.state.part(Ecs).instances[each.id]
     return {}

@@ -6,7 +6,7 @@ from aliyun_import.sandbox.core.rpc import RpcCall, Value, utc_seconds
 from aliyun_import.sandbox.core.rpc_errors import Refusal
 from aliyun_import.sandbox.ecs import rules
 from aliyun_import.sandbox.ecs.rules import region_of
-from aliyun_import.sandbox.ecs.state import Ecs, Image, Snapshot
+from aliyun_import.sandbox.ecs.state import Ecs, Image, Snapshot, owned
 from aliyun_import.sandbox.importer import engine
 
 USAGES = ("image", "disk", "image_disk", "none")
@@ -23,15 +23,14 @@ def describe_snapshots(call: RpcCall) -> dict[str, Value]:
     name = call.get("SnapshotName")
     found = [
         each
-        for each in call.state.part(Ecs).snapshots_of(call.account_id, region)
+        for each in owned(call.state.part(Ecs).snapshots, call.account_id, region)
         if (not ids or each.id in ids)
         and name in ("", each.name)
         and usage in ("", _usage(call, each))
         and status in ("", "all", _status(call, each))
         and rules.has_tags(each.tags, tags)
     ]
-    if call.flag("DryRun"):
-        raise Refusal("DryRunOperation")
+    call.end_dry_run()
     if call.get("MaxResults") or call.get("NextToken"):
         return _from_token(call, found)
     return rules.paged(call, "Snapshots", "Snapshot", found, lambda each: _shown(call, each)) | {"NextToken": ""}
@@ -107,7 +106,6 @@ def delete_snapshot(call: RpcCall) -> dict[str, Value]:
         raise Refusal("SnapshotCreatedImage")
     if _has_disk(call, each) and not force:
         raise Refusal("SnapshotCreatedDisk")
-    if call.flag("DryRun"):
-        raise Refusal("DryRunOperation")
+    call.end_dry_run()
     del ecs.snapshots[each.id]
     return {}

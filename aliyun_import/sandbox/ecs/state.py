@@ -2,10 +2,10 @@
 
 import itertools
 import secrets
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, fields, replace
 from types import MappingProxyType
-from typing import Any
+from typing import Any, TypeVar
 
 from aliyun_import.sandbox.core.blob_store import Content
 from aliyun_import.sandbox.core.records import Table
@@ -265,6 +265,14 @@ class UsedToken:
     answer: Mapping[str, Any]
 
 
+Placed = TypeVar("Placed", Image, Task, Snapshot, Instance)
+
+
+def owned(table: Mapping[str, Placed], account_id: str, region: str) -> tuple[Placed, ...]:
+    """Return the rows of an account in a region, newest first: a table keeps the order of insertion."""
+    return tuple(reversed([each for each in table.values() if (each.account_id, each.region) == (account_id, region)]))
+
+
 class Ecs:
     """The images and tasks of all accounts and regions. Every use holds the state's lock."""
 
@@ -285,16 +293,6 @@ class Ecs:
     def new_id(self, kind: str) -> str:
         """Return a new id of a kind (m, t, s), unique among all sandboxes and recognisable as not real."""
         return f"{kind}-sandbox{self._run}{next(self._numbers):06d}"
-
-    def images_of(self, account_id: str, region: str) -> Iterator[Image]:
-        """Return the images of an account in a region, newest first."""
-        found = [image for image in self.images.values() if (image.account_id, image.region) == (account_id, region)]
-        return reversed(found)  # a table keeps the order of insertion
-
-    def tasks_of(self, account_id: str, region: str) -> Iterator[Task]:
-        """Return the tasks of an account in a region, newest first."""
-        found = [task for task in self.tasks.values() if (task.account_id, task.region) == (account_id, region)]
-        return reversed(found)
 
     def image(self, account_id: str, region: str, image_id: str) -> Image:
         """Return an image; refuses with InvalidImageId.NotFound."""
@@ -318,7 +316,7 @@ class Ecs:
 
         That of another account is acs:OWNER:NAME, and has its shared images alone.
         """
-        known: Iterable[Image] = self.images_of(account_id, region)
+        known: Iterable[Image] = owned(self.images, account_id, region)
         if family.startswith("acs:"):
             _, owner, family = family.split(":", 2) if family.count(":") > 1 else ("", "", family)
             known = (each for each in self.shared_images(account_id, region) if each.account_id == owner)
@@ -328,20 +326,6 @@ class Ecs:
     def network(self, account_id: str, network_id: str) -> Network:
         """Return a vSwitch or a security group of an account, with its tags."""
         return self.networks.get((account_id, network_id)) or Network(id=network_id)
-
-    def instances_of(self, account_id: str, region: str) -> tuple[Instance, ...]:
-        """Return the instances of an account in a region, newest first."""
-        found = [each for each in self.instances.values() if (each.account_id, each.region) == (account_id, region)]
-        return tuple(reversed(found))
-
-    def count_snapshots(self, account_id: str, region: str) -> int:
-        """Return the number of an account's snapshots in a region."""
-        return len(self.snapshots_of(account_id, region))
-
-    def snapshots_of(self, account_id: str, region: str) -> tuple[Snapshot, ...]:
-        """Return the snapshots of an account in a region, newest first."""
-        found = [each for each in self.snapshots.values() if (each.account_id, each.region) == (account_id, region)]
-        return tuple(reversed(found))
 
     def add_snapshots(self, image: Image) -> None:
         """Add the snapshots of the disks of a new image."""

@@ -8,7 +8,7 @@ from aliyun_import.sandbox.core.rpc_errors import Refusal
 from aliyun_import.sandbox.ecs import catalog, rules
 from aliyun_import.sandbox.ecs.instances import settle
 from aliyun_import.sandbox.ecs.rules import MAX_TAGS, region_of
-from aliyun_import.sandbox.ecs.state import Ecs, Image, Instance, Network, Snapshot
+from aliyun_import.sandbox.ecs.state import Ecs, Image, Instance, Network, Snapshot, owned
 
 MAX_TAGGED = 50
 KINDS = ("image", "snapshot", "instance", "securitygroup")
@@ -103,15 +103,15 @@ def _named(call: RpcCall) -> list[Tagged]:
 def _of_kind(call: RpcCall, region: str, kind: str) -> Iterator[Tagged]:
     ecs = call.state.part(Ecs)
     if kind == "image":
-        yield from ecs.images_of(call.account_id, region)
+        yield from owned(ecs.images, call.account_id, region)
     elif kind == "snapshot":
-        yield from ecs.snapshots_of(call.account_id, region)
+        yield from owned(ecs.snapshots, call.account_id, region)
     elif kind == "vswitch":
         yield from (ecs.network(call.account_id, each.id) for each in catalog.vswitches(region))
     elif kind == "securitygroup":
         yield from (ecs.network(call.account_id, each) for each in catalog.security_groups(region))
     else:
-        yield from ecs.instances_of(call.account_id, region)
+        yield from owned(ecs.instances, call.account_id, region)
 
 
 def _change(call: RpcCall, each: Tagged, tags: Mapping[str, str]) -> None:

@@ -5,7 +5,7 @@ import re
 from aliyun_import.sandbox.core.rpc import RpcCall, Value, utc_minutes, utc_seconds
 from aliyun_import.sandbox.core.rpc_errors import Refusal
 from aliyun_import.sandbox.ecs.rules import MAX_LISTED, paged, region_of
-from aliyun_import.sandbox.ecs.state import Ecs, Task
+from aliyun_import.sandbox.ecs.state import Ecs, Task, owned
 from aliyun_import.sandbox.importer import engine
 
 # DescribeTasks filters by these three; every other value filters nothing.
@@ -65,7 +65,7 @@ def cancel_task(call: RpcCall) -> dict[str, Value]:
 def _visible(call: RpcCall, region: str) -> list[Task]:
     engine.settle(call.state)
     now_s = call.state.clock.now_s()
-    return [task for task in call.state.part(Ecs).tasks_of(call.account_id, region) if task.visible_s <= now_s]
+    return [task for task in owned(call.state.part(Ecs).tasks, call.account_id, region) if task.visible_s <= now_s]
 
 
 def _task(call: RpcCall, region: str) -> Task:

@@ -18,7 +18,7 @@ from xml.etree import ElementTree
 from xml.sax.saxutils import escape
 
 from aliyun_import.sandbox.auth.policies import may, oss_resource
-from aliyun_import.sandbox.core.http_types import Answer, BodyTooLargeError, Headers, Request
+from aliyun_import.sandbox.core.http_types import Answer, BodyTooLargeError, Headers, Request, xml_element
 from aliyun_import.sandbox.core.state import AccessKey, State
 from aliyun_import.sandbox.oss.state import Bucket, OssState, StoredObject
 
@@ -204,23 +204,8 @@ def owner(account_id: str) -> Tree:
 
 
 def document(root: str, tree: Tree | str) -> bytes:
-    """Return an XML body: a mapping holds children in order, a list repeats its element, None is omitted."""
-    return f'<?xml version="1.0" encoding="UTF-8"?>\n{_element(root, tree)}\n'.encode()
-
-
-def _element(name: str, value: object) -> str:
-    match value:
-        case None:
-            return ""
-        case list():
-            return "".join(_element(name, item) for item in value)
-        case Mapping():
-            inner = "".join(_element(child, item) for child, item in value.items())
-        case bool():
-            inner = "true" if value else "false"
-        case _:
-            inner = escape(str(value))
-    return f"<{name}>{inner}</{name}>"
+    """Return an XML body."""
+    return f'<?xml version="1.0" encoding="UTF-8"?>\n{xml_element(root, tree)}\n'.encode()
 
 
 def stamp(at_s: float) -> str:

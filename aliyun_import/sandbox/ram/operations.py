@@ -39,7 +39,7 @@ def create_role(call: RpcCall) -> dict[str, Value]:
     description, max_session_s = description_of(call, "Description"), session_of(call, "MaxSessionDuration", 3600)
     if ram.find_role(account_id, name) is not None:
         raise Refusal("EntityAlreadyExists.Role")
-    if ram.count_roles(account_id) >= MAX_ROLES:
+    if len(ram.roles_of(account_id)) >= MAX_ROLES:
         raise Refusal("LimitExceeded.Role")
     now_s = call.state.clock.now_s()
     role = Role(

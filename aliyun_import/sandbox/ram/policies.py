@@ -22,7 +22,7 @@ def create_policy(call: RpcCall) -> dict[str, Value]:
     description = description_of(call, "Description")
     if ram.find_policy(account_id, "Custom", name) is not None:
         raise Refusal("EntityAlreadyExists.Policy")
-    if ram.count_policies(account_id) >= MAX_POLICIES:
+    if len(ram.policies_of(account_id, "Custom")) >= MAX_POLICIES:
         raise Refusal("LimitExceeded.Policy")
     now_s = call.state.clock.now_s()
     policy = Policy(
@@ -157,7 +157,7 @@ def _version(policy: Policy, version: str) -> dict[str, Value]:
 
 
 def _counted(call: RpcCall, policy: Policy) -> dict[str, Value]:
-    attachments = call.state.part(Ram).count_attachments(call.account_id, policy)
+    attachments = len(call.state.part(Ram).holders(call.account_id, policy))
     newest_s = max(created_s for _, created_s in policy.shown_versions.values())
     return _fields(policy) | {"UpdateDate": utc_seconds(newest_s), "AttachmentCount": attachments}
 

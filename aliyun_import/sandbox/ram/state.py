@@ -137,10 +137,6 @@ class Ram:
             raise Refusal("EntityNotExist.Role", name)
         return found
 
-    def count_roles(self, account_id: str) -> int:
-        """Return the number of an account's roles."""
-        return sum(1 for owner, _ in self._roles if owner == account_id)
-
     def save_role(self, account_id: str, role: Role) -> None:
         """Store a new or changed role; the change reaches the other services after `role_propagation_s`."""
         self._roles[account_id, role.name] = role
@@ -171,14 +167,6 @@ class Ram:
         if found is None:
             raise Refusal("EntityNotExist.Policy")
         return found
-
-    def count_policies(self, account_id: str) -> int:
-        """Return the number of an account's custom policies."""
-        return sum(1 for owner, _ in self._policies if owner == account_id)
-
-    def count_attachments(self, account_id: str, policy: Policy) -> int:
-        """Return the number of an account's users and roles that a policy is attached to."""
-        return len(self.holders(account_id, policy))
 
     def holders(self, account_id: str, policy: Policy) -> list[Role | User]:
         """Return the users and roles that a policy is attached to."""
