@@ -29,15 +29,10 @@ def copy_image(call: RpcCall) -> dict[str, Value]:
     engine.settle(call.state)
     source = _source(call, region, destination, image_id)
     ecs = call.state.part(Ecs)
-    mine = owned(ecs.images, call.account_id, destination)
-    if name and any(image.name == name for image in mine):
+    if name and any(image.name == name for image in owned(ecs.images, call.account_id, destination)):
         raise Refusal("InvalidImageName.Duplicated")
     encrypted, kms_key = _encryption(call, source, destination)
-    if len(mine) >= call.state.settings.images_per_region:
-        raise Refusal("QuotaExceed.Image")
-    snapshots = len(owned(ecs.snapshots, call.account_id, destination)) + len(source.disks)
-    if snapshots > call.state.settings.snapshots_per_region:
-        raise Refusal("QuotaExceed.Snapshot")
+    rules.check_quotas(call, destination, disks=len(source.disks))
     call.end_dry_run()
     new_id, now_s = ecs.new_id("m"), call.state.clock.now_s()
     copy = Copy(

@@ -2,15 +2,15 @@
 
 import re
 
-from aliyun_import.sandbox.auth.policies import allows, trusts
+from aliyun_import.sandbox.auth.policies import allows, oss_resource
 from aliyun_import.sandbox.core.rpc import RpcCall, Value
 from aliyun_import.sandbox.core.rpc_errors import Refusal
-from aliyun_import.sandbox.ecs.import_image import SERVICE
+from aliyun_import.sandbox.ecs.import_image import assumed_role
 from aliyun_import.sandbox.ecs.rules import region_of
-from aliyun_import.sandbox.ecs.state import Ecs, Export, Image, Task
+from aliyun_import.sandbox.ecs.state import Ecs, Export, Image
 from aliyun_import.sandbox.importer import conversion, engine
 from aliyun_import.sandbox.oss.state import OssState
-from aliyun_import.sandbox.ram.state import Ram, RoleView
+from aliyun_import.sandbox.ram.state import RoleView
 
 DEFAULT_ROLE = "AliyunECSImageExportDefaultRole"
 MAX_DATA_DISKS = 4
@@ -33,9 +33,11 @@ def export_image(call: RpcCall) -> dict[str, Value]:
     engine.settle(call.state)
     image = call.state.part(Ecs).image(call.account_id, region, image_id)
     _check_image(call, image, wanted)
-    _check_bucket(call, _role(call), bucket, region)
+    role = assumed_role(call, call.get("RoleName", DEFAULT_ROLE), default=DEFAULT_ROLE)
+    _check_bucket(call, role, bucket, region)
     call.end_dry_run()
-    return {"RegionId": region, "TaskId": _begin(call, image, Export(bucket=bucket, prefix=prefix, format=wanted)).id}
+    task = engine.begin_export(call.state, image, Export(bucket=bucket, prefix=prefix, format=wanted))
+    return {"RegionId": region, "TaskId": task.id}
 
 
 def _check_image(call: RpcCall, image: Image, wanted: str) -> None:
@@ -54,40 +56,13 @@ def _check_image(call: RpcCall, image: Image, wanted: str) -> None:
             raise Refusal("NotImplementedBySandbox", f"the export of a {disk.format} disk as {wanted}: {why}")
 
 
-def _role(call: RpcCall) -> RoleView:
-    name = call.get("RoleName", DEFAULT_ROLE)
-    named = name == DEFAULT_ROLE or call.state.settings.any_role_name
-    role = call.state.part(Ram).propagated_role(call.account_id, name) if named else None
-    if role is None or not trusts(role.trust, SERVICE):
-        raise Refusal("NoSetRoletoECSServiceAcount")
-    return role
-
-
 def _check_bucket(call: RpcCall, role: RoleView, name: str, region: str) -> None:
     bucket = call.state.part(OssState).bucket(name)
     if bucket is None or bucket.region != region or bucket.owner_id != call.account_id:
         raise Refusal("InvalidOSSBucket.NotFound")
-    objects = tuple(f"acs:oss:{where}:{bucket.owner_id}:{name}/x" for where in (region, f"oss-{region}"))
+    objects = oss_resource(region, bucket.owner_id, name, "x")
     if not allows(role.policies, "oss:PutObject", resources=objects):
         raise Refusal("InvalidOSS.NotAuthorized")
-
-
-def _begin(call: RpcCall, image: Image, export: Export) -> Task:
-    ecs, now_s = call.state.part(Ecs), call.state.clock.now_s()
-    task = Task(
-        id=ecs.new_id("t"),
-        account_id=image.account_id,
-        region=image.region,
-        image_id=image.id,
-        created_s=now_s,
-        visible_s=now_s + call.state.settings.task_hidden_s,
-        outcome=engine.outcome_of(call.state, now_s=now_s),
-        disks=image.disks,
-        export=export,
-    )
-    ecs.tasks[task.id] = task
-    engine.settle(call.state)
-    return task
 
 
 def is_exported(ecs: Ecs, image: Image) -> bool:

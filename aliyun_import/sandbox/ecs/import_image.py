@@ -7,7 +7,7 @@ not published, except that a call without the role ends in NoSetRoletoECSService
 import re
 from typing import Any
 
-from aliyun_import.sandbox.auth.policies import allows, may, trusts
+from aliyun_import.sandbox.auth.policies import allows, may, oss_resource, trusts
 from aliyun_import.sandbox.core.rpc import RpcCall, Value
 from aliyun_import.sandbox.core.rpc_errors import Refusal
 from aliyun_import.sandbox.ecs import rules
@@ -31,9 +31,13 @@ def import_image(call: RpcCall) -> dict[str, Value]:
     if order.tags and not may(call.key, "ecs:TagResources", ((f"acs:ecs:{region}:{call.account_id}:image/*",),)):
         raise Refusal("Forbidden.RAM")
     engine.settle(call.state)
-    _check_region(call, region)
-    _check_names_and_quotas(call, order, region)
-    role = _role(call, order, region)
+    if region in call.state.settings.regions_without_import:
+        raise Refusal("InvalidRegion.NotSupport")
+    _check_name(call, order, region)
+    rules.check_quotas(call, region, disks=len(order.disks))
+    if order.storage_location:
+        _refuse_cloud_box(call, order.storage_location, region)
+    role = assumed_role(call, order.role_name, default=rules.DEFAULT_ROLE)
     found = [_object(call, disk, role=role, region=region) for disk in order.disks]
     readings = [_reading(call, disk, stored) for disk, stored in zip(order.disks, found, strict=True)]
     if call.state.settings.arrears:
@@ -47,29 +51,16 @@ def import_image(call: RpcCall) -> dict[str, Value]:
     return {"ImageId": image.id, "TaskId": task.id, "RegionId": region}
 
 
-def _check_region(call: RpcCall, region: str) -> None:
-    if region in call.state.settings.regions_without_import:
-        raise Refusal("InvalidRegion.NotSupport")
-
-
-def _check_names_and_quotas(call: RpcCall, order: ImportOrder, region: str) -> None:
-    ecs, settings = call.state.part(Ecs), call.state.settings
-    mine = owned(ecs.images, call.account_id, region)
-    for image in mine:
+def _check_name(call: RpcCall, order: ImportOrder, region: str) -> None:
+    for image in owned(call.state.part(Ecs).images, call.account_id, region):
         if order.name and image.name == order.name:
             raise Refusal("ImageIsImporting" if image.status == "Creating" else "InvalidImageName.Duplicated")
-    if len(mine) >= settings.images_per_region:
-        raise Refusal("QuotaExceed.Image")
-    if len(owned(ecs.snapshots, call.account_id, region)) + len(order.disks) > settings.snapshots_per_region:
-        raise Refusal("QuotaExceed.Snapshot")
 
 
-def _role(call: RpcCall, order: ImportOrder, region: str) -> RoleView:
-    """Return the role that ECS assumes to read OSS, as ECS knows it now."""
-    if order.storage_location:
-        _refuse_cloud_box(call, order.storage_location, region)
-    named = order.role_name == rules.DEFAULT_ROLE or call.state.settings.any_role_name
-    role = call.state.part(Ram).propagated_role(call.account_id, order.role_name) if named else None
+def assumed_role(call: RpcCall, name: str, *, default: str) -> RoleView:
+    """Return the role that ECS assumes to use OSS, as ECS knows it now; by default it takes no other than its own."""
+    named = name == default or call.state.settings.any_role_name
+    role = call.state.part(Ram).propagated_role(call.account_id, name) if named else None
     if role is None or not trusts(role.trust, SERVICE):
         raise Refusal("NoSetRoletoECSServiceAcount")
     return role
@@ -107,10 +98,8 @@ def _object(call: RpcCall, disk: DiskOrder, *, role: RoleView, region: str) -> S
 
 
 def _may_read(role: RoleView, bucket: Bucket, key: str) -> bool:
-    # OSS writes regions in resources with and without its prefix.
-    regions = (bucket.region, f"oss-{bucket.region}")
-    on_bucket = tuple(f"acs:oss:{region}:{bucket.owner_id}:{bucket.name}" for region in regions)
-    on_object = tuple(f"{name}/{key}" for name in on_bucket)
+    on_bucket = oss_resource(bucket.region, bucket.owner_id, bucket.name)
+    on_object = oss_resource(bucket.region, bucket.owner_id, bucket.name, key)
     return (
         allows(role.policies, "oss:GetBucketInfo", resources=on_bucket)
         and allows(role.policies, "oss:GetBucketLocation", resources=on_bucket)

@@ -14,7 +14,7 @@ from typing import TypeVar
 
 from aliyun_import.sandbox.core.rpc import PER_SENDING, RpcCall, Value
 from aliyun_import.sandbox.core.rpc_errors import Refusal
-from aliyun_import.sandbox.ecs.state import ATTRIBUTES, REGIONS, Ecs, UsedToken
+from aliyun_import.sandbox.ecs.state import ATTRIBUTES, REGIONS, Ecs, UsedToken, owned
 from aliyun_import.sandbox.importer import formats
 
 DEFAULT_ROLE = "AliyunECSImageImportDefaultRole"
@@ -98,6 +98,15 @@ def read_order(call: RpcCall) -> ImportOrder:
         tags=tags_of(call, duplicate="TagKey.Duplication"),
         disks=disks,
     )
+
+
+def check_quotas(call: RpcCall, region: str, *, disks: int) -> None:
+    """Refuse one more image with this number of disks if the account may not have it."""
+    ecs, settings = call.state.part(Ecs), call.state.settings
+    if len(owned(ecs.images, call.account_id, region)) >= settings.images_per_region:
+        raise Refusal("QuotaExceed.Image")
+    if len(owned(ecs.snapshots, call.account_id, region)) + disks > settings.snapshots_per_region:
+        raise Refusal("QuotaExceed.Snapshot")
 
 
 def image_name(text: str) -> str:

@@ -19,7 +19,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
 from aliyun_import.sandbox.core.state import State
-from aliyun_import.sandbox.ecs.state import Copy, Ecs, Image, Outcome, Task
+from aliyun_import.sandbox.ecs.state import Copy, Ecs, Export, Image, ImageDisk, Outcome, Task
 from aliyun_import.sandbox.importer import exports
 from aliyun_import.sandbox.oss.state import OssState, StoredObject
 
@@ -36,17 +36,8 @@ class Problem:
 
 def begin(state: State, image: Image, objects: Iterable[StoredObject], *, problem: Problem | None) -> Task:
     """Start an import: add the image as Creating, and its task."""
-    ecs, now_s = state.part(Ecs), state.clock.now_s()
-    task = Task(
-        id=ecs.new_id("t"),
-        account_id=image.account_id,
-        region=image.region,
-        image_id=image.id,
-        created_s=now_s,
-        visible_s=now_s + state.settings.task_hidden_s,
-        outcome=outcome_of(state, now_s=now_s, problem=problem),
-        disks=tuple(disk.bare for disk in image.disks),
-    )
+    ecs = state.part(Ecs)
+    task = _new_task(state, image, disks=tuple(disk.bare for disk in image.disks), problem=problem)
     ecs.images[image.id] = image
     ecs.tasks[task.id] = task
     ecs.add_snapshots(image)
@@ -54,6 +45,36 @@ def begin(state: State, image: Image, objects: Iterable[StoredObject], *, proble
         state.part(OssState).reads[task.id, stored.id] = None
     settle(state)
     return ecs.tasks[task.id]
+
+
+def begin_export(state: State, image: Image, export: Export) -> Task:
+    """Start an export: add its task, which keeps the bytes until it ends."""
+    task = _new_task(state, image, disks=image.disks, export=export)
+    state.part(Ecs).tasks[task.id] = task
+    settle(state)
+    return task
+
+
+def _new_task(
+    state: State,
+    image: Image,
+    *,
+    disks: tuple[ImageDisk, ...],
+    problem: Problem | None = None,
+    export: Export | None = None,
+) -> Task:
+    now_s = state.clock.now_s()
+    return Task(
+        id=state.part(Ecs).new_id("t"),
+        account_id=image.account_id,
+        region=image.region,
+        image_id=image.id,
+        created_s=now_s,
+        visible_s=now_s + state.settings.task_hidden_s,
+        outcome=_outcome_of(state, now_s=now_s, problem=problem),
+        disks=disks,
+        export=export,
+    )
 
 
 def cancel(state: State, task: Task) -> None:
@@ -73,7 +94,7 @@ def settle(state: State) -> None:
     _settle_copies(state)
 
 
-def outcome_of(state: State, *, now_s: float, problem: Problem | None = None) -> Outcome:
+def _outcome_of(state: State, *, now_s: float, problem: Problem | None) -> Outcome:
     """Return the course of a task that starts now."""
     settings = state.settings
     code, message = settings.import_error

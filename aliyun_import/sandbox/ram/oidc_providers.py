@@ -6,7 +6,7 @@ from urllib.parse import urlsplit
 from aliyun_import.sandbox.core.rpc import RpcCall, Value, utc_seconds
 from aliyun_import.sandbox.core.rpc_errors import Refusal
 from aliyun_import.sandbox.ram.fields import name_of, paged
-from aliyun_import.sandbox.ram.state import OidcProvider, Ram
+from aliyun_import.sandbox.ram.state import OidcProvider, Ram, by_name
 
 # "CreateOIDCProvider" of March 2026.
 MAX_PROVIDERS = 100
@@ -29,7 +29,7 @@ def create_oidc_provider(call: RpcCall) -> dict[str, Value]:
     hours = call.number("IssuanceLimitTime", default=12, high=MAX_ISSUANCE_HOURS)
     if len(call.get("Description")) > MAX_DESCRIPTION_CHARS:
         raise Refusal("InvalidParameter.Description.Length")
-    providers = ram.providers_of(account_id)
+    providers = by_name(ram.providers, account_id)
     if any(each.name == name for each in providers):
         raise Refusal("EntityAlreadyExists.OIDCProvider")
     if any(each.issuer_url == url for each in providers):
@@ -46,7 +46,7 @@ def create_oidc_provider(call: RpcCall) -> dict[str, Value]:
         description=call.get("Description"),
         created_s=call.state.clock.now_s(),
     )
-    ram.save_provider(account_id, provider)
+    ram.providers[account_id, provider.name] = provider
     return {"OIDCProvider": _fields(provider)}
 
 
@@ -57,19 +57,18 @@ def get_oidc_provider(call: RpcCall) -> dict[str, Value]:
 
 def list_oidc_providers(call: RpcCall) -> dict[str, Value]:
     """ListOIDCProviders."""
-    providers = call.state.part(Ram).providers_of(call.account_id)
+    providers = by_name(call.state.part(Ram).providers, call.account_id)
     return paged(call, "OIDCProviders", "OIDCProvider", providers, _fields)
 
 
 def delete_oidc_provider(call: RpcCall) -> dict[str, Value]:
     """DeleteOIDCProvider; roles that trust it stay, and nobody can assume them by it."""
-    call.state.part(Ram).remove_provider(call.account_id, _provider(call).name)
+    del call.state.part(Ram).providers[call.account_id, _provider(call).name]
     return {}
 
 
 def _provider(call: RpcCall) -> OidcProvider:
-    name = call.required("OIDCProviderName")
-    found = next((each for each in call.state.part(Ram).providers_of(call.account_id) if each.name == name), None)
+    found = call.state.part(Ram).providers.get((call.account_id, call.required("OIDCProviderName")))
     if found is None:
         raise Refusal("EntityNotExist.OIDCProvider")
     return found

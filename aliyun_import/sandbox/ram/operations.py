@@ -19,7 +19,7 @@ from aliyun_import.sandbox.ram.fields import (
     session_of,
     shown_attached,
 )
-from aliyun_import.sandbox.ram.state import Ram, Role
+from aliyun_import.sandbox.ram.state import Ram, Role, by_name
 
 # RAM's documents of 2021, "Limits"; today's numbers may be higher.
 MAX_ROLES = 100
@@ -39,7 +39,7 @@ def create_role(call: RpcCall) -> dict[str, Value]:
     description, max_session_s = description_of(call, "Description"), session_of(call, "MaxSessionDuration", 3600)
     if ram.find_role(account_id, name) is not None:
         raise Refusal("EntityAlreadyExists.Role")
-    if len(ram.roles_of(account_id)) >= MAX_ROLES:
+    if len(by_name(ram.roles, account_id)) >= MAX_ROLES:
         raise Refusal("LimitExceeded.Role")
     now_s = call.state.clock.now_s()
     role = Role(
@@ -58,7 +58,7 @@ def create_role(call: RpcCall) -> dict[str, Value]:
 
 def list_roles(call: RpcCall) -> dict[str, Value]:
     """ListRoles."""
-    return paged(call, "Roles", "Role", call.state.part(Ram).roles_of(call.account_id), _role_fields)
+    return paged(call, "Roles", "Role", by_name(call.state.part(Ram).roles, call.account_id), _role_fields)
 
 
 def update_role(call: RpcCall) -> dict[str, Value]:

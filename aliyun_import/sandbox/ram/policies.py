@@ -65,7 +65,7 @@ def delete_policy(call: RpcCall) -> dict[str, Value]:
         raise Refusal("DeleteConflict.Policy.Entity")
     if len(policy.versions) > 1:
         raise Refusal("DeleteConflict.Policy.Version")
-    ram.remove_policy(call.account_id, policy.name)
+    del ram.policies[call.account_id, policy.name]
     return {}
 
 

@@ -4,6 +4,7 @@ import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from types import MappingProxyType
+from typing import TypeVar
 
 from aliyun_import.sandbox.core.records import Table
 from aliyun_import.sandbox.core.rpc_errors import Refusal
@@ -113,22 +114,34 @@ class OidcProvider:
     created_s: float
 
 
+Named = TypeVar("Named", Policy, Role, User, OidcProvider)
+
+
+def by_name(table: Mapping[tuple[str, str], Named], account_id: str) -> list[Named]:
+    """Return the rows of an account, by name."""
+    return sorted((each for (owner, _), each in table.items() if owner == account_id), key=lambda each: each.name)
+
+
 class Ram:
-    """The users, roles, custom policies and OIDC providers of all accounts. Every use holds the state's lock."""
+    """The users, roles, custom policies and OIDC providers of all accounts. Every use holds the state's lock.
+
+    Roles, users and policies are stored by `save_role`, `save_user` and `save_policy`: what ECS knows of a role, and
+    what the keys of a user may do, changes with them.
+    """
 
     def __init__(self, state: State) -> None:
         self._state = state
-        self._roles = state.table("roles", Table[tuple[str, str], Role])
-        self._users = state.table("users", Table[tuple[str, str], User])
-        self._policies = state.table("policies", Table[tuple[str, str], Policy])
-        self._providers = state.table("oidc-providers", Table[tuple[str, str], OidcProvider])
+        self.roles = state.table("roles", Table[tuple[str, str], Role])
+        self.users = state.table("users", Table[tuple[str, str], User])
+        self.policies = state.table("policies", Table[tuple[str, str], Policy])
+        self.providers = state.table("oidc-providers", Table[tuple[str, str], OidcProvider])
         self.issuers = state.table("oidc-issuers", Table[str, str])
         """Issuer -> the keys that it publishes, as a JWKS."""
         self._history = state.table("role-history", Table[tuple[str, str], tuple[tuple[float, RoleView | None], ...]])
 
     def find_role(self, account_id: str, name: str) -> Role | None:
         """Return a role, or None."""
-        return self._roles.get((account_id, name))
+        return self.roles.get((account_id, name))
 
     def role(self, account_id: str, name: str) -> Role:
         """Return a role; refuses with EntityNotExist.Role."""
@@ -139,13 +152,13 @@ class Ram:
 
     def save_role(self, account_id: str, role: Role) -> None:
         """Store a new or changed role; the change reaches the other services after `role_propagation_s`."""
-        self._roles[account_id, role.name] = role
+        self.roles[account_id, role.name] = role
         policies = self.documents(account_id, role.attached)
         self._note(account_id, role.name, RoleView(trust=role.trust, policies=policies))
 
     def remove_role(self, account_id: str, name: str) -> None:
         """Remove a role; refuses with EntityNotExist.Role."""
-        del self._roles[account_id, self.role(account_id, name).name]
+        del self.roles[account_id, self.role(account_id, name).name]
         self._note(account_id, name, None)
 
     def propagated_role(self, account_id: str, name: str) -> RoleView | None:
@@ -157,7 +170,7 @@ class Ram:
     def find_policy(self, account_id: str, kind: str, name: str) -> Policy | None:
         """Return a policy, or None."""
         if kind == "Custom":
-            return self._policies.get((account_id, name))
+            return self.policies.get((account_id, name))
         document = SYSTEM_POLICIES.get(name)
         return None if document is None else Policy(name=name, kind=kind, document=document)
 
@@ -170,76 +183,43 @@ class Ram:
 
     def holders(self, account_id: str, policy: Policy) -> list[Role | User]:
         """Return the users and roles that a policy is attached to."""
-        holders: list[Role | User] = [*self.roles_of(account_id), *self.users_of(account_id)]
+        holders: list[Role | User] = [*by_name(self.roles, account_id), *by_name(self.users, account_id)]
         return [each for each in holders if (policy.kind, policy.name) in each.attached]
 
     def save_policy(self, account_id: str, policy: Policy) -> None:
         """Store a custom policy; what it allows now reaches its users and roles."""
-        self._policies[account_id, policy.name] = policy
+        self.policies[account_id, policy.name] = policy
         for each in self.holders(account_id, policy):
             if isinstance(each, Role):
                 self.save_role(account_id, each)
             else:
                 self.save_user(account_id, each)
 
-    def remove_policy(self, account_id: str, name: str) -> None:
-        """Remove a custom policy."""
-        del self._policies[account_id, name]
-
-    def roles_of(self, account_id: str) -> list[Role]:
-        """Return the roles of an account, by name."""
-        return sorted((role for (owner, _), role in self._roles.items() if owner == account_id), key=_name)
-
-    def users_of(self, account_id: str) -> list[User]:
-        """Return the users of an account, by name."""
-        return sorted((user for (owner, _), user in self._users.items() if owner == account_id), key=_name)
-
     def policies_of(self, account_id: str, kind: str) -> list[Policy]:
         """Return the policies of a kind, by name."""
         if kind == "System":
             return [self.policy(account_id, kind, name) for name in sorted(SYSTEM_POLICIES)]
-        return sorted((each for (owner, _), each in self._policies.items() if owner == account_id), key=_name)
+        return by_name(self.policies, account_id)
 
     def user(self, account_id: str, name: str) -> User:
         """Return a user; refuses with EntityNotExist.User."""
-        found = self._users.get((account_id, name))
+        found = self.users.get((account_id, name))
         if found is None:
             raise Refusal("EntityNotExist.User")
         return found
 
-    def has_user(self, account_id: str, name: str) -> bool:
-        """Return whether there is a user."""
-        return (account_id, name) in self._users
-
     def save_user(self, account_id: str, user: User) -> None:
         """Store a new or changed user; its keys get the permissions of its policies."""
-        self._users[account_id, user.name] = user
+        self.users[account_id, user.name] = user
         policies = self.documents(account_id, user.attached)
         for key_id in user.keys:
             key = self._state.key(key_id)
             if key is not None:
                 self._state.add_key(replace(key, policies=policies))
 
-    def remove_user(self, account_id: str, name: str) -> None:
-        """Remove a user."""
-        del self._users[account_id, name]
-
-    def providers_of(self, account_id: str) -> list[OidcProvider]:
-        """Return the OIDC providers of an account, by name."""
-        found = (provider for (owner, _), provider in self._providers.items() if owner == account_id)
-        return sorted(found, key=lambda each: each.name)
-
     def provider_of(self, arn: str) -> OidcProvider | None:
         """Return the OIDC provider with an ARN of any account, or None."""
-        return next((each for each in self._providers.values() if each.arn.lower() == arn.lower()), None)
-
-    def save_provider(self, account_id: str, provider: OidcProvider) -> None:
-        """Store an OIDC provider."""
-        self._providers[account_id, provider.name] = provider
-
-    def remove_provider(self, account_id: str, name: str) -> None:
-        """Remove an OIDC provider."""
-        del self._providers[account_id, name]
+        return next((each for each in self.providers.values() if each.arn.lower() == arn.lower()), None)
 
     def documents(self, account_id: str, attached: Iterable[tuple[str, str]]) -> tuple[str, ...]:
         """Return the documents of attached policies."""
@@ -248,7 +228,3 @@ class Ram:
     def _note(self, account_id: str, name: str, view: RoleView | None) -> None:
         former = self._history.get((account_id, name), ())
         self._history[account_id, name] = (*former, (self._state.clock.now_s(), view))
-
-
-def _name(each: Role | User | Policy) -> str:
-    return each.name

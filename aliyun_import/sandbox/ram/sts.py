@@ -9,7 +9,7 @@ from aliyun_import.sandbox.core.rpc import RpcCall, Value, utc_seconds
 from aliyun_import.sandbox.core.rpc_errors import Refusal
 from aliyun_import.sandbox.core.state import AccessKey
 from aliyun_import.sandbox.ram.fields import number_of
-from aliyun_import.sandbox.ram.state import Ram, Role
+from aliyun_import.sandbox.ram.state import Ram, Role, by_name
 
 _ARN = re.compile(r"acs:ram::([0-9]+):role/([A-Za-z0-9.@-]+)", re.IGNORECASE)
 _SESSION = re.compile(r"[A-Za-z0-9.@_-]{2,64}")
@@ -24,7 +24,7 @@ def get_caller_identity(call: RpcCall) -> dict[str, Value]:
     kind, _, name = principal.partition("/")
     answer: dict[str, Value] = {"AccountId": account_id, "Arn": f"acs:ram::{account_id}:{principal}"}
     if kind == "user":
-        known = call.state.part(Ram).has_user(account_id, name)
+        known = (account_id, name) in call.state.part(Ram).users
         user_id = call.state.part(Ram).user(account_id, name).id if known else number_of(account_id, principal)
         return answer | {"IdentityType": "RAMUser", "UserId": user_id, "PrincipalId": user_id}
     if kind == "assumed-role":
@@ -97,7 +97,7 @@ def _asked(call: RpcCall) -> tuple[str, str, str]:
 
 def _role(call: RpcCall, account_id: str, name: str) -> Role:
     """Return a role by its name in any case of letters, as in an ARN."""
-    roles = call.state.part(Ram).roles_of(account_id)
+    roles = by_name(call.state.part(Ram).roles, account_id)
     role = next((each for each in roles if each.name.lower() == name.lower()), None)
     if role is None:
         raise Refusal("EntityNotExist.Role", call.get("RoleArn"))

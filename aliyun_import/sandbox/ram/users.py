@@ -15,7 +15,7 @@ from aliyun_import.sandbox.ram.fields import (
     paged,
     shown_attached,
 )
-from aliyun_import.sandbox.ram.state import Ram, User
+from aliyun_import.sandbox.ram.state import Ram, User, by_name
 
 # RAM's documents of 2021, "Limits".
 MAX_USERS = 1000
@@ -27,9 +27,9 @@ def create_user(call: RpcCall) -> dict[str, Value]:
     """CreateUser: a user without permissions and without keys."""
     ram, account_id = call.state.part(Ram), call.account_id
     name = name_of(call, "UserName", pattern=r"[A-Za-z0-9._-]+", max_chars=64)
-    if ram.has_user(account_id, name):
+    if (account_id, name) in ram.users:
         raise Refusal("EntityAlreadyExists.User")
-    if len(ram.users_of(account_id)) >= MAX_USERS:
+    if len(by_name(ram.users, account_id)) >= MAX_USERS:
         raise Refusal("LimitExceeded.User")
     comments = call.get("Comments")
     if len(comments) > MAX_COMMENTS_CHARS:
@@ -54,7 +54,7 @@ def get_user(call: RpcCall) -> dict[str, Value]:
 
 def list_users(call: RpcCall) -> dict[str, Value]:
     """ListUsers."""
-    return paged(call, "Users", "User", call.state.part(Ram).users_of(call.account_id), _fields)
+    return paged(call, "Users", "User", by_name(call.state.part(Ram).users, call.account_id), _fields)
 
 
 def delete_user(call: RpcCall) -> dict[str, Value]:
@@ -64,7 +64,7 @@ def delete_user(call: RpcCall) -> dict[str, Value]:
         raise Refusal("DeleteConflict.User.Policy")
     if user.keys:
         raise Refusal("DeleteConflict.User.AccessKey")
-    call.state.part(Ram).remove_user(call.account_id, user.name)
+    del call.state.part(Ram).users[call.account_id, user.name]
     return {}
 
 
