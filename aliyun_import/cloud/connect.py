@@ -27,6 +27,10 @@ MAX_CONNECTIONS = 64
 
 
 Service = TypeVar("Service", StsIdentity, OssStore, RamRoles, EcsImages, EcsInstances)
+CONNECT_S = 5.0
+ANSWER_S = 10.0
+# From outside the region no packet of an internal endpoint comes back.
+INTERNAL_CONNECT_S = 2.0
 
 
 class _Access(TypedDict):
@@ -121,12 +125,6 @@ def _endpoints(config: CloudConfig) -> Endpoints:
         oss_endpoint_type=kind,
         allow_insecure=config.insecure,
     )
-
-
-CONNECT_S = 5.0
-ANSWER_S = 10.0
-# From outside the region no packet of an internal endpoint comes back.
-INTERNAL_CONNECT_S = 2.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

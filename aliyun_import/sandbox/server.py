@@ -35,6 +35,11 @@ from aliyun_import.sandbox.core.store import Store
 from aliyun_import.sandbox.directory import STATE, TLS, DirectoryLock, Serving
 from aliyun_import.sandbox.guests.host import Host
 
+# What the vendor's tools and SDKs, Packer and Terraform read keys, profiles, regions and endpoints from.
+_PREFIXES = ("ALIBABA_CLOUD_", "ALIBABACLOUD_", "ALICLOUD_", "ALIYUN_ACCESS_KEY", "OSS_", "PKR_VAR_ALICLOUD_")
+_NAMES = frozenset({"ACCESS_KEY_ID", "ACCESS_KEY_SECRET", "SECURITY_TOKEN", "STS_TOKEN", "REGION_ID"})
+_NO_PROXY = ("127.0.0.1", "::1", "localhost")
+
 
 class Sandbox:
     """A running sandbox. It serves from `start` until `stop`, on its own threads."""
@@ -180,12 +185,6 @@ class Sandbox:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.stop()
-
-
-# What the vendor's tools and SDKs, Packer and Terraform read keys, profiles, regions and endpoints from.
-_PREFIXES = ("ALIBABA_CLOUD_", "ALIBABACLOUD_", "ALICLOUD_", "ALIYUN_ACCESS_KEY", "OSS_", "PKR_VAR_ALICLOUD_")
-_NAMES = frozenset({"ACCESS_KEY_ID", "ACCESS_KEY_SECRET", "SECURITY_TOKEN", "STS_TOKEN", "REGION_ID"})
-_NO_PROXY = ("127.0.0.1", "::1", "localhost")
 
 
 def isolated_environment(

@@ -25,11 +25,9 @@ class PartBody(Protocol):
 
     def __len__(self) -> int:
         """Return the exact number of bytes that iterating yields."""
-        ...
 
     def __iter__(self) -> Iterator[bytes | memoryview]:
         """Yield the bytes from the first to the last."""
-        ...
 
 
 class ObjectStore(Protocol):
@@ -38,48 +36,38 @@ class ObjectStore(Protocol):
     @property
     def bucket(self) -> str:
         """Return the name of the bucket."""
-        ...
 
     def bucket_info(self) -> BucketInfo | None:
         """Return the properties of the bucket, None if it does not exist. AccessError if another account owns it."""
-        ...
 
     def create_bucket(self) -> None:
         """Create the bucket, private, class Standard. Succeeds if this account owns it already."""
-        ...
 
     def ensure_abort_rule(self, *, prefix: str, days: int) -> bool:
         """Ensure a lifecycle rule that aborts unfinished uploads below `prefix` after `days` days.
 
         Keeps every existing rule. Returns whether a rule was added.
         """
-        ...
 
     def head(self, key: str) -> RemoteObject | None:
         """Return the properties of an object, None if it does not exist."""
-        ...
 
     def read(self, key: str, *, start: int = 0, length: int | None = None, if_match: str | None = None) -> bytes:
         """Read a small range of an object (manifests, zero objects) into memory."""
-        ...
 
     def put(
         self, key: str, data: bytes, *, metadata: Mapping[str, str] | None = None, overwrite: bool = True
     ) -> RemoteObject:
         """Write a small object. With overwrite=False an existing one raises RefusedError "object-exists"."""
-        ...
 
     def delete(self, key: str, *, version_id: str | None = None) -> None:
         """Delete an object; succeeds if it does not exist."""
-        ...
 
     def list_objects(self, prefix: str) -> tuple[RemoteObject, ...]:
         """Return all objects below prefix, all pages, by key. `crc64` and `metadata` are not filled."""
-        ...
 
     def start_upload(self, key: str, *, metadata: Mapping[str, str] | None = None) -> str:
         """Start a multipart upload (class Standard) and return its upload id."""
-        ...
 
     def send_part(
         self, key: str, upload_id: str, *, number: int, body: PartBody, timeout_s: float | None = None
@@ -88,7 +76,6 @@ class ObjectStore(Protocol):
 
         `timeout_s` bounds each wait on the socket, not the whole part.
         """
-        ...
 
     def copy_part(
         self, key: str, upload_id: str, *, number: int, source_key: str, start: int, length: int, if_match: str
@@ -98,15 +85,12 @@ class ObjectStore(Protocol):
         Raises RefusedError "base-changed" if the source is not `if_match` any more, "copy-refused" if the store does
         not make such copies, "upload-vanished" as send_part.
         """
-        ...
 
     def list_parts(self, key: str, upload_id: str) -> tuple[RemotePart, ...]:
         """Return all parts of an upload, all pages, by number. RefusedError "upload-vanished" as send_part."""
-        ...
 
     def list_uploads(self, prefix: str) -> tuple[RemoteUpload, ...]:
         """Return all unfinished uploads below prefix, all pages."""
-        ...
 
     def complete(
         self, key: str, upload_id: str, parts: tuple[RemotePart, ...], *, overwrite: bool = False
@@ -115,11 +99,9 @@ class ObjectStore(Protocol):
 
         With overwrite=False an existing object raises RefusedError "object-exists".
         """
-        ...
 
     def abort(self, key: str, upload_id: str) -> None:
         """Abort an upload and free its parts; succeeds if the server has no such upload."""
-        ...
 
 
 class RoleService(Protocol):
@@ -127,27 +109,21 @@ class RoleService(Protocol):
 
     def role(self, name: str) -> Role | None:
         """Return a role, None if it does not exist. AccessError "no-right" without the right to read it."""
-        ...
 
     def create_role(self, name: str, *, trust_policy: str, description: str) -> Role:
         """Create a role. RefusedError "role-exists" if it exists already."""
-        ...
 
     def update_trust_policy(self, name: str, *, trust_policy: str) -> None:
         """Replace a role's trust policy."""
-        ...
 
     def attached_policies(self, name: str) -> tuple[Policy, ...]:
         """Return the policies attached to a role, without their documents."""
-        ...
 
     def attach_policy(self, policy: Policy, *, role_name: str) -> None:
         """Attach a policy to a role; succeeds if it is attached already."""
-        ...
 
     def policy_document(self, policy: Policy) -> str:
         """Return the JSON text of a policy's default version."""
-        ...
 
 
 class ImageService(Protocol):
@@ -155,43 +131,33 @@ class ImageService(Protocol):
 
     def import_image(self, call: ImportCall) -> StartedImport | None:
         """Call ImportImage once. Returns None for a dry run that would have passed (in both spellings)."""
-        ...
 
     def task(self, task_id: str) -> Task | None:
         """Return a task, None if the service does not know it (yet)."""
-        ...
 
     def tasks(self) -> tuple[Task, ...]:
         """Return the ImportImage tasks of the account in this region, newest first, all pages."""
-        ...
 
     def cancel_task(self, task_id: str) -> None:
         """Cancel a running task."""
-        ...
 
     def image(self, image_id: str) -> Image | None:
         """Return an image, whatever its status, None if it does not exist."""
-        ...
 
     def images(self, *, name: str | None = None, tags: Mapping[str, str] | None = None) -> tuple[Image, ...]:
         """Return the account's own images with this exact name and these tags, whatever their status."""
-        ...
 
     def rename_image(self, image_id: str, *, name: str) -> None:
         """Rename an image."""
-        ...
 
     def set_boot_mode(self, image_id: str, *, mode: BootMode) -> None:
         """Change the boot mode of an image."""
-        ...
 
     def delete_image(self, image_id: str) -> None:
         """Delete an image; succeeds if it does not exist. Its snapshot stays."""
-        ...
 
     def regions(self) -> tuple[str, ...]:
         """Return the region ids that are open to this account."""
-        ...
 
 
 class InstanceService(Protocol):
@@ -199,54 +165,42 @@ class InstanceService(Protocol):
 
     def vswitches(self, vswitch_id: str | None = None) -> tuple[VSwitch, ...]:
         """Return the vSwitch with an id, if it exists; without one, the vSwitches with the tag of boot tests."""
-        ...
 
     def security_groups(self, group_id: str | None = None) -> tuple[SecurityGroup, ...]:
         """Return the security group with an id, if it exists; without one, those with the tag of boot tests."""
-        ...
 
     def small_types(self, architecture: str) -> tuple[InstanceType, ...]:
         """Return the instance types of an architecture that have few processors, whether they are in stock or not."""
-        ...
 
     def instance_types(self, image_id: str) -> tuple[InstanceType, ...]:
         """Return the instance types that can start an image, whether they are in stock or not."""
-        ...
 
     def types_in_stock(self, zone: str) -> frozenset[str]:
         """Return the names of the instance types that a zone sells now."""
-        ...
 
     def system_disks(self, instance_type: str, *, zone: str) -> tuple[SystemDisk, ...]:
         """Return the system disks that a zone sells now with an instance type."""
-        ...
 
     def run_instance(self, call: InstanceCall) -> str:
         """Call RunInstances once and return the instance id; empty for a dry run that would have passed.
 
         Raises InstanceTypeUnavailable if the type is sold out, or can't start the image.
         """
-        ...
 
     def instance(self, instance_id: str) -> Instance | None:
         """Return an instance, None if it does not exist (yet, or any more)."""
-        ...
 
     def instances(self, *, tags: Mapping[str, str]) -> tuple[Instance, ...]:
         """Return the instances with these tags, at most 100; an empty value stands for any."""
-        ...
 
     def console(self, instance_id: str) -> bytes | None:
         """Return what an instance wrote to its console since its start, None if the service does not offer it."""
-        ...
 
     def screenshot(self, instance_id: str) -> bytes:
         """Return a picture of the screen of a running instance, as JPEG."""
-        ...
 
     def delete_instance(self, instance_id: str) -> None:
         """Delete an instance and its disks, running or not; succeeds if it does not exist."""
-        ...
 
 
 class Identity(Protocol):
@@ -254,7 +208,6 @@ class Identity(Protocol):
 
     def whoami(self) -> CallerIdentity:
         """Return the identity of the credentials; needs no right."""
-        ...
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

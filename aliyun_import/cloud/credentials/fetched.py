@@ -25,6 +25,7 @@ from aliyun_import.redact import learn
 # The vendor's library waits as long.
 _CONNECT_S, _WAIT_S = 5.0, 10.0
 _MAX_BODY_BYTES = 1 << 20
+_VERSION = {"Format": "JSON", "Version": "2015-04-01"}
 
 
 def uri(address: str) -> Read:
@@ -74,9 +75,6 @@ def ecs_role(role_name: str | None, *, environment: Mapping[str, str] = os.envir
             raise unreachable(where, error.cause or error.summary) from error
 
     return read
-
-
-_VERSION = {"Format": "JSON", "Version": "2015-04-01"}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -15,6 +15,50 @@ from aliyun_import.redact import redact
 from aliyun_import.system_limits import limit_error
 
 _AGAIN = "Check the network and run the same command again."
+Chain = tuple[BaseException, ...]
+# OpenSSL's reasons for a handshake with something that speaks no TLS.
+_NO_TLS = ("WRONG_VERSION_NUMBER", "HTTP_REQUEST", "RECORD_LAYER_FAILURE", "UNKNOWN_PROTOCOL")
+# The first two bytes of a TLS record, an alert, as http.client reports what is no status line.
+_TLS_ALERT = "\\x15\\x03"
+# What a gateway answers that could not pass the request on; a later attempt may succeed.
+_GATEWAY = (408, 425, 429)
+# nginx, Go's net/http, Apache: a request without TLS to a port that expects it.
+_NEEDS_TLS = re.compile(rb"(?i)HTTP request (?:was sent )?to (?:an )?HTTPS|speaking plain HTTP to an SSL")
+_TAGS = re.compile(r"(?s)<(script|style)\b.*?</\1>|<[^>]*>")
+_MAX_TEXT = 160
+_OTHER = "Something other than {service} answered {operation} at {host}."
+_SENTENCES: Mapping[ErrorCode, tuple[str, str]] = {
+    ErrorCode.ANSWER_UNREADABLE: (
+        _OTHER,
+        "Check whether a portal or a proxy stands between this machine and {host}, and run the same command again.",
+    ),
+    ErrorCode.REDIRECTED: (
+        "{host} answered {operation} with a redirect, and {service} never does that.",
+        "Check whether a portal or a proxy stands between this machine and {host}.",
+    ),
+    ErrorCode.PROXY_LOGIN: (
+        "The proxy between this machine and {host} refuses its login.",
+        "Set HTTPS_PROXY (for an http endpoint HTTP_PROXY) as http://USER:PASSWORD@HOST:PORT with the proxy's "
+        "login, or add {host} to NO_PROXY.",
+    ),
+    ErrorCode.GATEWAY_FAILED: (
+        "A gateway or proxy answered {operation} in place of {service} at {host}.",
+        "Check the proxy or gateway between this machine and {host}, and run the same command again.",
+    ),
+    ErrorCode.INTERCEPTED: (
+        _OTHER,
+        "Check what stands between this machine and {host} (proxy, filter, portal), and HTTPS_PROXY, NO_PROXY and the "
+        "endpoint.",
+    ),
+    ErrorCode.BODY_TOO_LARGE: (
+        "What answers {operation} at {host} does not accept a body of this size.",
+        "Raise its limit to 5 GiB (client_max_body_size of nginx), or pass an endpoint without it.",
+    ),
+    ErrorCode.ENDPOINT_SCHEME: (
+        "The server at {host} expects https, and the endpoint is http.",
+        "Write the endpoint as https://{host}.",
+    ),
+}
 
 
 class Redirected(OSError):
@@ -23,9 +67,6 @@ class Redirected(OSError):
 
 class AnswerTooLarge(OSError):
     """The answer is larger than any answer to this request."""
-
-
-Chain = tuple[BaseException, ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,11 +91,6 @@ class Trouble:
             for one in chain
         )
 
-
-# OpenSSL's reasons for a handshake with something that speaks no TLS.
-_NO_TLS = ("WRONG_VERSION_NUMBER", "HTTP_REQUEST", "RECORD_LAYER_FAILURE", "UNKNOWN_PROTOCOL")
-# The first two bytes of a TLS record, an alert, as http.client reports what is no status line.
-_TLS_ALERT = "\\x15\\x03"
 
 # The first match counts, so the special ones come first: a name that can't be resolved is a failed connection too.
 TROUBLES: tuple[Trouble, ...] = (
@@ -195,48 +231,6 @@ def _chain(error: BaseException) -> Iterator[BaseException]:
         below = [getattr(current, "reason", None), *current.args]
         below += [current.__cause__, current.__context__]
         current = next((one for one in below if isinstance(one, BaseException) and id(one) not in seen), None)
-
-
-# What a gateway answers that could not pass the request on; a later attempt may succeed.
-_GATEWAY = (408, 425, 429)
-# nginx, Go's net/http, Apache: a request without TLS to a port that expects it.
-_NEEDS_TLS = re.compile(rb"(?i)HTTP request (?:was sent )?to (?:an )?HTTPS|speaking plain HTTP to an SSL")
-_TAGS = re.compile(r"(?s)<(script|style)\b.*?</\1>|<[^>]*>")
-_MAX_TEXT = 160
-_OTHER = "Something other than {service} answered {operation} at {host}."
-
-_SENTENCES: Mapping[ErrorCode, tuple[str, str]] = {
-    ErrorCode.ANSWER_UNREADABLE: (
-        _OTHER,
-        "Check whether a portal or a proxy stands between this machine and {host}, and run the same command again.",
-    ),
-    ErrorCode.REDIRECTED: (
-        "{host} answered {operation} with a redirect, and {service} never does that.",
-        "Check whether a portal or a proxy stands between this machine and {host}.",
-    ),
-    ErrorCode.PROXY_LOGIN: (
-        "The proxy between this machine and {host} refuses its login.",
-        "Set HTTPS_PROXY (for an http endpoint HTTP_PROXY) as http://USER:PASSWORD@HOST:PORT with the proxy's "
-        "login, or add {host} to NO_PROXY.",
-    ),
-    ErrorCode.GATEWAY_FAILED: (
-        "A gateway or proxy answered {operation} in place of {service} at {host}.",
-        "Check the proxy or gateway between this machine and {host}, and run the same command again.",
-    ),
-    ErrorCode.INTERCEPTED: (
-        _OTHER,
-        "Check what stands between this machine and {host} (proxy, filter, portal), and HTTPS_PROXY, NO_PROXY and the "
-        "endpoint.",
-    ),
-    ErrorCode.BODY_TOO_LARGE: (
-        "What answers {operation} at {host} does not accept a body of this size.",
-        "Raise its limit to 5 GiB (client_max_body_size of nginx), or pass an endpoint without it.",
-    ),
-    ErrorCode.ENDPOINT_SCHEME: (
-        "The server at {host} expects https, and the endpoint is http.",
-        "Write the endpoint as https://{host}.",
-    ),
-}
 
 
 def foreign_answer(answer: Answer, *, service: str, operation: str, url: str) -> AliyunImportError:

@@ -53,7 +53,7 @@ _MAX_READ_BYTES = 64 * MIB
 
 
 class OssStore:
-    """services.ObjectStore through OSS. `workers` is the number of threads that use it at once.
+    """services.ObjectStore, which has the contract of each method, through OSS. `workers` is the number of threads.
 
     Waits for answers end with Interrupted once `cancel` is set.
     """
@@ -104,10 +104,7 @@ class OssStore:
             self._check_ours(error)
 
     def ensure_abort_rule(self, *, prefix: str, days: int) -> bool:
-        """Ensure a lifecycle rule that aborts unfinished uploads below `prefix` after `days` days.
-
-        Keeps every existing rule. Returns whether a rule was added.
-        """
+        """Ensure a lifecycle rule that aborts unfinished uploads; return whether it was added."""
         rules: bytes | None
         try:
             rules = self._client.send("GetBucketLifecycle", "GET", params={"lifecycle": ""}).body
@@ -189,10 +186,7 @@ class OssStore:
     def send_part(
         self, key: str, upload_id: str, *, number: int, body: PartBody, timeout_s: float | None = None
     ) -> RemotePart:
-        """Send one part, one attempt. RefusedError "upload-vanished" if the server has no such upload.
-
-        `timeout_s` bounds each wait on the socket, not the whole part.
-        """
+        """Send one part, one attempt."""
         got = self._client.send(
             "UploadPart",
             "PUT",
@@ -206,21 +200,9 @@ class OssStore:
         return part_of_headers(number, len(body), got.headers)
 
     def copy_part(
-        self,
-        key: str,
-        upload_id: str,
-        *,
-        number: int,
-        source_key: str,
-        start: int,
-        length: int,
-        if_match: str,
+        self, key: str, upload_id: str, *, number: int, source_key: str, start: int, length: int, if_match: str
     ) -> RemotePart:
-        """Make one part on the server from a range of an object of the same bucket.
-
-        Raises RefusedError "base-changed" if the source is not `if_match` any more, "copy-refused" if the store does
-        not make such copies, "upload-vanished" as send_part.
-        """
+        """Make one part on the server from a range of an object of the same bucket."""
         headers = {
             "x-oss-copy-source": f"/{self._client.bucket}/{quote(source_key, safe='')}",
             "x-oss-copy-source-range": f"bytes={start}-{start + length - 1}",
@@ -266,10 +248,7 @@ class OssStore:
     def complete(
         self, key: str, upload_id: str, parts: tuple[RemotePart, ...], *, overwrite: bool = False
     ) -> RemoteObject:
-        """Make the object of these parts (ascending numbers). size_bytes and crc64 are what the server answered.
-
-        With overwrite=False an existing object raises RefusedError "object-exists".
-        """
+        """Make the object of these parts."""
         headers = {"Content-Type": "application/xml"} | ({} if overwrite else {"x-oss-forbid-overwrite": "true"})
         rows = (
             f"<Part><PartNumber>{part.number}</PartNumber><ETag>&quot;{escape(part.etag)}&quot;</ETag></Part>"

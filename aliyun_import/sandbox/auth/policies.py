@@ -31,6 +31,14 @@ _STRING_OPERATOR = re.compile(r"String(Not)?(Equals|EqualsIgnoreCase|Like)")
 
 Claims = Mapping[str, tuple[str, ...]]
 """Condition key -> the values that a caller has for it."""
+Resource = tuple[str, ...]
+# "Authorization rules" of ECS: these are authorized for all resources only, so that a policy for image/* refuses them.
+_ON_ALL = frozenset({
+    "DescribeTasks", "DescribeTaskAttribute", "CancelTask", "DescribeRegions", "DescribeZones",
+    "DescribeImageFromFamily", "DescribeAvailableResource", "DescribeInstanceTypes",
+})  # fmt: skip
+_ECS_TYPES = ("image", "instance", "snapshot")
+_RAM_TYPES = ("role", "user", "group")
 
 
 def check_policy(text: str) -> None:
@@ -177,17 +185,6 @@ def _covers_action(statement: dict[str, Any], action: str) -> bool:
     patterns = _patterns(statement["NotAction" if excluded else "Action"])
     # The comparison of actions ignores the case of letters.
     return excluded != any(fnmatchcase(action.lower(), pattern.lower()) for pattern in patterns)
-
-
-Resource = tuple[str, ...]
-
-# "Authorization rules" of ECS: these are authorized for all resources only, so that a policy for image/* refuses them.
-_ON_ALL = frozenset({
-    "DescribeTasks", "DescribeTaskAttribute", "CancelTask", "DescribeRegions", "DescribeZones",
-    "DescribeImageFromFamily", "DescribeAvailableResource", "DescribeInstanceTypes",
-})  # fmt: skip
-_ECS_TYPES = ("image", "instance", "snapshot")
-_RAM_TYPES = ("role", "user", "group")
 
 
 def may(key: AccessKey, action: str, resources: tuple[Resource, ...]) -> bool:

@@ -25,11 +25,9 @@ class Keeper(Protocol):
 
     def saved(self, key: object, value: object, former: object) -> None:
         """Receive a new row, or the new value of an old one; `former` is its value until now, or None."""
-        ...
 
     def removed(self, key: object, value: object) -> None:
         """Receive the removal of a row."""
-        ...
 
 
 class Table(MutableMapping[K, V]):

@@ -53,13 +53,11 @@ class Service(Protocol):
 
     def answer(self, state: State, request: Request) -> Answer:
         """Carry out a request; a refusal is an Answer, too."""
-        ...
 
     def refuse(
         self, request: Request, status: int, code: str, message: str, *, headers: tuple[tuple[str, str], ...] = ()
     ) -> Answer:
         """Return the answer of an error in the form of the service."""
-        ...
 
 
 class Router:

@@ -7,7 +7,6 @@ from aliyun_import.sandbox.core.rpc import RpcCall, RpcOperation, RpcService, Va
 from aliyun_import.sandbox.ecs import catalog, copies, images, instances, snapshots, tags, tasks
 from aliyun_import.sandbox.ecs.export_image import export_image
 from aliyun_import.sandbox.ecs.import_image import import_image
-from aliyun_import.sandbox.ecs.regions import describe_regions
 from aliyun_import.sandbox.ecs.state import ATTRIBUTES
 
 _ATTRIBUTES = tuple(one.parameter for one in ATTRIBUTES.values())
@@ -89,6 +88,6 @@ ECS = RpcService(
         _row("DescribeSecurityGroups", catalog.describe_security_groups, "SecurityGroupId", "VpcId", "Tag.*",
              "PageNumber", "PageSize"),
         _row("DescribeZones", catalog.describe_zones, "AcceptLanguage"),
-        _row("DescribeRegions", describe_regions, "AcceptLanguage"),
+        _row("DescribeRegions", catalog.describe_regions, "AcceptLanguage"),
     ),
 )  # fmt: skip

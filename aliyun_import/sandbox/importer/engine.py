@@ -14,16 +14,23 @@ Of copies five run at a time in a region, the others are Waiting. The documents 
 the two: a copy takes a slot of its source's region and one of its own. Copies start in the order of their calls.
 """
 
+import logging
 import math
+import secrets
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
+from aliyun_import.sandbox.core.rpc_errors import Refusal
 from aliyun_import.sandbox.core.state import State
 from aliyun_import.sandbox.ecs.state import Copy, Ecs, Export, Image, ImageDisk, Outcome, Task
-from aliyun_import.sandbox.importer import exports
-from aliyun_import.sandbox.oss.state import OssState, StoredObject
+from aliyun_import.sandbox.importer.conversion import ConversionError, converted
+from aliyun_import.sandbox.oss.state import NULL_VERSION, OssState, StoredObject
 
 PROBLEM_AT_PERCENT = 5
+COPIES_AT_ONCE = 5
+FAILS_AT_PERCENT = 50
+_Busy = tuple[frozenset[str], float, float]  # regions, beginning, end
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -150,7 +157,7 @@ def _save(state: State, task: Task) -> None:
     """Store a task, with what it means for its image, its snapshots and the objects that it reads."""
     ecs, oss = state.part(Ecs), state.part(OssState)
     if task.export:
-        ecs.tasks[task.id] = task if task.running else exports.ended(state, task)
+        ecs.tasks[task.id] = task if task.running else _ended_export(state, task)
         return
     ecs.tasks[task.id] = task
     if not task.running:
@@ -177,12 +184,6 @@ def _readied(image: Image, task: Task, now_s: float) -> Image:
     ready_s = task.outcome.ends_s + task.outcome.ready_after_s
     ready = "UnAvailable" if task.outcome.ending == "unavailable" else "Available"
     return replace(image, ready_s=ready_s, status=ready if now_s >= ready_s else image.status)
-
-
-COPIES_AT_ONCE = 5
-FAILS_AT_PERCENT = 50
-
-_Busy = tuple[frozenset[str], float, float]  # regions, beginning, end
 
 
 def _settle_copies(state: State) -> None:
@@ -239,3 +240,46 @@ def _copied(image: Image, copy: Copy, now_s: float) -> Image:
     share = (now_s - copy.started_s) / copy.duration_s
     remain_s = math.ceil(copy.started_s + copy.duration_s - now_s)
     return replace(image, status="Creating", percent=min(99, int(100 * share)), remain_s=max(0, remain_s))
+
+
+def _keys(export: Export, image_id: str, disks: int) -> list[str]:
+    """Return the keys of the objects: <prefix>_<image>_system.raw, and _data_1.raw and so on for data disks."""
+    stem, suffix = f"{export.prefix}_{image_id}" if export.prefix else image_id, export.format.lower()
+    return [f"{stem}_{'system' if number == 0 else f'data_{number}'}.{suffix}" for number in range(disks)]
+
+
+def _ended_export(state: State, task: Task) -> Task:
+    """Return an export that ended, without the bytes; a finished one has written its objects."""
+    done = _written(state, task) if task.status == "Finished" else task
+    return replace(done, disks=tuple(disk.bare for disk in done.disks))
+
+
+def _written(state: State, task: Task) -> Task:
+    """Write the objects of an export, and return the task: it fails if the bucket is gone or qemu-img fails."""
+    oss, export = state.part(OssState), task.export
+    bucket = oss.bucket(export.bucket) if export else None
+    if bucket is None or export is None or bucket.owner_id != task.account_id:
+        message = "The specified OSS bucket does not exist in this region."
+        return replace(task, status="Failed", error_code="InvalidOSSBucket.NotFound", error_message=message)
+    try:
+        contents = [
+            converted(disk.content, state.shelf, source=disk.format, wanted=export.format) for disk in task.disks
+        ]
+    except ConversionError as error:
+        log.error("the export of %s as %s failed: %s", task.image_id, export.format, error)  # noqa: TRY400
+        refused = Refusal("ExportImageFailed")
+        return replace(task, status="Failed", error_code=refused.code, error_message=refused.message)
+    for key, content in zip(_keys(export, task.image_id, len(contents)), contents, strict=True):
+        version = oss.new_version_id() if bucket.versioning == "Enabled" else NULL_VERSION
+        stored = StoredObject(
+            key=key,
+            content=content,
+            etag=f"{secrets.token_hex(16).upper()}-1",
+            crc64=content.crc64,
+            kind="Multipart",
+            headers={"content-type": "application/octet-stream"},
+            modified_s=task.outcome.ends_s,
+            version_id=version,
+        )
+        oss.put(bucket, stored)
+    return task

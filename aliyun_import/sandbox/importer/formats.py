@@ -45,11 +45,9 @@ class Reader(Protocol):
     @property
     def size(self) -> int:
         """Return the number of bytes."""
-        ...
 
     def pread(self, offset: int, length: int) -> bytes:
         """Return a range that lies within the object."""
-        ...
 
 
 class DamagedDiskError(Exception):
