@@ -1,6 +1,7 @@
 """Disks with guests: small trees in memory, and whole images made of fixtures/."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 
 from aliyun_import.disk.filesystems.registry import Volume
 from aliyun_import.disk.guest.inspection import disk_names, inspect_systems
@@ -61,16 +62,17 @@ def rhel_disk() -> bytes:
 
 
 def _volume(number: int, uuid: str, *, name: str = "") -> Volume:
-    return Volume(partition=number, filesystem="ext4", uuid=uuid, label="", reader=BytesReader(b""), name=name)
-
-
-def _partition(volume: Volume) -> Partition:
-    return Partition(
-        number=volume.partition,
-        start_bytes=MIB * volume.partition,
+    part = Partition(
+        number=number,
+        start_bytes=MIB * number,
         size_bytes=1 << 30,
         type_name="Linux",
         type_id="0x83",
-        filesystem="lvm" if volume.name else volume.filesystem,
-        uuid="" if volume.name else volume.uuid,
+        filesystem="ext4",
+        uuid=uuid,
     )
+    return Volume(part=part, reader=BytesReader(b""), name=name)
+
+
+def _partition(volume: Volume) -> Partition:
+    return replace(volume.part, filesystem="lvm", uuid="") if volume.name else volume.part

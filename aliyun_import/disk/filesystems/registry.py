@@ -6,7 +6,7 @@ offsets of UUIDs and labels are those that libblkid of util-linux reads.
 
 import struct
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 
 from aliyun_import.disk.filesystems import ext, fat, xfs
@@ -129,23 +129,21 @@ _MAX_VOLUMES = 64
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Volume:
-    """A partition or a logical volume with content. `name` is "vg/lv", empty for a partition."""
+    """A partition or a logical volume with content. `name` is "vg/lv", empty for a partition.
 
-    partition: int
-    filesystem: str
-    uuid: str
-    label: str
+    `part` is the partition; of a logical volume it has the file system, the UUID and the label of the volume.
+    """
+
+    part: Partition
     reader: Reader
     name: str = ""
-    part_uuid: str = ""
-    part_label: str = ""
 
     @property
     def title(self) -> str:
         """Return its name for messages."""
         if self.name:
             return f"the logical volume {self.name}"
-        return f"partition {self.partition}" if self.partition else "the whole disk"
+        return f"partition {self.part.number}" if self.part.number else "the whole disk"
 
 
 def find_volumes(disk: Reader, partitions: Sequence[Partition], unknowns: list[str]) -> tuple[Volume, ...]:
@@ -154,7 +152,8 @@ def find_volumes(disk: Reader, partitions: Sequence[Partition], unknowns: list[s
     for part in partitions[:_MAX_VOLUMES]:
         try:
             window = Window(disk, start=part.start_bytes, size=part.size_bytes)
-            found += _logical(part, window, unknowns) if part.filesystem == "lvm" else [_plain(part, window)]
+            plain = [Volume(part=part, reader=window)]
+            found += _logical(part, window, unknowns) if part.filesystem == "lvm" else plain
         except ReadProblem as problem:
             unknowns.append(f"partition {part.number} ({part.filesystem or 'unknown'}): {problem.message}")
     if len(partitions) > _MAX_VOLUMES or len(found) > _MAX_VOLUMES:
@@ -164,55 +163,31 @@ def find_volumes(disk: Reader, partitions: Sequence[Partition], unknowns: list[s
 
 def open_volume(volume: Volume) -> FileSystem | None:
     """Open a file system; None where there are no files. Raises Unsupported for one that is not read here, or Bad."""
-    known = _BY_NAME.get(volume.filesystem)
+    part = volume.part
+    known = _BY_NAME.get(part.filesystem)
     if known is None:
         return None
     if known.open is not None:
-        return known.open(volume.reader, Signature(volume.filesystem, label=volume.label, uuid=volume.uuid))
+        return known.open(volume.reader, Signature(part.filesystem, label=part.label, uuid=part.uuid))
     if known.title:
         raise Unsupported(f"it contains {known.title}, which is not supported")
     return None
-
-
-def _plain(part: Partition, window: Window) -> Volume:
-    return Volume(
-        partition=part.number,
-        filesystem=part.filesystem,
-        uuid=part.uuid,
-        label=part.label,
-        reader=window,
-        part_uuid=part.part_uuid,
-        part_label=part.name,
-    )
 
 
 def _logical(part: Partition, window: Window, unknowns: list[str]) -> Iterator[Volume]:
     """Open the logical volumes of a physical volume; one that can't be opened has its name only."""
     group = read_volume_group(window)
     for volume in group.volumes:
-        name = f"{group.name}/{volume.name}"
+        reader: Reader = Window(window, start=0, size=0)
+        found = None
         try:
             reader = volume.open(window)
-            signature = probe_filesystem(reader)
+            found = probe_filesystem(reader)
         except Unsupported as problem:
             unknowns.append(f"partition {part.number} (lvm): {problem.message}")
-            yield Volume(
-                partition=part.number,
-                filesystem="",
-                uuid="",
-                label="",
-                reader=Window(window, start=0, size=0),
-                name=name,
-            )
-            continue
-        yield Volume(
-            partition=part.number,
-            filesystem=signature.name if signature else "",
-            uuid=signature.uuid if signature else "",
-            label=signature.label if signature else "",
-            reader=reader,
-            name=name,
-        )
+        found = found or Signature("")
+        own = replace(part, filesystem=found.name, uuid=found.uuid, label=found.label, part_uuid="", name="")
+        yield Volume(part=own, reader=reader, name=f"{group.name}/{volume.name}")
 
 
 # Every signature but one is in the first 68 KiB.

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field, replace
 from fnmatch import fnmatchcase
 
 from aliyun_import.disk.guest.boot_files import BootFiles, assignments, new_entry, words_of
-from aliyun_import.disk.guest.disk_names import DiskNames
+from aliyun_import.disk.guest.mounts import DiskNames
 from aliyun_import.disk.guest.report import BootEntry, Evidence
 
 _MENUS = ("boot/grub/grub.cfg", "boot/grub2/grub.cfg", "grub/grub.cfg", "grub2/grub.cfg", "EFI/{vendor}/grub.cfg",

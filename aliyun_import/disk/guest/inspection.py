@@ -11,11 +11,10 @@ from aliyun_import.disk.filesystems.interface import FileSystem
 from aliyun_import.disk.filesystems.registry import Volume, find_volumes, open_volume
 from aliyun_import.disk.filesystems.tree import Tree
 from aliyun_import.disk.guest.boot_files import BootFiles
-from aliyun_import.disk.guest.disk_names import WITHOUT_CONTENT, DiskNames
 from aliyun_import.disk.guest.grub import read_grub_version, read_stale_searches
 from aliyun_import.disk.guest.kernels import find_kernels
 from aliyun_import.disk.guest.loaders import read_boot_entries
-from aliyun_import.disk.guest.mounts import read_crypttab, read_fstab, read_units
+from aliyun_import.disk.guest.mounts import WITHOUT_CONTENT, DiskNames, read_crypttab, read_fstab, read_units
 from aliyun_import.disk.guest.network.configuration import read_network
 from aliyun_import.disk.guest.report import BootEntry, Evidence, GuestReport, RootFileSystem, SourceTie
 from aliyun_import.disk.guest.services import (
@@ -73,37 +72,37 @@ def inspect_volumes(
 ) -> GuestReport:
     """Inspect the operating system on the volumes of a disk, of which some could be opened. Raises OSError only."""
     unread = tuple(
-        Evidence(what=volume.filesystem or "a file system of unknown type", where=volume.title)
+        Evidence(what=volume.part.filesystem or "a file system of unknown type", where=volume.title)
         for volume in volumes
-        if volume not in opened and may_have_files(volume, partitions)
+        if volume not in opened and _may_have_files(volume)
     )
     systems = find_systems(opened, unknowns)
     if systems:
         names = disk_names(partitions, volumes)
         guest = inspect_systems(systems, opened, names, unknowns=unknowns, complete=not unread)
         return replace(guest, unread=unread)
-    windows = [volume for volume in volumes if volume.filesystem == "ntfs"]
+    windows = [volume for volume in volumes if volume.part.filesystem == "ntfs"]
     if windows:
-        esps = [files for volume, files in opened.items() if volume.filesystem == "vfat"]
+        esps = [files for volume, files in opened.items() if volume.part.filesystem == "vfat"]
         return replace(inspect_windows(windows, esps, unknowns), unread=unread)
     return GuestReport(unknowns=(*unknowns, *_why_nothing(volumes)), unread=unread)
 
 
-def may_have_files(volume: Volume, partitions: Sequence[Partition]) -> bool:
+def _may_have_files(volume: Volume) -> bool:
     """Return whether a volume may have files that a system or a boot loader reads."""
-    if volume.filesystem or volume.name:
-        return volume.filesystem not in _WITHOUT_FILES
-    part = next((part for part in partitions if part.number == volume.partition), None)
-    return part is None or part.type_id not in WITHOUT_CONTENT
+    if volume.part.filesystem or volume.name:
+        return volume.part.filesystem not in _WITHOUT_FILES
+    return volume.part.type_id not in WITHOUT_CONTENT
 
 
 def disk_names(partitions: Sequence[Partition], volumes: Sequence[Volume]) -> DiskNames:
     """Return the names of everything on the disk. A physical volume whose volumes are not all known hides some."""
     logical = [volume for volume in volumes if volume.name]
-    unread = {part.number for part in partitions if part.filesystem == "lvm"} - {volume.partition for volume in logical}
+    read = {volume.part.number for volume in logical}
+    unread = {part.number for part in partitions if part.filesystem == "lvm"} - read
     return DiskNames.of(
         partitions,
-        volumes=[(volume.name, volume.filesystem, volume.uuid, volume.label) for volume in logical],
+        volumes={volume.name: volume.part for volume in logical},
         hidden=bool(unread),
     )
 
@@ -191,7 +190,7 @@ class _Inspection:
             architecture=machine.architecture,
             machine=machine.name,
             root=self._root_facts(),
-            boot_partition=self._mounts["/boot"].partition if "/boot" in self._mounts else None,
+            boot_partition=self._mounts["/boot"].part.number if "/boot" in self._mounts else None,
             kernels=kernels,
             fstab=(*self._fstab, *units),
             crypttab=self._crypttab,
@@ -252,13 +251,14 @@ class _Inspection:
 
     def _has_custom_image_directory(self) -> bool | None:
         """Return whether there is the directory to which ECS writes the settings of a "Customized Linux" instance."""
-        first = min((volume for volume in self._opened if not volume.name), key=lambda one: one.partition, default=None)
+        plain = [volume for volume in self._opened if not volume.name]
+        first = min(plain, key=lambda volume: volume.part.number, default=None)
         return None if first is None else Tree(self._opened[first]).has_name("/aliyun_custom_image")
 
     def _root_facts(self) -> RootFileSystem:
         facts = self._files.facts
         return RootFileSystem(
-            partition=self._root.partition,
+            partition=self._root.part.number,
             type=facts.type,
             uuid=facts.uuid,
             size_bytes=facts.size_bytes,
@@ -286,8 +286,8 @@ def _open_all(volumes: Sequence[Volume], unknowns: list[str]) -> dict[Volume, Fi
 
 
 def _why_nothing(volumes: Sequence[Volume]) -> tuple[str, ...]:
-    readable = [volume for volume in volumes if volume.filesystem in ("ext2", "ext3", "ext4", "xfs")]
+    readable = [volume for volume in volumes if volume.part.filesystem in ("ext2", "ext3", "ext4", "xfs")]
     if not readable:
         return ()
-    names = ", ".join(f"{volume.title} ({volume.filesystem})" for volume in readable)
+    names = ", ".join(f"{volume.title} ({volume.part.filesystem})" for volume in readable)
     return (f"no system was found on {names}",)

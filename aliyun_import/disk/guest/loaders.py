@@ -8,9 +8,9 @@ from collections.abc import Iterator
 from dataclasses import replace
 
 from aliyun_import.disk.guest.boot_files import BootFiles, argument, beside, new_entry, words_of
-from aliyun_import.disk.guest.disk_names import DiskNames
 from aliyun_import.disk.guest.grub import loader_default, read_bls, read_grub, read_grub_variables, version_key
 from aliyun_import.disk.guest.kernels import UnifiedImage, read_unified
+from aliyun_import.disk.guest.mounts import DiskNames
 from aliyun_import.disk.guest.report import BootEntry
 from aliyun_import.disk.reader import ReadProblem
 

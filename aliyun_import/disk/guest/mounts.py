@@ -1,11 +1,142 @@
-"""What a Linux system mounts and unlocks at boot: fstab, units of systemd, and crypttab."""
+"""The names by which a Linux system refers to what is on its disk, and what it mounts and unlocks by them at boot.
 
+Boot loaders use the same names. fstab, units of systemd and crypttab are read here.
+"""
+
+import contextlib
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 
+from aliyun_import.disk.filesystems.registry import tells_names
 from aliyun_import.disk.filesystems.tree import Tree
-from aliyun_import.disk.guest.disk_names import DiskNames
 from aliyun_import.disk.guest.report import FstabEntry
+from aliyun_import.disk.report import Partition
+
+# Partitions without a file system: BIOS boot, Microsoft reserved, FreeBSD boot, PReP, extended. An unknown content of
+# any other type may be a file system that is not recognised.
+WITHOUT_CONTENT = {
+    "21686148-6449-6e6f-744e-656564454649",
+    "e3c9e316-0b5c-4db8-817d-f92df00215ae",
+    "83bd6b9d-7f41-11dc-be0b-001560b84f0f",
+    "9e1a2d38-c612-4316-aa26-8b49521e5a8b",
+    "0x05",
+    "0x0f",
+    "0x85",
+    "0x41",
+    "0xee",
+}
+_RAID_TYPES = {"0xfd", "a19d880f-05fc-4d3b-a006-743f0f84911e"}
+_TAGS = ("uuid", "partuuid", "label", "partlabel")
+
+
+@dataclass(frozen=True, slots=True)
+class DiskNames:
+    """The names of the file systems of a disk, in lower case except for labels.
+
+    `complete`: nothing on the disk can have a UUID that is not here; `all_labels` the same of labels, `all_volumes` of
+    logical volumes. `mapped` are the names that crypttab gives to encrypted devices, `raid`: there may be an array.
+    """
+
+    uuids: frozenset[str]
+    part_uuids: frozenset[str]
+    labels: frozenset[str]
+    part_labels: frozenset[str]
+    volumes: frozenset[str]
+    complete: bool
+    all_labels: bool
+    all_volumes: bool
+    raid: bool
+    mapped: frozenset[str] = frozenset()
+
+    @classmethod
+    def of(
+        cls, parts: Sequence[Partition], *, volumes: Mapping[str, Partition] | None = None, hidden: bool = False
+    ) -> "DiskNames":
+        """Create it from partitions; `volumes` are logical ones by their names, `hidden`: some were not read."""
+        volumes = volumes or {}
+        both = [*parts, *volumes.values()]
+        told = [
+            (True, True)
+            if part.filesystem == "lvm" or (not part.filesystem and part.type_id in WITHOUT_CONTENT)
+            else tells_names(part.filesystem, label=part.label)
+            for part in parts
+        ]
+        told += [tells_names(volume.filesystem, label=volume.label) for volume in volumes.values()]
+        complete = not hidden and all(uuid for uuid, _label in told)
+        kinds = {part.filesystem for part in both}
+        return cls(
+            uuids=frozenset(part.uuid.lower() for part in both if part.uuid),
+            part_uuids=frozenset(part.part_uuid.lower() for part in parts if part.part_uuid),
+            labels=frozenset(part.label for part in both if part.label),
+            part_labels=frozenset(part.name for part in parts if part.name),
+            volumes=frozenset(volumes),
+            complete=complete,
+            all_labels=complete and all(label for _uuid, label in told),
+            # Logical volumes may be on top of what is encrypted, or an array.
+            all_volumes=not hidden and not kinds & {"luks", "mdraid", "bcache"} and _known(parts),
+            raid="mdraid" in kinds or any(part.type_id in _RAID_TYPES for part in parts),
+        )
+
+    def has(self, spec: str) -> bool | None:
+        """Return whether what `spec` names is on the disk; None where that is unknown."""
+        spec = by_tag(spec)
+        tag, equals, value = spec.partition("=")
+        value = value.strip("\"'")
+        if not equals:
+            return self._has_device(spec)
+        known = {
+            "UUID": (value.lower(), self.uuids, self.complete),
+            # "PARTUUID=.../PARTNROFF=1" counts on from a partition.
+            "PARTUUID": (value.lower(), self.part_uuids, "/" not in value),
+            "LABEL": (value, self.labels, self.all_labels),
+            "PARTLABEL": (value, self.part_labels, True),
+        }.get(tag.upper())
+        if known is None:
+            return None
+        wanted, names, sure = known
+        return True if wanted in names else False if sure else None
+
+    def _has_device(self, spec: str) -> bool | None:
+        if re.match(r"/dev/md(\d|/|_d)", spec):
+            return None if self.raid else False
+        name = volume_name(spec)
+        mapped = spec.removeprefix("/dev/mapper/")
+        if (name is None and mapped == spec) or mapped in self.mapped:
+            return None
+        if name in self.volumes:
+            return True
+        return False if self.all_volumes else None
+
+
+def volume_name(path: str) -> str | None:
+    """Return "vg/lv" for /dev/vg/lv and /dev/mapper/vg-lv, None for other paths."""
+    if path.startswith("/dev/mapper/"):
+        # In mapper names a dash of the name itself is doubled.
+        group, dash, volume = path.removeprefix("/dev/mapper/").replace("--", "\0").partition("-")
+        return f"{group}/{volume}".replace("\0", "-") if dash else None
+    parts = path.removeprefix("/dev/").split("/")
+    special = {"disk", "block", "mapper", "md", "zvol", "shm", "cciss", "ida", "rd", "i2o", "loop", "bus", "vx"}
+    return "/".join(parts) if path.startswith("/dev/") and len(parts) == 2 and parts[0] not in special else None
+
+
+def by_tag(spec: str) -> str:
+    """Convert /dev/disk/by-uuid/X to UUID=X, and the three similar ones; a mapper link to the name it stands for."""
+    for tag in _TAGS:
+        if spec.startswith(f"/dev/disk/by-{tag}/"):
+            # udev writes characters that are not allowed in names as \x20.
+            name = spec.removeprefix(f"/dev/disk/by-{tag}/")
+            raw = re.sub(r"\\x([0-9a-fA-F]{2})", lambda match: chr(int(match[1], 16)), name)
+            with contextlib.suppress(UnicodeError):
+                raw = raw.encode("latin-1").decode()
+            return f"{tag.upper()}={raw}"
+    return re.sub(r"^/dev/disk/by-id/dm-name-", "/dev/mapper/", spec)
+
+
+def _known(partitions: Iterable[Partition]) -> bool:
+    """Return whether no partition has an unknown content, which may be a part of a volume group."""
+    return all(part.filesystem or part.type_id in WITHOUT_CONTENT for part in partitions)
+
 
 _MAX_LINES = 20_000
 _MAX_UNITS = 200

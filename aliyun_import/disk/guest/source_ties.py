@@ -5,7 +5,7 @@ from collections.abc import Callable, Collection, Iterator, Sequence
 
 from aliyun_import.disk.filesystems.tree import Tree
 from aliyun_import.disk.guest.boot_files import assignments
-from aliyun_import.disk.guest.disk_names import DiskNames
+from aliyun_import.disk.guest.mounts import DiskNames
 from aliyun_import.disk.guest.report import BootEntry, SourceTie, TieKind
 
 _MAX_LINES = 5000

@@ -9,10 +9,9 @@ from dataclasses import dataclass
 from aliyun_import.disk.filesystems.interface import FileSystem, Kind
 from aliyun_import.disk.filesystems.registry import Volume
 from aliyun_import.disk.filesystems.tree import Tree, TreeFile
-from aliyun_import.disk.guest.disk_names import DiskNames
+from aliyun_import.disk.guest.mounts import DiskNames
 from aliyun_import.disk.guest.report import OsRelease
 from aliyun_import.disk.reader import Missing, ReadProblem
-from aliyun_import.disk.report import Partition
 from aliyun_import.model.request import Architecture
 
 _OS_RELEASE = ("/etc/os-release", "/usr/lib/os-release")
@@ -167,7 +166,7 @@ def find_systems(opened: Mapping[Volume, FileSystem], unknowns: list[str]) -> li
     usr = [volume for volume, files in opened.items() if _read(_is_usr, volume, files, unknowns)]
     found = []
     for volume, files in opened.items():
-        if volume.filesystem == "vfat" or volume in usr:
+        if volume.part.filesystem == "vfat" or volume in usr:
             continue
         if _read(_is_root, volume, files, unknowns):
             own = usr[0] if usr and not _read(_has_usr, volume, files, unknowns) else None
@@ -176,7 +175,7 @@ def find_systems(opened: Mapping[Volume, FileSystem], unknowns: list[str]) -> li
             found.append(System(volume=volume, deployment=deployment))
     if not found and usr:
         # An image-based system before its first start: /usr has everything, and the root is empty.
-        roots = [volume for volume in opened if "root" in (volume.label.lower(), volume.part_label.lower())]
+        roots = [volume for volume in opened if "root" in (volume.part.label.lower(), volume.part.name.lower())]
         found = [System(volume=roots[0], usr=usr[0])] if roots else []
     return found
 
@@ -184,20 +183,8 @@ def find_systems(opened: Mapping[Volume, FileSystem], unknowns: list[str]) -> li
 def named_volume(spec: str, volumes: Sequence[Volume]) -> Volume | None:
     """Return the volume that fstab or a boot loader refers to."""
     for volume in volumes:
-        part = Partition(
-            number=volume.partition,
-            start_bytes=0,
-            size_bytes=0,
-            type_name="",
-            type_id="",
-            name=volume.part_label,
-            filesystem=volume.filesystem,
-            label=volume.label,
-            uuid=volume.uuid,
-            part_uuid=volume.part_uuid,
-        )
-        own = [(volume.name, volume.filesystem, volume.uuid, volume.label)] if volume.name else []
-        if DiskNames.of([part], volumes=own).has(spec):
+        names = DiskNames.of([], volumes={volume.name: volume.part}) if volume.name else DiskNames.of([volume.part])
+        if names.has(spec):
             return volume
     return None
 
@@ -207,7 +194,7 @@ def _read(test: Callable[[FileSystem], int], volume: Volume, files: FileSystem, 
     try:
         return test(files)
     except ReadProblem as problem:
-        sentence = f"{volume.title} ({volume.filesystem}): {problem.message}"
+        sentence = f"{volume.title} ({volume.part.filesystem}): {problem.message}"
         unknowns += [sentence] if sentence not in unknowns else []
         return 0
 

@@ -11,7 +11,7 @@ import pytest
 
 from aliyun_import.checks.infer import infer_parameters
 from aliyun_import.checks.run import run_disk_checks
-from aliyun_import.disk.guest.disk_names import DiskNames
+from aliyun_import.disk.guest.mounts import DiskNames
 from aliyun_import.disk.guest.report import DRIVERS, DriverPlace, GuestReport, OsRelease
 from aliyun_import.disk.inspect import inspect_disk
 from aliyun_import.disk.report import Partition

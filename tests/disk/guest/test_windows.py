@@ -104,7 +104,8 @@ def _set_flag(raw: bytearray, name: str, *, kind: int, at: int) -> None:
 @needs_extra
 def test_a_boot_configuration_counts_on_an_esp_too() -> None:
     """EFI/Microsoft/Boot/BCD on FAT counts as Boot/BCD on NTFS does."""
-    ntfs = Volume(partition=2, filesystem="ntfs", uuid="", label="", reader=BytesReader(image("guest-windows")))
+    part = Partition(number=2, start_bytes=0, size_bytes=0, type_name="", type_id="", filesystem="ntfs")
+    ntfs = Volume(part=part, reader=BytesReader(image("guest-windows")))
     esp = Fat(BytesReader(build.fat({"EFI/Microsoft/Boot/BCD": b"regf"})))
     windows = inspect_windows([ntfs], [esp], []).windows
     assert windows is not None
