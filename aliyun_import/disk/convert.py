@@ -22,7 +22,7 @@ from aliyun_import.disk.containers.registry import format_named, open_container
 from aliyun_import.disk.containers.vhd import Folder
 from aliyun_import.disk.containers.vhd_checks import CHS_PADDED, rebuilt
 from aliyun_import.disk.containers.vhd_checks import FIXED as VHD_FIXED
-from aliyun_import.disk.disk import Disk, open_disk
+from aliyun_import.disk.disk import Disk, open_disk, unpack_failed
 from aliyun_import.disk.fingerprint import Fingerprint, Likeness
 from aliyun_import.disk.inspect import inspect_disk
 from aliyun_import.disk.reader import FileReader, ReadProblem
@@ -257,12 +257,7 @@ def _unpack(path: Path, report: DiskReport, part: Path) -> None:
     try:
         write_sparse(unpacked_file(path, format_named(report.container)), part)
     except ReadProblem as problem:
-        raise DiskError(
-            f"{path} can't be unpacked.",
-            code="unpack-failed",
-            cause=problem.message,
-            remedy=f"Copy {path.name} again from its source, or unpack it yourself and push the disk in it.",
-        ) from problem
+        raise unpack_failed(path, problem.message) from problem
     inner = inspect_disk(part)
     container = format_named(inner.container)
     if container.upload is Upload.CONVERTED:

@@ -60,7 +60,7 @@ class Disk:
             content = self._content
             data = _unpacking(self.path, self._file, lambda: content.pread(offset, len(buffer)))
             if len(data) != len(buffer):
-                raise _unpack_failed(self.path, f"the disk in it ends at byte {self.size_bytes}")
+                raise unpack_failed(self.path, f"the disk in it ends at byte {self.size_bytes}")
             buffer[:] = data
             return
         filled = 0
@@ -283,7 +283,7 @@ def _unpacking(path: Path, file: FileReader, read: Callable[[], T]) -> T:
             file_bytes = os.lseek(file.fileno(), 0, os.SEEK_END)
             if file_bytes < file.size:
                 raise _truncated(path, file_bytes, file.size) from problem
-        raise _unpack_failed(path, problem.message, offset=problem.offset) from problem
+        raise unpack_failed(path, problem.message, offset=problem.offset) from problem
 
 
 def _not_opened(path: Path, error: OSError) -> DiskError:
@@ -320,7 +320,8 @@ def _truncated(path: Path, offset: int, size_bytes: int) -> DiskError:
     )
 
 
-def _unpack_failed(path: Path, cause: str, *, offset: int | None = None) -> DiskError:
+def unpack_failed(path: Path, cause: str, *, offset: int | None = None) -> DiskError:
+    """Return the error of a compressed file that contradicts its format."""
     return DiskError(
         f"{path} can't be unpacked.",
         code="unpack-failed",

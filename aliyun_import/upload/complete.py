@@ -157,7 +157,7 @@ def crc64_of_source(context: UploadContext) -> int:
     position = 0
     for extent in context.source.extents():
         gap, length = extent.start - position, extent.end - extent.start
-        pieces += [(crc64_of_zeros(gap), gap), (_crc64_of(context, extent.start, length), length)]
+        pieces += [(crc64_of_zeros(gap), gap), (crc64_of_part(context, extent.start, length), length)]
         position = extent.end
     rest = context.source.size_bytes - position
     return combine_all([*pieces, (crc64_of_zeros(rest), rest)])
@@ -168,7 +168,7 @@ def first_changed(context: UploadContext, done: Iterable[DonePart]) -> DonePart 
     context.source.forget_cached()
 
     def changed(part: DonePart) -> DonePart | None:
-        return part if _crc64_of(context, part.start, part.length) != part.crc64 else None
+        return part if crc64_of_part(context, part.start, part.length) != part.crc64 else None
 
     with thread_pool(READERS, name="prove") as pool:
         try:
@@ -210,7 +210,8 @@ def changed_while_sent(context: UploadContext, cause: str) -> DiskChanged:
     )
 
 
-def _crc64_of(context: UploadContext, start: int, length: int) -> int:
+def crc64_of_part(context: UploadContext, start: int, length: int) -> int:
+    """Return the CRC-64 of a range of the disk."""
     return crc64_of_range(context.source, start=start, length=length, on_chunk=lambda _: context.check_cancelled())
 
 

@@ -16,6 +16,7 @@ from aliyun_import.upload.complete import (
     READERS,
     TAG_NAME,
     crc64_of_disk,
+    crc64_of_part,
     crc64_of_source,
     proof_words,
 )
@@ -25,7 +26,6 @@ from aliyun_import.upload.plan import PartKind, PlannedPart, UploadPlan
 from aliyun_import.upload.session import UploadRecord
 from aliyun_import.upload.threads import thread_pool
 from aliyun_import.upload.transfer.parts import DonePart, PartSplitter
-from aliyun_import.upload.transfer.worker import crc64_of_range
 
 # Unfinished uploads of one key to examine: more than one is the trace of a lost response.
 CANDIDATES = 3
@@ -119,12 +119,8 @@ def _prove(
 
     def proven(candidate: tuple[PlannedPart, RemotePart]) -> DonePart | None:
         part, there = candidate
-        if part.kind is PartKind.ZERO:
-            crc = crc64_of_zeros(part.length)
-        else:
-            crc = crc64_of_range(
-                context.source, start=part.start, length=part.length, on_chunk=lambda _: context.check_cancelled()
-            )
+        is_zero = part.kind is PartKind.ZERO
+        crc = crc64_of_zeros(part.length) if is_zero else crc64_of_part(context, part.start, part.length)
         if crc != there.crc64:
             return None
         return DonePart(

@@ -126,12 +126,12 @@ class ContainerFormat:
         return self.matches is None or self.matches(file, head)
 
 
+def broken_file(code: str, seen: str, *, where: str, remedy: str = COPY_AGAIN) -> Problem:
+    """Return the problem of a file that was damaged or cut short."""
+    return Problem(code=code, severity=Severity.BLOCKS, seen=seen, where=where, remedy=remedy)
+
+
 def damaged(code: str, what: str, problem: ReadProblem, *, remedy: str = COPY_AGAIN) -> Problem:
     """Return the problem of a file that contradicts its format; `what` is the beginning of its sentence."""
-    return Problem(
-        code=code,
-        severity=Severity.BLOCKS,
-        seen=f"{what}: {problem.message}.",
-        where="" if problem.offset is None else f"byte {problem.offset}",
-        remedy=remedy,
-    )
+    where = "" if problem.offset is None else f"byte {problem.offset}"
+    return broken_file(code, f"{what}: {problem.message}.", where=where, remedy=remedy)

@@ -15,12 +15,12 @@ from functools import partial
 from itertools import chain
 
 from aliyun_import.disk.containers.interface import (
-    COPY_AGAIN,
     ContainerFormat,
     OpenedContainer,
     Promise,
     Source,
     Upload,
+    broken_file,
     damaged,
 )
 from aliyun_import.disk.decompress import new_zstd
@@ -382,10 +382,8 @@ def _last_byte(file: Reader, table_at: int, header: Header) -> int:
 
 
 def _truncated(what: str, end: int, file: Reader) -> Problem:
-    return Problem(
-        code="qcow2-truncated",
-        severity=Severity.BLOCKS,
-        seen=f"The QCOW2 was cut short: {what} ends at byte {end}, but the file has {file.size} bytes.",
+    return broken_file(
+        "qcow2-truncated",
+        f"The QCOW2 was cut short: {what} ends at byte {end}, but the file has {file.size} bytes.",
         where=f"byte {file.size}",
-        remedy=COPY_AGAIN,
     )

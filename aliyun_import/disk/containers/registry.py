@@ -11,13 +11,13 @@ from pathlib import Path
 
 from aliyun_import.disk.containers import compressed, qcow2, qemu, vhd_checks
 from aliyun_import.disk.containers.interface import (
-    COPY_AGAIN,
     ContainerFormat,
     Neighbours,
     OpenedContainer,
     Promise,
     Source,
     Upload,
+    broken_file,
 )
 from aliyun_import.disk.reader import Reader
 from aliyun_import.disk.report import UNKNOWN, Problem
@@ -76,13 +76,11 @@ def _open_raw(own: ContainerFormat, file: Reader, source: Source) -> OpenedConta
     problems = []
     if file.size >= _SMALLEST_BYTES and file.size % 512:
         problems.append(
-            Problem(
-                code="raw-size-not-512",
-                severity=Severity.BLOCKS,
-                seen=f"A RAW disk consists of whole 512-byte sectors, but the file has {file.size} bytes, which is "
+            broken_file(
+                "raw-size-not-512",
+                f"A RAW disk consists of whole 512-byte sectors, but the file has {file.size} bytes, which is "
                 f"{file.size % 512} too many: it was cut short, or something was appended.",
                 where=f"byte {file.size // 512 * 512}",
-                remedy=COPY_AGAIN,
             )
         )
     if file.size < _SMALLEST_BYTES:

@@ -19,6 +19,7 @@ from aliyun_import.disk.containers.interface import (
     Promise,
     Source,
     Upload,
+    broken_file,
     damaged,
 )
 from aliyun_import.disk.reader import Bad, Missing, Reader, ReadProblem, Window, data_pieces
@@ -150,12 +151,10 @@ def _open_fixed(file: Reader, footer: vhd.Footer, problems: list[Problem], *, at
     held = file.size - vhd.SECTOR
     if held != footer.current_bytes:
         problems.append(
-            Problem(
-                code="vhd-size-mismatch",
-                severity=Severity.BLOCKS,
-                seen=f"The footer gives the disk {footer.current_bytes} bytes, but the file contains {held}.",
+            broken_file(
+                "vhd-size-mismatch",
+                f"The footer gives the disk {footer.current_bytes} bytes, but the file contains {held}.",
                 where=f"footer, byte {at + 48}",
-                remedy=COPY_AGAIN,
             )
         )
     problems += _size_problems(footer, at=at)
@@ -168,31 +167,26 @@ def _read_tables(
     """Read what dynamic and differencing VHDs have besides a footer, and judge it."""
     if at == 0:
         problems.append(
-            Problem(
-                code=TRUNCATED,
-                severity=Severity.BLOCKS,
-                seen="The footer's copy is at the beginning, but no footer is at the end: the file was cut short.",
+            broken_file(
+                TRUNCATED,
+                "The footer's copy is at the beginning, but no footer is at the end: the file was cut short.",
                 where=f"byte {max(file.size - vhd.SECTOR, 0)}",
-                remedy=COPY_AGAIN,
             )
         )
     header = vhd.read_header(file, footer)
     if not header.checksum_right:
         problems.append(
-            Problem(
-                code="vhd-header-checksum",
-                severity=Severity.BLOCKS,
-                seen="The second header does not match its checksum: it is damaged.",
+            broken_file(
+                "vhd-header-checksum",
+                "The second header does not match its checksum: it is damaged.",
                 where=f"second header, byte {header.at + 36}",
-                remedy=COPY_AGAIN,
             )
         )
     if header.blocks * header.block_bytes < footer.current_bytes:
         problems.append(
-            Problem(
-                code="vhd-table-too-small",
-                severity=Severity.BLOCKS,
-                seen=f"The block table has {header.blocks} blocks of {header.block_bytes} bytes, less than "
+            broken_file(
+                "vhd-table-too-small",
+                f"The block table has {header.blocks} blocks of {header.block_bytes} bytes, less than "
                 f"the {footer.current_bytes} bytes of the disk.",
                 where=f"second header, byte {header.at + 28}",
                 remedy=_AS_RAW,
@@ -280,18 +274,15 @@ def _block_problems(file: Reader, header: vhd.DynamicHeader, table: "array.array
                 seen=f"The block table names a block that ends at byte {used[-1] * vhd.SECTOR + block}, but the file "
                 f"has {file.size}: it was cut short.",
                 where=f"block table at byte {header.table_at}",
-                remedy=COPY_AGAIN,
             )
         ]
     sectors = block // vhd.SECTOR
     if any(other - one < sectors for one, other in pairwise(used)):
         return [
-            Problem(
-                code="vhd-blocks-overlap",
-                severity=Severity.BLOCKS,
-                seen="Two entries of the block table name the same sectors: one of two blocks was overwritten.",
+            broken_file(
+                "vhd-blocks-overlap",
+                "Two entries of the block table name the same sectors: one of two blocks was overwritten.",
                 where=f"block table at byte {header.table_at}",
-                remedy=COPY_AGAIN,
             )
         ]
     return []

@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from aliyun_import.disk.filesystems.interface import Kind
 from aliyun_import.disk.filesystems.tree import Tree
@@ -95,14 +95,12 @@ def argument(arguments: str, name: str) -> str:
 
 def new_entry(loader: str, where: str, *, kernel: str = "", arguments: str = "", title: str = "") -> BootEntry:
     """Return an entry without an initramfs, its root from its arguments."""
-    return BootEntry(
-        loader=loader,
-        where=where,
-        title=title,
-        kernel=kernel,
-        arguments=arguments,
-        root=argument(arguments, "root"),
-    )
+    return with_arguments(BootEntry(loader=loader, where=where, title=title, kernel=kernel), where, arguments)
+
+
+def with_arguments(entry: BootEntry, where: str, arguments: str) -> BootEntry:
+    """Return an entry whose arguments, and the root in them, are at a line of its configuration."""
+    return replace(entry, where=where, arguments=arguments, root=argument(arguments, "root"))
 
 
 def assignments(text: str) -> Mapping[str, str]:

@@ -7,7 +7,7 @@ import re
 from collections.abc import Iterator
 from dataclasses import replace
 
-from aliyun_import.disk.guest.boot_files import BootFiles, argument, beside, new_entry, words_of
+from aliyun_import.disk.guest.boot_files import BootFiles, argument, beside, new_entry, with_arguments, words_of
 from aliyun_import.disk.guest.grub import loader_default, read_bls, read_grub, read_grub_variables, version_key
 from aliyun_import.disk.guest.kernels import UnifiedImage, read_unified
 from aliyun_import.disk.guest.mounts import DiskNames
@@ -53,16 +53,9 @@ def read_syslinux(files: BootFiles) -> Iterator[BootEntry]:
             elif current is not None and command == "initrd" and rest:
                 entries[-1] = current = replace(current, initrds=_listed(place, rest[0]))
             elif current is not None and command == "append":
-                text_of_arguments = " ".join(rest)
-                made = new_entry("extlinux", where, arguments=text_of_arguments)
-                initrd = argument(text_of_arguments, "initrd")
-                entries[-1] = current = replace(
-                    current,
-                    where=where,
-                    arguments=made.arguments,
-                    root=made.root,
-                    initrds=_listed(place, initrd) if initrd else current.initrds,
-                )
+                current = with_arguments(current, where, " ".join(rest))
+                initrd = argument(current.arguments, "initrd")
+                entries[-1] = current = replace(current, initrds=_listed(place, initrd) or current.initrds)
         yield from _default_first(entries, default)
 
 
@@ -129,8 +122,8 @@ def _refind_menu(place: str, text: str) -> Iterator[BootEntry]:
             entry = replace(entry, initrds=(*entry.initrds, rest))
         elif words[0] == "options":
             initrd = tuple(word[7:] for word in rest.split() if word.startswith("initrd="))
-            made = new_entry("refind", f"{place}:{number}", arguments=rest)
-            entry = replace(entry, where=made.where, arguments=rest, root=made.root, initrds=(*entry.initrds, *initrd))
+            entry = with_arguments(entry, f"{place}:{number}", rest)
+            entry = replace(entry, initrds=(*entry.initrds, *initrd))
         elif words[0] == "}":
             if entry.kernel and not disabled and "vmlinu" in entry.kernel.lower():
                 yield entry
@@ -170,8 +163,7 @@ def read_limine(files: BootFiles) -> Iterator[BootEntry]:
             elif key == "module_path":
                 entries[-1] = replace(entries[-1], initrds=(*entries[-1].initrds, value))
             elif key in ("cmdline", "kernel_cmdline"):
-                made = new_entry("limine", f"{place}:{number}", arguments=value)
-                entries[-1] = replace(entries[-1], where=made.where, arguments=value, root=made.root)
+                entries[-1] = with_arguments(entries[-1], f"{place}:{number}", value)
         bootable = [entry for entry in entries if entry.kernel]
         if default.isdigit():  # counted from 1, directories included
             chosen = int(default) - 1
