@@ -19,9 +19,11 @@ def call(product: str, operation: str, *options: str) -> None:
     request = CommonRequest(domain=URL.removeprefix("http://"), version=VERSIONS[product], action_name=operation)
     request.set_protocol_type("http")
     request.set_method("POST")
-    for name, value in zip(options[::2], options[1::2], strict=True):
+    given = dict(zip(options[::2], options[1::2], strict=True))
+    region = given.pop("--region", "cn-hangzhou")
+    for name, value in given.items():
         request.add_query_param(name.removeprefix("--"), value)
-    client = AcsClient(*KEY, region_id="cn-hangzhou", proxy={"http": "", "https": ""})
+    client = AcsClient(*KEY, region_id=region, proxy={"http": "", "https": ""})
     with closing(client.session):
         try:
             print(client.do_action_with_exception(request).decode())
