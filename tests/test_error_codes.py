@@ -12,18 +12,18 @@ from aliyun_import.cloud.errors.network import TROUBLES
 from aliyun_import.cloud.errors.translate import TABLE
 from aliyun_import.error_codes import WARNING, ErrorCode
 from aliyun_import.errors import AliyunImportError, RefusedError
+from tests.house.source import FILES, PACKAGE, nodes_of
 
 ROOT = Path(__file__).resolve().parents[1]
-PACKAGE = ROOT / "aliyun_import"
 CLASSES = {name for name, value in vars(errors).items() if isinstance(value, type) and issubclass(value, Exception)}
 PAGES = runpy.run_path(str(ROOT / "docs" / "generate_errors.py"))["PAGES"]
 
 
-def _trees() -> Iterator[ast.Module]:
-    """Yield the syntax trees of the package without the sandbox, which knows the services' codes only."""
-    for path in PACKAGE.rglob("*.py"):
+def _nodes() -> Iterator[ast.AST]:
+    """Yield the syntax nodes of the package without the sandbox, which knows the services' codes only."""
+    for path in FILES:
         if "sandbox" not in path.relative_to(PACKAGE).parts[:1] and path.name != "error_codes.py":
-            yield ast.parse(path.read_text())
+            yield from nodes_of(path)
 
 
 def _literals(node: ast.expr | None) -> Iterator[str]:
@@ -42,11 +42,11 @@ def _literals(node: ast.expr | None) -> Iterator[str]:
 
 def _used() -> Iterator[tuple[str, str]]:
     """Yield each code that is written out where an error or a warning is created, with the name of its class."""
-    for tree in _trees():
-        for node in ast.walk(tree):
-            if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id in CLASSES | {"Warned"}:
-                code = next((keyword.value for keyword in node.keywords if keyword.arg == "code"), None)
-                yield from ((one, node.func.id) for one in _literals(code))
+    names = CLASSES | {"Warned"}
+    for node in _nodes():
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id in names:
+            code = next((keyword.value for keyword in node.keywords if keyword.arg == "code"), None)
+            yield from ((one, node.func.id) for one in _literals(code))
     yield from ((failure.code, failure.code.kind.__name__) for failure in TROUBLES)
     yield from ((row.code, row.kind.__name__) for row in TABLE)
 
@@ -60,11 +60,9 @@ def test_every_code_is_declared_with_its_class() -> None:
 def test_no_code_is_unused() -> None:
     """Each code stands somewhere in the package."""
     used = {code for code, _ in _used()}
-    for tree in _trees():
-        used |= {
-            node.value for node in ast.walk(tree) if isinstance(node, ast.Constant) and isinstance(node.value, str)
-        }
-        used |= {code for node in ast.walk(tree) if isinstance(node, ast.expr) for code in _literals(node)}
+    for node in _nodes():
+        if isinstance(node, ast.Constant | ast.Attribute | ast.IfExp):
+            used |= set(_literals(node))
     assert sorted(set(ErrorCode) - used) == []
 
 

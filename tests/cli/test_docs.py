@@ -9,8 +9,8 @@ import pytest
 
 from aliyun_import.cli.commands import docs
 from aliyun_import.cli.main import app
+from tests.house.source import FILES, PACKAGE, nodes_of
 
-PACKAGE = Path(docs.__file__).resolve().parents[2]
 DOCS = PACKAGE.parent / "docs"
 
 
@@ -52,10 +52,9 @@ def test_an_unknown_page_is_answered_with_the_nearest() -> None:
 
 def _texts(path: Path) -> list[str]:
     """Return the strings of a module that are no docstrings of functions without a decorator."""
-    tree = ast.parse(path.read_text())
     documented = {
         id(node.body[0].value)
-        for node in ast.walk(tree)
+        for node in nodes_of(path)
         if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef)
         and not getattr(node, "decorator_list", ())  # those of commands are their help
         and node.body
@@ -63,14 +62,14 @@ def _texts(path: Path) -> list[str]:
     }
     return [
         node.value
-        for node in ast.walk(tree)
+        for node in nodes_of(path)
         if isinstance(node, ast.Constant) and isinstance(node.value, str) and id(node) not in documented
     ]
 
 
 def test_messages_name_pages_that_whoever_has_only_the_package_can_read() -> None:
     """By the command that prints them, and never by a path in a checkout."""
-    texts = [text for path in PACKAGE.rglob("*.py") for text in _texts(path)]
+    texts = [text for path in FILES for text in _texts(path)]
     assert [text for text in texts if re.search(r"\bdocs/[\w/-]+\.md", text)] == []
     named = {name for text in texts for name in re.findall(r"`aliyun-import docs ([^`]+)`", text)}
     assert named == {"role", "sandbox"}

@@ -11,12 +11,11 @@ from pathlib import Path
 import click
 import pytest
 
-import aliyun_import
 from aliyun_import.cli.main import app
 from aliyun_import.cloud.errors.mapping import fill
 from aliyun_import.cloud.errors.translate import TABLE
+from tests.house.source import FILES, nodes_of
 
-PACKAGE = Path(aliyun_import.__file__).parent
 # What stands for a value: a word that is a name, a path, a region and a number.
 VALUE = "1"
 VALUES = dict.fromkeys(
@@ -36,15 +35,14 @@ def _with_value(text: str, piece: ast.expr) -> str:
 
 def texts_of(path: Path) -> Iterator[str]:
     """Yield the texts of a module, with a value in place of each expression; docstrings are left out."""
-    tree = ast.parse(path.read_text())
     documented = {
         id(node.body[0].value)
-        for node in ast.walk(tree)
+        for node in nodes_of(path)
         if isinstance(node, ast.Module | ast.FunctionDef | ast.ClassDef)
         and node.body
         and isinstance(node.body[0], ast.Expr)
     }
-    for node in ast.walk(tree):
+    for node in nodes_of(path):
         if isinstance(node, ast.JoinedStr):
             yield functools.reduce(_with_value, node.values, "")
         elif isinstance(node, ast.Constant) and isinstance(node.value, str) and id(node) not in documented:
@@ -55,7 +53,7 @@ def texts_of(path: Path) -> Iterator[str]:
 def printed() -> set[str]:
     """Return every command in backticks, of the modules and of the tables of errors."""
     texts = [fill(row.remedy or "", VALUES) for row in TABLE]
-    for path in PACKAGE.rglob("*.py"):
+    for path in FILES:
         if path.name not in DOCUMENTED_ONLY and "errors" not in path.parts:
             texts += texts_of(path)
     return {command for text in texts for command in COMMAND.findall(text)}

@@ -7,6 +7,7 @@ the warm children of a server at ADDRESS.
 
 import array
 import contextlib
+import gc
 import importlib
 import io
 import json
@@ -105,6 +106,7 @@ class Forked:
 def serve(orders: socket.socket) -> None:
     """Fork a supervisor for each order; ends when the other side is closed."""
     preload()
+    gc.freeze()  # else a collection in a child writes to every page that it shares with this process
     while True:
         text, descriptors, _, _ = socket.recv_fds(orders, MAX_ORDER_BYTES, 3)
         if not text:

@@ -4,19 +4,10 @@ import ast
 import re
 from collections import Counter
 from collections.abc import Iterator
-from functools import cache
 from graphlib import TopologicalSorter
 from pathlib import Path
 
-PACKAGE = Path(__file__).resolve().parents[2] / "aliyun_import"
-FILES = sorted(PACKAGE.rglob("*.py"))
-
-
-@cache
-def trees() -> dict[Path, ast.Module]:
-    """Parse the modules, once."""
-    return {path: ast.parse(path.read_text()) for path in FILES}
-
+from tests.house.source import FILES, PACKAGE, nodes_of, tree_of
 
 # Package or module -> what it may import of this package, besides itself. docs/architecture.md draws the same.
 BOTTOM = {"error_codes", "errors", "limits", "model", "redact", "sizes", "system_limits"}
@@ -69,15 +60,15 @@ def _name(path: Path) -> str:
     return ".".join(("aliyun_import", *path.relative_to(PACKAGE).with_suffix("").parts)).removesuffix(".__init__")
 
 
-def _imports(tree: ast.AST) -> Iterator[str]:
-    """Yield the modules that a tree imports, a name imported from a package as that module."""
+def _imports(path: Path) -> Iterator[str]:
+    """Yield the modules that a module imports, a name imported from a package as that module."""
     skipped = {
         child
-        for node in ast.walk(tree)
+        for node in nodes_of(path)
         if isinstance(node, ast.If) and isinstance(node.test, ast.Name) and node.test.id == "TYPE_CHECKING"
         for child in node.body
     }
-    for node in ast.walk(tree):
+    for node in nodes_of(path):
         if node in skipped:  # types alone: nothing is imported when the program runs
             continue
         if isinstance(node, ast.Import):
@@ -96,8 +87,8 @@ def test_imports_go_down_only() -> None:
     """No package imports one above it or beside it."""
     wrong = [
         f"{path.relative_to(PACKAGE)} imports {name}"
-        for path, tree in trees().items()
-        for name in _imports(tree)
+        for path in FILES
+        for name in _imports(path)
         if name.startswith("aliyun_import.")
         and (target := name.split(".")[1]) != _area(path)
         and target not in MAY_IMPORT[_area(path)]
@@ -107,39 +98,37 @@ def test_imports_go_down_only() -> None:
 
 def test_no_import_cycle() -> None:
     """The modules import each other in one direction, imports within functions included."""
-    graph = {
-        _name(path): set(_imports(tree)) & MODULES - {_name(path), "aliyun_import"} for path, tree in trees().items()
-    }
+    graph = {_name(path): set(_imports(path)) & MODULES - {_name(path), "aliyun_import"} for path in FILES}
     tuple(TopologicalSorter(graph).static_order())
 
 
 def test_inner_init_files_hold_a_docstring_only() -> None:
     """Re-exports make import cycles; one imports the leaf."""
     inner = [path for path in FILES if path.name == "__init__.py" and path.parent != PACKAGE]
-    assert [path for path in inner if len(trees()[path].body) != 1] == []
+    assert [path for path in inner if len(tree_of(path).body) != 1] == []
 
 
 def test_one_module_of_the_command_line_knows_the_sandbox() -> None:
     """Only one module of cli/ starts the sandbox."""
     users = {
         path.name
-        for path, tree in trees().items()
-        if _area(path) == "cli" and any(name.startswith("aliyun_import.sandbox") for name in _imports(tree))
+        for path in FILES
+        if _area(path) == "cli" and any(name.startswith("aliyun_import.sandbox") for name in _imports(path))
     }
     assert len(users) == 1
 
 
 def test_every_module_is_short_and_documented() -> None:
     """A module has a docstring and at most 400 lines."""
-    assert [path for path, tree in trees().items() if not ast.get_docstring(tree)] == []
+    assert [path for path in FILES if not ast.get_docstring(tree_of(path))] == []
     assert [path for path in FILES if path.read_text().count("\n") > MAX_MODULE_LINES] == []
 
 
 def test_every_function_fits_a_screen() -> None:
     """At most 60 lines a function, its docstring not counted."""
     long = []
-    for path, tree in trees().items():
-        for node in ast.walk(tree):
+    for path in FILES:
+        for node in nodes_of(path):
             if isinstance(node, ast.FunctionDef):
                 docstring = node.body[0] if ast.get_docstring(node) else None
                 doc_lines = (docstring.end_lineno or 0) - docstring.lineno + 1 if docstring else 0
