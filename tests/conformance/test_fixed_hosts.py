@@ -45,7 +45,7 @@ assert bucket.get_object("k").read() == b"data"
 
 def _recipe(names: str) -> list[str]:
     """Return the lines of the recipe after the one that makes the namespace, for a bucket and more host names."""
-    block = RECIPE.read_text().partition("    unshare --map-root-user")[2].partition("\n\n")[0]
+    block = RECIPE.read_text().partition("\nunshare --map-root-user")[2].partition("\n```")[0]
     lines = [line.strip() for line in block.splitlines()[1:]]
     assert len(lines) > 5, "the recipe was not found in the docs"
     return [
