@@ -75,6 +75,7 @@ class SentDisks:
 
     def _convert(self, path: Path, report: DiskReport) -> Path:
         context = self._run.context
+        self._run.disks[path].refuse_changed()  # a conversion opens it by name
         with context.stage("convert", f"{path}, which is {report.container}") as stage:
             work_dir = self._run.options.conversion_dir
             converted = self._run.disks.enter_context(prepare(path, report, work_dir=work_dir, emit=context.emit))

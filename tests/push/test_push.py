@@ -1,5 +1,6 @@
 """Tests of a push in this process, against a sandbox whose clock is steered."""
 
+import gzip
 import os
 from collections.abc import Callable
 from dataclasses import replace
@@ -308,6 +309,25 @@ def test_a_disk_that_is_not_the_inspected_one_is_not_sent(machine: Machine, how:
     assert machine.count("UploadPart") == 0
     if how == "removed":
         path.with_name("kept.raw").rename(path)
+    assert machine.push().image_status == "Available"
+
+
+def test_a_disk_that_is_not_the_inspected_one_is_not_converted(machine: Machine) -> None:
+    """A conversion opens it by name, and not what was inspected."""
+    path = machine.request.disks[0].path
+    assert path is not None
+    packed, other = path.with_suffix(".raw.gz"), path.with_name("other.gz")
+    for one in (packed, other):
+        one.write_bytes(gzip.compress(path.read_bytes()))
+    machine.request = replace(machine.request, disks=(replace(machine.request.disks[0], path=packed),))
+
+    def change(event: Event) -> None:
+        if isinstance(event, StageFinished) and event.stage == "look" and other.exists():
+            other.replace(packed)
+
+    options = PushOptions(state_dir=machine.state_dir)
+    with pytest.raises(DiskChanged):
+        push(machine.request, options, machine.cloud.services, machine.cloud.context(change))
     assert machine.push().image_status == "Available"
 
 
