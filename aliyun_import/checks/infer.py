@@ -157,14 +157,6 @@ def _size_gib(report: DiskReport, *, is_system: bool) -> Value[int] | None:
     return Value(max(rounded, least), f"the disk has {exact_size(report.virtual_bytes)}{rest}")
 
 
-def _boot_mode(report: DiskReport, known: ImportRequest) -> Value[BootMode] | None:
-    return boot_mode_of(report, known.architecture or report.architecture)
-
-
-def _architecture(report: DiskReport, _known: ImportRequest) -> Value[Architecture] | None:
-    return architecture_of(report)
-
-
 def _os_type(report: DiskReport, known: ImportRequest) -> Value[OsType] | None:
     if known.platform is not None and "windows" in known.platform.lower():
         return Value(OsType.WINDOWS, f"the platform is {known.platform}", Origin.USER)
@@ -216,8 +208,8 @@ def _detection_strategy(_report: DiskReport, known: ImportRequest) -> Value[str]
 
 # By the field of ImportParameters. Each is given the request with the values that were inferred before it.
 INFERENCES: dict[str, Callable[[DiskReport, ImportRequest], Value[Any] | None]] = {
-    "boot_mode": _boot_mode,
-    "architecture": _architecture,
+    "boot_mode": lambda report, known: boot_mode_of(report, known.architecture or report.architecture),
+    "architecture": lambda report, _known: architecture_of(report),
     "os_type": _os_type,
     "platform": _platform,
     "nvme_support": _nvme_support,

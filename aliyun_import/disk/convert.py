@@ -73,19 +73,19 @@ def prepare(path: Path, report: DiskReport, *, work_dir: Path | None, emit: Emit
         emit(Warned(code=CHS_PADDED, message=message, remedy=error.remedy))
         yield path
         return
+    stays = False
     try:
         yield target
     except (Interrupted, TransientError, KeyboardInterrupt):
+        stays = True
         emit(Noted(message=f"The converted disk stays in {target} for the next run."))
         raise
     except AliyunImportError as error:
-        if not error.resumable:
+        stays = error.resumable
+        raise
+    finally:
+        if not stays:
             target.unlink(missing_ok=True)
-        raise
-    except BaseException:
-        target.unlink(missing_ok=True)
-        raise
-    target.unlink(missing_ok=True)
 
 
 def _directory(work_dir: Path | None) -> Path:

@@ -27,10 +27,6 @@ def _luks(head: bytes) -> Signature | None:
     return Signature("luks", label=label, uuid=label_of(head[168:208]))
 
 
-def _bitlocker(head: bytes) -> Signature | None:
-    return Signature("bitlocker") if head[3:11] == b"-FVE-FS-" else None
-
-
 def _lvm(head: bytes) -> Signature | None:
     for at in range(0, 2048, 512):
         if head[at : at + 8] == b"LABELONE" and head[at + 24 : at + 32] == b"LVM2 001":
@@ -39,10 +35,6 @@ def _lvm(head: bytes) -> Signature | None:
             cuts = (0, 6, 10, 14, 18, 22, 26, 32)
             return Signature("lvm", uuid="-".join(raw[a:b] for a, b in pairwise(cuts)) if raw else "")
     return None
-
-
-def _mdraid(head: bytes) -> Signature | None:
-    return Signature("mdraid") if b"\xfc\x4e\x2b\xa9" in (head[4096:4100], head[0:4]) else None
 
 
 def _swap(head: bytes) -> Signature | None:
@@ -88,14 +80,15 @@ def _at(
     return FileSystemFormat(names=(name,), probe=probe, title=title, hides=hides)
 
 
-CONTAINERS: tuple[FileSystemFormat, ...] = (
+_CONTAINERS: tuple[FileSystemFormat, ...] = (
     FileSystemFormat(names=("luks",), probe=_luks, title="LUKS, which is encrypted", hides=True),
-    FileSystemFormat(names=("bitlocker",), probe=_bitlocker, title="BitLocker, which is encrypted", hides=True),
+    _at("bitlocker", 3, b"-FVE-FS-", "BitLocker, which is encrypted", hides=True),
     FileSystemFormat(names=("lvm",), probe=_lvm),
-    FileSystemFormat(names=("mdraid",), probe=_mdraid, title="a Linux RAID member", hides=True),
+    _at("mdraid", 4096, b"\xfc\x4e\x2b\xa9", "a Linux RAID member", hides=True),
+    _at("mdraid", 0, b"\xfc\x4e\x2b\xa9", "a Linux RAID member", hides=True),
 )
 # A title marks what may be the root of a system.
-UNREAD: tuple[FileSystemFormat, ...] = (
+_UNREAD: tuple[FileSystemFormat, ...] = (
     _at("btrfs", 0x10040, b"_BHRfS_M", "btrfs", uuid_at=0x10020, label_at=0x1012B, label_bytes=256),
     FileSystemFormat(names=("swap", "swap-suspended"), probe=_swap),
     FileSystemFormat(names=("ntfs", "exfat"), probe=_ntfs),
@@ -120,8 +113,8 @@ UNREAD: tuple[FileSystemFormat, ...] = (
     FileSystemFormat(names=("zfs",), probe=lambda _head: None, title="ZFS", hides=True),
 )  # fmt: skip
 # What has a UUID, or a label, that is not read here. An image of ISO 9660 may have a second label (Joliet).
-NO_UUID = frozenset({"udf"})
-NO_LABEL = frozenset({"ntfs", "exfat", "iso9660", "udf"})
+_NO_UUID = frozenset({"udf"})
+_NO_LABEL = frozenset({"ntfs", "exfat", "iso9660", "udf"})
 
 
 _MAX_VOLUMES = 64
@@ -221,9 +214,9 @@ def tells_names(filesystem: str, *, label: str) -> tuple[bool, bool]:
     known = _BY_NAME.get(filesystem)
     if known is None or known.hides:
         return False, False
-    return filesystem not in NO_UUID, filesystem not in NO_LABEL and (filesystem != "vfat" or bool(label))
+    return filesystem not in _NO_UUID, filesystem not in _NO_LABEL and (filesystem != "vfat" or bool(label))
 
 
 # In the order of their probes.
-FORMATS: tuple[FileSystemFormat, ...] = (*CONTAINERS, ext.EXT, xfs.XFS, fat.FAT, *UNREAD)
+FORMATS: tuple[FileSystemFormat, ...] = (*_CONTAINERS, ext.EXT, xfs.XFS, fat.FAT, *_UNREAD)
 _BY_NAME = {name: known for known in FORMATS for name in known.names}
