@@ -22,9 +22,8 @@ def printed(*words: str) -> click.testing.Result:
 def test_the_list_names_every_page_with_its_title() -> None:
     """One page a line."""
     lines = printed().output.splitlines()
-    assert [line.split()[0] for line in lines] == sorted(
-        str(path.relative_to(DOCS).with_suffix("")) for path in DOCS.rglob("*.md")
-    )
+    pages = [str(path.relative_to(DOCS).with_suffix("")) for path in DOCS.rglob("*.md")]
+    assert [line.split()[0] for line in lines] == sorted([*pages, "schema"])
     assert next(line.split("  ")[-1].strip() for line in lines if line.startswith("exit-codes")) == "Exit codes"
 
 
@@ -43,6 +42,11 @@ def test_a_page_has_no_remarks_for_tests() -> None:
     """They are comments of HTML, which Markdown does not show either."""
     assert "<!--" in (DOCS / "quickstart.md").read_text()
     assert "<!--" not in printed("quickstart").output
+
+
+def test_the_schema_is_printed_as_it_is() -> None:
+    """For scripts, which can't ask where the package is."""
+    assert printed("schema").output == (PACKAGE / "schema.json").read_text()
 
 
 def test_an_unknown_page_is_answered_with_the_nearest() -> None:

@@ -88,4 +88,4 @@ def has_commands(page: Path) -> bool:
 
 def blocks(page: Path, language: str) -> list[str]:
     """Return the blocks of a page in a language."""
-    return re.findall(rf"^```{language}\n(.*?)^```$", page.read_text(), re.MULTILINE | re.DOTALL)
+    return re.findall(rf"^ *```{language}\n(.*?)^ *```$", page.read_text(), re.MULTILINE | re.DOTALL)

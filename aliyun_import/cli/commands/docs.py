@@ -11,14 +11,15 @@ import click
 import aliyun_import
 from aliyun_import.cli.params import Command, completed
 
-_REMARKS = re.compile(r"<!--.*?-->\n?", re.DOTALL)
+_REMARKS = re.compile(r"^ *<!--.*?-->\n?", re.MULTILINE | re.DOTALL)
 
 
 def pages() -> dict[str, Path]:
     """Return the pages by name: those in the package, or in a checkout those beside it."""
     package = Path(aliyun_import.__file__).resolve().parent
     folder = next(place for place in (package / "docs", package.parent / "docs") if place.is_dir())
-    return dict(sorted((str(path.relative_to(folder).with_suffix("")), path) for path in folder.rglob("*.md")))
+    found = {str(path.relative_to(folder).with_suffix("")): path for path in folder.rglob("*.md")}
+    return dict(sorted({**found, "schema": package / "schema.json"}.items()))
 
 
 @click.command(
@@ -33,14 +34,15 @@ def pages() -> dict[str, Path]:
 def docs(page: str | None) -> None:
     """Print a page of the documentation, or list the pages.
 
-    The pages are part of the package and are read offline. PAGE is a name of the list, or its last part.
+    The pages are part of the package and are read offline. PAGE is a name of the list, or its last part. `schema` is
+    the JSON Schema of every document and event.
     """
     known = pages()
     if page is None:
         width = max(map(len, known))
         click.echo("\n".join(f"{name:{width}}  {_title(path)}" for name, path in known.items()))
         return
-    name = page.partition("#")[0].removeprefix("docs/").removesuffix(".md")
+    name = page.partition("#")[0].removeprefix("docs/").removesuffix(".md").removesuffix(".json")
     found = known.get(name) or next((path for one, path in known.items() if one.rpartition("/")[2] == name), None)
     if found is None:
         near = get_close_matches(name, known, n=1)
@@ -49,13 +51,15 @@ def docs(page: str | None) -> None:
 
 
 def _title(path: Path) -> str:
+    if path.suffix == ".json":
+        return "JSON Schema of every document and event"
     return path.read_text(encoding="utf-8").partition("\n")[0].removeprefix("# ")
 
 
 def _print(text: str) -> None:
     """Write Markdown as it is, or laid out on a terminal: through a pager where it is longer than the screen."""
     columns, lines = shutil.get_terminal_size()
-    if not sys.stdout.isatty():
+    if not sys.stdout.isatty() or not text.startswith("#"):
         click.echo(text, nl=False)
         return
     from aliyun_import.cli.render.page import lay_out
