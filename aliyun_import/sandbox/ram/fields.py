@@ -3,20 +3,20 @@
 import hashlib
 import re
 import secrets
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from types import MappingProxyType
 from typing import TypeVar
 
 from aliyun_import.sandbox.core.rpc import RpcCall, Value, utc_seconds
 from aliyun_import.sandbox.core.rpc_errors import Refusal
-from aliyun_import.sandbox.ram.state import Policy, Ram
+from aliyun_import.sandbox.ram.state import Policy, Ram, Role, User
 
 # RAM's documents of 2021, "Limits"; today's numbers may be higher.
 MAX_ATTACHED = MappingProxyType({"System": 20, "Custom": 5})
 MAX_DESCRIPTION_CHARS = 1024
 MAX_ITEMS = 1000
 
-Attached = Mapping[tuple[str, str], float]
 T = TypeVar("T")
 
 
@@ -65,27 +65,37 @@ def new_number() -> str:
     return f"000{secrets.randbelow(10**15):015d}"
 
 
-def attached_with(attached: Attached, policy: Policy, *, holder: str, now_s: float) -> Attached:
-    """Return attachments with one more; refuses a repeated one, and one too many. `holder` is Role or User."""
-    if (policy.kind, policy.name) in attached:
-        raise Refusal(f"EntityAlreadyExists.{holder}.Policy")
-    if sum(1 for kind, _ in attached if kind == policy.kind) >= MAX_ATTACHED[policy.kind]:
-        raise Refusal(f"LimitExceeded.{holder}.Policy")
-    return {**attached, (policy.kind, policy.name): now_s}
+def policy_of(call: RpcCall) -> Policy:
+    """Return the policy that a call names; refuses with EntityNotExist.Policy."""
+    return call.state.part(Ram).policy(call.account_id, kind_of(call), call.required("PolicyName"))
 
 
-def attached_without(attached: Attached, policy: Policy, *, holder: str) -> Attached:
-    """Return attachments without one; refuses one that is not there."""
-    if (policy.kind, policy.name) not in attached:
-        raise Refusal(f"EntityNotExist.{holder}.Policy", policy.name)
-    return {name: at_s for name, at_s in attached.items() if name != (policy.kind, policy.name)}
+def attach(call: RpcCall, holder: Role | User, policy: Policy) -> dict[str, Value]:
+    """Attach a policy, which is in force for the keys of a user at once; refuses a repeated one, and one too many."""
+    kind = type(holder).__name__
+    if (policy.kind, policy.name) in holder.attached:
+        raise Refusal(f"EntityAlreadyExists.{kind}.Policy")
+    if sum(1 for each, _ in holder.attached if each == policy.kind) >= MAX_ATTACHED[policy.kind]:
+        raise Refusal(f"LimitExceeded.{kind}.Policy")
+    attached = {**holder.attached, (policy.kind, policy.name): call.state.clock.now_s()}
+    call.state.part(Ram).save(call.account_id, replace(holder, attached=attached))
+    return {}
 
 
-def shown_attached(call: RpcCall, attached: Attached) -> dict[str, Value]:
+def detach(call: RpcCall, holder: Role | User, policy: Policy) -> dict[str, Value]:
+    """Detach a policy; refuses one that is not attached."""
+    if (policy.kind, policy.name) not in holder.attached:
+        raise Refusal(f"EntityNotExist.{type(holder).__name__}.Policy", policy.name)
+    attached = {name: at_s for name, at_s in holder.attached.items() if name != (policy.kind, policy.name)}
+    call.state.part(Ram).save(call.account_id, replace(holder, attached=attached))
+    return {}
+
+
+def shown_attached(call: RpcCall, holder: Role | User) -> dict[str, Value]:
     """Return the list of attached policies."""
     ram = call.state.part(Ram)
     policies: list[Value] = []
-    for (kind, name), attached_s in attached.items():
+    for (kind, name), attached_s in holder.attached.items():
         policy = ram.policy(call.account_id, kind, name)
         policies.append(
             {

@@ -9,13 +9,13 @@ from aliyun_import.sandbox.core.rpc import RpcCall, RpcOperation, RpcService, Va
 from aliyun_import.sandbox.core.rpc_errors import Refusal
 from aliyun_import.sandbox.ram import oidc_providers, policies, sts, users
 from aliyun_import.sandbox.ram.fields import (
-    attached_with,
-    attached_without,
+    attach,
     description_of,
-    kind_of,
+    detach,
     name_of,
     new_number,
     paged,
+    policy_of,
     session_of,
     shown_attached,
 )
@@ -27,7 +27,7 @@ MAX_ROLES = 100
 
 def get_role(call: RpcCall) -> dict[str, Value]:
     """GetRole."""
-    return {"Role": _role_fields(call.state.part(Ram).role(call.account_id, call.required("RoleName")))}
+    return {"Role": _role_fields(_role(call))}
 
 
 def create_role(call: RpcCall) -> dict[str, Value]:
@@ -63,8 +63,7 @@ def list_roles(call: RpcCall) -> dict[str, Value]:
 
 def update_role(call: RpcCall) -> dict[str, Value]:
     """UpdateRole: change the given ones of trust policy, description and longest session."""
-    ram = call.state.part(Ram)
-    role = ram.role(call.account_id, call.required("RoleName"))
+    role = _role(call)
     trust = call.get("NewAssumeRolePolicyDocument", role.trust)
     check_trust_policy(trust)
     description = description_of(call, "NewDescription")
@@ -75,44 +74,38 @@ def update_role(call: RpcCall) -> dict[str, Value]:
         trust=trust,
         updated_s=call.state.clock.now_s(),
     )
-    ram.save_role(call.account_id, role)
+    call.state.part(Ram).save_role(call.account_id, role)
     return {"Role": _role_fields(role)}
 
 
 def delete_role(call: RpcCall) -> dict[str, Value]:
     """DeleteRole: remove a role without attached policies."""
-    ram = call.state.part(Ram)
-    role = ram.role(call.account_id, call.required("RoleName"))
+    role = _role(call)
     if role.attached:
         raise Refusal("DeleteConflict.Role.Policy")
-    ram.remove_role(call.account_id, role.name)
+    call.state.part(Ram).remove_role(call.account_id, role.name)
     return {}
 
 
 def list_policies_for_role(call: RpcCall) -> dict[str, Value]:
     """ListPoliciesForRole."""
-    ram = call.state.part(Ram)
-    role = ram.role(call.account_id, call.required("RoleName"))
-    return shown_attached(call, role.attached)
+    return shown_attached(call, _role(call))
 
 
 def attach_policy_to_role(call: RpcCall) -> dict[str, Value]:
     """AttachPolicyToRole."""
-    ram, account_id = call.state.part(Ram), call.account_id
-    policy = ram.policy(account_id, kind_of(call), call.required("PolicyName"))
-    role = ram.role(account_id, call.required("RoleName"))
-    attached = attached_with(role.attached, policy, holder="Role", now_s=call.state.clock.now_s())
-    ram.save_role(account_id, replace(role, attached=attached))
-    return {}
+    policy = policy_of(call)
+    return attach(call, _role(call), policy)
 
 
 def detach_policy_from_role(call: RpcCall) -> dict[str, Value]:
     """DetachPolicyFromRole."""
-    ram, account_id = call.state.part(Ram), call.account_id
-    policy = ram.policy(account_id, kind_of(call), call.required("PolicyName"))
-    role = ram.role(account_id, call.required("RoleName"))
-    ram.save_role(account_id, replace(role, attached=attached_without(role.attached, policy, holder="Role")))
-    return {}
+    policy = policy_of(call)
+    return detach(call, _role(call), policy)
+
+
+def _role(call: RpcCall) -> Role:
+    return call.state.part(Ram).role(call.account_id, call.required("RoleName"))
 
 
 def _role_fields(role: Role) -> dict[str, Value]:

@@ -5,7 +5,7 @@ from dataclasses import replace
 from aliyun_import.sandbox.auth.policies import check_policy
 from aliyun_import.sandbox.core.rpc import RpcCall, Value, utc_seconds
 from aliyun_import.sandbox.core.rpc_errors import Refusal
-from aliyun_import.sandbox.ram.fields import description_of, kind_of, name_of, paged
+from aliyun_import.sandbox.ram.fields import description_of, kind_of, name_of, paged, policy_of
 from aliyun_import.sandbox.ram.state import Policy, Ram, Role
 
 # RAM's documents of 2021, "Limits"; today's numbers may be higher.
@@ -47,7 +47,7 @@ def _document(call: RpcCall) -> str:
 
 def get_policy(call: RpcCall) -> dict[str, Value]:
     """GetPolicy: the policy with the document of its default version."""
-    policy = _policy(call)
+    policy = policy_of(call)
     return {"Policy": _counted(call, policy), "DefaultPolicyVersion": _version(policy, policy.default_version)}
 
 
@@ -71,7 +71,7 @@ def delete_policy(call: RpcCall) -> dict[str, Value]:
 
 def list_entities_for_policy(call: RpcCall) -> dict[str, Value]:
     """ListEntitiesForPolicy: the users and roles that a policy is attached to."""
-    policy = _policy(call)
+    policy = policy_of(call)
     roles: list[Value] = []
     users: list[Value] = []
     for each in call.state.part(Ram).holders(call.account_id, policy):
@@ -100,13 +100,13 @@ def create_policy_version(call: RpcCall) -> dict[str, Value]:
 
 def get_policy_version(call: RpcCall) -> dict[str, Value]:
     """GetPolicyVersion."""
-    policy = _policy(call)
+    policy = policy_of(call)
     return {"PolicyVersion": _version(policy, _named_version(call, policy))}
 
 
 def list_policy_versions(call: RpcCall) -> dict[str, Value]:
     """ListPolicyVersions: the newest first."""
-    policy = _policy(call)
+    policy = policy_of(call)
     found: list[Value] = [_version(policy, version) for version in reversed(list(policy.shown_versions))]
     return {"PolicyVersions": {"PolicyVersion": found}}
 
@@ -129,10 +129,6 @@ def delete_policy_version(call: RpcCall) -> dict[str, Value]:
     kept = {name: each for name, each in policy.versions.items() if name != version}
     call.state.part(Ram).save_policy(call.account_id, replace(policy, versions=kept))
     return {}
-
-
-def _policy(call: RpcCall) -> Policy:
-    return call.state.part(Ram).policy(call.account_id, kind_of(call), call.required("PolicyName"))
 
 
 def _custom(call: RpcCall) -> Policy:

@@ -190,10 +190,14 @@ class Ram:
         """Store a custom policy; what it allows now reaches its users and roles."""
         self.policies[account_id, policy.name] = policy
         for each in self.holders(account_id, policy):
-            if isinstance(each, Role):
-                self.save_role(account_id, each)
-            else:
-                self.save_user(account_id, each)
+            self.save(account_id, each)
+
+    def save(self, account_id: str, holder: Role | User) -> None:
+        """Store a new or changed role or user."""
+        if isinstance(holder, Role):
+            self.save_role(account_id, holder)
+        else:
+            self.save_user(account_id, holder)
 
     def policies_of(self, account_id: str, kind: str) -> list[Policy]:
         """Return the policies of a kind, by name."""

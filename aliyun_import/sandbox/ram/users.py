@@ -6,15 +6,7 @@ from dataclasses import replace
 from aliyun_import.sandbox.core.rpc import RpcCall, Value, utc_seconds
 from aliyun_import.sandbox.core.rpc_errors import Refusal
 from aliyun_import.sandbox.core.state import AccessKey
-from aliyun_import.sandbox.ram.fields import (
-    attached_with,
-    attached_without,
-    kind_of,
-    name_of,
-    new_number,
-    paged,
-    shown_attached,
-)
+from aliyun_import.sandbox.ram.fields import attach, detach, name_of, new_number, paged, policy_of, shown_attached
 from aliyun_import.sandbox.ram.state import Ram, User, by_name
 
 # RAM's documents of 2021, "Limits".
@@ -69,25 +61,18 @@ def delete_user(call: RpcCall) -> dict[str, Value]:
 
 
 def attach_policy_to_user(call: RpcCall) -> dict[str, Value]:
-    """AttachPolicyToUser: in force for the keys of the user at once."""
-    ram, user = call.state.part(Ram), _user(call)
-    policy = ram.policy(call.account_id, kind_of(call), call.required("PolicyName"))
-    attached = attached_with(user.attached, policy, holder="User", now_s=call.state.clock.now_s())
-    ram.save_user(call.account_id, replace(user, attached=attached))
-    return {}
+    """AttachPolicyToUser."""
+    return attach(call, _user(call), policy_of(call))
 
 
 def detach_policy_from_user(call: RpcCall) -> dict[str, Value]:
     """DetachPolicyFromUser."""
-    ram, user = call.state.part(Ram), _user(call)
-    policy = ram.policy(call.account_id, kind_of(call), call.required("PolicyName"))
-    ram.save_user(call.account_id, replace(user, attached=attached_without(user.attached, policy, holder="User")))
-    return {}
+    return detach(call, _user(call), policy_of(call))
 
 
 def list_policies_for_user(call: RpcCall) -> dict[str, Value]:
     """ListPoliciesForUser."""
-    return shown_attached(call, _user(call).attached)
+    return shown_attached(call, _user(call))
 
 
 def create_access_key(call: RpcCall) -> dict[str, Value]:
