@@ -35,6 +35,24 @@ def no_dhcp(subject: GuestSubject) -> Found | None:
     )
 
 
+@check("dhcp-client", Severity.WARNS, source=Source.JUDGEMENT)
+def dhcp_client(subject: GuestSubject) -> Found | None:
+    """Check that ifupdown has a program for DHCP.
+
+    It uses dhclient, pump, udhcpc or dhcpcd, whichever is there, and without one the network does not start. Packages
+    of ifupdown only recommend one, and small images leave recommended packages out. NetworkManager and systemd-networkd
+    need none.
+    """
+    network = subject.guest.network
+    if network is None or network.has_dhcp_client:
+        return None
+    return Found(
+        "ifupdown is to use DHCP, and there is no DHCP client: the instance gets no address, and cannot be reached.",
+        "Install a DHCP client on the source system: apt-get install isc-dhcp-client, or dhcpcd-base on Debian 13.",
+        places(network.dhcp),
+    )
+
+
 @check("static-ipv6", Severity.WARNS, source=Source.GUIDE_2021)
 def static_ipv6(subject: GuestSubject) -> Found | None:
     """Check that no static IPv6 address is configured.

@@ -21,8 +21,8 @@ _WRITTEN_S = 1767225600  # 2026-01-01; fixed, because the disk is the same every
 _FILE_TYPE, _EXTENTS, _LARGE_FILE = 0x2, 0x40, 0x2
 _EXTENTS_FLAG = 0x80000
 _RELEASE = "6.1.0-sample"
-# The header of a kernel for the PC (boot protocol 2.15), with its version; no code follows.
-_KERNEL = bytes(0x1FE) + b"\x55\xaa\0\0HdrS" + struct.pack("<H6xH", 0x20F, 0x600)
+# The header of a kernel for the PC (boot protocol 2.15), with its version; no code follows its three further sectors.
+_KERNEL = bytes(0x1F1) + b"\x03".ljust(0xD, b"\0") + b"\x55\xaa\0\0HdrS" + struct.pack("<H6xH", 0x20F, 0x600)
 _KERNEL = _KERNEL.ljust(0x800, b"\0") + f"{_RELEASE} (sample) #1\0".encode()
 _DRIVERS = ("block/virtio_blk", "virtio/virtio_pci", "net/virtio_net", "nvme/host/nvme-core", "nvme/host/nvme")
 
@@ -48,6 +48,8 @@ menuentry "Sample Linux" {{
     f"lib/modules/{_RELEASE}/": b"",
     f"lib/modules/{_RELEASE}/modules.builtin": "".join(f"kernel/drivers/{one}.ko\n" for one in _DRIVERS).encode()
     + b"kernel/fs/ext4/ext4.ko\n",
+    "sbin/": b"",
+    "sbin/init": b"#!/bin/sh\n",
     "usr/": b"",
     "usr/bin/": b"",
     "usr/bin/cloud-init": b"#!/bin/sh\n",
@@ -104,7 +106,7 @@ def _bitmap(used: int, *, of: int) -> bytes:
 
 def _inode(path: str, size_bytes: int, block: int) -> bytes:
     is_directory = not path or path.endswith("/")
-    mode = 0o40755 if is_directory else 0o100755 if "/bin/" in path or "/sbin/" in path else 0o100644
+    mode = 0o40755 if is_directory else 0o100755 if "bin/" in path else 0o100644
     children = [one for one in _FILES if one.endswith("/") and _parent(one) == path]
     links = 2 + len(children) if is_directory else 1
     fields = struct.pack("<HHIIIIIHHII", mode, 0, size_bytes, *[_WRITTEN_S] * 3, 0, 0, links, 8, _EXTENTS_FLAG)

@@ -86,6 +86,7 @@ def debian(**changes: "bytes | Link | None") -> Tree:
         f"/boot/initrd.img-{version}": initramfs(DRIVERS, version=version),
         "/boot/grub/grub.cfg": f"set timeout=5\nmenuentry 'Debian' {{\n {entry}}}\n".encode(),
         "/etc/network/interfaces": b"auto lo\niface lo inet loopback\nauto eth0\niface eth0 inet dhcp\n",
+        "/usr/sbin/dhclient": elf(),
         "/usr/bin/cloud-init": b"#!/usr/bin/python3\n",
         "/var/lib/dpkg/status": b"Package: adduser\nVersion: 3.134\n\nPackage: cloud-init\nStatus: install ok\n"
         b"Version: 22.4.2-1+deb12u4\n\n",

@@ -143,7 +143,8 @@ class Network:
     the source machine (ens160), `kernel_names` those by the name that the kernel gives (eth0); both are empty where a
     configuration for any card uses DHCP. `names_by_place`: udev names cards by their place unless net.ifnames=0 is set
     (None: not known). `cards` are the interfaces, by name
-    and each once, for which the boot waits. `manager` is NetworkManager where it starts.
+    and each once, for which the boot waits. `manager` is NetworkManager where it starts. `has_dhcp_client` is False
+    where ifupdown alone is to use DHCP, and has no program for it.
     """
 
     dhcp: tuple[Evidence, ...] = ()
@@ -156,6 +157,7 @@ class Network:
     names_by_place: bool | None = None
     cards: tuple[Evidence, ...] = ()
     manager: Evidence | None = None
+    has_dhcp_client: bool = True
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

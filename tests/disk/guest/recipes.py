@@ -213,7 +213,7 @@ def wants(*units: str) -> Files:
 
 LINK = Link("x")
 NETWORKS: dict[str, Files] = {
-    "ifupdown": {"/etc/network/interfaces": b"auto eth0\niface eth0 inet dhcp\n"},
+    "ifupdown": {"/etc/network/interfaces": b"auto eth0\niface eth0 inet dhcp\n", "/usr/sbin/dhclient": elf()},
     "netplan": {"/etc/netplan/1.yaml": b"network: {ethernets: {any: {match: {name: 'e*'}, dhcp4: true}}}\n"},
     "networkd": wants("systemd-networkd.service")
     | {"/etc/systemd/network/a.network": b"[Match]\nName=en* eth*\n[Network]\nDHCP=yes\n"},
@@ -221,7 +221,8 @@ NETWORKS: dict[str, Files] = {
     "ifcfg": {"/etc/sysconfig/network-scripts/ifcfg-eth0": b'BOOTPROTO="dhcp"\nONBOOT=yes\n'},
     "wicked": {"/etc/sysconfig/network/ifcfg-eth0": b"BOOTPROTO='dhcp'\nSTARTMODE='auto'\n"},
     "dhcpcd": wants("dhcpcd.service"),
-    "openrc": {"/etc/network/interfaces": b"auto eth0\niface eth0 inet dhcp\n", "/etc/runlevels/default/sshd": LINK},
+    "openrc": {"/etc/network/interfaces": b"auto eth0\niface eth0 inet dhcp\n", "/usr/sbin/udhcpc": LINK,
+               "/etc/runlevels/default/sshd": LINK},
     "netifrc": {"/etc/conf.d/net": b'config_eth0="dhcp"\n', "/etc/runlevels/default/net.eth0": Link("x")},
     "runit": {"/etc/runit/runsvdir/default/dhcpcd": Link("x"), "/etc/runit/runsvdir/default/sshd": Link("x")},
     "netctl": wants("netctl@e.service") | {"/etc/netctl/e": b"Interface=eth0\nConnection=ethernet\nIP=dhcp\n"},

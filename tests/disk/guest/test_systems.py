@@ -723,6 +723,7 @@ TABLE: dict[str, tuple[Guest, str]] = {
         ),
         "blocks:fstab-missing",
     ),
+    "ifupdown without a DHCP client": (bios(root(without(DEBIAN, "/usr/sbin/dhclient"))), "warns:dhcp-client"),
     "kernel is empty": (bios(root(debian(more={f"/boot/vmlinuz-{V}": b""}))), "blocks:kernel-missing"),
     "initramfs of another version": (
         bios(root(debian("kali", more={f"/boot/initrd.img-{V}": packed("6.6.29")}))),

@@ -9,7 +9,7 @@ import re
 from aliyun_import.disk.filesystems.tree import Tree
 from aliyun_import.disk.guest.network.facts import Facts
 from aliyun_import.disk.guest.network.netplan import read_netplan, read_network_yaml
-from aliyun_import.disk.guest.network.scripts import read_ifcfg, read_ifupdown, read_small_tools
+from aliyun_import.disk.guest.network.scripts import has_dhcp_client, read_ifcfg, read_ifupdown, read_small_tools
 from aliyun_import.disk.guest.network.units import (
     makes_profiles,
     read_links,
@@ -58,7 +58,13 @@ def read_network(tree: Tree, cloud_init: CloudInit | None = None, arguments: str
         names_by_place=read_naming(tree, facts, arguments),
         cards=facts.of_the_image(list(facts.cards.values())),
         manager=manager,
+        has_dhcp_client=not _is_ifupdown(facts) or has_dhcp_client(tree),
     )
+
+
+def _is_ifupdown(facts: Facts) -> bool:
+    """Return whether ifupdown alone uses DHCP: the others have a client of their own."""
+    return bool(facts.dhcp) and all(one.where.startswith("/etc/network/") for one in facts.dhcp)
 
 
 def writes_network(cloud_init: CloudInit | None) -> bool:

@@ -9,6 +9,8 @@ from aliyun_import.disk.guest.network.facts import Facts, files_in, is_other, li
 from aliyun_import.disk.guest.report import Evidence
 
 _INTERFACES = "/etc/network/interfaces"
+# The programs that ifupdown knows, in the order in which it looks for them.
+_DHCP_CLIENTS = ("dhclient", "pump", "udhcpc", "dhcpcd")
 # Debian's cloud images run it for each card, and it writes a stanza with DHCP.
 _CLOUD_HELPER = "/etc/network/cloud-ifupdown-helper"
 _MAX_SOURCES = 64
@@ -50,6 +52,12 @@ def _matching(tree: Tree, pattern: str, *, whole: bool) -> Iterator[str]:
         last = path.rsplit("/", 1)[1]
         if fnmatchcase(last, name) and (not whole or re.fullmatch(r"[\w-]+", last)):
             yield path
+
+
+def has_dhcp_client(tree: Tree) -> bool:
+    """Return whether there is a program with which ifupdown gets an address."""
+    places = ("/sbin", "/usr/sbin", "/bin", "/usr/bin", "/usr/local/sbin")
+    return any(tree.has_name(f"{place}/{name}") for place in places for name in _DHCP_CLIENTS)
 
 
 def _interfaces(tree: Tree, path: str, facts: Facts) -> None:
