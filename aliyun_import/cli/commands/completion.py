@@ -24,6 +24,8 @@ def completion(shell: str) -> None:
     from click.shell_completion import get_completion_class
 
     root = click.get_current_context().find_root()
-    script = get_completion_class(shell)
-    assert script is not None  # noqa: S101 -- click has the three
-    click.echo(script(root.command, {}, "aliyun-import", "_ALIYUN_IMPORT_COMPLETE").source())
+    kind = get_completion_class(shell)
+    assert kind is not None  # noqa: S101 -- click has the three
+    script = kind(root.command, {}, "aliyun-import", "_ALIYUN_IMPORT_COMPLETE").source()
+    # The script of click for bash leaves the spaces of a value such as "Others Linux" unquoted.
+    click.echo(script.replace("COMPREPLY+=($value)", 'COMPREPLY+=("$(printf %q "$value")")'))
