@@ -234,17 +234,6 @@ def _import(begun: Begun, sent: ImportRequest, run: PushRun, journal: Journal) -
 
 
 def _left_running(begun: Begun, state: PushState, run: PushRun) -> PushResult:
-    region, bucket = begun.request.region, begun.account.bucket
-    if state.staged:
-        remove = _leftovers_command(state.staged, region, bucket)
-        run.context.emit(
-            Warned(
-                code="object-stays",
-                message=f"The staging object stays until the import is done: {_urls(state.staged)}.",
-                remedy="Run the same command without --no-wait to finish and delete it, or delete it with "
-                f"{remove} once the import is done.",
-            )
-        )
     mode = begun.request.boot_mode
     if mode is not None and mode is not mode.imported_as:
         later = f"The image is imported with {mode.imported_as}; the same command without --no-wait sets {mode}."

@@ -57,7 +57,7 @@ def test_a_debian_is_imported_as_debian(commands: Commands, sandbox: Sandbox, tm
     (line,) = [line for line in ran.err.splitlines() if "debian.raw: raw" in line]
     _summary, read = line.split("; read from the disk: ")
     assert read.split(", ")[2:] == [
-        "boot mode BIOS", "architecture x86_64", "os type linux", "platform Debian", "nvme support supported"
+        "boot mode BIOS", "architecture x86_64", "OS linux", "platform Debian", "NVMe supported"
     ]  # fmt: skip
 
 

@@ -212,7 +212,8 @@ def test_no_wait_prints_the_task(commands: Commands, sandbox: Sandbox, disk: Pat
     ran = commands.run("push", disk, "--no-wait")
     assert ran.code == 0, ran.err
     assert ran.out.startswith("t-sandbox")
-    assert "staging object stays" in ran.err
+    assert "deletes it" in ran.err
+    assert commands.run("push", disk, "--no-wait", "-q", "--skip-check", "no-system").err == ""
     followed = commands.run("task", "wait", ran.out.strip())
     assert followed.out == f"{image_id(sandbox)}\n"
     again = commands.run("push", disk)

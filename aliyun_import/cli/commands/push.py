@@ -264,7 +264,7 @@ def push(
     DISK is a RAW, VHD or QCOW2 file (also compressed), a block device, or oss://BUCKET/KEY for an object that is in OSS
     already. Run again after an interruption, the same command resumes.
     """
-    from aliyun_import.cli.context import command_context, given_options
+    from aliyun_import.cli.context import command_context, for_same_services, given_options
     from aliyun_import.push.image_boot_stage import refuse_contradictions
 
     if options.boot_test == "cloud" and not options.dry_run and not sandbox:
@@ -283,8 +283,10 @@ def push(
             # In a sandbox of the command nothing costs.
             confirm = confirmation(yes=yes or sandbox, output=output, cancel=at.cancel)
             result = api.push(at.client, request, options=options, confirm=confirm, on_event=at.emit, cancel=at.cancel)
-            is_real_cloud = not at.client.config.endpoint_url
-            at.renderer.outcome(push_outcome(result, is_real_cloud=is_real_cloud))
+            config = at.client.config
+            outcome = push_outcome(result, is_real_cloud=not config.endpoint_url)
+            rows = [(label, for_same_services(text, config.command_options)) for label, text in outcome.summary]
+            at.renderer.outcome(replace(outcome, summary=tuple(rows)))
 
 
 def _refuse_ineffective(options: "PushOptions", transfer: "TransferOptions") -> None:

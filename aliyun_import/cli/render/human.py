@@ -185,8 +185,11 @@ class HumanRenderer:
 
     def _print(self, label: str, text: str, *, style: str = "") -> None:
         """Print a text beside its label, as wide as the terminal is now."""
-        for line in laid_out(label, text, self._console.width):
-            self._console.print(Text(line.text, style=COMMAND_STYLE if line.is_command else style), soft_wrap=True)
+        for number, line in enumerate(laid_out(label, text, self._console.width)):
+            shown = Text(line.text, style=COMMAND_STYLE if line.is_command else style)
+            if number == 0:
+                shown.stylize("bold", 0, len(label))
+            self._console.print(shown, soft_wrap=True)
 
     def _print_marked(self, text: str) -> None:
         """Print the findings of `check` to the terminal that stdout is, each in the colour of its severity."""

@@ -4,6 +4,7 @@ import shlex
 from dataclasses import asdict
 from typing import Any
 
+from aliyun_import.cleanup import leftovers_command
 from aliyun_import.cli.render.boot import boot_document, cloud_boot_document
 from aliyun_import.cli.render.result import Outcome
 from aliyun_import.cli.render.text import count, duration
@@ -46,7 +47,7 @@ def push_outcome(result: PushResult, *, is_real_cloud: bool = True) -> Outcome:
     if result.dry_run:
         return Outcome(document={**document, "plan": result.plan}, text=plan_text(result))
     if not result.image_status:
-        return Outcome(document=document, text=result.task_id)
+        return Outcome(document=document, text=result.task_id, summary=_running_summary(result))
     summary = () if result.already_there else _summary(result, console=console, command=command)
     return Outcome(document=document, text=result.image_id, summary=summary)
 
@@ -61,6 +62,20 @@ def run_command(result: PushResult) -> str:
     words = ["aliyun", "ecs", "RunInstances", "--RegionId", result.region, "--ImageId", result.image_id]
     words += ["--InstanceType", _INSTANCE_TYPES.get(result.architecture, _INSTANCE_TYPE)]
     return shlex.join([*words, "--SecurityGroupId", "SECURITY_GROUP_ID", "--VSwitchId", "VSWITCH_ID"])
+
+
+def _running_summary(result: PushResult) -> tuple[tuple[str, str], ...]:
+    """Return what --no-wait leaves running, and how it ends."""
+    wait = f"`aliyun-import task wait {result.task_id} --region {result.region}`"
+    rows = [
+        ("image", f'{result.image_id} "{result.image_name}" in {result.region}, not usable yet'),
+        ("next", f"run the same command without --no-wait to finish; or only wait with {wait}"),
+    ]
+    for one in result.objects:
+        if one.made_by_us:
+            remove = leftovers_command(region=result.region, bucket=one.bucket, keys=[one.key])
+            rows.append(("stays", f"oss://{one.bucket}/{one.key}; once the import is done, {remove} deletes it"))
+    return tuple(rows)
 
 
 def _summary(result: PushResult, *, console: str, command: str) -> tuple[tuple[str, str], ...]:

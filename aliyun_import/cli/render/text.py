@@ -22,6 +22,7 @@ _CONTROL = re.compile(f"[{_CONTROLS}]")
 _CONTROL_IN_LINES = re.compile(f"(?!\n)[{_CONTROLS}]")
 # Names of stages in events are part of the JSON schema; people read these.
 _STAGES = {"look": "account", "finish": "cleanup"}
+_PARAMETERS = {"os_type": "OS", "nvme_support": "NVMe"}
 # Often enough to show that it still tries, seldom enough to read.
 RETRY_INTERVAL_S = 10.0
 
@@ -161,7 +162,9 @@ def describe(event: events.Event) -> str:  # noqa: C901 -- one case an event, an
 def _inferred(line: str) -> str:
     """Return "name=value: why" for people; the reasons are for `check` and for JSON."""
     name, _, value = line.partition(": ")[0].partition("=")
-    return f"size {value} GiB" if name == "size_gib" else f"{name.replace('_', ' ')} {value}"
+    if name == "size_gib":
+        return f"size {value} GiB"
+    return f"{_PARAMETERS.get(name) or name.replace('_', ' ')} {value}"
 
 
 def is_important(event: events.FindingRaised) -> bool:
