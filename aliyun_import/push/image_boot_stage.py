@@ -4,6 +4,7 @@ What it costs is asked before the upload. The verdict is in the journal of the b
 later run of the push decides: `image boot-test` adds a newer one.
 """
 
+import shlex
 from collections.abc import Mapping
 
 from aliyun_import.boot.cloud import boot_test_image
@@ -106,7 +107,7 @@ def _refuse_failed(request: ImportRequest, image: Image, test: CloudBootTest, ru
     if BOOT_TEST.id in run.options.skip_checks:
         return
     if test.judgement.verdict is Verdict.FAILS and not run.options.force:
-        raise _does_not_boot(request, image, test)
+        raise _does_not_boot(request, image, test, run.options)
     run.context.emit(FindingRaised(finding=finding_of_image(test)))
 
 
@@ -117,9 +118,12 @@ def refuse_known_failure(request: ImportRequest, image: Image, run: PushRun, *, 
         _refuse_failed(request, image, past.test, run)
 
 
-def _does_not_boot(request: ImportRequest, image: Image, test: CloudBootTest) -> ImportFailed:
+def _does_not_boot(request: ImportRequest, image: Image, test: CloudBootTest, options: PushOptions) -> ImportFailed:
     judgement = test.judgement
-    again = f"`aliyun-import image boot-test {image.image_id} --region {request.region}`"
+    network = {"--vswitch": options.vswitch_id, "--security-group": options.security_group_id}
+    words = ["aliyun-import", "image", "boot-test", image.image_id, "--region", request.region]
+    words += [word for name, value in network.items() if value for word in (name, value)]
+    again = f"`{shlex.join(words)}`"
     is_named = image.name == request.name
     kept = "It has its name since an earlier run" if is_named else f"The image keeps the name {image.name}"
     regardless = "" if is_named else f" --skip-check {BOOT_TEST.id} gives it the name {request.name} regardless."

@@ -17,6 +17,7 @@ from typing import Any
 import click
 
 from aliyun_import import api
+from aliyun_import.boot.instance_choice import Cloud
 from aliyun_import.cli.commands.push import push as command
 from aliyun_import.cloud.connect import Client
 from aliyun_import.context import Context
@@ -98,8 +99,18 @@ def live(order: dict[str, Any]) -> dict[str, Any]:
     )
     Journal.write = fate.around("journal", Journal.write)  # type: ignore[method-assign]
     clock = SandboxClock.over_http(services.endpoint)
+    clock.slept_s = order.get("ahead_s", 0.0)
+    context = Context(clock=clock)
+    cloud = Cloud(
+        images=mortal.images,
+        instances=mortal.instances,
+        context=context,
+        ending=mortal.instances,
+        ending_context=context,
+        region=request.region,
+    )
     try:
-        result = push(request, options, mortal, Context(clock=clock))
+        result = push(request, options, mortal, context, cloud=cloud)
     except AliyunImportError as error:
         return {"error": error.code, "summary": error.summary, "cause": error.cause, "steps": fate.steps}
     return {"image_id": result.image_id, "sent_bytes": result.sent_bytes, "steps": fate.steps}

@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 
 from aliyun_import.sandbox.core.state import Settings
+from aliyun_import.sandbox.ecs.instances import settle
 from aliyun_import.sandbox.ecs.state import Ecs
 from aliyun_import.sandbox.oss.state import OssState
 from aliyun_import.sandbox.server import Sandbox
@@ -42,8 +43,17 @@ class Graveyard:
         )
         self.disk = write_disk(place / "disk.raw")
 
-    def order(self, sandbox: Sandbox, state: Path, *, die_at: int, after: bool, extra: tuple[str, ...] = ()) -> Any:
-        """Run a push, to its end or to its death."""
+    def order(
+        self,
+        sandbox: Sandbox,
+        state: Path,
+        *,
+        die_at: int,
+        after: bool,
+        extra: tuple[str, ...] = (),
+        ahead_s: float = 0.0,
+    ) -> Any:
+        """Run a push, to its end or to its death; `ahead_s` is how far the clock of the sandbox is ahead."""
         arguments = [
             str(self.disk),
             "--endpoint-url",
@@ -53,7 +63,7 @@ class Graveyard:
             "--state-dir",
             str(state),
         ]
-        order = {"arguments": [*arguments, "--jobs", "1", *extra], "die_at": die_at, "after": after}
+        order = {"arguments": [*arguments, "--jobs", "1", *extra], "die_at": die_at, "after": after, "ahead_s": ahead_s}
         assert self._program.stdin is not None
         assert self._program.stdout is not None
         self._program.stdin.write(json.dumps(order) + "\n")
@@ -116,3 +126,65 @@ def test_a_push_killed_at_a_step_ends_in_one_image(graveyard: Graveyard, tmp_pat
 def test_a_push_killed_at_any_step_ends_in_one_image(graveyard: Graveyard, tmp_path: Path) -> None:
     """Each single step, before and after it."""
     kill_at(graveyard, tmp_path, every=1)
+
+
+BOOT_TEST = (
+    "--boot-test",
+    "cloud",
+    "--yes",
+    "--vswitch",
+    "vsw-sandbox-cn-hangzhou-a",
+    "--security-group",
+    "sg-sandbox-cn-hangzhou",
+)
+QUICK = Settings(import_s=5.0, instance_console="boots", instance_pending_s=3.0, instance_start_s=3.0)
+
+
+def instances_of(sandbox: Sandbox) -> int:
+    """Return the number of instances that exist now."""
+    settle(sandbox.state)
+    return len(sandbox.state.part(Ecs).instances)
+
+
+def started_in(sandbox: Sandbox) -> int:
+    """Return the number of instances that were ever started."""
+    tokens = sandbox.state.part(Ecs).tokens.values()
+    return len({json.dumps(one.answer) for one in tokens if "InstanceIdSets" in one.answer})
+
+
+def kill_a_boot_test(graveyard: Graveyard, place: Path, *, every: int, sides: tuple[bool, ...]) -> None:
+    """Kill a push with a boot test before and after every so-manyth step; each other time nobody runs it soon."""
+    with Sandbox.start(place / "alive", settings=QUICK) as sandbox:
+        steps = graveyard.order(sandbox, place / "state", die_at=LIVES, after=False, extra=BOOT_TEST)["steps"]
+    # What comes before is what other pushes do, too.
+    first = steps.index("vswitches") + 1
+    for number in range(first, len(steps) + 1, every):
+        for after in sides:
+            spot, is_late = place / f"{number}-{after}", number % 2 == 0
+            fate = {"die_at": number, "after": after, "step": steps[number - 1], "late": is_late}
+            with Sandbox.start(spot / "cloud", settings=QUICK) as sandbox:
+                died = graveyard.order(sandbox, spot / "state", die_at=number, after=after, extra=BOOT_TEST)
+                assert died == {"killed": 9}, (fate, died)
+                assert instances_of(sandbox) <= 1, fate
+                ahead_s = 46 * 60.0 if is_late else 0.0
+                sandbox.clock.advance(ahead_s)
+                assert instances_of(sandbox) <= (not is_late), fate
+                rose = graveyard.order(
+                    sandbox, spot / "state", die_at=LIVES, after=False, extra=BOOT_TEST, ahead_s=ahead_s
+                )
+                assert "image_id" in rose, (fate, rose)
+                assert [one.name for one in sandbox.state.part(Ecs).images.values()] == ["disk"], fate
+                assert instances_of(sandbox) == 0, fate
+                # One that ECS released before its verdict was known makes way for a second one.
+                assert started_in(sandbox) <= 1 + is_late, fate
+
+
+def test_a_boot_test_killed_at_a_step_ends_in_one_image_and_no_instance(graveyard: Graveyard, tmp_path: Path) -> None:
+    """A few of the steps: no second instance beside the first, none outlives its release, none at the end."""
+    kill_a_boot_test(graveyard, tmp_path, every=19, sides=(True,))
+
+
+@pytest.mark.slow
+def test_a_boot_test_killed_at_any_step_ends_in_one_image_and_no_instance(graveyard: Graveyard, tmp_path: Path) -> None:
+    """Each single step, before and after it."""
+    kill_a_boot_test(graveyard, tmp_path, every=1, sides=(False, True))

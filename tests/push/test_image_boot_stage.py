@@ -83,7 +83,8 @@ def test_an_image_that_does_not_boot_keeps_its_temporary_name(machine: Machine) 
     remedy = error.remedy or ""
     assert f"keeps the name {name}" in remedy
     assert f"--remove {error.details['image_id']} --remove aliyun-import/web/" in remedy
-    assert f"image boot-test {error.details['image_id']} --region cn-hangzhou" in remedy
+    again = f"image boot-test {error.details['image_id']} --region cn-hangzhou --vswitch vsw-sandbox-cn-hangzhou-a"
+    assert f"`aliyun-import {again} --security-group sg-sandbox-cn-hangzhou`" in remedy
     assert "--skip-check boot-test gives it the name web" in remedy
     assert [one.stage for one in known_pushes(machine.state_dir)] == [Stage.FAILED]
     assert machine.failure(ImportFailed, **NETWORK).cause == error.cause

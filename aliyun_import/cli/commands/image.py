@@ -1,7 +1,9 @@
 """Command `image boot-test`, and the options of boot tests of `push`."""
 
 import select
+import shutil
 import sys
+import textwrap
 import threading
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -140,7 +142,7 @@ def confirmation(*, yes: bool, output: OutputOptions, cancel: threading.Event) -
         if not yes:
             _ask(offer, cancel)
         elif not output.quiet and output.output in ("human", "plain"):
-            click.echo(_terms(offer), err=True)
+            click.echo(_wrapped(_terms(offer)), err=True)
 
     return confirm
 
@@ -156,13 +158,18 @@ def _ask(offer: "InstanceOffer", cancel: threading.Event) -> None:
     from aliyun_import.context import interrupted
     from aliyun_import.errors import Interrupted
 
-    click.echo(f"{_terms(offer)} Start it? [y/N] ", nl=False, err=True)
+    click.echo(f"{_wrapped(f'{_terms(offer)} Start it? [y/N]')} ", nl=False, err=True)
     # Not input(): it goes on after the signal that sets `cancel`.
     while not select.select([sys.stdin], [], [], 0.2)[0]:
         if cancel.is_set():
             raise interrupted()
     if sys.stdin.readline().strip().lower() not in ("y", "yes"):
         raise Interrupted("No instance was started.", code="interrupted", remedy=None)
+
+
+def _wrapped(text: str) -> str:
+    """Return a text in lines as long as the terminal is wide; in one line where stderr is no terminal."""
+    return textwrap.fill(text, shutil.get_terminal_size().columns) if sys.stderr.isatty() else text
 
 
 def _terms(offer: "InstanceOffer") -> str:
