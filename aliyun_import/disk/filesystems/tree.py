@@ -1,6 +1,7 @@
 """Path lookup across mounted file systems."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from itertools import islice
 
 from aliyun_import.disk.filesystems.interface import FileSystem, Kind, Node
 from aliyun_import.disk.reader import Bad, Missing, Recent
@@ -9,6 +10,7 @@ _MAX_HOPS = 16
 _MAX_STEPS = 400
 # Configuration files have some KiB, and modules.dep less than a MiB.
 MAX_TEXT_BYTES = 2 << 20
+MAX_LINES = 20_000
 # How much a file's size may exceed its blocks: holes are normal (mkfs -d creates some), a size without blocks is an
 # attack.
 _MAX_HOLE_BYTES = 16 << 20
@@ -97,6 +99,10 @@ class Tree:
             return self.read(path, limit=limit).decode("utf-8", "replace")
         except Missing:
             return None
+
+    def lines(self, path: str) -> Iterator[tuple[int, str]]:
+        """Yield the first MAX_LINES lines of a text file with their numbers; none where there is no file."""
+        return islice(enumerate((self.text(path) or "").splitlines(), start=1), MAX_LINES)
 
     def _is_found(self, path: str, *, follow: bool) -> bool:
         try:

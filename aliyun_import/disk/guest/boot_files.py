@@ -5,11 +5,9 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 
 from aliyun_import.disk.filesystems.interface import Kind
-from aliyun_import.disk.filesystems.tree import Tree
+from aliyun_import.disk.filesystems.tree import MAX_LINES, Tree
 from aliyun_import.disk.guest.report import BootEntry
 from aliyun_import.disk.reader import Missing
-
-MAX_LINES = 20_000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -138,7 +138,6 @@ def _known(partitions: Iterable[Partition]) -> bool:
     return all(part.filesystem or part.type_id in WITHOUT_CONTENT for part in partitions)
 
 
-_MAX_LINES = 20_000
 _MAX_UNITS = 200
 _UNITS = "/etc/systemd/system"
 _ESCAPES = {"\\040": " ", "\\011": "\t", "\\012": "\n", "\\043": "#", "\\134": "\\"}
@@ -180,7 +179,7 @@ def read_units(tree: Tree, names: DiskNames) -> tuple[FstabEntry, ...]:
     units = [name for name in enabled if name.endswith((".mount", ".swap")) and tree.exists(f"{_UNITS}/{name}")]
     for name in units[:_MAX_UNITS]:
         path, values, lines = f"{_UNITS}/{name}", dict[str, str](), dict[str, int]()
-        for number, line in enumerate((tree.text(path) or "").splitlines()[:_MAX_LINES], start=1):
+        for number, line in tree.lines(path):
             key, equals, value = (part.strip() for part in line.partition("="))
             if equals:
                 values[key], lines[key] = value, number
@@ -220,7 +219,7 @@ def read_crypttab(tree: Tree, names: DiskNames) -> tuple[FstabEntry, ...]:
 
 
 def _fields(tree: Tree, path: str) -> Iterator[tuple[int, list[str]]]:
-    for number, line in enumerate((tree.text(path) or "").splitlines()[:_MAX_LINES], start=1):
+    for number, line in tree.lines(path):
         # A comment may follow the fields; a quoted label may have blanks.
         fields = re.findall(r'(?:"[^"]*"|[^\s"])+', re.sub(r"\s#.*$", "", line))
         if fields and not fields[0].startswith("#"):

@@ -1,7 +1,7 @@
 """The services, accounts and identity of a Linux system, as far as they matter on ECS."""
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from fnmatch import fnmatchcase
 
 from aliyun_import.disk.filesystems.tree import Tree
@@ -9,6 +9,8 @@ from aliyun_import.disk.guest.report import Accounts, CloudInit, Evidence, Firew
 from aliyun_import.disk.reader import Missing
 
 _UNIT_DIRECTORIES = ("/etc/systemd/system", "/usr/lib/systemd/system", "/lib/systemd/system")
+# OpenRC, and runit of Void.
+_RUNLEVELS = ("/etc/runlevels/default", "/etc/runlevels/boot", "/etc/runit/runsvdir/default", "/var/service")
 _SSHD_PROGRAMS = (
     "/usr/sbin/sshd",
     "/usr/bin/sshd",
@@ -22,42 +24,39 @@ _MAX_INCLUDES = 64
 
 
 def is_enabled(tree: Tree, unit: str) -> bool | None:
-    """Return whether a unit is started at boot: a link in a .wants or .requires of /etc; None without systemd.
+    """Return whether a unit, or a service of its name, is started at boot; None without systemd if nothing shows it.
 
-    A masked unit (a link to /dev/null) is not enabled. For SysV services of the same name the rc links count.
+    A masked unit (a link to /dev/null) is not enabled.
     """
-    if tree.link(f"/etc/systemd/system/{unit}") == "/dev/null":
+    if _is_masked(tree, unit):
         return False
-    for directory in _UNIT_DIRECTORIES:
-        for name in tree.names(directory):
-            if name.endswith((".wants", ".requires")) and tree.has_name(f"{directory}/{name}/{unit}"):
-                return True
-    service = re.escape(unit.rsplit(".", 1)[0])
-    for level in ("2", "3", "5"):
-        for directory in (f"/etc/rc{level}.d", f"/etc/rc.d/rc{level}.d"):
-            if any(re.fullmatch(rf"S\d\d{service}", name) for name in tree.names(directory)):
-                return True
-    name = unit.rsplit(".", 1)[0]
-    # OpenRC, runit of Void, and Slackware, whose scripts start if they are executable.
-    if any(tree.has_name(f"{place}/{name}") for place in ("/etc/runlevels/default", "/etc/runit/runsvdir/default")):
+    if {unit, unit.rsplit(".", 1)[0]} & _started(tree, _UNIT_DIRECTORIES):
         return True
     return False if has_systemd(tree) else None
 
 
 def enabled_units(tree: Tree) -> tuple[str, ...]:
     """Return the names of all units and services that an administrator or an installer enabled."""
-    found: dict[str, None] = {}
-    for directory in tree.names(_UNIT_DIRECTORIES[0]):
-        if directory.endswith((".wants", ".requires")):
-            found |= dict.fromkeys(tree.names(f"{_UNIT_DIRECTORIES[0]}/{directory}"))
-    # OpenRC, and runit of Void.
-    for directory in ("/etc/runlevels/default", "/etc/runlevels/boot", "/etc/runit/runsvdir/default", "/var/service"):
-        found |= dict.fromkeys(tree.names(directory))
+    return tuple(sorted(name for name in _started(tree, _UNIT_DIRECTORIES[:1]) if not _is_masked(tree, name)))
+
+
+def _started(tree: Tree, directories: Sequence[str]) -> set[str]:
+    """Return what is started at boot: units that a .wants or .requires of the directories has, and services."""
+    found: set[str] = set()
+    for directory in directories:
+        for name in tree.names(directory):
+            if name.endswith((".wants", ".requires")):
+                found.update(tree.names(f"{directory}/{name}"))
+    for directory in _RUNLEVELS:
+        found.update(tree.names(directory))
     for level in ("2", "3", "5", "S"):
         for directory in (f"/etc/rc{level}.d", f"/etc/rc.d/rc{level}.d"):
-            found |= {name[3:]: None for name in tree.names(directory) if re.match(r"S\d\d", name)}
-    masked = (name for name in found if tree.link(f"{_UNIT_DIRECTORIES[0]}/{name}") == "/dev/null")
-    return tuple(sorted(set(found) - set(masked)))
+            found.update(name[3:] for name in tree.names(directory) if re.match(r"S\d\d", name))
+    return found
+
+
+def _is_masked(tree: Tree, unit: str) -> bool:
+    return tree.link(f"{_UNIT_DIRECTORIES[0]}/{unit}") == "/dev/null"
 
 
 def has_systemd(tree: Tree) -> bool:
@@ -105,7 +104,7 @@ def read_selinux(tree: Tree, arguments: str = "") -> Evidence | None:
         if word in ("selinux=0", "enforcing=0", "enforcing=1"):
             mode = {"selinux=0": "disabled", "enforcing=1": "enforcing"}.get(word, "permissive")
             return Evidence(what=mode, where="the kernel's arguments")
-    for number, line in enumerate((tree.text(path) or "").splitlines(), start=1):
+    for number, line in tree.lines(path):
         match = re.match(r"\s*SELINUX\s*=\s*(\w+)", line)
         if match:
             return Evidence(what=match[1].lower(), where=f"{path}:{number}")
@@ -124,7 +123,7 @@ def _sshd_lines(tree: Tree, path: str, done: set[str]) -> Iterator[tuple[str, li
     A file or pattern that was read before is skipped: the first value of each keyword wins.
     """
     done.add(path)
-    for number, line in enumerate((tree.text(path) or "").splitlines()[:5000], start=1):
+    for number, line in tree.lines(path):
         words = line.replace("=", " ", 1).split()
         if len(words) < 2 or words[0].startswith("#"):
             continue
@@ -215,7 +214,7 @@ def _default_zone(tree: Tree) -> str:
 
 
 def _lines(tree: Tree, path: str) -> Iterator[tuple[int, str]]:
-    for number, line in enumerate((tree.text(path) or "").splitlines()[:20_000], start=1):
+    for number, line in tree.lines(path):
         plain = line[:_MAX_LINE_CHARS].strip()
         if plain and not plain.startswith("#"):
             yield number, plain
@@ -334,7 +333,7 @@ def _enabled(tree: Tree) -> bool | None:
     if True in states:
         return True
     generated = tree.exists(f"/usr/{_GENERATOR}") or tree.exists(f"/{_GENERATOR}")
-    masked = any(tree.link(f"/etc/systemd/system/{unit}") == "/dev/null" for unit in _CLOUD_INIT_UNITS)
+    masked = any(_is_masked(tree, unit) for unit in _CLOUD_INIT_UNITS)
     if generated and not masked:
         return None  # the generator decides at boot
     return None if None in states else False

@@ -8,7 +8,6 @@ from aliyun_import.disk.guest.boot_files import assignments
 from aliyun_import.disk.guest.mounts import DiskNames
 from aliyun_import.disk.guest.report import BootEntry, SourceTie, TieKind
 
-_MAX_LINES = 5000
 _MODPROBE = ("/etc/modprobe.d", "/usr/lib/modprobe.d", "/lib/modprobe.d", "/run/modprobe.d")
 _DRIVERS = ("virtio_blk", "virtio_pci", "virtio_net", "virtio_scsi", "nvme", "virtio")
 # Units and services of the agents of other clouds, and of other hypervisors.
@@ -110,7 +109,7 @@ def _blacklists(tree: Tree, _names: DiskNames) -> Iterator[SourceTie]:
     for directory in _MODPROBE:
         for name in tree.names(directory)[:200]:
             path = f"{directory}/{name}"
-            for number, line in enumerate((tree.text(path) or "").splitlines()[:_MAX_LINES], start=1):
+            for number, line in tree.lines(path):
                 words = line.split()
                 off = len(words) > 1 and (
                     words[0] == "blacklist" or (words[0] == "install" and words[-1].endswith(("/true", "/false")))
@@ -130,7 +129,7 @@ def _resume(tree: Tree, names: DiskNames) -> Iterator[SourceTie]:
 def _lvm_devices(tree: Tree, _names: DiskNames) -> Iterator[SourceTie]:
     """Read the list of LVM's devices: LVM uses no other, and these are named by the source's hardware."""
     path = "/etc/lvm/devices/system.devices"
-    for number, line in enumerate((tree.text(path) or "").splitlines()[:_MAX_LINES], start=1):
+    for number, line in tree.lines(path):
         if line.startswith("IDTYPE=") and not line.startswith("IDTYPE=devname IDNAME=/dev/vd"):
             yield SourceTie(kind=TieKind.DEVICE, what=line[:120], where=f"{path}:{number}")
 
@@ -149,7 +148,7 @@ def _red_hat_network(tree: Tree, _names: DiskNames) -> Iterator[SourceTie]:
 def _cloud_init(tree: Tree, _names: DiskNames) -> Iterator[SourceTie]:
     """Read ds-identify.cfg, which decides before datasource_list is read."""
     path = "/etc/cloud/ds-identify.cfg"
-    for number, line in enumerate((tree.text(path) or "").splitlines()[:_MAX_LINES], start=1):
+    for number, line in tree.lines(path):
         key, _, value = (part.strip() for part in line.partition(":"))
         if (key == "datasource" and value.lower() != "aliyun") or (key == "policy" and value.startswith("disabled")):
             yield SourceTie(kind=TieKind.CLOUD, what=line.strip(), where=f"{path}:{number}")

@@ -8,7 +8,6 @@ from aliyun_import.disk.filesystems.tree import Tree
 from aliyun_import.disk.guest.report import Evidence
 
 _MAX_FILES = 200
-_MAX_LINES = 20_000
 # Files that editors and package managers leave, which the tools do not read.
 _IGNORED = re.compile(
     r"(~|\.(bak|old|orig|save|swp|rpmsave|rpmnew|rpmorig|augnew|augsave|dpkg-\w+|ucf-\w+|pacnew|pacsave))$"
@@ -84,10 +83,9 @@ def files_in(tree: Tree, directory: str, suffix: str = "") -> Iterator[str]:
 
 def lines_of(tree: Tree, path: str, facts: Facts) -> Iterator[Evidence]:
     """Yield the lines of a file, without comments."""
-    text = tree.text(path) or ""
-    if _CLOUD_INIT.search(text[:_HEAD_CHARS]) or "cloud-init" in path:
+    if _CLOUD_INIT.search((tree.text(path) or "")[:_HEAD_CHARS]) or "cloud-init" in path:
         facts.made_by_cloud_init.add(path)
-    for number, line in enumerate(text.splitlines()[:_MAX_LINES], start=1):
+    for number, line in tree.lines(path):
         plain = line.strip()
         if plain and not plain.startswith(("#", ";")):
             yield Evidence(what=plain, where=f"{path}:{number}")
