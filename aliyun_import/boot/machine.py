@@ -19,13 +19,15 @@ _PROGRAMS = {
     Architecture.I386: "qemu-system-x86_64",
     Architecture.ARM64: "qemu-system-aarch64",
 }
-_PACKAGES = {
-    Architecture.X86_64: "Debian, Ubuntu: `apt-get install qemu-system-x86 ovmf`; Fedora: `dnf install "
-    "qemu-system-x86 edk2-ovmf`",
-    Architecture.ARM64: "Debian, Ubuntu: `apt-get install qemu-system-arm qemu-efi-aarch64`; Fedora: `dnf install "
-    "qemu-system-aarch64 edk2-aarch64`",
-}
-_PACKAGES[Architecture.I386] = _PACKAGES[Architecture.X86_64]
+# The command of each package manager, and what it calls QEMU and its firmware for x86 and for arm64.
+_PACKAGES = (
+    ("apt-get install", "qemu-system-x86 ovmf", "qemu-system-arm qemu-efi-aarch64"),
+    ("dnf install", "qemu-system-x86 edk2-ovmf", "qemu-system-aarch64 edk2-aarch64"),
+    ("zypper install", "qemu-x86 qemu-ovmf-x86_64", "qemu-arm qemu-uefi-aarch64"),
+    ("pacman -S", "qemu-system-x86 edk2-ovmf", "qemu-system-aarch64 edk2-aarch64"),
+    ("apk add", "qemu-system-x86_64 ovmf", "qemu-system-aarch64 aavmf"),
+    ("brew install", "qemu", "qemu"),
+)
 # Code and variables, as distributions install them: Debian and Ubuntu, Fedora and its relatives, Arch, openSUSE, and
 # QEMU's own. Code of the secure boot builds is left out: it wants a machine with SMM.
 _FIRMWARE = {
@@ -119,8 +121,16 @@ def _missing(what: str, architecture: Architecture) -> LocalStateError:
     return LocalStateError(
         f"A boot test needs {what}, which is not installed.",
         code="qemu-missing",
-        remedy=f"Install it ({_PACKAGES[architecture]}), or leave the boot test out.",
+        remedy=f"Install it ({_installation(architecture)}), or leave the boot test out.",
     )
+
+
+def _installation(architecture: Architecture) -> str:
+    """Return the command that installs what is needed, or the usual ones where the package manager is not known."""
+    is_arm = architecture is Architecture.ARM64
+    commands = [(command, f"`{command} {arm if is_arm else x86}`") for command, x86, arm in _PACKAGES]
+    known = [line for command, line in commands if shutil.which(command.partition(" ")[0])]
+    return known[0] if known else f"Debian, Ubuntu: {commands[0][1]}; Fedora: {commands[1][1]}"
 
 
 def memory_mib() -> int:

@@ -52,6 +52,12 @@ FAILED: tuple[Sign, ...] = (
     _sign(Stage.INITRAMFS, r"^mountroot> *$", "The kernel has no root device, and asks for one.", _INITRAMFS),
     _sign(
         Stage.INITRAMFS,
+        r"^run-init: /bin/init: No such file or directory|^No init found",
+        "The system has no init, and a shell runs in its place.",
+        "Repair /sbin/init on the disk.",
+    ),
+    _sign(
+        Stage.INITRAMFS,
         r"^\s*\(initramfs\)",
         "The initramfs could not mount the root device, and opened a shell.",
         _INITRAMFS,

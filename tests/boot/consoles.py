@@ -171,3 +171,16 @@ EARLY = """\
 [    1.300000] systemd[1]: Reached target initrd-root-device.target - Initrd Root Device.
 [***   ] A start job is running for /dev/disk/by-uuid/0a0a (31s / 1min 30s)
 """
+
+DEBIAN_WITHOUT_INIT = (
+    EARLY
+    + """\
+Begin: Running /scripts/init-bottom ... done.
+run-init: /sbin/init: No such file or directory
+Target filesystem doesn't have requested /sbin/init.
+run-init: /sbin/init: No such file or directory
+run-init: /etc/init: No such file or directory
+run-init: /bin/init: No such file or directory
+/bin/sh: 0: can't access tty; job control turned off
+# """
+)

@@ -2,10 +2,14 @@
 
 import hashlib
 import json
+import os
 import shutil
+import signal
 import subprocess
 import sys
 import threading
+import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -98,6 +102,57 @@ def test_an_interrupt_leaves_nothing_behind(tmp_path: Path) -> None:
             cancel=cancel,
         )
     assert set(Path("/tmp").glob("aliyun-import-boot-*")) <= before - {left}
+
+
+@pytest.mark.qemu
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
+def test_a_signal_leaves_nothing_behind(tmp_path: Path, number: signal.Signals) -> None:
+    """QEMU ends with the command; its files and sockets are removed, after SIGKILL by the next boot test."""
+    disk = write_guest(tmp_path / "disk.raw", "starting\r\n")
+    temporary = tmp_path / "tmp"
+    temporary.mkdir()
+    program = [sys.executable, "-m", "aliyun_import", "check", "--boot", str(disk), "--skip-check", "nothing-starts"]
+    environment = {**os.environ, "TMPDIR": str(temporary)}
+    with subprocess.Popen(program, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, env=environment) as process:
+        until(lambda: any(map(booted_from, qemu_of(process.pid))))
+        (guest,) = qemu_of(process.pid)
+        process.send_signal(number)
+        process.communicate(timeout=60)
+    assert process.returncode == (-number if number is signal.SIGKILL else 130)
+    until(lambda: not Path(f"/proc/{guest}").exists())
+    if number is signal.SIGKILL:
+        booted(write_guest(tmp_path / "other.raw", PANIC))
+    assert not list(Path("/tmp").glob(f"aliyun-import-boot-{process.pid}-*"))
+    assert not list(temporary.iterdir())
+
+
+def qemu_of(process: int) -> list[int]:
+    """Return the children of a process that are QEMU."""
+    lists = [each.read_text() for each in Path(f"/proc/{process}/task").glob("*/children")]
+    children = [int(each) for each in " ".join(lists).split()]
+    return [each for each in children if Path(f"/proc/{each}/comm").read_text().startswith("qemu-system")]
+
+
+def booted_from(process: int) -> bool:
+    """Return whether a guest is that of a disk, and not the probe of the accelerator, which has 512 MiB."""
+    return b"\x00512\x00" not in Path(f"/proc/{process}/cmdline").read_bytes()
+
+
+def until(holds: Callable[[], bool]) -> None:
+    """Wait until something holds."""
+    until_s = time.monotonic() + 60
+    while not holds():
+        assert time.monotonic() < until_s, "it did not happen within a minute"
+        time.sleep(0.1)
+
+
+@pytest.mark.qemu
+def test_the_timeout_bounds_a_boot(tmp_path: Path) -> None:
+    """A guest that says nothing more is unproven when the time is over."""
+    test = booted(write_guest(tmp_path / "disk.raw", "starting\r\n"), BootOptions(timeout_s=4.0))
+    (run,) = test.runs
+    assert run.judgement.verdict is Verdict.UNPROVEN
+    assert 4.0 <= run.seconds < 30.0
 
 
 @pytest.mark.qemu

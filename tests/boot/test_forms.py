@@ -13,6 +13,7 @@ from aliyun_import.boot import accelerator
 from aliyun_import.checks.infer import Value
 from aliyun_import.model.boot import Bus, Verdict
 from tests.boot.tiny import write_guest
+from tests.disk import build
 
 pytestmark = [
     pytest.mark.qemu,
@@ -57,7 +58,9 @@ def test_a_container_of_another_tool(disk: Path, tmp_path: Path, name: str) -> N
     path = tmp_path / name
     kind, *rest = FORMS[name]
     subprocess.run(["qemu-img", "convert", "-O", kind, *rest, disk, path], check=True, capture_output=True)
+    before = path.read_bytes(), path.stat().st_mtime_ns
     assert stage_of(path) == SIGN.strip()
+    assert (path.read_bytes(), path.stat().st_mtime_ns) == before
 
 
 def test_a_compressed_disk(disk: Path) -> None:
@@ -67,6 +70,23 @@ def test_a_compressed_disk(disk: Path) -> None:
     disk.unlink()
     assert stage_of(path) == SIGN.strip()
     assert sorted(one.name for one in path.parent.iterdir() if one.is_file()) == ["disk.raw.gz"]
+
+
+def test_a_chain_of_differencing_vhds(disk: Path) -> None:
+    """What the parents and the last child have together boots; no file of the chain is written."""
+    whole = disk.read_bytes()
+    disk.unlink()
+    folder = disk.parent
+    # The record of the boot is the child's, the table of partitions its parent's, and the rest the grandparent's.
+    base = build.vhd_dynamic(bytes(len(whole)), unique_id=7)
+    middle_disk = whole[:446].replace(b"Kernel panic", b"overwritten.") + whole[446:]
+    middle = build.vhd_differencing(middle_disk, bytes(len(whole)), parent="base.vhd", parent_id=7, unique_id=8)
+    child = build.vhd_differencing(whole, middle_disk, parent="middle.vhd", parent_id=8, unique_id=9)
+    files = {"base.vhd": base, "middle.vhd": middle, "child.vhd": child}
+    for name, content in files.items():
+        (folder / name).write_bytes(content)
+    assert stage_of(folder / "child.vhd") == SIGN.strip()
+    assert {name: (folder / name).read_bytes() for name in files} == files
 
 
 def test_a_disk_is_started_as_nvme_too(disk: Path) -> None:

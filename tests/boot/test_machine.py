@@ -101,6 +101,29 @@ def test_without_qemu_the_line_that_installs_it_is_named(monkeypatch: pytest.Mon
 
 
 @pytest.mark.parametrize(
+    ("manager", "x86", "arm"),
+    [
+        ("apt-get", "apt-get install qemu-system-x86 ovmf", "apt-get install qemu-system-arm qemu-efi-aarch64"),
+        ("dnf", "dnf install qemu-system-x86 edk2-ovmf", "dnf install qemu-system-aarch64 edk2-aarch64"),
+        ("zypper", "zypper install qemu-x86 qemu-ovmf-x86_64", "zypper install qemu-arm qemu-uefi-aarch64"),
+        ("pacman", "pacman -S qemu-system-x86 edk2-ovmf", "pacman -S qemu-system-aarch64 edk2-aarch64"),
+        ("apk", "apk add qemu-system-x86_64 ovmf", "apk add qemu-system-aarch64 aavmf"),
+        ("brew", "brew install qemu", "brew install qemu"),
+    ],
+)
+def test_the_line_is_that_of_the_package_manager_that_is_there(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, manager: str, x86: str, arm: str
+) -> None:
+    """It works when it is pasted, and no other is named."""
+    (tmp_path / manager).touch(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    for architecture, line in ((Architecture.X86_64, x86), (Architecture.I386, x86), (Architecture.ARM64, arm)):
+        with pytest.raises(LocalStateError) as caught:
+            find_program(architecture)
+        assert caught.value.remedy == f"Install it (`{line}`), or leave the boot test out."
+
+
+@pytest.mark.parametrize(
     ("host", "device", "works", "expected"),
     [
         ("x86_64", "there", True, "kvm"),

@@ -35,6 +35,7 @@ BOOTED = {
 FAILED = {
     "NO_INITRAMFS": (Stage.KERNEL, "VFS: Unable to mount root fs"),
     "NO_INIT": (Stage.INITRAMFS, "No working init found"),
+    "DEBIAN_WITHOUT_INIT": (Stage.INITRAMFS, "has no init"),
     "DEBIAN_INITRAMFS": (Stage.INITRAMFS, "UUID=11111111-2222-4333-8444-aaaaaaaaaaaa is not there"),
     "DRACUT": (Stage.INITRAMFS, "by-uuid/0a0a0a0a-1111-4222-8333-444444444444 is not there"),
     "ARCH": (Stage.INITRAMFS, "could not mount the root device"),
