@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from aliyun_import.api import *  # noqa: F403 -- what its __all__ lists
     from aliyun_import.boot.instance_choice import CloudBootOptions as CloudBootOptions
+    from aliyun_import.boot.instance_choice import InstanceOffer as InstanceOffer
     from aliyun_import.boot.run import BootOptions as BootOptions
     from aliyun_import.boot_tests import *  # noqa: F403
     from aliyun_import.checks.run import CheckResult as CheckResult
@@ -67,7 +68,7 @@ _MODULES = ("errors", "events")
 _FUNCTIONS = ("api", "boot_tests")
 # Module -> public types that it defines.
 _PUBLIC = {
-    "boot.instance_choice": ("CloudBootOptions",),
+    "boot.instance_choice": ("CloudBootOptions", "InstanceOffer"),
     "boot.run": ("BootOptions",),
     "checks.run": ("CheckResult",),
     "cleanup": ("CleanupResult", "Leftover"),

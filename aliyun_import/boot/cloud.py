@@ -24,6 +24,7 @@ from aliyun_import.errors import (
 from aliyun_import.events import BootProgress, Noted, Warned
 from aliyun_import.journal import Journal
 from aliyun_import.model.boot import CloudBootTest, InstanceCall, Judgement, Verdict
+from aliyun_import.services.retrying import without_retries
 
 # Below this an instance of an earlier run is not continued with: ECS would refuse its AutoReleaseTime, or end it soon.
 _MIN_REST_S = 31 * 60.0
@@ -274,8 +275,8 @@ def _end(call: InstanceCall, instance_id: str, cloud: Cloud, journal: Journal) -
     with cloud.ending_context.stage("finish", f"instance {', '.join(sorted(ids))}") as report:
         for _ in range(_DELETE_POLLS):
             for one in ids:
-                with suppress(TransientError):  # it is still being created
-                    cloud.ending.delete_instance(one)
+                with suppress(TransientError):  # it is still being created; the next round repeats the call
+                    without_retries(cloud.ending).delete_instance(one)
             ids = _listed(call, cloud)
             if not ids:
                 report.detail = "the instance is deleted"

@@ -135,16 +135,19 @@ def expected_offer(
     """
     network = network_of(options, cloud)
     types = tuple(one for one in cloud.instances.small_types(architecture) if has_nvme or not one.needs_nvme)
-    offer = next(_offers(options, cloud, network, types, size_gib=size_gib), None)
-    if offer is None:
-        raise _none_in_stock(network[0].zone, f"an image for {architecture}")
-    call = _call(replace(offer, image_id=_NO_IMAGE), cloud)
-    try:
-        cloud.instances.run_instance(replace(call, dry_run=True))
-    except RefusedError as error:
-        if error.code != "image-missing":
-            raise
-    return offer
+    refused: InstanceTypeUnavailable | None = None
+    for offer in _offers(options, cloud, network, types, size_gib=size_gib):
+        call = _call(replace(offer, image_id=_NO_IMAGE), cloud)
+        try:
+            cloud.instances.run_instance(replace(call, dry_run=True))
+        except InstanceTypeUnavailable as error:
+            refused = error
+            continue
+        except RefusedError as error:
+            if error.code != "image-missing":
+                raise
+        return offer
+    raise refused or _none_in_stock(network[0].zone, f"an image for {architecture}")
 
 
 def _offers(

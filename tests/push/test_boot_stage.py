@@ -30,11 +30,13 @@ class Boots:
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.verdict = Verdict.BOOTS
         self.subjects: list[BootSubject] = []
+        self.options: list[BootOptions] = []
         monkeypatch.setattr(boot_stage, "boot_test", self.boot)
 
     def boot(self, subject: BootSubject, options: BootOptions, context: Context) -> BootTest:
         """Return the verdict that is given."""
-        del options, context
+        del context
+        self.options.append(options)
         self.subjects.append(subject)
         machine = BootMachine(
             architecture=subject.architecture,
@@ -71,6 +73,13 @@ def test_a_disk_that_boots_is_pushed_and_the_result_says_so(machine: Machine, bo
     assert [one.report.path for one in boots.subjects] == [machine.request.disks[0].path]
     assert machine.push().boot_test is None
     assert len(boots.subjects) == 1
+
+
+def test_console_and_screen_are_saved_where_wanted(machine: Machine, boots: Boots, tmp_path: Path) -> None:
+    """The files and the time that are given are those of the boot test."""
+    log, screen = tmp_path / "console.log", tmp_path / "screen.png"
+    machine.push(boot_test="local", boot_log=log, boot_screen=screen, boot_timeout_s=60.0)
+    assert boots.options == [BootOptions(timeout_s=60.0, log=log, screen=screen)]
 
 
 def test_without_proof_the_push_goes_on_with_a_finding(machine: Machine, boots: Boots) -> None:

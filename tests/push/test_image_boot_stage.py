@@ -178,6 +178,13 @@ def test_what_is_refused_is_known_before_anything_is_made(
     )
 
 
+def test_a_type_that_is_sold_out_makes_way_for_the_next_before_the_upload_too(machine: Machine) -> None:
+    """The list of what is in stock may lag behind what is sold."""
+    machine.sandbox.faults.add(Fault(operation="RunInstances", status=403, code="OperationDenied.NoStock", count=1))
+    machine.push(**NETWORK)
+    assert [one.instance_type.name for one in machine.offers] == ["ecs.g6.large"]
+
+
 def test_what_is_not_confirmed_is_not_pushed(machine: Machine) -> None:
     """The question comes before the upload, and not hours later."""
 

@@ -162,6 +162,7 @@ def _ask(offer: "InstanceOffer", cancel: threading.Event) -> None:
     # Not input(): it goes on after the signal that sets `cancel`.
     while not select.select([sys.stdin], [], [], 0.2)[0]:
         if cancel.is_set():
+            click.echo(err=True)
             raise interrupted()
     if sys.stdin.readline().strip().lower() not in ("y", "yes"):
         raise Interrupted("No instance was started.", code="interrupted", remedy=None)

@@ -292,7 +292,6 @@ _INSTANCE = (
             "Zone.NotOnSale",
             "InvalidInstanceType.ZoneNotSupported",
             "ImageNotSupportInstanceType",
-            "InvalidParameter.NotMatch",
         )
     ),
     *(
@@ -307,6 +306,13 @@ _INSTANCE = (
             "InvalidSecurityGroupId.NotFound",
             "InvalidParameter.Mismatch",
         )
+    ),
+    _row(
+        "InvalidParameter.NotMatch",
+        ErrorCode.INSTANCE_TYPE_UNAVAILABLE,
+        "The instance type starts no image without support of NVMe.",
+        "Import the disk with --nvme-support supported if its initramfs has the driver, or pass --vswitch of a "
+        "zone that has other types in stock.",
     ),
     _row("OperationDenied.ImageNotValid", ErrorCode.IMAGE_STATE, "The image {image} can't be started yet."),
     _row("IncorrectInstanceStatus.Initializing", ErrorCode.SERVICE_BUSY, "ECS is still creating the instance."),

@@ -70,12 +70,13 @@ def is_expired(code: str) -> bool:
     return code in ("SecurityTokenExpired", "InvalidSecurityToken.Expired")
 
 
+_LACK = "These credentials lack the permission for {operation}."
 _GRANT = "Ask an administrator to grant the permission {action}; `{policy_command}` prints a policy with it."
 # The documents list some codes of a family only.
 _FAMILIES: tuple[tuple[tuple[str, ...], ErrorMapping], ...] = (
     (("Throttling",), mapping("", ErrorCode.THROTTLED, "{service} limits the rate of requests.")),
     (("InternalError", "ServiceUnavailable", "UnknownError"), mapping("", ErrorCode.SERVICE_UNWELL)),
-    (("Forbidden", "NoPermission", "AccessDenied"), mapping("", ErrorCode.NO_RIGHT, remedy=_GRANT)),
+    (("Forbidden", "NoPermission", "AccessDenied"), mapping("", ErrorCode.NO_RIGHT, _LACK, _GRANT)),
     (("InvalidParameter",), mapping("", ErrorCode.REQUEST_INVALID, "{service} rejects a parameter of {operation}.")),
     (("QuotaExceed", "LimitExceeded"), mapping("", ErrorCode.QUOTA_EXCEEDED)),
 )
