@@ -96,7 +96,8 @@ class Terminal:
             if not drawn:
                 break
             self._stream.feed(drawn)
-            if moment and re.search(moment, "\n".join(self.screen.display)):
+            drawn_whole = not select.select([self._handle], [], [], 0.05)[0]
+            if moment and drawn_whole and re.search(moment, "\n".join(self.screen.display)):
                 break
         os.kill(self.pid, signal.SIGKILL)
         os.waitpid(self.pid, 0)
