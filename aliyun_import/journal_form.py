@@ -99,6 +99,7 @@ LINES: Mapping[str, Mapping[str, Form]] = {
         "evidence": [_is_text],
         "stop_code": _is_text,
         "seconds": _is_whole,
+        "timeout_s?": _is_whole,
     },
     "instance-ending": {},
     "instance-ended": {},

@@ -4,6 +4,7 @@ What is intended is in the journal before an instance is started. After a kill t
 instance, by the client token, or deletes it. AutoReleaseTime ends an instance that nobody deletes.
 """
 
+import shlex
 from contextlib import suppress
 from dataclasses import replace
 from datetime import datetime
@@ -51,16 +52,17 @@ def boot_test_image(
 ) -> CloudBootTest:
     """Start an instance of an image, return the verdict by its console, and delete the instance in any case.
 
-    The verdict of an earlier run that was stopped before it deleted its instance is the result, and without `repeat`
-    every earlier verdict is. `confirm` is called before an instance is started, and raises if it is not to be. Raises
-    RefusedError "image-missing", "image-state", "instance-type-unavailable", "boot-network-missing" and what ECS
-    refuses, and LocalStateError "file-unwritable" before anything is started.
+    The verdict of an earlier run that was stopped before it deleted its instance is the result. Without `repeat` every
+    earlier verdict is, but for what was not proven in less time. `confirm` is called before an instance is started, and
+    raises if it is not to be. Raises RefusedError "image-missing", "image-state", "instance-type-unavailable",
+    "boot-network-missing" and what ECS refuses, and LocalStateError "file-unwritable" before anything is started.
     """
     past = past_run(journal.entries)
-    if past is not None and past.test is not None and not (past.is_ended and repeat):
+    known = past.result(timeout_s=options.timeout_s, repeat=repeat) if past is not None else None
+    if past is not None and known is not None:
         cloud.context.emit(Noted(message="The verdict is that of an earlier run."))
         is_gone = past.is_ended or _end_or_warn(past.call, past.instance_id, cloud, journal)
-        return past.test if is_gone else replace(past.test, left_over=past.instance_id)
+        return known if is_gone else replace(known, left_over=past.instance_id)
     for path in (options.log, options.screen):
         if path is not None:
             ensure_writable(path)
@@ -77,7 +79,7 @@ def boot_test_image(
             instance_id = cloud.instances.run_instance(call)
             journal.write("instance-started", instance_id=instance_id)
             test = _Watch(image_id, instance_id, call, options, cloud).until_verdict()
-            journal.write("instance-judged", **judged_fields(test))
+            journal.write("instance-judged", **judged_fields(test, timeout_s=options.timeout_s))
             report.detail = test.judgement.verdict
     except BaseException as error:
         # Without an answer it is not known whether there is an instance, and the next run asks with the same call.
@@ -140,6 +142,12 @@ class _Watch:
         )
 
     @property
+    def _command(self) -> str:
+        words = ["aliyun-import", "image", "boot-test", self._image_id, "--region", self._cloud.region]
+        network = ["--vswitch", self._call.vswitch_id, "--security-group", self._call.security_group_id]
+        return shlex.join([*words, *network])
+
+    @property
     def _elapsed_s(self) -> float:
         return self._cloud.context.clock.monotonic_s() - self._began_s
 
@@ -151,7 +159,7 @@ class _Watch:
             return Judgement(
                 verdict=Verdict.UNPROVEN,
                 reason="The instance was deleted while it was tested.",
-                remedy="Run the same command again.",
+                remedy=f"Run `{self._command}` to test it again.",
             )
         self._phase = _PHASES.get(instance.status, "booting")
         # An instance may be Stopped before it is Starting.

@@ -19,13 +19,24 @@ _CALL = tuple(one.name for one in fields(InstanceCall) if one.name != "dry_run")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PastRun:
-    """The last boot test in a journal. `test` is None without a verdict."""
+    """The last boot test in a journal. `test` is None without a verdict; `timeout_s` is how long one was sought."""
 
     call: InstanceCall
     instance_id: str = ""
     test: CloudBootTest | None = None
     is_ending: bool = False
     is_ended: bool = False
+    timeout_s: float = 0.0
+
+    def result(self, *, timeout_s: float, repeat: bool) -> CloudBootTest | None:
+        """Return its verdict if that is the result of another run, too.
+
+        It is while the instance may exist. After that, with `repeat`, and for what is not proven and has more time now,
+        the image is tested again.
+        """
+        is_short = self.test is not None and self.test.judgement.verdict is Verdict.UNPROVEN
+        is_short &= timeout_s > self.timeout_s
+        return None if self.is_ended and (repeat or is_short) else self.test
 
 
 def identity_of(image_id: str, *, region: str, account_id: str, endpoint: str) -> Mapping[str, str]:
@@ -75,7 +86,7 @@ def _after(run: PastRun, entry: Mapping[str, Any]) -> PastRun:
                 seconds=entry["seconds"],
                 judgement=judgement,
             )
-            return replace(run, test=test)
+            return replace(run, test=test, timeout_s=entry.get("timeout_s", 0))
         case "instance-ending":
             return replace(run, is_ending=True)
         case "instance-ended":
@@ -89,7 +100,7 @@ def call_fields(call: InstanceCall) -> dict[str, Any]:
     return {name: getattr(call, name) for name in _CALL}
 
 
-def judged_fields(test: CloudBootTest) -> dict[str, Any]:
+def judged_fields(test: CloudBootTest, *, timeout_s: float) -> dict[str, Any]:
     """Return a verdict as the journal holds it."""
     judgement = test.judgement
     return {
@@ -100,4 +111,5 @@ def judged_fields(test: CloudBootTest) -> dict[str, Any]:
         "evidence": list(judgement.evidence),
         "stop_code": judgement.stop_code,
         "seconds": round(test.seconds),
+        "timeout_s": round(timeout_s),
     }

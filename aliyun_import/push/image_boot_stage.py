@@ -51,7 +51,7 @@ def ask_about_instance(
         return None
     cloud, options = _cloud(run), _boot_options(run.options)
     past = _past(request, run, account_id=account_id, image_id=image_id)
-    if past is not None and (past.test is not None or not past.is_ended):
+    if past is not None and (not past.is_ended or past.result(timeout_s=options.timeout_s, repeat=False)):
         return None
     if not run.options.dry_run:
         for path in (options.log, options.screen):
@@ -71,12 +71,19 @@ def ask_about_instance(
 
 
 def image_boot_stage(
-    request: ImportRequest, image: Image, run: PushRun, journal: Journal, *, account_id: str
+    request: ImportRequest,
+    image: Image,
+    run: PushRun,
+    journal: Journal,
+    *,
+    account_id: str,
+    asked: InstanceOffer | None,
 ) -> CloudBootTest | None:
     """Start an instance of a usable image; raise ImportFailed "image-does-not-boot" if it does not boot.
 
     Without the option, only an earlier verdict keeps the image from its name. What is not proven is a finding, as with
-    every check. Other errors say that the image keeps its temporary name.
+    every check. Other errors say that the image keeps its temporary name. `asked` is the answer of
+    `ask_about_instance`.
     """
     if run.options.boot_test == "cloud":
         identity = _identity(request, run, account_id=account_id, image_id=image.image_id)
@@ -87,7 +94,7 @@ def image_boot_stage(
                     _boot_options(run.options),
                     _cloud(run),
                     tests,
-                    confirm=lambda _: None,  # it was asked before the upload
+                    confirm=run.confirm if asked is None else lambda _: None,
                     repeat=False,
                 )
         except AliyunImportError as error:

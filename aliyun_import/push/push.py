@@ -153,7 +153,7 @@ def _run_stages(disks: SentDisks, account: AccountState, run: PushRun, journal: 
         return replace(_left_running(begun, state, run), boot_test=tested)
     image = wait_stage(begun.request, state, run, journal)
     image = settle_image(begun.request, image, state, run, journal)
-    cloud_tested = image_boot_stage(begun.request, image, run, journal, account_id=account_id)
+    cloud_tested = image_boot_stage(begun.request, image, run, journal, account_id=account_id, asked=offer)
     image, left = cleanup_stage(begun.request, image, state, account, run, journal)
     kept = _kept(begun.request, image, account, run)
     result = replace(_result(begun.request, state, image), left_over=left, kept=kept)
@@ -175,11 +175,11 @@ def _already_there(found: Found, image: Image) -> PushResult:
     request, run, journal, tested = found.request, found.run, found.journal, None
     account_id = found.account.identity.account_id
     if run.options.boot_test == "cloud":
-        ask_about_instance(request, run, account_id=account_id, image_id=image.image_id)
+        offer = ask_about_instance(request, run, account_id=account_id, image_id=image.image_id)
         if run.options.dry_run:
             refuse_known_failure(request, image, run, account_id=account_id)
         else:
-            tested = image_boot_stage(request, image, run, journal, account_id=account_id)
+            tested = image_boot_stage(request, image, run, journal, account_id=account_id, asked=offer)
     with run.context.stage("import") as stage:
         stage.detail = f"already imported as {image.image_id} ({image.created or 'earlier'}), nothing to do"
     result = replace(_result(request, fold(journal.entries), image, already_there=True), cloud_boot_test=tested)

@@ -212,21 +212,24 @@ def test_what_is_not_confirmed_is_not_started(place: Place) -> None:
     assert not place.started()
 
 
-def steps_of(place: Place) -> int:
-    """Return the number of steps of a run."""
-    fate = Fate()
-    place.run(fate=fate)
-    return len(fate.steps)
+def killed_runs(place: Place, *, after: bool) -> Iterator[Fate]:
+    """Kill a run at its first step, then one at its second, and so on, until one comes to its end."""
+    for die_at in itertools.count(1):
+        fate = Fate(die_at=die_at, after=after)
+        try:
+            place.run(fate=fate)
+        except Killed:
+            yield fate
+        else:
+            assert die_at > 15
+            return
 
 
 @pytest.mark.parametrize("after", [False, True])
 def test_killed_at_any_step_it_is_continued_or_ended(place: Place, after: bool) -> None:
     """Run again, there is never a second instance beside the first, and none at the end; the verdict is the same."""
-    for die_at in range(1, steps_of(place) + 1):
-        before = len(place.started())
-        fate = Fate(die_at=die_at, after=after)
-        with pytest.raises(Killed):
-            place.run(fate=fate)
+    before = 0
+    for fate in killed_runs(place, after=after):
         assert len(place.instances()) <= 1, fate.steps
         again = Fate()
         test = place.run(fate=again)
@@ -234,15 +237,13 @@ def test_killed_at_any_step_it_is_continued_or_ended(place: Place, after: bool) 
         assert not place.instances(), fate.steps
         was_over = after and fate.steps.count("write") == 5  # the last line is there, and the command tests again
         assert len(place.started()) - before == 1 + was_over, fate.steps
+        before = len(place.started())
 
 
 @pytest.mark.parametrize("after", [False, True])
 def test_killed_at_any_step_no_instance_outlives_its_release(place: Place, after: bool) -> None:
     """Nobody runs the command again: the service ends the instance."""
-    for die_at in range(1, steps_of(place) + 1):
-        fate = Fate(die_at=die_at, after=after)
-        with pytest.raises(Killed):
-            place.run(fate=fate)
+    for fate in killed_runs(place, after=after):
         place.clock.sleep(46 * 60)
         assert not place.instances(), fate.steps
 

@@ -164,6 +164,9 @@ def kill_a_boot_test(graveyard: Graveyard, place: Path, *, every: int, sides: tu
             fate = {"die_at": number, "after": after, "step": steps[number - 1], "late": is_late}
             with Sandbox.start(spot / "cloud", settings=QUICK) as sandbox:
                 died = graveyard.order(sandbox, spot / "state", die_at=number, after=after, extra=BOOT_TEST)
+                if "image_id" in died:  # one poll less than in the run that counted the steps
+                    assert number > len(steps) - 5, fate
+                    continue
                 assert died == {"killed": 9}, (fate, died)
                 assert instances_of(sandbox) <= 1, fate
                 ahead_s = 46 * 60.0 if is_late else 0.0

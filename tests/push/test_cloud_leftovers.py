@@ -108,6 +108,7 @@ def test_what_a_running_test_uses_is_marked_and_refused(machine: Machine, client
     assert past is not None
     assert past.test is not None
     assert "deleted while it was tested" in past.test.judgement.reason
+    assert f"image boot-test {past.test.image_id} --region cn-hangzhou --vswitch" in (past.test.judgement.remedy or "")
 
 
 def test_without_the_permission_the_bucket_is_cleaned_up_all_the_same(machine: Machine) -> None:

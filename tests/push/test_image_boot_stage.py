@@ -218,6 +218,39 @@ def test_an_image_of_an_earlier_push_is_tested(machine: Machine) -> None:
     assert machine.push().already_there
 
 
+def test_what_was_not_proven_is_tested_again_with_more_time_only(machine: Machine) -> None:
+    """The remedy of a boot that takes too long is a longer --boot-timeout, which the same command then obeys."""
+    machine.sandbox.state.configure(instance_console="silent")
+    machine.push(boot_timeout_s=300.0, **NETWORK)
+    machine.push(boot_timeout_s=300.0, **NETWORK)
+    assert started(machine) == 1
+    machine.sandbox.state.configure(instance_console="boots")
+    again = machine.push(boot_timeout_s=600.0, **NETWORK)
+    assert again.cloud_boot_test is not None
+    assert (again.cloud_boot_test.judgement.verdict, started(machine)) == (Verdict.BOOTS, 2)
+    machine.push(boot_timeout_s=900.0, **NETWORK)
+    assert started(machine) == 2
+
+
+def test_an_instance_beside_one_that_cannot_be_continued_is_asked_for(machine: Machine) -> None:
+    """Killed, and run again in another vSwitch: the first instance is deleted, and the second is paid for, too."""
+
+    def emit(event: Event) -> None:
+        if isinstance(event, BootProgress) and event.phase == "booting":
+            raise KeyboardInterrupt
+
+    machine.emit = emit
+    machine.sandbox.faults.add(Fault(operation="DeleteInstance", status=403, code="Forbidden.RAM", count=None))
+    with pytest.raises(KeyboardInterrupt):
+        machine.push(**NETWORK)
+    machine.sandbox.faults.clear()
+    machine.emit = lambda _: None
+    assert len(machine.offers) == 1
+    machine.push(**{**NETWORK, "vswitch_id": "vsw-sandbox-cn-hangzhou-b"})
+    assert [one.zone for one in machine.offers] == ["cn-hangzhou-a", "cn-hangzhou-b"]
+    assert (started(machine), instances(machine)) == (2, 0)
+
+
 def test_a_name_that_is_taken_meanwhile_is_not_taken_away(machine: Machine, tmp_path: Path) -> None:
     """The new image keeps its temporary name, and the same command gives it its own once that is free."""
     disk = write_disk(tmp_path / "other.raw", size_bytes=16 << 20, data_at=(2,), seed=5)
