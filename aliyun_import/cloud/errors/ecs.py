@@ -4,22 +4,23 @@ Codes: the pages of ImportImage (today's and older ones, whose codes may still c
 DescribeTaskAttribute, CancelTask, DescribeImages, DeleteImage, ModifyImageAttribute and TagResources.
 """
 
-from aliyun_import.cloud.errors.mapping import ErrorMapping, mapping
+from functools import partial
+
+from aliyun_import.cloud.errors.mapping import ErrorMapping
 from aliyun_import.error_codes import ErrorCode
 
 _GRANT = "Ask an administrator to grant the permission {action}; `{policy_command}` prints a policy with it."
 _TICKET = "Open a ticket with Alibaba Cloud that contains the request id."
 
-
-def _row(service_code: str, code: ErrorCode, summary: str = "", remedy: str | None = "") -> ErrorMapping:
-    return mapping(service_code, code, summary, remedy, services=("ECS",))
+_row = partial(ErrorMapping, services=("ECS",))
 
 
 _REQUEST = (
     _row("MissingParameter.DiskDeviceMapping", ErrorCode.REQUEST_INVALID, "The request contains no disk."),
-    *(
-        _row(service_code, ErrorCode.REQUEST_INVALID, "ECS rejects a parameter of {operation}.")
-        for service_code in ("InvalidParameter.Malformed", "InvalidParameter", "InvalidParamter")
+    _row(
+        "InvalidParameter.Malformed InvalidParameter InvalidParamter",
+        ErrorCode.REQUEST_INVALID,
+        "ECS rejects a parameter of {operation}.",
     ),
     _row("InvalidImageName.Malformed", ErrorCode.NAME_INVALID, "The image name {name} is invalid."),
     _row(
@@ -47,10 +48,7 @@ _REQUEST = (
     _row("InvalidClientToken.Malformed", ErrorCode.CLIENT_TOKEN_INVALID),
     _row("IdempotentParameterMismatch", ErrorCode.CLIENT_TOKEN_REUSED),
     _row("InvalidResourceGroup.NotFound", ErrorCode.RESOURCE_GROUP_MISSING),
-    *(
-        _row(service_code, ErrorCode.REGION_UNKNOWN, "The region {region} does not exist.")
-        for service_code in ("InvalidRegionId.NotFound", "RegionId.NotFound")
-    ),
+    _row("InvalidRegionId.NotFound RegionId.NotFound", ErrorCode.REGION_UNKNOWN, "The region {region} does not exist."),
     _row(
         "InvalidRegion.NotSupport",
         ErrorCode.REGION_NO_IMPORT,
@@ -64,16 +62,11 @@ _REQUEST = (
         remedy="Create AliyunECSCloudBoxImageImportDefaultRole with the policy AliyunECSCloudBoxImageImportRolePolicy.",
     ),
     _row("InvalidOperation.CloudBoxImageImportUnsupported", ErrorCode.CLOUDBOX_UNSUPPORTED),
-    *(
-        _row(service_code, ErrorCode.REQUEST_INVALID, "ECS rejects a filter of {operation}.")
-        for service_code in (
-            "InvalidImageOwnerAlias.ValueNotSupported",
-            "InvalidInstanceType.ValueNotSupported",
-            "InvalidFilterKey.NotFound",
-            "InvalidUsage",
-            "InvalidOSType",
-            "InvalidArchitecture",
-        )
+    _row(
+        "InvalidImageOwnerAlias.ValueNotSupported InvalidInstanceType.ValueNotSupported "
+        "InvalidFilterKey.NotFound InvalidUsage InvalidOSType InvalidArchitecture",
+        ErrorCode.REQUEST_INVALID,
+        "ECS rejects a filter of {operation}.",
     ),
 )
 
@@ -121,21 +114,15 @@ _OBJECT = (
     ),
     _row("InvalidAccountStatus.OSSDisabled", ErrorCode.ACCOUNT_DISABLED),
     # The page's prose and its error table spell it differently; both mean the same, also: not visible yet.
-    *(
-        _row(
-            service_code,
-            ErrorCode.ROLE_NOT_VISIBLE,
-            "ECS does not see the role {role}, with which it reads the bucket.",
-        )
-        for service_code in ("NoSetRoletoECSServiceAcount", "NoSetRoletoECSServiceAccount")
+    _row(
+        "NoSetRoletoECSServiceAcount NoSetRoletoECSServiceAccount",
+        ErrorCode.ROLE_NOT_VISIBLE,
+        "ECS does not see the role {role}, with which it reads the bucket.",
     ),
 )
 
 _DISK = (
-    *(
-        _row(service_code, ErrorCode.FORMAT_WRONG)
-        for service_code in ("InvalidImageFormat.Malformed", "InvalidFormat.Malformed")
-    ),
+    _row("InvalidImageFormat.Malformed InvalidFormat.Malformed", ErrorCode.FORMAT_WRONG),
     _row(
         "InvalidImageFormat.RegionNotSupported",
         ErrorCode.FORMAT_REGION,
@@ -185,9 +172,10 @@ _TAGS = (
 )
 
 _ACCOUNT = (
-    *(
-        _row(service_code, ErrorCode.DRY_RUN_PASSED, "The request would have succeeded; it was a dry run.")
-        for service_code in ("DRYRUN.SUCCESS", "DryRunOperation")
+    _row(
+        "DRYRUN.SUCCESS DryRunOperation",
+        ErrorCode.DRY_RUN_PASSED,
+        "The request would have succeeded; it was a dry run.",
     ),
     _row("Account.Arrearage", ErrorCode.ACCOUNT_IN_DEBT),
     _row(
@@ -285,27 +273,16 @@ _STATE = (
 )
 
 _INSTANCE = (
-    *(
-        _row(service_code, ErrorCode.INSTANCE_TYPE_UNAVAILABLE, "ECS can't start an instance of this type.")
-        for service_code in (
-            "OperationDenied.NoStock",
-            "Zone.NotOnSale",
-            "InvalidInstanceType.ZoneNotSupported",
-            "ImageNotSupportInstanceType",
-        )
+    _row(
+        "OperationDenied.NoStock Zone.NotOnSale InvalidInstanceType.ZoneNotSupported ImageNotSupportInstanceType",
+        ErrorCode.INSTANCE_TYPE_UNAVAILABLE,
+        "ECS can't start an instance of this type.",
     ),
-    *(
-        _row(
-            service_code,
-            ErrorCode.REQUEST_INVALID,
-            "ECS can't start an instance in the vSwitch {vswitch} with the security group {group}.",
-            "Pass --vswitch and --security-group of one VPC in {region}.",
-        )
-        for service_code in (
-            "InvalidVSwitchId.NotFound",
-            "InvalidSecurityGroupId.NotFound",
-            "InvalidParameter.Mismatch",
-        )
+    _row(
+        "InvalidVSwitchId.NotFound InvalidSecurityGroupId.NotFound InvalidParameter.Mismatch",
+        ErrorCode.REQUEST_INVALID,
+        "ECS can't start an instance in the vSwitch {vswitch} with the security group {group}.",
+        "Pass --vswitch and --security-group of one VPC in {region}.",
     ),
     _row(
         "InvalidParameter.NotMatch",

@@ -4,17 +4,15 @@ Codes: the "HTTP status code" pages of OSS's error responses and its pages on en
 OSS answers some codes in several cases; the variants of their rows distinguish them.
 """
 
-from aliyun_import.cloud.errors.mapping import ErrorMapping, mapping
+from functools import partial
+
+from aliyun_import.cloud.errors.mapping import ErrorMapping
 from aliyun_import.error_codes import ErrorCode
 
 _HOST = ErrorCode.ENDPOINT_HOST.remedy
 _RELIST = "Run the same command again; it lists the parts and sends what is missing."
 
-
-def _row(
-    service_code: str, code: ErrorCode, summary: str = "", remedy: str | None = "", *, variant: str = ""
-) -> ErrorMapping:
-    return mapping(service_code, code, summary, remedy, services=("OSS",), variant=variant)
+_row = partial(ErrorMapping, services=("OSS",))
 
 
 _ACCESS = (
@@ -47,15 +45,12 @@ _ACCESS = (
         "Ask an administrator to grant the permission {action}; `aliyun-import role policy --bucket {bucket}` prints a "
         "policy with it. If the bucket {bucket} belongs to another account, pass another --bucket.",
     ),
-    *(
-        _row(
-            service_code,
-            ErrorCode.BUCKET_REGION,
-            "The bucket {bucket} is in {there}, not in {region}.",
-            "Pass --region {there}, or another --bucket: image, bucket and object must be in one region.",
-            variant="other region",
-        )
-        for service_code in ("AccessDenied", "PermanentRedirect")
+    _row(
+        "AccessDenied PermanentRedirect",
+        ErrorCode.BUCKET_REGION,
+        "The bucket {bucket} is in {there}, not in {region}.",
+        "Pass --region {there}, or another --bucket: image, bucket and object must be in one region.",
+        variant="other region",
     ),
     *(
         _row(
@@ -196,19 +191,12 @@ _TRANSIENT = (
     _row("RequestTimeout", ErrorCode.TIMED_OUT, "OSS waited too long for bytes."),
     _row("InternalError", ErrorCode.SERVICE_UNWELL, "OSS has an internal error."),
     _row("ServiceUnavailable", ErrorCode.THROTTLED, "OSS is overloaded."),
-    *(
-        _row(
-            service_code,
-            ErrorCode.THROTTLED,
-            "OSS limits the rate of requests or bytes.",
-            "Lower --jobs, or set --limit-rate.",
-        )
-        for service_code in (
-            "UploadTrafficRateLimitExceeded",
-            "DownloadTrafficRateLimitExceeded",
-            "TotalQpsLimitExceeded",
-            "MetaOperationQpsLimitExceeded",
-        )
+    _row(
+        "UploadTrafficRateLimitExceeded DownloadTrafficRateLimitExceeded TotalQpsLimitExceeded "
+        "MetaOperationQpsLimitExceeded",
+        ErrorCode.THROTTLED,
+        "OSS limits the rate of requests or bytes.",
+        "Lower --jobs, or set --limit-rate.",
     ),
 )
 

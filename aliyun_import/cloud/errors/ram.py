@@ -3,16 +3,14 @@
 Codes: "Error messages" of RAM, "Common error codes" of ECS, whose gateway is the same.
 """
 
-from aliyun_import.cloud.errors.mapping import ErrorMapping, mapping
+from functools import partial
+
+from aliyun_import.cloud.errors.mapping import ErrorMapping
 from aliyun_import.error_codes import ErrorCode
 
+_ram = partial(ErrorMapping, services=("RAM",))
 
-def _ram(service_code: str, code: ErrorCode, summary: str = "", remedy: str | None = "") -> ErrorMapping:
-    return mapping(service_code, code, summary, remedy, services=("RAM",))
-
-
-def _common(service_code: str, code: ErrorCode, summary: str = "", remedy: str | None = "") -> ErrorMapping:
-    return mapping(service_code, code, summary, remedy, services=("ECS", "RAM", "STS", "VPC"))
+_common = partial(ErrorMapping, services=("ECS", "RAM", "STS", "VPC"))
 
 
 RAM_ROWS: tuple[ErrorMapping, ...] = (
@@ -61,14 +59,11 @@ RAM_ROWS: tuple[ErrorMapping, ...] = (
         ErrorCode.POLICY_MALFORMED,
         remedy="Check the trust policy of the role {role}; `aliyun-import role policy` prints a valid policy.",
     ),
-    *(
-        _ram(
-            service_code,
-            ErrorCode.ROLE_NAME_INVALID,
-            "The role name {role} is invalid.",
-            "Pass --role-name with 1 to 64 letters, digits, periods and hyphens.",
-        )
-        for service_code in ("InvalidParameter.RoleName.InvalidChars", "InvalidParameter.RoleName.Length")
+    _ram(
+        "InvalidParameter.RoleName.InvalidChars InvalidParameter.RoleName.Length",
+        ErrorCode.ROLE_NAME_INVALID,
+        "The role name {role} is invalid.",
+        "Pass --role-name with 1 to 64 letters, digits, periods and hyphens.",
     ),
 )
 
@@ -82,32 +77,27 @@ COMMON_ROWS: tuple[ErrorMapping, ...] = (
     _common("InvalidSecurityToken.Malformed", ErrorCode.TOKEN_INVALID),
     _common("InvalidSecurityToken.MismatchWithAccessKey", ErrorCode.TOKEN_MISMATCHED),
     _common("MissingSecurityToken", ErrorCode.TOKEN_MISSING),
-    *(
-        _common(
-            service_code,
-            ErrorCode.CLOCK_SKEWED,
-            "The clock of this machine is {skew} the clock of {service}; the maximum is 15 minutes.",
-        )
-        for service_code in ("IllegalTimestamp", "InvalidTimeStamp.Expired")
+    _common(
+        "IllegalTimestamp InvalidTimeStamp.Expired",
+        ErrorCode.CLOCK_SKEWED,
+        "The clock of this machine is {skew} the clock of {service}; the maximum is 15 minutes.",
     ),
     _common("SignatureNonceUsed", ErrorCode.REQUEST_REPEATED),
     _common("IncompleteSignature", ErrorCode.REQUEST_INVALID, "{service} misses a part of the signature."),
     _common("MissingParameter", ErrorCode.REQUEST_INVALID, "{service} misses a parameter of {operation}."),
     _common("UnsupportedOperation", ErrorCode.NOT_SUPPORTED, "{service} does not support {operation}."),
     _common("UnsupportedHTTPMethod", ErrorCode.NOT_SUPPORTED, "{service} does not support the HTTP method."),
-    *(
-        _common(
-            service_code,
-            ErrorCode.THROTTLED,
-            "{service} limits the rate of requests.",
-            "Wait a minute and run the same command again; it resumes where it stopped.",
-        )
-        for service_code in ("Throttling", "Throttling.User", "Throttling.Api")
+    _common(
+        "Throttling Throttling.User Throttling.Api",
+        ErrorCode.THROTTLED,
+        "{service} limits the rate of requests.",
+        "Wait a minute and run the same command again; it resumes where it stopped.",
     ),
     # The same client token is in use by a call that is still running.
     _common("IdempotentProcessing", ErrorCode.SERVICE_UNWELL, "{service} still processes an earlier {operation}."),
-    *(
-        _common(service_code, ErrorCode.SERVICE_UNWELL, "{service} is unavailable or has an internal error.")
-        for service_code in ("InternalError", "ServiceUnavailable")
+    _common(
+        "InternalError ServiceUnavailable",
+        ErrorCode.SERVICE_UNWELL,
+        "{service} is unavailable or has an internal error.",
     ),
 )

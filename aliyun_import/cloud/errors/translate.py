@@ -5,10 +5,10 @@ mapped by a rule for its family, then by its HTTP status, and keeps its code, me
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from aliyun_import.cloud.errors.ecs import ECS_ROWS
-from aliyun_import.cloud.errors.mapping import ErrorMapping, fill, mapping
+from aliyun_import.cloud.errors.mapping import ErrorMapping, fill
 from aliyun_import.cloud.errors.oss import OSS_ROWS
 from aliyun_import.cloud.errors.ram import COMMON_ROWS, RAM_ROWS
 from aliyun_import.error_codes import ErrorCode
@@ -16,7 +16,11 @@ from aliyun_import.errors import AliyunImportError, TransientError
 from aliyun_import.redact import redact
 from aliyun_import.services.interface import permissions_of, policy_command
 
-TABLE: tuple[ErrorMapping, ...] = (*OSS_ROWS, *ECS_ROWS, *RAM_ROWS, *COMMON_ROWS)
+TABLE: tuple[ErrorMapping, ...] = tuple(
+    replace(row, service_code=service_code)
+    for row in (*OSS_ROWS, *ECS_ROWS, *RAM_ROWS, *COMMON_ROWS)
+    for service_code in row.service_code.split()
+)
 _BY_CODE: Mapping[tuple[str, str, str], ErrorMapping] = {
     (service, row.service_code, row.variant): row for row in TABLE for service in row.services
 }
@@ -74,26 +78,31 @@ _LACK = "These credentials lack the permission for {operation}."
 _GRANT = "Ask an administrator to grant the permission {action}; `{policy_command}` prints a policy with it."
 # The documents list some codes of a family only.
 _FAMILIES: tuple[tuple[tuple[str, ...], ErrorMapping], ...] = (
-    (("Throttling",), mapping("", ErrorCode.THROTTLED, "{service} limits the rate of requests.")),
-    (("InternalError", "ServiceUnavailable", "UnknownError"), mapping("", ErrorCode.SERVICE_UNWELL)),
-    (("Forbidden", "NoPermission", "AccessDenied"), mapping("", ErrorCode.NO_RIGHT, _LACK, _GRANT)),
-    (("InvalidParameter",), mapping("", ErrorCode.REQUEST_INVALID, "{service} rejects a parameter of {operation}.")),
-    (("QuotaExceed", "LimitExceeded"), mapping("", ErrorCode.QUOTA_EXCEEDED)),
+    (("Throttling",), ErrorMapping("", ErrorCode.THROTTLED, "{service} limits the rate of requests.")),
+    (("InternalError", "ServiceUnavailable", "UnknownError"), ErrorMapping("", ErrorCode.SERVICE_UNWELL)),
+    (("Forbidden", "NoPermission", "AccessDenied"), ErrorMapping("", ErrorCode.NO_RIGHT, _LACK, _GRANT)),
+    (
+        ("InvalidParameter",),
+        ErrorMapping("", ErrorCode.REQUEST_INVALID, "{service} rejects a parameter of {operation}."),
+    ),
+    (("QuotaExceed", "LimitExceeded"), ErrorMapping("", ErrorCode.QUOTA_EXCEEDED)),
 )
 _RATE_LIMITS = ("RateLimitExceeded", "QpsLimitExceeded")
 
 
 def _family(code: str) -> ErrorMapping | None:
     if any(part in code for part in _RATE_LIMITS):
-        return mapping("", ErrorCode.THROTTLED, "{service} limits the rate of requests.")
+        return ErrorMapping("", ErrorCode.THROTTLED, "{service} limits the rate of requests.")
     return next((row for prefixes, row in _FAMILIES if code.startswith(prefixes)), None)
 
 
 def _by_status(answer: Answer) -> ErrorMapping:
     refused = "{service} refuses {operation}."
     if answer.status >= 500 or answer.status in (408, 429):
-        return mapping("", ErrorCode.SERVICE_UNWELL, "{service} is unavailable or has an internal error.")
+        return ErrorMapping("", ErrorCode.SERVICE_UNWELL, "{service} is unavailable or has an internal error.")
     # ECS uses 403 for much that has nothing to do with permissions: sizes, quotas, states.
     if answer.status in (401, 403) and answer.service != "ECS":
-        return mapping("", ErrorCode.ACCESS_DENIED, refused, "Ask an administrator to grant the permission {action}.")
-    return mapping("", ErrorCode.REFUSED, refused)
+        return ErrorMapping(
+            "", ErrorCode.ACCESS_DENIED, refused, "Ask an administrator to grant the permission {action}."
+        )
+    return ErrorMapping("", ErrorCode.REFUSED, refused)
