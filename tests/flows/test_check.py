@@ -104,6 +104,20 @@ def test_options_of_a_boot_test_that_is_not_made_are_refused(
     assert commands.run("check", disk, environment={"ALIYUN_IMPORT_BOOT_TIMEOUT": "5m"}).code == 0
 
 
-def test_a_timeout_without_a_boot_test_is_refused_by_push(commands: Commands, disk: Path) -> None:
-    """As by check."""
-    assert commands.run("push", disk, "--boot-timeout", "5m").code == 2
+@pytest.mark.parametrize(
+    ("arguments", "variable"),
+    [
+        (("--boot-timeout", "5m"), "BOOT_TIMEOUT"),
+        (("--boot-log", "x"), "BOOT_LOG"),
+        (("--vswitch", "vsw-x"), "VSWITCH"),
+        (("--boot-test", "local", "--security-group", "sg-x"), "SECURITY_GROUP"),
+        (("--yes",), "YES"),
+    ],
+)
+def test_options_of_a_boot_test_that_is_not_made_are_refused_by_push(
+    commands: Commands, disk: Path, arguments: tuple[str, ...], variable: str
+) -> None:
+    """As by check; a variable that `image boot-test` reads may stay set."""
+    assert commands.run("push", disk, *arguments).code == 2
+    value = "1" if variable == "YES" else arguments[-1]
+    assert commands.run("push", disk, "--dry-run", environment={f"ALIYUN_IMPORT_{variable}": value}).code == 0

@@ -5,8 +5,9 @@ import shutil
 import sys
 import textwrap
 import threading
+from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -27,6 +28,7 @@ from aliyun_import.cli.params import (
 
 if TYPE_CHECKING:
     from aliyun_import.boot.instance_choice import CloudBootOptions, Confirm, InstanceOffer
+    from aliyun_import.push.options import PushOptions
 
 _FILE = click.Path(dir_okay=False, path_type=Path)
 _NETWORK = (
@@ -145,6 +147,28 @@ def confirmation(*, yes: bool, output: OutputOptions, cancel: threading.Event) -
             click.echo(_wrapped(_terms(offer)), err=True)
 
     return confirm
+
+
+def checked_boot_test(options: "PushOptions", *, yes: bool, is_free: bool) -> "PushOptions":
+    """Return the options of a push, without settings of a boot test that is not made.
+
+    Options on the command line that would be ignored are refused; the environment and files may hold them, since
+    `image boot-test` reads them too. `is_free`: the instance costs nothing. Raises click.UsageError and UsageError.
+    """
+    from aliyun_import.cli.context import given_options
+    from aliyun_import.push.image_boot_stage import refuse_contradictions
+
+    given = {one.name for one in given_options()}
+    if options.boot_test != "cloud" and "yes" in given:
+        raise click.UsageError("--yes needs --boot-test cloud.")
+    if options.boot_test == "cloud" and not options.dry_run and not is_free:
+        refuse_unasked(yes=yes)
+    network, every = ("vswitch_id", "security_group_id"), ("boot_timeout_s", "boot_log", "boot_screen")
+    idle = () if options.boot_test == "cloud" else network if options.boot_test else (*network, *every)
+    unset: dict[str, Any] = {name: None for name in idle if name not in given}
+    options = replace(options, **unset)
+    refuse_contradictions(options)
+    return options
 
 
 def refuse_unasked(*, yes: bool) -> None:

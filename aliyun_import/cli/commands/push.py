@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from aliyun_import.cli.commands.image import PUSH_BOOT_TEST, YES, confirmation, refuse_unasked
+from aliyun_import.cli.commands.image import PUSH_BOOT_TEST, YES, checked_boot_test, confirmation
 from aliyun_import.cli.params import (
     COMMON,
     RARE,
@@ -264,14 +264,9 @@ def push(
     DISK is a RAW, VHD or QCOW2 file (also compressed), a block device, or oss://BUCKET/KEY for an object that is in OSS
     already. Run again after an interruption, the same command resumes.
     """
-    from aliyun_import.cli.context import command_context, for_same_services, given_options
-    from aliyun_import.push.image_boot_stage import refuse_contradictions
+    from aliyun_import.cli.context import command_context, for_same_services
 
-    if options.boot_test == "cloud" and not options.dry_run and not sandbox:
-        refuse_unasked(yes=yes)
-    elif "yes" in {one.name for one in given_options()} and options.boot_test != "cloud":
-        raise click.UsageError("--yes needs --boot-test cloud.")
-    refuse_contradictions(options)
+    options = checked_boot_test(options, yes=yes, is_free=sandbox)
     with _sandbox(cloud) if sandbox else _real_cloud(options.state_dir) as (config, state_dir):
         _refuse_ineffective(options, transfer)
         options = replace(options, transfer=transfer, state_dir=state_dir, name_given=bool(image.name))
