@@ -112,7 +112,9 @@ def clean_up(
         matching = {pattern} if pattern in keys else {key for key in keys if fnmatchcase(key, pattern)}
         named |= matching
         if not matching:
-            context.emit(Warned(code="nothing-to-remove", message=f"No leftover has the key {pattern}."))
+            context.emit(
+                Warned(code="nothing-to-remove", message=f"No leftover has the key {pattern!r}, or matches it.")
+            )
     removed = tuple(one for one in found if one.key in named)
     if not force:
         _refuse_used([one for one in removed if one.used_by], bucket=store.bucket, region=region)

@@ -205,6 +205,12 @@ class Seconds(click.ParamType[float]):
         return float(match[1]) * _SECONDS[match[2]]
 
 
+class Number(click.IntRange):
+    """Whole number in a range; a text that is none is called by this name in errors and help."""
+
+    name = "number"
+
+
 class KeyValue(click.ParamType[tuple[str, str]]):
     """Tag, K=V. Several in one environment variable are separated by semicolons."""
 

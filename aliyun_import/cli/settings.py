@@ -109,6 +109,8 @@ def _checked(
     for key, value in values.items():
         if key == _PROFILES and not section:
             continue
+        if key not in known and isinstance(value, dict):
+            raise _invalid(path, f"There is no section [{section}{key}].", "Name sections [profiles.NAME].")
         if key not in known:
             near = get_close_matches(key.replace("_", "-"), known, n=1)
             remedy = f"Write {near[0]}." if near else f"Remove {key}; `aliyun-import push --help` lists the options."

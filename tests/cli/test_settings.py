@@ -85,6 +85,7 @@ def test_a_command_takes_its_options_from_the_file(here: Path) -> None:
         ("region = ", "TOML"),
         ("profiles = 3", "no section"),
         ("[profiles]\nprod = 3", "no section"),
+        ("[foo]\njobs = 3", "Name sections [profiles.NAME]."),
     ],
 )
 def test_a_wrong_file_is_refused(here: Path, text: str, words: str) -> None:

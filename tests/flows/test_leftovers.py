@@ -39,7 +39,7 @@ def test_an_unfinished_upload_elsewhere_is_removed_by_the_command_in_the_remedy(
     assert [upload.key for upload in only_bucket(sandbox).uploads.values()] == ["images/web 1.raw"]
     listed = commands.run("cleanup", "--remove", "images/*")
     assert "--bucket my-bucket" in listed.err
-    assert "No leftover has the key images/*" in listed.err
+    assert "No leftover has the key 'images/*'" in listed.err
     removed = commands.run(*advised(failed), environment={"ALIYUN_IMPORT_REGION": None})
     assert removed.code == 0, removed.err
     bucket = only_bucket(sandbox)

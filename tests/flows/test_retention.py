@@ -103,6 +103,10 @@ def test_pushes_are_listed_with_their_state(commands: Commands, sandbox: Sandbox
     (done,) = [one for one in ran.json["pushes"] if one["name"] == "done"]
     assert (done["uploaded_bytes"], done["disks"]) == (64 * MIB, [str(disk)])
     assert "importing  runs" in commands.run("pushes").out
+    damaged = Path(ran.json["state_dir"]) / "damaged.jsonl"
+    damaged.write_bytes(b"\0\xff no journal\n")
+    assert f"{damaged} is not read" in commands.run("pushes").err
+    damaged.unlink()
 
 
 def test_finished_pushes_are_forgotten_on_request(commands: Commands, disk: Path) -> None:

@@ -20,6 +20,7 @@ from aliyun_import.cli.params import (
     Command,
     Gib,
     KeyValue,
+    Number,
     OneOf,
     OutputOptions,
     Seconds,
@@ -104,9 +105,7 @@ def transfer_options(function: Callback) -> Callback:
         option(
             "--send-zeros", is_flag=True, help="Send zeros that OSS refuses to make by copies, however many they are."
         ),
-        option(
-            "--jobs", type=click.IntRange(1, 64), help="Number of parts to upload in parallel.", show_default="adaptive"
-        ),
+        option("--jobs", type=Number(1, 64), help="Number of parts to upload in parallel.", show_default="adaptive"),
         option(
             "--limit-rate",
             "limit_rate_bytes_s",
@@ -145,7 +144,7 @@ _PUSH = (
     ),
     option(
         "--keep-last",
-        type=click.IntRange(1),
+        type=Number(1),
         metavar="N",
         help="Keep the newest N kept objects, and N images renamed by --replace, of this name; remove older ones.",
         show_default="all stay",

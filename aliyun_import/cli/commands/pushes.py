@@ -57,6 +57,8 @@ def pushes(*, forget_finished: bool, state_dir: Path | None, output: OutputOptio
             "removed": [_document(one) for one in removed],
         }
         aside = [f"removed {one.journal}" for one in removed]
+        unread = set(directory.glob("*.jsonl")) - {one.journal for one in known}
+        aside += [f"{path} is not read: it is damaged, or not a journal of a push" for path in sorted(unread)]
         aside += [] if left else [f"no pushes in {directory}"]
         text = table(head, [_row(escaped(one)) for one in left]) if left else ""
         renderer.outcome(Outcome(document=document, text=text, aside="\n".join(aside)))

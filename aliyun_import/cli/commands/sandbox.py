@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from aliyun_import.cli.option import PREFIX
-from aliyun_import.cli.params import Bytes, Command, Group, Seconds, gathered, option, panel
+from aliyun_import.cli.params import Bytes, Command, Group, Number, Seconds, gathered, option, panel
 from aliyun_import.error_codes import ErrorCode
 from aliyun_import.errors import LocalStateError, UsageError
 from aliyun_import.limits import GIB
@@ -66,7 +66,7 @@ class Facts:
 @panel(
     "Sandbox",
     option("--host", default="127.0.0.1", show_default=True, help="Address to listen on."),
-    option("--port", type=click.IntRange(0, 65535), default=0, help="Port to listen on.", show_default="a free one"),
+    option("--port", type=Number(0, 65535), default=0, help="Port to listen on.", show_default="a free one"),
     _directory_option,
     option("--background", is_flag=True, help="Serve in the background, until `sandbox stop`."),
     option(
@@ -84,7 +84,7 @@ class Facts:
     option("--tls", is_flag=True, help="Serve https with a certificate and an authority made in --dir."),
     option(
         "--http-port",
-        type=click.IntRange(0, 65535),
+        type=Number(0, 65535),
         help="Second port, for plain http beside https.",
         show_default="none",
     ),

@@ -10,6 +10,7 @@ from aliyun_import.cli.params import (
     CloudOptions,
     Command,
     Group,
+    Number,
     OneOf,
     OutputOptions,
     Seconds,
@@ -41,7 +42,7 @@ def task() -> None:
         help="Status of the tasks to list; repeatable.",
         show_default="all",
     ),
-    option("--limit", type=click.IntRange(1), help="Number of tasks to list at most.", show_default="all"),
+    option("--limit", type=Number(1), help="Number of tasks to list at most.", show_default="all"),
 )
 @cloud_options(oss=False)
 @output_options
