@@ -66,12 +66,13 @@ def _opened(path: Path) -> Iterator[OpenedContainer]:
     ],
 )
 def test_every_byte_of_what_qemu_img_wrote_reads_back(tmp_path: Path, disk: Path, options: str) -> None:
-    """In every container that we read ourselves, with nothing worse than a note."""
+    """In every container that we read ourselves, with nothing worse than a note, but that zstd is new."""
     need("qemu-img")
     image = tmp_path / "image"
     run("qemu-img", "convert", "-f", "raw", *options.split(), disk, image)
     with _opened(image) as opened:
-        assert [problem for problem in opened.problems if problem.severity is not Severity.NOTE] == []
+        worse = [problem.code for problem in opened.problems if problem.severity is not Severity.NOTE]
+        assert worse == (["qcow2-zstd"] if "zstd" in options else [])
         assert opened.unknowns == ()
         assert opened.disk is not None
         assert opened.disk.size == disk.stat().st_size
