@@ -29,6 +29,8 @@ MAX_COPY_BYTES = 1 * GIB
 # Sizes that the zero object may have, each grown from the one before by 32 copies, and the requests to make it and to
 # remove it: head, list, put and delete; then start, copies, complete, head and delete for each step.
 ZERO_SOURCES = ((1 * MIB, 4), (32 * MIB, 40), (1 * GIB, 76))
+# The smallest is sent, where there are zeros to make.
+ZERO_SEED_BYTES = ZERO_SOURCES[0][0]
 # Other requests of a push: is there an object, a base, an upload; start, complete, head at the end.
 OTHER_REQUESTS = 6
 # Parts in one response of ListParts; all are listed before complete.
@@ -83,7 +85,7 @@ class PlanShape:
     max_send_bytes: int = MAX_SEND_BYTES
     max_copy_bytes: int = MAX_COPY_BYTES
     zero_sources: tuple[tuple[int, int], ...] = ZERO_SOURCES
-    seed_bytes: int = ZERO_SOURCES[0][0]
+    seed_bytes: int = ZERO_SEED_BYTES
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -11,6 +11,7 @@ from aliyun_import.cli.render.text import count, duration
 from aliyun_import.model.objects import UploadedObject
 from aliyun_import.push.options import PushResult
 from aliyun_import.sizes import size
+from aliyun_import.upload.plan import ZERO_SEED_BYTES
 
 # A small instance type of each architecture that is sold in most regions, for the command that starts an instance.
 _INSTANCE_TYPES = {"arm64": "ecs.g8y.large"}
@@ -142,7 +143,8 @@ def _disk_lines(disk: dict[str, Any]) -> list[str]:
         return [*lines, f"  object  {disk['key']} is this disk; nothing is uploaded"]
     lines.append(f"  send    {size(disk['send_bytes'])} in {count(disk['send_parts'], 'part')}")
     if disk["zero_bytes"]:
-        lines.append(f"  zeros   {size(disk['zero_bytes'])} made in OSS in {count(disk['zero_parts'], 'part')}")
+        zeros = f"{size(disk['zero_bytes'])} made in OSS in {count(disk['zero_parts'], 'part')}"
+        lines.append(f"  zeros   {zeros}, from {size(ZERO_SEED_BYTES)} that is sent")
     if disk["base_bytes"]:
         lines.append(f"  base    {size(disk['base_bytes'])} copied in {count(disk['base_parts'], 'part')}")
     if disk["gap_bytes"]:

@@ -12,6 +12,7 @@ from aliyun_import import events
 from aliyun_import.errors import AliyunImportError
 from aliyun_import.model.finding import Severity
 from aliyun_import.sizes import size
+from aliyun_import.upload.plan import ZERO_SEED_BYTES
 
 T = TypeVar("T")
 
@@ -185,7 +186,7 @@ def plan_line(event: events.UploadPlanned) -> str:
     """Return a plan as one line: what is sent and what is not."""
     made = []
     if event.zero_bytes:
-        made.append(f"{size(event.zero_bytes)} of zeros are made in OSS")
+        made.append(f"{size(event.zero_bytes)} of zeros are made in OSS from {size(ZERO_SEED_BYTES)} of them")
     if event.base_bytes:
         made.append(f"{size(event.base_bytes)} are copied from an earlier object")
     rest = f"; {', '.join(made)}" if made else ""
