@@ -17,6 +17,7 @@ from pathlib import Path
 
 import aliyun_import
 from aliyun_import.boot.run import BootOptions
+from aliyun_import.disk.isolated import with_parent_death_signal
 from aliyun_import.model.boot import BootRun, Verdict
 from tests.boot.tiny import write_guest
 
@@ -26,7 +27,7 @@ LOGIN = "Debian GNU/Linux 12 tiny ttyS0\r\n\r\ntiny login: "
 @contextmanager
 def busy() -> Iterator[None]:
     """Keep a processor busy."""
-    with subprocess.Popen([sys.executable, "-c", "while True: pass"]) as process:
+    with subprocess.Popen(with_parent_death_signal([sys.executable, "-c", "while True: pass"])) as process:
         try:
             yield
         finally:
