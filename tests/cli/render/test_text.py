@@ -106,3 +106,12 @@ def test_times_are_those_of_the_machine(monkeypatch: pytest.MonkeyPatch, at: flo
     finally:
         monkeypatch.undo()
         time.tzset()
+
+
+def test_a_plan_names_what_is_sent_to_make_zeros() -> None:
+    """The summary counts it among the bytes that were sent."""
+    planned = dataclasses.replace(
+        typing.cast("events.UploadPlanned", sample(events.UploadPlanned)), zero_bytes=62 << 20
+    )
+    assert "62 MiB of zeros are made in OSS from 1 MiB of them" in describe(planned)
+    assert "made in OSS" not in describe(dataclasses.replace(planned, zero_bytes=0))
