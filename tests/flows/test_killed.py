@@ -119,7 +119,7 @@ def kill_at(graveyard: Graveyard, place: Path, *extra: str, every: int, first: i
 
 def test_a_push_killed_at_a_step_ends_in_one_image(graveyard: Graveyard, tmp_path: Path) -> None:
     """A sample of the steps, before and after each: one image, no second import, nothing left in the bucket."""
-    kill_at(graveyard, tmp_path, every=12)
+    kill_at(graveyard, tmp_path, every=19, first=5)
 
 
 @pytest.mark.slow
