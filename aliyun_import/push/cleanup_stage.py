@@ -169,6 +169,8 @@ def _remove_staging(state: PushState, run: PushRun, journal: Journal, store: Obj
     for one in state.objects:
         url = f"oss://{one.bucket}/{one.key}"
         left += [f"oss://{one.bucket}/{key}" for key in one.left_over]
+        if not one.made_by_us and is_gone(run.services.store(one.bucket), one):
+            continue  # the push that made it has removed it
         if not one.made_by_us or run.options.transfer.keep_object:
             left.append(url)
         elif one.key in state.removed_keys:
@@ -178,6 +180,14 @@ def _remove_staging(state: PushState, run: PushRun, journal: Journal, store: Obj
         else:
             left.append(url)
     return tuple(left)
+
+
+def is_gone(store: ObjectStore, one: UploadedObject) -> bool:
+    """Return whether an object does not exist any more; False where OSS does not answer."""
+    try:
+        return store.head(one.key) is None
+    except AliyunImportError:
+        return False
 
 
 def _removed(uploaded: UploadedObject, run: PushRun, store: ObjectStore) -> bool:

@@ -35,7 +35,7 @@ from aliyun_import.model.objects import UploadedObject
 from aliyun_import.model.request import DiskRequest, ImportRequest
 from aliyun_import.push.ask_stage import ask_stage
 from aliyun_import.push.boot_stage import boot_stage
-from aliyun_import.push.cleanup_stage import cleanup_stage, settle_image
+from aliyun_import.push.cleanup_stage import cleanup_stage, is_gone, settle_image
 from aliyun_import.push.dry_run import dry_run, empty_plan
 from aliyun_import.push.earlier import (
     Begun,
@@ -59,7 +59,7 @@ from aliyun_import.push.options import Kept, PushOptions, PushResult, PushRun
 from aliyun_import.push.retention import apply_retention
 from aliyun_import.push.stages import adopt, import_stage, role_stage, upload_request, upload_stage, wait_stage
 from aliyun_import.push.state import PushState, fold
-from aliyun_import.services.interface import ObjectStore, Services
+from aliyun_import.services.interface import Services
 from aliyun_import.services.retrying import add_retries, without_retries
 
 
@@ -273,15 +273,8 @@ def _still_staged(error: AliyunImportError, state: PushState, run: PushRun, *, b
     if not isinstance(error, ImportFailed):
         return state
     store = without_retries(run.services.store(bucket)) if bucket else None
-    gone = {one.key for one in state.staged if store is not None and _is_gone(store, one)}
+    gone = {one.key for one in state.staged if store is not None and is_gone(store, one)}
     return replace(state, removed_keys=state.removed_keys | gone)
-
-
-def _is_gone(store: ObjectStore, one: UploadedObject) -> bool:
-    try:
-        return store.head(one.key) is None
-    except AliyunImportError:
-        return False
 
 
 def _naming_staged(error: AliyunImportError, state: PushState, region: str, bucket: str) -> AliyunImportError:

@@ -107,7 +107,10 @@ def complete_upload(context: UploadContext, completion: Completion) -> Completed
         except (TransientError, RefusedError) as error:
             there = _head_once(context, completion.key)
             if there and is_ours(there, completion):
-                return Completed(object=there, made_by_us=there.metadata.get(TAG_NAME) == completion.tag)
+                made_by_us = there.metadata.get(TAG_NAME) == completion.tag
+                if not made_by_us:
+                    store.abort(completion.key, completion.upload_id)  # its parts cost storage, and nothing needs them
+                return Completed(object=there, made_by_us=made_by_us)
             wait_s = PATIENT.wait_s(error, attempt)
             if wait_s is None:
                 raise

@@ -95,7 +95,8 @@ class _Upload:
         """Do all of it; start over once where the server forgot the upload, or the base made another object."""
         record = self._log.read()
         if record.zero_stem or record.plan:
-            stem = record.zero_stem or shared_zero_stem(self._request, sample=self._sample_of(record))
+            sample = (record.fingerprint or self._fingerprint).sample
+            stem = record.zero_stem or shared_zero_stem(self._request, sample=sample)
             self._zeros.resume(stem, may_exist=record.plan is None)
         if record.plan and (record.finished is None or record.finished.left_over):
             self._resumed = record.finished is None
@@ -150,6 +151,8 @@ class _Upload:
         target = self._choose_target(record)
         if target.there is None:
             return None
+        if record.upload_id and record.finished is None and not target.made_by_us:
+            self._store.abort(record.key, record.upload_id)  # its parts cost storage, and nothing needs them
         return self._finished(
             target.there, crc64=target.crc64, proof=target.proof, made_by_us=target.made_by_us, fresh=False
         )
@@ -197,9 +200,6 @@ class _Upload:
         if record.plan and record.plan.zero_source_bytes:
             remove_all_zero_objects(self._context, self._zeros.stem)
         self._zeros.stem = zero_stem(self._request)
-
-    def _sample_of(self, record: UploadRecord) -> str:
-        return (record.fingerprint or self._fingerprint).sample
 
     def _upload(self, record: UploadRecord) -> UploadedObject:
         session = self._session(record)

@@ -85,7 +85,7 @@ def test_an_import_that_fails_while_it_is_waited_for_fails_the_run(machine: Mach
 
 
 def test_the_same_command_on_two_machines_makes_one_image(machine: Machine, tmp_path: Path) -> None:
-    """The one that comes later follows the import of the other, whenever it notices it."""
+    """The one that comes later follows the import of the other, and names no object that the other removed."""
     disk = machine.request.disks[0].path
     assert disk is not None
     other = Machine(machine.sandbox, tmp_path / "other", disk)
@@ -107,6 +107,7 @@ def test_the_same_command_on_two_machines_makes_one_image(machine: Machine, tmp_
     result = machine.push()
     followed = other.push()
     assert result.image_id == followed.image_id
+    assert (result.left_over, followed.left_over) == ((), ())
     assert len(machine.sandbox.state.part(Ecs).images) == 1
     assert Machine(machine.sandbox, tmp_path / "third", disk).push().image_id == result.image_id
 

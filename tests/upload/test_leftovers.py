@@ -38,6 +38,31 @@ def test_a_finished_push_leaves_its_object_alone(scene: Scene) -> None:
     assert not left.has_manifest
 
 
+def test_of_two_pushes_at_once_the_second_leaves_no_parts(scene: Scene) -> None:
+    """The object that the first one completed is the disk; the upload of the second is aborted, not forgotten."""
+    scene.write_disk("ab")
+    other = replace(scene, state="another machine")
+
+    def overtaken(operation: str, _: int) -> None:
+        if operation == "start_upload":
+            scene.store.before = nothing
+            assert other.push().made_by_us
+
+    scene.store.before = overtaken
+    assert not scene.push().made_by_us
+    assert not scene.store.uploads
+    assert [left.kind for left in find_leftovers(scene.store, HERE)] == [LeftoverKind.OBJECT]
+
+
+def test_a_killed_push_that_another_one_overtook_leaves_no_parts(scene: Scene) -> None:
+    """Run again it uses the object of the other push, and aborts the upload that it does not need any more."""
+    killed_push(scene)
+    key = next(iter(scene.store.uploads.values())).key
+    scene.store.put(key, scene.path.read_bytes())
+    assert not scene.push().made_by_us
+    assert not scene.store.uploads
+
+
 def test_a_kept_object_and_its_manifest_are_two(scene: Scene) -> None:
     """Each is paid for."""
     scene.options = TransferOptions(keep_object=True)
