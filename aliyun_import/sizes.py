@@ -13,10 +13,12 @@ def size(count: float) -> str:
 
 
 def exact_size(size_bytes: int) -> str:
-    """Return a size in whole MiB or GiB, or in GiB with two digits; in bytes where that would hide a remainder."""
-    if size_bytes < GIB:
-        whole, rest = divmod(size_bytes, MIB)
-        return f"{whole} MiB" if whole and not rest else f"{size_bytes} bytes"
-    whole, rest = divmod(size_bytes, GIB)
-    near = f"{size_bytes / GIB:.2f} GiB"
-    return f"{whole} GiB" if not rest else f"{size_bytes} bytes" if near.endswith(".00 GiB") else near
+    """Return a size in whole MiB or GiB, or in GiB with two digits; with its bytes where that hides a remainder."""
+    unit, name = (GIB, "GiB") if size_bytes >= GIB else (MIB, "MiB")
+    whole, rest = divmod(size_bytes, unit)
+    if size_bytes < MIB:
+        return f"{size_bytes} bytes"
+    if not rest:
+        return f"{whole} {name}"
+    near = f"{size_bytes / unit:.2f} {name}"
+    return near if unit == GIB and not near.endswith(".00 GiB") else f"{near} ({size_bytes} bytes)"

@@ -3,15 +3,21 @@
 import re
 from collections.abc import Sequence
 
-from aliyun_import.checks.infer import boot_mode_of
+from aliyun_import.checks.infer import boot_mode_of, os_type_of
 from aliyun_import.checks.registry import Found, GuestSubject, Source, SystemDiskSubject, check, places
 from aliyun_import.checks.remedies import start_command
 from aliyun_import.disk.report import DiskReport, Loader, Partition, TableKind
 from aliyun_import.model.finding import Severity
-from aliyun_import.model.request import Architecture
+from aliyun_import.model.request import Architecture, OsType
 
 # The versions of GRUB that read a feature of ext4 and of XFS first.
 _GRUB_SINCE = {"metadata_csum_seed": (2, 12), "large_dir": (2, 12), "bigtime": (2, 6), "nrext64": (2, 12)}
+_LINUX_LOADER = "Install a boot loader: grub-install for BIOS, or a loader at EFI/BOOT/BOOTX64.EFI of an ESP for UEFI."
+_WINDOWS_LOADER = (
+    "Start the source machine from a Windows installation medium, and write the boot loader: `bootrec /fixmbr` and "
+    "`bootrec /fixboot` for BIOS, `bcdboot C:\\Windows /s S: /f UEFI` for UEFI, where S: is the ESP. Or push the disk "
+    "that has the loader, if the machine has more than one."
+)
 _ESP_TYPES = {"c12a7328-f81f-11d2-ba4b-00a0c93ec93b", "0xef"}
 
 
@@ -94,12 +100,14 @@ def nothing_starts(subject: SystemDiskSubject) -> Found | None:
             Severity.UNKNOWN,
         )
     loader = _best_loader(boot.loaders)
-    remedy = "Install a boot loader: grub-install for BIOS, or a loader at EFI/BOOT/BOOTX64.EFI of an ESP for UEFI."
+    os_type = os_type_of(report)
+    windows = os_type is not None and os_type.value is OsType.WINDOWS
+    remedy = _WINDOWS_LOADER if windows else _LINUX_LOADER
     if loader is not None:
         name = "BOOTAA64.EFI" if loader.architecture is Architecture.ARM64 else "BOOTX64.EFI"
         remedy = (
-            f"Copy {loader.path} to EFI/BOOT/{name} (grub-install --removable does so): the firmware of a new instance "
-            "has no boot entry, so only that path is tried."
+            f"Copy {loader.path} to EFI/BOOT/{name}{'' if windows else ' (grub-install --removable does so)'}: the "
+            "firmware of a new instance has no boot entry, so only that path is tried."
         )
     notes = f" ({'; '.join(boot.notes)})" if boot.notes else ""
     return Found(

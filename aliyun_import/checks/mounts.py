@@ -223,23 +223,6 @@ def project_and_quota(subject: GuestSubject) -> Found | None:
     )
 
 
-@check("ext4-64bit", Severity.NOTE, source=Source.GUIDE_2021)
-def ext4_64bit(subject: GuestSubject) -> Found | None:
-    """Check that the root does not have the ext4 feature 64bit.
-
-    The guide of 2021 excludes it; newer documents do not. mkfs has enabled it by default for years.
-    """
-    root = subject.guest.root
-    if root is None or root.type != "ext4" or "64bit" not in root.features:
-        return None
-    return Found(
-        "The root has the ext4 feature 64bit, which mkfs enables by default; the guide of 2021 excludes it, newer "
-        "documents do not.",
-        None,
-        f"partition {root.partition}, superblock",
-    )
-
-
 def _mounted(subject: GuestSubject) -> Sequence[FstabEntry]:
     """Return what is mounted at boot. A bind mount, or a file as swap, names a path."""
     return [

@@ -127,9 +127,10 @@ def platform_unlisted(subject: RequestSubject) -> Found | None:
     near = near_platforms(platform)
     advice = f'Pass --platform "{near[0]}"' if near else "Pass one of the listed names"
     more = f" (similar: {', '.join(near)})" if len(near) > 1 else ""
+    other = OTHER_WINDOWS if is_windows(subject.request) else "Others Linux"
     return Found(
         f"{platform!r} is not on the service's list of platforms; it is passed on unchanged.",
-        f'{advice}{more}, or "Others Linux" if none of them applies.',
+        f'{advice}{more}, or "{other}" if none of them applies.',
     )
 
 

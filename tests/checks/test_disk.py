@@ -95,6 +95,17 @@ def test_the_remedy_for_a_loader_outside_the_removable_path_has_both_paths() -> 
     assert "EFI/BOOT/BOOTX64.EFI" in (found.remedy or "")
 
 
+def test_the_remedy_for_windows_without_a_loader_has_the_tools_of_windows() -> None:
+    """There is no grub-install there, whether a loader is missing or only at another path."""
+    windows = replace(ROOT, filesystem="ntfs", type_name="NTFS or exFAT")
+    loader = replace(LOADER, path="EFI/Microsoft/Boot/bootmgfw.efi", removable=False)
+    for loaders, words in (((), "bootrec /fixmbr"), ((loader,), loader.path)):
+        found = findings(report(partitions=(windows,), guest=None, boot=BootEvidence(loaders=loaders)))
+        remedy = found["nothing-starts"].remedy or ""
+        assert words in remedy
+        assert "grub" not in remedy
+
+
 def test_an_unreadable_esp_is_unknown_and_not_a_failure() -> None:
     """It is not known whether UEFI could boot it, so nothing is concluded."""
     esp = replace(ESP, number=1)
@@ -262,7 +273,14 @@ def test_metadata_by_token_requires_a_cloud_init_that_supports_it() -> None:
 
 def test_sizes_are_exact() -> None:
     """A size with a remainder is not rounded to a whole one."""
-    sizes = {4 * GIB: "4 GiB", 4 * GIB + (1 << 28): "4.25 GiB", 4 * GIB + 512: "4294967808 bytes"}
+    sizes = {
+        4 * GIB: "4 GiB",
+        4 * GIB + (1 << 28): "4.25 GiB",
+        4 * GIB + 512: "4.00 GiB (4294967808 bytes)",
+        700 << 20: "700 MiB",
+        (700 << 20) + 512: "700.00 MiB (734003712 bytes)",
+        512: "512 bytes",
+    }
     assert [exact_size(size_bytes) for size_bytes in sizes] == list(sizes.values())
 
 

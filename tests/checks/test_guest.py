@@ -118,7 +118,6 @@ CASES: list[tuple[str, Severity, GuestReport]] = [
     ("root-full", WARNS, guest(root=root(free_bytes=99 * MIB))),
     ("root-full", WARNS, guest(root=root(free_inodes=999))),
     ("project-and-quota", WARNS, guest(root=root(features=("project", "quota")))),
-    ("ext4-64bit", NOTE, guest(root=root(features=("64bit",)))),
     # Ways in.
     ("no-dhcp", WARNS, guest(network=Network(static=(HERE,)))),
     ("network-bound-to-mac", WARNS, guest(network=Network(dhcp=(HERE,), bound=(HERE,)))),

@@ -171,6 +171,9 @@ def test_the_nearest_platforms_are_offered(platform: str, nearest: str) -> None:
 def test_a_platform_that_resembles_none_is_told_the_way_out() -> None:
     """There is no nearest name."""
     assert '"Others Linux"' in (found(platform="xyzzy")["platform-unlisted"].remedy or "")
+    windows = found(platform="Windows 2022", os_type=OsType.WINDOWS)["platform-unlisted"].remedy or ""
+    assert '"Other Windows"' in windows
+    assert "Linux" not in windows
 
 
 def test_close_matches_are_offered() -> None:

@@ -4,6 +4,7 @@ The name is used once: a file named .vhd or .qcow2 that has another format was c
 owner means.
 """
 
+import shlex
 from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
@@ -51,7 +52,18 @@ def open_container(file: Reader, path: Path, *, neighbours: Neighbours | None = 
     found = identify(file)
     promises = (known.promise for known in FORMATS if known.promise)
     promise = next((one for one in promises if path.suffix.lower() in one.suffixes), None)
-    return found.open(found, file, Source(path=path, promise=promise, neighbours=neighbours, open_inner=_open_inner))
+    source = Source(path=path, promise=promise, neighbours=neighbours, open_inner=_open_inner)
+    opened = found.open(found, file, source)
+    problems = tuple(replace(one, remedy=one.remedy and _with_names(one.remedy, path)) for one in opened.problems)
+    return replace(opened, problems=problems)
+
+
+def _with_names(remedy: str, path: Path) -> str:
+    """Return a remedy whose commands name the file and what they make of it, quoted for a shell."""
+    target = path.with_suffix(".raw") if path.suffix != ".raw" else path.with_name(f"{path.name}.raw")
+    for placeholder, name in (("DISK.raw", target), ("DISK.vhd", path), ("DISK.qcow2", path)):
+        remedy = remedy.replace(placeholder, shlex.quote(str(name)))
+    return remedy
 
 
 def is_text(head: bytes) -> bool:

@@ -241,8 +241,7 @@ def _size_problems(footer: vhd.Footer, *, at: int) -> list[Problem]:
                 seen=f"qemu-img enlarged the disk to {footer.current_bytes} bytes, the next CHS geometry: it may "
                 "need a GiB more, and the backup of a GPT is not at its end. A push removes the padding.",
                 where=f"footer, byte {at + 48}",
-                remedy="To correct the file, convert it again with `-o force_size=on`: "
-                "`qemu-img convert -f SOURCE_FORMAT -O vpc -o subformat=dynamic,force_size=on SOURCE DISK.vhd`.",
+                remedy="To correct the file too, make it again: `qemu-img convert -O vpc` with `-o force_size=on`.",
                 convertible=True,
             )
         ]

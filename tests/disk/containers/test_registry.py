@@ -4,6 +4,7 @@ import bz2
 import gzip
 import io
 import lzma
+import shlex
 import tarfile
 import zipfile
 from pathlib import Path
@@ -157,3 +158,17 @@ def test_a_compressed_file_tells_what_will_be_sent(tmp_path: Path, inner: bytes,
     opened = _open(tmp_path, gzip.compress(bytes(inner)))
     assert (opened.format, opened.disk) == (format_, None)
     assert (opened.problems[0].convertible, opened.problems[0].severity) == (True, Severity.NOTE)
+
+
+@pytest.mark.parametrize("name", ["my disk.vhd", "my disk.raw"])
+def test_a_command_in_a_remedy_has_the_name_of_the_file(tmp_path: Path, name: str) -> None:
+    """It works when it is pasted, and does not write over the file."""
+    data = bytearray(build.vhd_fixed(DISK))
+    data[-512 + 64] ^= 1
+    (problem,) = _open(tmp_path, data, name).problems
+    assert problem.code == "vhd-footer-checksum"
+    command = (problem.remedy or "").split("`")[1]
+    *_, source, target = shlex.split(command)
+    assert source == str(tmp_path / name)
+    assert target.endswith(".raw")
+    assert target != source
