@@ -141,10 +141,14 @@ def raise_if_blocked(findings: Iterable[Finding], *, skip: Collection[str] = (),
     name = "This push" if len(subjects) > 1 else subjects.pop() if about_disk else "The request"
     many = len(blocking) > 1
     code = blocking[0].rule if not many else "disk-refused" if about_disk else "request-refused"
+    summary = f"{name} cannot be imported as it is{f': {len(blocking)} checks failed' if many else ''}."
+    cause = "\n".join(_cause(finding, with_subject=name == "This push") for finding in blocking)
+    if not many and not about_disk:
+        summary, cause = blocking[0].message, ""
     raise error(
-        f"{name} cannot be imported as it is{f': {len(blocking)} checks failed' if many else ''}.",
+        summary,
         code=code,
-        cause="\n".join(_cause(finding, with_subject=name == "This push") for finding in blocking),
+        cause=cause or None,
         remedy=_remedy(blocking),
         details={"rules": ",".join(finding.rule for finding in blocking)},
     )

@@ -199,5 +199,7 @@ def unknown_variables(root: click.Command, environment: Mapping[str, str]) -> It
     if not ours:
         return
     known = {str(one.envvar) for one in options_of(root).values()}
+    words = [name.removeprefix(PREFIX) for name in known | _OTHER_VARIABLES]  # the prefix makes any two names similar
     for name in sorted(ours - known):
-        yield name, next(iter(get_close_matches(name, known | _OTHER_VARIABLES, n=1)), None)
+        near = get_close_matches(name.removeprefix(PREFIX), words, n=1)
+        yield name, PREFIX + near[0] if near else None

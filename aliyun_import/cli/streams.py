@@ -10,8 +10,8 @@ from aliyun_import.redact import conceal
 
 # Its attributes (no terminal, no encoding) are those of a stream that was closed when the program started.
 _CLOSED = io.StringIO()
-# Symbols of the renderers, for encodings that lack them.
-_ASCII = str.maketrans({"✓": "ok", "✗": "x", "·": "-", "…": "...", "→": "->"})
+# Symbols of the renderers, for encodings that lack them; marks keep their width, so that lines fit the terminal.
+_ASCII = str.maketrans({"✓": "+", "✗": "x", "·": "-", "…": "...", "→": "->"})
 
 
 class GuardedStream:

@@ -286,10 +286,12 @@ def _naming_staged(error: AliyunImportError, state: PushState, region: str, buck
         return error.advised(f"{discard} discards the image{also}.")
     if not state.staged:
         return error
-    stays = f"{_urls(state.staged)} {'stays' if len(state.staged) == 1 else 'stay'} in OSS until then"
+    one = len(state.staged) == 1
+    stays = f"{_urls(state.staged)} {'stays' if one else 'stay'} in OSS for the next run of the same command"
     if state.submitted:
         return error.advised(f"{stays}.")
-    return error.advised(f"{stays}; to discard instead, run {_leftovers_command(state.staged, region, bucket)}.")
+    discard = _leftovers_command(state.staged, region, bucket)
+    return error.advised(f"{stays}; to discard {'it' if one else 'them'} instead, run {discard}.")
 
 
 def _object_stays(staged: Sequence[UploadedObject], region: str, bucket: str) -> Warned:

@@ -271,7 +271,7 @@ class StagedZeros:
         if self.made is None:
             return error
         removes = leftovers_command(region=self._region, bucket=self._context.store.bucket, keys=[key, self.made.key])
-        return error.advised(f"An object of zeros stays in OSS until then; to discard it instead, run {removes}.")
+        return error.advised(f"An object of zeros stays in OSS for the next run; to discard it instead, run {removes}.")
 
     def remove(self) -> tuple[str, ...]:
         """Remove the object and those of earlier runs of this push; return the keys that could not be removed."""

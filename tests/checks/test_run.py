@@ -46,8 +46,10 @@ def test_every_blocking_finding_is_named_with_its_remedy() -> None:
 def test_a_single_finding_is_the_summary_and_the_code() -> None:
     """A script that reads the code gets the id of the check."""
     error = raised(finding("image-name"))
-    assert error.code == "image-name"
-    assert "Seen: image-name." in str(error.cause)
+    assert (error.code, error.summary, error.cause) == ("image-name", "Seen: image-name.", None)
+    about_disk = raised(finding("no-root", subject="disk.raw"))
+    assert (about_disk.code, "disk.raw" in about_disk.summary) == ("no-root", True)
+    assert "Seen: no-root." in str(about_disk.cause)
 
 
 def test_findings_about_a_disk_are_exit_3_and_others_exit_5() -> None:

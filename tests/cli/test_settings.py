@@ -128,6 +128,7 @@ def test_a_variable_that_nothing_reads_is_a_warning() -> None:
     assert ran.exit_code == 0
     assert ran.stderr.count("Nothing reads the variable") == 1
     assert "ALIYUN_IMPORT_REGOIN. Unset it, or set ALIYUN_IMPORT_REGION." in ran.stderr
+    assert "or set" not in run("pushes", ALIYUN_IMPORT_NONSENSE="1").stderr
 
 
 def test_config_show_covers_every_command() -> None:

@@ -7,7 +7,7 @@ from typing import Any
 from aliyun_import.cleanup import leftovers_command
 from aliyun_import.cli.render.boot import boot_document, cloud_boot_document
 from aliyun_import.cli.render.result import Outcome
-from aliyun_import.cli.render.text import count, duration
+from aliyun_import.cli.render.text import count, duration, escaped
 from aliyun_import.model.objects import UploadedObject
 from aliyun_import.push.options import PushResult
 from aliyun_import.sizes import size
@@ -138,7 +138,7 @@ def plan_text(result: PushResult) -> str:
 
 
 def _disk_lines(disk: dict[str, Any]) -> list[str]:
-    lines = [f"disk      {disk['disk']}: {size(disk['total_bytes'])} in all"]
+    lines = [f"disk      {escaped(disk['disk'])}: {size(disk['total_bytes'])} in all"]
     if disk["in_oss"]:
         return [*lines, f"  object  {disk['key']} is this disk; nothing is uploaded"]
     lines.append(f"  send    {size(disk['send_bytes'])} in {count(disk['send_parts'], 'part')}")

@@ -65,7 +65,8 @@ def failure_lines(error: AliyunImportError) -> list[str]:
 
 def failure_texts(error: AliyunImportError) -> list[tuple[str, str]]:
     """Return what happened, why, and what to do, each with its label."""
-    texts = (("error: ", error.summary), ("  why: ", error.cause), ("  do:  ", error.remedy))
+    # A line feed in the summary is part of a name.
+    texts = (("error: ", escaped(error.summary)), ("  why: ", error.cause), ("  do:  ", error.remedy))
     return [(label, escaped(text, lines=True)) for label, text in texts if text]
 
 

@@ -82,12 +82,13 @@ def of_profile(name: str, *, home: Path, sts_url: str | None = None) -> Found:
     config = _config(path)
     entry = _entry(config, name)
     if entry is None:
-        names = ", ".join(str(one.get("name")) for one in _profiles(config)) or "none"
+        names = ", ".join(str(one.get("name")) for one in _profiles(config))
         raise AccessError(
             f"There is no profile {name} in {path}.",
             code="profile-missing",
-            cause=f"Profiles there: {names}.",
-            remedy=f"Run `aliyun configure --profile {name}`, or pass --profile with one of these.",
+            cause=f"Profiles there: {names}." if names else "There are no profiles.",
+            remedy=f"Run `aliyun configure --profile {name}`"
+            + (", or pass --profile with one of these." if names else ", or use keys in the environment."),
         )
     found = _of_entry(entry, path, config, sts_url=sts_url)
     if isinstance(found, Skipped):

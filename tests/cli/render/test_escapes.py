@@ -58,7 +58,9 @@ def test_no_result_controls_the_terminal() -> None:
 def test_no_error_controls_the_terminal() -> None:
     """A line of a service's message is shown below its label, never at the beginning of a line."""
     error = RefusedError(HOSTILE, code="a", cause=HOSTILE, remedy=HOSTILE, details={"request_id": HOSTILE})
-    assert all(is_clean(line) for line in failure_lines(error))
+    lines = failure_lines(error)
+    assert all(is_clean(line) for line in lines)
+    assert len([line for line in lines if "rm -rf" in line]) == 3 + 1
 
 
 def test_no_checked_disk_controls_the_terminal() -> None:

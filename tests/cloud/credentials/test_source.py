@@ -125,6 +125,11 @@ def test_a_profile_that_is_not_there(tmp_path: Path) -> None:
         load_credentials(profile="wrok", environment=OFF, home=tmp_path)
     assert caught.value.code == "profile-missing"
     assert "home, work" in str(caught.value.cause)
+    assert "one of these" in str(caught.value.remedy)
+    with pytest.raises(AccessError) as caught:
+        load_credentials(profile="wrok", environment=OFF, home=tmp_path / "nobody")
+    assert caught.value.cause == "There are no profiles."
+    assert "one of these" not in str(caught.value.remedy)
 
 
 def test_an_empty_profile(tmp_path: Path) -> None:
