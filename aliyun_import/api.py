@@ -247,7 +247,7 @@ def cleanup(
     the bucket that a push without a bucket uses. Nothing is removed that `remove` does not name: an unfinished upload
     may belong to a push that runs now. RefusedError "object-in-use" if a running import reads an object that `remove`
     names, unless `force`. Listed, too, are the instances of boot tests in the region, and images that did not get their
-    names since; those that a process of this machine works with are refused likewise.
+    names since, and replaced images; those that a process of this machine works with are refused likewise.
     """
     context = system_context(emit=on_event, cancel=cancel)
     services = _services(client, context)

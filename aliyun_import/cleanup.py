@@ -37,26 +37,28 @@ class LeftoverKind(StrEnum):
     ZEROS = "object of zeros"
     INSTANCE = "instance of a boot test"
     IMAGE = "image without its name"
+    REPLACED = "replaced image"
 
     @property
     def is_in_ecs(self) -> bool:
         """Whether it is in ECS, where its key is an id; the others are in the bucket."""
-        return self in (LeftoverKind.INSTANCE, LeftoverKind.IMAGE)
+        return self in (LeftoverKind.INSTANCE, LeftoverKind.IMAGE, LeftoverKind.REPLACED)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Leftover:
     """One leftover. `size_bytes` is what OSS stores for it, `since_s` the time of its creation, if known.
 
-    `key` is the id of an instance or image. With `has_manifest` an object can be the base of a later push. `used_by` is
-    the id of the task that reads the object, or of the image that is being made of it, or the process of this machine
-    that works with the instance or image.
+    `key` is the id of an instance or image, `name` the name of an image. With `has_manifest` an object can be the base
+    of a later push. `used_by` is the id of the task that reads the object, or of the image that is being made of it, or
+    the process of this machine that works with the instance or image.
     """
 
     kind: LeftoverKind
     key: str
     size_bytes: int
     since_s: float | None
+    name: str = ""
     upload_id: str = ""
     has_manifest: bool = False
     used_by: str = ""
@@ -73,7 +75,7 @@ class Places:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CleanupResult:
-    """Leftovers of a bucket, and of boot tests in its region: those that stay, those that were removed.
+    """Leftovers of a bucket, and in ECS in its region: those that stay, those that were removed.
 
     `other_buckets` are buckets that, by the journals of this machine, may have leftovers too.
     """
@@ -100,16 +102,18 @@ def clean_up(
 ) -> CleanupResult:
     """List what is left in a bucket and remove what a key or pattern of `remove` names; a bucket may not exist.
 
-    `in_ecs` are leftovers of boot tests, which are listed too, and removed by `remove_from_ecs`; a pattern for them
-    begins with "i-" or "m-". A text that is the key of a leftover is that key and no pattern. `in_use` has what runs by
-    the URLs of the objects that it reads: RefusedError "object-in-use", before anything is removed, unless `force`.
+    `in_ecs` are leftovers in ECS, listed too, and removed by `remove_from_ecs`; a pattern for them begins with "i-" or
+    "m-". A replaced image is removed by its id only, since it is the one to go back to. A text that is the key of a
+    leftover is that key and no pattern. `in_use` has what runs by the URLs of the objects that it reads: RefusedError
+    "object-in-use", before anything is removed, unless `force`.
     """
     in_bucket = find_leftovers(store, places, in_use=in_use or {}) if store.bucket_info() is not None else ()
     found = (*in_ecs, *in_bucket)
+    by_id = {one.key for one in found if one.kind is LeftoverKind.REPLACED}
     named: set[str] = set()
     for pattern in remove:
         keys = {one.key for one in found if not one.kind.is_in_ecs or one.key[:2] == pattern[:2]}
-        matching = {pattern} if pattern in keys else {key for key in keys if fnmatchcase(key, pattern)}
+        matching = {pattern} if pattern in keys else {key for key in keys - by_id if fnmatchcase(key, pattern)}
         named |= matching
         if not matching:
             context.emit(

@@ -23,7 +23,7 @@ from aliyun_import.services.interface import ImageService
 
 POLICIES = ("rename", "delete")
 # What follows the name in that of a replaced image, as a pattern: see `retired_name`.
-REPLACED = r"-replaced-[0-9A-Za-z]{12,14}"
+_REPLACED = r"-replaced-[0-9A-Za-z]{12,14}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +54,11 @@ def has_temporary_name(image: Image) -> bool:
     """Return whether an image has the name that it had while a push created it."""
     push_id = image.tags.get(PUSH_ID_TAG, "")
     return bool(push_id) and image.name.endswith(temporary_name("", push_id))
+
+
+def was_replaced(image: Image, name: str | None = None) -> bool:
+    """Return whether an image has the name of a replaced one, of `name` if that is given."""
+    return re.fullmatch((".+" if name is None else re.escape(name)) + _REPLACED, image.name) is not None
 
 
 def retired_name(name: str, new: Image) -> str:

@@ -1,6 +1,7 @@
-"""Leftovers of boot tests in ECS: instances, and images that did not get their names.
+"""Leftovers in ECS: instances of boot tests, images that did not get their names, and images that were replaced.
 
-An instance has the tag of boot tests. An image has its temporary name if that ends with the push id in its tag. What a
+An instance has the tag of boot tests. An image has its temporary name if that ends with the push id in its tag; it was
+replaced if its name says so. What a
 process of this machine works with is marked by it; what another machine works with looks like a leftover.
 """
 
@@ -15,7 +16,7 @@ from aliyun_import.cleanup import Leftover, LeftoverKind
 from aliyun_import.context import Context
 from aliyun_import.errors import LocalStateError, PermissionDenied
 from aliyun_import.events import Noted
-from aliyun_import.image.replace import has_temporary_name
+from aliyun_import.image.replace import has_temporary_name, was_replaced
 from aliyun_import.journal import copy_journal, open_journal, read_journals
 from aliyun_import.model.boot import BOOT_TEST_TAG
 from aliyun_import.push.state import fold
@@ -23,19 +24,19 @@ from aliyun_import.services.interface import Services
 
 
 def find_in_ecs(services: Services, context: Context, state_dir: Path) -> tuple[Leftover, ...]:
-    """Return the leftovers of boot tests in the region; what these credentials can't list is noted."""
+    """Return the leftovers in ECS in the region; what these credentials can't list is noted."""
     found: list[Leftover] = []
     for list_some in (_instances, _images):
         try:
             found += list_some(services, state_dir)
         except PermissionDenied as error:
-            context.emit(Noted(message=f"Leftovers of boot tests are not known: {error.summary}"))
+            context.emit(Noted(message=f"Leftovers in ECS are not known: {error.summary}"))
     return tuple(found)
 
 
 def remove_from_ecs(services: Services, leftover: Leftover, state_dir: Path) -> None:
     """Delete an instance or an image; succeeds if it is gone. No later boot test continues with the instance."""
-    if leftover.kind is LeftoverKind.IMAGE:
+    if leftover.kind is not LeftoverKind.INSTANCE:
         services.images.delete_image(leftover.key)
         return
     services.instances.delete_instance(leftover.key)
@@ -63,10 +64,12 @@ def _instances(services: Services, state_dir: Path) -> Iterator[Leftover]:
 def _images(services: Services, state_dir: Path) -> Iterator[Leftover]:
     pushes = {fold(entries).image_id: entries[0]["identity"] for _, entries in read_journals(state_dir) if entries}
     for one in services.images.images():
-        if has_temporary_name(one) and one.status.usable:
+        replaced = was_replaced(one)
+        if replaced or (has_temporary_name(one) and one.status.usable):
             yield Leftover(
-                kind=LeftoverKind.IMAGE,
+                kind=LeftoverKind.REPLACED if replaced else LeftoverKind.IMAGE,
                 key=one.image_id,
+                name=one.name,
                 size_bytes=0,
                 since_s=_seconds(one.created),
                 used_by=_user(state_dir, pushes.get(one.image_id)),

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from aliyun_import.cleanup import remove_object
 from aliyun_import.errors import AliyunImportError
 from aliyun_import.events import Changed, Noted, Warned
-from aliyun_import.image.replace import REPLACED
+from aliyun_import.image.replace import was_replaced
 from aliyun_import.model.image import Image
 from aliyun_import.model.objects import RemoteObject
 from aliyun_import.push.options import Kept, PushRun
@@ -55,8 +55,7 @@ def _objects(store: ObjectStore, stem: str) -> tuple[RemoteObject, ...]:
 
 def _replaced(run: PushRun, image: Image) -> tuple[Image, ...]:
     """Return the images that had this name and were renamed, the newest first."""
-    pattern = re.compile(re.escape(image.name) + REPLACED)
-    found = [one for one in run.services.images.images() if pattern.fullmatch(one.name)]
+    found = [one for one in run.services.images.images() if was_replaced(one, image.name)]
     return tuple(sorted(found, key=lambda one: one.created, reverse=True))
 
 

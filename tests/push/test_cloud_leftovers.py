@@ -123,4 +123,20 @@ def test_without_the_permission_the_bucket_is_cleaned_up_all_the_same(machine: M
     )
     with connect(config) as limited:
         assert clean_up(machine, limited, on_event=events.append).leftovers == ()
-    assert any("Leftovers of boot tests are not known" in one.message for one in events if isinstance(one, Noted))
+    assert any("Leftovers in ECS are not known" in one.message for one in events if isinstance(one, Noted))
+
+
+def test_a_replaced_image_is_listed_and_removed_by_its_id_only(machine: Machine, client: Client) -> None:
+    """It costs money, and it is the one to go back to: a pattern for other images does not remove it."""
+    old = machine.push().image_id
+    disk = machine.request.disks[0].path
+    assert disk is not None
+    with disk.open("r+b") as file:
+        file.seek(1 << 20)
+        file.write(b"another build")
+    machine.push(replace="rename")
+    (left,) = [one for one in clean_up(machine, client).leftovers if one.kind.is_in_ecs]
+    assert (left.kind, left.key, left.name[:13]) == (LeftoverKind.REPLACED, old, "web-replaced-")
+    assert in_ecs(clean_up(machine, client, "m-*")) == {old: LeftoverKind.REPLACED}
+    assert [one.key for one in clean_up(machine, client, old).removed] == [old]
+    assert names(machine) == ["web"]

@@ -64,12 +64,13 @@ def cleanup(
     cloud: CloudOptions,
     output: OutputOptions,
 ) -> None:
-    """List, and remove, what earlier pushes left: unfinished uploads, kept objects, their manifests, boot tests.
+    """List, and remove, what earlier pushes left: uploads, objects, manifests, boot tests, replaced images.
 
     Searches aliyun-import/, the keys in the journals of this machine, and each --prefix. Below a --prefix it lists
     objects that this tool uploaded, and all unfinished uploads.
 
-    Of boot tests in the region it lists the instances, and the images that did not get their names.
+    Of the region it lists the instances of boot tests, the images that did not get their names, and the images that
+    --replace rename replaced; the last are removed by their ids only, not by a pattern.
 
     Leftovers cost money. A push that runs now shows as an unfinished upload too: nothing is removed that --remove
     does not name.
@@ -121,6 +122,7 @@ def _document(one: "Leftover") -> dict[str, Any]:
     return {
         "kind": one.kind.value,
         "key": one.key,
+        "name": one.name,
         "size_bytes": one.size_bytes,
         "since_s": one.since_s,
         "upload_id": one.upload_id,
@@ -135,11 +137,19 @@ def _text(leftovers: "Sequence[Leftover]") -> str:
     from aliyun_import.sizes import size
 
     rows = [
-        (one.kind.value, "" if one.kind.is_in_ecs else size(one.size_bytes), _since(one.since_s), one.used_by, one.key)
+        (
+            one.kind.value,
+            "" if one.kind.is_in_ecs else size(one.size_bytes),
+            _since(one.since_s),
+            one.used_by,
+            one.key,
+            one.name,
+        )
         for one in escaped(tuple(leftovers))
     ]
     # A column without a text is left out, and its head with it.
-    head = ("WHAT", "SIZE", "SINCE", "USED BY" if any(one.used_by for one in leftovers) else "", "KEY")
+    used = "USED BY" if any(one.used_by for one in leftovers) else ""
+    head = ("WHAT", "SIZE", "SINCE", used, "KEY", "NAME" if any(one.name for one in leftovers) else "")
     return table(head, rows) if rows else ""
 
 

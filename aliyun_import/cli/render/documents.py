@@ -212,6 +212,7 @@ class LeftoverDocument(TypedDict):
 
     kind: str
     key: str
+    name: str
     size_bytes: int
     since_s: float | None
     upload_id: str
