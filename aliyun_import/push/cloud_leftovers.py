@@ -1,8 +1,8 @@
 """Leftovers in ECS: instances of boot tests, images that did not get their names, and images that were replaced.
 
 An instance has the tag of boot tests. An image has its temporary name if that ends with the push id in its tag; it was
-replaced if its name says so. What a
-process of this machine works with is marked by it; what another machine works with looks like a leftover.
+replaced if its name says so. What a process of this machine works with is marked by it; what another machine works with
+looks like a leftover.
 """
 
 from collections.abc import Iterator, Mapping

@@ -126,3 +126,18 @@ def test_a_comma_in_the_name_of_a_data_disk_stays(tmp_path: Path) -> None:
     path.touch()
     assert data_disk(str(path)).path == path
     assert data_disk("a,b=c.raw").path == Path("a,b=c.raw")
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        (["--boot-test", "cloud", "--no-wait"], "--no-wait and --boot-test cloud exclude each other"),
+        (["--boot-test", "cloud"], "pass --yes where nobody can be asked"),
+        (["--yes"], "--yes needs --boot-test cloud"),
+    ],
+)
+def test_options_of_a_boot_test_are_refused_before_anything_is_asked(options: list[str], said: str) -> None:
+    """A contradiction first: to add --yes would not help."""
+    ran = click.testing.CliRunner().invoke(app, ["push", "disk.raw", "--region", "cn-hangzhou", *options])
+    assert said in str(ran.exception) + ran.output
+    assert ran.exit_code != 0

@@ -161,13 +161,13 @@ def checked_boot_test(options: "PushOptions", *, yes: bool, is_free: bool) -> "P
     given = {one.name for one in given_options()}
     if options.boot_test != "cloud" and "yes" in given:
         raise click.UsageError("--yes needs --boot-test cloud.")
-    if options.boot_test == "cloud" and not options.dry_run and not is_free:
-        refuse_unasked(yes=yes)
     network, every = ("vswitch_id", "security_group_id"), ("boot_timeout_s", "boot_log", "boot_screen")
     idle = () if options.boot_test == "cloud" else network if options.boot_test else (*network, *every)
     unset: dict[str, Any] = {name: None for name in idle if name not in given}
     options = replace(options, **unset)
     refuse_contradictions(options)
+    if options.boot_test == "cloud" and not options.dry_run and not is_free:
+        refuse_unasked(yes=yes)
     return options
 
 
