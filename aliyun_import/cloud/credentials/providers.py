@@ -51,7 +51,7 @@ def learn_fields(fields: Mapping[str, Any]) -> None:
     for name, value in fields.items():
         if not isinstance(value, str):
             continue
-        if name.endswith("token_file"):
+        if "file" in name:  # oidc_token_file in JSON, oidc_token_file_path in INI: the path itself is no secret
             learn_file(value)
         elif "secret" in name or "token" in name or "password" in name or "bearer" in name:
             learn(value)

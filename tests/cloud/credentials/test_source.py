@@ -6,6 +6,7 @@ import socket
 import subprocess
 import sys
 import textwrap
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ import pytest
 
 from aliyun_import.cloud.credentials.source import Credentials, load_credentials, region_of_profile
 from aliyun_import.errors import AccessError
+from aliyun_import.redact import conceal
 from tests.cloud import reach
 
 # No test may wait for the metadata service of a cloud that is not there.
@@ -158,6 +160,26 @@ def test_secrets_are_in_no_text() -> None:
     text = f"{Credentials(key_id='id', secret='hush', token='hush-too')!r}"
     assert "id" in text
     assert "hush" not in text
+
+
+@pytest.mark.parametrize("form", ["environment", "profile", "ini"])
+def test_the_path_of_a_token_is_no_secret_and_its_text_is(form: str, tmp_path: Path) -> None:
+    """Else each path that begins like it would be unreadable in every message."""
+    token = tmp_path / f"{form}-token"
+    token.write_text(f"text-of-the-token-of-{form}")
+    fields = {"oidc_provider_arn": "acs:ram::1000000000000000:oidc-provider/ci", "oidc_token_file": str(token)}
+    environment = dict(OFF)
+    if form == "environment":
+        environment["ALIBABA_CLOUD_OIDC_TOKEN_FILE"] = str(token)
+    elif form == "profile":
+        configure(tmp_path, profile(mode="OIDC", ram_role_arn="acs:ram::1000000000000000:role/ci", **fields))
+    else:
+        path = tmp_path / "credentials.ini"
+        path.write_text(f"[default]\ntype = oidc_role_arn\noidc_token_file_path = {token}\n")
+        environment["ALIBABA_CLOUD_CREDENTIALS_FILE"] = str(path)
+    with suppress(AccessError):
+        load_credentials(environment=environment, home=tmp_path)
+    assert conceal(f"{tmp_path} {token} {token.read_text()}") == f"{tmp_path} {token} ***"
 
 
 def test_renewing_finds_what_was_renewed(tmp_path: Path) -> None:
