@@ -3,10 +3,10 @@
 from collections.abc import Sequence
 from typing import TextIO, assert_never
 
-from rich.console import Console, ConsoleOptions, RenderResult
+from rich.console import Console, ConsoleOptions, RenderableType, RenderResult
 from rich.progress import Progress, ProgressColumn, SpinnerColumn, Task, TextColumn
 from rich.progress_bar import ProgressBar
-from rich.segment import Segment
+from rich.segment import ControlType, Segment
 from rich.style import Style
 from rich.table import Column
 from rich.text import Text
@@ -49,6 +49,9 @@ MAX_BAR_CHARS = 40
 STAGE_CHARS = 8
 # A line of a guest's console can be long; its beginning says what the guest does.
 MAX_FACT_CHARS = 48
+# rich erases the line of the cursor alone. A line that the terminal wrapped when it became narrower continues below it.
+_ERASE_BELOW = Segment("\x1b[J", None, [(ControlType.CLEAR,)])
+_TO_LINE_START = Segment("\r", None, [(ControlType.CARRIAGE_RETURN,)])
 
 
 class _ProgressLine:
@@ -106,6 +109,29 @@ class _Body(ProgressColumn):
 
     def render(self, task: Task) -> _ProgressLine:
         return _ProgressLine(task)
+
+
+class _Display(Progress):
+    """Display of one progress line, with the cursor at its start while it is shown.
+
+    There the cursor is above all that is to be erased, also after the terminal wrapped the line or echoed `^C`.
+    """
+
+    def get_renderable(self) -> RenderableType:
+        return _FromLineStart(super().get_renderable())
+
+
+class _FromLineStart:
+    """A line that erases what is below it and leaves the cursor at its start."""
+
+    def __init__(self, line: RenderableType) -> None:
+        self._line = line
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        yield _ERASE_BELOW
+        for row in console.render_lines(self._line, options, pad=False):
+            yield from row
+        yield _TO_LINE_START
 
 
 class HumanRenderer:
@@ -185,6 +211,8 @@ class HumanRenderer:
 
     def _print(self, label: str, text: str, *, style: str = "") -> None:
         """Print a text beside its label, as wide as the terminal is now."""
+        if self._progress:
+            self._progress.refresh()  # the text is printed over it, row by row: the terminal may have wrapped it
         for number, line in enumerate(laid_out(label, text, self._console.width)):
             shown = Text(line.text, style=COMMAND_STYLE if line.is_command else style)
             if number == 0:
@@ -235,7 +263,7 @@ class HumanRenderer:
         self._heading = stage_name(event.stage)
         if self._verbosity.quiet:
             return
-        self._progress = Progress(
+        self._progress = _Display(
             SpinnerColumn("dots" if "utf" in self._console.encoding else "line"),
             TextColumn("[bold]{task.description}"),
             _Body(),

@@ -3,6 +3,7 @@
 import io
 import re
 import sys
+from collections.abc import Callable
 from dataclasses import replace
 
 import pytest
@@ -176,6 +177,66 @@ def test_lines_break_between_words_and_commands_stand_alone(monkeypatch: pytest.
     assert "         aliyun ram CreateRole --RoleName A --AssumeRolePolicyDocument '{}'" in lines
     assert all(len(line) <= width for line in lines if "aliyun" not in line), lines
     assert "gives up, and `--force` is of" in " ".join(" ".join(lines).split())
+
+
+class WrappingTerminal:
+    """A terminal that wraps its lines anew when it becomes narrower, as tmux, VTE and Windows Terminal do."""
+
+    def __init__(self, width: int) -> None:
+        self.width = width
+        self.rows = [""]
+        self._row = self._column = 0
+
+    def resize(self, width: int) -> None:
+        """Wrap all rows; the cursor stays at its character."""
+        self.width = width
+        self._row = sum(len(self._wrapped(row)) for row in self.rows[: self._row]) + self._column // width
+        self._column %= width
+        self.rows = [piece for row in self.rows for piece in self._wrapped(row)]
+        self.rows += [""] * (self._row + 1 - len(self.rows))
+
+    def feed(self, output: str) -> None:
+        """Show what a program, or the echo of a key, wrote."""
+        for token in re.findall(r"\x1b\[[0-9;?]*[A-Za-z]|[^\x1b]", output):
+            if token in "\r\n" or self._column == self.width:
+                self._row += token != "\r"
+                self._column = 0
+                self.rows += [""] * (self._row == len(self.rows))
+            row = self.rows[self._row]
+            if token == "\x1b[1A":
+                self._row -= 1
+            elif token == "\x1b[2K":
+                self.rows[self._row] = ""
+            elif token == "\x1b[J":
+                self.rows[self._row :] = [row[: self._column]]
+            elif token[0] not in "\x1b\r\n":
+                self.rows[self._row] = row[: self._column].ljust(self._column) + token + row[self._column + 1 :]
+                self._column += 1
+
+    def _wrapped(self, row: str) -> list[str]:
+        return [row[at : at + self.width] for at in range(0, len(row), self.width)] or [""]
+
+
+@pytest.mark.parametrize("width", [40, 50, 70, 119, 120])
+def test_nothing_of_a_progress_line_stays(monkeypatch: pytest.MonkeyPatch, width: int) -> None:
+    """Also where the terminal wrapped it when it became narrower, or echoed the key of an interrupt."""
+    screen, terminal = Screen(monkeypatch, 120), WrappingTerminal(120)
+    screen.renderer.emit(events.StageStarted(stage="role", detail="x" * 120))
+    steps: list[Callable[[], None]] = [
+        lambda: None,
+        lambda: screen.renderer.emit(events.Changed(what="created role", name="a-role")),
+        lambda: terminal.feed("^C"),
+        screen.renderer.close,
+    ]
+    for step in steps:
+        with screen.console.capture() as drawn:
+            step()
+            if screen.renderer._progress:
+                screen.renderer._progress.refresh()
+        terminal.feed(drawn.get())
+        terminal.resize(width)
+        screen.console.width = width
+    assert [row.rstrip() for row in terminal.rows if row.strip()] == ["+ role     created role: a-role"]
 
 
 def test_the_summary_stands_above_the_result(monkeypatch: pytest.MonkeyPatch) -> None:
