@@ -13,6 +13,7 @@ from aliyun_import.cloud.errors.translate import TABLE
 from aliyun_import.error_codes import WARNING, ErrorCode
 from aliyun_import.errors import AliyunImportError, RefusedError
 from tests.house.source import FILES, PACKAGE, nodes_of
+from tests.rows import each_row
 
 ROOT = Path(__file__).resolve().parents[1]
 CLASSES = {name for name, value in vars(errors).items() if isinstance(value, type) and issubclass(value, Exception)}
@@ -86,7 +87,7 @@ def test_every_code_has_a_class_and_sentences() -> None:
         _ = ErrorCode.TASK_ODD.kind
 
 
-@pytest.mark.parametrize("name", PAGES)
+@each_row("name", PAGES)
 def test_the_documentation_is_generated(name: str) -> None:
     """errors.md and the tables of exit-codes.md and permissions.md are what docs/generate_errors.py writes."""
     assert (ROOT / "docs" / f"{name}.md").read_text() == PAGES[name]()

@@ -3,10 +3,9 @@
 import copy
 import pickle
 
-import pytest
-
 from aliyun_import import errors
 from aliyun_import.errors import AliyunImportError, Exit, UploadNotFound
+from tests.rows import each_row
 
 
 def _classes(kind: type[AliyunImportError]) -> list[type[AliyunImportError]]:
@@ -18,7 +17,7 @@ def _error(kind: type[AliyunImportError]) -> AliyunImportError:
     return kind("It failed.", code="c", remedy="Retry.", cause="Why.", details=details, retry_after_s=2.0)
 
 
-@pytest.mark.parametrize("kind", _classes(AliyunImportError))
+@each_row("kind", _classes(AliyunImportError))
 def test_every_class_survives_copy_pickle_and_advice(kind: type[AliyunImportError]) -> None:
     """A copy, a pickled error and an advised one keep the class and every field."""
     error = _error(kind)

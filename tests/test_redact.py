@@ -9,9 +9,10 @@ import pytest
 from aliyun_import import redact as redaction
 from aliyun_import.errors import RefusedError
 from aliyun_import.redact import conceal, learn, learn_file, learn_id, learn_url, redact
+from tests.rows import each_row
 
 
-@pytest.mark.parametrize(
+@each_row(
     "text",
     [
         "url: /?SecurityToken=HUSH%2B%2F%3D&Action=ImportImage",
@@ -43,7 +44,7 @@ def test_secrets_are_taken_out(text: str) -> None:
     assert "HUSH" not in redact(text)
 
 
-@pytest.mark.parametrize(
+@each_row(
     "text",
     [
         "The OSS Access Key Id you provided does not exist in our records.",

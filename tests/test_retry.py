@@ -17,6 +17,7 @@ from aliyun_import.errors import (
 )
 from aliyun_import.events import CallRetried, Event
 from aliyun_import.retry import DEFAULT, PATIENT, Retrier, RetryPolicy
+from tests.rows import each_row
 from tests.steered import SteeredClock
 
 UNREACHABLE = ("connection-refused", "connect-timed-out", "host-unknown", "proxy-failed", "tls-failed")
@@ -28,13 +29,13 @@ def transient(retry_after_s: float | None = None, *, code: str = "service-unwell
     return kind("Unwell.", code=code, remedy=None, retry_after_s=retry_after_s)
 
 
-@pytest.mark.parametrize("kind", [AccessError, RefusedError, Interrupted])
+@each_row("kind", [AccessError, RefusedError, Interrupted])
 def test_what_is_final_is_not_retried(kind: type[AliyunImportError]) -> None:
     """Only transient failures are tried again."""
     assert DEFAULT.wait_s(kind("No.", code="no", remedy=None), 1) is None
 
 
-@pytest.mark.parametrize("policy", [DEFAULT, PATIENT])
+@each_row("policy", [DEFAULT, PATIENT])
 def test_the_attempts_end(policy: RetryPolicy) -> None:
     """The last attempt is followed by none."""
     assert policy.wait_s(transient(), policy.attempts - 1) is not None
@@ -92,7 +93,7 @@ def test_every_wait_is_emitted_before_it_begins() -> None:
     ]
 
 
-@pytest.mark.parametrize("code", sorted(UNREACHABLE))
+@each_row("code", sorted(UNREACHABLE))
 def test_before_the_first_answer_nobody_is_waited_for_long(code: str) -> None:
     """A wrong endpoint is reported within seconds; a service that answered once gets all attempts."""
     clock = SteeredClock()

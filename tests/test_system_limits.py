@@ -3,10 +3,9 @@
 import errno
 import os
 
-import pytest
-
 from aliyun_import.errors import Exit
 from aliyun_import.system_limits import file_error, limit_error
+from tests.rows import each_row
 
 
 def failed(number: int, filename: str | None = None) -> OSError:
@@ -14,7 +13,7 @@ def failed(number: int, filename: str | None = None) -> OSError:
     return OSError(number, os.strerror(number), filename)
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("error", "what", "setting"),
     [
         (MemoryError(), "memory", "ulimit -v"),
@@ -25,7 +24,6 @@ def failed(number: int, filename: str | None = None) -> OSError:
         (failed(errno.EMFILE, "/etc/passwd"), "open files", "ulimit -n"),
         (failed(errno.ENFILE), "open files", "ulimit -n"),
     ],
-    ids=repr,
 )
 def test_a_limit_is_named_with_the_setting_that_raises_it(error: Exception, what: str, setting: str) -> None:
     """It is a matter of this machine, and the same command resumes."""
@@ -36,7 +34,7 @@ def test_a_limit_is_named_with_the_setting_that_raises_it(error: Exception, what
     assert setting in str(ours.remedy)
 
 
-@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EFBIG, errno.EACCES, errno.EIO])
+@each_row("number", [errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EFBIG, errno.EACCES, errno.EIO])
 def test_a_file_that_the_system_refuses_is_named(number: int) -> None:
     """The cause is the system's own."""
     ours = file_error(failed(number, "/srv/state/a"))
@@ -54,7 +52,7 @@ def test_no_directory_for_temporary_files() -> None:
     assert "TMPDIR" in str(ours.remedy)
 
 
-@pytest.mark.parametrize(
+@each_row(
     "error", [ValueError("x"), RuntimeError("x"), KeyError("x"), OSError("x"), failed(errno.EPIPE), failed(errno.EBADF)]
 )
 def test_anything_else_is_none_of_these(error: Exception) -> None:

@@ -17,6 +17,7 @@ from aliyun_import.sandbox.oss.state import OssState
 from aliyun_import.sandbox.server import Sandbox
 from tests.image.connected import Connected
 from tests.image.scripted import Heard
+from tests.rows import each_row
 
 LOCAL = ImportRequest(region="cn-hangzhou", disks=(DiskRequest(path=Path("disk.raw")),), name="disk")
 INFO = BucketInfo(
@@ -285,7 +286,7 @@ def test_an_archived_object_is_refused_unless_restored(sandbox: Sandbox) -> None
     assert "ossutil restore oss://a-bucket/disks/disk.raw" in (error.remedy or "")
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("info", "code"),
     [
         (replace(INFO, region="cn-beijing"), "bucket-region"),

@@ -4,8 +4,6 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import pytest
-
 from aliyun_import.disk.guest.report import CloudInit, Evidence, GuestReport
 from aliyun_import.disk.report import BootEvidence, Problem, TableKind
 from aliyun_import.limits import GIB
@@ -13,6 +11,7 @@ from aliyun_import.model.finding import Severity
 from aliyun_import.model.request import Architecture, BootMode, DiskFormat, DiskRequest, OsType
 from aliyun_import.sizes import exact_size
 from tests.checks.reports import BIOS, ESP, LOADER, ROOT, UEFI, findings, guest, report, request
+from tests.rows import each_row
 
 BLANK: dict[str, Any] = {"table": TableKind.NONE, "partitions": (), "boot": BootEvidence()}
 
@@ -29,17 +28,15 @@ def test_a_disk_whose_guest_could_not_be_read_is_not_blocked() -> None:
     assert {finding.severity for finding in found.values()} <= {Severity.NOTE, Severity.UNKNOWN}
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("changes", "rule"),
     [
-        pytest.param(BLANK, "no-partition-table", id="zeros only"),
-        pytest.param({**BLANK, "table": TableKind.MBR}, "no-partitions", id="an MBR without partitions"),
-        pytest.param({**BLANK, "table": TableKind.GPT}, "no-partitions", id="a GPT without partitions"),
-        pytest.param(
-            {**BLANK, "partitions": (replace(ROOT, number=0, start_bytes=0),)}, "bare-file-system", id="bare ext4"
-        ),
-        pytest.param({"boot": BootEvidence()}, "nothing-starts", id="no boot code"),
-        pytest.param({"virtual_bytes": 2049 * GIB}, "disk-too-large", id="2049 GiB"),
+        (BLANK, "no-partition-table"),  # zeros only
+        ({**BLANK, "table": TableKind.MBR}, "no-partitions"),
+        ({**BLANK, "table": TableKind.GPT}, "no-partitions"),
+        ({**BLANK, "partitions": (replace(ROOT, number=0, start_bytes=0),)}, "bare-file-system"),
+        ({"boot": BootEvidence()}, "nothing-starts"),
+        ({"virtual_bytes": 2049 * GIB}, "disk-too-large"),
     ],
 )
 def test_a_system_disk_that_cannot_work_is_blocked_for_its_own_reason(changes: dict[str, Any], rule: str) -> None:
@@ -50,15 +47,13 @@ def test_a_system_disk_that_cannot_work_is_blocked_for_its_own_reason(changes: d
     assert found[rule].subject == "disk.raw"
 
 
-@pytest.mark.parametrize(
-    "changes", [BLANK, {**BLANK, "partitions": (replace(ROOT, number=0),)}, {"boot": BootEvidence()}]
-)
+@each_row("changes", [BLANK, {**BLANK, "partitions": (replace(ROOT, number=0),)}, {"boot": BootEvidence()}])
 def test_a_data_disk_need_not_boot(changes: dict[str, Any]) -> None:
     """A data disk may be empty, a bare file system, or a disk without boot code."""
     assert findings(report(**changes), is_system=False) == {}
 
 
-@pytest.mark.parametrize("is_system", [True, False])
+@each_row("is_system", [True, False])
 def test_a_problem_of_the_container_is_a_finding_of_the_same_name(is_system: bool) -> None:
     """A problem of the file itself is reported for every disk."""
     problem = Problem(
@@ -119,7 +114,7 @@ def test_an_unreadable_esp_is_unknown_and_not_a_failure() -> None:
     assert found["nothing-starts"].severity is Severity.UNKNOWN
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("boot", "asked", "blocks"),
     [
         (BIOS, BootMode.UEFI, True),
@@ -149,7 +144,7 @@ def test_a_disk_that_boots_with_both_modes_has_a_note() -> None:
     assert found["both-boot-modes"].severity is Severity.NOTE
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("is_", "asked", "severity"),
     [
         (Architecture.X86_64, Architecture.ARM64, Severity.BLOCKS),
@@ -170,7 +165,7 @@ def test_an_os_type_that_contradicts_the_disk_blocks() -> None:
     assert "os-type-contradicts" not in findings(report(), request(os_type=OsType.LINUX))
 
 
-@pytest.mark.parametrize("is_system", [True, False])
+@each_row("is_system", [True, False])
 def test_requested_size_and_format_must_match_the_disk(is_system: bool) -> None:
     """A size below the virtual size and a format the file does not have block, for data disks too."""
     asked = request(disks=(DiskRequest(path=Path("disk.raw"), format=DiskFormat.VHD, size_gib=39),))

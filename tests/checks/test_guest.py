@@ -30,6 +30,7 @@ from aliyun_import.limits import GIB, MIB
 from aliyun_import.model.finding import Severity
 from aliyun_import.model.request import Architecture, DiskRequest, OsType
 from tests.checks.reports import LOADER, UEFI, entry, findings, guest, kernel, report, request
+from tests.rows import each_row
 
 BLOCKS, WARNS, NOTE, UNKNOWN = Severity.BLOCKS, Severity.WARNS, Severity.NOTE, Severity.UNKNOWN
 ALPINE = OsRelease(id="alpine", name="Alpine Linux", pretty_name="Alpine Linux v3.20", version_id="3.20")
@@ -232,7 +233,7 @@ CASES: list[tuple[str, Severity, GuestReport]] = [
 ]
 
 
-@pytest.mark.parametrize(("rule", "severity", "system"), CASES)
+@each_row(("rule", "severity", "system"), CASES)
 def test_each_fault_has_its_finding_and_no_other(rule: str, severity: Severity, system: GuestReport) -> None:
     """One fault of a system has one finding with its evidence, and no other."""
     found = findings(report(guest=system))
@@ -241,9 +242,7 @@ def test_each_fault_has_its_finding_and_no_other(rule: str, severity: Severity, 
     assert found[rule].source
 
 
-@pytest.mark.parametrize(
-    ("rule", "system"), [(rule, system) for rule, severity, system in CASES if severity is UNKNOWN]
-)
+@each_row(("rule", "system"), [(rule, system) for rule, severity, system in CASES if severity is UNKNOWN])
 def test_an_unknown_finding_says_what_is_not_known(rule: str, system: GuestReport) -> None:
     """It claims nothing else, and says what would show it."""
     finding = findings(report(guest=system))[rule]
@@ -251,7 +250,7 @@ def test_an_unknown_finding_says_what_is_not_known(rule: str, system: GuestRepor
     assert finding.remedy
 
 
-@pytest.mark.parametrize(("rule", "system"), [(rule, system) for rule, severity, system in CASES if severity is BLOCKS])
+@each_row(("rule", "system"), [(rule, system) for rule, severity, system in CASES if severity is BLOCKS])
 def test_every_blocking_finding_can_be_skipped_by_its_id(rule: str, system: GuestReport) -> None:
     """--skip-check with the id in brackets, and nothing else, makes the push continue."""
     found = findings(report(guest=system)).values()
@@ -268,48 +267,42 @@ def _beside(rule: str, system: GuestReport) -> dict[str, Severity]:
     return {"distribution-unlisted": NOTE} if unlisted else {}
 
 
-@pytest.mark.parametrize(
-    "system", [guest(), windows(), windows(build=3790, service_pack="Service Pack 1", boot_files=())]
-)
+@each_row("system", [guest(), windows(), windows(build=3790, service_pack="Service Pack 1", boot_files=())])
 def test_a_good_system_has_no_finding(system: GuestReport) -> None:
     """A system without faults has no finding."""
     assert findings(report(guest=system)) == {}
 
 
-@pytest.mark.parametrize(
-    "system",
+@each_row(
+    ("situation", "system"),
     [
-        pytest.param(
-            guest(grub_version=replace(HERE, what="2.12"), boot_features=("metadata_csum_seed",)), id="a new GRUB"
-        ),
-        pytest.param(guest(boot_features=("metadata_csum_seed",)), id="a GRUB of unknown version"),
-        pytest.param(guest(network=Network()), id="no network configuration: cloud-init writes one"),
-        pytest.param(guest(network=Network(dhcp=(HERE,), static=(HERE,))), id="a second card with a fixed address"),
-        pytest.param(guest(selinux=replace(HERE, what="permissive")), id="SELinux permissive"),
-        pytest.param(
+        ("a new GRUB", guest(grub_version=replace(HERE, what="2.12"), boot_features=("metadata_csum_seed",))),
+        ("a GRUB of unknown version", guest(boot_features=("metadata_csum_seed",))),
+        ("no network configuration: cloud-init writes one", guest(network=Network())),
+        ("a second card with a fixed address", guest(network=Network(dhcp=(HERE,), static=(HERE,)))),
+        ("SELinux permissive", guest(selinux=replace(HERE, what="permissive"))),
+        (
+            "host keys that cloud-init makes anew",
             guest(sshd=Sshd(where="x", enabled=True, host_keys=("/etc/ssh/ssh_host_rsa_key",))),
-            id="host keys that cloud-init makes anew",
         ),
-        pytest.param(
+        (
+            "root by key only",
             guest(sshd=Sshd(where="x", enabled=None, permit_root=replace(HERE, what="prohibit-password"))),
-            id="root by key only",
         ),
-        pytest.param(guest(accounts=Accounts()), id="accounts that could not be read"),
-        pytest.param(guest(fstab=(mounted("/dev/mapper/vg-data", found=None),)), id="a mapper name"),
-        pytest.param(guest(fstab=(mounted("tmpfs", found=None, type_="tmpfs"),)), id="tmpfs"),
-        pytest.param(guest(boot_entries=(entry(kernel_found=False), entry())), id="one stale entry"),
-        pytest.param(guest(network=Network(dhcp=(HERE,), cards=(HERE,))), id="one network card"),
-        pytest.param(
-            guest(os_release=ROCKY, network=Network(dhcp=(HERE,), manager=HERE)), id="NetworkManager on version 9"
-        ),
-        pytest.param(guest(issue="Debian GNU/Linux 12 \\n \\l"), id="the distribution's own issue"),
-        pytest.param(guest(issue="\\S\nKernel \\r on an \\m"), id="an issue that takes the name from os-release"),
-        pytest.param(guest(fstab=(mounted("UUID=2", at="/boot/efi"),)), id="an ESP"),
-        pytest.param(guest(custom_image_directory=False), id="no directory of Customized Linux, and none needed"),
-        pytest.param(guest(kernels=(), unknowns=(), boot_entries=(entry(),)), id="a kernel without modules"),
+        ("accounts that could not be read", guest(accounts=Accounts())),
+        ("a mapper name", guest(fstab=(mounted("/dev/mapper/vg-data", found=None),))),
+        ("tmpfs", guest(fstab=(mounted("tmpfs", found=None, type_="tmpfs"),))),
+        ("one stale entry", guest(boot_entries=(entry(kernel_found=False), entry()))),
+        ("one network card", guest(network=Network(dhcp=(HERE,), cards=(HERE,)))),
+        ("NetworkManager on version 9", guest(os_release=ROCKY, network=Network(dhcp=(HERE,), manager=HERE))),
+        ("the distribution's own issue", guest(issue="Debian GNU/Linux 12 \\n \\l")),
+        ("an issue that takes the name from os-release", guest(issue="\\S\nKernel \\r on an \\m")),
+        ("an ESP", guest(fstab=(mounted("UUID=2", at="/boot/efi"),))),
+        ("no directory of Customized Linux, and none needed", guest(custom_image_directory=False)),
+        ("a kernel without modules", guest(kernels=(), unknowns=(), boot_entries=(entry(),))),
     ],
 )
-def test_what_is_valid_or_not_known_has_no_finding(system: GuestReport) -> None:
+def test_what_is_valid_or_not_known_has_no_finding(situation: str, system: GuestReport) -> None:
     """Nothing is concluded from what is usual or not known."""
     assert findings(report(guest=system)) == {}
 
@@ -348,7 +341,7 @@ def test_only_the_default_kernel_counts() -> None:
     assert findings(report(guest=guest(os_release=ROCKY, kernels=swapped)))["virtio-drivers"].severity is BLOCKS
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("release", "severity"),
     [
         (OsRelease(id="centos", name="CentOS Linux", version_id="7"), WARNS),
@@ -395,7 +388,7 @@ def test_a_mount_that_may_be_on_a_data_disk_only_warns() -> None:
     assert findings(report(guest=system), two)["fstab-missing"].severity is WARNS
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("initramfs", "tool"),
     [("/boot/initrd.img-6.1.0", "update-initramfs -u -k 6.1.0"), ("/boot/initramfs-6.1.0.img", "dracut -f")],
 )

@@ -4,14 +4,13 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import pytest
-
 from aliyun_import.checks.infer import Origin, infer_parameters
 from aliyun_import.disk.guest.report import DriverPlace, OsRelease, WindowsFacts
 from aliyun_import.disk.report import BootEvidence
 from aliyun_import.limits import GIB
 from aliyun_import.model.request import Architecture, BootMode, DiskFormat, DiskRequest, OsType
 from tests.checks.reports import BIOS, ROOT, UEFI, guest, kernel, report, request
+from tests.rows import each_row
 
 
 def test_everything_is_inferred_from_the_disk() -> None:
@@ -80,7 +79,7 @@ def test_a_platform_that_the_user_gave_decides_the_os_type() -> None:
     assert "Windows Server 2019" in os_type.evidence
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("virtual_bytes", "index", "size_gib"),
     [(40 * GIB, 0, 40), (40 * GIB + 1, 0, 41), (GIB, 0, 5), (1, 1, 1), (5 * GIB + 512, 1, 6)],
 )
@@ -103,7 +102,7 @@ def test_what_is_not_known_is_left_to_the_service() -> None:
     assert infer_parameters(mute, request()).parameters == {"detection_strategy": "Standard"}
 
 
-@pytest.mark.parametrize(
+@each_row(
     "asked",
     [
         {"platform": "FreeBSD"},
@@ -125,7 +124,7 @@ def test_both_boot_modes() -> None:
     assert infer_parameters(arm, request()).parameters["boot_mode"] is BootMode.UEFI
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("release", "platform"),
     [
         (OsRelease(id="debian"), "Debian"),
@@ -150,7 +149,7 @@ def test_the_platform_is_the_services_name_for_the_distribution(release: OsRelea
     assert infer_parameters(disk, request()).parameters.get("platform") == platform
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("build", "client", "platform"),
     [
         (20348, False, "Windows Server 2022"),
@@ -180,7 +179,7 @@ def test_windows_is_inferred_from_ntfs_alone() -> None:
     assert infer_parameters(disk, request()).parameters["os_type"] is OsType.WINDOWS
 
 
-@pytest.mark.parametrize("place", [DriverPlace.MODULE, DriverPlace.ABSENT, DriverPlace.UNKNOWN])
+@each_row("place", [DriverPlace.MODULE, DriverPlace.ABSENT, DriverPlace.UNKNOWN])
 def test_nvme_support_is_inferred_only_if_the_kernel_can_boot_from_it(place: DriverPlace) -> None:
     """A module on the disk that needs it cannot be loaded."""
     disk = report(guest=guest(kernels=(kernel(nvme=place),)))

@@ -12,6 +12,7 @@ from aliyun_import.checks.run import CHECKS, explain, known_ids, refuse_unknown_
 from aliyun_import.errors import UsageError
 from aliyun_import.model.finding import Severity
 from aliyun_import.model.request import parameters
+from tests.rows import each_row
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -21,7 +22,7 @@ def test_no_two_checks_have_the_same_id() -> None:
     assert [check_id for check_id, count in Counter(one.id for one in CHECKS).items() if count > 1] == []
 
 
-@pytest.mark.parametrize("one", CHECKS, ids=lambda one: one.id)
+@each_row("one", CHECKS)
 def test_every_check_is_declared_completely(one: Check) -> None:
     """People read what is checked, why, how severe it is and which document requires it."""
     assert one.explanation.endswith((".", "`."))
@@ -34,7 +35,7 @@ def test_every_check_is_declared_completely(one: Check) -> None:
     assert f"--skip-check {one.id}" in text
 
 
-@pytest.mark.parametrize("one", [one for one in CHECKS if one.function], ids=lambda one: one.id)
+@each_row("one", [one for one in CHECKS if one.function])
 def test_a_check_is_found_by_its_id(one: Check) -> None:
     """The function has the name of the check, and its docstring begins with what is checked."""
     name = one.function.__name__ if one.function else ""
@@ -84,7 +85,7 @@ def test_an_unknown_id_is_refused_with_similar_ones() -> None:
         refuse_unknown_ids({"zzz"}, known=known)
 
 
-@pytest.mark.parametrize("page", ["disks.md", "request-checks.md"])
+@each_row("page", ["disks.md", "request-checks.md"])
 def test_the_pages_about_the_checks_are_generated(page: str) -> None:
     """The tables have what `--explain` prints; `python docs/generate_checks.py` writes them."""
     text = (ROOT / "docs" / page).read_text()

@@ -4,8 +4,6 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import pytest
-
 from aliyun_import.checks.names import MAX_USER_TAGS
 from aliyun_import.checks.run import find_check, run_request_checks
 from aliyun_import.model.finding import Finding, Severity
@@ -20,6 +18,7 @@ from aliyun_import.model.request import (
     OsType,
     parameters,
 )
+from tests.rows import each_row
 
 DISK = DiskRequest(path=Path("disk.raw"))
 FINE = ImportRequest(region="cn-hangzhou", disks=(DISK,), name="disk")
@@ -41,7 +40,7 @@ def test_a_plain_request_has_no_findings() -> None:
     assert found() == {}
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("fields", "rule"),
     [
         ({"region": "hangzhou"}, "region-form"),
@@ -91,7 +90,7 @@ def test_what_the_service_would_refuse_blocks(fields: dict[str, Any], rule: str)
     assert findings[rule].source
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("fields", "rule"),
     [
         ({"detection_strategy": "Standard", "os_type": OsType.WINDOWS}, "detection-windows"),
@@ -115,7 +114,7 @@ def test_what_the_service_may_take_warns(fields: dict[str, Any], rule: str) -> N
     assert findings[rule].severity is Severity.WARNS
 
 
-@pytest.mark.parametrize(
+@each_row(
     "fields",
     [
         {"name": "ひらがな"},
@@ -144,14 +143,14 @@ def test_what_the_service_takes_passes(fields: dict[str, Any]) -> None:
     assert found(**fields) == {}
 
 
-@pytest.mark.parametrize("platform", PLATFORMS)
+@each_row("platform", PLATFORMS)
 def test_every_listed_platform_passes(platform: str) -> None:
     """The whole list, with the OS type that goes with it."""
     os_type = OsType.WINDOWS if "Windows" in platform else OsType.LINUX
     assert found(platform=platform, os_type=os_type) == {}
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("platform", "nearest"),
     [
         ("rockylinux", "Rocky Linux"),
@@ -187,13 +186,13 @@ def test_a_license_without_windows_is_a_note() -> None:
     assert found(license_type="BYOL")["license-type-unused"].severity is Severity.NOTE
 
 
-@pytest.mark.parametrize("size", [1, 5, 500, 1000, 2048])
+@each_row("size", [1, 5, 500, 1000, 2048])
 def test_sizes_within_the_newer_range_pass(size: int) -> None:
     """1 to 2048 GiB, which is wider than the older pages on both sides."""
     assert disk(size_gib=size) == {}
 
 
-@pytest.mark.parametrize("size", [0, -1, 2049])
+@each_row("size", [0, -1, 2049])
 def test_sizes_outside_block(size: int) -> None:
     """The finding has the disk, and the remedy its option."""
     assert "--disk-size" in (disk(size_gib=size)["disk-size"].remedy or "")
@@ -212,7 +211,7 @@ def test_a_disk_that_is_given_twice_warns() -> None:
     assert found(disks=(DISK, DISK))["disk-twice"].severity is Severity.WARNS
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("bucket", "key", "rule"),
     [
         ("No_Bucket", "disk.raw", "bucket-name"),

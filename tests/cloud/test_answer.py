@@ -4,8 +4,6 @@ import time
 from email.utils import formatdate
 from typing import Any
 
-import pytest
-
 from aliyun_import.cloud.transport.answer import (
     Answer,
     clock_difference,
@@ -15,9 +13,10 @@ from aliyun_import.cloud.transport.answer import (
     truth,
     whole,
 )
+from tests.rows import each_row
 
 
-@pytest.mark.parametrize(("off_s", "words"), [(1200, "behind"), (-1200, "ahead of")])
+@each_row(("off_s", "words"), [(1200, "behind"), (-1200, "ahead of")])
 def test_the_difference_is_said_in_words(off_s: int, words: str) -> None:
     """From an HTTP date and from OSS's own form, with the direction."""
     then_s = time.time() + off_s
@@ -27,7 +26,7 @@ def test_the_difference_is_said_in_words(off_s: int, words: str) -> None:
         assert said.endswith(words)
 
 
-@pytest.mark.parametrize("text", ["", "yesterday", "2026-13-45", "9" * 5000])
+@each_row("text", ["", "yesterday", "2026-13-45", "9" * 5000])
 def test_nothing_is_said_where_nothing_is_known(text: str) -> None:
     """No date, and one that can't be read, say nothing."""
     assert clock_difference(text) == ""
@@ -38,7 +37,7 @@ def test_nothing_is_said_of_clocks_that_agree() -> None:
     assert clock_difference(formatdate(usegmt=True)) == ""
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("headers", "seconds"),
     [
         ({"x-oss-qos-delay-time": "2500"}, 2.5),
@@ -58,35 +57,41 @@ def test_the_wait_before_a_retry_is_bounded(headers: dict[str, str], seconds: fl
     assert retry_after_s(headers) == seconds
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("body", "document"),
     [
         (b'{"Code": "X"}', {"Code": "X"}),
-        (b"<?xml?><Error><RequestId>R</RequestId><Code>X</Code><Message/></Error>", {"Code": "X", "RequestId": "R"}),
+        (
+            b"<?xml?><Error><RequestId>R</RequestId><Code>X</Code><Message/></Error>",
+            {"Code": "X", "RequestId": "R"},
+        ),
         (b"[" * 200_000 + b"]" * 200_000, {}),
         (b'["X"]', {}),
         (b"<html>portal</html>", {}),
         (b"\xff\xfe", {}),
         (b"", {}),
     ],
-    ids=["json", "xml", "deep", "list", "html", "binary", "empty"],
 )
 def test_a_document_is_read_or_empty(body: bytes, document: dict[str, str]) -> None:
     """Whatever answers, nothing but a document is returned."""
     assert document_of(Answer(400, {}, body)) == document
 
 
-@pytest.mark.parametrize(
+@each_row(
     "found",
-    [{"Task": [{"TaskId": "t-1"}]}, [{"TaskId": "t-1"}], {"Task": {"TaskId": "t-1"}}, {"TaskId": "t-1"}],
-    ids=["documented", "bare list", "single", "bare single"],
+    [
+        {"Task": [{"TaskId": "t-1"}]},  # documented
+        [{"TaskId": "t-1"}],  # bare list
+        {"Task": {"TaskId": "t-1"}},  # single
+        {"TaskId": "t-1"},  # bare single
+    ],
 )
 def test_lists_are_read_in_every_published_form(found: Any) -> None:
     """One sample of DescribeTasks shows a list where the model says an object."""
     assert objects({"TaskSet": found}, "TaskSet", "Task") == ({"TaskId": "t-1"},)
 
 
-@pytest.mark.parametrize("found", [None, "", [], {}, {"Task": None}, {"Task": []}, "odd", 5, ["odd"]])
+@each_row("found", [None, "", [], {}, {"Task": None}, {"Task": []}, "odd", 5, ["odd"]])
 def test_a_list_that_is_none_is_empty(found: Any) -> None:
     """Missing, empty and odd values hold no objects."""
     assert objects({"TaskSet": found}, "TaskSet", "Task") == ()

@@ -16,6 +16,7 @@ from aliyun_import.errors import AccessError, RefusedError, TransientError
 from aliyun_import.sandbox.core.faults import Fault
 from aliyun_import.sandbox.server import Sandbox
 from tests.cloud import reach
+from tests.rows import each_row
 
 
 @contextmanager
@@ -52,7 +53,7 @@ def test_images_are_asked_for_in_every_status() -> None:
     assert asked[0]["RegionId"] == "cn-hangzhou"
 
 
-@pytest.mark.parametrize(("platform", "near", "far"), [("Debain", "Debian", "FreeBSD"), ("xyzzy", "FreeBSD", "")])
+@each_row(("platform", "near", "far"), [("Debain", "Debian", "FreeBSD"), ("xyzzy", "FreeBSD", "")])
 def test_a_refused_platform_is_told_the_nearest_names(platform: str, near: str, far: str) -> None:
     """The remedy has the names of the list that it resembles, or the whole list."""
     refusal = {"RequestId": "R", "Code": "InvalidPlatform.Malformed", "Message": "m"}

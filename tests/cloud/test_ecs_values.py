@@ -3,7 +3,6 @@
 from dataclasses import replace
 from typing import Any
 
-import pytest
 from aliyunsdkecs.request.v20140526.ImportImageRequest import ImportImageRequest
 
 from aliyun_import.cloud.ecs import image_of, import_request, task_of
@@ -19,6 +18,7 @@ from aliyun_import.model.request import (
     parameters,
 )
 from tests.cloud import reach
+from tests.rows import each_row
 
 WHOLE = ImportCall(
     request=ImportRequest(
@@ -127,7 +127,7 @@ def _task(**fields: Any) -> dict[str, Any]:
     return {"TaskId": "t-1", "TaskAction": "ImportImage", "TaskStatus": "Processing", **fields}
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("text", "status"),
     [
         ("Waiting", TaskStatus.WAITING),
@@ -146,7 +146,7 @@ def test_a_status_is_known_or_kept(text: str, status: TaskStatus) -> None:
     assert (task.status, task.status_text) == (status, text)
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("fields", "percent"),
     [
         ({"TaskProcess": "40%"}, 40),
@@ -165,7 +165,7 @@ def test_a_percentage_is_read_or_unknown(fields: dict[str, Any], percent: int | 
     assert task_of(_task(**fields)).percent == percent
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("value", "can"),
     [(True, True), ("True", True), ("true", True), (False, False), ("False", False), ("", None), (None, None)],
 )

@@ -6,6 +6,7 @@ import pytest
 
 from aliyun_import.cloud.endpoints import OssStyle, internal_oss_url, is_loopback, region_of_location, resolve_endpoints
 from aliyun_import.errors import UsageError
+from tests.rows import each_row
 
 
 def test_every_service_is_reached_over_https() -> None:
@@ -18,7 +19,7 @@ def test_every_service_is_reached_over_https() -> None:
     assert found.sts == "https://sts.aliyuncs.com"
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("endpoint_type", "url"),
     [
         ("internal", "https://oss-cn-hangzhou-internal.aliyuncs.com"),
@@ -36,7 +37,7 @@ def test_a_bucket_is_not_made_through_the_acceleration_endpoint() -> None:
     assert found.oss_regional == "https://oss-cn-hangzhou.aliyuncs.com"
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("region", "public", "internal"),
     [
         ("cn-hangzhou-finance", "oss-cn-hzfinance", "oss-cn-hzfinance-internal"),
@@ -96,7 +97,7 @@ def test_an_oss_endpoint_of_the_users_choice() -> None:
     assert found.oss_style is OssStyle.VIRTUAL
 
 
-@pytest.mark.parametrize("region", ["", "CN-HANGZHOU", "cn_hangzhou", "evil.example.com/", "cn-hangzhou@x", "hangzhou"])
+@each_row("region", ["", "CN-HANGZHOU", "cn_hangzhou", "evil.example.com/", "cn-hangzhou@x", "hangzhou"])
 def test_a_region_that_is_none_is_refused(region: str) -> None:
     """A region becomes part of host names, so its form is checked."""
     with pytest.raises(UsageError) as caught:
@@ -104,7 +105,7 @@ def test_a_region_that_is_none_is_refused(region: str) -> None:
     assert caught.value.code == "region-invalid"
 
 
-@pytest.mark.parametrize(
+@each_row(
     "url",
     [
         "ftp://host",
@@ -130,7 +131,7 @@ def test_an_unusable_url_is_refused_and_not_repeated(url: str) -> None:
     assert "secret" not in caught.value.summary
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("location", "region"),
     [
         ("oss-cn-hangzhou", "cn-hangzhou"),
@@ -144,7 +145,7 @@ def test_a_location_names_a_region(location: str, region: str) -> None:
     assert region_of_location(location) == region
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("url", "local"),
     [
         ("http://127.0.0.1:1", True),
@@ -162,14 +163,13 @@ def test_loopback_is_this_machine(url: str, local: bool) -> None:
     assert is_loopback(url) is local
 
 
-@pytest.mark.parametrize(
+@each_row(
     "given",
     [
         {"endpoint_url": "http://192.0.2.2:8080"},
         {"oss_endpoint": "http://oss.example.com"},
         {"overrides": {"STS": "http://sts.example.com"}},
     ],
-    ids=str,
 )
 def test_http_to_another_machine_is_refused(given: dict[str, Any]) -> None:
     """The security token and the disk would be sent unencrypted; --insecure permits it."""
@@ -180,7 +180,7 @@ def test_http_to_another_machine_is_refused(given: dict[str, Any]) -> None:
     assert "http://" in str(resolve_endpoints("cn-hangzhou", allow_insecure=True, **given))
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("url", "plain"),
     [
         ("https://[2001:db8::1]:8443/", "https://[2001:db8::1]:8443"),

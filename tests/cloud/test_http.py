@@ -12,6 +12,7 @@ from aliyun_import.cloud.transport.answer import Answer
 from aliyun_import.cloud.transport.http import HttpClient
 from aliyun_import.errors import AccessError, ConnectionLost, Interrupted, TimedOut, TransientError
 from tests.cloud import reach
+from tests.rows import each_row
 
 HEAD = b"HTTP/1.1 200 OK\r\n"
 OK = HEAD + b"Content-Length: 2\r\n\r\nok"
@@ -71,18 +72,21 @@ def test_a_request_is_what_was_signed() -> None:
     }
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("method", "answer", "body"),
     [
         ("GET", HEAD + b"Content-Length: 5\r\n\r\nhello", b"hello"),
-        ("GET", HEAD + b"Transfer-Encoding: chunked\r\n\r\n3;x=y\r\nhel\r\n2\r\nlo\r\n0\r\nT: 1\r\n\r\n", b"hello"),
-        ("GET", HEAD + b"\r\nhello", b"hello"),
+        (
+            "GET",
+            HEAD + b"Transfer-Encoding: chunked\r\n\r\n3;x=y\r\nhel\r\n2\r\nlo\r\n0\r\nT: 1\r\n\r\n",
+            b"hello",
+        ),
+        ("GET", HEAD + b"\r\nhello", b"hello"),  # until it is closed
         ("GET", b"HTTP/1.0 200 OK\r\nContent-Length: 5\r\n\r\nhello", b"hello"),
         ("GET", b"HTTP/1.1 100 Continue\r\n\r\n" + HEAD + b"Content-Length: 5\r\n\r\nhello", b"hello"),
         ("HEAD", HEAD + b"Content-Length: 4294967296\r\n\r\n", b""),
         ("DELETE", b"HTTP/1.1 204 No Content\r\n\r\n", b""),
     ],
-    ids=["length", "chunked", "until-closed", "http-1.0", "continue", "head", "no-content"],
 )
 def test_each_form_of_an_answer_is_read(method: str, answer: bytes, body: bytes) -> None:
     """A proxy may choose another form than OSS does."""
@@ -91,39 +95,23 @@ def test_each_form_of_an_answer_is_read(method: str, answer: bytes, body: bytes)
     assert (got.status, got.body) == (204 if method == "DELETE" else 200, body)
 
 
-@pytest.mark.parametrize(
+@each_row(
     "answer",
     [
-        b"",
-        b"HTTP/1.1 2",
+        b"",  # nothing
+        b"HTTP/1.1 2",  # half a line
         b"SSH-2.0-OpenSSH_9.2\r\n",
-        b"HTTP/1.1 OK\r\n\r\n",
-        HEAD + b"Content-Length: 500\r\n\r\nhello",
-        HEAD + b"Content-Length: many\r\n\r\nhello",
-        HEAD + b"Transfer-Encoding: chunked\r\n\r\nzz\r\nhello",
-        HEAD + b"".join(b"H%d: 1\r\n" % number for number in range(200)) + b"\r\n",
-        HEAD + b"H: 1\r\n" * 200 + b"\r\n",
-        HEAD + b"Content-Length: +5\r\n\r\nhello",
-        HEAD + b"Content-Length: 5\r\nContent-Length: 2\r\n\r\nhello",
-        HEAD + b"Etag: x\r\nContent-Le",
-        HEAD + b"no header\r\nContent-Length: 2\r\n\r\nok",
-        b"HTTP/1.1 103 Early Hints\r\n\r\n",
-    ],
-    ids=[
-        "nothing",
-        "half-a-line",
-        "ssh",
-        "no-status",
-        "short",
-        "no-length",
-        "no-size",
-        "endless",
-        "one-name",
-        "signed-length",
-        "two-lengths",
-        "half-a-head",
-        "no-header",
-        "not-final",
+        b"HTTP/1.1 OK\r\n\r\n",  # no status
+        HEAD + b"Content-Length: 500\r\n\r\nhello",  # short
+        HEAD + b"Content-Length: many\r\n\r\nhello",  # no length
+        HEAD + b"Transfer-Encoding: chunked\r\n\r\nzz\r\nhello",  # no size
+        HEAD + b"".join(b"H%d: 1\r\n" % number for number in range(200)) + b"\r\n",  # endless
+        HEAD + b"H: 1\r\n" * 200 + b"\r\n",  # one name again and again
+        HEAD + b"Content-Length: +5\r\n\r\nhello",  # a sign
+        HEAD + b"Content-Length: 5\r\nContent-Length: 2\r\n\r\nhello",  # two lengths
+        HEAD + b"Etag: x\r\nContent-Le",  # half a head
+        HEAD + b"no header\r\nContent-Length: 2\r\n\r\nok",  # no header
+        b"HTTP/1.1 103 Early Hints\r\n\r\n",  # not final
     ],
 )
 def test_what_is_no_answer_is_a_broken_connection(answer: bytes) -> None:
@@ -172,7 +160,7 @@ def test_an_idle_connection_is_not_used_again(monkeypatch: pytest.MonkeyPatch) -
         del client  # and its connection, on which the server waits
 
 
-@pytest.mark.parametrize("extra", [b"HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nevil", b"x" * 100_000])
+@each_row("extra", [b"HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nevil", b"x" * 100_000])
 def test_bytes_after_an_answer_are_not_the_next_answer(extra: bytes) -> None:
     """A connection with bytes beyond the answer is closed, whether they are in a buffer or still in the kernel."""
     handle, opened = counted(OK + extra, OK)
@@ -201,16 +189,15 @@ def endless(begin: bytes, piece: bytes) -> Callable[[socket.socket], None]:
     return handle
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("begin", "piece"),
     [
-        (HEAD + b"\r\n", bytes(65536)),
+        (HEAD + b"\r\n", bytes(65536)),  # until it is closed
         (HEAD + b"Content-Length: 1000000000000\r\n\r\n", bytes(65536)),
-        (HEAD + b"Transfer-Encoding: chunked\r\n\r\nffffffffff\r\n", bytes(65536)),
-        (HEAD + b"Transfer-Encoding: chunked\r\n\r\n", b"1\r\nx\r\n" * 10_000),
+        (HEAD + b"Transfer-Encoding: chunked\r\n\r\nffffffffff\r\n", bytes(65536)),  # a long chunk
+        (HEAD + b"Transfer-Encoding: chunked\r\n\r\n", b"1\r\nx\r\n" * 10_000),  # many chunks
         (b"", b"HTTP/1.1 100 Continue\r\n\r\n" * 10_000),
     ],
-    ids=["until-closed", "long", "long-chunk", "many-chunks", "continue"],
 )
 def test_an_answer_is_bounded_in_size(begin: bytes, piece: bytes) -> None:
     """A body or a head without end is a transient failure, and does not fill the memory."""

@@ -3,10 +3,9 @@
 import socket
 from contextlib import AbstractContextManager
 
-import pytest
-
 from aliyun_import.cloud import instance_metadata as metadata
 from tests.cloud import reach
+from tests.rows import each_row
 
 ON: dict[str, str] = {}
 
@@ -30,7 +29,7 @@ def _service(role: str = "builder", *, tokens: bool = True) -> AbstractContextMa
     return reach.server(handle)
 
 
-@pytest.mark.parametrize("tokens", [True, False])
+@each_row("tokens", [True, False])
 def test_the_region_of_an_instance(tokens: bool) -> None:
     """It is told with a token where the service asks for one, and without where it knows none."""
     with _service(tokens=tokens) as port:

@@ -6,7 +6,6 @@ import ssl
 from http.client import BadStatusLine
 from typing import Any
 
-import pytest
 from urllib3 import exceptions
 
 from aliyun_import.cloud.errors.network import AnswerTooLarge, Redirected, network_error
@@ -20,6 +19,7 @@ from aliyun_import.errors import (
     TransientError,
     UsageError,
 )
+from tests.rows import each_row
 
 URL = "https://oss-cn-hangzhou.aliyuncs.com"
 POOL: Any = None
@@ -34,7 +34,7 @@ def _lost(inner: Exception) -> exceptions.ProtocolError:
     return exceptions.ProtocolError("Connection aborted.", inner)
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("error", "kind", "code"),
     [
         (_caused(exceptions.NameResolutionError("h", POOL, socket.gaierror(-2, "unknown")), socket.gaierror(-2, "x")),
@@ -62,7 +62,6 @@ def _lost(inner: Exception) -> exceptions.ProtocolError:
         (exceptions.SSLError(ssl.SSLError(1, "[SSL: WRONG_VERSION_NUMBER]")), ServiceUnreachable, "tls-failed"),
         (exceptions.IncompleteRead(3, 5), ConnectionLost, "connection-lost"),
     ],
-    ids=lambda value: value if isinstance(value, str) else "",
 )  # fmt: skip
 def test_each_failure_becomes_an_error_of_its_own(error: Exception, kind: type[AliyunImportError], code: str) -> None:
     """What lies at the bottom of the chain decides; the host and the operation are named."""
@@ -75,7 +74,7 @@ def test_each_failure_becomes_an_error_of_its_own(error: Exception, kind: type[A
     assert ours.resumable is issubclass(kind, TransientError)
 
 
-@pytest.mark.parametrize(("text", "told"), [("certificate has expired", "clock"), ("self-signed", "REQUESTS_CA")])
+@each_row(("text", "told"), [("certificate has expired", "clock"), ("self-signed", "REQUESTS_CA")])
 def test_a_wrong_clock_is_another_matter_than_an_unknown_issuer(text: str, told: str) -> None:
     """What is to be repaired differs."""
     error = exceptions.SSLError(ssl.SSLCertVerificationError(1, f"certificate verify failed: {text}"))
@@ -89,7 +88,7 @@ def test_a_limit_of_this_machine_is_no_failure_of_the_network() -> None:
     assert (type(ours), ours.code) == (LocalStateError, "system-limit")
 
 
-@pytest.mark.parametrize("reason", ["WRONG_VERSION_NUMBER", "HTTP_REQUEST", "RECORD_LAYER_FAILURE"])
+@each_row("reason", ["WRONG_VERSION_NUMBER", "HTTP_REQUEST", "RECORD_LAYER_FAILURE"])
 def test_a_server_without_tls_is_a_wrong_endpoint_unless_it_is_the_vendors(reason: str) -> None:
     """There, something on the way answers in its place, which may pass."""
     error = exceptions.SSLError(ssl.SSLError(1, f"[SSL: {reason}] (_ssl.c:1000)"))

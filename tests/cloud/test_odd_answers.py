@@ -24,6 +24,7 @@ from aliyun_import.model.roles import Policy
 from aliyun_import.services.interface import Services
 from aliyun_import.services.retrying import add_retries
 from tests.cloud import reach
+from tests.rows import each_row
 from tests.steered import SteeredClock
 
 PAGE = b"<!DOCTYPE html><html><head><title>Blocked</title></head><body>Blocked by \x1b[31mpolicy {host}</body></html>"
@@ -187,7 +188,7 @@ def assert_told(error: AliyunImportError) -> None:
     json.dumps(dict(error.details))
 
 
-@pytest.mark.parametrize("name", ODD)
+@each_row("name", ODD)
 def test_an_odd_answer_to_any_operation_is_told(name: str) -> None:
     """The exit code is one of those that fit, the sentences are whole, and no success is made of a page."""
     odd, exits = ODD[name]
@@ -219,7 +220,7 @@ def busy(status: int, code: str) -> Iterator[int]:
         yield port
 
 
-@pytest.mark.parametrize(("status", "code"), BUSY)
+@each_row(("status", "code"), BUSY)
 def test_a_service_that_is_busy_is_exit_code_6(status: int, code: str) -> None:
     """HTTP 429, and 5xx without a code, are transient at each operation of each service."""
     with busy(status, code) as port:
@@ -240,7 +241,7 @@ def test_a_token_that_is_in_work_is_exit_code_6() -> None:
             assert error.exit_code is Exit.TRANSIENT, (operation, error)
 
 
-@pytest.mark.parametrize("name", ODD)
+@each_row("name", ODD)
 def test_an_odd_answer_at_first_contact_is_told_within_seconds(name: str) -> None:
     """Nothing is in progress that a long wait could save."""
     odd, exits = ODD[name]

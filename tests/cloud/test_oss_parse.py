@@ -18,6 +18,7 @@ from aliyun_import.cloud.oss.parse import (
 )
 from aliyun_import.cloud.transport.answer import Answer
 from aliyun_import.errors import TransientError
+from tests.rows import each_row
 
 THEIRS = (
     b'<?xml version="1.0"?>\n<LifecycleConfiguration><Rule><ID>%s</ID><Prefix>%s</Prefix><Status>%s</Status>'
@@ -32,26 +33,25 @@ def _theirs(
     return THEIRS % (rule_id, prefix, status, action)
 
 
-@pytest.mark.parametrize("prefix", [b"", b"aliyun", b"aliyun-import/"])
+@each_row("prefix", [b"", b"aliyun", b"aliyun-import/"])
 def test_a_rule_that_serves_is_enough(prefix: bytes) -> None:
     """One that covers the prefix and is as quick or quicker needs no other."""
     assert with_abort_rule(_theirs(prefix=prefix), prefix="aliyun-import/", days=7) is None
     assert with_abort_rule(_theirs(prefix=prefix), prefix="aliyun-import/", days=30) is None
 
 
-@pytest.mark.parametrize(
+@each_row(
     "there",
     [
         None,
         _theirs(prefix=b"other/"),
         _theirs(status=b"Disabled"),
-        _theirs(action=ABORT.replace(b"7", b"30")),
-        _theirs(action=b"<Expiration><Days>1</Days></Expiration>"),
-        _theirs(action=ABORT + b"<Tag><Key>a</Key><Value>b</Value></Tag>"),
+        _theirs(action=ABORT.replace(b"7", b"30")),  # later
+        _theirs(action=b"<Expiration><Days>1</Days></Expiration>"),  # another action
+        _theirs(action=ABORT + b"<Tag><Key>a</Key><Value>b</Value></Tag>"),  # narrowed
         _theirs(action=b"<AbortMultipartUpload><CreatedBeforeDate>2020-01-01T00:00:00.000Z</CreatedBeforeDate>"
-                b"</AbortMultipartUpload>"),
+                b"</AbortMultipartUpload>"),  # by date
     ],
-    ids=["none", "elsewhere", "disabled", "later", "another action", "narrowed", "by date"],
 )  # fmt: skip
 def test_otherwise_one_is_added_and_the_rest_is_kept(there: bytes | None) -> None:
     """What was there stays byte for byte, with elements that nobody here knows."""
@@ -80,14 +80,14 @@ def test_a_prefix_with_odd_characters() -> None:
     assert text_of(parse(made, "LifecycleConfiguration"), "Rule/Prefix") == "a&b<c>/"
 
 
-@pytest.mark.parametrize("answer", [b"", b"<html></html>", b"<LifecycleConfiguration/>"])
+@each_row("answer", [b"", b"<html></html>", b"<LifecycleConfiguration/>"])
 def test_rules_that_cannot_be_read_are_not_replaced(answer: bytes) -> None:
     """An empty answer, too: OSS has an error for a bucket without rules."""
     with pytest.raises(TransientError):
         with_abort_rule(answer, prefix="a/", days=7)
 
 
-@pytest.mark.parametrize("odd", ["", "-1", "1_0", "\u00b2", "9" * 5000, "x"])
+@each_row("odd", ["", "-1", "1_0", "\u00b2", "9" * 5000, "x"])
 def test_an_odd_number_is_an_unreadable_answer(odd: str) -> None:
     """Sizes, part numbers, lengths and CRC-64s; int() would take some and fail for others."""
     part = "<ListPartsResult><Part><PartNumber>{}</PartNumber><Size>{}</Size></Part></ListPartsResult>"
@@ -112,7 +112,7 @@ def test_a_store_without_crc64_has_none() -> None:
     assert part_of_headers(1, 5, {"x-oss-hash-crc64ecma": ""}).crc64 is None
 
 
-@pytest.mark.parametrize("body", [b"", b"\xff", b"<a", b"<?xml version='1.0' encoding='odd'?><a/>", b"<b/>"])
+@each_row("body", [b"", b"\xff", b"<a", b"<?xml version='1.0' encoding='odd'?><a/>", b"<b/>"])
 def test_what_is_no_document_is_unreadable(body: bytes) -> None:
     """Empty, binary, cut, in an odd encoding, or another document."""
     with pytest.raises(TransientError):
@@ -130,7 +130,14 @@ def test_an_error_is_read_from_body_or_header() -> None:
         assert error_fields(answer) == {}
 
 
-@pytest.mark.parametrize("markers", [["a", "a"], ["a", "b", "a"], [""]], ids=["same", "circle", "empty"])
+@each_row(
+    "markers",
+    [
+        ["a", "a"],  # same
+        ["a", "b", "a"],  # circle
+        [""],  # empty
+    ],
+)
 def test_a_list_whose_marker_does_not_move_is_unreadable(markers: list[str]) -> None:
     """It would be read for ever."""
     left = iter(markers)
@@ -145,7 +152,7 @@ def test_pages_are_read_to_the_last() -> None:
     assert all_pages(lambda marker: pages[marker.get("marker", "")]) == ["a", "b", "c"]
 
 
-@pytest.mark.parametrize("name", ["Owner", "Location", "Name"])
+@each_row("name", ["Owner", "Location", "Name"])
 def test_a_bucket_without_an_owner_or_a_place_is_no_answer(name: str) -> None:
     """It must not pass as a bucket of this account and region."""
     fields = {"Name": "disks", "Location": "oss-cn-hangzhou", "Owner": "<ID>1</ID>"}

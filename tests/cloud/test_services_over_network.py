@@ -17,6 +17,7 @@ from aliyun_import.errors import AccessError, AliyunImportError, TransientError
 from aliyun_import.sandbox.server import Sandbox
 from tests.cloud import reach
 from tests.cloud.certificate import write_certificate
+from tests.rows import each_row
 
 
 def test_a_proxy_of_the_environment_does_not_stand_before_a_sandbox(
@@ -224,16 +225,15 @@ def test_a_silent_server_times_out() -> None:
             assert caught.value.code == "timed-out"
 
 
-@pytest.mark.parametrize(
+@each_row(
     "answer",
     [
         b"HTTP/1.1 200 OK\r\nContent-Type: text/html\r\nContent-Length: 20\r\n\r\n<html>portal</html>\n",
         b"HTTP/1.1 502 Bad Gateway\r\nContent-Length: 7\r\n\r\ngateway",
         b"HTTP/1.1 302 Found\r\nLocation: http://portal.invalid/\r\nContent-Length: 0\r\n\r\n",
-        b"HTTP/1.1 200 OK\r\nContent-Length: 500\r\n\r\n<BucketInfo>",
-        b"",
+        b"HTTP/1.1 200 OK\r\nContent-Length: 500\r\n\r\n<BucketInfo>",  # cut
+        b"",  # closed
     ],
-    ids=["portal", "gateway", "redirect", "cut", "closed"],
 )
 def test_an_answer_that_is_not_the_services_is_never_taken_for_one(answer: bytes) -> None:
     """Web pages, gateways' errors, redirects and broken answers come out as errors of ours, from both SDKs."""

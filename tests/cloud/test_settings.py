@@ -10,6 +10,7 @@ import pytest
 
 from aliyun_import.cloud.transport.settings import CA_VARIABLES, ca_bundle, logged, proxy_for, tls_context
 from aliyun_import.errors import UsageError
+from tests.rows import each_row
 
 OUT = "https://oss-cn-hangzhou.aliyuncs.com"
 PROXY = "http://proxy.example.com:3128"
@@ -31,7 +32,7 @@ print(len(names))
 """
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("url", "environment", "proxy"),
     [
         (OUT, {}, ""),
@@ -85,14 +86,14 @@ def test_the_proxy_of_a_url(url: str, environment: dict[str, str], proxy: str) -
     assert proxy_for(url, environment) == proxy
 
 
-@pytest.mark.parametrize("variable", CA_VARIABLES)
+@each_row("variable", CA_VARIABLES)
 def test_the_file_of_trusted_certificates(variable: str) -> None:
     """Each of the usual variables names it."""
     assert ca_bundle({variable: "/etc/ours.pem"}) == "/etc/ours.pem"
     assert ca_bundle({variable: ""}) is None
 
 
-@pytest.mark.parametrize(
+@each_row(
     "proxy",
     [
         "socks5://me:hush@127.0.0.1:1080",

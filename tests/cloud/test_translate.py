@@ -27,6 +27,7 @@ from aliyun_import.sandbox.core.faults import Fault
 from aliyun_import.sandbox.core.rpc_errors import REFUSALS
 from aliyun_import.sandbox.server import Sandbox
 from tests.cloud import reach
+from tests.rows import each_row
 
 TOKEN = "NOT-A-TOKEN"  # as if a service repeated one
 ROWS = [(service, row) for row in TABLE for service in row.services if not row.variant]
@@ -87,10 +88,9 @@ def _provoke(cloud: Sandbox, service: str, row: ErrorMapping) -> AliyunImportErr
     return caught.value
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("service", "row"),
     [one for one in ROWS if one[1].service_code != "EntityAlreadyExists.Role.Policy"],
-    ids=lambda value: value.service_code if isinstance(value, ErrorMapping) else value,
 )
 def test_each_answer_becomes_its_error(service: str, row: ErrorMapping, cloud: Sandbox) -> None:
     """Kind, code, sentence and remedy are the row's with real values in; the service's words stay, its secrets not."""
@@ -108,10 +108,9 @@ def test_each_answer_becomes_its_error(service: str, row: ErrorMapping, cloud: S
     assert (error.remedy is None) == (row.remedy is None)
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("service", "row"),
     [one for one in ROWS if one[0] != "OSS"],
-    ids=lambda value: value.service_code if isinstance(value, ErrorMapping) else value,
 )
 def test_an_rpc_answer_in_xml_becomes_the_same(service: str, row: ErrorMapping) -> None:
     """A gateway that answers in XML although JSON was asked for is understood."""
@@ -125,10 +124,10 @@ def test_an_rpc_answer_in_xml_becomes_the_same(service: str, row: ErrorMapping) 
     assert "Words." in str(error.cause)
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("status", "kind"), [(400, RefusedError), (403, PermissionDenied), (429, TransientError), (502, TransientError)]
 )
-@pytest.mark.parametrize("body", ["<Error><Code/><Message/></Error>", "<Error/>", "", "<html>Bad gateway</html>"])
+@each_row("body", ["<Error><Code/><Message/></Error>", "<Error/>", "", "<html>Bad gateway</html>"])
 def test_an_answer_of_oss_without_a_code_is_an_error_of_its_status(
     status: int, kind: type[AliyunImportError], body: str
 ) -> None:
@@ -154,13 +153,13 @@ def test_no_row_is_there_twice() -> None:
     assert len(keys) == len(set(keys))
 
 
-@pytest.mark.parametrize("code", OSS_CODES.split())
+@each_row("code", OSS_CODES.split())
 def test_every_published_code_of_oss_has_a_row(code: str) -> None:
     """Nothing that the documents list falls to the default."""
     assert [row for row in TABLE if row.service_code == code and "OSS" in row.services]
 
 
-@pytest.mark.parametrize("service", ["ECS", "RAM", "STS"])
+@each_row("service", ["ECS", "RAM", "STS"])
 def test_no_code_is_lost(service: str) -> None:
     """A code without a row, too, is an error that is no bug, with the code and the status."""
     for code, (status, message) in REFUSALS.items():
@@ -180,7 +179,7 @@ def test_no_code_is_lost(service: str) -> None:
         assert f"with {code} (HTTP {status})" in str(error.cause)
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("service", "status", "code", "kind", "ours"),
     [
         ("ECS", 400, "Throttling.Unheard", Throttled, "throttled"),
@@ -227,7 +226,7 @@ def test_braces_in_the_services_words_are_only_words() -> None:
     assert "{bucket} {0}" in str(error.cause)
 
 
-@pytest.mark.parametrize("row", [*TABLE, None], ids=lambda row: f"{row.service_code} {row.variant}" if row else "none")
+@each_row("row", [*TABLE, None])
 def test_unknown_values_leave_no_trace(row: ErrorMapping | None) -> None:
     """Without a message, an action or any operand, each sentence is still one: no placeholder, no gap."""
     error = translate(

@@ -2,14 +2,13 @@
 
 import inspect
 
-import pytest
-
 from aliyun_import.services.interface import ImageService, ObjectStore, RoleService
 from tests.image.scripted import ScriptedImages, ScriptedRoles
+from tests.rows import each_row
 from tests.upload.scripted_store import ScriptedStore
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("double", "protocol"), [(ScriptedImages, ImageService), (ScriptedRoles, RoleService), (ScriptedStore, ObjectStore)]
 )
 def test_a_double_has_the_signatures_of_its_protocol(double: type, protocol: type) -> None:

@@ -8,6 +8,7 @@ import pytest
 from aliyun_import.sandbox.core.state import Settings
 from aliyun_import.sandbox.server import Sandbox
 from tests.docs.page import DOCS, ROOT, Reader, blocks, has_commands, steps_of
+from tests.rows import each_row
 
 PAGES = [page for page in sorted(DOCS.rglob("*.md")) if blocks(page, "sh")]
 DISKS = "aliyun-import sandbox disk disk.raw >/dev/null && aliyun-import sandbox disk golden.raw >/dev/null\n"
@@ -41,7 +42,7 @@ def test_commands_stand_in_blocks_of_the_shell() -> None:
     assert found == {"index.md", "commands.md", "zh/index.md"}
 
 
-@pytest.mark.parametrize("name", ["quickstart.md", "first-image.md"])
+@each_row("name", ["quickstart.md", "first-image.md"])
 def test_a_chinese_page_has_the_commands_of_the_english_one(name: str) -> None:
     """Block by block."""
     assert blocks(DOCS / "zh" / name, "sh") == blocks(DOCS / name, "sh")
@@ -52,7 +53,7 @@ def _anchors(page: Path) -> set[str]:
     return {re.sub(r"[^\w\s-]", "", head.lower()).strip().replace(" ", "-") for head in heads}
 
 
-@pytest.mark.parametrize("page", sorted(DOCS.rglob("*.md")), ids=lambda page: str(page.relative_to(DOCS)))
+@each_row("page", sorted(DOCS.rglob("*.md")))
 def test_the_links_of_a_page_lead_somewhere(page: Path) -> None:
     """To files that exist, and to heads that are there; the site is built with the same check."""
     for target in re.findall(r"\]\(([^)\s]+)\)", page.read_text()):

@@ -6,10 +6,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import click
-import pytest
 
 from aliyun_import.cli.main import app
 from tests.docs.page import DOCS, ROOT
+from tests.rows import each_row
 
 PAGES = [ROOT / "README.md", *sorted(path for path in DOCS.rglob("*.md") if path.name != "changelog.md")]
 # Code of a page: spans, and lines of blocks.
@@ -46,7 +46,7 @@ def every_option() -> set[str]:
     return found
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+@each_row("page", PAGES)
 def test_the_calls_of_a_page_have_commands_and_options_that_exist(page: Path) -> None:
     """In blocks and in sentences; of a call to another program behind `--`, only the first part is ours."""
     unknown = []
@@ -67,7 +67,7 @@ def test_the_calls_of_a_page_have_commands_and_options_that_exist(page: Path) ->
     assert unknown == []
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+@each_row("page", PAGES)
 def test_the_options_that_a_page_explains_exist(page: Path) -> None:
     """A span of code that begins with an option names one of this tool."""
     known = every_option()

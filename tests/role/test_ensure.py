@@ -25,6 +25,7 @@ from aliyun_import.role.spec import (
 )
 from aliyun_import.services.retrying import with_retries
 from tests.image.scripted import Heard, ScriptedRoles, lost, no_right
+from tests.rows import each_row
 from tests.steered import SteeredClock
 
 NAME = OSS_ROLE.default_name
@@ -229,7 +230,7 @@ def test_wrong_credentials_are_no_warning() -> None:
     assert caught.value.code == "credentials-rejected"
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("roles", "what", "command"),
     [
         (ScriptedRoles(), "create_role", "aliyun ram CreateRole"),

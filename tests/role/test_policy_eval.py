@@ -6,6 +6,7 @@ import pytest
 
 from aliyun_import.role import policy_eval as policy
 from aliyun_import.role.policy_eval import Decision
+from tests.rows import each_row
 
 ACTIONS = ("oss:GetObject", "oss:GetBucketLocation", "oss:GetBucketInfo")
 
@@ -36,7 +37,7 @@ def permitted(*statements: dict[str, object], action: str = "oss:GetObject", buc
     return policy.permits([document(*statements)], action, bucket=bucket, key="aliyun-import/disk.raw")
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("trust", "expected"),
     [
         (policy.trust_policy(), Decision.YES),
@@ -85,7 +86,7 @@ def test_what_cannot_be_read_is_not_extended() -> None:
         policy.extended("garbage")
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("statements", "expected"),
     [
         ([allow("oss:GetObject")], Decision.YES),

@@ -17,6 +17,7 @@ from aliyun_import.services.interface import (
     Services,
 )
 from aliyun_import.services.retrying import add_retries, without_retries
+from tests.rows import each_row
 from tests.steered import SteeredClock
 
 PROTOCOLS = {
@@ -73,7 +74,7 @@ def arguments_of(field: str, name: str) -> tuple[list[str], dict[str, str]]:
     return positional, {one.name: one.name for one in parameters if one.kind is one.KEYWORD_ONLY}
 
 
-@pytest.mark.parametrize(("field", "name"), CALLS)
+@each_row(("field", "name"), CALLS)
 def test_each_call_passes_its_arguments_and_is_repeated_or_not(field: str, name: str) -> None:
     """All calls are repeated, except those whose callers know better when to."""
     flaky, services = flaky_services()

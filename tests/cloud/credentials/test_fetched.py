@@ -13,6 +13,7 @@ from aliyun_import.cloud.credentials import fetched
 from aliyun_import.cloud.credentials.keys import Keys
 from aliyun_import.errors import AccessError, AliyunImportError, ServiceUnreachable, UsageError
 from tests.cloud import reach
+from tests.rows import each_row
 
 FIELDS = {"AccessKeyId": "STS.fake", "AccessKeySecret": "fake-secret", "SecurityToken": "fake-token"}
 GOOD = {"Code": "Success", **FIELDS, "Expiration": "2099-01-01T00:00:00Z"}
@@ -48,7 +49,7 @@ def test_the_keys_of_a_uri() -> None:
     assert keys_from(200, json.dumps(bare).encode()) == found._replace(token=None, expires_s=None)
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("status", "body"),
     [
         (500, b"busy"),
@@ -71,7 +72,7 @@ def test_a_source_that_is_out_of_order_is_a_transient_failure(status: int, body:
     assert f"HTTP {status}" in str(error.cause)
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("status", "body", "told"),
     [
         (404, b"", "HTTP 404"),
@@ -92,7 +93,7 @@ def test_a_source_that_gives_no_keys_is_to_be_repaired(status: int, body: bytes,
     assert "STS.fake" not in str(error.cause)
 
 
-@pytest.mark.parametrize("length", [10, 1 << 40])
+@each_row("length", [10, 1 << 40])
 def test_an_answer_that_breaks_off_or_has_no_bounds(length: int) -> None:
     """Neither is waited for nor taken."""
     error = keys_from(200, b"{", length=length)
@@ -109,9 +110,7 @@ def test_a_source_that_is_not_there() -> None:
     assert "refused the connection" in str(caught.value.cause)
 
 
-@pytest.mark.parametrize(
-    "address", ["", "ftp://host/keys", "http://", "http://h:port/", "http://h/a b", "http://h/a\nb"]
-)
+@each_row("address", ["", "ftp://host/keys", "http://", "http://h:port/", "http://h/a b", "http://h/a\nb"])
 def test_an_address_that_can_not_be_asked(address: str) -> None:
     """It is a setting to correct, and its value is not repeated."""
     with pytest.raises(UsageError) as caught:

@@ -18,6 +18,7 @@ from aliyun_import.errors import AccessError, TransientError
 from tests.cloud import reach
 from tests.cloud.certificate import write_certificate
 from tests.cloud.credentials.test_source import OFF, configure
+from tests.rows import each_row
 
 KEYS = {"AccessKeyId": "STS.fake", "AccessKeySecret": "fake-secret", "SecurityToken": "fake-token"}
 GIVEN = json.dumps({"RequestId": "R-1", "Credentials": {**KEYS, "Expiration": "2099-01-01T00:00:00Z"}}).encode()
@@ -128,7 +129,7 @@ def test_a_token_is_exchanged_in_the_body_and_read_each_time(tmp_path: Path, mon
     assert b"first" not in b"".join(sts.heads)
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("status", "body", "kind"),
     [
         (500, b"", TransientError),

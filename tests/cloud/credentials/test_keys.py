@@ -6,6 +6,7 @@ import pytest
 
 from aliyun_import.cloud.credentials.keys import KeyCache, Keys, refused, unreachable
 from aliyun_import.errors import AccessError, AliyunImportError, TransientError
+from tests.rows import each_row
 
 NOW_S = 1_700_000_000.0
 
@@ -39,7 +40,7 @@ class Source:
             yield
 
 
-@pytest.mark.parametrize(("life_s", "renewed_after_s"), [(900.0, 675.0), (3600.0, 3300.0), (21600.0, 21300.0)])
+@each_row(("life_s", "renewed_after_s"), [(900.0, 675.0), (3600.0, 3300.0), (21600.0, 21300.0)])
 def test_keys_are_renewed_when_a_quarter_of_their_life_is_left(life_s: float, renewed_after_s: float) -> None:
     """But not earlier than five minutes before their end, and not at each request."""
     source = Source(life_s)
@@ -51,7 +52,7 @@ def test_keys_are_renewed_when_a_quarter_of_their_life_is_left(life_s: float, re
     assert cache.get().key_id == cache.get().key_id == "id-2"
 
 
-@pytest.mark.parametrize("fault", [unreachable("the source", "HTTP 500."), refused("the source", "HTTP 403.")])
+@each_row("fault", [unreachable("the source", "HTTP 500."), refused("the source", "HTTP 403.")])
 def test_a_failed_renewal_does_not_matter_while_the_keys_are_good(fault: AliyunImportError) -> None:
     """The keys at hand are used, the source is asked again at intervals, and its error counts at their end."""
     source = Source(900.0)

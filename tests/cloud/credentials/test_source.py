@@ -16,6 +16,7 @@ from aliyun_import.cloud.credentials.source import Credentials, load_credentials
 from aliyun_import.errors import AccessError
 from aliyun_import.redact import conceal
 from tests.cloud import reach
+from tests.rows import each_row
 
 # No test may wait for the metadata service of a cloud that is not there.
 OFF = {"ALIBABA_CLOUD_ECS_METADATA_DISABLED": "true"}
@@ -44,7 +45,7 @@ def test_the_environment_comes_first(tmp_path: Path) -> None:
     assert "ALIBABA_CLOUD_ACCESS_KEY_ID" in source.describe()
 
 
-@pytest.mark.parametrize("prefix", ["ALIBABA_CLOUD_", "ALIBABACLOUD_", "ALICLOUD_"])
+@each_row("prefix", ["ALIBABA_CLOUD_", "ALIBABACLOUD_", "ALICLOUD_"])
 def test_the_vendors_spellings_of_the_variables(prefix: str, tmp_path: Path) -> None:
     """Each of them is read, a token included."""
     names = {"ACCESS_KEY_ID": "i", "ACCESS_KEY_SECRET": "s", "SECURITY_TOKEN": "t"}
@@ -105,7 +106,7 @@ def test_half_a_key_is_named(tmp_path: Path) -> None:
     assert "ALIBABA_CLOUD_ACCESS_KEY_SECRET is not" in str(caught.value.cause)
 
 
-@pytest.mark.parametrize("mode", ["CredentialsURI", "RsaKeyPair", "RamRoleArnWithRoleName", "BearerToken"])
+@each_row("mode", ["CredentialsURI", "RsaKeyPair", "RamRoleArnWithRoleName", "BearerToken"])
 def test_a_mode_that_cannot_be_used_is_named(mode: str, tmp_path: Path) -> None:
     """The error names the mode and the file, whether the profile was asked for or is the current one."""
     path = configure(tmp_path, profile(mode=mode))
@@ -144,7 +145,7 @@ def test_an_empty_profile(tmp_path: Path) -> None:
     assert caught.value.code == "profile-incomplete"
 
 
-@pytest.mark.parametrize("text", ["{", '"a"', "[]", '{"profiles": 5}', '{"access_key_secret": "hush", '])
+@each_row("text", ["{", '"a"', "[]", '{"profiles": 5}', '{"access_key_secret": "hush", '])
 def test_a_damaged_file_is_named_and_not_repeated(text: str, tmp_path: Path) -> None:
     """Whatever stands in it, the file is named or passed over, and its text is in no message."""
     path = configure(tmp_path)

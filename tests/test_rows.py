@@ -1,0 +1,39 @@
+"""Tests of tables of cases: every wrong row is named, and a test gets the fixtures that it asks for."""
+
+from pathlib import Path
+
+import pytest
+
+from tests.rows import each_row
+
+
+def test_every_wrong_row_is_named() -> None:
+    """Whether an assertion fails, an error comes out, or one is missing; the rows after it are checked too."""
+
+    @each_row(("number", "expected"), [(1, 1), (2, 3), (4, 4), (5, 6)])
+    def equal(number: int, expected: int) -> None:
+        assert number == expected
+
+    @each_row("text", ["1", "2", "x"])
+    def no_number(text: str) -> None:
+        with pytest.raises(ValueError, match="invalid"):
+            int(text)
+
+    with pytest.raises(ExceptionGroup, match="wrong in 2 of 4 rows") as caught:
+        equal()
+    assert [error.__notes__ for error in caught.value.exceptions] == [["in the row 2, 3"], ["in the row 5, 6"]]
+    with pytest.raises(BaseExceptionGroup, match="wrong in 2 of 3 rows"):
+        no_number()
+
+
+def test_a_table_without_rows_is_refused() -> None:
+    """Its test could not fail."""
+    with pytest.raises(ValueError, match="no rows"):
+        each_row("text", [])
+
+
+@each_row("name", ["a", "b"])
+def test_a_row_is_passed_beside_the_fixtures(name: str, tmp_path: Path) -> None:
+    """All rows share them."""
+    (tmp_path / name).touch()
+    assert (tmp_path / "a").exists()
