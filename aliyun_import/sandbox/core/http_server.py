@@ -2,8 +2,8 @@
 
 It is built on the standard library's `http.server`: the request target arrives unchanged (OSS keys carry %2F), the
 operation reads the body itself, each connection has its own thread, so that a call delayed by a fault blocks no other,
-and stopping, which a fixture pays at every test, takes one poll of the accepting loop. Cheroot, tried beside it, has a
-fixed pool of workers, decodes the target, and waits for its selector at the end.
+and stopping, which a fixture pays at every test, takes one poll of the accepting loop at most. Cheroot, tried beside
+it, has a fixed pool of workers, decodes the target, and waits for its selector at the end.
 """
 
 import contextlib
@@ -207,7 +207,7 @@ class WireServer(socketserver.ThreadingMixIn, socketserver.TCPServer):
         except OSError:
             self.server_close()
             raise
-        # 20 ms: the longest time that stopping takes, for fifty idle wake-ups a second.
+        # 20 ms: the longest time that stopping takes where it does not wake the loop, for fifty idle wake-ups a second.
         self._loop = threading.Thread(target=self.serve_forever, args=(0.02,), name="sandbox", daemon=True)
         self._loop.start()
 
@@ -268,6 +268,9 @@ class WireServer(socketserver.ThreadingMixIn, socketserver.TCPServer):
 
     def stop(self) -> None:
         """Stop listening, drop every connection, wait for the threads."""
+        # On Linux it wakes the accepting loop (0.3 ms in place of 20 ms); elsewhere it may be an error.
+        with contextlib.suppress(OSError):
+            self.socket.shutdown(socket.SHUT_RDWR)
         self.shutdown()
         self.server_close()
         self._loop.join()
