@@ -130,11 +130,11 @@ def parse_pairs(text: str) -> tuple[tuple[str, str], ...]:
     return tuple((unquote_plus(name), unquote_plus(value)) for name, _, value in fields)
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(eq=False)
 class Request:
     """One request. `target` is that of the request line, undecoded.
 
-    The router sets `call`, what the request asks for, and `fault`, the fault that strikes it.
+    The router sets `id`, `call` (what the request asks for) and `fault` (the fault that applies to it).
     """
 
     method: str

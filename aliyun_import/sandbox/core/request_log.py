@@ -4,6 +4,7 @@ import re
 import threading
 from collections import deque
 from dataclasses import dataclass
+from functools import lru_cache
 from urllib.parse import unquote_plus
 
 MAX_ENTRIES = 20_000  # about 10 MB; older entries are dropped
@@ -74,6 +75,7 @@ def _pairs(query: str) -> list[tuple[str, str, str]]:
     return [field.partition("=") for field in query.split("&")]
 
 
+@lru_cache(1024)
 def _is_secret(name: str) -> bool:
     plain = re.sub(r"[^a-z0-9]", "", unquote_plus(name).lower())
     return _SECRET.search(plain) is not None and _HARMLESS.search(plain) is None

@@ -10,7 +10,6 @@ import re
 import secrets
 import threading
 from collections.abc import Callable, Mapping
-from dataclasses import replace
 from types import MappingProxyType
 from typing import Protocol
 
@@ -77,13 +76,13 @@ class Router:
     def serve(self, request: Request, send: Send) -> None:
         """Answer one request; raises ConnectionCutError when the connection must be dropped instead."""
         number = next(self._numbers)
-        request = replace(request, id=f"SANDBOX-{self._life}-{number:010X}")
+        request.id = f"SANDBOX-{self._life}-{number:010X}"
         try:
             call = identify(self._state, request)
         except BodyTooLargeError:
             call = Call(service="rpc", operation="unknown")
         fault = None if call.service == "control" else self._state.faults.strike(call)
-        request = replace(request, call=call, fault=fault)
+        request.call, request.fault = call, fault
         try:
             answer = self._kept_answer(request, call, fault)
             if fault is not None and fault.effect == "lose-answer":
