@@ -45,12 +45,13 @@ def boot_test(
     and "qemu-failed", and Interrupted.
     """
     context, options, report = system_context(emit=on_event, cancel=cancel), options or BootOptions(), checked.report
+    path = report.path
     with ExitStack() as stack:
         if needs_preparing(report) and format_named(report.container).upload is Upload.UNPACKED:
-            unpacked = stack.enter_context(prepare(report.path, report, work_dir=options.work_dir, emit=on_event))
-            checked = check_disk(unpacked)
-        request = ImportRequest(region="", name="", disks=(DiskRequest(path=checked.report.path),))
-        subject = subject_of(checked.report, checked.parameters.merged_into(request), name=str(report.path))
+            path = stack.enter_context(prepare(path, report, work_dir=options.work_dir, emit=on_event))
+            checked = check_disk(path, name=report.path)
+        request = ImportRequest(region="", name="", disks=(DiskRequest(path=path),))
+        subject = subject_of(path, checked.report, checked.parameters.merged_into(request))
         return run_boot_test(subject, options, context)
 
 

@@ -52,8 +52,9 @@ class BootOptions:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BootSubject:
-    """The disk of a boot test, and how the import would start it."""
+    """The disk of a boot test, which is in the file `path`, and how the import would start it."""
 
+    path: Path
     report: DiskReport
     boot_mode: BootMode
     architecture: Architecture
@@ -61,18 +62,16 @@ class BootSubject:
     size_gib: int
     is_windows: bool = False
     has_cloud_init: bool = False
-    name: str = ""
 
 
-def subject_of(report: DiskReport, request: ImportRequest, *, name: str = "") -> BootSubject:
+def subject_of(path: Path, report: DiskReport, request: ImportRequest) -> BootSubject:
     """Return the subject of a disk with the parameters of its import; what is unknown is the service's default.
 
-    `name` is the path for people, where it is another than that of the report. Raises DiskError
-    "boot-test-impossible" for a disk that can't be read.
+    Raises DiskError "boot-test-impossible" for a disk that can't be read.
     """
     if not report.virtual_bytes or format_named(report.container).upload is Upload.NEVER:
         raise DiskError(
-            f"{name or report.path} contains no disk that can be started.",
+            f"{report.path} contains no disk that can be started.",
             code="boot-test-impossible",
             remedy="Repair what the other findings name first.",
         )
@@ -80,6 +79,7 @@ def subject_of(report: DiskReport, request: ImportRequest, *, name: str = "") ->
     is_arm = architecture is Architecture.ARM64
     cloud_init = report.guest.cloud_init if report.guest is not None else None
     return BootSubject(
+        path=path,
         report=report,
         boot_mode=(request.boot_mode or (BootMode.UEFI if is_arm else BootMode.BIOS)).started_as,
         architecture=architecture,
@@ -87,7 +87,6 @@ def subject_of(report: DiskReport, request: ImportRequest, *, name: str = "") ->
         size_gib=request.disks[0].size_gib or -(-report.virtual_bytes // GIB),
         is_windows=request.os_type is OsType.WINDOWS,
         has_cloud_init=cloud_init is not None and cloud_init.enabled is not False,
-        name=name or str(report.path),
     )
 
 
@@ -103,7 +102,7 @@ def boot_test(subject: BootSubject, options: BootOptions, context: Context) -> B
     with ExitStack() as stack:
         log = _Log(options.log)
         stack.callback(log.close)
-        disk = stack.enter_context(open_subject(subject.report))
+        disk = stack.enter_context(open_subject(subject))
         accelerator, why_not = choose_accelerator(subject.architecture)
         if why_not:
             context.emit(Noted(message=f"The guest is emulated, which is slow: {why_not}."))
@@ -118,22 +117,22 @@ def boot_test(subject: BootSubject, options: BootOptions, context: Context) -> B
 
 
 @contextmanager
-def open_subject(report: DiskReport) -> Iterator[Reader]:
+def open_subject(subject: BootSubject) -> Iterator[Reader]:
     """Open the disk in a file, whatever its container: read-only, by the readers of this tool. Raises DiskError."""
-    path = report.path
+    path, name = subject.path, subject.report.path
     with ExitStack() as stack:
         try:
             file = stack.enter_context(FileReader(path))
             folder = stack.enter_context(Folder(path))
             opened = open_container(file, path, neighbours=folder.neighbour)
             if opened.container.upload is Upload.CONVERTED:
-                ensure_whole(path, opened.container)
+                ensure_whole(path, opened.container, name=name)
                 yield stack.enter_context(open_nbd(description(path, opened.container)))
                 return
         except (OSError, ReadProblem) as error:
-            raise _unreadable(path, error) from error
+            raise _unreadable(name, error) from error
         if opened.disk is None:
-            raise _unreadable(path, None)
+            raise _unreadable(name, None)
         yield opened.disk
 
 
@@ -241,9 +240,9 @@ class _Watcher:
             memory_mib=memory_mib(),
         )
         kind = f"{machine.boot_mode}, {bus}, {accelerator}"
-        self._log.write(f"# {self._subject.name}: {kind}\n".encode())
+        self._log.write(f"# {self._subject.report.path}: {kind}\n".encode())
         with (
-            self._context.stage("boot", f"{self._subject.name} ({kind}): its own code runs, shut in") as stage,
+            self._context.stage("boot", f"{self._subject.report.path} ({kind}): its own code runs, shut in") as stage,
             start_guest(machine, self._disk, size_bytes=self._subject.size_gib * GIB) as guest,
         ):
             guest.log = self._log.write
@@ -271,7 +270,7 @@ class _Watcher:
         line = guest.console.last_line or next(reversed(lines_of(seen.screen)), "")
         self._context.emit(
             BootProgress(
-                disk=self._subject.name,
+                disk=str(self._subject.report.path),
                 bus=machine.bus,
                 elapsed_s=round(seen.elapsed_s, 1),
                 timeout_s=self._options.timeout_s,

@@ -264,17 +264,20 @@ class CheckResult:
         return not any(finding.severity is Severity.BLOCKS for finding in self.findings)
 
 
-def check_disk(path: Path, *, is_data_disk: bool = False, skip_checks: Collection[str] = ()) -> CheckResult:
+def check_disk(
+    path: Path, *, name: Path | None = None, is_data_disk: bool = False, skip_checks: Collection[str] = ()
+) -> CheckResult:
     """Inspect a disk and apply every check to it; findings of `skip_checks` are left out.
 
-    Raises DiskError for a file that can't be opened or read, and UsageError "unknown-check".
+    `name` is the file that the user named, if it is not this one. Raises DiskError for a file that can't be opened or
+    read, and UsageError "unknown-check".
     """
     refuse_unknown_ids(skip_checks)
     disk = DiskRequest(path=path)
     # A data disk is the second disk of an image; its first disk is not inspected.
     disks, index = ((disk, disk), 1) if is_data_disk else ((disk,), 0)
     request = ImportRequest(region="", name="", disks=disks)
-    report = inspect_disk(path)
+    report = inspect_disk(path, name=name)
     findings = run_disk_checks(report, request, index=index)
     return CheckResult(
         report=report,

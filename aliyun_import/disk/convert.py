@@ -155,7 +155,7 @@ def _make(path: Path, report: DiskReport, target: Path, *, emit: Emit) -> None:
         if container.upload is Upload.UNPACKED:
             _unpack(path, report, part)
         elif container.upload is Upload.CONVERTED:
-            _convert(path, container, part, least_bytes=min(report.file_bytes, report.virtual_bytes or 0))
+            _convert(path, container, part, name=path, least_bytes=min(report.file_bytes, report.virtual_bytes or 0))
         else:
             _rebuild(path, report, part)
         if _states(path, report) != before:
@@ -245,11 +245,11 @@ def is_alive(process: int) -> bool:
     return True
 
 
-def _convert(path: Path, container: ContainerFormat, part: Path, *, least_bytes: int) -> None:
+def _convert(path: Path, container: ContainerFormat, part: Path, *, name: Path, least_bytes: int) -> None:
     require_space(part.parent, least_bytes)
     # Created here and not by qemu-img, so that no other user can read it.
     os.close(os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
-    convert_to_raw(path, container, target=part, while_waiting=partial(require_space, part.parent, 0))
+    convert_to_raw(path, container, name=name, target=part, while_waiting=partial(require_space, part.parent, 0))
 
 
 def _unpack(path: Path, report: DiskReport, part: Path) -> None:
@@ -258,12 +258,14 @@ def _unpack(path: Path, report: DiskReport, part: Path) -> None:
         write_sparse(unpacked_file(path, format_named(report.container)), part)
     except ReadProblem as problem:
         raise unpack_failed(path, problem.message) from problem
-    inner = inspect_disk(part)
+    name = path.with_suffix("")  # that of the content, where the user unpacks it
+    inner = inspect_disk(part, name=name)
     container = format_named(inner.container)
     if container.upload is Upload.CONVERTED:
         second = part.with_name(f"{part.name}.second")
         try:
-            _convert(part, container, second, least_bytes=min(inner.file_bytes, inner.virtual_bytes or 0))
+            least_bytes = min(inner.file_bytes, inner.virtual_bytes or 0)
+            _convert(part, container, second, name=name, least_bytes=least_bytes)
             second.rename(part)
         finally:
             second.unlink(missing_ok=True)

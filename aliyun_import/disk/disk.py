@@ -35,13 +35,17 @@ SAMPLE_SPOT_BYTES = 4 * KIB
 class Disk:
     """An open disk. All reads are positional, so that threads can share it; `close` ends them all.
 
-    `size_bytes` is the size of the file, or of its content if that is read (see `as_sent`). `most_readers` is how many
-    threads can read at the same time without hindering each other, None for any number.
+    `name` is the file that the user named: another one than `path` if this disk was converted from it. `size_bytes` is
+    the size of the file, or of its content if that is read (see `as_sent`). `most_readers` is how many threads can read
+    at the same time without hindering each other, None for any number.
     """
 
-    def __init__(self, path: Path, file: FileReader, content: BlockReader | None = None) -> None:
+    def __init__(
+        self, path: Path, file: FileReader, content: BlockReader | None = None, *, name: Path | None = None
+    ) -> None:
         """Take an open file, and the reader of its content when it is compressed in blocks."""
         self.path = path
+        self.name = name or path
         self.size_bytes = file.size if content is None else content.size
         # A reader needs the next block while the current one is used, and copies may be proven at the same time.
         self.most_readers = None if content is None else content.most_kept // 2
@@ -58,7 +62,7 @@ class Disk:
         """
         if self._content is not None:
             content = self._content
-            data = _unpacking(self.path, self._file, lambda: content.pread(offset, len(buffer)))
+            data = _unpacking(self, self._file, lambda: content.pread(offset, len(buffer)))
             if len(data) != len(buffer):
                 raise unpack_failed(self.path, f"the disk in it ends at byte {self.size_bytes}")
             buffer[:] = data
@@ -68,9 +72,9 @@ class Disk:
             try:
                 count = os.preadv(self._file.fileno(), [buffer[filled:]], offset + filled)
             except OSError as error:
-                raise _read_failed(self.path, offset + filled, error) from error
+                raise _read_failed(self, offset + filled, error) from error
             if count == 0:
-                raise _truncated(self.path, offset + filled, self.size_bytes)
+                raise _truncated(self, offset + filled, self.size_bytes)
             filled += count
 
     def read(self, offset: int, length: int) -> bytes:
@@ -101,8 +105,13 @@ class Disk:
                 allocated_bytes=status.st_blocks * 512,
             )
         except OSError as error:
-            raise _read_failed(self.path, 0, error) from error
+            raise _read_failed(self, 0, error) from error
         return whole if self.distrust else extents
+
+    @property
+    def described(self) -> str:
+        """The file that is read, for errors about it: its path, and what it was converted from."""
+        return str(self.path) if self.name == self.path else f"{self.path}, converted from {self.name},"
 
     @property
     def unread_bytes(self) -> int:
@@ -121,11 +130,11 @@ class Disk:
         file.
         """
         file = self._file
-        container = _unpacking(self.path, file, lambda: identify(file))
+        container = _unpacking(self, file, lambda: identify(file))
         if container.compression is None:
             return self
-        blocks = _unpacking(self.path, file, lambda: open_blocks(file, container, kept_bytes=KEPT_FOR_MANY_BYTES))
-        return Disk(self.path, file, blocks)
+        blocks = _unpacking(self, file, lambda: open_blocks(file, container, kept_bytes=KEPT_FOR_MANY_BYTES))
+        return Disk(self.path, file, blocks, name=self.name)
 
     def refuse_changed(self) -> None:
         """Raise DiskChanged if the path names another file than was opened, or the file was written to since then."""
@@ -135,7 +144,7 @@ class Disk:
             identity = ()
         if self._identity and identity != self._identity:
             raise DiskChanged(
-                f"{self.path} changed since it was inspected.",
+                f"{self.described} changed since it was inspected.",
                 code="disk-changed",
                 cause="The file was replaced, removed or written to meanwhile.",
                 remedy="Stop what writes to it, and run the same command again.",
@@ -151,7 +160,7 @@ class Disk:
             status = os.fstat(self._file.fileno())
             file_bytes = os.lseek(self._file.fileno(), 0, os.SEEK_END)
         except OSError as error:
-            raise _read_failed(self.path, 0, error) from error
+            raise _read_failed(self, 0, error) from error
         if self._file.size == 0:
             raise DiskEmpty(
                 f"The disk {self.path} is empty.",
@@ -159,7 +168,7 @@ class Disk:
                 remedy=f"Check how {self.path} was written: an image has at least a boot sector.",
             )
         if file_bytes < self._file.size:
-            raise _truncated(self.path, file_bytes, self._file.size)
+            raise _truncated(self, file_bytes, self._file.size)
         is_block = stat.S_ISBLK(status.st_mode)
         number = f"{os.major(status.st_dev)}:{os.minor(status.st_dev)}"
         has_ctime = not is_block and keeps_ctime(number, read_mounts())
@@ -213,8 +222,12 @@ class OpenDisks(ExitStack):
     def __getitem__(self, path: Path) -> Disk:
         """Return the open disk. Raises as `open_disk`."""
         if path not in self._disks:
-            self._disks[path] = self.enter_context(open_disk(path))
+            self.open(path)
         return self._disks[path]
+
+    def open(self, path: Path, *, name: Path | None = None) -> None:
+        """Open a disk; one that was converted by the name of its source. Raises as `open_disk`."""
+        self._disks[path] = self.enter_context(open_disk(path, name=name))
 
 
 def sample_ranges(size_bytes: int) -> tuple[tuple[int, int], ...]:
@@ -227,8 +240,10 @@ def sample_ranges(size_bytes: int) -> tuple[tuple[int, int], ...]:
     return ((0, SAMPLE_HEAD_BYTES), *spots, (tail, SAMPLE_TAIL_BYTES))
 
 
-def open_disk(path: Path) -> Disk:
+def open_disk(path: Path, *, name: Path | None = None) -> Disk:
     """Open the bytes of a file or block device as they are. Symbolic links are followed (/dev/disk/by-id has them).
+
+    `name` is the file that the user named, if it is not this one.
 
     Raises DiskError: "disk-missing", "disk-unreadable", or "disk-kind" for a directory, a character device, a FIFO or a
     socket, which are not even opened.
@@ -244,7 +259,7 @@ def open_disk(path: Path) -> Disk:
     except BaseException:
         file.close()
         raise
-    return Disk(path, file)
+    return Disk(path, file, name=name)
 
 
 def _identity(status: os.stat_result) -> tuple[int, ...]:
@@ -272,18 +287,18 @@ def _refuse_other_kinds(path: Path, mode: int) -> None:
             raise DiskError(f"{path} {kind}, not a disk image.", code="disk-kind", remedy=remedy)
 
 
-def _unpacking(path: Path, file: FileReader, read: Callable[[], T]) -> T:
+def _unpacking(disk: Disk, file: FileReader, read: Callable[[], T]) -> T:
     """Call `read`, and turn what it raises into a DiskError."""
     try:
         return read()
     except OSError as error:
-        raise _read_failed(path, 0, error) from error
+        raise _read_failed(disk, 0, error) from error
     except ReadProblem as problem:
         with contextlib.suppress(OSError):
             file_bytes = os.lseek(file.fileno(), 0, os.SEEK_END)
             if file_bytes < file.size:
-                raise _truncated(path, file_bytes, file.size) from problem
-        raise unpack_failed(path, problem.message, offset=problem.offset) from problem
+                raise _truncated(disk, file_bytes, file.size) from problem
+        raise unpack_failed(disk.path, problem.message, offset=problem.offset) from problem
 
 
 def _not_opened(path: Path, error: OSError) -> DiskError:
@@ -299,23 +314,26 @@ def _not_opened(path: Path, error: OSError) -> DiskError:
     )
 
 
-def _read_failed(path: Path, offset: int, error: OSError) -> DiskError:
+def _read_failed(disk: Disk, offset: int, error: OSError) -> DiskError:
+    remedy = f"Copy {disk.path} to healthy storage (ddrescue helps), and push the copy."
+    if disk.name != disk.path:
+        remedy = f"Remove {disk.path}, and name a directory on healthy storage: --work-dir DIRECTORY."
     return DiskError(
-        f"The disk {path} can't be read at byte {offset}.",
+        f"The disk {disk.described} can't be read at byte {offset}.",
         code="disk-read",
         cause=error.strerror or str(error),
-        remedy=f"Copy {path} to healthy storage (ddrescue helps), and push the copy.",
+        remedy=remedy,
         details={"offset": str(offset)},
         resumable=True,
     )
 
 
-def _truncated(path: Path, offset: int, size_bytes: int) -> DiskError:
+def _truncated(disk: Disk, offset: int, size_bytes: int) -> DiskError:
     return DiskTruncated(
-        f"The disk {path} ends at byte {offset} or before, and had {size_bytes} bytes.",
+        f"The disk {disk.described} ends at byte {offset} or before, and had {size_bytes} bytes.",
         code="disk-truncated",
         cause="It became shorter since it was opened.",
-        remedy=f"Stop whatever writes to {path}, and run the same command again.",
+        remedy=f"Stop whatever writes to {disk.path}, and run the same command again.",
         details={"offset": str(offset), "size": str(size_bytes)},
     )
 

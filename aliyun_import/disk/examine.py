@@ -19,16 +19,16 @@ from aliyun_import.model.request import Architecture
 _NEEDS_QEMU = "the disk was not inspected: that requires qemu-img and qemu-nbd (Debian, Ubuntu: package qemu-utils)"
 
 
-def examine(path: str, depth: str, descriptor: str) -> DiskReport:
+def examine(path: str, name: str, depth: str, descriptor: str) -> DiskReport:
     """Inspect the disk: with depth "guest" its file systems, too, with "layout" no more than its boot loaders.
 
-    `descriptor` is the number of the inherited descriptor; the path is for QEMU's tools, for the parents beside it, and
-    for messages. A read that fails is a problem in the report.
+    `descriptor` is the number of the inherited descriptor; the path is for QEMU's tools and for the parents beside it,
+    the name for messages. A read that fails is a problem in the report.
     """
     with FileReader(int(descriptor)) as file, Folder(Path(path)) as folder:
-        report = DiskReport(path=Path(path), container=UNKNOWN, format=None, file_bytes=file.size, virtual_bytes=None)
+        report = DiskReport(path=Path(name), container=UNKNOWN, format=None, file_bytes=file.size, virtual_bytes=None)
         try:
-            opened = open_container(file, report.path, neighbours=folder.neighbour)
+            opened = open_container(file, Path(path), name=report.path, neighbours=folder.neighbour)
         except OSError as error:
             return replace(report, container_problems=(_read_error(error),))
         report = replace(
@@ -41,15 +41,15 @@ def examine(path: str, depth: str, descriptor: str) -> DiskReport:
             parents=tuple(folder.path / name for name in opened.parents),
         )
         if opened.container.upload is Upload.CONVERTED:
-            return _through_qemu(report, opened.container, depth=depth)
+            return _through_qemu(report, opened.container, Path(path), depth=depth)
         return report if opened.disk is None else _inspect(report, opened.disk, depth=depth)
 
 
-def _through_qemu(report: DiskReport, container: ContainerFormat, *, depth: str) -> DiskReport:
+def _through_qemu(report: DiskReport, container: ContainerFormat, path: Path, *, depth: str) -> DiskReport:
     """Inspect a disk in another hypervisor's container by QEMU's tools, if they are installed."""
     try:
-        ensure_whole(report.path, container)
-        with open_nbd(description(report.path, container)) as disk:
+        ensure_whole(path, container, name=report.path)
+        with open_nbd(description(path, container)) as disk:
             return _inspect(replace(report, virtual_bytes=disk.size), disk, depth=depth)
     except (QemuImgMissing, Missing):
         return replace(report, unknowns=(*report.unknowns, _NEEDS_QEMU))

@@ -11,9 +11,9 @@ from aliyun_import.disk.report import UNKNOWN, DiskReport
 _EXAMINE = "aliyun_import.disk.examine:examine"
 
 
-def inspect_disk(path: Path, *, limits: Limits | None = None) -> DiskReport:
+def inspect_disk(path: Path, *, name: Path | None = None, limits: Limits | None = None) -> DiskReport:
     """Open a disk and inspect it. Raises DiskError as `open_disk`, if there is no disk."""
-    with open_disk(path) as disk:
+    with open_disk(path, name=name) as disk:
         return inspect_opened(disk, limits=limits)
 
 
@@ -24,22 +24,22 @@ def inspect_opened(disk: Disk, *, limits: Limits | None = None) -> DiskReport:
     without the guest; the report then contains what is known, and `unknowns` what happened. Takes 0.1 s, with a guest
     some 0.5 s.
     """
-    path = disk.path
+    path, name = disk.path, disk.name
     unknowns: tuple[str, ...] = ()
     for depth in ("guest", "layout"):
-        arguments = [str(path.absolute()), depth, str(disk.descriptor)]
+        arguments = [str(path.absolute()), str(name.absolute()), depth, str(disk.descriptor)]
         outcome = call_isolated(_EXAMINE, arguments, limits=limits or Limits(), descriptors=(disk.descriptor,))
         if isinstance(outcome.value, DiskReport):
             return replace(
                 outcome.value,
-                path=path,
+                path=name,
                 unknowns=(*unknowns, *outcome.value.unknowns),
                 held=holder_of(path),
             )
         what = "the operating system" if depth == "guest" else "the disk"
         unknowns = (*unknowns, f"{what} was not inspected: the inspection ended early, {outcome.failure}")
     return DiskReport(
-        path=path,
+        path=name,
         container=UNKNOWN,
         format=None,
         file_bytes=disk.size_bytes,

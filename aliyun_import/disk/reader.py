@@ -18,7 +18,7 @@ import os
 from collections import OrderedDict
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Generic, Protocol, Self, TypeVar, runtime_checkable
+from typing import BinaryIO, Generic, Protocol, Self, TypeVar, runtime_checkable
 
 V = TypeVar("V")
 # The longest single pread: the largest object read in one piece is an initramfs chunk or a GPT array (16 KiB).
@@ -140,6 +140,12 @@ class FileReader:
     def fileno(self) -> int:
         """Return the descriptor, -1 when it is closed."""
         return self._fd
+
+    def open(self) -> BinaryIO:
+        """Return a file object at the beginning of the same file; its position is that of the descriptor."""
+        file = os.fdopen(os.dup(self._fd), "rb")
+        file.seek(0)
+        return file
 
     def pread(self, offset: int, length: int) -> bytes:
         """Read; short in a file that has shrunk, which is Bad for a caller that needs the bytes."""

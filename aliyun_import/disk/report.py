@@ -94,6 +94,7 @@ class BootEvidence:
 class DiskReport:
     """The result of the inspection of a disk.
 
+    `path` is the file that the user named, also where it was converted to another one, which was inspected.
     `format` is the DiskFormat for ECS, None when ECS does not take such a file; `virtual_bytes` is the size of the disk
     in it, None when unknown. `unknowns` are sentences about what could not be read, and never findings.
     `parents` are the parent files of a differencing VHD, the nearest first. `held` are the holders of a block device.

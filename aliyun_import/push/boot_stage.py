@@ -1,7 +1,5 @@
 """Boot test of a push: the system disk is started on this machine before its first byte is sent."""
 
-from pathlib import Path
-
 from aliyun_import.boot.run import DEFAULT_TIMEOUT_S, BootOptions, boot_test, subject_of
 from aliyun_import.checks.run import finding_of, raise_if_blocked
 from aliyun_import.disk.inspect import inspect_opened
@@ -30,11 +28,8 @@ def boot_stage(request: ImportRequest, disks: SentDisks, run: PushRun, journal: 
             code="boot-test-impossible",
             remedy="Leave --boot-test out.",
         )
-    report = disks.inspection.reports[0]
-    if report is None or report.path != path:  # the disk was converted
-        report = inspect_opened(run.disks[path])
-    # The user knows the disk by the path that he gave.
-    subject = subject_of(report, request, name=str(disks.inspection.asked.disks[0].path))
+    report = disks.sent.reports[0] or inspect_opened(run.disks[path])
+    subject = subject_of(path, report, request)
     machine = (
         f"{subject.architecture} {subject.boot_mode} {subject.size_gib} GiB"
         f"{' nvme' if subject.is_nvme_supported else ''}"
@@ -45,7 +40,7 @@ def boot_stage(request: ImportRequest, disks: SentDisks, run: PushRun, journal: 
         timeout_s=options.boot_timeout_s or DEFAULT_TIMEOUT_S, log=options.boot_log, screen=options.boot_screen
     )
     test = boot_test(subject, boot_options, run.context)
-    finding = finding_of(test, Path(subject.name))
+    finding = finding_of(test, report.path)
     if finding.rule not in options.skip_checks:
         raise_if_blocked([finding], force=options.force)
         run.context.emit(FindingRaised(finding=finding))

@@ -130,7 +130,7 @@ def _disk_plan(disk: Disk, request: UploadRequest, begun: Begun, run: PushRun, j
     plan = preview.plan or UploadPlan(size_bytes=0, parts=(), gap_bytes=0, zero_source_bytes=0)
     parts = {kind: sum(1 for part in plan.parts if part.kind is kind) for kind in PartKind}
     return {
-        "disk": str(disk.path),
+        "disk": str(disk.name),
         "key": preview.key,
         "total_bytes": preview.size_bytes,
         "send_bytes": plan.bytes_of(PartKind.SEND),

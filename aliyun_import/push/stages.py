@@ -94,7 +94,7 @@ def upload_request(request: ImportRequest, options: PushOptions, index: int) -> 
 def _upload(
     disk: Disk, request: UploadRequest, run: PushRun, journal: Journal, *, store: ObjectStore
 ) -> UploadedObject:
-    with run.context.stage("upload", str(disk.path)) as stage:
+    with run.context.stage("upload", str(disk.name)) as stage:
         uploaded = upload_disk(disk, request, run.context, store=store, journal=journal, options=run.options.transfer)
         stage.detail = f"oss://{uploaded.bucket}/{uploaded.key} equals the disk, proven by {uploaded.proof}"
     return uploaded

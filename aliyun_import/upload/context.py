@@ -32,7 +32,7 @@ class UploadContext(Context):
     @property
     def disk(self) -> str:
         """The name of the disk in events."""
-        return str(self.source.path)
+        return str(self.source.name)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

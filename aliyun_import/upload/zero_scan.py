@@ -87,8 +87,8 @@ def scan_zeros(
         context.emit(
             Warned(
                 code="holes-not-believed",
-                message=f"The file system contradicts itself about the holes of {source.path}: {source.distrust}. All "
-                "of the disk is read.",
+                message=f"The file system contradicts itself about the holes of {source.described}: "
+                f"{source.distrust}. All of the disk is read.",
             )
         )
     reads = _Reads(source, context, extents, block, with_digests=with_digests)
@@ -110,7 +110,7 @@ def scan_zeros(
                     runs.append((number, number + 1))
             if (now_s := context.clock.monotonic_s()) >= next_s:
                 next_s = now_s + PROGRESS_EVERY_S
-                context.emit(SurveyProgress(disk=str(source.path), done_bytes=done_bytes, total_bytes=ends[-1]))
+                context.emit(SurveyProgress(disk=str(source.name), done_bytes=done_bytes, total_bytes=ends[-1]))
         trims = (runs[first : first + RUNS_PER_TASK] for first in range(0, len(runs), RUNS_PER_TASK))
         data = tuple(itertools.chain.from_iterable(pool.map(reads.trim_all, trims)))
     if not with_digests:

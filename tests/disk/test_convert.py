@@ -90,6 +90,8 @@ def test_what_was_packed_is_judged_before_it_is_sent(tmp_path: Path, packed: byt
     with pytest.raises(DiskError) as caught, prepare(path, report, work_dir=tmp_path / "work", emit=ignore):
         pass
     assert caught.value.code == code
+    # What was unpacked is gone by now: the user knows the file that he has, and unpacks it under its own name.
+    assert "work" not in f"{caught.value.summary} {caught.value.cause} {caught.value.remedy}".replace(str(path), "")
     assert list((tmp_path / "work").iterdir()) == []
 
 

@@ -117,6 +117,22 @@ def test_a_read_error_names_the_offset_and_exits_with_3(tmp_path: Path) -> None:
     assert raised.value.details["offset"] == "4096"
 
 
+def test_an_error_of_a_converted_disk_names_its_source_too(tmp_path: Path) -> None:
+    """The user knows the source; the converted file is named because what to do concerns it."""
+    path, source = write(tmp_path / "converted.raw", b"x" * 10_000), tmp_path / "disk.vmdk"
+    with open_disk(path, name=source) as disk:
+        os.truncate(path, 6_000)
+        with pytest.raises(DiskError) as shorter:
+            disk.read(5_000, 2_000)
+        os.close(disk._file._fd)
+        disk._file._fd = os.open(tmp_path, os.O_RDONLY)
+        with pytest.raises(DiskError) as unreadable:
+            disk.read(4_096, 10)
+    for raised in (shorter, unreadable):
+        assert f"The disk {path}, converted from {source}, " in raised.value.summary
+    assert f"Remove {path}" in str(unreadable.value.remedy)
+
+
 def test_what_is_no_disk_is_refused_by_kind(tmp_path: Path) -> None:
     """Each has its own words, and a pipe does not make the tool wait for a writer."""
     os.mkfifo(tmp_path / "pipe")

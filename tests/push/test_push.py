@@ -20,7 +20,7 @@ from aliyun_import.errors import (
     RefusedError,
     StillRunning,
 )
-from aliyun_import.events import Event, ImageCheckProgress, ObjectReady, RunStarted, StageFinished, Warned
+from aliyun_import.events import Event, ImageCheckProgress, Noted, ObjectReady, RunStarted, StageFinished, Warned
 from aliyun_import.model.image import DISK_DIGEST_TAG, PUSH_ID_TAG
 from aliyun_import.model.request import BootMode, OsType
 from aliyun_import.push.options import PushOptions
@@ -330,6 +330,22 @@ def test_a_disk_that_is_not_the_inspected_one_is_not_converted(machine: Machine)
     with pytest.raises(DiskChanged):
         push(machine.request, options, machine.cloud.services, machine.cloud.context(change))
     assert machine.push().image_status == "Available"
+
+
+def test_a_converted_disk_has_the_name_that_the_user_gave(machine: Machine) -> None:
+    """In every event and in the plan; the temporary file is in the note about the conversion alone."""
+    path = machine.request.disks[0].path
+    assert path is not None
+    packed = path.with_suffix(".raw.gz")
+    packed.write_bytes(gzip.compress(path.read_bytes(), 1))
+    machine.request = replace(machine.request, disks=(replace(machine.request.disks[0], path=packed),))
+    work = str(machine.state_dir / "work")
+    for is_dry_run in (True, False):
+        result = machine.push(dry_run=is_dry_run)
+        (named,) = (event for event in machine.heard.events if work in repr(event))
+        assert isinstance(named, Noted)
+        assert named.message.startswith(f"{packed} (gzip) is converted to {work}")
+        assert [disk["disk"] for disk in result.plan.get("disks", ())] == [str(packed)] * is_dry_run
 
 
 def test_an_image_for_both_boot_modes_is_changed_once_it_is_usable(machine: Machine) -> None:

@@ -27,7 +27,7 @@ from aliyun_import.disk.containers.interface import (
     damaged,
 )
 from aliyun_import.disk.decompress import new_gzip, new_xz, new_zstd, unpacked, unzipped
-from aliyun_import.disk.reader import BytesReader, Reader, ReadProblem, Unsupported
+from aliyun_import.disk.reader import BytesReader, FileReader, Reader, ReadProblem, Unsupported
 from aliyun_import.disk.report import Problem
 from aliyun_import.limits import MIB
 from aliyun_import.model.finding import Severity
@@ -83,7 +83,7 @@ def _open(own: ContainerFormat, file: Reader, source: Source) -> OpenedContainer
 
 def _open_beginning(own: ContainerFormat, file: Reader, source: Source, *, reason: str) -> OpenedContainer:
     """Describe a file that has to be unpacked to a temporary file; its beginning is unpacked here."""
-    path, head = source.path, _beginning(own, file, source.path)
+    path, head = source.path, _beginning(own, file)
     unknowns = (f"the disk is inspected after it is unpacked: it is compressed ({own.name})",)
     if head is None:
         note = _unpacked_first(path, own, reason, is_raw=True)
@@ -100,12 +100,14 @@ def _open_beginning(own: ContainerFormat, file: Reader, source: Source, *, reaso
     )
 
 
-def _beginning(own: ContainerFormat, file: Reader, path: Path) -> bytes | None:
+def _beginning(own: ContainerFormat, file: Reader) -> bytes | None:
     """Return the first piece of the content; None when it can't be unpacked, which unpacking all of it will report."""
     compression = own.compression
     if compression is None:
         return None
-    opened: BinaryIO = path.open("rb") if compression.reads_end else BytesIO(file.pread(0, MIB))
+    # The file itself is a FileReader; what is in a compressed file is not opened as compressed again.
+    whole = file if compression.reads_end and isinstance(file, FileReader) else None
+    opened: BinaryIO = whole.open() if whole else BytesIO(file.pread(0, MIB))
     with opened:
         pieces = compression.unpack(opened)
         try:

@@ -128,13 +128,16 @@ QED = _format("qed", (0, b"QED\0"), size_at=("<Q", 48))
 PARALLELS = _format("parallels", (0, b"WithoutFreeSpace"), (0, b"WithouFreSpacExt"))
 
 
-def convert_to_raw(path: Path, container: ContainerFormat, *, target: Path, while_waiting: Callable[[], None]) -> None:
+def convert_to_raw(
+    path: Path, container: ContainerFormat, *, name: Path, target: Path, while_waiting: Callable[[], None]
+) -> None:
     """Convert an image to a sparse RAW file at `target`; an existing one is overwritten and keeps its mode.
 
+    Errors and commands in them name it `name`.
     `while_waiting` is called every second and may raise to stop the conversion. Raises DiskError: "qemu-img-missing",
     "not-whole", "conversion-failed"; LocalStateError: "no-space". The child has ended afterwards in every case.
     """
-    ensure_whole(path, container)
+    ensure_whole(path, container, name=name)
     image = description(path, container)
     with subprocess.Popen(
         with_parent_death_signal(["qemu-img", "convert", "-O", "raw", "-S", "64k", image, target]),
@@ -149,19 +152,19 @@ def convert_to_raw(path: Path, container: ContainerFormat, *, target: Path, whil
             with suppress(ProcessLookupError):
                 child.kill()
     if child.returncode:
-        raise _failed(path, container, stderr)
+        raise _failed(name, container, stderr)
 
 
-def ensure_whole(path: Path, container: ContainerFormat) -> None:
-    """Have qemu-img open the image, and refuse one that depends on other files.
+def ensure_whole(path: Path, container: ContainerFormat, *, name: Path) -> None:
+    """Have qemu-img open the image, which errors name `name`, and refuse one that depends on other files.
 
     Raises DiskError: "qemu-img-missing", "not-whole", "conversion-failed".
     """
     if shutil.which("qemu-img") is None:
-        raise _missing(path, container)
+        raise _missing(name, container)
     if container is VMDK and _is_descriptor(path):
-        raise _not_whole(path, "it is a descriptor, and its data is in other files", name="vmdk")
-    _refuse_parts(path, _info(path, description(path, container)))
+        raise _not_whole(name, "it is a descriptor, and its data is in other files", format_name="vmdk")
+    _refuse_parts(path, _info(name, description(path, container)), name=name)
 
 
 def description(path: Path, container: ContainerFormat) -> str:
@@ -229,7 +232,7 @@ def _info(path: Path, image: str) -> Mapping[str, object]:
     return answer
 
 
-def _refuse_parts(path: Path, info: Mapping[str, object]) -> None:
+def _refuse_parts(path: Path, info: Mapping[str, object], *, name: Path) -> None:
     """Refuse an image with a parent, or with data in other files."""
     details = info.get("format-specific")
     data = details.get("data") if isinstance(details, dict) else None
@@ -244,16 +247,16 @@ def _refuse_parts(path: Path, info: Mapping[str, object]) -> None:
         if not others:
             return
         reason = f"its data is in {others[0]}{' and other files' if len(others) > 1 else ''}"
-    raise _not_whole(path, reason, name=str(info.get("format", "vmdk")))
+    raise _not_whole(name, reason, format_name=str(info.get("format", "vmdk")))
 
 
-def _not_whole(path: Path, reason: str, *, name: str) -> DiskError:
+def _not_whole(path: Path, reason: str, *, format_name: str) -> DiskError:
     source, target = shlex.quote(str(path)), shlex.quote(str(path.with_suffix(".raw")))
     return DiskError(
         f"{path} is not a whole disk: {reason}, and such references are not followed.",
         code="not-whole",
-        remedy=f"If you trust it, make one file of it: `qemu-img convert -f {name} -O raw {source} {target}`, and push "
-        "that.",
+        remedy=f"If you trust it, make one file of it: `qemu-img convert -f {format_name} -O raw {source} {target}`, "
+        "and push that.",
     )
 
 

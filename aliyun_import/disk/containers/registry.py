@@ -44,17 +44,22 @@ def format_named(name: str) -> ContainerFormat:
     return _BY_NAME[name]
 
 
-def open_container(file: Reader, path: Path, *, neighbours: Neighbours | None = None) -> OpenedContainer:
+def open_container(
+    file: Reader, path: Path, *, name: Path | None = None, neighbours: Neighbours | None = None
+) -> OpenedContainer:
     """Find the format of a file, open the disk in it, and check the container. Raises OSError only.
 
-    No other file is opened except the parents of a differencing VHD, by `neighbours` if there are any.
+    `name` is that of the file in messages, if it is not `path`. No other file is opened except the parents of a
+    differencing VHD, by `neighbours` if there are any.
     """
     found = identify(file)
     promises = (known.promise for known in FORMATS if known.promise)
     promise = next((one for one in promises if path.suffix.lower() in one.suffixes), None)
-    source = Source(path=path, promise=promise, neighbours=neighbours, open_inner=_open_inner)
+    source = Source(path=name or path, promise=promise, neighbours=neighbours, open_inner=_open_inner)
     opened = found.open(found, file, source)
-    problems = tuple(replace(one, remedy=one.remedy and _with_names(one.remedy, path)) for one in opened.problems)
+    problems = tuple(
+        replace(one, remedy=one.remedy and _with_names(one.remedy, source.path)) for one in opened.problems
+    )
     return replace(opened, problems=problems)
 
 
