@@ -13,7 +13,7 @@ from aliyun_import.sandbox.core.state import Settings
 from aliyun_import.sandbox.ecs import rules
 from aliyun_import.sandbox.ecs.catalog import InstanceType, instance_type, starts
 from aliyun_import.sandbox.ecs.copies import is_copied
-from aliyun_import.sandbox.ecs.export_image import is_exported
+from aliyun_import.sandbox.ecs.import_export import is_exported
 from aliyun_import.sandbox.ecs.instances import settle
 from aliyun_import.sandbox.ecs.rules import region_of
 from aliyun_import.sandbox.ecs.state import ATTRIBUTES, REGIONS, Ecs, Image, owned, system_images

@@ -5,8 +5,7 @@ from collections.abc import Callable
 from aliyun_import.sandbox.core.http_types import Operation
 from aliyun_import.sandbox.core.rpc import RpcCall, RpcOperation, RpcService, Value
 from aliyun_import.sandbox.ecs import catalog, copies, images, instances, snapshots, tags, tasks
-from aliyun_import.sandbox.ecs.export_image import export_image
-from aliyun_import.sandbox.ecs.import_image import import_image
+from aliyun_import.sandbox.ecs.import_export import export_image, import_image
 from aliyun_import.sandbox.ecs.state import ATTRIBUTES
 
 _ATTRIBUTES = tuple(one.parameter for one in ATTRIBUTES.values())

@@ -25,7 +25,7 @@ from aliyun_import.sandbox.guests import machine as machines
 from aliyun_import.sandbox.guests.machine import Descriptors, Machine
 from aliyun_import.sandbox.guests.metadata import Metadata
 from aliyun_import.sandbox.guests.picture import as_jpeg
-from aliyun_import.sandbox.importer.conversion import write_disk
+from aliyun_import.sandbox.importer.formats import write_disk
 
 # What is kept of a console: its end. A boot writes some 100 KiB.
 MAX_CONSOLE_BYTES = 1 << 20

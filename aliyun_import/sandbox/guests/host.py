@@ -12,7 +12,7 @@ from aliyun_import.sandbox.guests import machine as machines
 from aliyun_import.sandbox.guests.guest import Guest
 from aliyun_import.sandbox.guests.machine import Machine
 from aliyun_import.sandbox.guests.metadata import Metadata
-from aliyun_import.sandbox.importer.conversion import DRIVERS
+from aliyun_import.sandbox.importer.formats import DRIVERS
 
 GIB = 1 << 30
 # Takes 0.4 s under emulation, and less on a KVM that works.

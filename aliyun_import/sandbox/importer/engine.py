@@ -23,7 +23,7 @@ from dataclasses import dataclass, replace
 from aliyun_import.sandbox.core.rpc_errors import Refusal
 from aliyun_import.sandbox.core.state import State
 from aliyun_import.sandbox.ecs.state import Copy, Ecs, Export, Image, ImageDisk, Outcome, Task
-from aliyun_import.sandbox.importer.conversion import ConversionError, converted
+from aliyun_import.sandbox.importer.formats import ConversionError, converted
 from aliyun_import.sandbox.oss.state import NULL_VERSION, OssState, StoredObject
 
 PROBLEM_AT_PERCENT = 5

@@ -3,7 +3,9 @@
 import base64
 import binascii
 import hashlib
-from typing import Any
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import Any, Generic, TypeVar
 from xml.etree import ElementTree
 
 from aliyun_import.sandbox.core.http_types import Answer
@@ -12,14 +14,12 @@ from aliyun_import.sandbox.oss.protocol import (
     KeyEncoder,
     OssCall,
     OssError,
-    Page,
     Tree,
     content_md5,
     invalid_argument,
     invalid_digest,
     malformed_xml,
     owner,
-    page_of,
     parse,
     quoted,
     stamp,
@@ -29,6 +29,43 @@ from aliyun_import.sandbox.oss.state import StoredObject
 
 MAX_DELETED = 1000
 MAX_DELETE_BYTES = 2 << 20
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Page(Generic[T]):
+    """One page of a list: items, and prefixes that stand for several keys each."""
+
+    items: list[T]
+    prefixes: list[str]
+    last: T | None
+    """The last item that the page covers, shown or rolled up; None for an empty page."""
+    truncated: bool
+
+
+def page_of(
+    items: Iterable[T], key: Callable[[T], str], *, prefix: str, delimiter: str, after: str, limit: int
+) -> Page[T]:
+    """Return one page of items in order; keys that share a part up to the delimiter count as one."""
+    shown: list[T] = []
+    prefixes: list[str] = []
+    last: T | None = None
+    for item in items:
+        name = key(item)
+        cut = name.find(delimiter, len(prefix)) if delimiter else -1
+        rolled = name[: cut + len(delimiter)] if cut >= 0 else ""
+        if rolled and (rolled == after or (prefixes and prefixes[-1] == rolled)):
+            last = item if prefixes and prefixes[-1] == rolled else last
+            continue
+        if len(shown) + len(prefixes) == limit:
+            return Page(shown, prefixes, last, truncated=True)
+        if rolled:
+            prefixes.append(rolled)
+        else:
+            shown.append(item)
+        last = item
+    return Page(shown, prefixes, last, truncated=False)
 
 
 def list_objects(call: OssCall) -> Answer:

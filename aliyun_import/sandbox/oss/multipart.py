@@ -8,6 +8,7 @@ from urllib.parse import quote
 from aliyun_import.sandbox.core.blob_store import Content, crc64_combine
 from aliyun_import.sandbox.core.http_types import Answer
 from aliyun_import.sandbox.oss.attributes import described, object_acl
+from aliyun_import.sandbox.oss.lists import page_of
 from aliyun_import.sandbox.oss.objects import copied_etag, copy_source, encryption_header, receive, store
 from aliyun_import.sandbox.oss.protocol import (
     KeyEncoder,
@@ -17,7 +18,6 @@ from aliyun_import.sandbox.oss.protocol import (
     crc_header,
     invalid_argument,
     malformed_xml,
-    page_of,
     parse,
     quoted,
     refuse_overwriting,

@@ -17,16 +17,18 @@ from aliyun_import.sandbox.core.blob_store import Content, Received
 from aliyun_import.sandbox.core.http_types import Answer
 from aliyun_import.sandbox.oss.attributes import described
 from aliyun_import.sandbox.oss.protocol import (
+    DELETE_MARKER,
     OssCall,
     OssError,
     byte_range,
     check_conditions,
+    check_version_id,
     content_md5,
     crc_header,
+    find,
     http_date,
     invalid_argument,
     invalid_digest,
-    no_such_key,
     not_done,
     quoted,
     refuse_overwriting,
@@ -37,7 +39,6 @@ from aliyun_import.sandbox.oss.protocol import (
 from aliyun_import.sandbox.oss.state import ARCHIVED, NULL_VERSION, Bucket, StoredObject
 
 MAX_PUT_BYTES = 5 << 30  # "Limits": 5 GB in one PutObject or UploadPart
-_MARKER = ("x-oss-delete-marker", "true")
 MAX_COPY_OBJECT_BYTES = 1 << 30  # "CopyObject": larger ones are for UploadPartCopy
 
 
@@ -118,28 +119,6 @@ def md5_header(stored: StoredObject) -> tuple[tuple[str, str], ...]:
 def encryption_header(stored: StoredObject) -> tuple[tuple[str, str], ...]:
     """Return the header with the encryption, if there is one."""
     return (("x-oss-server-side-encryption", stored.encryption),) if stored.encryption else ()
-
-
-def find(bucket: Bucket, key: str, version_id: str = "") -> StoredObject:
-    """Return an object or a version of it; raises NoSuchKey, NoSuchVersion, and MethodNotAllowed for a marker."""
-    check_version_id(version_id)
-    stored = bucket.version(key, version_id)
-    if stored is None and version_id:
-        raise OssError(404, "NoSuchVersion", "The specified version does not exist.", extra=[("Key", key)])
-    if stored is None:
-        latest = bucket.versions.get(key, ())[-1:]  # a delete marker, if there is any version
-        headers = [pair for each in latest for pair in (*version_header(bucket, each), _MARKER)]
-        raise no_such_key(key, headers=headers)
-    if stored.delete_marker:
-        message = "The specified method is not allowed against this resource."
-        raise OssError(405, "MethodNotAllowed", message, headers=[*version_header(bucket, stored), _MARKER])
-    return stored
-
-
-def check_version_id(version_id: str) -> None:
-    """Raise InvalidArgument for what no version id looks like."""
-    if version_id and not re.fullmatch(r"[\w.-]+", version_id):
-        raise invalid_argument("versionId", version_id, "Invalid version id specified")
 
 
 def get_object(call: OssCall) -> Answer:
@@ -230,7 +209,7 @@ def delete_object(call: OssCall) -> Answer:
     if gone is None:
         return Answer(204)
     headers = version_header(call.bucket, gone)
-    return Answer(204, (*headers, _MARKER) if gone.delete_marker else headers)
+    return Answer(204, (*headers, DELETE_MARKER) if gone.delete_marker else headers)
 
 
 def delete_version(call: OssCall, key: str, version_id: str) -> StoredObject | None:

@@ -4,7 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from aliyun_import.sandbox.core.http_types import Answer, Operation
-from aliyun_import.sandbox.oss import buckets, lifecycle, lists, multipart, objects, tagging
+from aliyun_import.sandbox.oss import attributes, buckets, lifecycle, lists, multipart, objects
 from aliyun_import.sandbox.oss.protocol import OssCall
 
 _DESCRIBED = (
@@ -67,11 +67,12 @@ OPERATIONS: tuple[OssOperation, ...] = (
     _row("bucket", "DELETE", "DeleteBucketEncryption", buckets.delete_encryption, "encryption"),
     _row("bucket", "PUT", "PutBucketVersioning", buckets.put_versioning, "versioning"),
     _row("bucket", "GET", "GetBucketVersioning", buckets.get_versioning, "versioning"),
-    _row("bucket", "PUT", "PutBucketAcl", tagging.put_bucket_acl, "acl", headers=("acl",)),
-    _row("bucket", "GET", "GetBucketAcl", tagging.get_bucket_acl, "acl"),
-    _row("bucket", "PUT", "PutBucketTags", tagging.put_bucket_tags, "tagging", action="PutBucketTagging"),
-    _row("bucket", "GET", "GetBucketTags", tagging.get_bucket_tags, "tagging", action="GetBucketTagging"),
-    _row("bucket", "DELETE", "DeleteBucketTags", tagging.delete_bucket_tags, "tagging", action="DeleteBucketTagging"),
+    _row("bucket", "PUT", "PutBucketAcl", attributes.put_bucket_acl, "acl", headers=("acl",)),
+    _row("bucket", "GET", "GetBucketAcl", attributes.get_bucket_acl, "acl"),
+    _row("bucket", "PUT", "PutBucketTags", attributes.put_bucket_tags, "tagging", action="PutBucketTagging"),
+    _row("bucket", "GET", "GetBucketTags", attributes.get_bucket_tags, "tagging", action="GetBucketTagging"),
+    _row("bucket", "DELETE", "DeleteBucketTags", attributes.delete_bucket_tags, "tagging",
+         action="DeleteBucketTagging"),
     _row("bucket", "GET", "GetBucketInfo", buckets.get_bucket_info, "bucketInfo"),
     _row("bucket", "GET", "GetBucketLocation", buckets.get_bucket_location, "location"),
     _row("bucket", "GET", "GetBucketStat", lists.get_bucket_stat, "stat"),
@@ -101,12 +102,13 @@ OPERATIONS: tuple[OssOperation, ...] = (
     _row("object", "GET", "ListParts", multipart.list_parts, "uploadId",
          params=("part-number-marker", "max-parts", "encoding-type")),
     # Objects
-    _row("object", "PUT", "PutObjectACL", tagging.put_object_acl, "acl", action="PutObjectAcl",
+    _row("object", "PUT", "PutObjectACL", attributes.put_object_acl, "acl", action="PutObjectAcl",
          params=("versionId",), headers=("object-acl",)),
-    _row("object", "GET", "GetObjectACL", tagging.get_object_acl, "acl", action="GetObjectAcl", params=("versionId",)),
-    _row("object", "PUT", "PutObjectTagging", tagging.put_object_tags, "tagging", params=("versionId",)),
-    _row("object", "GET", "GetObjectTagging", tagging.get_object_tags, "tagging", params=("versionId",)),
-    _row("object", "DELETE", "DeleteObjectTagging", tagging.delete_object_tags, "tagging", params=("versionId",)),
+    _row("object", "GET", "GetObjectACL", attributes.get_object_acl, "acl", action="GetObjectAcl",
+         params=("versionId",)),
+    _row("object", "PUT", "PutObjectTagging", attributes.put_object_tags, "tagging", params=("versionId",)),
+    _row("object", "GET", "GetObjectTagging", attributes.get_object_tags, "tagging", params=("versionId",)),
+    _row("object", "DELETE", "DeleteObjectTagging", attributes.delete_object_tags, "tagging", params=("versionId",)),
     _row("object", "POST", "AppendObject", objects.append_object, "append", "position", action="PutObject",
          headers=("object-acl", *_DESCRIBED)),
     _row("object", "PUT", "PutSymlink", objects.put_symlink, "symlink", action="PutObject",

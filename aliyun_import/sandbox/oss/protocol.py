@@ -8,11 +8,11 @@ import binascii
 import calendar
 import re
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from email.utils import parsedate
 from http import HTTPStatus
-from typing import Any, Generic, TypeVar
+from typing import Any
 from urllib.parse import quote
 from xml.etree import ElementTree
 from xml.sax.saxutils import escape
@@ -22,6 +22,7 @@ from aliyun_import.sandbox.core.http_types import Answer, BodyTooLargeError, Hea
 from aliyun_import.sandbox.core.state import AccessKey, State
 from aliyun_import.sandbox.oss.state import Bucket, OssState, StoredObject
 
+DELETE_MARKER = ("x-oss-delete-marker", "true")
 MAX_BODY_BYTES = 4 << 20  # a Complete body of 10,000 parts has about 1 MB
 
 Tree = Mapping[str, Any]
@@ -259,6 +260,28 @@ def texts(parent: ElementTree.Element, names: Iterable[str]) -> tuple[str, ...]:
     return tuple(found)
 
 
+def find(bucket: Bucket, key: str, version_id: str = "") -> StoredObject:
+    """Return an object or a version of it; raises NoSuchKey, NoSuchVersion, and MethodNotAllowed for a marker."""
+    check_version_id(version_id)
+    stored = bucket.version(key, version_id)
+    if stored is None and version_id:
+        raise OssError(404, "NoSuchVersion", "The specified version does not exist.", extra=[("Key", key)])
+    if stored is None:
+        latest = bucket.versions.get(key, ())[-1:]  # a delete marker, if there is any version
+        headers = [pair for each in latest for pair in (*version_header(bucket, each), DELETE_MARKER)]
+        raise no_such_key(key, headers=headers)
+    if stored.delete_marker:
+        message = "The specified method is not allowed against this resource."
+        raise OssError(405, "MethodNotAllowed", message, headers=[*version_header(bucket, stored), DELETE_MARKER])
+    return stored
+
+
+def check_version_id(version_id: str) -> None:
+    """Raise InvalidArgument for what no version id looks like."""
+    if version_id and not re.fullmatch(r"[\w.-]+", version_id):
+        raise invalid_argument("versionId", version_id, "Invalid version id specified")
+
+
 def refuse_overwriting(request: Request, bucket: Bucket, key: str) -> None:
     """Raise FileAlreadyExists by x-oss-forbid-overwrite, which has no effect if versions are or were kept."""
     wanted = request.headers.get("x-oss-forbid-overwrite").lower()
@@ -328,41 +351,3 @@ def byte_range(text: str, size: int) -> tuple[int, int] | None:
     if last and int(last) < int(first):
         return None
     return int(first), int(last) if last else size - 1
-
-
-T = TypeVar("T")
-
-
-@dataclass(frozen=True)
-class Page(Generic[T]):
-    """One page of a list: items, and prefixes that stand for several keys each."""
-
-    items: list[T]
-    prefixes: list[str]
-    last: T | None
-    """The last item that the page covers, shown or rolled up; None for an empty page."""
-    truncated: bool
-
-
-def page_of(
-    items: Iterable[T], key: Callable[[T], str], *, prefix: str, delimiter: str, after: str, limit: int
-) -> Page[T]:
-    """Return one page of items in order; keys that share a part up to the delimiter count as one."""
-    shown: list[T] = []
-    prefixes: list[str] = []
-    last: T | None = None
-    for item in items:
-        name = key(item)
-        cut = name.find(delimiter, len(prefix)) if delimiter else -1
-        rolled = name[: cut + len(delimiter)] if cut >= 0 else ""
-        if rolled and (rolled == after or (prefixes and prefixes[-1] == rolled)):
-            last = item if prefixes and prefixes[-1] == rolled else last
-            continue
-        if len(shown) + len(prefixes) == limit:
-            return Page(shown, prefixes, last, truncated=True)
-        if rolled:
-            prefixes.append(rolled)
-        else:
-            shown.append(item)
-        last = item
-    return Page(shown, prefixes, last, truncated=False)

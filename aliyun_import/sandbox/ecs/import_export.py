@@ -12,7 +12,7 @@ from aliyun_import.sandbox.core.rpc import RpcCall, Value
 from aliyun_import.sandbox.core.rpc_errors import Refusal
 from aliyun_import.sandbox.ecs import rules
 from aliyun_import.sandbox.ecs.rules import DiskOrder, ImportOrder, region_of
-from aliyun_import.sandbox.ecs.state import Ecs, Image, ImageDisk, owned
+from aliyun_import.sandbox.ecs.state import Ecs, Export, Image, ImageDisk, owned
 from aliyun_import.sandbox.importer import engine, formats
 from aliyun_import.sandbox.importer.engine import Problem
 from aliyun_import.sandbox.importer.formats import DiskReading
@@ -21,6 +21,10 @@ from aliyun_import.sandbox.ram.state import Ram, RoleView
 
 CLOUD_BOX_ROLE = "AliyunECSCloudBoxImageImportDefaultRole"
 SERVICE = "ecs.aliyuncs.com"
+EXPORT_ROLE = "AliyunECSImageExportDefaultRole"
+MAX_EXPORTED_DATA_DISKS = 4
+MAX_EXPORTED_GIB = 500  # of a data disk
+_PREFIX = re.compile(r"[A-Za-z0-9]{1,30}")
 
 
 @rules.once
@@ -163,3 +167,55 @@ def _image(
         tags=dict(order.tags),
         **attributes,
     )
+
+
+def export_image(call: RpcCall) -> dict[str, Value]:
+    """ExportImage: start the task that writes the disks of an image into a bucket of the same region."""
+    region = region_of(call)
+    image_id, bucket = call.required("ImageId"), call.required("OSSBucket")
+    prefix = call.get("OSSPrefix")
+    if prefix and not _PREFIX.fullmatch(prefix):
+        raise Refusal("InvalidOSSPrefix.Malformed")
+    wanted = call.get("ImageFormat", "raw").upper()
+    if wanted not in formats.DRIVERS:
+        raise Refusal("InvalidImageFormat.Malformed")
+    if region in call.state.settings.regions_without_import:
+        raise Refusal("InvalidRegion.NotSupport")
+    engine.settle(call.state)
+    image = call.state.part(Ecs).image(call.account_id, region, image_id)
+    _check_export(call, image, wanted)
+    role = assumed_role(call, call.get("RoleName", EXPORT_ROLE), default=EXPORT_ROLE)
+    _check_bucket(call, role, bucket, region)
+    call.end_dry_run()
+    task = engine.begin_export(call.state, image, Export(bucket=bucket, prefix=prefix, format=wanted))
+    return {"RegionId": region, "TaskId": task.id}
+
+
+def _check_export(call: RpcCall, image: Image, wanted: str) -> None:
+    if image.status != "Available":
+        raise Refusal("IncorrectImageStatus")
+    if any(disk.encrypted for disk in image.disks):
+        raise Refusal("ImageNotSupported")
+    data = image.disks[1:]
+    if len(data) > MAX_EXPORTED_DATA_DISKS or any(disk.size_gib > MAX_EXPORTED_GIB for disk in data):
+        raise Refusal("InvalidImage.DiskAmountOrSize", "The image has too many or too large data disks.")
+    if is_exported(call.state.part(Ecs), image):
+        raise Refusal("ImageIsExporting")
+    for disk in image.disks:
+        why = formats.obstacle(disk.format, wanted)
+        if why:
+            raise Refusal("NotImplementedBySandbox", f"the export of a {disk.format} disk as {wanted}: {why}")
+
+
+def _check_bucket(call: RpcCall, role: RoleView, name: str, region: str) -> None:
+    bucket = call.state.part(OssState).bucket(name)
+    if bucket is None or bucket.region != region or bucket.owner_id != call.account_id:
+        raise Refusal("InvalidOSSBucket.NotFound")
+    objects = oss_resource(region, bucket.owner_id, name, "x")
+    if not allows(role.policies, "oss:PutObject", resources=objects):
+        raise Refusal("InvalidOSS.NotAuthorized")
+
+
+def is_exported(ecs: Ecs, image: Image) -> bool:
+    """Return whether an export of an image runs."""
+    return any(task.export and task.running and task.image_id == image.id for task in ecs.tasks.values())
