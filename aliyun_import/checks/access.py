@@ -1,4 +1,4 @@
-"""Checks of access to the guest: cloud-init, SSH, accounts, SELinux, and what interferes with them."""
+"""Checks of access to the guest: cloud-init, SSH, accounts, SELinux, the guest agent, the clock."""
 
 import re
 
@@ -6,7 +6,7 @@ from aliyun_import.checks.registry import Found, GuestSubject, Source, check, pl
 from aliyun_import.model.finding import Severity
 from aliyun_import.model.request import Architecture
 
-# ImportImage, usage notes: the password injection of arm64 and of newer platforms requires this version.
+# ImportImage, usage notes: the injection of passwords on arm64 and on newer platforms requires this version.
 _LEAST_CLOUD_INIT = (19, 1, 3)
 # Instance metadata: the hardened mode, the only one of ImdsSupport v2, requires this version.
 _LEAST_FOR_IMDS_V2 = (23, 2, 2)
@@ -16,8 +16,8 @@ _LEAST_FOR_IMDS_V2 = (23, 2, 2)
 def cloud_init_missing(subject: GuestSubject) -> Found | None:
     """Check that cloud-init is installed and enabled.
 
-    cloud-init sets the host name, password, keys, network and user data of an instance. Without it the image boots and
-    stays as it was.
+    cloud-init sets the host name, password, keys, network and user data of an instance. Without it, an instance boots
+    and none of these is set.
     """
     cloud_init = subject.guest.cloud_init
     if cloud_init is None or (cloud_init.where and cloud_init.enabled is not False):
@@ -34,14 +34,15 @@ def cloud_init_missing(subject: GuestSubject) -> Found | None:
 
 @check("cloud-init-source", Severity.WARNS, source=Source.CHECK_ITEMS)
 def cloud_init_source(subject: GuestSubject) -> Found | None:
-    """Check that the datasource_list of cloud-init has AliYun, if it is set."""
+    """Check that datasource_list of cloud-init, if it is set, contains AliYun."""
     cloud_init = subject.guest.cloud_init
     if cloud_init is None or cloud_init.sources is None or not cloud_init.where or cloud_init.enabled is False:
         return None
     if any(source.lower() == "aliyun" for source in cloud_init.sources):
         return None
     return Found(
-        f"cloud-init searches {', '.join(cloud_init.sources) or 'no data source'}, and not AliYun, which has its data.",
+        f"cloud-init uses the data sources {', '.join(cloud_init.sources) or '(none)'}, and not AliYun: it gets no "
+        "metadata on ECS.",
         "Add AliYun to datasource_list in /etc/cloud/cloud.cfg.d on the source system.",
         cloud_init.sources_where,
     )
@@ -54,7 +55,7 @@ def cloud_init_old(subject: GuestSubject) -> Found | None:
     The injection of passwords and keys requires it.
     """
     version, where = _cloud_init_version(subject)
-    # The old releases (0.7.6a15 and later) are the service's own build, which it supports.
+    # The releases 0.7.6a15 and later are builds of the service, which it supports.
     if not version or version[0] == 0 or version >= _LEAST_CLOUD_INIT:
         return None
     return Found(
@@ -68,15 +69,15 @@ def cloud_init_old(subject: GuestSubject) -> Found | None:
 def imds_v2_cloud_init(subject: GuestSubject) -> Found | None:
     """Check that cloud-init can read metadata with a token if ImdsSupport is v2.
 
-    With v2 metadata is read with a token only (hardened mode), which cloud-init supports since 23.2.2. The image cannot
-    be changed back from v2 to v1.
+    With v2, the metadata can be read with a token only (hardened mode). cloud-init supports this since 23.2.2. An image
+    cannot be changed back from v2 to v1.
     """
     version, where = _cloud_init_version(subject)
     if subject.request.imds_support != "v2" or not version or version >= _LEAST_FOR_IMDS_V2:
         return None
     return Found(
-        f"--imds-support v2 was given, and cloud-init {_dotted(version)} is older than 23.2.2, which reads metadata "
-        "with a token: the instance would get neither host name, password nor keys.",
+        f"--imds-support v2 was given, and cloud-init {_dotted(version)} cannot read metadata with a token (23.2.2 and "
+        "later can): the instance would get neither host name, password nor keys.",
         "Omit --imds-support, or install cloud-init 23.2.2 or newer on the source system.",
         where,
     )
@@ -84,11 +85,14 @@ def imds_v2_cloud_init(subject: GuestSubject) -> Found | None:
 
 @check("no-growpart", Severity.NOTE, source=Source.CHECK_ITEMS)
 def no_growpart(subject: GuestSubject) -> Found | None:
-    """Check that growpart is installed, with which cloud-init grows the root on a larger disk."""
+    """Check that growpart is installed.
+
+    cloud-init uses it to grow the root partition on a larger disk.
+    """
     if subject.guest.cloud_init is None or subject.guest.cloud_init.growpart:
         return None
     return Found(
-        "growpart is not installed: on a larger disk the root keeps its size until it is grown by hand.",
+        "growpart is not installed: on a larger disk the root partition must be grown by hand.",
         "Install cloud-guest-utils (Debian, Ubuntu) or cloud-utils-growpart (Red Hat) on the source system.",
         "/usr/bin/growpart",
     )
@@ -98,7 +102,7 @@ def no_growpart(subject: GuestSubject) -> Found | None:
 def ssh_server(subject: GuestSubject) -> Found | None:
     """Check that an SSH server is installed and enabled.
 
-    Without one the instance can be reached by its console only.
+    Without one, the instance can be reached by its console only.
     """
     sshd = subject.guest.sshd
     if sshd is None or (sshd.where and sshd.enabled is not False):
@@ -113,7 +117,7 @@ def ssh_server(subject: GuestSubject) -> Found | None:
 
 @check("ssh-root-login", Severity.WARNS, source=Source.COMPLIANCE)
 def ssh_root_login(subject: GuestSubject) -> Found | None:
-    """Check that PermitRootLogin allows root to log in.
+    """Check that root may log in with SSH (PermitRootLogin).
 
     The service sets the password and the key of root.
     """
@@ -129,12 +133,12 @@ def ssh_root_login(subject: GuestSubject) -> Found | None:
 
 @check("ssh-port", Severity.WARNS, source=Source.COMPLIANCE)
 def ssh_port(subject: GuestSubject) -> Found | None:
-    """Check that the SSH server listens on port 22, the one that the default security group allows."""
+    """Check that the SSH server listens on port 22, which the default security group allows."""
     ports = subject.guest.sshd.ports if subject.guest.sshd is not None else ()
     if not ports or any(port.what == "22" for port in ports):
         return None
     return Found(
-        f"SSH listens on port {ports[0].what} and not on 22, which the default security group allows.",
+        f"SSH listens on port {ports[0].what}, and the default security group allows port 22.",
         "Set Port 22, or allow the port in the security group.",
         ports[0].where,
     )
@@ -142,7 +146,7 @@ def ssh_port(subject: GuestSubject) -> Found | None:
 
 @check(
     "accounts",
-    {Severity.BLOCKS: "for an immutable /etc/shadow or no root", Severity.WARNS: "without passwd"},
+    {Severity.BLOCKS: "if /etc/shadow is immutable or root is missing", Severity.WARNS: "without the command passwd"},
     source=Source.COMPLIANCE,
 )
 def accounts(subject: GuestSubject) -> Found | None:
@@ -161,13 +165,13 @@ def accounts(subject: GuestSubject) -> Found | None:
         )
     if found.root is None:
         return Found(
-            "There is no account root, whose password and key the service sets.",
+            "There is no account root. The service sets its password and its key.",
             "Restore the account root on the source system.",
             "/etc/passwd",
         )
     if found.passwd is None:
         return Found(
-            "There is no passwd command, which sets passwords at the first boot.",
+            "The command passwd is missing. It sets passwords at the first boot.",
             "Install the package passwd (or shadow) on the source system.",
             "/usr/bin/passwd",
             Severity.WARNS,
@@ -177,15 +181,16 @@ def accounts(subject: GuestSubject) -> Found | None:
 
 @check("lib-links", Severity.WARNS, source=Source.COMPLIANCE)
 def lib_links(subject: GuestSubject) -> Found | None:
-    """Check that /lib and /lib64 are not absolute links.
+    """Check that /lib and /lib64 are not absolute symbolic links.
 
-    The import mounts the disk below another root, where an absolute link leads out of the disk.
+    The import mounts the disk below a directory, from which an absolute link leads out of the disk.
     """
     links = subject.guest.absolute_lib_links
     if not links:
         return None
     return Found(
-        f"{links[0].what} is an absolute link: the import, which mounts the disk below another root, cannot follow it.",
+        f"{links[0].what} is an absolute symbolic link. The import mounts the disk below a directory, and cannot "
+        "follow it.",
         f"Make it relative on the source system: ln -sfn usr{links[0].where} {links[0].where}",
         places(links),
     )
@@ -193,9 +198,9 @@ def lib_links(subject: GuestSubject) -> Found | None:
 
 @check("selinux", Severity.WARNS, source=Source.CHECK_ITEMS)
 def selinux(subject: GuestSubject) -> Found | None:
-    """Check that SELinux is not enforcing.
+    """Check that SELinux is not in enforcing mode.
 
-    Files that the import writes have no labels.
+    The files that the import writes have no labels, so SELinux may deny access to them.
     """
     mode = subject.guest.selinux
     if mode is None or mode.what != "enforcing":
@@ -209,13 +214,16 @@ def selinux(subject: GuestSubject) -> Found | None:
 
 @check("guest-agent", Severity.WARNS, source=Source.GUIDE_2021)
 def guest_agent(subject: GuestSubject) -> Found | None:
-    """Check that QEMU's guest agent is not installed, as the image requirements ask."""
+    """Check that QEMU's guest agent is not installed.
+
+    The image requirements ask for its removal: it interferes with the agent of the service.
+    """
     guest = subject.guest
     path = guest.guest_agent.where if guest.guest_agent else guest.windows.guest_agent if guest.windows else ""
     if not path:
         return None
     return Found(
-        "QEMU's guest agent is installed, which interferes with the agent of the service.",
+        "QEMU's guest agent is installed. It interferes with the agent of the service.",
         "Remove qemu-guest-agent on the source system.",
         path,
     )
@@ -225,13 +233,13 @@ def guest_agent(subject: GuestSubject) -> Found | None:
 def local_clock(subject: GuestSubject) -> Found | None:
     """Check that the system expects the hardware clock in UTC.
 
-    On ECS the clock is in UTC, and arm64 requires this setting.
+    The clock of an instance is in UTC. On arm64 this setting is required.
     """
     clock = subject.guest.local_clock
     if clock is None:
         return None
     return Found(
-        "The system expects the hardware clock in local time; on ECS it is in UTC.",
+        "The system expects the hardware clock in local time. On ECS the clock is in UTC.",
         "timedatectl set-local-rtc 0 on the source system.",
         clock.where,
         Severity.WARNS if subject.guest.architecture is Architecture.ARM64 else None,
@@ -240,9 +248,9 @@ def local_clock(subject: GuestSubject) -> Found | None:
 
 @check("shared-identity", Severity.NOTE, source=Source.JUDGEMENT)
 def shared_identity(subject: GuestSubject) -> Found | None:
-    """Check that the image has no SSH host keys that persist, and no machine id.
+    """Check that the image has no machine id, and no SSH host keys unless cloud-init replaces them.
 
-    They would be the same on every instance of the image.
+    They would be the same on all instances of the image.
     """
     guest = subject.guest
     keys = guest.sshd.host_keys if guest.sshd is not None else ()

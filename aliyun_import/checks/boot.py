@@ -1,4 +1,4 @@
-"""Checks of booting: whether BIOS or UEFI finds a boot loader on the disk."""
+"""Checks of booting: partition table, boot loaders for BIOS and UEFI, boot mode."""
 
 import re
 from collections.abc import Sequence
@@ -10,7 +10,7 @@ from aliyun_import.disk.report import DiskReport, Loader, Partition, TableKind
 from aliyun_import.model.finding import Severity
 from aliyun_import.model.request import Architecture, OsType
 
-# The versions of GRUB that read a feature of ext4 and of XFS first.
+# Feature of ext4 or XFS -> the first version of GRUB that reads it.
 _GRUB_SINCE = {"metadata_csum_seed": (2, 12), "large_dir": (2, 12), "bigtime": (2, 6), "nrext64": (2, 12)}
 _LINUX_LOADER = "Install a boot loader: grub-install for BIOS, or a loader at EFI/BOOT/BOOTX64.EFI of an ESP for UEFI."
 _WINDOWS_LOADER = (
@@ -69,16 +69,16 @@ def bare_file_system(subject: SystemDiskSubject) -> Found | None:
 
 @check(
     "nothing-starts",
-    {Severity.BLOCKS: "", Severity.UNKNOWN: "if boot code is not known, or an EFI system partition was not read"},
+    {Severity.BLOCKS: "", Severity.UNKNOWN: "if boot code is unknown, or an EFI system partition was not read"},
     source=Source.BOOT_MODES,
 )
 def nothing_starts(subject: SystemDiskSubject) -> Found | None:
     """Check that BIOS or UEFI finds a boot loader on the system disk.
 
     BIOS needs code in the boot record and what that code loads: the next stage of GRUB, or an active partition with a
-    boot sector. Known are GRUB 2, GRUB legacy, LILO, SYSLINUX, the package mbr, and the boot records of Microsoft and
-    parted. UEFI needs EFI/BOOT/BOOTX64.EFI (BOOTAA64.EFI on arm64) on an EFI system partition: the firmware of a
-    new instance has no boot entries, so no other path is tried.
+    boot sector. This tool knows the code of GRUB 2, GRUB legacy, LILO, SYSLINUX, the package mbr, Microsoft and parted.
+    UEFI needs EFI/BOOT/BOOTX64.EFI (BOOTAA64.EFI on arm64) on an EFI system partition. The firmware of a new instance
+    has no boot entries, so it tries no other path.
     """
     report, boot = subject.report, subject.report.boot
     if not _has_partitions(report) or boot.bios or boot.uefi:
@@ -86,8 +86,8 @@ def nothing_starts(subject: SystemDiskSubject) -> Found | None:
     unread = _unread_esp(report)
     if unread:
         return Found(
-            "BIOS finds no boot loader on the disk, and it is not known whether UEFI finds one: partition "
-            f"{unread.number}, an EFI system partition, could not be read.",
+            "BIOS finds no boot loader on the disk, and it is not known whether UEFI finds one: the EFI system "
+            f"partition {unread.number} could not be read.",
             f"Check the partition with fsck.vfat on a copy of the disk, or start it: {start_command(report.path)}.",
             f"partition {unread.number}",
             Severity.UNKNOWN,
@@ -95,7 +95,7 @@ def nothing_starts(subject: SystemDiskSubject) -> Found | None:
     if boot.unknown_code:
         return Found(
             f"It is not known whether the disk starts: {boot.unknown_code}.",
-            f"Start it: {start_command(report.path)}. Or install GRUB, which is known here.",
+            f"Start it: {start_command(report.path)}. Or install GRUB, whose boot code this tool knows.",
             "bytes 0-440",
             Severity.UNKNOWN,
         )
@@ -107,7 +107,7 @@ def nothing_starts(subject: SystemDiskSubject) -> Found | None:
         name = "BOOTAA64.EFI" if loader.architecture is Architecture.ARM64 else "BOOTX64.EFI"
         remedy = (
             f"Copy {loader.path} to EFI/BOOT/{name}{'' if windows else ' (grub-install --removable does so)'}: the "
-            "firmware of a new instance has no boot entry, so only that path is tried."
+            "firmware of a new instance has no boot entry, and tries that path only."
         )
     notes = f" ({'; '.join(boot.notes)})" if boot.notes else ""
     return Found(
@@ -119,9 +119,9 @@ def nothing_starts(subject: SystemDiskSubject) -> Found | None:
 
 @check("loader-for-other-processor", Severity.BLOCKS, source=Source.BOOT_MODES)
 def loader_for_other_processor(subject: GuestSubject) -> Found | None:
-    """Check that a UEFI boot loader is for the architecture of /bin/sh.
+    """Check that a UEFI boot loader is for the architecture of the programs (/bin/sh).
 
-    If the only loader that UEFI would start is for another one, the disk was combined from two systems.
+    If all loaders that UEFI would start are for another architecture, the disk was combined from two systems.
     """
     boot, expected = subject.report.boot, subject.guest.architecture
     if boot.bios or not boot.uefi or expected not in (Architecture.X86_64, Architecture.ARM64):
@@ -143,15 +143,15 @@ def loader_for_other_processor(subject: GuestSubject) -> Found | None:
 def grub_search_stale(subject: GuestSubject) -> Found | None:
     """Check that GRUB on the EFI system partition finds the file system with its menu.
 
-    The grub.cfg beside the loader names it by its UUID. If no file system has that UUID, GRUB stops at its prompt.
+    The grub.cfg beside the loader has the UUID of that file system. If no file system has it, GRUB stops at its prompt.
     """
     stale, boot = subject.guest.stale_searches, subject.report.boot
     if not stale or not boot.uefi:
         return None
     return Found(
-        f"GRUB on the EFI system partition looks for the file system {stale[0].what}, which is not on the disk: it "
+        f"GRUB on the EFI system partition searches for the file system {stale[0].what}, which is not on the disk: it "
         "would stop at its prompt.",
-        "Write it again on the source system: grub-install, or dpkg-reconfigure grub-efi-amd64, or dnf reinstall "
+        "Install GRUB again on the source system: grub-install, or dpkg-reconfigure grub-efi-amd64, or dnf reinstall "
         "grub2-efi-x64 shim-x64 on Red Hat.",
         places(stale),
         Severity.WARNS if boot.bios else None,
@@ -160,10 +160,11 @@ def grub_search_stale(subject: GuestSubject) -> Found | None:
 
 @check("grub-too-old", Severity.WARNS, source=Source.JUDGEMENT)
 def grub_too_old(subject: GuestSubject) -> Found | None:
-    """Check that the guest's GRUB reads the file system with /boot.
+    """Check that the GRUB of the guest can read the file system with /boot.
 
-    A file system that was made by newer tools than those of the guest may have a feature that its GRUB refuses: it then
-    stops at its rescue prompt. The versions are those of GRUB itself; distributions added some features to older ones.
+    GRUB stops at its rescue prompt if the file system has a feature that it does not know. This happens when newer
+    tools than those of the guest created it. The check uses the versions of upstream GRUB; some distributions added the
+    features to older versions.
     """
     guest = subject.guest
     if guest.grub_version is None or not any(entry.loader in ("grub", "bls") for entry in guest.started):
@@ -177,22 +178,23 @@ def grub_too_old(subject: GuestSubject) -> Found | None:
     return Found(
         f"The file system with /boot has the feature {feature}, which GRUB reads since {major}.{minor:02}, and the "
         f"guest has GRUB {guest.grub_version.what}: it may stop at its rescue prompt.",
-        f"Start a copy of the disk in a virtual machine. If it does not boot, make the file system without {feature}.",
+        f"Start the disk: {start_command(subject.report.path)}. If it does not boot, create the file system without "
+        f"{feature}.",
         guest.grub_version.where,
     )
 
 
 @check("processor-not-offered", Severity.BLOCKS, source=Source.API)
 def processor_not_offered(subject: GuestSubject) -> Found | None:
-    """Check that ECS has instances for the programs on the disk.
+    """Check that ECS has instances for the architecture of the programs on the disk.
 
-    Architecture is i386, x86_64 or arm64. Programs for other processors run on no instance.
+    Instances are i386, x86_64 or arm64.
     """
     guest = subject.guest
     if guest.architecture is not None or not guest.machine:
         return None
     return Found(
-        f"The programs on the disk are for {guest.machine}; instances have x86_64 (i386 too) or arm64 processors.",
+        f"The programs on the disk are for {guest.machine}; ECS has instances for x86_64, i386 and arm64 only.",
         "Use a disk that was installed for x86_64 or arm64.",
         "/bin/sh, ELF header",
     )
@@ -200,17 +202,17 @@ def processor_not_offered(subject: GuestSubject) -> Found | None:
 
 @check("no-removable-loader", Severity.NOTE, source=Source.BOOT_MODES)
 def no_removable_loader(subject: SystemDiskSubject) -> Found | None:
-    """Check that a UEFI loader beside BIOS boot code is at the path that firmware tries.
+    """Check that a disk which boots with BIOS and has a UEFI loader can boot with UEFI, too.
 
-    The disk is imported with BIOS. Without a loader at EFI/BOOT/BOOTX64.EFI it could not be used with UEFI.
+    The disk is imported with BIOS. With UEFI it does not boot unless a loader is at EFI/BOOT/BOOTX64.EFI.
     """
     boot = subject.report.boot
     loader = _best_loader(boot.loaders)
     if not boot.bios or boot.uefi or loader is None:
         return None
     return Found(
-        f"The disk boots with BIOS. It would not boot with UEFI: {loader.path} needs a boot entry, which the firmware "
-        "of a new instance does not have.",
+        f"The disk boots with BIOS and not with UEFI: {loader.path} needs a boot entry, which the firmware of a new "
+        "instance does not have.",
         "For UEFI, install the loader at EFI/BOOT/BOOTX64.EFI: grub-install --removable.",
         f"{loader.path} on partition {loader.partition}",
     )
@@ -218,9 +220,9 @@ def no_removable_loader(subject: SystemDiskSubject) -> Found | None:
 
 @check("both-boot-modes", Severity.NOTE, source=Source.BOOT_MODES)
 def both_boot_modes(subject: SystemDiskSubject) -> Found | None:
-    """Check that the disk boots with one boot mode only, or that --boot-mode selects one.
+    """Check that the boot mode is certain: the disk boots with one only, or --boot-mode is given.
 
-    ImportImage takes one of them; its default is BIOS.
+    ImportImage accepts one boot mode. Its default is BIOS.
     """
     report, boot = subject.report, subject.report.boot
     chosen = boot_mode_of(report, report.architecture)
@@ -234,7 +236,7 @@ def both_boot_modes(subject: SystemDiskSubject) -> Found | None:
 
 
 def _best_loader(loaders: Sequence[Loader]) -> Loader | None:
-    """Return the loader to start, if none is in the removable path; helpers (mm, fb, fwupd) start no system."""
+    """Return the loader to copy to the removable path. Helpers (mm, fb, fwupd) start no system and come last."""
     others = [loader for loader in loaders if not loader.removable]
     order = ("shim", "grub", "systemd-boot", "bootmgfw", "refind", "limine")
     names = [loader.path.rsplit("/", 1)[-1].lower() for loader in others]
@@ -247,7 +249,7 @@ def _has_partitions(report: DiskReport) -> bool:
 
 
 def _unread_esp(report: DiskReport) -> Partition | None:
-    """Return an ESP with a FAT of which nothing could be read; what it holds is not known then."""
+    """Return the first ESP with a FAT that could not be read."""
     for part in report.partitions:
         esp = part.type_id.lower() in _ESP_TYPES and part.filesystem.startswith(("vfat", "fat"))
         if esp and any(unknown.startswith(f"partition {part.number},") for unknown in report.unknowns):

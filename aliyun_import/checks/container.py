@@ -1,51 +1,51 @@
-"""Problems of disk image files and partition tables, which disk/ reports by their codes."""
+"""Checks of disk image files and partition tables. aliyun_import/disk makes them, and reports problems by these ids."""
 
 from collections.abc import Mapping
 
-from aliyun_import.checks.registry import AppliesTo, Source, declared
+from aliyun_import.checks.registry import AppliesTo, Source, declare_check
 from aliyun_import.model.finding import Severity
 
 BLOCKS, WARNS, NOTE, UNKNOWN = Severity.BLOCKS, Severity.WARNS, Severity.NOTE, Severity.UNKNOWN
 
-# By the document, then by the code: the severity (or each with its condition) and the explanation.
+# Document -> id -> severity (or each possible severity with its condition), explanation.
 _DECLARATIONS: Mapping[Source, Mapping[str, tuple[Severity | Mapping[Severity, str], str]]] = {
     Source.JUDGEMENT: {
-        "disk-missing": (BLOCKS, "There is no file of that name."),
-        "disk-unreadable": (BLOCKS, "The file exists, but this user may not open it."),
+        "disk-missing": (BLOCKS, "The file does not exist."),
+        "disk-unreadable": (BLOCKS, "The file exists, but the user has no permission to read it."),
         "disk-kind": (BLOCKS, "A directory, a character device, a pipe or a socket is not a disk."),
         "disk-blank": (
             NOTE,
-            "Only zeros were found where a partition table, a file system or a container would be. A data disk may "
-            "be empty on purpose; a system disk is refused by no-partition-table.",
+            "The disk has only zeros in the places of a partition table, a file system or a container. A data disk may "
+            "be empty on purpose; for a system disk, no-partition-table blocks.",
         ),
         "disk-too-small": (BLOCKS, "The file is smaller than any disk with a partition."),
-        "disk-read-error": (BLOCKS, "Part of the disk could not be read: the medium fails."),
+        "disk-read-error": (BLOCKS, "Part of the disk could not be read because of an I/O error."),
         "raw-size-not-512": (
             BLOCKS,
-            "A RAW disk consists of sectors of 512 bytes. Any other size means that the copy was cut short, or that "
-            "something was appended to it.",
+            "The size of a RAW disk is a multiple of 512 bytes, one sector. Another size means that the copy was "
+            "truncated, or that something was appended.",
         ),
         "not-a-disk": (BLOCKS, "The file is plain text: a checksum, a descriptor, or an error page."),
         "suffix-not-content": (
             BLOCKS,
-            "The name and the content of the file indicate different containers. The content decides, but such a "
-            "file is rarely what its owner believes it to be.",
+            "The suffix and the content of the file are of different formats. The format is determined by the content, "
+            "but often this is the wrong file.",
         ),
-        "container-damaged": (BLOCKS, "The compressed file violates its own format: it is damaged or cut short."),
+        "container-damaged": (BLOCKS, "The compressed file is damaged or truncated."),
         "not-whole": (
             BLOCKS,
-            "The image of another hypervisor refers to other files that hold its data or its parent. Such a "
-            "reference may name any file of this machine, so it is never followed.",
+            "An image in VMDK, VHDX or VDI format refers to other files with its data or its parent. Such a reference "
+            "may name any file of this machine, so it is never followed.",
         ),
         "conversion-failed": (
             BLOCKS,
-            "qemu-img cannot open the image of another hypervisor. The reason is the message of qemu-img.",
+            "qemu-img cannot open an image in VMDK, VHDX or VDI format. The finding has the message of qemu-img.",
         ),
         "table-unreadable": (UNKNOWN, "The kind of the partition table could not be determined."),
         "partition-unreadable": (UNKNOWN, "An entry of the partition table could not be read."),
     },
     Source.API: {
-        "file-empty": (BLOCKS, "The file is empty. The service answers InvalidOSSObject.Size."),
+        "file-empty": (BLOCKS, "The file is empty. The service refuses it with InvalidOSSObject.Size."),
         "container-compressed": (
             {NOTE: "", BLOCKS: "if it is compressed twice"},
             "ECS does not import compressed files. A RAW disk that is compressed in blocks of at most 64 MiB (the "
@@ -54,119 +54,123 @@ _DECLARATIONS: Mapping[Source, Mapping[str, tuple[Severity | Mapping[Severity, s
         ),
         "container-foreign": (
             {NOTE: "", BLOCKS: "without qemu-img"},
-            "VMDK, VHDX and VDI are converted by qemu-img during the push, if it is installed. The service accepts "
-            "VMDK itself by invitation only.",
+            "VMDK, VHDX and VDI are converted by qemu-img during the push if it is installed. The service accepts VMDK "
+            "from invited accounts only.",
         ),
-        "container-tar": (BLOCKS, "The file is a tar archive, such as an .ova. The disk is a file in it."),
+        "container-tar": (BLOCKS, "The file is a tar archive, such as an .ova. The disk is a file in the archive."),
         "container-7z": (BLOCKS, "The file is a 7z archive, which ECS does not import and this tool does not unpack."),
         "container-lz4": (BLOCKS, "The file is lz4 data, which ECS does not import and this tool does not unpack."),
         "vhd-block-size": (
             WARNS,
-            "Block sizes other than 2 MiB are rare, and the service rejects some of them: InvalidBlockSize.NotSupport.",
+            "Block sizes other than 2 MiB are rare. The service refuses some of them with InvalidBlockSize.NotSupport.",
         ),
     },
     Source.VHD: {
         "vhd-no-footer": (
             BLOCKS,
-            "A VHD ends with a footer of 512 bytes. A file named .vhd without one was cut short, or is a RAW disk "
-            "with the wrong suffix.",
+            "A VHD ends with a footer of 512 bytes. A file with the suffix .vhd and without a footer was truncated, or "
+            "is a RAW disk with the wrong suffix.",
         ),
-        "vhd-truncated": (BLOCKS, "The tables of the VHD point beyond the end of the file: the copy was cut short."),
+        "vhd-truncated": (BLOCKS, "The tables of the VHD point beyond the end of the file: the copy was truncated."),
         "vhd-footer-checksum": (BLOCKS, "The footer does not match its checksum: it is damaged."),
         "vhd-header-checksum": (BLOCKS, "The header of a dynamic VHD does not match its checksum."),
         "vhd-size-mismatch": (BLOCKS, "The size in the footer of a fixed VHD is not the size of its data."),
         "vhd-table-too-small": (
             BLOCKS,
-            "The block table has too few entries for the disk. The service answers InvalidVHDImage.IncorrectSize.",
+            "The block table has too few entries for the disk. The service refuses it with "
+            "InvalidVHDImage.IncorrectSize.",
         ),
         "vhd-differencing": (
             {BLOCKS: "", NOTE: "if its parent was found"},
-            "A differencing VHD holds only the differences from its parent, which the service does not have. A "
-            "parent in the same folder, with the name and the unique id that the disk records, is read with it, and "
-            "the push merges the two. No other file is opened.",
+            "A differencing VHD contains only the differences from its parent, which the service does not have. If the "
+            "parent is in the same directory, with the name and the unique id that the disk records, the push merges "
+            "the two. No other file is opened.",
         ),
         "vhd-parent-modified": (
             WARNS,
-            "A differencing VHD records when its parent was last modified. A parent that was written to since then "
-            "corrupts the disk, and nothing else reveals it. A parent that was copied without its times looks the "
-            "same.",
+            "A differencing VHD records when its parent was last modified. If the parent was written to since then, "
+            "the merged disk is corrupt, and no other check detects it. The finding also appears if the parent was "
+            "copied without its time stamps.",
         ),
         "vhd-blocks-overlap": (
             BLOCKS,
             "Two entries of the block table refer to the same bytes of the file: it is damaged.",
         ),
-        "vhd-damaged": (BLOCKS, "The VHD violates its own format."),
+        "vhd-damaged": (BLOCKS, "The VHD violates the specification of its format."),
     },
     Source.QEMU_IMG: {
         "vhd-chs-padded": (
             WARNS,
             "qemu-img and other tools round the size of a VHD up to a geometry of cylinders, heads and sectors. The "
-            "image may become a GiB larger, and the backup of a GPT is no longer at the end. A push removes the "
-            "padding with a temporary file; `-o force_size=on` avoids it.",
+            "image may become one GiB larger, and the backup of a GPT is no longer at the end. A push removes the "
+            "padding by way of a temporary file. The option `-o force_size=on` of qemu-img avoids it.",
         ),
     },
     Source.AZURE: {
-        "vhd-size-not-mib": (NOTE, "Some clouds require whole MiB. No document of Alibaba Cloud does."),
+        "vhd-size-not-mib": (
+            NOTE,
+            "The size is not a multiple of 1 MiB. Some clouds require this; no document of Alibaba Cloud does.",
+        ),
     },
     Source.QCOW2: {
         "qcow2-backing-file": (
             BLOCKS,
-            "The QCOW2 holds only the differences from another file, which the service does not have. That file is "
-            "never opened here either: a header may name any file of this machine.",
+            "The QCOW2 contains only the differences from another file, which the service does not have. This tool "
+            "does not open that file, because a header may name any file of this machine.",
         ),
         "qcow2-external-data": (BLOCKS, "The data of the QCOW2 is in another file, which the service does not have."),
         "qcow2-encrypted": (BLOCKS, "The QCOW2 is encrypted, and the service has no key."),
         "qcow2-truncated": (
             BLOCKS,
-            "The tables of the QCOW2 point beyond the end of the file: the copy was cut short.",
+            "The tables of the QCOW2 point beyond the end of the file: the copy was truncated.",
         ),
-        "qcow2-damaged": (BLOCKS, "The QCOW2 violates its own format."),
+        "qcow2-damaged": (BLOCKS, "The QCOW2 violates the specification of its format."),
         "qcow2-corrupt": (BLOCKS, "The corrupt bit of the QCOW2 is set. QEMU opens such a file for reading only."),
         "qcow2-dirty": (WARNS, "The QCOW2 was not closed cleanly. Its reference counts may be wrong."),
         "qcow2-unknown-feature": (WARNS, "The QCOW2 uses a feature that this tool does not know."),
         "qcow2-extended-l2": (WARNS, "The QCOW2 has extended L2 entries, which older software does not read."),
         "qcow2-zstd": (
             WARNS,
-            "The compressed clusters of the QCOW2 use zstd. The service's pages do not name it, and older software "
-            "reads zlib only.",
+            "The QCOW2 is compressed with zstd. The pages of the service do not mention it, and older software reads "
+            "zlib only.",
         ),
-        "qcow2-snapshots": (NOTE, "The QCOW2 contains internal snapshots. They are sent with it and not imported."),
+        "qcow2-snapshots": (NOTE, "The QCOW2 contains internal snapshots. They are uploaded and not imported."),
     },
     Source.GUIDE_2021: {
         "iso-image": (BLOCKS, "The file is an installation CD. The service imports installed systems, not ISO images."),
-        "mbr-damaged": (BLOCKS, "The partition table of the boot record has impossible entries."),
+        "mbr-damaged": (BLOCKS, "The partition table in the MBR has invalid entries."),
         "mbr-4096-byte-sectors": (
             BLOCKS,
-            "An MBR that was written for disks with 4096-byte sectors places its partitions elsewhere on a cloud disk, "
-            "which has 512. A file system is where such a table has it, and none where this one is read.",
+            "The MBR was written for a disk with sectors of 4096 bytes: file systems are where such a table has its "
+            "partitions. The disks of ECS have sectors of 512 bytes, so the partitions are not found there.",
         ),
-        "mbr-logical-damaged": (WARNS, "The chain of logical partitions is broken. Those after the break are lost."),
+        "mbr-logical-damaged": (WARNS, "The list of logical partitions is damaged. Those after the damage are lost."),
         "partition-outside-disk": (
             BLOCKS,
-            "A partition ends after the end of the disk: the file was cut short, or the disk was shrunk without its "
+            "A partition ends after the end of the disk: the file was truncated, or the disk was shrunk without its "
             "partitions.",
         ),
         "partitions-overlap": (WARNS, "Two partitions share bytes: writing to one destroys the other."),
     },
     Source.UEFI: {
-        "gpt-no-protective-mbr": (BLOCKS, "Firmware ignores a GPT without the protective MBR."),
+        "gpt-no-protective-mbr": (BLOCKS, "The disk has a GPT without a protective MBR. Firmware ignores it."),
         "gpt-4096-byte-sectors": (
             BLOCKS,
-            "The GPT was made for sectors of 4096 bytes. The disks of ECS have sectors of 512 bytes, so the table is "
-            "not found there.",
+            "The GPT was written for sectors of 4096 bytes. The disks of ECS have sectors of 512 bytes, so the table "
+            "is not found there.",
         ),
-        "gpt-primary-damaged": (BLOCKS, "The GPT at the beginning does not match its checksum; only its backup does."),
-        "gpt-backup-damaged": (WARNS, "The backup of the GPT at the end does not match its checksum."),
-        "gpt-backup-missing": (WARNS, "There is no backup of the GPT at the recorded position."),
+        "gpt-primary-damaged": (BLOCKS, "The primary GPT does not match its checksum, but its backup does."),
+        "gpt-backup-damaged": (WARNS, "The backup GPT does not match its checksum."),
+        "gpt-backup-missing": (WARNS, "There is no backup GPT at the recorded position."),
         "gpt-backup-not-at-end": (
             NOTE,
-            "The disk grew after it was partitioned: the backup of the GPT is not at its end.",
+            "The backup GPT is not at the end of the disk: the disk was enlarged after it was partitioned.",
         ),
-        "gpt-damaged": (BLOCKS, "Neither the GPT nor its backup matches its checksum."),
+        "gpt-damaged": (BLOCKS, "Neither the primary GPT nor its backup matches its checksum."),
     },
 }
 PROBLEMS = tuple(
-    declared(code, severity, explanation, source=source, applies_to=AppliesTo.CONTAINER)
+    declare_check(code, severity, explanation, source=source, applies_to=AppliesTo.CONTAINER)
     for source, problems in _DECLARATIONS.items()
     for code, (severity, explanation) in problems.items()
 )

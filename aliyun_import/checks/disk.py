@@ -1,4 +1,4 @@
-"""Checks of the size of a disk, of options that contradict it, and of what could not be read."""
+"""Checks of the size of a disk, options that contradict the disk, and parts that could not be read."""
 
 from aliyun_import.checks.infer import MIN_SYSTEM_GIB, architecture_of, boot_mode_of, os_type_of
 from aliyun_import.checks.registry import DiskSubject, Found, GuestSubject, Source, SystemDiskSubject, check
@@ -13,10 +13,7 @@ _RECOMMENDED_GIB = {OsType.LINUX: 20, OsType.WINDOWS: 40}
 
 @check("disk-too-large", Severity.BLOCKS, source=Source.API)
 def disk_too_large(subject: DiskSubject) -> Found | None:
-    """Check that the virtual size is at most 2048 GiB.
-
-    ImportImage accepts disks of 1 to 2048 GiB.
-    """
+    """Check that the virtual size is at most 2048 GiB, the limit of ImportImage."""
     size_bytes = subject.report.virtual_bytes
     if size_bytes is None or size_bytes <= MAX_DISK_GIB * GIB:
         return None
@@ -31,14 +28,14 @@ def disk_too_large(subject: DiskSubject) -> Found | None:
 def requested_size_too_small(subject: DiskSubject) -> Found | None:
     """Check that the requested size is not less than the virtual size.
 
-    For a smaller DiskImageSize the service answers InvalidImageSize.
+    The service refuses a smaller DiskImageSize with InvalidImageSize.
     """
     size_bytes, requested_gib = subject.report.virtual_bytes, subject.disk.size_gib
     if size_bytes is None or requested_gib is None or requested_gib * GIB >= size_bytes:
         return None
     return Found(
-        f"{requested_gib} GiB were requested, and the disk has {exact_size(size_bytes)}: the service answers "
-        "InvalidImageSize.",
+        f"The requested size is {requested_gib} GiB, and the disk has {exact_size(size_bytes)}: the service would "
+        "refuse it with InvalidImageSize.",
         f"Pass --disk-size {-(-size_bytes // GIB)} or more, or omit it: the size is then read from the disk.",
         f"virtual size {size_bytes} bytes",
     )
@@ -46,7 +43,7 @@ def requested_size_too_small(subject: DiskSubject) -> Found | None:
 
 @check("requested-format-differs", Severity.BLOCKS, source=Source.API)
 def requested_format_differs(subject: DiskSubject) -> Found | None:
-    """Check that the requested format is that of the file's content."""
+    """Check that the requested format is the format of the file's content."""
     requested, actual = subject.disk.format, subject.report.format
     if requested is None or actual is None or requested is actual:
         return None
@@ -59,18 +56,18 @@ def requested_format_differs(subject: DiskSubject) -> Found | None:
 
 @check("inspection-incomplete", Severity.UNKNOWN, source=Source.JUDGEMENT)
 def inspection_incomplete(subject: DiskSubject) -> Found | None:
-    """Check that the whole structure of the disk could be read.
+    """Check that all structures of the disk could be read.
 
-    A part that could not be read is damaged or of an unknown kind, or the inspection reached its limits.
+    A part is not read if it is damaged, if its kind is unknown, or if the inspection reached one of its limits.
     """
     unknowns = subject.report.unknowns
     if not unknowns:
         return None
-    remedy = "Check what is named on the source machine, with fsck, or sgdisk --verify for the partition table."
+    remedy = "Check these parts on the source machine, with fsck, or sgdisk --verify for the partition table."
     if any(one.code == "container-compressed" for one in subject.report.container_problems):
         remedy = "Unpack the file and check the result; a push checks it after unpacking it, before a byte is sent."
     return Found(
-        f"The inspection is not complete, and whether the rest has faults is not known: {'; '.join(unknowns[:6])}.",
+        f"Part of the disk could not be read, and whether it has faults is not known: {'; '.join(unknowns[:6])}.",
         remedy,
         "the disk",
     )
@@ -82,8 +79,8 @@ def inspection_incomplete(subject: DiskSubject) -> Found | None:
 def device_in_use(subject: DiskSubject) -> Found | None:
     """Check that nothing can write to a block device while it is sent.
 
-    A device that is mounted, or held by swap, LVM, RAID or another program, is written to while it is read. The object
-    is then a mixture of two states, and the push ends with exit 9.
+    A device may change while it is read if it is mounted, or used by swap, LVM, RAID or another program. The object
+    would then be a mixture of two states, and the push ends with exit 9.
     """
     held = subject.report.held
     if held is None:
@@ -92,9 +89,9 @@ def device_in_use(subject: DiskSubject) -> Found | None:
     if held.read_only:
         return Found(message, None, path, Severity.WARNS)
     return Found(
-        f"{message} Writes to it while it is read would result in a mixture of two states.",
-        "Unmount it (swapoff, vgchange -an), or push a snapshot of it. With --force it is sent as it is, and compared "
-        "once more at the end.",
+        f"{message} If it changes while it is read, the object is a mixture of two states.",
+        "Unmount it (swapoff, vgchange -an), or push a snapshot of it. With --force it is sent, and compared once more "
+        "at the end.",
         path,
     )
 
@@ -103,7 +100,8 @@ def device_in_use(subject: DiskSubject) -> Found | None:
 def boot_mode_contradicts(subject: SystemDiskSubject) -> Found | None:
     """Check that the disk boots with the requested boot mode.
 
-    The service does not inspect the disk: a UEFI disk that is imported as BIOS imports without error and never boots.
+    The service does not check this. A UEFI disk that is imported with BIOS is imported without an error and never
+    boots.
     """
     requested, boot = subject.request.boot_mode, subject.report.boot
     actual = boot_mode_of(subject.report, subject.report.architecture)
@@ -112,8 +110,7 @@ def boot_mode_contradicts(subject: SystemDiskSubject) -> Found | None:
     if all(boot.bios if mode is BootMode.BIOS else boot.uefi for mode in (requested.imported_as, requested.started_as)):
         return None
     return Found(
-        f"--boot-mode {requested} was given, and the disk boots with {actual.value} only: it would be imported and "
-        "never boot.",
+        f"--boot-mode {requested} was given, and the disk boots with {actual.value} only: the image would never boot.",
         f"Omit --boot-mode, or pass --boot-mode {actual.value}.",
         actual.evidence,
     )
@@ -123,7 +120,7 @@ def boot_mode_contradicts(subject: SystemDiskSubject) -> Found | None:
 def architecture_contradicts(subject: SystemDiskSubject) -> Found | None:
     """Check that the programs and boot loaders on the disk are for the requested architecture.
 
-    32-bit programs may run on a 64-bit kernel, so between i386 and x86_64 nothing is certain.
+    A mismatch of i386 and x86_64 is only a warning, because 32-bit programs may run on a 64-bit kernel.
     """
     requested, actual = subject.request.architecture, architecture_of(subject.report)
     if requested is None or actual is None or requested is actual.value:
@@ -138,7 +135,7 @@ def architecture_contradicts(subject: SystemDiskSubject) -> Found | None:
 
 @check("os-type-contradicts", Severity.BLOCKS, source=Source.API)
 def os_type_contradicts(subject: SystemDiskSubject) -> Found | None:
-    """Check that the requested OS type, Windows or Linux, is that of the disk."""
+    """Check that the requested OS type (linux or windows) is the type of the system on the disk."""
     requested, actual = subject.request.os_type, os_type_of(subject.report)
     if requested is None or actual is None or requested is actual.value:
         return None
@@ -155,8 +152,8 @@ def os_type_contradicts(subject: SystemDiskSubject) -> Found | None:
 def disk_small(subject: SystemDiskSubject) -> Found | None:
     """Check that the system disk has the recommended size.
 
-    20 GiB are recommended for Linux and 40 GiB for Windows. A system disk below 5 GiB is imported as 5 GiB, the minimum
-    of older documents.
+    The recommended minimum is 20 GiB for Linux and 40 GiB for Windows. A system disk below 5 GiB, the minimum of older
+    documents, is imported with 5 GiB.
     """
     size_bytes = subject.report.virtual_bytes
     if size_bytes is None or subject.container_blocks or not subject.report.partitions:
@@ -171,7 +168,7 @@ def disk_small(subject: SystemDiskSubject) -> Found | None:
     return Found(
         f"The system disk has {exact_size(requested_bytes)}; {least} GiB or more are recommended for "
         f"{os_type.capitalize()}.{raised}",
-        f"Pass --disk-size {least} to import it to a larger disk; the guest then has to grow its root.",
+        f"Pass --disk-size {least} to import it to a larger disk, and grow the root on the instance.",
         f"virtual size {size_bytes} bytes",
         Severity.WARNS if os_type is OsType.WINDOWS else None,
     )
@@ -181,15 +178,15 @@ def disk_small(subject: SystemDiskSubject) -> Found | None:
 def no_system(subject: GuestSubject) -> Found | None:
     """Check that an operating system was recognised on the system disk.
 
-    Without one nothing is known about the first boot. Its root may be on a file system that is not read, or the disk
-    may be the wrong one.
+    Otherwise nothing is known about the first boot. The root may be on a file system that is not read, or this may be
+    the wrong disk.
     """
     report, guest = subject.report, subject.guest
     if guest.os_type is not None or not report.partitions or subject.container_blocks:
         return None
     parts = [f"{part.number} ({part.filesystem or part.type_name})" for part in report.partitions]
     unread = ", ".join(f"{one.where} has {one.what}" for one in guest.unread[:4])
-    reason = f"{unread}, which is not read" if unread else "no partition is the root of one"
+    reason = f"{unread}, which is not read" if unread else "no partition contains the root of a system"
     return Found(
         f"No operating system was recognised on the disk: {reason}. Nothing is known about its first boot. Partitions: "
         f"{', '.join(parts[:8])}.",
@@ -202,8 +199,8 @@ def no_system(subject: GuestSubject) -> Found | None:
 def system_uncertain(subject: GuestSubject) -> Found | None:
     """Check that the inspected system is the one that starts.
 
-    With several systems on a disk, the default entry of the boot loader determines it. What blocks in a system that may
-    not be the one that starts is reported as unknown.
+    If a disk has several systems, the default entry of the boot loader determines which one starts. If that is not
+    certain, findings that would block are reported as unknown.
     """
     guest = subject.guest
     if not guest.uncertain:
@@ -220,8 +217,8 @@ def system_uncertain(subject: GuestSubject) -> Found | None:
 def guest_unread(subject: GuestSubject) -> Found | None:
     """Check that the system on the disk could be read.
 
-    These are not read: btrfs, ZFS, F2FS and other file systems, LUKS, LVM other than linear, NTFS without the extra
-    [windows], and damaged files. Nothing is concluded about them.
+    The following are not read: btrfs, ZFS, F2FS and other file systems, LUKS, LVM volumes that are not linear, NTFS
+    without the extra [windows], and damaged files.
     """
     unknowns = subject.guest.unknowns
     if not unknowns:

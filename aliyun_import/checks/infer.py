@@ -1,6 +1,7 @@
 """Inference of the parameters of ImportImage from a disk.
 
-What the user gave is kept. What neither the user nor the disk determines stays None and is left to the service.
+Values that the user gave are kept. A parameter that neither the user nor the disk determines stays None, and the
+service uses its default.
 """
 
 import re
@@ -20,7 +21,7 @@ from aliyun_import.sizes import exact_size
 
 T = TypeVar("T")
 
-# ECS, ImportImage until 2021: a system disk has 5 GiB or more. The page of 2026 has 1, so 5 satisfies both.
+# The page on ImportImage required 5 GiB for a system disk until 2021, and requires 1 GiB in 2026: 5 satisfies both.
 MIN_SYSTEM_GIB = 5
 _LINUX_FILE_SYSTEMS = {"ext2", "ext3", "ext4", "xfs", "btrfs", "lvm", "luks", "f2fs"}
 
@@ -35,7 +36,7 @@ class Origin(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Value(Generic[T]):
-    """A value with its origin. `evidence` is the reason for a value that was inferred, else empty."""
+    """A value with its origin. `evidence` is the reason for an inferred value, else empty."""
 
     value: T
     evidence: str = ""
@@ -46,7 +47,7 @@ class Value(Generic[T]):
 class InferredParameters:
     """The parameters of request.disks[index], and for the system disk (index 0) those of the image.
 
-    `values` has those of DiskRequest and ImportParameters that are known, by the names of their fields.
+    `values` maps the fields of DiskRequest and ImportParameters that are known to their values.
     """
 
     index: int = 0
@@ -64,7 +65,7 @@ class InferredParameters:
 
     @property
     def evidence_on_disk(self) -> tuple[str, ...]:
-        """The lines of `evidence` whose values the disk determined."""
+        """The lines of `evidence` for values that the disk determined."""
         of_disk = {name: one for name, one in self.values.items() if one.origin is Origin.DISK}
         return replace(self, values=of_disk).evidence
 
@@ -78,7 +79,7 @@ class InferredParameters:
 
 
 def infer_parameters(report: DiskReport, request: ImportRequest, *, index: int = 0) -> InferredParameters:
-    """Return the parameters for request.disks[index]; a data disk (index > 0) has a format and a size only."""
+    """Return the parameters of request.disks[index]. A data disk (index > 0) has only a format and a size."""
     disk = request.disks[index]
     values: dict[str, Value[Any] | None] = {
         "format": _given(disk.format) or _format(report),
@@ -97,12 +98,12 @@ def infer_parameters(report: DiskReport, request: ImportRequest, *, index: int =
 
 
 def boot_mode_of(report: DiskReport, architecture: Architecture | None) -> Value[BootMode] | None:
-    """Return how the disk boots; None if there is evidence for neither way."""
+    """Return the boot mode of the disk, or None if neither BIOS nor UEFI finds a boot loader."""
     bios, uefi = report.boot.bios, report.boot.uefi
     if architecture is Architecture.ARM64:
         return Value(BootMode.UEFI, uefi[0] if uefi else "arm64 boots with UEFI only")
     if bios and uefi:
-        # Both would work, and the service takes one of the two: BIOS is its default and every x86 type boots it.
+        # The service accepts one of the two: BIOS is its default, and all x86 instance types support it.
         return Value(BootMode.BIOS, f"both modes work, and BIOS is the service's default ({bios[0]})")
     if uefi:
         return Value(BootMode.UEFI, uefi[0])
@@ -110,7 +111,7 @@ def boot_mode_of(report: DiskReport, architecture: Architecture | None) -> Value
 
 
 def architecture_of(report: DiskReport) -> Value[Architecture] | None:
-    """Return the architecture of the guest's own programs, else of the UEFI loaders."""
+    """Return the architecture of the guest's programs, or else of the UEFI loaders."""
     guest = report.guest
     if guest is not None and guest.architecture is not None:
         source = "the registry has" if guest.windows is not None else "/bin/sh is for"
@@ -124,7 +125,7 @@ def architecture_of(report: DiskReport) -> Value[Architecture] | None:
 
 
 def os_type_of(report: DiskReport) -> Value[OsType] | None:
-    """Return the type of the guest, else the one that the file systems indicate."""
+    """Return the OS type of the guest, or else the one that the file systems indicate."""
     guest = report.guest
     if guest is not None and guest.os_type is not None:
         return Value(guest.os_type, guest.name or f"the disk holds a {guest.os_type} system")
@@ -143,8 +144,8 @@ def _given(value: T | None) -> Value[T] | None:
 def _format(report: DiskReport) -> Value[DiskFormat] | None:
     if report.format is None:
         return None
-    is_taken = format_named(report.container).upload is Upload.AS_IS
-    rest = "" if is_taken else ", and is converted or unpacked during the push"
+    is_accepted = format_named(report.container).upload is Upload.AS_IS
+    rest = "" if is_accepted else ", and is converted or unpacked during the push"
     return Value(report.format, f"the file is {report.container} by its content{rest}")
 
 
@@ -181,7 +182,7 @@ def _nvme_support(report: DiskReport, _known: ImportRequest) -> Value[str] | Non
     guest = report.guest
     if guest is None or not booted or any(kernel.place("nvme") not in ready for kernel in booted):
         return None
-    # Disks are /dev/nvme0n1 there: a system that names /dev/vda starts from virtio disks only.
+    # With NVMe the disk is /dev/nvme0n1: a system that refers to /dev/vda boots from virtio disks only.
     names = [entry.root for entry in guest.started]
     names += [entry.spec for entry in guest.fstab if not {"nofail", "noauto"} & set(entry.options)]
     if any(re.match(r"/dev/(sd|vd|hd|xvd)[a-z]", name) for name in names):
@@ -193,20 +194,20 @@ def _license_type(_report: DiskReport, known: ImportRequest) -> Value[str] | Non
     if known.os_type is not OsType.WINDOWS:
         return None
     if known.platform == OTHER_WINDOWS:
-        # The answer to any other licence is InvalidLicenseType.BYOLOnly: Alibaba Cloud sells none for client Windows.
-        return Value("BYOL", "the service sells no licence for a Windows that is not Windows Server", Origin.SERVICE)
-    # The service's own default, which it requires to be named with Windows.
+        # The service refuses other licences (InvalidLicenseType.BYOLOnly): Alibaba Cloud sells none for client Windows.
+        return Value("BYOL", "the service sells licences for Windows Server only", Origin.SERVICE)
+    # This is the service's default, but it requires an explicit value for Windows.
     return Value("Aliyun", "the system is Windows, and this is the service's default", Origin.SERVICE)
 
 
 def _detection_strategy(_report: DiskReport, known: ImportRequest) -> Value[str] | None:
-    # For Windows the pages disagree, and a check that ECS does not offer would be a refusal.
+    # The pages disagree about Windows, and ECS would refuse a check that it does not offer.
     if known.platform in UNCHECKED_PLATFORMS or is_windows(known):
         return None
     return Value("Standard", "the image check is free and never fails an import; none switches it off", Origin.SERVICE)
 
 
-# By the field of ImportParameters. Each is given the request with the values that were inferred before it.
+# Field of ImportParameters -> function. Its second argument is the request with the values inferred before it.
 INFERENCES: dict[str, Callable[[DiskReport, ImportRequest], Value[Any] | None]] = {
     "boot_mode": lambda report, known: boot_mode_of(report, known.architecture or report.architecture),
     "architecture": lambda report, _known: architecture_of(report),

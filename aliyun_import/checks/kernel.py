@@ -1,4 +1,4 @@
-"""Checks of kernels and their drivers: whether the guest finds its disk and its network."""
+"""Checks of kernels, their initramfs and their drivers."""
 
 from aliyun_import.checks.platform import import_adds_virtio, platform_of
 from aliyun_import.checks.registry import Found, GuestSubject, Source, check
@@ -7,7 +7,7 @@ from aliyun_import.disk.guest.report import DriverPlace, GuestReport, Kernel
 from aliyun_import.model.finding import Severity
 from aliyun_import.model.request import Architecture
 
-# ImportImage, usage notes: platforms whose passwords and keys are set through QEMU's fw_cfg; all of arm64 too.
+# ImportImage, usage notes: the service sets passwords and keys through QEMU's fw_cfg on these platforms and on arm64.
 _FW_CFG_PLATFORMS = ("CentOS Stream", "Anolis", "AlmaLinux", "UOS", "Kylin", "Rocky Linux")
 
 
@@ -15,19 +15,19 @@ _FW_CFG_PLATFORMS = ("CentOS Stream", "Anolis", "AlmaLinux", "UOS", "Kylin", "Ro
     "virtio-drivers",
     {
         Severity.BLOCKS: "",
-        Severity.WARNS: "if the import adds the drivers, or another kernel boots",
-        Severity.UNKNOWN: "if it is not known which kernel starts, or what it has",
+        Severity.WARNS: "if the import adds the drivers, or another kernel has them",
+        Severity.UNKNOWN: "if it is not known which kernel starts, or which drivers it has",
     },
     source=Source.VIRTIO,
 )
 def virtio_drivers(subject: GuestSubject) -> Found | None:
-    """Check that the kernel can find a virtio disk.
+    """Check that the kernel has the drivers of virtio disks.
 
-    Disks of ECS are virtio. virtio_blk and virtio_pci must be built into the kernel, or be in its initramfs: a module
-    on the disk itself cannot be loaded. The service documents that the import adds them to CentOS 6-8, Ubuntu 12 and
-    later, Debian 7 and later, and SUSE 11 and later, unless Platform is Others Linux or Customized Linux. The
-    check reads modules.builtin, modules.dep, the configuration of the kernel, and the file names in the initramfs that
-    the boot loader's default entry gives to the kernel.
+    Disks of ECS are virtio disks. virtio_blk and virtio_pci must be built into the kernel or be in its initramfs: the
+    kernel cannot load a module from a disk that it cannot read yet. The service documents that the import adds them to
+    CentOS 6-8, Ubuntu 12 and later, Debian 7 and later, and SUSE 11 and later, unless Platform is Others Linux or
+    Customized Linux. The check reads modules.builtin, modules.dep, the configuration of the kernel, and the file names
+    in the initramfs of the boot loader's default entry.
     """
     guest = subject.guest
     kernels = _booted(guest)
@@ -38,16 +38,15 @@ def virtio_drivers(subject: GuestSubject) -> Found | None:
     drivers = ", ".join(f"{name} is {first.place(name)}" for name in _missing(first))
     platform = _platform(subject)
     added = import_adds_virtio(guest.os_release, platform)
-    # If it is not the default and the others are complete, the guest boots.
-    minor = len(missing) < len(kernels)
+    other_boots = len(missing) < len(kernels)
     started, where = _is_started(guest), first.initramfs or first.image or f"/lib/modules/{first.version}"
     remedy = rebuild_initramfs(guest, first)
     by_import = f" The import is documented to add the drivers for {platform}." if added else ""
-    if not started and not added and not minor:
+    if not started and not added and not other_boots:
         return Found(
             f"It is not known whether the kernel {_title(first)} finds its disk on ECS: no configuration of a boot "
             f"loader was found that starts it. With {first.initramfs or 'no initramfs'} it would not: {drivers}.",
-            f"Start it: {start_command(subject.report.path)}. Or give it the drivers. {remedy}",
+            f"Start it: {start_command(subject.report.path)}. Or add the drivers. {remedy}",
             where,
             Severity.UNKNOWN,
         )
@@ -56,15 +55,15 @@ def virtio_drivers(subject: GuestSubject) -> Found | None:
         f"ECS: {drivers}.{by_import}",
         remedy,
         where,
-        Severity.WARNS if added or minor else None,
+        Severity.WARNS if added or other_boots else None,
     )
 
 
 @check("initramfs-unread", Severity.UNKNOWN, source=Source.VIRTIO)
 def initramfs_unread(subject: GuestSubject) -> Found | None:
-    """Check that the drivers in the initramfs could be read.
+    """Check that the initramfs could be read.
 
-    An initramfs is not read if it is damaged, too large, or compressed in an unknown way (lzo).
+    An initramfs is not read if it is damaged or too large, or if its compression is unknown (lzo).
     """
     kernel = next((kernel for kernel in _booted(subject.guest) if kernel.initramfs_problem), None)
     if kernel is None or all(kernel.place(name) is not DriverPlace.UNKNOWN for name in ("virtio_blk", "virtio_pci")):
@@ -81,7 +80,7 @@ def initramfs_unread(subject: GuestSubject) -> Found | None:
 def virtio_network(subject: GuestSubject) -> Found | None:
     """Check that the kernel has the driver of virtio network cards.
 
-    Network cards of ECS are virtio. Without virtio_net the instance boots, and cannot be reached.
+    Network cards of ECS are virtio cards. Without virtio_net the instance boots, but has no network.
     """
     kernels = _booted(subject.guest)
     if not kernels or any(kernel.place("virtio_net") is not DriverPlace.ABSENT for kernel in kernels):
@@ -99,7 +98,7 @@ def virtio_network(subject: GuestSubject) -> Found | None:
 def nvme_driver(subject: GuestSubject) -> Found | None:
     """Check that the kernel can boot from NVMe disks.
 
-    Newer instance types have NVMe disks only. NvmeSupport declares to the service that the image can boot from them.
+    Newer instance types have NVMe disks only. The parameter NvmeSupport states that the image can boot from them.
     """
     guest = subject.guest
     without = next((k for k in _booted(guest) if k.place("nvme") in (DriverPlace.MODULE, DriverPlace.ABSENT)), None)
@@ -117,11 +116,11 @@ def nvme_driver(subject: GuestSubject) -> Found | None:
 
 @check(
     "kernel-missing",
-    {Severity.BLOCKS: "", Severity.WARNS: "if another loader than GRUB may find one that is not read here"},
+    {Severity.BLOCKS: "", Severity.WARNS: "if a boot loader other than GRUB may find a kernel that is not read"},
     source=Source.CHECK_ITEMS,
 )
 def kernel_missing(subject: GuestSubject) -> Found | None:
-    """Check that a kernel is on the disk, and that it is one that the boot loader refers to.
+    """Check that a kernel that the boot loader refers to is on the disk.
 
     Unified kernel images (EFI/Linux on the ESP) and the map of LILO count as kernels.
     """
@@ -131,13 +130,13 @@ def kernel_missing(subject: GuestSubject) -> Found | None:
         return None
     remedy = f"Install a kernel on the source system, and regenerate the boot loader's menu: {regenerate_menu(guest)}."
     if entries and all(entry.kernel_found is False for entry in entries):
-        message = f"The boot loader would load {entries[0].kernel}, which is not on the disk, or empty."
+        message = f"The boot loader would load {entries[0].kernel}, which is missing or empty."
         return Found(message, remedy, entries[0].where)
     is_unclear = guest.unknowns or guest.unread or guest.image_based
     if entries or is_unclear or any(kernel.image for kernel in guest.kernels):
         return None
-    # GRUB without a configuration stops at its prompt. Other loaders may find a kernel in ways that are not read here,
-    # and what UEFI starts may be a kernel itself.
+    # GRUB without a configuration stops at its prompt. Other loaders may find a kernel in ways that are not read, and
+    # UEFI may start a kernel itself.
     certain = not boot.uefi and any("GRUB" in line for line in boot.bios)
     return Found(
         "There is no kernel in /boot, and no boot loader configuration that refers to one.",
@@ -149,10 +148,10 @@ def kernel_missing(subject: GuestSubject) -> Found | None:
 
 @check("boot-loader-config", Severity.WARNS, source=Source.LINUX_2026)
 def boot_loader_config(subject: GuestSubject) -> Found | None:
-    """Check that a configuration of a boot loader refers to the kernels in /boot.
+    """Check that the configuration of a boot loader refers to the kernels in /boot.
 
-    The check reads those of GRUB 2, GRUB legacy, BLS (systemd-boot), SYSLINUX, LILO, rEFInd and Limine, and unified
-    kernel images. The configuration may be in another form.
+    The check reads the configurations of GRUB 2, GRUB legacy, BLS (systemd-boot), SYSLINUX, LILO, rEFInd and Limine,
+    and unified kernel images. A boot loader with another kind of configuration is not recognised.
     """
     guest = subject.guest
     is_unclear = guest.unknowns or guest.unread or guest.image_based
@@ -162,7 +161,8 @@ def boot_loader_config(subject: GuestSubject) -> Found | None:
     if kernel is None:
         return None
     return Found(
-        f"No configuration of a boot loader was found that loads {kernel.image}: it may stop at its prompt.",
+        f"No configuration of a boot loader was found that loads {kernel.image}: the boot loader may stop at its "
+        "prompt.",
         f"Generate it on the source system: {regenerate_menu(guest)}.",
         "/boot/grub, /boot/grub2, /boot/loader/entries, /boot/extlinux, EFI on the ESP",
     )
@@ -177,7 +177,7 @@ def initramfs_missing(subject: GuestSubject) -> Found | None:
     first = entries[0]
     kernel = next((kernel for kernel in guest.kernels if kernel.default), Kernel(version="", initramfs=first.initramfs))
     return Found(
-        f"The boot loader would load {', '.join(first.initrds) or first.initramfs}, which is not there, or empty.",
+        f"The boot loader would load {', '.join(first.initrds) or first.initramfs}, which is missing or empty.",
         rebuild_initramfs(guest, kernel),
         first.where,
     )
@@ -185,11 +185,11 @@ def initramfs_missing(subject: GuestSubject) -> Found | None:
 
 @check("initramfs-damaged", Severity.WARNS, source=Source.JUDGEMENT)
 def initramfs_damaged(subject: GuestSubject) -> Found | None:
-    """Check that the initramfs which the boot loader loads can be unpacked to its end.
+    """Check that the initramfs that the boot loader loads can be unpacked to its end.
 
-    A file system that was full when it was written cuts it short. The kernel unpacks what is there and continues; it
-    stops before the root is mounted if that is not enough. One that is compressed with xz, lzma or bzip2 is read only
-    until the drivers are found.
+    An initramfs is truncated if the file system was full when it was written. The kernel unpacks as much as it can, and
+    continues. If a file is missing then, it cannot mount the root. An initramfs in xz, lzma or bzip2 is read only until
+    the drivers are found.
     """
     kernel = next((kernel for kernel in subject.guest.kernels if kernel.default and kernel.initramfs_damage), None)
     if kernel is None:
@@ -204,15 +204,15 @@ def initramfs_damaged(subject: GuestSubject) -> Found | None:
 
 @check("kernel-damaged", Severity.BLOCKS, source=Source.JUDGEMENT)
 def kernel_damaged(subject: GuestSubject) -> Found | None:
-    """Check that the kernel which the boot loader starts is whole, and for the processor of the system.
+    """Check that the kernel that the boot loader starts is complete, and for the architecture of the system.
 
-    The header of a kernel for x86 has its size. A boot loader refuses one that is cut short.
+    The header of an x86 kernel contains its size. Boot loaders refuse a truncated kernel.
     """
     kernels = [kernel for kernel in subject.guest.kernels if kernel.default]
     if not kernels or not all(kernel.image_damage for kernel in kernels):
         return None
     return Found(
-        f"The boot loader would start {kernels[0].image}, and can't: {kernels[0].image_damage}.",
+        f"The boot loader cannot start {kernels[0].image}: {kernels[0].image_damage}.",
         "Install the kernel again on the source system.",
         kernels[0].image,
     )
@@ -220,16 +220,16 @@ def kernel_damaged(subject: GuestSubject) -> Found | None:
 
 @check("init-missing", Severity.BLOCKS, source=Source.JUDGEMENT)
 def init_missing(subject: GuestSubject) -> Found | None:
-    """Check that the first program of the system is there, with the loader of shared libraries that it names.
+    """Check that /sbin/init and the dynamic linker that it needs are on the disk.
 
-    Without it the kernel panics, or the initramfs opens a shell. Where the boot loader names another one than
-    /sbin/init (init=), it is not looked for.
+    Without them the kernel panics, or the initramfs opens a shell. The check is not made if the boot loader passes
+    another program with init=.
     """
     guest = subject.guest
     if not guest.init_problem or guest.root is None or guest.image_based or guest.unknowns or guest.unread:
         return None
     return Found(
-        f"The system can't start: {guest.init_problem}.",
+        f"The system cannot start: {guest.init_problem}.",
         "Install the package of the init system again (systemd-sysv, systemd, sysvinit), or repair the file system.",
         "/sbin/init",
     )
@@ -237,10 +237,10 @@ def init_missing(subject: GuestSubject) -> Found | None:
 
 @check("kernel-fw-cfg", Severity.WARNS, source=Source.API)
 def kernel_fw_cfg(subject: GuestSubject) -> Found | None:
-    """Check that the kernel has CONFIG_FW_CFG_SYSFS if the service needs it.
+    """Check that the kernel has CONFIG_FW_CFG_SYSFS if the service requires it.
 
-    On arm64, and for CentOS Stream, Anolis, AlmaLinux, UOS, Kylin and Rocky Linux, the service sets passwords and keys
-    through QEMU's fw_cfg.
+    The service sets passwords and keys through QEMU's fw_cfg on arm64, and on CentOS Stream, Anolis, AlmaLinux, UOS,
+    Kylin and Rocky Linux.
     """
     kernel = next((kernel for kernel in _booted(subject.guest) if kernel.fw_cfg is False), None)
     if kernel is None:
@@ -261,17 +261,17 @@ def _platform(subject: GuestSubject) -> str | None:
 
 
 def _booted(guest: GuestReport) -> tuple[Kernel, ...]:
-    """Return the kernels that may boot by default if that is known, else all of them."""
+    """Return the kernels of the boot loader's default entries, or all kernels if there is none."""
     return tuple(kernel for kernel in guest.kernels if kernel.default) or guest.kernels
 
 
 def _is_started(guest: GuestReport) -> bool:
-    """Return whether it is known which kernel, with which initramfs, a boot loader starts."""
+    """Return whether an entry of a boot loader determines the kernel and the initramfs."""
     return any(entry.kernel for entry in guest.started)
 
 
 def _drivers_unknown(kernels: tuple[Kernel, ...]) -> Found | None:
-    """Return that nothing is known of the drivers; initramfs-unread has its own finding."""
+    """Return the finding that the drivers of all kernels are unknown, unless initramfs-unread reports the reason."""
     unknown = [one for one in kernels if DriverPlace.UNKNOWN in (one.place("virtio_blk"), one.place("virtio_pci"))]
     if not unknown or len(unknown) < len(kernels) or any(kernel.initramfs_problem for kernel in unknown):
         return None
@@ -291,13 +291,13 @@ def _title(kernel: Kernel) -> str:
 
 
 def _boots_otherwise(subject: GuestSubject) -> bool:
-    """Return whether kernels are referred to in ways that are not read: unified images on an ESP, and LILO's map."""
+    """Return whether kernels are started in a way that is not read: unified images on an ESP, or the map of LILO."""
     boot = subject.report.boot
     unified = any(loader.path.upper().startswith("EFI/LINUX/") for loader in boot.loaders)
     return unified or any("LILO" in line for line in boot.bios)
 
 
 def _missing(kernel: Kernel) -> list[str]:
-    """Return the drivers without which this kernel finds no virtio disk; unknown ones are not among them."""
-    bad = (DriverPlace.MODULE, DriverPlace.ABSENT)
-    return [name for name in ("virtio_blk", "virtio_pci") if kernel.place(name) in bad]
+    """Return the drivers of virtio disks that the kernel certainly lacks at boot."""
+    lacking = (DriverPlace.MODULE, DriverPlace.ABSENT)
+    return [name for name in ("virtio_blk", "virtio_pci") if kernel.place(name) in lacking]

@@ -1,4 +1,4 @@
-"""Checks of the layout of the system disk: the root, its place, and the partitions beside it."""
+"""Checks of the layout of the system disk: position, size and kind of the root, and the other partitions."""
 
 from aliyun_import.checks.registry import Found, GuestSubject, Source, SystemDiskSubject, check
 from aliyun_import.checks.remedies import start_command
@@ -6,8 +6,8 @@ from aliyun_import.disk.report import Partition
 from aliyun_import.model.finding import Severity
 
 _ENCRYPTED = {"luks": "LUKS", "bitlocker": "BitLocker"}
-# File systems that may hold a root and that the requirements do not have; ext2 and UFS are tolerated.
-_NOT_IN_THE_REQUIREMENTS = ("btrfs", "f2fs", "reiserfs", "zfs", "jfs", "nilfs2", "bcachefs", "erofs", "squashfs")
+# File systems that may hold a root and are not in the image requirements.
+_NOT_IN_REQUIREMENTS = ("btrfs", "f2fs", "reiserfs", "zfs", "jfs", "nilfs2", "bcachefs", "erofs", "squashfs")
 
 
 @check(
@@ -15,14 +15,14 @@ _NOT_IN_THE_REQUIREMENTS = ("btrfs", "f2fs", "reiserfs", "zfs", "jfs", "nilfs2",
     {
         Severity.BLOCKS: "",
         Severity.NOTE: "if there is another root",
-        Severity.UNKNOWN: "if the root may be on another volume that is not read",
+        Severity.UNKNOWN: "if the root may be on another volume, which is not read",
     },
     source=Source.JUDGEMENT,
 )
 def root_encrypted(subject: SystemDiskSubject) -> Found | None:
     """Check that the root is not encrypted.
 
-    An encrypted root waits for a passphrase at the first boot, and the import cannot change anything in it.
+    A system with an encrypted root waits for a passphrase at the first boot, and the import cannot change the root.
     """
     guest = subject.report.guest
     locked = next((one for one in guest.unread if one.what in _ENCRYPTED), None) if guest is not None else None
@@ -42,9 +42,9 @@ def root_encrypted(subject: SystemDiskSubject) -> Found | None:
             Severity.UNKNOWN,
         )
     return Found(
-        f"{title} is encrypted with {kind} and there is no other root: the first boot would wait for a passphrase, and "
-        "the import can add neither drivers nor a password to it.",
-        "Decrypt the disk first, and encrypt the disk on ECS instead; or pass --skip-check root-encrypted.",
+        f"{title} is encrypted with {kind}, and there is no other root: the first boot would wait for a passphrase, "
+        "and the import can add neither drivers nor a password.",
+        "Decrypt the disk first, and use disk encryption of ECS instead; or pass --skip-check root-encrypted.",
         locked.where,
     )
 
@@ -53,7 +53,7 @@ def root_encrypted(subject: SystemDiskSubject) -> Found | None:
 def root_larger_than_partition(subject: GuestSubject) -> Found | None:
     """Check that the root file system is not larger than its partition.
 
-    The kernel refuses to mount it then. The partition was shrunk without the file system.
+    The kernel refuses to mount a file system that is larger. The partition was shrunk without the file system.
     """
     root, partition = subject.guest.root, _root_partition(subject)
     if root is None or partition is None or root.volume or root.size_bytes <= partition.size_bytes:
@@ -79,7 +79,7 @@ def root_not_last(subject: GuestSubject) -> Found | None:
         return None
     names = ", ".join(f"{part.number} ({part.filesystem or part.type_name})" for part in after)
     return Found(
-        f"The root (partition {root.number}) is not the last on the disk: {names} follow, so it cannot grow.",
+        f"The root (partition {root.number}) is not the last partition, so it cannot grow. After it: {names}.",
         "Move the root to the end of the disk, or accept its size.",
         _place(root),
     )
@@ -89,22 +89,26 @@ def root_not_last(subject: GuestSubject) -> Found | None:
 def root_on_lvm(subject: GuestSubject) -> Found | None:
     """Check that the root is not a logical volume.
 
-    The image requirements ask for a root without LVM. Neither the changes by the import nor online resize work on it.
+    The image requirements ask for a root without LVM. On LVM, neither the changes by the import nor online resizing
+    work.
     """
     root = subject.guest.root
     if root is None or not root.volume:
         return None
     return Found(
         f"The root is the logical volume {root.volume}, which the image requirements advise against: neither the "
-        "changes by the import nor online resize work on it.",
-        "Move the root to a partition of its own, or accept that the service does not change the system.",
+        "changes by the import nor online resizing work.",
+        "Move the root to a partition, or accept that the service does not change the system.",
         f"partition {root.partition}",
     )
 
 
 @check("swap-partition", Severity.WARNS, source=Source.LINUX_2026)
 def swap_partition(subject: SystemDiskSubject) -> Found | None:
-    """Check that the system disk has no swap partition, as the image requirements ask."""
+    """Check that the system disk has no swap partition.
+
+    The image requirements advise against one.
+    """
     swap = next((part for part in subject.report.partitions if part.filesystem == "swap"), None)
     if swap is None:
         return None
@@ -119,14 +123,14 @@ def swap_partition(subject: SystemDiskSubject) -> Found | None:
 def hibernated(subject: SystemDiskSubject) -> Found | None:
     """Check that the system was shut down and not hibernated.
 
-    A swap partition with a saved session is resumed at the first boot, on other hardware.
+    The first boot resumes a saved session on a swap partition, on other hardware.
     """
     swap = next((part for part in subject.report.partitions if part.filesystem == "swap-suspended"), None)
     if swap is None:
         return None
     return Found(
         f"Partition {swap.number} contains a hibernated session: the first boot resumes it on other hardware, and may "
-        "lose what is on the root.",
+        "damage the root file system.",
         "Start the source system, shut it down, and copy the disk again.",
         _place(swap),
     )
@@ -134,21 +138,21 @@ def hibernated(subject: SystemDiskSubject) -> Found | None:
 
 @check("root-file-system", Severity.WARNS, source=Source.LINUX_2026)
 def root_file_system(subject: GuestSubject) -> Found | None:
-    """Check that the root is on a file system of the image requirements.
+    """Check that the file system of the root is in the image requirements.
 
-    Those are ext3, ext4 and XFS; ext2 and UFS are tolerated. btrfs, F2FS, ReiserFS, ZFS, JFS, NILFS2, bcachefs, EROFS
-    and squashfs are not read by this tool, and the import does not change their contents.
+    The requirements name ext3, ext4 and XFS; ext2 and UFS are tolerated. This tool does not read btrfs, F2FS, ReiserFS,
+    ZFS, JFS, NILFS2, bcachefs, EROFS and squashfs, and the import does not change their contents.
     """
     parts = subject.report.partitions
     if subject.guest.root is not None:
-        return None  # what can be read here is what the requirements have
-    other = next((part for part in parts if part.filesystem in _NOT_IN_THE_REQUIREMENTS), None)
+        return None  # the file systems that this tool reads are in the requirements, or tolerated
+    other = next((part for part in parts if part.filesystem in _NOT_IN_REQUIREMENTS), None)
     if other is None or any(part.filesystem == "ntfs" for part in parts):
         return None
     return Found(
-        f"The root seems to be on {other.filesystem} (partition {other.number}); the image requirements have ext3, "
+        f"The root seems to be on {other.filesystem} (partition {other.number}). The image requirements name ext3, "
         "ext4 and XFS, and the import does not change other file systems.",
-        "Make sure that the drivers (virtio, nvme), DHCP and cloud-init are installed: this tool cannot check it.",
+        "Make sure that the drivers (virtio, nvme), DHCP and cloud-init are installed: this tool cannot check them.",
         _place(other),
     )
 
@@ -157,7 +161,7 @@ def root_file_system(subject: GuestSubject) -> Found | None:
 def several_mounts(subject: GuestSubject) -> Found | None:
     """Check that fstab mounts no more than a root, /boot and an ESP from this disk.
 
-    The guide of 2021 asks for a single root partition; newer pages only require the root to be the last one.
+    The guide of 2021 asks for a single partition with the root. Newer pages only ask that the root is the last one.
     """
     further = [entry for entry in subject.guest.fstab if entry.found and _is_further(entry.mount_point)]
     if not further or (subject.guest.root is not None and subject.guest.root.volume):

@@ -1,4 +1,4 @@
-"""Checks of what the guest mounts: fstab, root=, and the state of the root file system."""
+"""Checks of mounts: fstab, crypttab, root=, and the state of the root file system."""
 
 import re
 from collections.abc import Sequence
@@ -9,43 +9,43 @@ from aliyun_import.disk.guest.report import BootEntry, FstabEntry
 from aliyun_import.limits import MIB
 from aliyun_import.model.finding import Severity
 
-# Names that depend on the bus of a disk; on ECS it is /dev/vda, or /dev/nvme0n1 on newer instance types.
-_ELSEWHERE = re.compile(
+# Device names that depend on the bus of the disk. On ECS it is /dev/vda, or /dev/nvme0n1 on newer instance types.
+_NOT_ON_ECS = re.compile(
     r"/dev/((sd|hd|xvd|ubd|dasd)[a-z]+\d*|xvd\d+|(cciss|ida|rd|i2o)/\w+|mmcblk\d+(p\d+)?|nbd\d+\w*|pmem\d+\w*"
     r"|(sr|scd|fd)\d+|cdrom\w*|dvd\w*|floppy\w*|nfs|disk/by-(path|id)/(?!dm-|md-|lvm-).+)$"
     r"|(0x)?[0-9a-f]{3,4}$|\d+:\d+$"
 )
 _ON_ECS = re.compile(r"/dev/(vd[a-z]+\d*|nvme\d+n\d+(p\d+)?)$")
-# With these the first boot does not wait, or continues without it.
+# Options with which the boot does not wait for a mount, or continues without it.
 _OPTIONAL = ("nofail", "x-systemd.automount", "_netdev")
-# Folders that the old hypervisor shares with its guests.
+# File system types of folders that a hypervisor shares with its guests.
 _SHARED = ("vboxsf", "9p", "virtiofs", "vmhgfs", "fuse.vmhgfs-fuse", "prl_fs", "vmblock")
-# Below these the first boot fails or nearly so: cloud-init, logs and the injected drivers need some tens of MiB.
+# With less, the first boot may fail: cloud-init, logs and the injected drivers need some tens of MiB.
 _LEAST_FREE_BYTES = 100 * MIB
 _LEAST_FREE_INODES = 1000
 
 
 @check(
     "fstab-device-name",
-    {Severity.BLOCKS: "", Severity.WARNS: "for swap, nofail, the root under systemd, and /dev/vda"},
+    {Severity.BLOCKS: "", Severity.WARNS: "for swap, nofail, /dev/vda, and the root of a system with systemd"},
     source=Source.LINUX_2026,
 )
 def fstab_device_name(subject: GuestSubject) -> Found | None:
     """Check that fstab does not refer to disks by device names.
 
-    Disks are /dev/vda, or /dev/nvme0n1 on newer instance types. A line with /dev/sda, or another name that depends on
-    the controller of the source machine (/dev/disk/by-path, /dev/disk/by-id, /dev/cciss, /dev/mmcblk0), makes the first
-    boot wait for it and end in emergency mode. systemd mounts the root itself, whatever its line names. /dev/vda works
-    on some instance types only. Lines with noauto are not read.
+    On ECS the disk is /dev/vda, or /dev/nvme0n1 on newer instance types. Names such as /dev/sda, /dev/disk/by-path,
+    /dev/disk/by-id, /dev/cciss and /dev/mmcblk0 depend on the controller of the source machine. The first boot waits
+    for such a device, and ends in emergency mode. systemd mounts the root regardless of its line. /dev/vda works on
+    some instance types only. Lines with noauto are ignored.
     """
     entries = _mounted(subject)
-    elsewhere = [entry for entry in entries if _ELSEWHERE.match(entry.spec)]
+    elsewhere = [entry for entry in entries if _NOT_ON_ECS.match(entry.spec)]
     listed = elsewhere or [entry for entry in entries if _ON_ECS.match(entry.spec)]
     if not listed:
         return None
     waits = any(_is_required(entry) and not (entry.mount_point == "/" and subject.guest.systemd) for entry in elsewhere)
     return Found(
-        f"{_file(listed)} refers to {_specs(listed)} by device name, and disks are /dev/vda or /dev/nvme0n1 on ECS"
+        f"{_file(listed)} refers to {_specs(listed)} by device name. On ECS the disk is /dev/vda or /dev/nvme0n1"
         + (": the first boot would wait for a device that does not exist." if waits else "."),
         "Use UUID=... instead, with the UUID that `blkid` prints on the source system.",
         _lines(listed),
@@ -57,7 +57,7 @@ def fstab_device_name(subject: GuestSubject) -> Found | None:
     "fstab-missing",
     {
         Severity.BLOCKS: "",
-        Severity.WARNS: "for swap, the root under systemd, and if a data disk may hold it",
+        Severity.WARNS: "for swap, the root of a system with systemd, and if it may be on a data disk",
         Severity.NOTE: "with nofail",
     },
     source=Source.CHECK_ITEMS,
@@ -65,8 +65,8 @@ def fstab_device_name(subject: GuestSubject) -> Found | None:
 def fstab_missing(subject: GuestSubject) -> Found | None:
     """Check that every file system in fstab is on the disk.
 
-    The first boot waits for a UUID or label that no file system has, and ends in emergency mode. systemd mounts the
-    root itself, and leaves it read-only if its line is wrong.
+    If no file system has the UUID or label of a line, the first boot waits for it and ends in emergency mode. systemd
+    mounts the root regardless of its line, but leaves it read-only if the line is wrong.
     """
     missing = [entry for entry in _mounted(subject) if entry.found is False]
     if not missing:
@@ -75,12 +75,12 @@ def fstab_missing(subject: GuestSubject) -> Found | None:
     required = [entry for entry in missing if _is_required(entry) and not (entry.mount_point == "/" and is_systemd)]
     severity = Severity.NOTE
     if required:
-        # A data disk of the same push may hold it.
+        # It may be on a data disk of the same push.
         severity = Severity.BLOCKS if len(subject.request.disks) == 1 else Severity.WARNS
     elif any(not _is_optional(entry) for entry in missing):
         severity = Severity.WARNS
     return Found(
-        f"{_file(missing)} mounts {_specs(required or missing)}, and no file system on the disk has that name"
+        f"{_file(missing)} mounts {_specs(required or missing)}, and the disk has no such file system"
         + (": the first boot would end in emergency mode." if severity is Severity.BLOCKS else "."),
         "Remove the line, add the option nofail, or use the UUID of the intended file system.",
         _lines(required or missing),
@@ -90,22 +90,22 @@ def fstab_missing(subject: GuestSubject) -> Found | None:
 
 @check(
     "root-device-name",
-    {Severity.BLOCKS: "", Severity.WARNS: "for entries that are not the first, and /dev/vda"},
+    {Severity.BLOCKS: "", Severity.WARNS: "for /dev/vda, and for menu entries that are not the default"},
     source=Source.LINUX_2026,
 )
 def root_device_name(subject: GuestSubject) -> Found | None:
-    """Check that the boot loader does not pass the root by its device name.
+    """Check that the boot loader does not pass root= with a device name.
 
-    root=/dev/sda1, or another name that depends on the controller of the source machine, does not exist on ECS.
+    Names such as /dev/sda1 depend on the controller of the source machine, and do not exist on ECS.
     """
     entries, started = subject.guest.boot_entries, subject.guest.started
-    elsewhere = [entry for entry in (*started, *entries) if _ELSEWHERE.match(entry.root)]
+    elsewhere = [entry for entry in (*started, *entries) if _NOT_ON_ECS.match(entry.root)]
     listed = elsewhere or [entry for entry in (*started, *entries) if _ON_ECS.match(entry.root)]
     if not listed:
         return None
     blocks = bool(elsewhere) and all(entry in elsewhere for entry in started)
     return Found(
-        f"The boot loader passes root={listed[0].root} to the kernel, and disks are /dev/vda or /dev/nvme0n1 on ECS.",
+        f"The boot loader passes root={listed[0].root} to the kernel. On ECS the disk is /dev/vda or /dev/nvme0n1.",
         f"Use root=UUID=... with the UUID {_uuid(subject)}: {_root_command(subject, listed[0])}",
         listed[0].where,
         None if blocks else Severity.WARNS,
@@ -114,20 +114,20 @@ def root_device_name(subject: GuestSubject) -> Found | None:
 
 @check(
     "root-missing",
-    {Severity.BLOCKS: "", Severity.WARNS: "for entries that are not the first"},
+    {Severity.BLOCKS: "", Severity.WARNS: "for menu entries that are not the default"},
     source=Source.CHECK_ITEMS,
 )
 def root_missing(subject: GuestSubject) -> Found | None:
-    """Check that the root that the boot loader passes is on the disk.
+    """Check that the file system in root= of the boot loader is on the disk.
 
-    The kernel cannot boot with a root= that no file system on the disk has.
+    Without it the kernel cannot mount the root.
     """
     entries, started = subject.guest.boot_entries, subject.guest.started
-    wrong = [entry for entry in (*started, *entries) if entry.root_found is False and not _ELSEWHERE.match(entry.root)]
+    wrong = [entry for entry in (*started, *entries) if entry.root_found is False and not _NOT_ON_ECS.match(entry.root)]
     if not wrong:
         return None
     return Found(
-        f"The boot loader passes root={wrong[0].root} to the kernel, and no file system on the disk has that name.",
+        f"The boot loader passes root={wrong[0].root} to the kernel, and the disk has no such file system.",
         f"Regenerate the boot loader's configuration on the source system: {regenerate_menu(subject.guest)}.",
         wrong[0].where,
         None if all(entry in wrong for entry in started) else Severity.WARNS,
@@ -136,15 +136,16 @@ def root_missing(subject: GuestSubject) -> Found | None:
 
 @check("shared-folder", {Severity.BLOCKS: "", Severity.WARNS: "with nofail"}, source=Source.JUDGEMENT)
 def shared_folder(subject: GuestSubject) -> Found | None:
-    """Check that fstab mounts no folder that the old hypervisor shared.
+    """Check that fstab mounts no shared folder of the old hypervisor.
 
-    vboxsf, vmhgfs, 9p and virtiofs have nothing to mount on ECS. The first boot ends in emergency mode without nofail.
+    The types vboxsf, vmhgfs, 9p and virtiofs cannot be mounted on ECS. Without nofail, the first boot ends in emergency
+    mode.
     """
     entries = [entry for entry in _mounted(subject) if entry.type in _SHARED]
     if not entries:
         return None
     return Found(
-        f"{_file(entries)} mounts {_specs(entries)}, a folder that the old hypervisor shared ({entries[0].type}).",
+        f"{_file(entries)} mounts {_specs(entries)}, a shared folder of the old hypervisor ({entries[0].type}).",
         "Remove the line, or add the option nofail.",
         _lines(entries),
         None if any(_is_required(entry) for entry in entries) else Severity.WARNS,
@@ -153,17 +154,17 @@ def shared_folder(subject: GuestSubject) -> Found | None:
 
 @check("crypttab", Severity.WARNS, source=Source.JUDGEMENT)
 def crypttab(subject: GuestSubject) -> Found | None:
-    """Check that crypttab unlocks devices of this disk without a passphrase.
+    """Check that crypttab unlocks only devices of this disk, and without a passphrase.
 
-    The boot waits for a device that is not there, and for a passphrase that nobody enters.
+    The boot waits for a device that is missing, and for a passphrase.
     """
     entries = [entry for entry in subject.guest.crypttab if "noauto" not in entry.options]
-    gone = [entry for entry in entries if entry.found is False or _ELSEWHERE.match(entry.spec)]
-    asked = [entry for entry in entries if entry.type in ("none", "-")]
-    if not gone and not asked:
+    missing = [entry for entry in entries if entry.found is False or _NOT_ON_ECS.match(entry.spec)]
+    with_passphrase = [entry for entry in entries if entry.type in ("none", "-")]
+    if not missing and not with_passphrase:
         return None
-    first = (gone or asked)[0]
-    reason = f"{first.spec}, which is not on the disk" if gone else f"{first.spec} with a passphrase"
+    first = (missing or with_passphrase)[0]
+    reason = f"{first.spec}, which is not on the disk" if missing else f"{first.spec} with a passphrase"
     return Found(
         f"/etc/crypttab unlocks {reason}: the first boot waits for it.",
         "Remove the line and the mount that needs it, or add noauto (and a key file) on the source system.",
@@ -175,8 +176,8 @@ def crypttab(subject: GuestSubject) -> Found | None:
 def file_system_unclean(subject: GuestSubject) -> Found | None:
     """Check that the root was unmounted cleanly and has no errors.
 
-    The import mounts the root to change it, and fsck may run at the first boot. The state is a flag of ext2, ext3 and
-    ext4, and the last record of the log of XFS.
+    The import mounts the root to change it, and fsck may run at the first boot. The state is read from a flag of ext2,
+    ext3 and ext4, and from the last record of the log of XFS.
     """
     root = subject.guest.root
     if root is None or not root.unclean:
@@ -224,7 +225,7 @@ def project_and_quota(subject: GuestSubject) -> Found | None:
 
 
 def _mounted(subject: GuestSubject) -> Sequence[FstabEntry]:
-    """Return what is mounted at boot. A bind mount, or a file as swap, names a path."""
+    """Return the lines of fstab that are mounted or used as swap at boot."""
     return [
         entry
         for entry in subject.guest.fstab
@@ -258,7 +259,7 @@ def _uuid(subject: GuestSubject) -> str:
 
 
 def _root_command(subject: GuestSubject, entry: BootEntry) -> str:
-    """Return how to change the root that a boot loader passes."""
+    """Return the command or the instruction that changes root= of a boot loader."""
     guest = subject.guest
     if entry.loader == "grub" and "grubby" not in guest.tools:
         return f"remove GRUB_DISABLE_LINUX_UUID from /etc/default/grub, and run {regenerate_menu(guest)}."

@@ -1,4 +1,4 @@
-"""Naming rules of the services for images, tags, buckets, objects and regions, and names that follow them."""
+"""Naming rules of the services for images, tags, buckets, objects and regions, and default names."""
 
 import re
 import unicodedata
@@ -19,10 +19,10 @@ from aliyun_import.model.image import DISK_DIGEST_TAG, PUSH_ID_TAG
 
 RESERVED_PREFIXES = ("aliyun", "acs:")
 WEB_ADDRESSES = ("http://", "https://")
-# ECS refuses objects with unknown suffixes ("UnsupportedSuffix.OSSObject"). No document lists the known ones, so these
-# are those of the formats.
+# ECS refuses objects with unknown suffixes ("UnsupportedSuffix.OSSObject"). No document lists the known ones: these are
+# the names of the formats.
 KEY_SUFFIXES = (".raw", ".vhd", ".qcow2", ".vmdk")
-# Regions with ECS in the service's own product list of April 2026; it grows, so this only helps against typos.
+# Regions with ECS in the service's product list of April 2026. It grows, so this list only serves to find typos.
 REGIONS = (
     "ap-northeast-1", "ap-northeast-2", "ap-south-1", "ap-southeast-1", "ap-southeast-2", "ap-southeast-3",
     "ap-southeast-5", "ap-southeast-6", "ap-southeast-7", "cn-beijing", "cn-beijing-finance-1", "cn-chengdu",
@@ -34,7 +34,7 @@ REGIONS = (
 )  # fmt: skip
 OWN_TAGS = (PUSH_ID_TAG, DISK_DIGEST_TAG)
 MAX_USER_TAGS = MAX_TAGS - len(OWN_TAGS)
-# Suffixes of disks, archives and compression, which are not part of an image name.
+# Suffixes of disks, archives and compressed files, which default_name removes.
 _FILE_SUFFIXES = {
     ".bin", ".bz2", ".dd", ".disk", ".gz", ".img", ".iso", ".lz4", ".qcow2", ".raw", ".vdi", ".vhd", ".vhdx", ".vmdk",
     ".vpc", ".xz", ".zip", ".zst",
@@ -43,10 +43,10 @@ _PUNCTUATION = ".:_-"
 
 
 def name_problem(name: str) -> str | None:
-    """Return what is wrong with an image name, as a sentence; None if ECS accepts it.
+    """Return a sentence that describes what is wrong with an image name, or None if ECS accepts it.
 
-    The rules are those of the ImportImage page of 2025, and of its older page where that is wider (hiragana and
-    katakana may come first).
+    The rules are from the ImportImage page of 2025, and from its older page where that allows more (a name may begin
+    with hiragana or katakana).
     """
     if not MIN_NAME_CHARS <= len(name) <= MAX_NAME_CHARS:
         return f"It has {_characters(len(name))}; {MIN_NAME_CHARS} to {MAX_NAME_CHARS} are allowed."
@@ -65,7 +65,7 @@ def name_problem(name: str) -> str | None:
 
 
 def name_doubt(name: str) -> str | None:
-    """Return what no page of the service allows or refuses in a valid image name, as a sentence; None if nothing is."""
+    """Return a sentence about a part of a valid image name that no page allows or refuses, or None."""
     foreign = next((character for character in name if not _is_documented(character)), None)
     if foreign is not None:
         return f"It contains {foreign!r}; the service's pages mention Latin and Chinese letters, and kana, only."
@@ -76,10 +76,10 @@ def name_doubt(name: str) -> str | None:
 
 
 def default_name(path: PurePath | str) -> str:
-    """Return a valid image name for a file name or an object key, always the same one.
+    """Return a valid image name for a file name or an object key, always the same for the same argument.
 
-    Suffixes of disk formats and accents are removed, invalid characters become hyphens, and a name with an invalid
-    beginning is prefixed with "disk-".
+    Suffixes of disk formats and accents are removed. Invalid characters become hyphens. A name with an invalid
+    beginning gets the prefix "disk-".
     """
     stem = PurePath(path).name
     while (suffix := PurePath(stem).suffix.lower()) in _FILE_SUFFIXES:
@@ -97,16 +97,16 @@ def default_name(path: PurePath | str) -> str:
 
 
 def bucket_problem(bucket: str) -> str | None:
-    """Return what is wrong with a bucket name, as a sentence; None if OSS accepts it."""
+    """Return a sentence that describes what is wrong with a bucket name, or None if OSS accepts it."""
     if not MIN_BUCKET_CHARS <= len(bucket) <= MAX_BUCKET_CHARS:
         return f"It has {_characters(len(bucket))}; {MIN_BUCKET_CHARS} to {MAX_BUCKET_CHARS} are allowed."
     if not re.fullmatch(r"[a-z0-9](?:[a-z0-9-]*[a-z0-9])?", bucket):
-        return "Lower-case letters, digits and hyphens are allowed; the first and the last character is not a hyphen."
+        return "Lower-case letters, digits and hyphens are allowed, but no hyphen at the beginning or the end."
     return None
 
 
 def key_problem(key: str) -> str | None:
-    """Return what is wrong with an object key, as a sentence; None if OSS accepts it."""
+    """Return a sentence that describes what is wrong with an object key, or None if OSS accepts it."""
     size_bytes = len(key.encode("utf-8", errors="surrogatepass"))
     if not 1 <= size_bytes <= MAX_KEY_BYTES:
         return f"It has {size_bytes} bytes of UTF-8; 1 to {MAX_KEY_BYTES} are allowed."
@@ -118,14 +118,14 @@ def key_problem(key: str) -> str | None:
 
 
 def region_problem(region: str) -> str | None:
-    """Return what is wrong with the form of a region id, as a sentence; None if it may be one."""
+    """Return a sentence that describes the form of a region id, or None if `region` has it."""
     if not re.fullmatch(r"[a-z]{2,4}(?:-[a-z0-9]+)+", region):
         return "A region id has the form cn-hangzhou or ap-southeast-1."
     return None
 
 
 def tag_key_problem(key: str) -> str | None:
-    """Return what is wrong with a tag's key, as the rest of a sentence; None if the service accepts it."""
+    """Return the predicate of a sentence about an invalid tag key, or None if the service accepts it."""
     if not key:
         return "is empty"
     if len(key) > MAX_TAG_KEY_CHARS:
@@ -138,7 +138,7 @@ def tag_key_problem(key: str) -> str | None:
 
 
 def tag_value_problem(value: str) -> str | None:
-    """Return what is wrong with a tag's value, as the rest of a sentence; None if the service accepts it."""
+    """Return the predicate of a sentence about an invalid tag value, or None if the service accepts it."""
     if len(value) > MAX_TAG_VALUE_CHARS:
         return f"is longer than {MAX_TAG_VALUE_CHARS} characters"
     if value.startswith("acs:"):
@@ -147,7 +147,7 @@ def tag_value_problem(value: str) -> str | None:
 
 
 def region_advice(region: str) -> str:
-    """Return which --region to pass in place of this one."""
+    """Return a sentence with regions similar to an unknown one."""
     near = get_close_matches(region.lower(), REGIONS, n=3)
     if not near:
         return "Pass --region with the id of a region, such as cn-hangzhou."

@@ -1,11 +1,11 @@
-"""Checks of the network of the guest (addresses, network cards, firewalls), and of what ties it to its source."""
+"""Checks of the guest's network (addresses, network cards, firewalls), and of settings for its source environment."""
 
 from aliyun_import.checks.registry import Found, GuestSubject, Source, check, places
 from aliyun_import.disk.guest.network.configuration import writes_network
 from aliyun_import.disk.guest.report import DriverPlace, GuestReport, SourceTie, TieKind
 from aliyun_import.model.finding import Severity
 
-# Distributions whose versions 6 and 7 image_check requires without NetworkManager.
+# On versions 6 and 7 of these distributions image_check requires the network service in place of NetworkManager.
 _RED_HAT = ("centos", "rhel")
 
 
@@ -29,7 +29,8 @@ def no_dhcp(subject: GuestSubject) -> Found | None:
     if guest.cloud_init is None or writes_network(guest.cloud_init):
         return None  # cloud-init writes a configuration with DHCP at the first boot
     return Found(
-        "No network configuration uses DHCP, and cloud-init, which would write one, is not enabled, or kept from it.",
+        "No network configuration uses DHCP, and cloud-init, which would write one, is not enabled, or is configured "
+        "not to write one.",
         "Set the first network card to DHCP on the source system, or install cloud-init.",
         "/etc/network, /etc/netplan, /etc/systemd/network, /etc/sysconfig, /etc/NetworkManager",
     )
@@ -37,17 +38,18 @@ def no_dhcp(subject: GuestSubject) -> Found | None:
 
 @check("dhcp-client", Severity.WARNS, source=Source.JUDGEMENT)
 def dhcp_client(subject: GuestSubject) -> Found | None:
-    """Check that ifupdown has a program for DHCP.
+    """Check that ifupdown has a DHCP client.
 
-    It uses dhclient, pump, udhcpc or dhcpcd, whichever is there, and without one the network does not start. Packages
-    of ifupdown only recommend one, and small images leave recommended packages out. NetworkManager and systemd-networkd
-    need none.
+    ifupdown uses dhclient, pump, udhcpc or dhcpcd, and without one of them the network does not start. The package of
+    ifupdown only recommends a client, and small images omit recommended packages. NetworkManager and systemd-networkd
+    have their own.
     """
     network = subject.guest.network
     if network is None or network.has_dhcp_client:
         return None
     return Found(
-        "ifupdown is to use DHCP, and there is no DHCP client: the instance gets no address, and cannot be reached.",
+        "ifupdown is configured for DHCP, and no DHCP client is installed: the instance gets no address, and cannot be "
+        "reached.",
         "Install a DHCP client on the source system: apt-get install isc-dhcp-client, or dhcpcd-base on Debian 13.",
         places(network.dhcp),
     )
@@ -57,13 +59,13 @@ def dhcp_client(subject: GuestSubject) -> Found | None:
 def static_ipv6(subject: GuestSubject) -> Found | None:
     """Check that no static IPv6 address is configured.
 
-    An address of the source's network is not valid in a VPC.
+    An address of the source network is not valid in a VPC.
     """
     fixed = subject.guest.network.static_ipv6 if subject.guest.network is not None else ()
     if not fixed:
         return None
     return Found(
-        f"The network has a static IPv6 address ({fixed[0].what}), which is not one of the instance's network.",
+        f"The network has a static IPv6 address ({fixed[0].what}), which is not valid in the network of an instance.",
         "Remove it from the configuration on the source system.",
         places(fixed),
     )
@@ -73,8 +75,8 @@ def static_ipv6(subject: GuestSubject) -> Found | None:
 def several_network_cards(subject: GuestSubject) -> Found | None:
     """Check that at most one network card is brought up at boot.
 
-    The boot waits for the auto lines of ifupdown, ONBOOT=yes or STARTMODE=auto of ifcfg files, and the cards of netplan
-    without optional: true (NetworkManager does not wait). An instance has one card unless more are attached.
+    An instance has one card unless more are attached. The boot waits for cards with auto (ifupdown), ONBOOT=yes or
+    STARTMODE=auto (ifcfg files), or without optional: true (netplan). NetworkManager does not wait.
     """
     cards = subject.guest.network.cards if subject.guest.network is not None else ()
     if len(cards) < 2:
@@ -82,7 +84,7 @@ def several_network_cards(subject: GuestSubject) -> Found | None:
     return Found(
         f"{len(cards)} network cards are brought up at boot ({', '.join(card.what for card in cards[:4])}), and an "
         "instance has one unless more are attached: the boot may wait for the others.",
-        "Bring up the first one only: remove auto or ONBOOT=yes of the others, or set optional: true in netplan.",
+        "Bring up only the first one: remove auto or ONBOOT=yes of the others, or set optional: true in netplan.",
         places(cards),
     )
 
@@ -91,7 +93,7 @@ def several_network_cards(subject: GuestSubject) -> Found | None:
 def network_bound_to_mac(subject: GuestSubject) -> Found | None:
     """Check that the network configuration is not bound to a MAC address.
 
-    HWADDR and similar settings bind a configuration to the network card of the source machine.
+    With HWADDR and similar settings, a configuration applies to the network card of the source machine only.
     """
     bound = subject.guest.network.bound if subject.guest.network is not None else ()
     if not bound:
@@ -105,18 +107,18 @@ def network_bound_to_mac(subject: GuestSubject) -> Found | None:
 
 @check("network-bound-to-name", Severity.WARNS, source=Source.JUDGEMENT)
 def network_bound_to_name(subject: GuestSubject) -> Found | None:
-    """Check that the network is not configured for a card by its place in the source machine.
+    """Check that the network is not configured for a card name of the source machine.
 
-    Names such as ens160, enp0s3, eno1 and em1 depend on the slot of the card, and a card of ECS has another. It is no
-    fault if a configuration for any card uses DHCP, or if cloud-init writes the configuration of a new instance.
+    Names such as ens160, enp0s3, eno1 and em1 depend on the slot of the card. The card of an instance has another name.
+    Nothing is reported if a configuration for any card uses DHCP, or if cloud-init writes the configuration.
     """
     guest, network = subject.guest, subject.guest.network
     if network is None or not network.names or writes_network(guest.cloud_init):
         return None
     names = ", ".join(dict.fromkeys(card.what for card in network.names[:4]))
     return Found(
-        f"The network is configured for {names}, which the card has by its place in the source machine. It has another "
-        "name on ECS, and the instance cannot be reached.",
+        f"The network is configured for {names}, a name by the slot of the card in the source machine. The card has "
+        "another name on ECS, and the instance cannot be reached.",
         'Configure any card on the source system (netplan: match: {name: "e*"}; systemd-networkd: Name=e*), or pass '
         "net.ifnames=0 to the kernel and configure eth0.",
         places(network.names),
@@ -127,18 +129,18 @@ def network_bound_to_name(subject: GuestSubject) -> Found | None:
     "network-for-eth0",
     {
         Severity.WARNS: "",
-        Severity.UNKNOWN: "if the kernel's arguments, or how udev names cards, is not known",
-        Severity.NOTE: "if cloud-init configures the card, and a stanza of ifupdown stays",
+        Severity.UNKNOWN: "if the arguments of the kernel, or the naming rules of udev, are not known",
+        Severity.NOTE: "if cloud-init configures the card, and ifupdown has a stanza that fails",
     },
     source=Source.JUDGEMENT,
 )
 def network_for_eth0(subject: GuestSubject) -> Found | None:
-    """Check that a network that is configured for eth0 finds a card of that name.
+    """Check that the network card is named eth0 if the network is configured for eth0.
 
-    udev of systemd 197 and later names the card of ECS by its place, ens5 or enp0s5. It keeps the name eth0 if the
-    kernel is started with net.ifnames=0, if 99-default.link or 80-net-setup-link.rules is masked in /etc, or if a .link
-    file says so; Debian 8, and SLE and Leap before 16, keep it unless net.ifnames=1 is set.
-    NetworkManager uses DHCP on a card without a profile unless no-auto-default=* is set.
+    udev of systemd 197 and later names the card of an instance by its slot: ens5 or enp0s5. It keeps the name eth0 if
+    the kernel is started with net.ifnames=0, if 99-default.link or 80-net-setup-link.rules is masked in /etc, or if a
+    .link file sets it. Debian 8, and SLE and Leap before 16, keep it unless net.ifnames=1 is set. NetworkManager uses
+    DHCP on a card without a profile unless no-auto-default=* is set.
     """
     guest, network = subject.guest, subject.guest.network
     if network is None or network.names_by_place is False:
@@ -151,8 +153,8 @@ def network_for_eth0(subject: GuestSubject) -> Found | None:
         stanzas = [one for one in found if one.where.startswith("/etc/network/")]
         return (
             Found(
-                f"ifupdown has a stanza for {name}, but udev names the card by its place on ECS (ens5 or enp0s5). "
-                f"cloud-init configures that card, and the boot reports that {name} failed.",
+                f"ifupdown has a stanza for {name}, but udev names the card by its slot on ECS (ens5 or enp0s5). "
+                f"cloud-init configures the card, and the boot reports that {name} failed.",
                 f"Remove the stanza of {name} on the source system.",
                 places(stanzas),
                 Severity.NOTE,
@@ -166,15 +168,15 @@ def network_for_eth0(subject: GuestSubject) -> Found | None:
     )
     if is_known:
         return Found(
-            f"The network is configured for {name} only, but udev names the card by its place on ECS (ens5 or enp0s5): "
+            f"The network is configured for {name} only, but udev names the card by its slot on ECS (ens5 or enp0s5): "
             "the instance cannot be reached.",
             remedy,
             places(found),
         )
-    unknown = "the arguments of the kernel that starts" if kept is None else "the rules by which udev names cards"
+    unknown = "the arguments of the kernel" if kept is None else "the naming rules of udev"
     return Found(
-        f"The network is configured for {name} only, and whether the card has that name on ECS is not known, because "
-        f"{unknown} are not.",
+        f"The network is configured for {name} only. It is not known whether the card has that name on ECS, because "
+        f"{unknown} are not known.",
         remedy,
         places(found),
         Severity.UNKNOWN,
@@ -193,17 +195,17 @@ def _keeps_kernel_names(guest: GuestReport) -> bool | None:
 
 @check("persistent-net-rules", Severity.WARNS, source=Source.GUIDE_2021)
 def persistent_net_rules(subject: GuestSubject) -> Found | None:
-    """Check that no udev rule or link file reserves a name for the source machine's network card.
+    """Check that no udev rule or link file reserves a name for the network card of the source machine.
 
-    A rule (70-persistent-net.rules), a .link file, or an iftab that recognises the card by its MAC address or its place
-    reserves the name eth0 for it, and the new one becomes eth1.
+    A rule (70-persistent-net.rules), a .link file or an iftab can reserve the name eth0 for a card with a certain MAC
+    address or slot. The card of the instance then becomes eth1.
     """
     renamed = subject.guest.network.renamed if subject.guest.network is not None else ()
     if not renamed:
         return None
     return Found(
-        "A rule reserves a name for the source machine's network card, so the instance's card gets another name "
-        f"({renamed[0].what}).",
+        "A rule reserves a name for the network card of the source machine, so the card of the instance gets another "
+        f"name ({renamed[0].what}).",
         f"Delete {renamed[0].where.rsplit(':', 1)[0]} on the source system.",
         places(renamed),
     )
@@ -213,7 +215,7 @@ def persistent_net_rules(subject: GuestSubject) -> Found | None:
 def network_manager(subject: GuestSubject) -> Found | None:
     """Check that CentOS and Red Hat 6 and 7 use the network service.
 
-    The service's image_check tool requires it in place of NetworkManager on these versions.
+    The tool image_check of the service requires it in place of NetworkManager on these versions.
     """
     release = subject.guest.os_release
     manager = subject.guest.network.manager if subject.guest.network is not None else None
@@ -222,8 +224,8 @@ def network_manager(subject: GuestSubject) -> Found | None:
     if release.version_id.split(".")[0] not in ("6", "7"):
         return None
     return Found(
-        f"NetworkManager is enabled on {release.pretty_name or release.name}; the service's image_check requires the "
-        "network service instead on versions 6 and 7.",
+        f"NetworkManager is enabled on {release.pretty_name or release.name}. On versions 6 and 7, image_check "
+        "requires the network service in its place.",
         "On the source system: systemctl disable NetworkManager, and systemctl enable network.",
         manager.where,
     )
@@ -233,8 +235,8 @@ def network_manager(subject: GuestSubject) -> Found | None:
 def firewall(subject: GuestSubject) -> Found | None:
     """Check that no firewall is enabled: firewalld, ufw, iptables, nftables or SuSEfirewall2.
 
-    The guide asks for no firewall; security groups replace it. Rules that allow SSH are read from firewalld's default
-    zone, ufw's user.rules, the saved rules of iptables and nftables, and FW_SERVICES_EXT_TCP.
+    The guide asks for no firewall; security groups replace it. The check reads the rules that allow SSH from the
+    default zone of firewalld, user.rules of ufw, the saved rules of iptables and nftables, and FW_SERVICES_EXT_TCP.
     """
     found = subject.guest.firewall
     if not found:
@@ -251,9 +253,9 @@ def firewall(subject: GuestSubject) -> Found | None:
 def foreign_agent(subject: GuestSubject) -> Found | None:
     """Check that no agent of another cloud is enabled.
 
-    It waits for a metadata service that is not there, and may change accounts, keys, routes and the host name. The same
-    is read from the kernel's arguments (ignition.platform.id, ds=, cloud-init=disabled) and ds-identify.cfg. The tools
-    of VMware, VirtualBox, Hyper-V, Xen and Parallels do nothing on ECS.
+    Such an agent waits for a metadata service that does not exist on ECS, and may change accounts, keys, routes and the
+    host name. The check also reads the arguments of the kernel (ignition.platform.id, ds=, cloud-init=disabled) and
+    ds-identify.cfg. The tools of VMware, VirtualBox, Hyper-V, Xen and Parallels have no effect on ECS.
     """
     clouds = _ties(subject, TieKind.CLOUD)
     tools = _ties(subject, TieKind.HYPERVISOR)
@@ -261,13 +263,13 @@ def foreign_agent(subject: GuestSubject) -> Found | None:
         return None
     if not clouds:
         return Found(
-            f"Tools of another hypervisor start at boot, and do nothing on ECS: {_texts(tools)}.",
+            f"Tools of another hypervisor start at boot, and have no effect on ECS: {_texts(tools)}.",
             "Remove them on the source system, or leave them.",
             tools[0].where,
             Severity.NOTE,
         )
     return Found(
-        f"The system is set up for another cloud: {_texts(clouds)}. On ECS it waits for a service that is not there, "
+        f"The system is set up for another cloud: {_texts(clouds)}. On ECS it waits for a service that does not exist, "
         "or gets no metadata.",
         "Disable or remove it on the source system (systemctl disable), or set it to aliyun.",
         clouds[0].where,
@@ -276,9 +278,10 @@ def foreign_agent(subject: GuestSubject) -> Found | None:
 
 @check("rescue-start", Severity.WARNS, source=Source.JUDGEMENT)
 def rescue_start(subject: GuestSubject) -> Found | None:
-    """Check that the kernel's arguments start the whole system.
+    """Check that the arguments of the kernel do not select a rescue shell.
 
-    single, emergency, rd.break, init=/bin/sh and systemd.unit=rescue.target end in a shell on the console.
+    With single, emergency, rd.break, init=/bin/sh or systemd.unit=rescue.target, the boot ends in a shell on the
+    console.
     """
     ties = _ties(subject, TieKind.RESCUE)
     if not ties:
@@ -293,14 +296,14 @@ def rescue_start(subject: GuestSubject) -> Found | None:
 
 @check(
     "driver-blacklisted",
-    {Severity.WARNS: "", Severity.BLOCKS: "for the driver of the disk in the kernel's arguments"},
+    {Severity.WARNS: "", Severity.BLOCKS: "for a driver of the disk in the arguments of the kernel"},
     source=Source.VIRTIO,
 )
 def driver_blacklisted(subject: GuestSubject) -> Found | None:
     """Check that no virtio or nvme driver is excluded from being loaded.
 
-    The check reads module_blacklist, modprobe.blacklist and rd.driver.blacklist of the kernel's arguments, and
-    blacklist and install in modprobe.d. A driver that is built into the kernel is not affected.
+    The check reads module_blacklist, modprobe.blacklist and rd.driver.blacklist in the arguments of the kernel, and
+    blacklist and install in modprobe.d. Drivers that are built into the kernel are not affected.
     """
     built_in = {
         driver.name
@@ -323,10 +326,10 @@ def driver_blacklisted(subject: GuestSubject) -> Found | None:
 
 @check("source-device", Severity.WARNS, source=Source.JUDGEMENT)
 def source_device(subject: GuestSubject) -> Found | None:
-    """Check that the kernel's arguments and LVM name no device that only the source machine has.
+    """Check that the arguments of the kernel and LVM refer to no device of the source machine.
 
-    The boot waits for a device of resume= or rd.lvm.lv= that is not on the disk, for minutes or for ever. With a list
-    of devices (/etc/lvm/devices/system.devices) LVM uses no others, and the list names the hardware of the source.
+    The boot waits for a device in resume= or rd.lvm.lv= that is not on the disk, for minutes or for ever. If
+    /etc/lvm/devices/system.devices exists, LVM uses only the devices in it, which are those of the source machine.
     """
     ties = _ties(subject, TieKind.DEVICE)
     if not ties:
@@ -342,16 +345,16 @@ def source_device(subject: GuestSubject) -> Found | None:
 
 @check("source-network", Severity.WARNS, source=Source.JUDGEMENT)
 def source_network(subject: GuestSubject) -> Found | None:
-    """Check that no setting beside the network cards is that of the source's network.
+    """Check that no general network setting is for the source network.
 
-    The check reads ip= with an address, ifname= and BOOTIF= of the kernel's arguments, and GATEWAY, GATEWAYDEV and
+    The check reads ip= with an address, ifname= and BOOTIF= in the arguments of the kernel, and GATEWAY, GATEWAYDEV and
     NETWORKING in /etc/sysconfig/network.
     """
     ties = _ties(subject, TieKind.NETWORK)
     if not ties:
         return None
     return Found(
-        f"A setting is that of the source's network: {_texts(ties)}.",
+        f"A setting is for the source network: {_texts(ties)}.",
         "Remove it on the source system: ECS assigns address and gateway by DHCP.",
         ties[0].where,
     )

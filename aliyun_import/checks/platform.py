@@ -1,10 +1,11 @@
-"""Platforms: the names of the service, the systems that they stand for, and the checks about them."""
+"""Platforms of ImportImage, the systems on a disk that they correspond to, and checks of them."""
 
 from aliyun_import.checks.registry import Found, GuestSubject, RequestSubject, Source, SystemDiskSubject, check
 from aliyun_import.disk.guest.report import GuestReport, OsRelease
 from aliyun_import.limits import GIB
 from aliyun_import.model.finding import Severity
 from aliyun_import.model.request import PLATFORMS, Architecture, ImportRequest, OsType, near_platforms
+from aliyun_import.sizes import exact_size
 
 _WINDOWS_BY_BUILD = {
     20348: "Windows Server 2022",
@@ -22,8 +23,8 @@ _WINDOWS_BY_BUILD = {
 OTHER_WINDOWS = "Other Windows"
 # "Overview of image check": platforms whose images are not checked.
 UNCHECKED_PLATFORMS = ("CoreOS", "Customized Linux", "Fedora CoreOS", "FreeBSD", "Gentoo")
-# ID of os-release -> Platform. Derivatives that the list does not have are omitted on purpose: under the name of its
-# parent the service would treat a system as that.
+# ID of os-release -> Platform. Derivatives that are not on the list are omitted on purpose: with the platform of its
+# parent, the service would treat a system as the parent.
 _BY_ID = {
     "alinux": "Aliyun",
     "aliyun": "Aliyun",
@@ -49,8 +50,8 @@ _BY_ID = {
     "ubuntu": "Ubuntu",
     "uos": "UOS",
 }
-# "Install the virtio driver": CentOS 6-8, Ubuntu 12 and later, Debian 7 and later, SUSE 11 and later, and Windows
-# Server 2008 and later get the driver from the import itself. First and last major version (None: no end documented).
+# First and last major version (None: no end is documented) of the systems to which the import adds the virtio drivers,
+# as in "Install the virtio driver". Windows Server 2008 and later get them, too.
 _INJECTED: dict[str, tuple[int, int | None]] = {
     "CentOS": (6, 8),
     "Ubuntu": (12, None),
@@ -59,18 +60,18 @@ _INJECTED: dict[str, tuple[int, int | None]] = {
 }
 # Platforms with which the import leaves the guest unchanged.
 _UNCHANGED = ("Others Linux", "Customized Linux")
-# What ECS writes the settings of an instance to, on the first partition of a "Customized Linux".
+# File systems of the first partition of a "Customized Linux", on which ECS writes the settings of an instance.
 _CUSTOMIZED_FILE_SYSTEMS = ("vfat", "ext2", "ext3", "ext4", "ufs")
 _CUSTOMIZED_ABOVE_GIB = 5
 
 
 def listed_platform(name: str | None) -> str | None:
-    """Return a platform as the service's list spells it, whatever its case; a name that is not listed is unchanged."""
+    """Return a platform with the case of the service's list. A name that is not listed is returned unchanged."""
     return next((listed for listed in PLATFORMS if name and listed.lower() == name.lower()), name)
 
 
 def platform_of(guest: GuestReport) -> str | None:
-    """Return the service's name of the system; None if the system is not known, or not on the list."""
+    """Return the platform of the guest, or None if its system is unknown or not on the service's list."""
     if guest.os_release is not None:
         return _linux_platform(guest.os_release)
     windows = guest.windows
@@ -80,7 +81,7 @@ def platform_of(guest: GuestReport) -> str | None:
 
 
 def import_adds_virtio(release: OsRelease | None, platform: str | None) -> bool:
-    """Return whether the service is documented to add the virtio drivers to such a system itself."""
+    """Return whether the import is documented to add the virtio drivers to a system."""
     if release is None or platform not in _INJECTED:
         return False
     first, last = _INJECTED[platform]
@@ -99,8 +100,8 @@ def is_windows(request: ImportRequest) -> bool:
 def architecture_platform(subject: RequestSubject) -> Found | None:
     """Check that Windows is imported for a documented architecture.
 
-    That is x86_64, and i386 for Windows Server 2003 and 2008. For other pairs the service has the error
-    InvalidArchitecture.PlatformUnsupported.
+    Windows is documented for x86_64, and for i386 with Windows Server 2003 and 2008. The service may refuse other
+    combinations with InvalidArchitecture.PlatformUnsupported.
     """
     architecture, platform = subject.request.architecture, subject.request.platform or ""
     windows = subject.request.os_type is OsType.WINDOWS or platform.startswith("Windows")
@@ -119,7 +120,7 @@ def architecture_platform(subject: RequestSubject) -> Found | None:
 def platform_unlisted(subject: RequestSubject) -> Found | None:
     """Check that the platform is on the service's list.
 
-    A platform that is not on it is passed on, because the list grows. Close matches are offered.
+    A platform that is not on the list is sent unchanged, because the list grows. The finding has similar names.
     """
     platform = subject.request.platform
     if platform is None or platform in PLATFORMS:
@@ -129,7 +130,7 @@ def platform_unlisted(subject: RequestSubject) -> Found | None:
     more = f" (similar: {', '.join(near)})" if len(near) > 1 else ""
     other = OTHER_WINDOWS if is_windows(subject.request) else "Others Linux"
     return Found(
-        f"{platform!r} is not on the service's list of platforms; it is passed on unchanged.",
+        f"{platform!r} is not on the service's list of platforms. It is sent unchanged.",
         f'{advice}{more}, or "{other}" if none of them applies.',
     )
 
@@ -154,8 +155,8 @@ def os_type_platform(subject: RequestSubject) -> Found | None:
 def distribution_unlisted(subject: GuestSubject) -> Found | None:
     """Check that the service has a platform for the distribution.
 
-    Without one the platform is Others Linux, the default, and the import leaves the guest unchanged. A derivative is
-    not imported under the name of its parent unless --platform is given.
+    Otherwise the platform is Others Linux, the default, and the import leaves the guest unchanged. A derivative is not
+    imported with the platform of its parent unless --platform is given.
     """
     release = subject.guest.os_release
     if release is None or subject.request.platform is not None or platform_of(subject.guest):
@@ -163,8 +164,8 @@ def distribution_unlisted(subject: GuestSubject) -> Found | None:
     parent = next((_BY_ID[like] for like in release.id_like if like in _BY_ID), None)
     advice = f"Pass --platform {parent}, its parent" if parent else "Pass --platform with the nearest name"
     return Found(
-        f"The service has no Platform for {release.pretty_name or release.id or 'this system'}: it will be Others "
-        "Linux, with which the import adds neither drivers nor a password to the guest.",
+        f"The service has no platform for {release.pretty_name or release.id or 'this system'}. The platform will be "
+        "Others Linux, with which the import adds neither drivers nor a password to the guest.",
         f"{advice}, if the service should treat the system as that.",
         release.where,
     )
@@ -176,7 +177,7 @@ def distribution_unlisted(subject: GuestSubject) -> Found | None:
     source=Source.API,
 )
 def platform_contradicts(subject: GuestSubject) -> Found | None:
-    """Check that --platform is the system on the disk.
+    """Check that --platform is the platform of the system on the disk.
 
     The platform determines what the import changes in the guest.
     """
@@ -201,7 +202,7 @@ def customized_linux_size(subject: SystemDiskSubject) -> Found | None:
     if subject.request.platform != "Customized Linux" or size_bytes is None or size_bytes > _CUSTOMIZED_ABOVE_GIB * GIB:
         return None
     return Found(
-        f"The disk has {size_bytes} bytes, and an image of the platform Customized Linux needs more than 5 GiB.",
+        f"The disk has {exact_size(size_bytes)}; the platform Customized Linux requires more than 5 GiB.",
         "Enlarge the disk: qemu-img resize DISK 6G; or pass another --platform.",
         f"virtual size {size_bytes} bytes",
     )
@@ -209,10 +210,10 @@ def customized_linux_size(subject: SystemDiskSubject) -> Found | None:
 
 @check("customized-linux-directory", Severity.WARNS, source=Source.CUSTOMIZED)
 def customized_linux_directory(subject: SystemDiskSubject) -> Found | None:
-    """Check that ECS can store the settings of an instance on a Customized Linux.
+    """Check that ECS can write the settings of an instance with the platform Customized Linux.
 
     ECS writes /aliyun_custom_image/os.conf on the first partition, which must be FAT32, ext2, ext3, ext4 or UFS. A
-    script of the image reads it.
+    script in the image must read it.
     """
     parts, guest = subject.report.partitions, subject.report.guest
     if subject.request.platform != "Customized Linux" or not parts:
@@ -220,14 +221,15 @@ def customized_linux_directory(subject: SystemDiskSubject) -> Found | None:
     first = parts[0]
     if first.filesystem and first.filesystem not in _CUSTOMIZED_FILE_SYSTEMS:
         message = (
-            f"The first partition holds {first.filesystem}, and ECS writes to FAT32, ext2, ext3, ext4 and UFS only"
+            f"The file system of the first partition is {first.filesystem}, and ECS writes to FAT32, ext2, ext3, ext4 "
+            "and UFS only"
         )
     elif guest is not None and guest.custom_image_directory is False:
         message = "The first partition has no directory /aliyun_custom_image"
     else:
         return None
     return Found(
-        f"{message}: the settings of an instance (os.conf: host name, password, network) cannot be stored.",
+        f"{message}: ECS cannot write the settings of an instance (os.conf: host name, password, network).",
         "Create /aliyun_custom_image on a writable first partition, and read os.conf from it at boot.",
         f"partition {first.number}",
     )
@@ -235,10 +237,10 @@ def customized_linux_directory(subject: SystemDiskSubject) -> Found | None:
 
 @check("issue-changed", Severity.NOTE, source=Source.GUIDE_2021)
 def issue_changed(subject: GuestSubject) -> Found | None:
-    r"""Check that /etc/issue has the name of the distribution.
+    r"""Check that /etc/issue contains the name of the distribution.
 
-    The guide of 2021 identifies the distribution by /etc/issue, among other files. Either the name or the ID of
-    os-release is expected, or \S, which stands for the name.
+    By the guide of 2021, the service identifies the distribution by /etc/issue, among other files. The file must
+    contain the name or the ID of os-release, or \S, which agetty replaces by the name.
     """
     release, issue = subject.guest.os_release, subject.guest.issue
     if release is None or issue is None:
@@ -248,7 +250,7 @@ def issue_changed(subject: GuestSubject) -> Found | None:
         return None
     return Found(
         "/etc/issue does not name the distribution. The guide of 2021 requires the original file, newer pages do not.",
-        "Restore the distribution's own /etc/issue on the source system if the service does not recognize it.",
+        "Restore the original /etc/issue on the source system if the service does not recognise the distribution.",
         "/etc/issue:1",
     )
 

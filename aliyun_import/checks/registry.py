@@ -1,7 +1,7 @@
-"""Declaration of checks: `@check` states what a check is, its function states what it found.
+"""Declaration of checks with `@check`.
 
-A check is a pure function of its subject with one id. Its docstring is its explanation: `check --explain`,
-docs/disks.md and docs/request-checks.md print it.
+A check is a pure function of its subject. Its docstring is its explanation, which `check --explain`, docs/disks.md and
+docs/request-checks.md print.
 """
 
 import inspect
@@ -16,7 +16,7 @@ from aliyun_import.model.request import DiskRequest, ImportRequest
 
 
 class Source(StrEnum):
-    """Documents that the checks are taken from, by their titles."""
+    """Titles of the documents on which the checks are based."""
 
     API = "ECS API reference, ImportImage"
     LINUX_2026 = "ECS user guide, Linux image requirements (2026-04-28)"
@@ -39,7 +39,7 @@ class Source(StrEnum):
 
 
 class AppliesTo(StrEnum):
-    """What a check is applied to. Of a check with a function it is told by the type of its subject."""
+    """What a check applies to. For a check with a function, the type of its argument determines this."""
 
     CONTAINER = "container"  # found while the disk is read; no function
     BUCKET = "bucket"  # found by the account check, which knows the bucket; no function
@@ -53,7 +53,7 @@ class AppliesTo(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RequestSubject:
-    """A request with its inferred values. `bucket` and `key` are where local disks are staged, if the user chose."""
+    """A request with its inferred values. `bucket` and `key` are those of the staging object, if the user set them."""
 
     request: ImportRequest
     bucket: str | None = None
@@ -62,7 +62,7 @@ class RequestSubject:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DiskSubject:
-    """A disk, the request as the user made it, and the part of the request that is about this disk."""
+    """A disk, the request without inferred values, and the part of the request for this disk."""
 
     report: DiskReport
     request: ImportRequest
@@ -70,7 +70,7 @@ class DiskSubject:
 
     @property
     def container_blocks(self) -> bool:
-        """Whether the file is not an importable disk; little can be concluded about its contents then."""
+        """Whether a problem of the file itself blocks the import. Its contents are then mostly unknown."""
         return any(problem.severity is Severity.BLOCKS for problem in self.report.container_problems)
 
 
@@ -97,9 +97,9 @@ SUBJECTS: Mapping[type, AppliesTo] = {
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """What a check found: a sentence, what to do about it (None: nothing can be done) and the evidence.
+    """What a check found: a sentence, a remedy (None if there is none) and the place of the evidence.
 
-    `severity` is needed only where the check declares several and this is not the first of them.
+    `severity` is None if it is the first that the check declares.
     """
 
     message: str
@@ -113,7 +113,7 @@ CheckFunction = Callable[..., Found | Iterable[Found] | None]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Check:
-    """One check. `severities` maps each severity of a finding to its condition, the usual one first."""
+    """One check. `severities` maps each possible severity to its condition, the usual one first."""
 
     id: str
     severities: Mapping[Severity, str]
@@ -124,12 +124,12 @@ class Check:
 
     @property
     def severity(self) -> Severity:
-        """The severity of what it finds unless the finding has another."""
+        """The severity of findings that do not have their own."""
         return next(iter(self.severities))
 
     @property
     def severity_text(self) -> str:
-        """All severities in one phrase: "blocks, or warns for swap"."""
+        """All severities in one phrase, such as "blocks, or warns for swap"."""
         phrases = (f"{severity} {when}".rstrip() for severity, when in self.severities.items())
         return ", or ".join(phrases)
 
@@ -137,14 +137,13 @@ class Check:
 def check(
     check_id: str, severity: Severity | Mapping[Severity, str], *, source: str
 ) -> Callable[[CheckFunction], Check]:
-    """Declare the decorated function as a check of its argument.
+    """Return a decorator that makes a check of a function. The type of its argument determines what it applies to.
 
-    `severity` is that of its findings, or each possible one with its condition, the usual one first. The type of the
-    argument tells what the check applies to.
+    `severity` is that of all findings, or maps each possible severity to its condition, the usual one first.
     """
 
     def declare(function: CheckFunction) -> Check:
-        return declared(
+        return declare_check(
             check_id,
             severity,
             inspect.cleandoc(function.__doc__ or ""),
@@ -156,7 +155,7 @@ def check(
     return declare
 
 
-def declared(
+def declare_check(
     check_id: str,
     severity: Severity | Mapping[Severity, str],
     explanation: str,
@@ -165,7 +164,7 @@ def declared(
     applies_to: AppliesTo,
     function: CheckFunction | None = None,
 ) -> Check:
-    """Return a check that is declared without a decorator. Line breaks in a paragraph of `explanation` are dropped."""
+    """Return a check. Each paragraph of `explanation` becomes one line."""
     return Check(
         id=check_id,
         severities={severity: ""} if isinstance(severity, Severity) else severity,
@@ -177,5 +176,5 @@ def declared(
 
 
 def places(evidence: Iterable[Evidence]) -> str:
-    """Return where the first few pieces of evidence are, each place once."""
+    """Return the places of the first four pieces of evidence, each once."""
     return ", ".join(dict.fromkeys(one.where for one in list(evidence)[:4]))

@@ -1,4 +1,4 @@
-"""Commands in remedies, with the tools that the guest has."""
+"""Commands in remedies, chosen by the tools that are installed in the guest."""
 
 import shlex
 from pathlib import Path
@@ -8,11 +8,11 @@ from aliyun_import.model.request import Architecture
 
 
 def rebuild_initramfs(guest: GuestReport, kernel: Kernel) -> str:
-    """Return how to add the virtio and nvme drivers to an initramfs, with the tool that the system has."""
+    """Return the sentence that describes how to add the virtio and nvme drivers to an initramfs of the guest."""
     names = ["virtio_blk", "virtio_pci", "virtio_net"]
-    if guest.architecture is not Architecture.I386:  # no such instance has NVMe disks
+    if guest.architecture is not Architecture.I386:  # no i386 instance has NVMe disks
         names.append("nvme")
-    # A path on a partition that is mounted nowhere is none that the source system has.
+    # The path of a file on a partition that the guest does not mount is no path of the source system.
     output = f" {kernel.initramfs}" if kernel.initramfs.startswith(("/boot", "/efi")) else ""
     drivers, version = " ".join(names), kernel.version or "VERSION"
     commands = {
@@ -31,12 +31,12 @@ def rebuild_initramfs(guest: GuestReport, kernel: Kernel) -> str:
 
 
 def start_command(path: Path) -> str:
-    """Return the command that starts a disk on this machine and says whether it boots, quoted for a shell."""
+    """Return the command that starts a disk on this machine and reports whether it boots, quoted for a shell."""
     return f"`aliyun-import check --boot {shlex.quote(str(path))}`"
 
 
 def regenerate_menu(guest: GuestReport) -> str:
-    """Return how to write the boot loader's configuration again, with the tool that the system has."""
+    """Return the command that regenerates the configuration of the guest's boot loader."""
     commands = {
         "update-grub": "update-grub",
         "grub2-mkconfig": "grub2-mkconfig -o /boot/grub2/grub.cfg",
@@ -49,7 +49,7 @@ def regenerate_menu(guest: GuestReport) -> str:
 
 
 def _tool_of(guest: GuestReport, kernel: Kernel, commands: dict[str, str]) -> str:
-    """Return the tool that the system has; without any, the one that gives an initramfs such a name."""
+    """Return the tool that the guest has. Without any, return the one that fits the name of the initramfs."""
     usual = "update-initramfs" if "initrd.img" in kernel.initramfs else "dracut"
     # Debian has update-initramfs beside dracut if both are installed, and openSUSE mkinitrd as a link to dracut.
     present = [tool for tool in commands if tool in guest.tools and (tool != "mkinitrd" or "dracut" not in guest.tools)]

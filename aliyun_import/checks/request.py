@@ -1,8 +1,8 @@
-"""Checks of the request: the values that ImportImage would refuse after the upload.
+"""Checks of the request: values that ImportImage would refuse after the upload.
 
-If the service's older and newer pages differ, the newer or the wider one holds. A value that is not on a closed list
-blocks, because the service would refuse the call; `--skip-check ID` is for a list that has grown since. Platform is the
-exception: that list grows all the time, so an unknown name is passed on (platform.py).
+If two pages of the service differ, the newer or the wider one is used. A value that is not on a closed list blocks,
+because the service would refuse the call; `--skip-check ID` is for a list that has grown since. The list of platforms
+grows often, so an unknown platform is sent unchanged (platform.py).
 """
 
 import re
@@ -12,7 +12,7 @@ from pathlib import PurePosixPath
 
 from aliyun_import.checks import names
 from aliyun_import.checks.platform import UNCHECKED_PLATFORMS, is_windows
-from aliyun_import.checks.registry import AppliesTo, Check, Found, RequestSubject, Source, check, declared
+from aliyun_import.checks.registry import AppliesTo, Check, Found, RequestSubject, Source, check, declare_check
 from aliyun_import.limits import (
     MAX_DESCRIPTION_CHARS,
     MAX_DISK_GIB,
@@ -31,7 +31,7 @@ from aliyun_import.model.request import Architecture, BootMode, DiskFormat, Para
 def region_form(subject: RequestSubject) -> Found | None:
     """Check that the region has the form of a region id, such as cn-hangzhou.
 
-    It becomes part of host names.
+    The region becomes part of host names.
     """
     region = subject.request.region
     problem = names.region_problem(region)
@@ -42,7 +42,7 @@ def region_form(subject: RequestSubject) -> Found | None:
 def region_unlisted(subject: RequestSubject) -> Found | None:
     """Check that the region is on the published list.
 
-    Close matches are offered. The service itself is asked later, because the list grows.
+    The finding has similar names. It does not block, because the list grows; the service is asked later.
     """
     region = subject.request.region
     if region in names.REGIONS or names.region_problem(region):
@@ -54,8 +54,8 @@ def region_unlisted(subject: RequestSubject) -> Found | None:
 def image_name(subject: RequestSubject) -> Found | None:
     """Check the form of ImageName.
 
-    It has 2 to 128 letters, digits, periods, colons, underscores and hyphens. The first character is a letter. It does
-    not begin with `aliyun` or `acs:`, and contains neither `http://` nor `https://`.
+    A name has 2 to 128 letters, digits, periods, colons, underscores and hyphens. The first character is a letter. It
+    must not begin with `aliyun` or `acs:`, and must not contain `http://` or `https://`.
     """
     name = subject.request.name
     problem = names.name_problem(name)
@@ -67,9 +67,10 @@ def image_name(subject: RequestSubject) -> Found | None:
 
 @check("image-name-doubtful", Severity.WARNS, source=Source.API)
 def image_name_doubtful(subject: RequestSubject) -> Found | None:
-    """Check that the documents agree that ImageName is allowed.
+    """Check that ImageName is certainly allowed.
 
-    They do not for letters that no page mentions, and for a reserved prefix in capitals.
+    It may be refused if it has letters that no page of the service mentions, or begins with a reserved prefix in
+    capitals.
     """
     name = subject.request.name
     doubt = None if names.name_problem(name) else names.name_doubt(name)
@@ -83,7 +84,7 @@ def image_name_doubtful(subject: RequestSubject) -> Found | None:
 def description(subject: RequestSubject) -> Found | None:
     """Check that Description is empty, or has 2 to 256 characters and does not begin with a web address.
 
-    A single character is a warning: one page of the service requires two, another only limits the length.
+    A single character is only a warning: one page of the service requires two, another has a maximum only.
     """
     text = subject.request.description
     if not text:
@@ -103,12 +104,13 @@ def description(subject: RequestSubject) -> Found | None:
 def tag_count(subject: RequestSubject) -> Found | None:
     """Check that at most 18 tags are given.
 
-    An image takes 20 tags. This tool uses two of them to identify its images.
+    An image can have 20 tags. This tool uses two of them to identify its images.
     """
     count = len(subject.request.tags)
     if count <= names.MAX_USER_TAGS:
         return None
-    message = f"{count} tags are given; an image takes {MAX_TAGS}, of which {len(names.OWN_TAGS)} identify the push."
+    own = len(names.OWN_TAGS)
+    message = f"{count} tags are given; an image can have {MAX_TAGS}, of which this tool uses {own}."
     return Found(message, f"Pass at most {names.MAX_USER_TAGS} --tag.")
 
 
@@ -116,8 +118,8 @@ def tag_count(subject: RequestSubject) -> Found | None:
 def tag_key(subject: RequestSubject) -> Found | None:
     """Check the form of the tag keys.
 
-    A key has 1 to 128 characters, does not begin with `aliyun` or `acs:`, contains no web address, and is not one that
-    this tool uses itself.
+    A key has 1 to 128 characters. It must not begin with `aliyun` or `acs:`, must not contain a web address, and must
+    not be a key that this tool uses.
     """
     problems = [f"{key!r} {problem}" for key in subject.request.tags if (problem := names.tag_key_problem(key))]
     return Found(f"Invalid tag keys: {'; '.join(problems)}.", "Pass --tag with other keys.") if problems else None
@@ -127,7 +129,7 @@ def tag_key(subject: RequestSubject) -> Found | None:
 def tag_value(subject: RequestSubject) -> Found | None:
     """Check the form of the tag values.
 
-    A value has at most 128 characters, does not begin with `acs:`, and contains no web address.
+    A value has at most 128 characters. It must not begin with `acs:`, and must not contain a web address.
     """
     tags = subject.request.tags.items()
     problems = [f"that of {key!r} {problem}" for key, value in tags if (problem := names.tag_value_problem(value))]
@@ -136,14 +138,14 @@ def tag_value(subject: RequestSubject) -> Found | None:
 
 @check("tag-twice", Severity.BLOCKS, source=Source.API)
 def tag_twice(subject: RequestSubject) -> Found | None:
-    """Check that tag keys differ in more than case, also from those that this tool uses.
+    """Check that no two tag keys differ in case only, including those that this tool uses.
 
-    The service answers TagKey.Duplication.
+    The service refuses such keys with TagKey.Duplication.
     """
     known = {key.lower(): key for key in names.OWN_TAGS}
     for key in subject.request.tags:
         if key.lower() in known and key not in names.OWN_TAGS:
-            message = f"The tag keys {known[key.lower()]!r} and {key!r} are equal to the service, which ignores case."
+            message = f"The tag keys {known[key.lower()]!r} and {key!r} are equal for the service, which ignores case."
             return Found(message, f"Omit --tag {key}=..., or use another key.")
         known[key.lower()] = key
     return None
@@ -153,20 +155,20 @@ def tag_twice(subject: RequestSubject) -> Found | None:
 def client_token(subject: RequestSubject) -> Found | None:
     """Check that ClientToken has 1 to 64 printable ASCII characters.
 
-    For others the service answers InvalidClientToken.Malformed.
+    The service refuses other values with InvalidClientToken.Malformed.
     """
     token = subject.request.client_token
     if token is None or (token and token.isascii() and token.isprintable() and len(token) <= MAX_TOKEN_CHARS):
         return None
     return Found(
-        f"The client token must be 1 to {MAX_TOKEN_CHARS} ASCII characters.",
+        f"The client token must have 1 to {MAX_TOKEN_CHARS} printable ASCII characters.",
         "Pass another --client-token, or omit it to have one generated.",
     )
 
 
 @check("role-name", Severity.BLOCKS, source=Source.RAM)
 def role_name(subject: RequestSubject) -> Found | None:
-    """Check that RoleName has 1 to 64 letters, digits, periods and hyphens, or at signs as in old roles."""
+    """Check that RoleName has 1 to 64 letters, digits, periods and hyphens. Old roles may have at signs, too."""
     name = subject.request.role_name
     if name is None or re.fullmatch(rf"[A-Za-z0-9.@-]{{1,{MAX_ROLE_NAME_CHARS}}}", name):
         return None
@@ -190,7 +192,10 @@ def resource_group(subject: RequestSubject) -> Found | None:
 
 @check("storage-location", Severity.BLOCKS, source=Source.API)
 def storage_location(subject: RequestSubject) -> Found | None:
-    """Check that StorageLocationArn is `arn:acs:cloudbox:REGION:ACCOUNT:cloudbox/ID`, in the region of the import."""
+    """Check that StorageLocationArn has the form of a CloudBox, and that it is in the region of the import.
+
+    The form is `arn:acs:cloudbox:REGION:ACCOUNT:cloudbox/ID`.
+    """
     arn, region = subject.request.storage_location_arn, subject.request.region
     if arn is None:
         return None
@@ -208,7 +213,7 @@ def storage_location(subject: RequestSubject) -> Found | None:
 def boot_mode_arm64(subject: RequestSubject) -> Found | None:
     """Check that an arm64 image is not imported with BIOS.
 
-    arm64 instances boot with UEFI only; the service answers InvalidBootMode.NotSupport.
+    arm64 instances boot with UEFI only. The service refuses BIOS with InvalidBootMode.NotSupport.
     """
     mode = subject.request.boot_mode
     if subject.request.architecture is not Architecture.ARM64 or mode is None or mode.imported_as is BootMode.UEFI:
@@ -218,7 +223,7 @@ def boot_mode_arm64(subject: RequestSubject) -> Found | None:
 
 @check("license-type-unused", Severity.NOTE, source=Source.API)
 def license_type_unused(subject: RequestSubject) -> Found | None:
-    """Check that a license type is given for Windows Server only, where it has an effect."""
+    """Check that a license type is given for Windows Server only. It has no effect on other systems."""
     license_type = subject.request.license_type
     if license_type not in ("Aliyun", "BYOL") or is_windows(subject.request):
         return None
@@ -229,22 +234,22 @@ def license_type_unused(subject: RequestSubject) -> Found | None:
 def detection_windows(subject: RequestSubject) -> Found | None:
     """Check that no image check is requested for Windows.
 
-    The pages disagree: one of 2025 has the error ImageCheckUnsupported.WindowsImage, those of 2026 list check items for
-    Windows. If ECS refuses the check, the image is imported without it.
+    The pages disagree: a page of 2025 has the error ImageCheckUnsupported.WindowsImage, pages of 2026 list check items
+    for Windows. If ECS refuses the check, the image is imported without it.
     """
     if subject.request.detection_strategy != "Standard" or not is_windows(subject.request):
         return None
     return Found(
-        "The service may not check Windows images; then the image is imported without the check.",
+        "The service may refuse to check Windows images; the image is then imported without the check.",
         "Pass --detection-strategy none, or have the image checked in the console afterwards.",
     )
 
 
 @check("detection-platform", Severity.WARNS, source=Source.CHECK_OVERVIEW)
 def detection_platform(subject: RequestSubject) -> Found | None:
-    """Check that no image check is requested for a platform whose images the service does not check.
+    """Check that no image check is requested for a platform for which the service has none.
 
-    Those are CoreOS, Customized Linux, Fedora CoreOS, FreeBSD and Gentoo.
+    The service does not check images of CoreOS, Customized Linux, Fedora CoreOS, FreeBSD and Gentoo.
     """
     request = subject.request
     if request.detection_strategy != "Standard" or request.platform not in UNCHECKED_PLATFORMS or is_windows(request):
@@ -256,7 +261,7 @@ def detection_platform(subject: RequestSubject) -> Found | None:
 def disk_count(subject: RequestSubject) -> Found | None:
     """Check that there are 1 to 17 disks.
 
-    An image has one system disk and up to 16 data disks. The service silently ignores the rest.
+    An image has one system disk and up to 16 data disks. The service ignores further disks without an error.
     """
     count = len(subject.request.disks)
     if 1 <= count <= MAX_DISKS:
@@ -267,7 +272,7 @@ def disk_count(subject: RequestSubject) -> Found | None:
 
 @check("disk-twice", Severity.WARNS, source=Source.JUDGEMENT)
 def disk_twice(subject: RequestSubject) -> Found | None:
-    """Check that no disk is given twice, which is legal and nearly always a mistake."""
+    """Check that no disk is given twice. The service allows it, but it is nearly always a mistake."""
     disks = [str(disk.path) if disk.path else f"oss://{disk.bucket}/{disk.key}" for disk in subject.request.disks]
     twice = next((disk for disk in disks if disks.count(disk) > 1), None)
     if twice is None:
@@ -288,9 +293,9 @@ def disk_size(subject: RequestSubject) -> Iterator[Found]:
 
 @check("disk-format-vmdk", Severity.WARNS, source=Source.API)
 def disk_format_vmdk(subject: RequestSubject) -> Iterator[Found]:
-    """Check that no disk is a VMDK, which needs an invitation.
+    """Check that no disk is a VMDK.
 
-    To other accounts the service answers UserNotInTheWhiteList.
+    The service accepts VMDK from invited accounts only. It refuses others with UserNotInTheWhiteList.
     """
     for index, disk in enumerate(subject.request.disks):
         if disk.format is DiskFormat.VMDK:
@@ -302,9 +307,10 @@ def disk_format_vmdk(subject: RequestSubject) -> Iterator[Found]:
 
 @check("bucket-name", Severity.BLOCKS, source=Source.OSS_NAMES)
 def bucket_name(subject: RequestSubject) -> Iterator[Found]:
-    """Check that a bucket has 3 to 63 lower-case letters, digits and hyphens.
+    """Check that the name of a bucket has 3 to 63 lower-case letters, digits and hyphens.
 
-    The first and the last character is not a hyphen. The service answers InvalidOSSBucket.Malformed.
+    The first and the last character must not be a hyphen. The service refuses other names with
+    InvalidOSSBucket.Malformed.
     """
     given = [(disk.bucket, f"oss://{disk.bucket}/...") for disk in subject.request.disks]
     for bucket, option in [*given, (subject.bucket, f"--bucket {subject.bucket}")]:
@@ -315,7 +321,7 @@ def bucket_name(subject: RequestSubject) -> Iterator[Found]:
 
 @check("object-key", Severity.BLOCKS, source=Source.OSS_NAMES)
 def object_key(subject: RequestSubject) -> Iterator[Found]:
-    r"""Check that a key has 1 to 1023 bytes, no control characters, and does not begin with `/` or `\`."""
+    r"""Check that an object key has 1 to 1023 bytes and no control characters, and does not begin with `/` or `\`."""
     for key, _ in _keys(subject):
         problem = names.key_problem(key)
         if problem is not None:
@@ -324,23 +330,23 @@ def object_key(subject: RequestSubject) -> Iterator[Found]:
 
 @check("key-suffix", Severity.WARNS, source=Source.API)
 def key_suffix(subject: RequestSubject) -> Iterator[Found]:
-    """Check that a key ends in the suffix of the disk's format.
+    """Check that an object key ends in the suffix of the disk's format.
 
-    ECS refuses suffixes that it does not know (UnsupportedSuffix.OSSObject), and no page lists the known ones.
+    ECS refuses unknown suffixes with UnsupportedSuffix.OSSObject, and no page lists the known ones.
     """
     for key, format_ in _keys(subject):
         suffix, expected = PurePosixPath(key).suffix.lower(), f".{format_.lower()}" if format_ else None
         if names.key_problem(key) or (suffix in names.KEY_SUFFIXES and expected in (None, suffix)):
             continue
         yield Found(
-            f"The key {key} does not end in {expected or ', '.join(names.KEY_SUFFIXES)}; ECS refuses suffixes that it "
-            "does not know, and no page lists the known ones.",
+            f"The key {key} does not end in {expected or ', '.join(names.KEY_SUFFIXES)}. ECS refuses unknown suffixes, "
+            "and no page lists the known ones.",
             f"Use a key that ends in {expected or names.KEY_SUFFIXES[0]}.",
         )
 
 
 def _choice_check(parameter: Parameter) -> Check:
-    """Return the check that a parameter has one of its documented values."""
+    """Return a check that a parameter has one of its documented values."""
     check_id, listed = parameter.option.removeprefix("--"), ", ".join(parameter.choices)
 
     def one_of(subject: RequestSubject) -> Found | None:
@@ -356,29 +362,27 @@ def _choice_check(parameter: Parameter) -> Check:
         )
 
     explanation = f"Check that {parameter.api} is one of the documented values: {listed}."
-    return declared(
+    return declare_check(
         check_id, Severity.BLOCKS, explanation, source=Source.API, applies_to=AppliesTo.REQUEST, function=one_of
     )
 
 
 CHOICE_CHECKS = tuple(_choice_check(parameter) for parameter in parameters() if parameter.choices)
-
-
-# Found by the account check, which knows the bucket.
-BUCKET_ENCRYPTED = declared(
+# aliyun_import/account makes this check.
+BUCKET_ENCRYPTED = declare_check(
     "bucket-encrypted",
-    {Severity.BLOCKS: "for a key of KMS", Severity.WARNS: "for AES256, which at least one region imports from"},
+    {Severity.BLOCKS: "for a key of KMS", Severity.WARNS: "for AES256"},
     """Check that the bucket does not encrypt its objects by default.
 
-    The page on ImportImage has the error InvalidOSSBucket.EncryptUnsupported, and does not say for which encryption.
-    Imports from a bucket with AES256 are reported to work.""",
+    The page on ImportImage has the error InvalidOSSBucket.EncryptUnsupported, without the kinds of encryption. Imports
+    from a bucket with AES256 are reported to work in at least one region.""",
     source=Source.API,
     applies_to=AppliesTo.BUCKET,
 )
 
 
 def _keys(subject: RequestSubject) -> Iterator[tuple[str, DiskFormat | None]]:
-    """Yield the keys of disks that are in OSS already, and the one for a local system disk, with their formats."""
+    """Yield the keys of the disks that are in OSS, and the key for a local system disk, with their formats."""
     disks = subject.request.disks
     yield from ((disk.key, disk.format) for disk in disks if disk.key is not None)
     if subject.key is not None:

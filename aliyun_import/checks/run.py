@@ -30,7 +30,7 @@ from aliyun_import.checks.registry import (
     RequestSubject,
     Source,
     SystemDiskSubject,
-    declared,
+    declare_check,
 )
 from aliyun_import.disk.inspect import inspect_disk
 from aliyun_import.disk.report import UNKNOWN, DiskReport
@@ -51,7 +51,7 @@ _SENTENCES = {
     Verdict.DEGRADED: "The disk boots, and something on it does not work",
     Verdict.BOOTS: "The disk boots",
 }
-BOOT_TEST = declared(
+BOOT_TEST = declare_check(
     "boot-test",
     {
         Severity.BLOCKS: "if it does not boot",
@@ -59,13 +59,13 @@ BOOT_TEST = declared(
         Severity.UNKNOWN: "if neither is proven",
         Severity.NOTE: "if it boots",
     },
-    "Start the disk in QEMU as an instance would be started, and read its console: with `check --boot` and "
-    "`push --boot-test local` alone, since it runs the code on the disk. `push --boot-test cloud` starts an "
-    "instance of the image.",
+    "Start the disk in QEMU, on a machine like an ECS instance, and read its console. The test runs the code on the "
+    "disk, so it is made with `check --boot` and `push --boot-test local` only. `push --boot-test cloud` starts an "
+    "instance of the image instead.",
     source=Source.JUDGEMENT,
     applies_to=AppliesTo.BOOT,
 )
-# The order of the modules is that of the pages in docs/, and of findings of one severity.
+# The order of the modules is the order of checks in docs/, and of findings of equal severity.
 _MODULES: tuple[ModuleType, ...] = (
     request_checks,
     disk,
@@ -80,13 +80,13 @@ _MODULES: tuple[ModuleType, ...] = (
 )
 
 
-def _declared(module: ModuleType) -> tuple[Check, ...]:
+def _checks_of(module: ModuleType) -> tuple[Check, ...]:
     return tuple(value for value in vars(module).values() if isinstance(value, Check))
 
 
 CHECKS: tuple[Check, ...] = (
     *container.PROBLEMS,
-    *(one for module in _MODULES for one in _declared(module)),
+    *(one for module in _MODULES for one in _checks_of(module)),
     *request_checks.CHOICE_CHECKS,
     BOOT_TEST,
 )
@@ -96,25 +96,25 @@ _BY_ID = {one.id: one for one in CHECKS}
 def run_disk_checks(report: DiskReport, request: ImportRequest, *, index: int = 0) -> tuple[Finding, ...]:
     """Return all findings about request.disks[index], the blocking ones first. Disk 0 is the system disk.
 
-    Pure: nothing is read. What could not be read is a finding of severity "unknown".
+    Pure: only `report` and `request` are used. What could not be read is a finding of severity "unknown".
     """
     path, guest = str(report.path), report.guest
     disk = request.disks[index]
     subject = DiskSubject(report=report, request=request, disk=disk)
-    findings = [*_container_findings(report), *_applied(subject, path)]
+    findings = [*_container_findings(report), *_apply_checks(subject, path)]
     if index == 0:
-        findings += _applied(SystemDiskSubject(report=report, request=request, disk=disk), path)
+        findings += _apply_checks(SystemDiskSubject(report=report, request=request, disk=disk), path)
         if guest is not None:
             system = GuestSubject(report=report, request=request, disk=disk, guest=guest)
-            found = _applied(system, path)
-            findings += map(_if_it_starts, found) if guest.uncertain else found
+            found = _apply_checks(system, path)
+            findings += map(_without_blocking, found) if guest.uncertain else found
         if guest is not None and guest.windows is not None:
-            findings += _applied(guest.windows, path)
+            findings += _apply_checks(guest.windows, path)
     return by_severity(findings)
 
 
 def by_severity(findings: Iterable[Finding]) -> tuple[Finding, ...]:
-    """Return findings with those that block first."""
+    """Return findings in the order of their severity, those that block first."""
     order = list(Severity)
     return tuple(sorted(findings, key=lambda finding: order.index(finding.severity)))
 
@@ -122,15 +122,15 @@ def by_severity(findings: Iterable[Finding]) -> tuple[Finding, ...]:
 def run_request_checks(
     request: ImportRequest, *, bucket: str | None = None, key: str | None = None
 ) -> tuple[Finding, ...]:
-    """Return all findings about a request. `bucket` and `key` are where local disks are staged, if the user chose."""
+    """Return all findings about a request. `bucket` and `key` are those of the staging object, if the user set them."""
     subject = RequestSubject(request=request, bucket=bucket, key=key)
-    return tuple(_applied(subject, "request"))
+    return tuple(_apply_checks(subject, "request"))
 
 
 def raise_if_blocked(findings: Iterable[Finding], *, skip: Collection[str] = (), force: bool = False) -> None:
-    """Raise with every blocking finding and its remedy, unless `force`, or `skip` has the ids of all of them.
+    """Raise an error with all blocking findings whose ids are not in `skip`, and their remedies, unless `force`.
 
-    DiskError (exit 3) if at least one of them is about a disk, else RefusedError (exit 5).
+    Raises DiskError (exit 3) if one of them is about a disk, else RefusedError (exit 5).
     """
     blocking = [one for one in findings if one.severity is Severity.BLOCKS and one.rule not in skip]
     if force or not blocking:
@@ -160,13 +160,13 @@ def known_ids() -> frozenset[str]:
 
 
 def find_check(check_id: str, *, option: str = "--explain") -> Check:
-    """Return the check with this id. Raise UsageError "unknown-check" if there is none."""
+    """Return the check with this id. Raises UsageError "unknown-check" if there is none."""
     refuse_unknown_ids([check_id], option=option)
     return _BY_ID[check_id]
 
 
 def explain(check_id: str) -> str:
-    """Return what a check is about, for people. Raise UsageError "unknown-check" if there is none with this id."""
+    """Return the text of `check --explain`. Raises UsageError "unknown-check" if there is no check with this id."""
     known = find_check(check_id)
     return (
         f"{known.id}: {known.severity_text}\n\n{known.explanation}\n\n"
@@ -177,7 +177,7 @@ def explain(check_id: str) -> str:
 def refuse_unknown_ids(
     ids: Collection[str], *, known: Collection[str] | None = None, option: str = "--skip-check"
 ) -> None:
-    """Raise UsageError if an id is not `known` (default: that of a check). A typo must not pass for a skipped check."""
+    """Raise UsageError "unknown-check" if an id is not in `known`, by default the ids of all checks."""
     known = known_ids() if known is None else known
     unknown = sorted(set(ids) - set(known))
     if not unknown:
@@ -192,8 +192,8 @@ def refuse_unknown_ids(
     )
 
 
-def _applied(subject: object, name: str) -> Iterator[Finding]:
-    """Yield the findings of the checks that apply to a subject; `name` is what the findings are about."""
+def _apply_checks(subject: object, name: str) -> Iterator[Finding]:
+    """Yield the findings of all checks that apply to a subject. `name` becomes their `subject`."""
     for one in CHECKS:
         if one.applies_to is SUBJECTS[type(subject)] and one.function is not None:
             result = one.function(subject)
@@ -209,15 +209,15 @@ def _applied(subject: object, name: str) -> Iterator[Finding]:
                 )
 
 
-def _if_it_starts(finding: Finding) -> Finding:
-    """Return a finding about a system that may not be the one that starts: it blocks nothing."""
+def _without_blocking(finding: Finding) -> Finding:
+    """Return a finding about a system that may not be the one that starts. It does not block."""
     if finding.severity is not Severity.BLOCKS:
         return finding
     return replace(finding, severity=Severity.UNKNOWN, message=f"If this system starts: {finding.message}")
 
 
 def _container_findings(report: DiskReport) -> Iterator[Finding]:
-    """Yield the problems that were found when the file and its partition table were read."""
+    """Yield the problems of the file and its partition table, which the inspection found."""
     for problem in report.container_problems:
         known = _BY_ID.get(problem.code)
         yield Finding(
@@ -238,7 +238,7 @@ def _cause(finding: Finding, *, with_subject: bool) -> str:
 
 
 def _remedy(blocking: Sequence[Finding]) -> str:
-    """Return the remedies, each once, in order; if there is none, how to continue regardless."""
+    """Return the remedies in order, each once. Without any, return how to skip the first check."""
     remedies = list(dict.fromkeys(finding.remedy for finding in blocking if finding.remedy))
     if remedies:
         return "\n".join(remedies)
@@ -249,8 +249,8 @@ def _remedy(blocking: Sequence[Finding]) -> str:
 class CheckResult:
     """Result of the check of one disk.
 
-    `report` is what the disk is, `parameters` what a push infers from it, `findings` what the checks found.
-    `boot_test` is the result of starting it, None if it was not started.
+    `report` describes the disk. `parameters` are those that a push infers from it. `boot_test` is None if the disk was
+    not started.
     """
 
     report: DiskReport
@@ -260,17 +260,17 @@ class CheckResult:
 
     @property
     def ok(self) -> bool:
-        """Whether no finding blocks the import. False does not mean "unknown": such findings don't block."""
+        """Whether no finding blocks the import. Findings of severity "unknown" do not block."""
         return not any(finding.severity is Severity.BLOCKS for finding in self.findings)
 
 
 def check_disk(
     path: Path, *, name: Path | None = None, is_data_disk: bool = False, skip_checks: Collection[str] = ()
 ) -> CheckResult:
-    """Inspect a disk and apply every check to it; findings of `skip_checks` are left out.
+    """Inspect a disk and apply all checks to it except `skip_checks`.
 
-    `name` is the file that the user named, if it is not this one. Raises DiskError for a file that can't be opened or
-    read, and UsageError "unknown-check".
+    `name` is the file that the user gave, if it is another one. Raises DiskError if the file cannot be opened or read,
+    and UsageError "unknown-check".
     """
     refuse_unknown_ids(skip_checks)
     disk = DiskRequest(path=path)
@@ -286,7 +286,7 @@ def check_disk(
     )
 
 
-def finding_of_image(test: CloudBootTest) -> Finding:
+def image_boot_finding(test: CloudBootTest) -> Finding:
     """Return the finding of the boot test of an image."""
     judgement = test.judgement
     return Finding(
@@ -300,8 +300,8 @@ def finding_of_image(test: CloudBootTest) -> Finding:
     )
 
 
-def finding_of(test: BootTest, path: Path) -> Finding:
-    """Return the finding of a boot test: of its worst boot, with the number of the others."""
+def boot_finding(test: BootTest, path: Path) -> Finding:
+    """Return the finding of a boot test. It describes the decisive boot, and names the verdicts of the others."""
     run = test.decisive
     machine, judgement = run.machine, run.judgement
     others = [one for one in test.runs if one is not run]
@@ -318,14 +318,14 @@ def finding_of(test: BootTest, path: Path) -> Finding:
 
 
 def with_boot_test(checked: CheckResult, test: BootTest, *, skip_checks: Collection[str] = ()) -> CheckResult:
-    """Return the result with a boot test, and with its verdict as a finding unless `skip_checks` names it."""
-    finding = finding_of(test, checked.report.path)
+    """Return the result with a boot test, and with its verdict as a finding unless `skip_checks` has its id."""
+    finding = boot_finding(test, checked.report.path)
     findings = checked.findings if finding.rule in skip_checks else by_severity((*checked.findings, finding))
     return replace(checked, findings=findings, boot_test=test)
 
 
-def unopened(path: Path, error: DiskError, *, skip_checks: Collection[str] = ()) -> CheckResult:
-    """Return the error of a disk that can't be opened as a finding, for a list of several disks."""
+def result_of_error(path: Path, error: DiskError, *, skip_checks: Collection[str] = ()) -> CheckResult:
+    """Return a result with the error of a disk that could not be opened as its finding."""
     finding = Finding(
         rule=error.code,
         severity=Severity.BLOCKS,

@@ -4,7 +4,7 @@ from aliyun_import.checks.registry import Found, Source, check
 from aliyun_import.disk.guest.report import WindowsFacts
 from aliyun_import.model.finding import Severity
 
-# Values of Setup\State\ImageState with which Windows boots normally.
+# Values of Setup\State\ImageState of an installation that boots normally.
 _GOOD_STATES = (
     "IMAGE_STATE_COMPLETE",
     "IMAGE_STATE_GENERALIZE_RESEAL_TO_OOBE",
@@ -17,22 +17,22 @@ _REMOTE_DESKTOP_PORT = 3389
 
 @check("windows-client", Severity.BLOCKS, source=Source.GUIDE_2021)
 def windows_client(windows: WindowsFacts) -> Found | None:
-    """Check that the edition is a server.
+    """Check that the edition is Windows Server.
 
-    The service imports Windows Server, and not Windows 7, 8, 10 or 11.
+    The service does not import client editions such as Windows 7, 8, 10 and 11.
     """
     if not windows.client:
         return None
     return Found(
         f"{windows.product or 'This Windows'} is a client edition; the service imports Windows Server only.",
-        "Install Windows Server; or pass --skip-check windows-client if your account may import clients.",
+        "Install Windows Server; or pass --skip-check windows-client if your account may import client editions.",
         r"SOFTWARE\Microsoft\Windows NT\CurrentVersion",
     )
 
 
 @check("windows-too-old", Severity.BLOCKS, source=Source.GUIDE_2021)
 def windows_too_old(windows: WindowsFacts) -> Found | None:
-    """Check that Windows is at least Windows Server 2003 with Service Pack 1, the oldest that is imported."""
+    """Check that the version is at least Windows Server 2003 with Service Pack 1, the oldest that is imported."""
     if windows.build is None or windows.client:
         return None
     if windows.build > _WINDOWS_2003 or (windows.build == _WINDOWS_2003 and windows.service_pack):
@@ -49,32 +49,32 @@ def windows_too_old(windows: WindowsFacts) -> Found | None:
 def windows_boot_files(windows: WindowsFacts) -> Found | None:
     r"""Check that a volume has a boot configuration (BCD).
 
-    The boot manager reads Boot\BCD of the active NTFS partition, or EFI\Microsoft\Boot\BCD of the ESP. The contents of
-    the BCD are not read.
+    The boot manager reads Boot\BCD of the active NTFS partition, or EFI\Microsoft\Boot\BCD of the ESP. The check does
+    not read the contents of the BCD.
     """
-    # Versions before the BCD boot by NTLDR; if the version is not known, nothing is concluded.
+    # Older versions boot with NTLDR and have no BCD.
     before_bcd = windows.build is None or windows.build <= _WINDOWS_2003
     if windows.boot_files is None or windows.boot_files or before_bcd:
         return None
     return Found(
-        "No volume has a boot configuration (BCD): the boot manager of Windows cannot boot.",
-        r"Create it on the source system: bcdboot C:\Windows; and copy all of its partitions, not one of them.",
+        "No volume has a boot configuration (BCD): the boot manager of Windows cannot start the system.",
+        r"Create it on the source system: bcdboot C:\Windows; and copy the whole disk with all partitions.",
         r"Boot\BCD on NTFS, EFI\Microsoft\Boot\BCD on FAT",
     )
 
 
 @check("windows-disk-driver", {Severity.WARNS: "", Severity.BLOCKS: "before Windows Server 2008"}, source=Source.VIRTIO)
 def windows_disk_driver(windows: WindowsFacts) -> Found | None:
-    """Check that Windows can find a virtio disk.
+    r"""Check that Windows has the driver of virtio disks.
 
-    viostor must be in the drivers' directory and start at boot (Start=0). The service documents that the import adds it
-    to Windows Server 2008 and later.
+    viostor.sys must be in System32\drivers, and its service must start at boot (Start=0). The service documents that
+    the import adds the driver to Windows Server 2008 and later.
     """
     has_file = "viostor.sys" in windows.driver_files
     if not windows.registry_read or (has_file and windows.viostor_start == 0):
         return None
     added = windows.build is not None and windows.build >= _FIRST_INJECTED_BUILD
-    reason = "viostor.sys is not in the drivers' directory" if not has_file else "viostor does not start at boot"
+    reason = "viostor does not start at boot" if has_file else r"viostor.sys is not in System32\drivers"
     return Found(
         f"Windows would not find its disk on ECS: {reason}."
         + (" The import is documented to add the driver to this version." if added else ""),
@@ -90,7 +90,7 @@ def windows_network_driver(windows: WindowsFacts) -> Found | None:
     if "netkvm.sys" in windows.driver_files:
         return None
     return Found(
-        "netkvm.sys, the driver of ECS's network cards, is not in the drivers' directory.",
+        r"netkvm.sys, the driver of the network cards of ECS, is not in System32\drivers.",
         "Install the virtio drivers (virtio-win) on the source system.",
         r"Windows\System32\drivers",
     )
@@ -102,7 +102,7 @@ def windows_nvme_driver(windows: WindowsFacts) -> Found | None:
     if "stornvme.sys" in windows.driver_files:
         return None
     return Found(
-        "stornvme.sys is not in the drivers' directory: newer instance types with NVMe disks cannot boot it.",
+        r"stornvme.sys is not in System32\drivers: Windows cannot boot on newer instance types, which have NVMe disks.",
         None,
         r"Windows\System32\drivers",
     )
@@ -112,13 +112,13 @@ def windows_nvme_driver(windows: WindowsFacts) -> Found | None:
 def windows_read_only_drivers(windows: WindowsFacts) -> Found | None:
     """Check that the import can replace the virtio drivers.
 
-    The import replaces netkvm.sys, balloon.sys, vioser.sys, viostor.sys and pvpanic.sys of the community with its own,
-    so those files must not be read-only.
+    The import replaces netkvm.sys, balloon.sys, vioser.sys, viostor.sys and pvpanic.sys by builds of the service, so
+    these files must not be read-only.
     """
     if not windows.read_only_drivers:
         return None
     return Found(
-        f"{', '.join(windows.read_only_drivers)} are read-only, and the import replaces them with its own.",
+        f"Drivers that the import replaces are read-only: {', '.join(windows.read_only_drivers)}.",
         r"On the source system: attrib -r C:\Windows\System32\drivers\NAME.",
         r"Windows\System32\drivers, file attributes",
     )
@@ -126,13 +126,16 @@ def windows_read_only_drivers(windows: WindowsFacts) -> Found | None:
 
 @check("windows-setup", Severity.WARNS, source=Source.CHECK_ITEMS)
 def windows_setup(windows: WindowsFacts) -> Found | None:
-    """Check that no setup or sysprep is in progress, by ImageState and SystemSetupInProgress."""
+    """Check that no setup and no sysprep is in progress.
+
+    The check reads ImageState and SystemSetupInProgress in the registry.
+    """
     state = windows.image_state
     if not windows.setup_in_progress and (not state or state in _GOOD_STATES):
         return None
     return Found(
         f"The setup of Windows is in progress ({state or 'SystemSetupInProgress is set'}).",
-        "Let the source system finish booting, and shut it down; or run sysprep /generalize /oobe /shutdown.",
+        "Complete the setup on the source system, and shut it down; or run sysprep /generalize /oobe /shutdown.",
         r"SOFTWARE\Microsoft\Windows\CurrentVersion\Setup\State",
     )
 
@@ -141,13 +144,14 @@ def windows_setup(windows: WindowsFacts) -> Found | None:
 def windows_filters(windows: WindowsFacts) -> Found | None:
     """Check that disks and volumes have no filter drivers of other software.
 
-    A filter driver whose program was removed stops the boot.
+    If such software was removed and its filter driver is still registered, Windows does not boot.
     """
     if not windows.filters:
         return None
     names = ", ".join(one.what for one in windows.filters[:4])
     return Found(
-        f"Disks or volumes have filter drivers of other software: {names}. A leftover one stops the boot.",
+        f"Disks or volumes have filter drivers of other software: {names}. Windows does not boot if one cannot be "
+        "loaded.",
         "Uninstall backup, encryption and virtualization tools on the source system.",
         windows.filters[0].where,
     )
@@ -155,30 +159,30 @@ def windows_filters(windows: WindowsFacts) -> Found | None:
 
 @check("windows-pending-update", Severity.WARNS, source=Source.CHECK_ITEMS)
 def windows_pending_update(windows: WindowsFacts) -> Found | None:
-    r"""Check that no update waits for a restart.
+    r"""Check that no update requires a restart.
 
-    An update is pending if Component Based Servicing has the key RebootPending, or WinSxS\pending.xml exists.
+    An update is pending if Component Based Servicing has the key RebootPending, or if WinSxS\pending.xml exists.
     """
     if not windows.pending_update:
         return None
     return Found(
-        "Updates wait for a restart: the first boot completes them on other hardware, or fails.",
-        "Restart the source system until no update is left, and shut it down.",
+        "Updates require a restart: the first boot would complete them on other hardware, or fail.",
+        "Restart the source system until no update is pending, and shut it down.",
         windows.pending_update,
     )
 
 
 @check("windows-volume-dirty", Severity.WARNS, source=Source.JUDGEMENT)
 def windows_volume_dirty(windows: WindowsFacts) -> Found | None:
-    """Check that NTFS was unmounted cleanly.
+    """Check that the NTFS volume was unmounted cleanly.
 
-    The dirty flag of NTFS requests chkdsk; many tools do not write to such a volume.
+    The dirty flag of NTFS requests chkdsk. Many tools do not write to such a volume.
     """
     if not windows.dirty:
         return None
     return Found(
-        "The NTFS of Windows is marked for chkdsk: it was not shut down cleanly, and the import may not write to it.",
-        "Shut the source system down (not restart, not hibernate) before the disk is copied, or run chkdsk /f.",
+        "The NTFS volume is marked for chkdsk: Windows was not shut down cleanly, and the import may not write to it.",
+        "Shut the source system down (do not restart or hibernate it) before you copy the disk, or run chkdsk /f.",
         "$Volume, $VOLUME_INFORMATION",
     )
 
@@ -187,13 +191,13 @@ def windows_volume_dirty(windows: WindowsFacts) -> Found | None:
 def windows_hibernated(windows: WindowsFacts) -> Found | None:
     """Check that Windows was shut down and not hibernated.
 
-    If hiberfil.sys holds a session, the file system must not be changed.
+    If hiberfil.sys contains a session, the file system must not be changed.
     """
     if not windows.hibernated:
         return None
     return Found(
-        "Windows was hibernated, or shut down with fast startup: its NTFS cannot be changed, and it would resume on "
-        "other hardware.",
+        "Windows was hibernated, or shut down with fast startup: the import cannot change its NTFS volume, and Windows "
+        "would resume on other hardware.",
         "Boot the source system, run powercfg /h off, and shut it down.",
         "hiberfil.sys, byte 0",
     )
@@ -203,14 +207,14 @@ def windows_hibernated(windows: WindowsFacts) -> Found | None:
 def windows_device_install(windows: WindowsFacts) -> Found | None:
     """Check that Windows installs new devices.
 
-    DeviceInstallDisabled, or hide_devices of Xen's driver, prevents it.
+    The settings DeviceInstallDisabled, and hide_devices of the Xen driver, prevent it.
     """
     if not (windows.device_install_disabled or windows.xen_hidden):
         return None
-    setting = "DeviceInstallDisabled" if windows.device_install_disabled else "hide_devices of Xen's driver"
+    setting = "DeviceInstallDisabled" if windows.device_install_disabled else "hide_devices of the Xen driver"
     return Found(
         f"{setting} is set: Windows would not install the disk and the network card of ECS.",
-        "Remove the value from the registry of the source system, or uninstall Xen's tools.",
+        "Remove the value from the registry of the source system, or uninstall the Xen tools.",
         r"SYSTEM\ControlSet\Services",
     )
 
@@ -219,24 +223,24 @@ def windows_device_install(windows: WindowsFacts) -> Found | None:
     "windows-remote-desktop", {Severity.WARNS: "", Severity.NOTE: "if the firewall allows it"}, source=Source.GUIDE_2021
 )
 def windows_remote_desktop(windows: WindowsFacts) -> Found | None:
-    """Check that remote desktop is enabled on port 3389, and that no firewall is enabled.
+    """Check that Remote Desktop is enabled on port 3389, and that the firewall is disabled.
 
-    If a profile of the firewall is enabled, its rule for remote desktop must be active.
+    If a profile of the firewall is enabled, its rule for Remote Desktop must be active.
     """
     port, profiles = windows.remote_desktop_port, ", ".join(windows.firewall)
     where = r"SYSTEM\ControlSet\Control\Terminal Server, Services\SharedAccess"
-    problems = ["remote desktop is disabled"] if windows.remote_desktop is False else []
+    problems = ["Remote Desktop is disabled"] if windows.remote_desktop is False else []
     if port not in (None, _REMOTE_DESKTOP_PORT):
-        problems.append(f"remote desktop listens on port {port} and not on 3389")
+        problems.append(f"Remote Desktop listens on port {port} and not on 3389")
     if profiles and not windows.remote_desktop_allowed:
-        problems.append(f"the firewall is enabled ({profiles}) and does not allow remote desktop")
+        problems.append(f"the firewall is enabled ({profiles}) and does not allow Remote Desktop")
     if problems:
         return Found(
-            f"On this Windows {' and '.join(problems)}: the instance may be reached by its console only.",
-            "Enable remote desktop on port 3389, and allow it in the firewall, on the source system.",
+            f"In Windows, {' and '.join(problems)}: the instance may be reached by its console only.",
+            "Enable Remote Desktop on port 3389, and allow it in the firewall, on the source system.",
             where,
         )
     if profiles:
-        message = f"The firewall of Windows is enabled ({profiles}), and allows remote desktop."
+        message = f"The firewall of Windows is enabled ({profiles}), and allows Remote Desktop."
         return Found(message, None, where, Severity.NOTE)
     return None

@@ -1,7 +1,7 @@
 """Boot test of a push: the system disk is started on this machine before its first byte is sent."""
 
 from aliyun_import.boot.run import DEFAULT_TIMEOUT_S, BootOptions, boot_test, subject_of
-from aliyun_import.checks.run import finding_of, raise_if_blocked
+from aliyun_import.checks.run import boot_finding, raise_if_blocked
 from aliyun_import.disk.inspect import inspect_opened
 from aliyun_import.errors import DiskError
 from aliyun_import.events import FindingRaised
@@ -40,7 +40,7 @@ def boot_stage(request: ImportRequest, disks: SentDisks, run: PushRun, journal: 
         timeout_s=options.boot_timeout_s or DEFAULT_TIMEOUT_S, log=options.boot_log, screen=options.boot_screen
     )
     test = boot_test(subject, boot_options, run.context)
-    finding = finding_of(test, report.path)
+    finding = boot_finding(test, report.path)
     if finding.rule not in options.skip_checks:
         raise_if_blocked([finding], force=options.force)
         run.context.emit(FindingRaised(finding=finding))

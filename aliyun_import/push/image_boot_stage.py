@@ -11,7 +11,7 @@ from aliyun_import.boot.cloud import boot_test_image
 from aliyun_import.boot.cloud_journal import PastRun, identity_of, past_run, tests_directory
 from aliyun_import.boot.instance_choice import Cloud, CloudBootOptions, InstanceOffer, expected_offer
 from aliyun_import.boot.run import DEFAULT_TIMEOUT_S, ensure_writable
-from aliyun_import.checks.run import BOOT_TEST, finding_of_image
+from aliyun_import.checks.run import BOOT_TEST, image_boot_finding
 from aliyun_import.errors import AliyunImportError, ImportFailed, UsageError
 from aliyun_import.events import FindingRaised
 from aliyun_import.journal import Journal, copy_journal, open_journal
@@ -115,7 +115,7 @@ def _refuse_failed(request: ImportRequest, image: Image, test: CloudBootTest, ru
         return
     if test.judgement.verdict is Verdict.FAILS and not run.options.force:
         raise _does_not_boot(request, image, test, run.options)
-    run.context.emit(FindingRaised(finding=finding_of_image(test)))
+    run.context.emit(FindingRaised(finding=image_boot_finding(test)))
 
 
 def refuse_known_failure(request: ImportRequest, image: Image, run: PushRun, *, account_id: str) -> None:

@@ -141,7 +141,7 @@ def _checked(
     disk: str, renderer: "SafeRenderer", *, is_only_disk: bool, is_data_disk: bool, skip_checks: frozenset[str]
 ) -> "CheckResult":
     from aliyun_import import api
-    from aliyun_import.checks.run import unopened
+    from aliyun_import.checks.run import result_of_error
     from aliyun_import.events import StageStarted
 
     renderer.emit(StageStarted(stage="inspect", detail=disk))  # a compressed disk takes some seconds
@@ -150,7 +150,7 @@ def _checked(
     except DiskError as error:
         if is_only_disk:
             raise
-        return unopened(Path(disk), error, skip_checks=skip_checks)
+        return result_of_error(Path(disk), error, skip_checks=skip_checks)
 
 
 def _booted(
