@@ -5,8 +5,8 @@
     with connect(CloudConfig(region="cn-hangzhou")) as client:
         print(push(client, "disk.raw").image_id)
 
-The names in `__all__` are the public API, which docs/library.md describes. Each is imported when it is first used, so
-that importing the package costs nothing, reads no environment and loads no SDK.
+The names in `__all__` are the public API; docs/library.md describes it. Each name is imported on first use, so that
+importing the package is fast, reads no environment and loads no SDK.
 """
 
 import importlib
@@ -15,7 +15,7 @@ from types import ModuleType
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from aliyun_import.api import *  # noqa: F403 -- what its __all__ lists
+    from aliyun_import.api import *  # noqa: F403 -- its __all__
     from aliyun_import.boot.instance_choice import CloudBootOptions as CloudBootOptions
     from aliyun_import.boot.instance_choice import InstanceOffer as InstanceOffer
     from aliyun_import.boot.run import BootOptions as BootOptions
@@ -96,7 +96,7 @@ _MODULE_OF = {name: module for module, names in _PUBLIC.items() for name in name
 
 
 class _Package(ModuleType):
-    """Package whose functions `push`, `upload` and `cleanup` are not replaced by the modules of the same names.
+    """Package that keeps its functions `push`, `upload` and `cleanup` when submodules of these names are imported.
 
     The import system sets each imported submodule as an attribute of its package.
     """
@@ -128,7 +128,7 @@ def __getattr__(name: str) -> object:
 
 
 def _functions(module: str) -> list[str]:
-    """Return the public functions of a module, which this imports."""
+    """Import a module and return the names of its public functions."""
     names: list[str] = importlib.import_module(f"{__name__}.{module}").__all__
     return names
 

@@ -1,4 +1,4 @@
-"""Functions of the public API, which the command line calls too."""
+"""Functions of the public API; the command line calls them too."""
 
 import threading
 from collections.abc import Callable, Collection, Iterator, Mapping
@@ -56,10 +56,10 @@ OSS_URL = "oss://"
 
 
 def check(disk: str | PathLike[str], *, is_data_disk: bool = False, skip_checks: Collection[str] = ()) -> CheckResult:
-    """Inspect a disk and return what it is, what a push infers from it, and what the checks found.
+    """Inspect and check a disk; return its report, the parameters inferred from it, and the findings.
 
-    Needs no account, no network and no root; a disk is parsed in a child process with bounded memory and time.
-    `skip_checks` names checks whose findings are left out. Raises DiskError for a file that can't be opened or read,
+    Needs no account, no network and no root. A child process with bounded memory and time parses the disk.
+    `skip_checks` names checks whose findings are omitted. Raises DiskError for a file that can't be opened or read,
     and UsageError "unknown-check".
     """
     return check_disk(Path(disk), is_data_disk=is_data_disk, skip_checks=skip_checks)
@@ -74,15 +74,15 @@ def push(
     on_event: Emit = ignore,
     cancel: threading.Event | None = None,
 ) -> PushResult:
-    """Take the disks of a request to a usable custom image; a path or oss://BUCKET/KEY is a request of one disk.
+    """Upload the disks of a request and import them as a custom image; a path or oss://BUCKET/KEY means one disk.
 
-    Blocks until the image is usable (hours for a large disk), unless `options` say otherwise. `on_event` is called on
-    the calling thread only. Setting `cancel`, from any thread, ends the push with Interrupted. Whatever is raised,
-    nothing that was uploaded is lost: the same call resumes, in another process too, as long as `options.state_dir` is
-    kept. With `boot_test="cloud"` in the options the account pays for an instance: `confirm` is called with an
-    `InstanceOffer` before anything is sent, and raises if it is not to be started.
+    Blocks until the image is usable (hours for a large disk), unless `options` state otherwise. `on_event` is called
+    on the calling thread only. Setting `cancel`, from any thread, ends the push with Interrupted. No uploaded data is
+    lost after an error: the same call resumes, in another process too, as long as `options.state_dir` is kept. With
+    `boot_test="cloud"` in the options the account pays for an instance: `confirm` is called with an `InstanceOffer`
+    before anything is sent, and raises an error to refuse it.
 
-    Raises AliyunImportError of every class; `resumable` says whether the same call resumes. Two pushes of the same
+    Raises AliyunImportError of every class; its `resumable` is true if the same call resumes. Two pushes of the same
     disks and name can't run at once: the second raises LocalStateError "journal-locked".
     """
     if not isinstance(request, ImportRequest):
@@ -110,11 +110,11 @@ def upload(
     on_event: Emit = ignore,
     cancel: threading.Event | None = None,
 ) -> UploadedObject:
-    """Upload a disk as it is to an existing bucket, without importing it, and return the proven object.
+    """Upload a disk unchanged to an existing bucket, without importing it, and return the proven object.
 
-    Resumes where an earlier call of the same disk, bucket and key stopped. Without `key` the object is named after the
-    file and its content. The object stays until the caller removes it. Threads, cancellation and errors as in `push`;
-    RefusedError "bucket-missing" and "bucket-region" for a bucket that ECS could not import from.
+    Resumes where an earlier call with the same disk, bucket and key stopped. Without `key` the object is named after
+    the file and its content. The object remains until the caller removes it. Threads, cancellation and errors as in
+    `push`; RefusedError "bucket-missing" and "bucket-region" for a bucket from which ECS can't import.
     """
     context, path = system_context(emit=on_event, cancel=cancel), Path(disk)
     services = _services(client, context)
@@ -182,7 +182,7 @@ def wait(
 def list_tasks(
     client: "Client", *, statuses: Collection[str] = (), cancel: threading.Event | None = None
 ) -> tuple[Task, ...]:
-    """Return the import tasks of the account in the region, newest first; `statuses` such as "Processing" select."""
+    """Return the import tasks of the account in the region, newest first; `statuses` ("Processing", ...) filter."""
     return tasks.list_tasks(_services(client, system_context(cancel=cancel)).images, statuses=tuple(statuses))
 
 
@@ -194,10 +194,10 @@ def show_task(client: "Client", task_id: str, *, cancel: threading.Event | None 
 def cancel_task(
     client: "Client", task_id: str, *, on_event: Emit = ignore, cancel: threading.Event | None = None
 ) -> Task:
-    """Cancel a running task and return it; the image that it was making is removed.
+    """Cancel a running task and return it; the service removes its unfinished image.
 
-    A task that is already cancelled is returned as it is. Raises RefusedError "task-unknown", and "task-over" when the
-    task has ended.
+    A task that is already cancelled is returned unchanged. Raises RefusedError "task-unknown", and "task-over" when
+    the task has ended.
     """
     context = system_context(emit=on_event, cancel=cancel)
     return tasks.cancel_task(_services(client, context).images, context, task_id, region=client.region)
@@ -206,7 +206,7 @@ def cancel_task(
 def show_role(
     client: "Client", name: str | None = None, *, bucket: str | None = None, cancel: threading.Event | None = None
 ) -> RoleState:
-    """Return what the role by which ECS reads a bucket (None: any bucket) is and permits; change nothing."""
+    """Return the state of the role with which ECS reads a bucket (None: any bucket), without changing it."""
     roles = _services(client, system_context(cancel=cancel)).roles
     return inspect_role(roles, name or OSS_ROLE.default_name, bucket=bucket)
 
@@ -220,9 +220,9 @@ def prepare_role(
     on_event: Emit = ignore,
     cancel: threading.Event | None = None,
 ) -> RoleChange:
-    """Create the role by which ECS reads a bucket, or attach the policy that it lacks; nothing is overwritten.
+    """Create the role with which ECS reads a bucket, or attach the missing policy; nothing is overwritten.
 
-    `fix` permits to add a statement to a trust policy that does not let ECS assume the role. Raises RefusedError
+    With `fix`, a statement is added to a trust policy that does not let ECS assume the role. Raises RefusedError
     "role-trust", AccessError "role-denied" and "role-rights".
     """
     context = system_context(emit=on_event, cancel=cancel)
@@ -241,13 +241,13 @@ def cleanup(
     on_event: Emit = ignore,
     cancel: threading.Event | None = None,
 ) -> CleanupResult:
-    """List what earlier pushes left in a bucket, and remove what has a key, or matches a pattern, of `remove`.
+    """List the leftovers of earlier pushes, and remove those that `remove` names by key or pattern.
 
-    Searched are aliyun-import/, the keys in the journals of `state_dir`, and each of `prefixes`. Without `bucket` it is
-    the bucket that a push without a bucket uses. Nothing is removed that `remove` does not name: an unfinished upload
-    may belong to a push that runs now. RefusedError "object-in-use" if a running import reads an object that `remove`
-    names, unless `force`. Listed, too, are the instances of boot tests in the region, and images that did not get their
-    names since, and replaced images; those that a process of this machine works with are refused likewise.
+    In the bucket, aliyun-import/, the keys in the journals of `state_dir`, and each of `prefixes` are searched. The
+    default bucket is that of a push without a bucket. In ECS, the list has instances of boot tests in the region,
+    images that still have their temporary names, and replaced images. Nothing is removed that `remove` does not
+    name, because an unfinished upload may belong to a running push. RefusedError "object-in-use" if a running import
+    reads a named object, or a process of this machine uses a named instance or image, unless `force`.
     """
     context = system_context(emit=on_event, cancel=cancel)
     services = _services(client, context)
@@ -259,8 +259,8 @@ def cleanup(
         in_use = tasks.objects_in_use(services.images, known=image_ids_by_url(directory, endpoint=endpoint))
     except PermissionDenied as error:
         if remove and not force:
-            raise error.advised("--force removes the object whether a running import reads it or not.") from error
-        message = f"Which objects running imports read is not known: {error.summary}"
+            raise error.advised("--force removes the object even if a running import reads it.") from error
+        message = f"The objects that running imports read could not be listed: {error.summary}"
         on_event(Warned(code="imports-unseen", message=message, remedy=error.remedy))
     places = Places(prefix=PREFIX, below=tuple(prefixes), keys=tuple(sorted(known.get(name, UsedKeys()).used)))
     return clean_up(
@@ -284,7 +284,7 @@ def diagnose(
     on_result: Callable[[Diagnosis], None] = lambda _: None,
     cancel: threading.Event | None = None,
 ) -> tuple[Diagnosis, ...]:
-    """Return what a push needs of this machine and account, and whether it is there; nothing is changed.
+    """Check what a push requires of this machine and account, without changing it; return the results.
 
     `on_result` is called with each result as soon as it is known, on the calling thread.
     """
@@ -307,12 +307,12 @@ def diagnose(
 
 
 def list_pushes(*, state_dir: Path | None = None) -> tuple[KnownPush, ...]:
-    """Return the pushes of this machine by their journals, the latest first. Needs no account."""
+    """Return the pushes that have a journal on this machine, the latest first. Needs no account."""
     return known_pushes(state_dir or default_state_dir())
 
 
 def forget_finished(pushes: Collection[KnownPush], *, state_dir: Path | None = None) -> tuple[KnownPush, ...]:
-    """Remove the journals of those pushes that are finished, and return them; one that is in use stays."""
+    """Remove the journals of those pushes that are finished, and return these pushes; journals in use are kept."""
     return remove_finished(state_dir or default_state_dir(), tuple(pushes))
 
 
@@ -324,7 +324,7 @@ def request_of(disk: str | PathLike[str], *, region: str) -> ImportRequest:
 def disk_of(
     disk: str | PathLike[str], *, disk_format: DiskFormat | None = None, size_gib: int | None = None
 ) -> DiskRequest:
-    """Return the disk that a path or oss://BUCKET/KEY names. Raises UsageError "oss-url-malformed"."""
+    """Return the request for the disk at a path or oss://BUCKET/KEY. Raises UsageError "oss-url-malformed"."""
     text = str(disk)
     if not text.startswith(OSS_URL):
         return DiskRequest(path=Path(disk), format=disk_format, size_gib=size_gib)

@@ -35,13 +35,13 @@ def boot_test(
     on_event: Emit = ignore,
     cancel: threading.Event | None = None,
 ) -> BootTest:
-    """Start a checked disk in QEMU, as the import would start it, and return whether it boots.
+    """Start a checked disk in QEMU, as an instance would start it, and return whether it boots.
 
-    Runs the code on the disk, shut in: without a way out by network, with bounded memory, processors and time, and as
-    the user of this process. The disk is opened read-only. Takes a minute under emulation, `options.timeout_s` for each
-    boot at most. Events and cancellation as in `push`.
+    Runs the code on the disk in a virtual machine without a network, with bounded memory, processors and time, as the
+    user of this process. The disk is opened read-only. Takes a minute under emulation, and at most `options.timeout_s`
+    for each boot. Events and cancellation as in `push`.
 
-    Raises DiskError "boot-test-impossible" and what unpacking a compressed disk raises, LocalStateError "qemu-missing"
+    Raises DiskError "boot-test-impossible", the errors of unpacking a compressed disk, LocalStateError "qemu-missing"
     and "qemu-failed", and Interrupted.
     """
     context, options, report = system_context(emit=on_event, cancel=cancel), options or BootOptions(), checked.report
@@ -68,13 +68,13 @@ def boot_test_image(
     """Start an instance of a custom image, return whether it boots, and delete the instance.
 
     The account pays for the instance: the smallest type that can start the image, without a public address. `confirm`
-    is called with an `InstanceOffer` before that, and raises if it is not to be started. The instance is deleted in any
-    case, also after an error and when `cancel` is set, and ECS releases it by itself after 45 minutes (20 minutes after
-    `options.timeout_s` where that is later). `left_over` of the result is not empty if it could not be deleted. Run
-    again after a kill, the same call continues with the instance, or deletes it.
+    is called with an `InstanceOffer` before that, and raises an error to refuse it. The instance is always deleted,
+    also after an error and when `cancel` is set, and ECS releases it automatically after 45 minutes (20 minutes after
+    `options.timeout_s` if that is later). `left_over` of the result is not empty if it could not be deleted. After a
+    kill, the same call continues with the instance, or deletes it.
 
     Events and cancellation as in `push`. Raises RefusedError "image-missing", "image-state",
-    "instance-type-unavailable" and what else ECS refuses, and LocalStateError "journal-locked" while the same test
+    "instance-type-unavailable" and other refusals of ECS, and LocalStateError "journal-locked" while the same test
     runs.
     """
     context = system_context(emit=on_event, cancel=cancel)
@@ -87,7 +87,7 @@ def boot_test_image(
 
 
 def cloud_of(client: "Client", services: Services, context: Context) -> Cloud:
-    """Return what boot tests of images work with; instances are deleted in spite of the cancellation of `context`."""
+    """Return the services of boot tests of images; instances are deleted even after `context` is cancelled."""
     ending_context = system_context(emit=context.emit)
     return Cloud(
         images=services.images,

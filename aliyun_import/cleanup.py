@@ -1,11 +1,11 @@
 """Leftovers of earlier pushes in a bucket, and their removal.
 
-They cost money until they are removed: unfinished uploads with their parts, objects that were kept, their manifests,
-and objects of zeros of pushes that were killed. An upload that runs can't be distinguished from a leftover, so nothing
-is removed that was not named; an object that an import reads is marked, and not removed without force.
+Leftovers are billed until they are removed: unfinished uploads with their parts, kept objects, their manifests, and
+zero objects of killed pushes. A running upload can't be distinguished from a leftover, so only named leftovers are
+removed. An object that an import reads is marked, and removed with `force` only.
 
-Below the staging prefix everything is of this tool. Elsewhere, where --key put a disk, an object is if it carries the
-tag of a push; an unfinished upload can't be distinguished from one of another program, and is listed.
+All objects below the staging prefix were made by this tool. Elsewhere, where --key put a disk, an object counts if it
+has the tag of a push. An unfinished upload there may belong to another program; it is listed.
 """
 
 import glob
@@ -41,17 +41,17 @@ class LeftoverKind(StrEnum):
 
     @property
     def is_in_ecs(self) -> bool:
-        """Whether it is in ECS, where its key is an id; the others are in the bucket."""
+        """Whether it is in ECS, where the key is an id, and not in the bucket."""
         return self in (LeftoverKind.INSTANCE, LeftoverKind.IMAGE, LeftoverKind.REPLACED)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Leftover:
-    """One leftover. `size_bytes` is what OSS stores for it, `since_s` the time of its creation, if known.
+    """One leftover. `size_bytes` is its size in OSS, `since_s` the time of its creation, if known.
 
-    `key` is the id of an instance or image, `name` the name of an image. With `has_manifest` an object can be the base
-    of a later push. `used_by` is the id of the task that reads the object, or of the image that is being made of it, or
-    the process of this machine that works with the instance or image.
+    `key` is the id of an instance or image, `name` the name of an image. An object with `has_manifest` can be the base
+    of a later push. `used_by` is the id of the task that reads the object, the id of the image that is created from
+    it, or the process of this machine that uses the instance or image.
     """
 
     kind: LeftoverKind
@@ -66,7 +66,7 @@ class Leftover:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Places:
-    """Places to search: all below `prefix`, what pushes made below the prefixes `below`, and `keys`."""
+    """Places to search: everything below `prefix`, objects of pushes below the prefixes `below`, and `keys`."""
 
     prefix: str
     below: tuple[str, ...] = ()
@@ -75,9 +75,9 @@ class Places:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CleanupResult:
-    """Leftovers of a bucket, and in ECS in its region: those that stay, those that were removed.
+    """Leftovers in a bucket, and in ECS in its region: the remaining and the removed ones.
 
-    `other_buckets` are buckets that, by the journals of this machine, may have leftovers too.
+    `other_buckets` are buckets that may have leftovers according to the journals of this machine.
     """
 
     bucket: str
@@ -100,12 +100,12 @@ def clean_up(
     in_ecs: tuple[Leftover, ...] = (),
     remove_from_ecs: Callable[[Leftover], None] = lambda _: None,
 ) -> CleanupResult:
-    """List what is left in a bucket and remove what a key or pattern of `remove` names; a bucket may not exist.
+    """List the leftovers in a bucket, which need not exist, and remove those that `remove` names by key or pattern.
 
-    `in_ecs` are leftovers in ECS, listed too, and removed by `remove_from_ecs`; a pattern for them begins with "i-" or
-    "m-". A replaced image is removed by its id only, since it is the one to go back to. A text that is the key of a
-    leftover is that key and no pattern. `in_use` has what runs by the URLs of the objects that it reads: RefusedError
-    "object-in-use", before anything is removed, unless `force`.
+    `in_ecs` are leftovers in ECS, which are listed too; `remove_from_ecs` removes one. A pattern for them begins with
+    "i-" or "m-". A replaced image is removed by its id only, because it serves to go back. A text that is the key of a
+    leftover is not a pattern. `in_use` maps the URL of an object to the import that reads it: RefusedError
+    "object-in-use" before anything is removed, unless `force`.
     """
     in_bucket = find_leftovers(store, places, in_use=in_use or {}) if store.bucket_info() is not None else ()
     found = (*in_ecs, *in_bucket)
@@ -138,9 +138,9 @@ def clean_up(
 
 
 def leftovers_command(*, region: str, bucket: str, keys: Iterable[str] = ()) -> str:
-    """Return the command that lists what is left in a bucket, or removes exactly these keys; for remedies.
+    """Return the command that lists the leftovers of a bucket, or removes exactly these keys; for remedies.
 
-    --remove takes patterns, so a key is escaped: it may hold brackets, and another key may match it.
+    --remove takes patterns, so keys are escaped: a key with brackets could match another key.
     """
     words = ["aliyun-import", "cleanup", "--region", region, "--bucket", bucket]
     return f"`{shlex.join([*words, *(word for key in keys for word in ('--remove', glob.escape(key)))])}`"
@@ -153,9 +153,9 @@ def _refuse_used(used: Sequence[Leftover], *, bucket: str, region: str) -> None:
     others = f" (and {len(used) - 1} more are in use)" if used[1:] else ""
     if first.kind.is_in_ecs:
         raise RefusedError(
-            f"The {first.kind} {first.key} is that of {first.used_by}{others}; nothing was removed.",
+            f"The {first.kind} {first.key} is in use by {first.used_by}{others}; nothing was removed.",
             code="object-in-use",
-            cause="A boot test fails when what it works with is removed.",
+            cause="A boot test fails when its instance or image is removed.",
             remedy=f"Wait for {first.used_by} to end, or stop it, which deletes its instance. --force removes it "
             "regardless.",
             details={"key": first.key, "used_by": first.used_by},
@@ -175,7 +175,7 @@ def _refuse_used(used: Sequence[Leftover], *, bucket: str, region: str) -> None:
 def find_leftovers(
     store: ObjectStore, places: Places, *, in_use: Mapping[str, str] = MappingProxyType({})
 ) -> tuple[Leftover, ...]:
-    """Return what is left, by key."""
+    """Return the leftovers in a bucket, sorted by key."""
     objects: dict[str, RemoteObject] = {}
     uploads: dict[str, RemoteUpload] = {}
     for prefix, keys in _searches(places):
@@ -198,7 +198,7 @@ def find_leftovers(
 
 
 def _searches(places: Places) -> Iterator[tuple[str, frozenset[str]]]:
-    """Yield the prefixes to list, each with the keys that are wanted; empty for all."""
+    """Yield the prefixes to list, each with the wanted keys (empty: all)."""
     for prefix in (places.prefix, *places.below):
         yield prefix, frozenset()
     for key in places.keys:
@@ -229,7 +229,7 @@ def _unfinished(store: ObjectStore, uploads: Iterable[RemoteUpload]) -> Iterator
 
 
 def remove_leftover(store: ObjectStore, leftover: Leftover) -> None:
-    """Remove a leftover; succeeds if it is gone already. An object's manifest is a leftover of its own."""
+    """Remove a leftover; succeeds if it does not exist. The manifest of an object is a separate leftover."""
     if leftover.kind is LeftoverKind.UPLOAD:
         store.abort(leftover.key, leftover.upload_id)
     else:
@@ -239,7 +239,7 @@ def remove_leftover(store: ObjectStore, leftover: Leftover) -> None:
 def remove_object(store: ObjectStore, key: str) -> None:
     """Remove an object and its bytes; succeeds if it does not exist.
 
-    In a bucket that keeps versions only a version's own id removes the bytes, so the id is queried.
+    In a bucket with versioning, only a deletion by version id removes the bytes, so the id is queried.
     """
     there = store.head(key)
     if there:

@@ -12,7 +12,7 @@ from aliyun_import.events import Emit, StageFinished, StageStarted, ignore
 
 
 class Clock(Protocol):
-    """Time. Tests steer it, and a cancelled run ends its waits."""
+    """Source of time; tests replace it."""
 
     def now_s(self) -> float:
         """Return the wall time in seconds since the epoch."""
@@ -49,17 +49,17 @@ class SystemClock:
 
 @dataclass(slots=True)
 class StageReport:
-    """Result of a stage in words for people; the stage sets it."""
+    """Result of a stage, for people; the stage sets it."""
 
     detail: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Context:
-    """What every step of a run needs: time, where events go, and whether the run is cancelled.
+    """Clock, event sink and cancellation of a run.
 
-    `emit` is called from one thread only, the one that runs the push. `cancel` is the one channel of cancellation:
-    whoever sets it (a signal handler, a caller in another thread) ends the run at the next check or wait.
+    `emit` is called from one thread only, the one that runs the push. `cancel` is the only channel of cancellation:
+    once a signal handler or another thread sets it, the run ends at the next check or wait.
     """
 
     clock: Clock

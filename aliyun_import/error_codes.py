@@ -1,8 +1,8 @@
-"""Every stable code of an error or a warning, with its exception classes, its meaning and the usual remedy.
+"""Stable codes of errors and warnings, each with its exception classes, its meaning and its usual remedy.
 
-docs/errors.md is generated from these rows; a test holds that the package uses each code and no other. A code is
-never renamed or removed: scripts read it. `WARNING` among the classes says that the code is that of an
-`events.Warned`. A check that stops a push alone gives its own id as the code; the registry of checks has those.
+docs/errors.md is generated from these rows. A test checks that the package uses every code and no other. A code is
+never renamed or removed: scripts read it. `WARNING` among the classes marks a code of `events.Warned`. Where one
+check stops a push, its id is the code; the registry of checks lists those ids.
 """
 
 from typing import Final
@@ -19,48 +19,46 @@ _NETWORK = "Check the network and run the same command again."
 _GRANT = "Ask an administrator to grant it; `aliyun-import role policy` prints a policy with it."
 _MEMORY = "Run the same command again. If it recurs, test this machine's memory and network."
 _CONVERT = "Convert it with `qemu-img convert -O vpc`, or push the disk as RAW."
-_HOST = (
-    "Leave --oss-endpoint out, pass --oss-cname with it if it is a custom domain, or pass one of OSS's own endpoints."
-)
+_HOST = "Leave --oss-endpoint out, add --oss-cname if it is a custom domain, or pass an endpoint of OSS itself."
 _BUCKET = "Pass another --bucket, or leave it out to have one created."
 _BUG = "Report this with the request id: the tool should not have sent such a request."
 _STOP_WRITING = "Stop what writes to the disk, or push a snapshot of it, and run the same command again."
 
 
 class ErrorCode(CodeRow):
-    """Every stable code; equal to its text."""
+    """Stable code of an error or a warning; a string."""
 
-    # One row a code reads better than the six lines that the formatter makes of it.
+    # The formatter is off because it would spread each row over six lines.
     # fmt: off
 
     # The command line and settings
     USAGE = "usage", e.UsageError, "The command line is invalid.", "Run the command with --help."
     REGION_MISSING = "region-missing", e.UsageError, "No region is set.", "Pass --region."
     REGION_INVALID = "region-invalid", e.UsageError, "The text is not a region id.", "Pass --region, e.g. cn-hangzhou."
-    OSS_ENDPOINT_MISSING = ("oss-endpoint-missing", e.UsageError, "An option needs --oss-endpoint beside it.",
+    OSS_ENDPOINT_MISSING = ("oss-endpoint-missing", e.UsageError, "An option requires --oss-endpoint.",
                             "Pass --oss-endpoint as well.")
     ENDPOINT_INVALID = ("endpoint-invalid", e.UsageError, "The URL of an endpoint is invalid.",
                         "Pass https://HOST or https://HOST:PORT.")
-    ENDPOINT_INSECURE = ("endpoint-insecure", e.UsageError, "An endpoint on another machine is plain http.",
+    ENDPOINT_INSECURE = ("endpoint-insecure", e.UsageError, "An endpoint on another machine is http, without TLS.",
                          "Pass it as https://HOST, or add --insecure if the network in between is trusted.")
-    ENDPOINT_SCHEME = ("endpoint-scheme", e.UsageError, "The endpoint is http where https is spoken, or the reverse.",
-                       "Write the endpoint with the other scheme.")
+    ENDPOINT_SCHEME = ("endpoint-scheme", e.UsageError,
+                       "The endpoint is http and its server expects https, or the reverse.", "Change the scheme.")
     ENDPOINT_UNKNOWN = ("endpoint-unknown", e.UsageError, "OSS has no public endpoint in the region.",
                         "Run this in the region with --oss-endpoint-type internal, or pass --oss-endpoint.")
     CREDENTIALS_URI_INVALID = ("credentials-uri-invalid", e.UsageError, "The credentials URI is not an http(s) URL.",
                                "Set ALIBABA_CLOUD_CREDENTIALS_URI as http://HOST:PORT/PATH, or unset it.")
     OSS_ENDPOINT_TYPE_INVALID = "oss-endpoint-type-invalid", e.UsageError, "The type of the OSS endpoint is unknown."
     REGION_MISMATCH = "region-mismatch", e.UsageError, "Client and request name different regions.", "Use one region."
-    SANDBOX_OPTIONS = "sandbox-options", e.UsageError, "Options of the real cloud and --sandbox exclude each other."
+    SANDBOX_OPTIONS = "sandbox-options", e.UsageError, "Options of the real cloud can't be used with --sandbox."
     OSS_URL_MALFORMED = "oss-url-malformed", e.UsageError, "An OSS URL is invalid.", "Write it as oss://BUCKET/KEY."
-    DATA_DISK_MALFORMED = ("data-disk-malformed", e.UsageError, "A --data-disk is invalid.",
+    DATA_DISK_MALFORMED = ("data-disk-malformed", e.UsageError, "The value of --data-disk is invalid.",
                            "Write it as PATH[,size=GIB][,format=FORMAT].")
     CONFIG_INVALID = "config-invalid", e.UsageError, "A configuration file can't be used.", "Correct the file."
-    VARIABLE_UNKNOWN = "variable-unknown", WARNING, "Nothing reads an ALIYUN_IMPORT_ variable.", "Unset or correct it."
+    VARIABLE_UNKNOWN = "variable-unknown", WARNING, "An ALIYUN_IMPORT_ variable is unknown.", "Correct or unset it."
     TAG_TWICE = "tag-twice", e.UsageError, "Two tags have the same key.", "Leave one --tag out."
     UNKNOWN_CHECK = "unknown-check", e.UsageError, "There is no check of this name.", "Correct the name."
     SIZE_NOT_WHOLE = "size-not-whole", e.UsageError, "The size is not a whole number of GiB.", "Pass e.g. --size 5G."
-    FILE_EXISTS = "file-exists", e.UsageError, "The file to create exists.", "Pass another path."
+    FILE_EXISTS = "file-exists", e.UsageError, "The file to be created exists.", "Pass another path."
     PROXY_UNUSABLE = ("proxy-unusable", e.UsageError, "The proxy of the environment is not an http:// or https:// URL.",
                       "Set HTTPS_PROXY as http://HOST:PORT, or add the endpoint's host to NO_PROXY.")
     CA_BUNDLE_UNREADABLE = ("ca-bundle-unreadable", e.UsageError, "The file of trusted certificates can't be read.",
@@ -74,42 +72,42 @@ class ErrorCode(CodeRow):
     DISK_EMPTY = "disk-empty", e.DiskEmpty, "The disk has no bytes.", "Check the path, or copy the disk again."
     DISK_UNREADABLE = "disk-unreadable", e.DiskError, "The disk can't be opened.", "Grant read permission on it."
     DISK_READ = "disk-read", e.DiskError, "Reading the disk failed.", "Check the disk's hardware, or copy it again."
-    DISK_TRUNCATED = "disk-truncated", e.DiskTruncated, "The disk ended before its size at opening.", _STOP_WRITING
-    DISK_CHANGED = "disk-changed", (e.DiskChanged, WARNING), "The disk changed during or after a push.", _STOP_WRITING
-    HOLES_NOT_BELIEVED = "holes-not-believed", WARNING, "Reported holes contain data.", "Copy it to a local disk."
+    DISK_TRUNCATED = "disk-truncated", e.DiskTruncated, "The disk became shorter while it was read.", _STOP_WRITING
+    DISK_CHANGED = "disk-changed", (e.DiskChanged, WARNING), "The disk changed during or after the push.", _STOP_WRITING
+    HOLES_NOT_BELIEVED = "holes-not-believed", WARNING, "Reported holes contain data.", "Use a local file system."
     DISK_TOO_LARGE = "disk-too-large", e.DiskError, "The disk is larger than ECS imports.", "Shrink the disk."
     DISK_REFUSED = "disk-refused", e.DiskError, "Several checks of the disks failed; each is listed.",
     REQUEST_REFUSED = "request-refused", e.RefusedError, "Several checks of the request failed; each is listed.",
-    NOT_WHOLE = "not-whole", e.DiskError, "One file of a multi-file disk is missing.", "Put all in one folder."
-    QEMU_IMG_MISSING = ("qemu-img-missing", e.QemuImgMissing, "Reading this format needs qemu-img, which is not there.",
+    NOT_WHOLE = "not-whole", e.DiskError, "A file of a multi-file disk is missing.", "Put all files in one folder."
+    QEMU_IMG_MISSING = ("qemu-img-missing", e.QemuImgMissing, "This format requires qemu-img, which is not installed.",
                         "Install qemu-img (package qemu-utils or qemu-img).")
-    CONVERSION_FAILED = "conversion-failed", e.DiskError, "qemu-img could not convert it.", "Run `qemu-img check`."
+    CONVERSION_FAILED = "conversion-failed", e.DiskError, "qemu-img can't convert the disk.", "Run `qemu-img check`."
     UNPACK_FAILED = "unpack-failed", e.DiskError, "A compressed disk can't be unpacked.", "Copy or download it again."
     NO_SPACE = ("no-space", e.LocalStateError, "The working directory has too little free space.",
                 "Free space, or pass --work-dir with another directory.")
     WORK_DIR_UNUSABLE = ("work-dir-unusable", e.LocalStateError, "The working directory can't be used.",
                          "Pass --work-dir with a writable directory.")
     BOOT_TEST_IMPOSSIBLE = "boot-test-impossible", e.DiskError, "The disk can't be started.", "Repair the findings."
-    RETENTION_FAILED = "retention-failed", WARNING, "What --keep-last does not keep could not be removed."
-    FORCED = "forced", WARNING, "Findings that block were overridden by --force."
-    VHD_CHS_PADDED = "vhd-chs-padded", WARNING, "A VHD is uploaded with the padding that its tool added."
+    RETENTION_FAILED = "retention-failed", WARNING, "Images beyond --keep-last could not be removed."
+    FORCED = "forced", WARNING, "--force overrode blocking findings."
+    VHD_CHS_PADDED = "vhd-chs-padded", WARNING, "A VHD is uploaded with padding from the tool that wrote it."
 
     # Credentials and permissions
-    CREDENTIALS_MISSING = ("credentials-missing", e.AccessError, "No credentials were found; the cause lists sources.",
+    CREDENTIALS_MISSING = ("credentials-missing", e.AccessError, "No credentials were found in any source.",
                            "Set ALIBABA_CLOUD_ACCESS_KEY_ID and _SECRET, or run `aliyun configure`.")
-    CREDENTIALS_FAILED = ("credentials-failed", e.AccessError, "A role, an external program or a URI returned no keys.",
-                          "Repair it, or set keys in the environment.")
+    CREDENTIALS_FAILED = ("credentials-failed", e.AccessError, "A source of credentials failed.",
+                          "Correct the role, program or URI, or set an access key in the environment.")
     CREDENTIALS_UNREACHABLE = ("credentials-unreachable", e.ServiceUnreachable,
-                               "The source of the keys can't be reached, or is out of order.", _NETWORK)
+                               "The source of the credentials can't be reached or is unavailable.", _NETWORK)
     CREDENTIALS_MALFORMED = ("credentials-malformed", e.AccessError, "A key or token is not printable ASCII.",
                              "Set it again.")
     CREDENTIALS_UNREADABLE = ("credentials-unreadable", e.AccessError, "A credentials file is damaged or unreadable.",
                               "Repair the file, or move it away and run `aliyun configure`.")
     PROFILE_MISSING = ("profile-missing", e.AccessError, "The profile does not exist; the cause lists all profiles.",
                        "Run `aliyun configure --profile NAME`, or pass another --profile.")
-    PROFILE_INCOMPLETE = "profile-incomplete", e.AccessError, "The profile has no keys.", "Run `aliyun configure`."
+    PROFILE_INCOMPLETE = "profile-incomplete", e.AccessError, "The profile lacks keys.", "Run `aliyun configure`."
     PROFILE_UNSUPPORTED = ("profile-unsupported", e.AccessError, "The mode of the profile is not supported.",
-                           "Pass another --profile, or set keys in the environment.")
+                           "Pass another --profile, or set an access key in the environment.")
     ACCESS_KEY_UNKNOWN = "access-key-unknown", e.AccessError, "The access key does not exist or is disabled.", _KEY
     ACCESS_KEY_DISABLED = "access-key-disabled", e.AccessError, "The access key is disabled.", _KEY
     SECRET_WRONG = ("secret-wrong", e.AccessError, "The secret does not belong to the access key.",
@@ -134,32 +132,31 @@ class ErrorCode(CodeRow):
                     "Open a ticket with Alibaba Cloud that contains the request id.")
     CERTIFICATE_UNTRUSTED = ("certificate-untrusted", e.AccessError, "The TLS certificate of the host is not trusted.",
                              "Set REQUESTS_CA_BUNDLE to the file with the certificate of a TLS-inspecting proxy.")
-    REDIRECTED = ("redirected", e.AccessError, "The host answered with a redirect, which the service never does.",
+    REDIRECTED = ("redirected", e.AccessError, "The host answered with a redirect, which the service never sends.",
                   "Check for a captive portal or a proxy between this machine and the internet.")
-
-    INTERCEPTED = ("intercepted", e.AccessError, "A filter, proxy or portal refused the request, and not the service.",
+    INTERCEPTED = ("intercepted", e.AccessError, "A filter, proxy or portal, not the service, refused the request.",
                    "Check the proxy, filter or portal between this machine and the service.")
-    PROXY_LOGIN = ("proxy-login", e.AccessError, "The proxy refuses its login.",
+    PROXY_LOGIN = ("proxy-login", e.AccessError, "The proxy requires a login, or rejects the one that was given.",
                    "Set HTTPS_PROXY as http://USER:PASSWORD@HOST:PORT, or add the endpoint's host to NO_PROXY.")
 
     # The role
     RAM_INACTIVE = "ram-inactive", e.AccessError, "RAM is not activated.", "Activate it in the console; it is free."
     ROLE_MISSING = "role-missing", e.RefusedError, "The role does not exist.", "Run `aliyun-import role ensure`."
-    ROLE_EXISTS = "role-exists", e.RoleExists, "The role exists already.", "Run the same command again."
+    ROLE_EXISTS = "role-exists", e.RoleExists, "The role already exists.", "Run the same command again."
     ROLE_TRUST = ("role-trust", e.RefusedError, "The trust policy of the role does not let ECS assume it.",
                   "Pass --fix to add the missing statement.")
     ROLE_TRUST_CONDITIONAL = "role-trust-conditional", WARNING, "The trust policy has conditions for ECS."
-    ROLE_RIGHTS = ("role-rights", e.AccessError, "The role lacks permissions, and attaching a policy is denied.",
+    ROLE_RIGHTS = ("role-rights", e.AccessError, "The role lacks permissions; attaching a policy is denied.",
                    "Ask an administrator to run the printed commands.")
     ROLE_RIGHTS_UNCLEAR = "role-rights-unclear", WARNING, "It is unknown whether the role has the permissions it needs."
     ROLE_DENIED = "role-denied", e.AccessError, "A policy of the role denies what ECS needs.", "Change that policy."
-    ROLE_UNSEEN = "role-unseen", WARNING, "These credentials can't read the role; ImportImage decides."
-    ROLE_NAME_NOT_DEFAULT = "role-name-not-default", WARNING, "The documentation names the default role only."
+    ROLE_UNSEEN = "role-unseen", WARNING, "These credentials can't read the role; ImportImage tests it."
+    ROLE_NAME_NOT_DEFAULT = "role-name-not-default", WARNING, "The documentation of ECS names the default role only."
     ROLE_NAME_INVALID = ("role-name-invalid", e.RefusedError, "The role name is invalid.",
                          "Pass 1 to 64 letters, digits, periods and hyphens.")
-    ROLE_NOT_VISIBLE = ("role-not-visible", e.RoleNotVisible, "ECS does not see the role: it is missing, or too new.",
+    ROLE_NOT_VISIBLE = ("role-not-visible", e.RoleNotVisible, "ECS does not find the role: it is missing, or too new.",
                         "Run `aliyun-import role ensure`, wait a minute, and run the same command again.")
-    ROLE_NOT_VISIBLE_YET = "role-not-visible-yet", WARNING, "ECS does not see the new role yet; the call is repeated."
+    ROLE_NOT_VISIBLE_YET = "role-not-visible-yet", WARNING, "ECS does not find the new role yet; the call is repeated."
     CLOUDBOX_ROLE = ("cloudbox-role", e.RoleNotVisible, "The role for imports from a CloudBox does not exist.",
                      "Create AliyunECSCloudBoxImageImportDefaultRole; `aliyun-import docs role` names its policy.")
     OSS_NOT_AUTHORIZED = ("oss-not-authorized", e.RoleNotAuthorized, "ECS can't read the object with the role.",
@@ -167,8 +164,8 @@ class ErrorCode(CodeRow):
                           "that no bucket policy denies it; the bucket must belong to this account.")
     POLICY_MISSING = ("policy-missing", e.RefusedError, "The policy does not exist.",
                       "Check the name of the policy; AliyunECSImageImportRolePolicy is a system policy.")
-    POLICY_EXISTS = "policy-exists", e.RefusedError, "The policy exists already."
-    POLICY_ATTACHED = "policy-attached", e.RefusedError, "The policy is attached to the role already."
+    POLICY_EXISTS = "policy-exists", e.RefusedError, "The policy already exists."
+    POLICY_ATTACHED = "policy-attached", e.RefusedError, "The policy is already attached to the role."
     POLICY_NOT_ATTACHED = "policy-not-attached", e.RefusedError, "The policy is not attached to the role."
     POLICY_MALFORMED = ("policy-malformed", e.RefusedError, "RAM can't parse a policy.",
                         "Check the trust policy; `aliyun-import role policy` prints a valid policy.")
@@ -186,9 +183,9 @@ class ErrorCode(CodeRow):
     BUCKET_ENCRYPTED = ("bucket-encrypted", e.RefusedError, "The bucket encrypts its objects, which ECS can't import.",
                         "Pass a --bucket without default encryption, and push the disk again.")
     BUCKET_NOT_EMPTY = "bucket-not-empty", e.RefusedError, "The bucket is not empty."
-    BUCKET_PUBLIC = "bucket-public", WARNING, "Everybody can read the bucket."
+    BUCKET_PUBLIC = "bucket-public", WARNING, "The bucket is public: anyone can read it."
     LIFECYCLE_MISSING = "lifecycle-missing", e.RefusedError, "The bucket has no lifecycle rules."
-    LIFECYCLE_UNSET = "lifecycle-unset", WARNING, "No rule aborts unfinished uploads: they are billed until removed."
+    LIFECYCLE_UNSET = "lifecycle-unset", WARNING, "No lifecycle rule aborts unfinished uploads; they are billed."
     KEY_INVALID = ("key-invalid", e.RefusedError, "The key of the object is invalid.",
                    "Pass --key with at most 1023 bytes of plain letters, digits, slashes and hyphens.")
     KEY_SUFFIX = ("key-suffix", e.RefusedError, "ECS rejects the suffix of the key.",
@@ -196,9 +193,9 @@ class ErrorCode(CodeRow):
     OBJECT_MISSING = "object-missing", e.ObjectMissing, "The object does not exist.", "Check the key, or push again."
     OBJECT_EXISTS = ("object-exists", e.ObjectExists, "An object with this key exists.",
                      "Pass another --key, or remove that object if it is not needed.")
-    OBJECT_IN_USE = "object-in-use", e.RefusedError, "A running import or boot test uses what was to be removed."
-    OBJECT_REPLACED = ("object-replaced", e.ImportFailed, "The object was replaced by another while ECS imported it.",
-                       "Use a --bucket in which nobody else may write, and push the disk again.")
+    OBJECT_IN_USE = "object-in-use", e.RefusedError, "A running import or boot test uses the object or image."
+    OBJECT_REPLACED = ("object-replaced", e.ImportFailed, "The object was replaced while ECS imported it.",
+                       "Pass a --bucket to which only you can write, and push the disk again.")
     OBJECT_EMPTY = "object-empty", e.RefusedError, "The object has no bytes.", "Push the disk again."
     OBJECT_ARCHIVED = ("object-archived", e.RefusedError, "The object is in an archive class and can't be read.",
                        "Restore the object in the console first, or upload the disk again.")
@@ -207,7 +204,7 @@ class ErrorCode(CodeRow):
     OBJECT_CHANGED = ("object-changed", e.RefusedError, "The object changed since it was checked.",
                       "Run the same command again; it checks the object again.")
     OBJECT_NOT_REMOVED = "object-not-removed", WARNING, "The staging object could not be removed."
-    OBJECT_STAYS = "object-stays", WARNING, "The staging object stays in OSS and is billed."
+    OBJECT_STAYS = "object-stays", WARNING, "The staging object remains in OSS and is billed."
 
     # The upload
     UPLOAD_VANISHED = ("upload-vanished", (e.UploadNotFound, WARNING), "OSS has no such multipart upload.",
@@ -215,17 +212,17 @@ class ErrorCode(CodeRow):
     PART_MISSING = ("part-missing", e.RefusedError, "OSS does not have every part that it confirmed.",
                     "Run the same command again; it lists the parts and sends what is missing.")
     PART_SIZE = "part-size", e.RefusedError, "A part is smaller or larger than OSS accepts.", _BUG
-    PART_CORRUPTED = "part-corrupted", e.PartCorrupted, "OSS received other bytes than were sent.", _MEMORY
-    OBJECT_CORRUPTED = "object-corrupted", e.ObjectCorrupted, "The object's CRC-64 is not that of the disk.", _MEMORY
-    ZEROS_CORRUPTED = "zeros-corrupted", e.TransientError, "The object of zeros has other bytes.", _AGAIN
-    ZEROS_LEFT = "zeros-left", WARNING, "The object of zeros could not be removed."
-    UNPROVEN = "unproven", WARNING, "OSS reports no CRC-64 of the object: its size alone was compared."
+    PART_CORRUPTED = "part-corrupted", e.PartCorrupted, "The bytes that OSS received differ from those sent.", _MEMORY
+    OBJECT_CORRUPTED = "object-corrupted", e.ObjectCorrupted, "The CRC-64 of the object and the disk differ.", _MEMORY
+    ZEROS_CORRUPTED = "zeros-corrupted", e.TransientError, "The zero object has bytes other than zero.", _AGAIN
+    ZEROS_LEFT = "zeros-left", WARNING, "The zero object could not be removed."
+    UNPROVEN = "unproven", WARNING, "OSS reports no CRC-64 of the object; only its size was compared."
     COPY_REFUSED = ("copy-refused", e.CopyRefused, "The store does not create parts by copying.",
-                    "Use an endpoint of OSS itself to have them copied.")
-    BASE_CHANGED = ("base-changed", e.BaseChanged, "The base object changed; its bytes are sent.",
-                    "Run the same command again; without the base object its bytes are sent.")
-    BASE_SET_ASIDE = "base-set-aside", WARNING, "The base object can't be used; all bytes are sent."
-    MANIFEST_MISSING = "manifest-missing", WARNING, "No manifest was written: a later push can't reuse this object."
+                    "Pass an endpoint of OSS itself, whose server copies them.")
+    BASE_CHANGED = ("base-changed", e.BaseChanged, "The base object changed during the upload.",
+                    "Run the same command again; it sends the bytes that it would have copied.")
+    BASE_SET_ASIDE = "base-set-aside", WARNING, "The base object can't be used; nothing is copied from it."
+    MANIFEST_MISSING = "manifest-missing", WARNING, "No manifest was written; later pushes can't reuse this object."
     PUBLIC_ENDPOINT_FORBIDDEN = ("public-endpoint-forbidden", e.RefusedError,
         "The account can't use OSS's public endpoints for data.",
         "Bind a custom domain to the bucket and pass --oss-endpoint https://DOMAIN --oss-cname, or run this in the "
@@ -235,17 +232,16 @@ class ErrorCode(CodeRow):
     ENDPOINT_HOST = "endpoint-host", e.RefusedError, "OSS does not serve the bucket at this host.", _HOST
     ACCELERATION_DISABLED = ("acceleration-disabled", e.RefusedError, "Transfer acceleration is off for the bucket.",
                              "Enable it in the console (it costs extra), or pass --oss-endpoint-type public.")
-
     BODY_TOO_LARGE = ("body-too-large", e.RefusedError, "A proxy in front of the service limits the size of a body.",
                       "Raise its limit to 5 GiB, or pass an endpoint without it.")
 
     # The request
     REQUEST_INVALID = "request-invalid", e.RefusedError, "The service rejects a parameter of the request.", _BUG
-    REQUEST_REPEATED = "request-repeated", e.TransientError, "The service has this request already.", _AGAIN
+    REQUEST_REPEATED = "request-repeated", e.TransientError, "The service has already received this request.", _AGAIN
     REFUSED = ("refused", e.RefusedError, "The service refuses the request, with an unlisted code.",
                "Read the service's own message in the cause; its support can use the request id.")
     NOT_SUPPORTED = "not-supported", e.RefusedError, "The service or the store does not support the operation.", _BUG
-    QUOTA_EXCEEDED = ("quota-exceeded", e.RefusedError, "A quota of the account is used up.",
+    QUOTA_EXCEEDED = ("quota-exceeded", e.RefusedError, "A quota of the account is exhausted.",
                       "Delete what is not needed, or have the quota raised in the console's Quota Center.")
     NAME_INVALID = ("name-invalid", e.RefusedError, "The image name is invalid.",
                     "Pass --name with 2 to 128 characters: a letter first, then letters, digits, period, colon, "
@@ -261,11 +257,11 @@ class ErrorCode(CodeRow):
     OS_TYPE_INVALID = "os-type-invalid", e.RefusedError, "The OS type is invalid.", "Pass --os-type linux or windows."
     BOOT_MODE_INVALID = ("boot-mode-invalid", e.RefusedError, "The boot mode is invalid.",
                          "Pass --boot-mode BIOS or UEFI.")
-    BOOT_MODE_ARCHITECTURE = ("boot-mode-architecture", e.RefusedError, "The boot mode does not fit the architecture.",
-                              "Pass --boot-mode UEFI: arm64 supports no other.")
+    BOOT_MODE_ARCHITECTURE = ("boot-mode-architecture", e.RefusedError,
+        "The architecture does not support the boot mode.", "Pass --boot-mode UEFI: arm64 supports no other.")
     LICENSE_TYPE_INVALID = ("license-type-invalid", e.RefusedError, "The license type is invalid.",
                             "Pass --license-type Aliyun or BYOL, or leave it out.")
-    LICENSE_TYPE_BYOL = ("license-type-byol", e.RefusedError, "The platform needs the user's own license.",
+    LICENSE_TYPE_BYOL = ("license-type-byol", e.RefusedError, "The platform requires your own license.",
                          "Pass --license-type BYOL.")
     DETECTION_INVALID = ("detection-invalid", e.RefusedError, "The detection strategy is invalid.",
                          "Pass --detection-strategy Standard or none.")
@@ -290,8 +286,8 @@ class ErrorCode(CodeRow):
         "Pass --storage-location-arn as arn:acs:cloudbox:REGION:ACCOUNT:cloudbox/ID, or leave it out.")
     CLOUDBOX_UNSUPPORTED = ("cloudbox-unsupported", e.RefusedError, "Images can't be imported from this CloudBox.",
                             "Leave --storage-location-arn out and import from a bucket of the region.")
-    FORMAT_WRONG = ("format-wrong", e.RefusedError, "ECS does not find the named format in the object.",
-                    "Leave --format out to have it read from the disk, or convert the disk with qemu-img.")
+    FORMAT_WRONG = ("format-wrong", e.RefusedError, "The object is not in the format of the request.",
+                    "Leave --format out so that it is read from the disk, or convert the disk with qemu-img.")
     FORMAT_REGION = ("format-region", e.RefusedError, "The region does not import this format.",
                      "Push the disk as RAW or VHD, or pass another --region.")
     DISK_SIZE = ("disk-size", e.RefusedError, "The size of a disk is wrong.",
@@ -306,8 +302,8 @@ class ErrorCode(CodeRow):
 
     # Images and tasks
     IMAGE_NAME_TAKEN = ("image-name-taken", e.NameTaken, "An image with this name exists.",
-                        "Pass another --name, or --replace to put the new image in its place.")
-    NAME_NOT_FREE = "name-not-free", e.RefusedError, "The name could not be given to the new image.", _AGAIN
+                        "Pass another --name, or --replace to replace that image.")
+    NAME_NOT_FREE = "name-not-free", e.RefusedError, "The new image could not be renamed.", _AGAIN
     IMAGE_IMPORTING = ("image-importing", e.ImageImporting, "An image with this name or id is being imported.",
                        "Wait for it with `aliyun-import task list` and `task wait`, or pass another --name.")
     IMAGE_MISSING = "image-missing", e.RefusedError, "The image does not exist.", "Check the id and --region."
@@ -319,16 +315,17 @@ class ErrorCode(CodeRow):
     BOOT_NETWORK_MISSING = "boot-network-missing", e.RefusedError, "No network for boot tests.", "Pass --vswitch."
     IMAGE_DOES_NOT_BOOT = ("image-does-not-boot", e.ImportFailed, "The new image does not boot on an instance.",
                            "Repair the disk, and run the same command again.")
-    INSTANCE_LEFT = "instance-left", (e.TransientError, WARNING), "An instance could not be deleted.", "Delete it."
-    IMAGE_CHECK = "image-check", WARNING, "ECS's check of the image has findings."
-    IMAGE_CHECK_MISSING = "image-check-missing", WARNING, "ECS's check of the image was asked for and has no result."
-    IMAGE_NOT_USABLE = "image-not-usable", e.StillRunning, "The image is not usable yet.", "Run `task wait`."
+    INSTANCE_LEFT = "instance-left", (e.TransientError, WARNING), "A boot test left an instance.", "Delete it."
+    IMAGE_CHECK = "image-check", WARNING, "The check of the image by ECS has findings."
+    IMAGE_CHECK_MISSING = "image-check-missing", WARNING, "The requested check of the image by ECS has no result."
+    IMAGE_NOT_USABLE = ("image-not-usable", e.StillRunning, "The image is not usable yet.",
+                        "Run `aliyun-import task wait`.")
     IMAGE_FAILED = ("image-failed", e.ImportFailed, "The image could not be created; the service gave no reason.",
                     "Check the disk with `aliyun-import check`, and run the same command again.")
     IMAGE_GONE = ("image-gone", (e.ImportFailed, WARNING), "The image was deleted, or the import cancelled.",
                   "Run the same command again to import again; the object is kept.")
     REPLACEMENT_NOT_USABLE = "replacement-not-usable", e.RefusedError, "The new image is not Available.", _AGAIN
-    IMAGE_STAYS = "image-stays", WARNING, "An image of an earlier run stays under its temporary name."
+    IMAGE_STAYS = "image-stays", WARNING, "An image of an earlier run still has its temporary name."
     OLD_IMAGE_KEPT = "old-image-kept", WARNING, "The replaced image could not be deleted."
     IMPORT_FAILED = ("import-failed", e.ImportFailed, "The import failed; the cause has the service's reason.",
                      "Follow the remedy, which depends on the reason.")
@@ -336,10 +333,11 @@ class ErrorCode(CodeRow):
                         "Run the same command again to import again; the object is kept.")
     IMPORT_PAUSED = ("import-paused", e.ImportFailed, "The service paused the import; no operation resumes it.",
                      "Cancel the task, and run the same command again.")
-    IMPORT_NOT_STARTED = "import-not-started", e.RefusedError, "The service answered the import like a dry run.", _AGAIN
-    IMPORT_STILL_RUNNING = "import-still-running", e.StillRunning, "The wait ended, not the import.", "Run `task wait`."
-    IMPORT_GOES_ON = "import-goes-on", WARNING, "The task reports a failure, and the image is still being created."
-    IMPORT_UNSEEN = "import-unseen", WARNING, "The import can't be observed at present; polling continues."
+    IMPORT_NOT_STARTED = "import-not-started", e.RefusedError, "The service treated the import as a dry run.", _AGAIN
+    IMPORT_STILL_RUNNING = ("import-still-running", e.StillRunning, "The wait ended; the import continues.",
+                            "Run `aliyun-import task wait`.")
+    IMPORT_GOES_ON = "import-goes-on", WARNING, "The task failed, but the image is still being created."
+    IMPORT_UNSEEN = "import-unseen", WARNING, "The state of the import can't be read at present; polling continues."
     DRY_RUN_PASSED = "dry-run-passed", e.RefusedError, "The dry run passed.", "Leave --dry-run out."
     DRY_RUN_STARTED = ("dry-run-started", e.RefusedError, "The service started an import although DryRun was set.",
                        "Cancel the task unless the image is wanted.")
@@ -349,9 +347,9 @@ class ErrorCode(CodeRow):
     TASK_NOT_CANCELLABLE = "task-not-cancellable", e.RefusedError, "Tasks of this kind can't be cancelled."
     TASK_NOT_CANCELLED = "task-not-cancelled", e.RefusedError, "The task could not be cancelled.", _AGAIN
     TASK_ODD = "task-odd", WARNING, "The service reports an unexpected state of the task; polling continues."
-    IMPORTS_UNSEEN = "imports-unseen", WARNING, "These credentials can't list what running imports read."
-    TASK_UNSEEN = "task-unseen", WARNING, "These credentials can't read tasks; the image alone is polled."
-    NOTHING_TO_REMOVE = "nothing-to-remove", WARNING, "Nothing that earlier pushes left behind matches the pattern."
+    IMPORTS_UNSEEN = "imports-unseen", WARNING, "These credentials can't list the objects of running imports."
+    TASK_UNSEEN = "task-unseen", WARNING, "These credentials can't read tasks; only the image is polled."
+    NOTHING_TO_REMOVE = "nothing-to-remove", WARNING, "No leftover of an earlier push matches the pattern."
 
     # Transient failures
     THROTTLED = ("throttled", e.Throttled, "The service limits the rate of requests or bytes.",
@@ -365,27 +363,27 @@ class ErrorCode(CodeRow):
                           "Check that the endpoint is right and its server is running.")
     CONNECT_TIMED_OUT = "connect-timed-out", e.ServiceUnreachable, "Connecting timed out.", _NETWORK
     HOST_UNKNOWN = ("host-unknown", e.ServiceUnreachable, "The name of the host can't be resolved.",
-                    "Check the network, --region and any endpoint that was given.")
-    GATEWAY_FAILED = ("gateway-failed", e.ServiceUnreachable, "A gateway answered with an error, and not the service.",
+                    "Check the network, --region and the endpoint options.")
+    GATEWAY_FAILED = ("gateway-failed", e.ServiceUnreachable, "A gateway, not the service, answered with an error.",
                       "Check the proxy or gateway, and run the same command again.")
-    PROXY_FAILED = "proxy-failed", e.ServiceUnreachable, "The proxy refused.", "Check HTTPS_PROXY and NO_PROXY."
+    PROXY_FAILED = "proxy-failed", e.ServiceUnreachable, "The proxy did not connect.", "Check HTTPS_PROXY and NO_PROXY."
     TLS_FAILED = "tls-failed", e.ServiceUnreachable, "The TLS handshake failed.", _NETWORK
-    ANSWER_UNREADABLE = ("answer-unreadable", e.ServiceUnreachable, "The answer is not one of the service.",
+    ANSWER_UNREADABLE = ("answer-unreadable", e.ServiceUnreachable, "The answer is not one that the service sends.",
                          "Check for a captive portal or a proxy, and run the same command again.")
 
     # This machine
-    JOURNAL_LOCKED = ("journal-locked", e.LocalStateError, "The same command is running already.",
+    JOURNAL_LOCKED = ("journal-locked", e.LocalStateError, "The same command is already running.",
                       "Wait for that process to end, or stop it, and run the same command again.")
     JOURNAL_UNREADABLE = ("journal-unreadable", e.LocalStateError, "The journal is damaged, or not a journal.",
                           "Move the file away and run the same command again: what is in OSS is found and kept.")
     JOURNAL_UNWRITABLE = ("journal-unwritable", e.LocalStateError, "The journal can't be created, locked or written.",
                           "Free space, or pass --state-dir with a writable directory on a local file system.")
     FILE_UNWRITABLE = "file-unwritable", (e.LocalStateError, WARNING), "A file can't be written.", "Pass another path."
-    QEMU_MISSING = "qemu-missing", e.LocalStateError, "A boot test needs QEMU, which is not there.", "Install it."
+    QEMU_MISSING = "qemu-missing", e.LocalStateError, "A boot test requires QEMU.", "Install it."
     QEMU_FAILED = "qemu-failed", e.LocalStateError, "QEMU could not start a guest.", "Install a current QEMU."
-    SANDBOX_NOT_STARTED = "sandbox-not-started", e.LocalStateError, "No sandbox could start.", "Pass another --port."
-    SANDBOX_IN_USE = "sandbox-in-use", e.LocalStateError, "A sandbox serves this directory.", "Stop it, or use it."
-    SANDBOX_NOT_RUNNING = "sandbox-not-running", e.LocalStateError, "No sandbox serves the directory.", "Start one."
+    SANDBOX_NOT_STARTED = "sandbox-not-started", e.LocalStateError, "The sandbox can't start.", "Pass another --port."
+    SANDBOX_IN_USE = "sandbox-in-use", e.LocalStateError, "A sandbox already uses the directory.", "Stop it or use it."
+    SANDBOX_NOT_RUNNING = "sandbox-not-running", e.LocalStateError, "No sandbox uses the directory.", "Start one."
     SYSTEM_LIMIT = ("system-limit", e.LocalStateError, "A limit on memory, threads or open files stops the run.",
                     "Raise the limit that the error names, or lower --jobs.")
     STDOUT_UNWRITABLE = "stdout-unwritable", e.LocalStateError, "The result could not be written.", "Free space."
@@ -394,7 +392,8 @@ class ErrorCode(CodeRow):
     # Stopped
     INTERRUPTED = "interrupted", e.Interrupted, "The run was stopped.", _AGAIN
     DETACHED = ("detached", e.Interrupted, "The wait stopped; the import continues.", "Run `aliyun-import task wait`.")
-    CANCELLED = "cancelled", e.Interrupted, "The run was stopped, the import cancelled.", "Run the same command again."
+    CANCELLED = ("cancelled", e.Interrupted, "The run was stopped, and the import was cancelled.",
+                 "Run the same command again.")
     NOT_CANCELLED = ("not-cancelled", e.Interrupted, "The run was stopped, and the import could not be cancelled.",
                      "Run `aliyun-import task cancel`.")
     # fmt: on

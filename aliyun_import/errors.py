@@ -14,7 +14,7 @@
 Exit code 0 is success, 1 a bug in this tool. The exit code groups failures by what the caller should do next;
 `code` (kebab-case, stable) names the failure itself, and `error_codes.ErrorCode` lists every code with its class.
 
-A failure that code branches on has a class of its own below one of these: catch the class, never compare codes.
+A failure on which code branches has its own subclass: catch the class, never compare codes.
 """
 
 from collections.abc import Mapping
@@ -32,7 +32,7 @@ class Exit(IntEnum):
     next_step: str
 
     def __new__(cls, value: int, meaning: str, next_step: str) -> Self:
-        """Create a member whose value is the number alone."""
+        """Create a member whose value is the number."""
         member = int.__new__(cls, value)
         member._value_ = value
         member.meaning = meaning
@@ -44,7 +44,7 @@ class Exit(IntEnum):
     USAGE = 2, "the command line is invalid, or a setting is missing", "correct the command"
     DISK = 3, "the disk can't be read, can't be imported, or would not boot in ECS", "fix or convert the disk"
     ACCESS = 4, "credentials are missing or refused, or a permission is missing", "fix credentials or permissions"
-    REFUSED = 5, "the service, or a rule of it that is checked here, refuses the request", "change the request"
+    REFUSED = 5, "the service refuses the request, or this tool does by a rule of the service", "change the request"
     TRANSIENT = (
         6,
         "transient failure: network error, throttling, service unavailable",
@@ -69,14 +69,16 @@ class Exit(IntEnum):
 
 
 class AliyunImportError(Exception):
-    """A failure that the user can act on.
+    """Base class of all errors of the package.
 
-    `summary` states what happened, `cause` why (as far as it is known, including the service's own message),
-    `remedy` what to do: an imperative sentence with the real values in it, or an explicit None.
-    `details` are values for scripts (request_id, service_code, bucket, key, part, offset...), never secrets.
-    Known secrets (see redact.py) are removed from all of these.
-    `resumable` is true when the same command resumes where this one stopped.
-    `retry_after_s` is the shortest wait before a retry, when the service named one.
+    summary: what happened.
+    cause: why, as far as it is known, with the service's own message.
+    remedy: what to do: imperative sentences that contain the real values, or None.
+    details: values for scripts, such as request_id, service_code, bucket, key, part, offset.
+    resumable: whether the same command resumes where this one stopped.
+    retry_after_s: the shortest wait before a retry, if the service stated one.
+
+    Known secrets (see redact.py) are removed from all texts.
     """
 
     exit_code: ClassVar[Exit] = Exit.BUG
@@ -104,14 +106,14 @@ class AliyunImportError(Exception):
         self.retry_after_s = retry_after_s
 
     def advised(self, more: str, *, resumable: bool | None = None) -> Self:
-        """Return the same error, of the same class, with one more sentence in its remedy."""
+        """Return a copy of the error with one more sentence in its remedy."""
         fields = self._fields()
         fields["remedy"] = f"{self.remedy} {more}" if self.remedy else more
         fields["resumable"] = self.resumable if resumable is None else resumable
         return type(self)(self.summary, **fields)
 
     def __reduce__(self) -> tuple[Any, ...]:
-        """Copy and pickle by the constructor: Exception's own way passes no keyword arguments."""
+        """Copy and pickle through the constructor; Exception.__reduce__ passes no keyword arguments."""
         return _rebuild, (type(self), self.summary, self._fields())
 
     def _fields(self) -> dict[str, Any]:
@@ -130,9 +132,9 @@ def _rebuild(kind: type[AliyunImportError], summary: str, fields: Mapping[str, A
 
 
 class CodeRow(StrEnum):
-    """Row of the table of codes, `error_codes.ErrorCode`; its value is the code.
+    """Base class of `error_codes.ErrorCode`: a code with its classes, its meaning and its usual remedy.
 
-    `kinds` are the classes that carry the code, the services' own answers first; None stands for a warning.
+    `kinds` are the classes of errors with this code; the first is that of a service's answer. None means a warning.
     """
 
     kinds: tuple[type[AliyunImportError] | None, ...]
@@ -146,7 +148,7 @@ class CodeRow(StrEnum):
         meaning: str,
         remedy: str = "",
     ) -> Self:
-        """Create a member whose value is its text alone."""
+        """Create a member whose value is the code."""
         member = str.__new__(cls, value)
         member._value_ = value
         member.kinds = kinds if isinstance(kinds, tuple) else (kinds,)
@@ -156,7 +158,7 @@ class CodeRow(StrEnum):
 
     @property
     def kind(self) -> type[AliyunImportError]:
-        """Return the class of the services' answers with this code. Raises ValueError for a mere warning."""
+        """Return the class of a service's answer with this code. Raises ValueError if the code is only a warning's."""
         kind = self.kinds[0]
         if kind is None:
             raise ValueError(f"{self} is the code of a warning")
@@ -182,7 +184,7 @@ class AccessError(AliyunImportError):
 
 
 class RefusedError(AliyunImportError):
-    """The service, or a rule of the service that is checked here, refuses the request."""
+    """The service refuses the request, or this package does by a rule of the service."""
 
     exit_code = Exit.REFUSED
 
@@ -217,7 +219,7 @@ class Interrupted(AliyunImportError):
     exit_code = Exit.INTERRUPTED
 
 
-# Failures that code branches on.
+# Failures on which code branches.
 
 
 class DiskEmpty(DiskError):
@@ -237,7 +239,7 @@ class DiskChanged(LocalStateError):
 
 
 class PermissionDenied(AccessError):
-    """The service refuses the operation to these credentials."""
+    """These credentials lack the permission for the operation."""
 
 
 class RoleNotAuthorized(AccessError):
@@ -253,7 +255,7 @@ class ObjectMissing(RefusedError):
 
 
 class ObjectExists(RefusedError):
-    """An object with this key exists, and overwriting was not asked for."""
+    """An object with this key exists, and the request does not allow overwriting."""
 
 
 class UploadNotFound(RefusedError):
@@ -265,7 +267,7 @@ class CopyRefused(RefusedError):
 
 
 class BaseChanged(RefusedError):
-    """The source object of a copied part is not the one that the plan was made for."""
+    """The source object of a copied part changed after the plan was made."""
 
 
 class NameTaken(RefusedError):
@@ -285,7 +287,7 @@ class RoleExists(RefusedError):
 
 
 class RoleNotVisible(RefusedError):
-    """ECS does not see the import's role: it does not exist, or was created a moment ago."""
+    """ECS does not find the import's role: it does not exist, or was created a moment ago."""
 
 
 class InstanceTypeUnavailable(RefusedError):
@@ -301,7 +303,7 @@ class Throttled(TransientError):
 
 
 class TimedOut(TransientError):
-    """The connection was made, and the service did not answer in time or waited too long for bytes."""
+    """The service did not answer in time, or waited too long for bytes, on an open connection."""
 
 
 class ConnectionLost(TransientError):
@@ -309,12 +311,12 @@ class ConnectionLost(TransientError):
 
 
 class ServiceUnreachable(TransientError):
-    """The service was not reached: name resolution, proxy, TCP or TLS failed, or something else answered."""
+    """The service was not reached: name resolution, proxy, TCP or TLS failed, or another server answered."""
 
 
 class PartCorrupted(TransientError):
-    """The bytes of a part in OSS are not those that were sent."""
+    """The bytes of a part in OSS differ from those that were sent."""
 
 
 class ObjectCorrupted(TransientError):
-    """The object in OSS is not the disk, although each of its parts was."""
+    """The object in OSS differs from the disk, although each of its parts was correct."""

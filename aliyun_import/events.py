@@ -1,7 +1,7 @@
 """Progress events.
 
-One thread emits them (the coordinator); values are absolute and may decrease after a retry. Renderers match on the
-type and end in `assert_never`. docs/json.md describes each field; fields may be added, none is removed.
+One thread, the coordinator, emits them. Values are absolute and may decrease after a retry. Renderers match on the type
+and end in `assert_never`. docs/json.md describes each field; fields may be added, but none is removed.
 """
 
 from collections.abc import Callable
@@ -23,7 +23,10 @@ class RunStarted:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StageStarted:
-    """A stage starts: inspect, look, convert, role, upload, import, wait or finish. `detail` is for people."""
+    """A stage starts. `detail` is for people.
+
+    Stages: inspect, boot, convert, look (the account), role, upload, import, wait, finish (the cleanup).
+    """
 
     stage: str
     detail: str = ""
@@ -108,10 +111,10 @@ class UploadProgress:
     `done_bytes` of `total_bytes` are in OSS, including those of earlier runs and those created on the server;
     `sent_bytes` of `send_bytes` were sent in this run (a part that is sent again counts again).
 
-    The numbers for people are those of the `phase`: "sending", then "copying" if copies on the server are left.
-    `phase_done_bytes` of `phase_bytes` are `percent` of it (those of earlier runs included, a part that is sent again
-    not); `rate_bytes_s` and `left_s` are None while they are not known. `stalled_s` is how long nothing moved, 0 while
-    bytes move; `attempt` of `attempts` is the highest one among the parts under way.
+    The numbers for people are those of the `phase`: "sending", then "copying" if copies on the server remain.
+    `phase_done_bytes` of `phase_bytes` are `percent` of it; they include earlier runs, and count a part once even if
+    it is sent again. `rate_bytes_s` and `left_s` are None while they are unknown. `stalled_s` is for how long no byte
+    was transferred, 0 during a transfer. `attempt` of `attempts` is the highest among the parts in transfer.
     """
 
     disk: str
@@ -157,7 +160,7 @@ class CallRetried:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ObjectReady:
-    """The object of one disk is complete and proven equal to the disk; `crc64` in hexadecimal."""
+    """The object of one disk is complete and proven equal to the disk; `crc64` is hexadecimal."""
 
     disk: str
     bucket: str
@@ -179,7 +182,7 @@ class ImportSubmitted:
 class ImportProgress:
     """The state of the import task; `left_s` is an estimate, None until there is one.
 
-    `unanswered_s` is how long no query was answered, 0 while they are; the other values are then the last known ones.
+    `unanswered_s` is for how long no query was answered, normally 0; the other values are then the last known ones.
     """
 
     task_id: str
@@ -204,9 +207,9 @@ class ImageCheckProgress:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BootProgress:
-    """A boot test goes on; `line` is the last line of the guest's console, empty while there is none.
+    """A boot test continues; `line` is the last line of the guest's console, empty while there is none.
 
-    `phase` is "booting"; that of an instance is "creating" and "starting" before, and "deleting" after it.
+    `phase` is "booting"; for an instance it is also "creating" and "starting" before, and "deleting" afterwards.
     """
 
     disk: str
@@ -219,7 +222,7 @@ class BootProgress:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Warned:
-    """A condition that does not stop the push but needs attention; `code` is one of ErrorCode."""
+    """A condition that requires attention but does not stop the push; `code` is one of ErrorCode."""
 
     code: str
     message: str
@@ -258,5 +261,5 @@ Emit = Callable[[Event], None]
 
 
 def ignore(event: Event) -> None:
-    """Discard an event: the Emit of callers that want none."""
+    """Discard an event; the default for `emit`."""
     del event

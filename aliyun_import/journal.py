@@ -1,12 +1,12 @@
-"""The journal of a push: an append-only file of JSON lines with what the push intended and what it finished.
+"""Journal of a push: an append-only file of JSON lines with the intents and results of the push.
 
-Every line is on the disk (fsync) before `write` returns, so that intent can be written before an effect. Replay drops
-an incomplete last line, which a kill leaves behind; damage anywhere else is an error with the path, never a silent
-fresh start. The file is locked while a push runs. The modules that write the lines interpret them, by a fold over
-`entries`; `journal_form` has their form, which is checked at replay.
+Every line is on the disk (fsync) before `write` returns, so that an intent can be written before its effect. Replay
+drops an incomplete last line, which a kill can cause; any other damage is an error that names the path. The file is
+locked while a push runs. The modules that write the lines interpret them, by a fold over `entries`. Replay checks their
+form, which `journal_form` declares.
 
-The directory may be shared, so nothing in it is trusted: links are not followed, a file that is not a journal is never
-changed, and a line of the wrong form is refused before anybody relies on it.
+The directory may be shared, so its files are not trusted: links are not followed, a file that is not a journal is never
+changed, and a line of the wrong form is refused before it is used.
 """
 
 import contextlib
@@ -39,7 +39,7 @@ _FIRST = b'{"kind":"opened"'
 
 
 class Journal:
-    """The journal of one push, open and locked. Not thread-safe."""
+    """Journal of one push, open and locked. Not thread-safe."""
 
     def __init__(self, path: Path, handle: int, entries: list[Entry]) -> None:
         self.path = path
@@ -57,13 +57,13 @@ class Journal:
         line = json.dumps(entry, separators=(",", ":"), sort_keys=False).encode() + b"\n"
         end = os.lseek(self._handle, 0, os.SEEK_END)
         try:
-            # One write, so that a kill leaves a whole line or a torn last one.
+            # One write: after a kill the line is complete, or an incomplete last line.
             written = os.write(self._handle, line)
             if written != len(line):
                 raise OSError(errno.ENOSPC, "the line did not fit")
             os.fsync(self._handle)
         except OSError as error:
-            # A partial line must not remain as damage in the middle once there is space again.
+            # A partial line would be damage in the middle of the file once there is space again.
             with contextlib.suppress(OSError):
                 os.ftruncate(self._handle, end)
             raise LocalStateError(
@@ -90,7 +90,7 @@ class Journal:
 
 
 class JournalCopy(Journal):
-    """A copy of a journal in memory, for a dry run: what is written to it is read again and is on no disk."""
+    """Copy of a journal in memory, for a dry run; lines written to it are not stored on disk."""
 
     def __init__(self, path: Path, entries: list[Entry]) -> None:
         super().__init__(path, -1, entries)
@@ -104,7 +104,7 @@ class JournalCopy(Journal):
 
 
 def journal_path(directory: Path, identity: Mapping[str, str]) -> Path:
-    """Return the path of the journal for an identity: a readable stem, and a digest of all of it."""
+    """Return the path of the journal for an identity: its name, and a digest of the whole."""
     digest = hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()[:16]
     stem = re.sub(r"[^A-Za-z0-9._-]+", "-", identity.get("name", "push"))[:60]
     return directory / f"{stem}-{digest}.jsonl"
@@ -116,7 +116,7 @@ def default_state_dir() -> Path:
 
 
 def open_journal(directory: Path, identity: Mapping[str, str]) -> Journal:
-    """Open, lock and replay the journal for an identity (its "name" is in the file's name); create it if missing.
+    """Open, lock and replay the journal for an identity; create it if it does not exist.
 
     Raises LocalStateError: "journal-locked" with the pid of the push that holds it; "journal-unreadable" if the file is
     damaged, of another version, or not a journal of this user; "journal-unwritable" if the directory can't be used.
@@ -137,7 +137,7 @@ def open_journal(directory: Path, identity: Mapping[str, str]) -> Journal:
 
 
 def copy_journal(directory: Path, identity: Mapping[str, str]) -> JournalCopy:
-    """Return a copy of the journal for an identity, changing nothing; raises what `open_journal` would raise."""
+    """Return a copy of the journal for an identity, and change nothing. Raises the same errors as `open_journal`."""
     path = journal_path(directory, identity)
     _check_creatable(directory)
     entries: list[Entry] = []
@@ -155,7 +155,7 @@ def copy_journal(directory: Path, identity: Mapping[str, str]) -> JournalCopy:
 
 
 def _refuse_other(entries: list[Entry], identity: Mapping[str, str], path: Path) -> None:
-    """Raise "journal-unreadable" if the journal is that of another push: of another name, region, account or bucket."""
+    """Raise "journal-unreadable" if the journal has another identity: name, region, account or bucket differ."""
     if entries and entries[0]["identity"] != identity:
         raise _unreadable(path, "It is the journal of another push.")
 
@@ -201,14 +201,14 @@ def _open_locked(path: Path) -> int:
         try:
             _check_file(handle, path)
             _lock(handle, path, fcntl.LOCK_EX)
-            with contextlib.suppress(OSError):  # the pid is for messages only; the lock is what counts
+            with contextlib.suppress(OSError):  # the pid is for messages only
                 _write_pid(_pid_path(path))
             if _is_at(handle, path):
                 return handle
         except BaseException:
             os.close(handle)
             raise
-        os.close(handle)  # it was removed after it was opened here
+        os.close(handle)  # the file was removed after it was opened here
 
 
 def _is_at(handle: int, path: Path) -> bool:
@@ -228,7 +228,7 @@ def _open_file(path: Path) -> int:
     try:
         _refuse_writable_by_all(path.parent, os.fstat(directory).st_mode)
         handle = _open_existing(path, os.O_CREAT)
-        # The file's name is on the disk too, if the file system supports that.
+        # Sync the directory entry too, if the file system supports that.
         with contextlib.suppress(OSError):
             os.fsync(directory)
     finally:
@@ -246,10 +246,10 @@ def _open_existing(path: Path, flags: int = 0) -> int:
 
 
 def _refuse_writable_by_all(directory: Path, mode: int) -> None:
-    # In a directory such as /tmp (sticky), nobody can replace another user's file.
+    # In a sticky directory, such as /tmp, users can't replace the files of others.
     if mode & stat.S_IWOTH and not mode & stat.S_ISVTX:
         raise LocalStateError(
-            f"Every user can write to {directory}, which is to hold the journal.",
+            f"Every user can write to {directory}, the directory of the journal.",
             code=ErrorCode.JOURNAL_UNWRITABLE,
             cause="Another user could replace the journal with a file of their own.",
             remedy=f"Run `chmod o-w {shlex.quote(str(directory))}`, or pass --state-dir with a directory of your own.",
@@ -257,7 +257,7 @@ def _refuse_writable_by_all(directory: Path, mode: int) -> None:
 
 
 def _make_directory(directory: Path) -> None:
-    """Create a directory and its missing parents, all of them private to the user whatever the umask."""
+    """Create a directory and its missing parents, private to the user regardless of the umask."""
     if not directory.exists():
         _make_directory(directory.parent)
         directory.mkdir(mode=0o700, exist_ok=True)
@@ -270,7 +270,7 @@ def _check_file(handle: int, path: Path) -> None:
         raise _unreadable(path, "It is not a regular file.")
     if found.st_nlink > 1:
         raise _unreadable(path, "The file has other names (hard links).")
-    # Some network file systems give every file to one user, the owner of the directory.
+    # On some network file systems all files belong to one user, the owner of the directory.
     if found.st_uid not in (os.geteuid(), path.parent.stat().st_uid):
         raise _unreadable(path, "The file belongs to another user.")
 
@@ -281,7 +281,7 @@ def _lock(handle: int, path: Path, kind: int) -> None:
     except BlockingIOError as error:
         pid = _pid_of_holder(path)
         raise LocalStateError(
-            "The same command is running already.",
+            "The same command is already running.",
             code=ErrorCode.JOURNAL_LOCKED,
             cause=f"Process {pid} holds {path}.",
             remedy=f"Wait for process {pid} to end, or stop it, and run the same command again.",
@@ -301,7 +301,7 @@ def _pid_path(path: Path) -> Path:
 
 
 def _write_pid(path: Path) -> None:
-    """Put this process's pid into a new file, and rename it: what is at `path` is replaced, never written to."""
+    """Write the pid of this process to a new file and rename it, so that an existing file is never written to."""
     new = path.with_suffix(".pid-new")
     new.unlink(missing_ok=True)
     handle = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_EXCL | _SAFE, 0o600)
@@ -325,7 +325,7 @@ def _pid_of_holder(path: Path) -> str:
 
 
 def _replay(handle: int, path: Path) -> list[Entry]:
-    """Read the lines, and remove an incomplete last one, but from nothing that is not a journal."""
+    """Read the lines of a journal, and remove an incomplete last one."""
     entries, torn = _complete_entries(handle, path)
     if torn:
         os.ftruncate(handle, os.fstat(handle).st_size - len(torn))
@@ -333,7 +333,7 @@ def _replay(handle: int, path: Path) -> list[Entry]:
 
 
 def _complete_entries(handle: int, path: Path) -> tuple[list[Entry], bytes]:
-    """Return the lines, and an incomplete last one as it is."""
+    """Return the lines, and the bytes of an incomplete last one. Raises "journal-unreadable"."""
     whole, torn = _content(handle, path)
     entries = _entries(whole, path)
     if not entries and torn[: len(_FIRST)] != _FIRST[: len(torn)]:
@@ -348,7 +348,7 @@ def _content(handle: int, path: Path) -> tuple[bytes, bytes]:
         raise _unreadable(path, f"It is larger than {MAX_BYTES >> 20} MiB.")
     with os.fdopen(os.dup(handle), "rb") as file:
         file.seek(0)
-        # Not MAX_BYTES: read() allocates what it is asked for.
+        # Not MAX_BYTES, because read() allocates the whole buffer first.
         whole, _, torn = file.read(size).rpartition(b"\n")
     return whole, torn
 
@@ -372,7 +372,7 @@ def _entries(whole: bytes, path: Path) -> list[Entry]:
 def _unopenable(path: Path, error: OSError) -> LocalStateError:
     if limit := limit_error(error):
         return limit
-    no_home = "HOME is not set, and this user has no home: " if path.is_relative_to(NO_HOME) else ""
+    no_home = "HOME is not set, and this user has no home directory: " if path.is_relative_to(NO_HOME) else ""
     return LocalStateError(
         f"The journal {path} can't be opened.",
         code=ErrorCode.JOURNAL_UNWRITABLE,
@@ -386,6 +386,6 @@ def _unreadable(path: Path, cause: str) -> LocalStateError:
         f"The journal {path} can't be used.",
         code=ErrorCode.JOURNAL_UNREADABLE,
         cause=cause,
-        remedy=f"Move {path} away and run the same command again: what is in OSS is found again and kept.",
+        remedy=f"Move {path} away and run the same command again: uploaded data is found again and kept.",
         details={"journal": str(path)},
     )

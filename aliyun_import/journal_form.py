@@ -1,7 +1,7 @@
-"""The form of each kind of line in a journal.
+"""Form of each kind of line in a journal.
 
-A journal is a file that others may have edited. A line is checked before it is interpreted, so that the code that reads
-fields needs no checks, and an endless number or a missing field is a damaged journal instead of a bug.
+A journal may have been edited. Its lines are checked before they are interpreted, so that a missing field or a huge
+number is reported as a damaged journal, and the code that reads the fields needs no checks.
 """
 
 import re
@@ -16,7 +16,7 @@ def _is_whole(value: object) -> bool:
 
 
 def _is_text(value: object) -> bool:
-    """Return whether a value is a string that can be sent: JSON allows half of a surrogate pair."""
+    """Return whether a value is a string that can be encoded: JSON allows half of a surrogate pair."""
     return isinstance(value, str) and value.encode("utf-8", "replace").decode() == value
 
 
@@ -74,7 +74,7 @@ _INTENT: Mapping[str, Form] = {
     "disk": _is_whole, "key": _is_text, "tag": _is_text, "fingerprint": _FINGERPRINT, "plan": _PLAN,
     "zeros?": _is_text,
 }  # fmt: skip
-# What is read of each kind of line. A line may have more fields, and a later version other kinds.
+# The fields that are read of each kind of line. A line may have more fields, and a later version more kinds.
 LINES: Mapping[str, Mapping[str, Form]] = {
     "opened": {"identity": _is_identity},
     "push-started": {"push_id": _is_text, "name": _is_text, "fingerprints": [_is_text]},

@@ -1,7 +1,6 @@
-"""Published limits of the services, each with its page.
+"""Published limits of the services, each with its page, as of November 2026.
 
-Read in November 2026 from the pages named. Nothing here is measured or chosen: values that this package chooses stand
-where they are used, with their reason.
+Values that this package chooses or measures are in the modules that use them, with their reason.
 """
 
 KIB = 1024

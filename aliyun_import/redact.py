@@ -1,8 +1,8 @@
-"""Concealment of secrets in every text that is shown or logged: by their values, and by the names of their fields.
+"""Removal of secrets from every text that is shown or logged, by their values and by the names of their fields.
 
-Code that reads a secret registers it with `learn`; from then on `conceal` replaces that value in any text. Errors do
-that when they are created, and the streams of the command line for each write. `redact` does more, for texts of an SDK
-or a service: they may contain secrets that were never registered, such as a signature. Thread-safe.
+Code that reads a secret registers it with `learn`; from then on `conceal` replaces the value in any text. Errors call
+`conceal` when they are created, and the streams of the command line for each write. `redact` is for texts of an SDK or
+a service, which may contain secrets that were never registered, such as a signature. Thread-safe.
 """
 
 import json
@@ -16,7 +16,7 @@ from urllib.parse import quote, quote_plus, urlsplit
 _LEAST_SECRET = 8
 _LEAST_ID = 16
 _LEAST_PIECE_OF_URL = 16
-# A text that was cut short can contain the beginning of a secret.
+# A truncated text can contain the beginning of a secret.
 _BEGINNING = 12
 _LEAST_TO_CUT = 24
 # A larger file contains no token.
@@ -38,7 +38,7 @@ _QUERY = re.compile(r"\?[^\s\"'<>()]*=[^\s\"'<>()]*")
 _AUTHORIZATION_FIELD = re.compile(r"(?i)(\bauthorization[\"']?\s*[:=]\s*)[^\r\n]*")
 # The value of the Authorization header of OSS, versions 1 and 4, without its name.
 _AUTHORIZATION = re.compile(r"(?i)\b(OSS \S+?:|(?:OSS4|ACS3)-HMAC-SHA256 )[^\s\"']\S*(?:,\s*\w+=\S+)*")
-# The signed text contains the token; the service repeats it to help with debugging.
+# The signed text contains the token, and the service repeats it in errors.
 _STRING_TO_SIGN = re.compile(
     r"(?is)(?:(string to sign is:?)\s*\S.*|(<(?:StringToSign|StringToSignBytes|CanonicalRequest)>)[^<]*)"
 )
@@ -46,20 +46,20 @@ _USERINFO = re.compile(r"(https?://)[^/@\s]+@")
 
 
 def learn(*secrets: str | None) -> None:
-    """Register values to be concealed from now on, encoded forms included. Values shorter than 8 are ignored."""
+    """Register values to conceal, with their encoded forms. Values of fewer than 8 characters are ignored."""
     for secret in secrets:
         if secret and len(secret.strip()) >= _LEAST_SECRET:
             _add(secret.strip(), _secrets)
 
 
 def learn_id(key_id: str | None) -> None:
-    """Register an access key id, of which the last three characters stay, as in `aliyun configure list`."""
+    """Register an access key id; its last three characters remain visible, as in `aliyun configure list`."""
     if key_id and len(key_id.strip()) >= _LEAST_ID:
         _add(key_id.strip(), _ids)
 
 
 def learn_url(url: str | None) -> None:
-    """Register what could be a secret in a URL: its password, its query, and long parts of path and query."""
+    """Register the possible secrets of a URL: password, query, and long parts of path and query."""
     try:
         parts = urlsplit(url or "")
     except ValueError:
@@ -82,7 +82,7 @@ def conceal(text: str) -> str:
 
 
 def redact(text: str) -> str:
-    """Return a foreign text without registered values, tokens, signatures, passwords and queries of URLs."""
+    """Return a text of an SDK or service without registered values, tokens, signatures, passwords and URL queries."""
     text = conceal(text)
     text = _STRING_TO_SIGN.sub(r"\1\2***", text)
     text = _QUERY.sub("?***", text)
@@ -100,7 +100,7 @@ def _add(value: str, known: set[str]) -> None:
     with _lock:
         known.add(value)
         choices = {form for one in _secrets | _ids for form in _forms(one)}
-        # The longest first: one value may begin with another.
+        # The longest first, because one value may begin with another.
         exact = "|".join(re.escape(form) for form in sorted(choices, key=len, reverse=True))
         cut = {form[:_BEGINNING] for one in _secrets if len(one) >= _LEAST_TO_CUT for form in _forms(one)}
         begun = "".join(rf"|{re.escape(form)}[\w+/=.~%-]*" for form in sorted(cut))

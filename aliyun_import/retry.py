@@ -1,7 +1,7 @@
 """Retry policies, and the loop that applies one to the calls of a service.
 
-Only transient failures are retried. The wait is exponential with full jitter: a random share of the window keeps many
-parts that failed together from being sent again together. The service's own wish (retry_after_s) is a lower bound.
+Only transient failures are retried. The wait is exponential with full jitter: a random share of the window prevents
+parts that failed together from being sent again together. The service's retry_after_s is a lower bound.
 """
 
 import random
@@ -19,10 +19,10 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RetryPolicy:
-    """How often a failed call is repeated, and after how long.
+    """Number of attempts of a call, and the waits between them.
 
-    The window doubles from `first_window_s` up to `last_window_s`; the wait is `jitter()`, in [0, 1), of the window.
-    Until the service has answered once, at most `first_contact_attempts` are made where it does not answer.
+    The window doubles from `first_window_s` up to `last_window_s`; the wait is the window times `jitter()`, in [0, 1).
+    Until the service has answered once, a call without an answer has at most `first_contact_attempts`.
     """
 
     attempts: int
@@ -33,9 +33,9 @@ class RetryPolicy:
     jitter: Callable[[], float] = random.random
 
     def wait_s(self, error: AliyunImportError, attempt: int, *, contacted: bool = True) -> float | None:
-        """Return the seconds to wait before the next attempt, or None if there is to be none.
+        """Return the seconds to wait before the next attempt, None if there is no further attempt.
 
-        `attempt` is the number of the attempt that failed, from 1. `contacted` is whether the service ever answered.
+        `attempt` is the number of the failed attempt, from 1; `contacted` is whether the service has ever answered.
         """
         if not isinstance(error, self.retried) or attempt >= self.most_attempts(error, contacted=contacted):
             return None
@@ -43,32 +43,32 @@ class RetryPolicy:
         return max(error.retry_after_s or 0.0, window_s * self.jitter())
 
     def most_attempts(self, error: AliyunImportError, *, contacted: bool) -> int:
-        """Return how many attempts are made in all of a call that failed like this."""
+        """Return the maximum number of attempts of a call that failed with this error."""
         return self.attempts if contacted or not is_without_answer(error) else self.first_contact_attempts
 
 
 def is_without_answer(error: AliyunImportError) -> bool:
-    """Return whether a failure is no answer of the service: it may be the wrong host, port or scheme."""
+    """Return whether the service did not answer: the host, port or scheme may be wrong."""
     return isinstance(error, ServiceUnreachable | ConnectionLost | TimedOut)
 
 
 # Eight attempts: about one minute of waiting on average, two at most; covers a typical outage of a service.
-# A first window below one second asks a throttled service again while it still throttles. A last window of one minute
-# keeps a connection that is down for a minute from costing much more than another one.
-# Before the service has answered once, no work is in progress that a long wait could save, and a wrong endpoint is to
-# be reported at once: after waits of 1 and 2 seconds at most.
+# With a first window below one second, a throttled service would still throttle the next attempt. A last window of one
+# minute limits what is lost after a connection is restored.
+# Before the service has answered once, a long wait would save no work, and a wrong endpoint must be reported soon:
+# after waits of 1 and 2 seconds at most.
 DEFAULT = RetryPolicy(attempts=8, first_contact_attempts=3, first_window_s=1.0, last_window_s=60.0)
-# Twelve attempts: about three minutes of waiting on average, six at most. For a transfer in progress: hours of work are
-# behind it, and a router that restarts needs minutes.
+# Twelve attempts: about three minutes of waiting on average, six at most. For a transfer in progress, which may have
+# taken hours; the restart of a router takes minutes.
 PATIENT = replace(DEFAULT, attempts=12)
 
 
 class Retrier:
-    """Repetition of the calls of one service by one policy.
+    """Retries of the calls of one service by one policy.
 
-    It remembers whether the service ever answered, so one instance serves all calls of one service. It emits a
-    CallRetried event before each wait, so call it from the thread that emits. A wait raises Interrupted if the run is
-    cancelled.
+    One instance serves all calls of one service, because it records whether the service has ever answered. It emits a
+    CallRetried event before each wait, so it must be called on the thread that emits. A wait raises Interrupted if the
+    run is cancelled.
     """
 
     def __init__(self, context: Context, policy: RetryPolicy = DEFAULT) -> None:
@@ -77,7 +77,7 @@ class Retrier:
         self._contacted = False
 
     def __call__(self, call: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
-        """Return what the call returns; raises its error once the policy ends the attempts."""
+        """Return the result of the call; raise its last error when the policy allows no further attempt."""
         attempt = 1
         while True:
             try:

@@ -13,7 +13,7 @@ def size(count: float) -> str:
 
 
 def exact_size(size_bytes: int) -> str:
-    """Return a size in whole MiB or GiB, or in GiB with two digits; with its bytes where that hides a remainder."""
+    """Return a size in MiB or GiB, exact or with two digits; with its bytes where two digits hide the remainder."""
     unit, name = (GIB, "GiB") if size_bytes >= GIB else (MIB, "MiB")
     whole, rest = divmod(size_bytes, unit)
     if size_bytes < MIB:

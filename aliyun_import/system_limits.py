@@ -1,4 +1,4 @@
-"""Errors of this machine's limits: memory, threads, open files, space. They can arise anywhere, and none is a bug."""
+"""Errors caused by limits of this machine: memory, threads, open files, space. They can occur anywhere."""
 
 import errno
 import os
@@ -22,7 +22,7 @@ _BY_NUMBER: Mapping[int, tuple[str, str]] = MappingProxyType({
     errno.ENFILE: _FILES,
     errno.ENOBUFS: _MEMORY,
 })  # fmt: skip
-# What CPython says where it has no number.
+# Texts of CPython for errors without a number.
 _BY_TEXT = (
     ("can't start new thread", _THREADS),
     ("can't allocate lock", _MEMORY),
@@ -32,7 +32,7 @@ _BY_TEXT = (
 
 
 def limit_error(error: BaseException) -> LocalStateError | None:
-    """Return our error for an exception that a limit on memory, threads or open files caused; None for any other."""
+    """Return the error for an exception that a limit on memory, threads or open files caused, None for any other."""
     found = _limit_of(error)
     if found is None:
         return None
@@ -47,7 +47,7 @@ def limit_error(error: BaseException) -> LocalStateError | None:
 
 
 def file_error(error: BaseException) -> LocalStateError | None:
-    """Return our error for an operation on a file that the system refused; None for any other exception."""
+    """Return the error for a file operation that the system refused, None for any other exception."""
     if not isinstance(error, OSError) or error.errno is None:
         return None
     if error.errno == errno.ENOENT and "temporary directory" in str(error.strerror):
@@ -55,7 +55,7 @@ def file_error(error: BaseException) -> LocalStateError | None:
             "There is no directory for temporary files.",
             code=ErrorCode.FILE_UNWRITABLE,
             cause=_text(error),
-            remedy="Set TMPDIR to a directory that can be written to, and run the same command again.",
+            remedy="Set TMPDIR to a writable directory, and run the same command again.",
             resumable=True,
         )
     if error.filename is None and error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS):

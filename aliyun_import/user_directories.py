@@ -3,7 +3,7 @@
 from pathlib import Path
 
 _NAME = "aliyun-import"
-# The home of a user without one, as a container's `--user 54321` makes it: it can't be created.
+# Stands for the home of a user without one, such as a container's `--user 54321`. It can't be created.
 NO_HOME = Path("/nonexistent")
 
 
@@ -13,7 +13,7 @@ def state_directory() -> Path:
 
     try:
         return _absolute(platformdirs.user_state_dir(_NAME))
-    except RuntimeError:  # of pathlib: there is no home
+    except RuntimeError:  # from pathlib: there is no home directory
         return NO_HOME / _NAME
 
 
@@ -28,5 +28,5 @@ def config_directory() -> Path:
 
 
 def _absolute(path: str) -> Path:
-    # Some versions return "~/..." where there is no home.
+    # Some versions of platformdirs return "~/..." if there is no home directory.
     return Path(path) if Path(path).is_absolute() else NO_HOME / _NAME

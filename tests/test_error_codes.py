@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from aliyun_import import errors
-from aliyun_import.cloud.errors.network import TROUBLES
+from aliyun_import.cloud.errors.network import FAILURES
 from aliyun_import.cloud.errors.translate import TABLE
 from aliyun_import.error_codes import WARNING, ErrorCode
 from aliyun_import.errors import AliyunImportError, RefusedError
@@ -48,7 +48,7 @@ def _used() -> Iterator[tuple[str, str]]:
         if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id in names:
             code = next((keyword.value for keyword in node.keywords if keyword.arg == "code"), None)
             yield from ((one, node.func.id) for one in _literals(code))
-    yield from ((failure.code, failure.code.kind.__name__) for failure in TROUBLES)
+    yield from ((failure.code, failure.code.kind.__name__) for failure in FAILURES)
     yield from ((row.code, row.kind.__name__) for row in TABLE)
 
 
@@ -79,7 +79,7 @@ def test_every_code_has_a_class_and_sentences() -> None:
     """The meaning is one sentence, the remedy complete sentences; warnings alone have no class."""
     for code in ErrorCode:
         assert code.kinds
-        assert code.meaning[0].isupper() or code.meaning.startswith("qemu-img")
+        assert code.meaning[0].isupper() or code.meaning.startswith(("qemu-img", "--"))
         assert code.meaning.endswith(".")
         assert code.remedy == "" or code.remedy.endswith(".")
         assert all(kind is WARNING or issubclass(kind, AliyunImportError) for kind in code.kinds)

@@ -1,8 +1,8 @@
-"""Protocols of the services that the engine uses, and the permissions that their operations need.
+"""Protocols of the services, and the permissions that their operations require.
 
-`cloud/` implements them, tests have in-memory doubles. Every method raises AliyunImportError and nothing else.
-TransientError means that the same call may succeed later; any other class is final. No method retries: `retrying.py`
-adds that. All are safe to call from several threads at once.
+`cloud/` implements the protocols; tests have in-memory doubles. Every method raises only AliyunImportError.
+TransientError means that the same call may succeed later; any other class is final. No method retries; `retrying.py`
+adds retries. All methods are thread-safe.
 """
 
 from collections.abc import Callable, Iterator, Mapping
@@ -18,7 +18,7 @@ from aliyun_import.model.roles import CallerIdentity, Policy, Role
 
 
 class PartBody(Protocol):
-    """Body of one part: its length is known before, and each iteration reads the chunks again.
+    """Body of one part, of known length; each iteration reads the chunks again.
 
     Iterating may raise AliyunImportError (a read error, a cancelled run); `send_part` raises that error unchanged.
     """
@@ -41,7 +41,7 @@ class ObjectStore(Protocol):
         """Return the properties of the bucket, None if it does not exist. AccessError if another account owns it."""
 
     def create_bucket(self) -> None:
-        """Create the bucket, private, class Standard. Succeeds if this account owns it already."""
+        """Create the bucket, private, class Standard. Succeeds if this account already owns it."""
 
     def ensure_abort_rule(self, *, prefix: str, days: int) -> bool:
         """Ensure a lifecycle rule that aborts unfinished uploads below `prefix` after `days` days.
@@ -82,7 +82,7 @@ class ObjectStore(Protocol):
     ) -> RemotePart:
         """Make one part on the server from a range of an object of the same bucket.
 
-        Raises RefusedError "base-changed" if the source is not `if_match` any more, "copy-refused" if the store does
+        Raises RefusedError "base-changed" if the ETag of the source is not `if_match`, "copy-refused" if the store does
         not make such copies, "upload-vanished" as send_part.
         """
 
@@ -95,7 +95,7 @@ class ObjectStore(Protocol):
     def complete(
         self, key: str, upload_id: str, parts: tuple[RemotePart, ...], *, overwrite: bool = False
     ) -> RemoteObject:
-        """Make the object of these parts (ascending numbers). size_bytes and crc64 are what the server answered.
+        """Make the object of these parts, in ascending order; size_bytes and crc64 are those that the server reports.
 
         With overwrite=False an existing object raises RefusedError "object-exists".
         """
@@ -105,13 +105,13 @@ class ObjectStore(Protocol):
 
 
 class RoleService(Protocol):
-    """RAM, as far as the role of the import needs it."""
+    """Operations of RAM on the role of the import."""
 
     def role(self, name: str) -> Role | None:
-        """Return a role, None if it does not exist. AccessError "no-right" without the right to read it."""
+        """Return a role, None if it does not exist. AccessError "no-right" without the permission to read it."""
 
     def create_role(self, name: str, *, trust_policy: str, description: str) -> Role:
-        """Create a role. RefusedError "role-exists" if it exists already."""
+        """Create a role. RefusedError "role-exists" if it already exists."""
 
     def update_trust_policy(self, name: str, *, trust_policy: str) -> None:
         """Replace a role's trust policy."""
@@ -120,20 +120,20 @@ class RoleService(Protocol):
         """Return the policies attached to a role, without their documents."""
 
     def attach_policy(self, policy: Policy, *, role_name: str) -> None:
-        """Attach a policy to a role; succeeds if it is attached already."""
+        """Attach a policy to a role; succeeds if it is already attached."""
 
     def policy_document(self, policy: Policy) -> str:
         """Return the JSON text of a policy's default version."""
 
 
 class ImageService(Protocol):
-    """ECS in one region, as far as importing needs it."""
+    """Operations of ECS on images and import tasks, in one region."""
 
     def import_image(self, call: ImportCall) -> StartedImport | None:
-        """Call ImportImage once. Returns None for a dry run that would have passed (in both spellings)."""
+        """Call ImportImage once. Returns None for a dry run that would have passed."""
 
     def task(self, task_id: str) -> Task | None:
-        """Return a task, None if the service does not know it (yet)."""
+        """Return a task, None if it does not exist, or not yet."""
 
     def tasks(self) -> tuple[Task, ...]:
         """Return the ImportImage tasks of the account in this region, newest first, all pages."""
@@ -142,10 +142,10 @@ class ImageService(Protocol):
         """Cancel a running task."""
 
     def image(self, image_id: str) -> Image | None:
-        """Return an image, whatever its status, None if it does not exist."""
+        """Return an image in any status, None if it does not exist."""
 
     def images(self, *, name: str | None = None, tags: Mapping[str, str] | None = None) -> tuple[Image, ...]:
-        """Return the account's own images with this exact name and these tags, whatever their status."""
+        """Return the account's own images with this exact name and these tags, in any status."""
 
     def rename_image(self, image_id: str, *, name: str) -> None:
         """Rename an image."""
@@ -154,14 +154,14 @@ class ImageService(Protocol):
         """Change the boot mode of an image."""
 
     def delete_image(self, image_id: str) -> None:
-        """Delete an image; succeeds if it does not exist. Its snapshot stays."""
+        """Delete an image, but not its snapshot; succeeds if it does not exist."""
 
     def regions(self) -> tuple[str, ...]:
-        """Return the region ids that are open to this account."""
+        """Return the ids of the regions that this account can use."""
 
 
 class InstanceService(Protocol):
-    """ECS in one region, as far as boot tests of images need it."""
+    """Operations of ECS and VPC for boot tests of images, in one region."""
 
     def vswitches(self, vswitch_id: str | None = None) -> tuple[VSwitch, ...]:
         """Return the vSwitch with an id, if it exists; without one, the vSwitches with the tag of boot tests."""
@@ -170,10 +170,10 @@ class InstanceService(Protocol):
         """Return the security group with an id, if it exists; without one, those with the tag of boot tests."""
 
     def small_types(self, architecture: str) -> tuple[InstanceType, ...]:
-        """Return the instance types of an architecture that have few processors, whether they are in stock or not."""
+        """Return the instance types of an architecture with few processors, in stock or not."""
 
     def instance_types(self, image_id: str) -> tuple[InstanceType, ...]:
-        """Return the instance types that can start an image, whether they are in stock or not."""
+        """Return the instance types that can start an image, in stock or not."""
 
     def types_in_stock(self, zone: str) -> frozenset[str]:
         """Return the names of the instance types that a zone sells now."""
@@ -188,13 +188,13 @@ class InstanceService(Protocol):
         """
 
     def instance(self, instance_id: str) -> Instance | None:
-        """Return an instance, None if it does not exist (yet, or any more)."""
+        """Return an instance, None if it does not exist."""
 
     def instances(self, *, tags: Mapping[str, str]) -> tuple[Instance, ...]:
         """Return the instances with these tags, at most 100; an empty value stands for any."""
 
     def console(self, instance_id: str) -> bytes | None:
-        """Return what an instance wrote to its console since its start, None if the service does not offer it."""
+        """Return the console output of an instance since its start, None if the instance has no console."""
 
     def screenshot(self, instance_id: str) -> bytes:
         """Return a picture of the screen of a running instance, as JPEG."""
@@ -204,18 +204,18 @@ class InstanceService(Protocol):
 
 
 class Identity(Protocol):
-    """STS, as far as the caller's identity needs it."""
+    """Operation of STS for the caller's identity."""
 
     def whoami(self) -> CallerIdentity:
-        """Return the identity of the credentials; needs no right."""
+        """Return the identity of the credentials; requires no permission."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Services:
     """The services of one region. `store` returns the store of the bucket with the given name.
 
-    `endpoint` is "" for Alibaba Cloud itself, else the URL that replaces it; pushes to different clouds never share a
-    journal. `credentials` says where the keys are from, for people.
+    `endpoint` is "" for Alibaba Cloud itself, else the URL that replaces it, so that pushes to different clouds never
+    share a journal. `credentials` describes the source of the credentials, for people.
     """
 
     identity: Identity
@@ -228,7 +228,7 @@ class Services:
 
 
 class Resource(Enum):
-    """A kind of resource that a permission is granted on; the value is its name in docs/permissions.md."""
+    """Kind of resource on which a permission is granted; the value is its name in docs/permissions.md."""
 
     IMAGE = "image"
     ALL = "`*` only"
@@ -245,10 +245,10 @@ class Resource(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Permission:
-    """A RAM permission: its purpose, what happens without it, and the operations that need it.
+    """A RAM permission: its purpose, the effect of its lack, and the operations that require it.
 
-    Without `needed_by` it is the operation of the same name. `conditional` means that the operations need it in some
-    calls only, so that errors do not name it for them.
+    Without `needed_by`, the operation of the same name requires it. `conditional` means that the operations require it
+    in some calls only; errors do not name it then.
     """
 
     name: str
@@ -260,7 +260,7 @@ class Permission:
 
     @property
     def operations(self) -> tuple[str, ...]:
-        """Return the operations that need it."""
+        """Return the operations that require it."""
         return self.needed_by or (self.name.partition(":")[2],)
 
 
@@ -276,7 +276,7 @@ _WARNS = "optional: a warning"
 _UPLOAD = ("PutObject", "InitiateMultipartUpload", "UploadPart", "UploadPartCopy", "CompleteMultipartUpload")
 _READ = ("GetObject", "HeadObject", "UploadPartCopy")
 
-# One line each, in the order of the policy that is printed. Sources: "RAM authorization" of ECS and RAM, "Overview of
+# In the order of the printed policy. Sources: "RAM authorization" of ECS and RAM, "Overview of
 # bucket and object operations" of OSS. docs/permissions.md and the policy are derived from them.
 # fmt: off
 PERMISSIONS: tuple[Permission, ...] = (
@@ -314,7 +314,7 @@ PERMISSIONS: tuple[Permission, ...] = (
                conditional=True),
 )
 
-# Those of boot tests in the cloud are a policy of their own: who imports images need not be able to start instances.
+# Boot tests in the cloud have a separate policy, because a user who imports images need not start instances.
 _TYPE = "choose the instance type and its disk"
 BOOT_TEST_PERMISSIONS: tuple[Permission, ...] = (
     Permission("ecs:DescribeImages", Resource.IMAGE, "find the image", "required"),
@@ -328,13 +328,13 @@ BOOT_TEST_PERMISSIONS: tuple[Permission, ...] = (
     Permission("ecs:TagResources", Resource.INSTANCE,
                "tag the instance; a boot test recognizes its own instance by the tag", "required", ("RunInstances",),
                conditional=True),
-    Permission("ecs:DescribeInstances", Resource.INSTANCE, "watch the instance", "required"),
+    Permission("ecs:DescribeInstances", Resource.INSTANCE, "poll the instance", "required"),
     Permission("ecs:GetInstanceConsoleOutput", Resource.INSTANCE, "read the console", "required"),
     Permission("ecs:GetInstanceScreenshot", Resource.INSTANCE, "`--boot-screen`", "optional"),
     Permission("ecs:DeleteInstance", Resource.INSTANCE, "delete the instance", "required"),
 )
 # fmt: on
-# All that the adapters send; an adapter can't send an operation that is missing here. GetCallerIdentity needs none.
+# All operations that cloud/ may send; it refuses any other. GetCallerIdentity requires no permission.
 OPERATIONS = frozenset({"GetCallerIdentity"}).union(
     *(permission.operations for permission in (*PERMISSIONS, *BOOT_TEST_PERMISSIONS))
 )
@@ -347,6 +347,6 @@ def policy_command(operation: str) -> str:
 
 
 def permissions_of(operation: str) -> tuple[str, ...]:
-    """Return the names of the permissions that each call of an operation needs."""
+    """Return the names of the permissions that every call of an operation requires."""
     declared = (*PERMISSIONS, *BOOT_TEST_PERMISSIONS)
     return tuple(sorted({one.name for one in declared if operation in one.operations and not one.conditional}))

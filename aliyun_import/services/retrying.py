@@ -1,4 +1,4 @@
-"""Services that repeat transient failures, around services that do not."""
+"""Wrappers of the services that retry transient failures."""
 
 from dataclasses import replace
 from functools import partial
@@ -10,14 +10,14 @@ from aliyun_import.services.interface import Services
 
 S = TypeVar("S")
 
-# Calls that go through once, because their callers know better when to repeat:
+# Calls that are not retried here, because their callers retry them:
 #     send_part, copy_part    the scheduler of the upload: other parts continue while one waits
-#     complete                `complete_upload`: the object settles an answer that was lost, before another attempt
+#     complete                `complete_upload`: after a lost answer it reads the object before another attempt
 _ONCE = frozenset({"send_part", "copy_part", "complete"})
 
 
 class _Retrying:
-    """A service with retries: it has every method of the service that it wraps, and is as thread-safe as that."""
+    """Service with retries: it has the methods and the thread safety of the service that it wraps."""
 
     def __init__(self, wrapped: object, retry: Retrier) -> None:
         self.wrapped = wrapped
@@ -29,8 +29,8 @@ class _Retrying:
 
 
 def with_retries(service: S, retry: Retrier) -> S:
-    """Return a service whose calls are made by `retry`; one that retries already is returned as it is."""
-    # A cast, because no type says "each method of S, and calls it". Type checkers check the call sites against S.
+    """Return a service whose calls are made by `retry`; one that already retries is returned unchanged."""
+    # A cast, because no type describes "every method of S". Type checkers check the call sites against S.
     return service if isinstance(service, _Retrying) else cast("S", _Retrying(service, retry))
 
 
@@ -40,10 +40,10 @@ def without_retries(service: S) -> S:
 
 
 def add_retries(services: Services, context: Context) -> Services:
-    """Return the services with transient failures retried; services that retry already are returned as they are.
+    """Return the services with retries of transient failures; services that already retry are returned unchanged.
 
-    The first contact counts per service and not per bucket. Waits are emitted as CallRetried events on the calling
-    thread: a thread that may not emit uses `without_retries`.
+    The first contact counts per service, not per bucket. Waits are emitted as CallRetried events on the calling thread;
+    a thread that must not emit uses `without_retries`.
     """
     if isinstance(services.identity, _Retrying):
         return services

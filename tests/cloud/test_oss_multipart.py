@@ -89,7 +89,7 @@ def test_what_the_body_raises_comes_out_as_it_is(sandbox: Sandbox) -> None:
     ids=lambda value: value.effect if isinstance(value, Fault) else value,
 )
 def test_one_attempt_is_one_request(fault: Fault, code: str, sandbox: Sandbox) -> None:
-    """Trouble comes out at once as passing trouble; nothing is retried here."""
+    """A transient failure is raised at once; nothing is retried here."""
     opened = reach.made_store(sandbox)
     upload_id = opened.start_upload("k")
     sandbox.faults.add(fault)

@@ -1,6 +1,6 @@
 """Error codes of ECS: ImportImage, tags, the account, tasks and images.
 
-Codes: the pages of ImportImage (today's and older ones, whose codes may still come), DescribeTasks,
+Sources: the pages of ImportImage (current and older ones, whose codes may still occur), DescribeTasks,
 DescribeTaskAttribute, CancelTask, DescribeImages, DeleteImage, ModifyImageAttribute and TagResources.
 """
 
@@ -113,11 +113,11 @@ _OBJECT = (
         "that no policy of the bucket {bucket} denies it; the bucket must belong to this account.",
     ),
     _row("InvalidAccountStatus.OSSDisabled", ErrorCode.ACCOUNT_DISABLED),
-    # The page's prose and its error table spell it differently; both mean the same, also: not visible yet.
+    # The text and the error table of the page spell it differently. It also means: the role is not visible yet.
     _row(
         "NoSetRoletoECSServiceAcount NoSetRoletoECSServiceAccount",
         ErrorCode.ROLE_NOT_VISIBLE,
-        "ECS does not see the role {role}, with which it reads the bucket.",
+        "ECS does not find the role {role}, with which it reads the bucket.",
     ),
 )
 
@@ -184,12 +184,12 @@ _ACCOUNT = (
         "The balance of the account is too low.",
         "Add money to the account in the console, then run the same command again.",
     ),
-    # As the service spells it.
+    # The spelling is that of the service.
     _row("Forbbiden", ErrorCode.IMPORT_NOT_ENABLED, "Importing images is not enabled for the account."),
     _row(
         "UserNotInTheWhiteList",
         ErrorCode.IMPORT_NOT_ENABLED,
-        "The account is not enabled for this kind of import (VMDK needs an invitation).",
+        "The account is not enabled for this kind of import (VMDK requires an invitation).",
         "Convert the disk to RAW, or open a ticket with Alibaba Cloud.",
     ),
     _row(
@@ -287,9 +287,9 @@ _INSTANCE = (
     _row(
         "InvalidParameter.NotMatch",
         ErrorCode.INSTANCE_TYPE_UNAVAILABLE,
-        "The instance type starts no image without support of NVMe.",
+        "The instance type can't start an image without support for NVMe.",
         "Import the disk with --nvme-support supported if its initramfs has the driver, or pass --vswitch of a "
-        "zone that has other types in stock.",
+        "zone with other instance types in stock.",
     ),
     _row("OperationDenied.ImageNotValid", ErrorCode.IMAGE_STATE, "The image {image} can't be started yet."),
     _row("IncorrectInstanceStatus.Initializing", ErrorCode.SERVICE_BUSY, "ECS is still creating the instance."),

@@ -1,4 +1,4 @@
-"""One row of the tables of service errors: a code of a service, and the error that it becomes."""
+"""Row type of the tables of service errors."""
 
 import string
 from collections.abc import Mapping
@@ -10,12 +10,11 @@ from aliyun_import.errors import AliyunImportError
 
 @dataclass(frozen=True, slots=True)
 class ErrorMapping:
-    """The error that a service's code becomes: our code, which decides the class, a summary and a remedy.
+    """A service's code and the error to raise for it: our code, which determines the class, a summary and a remedy.
 
-    In a table of rows `service_code` may be several codes with spaces between them. An empty summary or remedy is the
-    usual one of our code; None is no remedy at all. `variant` distinguishes what a service reports with one code. Both
-    sentences name values in braces ({bucket}, {key}, ...) that `fill` replaces; each must still be a sentence when a
-    value is unknown and left out.
+    In the tables, `service_code` may be several codes separated by spaces. An empty summary or remedy is replaced by
+    that of our code; None means no remedy. `variant` distinguishes cases that a service reports with one code.
+    `fill` replaces names in braces ({bucket}, {key}, ...) by values; each text must remain a sentence without them.
     """
 
     service_code: str
@@ -36,7 +35,7 @@ class ErrorMapping:
 
 
 def fill(text: str, values: Mapping[str, str]) -> str:
-    """Put the values into a sentence. An unknown or empty value is left out, with the space before it."""
+    """Replace names in braces by their values. Omit an unknown or empty value, and the space before it."""
     result = ""
     for literal, name, _, _ in string.Formatter().parse(text):
         result += literal

@@ -1,4 +1,4 @@
-"""Errors of the network, and of answers that are not the service's: of proxies, filters, portals and gateways."""
+"""Errors of the network, and of answers from proxies, filters, portals and gateways instead of the service."""
 
 import re
 import socket
@@ -15,29 +15,29 @@ from aliyun_import.redact import redact
 from aliyun_import.system_limits import limit_error
 
 _AGAIN = "Check the network and run the same command again."
-Chain = tuple[BaseException, ...]
-# OpenSSL's reasons for a handshake with something that speaks no TLS.
+_Chain = tuple[BaseException, ...]
+# Reasons that OpenSSL gives for a handshake with a server without TLS.
 _NO_TLS = ("WRONG_VERSION_NUMBER", "HTTP_REQUEST", "RECORD_LAYER_FAILURE", "UNKNOWN_PROTOCOL")
-# The first two bytes of a TLS record, an alert, as http.client reports what is no status line.
+# The first two bytes of a TLS alert, in the repr of the status line that http.client reports as invalid.
 _TLS_ALERT = "\\x15\\x03"
-# What a gateway answers that could not pass the request on; a later attempt may succeed.
+# A gateway could not forward the request; a later attempt may succeed.
 _GATEWAY = (408, 425, 429)
-# nginx, Go's net/http, Apache: a request without TLS to a port that expects it.
+# Answers of nginx, Go's net/http and Apache to a request without TLS on a port for TLS.
 _NEEDS_TLS = re.compile(rb"(?i)HTTP request (?:was sent )?to (?:an )?HTTPS|speaking plain HTTP to an SSL")
 _TAGS = re.compile(r"(?s)<(script|style)\b.*?</\1>|<[^>]*>")
 _MAX_TEXT = 160
 _OTHER = "Something other than {service} answered {operation} at {host}."
-_SENTENCES: Mapping[ErrorCode, tuple[str, str]] = {
+_FOREIGN: Mapping[ErrorCode, tuple[str, str]] = {
     ErrorCode.ANSWER_UNREADABLE: (
         _OTHER,
-        "Check whether a portal or a proxy stands between this machine and {host}, and run the same command again.",
+        "Check for a portal or a proxy between this machine and {host}, and run the same command again.",
     ),
     ErrorCode.REDIRECTED: (
-        "{host} answered {operation} with a redirect, and {service} never does that.",
-        "Check whether a portal or a proxy stands between this machine and {host}.",
+        "{host} answered {operation} with a redirect, which {service} never sends.",
+        "Check for a portal or a proxy between this machine and {host}.",
     ),
     ErrorCode.PROXY_LOGIN: (
-        "The proxy between this machine and {host} refuses its login.",
+        "The proxy between this machine and {host} requires a login, or rejects the one that was given.",
         "Set HTTPS_PROXY (for an http endpoint HTTP_PROXY) as http://USER:PASSWORD@HOST:PORT with the proxy's "
         "login, or add {host} to NO_PROXY.",
     ),
@@ -47,16 +47,16 @@ _SENTENCES: Mapping[ErrorCode, tuple[str, str]] = {
     ),
     ErrorCode.INTERCEPTED: (
         _OTHER,
-        "Check what stands between this machine and {host} (proxy, filter, portal), and HTTPS_PROXY, NO_PROXY and the "
+        "Check for a proxy, filter or portal between this machine and {host}, and check HTTPS_PROXY, NO_PROXY and the "
         "endpoint.",
     ),
     ErrorCode.BODY_TOO_LARGE: (
-        "What answers {operation} at {host} does not accept a body of this size.",
+        "The server that answers {operation} at {host} does not accept a body of this size.",
         "Raise its limit to 5 GiB (client_max_body_size of nginx), or pass an endpoint without it.",
     ),
     ErrorCode.ENDPOINT_SCHEME: (
         "The server at {host} expects https, and the endpoint is http.",
-        "Write the endpoint as https://{host}.",
+        "Pass the endpoint as https://{host}.",
     ),
 }
 
@@ -66,22 +66,22 @@ class Redirected(OSError):
 
 
 class AnswerTooLarge(OSError):
-    """The answer is larger than any answer to this request."""
+    """The answer exceeds the limit for answers to this request."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Trouble:
-    """One kind of failure: the classes, or names of classes, of its exceptions, and the error that it becomes."""
+class Failure:
+    """Kind of failure, recognized by the classes, class names and texts of its exceptions, and its error."""
 
     code: ErrorCode
-    means: str
+    summary: str
     remedy: str
     classes: tuple[type[BaseException], ...] = ()
     names: frozenset[str] = frozenset()
     texts: tuple[str, ...] = ("",)
     only_at_own_endpoints: bool = False
 
-    def is_in(self, chain: Chain, host: str) -> bool:
+    def is_in(self, chain: _Chain, host: str) -> bool:
         """Return whether one of the exceptions is of this kind, and has one of the texts."""
         if self.only_at_own_endpoints and host.endswith(".aliyuncs.com"):
             return False
@@ -92,110 +92,110 @@ class Trouble:
         )
 
 
-# The first match counts, so the special ones come first: a name that can't be resolved is a failed connection too.
-TROUBLES: tuple[Trouble, ...] = (
-    Trouble(
+# The first match counts, so special kinds come first: a name that can't be resolved is also a failed connection.
+FAILURES: tuple[Failure, ...] = (
+    Failure(
         code=ErrorCode.CERTIFICATE_UNTRUSTED,
-        means="{service} could not be reached ({operation}): the certificate of {host} is not valid at this machine's "
-        "time.",
-        remedy="Check the clock of this machine. If it is right, check whether a proxy stands between this machine and "
-        "{host}, and whether the certificate was renewed.",
+        summary="{service} could not be reached ({operation}): the certificate of {host} is not valid at this "
+        "machine's time.",
+        remedy="Check the clock of this machine. If it is right, check for a proxy between this machine and {host}, "
+        "and whether the certificate was renewed.",
         classes=(ssl.SSLCertVerificationError,),
         texts=("certificate has expired", "certificate is not yet valid"),
     ),
-    Trouble(
+    Failure(
         code=ErrorCode.CERTIFICATE_UNTRUSTED,
-        means="{service} could not be reached ({operation}): the certificate of {host} is not trusted.",
-        remedy="Check whether a proxy decrypts TLS between this machine and the service; if it is meant to, set "
-        "REQUESTS_CA_BUNDLE to the file with its certificate. It applies to all services.",
+        summary="{service} could not be reached ({operation}): the certificate of {host} is not trusted.",
+        remedy="Check whether a proxy decrypts TLS between this machine and the service. If it is trusted, set "
+        "REQUESTS_CA_BUNDLE to the file with its certificate; it applies to all services.",
         classes=(ssl.SSLCertVerificationError,),
     ),
-    Trouble(
+    Failure(
         code=ErrorCode.REDIRECTED,
-        means="{host} answered {operation} with a redirect, which {service} never does.",
-        remedy="Check whether a portal or a proxy stands between this machine and the internet.",
+        summary="{host} answered {operation} with a redirect, which {service} never sends.",
+        remedy="Check for a portal or a proxy between this machine and the internet.",
         classes=(Redirected,),
     ),
-    Trouble(
+    Failure(
         code=ErrorCode.ANSWER_UNREADABLE,
-        means="The answer of {host} to {service}'s {operation} can't be read: it is too large.",
-        remedy="Check whether a portal or a proxy stands between this machine and the internet, and run the same "
-        "command again.",
+        summary="The answer of {host} to {service}'s {operation} can't be read: it is too large.",
+        remedy="Check for a portal or a proxy between this machine and the internet, and run the same command again.",
         classes=(AnswerTooLarge,),
     ),
-    Trouble(
+    Failure(
         code=ErrorCode.PROXY_LOGIN,
-        means="{service} could not be reached ({operation}): the proxy on the way to {host} refuses its login.",
+        summary="{service} could not be reached ({operation}): the proxy before {host} requires a login, or rejects "
+        "the one that was given.",
         remedy="Set HTTPS_PROXY as http://USER:PASSWORD@HOST:PORT with the proxy's login, or add {host} to NO_PROXY.",
         classes=(OSError,),
         texts=("Tunnel connection failed: 407",),
     ),
-    Trouble(
+    Failure(
         code=ErrorCode.PROXY_UNUSABLE,
-        means="{service} could not be reached ({operation}): the proxy on the way to {host} does not speak https.",
-        remedy="Set HTTPS_PROXY to an address that begins with http://, not https://: that is how most proxies are "
-        "reached, for https endpoints too.",
+        summary="{service} could not be reached ({operation}): the proxy before {host} does not support https.",
+        remedy="Set HTTPS_PROXY to an address that begins with http://, not https://: most proxies expect http, for "
+        "https endpoints too.",
         names=frozenset({"ProxyError"}),
         texts=("use only HTTP", "appears to only use HTTP", *_NO_TLS),
     ),
-    Trouble(
+    Failure(
         code=ErrorCode.PROXY_FAILED,
-        means="{service} could not be reached ({operation}): the proxy refused the connection to {host}.",
+        summary="{service} could not be reached ({operation}): the proxy refused the connection to {host}.",
         remedy="Check HTTPS_PROXY and NO_PROXY, and run the same command again.",
         names=frozenset({"ProxyError"}),
     ),
-    Trouble(
+    Failure(
         code=ErrorCode.HOST_UNKNOWN,
-        means="{service} could not be reached ({operation}): the name {host} can't be resolved.",
-        remedy="Check the network, --region and any endpoint that was given, and run the same command again.",
+        summary="{service} could not be reached ({operation}): the name {host} can't be resolved.",
+        remedy="Check the network, --region and the endpoint options, and run the same command again.",
         classes=(socket.gaierror,),
     ),
-    Trouble(
+    Failure(
         code=ErrorCode.CONNECT_TIMED_OUT,
-        means="{service} could not be reached ({operation}): no connection to {host} was made in time.",
+        summary="{service} could not be reached ({operation}): no connection to {host} was made in time.",
         remedy=_AGAIN,
         names=frozenset({"ConnectTimeoutError"}),
     ),
-    Trouble(
+    Failure(
         code=ErrorCode.TIMED_OUT,
-        means="{service} did not answer {operation} in time ({host}).",
+        summary="{service} did not answer {operation} in time ({host}).",
         remedy=_AGAIN,
         classes=(TimeoutError,),
         names=frozenset({"ReadTimeoutError"}),
     ),
-    Trouble(
+    Failure(
         code=ErrorCode.CONNECTION_REFUSED,
-        means="{service} could not be reached ({operation}): {host} refused the connection.",
+        summary="{service} could not be reached ({operation}): {host} refused the connection.",
         remedy="Check that the endpoint is right and its server is running, and run the same command again.",
         classes=(ConnectionRefusedError,),
     ),
-    Trouble(
+    Failure(
         code=ErrorCode.ENDPOINT_SCHEME,
-        means="{service} could not be reached ({operation}): the server at {host} does not speak https.",
-        remedy="Write the endpoint as http://{address} if it is a sandbox on this machine, or check its port.",
+        summary="{service} could not be reached ({operation}): the server at {host} does not support https.",
+        remedy="Pass the endpoint as http://{address} if it is a sandbox on this machine, or check its port.",
         classes=(ssl.SSLError,),
         names=frozenset({"SSLError"}),
         texts=_NO_TLS,
         only_at_own_endpoints=True,
     ),
-    Trouble(
+    Failure(
         code=ErrorCode.ENDPOINT_SCHEME,
-        means="{service} could not be reached ({operation}): the server at {host} expects https.",
-        remedy="Write the endpoint as https://{address}.",
+        summary="{service} could not be reached ({operation}): the server at {host} expects https.",
+        remedy="Pass the endpoint as https://{address}.",
         names=frozenset({"BadStatusLine", "ProtocolError"}),
         texts=(_TLS_ALERT,),
     ),
-    Trouble(
+    Failure(
         code=ErrorCode.TLS_FAILED,
-        means="{service} could not be reached ({operation}): the TLS handshake with {host} failed.",
-        remedy="Check the network, and whether a portal or a proxy stands between this machine and {host}, and run the "
-        "same command again.",
+        summary="{service} could not be reached ({operation}): the TLS handshake with {host} failed.",
+        remedy="Check the network, check for a portal or a proxy between this machine and {host}, and run the same "
+        "command again.",
         classes=(ssl.SSLError,),
         names=frozenset({"SSLError"}),
     ),
-    Trouble(
+    Failure(
         code=ErrorCode.CONNECTION_LOST,
-        means="The connection to {host} broke during {service}'s {operation}.",
+        summary="The connection to {host} broke during {service}'s {operation}.",
         remedy=_AGAIN,
         classes=(BaseException,),
     ),
@@ -203,21 +203,21 @@ TROUBLES: tuple[Trouble, ...] = (
 
 
 def network_error(error: BaseException, *, service: str, operation: str, url: str) -> AliyunImportError:
-    """Return our error for an exception of the network. `url` is the endpoint of the request."""
+    """Return the error for an exception of the network. `url` is the endpoint of the request."""
     chain = tuple(_chain(error))
     limits = (limit_error(one) for one in chain if not isinstance(one, BlockingIOError))
     if limit := next((one for one in limits if one), None):
         return limit
     parts = urlsplit(url)
     details = {"service": service, "operation": operation, "host": parts.hostname or url}
-    trouble = next(one for one in TROUBLES if one.is_in(chain, details["host"]))
-    return trouble.code.kind(
-        trouble.means.format_map(details),
-        code=trouble.code,
+    failure = next(one for one in FAILURES if one.is_in(chain, details["host"]))
+    return failure.code.kind(
+        failure.summary.format_map(details),
+        code=failure.code,
         cause=redact(f"{type(chain[-1]).__name__}: {chain[-1]}")[:300],
-        remedy=trouble.remedy.format_map({**details, "address": parts.netloc}),
+        remedy=failure.remedy.format_map({**details, "address": parts.netloc}),
         details=details,
-        resumable=issubclass(trouble.code.kind, TransientError),
+        resumable=issubclass(failure.code.kind, TransientError),
     )
 
 
@@ -234,11 +234,11 @@ def _chain(error: BaseException) -> Iterator[BaseException]:
 
 
 def foreign_answer(answer: Answer, *, service: str, operation: str, url: str) -> AliyunImportError:
-    """Return the error of an answer that neither a request id nor a code marks as the service's."""
+    """Return the error for an answer without the request id and the code of a service."""
     code = _code(answer)
     host = urlsplit(url).netloc or url
     values = {"service": service, "operation": operation, "host": host}
-    summary, remedy = (sentence.format_map(values) for sentence in _SENTENCES[code])
+    summary, remedy = (sentence.format_map(values) for sentence in _FOREIGN[code])
     shown = _text(answer.body)
     return code.kind(
         summary,
@@ -266,7 +266,7 @@ def _code(answer: Answer) -> ErrorCode:
 
 
 def _text(body: bytes) -> str:
-    """Return the beginning of what a page says, without its markup."""
+    """Return the beginning of a page's text, without markup."""
     text = unescape(_TAGS.sub(" ", body[:4000].decode("utf-8", "replace")))
     words = redact(" ".join(text.split()))
     return words if len(words) <= _MAX_TEXT else words[:_MAX_TEXT].rstrip() + "..."

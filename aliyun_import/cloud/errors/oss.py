@@ -1,7 +1,7 @@
 """Error codes of OSS.
 
-Codes: the "HTTP status code" pages of OSS's error responses and its pages on endpoints, custom domains and signatures.
-OSS answers some codes in several cases; the variants of their rows distinguish them.
+Sources: the pages of OSS on error responses, endpoints, custom domains and signatures. OSS uses some codes for several
+cases; their rows differ in `variant`.
 """
 
 from functools import partial
@@ -111,7 +111,7 @@ _BUCKET = (
         "The bucket {bucket} does not exist.",
         "Check --bucket, or leave it out to have one created.",
     ),
-    _row("BucketAlreadyExists", ErrorCode.BUCKET_TAKEN, "Another account has a bucket of the name {bucket}."),
+    _row("BucketAlreadyExists", ErrorCode.BUCKET_TAKEN, "Another account has a bucket with the name {bucket}."),
     _row("InvalidBucketName", ErrorCode.BUCKET_NAME_INVALID, "The bucket name {bucket} is invalid."),
     _row(
         "TooManyBuckets",
@@ -132,7 +132,7 @@ _BUCKET = (
 
 _OBJECT = (
     _row("NoSuchKey", ErrorCode.OBJECT_MISSING, "The object {key} does not exist in the bucket {bucket}."),
-    _row("FileAlreadyExists", ErrorCode.OBJECT_EXISTS, "The object {key} exists in the bucket {bucket} already."),
+    _row("FileAlreadyExists", ErrorCode.OBJECT_EXISTS, "The object {key} already exists in the bucket {bucket}."),
     _row(
         "FileImmutable",
         ErrorCode.OBJECT_IMMUTABLE,
@@ -151,7 +151,7 @@ _OBJECT = (
         "The object {key} is being restored from the archive.",
         "Wait until it is restored, then run the same command again.",
     ),
-    _row("PreconditionFailed", ErrorCode.OBJECT_CHANGED, "The object {key} changed since it was checked."),
+    _row("PreconditionFailed", ErrorCode.OBJECT_CHANGED, "The object {key} has changed since it was checked."),
     _row("InvalidRange", ErrorCode.OBJECT_CHANGED, "The object {key} is shorter than the requested range."),
 )
 
@@ -169,12 +169,12 @@ _UPLOAD = (
     _row("InlineDataTooLarge", ErrorCode.PART_SIZE, "The object {key} is larger than OSS accepts in one request."),
     _row("InvalidDigest", ErrorCode.PART_CORRUPTED),
     _row("InvalidCRC64", ErrorCode.PART_CORRUPTED),
-    _row("IncompleteBody", ErrorCode.CONNECTION_LOST, "OSS received only a part of the bytes."),
+    _row("IncompleteBody", ErrorCode.CONNECTION_LOST, "OSS received only some of the bytes."),
 )
 
 _REQUEST = (
     _row("InvalidArgument", ErrorCode.REQUEST_INVALID, "OSS rejects an argument of {operation}."),
-    _row("MissingArgument", ErrorCode.REQUEST_INVALID, "OSS misses an argument of {operation}."),
+    _row("MissingArgument", ErrorCode.REQUEST_INVALID, "An argument of {operation} is missing."),
     _row("MalformedXML", ErrorCode.REQUEST_INVALID, "OSS can't parse the document of {operation}."),
     _row("MissingContentLength", ErrorCode.REQUEST_INVALID, "A proxy removed the length of the body.", _HOST),
     _row("MethodNotAllowed", ErrorCode.NOT_SUPPORTED, "This store does not support {operation}.", _HOST),

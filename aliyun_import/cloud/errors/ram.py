@@ -1,6 +1,6 @@
-"""Error codes of RAM, and those that all RPC services share.
+"""Error codes of RAM, and codes that all RPC services share.
 
-Codes: "Error messages" of RAM, "Common error codes" of ECS, whose gateway is the same.
+Sources: "Error messages" of RAM; "Common error codes" of ECS, whose gateway is the same.
 """
 
 from functools import partial
@@ -16,13 +16,13 @@ _common = partial(ErrorMapping, services=("ECS", "RAM", "STS", "VPC"))
 RAM_ROWS: tuple[ErrorMapping, ...] = (
     _ram("EntityNotExist.Role", ErrorCode.ROLE_MISSING, "The role {role} does not exist."),
     _ram("EntityNotExist.Policy", ErrorCode.POLICY_MISSING, "The policy {policy} does not exist."),
-    _ram("EntityAlreadyExists.Role", ErrorCode.ROLE_EXISTS, "The role {role} exists already."),
+    _ram("EntityAlreadyExists.Role", ErrorCode.ROLE_EXISTS, "The role {role} already exists."),
     _ram(
         "EntityAlreadyExists.Role.Policy",
         ErrorCode.POLICY_ATTACHED,
-        "The policy {policy} is attached to the role {role} already.",
+        "The policy {policy} is already attached to the role {role}.",
     ),
-    _ram("EntityAlreadyExists.Policy", ErrorCode.POLICY_EXISTS, "The policy {policy} exists already."),
+    _ram("EntityAlreadyExists.Policy", ErrorCode.POLICY_EXISTS, "The policy {policy} already exists."),
     _ram(
         "EntityNotExist.Role.Policy",
         ErrorCode.POLICY_NOT_ATTACHED,
@@ -83,8 +83,8 @@ COMMON_ROWS: tuple[ErrorMapping, ...] = (
         "The clock of this machine is {skew} the clock of {service}; the maximum is 15 minutes.",
     ),
     _common("SignatureNonceUsed", ErrorCode.REQUEST_REPEATED),
-    _common("IncompleteSignature", ErrorCode.REQUEST_INVALID, "{service} misses a part of the signature."),
-    _common("MissingParameter", ErrorCode.REQUEST_INVALID, "{service} misses a parameter of {operation}."),
+    _common("IncompleteSignature", ErrorCode.REQUEST_INVALID, "The signature of {operation} is incomplete."),
+    _common("MissingParameter", ErrorCode.REQUEST_INVALID, "A parameter of {operation} is missing."),
     _common("UnsupportedOperation", ErrorCode.NOT_SUPPORTED, "{service} does not support {operation}."),
     _common("UnsupportedHTTPMethod", ErrorCode.NOT_SUPPORTED, "{service} does not support the HTTP method."),
     _common(
@@ -93,7 +93,7 @@ COMMON_ROWS: tuple[ErrorMapping, ...] = (
         "{service} limits the rate of requests.",
         "Wait a minute and run the same command again; it resumes where it stopped.",
     ),
-    # The same client token is in use by a call that is still running.
+    # A call with the same client token is still running.
     _common("IdempotentProcessing", ErrorCode.SERVICE_UNWELL, "{service} still processes an earlier {operation}."),
     _common(
         "InternalError ServiceUnavailable",

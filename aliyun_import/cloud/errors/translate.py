@@ -1,7 +1,7 @@
-"""Translation of every unsuccessful answer of the services into an error of this package.
+"""Translation of unsuccessful answers of the services into errors of this package.
 
-There is one table, made of the rows of the modules beside this one; docs/errors.md lists it. A code without a row is
-mapped by a rule for its family, then by its HTTP status, and keeps its code, message and request id.
+`TABLE` has the rows of the other modules of this folder; docs/errors.md lists it. A code without a row is mapped by
+its prefix, then by the HTTP status. Every error keeps the service's code, message and request id.
 """
 
 from collections.abc import Mapping
@@ -28,13 +28,12 @@ _BY_CODE: Mapping[tuple[str, str, str], ErrorMapping] = {
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Answer:
-    """An unsuccessful answer: its service, the operation, and the service's code and message.
+    """Unsuccessful answer of a service.
 
-    `operands` are the values that summaries and remedies name: bucket, key, region, name, role, policy, task, image,
-    vswitch, group.
-    `skew` is the difference between this machine's clock and the service's ("20 min 3 s ahead of"), where it is large.
-    `variant` distinguishes what a service reports with one code. `code` is empty where the answer has none, as those
-    to HEAD and those of gateways.
+    code: the service's code; empty if the answer has none, such as an answer to HEAD or from a gateway.
+    variant: see ErrorMapping.
+    operands: values for summaries and remedies: bucket, key, region, name, role, policy, task, image, vswitch, group.
+    skew: the difference between this machine's clock and the service's, such as "20 min 3 s ahead of", if large.
     """
 
     service: str
@@ -50,7 +49,7 @@ class Answer:
 
 
 def translate(answer: Answer) -> AliyunImportError:
-    """Return the error for an answer, with the service's code, message and request id, and without secrets."""
+    """Return the error for an answer, without secrets."""
     row = _BY_CODE.get((answer.service, answer.code, answer.variant)) or _family(answer.code) or _by_status(answer)
     message = redact(answer.message).strip()
     action = " and ".join(permissions_of(answer.operation))
@@ -70,13 +69,13 @@ def translate(answer: Answer) -> AliyunImportError:
 
 
 def is_expired(code: str) -> bool:
-    """Return whether a service's code means that the security token has expired, so that a new one may help."""
+    """Return whether a service's code means that the security token has expired."""
     return code in ("SecurityTokenExpired", "InvalidSecurityToken.Expired")
 
 
 _LACK = "These credentials lack the permission for {operation}."
 _GRANT = "Ask an administrator to grant the permission {action}; `{policy_command}` prints a policy with it."
-# The documents list some codes of a family only.
+# The documentation lists only some codes of each of these prefixes.
 _FAMILIES: tuple[tuple[tuple[str, ...], ErrorMapping], ...] = (
     (("Throttling",), ErrorMapping("", ErrorCode.THROTTLED, "{service} limits the rate of requests.")),
     (("InternalError", "ServiceUnavailable", "UnknownError"), ErrorMapping("", ErrorCode.SERVICE_UNWELL)),
@@ -100,7 +99,7 @@ def _by_status(answer: Answer) -> ErrorMapping:
     refused = "{service} refuses {operation}."
     if answer.status >= 500 or answer.status in (408, 429):
         return ErrorMapping("", ErrorCode.SERVICE_UNWELL, "{service} is unavailable or has an internal error.")
-    # ECS uses 403 for much that has nothing to do with permissions: sizes, quotas, states.
+    # ECS also answers 403 for wrong sizes, quotas and states.
     if answer.status in (401, 403) and answer.service != "ECS":
         return ErrorMapping(
             "", ErrorCode.ACCESS_DENIED, refused, "Ask an administrator to grant the permission {action}."
