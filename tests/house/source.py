@@ -1,6 +1,8 @@
-"""Syntax trees of the package, parsed and walked once in a process."""
+"""What the modules of the package consist of. No tree is kept: garbage collections would go through its many nodes."""
 
 import ast
+from collections.abc import Iterator
+from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
@@ -8,13 +10,56 @@ PACKAGE = Path(__file__).resolve().parents[2] / "aliyun_import"
 FILES = tuple(sorted(PACKAGE.rglob("*.py")))
 
 
-@cache
-def tree_of(path: Path) -> ast.Module:
-    """Return the tree of a module."""
-    return ast.parse(path.read_text())
+@dataclass(frozen=True)
+class Outline:
+    """A module without its expressions. `imports` has a name that is imported from a module as `module.name`."""
+
+    docstring: str | None
+    statements: int
+    imports: frozenset[str]
+    functions: tuple[tuple[str, int], ...]
+    """Each function with its lines, the docstring not counted."""
 
 
 @cache
-def nodes_of(path: Path) -> tuple[ast.AST, ...]:
-    """Return all nodes of a module, parents first."""
-    return tuple(ast.walk(tree_of(path)))
+def outline_of(path: Path) -> Outline:
+    """Return the outline of a module."""
+    tree = ast.parse(path.read_text())
+    statements = tuple(_statements(tree))
+    return Outline(
+        docstring=ast.get_docstring(tree),
+        statements=len(tree.body),
+        imports=frozenset(name for one in statements for name in _imported(one)),
+        functions=tuple((one.name, _lines(one)) for one in statements if isinstance(one, ast.FunctionDef)),
+    )
+
+
+def nodes_of(path: Path) -> Iterator[ast.AST]:
+    """Yield all nodes of a module, parents first."""
+    return ast.walk(ast.parse(path.read_text()))
+
+
+def _statements(node: ast.AST) -> Iterator[ast.stmt]:
+    """Yield the statements below a node, without imports for types alone: they are not carried out."""
+    for block in ("body", "orelse", "handlers", "cases", "finalbody"):
+        inner = getattr(node, block, ())
+        if block == "body" and isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING":
+            continue
+        for one in inner if isinstance(inner, list) else ():
+            if isinstance(one, ast.stmt):
+                yield one
+            yield from _statements(one)
+
+
+def _imported(statement: ast.stmt) -> Iterator[str]:
+    if isinstance(statement, ast.Import):
+        yield from (alias.name for alias in statement.names)
+    elif isinstance(statement, ast.ImportFrom):
+        assert statement.level == 0, "relative imports hide which layer is used"
+        yield from (f"{statement.module}.{alias.name}" for alias in statement.names)
+
+
+def _lines(function: ast.FunctionDef) -> int:
+    docstring = function.body[0] if ast.get_docstring(function) else None
+    doc_lines = (docstring.end_lineno or 0) - docstring.lineno + 1 if docstring else 0
+    return (function.end_lineno or 0) - function.lineno + 1 - doc_lines

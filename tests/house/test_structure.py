@@ -1,13 +1,12 @@
 """Structure of the package: layers, sizes, siblings."""
 
-import ast
 import re
 from collections import Counter
 from collections.abc import Iterator
 from graphlib import TopologicalSorter
 from pathlib import Path
 
-from tests.house.source import FILES, PACKAGE, nodes_of, tree_of
+from tests.house.source import FILES, PACKAGE, outline_of
 
 # Package or module -> what it may import of this package, besides itself. docs/architecture.md draws the same.
 BOTTOM = {"error_codes", "errors", "limits", "model", "redact", "sizes", "system_limits"}
@@ -62,22 +61,8 @@ def _name(path: Path) -> str:
 
 def _imports(path: Path) -> Iterator[str]:
     """Yield the modules that a module imports, a name imported from a package as that module."""
-    skipped = {
-        child
-        for node in nodes_of(path)
-        if isinstance(node, ast.If) and isinstance(node.test, ast.Name) and node.test.id == "TYPE_CHECKING"
-        for child in node.body
-    }
-    for node in nodes_of(path):
-        if node in skipped:  # types alone: nothing is imported when the program runs
-            continue
-        if isinstance(node, ast.Import):
-            yield from (alias.name for alias in node.names)
-        elif isinstance(node, ast.ImportFrom):
-            assert node.level == 0, "relative imports hide which layer is used"
-            for alias in node.names:
-                full = f"{node.module}.{alias.name}"
-                yield full if full in MODULES else node.module or ""
+    for name in outline_of(path).imports:
+        yield name if name in MODULES or name.rpartition(".")[0] not in MODULES else name.rpartition(".")[0]
 
 
 MODULES = {_name(path) for path in FILES}
@@ -105,7 +90,7 @@ def test_no_import_cycle() -> None:
 def test_inner_init_files_hold_a_docstring_only() -> None:
     """Re-exports make import cycles; one imports the leaf."""
     inner = [path for path in FILES if path.name == "__init__.py" and path.parent != PACKAGE]
-    assert [path for path in inner if len(tree_of(path).body) != 1] == []
+    assert [path for path in inner if outline_of(path).statements != 1] == []
 
 
 def test_one_module_of_the_command_line_knows_the_sandbox() -> None:
@@ -120,20 +105,18 @@ def test_one_module_of_the_command_line_knows_the_sandbox() -> None:
 
 def test_every_module_is_short_and_documented() -> None:
     """A module has a docstring and at most 400 lines."""
-    assert [path for path in FILES if not ast.get_docstring(tree_of(path))] == []
+    assert [path for path in FILES if not outline_of(path).docstring] == []
     assert [path for path in FILES if path.read_text().count("\n") > MAX_MODULE_LINES] == []
 
 
 def test_every_function_fits_a_screen() -> None:
     """At most 60 lines a function, its docstring not counted."""
-    long = []
-    for path in FILES:
-        for node in nodes_of(path):
-            if isinstance(node, ast.FunctionDef):
-                docstring = node.body[0] if ast.get_docstring(node) else None
-                doc_lines = (docstring.end_lineno or 0) - docstring.lineno + 1 if docstring else 0
-                if (node.end_lineno or 0) - node.lineno + 1 - doc_lines > MAX_FUNCTION_LINES:
-                    long.append(f"{path.relative_to(PACKAGE)}:{node.name}")
+    long = [
+        f"{path.relative_to(PACKAGE)}:{name}"
+        for path in FILES
+        for name, lines in outline_of(path).functions
+        if lines > MAX_FUNCTION_LINES
+    ]
     assert not long
 
 
