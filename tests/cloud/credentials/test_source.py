@@ -205,11 +205,36 @@ def test_the_region_of_a_profile(tmp_path: Path) -> None:
     assert region_of_profile("none", environment=OFF, home=tmp_path) is None
 
 
-def _in_a_process(script: str, tmp_path: Path, **environment: str) -> str:
-    """Run a script in a fresh interpreter: the vendor's library reads the environment when it is imported."""
+@pytest.fixture(scope="module")
+def said(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
+    """Run a fresh interpreter, as the vendor's library reads the environment when it is imported; return its lines."""
+    home = tmp_path_factory.mktemp("home")
+    program = home / "keys"
+    answer = {"mode": "AK", "access_key_id": "outside-id", "access_key_secret": "outside-secret"}
+    program.write_text(f"#!/bin/sh\necho '{json.dumps(answer)}'\n")
+    program.chmod(0o755)
+    configure(
+        home,
+        profile(),
+        {"name": "outside", "mode": "External", "process_command": str(program)},
+        {"name": "broken", "mode": "External", "process_command": "/nonexistent/keys"},
+    )
+    script = """
+        import sys
+        from aliyun_import.cloud.credentials.source import load_credentials
+        from aliyun_import.errors import AccessError
+        load_credentials().get(), load_credentials(profile="default").get()
+        print("alibabacloud_credentials" in sys.modules)
+        source = load_credentials(profile="outside")
+        print(source.get().key_id, source.describe())
+        try:
+            load_credentials(profile="broken").get()
+        except AccessError as error:
+            print(error.code, error.summary)
+    """
     done = subprocess.run(
         [sys.executable, "-c", textwrap.dedent(script)],
-        env=OFF | {"PATH": os.defpath, "HOME": str(tmp_path)} | environment,
+        env=OFF | {"PATH": os.defpath, "HOME": str(home)},
         capture_output=True,
         text=True,
         timeout=60,
@@ -217,52 +242,25 @@ def _in_a_process(script: str, tmp_path: Path, **environment: str) -> str:
     )
     assert done.returncode == 0, done.stderr
     assert done.stderr == ""
-    return done.stdout.strip()
+    return done.stdout.splitlines()
 
 
-def test_plain_keys_cost_no_import_of_the_vendors_library(tmp_path: Path) -> None:
+def test_plain_keys_cost_no_import_of_the_vendors_library(said: list[str]) -> None:
     """The library takes a second to import; keys of the environment and of a plain profile do without it."""
-    configure(tmp_path, profile())
-    script = """
-        import sys
-        from aliyun_import.cloud.credentials.source import load_credentials
-        load_credentials().get(), load_credentials(profile="default").get()
-        print("alibabacloud_credentials" in sys.modules)
-    """
-    assert _in_a_process(script, tmp_path) == "False"
+    assert said[0] == "False"
 
 
-def test_an_external_program_gives_keys_through_the_vendors_library(tmp_path: Path) -> None:
+def test_an_external_program_gives_keys_through_the_vendors_library(said: list[str]) -> None:
     """A profile of the mode External is read by the vendor's library, which prints nothing."""
-    program = tmp_path / "keys"
-    answer = {"mode": "AK", "access_key_id": "outside-id", "access_key_secret": "outside-secret"}
-    program.write_text(f"#!/bin/sh\necho '{json.dumps(answer)}'\n")
-    program.chmod(0o755)
-    configure(tmp_path, {"name": "default", "mode": "External", "process_command": str(program)})
-    script = """
-        from aliyun_import.cloud.credentials.source import load_credentials
-        source = load_credentials()
-        print(source.get().key_id, source.describe())
-    """
-    said = _in_a_process(script, tmp_path)
-    assert said.startswith("outside-id")
-    assert "External" in said
+    assert said[1].startswith("outside-id")
+    assert "External" in said[1]
 
 
-def test_keys_that_cannot_be_fetched(tmp_path: Path) -> None:
+def test_keys_that_cannot_be_fetched(said: list[str]) -> None:
     """A failure of the vendor's library names the profile, and is one of our errors."""
-    configure(tmp_path, {"name": "default", "mode": "External", "process_command": "/nonexistent/keys"})
-    script = """
-        from aliyun_import.cloud.credentials.source import load_credentials
-        from aliyun_import.errors import AccessError
-        try:
-            load_credentials().get()
-        except AccessError as error:
-            print(error.code, error.summary)
-    """
-    said = _in_a_process(script, tmp_path)
-    assert said.startswith("credentials-failed")
-    assert "profile default" in said
+    assert said[2].startswith("credentials-failed")
+    assert "profile broken" in said[2]
+    assert len(said) == 3
 
 
 def test_keys_from_a_uri_come_last_and_are_fetched_anew(tmp_path: Path) -> None:
@@ -275,12 +273,8 @@ def test_keys_from_a_uri_come_last_and_are_fetched_anew(tmp_path: Path) -> None:
         body = json.dumps({"Code": "Success", "Expiration": "2099-01-01T00:00:00Z", **keys}).encode()
         connection.sendall(b"HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: %d\r\n\r\n%s" % (len(body), body))
 
-    script = """
-        from aliyun_import.cloud.credentials.source import load_credentials
-        source = load_credentials()
-        stale = source.get()
-        print(stale.token, source.get().token, source.renew(stale).token)
-    """
     with reach.server(handle) as port:
-        address = f"http://127.0.0.1:{port}/keys"
-        assert _in_a_process(script, tmp_path, ALIBABA_CLOUD_CREDENTIALS_URI=address) == "first first second"
+        environment = OFF | {"ALIBABA_CLOUD_CREDENTIALS_URI": f"http://127.0.0.1:{port}/keys"}
+        source = load_credentials(environment=environment, home=tmp_path)
+        stale = source.get()
+        assert (stale.token, source.get().token, source.renew(stale).token) == ("first", "first", "second")
