@@ -7,7 +7,6 @@ import json
 import re
 import socket
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager
 
 import pytest
 
@@ -28,6 +27,7 @@ from tests.rows import each_row
 from tests.steered import SteeredClock
 
 PAGE = b"<!DOCTYPE html><html><head><title>Blocked</title></head><body>Blocked by \x1b[31mpolicy {host}</body></html>"
+CODES = frozenset(ErrorCode)
 PLACEHOLDER = re.compile(r"\{\w*\}|\b(?:MESSAGE|ACTION|None)\b|NotTheService|  |\(\)")
 
 
@@ -109,14 +109,48 @@ ODD: dict[str, tuple[bytes, set[Exit]]] = {
 }  # fmt: skip
 
 
-def _operations(port: int) -> Iterator[tuple[str, Callable[[], object]]]:
-    """Yield every operation of every service at a port, with the name of the test."""
-    places = resolve_endpoints("cn-hangzhou", endpoint_url=f"http://127.0.0.1:{port}")
-    keys = reach.any_credentials()
-    oss = OssStore(reach.BUCKET, endpoints=places, credentials=keys, timeouts=reach.QUICK)
-    ecs = EcsImages(endpoints=places, credentials=keys, timeouts=reach.QUICK)
-    ram = RamRoles(endpoints=places, credentials=keys, timeouts=reach.QUICK)
-    sts = StsIdentity(endpoints=places, credentials=keys, timeouts=reach.QUICK)
+class Something:
+    """What answers in the place of all services: every request in the same way, until that is changed."""
+
+    def __init__(self) -> None:
+        self._rpc = self._oss = b""
+
+    def answers(self, rpc: bytes, oss: bytes | None = None) -> None:
+        """Answer every request so from now on, those to OSS in another way if `oss` is passed."""
+        self._rpc, self._oss = rpc, rpc if oss is None else oss
+
+    def handle(self, connection: socket.socket) -> None:
+        """Answer one request, and close the connection."""
+        is_rpc = b"Action=" in reach.read_head(connection)
+        connection.sendall(self._rpc if is_rpc else self._oss)
+        connection.shutdown(socket.SHUT_WR)
+
+
+@pytest.fixture(scope="module")
+def something() -> Something:
+    """Return what answers in the place of all services."""
+    return Something()
+
+
+@pytest.fixture(scope="module")
+def services(something: Something) -> Iterator[Services]:
+    """Yield services that something else answers for."""
+    with reach.server(something.handle) as port:
+        places = resolve_endpoints("cn-hangzhou", endpoint_url=f"http://127.0.0.1:{port}")
+        keys = reach.any_credentials()
+        oss = OssStore(reach.BUCKET, endpoints=places, credentials=keys, timeouts=reach.QUICK)
+        yield Services(
+            identity=StsIdentity(endpoints=places, credentials=keys, timeouts=reach.QUICK),
+            store=lambda _: oss,
+            roles=RamRoles(endpoints=places, credentials=keys, timeouts=reach.QUICK),
+            images=EcsImages(endpoints=places, credentials=keys, timeouts=reach.QUICK),
+            instances=EcsInstances(endpoints=places, credentials=keys),
+        )
+
+
+def _operations(services: Services) -> Iterator[tuple[str, Callable[[], object]]]:
+    """Yield every operation of every service, with its name."""
+    oss, ecs, ram, sts = services.store(reach.BUCKET), services.images, services.roles, services.identity
     part = RemotePart(number=1, size_bytes=1, etag="E", crc64=None)
     policy = Policy(name="p", type="Custom")
     yield "whoami", sts.whoami
@@ -156,17 +190,6 @@ def _operations(port: int) -> Iterator[tuple[str, Callable[[], object]]]:
     yield "regions", ecs.regions
 
 
-def serving(odd: bytes) -> AbstractContextManager[int]:
-    """Answer every request in the same way."""
-
-    def handle(connection: socket.socket) -> None:
-        reach.read_head(connection)
-        connection.sendall(odd)
-        connection.shutdown(socket.SHUT_WR)
-
-    return reach.server(handle)
-
-
 def failure_of(call: Callable[[], object]) -> AliyunImportError | None:
     """Return the error of a call, None for a success."""
     try:
@@ -179,7 +202,7 @@ def failure_of(call: Callable[[], object]) -> AliyunImportError | None:
 def assert_told(error: AliyunImportError) -> None:
     """Assert that an error has a code, a remedy, sentences without placeholders, and can be written as JSON."""
     assert error.exit_code is not Exit.BUG
-    assert error.code in set(ErrorCode)
+    assert error.code in CODES
     assert error.remedy
     assert error.cause
     for sentence in (error.summary, error.remedy):
@@ -189,75 +212,63 @@ def assert_told(error: AliyunImportError) -> None:
 
 
 @each_row("name", ODD)
-def test_an_odd_answer_to_any_operation_is_told(name: str) -> None:
+def test_an_odd_answer_to_any_operation_is_told(name: str, something: Something, services: Services) -> None:
     """The exit code is one of those that fit, the sentences are whole, and no success is made of a page."""
     odd, exits = ODD[name]
-    with serving(odd) as port:
-        for operation, call in _operations(port):
-            error = failure_of(call)
-            if error is not None:
-                assert_told(error)
-            assert (error.exit_code if error else Exit.DONE) in exits, (operation, error, error and error.cause)
+    something.answers(odd)
+    for operation, call in _operations(services):
+        error = failure_of(call)
+        if error is not None:
+            assert_told(error)
+        assert (error.exit_code if error else Exit.DONE) in exits, (operation, error, error and error.cause)
 
 
 # What passes if the same command is run again: status, and the service's code.
 BUSY = [(429, "Throttling"), (429, "Unheard"), (429, ""), (408, ""), (500, ""), (502, ""), (503, ""), (504, "")]
 
 
-@contextmanager
-def busy(status: int, code: str) -> Iterator[int]:
+def answer_busy(something: Something, status: int, code: str) -> None:
     """Answer every request with an error in the form of its service, without a code if `code` is empty."""
     named = f"<Code>{code}</Code>" if code else ""
     xml = XML + f"<Error>{named}<Message>m</Message><RequestId>R-1</RequestId></Error>".encode()
     document = {"Code": code, "Message": "m", "RequestId": "R-1"} if code else {"RequestId": "R-1"}
-
-    def handle(connection: socket.socket) -> None:
-        is_rpc = b"Action=" in reach.read_head(connection)
-        connection.sendall(answer(status, json.dumps(document).encode() if is_rpc else xml, OSS_ID, RPC_ID))
-        connection.shutdown(socket.SHUT_WR)
-
-    with reach.server(handle) as port:
-        yield port
+    rpc = answer(status, json.dumps(document).encode(), OSS_ID, RPC_ID)
+    something.answers(rpc, oss=answer(status, xml, OSS_ID, RPC_ID))
 
 
 @each_row(("status", "code"), BUSY)
-def test_a_service_that_is_busy_is_exit_code_6(status: int, code: str) -> None:
+def test_a_service_that_is_busy_is_exit_code_6(
+    status: int, code: str, something: Something, services: Services
+) -> None:
     """HTTP 429, and 5xx without a code, are transient at each operation of each service."""
-    with busy(status, code) as port:
-        for operation, call in _operations(port):
-            error = failure_of(call)
-            assert error is not None, operation
-            assert_told(error)
-            assert error.exit_code is Exit.TRANSIENT, (operation, error, error.cause)
+    answer_busy(something, status, code)
+    for operation, call in _operations(services):
+        error = failure_of(call)
+        assert error is not None, operation
+        assert_told(error)
+        assert error.exit_code is Exit.TRANSIENT, (operation, error, error.cause)
 
 
-def test_a_token_that_is_in_work_is_exit_code_6() -> None:
+def test_a_token_that_is_in_work_is_exit_code_6(something: Something, services: Services) -> None:
     """IdempotentProcessing: a call with the same client token is not finished."""
-    with busy(400, "IdempotentProcessing") as port:
-        calls = dict(_operations(port))
-        for operation in ("import_image", "dry run", "delete_image", "role", "whoami"):
-            error = failure_of(calls[operation])
-            assert error is not None, operation
-            assert error.exit_code is Exit.TRANSIENT, (operation, error)
+    answer_busy(something, 400, "IdempotentProcessing")
+    calls = dict(_operations(services))
+    for operation in ("import_image", "dry run", "delete_image", "role", "whoami"):
+        error = failure_of(calls[operation])
+        assert error is not None, operation
+        assert error.exit_code is Exit.TRANSIENT, (operation, error)
 
 
 @each_row("name", ODD)
-def test_an_odd_answer_at_first_contact_is_told_within_seconds(name: str) -> None:
+def test_an_odd_answer_at_first_contact_is_told_within_seconds(
+    name: str, something: Something, services: Services
+) -> None:
     """Nothing is in progress that a long wait could save."""
     odd, exits = ODD[name]
     clock = SteeredClock()
-    with serving(odd) as port:
-        places = resolve_endpoints("cn-hangzhou", endpoint_url=f"http://127.0.0.1:{port}")
-        keys = reach.any_credentials()
-        services = Services(
-            identity=StsIdentity(endpoints=places, credentials=keys, timeouts=reach.QUICK),
-            store=lambda bucket: OssStore(bucket, endpoints=places, credentials=keys, timeouts=reach.QUICK),
-            roles=RamRoles(endpoints=places, credentials=keys),
-            images=EcsImages(endpoints=places, credentials=keys),
-            instances=EcsInstances(endpoints=places, credentials=keys),
-        )
-        with pytest.raises(AliyunImportError) as caught:
-            add_retries(services, Context(clock=clock)).identity.whoami()
+    something.answers(odd)
+    with pytest.raises(AliyunImportError) as caught:
+        add_retries(services, Context(clock=clock)).identity.whoami()
     assert caught.value.exit_code in exits
     is_of_the_service = name.startswith("service, 5")
     assert sum(clock.slept) <= (130 if is_of_the_service else 10)
