@@ -2,20 +2,25 @@
 
 import functools
 import inspect
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import pytest
 
 
-def each_row(names: str | tuple[str, ...], rows: Iterable[Any]) -> Callable[[Callable[..., None]], Callable[..., None]]:
+def each_row(
+    names: str | tuple[str, ...], rows: Iterable[Any], *, ids: Sequence[str] = ()
+) -> Callable[[Callable[..., None]], Callable[..., None]]:
     """Call a test once with each row of a table, under the names of its parameters, and raise all failures together.
 
     `pytest.mark.parametrize` makes an item of each row, which costs 3 ms of processor time where xdist runs it; a row
-    costs nothing. All rows share the fixtures of the test: a row that changes one belongs to parametrize.
+    costs nothing. All rows share the fixtures of the test: a row that changes one belongs to parametrize. `ids` name
+    the rows whose values are no name, as pytest.param does.
     """
-    table = [(row,) if isinstance(names, str) else tuple(row) for row in rows]
     columns = (names,) if isinstance(names, str) else names
+    table = [_row(row, len(columns)) for row in rows]
+    if ids:
+        table = [(name, values) for name, (_, values) in zip(ids, table, strict=True)]
     if not table:
         raise ValueError("a table with no rows tests nothing")
 
@@ -23,11 +28,11 @@ def each_row(names: str | tuple[str, ...], rows: Iterable[Any]) -> Callable[[Cal
         @functools.wraps(test)
         def all_rows(**fixtures: Any) -> None:
             wrong = []
-            for row in table:
+            for name, row in table:
                 try:
                     test(**dict(zip(columns, row, strict=True)), **fixtures)
-                except (Exception, pytest.fail.Exception) as error:  # noqa: BLE001 - raised below with the others
-                    error.add_note("in the row " + ", ".join(f"{value!r:.300}" for value in row))
+                except (Exception, pytest.fail.Exception, pytest.skip.Exception) as error:  # noqa: BLE001 - raised below with the others
+                    error.add_note(f"in the row {name}")
                     wrong.append(error)
             if wrong:
                 raise BaseExceptionGroup(f"wrong in {len(wrong)} of {len(table)} rows", wrong)
@@ -38,3 +43,15 @@ def each_row(names: str | tuple[str, ...], rows: Iterable[Any]) -> Callable[[Cal
         return all_rows
 
     return over_rows
+
+
+def _row(row: Any, count: int) -> tuple[str, tuple[Any, ...]]:
+    """Return the name of a row, and its values."""
+    name = None
+    if isinstance(row, type(pytest.param())):
+        if row.marks:
+            raise ValueError("a row has no marks of its own")
+        name, values = row.id, tuple(row.values)
+    else:
+        values = (row,) if count == 1 else tuple(row)
+    return str(name or ", ".join(f"{value!r:.300}" for value in values)), values

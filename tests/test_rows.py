@@ -26,6 +26,25 @@ def test_every_wrong_row_is_named() -> None:
         no_number()
 
 
+def test_a_row_may_have_a_name() -> None:
+    """Where its values are no name; a row that skips does not skip the others."""
+
+    @each_row("number", [1, pytest.param(2, id="two"), 3])
+    def one(number: int) -> None:
+        if number == 3:
+            pytest.skip("three")
+        assert number == 1
+
+    @each_row("number", [1, 2], ids=["one", "two"])
+    def two(number: int) -> None:
+        assert number == 2
+
+    for table, names in ((one, ["two", "3"]), (two, ["one"])):
+        with pytest.raises(BaseExceptionGroup) as caught:
+            table()
+        assert [error.__notes__ for error in caught.value.exceptions] == [[f"in the row {name}"] for name in names]
+
+
 def test_a_table_without_rows_is_refused() -> None:
     """Its test could not fail."""
     with pytest.raises(ValueError, match="no rows"):

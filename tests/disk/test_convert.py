@@ -17,6 +17,7 @@ from aliyun_import.model.finding import Severity
 from aliyun_import.model.request import DiskFormat
 from tests.disk import build
 from tests.disk.build import MIB
+from tests.rows import each_row
 
 DISK = bytes(build.bios_disk())
 
@@ -73,7 +74,7 @@ def test_what_was_packed_is_sent_as_the_report_told(
         assert inspect_disk(ready).format is format_
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("packed", "code"),
     [
         (gzip.compress(DISK), "container-compressed"),

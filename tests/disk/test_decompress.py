@@ -14,6 +14,7 @@ from aliyun_import.disk.containers.compressed import unpacked_file
 from aliyun_import.disk.containers.registry import format_named
 from aliyun_import.disk.decompress import STEP_BYTES
 from aliyun_import.disk.reader import Bad, Unsupported
+from tests.rows import each_row
 
 if sys.version_info >= (3, 14):
     from compression import zstd
@@ -35,7 +36,7 @@ def _unpack(folder: Path, packed: bytes, container: str) -> bytes:
     return b"".join(unpacked_file(path, format_named(container)))
 
 
-@pytest.mark.parametrize("container", PACKERS)
+@each_row("container", PACKERS)
 def test_data_comes_out_as_it_went_in(tmp_path: Path, container: str) -> None:
     """One stream, and two in a row as parallel packers leave them."""
     pack = PACKERS[container]
@@ -43,7 +44,7 @@ def test_data_comes_out_as_it_went_in(tmp_path: Path, container: str) -> None:
     assert _unpack(tmp_path, pack(DATA[:10]) + pack(DATA[10:]), container) == DATA
 
 
-@pytest.mark.parametrize("container", PACKERS)
+@each_row("container", PACKERS)
 def test_zeros_come_in_pieces(tmp_path: Path, container: str) -> None:
     """A bomb is no larger in memory than a step."""
     path = tmp_path / "packed"
@@ -53,8 +54,8 @@ def test_zeros_come_in_pieces(tmp_path: Path, container: str) -> None:
     assert max(sizes) <= STEP_BYTES
 
 
-@pytest.mark.parametrize("container", PACKERS)
-@pytest.mark.parametrize("keep", [0.5, 0.999])
+@each_row("container", PACKERS)
+@each_row("keep", [0.5, 0.999])
 def test_data_that_was_cut_short_is_bad(tmp_path: Path, container: str, keep: float) -> None:
     """Half a disk is no disk."""
     packed = PACKERS[container](DATA)
@@ -62,7 +63,7 @@ def test_data_that_was_cut_short_is_bad(tmp_path: Path, container: str, keep: fl
         _unpack(tmp_path, packed[: int(len(packed) * keep)], container)
 
 
-@pytest.mark.parametrize("container", PACKERS)
+@each_row("container", PACKERS)
 def test_damaged_data_is_bad(tmp_path: Path, container: str) -> None:
     """The checksum of every one of them is looked at."""
     packed = bytearray(PACKERS[container](DATA))

@@ -4,8 +4,6 @@ import os
 from dataclasses import replace
 from pathlib import Path
 
-import pytest
-
 from aliyun_import.disk.disk import open_disk
 from aliyun_import.disk.fingerprint import (
     Fingerprint,
@@ -17,6 +15,7 @@ from aliyun_import.disk.fingerprint import (
     least,
     parse_mounts,
 )
+from tests.rows import each_row
 
 FILE = Fingerprint(size_bytes=1 << 30, mtime_ns=1, device=2, inode=3, sample="ab" * 32, ctime_ns=4)
 BLOCK = replace(FILE, ctime_ns=None, is_block=True)
@@ -79,7 +78,7 @@ def test_a_time_that_was_set_back_shows_in_the_ctime(tmp_path: Path) -> None:
         assert source.fingerprint().likeness(before) is Likeness.UNPROVEN
 
 
-@pytest.mark.parametrize(("device", "kept"), [("254:0", True), ("8:33", False), ("0:60", False), ("1:1", True)])
+@each_row(("device", "kept"), [("254:0", True), ("8:33", False), ("0:60", False), ("1:1", True)])
 def test_a_file_system_that_makes_the_ctime_up_is_known(device: str, kept: bool) -> None:
     """FAT, and what comes from a server."""
     assert keeps_ctime(device, parse_mounts(MOUNTS)) is kept

@@ -13,6 +13,7 @@ from aliyun_import.errors import DiskChanged, DiskError
 from aliyun_import.limits import GIB
 from aliyun_import.model.request import Architecture, DiskFormat
 from tests.disk import build
+from tests.rows import each_row
 
 DISK = bytes(build.uefi_disk())
 
@@ -33,7 +34,7 @@ def test_a_report_tells_the_disk_from_its_container_to_its_loaders(tmp_path: Pat
     assert (report.boot.bios, len(report.boot.uefi), report.architecture) == ((), 1, Architecture.X86_64)
 
 
-@pytest.mark.parametrize(
+@each_row(
     "image",
     [
         build.vhd_fixed(DISK),

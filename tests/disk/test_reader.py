@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from aliyun_import.disk.reader import MAX_READ_BYTES, Bad, BytesReader, FileReader, Window, read_exactly
+from tests.rows import each_row
 
 
 def test_a_file_reads_short_only_at_its_end(tmp_path: Path) -> None:
@@ -51,7 +52,7 @@ def test_a_window_may_reach_past_the_end_but_not_begin_there() -> None:
         Window(BytesReader(b"0123"), start=5, size=1)
 
 
-@pytest.mark.parametrize("offset", [3, 1 << 62, 1 << 64, 1 << 109])
+@each_row("offset", [3, 1 << 62, 1 << 64, 1 << 109])
 def test_behind_the_end_of_a_file_is_nothing(tmp_path: Path, offset: int) -> None:
     """However far: a damaged table multiplies to numbers that the system has no room for."""
     path = tmp_path / "disk"

@@ -13,6 +13,7 @@ import pytest
 from aliyun_import.disk.inspect import inspect_disk
 from tests.disk import build
 from tests.disk.tools import need, run
+from tests.rows import each_row
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells of each opening (inotify)")
 
@@ -65,7 +66,7 @@ def _sparse_vmdk(name: bytes) -> bytes:
     )
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("make", "code"),
     [
         pytest.param(_qcow2, "qcow2-backing-file", id="the backing file of a qcow2"),
@@ -82,7 +83,7 @@ def _sparse_vmdk(name: bytes) -> bytes:
 def test_what_a_header_names_is_not_opened(tmp_path: Path, make: Callable[[bytes], bytes], code: str) -> None:
     """Its name is told, and that is all."""
     secret, image = tmp_path / "private" / "secret", tmp_path / "disk.img"
-    secret.parent.mkdir()
+    secret.parent.mkdir(exist_ok=True)
     secret.write_bytes(bytes(4 << 20))
     image.write_bytes(make(os.fsencode(secret)))
     with _guarded(secret) as opened:

@@ -7,9 +7,10 @@ from tests.fuzz.checksums import repaired_gpt, repaired_vhd
 from tests.fuzz.mutate import Mutations, Repair
 from tests.fuzz.run import fuzz
 from tests.fuzz.targets import TARGETS
+from tests.rows import each_row
 
 
-@pytest.mark.parametrize("reader", sorted(TARGETS))
+@each_row("reader", sorted(TARGETS))
 def test_a_few_damaged_images_are_read_or_refused(reader: str) -> None:
     """Only our own errors, within 2 s and 256 MiB each."""
     assert fuzz(reader, runs=30) == []

@@ -21,6 +21,7 @@ from aliyun_import.sandbox.sample import (
     is_sample_disk,
     write_sample_disk,
 )
+from tests.rows import each_row
 
 GIB = 1 << 30
 
@@ -138,7 +139,7 @@ def test_the_disk_is_sparse_and_always_the_same(tmp_path: Path) -> None:
         assert one.read(2 << 20) == other.read(2 << 20)
 
 
-@pytest.mark.parametrize("size_bytes", [0, 1 << 20, GIB + 1, 3 << 40])
+@each_row("size_bytes", [0, 1 << 20, GIB + 1, 3 << 40])
 def test_sizes_that_no_mbr_disk_has_are_refused(tmp_path: Path, size_bytes: int) -> None:
     """Nothing is written then."""
     with pytest.raises(ValueError, match="2 MiB to 2 TiB"):

@@ -28,6 +28,7 @@ from aliyun_import.model.finding import Severity
 from aliyun_import.push.inspect_stage import summary
 from tests.disk import build
 from tests.disk.build import MIB
+from tests.rows import each_row
 
 if sys.version_info >= (3, 14):
     from compression import zstd
@@ -59,7 +60,7 @@ def packed_as(how: str) -> bytes:
     return PACKINGS[how][1]()
 
 
-@pytest.mark.parametrize("how", PACKINGS)
+@each_row("how", PACKINGS)
 def test_any_range_reads_as_it_was_packed(how: str) -> None:
     """From the beginning, over the seams, past the end."""
     container, packed = PACKINGS[how][0], packed_as(how)
@@ -83,7 +84,7 @@ def test_the_report_is_that_of_the_disk(tmp_path: Path, how: str) -> None:
     assert dataclasses.replace(report, **{name: getattr(wanted, name) for name in own}) == wanted
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("make", "why"),
     [
         (lambda: gzip.compress(DISK), "from its beginning"),
@@ -118,7 +119,7 @@ def test_frames_that_do_not_tell_their_size_need_one_too() -> None:
         open_blocks(BytesReader(packed), format_named("zstd"))
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("inner", "code"),
     [
         (b"only a text\n" * 1000, "not-a-disk"),
@@ -156,7 +157,7 @@ def _more_blocks(index: bytearray) -> None:
     index += bytes(-len(index) % 4)
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("container", "make", "error"),
     [
         ("xz", lambda: packed_as("blocks")[:-1000], Bad),
@@ -189,7 +190,7 @@ def test_a_file_that_was_cut_short_is_refused_with_its_place(tmp_path: Path) -> 
     assert problem.where.startswith("byte ")
 
 
-@pytest.mark.parametrize("how", ["blocks", "CRC32", "SHA-256", "frames"])
+@each_row("how", ["blocks", "CRC32", "SHA-256", "frames"])
 def test_no_byte_of_a_damaged_block_is_given(tmp_path: Path, how: str) -> None:
     """The error has its place in the file; the other blocks read on."""
     container, packed = PACKINGS[how][0], packed_as(how)

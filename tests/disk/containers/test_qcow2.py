@@ -8,6 +8,7 @@ from aliyun_import.disk.containers import qcow2
 from aliyun_import.disk.reader import Bad, BytesReader, Unsupported
 from tests.disk import build
 from tests.disk.build import MIB
+from tests.rows import each_row
 
 BITS = 12
 CLUSTER = 1 << BITS
@@ -25,8 +26,8 @@ def _reader(image: bytes | bytearray) -> qcow2.Qcow2Reader:
     return qcow2.Qcow2Reader(file, header, qcow2.read_l1(file, header))
 
 
-@pytest.mark.parametrize(("version", "compression"), [(2, ""), (2, "zlib"), (3, ""), (3, "zlib"), (3, "zstd")])
-@pytest.mark.parametrize("bits", [9, BITS, 16])
+@each_row(("version", "compression"), [(2, ""), (2, "zlib"), (3, ""), (3, "zlib"), (3, "zstd")])
+@each_row("bits", [9, BITS, 16])
 def test_a_disk_reads_back(version: int, compression: str, bits: int) -> None:
     """Both versions, every compression, small and usual clusters, whole and in odd pieces."""
     disk = _disk()
@@ -103,7 +104,7 @@ def test_extended_entries_have_a_bitmap_of_their_subclusters() -> None:
     assert read.count(b"x") == 2 * size
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("at", "value"),
     [
         (20, struct.pack(">I", 60)),

@@ -14,6 +14,7 @@ from aliyun_import.model.finding import Severity
 from aliyun_import.model.request import DiskFormat
 from tests.disk import build
 from tests.disk.build import MIB
+from tests.rows import each_row
 
 DISK = b"data" * 50_000 + bytes(MIB)
 
@@ -38,7 +39,7 @@ def test_a_sound_qcow2_has_no_problems_and_reads_back(compression: str) -> None:
     assert (opened.virtual_bytes, opened.disk.pread(0, MIB)) == (len(DISK), DISK[:MIB])
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("image", "code", "severity"),
     [
         (_with(8, ">QI", 600, 4), "qcow2-backing-file", Severity.BLOCKS),

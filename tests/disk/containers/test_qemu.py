@@ -3,13 +3,12 @@
 import struct
 from pathlib import Path
 
-import pytest
-
 from aliyun_import.disk.containers.interface import Source
 from aliyun_import.disk.containers.registry import format_named, open_container
 from aliyun_import.disk.reader import BytesReader
 from aliyun_import.limits import GIB
 from aliyun_import.model.request import DiskFormat
+from tests.rows import each_row
 
 
 def _head(at: int, form: str, value: int, *, magic: bytes = b"") -> bytes:
@@ -19,7 +18,7 @@ def _head(at: int, form: str, value: int, *, magic: bytes = b"") -> bytes:
     return bytes(head)
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("container", "head", "size"),
     [
         ("vmdk", _head(12, "<Q", 40 * GIB // 512, magic=b"KDMV"), 40 * GIB),

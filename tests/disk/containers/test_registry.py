@@ -19,6 +19,7 @@ from aliyun_import.model.finding import Severity
 from aliyun_import.model.request import DiskFormat
 from tests.disk import build
 from tests.disk.build import MIB
+from tests.rows import each_row
 
 DISK = bytes(build.bios_disk())
 
@@ -50,7 +51,7 @@ def _tar(data: bytes) -> bytes:
     return packed.getvalue()
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("data", "container"),
     [
         (DISK, "raw"),
@@ -78,7 +79,7 @@ def test_the_content_tells_what_it_is_whatever_the_name(tmp_path: Path, data: by
     assert _open(tmp_path, data).container.name == container
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("data", "code"),
     [
         (b"", "file-empty"),

@@ -8,6 +8,7 @@ from aliyun_import.disk.containers import vhd
 from aliyun_import.disk.reader import Bad, BytesReader, Unsupported
 from tests.disk import build
 from tests.disk.build import MIB
+from tests.rows import each_row
 
 BLOCK = 4096 * 16
 
@@ -45,7 +46,7 @@ def test_a_footer_is_read_with_its_checksum() -> None:
     assert not damaged.checksum_right
 
 
-@pytest.mark.parametrize("raw", [b"", bytes(512), b"conectix", b"x" + build.vhd_footer(MIB)])
+@each_row("raw", [b"", bytes(512), b"conectix", b"x" + build.vhd_footer(MIB)])
 def test_what_is_no_footer_is_none(raw: bytes) -> None:
     """Too short, or without the cookie."""
     assert vhd.parse_footer(raw) is None
@@ -76,7 +77,7 @@ def test_a_disk_larger_than_its_table_is_bad_there() -> None:
         reader.pread(3 * BLOCK, 1)
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("at", "value", "error"),
     [
         (512, b"cxsparsf", Bad),

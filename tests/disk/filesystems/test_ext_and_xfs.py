@@ -9,6 +9,7 @@ from aliyun_import.disk.filesystems.xfs import Xfs
 from aliyun_import.disk.reader import Bad, BytesReader, Missing, Recent, Unsupported, Window
 from tests.disk.fixtures import image
 from tests.disk.trees import ROOT_UUID, Link, corner_tree
+from tests.rows import each_row
 
 EXT = ("ext4", "ext4-1k", "ext4-inline", "ext4-meta-bg", "ext3", "ext2")
 XFS = ("xfs-v5", "xfs-v4", "xfs-1k", "xfs-2k-inodes")
@@ -20,13 +21,13 @@ def opened(name: str) -> FileSystem:
     return Ext(reader) if name in EXT else Xfs(reader)
 
 
-@pytest.mark.parametrize("name", EXT + XFS)
+@each_row("name", EXT + XFS)
 def test_every_file_directory_and_link_reads_back(name: str) -> None:
     """Contents, names and targets are what mkfs was given; nothing is missing and nothing is more."""
     _assert_same(Tree(opened(name)), corner_tree())
 
 
-@pytest.mark.parametrize("name", EXT + XFS)
+@each_row("name", EXT + XFS)
 def test_the_superblock_tells_what_it_is(name: str) -> None:
     """Kind, UUID, size and room are told, and the file system is clean."""
     facts = opened(name).facts
@@ -38,7 +39,7 @@ def test_the_superblock_tells_what_it_is(name: str) -> None:
     assert (facts.unclean, facts.errors) == ("", False)
 
 
-@pytest.mark.parametrize("name", ["ext4", "ext2", "xfs-v5", "xfs-1k"])
+@each_row("name", ["ext4", "ext2", "xfs-v5", "xfs-1k"])
 def test_any_range_of_a_file_reads_alone(name: str) -> None:
     """A range across blocks, beyond the end, and nothing at all."""
     files = opened(name)

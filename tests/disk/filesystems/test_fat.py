@@ -9,6 +9,7 @@ from aliyun_import.disk.filesystems.interface import Kind
 from aliyun_import.disk.filesystems.tree import Tree
 from aliyun_import.disk.reader import Bad, BytesReader, Missing
 from tests.disk import build
+from tests.rows import each_row
 
 FILES = {
     "EFI/BOOT/BOOTX64.EFI": bytes(range(256)) * 9,
@@ -59,7 +60,7 @@ def test_a_read_can_be_bounded() -> None:
         _read(raw, "A.BIN")
 
 
-@pytest.mark.parametrize("path", ["EFI/NONE", "EFI", "README.TXT/x", "none/x"])
+@each_row("path", ["EFI/NONE", "EFI", "README.TXT/x", "none/x"])
 def test_what_is_not_there_is_missing(path: str) -> None:
     """A wrong name, a directory read as a file and a file used as a directory are Missing."""
     with pytest.raises(Missing):
@@ -81,7 +82,7 @@ def test_a_chain_that_ends_early_is_bad() -> None:
         _read(raw, "A.BIN")
 
 
-@pytest.mark.parametrize(("at", "value"), [(11, b"\x01\x02"), (13, b"\0"), (13, b"\x03"), (16, b"\0"), (510, b"\0\0")])
+@each_row(("at", "value"), [(11, b"\x01\x02"), (13, b"\0"), (13, b"\x03"), (16, b"\0"), (510, b"\0\0")])
 def test_a_senseless_boot_sector_is_bad(at: int, value: bytes) -> None:
     """Sizes that no FAT has are refused before anything is computed from them."""
     raw = bytearray(build.fat(FILES))

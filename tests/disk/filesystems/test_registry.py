@@ -3,13 +3,12 @@
 import struct
 import uuid
 
-import pytest
-
 from aliyun_import.disk.containers.registry import is_text
 from aliyun_import.disk.filesystems.interface import Signature
 from aliyun_import.disk.filesystems.registry import probe_filesystem
 from aliyun_import.disk.reader import BytesReader
 from tests.disk import build
+from tests.rows import each_row
 
 RAW_UUID = uuid.UUID(build.ROOT_UUID).bytes
 
@@ -25,7 +24,7 @@ def _ext(compat: int, incompat: int, ro_compat: int) -> bytes:
     return _volume((1024 + 0x38, b"\x53\xef"), (1024 + 0x5C, struct.pack("<III", compat, incompat, ro_compat)))
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("volume", "expected"),
     [
         (build.ext4(), Signature("ext4", label="rootfs", uuid=build.ROOT_UUID)),
@@ -94,13 +93,13 @@ def test_a_signature_is_named_with_label_and_uuid(volume: bytes, expected: Signa
     assert probe_filesystem(BytesReader(volume)) == expected
 
 
-@pytest.mark.parametrize("volume", [b"", bytes(10), bytes(100_000), b"\x55\xaa" * 5000])
+@each_row("volume", [b"", bytes(10), bytes(100_000), b"\x55\xaa" * 5000])
 def test_nothing_known_is_none(volume: bytes) -> None:
     """Blank, tiny and strange volumes have no name."""
     assert probe_filesystem(BytesReader(volume)) is None
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("head", "expected"),
     [
         (b"sha256  disk.raw\n", True),

@@ -8,6 +8,7 @@ from aliyun_import.disk.filesystems.xfs import Xfs
 from aliyun_import.disk.filesystems.xfs_format import was_unmounted
 from aliyun_import.disk.reader import BytesReader
 from tests.disk.fixtures import image
+from tests.rows import each_row
 
 BLOCKS = 64
 
@@ -27,7 +28,7 @@ def ring(records: list[tuple[int, int, bool]], *, round_: int = 2) -> bytes:
     return bytes(log)
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("records", "unmounted"),
     [
         pytest.param([(0, 2, False), (2, 2, True), (4, 1, False)], True, id="an unmount, then the round before"),
@@ -55,7 +56,7 @@ def test_a_log_that_is_none_says_nothing(data: bytes) -> None:
     assert was_unmounted(BytesReader(data), start=0, size_bytes=BLOCKS * 512) is None
 
 
-@pytest.mark.parametrize("name", ["xfs-v4", "xfs-v5", "xfs-1k", "guest-rhel-root"])
+@each_row("name", ["xfs-v4", "xfs-v5", "xfs-1k", "guest-rhel-root"])
 def test_a_file_system_that_was_unmounted_is_clean_and_one_that_was_not_is_told(name: str) -> None:
     """As mkfs and the kernel wrote them; without the flag of the last record's unmount they are not clean."""
     raw = bytearray(image(name))

@@ -20,6 +20,7 @@ from aliyun_import.model.finding import Severity
 from aliyun_import.model.request import Architecture, BootMode, DiskRequest, ImportRequest, OsType
 from tests.disk.guests import debian_disk, looked_at, rhel_disk
 from tests.disk.trees import BOOT_UUID, ROOT_UUID, Link, cpio, debian, elf, initramfs, rhel_boot, rhel_root, ubuntu
+from tests.rows import each_row
 
 DISKS: dict[str, tuple[Callable[[], bytes], str, BootMode]] = {
     "debian": (lambda: debian_disk("guest-debian"), "Debian", BootMode.BIOS),
@@ -119,7 +120,7 @@ def test_a_red_hat_with_its_own_boot_is_told() -> None:
     assert (guest.cloud_init.version, guest.cloud_init.enabled) == ("23.4", True)
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("packed", "places"),
     [
         (initramfs(("virtio_net", "nvme"), version="6.1.0-30-amd64"), (DriverPlace.MODULE, DriverPlace.MODULE)),
@@ -187,7 +188,7 @@ def test_the_entry_that_grubenv_saved_comes_first() -> None:
     assert looked_at(rhel_root(), boot=boot, volume="rl/root").boot_entries[0].kernel.endswith("999.el9.x86_64")
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("text", "found"),
     [
         (f"UUID={ROOT_UUID.upper()} / ext4 defaults 0 1", [True]),
@@ -230,7 +231,7 @@ def test_an_fstab_that_names_a_missing_boot_is_told() -> None:
     assert any(BOOT_UUID in unknown for unknown in guest.unknowns)
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("paths", "kind", "where"),
     [
         (
@@ -314,7 +315,7 @@ def test_each_way_to_configure_the_network_is_read(paths: dict[str, bytes | Link
     assert {name: places for name, places in seen.items() if places} == {kind: [where]}
 
 
-@pytest.mark.parametrize(
+@each_row(
     "paths",
     [
         {"/etc/sysconfig/network-scripts/ifcfg-lo": b"IPADDR=127.0.0.1\n"},
@@ -330,7 +331,7 @@ def test_what_is_no_address_of_the_instance_is_left_out(paths: dict[str, bytes |
     assert (network.dhcp, network.static, network.bound, network.renamed) == ((), (), (), ())
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("paths", "cards"),
     [
         ({"/etc/network/interfaces": b"auto lo eth0 eth1\nallow-hotplug eth2\n"}, ["eth0", "eth1"]),
@@ -395,7 +396,7 @@ def test_what_is_made_to_cost_time_costs_none() -> None:
     assert (guest.network.cards[0].what, guest.firewall[0].ssh, len(guest.issue or "")) == ("eth0", None, 1000)
 
 
-@pytest.mark.parametrize(
+@each_row(
     "netplan",
     [
         "a: &a [x, x, x, x, x, x, x, x, x]\n"
@@ -457,7 +458,7 @@ def test_router_advertisements_are_no_dhcp() -> None:
     assert (len(network.dhcp), len(network.static)) == (0, 1)
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("unit", "paths", "where"),
     [
         (
@@ -581,7 +582,7 @@ def test_a_masked_unit_does_not_start() -> None:
     assert guest.sshd.enabled is False
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("machine", "name", "architecture"),
     [
         (62, "x86-64", Architecture.X86_64),
@@ -596,7 +597,7 @@ def test_the_shell_tells_the_processor(machine: int, name: str, architecture: Ar
     assert (guest.machine, guest.architecture) == (name, architecture)
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("paths", "identity"),
     [
         ({"/etc/centos-release": b"CentOS release 6.10 (Final)\n"}, ("centos", "6.10")),
@@ -671,7 +672,7 @@ _KEYFILE = "/etc/NetworkManager/system-connections/a.nmconnection"
 _NO_IFUPDOWN: dict[str, None] = {"/etc/network/interfaces": None}
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("paths", "names"),
     [
         ({"/etc/netplan/0.yaml": b"network: {ethernets: {ens160: {dhcp4: true}}}\n"}, ["ens160"]),
@@ -700,7 +701,7 @@ def test_a_card_by_its_place_is_found(paths: dict[str, bytes | Link], names: lis
     assert [card.what for card in network.names] == names
 
 
-@pytest.mark.parametrize(
+@each_row(
     "path",
     [
         "/etc/sysconfig/network-scripts/ifcfg-eth0.rpmsave",
@@ -717,7 +718,7 @@ def test_files_that_the_tools_ignore_bind_nothing(path: str) -> None:
     assert (network.bound, network.static) == ((), ())
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("paths", "kind"),
     [
         ({"/etc/netplan/0.yaml": b"network: {ethernets: {a: {match: {macaddress: '52:54:00:00:00:01'}}}}\n"}, "bound"),
@@ -747,7 +748,7 @@ def test_what_cloud_init_writes_anew_binds_nothing() -> None:
         assert len(network.bound) == count
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("paths", "tie"),
     [
         ({f"{_WANTS}/walinuxagent.service": Link("x")}, "walinuxagent (Azure)"),
@@ -768,7 +769,7 @@ def test_what_ties_a_system_to_its_source_is_found(paths: dict[str, bytes | Link
     assert [one.what for one in looked_at(debian(**paths)).source_ties] == [tie]
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("argument", "kind"),
     [
         ("resume=UUID=0-0", "DEVICE"),
@@ -814,7 +815,7 @@ def test_mount_units_and_crypttab_are_read() -> None:
     assert [(entry.spec, entry.type, entry.found) for entry in guest.crypttab] == [("UUID=0-0", "none", False)]
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("spec", "found"),
     [
         ("/dev/mapper/oldvg-data", False),

@@ -18,6 +18,7 @@ from aliyun_import.disk.decompress import MAX_UNPACKED_BYTES, Unpacker, codec_at
 from aliyun_import.disk.guest.initramfs import module_name, modules_in
 from aliyun_import.disk.reader import Bad, BytesReader, Unsupported
 from tests.disk.trees import DRIVERS, cpio, initramfs, module_paths
+from tests.rows import each_row
 
 MIB = 1 << 20
 ZSTD = importlib.import_module("compression.zstd" if sys.version_info >= (3, 14) else "backports.zstd")
@@ -60,8 +61,8 @@ PACKERS: dict[str, Callable[[bytes], bytes]] = {
 }
 
 
-@pytest.mark.parametrize("packer", PACKERS)
-@pytest.mark.parametrize("early", [b"", cpio(["kernel/x86/microcode/GenuineIntel.bin"])], ids=["alone", "microcode"])
+@each_row("packer", PACKERS)
+@each_row("early", [b"", cpio(["kernel/x86/microcode/GenuineIntel.bin"])], ids=["alone", "microcode"])
 def test_modules_are_found_in_every_compression(packer: str, early: bytes) -> None:
     """With and without an early archive in front; what is not there is not found."""
     archive = cpio(["init", *module_paths(["virtio_blk", "virtio_pci"], suffix=".ko.xz")])
@@ -82,7 +83,7 @@ def test_reading_stops_when_everything_was_seen() -> None:
     assert modules_in(BytesReader(whole[: len(whole) * 3 // 4]), DRIVERS).modules == set(DRIVERS)
 
 
-@pytest.mark.parametrize("packer", PACKERS)
+@each_row("packer", PACKERS)
 def test_an_initramfs_that_was_cut_short_is_bad(packer: str) -> None:
     """Absence is only told of what was read to its end."""
     whole = PACKERS[packer](cpio(f"lib/firmware/{number:x}{number * 7919:x}" for number in range(3000)))
@@ -90,7 +91,7 @@ def test_an_initramfs_that_was_cut_short_is_bad(packer: str) -> None:
         modules_in(BytesReader(whole[: len(whole) // 2]), DRIVERS)
 
 
-@pytest.mark.parametrize("packer", [name for name in PACKERS if name not in ("plain", "lz4 legacy", "lz4 frame")])
+@each_row("packer", [name for name in PACKERS if name not in ("plain", "lz4 legacy", "lz4 frame")])
 def test_a_damaged_stream_is_bad(packer: str) -> None:
     """Whatever error its library has for it."""
     whole = bytearray(PACKERS[packer](cpio(f"lib/firmware/{number * 7919:x}" for number in range(3000))))
@@ -109,7 +110,7 @@ def test_what_is_not_known_is_unsupported(data: bytes) -> None:
         modules_in(BytesReader(data), DRIVERS)
 
 
-@pytest.mark.parametrize(
+@each_row(
     "archive",
     [
         pytest.param(cpio(["init"])[:50] + b"zzzzzzzz" + cpio(["init"])[58:], id="a size that is no number"),
@@ -162,8 +163,8 @@ def test_small_members_in_a_large_chunk_take_no_longer_than_others() -> None:
     assert time.process_time() - began < 3
 
 
-@pytest.mark.parametrize("packer", ["lz4 legacy", "lz4 frame"])
-@pytest.mark.parametrize("following", ["plain", "zstd", "xz", "lz4 legacy", "lz4 frame"])
+@each_row("packer", ["lz4 legacy", "lz4 frame"])
+@each_row("following", ["plain", "zstd", "xz", "lz4 legacy", "lz4 frame"])
 def test_what_follows_an_lz4_stream_is_read(packer: str, following: str) -> None:
     """Another archive, plain or packed; and what is neither is not passed over."""
     first, second = PACKERS[packer](cpio(["a/virtio_blk.ko"])), PACKERS[following](cpio(["b/nvme.ko"]))
@@ -190,7 +191,7 @@ def test_the_limit_is_what_the_page_says() -> None:
     assert MAX_UNPACKED_BYTES == 768 * MIB
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("path", "name"),
     [
         ("usr/lib/modules/6.1/kernel/drivers/block/virtio_blk.ko", "virtio_blk"),
@@ -213,9 +214,7 @@ def test_lz4_blocks_may_refer_to_those_before(linked: bool) -> None:
     assert b"".join(Unpacker(BytesReader(frame), 0)) == data
 
 
-@pytest.mark.parametrize(
-    "block", [b"\x10a\x05\x00", b"\xf0", b"\x10a\x00\x00\x10b", b"\x50ab", b"\x1fa\x01\x00\xff\xff\xff\x00"]
-)
+@each_row("block", [b"\x10a\x05\x00", b"\xf0", b"\x10a\x00\x00\x10b", b"\x50ab", b"\x1fa\x01\x00\xff\xff\xff\x00"])
 def test_a_damaged_lz4_block_is_bad(block: bytes) -> None:
     """Matches before the beginning, lengths behind the end, more than the limit."""
     with pytest.raises(Bad):

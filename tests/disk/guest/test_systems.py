@@ -5,8 +5,6 @@ import gzip
 import lzma
 import re
 
-import pytest
-
 from aliyun_import.checks.run import run_disk_checks
 from aliyun_import.disk.guest.report import DRIVERS
 from aliyun_import.disk.report import DiskReport
@@ -37,6 +35,7 @@ from tests.disk.guest.recipes import (
 )
 from tests.disk.guest.test_kernels import ZSTD, lz4_frame
 from tests.disk.trees import Link, cpio, elf, module_paths
+from tests.rows import each_row
 
 V, ARGS = "6.6.30", f"root=UUID={R} ro quiet net.ifnames=0"
 USR_TYPE = "5dfbf5f4-2848-4bac-aa5e-0d9a20b745a6"
@@ -847,14 +846,14 @@ def _verdict(report: DiskReport) -> str:
     return " ".join(sorted(name for name in names if name.split(":")[1] not in _SIZES))
 
 
-@pytest.mark.parametrize("name", TABLE)
+@each_row("name", TABLE)
 def test_each_guest_gets_its_verdict(name: str) -> None:
     """What surely can't start blocks, what can't be known is unknown, and what starts has no finding."""
     guest, expected = TABLE[name]
     assert _verdict(report_of(guest)) == expected
 
 
-@pytest.mark.parametrize("name", [name for name, (_guest, expected) in TABLE.items() if "unknown:" in expected])
+@each_row("name", [name for name, (_guest, expected) in TABLE.items() if "unknown:" in expected])
 def test_an_unknown_finding_claims_nothing(name: str) -> None:
     """It says what is not known and how to find out, and not that the disk fails."""
     for finding in run_disk_checks(report_of(TABLE[name][0]), request()):
@@ -869,7 +868,7 @@ def test_the_table_has_many_guests() -> None:
     assert sum(not expected for _guest, expected in TABLE.values()) >= 40
 
 
-@pytest.mark.parametrize("net", NETWORKS)
+@each_row("net", NETWORKS)
 def test_each_tool_of_the_network_asks_for_an_address(net: str) -> None:
     """Without cloud-init, every tool's own way to use DHCP is known."""
     tree = loose("any", net=net, more={"/usr/bin/cloud-init": Link("nowhere")})
@@ -917,7 +916,7 @@ KEPT: dict[str, Files] = {
 }  # fmt: skip
 
 
-@pytest.mark.parametrize("name", KEPT)
+@each_row("name", KEPT)
 def test_a_card_that_stays_eth0_is_no_alarm(name: str) -> None:
     """Nothing is found if udev names no cards by their place, or if any card is configured."""
     assert _verdict(report_of(bios(root(KEPT[name])))) == ""

@@ -11,6 +11,7 @@ from aliyun_import.disk.report import BootEvidence
 from aliyun_import.model.request import Architecture
 from tests.disk import build
 from tests.disk.build import MIB, Part
+from tests.rows import each_row
 
 
 def _evidence(disk: bytes | bytearray) -> tuple[BootEvidence, tuple[str, ...]]:
@@ -75,7 +76,7 @@ def test_grub_legacy_has_its_next_stage_elsewhere() -> None:
     assert _evidence(disk)[0].bios == ("GRUB legacy is in the boot record, and its next stage in sector 1",)
 
 
-@pytest.mark.parametrize("left", [b"EFI PART", b"\xeb\x58\x90mkfs.fat", b"XFSB", b"LUKS"])
+@each_row("left", [b"EFI PART", b"\xeb\x58\x90mkfs.fat", b"XFSB", b"LUKS"])
 def test_grub_that_was_left_is_not_bios(left: bytes) -> None:
     """What a partitioner or mkfs wrote over the next stage starts nothing: a GPT disk of UEFI is not one of BIOS."""
     disk = build.bios_disk()

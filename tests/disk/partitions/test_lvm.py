@@ -7,6 +7,7 @@ import pytest
 from aliyun_import.disk.partitions.lvm import LogicalVolume, parse_metadata, read_volume_group
 from aliyun_import.disk.reader import Bad, BytesReader, Missing, Unsupported
 from tests.disk.fixtures import image
+from tests.rows import each_row
 
 MIB = 1 << 20
 
@@ -68,9 +69,7 @@ def test_the_text_format_is_parsed() -> None:
     }
 
 
-@pytest.mark.parametrize(
-    "text", ["a {", "}", "a = ", "a [", "a = [1, 2", "a b", 'a = "open', "a = ?", "a { " * 20, "a = word"]
-)
+@each_row("text", ["a {", "}", "a = ", "a [", "a = [1, 2", "a b", 'a = "open', "a = ?", "a { " * 20, "a = word"])
 def test_a_text_that_is_none_is_bad(text: str) -> None:
     """Damage is told as damage."""
     with pytest.raises(Bad):

@@ -6,9 +6,10 @@ from aliyun_import.disk.partitions.boot import pe_machine
 from aliyun_import.disk.reader import Bad
 from aliyun_import.model.request import Architecture
 from tests.disk import build
+from tests.rows import each_row
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("machine", "expected"),
     [
         (build.X86_64, ("x86_64", Architecture.X86_64)),
@@ -23,9 +24,7 @@ def test_the_machine_is_named(machine: int, expected: tuple[str, Architecture | 
     assert pe_machine(build.pe_program(machine)) == expected
 
 
-@pytest.mark.parametrize(
-    "head", [b"", b"MZ", b"\x7fELF" + bytes(200), build.pe_program()[:0x82], b"MZ" + b"\xff" * 200]
-)
+@each_row("head", [b"", b"MZ", b"\x7fELF" + bytes(200), build.pe_program()[:0x82], b"MZ" + b"\xff" * 200])
 def test_what_is_no_pe_file_is_bad(head: bytes) -> None:
     """Other files, and files that are cut off, are Bad."""
     with pytest.raises(Bad):

@@ -9,6 +9,7 @@ from aliyun_import.disk.reader import BytesReader
 from aliyun_import.disk.report import TableKind
 from tests.disk import build
 from tests.disk.build import MIB, Part
+from tests.rows import each_row
 
 
 def _numbers(disk: bytes | bytearray) -> list[int]:
@@ -65,7 +66,7 @@ def test_a_bare_file_system_is_partition_0_of_no_table(volume: bytes) -> None:
     assert [(partition.number, partition.size_bytes) for partition in table.partitions] == [(0, len(volume))]
 
 
-@pytest.mark.parametrize("disk", [bytes(MIB), bytes(100), b"", b"\xa5" * MIB])
+@each_row("disk", [bytes(MIB), bytes(100), b"", b"\xa5" * MIB])
 def test_a_disk_without_a_table_has_none(disk: bytes) -> None:
     """Blank, tiny, and with bytes that mean nothing here."""
     table = read_partitions(BytesReader(disk))

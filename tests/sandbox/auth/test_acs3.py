@@ -11,10 +11,9 @@ from datetime import UTC, datetime
 from typing import Any
 from urllib.parse import quote
 
-import pytest
-
 from aliyun_import.sandbox.core.state import AccessKey
 from aliyun_import.sandbox.server import Sandbox
+from tests.rows import each_row
 
 FORM = "application/x-www-form-urlencoded"
 
@@ -108,7 +107,7 @@ def test_xml_where_it_is_asked_for(sandbox: Sandbox) -> None:
     assert (reply.content_type.partition(";")[0], reply.text.startswith("<?xml")) == ("text/xml", True)
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("changes", "code"),
     [
         ({"x_acs_date": "2020-01-01T00:00:00Z"}, "IllegalTimestamp"),

@@ -2,9 +2,10 @@
 
 import hashlib
 import hmac
+import itertools
 import re
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -16,6 +17,7 @@ from aliyun_import.sandbox.core.http_types import Headers, Request
 from aliyun_import.sandbox.core.state import AccessKey, State
 from aliyun_import.sandbox.oss.protocol import Caller, OssError
 from aliyun_import.sandbox.oss.service import split_resource
+from tests.rows import each_row
 
 WIRE = Path(__file__).parents[1] / "wire"
 CAPTURES = sorted(path for folder in WIRE.glob("oss*") for path in folder.glob("*.txt"))
@@ -97,16 +99,33 @@ def test_the_captures_are_there() -> None:
     }  # fmt: skip
 
 
-@pytest.mark.parametrize("path", CAPTURES, ids=lambda path: f"{path.parent.name}/{path.stem}")
-def test_a_real_clients_request_verifies_and_no_byte_of_it_may_change(state: State, path: Path) -> None:
-    """What a real client sent is let in; with any one signed byte changed it is refused."""
+def _accepted(state: State, mutants: Iterable[Captured]) -> list[Captured]:
+    """Return the requests that are let in, or refused otherwise than by their signature."""
+    wrong = []
+    for mutant in mutants:
+        try:
+            mutant.authenticate(state)
+        except OssError as error:
+            if error.status in (400, 403):
+                continue
+        wrong.append(mutant)
+    return wrong
+
+
+@each_row(("number", "path"), enumerate(CAPTURES))
+def test_a_real_clients_request_verifies_and_no_byte_of_it_may_change(state: State, number: int, path: Path) -> None:
+    """What a real client sent is let in; with one signed byte changed it is refused: each 8th, another 8th in each."""
     request = Captured.read(path)
     caller = request.authenticate(state)
     assert caller.region == ("cn-hangzhou" if request.v4 else None)
-    for mutant in _mutants(request):
-        with pytest.raises(OssError) as refused:
-            mutant.authenticate(state)
-        assert refused.value.status in (400, 403)
+    assert _accepted(state, itertools.islice(_mutants(request), number % 8, None, 8)) == []
+
+
+@pytest.mark.slow
+@each_row("path", CAPTURES)
+def test_no_byte_of_a_real_clients_request_may_change(state: State, path: Path) -> None:
+    """Any one signed byte, in every request: refused."""
+    assert _accepted(state, _mutants(Captured.read(path))) == []
 
 
 def _capture(name: str) -> Captured:
@@ -123,8 +142,8 @@ def test_a_mismatch_shows_what_the_service_signed(state: State) -> None:
     assert shown["StringToSign"].startswith("OSS4-HMAC-SHA256\n20261123T225141Z\n20261123/cn-hangzhou/oss/")
 
 
-@pytest.mark.parametrize("folder", ["oss2-v1", "oss2-v4"])
-@pytest.mark.parametrize("skew_s", [-901, 901])
+@each_row("folder", ["oss2-v1", "oss2-v4"])
+@each_row("skew_s", [-901, 901])
 def test_a_date_more_than_15_minutes_off_is_refused(state: State, folder: str, skew_s: int) -> None:
     """The window is 15 minutes in both directions."""
     state.clock.set_wall(CAPTURED + skew_s - (2 if skew_s < 0 else -2))
@@ -184,8 +203,8 @@ V4_VECTORS = [
 ]
 
 
-@pytest.mark.parametrize("authorization", ["Credential={c}, Signature={s}", "Credential={c},Signature={s}"])
-@pytest.mark.parametrize(("method", "target", "headers", "signature"), V4_VECTORS)
+@each_row("authorization", ["Credential={c}, Signature={s}", "Credential={c},Signature={s}"])
+@each_row(("method", "target", "headers", "signature"), V4_VECTORS)
 def test_v4_vectors(
     state: State, method: str, target: str, headers: dict[str, str], signature: str, authorization: str
 ) -> None:

@@ -7,6 +7,7 @@ import pytest
 
 from aliyun_import.sandbox.core.state import AccessKey
 from aliyun_import.sandbox.server import Sandbox
+from tests.rows import each_row
 from tests.sandbox.prepared import mapping, prepare
 from tests.sandbox.vendor_sdk import call, refusal
 
@@ -27,7 +28,7 @@ def _limited(sandbox: Sandbox, action: str, *resources: str) -> AccessKey:
     return sandbox.state.add_key(AccessKey(id=f"K{len(resources)}", secret="s", policies=(document,)))
 
 
-@pytest.mark.parametrize("missing", [None, *RUN])
+@each_row("missing", [None, *RUN])
 def test_running_an_instance_needs_each_of_its_resources(ready: Sandbox, missing: str | None) -> None:
     """Instance, image, security group and vSwitch: a policy that lacks one refuses."""
     image_id = call(ready, "ImportImage", DiskDeviceMappings=[mapping()])["ImageId"]

@@ -10,6 +10,7 @@ from aliyun_import.sandbox.control import account
 from aliyun_import.sandbox.core.router import OPERATIONS
 from aliyun_import.sandbox.core.state import AccessKey
 from aliyun_import.sandbox.server import Sandbox
+from tests.rows import each_row
 from tests.sandbox.oss_sdk import Oss, refused
 from tests.sandbox.prepared import make_bucket, make_role, mapping, prepare, put
 from tests.sandbox.vendor_sdk import call, refusal
@@ -39,7 +40,7 @@ def test_a_document_sets_all_kinds_of_facts(sandbox: Sandbox) -> None:
     assert sandbox.clock.moves.skew_s == 5
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("part", "told"),
     [
         ({"settings": {"region": 5}}, r"settings.region takes a text"),

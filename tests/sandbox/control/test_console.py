@@ -10,6 +10,7 @@ import pytest
 
 from aliyun_import.sandbox.control import console
 from aliyun_import.sandbox.server import Sandbox
+from tests.rows import each_row
 from tests.sandbox.oss_sdk import PART, refused
 from tests.sandbox.prepared import mapping, prepare, put
 from tests.sandbox.vendor_sdk import call
@@ -163,7 +164,7 @@ def test_time_and_log_have_buttons(sandbox: Sandbox, bucket: oss2.Bucket) -> Non
     assert "No requests." in _page(sandbox).sections["requests"]
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("form", "told"),
     [
         ({"action": "explode"}, "no action 'explode'"),

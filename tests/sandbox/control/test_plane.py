@@ -12,6 +12,7 @@ import pytest
 
 from aliyun_import.sandbox.core.faults import Fault
 from aliyun_import.sandbox.server import Sandbox
+from tests.rows import each_row
 from tests.sandbox.oss_sdk import refused
 
 
@@ -97,24 +98,20 @@ def test_a_web_page_cannot_add_a_fault(sandbox: Sandbox) -> None:
     assert sandbox.faults.active() == ()
 
 
-@pytest.mark.parametrize(
-    "host", ["rebound.example.com", "rebound.example.com:80", "localhost.example.com", "1.2.3.4.nip.io"]
-)
+@each_row("host", ["rebound.example.com", "rebound.example.com:80", "localhost.example.com", "1.2.3.4.nip.io"])
 def test_a_web_page_cannot_read_the_log_by_dns_rebinding(sandbox: Sandbox, host: str) -> None:
     """A page whose own name points at this machine sends no Origin; its Host is that name."""
     status, reason = _status(sandbox, "GET", "/_sandbox/requests", headers={"Host": host})
     assert (status, "host name" in reason) == (403, True)
 
 
-@pytest.mark.parametrize(
-    "host", ["127.0.0.1:8700", "localhost", "localhost:80", "sandbox:8700", "[::1]:8700", "192.168.0.7:8700"]
-)
+@each_row("host", ["127.0.0.1:8700", "localhost", "localhost:80", "sandbox:8700", "[::1]:8700", "192.168.0.7:8700"])
 def test_addresses_and_localhost_reach_the_control_plane(sandbox: Sandbox, host: str) -> None:
     """A test on this machine, or on another one in the network, addresses the sandbox so."""
     assert _status(sandbox, "GET", "/_sandbox", headers={"Host": host}) == (200, "")
 
 
-@pytest.mark.parametrize("body", [b"[" * 100_000, b'{"a":' * 100_000, b"{", b"[]", b"\xff"])
+@each_row("body", [b"[" * 100_000, b'{"a":' * 100_000, b"{", b"[]", b"\xff"])
 def test_a_wrong_document_is_400(sandbox: Sandbox, body: bytes) -> None:
     """JSON that is nested too deeply is no bug of the sandbox."""
     assert _status(sandbox, "POST", "/_sandbox/settings", headers={}, body=body)[0] == 400
@@ -125,9 +122,7 @@ def test_a_document_that_is_too_large_is_413(sandbox: Sandbox) -> None:
     assert _status(sandbox, "POST", "/_sandbox/settings", headers={}, body=b" " * (2 << 20))[0] == 413
 
 
-@pytest.mark.parametrize(
-    "change", [{"images_per_region": "many"}, {"v1_signatures": 1}, {"region": None}, {"import_s": "2"}]
-)
+@each_row("change", [{"images_per_region": "many"}, {"v1_signatures": 1}, {"region": None}, {"import_s": "2"}])
 def test_a_setting_of_another_type_is_refused(sandbox: Sandbox, change: dict[str, Any]) -> None:
     """It would fail later, within an operation, as a bug of the sandbox."""
     assert _status(sandbox, "POST", "/_sandbox/settings", headers={}, body=json.dumps(change).encode())[0] == 400
@@ -140,9 +135,7 @@ def test_settings_in_json_types(sandbox: Sandbox) -> None:
     assert sandbox.state.settings.formats_refused == ("QCOW2",)
 
 
-@pytest.mark.parametrize(
-    "origin", ["null", "", "http://127.0.0.1:1", "http://localhost", "https://example.com", "file://"]
-)
+@each_row("origin", ["null", "", "http://127.0.0.1:1", "http://localhost", "https://example.com", "file://"])
 def test_another_page_of_this_machine_cannot_use_the_console(sandbox: Sandbox, origin: str) -> None:
     """A page on another port, or in a frame without an origin, is as foreign as one on the Internet."""
     headers = {"Origin": origin, "Content-Type": "application/x-www-form-urlencoded"}
@@ -166,7 +159,7 @@ def test_keys_are_added_and_changed_without_showing_secrets(sandbox: Sandbox) ->
     assert "s3cret" not in json.dumps(shown)
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("document", "told"),
     [
         ({"secret": "s"}, "key: "),
@@ -188,7 +181,7 @@ def test_a_wrong_key_is_refused_with_its_place(sandbox: Sandbox, document: dict[
     assert sandbox.state.all_keys() == before
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("path", "document", "told"),
     [
         ("settings", {"images_per_regoin": 3}, "images_per_region is meant?"),

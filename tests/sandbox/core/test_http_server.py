@@ -12,6 +12,7 @@ import pytest
 from aliyun_import.sandbox.core.faults import Fault
 from aliyun_import.sandbox.core.http_server import WireServer, _Handler
 from aliyun_import.sandbox.server import Sandbox
+from tests.rows import each_row
 
 LIMIT = 3
 
@@ -108,7 +109,7 @@ def test_a_connection_on_which_nothing_arrives_is_closed(
 CHUNKS = (b"-5\r\nabcde", b"+5\r\nabcde", b"0x5\r\nabcde", b"5_0\r\nabcde", b"\r\n", b"fffffffffffffffff\r\n")
 
 
-@pytest.mark.parametrize("body", [*CHUNKS, b"0\r\n" + b"a: b\r\n" * 101])
+@each_row("body", [*CHUNKS, b"0\r\n" + b"a: b\r\n" * 101])
 def test_a_malformed_chunk_ends_the_connection(sandbox: Sandbox, sockets: ExitStack, body: bytes) -> None:
     """At once, and not when the client has sent as much as it likes; so do trailers without an end."""
     opened = _connect(sandbox, sockets, b"POST /_sandbox/faults HTTP/1.1\r\nHost: localhost\r\n")

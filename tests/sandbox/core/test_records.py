@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from aliyun_import.sandbox.core.records import Codec, Table, refuse_mutable
+from tests.rows import each_row
 
 
 @dataclass(frozen=True)
@@ -56,7 +57,7 @@ def test_a_record_comes_back_the_same() -> None:
     assert (again, again.by_two) == (Outer(**{**vars(FULL), "rows": again.rows}), {("k", "v"): 1.5})
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("document", "message"),
     [
         ([], "Outer takes an object, not"),

@@ -10,6 +10,7 @@ import pytest
 from aliyun_import.sandbox.core.request_log import MAX_TEXT_CHARS, concealed
 from aliyun_import.sandbox.core.state import AccessKey
 from aliyun_import.sandbox.server import Sandbox
+from tests.rows import each_row
 from tests.sandbox.oss_sdk import Oss
 from tests.sandbox.vendor_sdk import call, refusal
 
@@ -17,7 +18,7 @@ KEY = AccessKey(id="STS.LoggedKeyId", secret="LoggedSecret", token="LoggedToken+
 WORDS = ("LoggedKeyId", "LoggedSecret", "LoggedToken", "LoggedSignature", "LoggedPassword")
 
 
-@pytest.mark.parametrize(
+@each_row(
     "name",
     [
         "Signature", "SecurityToken", "security-token", "x-oss-signature", "x-oss-security-token", "AccessKeyId",
@@ -30,7 +31,7 @@ def test_a_value_is_concealed_however_its_name_is_written(name: str) -> None:
     assert concealed(f"/disks/k?a=1&{name}=LoggedSignature%2F&b=2") == f"/disks/k?a=1&{name}=***&b=2"
 
 
-@pytest.mark.parametrize(
+@each_row(
     "target",
     [
         "/disks/k",

@@ -4,13 +4,12 @@ import http.client
 import urllib.parse
 from contextlib import closing
 
-import pytest
-
 from aliyun_import.sandbox.core.faults import Fault
 from aliyun_import.sandbox.core.router import OPERATIONS, RPC
 from aliyun_import.sandbox.oss.operations import OPERATIONS as OSS_OPERATIONS
 from aliyun_import.sandbox.oss.operations import OssOperation
 from aliyun_import.sandbox.server import Sandbox
+from tests.rows import each_row
 
 CALLS = [(row.name, service.version) for service in RPC.by_version.values() for row in service.operations]
 
@@ -23,7 +22,7 @@ def _send(sandbox: Sandbox, method: str, target: str, headers: dict[str, str]) -
         return response.status, response.read() or response.headers.get("x-oss-err", "").encode()
 
 
-@pytest.mark.parametrize("row", OSS_OPERATIONS, ids=lambda row: row.name)
+@each_row("row", OSS_OPERATIONS)
 def test_a_fault_strikes_each_operation_of_oss(sandbox: Sandbox, row: OssOperation) -> None:
     """By its method, its path, and what distinguishes it; nothing else of a request is needed."""
     path = {"service": "/", "bucket": "/disks/", "object": "/disks/k"}[row.level]
@@ -32,10 +31,10 @@ def test_a_fault_strikes_each_operation_of_oss(sandbox: Sandbox, row: OssOperati
     sandbox.faults.add(Fault(operation=row.name, status=418, code="Teapot"))
     status, body = _send(sandbox, row.method, f"{path}?{urllib.parse.urlencode(marks)}" if marks else path, headers)
     assert (status, bool(body)) == (418, True)
-    assert sandbox.requests.entries(row.name)[0].code == "Teapot"
+    assert sandbox.requests.entries(row.name)[-1].code == "Teapot"
 
 
-@pytest.mark.parametrize(("name", "version"), CALLS)
+@each_row(("name", "version"), CALLS)
 def test_a_fault_strikes_each_call_of_ecs_ram_and_sts(sandbox: Sandbox, name: str, version: str) -> None:
     """In the form of the service, whatever else the call lacks."""
     sandbox.faults.add(Fault(operation=name, status=418, code="Teapot", message="short and stout"))

@@ -15,6 +15,7 @@ from aliyun_import.sandbox.core.router import RPC
 from aliyun_import.sandbox.core.rpc_errors import REFUSALS, fault
 from aliyun_import.sandbox.core.state import DEFAULT_KEY_ID, AccessKey
 from aliyun_import.sandbox.server import Sandbox
+from tests.rows import each_row
 from tests.sandbox.vendor_sdk import call, refusal, send, signed
 
 
@@ -122,7 +123,7 @@ def test_the_string_to_sign_is_told(sandbox: Sandbox) -> None:
     )
 
 
-@pytest.mark.parametrize("name", ["Signature", "SignatureMethod", "SignatureVersion", "SignatureNonce"])
+@each_row("name", ["Signature", "SignatureMethod", "SignatureVersion", "SignatureNonce"])
 def test_a_signature_has_all_its_parts(sandbox: Sandbox, name: str) -> None:
     """Without one of them the signature is incomplete."""
     parameters = {**signed(sandbox, "DescribeRegions"), name: ""}
@@ -246,7 +247,7 @@ def test_a_parameter_that_the_sandbox_does_not_support_is_refused_by_name(sandbo
     assert call(sandbox, "DescribeImages")["PageSize"] == 10
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("query", "headers", "service"),
     [
         ("?Action=DescribeRegions", {}, "rpc"),
@@ -262,7 +263,6 @@ def test_a_parameter_that_the_sandbox_does_not_support_is_refused_by_name(sandbo
         ("?Action=x&OSSAccessKeyId=key&Signature=s&Expires=1", {}, "oss"),
         ("", {}, "oss"),
     ],
-    ids=str,
 )
 def test_what_a_request_is_for_is_told_by_its_signature_host_and_parameters(
     sandbox: Sandbox, query: str, headers: dict[str, str], service: str

@@ -3,17 +3,16 @@
 import ast
 from pathlib import Path
 
-import pytest
-
 from aliyun_import import sandbox
 from aliyun_import.sandbox.core.rpc_errors import REFUSALS, Refusal
+from tests.rows import each_row
 
 SANDBOX = Path(sandbox.__file__).parent
 PATTERNS = ("core/rpc*.py", "auth/rpc*.py", "ecs/*.py", "ram/*.py", "importer/*.py")
 FILES = [path for pattern in PATTERNS for path in SANDBOX.glob(pattern) if path.stem != "__init__"]
 
 
-@pytest.mark.parametrize("path", sorted(FILES), ids=lambda path: f"{path.parent.name}/{path.stem}")
+@each_row("path", sorted(FILES))
 def test_every_code_that_is_written_down_is_in_the_table(path: Path) -> None:
     """A text that is handed to Refusal, or that looks like a code of the kind "Word.Word", is known."""
     calls = [node for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, ast.Call)]

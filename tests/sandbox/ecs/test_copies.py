@@ -8,6 +8,7 @@ import pytest
 
 from aliyun_import.sandbox.core.state import AccessKey, Clock, Settings
 from aliyun_import.sandbox.server import Sandbox
+from tests.rows import each_row
 from tests.sandbox.prepared import mapping, prepare
 from tests.sandbox.vendor_sdk import call, refusal
 
@@ -103,7 +104,15 @@ def test_neither_end_of_a_copy_can_be_deleted(still: Sandbox) -> None:
     call(still, "DeleteImage", region=THERE, ImageId=copy)
 
 
-@pytest.mark.parametrize(
+@pytest.fixture
+def source(still: Sandbox) -> str:
+    """Return an image whose copy has the name "taken"."""
+    image_id = _import(still)
+    _copy(still, image_id, DestinationImageName="taken")
+    return image_id
+
+
+@each_row(
     ("fields", "expected"),
     [
         ({"DestinationRegionId": "mars-1"}, (400, "DestinationRegion.NotFound")),
@@ -119,14 +128,11 @@ def test_neither_end_of_a_copy_can_be_deleted(still: Sandbox) -> None:
         ({"DryRun": "true"}, (400, "DryRunOperation")),
         ({"EncryptAlgorithm": "x"}, (501, "NotImplementedBySandbox")),
     ],
-    ids=str,
 )
 def test_a_copy_that_can_not_be_made_is_refused(
-    still: Sandbox, fields: dict[str, Any], expected: tuple[int, str]
+    still: Sandbox, source: str, fields: dict[str, Any], expected: tuple[int, str]
 ) -> None:
     """With the service's code, and nothing is begun."""
-    source = _import(still)
-    _copy(still, source, DestinationImageName="taken")
     order: dict[str, Any] = {"ImageId": source, "DestinationRegionId": THERE, **fields}
     assert refusal(still, "CopyImage", **order) == expected
     assert call(still, "DescribeImages", region=THERE, ImageOwnerAlias="self", Status="ALL")["TotalCount"] == 1

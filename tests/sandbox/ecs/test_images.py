@@ -10,6 +10,7 @@ from aliyun_import.sandbox.core.state import AccessKey, State
 from aliyun_import.sandbox.ecs.state import Ecs
 from aliyun_import.sandbox.oss.state import OssState
 from aliyun_import.sandbox.server import Sandbox
+from tests.rows import each_row
 from tests.sandbox.prepared import mapping, prepare, put
 from tests.sandbox.vendor_sdk import call, refusal, send, signed
 
@@ -100,7 +101,7 @@ def test_images_are_filtered(ready: Sandbox) -> None:
     assert found(Filters=[{"Key": "CreationEndTime", "Value": "2024-06-01T00:00Z"}]) == []
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("fields", "expected"),
     [
         ({"ImageOwnerAlias": "me"}, (400, "InvalidImageOwnerAlias.ValueNotSupported")),
@@ -115,7 +116,6 @@ def test_images_are_filtered(ready: Sandbox) -> None:
         ({"PageNumber": 0}, (400, "InvalidParameter")),
         ({"DryRun": "true"}, (400, "DryRunOperation")),
     ],
-    ids=str,
 )
 def test_a_filter_that_makes_no_sense_is_refused(
     ready: Sandbox, fields: dict[str, Any], expected: tuple[int, str]
@@ -215,7 +215,14 @@ def test_an_image_is_changed_in_what_is_given(ready: Sandbox) -> None:
     assert _found(ready, ImageFamily="disks", Status="ALL") == ["disk-2"]
 
 
-@pytest.mark.parametrize(
+@pytest.fixture
+def image_id(ready: Sandbox) -> str:
+    """Return an image, beside another one whose name is taken."""
+    _import(ready, ImageName="taken")
+    return _import(ready, ImageName="disk", Features={"ImdsSupport": "v2"})
+
+
+@each_row(
     ("fields", "expected"),
     [
         ({"ImageName": "taken"}, (400, "InvalidImageName.Duplicated")),
@@ -228,14 +235,11 @@ def test_an_image_is_changed_in_what_is_given(ready: Sandbox) -> None:
         ({"ImageName": "free", "DryRun": "true"}, (400, "DryRunOperation")),
         ({"ImageId": "m-none"}, (404, "InvalidImageId.NotFound")),
     ],
-    ids=str,
 )
 def test_a_change_that_is_refused_changes_nothing(
-    ready: Sandbox, fields: dict[str, Any], expected: tuple[int, str]
+    ready: Sandbox, image_id: str, fields: dict[str, Any], expected: tuple[int, str]
 ) -> None:
     """Each with the code of the service."""
-    _import(ready, ImageName="taken")
-    image_id = _import(ready, ImageName="disk", Features={"ImdsSupport": "v2"})
     before = _one(ready, image_id)
     assert refusal(ready, "ModifyImageAttribute", **{"ImageId": image_id, **fields}) == expected
     after = _one(ready, image_id)

@@ -8,6 +8,7 @@ from aliyunsdkcore.acs_exception.exceptions import ServerException
 from aliyun_import.sandbox.core.state import AccessKey
 from aliyun_import.sandbox.oss.state import OssState
 from aliyun_import.sandbox.server import Sandbox
+from tests.rows import each_row
 from tests.sandbox.disks import MIB, dynamic_vhd, qcow2
 from tests.sandbox.prepared import (
     BUCKET,
@@ -47,7 +48,7 @@ def _image(sandbox: Sandbox, image_id: str) -> dict[str, Any]:
     return image
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("fields", "expected"),
     [
         # mappings
@@ -129,7 +130,6 @@ def _image(sandbox: Sandbox, image_id: str) -> dict[str, Any]:
         ({"Tags": [{"Key": "k", "Value": "see https://x"}]}, (400, "InvalidTagValue.Malformed")),
         ({"Tags": [{"Key": "k", "Value": "1"}, {"Key": "K", "Value": "2"}]}, (403, "TagKey.Duplication")),
     ],
-    ids=str,
 )
 def test_a_rule_for_parameters(ready: Sandbox, fields: dict[str, Any], expected: tuple[int, str]) -> None:
     """A broken rule is refused with its code, and nothing is begun."""
@@ -137,7 +137,7 @@ def test_a_rule_for_parameters(ready: Sandbox, fields: dict[str, Any], expected:
     assert call(ready, "DescribeTasks")["TotalCount"] == 0
 
 
-@pytest.mark.parametrize(
+@each_row(
     "fields",
     [
         {"ImageName": "ab"},
@@ -167,7 +167,6 @@ def test_a_rule_for_parameters(ready: Sandbox, fields: dict[str, Any], expected:
         {"DiskDeviceMappings": [mapping(Device="/dev/xvda")]},
         {"DryRun": "false"},
     ],
-    ids=str,
 )
 def test_what_the_rules_allow(ready: Sandbox, fields: dict[str, Any]) -> None:
     """The edges of the rules are inside, and older spellings are understood."""

@@ -12,6 +12,7 @@ from aliyun_import.sandbox.core.state import CONSOLES, AccessKey, Clock, Setting
 from aliyun_import.sandbox.ecs import consoles
 from aliyun_import.sandbox.guests import machine
 from aliyun_import.sandbox.server import Sandbox
+from tests.rows import each_row
 from tests.sandbox.prepared import mapping, prepare, put
 from tests.sandbox.vendor_sdk import call, refusal
 
@@ -85,7 +86,7 @@ def test_an_instance_ends_at_its_auto_release_time(still: Sandbox) -> None:
     assert _instances(still) == []
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("image", "fields", "expected"),
     [
         ({}, {"ImageId": None}, (400, "MissingParameter")),
@@ -113,7 +114,6 @@ def test_an_instance_ends_at_its_auto_release_time(still: Sandbox) -> None:
         ({}, {"InternetMaxBandwidthOut": 5}, (501, "NotImplementedBySandbox")),
         ({}, {"KeyPairName": "k"}, (501, "NotImplementedBySandbox")),
     ],
-    ids=str,
 )
 def test_what_can_not_start_is_refused(
     still: Sandbox, image: dict[str, Any], fields: dict[str, Any], expected: tuple[int, str]

@@ -6,6 +6,7 @@ import pytest
 
 from aliyun_import.sandbox.core.state import AccessKey
 from aliyun_import.sandbox.server import Sandbox
+from tests.rows import each_row
 from tests.sandbox.prepared import mapping, prepare
 from tests.sandbox.vendor_sdk import call, refusal
 
@@ -70,7 +71,7 @@ def test_fifty_accounts_an_image(ready: Sandbox) -> None:
     assert len({each for page in range(1, 6) for each in _shared(ready, image_id, PageNumber=page)}) == 50
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("fields", "expected"),
     [
         ({"AddAccounts": ["somebody"]}, (404, "InvalidAccount.NotFound")),
@@ -80,7 +81,6 @@ def test_fifty_accounts_an_image(ready: Sandbox) -> None:
         ({"IsPublic": "true"}, (501, "NotImplementedBySandbox")),
         ({"DryRun": "true", "AddAccounts": [OTHER.account_id]}, (400, "DryRunOperation")),
     ],
-    ids=str,
 )
 def test_a_share_that_can_not_be_is_refused(ready: Sandbox, fields: dict[str, Any], expected: tuple[int, str]) -> None:
     """With the service's code; nothing is shared."""

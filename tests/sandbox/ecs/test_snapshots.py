@@ -11,6 +11,7 @@ import pytest
 from aliyunsdkcore.acs_exception.exceptions import ServerException
 
 from aliyun_import.sandbox.server import Sandbox
+from tests.rows import each_row
 from tests.sandbox.disks import MIB, fixed_vhd
 from tests.sandbox.oss_sdk import Oss
 from tests.sandbox.prepared import BUCKET, TRUST, make_bucket, make_role, mapping, prepare, put
@@ -167,7 +168,7 @@ def test_an_export_into_a_bucket_that_goes_fails(exporting: Sandbox, oss: Oss) -
 
 
 @pytest.mark.skipif(not shutil.which("qemu-img"), reason="qemu-img is missing")
-@pytest.mark.parametrize(
+@each_row(
     ("source", "wanted", "driver"),
     [
         ("RAW", "qcow2", "qcow2"),
@@ -218,7 +219,7 @@ def test_an_export_that_qemu_img_can_not_do(
     assert call(exporting, "ExportImage", **(order | {"ImageFormat": "raw"}))["TaskId"]
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("fields", "expected"),
     [
         ({"OSSBucket": "none-such"}, (400, "InvalidOSSBucket.NotFound")),
@@ -228,7 +229,6 @@ def test_an_export_that_qemu_img_can_not_do(
         ({"RoleName": "Other"}, (403, "NoSetRoletoECSServiceAcount")),
         ({"DryRun": "true"}, (400, "DryRunOperation")),
     ],
-    ids=str,
 )
 def test_an_export_that_can_not_be_is_refused(
     exporting: Sandbox, fields: dict[str, Any], expected: tuple[int, str]

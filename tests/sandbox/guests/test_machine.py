@@ -7,6 +7,7 @@ import pytest
 
 from aliyun_import.sandbox.guests import machine
 from aliyun_import.sandbox.guests.machine import Descriptors, Machine, command_line, launched
+from tests.rows import each_row
 
 GIVEN = Descriptors(disks=[("raw", 20), ("vpc", 21)], monitor=22, metadata=23, screen=24, variables=(25, 26))
 
@@ -37,9 +38,9 @@ def line(
     return " ".join(command_line(made, GIVEN))
 
 
-@pytest.mark.parametrize("architecture", ["x86_64", "i386", "arm64"])
-@pytest.mark.parametrize("is_uefi", [False, True])
-@pytest.mark.parametrize("is_nvme", [False, True])
+@each_row("architecture", ["x86_64", "i386", "arm64"])
+@each_row("is_uefi", [False, True])
+@each_row("is_nvme", [False, True])
 def test_every_guest_is_shut_in(architecture: str, is_uefi: bool, is_nvme: bool) -> None:
     """No way out by network, no other program, no file but descriptors, bounded memory and processors."""
     text = line(architecture=architecture, is_uefi=is_uefi, is_nvme=is_nvme)

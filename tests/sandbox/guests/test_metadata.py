@@ -2,10 +2,9 @@
 
 import base64
 
-import pytest
-
 from aliyun_import.sandbox.ecs.state import Instance
 from aliyun_import.sandbox.guests.metadata import MAC, Metadata
+from tests.rows import each_row
 
 INSTANCE = Instance(
     id="i-example",
@@ -36,7 +35,7 @@ def asked(path: str, method: str = "GET") -> tuple[str, str]:
     return head.split()[1], body
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("path", "expected"),
     [
         ("/latest/meta-data/instance-id", ("200", "i-example")),

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 import pytest
 
 from aliyun_import.sandbox.guests.picture import as_jpeg
+from tests.rows import each_row
 
 Pixel = Callable[[int, int], int]
 # One step of the coefficients is 10: the sum of what 64 of them are rounded by stays below two.
@@ -88,7 +89,7 @@ def number(bits: Iterator[str], length: int) -> int:
     return 0 if not text else int(text, 2) if text[0] == "1" else int(text, 2) - (1 << length) + 1
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("width", "height", "pixel"),
     [
         (8, 8, lambda _x, _y: 255),
@@ -119,7 +120,7 @@ def test_other_decoders_read_it() -> None:
     assert all(abs(opened.getpixel((x, 5)) - 8 * x) <= MAX_ERROR for x in range(30))
 
 
-@pytest.mark.parametrize("data", [b"", b"P6\n8 8\n255\nshort", b"\x89PNG", b"P6\n0 8\n255\n", b"P6\n5000 1\n255\n"])
+@each_row("data", [b"", b"P6\n8 8\n255\nshort", b"\x89PNG", b"P6\n0 8\n255\n", b"P6\n5000 1\n255\n"])
 def test_what_is_no_picture_is_refused(data: bytes) -> None:
     """ValueError, for what a QEMU that ends leaves behind."""
     with pytest.raises(ValueError, match="not a"):

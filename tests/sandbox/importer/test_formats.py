@@ -5,6 +5,7 @@ import struct
 import pytest
 
 from aliyun_import.sandbox.importer.formats import DiskReading, detect, read_disk
+from tests.rows import each_row
 from tests.sandbox.disks import MIB, BytesReader, checksummed, dynamic_vhd, fixed_vhd, qcow2, vhd_footer
 
 DISK = bytes(MIB)
@@ -14,7 +15,7 @@ def _read(data: bytes, declared: str = "") -> DiskReading:
     return read_disk(BytesReader(data), declared=declared)
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("data", "name"),
     [
         (DISK, "RAW"),
@@ -35,7 +36,7 @@ def test_the_format_is_told_by_content(data: bytes, name: str) -> None:
     assert detect(BytesReader(data)) == name
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("data", "name", "size"),
     [
         (DISK + b"odd", "RAW", MIB + 3),
@@ -63,7 +64,7 @@ def test_sizes_are_rounded_up_to_whole_gib() -> None:
     assert DiskReading(format="RAW", virtual_bytes=(1 << 30) + 1).size_gib == 2
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("data", "declared", "reason"),
     [
         (DISK, "VHD", "declared as VHD, but its content is RAW"),

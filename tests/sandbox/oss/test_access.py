@@ -5,13 +5,13 @@ import re
 from pathlib import Path
 
 import oss2
-import pytest
 
 from aliyun_import.sandbox.core.faults import Fault
 from aliyun_import.sandbox.core.state import AccessKey
 from aliyun_import.sandbox.oss.operations import OPERATIONS
 from aliyun_import.sandbox.oss.state import OssState
 from aliyun_import.sandbox.server import Sandbox
+from tests.rows import each_row
 from tests.sandbox.oss_sdk import Oss, do, refused
 
 OTHER = AccessKey(id="SANDBOX-OTHER", secret="OTHER-SECRET", account_id="1000000000000009")
@@ -111,7 +111,7 @@ def test_temporary_credentials(sandbox: Sandbox, oss: Oss, bucket: oss2.Bucket) 
     assert answer == (403, "SecurityTokenExpired")
 
 
-@pytest.mark.parametrize("name", ["ab", "A-bucket", "-bucket", "bucket-", "b_cket", "b" * 64])
+@each_row("name", ["ab", "A-bucket", "-bucket", "bucket-", "b_cket", "b" * 64])
 def test_bucket_names(sandbox: Sandbox, oss: Oss, name: str) -> None:
     """3 to 63 of a-z, 0-9 and -, first and last alphanumeric."""
     opened = oss.bucket("placeholder")

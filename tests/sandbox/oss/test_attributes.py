@@ -4,11 +4,11 @@ import urllib.error
 import urllib.request
 
 import oss2
-import pytest
 from oss2.models import Tagging, TaggingRule
 
 from aliyun_import.sandbox.core.state import AccessKey
 from aliyun_import.sandbox.server import Sandbox
+from tests.rows import each_row
 from tests.sandbox.oss_sdk import Oss, do, refused, stored_bucket
 
 KEY = "dir/k"
@@ -55,7 +55,7 @@ def test_tags_of_a_copy_are_the_sources_unless_replaced(bucket: oss2.Bucket) -> 
     assert _tags_of(bucket, "parts") == {"p": "1"}
 
 
-@pytest.mark.parametrize(
+@each_row(
     "header",
     ["a=b=c", "=v", "k=%23", "k=" + "v" * 257, "k" * 129, "a=1&a=2", "&".join(f"k{number}=v" for number in range(11))],
 )

@@ -1,7 +1,6 @@
 """Buckets and their settings through oss2."""
 
 import oss2
-import pytest
 from oss2.models import (
     AbortMultipartUpload,
     BucketCreateConfig,
@@ -13,6 +12,7 @@ from oss2.models import (
 )
 
 from aliyun_import.sandbox.server import Sandbox
+from tests.rows import each_row
 from tests.sandbox.oss_sdk import Oss, do, refused
 
 
@@ -102,7 +102,7 @@ def test_lifecycle_rules_are_replaced_as_a_whole(bucket: oss2.Bucket) -> None:
     assert answer == (404, "NoSuchLifecycle")
 
 
-@pytest.mark.parametrize(
+@each_row(
     "rules",
     [
         "",

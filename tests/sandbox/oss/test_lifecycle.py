@@ -3,6 +3,7 @@
 import oss2
 import pytest
 
+from tests.rows import each_row
 from tests.sandbox.oss_sdk import do, refused
 
 DAY = "2026-01-01T00:00:00.000Z"
@@ -21,7 +22,7 @@ def _put(bucket: oss2.Bucket, *rules: str, **headers: str) -> None:
     do(bucket, "PUT", params={"lifecycle": ""}, data=body, headers=named)
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("action", "code"),
     [
         ("<Expiration><Days>0</Days></Expiration>", "InvalidArgument"),

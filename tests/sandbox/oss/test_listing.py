@@ -3,6 +3,7 @@
 import oss2
 import pytest
 
+from tests.rows import each_row
 from tests.sandbox.oss_sdk import PART, do, refused
 
 KEYS = ["a b+ü", "a/1", "a/2", "a/b/3", "b", "c/1", "c/2"]
@@ -16,16 +17,16 @@ def filled(bucket: oss2.Bucket) -> oss2.Bucket:
     return bucket
 
 
-@pytest.mark.parametrize("iterator", [oss2.ObjectIterator, oss2.ObjectIteratorV2])
-@pytest.mark.parametrize("page", [1, 2, 3, 100])
+@each_row("iterator", [oss2.ObjectIterator, oss2.ObjectIteratorV2])
+@each_row("page", [1, 2, 3, 100])
 def test_all_objects_come_page_by_page(filled: oss2.Bucket, iterator: type, page: int) -> None:
     """Both versions of the list give every key once, in order, whatever the size of a page."""
     assert [each.key for each in iterator(filled, max_keys=page)] == KEYS
     assert [each.key for each in iterator(filled, prefix="a/", max_keys=page)] == KEYS[1:4]
 
 
-@pytest.mark.parametrize("iterator", [oss2.ObjectIterator, oss2.ObjectIteratorV2])
-@pytest.mark.parametrize("page", [1, 2, 100])
+@each_row("iterator", [oss2.ObjectIterator, oss2.ObjectIteratorV2])
+@each_row("page", [1, 2, 100])
 def test_a_delimiter_rolls_names_up(filled: oss2.Bucket, iterator: type, page: int) -> None:
     """Names that share a piece up to the delimiter are one prefix, once, also across pages."""
     found = [(each.key, each.is_prefix()) for each in iterator(filled, delimiter="/", max_keys=page)]

@@ -11,6 +11,7 @@ from aliyun_import.sandbox.core.faults import Fault
 from aliyun_import.sandbox.oss.multipart import MAX_PART_NUMBER
 from aliyun_import.sandbox.oss.state import StoredPart
 from aliyun_import.sandbox.server import Sandbox
+from tests.rows import each_row
 from tests.sandbox.oss_sdk import PART, complete, do, refused, stored_bucket
 
 KEY = "dir/disk.raw"
@@ -75,7 +76,7 @@ def test_the_order_must_ascend(bucket: oss2.Bucket) -> None:
         assert answer == (400, "InvalidPartOrder")
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("body", "code"),
     [
         (b"", "MalformedXML"),
@@ -124,7 +125,7 @@ def test_overwriting_can_be_forbidden_at_both_ends(bucket: oss2.Bucket) -> None:
     assert bucket.get_object(KEY).read() == b"part"
 
 
-@pytest.mark.parametrize("number", ["0", "10001", "x", "-1"])
+@each_row("number", ["0", "10001", "x", "-1"])
 def test_part_numbers_go_from_1_to_10000(bucket: oss2.Bucket, number: str) -> None:
     """Anything else is refused, naming PartNumber."""
     upload_id = _start(bucket)

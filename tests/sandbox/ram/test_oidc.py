@@ -19,10 +19,18 @@ from aliyun_import.sandbox.core.router import OPERATIONS
 from aliyun_import.sandbox.core.state import AccessKey
 from aliyun_import.sandbox.server import Sandbox
 from tests.cloud.credentials.test_source import configure, profile
+from tests.rows import each_row
 from tests.sandbox.ram.oidc import ISSUER, PROVIDER, ROLE, SUBJECT, Issued, assume, ims, jwks, prepare_oidc, trust
 from tests.sandbox.vendor_sdk import RawAnswer, call, refusal, send
 
 TOKEN = "AuthenticationFail.OIDCToken"
+
+
+@pytest.fixture
+def prepared(sandbox: Sandbox) -> Sandbox:
+    """Return a sandbox with the provider, the role and the keys of the issuer."""
+    prepare_oidc(sandbox)
+    return sandbox
 
 
 def _code(answer: RawAnswer) -> str:
@@ -44,7 +52,7 @@ def test_a_token_gives_a_key_of_the_role(sandbox: Sandbox) -> None:
     assert refusal(sandbox, "DescribeImages", key=session) == (400, "InvalidSecurityToken.Expired")
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("issued", "code"),
     [
         (Issued(claims={"aud": ["elsewhere", "other"]}), ""),
@@ -64,26 +72,24 @@ def test_a_token_gives_a_key_of_the_role(sandbox: Sandbox) -> None:
         (Issued(claims={"sub": 7}), f"{TOKEN}.Invalid"),
         (Issued(claims={"sub": "user:example"}), "AuthenticationFail.NoPermission"),
     ],
-    ids=str,
 )
-def test_a_token_is_verified(sandbox: Sandbox, issued: Issued, code: str) -> None:
+def test_a_token_is_verified(prepared: Sandbox, issued: Issued, code: str) -> None:
     """Signature, issuer, audience, dates and the conditions of the role, each with STS's code; none passes unsigned."""
     trusted = trust(StringLike={"oidc:sub": "repo:*"}, StringEquals={"oidc:iss": ISSUER})
-    prepare_oidc(sandbox, trusted)
-    answer = assume(sandbox, issued.text(sandbox))
+    call(prepared, "UpdateRole", RoleName="Builder", NewAssumeRolePolicyDocument=trusted)
+    answer = assume(prepared, issued.text(prepared))
     assert (answer.status, _code(answer)) == ((401, code) if code else (200, ""))
 
 
-@pytest.mark.parametrize("token", ["abcd", "a.b.c.d", "!.!.!", "e30.e30.e30", "W10.W10.W10", "W1tb.e30.e30", "é.é.é"])
-def test_what_is_no_token_is_refused(sandbox: Sandbox, token: str) -> None:
+@each_row("token", ["abcd", "a.b.c.d", "!.!.!", "e30.e30.e30", "W10.W10.W10", "W1tb.e30.e30", "é.é.é"])
+def test_what_is_no_token_is_refused(prepared: Sandbox, token: str) -> None:
     """As invalid, whatever is wrong with it; so is one without its signature."""
-    prepare_oidc(sandbox)
-    assert _code(assume(sandbox, token)) == f"{TOKEN}.Invalid"
-    unsigned = Issued().text(sandbox).rpartition(".")[0]
-    assert _code(assume(sandbox, f"{unsigned}.")) == f"{TOKEN}.InvalidSignature"
+    assert _code(assume(prepared, token)) == f"{TOKEN}.Invalid"
+    unsigned = Issued().text(prepared).rpartition(".")[0]
+    assert _code(assume(prepared, f"{unsigned}.")) == f"{TOKEN}.InvalidSignature"
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("condition", "expected"),
     [
         ({}, 200),
@@ -99,15 +105,14 @@ def test_what_is_no_token_is_refused(sandbox: Sandbox, token: str) -> None:
         ({"StringEquals": {"oidc:iss": "https://other.example.invalid"}}, 401),
         ({"NumericEquals": {"oidc:sub": "1"}}, 501),
     ],
-    ids=str,
 )
-def test_conditions_of_the_role_are_compared(sandbox: Sandbox, condition: dict[str, Any], expected: int) -> None:
+def test_conditions_of_the_role_are_compared(prepared: Sandbox, condition: dict[str, Any], expected: int) -> None:
     """All operators of texts, with case and wildcards as RAM has them; another operator is answered 501 by its name."""
-    prepare_oidc(sandbox, trust(**condition))
-    assert assume(sandbox, Issued().text(sandbox)).status == expected
+    call(prepared, "UpdateRole", RoleName="Builder", NewAssumeRolePolicyDocument=trust(**condition))
+    assert assume(prepared, Issued().text(prepared)).status == expected
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("fields", "expected"),
     [
         ({"OIDCProviderArn": f"{PROVIDER}-2"}, (401, "AuthenticationFail.NoPermission")),
@@ -117,12 +122,10 @@ def test_conditions_of_the_role_are_compared(sandbox: Sandbox, condition: dict[s
         ({"OIDCToken": ""}, (400, "MissingParameter")),
         ({"SourceIdentity": "x"}, (501, "NotImplementedBySandbox")),
     ],
-    ids=str,
 )
-def test_what_else_is_refused(sandbox: Sandbox, fields: dict[str, str], expected: tuple[int, str]) -> None:
+def test_what_else_is_refused(prepared: Sandbox, fields: dict[str, str], expected: tuple[int, str]) -> None:
     """Providers, roles, names and durations, and parameters that are not done."""
-    prepare_oidc(sandbox)
-    answer = assume(sandbox, **{"token": Issued().text(sandbox), **fields})
+    answer = assume(prepared, **{"token": Issued().text(prepared), **fields})
     assert (answer.status, _code(answer)) == expected
 
 
@@ -148,7 +151,7 @@ def test_an_issuer_without_keys_is_told_with_the_way_to_add_them(sandbox: Sandbo
     assert assume(sandbox, Issued().text(sandbox)).status == 200
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("issuer", "told"),
     [
         ({"url": "token.example.invalid", "jwks": jwks()}, r"issuers\[0\].url takes the address"),
@@ -285,7 +288,7 @@ def test_providers_and_keys_outlive_the_process(tmp_path: Path) -> None:
         assert assume(sandbox, Issued().text(sandbox)).status == 200
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("fields", "expected"),
     [
         ({"OIDCProviderName": "ci"}, (409, "EntityAlreadyExists.OIDCProvider")),
@@ -302,13 +305,11 @@ def test_providers_and_keys_outlive_the_process(tmp_path: Path) -> None:
         ({"IssuanceLimitTime": "169"}, (400, "InvalidParameter")),
         ({"Description": "x" * 257}, (400, "InvalidParameter.Description.Length")),
     ],
-    ids=str,
 )
-def test_a_provider_that_can_not_be(sandbox: Sandbox, fields: dict[str, str], expected: tuple[int, str]) -> None:
+def test_a_provider_that_can_not_be(prepared: Sandbox, fields: dict[str, str], expected: tuple[int, str]) -> None:
     """Names, addresses, numbers, and what is there already."""
-    prepare_oidc(sandbox)
     given: dict[str, Any] = {"OIDCProviderName": "new", "IssuerUrl": "https://new.example.invalid", **fields}
-    status, answer = ims(sandbox, "CreateOIDCProvider", **given)
+    status, answer = ims(prepared, "CreateOIDCProvider", **given)
     assert (status, answer["Code"]) == expected
 
 

@@ -11,10 +11,18 @@ from aliyun_import.sandbox.ram import operations as ram
 from aliyun_import.sandbox.ram.policies import MAX_POLICIES
 from aliyun_import.sandbox.ram.state import Policy, Ram, Role
 from aliyun_import.sandbox.server import Sandbox
+from tests.rows import each_row
 from tests.sandbox.prepared import POLICY, ROLE, TRUST, make_role
 from tests.sandbox.vendor_sdk import call, refusal
 
 DOCUMENT = json.dumps({"Version": "1", "Statement": [{"Effect": "Allow", "Action": "oss:GetObject", "Resource": "*"}]})
+
+
+@pytest.fixture
+def with_role(sandbox: Sandbox) -> Sandbox:
+    """Return a sandbox with the role of imports."""
+    make_role(sandbox)
+    return sandbox
 
 
 def _attach(sandbox: Sandbox, name: str, kind: str = "System") -> None:
@@ -69,7 +77,7 @@ def test_a_policy_is_shown_with_its_document(sandbox: Sandbox) -> None:
     assert shown["DefaultPolicyVersion"]["PolicyDocument"] == DOCUMENT
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("action", "fields", "expected"),
     [
         ("GetRole", {"RoleName": "x"}, (404, "EntityNotExist.Role")),
@@ -145,12 +153,11 @@ def test_a_policy_is_shown_with_its_document(sandbox: Sandbox) -> None:
         ),
     ],
 )
-def test_what_ram_refuses(sandbox: Sandbox, action: str, fields: dict[str, Any], expected: tuple[int, str]) -> None:
+def test_what_ram_refuses(with_role: Sandbox, action: str, fields: dict[str, Any], expected: tuple[int, str]) -> None:
     """Each mistake has its code, and changes nothing."""
-    make_role(sandbox)
-    before = call(sandbox, "GetRole", RoleName=ROLE)["Role"]
-    assert refusal(sandbox, action, **fields) == expected
-    assert call(sandbox, "GetRole", RoleName=ROLE)["Role"] == before
+    before = call(with_role, "GetRole", RoleName=ROLE)["Role"]
+    assert refusal(with_role, action, **fields) == expected
+    assert call(with_role, "GetRole", RoleName=ROLE)["Role"] == before
 
 
 def test_a_missing_role_is_named(sandbox: Sandbox) -> None:

@@ -7,6 +7,7 @@ import pytest
 from aliyun_import.sandbox.auth.policies import allows, check_policy, check_trust_policy, trusts
 from aliyun_import.sandbox.core.rpc_errors import Refusal
 from aliyun_import.sandbox.ram.state import SYSTEM_POLICIES
+from tests.rows import each_row
 
 OBJECT = ("acs:oss:cn-hangzhou:1:bkt/disk.raw", "acs:oss:oss-cn-hangzhou:1:bkt/disk.raw")
 
@@ -26,13 +27,13 @@ def _trust(principal: object, effect: str = "Allow", action: str = "sts:AssumeRo
 ECS = _trust({"Service": ["ecs.aliyuncs.com"]})
 
 
-@pytest.mark.parametrize("name", sorted(SYSTEM_POLICIES))
+@each_row("name", sorted(SYSTEM_POLICIES))
 def test_the_systems_own_policies_are_well_formed(name: str) -> None:
     """Each passes the check that custom ones have to pass."""
     check_policy(SYSTEM_POLICIES[name])
 
 
-@pytest.mark.parametrize(
+@each_row(
     "text",
     [
         "",
@@ -55,14 +56,14 @@ def test_what_is_no_policy_is_refused(text: str) -> None:
         check_policy(text)
 
 
-@pytest.mark.parametrize("principal", [None, {}, "ecs.aliyuncs.com", {"Service": 1}, {"Host": ["ecs.aliyuncs.com"]}])
+@each_row("principal", [None, {}, "ecs.aliyuncs.com", {"Service": 1}, {"Host": ["ecs.aliyuncs.com"]}])
 def test_what_is_no_trust_policy_is_refused(principal: object) -> None:
     """A trust policy says whom it trusts."""
     with pytest.raises(Refusal, match="Principal"):
         check_trust_policy(_policy(_trust(principal)))
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("statements", "trusted"),
     [
         ([ECS], True),
@@ -83,7 +84,7 @@ def test_who_is_trusted(statements: list[dict[str, object]], trusted: bool) -> N
     assert trusts(text, "ecs.aliyuncs.com") is trusted
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("statements", "allowed"),
     [
         ([_allow("oss:GetObject")], True),

@@ -8,6 +8,7 @@ import pytest
 
 from aliyun_import.sandbox.core.state import AccessKey
 from aliyun_import.sandbox.server import Sandbox
+from tests.rows import each_row
 from tests.sandbox.oss_sdk import Oss, refused
 from tests.sandbox.vendor_sdk import call, refusal, send, signed
 
@@ -167,7 +168,17 @@ def test_a_user_assumes_a_role(sandbox: Sandbox) -> None:
     assert refusal(sandbox, "DescribeImages", key=temporary) == (400, "InvalidSecurityToken.Expired")
 
 
-@pytest.mark.parametrize(
+@pytest.fixture
+def order(sandbox: Sandbox) -> dict[str, Any]:
+    """Return the parameters of a call that assumes a role."""
+    return {
+        "key": _user(sandbox, "ci", ("System", "AliyunSTSAssumeRoleAccess")),
+        "RoleArn": _role(sandbox, f"acs:ram::{sandbox.account_id}:root"),
+        "RoleSessionName": "run",
+    }
+
+
+@each_row(
     ("fields", "expected"),
     [
         ({"RoleArn": "Deploy"}, (400, "InvalidParameter.RoleArn")),
@@ -179,16 +190,11 @@ def test_a_user_assumes_a_role(sandbox: Sandbox) -> None:
         ({"Policy": DESCRIBE + " " * 2048}, (400, "InvalidParameter.PolicySize")),
         ({"key": None}, (403, "NoPermission")),
     ],
-    ids=str,
 )
-def test_a_role_that_can_not_be_assumed(sandbox: Sandbox, fields: dict[str, Any], expected: tuple[int, str]) -> None:
+def test_a_role_that_can_not_be_assumed(
+    sandbox: Sandbox, order: dict[str, Any], fields: dict[str, Any], expected: tuple[int, str]
+) -> None:
     """With the service's code; the account itself assumes none."""
-    key = _user(sandbox, "ci", ("System", "AliyunSTSAssumeRoleAccess"))
-    order: dict[str, Any] = {
-        "key": key,
-        "RoleArn": _role(sandbox, f"acs:ram::{sandbox.account_id}:root"),
-        "RoleSessionName": "run",
-    }
     assert refusal(sandbox, "AssumeRole", **{**order, **fields}) == expected
 
 
