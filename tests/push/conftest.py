@@ -7,15 +7,14 @@ import pytest
 
 from aliyun_import.sandbox.core.state import Clock, Settings
 from aliyun_import.sandbox.server import Sandbox
-from tests.flows.disks import write_disk
-from tests.push.machine import Machine
+from tests.push.machine import Machine, write_small_disk
 
 
 @pytest.fixture
 def sandbox(tmp_path: Path) -> Iterator[Sandbox]:
     """Start a sandbox whose time passes in waits only."""
     with Sandbox.start(
-        tmp_path / "sandbox", settings=Settings(import_s=60.0, instance_console="boots"), clock=Clock(running=False)
+        tmp_path / "sandbox", settings=Settings(instance_console="boots"), clock=Clock(running=False)
     ) as running:
         yield running
 
@@ -23,4 +22,4 @@ def sandbox(tmp_path: Path) -> Iterator[Sandbox]:
 @pytest.fixture
 def machine(sandbox: Sandbox, tmp_path: Path) -> Machine:
     """Return a machine with a small bootable disk."""
-    return Machine(sandbox, tmp_path, write_disk(tmp_path / "disk.raw", size_bytes=16 << 20, data_at=(1, 9)))
+    return Machine(sandbox, tmp_path, write_small_disk(tmp_path / "disk.raw"))

@@ -15,9 +15,17 @@ from aliyun_import.push.push import push
 from aliyun_import.sandbox.core.state import AccessKey
 from aliyun_import.sandbox.server import Sandbox
 from aliyun_import.services.retrying import add_retries
+from tests.flows.disks import write_disk
 from tests.image.connected import Connected
 from tests.image.scripted import Heard
 from tests.steered import import_calls
+
+MIB = 1 << 20
+
+
+def write_small_disk(path: Path, *, seed: int = 1) -> Path:
+    """Write a bootable disk of 2 MiB that is sent and copied in two parts each: a larger one takes more requests."""
+    return write_disk(path, size_bytes=2 * MIB, data_at=(1,), seed=seed)
 
 
 class Machine:

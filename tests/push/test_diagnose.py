@@ -17,9 +17,8 @@ from aliyun_import.sandbox.oss.state import OssState
 from aliyun_import.sandbox.ram.state import Ram
 from aliyun_import.sandbox.server import Sandbox
 from aliyun_import.services.interface import PERMISSIONS
-from tests.flows.disks import write_disk
 from tests.image.connected import Connected
-from tests.push.machine import Machine
+from tests.push.machine import Machine, write_small_disk
 
 REGION = "cn-hangzhou"
 ROLE = OSS_ROLE.default_name
@@ -32,7 +31,7 @@ class Account:
 
     def __init__(self, sandbox: Sandbox, home: Path) -> None:
         self.sandbox = sandbox
-        self.machine = Machine(sandbox, home, write_disk(home / "disk.raw", size_bytes=5 << 20, data_at=(1,)))
+        self.machine = Machine(sandbox, home, write_small_disk(home / "disk.raw"))
         self.results: dict[str, Diagnosis] = {}
         self._home, self._count = home, 0
 

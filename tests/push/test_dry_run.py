@@ -17,8 +17,7 @@ from aliyun_import.model.request import DiskRequest
 from aliyun_import.sandbox.core.faults import Fault
 from aliyun_import.sandbox.ecs.state import Ecs
 from aliyun_import.sandbox.oss.state import OssState
-from tests.flows.disks import write_disk
-from tests.push.machine import Machine
+from tests.push.machine import MIB, Machine, write_small_disk
 
 CHANGES = (
     "PutBucket", "PutBucketLifecycle", "PutObject", "InitiateMultipartUpload", "UploadPart", "UploadPartCopy",
@@ -91,7 +90,7 @@ def finished_and_deleted(machine: Machine) -> Options:
 def finished_of_another_build(machine: Machine) -> Options:
     """Build the disk anew, under the name of the first image."""
     machine.push()
-    write_disk(disk_of(machine), size_bytes=16 << 20, data_at=(3,), seed=7)
+    write_small_disk(disk_of(machine), seed=7)
     return {}
 
 
@@ -116,7 +115,7 @@ def imported_elsewhere(machine: Machine) -> Options:
 
 def another_disk_elsewhere(machine: Machine) -> Options:
     """Another machine imports another disk under the name."""
-    other = write_disk(disk_of(machine).with_name("other.raw"), size_bytes=16 << 20, data_at=(2,), seed=5)
+    other = write_small_disk(disk_of(machine).with_name("other.raw"), seed=5)
     other_machine(machine, other).push(wait=False)
     return {}
 
@@ -296,7 +295,7 @@ def key_taken(machine: Machine) -> Options:
 
 def disk_of_zeros(machine: Machine) -> Options:
     """Write a disk on which nothing starts."""
-    disk_of(machine).write_bytes(bytes(16 << 20))
+    disk_of(machine).write_bytes(bytes(2 * MIB))
     return {}
 
 

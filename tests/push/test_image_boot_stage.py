@@ -26,8 +26,7 @@ from aliyun_import.role.spec import boot_test_policy, user_policy
 from aliyun_import.sandbox.core.faults import Fault
 from aliyun_import.sandbox.core.state import AccessKey
 from aliyun_import.sandbox.ecs.state import Ecs
-from tests.flows.disks import write_disk
-from tests.push.machine import Machine
+from tests.push.machine import Machine, write_small_disk
 
 NETWORK: Mapping[str, Any] = {
     "boot_test": "cloud",
@@ -110,14 +109,14 @@ def test_without_failure_the_image_gets_its_name_with_a_finding(machine: Machine
 def test_the_image_that_has_the_name_is_untouched_until_the_new_one_boots(machine: Machine, tmp_path: Path) -> None:
     """--replace exchanges the names after the test only."""
     machine.push()
-    disk = write_disk(tmp_path / "other.raw", size_bytes=16 << 20, data_at=(2,), seed=5)
+    disk = write_small_disk(tmp_path / "other.raw", seed=5)
     other = Machine(machine.sandbox, tmp_path / "other", disk)
     machine.sandbox.state.configure(instance_console="grub")
     failed = other.failure(ImportFailed, replace="delete", **NETWORK)
     assert sorted(names(machine)) == ["web", failed.details["image_name"]]
     # A repaired disk is another push; the image of the first stays, and is named.
     machine.sandbox.state.configure(instance_console="boots")
-    write_disk(disk, size_bytes=16 << 20, data_at=(3,), seed=6)
+    write_small_disk(disk, seed=6)
     other.push(replace="delete", **NETWORK)
     assert sorted(names(machine)) == ["web", failed.details["image_name"]]
     assert any(failed.details["image_id"] in one.message for one in other.heard.events if isinstance(one, Warned))
@@ -253,7 +252,7 @@ def test_an_instance_beside_one_that_cannot_be_continued_is_asked_for(machine: M
 
 def test_a_name_that_is_taken_meanwhile_is_not_taken_away(machine: Machine, tmp_path: Path) -> None:
     """The new image keeps its temporary name, and the same command gives it its own once that is free."""
-    disk = write_disk(tmp_path / "other.raw", size_bytes=16 << 20, data_at=(2,), seed=5)
+    disk = write_small_disk(tmp_path / "other.raw", seed=5)
     other = Machine(machine.sandbox, tmp_path / "other", disk)
 
     def emit(event: Event) -> None:

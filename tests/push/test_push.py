@@ -30,8 +30,7 @@ from aliyun_import.sandbox.ecs.state import Ecs
 from aliyun_import.services.interface import ImageService
 from aliyun_import.services.retrying import without_retries
 from aliyun_import.upload.context import TransferOptions
-from tests.flows.disks import write_disk
-from tests.push.machine import Machine
+from tests.push.machine import MIB, Machine, write_small_disk
 from tests.steered import SteeredClock, import_calls
 
 
@@ -115,7 +114,7 @@ def test_the_same_command_on_two_machines_makes_one_image(machine: Machine, tmp_
 def test_another_disk_of_the_same_name_is_refused(machine: Machine, tmp_path: Path) -> None:
     """Two machines, two disks, one name: the later one is refused, and may replace a usable image only."""
     machine.push(wait=False)
-    other_disk = write_disk(tmp_path / "other.raw", size_bytes=16 << 20, data_at=(2,), seed=5)
+    other_disk = write_small_disk(tmp_path / "other.raw", seed=5)
     other = Machine(machine.sandbox, tmp_path / "other", other_disk)
     error = other.failure(RefusedError)
     assert error.code == "image-name-taken"
@@ -163,7 +162,7 @@ def test_force_says_what_it_overrides(machine: Machine) -> None:
     """Blocking findings stop a push; with --force a warning names them."""
     disk = machine.request.disks[0].path
     assert disk is not None
-    disk.write_bytes(bytes(16 << 20))
+    disk.write_bytes(bytes(2 * MIB))
     rules = machine.failure(DiskError).details["rules"]
     machine.push(force=True)
     warned = next(one for one in machine.heard.events if isinstance(one, Warned) and one.code == "forced")
@@ -376,7 +375,7 @@ def meddled(machine: Machine, meddle: Callable[[str, str], None]) -> SteeredCloc
 
 def test_an_object_that_was_replaced_before_the_import_fails_the_push(machine: Machine, tmp_path: Path) -> None:
     """Its bytes may be in the image, which is deleted; the same command uploads the disk again."""
-    other = write_disk(tmp_path / "other.raw", size_bytes=16 << 20, data_at=(2,), seed=5).read_bytes()
+    other = write_small_disk(tmp_path / "other.raw", seed=5).read_bytes()
     services = machine.cloud.services
     images = without_retries(services.images)
 
@@ -403,7 +402,7 @@ def test_an_object_that_was_replaced_before_the_import_fails_the_push(machine: M
 def test_an_image_that_was_replaced_since_is_not_the_result_any_more(machine: Machine, tmp_path: Path) -> None:
     """Its id and its tags are those of the push; its name is not: it belongs to the image that replaced it."""
     first = machine.push()
-    other = Machine(machine.sandbox, tmp_path / "other", write_disk(tmp_path / "b.raw", size_bytes=16 << 20, seed=5))
+    other = Machine(machine.sandbox, tmp_path / "other", write_small_disk(tmp_path / "b.raw", seed=5))
     other.push(replace="rename")
     assert machine.failure(RefusedError).code == "image-name-taken"
     again = machine.push(replace="rename")
@@ -427,9 +426,9 @@ def test_what_is_kept_in_all_is_named(machine: Machine) -> None:
     assert "kept in all" not in machine.details("finish")[0]
     disk = machine.request.disks[0].path
     assert disk is not None
-    write_disk(disk, size_bytes=16 << 20, data_at=(1, 9), seed=2)
+    write_small_disk(disk, seed=2)
     machine.push(transfer=keep, replace="rename")
-    assert "objects of web kept in all: 2, 32 MiB" in machine.details("finish")[0]
+    assert "objects of web kept in all: 2, 4 MiB" in machine.details("finish")[0]
 
 
 def test_nothing_is_created_before_the_local_state_is_known_to_be_writable(machine: Machine) -> None:

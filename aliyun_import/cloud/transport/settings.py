@@ -171,18 +171,19 @@ VENDORS = (
     "tzlocal",
     "urllib3",
 )
+_BELOW_VENDORS = tuple(f"{vendor}." for vendor in VENDORS)
 _OFF = logging.CRITICAL + 1
+_NO_HANDLER = logging.NullHandler()
 _log = logging.getLogger("aliyun_import")
 
 
 def silence_vendor_logs() -> None:
     """Disable the loggers of the vendor's libraries. Call it after each import of one, which may enable its own."""
-    known = list(logging.root.manager.loggerDict)
     # Children too, since some have handlers and levels of their own.
-    below = [name for name in known if name.startswith(tuple(f"{vendor}." for vendor in VENDORS))]
+    below = [name for name in list(logging.root.manager.loggerDict) if name.startswith(_BELOW_VENDORS)]
     for name in (*VENDORS, *below):
         logger = logging.getLogger(name)
-        logger.handlers[:] = [logging.NullHandler()]
+        logger.handlers[:] = [_NO_HANDLER]
         logger.propagate = False
         # setLevel clears the cache of every logger there is, and each client of a service comes through here.
         if logger.level != _OFF:
