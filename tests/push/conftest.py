@@ -14,7 +14,9 @@ from tests.push.machine import Machine, write_small_disk
 def sandbox(tmp_path: Path) -> Iterator[Sandbox]:
     """Start a sandbox whose time passes in waits only."""
     with Sandbox.start(
-        tmp_path / "sandbox", settings=Settings(instance_console="boots"), clock=Clock(running=False)
+        tmp_path / "sandbox",
+        settings=Settings(import_s=0.4, image_ready_s=0.0, instance_console="boots"),
+        clock=Clock(running=False),
     ) as running:
         yield running
 

@@ -1,5 +1,7 @@
 """A machine that pushes a disk to a sandbox, in this process."""
 
+import random
+import struct
 from dataclasses import replace
 from pathlib import Path
 
@@ -15,17 +17,23 @@ from aliyun_import.push.push import push
 from aliyun_import.sandbox.core.state import AccessKey
 from aliyun_import.sandbox.server import Sandbox
 from aliyun_import.services.retrying import add_retries
-from tests.flows.disks import write_disk
 from tests.image.connected import Connected
 from tests.image.scripted import Heard
 from tests.steered import import_calls
 
-MIB = 1 << 20
+SMALL_DISK_BYTES = 1 << 20
+SECTOR = 512
 
 
 def write_small_disk(path: Path, *, seed: int = 1) -> Path:
-    """Write a bootable disk of 2 MiB that is sent and copied in two parts each: a larger one takes more requests."""
-    return write_disk(path, size_bytes=2 * MIB, data_at=(1,), seed=seed)
+    """Write a bootable disk that is sent in one part: a larger one takes more requests and more time to be hashed."""
+    entry = struct.pack("<B3sB3sII", 0x80, bytes(3), 0x83, bytes(3), 1, SMALL_DISK_BYTES // SECTOR - 1)
+    record = b"\xfa\xf4\xeb\xfd".ljust(446, b"\x90") + entry.ljust(64, b"\0") + b"\x55\xaa"
+    partition = bytearray(random.Random(seed).randbytes(SECTOR) * (SMALL_DISK_BYTES // SECTOR - 1))
+    partition[SECTOR - 2 : SECTOR] = b"\x55\xaa"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(record + partition)
+    return path
 
 
 class Machine:

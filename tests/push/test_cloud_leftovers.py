@@ -17,7 +17,7 @@ from aliyun_import.journal import read_journals
 from aliyun_import.sandbox.core.faults import Fault
 from aliyun_import.sandbox.core.state import AccessKey
 from aliyun_import.sandbox.ecs.state import Ecs
-from tests.push.machine import Machine
+from tests.push.machine import Machine, write_small_disk
 from tests.push.test_image_boot_stage import NETWORK, instances, names, started
 
 INSTANCE, IMAGE = LeftoverKind.INSTANCE, LeftoverKind.IMAGE
@@ -131,9 +131,7 @@ def test_a_replaced_image_is_listed_and_removed_by_its_id_only(machine: Machine,
     old = machine.push().image_id
     disk = machine.request.disks[0].path
     assert disk is not None
-    with disk.open("r+b") as file:
-        file.seek(1 << 20)
-        file.write(b"another build")
+    write_small_disk(disk, seed=2)
     machine.push(replace="rename")
     (left,) = [one for one in clean_up(machine, client).leftovers if one.kind.is_in_ecs]
     assert (left.kind, left.key, left.name[:13]) == (LeftoverKind.REPLACED, old, "web-replaced-")

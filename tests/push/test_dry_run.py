@@ -17,7 +17,7 @@ from aliyun_import.model.request import DiskRequest
 from aliyun_import.sandbox.core.faults import Fault
 from aliyun_import.sandbox.ecs.state import Ecs
 from aliyun_import.sandbox.oss.state import OssState
-from tests.push.machine import MIB, Machine, write_small_disk
+from tests.push.machine import SMALL_DISK_BYTES, Machine, write_small_disk
 
 CHANGES = (
     "PutBucket", "PutBucketLifecycle", "PutObject", "InitiateMultipartUpload", "UploadPart", "UploadPartCopy",
@@ -295,7 +295,7 @@ def key_taken(machine: Machine) -> Options:
 
 def disk_of_zeros(machine: Machine) -> Options:
     """Write a disk on which nothing starts."""
-    disk_of(machine).write_bytes(bytes(2 * MIB))
+    disk_of(machine).write_bytes(bytes(SMALL_DISK_BYTES))
     return {}
 
 

@@ -27,21 +27,28 @@ from aliyun_import.push.options import PushOptions
 from aliyun_import.push.push import push
 from aliyun_import.sandbox.core.faults import Fault
 from aliyun_import.sandbox.ecs.state import Ecs
+from aliyun_import.sandbox.oss.state import OssState
+from aliyun_import.sandbox.server import Sandbox
 from aliyun_import.services.interface import ImageService
 from aliyun_import.services.retrying import without_retries
 from aliyun_import.upload.context import TransferOptions
-from tests.push.machine import MIB, Machine, write_small_disk
+from tests.flows.disks import write_disk
+from tests.push.machine import SMALL_DISK_BYTES, Machine, write_small_disk
 from tests.steered import SteeredClock, import_calls
 
 
-def test_a_push_ends_in_an_image_and_leaves_nothing(machine: Machine) -> None:
-    """Stages in their order; DescribeImages by name is called once before the import."""
+def test_a_push_ends_in_an_image_and_leaves_nothing(sandbox: Sandbox, tmp_path: Path) -> None:
+    """Stages in their order, of a disk that is sent and copied in several parts."""
+    machine = Machine(sandbox, tmp_path, write_disk(tmp_path / "disk.raw", size_bytes=5 << 20, data_at=(1, 3)))
     result = machine.push()
     assert (result.image_status, result.left_over, result.already_there) == ("Available", (), False)
     stages = [one.stage for one in machine.heard.events if isinstance(one, StageFinished)]
     assert stages == ["inspect", "look", "role", "upload", "import", "wait", "finish"]
     assert machine.details("inspect") == ["no blocking findings"]
     assert machine.details("finish") == ["staging object removed, nothing is left in OSS"]
+    assert min(machine.count("UploadPart"), machine.count("UploadPartCopy")) > 1
+    (bucket,) = sandbox.state.part(OssState).buckets.values()
+    assert not {*bucket.versions, *bucket.uploads}
 
 
 def test_a_push_that_is_done_says_so(machine: Machine) -> None:
@@ -162,7 +169,7 @@ def test_force_says_what_it_overrides(machine: Machine) -> None:
     """Blocking findings stop a push; with --force a warning names them."""
     disk = machine.request.disks[0].path
     assert disk is not None
-    disk.write_bytes(bytes(2 * MIB))
+    disk.write_bytes(bytes(SMALL_DISK_BYTES))
     rules = machine.failure(DiskError).details["rules"]
     machine.push(force=True)
     warned = next(one for one in machine.heard.events if isinstance(one, Warned) and one.code == "forced")
@@ -428,7 +435,7 @@ def test_what_is_kept_in_all_is_named(machine: Machine) -> None:
     assert disk is not None
     write_small_disk(disk, seed=2)
     machine.push(transfer=keep, replace="rename")
-    assert "objects of web kept in all: 2, 4 MiB" in machine.details("finish")[0]
+    assert "objects of web kept in all: 2, 2 MiB" in machine.details("finish")[0]
 
 
 def test_nothing_is_created_before_the_local_state_is_known_to_be_writable(machine: Machine) -> None:
