@@ -28,11 +28,12 @@ def each_row(
         @functools.wraps(test)
         def all_rows(**fixtures: Any) -> None:
             wrong = []
-            for name, row in table:
+            for name, values in table:
                 try:
-                    test(**dict(zip(columns, row, strict=True)), **fixtures)
-                except (Exception, pytest.fail.Exception, pytest.skip.Exception) as error:  # noqa: BLE001 - raised below with the others
-                    error.add_note(f"in the row {name}")
+                    test(**dict(zip(columns, values, strict=True)), **fixtures)
+                except (Exception, pytest.fail.Exception, pytest.skip.Exception) as error:  # noqa: BLE001 - raised below
+                    # Not before it is needed: a value may be a whole disk.
+                    error.add_note("in the row " + (name or ", ".join(f"{value!r:.300}" for value in values)))
                     wrong.append(error)
             if wrong:
                 raise BaseExceptionGroup(f"wrong in {len(wrong)} of {len(table)} rows", wrong)
@@ -46,12 +47,9 @@ def each_row(
 
 
 def _row(row: Any, count: int) -> tuple[str, tuple[Any, ...]]:
-    """Return the name of a row, and its values."""
-    name = None
-    if isinstance(row, type(pytest.param())):
-        if row.marks:
-            raise ValueError("a row has no marks of its own")
-        name, values = row.id, tuple(row.values)
-    else:
-        values = (row,) if count == 1 else tuple(row)
-    return str(name or ", ".join(f"{value!r:.300}" for value in values)), values
+    """Return the id of a row, if it has one, and its values."""
+    if not isinstance(row, type(pytest.param())):
+        return "", (row,) if count == 1 else tuple(row)
+    if row.marks:
+        raise ValueError("a row has no marks of its own")
+    return str(row.id or ""), tuple(row.values)

@@ -286,7 +286,7 @@ def vhd_dynamic(
 ) -> bytes:
     """Make a dynamic VHD; blocks of zeros are left out. Kind 4 makes what says that it is a differencing one of it."""
     pieces = [bytes(data[at : at + block]).ljust(block, b"\0") for at in range(0, len(data), block)]
-    blocks = [(b"\xff" * _bitmap_bytes(block), piece) if any(piece) else None for piece in pieces]
+    blocks = [(b"\xff" * _bitmap_bytes(block), piece) if piece != bytes(block) else None for piece in pieces]
     footer = vhd_footer(len(data) if size is None else size, kind=kind, unique_id=unique_id)
     return _vhd_blocks(blocks, footer, block=block, header=_vhd_header(parent=parent))
 
@@ -371,7 +371,7 @@ def qcow2(
     entries = [0] * (tables * per_table)
     for number in range(clusters):
         piece = bytes(data[number * cluster : (number + 1) * cluster]).ljust(cluster, b"\0")
-        if not any(piece):
+        if piece == bytes(cluster):
             continue
         if compression:
             packed = _compress(piece, compression)

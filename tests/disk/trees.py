@@ -56,7 +56,7 @@ def cpio(names: Iterable[str]) -> bytes:
     for number, name in enumerate((*names, "TRAILER!!!")):
         raw = name.encode() + b"\0"
         fields = (number + 1, 0o100644, 0, 0, 1, 0, 0, 0, 0, 0, 0, len(raw), 0)
-        entry = b"070701" + b"".join(b"%08x" % value for value in fields) + raw
+        entry = b"070701" + b"%08x" * len(fields) % fields + raw
         pieces.append(entry + bytes(-len(entry) % 4))
     archive = b"".join(pieces)
     return archive + bytes(-len(archive) % 512)
