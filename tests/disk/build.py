@@ -406,7 +406,7 @@ def xz(data: bytes | bytearray, *, block: int, check: int = 4) -> bytes:
     head, blocks, records = b"", b"", b""
     for at in range(0, len(data), block):
         piece = bytes(data[at : at + block])
-        alone = lzma.compress(piece, check=check)
+        alone = lzma.compress(piece, check=check, preset=0)
         index_bytes = (int.from_bytes(alone[-8:-4], "little") + 1) * 4
         head, packed = alone[:12], alone[12 : -12 - index_bytes]
         # The unpadded size stands in the index of the block alone, which tells of nothing else.
