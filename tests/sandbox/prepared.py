@@ -5,6 +5,7 @@ from typing import Any
 
 from aliyun_import.sandbox.core.blob_store import Content, Segment
 from aliyun_import.sandbox.oss.state import NULL_VERSION, Bucket, OssState, StoredObject
+from aliyun_import.sandbox.ram.state import Ram, Role
 from aliyun_import.sandbox.server import Sandbox
 from tests.sandbox.vendor_sdk import call
 
@@ -51,10 +52,27 @@ def put_zeros(sandbox: Sandbox, key: str, size: int) -> None:
     oss.put(oss.buckets[BUCKET], StoredObject(key=key, content=Content([Segment(None, 0, size)])))
 
 
+def put_role(sandbox: Sandbox) -> None:
+    """Put the role that `make_role` makes past RAM's door, in a tenth of the time."""
+    at_s = sandbox.clock.now_s()
+    role = Role(
+        id="300000000000000001",
+        name=ROLE,
+        arn=f"acs:ram::{sandbox.account_id}:role/{ROLE}",
+        trust=TRUST,
+        description="",
+        created_s=at_s,
+        updated_s=at_s,
+        attached={("System", POLICY): at_s},
+    )
+    with sandbox.state.lock:
+        sandbox.state.part(Ram).save_role(sandbox.account_id, role)
+
+
 def prepare(sandbox: Sandbox) -> Sandbox:
     """Make role and bucket, and a small disk, disk.raw, in it; no instance runs a guest."""
     sandbox.state.configure(instance_console="boots")
-    make_role(sandbox)
+    put_role(sandbox)
     make_bucket(sandbox)
     put(sandbox, "disk.raw")
     return sandbox
