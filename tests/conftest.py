@@ -1,4 +1,4 @@
-"""Fixture of all tests: a sandbox with fresh state, over real HTTP."""
+"""Fixtures of all tests: a sandbox with fresh state, over real HTTP, and processes that have imported the tool."""
 
 import gc
 import os
@@ -14,6 +14,7 @@ sys.dont_write_bytecode = False
 
 from aliyun_import.sandbox.server import Sandbox  # noqa: E402
 from tests import warm_children  # noqa: E402
+from tests.flows.fork_server import ForkServer  # noqa: E402
 
 
 def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
@@ -37,6 +38,14 @@ def _no_home(tmp_path_factory: pytest.TempPathFactory) -> None:
 def warm() -> warm_children.WarmChildren:
     """Read disks in children that are forked from a process that has imported the readers."""
     return warm_children.install()
+
+
+@pytest.fixture(scope="session")
+def forks(warm: warm_children.WarmChildren) -> Iterator[ForkServer]:
+    """Start the process from which commands are forked."""
+    server = ForkServer(warm.address)
+    yield server
+    server.close()
 
 
 @pytest.fixture

@@ -21,19 +21,26 @@ def run(command: Sequence[str], environment: Mapping[str, str]) -> int:
 
     A terminal sends Ctrl-C to the command itself. Signals that were sent to this process alone are passed on.
     """
-    try:
-        process = subprocess.Popen(command, env=environment)
-    except OSError as error:
-        click.echo(f"aliyun-import: {command[0]}: {error.strerror}", err=True)
-        return NOT_FOUND if isinstance(error, FileNotFoundError) else NOT_EXECUTABLE
+    process: subprocess.Popen[bytes] | None = None
+    early: list[int] = []  # signals that came before there was a process to pass them on to
 
     def pass_on(number: int, _frame: object) -> None:
-        if number != signal.SIGINT or not os.isatty(0):
+        if number == signal.SIGINT and os.isatty(0):
+            return
+        if process is None:
+            early.append(number)
+        else:
             process.send_signal(number)
 
     before = {number: signal.signal(number, pass_on) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)}
     try:
+        process = subprocess.Popen(command, env=environment)
+        for number in early:
+            process.send_signal(number)
         code = process.wait()
+    except OSError as error:
+        click.echo(f"aliyun-import: {command[0]}: {error.strerror}", err=True)
+        return NOT_FOUND if isinstance(error, FileNotFoundError) else NOT_EXECUTABLE
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)

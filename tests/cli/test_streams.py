@@ -1,7 +1,10 @@
-"""Tests of the guarded streams: secrets, encodings, and writes that fail."""
+"""Tests of the guarded streams: secrets, encodings, and writes that fail.
+
+What depends on the start and the end of an interpreter is run in a fresh one, the rest in forked commands, whose
+streams are made as an interpreter makes them.
+"""
 
 import io
-import os
 import signal
 import subprocess
 import sys
@@ -13,9 +16,12 @@ import pytest
 from aliyun_import import redact
 from aliyun_import.cli.streams import GuardedStream
 from aliyun_import.sandbox.core.state import Settings
+from aliyun_import.sandbox.sample import write_sample_disk
 from aliyun_import.sandbox.server import Sandbox
+from tests.flows.commands import LIMIT_S, Commands, Ran
+from tests.flows.fork_server import ForkServer
 
-RUN = [sys.executable, "-m", "aliyun_import"]
+CLOSED, FULL = "", "/dev/full"
 
 
 def test_a_secret_is_concealed(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -39,99 +45,125 @@ def cloud(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sandbox]:
         yield running
 
 
-def shell(command: str, disk: Path, home: Path, cloud: Sandbox, **environment: str) -> subprocess.CompletedProcess[str]:
-    """Run a shell line in which `$PUSH` and `$CHECK` are commands on a disk."""
-    program = " ".join(RUN)
-    variables = {
-        "PATH": os.environ["PATH"],
-        "HOME": str(home),
-        "PUSH": f"{program} push {disk} --region cn-hangzhou",
-        "ALIBABA_CLOUD_ECS_METADATA_DISABLED": "true",
-        **cloud.environment(),
-        "CHECK": f"{program} check {disk}",
-        **environment,
-    }
-    return subprocess.run(
-        ["bash", "-c", command], env=variables, capture_output=True, text=True, timeout=120, check=False
-    )
+@pytest.fixture
+def commands(tmp_path: Path, cloud: Sandbox, forks: ForkServer) -> Commands:
+    """Run commands against the sandbox."""
+    return Commands(home=tmp_path / "home", sandbox=cloud, forks=forks)
 
 
 @pytest.fixture(scope="module")
 def disk(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Write the sample disk."""
     path: Path = tmp_path_factory.mktemp("disk") / "demo.raw"
-    subprocess.run([*RUN, "sandbox", "disk", str(path), "--size", "1G"], check=True, capture_output=True)
+    write_sample_disk(path, size_bytes=8 << 20)
     return path
 
 
-@pytest.mark.parametrize("place", ["> /dev/full", ">&-"])
-def test_a_result_that_cannot_be_written_is_repeated(disk: Path, tmp_path: Path, cloud: Sandbox, place: str) -> None:
+def shell(command: str, commands: Commands) -> Ran:
+    """Run a shell line in which `$RUN` is the program, in a fresh interpreter."""
+    done = subprocess.run(
+        ["bash", "-c", command],
+        env=commands.environment(RUN=f"{sys.executable} -m aliyun_import"),
+        capture_output=True,
+        text=True,
+        timeout=LIMIT_S,
+        check=False,
+    )
+    return Ran(done.returncode, done.stdout, done.stderr)
+
+
+def run(commands: Commands, *arguments: str | Path, stdout: str | None = None, stderr: str | None = None) -> Ran:
+    """Run a forked command whose stdout or stderr leads to a path, or is closed."""
+    streams = {number: path for number, path in ((1, stdout), (2, stderr)) if path is not None}
+    return Ran(*commands.start(*arguments, streams=streams).communicate(limit_s=LIMIT_S))
+
+
+@pytest.mark.parametrize("place", [FULL, CLOSED])
+def test_a_result_that_cannot_be_written_is_repeated(disk: Path, commands: Commands, place: str) -> None:
     """A full disk or a closed stdout is exit 9 with the image id on stderr, not a bug and not a lost id."""
-    ran = shell(f"$PUSH -q {place}", disk, tmp_path, cloud)
-    assert ran.returncode == 9
-    assert "stdout-unwritable" in ran.stderr
-    assert "m-sandbox" in ran.stderr
-    assert "Traceback" not in ran.stderr
-
-
-def test_a_json_result_that_cannot_be_written_is_repeated(disk: Path, tmp_path: Path, cloud: Sandbox) -> None:
-    """The whole document."""
-    ran = shell("$PUSH --output json > /dev/full", disk, tmp_path, cloud)
-    assert ran.returncode == 9
-    assert '"image_id": "m-sandbox' in ran.stderr
+    ran = run(commands, "push", disk, "-q", stdout=place)
+    assert ran.code == 9
+    assert "stdout-unwritable" in ran.err
+    assert "m-sandbox" in ran.err
+    assert "Traceback" not in ran.err
 
 
 @pytest.mark.parametrize(
-    "command", ["$PUSH --output jsonl | head -1", "$PUSH | true", f"{' '.join(RUN)} --help | true"]
+    ("place", "code", "told"),
+    [("> /dev/full", 9, "stdout-unwritable"), (">&-", 9, "stdout-unwritable"), ("| true", 0, ""), ("2>&-", 0, "")],
 )
-def test_a_reader_that_went_away_is_no_failure(disk: Path, tmp_path: Path, cloud: Sandbox, command: str) -> None:
-    """The command ends with its own code, and nothing is written about the pipe."""
-    ran = shell(f"{command}; exit ${{PIPESTATUS[0]}}", disk, tmp_path, cloud)
-    assert ran.returncode == 0, ran.stderr
-    assert "rror" not in ran.stderr
+def test_a_fresh_interpreter_has_these_codes(commands: Commands, place: str, code: int, told: str) -> None:
+    """It makes no stream for a closed descriptor, and flushes once more at its end."""
+    ran = shell(f"$RUN --help {place}; exit ${{PIPESTATUS[0]}}", commands)
+    assert (ran.code, told in ran.err) == (code, True), ran.err
+    assert told or ran.err == ""
+    assert "Traceback" not in ran.err
+    assert "Exception ignored" not in ran.err
 
 
-@pytest.mark.parametrize("place", ["2>&-", "2> /dev/full", "2> >(head -c 1 > /dev/null)"])
-def test_stderr_never_changes_the_exit_code(disk: Path, tmp_path: Path, cloud: Sandbox, place: str) -> None:
+def test_a_json_result_that_cannot_be_written_is_repeated(disk: Path, commands: Commands) -> None:
+    """The whole document."""
+    ran = run(commands, "push", disk, "--output", "json", stdout=FULL)
+    assert ran.code == 9
+    assert '"image_id": "m-sandbox' in ran.err
+
+
+@pytest.mark.parametrize(("output", "lines"), [("jsonl", 1), ("human", 0)])
+def test_a_reader_that_went_away_is_no_failure(disk: Path, commands: Commands, output: str, lines: int) -> None:
+    """As `| head -1` and `| true` go: the push ends with its own code, and nothing is written about the pipe."""
+    forked = commands.start("push", disk, "--output", output)
+    for _ in range(lines):
+        forked.stdout.readline()
+    forked.stdout.close()
+    with forked.stderr:
+        err = forked.stderr.read()
+    assert (forked.wait(), "rror" in err) == (0, False), err
+
+
+@pytest.mark.parametrize("place", [CLOSED, FULL])
+def test_stderr_never_changes_the_exit_code(disk: Path, commands: Commands, place: str) -> None:
     """Progress that can't be written is dropped; the result and a failure keep their codes."""
-    ran = shell(f"$PUSH {place}", disk, tmp_path, cloud)
-    assert (ran.returncode, ran.stdout[:9]) == (0, "m-sandbox")
-    assert shell(f"$PUSH --skip-check no-such-check {place}", disk, tmp_path, cloud).returncode == 2
+    ran = run(commands, "push", disk, stderr=place)
+    assert (ran.code, ran.out[:9]) == (0, "m-sandbox")
+    assert run(commands, "push", disk, "--skip-check", "no-such-check", stderr=place).code == 2
 
 
-@pytest.mark.parametrize("place", ["> /dev/full", ">&-"])
-def test_a_failure_keeps_its_code_where_stdout_cannot_be_written(
-    disk: Path, tmp_path: Path, cloud: Sandbox, place: str
-) -> None:
+def test_a_reader_of_stderr_that_went_away_never_changes_the_exit_code(disk: Path, commands: Commands) -> None:
+    """As `2> >(head -c 1)` does; the result and a failure keep their codes."""
+    for arguments, code, result in (((), 0, "m-sandbox"), (("--skip-check", "no-such-check"), 2, "")):
+        forked = commands.start("push", disk, *arguments)
+        forked.stderr.read(1)
+        forked.stderr.close()
+        with forked.stdout:
+            out = forked.stdout.read()
+        assert (forked.wait(), out[:9]) == (code, result)
+
+
+@pytest.mark.parametrize("place", [FULL, CLOSED])
+def test_a_failure_keeps_its_code_where_stdout_cannot_be_written(disk: Path, commands: Commands, place: str) -> None:
     """What to do about the failure counts more."""
-    ran = shell(f"$PUSH --skip-check no-such-check --output json {place}", disk, tmp_path, cloud)
-    assert ran.returncode == 2
-    assert "unknown-check" in ran.stderr
+    ran = run(commands, "push", disk, "--skip-check", "no-such-check", "--output", "json", stdout=place)
+    assert ran.code == 2
+    assert "unknown-check" in ran.err
 
 
-def test_symbols_have_a_spelling_in_ascii(disk: Path, tmp_path: Path, cloud: Sandbox) -> None:
+def test_symbols_have_a_spelling_in_ascii(disk: Path, commands: Commands) -> None:
     """An encoding without the symbols is no bug, and JSON stays JSON."""
-    ran = shell("$CHECK", disk, tmp_path, cloud, PYTHONIOENCODING="ascii")
-    assert ran.returncode == 0, ran.stderr
-    assert ran.stdout.isascii()
-    assert "+ can be imported" in ran.stdout
-    assert "\\u" not in ran.stdout
+    ran = commands.run("check", disk, environment={"PYTHONIOENCODING": "ascii"})
+    assert ran.code == 0, ran.err
+    assert ran.out.isascii()
+    assert "+ can be imported" in ran.out
+    assert "\\u" not in ran.out
 
 
-def test_hanging_up_is_an_interruption(disk: Path, tmp_path: Path) -> None:
+def test_hanging_up_is_an_interruption(disk: Path, commands: Commands) -> None:
     """SIGHUP, as when ssh drops, ends a push as SIGTERM does: 130 with what is safe."""
-    running = subprocess.Popen(
-        [*RUN, "push", str(disk), "--sandbox", "--limit-rate", "1K"],
-        env={"PATH": os.environ["PATH"], "HOME": str(tmp_path)},
-        stderr=subprocess.PIPE,
-        text=True,
-        # A suite that runs under nohup ignores the signal, and its children would.
-        preexec_fn=lambda: signal.signal(signal.SIGHUP, signal.SIG_DFL),
+    running = commands.start(
+        "push", disk, "--sandbox", "--limit-rate", "1K", environment={"ALIYUN_IMPORT_ENDPOINT_URL": None}
     )
-    assert running.stderr is not None
     while "to send" not in running.stderr.readline():
         pass
-    running.send_signal(signal.SIGHUP)
-    _, err = running.communicate(timeout=60)
-    assert running.returncode == 130, err
+    running.kill(signal.SIGHUP)
+    code, _, err = running.communicate(limit_s=LIMIT_S)
+    assert code == 130, err
     assert "interrupted" in err

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from aliyun_import.sandbox.server import Sandbox
-from tests.flows.fork_server import ForkServer
+from tests.flows.fork_server import Forked, ForkServer
 from tests.schemas import validate
 
 # Long enough for the slowest command on a busy machine; a command that hangs must not hang the tests.
@@ -76,13 +76,7 @@ class Commands:
 
     def run(self, *arguments: str | Path, environment: Mapping[str, str | None] | None = None) -> Ran:
         """Run a command to its end, forked from a process that has imported the tool; its waits steer the clock."""
-        self.home.mkdir(parents=True, exist_ok=True)
-        forked = self.forks.start(
-            list(map(str, arguments)),
-            environment=self.environment(**(environment or {})),
-            cwd=self.home,
-            clock_url=self.sandbox.url,
-        )
+        forked = self.start(*arguments, environment=environment, clock_url=self.sandbox.url)
         return Ran(*forked.communicate(limit_s=LIMIT_S))
 
     def run_process(self, *arguments: str | Path, environment: Mapping[str, str | None] | None = None) -> Ran:
@@ -98,13 +92,20 @@ class Commands:
         )
         return Ran(done.returncode, done.stdout, done.stderr)
 
-    def start(self, *arguments: str | Path) -> "subprocess.Popen[str]":
-        """Start a command and leave it running; the caller sees to its end."""
-        return subprocess.Popen(
-            [sys.executable, "-m", "aliyun_import", *map(str, arguments)],
-            env=self.environment(),
+    def start(
+        self,
+        *arguments: str | Path,
+        environment: Mapping[str, str | None] | None = None,
+        clock_url: str | None = None,
+        streams: Mapping[int, str] | None = None,
+        limits: Mapping[int, int] | None = None,
+    ) -> Forked:
+        """Start a command as `ForkServer.start` does, and leave it running; the caller sees to its end."""
+        return self.forks.start(
+            list(map(str, arguments)),
+            environment=self.environment(**(environment or {})),
             cwd=self.home,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
+            clock_url=clock_url,
+            streams=streams,
+            limits=limits,
         )

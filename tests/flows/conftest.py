@@ -10,7 +10,6 @@ from aliyun_import.sandbox.server import Sandbox
 from tests.flows.commands import Commands
 from tests.flows.disks import write_disk
 from tests.flows.fork_server import ForkServer
-from tests.warm_children import WarmChildren
 
 
 @pytest.fixture
@@ -18,14 +17,6 @@ def sandbox(tmp_path: Path) -> Iterator[Sandbox]:
     """Start a sandbox whose imports take a moment only."""
     with Sandbox.start(tmp_path / "sandbox", settings=Settings(import_s=0.1)) as running:
         yield running
-
-
-@pytest.fixture(scope="session")
-def forks(warm: WarmChildren) -> Iterator[ForkServer]:
-    """Start the process from which commands are forked."""
-    server = ForkServer(warm.address)
-    yield server
-    server.close()
 
 
 @pytest.fixture
@@ -36,5 +27,5 @@ def commands(tmp_path: Path, sandbox: Sandbox, forks: ForkServer) -> Commands:
 
 @pytest.fixture
 def disk(tmp_path: Path) -> Path:
-    """Make a disk that can be imported: 64 MiB, sparse, two runs of data."""
+    """Make a disk that can be imported: 8 MiB, sparse, two runs of data."""
     return write_disk(tmp_path / "web server.raw")

@@ -8,7 +8,7 @@ MIB = 1 << 20
 SECTOR = 512
 
 
-def write_disk(path: Path, *, size_bytes: int = 64 * MIB, data_at: tuple[int, ...] = (1, 40), seed: int = 1) -> Path:
+def write_disk(path: Path, *, size_bytes: int = 8 * MIB, data_at: tuple[int, ...] = (1, 5), seed: int = 1) -> Path:
     """Write a sparse RAW disk with 512 KiB of random data at each of `data_at` (in MiB)."""
     noise = random.Random(seed)
     entry = struct.pack("<B3sB3sII", 0x80, b"\0\0\0", 0x83, b"\0\0\0", 2048, size_bytes // SECTOR - 2048)

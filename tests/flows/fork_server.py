@@ -13,6 +13,8 @@ import io
 import json
 import os
 import pkgutil
+import resource
+import select
 import signal
 import socket
 import subprocess
@@ -24,9 +26,11 @@ import urllib.request
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 import aliyun_import
+from aliyun_import.cli.main import run
+from aliyun_import.upload.crc64 import crc64_of_zeros
 from tests import warm_children
 
 MAX_ORDER_BYTES = 1 << 20
@@ -55,10 +59,14 @@ class ForkServer:
         cwd: Path,
         clock_url: str | None = None,
         call: tuple[str, Any] | None = None,
+        streams: Mapping[int, str] | None = None,
+        limits: Mapping[int, int] | None = None,
     ) -> "Forked":
         """Start a command. With `clock_url` its waits advance the clock of the sandbox at this URL.
 
         `call` is a function ("package.module:name") that is called in place of the command, and its argument.
+        `streams` has the path that descriptor 1 or 2 leads to, "" for none: it is closed then. `limits` are limits of
+        the `resource` module.
         """
         pipes = [os.pipe() for _ in range(3)]
         order = {
@@ -67,6 +75,8 @@ class ForkServer:
             "cwd": str(cwd),
             "clock": clock_url,
             "call": call,
+            "streams": dict(streams or {}),
+            "limits": dict(limits or {}),
         }
         socket.send_fds(self._socket, [json.dumps(order).encode()], [writing for _, writing in pipes])
         for _, writing in pipes:
@@ -97,70 +107,80 @@ class Forked:
             watchdog.cancel()
         return self.wait(), out, err
 
+    def kill(self, number: signal.Signals) -> None:
+        """Send a signal to the command."""
+        os.kill(self.pid, number)
+
     def wait(self) -> int:
         """Return the exit code as subprocess does: negative for the signal that ended it."""
         with self._status:
-            return os.waitstatus_to_exitcode(int(self._status.read()))
+            return os.waitstatus_to_exitcode(int(self._status.readline()))
 
 
 def serve(orders: socket.socket) -> None:
-    """Fork a supervisor for each order; ends when the other side is closed."""
+    """Fork a child for each order, and report its end; return when the other side is closed."""
     preload()
     gc.freeze()  # else a collection in a child writes to every page that it shares with this process
+    ended, end = socket.socketpair()
+    end.setblocking(False)
+    signal.set_wakeup_fd(end.fileno())
+    signal.signal(signal.SIGCHLD, lambda *_: None)
+    statuses: dict[int, int] = {}
     while True:
-        text, descriptors, _, _ = socket.recv_fds(orders, MAX_ORDER_BYTES, 3)
-        if not text:
-            return
-        supervisor = os.fork()
-        if supervisor == 0:
-            orders.close()
-            if os.fork() == 0:
-                _supervise(json.loads(text), *descriptors)
-            os._exit(0)
-        for descriptor in descriptors:
-            os.close(descriptor)
-        os.waitpid(supervisor, 0)
+        ready, _, _ = select.select([orders, ended], [], [])
+        if ended in ready:
+            ended.recv(4096)
+            _report_ends(statuses)
+        if orders in ready:
+            text, descriptors, _, _ = socket.recv_fds(orders, MAX_ORDER_BYTES, 3)
+            if not text:
+                return
+            stdout, stderr, status = descriptors
+            child = os.fork()
+            if child == 0:
+                signal.set_wakeup_fd(-1)
+                # A suite that runs under nohup ignores SIGHUP, and its children would.
+                for number in (signal.SIGCHLD, signal.SIGHUP):
+                    signal.signal(number, signal.SIG_DFL)
+                for each in (orders, ended, end):
+                    each.close()
+                os.close(status)
+                _command(json.loads(text), stdout, stderr)
+            os.close(stdout)
+            os.close(stderr)
+            os.write(status, b"%d\n" % child)
+            statuses[child] = status
+
+
+def _report_ends(statuses: dict[int, int]) -> None:
+    """Write the status of each child that ended where its caller reads it."""
+    with contextlib.suppress(ChildProcessError):
+        while (found := os.waitpid(-1, os.WNOHANG)) != (0, 0):
+            child, ended = found
+            with open(statuses.pop(child), "wb") as file, contextlib.suppress(BrokenPipeError):  # noqa: PTH123
+                file.write(b"%d\n" % ended)
 
 
 def preload() -> None:
-    """Import what commands import."""
+    """Import what commands import, and make the tables of CRC-64 that they make."""
     ours = [one.name for one in pkgutil.walk_packages(aliyun_import.__path__, "aliyun_import.")]
-    for name in (*ours, "oss2", "aliyunsdkcore.client", "rich.progress", "tomllib", "_strptime"):
+    for name in (*ours, "oss2", "aliyunsdkcore.client", "platformdirs", "rich.progress", "tomllib", "_strptime"):
         if not name.startswith("aliyun_import.__main__"):
             importlib.import_module(name)
+    crc64_of_zeros((1 << 36) - 1)
 
 
-def _supervise(order: dict[str, Any], stdout: int, stderr: int, status: int) -> None:
-    child = os.fork()
-    if child == 0:
-        os.close(status)
-        os.dup2(stdout, 1)
-        os.dup2(stderr, 2)
-        for descriptor in (stdout, stderr):
-            os.close(descriptor)
-        _command(order)
-    for descriptor in (stdout, stderr):
-        os.close(descriptor)
-    with os.fdopen(status, "w") as file:
-        print(child, file=file, flush=True)
-        _, ended = os.waitpid(child, 0)
-        file.write(str(ended))
-    os._exit(0)
-
-
-def _command(order: dict[str, Any]) -> None:
+def _command(order: dict[str, Any], stdout: int, stderr: int) -> None:
+    _lead_streams(order["streams"], stdout, stderr)
     os.chdir(order["cwd"])
     os.environ.clear()
     os.environ.update(order["environment"])
     sys.argv = ["aliyun-import", *order["arguments"]]
-    sys.stdout = io.TextIOWrapper(os.fdopen(1, "wb", closefd=False), encoding="utf-8")
-    sys.stderr = io.TextIOWrapper(
-        os.fdopen(2, "wb", closefd=False), encoding="utf-8", errors="backslashreplace", line_buffering=True
-    )
+    streams = sys.stdout, sys.stderr = _standard_streams()
+    for limit, value in order["limits"].items():
+        resource.setrlimit(int(limit), (value, value))
     if order["clock"]:
         steer_clock(order["clock"])
-    from aliyun_import.cli.main import run
-
     code: Any = 70
     try:
         if order["call"]:
@@ -171,11 +191,45 @@ def _command(order: dict[str, Any]) -> None:
         else:
             run()
     except SystemExit as stop:
-        code = stop.code
+        code = stop.code if isinstance(stop.code, int) else 0 if stop.code is None else 1
     finally:
-        with contextlib.suppress(OSError, ValueError):
-            sys.stdout.flush()
-        os._exit(code if isinstance(code, int) else 0 if code is None else 1)
+        os._exit(code if _are_flushed(sys.stdout, sys.stderr, *streams) else 120)  # as Python ends
+
+
+def _lead_streams(paths: Mapping[str, str], stdout: int, stderr: int) -> None:
+    for descriptor, number in ((stdout, 1), (stderr, 2)):
+        os.dup2(descriptor, number)
+        os.close(descriptor)
+    for word, path in paths.items():
+        number = int(word)
+        os.close(number)
+        if path:
+            os.dup2(os.open(path, os.O_WRONLY), number)
+
+
+def _are_flushed(*streams: TextIO | None) -> bool:
+    try:
+        for stream in streams:
+            if stream is not None:
+                stream.flush()
+    except (OSError, ValueError):
+        return False
+    return True
+
+
+def _standard_streams() -> tuple[TextIO | None, TextIO | None]:
+    """Return stdout and stderr as a new interpreter makes them, None for a descriptor that is closed."""
+    encoding = os.environ.get("PYTHONIOENCODING", "utf-8")
+    made: list[TextIO | None] = []
+    for number, errors in ((1, "strict"), (2, "backslashreplace")):
+        try:
+            os.fstat(number)
+        except OSError:
+            made.append(None)
+            continue
+        file = os.fdopen(number, "wb", closefd=False)
+        made.append(io.TextIOWrapper(file, encoding=encoding, errors=errors, line_buffering=number == 2))
+    return made[0], made[1]
 
 
 def steer_clock(url: str) -> None:

@@ -18,8 +18,8 @@ from tests.flows.commands import Commands, Ran
 from tests.flows.disks import MIB, write_disk
 from tests.flows.test_push import BUCKET, same_bytes
 
-# Where the sample of 64 MiB does not look.
-SPOT = 40 * MIB + 4096 * 3
+# Where the sample of a disk of 8 MiB does not look.
+SPOT = 5 * MIB + 4096 * 3
 
 
 def change(path: Path, content: bytes = b"changed", *, at: int = SPOT) -> None:
@@ -113,7 +113,7 @@ def test_a_packed_disk_is_proven_by_what_it_unpacks_to(commands: Commands, disk:
     """One that is sent as it is unpacked, and one that is unpacked to a file first."""
     content = disk.read_bytes()
     blocks, stream = disk.with_name("blocks.raw.xz"), disk.with_name("stream.raw.gz")
-    blocks.write_bytes(build.xz(content, block=8 * MIB))
+    blocks.write_bytes(build.xz(content, block=2 * MIB))
     with gzip.open(stream, "wb", compresslevel=1) as file:
         file.write(content)
     for number, packed in enumerate((blocks, stream), start=1):

@@ -20,7 +20,7 @@ def test_a_disk_is_described_without_account_or_network(commands: Commands, disk
     """Container, partitions and what would be filled in stand on stdout; nothing is asked of anybody."""
     ran = commands.run("check", disk, environment=OFFLINE)
     assert ran.code == 0, ran.err
-    assert "raw, 64 MiB, MBR, 1 partition" in ran.out
+    assert "raw, 8 MiB, MBR, 1 partition" in ran.out
     assert "can perhaps be imported" in ran.out
     assert commands.sandbox.requests.entries() == ()
 
@@ -55,7 +55,7 @@ def test_boot_rules_are_not_for_data_disks(commands: Commands, tmp_path: Path) -
 
 def test_a_finding_can_be_skipped_by_name(commands: Commands, tmp_path: Path) -> None:
     """--skip-check takes a rule's name; a name that no rule has is exit 2."""
-    odd = write_disk(tmp_path / "odd.raw", size_bytes=(64 << 20) + 100)
+    odd = write_disk(tmp_path / "odd.raw", size_bytes=(8 << 20) + 100)
     assert commands.run("check", odd).code == 3
     assert commands.run("check", odd, "--skip-check", "raw-size-not-512").code == 0
     assert commands.run("check", odd, "--skip-check", "raw-size").code == 2

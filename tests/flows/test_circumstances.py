@@ -1,8 +1,6 @@
-"""Tests of commands in circumstances that are not their fault: exit code 1 is for bugs alone.
+"""Tests of commands in circumstances that are not their fault: exit code 1 is for bugs alone."""
 
-A limit holds for a process, so the commands under one have a process of their own, which costs a second each.
-"""
-
+import resource
 import socket
 import subprocess
 import sys
@@ -14,7 +12,7 @@ import pytest
 from aliyun_import.sandbox.core.state import Settings
 from aliyun_import.sandbox.server import Sandbox
 from tests.cloud import reach
-from tests.flows.commands import Commands, Ran, command_environment
+from tests.flows.commands import LIMIT_S, Commands, Ran, command_environment
 from tests.flows.fork_server import ForkServer
 
 PROGRAM = f"{sys.executable} -m aliyun_import"
@@ -34,17 +32,23 @@ def limited(limits: str, disk: Path, home: Path, sandbox: Sandbox, **changes: st
     return Ran(done.returncode, done.stdout, done.stderr)
 
 
-@pytest.mark.parametrize(
-    ("limits", "setting"), [("ulimit -n 14", "ulimit -n"), ("ulimit -v 90000", "ulimit -v"), ("ulimit -f 0", None)]
-)
-def test_a_limit_of_the_machine_is_no_bug(
-    limits: str, setting: str | None, disk: Path, tmp_path: Path, sandbox: Sandbox
-) -> None:
-    """It is named with the setting that raises it, or what can be worked with is worked with."""
-    ran = limited(limits, disk, tmp_path / "home", sandbox)
+def is_no_bug(ran: Ran, setting: str = "") -> None:
+    """Hold that a limit is named with the setting that raises it, or what can be worked with is worked with."""
     assert ran.code in (0, 9), ran.err
     assert "Traceback" not in ran.err
-    assert ran.code == 0 or setting is None or setting in ran.err
+    assert ran.code == 0 or setting in ran.err
+
+
+@pytest.mark.parametrize(("limit", "most", "setting"), [("RLIMIT_NOFILE", 14, "ulimit -n"), ("RLIMIT_FSIZE", 0, "")])
+def test_a_limit_of_the_machine_is_no_bug(limit: str, most: int, setting: str, disk: Path, commands: Commands) -> None:
+    """On open files, and on the size of a file."""
+    running = commands.start("push", disk, limits={getattr(resource, limit): most}, clock_url=commands.sandbox.url)
+    is_no_bug(Ran(*running.communicate(limit_s=LIMIT_S)), setting)
+
+
+def test_a_limit_of_memory_is_no_bug(disk: Path, tmp_path: Path, sandbox: Sandbox) -> None:
+    """It counts what is imported, too, so that the command is a fresh process."""
+    is_no_bug(limited("ulimit -v 90000", disk, tmp_path / "home", sandbox), "ulimit -v")
 
 
 @pytest.mark.root

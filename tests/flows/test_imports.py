@@ -133,7 +133,7 @@ def test_a_kept_object_is_the_base_of_the_next_build(
     """With --keep-object only what changed travels the second time."""
     commands.run("push", disk, "--name", "golden", "--keep-object")
     with disk.open("r+b") as file:
-        file.seek(40 << 20)
+        file.seek(5 << 20)
         file.write(b"changed")
     ran = commands.run("push", disk, "--name", "golden", "--keep-object", "--replace", "rename", "--output", "json")
     assert ran.code == 0, ran.out

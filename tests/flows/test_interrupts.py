@@ -1,7 +1,6 @@
 """Tests of pushes stopped by signals: what they report, leave, and do when run again."""
 
 import signal
-import subprocess
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -13,6 +12,7 @@ from aliyun_import.sandbox.ecs.state import Ecs
 from aliyun_import.sandbox.oss.state import OssState
 from aliyun_import.sandbox.server import Sandbox
 from tests.flows.commands import Commands
+from tests.flows.fork_server import Forked
 from tests.steered import import_calls
 
 PATIENCE_S = 60
@@ -26,10 +26,9 @@ def eventually(holds: Callable[[], bool]) -> None:
         time.sleep(0.02)
 
 
-def ended(running: "subprocess.Popen[str]") -> tuple[int, str, str]:
+def ended(running: Forked) -> tuple[int, str, str]:
     """Wait for a command to end."""
-    out, err = running.communicate(timeout=PATIENCE_S)
-    return running.returncode, out, err
+    return running.communicate(limit_s=PATIENCE_S)
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
@@ -40,7 +39,7 @@ def test_a_signal_during_the_upload_keeps_what_is_there(
     sandbox.faults.add(Fault(operation="UploadPart", effect="delay", delay_s=1.0, nth=2, count=None))
     running = commands.start("push", disk, "--jobs", "1")
     eventually(lambda: bool(sandbox.requests.entries("UploadPart")))
-    running.send_signal(number)
+    running.kill(number)
     code, out, err = ended(running)
     assert (code, out) == (130, "")
     assert "aliyun-import push" in err or "same command" in err
@@ -58,7 +57,7 @@ def test_a_signal_during_the_import_detaches(commands: Commands, sandbox: Sandbo
     sandbox.state.configure(import_s=3600.0)
     running = commands.start("push", disk)
     eventually(lambda: bool(sandbox.requests.entries("DescribeTaskAttribute")))
-    running.send_signal(signal.SIGINT)
+    running.kill(signal.SIGINT)
     code, out, err = ended(running)
     assert (code, out) == (130, "")
     assert "continues as task t-sandbox" in err
@@ -73,7 +72,7 @@ def test_cancel_on_interrupt_cancels_the_task(commands: Commands, sandbox: Sandb
     sandbox.state.configure(import_s=3600.0)
     running = commands.start("push", disk, "--cancel-on-interrupt")
     eventually(lambda: bool(sandbox.requests.entries("DescribeTaskAttribute")))
-    running.send_signal(signal.SIGTERM)
+    running.kill(signal.SIGTERM)
     code, _, err = ended(running)
     assert code == 130
     assert "was cancelled" in err
@@ -88,9 +87,9 @@ def test_a_second_signal_leaves_at_once(commands: Commands, sandbox: Sandbox, di
     sandbox.faults.add(Fault(operation="GetCallerIdentity", effect="delay", delay_s=20.0))
     running = commands.start("push", disk)
     eventually(lambda: not sandbox.faults.active())
-    running.send_signal(signal.SIGINT)
+    running.kill(signal.SIGINT)
     time.sleep(0.2)
-    running.send_signal(signal.SIGINT)
+    running.kill(signal.SIGINT)
     began = time.monotonic()
     code, _, _ = ended(running)
     assert code == 130

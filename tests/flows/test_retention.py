@@ -15,7 +15,7 @@ MIB = 1 << 20
 def nightly(commands: Commands, disk: Path, *options: str) -> dict[str, object]:
     """Push another build of a disk as a nightly job does."""
     with disk.open("r+b") as file:
-        file.seek(40 * MIB)
+        file.seek(5 * MIB)
         file.write(str(time.monotonic_ns()).encode())
     ran = commands.run(
         "push", disk, "--name", "golden", "--keep-object", "--replace", "rename", *options, "--output", "json"
@@ -45,7 +45,7 @@ def test_a_nightly_push_keeps_as_many_as_it_is_told(commands: Commands, sandbox:
     kept = last["kept"]
     assert isinstance(kept, dict)
     assert sorted(kept["objects"]) == sorted(bases(sandbox))
-    assert (kept["object_bytes"], len(kept["images"])) == (128 * MIB, 2)
+    assert (kept["object_bytes"], len(kept["images"])) == (16 * MIB, 2)
 
 
 def test_all_is_kept_and_named_without_it(commands: Commands, sandbox: Sandbox, disk: Path) -> None:
@@ -56,7 +56,7 @@ def test_all_is_kept_and_named_without_it(commands: Commands, sandbox: Sandbox, 
         file.write(b"another")
     ran = commands.run("push", disk, "--name", "golden", "--keep-object", "--replace", "rename", "--force")
     assert len(bases(sandbox)) == 3
-    assert "3 objects, 192 MiB in all" in ran.err
+    assert "3 objects, 24 MiB in all" in ran.err
 
 
 def test_nothing_is_removed_while_another_import_runs(commands: Commands, sandbox: Sandbox, disk: Path) -> None:
@@ -76,7 +76,7 @@ def test_what_cannot_be_removed_is_a_warning(commands: Commands, sandbox: Sandbo
     nightly(commands, disk, "--keep-last", "1")
     sandbox.faults.add(Fault(operation="DeleteObject", key="golden", count=None, status=403, code="AccessDenied"))
     with disk.open("r+b") as file:
-        file.seek(50 * MIB)
+        file.seek(6 * MIB)
         file.write(b"another build")
     options = ("--name", "golden", "--keep-object", "--replace", "rename", "--keep-last", "1")
     ran = commands.run("push", disk, *options)
@@ -101,7 +101,7 @@ def test_pushes_are_listed_with_their_state(commands: Commands, sandbox: Sandbox
     states = {one["name"]: one["state"] for one in ran.json["pushes"]}
     assert states == {"done": "finished", "runs": "importing", "stuck": "uploading"}
     (done,) = [one for one in ran.json["pushes"] if one["name"] == "done"]
-    assert (done["uploaded_bytes"], done["disks"]) == (64 * MIB, [str(disk)])
+    assert (done["uploaded_bytes"], done["disks"]) == (8 * MIB, [str(disk)])
     assert "importing  runs" in commands.run("pushes").out
     damaged = Path(ran.json["state_dir"]) / "damaged.jsonl"
     damaged.write_bytes(b"\0\xff no journal\n")

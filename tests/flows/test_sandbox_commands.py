@@ -6,9 +6,7 @@ import json
 import os
 import shlex
 import signal
-import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -35,13 +33,7 @@ NOBODY = {
 @contextmanager
 def served(commands: Commands, *arguments: str | Path) -> Iterator[dict[str, str | None]]:
     """Run `sandbox serve` in a process of its own, and read the environment that it prints."""
-    running = subprocess.Popen(
-        [sys.executable, "-m", "aliyun_import", "sandbox", "serve", "--import-time", "0.1s", *map(str, arguments)],
-        env=commands.environment(**NOBODY),
-        stdout=subprocess.PIPE,
-        text=True,
-    )
-    assert running.stdout is not None
+    running = commands.start("sandbox", "serve", "--import-time", "0.1s", *arguments, environment=NOBODY)
     environment: dict[str, str | None] = {}
     for line in running.stdout:
         if line.startswith("#"):
@@ -51,9 +43,8 @@ def served(commands: Commands, *arguments: str | Path) -> Iterator[dict[str, str
     try:
         yield environment
     finally:
-        running.send_signal(signal.SIGTERM)
-        running.communicate(timeout=30)
-        assert running.returncode == 0
+        running.kill(signal.SIGTERM)
+        assert running.communicate(limit_s=30)[0] == 0
 
 
 def self_signed(place: Path) -> Path:
@@ -206,18 +197,10 @@ def test_run_of_what_cannot_be_run(commands: Commands, tmp_path: Path) -> None:
     assert commands.run("sandbox", "run").code == 2
 
 
-def test_run_stops_its_command_when_it_is_stopped(commands: Commands, tmp_path: Path) -> None:
-    """A signal reaches the command, and its exit code comes back."""
-    script = f"trap 'exit 7' TERM; : > {shlex.quote(str(tmp_path / 'up'))}; while :; do sleep 0.05; done"
-    commands.home.mkdir()
-    forked = commands.forks.start(
-        ["sandbox", "run", "--", "sh", "-c", script], environment=commands.environment(), cwd=tmp_path, clock_url=None
-    )
-    while not (tmp_path / "up").exists():
-        time.sleep(0.01)
-    os.kill(forked.pid, signal.SIGTERM)
-    with forked.stdout, forked.stderr:
-        assert forked.wait() == 7
+def test_run_stops_its_command_when_it_is_stopped(commands: Commands) -> None:
+    """A signal reaches the command, also one that comes when it has just begun, and its exit code comes back."""
+    script = "trap 'exit 7' TERM; kill -TERM $PPID; while :; do sleep 0.05; done"
+    assert commands.run("sandbox", "run", "--", "sh", "-c", script).code == 7
 
 
 def test_a_push_is_rehearsed_under_a_policy(commands: Commands, disk: Path, tmp_path: Path) -> None:

@@ -5,7 +5,6 @@ the memory of the sandbox.
 """
 
 import json
-import os
 import shlex
 import signal
 import socket
@@ -32,12 +31,7 @@ class Mortal:
     """A kept sandbox in a process of its own."""
 
     def __init__(self, commands: Commands, place: Path, *, port: int) -> None:
-        self._forked = commands.forks.start(
-            ["sandbox", "serve", "--dir", str(place), "--port", str(port), "--import-time", "1s"],
-            environment=commands.environment(),
-            cwd=commands.home,
-            clock_url=None,
-        )
+        self._forked = commands.start("sandbox", "serve", "--dir", place, "--port", str(port), "--import-time", "1s")
         self.environment: dict[str, str] = {}
         while (line := self._forked.stdout.readline()).startswith("export "):
             name, _, value = line.removeprefix("export ").strip().partition("=")
@@ -56,7 +50,7 @@ class Mortal:
 
     def end(self, number: signal.Signals) -> None:
         """End the process."""
-        os.kill(self._forked.pid, number)
+        self._forked.kill(number)
         with self._forked.stdout, self._forked.stderr:
             self._forked.wait()
 
@@ -66,7 +60,7 @@ class Push:
 
     def __init__(self, commands: Commands, environment: dict[str, str], disk: Path) -> None:
         self._commands = commands
-        self._environment = commands.environment(**environment)
+        self._environment = environment
         self.disk = disk
         self._runs = 0
         self.image_id = ""
@@ -75,12 +69,8 @@ class Push:
     def _start(self) -> Forked:
         self._runs += 1
         assert self._runs <= MAX_RUNS
-        return self._commands.forks.start(
-            ["push", str(self.disk), "--name", self.disk.stem, "--output", "json", "--jobs", "2"],
-            environment=self._environment,
-            cwd=self._commands.home,
-            clock_url=None,
-        )
+        options = ("--name", self.disk.stem, "--output", "json", "--jobs", "2")
+        return self._commands.start("push", self.disk, *options, environment=self._environment)
 
     def to_its_end(self) -> None:
         """Wait until the push has an image."""
@@ -102,7 +92,6 @@ def _free_port() -> int:
 
 def killed_among_pushes(commands: Commands, tmp_path: Path, *, pushes: int, kill_at: tuple[str, ...]) -> int:
     """Kill the sandbox of some pushes at the first of each operation; returns the most memory that a sandbox had."""
-    commands.home.mkdir()
     port, place, peak_kib = _free_port(), tmp_path / "kept", 0
     mortal = Mortal(commands, place, port=port)
     disks = [
