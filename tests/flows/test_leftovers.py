@@ -118,7 +118,7 @@ def test_without_the_right_to_see_imports_nothing_is_removed(commands: Commands,
     sandbox.faults.add(Fault(operation="DescribeImages", count=None, status=403, code="Forbidden.RAM"))
     listed = commands.run("cleanup", "--output", "plain")
     assert listed.code == 0
-    assert "Which objects running imports read is not known" in listed.err
+    assert "The objects that running imports read could not be listed" in listed.err
     assert commands.run("cleanup", "--remove", "aliyun-import/*").code == 4
     assert commands.run("cleanup", "--remove", "aliyun-import/*", "--force").code == 0
     assert not only_bucket(sandbox).versions
