@@ -1,16 +1,18 @@
 """Scene of the upload's tests: a disk, a store, a journal, and the events."""
 
+import itertools
 import random
 import threading
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 from typing import TypeVar
 
 from aliyun_import.context import Context
-from aliyun_import.disk.disk import open_disk
+from aliyun_import.disk.disk import open_disk, sample_ranges
 from aliyun_import.events import Event
 from aliyun_import.journal import copy_journal, open_journal
-from aliyun_import.limits import KIB, MIB
+from aliyun_import.limits import KIB
 from aliyun_import.model.objects import UploadedObject
 from aliyun_import.services.interface import ObjectStore
 from aliyun_import.upload.context import TransferOptions, UploadRequest
@@ -21,8 +23,20 @@ from tests.upload.scripted_store import ScriptedStore
 
 UNIT = 256 * KIB
 # Least size of a sent part under the fixture `small_parts`. The tests spend most of their time on copying bytes.
-PART = 2 * MIB
+PART = 4 * UNIT
 E = TypeVar("E", bound=Event)
+
+
+@cache
+def data_of(letter: str) -> bytes:
+    """Return the unit of data that a letter stands for."""
+    return random.Random(letter).randbytes(UNIT)
+
+
+def unsampled(size_bytes: int, *, after: int = 0) -> int:
+    """Return an offset of a disk of this size at which the sample of its content does not look."""
+    pairs = itertools.pairwise(sample_ranges(size_bytes))
+    return next(start + length for (start, length), (following, _) in pairs if after < start + length < following)
 
 
 class Killed(BaseException):
@@ -67,14 +81,15 @@ class Scene:
 
     def write_disk(self, layout: str, *, unit: int = UNIT) -> bytes:
         """Write a disk: each letter is a unit, "." a hole, "0" zeros that are written, others are random by letter."""
+        parts = [bytes(unit) if letter in ".0" else data_of(letter) * (unit // UNIT) for letter in layout]
         with self.path.open("wb") as file:
-            for letter in layout:
+            for letter, part in zip(layout, parts, strict=True):
                 if letter == ".":
                     file.seek(unit, 1)
                 else:
-                    file.write(bytes(unit) if letter == "0" else random.Random(letter).randbytes(UNIT) * (unit // UNIT))
+                    file.write(part)
             file.truncate(len(layout) * unit)
-        return self.path.read_bytes()
+        return b"".join(parts)
 
     def push(self, *, store: ObjectStore | None = None) -> UploadedObject:
         """Deliver the disk."""

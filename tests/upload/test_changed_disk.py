@@ -10,22 +10,25 @@ from aliyun_import.disk.disk import Disk
 from aliyun_import.disk.fingerprint import Fingerprint
 from aliyun_import.errors import LocalStateError
 from aliyun_import.events import UploadResumed, Warned
-from aliyun_import.limits import MIB
+from aliyun_import.limits import KIB, MIB
 from aliyun_import.upload.context import TransferOptions
-from tests.upload.scene import Killed, Scene
+from tests.upload.scene import Killed, Scene, unsampled
 from tests.upload.scripted_store import nothing
 from tests.upload.test_resume import kill_at
 
+pytestmark = pytest.mark.usefixtures("small_parts")
+
 DENSE = "abcdef"
-# Where the sample does not look, in a part of the beginning that is sent early.
-SPOT = 5 * MIB + 4096 * 3
 
 
-def change_unseen(path: Path, *, at: int = SPOT) -> None:
-    """Write in place and set the time of modification back."""
+def change_unseen(path: Path, *, after: int = 0) -> None:
+    """Write in place where the sample does not look, and set the time of modification back.
+
+    Without `after` this is in the first part, which is sent early.
+    """
     status = path.stat()
     with path.open("r+b") as file:
-        file.seek(at)
+        file.seek(unsampled(status.st_size, after=after))
         file.write(b"changed")
     os.utime(path, ns=(status.st_atime_ns, status.st_mtime_ns))
 
@@ -65,7 +68,7 @@ def bytes_read(monkeypatch: pytest.MonkeyPatch) -> list[int]:
 
 def test_written_in_place_with_its_time_set_back_it_is_another_disk(scene: Scene) -> None:
     """After a finished push: the object of the old content is not given for the new one."""
-    scene.write_disk(DENSE, unit=8 * MIB)
+    scene.write_disk(DENSE, unit=MIB)
     first = scene.push()
     change_unseen(scene.path)
     second = scene.push()
@@ -75,17 +78,17 @@ def test_written_in_place_with_its_time_set_back_it_is_another_disk(scene: Scene
 
 def test_an_unfinished_upload_keeps_nothing_of_the_old_content(scene: Scene) -> None:
     """Its parts are proven against the disk as it is now, and the plan is made anew: zeros may hold data by now."""
-    scene.write_disk(DENSE + "......", unit=8 * MIB)
+    scene.write_disk(DENSE + "......", unit=MIB)
     killed_in_the_middle(scene)
     change_unseen(scene.path)
-    change_unseen(scene.path, at=9 * 8 * MIB + SPOT)
+    change_unseen(scene.path, after=9 * MIB)
     uploaded = scene.push()
     assert scene.store.content(uploaded.key) == scene.path.read_bytes()
 
 
 def test_a_ctime_alone_keeps_what_proves_to_be_equal(scene: Scene) -> None:
     """A hard link or a chmod between two runs: no part is sent twice, and nothing warns."""
-    content = scene.write_disk(DENSE, unit=8 * MIB)
+    content = scene.write_disk(DENSE, unit=MIB)
     killed_in_the_middle(scene)
     scene.path.chmod(0o600)
     os.link(scene.path, scene.directory / "link")
@@ -100,21 +103,21 @@ def test_a_ctime_alone_keeps_what_proves_to_be_equal(scene: Scene) -> None:
 
 def test_a_finished_disk_of_another_ctime_is_proven_once(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
     """The object is still ours, nothing is sent, and the run after it believes and reads the sample alone."""
-    scene.write_disk("abc", unit=8 * MIB)
+    scene.write_disk("abc", unit=MIB)
     first = scene.push()
     scene.path.chmod(0o600)
     read = bytes_read(monkeypatch)
     again = scene.push()
     assert (again.key, again.made_by_us, again.sent_bytes) == (first.key, True, 0)
-    assert sum(read) >= 24 * MIB
+    assert sum(read) >= 3 * MIB
     read.clear()
     scene.push()
-    assert sum(read) < 8 * MIB
+    assert sum(read) < MIB
 
 
 def test_a_journal_without_a_ctime_is_gone_on_with(scene: Scene) -> None:
     """A journal of an earlier version has no ctime: the upload goes on, proven against the disk."""
-    content = scene.write_disk(DENSE, unit=8 * MIB)
+    content = scene.write_disk(DENSE, unit=MIB)
     killed_in_the_middle(scene)
     (journal,) = (scene.directory / "state").glob("*.jsonl")
     lines = [json.loads(line) for line in journal.read_text().splitlines()]
@@ -132,7 +135,7 @@ def test_a_journal_without_a_ctime_is_gone_on_with(scene: Scene) -> None:
 @pytest.mark.usefixtures("as_block")
 def test_a_block_device_is_compared_with_its_object(scene: Scene) -> None:
     """Changed where the sample does not look, it is another disk; unchanged, nothing is sent."""
-    scene.write_disk(DENSE, unit=8 * MIB)
+    scene.write_disk(DENSE, unit=MIB)
     first = scene.push()
     assert scene.push().sent_bytes == 0
     change_unseen(scene.path)
@@ -144,12 +147,12 @@ def test_a_block_device_is_compared_with_its_object(scene: Scene) -> None:
 @pytest.mark.usefixtures("as_block")
 def test_a_block_device_that_is_written_to_while_it_is_sent_is_never_completed(scene: Scene) -> None:
     """One write behind the upload's position and one before it: neither the disk before nor the one after."""
-    scene.write_disk(DENSE, unit=8 * MIB)
+    scene.write_disk(DENSE, unit=MIB)
 
     def write(operation: str, count: int) -> None:
         if (operation, count) == ("send_part", 4):
             change_unseen(scene.path)
-            change_unseen(scene.path, at=5 * 8 * MIB + SPOT)
+            change_unseen(scene.path, after=5 * MIB)
 
     scene.store.before = write
     with pytest.raises(LocalStateError) as raised:
@@ -164,7 +167,7 @@ def test_a_block_device_that_is_written_to_while_it_is_sent_is_never_completed(s
 @pytest.mark.usefixtures("as_block")
 def test_the_manifest_of_a_block_device_is_of_its_object(scene: Scene) -> None:
     """A write between scan and send is in the object, and so in the manifest: the next push sends nothing."""
-    scene.write_disk(DENSE, unit=8 * MIB)
+    scene.write_disk(DENSE, unit=MIB)
     scene.options = TransferOptions(jobs=2, keep_object=True)
 
     def write(operation: str, count: int) -> None:
@@ -175,21 +178,21 @@ def test_the_manifest_of_a_block_device_is_of_its_object(scene: Scene) -> None:
     first = scene.push()
     scene.store.before = nothing
     with scene.path.open("r+b") as file:
-        file.seek(45 * MIB)
+        file.seek(5 * MIB + 512 * KIB)
         file.write(b"another build")
     before = scene.store.received_bytes
     second = scene.push()
     assert first.key != second.key
     assert scene.store.content(second.key) == scene.path.read_bytes()
-    assert scene.store.received_bytes - before <= 2 * MIB
+    assert scene.store.received_bytes - before <= 256 * KIB
 
 
 def test_an_unchanged_file_is_not_read_again(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
     """A file whose times are kept is believed before its object is made, and when it is pushed again."""
-    content = scene.write_disk(DENSE, unit=8 * MIB)
+    content = scene.write_disk(DENSE, unit=MIB)
     read = bytes_read(monkeypatch)
     scene.push()
     assert sum(read) < len(content) * 1.3
     read.clear()
     scene.push()
-    assert sum(read) < 8 * MIB
+    assert sum(read) < MIB

@@ -19,6 +19,7 @@ from aliyun_import.upload.complete import (
 )
 from aliyun_import.upload.crc64 import crc64
 from aliyun_import.upload.transfer.parts import DonePart
+from tests.rows import each_row
 
 FIRST, SECOND = b"first " * 1000, b"second " * 1000
 DONE = (
@@ -61,7 +62,7 @@ def test_without_a_listed_crc_the_parts_keep_their_own_proof() -> None:
     assert [part.proof for part in good] == ["crc64", "copy"]
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("proofs", "words"),
     [
         ({"crc64"}, "CRC-64 of every part"),

@@ -7,17 +7,18 @@ import pytest
 
 from aliyun_import.cleanup import LeftoverKind, Places, find_leftovers, leftovers_command, remove_leftover
 from aliyun_import.errors import UploadNotFound
-from aliyun_import.limits import MIB
 from aliyun_import.upload.context import TransferOptions
-from tests.upload.scene import Killed, Scene
+from tests.upload.scene import PART, Killed, Scene
 from tests.upload.scripted_store import nothing
+
+pytestmark = pytest.mark.usefixtures("small_parts")
 
 HERE = Places(prefix="aliyun-import/")
 
 
 def killed_push(scene: Scene) -> None:
     """Leave an unfinished upload and a zero object behind."""
-    scene.write_disk("abcd..", unit=8 * MIB)
+    scene.write_disk("abcd..", unit=PART)
 
     def kill(operation: str, count: int) -> None:
         if operation == "send_part" and count == 2:
@@ -117,7 +118,7 @@ def test_an_unfinished_upload_elsewhere_is_found_by_its_key_or_below_a_prefix(sc
     scene.store.start_upload("images/web.raw.another")
     (left,) = find_leftovers(scene.store, replace(HERE, keys=("images/web.raw",)))[1:]
     assert (left.kind, left.key) == (LeftoverKind.UPLOAD, "images/web.raw")
-    assert left.size_bytes >= 8 * MIB
+    assert left.size_bytes >= PART
     below = find_leftovers(scene.store, replace(HERE, below=("images/",)))
     assert [left.key for left in below[1:]] == ["images/web.raw", "images/web.raw.another"]
 

@@ -17,11 +17,12 @@ from aliyun_import.model.objects import RemoteObject
 from aliyun_import.upload.context import TransferOptions
 from aliyun_import.upload.manifest import SUFFIX, Manifest, decode_manifest, encode_manifest
 from aliyun_import.upload.zero_scan import DIGEST_BYTES, BlockDigests, unchanged_ranges
+from tests.rows import each_row
 from tests.upload.scene import Scene
 from tests.upload.scripted_store import nothing
 
 BLOCK = 128 * KIB
-OLD, NEW = "abcdefgh" + "." * 60 + "ijkl", "abcdEfgh" + "." * 60 + "iJkl"
+OLD, NEW = "abcdefgh" + "." * 12 + "ijkl", "abcdEfgh" + "." * 12 + "iJkl"
 UNIT = 256 * KIB
 
 
@@ -214,7 +215,7 @@ def test_bases_of_other_disks_are_not_looked_at(scene: Scene) -> None:
 def _lying(scene: Scene, key: str) -> None:
     """Return the object other bytes than its manifest, its ETag and its CRC-64 claim."""
     content, there = scene.store.objects[key]
-    scene.store.objects[key] = (bytes(byte ^ 1 for byte in content), there)
+    scene.store.objects[key] = (content.translate(bytes(value ^ 1 for value in range(256))), there)
 
 
 @pytest.mark.parametrize("copies_have_crc64", [True, False])
@@ -255,7 +256,7 @@ def test_a_manifest_that_this_machine_did_not_write_is_set_aside_unless_it_is_na
 ODD = '{"manifest":"aliyun-import","schema":1,"size":%s,"crc64":%s,"etag":"E","grain":131072,"runs":%s}'
 
 
-@pytest.mark.parametrize(
+@each_row(
     "header",
     [
         "[" * 100_000 + "]" * 100_000,
@@ -279,7 +280,6 @@ ODD = '{"manifest":"aliyun-import","schema":1,"size":%s,"crc64":%s,"etag":"E","g
         ODD % (10**6, '"0000000000000000"', "[[0,1]]"),
         ODD % (10**6, '"0000000000000000"', "null"),
     ],
-    ids=lambda header: header[:20] + header[-20:],
 )
 def test_odd_content_is_a_value_error(header: str) -> None:
     """Whoever may write a manifest can't stop the pushes of its name: it is set aside."""

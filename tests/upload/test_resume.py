@@ -11,7 +11,7 @@ from aliyun_import.errors import AliyunImportError, ConnectionLost, Interrupted,
 from aliyun_import.events import Event, PartRetried, UploadProgress, UploadResumed, Warned
 from aliyun_import.sizes import size
 from aliyun_import.upload.crc64 import crc64
-from tests.upload.scene import PART, UNIT, Killed, Scene
+from tests.upload.scene import PART, UNIT, Killed, Scene, unsampled
 from tests.upload.scripted_store import Hook, nothing
 
 pytestmark = pytest.mark.usefixtures("small_parts")
@@ -58,10 +58,11 @@ def test_what_is_there_is_not_sent_again(scene: Scene) -> None:
 @pytest.mark.parametrize(
     "operation", ["head", "list_objects", "list_uploads", "put", "start_upload", "copy_part", "list_parts", "complete"]
 )
+@pytest.mark.usefixtures("small_zeros")
 def test_killed_at_any_call_the_same_command_comes_to_the_object(scene: Scene, operation: str, moment: str) -> None:
     """Whatever was under way, before or after its effect: the object is the disk, and nothing else is left."""
     grows = operation in ("put", "start_upload", "copy_part", "complete")
-    content = scene.write_disk("ab" + "." * (150 if grows else 20) + "c0d")
+    content = scene.write_disk("ab" + "." * (20 if grows else 4) + "c0d")
     for count in itertools.count():
         setattr(scene.store, moment, kill_at(operation, scene.store.calls[operation] + count))
         try:
@@ -198,12 +199,12 @@ def test_a_changed_disk_is_a_fresh_start_with_a_warning(scene: Scene) -> None:
 
 def test_a_touched_disk_is_proven_anew(scene: Scene) -> None:
     """Its time alone changed: the journal is not believed, and what proves to be equal is not sent again."""
-    content = scene.write_disk(DENSE, unit=4 * PART)
+    content = scene.write_disk(DENSE, unit=PART)
     scene.store.before = kill_at("send_part", 4)
     with pytest.raises(Killed):
         scene.push()
-    with scene.path.open("r+b") as file:  # where the sample does not look
-        file.seek(2 * PART + 4096 * 3)
+    with scene.path.open("r+b") as file:
+        file.seek(unsampled(len(content), after=2 * PART))
         file.write(b"changed")
         content = content[: file.tell() - 7] + b"changed" + content[file.tell() :]
     scene.store.before = nothing

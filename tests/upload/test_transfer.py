@@ -11,11 +11,21 @@ from aliyun_import.events import Noted, PartRetried, UploadProgress
 from aliyun_import.limits import MIB
 from aliyun_import.model.objects import RemotePart
 from aliyun_import.services.interface import PartBody
+from aliyun_import.upload import plan
 from aliyun_import.upload.context import TransferOptions
+from aliyun_import.upload.transfer.scheduler import PIECE_BYTES
 from tests.upload.scene import UNIT, Killed, Scene
 from tests.upload.scripted_store import ScriptedStore
 
 DENSE = "abcd"
+# The least size of a sent part here: two of the pieces that a part is split into.
+PART = 2 * PIECE_BYTES
+RATE = 1 * MIB
+
+
+@pytest.fixture(autouse=True)
+def _parts_of_two_pieces(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(plan, "MIN_SEND_BYTES", PART)
 
 
 def failing(scene: Scene, error: AliyunImportError, *, calls: range) -> None:
@@ -35,7 +45,7 @@ def transient(code: str, *, retry_after_s: float | None = None) -> TransientErro
 
 
 class SlowStore(ScriptedStore):
-    """A store at the end of a line that lets 2 MiB through before a time-out, and a kill after so many parts."""
+    """A store at the end of a line that lets one piece through before a time-out, and a kill after so many parts."""
 
     def __init__(self, *, kill_after: int = 10_000) -> None:
         super().__init__()
@@ -48,7 +58,7 @@ class SlowStore(ScriptedStore):
         """Take a part that is short enough."""
         if len(self.sent_parts) >= self._kill_after:
             raise Killed
-        if len(body) > 2 * MIB:
+        if len(body) > PIECE_BYTES:
             self.timed_out += 1
             raise transient("timed-out")
         return super().send_part(key, upload_id, number=number, body=body, timeout_s=timeout_s)
@@ -68,7 +78,7 @@ class CrowdedStore(ScriptedStore):
         self, key: str, upload_id: str, *, number: int, body: PartBody, timeout_s: float | None = None
     ) -> RemotePart:
         """Take a part, but none of the first eight; of the next eight, each takes a while."""
-        if len(body) > 2 * MIB:
+        if len(body) > PIECE_BYTES:
             self._all_eight.wait(timeout=10)
             raise transient("timed-out")
         with self._counting:
@@ -85,7 +95,7 @@ class CrowdedStore(ScriptedStore):
 
 def test_a_part_is_retried_alone(scene: Scene) -> None:
     """The others go on, the wait is announced, and the object is the disk."""
-    content = scene.write_disk(DENSE, unit=8 * MIB)
+    content = scene.write_disk(DENSE, unit=PART)
     failing(scene, transient("connection-lost"), calls=range(2, 4))
     uploaded = scene.push()
     assert scene.store.content(uploaded.key) == content
@@ -97,7 +107,7 @@ def test_a_part_is_retried_alone(scene: Scene) -> None:
 
 def test_a_line_that_is_down_stops_as_many_parts_as_there_are_workers(scene: Scene) -> None:
     """A part that waits for its next attempt keeps its worker's place: the others are not thrown after it."""
-    scene.write_disk("abcdefgh", unit=8 * MIB)
+    scene.write_disk("abcdefgh", unit=PART)
     scene.options = TransferOptions(jobs=2)
     failing(scene, transient("connection-lost"), calls=range(1000))
     with pytest.raises(TransientError):
@@ -118,7 +128,7 @@ def test_the_attempts_of_a_part_end(scene: Scene) -> None:
 
 def test_the_services_wish_to_be_left_alone_is_kept(scene: Scene) -> None:
     """No attempt of that part before the time that it named."""
-    scene.write_disk("a", unit=8 * MIB)
+    scene.write_disk("a", unit=PART)
     failing(scene, transient("throttled", retry_after_s=17.0), calls=range(1))
     scene.push()
     assert sum(scene.clock.slept) >= 17.0
@@ -126,7 +136,7 @@ def test_the_services_wish_to_be_left_alone_is_kept(scene: Scene) -> None:
 
 def test_a_part_with_a_wrong_crc_is_sent_again(scene: Scene) -> None:
     """What the server computed of what it got differs: the line, or a memory, is to blame; once is an accident."""
-    content = scene.write_disk(DENSE, unit=8 * MIB)
+    content = scene.write_disk(DENSE, unit=PART)
     wrong = iter([True])
     scene.store.change_part = lambda part: replace(part, crc64=(part.crc64 or 0) ^ 1) if next(wrong, False) else part
     uploaded = scene.push()
@@ -137,7 +147,7 @@ def test_a_part_with_a_wrong_crc_is_sent_again(scene: Scene) -> None:
 
 def test_a_part_that_is_always_wrong_fails_by_name(scene: Scene) -> None:
     """Three times is no accident."""
-    scene.write_disk("a", unit=8 * MIB)
+    scene.write_disk("a", unit=PART)
     scene.store.change_part = lambda part: replace(part, crc64=(part.crc64 or 0) ^ 1)
     with pytest.raises(TransientError) as raised:
         scene.push()
@@ -159,13 +169,13 @@ def test_a_copy_that_is_wrong_is_made_again_and_then_fails_by_name(scene: Scene)
 
 
 def test_a_part_that_times_out_is_cut(scene: Scene) -> None:
-    """On a line so slow that 8 MiB do not pass in time, pieces do; the next ones are cut before they are tried."""
-    content = scene.write_disk(DENSE, unit=8 * MIB)
+    """On a line so slow that a part does not pass in time, pieces do; the next ones are cut before they are tried."""
+    content = scene.write_disk(DENSE, unit=PART)
 
     scene.store = SlowStore()
     uploaded = scene.push()
     assert scene.store.content(uploaded.key) == content
-    assert len(scene.store.sent_parts) == 4 * 8
+    assert len(scene.store.sent_parts) == 4 * 2
     assert scene.store.timed_out <= 2, "the parts that were in flight"
     assert len([noted for noted in scene.said(Noted) if "does not get through" in noted.message]) == 1
 
@@ -183,7 +193,7 @@ def test_a_part_that_timed_out_does_not_keep_its_place(scene: Scene) -> None:
 
 def test_a_line_that_is_too_slow_for_all_workers_gets_fewer(scene: Scene) -> None:
     """After a time-out half of them go on, so that each has more of the line; success brings them back."""
-    scene.write_disk("abcdefgh", unit=8 * MIB)
+    scene.write_disk("abcdefgh", unit=PART)
     scene.options = TransferOptions(jobs=8)
     scene.store = store = CrowdedStore()
     scene.push()
@@ -191,19 +201,19 @@ def test_a_line_that_is_too_slow_for_all_workers_gets_fewer(scene: Scene) -> Non
 
 
 def test_a_part_under_which_the_line_breaks_over_and_over_is_cut(scene: Scene) -> None:
-    """A line that never carries 8 MiB in one go may carry one."""
-    content = scene.write_disk("a", unit=8 * MIB)
+    """A line that never carries a part in one go may carry half of one."""
+    content = scene.write_disk("a", unit=PART)
     failing(scene, transient("connection-lost"), calls=range(3))
     assert scene.store.content(scene.push().key) == content
-    assert len(scene.store.sent_parts) == 8
+    assert len(scene.store.sent_parts) == 2
 
 
 def test_cut_parts_are_found_again(scene: Scene) -> None:
     """After a kill, by the journal and without it, the pieces that are there count."""
-    content = scene.write_disk(DENSE, unit=8 * MIB)
+    content = scene.write_disk(DENSE, unit=PART)
 
     for state in ("state", "another machine"):
-        scene.store = SlowStore(kill_after=7)
+        scene.store = SlowStore(kill_after=3)
         scene.state = "state"
         with pytest.raises(Killed):
             scene.push()
@@ -220,20 +230,19 @@ def test_cut_parts_are_found_again(scene: Scene) -> None:
 
 
 def test_the_limit_is_kept_over_all_workers(scene: Scene) -> None:
-    """4 MiB/s over ten seconds, within 5 %, however many workers there are."""
-    scene.write_disk("abcde", unit=8 * MIB)
-    rate = 4 * MIB
-    scene.options = TransferOptions(jobs=4, limit_rate_bytes_s=rate)
+    """1 MiB/s over ten seconds, within 5 %, however many workers there are."""
+    scene.write_disk("abcde", unit=PART)
+    scene.options = TransferOptions(jobs=4, limit_rate_bytes_s=RATE)
     began = scene.clock.monotonic_s()
     scene.push()
     took = scene.clock.monotonic_s() - began
-    assert took == pytest.approx(40 * MIB / rate, rel=0.05)
+    assert took == pytest.approx(5 * PART / RATE, rel=0.05)
 
 
 def test_events_come_at_most_ten_a_second(scene: Scene) -> None:
     """Progress is paced by the clock, and the last one is always said."""
-    scene.write_disk(DENSE, unit=8 * MIB)
-    scene.options = TransferOptions(jobs=2, limit_rate_bytes_s=8 * MIB)
+    scene.write_disk(DENSE, unit=PART)
+    scene.options = TransferOptions(jobs=2, limit_rate_bytes_s=2 * RATE)
     began = scene.clock.monotonic_s()
     scene.push()
     took = scene.clock.monotonic_s() - began

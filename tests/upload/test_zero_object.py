@@ -118,9 +118,10 @@ def test_a_removal_that_fails_once_is_repeated(scene: Scene) -> None:
     assert uploaded.left_over == ()
 
 
+@pytest.mark.usefixtures("small_zeros")
 def test_what_stays_is_named_and_removed_by_the_next_run(scene: Scene) -> None:
     """In the result and in a warning with a command that removes it; "nothing is left in OSS" is never untrue."""
-    scene.write_disk("ab" + "." * 200)
+    scene.write_disk("ab" + "." * 25)
 
     def fail(operation: str, count: int) -> None:
         if operation == "delete":
@@ -177,13 +178,13 @@ def test_two_machines_with_the_same_command_do_not_share_an_object_of_zeros(scen
 
 
 @pytest.mark.parametrize("times", [1, 3])
-def test_an_object_of_zeros_that_vanishes_is_made_again(scene: Scene, times: int) -> None:
-    """Somebody removes it while it is copied from: each time it costs 1 MiB, and not the zeros."""
-    content = scene.write_disk("ab" + "." * 100 + "c" + "." * 100 + "d" + "." * 100 + "e" + "." * 100)
+def test_an_object_of_zeros_that_vanishes_is_made_again(scene: Scene, small_zeros: int, times: int) -> None:
+    """Somebody removes it while it is copied from: each time it costs the seed, and not the zeros."""
+    content = scene.write_disk("ab" + "." * 12 + "c" + "." * 12 + "d" + "." * 12 + "e" + "." * 12)
     gone = iter(range(times))
 
     def remove(operation: str, count: int) -> None:
-        zeros = [key for key in scene.store.objects if "/zeros-" in key and key.endswith(str(32 * MIB))]
+        zeros = [key for key in scene.store.objects if "/zeros-" in key and key.endswith(str(32 * small_zeros))]
         if operation == "copy_part" and zeros and next(gone, None) is not None:
             del scene.store.objects[zeros[0]]
 
@@ -192,16 +193,16 @@ def test_an_object_of_zeros_that_vanishes_is_made_again(scene: Scene, times: int
     uploaded = scene.push()
     assert scene.store.content(uploaded.key) == content
     assert scene.said(Warned) == []
-    assert uploaded.sent_bytes == scene.store.received_bytes == 5 * UNIT + (1 + times) * MIB
+    assert uploaded.sent_bytes == scene.store.received_bytes == 5 * UNIT + (1 + times) * small_zeros
     assert list(scene.store.objects) == [uploaded.key]
 
 
-def test_zeros_that_vanish_again_and_again_are_sent(scene: Scene) -> None:
+def test_zeros_that_vanish_again_and_again_are_sent(scene: Scene, small_zeros: int) -> None:
     """After a few times it is no accident; a warning says what it costs."""
-    content = scene.write_disk("ab" + "." * 200)
+    content = scene.write_disk("ab" + "." * 25)
 
     def remove(operation: str, count: int) -> None:
-        for key in [key for key in scene.store.objects if key.endswith(str(32 * MIB))]:
+        for key in [key for key in scene.store.objects if key.endswith(str(32 * small_zeros))]:
             del scene.store.objects[key]
 
     scene.store.before = remove
@@ -210,9 +211,9 @@ def test_zeros_that_vanish_again_and_again_are_sent(scene: Scene) -> None:
 
 
 @pytest.mark.parametrize("first_refused", [0, 33])
-def test_many_zeros_are_not_sent_unasked(scene: Scene, first_refused: int) -> None:
+def test_many_zeros_are_not_sent_unasked(scene: Scene, small_zeros: int, first_refused: int) -> None:
     """Neither before the transfer nor in its middle: the flag is named, and with it they are sent."""
-    content = scene.write_disk("ab" + "." * 300 + "c" + "." * 300 + "d")
+    content = scene.write_disk("ab" + "." * 38 + "c" + "." * 38 + "d")
 
     def refuse(operation: str, count: int) -> None:
         if operation == "copy_part" and count >= first_refused:
@@ -222,7 +223,7 @@ def test_many_zeros_are_not_sent_unasked(scene: Scene, first_refused: int) -> No
     with pytest.raises(CopyRefused) as caught:
         scene.push()
     assert "--send-zeros" in (caught.value.remedy or "")
-    assert scene.store.received_bytes <= 2 * (4 * UNIT + MIB)
+    assert scene.store.received_bytes <= 2 * (4 * UNIT + small_zeros)
     scene.options = TransferOptions(jobs=2, send_zeros=True)
     assert scene.store.content(scene.push().key) == content
 

@@ -41,8 +41,11 @@ PACKINGS: dict[str, tuple[str, Callable[[], bytes]]] = {
     "blocks": ("xz", lambda: build.xz(DISK, block=BLOCK)),
     "CRC32": ("xz", lambda: build.xz(DISK, block=BLOCK, check=lzma.CHECK_CRC32)),
     "SHA-256": ("xz", lambda: build.xz(DISK, block=BLOCK, check=lzma.CHECK_SHA256)),
-    "one block": ("xz", lambda: lzma.compress(DISK)),
-    "streams": ("xz", lambda: lzma.compress(DISK[:BLOCK]) + bytes(8) + build.xz(DISK[BLOCK:], block=BLOCK) + bytes(4)),
+    "one block": ("xz", lambda: lzma.compress(DISK, preset=0)),
+    "streams": (
+        "xz",
+        lambda: lzma.compress(DISK[:BLOCK], preset=0) + bytes(8) + build.xz(DISK[BLOCK:], block=BLOCK) + bytes(4),
+    ),
     "BCJ": (
         "xz",
         lambda: lzma.compress(DISK, filters=[{"id": lzma.FILTER_X86}, {"id": lzma.FILTER_LZMA2, "preset": 1}]),

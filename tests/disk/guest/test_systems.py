@@ -4,6 +4,7 @@ import bz2
 import gzip
 import lzma
 import re
+from functools import partial
 
 from aliyun_import.checks.run import run_disk_checks
 from aliyun_import.disk.guest.report import DRIVERS
@@ -36,6 +37,8 @@ from tests.disk.guest.recipes import (
 from tests.disk.guest.test_kernels import ZSTD, lz4_frame
 from tests.disk.trees import Link, cpio, elf, module_paths
 from tests.rows import each_row
+
+XZ = partial(lzma.compress, preset=0)
 
 V, ARGS = "6.6.30", f"root=UUID={R} ro quiet net.ifnames=0"
 USR_TYPE = "5dfbf5f4-2848-4bac-aa5e-0d9a20b745a6"
@@ -191,7 +194,7 @@ TABLE: dict[str, tuple[Guest, str]] = {
     # Debian and its derivatives: GRUB 2, initramfs-tools.
     "debian, GRUB, gzip, ext4, ifupdown": (bios(root(DEBIAN)), ""),
     "debian, GRUB on MBR": (mbr(root(DEBIAN)), ""),
-    "debian, GRUB, xz": (bios(root(debian(more={f"/boot/initrd.img-{V}": packed(pack=lzma.compress)}))), ""),
+    "debian, GRUB, xz": (bios(root(debian(more={f"/boot/initrd.img-{V}": packed(pack=XZ)}))), ""),
     "ubuntu, GRUB, zstd, netplan": (
         bios(
             root(debian("ubuntu", "24.04", net="netplan", more={f"/boot/initrd.img-{V}": packed(pack=ZSTD.compress)}))
@@ -216,7 +219,7 @@ TABLE: dict[str, tuple[Guest, str]] = {
                     "2026",
                     more={
                         f"/boot/initrd.img-{V}": MICROCODE
-                        + packed(pack=lambda raw: lzma.compress(raw, lzma.FORMAT_ALONE))
+                        + packed(pack=lambda raw: lzma.compress(raw, lzma.FORMAT_ALONE, preset=0))
                     },
                 )
             )
@@ -682,7 +685,7 @@ TABLE: dict[str, tuple[Guest, str]] = {
         "warns:initramfs-damaged",
     ),
     "initramfs is cut short, xz": (
-        bios(root(debian(more={f"/boot/initrd.img-{V}": packed(pack=lambda data: lzma.compress(data)[:100])}))),
+        bios(root(debian(more={f"/boot/initrd.img-{V}": packed(pack=lambda data: XZ(data)[:100])}))),
         "unknown:initramfs-unread warns:initramfs-damaged",
     ),
     "kernel is cut short": (bios(root(debian(more={f"/boot/vmlinuz-{V}": kernel(V)[:1000]}))), "blocks:kernel-damaged"),
