@@ -293,6 +293,7 @@ class UploadSession:
             refused=self.refused,
             most_zeros_sent_bytes=self.most_zeros_sent_bytes,
             jobs=self.jobs,
+            limit_rate_bytes_s=self.limit_rate_bytes_s,
         )
         maker = PartMaker(
             store=context.store,

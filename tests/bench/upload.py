@@ -3,6 +3,7 @@
     dense    2 GiB without a zero: against oss2.resumable_upload, and against bare sockets
     sparse   40 GiB with 2 GiB in 4,000 extents: against the same 2 GiB alone, on 1 and 2.5 Gbit/s with 20 ms an
              answer, and on loopback without a limit
+    limit    192 MiB at 8 MB/s and 1 GiB at 50 MB/s, with 20 ms an answer: rate, and what a kill would lose
     request  what a small request costs: with our store, and with oss2
     delta    4 GiB of which 1 % of the blocks changed: bytes of the second push
     memory   peak of the process: 2 GiB dense, 2 TiB sparse
@@ -143,6 +144,20 @@ def sparse(directory: Path, sink: Sink, rounds: int) -> None:
         sink.wait_before_answers(0.0)
 
 
+def limit(directory: Path, sink: Sink, rounds: int) -> None:
+    """Compare a push with --limit-rate with the limit."""
+    sink.wait_before_answers(0.02)
+    for rate, size in ((8_000_000, 192 * MIB), (50_000_000, GIB)):
+        with random_disk(directory, size) as disk:
+            ran = [run("push", disk, sink, rate=rate) for _ in range(rounds)]
+        print(f"limit: {size // MIB} MiB, --limit-rate {rate // 1_000_000}M, 20 ms")
+        print(line("push", ran, size))
+        print(f"  {size / median(ran) / rate:.3f} of the limit; a kill loses")
+        print(f"  {statistics.mean(one['in_flight'] for one in ran) / MIB:.1f} MiB on average, at most", end=" ")
+        print(f"{max(one['most_in_flight'] for one in ran) / MIB:.1f} MiB")
+    sink.wait_before_answers(0.0)
+
+
 def request(directory: Path, sink: Sink, rounds: int) -> None:
     """Compare the processor time of a copied part with our store and with oss2."""
     ours: list[float] = []
@@ -202,6 +217,7 @@ def plan(directory: Path, sink: Sink, rounds: int) -> None:
 SCENARIOS: dict[str, Callable[[Path, Sink, int], None]] = {
     "dense": dense,
     "sparse": sparse,
+    "limit": limit,
     "request": request,
     "delta": delta,
     "memory": memory,

@@ -2,11 +2,12 @@
 
 import threading
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from aliyun_import.context import Context
-from aliyun_import.limits import MIB
+from aliyun_import.limits import KIB, MIB
 from aliyun_import.upload.transfer.concurrency import (
     FIRST_WORKERS,
     SMALL_PART_TIMES,
@@ -122,6 +123,25 @@ def test_small_parts_get_more_workers() -> None:
     small, large = (ConcurrencyController(None, now_s=0.0, part_bytes=mib * MIB) for mib in (1, 16))
     assert (small.allowed, large.allowed) == (FIRST_WORKERS * SMALL_PART_TIMES, FIRST_WORKERS)
     assert small.most > large.most
+
+
+@pytest.mark.parametrize(
+    ("rate", "part_bytes", "first"), [(8_000_000, 8 * MIB, 2), (50_000_000, 8 * MIB, 3), (8_000_000, 256 * KIB, 9)]
+)
+def test_under_a_limit_only_as_many_workers_as_reach_it(rate: int, part_bytes: int, first: int) -> None:
+    """The others would have more in flight, which a kill loses; where the line gives each its share, more are added."""
+    limited, shared = (
+        ConcurrencyController(None, now_s=0.0, part_bytes=part_bytes, limit_rate_bytes_s=rate) for _ in range(2)
+    )
+    assert limited.allowed == first
+    sent, now = 0.0, 0.0
+    for _ in range(20):
+        limited.observe(int(rate * now), now)
+        shared.observe(int(sent), now)
+        sent += min(rate, shared.allowed * rate / first / 2) * TRIAL_S
+        now += TRIAL_S
+    assert limited.allowed == first
+    assert shared.allowed == 2 * first
 
 
 def test_with_jobs_the_number_stays() -> None:

@@ -208,3 +208,14 @@ def test_parts_from_before_count() -> None:
     progress = scheduler.progress(0, 1.0)
     assert (progress.done_bytes, progress.parts_done, progress.parts) == (before.length, 1, len(DENSE.parts))
     assert progress.send_bytes == 64 * MIB - before.length
+
+
+@pytest.mark.parametrize(("rate", "pieces", "at_once"), [(1_000_000, 5, 2), (100_000, 8, 2), (8_000_000, 1, 2)])
+def test_a_rate_limit_bounds_what_a_kill_loses(rate: int, pieces: int, at_once: int) -> None:
+    """Few workers, and parts of at most two seconds of the whole rate, down to 1 MiB."""
+    plan = plan_upload(64 * MIB, [(0, 64 * MIB)])
+    scheduler = Scheduler(plan, plan.parts, disk="d", now_s=0.0, limit_rate_bytes_s=rate, policy=CERTAIN)
+    started = scheduler.start(0.0)
+    assert len(started) == at_once
+    assert scheduler.progress(0, 0.0).parts == len(plan.parts) * pieces
+    assert all(task.part.length <= max(MIB, 2 * rate) for task in started)

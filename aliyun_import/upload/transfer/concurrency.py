@@ -1,5 +1,6 @@
 """Rate limit and number of parallel uploads."""
 
+import math
 import threading
 
 from aliyun_import.context import Context
@@ -21,6 +22,12 @@ SMALL_PART_TIMES = 4
 # Without --jobs the workers are doubled after this time, and stay doubled if the rate grew by a twentieth.
 TRIAL_S = 1.5
 WORTH_IT = 1.05
+# Under a rate limit a few workers reach the limit, and more of them only have more in flight, which a kill loses. One
+# sends while others wait for an answer, which takes this long at most where the limit is worth reaching.
+ANSWER_S = 0.25
+# Parts that take longer than this at the whole rate limit are split, down to pieces of `LEAST_PIECE_BYTES`.
+PIECE_S = 2.0
+LEAST_PIECE_BYTES = 1 * MIB
 # Throttling counts once per this time: requests that are in flight together are throttled together.
 THROTTLE_WINDOW_S = 1.0
 # One worker is added after a round of successful parts; after four times as many rounds if throttling recurred, at
@@ -64,17 +71,34 @@ def jobs_for(asked: int | None, most_readers: int | None) -> int | None:
     return min(asked or MOST_WORKERS, most_readers)
 
 
+def piece_bytes_for(limit_rate_bytes_s: float) -> int:
+    """Return the length above which parts are split under a rate limit."""
+    return max(LEAST_PIECE_BYTES, int(limit_rate_bytes_s * PIECE_S))
+
+
 class ConcurrencyController:
     """AIMD controller for the number of parallel uploads. Pure state, not thread-safe.
 
     Throttling halves the workers and success adds one at a time (additive increase, multiplicative decrease, as in
-    TCP). Without `jobs` it also measures whether twice the workers are faster. `part_bytes` is the average part size.
+    TCP). Without `jobs` it also measures whether twice the workers are faster; under a rate limit it begins with as few
+    as should reach it, and adds none once they do. `part_bytes` is the average part size.
     """
 
-    def __init__(self, jobs: int | None, *, now_s: float, part_bytes: int = SMALL_PART_BYTES) -> None:
+    def __init__(
+        self,
+        jobs: int | None,
+        *,
+        now_s: float,
+        part_bytes: int = SMALL_PART_BYTES,
+        limit_rate_bytes_s: float | None = None,
+    ) -> None:
         times = SMALL_PART_TIMES if part_bytes < SMALL_PART_BYTES else 1
+        first = FIRST_WORKERS * times
+        if limit_rate_bytes_s is not None:
+            first = min(first, 1 + math.ceil(limit_rate_bytes_s * ANSWER_S / max(1, part_bytes)))
         self.most = jobs or MOST_WORKERS * times
-        self.allowed = jobs or FIRST_WORKERS * times
+        self.allowed = jobs or first
+        self._limit_rate = limit_rate_bytes_s
         self._grows = jobs is None
         self._successes = 0
         self._throttled_s = now_s - THROTTLE_WINDOW_S
@@ -108,10 +132,15 @@ class ConcurrencyController:
 
     def observe(self, sent_bytes: int, now_s: float) -> None:
         """Measure the rate, and double the workers as long as that increases it."""
+        if sent_bytes == 0:
+            self._trial_s = now_s  # the connections are being opened
         elapsed_s = now_s - self._trial_s
         if not self._grows or elapsed_s < TRIAL_S:
             return
         rate = (sent_bytes - self._trial_bytes) / elapsed_s
+        if self._limit_rate is not None and rate * WORTH_IT >= self._limit_rate:
+            self._grows = False
+            return
         if rate < self._rate_before * WORTH_IT:
             self._grows = False
             self.allowed = self._before

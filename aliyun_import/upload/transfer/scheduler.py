@@ -25,11 +25,10 @@ from aliyun_import.errors import (
     UploadNotFound,
 )
 from aliyun_import.events import Event, Noted, PartRetried, UploadProgress, Warned
-from aliyun_import.limits import MIB
 from aliyun_import.retry import PATIENT, RetryPolicy
 from aliyun_import.sizes import size
 from aliyun_import.upload.plan import MAX_SEND_BYTES, BaseObject, PartKind, PlannedPart, UploadPlan
-from aliyun_import.upload.transfer.concurrency import ConcurrencyController
+from aliyun_import.upload.transfer.concurrency import LEAST_PIECE_BYTES, ConcurrencyController, piece_bytes_for
 from aliyun_import.upload.transfer.parts import DonePart, PartSplitter
 from aliyun_import.upload.transfer.progress import Amounts, Meter
 
@@ -39,7 +38,7 @@ COPY_WORKERS = 32
 CORRUPTED_ATTEMPTS = 3
 # A part that timed out is split into pieces of this size, and so are all others: at once, since a piece has no numbers
 # left to be split again, and at such a rate one request per MiB costs nothing.
-PIECE_BYTES = 1 * MIB
+PIECE_BYTES = LEAST_PIECE_BYTES
 # When a connection breaks this often under one part, the network is taken not to carry a part of this length.
 BREAKS_ALLOWED = 3
 COPIES = frozenset({PartKind.ZERO, PartKind.BASE})
@@ -81,6 +80,7 @@ class Scheduler:
         refused: frozenset[PartKind] = frozenset(),
         most_zeros_sent_bytes: float = math.inf,
         jobs: int | None = None,
+        limit_rate_bytes_s: float | None = None,
         policy: RetryPolicy = PATIENT,
     ) -> None:
         self.done = list(done)
@@ -92,8 +92,12 @@ class Scheduler:
         self._splitter = PartSplitter(plan)
         sent = [part.length for part in plan.parts if part.kind is PartKind.SEND]
         self._piece_bytes = max([MAX_SEND_BYTES, *sent])
-        average_bytes = sum(sent) // max(1, len(sent))
-        self._send = _Lane(ConcurrencyController(jobs, now_s=now_s, part_bytes=average_bytes))
+        if limit_rate_bytes_s is not None:
+            self._piece_bytes = min(self._piece_bytes, piece_bytes_for(limit_rate_bytes_s))
+        average_bytes = min(self._piece_bytes, sum(sent) // max(1, len(sent)))
+        self._send = _Lane(
+            ConcurrencyController(jobs, now_s=now_s, part_bytes=average_bytes, limit_rate_bytes_s=limit_rate_bytes_s)
+        )
         self._copy = _Lane(ConcurrencyController(jobs or COPY_WORKERS, now_s=now_s))
         self._later: list[tuple[float, int, Task]] = []
         self._ticket = itertools.count()
