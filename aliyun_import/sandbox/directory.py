@@ -36,7 +36,7 @@ class ForeignDirectoryError(OSError):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Serving:
+class ServerInfo:
     """What a process that serves a directory says of itself."""
 
     pid: int
@@ -57,9 +57,9 @@ class DirectoryLock:
             raise DirectoryInUseError(f"another sandbox serves {directory}")
         os.ftruncate(self._descriptor, 0)
 
-    def announce(self, serving: Serving) -> None:
+    def write_info(self, info: ServerInfo) -> None:
         """Write what this process says of itself, for `serving`."""
-        os.pwrite(self._descriptor, json.dumps(asdict(serving)).encode(), 0)
+        os.pwrite(self._descriptor, json.dumps(asdict(info)).encode(), 0)
 
     def release(self) -> None:
         """Release the lock."""
@@ -86,7 +86,7 @@ def _locked(descriptor: int) -> bool:
     return False
 
 
-def serving(directory: Path) -> Serving | None:
+def server_info(directory: Path) -> ServerInfo | None:
     """Return what the process that serves a directory says of itself, or None without one.
 
     Raises DirectoryInUseError while that process starts or ends.
@@ -101,7 +101,7 @@ def serving(directory: Path) -> Serving | None:
         text = os.pread(descriptor, 1 << 16, 0)
         if not text:
             raise DirectoryInUseError(f"a sandbox in {directory} starts or ends") from None
-        return Serving(**json.loads(text))
+        return ServerInfo(**json.loads(text))
     finally:
         os.close(descriptor)
     return None
@@ -112,7 +112,7 @@ def stop(directory: Path, *, within_s: float) -> bool:
 
     Raises DirectoryInUseError if it has not ended in time.
     """
-    found = serving(directory)
+    found = server_info(directory)
     if found is None:
         return False
     with suppress(ProcessLookupError):
@@ -120,7 +120,7 @@ def stop(directory: Path, *, within_s: float) -> bool:
     ends_s = time.monotonic() + within_s
     while time.monotonic() < ends_s:
         with suppress(DirectoryInUseError):
-            if serving(directory) is None:
+            if server_info(directory) is None:
                 return True
         time.sleep(LOCK_PAUSE_S)
     raise DirectoryInUseError(f"the sandbox in {directory}, process {found.pid}, has not ended in {within_s:.0f} s")

@@ -1,8 +1,11 @@
-"""A sample disk: sparse, partitioned, with boot sectors that print a text and the files of a Linux system.
+"""Sample disk: sparse, partitioned, with boot sectors that print a text, and the files of a Linux system.
 
-It boots on any PC with a BIOS. The boot record loads the first sector of the active partition to 0x7C00 and jumps
-there; that sector prints its text with the BIOS's teletype call and halts. The file system has what `check` reads of a
-system; no program runs, and there is no code of a third party.
+The disk boots on a PC with a BIOS. The boot record loads the first sector of the active partition to 0x7C00 and jumps
+to it. That sector prints its text with the teletype call of the BIOS and halts. The file system holds the files that
+`check` reads. The disk contains no program and no code of a third party.
+
+The file system is ext4: one block group of at most 128 MiB at the start of the partition. Each file and each directory
+is one block. Layout: "ext4 Data Structures and Algorithms" of the kernel's documentation.
 """
 
 import errno

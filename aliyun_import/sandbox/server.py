@@ -32,7 +32,7 @@ from aliyun_import.sandbox.core.state import (
     State,
 )
 from aliyun_import.sandbox.core.store import Store
-from aliyun_import.sandbox.directory import STATE, TLS, DirectoryLock, Serving
+from aliyun_import.sandbox.directory import STATE, TLS, DirectoryLock, ServerInfo
 from aliyun_import.sandbox.guests.host import Host
 
 # What the vendor's tools and SDKs, Packer and Terraform read keys, profiles, regions and endpoints from.
@@ -68,7 +68,7 @@ class Sandbox:
                 raise
         self._host = host
         self._scheme = "http" if tls is None else "https"
-        self._held = contextlib.ExitStack()  # what ends with the sandbox
+        self._resources = contextlib.ExitStack()  # what ends with the sandbox
 
     @classmethod
     def start(
@@ -99,21 +99,21 @@ class Sandbox:
         if certificate is not None:
             tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
             tls.load_cert_chain(certificate, private_key)
-        with contextlib.ExitStack() as held:
+        with contextlib.ExitStack() as resources:
             store = None
             lock = None
             if keep:
-                lock = held.enter_context(DirectoryLock(directory))
-                store = held.enter_context(contextlib.closing(Store(directory / STATE)))
+                lock = resources.enter_context(DirectoryLock(directory))
+                store = resources.enter_context(contextlib.closing(Store(directory / STATE)))
             if own_tls:
                 from aliyun_import.sandbox.tls import server_context
 
                 tls, authority = server_context(directory / TLS, host)
             state = State(directory, settings=settings, clock=clock, store=store)
             sandbox = cls(state, host=host, port=port, http_port=http_port, tls=tls, authority=authority)
-            sandbox._held = held.pop_all()
+            sandbox._resources = resources.pop_all()
         if lock is not None:
-            lock.announce(Serving(pid=os.getpid(), url=sandbox.url, environment=sandbox.environment()))
+            lock.write_info(ServerInfo(pid=os.getpid(), url=sandbox.url, environment=sandbox.environment()))
         return sandbox
 
     @property
@@ -176,7 +176,7 @@ class Sandbox:
             self._plain.stop()
         self.state.part(Host).stop()
         self.state.commit()
-        self._held.close()
+        self._resources.close()
 
     def __enter__(self) -> "Sandbox":
         return self

@@ -139,7 +139,7 @@ class Place:
 
     def instances(self) -> list[Instance]:
         """Return the instances that run now."""
-        sandbox_instances.settle(self.sandbox.state)
+        sandbox_instances.refresh(self.sandbox.state)
         return list(self.sandbox.state.part(Ecs).instances.values())
 
     def started(self) -> set[str]:

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from aliyun_import.sandbox.core.state import Settings
-from aliyun_import.sandbox.ecs.instances import settle
+from aliyun_import.sandbox.ecs.instances import refresh
 from aliyun_import.sandbox.ecs.state import Ecs
 from aliyun_import.sandbox.oss.state import OssState
 from aliyun_import.sandbox.server import Sandbox
@@ -142,7 +142,7 @@ QUICK = Settings(import_s=5.0, instance_console="boots", instance_pending_s=3.0,
 
 def instances_of(sandbox: Sandbox) -> int:
     """Return the number of instances that exist now."""
-    settle(sandbox.state)
+    refresh(sandbox.state)
     return len(sandbox.state.part(Ecs).instances)
 
 

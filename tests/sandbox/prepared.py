@@ -36,7 +36,7 @@ def make_bucket(sandbox: Sandbox, name: str = BUCKET, *, region: str = "cn-hangz
 def put(sandbox: Sandbox, key: str, data: bytes = b"disk", **fields: Any) -> None:
     """Put an object into the bucket past OSS's door."""
     oss = sandbox.state.part(OssState)
-    content = oss.shelf.receive([data]).content
+    content = oss.blobs.receive([data]).content
     oss.put(oss.buckets[BUCKET], StoredObject(key=key, content=content, **fields))
 
 

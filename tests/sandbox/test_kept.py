@@ -18,7 +18,7 @@ from aliyun_import.sandbox.core.faults import Fault
 from aliyun_import.sandbox.core.records import Table
 from aliyun_import.sandbox.core.state import AccessKey, Clock, Settings
 from aliyun_import.sandbox.core.store import UnreadableStateError
-from aliyun_import.sandbox.directory import DirectoryInUseError, ForeignDirectoryError, reset, serving
+from aliyun_import.sandbox.directory import DirectoryInUseError, ForeignDirectoryError, reset, server_info
 from aliyun_import.sandbox.ecs.state import Ecs
 from aliyun_import.sandbox.oss.state import OssState
 from aliyun_import.sandbox.server import Sandbox
@@ -235,7 +235,7 @@ def test_a_restart_keeps_all_and_takes_new_settings(tmp_path: Path) -> None:
         first.clock.set_skew(5)
     with Sandbox.start(tmp_path, keep=True) as second:
         assert (list(second.state.part(OssState).buckets), second.state.settings.import_s) == (["disks"], 7.0)
-        assert second.clock.moves.skew_s == 5
+        assert second.clock.adjustment.skew_s == 5
     with Sandbox.start(tmp_path, keep=True, settings=Settings(import_s=8.0)) as third:
         assert (list(third.state.part(OssState).buckets), third.state.settings.import_s) == (["disks"], 8.0)
 
@@ -288,4 +288,4 @@ def test_a_failed_start_leaves_the_directory_free(kept: Sandbox, tmp_path: Path)
     with pytest.raises(UnreadableStateError):
         Sandbox.start(tmp_path / "other", keep=True)
     reset(tmp_path / "other")
-    assert serving(tmp_path / "other") is None
+    assert server_info(tmp_path / "other") is None

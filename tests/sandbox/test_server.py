@@ -83,6 +83,6 @@ def test_a_directory_can_be_used_again(tmp_path: Path) -> None:
         with Sandbox.start(tmp_path) as sandbox:
             oss = sandbox.state.part(OssState)
             assert oss.buckets == {}
-            kept.append(oss.shelf.receive([b"bytes"]).content)
+            kept.append(oss.blobs.receive([b"bytes"]).content)
     assert [content.pread(0, 9) for content in kept] == [b"bytes", b"bytes"]
     assert len(list((tmp_path / "objects").iterdir())) == 2

@@ -159,11 +159,11 @@ def run(context: click.Context, *, command: tuple[str, ...], directory: Path | N
 @panel("Sandbox", _kept_option)
 def status(*, directory: Path | None) -> None:
     """Print the environment variables that lead to the running sandbox; exit 9 if none runs."""
-    from aliyun_import.sandbox.directory import serving
+    from aliyun_import.sandbox.directory import server_info
 
     place = directory or _default_directory()
     with _translated(place, directory):
-        found = serving(place)
+        found = server_info(place)
     if found is None:
         raise LocalStateError(
             f"No sandbox serves {place}.",
@@ -302,7 +302,7 @@ def _serve_in_background(place: Path) -> None:
 
     def listens(pid: int) -> bool:
         try:
-            found = kept.serving(place)
+            found = kept.server_info(place)
         except kept.DirectoryInUseError:
             return False
         if found is None or found.pid != pid:

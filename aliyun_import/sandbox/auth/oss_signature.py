@@ -17,7 +17,7 @@ from urllib.parse import quote, unquote_to_bytes
 
 from aliyun_import.sandbox.core.http_types import Request
 from aliyun_import.sandbox.core.state import AccessKey, State
-from aliyun_import.sandbox.oss.protocol import Caller, OssError, invalid_argument, not_done, stamp
+from aliyun_import.sandbox.oss.protocol import Caller, OssError, invalid_argument, not_implemented, stamp
 
 # The parameters that V1 signs, where the request has them ("Add signatures to the header", and what oss2 signs).
 V1_SUBRESOURCES = frozenset("""
@@ -59,7 +59,7 @@ def authenticate(state: State, request: Request, resource: str) -> Caller:
         token = request.headers.get("x-oss-security-token")
         return _check_v1(state, request, resource, key_id=key_id, signature=signature, date=date, token=token)
     if authorization.startswith("AWS"):
-        raise not_done("signatures of Amazon S3")
+        raise not_implemented("signatures of Amazon S3")
     if authorization:
         raise invalid_argument("Authorization", authorization.partition(" ")[0])
     if request.has("x-oss-signature"):

@@ -86,7 +86,7 @@ def changed_settings(state: State, changes: Document) -> Document:
     known = [item.name for item in fields(Settings)]
     for name in changes:
         if name not in known:
-            raise ValueError(f"there is no setting {name}{_meant(name, known)}")
+            raise ValueError(f"there is no setting {name}{_suggestion(name, known)}")
     state.codec.decode(Settings, asdict(state.settings) | dict(changes), "settings")
     return changes
 
@@ -153,12 +153,11 @@ def save_issuer(state: State, issuer: Issuer) -> None:
 
 def check_fault(fault: Fault, operations: Mapping[str, str], *, where: str = "") -> None:
     """Raise ValueError for a fault that would never strike, or whose effect its operations do not have."""
-    struck = [name for name in operations if fnmatchcase(name, fault.operation)]
-    if not struck:
-        raise ValueError(
-            f"{where}operation: the sandbox has no operation {fault.operation}{_meant(fault.operation, [*operations])}"
-        )
-    if fault.effect in STORAGE_EFFECTS and not any(operations[name] == "oss" for name in struck):
+    matching = [name for name in operations if fnmatchcase(name, fault.operation)]
+    if not matching:
+        suggestion = _suggestion(fault.operation, [*operations])
+        raise ValueError(f"{where}operation: the sandbox has no operation {fault.operation}{suggestion}")
+    if fault.effect in STORAGE_EFFECTS and not any(operations[name] == "oss" for name in matching):
         raise ValueError(f"{where}effect: {fault.effect} is for operations of OSS, not for {fault.operation}")
 
 
@@ -178,6 +177,6 @@ def move_clock(state: State, change: ClockChange) -> None:
         state.clock.set_skew(change.skew_s)
 
 
-def _meant(name: str, known: list[str]) -> str:
+def _suggestion(name: str, known: list[str]) -> str:
     near = difflib.get_close_matches(name, known, n=1)
     return f"; {near[0]} is meant?" if near else ""

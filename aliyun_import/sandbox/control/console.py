@@ -43,7 +43,7 @@ def page(state: State, request: Request, operations: Mapping[str, str]) -> Answe
     """Return the page: ?refused=1 shows refused requests alone, ?refresh=1 loads it again every few seconds."""
     refused_only, refresh = request.has("refused"), request.has("refresh")
     with state.lock:
-        engine.settle(state)
+        engine.refresh(state)
         parts = (
             _head(state, refused_only=refused_only, refresh=refresh),
             _buckets(state),
@@ -199,10 +199,10 @@ def _faults(state: State, operations: Mapping[str, str]) -> Markup:
     rows = [
         (fault.operation, f"{fault.status} {fault.code}" if fault.effect == "answer" else fault.effect,
          " ".join(filter(None, (fault.key, "" if fault.part is None else f"part {fault.part}"))),
-         f"{standing.strikes} of {'all' if fault.count is None else fault.count}",
+         f"{active.strikes} of {'all' if fault.count is None else fault.count}",
          button("remove-fault", "remove", number=number))
-        for number, standing in state.faults.numbered()
-        for fault in (standing.fault,)
+        for number, active in state.faults.numbered()
+        for fault in (active.fault,)
     ]  # fmt: skip
     form = element(
         "form",

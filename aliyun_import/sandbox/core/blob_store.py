@@ -185,7 +185,7 @@ class Received:
     crc64: int
 
 
-class Shelf:
+class BlobStore:
     """The directory of received bytes, readable by its owner alone. Thread-safe.
 
     `files` is the table of its files: name -> runs. If it is kept, the file of a removed object is removed once no kept
@@ -195,7 +195,7 @@ class Shelf:
     def __init__(self, directory: Path, *, files: Table[str, Runs]) -> None:
         self._directory = directory
         self._files = files
-        self._kept = files.keeper is not None
+        self._kept = files.observer is not None
         self._known: weakref.WeakValueDictionary[str, DataFile] = weakref.WeakValueDictionary()
         self._dropped: deque[Path] = deque()  # appended by finalizers, which must take no lock
         # Names of this process: files of an earlier sandbox in the same directory are not touched.

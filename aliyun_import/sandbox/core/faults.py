@@ -83,7 +83,7 @@ class Fault:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Standing:
+class ActiveFault:
     """An active fault, with the numbers of calls that it matched and struck."""
 
     fault: Fault
@@ -94,7 +94,7 @@ class Standing:
 class Faults:
     """The active faults, in the order of their addition. Thread-safe."""
 
-    def __init__(self, table: Table[int, Standing]) -> None:
+    def __init__(self, table: Table[int, ActiveFault]) -> None:
         self._lock = threading.Lock()
         self._table = table
         self._numbers = itertools.count(max(table, default=0) + 1)
@@ -102,7 +102,7 @@ class Faults:
     def add(self, fault: Fault) -> Fault:
         """Add a fault."""
         with self._lock:
-            self._table[next(self._numbers)] = Standing(fault=fault)
+            self._table[next(self._numbers)] = ActiveFault(fault=fault)
         return fault
 
     def clear(self) -> None:
@@ -115,7 +115,7 @@ class Faults:
         with self._lock:
             self._table.pop(number, None)
 
-    def numbered(self) -> tuple[tuple[int, Standing], ...]:
+    def numbered(self) -> tuple[tuple[int, ActiveFault], ...]:
         """Return the active faults with their numbers, and with what they struck."""
         with self._lock:
             return tuple(self._table.items())
@@ -123,16 +123,16 @@ class Faults:
     def active(self) -> tuple[Fault, ...]:
         """Return the faults that are not used up."""
         with self._lock:
-            return tuple(standing.fault for standing in self._table.values())
+            return tuple(active.fault for active in self._table.values())
 
-    def strike(self, call: Call) -> Fault | None:
+    def match(self, call: Call) -> Fault | None:
         """Count a call, and return the first fault that strikes it; every matching fault counts the call."""
         with self._lock:
             struck: Fault | None = None
-            for number, standing in list(self._table.items()):
-                if not standing.fault.matches(call):
+            for number, active in list(self._table.items()):
+                if not active.fault.matches(call):
                     continue
-                seen = replace(standing, seen=standing.seen + 1)
+                seen = replace(active, seen=active.seen + 1)
                 if struck is None and seen.seen >= seen.fault.nth:
                     struck = seen.fault
                     seen = replace(seen, strikes=seen.strikes + 1)

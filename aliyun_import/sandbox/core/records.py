@@ -20,13 +20,13 @@ Kind = Any  # a type as an annotation has it, such as int | None or tuple[str, .
 _NAMES: Mapping[Kind, str] = {bool: "true or false", int: "a whole number", float: "a number", str: "a text"}
 
 
-class Keeper(Protocol):
+class TableObserver(Protocol):
     """What keeps the rows of one table."""
 
-    def saved(self, key: object, value: object, former: object) -> None:
+    def row_saved(self, key: object, value: object, former: object) -> None:
         """Receive a new row, or the new value of an old one; `former` is its value until now, or None."""
 
-    def removed(self, key: object, value: object) -> None:
+    def row_removed(self, key: object, value: object) -> None:
         """Receive the removal of a row."""
 
 
@@ -40,7 +40,7 @@ class Table(MutableMapping[K, V]):
 
     def __init__(self) -> None:
         self._rows: dict[K, V] = {}
-        self.keeper: Keeper | None = None
+        self.observer: TableObserver | None = None
 
     def __getitem__(self, key: K) -> V:
         return self._rows[key]
@@ -48,13 +48,13 @@ class Table(MutableMapping[K, V]):
     def __setitem__(self, key: K, value: V) -> None:
         former = self._rows.get(key)
         self._rows[key] = value
-        if self.keeper is not None:
-            self.keeper.saved(key, value, former)
+        if self.observer is not None:
+            self.observer.row_saved(key, value, former)
 
     def __delitem__(self, key: K) -> None:
         value = self._rows.pop(key)
-        if self.keeper is not None:
-            self.keeper.removed(key, value)
+        if self.observer is not None:
+            self.observer.row_removed(key, value)
 
     def __iter__(self) -> Iterator[K]:
         return iter(self._rows)

@@ -63,7 +63,7 @@ class RequestLog:
             self._entries.clear()
 
 
-def concealed(target: str) -> str:
+def redacted_target(target: str) -> str:
     """Return a request target with *** for every value that proves who sent it, however its name is written."""
     path, mark, query = target.partition("?")
     path = re.sub(r"^([A-Za-z]+://)[^/]*@", r"\1***@", path)

@@ -18,7 +18,7 @@ from aliyun_import.sandbox.control.plane import ControlPlane
 from aliyun_import.sandbox.core.faults import Fault
 from aliyun_import.sandbox.core.http_server import Send
 from aliyun_import.sandbox.core.http_types import Answer, BodyTooLargeError, Call, ConnectionCutError, Request
-from aliyun_import.sandbox.core.request_log import LoggedRequest, concealed
+from aliyun_import.sandbox.core.request_log import LoggedRequest, redacted_target
 from aliyun_import.sandbox.core.rpc import RpcServices
 from aliyun_import.sandbox.core.state import State
 from aliyun_import.sandbox.core.store import UnwrittenStateError
@@ -42,7 +42,7 @@ OPERATIONS: Mapping[str, str] = MappingProxyType(
     | {row.name: service.name for service in RPC.by_version.values() for row in service.operations}
 )
 # All state is read at the start, because a file that no content refers to then is removed.
-PARTS: tuple[Callable[[State], object], ...] = (OssState, Ecs, Ram, Nonces)
+STATES: tuple[Callable[[State], object], ...] = (OssState, Ecs, Ram, Nonces)
 
 log = logging.getLogger(__name__)
 
@@ -66,10 +66,10 @@ class Router:
         self._state = state
         self._numbers = itertools.count(1)
         self._life = secrets.token_hex(4).upper()  # no request id comes twice
-        for part in PARTS:
+        for part in STATES:
             state.part(part)
         if state.store is not None:
-            state.shelf.sweep()
+            state.blobs.sweep()
         self._services: dict[str, Service] = {"oss": oss, "rpc": RPC, "control": ControlPlane(OPERATIONS)}
         self.stopping = threading.Event()
 
@@ -81,7 +81,7 @@ class Router:
             call = identify(self._state, request)
         except BodyTooLargeError:
             call = Call(service="rpc", operation="unknown")
-        fault = None if call.service == "control" else self._state.faults.strike(call)
+        fault = None if call.service == "control" else self._state.faults.match(call)
         request.call, request.fault = call, fault
         try:
             answer = self._kept_answer(request, call, fault)
@@ -126,7 +126,7 @@ class Router:
             raise ConnectionCutError("the client closed the connection") from error
         except Exception:
             # A bug of the sandbox must be distinguishable from a failure of the network.
-            log.exception("the sandbox failed to serve %s %s", request.method, concealed(request.target))
+            log.exception("the sandbox failed to serve %s %s", request.method, redacted_target(request.target))
             return service.refuse(request, 500, "SandboxBug", "The sandbox itself failed; see its log.")
 
     def _log(self, number: int, request: Request, answer: Answer | None) -> None:
@@ -143,7 +143,7 @@ class Router:
                 service=call.service,
                 operation=call.operation,
                 method=request.method,
-                target=concealed(request.target),
+                target=redacted_target(request.target),
                 bucket=call.bucket,
                 key=call.key,
                 part=call.part,

@@ -25,18 +25,18 @@ JSON_TYPE = "application/json;charset=utf-8"
 XML_TYPE = "text/xml;charset=utf-8"
 
 # The parameters that differ between two transmissions of one call.
-PER_SENDING = frozenset({
+TRANSMISSION_PARAMETERS = frozenset({
     "AccessKeyId", "Signature", "SignatureMethod", "SignatureVersion", "SignatureNonce", "SignatureType", "Timestamp",
     "SecurityToken", "Format",
 })  # fmt: skip
 # Every call may carry these. The owners concern partners' accounts, of which the sandbox has none.
-_COMMON = PER_SENDING | {
+_COMMON = TRANSMISSION_PARAMETERS | {
     "Action", "Version", "RegionId", "OwnerId", "OwnerAccount", "ResourceOwnerId", "ResourceOwnerAccount",
 }  # fmt: skip
 
 
 # Who calls without a key.
-_NOBODY = AccessKey(id="", secret="", account_id="", principal="anonymous", policies=())
+_ANONYMOUS = AccessKey(id="", secret="", account_id="", principal="anonymous", policies=())
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -181,7 +181,7 @@ class RpcServices:
             state.expire_token(parameters.get("AccessKeyId", ""))
         service = self.by_version.get(parameters.get("Version", ""))
         called = service.operation(parameters["Action"]) if service else None
-        key = _NOBODY if called and called.anonymous else authenticate(state, request, parameters)
+        key = _ANONYMOUS if called and called.anonymous else authenticate(state, request, parameters)
         if service is None:
             raise Refusal("NotImplementedBySandbox", f"{parameters['Action']} of version {parameters.get('Version')}")
         operation = service.operation(parameters["Action"])

@@ -13,8 +13,8 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from aliyun_import.sandbox.core.blob_store import Content, Shelf
-from aliyun_import.sandbox.core.faults import Faults, Standing
+from aliyun_import.sandbox.core.blob_store import BlobStore, Content
+from aliyun_import.sandbox.core.faults import ActiveFault, Faults
 from aliyun_import.sandbox.core.records import Codec, Table, refuse_mutable
 from aliyun_import.sandbox.core.request_log import RequestLog
 
@@ -36,24 +36,23 @@ K = TypeVar("K")
 V = TypeVar("V")
 T = TypeVar("T")
 
-_ONLY = "only"  # the key of a table with one row
+_SINGLE_ROW = "only"  # the key of a table with one row
 
 
 @dataclass(frozen=True, kw_only=True)
-class ClockMoves:
-    """What was changed of the time: it outlives the process that it was changed in."""
+class ClockAdjustment:
+    """Adjustments of the clock, in seconds. A store keeps them across restarts."""
 
     advanced_s: float = 0.0
     skew_s: float = 0.0
 
 
 class Clock:
-    """Time of the sandbox. It runs with the machine's or stands still; `advance` moves it forward. Thread-safe.
+    """Clock of the sandbox. It follows the machine's clock or stands still (`running=False`). Thread-safe.
 
-    There are two readings, because clients sign their requests with their own clock. `now_s` is the time in which
-    tasks proceed, tokens expire and lifecycle rules fall due; `advance` moves it alone, so that an hour can pass in the
-    sandbox while the dates that clients sign stay valid. Signed dates are compared with `wall_s`, which `set_skew`
-    moves.
+    It has two readings, because clients sign their requests by their own clock. `now_s` is the time of tasks, tokens
+    and lifecycle rules; `advance` changes only this reading, so that the dates that clients sign stay valid. Signed
+    dates are compared with `wall_s`, which `set_skew` changes.
     """
 
     def __init__(self, *, start_s: float | None = None, running: bool = True) -> None:
@@ -61,44 +60,44 @@ class Clock:
         self._running = running
         self._start_s = time.time() if start_s is None else start_s
         self._began_s = time.monotonic()
-        self._moves = ClockMoves()
+        self._adjustment = ClockAdjustment()
 
     @property
-    def moves(self) -> ClockMoves:
-        """Return what was changed of the time."""
+    def adjustment(self) -> ClockAdjustment:
+        """Return the adjustments that were made so far."""
         with self._lock:
-            return self._moves
+            return self._adjustment
 
-    def restore(self, moves: ClockMoves) -> None:
-        """Change the time as it was changed before."""
+    def restore(self, adjustment: ClockAdjustment) -> None:
+        """Apply the adjustments of an earlier process."""
         with self._lock:
-            self._moves = moves
+            self._adjustment = adjustment
 
     def now_s(self) -> float:
-        """Return the sandbox's time in seconds since the epoch."""
+        """Return the time of the sandbox in seconds since the epoch."""
         with self._lock:
             passed = time.monotonic() - self._began_s if self._running else 0.0
-            return self._start_s + passed + self._moves.advanced_s
+            return self._start_s + passed + self._adjustment.advanced_s
 
     def advance(self, seconds: float) -> None:
         """Move the time forward; raises ValueError for a negative number of seconds."""
         if seconds < 0:
             raise ValueError("the clock of the sandbox moves forward only")
         with self._lock:
-            self._moves = replace(self._moves, advanced_s=self._moves.advanced_s + seconds)
+            self._adjustment = replace(self._adjustment, advanced_s=self._adjustment.advanced_s + seconds)
 
     def wall_s(self) -> float:
-        """Return the time that signed dates are compared with: the machine's time plus the skew."""
+        """Return the time that signed dates are compared with: the time of the machine plus the skew."""
         with self._lock:
-            return time.time() + self._moves.skew_s
+            return time.time() + self._adjustment.skew_s
 
     def set_skew(self, seconds: float) -> None:
-        """Set by how many seconds the wall time differs from the machine's."""
+        """Set the difference between the wall time and the time of the machine."""
         with self._lock:
-            self._moves = replace(self._moves, skew_s=seconds)
+            self._adjustment = replace(self._adjustment, skew_s=seconds)
 
     def set_wall(self, at_s: float) -> None:
-        """Set the wall time to a given moment, as for the replay of captured requests."""
+        """Set the wall time, in seconds since the epoch: captured requests are replayed at their own time."""
         self.set_skew(at_s - time.time())
 
 
@@ -261,15 +260,17 @@ class State:
         self.codec = Codec() if store is None else store.codec
         self.tables: dict[str, Table[Any, Any]] = {}
         self._parts: dict[type, object] = {}
-        self.shelf = Shelf(directory / "objects", files=self.table("files", Table[str, tuple[tuple[int, int], ...]]))
-        self.codec.add(Content, Content.to_json, self.shelf.content)
-        self.faults = Faults(self.table("faults", Table[int, Standing]))
+        self.blobs = BlobStore(
+            directory / "objects", files=self.table("files", Table[str, tuple[tuple[int, int], ...]])
+        )
+        self.codec.add(Content, Content.to_json, self.blobs.content)
+        self.faults = Faults(self.table("faults", Table[int, ActiveFault]))
         self._settings = self.table("settings", Table[str, Settings])
-        self._moves = self.table("clock", Table[str, ClockMoves])
+        self._adjustments = self.table("clock", Table[str, ClockAdjustment])
         self._keys = self.table("keys", Table[str, AccessKey])
         if settings is not None or not self._settings:
-            self._settings[_ONLY] = settings or Settings()
-        self.clock.restore(self._moves.get(_ONLY, self.clock.moves))
+            self._settings[_SINGLE_ROW] = settings or Settings()
+        self.clock.restore(self._adjustments.get(_SINGLE_ROW, self.clock.adjustment))
         if DEFAULT_KEY_ID not in self._keys:
             self.add_key(AccessKey(id=DEFAULT_KEY_ID, secret=DEFAULT_KEY_SECRET))
 
@@ -287,22 +288,22 @@ class State:
         """Keep all changes on the disk; without a store there is nothing to do."""
         if self.store is None:
             return
-        dropped = self.shelf.dropped()
-        if self.clock.moves != self._moves.get(_ONLY):
-            self._moves[_ONLY] = self.clock.moves
+        dropped = self.blobs.dropped()
+        if self.clock.adjustment != self._adjustments.get(_SINGLE_ROW):
+            self._adjustments[_SINGLE_ROW] = self.clock.adjustment
         self.store.commit(self.lock)
-        self.shelf.remove(dropped)  # last: until now a record on the disk could need them
+        self.blobs.remove(dropped)  # last: until now a record on the disk could need them
 
     @property
     def settings(self) -> Settings:
         """Return the settings."""
-        return self._settings[_ONLY]
+        return self._settings[_SINGLE_ROW]
 
     def configure(self, **changes: object) -> None:
         """Change settings by name, for all later requests; raises ValueError for what does not fit."""
         with self.lock:
             settings = {item.name: getattr(self.settings, item.name) for item in fields(Settings)}
-            self._settings[_ONLY] = self.codec.decode(Settings, settings | changes, "settings")
+            self._settings[_SINGLE_ROW] = self.codec.decode(Settings, settings | changes, "settings")
 
     def add_key(self, key: AccessKey) -> AccessKey:
         """Add a key or replace the one of the same id; a new account id creates an account."""

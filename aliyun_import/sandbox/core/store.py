@@ -94,18 +94,18 @@ class Store:
     def open(self, name: str, kind: Kind, table: Table[Any, Any]) -> None:
         """Read the rows of a table of a type such as Table[str, Image], and keep its changes from now on."""
         key_kind, record_kind = get_args(kind)
-        keeper = _Keeper(self, name)
+        observer = _StoredTable(self, name)
         rows = self._database.execute("SELECT key, record FROM records WHERE place = ? ORDER BY position", (name,))
         try:
             for key_text, text in rows.fetchall():
                 key = self.codec.decode(key_kind, json.loads(key_text), name)
                 record: Any = self.codec.decode(record_kind, json.loads(text), name)
                 for inner, inner_kind, inner_table in _tables_of(record):
-                    self.open(f"{keeper.prefix(key)}{inner}", inner_kind, inner_table)
+                    self.open(f"{observer.prefix(key)}{inner}", inner_kind, inner_table)
                 table.restore(key, record)
         except ValueError as error:
             raise UnreadableStateError(f"a record of another version: {error}") from error
-        table.keeper = keeper
+        table.observer = observer
 
     def commit(self, lock: AbstractContextManager[Any]) -> None:
         """Write what was collected; raises UnwrittenStateError.
@@ -165,7 +165,7 @@ class Store:
                 self._changes.remove_tree(tree)
 
 
-class _Keeper:
+class _StoredTable:
     """Keeps one table in the store."""
 
     def __init__(self, store: Store, name: str) -> None:
@@ -176,7 +176,7 @@ class _Keeper:
         """Return what the names of the tables within a row begin with."""
         return f"{self._name}/{json.dumps(key)}/"
 
-    def saved(self, key: object, value: object, former: object) -> None:
+    def row_saved(self, key: object, value: object, former: object) -> None:
         """Collect a row. Tables of it that are not kept yet, as in a new record, are kept with all their rows."""
         kept = [table for _, _, table in _tables_of(value)]
         for _, _, table in _tables_of(former):
@@ -184,12 +184,12 @@ class _Keeper:
                 raise ValueError(f"a new {self._name} {key!r} must take over the tables of the former, or follow `del`")
         self._store.save((self._name, json.dumps(key)), value)
         for name, _, table in _tables_of(value):
-            if table.keeper is None:
-                table.keeper = _Keeper(self._store, f"{self.prefix(key)}{name}")
+            if table.observer is None:
+                table.observer = _StoredTable(self._store, f"{self.prefix(key)}{name}")
                 for inner_key, inner in table.items():
-                    table.keeper.saved(inner_key, inner, None)
+                    table.observer.row_saved(inner_key, inner, None)
 
-    def removed(self, key: object, value: object) -> None:
+    def row_removed(self, key: object, value: object) -> None:
         """Collect the removal of a row. A table within it, which an operation may still hold, is kept no more."""
         inner = [table for _, _, table in _tables_of(value)]
         self._store.remove((self._name, json.dumps(key)), tree=self.prefix(key) if inner else "")
@@ -198,7 +198,7 @@ class _Keeper:
 
 
 def _release(table: Table[Any, Any]) -> None:
-    table.keeper = None
+    table.observer = None
     for record in table.values():
         for _, _, inner in _tables_of(record):
             _release(inner)

@@ -202,7 +202,7 @@ def describe_image_support_instance_types(call: RpcCall) -> dict[str, Value]:
     """DescribeImageSupportInstanceTypes: the types that an image can start on."""
     region = region_of(call)
     call.choice("ActionType", ("CreateEcs", "ChangeOS"), "InvalidParamter")
-    engine.settle(call.state)
+    engine.refresh(call.state)
     image = call.state.part(Ecs).usable_image(call.account_id, region, call.required("ImageId"))
     brief = ("InstanceTypeId", "InstanceTypeFamily", "CpuCoreCount", "MemorySize")
     found: list[Value] = [

@@ -13,7 +13,7 @@ from aliyun_import.sandbox.ecs.state import NOT_COPIED, REGIONS, Copy, Ecs, Imag
 from aliyun_import.sandbox.importer import engine
 
 
-@rules.once
+@rules.idempotent
 def copy_image(call: RpcCall) -> dict[str, Value]:
     """CopyImage: start a copy; the answer has the id of the new image in the destination."""
     region, destination = call.required("RegionId"), call.required("DestinationRegionId")
@@ -26,7 +26,7 @@ def copy_image(call: RpcCall) -> dict[str, Value]:
     description = rules.image_description(call.get("DestinationDescription"))
     tags = rules.tags_of(call, duplicate="Duplicate.TagKey")
     group = rules.resource_group(call)
-    engine.settle(call.state)
+    engine.refresh(call.state)
     source = _source(call, region, destination, image_id)
     ecs = call.state.part(Ecs)
     if name and any(image.name == name for image in owned(ecs.images, call.account_id, destination)):
@@ -65,7 +65,7 @@ def copy_image(call: RpcCall) -> dict[str, Value]:
     )
     ecs.images[new_id] = made
     ecs.add_snapshots(made)
-    engine.settle(call.state)
+    engine.refresh(call.state)
     return {"ImageId": new_id}
 
 
@@ -107,7 +107,7 @@ def cancel_copy_image(call: RpcCall) -> dict[str, Value]:
     region = call.required("RegionId")
     if region not in REGIONS:
         raise Refusal("InvalidRegionId.NotFound", status=404)
-    engine.settle(call.state)
+    engine.refresh(call.state)
     ecs = call.state.part(Ecs)
     image = ecs.image(call.account_id, region, call.required("ImageId"))
     if image.copy is None:

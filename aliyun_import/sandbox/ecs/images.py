@@ -14,7 +14,7 @@ from aliyun_import.sandbox.ecs import rules
 from aliyun_import.sandbox.ecs.catalog import InstanceType, instance_type, starts
 from aliyun_import.sandbox.ecs.copies import is_copied
 from aliyun_import.sandbox.ecs.import_export import is_exported
-from aliyun_import.sandbox.ecs.instances import settle
+from aliyun_import.sandbox.ecs.instances import refresh
 from aliyun_import.sandbox.ecs.rules import region_of
 from aliyun_import.sandbox.ecs.state import ATTRIBUTES, REGIONS, Ecs, Image, owned, system_images
 
@@ -32,7 +32,7 @@ STATUSES = frozenset({"Creating", "Waiting", "Available", "UnAvailable", "Create
 def describe_images(call: RpcCall) -> dict[str, Value]:
     """DescribeImages: the account's images, newest first, then the system's; by default the Available ones."""
     region = region_of(call)
-    settle(call.state)
+    refresh(call.state)
     requested = ImageFilter.of(call)
     call.end_dry_run()
     ecs = call.state.part(Ecs)
@@ -96,7 +96,7 @@ def describe_image_from_family(call: RpcCall) -> dict[str, Value]:
     region = call.required("RegionId")
     if region not in REGIONS:
         raise Refusal("InvalidRegionId.NotFound", status=404)
-    settle(call.state)
+    refresh(call.state)
     newest = call.state.part(Ecs).newest_of_family(call.account_id, region, call.required("ImageFamily"))
     return {} if newest is None else {"Image": shown_image(call, newest)}
 
@@ -130,7 +130,7 @@ def delete_image(call: RpcCall) -> dict[str, Value]:
 
 def _image(call: RpcCall) -> Image:
     region = region_of(call)
-    settle(call.state)
+    refresh(call.state)
     return call.state.part(Ecs).image(call.account_id, region, call.required("ImageId"))
 
 

@@ -1,7 +1,8 @@
-"""ImportImage: its checks in their order, and the start of the import.
+"""Operations ImportImage and ExportImage: their checks, and the start of the task.
 
-The order of the checks: parameters, client token, names, quotas, role, objects, sizes, dry run. The service's order is
-not published, except that a call without the role ends in NoSetRoletoECSServiceAcount whatever the objects are.
+Order of the checks of ImportImage: client token, parameters, name, quotas, role, objects, sizes, dry run. The order of
+the service is not published. Only one point is known: without the role, the answer is NoSetRoletoECSServiceAcount for
+every object.
 """
 
 import re
@@ -11,7 +12,7 @@ from aliyun_import.sandbox.auth.policies import allows, may, oss_resource, trust
 from aliyun_import.sandbox.core.rpc import RpcCall, Value
 from aliyun_import.sandbox.core.rpc_errors import Refusal
 from aliyun_import.sandbox.ecs import rules
-from aliyun_import.sandbox.ecs.rules import DiskOrder, ImportOrder, region_of
+from aliyun_import.sandbox.ecs.rules import DiskMapping, ImportRequest, region_of
 from aliyun_import.sandbox.ecs.state import Ecs, Export, Image, ImageDisk, owned
 from aliyun_import.sandbox.importer import engine, formats
 from aliyun_import.sandbox.importer.engine import Problem
@@ -27,37 +28,37 @@ MAX_EXPORTED_GIB = 500  # of a data disk
 _PREFIX = re.compile(r"[A-Za-z0-9]{1,30}")
 
 
-@rules.once
+@rules.idempotent
 def import_image(call: RpcCall) -> dict[str, Value]:
     """ImportImage: start an import."""
     region = region_of(call)
-    order = rules.read_order(call)
-    if order.tags and not may(call.key, "ecs:TagResources", ((f"acs:ecs:{region}:{call.account_id}:image/*",),)):
+    request = rules.import_request(call)
+    if request.tags and not may(call.key, "ecs:TagResources", ((f"acs:ecs:{region}:{call.account_id}:image/*",),)):
         raise Refusal("Forbidden.RAM")
-    engine.settle(call.state)
+    engine.refresh(call.state)
     if region in call.state.settings.regions_without_import:
         raise Refusal("InvalidRegion.NotSupport")
-    _check_name(call, order, region)
-    rules.check_quotas(call, region, disks=len(order.disks))
-    if order.storage_location:
-        _refuse_cloud_box(call, order.storage_location, region)
-    role = assumed_role(call, order.role_name, default=rules.DEFAULT_ROLE)
-    found = [_object(call, disk, role=role, region=region) for disk in order.disks]
-    readings = [_reading(call, disk, stored) for disk, stored in zip(order.disks, found, strict=True)]
+    _check_name(call, request, region)
+    rules.check_quotas(call, region, disks=len(request.disks))
+    if request.storage_location:
+        _refuse_cloud_box(call, request.storage_location, region)
+    role = assumed_role(call, request.role_name, default=rules.DEFAULT_ROLE)
+    found = [_object(call, disk, role=role, region=region) for disk in request.disks]
+    readings = [_reading(call, disk, stored) for disk, stored in zip(request.disks, found, strict=True)]
     if call.state.settings.arrears:
         raise Refusal("Account.Arrearage")
     if call.state.settings.import_refused_with:
         raise Refusal(call.state.settings.import_refused_with)
     if call.flag("DryRun"):
         raise Refusal(call.state.settings.dry_run_code)
-    image = _image(call, order, readings, found, region=region)
+    image = _image(call, request, readings, found, region=region)
     task = engine.begin(call.state, image, found, problem=_problem(readings))
     return {"ImageId": image.id, "TaskId": task.id, "RegionId": region}
 
 
-def _check_name(call: RpcCall, order: ImportOrder, region: str) -> None:
+def _check_name(call: RpcCall, request: ImportRequest, region: str) -> None:
     for image in owned(call.state.part(Ecs).images, call.account_id, region):
-        if order.name and image.name == order.name:
+        if request.name and image.name == request.name:
             raise Refusal("ImageIsImporting" if image.status == "Creating" else "InvalidImageName.Duplicated")
 
 
@@ -81,7 +82,7 @@ def _refuse_cloud_box(call: RpcCall, arn: str, region: str) -> None:
     raise Refusal("InvalidOperation.CloudBoxImageImportUnsupported")
 
 
-def _object(call: RpcCall, disk: DiskOrder, *, role: RoleView, region: str) -> StoredObject:
+def _object(call: RpcCall, disk: DiskMapping, *, role: RoleView, region: str) -> StoredObject:
     bucket = call.state.part(OssState).bucket(disk.bucket)
     if bucket is None or bucket.region != region:
         raise Refusal("InvalidOSSBucket.NotFound")
@@ -111,7 +112,7 @@ def _may_read(role: RoleView, bucket: Bucket, key: str) -> bool:
     )
 
 
-def _reading(call: RpcCall, disk: DiskOrder, stored: StoredObject) -> DiskReading:
+def _reading(call: RpcCall, disk: DiskMapping, stored: StoredObject) -> DiskReading:
     """Return the reading of a disk; refuses a size that the service or the request does not allow."""
     settings = call.state.settings
     reading = formats.read_disk(stored.content, declared=disk.format)
@@ -141,11 +142,11 @@ def _problem(readings: list[DiskReading]) -> Problem | None:
 
 
 def _image(
-    call: RpcCall, order: ImportOrder, readings: list[DiskReading], found: list[StoredObject], *, region: str
+    call: RpcCall, request: ImportRequest, readings: list[DiskReading], found: list[StoredObject], *, region: str
 ) -> Image:
     ecs = call.state.part(Ecs)
     image_id = ecs.new_id("m")
-    attributes: dict[str, Any] = dict(order.attributes)
+    attributes: dict[str, Any] = dict(request.attributes)
     disks = tuple(
         ImageDisk(
             bucket=disk.bucket,
@@ -155,16 +156,16 @@ def _image(
             snapshot_id=ecs.new_id("s"),
             content=stored.content,
         )
-        for disk, reading, stored in zip(order.disks, readings, found, strict=True)
+        for disk, reading, stored in zip(request.disks, readings, found, strict=True)
     )
     return Image(
         id=image_id,
         account_id=call.account_id,
         region=region,
-        name=order.name or image_id,
+        name=request.name or image_id,
         disks=disks,
         created_s=call.state.clock.now_s(),
-        tags=dict(order.tags),
+        tags=dict(request.tags),
         **attributes,
     )
 
@@ -181,7 +182,7 @@ def export_image(call: RpcCall) -> dict[str, Value]:
         raise Refusal("InvalidImageFormat.Malformed")
     if region in call.state.settings.regions_without_import:
         raise Refusal("InvalidRegion.NotSupport")
-    engine.settle(call.state)
+    engine.refresh(call.state)
     image = call.state.part(Ecs).image(call.account_id, region, image_id)
     _check_export(call, image, wanted)
     role = assumed_role(call, call.get("RoleName", EXPORT_ROLE), default=EXPORT_ROLE)
@@ -202,7 +203,7 @@ def _check_export(call: RpcCall, image: Image, wanted: str) -> None:
     if is_exported(call.state.part(Ecs), image):
         raise Refusal("ImageIsExporting")
     for disk in image.disks:
-        why = formats.obstacle(disk.format, wanted)
+        why = formats.unsupported_reason(disk.format, wanted)
         if why:
             raise Refusal("NotImplementedBySandbox", f"the export of a {disk.format} disk as {wanted}: {why}")
 

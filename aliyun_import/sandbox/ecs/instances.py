@@ -35,11 +35,11 @@ STATUSES = ("Pending", "Starting", "Running", "Stopping", "Stopped")
 _BEIJING = timezone(timedelta(hours=8))
 
 
-@rules.once
+@rules.idempotent
 def run_instances(call: RpcCall) -> dict[str, Value]:
     """RunInstances: start instances of an image."""
     region = region_of(call)
-    settle(call.state)
+    refresh(call.state)
     image = _image(call, region)
     kind = catalog.instance_type(call.required("InstanceType"))
     life_s = _auto_release(call)
@@ -147,7 +147,7 @@ def _no_guest(call: RpcCall, image: Image, kind: InstanceType, *, amount: int) -
     """Return why an instance has no guest: empty if none is asked for, None if it has one."""
     if call.state.settings.instance_console != GUEST:
         return ""
-    reason = host.obstacle(image, kind)
+    reason = host.unsupported_reason(image, kind)
     if not reason and call.state.part(Host).running + amount > call.state.settings.guests_at_once:
         most = call.state.settings.guests_at_once
         raise Refusal("OperationDenied.NoStock", f"The sandbox runs {most} guests at once (guests_at_once).")
@@ -191,13 +191,13 @@ def _start(
         tags=rules.tags_of(call, duplicate="Duplicate.TagKey"),
     )
     ecs.instances[made.id] = made
-    call.state.part(Host).of(made)
+    call.state.part(Host).guest_of(made)
     return made
 
 
-def settle(state: State) -> None:
+def refresh(state: State) -> None:
     """Update images and tasks to the present time, and release the instances whose AutoReleaseTime is past."""
-    engine.settle(state)
+    engine.refresh(state)
     instances, now_s = state.part(Ecs).instances, state.clock.now_s()
     for each in list(instances.values()):
         if each.auto_release_s is not None and each.auto_release_s <= now_s:
@@ -211,14 +211,14 @@ def status_of(state: State, instance: Instance) -> str:
         return "Pending"
     if age_s < settings.instance_pending_s + settings.instance_start_s:
         return "Starting"
-    guest = state.part(Host).of(instance)
+    guest = state.part(Host).guest_of(instance)
     return "Stopped" if guest is not None and guest.ended.is_set() else "Running"
 
 
 def describe_instances(call: RpcCall) -> dict[str, Value]:
     """DescribeInstances: the account's instances in a region, newest first."""
     region = region_of(call)
-    settle(call.state)
+    refresh(call.state)
     ids, tags = rules.json_ids(call, "InstanceIds", "InvalidParameter"), rules.tag_filter(call)
     status = call.choice("Status", STATUSES, "InvalidStatus.NotFound")
     equal = {"image_id": "ImageId", "zone": "ZoneId", "vswitch_id": "VSwitchId", "instance_type": "InstanceType"}
@@ -284,7 +284,7 @@ def _shown(state: State, each: Instance) -> Value:
 def describe_instance_status(call: RpcCall) -> dict[str, Value]:
     """DescribeInstanceStatus."""
     region = region_of(call)
-    settle(call.state)
+    refresh(call.state)
     ids = call.numbered("InstanceId").values()
     found = [
         each
@@ -309,7 +309,7 @@ def get_instance_console_output(call: RpcCall) -> dict[str, Value]:
         raise Refusal("NotSupported", "Console output of Windows instances is not supported.")
     settings, now_s = call.state.settings, call.state.clock.now_s()
     ready_s = each.created_s + settings.instance_pending_s + settings.instance_start_s
-    guest = call.state.part(Host).of(each)
+    guest = call.state.part(Host).guest_of(each)
     if now_s < ready_s + settings.console_lag_s:
         output, updated_s = b"", each.created_s
     elif guest is None:
@@ -332,7 +332,7 @@ def get_instance_screenshot(call: RpcCall) -> dict[str, Value]:
     now_s = call.state.clock.now_s()
     if each.screenshot_s is not None and now_s - each.screenshot_s < SCREENSHOT_INTERVAL_S:
         raise Refusal("Throttling", status=429)
-    guest = call.state.part(Host).of(each)
+    guest = call.state.part(Host).guest_of(each)
     picture = None if guest is None else guest.screenshot()
     if guest is not None and picture is None:
         raise Refusal("IncorrectInstanceStatus", "The guest has no screen yet.", status=405)
@@ -352,7 +352,7 @@ def _seen(call: RpcCall) -> Instance:
 
 
 def _find(call: RpcCall, region: str, instance_id: str) -> Instance | None:
-    settle(call.state)
+    refresh(call.state)
     mine = owned(call.state.part(Ecs).instances, call.account_id, region)
     return next((each for each in mine if each.id == instance_id), None)
 
@@ -360,7 +360,7 @@ def _find(call: RpcCall, region: str, instance_id: str) -> Instance | None:
 def delete_instance(call: RpcCall) -> dict[str, Value]:
     """DeleteInstance: a running one with Force alone; its disk and its guest go with it."""
     # The region is optional in this call: the id is unique.
-    settle(call.state)
+    refresh(call.state)
     each = call.state.part(Ecs).instances.get(call.required("InstanceId"))
     force = call.flag("Force")
     call.flag("ForceStop")

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from functools import wraps
 from typing import TypeVar
 
-from aliyun_import.sandbox.core.rpc import PER_SENDING, RpcCall, Value
+from aliyun_import.sandbox.core.rpc import TRANSMISSION_PARAMETERS, RpcCall, Value
 from aliyun_import.sandbox.core.rpc_errors import Refusal
 from aliyun_import.sandbox.ecs.state import ATTRIBUTES, REGIONS, Ecs, UsedToken, owned
 from aliyun_import.sandbox.importer import formats
@@ -49,7 +49,7 @@ T = TypeVar("T")
 
 
 @dataclass(frozen=True, kw_only=True)
-class DiskOrder:
+class DiskMapping:
     """DiskDeviceMapping.N as requested; format in upper case or empty, size None if left to the service."""
 
     number: int
@@ -60,7 +60,7 @@ class DiskOrder:
 
 
 @dataclass(frozen=True, kw_only=True)
-class ImportOrder:
+class ImportRequest:
     """A well-formed ImportImage call with defaults applied."""
 
     name: str
@@ -69,10 +69,10 @@ class ImportOrder:
     role_name: str
     storage_location: str
     tags: Mapping[str, str]
-    disks: tuple[DiskOrder, ...]
+    disks: tuple[DiskMapping, ...]
 
 
-def read_order(call: RpcCall) -> ImportOrder:
+def import_request(call: RpcCall) -> ImportRequest:
     """Return the parameters of ImportImage; refuses with the code of the first broken rule."""
     disks = _disks(call)
     platform = _platform(call)
@@ -80,7 +80,7 @@ def read_order(call: RpcCall) -> ImportOrder:
     architecture = call.choice("Architecture", ("i386", "x86_64", "arm64"), "InvalidArchitecture.Malformed")
     architecture = architecture or "x86_64"
     _check_pair(architecture, platform=platform, os_type=os_type)
-    return ImportOrder(
+    return ImportRequest(
         name=image_name(call.get("ImageName")),
         attributes={
             "description": image_description(call.get("Description")),
@@ -124,7 +124,7 @@ def image_description(text: str) -> str:
     return text
 
 
-def once(do: Callable[[RpcCall], dict[str, Value]]) -> Callable[[RpcCall], dict[str, Value]]:
+def idempotent(do: Callable[[RpcCall], dict[str, Value]]) -> Callable[[RpcCall], dict[str, Value]]:
     """Return an operation that answers a repeated ClientToken as it did before.
 
     The same token with other parameters is IdempotentParameterMismatch, a malformed one InvalidClientToken.Malformed.
@@ -138,7 +138,7 @@ def once(do: Callable[[RpcCall], dict[str, Value]]) -> Callable[[RpcCall], dict[
         if not token.isascii() or len(token) > 64:
             raise Refusal("InvalidClientToken.Malformed")
         tokens = call.state.part(Ecs).tokens
-        sent = {name: value for name, value in call.parameters.items() if name not in PER_SENDING}
+        sent = {name: value for name, value in call.parameters.items() if name not in TRANSMISSION_PARAMETERS}
         before = tokens.get((call.account_id, token))
         if before is None:
             before = tokens[call.account_id, token] = UsedToken(parameters=sent, answer=do(call))
@@ -213,7 +213,7 @@ def _detection(call: RpcCall, *, platform: str, os_type: str) -> str:
     return strategy
 
 
-def _disks(call: RpcCall) -> tuple[DiskOrder, ...]:
+def _disks(call: RpcCall) -> tuple[DiskMapping, ...]:
     groups = call.groups("DiskDeviceMapping")
     numbers = [number for number in groups if number <= MAX_DISKS]  # the service ignores higher numbers silently
     if not numbers:
@@ -221,7 +221,7 @@ def _disks(call: RpcCall) -> tuple[DiskOrder, ...]:
     return tuple(_disk(number, groups.get(number, {})) for number in range(1, max(numbers) + 1))
 
 
-def _disk(number: int, fields: Mapping[str, str]) -> DiskOrder:
+def _disk(number: int, fields: Mapping[str, str]) -> DiskMapping:
     for name in ("OSSBucket", "OSSObject"):
         if not fields.get(name):
             raise Refusal("MissingParameter", f"DiskDeviceMapping.{number}.{name}")
@@ -238,7 +238,7 @@ def _disk(number: int, fields: Mapping[str, str]) -> DiskOrder:
         raise Refusal("InvalidImageFormat.Malformed")
     if fields.get("Device") and not _DEVICE.fullmatch(fields["Device"]):
         raise Refusal("InvalidParameter.Malformed", "DiskDeviceMapping.n.Device ")
-    return DiskOrder(number=number, bucket=bucket, key=key, format=disk_format, size_gib=_size(number, fields))
+    return DiskMapping(number=number, bucket=bucket, key=key, format=disk_format, size_gib=_size(number, fields))
 
 
 def _size(number: int, fields: Mapping[str, str]) -> int | None:

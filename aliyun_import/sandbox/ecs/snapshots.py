@@ -16,7 +16,7 @@ STATUSES = ("progressing", "accomplished", "failed", "all")
 def describe_snapshots(call: RpcCall) -> dict[str, Value]:
     """DescribeSnapshots: by pages, or from a NextToken on."""
     region = region_of(call)
-    engine.settle(call.state)
+    engine.refresh(call.state)
     ids, tags = rules.json_ids(call, "SnapshotIds", "InvalidSnapshotIds.Malformed"), rules.tag_filter(call)
     usage = call.choice("Usage", USAGES, "InvalidUsage")
     status = call.choice("Status", STATUSES, "InvalidStatus.NotFound")
@@ -96,7 +96,7 @@ def _usage(call: RpcCall, each: Snapshot) -> str:
 
 def delete_snapshot(call: RpcCall) -> dict[str, Value]:
     """DeleteSnapshot: not while an image holds it, and for a while after; with Force one that disks were made of."""
-    engine.settle(call.state)
+    engine.refresh(call.state)
     ecs, force = call.state.part(Ecs), call.flag("Force")
     each = ecs.snapshots.get(call.required("SnapshotId"))
     # The region is optional in this call: the id is unique.

@@ -39,7 +39,7 @@ class ImageDisk:
     """The key that it is encrypted with; empty for the key of the service."""
 
     @property
-    def bare(self) -> "ImageDisk":
+    def without_content(self) -> "ImageDisk":
         """Return it without its bytes, for what outlives the image: a task must not keep them."""
         return replace(self, content=Content())
 
@@ -82,7 +82,7 @@ def _kept(parameter: str, *, default: str = "", **attribute: Any) -> Any:  # noq
 
 @dataclass(frozen=True, kw_only=True)
 class Image:
-    """A custom image. Its status during an import or a copy is set by `engine.settle`."""
+    """A custom image. Its status during an import or a copy is set by `engine.refresh`."""
 
     id: str
     account_id: str
@@ -188,7 +188,7 @@ class Export:
 
 @dataclass(frozen=True, kw_only=True)
 class Task:
-    """The task of an import or an export. Its status is set by `engine.settle`."""
+    """The task of an import or an export. Its status is set by `engine.refresh`."""
 
     id: str
     account_id: str
@@ -265,10 +265,10 @@ class UsedToken:
     answer: Mapping[str, Any]
 
 
-Placed = TypeVar("Placed", Image, Task, Snapshot, Instance)
+Regional = TypeVar("Regional", Image, Task, Snapshot, Instance)
 
 
-def owned(table: Mapping[str, Placed], account_id: str, region: str) -> tuple[Placed, ...]:
+def owned(table: Mapping[str, Regional], account_id: str, region: str) -> tuple[Regional, ...]:
     """Return the rows of an account in a region, newest first: a table keeps the order of insertion."""
     return tuple(reversed([each for each in table.values() if (each.account_id, each.region) == (account_id, region)]))
 

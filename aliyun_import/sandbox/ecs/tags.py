@@ -6,7 +6,7 @@ from dataclasses import replace
 from aliyun_import.sandbox.core.rpc import RpcCall, Value
 from aliyun_import.sandbox.core.rpc_errors import Refusal
 from aliyun_import.sandbox.ecs import catalog, rules
-from aliyun_import.sandbox.ecs.instances import settle
+from aliyun_import.sandbox.ecs.instances import refresh
 from aliyun_import.sandbox.ecs.rules import MAX_TAGS, region_of
 from aliyun_import.sandbox.ecs.state import Ecs, Image, Instance, Network, Snapshot, owned
 
@@ -42,7 +42,7 @@ def untag_resources(call: RpcCall) -> dict[str, Value]:
 def list_tag_resources(call: RpcCall) -> dict[str, Value]:
     """ListTagResources: the tags of the named resources, or the resources with the named tags."""
     region, kind = region_of(call), _kind(call)
-    settle(call.state)
+    refresh(call.state)
     ids, tags = call.numbered("ResourceId").values(), rules.tag_filter(call)
     if not ids and not tags:
         raise Refusal("MissingParameter", "ResourceId.1 or Tag.1.Key")
@@ -58,7 +58,7 @@ def list_tag_resources(call: RpcCall) -> dict[str, Value]:
 def describe_tags(call: RpcCall) -> dict[str, Value]:
     """DescribeTags: the tags in use, with the number of resources of each kind."""
     region, kind = region_of(call), _kind(call, required=False)
-    settle(call.state)
+    refresh(call.state)
     wanted, resource_id = rules.tag_filter(call), call.get("ResourceId")
     counts: dict[tuple[str, str], dict[str, Value]] = {}
     for each_kind in (kind,) if kind else KINDS:
@@ -88,7 +88,7 @@ def _kind(call: RpcCall, *, required: bool = True) -> str:
 def _named(call: RpcCall) -> list[Tagged]:
     """Return the resources of ResourceId.N."""
     region, kind = region_of(call), _kind(call)
-    settle(call.state)
+    refresh(call.state)
     ids = call.numbered("ResourceId")
     if not ids:
         raise Refusal("MissingParameter", "ResourceId.1")

@@ -63,7 +63,7 @@ def cancel_task(call: RpcCall) -> dict[str, Value]:
 
 
 def _visible(call: RpcCall, region: str) -> list[Task]:
-    engine.settle(call.state)
+    engine.refresh(call.state)
     now_s = call.state.clock.now_s()
     return [task for task in owned(call.state.part(Ecs).tasks, call.account_id, region) if task.visible_s <= now_s]
 

@@ -123,7 +123,7 @@ class Guest:
         )
         messages, _ = self._scratch(stack, os.O_RDONLY)
         child = subprocess.Popen(
-            machines.launched(sys.executable, machines.command_line(machine, given)),
+            machines.launcher_command(sys.executable, machines.command_line(machine, given)),
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=messages,

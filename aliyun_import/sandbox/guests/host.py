@@ -46,7 +46,7 @@ class Host:
         """Return the number of guests that run."""
         return sum(1 for each in self._guests.values() if not each.ended.is_set())
 
-    def of(self, instance: Instance) -> Guest | None:
+    def guest_of(self, instance: Instance) -> Guest | None:
         """Return the guest of an instance; None if it has none.
 
         It is started if it is not there: at the start of the instance, and after a restart of the sandbox.
@@ -107,7 +107,7 @@ class Host:
         probe = replace(
             machine, is_uefi=machine.architecture == "arm64", accelerator="kvm", memory_mib=machines.MIN_MEMORY_MIB
         )
-        content = self._state.shelf.receive([(_PROBE.ljust(510, b"\0") + b"\x55\xaa").ljust(1 << 20, b"\0")]).content
+        content = self._state.blobs.receive([(_PROBE.ljust(510, b"\0") + b"\x55\xaa").ljust(1 << 20, b"\0")]).content
         until_s = time.monotonic() + PROBE_TIMEOUT_S
         guest = Guest(
             [("raw", content, 1 << 20)],
@@ -120,7 +120,7 @@ class Host:
         return line in guest.output
 
 
-def obstacle(image: Image, kind: InstanceType) -> str:
+def unsupported_reason(image: Image, kind: InstanceType) -> str:
     """Return why no guest of an image can be started here; empty if it can."""
     for disk in image.disks:
         if not disk.content.size:
@@ -128,7 +128,7 @@ def obstacle(image: Image, kind: InstanceType) -> str:
         if disk.format == "VMDK":
             # Its descriptor may name any file of this machine as an extent or a parent, and QEMU opens it.
             return "a VMDK may refer to other files, which the sandbox does not open"
-    return machines.obstacle(image.architecture, is_uefi=_is_uefi(image, kind))
+    return machines.unsupported_reason(image.architecture, is_uefi=_is_uefi(image, kind))
 
 
 def _is_uefi(image: Image, kind: InstanceType) -> bool:

@@ -87,7 +87,7 @@ def firmware(architecture: str) -> tuple[Path, Path] | None:
     return next(((Path(a), Path(b)) for a, b in known if Path(a).is_file() and Path(b).is_file()), None)
 
 
-def obstacle(architecture: str, *, is_uefi: bool) -> str:
+def unsupported_reason(architecture: str, *, is_uefi: bool) -> str:
     """Return why a guest can't be started here; empty if it can."""
     if program(architecture) is None:
         return f"{_PROGRAMS[architecture]} is not installed"
@@ -117,13 +117,13 @@ def may_have_kvm(architecture: str) -> bool:
     return architecture in mine and os.access("/dev/kvm", os.R_OK | os.W_OK)
 
 
-def launched(interpreter: str, command: Sequence[str]) -> list[str]:
+def launcher_command(interpreter: str, command: Sequence[str]) -> list[str]:
     """Return the command line that runs a command such that it ends with this process."""
     return [interpreter, "-I", "-S", "-c", _LAUNCHER, str(os.getpid()), *command]
 
 
 def command_line(machine: Machine, given: Descriptors) -> list[str]:
-    """Return the command line. Raises LookupError without QEMU or its firmware: see `obstacle`."""
+    """Return the command line. Raises LookupError without QEMU or its firmware: see `unsupported_reason`."""
     path = program(machine.architecture)
     if path is None:
         raise LookupError(machine.architecture)

@@ -23,13 +23,13 @@ from dataclasses import dataclass, replace
 from aliyun_import.sandbox.core.rpc_errors import Refusal
 from aliyun_import.sandbox.core.state import State
 from aliyun_import.sandbox.ecs.state import Copy, Ecs, Export, Image, ImageDisk, Outcome, Task
-from aliyun_import.sandbox.importer.formats import ConversionError, converted
+from aliyun_import.sandbox.importer.formats import ConversionError, convert
 from aliyun_import.sandbox.oss.state import NULL_VERSION, OssState, StoredObject
 
 PROBLEM_AT_PERCENT = 5
 COPIES_AT_ONCE = 5
 FAILS_AT_PERCENT = 50
-_Busy = tuple[frozenset[str], float, float]  # regions, beginning, end
+_Slot = tuple[frozenset[str], float, float]  # regions, beginning, end
 log = logging.getLogger(__name__)
 
 
@@ -44,13 +44,13 @@ class Problem:
 def begin(state: State, image: Image, objects: Iterable[StoredObject], *, problem: Problem | None) -> Task:
     """Start an import: add the image as Creating, and its task."""
     ecs = state.part(Ecs)
-    task = _new_task(state, image, disks=tuple(disk.bare for disk in image.disks), problem=problem)
+    task = _new_task(state, image, disks=tuple(disk.without_content for disk in image.disks), problem=problem)
     ecs.images[image.id] = image
     ecs.tasks[task.id] = task
     ecs.add_snapshots(image)
     for stored in objects:
         state.part(OssState).reads[task.id, stored.id] = None
-    settle(state)
+    refresh(state)
     return ecs.tasks[task.id]
 
 
@@ -58,7 +58,7 @@ def begin_export(state: State, image: Image, export: Export) -> Task:
     """Start an export: add its task, which keeps the bytes until it ends."""
     task = _new_task(state, image, disks=image.disks, export=export)
     state.part(Ecs).tasks[task.id] = task
-    settle(state)
+    refresh(state)
     return task
 
 
@@ -89,16 +89,16 @@ def cancel(state: State, task: Task) -> None:
     _save(state, replace(task, status="Deleted", finished_s=state.clock.now_s()))
 
 
-def settle(state: State) -> None:
+def refresh(state: State) -> None:
     """Update every task and image to the present time."""
     ecs, now_s = state.part(Ecs), state.clock.now_s()
     for task in list(ecs.tasks.values()):
         if task.running:
-            _save(state, _proceeded(task, now_s, lost_s=_lost_s(state, task)))
+            _save(state, _task_at(task, now_s, removed_s=_removal_s(state, task)))
         image = None if task.export else ecs.images.get(task.image_id)
         if image is not None and ecs.tasks[task.id].status == "Finished" and image.status == "Creating":
-            ecs.images[image.id] = _readied(image, task, now_s)
-    _settle_copies(state)
+            ecs.images[image.id] = _image_at(image, task, now_s)
+    _refresh_copies(state)
 
 
 def _outcome_of(state: State, *, now_s: float, problem: Problem | None) -> Outcome:
@@ -116,13 +116,13 @@ def _outcome_of(state: State, *, now_s: float, problem: Problem | None) -> Outco
     )
 
 
-def _lost_s(state: State, task: Task) -> float:
+def _removal_s(state: State, task: Task) -> float:
     """Return when the first object that a task reads was removed or replaced."""
     times = (at_s for (reader, _), at_s in state.part(OssState).reads.items() if reader == task.id)
     return min((at_s for at_s in times if at_s is not None), default=math.inf)
 
 
-def _proceeded(task: Task, now_s: float, *, lost_s: float) -> Task:
+def _task_at(task: Task, now_s: float, *, removed_s: float) -> Task:
     """Return a running task as it is at a time."""
     outcome = task.outcome
     if now_s < outcome.begins_s:
@@ -130,26 +130,26 @@ def _proceeded(task: Task, now_s: float, *, lost_s: float) -> Task:
     length_s = outcome.ends_s - outcome.begins_s
     last_percent = outcome.stops_at_percent if outcome.ending in ("failed", "paused", "stuck") else 100
     stop_s = outcome.begins_s + length_s * last_percent / 100
-    lost_s = max(outcome.begins_s, lost_s)
-    until_s = min(now_s, lost_s)
+    removed_s = max(outcome.begins_s, removed_s)
+    until_s = min(now_s, removed_s)
     percent = int(100 * (until_s - outcome.begins_s) / length_s) if until_s < stop_s else last_percent
     task = replace(task, status="Processing", percent=percent)
-    if lost_s < stop_s:
-        return _failed(task, "InvalidOSSObject.NotFound", "The OSS object was removed while it was read.", at_s=lost_s)
-    return _ended(task, at_s=stop_s) if now_s >= stop_s else task
+    if removed_s < stop_s:
+        return _fail(task, "InvalidOSSObject.NotFound", "The OSS object was removed while it was read.", at_s=removed_s)
+    return _end(task, at_s=stop_s) if now_s >= stop_s else task
 
 
-def _ended(task: Task, *, at_s: float) -> Task:
+def _end(task: Task, *, at_s: float) -> Task:
     """Return a task at its end; one that is stuck keeps its status."""
     outcome = task.outcome
     if outcome.ending == "failed":
-        return _failed(task, outcome.error_code, outcome.error_message, at_s=at_s)
+        return _fail(task, outcome.error_code, outcome.error_message, at_s=at_s)
     if outcome.ending == "paused":
         return replace(task, status="Paused")
     return task if outcome.ending == "stuck" else replace(task, status="Finished", finished_s=at_s)
 
 
-def _failed(task: Task, code: str, message: str, *, at_s: float) -> Task:
+def _fail(task: Task, code: str, message: str, *, at_s: float) -> Task:
     return replace(task, status="Failed", finished_s=at_s, error_code=code, error_message=message)
 
 
@@ -157,7 +157,7 @@ def _save(state: State, task: Task) -> None:
     """Store a task, with what it means for its image, its snapshots and the objects that it reads."""
     ecs, oss = state.part(Ecs), state.part(OssState)
     if task.export:
-        ecs.tasks[task.id] = task if task.running else _ended_export(state, task)
+        ecs.tasks[task.id] = task if task.running else _end_export(state, task)
         return
     ecs.tasks[task.id] = task
     if not task.running:
@@ -180,29 +180,29 @@ def _save(state: State, task: Task) -> None:
         ecs.images[image.id] = changed
 
 
-def _readied(image: Image, task: Task, now_s: float) -> Image:
+def _image_at(image: Image, task: Task, now_s: float) -> Image:
     ready_s = task.outcome.ends_s + task.outcome.ready_after_s
     ready = "UnAvailable" if task.outcome.ending == "unavailable" else "Available"
     return replace(image, ready_s=ready_s, status=ready if now_s >= ready_s else image.status)
 
 
-def _settle_copies(state: State) -> None:
+def _refresh_copies(state: State) -> None:
     """Update every copy of an image to the present time."""
     ecs, now_s = state.part(Ecs), state.clock.now_s()
-    busy: list[_Busy] = []
+    busy: list[_Slot] = []
     for image in list(ecs.images.values()):
         if image.copy is None:
             continue
         regions = frozenset({image.copy.source_region, image.region})
-        copy = _started(image.copy, busy, regions, now_s)
+        copy = _with_start(image.copy, busy, regions, now_s)
         if copy.started_s is not None:
             busy.append((regions, copy.started_s, _ends_s(copy)))
-        changed = _copied(replace(image, copy=copy), copy, now_s)
+        changed = _copy_at(replace(image, copy=copy), copy, now_s)
         if changed != image:
             ecs.images[image.id] = changed
 
 
-def _started(copy: Copy, busy: list[_Busy], regions: frozenset[str], now_s: float) -> Copy:
+def _with_start(copy: Copy, busy: list[_Slot], regions: frozenset[str], now_s: float) -> Copy:
     """Return a copy with its start, if a slot was free by now."""
     if copy.started_s is not None:
         return copy
@@ -216,7 +216,7 @@ def _started(copy: Copy, busy: list[_Busy], regions: frozenset[str], now_s: floa
     return replace(copy, queued_s=now_s)
 
 
-def _in_use(busy: list[_Busy], region: str, at_s: float) -> int:
+def _in_use(busy: list[_Slot], region: str, at_s: float) -> int:
     return sum(1 for regions, begin_s, end_s in busy if region in regions and begin_s <= at_s < end_s)
 
 
@@ -226,7 +226,7 @@ def _ends_s(copy: Copy) -> float:
     return copy.started_s + copy.duration_s * (FAILS_AT_PERCENT / 100 if copy.ending == "failed" else 1)
 
 
-def _copied(image: Image, copy: Copy, now_s: float) -> Image:
+def _copy_at(image: Image, copy: Copy, now_s: float) -> Image:
     """Return the image of a copy as it is at a time."""
     if image.status not in ("Waiting", "Creating"):
         return image
@@ -242,19 +242,19 @@ def _copied(image: Image, copy: Copy, now_s: float) -> Image:
     return replace(image, status="Creating", percent=min(99, int(100 * share)), remain_s=max(0, remain_s))
 
 
-def _keys(export: Export, image_id: str, disks: int) -> list[str]:
+def _export_keys(export: Export, image_id: str, disks: int) -> list[str]:
     """Return the keys of the objects: <prefix>_<image>_system.raw, and _data_1.raw and so on for data disks."""
     stem, suffix = f"{export.prefix}_{image_id}" if export.prefix else image_id, export.format.lower()
     return [f"{stem}_{'system' if number == 0 else f'data_{number}'}.{suffix}" for number in range(disks)]
 
 
-def _ended_export(state: State, task: Task) -> Task:
+def _end_export(state: State, task: Task) -> Task:
     """Return an export that ended, without the bytes; a finished one has written its objects."""
-    done = _written(state, task) if task.status == "Finished" else task
-    return replace(done, disks=tuple(disk.bare for disk in done.disks))
+    done = _write_export(state, task) if task.status == "Finished" else task
+    return replace(done, disks=tuple(disk.without_content for disk in done.disks))
 
 
-def _written(state: State, task: Task) -> Task:
+def _write_export(state: State, task: Task) -> Task:
     """Write the objects of an export, and return the task: it fails if the bucket is gone or qemu-img fails."""
     oss, export = state.part(OssState), task.export
     bucket = oss.bucket(export.bucket) if export else None
@@ -262,14 +262,12 @@ def _written(state: State, task: Task) -> Task:
         message = "The specified OSS bucket does not exist in this region."
         return replace(task, status="Failed", error_code="InvalidOSSBucket.NotFound", error_message=message)
     try:
-        contents = [
-            converted(disk.content, state.shelf, source=disk.format, wanted=export.format) for disk in task.disks
-        ]
+        contents = [convert(disk.content, state.blobs, source=disk.format, wanted=export.format) for disk in task.disks]
     except ConversionError as error:
         log.error("the export of %s as %s failed: %s", task.image_id, export.format, error)  # noqa: TRY400
         refused = Refusal("ExportImageFailed")
         return replace(task, status="Failed", error_code=refused.code, error_message=refused.message)
-    for key, content in zip(_keys(export, task.image_id, len(contents)), contents, strict=True):
+    for key, content in zip(_export_keys(export, task.image_id, len(contents)), contents, strict=True):
         version = oss.new_version_id() if bucket.versioning == "Enabled" else NULL_VERSION
         stored = StoredObject(
             key=key,

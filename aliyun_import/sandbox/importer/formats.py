@@ -1,7 +1,7 @@
-"""Formats of disks in OSS, as an import reads them: detection, virtual size, completeness.
+"""Disk formats: detection, virtual size and completeness for imports, conversion by qemu-img for exports.
 
-What the service checks is not published but for the names of its codes. Assumed: a system disk without any boot record
-is imported (the service does not check it), a RAW of any length is complete, and VHDX, VDI and VMDK are recognised.
+The checks of the service are not published, only its error codes. Assumed: a system disk without a boot record is
+imported (the service does not check it), a RAW disk of any length is complete, and VHDX, VDI and VMDK are recognised.
 
 Sources: Microsoft, "Virtual Hard Disk Image Format Specification", version 1.0 of October 2006 (numbers are big-endian,
 sectors have 512 bytes); QEMU, docs/interop/qcow2 (numbers are big-endian).
@@ -18,7 +18,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Protocol
 
-from aliyun_import.sandbox.core.blob_store import Content, Shelf
+from aliyun_import.sandbox.core.blob_store import BlobStore, Content
 from aliyun_import.sandbox.core.http_types import CHUNK_BYTES
 from aliyun_import.sandbox.core.rpc_errors import Refusal
 
@@ -263,7 +263,7 @@ class ConversionError(Exception):
     """A disk was not converted; the text has the reason."""
 
 
-def obstacle(source: str, wanted: str) -> str:
+def unsupported_reason(source: str, wanted: str) -> str:
     """Return why a disk of a format can't be converted here; empty if it can, or need not be."""
     if source == wanted:
         return ""
@@ -273,7 +273,7 @@ def obstacle(source: str, wanted: str) -> str:
     return "" if shutil.which("qemu-img") else "it needs qemu-img, which is not in PATH"
 
 
-def converted(content: Content, shelf: Shelf, *, source: str, wanted: str) -> Content:
+def convert(content: Content, blobs: BlobStore, *, source: str, wanted: str) -> Content:
     """Return the disk in another format, stored anew; raises ConversionError."""
     if source == wanted:
         return content
@@ -282,7 +282,7 @@ def converted(content: Content, shelf: Shelf, *, source: str, wanted: str) -> Co
         try:
             write_disk(content, before)
             _run("--image-opts", _opened(before, source), "-O", DRIVERS[wanted], *_OPTIONS.get(wanted, ()), str(after))
-            return shelf.receive(_chunks(after)).content
+            return blobs.receive(_chunks(after)).content
         except OSError as error:
             raise ConversionError(str(error)) from error
 

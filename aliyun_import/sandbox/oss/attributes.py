@@ -1,4 +1,4 @@
-"""Attributes that an object gets with its upload: class, encryption, metadata, ACL and tags; and their rules."""
+"""Storage class, encryption, metadata, ACLs and tags: their rules, and the operations on ACLs and tags."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import replace
@@ -30,12 +30,12 @@ _ENCRYPTIONS = ("AES256", "KMS", "SM4")
 _TAG = r"[\w +\-=._:/]*"  # "PutObjectTagging": letters, digits, blanks and + - = . _ : /
 
 
-def described(call: OssCall) -> StoredObject:
+def requested_attributes(call: OssCall) -> StoredObject:
     """Return an object without content that has the attributes that a request sets."""
     headers = call.request.headers
     return StoredObject(
         key=call.key,
-        headers=kept_headers(headers),
+        headers=stored_headers(headers),
         storage_class=storage_class(headers, call.bucket.storage_class),
         encryption=encryption(headers, call.bucket),
         acl=object_acl(headers),
@@ -43,7 +43,7 @@ def described(call: OssCall) -> StoredObject:
     )
 
 
-def kept_headers(headers: Headers) -> Mapping[str, str]:
+def stored_headers(headers: Headers) -> Mapping[str, str]:
     """Return the headers that an object keeps from its upload."""
     kept = {name: value for name, value in headers.items() if name in _KEPT}
     kept["content-type"] = headers.get("content-type") or "application/octet-stream"

@@ -10,8 +10,8 @@ from aliyun_import.sandbox.oss.protocol import (
     malformed_xml,
     owner,
     parse,
+    required_texts,
     stamp,
-    texts,
     xml_answer,
 )
 from aliyun_import.sandbox.oss.state import STORAGE_CLASSES, Bucket
@@ -172,7 +172,7 @@ def put_encryption(call: OssCall) -> Answer:
     tree = parse(call.request, "ServerSideEncryptionRule").find("ApplyServerSideEncryptionByDefault")
     if tree is None:
         raise malformed_xml()
-    (algorithm,) = texts(tree, ["SSEAlgorithm"])
+    (algorithm,) = required_texts(tree, ["SSEAlgorithm"])
     if algorithm not in ("AES256", "KMS", "SM4"):
         raise OssError(400, "InvalidEncryptionAlgorithmError", "The encryption algorithm specified is not valid.")
     call.change_bucket(encryption=algorithm, encryption_key_id=(tree.findtext("KMSMasterKeyID") or "").strip())
@@ -196,7 +196,7 @@ def delete_encryption(call: OssCall) -> Answer:
 
 def put_versioning(call: OssCall) -> Answer:
     """PutBucketVersioning: Enabled or Suspended; a bucket cannot return to neither."""
-    (status,) = texts(parse(call.request, "VersioningConfiguration"), ["Status"])
+    (status,) = required_texts(parse(call.request, "VersioningConfiguration"), ["Status"])
     if status not in ("Enabled", "Suspended"):
         raise malformed_xml()
     call.change_bucket(versioning=status)

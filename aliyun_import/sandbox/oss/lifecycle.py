@@ -20,7 +20,7 @@ from aliyun_import.sandbox.oss.protocol import (
     invalid_digest,
     malformed_xml,
     parse,
-    texts,
+    required_texts,
 )
 from aliyun_import.sandbox.oss.state import ARCHIVED, AbortRule
 
@@ -58,7 +58,7 @@ def put_lifecycle(call: OssCall) -> Answer:
 
 def _check_rule(rule: Rule) -> None:
     """Check the form of a rule and of its actions."""
-    (status,) = texts(rule, ["Status"])
+    (status,) = required_texts(rule, ["Status"])
     actions = [child for child in rule if child.tag in _ACTIONS]
     if status not in ("Enabled", "Disabled") or not actions:
         raise malformed_xml()

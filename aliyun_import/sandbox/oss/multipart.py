@@ -7,7 +7,7 @@ from urllib.parse import quote
 
 from aliyun_import.sandbox.core.blob_store import Content, crc64_combine
 from aliyun_import.sandbox.core.http_types import Answer
-from aliyun_import.sandbox.oss.attributes import described, object_acl
+from aliyun_import.sandbox.oss.attributes import object_acl, requested_attributes
 from aliyun_import.sandbox.oss.lists import page_of
 from aliyun_import.sandbox.oss.objects import copied_etag, copy_source, encryption_header, receive, store
 from aliyun_import.sandbox.oss.protocol import (
@@ -21,8 +21,8 @@ from aliyun_import.sandbox.oss.protocol import (
     parse,
     quoted,
     refuse_overwriting,
+    required_texts,
     stamp,
-    texts,
     version_header,
     xml_answer,
 )
@@ -37,7 +37,7 @@ MIN_PART_BYTES = 100 << 10  # every part but the last; checked at Complete only
 
 def initiate(call: OssCall) -> Answer:
     """InitiateMultipartUpload: storage class, encryption and metadata given here apply to the object."""
-    encode, asked = KeyEncoder(call.request), described(call)
+    encode, asked = KeyEncoder(call.request), requested_attributes(call)
     upload = Upload(
         id=call.oss.new_upload_id(),
         key=call.key,
@@ -59,7 +59,7 @@ def initiate(call: OssCall) -> Answer:
 def find_upload(call: OssCall) -> Upload:
     """Return the upload of a request; raises NoSuchUpload. Hold the state's lock."""
     upload_id = call.request.param("uploadId")
-    if call.struck_by("forget-upload"):
+    if call.has_fault("forget-upload"):
         call.bucket.uploads.pop(upload_id, None)
     upload = call.bucket.uploads.get(upload_id)
     if upload is None or upload.key != call.key:
@@ -80,7 +80,7 @@ def part_number(call: OssCall) -> int:
     return int(text)
 
 
-def keep_part(call: OssCall, number: int, content: Content, *, etag: str, crc64: int | None) -> StoredPart:
+def store_part(call: OssCall, number: int, content: Content, *, etag: str, crc64: int | None) -> StoredPart:
     """Add a part to its upload, over an earlier one of that number; raises NoSuchUpload if the upload is gone."""
     part = StoredPart(number=number, content=content, etag=etag, crc64=crc64, modified_s=call.now_s)
     with call.state.lock:
@@ -97,7 +97,7 @@ def upload_part(call: OssCall) -> Answer:
     with call.state.lock:
         find_upload(call)
     received = receive(call)
-    part = keep_part(call, number, received.content, etag=received.md5.hex().upper(), crc64=received.crc64)
+    part = store_part(call, number, received.content, etag=received.md5.hex().upper(), crc64=received.crc64)
     return Answer(200, (("ETag", quoted(part.etag)), *crc_header(part.crc64)))
 
 
@@ -150,7 +150,7 @@ def _named(call: OssCall) -> list[tuple[int, str]] | None:
         return None
     named: list[tuple[int, str]] = []
     for element in parse(call.request, "CompleteMultipartUpload").findall("Part"):
-        number, etag = texts(element, ["PartNumber", "ETag"])
+        number, etag = required_texts(element, ["PartNumber", "ETag"])
         if not number.isdecimal():
             raise malformed_xml()
         named.append((int(number), etag.strip('"').upper()))
@@ -241,7 +241,7 @@ def upload_part_copy(call: OssCall) -> Answer:
         raise OssError(400, "EntityTooLarge", "Your proposed upload exceeds the maximum allowed size.")
     content = source.content.cut(first, last - first + 1)
     crc = content.crc64 if call.state.settings.crc_of_copies else None
-    part = keep_part(call, number, content, etag=copied_etag(content), crc64=crc)
+    part = store_part(call, number, content, etag=copied_etag(content), crc64=crc)
     return xml_answer(
         "CopyPartResult",
         {"LastModified": stamp(part.modified_s), "ETag": quoted(part.etag)},

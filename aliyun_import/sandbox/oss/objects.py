@@ -15,7 +15,7 @@ from urllib.parse import unquote
 
 from aliyun_import.sandbox.core.blob_store import Content, Received
 from aliyun_import.sandbox.core.http_types import Answer
-from aliyun_import.sandbox.oss.attributes import described
+from aliyun_import.sandbox.oss.attributes import requested_attributes
 from aliyun_import.sandbox.oss.protocol import (
     DELETE_MARKER,
     OssCall,
@@ -29,7 +29,7 @@ from aliyun_import.sandbox.oss.protocol import (
     http_date,
     invalid_argument,
     invalid_digest,
-    not_done,
+    not_implemented,
     quoted,
     refuse_overwriting,
     stamp,
@@ -54,7 +54,7 @@ def receive(call: OssCall, *, too_large: str = "InlineDataTooLarge") -> Received
     if (body.length or 0) > MAX_PUT_BYTES:
         raise _too_large(too_large)
     digest = content_md5(headers)
-    received = call.oss.shelf.receive(_bounded(call, too_large))
+    received = call.oss.blobs.receive(_bounded(call, too_large))
     if digest is not None and received.md5 != digest:
         raise invalid_digest()
     crc = headers.get("x-oss-hash-crc64ecma")
@@ -66,7 +66,7 @@ def receive(call: OssCall, *, too_large: str = "InlineDataTooLarge") -> Received
 
 def _bounded(call: OssCall, too_large: str) -> Iterator[bytes]:
     """Yield the body up to the limit, which a chunked one does not announce; a fault may flip its first bit."""
-    corrupt, size = call.struck_by("corrupt"), 0
+    corrupt, size = call.has_fault("corrupt"), 0
     for chunk in call.request.body.chunks():
         size += len(chunk)
         if size > MAX_PUT_BYTES:
@@ -81,7 +81,7 @@ def _too_large(code: str) -> OssError:
 
 def put_object(call: OssCall) -> Answer:
     """PutObject."""
-    made = described(call)
+    made = requested_attributes(call)
     with call.state.lock:
         refuse_overwriting(call.request, call.bucket, call.key)
     received = receive(call, too_large="InvalidArgument")
@@ -265,7 +265,7 @@ def copy_object(call: OssCall) -> Answer:
         raise OssError(403, "InvalidObjectState", "The operation is not valid for the object's state.")
     if source.size > MAX_COPY_OBJECT_BYTES:
         raise OssError(400, "EntityTooLarge", "Your proposed upload exceeds the maximum allowed size.")
-    asked = described(call)
+    asked = requested_attributes(call)
     made = replace(
         asked,
         content=source.content,
@@ -298,14 +298,14 @@ def append_object(call: OssCall) -> Answer:
         existing = call.bucket.current(call.key)
     if existing is not None:
         raise OssError(409, "ObjectNotAppendable", "The object is not appendable.", extra=[("Key", call.key)])
-    raise not_done("AppendObject")
+    raise not_implemented("AppendObject")
 
 
 def put_symlink(call: OssCall) -> Answer:
     """PutSymlink: its target is required."""
     if not call.request.headers.get("x-oss-symlink-target"):
         raise invalid_argument("x-oss-symlink-target", "")
-    raise not_done("PutSymlink")
+    raise not_implemented("PutSymlink")
 
 
 def get_symlink(call: OssCall) -> Answer:
@@ -321,4 +321,4 @@ def restore_object(call: OssCall) -> Answer:
         stored = find(call.bucket, call.key, call.request.param("versionId"))
     if stored.storage_class not in ARCHIVED:
         raise OssError(400, "OperationNotSupported", "The operation is not supported for this resource.")
-    raise not_done("RestoreObject")
+    raise not_implemented("RestoreObject")

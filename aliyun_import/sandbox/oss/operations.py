@@ -7,11 +7,11 @@ from aliyun_import.sandbox.core.http_types import Answer, Operation
 from aliyun_import.sandbox.oss import attributes, buckets, lifecycle, lists, multipart, objects
 from aliyun_import.sandbox.oss.protocol import OssCall
 
-_DESCRIBED = (
+_ATTRIBUTE_HEADERS = (
     "storage-class", "server-side-encryption", "server-side-encryption-key-id", "server-side-data-encryption", "meta-*",
     "tagging",
 )  # fmt: skip
-_UPLOAD = ("forbid-overwrite", *_DESCRIBED)
+_UPLOAD = ("forbid-overwrite", *_ATTRIBUTE_HEADERS)
 _SOURCE = ("copy-source", *(f"copy-source-if-{name}" for name in ("match", "none-match", "modified-since",
                                                                   "unmodified-since")))  # fmt: skip
 _LISTED = ("prefix", "delimiter", "max-keys", "encoding-type")
@@ -110,7 +110,7 @@ OPERATIONS: tuple[OssOperation, ...] = (
     _row("object", "GET", "GetObjectTagging", attributes.get_object_tags, "tagging", params=("versionId",)),
     _row("object", "DELETE", "DeleteObjectTagging", attributes.delete_object_tags, "tagging", params=("versionId",)),
     _row("object", "POST", "AppendObject", objects.append_object, "append", "position", action="PutObject",
-         headers=("object-acl", *_DESCRIBED)),
+         headers=("object-acl", *_ATTRIBUTE_HEADERS)),
     _row("object", "PUT", "PutSymlink", objects.put_symlink, "symlink", action="PutObject",
          headers=("symlink-target", "object-acl", *_UPLOAD)),
     _row("object", "GET", "GetSymlink", objects.get_symlink, "symlink", action="GetObject", params=("versionId",)),

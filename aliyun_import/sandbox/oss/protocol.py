@@ -64,7 +64,7 @@ def invalid_argument(name: str, value: str, message: str = "Invalid Argument.", 
 
 
 # What the log of requests shows of an error: nothing that a client sent as its key, its token or its signature.
-_SHOWN = frozenset({
+_LOGGED_ELEMENTS = frozenset({
     "Action", "ArgumentName", "BucketName", "Endpoint", "Header", "Key", "MinSizeAllowed", "PartNumber", "ProposedSize",
     "RangeRequested", "UploadId",
 })  # fmt: skip
@@ -75,7 +75,7 @@ def no_such_key(key: str, *, headers: Iterable[tuple[str, str]] = ()) -> OssErro
     return OssError(404, "NoSuchKey", "The specified key does not exist.", extra=[("Key", key)], headers=headers)
 
 
-def not_done(what: str, *, header: str = "") -> OssError:
+def not_implemented(what: str, *, header: str = "") -> OssError:
     """Return the error for something that OSS supports and the sandbox does not."""
     extra = [("Header", header)] if header else []
     return OssError(501, "NotImplemented", f"The sandbox does not do {what}.", extra=extra)
@@ -105,7 +105,8 @@ def refusal(request: Request, error: OssError, *, headers: Iterable[tuple[str, s
     common = [("Content-Type", "application/xml"), *error.headers, *headers]
     if error.ec:
         common.append(("x-oss-ec", error.ec))
-    reason = " ".join((error.message, *(f"{name}: {value}." for name, value in error.extra if name in _SHOWN)))
+    logged = [f"{name}: {value}." for name, value in error.extra if name in _LOGGED_ELEMENTS]
+    reason = " ".join((error.message, *logged))
     if error.status == HTTPStatus.NOT_MODIFIED:
         return Answer(error.status, code=error.code, reason=reason)
     if request.method == "HEAD":
@@ -164,7 +165,7 @@ class OssCall:
             raise invalid_argument(name, text)
         return int(text)
 
-    def struck_by(self, effect: str) -> bool:
+    def has_fault(self, effect: str) -> bool:
         """Return whether a fault with this effect strikes the call."""
         return self.request.fault is not None and self.request.fault.effect == effect
 
@@ -249,7 +250,7 @@ def parse(request: Request, root: str) -> ElementTree.Element:
     return tree
 
 
-def texts(parent: ElementTree.Element, names: Iterable[str]) -> tuple[str, ...]:
+def required_texts(parent: ElementTree.Element, names: Iterable[str]) -> tuple[str, ...]:
     """Return the stripped texts of required children; raises MalformedXML."""
     found = []
     for name in names:

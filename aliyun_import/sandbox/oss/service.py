@@ -17,7 +17,7 @@ from aliyun_import.sandbox.auth.oss_signature import ANONYMOUS, PRESIGNING_PARAM
 from aliyun_import.sandbox.core.http_types import Answer, Call, Request
 from aliyun_import.sandbox.core.state import State
 from aliyun_import.sandbox.oss.operations import OPERATIONS, OssOperation
-from aliyun_import.sandbox.oss.protocol import OssCall, OssError, invalid_argument, not_done, refusal, refuse
+from aliyun_import.sandbox.oss.protocol import OssCall, OssError, invalid_argument, not_implemented, refusal, refuse
 from aliyun_import.sandbox.oss.state import Bucket, OssState
 
 __all__ = ["answer", "identify", "refuse"]
@@ -90,7 +90,7 @@ def answer(state: State, request: Request) -> Answer:
         ("x-oss-request-id", request.id),
         ("x-oss-server-time", str(round((time.monotonic() - began) * 1000))),
     )
-    return _distorted(replace(done, headers=(*done.headers, *common)), request)
+    return _with_fault(replace(done, headers=(*done.headers, *common)), request)
 
 
 def _carry_out(state: State, request: Request) -> Answer:
@@ -100,7 +100,7 @@ def _carry_out(state: State, request: Request) -> Answer:
     if operation is None:
         if request.has("uploadId") or request.has("partNumber"):
             raise invalid_argument("uploadId", "", "Unexpected query string parameter.", ec="0017-00000219")
-        raise not_done(_unknown(request, level))
+        raise not_implemented(_unknown(request, level))
     _refuse_unknown_headers(operation, request)
     caller = authenticate(state, request, signed)
     call = OssCall(
@@ -130,7 +130,7 @@ def _refuse_unknown_headers(operation: OssOperation, request: Request) -> None:
         if name.startswith("x-oss-"):
             short = name.removeprefix("x-oss-")
             if not any(fnmatchcase(short, known) for known in (*operation.headers, *_SIGNING_HEADERS)):
-                raise not_done(f"the header {name} of {operation.name}", header=name)
+                raise not_implemented(f"the header {name} of {operation.name}", header=name)
 
 
 def _check_names(bucket: str, key: str) -> None:
@@ -191,7 +191,7 @@ def _is_public(bucket: Bucket, operation: str, key: str) -> bool:
     return operation == "PutObject" and acl == "public-read-write"
 
 
-def _distorted(done: Answer, request: Request) -> Answer:
+def _with_fault(done: Answer, request: Request) -> Answer:
     """Return the answer with a wrong checksum or ETag, if a fault asks for it."""
     effect = request.fault.effect if request.fault is not None else ""
     if effect == "no-crc":

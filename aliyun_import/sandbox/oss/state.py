@@ -129,7 +129,7 @@ class OssState:
     """The buckets of all accounts, and the store of their bytes."""
 
     def __init__(self, state: State) -> None:
-        self.shelf = state.shelf
+        self.blobs = state.blobs
         self.buckets = state.table("buckets", Table[str, Bucket])
         self.reads = state.table("reads", Table[tuple[str, str], float | None])
         """(task, id of an object) of the imports that run -> when the object was removed or replaced, or None."""
@@ -169,7 +169,7 @@ class OssState:
     def put(self, bucket: Bucket, stored: StoredObject) -> None:
         """Store an object as the current version of its key; it replaces a version with the same id."""
         with self._lock:
-            self._note_loss(bucket.version(stored.key, stored.version_id))
+            self._record_removal(bucket.version(stored.key, stored.version_id))
             kept = (each for each in bucket.versions.get(stored.key, ()) if each.version_id != stored.version_id)
             bucket.versions[stored.key] = (*kept, stored)
 
@@ -188,13 +188,13 @@ class OssState:
             gone = next((each for each in versions if each.version_id == version_id), None)
             if gone is None:
                 return None
-            self._note_loss(gone)
+            self._record_removal(gone)
             bucket.versions[key] = tuple(each for each in versions if each is not gone)
             if not bucket.versions[key]:
                 del bucket.versions[key]
             return gone
 
-    def _note_loss(self, gone: StoredObject | None) -> None:
+    def _record_removal(self, gone: StoredObject | None) -> None:
         for reader, object_id in list(self.reads):
             if gone is not None and gone.id == object_id and self.reads[reader, object_id] is None:
                 self.reads[reader, object_id] = self._clock.now_s()

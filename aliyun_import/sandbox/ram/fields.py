@@ -54,14 +54,14 @@ def kind_of(call: RpcCall) -> str:
     return kind
 
 
-def number_of(*names: str) -> str:
+def derived_id(*names: str) -> str:
     """Return the id of a principal that RAM does not know: 18 digits, with three zeros that no real id begins with."""
     digest = hashlib.sha256("\n".join(names).encode()).digest()
     return f"000{int.from_bytes(digest[:8], 'big') % 10**15:015d}"
 
 
-def new_number() -> str:
-    """Return a new id of a role or a user, in the form of `number_of`: one that is made again has another id."""
+def new_id() -> str:
+    """Return a new id of a role or a user, in the form of `derived_id`: one that is made again has another id."""
     return f"000{secrets.randbelow(10**15):015d}"
 
 

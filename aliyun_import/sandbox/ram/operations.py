@@ -13,7 +13,7 @@ from aliyun_import.sandbox.ram.fields import (
     description_of,
     detach,
     name_of,
-    new_number,
+    new_id,
     paged,
     policy_of,
     session_of,
@@ -43,7 +43,7 @@ def create_role(call: RpcCall) -> dict[str, Value]:
         raise Refusal("LimitExceeded.Role")
     now_s = call.state.clock.now_s()
     role = Role(
-        id=new_number(),
+        id=new_id(),
         name=name,
         arn=f"acs:ram::{account_id}:role/{name}",
         trust=trust,

@@ -8,7 +8,7 @@ from aliyun_import.sandbox.auth.policies import check_policy, trusts_caller, tru
 from aliyun_import.sandbox.core.rpc import RpcCall, Value, utc_seconds
 from aliyun_import.sandbox.core.rpc_errors import Refusal
 from aliyun_import.sandbox.core.state import AccessKey
-from aliyun_import.sandbox.ram.fields import number_of
+from aliyun_import.sandbox.ram.fields import derived_id
 from aliyun_import.sandbox.ram.state import Ram, Role, by_name
 
 _ARN = re.compile(r"acs:ram::([0-9]+):role/([A-Za-z0-9.@-]+)", re.IGNORECASE)
@@ -25,12 +25,12 @@ def get_caller_identity(call: RpcCall) -> dict[str, Value]:
     answer: dict[str, Value] = {"AccountId": account_id, "Arn": f"acs:ram::{account_id}:{principal}"}
     if kind == "user":
         known = (account_id, name) in call.state.part(Ram).users
-        user_id = call.state.part(Ram).user(account_id, name).id if known else number_of(account_id, principal)
+        user_id = call.state.part(Ram).user(account_id, name).id if known else derived_id(account_id, principal)
         return answer | {"IdentityType": "RAMUser", "UserId": user_id, "PrincipalId": user_id}
     if kind == "assumed-role":
         role, _, session = name.partition("/")
         found = call.state.part(Ram).find_role(account_id, role)
-        role_id = number_of(account_id, "role", role) if found is None else found.id
+        role_id = derived_id(account_id, "role", role) if found is None else found.id
         return answer | {"IdentityType": "AssumedRoleUser", "RoleId": role_id, "PrincipalId": f"{role_id}:{session}"}
     return answer | {"IdentityType": "Account", "UserId": account_id, "PrincipalId": account_id}
 

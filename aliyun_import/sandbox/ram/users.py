@@ -6,7 +6,7 @@ from dataclasses import replace
 from aliyun_import.sandbox.core.rpc import RpcCall, Value, utc_seconds
 from aliyun_import.sandbox.core.rpc_errors import Refusal
 from aliyun_import.sandbox.core.state import AccessKey
-from aliyun_import.sandbox.ram.fields import attach, detach, name_of, new_number, paged, policy_of, shown_attached
+from aliyun_import.sandbox.ram.fields import attach, detach, name_of, new_id, paged, policy_of, shown_attached
 from aliyun_import.sandbox.ram.state import Ram, User, by_name
 
 # RAM's documents of 2021, "Limits".
@@ -28,7 +28,7 @@ def create_user(call: RpcCall) -> dict[str, Value]:
         raise Refusal("InvalidParameter.Comments.Length")
     now_s = call.state.clock.now_s()
     user = User(
-        id=new_number(),
+        id=new_id(),
         name=name,
         display_name=call.get("DisplayName", name),
         comments=comments,

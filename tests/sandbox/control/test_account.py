@@ -37,7 +37,7 @@ def test_a_document_sets_all_kinds_of_facts(sandbox: Sandbox) -> None:
     assert key.principal == "user/ci"
     assert [fault.operation for fault in sandbox.faults.active()] == ["UploadPart"]
     assert sandbox.clock.now_s() >= before_s + 60
-    assert sandbox.clock.moves.skew_s == 5
+    assert sandbox.clock.adjustment.skew_s == 5
 
 
 @each_row(
@@ -59,7 +59,7 @@ def test_a_document_with_a_mistake_changes_nothing(sandbox: Sandbox, part: dict[
         _apply(sandbox, {**DOCUMENT, **part})
     assert (sandbox.state.settings, sandbox.state.all_keys()) == (settings, keys)
     assert sandbox.faults.active() == ()
-    assert sandbox.clock.moves.advanced_s == 0
+    assert sandbox.clock.adjustment.advanced_s == 0
 
 
 def test_an_account_in_arrears_gets_nothing_done(sandbox: Sandbox) -> None:

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from aliyun_import.sandbox.core.blob_store import BLOCK_BYTES, Content, Segment, Shelf, crc64_update
+from aliyun_import.sandbox.core.blob_store import BLOCK_BYTES, BlobStore, Content, Segment, crc64_update
 from aliyun_import.sandbox.core.records import Table
 
 runs = st.lists(
@@ -29,7 +29,7 @@ def _chunks(data: bytes, size: int) -> Iterator[bytes]:
 def test_whatever_is_stored_reads_back(tmp_path: Path, pieces: list[bytes], chunk: int, draw: st.DataObject) -> None:
     """Bytes, ranges, joins, checksums and data extents of a stored content are those of the bytes sent."""
     data = b"".join(pieces)
-    received = Shelf(tmp_path, files=Table()).receive(_chunks(data, chunk))
+    received = BlobStore(tmp_path, files=Table()).receive(_chunks(data, chunk))
     assert (received.crc64, received.md5) == (crc64_update(data), hashlib.md5(data).digest())
     offset = draw.draw(st.integers(0, len(data)))
     length = draw.draw(st.integers(0, len(data) - offset))
@@ -50,18 +50,18 @@ def test_whatever_is_stored_reads_back(tmp_path: Path, pieces: list[bytes], chun
 
 def test_zeros_take_no_room(tmp_path: Path) -> None:
     """A gigabyte of zeros that arrives makes no file; with one byte of data it takes a block or two."""
-    shelf, chunk = Shelf(tmp_path, files=Table()), bytes(1 << 20)
-    received = shelf.receive(chunk for _ in range(64))
+    blobs, chunk = BlobStore(tmp_path, files=Table()), bytes(1 << 20)
+    received = blobs.receive(chunk for _ in range(64))
     assert list(tmp_path.iterdir()) == []
     assert list(received.content.data_extents()) == []
-    received = shelf.receive([chunk, b"\0" * 5000 + b"data", chunk])
+    received = blobs.receive([chunk, b"\0" * 5000 + b"data", chunk])
     assert list(received.content.data_extents()) == [(len(chunk) + BLOCK_BYTES, 5004 - BLOCK_BYTES)]
     assert sum(path.stat().st_blocks * 512 for path in tmp_path.iterdir()) <= 16 * BLOCK_BYTES
 
 
 def test_files_go_with_the_last_content_that_needs_them(tmp_path: Path) -> None:
     """A part's file lives as long as an object has a range of it, and no longer."""
-    content = Shelf(tmp_path, files=Table()).receive([os.urandom(9000)]).content
+    content = BlobStore(tmp_path, files=Table()).receive([os.urandom(9000)]).content
     cut = content.cut(100, 50)
     expected = content.pread(100, 50)
     del content
@@ -80,12 +80,12 @@ def test_an_upload_that_breaks_off_leaves_nothing(tmp_path: Path) -> None:
         raise ConnectionError("gone")
 
     with pytest.raises(ConnectionError):
-        Shelf(tmp_path, files=Table()).receive(broken())
+        BlobStore(tmp_path, files=Table()).receive(broken())
     assert list(tmp_path.iterdir()) == []
 
 
 def test_the_directory_of_objects_is_private(tmp_path: Path) -> None:
     """Also one that existed with wider permissions."""
     (tmp_path / "objects").mkdir(mode=0o755)
-    Shelf(tmp_path / "objects", files=Table())
+    BlobStore(tmp_path / "objects", files=Table())
     assert (tmp_path / "objects").stat().st_mode & 0o777 == 0o700

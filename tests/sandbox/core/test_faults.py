@@ -15,7 +15,7 @@ def test_a_fault_strikes_from_the_nth_matching_call_on_so_many_times() -> None:
     """nth=2, count=2 strikes the second and the third."""
     faults = Faults(Table())
     faults.add(Fault(operation="UploadPart", nth=2, count=2))
-    struck = [faults.strike(_part(number)) is not None for number in range(1, 6)]
+    struck = [faults.match(_part(number)) is not None for number in range(1, 6)]
     assert struck == [False, True, True, False, False]
     assert faults.active() == ()
 
@@ -24,26 +24,26 @@ def test_only_matching_calls_are_struck_or_counted() -> None:
     """Operation, a piece of the key and the part number must all match."""
     faults = Faults(Table())
     faults.add(Fault(operation="Upload*", key="disk", part=3))
-    assert faults.strike(_part(2)) is None
-    assert faults.strike(_part(3, key="other")) is None
-    assert faults.strike(Call(service="oss", operation="PutObject", key="disk", part=3)) is None
-    assert faults.strike(_part(3)) is not None
+    assert faults.match(_part(2)) is None
+    assert faults.match(_part(3, key="other")) is None
+    assert faults.match(Call(service="oss", operation="PutObject", key="disk", part=3)) is None
+    assert faults.match(_part(3)) is not None
 
 
 def test_two_faults_take_turns() -> None:
     """The one ordered first strikes first; the other is not used up by it."""
     faults = Faults(Table())
     first, second = faults.add(Fault(code="A")), faults.add(Fault(code="B"))
-    assert [faults.strike(_part(1)) for _ in range(3)] == [first, second, None]
+    assert [faults.match(_part(1)) for _ in range(3)] == [first, second, None]
 
 
 def test_a_lasting_fault_can_be_lifted() -> None:
     """count=None strikes until all faults are lifted."""
     faults = Faults(Table())
     faults.add(Fault(count=None))
-    assert all(faults.strike(_part(1)) for _ in range(20))
+    assert all(faults.match(_part(1)) for _ in range(20))
     faults.clear()
-    assert faults.strike(_part(1)) is None
+    assert faults.match(_part(1)) is None
 
 
 def test_faults_are_data() -> None:

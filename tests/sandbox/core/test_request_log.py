@@ -7,7 +7,7 @@ import urllib.request
 import oss2
 import pytest
 
-from aliyun_import.sandbox.core.request_log import MAX_TEXT_CHARS, concealed
+from aliyun_import.sandbox.core.request_log import MAX_TEXT_CHARS, redacted_target
 from aliyun_import.sandbox.core.state import AccessKey
 from aliyun_import.sandbox.server import Sandbox
 from tests.rows import each_row
@@ -28,7 +28,7 @@ WORDS = ("LoggedKeyId", "LoggedSecret", "LoggedToken", "LoggedSignature", "Logge
 )  # fmt: skip
 def test_a_value_is_concealed_however_its_name_is_written(name: str) -> None:
     """The other parameters stay, in their order."""
-    assert concealed(f"/disks/k?a=1&{name}=LoggedSignature%2F&b=2") == f"/disks/k?a=1&{name}=***&b=2"
+    assert redacted_target(f"/disks/k?a=1&{name}=LoggedSignature%2F&b=2") == f"/disks/k?a=1&{name}=***&b=2"
 
 
 @each_row(
@@ -43,13 +43,13 @@ def test_a_value_is_concealed_however_its_name_is_written(name: str) -> None:
 )
 def test_what_is_no_secret_is_shown(target: str) -> None:
     """A log that conceals all shows nothing."""
-    assert concealed(target) == target
+    assert redacted_target(target) == target
 
 
 def test_a_user_in_an_absolute_target_is_concealed_and_a_long_target_is_cut() -> None:
     """As a client sends it to a proxy."""
-    assert concealed("http://user:LoggedPassword@h/b/k?a=1") == "http://***@h/b/k?a=1"
-    assert len(concealed("/" + "x" * 60_000)) == MAX_TEXT_CHARS
+    assert redacted_target("http://user:LoggedPassword@h/b/k?a=1") == "http://***@h/b/k?a=1"
+    assert len(redacted_target("/" + "x" * 60_000)) == MAX_TEXT_CHARS
 
 
 def test_no_client_leaves_its_key_in_the_log(sandbox: Sandbox) -> None:

@@ -92,7 +92,7 @@ def test_what_was_committed_is_found(store: Store, tmp_path: Path) -> None:
 
 
 def test_a_record_that_was_filled_before_it_was_added_is_kept_whole(store: Store, tmp_path: Path) -> None:
-    """A table without a keeper is a table all the same, and is kept from the moment its record is."""
+    """A table without an observer is a table all the same, and is kept from the moment its record is."""
     trees = _open(store)
     tree = Tree("elm", Table())
     tree.branches["b"] = Branch("b")

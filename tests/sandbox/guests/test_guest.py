@@ -72,7 +72,7 @@ def started(sandbox: Sandbox, image_id: str, **fields: Any) -> str:
 
 def guest_of(sandbox: Sandbox, instance_id: str) -> Guest:
     """Return the guest of an instance."""
-    guest = sandbox.state.part(Host).of(sandbox.state.part(Ecs).instances[instance_id])
+    guest = sandbox.state.part(Host).guest_of(sandbox.state.part(Ecs).instances[instance_id])
     assert guest is not None
     return guest
 

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from aliyun_import.sandbox.guests import machine
-from aliyun_import.sandbox.guests.machine import Descriptors, Machine, command_line, launched
+from aliyun_import.sandbox.guests.machine import Descriptors, Machine, command_line, launcher_command
 from tests.rows import each_row
 
 GIVEN = Descriptors(disks=[("raw", 20), ("vpc", 21)], monitor=22, metadata=23, screen=24, variables=(25, 26))
@@ -65,11 +65,11 @@ def test_the_machine_is_that_of_the_instance() -> None:
 
 def test_what_is_missing_is_named(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """QEMU for the architecture, or its firmware."""
-    assert not machine.obstacle("x86_64", is_uefi=True)
+    assert not machine.unsupported_reason("x86_64", is_uefi=True)
     monkeypatch.setattr(machine, "_ARM_FIRMWARE", ())
-    assert "UEFI firmware" in machine.obstacle("arm64", is_uefi=True)
+    assert "UEFI firmware" in machine.unsupported_reason("arm64", is_uefi=True)
     (tmp_path / "qemu-system-x86_64").unlink()
-    assert machine.obstacle("x86_64", is_uefi=False) == "qemu-system-x86_64 is not installed"
+    assert machine.unsupported_reason("x86_64", is_uefi=False) == "qemu-system-x86_64 is not installed"
     with pytest.raises(LookupError):
         line()
 
@@ -83,6 +83,6 @@ def test_the_memory_is_bounded(monkeypatch: pytest.MonkeyPatch, available: str, 
 
 def test_a_launched_program_knows_its_parent() -> None:
     """The program runs below an interpreter that asks the kernel to end it with this process."""
-    words = launched(sys.executable, ["qemu", "-m", "512"])
+    words = launcher_command(sys.executable, ["qemu", "-m", "512"])
     assert words[-3:] == ["qemu", "-m", "512"]
     assert "prctl" in words[4]
