@@ -1,1 +1,1 @@
-"""A local Alibaba Cloud over HTTP. Shares no code with the client."""
+"""Local implementation of OSS, ECS, RAM and STS over HTTP. Shares no code with the client."""

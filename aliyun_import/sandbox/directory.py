@@ -1,8 +1,8 @@
-"""Directory of a kept sandbox: its lock, what is known of the process that serves it, and its removal.
+"""Directory of a sandbox that keeps its state: lock, information about the serving process, removal.
 
-`lock` is locked by the process that serves the directory, and holds what it says of itself as JSON; the kernel releases
-the lock however the process ends. `state.db` is the store, `objects` has the bytes, `tls` the certificates, `journals`
-what commands of `sandbox run` keep, `serve.log` the output of a sandbox in the background.
+The process that serves the directory locks `lock`, and stores information about itself there as JSON. The kernel
+releases the lock when the process ends, also after a kill. `state.db` is the store, `objects` holds the bytes, `tls`
+the certificates, `journals` the journals of `sandbox run`, `serve.log` the output of a sandbox in the background.
 """
 
 import fcntl
@@ -21,7 +21,7 @@ STATE = "state.db"
 JOURNALS = "journals"
 LOG = "serve.log"
 OBJECTS = "objects"
-TLS = "tls"  # not removed by `reset`: clients go on to trust the authority
+TLS = "tls"  # not removed by `reset`, because clients may trust the authority
 _OURS = (LOCK, STATE, f"{STATE}-wal", f"{STATE}-shm", OBJECTS, JOURNALS, LOG)
 LOCK_ATTEMPTS = 5
 LOCK_PAUSE_S = 0.02
@@ -32,12 +32,12 @@ class DirectoryInUseError(OSError):
 
 
 class ForeignDirectoryError(OSError):
-    """The directory has files, and none of a sandbox."""
+    """The directory contains files, but no state of a sandbox."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class ServerInfo:
-    """What a process that serves a directory says of itself."""
+    """Process that serves a directory: its id, its endpoint, and the variables for clients."""
 
     pid: int
     url: str
@@ -45,12 +45,15 @@ class ServerInfo:
 
 
 class DirectoryLock:
-    """The lock on a directory, held from the construction until `release`; raises DirectoryInUseError."""
+    """Lock on a directory, from the construction to `release`.
+
+    Raises DirectoryInUseError if another process holds it, and ForeignDirectoryError.
+    """
 
     def __init__(self, directory: Path) -> None:
         directory.mkdir(parents=True, exist_ok=True)
         if not (directory / STATE).exists() and any(each.name not in (*_OURS, TLS) for each in directory.iterdir()):
-            raise ForeignDirectoryError(f"{directory} has files, and none of a sandbox")
+            raise ForeignDirectoryError(f"{directory} contains files, but no state of a sandbox")
         self._descriptor = os.open(directory / LOCK, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o600)
         if not _locked(self._descriptor):
             os.close(self._descriptor)
@@ -58,7 +61,7 @@ class DirectoryLock:
         os.ftruncate(self._descriptor, 0)
 
     def write_info(self, info: ServerInfo) -> None:
-        """Write what this process says of itself, for `serving`."""
+        """Store information about this process, for `server_info`."""
         os.pwrite(self._descriptor, json.dumps(asdict(info)).encode(), 0)
 
     def release(self) -> None:
@@ -76,7 +79,7 @@ class DirectoryLock:
 
 
 def _locked(descriptor: int) -> bool:
-    """Return whether the lock was got. `serving` holds it for a moment, which is waited for."""
+    """Return whether the lock was acquired. Retry, because `server_info` holds a shared lock for a short time."""
     for _ in range(LOCK_ATTEMPTS):
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -87,9 +90,9 @@ def _locked(descriptor: int) -> bool:
 
 
 def server_info(directory: Path) -> ServerInfo | None:
-    """Return what the process that serves a directory says of itself, or None without one.
+    """Return the process that serves a directory, or None.
 
-    Raises DirectoryInUseError while that process starts or ends.
+    Raises DirectoryInUseError while the process starts or ends.
     """
     try:
         descriptor = os.open(directory / LOCK, os.O_RDONLY | os.O_NOFOLLOW)
@@ -108,9 +111,9 @@ def server_info(directory: Path) -> ServerInfo | None:
 
 
 def stop(directory: Path, *, within_s: float) -> bool:
-    """End the process that serves a directory, and return whether there was one.
+    """Stop the process that serves a directory. Return False if there is none.
 
-    Raises DirectoryInUseError if it has not ended in time.
+    Raises DirectoryInUseError if the process has not ended after `within_s` seconds.
     """
     found = server_info(directory)
     if found is None:
@@ -127,7 +130,7 @@ def stop(directory: Path, *, within_s: float) -> bool:
 
 
 def reset(directory: Path) -> None:
-    """Remove all that a sandbox kept in a directory; raises DirectoryInUseError, ForeignDirectoryError."""
+    """Remove the state of a sandbox from a directory. Raises DirectoryInUseError and ForeignDirectoryError."""
     if not directory.exists():
         return
     with DirectoryLock(directory):

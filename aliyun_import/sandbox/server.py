@@ -1,15 +1,14 @@
-"""A running sandbox: sockets, lifetime, and access for tests.
+"""Running sandbox: start, stop, and access for tests.
 
     with Sandbox.start(directory) as sandbox:
         os.environ.update(sandbox.environment())     # endpoint, region and keys for aliyun-import
         ...
-        sandbox.clock.advance(3600)                  # an hour passes in the sandbox
+        sandbox.clock.advance(3600)                  # move the time of the sandbox forward by an hour
         sandbox.faults.add(Fault(operation="UploadPart", part=3, status=500, code="InternalError"))
         sandbox.requests.entries("UploadPart")       # the requests, with statuses and bytes
 
-`sandbox.state` has the rest: accounts' keys and their permissions, settings, and the state of each service. The
-directory receives the bytes of objects. Everything else is in memory and ends with the sandbox, unless it is started
-with `keep`.
+`sandbox.state` holds the keys of the accounts with their permissions, the settings, and the state of each service. The
+bytes of objects are stored in the directory. All other state is in memory, unless the sandbox is started with `keep`.
 """
 
 import contextlib
@@ -35,14 +34,15 @@ from aliyun_import.sandbox.core.store import Store
 from aliyun_import.sandbox.directory import STATE, TLS, DirectoryLock, ServerInfo
 from aliyun_import.sandbox.guests.host import Host
 
-# What the vendor's tools and SDKs, Packer and Terraform read keys, profiles, regions and endpoints from.
+# Environment variables from which the vendor's tools and SDKs, Packer and Terraform read keys, profiles, regions and
+# endpoints.
 _PREFIXES = ("ALIBABA_CLOUD_", "ALIBABACLOUD_", "ALICLOUD_", "ALIYUN_ACCESS_KEY", "OSS_", "PKR_VAR_ALICLOUD_")
 _NAMES = frozenset({"ACCESS_KEY_ID", "ACCESS_KEY_SECRET", "SECURITY_TOKEN", "STS_TOKEN", "REGION_ID"})
 _NO_PROXY = ("127.0.0.1", "::1", "localhost")
 
 
 class Sandbox:
-    """A running sandbox. It serves from `start` until `stop`, on its own threads."""
+    """Running sandbox. It serves requests on its own threads, from `start` to `stop`."""
 
     def __init__(
         self,
@@ -56,7 +56,7 @@ class Sandbox:
     ) -> None:
         self.state = state
         self.authority = authority
-        """The certificate that clients are to trust, if the sandbox made one."""
+        """Certificate of the authority for clients to trust, if the sandbox created one."""
         self._router = Router(state)
         self._server = WireServer((host, port), self._router.serve, tls=tls)
         self._plain: WireServer | None = None
@@ -68,7 +68,7 @@ class Sandbox:
                 raise
         self._host = host
         self._scheme = "http" if tls is None else "https"
-        self._resources = contextlib.ExitStack()  # what ends with the sandbox
+        self._resources = contextlib.ExitStack()  # closed by `stop`
 
     @classmethod
     def start(
@@ -85,13 +85,14 @@ class Sandbox:
         own_tls: bool = False,
         http_port: int | None = None,
     ) -> "Sandbox":
-        """Start a sandbox that stores objects in a directory (created if missing); port 0 selects a free port.
+        """Start a sandbox that stores objects in a directory (created if missing). Port 0 selects a free port.
 
-        With `keep` all its state is in the directory: the next sandbox there continues, also after a kill. Otherwise
-        it starts empty and leaves what is there alone. With a certificate (PEM, with its private key unless that is in
-        the same file) it serves https instead of http; with `own_tls` it makes the certificate itself, and the
-        authority that clients are to trust (`authority`). `http_port` is a second port, for plain http beside https.
-        Raises OSError if a port is in use or the directory cannot be written, DirectoryInUseError and
+        With `keep`, all state is stored in the directory, and the next sandbox there continues with it, also after a
+        kill. Without it, the sandbox starts empty and does not change existing files. With a certificate (PEM; the
+        private key may be in the same file), it serves https instead of http. With `own_tls`, it creates the
+        certificate and the authority for clients to trust (`authority`). `http_port` is a second port, for plain http.
+
+        Raises OSError if a port is in use or the directory is not writable, DirectoryInUseError and
         ForeignDirectoryError (both OSError), and UnreadableStateError.
         """
         directory.mkdir(parents=True, exist_ok=True)
@@ -123,13 +124,13 @@ class Sandbox:
 
     @property
     def url(self) -> str:
-        """Return the endpoint of all services; for a sandbox on all addresses, that on the loopback address."""
+        """Return the endpoint of all services. A sandbox on all addresses returns the loopback address."""
         host = {"0.0.0.0": "127.0.0.1", "": "127.0.0.1", "::": "::1"}.get(self._host, self._host)  # noqa: S104
         return f"{self._scheme}://{f'[{host}]' if ':' in host else host}:{self.port}"
 
     @property
     def clock(self) -> Clock:
-        """Return the clock."""
+        """Return the clock of the sandbox."""
         return self.state.clock
 
     @property
@@ -149,14 +150,14 @@ class Sandbox:
 
     @property
     def access_key(self) -> AccessKey:
-        """Return the key of the default account; raises LookupError if it was removed."""
+        """Return the key of the default account. Raises LookupError if it was removed."""
         key = self.state.key(DEFAULT_KEY_ID)
         if key is None:
             raise LookupError("the default key was removed")
         return key
 
     def environment(self, key: AccessKey | None = None) -> dict[str, str]:
-        """Return the environment variables that direct aliyun-import and the vendor's SDKs to this sandbox."""
+        """Return the variables that configure aliyun-import and the vendor's SDKs for this sandbox."""
         key = key or self.access_key
         variables = {
             "ALIYUN_IMPORT_ENDPOINT_URL": self.url,
@@ -169,7 +170,7 @@ class Sandbox:
         return variables if key.token is None else {**variables, "ALIBABA_CLOUD_SECURITY_TOKEN": key.token}
 
     def stop(self) -> None:
-        """Stop serving and drop every connection; the directory stays."""
+        """Stop the server and close every connection. The directory is not removed."""
         self._router.stopping.set()
         self._server.stop()
         if self._plain is not None:
@@ -188,17 +189,17 @@ class Sandbox:
 
 
 def isolated_environment(
-    sandbox: Sandbox, outer: Mapping[str, str], *, journals: Path, elsewhere: Collection[str]
+    sandbox: Sandbox, outer: Mapping[str, str], *, journals: Path, removed_prefixes: Collection[str]
 ) -> dict[str, str]:
-    """Return an environment that leads to the sandbox: without the keys, profiles and endpoints of the outer one.
+    """Return `outer` without its keys, profiles and endpoints, and with those of the sandbox.
 
-    `elsewhere` are further variables that lead elsewhere, as the beginnings of their names. Files are not hidden: the
-    variables turn off the profiles and credentials files of the home directory, and the metadata service.
+    `removed_prefixes` are prefixes of further variables to remove. Files are not hidden: the result turns off the
+    default profile, the credentials file of the home directory, and the metadata service.
     """
     kept = {
         name: value
         for name, value in outer.items()
-        if name not in _NAMES and not name.upper().startswith((*_PREFIXES, *elsewhere))
+        if name not in _NAMES and not name.upper().startswith((*_PREFIXES, *removed_prefixes))
     }
     region = outer.get("ALIYUN_IMPORT_REGION", sandbox.state.settings.region)
     passed = [value for name in ("NO_PROXY", "no_proxy") if (value := outer.get(name))]

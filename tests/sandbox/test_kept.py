@@ -251,7 +251,7 @@ def test_what_cannot_be_kept_is_not_answered(
         with pytest.raises(oss2.exceptions.RequestError):
             bucket.put_object("k", b"x")
         other.execute("ROLLBACK")
-    assert "cannot keep its state" in caplog.text
+    assert "cannot write its state" in caplog.text
     bucket.get_bucket_info()
     with _killed(kept, tmp_path) as risen:
         assert list(stored_bucket(risen).versions) == ["k"]

@@ -150,7 +150,7 @@ def run(context: click.Context, *, command: tuple[str, ...], directory: Path | N
 
     elsewhere = [f"{PREFIX}{name.upper()}" for name in (*PLACE_OPTIONS, "sandbox")]
     with _directory(directory) as place, _started(place, facts, keep=directory is not None) as running:
-        environment = isolated_environment(running, os.environ, journals=place / JOURNALS, elsewhere=elsewhere)
+        environment = isolated_environment(running, os.environ, journals=place / JOURNALS, removed_prefixes=elsewhere)
         code = processes.run(command, environment)
     context.exit(code)
 

@@ -190,7 +190,7 @@ def _covers_action(statement: dict[str, Any], action: str) -> bool:
 def may(key: AccessKey, action: str, resources: tuple[Resource, ...]) -> bool:
     """Return whether a key has the permission for an action on all these resources."""
     granted = [key.policies, None if key.session_policy is None else (key.session_policy,)]
-    return key.may(action) and all(
+    return not key.denies(action) and all(
         allows(policies, action, resources=spellings)
         for policies in granted
         if policies is not None

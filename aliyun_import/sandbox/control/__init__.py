@@ -1,1 +1,1 @@
-"""Control of a sandbox from outside: facts of the account, the control plane, the console."""
+"""Control plane over HTTP, account documents, and the console for browsers."""

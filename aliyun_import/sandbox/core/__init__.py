@@ -1,1 +1,1 @@
-"""Routing, faults, state and formats shared by the services."""
+"""HTTP server, routing, faults and state, shared by the services."""

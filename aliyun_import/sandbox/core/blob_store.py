@@ -1,12 +1,12 @@
-"""Bytes of objects: sparse files on disk, and contents made of ranges of them.
+"""Bytes of objects: sparse files on disk, and contents that consist of ranges of them.
 
-A content is a sequence of segments, each a range of a file or a run of zeros. Cutting out a range and joining contents
-copies no byte; server-side copies and the completion of a multipart upload use that. Runs of zeros are found while
-bytes arrive; they take no space on disk and no reading for a checksum.
+A content is a sequence of segments. A segment is a range of a file or a run of zeros. To cut and to join contents
+copies no bytes: server-side copies and the completion of a multipart upload do this. Runs of zeros are detected when
+the bytes are received. They use no disk space, and are not read for a checksum.
 
-The CRC-64 of OSS is CRC-64/XZ: polynomial 0x42F0E1EBA9EA3693, bits reflected, register and result inverted. Because of
-the inversion at both ends, the checksum of A followed by B is crc(A) * x^(8 * len(B)) + crc(B) in GF(2)[x] modulo the
-polynomial: joining takes one multiplication and no bytes, and so does a run of zeros.
+The CRC-64 of OSS is CRC-64/XZ: polynomial 0x42F0E1EBA9EA3693, bits reflected, register and result inverted. Because
+both are inverted, the CRC-64 of A followed by B is crc(A) * x^(8 * len(B)) + crc(B) in GF(2)[x] modulo the polynomial.
+So the CRC-64 of joined contents, or of a run of zeros, takes one multiplication and no reading.
 """
 
 import bisect
@@ -27,27 +27,27 @@ from fastcrc import crc64 as fast_crc64
 from aliyun_import.sandbox.core.http_types import CHUNK_BYTES
 from aliyun_import.sandbox.core.records import Table
 
-# Granularity of zero runs: the block size of most file systems; a smaller one would save no space.
+# Granularity of runs of zeros: the block size of most file systems. A smaller one would save no space.
 BLOCK_BYTES = 4096
 _ZERO_BLOCK = bytes(BLOCK_BYTES)
 _ZERO_CHUNK = bytes(CHUNK_BYTES)
 
 
-Runs = tuple[tuple[int, int], ...]  # (offset, length) of data in a file, ascending, not adjacent
+Runs = tuple[tuple[int, int], ...]  # (offset, length) of the data in a file, ascending, not adjacent
 
 
 class DataFile:
-    """A file of received bytes and the runs that hold data. `drop` is called when nothing refers to it any more."""
+    """File of received bytes, with its runs of data. `drop` is called after the last reference to it is gone."""
 
     def __init__(self, path: Path, runs: Runs, *, drop: Callable[[Path], None]) -> None:
         self.path = path
         self.runs = runs
         self._run_ends = [offset + length for offset, length in runs]
-        # At exit the files stay: the directory belongs to the one who started the sandbox.
+        # The files are not removed at exit: the directory belongs to the caller.
         weakref.finalize(self, drop, path).atexit = False
 
     def read(self, offset: int, length: int) -> bytes:
-        """Return a range. The file may be shorter: what lies beyond the last run is zeros."""
+        """Return a range. The file may be shorter: all bytes after the last run are zeros."""
         descriptor = os.open(self.path, os.O_RDONLY)
         try:
             return os.pread(descriptor, length, offset).ljust(length, b"\0")
@@ -55,7 +55,7 @@ class DataFile:
             os.close(descriptor)
 
     def data_within(self, offset: int, length: int) -> Iterator[tuple[int, int]]:
-        """Yield the parts of the runs that lie in a range, as (offset, length) in the file."""
+        """Yield the intersections of the runs with a range, as (offset, length) in the file."""
         end = offset + length
         for start, run_length in itertools.islice(self.runs, bisect.bisect_right(self._run_ends, offset), None):
             if start >= end:
@@ -71,7 +71,7 @@ def _remove(path: Path) -> None:
 
 @dataclass(frozen=True)
 class Segment:
-    """A range of a file, or (file None) a run of zeros."""
+    """Range of a file, or (`file` is None) run of zeros."""
 
     file: DataFile | None
     offset: int
@@ -79,12 +79,12 @@ class Segment:
 
     @property
     def end(self) -> int:
-        """Return the offset in the file where it ends."""
+        """Return the offset of its end in the file."""
         return self.offset + self.length
 
 
 def _merged(segments: Iterable[Segment]) -> Iterator[Segment]:
-    """Yield the segments with adjacent ones merged; joined holes would accumulate otherwise."""
+    """Yield the segments, and merge adjacent ones: otherwise each join would add segments of zeros."""
     last: Segment | None = None
     for each in segments:
         if last is not None and last.file is each.file and (each.file is None or last.end == each.offset):
@@ -98,7 +98,7 @@ def _merged(segments: Iterable[Segment]) -> Iterator[Segment]:
 
 
 class Content:
-    """The bytes of an object or a part. Immutable, random access, thread-safe."""
+    """Bytes of an object or a part. Immutable, with random access, thread-safe."""
 
     def __init__(self, segments: Iterable[Segment] = ()) -> None:
         self.segments = tuple(_merged(segments))
@@ -111,11 +111,11 @@ class Content:
 
     @classmethod
     def joined(cls, contents: Iterable["Content"]) -> "Content":
-        """Return contents joined in order."""
+        """Return the concatenation of contents."""
         return cls(segment for content in contents for segment in content.segments)
 
     def to_json(self) -> list[tuple[str | None, int, int]]:
-        """Return the segments as (name of the file or None, offset, length)."""
+        """Return the segments as (file name or None, offset, length)."""
         return [(each.file.path.name if each.file else None, each.offset, each.length) for each in self.segments]
 
     def cut(self, offset: int, length: int) -> "Content":
@@ -123,7 +123,7 @@ class Content:
         return Content(segment for _, segment in self._within(offset, length))
 
     def pread(self, offset: int, length: int) -> bytes:
-        """Return a range, shorter at the end of the content."""
+        """Return the bytes of a range; fewer at the end of the content."""
         return b"".join(
             segment.file.read(segment.offset, segment.length) if segment.file else bytes(segment.length)
             for _, segment in self._within(offset, length)
@@ -136,7 +136,7 @@ class Content:
             yield self.pread(start, min(CHUNK_BYTES, end - start))
 
     def data_extents(self) -> Iterator[tuple[int, int]]:
-        """Yield what is not known to be zeros as (offset, length), ascending, adjacent ranges joined."""
+        """Yield the ranges that may hold data as (offset, length), ascending, not adjacent."""
         begin = end = 0
         for at, segment in self._within(0, self.size):
             if segment.file is None:
@@ -153,7 +153,7 @@ class Content:
 
     @cached_property
     def crc64(self) -> int:
-        """Return the CRC-64; runs of zeros are not read."""
+        """Return the CRC-64. Runs of zeros are not read."""
         crc, done = 0, 0
         for offset, length in self.data_extents():
             if offset > done:
@@ -164,7 +164,7 @@ class Content:
         return crc64_combine(crc, crc64_zeros(self.size - done), self.size - done) if done < self.size else crc
 
     def _within(self, offset: int, length: int) -> Iterator[tuple[int, Segment]]:
-        """Yield the segments of a range, cut to it, each with its offset in the content."""
+        """Yield the segments of a range, cut to the range, as (offset in the content, segment)."""
         end = min(offset + length, self.size)
         index = bisect.bisect_right(self._starts, offset) - 1
         while offset < end:
@@ -178,7 +178,7 @@ class Content:
 
 @dataclass(frozen=True)
 class Received:
-    """A received body and its checksums."""
+    """Received body and its checksums."""
 
     content: Content
     md5: bytes
@@ -186,26 +186,27 @@ class Received:
 
 
 class BlobStore:
-    """The directory of received bytes, readable by its owner alone. Thread-safe.
+    """Directory of received bytes, readable by its owner only. Thread-safe.
 
-    `files` is the table of its files: name -> runs. If it is kept, the file of a removed object is removed once no kept
-    record can need it (`dropped`, `remove`), and what a killed process left at the next start (`sweep`).
+    `files` is the table of its files: name -> runs. If the table is persistent, a file is removed after no stored
+    record refers to it (`dropped`, `remove`), and the files that a killed process left are removed at the next start
+    (`sweep`).
     """
 
     def __init__(self, directory: Path, *, files: Table[str, Runs]) -> None:
         self._directory = directory
         self._files = files
-        self._kept = files.observer is not None
+        self._persistent = files.observer is not None
         self._known: weakref.WeakValueDictionary[str, DataFile] = weakref.WeakValueDictionary()
-        self._dropped: deque[Path] = deque()  # appended by finalizers, which must take no lock
-        # Names of this process: files of an earlier sandbox in the same directory are not touched.
-        self._life = secrets.token_hex(8)
+        self._dropped: deque[Path] = deque()  # finalizers append to it, and must not take a lock
+        # A prefix of file names: files of an earlier sandbox in the same directory are not overwritten.
+        self._run_id = secrets.token_hex(8)
         self._numbers = itertools.count(1)
         directory.mkdir(parents=True, exist_ok=True)
-        directory.chmod(0o700)  # also where it existed already, as in a directory that was made with a wider umask
+        directory.chmod(0o700)  # also of an existing directory, which may have been created with another umask
 
     def content(self, segments: Iterable[tuple[str | None, int, int]]) -> Content:
-        """Return the content that `Content.to_json` described."""
+        """Return a content from the result of `Content.to_json`."""
         return Content(Segment(self._file(name) if name else None, offset, length) for name, offset, length in segments)
 
     def _file(self, name: str) -> DataFile:
@@ -213,12 +214,12 @@ class BlobStore:
         return self._data_file(self._directory / name, self._files[name]) if found is None else found
 
     def _data_file(self, path: Path, runs: Runs) -> DataFile:
-        made = DataFile(path, runs, drop=self._dropped.append if self._kept else _remove)
-        self._known[path.name] = made
-        return made
+        file = DataFile(path, runs, drop=self._dropped.append if self._persistent else _remove)
+        self._known[path.name] = file
+        return file
 
     def dropped(self) -> list[Path]:
-        """Return the files that nothing refers to since the last call, and remove them from the table."""
+        """Return the files that lost their last reference since the last call, and remove them from the table."""
         paths = [self._dropped.popleft() for _ in range(len(self._dropped))]
         for path in paths:
             self._files.pop(path.name, None)
@@ -230,14 +231,14 @@ class BlobStore:
             _remove(path)
 
     def sweep(self) -> None:
-        """Remove every file that no content refers to: what was received when a process was killed."""
+        """Remove every file without a reference: a killed process had not stored the record of it."""
         for name in [name for name in self._files if name not in self._known]:
             del self._files[name]
         self.remove(path for path in self._directory.iterdir() if path.name not in self._known)
 
     def receive(self, chunks: Iterable[bytes]) -> Received:
-        """Store a stream of bytes as a sparse file; after an error nothing is left."""
-        path = self._directory / f"{self._life}-{next(self._numbers):08d}"
+        """Store a stream of bytes as a sparse file. After an error, the file is removed."""
+        path = self._directory / f"{self._run_id}-{next(self._numbers):08d}"
         digest, crc, size = hashlib.md5(usedforsecurity=False), 0, 0
         runs: list[tuple[int, int]] = []
         with ExitStack() as opened:
@@ -257,18 +258,18 @@ class BlobStore:
         file = None
         if runs:
             file = self._data_file(path, tuple(runs))
-            if self._kept:
+            if self._persistent:
                 self._files[path.name] = file.runs
         return Received(Content([Segment(file, 0, size)]), digest.digest(), crc)
 
     @contextmanager
     def _new(self, path: Path) -> Iterator[int]:
-        """Open a new file to write; after an error it is removed."""
+        """Create a file, and yield its descriptor. After an error, the file is removed."""
         descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
         try:
             yield descriptor
-            if self._kept:
-                os.fdatasync(descriptor)  # before any record that refers to it
+            if self._persistent:
+                os.fdatasync(descriptor)  # before a record that refers to the file is stored
         except BaseException:
             _remove(path)
             raise
@@ -283,7 +284,7 @@ def _write(descriptor: int, data: memoryview, offset: int) -> None:
 
 
 def _data_runs(chunk: bytes) -> Iterator[tuple[int, int]]:
-    """Yield the runs of blocks that are not all zeros, as (offset, length)."""
+    """Yield the runs of blocks with data, as (offset, length)."""
     if chunk == _ZERO_CHUNK[: len(chunk)]:
         return
     view = memoryview(chunk)
@@ -300,19 +301,19 @@ def _data_runs(chunk: bytes) -> Iterator[tuple[int, int]]:
         yield begin, len(chunk) - begin
 
 
-_POLYNOMIAL = 0xC96C5795D7870F42  # 0x42F0E1EBA9EA3693 with its bits reversed; the term x^64 is understood
+_POLYNOMIAL = 0xC96C5795D7870F42  # 0x42F0E1EBA9EA3693 with its bits reversed, without the term x^64
 _ONES = (1 << 64) - 1
 _ONE = 1 << 63  # reflected: the highest bit is x^0
 _X = 1 << 62
 
 
 def crc64_update(data: bytes | memoryview, crc: int = 0) -> int:
-    """Return the CRC-64 of the bytes with the CRC-64 `crc` followed by data."""
+    """Return the CRC-64 of bytes with the CRC-64 `crc`, followed by `data`."""
     return int(fast_crc64.xz(bytes(data) if isinstance(data, memoryview) else data, crc))
 
 
 def crc64_combine(first: int, second: int, second_length: int) -> int:
-    """Return the CRC-64 of two joined pieces from their CRC-64s and the length of the second."""
+    """Return the CRC-64 of two joined pieces from their CRC-64s and the length of the second piece."""
     return _multiply(first, _bytes_power(second_length)) ^ second
 
 
@@ -322,7 +323,7 @@ def crc64_zeros(length: int) -> int:
 
 
 def _multiply(a: int, b: int) -> int:
-    """Return the product of two reflected polynomials modulo that of the CRC."""
+    """Return the product of two reflected polynomials modulo the polynomial of the CRC."""
     product = 0
     while b:
         if b & _ONE:
@@ -334,7 +335,7 @@ def _multiply(a: int, b: int) -> int:
 
 @lru_cache(maxsize=1024)
 def _bytes_power(length: int) -> int:
-    """Return x^(8 * length); cached, because most parts of an upload have the same length."""
+    """Return x^(8 * length). Cached, because most parts of an upload have the same length."""
     power, square, exponent = _ONE, _X, 8 * length
     while exponent:
         if exponent & 1:

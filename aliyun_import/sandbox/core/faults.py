@@ -1,19 +1,17 @@
-"""Faults: which calls they strike, and what they do there.
+"""Faults: the calls that they match, and their effects.
 
-A fault is data: a match and an effect. The effects:
-
-    answer          the service answers `status`, `code`, `message`, `headers` and does nothing else
-    delay           the call waits `delay_s` of real time first (`delay_s` combines with every other effect)
-    cut-before      the connection is dropped before the body is read
-    cut-body        the connection is dropped once `after_bytes` of the body were read
-    lose-answer     the call takes effect, then the connection is dropped without an answer
-    cut-answer      the connection is dropped after `after_bytes` of the answer's body
-    wrong-crc       the answer carries a CRC-64 that is not that of the bytes
-    no-crc          the answer carries no CRC-64
-    wrong-etag      the answer carries an ETag that is not that of the part or object
-    forget-upload   the multipart upload named in the request vanishes, then the call proceeds
-    expire-token    the security token of the caller expires, then the call proceeds
-    corrupt         the body is stored with one bit flipped, and every answer carries the CRC of the stored bytes
+answer          the service answers `status`, `code`, `message`, `headers` and does nothing else
+delay           the call first waits `delay_s` seconds of real time; `delay_s` combines with every other effect
+cut-before      the connection is dropped before the body is read
+cut-body        the connection is dropped after `after_bytes` bytes of the body
+lose-answer     the call takes effect, then the connection is dropped without an answer
+cut-answer      the connection is dropped after `after_bytes` bytes of the body of the answer
+wrong-crc       the answer has a wrong CRC-64
+no-crc          the answer has no CRC-64
+wrong-etag      the answer has a wrong ETag
+forget-upload   the multipart upload of the request is removed, then the call proceeds
+expire-token    the security token of the caller expires, then the call proceeds
+corrupt         the body is stored with one bit flipped, and every answer has the CRC-64 of the stored bytes
 """
 
 import itertools
@@ -33,19 +31,20 @@ EFFECTS = frozenset({
 })  # fmt: skip
 
 
-# Effects on stored bytes, checksums and uploads, which the operations of OSS alone have.
+# Effects on stored bytes, checksums and uploads. They apply to operations of OSS only.
 STORAGE_EFFECTS = frozenset({"wrong-crc", "no-crc", "wrong-etag", "forget-upload", "corrupt"})
 
 
 @dataclass(frozen=True, kw_only=True)
 class Fault:
-    """One fault. It strikes `count` matching calls (None: all of them), beginning with the `nth`."""
+    """One fault. It applies to `count` matching calls (None: to all of them), starting with the `nth`."""
 
     operation: str = "*"
     """Name of the operation, such as UploadPart or ImportImage, or a pattern with *."""
     key: str = ""
-    """Part of the object's key."""
+    """Substring of the key of the object."""
     part: int | None = None
+    """Part number; None matches every call."""
     nth: int = 1
     count: int | None = 1
 
@@ -70,7 +69,7 @@ class Fault:
             raise ValueError("headers take one line each")
 
     def matches(self, call: Call) -> bool:
-        """Return whether the fault applies to a call."""
+        """Return whether the fault matches a call."""
         return (
             fnmatchcase(call.operation, self.operation)
             and self.key in call.key
@@ -84,15 +83,17 @@ class Fault:
 
 @dataclass(frozen=True, kw_only=True)
 class ActiveFault:
-    """An active fault, with the numbers of calls that it matched and struck."""
+    """Active fault."""
 
     fault: Fault
     seen: int = 0
+    """Number of calls that it matched."""
     strikes: int = 0
+    """Number of calls that it was applied to."""
 
 
 class Faults:
-    """The active faults, in the order of their addition. Thread-safe."""
+    """Active faults, in the order in which they were added. Thread-safe."""
 
     def __init__(self, table: Table[int, ActiveFault]) -> None:
         self._lock = threading.Lock()
@@ -111,32 +112,32 @@ class Faults:
             self._table.clear()
 
     def remove(self, number: int) -> None:
-        """Remove one fault by its number; one that is used up is gone already."""
+        """Remove a fault by its number. Do nothing if it is not active any more."""
         with self._lock:
             self._table.pop(number, None)
 
     def numbered(self) -> tuple[tuple[int, ActiveFault], ...]:
-        """Return the active faults with their numbers, and with what they struck."""
+        """Return the active faults with their numbers and counts."""
         with self._lock:
             return tuple(self._table.items())
 
     def active(self) -> tuple[Fault, ...]:
-        """Return the faults that are not used up."""
+        """Return the active faults."""
         with self._lock:
             return tuple(active.fault for active in self._table.values())
 
     def match(self, call: Call) -> Fault | None:
-        """Count a call, and return the first fault that strikes it; every matching fault counts the call."""
+        """Count a call in every fault that matches it, and return the first fault that applies to it."""
         with self._lock:
-            struck: Fault | None = None
+            applied: Fault | None = None
             for number, active in list(self._table.items()):
                 if not active.fault.matches(call):
                     continue
-                seen = replace(active, seen=active.seen + 1)
-                if struck is None and seen.seen >= seen.fault.nth:
-                    struck = seen.fault
-                    seen = replace(seen, strikes=seen.strikes + 1)
-                self._table[number] = seen
-                if seen.strikes == seen.fault.count:
+                counted = replace(active, seen=active.seen + 1)
+                if applied is None and counted.seen >= counted.fault.nth:
+                    applied = counted.fault
+                    counted = replace(counted, strikes=counted.strikes + 1)
+                self._table[number] = counted
+                if counted.strikes == counted.fault.count:
                     del self._table[number]
-            return struck
+            return applied

@@ -1,9 +1,9 @@
-"""HTTP server of the sandbox: connections, their threads, and their bounds.
+"""HTTP server of the sandbox: connections, their threads, and their limits.
 
-It is built on the standard library's `http.server`: the request target arrives unchanged (OSS keys carry %2F), the
-operation reads the body itself, each connection has its own thread, so that a call delayed by a fault blocks no other,
-and stopping, which a fixture pays at every test, takes one poll of the accepting loop at most. Cheroot, tried beside
-it, has a fixed pool of workers, decodes the target, and waits for its selector at the end.
+It uses `http.server` of the standard library. The request target stays unchanged (OSS keys contain %2F). Operations
+read the body themselves. Each connection has its own thread, so that a call that a fault delays does not block others.
+Stopping, which every test with a sandbox does, takes at most one poll of the accept loop. Cheroot was tried: it has a
+fixed pool of workers, decodes the target, and waits for its selector when it stops.
 """
 
 import contextlib
@@ -25,9 +25,9 @@ from aliyun_import.sandbox.core.http_types import CHUNK_BYTES, Answer, Body, Con
 
 SERVER_NAME = "AliyunImportSandbox"
 IDLE_S = 120.0  # a connection on which nothing arrives for this long is closed
-LINGER_S = 2.0  # how long a refused client may continue to send
+LINGER_S = 2.0  # time in which a refused client may continue to send
 MAX_CONNECTIONS = 512  # eight pushes with 32 workers use half of them; each has a thread
-MAX_TRAILERS = 100  # as http.client bounds the headers
+MAX_TRAILERS = 100  # as many as http.client allows headers
 
 Connection = socket.socket | tuple[bytes, socket.socket]  # socketserver's type; here always the former
 Send = Callable[[Answer, int | None], None]
@@ -59,7 +59,7 @@ def _chunked(rfile: io.BufferedIOBase) -> Iterator[bytes]:
 class _Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
     disable_nagle_algorithm = True
-    wbufsize = 1 << 16  # the head of an answer and a small body leave in one segment
+    wbufsize = 1 << 16  # the headers of an answer and a small body are sent in one segment
     timeout = IDLE_S
     server: "WireServer"
 
@@ -70,14 +70,14 @@ class _Handler(BaseHTTPRequestHandler):
         log.debug(format, *args)
 
     def setup(self) -> None:
-        # The handshake happens on the connection's own thread: a client that never finishes it blocks no other.
+        # The handshake runs on the thread of the connection: a client that does not finish it does not block others.
         self.request.settimeout(IDLE_S)
         if isinstance(self.request, ssl.SSLSocket):
             self.request.do_handshake()
         super().setup()
 
     def handle(self) -> None:
-        # A connection that ends between requests is no error of the sandbox.
+        # The end of a connection between requests is not an error of the sandbox.
         with contextlib.suppress(OSError, ValueError):
             super().handle()
 
@@ -86,13 +86,13 @@ class _Handler(BaseHTTPRequestHandler):
             super().finish()
 
     def handle_expect_100(self) -> bool:
-        # Without the flush it would stay in the buffer until the answer, and clients wait for it before they send.
+        # Clients wait for the 100 response before they send, so it must not stay in the buffer until the answer.
         proceed = super().handle_expect_100()
         self.wfile.flush()
         return proceed
 
     def handle_one_request(self) -> None:
-        # What waits for a request, or for the rest of its head, is idle.
+        # A connection that waits for a request, or for the rest of its headers, is idle.
         self.server.idle(self.request)
         super().handle_one_request()
 
@@ -102,7 +102,7 @@ class _Handler(BaseHTTPRequestHandler):
             method=self.command,
             # `self.path` lacks doubled leading slashes; the request line is unchanged.
             target=self.requestline.split(" ")[1],
-            # http.server reads headers as latin-1; what clients send, and sign, is UTF-8.
+            # http.server decodes headers as latin-1. Clients send and sign UTF-8.
             headers=Headers(
                 (name, value.encode("latin-1", "replace").decode("utf-8", "surrogateescape"))
                 for name, value in self.headers.items()
@@ -130,13 +130,13 @@ class _Handler(BaseHTTPRequestHandler):
         return Body(self.rfile.read, length=int(announced or 0), announced=bool(announced))
 
     def _send(self, answer: Answer, cut_after: int | None) -> None:
-        """Send an answer; with `cut_after`, only that many bytes of its body, and then drop the connection."""
+        """Send an answer. With `cut_after`, send that many bytes of its body, and raise ConnectionCutError."""
         chunks: Iterable[bytes] = (answer.body,) if isinstance(answer.body, bytes) else answer.body
         length = len(answer.body) if isinstance(answer.body, bytes) else None
         self.send_response(answer.status)
         for name, value in answer.headers:
             self.send_header(name, value.encode("utf-8", "surrogateescape").decode("latin-1"))
-        if answer.status != HTTPStatus.NO_CONTENT:  # RFC 9110, 8.6: none with 204
+        if answer.status != HTTPStatus.NO_CONTENT:  # RFC 9110, 8.6: no Content-Length with 204
             self.send_header("Content-Length", str(length if answer.content_length is None else answer.content_length))
         self.end_headers()
         rest = cut_after
@@ -150,9 +150,9 @@ class _Handler(BaseHTTPRequestHandler):
             raise ConnectionCutError("a fault cut the answer")
 
     def _close_on_sender(self) -> None:
-        """Close the connection of a client that still sends, after a time in which it can read its answer.
+        """Close the connection of a client that still sends, after a time in which it can read the answer.
 
-        Closing at once would reset the connection, and the reset may arrive before the answer.
+        To close it at once would reset the connection, and the reset might arrive before the answer.
         """
         self.close_connection = True
         with contextlib.suppress(OSError):
@@ -170,17 +170,17 @@ class _Handler(BaseHTTPRequestHandler):
 
 @dataclass
 class _Slot:
-    """An open connection: its thread, and since when it waits for a request (None: it has one)."""
+    """Open connection: its thread, and the start of its wait for a request (None: it serves one)."""
 
     thread: threading.Thread
     idle_since_s: float | None
 
 
 class WireServer(socketserver.ThreadingMixIn, socketserver.TCPServer):
-    """A listening socket and one thread per connection; `serve_request` is called on those threads.
+    """Listening socket with one thread per connection. `serve_request` is called on these threads.
 
-    At most `max_connections` are open. One more takes the place of the one that is idle the longest, such as a
-    connection that a client keeps or never used; if all are busy, it is closed.
+    At most `max_connections` are open. A further connection replaces the one that is idle for the longest time. If all
+    are busy, it is closed.
     """
 
     max_connections = MAX_CONNECTIONS
@@ -200,7 +200,7 @@ class WireServer(socketserver.ThreadingMixIn, socketserver.TCPServer):
             self.address_family = socket.AF_INET6
         super().__init__(address, _Handler, bind_and_activate=False)
         try:
-            if address[0] == "::":  # all addresses are meant, those of IPv4 too, whatever the system's default is
+            if address[0] == "::":  # all addresses, those of IPv4 too, independent of the default of the system
                 self.socket.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0)
             self.server_bind()
             self.server_activate()
@@ -212,14 +212,14 @@ class WireServer(socketserver.ThreadingMixIn, socketserver.TCPServer):
         self._loop.start()
 
     def get_request(self) -> tuple[socket.socket, Any]:
-        """Accept a connection; a TLS handshake is left to the connection's thread."""
+        """Accept a connection. The thread of the connection performs the TLS handshake."""
         connection, peer = super().get_request()
         if self._tls is not None:
             connection = self._tls.wrap_socket(connection, server_side=True, do_handshake_on_connect=False)
         return connection, peer
 
     def process_request(self, request: Connection, client_address: object) -> None:
-        """Serve a connection on its own thread."""
+        """Serve a connection on a new thread."""
         thread = threading.Thread(
             target=self.process_request_thread, args=(request, client_address), name="sandbox-connection", daemon=True
         )
@@ -231,7 +231,7 @@ class WireServer(socketserver.ThreadingMixIn, socketserver.TCPServer):
         thread.start()
 
     def _make_room(self) -> bool:
-        """Return whether there is room for one more connection; closes the one that is idle the longest, if needed."""
+        """Return whether another connection is possible. Close the one that is idle for the longest time, if needed."""
         with self._open_lock:
             if len(self._open) < self.max_connections:
                 return True
@@ -244,11 +244,11 @@ class WireServer(socketserver.ThreadingMixIn, socketserver.TCPServer):
         return True
 
     def idle(self, request: Connection) -> None:
-        """Note that a connection waits for a request from now on."""
+        """Record that a connection waits for a request."""
         self._note(request, time.monotonic())
 
     def busy(self, request: Connection) -> None:
-        """Note that a connection has a request."""
+        """Record that a connection serves a request."""
         self._note(request, None)
 
     def _note(self, request: Connection, idle_since_s: float | None) -> None:
@@ -257,7 +257,7 @@ class WireServer(socketserver.ThreadingMixIn, socketserver.TCPServer):
                 self._open[request].idle_since_s = idle_since_s
 
     def shutdown_request(self, request: Connection) -> None:
-        """Close a connection and remove it from the open ones."""
+        """Close a connection, and remove it from the open connections."""
         with self._open_lock:
             self._open.pop(request, None)
         super().shutdown_request(request)
@@ -267,7 +267,7 @@ class WireServer(socketserver.ThreadingMixIn, socketserver.TCPServer):
         log.debug("%s from %s ended", request, client_address, exc_info=True)
 
     def stop(self) -> None:
-        """Stop listening, drop every connection, wait for the threads."""
+        """Stop listening, close every connection, and wait for the threads."""
         # On Linux it wakes the accepting loop (0.3 ms in place of 20 ms); elsewhere it may be an error.
         with contextlib.suppress(OSError):
             self.socket.shutdown(socket.SHUT_RDWR)

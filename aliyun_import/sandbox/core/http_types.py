@@ -1,5 +1,6 @@
-"""Requests, answers, XML bodies and operation tables, apart from sockets."""
+"""Requests, answers, XML elements and rows of operation tables, independent of sockets."""
 
+import io
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -11,7 +12,7 @@ from xml.sax.saxutils import escape
 if TYPE_CHECKING:
     from aliyun_import.sandbox.core.faults import Fault
 
-CHUNK_BYTES = 1 << 20  # what is read, hashed and written at once: bounds the memory that a body takes
+CHUNK_BYTES = 1 << 20  # size of reads and writes; bounds the memory of a transfer
 FORM_TYPE = "application/x-www-form-urlencoded"
 MAX_FORM_BYTES = 1 << 20
 
@@ -20,41 +21,41 @@ R = TypeVar("R")
 
 
 class ConnectionCutError(Exception):
-    """The connection is lost, or must be dropped now without an answer."""
+    """The connection is lost, or must be dropped without an answer."""
 
 
 class BodyTooLargeError(Exception):
-    """A body that is read whole (XML, a form) is larger than allowed."""
+    """A body that is read into memory (XML, a form) is larger than allowed."""
 
 
 class Headers:
-    """Headers of a request: names in any case; a repeated name has its last value."""
+    """Headers of a request. Names are case-insensitive; a repeated name has its last value."""
 
     def __init__(self, pairs: Iterable[tuple[str, str]] = ()) -> None:
         self.pairs = tuple(pairs)
         self._values = {name.lower(): value.strip() for name, value in self.pairs}
 
     def get(self, name: str, default: str = "") -> str:
-        """Return the value of a header without surrounding blanks."""
+        """Return the value of a header without leading and trailing blanks."""
         return self._values.get(name.lower(), default)
 
     def __contains__(self, name: str) -> bool:
         return name.lower() in self._values
 
     def names(self) -> Iterable[str]:
-        """Return the names in lower case, each once."""
+        """Return the distinct names in lower case."""
         return self._values.keys()
 
     def items(self) -> Iterable[tuple[str, str]]:
-        """Return pairs of lower-case name and stripped value, each name once."""
+        """Return the distinct names in lower case, with their stripped values."""
         return self._values.items()
 
 
 class Body:
     """Body of a request: a stream that is read once, in chunks of bounded size.
 
-    `length` is the announced number of bytes, None for a chunked body. `announced` is False when the request carried
-    neither Content-Length nor Transfer-Encoding.
+    `length` is the announced number of bytes, None for a chunked body. `announced` is False if the request has neither
+    Content-Length nor Transfer-Encoding.
     """
 
     def __init__(
@@ -69,23 +70,16 @@ class Body:
 
     @classmethod
     def of(cls, data: bytes) -> "Body":
-        """Return a body that does not come from a socket."""
-        rest = memoryview(data)
-
-        def read(size: int) -> bytes:
-            nonlocal rest
-            chunk, rest = bytes(rest[:size]), rest[size:]
-            return chunk
-
-        return cls(read, length=len(data))
+        """Return a body with the given bytes."""
+        return cls(io.BytesIO(data).read, length=len(data))
 
     @property
     def finished(self) -> bool:
-        """Return whether nothing is left to read from the connection."""
+        """Return whether the body was read completely."""
         return self._read is None or self.received == self.length
 
     def chunks(self, size: int = CHUNK_BYTES) -> Iterator[bytes]:
-        """Yield what is left; raises ConnectionCutError when the client stops before the announced length."""
+        """Yield the rest of the body. Raises ConnectionCutError if the client stops before the announced length."""
         while not self.finished:
             if self.cut_after is not None:
                 size = min(size, self.cut_after - self.received)
@@ -102,7 +96,7 @@ class Body:
             yield chunk
 
     def drain(self, max_bytes: int) -> None:
-        """Read and discard what is left, unless more than `max_bytes` are announced."""
+        """Read and discard at most `max_bytes` of the rest. Do nothing if more are announced."""
         if self.length is not None and self.length - self.received > max_bytes:
             return
         for chunk in self.chunks():
@@ -111,31 +105,28 @@ class Body:
                 return
 
     def whole(self, *, max_bytes: int = MAX_FORM_BYTES) -> bytes:
-        """Return a small body, read into memory; may be called again. Raises BodyTooLargeError."""
+        """Return a small body, read into memory. Further calls return it again. Raises BodyTooLargeError."""
         if self._whole is None:
             if (self.length or 0) > max_bytes:
                 raise BodyTooLargeError(f"{self.length} bytes where at most {max_bytes} are allowed")
-            gathered = bytearray()
+            received = bytearray()
             for chunk in self.chunks():
-                gathered += chunk
-                if len(gathered) > max_bytes:
+                received += chunk
+                if len(received) > max_bytes:
                     raise BodyTooLargeError(f"more than {max_bytes} bytes")
-            self._whole = bytes(gathered)
+            self._whole = bytes(received)
         return self._whole
 
 
 def parse_pairs(text: str) -> tuple[tuple[str, str], ...]:
-    """Return the pairs of a query string or form in order; blank values stay, `+` is a space (requests sends it so)."""
+    """Return the decoded pairs of a query string or form, in order, with blank values. `+` is a space."""
     fields = [part.partition("=") for part in text.split("&") if part]
     return tuple((unquote_plus(name), unquote_plus(value)) for name, _, value in fields)
 
 
 @dataclass(eq=False)
 class Request:
-    """One request. `target` is that of the request line, undecoded.
-
-    The router sets `id`, `call` (what the request asks for) and `fault` (the fault that applies to it).
-    """
+    """Request. `target` is the target of the request line, not decoded. The router sets `id`, `call` and `fault`."""
 
     method: str
     target: str
@@ -147,17 +138,17 @@ class Request:
 
     @cached_property
     def path(self) -> str:
-        """Return the path, still percent-encoded; an absolute target (as sent to a proxy) loses its scheme and host."""
+        """Return the percent-encoded path, without the scheme and host of an absolute target (as sent to a proxy)."""
         return re.sub(r"^[a-z]+://[^/?]*", "", self.target.partition("?")[0]) or "/"
 
     @cached_property
     def query(self) -> tuple[tuple[str, str], ...]:
-        """Return the decoded pairs of the query string, in order, blank values kept."""
+        """Return the decoded pairs of the query string, in order, with blank values."""
         return parse_pairs(self.target.partition("?")[2])
 
     @cached_property
     def form(self) -> tuple[tuple[str, str], ...]:
-        """Return the decoded pairs of a form body (read into memory, at most 1 MiB); empty if it is not a form."""
+        """Return the decoded pairs of a form; empty if the body is not a form. Raises BodyTooLargeError."""
         if self.headers.get("content-type").partition(";")[0].strip().lower() != FORM_TYPE:
             return ()
         return parse_pairs(self.body.whole().decode("utf-8", "replace"))
@@ -173,10 +164,10 @@ class Request:
 
 @dataclass(frozen=True, eq=False)
 class Answer:
-    """One answer. An iterable body is streamed, and needs `content_length`.
+    """Answer. An iterable body is streamed, and requires `content_length`.
 
-    For HEAD, `content_length` is what a GET would send and `body` is empty. `code` is the error code of the service and
-    `reason` its message without anything secret, both for the log of requests.
+    For HEAD, `content_length` is the length of the body of a GET, and `body` is empty. `code` and `reason` are for the
+    log of requests: the error code of the service, and its message without secrets.
     """
 
     status: int
@@ -189,7 +180,7 @@ class Answer:
 
 @dataclass(frozen=True)
 class Call:
-    """What a request asks for according to its first line: faults match on it, and the log shows it."""
+    """Operation of a request and its object. Faults match it, and the log contains it."""
 
     service: str
     operation: str
@@ -200,23 +191,24 @@ class Call:
 
 @dataclass(frozen=True, kw_only=True)
 class Operation(Generic[C, R]):
-    """One row of a service's table: an operation and the function that carries it out.
+    """Row of the table of a service: an operation and the function that carries it out.
 
-    What a request asks beyond its row is answered 501 by name, so that nobody takes silence for support.
+    A request with a parameter that is not in the row is answered 501 by name. To ignore the parameter would look like
+    support for it.
     """
 
     name: str
     action: str
-    """The RAM action that the caller needs; empty if it needs none."""
+    """RAM action that the caller needs; empty if it needs none."""
     anonymous: bool = False
     """Whether it is called without a key and a signature."""
     params: tuple[str, ...] = ()
-    """The parameters that it takes; a name that ends in * stands for all that begin so."""
+    """Parameters; a name that ends in * is a prefix."""
     do: Callable[[C], R]
 
 
 def xml_element(name: str, value: object) -> str:
-    """Return an element: a mapping holds children in order, a list repeats its element, None is omitted."""
+    """Return an XML element. A mapping contains children in order, a list repeats the element, None is omitted."""
     match value:
         case None:
             return ""

@@ -1,8 +1,8 @@
-"""Tables of records (frozen dataclasses), and the codec between records and JSON, by the types of their fields.
+"""Tables of records (frozen dataclasses), and a codec between records and JSON by the types of the fields.
 
-The tables report each change to the place where they are kept. The codec serves the store, the settings, and what
-arrives as JSON from a file or over HTTP. A document that does not fit is refused with the place of the first
-difference: "settings.import_s takes a number, not 'many'".
+A table reports each change to its observer. The codec is used by the store, the settings, and for JSON from files and
+over HTTP. It refuses an invalid document with the place of the first mistake: "settings.import_s takes a number, not
+'many'".
 """
 
 import types
@@ -15,27 +15,26 @@ K = TypeVar("K")
 V = TypeVar("V")
 T = TypeVar("T")
 Json = Any  # what the json module writes and reads
-Kind = Any  # a type as an annotation has it, such as int | None or tuple[str, ...]
+Kind = Any  # a type as in an annotation, such as int | None or tuple[str, ...]
 
 _NAMES: Mapping[Kind, str] = {bool: "true or false", int: "a whole number", float: "a number", str: "a text"}
 
 
 class TableObserver(Protocol):
-    """What keeps the rows of one table."""
+    """Observer of the changes of one table."""
 
     def row_saved(self, key: object, value: object, former: object) -> None:
-        """Receive a new row, or the new value of an old one; `former` is its value until now, or None."""
+        """Handle a new or changed row. `former` is its previous value, None for a new row."""
 
     def row_removed(self, key: object, value: object) -> None:
-        """Receive the removal of a row."""
+        """Handle the removal of a row."""
 
 
 class Table(MutableMapping[K, V]):
-    """Rows by key, in the order of their insertion.
+    """Rows by key, in the order of insertion. Callers hold the lock of the state.
 
-    The rows are frozen records, so that assigning a row is the only way to change it, and is all that it takes to keep
-    the change: `images[image.id] = replace(image, name=name)`. A record may have tables as fields. Use it under the
-    state's lock.
+    Rows are frozen records. Assigning a row is the only way to change it, and makes the change persistent if the table
+    has an observer: `images[image.id] = replace(image, name=name)`. A record may have tables as fields.
     """
 
     def __init__(self) -> None:
@@ -72,28 +71,28 @@ class Table(MutableMapping[K, V]):
         return f"Table({self._rows!r})"
 
     def restore(self, key: K, value: V) -> None:
-        """Add a row that is kept already."""
+        """Add a row without a report to the observer."""
         self._rows[key] = value
 
 
 class Codec:
-    """Writes and reads records. Types that are no records of plain values are added with two functions."""
+    """Codec between records and JSON. Other types than records and plain values are added with `add`."""
 
     def __init__(self) -> None:
-        self._own: dict[type, tuple[Callable[[Any], object], Callable[[Any], object]]] = {}
+        self._added: dict[type, tuple[Callable[[Any], object], Callable[[Any], object]]] = {}
 
     def add(self, kind: type[T], encode: Callable[[T], object], decode: Callable[[Any], T]) -> None:
         """Add a type with the functions that write it as JSON and read it."""
-        self._own[kind] = encode, decode
+        self._added[kind] = encode, decode
 
     def encode(self, value: object) -> Json:
-        """Return a value as JSON. The tables of a record are left out: their rows are stored as their own."""
-        own = self._own.get(type(value))
-        if own:
-            return own[0](value)
+        """Return a value as JSON. The tables of a record are omitted, because their rows are stored separately."""
+        added = self._added.get(type(value))
+        if added:
+            return added[0](value)
         if is_dataclass(value):
-            given = ((item.name, getattr(value, item.name)) for item in fields(value))
-            return {name: self.encode(each) for name, each in given if not isinstance(each, Table)}
+            members = ((item.name, getattr(value, item.name)) for item in fields(value))
+            return {name: self.encode(each) for name, each in members if not isinstance(each, Table)}
         if isinstance(value, Mapping):
             if all(isinstance(key, str) for key in value):
                 return {key: self.encode(each) for key, each in value.items()}
@@ -105,13 +104,13 @@ class Codec:
         return value
 
     def decode(self, kind: type[T], document: object, where: str = "") -> T:
-        """Return the value of a type that a JSON document describes; raises ValueError with the place of a mistake."""
+        """Return the value of a type from a JSON document. Raises ValueError with the place of the first mistake."""
         return cast("T", self._decode(kind, document, where))
 
     def _decode(self, kind: Kind, document: Json, where: str) -> object:
-        own = self._own.get(kind)
-        if own:
-            return own[1](document)
+        added = self._added.get(kind)
+        if added:
+            return added[1](document)
         if kind in (Any, object):
             return document
         if is_dataclass(kind):
@@ -121,8 +120,8 @@ class Codec:
         if origin in (types.UnionType, Union):
             if document is None and type(None) in args:
                 return None
-            (kept,) = (each for each in args if each is not type(None))
-            return self._decode(kept, document, where)
+            (kind,) = (each for each in args if each is not type(None))
+            return self._decode(kind, document, where)
         if origin in (tuple, list, frozenset):
             return self._sequence(origin, args, document, where)
         if origin is not None and issubclass(origin, Mapping):
@@ -136,9 +135,12 @@ class Codec:
         unknown = [name for name in document if name not in hints]
         if unknown:
             raise ValueError(f"{where or kind.__name__} has no field {', '.join(sorted(unknown))}")
-        given = {name: self._decode(hints[name], value, _inner(where, name)) for name, value in document.items()}
+        values = {
+            name: self._decode(hints[name], value, f"{where}.{name}" if where else name)
+            for name, value in document.items()
+        }
         try:
-            return kind(**given)
+            return kind(**values)
         except TypeError as error:  # a required field is missing; the constructor names it
             raise ValueError(f"{where or kind.__name__}: {error}") from error
 
@@ -167,20 +169,20 @@ class Codec:
 
 @lru_cache
 def types_of(kind: type) -> Mapping[str, Kind]:
-    """Return the types of the fields of a record class by name."""
+    """Return the types of the fields of a record class, by name."""
     hints = get_type_hints(kind)
     return {item.name: hints[item.name] for item in fields(kind) if item.init}
 
 
 @lru_cache
 def refuse_mutable(kind: Kind) -> None:
-    """Raise TypeError unless a type is immutable with all that it holds, tables excepted.
+    """Raise TypeError unless a type and all types in it are immutable. Tables are allowed.
 
-    A record that changes in place would not be kept.
+    A change in place would not be reported to the observer of the table, and would be lost.
     """
     origin: Kind = get_origin(kind)
     if {kind, origin} & {list, dict, set}:
-        raise TypeError(f"{kind} in a record can change unseen: take tuple, Mapping, frozenset or Table")
+        raise TypeError(f"{kind} in a record is mutable: use tuple, Mapping, frozenset or Table")
     if is_dataclass(kind):
         record: Kind = kind
         if not record.__dataclass_params__.frozen:
@@ -193,16 +195,12 @@ def refuse_mutable(kind: Kind) -> None:
 
 
 def _plain(kind: Kind, document: Json, where: str) -> object:
-    """Return a plain value; JSON has integers for floats."""
+    """Return a plain value. JSON may have an integer for a float."""
     if kind is float and type(document) is int:
         return float(document)
     if type(document) is not kind:
         raise _wrong(where, _NAMES.get(kind, str(kind)), document)
     return document
-
-
-def _inner(where: str, name: str) -> str:
-    return f"{where}.{name}" if where else name
 
 
 def _wrong(where: str, wanted: str, document: object) -> ValueError:

@@ -8,10 +8,10 @@ from functools import lru_cache
 from urllib.parse import unquote_plus
 
 MAX_ENTRIES = 20_000  # about 10 MB; older entries are dropped
-MAX_TEXT_CHARS = 2000  # of a request target: a key has at most 1023 bytes, which is three times as long when encoded
+MAX_TARGET_CHARS = 2000  # longer targets are cut: a percent-encoded key has up to 3069 characters
 
 _SECRET = re.compile(r"signature|securitytoken|credential|accesskey|secret|password|ststoken|oidctoken|userdata")
-_HARMLESS = re.compile(r"signature(method|version|nonce|type)")  # what says how it was signed
+_PUBLIC = re.compile(r"signature(method|version|nonce|type)")  # parameters about the signature, not the signature
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -24,24 +24,24 @@ class LoggedRequest:
     operation: str
     method: str
     target: str
-    """As on the wire; the values of keys, signatures and tokens in a query string are concealed."""
+    """As sent, with *** for the values of keys, signatures and tokens in the query string."""
     bucket: str
     key: str
     part: int | None
     status: int
-    """0 when the connection was dropped without an answer."""
+    """0 if the connection was dropped without an answer."""
     code: str
-    """The service's error code; empty for a success."""
+    """Error code of the service; empty for a success."""
     reason: str
-    """Why it was refused: the message of the error, and what it is about."""
+    """Message of the error with its details; empty for a success."""
     body_bytes: int
     answer_bytes: int
     fault: str
-    """The effect of the fault that struck it, or empty."""
+    """Effect of the fault that was applied to it, or an empty string."""
 
 
 class RequestLog:
-    """The finished requests, oldest first. Thread-safe."""
+    """Finished requests, oldest first. Thread-safe."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -53,7 +53,7 @@ class RequestLog:
             self._entries.append(entry)
 
     def entries(self, *operations: str) -> tuple[LoggedRequest, ...]:
-        """Return all entries, or those of the given operations."""
+        """Return the entries of the given operations, by default all entries."""
         with self._lock:
             return tuple(entry for entry in self._entries if not operations or entry.operation in operations)
 
@@ -64,18 +64,16 @@ class RequestLog:
 
 
 def redacted_target(target: str) -> str:
-    """Return a request target with *** for every value that proves who sent it, however its name is written."""
+    """Return a request target with *** for the value of every parameter that authenticates the sender."""
     path, mark, query = target.partition("?")
     path = re.sub(r"^([A-Za-z]+://)[^/]*@", r"\1***@", path)
-    fields = (name + equals + ("***" if value and _is_secret(name) else value) for name, equals, value in _pairs(query))
-    return f"{path}{mark}{'&'.join(fields)}"[:MAX_TEXT_CHARS]
-
-
-def _pairs(query: str) -> list[tuple[str, str, str]]:
-    return [field.partition("=") for field in query.split("&")]
+    pairs = (field.partition("=") for field in query.split("&"))
+    fields = (name + equals + ("***" if value and _is_secret(name) else value) for name, equals, value in pairs)
+    return f"{path}{mark}{'&'.join(fields)}"[:MAX_TARGET_CHARS]
 
 
 @lru_cache(1024)
 def _is_secret(name: str) -> bool:
+    """Return whether a parameter is secret, with its name in any spelling (case, percent-encoding, punctuation)."""
     plain = re.sub(r"[^a-z0-9]", "", unquote_plus(name).lower())
-    return _SECRET.search(plain) is not None and _HARMLESS.search(plain) is None
+    return _SECRET.search(plain) is not None and _PUBLIC.search(plain) is None

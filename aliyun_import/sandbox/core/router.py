@@ -1,7 +1,7 @@
-"""Routing of requests to services, faults, and the log of requests.
+"""Routing of requests to services, with faults and the log of requests.
 
-One port serves all: `/_sandbox` is the control plane and its console, `/` with an Action (a parameter, or the header
-x-acs-action) is an RPC call (ECS, VPC, RAM, STS), and everything else is OSS.
+All services share one port. `/_sandbox` is the control plane and its console. `/` with an Action (a parameter, or the
+header x-acs-action) is an RPC call (ECS, VPC, RAM, STS). Everything else is OSS.
 """
 
 import itertools
@@ -30,28 +30,28 @@ from aliyun_import.sandbox.oss.state import OssState
 from aliyun_import.sandbox.ram import operations as ram
 from aliyun_import.sandbox.ram.state import Ram
 
-# The rest of a refused request's body is read up to this size, so that its bytes are counted and the client gets to
-# read its answer. A client that announced more is answered at once, and its connection is closed.
+# The rest of the body of a refused request is read up to this size, so that its bytes are counted and the client reads
+# the answer. If the client announced more, it is answered at once and its connection is closed.
 DRAIN_BYTES = 64 << 20
-# The hosts of ECS, VPC, RAM, IMS and STS; a bucket may be named ecs, too: ecs.oss-cn-hangzhou.aliyuncs.com.
+# Hosts of ECS, VPC, RAM, IMS and STS. A bucket can be named ecs, too: ecs.oss-cn-hangzhou.aliyuncs.com.
 _RPC_HOST = re.compile(r"(?:ram|ims|(?:ecs|sts|vpc)(?:-vpc)?(?:[.-](?!oss-)[a-z0-9-]+)?)\.aliyuncs\.com")
 RPC = RpcServices((ecs.VPC, ecs.ECS, ram.RAM, ram.IMS, ram.STS))
-# Name -> service.
+# Operation -> service.
 OPERATIONS: Mapping[str, str] = MappingProxyType(
     {row.name: "oss" for row in OSS_OPERATIONS}
     | {row.name: service.name for service in RPC.by_version.values() for row in service.operations}
 )
-# All state is read at the start, because a file that no content refers to then is removed.
+# All state is read at the start, because files without a reference are removed then.
 STATES: tuple[Callable[[State], object], ...] = (OssState, Ecs, Ram, Nonces)
 
 log = logging.getLogger(__name__)
 
 
 class Service(Protocol):
-    """What answers the requests of a service: a module or an object."""
+    """Handler of the requests of a service: a module or an object."""
 
     def answer(self, state: State, request: Request) -> Answer:
-        """Carry out a request; a refusal is an Answer, too."""
+        """Carry out a request, and return its answer or a refusal."""
 
     def refuse(
         self, request: Request, status: int, code: str, message: str, *, headers: tuple[tuple[str, str], ...] = ()
@@ -60,12 +60,12 @@ class Service(Protocol):
 
 
 class Router:
-    """Serves requests on the threads of their connections; `stopping` ends the waits of delayed calls."""
+    """Router. It serves requests on the threads of their connections. `stopping` ends the waits of delayed calls."""
 
     def __init__(self, state: State) -> None:
         self._state = state
         self._numbers = itertools.count(1)
-        self._life = secrets.token_hex(4).upper()  # no request id comes twice
+        self._run_id = secrets.token_hex(4).upper()  # makes request ids unique across restarts
         for part in STATES:
             state.part(part)
         if state.store is not None:
@@ -74,9 +74,9 @@ class Router:
         self.stopping = threading.Event()
 
     def serve(self, request: Request, send: Send) -> None:
-        """Answer one request; raises ConnectionCutError when the connection must be dropped instead."""
+        """Answer a request. Raises ConnectionCutError if the connection must be dropped without an answer."""
         number = next(self._numbers)
-        request.id = f"SANDBOX-{self._life}-{number:010X}"
+        request.id = f"SANDBOX-{self._run_id}-{number:010X}"
         try:
             call = identify(self._state, request)
         except BodyTooLargeError:
@@ -84,7 +84,7 @@ class Router:
         fault = None if call.service == "control" else self._state.faults.match(call)
         request.call, request.fault = call, fault
         try:
-            answer = self._kept_answer(request, call, fault)
+            answer = self._committed_answer(request, call, fault)
             if fault is not None and fault.effect == "lose-answer":
                 raise ConnectionCutError("a fault lost the answer")
         except ConnectionCutError:
@@ -93,8 +93,8 @@ class Router:
         self._log(number, request, answer)
         send(answer, fault.after_bytes if fault is not None and fault.effect == "cut-answer" else None)
 
-    def _kept_answer(self, request: Request, call: Call, fault: Fault | None) -> Answer:
-        """Return the answer once its effects are on the disk; if they can't be, the connection is dropped."""
+    def _committed_answer(self, request: Request, call: Call, fault: Fault | None) -> Answer:
+        """Return the answer after its effects are on the disk. Raises ConnectionCutError if they cannot be written."""
         try:
             answer = self._answer(request, call, fault)
             request.body.drain(DRAIN_BYTES)
@@ -103,8 +103,8 @@ class Router:
             try:
                 self._state.commit()
             except UnwrittenStateError as error:
-                log.error("the sandbox cannot keep its state in %s: %s", self._state.directory, error)  # noqa: TRY400
-                raise ConnectionCutError("the state cannot be kept") from error
+                log.error("the sandbox cannot write its state to %s: %s", self._state.directory, error)  # noqa: TRY400
+                raise ConnectionCutError("the state cannot be written") from error
 
     def _answer(self, request: Request, call: Call, fault: Fault | None) -> Answer:
         service = self._services[call.service]
@@ -122,10 +122,10 @@ class Router:
             return service.answer(self._state, request)
         except ConnectionCutError:
             raise
-        except ConnectionError as error:  # a client that was killed or stopped, while it sent
+        except ConnectionError as error:  # the client was killed or stopped while it sent the body
             raise ConnectionCutError("the client closed the connection") from error
         except Exception:
-            # A bug of the sandbox must be distinguishable from a failure of the network.
+            # The client must be able to distinguish a bug of the sandbox from a network failure.
             log.exception("the sandbox failed to serve %s %s", request.method, redacted_target(request.target))
             return service.refuse(request, 500, "SandboxBug", "The sandbox itself failed; see its log.")
 
@@ -158,7 +158,7 @@ class Router:
 
 
 def identify(state: State, request: Request) -> Call:
-    """Return what a request asks for, from its first line and, for an RPC call, its form."""
+    """Return the call of a request, from its first line, its headers and, for an RPC call, its form."""
     if request.path.startswith("/_sandbox"):
         return Call(service="control", operation="control")
     if _is_rpc(request):
@@ -169,7 +169,7 @@ def identify(state: State, request: Request) -> Call:
 
 
 def _is_rpc(request: Request) -> bool:
-    """Return whether a request is a call of ECS, RAM or STS: by its signature, else its host, else its parameters."""
+    """Return whether a request is for ECS, RAM or STS: by its signature, else its host, else its parameters."""
     scheme = request.headers.get("authorization").partition(" ")[0]
     if scheme.startswith("ACS"):
         return True

@@ -1,7 +1,7 @@
 """RPC calls of ECS, VPC, RAM and STS: parameters, authentication, dispatch, and bodies as JSON or XML.
 
-The services share one endpoint here, so the Version of a call selects its service. A list becomes repeated
-elements of its own name in XML: {"TaskSet": {"Task": [a, b]}} is <TaskSet><Task>a</Task><Task>b</Task></TaskSet>.
+The services share one endpoint, so the Version of a call selects its service. In XML, a list is written as repeated
+elements: {"TaskSet": {"Task": [a, b]}} is <TaskSet><Task>a</Task><Task>b</Task></TaskSet>.
 """
 
 import json
@@ -18,36 +18,36 @@ from aliyun_import.sandbox.core.http_types import Answer, BodyTooLargeError, Ope
 from aliyun_import.sandbox.core.rpc_errors import Refusal
 from aliyun_import.sandbox.core.state import AccessKey, State
 
-# What a body is made of.
+# Value in the body of an answer.
 Value = str | int | bool | list["Value"] | dict[str, "Value"]
 
 JSON_TYPE = "application/json;charset=utf-8"
 XML_TYPE = "text/xml;charset=utf-8"
 
-# The parameters that differ between two transmissions of one call.
+# Parameters that differ between two transmissions of one call.
 TRANSMISSION_PARAMETERS = frozenset({
     "AccessKeyId", "Signature", "SignatureMethod", "SignatureVersion", "SignatureNonce", "SignatureType", "Timestamp",
     "SecurityToken", "Format",
 })  # fmt: skip
-# Every call may carry these. The owners concern partners' accounts, of which the sandbox has none.
+# Parameters of every call. The owners are for accounts of partners, which the sandbox does not have.
 _COMMON = TRANSMISSION_PARAMETERS | {
     "Action", "Version", "RegionId", "OwnerId", "OwnerAccount", "ResourceOwnerId", "ResourceOwnerAccount",
 }  # fmt: skip
 
 
-# Who calls without a key.
+# Caller without a key.
 _ANONYMOUS = AccessKey(id="", secret="", account_id="", principal="anonymous", policies=())
 
 
 @dataclass(frozen=True, kw_only=True)
 class RpcCall:
-    """One authenticated call: its parameters merged from query and form, and the key that signed it."""
+    """Authenticated call: its parameters, merged from query and form, and the key that signed it."""
 
     state: State
     parameters: Mapping[str, str]
     key: AccessKey
     host: str
-    """The Host that it came to."""
+    """Host header of the request."""
 
     @property
     def account_id(self) -> str:
@@ -55,18 +55,18 @@ class RpcCall:
         return self.key.account_id
 
     def get(self, name: str, default: str = "") -> str:
-        """Return a parameter; an empty one counts as missing."""
+        """Return a parameter, or the default if it is missing or empty."""
         return self.parameters.get(name) or default
 
     def required(self, name: str) -> str:
-        """Return a parameter; refuses with MissingParameter."""
+        """Return a parameter. Refuses with MissingParameter."""
         value = self.get(name)
         if not value:
             raise Refusal("MissingParameter", name)
         return value
 
     def number(self, name: str, *, default: int, low: int = 1, high: int | None = None) -> int:
-        """Return a whole number within a range; refuses with InvalidParameter."""
+        """Return a whole number within a range. Refuses with InvalidParameter."""
         text = self.get(name)
         if not text:
             return default
@@ -75,34 +75,34 @@ class RpcCall:
         return int(text)
 
     def flag(self, name: str) -> bool:
-        """Return a boolean in any case of letters, False if it is missing; refuses with InvalidParameter."""
+        """Return a boolean (case-insensitive), False if it is missing. Refuses with InvalidParameter."""
         text = self.get(name, "false").lower()
         if text not in ("true", "false"):
             raise Refusal("InvalidParameter", name)
         return text == "true"
 
     def end_dry_run(self) -> None:
-        """Refuse with DryRunOperation a call that only asks whether it would be carried out."""
+        """Refuse with DryRunOperation if the call is a dry run."""
         if self.flag("DryRun"):
             raise Refusal("DryRunOperation")
 
     def choice(self, name: str, values: tuple[str, ...], code: str) -> str:
-        """Return one of the values, or an empty text if it is missing; refuses with `code`, which may take the name."""
+        """Return one of the values, or an empty string if it is missing. Refuses with `code`."""
         value = self.get(name)
         if value and value not in values:
             raise Refusal(code, name)
         return value
 
     def listed(self, name: str) -> tuple[str, ...]:
-        """Return the items of a comma-separated value without blanks and empty ones."""
+        """Return the items of a comma-separated value, stripped, without empty items."""
         return tuple(part.strip() for part in self.get(name).split(",") if part.strip())
 
     def numbered(self, name: str) -> dict[int, str]:
-        """Return the values of NAME.1, NAME.2 ... by number."""
+        """Return the values of NAME.1, NAME.2, ... by number."""
         return {number: fields[""] for number, fields in self.groups(name).items() if "" in fields}
 
     def groups(self, name: str) -> dict[int, dict[str, str]]:
-        """Return the groups NAME.N.Field by number, each as field -> value; NAME.N alone has the field ""."""
+        """Return the parameters NAME.N.FIELD as number -> {FIELD: value}. The field of NAME.N is ""."""
         found: dict[int, dict[str, str]] = {}
         for parameter, value in self.parameters.items():
             match = re.fullmatch(rf"{re.escape(name)}\.([1-9][0-9]{{0,8}})(?:\.(.+))?", parameter)
@@ -111,13 +111,13 @@ class RpcCall:
         return dict(sorted(found.items()))
 
 
-# The answer holds everything but the request id.
+# An operation returns the fields of the answer without the request id.
 RpcOperation = Operation[RpcCall, dict[str, Value]]
 
 
 @dataclass(frozen=True, kw_only=True)
 class RpcService:
-    """A service: its name in actions and hosts, its Version, its table, and its code for a missing permission."""
+    """Service: its name in actions and hosts, its Version, its operations, and its code for a missing permission."""
 
     name: str
     version: str
@@ -136,7 +136,7 @@ class RpcServices:
         self.by_version = {service.version: service for service in services}
 
     def answer(self, state: State, request: Request) -> Answer:
-        """Carry out a call under the state's lock; a refusal is an answer, too."""
+        """Carry out a call under the lock of the state, and return its answer or a refusal."""
         try:
             parameters = call_parameters(request)
             request.body.whole()  # before the lock: other calls must not wait for a slow body
@@ -153,7 +153,7 @@ class RpcServices:
     def refuse(
         self, request: Request, status: int, code: str, message: str, *, headers: tuple[tuple[str, str], ...] = ()
     ) -> Answer:
-        """Return the answer of an error, in the form that the call asks for."""
+        """Return the answer of an error, in the format that the call requests."""
         try:
             parameters = call_parameters(request)
         except BodyTooLargeError:
@@ -168,7 +168,7 @@ class RpcServices:
             "Recommend": f"https://sandbox.invalid/troubleshoot?q={quote(code)}&product={name}&requestId={request.id}",
         }
         kind, body = _body("Error", fields, as_json=_wants_json(parameters))
-        # A string to sign contains the key and the token.
+        # The string to sign contains the key and the token.
         reason = message.partition("string to sign is:")[0]
         return Answer(status, (("Content-Type", kind), *headers), body, code=code, reason=reason)
 
@@ -201,22 +201,22 @@ def _refuse_unknown_parameters(service: RpcService, operation: RpcOperation, par
 
 
 def _wants_json(parameters: Mapping[str, str]) -> bool:
-    """Return whether Format asks for JSON in any case of letters; everything else is XML."""
+    """Return whether Format requests JSON (case-insensitive). The default is XML."""
     return parameters.get("Format", "").upper() == "JSON"
 
 
 def _body(root: str, fields: dict[str, Value], *, as_json: bool) -> tuple[str, bytes]:
-    """Return the content type and the body; `root` is the outermost element, in XML alone."""
+    """Return the content type and the body. `root` is the outermost element in XML."""
     if as_json:
         return JSON_TYPE, json.dumps(fields, ensure_ascii=False, separators=(",", ":")).encode()
     return XML_TYPE, f'<?xml version="1.0" encoding="UTF-8"?>\n{xml_element(root, fields)}'.encode()
 
 
 def utc_seconds(at_s: float) -> str:
-    """Return a moment as images and RAM write it: 2015-01-23T12:33:18Z."""
+    """Return a time as in images and RAM: 2015-01-23T12:33:18Z."""
     return datetime.fromtimestamp(at_s, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
 def utc_minutes(at_s: float) -> str:
-    """Return a moment as tasks write it, without seconds: 2015-11-24T12:50Z."""
+    """Return a time as in tasks, without seconds: 2015-11-24T12:50Z."""
     return datetime.fromtimestamp(at_s, UTC).strftime("%Y-%m-%dT%H:%MZ")

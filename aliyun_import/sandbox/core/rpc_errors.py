@@ -1,8 +1,8 @@
-"""Refusals of ECS, RAM and STS: code -> HTTP status and message, as published.
+"""Error codes of ECS, RAM and STS, with their published HTTP statuses and messages.
 
-Sources: the ImportImage page (English, May 2025, and the older Japanese one), the ECS API reference, the RAM "Error
-messages" page, and reports of users where the pages have nothing. Odd spellings are those of the services. "%s" stands
-for a part that varies with the call.
+Sources: the ImportImage page (English, May 2025, and the older Japanese page), the ECS API reference, the RAM "Error
+messages" page, and reports of users for codes that are not on these pages. Spelling mistakes are those of the services.
+"%s" is the part of a message that depends on the call.
 """
 
 from collections.abc import Mapping
@@ -20,7 +20,7 @@ _NO_ROLE = (
 _GATEWAY: dict[str, tuple[int, str]] = {
     "MissingParameter": (400, _NOT_SUPPLIED),
     "IncompleteSignature": (400, "The request signature does not conform to Aliyun standards."),
-    # The SDK reads the text after the first colon as the server's string to sign, and fails without a colon.
+    # The SDK takes the text after the first colon for the string to sign of the server, and fails without a colon.
     "SignatureDoesNotMatch": (
         400,
         "Specified signature is not matched with our calculation. server string to sign is:%s",
@@ -28,7 +28,7 @@ _GATEWAY: dict[str, tuple[int, str]] = {
     "SignatureNonceUsed": (400, "Specified signature nonce was used already."),
     "IllegalTimestamp": (400, "Specified time stamp or date value is expired."),
     "InvalidTimeStamp.Expired": (400, "Specified time stamp or date value is expired."),
-    # 400 in the old table of common errors, 404 in live reports.
+    # 400 in the old table of common errors, 404 in reports of users.
     "InvalidAccessKeyId.NotFound": (404, "Specified access key is not found."),
     "InvalidAccessKeyId.Inactive": (400, "Specified access key is disabled."),
     "Forbidden.AccessKeyDisabled": (403, "The Access Key is disabled."),
@@ -116,7 +116,7 @@ _ECS: dict[str, tuple[int, str]] = {
     ),
     "InvalidOSS.NotAuthorized": (403, "The specified OSS bucket or object is not allowed to access."),
     "InvalidAccountStatus.OSSDisabled": (403, "OSS is disabled due to invalid account status."),
-    # One c in the middle: the error table's spelling, which is what goes over the wire. The prose has two.
+    # The service sends "Acount" with one c, as in the error table. The text of the page has two.
     "NoSetRoletoECSServiceAcount": (403, _NO_ROLE),
     "NoSetRoletoECSServiceAccount": (403, _NO_ROLE),
     "InvalidOperation.CloudBoxImageImportRoleRequired": (
@@ -199,7 +199,7 @@ _ECS: dict[str, tuple[int, str]] = {
     "InvalidAccount.Forbbiden": (404, "The specified Account does not yourself."),
     "QuotaExceed.ShareImage": (403, "The shared Image Quota exceeds."),
     "QuotaExceed.ShareImageUser": (403, "The shared Image user Quota exceeds."),
-    # Not published: the documents name the limits and no code.
+    # Assumed: the documents contain the limits, but no code.
     "QuotaExceed.ImageFamily": (403, "The image family quota exceeds: %s."),
     "InvalidImageId.BidMismatch": (403, "Cannot share image with other bid user."),
     "InvalidGroup.Malformed": (400, "The specified Group is wrongly formed."),
@@ -327,7 +327,7 @@ _RAM: dict[str, tuple[int, str]] = {
         401,
         "The issuer in the OIDC Token doesn't match the OIDC Provider registered.",
     ),
-    # OIDC providers. Published are two of the codes, by clients; the texts are not.
+    # OIDC providers. Two of the codes are published, in clients; the messages are not.
     "EntityNotExist.OIDCProvider": (404, "The OIDC provider does not exist."),
     "EntityAlreadyExists.OIDCProvider": (409, "The OIDC provider does already EXIST."),
     "EntityAlreadyExists.OIDCProvider.Url": (409, "The issuer does already have an OIDC provider."),
@@ -342,7 +342,7 @@ _RAM: dict[str, tuple[int, str]] = {
     "InvalidParameter.PolicySize": (400, "The size of Policy must be smaller than %s."),
     "EntityNotExist.Policy": (404, "The policy does not exist."),
     "EntityNotExist.Role.Policy": (404, "The policy is not attached to the role: %s."),
-    # The texts of these four are not published; their siblings read so.
+    # The messages of these four are not published; they follow those of similar codes.
     "EntityAlreadyExists.Role": (409, "The role does already EXIST."),
     "EntityAlreadyExists.Role.Policy": (409, "The role has already been attached this policy."),
     "EntityAlreadyExists.Policy": (409, "The policy does already EXIST."),
@@ -361,26 +361,26 @@ _RAM: dict[str, tuple[int, str]] = {
     "InvalidParameter.PolicyType": (400, 'The parameter - "PolicyType" is not valid.'),
 }
 
-# Every code that a call can be refused with, by a rule or by a fault.
+# All codes with which a rule or a fault refuses a call.
 REFUSALS: Mapping[str, tuple[int, str]] = MappingProxyType(_GATEWAY | _ECS | _RAM)
 
 
 class Refusal(Exception):
-    """A call that is answered with an error: the service's code, message and HTTP status."""
+    """Refusal of a call, with the code, message and HTTP status of the service."""
 
     def __init__(self, code: str, detail: str = "", *, status: int | None = None) -> None:
-        """Take status and message from the table; `detail` replaces the varying part of the message.
+        """Take status and message from the table. `detail` replaces "%s" in the message.
 
-        `status` is for the calls that answer a code with another status than the rest of the service.
+        `status` overrides the status for calls that answer the code with another one.
         """
-        usual, message = REFUSALS[code]
+        table_status, message = REFUSALS[code]
         self.code = code
-        self.status = usual if status is None else status
+        self.status = table_status if status is None else status
         self.message = message.replace("%s", detail)
         super().__init__(f"{code}: {self.message}")
 
 
 def fault(operation: str, code: str, *, detail: str = "", nth: int = 1, count: int | None = 1) -> Fault:
-    """Return the fault that answers an operation with a code of the table, its message and its status."""
+    """Return a fault that answers an operation with a code of the table, its message and its status."""
     refused = Refusal(code, detail)
     return Fault(operation=operation, nth=nth, count=count, status=refused.status, code=code, message=refused.message)

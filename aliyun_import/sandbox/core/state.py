@@ -1,7 +1,7 @@
-"""State shared by the services: accounts' keys, settings, time and the log of requests.
+"""State shared by the services: access keys, settings, clock, faults and log of requests.
 
-All that outlives a process is in tables (`State.table`): frozen records, which assigning a row changes and keeps. A
-service's state is a part (`State.part`): a class that opens its tables. Nothing else writes state to the disk.
+All persistent state is in tables of frozen records (`State.table`). Assigning a row changes it and makes the change
+persistent. The state of a service is a part (`State.part`): a class that opens its tables.
 """
 
 import math
@@ -21,10 +21,10 @@ from aliyun_import.sandbox.core.request_log import RequestLog
 if TYPE_CHECKING:
     from aliyun_import.sandbox.core.store import Store
 
-# A real key begins with LTAI; nobody takes these for real ones.
+# A real key id begins with LTAI, so these are recognisably not real.
 DEFAULT_ACCOUNT_ID = "1000000000000000"
 DEFAULT_KEY_ID = "SANDBOX-KEY"
-DEFAULT_KEY_SECRET = "SANDBOX-SECRET"  # noqa: S105 - it opens nothing but this sandbox
+DEFAULT_KEY_SECRET = "SANDBOX-SECRET"  # noqa: S105 - valid only for this sandbox
 
 GUEST = "guest"
 CONSOLES = (GUEST, "boots", "degraded", "panic", "no-root", "dracut", "emergency", "grub", "no-disk", "silent")
@@ -103,100 +103,100 @@ class Clock:
 
 @dataclass(frozen=True, kw_only=True)
 class Settings:
-    """Behaviour that differs between accounts, regions and times at the real service."""
+    """Behaviour that differs between accounts, regions and times in the real services."""
 
     region: str = "cn-hangzhou"
-    """Region of requests that name none (V1 signatures)."""
+    """Region of requests that do not name one (V1 signatures)."""
     import_s: float = 2.0
     """Duration of an import task."""
     role_propagation_s: float = 0.0
-    """How long ECS uses the former version of a role after a change."""
+    """Time after a change of a role during which ECS uses the previous version."""
     buckets_per_region: int = 100
     """Buckets per account and region."""
     images_per_region: int = 100
     """Custom images per account and region."""
     snapshots_per_region: int = 1000
-    """Snapshots per account and region. Each disk of an import creates one, which DeleteImage leaves."""
+    """Snapshots per account and region. An import creates one per disk, and DeleteImage does not remove it."""
     import_queue_s: float = 0.2
-    """The part of import_s in which the task is Waiting."""
+    """Part of import_s in which the task is Waiting."""
     image_ready_s: float = 0.5
     """Time from Finished (task) to Available (image)."""
     image_usable_s: float = 0.0
-    """Time from Available to Usable: until then an image can be neither copied nor started."""
+    """Time from Available to Usable. Before, an image can be neither copied nor started."""
     task_hidden_s: float = 0.0
-    """How long DescribeTasks and DescribeTaskAttribute do not know a new task."""
+    """Time after the start of a task during which DescribeTasks and DescribeTaskAttribute do not return it."""
     import_outcome: str = "finished"
-    """End of the imports that start from now on: finished, failed, paused, stuck (Processing without end) or
-    unavailable (the task is Finished, the image UnAvailable)."""
+    """End of new imports: finished, failed, paused, stuck (Processing without end) or unavailable (the task is
+    Finished, the image UnAvailable)."""
     import_stops_at_percent: int = 50
-    """Progress at which an import fails, pauses or sticks."""
+    """Progress at which an import fails, pauses or stops."""
     import_error: tuple[str, str] = ("ImportImageFailed", "Importing image is failed.")
-    """ErrorCode and ErrorMsg of an import that ends as failed."""
+    """ErrorCode and ErrorMsg of a failed import."""
     import_refused_with: str = ""
-    """A code that ImportImage answers when all checks pass: the state of an account, such as Account.Arrearage."""
+    """Error code of ImportImage after all other checks: the state of an account, such as Account.Arrearage."""
     image_check_s: float = 0.5
-    """Duration of the check of DetectionStrategy=Standard once an image is Available; minutes at the service."""
+    """Duration of the check by DetectionStrategy=Standard after an image is Available. The service takes minutes."""
     image_check_items: tuple[Mapping[str, str], ...] = ()
     """Result of that check: Name, Value and, for a problem, RiskLevel and RiskCode."""
     failed_image: str = "CreateFailed"
-    """What a failed import leaves, which is not documented: an image of status CreateFailed, or (empty) none."""
+    """Status of the image of a failed import; empty if no image is left. The service's behaviour is not documented."""
     dry_run_code: str = "DRYRUN.SUCCESS"
-    """Answer to a dry run that passed; the other documented code is DryRunOperation."""
+    """Code for a dry run that passed. The other documented code is DryRunOperation."""
     copy_s: float = 4.0
-    """Duration of a copy of an image, once it starts."""
+    """Duration of a copy of an image after its start."""
     copy_outcome: str = "finished"
-    """End of the copies that start from now on: finished, failed or stuck (Creating without end)."""
+    """End of new copies: finished, failed or stuck (Creating without end)."""
     snapshot_held_s: float = 2.0
-    """How long DeleteSnapshot answers SnapshotCreatedImage after DeleteImage; a minute at the service."""
+    """Time after DeleteImage during which DeleteSnapshot answers SnapshotCreatedImage; a minute at the service."""
     launch_permission_allowed: bool = False
-    """True: the account may set LaunchPermission of an image, which is by invitation."""
+    """True: the account may set LaunchPermission of an image. The service allows it by invitation."""
     kms_keys: tuple[str, ...] = ()
-    """The KMS keys that exist, in every region."""
+    """KMS keys that exist in every region."""
     regions_encrypted_by_default: tuple[str, ...] = ()
-    """Regions in which every new copy is encrypted with the key of the service unless a key is given."""
+    """Regions in which a new copy is encrypted with the key of the service unless a key is given."""
     instance_pending_s: float = 0.5
     """Time from RunInstances to Starting."""
     instance_start_s: float = 2.0
     """Time from Starting to Running."""
     console_lag_s: float = 0.5
-    """Time from Running to the first console output, and how old the output of a guest may be."""
+    """Time from Running to the first console output, and maximum age of the output of a guest."""
     instance_console: str = GUEST
-    """The console of the instances that start from now on: guest (QEMU starts the image; where it can't, the console is
-    `boots`), or a scripted one: a name of sandbox/ecs/consoles.py."""
+    """Console of new instances: guest (QEMU starts the image; if that is not possible, the console is `boots`), or the
+    name of a scripted console in sandbox/ecs/consoles.py."""
     guests_at_once: int = 2
-    """Instances that run a guest at the same time; each takes up to two processors and 2 GiB."""
+    """Number of guests that run at the same time. Each uses up to two processors and 2 GiB of memory."""
     instance_types_sold_out: tuple[str, ...] = ()
     """Instance types without stock, such as ecs.g7.large."""
     instances_per_region: int = 20
     """Instances per account and region."""
     any_role_name: bool = False
-    """True: RoleName may be another than AliyunECSImageImportDefaultRole; the documents say that it may not."""
+    """True: ImportImage accepts any RoleName; the documents allow only AliyunECSImageImportDefaultRole."""
     vmdk_allowed: bool = False
     """True: the account may import VMDK."""
     resource_groups: tuple[str, ...] = ("rg-sandbox",)
-    """The resource groups that exist."""
+    """Resource groups that exist."""
     cloud_boxes: tuple[str, ...] = ()
     """ARNs of the CloudBoxes that exist."""
     regions_without_import: tuple[str, ...] = ()
-    """Regions that import no images."""
+    """Regions without image imports."""
     formats_refused: tuple[str, ...] = ()
     """Formats that no region imports, such as QCOW2."""
     v1_signatures: bool = True
-    """False: V1 is refused, as for accounts since 2025-03-01."""
+    """False: V1 signatures are refused, as for accounts created since 2025-03-01."""
     public_endpoint_forbidden: bool = False
-    """True: data operations in mainland regions are refused, as for accounts since 2025-03-20."""
+    """True: data operations in mainland regions are refused, as for accounts created since 2025-03-20."""
     default_encryption: str = ""
-    """The default encryption of buckets that are made from now on: AES256, KMS, SM4, or none."""
+    """Default encryption of new buckets: AES256, KMS, SM4, or empty."""
     arrears: bool = False
     """True: the account owes money. OSS answers UserDisable, ImportImage Account.Arrearage."""
     closed_regions: tuple[str, ...] = ()
-    """Regions that are not open to the account: DescribeRegions omits them, ECS and PutBucket refuse them."""
+    """Regions that the account cannot use: DescribeRegions omits them, ECS and PutBucket refuse them."""
     crc_of_copies: bool = True
-    """False: objects made by copies, or with copied parts, carry no CRC-64."""
+    """False: copied objects, and objects with copied parts, have no CRC-64."""
     cnames: Mapping[str, str] = field(default_factory=dict)
     """Custom domain -> its bucket."""
     clock_tolerance_s: float = 900.0
-    """Largest difference between a signed date and the service's clock."""
+    """Maximum difference between a signed date and the clock of the service."""
 
     def __post_init__(self) -> None:
         if self.default_encryption not in ENCRYPTIONS:
@@ -215,33 +215,33 @@ class Settings:
 
 @dataclass(frozen=True, kw_only=True)
 class AccessKey:
-    """A key pair, long-lived or (with a token) temporary, and its principal."""
+    """Access key, long-lived or (with a token) temporary, and its principal."""
 
     id: str
     secret: str = field(repr=False)
     account_id: str = DEFAULT_ACCOUNT_ID
     principal: str = "root"
-    """`root`, `user/NAME` or `assumed-role/ROLE/SESSION`: the tail of its ARN."""
+    """`root`, `user/NAME` or `assumed-role/ROLE/SESSION`: the last part of its ARN."""
     token: str | None = field(default=None, repr=False)
     expires_s: float | None = None
-    """When the token expires, in the sandbox's time."""
+    """Time at which the token expires, by the clock of the sandbox."""
     enabled: bool = True
     denied: frozenset[str] = frozenset()
-    """RAM actions that it has no permission for, such as `oss:PutObject` or `ram:*`, whatever its policies are."""
+    """RAM actions that are refused before the policies are read, such as `oss:PutObject` or `ram:*`."""
     policies: tuple[str, ...] | None = None
-    """The policy documents of its principal; None: everything is allowed, as to the account itself."""
+    """Policy documents of its principal; None allows everything, as for the account itself."""
     session_policy: str | None = None
-    """The policy document that AssumeRole was given: what it does not allow is refused, too."""
+    """Policy document that was given to AssumeRole. It restricts the policies of the role."""
 
-    def may(self, action: str) -> bool:
-        """Return whether the permission for an action was not taken away; its policies are another question."""
-        return not any(fnmatchcase(action, pattern) for pattern in self.denied)
+    def denies(self, action: str) -> bool:
+        """Return whether an action is in `denied`. The policies are not read."""
+        return any(fnmatchcase(action, pattern) for pattern in self.denied)
 
 
 class State:
-    """State of the sandbox. `lock` guards all of it: hold it for a short time, never during a transfer.
+    """State of the sandbox. `lock` protects all of it. Hold it for a short time, never during a transfer.
 
-    With a store its tables are read from there, and `commit` keeps what was changed.
+    With a store, the tables are read from it, and `commit` writes the changes to it.
     """
 
     def __init__(
@@ -275,24 +275,24 @@ class State:
             self.add_key(AccessKey(id=DEFAULT_KEY_ID, secret=DEFAULT_KEY_SECRET))
 
     def table(self, name: str, kind: type[Table[K, V]]) -> Table[K, V]:
-        """Return a table by its name and type, such as Table[str, Image], with the rows that were kept."""
+        """Open a table by its name and type, such as Table[str, Image], with its stored rows."""
         refuse_mutable(kind)
         if name in self.tables:
-            raise ValueError(f"the table {name} is open: two of the same name would overwrite each other")
+            raise ValueError(f"the table {name} is already open")
         table = self.tables[name] = Table[K, V]()
         if self.store is not None:
             self.store.open(name, kind, table)
         return table
 
     def commit(self) -> None:
-        """Keep all changes on the disk; without a store there is nothing to do."""
+        """Write all changes to the store, if there is one. Raises UnwrittenStateError."""
         if self.store is None:
             return
         dropped = self.blobs.dropped()
         if self.clock.adjustment != self._adjustments.get(_SINGLE_ROW):
             self._adjustments[_SINGLE_ROW] = self.clock.adjustment
         self.store.commit(self.lock)
-        self.blobs.remove(dropped)  # last: until now a record on the disk could need them
+        self.blobs.remove(dropped)  # after the commit: before it, records in the store refer to the files
 
     @property
     def settings(self) -> Settings:
@@ -300,13 +300,13 @@ class State:
         return self._settings[_SINGLE_ROW]
 
     def configure(self, **changes: object) -> None:
-        """Change settings by name, for all later requests; raises ValueError for what does not fit."""
+        """Change settings by name, for all later requests. Raises ValueError for an unknown name or a wrong value."""
         with self.lock:
             settings = {item.name: getattr(self.settings, item.name) for item in fields(Settings)}
             self._settings[_SINGLE_ROW] = self.codec.decode(Settings, settings | changes, "settings")
 
     def add_key(self, key: AccessKey) -> AccessKey:
-        """Add a key or replace the one of the same id; a new account id creates an account."""
+        """Add a key, or replace the key with the same id. A new account id creates an account."""
         with self.lock:
             self._keys[key.id] = key
         return key
@@ -317,7 +317,7 @@ class State:
             return tuple(self._keys.values())
 
     def remove_key(self, key_id: str) -> None:
-        """Remove a key, if it is there."""
+        """Remove a key. Do nothing if it does not exist."""
         with self.lock:
             self._keys.pop(key_id, None)
 
@@ -327,7 +327,7 @@ class State:
             return self._keys.get(key_id)
 
     def expire_token(self, key_id: str) -> None:
-        """Expire the security token of a key now; a key without a token is not changed."""
+        """Expire the security token of a key. A key without a token is not changed."""
         with self.lock:
             key = self._keys.get(key_id)
             if key is not None and key.token is not None:
@@ -340,7 +340,7 @@ class State:
             self._keys[key_id] = replace(key, denied=key.denied | set(actions))
 
     def part(self, kind: "Callable[[State], T]") -> T:
-        """Return the state of a service, created by the first call: `state.part(Ecs)` calls `Ecs(state)`."""
+        """Return the state of a service. The first call creates it: `state.part(Ecs)` calls `Ecs(state)`."""
         with self.lock:
             if kind not in self._parts:
                 self._parts[kind] = kind(self)  # type: ignore[index]

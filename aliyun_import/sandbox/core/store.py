@@ -1,8 +1,8 @@
-"""Store of tables in one SQLite file: all state of a sandbox that outlives its process.
+"""Store of tables in an SQLite file: the persistent state of a sandbox.
 
-A change of a table is collected, and `commit` writes all collected changes in one transaction: the router calls it
-after an operation and before its answer, so that a killed process loses at most what was not answered. One row of
-SQLite is one row of a table, as JSON; a table within a record is named by its place, such as buckets/"disks"/uploads.
+Changes of tables are collected, and `commit` writes them in one transaction. The router commits after an operation and
+before its answer, so that a killed process loses only operations without an answer. One row of SQLite is one row of a
+table, as JSON. The name of a table within a record is a path, such as buckets/"disks"/uploads.
 """
 
 import itertools
@@ -17,7 +17,7 @@ from typing import Any, get_args
 
 from aliyun_import.sandbox.core.records import Codec, Kind, Table, types_of
 
-_VERSION = 1  # of this schema, as PRAGMA user_version; records describe themselves
+_VERSION = 1  # of this schema, as PRAGMA user_version; the records contain the names of their fields
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS records (
     place TEXT NOT NULL, key TEXT NOT NULL, position INTEGER NOT NULL, record TEXT NOT NULL, PRIMARY KEY (place, key)
@@ -28,19 +28,19 @@ Place = tuple[str, str]  # the name of a table, and the key of a row as JSON
 
 
 class UnreadableStateError(Exception):
-    """The state cannot be read: it is damaged, or another version wrote it."""
+    """The state cannot be read: it is damaged, or was written by another version."""
 
 
 class UnwrittenStateError(Exception):
-    """The state cannot be written: the disk is full, for example. The changes wait for the next commit."""
+    """The state cannot be written, for example to a full disk. The next commit writes the changes again."""
 
 
 @dataclass
 class _Changes:
-    """Collected changes, in the order in which they are written: removals first, because a row may return."""
+    """Collected changes, in the order of writing: removals first, because a removed row may be added again."""
 
     trees: set[str] = field(default_factory=set)
-    """Names of tables, up to a slash, that were removed with all below them."""
+    """Prefixes, with a trailing slash, of the names of removed tables."""
     removed: set[Place] = field(default_factory=set)
     saved: dict[Place, object] = field(default_factory=dict)
 
@@ -52,20 +52,20 @@ class _Changes:
         self.trees.add(prefix)
 
     def follow(self, earlier: "_Changes") -> None:
-        """Put changes that could not be written before these."""
-        overtaken = (*self.trees,)
-        kept = {
+        """Insert earlier changes, which could not be written, before these."""
+        removed_prefixes = tuple(self.trees)
+        current = {
             place: value
             for place, value in earlier.saved.items()
-            if place not in self.removed and not place[0].startswith(overtaken)
+            if place not in self.removed and not place[0].startswith(removed_prefixes)
         }
-        self.saved = kept | self.saved
+        self.saved = current | self.saved
         self.trees |= earlier.trees
         self.removed |= earlier.removed
 
 
 class Store:
-    """Tables that are kept in a file. Raises UnreadableStateError for a file that is no such store."""
+    """Tables in a file. Raises UnreadableStateError for a file that is not such a store."""
 
     def __init__(self, path: Path) -> None:
         self.codec = Codec()
@@ -77,22 +77,22 @@ class Store:
             self._database = sqlite3.connect(path, check_same_thread=False, isolation_level=None)
             self._prepare()
         except sqlite3.DatabaseError as error:
-            raise UnreadableStateError(f"{path} is no state of a sandbox: {error}") from error
+            raise UnreadableStateError(f"{path} is not the state of a sandbox: {error}") from error
         (last,) = self._database.execute("SELECT coalesce(max(position), 0) FROM records").fetchone()
         self._positions = itertools.count(last + 1)
 
     def _prepare(self) -> None:
-        # WAL with FULL: a commit is on the disk when it returns, at one fsync; readers do not wait.
+        # WAL with FULL: a commit is on the disk when it returns, and costs one fsync. Readers do not wait.
         self._database.execute("PRAGMA journal_mode = WAL")
         self._database.execute("PRAGMA synchronous = FULL")
         (version,) = self._database.execute("PRAGMA user_version").fetchone()
         if version not in (0, _VERSION):
-            raise UnreadableStateError(f"its form has the number {version}, and this version reads {_VERSION}")
+            raise UnreadableStateError(f"its format version is {version}, and this program reads version {_VERSION}")
         self._database.execute(_SCHEMA)
         self._database.execute(f"PRAGMA user_version = {_VERSION}")
 
     def open(self, name: str, kind: Kind, table: Table[Any, Any]) -> None:
-        """Read the rows of a table of a type such as Table[str, Image], and keep its changes from now on."""
+        """Read the rows of a table of a type such as Table[str, Image], and observe its changes."""
         key_kind, record_kind = get_args(kind)
         observer = _StoredTable(self, name)
         rows = self._database.execute("SELECT key, record FROM records WHERE place = ? ORDER BY position", (name,))
@@ -104,16 +104,16 @@ class Store:
                     self.open(f"{observer.prefix(key)}{inner}", inner_kind, inner_table)
                 table.restore(key, record)
         except ValueError as error:
-            raise UnreadableStateError(f"a record of another version: {error}") from error
+            raise UnreadableStateError(f"a record was written by another version: {error}") from error
         table.observer = observer
 
     def commit(self, lock: AbstractContextManager[Any]) -> None:
-        """Write what was collected; raises UnwrittenStateError.
+        """Write the collected changes. Raises UnwrittenStateError.
 
-        `lock` is what changes that belong together are made under.
+        `lock` is the lock under which related changes are made.
         """
         if not self._changes:
-            # Another thread may be writing the changes of this one: its answer must wait for that.
+            # Another thread may be writing the changes of this thread, whose answer must follow that write.
             with self._writing:
                 return
         with self._writing:
@@ -129,7 +129,7 @@ class Store:
                 raise
 
     def close(self) -> None:
-        """Close the file; what was not committed is lost."""
+        """Close the file. Changes without a commit are lost."""
         with self._writing:
             self._database.close()
 
@@ -141,23 +141,23 @@ class Store:
         with self._database:
             self._database.execute("BEGIN IMMEDIATE")
             for prefix in changes.trees:
-                # "0" follows "/": all names that begin with the prefix.
+                # "0" is the character after "/", so this range holds all names with the prefix.
                 self._database.execute(
                     "DELETE FROM records WHERE place >= ? AND place < ?", (prefix, prefix[:-1] + "0")
                 )
             self._database.executemany("DELETE FROM records WHERE place = ? AND key = ?", changes.removed)
-            # A row that exists keeps its position, as in a dict.
+            # An existing row keeps its position, as in a dict.
             self._database.executemany(
                 "INSERT INTO records VALUES (?, ?, ?, ?) ON CONFLICT DO UPDATE SET record = excluded.record", rows
             )
 
     def save(self, place: Place, value: object) -> None:
-        """Collect a row."""
+        """Collect a new or changed row."""
         with self._collecting:
             self._changes.saved[place] = value
 
     def remove(self, place: Place, *, tree: str) -> None:
-        """Collect the removal of a row, and of the tables within it: those whose names begin with `tree`."""
+        """Collect the removal of a row and of its tables, whose names begin with `tree` (empty: it has none)."""
         with self._collecting:
             self._changes.saved.pop(place, None)
             self._changes.removed.add(place)
@@ -166,22 +166,22 @@ class Store:
 
 
 class _StoredTable:
-    """Keeps one table in the store."""
+    """Observer that stores the changes of one table."""
 
     def __init__(self, store: Store, name: str) -> None:
         self._store = store
         self._name = name
 
     def prefix(self, key: object) -> str:
-        """Return what the names of the tables within a row begin with."""
+        """Return the prefix of the names of the tables within a row."""
         return f"{self._name}/{json.dumps(key)}/"
 
     def row_saved(self, key: object, value: object, former: object) -> None:
-        """Collect a row. Tables of it that are not kept yet, as in a new record, are kept with all their rows."""
-        kept = [table for _, _, table in _tables_of(value)]
+        """Collect a row. Start to observe its new tables, and collect all their rows."""
+        current = [table for _, _, table in _tables_of(value)]
         for _, _, table in _tables_of(former):
-            if not any(table is each for each in kept):
-                raise ValueError(f"a new {self._name} {key!r} must take over the tables of the former, or follow `del`")
+            if not any(table is each for each in current):
+                raise ValueError(f"the new value of {self._name} {key!r} has other tables: delete the old row first")
         self._store.save((self._name, json.dumps(key)), value)
         for name, _, table in _tables_of(value):
             if table.observer is None:
@@ -190,7 +190,7 @@ class _StoredTable:
                     table.observer.row_saved(inner_key, inner, None)
 
     def row_removed(self, key: object, value: object) -> None:
-        """Collect the removal of a row. A table within it, which an operation may still hold, is kept no more."""
+        """Collect the removal of a row, and stop to observe its tables, which an operation may still use."""
         inner = [table for _, _, table in _tables_of(value)]
         self._store.remove((self._name, json.dumps(key)), tree=self.prefix(key) if inner else "")
         for table in inner:
@@ -205,7 +205,7 @@ def _release(table: Table[Any, Any]) -> None:
 
 
 def _tables_of(record: object) -> Iterator[tuple[str, Kind, Table[Any, Any]]]:
-    """Yield the tables of a record: name, type and table."""
+    """Yield the tables of a record as (name, type, table)."""
     if is_dataclass(record):
         for name, kind in types_of(record.__class__).items():
             table = getattr(record, name)

@@ -1,1 +1,1 @@
-"""ECS of the sandbox."""
+"""ECS and VPC."""

@@ -1,1 +1,1 @@
-"""Guests of instances: disks of images that run in QEMU."""
+"""Guests of instances: virtual machines in QEMU with the disks of an image."""

@@ -1,1 +1,1 @@
-"""Imports of disks: their formats and their progress."""
+"""Imports, exports and copies of images: their progress, and the formats of disks."""

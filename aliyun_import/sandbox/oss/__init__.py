@@ -1,1 +1,1 @@
-"""OSS of the sandbox."""
+"""OSS."""

@@ -13,6 +13,7 @@ from aliyun_import.sandbox.oss.protocol import (
     find,
     invalid_argument,
     malformed_xml,
+    not_implemented,
     owner,
     parse,
     version_header,
@@ -25,13 +26,13 @@ OBJECT_ACLS = (*BUCKET_ACLS, "default")
 MAX_OBJECT_TAGS = 10
 MAX_BUCKET_TAGS = 20
 MAX_METADATA_BYTES = 8 * 1024  # "Limits": user metadata, names and values together
-_KEPT = ("cache-control", "content-disposition", "content-encoding", "content-language", "expires")
+_STORED = ("cache-control", "content-disposition", "content-encoding", "content-language", "expires")
 _ENCRYPTIONS = ("AES256", "KMS", "SM4")
 _TAG = r"[\w +\-=._:/]*"  # "PutObjectTagging": letters, digits, blanks and + - = . _ : /
 
 
 def requested_attributes(call: OssCall) -> StoredObject:
-    """Return an object without content that has the attributes that a request sets."""
+    """Return an object without content, with the attributes that the request sets."""
     headers = call.request.headers
     return StoredObject(
         key=call.key,
@@ -44,18 +45,18 @@ def requested_attributes(call: OssCall) -> StoredObject:
 
 
 def stored_headers(headers: Headers) -> Mapping[str, str]:
-    """Return the headers that an object keeps from its upload."""
-    kept = {name: value for name, value in headers.items() if name in _KEPT}
-    kept["content-type"] = headers.get("content-type") or "application/octet-stream"
+    """Return the headers of an upload that are stored with the object. Raises InvalidArgument."""
+    stored = {name: value for name, value in headers.items() if name in _STORED}
+    stored["content-type"] = headers.get("content-type") or "application/octet-stream"
     metadata = {name: value for name, value in headers.items() if name.startswith("x-oss-meta-")}
     size = sum(len(name) - len("x-oss-meta-") + len(value.encode(errors="replace")) for name, value in metadata.items())
     if size > MAX_METADATA_BYTES:
         raise invalid_argument("x-oss-meta-", str(size), "The user metadata exceeds 8 KB.")
-    return kept | metadata
+    return stored | metadata
 
 
 def storage_class(headers: Headers, default: str) -> str:
-    """Return the requested storage class; raises InvalidArgument."""
+    """Return the requested storage class. Raises InvalidArgument."""
     value = headers.get("x-oss-storage-class") or default
     if value not in STORAGE_CLASSES:
         raise invalid_argument("x-oss-storage-class", value, "No such bucket storage class exists.")
@@ -63,7 +64,7 @@ def storage_class(headers: Headers, default: str) -> str:
 
 
 def encryption(headers: Headers, bucket: Bucket) -> str:
-    """Return the requested encryption, or that of the bucket; raises InvalidEncryptionAlgorithmError."""
+    """Return the requested encryption, or that of the bucket. Raises InvalidEncryptionAlgorithmError."""
     value = headers.get("x-oss-server-side-encryption") or bucket.encryption
     if value and value not in _ENCRYPTIONS:
         raise OssError(400, "InvalidEncryptionAlgorithmError", "The encryption algorithm specified is not valid.")
@@ -71,7 +72,7 @@ def encryption(headers: Headers, bucket: Bucket) -> str:
 
 
 def object_acl(headers: Headers) -> str:
-    """Return the ACL of x-oss-object-acl, which is `default` without it; raises InvalidArgument."""
+    """Return the ACL of x-oss-object-acl, by default `default`. Raises InvalidArgument."""
     acl = headers.get("x-oss-object-acl", "default")
     if acl not in OBJECT_ACLS:
         raise invalid_argument("x-oss-object-acl", acl)
@@ -79,7 +80,7 @@ def object_acl(headers: Headers) -> str:
 
 
 def header_tags(headers: Headers) -> dict[str, str]:
-    """Return the tags of x-oss-tagging: key=value pairs, url-encoded, joined by &."""
+    """Return the tags of x-oss-tagging: URL-encoded pairs key=value, joined by &. Raises InvalidTag."""
     pairs = []
     for part in headers.get("x-oss-tagging").split("&"):
         if part.count("=") > 1:
@@ -91,7 +92,7 @@ def header_tags(headers: Headers) -> dict[str, str]:
 
 
 def checked_tags(pairs: list[tuple[str, str]], *, most: int, key_chars: int, value_chars: int) -> dict[str, str]:
-    """Return tags as a dict; raises InvalidTag."""
+    """Return tags as a dict. Raises InvalidTag."""
     if len(pairs) > most:
         raise _invalid_tag(f"There can not be more than {most} tags.", ec="0010-00000218")
     for key, value in pairs:
@@ -107,7 +108,7 @@ def _invalid_tag(message: str, *, ec: str) -> OssError:
 
 
 def put_bucket_acl(call: OssCall) -> Answer:
-    """PutBucketAcl: the header is required."""
+    """PutBucketAcl: the header x-oss-acl is required."""
     call.change_bucket(acl=_acl(call, "x-oss-acl", BUCKET_ACLS))
     return Answer(200)
 
@@ -118,13 +119,13 @@ def get_bucket_acl(call: OssCall) -> Answer:
 
 
 def put_object_acl(call: OssCall) -> Answer:
-    """PutObjectACL: of the current version or the given one; the header is required."""
+    """PutObjectACL: of the current or the given version. The header x-oss-object-acl is required."""
     acl = _acl(call, "x-oss-object-acl", OBJECT_ACLS)
     return _changed(call, lambda stored: replace(stored, acl=acl))
 
 
 def get_object_acl(call: OssCall) -> Answer:
-    """GetObjectACL: `default` means that of the bucket."""
+    """GetObjectACL: `default` is the ACL of the bucket."""
     with call.state.lock:
         stored = find(call.bucket, call.key, call.request.param("versionId"))
     return _shown_acl(call, stored.acl or "default")
@@ -143,7 +144,7 @@ def _shown_acl(call: OssCall, acl: str) -> Answer:
 
 
 def put_bucket_tags(call: OssCall) -> Answer:
-    """PutBucketTags: replaces all tags."""
+    """PutBucketTags: replace all tags."""
     call.change_bucket(tags=_sent_tags(call, most=MAX_BUCKET_TAGS, key_chars=64, value_chars=128))
     return Answer(200)
 
@@ -154,15 +155,15 @@ def get_bucket_tags(call: OssCall) -> Answer:
 
 
 def delete_bucket_tags(call: OssCall) -> Answer:
-    """DeleteBucketTags: all of them."""
+    """DeleteBucketTags: delete all tags."""
     if call.request.param("tagging"):
-        raise OssError(501, "NotImplemented", "The sandbox does not do DeleteBucketTags with the keys to delete.")
+        raise not_implemented("DeleteBucketTags with the keys to delete")
     call.change_bucket(tags={})
     return Answer(204)
 
 
 def put_object_tags(call: OssCall) -> Answer:
-    """PutObjectTagging: replaces all tags; the object's time stays."""
+    """PutObjectTagging: replace all tags. Last-Modified does not change."""
     tags = _sent_tags(call, most=MAX_OBJECT_TAGS, key_chars=128, value_chars=256)
     return _changed(call, lambda stored: replace(stored, tags=tags))
 
@@ -180,7 +181,7 @@ def delete_object_tags(call: OssCall) -> Answer:
 
 
 def _changed(call: OssCall, change: Callable[[StoredObject], StoredObject], *, status: int = 200) -> Answer:
-    """Change a version of an object in its place."""
+    """Change the requested version of an object, and return the answer."""
     with call.state.lock:
         stored = find(call.bucket, call.key, call.request.param("versionId"))
         call.oss.change_object(call.bucket, change(stored))
@@ -193,7 +194,7 @@ def _shown_tags(tags: Mapping[str, str], *, headers: tuple[tuple[str, str], ...]
 
 
 def _sent_tags(call: OssCall, *, most: int, key_chars: int, value_chars: int) -> dict[str, str]:
-    """Return the tags of a body."""
+    """Return the tags in the body of a request. Raises MalformedXML and InvalidTag."""
     tag_set = parse(call.request, "Tagging").find("TagSet")
     if tag_set is None:
         raise malformed_xml()

@@ -1,4 +1,4 @@
-"""Operations on buckets and their settings: lifecycle, default encryption, versioning."""
+"""Operations on buckets, their default encryption and their versioning."""
 
 from aliyun_import.sandbox.core.http_types import Answer
 from aliyun_import.sandbox.oss.attributes import BUCKET_ACLS
@@ -20,7 +20,7 @@ REDUNDANCIES = ("LRS", "ZRS")
 
 
 def put_bucket(call: OssCall) -> Answer:
-    """PutBucket: create a bucket in the region of the endpoint; repeating it on an own bucket succeeds."""
+    """PutBucket: create a bucket in the region of the endpoint. To repeat it for an own bucket succeeds."""
     storage_class, redundancy = _requested(call)
     acl = call.request.headers.get("x-oss-acl")
     if acl and acl not in BUCKET_ACLS:
@@ -51,7 +51,7 @@ def put_bucket(call: OssCall) -> Answer:
 
 
 def _requested(call: OssCall) -> tuple[str, str]:
-    """Return the storage class and the redundancy that a PutBucket asks for, or empty texts."""
+    """Return the storage class and the redundancy of a PutBucket, empty if not given. Raises InvalidArgument."""
     if not call.request.body.whole():
         return "", ""
     tree = parse(call.request, "CreateBucketConfiguration")
@@ -65,6 +65,7 @@ def _requested(call: OssCall) -> tuple[str, str]:
 
 
 def _refuse_changing(call: OssCall, bucket: Bucket, storage_class: str, redundancy: str) -> None:
+    """Raise BucketAlreadyExists if PutBucket would change an existing bucket."""
     if bucket.owner_id != call.account_id:
         message = (
             "The requested bucket name is not available. The bucket namespace is shared by all users of the system. "
@@ -118,7 +119,7 @@ def get_bucket_info(call: OssCall) -> Answer:
 
 
 def get_bucket_location(call: OssCall) -> Answer:
-    """GetBucketLocation: the value has the prefix oss-."""
+    """GetBucketLocation: the region with the prefix oss-."""
     return xml_answer("LocationConstraint", f"oss-{call.bucket.region}")
 
 
@@ -159,7 +160,7 @@ def list_buckets(call: OssCall) -> Answer:
 
 
 def delete_bucket(call: OssCall) -> Answer:
-    """DeleteBucket: only an empty bucket, without versions and unfinished uploads."""
+    """DeleteBucket: refuse a bucket with objects, versions or unfinished uploads."""
     with call.state.lock:
         if call.bucket.versions or call.bucket.uploads:
             raise OssError(409, "BucketNotEmpty", "The bucket you tried to delete is not empty.")
@@ -195,7 +196,7 @@ def delete_encryption(call: OssCall) -> Answer:
 
 
 def put_versioning(call: OssCall) -> Answer:
-    """PutBucketVersioning: Enabled or Suspended; a bucket cannot return to neither."""
+    """PutBucketVersioning: Enabled or Suspended. A bucket cannot return to the state without versioning."""
     (status,) = required_texts(parse(call.request, "VersioningConfiguration"), ["Status"])
     if status not in ("Enabled", "Suspended"):
         raise malformed_xml()

@@ -1,8 +1,8 @@
-"""Lifecycle rules of a bucket: their operations, and the rules that they must keep.
+"""Operations on the lifecycle rules of a bucket, and their checks.
 
-Of the actions, AbortMultipartUpload is carried out. Rules are refused as "PutBucketLifecycle" says: a number of days is
-positive, a date is midnight, objects move to a colder class before they expire, and two rules for overlapping prefixes
-with the same tags have no action in common (unless x-oss-allow-same-action-overlap allows it).
+Only the action AbortMultipartUpload is carried out. The checks are those of "PutBucketLifecycle": a number of days is
+positive, a date is midnight, objects move to a colder class before they expire, and two rules with overlapping prefixes
+and the same tags have no common action (unless x-oss-allow-same-action-overlap allows it).
 """
 
 import hashlib
@@ -35,7 +35,7 @@ Rule = ElementTree.Element
 
 
 def put_lifecycle(call: OssCall) -> Answer:
-    """PutBucketLifecycle: replaces all rules; a missing id is assigned."""
+    """PutBucketLifecycle: replace all rules, and assign missing ids."""
     digest = content_md5(call.request.headers)
     body = call.request.body.whole(max_bytes=MAX_BODY_BYTES)
     if digest is not None and hashlib.md5(body, usedforsecurity=False).digest() != digest:
@@ -57,7 +57,7 @@ def put_lifecycle(call: OssCall) -> Answer:
 
 
 def _check_rule(rule: Rule) -> None:
-    """Check the form of a rule and of its actions."""
+    """Check a rule and its actions. Raises OssError."""
     (status,) = required_texts(rule, ["Status"])
     actions = [child for child in rule if child.tag in _ACTIONS]
     if status not in ("Enabled", "Disabled") or not actions:
@@ -73,7 +73,7 @@ def _check_rule(rule: Rule) -> None:
 
 
 def _check_when(action: Rule) -> None:
-    """Check that an action has one condition, and its form."""
+    """Check that an action has exactly one valid condition."""
     if action.tag.startswith("Noncurrent"):
         names = ["NoncurrentDays"]
     else:
@@ -92,7 +92,7 @@ def _check_when(action: Rule) -> None:
 
 
 def _check_order(rule: Rule) -> None:
-    """Check that an object expires after it moved."""
+    """Check that objects move before they expire."""
     moved = [int(days.text or 0) for days in rule.findall("Transition/Days")]
     expires = rule.findtext("Expiration/Days")
     if expires is not None and any(int(expires) <= days for days in moved):
@@ -100,7 +100,7 @@ def _check_order(rule: Rule) -> None:
 
 
 def _rule_id(rule: Rule) -> str:
-    """Return the id of a rule, which is assigned if it is missing."""
+    """Return the id of a rule, and assign one if it is missing."""
     given = (rule.findtext("ID") or "").strip()
     if len(given) > MAX_ID_CHARS:
         raise invalid_argument("ID", given)

@@ -1,4 +1,4 @@
-"""Operations on many objects at once: lists of objects and versions, deletion of many keys, statistics of a bucket."""
+"""Operations on several objects: lists of objects and versions, deletion of several keys, statistics of a bucket."""
 
 import base64
 import binascii
@@ -6,7 +6,6 @@ import hashlib
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
-from xml.etree import ElementTree
 
 from aliyun_import.sandbox.core.http_types import Answer
 from aliyun_import.sandbox.oss.objects import delete_version
@@ -35,19 +34,19 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class Page(Generic[T]):
-    """One page of a list: items, and prefixes that stand for several keys each."""
+    """Page of a list: items, and common prefixes, each of which represents several keys."""
 
     items: list[T]
     prefixes: list[str]
     last: T | None
-    """The last item that the page covers, shown or rolled up; None for an empty page."""
+    """Last item of the page, listed or represented by a prefix; None for an empty page."""
     truncated: bool
 
 
 def page_of(
     items: Iterable[T], key: Callable[[T], str], *, prefix: str, delimiter: str, after: str, limit: int
 ) -> Page[T]:
-    """Return one page of items in order; keys that share a part up to the delimiter count as one."""
+    """Return a page of items in order. Keys with the same part up to the delimiter count as one item."""
     shown: list[T] = []
     prefixes: list[str] = []
     last: T | None = None
@@ -108,7 +107,7 @@ def list_objects_v2(call: OssCall) -> Answer:
 
 
 def _page(call: OssCall, *, after: str) -> tuple[Page[StoredObject], int]:
-    """Return the page of objects that a list asks for, and its largest number of items."""
+    """Return the requested page of objects, and the maximum number of its items."""
     prefix, delimiter = call.request.param("prefix"), call.request.param("delimiter")
     limit = call.number("max-keys", default=100, low=1, high=1000)
     with call.state.lock:
@@ -147,7 +146,7 @@ def _read_token(token: str) -> str:
 
 
 def list_versions(call: OssCall) -> Answer:
-    """ListObjectVersions: by key, of each key the newest first; after key-marker, and there after version-id-marker."""
+    """ListObjectVersions: by key, then newest first; after `key-marker`, within that key after `version-id-marker`."""
     request, encode = call.request, KeyEncoder(call.request)
     prefix, delimiter = request.param("prefix"), request.param("delimiter")
     key_marker, id_marker = request.param("key-marker"), request.param("version-id-marker")
@@ -209,7 +208,7 @@ def list_versions(call: OssCall) -> Answer:
 def _after(
     key: str, versions: tuple[StoredObject, ...], *, key_marker: str, id_marker: str
 ) -> tuple[StoredObject, ...]:
-    """Return the versions of a key that come after the markers."""
+    """Return the versions of a key that follow the markers."""
     if key != key_marker:
         return versions if key > key_marker else ()
     ids = [each.version_id for each in versions]
@@ -227,7 +226,10 @@ def delete_many(call: OssCall) -> Answer:
     if hashlib.md5(body, usedforsecurity=False).digest() != digest:
         raise invalid_digest()
     tree = parse(call.request, "Delete")
-    objects = [(_text(each, "Key"), (each.findtext("VersionId") or "").strip()) for each in tree.findall("Object")]
+    # A key is not stripped: it may begin or end with blanks.
+    objects = [
+        (each.findtext("Key") or "", (each.findtext("VersionId") or "").strip()) for each in tree.findall("Object")
+    ]
     if not 1 <= len(objects) <= MAX_DELETED or not all(key for key, _ in objects):
         raise malformed_xml()
     with call.state.lock:
@@ -235,11 +237,6 @@ def delete_many(call: OssCall) -> Answer:
     if (tree.findtext("Quiet") or "").strip().lower() == "true":
         return Answer(200)
     return xml_answer("DeleteResult", {"EncodingType": encode.type, "Deleted": deleted})
-
-
-def _text(parent: ElementTree.Element, name: str) -> str:
-    # A key may begin or end with blanks.
-    return parent.findtext(name) or ""
 
 
 def _deleted(call: OssCall, encode: KeyEncoder, key: str, version_id: str) -> Tree:
@@ -254,22 +251,22 @@ def _deleted(call: OssCall, encode: KeyEncoder, key: str, version_id: str) -> Tr
 
 
 def get_bucket_stat(call: OssCall) -> Answer:
-    """GetBucketStat: of all versions; the service's numbers lag by an hour, these do not."""
+    """GetBucketStat: of all versions, at the present time. The numbers of the service are up to an hour old."""
     with call.state.lock:
         stored = [each for found in call.bucket.versions.values() for each in found]
         uploads = len(call.bucket.uploads)
-    kept = [each for each in stored if not each.delete_marker]
-    standard = [each for each in kept if each.storage_class == "Standard"]
+    objects = [each for each in stored if not each.delete_marker]
+    standard = [each for each in objects if each.storage_class == "Standard"]
     return xml_answer(
         "BucketStat",
         {
-            "Storage": sum(each.size for each in kept),
-            "ObjectCount": len(kept),
+            "Storage": sum(each.size for each in objects),
+            "ObjectCount": len(objects),
             "MultipartUploadCount": uploads,
             "LiveChannelCount": 0,
             "LastModifiedTime": int(call.now_s),
             "StandardStorage": sum(each.size for each in standard),
             "StandardObjectCount": len(standard),
-            "DeleteMarkerCount": len(stored) - len(kept),
+            "DeleteMarkerCount": len(stored) - len(objects),
         },
     )

@@ -1,4 +1,4 @@
-"""Operations on multipart uploads: initiate, parts, complete, abort, lists."""
+"""Operations on multipart uploads: initiate, upload and copy parts, complete, abort, list."""
 
 import hashlib
 from functools import reduce
@@ -28,15 +28,13 @@ from aliyun_import.sandbox.oss.protocol import (
 )
 from aliyun_import.sandbox.oss.state import ARCHIVED, StoredObject, StoredPart, Upload
 
-MAX_COPY_BYTES = 5 << 30  # "UploadPartCopy": a part is at most 5 GB, copied or sent
-
-
+MAX_COPY_BYTES = 5 << 30  # "UploadPartCopy": a part has at most 5 GB
 MAX_PART_NUMBER = 10_000
-MIN_PART_BYTES = 100 << 10  # every part but the last; checked at Complete only
+MIN_PART_BYTES = 100 << 10  # of all parts except the last; checked by CompleteMultipartUpload only
 
 
 def initiate(call: OssCall) -> Answer:
-    """InitiateMultipartUpload: storage class, encryption and metadata given here apply to the object."""
+    """InitiateMultipartUpload: its storage class, encryption and metadata apply to the object."""
     encode, asked = KeyEncoder(call.request), requested_attributes(call)
     upload = Upload(
         id=call.oss.new_upload_id(),
@@ -57,7 +55,7 @@ def initiate(call: OssCall) -> Answer:
 
 
 def find_upload(call: OssCall) -> Upload:
-    """Return the upload of a request; raises NoSuchUpload. Hold the state's lock."""
+    """Return the upload of a request. Raises NoSuchUpload. The caller holds the lock of the state."""
     upload_id = call.request.param("uploadId")
     if call.has_fault("forget-upload"):
         call.bucket.uploads.pop(upload_id, None)
@@ -72,7 +70,7 @@ def find_upload(call: OssCall) -> Upload:
 
 
 def part_number(call: OssCall) -> int:
-    """Return the part number, 1 to 10,000; raises InvalidArgument."""
+    """Return the part number, 1 to 10,000. Raises InvalidArgument."""
     text = call.request.param("partNumber")
     if not text.isdecimal() or not 1 <= int(text) <= MAX_PART_NUMBER:
         message = "Part number must be an integer between 1 and 10000, inclusive."
@@ -81,7 +79,7 @@ def part_number(call: OssCall) -> int:
 
 
 def store_part(call: OssCall, number: int, content: Content, *, etag: str, crc64: int | None) -> StoredPart:
-    """Add a part to its upload, over an earlier one of that number; raises NoSuchUpload if the upload is gone."""
+    """Add a part to its upload, or replace the part with this number. Raises NoSuchUpload."""
     part = StoredPart(number=number, content=content, etag=etag, crc64=crc64, modified_s=call.now_s)
     with call.state.lock:
         find_upload(call).parts[number] = part
@@ -102,7 +100,7 @@ def upload_part(call: OssCall) -> Answer:
 
 
 def complete(call: OssCall) -> Answer:
-    """CompleteMultipartUpload: join the parts without reading or copying a byte."""
+    """CompleteMultipartUpload: join the parts. No bytes are read or copied."""
     encode = KeyEncoder(call.request)
     with call.state.lock:
         find_upload(call)
@@ -143,7 +141,7 @@ def complete(call: OssCall) -> Answer:
 
 
 def _named(call: OssCall) -> list[tuple[int, str]] | None:
-    """Return the (number, ETag) of the parts of the object; None for x-oss-complete-all."""
+    """Return the requested parts as (number, ETag), or None for x-oss-complete-all. Raises OssError."""
     if call.request.headers.get("x-oss-complete-all").lower() == "yes":
         if call.request.body.whole():
             raise invalid_argument("x-oss-complete-all", "yes", "The body must be empty with x-oss-complete-all.")
@@ -163,7 +161,7 @@ def _named(call: OssCall) -> list[tuple[int, str]] | None:
 
 
 def _chosen(upload: Upload, named: list[tuple[int, str]] | None) -> list[StoredPart]:
-    """Return the named parts, or all of them, in order; raises InvalidPart for a missing or different one."""
+    """Return the named parts in order, or all parts for None. Raises InvalidPart for a missing or different part."""
     if named is None:
         named = [(number, upload.parts[number].etag) for number in sorted(upload.parts)]
     if not named:
@@ -205,13 +203,13 @@ def _refuse_small(parts: list[StoredPart]) -> None:
 
 
 def _joined_etag(parts: list[StoredPart]) -> str:
-    """Return the object's ETag, which is no MD5 of its bytes."""
+    """Return the ETag of the object. It is not the MD5 of the bytes."""
     etags = "".join(part.etag for part in parts).encode()
     return f"{hashlib.md5(etags, usedforsecurity=False).hexdigest().upper()}-{len(parts)}"
 
 
 def _joined_crc(parts: list[StoredPart]) -> int | None:
-    """Return the combined CRC-64 of the parts; None unless every part has one."""
+    """Return the combined CRC-64 of the parts, or None if a part has none."""
     if any(part.crc64 is None for part in parts):
         return None
     return reduce(lambda crc, part: crc64_combine(crc, part.crc64 or 0, part.content.size), parts, 0)
@@ -225,7 +223,7 @@ def abort(call: OssCall) -> Answer:
 
 
 def upload_part_copy(call: OssCall) -> Answer:
-    """UploadPartCopy: the range is inclusive; a malformed one copies the whole object."""
+    """UploadPartCopy: the range is inclusive. A malformed range selects the whole object."""
     number = part_number(call)
     with call.state.lock:
         find_upload(call)
@@ -250,11 +248,11 @@ def upload_part_copy(call: OssCall) -> Answer:
 
 
 def list_uploads(call: OssCall) -> Answer:
-    """ListMultipartUploads: by key, then by age; after key-marker, and within that key after upload-id-marker."""
+    """ListMultipartUploads: by key, then oldest first; after key-marker, within that key after upload-id-marker."""
     request, encode = call.request, KeyEncoder(call.request)
     prefix, delimiter = request.param("prefix"), request.param("delimiter")
     key_marker = request.param("key-marker")
-    # "ListMultipartUploads": without a key-marker an upload-id-marker has no meaning.
+    # "ListMultipartUploads": an upload-id-marker is ignored without a key-marker.
     id_marker = request.param("upload-id-marker") if key_marker else ""
     limit = call.number("max-uploads", default=1000, low=1, high=1000)
     with call.state.lock:
@@ -295,7 +293,7 @@ def list_uploads(call: OssCall) -> Answer:
 
 
 def list_parts(call: OssCall) -> Answer:
-    """ListParts: by number, after part-number-marker; each with its CRC-64 if it has one."""
+    """ListParts: by number, after part-number-marker, with the CRC-64 of each part."""
     encode = KeyEncoder(call.request)
     limit = call.number("max-parts", default=1000, low=1, high=1000)
     marker = call.number("part-number-marker", default=0, low=0, high=MAX_PART_NUMBER)

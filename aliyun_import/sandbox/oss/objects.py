@@ -1,8 +1,8 @@
-"""Operations on objects: put, copy, get, head, delete; append, symbolic links and restore are only refused.
+"""Operations on objects: put, copy, get, head, delete; refusals of append, symbolic links and restore.
 
-Of these, what the service refuses is refused with its code, and what it would carry out is answered 501 by name, so
-that nobody takes it for done. A copy copies no byte: its content refers to the same files. The answer to a copy has the
-ETag as a header, too: oss2 reads it nowhere else, and its users complete uploads with it.
+AppendObject, PutSymlink, GetSymlink and RestoreObject are refused with the code of the service where the service
+refuses them, and otherwise answered 501. A copy copies no bytes: its content refers to the same files. The answer to a
+copy has the ETag also as a header, because oss2 reads it only there, and its users complete uploads with it.
 """
 
 import base64
@@ -39,13 +39,13 @@ from aliyun_import.sandbox.oss.protocol import (
 from aliyun_import.sandbox.oss.state import ARCHIVED, NULL_VERSION, Bucket, StoredObject
 
 MAX_PUT_BYTES = 5 << 30  # "Limits": 5 GB in one PutObject or UploadPart
-MAX_COPY_OBJECT_BYTES = 1 << 30  # "CopyObject": larger ones are for UploadPartCopy
+MAX_COPY_OBJECT_BYTES = 1 << 30  # "CopyObject": larger objects need UploadPartCopy
 
 
 def receive(call: OssCall, *, too_large: str = "InlineDataTooLarge") -> Received:
-    """Store the body of a request, and check its length, MD5 and CRC-64 against the headers.
+    """Store the body of a request, and compare its length, MD5 and CRC-64 with the headers. Raises OssError.
 
-    `too_large` is the code for a body beyond 5 GiB, which differs between operations.
+    `too_large` is the code for a body of more than 5 GiB, which differs between operations.
     """
     body, headers = call.request.body, call.request.headers
     if not body.announced:
@@ -65,7 +65,7 @@ def receive(call: OssCall, *, too_large: str = "InlineDataTooLarge") -> Received
 
 
 def _bounded(call: OssCall, too_large: str) -> Iterator[bytes]:
-    """Yield the body up to the limit, which a chunked one does not announce; a fault may flip its first bit."""
+    """Yield the body. Raises OssError for more than 5 GiB of a chunked body. A fault may flip the first bit."""
     corrupt, size = call.has_fault("corrupt"), 0
     for chunk in call.request.body.chunks():
         size += len(chunk)
@@ -100,7 +100,7 @@ def put_object(call: OssCall) -> Answer:
 
 
 def store(call: OssCall, made: StoredObject) -> StoredObject:
-    """Store an object as the current version of its key, by the versioning of the bucket."""
+    """Store an object as the current version of its key, with a version id by the versioning of the bucket."""
     with call.state.lock:
         refuse_overwriting(call.request, call.bucket, made.key)
         version_id = call.oss.new_version_id() if call.bucket.versioning == "Enabled" else NULL_VERSION
@@ -110,19 +110,19 @@ def store(call: OssCall, made: StoredObject) -> StoredObject:
 
 
 def md5_header(stored: StoredObject) -> tuple[tuple[str, str], ...]:
-    """Return the header with the MD5 of a Normal object; that of an object made of parts is not known."""
+    """Return the header with the MD5 of a Normal object. The MD5 of an object with parts is not known."""
     if stored.kind != "Normal" or not re.fullmatch("[0-9A-F]{32}", stored.etag):
         return ()
     return (("Content-MD5", base64.b64encode(bytes.fromhex(stored.etag)).decode()),)
 
 
 def encryption_header(stored: StoredObject) -> tuple[tuple[str, str], ...]:
-    """Return the header with the encryption, if there is one."""
+    """Return the header with the encryption, or no header."""
     return (("x-oss-server-side-encryption", stored.encryption),) if stored.encryption else ()
 
 
 def get_object(call: OssCall) -> Answer:
-    """GetObject: the object or a range of it."""
+    """GetObject: the object, or a range of it."""
     stored = _requested(call)
     if stored.storage_class in ARCHIVED:
         message = "The operation is not valid for the object's state."
@@ -144,9 +144,9 @@ class _Range:
 
 
 def _range(call: OssCall, stored: StoredObject) -> _Range:
-    """Return the range that Range asks for ("GetObject"): one beyond the object means the whole object with 200.
+    """Return the range of the header Range. By default, a range beyond the end selects the whole object ("GetObject").
 
-    With `x-oss-range-behavior: standard` the end is cut to the object, and a start beyond it is 416.
+    With `x-oss-range-behavior: standard`, the end is cut to the object. Raises InvalidRange for a start beyond it.
     """
     text = call.request.headers.get("range")
     standard = call.request.headers.get("x-oss-range-behavior") == "standard"
@@ -169,7 +169,7 @@ def head_object(call: OssCall) -> Answer:
 
 
 def get_object_meta(call: OssCall) -> Answer:
-    """GetObjectMeta: ETag, length, date, CRC and version alone."""
+    """GetObjectMeta: only ETag, length, date, CRC-64 and version."""
     stored = _requested(call)
     headers = (
         ("ETag", quoted(stored.etag)),
@@ -181,6 +181,7 @@ def get_object_meta(call: OssCall) -> Answer:
 
 
 def _requested(call: OssCall) -> StoredObject:
+    """Return the requested object or version if the conditional headers allow it."""
     with call.state.lock:
         stored = find(call.bucket, call.key, call.request.param("versionId"))
     check_conditions(call.request.headers, stored)
@@ -203,7 +204,7 @@ def _headers(bucket: Bucket, stored: StoredObject) -> tuple[tuple[str, str], ...
 
 
 def delete_object(call: OssCall) -> Answer:
-    """DeleteObject: 204 also without an object; with versioning a delete marker, unless a version is given."""
+    """DeleteObject: 204 also without an object. With versioning, add a delete marker unless a version is given."""
     with call.state.lock:
         gone = delete_version(call, call.key, call.request.param("versionId"))
     if gone is None:
@@ -213,7 +214,7 @@ def delete_object(call: OssCall) -> Answer:
 
 
 def delete_version(call: OssCall, key: str, version_id: str) -> StoredObject | None:
-    """Remove a version, or the object, and return what was removed or the delete marker that was set."""
+    """Remove a version or the object. Return the removed version, or the new delete marker."""
     check_version_id(version_id)
     bucket = call.bucket
     if version_id or not bucket.versioning:
@@ -229,7 +230,7 @@ def delete_version(call: OssCall, key: str, version_id: str) -> StoredObject | N
 
 
 def copy_source(call: OssCall) -> StoredObject:
-    """Return the object of x-oss-copy-source, if the caller may read it and its conditions hold."""
+    """Return the object of x-oss-copy-source. Raises OssError if a permission or a condition forbids the copy."""
     header = call.request.headers.get("x-oss-copy-source")
     path, _, version_id = header.partition("?versionId=")
     name, _, key = unquote(path).removeprefix("/").partition("/")
@@ -253,12 +254,12 @@ def copy_source(call: OssCall) -> StoredObject:
 
 
 def copied_etag(content: Content) -> str:
-    """Return the ETag of copied bytes, made of their CRC: the MD5 of a terabyte of zeros takes half an hour."""
+    """Return an ETag of copied bytes, computed from their CRC-64: the MD5 of a terabyte of zeros takes half an hour."""
     return hashlib.md5(f"{content.crc64}-{content.size}".encode(), usedforsecurity=False).hexdigest().upper()
 
 
 def copy_object(call: OssCall) -> Answer:
-    """CopyObject: metadata and tags are the source's unless their directive is REPLACE; the ACL is never copied."""
+    """CopyObject: copy metadata and tags unless their directive is REPLACE. The ACL is never copied."""
     directive, tagging = _directive(call, "x-oss-metadata-directive"), _directive(call, "x-oss-tagging-directive")
     source = copy_source(call)
     if source.storage_class in ARCHIVED:
@@ -290,7 +291,7 @@ def _directive(call: OssCall, header: str) -> str:
 
 
 def append_object(call: OssCall) -> Answer:
-    """AppendObject: an object made by an upload is not appendable."""
+    """AppendObject: refuse an existing object, which was not created by AppendObject."""
     position = call.request.param("position")
     if not position.isdecimal():
         raise invalid_argument("position", position)
@@ -302,21 +303,21 @@ def append_object(call: OssCall) -> Answer:
 
 
 def put_symlink(call: OssCall) -> Answer:
-    """PutSymlink: its target is required."""
+    """PutSymlink: the header with the target is required."""
     if not call.request.headers.get("x-oss-symlink-target"):
         raise invalid_argument("x-oss-symlink-target", "")
     raise not_implemented("PutSymlink")
 
 
 def get_symlink(call: OssCall) -> Answer:
-    """GetSymlink: no object is a symbolic link."""
+    """GetSymlink: refuse every object, because the sandbox has no symbolic links."""
     with call.state.lock:
         find(call.bucket, call.key, call.request.param("versionId"))
     raise OssError(400, "NotSymlinkObject", "The object is not a symlink object.", extra=[("Key", call.key)])
 
 
 def restore_object(call: OssCall) -> Answer:
-    """RestoreObject: an object that is not archived has nothing to restore."""
+    """RestoreObject: refuse an object that is not archived."""
     with call.state.lock:
         stored = find(call.bucket, call.key, call.request.param("versionId"))
     if stored.storage_class not in ARCHIVED:

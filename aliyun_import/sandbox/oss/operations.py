@@ -1,4 +1,4 @@
-"""The table of OSS: each operation, how a request for it is recognised, and what it takes."""
+"""Table of the operations of OSS: method, sub-resource, parameters and headers of each."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -19,17 +19,17 @@ _LISTED = ("prefix", "delimiter", "max-keys", "encoding-type")
 
 @dataclass(frozen=True, kw_only=True)
 class OssOperation(Operation[OssCall, Answer]):
-    """One row of the table: besides name and function, how a request for it is recognised."""
+    """Row of the table, with the properties by which a request is recognised."""
 
     method: str
     level: str
     """service, bucket or object."""
     marks: tuple[str, ...] = ()
-    """Parameters that distinguish it from its siblings; a header if it begins with x-."""
+    """Parameters, and headers (x-...), that a request must have to be this operation."""
     headers: tuple[str, ...] = ()
-    """The x-oss- headers that it takes, without that prefix, besides those of signing."""
+    """Accepted x-oss- headers, without the prefix and without those of the signature."""
     data: bool = False
-    """Whether it counts as a data operation: PublicEndpointForbidden."""
+    """Whether it is a data operation, which PublicEndpointForbidden refuses."""
 
 
 def _row(
@@ -42,7 +42,7 @@ def _row(
     params: tuple[str, ...] = (),
     headers: tuple[str, ...] = (),
 ) -> OssOperation:
-    """Return a row; the permission is named like the operation unless `action` says otherwise."""
+    """Return a row. The default for `action` is the name of the operation."""
     return OssOperation(
         name=name, method=method, level=level, marks=marks, params=params, headers=headers,
         action=f"oss:{action or name}", data=level == "object" or name in _DATA, do=do,
@@ -53,7 +53,7 @@ _DATA = frozenset({
     "ListObjects", "ListObjectsV2", "ListObjectVersions", "ListMultipartUploads", "DeleteMultipleObjects",
 })  # fmt: skip
 
-# Rows with more marks come before their siblings with fewer: the first match is taken.
+# The first matching row is used, so rows with more marks come before rows with fewer.
 OPERATIONS: tuple[OssOperation, ...] = (
     _row("service", "GET", "ListBuckets", buckets.list_buckets, params=("prefix", "marker", "max-keys"),
          headers=("resource-group-id",)),
@@ -90,7 +90,7 @@ OPERATIONS: tuple[OssOperation, ...] = (
     _row("bucket", "DELETE", "DeleteBucket", buckets.delete_bucket),
     # Multipart uploads
     _row("object", "POST", "InitiateMultipartUpload", multipart.initiate, "uploads", action="PutObject",
-         # ossutil sends the directives of a copy here, too, where there is nothing that they could apply to.
+         # ossutil sends the directives of a copy here, too. They have no effect.
          params=("encoding-type",), headers=("metadata-directive", "tagging-directive", *_UPLOAD)),
     _row("object", "PUT", "UploadPartCopy", multipart.upload_part_copy, "partNumber", "uploadId", "x-oss-copy-source",
          action="PutObject", headers=("copy-source-range", *_SOURCE)),

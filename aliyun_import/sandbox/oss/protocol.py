@@ -1,6 +1,7 @@
-"""The protocol of OSS: calls, errors, headers, XML bodies and pages of lists.
+"""Protocol of OSS: calls, errors, headers, conditions and XML bodies.
 
-XML bodies lack the `xmlns` that the documents print: oss2 cannot read namespaced bodies, so the service cannot send it.
+XML bodies have no `xmlns`, unlike in the documents: oss2 cannot parse bodies with a namespace, so the service cannot
+send one.
 """
 
 import base64
@@ -10,7 +11,7 @@ import re
 import time
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from email.utils import parsedate
+from email.utils import formatdate, parsedate
 from http import HTTPStatus
 from typing import Any
 from urllib.parse import quote
@@ -30,14 +31,14 @@ Tree = Mapping[str, Any]
 
 @dataclass(frozen=True)
 class Caller:
-    """The key that signed a request, and the region that it was signed for (V1 names none)."""
+    """Key that signed a request, and region of the signature (None for V1, which does not contain one)."""
 
     key: AccessKey
     region: str | None
 
 
 class OssError(Exception):
-    """A refusal: HTTP status, code, message, and further elements of the body."""
+    """Refusal with HTTP status, code, message, EC, and further elements of the body."""
 
     def __init__(
         self,
@@ -59,11 +60,11 @@ class OssError(Exception):
 
 
 def invalid_argument(name: str, value: str, message: str = "Invalid Argument.", *, ec: str = "") -> OssError:
-    """Return the error for an argument, with its name and value."""
+    """Return InvalidArgument with the name and the value of the argument."""
     return OssError(400, "InvalidArgument", message, ec=ec, extra=[("ArgumentName", name), ("ArgumentValue", value)])
 
 
-# What the log of requests shows of an error: nothing that a client sent as its key, its token or its signature.
+# Elements of an error that the log of requests contains: none with a key, a token or a signature of the client.
 _LOGGED_ELEMENTS = frozenset({
     "Action", "ArgumentName", "BucketName", "Endpoint", "Header", "Key", "MinSizeAllowed", "PartNumber", "ProposedSize",
     "RangeRequested", "UploadId",
@@ -71,18 +72,18 @@ _LOGGED_ELEMENTS = frozenset({
 
 
 def no_such_key(key: str, *, headers: Iterable[tuple[str, str]] = ()) -> OssError:
-    """Return the error for a key without an object."""
+    """Return NoSuchKey."""
     return OssError(404, "NoSuchKey", "The specified key does not exist.", extra=[("Key", key)], headers=headers)
 
 
-def not_implemented(what: str, *, header: str = "") -> OssError:
-    """Return the error for something that OSS supports and the sandbox does not."""
+def not_implemented(feature: str, *, header: str = "") -> OssError:
+    """Return the error for a feature of OSS that the sandbox does not have."""
     extra = [("Header", header)] if header else []
-    return OssError(501, "NotImplemented", f"The sandbox does not do {what}.", extra=extra)
+    return OssError(501, "NotImplemented", f"The sandbox does not support {feature}.", extra=extra)
 
 
 def malformed_xml() -> OssError:
-    """Return the error for a body that is not XML or lacks required elements."""
+    """Return the error for a body that is not XML, or without a required element."""
     return OssError(
         400,
         "MalformedXML",
@@ -91,7 +92,7 @@ def malformed_xml() -> OssError:
 
 
 def refusal(request: Request, error: OssError, *, headers: Iterable[tuple[str, str]] = ()) -> Answer:
-    """Return the answer of an error; for HEAD the body is in x-oss-err, as at the real service."""
+    """Return the answer of an error. For HEAD, the body is in the header x-oss-err, as in the real service."""
     fields = [
         ("Code", error.code),
         ("Message", error.message),
@@ -124,7 +125,7 @@ def refuse(
 
 @dataclass(frozen=True, eq=False)
 class OssCall:
-    """A request whose signature, bucket and permissions were checked."""
+    """Request after the checks of its signature, bucket and permissions."""
 
     state: State
     oss: OssState
@@ -137,7 +138,7 @@ class OssCall:
 
     @property
     def bucket(self) -> Bucket:
-        """Return the bucket of an operation on a bucket or object; its existence was checked before."""
+        """Return the bucket. Raises LookupError for an operation without an existing bucket."""
         if self.found is None:
             raise LookupError(f"the bucket {self.bucket_name} was not checked")
         return self.found
@@ -149,7 +150,7 @@ class OssCall:
 
     @property
     def now_s(self) -> float:
-        """Return the sandbox's time."""
+        """Return the time of the sandbox."""
         return self.state.clock.now_s()
 
     def change_bucket(self, **settings: object) -> None:
@@ -157,7 +158,7 @@ class OssCall:
         self.oss.change(self.bucket_name, **settings)
 
     def number(self, name: str, *, default: int, low: int, high: int) -> int:
-        """Return a number of the query string; raises InvalidArgument if it is malformed or out of bounds."""
+        """Return a number of the query string. Raises InvalidArgument if it is malformed or out of range."""
         text = self.request.param(name)
         if not text:
             return default
@@ -166,11 +167,11 @@ class OssCall:
         return int(text)
 
     def has_fault(self, effect: str) -> bool:
-        """Return whether a fault with this effect strikes the call."""
+        """Return whether a fault with this effect applies to the call."""
         return self.request.fault is not None and self.request.fault.effect == effect
 
     def require(self, action: str, *, bucket: str | None = None, key: str | None = None) -> None:
-        """Raise AccessDenied if the caller has no permission for an action, by default on the request's resource."""
+        """Raise AccessDenied unless the caller may do an action, by default on the object of the request."""
         name = self.bucket_name if bucket is None else bucket
         found = self.oss.buckets.get(name)
         owner_id, region = (found.owner_id, found.region) if found else (self.account_id, self.region)
@@ -181,22 +182,22 @@ class OssCall:
 
 
 def xml_answer(root: str, tree: Tree | str, *, headers: tuple[tuple[str, str], ...] = ()) -> Answer:
-    """Return an answer 200 with an XML body."""
+    """Return an answer with status 200 and an XML body."""
     return Answer(200, (("Content-Type", "application/xml"), *headers), document(root, tree))
 
 
 def quoted(etag: str) -> str:
-    """Return an ETag in quotes, as on the wire."""
+    """Return an ETag in quotes."""
     return f'"{etag}"'
 
 
 def crc_header(crc64: int | None) -> tuple[tuple[str, str], ...]:
-    """Return the header with the CRC-64, if there is one."""
+    """Return the header with a CRC-64, or no header for None."""
     return () if crc64 is None else (("x-oss-hash-crc64ecma", str(crc64)),)
 
 
 def version_header(bucket: Bucket, stored: StoredObject) -> tuple[tuple[str, str], ...]:
-    """Return the header with the version, if versions are or were kept."""
+    """Return the header with the version id, or no header if versioning was never enabled."""
     return (("x-oss-version-id", stored.version_id),) if bucket.versioning else ()
 
 
@@ -211,20 +212,17 @@ def document(root: str, tree: Tree | str) -> bytes:
 
 
 def stamp(at_s: float) -> str:
-    """Return a moment as in bodies."""
+    """Return a time as in XML bodies."""
     return time.strftime("%Y-%m-%dT%H:%M:%S.000Z", time.gmtime(at_s))
 
 
 def http_date(at_s: float) -> str:
-    """Return a moment as in headers, independent of the locale."""
-    moment = time.gmtime(at_s)
-    day = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")[moment.tm_wday]
-    months = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
-    return time.strftime(f"{day}, %d {months[moment.tm_mon - 1]} %Y %H:%M:%S GMT", moment)
+    """Return a time as in headers, independent of the locale."""
+    return formatdate(int(at_s), usegmt=True)
 
 
 class KeyEncoder:
-    """Encodes keys as the `encoding-type` of a request asks: url-encoded, or unchanged."""
+    """Encoder of keys by the `encoding-type` of a request: URL encoding, or none."""
 
     def __init__(self, request: Request) -> None:
         self.type = request.param("encoding-type") or None
@@ -233,14 +231,14 @@ class KeyEncoder:
             raise invalid_argument("encoding-type", self.type or "", message)
 
     def __call__(self, key: str) -> str:
-        """Return an encoded key."""
+        """Return a key, encoded if the request asks for it."""
         return quote(key, safe="-_.~") if self.type else key
 
 
 def parse(request: Request, root: str) -> ElementTree.Element:
-    """Return the root of an XML body, which must have this name; raises MalformedXML. Namespaces are removed."""
+    """Return the root of an XML body, without namespaces. Raises MalformedXML if its name is not `root`."""
     try:
-        tree = ElementTree.fromstring(request.body.whole(max_bytes=MAX_BODY_BYTES))  # noqa: S314 - expat bounds what entities expand to
+        tree = ElementTree.fromstring(request.body.whole(max_bytes=MAX_BODY_BYTES))  # noqa: S314 - expat limits the expansion of entities
     except (ElementTree.ParseError, BodyTooLargeError) as error:
         raise malformed_xml() from error
     for element in tree.iter():
@@ -251,7 +249,7 @@ def parse(request: Request, root: str) -> ElementTree.Element:
 
 
 def required_texts(parent: ElementTree.Element, names: Iterable[str]) -> tuple[str, ...]:
-    """Return the stripped texts of required children; raises MalformedXML."""
+    """Return the stripped texts of required children. Raises MalformedXML."""
     found = []
     for name in names:
         child = parent.find(name)
@@ -262,7 +260,7 @@ def required_texts(parent: ElementTree.Element, names: Iterable[str]) -> tuple[s
 
 
 def find(bucket: Bucket, key: str, version_id: str = "") -> StoredObject:
-    """Return an object or a version of it; raises NoSuchKey, NoSuchVersion, and MethodNotAllowed for a marker."""
+    """Return an object or a version of it. Raises NoSuchKey, NoSuchVersion, MethodNotAllowed (delete marker)."""
     check_version_id(version_id)
     stored = bucket.version(key, version_id)
     if stored is None and version_id:
@@ -278,13 +276,13 @@ def find(bucket: Bucket, key: str, version_id: str = "") -> StoredObject:
 
 
 def check_version_id(version_id: str) -> None:
-    """Raise InvalidArgument for what no version id looks like."""
+    """Raise InvalidArgument for a malformed version id."""
     if version_id and not re.fullmatch(r"[\w.-]+", version_id):
         raise invalid_argument("versionId", version_id, "Invalid version id specified")
 
 
 def refuse_overwriting(request: Request, bucket: Bucket, key: str) -> None:
-    """Raise FileAlreadyExists by x-oss-forbid-overwrite, which has no effect if versions are or were kept."""
+    """Raise FileAlreadyExists by x-oss-forbid-overwrite, which has no effect once versioning was enabled."""
     wanted = request.headers.get("x-oss-forbid-overwrite").lower()
     if wanted not in ("", "true", "false"):
         raise invalid_argument("x-oss-forbid-overwrite", wanted)
@@ -294,7 +292,7 @@ def refuse_overwriting(request: Request, bucket: Bucket, key: str) -> None:
 
 
 def content_md5(headers: Headers) -> bytes | None:
-    """Return Content-MD5, if there is one; raises InvalidDigest unless it is the base64 of 16 bytes."""
+    """Return Content-MD5, or None. Raises InvalidDigest unless it is the base64 encoding of 16 bytes."""
     text = headers.get("content-md5")
     if not text:
         return None
@@ -308,12 +306,12 @@ def content_md5(headers: Headers) -> bytes | None:
 
 
 def invalid_digest() -> OssError:
-    """Return the error for a body with another MD5."""
+    """Return the error for a wrong or malformed Content-MD5."""
     return OssError(400, "InvalidDigest", "The Content-MD5 you specified was invalid.")
 
 
 def check_conditions(headers: Headers, stored: StoredObject, *, prefix: str = "") -> None:
-    """Raise 412 or 304 by the conditional headers, or by those of a copy's source with their prefix."""
+    """Raise 412 or 304 by the conditional headers. `prefix` selects the headers for the source of a copy."""
     match, none_match = headers.get(f"{prefix}if-match"), headers.get(f"{prefix}if-none-match")
     modified_s = int(stored.modified_s)
     unmodified_since = _seconds(headers.get(f"{prefix}if-unmodified-since"))
@@ -339,9 +337,9 @@ def _seconds(text: str) -> int | None:
 
 
 def byte_range(text: str, size: int) -> tuple[int, int] | None:
-    """Return the range of a header as (first, last), inclusive; None if it is malformed.
+    """Return the range of a header as (first, last), inclusive, or None if it is malformed.
 
-    Both may lie beyond the size: what that means differs between operations.
+    Both may be beyond the size, for which operations have different rules.
     """
     found = re.fullmatch(r"bytes=(\d*)-(\d*)", text.strip())
     if found is None or found.group(0) == "bytes=-":

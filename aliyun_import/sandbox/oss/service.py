@@ -1,9 +1,8 @@
-"""The OSS service: recognition and checks of requests, and common headers of answers.
+"""Service OSS: recognition of operations, checks of requests, and common headers of answers.
 
-Path style on one port: the bucket is split from the key before decoding, because a `/` within a key is sent as %2F. The
-hosts BUCKET.oss-REGION.aliyuncs.com and BUCKET.localhost name a bucket, as does a custom domain in Settings.cnames; the
-whole path is the key then. What a request asks beyond its row (a sub-resource, parameter or x-oss- header) is answered
-501 by name.
+In path style, the bucket is split from the key before decoding, because a `/` within a key is sent as %2F. The hosts
+BUCKET.oss-REGION.aliyuncs.com and BUCKET.localhost, and the custom domains in Settings.cnames, name a bucket; the path
+is then the key. A sub-resource, parameter or x-oss- header that is not in the row of the operation is answered 501.
 """
 
 import re
@@ -25,15 +24,15 @@ __all__ = ["answer", "identify", "refuse"]
 # "Naming": 3-63 of a-z, 0-9 and -, first and last alphanumeric; keys 1-1023 bytes, not beginning with / or \.
 _BUCKET_NAME = re.compile(r"[a-z0-9][a-z0-9-]{1,61}[a-z0-9]")
 MAX_KEY_BYTES = 1023
-# BUCKET.oss-REGION.aliyuncs.com is the only form that the real service takes: a proxy or a hosts file leads it here.
-# BUCKET.localhost is led to this machine by resolvers (RFC 6761).
+# BUCKET.oss-REGION.aliyuncs.com is the only form that the real service accepts; it needs a proxy or a hosts file here.
+# Resolvers resolve BUCKET.localhost to this machine (RFC 6761).
 _VIRTUAL_HOST = re.compile(r"([a-z0-9][a-z0-9-]{1,61}[a-z0-9])\.(?:oss-[a-z0-9-]+\.aliyuncs\.com|localhost)")
 _PUBLIC_READS = frozenset({"GetObject", "HeadObject", "GetObjectMeta"})
 _SIGNING_HEADERS = ("date", "content-sha256", "security-token")
 
 
 def identify(request: Request, cnames: Mapping[str, str]) -> Call:
-    """Return the operation, bucket, key and part number of a request, from its first line and its host."""
+    """Return the operation, bucket, key and part number of a request, from its first line and its headers."""
     bucket, key, _ = split_resource(request, cnames)
     level = "object" if key else "bucket" if bucket else "service"
     operation = _operation(request, level)
@@ -48,7 +47,7 @@ def identify(request: Request, cnames: Mapping[str, str]) -> Call:
 
 
 def split_resource(request: Request, cnames: Mapping[str, str]) -> tuple[str, str, str]:
-    """Return the bucket, the decoded key, and `/bucket/key` as it is signed (still encoded)."""
+    """Return the bucket, the decoded key, and `/bucket/key` as signed, still percent-encoded."""
     host = request.headers.get("host").partition(":")[0].lower()
     virtual = _VIRTUAL_HOST.fullmatch(host)
     named = cnames.get(host) or (virtual[1] if virtual else "")
@@ -75,12 +74,13 @@ def _matches(operation: OssOperation, request: Request, level: str) -> bool:
 
 
 def _unknown(request: Request, level: str) -> str:
+    """Return a name for a request that is not in the table."""
     names = "&".join(name for name, _ in request.query)
     return f"{request.method} {f'?{names}' if names else level}"
 
 
 def answer(state: State, request: Request) -> Answer:
-    """Carry out a request; a refusal is an answer, too."""
+    """Carry out a request, and return its answer or a refusal."""
     began = time.monotonic()
     try:
         done = _carry_out(state, request)
@@ -125,7 +125,7 @@ def _carry_out(state: State, request: Request) -> Answer:
 
 
 def _refuse_unknown_headers(operation: OssOperation, request: Request) -> None:
-    """Refuse by name the headers that are not in the row of the operation."""
+    """Raise NotImplemented with the name of a header that is not in the row of the operation."""
     for name in request.headers.names():
         if name.startswith("x-oss-"):
             short = name.removeprefix("x-oss-")
@@ -148,7 +148,7 @@ def _check_names(bucket: str, key: str) -> None:
 
 
 def _open_bucket(call: OssCall, operation: OssOperation) -> Bucket:
-    """Return the bucket of a request; refuses a missing one, another region, owner or endpoint."""
+    """Return the bucket of a request. Raises OssError if it is missing or not accessible to the request."""
     bucket = call.oss.bucket(call.bucket_name)
     if bucket is None:
         message = "The specified bucket does not exist."
@@ -180,7 +180,7 @@ def _open_bucket(call: OssCall, operation: OssOperation) -> Bucket:
 
 
 def _is_public(bucket: Bucket, operation: str, key: str) -> bool:
-    """Return whether the ACLs open an operation to everybody; that of an object comes before that of its bucket."""
+    """Return whether the ACLs allow an operation to all callers. The ACL of an object overrides that of its bucket."""
     acl = bucket.acl
     if operation in _PUBLIC_READS:
         stored = bucket.current(key)
@@ -192,7 +192,7 @@ def _is_public(bucket: Bucket, operation: str, key: str) -> bool:
 
 
 def _with_fault(done: Answer, request: Request) -> Answer:
-    """Return the answer with a wrong checksum or ETag, if a fault asks for it."""
+    """Return the answer with a wrong or without a checksum or ETag, if a fault has this effect."""
     effect = request.fault.effect if request.fault is not None else ""
     if effect == "no-crc":
         return replace(done, headers=tuple(pair for pair in done.headers if pair[0] != "x-oss-hash-crc64ecma"))

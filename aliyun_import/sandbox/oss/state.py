@@ -1,7 +1,7 @@
 """State of OSS: buckets, objects and their versions, multipart uploads and their parts.
 
-ECS reads it, too: `state.part(OssState).bucket(name)` has owner, region, encryption and storage class, and
-`bucket.current(key).content` is read with `size`, `pread(offset, length)` and `data_extents()`.
+ECS reads it, too: `state.part(OssState).bucket(name)` returns the owner, region, encryption and storage class, and
+`bucket.current(key).content` has `size`, `pread(offset, length)` and `data_extents()`.
 """
 
 import secrets
@@ -16,19 +16,19 @@ from aliyun_import.sandbox.core.state import State
 ARCHIVED = frozenset({"Archive", "ColdArchive", "DeepColdArchive"})
 STORAGE_CLASSES = frozenset({"Standard", "IA"}) | ARCHIVED
 DAY_S = 86_400
-NULL_VERSION = "null"  # the version id of objects written while versioning was off or suspended
+NULL_VERSION = "null"  # version id of objects that are written while versioning is off or suspended
 
 
 @dataclass(frozen=True, kw_only=True)
 class StoredObject:
-    """One version of an object; a delete marker has no content."""
+    """Version of an object. A delete marker has no content."""
 
     key: str
     id: str = field(default_factory=lambda: secrets.token_hex(8))
-    """It stays when headers and the like change, and is another for new content."""
+    """Identifies the content: a change of the ACL or the tags keeps it, new content has a new id."""
     content: Content = field(default_factory=Content)
     etag: str = ""
-    """In upper case, without quotes."""
+    """Upper case, without quotes."""
     crc64: int | None = None
     kind: str = "Normal"
     """Normal or Multipart: x-oss-object-type."""
@@ -36,9 +36,9 @@ class StoredObject:
     encryption: str = ""
     modified_s: float = 0.0
     headers: Mapping[str, str] = field(default_factory=dict)
-    """Headers of the upload that reads return: content-type, x-oss-meta-*."""
+    """Headers of the upload that GetObject and HeadObject return: content-type, x-oss-meta-*."""
     acl: str = "default"
-    """`default` is that of the bucket."""
+    """`default` is the ACL of the bucket."""
     tags: Mapping[str, str] = field(default_factory=dict)
     version_id: str = NULL_VERSION
     delete_marker: bool = False
@@ -51,7 +51,7 @@ class StoredObject:
 
 @dataclass(frozen=True, kw_only=True)
 class StoredPart:
-    """One part of an unfinished upload."""
+    """Part of an unfinished multipart upload."""
 
     number: int
     content: Content
@@ -63,7 +63,7 @@ class StoredPart:
 
 @dataclass(frozen=True, kw_only=True)
 class Upload:
-    """An unfinished multipart upload, and the properties of its object."""
+    """Unfinished multipart upload, with the properties of its object."""
 
     id: str
     key: str
@@ -77,7 +77,7 @@ class Upload:
 
 @dataclass(frozen=True)
 class AbortRule:
-    """The one lifecycle action that the sandbox carries out: AbortMultipartUpload."""
+    """Lifecycle action AbortMultipartUpload, the only one that the sandbox carries out."""
 
     prefix: str
     days: int
@@ -85,7 +85,7 @@ class AbortRule:
 
 @dataclass(frozen=True, kw_only=True)
 class Bucket:
-    """One bucket. Hold the state's lock to read or change its content; `OssState.change` changes its settings."""
+    """Bucket. Hold the lock of the state to access its tables. `OssState.change` changes its settings."""
 
     name: str
     owner_id: str
@@ -95,7 +95,7 @@ class Bucket:
     redundancy: str = "LRS"
     acl: str = "private"
     encryption: str = ""
-    """AES256, KMS or SM4, as in SSEAlgorithm; empty for None."""
+    """SSEAlgorithm: AES256, KMS or SM4; empty for None."""
     encryption_key_id: str = ""
     versioning: str = ""
     """Empty, Enabled or Suspended."""
@@ -103,22 +103,22 @@ class Bucket:
     lifecycle_xml: str = ""
     abort_rules: tuple[AbortRule, ...] = ()
     versions: Table[str, tuple[StoredObject, ...]] = field(default_factory=Table)
-    """The versions of each key, the current one last."""
+    """Versions of each key, the current one last."""
     uploads: Table[str, Upload] = field(default_factory=Table)
 
     def current(self, key: str) -> StoredObject | None:
-        """Return the current version of an object; None without an object or for a delete marker."""
+        """Return the current version of an object, or None if there is none or it is a delete marker."""
         versions = self.versions.get(key)
         return None if not versions or versions[-1].delete_marker else versions[-1]
 
     def version(self, key: str, version_id: str) -> StoredObject | None:
-        """Return one version, or None; for an empty id the current one."""
+        """Return a version, or None. An empty id selects the current version."""
         if not version_id:
             return self.current(key)
         return next((each for each in self.versions.get(key, ()) if each.version_id == version_id), None)
 
     def abort_old_uploads(self, now_s: float) -> None:
-        """Abort the unfinished uploads that are due by the lifecycle rules."""
+        """Remove the unfinished uploads that the lifecycle rules abort by now."""
         for rule in self.abort_rules:
             for upload in list(self.uploads.values()):
                 if upload.key.startswith(rule.prefix) and now_s - upload.initiated_s >= rule.days * DAY_S:
@@ -126,13 +126,13 @@ class Bucket:
 
 
 class OssState:
-    """The buckets of all accounts, and the store of their bytes."""
+    """Buckets of all accounts."""
 
     def __init__(self, state: State) -> None:
         self.blobs = state.blobs
         self.buckets = state.table("buckets", Table[str, Bucket])
         self.reads = state.table("reads", Table[tuple[str, str], float | None])
-        """(task, id of an object) of the imports that run -> when the object was removed or replaced, or None."""
+        """(task id, object id) of running imports -> time at which the object was removed or replaced, or None."""
         self._last_id_ns = 0
         self._state = state
         self._clock = state.clock
@@ -147,7 +147,7 @@ class OssState:
             return bucket
 
     def add_bucket(self, name: str, *, region: str, owner_id: str, storage_class: str = "Standard") -> Bucket:
-        """Create a bucket: for PutBucket, and for tests that need one of another account."""
+        """Create a bucket, for PutBucket and for tests with a bucket of another account."""
         with self._lock:
             bucket = Bucket(
                 name=name,
@@ -161,20 +161,20 @@ class OssState:
             return bucket
 
     def change(self, name: str, **settings: object) -> Bucket:
-        """Change settings of a bucket, and return it as it is now; raises KeyError if it is gone."""
+        """Change settings of a bucket, and return the new bucket. Raises KeyError if it does not exist any more."""
         with self._lock:
             self.buckets[name] = replace(self.buckets[name], **settings)  # type: ignore[arg-type]
             return self.buckets[name]
 
     def put(self, bucket: Bucket, stored: StoredObject) -> None:
-        """Store an object as the current version of its key; it replaces a version with the same id."""
+        """Store an object as the current version of its key. A version with the same id is replaced."""
         with self._lock:
             self._record_removal(bucket.version(stored.key, stored.version_id))
-            kept = (each for each in bucket.versions.get(stored.key, ()) if each.version_id != stored.version_id)
-            bucket.versions[stored.key] = (*kept, stored)
+            others = (each for each in bucket.versions.get(stored.key, ()) if each.version_id != stored.version_id)
+            bucket.versions[stored.key] = (*others, stored)
 
     def change_object(self, bucket: Bucket, stored: StoredObject) -> None:
-        """Replace a version of an object by one of the same id and content: its order among the versions stays."""
+        """Replace a version of an object by one with the same id and content, at the same position."""
         with self._lock:
             versions = bucket.versions[stored.key]
             bucket.versions[stored.key] = tuple(
@@ -182,7 +182,7 @@ class OssState:
             )
 
     def remove(self, bucket: Bucket, key: str, version_id: str) -> StoredObject | None:
-        """Remove one version permanently, and return it."""
+        """Remove a version permanently, and return it; None if it does not exist."""
         with self._lock:
             versions = bucket.versions.get(key, ())
             gone = next((each for each in versions if each.version_id == version_id), None)
@@ -195,12 +195,13 @@ class OssState:
             return gone
 
     def _record_removal(self, gone: StoredObject | None) -> None:
+        """Record the time of the removal for the imports that read the object."""
         for reader, object_id in list(self.reads):
             if gone is not None and gone.id == object_id and self.reads[reader, object_id] is None:
                 self.reads[reader, object_id] = self._clock.now_s()
 
     def new_upload_id(self) -> str:
-        """Return a new upload id, unlike those of the real service; later ids sort after earlier ones."""
+        """Return a new upload id, recognisably not real. Ids sort in the order of their creation."""
         return f"SANDBOX{self._new_id()}"
 
     def new_version_id(self) -> str:
@@ -208,7 +209,7 @@ class OssState:
         return f"SANDBOX-VERSION-{self._new_id()}"
 
     def _new_id(self) -> str:
-        """Return an id that no sandbox ever had, of any process on any machine."""
+        """Return an id that is unique among all sandboxes, on all machines."""
         with self._lock:
             self._last_id_ns = max(self._last_id_ns + 1, time.time_ns())
             return f"{self._last_id_ns:016X}{secrets.token_hex(8).upper()}"

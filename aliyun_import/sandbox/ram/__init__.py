@@ -1,1 +1,1 @@
-"""RAM and STS of the sandbox."""
+"""RAM, IMS and STS."""

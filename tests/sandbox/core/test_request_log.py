@@ -7,7 +7,7 @@ import urllib.request
 import oss2
 import pytest
 
-from aliyun_import.sandbox.core.request_log import MAX_TEXT_CHARS, redacted_target
+from aliyun_import.sandbox.core.request_log import MAX_TARGET_CHARS, redacted_target
 from aliyun_import.sandbox.core.state import AccessKey
 from aliyun_import.sandbox.server import Sandbox
 from tests.rows import each_row
@@ -49,7 +49,7 @@ def test_what_is_no_secret_is_shown(target: str) -> None:
 def test_a_user_in_an_absolute_target_is_concealed_and_a_long_target_is_cut() -> None:
     """As a client sends it to a proxy."""
     assert redacted_target("http://user:LoggedPassword@h/b/k?a=1") == "http://***@h/b/k?a=1"
-    assert len(redacted_target("/" + "x" * 60_000)) == MAX_TEXT_CHARS
+    assert len(redacted_target("/" + "x" * 60_000)) == MAX_TARGET_CHARS
 
 
 def test_no_client_leaves_its_key_in_the_log(sandbox: Sandbox) -> None:
