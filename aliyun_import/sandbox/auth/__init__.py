@@ -1,1 +1,1 @@
-"""Verification of request signatures."""
+"""Signatures of requests, policies, and tokens of OIDC providers."""

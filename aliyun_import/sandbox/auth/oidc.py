@@ -1,8 +1,8 @@
-"""Tokens of OIDC providers: their claims, verified, and their signature against the keys of the issuer.
+"""Tokens of OIDC providers: verification of their claims and signatures.
 
-The codes and texts are those of STS's table of errors and of the troubleshooting of RRSA (Container Service). RS256 is
-the algorithm of GitHub's and GitLab's tokens; whether the service takes others is not published. Nothing is fetched:
-the keys of an issuer (JWKS) are put into the sandbox by its control plane.
+The codes and messages are from the error table of STS and from the troubleshooting page of RRSA (Container Service).
+Tokens of GitHub and GitLab are signed with RS256; whether the service accepts other algorithms is not published. The
+sandbox fetches nothing: the keys of an issuer (JWKS) are added through the control plane.
 """
 
 import base64
@@ -18,7 +18,7 @@ from cryptography.hazmat.primitives.hashes import SHA256
 from aliyun_import.sandbox.core.rpc_errors import Refusal
 
 ALGORITHM = "RS256"
-# Assumed: by how much the clock of an issuer may be ahead.
+# Assumed: tolerance for the clock of an issuer that is ahead.
 AHEAD_S = 60
 _YEAR_9999_S = 253402300800
 _UNREADABLE = "The Jwt content is invalid that cannot be recognized."
@@ -26,7 +26,7 @@ _UNREADABLE = "The Jwt content is invalid that cannot be recognized."
 
 @dataclass(frozen=True, kw_only=True)
 class Token:
-    """The claims of a token, and what its signature is made of."""
+    """Claims of a token, and its signature."""
 
     issuer: str
     subject: str
@@ -35,13 +35,14 @@ class Token:
     begins_s: float
     expires_s: float
     key_id: str
-    """The kid of its header; empty if it names none."""
+    """kid of its header, or an empty string."""
     signed: bytes
+    """Signed bytes: the encoded header and claims."""
     signature: bytes
 
 
 def read_token(text: str) -> Token:
-    """Return a token, not verified; refuses with AuthenticationFail.OIDCToken.Invalid what is none."""
+    """Parse a token without verification. Refuses with AuthenticationFail.OIDCToken.Invalid."""
     parts = text.split(".")
     if len(parts) != 3:
         raise _invalid("The number of Jwt field should be divided into 3 parts with '.' .")
@@ -77,16 +78,16 @@ def _audiences(value: object) -> tuple[str, ...]:
 
 
 def _time(value: object) -> float:
-    """Return a moment; JSON in Python knows NaN, which no comparison refuses."""
+    """Return a time in seconds. The comparison refuses NaN, too, which the json module accepts."""
     if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value < _YEAR_9999_S:
         raise _invalid(_UNREADABLE)
     return float(value)
 
 
-def verify(token: Token, jwks: str | None, *, now_s: float, oldest_s: float) -> None:
-    """Refuse a token that is not signed by a key of its issuer, expired, not yet valid, or issued too long ago.
+def verify(token: Token, jwks: str | None, *, now_s: float, max_age_s: float) -> None:
+    """Refuse a token that is not signed by a key of its issuer, expired, not valid yet, or too old.
 
-    `jwks` is the published keys of the issuer, None if they are not known; `oldest_s` is the greatest age.
+    `jwks` is the JWKS of the issuer, None if it is not known. `max_age_s` is the maximum age of a token.
     """
     if jwks is None:
         raise Refusal(
@@ -100,24 +101,24 @@ def verify(token: Token, jwks: str | None, *, now_s: float, oldest_s: float) -> 
         raise Refusal("AuthenticationFail.OIDCToken.Expired")
     if max(token.issued_s, token.begins_s) > now_s + AHEAD_S:
         raise _invalid("The token is not valid yet.")
-    if now_s - token.issued_s > oldest_s:
+    if now_s - token.issued_s > max_age_s:
         raise _invalid("The token was issued longer ago than the OIDC Provider allows (IssuanceLimitTime).")
 
 
 def public_keys(jwks: str) -> list[tuple[str, RSAPublicKey]]:
-    """Return the RSA keys of a JWKS that are for signatures, each with its kid; raises ValueError for a malformed one.
+    """Return the RSA keys for signatures of a JWKS as (kid, key).
 
-    Refuses a private key: it is nobody's business but the issuer's.
+    Raises ValueError for a malformed JWKS and for a private key, which must not leave the issuer.
     """
     keys = json.loads(jwks)
     keys = keys.get("keys") if isinstance(keys, dict) else None
     if not isinstance(keys, list) or not all(isinstance(key, dict) for key in keys):
         raise ValueError('a JWKS is an object with "keys", a list of objects')
     if any("d" in key or key.get("kty") == "oct" for key in keys):
-        raise ValueError("it holds a private key: take the public keys alone")
+        raise ValueError("it contains a private key: use only the public keys")
     found = [_public_key(key) for key in keys if key.get("kty") == "RSA" and key.get("use", "sig") == "sig"]
     if not found:
-        raise ValueError("it holds no RSA key for signatures")
+        raise ValueError("it contains no RSA key for signatures")
     return found
 
 
@@ -135,7 +136,7 @@ def _signed_by(key: RSAPublicKey, token: Token) -> bool:
 
 
 def _decoded(text: str) -> bytes:
-    """Return the bytes of base64url without padding; raises ValueError."""
+    """Decode base64url without padding. Raises ValueError."""
     return base64.b64decode(text + "=" * (-len(text) % 4), altchars=b"-_", validate=True)
 
 

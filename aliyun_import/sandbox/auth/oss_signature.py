@@ -1,7 +1,7 @@
 """Verification of OSS signatures: V4 and V1, in the Authorization header or in the query of a presigned URL.
 
-A second reading of the published rules ("V4 signature", "Add signatures to the header", "Add signatures to a URL"),
-independent of the client.
+Implemented from the documents ("V4 signature", "Add signatures to the header", "Add signatures to a URL"), independent
+of the client.
 """
 
 import base64
@@ -19,7 +19,7 @@ from aliyun_import.sandbox.core.http_types import Request
 from aliyun_import.sandbox.core.state import AccessKey, State
 from aliyun_import.sandbox.oss.protocol import Caller, OssError, invalid_argument, not_implemented, stamp
 
-# The parameters that V1 signs, where the request has them ("Add signatures to the header", and what oss2 signs).
+# Parameters that V1 signs ("Add signatures to the header", and those that oss2 signs).
 V1_SUBRESOURCES = frozenset("""
     acl append asyncFetch bucketArchiveDirectRead bucketInfo callback callback-var cname comp continuation-token cors
     delete encryption endTime group httpsConfig inventory inventoryId lifecycle link live location logging metaQuery
@@ -33,21 +33,21 @@ V1_SUBRESOURCES = frozenset("""
     x-oss-async-process x-oss-process x-oss-redundancy-transition-taskid x-oss-request-payer
     x-oss-target-redundancy-type x-oss-traffic-limit x-oss-write-get-object-response
 """.split())  # noqa: SIM905  # fmt: skip
-# Parameters of a presigned URL, which every operation takes.
+# Parameters of a presigned URL, which every operation accepts.
 PRESIGNING_PARAMS = frozenset({
     "OSSAccessKeyId", "Expires", "Signature", "security-token", "x-oss-signature-version", "x-oss-credential",
     "x-oss-date", "x-oss-expires", "x-oss-signature", "x-oss-security-token", "x-oss-additional-headers",
 })  # fmt: skip
-# The caller of a request without a signature: ACLs alone say what it may do.
+# Caller of a request without a signature. Its permissions are those of the ACLs.
 ANONYMOUS = AccessKey(id="", secret="", account_id="anonymous", principal="anonymous")
 V4_PAYLOAD = "UNSIGNED-PAYLOAD"
-MAX_VALIDITY_S = 604_800  # "V4 signature in a URL": at most seven days
+MAX_VALIDITY_S = 604_800  # "V4 signature in a URL": seven days
 
 
 def authenticate(state: State, request: Request, resource: str) -> Caller:
-    """Return the caller of a request, ANONYMOUS for one without a signature; raises OssError.
+    """Return the caller of a request, ANONYMOUS for a request without a signature. Raises OssError.
 
-    `resource` is `/bucket/key`, percent-encoded as on the wire.
+    `resource` is `/bucket/key`, percent-encoded as in the request.
     """
     authorization = request.headers.get("authorization")
     if authorization.startswith("OSS4-HMAC-SHA256 "):
@@ -85,7 +85,7 @@ def _v1_seconds(date: str) -> int:
 def _check_v1(
     state: State, request: Request, resource: str, *, key_id: str, signature: str, date: str, token: str
 ) -> Caller:
-    """Verify V1; `date` is the signed date or, of a presigned URL, its Expires."""
+    """Verify a V1 signature. `date` is the signed date or, in a presigned URL, Expires."""
     if not state.settings.v1_signatures:
         raise OssError(403, "AccessDenied", "The V1 signature is not allowed for this account; use the V4 signature.")
     key = _find_key(state, request, key_id, token=token)
@@ -109,7 +109,7 @@ def _check_v1(
 
 @dataclass(frozen=True, kw_only=True)
 class _V4Fields:
-    """The fields of a V4 signature, from the Authorization header or the query of a presigned URL."""
+    """Fields of a V4 signature, from the Authorization header or the query of a presigned URL."""
 
     credential: str
     signature: str | None
@@ -174,7 +174,7 @@ def _check_v4(state: State, request: Request, resource: str, fields: _V4Fields) 
 
 
 def _v4_date(request: Request, *, presigned: bool) -> tuple[str, int]:
-    """Return the signed date as sent, and in seconds: x-oss-date, or Date, which the Go SDK signs instead."""
+    """Return the signed date, as sent and in seconds: x-oss-date or, from the Go SDK, Date. Raises OssError."""
     date = request.param("x-oss-date") if presigned else request.headers.get("x-oss-date")
     try:
         if date or presigned:
@@ -186,7 +186,7 @@ def _v4_date(request: Request, *, presigned: bool) -> tuple[str, int]:
 
 
 def _check_validity(state: State, request: Request, at_s: int) -> None:
-    """Check that now is within the time for which a URL was presigned by V4."""
+    """Check that a URL presigned with V4 is valid now. Raises OssError."""
     text = request.param("x-oss-expires")
     if not text.isdecimal() or not 1 <= int(text) <= MAX_VALIDITY_S:
         raise invalid_argument("x-oss-expires", text)
@@ -203,7 +203,7 @@ def _check_expiry(state: State, expires_s: int) -> None:
 
 
 def _canonical_request(request: Request, resource: str, additional: str) -> str:
-    """Return the canonical request of V4: every parameter, the headers that V4 always signs, the additional ones."""
+    """Return the canonical request of V4: all parameters, the headers that V4 always signs, and additional headers."""
     query = sorted(
         (quote(name, safe="-_.~"), quote(value, safe="-_.~"))
         for name, value in request.query
@@ -226,7 +226,7 @@ def _canonical_request(request: Request, resource: str, additional: str) -> str:
 
 
 def _find_key(state: State, request: Request, key_id: str, *, token: str) -> AccessKey:
-    """Return a key whose security token is that of the request."""
+    """Return a key after the checks of its state and of the security token of the request. Raises OssError."""
     if request.fault is not None and request.fault.effect == "expire-token":
         state.expire_token(key_id)
     key = state.key(key_id)

@@ -1,11 +1,10 @@
-"""Policy documents of RAM: their form, what they allow, and the permissions that a call needs.
+"""Policy documents of RAM: validation, evaluation, and the resources of a call.
 
-Of RAM's policy language it knows Effect, Action and NotAction, Resource, Principal, and the wildcards * and ?. Of the
-conditions it compares those of a trust policy that are about the caller (`CONDITION_KEYS`). Every other Condition
-counts as met, for Allow and for Deny.
+Supported are Effect, Action and NotAction, Resource, Principal, the wildcards * and ?, and the conditions of a trust
+policy on the caller (`CONDITION_KEYS`). Every other Condition counts as met, for Allow and for Deny.
 
-A policy names resources, and each service has its own: "acs:oss:*:*:BUCKET/KEY", "acs:ecs:*:*:image/*". A resource is
-given as its spellings, any of which a policy may use.
+Each service has its own resource names: "acs:oss:*:*:BUCKET/KEY", "acs:ecs:*:*:image/*". A resource is a tuple of its
+spellings, any of which a policy may use.
 """
 
 import json
@@ -20,7 +19,7 @@ from aliyun_import.sandbox.core.state import AccessKey
 
 _ACTION = re.compile(r"\*|[A-Za-z0-9*?-]+:[A-Za-z0-9*?/.-]+")
 _PRINCIPALS = frozenset({"Service", "RAM", "Federated"})
-# Condition keys that are compared: the external id of AssumeRole, and the claims of a token of AssumeRoleWithOIDC.
+# Condition keys that are evaluated: the external id of AssumeRole, and the claims of the token of AssumeRoleWithOIDC.
 CONDITION_KEYS = frozenset({"sts:ExternalId", "oidc:iss", "oidc:aud", "oidc:sub"})
 _COMPARISONS: Mapping[str, Callable[[str, str], bool]] = MappingProxyType({
     "Equals": lambda value, wanted: value == wanted,
@@ -30,9 +29,9 @@ _COMPARISONS: Mapping[str, Callable[[str, str], bool]] = MappingProxyType({
 _STRING_OPERATOR = re.compile(r"String(Not)?(Equals|EqualsIgnoreCase|Like)")
 
 Claims = Mapping[str, tuple[str, ...]]
-"""Condition key -> the values that a caller has for it."""
+"""Condition key -> values of the caller."""
 Resource = tuple[str, ...]
-# "Authorization rules" of ECS: these are authorized for all resources only, so that a policy for image/* refuses them.
+# "Authorization rules" of ECS: a policy allows these only for all resources. A policy for image/* does not allow them.
 _ON_ALL = frozenset({
     "DescribeTasks", "DescribeTaskAttribute", "CancelTask", "DescribeRegions", "DescribeZones",
     "DescribeImageFromFamily", "DescribeAvailableResource", "DescribeInstanceTypes",
@@ -42,7 +41,7 @@ _RAM_TYPES = ("role", "user", "group")
 
 
 def check_policy(text: str) -> None:
-    """Refuse with MalformedPolicyDocument what is not a permission policy."""
+    """Refuse an invalid permission policy with MalformedPolicyDocument."""
     for statement in _statements(text):
         _check_actions(statement)
         if not _texts(statement.get("Resource")):
@@ -50,7 +49,7 @@ def check_policy(text: str) -> None:
 
 
 def check_trust_policy(text: str) -> None:
-    """Refuse with MalformedPolicyDocument what is not a trust policy."""
+    """Refuse an invalid trust policy with MalformedPolicyDocument."""
     for statement in _statements(text):
         _check_actions(statement)
         principal = statement.get("Principal")
@@ -61,63 +60,60 @@ def check_trust_policy(text: str) -> None:
 
 
 def trusts(text: str, service: str) -> bool:
-    """Return whether a valid trust policy lets a service such as ecs.aliyuncs.com assume the role."""
-    about = [
+    """Return whether a valid trust policy allows a service, such as ecs.aliyuncs.com, to assume the role."""
+    effects = [
         statement["Effect"]
         for statement in _statements(text)
         if service in _texts(statement["Principal"].get("Service")) and _covers_action(statement, "sts:AssumeRole")
     ]
-    return "Allow" in about and "Deny" not in about
+    return "Allow" in effects and "Deny" not in effects
 
 
 def trusts_caller(text: str, *, account_id: str, principal: str, claims: Claims) -> bool:
-    """Return whether a valid trust policy lets a user or a role assume the role.
+    """Return whether a valid trust policy allows a user or a role to assume the role.
 
-    `principal` is as of a key. A policy names the account (`:root`, which means all in it), a user or a role. Refuses
-    with NotImplementedBySandbox a condition that can't be compared.
+    `principal` is that of an AccessKey. A policy names a user, a role, or the account (`:root`), which includes all its
+    users and roles. Refuses with NotImplementedBySandbox for a condition operator that is not supported.
     """
     kind, _, name = principal.partition("/")
     own = f"user/{name}" if kind == "user" else f"role/{name.partition('/')[0]}"
     names = {f"acs:ram::{account_id}:{each}".lower() for each in ("root", own)} | {"*"}
-    about = [
+    effects = [
         statement["Effect"]
         for statement in _statements(text)
         if names & {each.lower() for each in _texts(statement["Principal"].get("RAM"))}
         and _covers_action(statement, "sts:AssumeRole")
-        and _meets(statement, claims)
+        and _conditions_met(statement, claims)
     ]
-    return "Allow" in about and "Deny" not in about
+    return "Allow" in effects and "Deny" not in effects
 
 
 def trusts_provider(text: str, provider_arn: str, *, claims: Claims) -> bool:
-    """Return whether a valid trust policy lets the holder of a token of an OIDC provider assume the role.
+    """Return whether a valid trust policy allows the role to be assumed with a token of an OIDC provider.
 
-    Refuses with NotImplementedBySandbox a condition that can't be compared.
+    Refuses with NotImplementedBySandbox for a condition operator that is not supported.
     """
-    about = [
+    effects = [
         statement["Effect"]
         for statement in _statements(text)
         if provider_arn.lower() in {each.lower() for each in _texts(statement["Principal"].get("Federated"))}
-        # RAM's documents write sts:AssumeRole into the trust policy of an OIDC provider, too.
+        # In the documents of RAM, the trust policy for an OIDC provider has sts:AssumeRole, too.
         and (_covers_action(statement, "sts:AssumeRole") or _covers_action(statement, "sts:AssumeRoleWithOIDC"))
-        and _meets(statement, claims)
+        and _conditions_met(statement, claims)
     ]
-    return "Allow" in about and "Deny" not in about
+    return "Allow" in effects and "Deny" not in effects
 
 
-def allows(policies: Iterable[str], action: str, *, resources: tuple[str, ...]) -> bool:
-    """Return whether valid policies together allow an action on a resource; a Deny overrides every Allow.
-
-    `resources` are the spellings of one resource, any of which a policy may use.
-    """
-    about = {
+def allows(policies: Iterable[str], action: str, *, resource: Resource) -> bool:
+    """Return whether valid policies together allow an action on a resource. A Deny overrides every Allow."""
+    effects = {
         statement["Effect"]
         for text in policies
         for statement in _statements(text)
         if _covers_action(statement, action)
-        and any(fnmatchcase(name, pattern) for name in resources for pattern in _patterns(statement["Resource"]))
+        and any(fnmatchcase(name, pattern) for name in resource for pattern in _patterns(statement["Resource"]))
     }
-    return about == {"Allow"}
+    return effects == {"Allow"}
 
 
 def _statements(text: str) -> list[dict[str, Any]]:
@@ -147,18 +143,18 @@ def _check_actions(statement: dict[str, Any]) -> None:
         raise Refusal("MalformedPolicyDocument", "A Condition is an object: operator, key, values.")
 
 
-def _meets(statement: dict[str, Any], claims: Claims) -> bool:
-    """Return whether the caller meets the conditions of a statement: all of them, each by one of its values."""
+def _conditions_met(statement: dict[str, Any], claims: Claims) -> bool:
+    """Return whether a caller meets all conditions of a statement, each with one of its values."""
     known = {key.lower(): key for key in CONDITION_KEYS}
     return all(
-        _compares(operator, _texts(wanted), claims.get(known[key.lower()], ()), key=key)
+        _condition_met(operator, _texts(wanted), claims.get(known[key.lower()], ()), key=key)
         for operator, keys in statement.get("Condition", {}).items()
         for key, wanted in keys.items()
         if key.lower() in known
     )
 
 
-def _compares(operator: str, wanted: tuple[str, ...], values: tuple[str, ...], *, key: str) -> bool:
+def _condition_met(operator: str, wanted: tuple[str, ...], values: tuple[str, ...], *, key: str) -> bool:
     form = _STRING_OPERATOR.fullmatch(operator)
     if form is None:
         raise Refusal("NotImplementedBySandbox", f"the condition {operator} of {key}")
@@ -167,7 +163,7 @@ def _compares(operator: str, wanted: tuple[str, ...], values: tuple[str, ...], *
 
 
 def _texts(value: object) -> tuple[str, ...]:
-    """Return a text or a list of texts as a tuple; everything else is empty."""
+    """Return a string or a list of strings as a tuple; an empty tuple for anything else."""
     if isinstance(value, str):
         return (value,)
     if isinstance(value, list) and all(isinstance(one, str) for one in value):
@@ -176,36 +172,36 @@ def _texts(value: object) -> tuple[str, ...]:
 
 
 def _patterns(value: object) -> tuple[str, ...]:
-    # fnmatch supports [...] besides * and ?; RAM does not.
+    # fnmatch supports [...], RAM does not.
     return tuple(text.replace("[", "[[]") for text in _texts(value))
 
 
 def _covers_action(statement: dict[str, Any], action: str) -> bool:
     excluded = "NotAction" in statement
     patterns = _patterns(statement["NotAction" if excluded else "Action"])
-    # The comparison of actions ignores the case of letters.
+    # Actions are case-insensitive.
     return excluded != any(fnmatchcase(action.lower(), pattern.lower()) for pattern in patterns)
 
 
 def may(key: AccessKey, action: str, resources: tuple[Resource, ...]) -> bool:
     """Return whether a key has the permission for an action on all these resources."""
-    granted = [key.policies, None if key.session_policy is None else (key.session_policy,)]
+    restrictions = [key.policies, None if key.session_policy is None else (key.session_policy,)]
     return not key.denies(action) and all(
-        allows(policies, action, resources=spellings)
-        for policies in granted
+        allows(policies, action, resource=resource)
+        for policies in restrictions
         if policies is not None
-        for spellings in resources
+        for resource in resources
     )
 
 
 def oss_resource(region: str, account_id: str, bucket: str, key: str = "") -> Resource:
-    """Return a bucket or an object; OSS writes regions with and without its prefix. Without a bucket it is all."""
+    """Return the resource of an object or a bucket, or of all buckets. A region may have the prefix oss-."""
     name = f"{bucket}/{key}" if key else bucket or "*"
     return tuple(f"acs:oss:{prefix}{region}:{account_id}:{name}" for prefix in ("", "oss-"))
 
 
 def rpc_resources(service: str, action: str, parameters: Mapping[str, str], account_id: str) -> tuple[Resource, ...]:
-    """Return what a call of ECS, RAM or STS is about, by its parameters and the name of its action."""
+    """Return the resources of a call of ECS, VPC, RAM or STS, by its action and its parameters."""
     if service == "vpc":
         region = parameters.get("RegionId", "*")
         tagged = [value for name, value in parameters.items() if name.startswith("ResourceId.")] or ["*"]

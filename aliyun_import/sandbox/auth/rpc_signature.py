@@ -1,8 +1,8 @@
 """Authentication of calls of ECS, RAM and STS: keys, tokens, timestamps, signatures, nonces.
 
-Two signatures: HMAC-SHA1 in the parameters (ECS API reference, "Request signatures"), and ACS3-HMAC-SHA256 in headers
-("V3 request body and signature mechanism"), the default of the vendor's current SDKs. Written independently of every
-client, so that a wrong belief in one cannot agree with itself in the other.
+There are two signatures: HMAC-SHA1 in the parameters (ECS API reference, "Request signatures"), and ACS3-HMAC-SHA256 in
+headers ("V3 request body and signature mechanism"), the default of the vendor's current SDKs. This is implemented from
+the documents, independent of the client, so that tests find a mistake in either.
 """
 
 import base64
@@ -22,14 +22,14 @@ _ACS3_SIGNED = ("x-acs-action", "x-acs-content-sha256", "x-acs-date", "x-acs-sig
 
 
 class Nonces:
-    """The used nonces with their keys, kept as long as a replayed timestamp could pass."""
+    """Used nonces with their keys, stored as long as the timestamp of a replay would be accepted."""
 
     def __init__(self, state: State) -> None:
         self._seen = state.table("nonces", Table[tuple[str, str], float])
 
     def use(self, key_id: str, nonce: str, *, now_s: float, keep_s: float) -> bool:
-        """Record a nonce; returns False if the key has used it before."""
-        # A table keeps the order of insertion, which is that of time: the oldest come first.
+        """Record a nonce. Return False if the key used it before."""
+        # A table is in the order of insertion, so the oldest nonces are first.
         while self._seen and self._seen[oldest := next(iter(self._seen))] <= now_s:
             del self._seen[oldest]
         if (key_id, nonce) in self._seen:
@@ -39,14 +39,15 @@ class Nonces:
 
 
 def call_parameters(request: Request) -> dict[str, str]:
-    """Return the parameters of a call by their RPC names: of query and form, and of the headers of ACS3.
+    """Return the parameters of a call by their RPC names, from query, form and the headers of ACS3.
 
     Raises BodyTooLargeError.
     """
     parameters = dict(request.query) | dict(request.form)
     fields, headers = _acs3_fields(request), request.headers
     if not fields:
-        # The current SDKs send an anonymous call so. Clients that sign by HMAC-SHA1 send x-acs-action, too.
+        # The current SDKs send anonymous calls with these headers. Clients that sign with HMAC-SHA1 send x-acs-action,
+        # too.
         is_anonymous = "x-acs-action" in headers and "Signature" not in parameters
         return parameters | (_named_in_headers(request) if is_anonymous else {})
     parameters |= _named_in_headers(request) | {
@@ -69,7 +70,7 @@ def _named_in_headers(request: Request) -> dict[str, str]:
 
 
 def authenticate(state: State, request: Request, parameters: Mapping[str, str]) -> AccessKey:
-    """Return the key that signed a call with these parameters; refuses as the gateway of the services does."""
+    """Return the key that signed a call. Refuses with the codes of the gateway of the services."""
     if not parameters.get("AccessKeyId"):
         raise Refusal("MissingParameter", "AccessKeyId")
     acs3 = bool(_acs3_fields(request))
@@ -84,7 +85,7 @@ def authenticate(state: State, request: Request, parameters: Mapping[str, str]) 
     expected = acs3_signature(key.secret, text) if acs3 else signature(key.secret, text)
     if not hmac.compare_digest(expected.encode(), parameters["Signature"].encode()):
         raise Refusal("SignatureDoesNotMatch", text)
-    # Last, so that a call refused for another reason may be repeated unchanged.
+    # Checked last, so that a call that is refused for another reason can be repeated unchanged.
     keep_s = 2 * state.settings.clock_tolerance_s
     nonces = state.part(Nonces)
     if not nonces.use(key.id, parameters["SignatureNonce"], now_s=state.clock.wall_s(), keep_s=keep_s):
@@ -115,7 +116,7 @@ def _check_token(state: State, key: AccessKey, token: str) -> None:
 
 
 def percent_encode(text: str) -> str:
-    """Return text encoded by RFC 3986: A-Z a-z 0-9 - _ . ~ stay, a space is %20, an asterisk %2A."""
+    """Return text with percent-encoding by RFC 3986: A-Z a-z 0-9 - _ . ~ are unchanged."""
     return quote(text, safe="-_.~")
 
 
@@ -132,31 +133,30 @@ def _rpc_string_to_sign(method: str, parameters: Mapping[str, str]) -> str:
 
 
 def string_to_sign(method: str, parameters: Mapping[str, str]) -> str:
-    """Return the text that HMAC-SHA1 signs: the method as sent, and all parameters of query and form, by name."""
+    """Return the string that HMAC-SHA1 signs: the method, and all parameters of query and form, sorted by name."""
     query = _canonical_query((name, value) for name, value in parameters.items() if name != "Signature")
     return f"{method}&%2F&{percent_encode(query)}"
 
 
 def signature(secret: str, text: str) -> str:
-    """Return the signature of a text: base64 of HMAC-SHA1 with the secret and an ampersand as the key."""
+    """Return the base64 encoding of HMAC-SHA1. The key is the secret followed by an ampersand."""
     digest = hmac.new(f"{secret}&".encode(), text.encode(), hashlib.sha1).digest()
     return base64.b64encode(digest).decode("ascii")
 
 
 def _acs3_fields(request: Request) -> dict[str, str]:
-    """Return the fields of an Authorization header of ACS3; empty for another header."""
+    """Return the fields of an Authorization header of ACS3; empty for another scheme."""
     scheme, _, fields = request.headers.get("authorization").partition(" ")
     if scheme != "ACS3-HMAC-SHA256":
         return {}
-    # Without any field it is ACS3 still, and incomplete.
+    # A header without any field is still ACS3, and incomplete.
     return {"Credential": ""} | dict(part.strip().partition("=")[::2] for part in fields.split(","))
 
 
 def acs3_string_to_sign(request: Request) -> str:
-    """Return the text that ACS3-HMAC-SHA256 signs; refuses with IncompleteSignature.
+    """Return the string that ACS3-HMAC-SHA256 signs. Refuses with IncompleteSignature.
 
-    The hash of the body is that of the received bytes, so that a body other than the one in x-acs-content-sha256 does
-    not verify.
+    The hash is computed from the received body, so that the signature of another body does not match.
     """
     fields, headers = _acs3_fields(request), request.headers
     signed = fields.get("SignedHeaders", "").split(";")
@@ -176,5 +176,5 @@ def acs3_string_to_sign(request: Request) -> str:
 
 
 def acs3_signature(secret: str, text: str) -> str:
-    """Return the signature of a text by ACS3: HMAC-SHA256 with the secret as the key, in hex."""
+    """Return HMAC-SHA256 in hex. The key is the secret."""
     return hmac.digest(secret.encode(), text.encode(), "sha256").hex()

@@ -30,7 +30,7 @@ _PREFIX = re.compile(r"[A-Za-z0-9]{1,30}")
 
 @rules.idempotent
 def import_image(call: RpcCall) -> dict[str, Value]:
-    """ImportImage: start an import."""
+    """ImportImage: start the task that creates an image from objects."""
     region = region_of(call)
     request = rules.import_request(call)
     if request.tags and not may(call.key, "ecs:TagResources", ((f"acs:ecs:{region}:{call.account_id}:image/*",),)):
@@ -63,16 +63,20 @@ def _check_name(call: RpcCall, request: ImportRequest, region: str) -> None:
 
 
 def assumed_role(call: RpcCall, name: str, *, default: str) -> RoleView:
-    """Return the role that ECS assumes to use OSS, as ECS knows it now; by default it takes no other than its own."""
-    named = name == default or call.state.settings.any_role_name
-    role = call.state.part(Ram).propagated_role(call.account_id, name) if named else None
+    """Return the role that ECS assumes to access OSS, in its propagated version.
+
+    Refuses with NoSetRoletoECSServiceAcount for a missing role, a role that does not trust ECS, or another role than
+    the default one (unless `any_role_name` is set).
+    """
+    is_allowed = name == default or call.state.settings.any_role_name
+    role = call.state.part(Ram).propagated_role(call.account_id, name) if is_allowed else None
     if role is None or not trusts(role.trust, SERVICE):
         raise Refusal("NoSetRoletoECSServiceAcount")
     return role
 
 
 def _refuse_cloud_box(call: RpcCall, arn: str, region: str) -> None:
-    """Refuse an import for a CloudBox, with the first of the service's reasons that applies."""
+    """Refuse an import for a CloudBox, with the code of the first missing requirement."""
     form = rf"arn:acs:cloudbox:{region}:{call.account_id}:cloudbox/[A-Za-z0-9-]+"
     if not re.fullmatch(form, arn) or arn not in call.state.settings.cloud_boxes:
         raise Refusal("InvalidStorageLocation.NotFound", arn)
@@ -83,13 +87,14 @@ def _refuse_cloud_box(call: RpcCall, arn: str, region: str) -> None:
 
 
 def _object(call: RpcCall, disk: DiskMapping, *, role: RoleView, region: str) -> StoredObject:
+    """Return the object of a disk. Refuses one that does not exist, or that ECS cannot read."""
     bucket = call.state.part(OssState).bucket(disk.bucket)
     if bucket is None or bucket.region != region:
         raise Refusal("InvalidOSSBucket.NotFound")
     if bucket.owner_id != call.account_id or not _may_read(role, bucket, disk.key):
         raise Refusal("InvalidOSS.NotAuthorized")
     stored = bucket.current(disk.key)
-    # The page does not say for which encryption. Imports from buckets with AES256 are reported to work.
+    # The page does not name the encryptions. According to reports, imports from buckets with AES256 work.
     encryption = {bucket.encryption, stored.encryption if stored is not None else ""}
     if encryption - {"", "AES256"}:
         raise Refusal("InvalidOSSBucket.EncryptUnsupported")
@@ -106,14 +111,14 @@ def _may_read(role: RoleView, bucket: Bucket, key: str) -> bool:
     on_bucket = oss_resource(bucket.region, bucket.owner_id, bucket.name)
     on_object = oss_resource(bucket.region, bucket.owner_id, bucket.name, key)
     return (
-        allows(role.policies, "oss:GetBucketInfo", resources=on_bucket)
-        and allows(role.policies, "oss:GetBucketLocation", resources=on_bucket)
-        and allows(role.policies, "oss:GetObject", resources=on_object)
+        allows(role.policies, "oss:GetBucketInfo", resource=on_bucket)
+        and allows(role.policies, "oss:GetBucketLocation", resource=on_bucket)
+        and allows(role.policies, "oss:GetObject", resource=on_object)
     )
 
 
 def _reading(call: RpcCall, disk: DiskMapping, stored: StoredObject) -> DiskReading:
-    """Return the reading of a disk; refuses a size that the service or the request does not allow."""
+    """Read a disk. Refuses a format or a size that the service or the request does not allow."""
     settings = call.state.settings
     reading = formats.read_disk(stored.content, declared=disk.format)
     if reading.refusal is not None:
@@ -134,6 +139,7 @@ def _reading(call: RpcCall, disk: DiskMapping, stored: StoredObject) -> DiskRead
 
 
 def _problem(readings: list[DiskReading]) -> Problem | None:
+    """Return the first problem for which the task will fail."""
     for number, reading in enumerate(readings, start=1):
         if reading.problem:
             message = f"DiskDeviceMapping.{number}: {reading.problem}."
@@ -171,7 +177,7 @@ def _image(
 
 
 def export_image(call: RpcCall) -> dict[str, Value]:
-    """ExportImage: start the task that writes the disks of an image into a bucket of the same region."""
+    """ExportImage: start the task that writes the disks of an image to a bucket in the same region."""
     region = region_of(call)
     image_id, bucket = call.required("ImageId"), call.required("OSSBucket")
     prefix = call.get("OSSPrefix")
@@ -203,20 +209,19 @@ def _check_export(call: RpcCall, image: Image, wanted: str) -> None:
     if is_exported(call.state.part(Ecs), image):
         raise Refusal("ImageIsExporting")
     for disk in image.disks:
-        why = formats.unsupported_reason(disk.format, wanted)
-        if why:
-            raise Refusal("NotImplementedBySandbox", f"the export of a {disk.format} disk as {wanted}: {why}")
+        reason = formats.unsupported_reason(disk.format, wanted)
+        if reason:
+            raise Refusal("NotImplementedBySandbox", f"the export of a {disk.format} disk as {wanted}: {reason}")
 
 
 def _check_bucket(call: RpcCall, role: RoleView, name: str, region: str) -> None:
     bucket = call.state.part(OssState).bucket(name)
     if bucket is None or bucket.region != region or bucket.owner_id != call.account_id:
         raise Refusal("InvalidOSSBucket.NotFound")
-    objects = oss_resource(region, bucket.owner_id, name, "x")
-    if not allows(role.policies, "oss:PutObject", resources=objects):
+    if not allows(role.policies, "oss:PutObject", resource=oss_resource(region, bucket.owner_id, name, "x")):
         raise Refusal("InvalidOSS.NotAuthorized")
 
 
 def is_exported(ecs: Ecs, image: Image) -> bool:
-    """Return whether an export of an image runs."""
+    """Return whether an image is being exported."""
     return any(task.export and task.running and task.image_id == image.id for task in ecs.tasks.values())

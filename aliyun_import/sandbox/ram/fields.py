@@ -1,4 +1,4 @@
-"""What the operations of RAM share: names, texts, kinds of policies, attachments, pages, ids."""
+"""Parameters and answers shared by the operations of RAM: names, policies, attachments, pages, ids."""
 
 import hashlib
 import re
@@ -12,7 +12,7 @@ from aliyun_import.sandbox.core.rpc import RpcCall, Value, utc_seconds
 from aliyun_import.sandbox.core.rpc_errors import Refusal
 from aliyun_import.sandbox.ram.state import Policy, Ram, Role, User
 
-# RAM's documents of 2021, "Limits"; today's numbers may be higher.
+# "Limits" in the documents of RAM, 2021; the present limits may be higher.
 MAX_ATTACHED = MappingProxyType({"System": 20, "Custom": 5})
 MAX_DESCRIPTION_CHARS = 1024
 MAX_ITEMS = 1000
@@ -21,7 +21,7 @@ T = TypeVar("T")
 
 
 def name_of(call: RpcCall, parameter: str, *, pattern: str, max_chars: int) -> str:
-    """Return a name; refuses with InvalidParameter.X.Length or .InvalidChars."""
+    """Return a name. Refuses with InvalidParameter.PARAMETER.Length or .InvalidChars."""
     name = call.required(parameter)
     if len(name) > max_chars:
         raise Refusal(f"InvalidParameter.{parameter}.Length")
@@ -31,7 +31,7 @@ def name_of(call: RpcCall, parameter: str, *, pattern: str, max_chars: int) -> s
 
 
 def description_of(call: RpcCall, parameter: str) -> str:
-    """Return a description; refuses one that is too long."""
+    """Return a description. Refuses with InvalidParameter.Description.Length."""
     text = call.get(parameter)
     if len(text) > MAX_DESCRIPTION_CHARS:
         raise Refusal("InvalidParameter.Description.Length")
@@ -39,7 +39,7 @@ def description_of(call: RpcCall, parameter: str) -> str:
 
 
 def session_of(call: RpcCall, parameter: str, default: int) -> int:
-    """Return the longest session in seconds; refuses with InvalidParameter.MaxSessionDuration."""
+    """Return the maximum duration of a session in seconds. Refuses with InvalidParameter.MaxSessionDuration."""
     text = call.get(parameter)
     if text and not (text.isdecimal() and 3600 <= int(text) <= 43200):
         raise Refusal("InvalidParameter.MaxSessionDuration")
@@ -47,7 +47,7 @@ def session_of(call: RpcCall, parameter: str, default: int) -> int:
 
 
 def kind_of(call: RpcCall) -> str:
-    """Return the PolicyType; refuses another one than System and Custom."""
+    """Return the PolicyType, System or Custom. Refuses with InvalidParameter.PolicyType."""
     kind = call.required("PolicyType")
     if kind not in MAX_ATTACHED:
         raise Refusal("InvalidParameter.PolicyType")
@@ -55,23 +55,23 @@ def kind_of(call: RpcCall) -> str:
 
 
 def derived_id(*names: str) -> str:
-    """Return the id of a principal that RAM does not know: 18 digits, with three zeros that no real id begins with."""
+    """Return the id of a principal without a record: 18 digits, beginning with 000, unlike real ids."""
     digest = hashlib.sha256("\n".join(names).encode()).digest()
     return f"000{int.from_bytes(digest[:8], 'big') % 10**15:015d}"
 
 
 def new_id() -> str:
-    """Return a new id of a role or a user, in the form of `derived_id`: one that is made again has another id."""
+    """Return a new id of a role or a user, in the form of `derived_id`. A recreated role has another id."""
     return f"000{secrets.randbelow(10**15):015d}"
 
 
 def policy_of(call: RpcCall) -> Policy:
-    """Return the policy that a call names; refuses with EntityNotExist.Policy."""
+    """Return the policy of PolicyType and PolicyName. Refuses with EntityNotExist.Policy."""
     return call.state.part(Ram).policy(call.account_id, kind_of(call), call.required("PolicyName"))
 
 
 def attach(call: RpcCall, holder: Role | User, policy: Policy) -> dict[str, Value]:
-    """Attach a policy, which is in force for the keys of a user at once; refuses a repeated one, and one too many."""
+    """Attach a policy. Refuses with EntityAlreadyExists or LimitExceeded."""
     kind = type(holder).__name__
     if (policy.kind, policy.name) in holder.attached:
         raise Refusal(f"EntityAlreadyExists.{kind}.Policy")
@@ -83,7 +83,7 @@ def attach(call: RpcCall, holder: Role | User, policy: Policy) -> dict[str, Valu
 
 
 def detach(call: RpcCall, holder: Role | User, policy: Policy) -> dict[str, Value]:
-    """Detach a policy; refuses one that is not attached."""
+    """Detach a policy. Refuses with EntityNotExist."""
     if (policy.kind, policy.name) not in holder.attached:
         raise Refusal(f"EntityNotExist.{type(holder).__name__}.Policy", policy.name)
     attached = {name: at_s for name, at_s in holder.attached.items() if name != (policy.kind, policy.name)}
@@ -92,7 +92,7 @@ def detach(call: RpcCall, holder: Role | User, policy: Policy) -> dict[str, Valu
 
 
 def shown_attached(call: RpcCall, holder: Role | User) -> dict[str, Value]:
-    """Return the list of attached policies."""
+    """Return the answer with the policies that are attached to a role or a user."""
     ram = call.state.part(Ram)
     policies: list[Value] = []
     for (kind, name), attached_s in holder.attached.items():
@@ -110,7 +110,7 @@ def shown_attached(call: RpcCall, holder: Role | User) -> dict[str, Value]:
 
 
 def paged(call: RpcCall, outer: str, inner: str, found: Sequence[T], show: Callable[[T], Value]) -> dict[str, Value]:
-    """Return the page after Marker of at most MaxItems: {outer: {inner: [...]}}."""
+    """Return the page after Marker, with at most MaxItems items: {outer: {inner: [...]}}."""
     marker = call.get("Marker", "0")
     if not re.fullmatch(r"[0-9]{1,9}", marker):
         raise Refusal("InvalidParameter", "Marker")

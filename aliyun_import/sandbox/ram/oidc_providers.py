@@ -1,4 +1,4 @@
-"""Operations on OIDC providers, which IMS has: the trust of an account in an issuer of tokens, such as a CI system."""
+"""Operations of IMS on OIDC providers: the trust of an account in an issuer of tokens, such as a CI system."""
 
 import re
 from urllib.parse import urlsplit
@@ -20,7 +20,7 @@ _FINGERPRINT = re.compile(r"[A-Za-z0-9]{1,128}")
 
 
 def create_oidc_provider(call: RpcCall) -> dict[str, Value]:
-    """CreateOIDCProvider: trust the tokens of an issuer, one provider per issuer."""
+    """CreateOIDCProvider: create the provider of an issuer. An issuer has one provider per account."""
     ram, account_id = call.state.part(Ram), call.account_id
     name = name_of(call, "OIDCProviderName", pattern=r"[A-Za-z0-9](?:[A-Za-z0-9._-]*[A-Za-z0-9])?", max_chars=128)
     url = _issuer_url(call)
@@ -62,7 +62,7 @@ def list_oidc_providers(call: RpcCall) -> dict[str, Value]:
 
 
 def delete_oidc_provider(call: RpcCall) -> dict[str, Value]:
-    """DeleteOIDCProvider; roles that trust it stay, and nobody can assume them by it."""
+    """DeleteOIDCProvider. Roles that trust it stay, but cannot be assumed with its tokens."""
     del call.state.part(Ram).providers[call.account_id, _provider(call).name]
     return {}
 
@@ -87,7 +87,7 @@ def _issuer_url(call: RpcCall) -> str:
 
 
 def _several(call: RpcCall, parameter: str, form: re.Pattern[str], *, most: int) -> tuple[str, ...]:
-    """Return the values of a comma-separated parameter; refuses malformed ones and too many."""
+    """Return the values of a comma-separated parameter. Refuses malformed values, and more than `most`."""
     values = call.listed(parameter)
     if len(values) > most or not all(form.fullmatch(each) for each in values):
         raise Refusal("InvalidParameter", parameter)

@@ -1,4 +1,4 @@
-"""RAM, IMS and STS: their tables of operations, and the operations on roles."""
+"""Tables of the operations of RAM, IMS and STS, and the operations on roles."""
 
 from collections.abc import Callable
 from dataclasses import replace
@@ -21,7 +21,7 @@ from aliyun_import.sandbox.ram.fields import (
 )
 from aliyun_import.sandbox.ram.state import Ram, Role, by_name
 
-# RAM's documents of 2021, "Limits"; today's numbers may be higher.
+# "Limits" in the documents of RAM, 2021; the present limits may be higher.
 MAX_ROLES = 100
 
 
@@ -31,7 +31,7 @@ def get_role(call: RpcCall) -> dict[str, Value]:
 
 
 def create_role(call: RpcCall) -> dict[str, Value]:
-    """CreateRole: create a role with its trust policy and without permissions."""
+    """CreateRole: create a role with a trust policy and without permissions."""
     ram, account_id = call.state.part(Ram), call.account_id
     name = name_of(call, "RoleName", pattern=r"[A-Za-z0-9.@-]+", max_chars=64)
     trust = call.required("AssumeRolePolicyDocument")
@@ -62,7 +62,7 @@ def list_roles(call: RpcCall) -> dict[str, Value]:
 
 
 def update_role(call: RpcCall) -> dict[str, Value]:
-    """UpdateRole: change the given ones of trust policy, description and longest session."""
+    """UpdateRole: change trust policy, description and maximum session duration, as given."""
     role = _role(call)
     trust = call.get("NewAssumeRolePolicyDocument", role.trust)
     check_trust_policy(trust)
@@ -79,7 +79,7 @@ def update_role(call: RpcCall) -> dict[str, Value]:
 
 
 def delete_role(call: RpcCall) -> dict[str, Value]:
-    """DeleteRole: remove a role without attached policies."""
+    """DeleteRole: delete a role. Refuses one with attached policies."""
     role = _role(call)
     if role.attached:
         raise Refusal("DeleteConflict.Role.Policy")
@@ -162,7 +162,7 @@ RAM = RpcService(
         _row("DeleteAccessKey", users.delete_access_key, "UserName", "UserAccessKeyId"),
     ),
 )  # fmt: skip
-# Identity Management Service: what RAM's console has of users and providers, with RAM's actions.
+# Identity Management Service: the API of the RAM console for OIDC providers, with actions of RAM.
 IMS = RpcService(
     name="ims",
     version="2019-08-15",

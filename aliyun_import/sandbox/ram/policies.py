@@ -8,7 +8,7 @@ from aliyun_import.sandbox.core.rpc_errors import Refusal
 from aliyun_import.sandbox.ram.fields import description_of, kind_of, name_of, paged, policy_of
 from aliyun_import.sandbox.ram.state import Policy, Ram, Role
 
-# RAM's documents of 2021, "Limits"; today's numbers may be higher.
+# "Limits" in the documents of RAM, 2021; the present limits may be higher.
 MAX_POLICIES = 200
 MAX_POLICY_CHARS = 6144
 MAX_VERSIONS = 5
@@ -52,14 +52,14 @@ def get_policy(call: RpcCall) -> dict[str, Value]:
 
 
 def list_policies(call: RpcCall) -> dict[str, Value]:
-    """ListPolicies: of a kind, or all."""
+    """ListPolicies: the policies of a kind, or all policies."""
     ram, kinds = call.state.part(Ram), [kind_of(call)] if call.get("PolicyType") else ["System", "Custom"]
     found = [policy for kind in kinds for policy in ram.policies_of(call.account_id, kind)]
     return paged(call, "Policies", "Policy", found, lambda policy: _counted(call, policy))
 
 
 def delete_policy(call: RpcCall) -> dict[str, Value]:
-    """DeletePolicy: a custom policy that is attached to nothing, with one version."""
+    """DeletePolicy: delete a custom policy. Refuses one that is attached, or that has several versions."""
     ram, policy = call.state.part(Ram), _custom(call)
     if ram.holders(call.account_id, policy):
         raise Refusal("DeleteConflict.Policy.Entity")
@@ -85,7 +85,7 @@ def list_entities_for_policy(call: RpcCall) -> dict[str, Value]:
 
 
 def create_policy_version(call: RpcCall) -> dict[str, Value]:
-    """CreatePolicyVersion: at most five; as the default if it is asked for."""
+    """CreatePolicyVersion: add a version, of at most five, and optionally make it the default."""
     policy, document = _custom(call), _document(call)
     if len(policy.versions) >= MAX_VERSIONS:
         raise Refusal("LimitExceeded.Policy.Version")
@@ -105,14 +105,14 @@ def get_policy_version(call: RpcCall) -> dict[str, Value]:
 
 
 def list_policy_versions(call: RpcCall) -> dict[str, Value]:
-    """ListPolicyVersions: the newest first."""
+    """ListPolicyVersions: the versions, newest first."""
     policy = policy_of(call)
     found: list[Value] = [_version(policy, version) for version in reversed(list(policy.shown_versions))]
     return {"PolicyVersions": {"PolicyVersion": found}}
 
 
 def set_default_policy_version(call: RpcCall) -> dict[str, Value]:
-    """SetDefaultPolicyVersion: what the policy allows from now on."""
+    """SetDefaultPolicyVersion: select the version that is in force."""
     policy = _custom(call)
     version = _named_version(call, policy)
     changed = replace(policy, default_version=version, document=policy.versions[version][0])
@@ -121,7 +121,7 @@ def set_default_policy_version(call: RpcCall) -> dict[str, Value]:
 
 
 def delete_policy_version(call: RpcCall) -> dict[str, Value]:
-    """DeletePolicyVersion: any but the default."""
+    """DeletePolicyVersion: delete a version other than the default."""
     policy = _custom(call)
     version = _named_version(call, policy)
     if version == policy.default_version:

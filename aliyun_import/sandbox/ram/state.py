@@ -1,4 +1,4 @@
-"""State of RAM: users, roles, policies and OIDC providers, and what ECS knows of them."""
+"""State of RAM: users, roles, policies and OIDC providers, and the propagation of roles to ECS."""
 
 import json
 from collections.abc import Iterable, Mapping
@@ -16,8 +16,8 @@ def _allow(*actions: str) -> str:
     return json.dumps({"Version": "1", "Statement": [statement]})
 
 
-# The system policies that concern an import, and a few that are often attached. The first two are documented with the
-# role that they belong to; the others are reduced to OSS and ECS.
+# System policies for imports and exports, and some that are often attached. The first two are documented with their
+# role; the others are reduced to the actions of OSS and ECS.
 SYSTEM_POLICIES: Mapping[str, str] = MappingProxyType({
     "AliyunECSImageImportRolePolicy": _allow("oss:GetObject", "oss:GetBucketLocation", "oss:GetBucketInfo"),
     "AliyunECSCloudBoxImageImportRolePolicy": _allow(
@@ -39,28 +39,28 @@ SYSTEM_POLICIES: Mapping[str, str] = MappingProxyType({
 
 @dataclass(frozen=True, kw_only=True)
 class Policy:
-    """A custom policy of an account, or a system policy."""
+    """Custom policy of an account, or system policy."""
 
     name: str
     kind: str
     """System or Custom."""
     document: str
-    """That of the default version."""
+    """Document of the default version."""
     description: str = ""
     created_s: float = 0.0
     default_version: str = "v1"
     versions: Mapping[str, tuple[str, float]] = field(default_factory=dict)
-    """Version of a custom policy -> its document and the time of its creation."""
+    """Version of a custom policy -> (document, time of creation)."""
 
     @property
     def shown_versions(self) -> Mapping[str, tuple[str, float]]:
-        """Return all versions; a system policy has one."""
+        """Return all versions. A system policy has one."""
         return self.versions or {"v1": (self.document, self.created_s)}
 
 
 @dataclass(frozen=True, kw_only=True)
 class RoleView:
-    """A role as another service knows it: its trust policy, and the documents of its policies."""
+    """Role as another service sees it: its trust policy, and the documents of its policies."""
 
     trust: str
     policies: tuple[str, ...]
@@ -68,7 +68,7 @@ class RoleView:
 
 @dataclass(frozen=True, kw_only=True)
 class Role:
-    """A role of an account."""
+    """Role of an account."""
 
     id: str
     name: str
@@ -79,12 +79,12 @@ class Role:
     updated_s: float
     max_session_s: int = 3600
     attached: Mapping[tuple[str, str], float] = field(default_factory=dict)
-    """(kind, name) of each attached policy -> time of attachment."""
+    """(kind, name) of attached policies -> time of attachment."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class User:
-    """A RAM user of an account."""
+    """RAM user of an account."""
 
     id: str
     name: str
@@ -93,23 +93,23 @@ class User:
     created_s: float
     updated_s: float
     attached: Mapping[tuple[str, str], float] = field(default_factory=dict)
-    """As of a role."""
+    """(kind, name) of attached policies -> time of attachment."""
     keys: Mapping[str, float] = field(default_factory=dict)
-    """Id of each access key -> time of its creation."""
+    """Ids of access keys -> time of creation."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class OidcProvider:
-    """The trust of an account in the tokens of an issuer."""
+    """OIDC provider: trust of an account in the tokens of an issuer."""
 
     name: str
     arn: str
     issuer_url: str
     client_ids: tuple[str, ...]
-    """The audiences, one of which a token must be for."""
+    """Accepted audiences of a token."""
     fingerprints: tuple[str, ...]
     issuance_hours: int
-    """How long ago a token may have been issued."""
+    """Maximum age of a token."""
     description: str
     created_s: float
 
@@ -118,15 +118,15 @@ Named = TypeVar("Named", Policy, Role, User, OidcProvider)
 
 
 def by_name(table: Mapping[tuple[str, str], Named], account_id: str) -> list[Named]:
-    """Return the rows of an account, by name."""
+    """Return the rows of an account, sorted by name."""
     return sorted((each for (owner, _), each in table.items() if owner == account_id), key=lambda each: each.name)
 
 
 class Ram:
-    """The users, roles, custom policies and OIDC providers of all accounts. Every use holds the state's lock.
+    """Users, roles, custom policies and OIDC providers of all accounts. Callers hold the lock of the state.
 
-    Roles, users and policies are stored by `save_role`, `save_user` and `save_policy`: what ECS knows of a role, and
-    what the keys of a user may do, changes with them.
+    `save_role`, `save_user` and `save_policy` store a record, and update the view of ECS of a role and the permissions
+    of the keys of a user.
     """
 
     def __init__(self, state: State) -> None:
@@ -136,7 +136,7 @@ class Ram:
         self.policies = state.table("policies", Table[tuple[str, str], Policy])
         self.providers = state.table("oidc-providers", Table[tuple[str, str], OidcProvider])
         self.issuers = state.table("oidc-issuers", Table[str, str])
-        """Issuer -> the keys that it publishes, as a JWKS."""
+        """Issuer -> its JWKS."""
         self._history = state.table("role-history", Table[tuple[str, str], tuple[tuple[float, RoleView | None], ...]])
 
     def find_role(self, account_id: str, name: str) -> Role | None:
@@ -144,25 +144,25 @@ class Ram:
         return self.roles.get((account_id, name))
 
     def role(self, account_id: str, name: str) -> Role:
-        """Return a role; refuses with EntityNotExist.Role."""
+        """Return a role. Refuses with EntityNotExist.Role."""
         found = self.find_role(account_id, name)
         if found is None:
             raise Refusal("EntityNotExist.Role", name)
         return found
 
     def save_role(self, account_id: str, role: Role) -> None:
-        """Store a new or changed role; the change reaches the other services after `role_propagation_s`."""
+        """Store a new or changed role. Other services see the change after `role_propagation_s`."""
         self.roles[account_id, role.name] = role
         policies = self.documents(account_id, role.attached)
         self._note(account_id, role.name, RoleView(trust=role.trust, policies=policies))
 
     def remove_role(self, account_id: str, name: str) -> None:
-        """Remove a role; refuses with EntityNotExist.Role."""
+        """Remove a role. Refuses with EntityNotExist.Role."""
         del self.roles[account_id, self.role(account_id, name).name]
         self._note(account_id, name, None)
 
     def propagated_role(self, account_id: str, name: str) -> RoleView | None:
-        """Return the role as ECS knows it: as it was `role_propagation_s` ago; None if it did not exist then."""
+        """Return the role as it was `role_propagation_s` ago, or None if it did not exist."""
         then_s = self._state.clock.now_s() - self._state.settings.role_propagation_s
         history = self._history.get((account_id, name), ())
         return next((view for at_s, view in reversed(history) if at_s <= then_s), None)
@@ -175,19 +175,19 @@ class Ram:
         return None if document is None else Policy(name=name, kind=kind, document=document)
 
     def policy(self, account_id: str, kind: str, name: str) -> Policy:
-        """Return a policy; refuses with EntityNotExist.Policy."""
+        """Return a policy. Refuses with EntityNotExist.Policy."""
         found = self.find_policy(account_id, kind, name)
         if found is None:
             raise Refusal("EntityNotExist.Policy")
         return found
 
     def holders(self, account_id: str, policy: Policy) -> list[Role | User]:
-        """Return the users and roles that a policy is attached to."""
+        """Return the roles and users to which a policy is attached."""
         holders: list[Role | User] = [*by_name(self.roles, account_id), *by_name(self.users, account_id)]
         return [each for each in holders if (policy.kind, policy.name) in each.attached]
 
     def save_policy(self, account_id: str, policy: Policy) -> None:
-        """Store a custom policy; what it allows now reaches its users and roles."""
+        """Store a new or changed custom policy, and update the roles and users to which it is attached."""
         self.policies[account_id, policy.name] = policy
         for each in self.holders(account_id, policy):
             self.save(account_id, each)
@@ -200,20 +200,20 @@ class Ram:
             self.save_user(account_id, holder)
 
     def policies_of(self, account_id: str, kind: str) -> list[Policy]:
-        """Return the policies of a kind, by name."""
+        """Return the policies of a kind, sorted by name."""
         if kind == "System":
             return [self.policy(account_id, kind, name) for name in sorted(SYSTEM_POLICIES)]
         return by_name(self.policies, account_id)
 
     def user(self, account_id: str, name: str) -> User:
-        """Return a user; refuses with EntityNotExist.User."""
+        """Return a user. Refuses with EntityNotExist.User."""
         found = self.users.get((account_id, name))
         if found is None:
             raise Refusal("EntityNotExist.User")
         return found
 
     def save_user(self, account_id: str, user: User) -> None:
-        """Store a new or changed user; its keys get the permissions of its policies."""
+        """Store a new or changed user, and give its keys the permissions of its policies."""
         self.users[account_id, user.name] = user
         policies = self.documents(account_id, user.attached)
         for key_id in user.keys:
@@ -222,7 +222,7 @@ class Ram:
                 self._state.add_key(replace(key, policies=policies))
 
     def provider_of(self, arn: str) -> OidcProvider | None:
-        """Return the OIDC provider with an ARN of any account, or None."""
+        """Return the OIDC provider with an ARN, of any account, or None."""
         return next((each for each in self.providers.values() if each.arn.lower() == arn.lower()), None)
 
     def documents(self, account_id: str, attached: Iterable[tuple[str, str]]) -> tuple[str, ...]:

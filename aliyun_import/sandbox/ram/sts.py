@@ -1,4 +1,4 @@
-"""STS: the identity of a caller, and the temporary keys of a role."""
+"""Operations of STS: the identity of a caller, and temporary keys of a role."""
 
 import re
 import secrets
@@ -13,13 +13,13 @@ from aliyun_import.sandbox.ram.state import Ram, Role, by_name
 
 _ARN = re.compile(r"acs:ram::([0-9]+):role/([A-Za-z0-9.@-]+)", re.IGNORECASE)
 _SESSION = re.compile(r"[A-Za-z0-9.@_-]{2,64}")
-SHORTEST_S = 900
+MIN_SESSION_S = 900
 MAX_SESSION_POLICY_CHARS = 2048  # "AssumeRole"
-SHORTEST_TOKEN_CHARS, LONGEST_TOKEN_CHARS = 4, 20_000  # "AssumeRoleWithOIDC"
+MIN_TOKEN_CHARS, MAX_TOKEN_CHARS = 4, 20_000  # "AssumeRoleWithOIDC"
 
 
 def get_caller_identity(call: RpcCall) -> dict[str, Value]:
-    """GetCallerIdentity: the principal of the key; takes no parameter and needs no permission."""
+    """GetCallerIdentity: the principal of the key. It has no parameters and needs no permission."""
     account_id, principal = call.account_id, call.key.principal
     kind, _, name = principal.partition("/")
     answer: dict[str, Value] = {"AccountId": account_id, "Arn": f"acs:ram::{account_id}:{principal}"}
@@ -36,11 +36,11 @@ def get_caller_identity(call: RpcCall) -> dict[str, Value]:
 
 
 def assume_role(call: RpcCall) -> dict[str, Value]:
-    """AssumeRole: a temporary key with the permissions of the role as they are now.
+    """AssumeRole: a temporary key with the present permissions of the role.
 
-    Roles are for users and for other roles: the account itself is refused, as at the service.
+    Users and roles can assume a role. The account itself is refused, as by the service.
     """
-    account_id, name, session = _asked(call)
+    account_id, name, session = _requested_role(call)
     if call.key.principal == "root":
         raise Refusal("NoPermission", " Roles may not be assumed by root accounts.")
     role = _role(call, account_id, name)
@@ -51,23 +51,23 @@ def assume_role(call: RpcCall) -> dict[str, Value]:
 
 
 def assume_role_with_oidc(call: RpcCall) -> dict[str, Value]:
-    """AssumeRoleWithOIDC: a temporary key for who holds a token of a provider that the role trusts; needs no key."""
-    account_id, name, session = _asked(call)
+    """AssumeRoleWithOIDC: a temporary key for a token of an OIDC provider that the role trusts. It needs no key."""
+    account_id, name, session = _requested_role(call)
     arn, text = call.required("OIDCProviderArn"), call.required("OIDCToken")
     ram = call.state.part(Ram)
     provider = ram.provider_of(arn)
     if provider is None:
         raise Refusal("AuthenticationFail.NoPermission", "No such OIDC Provider registered.")
-    if not SHORTEST_TOKEN_CHARS <= len(text) <= LONGEST_TOKEN_CHARS:
+    if not MIN_TOKEN_CHARS <= len(text) <= MAX_TOKEN_CHARS:
         raise Refusal("AuthenticationFail.OIDCToken.Invalid", "The length of the OIDCToken is not valid.")
     token = oidc.read_token(text)
     if token.issuer != provider.issuer_url:
         raise Refusal("AuthenticationFail.OIDCToken.IssuerNotMatch")
     if not set(token.audiences) & set(provider.client_ids):
         raise Refusal("AuthenticationFail.OIDCToken.AudienceNotMatch")
-    # Its dates are signed by another machine, as those of requests are: the time that `advance` moves is not theirs.
-    now_s, oldest_s = call.state.clock.wall_s(), provider.issuance_hours * 3600.0
-    oidc.verify(token, ram.issuers.get(token.issuer), now_s=now_s, oldest_s=oldest_s)
+    # Another machine signed its dates, like the dates of requests, so `advance` does not apply to them.
+    now_s, max_age_s = call.state.clock.wall_s(), provider.issuance_hours * 3600.0
+    oidc.verify(token, ram.issuers.get(token.issuer), now_s=now_s, max_age_s=max_age_s)
     role = _role(call, account_id, name)
     claims = {"oidc:iss": (token.issuer,), "oidc:aud": token.audiences, "oidc:sub": (token.subject,)}
     if not trusts_provider(role.trust, provider.arn, claims=claims):
@@ -84,8 +84,8 @@ def assume_role_with_oidc(call: RpcCall) -> dict[str, Value]:
     }
 
 
-def _asked(call: RpcCall) -> tuple[str, str, str]:
-    """Return the account and the name of the role that is asked for, and the name of the session."""
+def _requested_role(call: RpcCall) -> tuple[str, str, str]:
+    """Return the account and the name of the requested role, and the name of the session."""
     arn, session = call.required("RoleArn"), call.required("RoleSessionName")
     named = _ARN.fullmatch(arn)
     if named is None:
@@ -96,7 +96,7 @@ def _asked(call: RpcCall) -> tuple[str, str, str]:
 
 
 def _role(call: RpcCall, account_id: str, name: str) -> Role:
-    """Return a role by its name in any case of letters, as in an ARN."""
+    """Return a role by its name, which is case-insensitive in an ARN. Refuses with EntityNotExist.Role."""
     roles = by_name(call.state.part(Ram).roles, account_id)
     role = next((each for each in roles if each.name.lower() == name.lower()), None)
     if role is None:
@@ -105,10 +105,10 @@ def _role(call: RpcCall, account_id: str, name: str) -> Role:
 
 
 def _session(call: RpcCall, role: Role, account_id: str, session: str) -> dict[str, Value]:
-    """Make the temporary key of a session, and return it with its identity."""
+    """Create the temporary key of a session, and return it with its identity."""
     text = call.get("DurationSeconds", "3600")
-    if not text.isdecimal() or not SHORTEST_S <= int(text) <= role.max_session_s:
-        raise Refusal("InvalidParameter.DurationSeconds", f"{SHORTEST_S} to {role.max_session_s} seconds")
+    if not text.isdecimal() or not MIN_SESSION_S <= int(text) <= role.max_session_s:
+        raise Refusal("InvalidParameter.DurationSeconds", f"{MIN_SESSION_S} to {role.max_session_s} seconds")
     expires_s = call.state.clock.now_s() + int(text)
     key = AccessKey(
         id=f"STS.SANDBOX{secrets.token_hex(8).upper()}",
@@ -136,7 +136,7 @@ def _session(call: RpcCall, role: Role, account_id: str, session: str) -> dict[s
 
 
 def _session_policy(call: RpcCall) -> str | None:
-    """Return the policy that restricts a session further than the role, or None."""
+    """Return the policy that restricts a session, or None. Refuses an invalid one."""
     text = call.get("Policy")
     if len(text) > MAX_SESSION_POLICY_CHARS:
         raise Refusal("InvalidParameter.PolicySize", f"{MAX_SESSION_POLICY_CHARS} characters")

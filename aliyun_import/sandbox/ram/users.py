@@ -9,14 +9,14 @@ from aliyun_import.sandbox.core.state import AccessKey
 from aliyun_import.sandbox.ram.fields import attach, detach, name_of, new_id, paged, policy_of, shown_attached
 from aliyun_import.sandbox.ram.state import Ram, User, by_name
 
-# RAM's documents of 2021, "Limits".
+# "Limits" in the documents of RAM, 2021; the present limits may be higher.
 MAX_USERS = 1000
 MAX_KEYS = 2
 MAX_COMMENTS_CHARS = 128
 
 
 def create_user(call: RpcCall) -> dict[str, Value]:
-    """CreateUser: a user without permissions and without keys."""
+    """CreateUser: create a user without permissions and keys."""
     ram, account_id = call.state.part(Ram), call.account_id
     name = name_of(call, "UserName", pattern=r"[A-Za-z0-9._-]+", max_chars=64)
     if (account_id, name) in ram.users:
@@ -50,7 +50,7 @@ def list_users(call: RpcCall) -> dict[str, Value]:
 
 
 def delete_user(call: RpcCall) -> dict[str, Value]:
-    """DeleteUser: a user without policies and keys."""
+    """DeleteUser: delete a user. Refuses one with attached policies or keys."""
     user = _user(call)
     if user.attached:
         raise Refusal("DeleteConflict.User.Policy")
@@ -76,7 +76,7 @@ def list_policies_for_user(call: RpcCall) -> dict[str, Value]:
 
 
 def create_access_key(call: RpcCall) -> dict[str, Value]:
-    """CreateAccessKey: of a user; the secret is in this answer alone."""
+    """CreateAccessKey: create a key of a user. Only this answer contains the secret."""
     ram, user = call.state.part(Ram), _user(call)
     if len(user.keys) >= MAX_KEYS:
         raise Refusal("LimitExceeded.User.AccessKey")
@@ -93,14 +93,14 @@ def create_access_key(call: RpcCall) -> dict[str, Value]:
 
 
 def list_access_keys(call: RpcCall) -> dict[str, Value]:
-    """ListAccessKeys: of a user."""
+    """ListAccessKeys: the keys of a user."""
     keys = [(call.state.key(key_id), created_s) for key_id, created_s in _user(call).keys.items()]
     shown: list[Value] = [_shown_key(key, created_s) for key, created_s in keys if key is not None]
     return {"AccessKeys": {"AccessKey": shown}}
 
 
 def update_access_key(call: RpcCall) -> dict[str, Value]:
-    """UpdateAccessKey: Active or Inactive."""
+    """UpdateAccessKey: set the status, Active or Inactive."""
     key = _key(call)
     status = call.required("Status")
     if status not in ("Active", "Inactive"):
@@ -123,7 +123,7 @@ def _user(call: RpcCall) -> User:
 
 
 def _key(call: RpcCall) -> AccessKey:
-    """Return the named key of the user."""
+    """Return the named key of the user. Refuses with EntityNotExist.User.AccessKey."""
     key_id = call.required("UserAccessKeyId")
     key = call.state.key(key_id) if key_id in _user(call).keys else None
     if key is None:

@@ -109,12 +109,12 @@ def test_what_is_allowed(statements: list[dict[str, object]], allowed: bool) -> 
     """An Allow that covers action and resource, and no Deny that does."""
     text = _policy(*statements)
     check_policy(text)
-    assert allows([text], "oss:GetObject", resources=OBJECT) is allowed
+    assert allows([text], "oss:GetObject", resource=OBJECT) is allowed
 
 
 def test_policies_count_together() -> None:
     """A Deny in one beats the Allow of another."""
     denied = _policy({"Effect": "Deny", "Action": "oss:*", "Resource": "*"})
-    assert allows([SYSTEM_POLICIES["AliyunECSImageImportRolePolicy"]], "oss:GetObject", resources=OBJECT)
-    assert not allows([SYSTEM_POLICIES["AliyunECSImageImportRolePolicy"], denied], "oss:GetObject", resources=OBJECT)
-    assert not allows([], "oss:GetObject", resources=OBJECT)
+    assert allows([SYSTEM_POLICIES["AliyunECSImageImportRolePolicy"]], "oss:GetObject", resource=OBJECT)
+    assert not allows([SYSTEM_POLICIES["AliyunECSImageImportRolePolicy"], denied], "oss:GetObject", resource=OBJECT)
+    assert not allows([], "oss:GetObject", resource=OBJECT)
