@@ -223,7 +223,7 @@ def _container_findings(report: DiskReport) -> Iterator[Finding]:
         yield Finding(
             rule=problem.code,
             severity=problem.severity,
-            message=problem.seen,
+            message=problem.message,
             remedy=problem.remedy,
             where=problem.where,
             subject=str(report.path),

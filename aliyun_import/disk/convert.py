@@ -1,7 +1,7 @@
-"""Conversion of a disk that ECS does not take into one that it takes: to a temporary file, and never in place.
+"""Conversion of a disk that ECS does not accept to a temporary file that it accepts.
 
-The file's name is derived from the source's fingerprint, and the file gets it when it is complete: a push after a
-killed one finds it and converts nothing twice. It is removed when it is not needed any more.
+The name of the file is derived from the fingerprint of the source, and the file gets this name when it is complete. A
+push after a killed one finds the file, and converts nothing twice. The file is removed when it is not needed any more.
 """
 
 import errno
@@ -33,13 +33,12 @@ from aliyun_import.limits import GIB, KIB, MAX_DISK_GIB, MIB
 from aliyun_import.model.finding import Severity
 from aliyun_import.model.request import DiskFormat
 
-# A file that is being written, with the process that writes it.
+# The name of a partial file, with the id of the process that writes it.
 _PART = re.compile(r"aliyun-import-[0-9a-f]{20}\.[a-z0-9]+\.([0-9]{1,9})\.part(?:\.second)?")
-# Aligned pieces of zeros with this size become holes, as with `qemu-img convert -S 64k`: 16 blocks of most file
-# systems.
+# Aligned zeros of this size become holes, as with `qemu-img convert -S 64k`. These are 16 blocks of most file systems.
 _HOLE_BYTES = 64 * KIB
 _ZEROS = bytes(_HOLE_BYTES)
-# Space that always stays free for others.
+# Free space that is never used.
 RESERVE_BYTES = 256 * MIB
 _CHECK_EVERY_BYTES = 64 * MIB
 
@@ -53,10 +52,10 @@ def needs_preparing(report: DiskReport) -> bool:
 def prepare(path: Path, report: DiskReport, *, work_dir: Path | None, emit: Emit) -> Iterator[Path]:
     """Yield the file to upload: `path` itself, or a temporary file in the format of the report.
 
-    `work_dir` None takes TMPDIR, else /var/tmp. The file is removed at the end; it stays when the body ends with a
-    transient failure, so that the next run finds it, with a message. Raises DiskError for what can't be converted
-    ("qemu-img-missing", "not-whole", "conversion-failed", "unpack-failed", or the code of the problem of the disk in
-    a compressed file), LocalStateError "no-space", "work-dir-unusable" or "disk-changed".
+    The default of `work_dir` is TMPDIR, or else /var/tmp. The file is removed at the end. It stays, with a message, if
+    the body ends with a transient failure, so that the next run finds it. Raises DiskError if the disk can't be
+    converted ("qemu-img-missing", "not-whole", "conversion-failed", "unpack-failed", or the code of a problem of the
+    disk in a compressed file), and LocalStateError "no-space", "work-dir-unusable" or "disk-changed".
     """
     if not needs_preparing(report):
         yield path
@@ -65,7 +64,7 @@ def prepare(path: Path, report: DiskReport, *, work_dir: Path | None, emit: Emit
         target = _target(path, report, _directory(work_dir))
         _make(path, report, target, emit=emit)
     except LocalStateError as error:
-        # A padded VHD can also be imported as it is, only larger.
+        # A padded VHD can be imported with its padding, too.
         padded = any(problem.code == CHS_PADDED for problem in report.container_problems)
         if not padded or format_named(report.container).compression or isinstance(error, DiskChanged):
             raise
@@ -89,7 +88,7 @@ def prepare(path: Path, report: DiskReport, *, work_dir: Path | None, emit: Emit
 
 
 def _directory(work_dir: Path | None) -> Path:
-    """Return the directory of temporary files; the default one is private to the user: names in it can be predicted."""
+    """Return the directory of temporary files. The default is private to the user, because names are predictable."""
     # /var/tmp is for large files and survives a restart; /tmp may be in memory.
     usual = "/var/tmp" if Path("/var/tmp").is_dir() else tempfile.gettempdir()  # noqa: S108 -- not used itself
     base = Path(os.environ.get("TMPDIR") or usual)
@@ -111,13 +110,13 @@ def _unusable(directory: Path, cause: str) -> LocalStateError:
         f"{directory} can't be used for temporary files.",
         code="work-dir-unusable",
         cause=cause,
-        remedy="Name a directory of your own with enough free space: --work-dir DIRECTORY.",
+        remedy="Pass a directory that you own, with enough free space: --work-dir DIRECTORY.",
     )
 
 
 def _target(path: Path, report: DiskReport, directory: Path) -> Path:
-    seen = " ".join(one.encoded() for one in _fingerprints(path, report))
-    digest = hashlib.sha256(f"{seen} {report.container}".encode()).hexdigest()[:20]
+    fingerprints = " ".join(one.encoded() for one in _fingerprints(path, report))
+    digest = hashlib.sha256(f"{fingerprints} {report.container}".encode()).hexdigest()[:20]
     return directory / f"aliyun-import-{digest}.{(report.format or DiskFormat.RAW).lower()}"
 
 
@@ -129,16 +128,15 @@ def fingerprints_of(disk: Disk, report: DiskReport) -> tuple[Fingerprint, ...]:
 
 
 def _fingerprints(path: Path, report: DiskReport) -> tuple[Fingerprint, ...]:
-    """Return the fingerprints of what the paths name now: a conversion opens its files by name."""
+    """Return the fingerprints of the files with these names, because a conversion opens its files by name."""
     with open_disk(path) as disk:
         return fingerprints_of(disk, report)
 
 
 def _make(path: Path, report: DiskReport, target: Path, *, emit: Emit) -> None:
-    """Write the target, unless an earlier run did: it has its name only when it is complete.
+    """Write the target, unless an earlier run completed it.
 
-    The name identifies the content only where fingerprints do: the result of an earlier run for a block device is
-    written again.
+    The target of a block device is always written again, because its fingerprint does not identify its content.
     """
     identified = all(one.likeness(one) is Likeness.SAME for one in _fingerprints(path, report))
     if _is_ours(target) and not identified:
@@ -168,10 +166,10 @@ def _make(path: Path, report: DiskReport, target: Path, *, emit: Emit) -> None:
 
 
 def _states(path: Path, report: DiskReport) -> list[Fingerprint | str]:
-    """Return for each file what changes with its content: its fingerprint, or a digest of a whole block device."""
+    """Return a value per file that changes with its content: its fingerprint, or a digest of a whole block device."""
     return [
-        _digest(file) if seen.is_block else seen
-        for file, seen in zip((path, *report.parents), _fingerprints(path, report), strict=True)
+        _digest(file) if fingerprint.is_block else fingerprint
+        for file, fingerprint in zip((path, *report.parents), _fingerprints(path, report), strict=True)
     ]
 
 
@@ -182,8 +180,8 @@ def _digest(device: Path) -> str:
 
 
 def _finish(part: Path, target: Path, *, modified_ns: int) -> None:
-    """Rename the part once all of it is on stable storage: after a power cut the name must still be right."""
-    # The next run may have to write the file again: it then has the same time of modification.
+    """Rename the partial file after all of it is on stable storage, so that the name is right after a power failure."""
+    # With the same modification time, the file is the same to the resume if the next run has to write it again.
     os.utime(part, ns=(modified_ns, modified_ns))
     with part.open("rb") as file:
         os.fsync(file.fileno())
@@ -194,7 +192,7 @@ def _changed(path: Path) -> DiskChanged:
     return DiskChanged(
         f"{path} changed while it was converted.",
         code="disk-changed",
-        remedy="Stop whatever writes to it (a running machine?), and run the command again.",
+        remedy="Stop the program or the machine that writes to it, and run the command again.",
     )
 
 
@@ -211,12 +209,13 @@ def _failed(path: Path, part: Path, error: OSError) -> AliyunImportError:
         f"{path} could not be converted.",
         code="conversion-failed",
         cause=cause,
-        remedy=f"Check the system's log (`dmesg`) for the disks of {path} and of {part.parent}, "
-        "or name another directory: --work-dir DIRECTORY.",
+        remedy=f"Check the log of the kernel (`dmesg`) for the disks of {path} and of {part.parent}, or pass another "
+        "directory: --work-dir DIRECTORY.",
     )
 
 
 def _is_ours(target: Path) -> bool:
+    """Return whether an earlier run created the target. Raises LocalStateError if another user may have."""
     try:
         status = target.lstat()
     except FileNotFoundError:
@@ -227,7 +226,7 @@ def _is_ours(target: Path) -> bool:
 
 
 def _remove_leftovers(directory: Path) -> None:
-    """Remove the partial files of killed runs, of any disk; those of running processes stay."""
+    """Remove the partial files of killed runs, for any disk. Those of running processes stay."""
     for part in directory.iterdir():
         name = _PART.fullmatch(part.name)
         if name and part.lstat().st_uid == os.getuid() and not is_alive(int(name[1])):
@@ -247,7 +246,7 @@ def is_alive(process: int) -> bool:
 
 def _convert(path: Path, container: ContainerFormat, part: Path, *, name: Path, least_bytes: int) -> None:
     require_space(part.parent, least_bytes)
-    # Created here and not by qemu-img, so that no other user can read it.
+    # Created with mode 0600 and not by qemu-img, so that no other user can read it.
     os.close(os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
     convert_to_raw(path, container, name=name, target=part, while_waiting=partial(require_space, part.parent, 0))
 
@@ -272,11 +271,11 @@ def _unpack(path: Path, report: DiskReport, part: Path) -> None:
         return
     _refuse_inner(path, inner)
     if container is VHD_FIXED and inner.virtual_bytes is not None:
-        # Without its footer a fixed VHD is a RAW disk, which is what the report says.
+        # Without its footer a fixed VHD is a RAW disk, the format in the report.
         os.truncate(part, inner.virtual_bytes)
     elif inner.format is not report.format:
         raise DiskError(
-            f"{path} contains a {inner.container} image where a {report.format} one was found before.",
+            f"{path} contains a {inner.container} image, and the inspection found a {report.format} image.",
             code="unpack-failed",
             remedy=f"Unpack {path.name} yourself, and push the disk in it.",
         )
@@ -288,7 +287,7 @@ def _refuse_inner(path: Path, inner: DiskReport) -> None:
     for problem in inner.container_problems:
         if problem.severity is Severity.BLOCKS or not is_whole:
             raise DiskError(
-                f"{path}, once unpacked, can't be imported: {problem.seen}",
+                f"{path}, once unpacked, can't be imported: {problem.message}",
                 code=problem.code,
                 remedy=problem.remedy,
                 details={"where": problem.where},
@@ -301,9 +300,9 @@ def _rebuild(path: Path, report: DiskReport, part: Path) -> None:
         disk = opened.disk
         if disk is None or tuple(folder.path / name for name in opened.parents) != report.parents:
             raise _changed(path)
-        # A hole takes no space in the new file either.
-        held = sum(one.stat().st_blocks * 512 for one in (path, *report.parents))
-        require_space(part.parent, min(held, disk.size))
+        # The new file has the same holes.
+        allocated_bytes = sum(one.stat().st_blocks * 512 for one in (path, *report.parents))
+        require_space(part.parent, min(allocated_bytes, disk.size))
         try:
             write_sparse(rebuilt(disk, report), part)
         except ReadProblem as problem:
@@ -313,11 +312,11 @@ def _rebuild(path: Path, report: DiskReport, part: Path) -> None:
 
 
 def write_sparse(pieces: Iterable[bytes | int], target: Path) -> int:
-    """Write the pieces to a new file, zeros as holes; return the size in bytes.
+    """Write the pieces to a new file, zeros as holes, and return the size in bytes.
 
-    A number stands for that many zeros.
-    Raises DiskError "disk-too-large" beyond what ECS takes, LocalStateError "no-space" before the file system is
-    full, FileExistsError, and other OSErrors; the partial file stays.
+    A number stands for a hole with this many bytes. Raises DiskError "disk-too-large" over the maximum of ECS,
+    LocalStateError "no-space" before the file system is full, FileExistsError, and other OSErrors. The partial file
+    stays then.
     """
     handle = os.open(target, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
     try:
@@ -355,14 +354,14 @@ def require_space(directory: Path, needed_bytes: int) -> None:
 
 
 def _write_data(handle: int, piece: bytes, offset: int) -> None:
-    """Write everything but zeros, in runs as long as possible."""
+    """Write a piece without its aligned zeros, in runs as long as possible."""
     view = memoryview(piece)
     # Holes are aligned to the disk, not to the piece.
     at = 0
     start: int | None = None
     while at < len(view):
         end = min(at + _HOLE_BYTES - (offset + at) % _HOLE_BYTES, len(view))
-        # Not a comparison of the view, which goes through its bytes one by one: 20 s for 4 GiB, and this 1 s.
+        # Comparing the view instead compares byte by byte: 20 s for 4 GiB, and 1 s with startswith.
         zeros = piece.startswith(_ZEROS[: end - at], at)
         if zeros and start is not None:
             _write_all(handle, view[start:at], offset + start)
@@ -382,7 +381,7 @@ def _write_all(handle: int, data: memoryview, offset: int) -> None:
 
 def _too_large() -> DiskError:
     return DiskError(
-        f"The disk is larger than {MAX_DISK_GIB} GiB when it is unpacked, the maximum of ECS.",
+        f"The unpacked disk is larger than {MAX_DISK_GIB} GiB, the maximum of ECS.",
         code="disk-too-large",
         remedy="Shrink the disk before it is compressed, or move part of its data to a data disk.",
     )

@@ -159,7 +159,7 @@ def unpacked(file: BinaryIO, new: NewDecompressor) -> Generator[bytes]:
             if stream.needs_input and not stream.eof:
                 data = file.read(_READ_BYTES)
                 if not data:
-                    raise Bad("the compressed data ends early: the file was cut short", offset=file.tell())
+                    raise Bad("the compressed data ends early: the file is truncated", offset=file.tell())
         data = stream.unused_data or file.read(_READ_BYTES)
         # Zeros after the last stream are padding (tapes, xz): no stream begins with one.
         data = data.lstrip(b"\0") or (file.read(_READ_BYTES).lstrip(b"\0") if data else b"")

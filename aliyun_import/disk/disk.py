@@ -1,8 +1,8 @@
 """A disk image: a regular file or a block device, opened once.
 
-The inspection in a child process, the fingerprint and the upload share one descriptor, so that they are of the same
-file, whatever its path names meanwhile; all reads are positional. QEMU's tools, conversions and the parents of a
-differencing VHD open their files by name: a conversion compares the fingerprints before and after.
+The inspection in a child process, the fingerprint and the upload share one descriptor. So they use the same file, even
+if the path names another one meanwhile. The tools of QEMU, conversions and the parents of a differencing VHD open their
+files by name; a conversion compares the fingerprints before and after.
 """
 
 import contextlib
@@ -17,15 +17,22 @@ from typing import Self, TypeVar
 from aliyun_import.disk.containers.blocks import KEPT_FOR_MANY_BYTES, BlockReader
 from aliyun_import.disk.containers.compressed import open_blocks
 from aliyun_import.disk.containers.registry import identify
-from aliyun_import.disk.fingerprint import Extent, Fingerprint, find_extents, keeps_ctime, read_mounts, why_not_believed
+from aliyun_import.disk.fingerprint import (
+    Extent,
+    Fingerprint,
+    find_extents,
+    keeps_ctime,
+    read_mounts,
+    reason_to_distrust,
+)
 from aliyun_import.disk.reader import FileReader, ReadProblem
 from aliyun_import.errors import DiskChanged, DiskEmpty, DiskError, DiskTruncated
 from aliyun_import.limits import KIB, MIB
 
 T = TypeVar("T")
-# What the content sample reads: the head contains the partition table, the boot loader and the superblock of a first
-# partition that begins at 1 MiB, which file systems stamp at each mount; the tail contains the backup GPT or the footer
-# of a VHD. The rest is spread. About 4 MiB in all: a second on a slow disk.
+# Ranges of the content sample. The head contains the partition table, the boot loader and the superblock of a first
+# partition at 1 MiB, in which file systems write the time of each mount. The tail contains the backup GPT or the footer
+# of a VHD. The spots are spread over the rest. About 3 MiB in all: a second on a slow disk.
 SAMPLE_HEAD_BYTES = 2 * MIB
 SAMPLE_TAIL_BYTES = 64 * KIB
 SAMPLE_SPOTS = 256
@@ -33,38 +40,38 @@ SAMPLE_SPOT_BYTES = 4 * KIB
 
 
 class Disk:
-    """An open disk. All reads are positional, so that threads can share it; `close` ends them all.
+    """An open disk. All reads are positional, so threads can share it.
 
-    `name` is the file that the user named: another one than `path` if this disk was converted from it. `size_bytes` is
-    the size of the file, or of its content if that is read (see `as_sent`). `most_readers` is how many threads can read
-    at the same time without hindering each other, None for any number.
+    `name` is the file that the user gave; it differs from `path` if this disk was converted. `size_bytes` is the size
+    of the file, or of its content if that is read (see `as_sent`). `most_readers` is the number of threads that can
+    read at the same time without evicting each other's blocks from the cache, None for any number. `distrust` is the
+    reason for which the holes of the file are read, too, empty if there is none.
     """
 
     def __init__(
         self, path: Path, file: FileReader, content: BlockReader | None = None, *, name: Path | None = None
     ) -> None:
-        """Take an open file, and the reader of its content when it is compressed in blocks."""
+        """Use an open file, and the reader of its content if it is compressed in blocks."""
         self.path = path
         self.name = name or path
         self.size_bytes = file.size if content is None else content.size
-        # A reader needs the next block while the current one is used, and copies may be proven at the same time.
+        # Each reader uses two blocks, the current one and the next one.
         self.most_readers = None if content is None else content.most_kept // 2
         self._file, self._content = file, content
         self._identity = _identity(os.fstat(file.fileno()))
-        # Why the holes of the file are read, too; empty as long as nothing contradicts them.
         self.distrust = ""
 
     def read_into(self, offset: int, buffer: memoryview) -> None:
         """Fill the whole buffer from offset.
 
-        Raises DiskError "disk-truncated" where the disk ends before, "disk-read" where it can't be read, and
-        "unpack-failed" for a damaged block of a compressed file; each names the offset.
+        Raises DiskError with the offset in its details: "disk-truncated" if the disk ends in the range, "disk-read" for
+        an I/O error, "unpack-failed" for a damaged block of a compressed file.
         """
         if self._content is not None:
             content = self._content
             data = _unpacking(self, self._file, lambda: content.pread(offset, len(buffer)))
             if len(data) != len(buffer):
-                raise unpack_failed(self.path, f"the disk in it ends at byte {self.size_bytes}")
+                raise unpack_failed(self.path, f"its content ends at byte {self.size_bytes}")
             buffer[:] = data
             return
         filled = 0
@@ -84,10 +91,10 @@ class Disk:
         return bytes(buffer)
 
     def extents(self) -> tuple[Extent, ...]:
-        """Return the ranges that may hold data, ascending and disjoint; everything between them reads as zeros.
+        """Return the ranges that may contain data, ascending and disjoint. Everything between them reads as zeros.
 
-        One extent for the whole disk where the file system does not know holes or contradicts itself about them (see
-        `distrust`), for block devices, and for a compressed file, whose zeros are found when it is unpacked.
+        The result is one extent for the whole disk if the file system does not report holes or reports wrong ones (see
+        `distrust`), for a block device, and for a compressed file, whose zeros are found when it is unpacked.
         """
         whole = (Extent(0, self.size_bytes),)
         if self._content is not None or self.distrust:
@@ -97,7 +104,7 @@ class Disk:
             extents = find_extents(descriptor, self.size_bytes)
             status = os.fstat(descriptor)
             number = f"{os.major(status.st_dev)}:{os.minor(status.st_dev)}"
-            self.distrust = why_not_believed(
+            self.distrust = reason_to_distrust(
                 descriptor,
                 self.size_bytes,
                 extents,
@@ -115,19 +122,19 @@ class Disk:
 
     @property
     def unread_bytes(self) -> int:
-        """The size of the holes, which are not read: the file system is believed about them."""
+        """The size of the holes, which are not read."""
         return self.size_bytes - sum(extent.end - extent.start for extent in self.extents())
 
     @property
     def descriptor(self) -> int:
-        """The descriptor of the open file, for a child process. Its position is of no use: all reads are positional."""
+        """The descriptor of the open file, for a child process. Its file position is undefined."""
         return self._file.fileno()
 
     def as_sent(self) -> "Disk":
         """Return the disk as it is uploaded: the content of a file that is compressed in blocks, else this disk.
 
-        It reads the same open file, which this disk closes. Raises DiskError "unpack-failed" for a damaged compressed
-        file.
+        The result uses the open file of this disk, which closes it. Raises DiskError "unpack-failed" for a damaged
+        compressed file.
         """
         file = self._file
         container = _unpacking(self, file, lambda: identify(file))
@@ -137,7 +144,7 @@ class Disk:
         return Disk(self.path, file, blocks, name=self.name)
 
     def refuse_changed(self) -> None:
-        """Raise DiskChanged if the path names another file than was opened, or the file was written to since then."""
+        """Raise DiskChanged if the path names another file than the open one, or if the file was written to."""
         try:
             identity = _identity(self.path.stat())
         except OSError:
@@ -147,13 +154,13 @@ class Disk:
                 f"{self.described} changed since it was inspected.",
                 code="disk-changed",
                 cause="The file was replaced, removed or written to meanwhile.",
-                remedy="Stop what writes to it, and run the same command again.",
+                remedy="Stop the program that writes to it, and run the same command again.",
             )
 
     def fingerprint(self) -> Fingerprint:
-        """Return the fingerprint of the file as it is now. Raises DiskError, also when it is empty or became shorter.
+        """Return the fingerprint of the current state. Raises DiskError, also if the file is empty or became shorter.
 
-        The sample of a compressed file is of the file: a sample of its content would unpack all of it.
+        For a compressed file, the sample is taken from the file: a sample of its content would unpack all of it.
         """
         self._drop_page_cache()
         try:
@@ -183,7 +190,7 @@ class Disk:
         )
 
     def forget_cached(self) -> None:
-        """Drop what is cached of the disk, so that writes since then are seen."""
+        """Drop cached content of the disk, so that later reads return what was written since then."""
         self._drop_page_cache()
         if self._content is not None:
             self._content.forget()
@@ -199,7 +206,7 @@ class Disk:
         self.close()
 
     def _drop_page_cache(self) -> None:
-        """Have the system read a block device again: its cache misses what was written to it in another way."""
+        """Drop the page cache of a block device, which does not have the writes of a file system mounted on it."""
         with contextlib.suppress(OSError):
             if stat.S_ISBLK(os.fstat(self._file.fileno()).st_mode):
                 os.posix_fadvise(self._file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
@@ -213,7 +220,7 @@ class Disk:
 
 
 class OpenDisks(ExitStack):
-    """Disks by path. Each is opened at its first use, once, and closed at the end of the `with` block."""
+    """Disks by path. Each is opened once, at its first use, and closed at the end of the `with` block."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -231,7 +238,7 @@ class OpenDisks(ExitStack):
 
 
 def sample_ranges(size_bytes: int) -> tuple[tuple[int, int], ...]:
-    """Return the (offset, length) ranges that the content sample of a disk of this size reads. Pure."""
+    """Return the (offset, length) ranges of the content sample of a disk with this size. Pure."""
     if size_bytes <= SAMPLE_HEAD_BYTES + SAMPLE_TAIL_BYTES + SAMPLE_SPOTS * SAMPLE_SPOT_BYTES:
         return ((0, size_bytes),)
     tail = size_bytes - SAMPLE_TAIL_BYTES
@@ -241,16 +248,14 @@ def sample_ranges(size_bytes: int) -> tuple[tuple[int, int], ...]:
 
 
 def open_disk(path: Path, *, name: Path | None = None) -> Disk:
-    """Open the bytes of a file or block device as they are. Symbolic links are followed (/dev/disk/by-id has them).
+    """Open a file or a block device. Symbolic links are followed (/dev/disk/by-id has them).
 
-    `name` is the file that the user named, if it is not this one.
-
-    Raises DiskError: "disk-missing", "disk-unreadable", or "disk-kind" for a directory, a character device, a FIFO or a
-    socket, which are not even opened.
+    `name` is the file that the user gave, if it is another one. Raises DiskError: "disk-missing", "disk-unreadable", or
+    "disk-kind" for a directory, a character device, a FIFO or a socket, which is not opened.
     """
     try:
         _refuse_other_kinds(path, path.stat().st_mode)
-        # O_NONBLOCK: opening a FIFO that has replaced the file since would wait for a writer.
+        # O_NONBLOCK: if a FIFO has replaced the file since then, opening it would wait for a writer.
         file = FileReader(path, flags=os.O_NONBLOCK | os.O_NOCTTY)
     except OSError as error:
         raise _not_opened(path, error) from error
@@ -263,7 +268,7 @@ def open_disk(path: Path, *, name: Path | None = None) -> Disk:
 
 
 def _identity(status: os.stat_result) -> tuple[int, ...]:
-    """Return what tells whether a file was replaced or written to; empty for a block device, whose node does not."""
+    """Return values that differ if a file was replaced or written to. Empty for a block device, which has none."""
     if not stat.S_ISREG(status.st_mode):
         return ()
     return status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns
@@ -288,7 +293,7 @@ def _refuse_other_kinds(path: Path, mode: int) -> None:
 
 
 def _unpacking(disk: Disk, file: FileReader, read: Callable[[], T]) -> T:
-    """Call `read`, and turn what it raises into a DiskError."""
+    """Call `read`, and raise a DiskError for its exceptions."""
     try:
         return read()
     except OSError as error:
@@ -307,7 +312,7 @@ def _not_opened(path: Path, error: OSError) -> DiskError:
             f"There is no disk {path}.", code="disk-missing", cause=error.strerror, remedy="Check the path of the disk."
         )
     return DiskError(
-        f"The disk {path} can't be opened.",
+        f"The disk {path} cannot be opened.",
         code="disk-unreadable",
         cause=error.strerror or str(error),
         remedy=f"Make {path} readable for this user; block devices usually require root or the group disk.",
@@ -330,18 +335,18 @@ def _read_failed(disk: Disk, offset: int, error: OSError) -> DiskError:
 
 def _truncated(disk: Disk, offset: int, size_bytes: int) -> DiskError:
     return DiskTruncated(
-        f"The disk {disk.described} ends at byte {offset} or before, and had {size_bytes} bytes.",
+        f"The disk {disk.described} had {size_bytes} bytes, and now ends at byte {offset} or before.",
         code="disk-truncated",
-        cause="It became shorter since it was opened.",
-        remedy=f"Stop whatever writes to {disk.path}, and run the same command again.",
+        cause="The file was truncated after it was opened.",
+        remedy=f"Stop the program that writes to {disk.path}, and run the same command again.",
         details={"offset": str(offset), "size": str(size_bytes)},
     )
 
 
 def unpack_failed(path: Path, cause: str, *, offset: int | None = None) -> DiskError:
-    """Return the error of a compressed file that contradicts its format."""
+    """Return the error for a damaged compressed file."""
     return DiskError(
-        f"{path} can't be unpacked.",
+        f"{path} cannot be unpacked.",
         code="unpack-failed",
         cause=cause,
         remedy=f"Copy {path.name} again from its source, or unpack it yourself and push the disk in it.",

@@ -1,4 +1,4 @@
-"""The inspection of one disk from its container to its guest. It runs in the isolated child; see `inspect.py`."""
+"""Inspection of a disk from its container to its guest, in the isolated child that `inspect.py` starts."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -20,10 +20,10 @@ _NEEDS_QEMU = "the disk was not inspected: that requires qemu-img and qemu-nbd (
 
 
 def examine(path: str, name: str, depth: str, descriptor: str) -> DiskReport:
-    """Inspect the disk: with depth "guest" its file systems, too, with "layout" no more than its boot loaders.
+    """Inspect a disk: container, partitions and boot loaders, and with depth "guest" also the guest (else "layout").
 
-    `descriptor` is the number of the inherited descriptor; the path is for QEMU's tools and for the parents beside it,
-    the name for messages. A read that fails is a problem in the report.
+    `descriptor` is the number of the inherited descriptor. `path` is for the tools of QEMU and for the parents in the
+    same directory, `name` for messages. A read error becomes a problem in the report.
     """
     with FileReader(int(descriptor)) as file, Folder(Path(path)) as folder:
         report = DiskReport(path=Path(name), container=UNKNOWN, format=None, file_bytes=file.size, virtual_bytes=None)
@@ -46,7 +46,7 @@ def examine(path: str, name: str, depth: str, descriptor: str) -> DiskReport:
 
 
 def _through_qemu(report: DiskReport, container: ContainerFormat, path: Path, *, depth: str) -> DiskReport:
-    """Inspect a disk in another hypervisor's container by QEMU's tools, if they are installed."""
+    """Inspect a disk that only the tools of QEMU can read, if they are installed."""
     try:
         ensure_whole(path, container, name=report.path)
         with open_nbd(description(path, container)) as disk:
@@ -54,8 +54,8 @@ def _through_qemu(report: DiskReport, container: ContainerFormat, path: Path, *,
     except (QemuImgMissing, Missing):
         return replace(report, unknowns=(*report.unknowns, _NEEDS_QEMU))
     except DiskError as error:
-        seen = f"{error.summary} {error.cause or ''}".strip()
-        problem = Problem(code=error.code, severity=Severity.BLOCKS, seen=seen, remedy=error.remedy)
+        message = f"{error.summary} {error.cause or ''}".strip()
+        problem = Problem(code=error.code, severity=Severity.BLOCKS, message=message, remedy=error.remedy)
         return replace(report, container_problems=(*report.container_problems, problem))
     except ReadProblem as problem:
         unknown = f"the disk in the {report.container} was not inspected: {problem.message}"
@@ -63,7 +63,7 @@ def _through_qemu(report: DiskReport, container: ContainerFormat, path: Path, *,
 
 
 def _inspect(report: DiskReport, disk: Reader, *, depth: str) -> DiskReport:
-    """Inspect the disk in its container. A read error ends the inspection; earlier results stay."""
+    """Add the layout and the guest of the disk to the report. A read error ends the inspection and keeps the rest."""
     try:
         report = _with_layout(report, disk)
         return _with_guest(report, disk) if depth == "guest" else report
@@ -87,8 +87,8 @@ def _with_layout(report: DiskReport, disk: Reader) -> DiskReport:
 
 
 def _architecture(found: tuple[Architecture, ...]) -> Architecture | None:
-    """Return the architecture of the loaders; None when there are none, or they contradict each other."""
-    # Beside a loader for x86_64 one for i386 serves firmware of 32 bits, on the same 64-bit system.
+    """Return the architecture of the loaders, or None if there are none or they contradict each other."""
+    # A 64-bit system may have an i386 loader beside the x86_64 one, for 32-bit firmware.
     if set(found) == {Architecture.X86_64, Architecture.I386}:
         return Architecture.X86_64
     return found[0] if len(found) == 1 else None
@@ -103,7 +103,6 @@ def _read_error(error: OSError) -> Problem:
     return Problem(
         code="disk-read-error",
         severity=Severity.BLOCKS,
-        seen=f"The disk can't be read: {error.strerror or error}.",
-        where="",
-        remedy="Check the system's log (`dmesg`) for the device, and copy the disk to healthy storage.",
+        message=f"The disk cannot be read: {error.strerror or error}.",
+        remedy="Check the log of the kernel (`dmesg`) for the device, and copy the disk to healthy storage.",
     )

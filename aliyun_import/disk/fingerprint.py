@@ -1,12 +1,13 @@
-"""What the system knows of a disk without reading all of it: its identity, the holes of a file, mounts and holders.
+"""Properties of a disk that are read without its whole content: fingerprint, holes, mounts, users of a block device.
 
-A fingerprint proves that a disk is another one. It proves that a disk is the same one only for a file whose time of
-change (ctime) the system keeps: `utime` sets the time of modification and can't set that one. The node of a block
-device has times of its own, which are independent of the content. Where a fingerprint proves nothing, the CRC-64 of the
-content has to be compared.
+Different fingerprints prove that a disk changed. Equal fingerprints prove that it did not change only for a file with a
+change time (ctime) of the system, because `utime` can set the modification time and not the change time. The node of a
+block device has times that are independent of the content. Without such a proof, the CRC-64 of the content has to be
+compared.
 
-A hole is not read: zeros are made of it, and the CRC-64 of the disk has zeros there, too. So a wrong answer of the file
-system would pass every proof. Network and FUSE file systems can give one, and ZFS while data is not written yet.
+A hole is not read: it is uploaded as zeros, and the CRC-64 of the disk is computed with zeros there. So a wrong answer
+of the file system would not be detected by any proof. Network and FUSE file systems may give wrong answers, and ZFS may
+while data is not written yet.
 """
 
 import contextlib
@@ -34,9 +35,9 @@ class Likeness(StrEnum):
 class Fingerprint:
     """The properties of a disk at one moment, on this machine.
 
-    `sample` is a digest of the size and of sampled content alone: equal on every machine with the same disk.
-    `ctime_ns` is None where it is unknown: in the journal of a version that did not record it, and on a file system
-    without one. `is_block` marks a block device, whose times prove nothing.
+    `sample` is a digest of the size and of sampled content, equal on all machines with the same disk. `ctime_ns` is
+    None if it is unknown: in the journal of a version that did not record it, and on a file system without one.
+    `is_block` marks a block device, whose times prove nothing.
     """
 
     size_bytes: int
@@ -48,11 +49,11 @@ class Fingerprint:
     is_block: bool = False
 
     def likeness(self, before: "Fingerprint") -> Likeness:
-        """Compare the disk as it is now with what it was before."""
+        """Compare the current state of the disk with an earlier one."""
         if (self.size_bytes, self.sample) != (before.size_bytes, before.sample):
             return Likeness.OTHER
         if self.is_block:
-            # A node gets another number, and other times, when the machine restarts.
+            # A device node has another inode number and other times after a restart of the machine.
             return Likeness.UNPROVEN
         if (self.mtime_ns, self.device, self.inode) != (before.mtime_ns, before.device, before.inode):
             return Likeness.OTHER
@@ -69,7 +70,7 @@ class Fingerprint:
 
 
 def decoded(word: str) -> Fingerprint:
-    """Read what `Fingerprint.encoded` wrote, in this version or in one without ctime; ValueError for the rest."""
+    """Parse a result of `Fingerprint.encoded`, also of versions without ctime. Raises ValueError for other text."""
     size_bytes, mtime_ns, device, inode, sample, *rest = word.split(":")
     last = rest[0] if rest else None
     return Fingerprint(
@@ -84,21 +85,21 @@ def decoded(word: str) -> Fingerprint:
 
 
 def least(likenesses: Iterable[Likeness]) -> Likeness:
-    """Return the least likeness of several disks: one other disk makes all of them another."""
+    """Return the likeness of several disks together, which is the least of theirs."""
     order = (Likeness.OTHER, Likeness.UNPROVEN, Likeness.SAME)
     return min(likenesses, key=order.index, default=Likeness.SAME)
 
 
 _MOUNTINFO = Path("/proc/self/mountinfo")
 _ESCAPE = re.compile(r"\\([0-7]{3})")
-# These have no time of change of their own. They report the time of modification instead, which a user can set, or
-# the time of a server.
-_MAKE_UP_CTIME = frozenset({"vfat", "msdos", "exfat", "cifs", "smb3", "9p", "fuseblk"})
+# File systems without a change time. They report the modification time in its place, which a user can set, or the time
+# of a server.
+_WITHOUT_CTIME = frozenset({"vfat", "msdos", "exfat", "cifs", "smb3", "9p", "fuseblk"})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Mount:
-    """One mount: the device's number ("8:1"), where it is mounted, the kind of file system, what was mounted."""
+    """A mount: number of the device ("8:1"), mount point, type of the file system, source."""
 
     device: str
     point: str
@@ -123,7 +124,7 @@ def parse_mounts(text: str) -> tuple[Mount, ...]:
 
 
 def read_mounts() -> tuple[Mount, ...]:
-    """Return the mounts in this process's namespace; none where /proc is absent."""
+    """Return the mounts in the namespace of this process, none on systems without /proc."""
     try:
         return parse_mounts(_MOUNTINFO.read_text(errors="surrogateescape"))
     except OSError:
@@ -131,28 +132,28 @@ def read_mounts() -> tuple[Mount, ...]:
 
 
 def keeps_ctime(device: str, mounts: tuple[Mount, ...]) -> bool:
-    """Return whether files on a device ("8:1") have a time of change that no user can set. Pure."""
+    """Return whether files on a device ("8:1") have a change time that no user can set. Pure."""
     kinds = {mount.kind for mount in mounts if mount.device == device}
-    return not any(kind in _MAKE_UP_CTIME or kind.startswith("fuse.") for kind in kinds)
+    return not any(kind in _WITHOUT_CTIME or kind.startswith("fuse.") for kind in kinds)
 
 
 def _plain(word: str) -> str:
     return _ESCAPE.sub(lambda found: chr(int(found[1], 8)), word)
 
 
-_BY_NUMBER = Path("/sys/dev/block")
+_SYS_DEVICES = Path("/sys/dev/block")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Held:
-    """The holders of a device, as text. `read_only`: every holder that was found is a read-only mount."""
+    """The users of a block device, as text. `read_only`: all of them are read-only mounts."""
 
     by: tuple[str, ...]
     read_only: bool
 
 
 def holder_of(path: Path) -> Held | None:
-    """Return the holders of a block device; None for one that is free, and for every other kind of file."""
+    """Return the users of a block device, or None for a device that is not in use and for other kinds of files."""
     try:
         status = path.stat()
         if not stat.S_ISBLK(status.st_mode):
@@ -162,7 +163,7 @@ def holder_of(path: Path) -> Held | None:
     if not _is_held(path):
         return None
     number = f"{os.major(status.st_rdev)}:{os.minor(status.st_rdev)}"
-    related = dict(_related(_BY_NUMBER / number))
+    related = dict(_related(_SYS_DEVICES / number))
     return held_by({number: path.name, **related}, read_mounts())
 
 
@@ -170,32 +171,32 @@ def _is_held(path: Path) -> bool:
     try:
         os.close(os.open(path, os.O_RDONLY | os.O_EXCL | os.O_CLOEXEC | os.O_NONBLOCK))
     except OSError as error:
-        return error.errno == errno.EBUSY  # any other error is raised when it is opened for reading
+        return error.errno == errno.EBUSY  # opening the disk reports other errors
     return False
 
 
 def held_by(devices: dict[str, str], mounts: tuple[Mount, ...]) -> Held:
-    """Return the holders of a device. Pure. `devices` are numbers and names of it and of the devices on it."""
+    """Return the users of a device. `devices` maps the numbers of the device and of those on it to names. Pure."""
     mine = [mount for mount in mounts if mount.device in devices or mount.source in _nodes(devices)]
-    words = [f"{mount.source} is mounted at {mount.point}{', read-only' if mount.read_only else ''}" for mount in mine]
-    made_of_it = [name for name in devices.values() if name.startswith(("dm-", "md"))]
-    if not words and made_of_it:
-        words = [f"{', '.join(made_of_it)} (LVM, RAID or dm-crypt) is on top of it"]
+    users = [f"{mount.source} is mounted at {mount.point}{', read-only' if mount.read_only else ''}" for mount in mine]
+    on_top = [name for name in devices.values() if name.startswith(("dm-", "md"))]
+    if not users and on_top:
+        users = [f"{', '.join(on_top)} (LVM, RAID or dm-crypt) is on top of it"]
     return Held(
-        by=tuple(dict.fromkeys(words)) or ("another program, swap or another mount namespace uses it",),
+        by=tuple(dict.fromkeys(users)) or ("another program, swap or another mount namespace uses it",),
         read_only=bool(mine) and all(mount.read_only for mount in mine),
     )
 
 
 def _nodes(devices: dict[str, str]) -> set[str]:
-    """Return the device nodes: some file systems (btrfs) are mounted under a number that is not the device's."""
+    """Return the device nodes. Mounts of some file systems (btrfs) have another number than their device."""
     return {f"/dev/{name}" for name in devices.values()}
 
 
 def _related(entry: Path) -> Iterator[tuple[str, str]]:
-    """Yield number and name of a device's partitions, of the disk that it is a partition of, and of the devices on top.
+    """Yield number and name of the disk of a partition, of the partitions of a device, and of the devices on top.
 
-    The disk of a partition counts alone: its other partitions do not hold this one.
+    The other partitions of the disk of a partition are omitted: their users do not use this one.
     """
     real = entry.resolve()
     if (real / "partition").exists():
@@ -222,12 +223,12 @@ def _children(directory: Path) -> tuple[Path, ...]:
         return ()
 
 
-# How SEEK_DATA fails where the file system, or the kind of file, does not know holes.
-_NO_HOLES_HERE = frozenset({errno.EINVAL, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.ENOTTY, errno.ESPIPE})
-# Linux answers for these from its own block maps. Elsewhere the allocated size must fit, too: here it may be larger,
-# because space that was reserved and not written (fallocate) is a hole.
+# Errors of SEEK_DATA for file systems and kinds of files without holes.
+_NO_HOLES = frozenset({errno.EINVAL, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.ENOTTY, errno.ESPIPE})
+# For these Linux answers from its own block maps. For others the allocated size is compared, too. That is not possible
+# here, because space that is reserved and not written (fallocate) is allocated and a hole.
 _LOCAL = frozenset({"ext2", "ext3", "ext4", "xfs", "btrfs", "tmpfs", "f2fs", "bcachefs"})
-# Metadata of the file counts as allocated.
+# The allocated size includes metadata of the file.
 _SLACK_BYTES = MIB
 _SPOT_BYTES = 4 * KIB
 _MAX_HOLES_TRIED = 128
@@ -235,28 +236,28 @@ _MAX_HOLES_TRIED = 128
 
 @dataclass(frozen=True, slots=True)
 class Extent:
-    """A range of the disk that may hold data: [start, end), in bytes."""
+    """A range of the disk that may contain data: [start, end), in bytes."""
 
     start: int
     end: int
 
 
 def find_extents(descriptor: int, size_bytes: int) -> tuple[Extent, ...]:
-    """Return the ranges that may hold data by the word of the file system; one for all where it knows no holes.
+    """Return the ranges that the file system reports as data: the whole file if it does not report holes.
 
-    What was written is flushed first, so that the answer is about it. Raises OSError as the file system does.
+    Written data is flushed first, so that it is included. Raises the OSErrors of the file system.
     """
     with contextlib.suppress(OSError):
         os.fsync(descriptor)
     return tuple(_walk(descriptor, size_bytes))
 
 
-def why_not_believed(
+def reason_to_distrust(
     descriptor: int, size_bytes: int, extents: Sequence[Extent], *, kinds: frozenset[str], allocated_bytes: int
 ) -> str:
-    """Return what contradicts the holes, empty for nothing: bytes in them, or more allocated than the extents have.
+    """Return a clause that contradicts the holes, or an empty one: data in them, or a larger allocated size.
 
-    `kinds` are the kinds of the file system that the file may be on, empty where that is unknown.
+    `kinds` are the types of the file system that the file may be on, empty if unknown.
     """
     data_bytes = sum(extent.end - extent.start for extent in extents)
     if kinds - _LOCAL and allocated_bytes > data_bytes + _SLACK_BYTES and data_bytes < size_bytes:
@@ -275,7 +276,7 @@ def holes_of(size_bytes: int, extents: Sequence[Extent]) -> list[Extent]:
 
 
 def spots_in(holes: Sequence[Extent]) -> Iterator[tuple[int, int]]:
-    """Yield the (offset, length) ranges at which holes are tried: at both ends and in the middle of each. Pure."""
+    """Yield the (offset, length) ranges that are tested for data: both ends and the middle of holes. Pure."""
     step = -(-len(holes) // _MAX_HOLES_TRIED) or 1
     for hole in holes[::step]:
         length = min(_SPOT_BYTES, hole.end - hole.start)
@@ -293,7 +294,7 @@ def _walk(descriptor: int, size_bytes: int) -> Iterator[Extent]:
         except OSError as error:
             if error.errno == errno.ENXIO:  # nothing but a hole is left
                 return
-            if error.errno in _NO_HOLES_HERE:
+            if error.errno in _NO_HOLES:
                 yield Extent(end, size_bytes)
                 return
             raise

@@ -1,4 +1,4 @@
-"""The inspection of a disk: one call and one report, whatever the disk contains."""
+"""Inspection of a disk in a child process. This module does not import the readers, which only the child needs."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -12,7 +12,7 @@ _EXAMINE = "aliyun_import.disk.examine:examine"
 
 
 def inspect_disk(path: Path, *, name: Path | None = None, limits: Limits | None = None) -> DiskReport:
-    """Open a disk and inspect it. Raises DiskError as `open_disk`, if there is no disk."""
+    """Open a disk and inspect it. Raises DiskError as `open_disk` does."""
     with open_disk(path, name=name) as disk:
         return inspect_opened(disk, limits=limits)
 
@@ -20,9 +20,9 @@ def inspect_disk(path: Path, *, name: Path | None = None, limits: Limits | None 
 def inspect_opened(disk: Disk, *, limits: Limits | None = None) -> DiskReport:
     """Inspect a disk image or a block device: container, partitions, boot, operating system.
 
-    The disk is read in a child process with limits, which inherits its descriptor. When that ends early it is repeated
-    without the guest; the report then contains what is known, and `unknowns` what happened. Takes 0.1 s, with a guest
-    some 0.5 s.
+    The disk is read in a child process with limits, which inherits its descriptor. If the child ends early, the
+    inspection is repeated without the guest, and `unknowns` of the report has the reason. It takes 0.1 s, with a guest
+    about 0.5 s.
     """
     path, name = disk.path, disk.name
     unknowns: tuple[str, ...] = ()
@@ -36,8 +36,8 @@ def inspect_opened(disk: Disk, *, limits: Limits | None = None) -> DiskReport:
                 unknowns=(*unknowns, *outcome.value.unknowns),
                 held=holder_of(path),
             )
-        what = "the operating system" if depth == "guest" else "the disk"
-        unknowns = (*unknowns, f"{what} was not inspected: the inspection ended early, {outcome.failure}")
+        part = "the operating system" if depth == "guest" else "the disk"
+        unknowns = (*unknowns, f"{part} was not inspected: the inspection ended early, {outcome.failure}")
     return DiskReport(
         path=name,
         container=UNKNOWN,

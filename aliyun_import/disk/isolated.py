@@ -1,10 +1,10 @@
 """Function calls in a child process with limits on memory, time and disk writes.
 
-The function reads data that anybody may have made. A crash, an endless loop or a gigabyte allocation that a damaged
-length asks for ends the child alone, and becomes one sentence here.
+The function reads untrusted data. A crash, an endless loop or an allocation of gigabytes by a damaged length ends only
+the child, and is reported as one clause.
 
-The child is a fresh interpreter and no fork: the caller has threads, and a forked process of a threaded one can hang.
-Starting it costs 0.05 s.
+The child is a new interpreter and not a fork: the caller has threads, and a forked child of a process with threads can
+hang. Its start takes 0.05 s.
 """
 
 import ctypes
@@ -25,11 +25,11 @@ from typing import Any
 
 from aliyun_import.limits import GIB, MIB
 
-# The answer is a report: some hundred KiB with every package version of a guest in it.
+# The answer is a report of some hundred KiB at most.
 _MAX_ANSWER_BYTES = 32 * MIB
-# prctl(2): Linux sends this signal when the parent ends, also by SIGKILL. The setting survives exec.
+# prctl(2): Linux sends a signal when the parent ends, also by SIGKILL. The setting is kept by exec.
 _PR_SET_PDEATHSIG = 1
-# Run by a bare interpreter (-I -S), which starts in half the time that importing this module takes.
+# For an interpreter with -I -S, which starts in half the time that the import of this module takes.
 _LAUNCHER = """
 import ctypes, os, signal, sys
 parent, program = int(sys.argv[1]), sys.argv[2:]
@@ -39,16 +39,17 @@ if sys.platform == "linux":
         sys.exit(f"the parent process {parent} has ended")
 os.execvp(program[0], program)
 """
-# Variables that a child needs to find its files and to use the user's language. None of them contains a secret.
+# Variables by which a child finds its files and the user's language. None of them contains a secret.
 _PASSED_ON = frozenset({"PATH", "HOME", "TMPDIR", "LANG", "LANGUAGE", "TZ", "LD_LIBRARY_PATH", "VIRTUAL_ENV"})
 _PASSED_ON_PREFIXES = ("LC_", "PYTHON", "DYLD_")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Limits:
-    """Limits of a child: address space, seconds of CPU, seconds of wall clock time. Writing to files is never allowed.
+    """Limits of a child: address space, CPU time and elapsed time. It can never write to files.
 
-    An inspection takes 0.1-0.5 s and 20-90 MiB, a hostile image up to 1 s and 150 MiB: measured on 20,800 mutated ones.
+    An inspection takes 0.1-0.5 s and 20-90 MiB, and with a hostile image up to 1 s and 150 MiB, as measured with 20,800
+    mutated images.
     """
 
     memory_bytes: int = GIB
@@ -58,7 +59,7 @@ class Limits:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Outcome:
-    """Result of a call: the value, or in `failure` a clause that explains its absence ("it took ...")."""
+    """Result of a call: the value, or in `failure` a clause with the reason for its absence ("it took ...")."""
 
     value: object | None = None
     failure: str = ""
@@ -67,8 +68,8 @@ class Outcome:
 def call_isolated(target: str, arguments: Sequence[str], *, limits: Limits, descriptors: Sequence[int] = ()) -> Outcome:
     """Call `target` ("package.module:function") with these arguments in a child process, and wait for it.
 
-    The child inherits `descriptors` under the same numbers. The value must consist of plain types, and of dataclasses
-    and enums of this package. The child and its own children have ended when this returns or raises.
+    The child inherits `descriptors` under the same numbers. The value must consist of built-in types, and of
+    dataclasses and enums of this package. The child and its children have ended when this returns or raises.
     """
     numbers = (os.getpid(), limits.memory_bytes, limits.cpu_s)
     command = [sys.executable, "-P", "-m", __name__, *map(str, numbers), target, *arguments]
@@ -87,7 +88,7 @@ def call_isolated(target: str, arguments: Sequence[str], *, limits: Limits, desc
         except subprocess.TimeoutExpired:
             return Outcome(failure=f"it took more than {limits.wall_s:g} seconds")
         finally:
-            # Its own children end with it (see `with_parent_death_signal`): only the child itself has to be killed.
+            # The children of the child end with it (see `with_parent_death_signal`).
             if child.poll() is None:
                 os.killpg(child.pid, signal.SIGKILL)
     if child.returncode == 0 and len(answer) <= _MAX_ANSWER_BYTES:
@@ -104,9 +105,9 @@ def call_isolated(target: str, arguments: Sequence[str], *, limits: Limits, desc
 
 
 def child_environment(environment: Mapping[str, str] = os.environ) -> dict[str, str]:
-    """Return the environment for a child that reads a disk: without credentials, and without all that it does not need.
+    """Return the environment for a child that reads a disk, with only the variables that it needs: no credentials.
 
-    Another process of the same user can read a child's environment, and the child's memory contains it.
+    The memory of the child contains its environment, and other processes of the same user can read it.
     """
     return {
         name: value for name, value in environment.items() if name in _PASSED_ON or name.startswith(_PASSED_ON_PREFIXES)
@@ -114,16 +115,16 @@ def child_environment(environment: Mapping[str, str] = os.environ) -> dict[str, 
 
 
 def with_parent_death_signal(command: Sequence[str | Path]) -> list[str]:
-    """Return the command line that runs `command` such that it ends with this process, also when that is killed.
+    """Return a command line that runs `command` and ends it when this process ends, also by SIGKILL.
 
-    A program that reads or writes a disk for an hour must not continue without its parent. The kernel's parent is the
-    thread that starts the program: that thread must wait for it.
+    A program that reads or writes a disk for an hour must not continue without its parent. For the kernel, the parent
+    is the thread that starts the program: that thread must wait for it.
     """
     return [sys.executable, "-I", "-S", "-c", _LAUNCHER, str(os.getpid()), *map(str, command)]
 
 
 def last_line(stderr: bytes) -> str:
-    """Return the last line that a program wrote to stderr, which usually is its reason."""
+    """Return the last line that a program wrote to stderr, which usually is the reason of its failure."""
     lines = stderr.decode("utf-8", "replace").strip().splitlines()
     return lines[-1] if lines else "it gave no reason"
 
@@ -136,13 +137,13 @@ def _read_answer(answer: bytes) -> Outcome:
 
 
 class _ValueUnpickler(pickle.Unpickler):
-    """An unpickler of dataclasses and enums of this package, paths and plain types. It calls no other function.
+    """An unpickler of dataclasses and enums of this package, paths and built-in types. It calls no other function.
 
-    The child runs our code but has parsed untrusted data.
+    The child runs code of this package, but has parsed untrusted data.
     """
 
     def find_class(self, module: str, name: str) -> type:
-        """Return a class of values; raise UnpicklingError for everything else."""
+        """Return a class of values. Raises UnpicklingError for everything else."""
         if module.partition(".")[0] in ("aliyun_import", "pathlib"):
             found: object = super().find_class(module, name)
             if isinstance(found, type) and (is_dataclass(found) or issubclass(found, (enum.Enum, PurePath))):
@@ -151,15 +152,15 @@ class _ValueUnpickler(pickle.Unpickler):
 
 
 class _Pickler(pickle.Pickler):
-    """A pickler that writes enum members by value; Python 3.11.0 to 3.11.3 do it by a call of getattr."""
+    """A pickler that writes enum members by value. Python 3.11.0 to 3.11.3 write them as a call of getattr."""
 
     def reducer_override(self, value: object) -> Any:  # noqa: ANN401 -- as pickle declares it
-        """Return how to recreate a member of an enum, and NotImplemented for everything else."""
+        """Return the reduced value of a member of an enum, or NotImplemented for everything else."""
         return (type(value), (value.value,)) if isinstance(value, enum.Enum) else NotImplemented
 
 
 def _die_with_parent(parent: int) -> None:
-    """Have this process killed when `parent` ends; exit if it has ended already. Does nothing but on Linux."""
+    """Let Linux kill this process when `parent` ends, and exit if it has ended already. No effect on other systems."""
     if sys.platform != "linux":
         return
     ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
@@ -168,10 +169,10 @@ def _die_with_parent(parent: int) -> None:
 
 
 def _limit(kind: int, most: int, *, grace: int = 0) -> None:
-    """Lower a limit, the hard one to `grace` more than the soft one; a limit that is lower already stays.
+    """Lower a soft limit to `most`, and the hard limit to `grace` more. Lower limits stay.
 
-    A limit that the system refuses is ignored (macOS has no limit of the address space): the readers have limits of
-    their own, and the caller measures the wall clock time.
+    A limit that the system refuses is ignored (macOS has none for the address space): the readers have limits, too, and
+    the caller limits the elapsed time.
     """
     _, hard = resource.getrlimit(kind)
     hard = most + grace if hard == resource.RLIM_INFINITY else min(most + grace, hard)
@@ -185,7 +186,7 @@ def _run_child(parent: str, memory_bytes: str, cpu_s: str, target: str, *argumen
     answer = os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)
     _limit(resource.RLIMIT_AS, int(memory_bytes))
-    # At the soft limit comes SIGXCPU, which the parent can name; at the hard one SIGKILL.
+    # The soft limit sends SIGXCPU, which the parent recognises; the hard limit sends SIGKILL.
     _limit(resource.RLIMIT_CPU, int(cpu_s), grace=1)
     _limit(resource.RLIMIT_FSIZE, 0)
     _limit(resource.RLIMIT_CORE, 0)

@@ -1,16 +1,16 @@
-"""The interface of every layer of a disk: a size, and `pread(offset, length)`.
+"""Readers: the layers of a disk, each with a size and `pread(offset, length)`.
 
-A file, a container, a partition and a logical volume are all Readers and stack to any depth. A Reader has no file
-position, and so no state that two callers could disturb.
+A file, a container, a partition and a logical volume are Readers, and can be stacked to any depth. A Reader has no file
+position.
 
-Everything that a disk can do to its readers is raised as one of three exceptions, all internal to this package:
+Readers raise one of three exceptions for the content of a disk, all internal to this package:
 
     ReadProblem
     ├── Bad            the bytes contradict the format: damage, or an attack
-    ├── Unsupported    the bytes may be right, but this tool does not read that variant
+    ├── Unsupported    the bytes may be valid, but this tool does not read this variant
     └── Missing        the requested object does not exist
 
-An OSError is a failure of the medium and passes unchanged.
+An OSError is an I/O error of the file, and is not translated.
 """
 
 import errno
@@ -21,13 +21,13 @@ from pathlib import Path
 from typing import BinaryIO, Generic, Protocol, Self, TypeVar, runtime_checkable
 
 V = TypeVar("V")
-# The longest single pread: the largest object read in one piece is an initramfs chunk or a GPT array (16 KiB).
+# The maximum length of one pread. The largest objects that are read in one piece are chunks of an initramfs.
 MAX_READ_BYTES = 64 * 1024 * 1024
 _PIECE_BYTES = 4 * 1024 * 1024
 
 
 class ReadProblem(Exception):
-    """A part of the disk that can't be read. `offset` is its position in the layer that raises, None if it has none."""
+    """A part of the disk can't be read. `offset` is its position in the layer that raises, or None."""
 
     def __init__(self, message: str, *, offset: int | None = None) -> None:
         super().__init__(message)
@@ -40,7 +40,7 @@ class Bad(ReadProblem):
 
 
 class Unsupported(ReadProblem):
-    """A variant of the format that this tool does not read; nothing is known to be wrong with it."""
+    """The bytes are a variant of the format that this tool does not read. They may be valid."""
 
 
 class Missing(ReadProblem):
@@ -48,7 +48,7 @@ class Missing(ReadProblem):
 
 
 class Reader(Protocol):
-    """A range of bytes with random access. Safe to use from one thread at a time, unless the class says otherwise."""
+    """A range of bytes with random access. Not thread-safe unless the class documents it."""
 
     @property
     def size(self) -> int:
@@ -56,29 +56,30 @@ class Reader(Protocol):
         ...
 
     def pread(self, offset: int, length: int) -> bytes:
-        """Read `length` bytes at `offset`; fewer only where the reader ends, none at or after its end.
+        """Read `length` bytes at `offset`. Return fewer if the reader ends in the range, and none after its end.
 
-        Raises Bad for a negative offset or length or more than MAX_READ_BYTES, else what the layer below raises.
+        Raises Bad if the offset or the length is negative, or the length is over MAX_READ_BYTES, and the errors of the
+        layer below.
         """
         ...
 
 
 @runtime_checkable
 class Sparse(Protocol):
-    """A reader that knows its holes."""
+    """A reader with known holes."""
 
     def next_data(self, offset: int) -> int:
-        """Return the first offset from `offset` on that may hold data; the reader's size or more if there is none."""
+        """Return the first offset from `offset` on that may have data, or the size or more if there is none."""
         ...
 
 
 def next_data(reader: Reader, offset: int) -> int:
-    """Return `next_data` of a Sparse reader, and `offset` itself for a reader that does not know its holes."""
+    """Return `next_data` of a Sparse reader, or `offset` for any other reader."""
     return reader.next_data(offset) if isinstance(reader, Sparse) else offset
 
 
 def data_pieces(reader: Reader, size: int) -> Iterator[bytes | int]:
-    """Yield the first `size` bytes of a reader in pieces. A number stands for that many zeros: holes are not read."""
+    """Yield the first `size` bytes of a reader in pieces: bytes, or the length of a hole, which is not read."""
     offset = 0
     while offset < size:
         start = min(next_data(reader, offset), size)
@@ -90,25 +91,25 @@ def data_pieces(reader: Reader, size: int) -> Iterator[bytes | int]:
 def check_range(offset: int, length: int) -> None:
     """Raise Bad for a range that only a damaged table can contain."""
     if offset < 0 or not 0 <= length <= MAX_READ_BYTES:
-        raise Bad(f"a read of {length} bytes at {offset} makes no sense", offset=offset)
+        raise Bad(f"the range of {length} bytes at {offset} is impossible", offset=offset)
 
 
 def read_exactly(reader: Reader, offset: int, length: int) -> bytes:
-    """Read all of a range; Bad where the reader ends before."""
+    """Read a whole range. Raises Bad if the reader ends in it."""
     data = reader.pread(offset, length)
     if len(data) != length:
-        raise Bad(f"bytes {offset}-{offset + length} are outside of the {reader.size} bytes there are", offset=offset)
+        raise Bad(f"bytes {offset}-{offset + length} are not within its {reader.size} bytes", offset=offset)
     return data
 
 
 class PiecewiseReader:
-    """Base of readers whose content is stored in pieces: clusters, blocks, segments, network requests."""
+    """Base class of readers with content in pieces: clusters, blocks, segments, network requests."""
 
     def __init__(self, size: int) -> None:
         self.size = size
 
     def pread(self, offset: int, length: int) -> bytes:
-        """Read, piece by piece; short where the content ends."""
+        """Read a range piece by piece, as `Reader.pread`."""
         check_range(offset, length)
         end = min(offset + length, self.size)
         pieces = []
@@ -121,24 +122,24 @@ class PiecewiseReader:
         return pieces[0] if len(pieces) == 1 else b"".join(pieces)
 
     def _piece(self, offset: int, length: int) -> bytes:
-        """Read the beginning of a range, at least one byte and at most `length`; nothing where the content ends."""
+        """Read the beginning of a range: at least one byte and at most `length`, or none at the end of the content."""
         raise NotImplementedError
 
 
 class FileReader:
-    """A regular file or a block device, read through one descriptor. A context manager; safe to use from any thread.
+    """A regular file or a block device, read through one descriptor. Thread-safe, and a context manager.
 
-    `size` is that of the file when it was opened.
+    `size` is the size at opening.
     """
 
     def __init__(self, file: Path | int, *, flags: int = 0) -> None:
-        """Open the file for reading, with more flags for `os.open`, or take an open descriptor. Raises OSError."""
+        """Open the file for reading, with additional flags for `os.open`, or use an open descriptor. Raises OSError."""
         self._fd = file if isinstance(file, int) else os.open(file, os.O_RDONLY | os.O_CLOEXEC | flags)
         # A block device has st_size 0; seeking to the end works for both.
         self.size = os.lseek(self._fd, 0, os.SEEK_END)
 
     def fileno(self) -> int:
-        """Return the descriptor, -1 when it is closed."""
+        """Return the descriptor, -1 if it is closed."""
         return self._fd
 
     def open(self) -> BinaryIO:
@@ -148,10 +149,10 @@ class FileReader:
         return file
 
     def pread(self, offset: int, length: int) -> bytes:
-        """Read; short in a file that has shrunk, which is Bad for a caller that needs the bytes."""
+        """Read a range. The result is short if the file was truncated after it was opened."""
         check_range(offset, length)
         length = max(min(length, self.size - offset), 0)
-        data = b""  # past the end the system is not called: some offsets of a damaged table are out of its range
+        data = b""  # no system call after the end: offsets from a damaged table may be too large for it
         while len(data) < length:
             more = os.pread(self._fd, length - len(data), offset + len(data))
             if not more:
@@ -160,7 +161,7 @@ class FileReader:
         return data
 
     def next_data(self, offset: int) -> int:
-        """Return the next data that the file system knows, as `Sparse` defines it."""
+        """Return the next data by SEEK_DATA of the file system, as `Sparse.next_data`."""
         try:
             return os.lseek(self._fd, offset, os.SEEK_DATA)
         except OSError as error:
@@ -180,7 +181,7 @@ class FileReader:
 
 
 class BytesReader:
-    """Bytes in memory as a Reader."""
+    """A Reader of bytes in memory."""
 
     def __init__(self, data: bytes) -> None:
         self._data = data
@@ -196,9 +197,9 @@ class Window:
     """A part of another reader: a partition, or the payload of a container."""
 
     def __init__(self, reader: Reader, *, start: int, size: int) -> None:
-        """Create a window of `size` bytes from `start` on. Bad when that is negative or begins after the reader's end.
+        """Create a window of `size` bytes from `start` on. Raises Bad if it is negative or begins after the end.
 
-        A window may reach past the end (a partition of a disk that was cut short): there it reads short.
+        A window may end after the end of the reader (a partition of a truncated disk). Reads are short there.
         """
         if start < 0 or size < 0 or start > reader.size:
             raise Bad(f"a part of {size} bytes at {start} is not on a disk of {reader.size} bytes", offset=start)
@@ -213,14 +214,15 @@ class Window:
         return self._reader.pread(self.start + offset, length) if length else b""
 
     def next_data(self, offset: int) -> int:
-        """Return the next data of the reader below, as `Sparse` defines it."""
+        """Return the next data of the reader below, as `Sparse.next_data`."""
         return next_data(self._reader, self.start + offset) - self.start
 
 
 class Recent(Generic[V]):
-    """A cache of the values used last, so that memory stays bounded whatever a disk contains.
+    """A cache of the values that were used last. It bounds the memory that a disk can make a reader use.
 
-    A value weighs one plus its parts, all of them together `limit` at most; the last one stays whatever it weighs.
+    The weight of a value is one plus the number of its parts. The sum of the weights is at most `limit`, except that
+    the last value always stays.
     """
 
     def __init__(self, limit: int) -> None:
@@ -229,14 +231,14 @@ class Recent(Generic[V]):
         self._values: OrderedDict[int, tuple[V, int]] = OrderedDict()
 
     def get(self, key: int) -> V | None:
-        """Return the cached value, None when there is none."""
+        """Return the cached value, or None."""
         if key not in self._values:
             return None
         self._values.move_to_end(key)
         return self._values[key][0]
 
     def keep(self, key: int, value: V, *, parts: int = 0) -> V:
-        """Cache a new value and return it; the least recently used ones are dropped."""
+        """Cache a new value and return it. The least recently used values are dropped."""
         self._values[key] = (value, 1 + parts)
         self._weight += 1 + parts
         while self._weight > self._limit and len(self._values) > 1:

@@ -1,4 +1,4 @@
-"""The report of the inspection of a disk: frozen values, which the checks and the push use."""
+"""Report of the inspection of a disk: frozen values for the checks and the push."""
 
 from dataclasses import dataclass
 from enum import StrEnum
@@ -9,7 +9,7 @@ from aliyun_import.disk.guest.report import GuestReport
 from aliyun_import.model.finding import Severity
 from aliyun_import.model.request import Architecture, DiskFormat
 
-# The container of a file whose format was not found.
+# The container of a file with an unknown format.
 UNKNOWN = "unknown"
 
 
@@ -18,22 +18,22 @@ class TableKind(StrEnum):
 
     MBR = "mbr"
     GPT = "gpt"
-    HYBRID = "hybrid"  # a GPT whose MBR names some of its partitions too
-    NONE = "none"  # no partition table: blank, or a file system
-    UNREADABLE = "unreadable"  # there is one, and it is damaged, or the container could not be read
+    HYBRID = "hybrid"  # a GPT whose MBR has some of its partitions, too
+    NONE = "none"  # no partition table: the disk is blank, or a file system
+    UNREADABLE = "unreadable"  # the table is damaged, or the container could not be read
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Problem:
-    """Something about the container or the partition table. `code` is stable and kebab-case.
+    """A problem of the container or the partition table. `code` is the id of its check, stable and kebab-case.
 
-    `seen` is what was found, `where` the position in the file, `remedy` what to do (None where nothing can be done).
-    `convertible`: `convert.prepare` makes of it a disk that ECS takes, given the tools it needs.
+    `message` is a sentence, `where` the position in the file, `remedy` None if there is none. `convertible`:
+    `convert.prepare` makes a disk of it that ECS accepts, if the tools for that are installed.
     """
 
     code: str
     severity: Severity
-    seen: str
+    message: str
     where: str = ""
     remedy: str | None = None
     convertible: bool = False
@@ -41,12 +41,12 @@ class Problem:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Partition:
-    """One partition, or the whole disk as number 0 where it is a file system without a table.
+    """A partition, or the whole disk as number 0 if it is a file system without a partition table.
 
-    `type_id` is the MBR type in hexadecimal ("0x83") or the GPT type GUID; `type_name` the usual name for it.
-    `filesystem` is what its first bytes identify ("ext4", "xfs", "vfat", "ntfs", "btrfs", "swap", "lvm", "luks",
-    "bitlocker", "mdraid", ...), empty when unknown. `uuid` and `label` are the file system's, `part_uuid` the
-    partition's (PARTUUID as Linux spells it), `name` the GPT name. `active` is the MBR's boot flag.
+    `type_id` is the MBR type in hexadecimal ("0x83") or the GPT type GUID, `type_name` its usual name. `filesystem` is
+    the content by its first bytes ("ext4", "xfs", "vfat", "ntfs", "btrfs", "swap", "lvm", "luks", "bitlocker",
+    "mdraid", ...), empty if unknown. `uuid` and `label` are those of the file system, `part_uuid` is the PARTUUID in
+    the form of Linux, `name` the GPT name. `active` is the boot flag of the MBR.
     """
 
     number: int
@@ -64,7 +64,7 @@ class Partition:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Loader:
-    """A UEFI program on the ESP. `removable`: firmware finds it without a boot entry (EFI/BOOT)."""
+    """A UEFI program on the ESP. `removable`: firmware starts it without a boot entry (EFI/BOOT)."""
 
     path: str
     partition: int
@@ -75,11 +75,11 @@ class Loader:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BootEvidence:
-    """The evidence for both boot modes. `bios` and `uefi` are texts for messages, empty without evidence.
+    """The evidence for both boot modes, as texts for messages.
 
-    `bios` is not empty only if BIOS has all that it needs to start; incomplete evidence is in `notes`. The same for
-    `uefi` with a loader in the removable path. `unknown_code` is a sentence about boot code that may start the disk in
-    a way that is not known here.
+    `bios` is empty unless the disk has everything that BIOS needs to boot it, `uefi` unless a loader is in the
+    removable path. Incomplete evidence is in `notes`. `unknown_code` is a clause about boot code that this tool does
+    not know, and that may boot the disk.
     """
 
     bios: tuple[str, ...] = ()
@@ -94,11 +94,11 @@ class BootEvidence:
 class DiskReport:
     """The result of the inspection of a disk.
 
-    `path` is the file that the user named, also where it was converted to another one, which was inspected.
-    `format` is the DiskFormat for ECS, None when ECS does not take such a file; `virtual_bytes` is the size of the disk
-    in it, None when unknown. `unknowns` are sentences about what could not be read, and never findings.
-    `parents` are the parent files of a differencing VHD, the nearest first. `held` are the holders of a block device.
-    `architecture` is from the UEFI loaders, or else from the guest; `guest` is None when it was not inspected.
+    `path` is the file that the user named, also where it was converted to another one, which was inspected. `format` is
+    the DiskFormat for ECS, None if ECS does not accept the container. `virtual_bytes` is the size of the disk, None if
+    unknown. `unknowns` are clauses about parts that could not be read. `parents` are the parent files of a differencing
+    VHD, the nearest first. `held` are the users of a block device. `architecture` is that of the UEFI loaders, or else
+    of the guest. `guest` is None if it was not inspected.
     """
 
     path: Path

@@ -81,7 +81,9 @@ class SentDisks:
             converted = self._run.disks.enter_context(prepare(path, report, work_dir=work_dir, emit=context.emit))
             self._run.disks.open(converted, name=path)
             reason = next(problem for problem in report.container_problems if problem.convertible)
-            stage.detail = f"{path} is sent as {report.format or report.container}. {reason.seen} {reason.remedy or ''}"
+            stage.detail = (
+                f"{path} is sent as {report.format or report.container}. {reason.message} {reason.remedy or ''}"
+            )
         return converted
 
 

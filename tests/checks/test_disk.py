@@ -59,7 +59,7 @@ def test_a_problem_of_the_container_is_a_finding_of_the_same_name(is_system: boo
     problem = Problem(
         code="vhd-truncated",
         severity=Severity.BLOCKS,
-        seen="The file was cut.",
+        message="The file was cut.",
         where="byte 9",
         remedy="Copy it again.",
     )
@@ -281,7 +281,9 @@ def test_sizes_are_exact() -> None:
 
 def test_the_rest_of_a_compressed_disk_is_checked_once_it_is_unpacked() -> None:
     """Nothing is wrong with the disk, so nothing is to be repaired."""
-    packed = Problem(code="container-compressed", severity=Severity.NOTE, seen="It is compressed.", where="first bytes")
+    packed = Problem(
+        code="container-compressed", severity=Severity.NOTE, message="It is compressed.", where="first bytes"
+    )
     disk = report(unknowns=("it is compressed (xz)",))
     assert "fsck" in str(findings(disk)["inspection-incomplete"].remedy)
     remedy = findings(replace(disk, container_problems=(packed,)))["inspection-incomplete"].remedy

@@ -13,7 +13,7 @@ from aliyun_import.model.finding import Severity
 def a_value(*words: str) -> object:
     """Return a value made of this package's nouns."""
     print("noise on stdout")
-    return Problem(code="-".join(words), severity=Severity.NOTE, seen=f"seen in {os.getppid()}")
+    return Problem(code="-".join(words), severity=Severity.NOTE, message=f"parent {os.getppid()}")
 
 
 def an_enum_of_old() -> object:

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from aliyun_import.disk.disk import open_disk
-from aliyun_import.disk.fingerprint import Extent, find_extents, holes_of, spots_in, why_not_believed
+from aliyun_import.disk.fingerprint import Extent, find_extents, holes_of, reason_to_distrust, spots_in
 from aliyun_import.limits import KIB, MIB
 
 SIZE = 16 * MIB
@@ -27,7 +27,7 @@ def sparse(tmp_path: Path) -> Iterator[int]:
 
 
 def _judged(descriptor: int, extents: tuple[Extent, ...], *, kind: str = "ext4", allocated_bytes: int = 4 * KIB) -> str:
-    return why_not_believed(descriptor, SIZE, extents, kinds=frozenset({kind}), allocated_bytes=allocated_bytes)
+    return reason_to_distrust(descriptor, SIZE, extents, kinds=frozenset({kind}), allocated_bytes=allocated_bytes)
 
 
 def test_holes_of_zeros_are_believed(sparse: int) -> None:

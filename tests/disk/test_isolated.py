@@ -16,7 +16,7 @@ def test_a_value_comes_back_whole() -> None:
     """Arguments go in, a frozen noun comes out, and what is printed meanwhile is no part of it."""
     outcome = call_isolated(f"{TARGETS}:a_value", ["one", "two"], limits=Limits())
     assert isinstance(outcome.value, Problem)
-    assert (outcome.value.code, outcome.value.seen, outcome.failure) == ("one-two", f"seen in {os.getpid()}", "")
+    assert (outcome.value.code, outcome.value.message, outcome.failure) == ("one-two", f"parent {os.getpid()}", "")
 
 
 def test_an_enum_comes_back_from_any_python() -> None:

@@ -1,7 +1,7 @@
-"""Compressed files whose blocks are independent: a disk in one can be read at any offset, one block at a time.
+"""Compressed files with independent blocks: the disk in one can be read at any offset, one block at a time.
 
-`xz -T0` writes such a file, and so does a tool that writes several zstd frames. A block is unpacked completely and
-compared with its checksum before a byte of it is returned, and kept for later reads.
+`xz -T0` writes such files, and tools that write several zstd frames do. A block is unpacked completely, compared with
+its checksum before a byte of it is returned, and kept for later reads.
 """
 
 import lzma
@@ -20,22 +20,22 @@ from aliyun_import.disk.decompress import NewDecompressor, new_xz, new_zstd
 from aliyun_import.disk.reader import Bad, PiecewiseReader, Reader, Unsupported, read_exactly
 from aliyun_import.limits import KIB, MIB
 
-# What `xz -T0 -7` makes has 48 MiB, that of -6 has 24.
+# Blocks of `xz -T0 -7` have 48 MiB, those of -6 have 24 MiB.
 MAX_BLOCK_BYTES = 64 * MIB
-# Unpacked blocks in memory: for a single reader, and for the threads of an upload.
+# Memory for unpacked blocks: of a single reader, and of the threads of an upload.
 KEPT_BYTES, KEPT_FOR_MANY_BYTES = 128 * MIB, 256 * MIB
 # A disk of 2 TiB in blocks of 8 MiB.
 MAX_BLOCKS = 262_144
-# The largest growth of a block: data that can't be compressed is stored.
+# Maximum growth of a block with data that can't be compressed.
 _MAX_OVERHEAD = 64 * KIB
 _READ_BYTES = MIB
-# Most of a disk is zeros, which unpack as slowly as other data: 16 MiB of them are 2.5 KiB compressed, the same
-# bytes each time. The last block may have another size.
+# Most of a disk is zeros, which are unpacked as slowly as other data. 16 MiB of zeros are always the same 2.5 KiB when
+# compressed. The last block may have another size.
 _ZEROS_PACKED_BYTES, _MAX_ZEROS = 64 * KIB, 2
 
 
 class Block(NamedTuple):
-    """A piece of the disk from `start` on, compressed at offset `at`. `check` is the xz stream's kind of checksum."""
+    """A piece of the disk from `start` on, compressed at offset `at`. `check` is the checksum type of an xz stream."""
 
     start: int
     size: int
@@ -48,13 +48,13 @@ Unpack = Callable[[Reader, Block], mmap.mmap]
 
 
 class BlockReader(PiecewiseReader):
-    """The disk in a file of blocks. Safe to use from any thread; a block that several threads request is unpacked once.
+    """The disk in a file of blocks. Thread-safe: a block that several threads request is unpacked once.
 
-    Raises Bad with the offset of a damaged block in the file, and what reading the file raises.
+    `pread` raises Bad with the offset of a damaged block in the file, and the errors of reading the file.
     """
 
     def __init__(self, file: Reader, blocks: Sequence[Block], unpack: Unpack, *, kept_bytes: int = KEPT_BYTES) -> None:
-        """Take consecutive blocks. Unsupported when there are too many, or one is too large."""
+        """Use consecutive blocks. Raises Unsupported if one of them is too large."""
         self._file = file
         self._blocks = [block for block in blocks if block.size]
         super().__init__(self._blocks[-1].start + self._blocks[-1].size if self._blocks else 0)
@@ -62,7 +62,10 @@ class BlockReader(PiecewiseReader):
         self._unpack = unpack
         largest = max((block.size for block in self._blocks), default=0)
         if largest > MAX_BLOCK_BYTES:
-            raise Unsupported(f"it is compressed in one piece of {largest / MIB:.0f} MiB, or in several as large")
+            raise Unsupported(
+                f"it has a block of {largest / MIB:.1f} MiB, and blocks of up to {MAX_BLOCK_BYTES // MIB} MiB are "
+                "supported"
+            )
         self.block_bytes = largest
         self.most_kept = min(kept_bytes // (largest or 1), 64)
         self._kept: OrderedDict[int, Future[mmap.mmap]] = OrderedDict()
@@ -97,7 +100,7 @@ class BlockReader(PiecewiseReader):
         if mine is not None:
             try:
                 mine.set_result(self._unpacked(self._blocks[number]))
-            except BaseException as error:  # noqa: BLE001 -- all threads that wait for the block get it
+            except BaseException as error:  # noqa: BLE001 -- raised in all threads that wait for the block
                 with self._lock:
                     if self._kept.get(number) is mine:
                         del self._kept[number]
@@ -105,13 +108,13 @@ class BlockReader(PiecewiseReader):
         return kept.result()
 
     def _unpacked(self, block: Block) -> mmap.mmap:
-        """Unpack a block, unless its compressed bytes are those of an earlier block of zeros."""
+        """Unpack a block, unless its compressed bytes equal those of an earlier block of zeros."""
         if block.packed > _ZEROS_PACKED_BYTES:
             return self._unpack(self._file, block)
         packed = self._file.pread(block.at, block.packed)
-        seen = self._zeros.get(packed)
-        if seen is not None and len(seen) == block.size:
-            return seen
+        zeros = self._zeros.get(packed)
+        if zeros is not None and len(zeros) == block.size:
+            return zeros
         data = self._unpack(self._file, block)
         if len(self._zeros) < _MAX_ZEROS and _is_zeros(data):
             self._zeros[packed] = data
@@ -125,15 +128,15 @@ def _read_pieces(file: Reader, at: int, length: int) -> Iterable[bytes]:
 
 
 def _unpack_block(new: NewDecompressor, pieces: Iterable[bytes], block: Block) -> mmap.mmap:
-    """Unpack a block to the size in its index, into memory that is returned to the system afterwards.
+    """Unpack a block to the size in its index, into memory that is returned to the system when it is not used any more.
 
-    Bad when it is damaged, or of another size.
+    Raises Bad if the block is damaged or has another size.
     """
     out = mmap.mmap(-1, block.size)
     try:
         _fill(out, new, pieces)
     except BaseException as error:
-        # Immediately: the error would keep the memory for too long.
+        # Not left to the garbage collector: the error keeps a reference.
         out.close()
         if isinstance(error, (lzma.LZMAError, ValueError, EOFError)):
             end = block.at + block.packed
@@ -145,7 +148,7 @@ def _unpack_block(new: NewDecompressor, pieces: Iterable[bytes], block: Block) -
 
 
 def _fill(out: mmap.mmap, new: NewDecompressor, pieces: Iterable[bytes]) -> None:
-    """Fill all of `out`; EOFError when the stream is longer or shorter."""
+    """Fill all of `out`. Raises EOFError if the stream is longer or shorter."""
     stream, filled = new(), 0
     for packed in pieces:
         data = packed
@@ -168,13 +171,13 @@ def _is_zeros(data: mmap.mmap) -> bool:
 
 
 def _check_packed(size: int, packed: int, *, at: int) -> None:
-    """Refuse an index that names more compressed bytes than any tool writes; they would all be read."""
+    """Refuse an index with more compressed bytes than any tool writes: all of them would be read."""
     if packed > size + size // 1024 + _MAX_OVERHEAD:
-        raise Bad(f"its index names {packed} compressed bytes for {size}", offset=at)
+        raise Bad(f"its index has {packed} compressed bytes for {size} bytes", offset=at)
 
 
-# The .xz file format, version 1.1.0. Each block is passed to liblzma as a file of its own, with an index of that block
-# alone: header, filters, sizes and checksum (CRC32, CRC64, SHA-256) are checked there.
+# The .xz file format, version 1.1.0. Each block is passed to liblzma as a file with one block and its index: liblzma
+# checks header, filters, sizes and checksum (CRC32, CRC64, SHA-256).
 _MAGIC, _FOOTER_MAGIC = b"\xfd7zXZ\0", b"YZ"
 _HEADER_BYTES = 12
 _MAX_INDEX_BYTES, _MAX_STREAMS, _MAX_PADDING_BYTES = 8 * MIB, 4096, MIB
@@ -183,7 +186,7 @@ _MEMORY_BYTES = 256 * MIB
 
 
 def xz_blocks(file: Reader) -> list[Block]:
-    """Return the blocks of all streams. Bad for a damaged or missing index, Unsupported for too many blocks."""
+    """Return the blocks of all streams. Raises Bad for a damaged or missing index, Unsupported for too many blocks."""
     streams: list[list[Block]] = []
     end, count = file.size, 0
     while end > 0:
@@ -200,7 +203,7 @@ def xz_blocks(file: Reader) -> list[Block]:
 
 
 def unpack_xz(file: Reader, block: Block) -> mmap.mmap:
-    """Unpack a block. Bad when it is damaged."""
+    """Unpack a block of an xz stream. Raises Bad if it is damaged."""
     length = _padded(block.packed)
     index = b"\0\1" + _number(block.packed) + _number(block.size)
     index += bytes(-len(index) % 4)
@@ -214,11 +217,11 @@ def unpack_xz(file: Reader, block: Block) -> mmap.mmap:
 
 
 def _stream_before(file: Reader, end: int, *, most: int) -> tuple[int, list[Block]]:
-    """Read the index of the stream that ends at `end`; gives where the stream begins, and its blocks."""
+    """Read the index of the stream that ends at `end`. Return the offset at which the stream begins, and its blocks."""
     end = _before_padding(file, end)
     footer = read_exactly(file, end - _HEADER_BYTES, _HEADER_BYTES) if end >= _HEADER_BYTES else b""
     if not footer.endswith(_FOOTER_MAGIC) or _crc(footer[4:10]) != footer[:4]:
-        raise Bad("there is no footer at its end: the file was cut short, or something was appended", offset=end)
+        raise Bad("there is no footer at its end: the file was truncated, or something was appended", offset=end)
     index_bytes = (int.from_bytes(footer[4:8], "little") + 1) * 4
     if index_bytes > _MAX_INDEX_BYTES:
         raise Unsupported(f"its index has {index_bytes // MIB} MiB")
@@ -239,13 +242,13 @@ def _stream_before(file: Reader, end: int, *, most: int) -> tuple[int, list[Bloc
 
 
 def _before_padding(file: Reader, end: int) -> int:
-    """Return the end of a stream before the zeros that may follow it."""
+    """Return the end of a stream without the padding of zeros that may follow it."""
     first = max(end - _MAX_PADDING_BYTES, 0)
     return first + len(file.pread(first, end - first).rstrip(b"\0")) if file.pread(end - 1, 1) == b"\0" else end
 
 
 def _records(raw: bytes, index_at: int, *, most: int) -> Iterator[tuple[int, int]]:
-    """Return the packed and the unpacked size of each block of an index."""
+    """Yield the packed and the unpacked size of each block in an index."""
     if raw[0] != 0 or _crc(raw[:-4]) != raw[-4:]:
         raise Bad("its index is damaged", offset=index_at)
     count, at = _read_number(raw, 1, index_at)
@@ -258,7 +261,7 @@ def _records(raw: bytes, index_at: int, *, most: int) -> Iterator[tuple[int, int
 
 
 def _read_number(raw: bytes, at: int, index_at: int) -> tuple[int, int]:
-    """Read a number of seven bits a byte, nine bytes at most."""
+    """Return a number with seven bits per byte and at most nine bytes, and the offset after it."""
     value = 0
     for place in range(9):
         byte = raw[at + place] if at + place < len(raw) - 4 else 0x80
@@ -284,11 +287,11 @@ def _crc(raw: bytes) -> bytes:
     return zlib.crc32(raw).to_bytes(4, "little")
 
 
-# RFC 8878 and zstd's contrib/seekable_format. A frame contains its content size if it was packed from a file; what came
-# through a pipe does not (pzstd's frames neither), and can only be unpacked from its beginning.
+# RFC 8878 and contrib/seekable_format of zstd. Frames contain their size if zstd read a file. Frames of pzstd, and of
+# zstd reading from a pipe, do not, and can only be unpacked from the beginning of the file.
 _ZSTD_MAGIC, _SKIPPED, _TABLE = 0xFD2FB528, 0x184D2A50, 0x184D2A5E
 _SEEKABLE = 0x8F92EAB1
-# Each step through a frame is a read of three bytes; a million take a second, for 128 GiB.
+# Each step through a frame reads three bytes. A million steps take one second, and are enough for 128 GiB.
 _MAX_STEPS = 1_000_000
 _MAX_HEADER_BYTES = 18
 _PADDING_BYTES = 64 * KIB
@@ -296,17 +299,17 @@ _RLE = 1
 
 
 def zstd_blocks(file: Reader) -> list[Block]:
-    """Return the frames. Bad when the file is cut short or damaged, Unsupported when a frame lacks its size."""
+    """Return the frames. Raises Bad for a truncated or damaged file, and Unsupported for a frame without a size."""
     return _by_table(file) or _Walk(file).blocks()
 
 
 def unpack_zstd(file: Reader, block: Block) -> mmap.mmap:
-    """Unpack a frame. Bad when it is damaged."""
+    """Unpack a frame. Raises Bad if it is damaged."""
     return _unpack_block(new_zstd, _read_pieces(file, block.at, block.packed), block)
 
 
 def _by_table(file: Reader) -> list[Block]:
-    """Read the table at the end; none when there is no such table."""
+    """Return the frames in the seek table at the end, none if there is no table."""
     footer = file.pread(file.size - 9, 9) if file.size >= 17 else b""
     if len(footer) < 9 or int.from_bytes(footer[5:], "little") != _SEEKABLE:
         return []
@@ -353,7 +356,7 @@ class _Walk:
             else:
                 raise Bad("there is no frame where one should begin", offset=at)
         if at > self._file.size and magic != 0:
-            raise Bad("it ends early: the file was cut short", offset=self._file.size)
+            raise Bad("it ends early: the file was truncated", offset=self._file.size)
         return blocks
 
     def _step(self) -> None:
@@ -362,15 +365,15 @@ class _Walk:
             raise Unsupported("it is too large to be searched without a seek table")
 
     def _frame(self, at: int) -> tuple[int, int]:
-        """Return the size of a frame's content, and where it ends."""
+        """Return the size of the content of a frame, and the offset of its end."""
         raw = self._file.pread(at + 4, _MAX_HEADER_BYTES - 4)
         flags = raw[0] if raw else 0
         size_bytes = (1 if flags & 0x20 else 0, 2, 4, 8)[flags >> 6]
         size_at = 1 + (not flags & 0x20) + (0, 1, 2, 4)[flags & 3]
         if len(raw) < size_at + size_bytes:
-            raise Bad("it ends early: the file was cut short", offset=at)
+            raise Bad("it ends early: the file was truncated", offset=at)
         if not size_bytes:
-            raise Unsupported("its frames do not contain their size, as frames that were written through a pipe")
+            raise Unsupported("its frames do not contain their size, like those of zstd reading from a pipe")
         size = int.from_bytes(raw[size_at : size_at + size_bytes], "little") + (256 if size_bytes == 2 else 0)
         end, is_last = at + 4 + size_at + size_bytes, False
         while not is_last:

@@ -1,4 +1,4 @@
-"""Compressed files: read block by block where their blocks are independent, else unpacked to a temporary file."""
+"""Compressed files. They are read by blocks if these are independent, else unpacked to a temporary file."""
 
 import shlex
 from bz2 import BZ2Decompressor
@@ -35,9 +35,9 @@ from aliyun_import.model.request import DiskFormat
 
 
 def open_blocks(file: Reader, container: ContainerFormat, *, kept_bytes: int = KEPT_BYTES) -> BlockReader:
-    """Open the content of a compressed file whose blocks are independent.
+    """Open the content of a compressed file with independent blocks.
 
-    Raises Unsupported with the reason for any other file, and Bad when the file contradicts its format.
+    Raises Unsupported with the reason for other files, and Bad for a damaged file.
     """
     compression = container.compression
     if compression is None or compression.open_blocks is None:
@@ -54,11 +54,11 @@ def unpacked_file(path: Path, container: ContainerFormat) -> Generator[bytes]:
 
 
 def _open(own: ContainerFormat, file: Reader, source: Source) -> OpenedContainer:
-    """Open the disk in a compressed file if it can be read at any offset; else describe its beginning."""
+    """Open the disk in a compressed file if it can be read at any offset, else examine its beginning."""
     path = source.path
     try:
         disk = open_blocks(file, own)
-        # The name without ".xz" belongs to the content.
+        # The name without ".xz" is the name of the content.
         inner = source.open_inner(disk, Path(path.stem))
     except Unsupported as problem:
         return _open_beginning(own, file, source, reason=problem.message)
@@ -82,7 +82,7 @@ def _open(own: ContainerFormat, file: Reader, source: Source) -> OpenedContainer
 
 
 def _open_beginning(own: ContainerFormat, file: Reader, source: Source, *, reason: str) -> OpenedContainer:
-    """Describe a file that has to be unpacked to a temporary file; its beginning is unpacked here."""
+    """Examine the beginning of a file that has to be unpacked to a temporary file."""
     path, head = source.path, _beginning(own, file)
     unknowns = (f"the disk is inspected after it is unpacked: it is compressed ({own.name})",)
     if head is None:
@@ -101,11 +101,11 @@ def _open_beginning(own: ContainerFormat, file: Reader, source: Source, *, reaso
 
 
 def _beginning(own: ContainerFormat, file: Reader) -> bytes | None:
-    """Return the first piece of the content; None when it can't be unpacked, which unpacking all of it will report."""
+    """Return the first piece of the content, or None if it can't be unpacked. The conversion reports that error."""
     compression = own.compression
     if compression is None:
         return None
-    # The file itself is a FileReader; what is in a compressed file is not opened as compressed again.
+    # Only a FileReader has an end to read; the content of a compressed file is not opened as compressed again.
     whole = file if compression.reads_end and isinstance(file, FileReader) else None
     opened: BinaryIO = whole.open() if whole else BytesIO(file.pread(0, MIB))
     with opened:
@@ -122,7 +122,7 @@ def _sent_by_blocks(own: ContainerFormat, disk: BlockReader) -> Problem:
     return Problem(
         code="container-compressed",
         severity=Severity.NOTE,
-        seen=f"The file is compressed with {own.name}, in {disk.blocks} blocks of at most "
+        message=f"The file is compressed with {own.name}, in {disk.blocks} blocks of at most "
         f"{disk.block_bytes / MIB:.3g} MiB: it is unpacked during the upload, without a temporary file.",
         where="first bytes",
     )
@@ -134,7 +134,7 @@ def _unpacked_first(path: Path, own: ContainerFormat, reason: str, *, is_raw: bo
     return Problem(
         code="container-compressed",
         severity=Severity.NOTE,
-        seen=f"The file is compressed with {own.name} and is unpacked to a temporary file first: {reason}.",
+        message=f"The file is compressed with {own.name} and is unpacked to a temporary file first: {reason}.",
         where="first bytes",
         remedy="To avoid the temporary file, and to check the disk before the upload, compress it in blocks: "
         f"`{unpack} | xz -T0 --block-size=16MiB > {target}`."
@@ -148,14 +148,14 @@ def _compressed_twice(path: Path, inner: ContainerFormat) -> Problem:
     return Problem(
         code="container-compressed",
         severity=Severity.BLOCKS,
-        seen=f"The file is compressed twice: it contains {inner.name} data.",
+        message=f"The file is compressed twice: it contains {inner.name} data.",
         where="first bytes",
         remedy=f"Unpack {path.name} once, and push the result.",
     )
 
 
 def _is_bzip2(_file: Reader, head: bytes) -> bool:
-    """Check the bytes after a signature of three bytes: boot code may begin with anything."""
+    """Check the bytes after the signature, which has three bytes only: boot code may begin with them."""
     return head[3:4].isdigit() and head[4:10] in (b"1AY&SY", b"\x17\x72\x45\x38\x50\x90")
 
 

@@ -1,4 +1,4 @@
-"""The interface of a container format, and the result of opening a file.
+"""Interface of a container format, and the result of opening a file.
 
 A new format is one module that defines a `ContainerFormat`, and one line in `registry.py`.
 """
@@ -24,26 +24,26 @@ class Upload(Enum):
     AS_IS = auto()
     UNPACKED = auto()  # the content of a compressed file
     CONVERTED = auto()  # to RAW, by qemu-img
-    MERGED = auto()  # to RAW, by our own reader
+    MERGED = auto()  # to RAW, by the reader of this tool
     NEVER = auto()
 
 
 class Neighbour(NamedTuple):
-    """A file in the folder of a disk, and its time of modification in seconds since 1970."""
+    """A file in the directory of a disk, and its modification time in seconds since 1970."""
 
     file: Reader
     modified_s: float
 
 
-# Opens the file with this name in the folder of the disk; None if there is none.
+# Opens the file with a name in the directory of the disk, or returns None.
 Neighbours = Callable[[str], Neighbour | None]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Source:
-    """The surroundings of a file that is opened.
+    """The context of a file that is opened.
 
-    `path` is for messages, `promise` what its suffix promises. `neighbours` opens other files in the same folder, None
+    `path` is for messages. `promise` is that of its suffix. `neighbours` opens other files in the same directory; None
     forbids that. `open_inner` opens the content of a compressed file.
     """
 
@@ -55,11 +55,11 @@ class Source:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OpenedContainer:
-    """A container that was opened.
+    """An open container.
 
-    `disk` reads the disk in it; it is None when that can't be read, and `problems` or `unknowns` give the reason.
-    `format` is the DiskFormat for ECS, None when ECS does not take it. `problems` and `unknowns` go into the report as
-    they are. `parents` are the names of other files in the same folder that are read with it, the nearest first.
+    `disk` reads the disk in it. It is None if the disk can't be read; `problems` or `unknowns` have the reason.
+    `format` is the DiskFormat for ECS, None if ECS does not accept the container. `parents` are the names of other
+    files in the same directory with data of the disk, the nearest first.
     """
 
     container: "ContainerFormat"
@@ -73,11 +73,11 @@ class OpenedContainer:
 
 @dataclass(frozen=True, slots=True)
 class Compression:
-    """How a compressed file is read. `command` writes its content to stdout; `{path}` is the file.
+    """How a compressed file is read. `command` writes the content of the file `{path}` to stdout.
 
-    `unpack` yields the content from its beginning. `open_blocks` opens a file whose blocks can be unpacked one by one,
-    and raises Unsupported for any other; its second argument is the memory for unpacked blocks. `reads_end`: nothing
-    can be unpacked without the end of the file.
+    `unpack` yields the content from its beginning. `open_blocks` opens a file with blocks that can be unpacked
+    separately, and raises Unsupported for other files; its second argument is the memory for unpacked blocks, in bytes.
+    `reads_end`: `unpack` needs the end of the file first.
     """
 
     command: str
@@ -88,7 +88,7 @@ class Compression:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Promise:
-    """What a suffix promises: a file of another format lacks `content` at `where`, which is problem `code`."""
+    """What a suffix promises: `content` at `where`. A file without it has the problem `code`."""
 
     suffixes: tuple[str, ...]
     title: str
@@ -101,11 +101,11 @@ class Promise:
 class ContainerFormat:
     """A container format: how it is recognised, opened and uploaded.
 
-    `name` is stable: it is in reports, JSON and messages. A file has the format when one of `signatures` (offset and
-    bytes, within the first KiB) is there and `matches`, called with the file and its first 4 KiB, returns true.
-    `open` is called with the format itself and raises OSError only. `unpacked_format` is the DiskFormat of a disk that
-    was compressed in this format. `judged_by_head`: problems found in the first bytes alone are final. `qemu_name` is
-    QEMU's name of a format that is read and converted by QEMU's tools.
+    `name` is stable: it is in reports, JSON and messages. A file has the format if it has one of `signatures` (offset
+    and bytes, within the first KiB), and `matches`, called with the file and its first 4 KiB, returns true. `open` is
+    called with the format and raises OSError only. `unpacked_format` is the DiskFormat of a compressed disk in this
+    format. `judged_by_head`: problems in the first bytes of a compressed disk are final. `qemu_name` is the name of the
+    format for the tools of QEMU, which read and convert it.
     """
 
     name: str
@@ -126,12 +126,12 @@ class ContainerFormat:
         return self.matches is None or self.matches(file, head)
 
 
-def broken_file(code: str, seen: str, *, where: str, remedy: str = COPY_AGAIN) -> Problem:
-    """Return the problem of a file that was damaged or cut short."""
-    return Problem(code=code, severity=Severity.BLOCKS, seen=seen, where=where, remedy=remedy)
+def broken_file(code: str, message: str, *, where: str, remedy: str = COPY_AGAIN) -> Problem:
+    """Return the problem of a damaged or truncated file."""
+    return Problem(code=code, severity=Severity.BLOCKS, message=message, where=where, remedy=remedy)
 
 
 def damaged(code: str, what: str, problem: ReadProblem, *, remedy: str = COPY_AGAIN) -> Problem:
-    """Return the problem of a file that contradicts its format; `what` is the beginning of its sentence."""
+    """Return the problem of a file that contradicts its format. `what` is the beginning of the message."""
     where = "" if problem.offset is None else f"byte {problem.offset}"
     return broken_file(code, f"{what}: {problem.message}.", where=where, remedy=remedy)

@@ -1,7 +1,7 @@
-"""QCOW2, versions 2 and 3, with zlib and zstd clusters: the reader of the disk, and the checks of the file.
+"""QCOW2, versions 2 and 3, with zlib and zstd clusters: reader of the disk, and checks of the file.
 
-Written after QEMU's docs/interop/qcow2.txt. All numbers are big-endian. A backing file and an external data file are
-never opened: the header of an untrusted image may name any file of this machine.
+The specification is docs/interop/qcow2.txt of QEMU. All numbers are big-endian. A backing file and an external data
+file are never opened: the header of an untrusted image may name any file of this machine.
 """
 
 import array
@@ -36,24 +36,24 @@ DIRTY, CORRUPT, EXTERNAL_DATA, _COMPRESSION, EXTENDED_L2 = 1, 2, 4, 8, 16
 KNOWN_INCOMPATIBLE = DIRTY | CORRUPT | EXTERNAL_DATA | _COMPRESSION | EXTENDED_L2
 _ZLIB, ZSTD = 0, 1
 _COMPRESSED, _ZERO = 1 << 62, 1
-# The low half of the bitmap of an extended entry has a bit for each stored subcluster, the high half for each of zeros.
+# The bitmap of an extended entry: the low half marks subclusters with data, the high half those with zeros.
 _SUBCLUSTERS = 32
 # Bits 9-55 of an L1 or L2 entry are an offset.
 OFFSET_MASK = 0x00FFFFFFFFFFFE00
-# QEMU itself accepts no L1 table over 32 MiB, and no cluster over 2 MiB.
+# Limits of QEMU: it refuses an L1 table over 32 MiB, and clusters over 2 MiB.
 _MAX_L1_BYTES = 32 * MIB
 _MIN_CLUSTER_BITS, _MAX_CLUSTER_BITS = 9, 21
 _EXTENSION_END, _EXTENSION_DATA_FILE = 0, 0x44415441
 _MAX_EXTENSIONS = 32
 _MAX_NAME_BYTES = 1023
-# An L2 table of the usual 64 KiB covers 512 MiB; a check of a disk reads some ten of them.
+# An L2 table of the usual 64 KiB maps 512 MiB. A check of a disk reads about ten of them.
 _CACHED_BYTES = 4 * MIB
 _CACHED_CLUSTERS = 8
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Header:
-    """The header. `backing` is the name of a backing file, empty when there is none; sizes are bytes."""
+    """The header. `backing` is the name of the backing file, empty if there is none."""
 
     version: int
     virtual_bytes: int
@@ -72,7 +72,7 @@ class Header:
 
 
 def read_header(file: Reader) -> Header:
-    """Read the header. Bad when its numbers make no sense; Unsupported for a version that is not 2 or 3."""
+    """Read the header. Raises Bad for impossible numbers, and Unsupported for a version other than 2 and 3."""
     raw = file.pread(0, 112)
     if len(raw) < 72 or not raw.startswith(MAGIC):
         raise Bad("the file ends within its header", offset=0)
@@ -112,7 +112,7 @@ def _text(raw: bytes) -> str:
 
 
 def _extension(file: Reader, at: int, wanted: int) -> str:
-    """Return the text of a header extension; empty when it is absent."""
+    """Return the text of a header extension, empty if it is absent."""
     for _ in range(_MAX_EXTENSIONS):
         head = file.pread(at, 8)
         if len(head) < 8:
@@ -135,7 +135,7 @@ def numbers(raw: bytes) -> "array.array[int]":
 
 
 def read_l1(file: Reader, header: Header) -> "array.array[int]":
-    """Read the L1 table. Bad when it is too small for the disk, too large for any, or not whole."""
+    """Read the L1 table. Raises Bad if it is too small for the disk, larger than QEMU allows, or truncated."""
     entry_bits = 4 if header.incompatible & EXTENDED_L2 else 3
     needed = -(-header.virtual_bytes // (1 << header.cluster_bits + header.cluster_bits - entry_bits))
     if header.l1_entries < needed:
@@ -146,10 +146,10 @@ def read_l1(file: Reader, header: Header) -> "array.array[int]":
 
 
 class Qcow2Reader(PiecewiseReader):
-    """The disk in a QCOW2 image that depends on no other file; its tables are read when they are needed."""
+    """The disk in a QCOW2 that depends on no other file. L2 tables are read when they are needed."""
 
     def __init__(self, file: Reader, header: Header, l1: "array.array[int]") -> None:
-        """Take the results of `read_header` and `read_l1`. Unsupported for what this class can't read."""
+        """Use the results of `read_header` and `read_l1`. Raises Unsupported for a variant that can't be read."""
         if header.has_backing or header.encryption or header.incompatible & EXTERNAL_DATA:
             raise Unsupported("it is encrypted, or part of its data is in another file")
         if header.incompatible & ~KNOWN_INCOMPATIBLE:
@@ -158,14 +158,14 @@ class Qcow2Reader(PiecewiseReader):
         super().__init__(header.virtual_bytes)
         self._bits = header.cluster_bits
         self._cluster = 1 << header.cluster_bits
-        # An extended entry is followed by a bitmap of the cluster's subclusters.
+        # An extended entry is followed by a bitmap of the subclusters.
         self._numbers_per_entry = 2 if header.incompatible & EXTENDED_L2 else 1
         self._inflate = _inflater(header.compression)
         self._tables: Recent[array.array[int]] = Recent(max(_CACHED_BYTES >> self._bits, 2))
         self._clusters: Recent[bytes] = Recent(_CACHED_CLUSTERS)
 
     def _piece(self, offset: int, length: int) -> bytes:
-        """Read within one cluster; Bad where a table or a cluster is outside of the file or does not decompress."""
+        """Read within one cluster. Raises Bad if a table or a cluster is not in the file, or can't be unpacked."""
         within = offset & (self._cluster - 1)
         entry, bitmap = self._entry(offset)
         length = min(self._cluster - within, length)
@@ -178,7 +178,7 @@ class Qcow2Reader(PiecewiseReader):
         return self._read_entry(entry & ~_ZERO, within, length) if is_stored else bytes(length)
 
     def _entry(self, offset: int) -> tuple[int, int | None]:
-        """Return the L2 entry of the cluster at this offset of the disk; with its bitmap if it is an extended one."""
+        """Return the L2 entry of the cluster at an offset of the disk, with its bitmap if the entry is extended."""
         count = self._numbers_per_entry
         slot, within = divmod(offset >> self._bits, (self._cluster >> 3) // count)
         at = self._l1[slot] & OFFSET_MASK
@@ -192,7 +192,7 @@ class Qcow2Reader(PiecewiseReader):
         return self._tables.keep(at, numbers(read_exactly(self._file, at, self._cluster))) if table is None else table
 
     def _read_entry(self, entry: int, within: int, length: int) -> bytes:
-        # The compressed bit comes first: in a compressed entry bit 0 is part of the offset, and no "reads as zeros".
+        # The compressed bit is tested first: in a compressed entry, bit 0 is part of the offset.
         if entry & _COMPRESSED:
             return self._compressed(entry)[within : within + length]
         at = entry & OFFSET_MASK
@@ -204,7 +204,7 @@ class Qcow2Reader(PiecewiseReader):
         data = self._clusters.get(entry)
         if data is None:
             at, length = _compressed_place(entry, self._bits)
-            # The last sector of the file may be cut off: the length is rounded up to whole sectors.
+            # The length is rounded up to whole sectors, and may exceed the file.
             try:
                 data = self._inflate(self._file.pread(at, length), self._cluster)
             except (zlib.error, ValueError) as error:
@@ -216,7 +216,7 @@ class Qcow2Reader(PiecewiseReader):
 
 
 def compressed_mask(cluster_bits: int) -> int:
-    """Return the mask of the offset in a compressed cluster's entry."""
+    """Return the mask of the offset in the entry of a compressed cluster."""
     return (1 << 62 - (cluster_bits - 8)) - 1
 
 
@@ -236,16 +236,16 @@ def _inflater(compression: int) -> Callable[[bytes, int], bytes]:
     raise Unsupported(f"compression type {compression}", offset=104)
 
 
-# The pass over the L2 tables takes 0.1 s for 40 GiB; with 512-byte clusters a disk may have millions of tables. These
-# are of 512 GiB with the usual clusters of 64 KiB.
+# Reading the L2 tables takes 0.1 s for 40 GiB, but a disk with clusters of 512 bytes may have millions of tables. This
+# is the size of the tables of 512 GiB with the usual clusters of 64 KiB.
 _MAX_TABLES_BYTES = 64 * MIB
 _PLAIN_END, _COMPRESSED_END, _COPIED_END = 1 << 62, 2 << 62, 3 << 62
 _damaged = partial(damaged, "qcow2-damaged", "The QCOW2 is damaged")
-_FLATTEN = "Make one file of it: `qemu-img convert -f qcow2 -O qcow2 DISK.qcow2 WHOLE.qcow2`, and push that."
+_FLATTEN = "Convert it to one file: `qemu-img convert -f qcow2 -O qcow2 DISK.qcow2 WHOLE.qcow2`, and push that."
 
 
 def _open(own: ContainerFormat, file: Reader, source: Source) -> OpenedContainer:
-    """Open the disk in a QCOW2; check what the file refers to, how it was closed, and whether it is complete."""
+    """Open the disk in a QCOW2, and check its references to other files, its feature bits and its completeness."""
     del source
     try:
         header = read_header(file)
@@ -292,12 +292,12 @@ QCOW2 = ContainerFormat(
 
 
 def _header_problems(header: Header) -> list[Problem]:
-    """Return what the header declares: references to other files, damage, snapshots, unknown features."""
+    """Return the problems in the header: references to other files, damage, snapshots, unknown features."""
     unknown = header.incompatible & ~KNOWN_INCOMPATIBLE
-    declared = (
+    problems = (
         (header.has_backing, _of_header(
             "qcow2-backing-file", Severity.BLOCKS, "byte 8",
-            f"The QCOW2 contains only the differences to its backing file {header.backing!r}.", _FLATTEN,
+            f"The QCOW2 contains only the differences from its backing file {header.backing!r}.", _FLATTEN,
         )),
         (header.incompatible & EXTERNAL_DATA, _of_header(
             "qcow2-external-data", Severity.BLOCKS, "byte 72, bit 2",
@@ -311,16 +311,16 @@ def _header_problems(header: Header) -> list[Problem]:
         )),
         (header.incompatible & CORRUPT, _of_header(
             "qcow2-corrupt", Severity.BLOCKS, "byte 72, bit 1", "The QCOW2 is marked as corrupt.",
-            "Repair it on a copy: `qemu-img check -r all DISK.qcow2`.",
+            "Repair a copy: `qemu-img check -r all DISK.qcow2`.",
         )),
         (header.incompatible & DIRTY, _of_header(
             "qcow2-dirty", Severity.WARNS, "byte 72, bit 0",
-            "The QCOW2 was not closed properly (dirty bit): a machine is using it, or was killed.",
+            "The QCOW2 was not closed cleanly (dirty bit): a machine is using it, or was killed.",
             "Stop the machine that uses it, and run `qemu-img check -r leaks DISK.qcow2`.",
         )),
         (unknown, _of_header(
             "qcow2-unknown-feature", Severity.WARNS, "byte 72",
-            f"The QCOW2 uses features that this tool does not know (bits {unknown:#x}), and ECS may not know either.",
+            f"The QCOW2 uses features that this tool does not know (bits {unknown:#x}). ECS may not know them either.",
             _FLATTEN,
         )),
         (header.incompatible & EXTENDED_L2, _of_header(
@@ -329,24 +329,26 @@ def _header_problems(header: Header) -> list[Problem]:
         )),
         (header.compression == ZSTD, _of_header(
             "qcow2-zstd", Severity.WARNS, "byte 104",
-            "The QCOW2 is compressed with zstd, which the service's pages do not name, and older software cannot read.",
+            "The QCOW2 is compressed with zstd. The pages of the service do not mention it, and older software cannot "
+            "read it.",
             "Compress it with zlib: `qemu-img convert -f qcow2 -O qcow2 -c -o compression_type=zlib DISK.qcow2 "
             "ZLIB.qcow2`, and push that.",
         )),
         (header.snapshots, _of_header(
             "qcow2-snapshots", Severity.NOTE, "byte 60",
-            f"The QCOW2 contains internal snapshots ({header.snapshots}), which are uploaded to no use.", _FLATTEN,
+            f"The QCOW2 contains internal snapshots ({header.snapshots}), which are uploaded and not imported.",
+            _FLATTEN,
         )),
     )  # fmt: skip
-    return [problem for is_so, problem in declared if is_so]
+    return [problem for is_present, problem in problems if is_present]
 
 
-def _of_header(code: str, severity: Severity, where: str, seen: str, remedy: str) -> Problem:
-    return Problem(code=code, severity=severity, seen=seen, where=f"header, {where}", remedy=remedy)
+def _of_header(code: str, severity: Severity, where: str, message: str, remedy: str) -> Problem:
+    return Problem(code=code, severity=severity, message=message, where=f"header, {where}", remedy=remedy)
 
 
 def _truncation(file: Reader, header: Header, l1: Iterable[int]) -> list[Problem]:
-    """Check that every table and every cluster ends within the file, in one pass over the L2 tables."""
+    """Check that all tables and clusters end within the file, in one pass over the L2 tables."""
     cluster = 1 << header.cluster_bits
     if header.refcount_at + header.refcount_clusters * cluster > file.size:
         return [_truncated("its refcount table", header.refcount_at + header.refcount_clusters * cluster, file)]
@@ -355,19 +357,19 @@ def _truncation(file: Reader, header: Header, l1: Iterable[int]) -> list[Problem
         return [_truncated("an L2 table", tables[-1] + cluster, file)]
     if header.incompatible & EXTERNAL_DATA:
         return []  # the clusters are in the other file
-    # Files grow at their end: the last clusters are those of the last tables.
+    # Files grow at their end, so the last tables have the last clusters.
     newest = set(tables[-_MAX_TABLES_BYTES // cluster :]) - {0}
     last = max((_last_byte(file, at, header) for at in newest), default=0)
     return [_truncated("a cluster", last, file)] if last > file.size else []
 
 
 def _last_byte(file: Reader, table_at: int, header: Header) -> int:
-    """Return the end of the last cluster that an L2 table names.
+    """Return the end of the last cluster in an L2 table.
 
-    No step of it is taken entry by entry in Python: a table has up to 262,144 of them.
+    There is no Python loop over the entries: a table has up to 262,144 of them.
     """
     cluster = 1 << header.cluster_bits
-    # Every second number of a table with extended entries is a bitmap.
+    # In a table with extended entries, every second number is a bitmap.
     step = 2 if header.incompatible & EXTENDED_L2 else 1
     entries = sorted(numbers(read_exactly(file, table_at, cluster))[::step])
     plain_end, compressed_end, copied_end = (
@@ -375,7 +377,7 @@ def _last_byte(file: Reader, table_at: int, header: Header) -> int:
     )
     plain = chain(entries[:plain_end], entries[compressed_end:copied_end])
     last = max(map(OFFSET_MASK.__and__, plain), default=0)
-    # At least one byte of it: its length is rounded up to sectors, and may reach past the end of the file.
+    # Only its first byte is required: its length is rounded up to sectors, and may exceed the file.
     compressed = chain(entries[plain_end:compressed_end], entries[copied_end:])
     last_compressed = max(map(compressed_mask(header.cluster_bits).__and__, compressed), default=-1)
     return max(last + cluster if last else 0, last_compressed + 1)
@@ -384,6 +386,6 @@ def _last_byte(file: Reader, table_at: int, header: Header) -> int:
 def _truncated(what: str, end: int, file: Reader) -> Problem:
     return broken_file(
         "qcow2-truncated",
-        f"The QCOW2 was cut short: {what} ends at byte {end}, but the file has {file.size} bytes.",
+        f"The QCOW2 is truncated: {what} ends at byte {end}, but the file has {file.size} bytes.",
         where=f"byte {file.size}",
     )

@@ -1,9 +1,9 @@
-"""The containers of other hypervisors, which QEMU's tools read: `qemu-img` converts them, `qemu-nbd` serves them.
+"""Containers that the tools of QEMU read: `qemu-img` converts them, `qemu-nbd` reads them for the inspection.
 
-The format is always named to the tools, which never guess, and they follow no reference. A VMDK or QED may name any
-file of this machine as its parent, or as a part of itself. So a VMDK that is a descriptor of other files is not passed
-to qemu-img, which would open them; every other image is described with `backing: null`, read with `qemu-img info`, and
-refused when it is not complete.
+The tools always get the format, so that they do not guess it, and they follow no reference. A VMDK or QED may name any
+file of this machine as its parent or as a part of itself. So a VMDK that is a descriptor of other files is not passed
+to qemu-img, which would open them. Any other image is passed with `backing: null`, examined with `qemu-img info`, and
+refused if it is not complete.
 """
 
 import json
@@ -35,13 +35,13 @@ from aliyun_import.model.finding import Severity
 from aliyun_import.model.request import DiskFormat
 
 _INFO_TIMEOUT_S = 60
-# How often the free space is checked while qemu-img writes.
+# The interval at which the free space is checked while qemu-img writes.
 _CHECK_EVERY_S = 1.0
 _NO_PARENT_CID = 0xFFFFFFFF
 
 
 def _open(own: ContainerFormat, file: Reader, source: Source, *, size_at: tuple[str, int] | None) -> OpenedContainer:
-    """Describe the file; the disk in it is read by `open_nbd`. `size_at`: form and offset of its size in bytes."""
+    """Open a file whose disk `open_nbd` reads. `size_at`: struct format and offset of the virtual size in bytes."""
     return OpenedContainer(
         container=own,
         format=DiskFormat.RAW,
@@ -65,7 +65,7 @@ def _number(file: Reader, form: str, at: int) -> int | None:
 
 
 def _conversion(path: Path, container: ContainerFormat) -> str:
-    """Return the command that converts a file to one beside it, quoted for a shell."""
+    """Return the command that converts a file to a QCOW2 in the same directory, quoted for a shell."""
     name, target = shlex.quote(str(path)), shlex.quote(str(path.with_suffix(".qcow2")))
     return f"qemu-img convert -f {container.qemu_name} -O qcow2 {name} {target}"
 
@@ -76,7 +76,7 @@ def _other_hypervisor(own: ContainerFormat, path: Path) -> Problem:
         return Problem(
             code="container-foreign",
             severity=Severity.BLOCKS,
-            seen=f"The file is {name}, which ECS does not import, and qemu-img, which converts it, is not installed.",
+            message=f"The file is {name}, which ECS does not import. qemu-img, which converts it, is not installed.",
             where="first bytes",
             remedy=f"Install qemu-img (package qemu-utils or qemu-img), or convert it elsewhere: `{command}`.",
             convertible=True,
@@ -84,7 +84,7 @@ def _other_hypervisor(own: ContainerFormat, path: Path) -> Problem:
     return Problem(
         code="container-foreign",
         severity=Severity.NOTE,
-        seen=f"The file is {name}, which ECS does not import: it is converted first.",
+        message=f"The file is {name}, which ECS does not import: it is converted first.",
         where="first bytes",
         remedy=f"To keep the converted disk, convert it yourself: `{command}`.",
         convertible=True,
@@ -108,7 +108,7 @@ def _format(
     )
 
 
-# No promise of .vmdk: the extent of a flat VMDK has this suffix, and is a RAW disk.
+# .vmdk has no promise: the extent of a flat VMDK has this suffix, and is a RAW disk.
 VMDK = _format("vmdk", (0, b"KDMV"), (0, b"COWD"), (0, b"# Disk DescriptorFile"))
 VHDX = _format(
     "vhdx",
@@ -131,11 +131,11 @@ PARALLELS = _format("parallels", (0, b"WithoutFreeSpace"), (0, b"WithouFreSpacEx
 def convert_to_raw(
     path: Path, container: ContainerFormat, *, name: Path, target: Path, while_waiting: Callable[[], None]
 ) -> None:
-    """Convert an image to a sparse RAW file at `target`; an existing one is overwritten and keeps its mode.
+    """Convert an image to a sparse RAW file at `target`. An existing file is overwritten and keeps its mode.
 
-    Errors and commands in them name it `name`.
-    `while_waiting` is called every second and may raise to stop the conversion. Raises DiskError: "qemu-img-missing",
-    "not-whole", "conversion-failed"; LocalStateError: "no-space". The child has ended afterwards in every case.
+    `name` is the image in errors. `while_waiting` is called every second, and may raise to stop the conversion. Raises
+    DiskError "qemu-img-missing", "not-whole" or "conversion-failed", and LocalStateError "no-space". The child has
+    ended when this returns or raises.
     """
     ensure_whole(path, container, name=name)
     image = description(path, container)
@@ -156,7 +156,7 @@ def convert_to_raw(
 
 
 def ensure_whole(path: Path, container: ContainerFormat, *, name: Path) -> None:
-    """Have qemu-img open the image, which errors name `name`, and refuse one that depends on other files.
+    """Let qemu-img open the image, and refuse one that depends on other files. `name` is the image in errors.
 
     Raises DiskError: "qemu-img-missing", "not-whole", "conversion-failed".
     """
@@ -168,7 +168,7 @@ def ensure_whole(path: Path, container: ContainerFormat, *, name: Path) -> None:
 
 
 def description(path: Path, container: ContainerFormat) -> str:
-    """Describe an image to QEMU such that it guesses nothing: no format, no protocol in the name, no parent."""
+    """Return the name of an image for QEMU with its format, and without a protocol or a parent to guess."""
     described = {
         "driver": container.qemu_name,
         "file": {"driver": "file", "filename": str(path.absolute())},
@@ -178,7 +178,7 @@ def description(path: Path, container: ContainerFormat) -> str:
 
 
 def _is_descriptor(path: Path) -> bool:
-    """Return whether a VMDK only names the files with its data: it is text, or text after a header with no sectors."""
+    """Return whether a VMDK is only a descriptor of other files: text, or text after a header with zero sectors."""
     try:
         with FileReader(path) as file:
             head = file.pread(0, 20)
@@ -214,11 +214,11 @@ def _info(path: Path, image: str) -> Mapping[str, object]:
         raise DiskError(
             f"{path} can't be converted: qemu-img did not answer within {_INFO_TIMEOUT_S} seconds.",
             code="conversion-failed",
-            remedy=f"Try `qemu-img info {path}`, and check the system's log (`dmesg`) for the disk that it is on.",
+            remedy=f"Try `qemu-img info {path}`, and check the log of the kernel (`dmesg`) for the disk that it is on.",
         ) from error
     except ValueError as error:
         raise DiskError(
-            f"{path} can't be converted: qemu-img's answer is not valid.",
+            f"{path} can't be converted: the output of qemu-img is not valid.",
             code="conversion-failed",
             remedy="Check `qemu-img --version`: 4.0 or later is needed.",
         ) from error
@@ -239,7 +239,7 @@ def _refuse_parts(path: Path, info: Mapping[str, object], *, name: Path) -> None
     data = data if isinstance(data, dict) else {}
     parent = info.get("backing-filename")
     if parent or data.get("parent-cid", _NO_PARENT_CID) != _NO_PARENT_CID:
-        reason = f"it contains only the differences to {parent or 'a parent'}"
+        reason = f"it contains only the differences from {parent or 'a parent'}"
     else:
         extents = data.get("extents")
         names = {extent.get("filename") for extent in extents} if isinstance(extents, list) else set()
@@ -253,10 +253,10 @@ def _refuse_parts(path: Path, info: Mapping[str, object], *, name: Path) -> None
 def _not_whole(path: Path, reason: str, *, format_name: str) -> DiskError:
     source, target = shlex.quote(str(path)), shlex.quote(str(path.with_suffix(".raw")))
     return DiskError(
-        f"{path} is not a whole disk: {reason}, and such references are not followed.",
+        f"{path} is not a whole disk: {reason}. Such references are not followed.",
         code="not-whole",
-        remedy=f"If you trust it, make one file of it: `qemu-img convert -f {format_name} -O raw {source} {target}`, "
-        "and push that.",
+        remedy=f"If you trust the image, convert it to one file: `qemu-img convert -f {format_name} -O raw {source} "
+        f"{target}`, and push that.",
     )
 
 
@@ -293,19 +293,19 @@ _FIXED_NEWSTYLE, _NO_ZEROES = 1, 2
 _EXPORT_NAME = 1
 _REQUEST_MAGIC, _REPLY_MAGIC = 0x25609513, 0x67446698
 _READ, _DISCONNECT = 0, 2
-# The protocol lets a server refuse requests over 32 MiB.
+# The protocol allows servers to refuse requests over 32 MiB.
 _MAX_REQUEST_BYTES = 32 * MIB
 _START_TIMEOUT_S, _TRY_EVERY_S, _REPLY_TIMEOUT_S = 20.0, 0.02, 30.0
-# Named, because Python finds its default by writing a file, which the isolated child can't; and short, because the path
-# of a socket has at most 107 characters. The directory created in it is private.
+# Not the default of tempfile, which is found by writing a file: the isolated child can't write files. Short, because
+# the path of a socket has at most 107 characters. The directory that is created in it is private.
 _SOCKET_DIRECTORY = "/tmp"  # noqa: S108
 
 
 class NbdReader(PiecewiseReader):
-    """A disk that an NBD server on a connected socket serves."""
+    """A disk of an NBD server, read through a connected socket."""
 
     def __init__(self, connection: socket.socket) -> None:
-        """Perform the handshake. Bad when the server does not speak NBD."""
+        """Perform the handshake. Raises Bad if the server does not use NBD."""
         self._connection = connection
         greeting = self._receive(18)
         if not greeting.startswith(_INIT_MAGIC + _OPTION_MAGIC):
@@ -318,12 +318,12 @@ class NbdReader(PiecewiseReader):
             self._receive(124)
 
     def close(self) -> None:
-        """Disconnect: qemu-nbd ends."""
+        """Disconnect, which ends qemu-nbd."""
         with suppress(Bad):
             self._send(struct.pack(">IHHQQI", _REQUEST_MAGIC, 0, _DISCONNECT, 0, 0, 0))
 
     def _piece(self, offset: int, length: int) -> bytes:
-        """Request a range; Bad when qemu-nbd can't read it, or has ended."""
+        """Request a range. Raises Bad if qemu-nbd can't read it, or has ended."""
         length = min(length, _MAX_REQUEST_BYTES)
         self._send(struct.pack(">IHHQQI", _REQUEST_MAGIC, 0, _READ, offset, offset, length))
         magic, error, handle = struct.unpack(">IIQ", self._receive(16))
@@ -354,10 +354,10 @@ class NbdReader(PiecewiseReader):
 
 @contextmanager
 def open_nbd(image: str) -> Iterator[NbdReader]:
-    """Serve an image with the name that QEMU gives block devices ("json:{...}"), and read it.
+    """Start qemu-nbd for an image with a name as of `description`, and yield a reader of its disk.
 
-    qemu-nbd opens the file read-only, serves one client on a private socket, and ends with it. Raises Missing when it
-    is not installed, Unsupported when it can't open the image.
+    qemu-nbd opens the file read-only, serves one client on a private socket, and ends with it. Raises Missing if it is
+    not installed, and Unsupported if it can't open the image.
     """
     if shutil.which("qemu-nbd") is None:
         raise Missing("qemu-nbd is not installed")
@@ -380,7 +380,7 @@ def open_nbd(image: str) -> Iterator[NbdReader]:
 
 
 def _connected(server: "subprocess.Popen[bytes]", address: str) -> socket.socket:
-    """Connect as soon as qemu-nbd listens."""
+    """Wait until qemu-nbd listens, and connect."""
     for _ in range(round(_START_TIMEOUT_S / _TRY_EVERY_S)):
         connection = socket.socket(socket.AF_UNIX)
         connection.settimeout(_REPLY_TIMEOUT_S)

@@ -1,7 +1,7 @@
-"""The known container formats, one per line, and how the format of a file is found: by its content, never by its name.
+"""Registry of the container formats, and detection of the format of a file by its content.
 
-The name is used once: a file named .vhd or .qcow2 that has another format was cut short, or is not the file that its
-owner means.
+The name of a file is only used to detect that a file with the suffix .vhd or .qcow2 has another format: it was
+truncated, or is the wrong file.
 """
 
 import shlex
@@ -27,7 +27,7 @@ from aliyun_import.model.finding import Severity
 from aliyun_import.model.request import DiskFormat
 
 _HEAD_BYTES = 4096
-# No disk with partitions is smaller: tools leave the first MiB free.
+# The smallest disk with a partition: tools leave the first MiB free.
 _SMALLEST_BYTES = MIB
 _ISO_AT, _ISO_MAGIC = 32769, b"CD001"
 _SAMPLES = 64
@@ -47,10 +47,10 @@ def format_named(name: str) -> ContainerFormat:
 def open_container(
     file: Reader, path: Path, *, name: Path | None = None, neighbours: Neighbours | None = None
 ) -> OpenedContainer:
-    """Find the format of a file, open the disk in it, and check the container. Raises OSError only.
+    """Detect the format of a file, open the disk in it, and check the container. Raises OSError only.
 
-    `name` is that of the file in messages, if it is not `path`. No other file is opened except the parents of a
-    differencing VHD, by `neighbours` if there are any.
+    `name` is the file in messages, if it is not `path`. No other file is opened except the parents of a differencing
+    VHD, with `neighbours`.
     """
     found = identify(file)
     promises = (known.promise for known in FORMATS if known.promise)
@@ -64,7 +64,7 @@ def open_container(
 
 
 def _with_names(remedy: str, path: Path) -> str:
-    """Return a remedy whose commands name the file and what they make of it, quoted for a shell."""
+    """Return a remedy with the names of the file and of the converted file in its commands, quoted for a shell."""
     target = path.with_suffix(".raw") if path.suffix != ".raw" else path.with_name(f"{path.name}.raw")
     for placeholder, name in (("DISK.raw", target), ("DISK.vhd", path), ("DISK.qcow2", path)):
         remedy = remedy.replace(placeholder, shlex.quote(str(name)))
@@ -84,7 +84,7 @@ def is_text(head: bytes) -> bool:
 
 
 def _open_inner(file: Reader, path: Path) -> OpenedContainer:
-    """Open the content of a compressed file, unless it is compressed again: that may be repeated without end."""
+    """Open the content of a compressed file, unless it is compressed, too: that may be repeated without end."""
     found = identify(file)
     return OpenedContainer(container=found) if found.compression else open_container(file, path)
 
@@ -95,8 +95,8 @@ def _open_raw(own: ContainerFormat, file: Reader, source: Source) -> OpenedConta
         problems.append(
             broken_file(
                 "raw-size-not-512",
-                f"A RAW disk consists of whole 512-byte sectors, but the file has {file.size} bytes, which is "
-                f"{file.size % 512} too many: it was cut short, or something was appended.",
+                f"The size of a RAW disk is a multiple of 512 bytes, but the file has {file.size} bytes, which is "
+                f"{file.size % 512} too many: it was truncated, or something was appended.",
                 where=f"byte {file.size // 512 * 512}",
             )
         )
@@ -105,9 +105,9 @@ def _open_raw(own: ContainerFormat, file: Reader, source: Source) -> OpenedConta
             Problem(
                 code="disk-too-small",
                 severity=Severity.BLOCKS,
-                seen=f"The file has {file.size} bytes, which is too small for a disk with a partition.",
+                message=f"The file has {file.size} bytes, which is too small for a disk with a partition.",
                 where="file size",
-                remedy="Name the disk image itself; if this is it, copy it again from its source.",
+                remedy="Pass the disk image. If this is the disk image, copy it again from its source.",
             )
         )
     if source.promise:
@@ -117,9 +117,9 @@ def _open_raw(own: ContainerFormat, file: Reader, source: Source) -> OpenedConta
             Problem(
                 code="disk-blank",
                 severity=Severity.NOTE,
-                seen="All sampled parts of the disk are zeros.",
+                message="All sampled parts of the disk are zeros.",
                 where=f"{_SAMPLES} samples between byte 0 and {file.size}",
-                remedy="Do nothing if it is to be an empty data disk; a system disk must contain a system.",
+                remedy="Do nothing if it is meant as an empty data disk; a system disk must contain a system.",
             )
         )
     return OpenedContainer(
@@ -128,26 +128,26 @@ def _open_raw(own: ContainerFormat, file: Reader, source: Source) -> OpenedConta
 
 
 def _is_blank(file: Reader) -> bool:
-    """Return whether the first MiB, the last 64 KiB, and samples evenly spread between are zeros."""
+    """Return whether the first MiB, the last 64 KiB, and evenly spread samples between them are zeros."""
     if any(file.pread(0, MIB)) or any(file.pread(max(file.size - 65536, 0), 65536)):
         return False
     return not any(any(file.pread(file.size // _SAMPLES * index, 65536)) for index in range(1, _SAMPLES))
 
 
 def _broken_promise(promise: Promise, path: Path) -> Problem:
-    """Describe a file with the suffix of another format: a VHD that lost its footer still reads as a RAW disk."""
+    """Return the problem of a file with the suffix of another format. A VHD without its footer reads as a RAW disk."""
     return Problem(
         code=promise.code,
         severity=Severity.BLOCKS,
-        seen=f"The file is named {path.suffix}, but a {promise.title} has {promise.content}, and this file has not: it "
-        "was cut short, or it is a RAW disk with a wrong name.",
+        message=f"The suffix of the file is {path.suffix}, but a {promise.title} has {promise.content}, and this file "
+        "does not: it was truncated, or it is a RAW disk with the wrong suffix.",
         where=promise.where,
-        remedy="Copy the file again from its source; if it is a RAW disk, rename it to end in .raw.",
+        remedy="Copy the file again from its source. If it is a RAW disk, change its suffix to .raw.",
     )
 
 
 def _refuse(own: ContainerFormat, _file: Reader, source: Source, *, problem: Problem) -> OpenedContainer:
-    """Open a file that contains no disk, or none that this tool unpacks. `{path}` in the remedy is its name."""
+    """Open a file that is refused. `{path}` in the remedy of its problem stands for its name."""
     remedy = problem.remedy and problem.remedy.format(path=source.path.name)
     return OpenedContainer(container=own, problems=(replace(problem, remedy=remedy),))
 
@@ -155,21 +155,21 @@ def _refuse(own: ContainerFormat, _file: Reader, source: Source, *, problem: Pro
 def _refused(
     name: str,
     code: str,
-    seen: str,
+    message: str,
     *,
     where: str,
     remedy: str,
     signatures: tuple[tuple[int, bytes], ...] = (),
     matches: Callable[[Reader, bytes], bool] | None = None,
 ) -> ContainerFormat:
-    problem = Problem(code=code, severity=Severity.BLOCKS, seen=seen, where=where, remedy=remedy)
+    problem = Problem(code=code, severity=Severity.BLOCKS, message=message, where=where, remedy=remedy)
     opened = partial(_refuse, problem=problem)
     return ContainerFormat(name=name, open=opened, upload=Upload.NEVER, signatures=signatures, matches=matches)
 
 
 def _archive(name: str, signature: tuple[int, bytes], remedy: str) -> ContainerFormat:
-    seen = f"The file is {name} data, which ECS does not import and this tool does not unpack."
-    return _refused(name, f"container-{name}", seen, where="first bytes", remedy=remedy, signatures=(signature,))
+    message = f"The file is {name} data, which ECS does not import and this tool does not unpack."
+    return _refused(name, f"container-{name}", message, where="first bytes", remedy=remedy, signatures=(signature,))
 
 
 _LZ4 = _archive("lz4", (0, b"\x04\x22\x4d\x18"), "Unpack it with `lz4 -d {path}`, and push the result.")
@@ -197,22 +197,23 @@ _EMPTY = replace(
 _ISO = _refused(
     "iso",
     "iso-image",
-    "It is an ISO image (an installation medium), and ECS imports no ISO images.",
+    "The file is an ISO image (an installation medium), which ECS does not import.",
     where=f"byte {_ISO_AT}: CD001",
-    remedy="Install the system from it into a virtual machine, and push that machine's disk.",
-    # A hybrid ISO has a boot record, too; ECS does not take it as a disk.
+    remedy="Install the system from it in a virtual machine, and push the disk of that machine.",
+    # A hybrid ISO has a boot record, too, but ECS does not accept it as a disk.
     matches=lambda file, _head: file.pread(_ISO_AT, len(_ISO_MAGIC)) == _ISO_MAGIC,
 )
 _TEXT = _refused(
     UNKNOWN,
     "not-a-disk",
-    "The file is plain text and no disk image.",
+    "The file is plain text and not a disk image.",
     where="byte 0",
-    remedy="Name the disk image itself, not a file about it (a checksum file, a descriptor, an error page).",
+    remedy="Pass the disk image, and not a file about it (a checksum file, a descriptor, an error page).",
     matches=lambda _file, head: head[510:512] != b"\x55\xaa" and is_text(head),
 )
 _RAW = ContainerFormat(name="raw", open=_open_raw, upload=Upload.AS_IS, judged_by_head=False)
-# In the order of their probes. A VHD may begin with anything: its footer comes first. RAW matches every file.
+# In the order in which they are tried. A VHD may begin with any bytes, so its footer is searched first. RAW matches all
+# files.
 FORMATS: tuple[ContainerFormat, ...] = (
     _EMPTY,
     vhd_checks.FIXED,

@@ -1,12 +1,11 @@
-"""VHD: fixed, dynamic and differencing ones, and how the parent of a differencing one is found.
+"""Readers of fixed, dynamic and differencing VHDs, and the search for the parent of a differencing VHD.
 
-Written after Microsoft's "Virtual Hard Disk Image Format Specification" 1.0. All numbers in it are big-endian.
+The specification is Microsoft's "Virtual Hard Disk Image Format Specification" 1.0. All numbers are big-endian.
 
-An untrusted disk names its parent by a path, which may be any. Only the last component of that path is used, and only
-in the folder of the disk; no link is followed; and the file there must be a VHD with a valid footer whose unique id is
-the one that the disk names. These ids are random and have 128 bits: the author of a disk that names one has had the
-parent, so that an untrusted disk discloses nothing that its author does not know already, and nothing at all but a VHD
-that was put beside it.
+The path of the parent in an untrusted disk may be any path. Only its last component is used, in the directory of the
+disk; symbolic links are not followed; and the file must be a VHD with a valid footer and the unique id of the parent in
+the disk. These ids are random and have 128 bits, so the author of a disk with such an id has had the parent. An
+untrusted disk thus discloses nothing that its author does not have, and only a VHD in its directory.
 """
 
 import array
@@ -42,14 +41,14 @@ HOLE = 0xFFFFFFFF
 _HEADER_COOKIE = b"cxsparse"
 _HEADER_BYTES = 1024
 _LARGEST_GEOMETRY = (65535, 16, 255)
-# 2 TiB, the most that ECS takes and that a VHD can be, in blocks of 512 KiB, the smallest that any tool makes.
+# 2 TiB, the maximum of ECS and of VHD, in blocks of 512 KiB, the smallest that tools write.
 _MAX_BLOCKS = 4 * 1024 * 1024
 _MIN_BLOCK_BYTES, _MAX_BLOCK_BYTES = 4096, 64 * MIB
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Footer:
-    """The footer, or its copy at the beginning of a dynamic VHD. `unique_id` is what a child knows its parent by."""
+    """The footer, or its copy at the beginning of a dynamic VHD. A child refers to its parent by `unique_id`."""
 
     creator: str
     data_offset: int
@@ -63,10 +62,10 @@ class Footer:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DynamicHeader:
-    """The second header, of dynamic and differencing VHDs.
+    """The header of dynamic and differencing VHDs.
 
-    The other fields describe the parent of a differencing one: its name, its unique id, its time of modification in
-    seconds since 2000 (0: unknown), and its locators as (code, offset, length).
+    The last four fields describe the parent of a differencing VHD: name, unique id, modification time in seconds since
+    2000 (0: unknown), and locators as (code, offset, length).
     """
 
     at: int
@@ -81,7 +80,7 @@ class DynamicHeader:
 
 
 def find_footer(file: Reader) -> tuple[Footer, int] | None:
-    """Find the footer: in the last 512 bytes, or its copy at the beginning. Gives it and its offset."""
+    """Return the footer in the last 512 bytes, or its copy at the beginning, with its offset. None without a footer."""
     for at in (file.size - SECTOR, 0):
         footer = parse_footer(file.pread(at, SECTOR)) if at >= 0 else None
         if footer is not None:
@@ -90,7 +89,7 @@ def find_footer(file: Reader) -> tuple[Footer, int] | None:
 
 
 def parse_footer(raw: bytes) -> Footer | None:
-    """Read a footer from its 512 bytes; None when they don't begin as one does."""
+    """Return the footer in 512 bytes, or None if they do not begin with its cookie."""
     if len(raw) < SECTOR or not raw.startswith(COOKIE):
         return None
     data_offset, _, creator = struct.unpack_from(">QI4s", raw, 16)
@@ -110,8 +109,8 @@ def parse_footer(raw: bytes) -> Footer | None:
 def fixed_footer(size: int) -> bytes:
     """Return the footer of a fixed VHD of this size, the same bytes every time.
 
-    `qemu-img -o force_size=on` writes the same: the creator "qem2" and the largest geometry both make readers use
-    the size and not the geometry. Time and UUID depend on the size alone.
+    `qemu-img -o force_size=on` writes the same footer: with the creator "qem2" or the largest geometry, readers use the
+    size and not the geometry. The time is zero, and the UUID depends on the size only.
     """
     raw = struct.pack(
         ">8sIIQI4sI4sQQHBBII16s",
@@ -122,12 +121,12 @@ def fixed_footer(size: int) -> bytes:
 
 
 def _checksum(raw: bytes, at: int) -> int:
-    """Return the complement of the sum of the bytes without the checksum's own four."""
+    """Return the complement of the sum of all bytes except the four of the checksum, which is at `at`."""
     return ~(sum(raw) - sum(raw[at : at + 4])) & 0xFFFFFFFF
 
 
 def read_header(file: Reader, footer: Footer) -> DynamicHeader:
-    """Read the second header, at the offset in the footer. Bad when there is none, or its numbers make no sense."""
+    """Read the header at the offset in the footer. Raises Bad if there is none, or if its numbers are impossible."""
     at = footer.data_offset
     raw = read_exactly(file, at, _HEADER_BYTES)
     if not raw.startswith(_HEADER_COOKIE):
@@ -151,7 +150,7 @@ def read_header(file: Reader, footer: Footer) -> DynamicHeader:
 
 
 def read_table(file: Reader, header: DynamicHeader) -> "array.array[int]":
-    """Read the block allocation table: for each block the sector of its bitmap, or HOLE. Bad when it is cut off."""
+    """Read the block allocation table: the sector of the bitmap of each block, or HOLE. Raises Bad if truncated."""
     table = array.array("I", read_exactly(file, header.table_at, header.blocks * 4))
     if sys.byteorder == "little":
         table.byteswap()
@@ -159,9 +158,9 @@ def read_table(file: Reader, header: DynamicHeader) -> "array.array[int]":
 
 
 class DynamicReader(PiecewiseReader):
-    """The disk in a dynamic VHD. A block is a bitmap, in whole sectors, and then its data; blocks in HOLE are zeros.
+    """The disk in a dynamic VHD. A block is a bitmap, in whole sectors, followed by data. HOLE blocks are zeros.
 
-    The bitmap is ignored: a dynamic disk reads its blocks as they are, only a differencing one depends on its bitmap.
+    The bitmap is ignored: only the data of a differencing VHD depends on it.
     """
 
     def __init__(self, file: Reader, *, size: int, header: DynamicHeader, table: "array.array[int]") -> None:
@@ -172,7 +171,7 @@ class DynamicReader(PiecewiseReader):
         self._bitmap = bitmap_bytes(header.block_bytes)
 
     def _piece(self, offset: int, length: int) -> bytes:
-        """Read within one block; Bad where it is outside of the table or of the file."""
+        """Read within one block. Raises Bad if the block is not in the table, or not in the file."""
         number, within = divmod(offset, self._block)
         length = min(self._block - within, length)
         if number >= len(self._table):
@@ -180,14 +179,14 @@ class DynamicReader(PiecewiseReader):
         return self._block_piece(self._table[number], offset, length)
 
     def next_data(self, offset: int) -> int:
-        """Return the next block that is no hole, as `Sparse` defines it."""
+        """Return the beginning of the next block that is not a hole, as `Sparse.next_data`."""
         first = number = offset // self._block
         while number < len(self._table) and self._table[number] == HOLE:
             number += 1
         return offset if number == first else number * self._block
 
     def _block_piece(self, sector: int, offset: int, length: int) -> bytes:
-        """Read a range within one block, whose bitmap is at `sector`."""
+        """Read a range within the block with its bitmap at `sector`."""
         return bytes(length) if sector == HOLE else self._own(sector, offset, length)
 
     def _own(self, sector: int, offset: int, length: int) -> bytes:
@@ -195,9 +194,9 @@ class DynamicReader(PiecewiseReader):
 
 
 class DifferencingReader(DynamicReader):
-    """The disk in a differencing VHD: a sector whose bit in the block's bitmap is 0 is the parent's, as are holes.
+    """The disk in a differencing VHD. Holes, and sectors with bit 0 in the bitmap, are read from the parent.
 
-    qemu-img 7.2 silently reads such a file as a dynamic one, without its parent, and can't be used for it.
+    qemu-img 7.2 can't be used: it reads such a file as a dynamic VHD without its parent, and reports no error.
     """
 
     def __init__(
@@ -207,9 +206,9 @@ class DifferencingReader(DynamicReader):
         self._parent = parent
 
     def next_data(self, offset: int) -> int:
-        """Return the next data of this disk or its parent, as `Sparse` defines it."""
-        own, theirs = super().next_data(offset), next_data(self._parent, offset)
-        return own if theirs >= self._parent.size else min(own, theirs)
+        """Return the next data of this disk or its parent, as `Sparse.next_data`."""
+        own, of_parent = super().next_data(offset), next_data(self._parent, offset)
+        return own if of_parent >= self._parent.size else min(own, of_parent)
 
     def _block_piece(self, sector: int, offset: int, length: int) -> bytes:
         if sector == HOLE:
@@ -221,12 +220,12 @@ class DifferencingReader(DynamicReader):
         )
 
     def _of_parent(self, offset: int, length: int) -> bytes:
-        # A parent may be smaller than its child, which was made larger since.
+        # A parent is smaller if its child was enlarged.
         return self._parent.pread(offset, length).ljust(length, b"\0")
 
 
 def _runs(bitmap: bytes, start: int, end: int, *, block: int) -> Iterator[tuple[bool, int, int]]:
-    """Split [start, end), which is in one block, where the bitmap changes; the first bit is a byte's highest."""
+    """Yield the parts (is_own, start, end) of a range in one block with equal bits, the highest bit of a byte first."""
     first = start % block // SECTOR
     last = (end - 1) % block // SECTOR
     bits = bitmap[first // 8 : last // 8 + 1]
@@ -241,33 +240,33 @@ def _runs(bitmap: bytes, start: int, end: int, *, block: int) -> Iterator[tuple[
 
 
 def bitmap_bytes(block_bytes: int) -> int:
-    """Return the size of a block's bitmap: a bit a sector, filled up to whole sectors."""
+    """Return the size of the bitmap of a block: one bit per sector, rounded up to whole sectors."""
     return -(-(block_bytes // SECTOR) // (8 * SECTOR)) * SECTOR
 
 
-# Hyper-V warns of long chains, which are not used; each parent costs an open file and its block table.
+# Longer chains are not used in practice (Hyper-V warns of them). Each parent needs an open file and a block table.
 MAX_PARENTS = 16
 _MAX_PATH_BYTES = 4096
-# Paths of Windows, relative and absolute, in UTF-16; and a URL of macOS.
+# Locators: relative and absolute paths of Windows in UTF-16, and a URL of macOS.
 _CODES = {b"W2ru": "utf-16-le", b"W2ku": "utf-16-le", b"MacX": "utf-8"}
 # 2000-01-01 in seconds since 1970.
 _EPOCH_S = 946_684_800
 
 
 class Folder:
-    """The regular files in the folder of a disk. A context manager that closes those that it opened."""
+    """The regular files in the directory of a disk. A context manager that closes the files that it opened."""
 
     def __init__(self, disk: Path) -> None:
         self.path = disk.resolve().parent
         self._files: list[FileReader] = []
 
     def neighbour(self, name: str) -> Neighbour | None:
-        """Open a file by its bare name; None for what is not there, can't be read, or is no regular file."""
+        """Open a file by its name. Return None if it does not exist, can't be read, or is not a regular file."""
         if name in ("", ".", "..") or "/" in name or "\0" in name:
             return None
         path = self.path / name
         try:
-            # A link leads out of the folder. A pipe, which would keep the open waiting, is not even opened.
+            # A symbolic link may lead out of the directory, and opening a pipe would wait for a writer.
             if not stat.S_ISREG(path.lstat().st_mode):
                 return None
             file = FileReader(path, flags=os.O_NOFOLLOW | os.O_NONBLOCK)
@@ -285,7 +284,7 @@ class Folder:
 
 
 class Parent(NamedTuple):
-    """A parent that was found: its name, and where in it a sound footer lies."""
+    """The parent of a differencing VHD: its name, its file, and its valid footer at offset `at`."""
 
     name: str
     neighbour: Neighbour
@@ -296,9 +295,9 @@ class Parent(NamedTuple):
 def find_parent(
     file: Reader, header: DynamicHeader, *, neighbours: Neighbours | None, children: tuple[bytes, ...]
 ) -> Parent:
-    """Find the parent of a differencing VHD; `children` are the unique ids of the disk and of those that it is for.
+    """Find the parent of a differencing VHD. `children` are the unique ids of the disk and of its own children.
 
-    Raises Missing, with a message about what was expected and what was found.
+    Raises Missing with the files that were expected and what was found.
     """
     wanted = header.parent_id
     names = tuple(dict.fromkeys(_names(file, header)))
@@ -307,44 +306,46 @@ def find_parent(
     if wanted in children:
         raise Missing(f"its parents form a loop: {names[0]!r} is a child of its own child")
     if len(children) > MAX_PARENTS:
-        raise Missing(f"it has more than {MAX_PARENTS} parents, one behind the other")
-    seen = [_find_named(name, wanted, neighbours) for name in names]
-    found = next((one for one in seen if isinstance(one, Parent)), None)
+        raise Missing(f"it has a chain of more than {MAX_PARENTS} parents")
+    results = [_find_named(name, wanted, neighbours) for name in names]
+    found = next((one for one in results if isinstance(one, Parent)), None)
     if found is None:
-        raise Missing("; ".join(str(one) for one in seen))
+        raise Missing("; ".join(str(one) for one in results))
     return found
 
 
 def modified_since(parent: Parent, header: DynamicHeader) -> bool:
-    """Return whether the parent was modified at another time than its child recorded: the child is then damaged.
+    """Return whether the modification time of the parent differs from the one in its child.
 
-    A copy without its times (`cp` without -p) gives the same result. Times of FAT have a resolution of two seconds.
+    Either the parent was written to, and the child is damaged, or it was copied without its times (`cp` without -p).
+    Times of FAT have a resolution of two seconds.
     """
     return header.parent_time_s > 0 and abs(parent.neighbour.modified_s - _EPOCH_S - header.parent_time_s) > 2
 
 
 def bare_name(path: str) -> str:
-    """Return the last part of a path of any system."""
+    """Return the last component of a path of any operating system."""
     return path.replace("\\", "/").rstrip("/").rpartition("/")[2]
 
 
 def _find_named(name: str, wanted: bytes, neighbours: Neighbours | None) -> "Parent | str":
+    """Return the parent with this name and id, or a clause with the reason why it is not this file."""
     neighbour = neighbours(name) if neighbours else None
     if neighbour is None:
-        return f"there is no file {name!r} in its folder"
+        return f"there is no file {name!r} in its directory"
     found = find_footer(neighbour.file)
     if found is None or not found[0].checksum_right:
-        return f"{name!r} in its folder is no VHD, or a damaged one"
+        return f"{name!r} in its directory is not a VHD, or a damaged one"
     if found[0].unique_id != wanted:
         return (
-            f"{name!r} in its folder is another disk: its id is {uuid.UUID(bytes=found[0].unique_id)}, "
-            f"and {uuid.UUID(bytes=wanted)} is wanted"
+            f"{name!r} in its directory is another disk: its id is {uuid.UUID(bytes=found[0].unique_id)}, "
+            f"and {uuid.UUID(bytes=wanted)} is required"
         )
     return Parent(name, neighbour, *found)
 
 
 def _names(file: Reader, header: DynamicHeader) -> Iterator[str]:
-    """Return the last part of each path by which the parent is named."""
+    """Yield the last component of each path of the parent."""
     paths = [header.parent]
     for code, at, length in header.locators:
         if code in _CODES and 0 < length <= _MAX_PATH_BYTES:

@@ -1,7 +1,7 @@
-"""Checks of VHDs: checksums, sizes, truncation, CHS padding, blocks within the file; and the removal of the padding.
+"""Checks of VHDs (checksums, sizes, truncation, CHS padding, block table), and the removal of CHS padding.
 
-ECS answers 403 InvalidVHDImage.IncorrectSize when the size does not fit MaxTableEntries * BlockSize, and
-InvalidBlockSize.NotSupport for some block sizes (ImportImage, error table); the rest is the format's own specification.
+ECS answers 403 InvalidVHDImage.IncorrectSize if the size is larger than MaxTableEntries * BlockSize, and
+InvalidBlockSize.NotSupport for some block sizes (error table of ImportImage). The other rules are those of the format.
 """
 
 import array
@@ -32,7 +32,7 @@ TRUNCATED = "vhd-truncated"
 CHS_PADDED = "vhd-chs-padded"
 _CHUNK_BYTES = 4 * MIB
 _GPT_ALTERNATE_AT = 32
-# What every current tool writes: 2 MiB, and 512 KiB as the specification allows.
+# Block sizes of current tools: 2 MiB, and 512 KiB as the specification allows.
 _USUAL_BLOCKS = (2 * MIB, MIB // 2)
 _NOT_WHOLE = "the disk was not inspected: it is not whole without the parent of this differencing VHD"
 _AS_RAW = "Convert it, `qemu-img convert -f vpc -O raw DISK.vhd DISK.raw`, and push the RAW."
@@ -96,10 +96,10 @@ def open_vhd(
     neighbours: Neighbours | None = None,
     children: tuple[bytes, ...] = (),
 ) -> OpenedContainer:
-    """Open and check a VHD whose footer, or its copy, is at `at`. Raises OSError only.
+    """Open and check a VHD with its footer, or the copy of the footer, at `at`. Raises OSError only.
 
-    The parent of a differencing one is searched among the neighbours, if there are any. `children` are the unique ids
-    of the VHDs that this one is a parent of.
+    The parent of a differencing VHD is opened with `neighbours`. `children` are the unique ids of the VHDs of which
+    this one is a parent.
     """
     problems = [] if footer.checksum_right else [_checksum_wrong(footer, at)]
     try:
@@ -116,7 +116,7 @@ def open_vhd(
                 return _opened(footer, problems, unknowns=(_NOT_WHOLE,))
             disk = vhd.DifferencingReader(file, size=footer.current_bytes, header=header, table=table, parent=parent)
             return _opened(footer, problems, disk=disk, parents=parents)
-        raise Bad(f"the footer names type {footer.type}, which is not 2, 3 or 4", offset=at + 60)
+        raise Bad(f"the footer has type {footer.type}, which is not 2, 3 or 4", offset=at + 60)
     except Bad as problem:
         return _opened(footer, [*problems, damaged("vhd-damaged", "The VHD is damaged", problem)])
     except ReadProblem as problem:
@@ -132,7 +132,7 @@ def _opened(
     unknowns: tuple[str, ...] = (),
 ) -> OpenedContainer:
     container = _FORMATS.get(footer.type, DYNAMIC)
-    # ECS takes no differencing VHD: it is merged with its parents into a RAW disk.
+    # ECS does not accept a differencing VHD: it is merged with its parents into a RAW disk.
     merged = DiskFormat.RAW if disk else None
     return OpenedContainer(
         container=container,
@@ -148,28 +148,29 @@ def _opened(
 def _open_fixed(file: Reader, footer: vhd.Footer, problems: list[Problem], *, at: int) -> OpenedContainer:
     if at == 0 and file.size != vhd.SECTOR:
         raise Bad("the footer of a fixed VHD is at its beginning and not at its end", offset=0)
-    held = file.size - vhd.SECTOR
-    if held != footer.current_bytes:
+    data_bytes = file.size - vhd.SECTOR
+    if data_bytes != footer.current_bytes:
         problems.append(
             broken_file(
                 "vhd-size-mismatch",
-                f"The footer gives the disk {footer.current_bytes} bytes, but the file contains {held}.",
+                f"The disk size in the footer is {footer.current_bytes} bytes, but the file has {data_bytes} bytes of "
+                "data.",
                 where=f"footer, byte {at + 48}",
             )
         )
     problems += _size_problems(footer, at=at)
-    return _opened(footer, problems, disk=Window(file, start=0, size=min(held, footer.current_bytes)))
+    return _opened(footer, problems, disk=Window(file, start=0, size=min(data_bytes, footer.current_bytes)))
 
 
 def _read_tables(
     file: Reader, footer: vhd.Footer, problems: list[Problem], *, at: int
 ) -> tuple[vhd.DynamicHeader, "array.array[int]"]:
-    """Read what dynamic and differencing VHDs have besides a footer, and judge it."""
+    """Read and check the header and the block table of a dynamic or differencing VHD."""
     if at == 0:
         problems.append(
             broken_file(
                 TRUNCATED,
-                "The footer's copy is at the beginning, but no footer is at the end: the file was cut short.",
+                "The copy of the footer is at the beginning, but there is no footer at the end: the file is truncated.",
                 where=f"byte {max(file.size - vhd.SECTOR, 0)}",
             )
         )
@@ -194,7 +195,7 @@ def _read_tables(
         )
     table = vhd.read_table(file, header)
     problems += [problem for problem in _block_problems(file, header, table) if at or problem.code != TRUNCATED]
-    if footer.type == vhd.DYNAMIC:  # what matters to ECS, which gets no differencing one
+    if footer.type == vhd.DYNAMIC:  # a differencing VHD is not sent to ECS
         problems += [] if header.block_bytes in _USUAL_BLOCKS else [_odd_blocks(header)]
         problems += _size_problems(footer, at=at)
     return header, table
@@ -208,7 +209,7 @@ def _open_parent(
     *,
     children: tuple[bytes, ...],
 ) -> tuple[tuple[str, ...], Reader | None]:
-    """Open the parent of a differencing VHD, and its parents: their names, and the disk, None when it can't be read."""
+    """Open the parent of a differencing VHD. Return the names of all parents, and its disk or None."""
     try:
         parent = vhd.find_parent(file, header, neighbours=neighbours, children=children)
     except Missing as problem:
@@ -216,20 +217,20 @@ def _open_parent(
         return (), None
     opened = open_vhd(parent.neighbour.file, parent.footer, at=parent.at, neighbours=neighbours, children=children)
     problems += [
-        replace(problem, seen=f"In its parent {parent.name!r}: {problem.seen}")
+        replace(problem, message=f"In its parent {parent.name!r}: {problem.message}")
         for problem in opened.problems
         if problem.severity is Severity.BLOCKS
     ]
     if opened.disk is None:
         return (), None
-    problems.append(_made_whole(parent.name))
+    problems.append(_is_merged(parent.name))
     if vhd.modified_since(parent, header):
         problems.append(_parent_modified(parent.name))
     return (parent.name, *opened.parents), opened.disk
 
 
 def _size_problems(footer: vhd.Footer, *, at: int) -> list[Problem]:
-    """Check for the padding that `qemu-img convert -O vpc` makes without force_size: up to the next CHS geometry."""
+    """Check for the padding to the next CHS geometry, which `qemu-img convert -O vpc` adds without force_size."""
     over = footer.current_bytes % MIB
     if not over:
         return []
@@ -238,10 +239,10 @@ def _size_problems(footer: vhd.Footer, *, at: int) -> list[Problem]:
             Problem(
                 code="vhd-chs-padded",
                 severity=Severity.WARNS,
-                seen=f"qemu-img enlarged the disk to {footer.current_bytes} bytes, the next CHS geometry: it may "
-                "need a GiB more, and the backup of a GPT is not at its end. A push removes the padding.",
+                message=f"qemu-img enlarged the disk to {footer.current_bytes} bytes, the next CHS geometry: the image "
+                "may need one GiB more, and the backup of a GPT is not at its end. A push removes the padding.",
                 where=f"footer, byte {at + 48}",
-                remedy="To correct the file too, make it again: `qemu-img convert -O vpc` with `-o force_size=on`.",
+                remedy="To correct the file, too, create it again: `qemu-img convert -O vpc` with `-o force_size=on`.",
                 convertible=True,
             )
         ]
@@ -249,19 +250,19 @@ def _size_problems(footer: vhd.Footer, *, at: int) -> list[Problem]:
         Problem(
             code="vhd-size-not-mib",
             severity=Severity.NOTE,
-            seen=f"The virtual size, {footer.current_bytes} bytes, is not a whole number of MiB: Azure refuses such a "
-            "VHD; whether ECS does is unknown.",
+            message=f"The virtual size, {footer.current_bytes} bytes, is not a multiple of 1 MiB. Azure refuses such a "
+            "VHD; it is not known whether ECS does.",
             where=f"footer, byte {at + 48}",
-            remedy="If the import fails on its size, convert it to RAW.",
+            remedy="If the import fails because of the size, convert the disk to RAW.",
         )
     ]
 
 
 def _block_problems(file: Reader, header: vhd.DynamicHeader, table: "array.array[int]") -> list[Problem]:
-    """Check that every block ends within the file and before the next one."""
+    """Check that blocks end within the file, and do not overlap."""
     if not table:
         return []
-    # Not a set of them: of four million entries it would take 400 MiB.
+    # A list, because a set of four million entries takes 400 MiB.
     used = sorted(table)
     del used[bisect_left(used, vhd.HOLE) :]
     block = vhd.bitmap_bytes(header.block_bytes) + header.block_bytes
@@ -270,8 +271,8 @@ def _block_problems(file: Reader, header: vhd.DynamicHeader, table: "array.array
             Problem(
                 code=TRUNCATED,
                 severity=Severity.BLOCKS,
-                seen=f"The block table names a block that ends at byte {used[-1] * vhd.SECTOR + block}, but the file "
-                f"has {file.size}: it was cut short.",
+                message=f"The block table has a block that ends at byte {used[-1] * vhd.SECTOR + block}, but the file "
+                f"has {file.size} bytes: it is truncated.",
                 where=f"block table at byte {header.table_at}",
             )
         ]
@@ -280,7 +281,7 @@ def _block_problems(file: Reader, header: vhd.DynamicHeader, table: "array.array
         return [
             broken_file(
                 "vhd-blocks-overlap",
-                "Two entries of the block table name the same sectors: one of two blocks was overwritten.",
+                "Two entries of the block table refer to the same sectors: one of the two blocks was overwritten.",
                 where=f"block table at byte {header.table_at}",
             )
         ]
@@ -291,7 +292,7 @@ def _checksum_wrong(footer: vhd.Footer, at: int) -> Problem:
     return Problem(
         code="vhd-footer-checksum",
         severity=Severity.BLOCKS,
-        seen=f"The footer does not match its checksum ({footer.checksum:#010x}): it is damaged.",
+        message=f"The footer does not match its checksum ({footer.checksum:#010x}): it is damaged.",
         where=f"footer, byte {at + 64}",
         remedy=f"{COPY_AGAIN} If only the footer is wrong: {_AS_RAW[0].lower()}{_AS_RAW[1:]}",
     )
@@ -301,7 +302,7 @@ def _odd_blocks(header: vhd.DynamicHeader) -> Problem:
     return Problem(
         code="vhd-block-size",
         severity=Severity.WARNS,
-        seen=f"Its blocks have {header.block_bytes} bytes; ECS refuses some block sizes (2 MiB is usual).",
+        message=f"The blocks of the VHD have {header.block_bytes} bytes. ECS refuses some block sizes; 2 MiB is usual.",
         where=f"second header, byte {header.at + 32}",
         remedy=_AS_RAW,
     )
@@ -312,21 +313,21 @@ def _not_whole(header: vhd.DynamicHeader, problem: Missing) -> Problem:
     return Problem(
         code="vhd-differencing",
         severity=Severity.BLOCKS,
-        seen=f"It is a differencing VHD, which contains only the differences to its parent{named}, and the parent was "
-        f"not found: {problem.message}.",
+        message=f"The file is a differencing VHD, which contains only the differences from its parent{named}. The "
+        f"parent was not found: {problem.message}.",
         where="footer, byte 60 (type 4)",
-        # Not qemu-img, which silently takes it for a whole disk.
-        remedy=f"Put its parent {vhd.bare_name(header.parent)!r} into the same folder; or merge them (`Merge-VHD` on "
-        "Windows, `VBoxManage clonemedium disk CHILD.vhd WHOLE.vhd --format VHD`), and push the merged disk.",
+        # Not with qemu-img, which reads it as a whole disk without an error.
+        remedy=f"Put the parent {vhd.bare_name(header.parent)!r} into the same directory; or merge them (`Merge-VHD` "
+        "on Windows, `VBoxManage clonemedium disk CHILD.vhd WHOLE.vhd --format VHD`), and push the merged disk.",
     )
 
 
-def _made_whole(parent: str) -> Problem:
+def _is_merged(parent: str) -> Problem:
     return Problem(
         code="vhd-differencing",
         severity=Severity.NOTE,
-        seen=f"It is a differencing VHD: it contains only the differences to its parent {parent!r} in the same folder. "
-        "The two are merged into one disk first.",
+        message=f"The file is a differencing VHD, which contains only the differences from its parent {parent!r} in "
+        "the same directory. The two are merged into one disk first.",
         where="footer, byte 60 (type 4)",
         remedy="To keep the merged disk, merge the two: `Merge-VHD` on Windows.",
         convertible=True,
@@ -337,18 +338,18 @@ def _parent_modified(parent: str) -> Problem:
     return Problem(
         code="vhd-parent-modified",
         severity=Severity.WARNS,
-        seen=f"Its parent {parent!r} was modified at another time than the differencing VHD recorded. If the "
-        "parent was copied without its times, this is harmless; if it was written to, the disk is damaged.",
+        message=f"The modification time of the parent {parent!r} is not the one that the differencing VHD recorded. If "
+        "the parent was copied without its times, this is harmless. If it was written to, the disk is damaged.",
         where="second header, byte 56",
-        remedy="If a machine has used the parent since, take both files from a backup of the same moment.",
+        remedy="If a machine has used the parent since then, take both files from one backup.",
     )
 
 
 def rebuilt(disk: Reader, report: DiskReport) -> Iterator[bytes | int]:
     """Yield the content of the file to upload: bytes, and numbers of zero bytes.
 
-    A differencing VHD becomes a RAW disk, a padded VHD a fixed VHD without padding. Both are read by our own reader:
-    qemu-img takes a differencing VHD for a dynamic one.
+    A differencing VHD becomes a RAW disk, and a padded VHD a fixed VHD without padding. qemu-img is not used, because
+    it reads a differencing VHD as a dynamic one.
     """
     if report.container == DIFFERENCING.name:
         return data_pieces(disk, disk.size)
@@ -357,9 +358,9 @@ def rebuilt(disk: Reader, report: DiskReport) -> Iterator[bytes | int]:
 
 
 def _unpadded_bytes(disk: Reader, report: DiskReport) -> int:
-    """Return the size before the padding: up to the GPT's backup, else the whole GiB or MiB below without data behind.
+    """Return the size without the padding, which is at most one cylinder (2 MiB).
 
-    The padding is a cylinder at most, 2 MiB.
+    This is the end of the backup GPT, or else the next lower multiple of 1 GiB or 1 MiB that is not followed by data.
     """
     head = disk.pread(512, 512)
     alternate = int.from_bytes(head[_GPT_ALTERNATE_AT : _GPT_ALTERNATE_AT + 8], "little")

@@ -1,4 +1,4 @@
-"""The evidence that a disk boots by BIOS or UEFI, each line with its position."""
+"""Evidence that BIOS or UEFI can boot a disk."""
 
 import struct
 from dataclasses import dataclass, field
@@ -14,30 +14,31 @@ from aliyun_import.model.request import Architecture
 
 MBR_ESP_TYPE = "0xef"
 _CODE_BYTES = 440
-# GRUB's boot.img: a 64-bit number of the sector of its next stage (GRUB_BOOT_MACHINE_KERNEL_SECTOR).
+# boot.img of GRUB 2: the sector of the next stage, 64 bits (GRUB_BOOT_MACHINE_KERNEL_SECTOR).
 _GRUB_NEXT_AT = 0x5C
-# GRUB legacy's stage1: its version (3.2) and a 32-bit number of the sector of stage 1.5 or 2.
+# stage1 of GRUB legacy: its version (3.2), and the sector of stage 1.5 or 2, 32 bits.
 _LEGACY_VERSION_AT, _LEGACY_VERSION, _LEGACY_NEXT_AT = 0x3E, b"\3\2", 0x44
-# The next stage of either begins with `push %dx` (diskboot.S, start.S). A GPT header, or the boot sector of a file
-# system, was written over it.
+# The next stage of both begins with `push %dx` (diskboot.S, start.S). It is lost if the sector begins like a GPT header
+# or the boot sector of a file system.
 _GRUB_STAGE = b"\x52"
 _NO_STAGES = (b"EFI PART", b"\xeb", b"\xe9", b"XFSB", b"LUKS")
-# SYSLINUX: altmbr.bin starts the partition whose number is the last byte of the code; mbr.bin, which begins like it,
+# altmbr.bin of SYSLINUX starts the partition with the number in the last byte of the code. mbr.bin begins like it, and
 # contains "Multiple active partitions".
 _ALTMBR = bytes.fromhex("33c0fa8ed88ed0bc007c89e606578ec0fbfcbf0006b90001f3a5ea1f0600005252b441")
-# The package mbr: its name, and a byte whose low 3 bits are the partition to start, counted from 0 (7: the active one).
+# The package mbr: its name, and a byte with the partition to start in its low 3 bits, counted from 0 (7: the active
+# one).
 _MBR_NAME_AT, _MBR_CHOICE_AT = 0x18C, 0x1AF
-# Boot records that start nothing but the active partition: Microsoft's, SYSLINUX's mbr.bin and gptmbr.bin, parted's.
+# Boot records that only start the active partition: of Microsoft, of SYSLINUX (mbr.bin, gptmbr.bin), of parted.
 _NEEDS_ACTIVE = (b"Invalid partition table", b"Multiple active partitions")
 _PARTED = bytes.fromhex("fab800108ed0bc00b0b800008ed88ec0")
-# The boot sectors of mkfs.fat, mkntfs and mformat.
+# Texts in the boot sectors of mkfs.fat, mkntfs and mformat.
 _NOT_BOOTABLE = (b"This is not a bootable disk", b"This disk is not bootable")
-# More programs than this on one ESP are no further evidence; a vendor's directory has three to eight.
+# A vendor's directory has three to eight programs.
 _MAX_LOADERS = 32
 _MAX_VENDORS = 32
 _MAX_FAT_PARTITIONS = 8
 _REMOVABLE = "EFI/BOOT"
-# There is no 32-bit firmware on ECS: i386 starts by BIOS.
+# ECS has no 32-bit UEFI firmware: i386 boots with BIOS.
 _WITH_UEFI = (Architecture.X86_64, Architecture.ARM64)
 
 
@@ -54,17 +55,14 @@ class _Notes:
 
 
 def read_boot(disk: Reader, table: Table) -> tuple[BootEvidence, tuple[str, ...]]:
-    """Return what either firmware needs to start the disk, and what could not be read.
-
-    Raises OSError only.
-    """
+    """Return the evidence for both boot modes, and clauses about parts that could not be read. Raises OSError only."""
     found = _Notes()
     _find_bios(disk, table, found)
     fat = [part for part in table.partitions if part.type_id in (ESP_TYPE, MBR_ESP_TYPE) or part.filesystem == "vfat"]
     for partition in fat[:_MAX_FAT_PARTITIONS]:
         _find_uefi(disk, partition, found)
     if len(fat) > _MAX_FAT_PARTITIONS:
-        found.unknowns.append(f"of {len(fat)} FAT partitions only the first {_MAX_FAT_PARTITIONS} were inspected")
+        found.unknowns.append(f"only the first {_MAX_FAT_PARTITIONS} of {len(fat)} FAT partitions were inspected")
     architectures = {loader.architecture: None for loader in found.loaders if loader.architecture is not None}
     evidence = BootEvidence(
         bios=tuple(found.bios),
@@ -83,7 +81,7 @@ def _find_bios(disk: Reader, table: Table, found: _Notes) -> None:
     if record[510:512] != b"\x55\xaa":
         return
     if not any(code):
-        found.notes.append("the boot record contains no code (bytes 0-440 are zeros): BIOS has nothing to start")
+        found.notes.append("the boot record contains no code for BIOS (bytes 0-440 are zeros)")
     elif b"GRUB" in code:
         _check_grub(disk, table, found)
     elif record[6:10] == b"LILO":
@@ -93,7 +91,7 @@ def _find_bios(disk: Reader, table: Table, found: _Notes) -> None:
 
 
 def _check_grub(disk: Reader, table: Table, found: _Notes) -> None:
-    """Check GRUB, which finds its next stage by a sector number and needs no active partition."""
+    """Check the next stage of GRUB, which is found by a sector number. An active partition is not required."""
     code, name = table.boot_record, "GRUB"
     if code[_LEGACY_VERSION_AT : _LEGACY_VERSION_AT + 2] == _LEGACY_VERSION:
         name, sector = "GRUB legacy", int.from_bytes(code[_LEGACY_NEXT_AT : _LEGACY_NEXT_AT + 4], "little")
@@ -103,13 +101,13 @@ def _check_grub(disk: Reader, table: Table, found: _Notes) -> None:
         stage = disk.pread(sector * 512, 512)
     except ReadProblem:
         stage = b""
-    missing = f"{name} is in the boot record, but sector {sector}, where its next stage should be,"
+    missing = f"{name} is in the boot record, but sector {sector}, the place of its next stage,"
     if not any(stage):
         found.notes.append(f"{missing} is empty")
     elif stage.startswith(_NO_STAGES):
-        found.notes.append(f"{missing} contains something else: the code is left from an earlier installation")
+        found.notes.append(f"{missing} has other data: the boot code is from an earlier installation")
     elif not stage.startswith(_GRUB_STAGE):
-        found.unknown_code = f"{missing} begins in a way that is not known"
+        found.unknown_code = f"{missing} begins with unknown code"
     else:
         found.bios.append(f"{name} is in the boot record, and its next stage in sector {sector}")
         for partition in table.partitions:
@@ -118,7 +116,7 @@ def _check_grub(disk: Reader, table: Table, found: _Notes) -> None:
 
 
 def _check_other_code(disk: Reader, table: Table, found: _Notes) -> None:
-    """Check other boot code. It starts a marked partition, or one that it chooses itself."""
+    """Check other boot code, which starts a marked partition or one with a number in the code."""
     code = table.boot_record[:_CODE_BYTES]
     for partition in table.partitions:
         if partition.number in table.legacy_boot:  # SYSLINUX
@@ -144,7 +142,7 @@ def _check_other_code(disk: Reader, table: Table, found: _Notes) -> None:
         kind = "GPT partition" if table.kind in (TableKind.GPT, TableKind.HYBRID) else "partition"
         found.notes.append(f"the boot record contains code, but no {kind} is marked active for it to start")
     else:
-        found.unknown_code = "the boot record contains code that is not known, and no partition is marked active"
+        found.unknown_code = "the boot record contains unknown code, and no partition is marked active"
 
 
 def _check_boot_sector(disk: Reader, number: int, start: int, found: _Notes) -> None:
@@ -176,7 +174,7 @@ def _find_uefi(disk: Reader, partition: Partition, found: _Notes) -> None:
     if is_esp and not loaders:
         found.notes.append(f"partition {partition.number} is an EFI system partition without a loader")
     found.loaders += loaders
-    # Firmware also reads a FAT partition of another type (EDK II does), though the specification names the type.
+    # Firmware may read FAT partitions of other types, too (EDK II does), although the specification requires the type.
     kind = "EFI system" if is_esp else f"FAT, of type {partition.type_name}"
     for loader in loaders:
         line = f"partition {partition.number} ({kind}) contains {loader.path} for {loader.machine}"
@@ -185,11 +183,11 @@ def _find_uefi(disk: Reader, partition: Partition, found: _Notes) -> None:
         elif loader.removable:
             found.notes.append(f"{line}, and instances have UEFI for x86_64 and arm64 only")
         else:
-            found.notes.append(f"{line}, which firmware starts only by a boot entry that a new instance does not have")
+            found.notes.append(f"{line}, which needs a boot entry that a new instance does not have")
 
 
 def _loaders(files: Fat, number: int) -> list[Loader]:
-    """List the programs in EFI/BOOT and in the vendors' directories beside it; Missing without an EFI directory."""
+    """Return the programs in EFI/BOOT and in the directories of vendors. Raises Missing without the directory EFI."""
     tree = Tree(files)
 
     def names(path: str, kind: Kind) -> list[str]:
@@ -218,7 +216,7 @@ def _machine(tree: Tree, path: str) -> tuple[str, Architecture | None]:
 
 
 def _default_for(name: str) -> str | None:
-    """Return the machine whose firmware starts a program of this name by default (UEFI 2.10, table 3-4)."""
+    """Return the machine with firmware that starts a program of this name by default (UEFI 2.10, table 3-4)."""
     return {
         "BOOTX64.EFI": "x86_64", "BOOTAA64.EFI": "arm64", "BOOTIA32.EFI": "i386", "BOOTARM.EFI": "arm",
         "BOOTRISCV64.EFI": "riscv64", "BOOTLOONGARCH64.EFI": "loongarch64",
@@ -240,19 +238,19 @@ _MACHINES = {
 
 
 def pe_machine(head: bytes) -> tuple[str, Architecture | None]:
-    """Return the machine from the first HEAD_BYTES of a PE file, and what ECS calls it (None: it has no such machines).
+    """Return the machine in the first HEAD_BYTES of a PE file, and its architecture in ECS (None: there is none).
 
-    Raises Bad when it is no PE file.
+    Raises Bad if it is not a PE file.
     """
     (machine,) = struct.unpack_from("<H", head, pe_header_at(head) + 4)
     return _MACHINES.get(machine, (f"machine {machine:#06x}", None))
 
 
 def pe_header_at(head: bytes) -> int:
-    """Return the offset of the PE header, all of which is in `head`. Raises Bad when it is no PE file."""
+    """Return the offset of the PE header, which is complete in `head`. Raises Bad if it is not a PE file."""
     if head[:2] != b"MZ" or len(head) < 0x40:
-        raise Bad("no PE file: it does not begin with MZ", offset=0)
+        raise Bad("not a PE file: it does not begin with MZ", offset=0)
     (at,) = struct.unpack_from("<I", head, 0x3C)
     if head[at : at + 4] != b"PE\0\0" or at + 24 > len(head):
-        raise Bad(f"no PE file: no PE header at {at}", offset=at)
+        raise Bad(f"not a PE file: there is no PE header at byte {at}", offset=at)
     return int(at)

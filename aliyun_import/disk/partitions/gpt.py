@@ -16,7 +16,7 @@ FREEBSD_BOOT_TYPE = "83bd6b9d-7f41-11dc-be0b-001560b84f0f"
 _LEGACY_BOOT = 1 << 2
 # The usual array has 128 entries of 128 bytes; 16,384 entries are more than any tool writes.
 _MAX_ARRAY_BYTES = 2 * 1024 * 1024
-# Linux, `parted` and `sgdisk` number partitions by their slot; more used ones than this are damage.
+# Partitions are numbered by their slot, as in Linux, `parted` and `sgdisk`. More of them indicate damage.
 _MAX_PARTITIONS = 256
 _TYPE_NAMES = {
     ESP_TYPE: "EFI system",
@@ -44,7 +44,7 @@ _TYPE_NAMES = {
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Gpt:
-    """What was read. `legacy_boot` are the numbers of partitions with the legacy BIOS bootable attribute."""
+    """The GPT of a disk. `legacy_boot` are the numbers of partitions with the legacy BIOS bootable attribute."""
 
     partitions: tuple[Partition, ...] = ()
     problems: tuple[Problem, ...] = ()
@@ -55,7 +55,7 @@ class Gpt:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Header:
-    """A header whose own checksum and array's checksum were right."""
+    """A header with its partition array. Both checksums are valid."""
 
     alternate: int
     array: bytes
@@ -63,7 +63,7 @@ class _Header:
 
 
 def read_gpt(disk: Reader, *, protective: bool) -> Gpt | None:
-    """Read the GPT; None when there is none. `protective`: the MBR has an entry of type 0xEE. Raises OSError only."""
+    """Read the GPT, None if there is none. `protective`: the MBR has an entry of type 0xEE. Raises OSError only."""
     sector = next((size for size in (512, 4096) if disk.pread(size, 8) == SIGNATURE), 0)
     if not sector and not protective:
         return None
@@ -89,7 +89,7 @@ def read_gpt(disk: Reader, *, protective: bool) -> Gpt | None:
 
 
 def _header(disk: Reader, lba: int, sector: int) -> _Header:
-    """Read a header and its array; Bad when a checksum or a number in it is wrong."""
+    """Read a header and its array. Raises Bad if a checksum or a number is wrong."""
     at = lba * sector
     raw = read_exactly(disk, at, sector)
     if raw[:8] != SIGNATURE:
@@ -102,13 +102,13 @@ def _header(disk: Reader, lba: int, sector: int) -> _Header:
     own, alternate = struct.unpack_from("<QQ", raw, 24)
     array_lba, count, entry_bytes, array_checksum = struct.unpack_from("<QIII", raw, 72)
     if own != lba:
-        raise Bad(f"the GPT header in sector {lba} names sector {own} as its own", offset=at)
+        raise Bad(f"the GPT header in sector {lba} is for sector {own}", offset=at)
     if entry_bytes < 128 or entry_bytes % 8 or count * entry_bytes > _MAX_ARRAY_BYTES:
         raise Bad(f"the GPT has an impossible array of {count} entries of {entry_bytes} bytes", offset=at)
     array = read_exactly(disk, array_lba * sector, count * entry_bytes)
     if zlib.crc32(array) != array_checksum:
         raise Bad(
-            f"the GPT's entries in sector {array_lba} do not match their checksum in the header in sector {lba}",
+            f"the entries of the GPT in sector {array_lba} do not match their checksum in the header in sector {lba}",
             offset=array_lba * sector,
         )
     return _Header(alternate=alternate, array=array, entry_bytes=entry_bytes)
@@ -139,17 +139,17 @@ def _entries(header: _Header, sector: int) -> tuple[tuple[Partition, ...], tuple
 
 
 def _backup_problems(disk: Reader, primary: _Header, sector: int) -> list[Problem]:
-    """Check the second header, at the position that the first one names."""
+    """Check the backup header, at the position in the primary header."""
     last = disk.size // sector - 1
     if primary.alternate > last:
         return [
             Problem(
                 code="gpt-backup-missing",
                 severity=Severity.WARNS,
-                seen=f"The backup of the GPT should be in sector {primary.alternate}, but the disk ends with sector "
-                f"{last}: the file was cut short, or the disk was made smaller.",
+                message=f"The backup GPT should be in sector {primary.alternate}, but the last sector of the disk is "
+                f"{last}: the file was truncated, or the disk was shrunk.",
                 where=f"sector {last}",
-                remedy="Copy the disk again from its source; if it was made smaller on purpose, run `sgdisk -e` on it.",
+                remedy="Copy the disk again from its source. If it was shrunk on purpose, run `sgdisk -e` on it.",
             )
         ]
     try:
@@ -157,14 +157,14 @@ def _backup_problems(disk: Reader, primary: _Header, sector: int) -> list[Proble
     except ReadProblem as problem:
         return [_backup_damaged(problem)]
     if backup.array != primary.array:
-        return [_backup_damaged(Bad("its entries are not those of the first one", offset=primary.alternate * sector))]
+        return [_backup_damaged(Bad("its entries differ from the primary GPT", offset=primary.alternate * sector))]
     if primary.alternate < last:
         return [
             Problem(
                 code="gpt-backup-not-at-end",
                 severity=Severity.NOTE,
-                seen=f"The backup of the GPT is in sector {primary.alternate}, {last - primary.alternate} sectors "
-                "before the end of the disk: the disk was made larger after it was partitioned.",
+                message=f"The backup GPT is in sector {primary.alternate}, {last - primary.alternate} sectors before "
+                "the end of the disk: the disk was enlarged after it was partitioned.",
                 where=f"sector {primary.alternate}",
                 remedy="Nothing has to be done; `sgdisk -e` moves it to the end.",
             )
@@ -176,9 +176,9 @@ def _no_protective_mbr() -> Problem:
     return Problem(
         code="gpt-no-protective-mbr",
         severity=Severity.BLOCKS,
-        seen="There is a GPT, but the MBR has no protective entry (0xee): UEFI and Linux take no notice of it.",
+        message="There is a GPT, but the MBR has no protective entry (0xee): UEFI and Linux ignore the GPT.",
         where="bytes 446-510",
-        remedy="Write the protective MBR again: `sgdisk -e` does it when it saves.",
+        remedy="Write the protective MBR again: `sgdisk -e` does it when it saves the table.",
     )
 
 
@@ -186,7 +186,8 @@ def _sectors_of_4096() -> Problem:
     return Problem(
         code="gpt-4096-byte-sectors",
         severity=Severity.BLOCKS,
-        seen="The GPT was made for sectors of 4096 bytes; a cloud disk has 512, and the table is not found there.",
+        message="The GPT was written for sectors of 4096 bytes. The disks of ECS have sectors of 512 bytes, so the "
+        "table is not found there.",
         where="byte 4096",
         remedy="Write the table again on a disk with 512-byte sectors, each partition at the same byte as now.",
     )
@@ -196,7 +197,7 @@ def _primary_damaged(problem: ReadProblem) -> Problem:
     return Problem(
         code="gpt-primary-damaged",
         severity=Severity.BLOCKS,
-        seen=f"The first GPT is damaged: {problem.message}; Linux does not use the intact backup automatically.",
+        message=f"The primary GPT is damaged: {problem.message}. Linux does not use the intact backup by default.",
         where=f"byte {problem.offset}",
         remedy="Restore it from the backup: `gdisk DISK`, then r, b and w.",
     )
@@ -206,7 +207,7 @@ def _both_damaged(primary: ReadProblem, backup: ReadProblem) -> Problem:
     return Problem(
         code="gpt-damaged",
         severity=Severity.BLOCKS,
-        seen=f"Both copies of the GPT are damaged: {primary.message}; {backup.message}.",
+        message=f"Both copies of the GPT are damaged: {primary.message}; {backup.message}.",
         where=f"bytes {primary.offset} and {backup.offset}",
         remedy="Copy the disk again from its source; `testdisk` finds lost partitions.",
     )
@@ -216,9 +217,9 @@ def _backup_damaged(problem: ReadProblem) -> Problem:
     return Problem(
         code="gpt-backup-damaged",
         severity=Severity.WARNS,
-        seen=f"The backup of the GPT is damaged: {problem.message}.",
+        message=f"The backup GPT is damaged: {problem.message}.",
         where=f"byte {problem.offset}",
-        remedy="Write it again: `sgdisk -e` does it when it saves.",
+        remedy="Write it again: `sgdisk -e` does it when it saves the table.",
     )
 
 
@@ -226,7 +227,7 @@ def _too_many(count: int) -> Problem:
     return Problem(
         code="gpt-damaged",
         severity=Severity.BLOCKS,
-        seen=f"The GPT names {count} partitions, more than any disk has.",
+        message=f"The GPT has {count} partitions, and at most {_MAX_PARTITIONS} are plausible.",
         where="sector 2",
         remedy="Copy the disk again from its source.",
     )

@@ -1,7 +1,7 @@
-"""LVM2: the metadata text of a physical volume, and its linear logical volumes as readers.
+"""LVM2: the metadata of a physical volume, and readers of its linear logical volumes.
 
-Only volumes that lie on this one physical volume in linear segments can be read, which is what installers make.
-Stripes, mirrors, RAID, thin pools, caches, snapshots and volumes on several physical volumes are Unsupported.
+Only volumes in linear segments of this physical volume are read; installers create these. Stripes, mirrors, RAID, thin
+pools, caches, snapshots and volumes on several physical volumes are Unsupported.
 """
 
 import re
@@ -14,13 +14,13 @@ from aliyun_import.disk.reader import Bad, Missing, PiecewiseReader, Reader, Uns
 _SECTOR = 512
 _AREA_MAGIC = b" LVM2 x[5A%r0N*>"
 _AREA_HEADER_BYTES = 512
-# The metadata of a volume group with hundreds of volumes has some 100 KiB.
+# The metadata of a volume group with hundreds of volumes has about 100 KiB.
 _MAX_TEXT_BYTES = 4 << 20
 _MAX_TOKENS = 400_000
 _MAX_DEPTH = 12
 _MAX_VOLUMES = 256
 _MAX_SEGMENTS = 10_000
-# The possessive repetitions (*+) keep no way back: with plain ones a string of 4 MiB takes half a GiB to match.
+# The possessive repetitions (*+) do not backtrack. With plain ones, a string of 4 MiB takes half a GiB to match.
 _TOKEN = re.compile(r'\s+|#[^\n]*|("(?:[^"\\]|\\.)*+"|[A-Za-z0-9_.+/-]+|[={}\[\],])')
 
 Value = str | int | float | list["Value"] | dict[str, "Value"]
@@ -28,7 +28,7 @@ Value = str | int | float | list["Value"] | dict[str, "Value"]
 
 @dataclass(frozen=True, slots=True)
 class Segment:
-    """A range of a logical volume: its `size` bytes at `start` are stored at `position` of the physical volume."""
+    """A range of a logical volume: `size` bytes at `start`, stored at `position` of the physical volume."""
 
     start: int
     size: int
@@ -37,7 +37,7 @@ class Segment:
 
 @dataclass(frozen=True, slots=True)
 class LogicalVolume:
-    """A logical volume. `reason` is why it can't be read, empty when it can."""
+    """A logical volume. `reason` is a predicate with the reason why it can't be read, empty if it can."""
 
     name: str
     size_bytes: int
@@ -45,7 +45,7 @@ class LogicalVolume:
     reason: str = ""
 
     def open(self, physical: Reader) -> "LinearReader":
-        """Return a reader over the volume; Unsupported when it is not linear."""
+        """Return a reader of the volume. Raises Unsupported if it is not linear."""
         if self.reason:
             raise Unsupported(f"the logical volume {self.name} {self.reason}")
         return LinearReader(physical, self)
@@ -53,14 +53,14 @@ class LogicalVolume:
 
 @dataclass(frozen=True, slots=True)
 class VolumeGroup:
-    """A volume group as described by one of its physical volumes."""
+    """A volume group, from the metadata of one of its physical volumes."""
 
     name: str
     volumes: tuple[LogicalVolume, ...]
 
 
 class LinearReader(PiecewiseReader):
-    """A logical volume as a Reader; short where the volume or the physical volume ends."""
+    """A Reader of a linear logical volume."""
 
     def __init__(self, physical: Reader, volume: LogicalVolume) -> None:
         super().__init__(volume.size_bytes)
@@ -75,12 +75,12 @@ class LinearReader(PiecewiseReader):
 
 
 def read_volume_group(physical: Reader) -> VolumeGroup:
-    """Read the volume group that a physical volume belongs to. Raises Bad, Unsupported or Missing."""
+    """Read the volume group of a physical volume. Raises Bad, Unsupported or Missing."""
     text, own_uuid = _metadata(physical)
     parsed = parse_metadata(text)
     name, group = next(((key, value) for key, value in parsed.items() if isinstance(value, dict)), ("", None))
     if not isinstance(group, dict):
-        raise Bad("the LVM metadata name no volume group")
+        raise Bad("the LVM metadata have no volume group")
     own, extent_bytes, first_extent_at = _physical(group, own_uuid)
     volumes = []
     for volume_name, volume in list(_section(group, "logical_volumes", optional=True).items())[:_MAX_VOLUMES]:
@@ -90,13 +90,13 @@ def read_volume_group(physical: Reader) -> VolumeGroup:
 
 
 def parse_metadata(text: str) -> dict[str, Value]:
-    """Parse LVM's text format: `name = value`, `name { ... }`, lists in brackets, comments after #."""
+    """Parse the text format of LVM: `name = value`, `name { ... }`, lists in brackets, comments after #."""
     tokens = _tokens(text)
     return _block(tokens, depth=0)
 
 
 def _metadata(physical: Reader) -> tuple[str, str]:
-    """Return the text of the first metadata area that has one, by the label in the first four sectors."""
+    """Return the text of the first metadata area with one, and the UUID, by the label in the first four sectors."""
     for sector in range(4):
         label = physical.pread(sector * _SECTOR, _SECTOR)
         if label[:8] == b"LABELONE" and label[24:32] == b"LVM2 001":
@@ -105,18 +105,18 @@ def _metadata(physical: Reader) -> tuple[str, str]:
         raise Missing("there is no LVM label")
     (header_at,) = struct.unpack_from("<I", label, 20)
     if not 32 <= header_at <= _SECTOR - 56:
-        raise Bad("the LVM label points outside of its sector")
+        raise Bad("the LVM label refers to bytes outside of its sector")
     uuid = label[header_at : header_at + 32].decode("ascii", "replace")
     areas = _areas(label, header_at + 40)
     for at, size in areas:
         text = _area_text(physical, at, size)
         if text:
             return text, uuid
-    raise Missing("no metadata area of LVM contains a text")
+    raise Missing("all metadata areas of LVM are empty")
 
 
 def _areas(label: bytes, at: int) -> list[tuple[int, int]]:
-    """Read two lists of (offset, size), each ended by zeros: the data areas, then the metadata areas."""
+    """Return the metadata areas: the second of two lists of (offset, size) that end with zeros."""
     lists: list[list[tuple[int, int]]] = [[], []]
     for found in lists:
         while at + 16 <= len(label):
@@ -131,13 +131,13 @@ def _areas(label: bytes, at: int) -> list[tuple[int, int]]:
 def _area_text(physical: Reader, at: int, size: int) -> str:
     header = read_exactly(physical, at, _AREA_HEADER_BYTES)
     if header[4:20] != _AREA_MAGIC:
-        raise Bad("a metadata area of LVM does not begin as one", offset=at)
+        raise Bad("a metadata area of LVM has no valid header", offset=at)
     offset, length, _checksum, flags = struct.unpack_from("<QQII", header, 40)
     if offset == 0 or flags & 1:
         return ""
     if not _AREA_HEADER_BYTES <= offset < size or length > min(size, _MAX_TEXT_BYTES):
-        raise Bad("a metadata area of LVM points outside of itself", offset=at)
-    # The area is a ring behind its header.
+        raise Bad("a metadata area of LVM refers to bytes outside of the area", offset=at)
+    # The area is a ring buffer after its header.
     first = min(length, size - offset)
     raw = read_exactly(physical, at + offset, first)
     raw += read_exactly(physical, at + _AREA_HEADER_BYTES, length - first)
@@ -150,7 +150,7 @@ def _tokens(text: str) -> Iterator[str]:
         match = _TOKEN.match(text, at)
         count += 1
         if match is None or count > _MAX_TOKENS:
-            raise Bad(f"the LVM metadata can't be read from character {at} on")
+            raise Bad(f"the LVM metadata can't be parsed from character {at} on")
         at = match.end()
         if match[1] is not None:
             yield match[1]
@@ -163,7 +163,7 @@ def _block(tokens: Iterator[str], *, depth: int) -> dict[str, Value]:
     for name in tokens:
         if name == "}":
             if depth == 0:
-                raise Bad("a block of the LVM metadata ends that did not begin")
+                raise Bad("the LVM metadata have a closing brace too many")
             return found
         sign = next(tokens, "")
         if sign == "{":
@@ -197,7 +197,7 @@ def _scalar(word: str) -> Value:
         return int(word)
     if re.fullmatch(r"-?\d+\.\d+", word):
         return float(word)
-    raise Bad(f"the LVM metadata have {word[:40]!r} instead of a value")
+    raise Bad(f"the LVM metadata have {word[:40]!r} in place of a value")
 
 
 def _section(parent: dict[str, Value], name: str, *, optional: bool = False) -> dict[str, Value]:
@@ -212,15 +212,15 @@ def _section(parent: dict[str, Value], name: str, *, optional: bool = False) -> 
 def _number(parent: dict[str, Value], name: str) -> int:
     value = parent.get(name)
     if not isinstance(value, int) or value < 0 or value > 1 << 50:
-        raise Bad(f"the LVM metadata have no sensible {name}")
+        raise Bad(f"the LVM metadata have no valid {name}")
     return value
 
 
 def _physical(group: dict[str, Value], own_uuid: str) -> tuple[str, int, int]:
-    """Find this physical volume: its name, bytes an extent, and where extent 0 lies."""
+    """Return name, extent size and offset of extent 0 of this physical volume."""
     extent_bytes = _number(group, "extent_size") * _SECTOR
     if extent_bytes == 0:
-        raise Bad("the extents of the volume group have no size")
+        raise Bad("the extents of the volume group have 0 bytes")
     for name, volume in _section(group, "physical_volumes").items():
         if isinstance(volume, dict) and str(volume.get("id", "")).replace("-", "") == own_uuid:
             return name, extent_bytes, _number(volume, "pe_start") * _SECTOR
@@ -228,7 +228,7 @@ def _physical(group: dict[str, Value], own_uuid: str) -> tuple[str, int, int]:
 
 
 def _is_hidden(volume: dict[str, Value]) -> bool:
-    """Return the parts of other volumes (images of a mirror, pool data) from those that are visible."""
+    """Return whether a volume is a part of other volumes (an image of a mirror, data of a pool)."""
     status = volume.get("status")
     return not (isinstance(status, list) and "VISIBLE" in status)
 
@@ -249,13 +249,13 @@ def _logical(name: str, volume: dict[str, Value], own: str, *, extent_bytes: int
         stripes = raw["stripes"]
         first = stripes[1] if isinstance(stripes, list) else 0
         if not isinstance(first, int) or first < 0:
-            raise Bad(f"a segment of the logical volume {name} begins nowhere")
+            raise Bad(f"a segment of the logical volume {name} has no valid start")
         segments.append(Segment(start, length, at + first * extent_bytes))
     return LogicalVolume(name, size, tuple(sorted(segments, key=lambda segment: segment.start)))
 
 
 def _not_linear(segment: dict[str, Value], own: str) -> str:
-    """Return why a segment can't be read; empty when it is linear and stored here."""
+    """Return a predicate with the reason why a segment can't be read, empty if it is linear and on this volume."""
     kind, stripes = segment.get("type"), segment.get("stripes")
     if kind not in ("striped", "linear"):
         return f"is of the type {kind}, which is not read"

@@ -11,7 +11,7 @@ from aliyun_import.disk.reader import Bad, Reader, ReadProblem, Window, read_exa
 from aliyun_import.disk.report import Partition, Problem, TableKind
 from aliyun_import.model.finding import Severity
 
-# Linux names partitions up to 15 on SCSI-like disks; 128 logical ones are more than any disk has.
+# More than any disk has: Linux numbers partitions up to 15 on SCSI-like disks.
 MAX_LOGICAL = 128
 EXTENDED_TYPES = (0x05, 0x0F, 0x85)
 PROTECTIVE_TYPE = 0xEE
@@ -26,11 +26,11 @@ _TYPE_NAMES = {
 
 @dataclass(slots=True)
 class Table:
-    """What was found: the kind, the partitions in the order of their numbers, and what is wrong with them.
+    """A partition table: its kind, the partitions in the order of their numbers, and its problems.
 
-    `boot_record` is the first sector, empty where the disk has none; `active` are the number and the first byte of the
-    active MBR entries, whose numbers on a GPT disk are not those of the GPT; `legacy_boot` GPT partitions with the
-    legacy BIOS bit.
+    `boot_record` is the first sector, empty if the disk has none. `active` are number and first byte of the active
+    entries of the MBR; on a GPT disk these numbers are not those of the GPT. `legacy_boot` are the numbers of GPT
+    partitions with the legacy BIOS bootable attribute.
     """
 
     kind: TableKind
@@ -44,7 +44,7 @@ class Table:
 
 @dataclass(frozen=True, slots=True)
 class _Entry:
-    """One of the four entries of a boot record, in sectors."""
+    """One of the four entries of a boot record. `start` and `count` are sectors."""
 
     flag: int
     type: int
@@ -55,7 +55,7 @@ class _Entry:
 def read_partitions(disk: Reader) -> Table:
     """Read the partition table, and recognise the content of each partition. Raises OSError only.
 
-    A disk without a table gives kind NONE, with one partition number 0 when the whole disk is a file system.
+    A disk without a table has the kind NONE, and one partition with number 0 if the whole disk is a file system.
     """
     try:
         table = _table(disk)
@@ -68,14 +68,14 @@ def read_partitions(disk: Reader) -> Table:
 
 
 def entry_problem(record: bytes) -> str:
-    """Return why the four entries of a boot record can't be a partition table; empty when they can."""
+    """Return a clause with the reason why a boot record has no partition table, empty if it has one."""
     if record[510:512] != b"\x55\xaa":
         return "it does not end in 55 AA"
     for number, entry in enumerate(_entries(record), start=1):
         if entry.flag & 0x7F:
             return f"entry {number} has the boot flag {entry.flag:#04x}, which is neither 0x00 nor 0x80"
         if entry.type and entry.count and not entry.start:
-            return f"entry {number} begins in the boot record itself"
+            return f"entry {number} begins in the boot record"
     return ""
 
 
@@ -86,7 +86,7 @@ def _table(disk: Reader) -> Table:
     entries = _entries(record) if record[510:512] == b"\x55\xaa" else ()
     protective = any(entry.type == PROTECTIVE_TYPE for entry in entries)
     ordinary = any(entry.type not in (0, PROTECTIVE_TYPE) for entry in entries)
-    # Without the protective entry neither UEFI nor Linux reads a GPT: a stale one on an MBR disk does not count.
+    # UEFI and Linux ignore a GPT without the protective entry, such as a stale one on an MBR disk.
     if protective or not ordinary:
         found = gpt.read_gpt(disk, protective=protective)
         if found is not None:
@@ -124,9 +124,9 @@ def _without_table(disk: Reader, record: bytes, *, reason: str, bare: Signature 
             Problem(
                 code="mbr-damaged",
                 severity=Severity.BLOCKS,
-                seen=f"The first sector ends in 55 AA like a boot record, but {reason}.",
+                message=f"The first sector ends in 55 AA like a boot record, but {reason}.",
                 where="bytes 446-510",
-                remedy="Check the disk with `fdisk -l`, and write its table again (`testdisk` finds lost ones).",
+                remedy="Check the disk with `fdisk -l`, and write its table again (`testdisk` finds lost partitions).",
             )
         )
     return table
@@ -157,7 +157,7 @@ def _mbr(disk: Reader, record: bytes, entries: tuple[_Entry, ...]) -> Table:
 
 
 def _for_4096_byte_sectors(disk: Reader, table: Table) -> Problem | None:
-    """Check that the MBR was not written for 4096-byte sectors: a file system is where such a table has it only."""
+    """Check that the MBR was not written for 4096-byte sectors, with file systems where such a table has partitions."""
     for part in table.partitions if table.kind is TableKind.MBR else ():
         at, size = part.start_bytes * 8, part.size_bytes * 8
         if part.filesystem or part.type_name == EXTENDED or at >= disk.size:
@@ -170,8 +170,9 @@ def _for_4096_byte_sectors(disk: Reader, table: Table) -> Problem | None:
             return Problem(
                 code="mbr-4096-byte-sectors",
                 severity=Severity.BLOCKS,
-                seen=f"The partition table was made for sectors of 4096 bytes: {found.name} of partition {part.number} "
-                f"is at byte {at}, and with the 512-byte sectors of a cloud disk it is expected at {part.start_bytes}.",
+                message="The partition table was written for sectors of 4096 bytes: the file system of partition "
+                f"{part.number} ({found.name}) is at byte {at}. With the 512-byte sectors of ECS, it is expected at "
+                f"byte {part.start_bytes}.",
                 where=f"partition {part.number}",
                 remedy="Write the table again on a disk with 512-byte sectors, each partition at the same byte as now.",
             )
@@ -191,13 +192,16 @@ def _partition(number: int, entry: _Entry, disk_id: int) -> Partition:
 
 
 def _logical(disk: Reader, extended: _Entry, disk_id: int) -> list[Partition]:
-    """Follow the chain of extended boot records; links count from the extended partition, starts from their record."""
+    """Return the partitions in the list of extended boot records.
+
+    A link is relative to the extended partition, the start of a partition to its record.
+    """
     partitions: list[Partition] = []
-    at, seen = extended.start, set[int]()
+    at, visited = extended.start, set[int]()
     while len(partitions) < MAX_LOGICAL:
-        if at in seen:
-            raise Bad("the chain of logical partitions runs in a circle", offset=at * 512)
-        seen.add(at)
+        if at in visited:
+            raise Bad("the list of logical partitions is circular", offset=at * 512)
+        visited.add(at)
         record = read_exactly(disk, at * 512, 512)
         reason = entry_problem(record)
         if reason:
@@ -213,7 +217,7 @@ def _logical(disk: Reader, extended: _Entry, disk_id: int) -> list[Partition]:
 
 
 def _probed(disk: Reader, partition: Partition, table: Table) -> Partition:
-    """Return the partition with what was recognised on it; a read error becomes a problem of the table."""
+    """Return the partition with its recognised content. A read error becomes a problem of the table."""
     if partition.type_name == EXTENDED or partition.start_bytes >= disk.size:
         return partition
     try:
@@ -223,7 +227,8 @@ def _probed(disk: Reader, partition: Partition, table: Table) -> Partition:
             Problem(
                 code="partition-unreadable",
                 severity=Severity.UNKNOWN,
-                seen=f"What is on partition {partition.number} is not known, as it can't be read: {problem.message}.",
+                message=f"The content of partition {partition.number} is not known, because it can't be read: "
+                f"{problem.message}.",
                 where=f"byte {partition.start_bytes}",
                 remedy="Check the partition on the source machine with `blkid -p` and fsck.",
             )
@@ -244,8 +249,8 @@ def _placement(disk: Reader, table: Table) -> list[Problem]:
                 Problem(
                     code="partition-outside-disk",
                     severity=Severity.BLOCKS,
-                    seen=f"Partition {partition.number} ends at byte {end}, {end - disk.size} bytes after the disk "
-                    "does: the file was cut short, or the disk was made smaller without its partitions.",
+                    message=f"Partition {partition.number} ends at byte {end}, {end - disk.size} bytes after the end "
+                    "of the disk: the file was truncated, or the disk was shrunk without its partitions.",
                     where=f"partition {partition.number}, bytes {partition.start_bytes}-{end} of {disk.size}",
                     remedy="Copy the disk again from its source, and compare the sizes (and a checksum) of both.",
                 )
@@ -260,7 +265,7 @@ def _placement(disk: Reader, table: Table) -> list[Problem]:
                 Problem(
                     code="partitions-overlap",
                     severity=Severity.WARNS,
-                    seen=f"Partitions {one.number} and {other.number} overlap.",
+                    message=f"Partitions {one.number} and {other.number} overlap.",
                     where=f"bytes {other.start_bytes}-{one.start_bytes + one.size_bytes}",
                     remedy="Check the disk with `fdisk -l`: one of the two overwrites the other.",
                 )
@@ -272,7 +277,7 @@ def _unreadable(problem: ReadProblem) -> Problem:
     return Problem(
         code="table-unreadable",
         severity=Severity.UNKNOWN,
-        seen=f"What is on the disk is not known, as its partition table can't be read: {problem.message}.",
+        message=f"The content of the disk is not known, because its partition table can't be read: {problem.message}.",
         where="" if problem.offset is None else f"byte {problem.offset}",
         remedy="Check the disk with `fdisk -l`; `testdisk` finds lost partitions.",
     )
@@ -282,7 +287,7 @@ def _logical_damaged(number: int, problem: ReadProblem) -> Problem:
     return Problem(
         code="mbr-logical-damaged",
         severity=Severity.WARNS,
-        seen=f"The logical partitions of extended partition {number} can't be followed: {problem.message}.",
+        message=f"The logical partitions of extended partition {number} can't be read: {problem.message}.",
         where="" if problem.offset is None else f"byte {problem.offset}",
         remedy="Check the disk with `fdisk -l`; `testdisk` finds lost partitions.",
     )

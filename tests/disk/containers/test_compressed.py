@@ -92,8 +92,8 @@ def test_the_report_is_that_of_the_disk(tmp_path: Path, how: str) -> None:
     [
         (lambda: gzip.compress(DISK), "from its beginning"),
         (lambda: bz2.compress(DISK), "from its beginning"),
-        (lambda: lzma.compress(bytes(MAX_BLOCK_BYTES + 1), preset=0), "in one piece"),
-        (lambda: zstd.compress(bytes(MAX_BLOCK_BYTES + 1)), "in one piece"),
+        (lambda: lzma.compress(bytes(MAX_BLOCK_BYTES + 1), preset=0), "it has a block of 64"),
+        (lambda: zstd.compress(bytes(MAX_BLOCK_BYTES + 1)), "it has a block of 64"),
         (lambda: build.xz(build.qcow2(DISK), block=BLOCK), "it contains qcow2"),
         (lambda: build.xz(build.vhd_fixed(DISK), block=BLOCK), "it contains vhd-fixed"),
     ],
@@ -106,7 +106,7 @@ def test_what_needs_a_temporary_file_says_why(tmp_path: Path, make: Callable[[],
     report = inspect_disk(path)
     problem = next(problem for problem in report.container_problems if problem.code == "container-compressed")
     assert needs_preparing(report)
-    assert why in problem.seen
+    assert why in problem.message
     assert summary(report).startswith(f"{report.container}, unpacked to a temporary file")
     if why.startswith("it contains"):
         assert problem.remedy is None

@@ -76,7 +76,7 @@ def test_a_file_that_was_cut_short_is_told(compression: str) -> None:
     cut = image[: len(image) - 2 * 65536] if not compression else image[: 3 * 65536 + 10]
     opened = _open(cut)
     assert build.codes(opened.problems) == ["qcow2-truncated"]
-    assert str(len(cut)) in opened.problems[0].seen
+    assert str(len(cut)) in opened.problems[0].message
 
 
 def test_a_header_that_is_cut_off_is_damage() -> None:

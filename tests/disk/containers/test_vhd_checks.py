@@ -52,8 +52,8 @@ def test_a_fixed_vhd_of_another_size_than_its_footer_says_blocks() -> None:
     """Both sizes are told."""
     opened = _open(DISK[: 2 * MIB] + build.vhd_footer(len(DISK)))
     assert build.codes(opened.problems) == ["vhd-size-mismatch"]
-    assert str(len(DISK)) in opened.problems[0].seen
-    assert str(2 * MIB) in opened.problems[0].seen
+    assert str(len(DISK)) in opened.problems[0].message
+    assert str(2 * MIB) in opened.problems[0].message
 
 
 def test_a_dynamic_vhd_without_its_footer_was_cut_short() -> None:
@@ -67,7 +67,7 @@ def test_a_block_outside_of_the_file_is_told() -> None:
     image = build.vhd_dynamic(DISK)
     opened = _open(image[: -MIB - 512] + image[-512:])
     assert build.codes(opened.problems) == ["vhd-truncated"]
-    assert "block table" in opened.problems[0].seen
+    assert "block table" in opened.problems[0].message
 
 
 def test_two_blocks_in_one_place_are_told() -> None:
@@ -100,7 +100,7 @@ def test_a_differencing_vhd_is_refused_with_its_parent_named() -> None:
     opened = _open(build.vhd_dynamic(DISK, kind=4, parent="base.vhd"))
     assert (opened.container.name, opened.format, opened.disk) == ("vhd-differencing", None, None)
     assert build.codes(opened.problems) == ["vhd-differencing"]
-    assert "base.vhd" in opened.problems[0].seen
+    assert "base.vhd" in opened.problems[0].message
 
 
 def test_a_vhd_padded_to_a_geometry_can_be_converted() -> None:

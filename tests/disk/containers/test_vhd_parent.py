@@ -114,7 +114,7 @@ def test_of_a_path_the_last_part_counts(tmp_path: Path, names: dict[str, str]) -
             {"base.vhd": build.vhd_fixed(BASE, unique_id=6), "child.vhd": build.vhd_differencing(DISK, BASE)},
             ["another disk", "-000000000006", "-000000000007"],
         ),
-        ({"base.vhd": BASE, "child.vhd": build.vhd_differencing(DISK, BASE)}, ["no VHD"]),
+        ({"base.vhd": BASE, "child.vhd": build.vhd_differencing(DISK, BASE)}, ["not a VHD"]),
         ({"child.vhd": build.vhd_differencing(DISK, BASE, parent="child.vhd", parent_id=8)}, ["loop"]),
         (
             {
@@ -125,7 +125,7 @@ def test_of_a_path_the_last_part_counts(tmp_path: Path, names: dict[str, str]) -
         ),
         (
             {"base.vhd": build.vhd_dynamic(BASE)[:-MIB], "child.vhd": build.vhd_differencing(DISK, BASE)},
-            ["In its parent 'base.vhd'", "cut short"],
+            ["In its parent 'base.vhd'", "truncated"],
         ),
         (
             {
@@ -141,9 +141,9 @@ def test_of_a_path_the_last_part_counts(tmp_path: Path, names: dict[str, str]) -
 def test_a_child_without_its_parent_is_refused(tmp_path: Path, files: dict[str, bytes], told: Sequence[str]) -> None:
     """What was looked for is told; nothing is guessed, and nothing can be skipped into an upload of half a disk."""
     report = inspect_disk(_put(tmp_path, files))
-    seen = [problem.seen for problem in report.container_problems if problem.severity is Severity.BLOCKS]
-    assert len(seen) == 1
-    assert all(words in seen[0] for words in told)
+    messages = [problem.message for problem in report.container_problems if problem.severity is Severity.BLOCKS]
+    assert len(messages) == 1
+    assert all(words in messages[0] for words in told)
     assert report.container == "vhd-differencing"
 
 
@@ -156,7 +156,7 @@ def test_a_long_chain_ends(tmp_path: Path) -> None:
         for number in range(20)
     }
     report = inspect_disk(_put(tmp_path, files))
-    assert "more than 16 parents" in report.container_problems[-1].seen
+    assert "more than 16 parents" in report.container_problems[-1].message
 
 
 @pytest.mark.parametrize("kind", ["link", "pipe", "directory"])
@@ -172,7 +172,7 @@ def test_only_a_regular_file_in_the_folder_is_opened(tmp_path: Path, kind: str) 
     else:
         (folder / "base.vhd").mkdir()
     report = inspect_disk(_put(folder, {"child.vhd": build.vhd_differencing(DISK, BASE)}))
-    assert "no file 'base.vhd'" in report.container_problems[0].seen
+    assert "no file 'base.vhd'" in report.container_problems[0].message
 
 
 @pytest.mark.parametrize("modified", [0, 1])

@@ -89,10 +89,10 @@ def test_grub_that_was_left_is_not_bios(left: bytes) -> None:
 def test_code_that_is_not_known_is_no_evidence_against_bios() -> None:
     """It may choose its partition itself."""
     disk = build.mbr(4 * MIB, [Part(2048, 64, 0x83)], code=b"\xea\x05\x00\xc0\x07\x90")
-    assert "not known" in _evidence(disk)[0].unknown_code
+    assert "unknown code" in _evidence(disk)[0].unknown_code
     disk[512:516] = b"\x31\xc0\x31\xdb"
     disk[:440] = build.grub_code(1)
-    assert "not known" in _evidence(disk)[0].unknown_code
+    assert "unknown code" in _evidence(disk)[0].unknown_code
     disk[:440] = b"\x33\xc0Invalid partition table".ljust(440, b"\0")
     assert _evidence(disk)[0].unknown_code == ""
 

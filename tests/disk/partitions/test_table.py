@@ -80,14 +80,14 @@ def test_entries_that_make_no_sense_are_an_unreadable_table() -> None:
     table = read_partitions(BytesReader(bytes(disk)))
     assert table.kind is TableKind.UNREADABLE
     assert build.codes(table.problems) == ["mbr-damaged"]
-    assert "0x13" in table.problems[0].seen
+    assert "0x13" in table.problems[0].message
 
 
 def test_a_partition_past_the_end_of_the_disk_blocks() -> None:
     """A disk that was cut short is told by its partitions, with both numbers."""
     table = read_partitions(BytesReader(bytes(build.bios_disk())[: 2 * MIB]))
     assert build.codes(table.problems) == ["partition-outside-disk"]
-    assert str(4 * MIB) in table.problems[0].seen
+    assert str(4 * MIB) in table.problems[0].message
 
 
 def test_partitions_that_overlap_are_told() -> None:
@@ -138,4 +138,4 @@ def test_a_table_for_4096_byte_sectors_is_found() -> None:
     build.place(disk, MIB, build.ext4())
     table = read_partitions(BytesReader(bytes(disk)))
     assert build.codes(table.problems) == ["mbr-4096-byte-sectors"]
-    assert "byte 1048576" in table.problems[0].seen
+    assert "byte 1048576" in table.problems[0].message
