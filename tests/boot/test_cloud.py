@@ -503,7 +503,7 @@ def test_the_command_has_the_exit_code_of_the_verdict(
 ) -> None:
     """Only an image that does not boot is a failure; JSON has the verdict and the evidence."""
     place.sandbox.state.configure(instance_console=console)
-    assert command("--yes", "--output", "json") == exit_code
+    assert command("--yes", "--output", "json", "--boot-timeout", "60") == exit_code
     document = json.loads(capsys.readouterr().out)
     assert document["command"] == "image boot-test"
     assert document["instance_type"] == "ecs.t6-c1m1.large"

@@ -33,7 +33,9 @@ DISK = (
 @pytest.fixture
 def sandbox(tmp_path: Path) -> Iterator[Sandbox]:
     """Start a sandbox whose time stands still unless it is advanced."""
-    with Sandbox.start(tmp_path, settings=Settings(import_s=5.0, image_ready_s=0.0), clock=Clock(running=False)) as running:
+    with Sandbox.start(
+        tmp_path, settings=Settings(import_s=5.0, image_ready_s=0.0), clock=Clock(running=False)
+    ) as running:
         running.state.part(OssState).add_bucket(BUCKET, region="cn-hangzhou", owner_id=running.account_id)
         yield running
 
