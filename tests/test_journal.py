@@ -17,6 +17,7 @@ from aliyun_import import journal
 from aliyun_import.errors import LocalStateError
 from aliyun_import.journal import MAX_BYTES, Journal, journal_path, open_journal, read_journals
 from aliyun_import.journal_form import LINES
+from tests.rows import each_row
 
 IDENTITY = {"name": "web server", "disk": "/srv/disk.raw", "bucket": "example-bucket"}
 
@@ -156,7 +157,7 @@ def test_a_link_in_place_of_the_journal_harms_nothing(
     assert list(read_journals(tmp_path)) == []
 
 
-@pytest.mark.parametrize("content", [b"a disk without a newline", b"first line\nand the rest", b'{"kind":"open?'])
+@each_row("content", [b"a disk without a newline", b"first line\nand the rest", b'{"kind":"open?'])
 def test_what_is_no_journal_is_not_cut(tmp_path: Path, content: bytes) -> None:
     """An incomplete last line is removed from a journal only."""
     path = journal_path(tmp_path, IDENTITY)
@@ -167,7 +168,7 @@ def test_what_is_no_journal_is_not_cut(tmp_path: Path, content: bytes) -> None:
     assert path.read_bytes() == content
 
 
-@pytest.mark.parametrize("content", [b"{", b'{"kind":"opened"', b'{"kind":"opened","schema":1,"iden'])
+@each_row("content", [b"{", b'{"kind":"opened"', b'{"kind":"opened","schema":1,"iden'])
 def test_a_kill_in_the_first_line_costs_nothing(tmp_path: Path, content: bytes) -> None:
     """A journal whose first line is incomplete begins anew."""
     journal_path(tmp_path, IDENTITY).write_bytes(content)
@@ -210,7 +211,7 @@ def test_a_link_in_place_of_the_pid_harms_nothing(tmp_path: Path, link: Callable
     assert victim.read_text() == "precious"
 
 
-@pytest.mark.parametrize("pid", [b"", b"\x1b[31m1", b"1" * 40, b"12 34"])
+@each_row("pid", [b"", b"\x1b[31m1", b"1" * 40, b"12 34"])
 def test_a_pid_that_is_none_is_unknown(tmp_path: Path, pid: bytes) -> None:
     """Only digits get from the note into a message."""
     with opened(tmp_path) as journal:
@@ -278,7 +279,7 @@ def test_lines_of_earlier_versions_are_read(tmp_path: Path) -> None:
         assert [dict(entry) for entry in journal.entries[1:]] == GOOD
 
 
-@pytest.mark.parametrize(
+@each_row(
     "line",
     [
         json.dumps({**INTENT, "plan": {**PLAN, "parts": "s1*99999999999"}}),
