@@ -16,7 +16,7 @@ SERVICES = ("OSS", "ECS", "RAM", "STS", "VPC")
 
 
 class OssEndpointType(StrEnum):
-    """Which of the endpoints of OSS in a region is used."""
+    """Type of the OSS endpoint in a region."""
 
     AUTO = "auto"  # internal on an ECS instance of the region that reaches it, else public
     PUBLIC = "public"
@@ -26,14 +26,16 @@ class OssEndpointType(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CloudConfig:
-    """Which cloud services are used, and with which credentials. Nothing is read from the environment.
+    """Configuration of the cloud services and the credentials. Nothing is read from the environment.
 
-    `credentials`: None finds them as the vendor's tools do (environment, OIDC, profile, credentials file, instance
-    role, credentials URI) when `connect` is called; `profile` names a profile of ~/.aliyun/config.json instead.
-    `endpoint_url` replaces the endpoint of every service, `endpoint_overrides` that of single ones ("OSS", "ECS",
-    "RAM", "STS", "VPC"), `oss_endpoint` that of OSS; with `oss_cname` it is a custom domain of the bucket.
-    `insecure` permits http to another machine, which sends credentials and disk unencrypted.
-    `command_options` are options that a printed follow-up command needs to reach the same services.
+    credentials: None means that `connect` finds them as the vendor's tools do: environment, OIDC, profile, credentials
+        file, instance role, credentials URI.
+    profile: a profile of ~/.aliyun/config.json to use instead.
+    endpoint_url: replaces the endpoint of every service.
+    endpoint_overrides: replace the endpoints of single services ("OSS", "ECS", "RAM", "STS", "VPC").
+    oss_endpoint: replaces the endpoint of OSS; with `oss_cname` it is a custom domain of the bucket.
+    insecure: permits http to another machine, which sends credentials and disk unencrypted.
+    command_options: options that printed follow-up commands need to reach the same services.
     """
 
     region: str
@@ -61,9 +63,9 @@ def from_environment(
     environment: Mapping[str, str] = os.environ,
     home: Path | None = None,
 ) -> CloudConfig:
-    """Return the configuration that arguments, ALIYUN_IMPORT_* variables and profile describe, in this order.
+    """Return the configuration from arguments, ALIYUN_IMPORT_* variables and profile, in this order of precedence.
 
-    Raises UsageError "region-missing", which names the places that were read, "oss-endpoint-missing" and
+    Raises UsageError "region-missing", which names the sources that were read, "oss-endpoint-missing" and
     "oss-endpoint-type-invalid", and AccessError "profile-missing".
     """
 
@@ -73,9 +75,9 @@ def from_environment(
     profile, oss_endpoint = setting(profile, "PROFILE"), setting(oss_endpoint, "OSS_ENDPOINT")
     if oss_cname and not oss_endpoint:
         raise UsageError(
-            "--oss-cname needs --oss-endpoint.",
+            "--oss-cname requires --oss-endpoint.",
             code="oss-endpoint-missing",
-            cause="It declares that the endpoint is a custom domain, and there is no endpoint.",
+            cause="It declares that the endpoint is a custom domain, and no endpoint was given.",
             remedy="Pass --oss-endpoint https://DOMAIN with the domain that is bound to the bucket.",
         )
     return CloudConfig(
@@ -112,13 +114,12 @@ def _region(given: str | None, profile: str | None, *, environment: Mapping[str,
     if region:
         return region
     if profile:
-        load_credentials(
-            profile=profile, environment=environment, home=home
-        )  # a profile that does not exist comes first
+        # Raise the error of a missing profile first.
+        load_credentials(profile=profile, environment=environment, home=home)
     raise UsageError(
         "No region was given.",
         code="region-missing",
-        cause=f"None in --region, in the environment ({PREFIX}REGION, {', '.join(REGION_VARIABLES)}), or in region_id "
-        f"of the profile {profile or '(current)'} in ~/.aliyun/config.json.",
+        cause=f"It is not in --region, in the environment ({PREFIX}REGION, {', '.join(REGION_VARIABLES)}), or in "
+        f"region_id of the profile {profile or '(current)'} in ~/.aliyun/config.json.",
         remedy="Pass --region with the region of the image, e.g. --region cn-hangzhou.",
     )

@@ -24,17 +24,17 @@ from aliyun_import.services.interface import Services
 
 # Connections to OSS that are kept open: one for each upload worker, of which --jobs permits 64.
 MAX_CONNECTIONS = 64
-
-
-Service = TypeVar("Service", StsIdentity, OssStore, RamRoles, EcsImages, EcsInstances)
+# Timeouts of `reach_endpoints`.
 CONNECT_S = 5.0
 ANSWER_S = 10.0
-# From outside the region no packet of an internal endpoint comes back.
+# Shorter, because internal endpoints never answer outside their region.
 INTERNAL_CONNECT_S = 2.0
+
+Service = TypeVar("Service", StsIdentity, OssStore, RamRoles, EcsImages, EcsInstances)
 
 
 class _Access(TypedDict):
-    """What the client of every service takes."""
+    """Arguments that the client of every service takes."""
 
     endpoints: Endpoints
     credentials: CredentialsSource
@@ -43,7 +43,7 @@ class _Access(TypedDict):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Client:
-    """Access to the services of one region, which the functions of the package take. Thread-safe.
+    """Client for the services of one region, an argument of most functions of the package. Thread-safe.
 
     A context manager: leaving the block closes the connections.
     """
@@ -88,9 +88,9 @@ class Client:
 def connect(config: CloudConfig, *, on_event: Emit = ignore) -> Client:
     """Return a client for the services that a configuration describes.
 
-    No request is sent to a service, except with `oss_endpoint_type` auto: then the metadata service of ECS is asked
-    whether this machine is an instance of the region. Raises UsageError for a region or an endpoint that can't be
-    used, and AccessError "credentials-missing", "profile-missing", "profile-unsupported" and "credentials-failed".
+    Sends no request, except with `oss_endpoint_type` auto: then it queries the metadata service of ECS, to detect an
+    instance of the region. Raises UsageError for an invalid region or endpoint, and AccessError "credentials-missing",
+    "profile-missing", "profile-unsupported" and "credentials-failed".
     """
     endpoints = _endpoints(config)
     credentials = _credentials(config, endpoints)
@@ -104,7 +104,7 @@ def connect(config: CloudConfig, *, on_event: Emit = ignore) -> Client:
 def _credentials(config: CloudConfig, endpoints: Endpoints) -> CredentialsSource:
     keys = config.credentials
     if keys is None:
-        # Else a rehearsal would send the token of a CI job to the real STS.
+        # Otherwise a run against a sandbox would send the token of a CI job to the real STS.
         is_given = config.endpoint_overrides.get("STS") or config.endpoint_url
         return load_credentials(profile=config.profile, sts_url=endpoints.sts if is_given else None)
     return CredentialsSource(lambda: found_keys("the given configuration", keys.key_id, keys.secret, keys.token))
@@ -129,10 +129,10 @@ def _endpoints(config: CloudConfig) -> Endpoints:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Reach:
-    """An endpoint: its service and URL, and why it can't be reached, "" if it answered.
+    """Reachability of an endpoint. `problem` is why it can't be reached, "" if it answered.
 
     `is_used` is whether a push uses it; the others are alternatives. `clock_ahead_s` is how far this machine's clock is
-    ahead of the endpoint's, None if it named no time.
+    ahead of the endpoint's, None if the answer had no date.
     """
 
     service: str
@@ -145,7 +145,7 @@ class Reach:
 def reach_endpoints(
     config: CloudConfig, endpoints: Endpoints, *, cancel: threading.Event | None = None
 ) -> tuple[Reach, ...]:
-    """Return how each endpoint answers a request without a signature: those in use, and the other ones of OSS."""
+    """Send an unsigned request to each endpoint in use, and to the other endpoints of OSS; return the results."""
     used = {"OSS": endpoints.oss, "ECS": endpoints.ecs, "RAM": endpoints.ram, "STS": endpoints.sts}
     others: dict[str, str] = {}
     if not (config.endpoint_url or config.oss_endpoint or config.endpoint_overrides.get("OSS")):

@@ -18,13 +18,13 @@ from aliyun_import.errors import AliyunImportError
 from aliyun_import.model.image import Image, ImageStatus, StartedImport, Task, TaskStatus
 from aliyun_import.model.request import PLATFORMS, BootMode, DiskMapping, ImportCall, near_platforms, parameters
 
-# Without it, DescribeImages returns Available images only, and one that is being imported "does not exist".
+# Without this parameter, DescribeImages returns Available images only, and not those that are being imported.
 _ALL_STATUSES = "Creating,Waiting,Available,UnAvailable,CreateFailed,Deprecated"
 # The largest page of DescribeTasks and DescribeImages.
 _PAGE = 100
-# 100,000 images or tasks; more pages than this is a list without an end.
+# 100,000 images or tasks; a list with more pages is treated as endless.
 _MAX_PAGES = 1_000
-# The two documented codes of "this dry run would have passed", which arrive as errors.
+# The two documented codes of a successful dry run, which is answered as an error.
 DRY_RUN_PASSED = ("DRYRUN.SUCCESS", "DryRunOperation")
 _STATUSES = {status.value.lower(): status for status in TaskStatus}
 
@@ -35,7 +35,7 @@ class EcsImages(RpcService):
     service = "ECS"
 
     def import_image(self, call: ImportCall) -> StartedImport | None:
-        """Call ImportImage once. None is the answer to a dry run that would have passed, under both codes."""
+        """Call ImportImage once. Returns None for a dry run that would have passed."""
         asked = call.request
         operands = {
             "region": asked.region,
@@ -52,21 +52,21 @@ class EcsImages(RpcService):
                 return None
             raise
         return StartedImport(
-            # The older documents call it ImportTaskId.
+            # ImportTaskId is its name in older documents.
             task_id=word(answer, "TaskId") or word(answer, "ImportTaskId"),
             image_id=word(answer, "ImageId"),
             request_id=word(answer, "RequestId"),
         )
 
     def task(self, task_id: str) -> Task | None:
-        """Return a task; None if the service does not know it (yet)."""
+        """Return a task; None if it does not exist, or not yet."""
         try:
             answer = self._call(DescribeTaskAttributeRequest, {"TaskId": task_id}, region=self._region, task=task_id)
         except AliyunImportError as error:
             if error.details.get("service_code") == "InvalidTaskId.NotFound":
                 return None
             raise
-        # A task that is seconds old may be answered without any field.
+        # The answer for a task that is seconds old may have no fields.
         return task_of(answer) if text(answer, "TaskStatus") else None
 
     def tasks(self) -> tuple[Task, ...]:
@@ -81,15 +81,15 @@ class EcsImages(RpcService):
         self._call(CancelTaskRequest, {"TaskId": task_id}, region=self._region, task=task_id)
 
     def image(self, image_id: str) -> Image | None:
-        """Return an image, whatever its status; None if it does not exist."""
+        """Return an image in any status; None if it does not exist."""
         found = (one for one in self._images({"ImageId": image_id}) if text(one, "ImageId") == image_id)
         return next((image_of(one) for one in found), None)
 
     def images(self, *, name: str | None = None, tags: Mapping[str, str] | None = None) -> tuple[Image, ...]:
-        """Return the account's images with this exact name and/or these tags, whatever their status."""
+        """Return the account's images with this exact name and/or these tags, in any status."""
         wanted = {"ImageOwnerAlias": "self"} | ({"ImageName": name} if name else {})
         found = tuple(image_of(one) for one in self._images(wanted, tags))
-        # ImageName is a fuzzy filter for the service.
+        # For the service, ImageName is a fuzzy filter.
         return tuple(one for one in found if name is None or one.name == name)
 
     def rename_image(self, image_id: str, *, name: str) -> None:
@@ -103,7 +103,7 @@ class EcsImages(RpcService):
         self._call(ModifyImageAttributeRequest, wanted, region=self._region, image=image_id)
 
     def delete_image(self, image_id: str) -> None:
-        """Delete an image; succeeds if it does not exist. Its snapshot stays."""
+        """Delete an image, but not its snapshot; succeeds if it does not exist."""
         try:
             self._call(DeleteImageRequest, {"ImageId": image_id}, region=self._region, image=image_id)
         except AliyunImportError as error:
@@ -132,7 +132,7 @@ class EcsImages(RpcService):
         wanted: Mapping[str, str],
         tags: Mapping[str, str] | None = None,
     ) -> Iterator[tuple[Fields, ...]]:
-        """Yield page after page until TotalCount is reached, or a page is empty."""
+        """Yield the pages until TotalCount is reached, or a page is empty."""
         seen = 0
         for number in itertools.count(1):
             page_wanted = {**wanted, "PageNumber": str(number), "PageSize": str(_PAGE)}
@@ -152,10 +152,9 @@ class EcsImages(RpcService):
 
 
 def import_request(call: ImportCall) -> ImportImageRequest:
-    """Return a call as the SDK's request.
+    """Return the SDK's request for a call.
 
-    A parameter without a value is left out, so that the service's default applies. The names of the parameters are
-    those of their declarations; the SDK's setters add nothing to them.
+    A parameter without a value is omitted, so that the service's default applies.
     """
     asked = call.request
     request = ImportImageRequest()
@@ -171,13 +170,13 @@ def import_request(call: ImportCall) -> ImportImageRequest:
         if value not in (None, parameter.off):
             request.add_query_param(parameter.api, str(value))
     if call.dry_run:
-        request.set_DryRun("true")  # the SDK would write Python's True as "True"
+        request.set_DryRun("true")  # for True the SDK would send "True"
     request.set_Tags(tag_list(call.tags))
     return request
 
 
 def tag_list(tags: Mapping[str, str]) -> list[dict[str, str]]:
-    """Return tags as requests spell them; answers call the same fields TagKey and TagValue."""
+    """Return tags in the form of requests; in answers the fields are TagKey and TagValue."""
     return [{"Key": key, "Value": value} for key, value in tags.items()]
 
 
@@ -193,7 +192,7 @@ def _mapping(disk: DiskMapping) -> dict[str, str]:
 def task_of(fields: Fields) -> Task:
     """Read a task of DescribeTasks (without percent and reason) or DescribeTaskAttribute (with both).
 
-    Lenient, as image_of: the documents differ on names, types and forms.
+    Unknown forms are accepted, because the documents differ on names, types and forms.
     """
     status_text = text(fields, "TaskStatus")
     operations = objects(fields, "OperationProgressSet", "OperationProgress")
@@ -206,7 +205,7 @@ def task_of(fields: Fields) -> Task:
         action=text(fields, "TaskAction"),
         status=_STATUSES.get(status_text.lower(), TaskStatus.UNKNOWN),
         status_text=status_text,
-        # The very old page calls it Progress.
+        # Progress is its name in the oldest document.
         percent=whole(fields, "Progress") if percent is None else percent,
         image_id=word(fields, "ResourceId") or related.get("ImageId", ""),
         can_cancel=truth(fields, "SupportCancel"),

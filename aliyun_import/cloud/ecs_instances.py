@@ -1,4 +1,4 @@
-"""Instance service: ECS's operations on instances, and what a region sells, in one region."""
+"""Instance service: ECS's operations on instances and instance types, and VPC's on vSwitches, in one region."""
 
 import base64
 import binascii
@@ -38,16 +38,16 @@ from aliyun_import.model.boot import (
 
 # The largest page of these lists; that of DescribeVSwitches is 50.
 _PAGE = 100
-# Boot tests take the smallest type. A page has some 100 types, and there are thousands.
+# Boot tests use the smallest type. A page has some 100 types, and there are thousands.
 _FEW_PROCESSORS = 4
-# The documents have no number for a category without one.
+# For disk categories whose maximum the answer does not state.
 _ANY_SIZE = 2**31
-# Windows instances and retired types have no console; Running only is IncorrectInstanceStatus before.
+# Windows instances and retired types have no console. Before an instance is Running, the code is the second one.
 _NO_CONSOLE, _NOT_YET = "NotSupported", "IncorrectInstanceStatus"
 
 
 class _VSwitches(RpcService):
-    """VPC's operations on vSwitches. ECS's own operation of this name knows no tags, and is deprecated."""
+    """VPC's operations on vSwitches. ECS's operation of the same name is deprecated and does not filter by tags."""
 
     service = "VPC"
 
@@ -164,7 +164,7 @@ class EcsInstances(RpcService):
         return self._instances({"Tags": wanted, "PageSize": _PAGE})
 
     def console(self, instance_id: str) -> bytes | None:
-        """Return what an instance wrote to its console, None if the service does not offer it."""
+        """Return the console output of an instance, None if the instance has no console."""
         try:
             answer = self._call(GetInstanceConsoleOutputRequest, {"InstanceId": instance_id}, region=self._region)
         except AliyunImportError as error:
@@ -207,7 +207,7 @@ class EcsInstances(RpcService):
         )
 
     def _sold(self, kind: str, zone: str, instance_type: str = "") -> tuple[Fields, ...]:
-        """Return what a zone sells now of a kind of resource."""
+        """Return the resources of a kind that a zone sells now."""
         wanted = {
             "DestinationResource": kind,
             "ZoneId": zone,
@@ -227,7 +227,7 @@ class EcsInstances(RpcService):
 
 
 def run_request(call: InstanceCall) -> RunInstancesRequest:
-    """Return a call as the SDK's request: one instance, pay-as-you-go, without a public address."""
+    """Return the SDK's request for a call: one instance, pay-as-you-go, without a public address."""
     request = RunInstancesRequest()
     request.set_ImageId(call.image_id)
     request.set_InstanceType(call.instance_type)
@@ -239,7 +239,7 @@ def run_request(call: InstanceCall) -> RunInstancesRequest:
     request.set_SystemDiskCategory(call.disk_category)
     request.set_SystemDiskSize(str(call.disk_gib))
     request.set_InstanceName("aliyun-import-boot-test")
-    # Without it ECS installs its security agent, which changes what is tested.
+    # By default ECS installs its security agent, which would change the tested system.
     request.set_SecurityEnhancementStrategy("Deactive")
     request.set_AutoReleaseTime(call.released)
     request.set_Tags(tag_list(call.tags))

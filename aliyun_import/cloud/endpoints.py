@@ -1,7 +1,7 @@
-"""URLs of the services: the region's own, or what the user configured instead.
+"""URLs of the services: those of the region, or those that the user configured.
 
-No request is sent: the SDK's resolver would call a Location service for regions that it does not know, and send ECS
-calls over plain HTTP. The names are those of "Regions and endpoints" of OSS and of ECS.
+No request is sent. The SDK's resolver is not used: it calls a Location service for unknown regions, and sends ECS calls
+over plain HTTP. Source of the names: "Regions and endpoints" of OSS and of ECS.
 """
 
 import ipaddress
@@ -14,13 +14,13 @@ from urllib.parse import urlsplit
 
 from aliyun_import.errors import UsageError
 
-# The region becomes part of host names, so nothing else may match.
+# The region becomes part of host names, so no other characters are allowed.
 _REGION = re.compile(r"[a-z0-9]+(?:-[a-z0-9]+)+")
 
-# Labels of ASCII letters, digits, hyphens and underscores; the name of another script is given in its xn-- form.
+# Labels of ASCII letters, digits, hyphens and underscores. Names in other scripts must be given in their xn-- form.
 _HOST_NAME = re.compile(r"[A-Za-z0-9_-]{1,63}(?:\.[A-Za-z0-9_-]{1,63})*\.?")
 
-# Finance regions whose OSS hosts do not follow oss-{region} ("Regions and endpoints"); None: no public one exists.
+# Finance regions whose OSS hosts do not follow oss-{region} ("Regions and endpoints"); None: no public host.
 _ODD_OSS_PUBLIC: Mapping[str, str | None] = MappingProxyType({
     "cn-hangzhou-finance": "oss-cn-hzfinance.aliyuncs.com",
     "cn-shanghai-finance-1": "oss-cn-shanghai-finance-1-pub.aliyuncs.com",
@@ -30,7 +30,7 @@ _ODD_OSS_PUBLIC: Mapping[str, str | None] = MappingProxyType({
 _ODD_OSS_INTERNAL: Mapping[str, str] = MappingProxyType({
     "cn-hangzhou-finance": "oss-cn-hzfinance-internal.aliyuncs.com",
 })  # fmt: skip
-# The region that a bucket's Location names, where that does not follow oss-{region} either.
+# Regions by a bucket's Location, where that does not follow oss-{region}.
 _ODD_LOCATIONS: Mapping[str, str] = MappingProxyType({
     "oss-cn-hzfinance": "cn-hangzhou-finance",
     "oss-cn-hzjbp-a": "cn-hangzhou-finance",
@@ -38,14 +38,14 @@ _ODD_LOCATIONS: Mapping[str, str] = MappingProxyType({
     "oss-cn-szfinance": "cn-shenzhen-finance-1",
     "oss-cn-shanghai-finance-1-pub": "cn-shanghai-finance-1",
 })  # fmt: skip
-# ECS answers there on the central host only.
+# In this region ECS answers on the central host only.
 _ODD_ECS: Mapping[str, str] = MappingProxyType({"cn-hangzhou-finance": "ecs.aliyuncs.com"})
 
 
 class OssStyle(StrEnum):
     """How a bucket is addressed at an endpoint of OSS."""
 
-    VIRTUAL = "virtual"  # https://BUCKET.HOST/KEY, the only one that the real service accepts
+    VIRTUAL = "virtual"  # https://BUCKET.HOST/KEY, the only style that the real service accepts
     PATH = "path"  # https://HOST/BUCKET/KEY, for a sandbox
     CNAME = "cname"  # https://DOMAIN/KEY, a domain bound to the bucket
 
@@ -81,9 +81,9 @@ def resolve_endpoints(
     """Return the URL of every service.
 
     For each service the first of these counts: `oss_endpoint` (OSS only), its entry in `overrides` (OSS, ECS, RAM,
-    STS, VPC), `endpoint_url`, the region's own. A URL without a scheme means https. `oss_endpoint_type` is public,
-    internal or accelerate, and chooses among the region's own (a caller that offers "auto" decides before).
-    `allow_insecure` permits http to another machine. Raises UsageError "region-invalid", "endpoint-invalid",
+    STS, VPC), `endpoint_url`, the region's endpoint. A URL without a scheme means https. `oss_endpoint_type` is public,
+    internal or accelerate, and selects the region's endpoint of OSS; the caller resolves "auto". `allow_insecure`
+    permits http to another machine. Raises UsageError "region-invalid", "endpoint-invalid",
     "endpoint-insecure" and "endpoint-unknown" (a region without a public OSS endpoint).
     """
     if not _REGION.fullmatch(region):
@@ -103,7 +103,7 @@ def resolve_endpoints(
     oss, style = stand_in, OssStyle.PATH
     if oss_endpoint:
         oss = check_url(oss_endpoint, option="--oss-endpoint", allow_insecure=allow_insecure)
-        # No bucket can stand before an address.
+        # The name of a bucket can't precede an IP address.
         plain = OssStyle.PATH if _is_address(urlsplit(oss).hostname or "") else OssStyle.VIRTUAL
         style = OssStyle.CNAME if oss_cname else plain
     return Endpoints(
@@ -121,7 +121,7 @@ def resolve_endpoints(
 
 
 def check_url(url: str, *, option: str, allow_insecure: bool = False) -> str:
-    """Return an endpoint's URL in its plain form, scheme://host[:port].
+    """Return an endpoint's URL in normal form, scheme://host[:port].
 
     Raises UsageError "endpoint-invalid" and, for http to another machine, "endpoint-insecure".
     """
@@ -129,22 +129,22 @@ def check_url(url: str, *, option: str, allow_insecure: bool = False) -> str:
     try:
         parts = urlsplit(text if "://" in text else f"https://{text}")
         host, port = parts.hostname, parts.port
-    except ValueError:  # a bracket that is not closed, a port that is no number
+    except ValueError:  # an unclosed bracket, a port that is not a number
         parts, host, port = urlsplit("https://"), None, None
     reason = None
     remedy = f"Pass {option} as https://HOST or https://HOST:PORT."
     if parts.scheme not in ("http", "https"):
         reason = "its scheme is neither http nor https"
     elif not host or not _is_host(host):
-        reason = "it does not name a host (an IPv6 address stands in brackets)"
+        reason = "it does not name a host (write an IPv6 address in brackets)"
     elif parts.path not in ("", "/") or parts.query or parts.fragment or parts.username is not None:
-        reason = "it holds more than scheme, host and port"
+        reason = "it contains more than scheme, host and port"
     elif "://" not in text and is_loopback(f"https://{text}"):
-        # https would be the rule, but what listens on this machine, such as the sandbox, rarely speaks it.
+        # The default is https, but servers on this machine, such as the sandbox, rarely use TLS.
         reason = "it has no scheme"
-        remedy = f"Pass {option} http://{parts.netloc}, or https://{parts.netloc} if the server speaks TLS."
+        remedy = f"Pass {option} http://{parts.netloc}, or https://{parts.netloc} if the server uses TLS."
     if reason:
-        # The URL is not repeated: it may hold a password.
+        # The URL is not repeated, because it may contain a password.
         raise UsageError(
             f"The URL given with {option} can't be used: {reason}.",
             code="endpoint-invalid",
@@ -169,7 +169,7 @@ def _is_address(text: str) -> bool:
         ipaddress.ip_address(text)
     except ValueError:
         return False
-    return "%" not in text  # a zone, such as fe80::1%eth0, has no form in a URL that every library takes
+    return "%" not in text  # libraries differ on zones, such as fe80::1%eth0, in URLs
 
 
 def internal_oss_url(region: str) -> str:
@@ -210,7 +210,7 @@ def _oss_url(region: str, endpoint_type: str) -> str:
 
 
 def _regional(region: str, oss_endpoint: str | None, endpoint_type: str) -> str:
-    """Return the endpoint that creates buckets: the user's own unless it is for acceleration, else the region's."""
+    """Return the endpoint that creates buckets: the user's, unless it is for acceleration, else the region's."""
     if oss_endpoint and "oss-accelerate" not in oss_endpoint:
         return oss_endpoint
     public = _ODD_OSS_PUBLIC.get(region, "")

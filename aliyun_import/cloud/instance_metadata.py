@@ -1,6 +1,6 @@
-"""Instance metadata of ECS: region, role and its keys. No answer within a second means that this is no instance.
+"""Instance metadata of ECS: region, role and keys. Without an answer within a second, this machine is no instance.
 
-The service is never asked through a proxy: the keys would be shown to it.
+Requests never use a proxy, because the answers contain keys.
 """
 
 import http
@@ -19,7 +19,7 @@ from aliyun_import.redact import learn
 
 HOST = METADATA_HOST
 _ROLES = "/latest/meta-data/ram/security-credentials/"
-# The vendor's credentials library waits as long; in the cloud the service answers within milliseconds.
+# As in the vendor's credentials library; in the cloud the service answers within milliseconds.
 WAIT_S = 1.0
 
 
@@ -31,7 +31,7 @@ def is_disabled(environment: Mapping[str, str] = os.environ) -> bool:
 def role_here(environment: Mapping[str, str] = os.environ, *, host: str = HOST, port: int = 80) -> str | None:
     """Return the RAM role of this instance; None if it has none, or if this machine is no instance."""
     answer = _read(_ROLES, environment, host, port)
-    # One name, and nothing else: not the page of a proxy that answers in the service's place.
+    # Exactly one name: a proxy may answer instead of the service.
     return answer if answer and re.fullmatch(r"[\w.-]{1,64}", answer) else None
 
 
@@ -41,7 +41,7 @@ def keys_of_role(role: str, environment: Mapping[str, str] = os.environ, *, host
     token = _token(environment, host, port)
     answer = _ask(host, port, "GET", path, token)
     if answer.status != http.HTTPStatus.OK and token and not _is_version_2_only(environment):
-        return _ask(host, port, "GET", path, {})  # a token that the service issued and does not take
+        return _ask(host, port, "GET", path, {})  # the service rejects the token that it issued
     return answer
 
 
@@ -67,7 +67,7 @@ def internal_endpoint_answers(
 
 
 def _read(path: str, environment: Mapping[str, str], host: str, port: int) -> str | None:
-    """Return the answer's text; None for a refusal, and where there is no answer."""
+    """Return the answer's text; None for a refusal, or without an answer."""
     if is_disabled(environment):
         return None
     try:
@@ -81,10 +81,12 @@ def _token(environment: Mapping[str, str], host: str, port: int) -> Mapping[str,
     """Return the header that authorizes a request; empty for a service of version 1, which has no tokens."""
     answer = _ask(host, port, "PUT", "/latest/api/token", {"X-aliyun-ecs-metadata-token-ttl-seconds": "60"})
     token = answer.body.decode("ascii", "replace").strip()
-    # A token with a line end in it would be another header.
+    # A line end in the token would begin another header.
     if answer.status != http.HTTPStatus.OK or not token.isprintable() or " " in token:
         if _is_version_2_only(environment):
-            raise refused("the metadata service of this ECS instance", "It gave no token, and version 1 is disabled.")
+            raise refused(
+                "the metadata service of this ECS instance", "It returned no token, and version 1 is disabled."
+            )
         return {}
     learn(token)
     return {"X-aliyun-ecs-metadata-token": token}
@@ -95,7 +97,7 @@ def _is_version_2_only(environment: Mapping[str, str]) -> bool:
 
 
 def _ask(host: str, port: int, method: str, path: str, headers: Mapping[str, str]) -> Answer:
-    """Return the answer, whatever its status. Raises the errors of the network."""
+    """Send a request and return the answer, with any status. Raises the errors of the network."""
     url = f"http://{host}:{port}"
     return HttpClient("metadata service", url, connections=1, proxy="").send(
         "metadata",

@@ -32,7 +32,7 @@ class RamRoles(RpcService):
             raise
 
     def create_role(self, name: str, *, trust_policy: str, description: str) -> Role:
-        """Create a role. RefusedError "role-exists" if it exists already."""
+        """Create a role. RefusedError "role-exists" if it already exists."""
         wanted = {"RoleName": name, "AssumeRolePolicyDocument": trust_policy, "Description": description}
         return _role(self._call(CreateRoleRequest, wanted, role=name))
 
@@ -49,7 +49,7 @@ class RamRoles(RpcService):
         )
 
     def attach_policy(self, policy: Policy, *, role_name: str) -> None:
-        """Attach a policy to a role; succeeds if it is attached already."""
+        """Attach a policy to a role; succeeds if it is already attached."""
         wanted = {"PolicyName": policy.name, "PolicyType": policy.type, "RoleName": role_name}
         try:
             self._call(AttachPolicyToRoleRequest, wanted, role=role_name, policy=policy.name)
@@ -79,7 +79,7 @@ class StsIdentity(RpcService):
     service = "STS"
 
     def whoami(self) -> CallerIdentity:
-        """Return the account and the principal of the credentials; needs no permission."""
+        """Return the account and the principal of the credentials; requires no permission."""
         answer = self._call(GetCallerIdentityRequest, {})
         account_id = text(answer, "AccountId")
         # It becomes part of the default bucket's name.

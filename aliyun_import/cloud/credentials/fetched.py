@@ -1,10 +1,9 @@
-"""Keys that are fetched with requests of our own: from the metadata service of an ECS instance, a URI, and STS.
+"""Keys from the metadata service of an ECS instance, from a URI, and from STS, fetched without the vendor's library.
 
-The vendor's library is not used for these. It asks metadata and URI through the proxy of the environment, which shows
-the keys to it; for STS it trusts its own certificates alone, whatever REQUESTS_CA_BUNDLE says, and puts the OIDC token
-into the URL; it takes an answer of any size. Metadata and URI answer with one JSON object, which "Instance RAM roles"
-and the README of alibabacloud_credentials describe. STS, for which a role is assumed with other keys (AssumeRole) or an
-OIDC token (AssumeRoleWithOIDC): see those operations.
+The library sends the requests for metadata and URI through the proxy of the environment, which exposes the keys to it.
+For STS it ignores REQUESTS_CA_BUNDLE and sends the OIDC token in the URL. It accepts answers of any size. Sources:
+"Instance RAM roles" and the README of alibabacloud_credentials for metadata and URI; AssumeRole and AssumeRoleWithOIDC
+for STS.
 """
 
 import os
@@ -22,25 +21,25 @@ from aliyun_import.cloud.transport.http import HttpClient
 from aliyun_import.errors import AccessError, TransientError, UsageError
 from aliyun_import.redact import learn
 
-# The vendor's library waits as long.
+# As in the vendor's library.
 _CONNECT_S, _WAIT_S = 5.0, 10.0
 _MAX_BODY_BYTES = 1 << 20
 _VERSION = {"Format": "JSON", "Version": "2015-04-01"}
 
 
 def uri(address: str) -> Read:
-    """Fetch the keys from a URI. Raises UsageError "credentials-uri-invalid" if it is not one that can be asked."""
+    """Return a reader of the keys at a URI. Raises UsageError "credentials-uri-invalid"."""
     where = "ALIBABA_CLOUD_CREDENTIALS_URI"
     given = address.strip()
     parts = _parts(given if "://" in given else f"http://{given}")
     if parts is None or not given.isprintable() or " " in given:
-        # The value is not repeated: it may hold a secret.
+        # The value is not repeated, because it may contain a secret.
         raise UsageError(
             f"The address in {where} can't be used: it is not an http:// or https:// URL.",
             code="credentials-uri-invalid",
             remedy=f"Set {where} as http://HOST:PORT/PATH, or unset it.",
         )
-    # Without the user's name and password, which the vendor's library does not send either.
+    # Without user name and password; the vendor's library does not send them either.
     origin = f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}"
     target = f"{origin}{parts.path or '/'}{f'?{parts.query}' if parts.query else ''}"
 
@@ -60,7 +59,7 @@ def _parts(url: str) -> SplitResult | None:
 
 
 def ecs_role(role_name: str | None, *, environment: Mapping[str, str] = os.environ) -> Read:
-    """Fetch the keys of the role of this ECS instance; None asks for the name of the role first."""
+    """Return a reader of the keys of this ECS instance's role; with None it queries the name of the role first."""
     where = "the RAM role of this ECS instance"
 
     def read() -> Keys:
@@ -79,7 +78,7 @@ def ecs_role(role_name: str | None, *, environment: Mapping[str, str] = os.envir
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AssumedRole:
-    """Which role is assumed at the STS of `url`, and how; `where` names the place of these settings for people."""
+    """Parameters of a role that is assumed at the STS of `url`. `where` names their source, for people."""
 
     where: str
     arn: str
@@ -94,7 +93,7 @@ class AssumedRole:
         return HttpClient("STS", self.url, connections=1)
 
     def parameters(self) -> dict[str, str]:
-        """Return the parameters that both operations have, without those that are empty."""
+        """Return the parameters that both operations have, without empty ones."""
         found = {
             "RoleArn": self.arn,
             "RoleSessionName": self.session_name,
@@ -111,9 +110,9 @@ def assumed_role(
     environment: Mapping[str, str] = os.environ,
     sts_url: str | None = None,
 ) -> AssumedRole:
-    """Return the role that the fields of a profile name; raises AccessError "profile-incomplete" without one.
+    """Return the role that the fields of a profile describe. Raises AccessError "profile-incomplete" without one.
 
-    `sts_url` replaces the endpoint of STS, that of the profile included.
+    `sts_url` replaces the endpoint of STS, also that of the profile.
     """
 
     def field(name: str) -> str:
@@ -148,7 +147,7 @@ def assumed_role(
 
 
 def with_keys(source: Read, role: AssumedRole) -> Read:
-    """Assume a role with other keys."""
+    """Return a reader that assumes a role with other keys."""
 
     def ask() -> Answer:
         from aliyunsdksts.request.v20150401.AssumeRoleRequest import AssumeRoleRequest
@@ -170,7 +169,10 @@ def with_keys(source: Read, role: AssumedRole) -> Read:
 
 
 def with_token(token_file: str, provider_arn: str, role: AssumedRole) -> Read:
-    """Assume a role with the OIDC token in a file, which is read each time: it is replaced before it expires."""
+    """Return a reader that assumes a role with the OIDC token in a file.
+
+    The file is read each time, because it is replaced before the token expires.
+    """
 
     def ask() -> Answer:
         try:
@@ -221,5 +223,5 @@ def _sent(
 
 
 def endpoint(host: str) -> str:
-    """Return the URL of STS; tests lead it elsewhere."""
+    """Return the URL of STS; tests replace this function."""
     return f"https://{host}"

@@ -1,4 +1,4 @@
-"""Fetched keys, the errors of their sources, and the cache that renews keys which expire."""
+"""Keys, the errors of their sources, and the cache that renews expiring keys."""
 
 import time
 from collections.abc import Callable
@@ -8,18 +8,18 @@ from aliyun_import.cloud.transport.answer import Answer, document_of, seconds_of
 from aliyun_import.errors import AccessError, AliyunImportError, ServiceUnreachable, TransientError
 from aliyun_import.redact import redact
 
-# Keys are renewed when a quarter of their life is left, but not earlier than this before their end: a part that was
-# signed with them may take minutes.
+# Keys are renewed when a quarter of their lifetime is left, but at most this time before they expire. The margin is
+# needed because a part that was signed with them may take minutes.
 _LONGEST_REST_S = 300.0
-# After a failed renewal the keys at hand are used, and the source is asked again after this time.
+# After a failed renewal the present keys remain in use, and the next renewal follows after this time.
 _RETRY_S = 20.0
-# Temporary keys without a known end are read again after this time, which costs little: their reader has a cache. So
-# are those that have expired when they arrive: the clock of this machine is wrong, and the service decides.
+# Temporary keys without a known expiry are read again after this time, which costs little: their reader has a cache.
+# The same applies to keys that have already expired when they are read: the clock of this machine is wrong then.
 _REREAD_S = 60.0
 
 
 class Keys(NamedTuple):
-    """One set of keys, and the end of their life in seconds since the epoch; None if it is unknown or never."""
+    """One set of keys, and their expiry in seconds since the epoch; None if it is unknown or never."""
 
     key_id: str
     secret: str
@@ -31,9 +31,9 @@ Read = Callable[[], Keys]
 
 
 class KeyCache:
-    """Keys from one source, kept for as long as they are good. Not thread-safe: the caller has a lock.
+    """Cache of the keys of one source. Not thread-safe: the caller has a lock.
 
-    A renewal that fails does not matter while the keys at hand are good; from then on its error is raised.
+    The error of a failed renewal is raised only after the present keys have expired.
     """
 
     def __init__(self, read: Read, now_s: Callable[[], float] = time.time) -> None:
@@ -43,21 +43,21 @@ class KeyCache:
         self._renew_at_s: float | None = None
 
     def get(self) -> Keys:
-        """Return good keys; raises what the source raises if there are none."""
+        """Return valid keys; raises the error of the source if there are none."""
         keys, now_s = self._keys, self._now_s()
         if keys is not None and (self._renew_at_s is None or now_s < self._renew_at_s):
             return keys
         try:
             return self.fetch()
         except (AccessError, TransientError):
-            # Keys whose end is unknown are good until a service says that they are not.
+            # Keys without a known expiry are used until a service rejects them.
             if keys is None or (keys.expires_s is not None and keys.expires_s <= now_s):
                 raise
             self._renew_at_s = now_s + _RETRY_S
             return keys
 
     def fetch(self) -> Keys:
-        """Return keys that were read from the source now."""
+        """Read the keys from the source and return them."""
         keys, now_s = self._read(), self._now_s()
         if keys.expires_s is not None and keys.expires_s <= now_s:
             keys = keys._replace(expires_s=None)
@@ -72,7 +72,7 @@ class KeyCache:
 def keys_of(answer: Answer, where: str) -> Keys:
     """Read the keys of an answer of the metadata service, of a URI or of STS.
 
-    Raises TransientError and AccessError, which hold nothing secret of the answer.
+    Raises TransientError and AccessError, without secrets of the answer.
     """
     document = document_of(answer)
     code, inner = text(document, "Code"), document.get("Credentials")
@@ -85,24 +85,23 @@ def keys_of(answer: Answer, where: str) -> Keys:
 
 
 def _no_keys(answer: Answer, where: str, code: str, message: str) -> AliyunImportError:
-    told = redact(f"{code}: {message}" if message else code)[:400] if code not in ("Success", "") else ""
-    cause = f"It answered with HTTP {answer.status}" + (f" and {told}." if told else " and without keys.")
+    reason = redact(f"{code}: {message}" if message else code)[:400] if code not in ("Success", "") else ""
+    cause = f"It answered with HTTP {answer.status}" + (f" and {reason}." if reason else " and without keys.")
     is_document = answer.body.lstrip().startswith(b"{")
     if is_temporary(answer.status, code) or (answer.status == 200 and not is_document):
         return unreachable(where, cause)
-    error: AccessError = refused(where, cause)
-    return error
+    return refused(where, cause)
 
 
 def is_temporary(status: int, code: str) -> bool:
-    """Return whether a source that answered so may give keys a moment later: it is throttled or has an error."""
+    """Return whether a source may return keys later: it throttles, or has an internal error."""
     return status >= 500 or status in (408, 429) or code.startswith(("Throttling", "InternalError", "ServiceUnavail"))
 
 
 def unreachable(where: str, cause: str) -> ServiceUnreachable:
-    """Return the error of a source that gives no keys at present."""
+    """Return the error of a source that returns no keys at present."""
     return ServiceUnreachable(
-        f"The credentials could not be fetched from {where}: it can't be reached or is out of order.",
+        f"The credentials could not be fetched from {where}: it can't be reached or is unavailable.",
         code="credentials-unreachable",
         cause=cause,
         remedy="Check the network and run the same command again; it resumes where it stopped.",
@@ -111,10 +110,10 @@ def unreachable(where: str, cause: str) -> ServiceUnreachable:
 
 
 def refused(where: str, cause: str) -> AccessError:
-    """Return the error of a source that gives no keys."""
+    """Return the error of a source that returns no keys."""
     return AccessError(
-        f"The credentials could not be taken from {where}.",
+        f"The credentials could not be read from {where}.",
         code="credentials-failed",
         cause=cause,
-        remedy=f"Repair {where}, or set ALIBABA_CLOUD_ACCESS_KEY_ID and ALIBABA_CLOUD_ACCESS_KEY_SECRET.",
+        remedy=f"Correct {where}, or set ALIBABA_CLOUD_ACCESS_KEY_ID and ALIBABA_CLOUD_ACCESS_KEY_SECRET.",
     )

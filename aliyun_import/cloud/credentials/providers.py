@@ -1,8 +1,8 @@
-"""Providers of credentials: files of profiles, read here, and keys that the vendor's library fetches.
+"""Providers of credentials: files of profiles, and keys that the vendor's library fetches.
 
-File formats: aliyun-cli's config/profile.go and the README of alibabacloud_credentials. The vendor's library serves SSO
-and external programs; it is imported by the first `read`, since that takes about a second, and caches and refreshes by
-itself, so that a reader is cheap to call.
+File formats: aliyun-cli's config/profile.go and the README of alibabacloud_credentials. The vendor's library is used
+for SSO and external programs. The first `read` imports it, because that takes about a second. The library caches and
+renews keys, so that a reader is cheap to call.
 """
 
 import configparser
@@ -20,15 +20,15 @@ from aliyun_import.cloud.transport.settings import log_fetch, silence_vendor_log
 from aliyun_import.errors import AccessError, AliyunImportError
 from aliyun_import.redact import learn, learn_file, learn_id, redact
 
-# How the library introduces the body of an answer: "..., http_code: 400, result: {...", "failed ...: {...".
+# Texts before the body of an answer in the library's errors: "..., http_code: 400, result: {...", "failed ...: {...".
 _BODY = re.compile(r"(?s),?\s*(?:result|response)?:?\s*(?=\{)|,?\s*(?:result|response):\s*")
-# requests and urllib3 name what they asked for.
+# Errors of requests and urllib3 contain the path.
 _PATHS = re.compile(r"(with url: |https?://[^/\s]+)/?[^\s)]*")
 
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """Credentials that were found: `where`, for people, and a function that reads them (key id, secret, token)."""
+    """Credentials that were found: their source, for people, and a function that reads them."""
 
     where: str
     read: Read = field(repr=False)
@@ -51,7 +51,7 @@ def learn_fields(fields: Mapping[str, Any]) -> None:
     for name, value in fields.items():
         if not isinstance(value, str):
             continue
-        if "file" in name:  # oidc_token_file in JSON, oidc_token_file_path in INI: the path itself is no secret
+        if "file" in name:  # oidc_token_file in JSON, oidc_token_file_path in INI; the path is no secret
             learn_file(value)
         elif "secret" in name or "token" in name or "password" in name or "bearer" in name:
             learn(value)
@@ -59,7 +59,7 @@ def learn_fields(fields: Mapping[str, Any]) -> None:
             learn_id(value)
 
 
-# The modes that the vendor's library reads, and all that can be used.
+# The modes that the vendor's library handles, and all supported modes.
 _VENDOR_MODES = {mode.lower(): mode for mode in ("CloudSSO", "OAuth", "External")}
 _MODES = ("AK", "StsToken", "RamRoleArn", "EcsRamRole", "OIDC", "ChainableRamRoleArn", *_VENDOR_MODES.values())
 
@@ -77,7 +77,7 @@ def profile_region(profile: str | None, *, environment: Mapping[str, str], home:
 
 
 def of_profile(name: str, *, home: Path, sts_url: str | None = None) -> Found:
-    """Return the credentials of a profile that was asked for by name; raises AccessError if there are none."""
+    """Return the credentials of the profile with this name. Raises AccessError if there are none."""
     path = config_path(home)
     config = _config(path)
     entry = _entry(config, name)
@@ -93,7 +93,7 @@ def of_profile(name: str, *, home: Path, sts_url: str | None = None) -> Found:
     found = _of_entry(entry, path, config, sts_url=sts_url)
     if isinstance(found, Skipped):
         raise AccessError(
-            f"The profile {name} holds no usable credentials.",
+            f"The profile {name} has no usable credentials.",
             code="profile-incomplete",
             cause=found.why + ".",
             remedy=f"Run `aliyun configure --profile {name}`.",
@@ -158,7 +158,7 @@ def _of_entry(
     *,
     sts_url: str | None,
 ) -> Found | Skipped:
-    """Return the credentials of a profile; `above` are the profiles whose source it is."""
+    """Return the credentials of a profile; `above` are the profiles that refer to it as source_profile."""
     name, mode = str(entry.get("name")), str(entry.get("mode") or "AK")
     where = f"profile {name} of {path}"
     token = entry.get("sts_token") if mode.lower() == "ststoken" else None
@@ -191,7 +191,9 @@ def _source_of(
     name = str(entry.get("source_profile") or "")
     source = _entry(config, name)
     if source is None or name in above:
-        return Skipped(f"profile {above[-1]} of {path} (its source_profile {name!r} is not there, or leads back to it)")
+        return Skipped(
+            f"profile {above[-1]} of {path} (its source_profile {name!r} does not exist, or refers back to it)"
+        )
     return _of_entry(source, path, config, above, sts_url=sts_url)
 
 
@@ -200,9 +202,9 @@ def _by_vendor(name: str, mode: str, path: Path) -> Found:
     if mode.lower() in _VENDOR_MODES:
         return Found(f"{where} (mode {mode})", cli_profile(str(path), name))
     raise AccessError(
-        f"The profile {name} of {path} has the mode {mode}, which can't be used here.",
+        f"The profile {name} of {path} has the mode {mode}, which is not supported.",
         code="profile-unsupported",
-        cause=f"Usable modes: {', '.join(_MODES)}.",
+        cause=f"Supported modes: {', '.join(_MODES)}.",
         remedy="Pass --profile with a profile of another mode, or set ALIBABA_CLOUD_CLI_PROFILE_DISABLED=true to skip "
         "the file, or put the keys into ALIBABA_CLOUD_ACCESS_KEY_ID, ..._SECRET and ALIBABA_CLOUD_SECURITY_TOKEN.",
     )
@@ -226,14 +228,14 @@ def _config(path: Path) -> Mapping[str, Any]:
     except (ValueError, RecursionError) as error:  # the latter for thousands of levels
         raise _unreadable(path, error) from error
     config = config if isinstance(config, dict) else {}
-    for entry in _profiles(config):  # of all of them: one profile may refer to another
+    for entry in _profiles(config):  # of all profiles, because one may refer to another
         learn_fields(entry)
     return config
 
 
 def _unreadable(path: Path, error: Exception) -> AccessError:
-    # A parser's message may quote a line of the file; only an OSError's is safe to repeat.
-    cause = error.strerror if isinstance(error, OSError) else "Its contents are not of the expected form."
+    # The message of a parser may quote a line of the file; that of an OSError does not.
+    cause = error.strerror if isinstance(error, OSError) else "Its content does not have the expected form."
     return AccessError(
         f"The file of credentials {path} can't be read.",
         code="credentials-unreadable",
@@ -252,7 +254,7 @@ def _entry(config: Mapping[str, Any], name: str) -> Mapping[str, Any] | None:
 
 
 def cli_profile(path: str, name: str) -> Read:
-    """Read a profile of the aliyun CLI's file by the vendor's rules."""
+    """Return a reader, by the vendor's library, of a profile of the aliyun CLI."""
     return _reader(
         lambda provider: provider.CLIProfileCredentialsProvider(profile_file=path, profile_name=name),
         f"profile {name} of {path}",
@@ -260,7 +262,7 @@ def cli_profile(path: str, name: str) -> Read:
 
 
 def ini(path: str, section: str) -> Read:
-    """Read a section of credentials.ini by the vendor's rules."""
+    """Return a reader, by the vendor's library, of a section of credentials.ini."""
     return _reader(
         lambda provider: provider.ProfileCredentialsProvider(profile_file=path, profile_name=section),
         f"section [{section}] of {path}",
@@ -276,9 +278,9 @@ def _reader(make: Callable[[Any], Any], where: str) -> Read:
             if not providers:
                 providers.append(make(_library()))
             answer = providers[0].get_credentials()
-        except Exception as error:  # noqa: BLE001 -- the library raises whatever its HTTP client and parsers raise
+        except Exception as error:  # noqa: BLE001 -- the library raises the errors of its HTTP client and parsers
             log_fetch(where, type(error).__name__, time.monotonic() - begun_s)
-            raise _failed(error, where) from None  # its chain holds request URLs
+            raise _failed(error, where) from None  # its chain contains request URLs
         expires_s = answer.get_expiration()
         keys = Keys(
             str(answer.get_access_key_id()),
@@ -305,7 +307,7 @@ def _failed(error: Exception, where: str) -> AliyunImportError:
     text = str(error)
     cause = f"{type(error).__name__}: {_without_secrets(text)[:400]}"
     if "CERTIFICATE_VERIFY_FAILED" in text:
-        return refused(where, f"{cause} The vendor's library trusts its own certificates alone.")
+        return refused(where, f"{cause} The vendor's library trusts its own certificates only.")
     is_page = isinstance(error, json.JSONDecodeError)
     status = re.search(r"(?i)http_?code\W{1,3}(\d{3})", text)
     is_busy = bool(re.search(r"Throttling|InternalError|ServiceUnavailable", text)) or (
@@ -317,9 +319,9 @@ def _failed(error: Exception, where: str) -> AliyunImportError:
 
 
 def _without_secrets(text: str) -> str:
-    """Return the library's message without secrets: without paths of URLs and bodies of answers.
+    """Return the library's message without paths of URLs and bodies of answers.
 
-    A body may hold keys, or the whole refused request. Its code, message and request id are kept.
+    A body may contain keys, or the whole refused request. Its code, message and request id are kept.
     """
     message, _, body = _BODY.sub("\0", text, count=1).partition("\0")
     if not body:
@@ -328,9 +330,9 @@ def _without_secrets(text: str) -> str:
     try:
         document = json.loads(body)
     except (ValueError, RecursionError):
-        return f"{message}, and the answer is not one of the service"
+        return f"{message}, and the answer is not from the service"
     fields = document if isinstance(document, dict) else {}
     # As the services spell them, and as OAuth does.
     names = ("Code", "Message", "RequestId", "code", "message", "requestId", "error", "error_description")
     kept = "; ".join(str(fields[name]) for name in names if isinstance(fields.get(name), str))
-    return f"{message}: {redact(kept)}" if kept else f"{message}, and the answer holds no keys"
+    return f"{message}: {redact(kept)}" if kept else f"{message}, and the answer has no keys"

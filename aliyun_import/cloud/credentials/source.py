@@ -1,4 +1,4 @@
-"""Credentials, from the first provider of the vendor's default chain that has them.
+"""Credentials from the first provider of the vendor's default chain that has them.
 
     environment -> OIDC -> profile of the aliyun CLI -> credentials.ini -> role of this ECS instance -> credentials URI
 
@@ -23,16 +23,16 @@ from aliyun_import.redact import learn, learn_file, learn_id, learn_url
 
 Step = Callable[[], Found | Skipped]
 
-# The vendor's prefixes; the first is the documented one, its CLI reads the others too.
+# The vendor's prefixes. The first is documented; its CLI reads the others too.
 _PREFIXES = ("ALIBABA_CLOUD_", "ALIBABACLOUD_", "ALICLOUD_")
-# Prefixes of variables that may hold secrets, used here or not.
+# Prefixes of variables that may contain secrets, even if they are not read here.
 _SECRET_PREFIXES = (*_PREFIXES, "ALIYUN_", "OSS_")
 _OIDC = ("ALIBABA_CLOUD_OIDC_PROVIDER_ARN", "ALIBABA_CLOUD_OIDC_TOKEN_FILE", "ALIBABA_CLOUD_ROLE_ARN")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Credentials:
-    """One set of keys. Its text never shows the secret or the token."""
+    """One set of keys. Its repr never shows the secret or the token."""
 
     key_id: str
     secret: str = field(repr=False)
@@ -40,7 +40,7 @@ class Credentials:
 
 
 class CredentialsSource:
-    """The source of the credentials. Thread-safe: when keys are renewed, one thread does it and the others wait."""
+    """Source of the credentials. Thread-safe: one thread renews keys while the others wait."""
 
     def __init__(self, find: Callable[[], Found], now_s: Callable[[], float] = time.time) -> None:
         self._find = find
@@ -51,24 +51,24 @@ class CredentialsSource:
         self._given: tuple[Keys, Credentials] | None = None
 
     def get(self) -> Credentials:
-        """Return good credentials; call it for each request. Raises AccessError and TransientError."""
+        """Return valid credentials; call it for each request. Raises AccessError and TransientError."""
         with self._lock:
             keys = self._cache.get()
-            # For each request: reading the same keys again would cost a third of it.
+            # Cached, because checking the same keys for each request takes a third of its processor time.
             if self._given is None or self._given[0] is not keys:
                 self._given = keys, _credentials(keys, self._found.where)
             return self._given[1]
 
     def expires_s(self) -> float | None:
-        """Return the end of the present keys in seconds since the epoch, None if it is unknown or never."""
+        """Return the expiry of the present keys in seconds since the epoch, None if it is unknown or never."""
         with self._lock:
             return self._cache.get().expires_s
 
     def renew(self, stale: Credentials) -> Credentials:
-        """Return other credentials than the stale ones, which a service called expired; the same if there are none.
+        """Return new credentials after a service reported `stale` as expired; the same ones if there are no others.
 
-        A file may have been replaced meanwhile, a role can be assumed again. When several threads meet the same expiry,
-        the first one searches and the others get its result. Raises as get does.
+        A file may have been replaced meanwhile, and a role can be assumed again. When several threads report the same
+        expiry, the first one searches and the others get its result. Raises the errors of `get`.
         """
         with self._lock:
             keys = _credentials(self._cache.get(), self._found.where)
@@ -80,7 +80,7 @@ class CredentialsSource:
             return keys
 
     def describe(self) -> str:
-        """Return where the credentials come from, for people, without any secret."""
+        """Return the source of the credentials, for people, without any secret."""
         return self._found.where
 
 
@@ -92,8 +92,8 @@ def _credentials(keys: Keys, where: str) -> Credentials:
             raise AccessError(
                 f"The {name} of {where} can't be used.",
                 code="credentials-malformed",
-                cause="It holds a blank, a line end or a character that is not ASCII, which no key does.",
-                remedy=f"Set the {name} again, as it was given.",
+                cause="It contains a space, a line end or a character that is not ASCII; no key does.",
+                remedy=f"Set the {name} again, exactly as it was issued.",
             )
     return Credentials(key_id=keys.key_id, secret=keys.secret, token=keys.token)
 
@@ -105,11 +105,10 @@ def load_credentials(
     home: Path | None = None,
     sts_url: str | None = None,
 ) -> CredentialsSource:
-    """Return the credentials of a profile of the aliyun CLI, or else the first of the chain.
+    """Return the credentials of a profile of the aliyun CLI, or the first of the chain.
 
-    `sts_url` replaces the endpoint of STS where a role is assumed: an endpoint that was given counts for that, too.
-    Raises AccessError "credentials-missing" with the list of what was tried, "profile-missing", "profile-unsupported"
-    and "credentials-failed".
+    `sts_url` replaces the endpoint of STS for assuming a role. Raises AccessError "credentials-missing" with the list
+    of providers that were tried, "profile-missing", "profile-unsupported" and "credentials-failed".
     """
     place = home or home_directory(environment)
     return CredentialsSource(lambda: _find(profile, environment, place, sts_url))
@@ -123,9 +122,9 @@ def region_of_profile(
 
 
 def home_directory(environment: Mapping[str, str] = os.environ) -> Path:
-    """Return the user's home; one that does not exist for a user without HOME and without an entry in passwd.
+    """Return the user's home directory; a missing path for a user without HOME and without an entry in passwd.
 
-    That is what a container's `--user 54321` makes. Its keys come from the environment or from a role.
+    Such a user, e.g. of a container with `--user 54321`, gets keys from the environment or from a role.
     """
     try:
         return Path(environment.get("HOME") or pwd.getpwuid(os.getuid()).pw_dir)
@@ -154,7 +153,7 @@ def _find(profile: str | None, environment: Mapping[str, str], home: Path, sts_u
 
 
 def _steps(*, environment: Mapping[str, str], home: Path, sts_url: str | None) -> tuple[Step, ...]:
-    """Return the providers of the chain in their order; each is tried only when it is called."""
+    """Return the providers of the chain, in order; each is tried when it is called."""
     return (
         lambda: _keys_in_environment(environment),
         lambda: _oidc(environment, sts_url),
@@ -166,7 +165,7 @@ def _steps(*, environment: Mapping[str, str], home: Path, sts_url: str | None) -
 
 
 def _learn_environment(environment: Mapping[str, str]) -> None:
-    """Register the secrets of the environment, before anything can fail and be reported."""
+    """Register the secrets of the environment before any error can be reported."""
     for name, value in environment.items():
         if name.lower().endswith("_proxy"):
             learn_url(value)
@@ -207,7 +206,7 @@ def _oidc(environment: Mapping[str, str], sts_url: str | None) -> Found | Skippe
 def _ecs_role(environment: Mapping[str, str]) -> Found | Skipped:
     if metadata.is_disabled(environment):
         return Skipped("the role of this ECS instance (skipped: ALIBABA_CLOUD_ECS_METADATA_DISABLED is true)")
-    # Asked first, so that any other machine waits one second, and not an import and several.
+    # Query the role first: on other machines that takes one second.
     role = environment.get("ALIBABA_CLOUD_ECS_METADATA") or metadata.role_here(environment)
     if role:
         return Found(f"the role {role} of this ECS instance", fetched.ecs_role(role, environment=environment))

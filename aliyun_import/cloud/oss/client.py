@@ -1,8 +1,8 @@
-"""Signed requests to OSS, and errors for every answer that is not a success.
+"""Signed requests to OSS, and errors for unsuccessful answers.
 
-oss2 signs (version 4); `transport.http` sends. The SDK's methods for each operation are not used:
-their parsers drop what is needed here (a part's CRC-64, unknown elements of lifecycle rules) and fail with an
-AttributeError on an answer that is not from OSS.
+oss2 signs the requests (version 4); `transport.http` sends them. The SDK's methods for the operations are not used:
+their parsers drop values that are needed here (the CRC-64 of a part, unknown elements of lifecycle rules), and fail
+with an AttributeError on an answer that is not from OSS.
 """
 
 import functools
@@ -33,7 +33,7 @@ _REGIONAL = frozenset({"PutBucket"})
 
 @dataclass(slots=True, kw_only=True)
 class _Request:
-    """A request with what oss2 reads when it signs; signing adds headers."""
+    """Request with the attributes that oss2 reads to sign it; signing adds headers."""
 
     method: str
     url: str
@@ -45,9 +45,10 @@ class _Request:
 
 
 class OssClient:
-    """Sends requests about one bucket. Thread-safe; keeps a connection for each of `workers` threads and one more.
+    """Client for requests about one bucket. Thread-safe.
 
-    Waits for answers end with Interrupted once `cancel` is set.
+    Keeps a connection for each of `workers` threads and one for the coordinator. Waits for answers end with Interrupted
+    once `cancel` is set.
     """
 
     def __init__(
@@ -66,7 +67,6 @@ class OssClient:
         self._timeouts = timeouts
         self._endpoints = endpoints
         self._auth = oss2.ProviderAuthV4(_Provider(credentials))
-        # One more than the workers: the coordinator sends requests meanwhile.
         self._http = HttpClient("OSS", endpoints.oss, connections=workers + 1, cancel=cancel)
         self._regional_http = HttpClient("OSS", endpoints.oss_regional, connections=1, cancel=cancel)
         self._url_of = functools.lru_cache(maxsize=64)(self._make_url)
@@ -89,11 +89,11 @@ class OssClient:
         max_body_bytes: int = MAX_BODY_BYTES,
         **operands: str,
     ) -> Answer:
-        """Send one request and return the success; a refusal or a broken connection is raised as one of our errors.
+        """Send one request and return the successful answer. Raises AliyunImportError for any other answer.
 
-        `read_s` bounds each wait on the socket. `operands` are named in errors. After the answer that the token has
-        expired, the credentials are read again, and if they differ the request is sent once more: a body is iterated
-        again for that. An error that the body raises passes unchanged.
+        `read_s` bounds each wait on the socket. Errors name the `operands`. If the service reports an expired token,
+        the credentials are read again, and if they differ, the request is sent once more; its body is then iterated
+        again. An error that the body raises passes unchanged.
         """
 
         def once() -> Answer:
@@ -102,7 +102,7 @@ class OssClient:
             )
 
         if operation not in OPERATIONS:
-            raise ValueError(f"{operation} is sent, and docs and policy do not have its permission")
+            raise ValueError(f"{operation} is not among the operations of services/interface.py")
         keys = self._credentials.get()
         answer = once()
         refusal = error_fields(answer)
@@ -154,7 +154,7 @@ class OssClient:
         scheme, _, host = (self._endpoints.oss_regional if regional else self._endpoints.oss).partition("://")
         if not oss2.is_valid_bucket_name(self.bucket):
             raise UsageError(
-                f"{self.bucket!r} can't be the name of a bucket.",
+                f"{self.bucket!r} is not a valid bucket name.",
                 code="bucket-name-invalid",
                 remedy="Pass --bucket with 3 to 63 of a-z, 0-9 and -, the first and the last not a hyphen.",
             )
@@ -188,7 +188,7 @@ class OssClient:
 
 
 class _Provider(oss2.credentials.CredentialsProvider):  # type: ignore[misc]
-    """Passes the current credentials to oss2, for each request."""
+    """Provider of the current credentials for oss2."""
 
     def __init__(self, source: CredentialsSource) -> None:
         self._source = source
@@ -204,10 +204,10 @@ def _query(params: Mapping[str, str]) -> str:
 
 
 def _variant(code: str, message: str, *, endpoint: str, region: str, style: OssStyle) -> str:
-    """Return the variant of a code with several meanings; the names are those of the rows in `errors.oss`."""
+    """Return the variant of a code with several meanings, as named in the rows of `errors.oss`."""
     if code in ("AccessDenied", "PermanentRedirect") and endpoint:
         return "other region" if region else "other endpoint"
     if code == "AccessDenied" and "not belong to you" in message:
         return "foreign"
-    # OSS computes the signature with the bucket that the domain is bound to.
+    # OSS computes the signature for the bucket to which the domain is bound.
     return "custom domain" if code == "SignatureDoesNotMatch" and style is OssStyle.CNAME else ""

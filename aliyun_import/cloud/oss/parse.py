@@ -1,6 +1,6 @@
-"""Readers of OSS's answers, XML bodies in any namespace and headers, and the lifecycle rule that is added to them.
+"""Readers of the XML bodies, in any namespace, and headers of OSS's answers; addition of a lifecycle rule.
 
-What can't be read is a ServiceUnreachable "answer-unreadable": something that is not OSS answered.
+All raise ServiceUnreachable "answer-unreadable" for an answer that can't be read: another server sent it.
 """
 
 import base64
@@ -18,7 +18,7 @@ from aliyun_import.model.objects import BucketInfo, RemoteObject, RemotePart, Re
 
 Entry = TypeVar("Entry")
 _META = "x-oss-meta-"
-# A list of 1,000 entries a page; more pages than this is a list without an end.
+# A page has 1,000 entries; a list with more pages is treated as endless.
 _MAX_PAGES = 10_000
 _RULE_ID = "aliyun-import-abort"
 _RULES_END = b"</LifecycleConfiguration>"
@@ -30,13 +30,13 @@ def unreadable(cause: str) -> ServiceUnreachable:
         "OSS's answer can't be read.",
         code="answer-unreadable",
         cause=cause,
-        remedy="Check whether a portal or a proxy stands in between, and run the same command again.",
+        remedy="Check for a portal or a proxy between this machine and OSS, and run the same command again.",
         resumable=True,
     )
 
 
 def parse(body: bytes, root: str) -> ET.Element:
-    """Return the document of an XML body whose outermost element is `root`, in any namespace."""
+    """Return the root element of an XML body; it must be named `root`, in any namespace."""
     found = _document(body)
     if found is None or found.tag.rpartition("}")[2] != root:
         raise unreadable(f"A {root} was expected; the answer begins with {body[:60]!r}.")
@@ -46,7 +46,7 @@ def parse(body: bytes, root: str) -> ET.Element:
 def _document(body: bytes) -> ET.Element | None:
     try:
         return ET.fromstring(body)  # noqa: S314 -- expat bounds entities; the body is bounded by the transport
-    except (ET.ParseError, ValueError, LookupError):  # the latter two for encodings that expat does not know
+    except (ET.ParseError, ValueError, LookupError):  # the latter two: encodings that expat does not support
         return None
 
 
@@ -57,7 +57,7 @@ def text_of(element: ET.Element, path: str) -> str:
 
 
 def required(element: ET.Element, path: str) -> str:
-    """Return the text at a path, which the service always sends; raises "answer-unreadable" without it."""
+    """Return the text at a path. Raises "answer-unreadable" if it is missing."""
     found = text_of(element, path)
     if not found:
         raise unreadable(f"The {element.tag.rpartition('}')[2]} has no {path}.")
@@ -72,7 +72,7 @@ def unquoted(etag: str) -> str:
 def error_fields(answer: Answer) -> Mapping[str, str]:
     """Return the fields of an <Error> (Code, Message, ...); empty for a success and for any other body.
 
-    The answer to HEAD has no body; its error is in a header. Some gateways in front of OSS write JSON.
+    An answer to HEAD has no body; its error is in a header. Some gateways before OSS send JSON.
     """
     if answer.status // 100 == 2:
         return {}
@@ -94,7 +94,7 @@ def all_pages(read_page: Callable[[dict[str, str]], tuple[list[Entry], dict[str,
     """Return the entries of all pages of a list.
 
     `read_page` takes the parameters of a page (empty: the first) and returns its entries and the parameters of the next
-    page (empty: there is none). Parameters that were used before would lead to a list without an end.
+    page (empty: there is none). Repeated parameters are refused, since the list would be endless.
     """
     found: list[Entry] = []
     marker: dict[str, str] = {}
@@ -108,11 +108,11 @@ def all_pages(read_page: Callable[[dict[str, str]], tuple[list[Entry], dict[str,
         if key in used or not any(marker.values()):
             break
         used.add(key)
-    raise unreadable(f"The list has no end: page {len(used) + 1} leads to {marker}.")
+    raise unreadable(f"The list is endless: page {len(used) + 1} continues at {marker}.")
 
 
 def bucket_of(body: bytes) -> BucketInfo:
-    """Read GetBucketInfo's answer. An answer without an owner is refused: a bucket of nobody must not pass as ours."""
+    """Read the answer to GetBucketInfo. An owner is required, because callers compare it with the account."""
     root = parse(body, "BucketInfo")
     bucket = root.find("{*}Bucket")
     bucket = root if bucket is None else bucket
@@ -135,7 +135,7 @@ def object_of_headers(
     size_bytes: int | None = None,
     metadata: Mapping[str, str] | None = None,
 ) -> RemoteObject:
-    """Read an object from the headers of an answer; the caller passes size and metadata if the answer has none."""
+    """Read an object from the headers of an answer; size and metadata are arguments if the answer has none."""
     lower = {name.lower(): value for name, value in headers.items()}
     found = {name.removeprefix(_META): value for name, value in lower.items() if name.startswith(_META)}
     return RemoteObject(
@@ -144,7 +144,7 @@ def object_of_headers(
         etag=unquoted(lower.get("etag", "")),
         crc64=_crc64(lower.get("x-oss-hash-crc64ecma")),
         storage_class=lower.get("x-oss-storage-class", "Standard"),
-        # HTTP knows no case in the names of headers.
+        # Names of headers are case-insensitive.
         metadata=found if metadata is None else {name.lower(): value for name, value in metadata.items()},
         last_modified_s=seconds_of(lower.get("last-modified", "")),
         version_id=lower.get("x-oss-version-id") or None,
@@ -216,23 +216,23 @@ def _name(root: ET.Element, text: str) -> str:
 
 def number(text: str, name: str) -> int:
     """Return a whole number of an answer; `name` names the field in the error."""
-    # int() takes digits of any script, signs and underscores, and fails for more than 4,300 digits.
+    # int() accepts digits of any script, signs and underscores, and fails for more than 4,300 digits.
     if not re.fullmatch(r"[0-9]{1,18}", text):
-        raise unreadable(f"{name} is {text[:40]!r}, and not a number.")
+        raise unreadable(f"{name} is {text[:40]!r}, not a number.")
     return int(text)
 
 
 def _crc64(text: str | None) -> int | None:
-    """Return a CRC-64; None if the store has none."""
+    """Return a CRC-64; None if the store reports none."""
     if not text:
         return None
     if not re.fullmatch(r"[0-9]{1,20}", text) or int(text) >= 1 << 64:
-        raise unreadable(f"The CRC-64 is {text[:40]!r}, and not a number of 64 bits.")
+        raise unreadable(f"The CRC-64 is {text[:40]!r}, not a number of 64 bits.")
     return int(text)
 
 
 def with_abort_rule(document: bytes | None, *, prefix: str, days: int) -> bytes | None:
-    """Return lifecycle rules with one more that aborts unfinished uploads below prefix; None if one does already.
+    """Return lifecycle rules with one more that aborts unfinished uploads below prefix; None if a rule suffices.
 
     `document` is the bucket's LifecycleConfiguration, None if it has none; its rules are kept byte for byte. An
     existing rule suffices if it is enabled, covers the prefix and aborts after at most `days` days.
@@ -254,6 +254,6 @@ def with_abort_rule(document: bytes | None, *, prefix: str, days: int) -> bytes 
     if document is None:
         return b"<LifecycleConfiguration>" + ours + _RULES_END
     before, end, after_end = document.rpartition(_RULES_END)
-    if not end:  # <LifecycleConfiguration/>, or a prefix of XML namespaces: not a form that OSS writes
+    if not end:  # <LifecycleConfiguration/>, or a namespace prefix; OSS sends neither
         raise unreadable(f"A LifecycleConfiguration with an end tag was expected, not {document[:60]!r}.")
     return before + ours + _RULES_END + after_end

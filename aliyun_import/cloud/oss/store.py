@@ -40,20 +40,20 @@ _CREATE = (
     b"<CreateBucketConfiguration><StorageClass>Standard</StorageClass>"
     b"<DataRedundancyType>LRS</DataRedundancyType></CreateBucketConfiguration>"
 )
-# OSS answers a copy of some GiB when it is done, and sends nothing until then.
+# OSS sends nothing until a copy, of up to some GiB, is done.
 _COPY_READ_S = 600.0
 # Completing thousands of parts takes OSS longer than an ordinary request.
 _COMPLETE_READ_S = 180.0
 # Codes of a store that does not create parts by copying.
 _NO_COPIES = frozenset({"NotImplemented", "OperationNotSupported", "MethodNotAllowed", "NotSupported"})
-# Codes for a source that is not any more the one that the plan was made for.
+# Codes for a source that changed after the plan was made.
 _SOURCE_CHANGED = frozenset({"PreconditionFailed", "NoSuchKey", "InvalidRange", "InvalidObjectState"})
 # The largest object that is read as a whole: a manifest (upload/manifest.py).
 _MAX_READ_BYTES = 64 * MIB
 
 
 class OssStore:
-    """services.ObjectStore, which has the contract of each method, through OSS. `workers` is the number of threads.
+    """services.ObjectStore through OSS; the protocol has the contracts. `workers` is the number of uploading threads.
 
     Waits for answers end with Interrupted once `cancel` is set.
     """
@@ -94,11 +94,11 @@ class OssStore:
         return bucket_of(got.body)
 
     def create_bucket(self) -> None:
-        """Create the bucket, private, class Standard. Succeeds if this account owns it already."""
+        """Create the bucket, private, class Standard. Succeeds if this account already owns it."""
         try:
             self._client.send("PutBucket", "PUT", headers={"x-oss-acl": "private"}, data=_CREATE)
         except AliyunImportError as error:
-            # The same code for another account's bucket, and for our own of another region or class.
+            # The code means a bucket of another account, or of this account in another region or class.
             if error.details.get("service_code") != "BucketAlreadyExists":
                 raise
             self._check_ours(error)
@@ -111,12 +111,12 @@ class OssStore:
         except AliyunImportError as error:
             if error.details.get("service_code") != "NoSuchLifecycle":
                 raise
-            # Not b"": an empty answer is no statement that there are no rules, and must not replace them.
+            # Not b"": an empty answer does not mean that there are no rules, and must not replace them.
             rules = None
         document = with_abort_rule(rules, prefix=prefix, days=days)
         if document is None:
             return False
-        # Without the header, our rule beside one for the whole bucket is refused as an overlap.
+        # Without the header OSS refuses the rule as an overlap with a rule for the whole bucket.
         headers = {"x-oss-allow-same-action-overlap": "true", "Content-Type": "application/xml"}
         self._client.send("PutBucketLifecycle", "PUT", params={"lifecycle": ""}, headers=headers, data=document)
         return True
@@ -142,11 +142,11 @@ class OssStore:
         headers = {"If-Match": f'"{if_match}"'} if if_match else {}
         if start or length is not None:
             headers["Range"] = f"bytes={start}-{start + length - 1 if length is not None else ''}"
-            # Without it OSS answers a range beyond the end with the whole object.
+            # Without this header OSS answers a range beyond the end with the whole object.
             headers["x-oss-range-behavior"] = "standard"
         got = self._client.send("GetObject", "GET", key=key, headers=headers, max_body_bytes=_MAX_READ_BYTES)
         if length is not None and len(got.body) > length:
-            raise unreadable(f"{length} bytes were asked for, and {len(got.body)} came.")
+            raise unreadable(f"{length} bytes were requested, and {len(got.body)} received.")
         return got.body
 
     def put(
@@ -264,7 +264,7 @@ class OssStore:
             data=document,
             read_s=_COMPLETE_READ_S,
         )
-        # The answer has the CRC-64 but not the size; HeadObject has both, of the object as it is stored.
+        # The answer has the CRC-64 but not the size; HeadObject has both, for the stored object.
         stored = self._client.send("HeadObject", "HEAD", key=key)
         return object_of_headers(key, {**stored.headers, **_version(got)})
 
@@ -276,7 +276,7 @@ class OssStore:
             return
 
     def _check_ours(self, refusal: AliyunImportError) -> None:
-        """Return if the bucket is ours and in this region; else raise the most specific error."""
+        """Raise the most specific error unless the bucket is ours and in this region."""
         try:
             info = self.bucket_info()
         except RefusedError:  # in another region
@@ -288,7 +288,7 @@ class OssStore:
 
     @staticmethod
     def _new_object_headers(metadata: Mapping[str, str] | None) -> dict[str, str]:
-        """Ask for class Standard, whatever the bucket's class: ECS imports nothing from an archive."""
+        """Return headers that set class Standard regardless of the bucket's class: ECS can't import from an archive."""
         headers = {"Content-Type": "application/octet-stream", "x-oss-storage-class": "Standard"}
         return headers | {f"x-oss-meta-{name}": value for name, value in (metadata or {}).items()}
 
@@ -310,14 +310,14 @@ def _copy_refusal(error: AliyunImportError, source_key: str) -> RefusedError | N
     code = error.details.get("service_code", "")
     if code in _SOURCE_CHANGED:
         return BaseChanged(
-            f"The object {source_key}, whose ranges were to be reused, has changed.",
+            f"The object {source_key}, the source of copied ranges, has changed.",
             code="base-changed",
             cause=error.cause,
-            remedy="Run the same command again; the bytes are sent instead of copied.",
+            remedy="Run the same command again; the bytes are sent instead of being copied.",
             details=error.details,
             resumable=True,
         )
-    # No permission to read the source, or a source elsewhere, has the same solution: the bytes are sent.
+    # Without permission to read the source, the solution is the same: the bytes are sent.
     if code in _NO_COPIES or isinstance(error, PermissionDenied):
         return CopyRefused(
             "The store does not create parts by copying.",

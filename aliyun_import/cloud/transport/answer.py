@@ -10,15 +10,15 @@ from email.utils import parsedate_to_datetime
 from http.client import responses
 from typing import Any
 
-# The longest wait that a service may ask for before a retry; more is a mistake or an attack.
+# Upper limit of the wait that a service may request; more is an error or an attack.
 MAX_RETRY_AFTER_S = 300.0
-# A smaller difference is the age of the answer and explains nothing.
+# A smaller difference may be the age of the answer.
 _MIN_DIFFERENCE_S = 60
 
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """An answer, whatever its status: names of headers in lower case, and the whole body."""
+    """Answer with any status: names of headers in lower case, and the whole body."""
 
     status: int
     headers: Mapping[str, str]
@@ -26,30 +26,30 @@ class Answer:
 
     @property
     def request_id(self) -> str:
-        """Return the service's id of the request, as far as a header has it."""
+        """Return the service's id of the request, empty if no header has it."""
         return (self.headers.get("x-oss-request-id") or self.headers.get("x-acs-request-id") or "")[:100]
 
 
 def status_text(status: int) -> str:
-    """Return HTTP's name of a status, for an answer without a message."""
+    """Return the status and its name in HTTP, for an answer without a message."""
     return f"HTTP {status} {responses.get(status, 'without a message')}"
 
 
 def retry_after_s(headers: Mapping[str, str]) -> float | None:
-    """Return the wait before a retry that the service asks for, at most 300 s; None if it asks for none.
+    """Return the wait before a retry that the service requests, at most 300 s; None if it requests none.
 
-    OSS has a header of its own, in milliseconds; HTTP's is in seconds.
+    The header of OSS is in milliseconds, that of HTTP in seconds.
     """
     for name, unit_s in (("x-oss-qos-delay-time", 0.001), ("retry-after", 1.0)):
         value = headers.get(name, "").strip()
         if re.fullmatch(r"[0-9]+", value):
-            # The length is checked first: int() of 5,000 digits fails.
+            # The length is checked first, because int() fails for 5,000 digits.
             return MAX_RETRY_AFTER_S if len(value) > 9 else min(int(value) * unit_s, MAX_RETRY_AFTER_S)
     return None
 
 
 def clock_difference(server_time: str) -> str:
-    """Return how far this machine's clock is from the service's ("20 min 3 s ahead of"); empty if close or unknown.
+    """Return the difference of this machine's clock, e.g. "20 min 3 s ahead of"; empty if small or unknown.
 
     `server_time` is a Date header, or the ServerTime of OSS's RequestTimeTooSkewed (2026-11-24T04:42:33.000Z).
     """
@@ -67,7 +67,7 @@ def seconds_of(text: str) -> float | None:
         try:
             found = read(text)
             return (found if found.tzinfo else found.replace(tzinfo=UTC)).timestamp()
-        except (ValueError, TypeError, OverflowError, OSError):  # the latter three for years and zones out of range
+        except (ValueError, TypeError, OverflowError, OSError):  # the latter three: years and zones out of range
             continue
     return None
 
@@ -80,7 +80,7 @@ def document_of(answer: Answer) -> Fields:
     body = answer.body.decode("utf-8", "replace")
     try:
         document = json.loads(body)
-    except (ValueError, RecursionError):  # the latter for thousands of levels
+    except (ValueError, RecursionError):  # the latter: thousands of levels
         return fields_of_xml(body)
     return document if isinstance(document, dict) else {}
 
@@ -101,7 +101,7 @@ def text(fields: Fields, name: str) -> str:
 
 
 def word(fields: Fields, name: str) -> str:
-    """Return a field that is one word, such as an id, without blanks, line ends and control characters."""
+    """Return a field that is one word, such as an id, without spaces, line ends and control characters."""
     return "".join(one for one in text(fields, name)[:200] if one.isprintable() and one != " ")
 
 

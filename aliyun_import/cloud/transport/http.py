@@ -1,8 +1,8 @@
 """HTTP requests to the services over urllib3, with and without a proxy.
 
-urllib3 keeps the connections, does TLS (always with SNI) and talks to proxies. This module adds what an upload of hours
-over bad networks needs: an early answer is read although the server closed while it was sent a body; every answer is
-bounded in size and in time; a connection whose state is in doubt is not used again; a cancelled run ends a wait.
+urllib3 keeps the connections, and handles TLS (always with SNI) and proxies. This module adds what an upload of hours
+over bad networks requires: an early answer is read even if the server closed the connection during the body; every
+answer is bounded in size and time; a connection in an uncertain state is not used again; a cancelled run ends a wait.
 Nothing is retried, redirected or decompressed here.
 """
 
@@ -31,31 +31,32 @@ from aliyun_import.context import interrupted
 from aliyun_import.limits import KIB, MIB
 from aliyun_import.services.interface import PartBody
 
-# Longest body of an answer that is not an object: a list of 1,000 parts or images is below 1 MiB.
+# Maximum body of an answer that is not an object: a list of 1,000 parts or images is below 1 MiB.
 MAX_BODY_BYTES = 16 * MIB
 # http.client's own bounds are 100 headers of 64 KiB; this one also bounds what precedes them (100 Continue).
 MAX_HEAD_BYTES = 1 * MIB
-# An answer may take its timeout and this rate. One byte a second, which keeps every wait on a socket short, ends.
+# Minimum rate of an answer after its timeout. It ends answers that arrive one byte a second, which no timeout of a
+# single wait on the socket would end.
 MIN_RATE_BYTES_S = 16 * KIB
-# How often a wait checks whether the run is cancelled.
+# Interval in which a wait checks whether the run is cancelled.
 CANCEL_CHECK_S = 0.5
-# A body in memory is sent in pieces of this size, each with a timeout of its own.
+# A body in memory is sent in slices of this size, each with its own timeout.
 SLICE_BYTES = 256 * KIB
-# A server that refuses a body closes soon after it answered; for an answer that was sent before, this is long.
+# A server that refuses a body closes soon after it has answered, so the answer is already on the way.
 EARLY_ANSWER_S = 5.0
-# A connection that was idle for longer is not used again. Some servers close after five seconds, and a request that
-# crosses the close is lost; a router that forgot the connection drops packets silently, for a whole timeout.
+# A connection that was idle for longer is not used again. Some servers close after five seconds, and a request at that
+# moment is lost. A router that dropped the connection discards packets silently, for a whole timeout.
 MAX_IDLE_S = 4.0
 _NO_RETRIES = urllib3.Retry(False, redirect=False)
 _NODELAY = [(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)]
 
 
 class HttpClient:
-    """Sends requests to the hosts of one endpoint. Thread-safe; keeps up to `connections` connections per host.
+    """HTTP client for one endpoint. Thread-safe; keeps up to `connections` connections per host.
 
     A wait for an answer ends with Interrupted once `cancel` is set, unless it was set before the request began (a
     cancelled run still sends requests, such as CancelTask). `proxy` replaces the environment's ("" for none). Without
-    `shows_path` the log names the host alone: the path may hold a secret.
+    `shows_path` the log contains the host only, because the path may contain a secret.
     """
 
     def __init__(
@@ -75,11 +76,11 @@ class HttpClient:
         self._proxy = proxy_for(url) if proxy is None else proxy
         is_tls = urlsplit(url).scheme == "https" or self._proxy.startswith("https:")
         self._manager = _pool_manager(self._proxy, connections, tls_context(ca_bundle()) if is_tls else None)
-        # In front of the manager's own pools, whose normalized keys take 20 us for each request.
+        # The manager has pools too, but normalizing their keys takes 20 us for each request.
         self._pools: dict[str, HTTPConnectionPool] = {}
 
     def close(self) -> None:
-        """Close the idle connections, and each other one when its answer was read; the next request opens new ones."""
+        """Close idle connections now and the others after their answers; the next request opens new ones."""
         self._pools.clear()
         self._manager.clear()
 
@@ -95,10 +96,11 @@ class HttpClient:
         wait_s: float,
         max_body_bytes: int = MAX_BODY_BYTES,
     ) -> Answer:
-        """Send a request once and return the answer, whatever its status.
+        """Send a request once and return the answer, with any status.
 
-        `connect_s` bounds the connecting, TLS included, `wait_s` each wait while the body is sent and the wait for the
-        answer. Raises our errors for all that network and server do; an error that the body raises passes unchanged.
+        `connect_s` bounds the connection setup, with TLS; `wait_s` bounds each wait while the body is sent, and the
+        wait for the answer. Raises AliyunImportError for failures of network and server. An error that the body
+        raises passes unchanged.
         """
         exchange = _Exchange(
             chunks=_chunks(body),
@@ -117,7 +119,7 @@ class HttpClient:
                 response.release_conn()
                 log.status, log.request_id = answer.status, answer.request_id
         except (HTTPError, OSError) as error:
-            # The exception's chain may hold the signed URL.
+            # The exception's chain may contain the signed URL.
             raise network_error(error, service=self._service, operation=operation, url=self._url) from None
         return answer
 
@@ -135,7 +137,7 @@ class HttpClient:
         return pool.urlopen(
             method,
             url if is_forwarded else f"/{path}",
-            body=cast(Any, exchange),  # for our connection alone
+            body=cast(Any, exchange),  # _Connection expects it
             headers={**headers, "Content-Length": str(length)},
             retries=_NO_RETRIES,
             redirect=False,
@@ -158,7 +160,7 @@ def _pool_manager(proxy: str, connections: int, tls: ssl.SSLContext | None) -> u
             # Not urllib3.make_headers, which encodes Latin-1 only; browsers and curl send UTF-8 (RFC 7617).
             proxy_headers={"proxy-authorization": f"Basic {b64encode(login.encode()).decode()}"} if login else None,
             proxy_ssl_context=tls,
-            # urllib3 leaves Nagle's algorithm on towards a proxy: head and body are sent apart, and would wait.
+            # urllib3 does not disable Nagle's algorithm for proxies; head and body are sent separately, and would wait.
             socket_options=_NODELAY,
             **options,
         )
@@ -173,14 +175,14 @@ def _read(response: urllib3.BaseHTTPResponse, max_bytes: int) -> Answer:
     length = headers.get("content-length", "0")
     if not re.fullmatch(r"[0-9]{1,18}", length):
         raise ConnectionError(f"the answer has the length {length[:40]!r}")
-    expected = response.length_remaining  # None: as much as comes; 0 for HEAD
+    expected = response.length_remaining  # None: until the connection closes; 0 for HEAD
     if expected is not None and expected > max_bytes:
         raise AnswerTooLarge(f"the answer has {expected} bytes, more than {max_bytes}")
     body = response.read(decode_content=False) if expected is not None else response.read(max_bytes + 1)
     if len(body) > max_bytes:
         raise AnswerTooLarge(f"the answer has more than {max_bytes} bytes")
     if 300 <= response.status < 400 and "location" in headers:
-        # The services never redirect; a redirect comes from something between them and this machine.
+        # The services never redirect; a redirect is from a portal or a proxy.
         raise Redirected("a redirect")
     return Answer(response.status, headers, body)
 
@@ -194,7 +196,7 @@ def _chunks(body: bytes | PartBody) -> Iterable[bytes | memoryview]:
 
 @dataclass(slots=True, kw_only=True)
 class _Exchange:
-    """One request's body and bounds; urllib3 passes it to our connection as the body."""
+    """Body and bounds of one request; urllib3 passes it to _Connection as the body."""
 
     chunks: Iterable[bytes | memoryview] = ()
     wait_s: float = EARLY_ANSWER_S
@@ -207,7 +209,7 @@ class _Exchange:
 
 
 class _Connection(HTTPConnection):
-    """A connection that reads bounded and early answers, and knows whether it can be used again."""
+    """Connection that reads bounded and early answers, and records whether it can be used again."""
 
     _exchange = _Exchange()
     _is_in_doubt = False
@@ -215,12 +217,12 @@ class _Connection(HTTPConnection):
 
     @property
     def is_connected(self) -> bool:
-        """Return whether the next request may use this connection: what is readable now belongs to no request."""
+        """Return whether the next request may use this connection. Readable bytes now would belong to no request."""
         is_fresh = time.monotonic() - self._used_s < MAX_IDLE_S
         return is_fresh and not self._is_in_doubt and super().is_connected
 
     def connect(self) -> None:
-        """Connect; every timeout on the way, of TLS and of a proxy's tunnel too, is a ConnectTimeoutError."""
+        """Connect; every timeout, also of TLS and of a proxy's tunnel, is raised as ConnectTimeoutError."""
         self._is_in_doubt = False
         self._exchange = _Exchange(wait_s=float(self.timeout or EARLY_ANSWER_S))
         self.response_class = cast(Any, self._open_response)
@@ -235,15 +237,15 @@ class _Connection(HTTPConnection):
         if self.sock is None:
             self.connect()
         self._exchange = body
-        self.timeout = body.wait_s  # urllib3 has bounded each send by the time for connecting
+        self.timeout = body.wait_s  # urllib3 bounds each send by the timeout for connecting
         super().request(method, url, body, *arguments, **options)
 
     def send(self, data: Any) -> None:  # noqa: ANN401 -- http.client's own signature
-        """Send bytes. When the server closed, urllib3 reads the answer that it may have sent before."""
+        """Send bytes. After a BrokenPipeError, urllib3 reads the answer that the server may have sent before."""
         try:
             super().send(data)
         except (BrokenPipeError, ConnectionResetError, ssl.SSLEOFError) as error:
-            # urllib3 knows the first two only; over TLS the same event is an SSLEOFError.
+            # urllib3 handles the first two only; over TLS the same event is an SSLEOFError.
             self._exchange.was_cut = self._is_in_doubt = True
             raise BrokenPipeError("the server closed the connection while the request was sent") from error
 
@@ -253,13 +255,13 @@ class _Connection(HTTPConnection):
         return _Response(_Reader(sock, self._exchange, self._on_end), debuglevel, method, url)
 
     def _on_end(self, unread_bytes: int) -> None:
-        """Note the end of an answer; bytes beyond it would be taken for the next answer."""
+        """Record the end of an answer; unread bytes after it would be read as the next answer."""
         self._used_s = time.monotonic()
         self._is_in_doubt = self._is_in_doubt or unread_bytes > 0
 
 
 class _TlsConnection(_Connection, HTTPSConnection):
-    """The same over TLS."""
+    """_Connection over TLS."""
 
 
 class _HttpPool(HTTPConnectionPool):
@@ -271,7 +273,7 @@ class _HttpsPool(HTTPSConnectionPool):
 
 
 class _Response(HTTPResponse):
-    """http.client's response on a _Reader; a head that breaks off or is malformed is no answer."""
+    """http.client's response on a _Reader; an incomplete or malformed head is an error."""
 
     def __init__(self, reader: "_Reader", debuglevel: int, method: str | None, url: str | None) -> None:
         super().__init__(cast(socket.socket, reader), debuglevel, method, url)  # only makefile is used
@@ -280,16 +282,16 @@ class _Response(HTTPResponse):
     def begin(self) -> None:
         """Read the head."""
         super().begin()
-        # http.client takes the end of the stream for the end of the head, and so drops the headers that say how much
-        # of a body is missing.
+        # http.client treats the end of the stream as the end of the head, and so loses the headers with the length of
+        # the body.
         if self._reader.is_at_end:
-            raise ConnectionError("the answer breaks off in its head")
+            raise ConnectionError("the head of the answer is incomplete")
         if self.msg.defects:  # a malformed line, after which nothing is read as a header
             raise ConnectionError("the head of the answer is malformed")
 
 
 class _Reader(io.RawIOBase):
-    """Bytes of one answer from a socket, within its bounds."""
+    """Reader of one answer from a socket, within the bounds of its exchange."""
 
     def __init__(self, sock: socket.socket, exchange: _Exchange, on_end: Callable[[int], None]) -> None:
         self._sock = sock
@@ -313,7 +315,7 @@ class _Reader(io.RawIOBase):
         return self._received
 
     def readinto(self, buffer: Any) -> int:  # noqa: ANN401 -- io's own signature
-        """Receive bytes; raises TimeoutError, AnswerTooLarge, Interrupted, and what the socket raises."""
+        """Receive bytes. Raises TimeoutError, AnswerTooLarge, Interrupted, and the errors of the socket."""
         count = self._receive(buffer)
         if not self._received:
             self._start_s = time.monotonic()
@@ -332,7 +334,7 @@ class _Reader(io.RawIOBase):
             except TimeoutError:
                 if self._exchange.cancel is not None and self._exchange.cancel.is_set():
                     raise interrupted() from None
-        if self._exchange.was_cut:  # not a timeout: the server closed, and has not said why
+        if self._exchange.was_cut:  # not a timeout: the server closed without an answer
             raise ConnectionResetError("the server closed the connection while the request was sent")
         raise TimeoutError("the answer took too long")
 
@@ -343,7 +345,7 @@ class _Reader(io.RawIOBase):
 
 
 class _Buffered(io.BufferedReader):
-    """The buffer of a _Reader; reports what was received and not used when it is closed."""
+    """Buffer of a _Reader; when it is closed, it reports how many bytes were used."""
 
     raw: _Reader
 

@@ -1,7 +1,7 @@
 """RPC calls to ECS, RAM and STS.
 
-aliyunsdkcore builds and signs a request; `transport.http` sends it. The SDK's own client is not used: it retries, puts
-the signed URL (token included) into exceptions and logs, fails with an IndexError on a SignatureDoesNotMatch whose
+aliyunsdkcore builds and signs a request; `transport.http` sends it. The SDK's client is not used: it retries, writes
+the signed URL (with the token) into exceptions and logs, fails with an IndexError on a SignatureDoesNotMatch whose
 message has no colon, and sends with a urllib3 of 2018, without SNI on Python 3.12 and later (2.16.1).
 """
 
@@ -31,7 +31,7 @@ from aliyun_import.cloud.transport.signing import signed
 from aliyun_import.errors import AliyunImportError, ServiceUnreachable
 from aliyun_import.services.interface import OPERATIONS
 
-# Longest wait for an answer where that is longer than usual: timeout_config.json of the SDK.
+# Timeouts of operations that may take longer than usual: timeout_config.json of the SDK.
 _READ_S: Mapping[str, float] = {"ImportImage": 29, "DescribeImages": 38, "DeleteImage": 36}
 _USER_AGENT = (
     f"AlibabaCloud ({platform.system()} {platform.release()};{platform.machine()}) Python/{platform.python_version()} "
@@ -42,7 +42,7 @@ _HEADERS = {"Accept-Encoding": "identity", "User-Agent": _USER_AGENT, "x-sdk-cli
 
 
 class RpcService:
-    """A service whose operations are requests of its SDK, one class each. Thread-safe; threads share the connections.
+    """Base class of services whose operations are request classes of an SDK. Thread-safe.
 
     Waits end with Interrupted once `cancel` is set.
     """
@@ -69,20 +69,20 @@ class RpcService:
         self._http.close()
 
     def _call(self, kind: type, parameters: Mapping[str, object], /, **operands: str) -> dict[str, Any]:
-        """Send a request of a class of the SDK as `_send` does, with the parameters that its setters take."""
+        """Create a request of an SDK class, set its parameters, and send it with `_send`."""
         request = kind()
         for name, value in parameters.items():
             getattr(request, f"set_{name}")(value)
         return self._send(request, **operands)
 
     def _send(self, request: Any, /, **operands: str) -> dict[str, Any]:  # noqa: ANN401 -- the SDK has no types
-        """Send a request of the SDK once and return the JSON of the success; anything else is one of our errors.
+        """Send a request of the SDK once and return the JSON of the answer. Raises AliyunImportError for a failure.
 
-        `operands` are named in the errors (bucket, key, name, role...). After the answer that the token has expired,
-        the credentials are read again, and if they differ the request is sent once more.
+        Errors name the `operands` (bucket, key, name, role...). If the service reports an expired token, the
+        credentials are read again, and if they differ, the request is sent once more.
         """
         if _name(request) not in OPERATIONS:
-            raise ValueError(f"{_name(request)} is sent, and docs and policy do not have its permission")
+            raise ValueError(f"{_name(request)} is not among the operations of services/interface.py")
         keys = self._credentials.get()
         answer = self._once(request, keys)
         if errors.is_expired(_code(answer)):
@@ -101,7 +101,7 @@ class RpcService:
         return self._http.send(
             _name(request),
             request.get_method(),
-            # The endpoint's scheme replaces the request's own (ECS would go over http).
+            # Not the request's URL, whose scheme is http for ECS.
             f"{self._url}{target}",
             headers={**headers, **_HEADERS},
             connect_s=self._timeouts.connect_s,
@@ -110,11 +110,11 @@ class RpcService:
 
 
 def refusal_of(answer: Answer, *, service: str, operation: str, operands: Mapping[str, str]) -> AliyunImportError:
-    """Return our error for an answer of the service that is not a success, or one whose JSON can't be read."""
+    """Return the error for an unsuccessful answer, or for one whose JSON can't be read."""
     document: Fields = document_of(answer)
     begin = answer.body[:300].decode("utf-8", "replace")
     if answer.status // 100 == 2:
-        return unreadable(service, operation, f"The answer is no JSON object; it begins with {begin[:60]!r}.")
+        return unreadable(service, operation, f"The answer is not a JSON object; it begins with {begin[:60]!r}.")
     return errors.translate(
         errors.Answer(
             service=service,
@@ -136,7 +136,7 @@ def unreadable(service: str, operation: str, cause: str) -> ServiceUnreachable:
         f"{service}'s answer to {operation} can't be read.",
         code="answer-unreadable",
         cause=cause,
-        remedy="Check whether a portal or a proxy stands in between, and run the same command again.",
+        remedy=f"Check for a portal or a proxy between this machine and {service}, and run the same command again.",
         details={"service": service, "operation": operation},
         resumable=True,
     )

@@ -1,6 +1,6 @@
 """Settings of all connections: timeouts, trusted certificates, proxies, and the log of requests.
 
-The environment is read here and nowhere else, by the same rules for every service.
+Only this module reads them from the environment, by the same rules for every service.
 """
 
 import functools
@@ -21,18 +21,18 @@ import certifi
 from aliyun_import.cloud.endpoints import is_loopback
 from aliyun_import.errors import UsageError
 
-# The usual names for a file of trusted certificates, in the order of precedence.
+# Common names of the variable for trusted certificates, in the order of precedence.
 CA_VARIABLES = ("ALIBABA_CLOUD_CA_BUNDLE", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "SSL_CERT_FILE")
-# "Instance metadata": the same address in every region, reachable from an instance only.
+# "Instance metadata": the same address in every region, reachable from instances only.
 METADATA_HOST = "100.100.100.200"
 DEFAULT_PORTS: Mapping[str, int] = {"http": 80, "https": 443}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Timeouts:
-    """Longest waits for a connection and for an answer, in seconds.
+    """Timeouts for a connection and for an answer.
 
-    `part_s` bounds each wait on the socket while a part is sent; one chunk of it must pass in that time.
+    `part_s` bounds each wait on the socket while a part is sent, that is, the time for one chunk.
     """
 
     connect_s: float = 10.0
@@ -41,19 +41,19 @@ class Timeouts:
 
 
 def ca_bundle(environment: Mapping[str, str] = os.environ) -> str | None:
-    """Return the file of trusted certificates that the environment names; None for the default, certifi's."""
+    """Return the file of trusted certificates from the environment; None for the default, certifi's."""
     return next((environment[name].strip() for name in CA_VARIABLES if environment.get(name, "").strip()), None)
 
 
 @functools.cache
 def tls_context(trusted: str | None) -> ssl.SSLContext:
-    """Return the TLS settings that trust the file or directory `trusted` (None: certifi's), and nobody else.
+    """Return the TLS context that trusts only the file or directory `trusted` (None: certifi's file).
 
     Cached, because loading certifi's 140 certificates takes some 20 ms. Raises UsageError "ca-bundle-unreadable".
     """
     path = Path(trusted or certifi.where())
     try:
-        # A directory is searched only during a handshake: one that can't be listed would trust nobody, without a word.
+        # A directory is searched only during a handshake. If it can't be listed, raise an error here, not there.
         if path.is_dir() and any(path.iterdir()):
             return ssl.create_default_context(capath=path)
         return ssl.create_default_context(cafile=path)
@@ -70,17 +70,16 @@ def tls_context(trusted: str | None) -> ssl.SSLContext:
 def proxy_for(url: str, environment: Mapping[str, str] = os.environ) -> str:
     """Return the URL of the proxy for a URL; empty for none.
 
-    HTTP_PROXY, HTTPS_PROXY, ALL_PROXY and NO_PROXY count in either case, the lower one first, as for curl. A proxy
-    without a scheme is an http one. Addresses that exist on this machine alone, loopback hosts and the metadata service
-    among them, are never reached through a proxy. Raises UsageError "proxy-unusable" for any other kind of proxy
-    (SOCKS).
+    HTTP_PROXY, HTTPS_PROXY, ALL_PROXY and NO_PROXY count in lower and upper case, lower case first, as for curl. A
+    proxy without a scheme is an http proxy. Loopback and link-local addresses and the metadata service are never
+    reached through a proxy. Raises UsageError "proxy-unusable" for other kinds of proxies (SOCKS).
     """
     parts = urlsplit(url)
     host = parts.hostname or ""
     if is_loopback(url) or _is_link_local(host):
         return ""
     for name in (f"{parts.scheme}_proxy", "all_proxy"):
-        # curl's and urllib's rule: upper-case HTTP_PROXY may come from the "Proxy:" header of a web client.
+        # As in curl and urllib: in CGI, HTTP_PROXY may be the "Proxy:" header of a web client.
         is_foreign = name == "http_proxy" and "REQUEST_METHOD" in environment
         names = (name,) if is_foreign else (name, name.upper())
         variable = next((one for one in names if environment.get(one, "").strip()), None)
@@ -94,7 +93,7 @@ def proxy_for(url: str, environment: Mapping[str, str] = os.environ) -> str:
 
 
 def _is_link_local(host: str) -> bool:
-    """Return whether a host is an address that routers don't pass on, or the metadata service."""
+    """Return whether a host is a link-local address, or the metadata service."""
     if host == METADATA_HOST:
         return True
     try:
@@ -106,8 +105,8 @@ def _is_link_local(host: str) -> bool:
 def _is_bypassed(host: str, port: int, no_proxy: str) -> bool:
     """Return whether NO_PROXY names a host, by the rules of Go (which the vendor's CLI follows) and curl.
 
-    Entries are separated by commas or spaces: `*`, a name that includes those below it (with or without `.` or `*.`
-    before it), an address, or a network such as 10.0.0.0/8; all but the network may have a port.
+    Entries are separated by commas or spaces: `*`, a name that includes its subdomains (with or without a leading `.`
+    or `*.`), an address, or a network such as 10.0.0.0/8; all but the network may have a port.
     """
     return any(_is_match(entry, host.lower().rstrip("."), port) for entry in re.split(r"[\s,]+", no_proxy) if entry)
 
@@ -140,11 +139,11 @@ def _checked_proxy(given: str, variable: str) -> str:
             reason = "its port is 0"
         # urlsplit drops line ends and tabs silently.
         if not given.isprintable() or " " in given:
-            reason = "it holds a blank or a control character"
+            reason = "it contains a space or a control character"
     except ValueError:
         reason = "its port is not a number"
     if reason:
-        # The value is not repeated: it may hold a password.
+        # The value is not repeated, because it may contain a password.
         raise UsageError(
             f"The proxy of the environment can't be used: {reason}.",
             code="proxy-unusable",
@@ -155,8 +154,8 @@ def _checked_proxy(given: str, variable: str) -> str:
     return proxy
 
 
-# Loggers of the vendor's libraries and of those below them. They log signed URLs, whole requests (with DEBUG=sdk in the
-# environment) and answers that hold keys; three of them write to stderr through handlers of their own.
+# Loggers of the vendor's libraries and their dependencies. They log signed URLs, whole requests (with DEBUG=sdk in the
+# environment) and answers that contain keys; three of them write to stderr through their own handlers.
 VENDORS = (
     "aliyunsdkcore",
     "alibabacloud-tea",
@@ -178,21 +177,21 @@ _log = logging.getLogger("aliyun_import")
 
 
 def silence_vendor_logs() -> None:
-    """Disable the loggers of the vendor's libraries. Call it after each import of one, which may enable its own."""
+    """Disable the loggers of the vendor's libraries. Call it after each import of one, which may enable loggers."""
     # Children too, since some have handlers and levels of their own.
     below = [name for name in list(logging.root.manager.loggerDict) if name.startswith(_BELOW_VENDORS)]
     for name in (*VENDORS, *below):
         logger = logging.getLogger(name)
         logger.handlers[:] = [_NO_HANDLER]
         logger.propagate = False
-        # setLevel clears the cache of every logger there is, and each client of a service comes through here.
+        # setLevel clears the caches of all loggers, and each client of a service calls this function.
         if logger.level != _OFF:
             logger.setLevel(_OFF)
 
 
 @dataclass(slots=True)
 class Exchange:
-    """What the log shows of an answer; the sender sets it."""
+    """Fields of an answer that are logged; the sender sets them."""
 
     status: int = 0
     request_id: str = ""
@@ -200,7 +199,7 @@ class Exchange:
 
 @contextmanager
 def logged(service: str, operation: str, *, method: str, url: str) -> Iterator[Exchange]:
-    """Log one request, without its query, when it ends. Of an exception only its class is logged."""
+    """Log one request, without its query, when it ends. For an exception, only the class is logged."""
     exchange = Exchange()
     began_s = time.monotonic()
     try:
@@ -213,7 +212,7 @@ def logged(service: str, operation: str, *, method: str, url: str) -> Iterator[E
 
 
 def log_fetch(where: str, outcome: str, seconds: float) -> None:
-    """Log that keys were fetched; the vendor's library sends these requests, so nothing more is known of them."""
+    """Log that the vendor's library fetched keys; no more is known about its requests."""
     _log.debug("credentials from %s: %s, %.3f s", where, outcome, seconds)
 
 
