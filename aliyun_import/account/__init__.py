@@ -1,1 +1,1 @@
-"""What is asked of the account before the upload: identity, region, staging bucket, image name."""
+"""Checks of the account before the upload: identity, region, staging bucket, image name."""

@@ -1,8 +1,7 @@
 """Checks of the account before the first byte is sent: identity, region, staging bucket, image name.
 
-A bucket that the user named is used as it is and never changed; if it does not exist, that is an error, because a
-mistyped name would otherwise become a bucket. The derived bucket (no --bucket) is created and maintained by this tool,
-by `ensure_bucket`; the check itself changes nothing.
+A bucket that the user named is never changed, and must exist: otherwise a mistyped name would create a bucket.
+`ensure_bucket` creates and maintains the derived bucket (no --bucket). The check itself changes nothing.
 """
 
 from collections.abc import Callable, Collection
@@ -27,17 +26,18 @@ from aliyun_import.model.request import DiskRequest, ImportRequest
 from aliyun_import.model.roles import CallerIdentity
 from aliyun_import.services.interface import ImageService, ObjectStore, Services
 
-# Objects of these classes can be read only after they were restored.
+# Objects of these classes can be read only after they are restored.
 COLD_CLASSES = ("Archive", "ColdArchive", "DeepColdArchive")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AccountState:
-    """The account as far as a push needs it.
+    """State of the account for a push.
 
-    `bucket` is empty if every disk is in OSS already. `bucket_info` is None if the bucket, then the derived one, does
-    not exist yet. `name_holder` is the image that has the requested name, whoever made it. `objects` has the object of
-    each disk that is in OSS already, in the order of the disks, and None for local ones.
+    bucket: the staging bucket; empty if every disk is already in OSS.
+    bucket_info: None if the derived bucket does not exist yet.
+    name_holder: the image that has the requested name, if any.
+    objects: in the order of the disks, the object of each disk that is already in OSS, None for local disks.
     """
 
     identity: CallerIdentity
@@ -56,12 +56,12 @@ def check_account(
     skip_checks: Collection[str] = (),
     force: bool = False,
 ) -> AccountState:
-    """Return the state of the account; raises the first problem with which the push can't work. Changes nothing.
+    """Return the state of the account, without changing it. Raises the first problem that prevents the push.
 
-    `bucket` is the user's, None for the derived one. RefusedError: "region-unknown", "bucket-missing",
-    "bucket-region", "bucket-owner", "bucket-encrypted", "object-missing", "object-empty", "object-archived";
-    AccessError if a right that is needed is missing. A missing right that is only useful is a warning. `skip_checks`
-    may have "bucket-encrypted"; with `force` it is a finding.
+    `bucket` is the user's, None for the derived one. Raises RefusedError "region-unknown", "bucket-missing",
+    "bucket-region", "bucket-owner", "bucket-encrypted", "object-missing", "object-empty", "object-archived", and
+    AccessError for a missing required permission. A missing optional permission is a warning. `skip_checks` may contain
+    "bucket-encrypted"; with `force` it is a finding.
     """
 
     def check_bucket(info: BucketInfo) -> None:
@@ -96,7 +96,7 @@ def _check_region(region: str, images: ImageService, context: Context) -> None:
         context.emit(
             Warned(
                 code="regions-unseen",
-                message=f"Whether the region {region} is open to this account could not be checked: {error.summary}",
+                message=f"The region {region} could not be checked: {error.summary}",
                 remedy="Grant ecs:DescribeRegions to have it checked.",
             )
         )
@@ -114,7 +114,7 @@ def _check_region(region: str, images: ImageService, context: Context) -> None:
 
 
 def ensure_bucket(account: AccountState, services: Services, context: Context, *, region: str) -> AccountState:
-    """Create the derived bucket if it does not exist, and ensure its lifecycle rule; another bucket is left alone."""
+    """Create the derived bucket if it does not exist, and ensure its lifecycle rule; change no other bucket."""
     if account.bucket != derived_bucket(account.identity.account_id, region):
         return account
     store, info = services.store(account.bucket), account.bucket_info
@@ -146,7 +146,7 @@ def _existing_objects(
     store_of: Callable[[str], ObjectStore],
     check_bucket: Callable[[BucketInfo], None],
 ) -> tuple[RemoteObject | None, ...]:
-    """Check the objects of disks that are in OSS already, and each of their buckets once."""
+    """Check the objects of disks that are already in OSS, and each of their buckets once."""
     checked: set[str] = set()
     objects: list[RemoteObject | None] = []
     for disk in request.disks:
@@ -198,7 +198,7 @@ def _existing_object(store: ObjectStore, disk: DiskRequest) -> RemoteObject:
 
 
 def _refuse_unless_restored(store: ObjectStore, found: RemoteObject) -> None:
-    """Read one byte: possible for a restored object of a cold class only."""
+    """Read one byte, which is possible only if an object of an archive class is restored."""
     try:
         store.read(found.key, start=0, length=1)
     except RefusedError as error:

@@ -1,4 +1,4 @@
-"""The staging bucket: its name, its creation, and what a bucket must be so that ECS can import from it."""
+"""Staging bucket: its name, its creation, and the requirements for an import."""
 
 from aliyun_import.context import Context
 from aliyun_import.errors import AccessError, BucketMissing, PermissionDenied, RefusedError
@@ -10,7 +10,7 @@ from aliyun_import.services.interface import ObjectStore
 
 # Every object of this tool is below this prefix, except a disk that --key puts elsewhere.
 PREFIX = "aliyun-import/"
-# Long enough for a push that is resumed after a week's holiday, short enough that forgotten parts cost little.
+# Long enough to resume a push after a week, short enough to limit the cost of abandoned parts.
 ABORT_AFTER_DAYS = 7
 
 
@@ -20,9 +20,9 @@ def derived_bucket(account_id: str, region: str) -> str:
 
 
 def bucket_info(store: ObjectStore, me: CallerIdentity, *, region: str) -> BucketInfo | None:
-    """Return the properties of a bucket, None if it does not exist. AccessError "bucket-denied" without the right.
+    """Return the properties of a bucket, None if it does not exist. AccessError "bucket-denied" without permission.
 
-    OSS gives the same answer for a bucket of another account and for a missing right, so the error names both.
+    OSS sends the same answer for a bucket of another account and for a missing permission, so the error names both.
     """
     try:
         return store.bucket_info()
@@ -30,7 +30,7 @@ def bucket_info(store: ObjectStore, me: CallerIdentity, *, region: str) -> Bucke
         is_derived = store.bucket == derived_bucket(me.account_id, region)
         other = "Pass a --bucket of your own account" + ("" if is_derived else ", or omit --bucket to have one created")
         raise AccessError(
-            f"The bucket {store.bucket} may not be read.",
+            f"These credentials can't read the bucket {store.bucket}.",
             code="bucket-denied",
             cause=f"It belongs to another account than {me.account_id}, or {me.arn} lacks oss:GetBucketInfo on it.",
             remedy=f"{other}; if the bucket is yours, have oss:GetBucketInfo granted on it (`aliyun-import role policy "
@@ -43,14 +43,14 @@ def refuse_unsuitable(info: BucketInfo, *, region: str, account_id: str) -> None
     """Raise RefusedError if ECS in `region` can't import from the bucket: "bucket-region", "bucket-owner"."""
     if info.region != region:
         raise RefusedError(
-            f"The bucket {info.name} is in {info.region}, but the image is to be in {region}.",
+            f"The bucket {info.name} is in {info.region}, not in {region}, the region of the image.",
             code="bucket-region",
             cause="ECS imports from a bucket of its own region only.",
             remedy=f"Pass --region {info.region}, or a --bucket in {region}, or omit --bucket to have one created.",
             details={"bucket": info.name, "bucket_region": info.region, "region": region},
         )
     if info.owner_id != account_id:
-        # Without an owner, too: a disk is not sent to a bucket that may be somebody else's.
+        # Also if OSS states no owner: the bucket may be of another account.
         owner = f"the account {info.owner_id}" if info.owner_id else "an account that OSS does not state"
         raise RefusedError(
             f"The bucket {info.name} belongs to {owner}, the credentials to {account_id}.",
@@ -65,8 +65,8 @@ def refuse_unsuitable(info: BucketInfo, *, region: str, account_id: str) -> None
 def check_encryption(info: BucketInfo, *, emit: Emit, force: bool = False) -> None:
     """Check the default encryption of the bucket: AES256 is a warning, another raises RefusedError "bucket-encrypted".
 
-    Which encryption ECS refuses is not published; imports from buckets with AES256 are reported to work. With `force`
-    every encryption is a finding only.
+    The encryptions that ECS refuses are not published; imports from buckets with AES256 are reported to work. With
+    `force`, every encryption is only a finding.
     """
     encryption = info.encryption or "None"  # OSS answers "None" if there is none
     if encryption.lower() == "none":
@@ -99,12 +99,12 @@ def check_encryption(info: BucketInfo, *, emit: Emit, force: bool = False) -> No
 
 
 def warn_of_risks(info: BucketInfo, context: Context) -> None:
-    """Emit what does not stop an import but may expose the disk or cost money: public access, versioning."""
+    """Emit risks that do not prevent an import: public access exposes the disk, versioning may cost money."""
     if info.acl not in ("", "private"):
         context.emit(
             Warned(
                 code="bucket-public",
-                message=f"The bucket {info.name} is {info.acl}: anybody can read the disk while it is in the bucket.",
+                message=f"The bucket {info.name} is {info.acl}: anyone can read the disk while it is in the bucket.",
                 remedy=f"Run `ossutil set-acl oss://{info.name} private --bucket`, or pass another --bucket.",
             )
         )
@@ -124,7 +124,7 @@ def create_derived_bucket(store: ObjectStore, context: Context, *, region: str) 
     info = store.bucket_info()
     if info is None:
         raise BucketMissing(
-            f"The bucket {store.bucket} was created, but OSS does not find it.",
+            f"OSS does not find the bucket {store.bucket}, which was just created.",
             code="bucket-missing",
             remedy=f"Run the same command again; if that does not help, create a bucket in {region} and pass it as "
             "--bucket.",
@@ -134,9 +134,9 @@ def create_derived_bucket(store: ObjectStore, context: Context, *, region: str) 
 
 
 def ensure_abort_rule(store: ObjectStore, context: Context) -> None:
-    """Ensure that parts of forgotten uploads are removed after a week, wherever --key put them; else emit a warning.
+    """Ensure that unfinished uploads with any key are aborted after a week; emit a warning if that is not possible.
 
-    Only for the derived bucket: the rule covers all of it.
+    Only for the derived bucket, because the rule covers the whole bucket.
     """
     try:
         added = store.ensure_abort_rule(prefix="", days=ABORT_AFTER_DAYS)

@@ -3,13 +3,13 @@
     task       Waiting, Processing        continue
                Finished                   continue until the image is usable, too
                Failed, Deleted, Paused    failed, with the service's reason
-               unknown for a minute       the image alone decides; without one, failed
+               unknown for a minute       the state of the image counts; without one, failed
                another word               continue, with one warning
-    image      Available, and Usable      ready, once the task is Finished (or not known any more)
+    image      Available, and Usable      ready, once the task is Finished or unknown for a minute
                CreateFailed, UnAvailable  failed
-               existed, and then gone     failed
+               existed, and is gone       failed
 
-All of it is pure: `observe` queries the services, `wait` decides when.
+Pure: `observe` queries the services, and `wait` repeats the queries.
 """
 
 from dataclasses import dataclass
@@ -18,18 +18,18 @@ from aliyun_import.errors import AliyunImportError, RefusedError, StillRunning
 from aliyun_import.image import failure
 from aliyun_import.model.image import Image, Task, TaskStatus
 
-# A fresh task may be missing from the lists for some seconds; undocumented, so a minute.
+# A new task may be missing from the lists for some seconds (undocumented), so wait a minute.
 UNKNOWN_LIMIT_S = 60.0
-# An image that is Available but not usable is given an hour, so that an unattended run does not hang for ever.
+# An image may be Available but not usable for an hour; the limit ends unattended runs.
 UNUSABLE_LIMIT_S = 3600.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Observation:
-    """State of an import, and for how long it has lasted.
+    """State of an import, and its durations.
 
-    `task` and `image` are None if the service knows none. `task_unknown_s` and `image_unknown_s` are for how long that
-    has lasted, `unusable_s` for how long the image has been Available but not usable. `image_seen`: it existed before.
+    `task` and `image` are None if the service does not find them; `task_unknown_s` and `image_unknown_s` are for how
+    long. `unusable_s` is for how long the image has been Available but not usable. `image_seen`: the image has existed.
     """
 
     task: Task | None
@@ -56,13 +56,13 @@ class Failed:
 
 @dataclass(frozen=True, slots=True)
 class Continue:
-    """The wait continues. `odd` describes what is unusual, for a warning; empty if nothing is."""
+    """The wait continues. `unusual` describes an unexpected state, for a warning; empty otherwise."""
 
-    odd: str = ""
+    unusual: str = ""
 
 
 def decide(observed: Observation, *, task_id: str, image_id: str, region: str) -> Ready | Failed | Continue:
-    """Return what an observation means, by the table above."""
+    """Return the decision on an observation, by the table above."""
     ended = _bad_end(observed, task_id=task_id, image_id=image_id, region=region)
     if ended is not None:
         return Failed(ended)
@@ -76,7 +76,7 @@ def decide(observed: Observation, *, task_id: str, image_id: str, region: str) -
 
 
 def _bad_end(observed: Observation, *, task_id: str, image_id: str, region: str) -> AliyunImportError | None:
-    """Return the error with which the import, or the point of waiting for it, has ended; None before that."""
+    """Return the error with which the import has ended, or makes the wait useless; None otherwise."""
     task, image = observed.task, observed.image
     if task is not None and task.status is TaskStatus.FAILED:
         return failure.task_failed(task, region=region)
@@ -116,6 +116,6 @@ def _not_usable(image: Image, region: str) -> StillRunning:
         f"The image {image.image_id} has been {image.status} for an hour and is still not usable.",
         code="image-not-usable",
         cause="The service lists it as Available with Usable=false.",
-        remedy=f"Open image {image.image_id} in {region} in the console, and open a ticket if it stays like this.",
+        remedy=f"Open image {image.image_id} in {region} in the console, and open a ticket if this does not change.",
         details={"image_id": image.image_id, "region": region},
     )

@@ -1,7 +1,7 @@
 """Errors of failed imports: the service's reason, its probable cause, and the remedy.
 
-Which codes a failed task can carry is not published (one example is: ParameterInvalid). They are assumed to be those
-that ImportImage itself answers, found by code and then by words of the message; the service's text is always kept.
+The codes of failed tasks are not published (except one example, ParameterInvalid). They are assumed to be those of
+ImportImage. The code is looked up first, then words of the message; the service's text is always kept.
 """
 
 import shlex
@@ -12,7 +12,7 @@ from pathlib import Path
 from aliyun_import.errors import ImportFailed
 from aliyun_import.model.image import Image, Task
 
-# What a caller that knows the disk, or the bucket, replaces by a command that can be pasted.
+# `with_commands` replaces these by complete commands.
 CHECK_DISK = "aliyun-import check"
 ENSURE_ROLE = "aliyun-import role ensure"
 TICKET = "https://smartservice.console.aliyun.com/service/create-ticket-intl"
@@ -33,7 +33,7 @@ CATALOGUE: tuple[Advice, ...] = (
         ("InvalidVHDImage.IncorrectSize", "InvalidBlockSize.NotSupport"),
         ("maxtableentries", "blocksize", "block size"),
         "The VHD's size does not match its block table.",
-        "Convert the disk anew, with `qemu-img convert -O vpc` or to QCOW2, and push that.",
+        "Convert the disk again, with `qemu-img convert -O vpc` or to QCOW2, and push the result.",
     ),
     Advice(
         ("InvalidImageFormat.Malformed", "InvalidFormat.Malformed"),
@@ -74,25 +74,25 @@ CATALOGUE: tuple[Advice, ...] = (
     Advice(
         ("InvalidOSSBucket.FlowLimit",),
         ("flow limit", "bandwidth"),
-        "The bucket's bandwidth was used up.",
+        "The bandwidth of the bucket was exhausted.",
         "Run the same command again when the bucket has less traffic.",
     ),
     Advice(
         ("QuotaExceed.Image", "QuotaExceed.Snapshot"),
         ("quota", "maximum number"),
-        "The account has as many images or snapshots as it may have.",
+        "The account has the maximum number of images or snapshots.",
         "Delete some in the console, or have the quota raised, and run the same command again.",
     ),
     Advice(
         ("Account.Arrearage", "InvalidAccountStatus.OSSDisabled", "InsufficientBalance"),
         ("payment", "arrear", "balance"),
-        "The account has unpaid bills, or OSS is switched off.",
-        "Settle the bills and run the same command again.",
+        "The account has unpaid bills, or OSS is disabled.",
+        "Pay the bills and run the same command again.",
     ),
     Advice(
         ("ParameterInvalid",),
         (),
-        "The service rejected a parameter, or one that contradicts the disk.",
+        "The service rejected a parameter, which may contradict the disk.",
         f"Check the disk with {CHECK_DISK}, compare --platform, --architecture and --boot-mode with what it shows, and "
         "push again.",
     ),
@@ -106,7 +106,7 @@ CATALOGUE: tuple[Advice, ...] = (
 
 
 def with_commands(error: ImportFailed, *, disks: Sequence[Path], bucket: str, region: str) -> ImportFailed:
-    """Return the error with commands in its remedy that can be pasted: they name the disks and the bucket."""
+    """Return the error with complete commands in its remedy, with the disks and the bucket."""
     commands = {ENSURE_ROLE: [*ENSURE_ROLE.split(), "--bucket", bucket, "--region", region] if bucket else []}
     commands[CHECK_DISK] = [*CHECK_DISK.split(), *map(str, disks)] if disks else []
     remedy = error.remedy or ""
@@ -120,7 +120,7 @@ def with_commands(error: ImportFailed, *, disks: Sequence[Path], bucket: str, re
 
 
 def advice_for(code: str, message: str) -> Advice | None:
-    """Return what a reason probably means: by its code, else by the words of its message, else None."""
+    """Return the advice for a reason, by its code or by words of its message; None if there is none."""
     by_code = next((advice for advice in CATALOGUE if code in advice.codes), None)
     if by_code is not None or not message:
         return by_code
@@ -144,13 +144,13 @@ def task_failed(task: Task, *, region: str) -> ImportFailed:
 
 
 def task_cancelled(task: Task) -> ImportFailed:
-    """Return the error of a task that is Deleted, which is the service's word for cancelled."""
+    """Return the error of a task that is Deleted, the service's status of cancelled tasks."""
     cause = "It was cancelled, with this tool or in the console."
-    return _failed(task, "import-cancelled", cause, "Run the same command again to import anew.")
+    return _failed(task, "import-cancelled", cause, "Run the same command again to import the disk again.")
 
 
 def task_paused(task: Task) -> ImportFailed:
-    """Return the error of a task that is Paused, which no call resumes; CancelTask takes running ones only."""
+    """Return the error of a task that is Paused: no call resumes it, and CancelTask accepts running tasks only."""
     cause = "The service paused it, and no call of its API resumes it."
     image = f" {task.image_id}" if task.image_id else ""
     remedy = (
@@ -175,14 +175,14 @@ def image_failed(image: Image, task: Task | None, *, region: str) -> ImportFaile
 
 
 def image_gone(image_id: str, task: Task | None) -> ImportFailed:
-    """Return the error of an image that existed, or should exist, and does not."""
+    """Return the error of an image that does not exist any more, or should exist."""
     details = {"image_id": image_id} | ({"task_id": task.task_id} if task else {})
     what = f"The image {image_id}" if image_id else f"The image of task {task.task_id if task else 'unknown'}"
     return ImportFailed(
         f"{what} is gone.",
         code="image-gone",
         cause="It was deleted, or the import was cancelled.",
-        remedy="Run the same command again to import anew.",
+        remedy="Run the same command again to import the disk again.",
         details=details,
     )
 

@@ -1,8 +1,8 @@
-"""State of an import over time: repeated queries, for how long each state has lasted, an estimate of the time left.
+"""State of an import over time: repeated queries, the duration of each state, an estimate of the time left.
 
-Also the results of the service's own image check (DetectionStrategy), which never fail an import. The check runs after
-the image is Available, takes a few minutes, and appears in DescribeImages as items with a name ("GUESTOS.Virtio"), a
-value, and a risk level if something is not as it should be.
+Also the results of the service's image check (DetectionStrategy), which never fail an import. The check runs after the
+image is Available, and takes a few minutes. DescribeImages lists its items, each with a name ("GUESTOS.Virtio"), a
+value, and a risk level if there is a problem.
 """
 
 from collections.abc import Mapping, Sequence
@@ -17,20 +17,19 @@ from aliyun_import.model.image import Image, ImageStatus, Task, TaskStatus
 from aliyun_import.services.interface import ImageService
 
 LOOK_UP_EVERY_S = 60.0
-# The percentage rises in steps with pauses between them, so the estimate uses the last few steps, not all: the first
-# percents are faster (nothing is copied yet) than the rest.
+# The percentage rises in steps. The estimate uses the last few steps, because the first percents are faster: nothing is
+# copied yet.
 STEPS = 6
-# "A few minutes" according to the page on image checks; twice that, and the image is usable meanwhile.
+# "A few minutes" according to the page on image checks. A long limit is harmless, because the image is usable.
 CHECK_LIMIT_S = 600.0
-# A check whose state does not appear in this time is not made: the service does not check every platform.
+# If no state of a check appears in this time, there is no check: the service does not check every platform.
 CHECK_BEGINS_S = 120.0
 
 
 class Observer:
     """Repeated observation of one import. Not thread-safe.
 
-    `image_id` is the given one, or the one that the task stated since. Errors of the services pass through. An interval
-    in which nothing could be queried does not count: `forget` restarts all durations.
+    `image_id` is the given one, or the one that the task has stated. Errors of the services pass unchanged.
     """
 
     def __init__(self, images: ImageService, context: Context, *, task_id: str, image_id: str) -> None:
@@ -43,7 +42,7 @@ class Observer:
         self._since_s: dict[str, float] = {}
 
     def observe(self) -> Observation:
-        """Query once. The image comes first: if it failed, its task has the reason by the time of the second query."""
+        """Query once. The image is first: if it has failed, its task has the reason by the second query."""
         image = self._images.image(self.image_id) if self.image_id else None
         task = self._task()
         if task is not None and not self.image_id:
@@ -59,12 +58,12 @@ class Observer:
             image_seen=self._image_seen,
         )
 
-    def forget(self) -> None:
-        """Restart all durations: nothing is known about a time in which nothing could be queried."""
+    def restart_durations(self) -> None:
+        """Restart all durations, after an interval in which the queries failed."""
         self._since_s.clear()
 
     def _image_of(self, task: Task) -> str:
-        """Return the image id of a task from the list of tasks; DescribeTaskAttribute does not state it.
+        """Return the image id of a task from the list of tasks, because DescribeTaskAttribute does not state it.
 
         The list may be long, so it is queried once a minute, and when the task has finished.
         """
@@ -85,7 +84,7 @@ class Observer:
             self._context.emit(
                 Warned(
                     code="task-unseen",
-                    message=f"The task {self._task_id} may not be read; the image is followed instead: {error.summary}",
+                    message=f"The task {self._task_id} can't be read; the image is polled instead: {error.summary}",
                     remedy='Grant ecs:DescribeTasks and ecs:DescribeTaskAttribute on the resource "*".',
                 )
             )
@@ -113,7 +112,7 @@ class Sample:
 
 
 def with_sample(samples: Sequence[Sample], *, at_s: float, percent: int | None) -> tuple[Sample, ...]:
-    """Return the samples with a new percentage added; one that decreases restarts the estimate."""
+    """Return the samples with a new percentage; a decrease restarts the estimate."""
     if percent is None:
         return tuple(samples)
     if samples and percent < samples[-1].percent:
@@ -133,7 +132,7 @@ def left_s(samples: Sequence[Sample], *, now_s: float) -> float | None:
 
 
 def is_checked(image: Image) -> bool:
-    """Return whether the image check is over; if the service does not state its progress, items mean that it is."""
+    """Return whether the image check is done; if the service states no progress, items mean that it is."""
     return image.detection_status == "Finished" or (not image.detection_status and bool(image.detection))
 
 
@@ -160,8 +159,8 @@ def report_missing_check(image: Image, *, waited_s: float, emit: Emit) -> None:
         Warned(
             code="image-check-missing",
             message=f"The service's image check of {image.image_id} had no results after {waited_s:.0f} s; the image "
-            "is usable nevertheless.",
-            remedy=f"Open image {image.image_id} in the console later.",
+            "is usable.",
+            remedy=f"Open image {image.image_id} in the console later to see the results.",
         )
     )
 

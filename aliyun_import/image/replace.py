@@ -1,13 +1,13 @@
-"""The exchange of an image's name: make, verify, then replace, never the other way round.
+"""Transfer of a name to a new image: create, verify, then replace.
 
-The new image was imported under a temporary name and is usable. The current state decides the next step, so that a push
-killed between two steps resumes where it stopped:
+The new image was imported under a temporary name and is usable. The next step depends on the current state only, so
+that a push that is killed between two steps resumes where it stopped:
 
     another image has the name      it is renamed to its retired name
     no image has the name           the new image is renamed to it
-    the retired image exists        it is deleted, if requested (last of all: until then nothing is lost)
+    the retired image exists        it is deleted, if requested (last, so that nothing is lost before)
 
-Between the first and the second step no image has the name, for about a second: two images can't share one.
+Between the first and the second step no image has the name, for about a second, because names are unique.
 """
 
 import re
@@ -22,13 +22,13 @@ from aliyun_import.model.image import PUSH_ID_TAG, Image, ImageStatus
 from aliyun_import.services.interface import ImageService
 
 POLICIES = ("rename", "delete")
-# What follows the name in that of a replaced image, as a pattern: see `retired_name`.
+# Pattern of the ending that `retired_name` adds.
 _REPLACED = r"-replaced-[0-9A-Za-z]{12,14}"
 
 
 @dataclass(frozen=True, slots=True)
 class Rename:
-    """Rename an image. `retires`: it is the old one, whose name is needed."""
+    """Rename an image. `retires`: it is the old image."""
 
     image_id: str
     name: str
@@ -37,7 +37,7 @@ class Rename:
 
 @dataclass(frozen=True, slots=True)
 class Delete:
-    """Delete the old image, which has its retired name by now."""
+    """Delete the old image, which has its retired name."""
 
     image_id: str
 
@@ -51,18 +51,18 @@ def temporary_name(name: str, push_id: str) -> str:
 
 
 def has_temporary_name(image: Image) -> bool:
-    """Return whether an image has the name that it had while a push created it."""
+    """Return whether an image still has the temporary name from its creation."""
     push_id = image.tags.get(PUSH_ID_TAG, "")
     return bool(push_id) and image.name.endswith(temporary_name("", push_id))
 
 
 def was_replaced(image: Image, name: str | None = None) -> bool:
-    """Return whether an image has the name of a replaced one, of `name` if that is given."""
+    """Return whether an image has the retired name of a replaced image (with `name`: of that name)."""
     return re.fullmatch((".+" if name is None else re.escape(name)) + _REPLACED, image.name) is not None
 
 
 def retired_name(name: str, new: Image) -> str:
-    """Return the name of the old image once it is replaced; it is made of the creation time of the new one."""
+    """Return the name of the old image after its replacement; it contains the creation time of the new one."""
     stamp = re.sub(r"[^0-9]", "", new.created)[:14] or re.sub(r"[^A-Za-z0-9]", "", new.image_id)[-12:]
     return _with_ending(name, f"-replaced-{stamp}")
 
@@ -70,7 +70,7 @@ def retired_name(name: str, new: Image) -> str:
 def next_replacement(new: Image, *, name: str, holder: Image | None, retired: Image | None, policy: str) -> Step | None:
     """Return the next step from the current state; None if all is done.
 
-    `holder` is the image that has the name now, `retired` the one that has the retired name.
+    `holder` is the image that now has the name, `retired` the image that has the retired name.
     """
     if holder is not None and holder.image_id != new.image_id:
         return Rename(holder.image_id, retired_name(name, new), retires=True)
@@ -85,13 +85,13 @@ def replace_image(images: ImageService, context: Context, new: Image, *, name: s
     """Rename the usable image `new` to `name` and return it; the image that had the name is renamed or deleted.
 
     `policy` is "rename" or "delete". Safe to repeat. RefusedError "replacement-not-usable" before anything is changed,
-    "name-not-free" if others keep taking the name. An old image that can't be deleted is a warning: the new one has
-    the name by then.
+    "name-not-free" if other images take the name repeatedly. If the old image can't be deleted, a warning is emitted,
+    because the new image already has the name.
     """
     if policy not in POLICIES:
         raise ValueError(f"policy is one of {POLICIES}, not {policy!r}")
     _refuse_unusable(new)
-    for _ in range(6):  # three steps; the rest is for others who take the name meanwhile
+    for _ in range(6):  # three steps, and more if other images take the name meanwhile
         holder = name_holder(images, name)
         retired = name_holder(images, retired_name(name, new))
         step = next_replacement(new, name=name, holder=holder, retired=retired, policy=policy)
@@ -109,7 +109,7 @@ def replace_image(images: ImageService, context: Context, new: Image, *, name: s
 def take_name(images: ImageService, context: Context, new: Image, *, name: str, region: str) -> Image:
     """Rename the usable image `new` to a name that was free before its import, and return it. Safe to repeat.
 
-    A failed image that a push left behind is deleted for it. NameTaken if another image took the name meanwhile.
+    A failed image of a push that has the name is deleted. NameTaken if another image took the name meanwhile.
     """
     _refuse_unusable(new)
     for _ in range(2):
@@ -126,7 +126,7 @@ def take_name(images: ImageService, context: Context, new: Image, *, name: str, 
 
 
 def _take(images: ImageService, context: Context, step: Step, *, name: str, region: str) -> bool:
-    """Take one step; return False if it can't be taken and none needs to follow."""
+    """Take one step; return False if it failed and no other step is needed."""
     match step:
         case Rename(image_id, new_name, retires):
             if not _rename(images, image_id, new_name):
@@ -139,7 +139,7 @@ def _take(images: ImageService, context: Context, step: Step, *, name: str, regi
 
 
 def _rename(images: ImageService, image_id: str, name: str) -> bool:
-    """Rename; return False if the name was taken meanwhile, or the answer was lost and it is done already."""
+    """Rename an image; return False if the name is taken, maybe by this image after a lost answer."""
     try:
         images.rename_image(image_id, name=name)
     except NameTaken:
@@ -155,13 +155,13 @@ def _delete(images: ImageService, context: Context, image_id: str, *, name: str,
             Warned(
                 code="old-image-kept",
                 message=f'The image {image_id}, which had the name "{name}", could not be deleted: {error.summary}',
-                remedy=f"Delete {image_id} in {region} in the console once nothing uses it any more.",
+                remedy=f"Delete {image_id} in {region} in the console when nothing uses it.",
             )
         )
         return False
     context.emit(Changed(what="deleted the image that had the name", name=image_id))
     context.emit(
-        Noted(message=f"The snapshots of {image_id} stay and are billed until you delete them in the console.")
+        Noted(message=f"The snapshots of {image_id} remain and are billed until you delete them in the console.")
     )
     return True
 

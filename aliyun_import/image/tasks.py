@@ -10,14 +10,14 @@ from aliyun_import.events import Changed
 from aliyun_import.model.image import Image, Task, TaskStatus
 from aliyun_import.services.interface import ImageService
 
-# A cancelled task is Deleted within seconds; after a minute the service is left alone with it.
+# A cancelled task is Deleted within seconds; the wait for that ends after a minute.
 CANCEL_LIMIT_S = 60.0
 CANCEL_PAUSE_S = 2.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TaskWithImage:
-    """A task and the image that it makes; `image` is None if there is none (yet, or any more)."""
+    """A task and its image; `image` is None if it does not exist."""
 
     task: Task
     image: Image | None
@@ -25,17 +25,17 @@ class TaskWithImage:
 
 def list_tasks(images: ImageService, *, statuses: tuple[str, ...] = ()) -> tuple[Task, ...]:
     """Return the import tasks of the account in the region, newest first, with the names of images that exist."""
-    # DescribeTasks honours three of the status words as a filter and ignores the others, so the filter is applied here.
+    # DescribeTasks filters by three of the statuses and ignores the others, so the filter is applied here.
     wanted = {status.lower() for status in statuses}
     found = [task for task in images.tasks() if not wanted or task.status_text.lower() in wanted]
     names: dict[str, str] = {}
-    with suppress(PermissionDenied):  # the names are only useful
+    with suppress(PermissionDenied):  # the names are optional
         names = {one.image_id: one.name for one in images.images()} if found else {}
     return tuple(replace(task, image_name=names.get(task.image_id, "")) for task in found)
 
 
 def show_task(images: ImageService, task_id: str, *, region: str) -> TaskWithImage:
-    """Return a task and its image. RefusedError "task-unknown" if the service does not know the task."""
+    """Return a task and its image. RefusedError "task-unknown" if the task does not exist."""
     task = images.task(task_id)
     if task is None:
         raise RefusedError(
@@ -45,17 +45,17 @@ def show_task(images: ImageService, task_id: str, *, region: str) -> TaskWithIma
             details={"task_id": task_id, "region": region},
         )
     if not task.image_id:
-        # DescribeTaskAttribute does not state the image, the list of tasks does.
+        # The list of tasks states the image, DescribeTaskAttribute does not.
         task = replace(task, image_id=image_of_task(task_id, images.tasks()))
     image = images.image(task.image_id) if task.image_id else None
     return TaskWithImage(task=replace(task, image_name=image.name) if image else task, image=image)
 
 
 def objects_in_use(images: ImageService, *, known: Mapping[str, str]) -> Mapping[str, str]:
-    """Return the objects that running imports read, as oss:// URLs, each with the id of its task, or else of its image.
+    """Return the oss:// URLs of objects that running imports read, each with the id of its task, or of its image.
 
-    `known` has the image ids of imports that were begun from this machine, by the URLs of their objects: for images of
-    which the service does not state the objects.
+    `known` maps URLs of objects to image ids of imports from this machine, for images whose objects the service does
+    not state.
     """
     made = {image.image_id: image for image in images.images() if image.status.in_the_making}
     tasks = {task.image_id: task.task_id for task in images.tasks() if task.status.running} if made else {}
@@ -65,14 +65,14 @@ def objects_in_use(images: ImageService, *, known: Mapping[str, str]) -> Mapping
 
 
 def image_of_task(task_id: str, tasks: tuple[Task, ...]) -> str:
-    """Return the id of the image that a task makes, "" if the list does not state it."""
+    """Return the id of a task's image, "" if the list does not state it."""
     return next((task.image_id for task in tasks if task.task_id == task_id), "")
 
 
 def cancel_task(images: ImageService, context: Context, task_id: str, *, region: str) -> Task:
-    """Cancel a task and return its state afterwards; succeeds if it is cancelled already.
+    """Cancel a task and return its new state; succeeds if it is already cancelled.
 
-    RefusedError "task-unknown", or "task-over" if it ended before.
+    RefusedError "task-unknown", or "task-over" if it has ended.
     """
     task = show_task(images, task_id, region=region).task
     if task.status is TaskStatus.DELETED:
@@ -82,7 +82,7 @@ def cancel_task(images: ImageService, context: Context, task_id: str, *, region:
     try:
         images.cancel_task(task_id)
     except RefusedError:
-        # It may have ended, or been cancelled by a call whose answer was lost: its state now decides.
+        # It may have ended, or a call whose answer was lost may have cancelled it. Read its state.
         now = images.task(task_id)
         if now is None or now.status.running:
             raise
@@ -94,7 +94,7 @@ def cancel_task(images: ImageService, context: Context, task_id: str, *, region:
 
 
 def _wait_until_cancelled(images: ImageService, context: Context, task: Task) -> Task:
-    """Wait a moment until the service shows the task as cancelled."""
+    """Wait, for a minute at most, until the task is no longer running."""
     began_s = context.clock.monotonic_s()
     last = task
     while context.clock.monotonic_s() - began_s < CANCEL_LIMIT_S:
@@ -107,7 +107,7 @@ def _wait_until_cancelled(images: ImageService, context: Context, task: Task) ->
 
 def _over(task: Task) -> RefusedError:
     return RefusedError(
-        f"The task {task.task_id} is {task.status_text} and can't be cancelled any more.",
+        f"The task {task.task_id} is {task.status_text} and can't be cancelled.",
         code="task-over",
         remedy=f"Delete image {task.image_id} in the console if it is not wanted." if task.image_id else None,
         details={"task_id": task.task_id, "task_status": task.status_text},

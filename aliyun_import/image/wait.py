@@ -1,7 +1,7 @@
-"""The wait for an import until its image is usable.
+"""Wait for an import until its image is usable.
 
-`decide` says what an observation means. Transient failures of the queries are waited out until the deadline: the import
-continues in the cloud whether it is queried or not.
+`decide` evaluates the observations. Queries that fail are repeated until the deadline, because the import continues in
+the cloud.
 """
 
 import random
@@ -27,25 +27,25 @@ from aliyun_import.model.image import Image
 from aliyun_import.services.interface import ImageService
 from aliyun_import.services.retrying import without_retries
 
-# The first queries follow quickly (a refused format fails at once); later ones are at least 10 s apart, as in other
-# tools, because no rate limit is published and throttled queries are errors.
+# The first queries are frequent, because a refused format fails at once. Later ones are at least 10 s apart, as in
+# other tools, because no rate limit is published and throttled queries are errors.
 FIRST_PAUSE_S = 0.5
 PAUSE_GROWTH = 1.5
 LATER_PAUSE_S = 10.0
 LATE_PAUSE_S = 15.0
 LATE_AFTER_S = 1800.0
 LONGEST_PAUSE_S = 60.0
-# Failures are worth a warning when they last: a minute without one good answer.
+# A warning follows after a minute without a successful query.
 FAILURE_WARNING_S = 60.0
-# Without a deadline from the user: an hour without one good answer, so that an unattended run does not hang for ever.
+# The wait ends after an hour without a successful query, so that an unattended run without --timeout ends.
 FAILURE_LIMIT_S = 3600.0
 
 
 def pause_s(polls: int, *, elapsed_s: float, failures: int = 0, share: Callable[[], float] = random.random) -> float:
-    """Return how long to wait before the next query, after this many polls, seconds and failures in a row.
+    """Return the wait before the next query, after this many polls, seconds and consecutive failures.
 
     0.5 s at first, growing to 10 s within the first half minute, 15 s after half an hour; failures double it up to a
-    minute. A fifth of it is jitter, so that many waits that began together do not stay together.
+    minute. Jitter of up to 10 % separates waits that began together.
     """
     pause = min(LATER_PAUSE_S, FIRST_PAUSE_S * PAUSE_GROWTH ** min(max(0, polls - 1), 32))
     if elapsed_s >= LATE_AFTER_S:
@@ -65,11 +65,11 @@ def wait(
     timeout_s: float | None = None,
     share: Callable[[], float] = random.random,
 ) -> Image:
-    """Wait until the image is usable and return it; either id may be "" if it is not known.
+    """Wait until the image is usable and return it; one of the ids may be "" if it is unknown.
 
-    Raises ImportFailed as soon as the service gives up the import, StillRunning after `timeout_s` (exit 8, with the
-    command that waits on), TransientError after an hour of nothing but failures, Interrupted if the run is cancelled.
-    Polling is its own retry: services that retry are used without.
+    Raises ImportFailed when the import has failed, StillRunning after `timeout_s` (exit 8, with the command that
+    continues the wait), TransientError after an hour of failed queries, Interrupted if the run is cancelled. The calls
+    of the services are not retried, because polling repeats them.
     """
     waiting = _Waiting(
         without_retries(images),
@@ -92,9 +92,10 @@ def wait_for_check(
     timeout_s: float | None = None,
     share: Callable[[], float] = random.random,
 ) -> Image:
-    """Report the results of the service's image check and return the image with them.
+    """Wait for the results of the service's image check, emit them, and return the image with them.
 
-    The wait is bounded, and never an error: the image is usable. Interrupted if the run is cancelled.
+    The wait is bounded. A missing result is a warning, because the image is usable. Raises Interrupted if the run is
+    cancelled.
     """
     waiting = _Waiting(
         without_retries(images),
@@ -109,7 +110,7 @@ def wait_for_check(
 
 
 class _Waiting:
-    """One wait: the observer, the failures so far, the percentages so far."""
+    """State of one wait: the observer, failures, percentages."""
 
     def __init__(
         self,
@@ -156,7 +157,7 @@ class _Waiting:
             self._pause()
 
     def for_check(self, image: Image) -> Image:
-        """Wait for the results of the service's image check, within their own limit, and report them."""
+        """Wait for the results of the service's image check, within their limit, and emit them."""
         emit = self._context.emit
         began_s = self._now_s
         self._polls = self._failures = 0
@@ -178,7 +179,7 @@ class _Waiting:
             except TransientError:
                 self._failures += 1
             except (AccessError, RefusedError):
-                # The image is usable, and that is the result; a query about it that is refused is no failure.
+                # The image is usable, so a refused query is not an error.
                 report_missing_check(image, waited_s=waited_s, emit=emit)
                 return image
         report_check(image, emit=emit)
@@ -195,7 +196,7 @@ class _Waiting:
             self._context.emit(
                 Warned(
                     code="import-goes-on",
-                    message="The import continues in the cloud; only queries about it are refused.",
+                    message="The import continues in the cloud; only the queries about it are refused.",
                     remedy=self._how_to_resume(),
                 )
             )
@@ -213,9 +214,10 @@ class _Waiting:
                 return image
             case Failed(error):
                 raise error
-            case Continue(odd):
-                if odd:
-                    self._warn_once(odd, Warned(code="task-odd", message=odd, remedy="No action: it is polled again."))
+            case Continue(unusual):
+                if unusual:
+                    warning = Warned(code="task-odd", message=unusual, remedy="No action: it is polled again.")
+                    self._warn_once(unusual, warning)
                 return None
 
     def _emit_progress(self, observed: Observation) -> None:
@@ -235,19 +237,19 @@ class _Waiting:
         self._context.emit(self._last)
 
     def _note_failure(self, error: TransientError) -> None:
-        """Count a failure; warn once if failures last, and raise TransientError after an hour of them."""
+        """Count a failure; emit one warning after a minute of failures, raise TransientError after an hour."""
         now_s = self._now_s
         if not self._failures:
             self._failing_since_s = now_s
         self._failures += 1
-        self._observer.forget()
+        self._observer.restart_durations()
         self._context.emit(Noted(message=f"A query about the import failed and is repeated: {error.summary}"))
         lasting_s = now_s - self._failing_since_s
         if self._last is not None and lasting_s:
             self._context.emit(replace(self._last, elapsed_s=self._elapsed_s, left_s=None, unanswered_s=lasting_s))
         if lasting_s >= FAILURE_LIMIT_S:
             raise TransientError(
-                "For an hour no query about the import was answered.",
+                "No query about the import was answered for an hour.",
                 code=error.code,
                 cause=error.summary,
                 remedy=self._how_to_resume(),
@@ -257,7 +259,7 @@ class _Waiting:
         if lasting_s >= FAILURE_WARNING_S:
             warning = Warned(
                 code="import-unseen",
-                message=f"For {lasting_s:.0f} s no query about the import was answered; the import itself continues: "
+                message=f"No query about the import was answered for {lasting_s:.0f} s; the import itself continues: "
                 f"{error.summary}",
                 remedy="No action: it is polled again.",
             )
@@ -272,7 +274,7 @@ class _Waiting:
         """Sleep until the next query; raises StillRunning after the deadline."""
         if self._is_over():
             raise StillRunning(
-                f"The import was not done within {self._timeout_s:.0f} s; it continues in the cloud.",
+                f"The import did not end within {self._timeout_s:.0f} s; it continues in the cloud.",
                 code="import-still-running",
                 remedy=self._how_to_resume(),
                 details={"task_id": self._task_id, "image_id": self._observer.image_id, "region": self._region},

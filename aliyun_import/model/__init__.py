@@ -1,1 +1,1 @@
-"""Frozen values that cross a boundary between two packages."""
+"""Frozen values that cross the boundary between two packages."""

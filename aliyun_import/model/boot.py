@@ -1,4 +1,4 @@
-"""Result of a boot test: frozen values."""
+"""Values that describe boot tests, their results, and the instances that they start."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -8,7 +8,7 @@ from aliyun_import.model.request import Architecture, BootMode
 
 
 class Verdict(StrEnum):
-    """What a boot test shows, from the worst to the best."""
+    """Result of a boot test, from the worst to the best."""
 
     FAILS = "does-not-boot"
     UNPROVEN = "unproven"
@@ -17,7 +17,7 @@ class Verdict(StrEnum):
 
 
 class Stage(StrEnum):
-    """How far a boot that fails came."""
+    """Stage at which a boot failed."""
 
     FIRMWARE = "firmware"
     LOADER = "boot-loader"
@@ -27,7 +27,7 @@ class Stage(StrEnum):
 
 
 class Bus(StrEnum):
-    """How an instance is given its system disk. The newer instance families have NVMe only."""
+    """Bus of an instance's system disk. The newer instance families have NVMe only."""
 
     VIRTIO = "virtio-blk"
     NVME = "nvme"
@@ -47,10 +47,10 @@ class BootMachine:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Judgement:
-    """A verdict and its reason, as a sentence. `evidence` has lines of the console, the last one last.
+    """A verdict and its reason, as a sentence. `evidence` are lines of the console, in order.
 
-    `stage` is how far a boot that fails came, None for the other verdicts, and where it is not known. `stop_code` is
-    that of a stop error of Windows.
+    `stage` is where a boot failed, None for other verdicts or if unknown. `stop_code` is that of a stop error of
+    Windows.
     """
 
     verdict: Verdict
@@ -72,7 +72,7 @@ class BootRun:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BootTest:
-    """All boots of one disk, in their order; the worst of them decides."""
+    """All boots of one disk, in order; the worst of them decides."""
 
     runs: tuple[BootRun, ...]
 
@@ -87,8 +87,8 @@ class BootTest:
         return self.decisive.judgement.verdict
 
 
-# Tag of an instance: the boot test that started it. A vSwitch and a security group with this key, of whatever value,
-# are those of boot tests. ECS refuses keys that begin with "aliyun" or "acs:".
+# Tag of an instance; its value is the boot test that started it. A vSwitch and a security group with this key, and any
+# value, are for boot tests. ECS refuses keys that begin with "aliyun" or "acs:".
 BOOT_TEST_TAG = "import-boot-test"
 
 
@@ -111,7 +111,7 @@ class SecurityGroup:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class InstanceType:
-    """An instance type. `needs_nvme`: it starts no image that does not support NVMe."""
+    """An instance type. `needs_nvme`: it can't start an image that does not support NVMe."""
 
     name: str
     processors: int
@@ -121,7 +121,7 @@ class InstanceType:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SystemDisk:
-    """A category of system disks, and the sizes that it has."""
+    """A category of system disks, and its sizes."""
 
     category: str
     min_gib: int
@@ -147,7 +147,7 @@ class InstanceCall:
 
     @property
     def tags(self) -> Mapping[str, str]:
-        """Tags of the instance: its boot test has the name of the client token."""
+        """Tags of the instance; the client token names its boot test."""
         return {BOOT_TEST_TAG: self.client_token}
 
 

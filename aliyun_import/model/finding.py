@@ -15,7 +15,7 @@ class Severity(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Finding:
-    """One fact found before the first byte is sent.
+    """Result of a check, found before the first byte is sent.
 
     `rule` is the id of the check (for --skip-check and --explain), `message` a sentence, `where` the evidence (file and
     line, offset, option), `subject` the path of the disk or "request", `source` the document behind the check.

@@ -5,14 +5,14 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Self
 
-# Tags of an image: the push that made it, and a digest of its disks. They prove that an image is of this tool.
+# Tags of an image: the push that created it, and a digest of its disks. They prove that this tool created the image.
 # ECS refuses keys that begin with "aliyun" or "acs:".
 PUSH_ID_TAG = "import-push-id"
 DISK_DIGEST_TAG = "import-disk-digest"
 
 
 class TaskStatus(StrEnum):
-    """TaskStatus. A word that is not listed here becomes UNKNOWN; Task.status_text keeps it."""
+    """Status of a task. An unlisted word becomes UNKNOWN; Task.status_text keeps it."""
 
     WAITING = "Waiting"
     PROCESSING = "Processing"
@@ -24,12 +24,12 @@ class TaskStatus(StrEnum):
 
     @property
     def running(self) -> bool:
-        """Whether the task may still change by itself."""
+        """Whether the task may still change."""
         return self in (TaskStatus.WAITING, TaskStatus.PROCESSING, TaskStatus.UNKNOWN)
 
 
 class ImageStatus(StrEnum):
-    """Status of an image. A word that is not listed here is kept as it is: neither usable nor failed."""
+    """Status of an image. An unlisted word is kept; it is neither usable nor failed."""
 
     CREATING = "Creating"
     WAITING = "Waiting"
@@ -47,12 +47,12 @@ class ImageStatus(StrEnum):
 
     @property
     def usable(self) -> bool:
-        """Whether instances start from it. A deprecated image was available once, and still starts."""
+        """Whether instances can start from it. A deprecated image was available, and still starts."""
         return self in (ImageStatus.AVAILABLE, ImageStatus.DEPRECATED)
 
     @property
     def in_the_making(self) -> bool:
-        """Whether it may become usable by itself: its import still reads its objects."""
+        """Whether it may become usable: its import still reads its objects."""
         return not self.usable and not self.failed
 
     @property
@@ -63,7 +63,7 @@ class ImageStatus(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Task:
-    """An import task as the service describes it, and the name of its image, "" where that is not known.
+    """An import task as the service describes it, and the name of its image, "" if unknown.
 
     `percent` is None if the service did not state it; `error_code` and `error_message` are empty unless it failed.
     """
@@ -95,9 +95,9 @@ class StartedImport:
 class Image:
     """A custom image as DescribeImages describes it.
 
-    `usable` is the service's own Usable, None if it did not state it. `sources` are the objects that it is made of, as
-    oss:// URLs, if the service states them. `detection` holds the items of the service's image check,
-    `detection_status` its progress ("Processing", "Finished", or empty).
+    `usable` is the service's Usable, None if it is not stated. `sources` are the oss:// URLs of the imported objects,
+    if the service states them. `detection` has the items of the service's image check, `detection_status` its progress
+    ("Processing", "Finished", or empty).
     """
 
     image_id: str
@@ -115,5 +115,5 @@ class Image:
 
     @property
     def is_usable(self) -> bool:
-        """Whether instances start from it, by its status and by the service's own Usable."""
+        """Whether instances can start from it, by its status and by the service's Usable."""
         return self.status.usable and self.usable is not False

@@ -43,7 +43,7 @@ class RemotePart:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RemoteUpload:
-    """A multipart upload that was started and neither completed nor aborted."""
+    """An unfinished multipart upload."""
 
     key: str
     upload_id: str
@@ -52,12 +52,12 @@ class RemoteUpload:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class UploadedObject:
-    """An object that was proven to be the disk. `proof` says how, in a few words for the result.
+    """An object that was proven equal to the disk; `proof` describes how, for the result.
 
-    `sent_bytes` were sent for it by the last run; `saved_bytes` of it needed not be sent at all, since OSS made them of
-    zeros or of an earlier object, or had the object already.
-
-    `left_over` are the keys of objects that its upload needed and could not remove.
+    sent_bytes: bytes that the last run sent for it.
+    saved_bytes: bytes that were not sent, because OSS copied them from zeros or from an earlier object, or already had
+        the object.
+    left_over: keys of helper objects that the upload could not remove.
     """
 
     bucket: str
@@ -72,5 +72,5 @@ class UploadedObject:
     left_over: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
-        """Take `left_over` as a list too, as the journal has it."""
+        """Accept `left_over` as a list, its form in the journal."""
         object.__setattr__(self, "left_over", tuple(self.left_over))

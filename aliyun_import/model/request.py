@@ -1,4 +1,4 @@
-"""Values that describe an import request, as ImportImage spells them."""
+"""Values that describe an import request, with the spelling of ImportImage."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
@@ -7,7 +7,7 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
-# ImportImage, Platform, as of November 2026. The list grows, so a name that is not in it is no error.
+# ImportImage, Platform, as of November 2026. New names are added, so an unlisted name is no error.
 PLATFORMS = (
     "Aliyun", "AlmaLinux", "Anolis", "CentOS", "CentOS Stream", "CoreOS", "Customized Linux", "Debian", "Fedora",
     "Fedora CoreOS", "FreeBSD", "Gentoo", "Kylin", "OpenSUSE", "Other Windows", "Others Linux", "RedHat", "Rocky Linux",
@@ -17,13 +17,13 @@ PLATFORMS = (
 
 
 def near_platforms(name: str) -> list[str]:
-    """Return up to three listed platforms that a name resembles, the nearest first."""
+    """Return up to three listed platforms with similar names, the most similar first."""
     lower = {platform.lower(): platform for platform in PLATFORMS}
     return [lower[match] for match in get_close_matches(name.lower(), lower, n=3, cutoff=0.5)]
 
 
 class DiskFormat(StrEnum):
-    """DiskDeviceMapping.N.Format, as ImportImage spells it."""
+    """Values of DiskDeviceMapping.N.Format of ImportImage."""
 
     RAW = "RAW"
     VHD = "VHD"
@@ -32,7 +32,7 @@ class DiskFormat(StrEnum):
 
 
 class BootMode(StrEnum):
-    """BootMode of an image. ImportImage takes BIOS and UEFI, ModifyImageAttribute also UEFI-Preferred (both)."""
+    """BootMode of an image. ImportImage accepts BIOS and UEFI, ModifyImageAttribute also UEFI-Preferred (both)."""
 
     BIOS = "BIOS"
     UEFI = "UEFI"
@@ -40,17 +40,17 @@ class BootMode(StrEnum):
 
     @property
     def imported_as(self) -> "BootMode":
-        """Return the mode for ImportImage; an image with both is imported as BIOS and changed once it is usable."""
+        """Return the mode for ImportImage: an image with both is imported as BIOS and changed when it is usable."""
         return BootMode.BIOS if self is BootMode.UEFI_PREFERRED else self
 
     @property
     def started_as(self) -> "BootMode":
-        """Return the mode in which an instance starts whose type has both."""
+        """Return the mode in which an instance of a type with both modes starts."""
         return BootMode.UEFI if self is BootMode.UEFI_PREFERRED else self
 
 
 class Architecture(StrEnum):
-    """Architecture, as ImportImage spells it."""
+    """Values of Architecture of ImportImage."""
 
     I386 = "i386"
     X86_64 = "x86_64"
@@ -58,7 +58,7 @@ class Architecture(StrEnum):
 
 
 class OsType(StrEnum):
-    """OSType, as ImportImage spells it today (lower case)."""
+    """Values of OSType of ImportImage."""
 
     LINUX = "linux"
     WINDOWS = "windows"
@@ -66,9 +66,9 @@ class OsType(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DiskRequest:
-    """One disk of the image as the user asked for it: a local file, or an object that is in OSS already.
+    """One requested disk of an image: a local file, or an existing object in OSS.
 
-    Exactly one of `path` and `key` is set. `format` and `size_gib` are None where the user left them to us.
+    Exactly one of `path` and `key` is set. `format` and `size_gib` are None if they are to be inferred.
     """
 
     path: Path | None = None
@@ -80,11 +80,11 @@ class DiskRequest:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Parameter:
-    """Declaration of one parameter of ImportImage: everything that options, request, checks and docs derive.
+    """Declaration of one parameter of ImportImage, from which options, request, checks and docs are derived.
 
     `name` is the field of ImportParameters, `api` the name in the request ("Features.NvmeSupport" for a member of a
-    JSON object), `choices` the values that the service accepts (empty: any text). `inferred` says from what the value
-    is taken if the user gives none; empty if it is not inferred. `off` is the choice that leaves the parameter out.
+    JSON object), `choices` the values that the service accepts (empty: any text). `inferred` is the source of the value
+    if the user gives none; empty if it is not inferred. `off` is the choice that omits the parameter.
     """
 
     name: str
@@ -114,9 +114,9 @@ def _declared(
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ImportParameters:
-    """Parameters of ImportImage, each declared once; None where neither the user nor the disk says anything.
+    """Parameters of ImportImage, each declared once; None if neither given by the user nor inferred.
 
-    Options, request, generic checks, dry run, JSON and docs derive from the metadata of these fields (`parameters`).
+    Options, request, generic checks, dry run, JSON and docs are derived from the metadata of these fields.
     """
 
     description: str | None = field(
@@ -204,7 +204,7 @@ def parameters() -> tuple[Parameter, ...]:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ImportRequest(ImportParameters):
-    """Image to be made. disks[0] is the system disk, the rest are data disks; `role_name` None is the default role."""
+    """Request for an image. disks[0] is the system disk, the rest are data disks. Without `role_name`: the default."""
 
     region: str
     disks: tuple[DiskRequest, ...]
@@ -216,7 +216,7 @@ class ImportRequest(ImportParameters):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DiskMapping:
-    """DiskDeviceMapping.N: an object in OSS and what it is."""
+    """DiskDeviceMapping.N: an object in OSS, its format and the size of the disk."""
 
     bucket: str
     key: str
@@ -226,7 +226,7 @@ class DiskMapping:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ImportCall:
-    """One ImportImage call, whole: the request with every disk's place in OSS. `dry_run` asks without doing."""
+    """One complete call of ImportImage: the request with the object of every disk. `dry_run` starts nothing."""
 
     request: ImportRequest
     mappings: tuple[DiskMapping, ...]

@@ -1,11 +1,11 @@
-"""The role by which ECS reads the disk in OSS: its inspection, and what ensures it.
+"""Inspection and setup of the role with which ECS reads the disk in OSS.
 
-    no such role              it is created with the documented trust policy, the system policy is attached
-    ECS may not assume it     an error with the difference; with fix=True one statement is added, all others stay
-    rights on OSS missing     the system policy is attached; policies are never created or changed
-    not readable              a warning, and ImportImage decides
+    no such role                   it is created with the documented trust policy; the system policy is attached
+    ECS can't assume it            an error with the missing statement; with fix=True that statement is added
+    permissions on OSS missing     the system policy is attached; policies are never created or changed
+    not readable                   a warning; ImportImage tests the role
 
-RAM takes a while to inform ECS. `submit` waits for that, on the exact answer of ECS.
+ECS finds a new role only after some time. `submit` waits for that, while ECS answers that it finds no role.
 """
 
 import json
@@ -21,18 +21,18 @@ from aliyun_import.role.policy_eval import Decision
 from aliyun_import.role.spec import DESCRIPTION, OSS_ROLE, RoleNeeds, administrator_steps
 from aliyun_import.services.interface import RoleService
 
-# Any key serves where the role's policy is not limited to keys; this one is below the prefix that pushes use.
+# Key for the evaluation of policies that are limited to keys; below the prefix of pushes.
 SAMPLE_KEY = "aliyun-import/disk.raw"
-# The documented system policy, as far as an import needs it.
+# Stands for the documented system policy, which permits everything that an import needs.
 ALLOW_ALL = '{"Version":"1","Statement":[{"Effect":"Allow","Action":"*","Resource":"*"}]}'
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RoleState:
-    """A role as it was inspected. `role` is None if it does not exist.
+    """State of a role. `role` is None if it does not exist.
 
-    `policies` is None if they could not be listed. `trusts_ecs` and `rights` (by action) are judgements; the latter
-    is empty if there was nothing to judge.
+    `policies` is None if they could not be listed. `trusts_ecs` and `rights` (by action) are evaluated from the
+    policies; `rights` is empty without policies. `denied` are the actions that a policy denies.
     """
 
     name: str
@@ -49,17 +49,17 @@ class RoleState:
 
     @property
     def unclear(self) -> tuple[str, ...]:
-        """The actions of which nothing certain is known."""
+        """The actions that the role may lack or have."""
         return tuple(action for action, decision in self.rights if decision is Decision.MAYBE)
 
     @property
     def ready(self) -> bool:
-        """Whether nothing is known that keeps ECS from reading the bucket with it."""
+        """Whether nothing is known that prevents ECS from reading the bucket with the role."""
         return self.role is not None and self.trusts_ecs is not Decision.NO and not self.missing
 
 
 class RoleOutcome(StrEnum):
-    """What `ensure_role` did. UNSEEN: nothing, because the role could not be read."""
+    """Result of `ensure_role`. UNSEEN: nothing was done, because the role could not be read."""
 
     READY = "ready"
     CREATED = "created"
@@ -72,8 +72,8 @@ class RoleOutcome(StrEnum):
 class RoleChange:
     """Result of ensuring a role.
 
-    `attached` are the names of the policies that were attached, `differences` describes what is not as documented
-    and was left as it is.
+    `attached` are the names of the attached policies; `differences` are sentences on the remaining differences from the
+    documented role.
     """
 
     name: str
@@ -85,12 +85,12 @@ class RoleChange:
 
     @property
     def changed(self) -> bool:
-        """Whether anything was changed, so that ECS may need a while to notice it."""
+        """Whether anything was changed; ECS may notice it only after some time."""
         return self.created or bool(self.attached) or self.trust_extended
 
 
 def inspect_role(roles: RoleService, name: str, *, bucket: str | None, needs: RoleNeeds = OSS_ROLE) -> RoleState:
-    """Return the state of a role; changes nothing. AccessError "no-right" without the right to read the role."""
+    """Return the state of a role. AccessError "no-right" without the permission to read it."""
     role = roles.role(name)
     if role is None:
         return RoleState(name=name, role=None)
@@ -111,14 +111,14 @@ def inspect_role(roles: RoleService, name: str, *, bucket: str | None, needs: Ro
 
 
 def differences(state: RoleState, needs: RoleNeeds = OSS_ROLE) -> tuple[str, ...]:
-    """Return sentences on what of a role is not as the ImportImage page documents it, harmful or not."""
+    """Return sentences on the differences of a role from the ImportImage page, harmful or not."""
     if state.role is None:
         return (f"There is no role {state.name}.",)
     found = []
     if state.trusts_ecs is Decision.NO:
         found.append(f"Its trust policy does not let {policy.ECS} assume it.")
     elif state.trusts_ecs is Decision.MAYBE:
-        found.append(f"Its trust policy lets {policy.ECS} assume it on conditions, which can't be judged from here.")
+        found.append(f"Its trust policy lets {policy.ECS} assume it on conditions, which can't be evaluated here.")
     if state.policies is None:
         found.append("Its policies could not be listed.")
         return tuple(found)
@@ -127,7 +127,7 @@ def differences(state: RoleState, needs: RoleNeeds = OSS_ROLE) -> tuple[str, ...
     if state.missing:
         found.append(f"Its policies do not permit {', '.join(state.missing)}.")
     if state.unclear:
-        found.append(f"Whether its policies permit {', '.join(state.unclear)} can't be judged from here.")
+        found.append(f"Whether its policies permit {', '.join(state.unclear)} can't be evaluated here.")
     return tuple(found)
 
 
@@ -140,11 +140,11 @@ def ensure_role(
     fix: bool,
     needs: RoleNeeds = OSS_ROLE,
 ) -> RoleChange:
-    """Ensure that ECS can assume the role and read the bucket with it; every change is emitted.
+    """Ensure that ECS can assume the role and read the bucket with it; emit every change.
 
-    RefusedError "role-trust" if its trust policy does not let ECS assume it and `fix` is not set, or cannot help;
-    AccessError "role-denied" if a policy of the role forbids what ECS needs, "role-rights" without the right to create
-    or change what is missing, with the steps for an administrator.
+    RefusedError "role-trust" if the trust policy does not let ECS assume the role, and `fix` is not set or can't help.
+    AccessError "role-denied" if a policy of the role denies what ECS needs; "role-rights", with the steps for an
+    administrator, without the permission to create or change the role.
     """
     emit = context.emit
     _warn_of_name(name, needs, emit=emit)
@@ -157,7 +157,7 @@ def ensure_role(
     if created:
         state = _new_state(name, needs)
     elif state.role is None:
-        # Another process created it meanwhile: its role is treated as if it had existed from the beginning.
+        # Another process created it meanwhile; the role is treated as an existing one.
         state = inspect_role(roles, name, bucket=bucket, needs=needs)
     extended = _ensure_trust(roles, state, needs, fix=fix, emit=emit)
     attached = _ensure_rights(roles, state, needs, emit=emit)
@@ -182,8 +182,8 @@ def _outcome(state: RoleState, *, created: bool, extended: bool, attached: bool)
 
 
 def _after(state: RoleState, *, attached: tuple[str, ...]) -> RoleState:
-    """Return the state after the changes, without asking RAM, which may not know them yet."""
-    if state.trusts_ecs is Decision.NO:  # it was extended meanwhile, by this process or by another
+    """Return the state after the changes. It is not read from RAM, whose answers may be older than the changes."""
+    if state.trusts_ecs is Decision.NO:  # the policy was extended since, here or by another process
         state = replace(state, trusts_ecs=Decision.YES)
     if attached:
         policies = tuple(Policy(name=name, type="System") for name in attached)
@@ -199,27 +199,27 @@ def _warn_of_name(name: str, needs: RoleNeeds, *, emit: Emit) -> None:
                 code="role-name-not-default",
                 message=f"The role is {name}; according to the ImportImage page an import works only with "
                 f"{needs.default_name}.",
-                remedy="Leave --role-name out if ECS answers that it has no role.",
+                remedy="Leave --role-name out if ECS does not find the role.",
             )
         )
 
 
 def _create(roles: RoleService, name: str, needs: RoleNeeds, *, emit: Emit) -> bool:
-    """Create the role; return False if it exists by now."""
+    """Create the role; return False if it already exists."""
     try:
         roles.create_role(name, trust_policy=policy.trust_policy(), description=DESCRIPTION)
     except RoleExists:
         return False
     except PermissionDenied as error:
         steps = administrator_steps(name, needs, create=True, attach=True)
-        message = f"The role {name} is missing, and these credentials may not create it."
+        message = f"The role {name} is missing, and these credentials can't create it."
         raise _no_right(error, message, steps) from error
     emit(Changed(what="created role", name=name))
     return True
 
 
 def _new_state(name: str, needs: RoleNeeds) -> RoleState:
-    """Return the state of a role that was just created: it trusts ECS and has no rights yet."""
+    """Return the state of a new role: it trusts ECS and has no permissions."""
     return RoleState(
         name=name,
         role=Role(name=name, arn="", trust_policy=policy.trust_policy()),
@@ -229,19 +229,19 @@ def _new_state(name: str, needs: RoleNeeds) -> RoleState:
 
 
 def _ensure_trust(roles: RoleService, state: RoleState, needs: RoleNeeds, *, fix: bool, emit: Emit) -> bool:
-    """Let ECS assume the role if it may not; return whether a statement was added."""
+    """Ensure that ECS can assume the role; return whether a statement was added."""
     if state.trusts_ecs is Decision.MAYBE:
         emit(
             Warned(
                 code="role-trust-conditional",
                 message=f"The role {state.name} trusts {policy.ECS} on conditions, or its trust policy can't be read.",
-                remedy="If ECS answers that it has no role, ensure that the trust policy has this statement: "
+                remedy="If ECS does not find the role, ensure that the trust policy has this statement: "
                 f"{json.dumps(policy.trust_statement())}",
             )
         )
     if state.trusts_ecs is not Decision.NO:
         return False
-    # Read it again immediately before writing: what it holds now is what has to be kept.
+    # Read the policy again immediately before writing, to keep all its present statements.
     role = roles.role(state.name) or state.role
     assert role is not None  # noqa: S101 -- the caller has created or read it
     if policy.lets_assume(role.trust_policy) is not Decision.NO:
@@ -251,7 +251,7 @@ def _ensure_trust(roles: RoleService, state: RoleState, needs: RoleNeeds, *, fix
         roles.update_trust_policy(state.name, trust_policy=wanted)
     except PermissionDenied as error:
         steps = administrator_steps(state.name, needs, create=False, attach=False, trust=wanted)
-        message = f"The trust policy of the role {state.name} may not be changed with these credentials."
+        message = f"These credentials can't change the trust policy of the role {state.name}."
         raise _no_right(error, message, steps) from error
     emit(Changed(what="extended trust policy of role", name=f"{state.name} (added {policy.ECS})"))
     return True
@@ -263,9 +263,9 @@ def _wanted_trust(role: Role, *, fix: bool) -> str:
     added = f"+ {json.dumps(policy.trust_statement())}"
     if policy.lets_assume(wanted) is Decision.NO:
         raise RefusedError(
-            f"The role {role.name} forbids {policy.ECS} to assume it.",
+            f"The trust policy of the role {role.name} denies {policy.ECS}.",
             code="role-trust",
-            cause=f"A statement of its trust policy denies it: {role.trust_policy}",
+            cause=f"One of its statements denies sts:AssumeRole: {role.trust_policy}",
             remedy=f"Remove that statement from the role {role.name}, or pass --role-name with another role.",
             details={"role": role.name},
         )
@@ -281,11 +281,11 @@ def _wanted_trust(role: Role, *, fix: bool) -> str:
 
 
 def _ensure_rights(roles: RoleService, state: RoleState, needs: RoleNeeds, *, emit: Emit) -> tuple[str, ...]:
-    """Attach the system policy if rights are certainly missing; return the names of what was attached."""
+    """Attach the system policy if permissions are certainly missing; return the names of the attached policies."""
     if state.denied:
         attached = ", ".join(one.name for one in state.policies or ())
         raise AccessError(
-            f"A policy of the role {state.name} forbids what ECS needs to read the disk.",
+            f"A policy of the role {state.name} denies actions that ECS needs to read the disk.",
             code="role-denied",
             cause=f"Denied: {', '.join(state.denied)}. Attached: {attached}.",
             remedy=f"Have that statement removed from the policies of {state.name}, or pass another --role-name.",
@@ -298,8 +298,8 @@ def _ensure_rights(roles: RoleService, state: RoleState, needs: RoleNeeds, *, em
         emit(
             Warned(
                 code="role-rights-unclear",
-                message=f"Whether the role {state.name} permits {', '.join(state.unclear)} can't be judged from here.",
-                remedy=f"Attach {needs.system_policy} to it if the import is answered with InvalidOSS.NotAuthorized.",
+                message=f"Whether the role {state.name} permits {', '.join(state.unclear)} can't be evaluated here.",
+                remedy=f"Attach {needs.system_policy} to it if the import fails with InvalidOSS.NotAuthorized.",
             )
         )
     if not state.missing:
@@ -310,7 +310,7 @@ def _ensure_rights(roles: RoleService, state: RoleState, needs: RoleNeeds, *, em
     except PermissionDenied as error:
         steps = administrator_steps(state.name, needs, create=False, attach=True)
         message = (
-            f"The role {state.name} lacks {', '.join(state.missing)}, and these credentials may not attach a policy."
+            f"The role {state.name} lacks {', '.join(state.missing)}, and these credentials can't attach a policy."
         )
         raise _no_right(error, message, steps) from error
     emit(Changed(what="attached policy", name=f"{needs.system_policy} to role {state.name}"))
@@ -322,14 +322,14 @@ def _warn_unseen(message: str, *, emit: Emit) -> None:
         Warned(
             code="role-unseen",
             message=message,
-            remedy="Grant ram:GetRole, ram:ListPoliciesForRole and ram:GetPolicy to have it checked; until then "
-            "ImportImage decides.",
+            remedy="Grant ram:GetRole, ram:ListPoliciesForRole and ram:GetPolicy to have it checked before the "
+            "upload; otherwise ImportImage tests it.",
         )
     )
 
 
 def _no_right(error: PermissionDenied, summary: str, steps: str) -> AccessError:
-    """Return the error of a missing right with the steps for an administrator."""
+    """Return the error of a missing permission, with the steps for an administrator."""
     return AccessError(
         summary,
         code="role-rights",
@@ -340,7 +340,7 @@ def _no_right(error: PermissionDenied, summary: str, steps: str) -> AccessError:
 
 
 def _with_document(roles: RoleService, one: Policy, needs: RoleNeeds) -> Policy:
-    """Return a policy with its document, unless it is the documented one or may not be read."""
+    """Return a policy with its document, unless it is the documented one or can't be read."""
     if _is_documented(one, needs):
         return one
     try:

@@ -1,7 +1,7 @@
-"""Evaluation of RAM policies: who may assume a role, and which rights on OSS documents grant together.
+"""Evaluation of RAM policies: which service can assume a role, and which actions on OSS policies permit together.
 
-A decision has three values. MAYBE is for what can't be decided from outside (a Condition, a resource of another account
-or region): it counts neither as a right nor as its lack.
+A decision has three values. MAYBE means that it can't be evaluated here (a Condition, a resource of another account or
+region); it counts neither as permitted nor as missing.
 """
 
 import json
@@ -17,7 +17,7 @@ Statement = Mapping[str, Any]
 
 
 class Decision(StrEnum):
-    """Decision on a right."""
+    """Whether an action is permitted."""
 
     NO = "no"
     MAYBE = "maybe"
@@ -54,9 +54,9 @@ def lets_assume(trust_policy: str, service: str = ECS) -> Decision:
 
 
 def extended(trust_policy: str, service: str = ECS) -> str:
-    """Return the policy with one more statement, which lets the service assume the role; all others stay as they are.
+    """Return the policy with one more statement, which lets the service assume the role.
 
-    ValueError if the policy can't be parsed, because then it can't be kept either.
+    Raises ValueError if the policy can't be parsed, because its statements could not be kept.
     """
     found = statements(trust_policy)
     if found is None:
@@ -96,7 +96,7 @@ def permits(documents: Iterable[str], action: str, *, bucket: str | None, key: s
 
 
 def denies(documents: Iterable[str], action: str, *, bucket: str | None, key: str) -> bool:
-    """Return whether a Deny certainly forbids the action, so that no further Allow can help."""
+    """Return whether a Deny certainly applies to the action, so that no further Allow can help."""
     return any(
         _effect(one) == "deny"
         and _names_action(one, action)
@@ -166,7 +166,7 @@ def _covers(pattern: str, service: str, wanted: str | None) -> Decision:
 
 
 def _matches(pattern: str, text: str, *, ignore_case: bool = True) -> bool:
-    """Compare as RAM does: * is any text, ? any one character."""
+    """Compare by the rules of RAM: * matches any text, ? any one character."""
     expression = re.escape(pattern).replace(r"\*", ".*").replace(r"\?", ".")
     return re.fullmatch(expression, text, re.DOTALL | (re.IGNORECASE if ignore_case else re.NOFLAG)) is not None
 

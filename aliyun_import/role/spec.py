@@ -1,7 +1,7 @@
-"""Requirements on the role of an import, and least-privilege policies, for those who may apply them.
+"""Requirements on the role of an import, least-privilege policies, and steps for administrators.
 
-There are two roles: one for disks in OSS, one for disks in the OSS of a CloudBox. Their names, policies and actions are
-those of the ImportImage page.
+There are two roles: one for disks in OSS, one for disks in the OSS of a CloudBox. Source of their names, policies and
+actions: the ImportImage page.
 """
 
 import json
@@ -19,7 +19,7 @@ from aliyun_import.services.interface import BOOT_TEST_PERMISSIONS, PERMISSIONS,
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RoleNeeds:
-    """What ECS needs of a role: its name, the system policy that grants everything, the single actions."""
+    """Requirements on a role: its name, the system policy that permits everything, and the single actions."""
 
     default_name: str
     system_policy: str
@@ -43,17 +43,17 @@ DESCRIPTION = "Lets ECS read disk images in OSS to import them"
 
 
 def needs_of(request: ImportRequest) -> RoleNeeds:
-    """Return the needs of the role of a request."""
+    """Return the requirements on the role of a request."""
     return CLOUDBOX_ROLE if request.storage_location_arn else OSS_ROLE
 
 
 def role_name_of(request: ImportRequest) -> str:
-    """Return the name of the role of a request: the given one, or the default for where the disks are."""
+    """Return the name of the role of a request: the given one, or the default."""
     return request.role_name or needs_of(request).default_name
 
 
 def role_policy(bucket: str | None = None) -> dict[str, Any]:
-    """Return a policy for the role with no more than ECS needs, for one bucket or for all."""
+    """Return the least-privilege policy for the role, for one bucket or for all."""
     if bucket is None:
         return _policy(("*", OSS_ROLE.actions))
     on_object = [action for action in OSS_ROLE.actions if action.endswith("Object")]
@@ -62,12 +62,12 @@ def role_policy(bucket: str | None = None) -> dict[str, Any]:
 
 
 def user_policy(bucket: str | None = None) -> dict[str, Any]:
-    """Return the least policy for the user of this tool, derived from the operations that the adapters send.
+    """Return the least-privilege policy for the user of this tool, derived from the operations that it sends.
 
-    Without a bucket it covers the default staging bucket of every region. The task operations and DescribeRegions are
-    authorized on all resources only: restricted to image/* they fail with Forbidden.RAM. A user who can attach any
-    policy to any role is an administrator, so attaching is limited to this role and this policy; CreateRole is
-    authorized on role/* whatever the name.
+    Without a bucket it covers the default staging bucket of every region. The operations on tasks and DescribeRegions
+    are authorized on all resources only; limited to image/* they fail with Forbidden.RAM. Attaching is limited to this
+    role and this policy, because a user who can attach any policy to any role is an administrator. CreateRole is
+    authorized on role/* only.
     """
     resources = _resources(bucket)
     grouped = groupby(PERMISSIONS, key=lambda permission: permission.resource)
@@ -75,14 +75,14 @@ def user_policy(bucket: str | None = None) -> dict[str, Any]:
 
 
 def boot_test_policy() -> dict[str, Any]:
-    """Return the least policy for the user of this tool that boot tests of images need, beside `user_policy`."""
+    """Return the least-privilege policy for boot tests of images, in addition to `user_policy`."""
     resources = _resources(None)
     grouped = groupby(BOOT_TEST_PERMISSIONS, key=lambda permission: permission.resource)
     return _policy(*((resources[kind], [permission.name for permission in group]) for kind, group in grouped))
 
 
 def statement_of(permission: Permission, bucket: str | None = None) -> str:
-    """Return the statement that grants one permission to the user of this tool, as JSON on one line."""
+    """Return the statement that grants one permission, as JSON on one line."""
     resource = _resources(bucket)[permission.resource]
     return json.dumps({"Effect": "Allow", "Action": [permission.name], "Resource": resource})
 
@@ -116,7 +116,7 @@ def _policy(*grants: tuple[str | list[str], Iterable[str]]) -> dict[str, Any]:
 def console_url(needs: RoleNeeds) -> str | None:
     """Return the URL of the console page on which an administrator creates the default role, None if there is none.
 
-    The URL holds the request as JSON, percent-encoded so that mail and chat leave it intact.
+    The URL contains the request as JSON, percent-encoded so that mail and chat programs do not change it.
     """
     if needs.template is None:
         return None
@@ -130,9 +130,9 @@ def console_url(needs: RoleNeeds) -> str | None:
 
 
 def administrator_steps(name: str, needs: RoleNeeds, *, create: bool, attach: bool, trust: str | None = None) -> str:
-    """Return what an administrator can run or open to set up the role, one step per line.
+    """Return the steps with which an administrator sets up the role, one per line.
 
-    `trust` is the whole new trust policy, if it must change.
+    `trust` is the complete new trust policy, if it must be changed.
     """
     lines: list[str] = []
     url = console_url(needs) if name == needs.default_name and create else None

@@ -82,7 +82,7 @@ def test_an_unknown_word_goes_on_and_is_odd() -> None:
     """A status that no page has is said, and waited out."""
     decided = step(task(TaskStatus.UNKNOWN, word="Pondering"), image("Creating"))
     assert isinstance(decided, Continue)
-    assert "Pondering" in decided.odd
+    assert "Pondering" in decided.unusual
 
 
 @pytest.mark.parametrize(

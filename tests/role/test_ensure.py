@@ -190,7 +190,7 @@ def test_fix_cannot_help_against_a_deny() -> None:
     """A trust policy that denies ECS is refused with --fix, too: an added statement would change nothing."""
     denied = policy.trust_policy().replace("Allow", "Deny")
     roles = there(SYSTEM, trust=denied)
-    with pytest.raises(RefusedError, match="forbids"):
+    with pytest.raises(RefusedError, match="denies"):
         ensure(roles, fix=True)
     assert roles.roles[NAME].trust_policy == denied
 
