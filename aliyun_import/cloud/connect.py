@@ -1,5 +1,6 @@
 """Connection to the services of one region, and the reachability of its endpoints."""
 
+import functools
 import threading
 import time
 from collections.abc import Callable
@@ -68,11 +69,14 @@ class Client:
             self._opened.pop()()
 
     def services(self, cancel: threading.Event | None = None) -> Services:
-        """Return the services, without retries. A wait for an answer ends with Interrupted once `cancel` is set."""
+        """Return the services, without retries. A wait for an answer ends with Interrupted once `cancel` is set.
+
+        The stages of a push share the store of a bucket, and its connections: each new one takes a TLS handshake.
+        """
         access = _Access(endpoints=self.endpoints, credentials=self.credentials, cancel=cancel)
         return Services(
             identity=self._open(StsIdentity(**access)),
-            store=lambda name: self._open(OssStore(name, **access, workers=MAX_CONNECTIONS)),
+            store=functools.cache(lambda name: self._open(OssStore(name, **access, workers=MAX_CONNECTIONS))),
             roles=self._open(RamRoles(**access)),
             images=self._open(EcsImages(**access)),
             instances=self._open(EcsInstances(**access)),

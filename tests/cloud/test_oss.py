@@ -4,6 +4,9 @@ import socket
 
 import pytest
 
+from aliyun_import.cloud.config import CloudConfig
+from aliyun_import.cloud.connect import connect
+from aliyun_import.cloud.credentials.source import Credentials
 from aliyun_import.cloud.endpoints import resolve_endpoints
 from aliyun_import.cloud.oss.store import OssStore
 from aliyun_import.errors import AccessError, RefusedError, TransientError, UsageError
@@ -186,3 +189,17 @@ def test_a_custom_domain_of_another_bucket_is_no_wrong_secret() -> None:
             opened.bucket_info()
     assert caught.value.code == "endpoint-host"
     assert "disks" in caught.value.summary
+
+
+def test_the_store_of_a_bucket_is_opened_once(sandbox: Sandbox) -> None:
+    """The stages of a push share its connections: each new one takes a TLS handshake."""
+    key = sandbox.access_key
+    config = CloudConfig(
+        region="cn-hangzhou",
+        endpoint_url=sandbox.url,
+        credentials=Credentials(key_id=key.id, secret=key.secret),
+    )
+    with connect(config) as client:
+        store = client.services().store
+        assert store("a-bucket") is store("a-bucket")
+        assert store("a-bucket") is not store("another")

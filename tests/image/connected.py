@@ -1,5 +1,6 @@
 """Real clients connected to a sandbox, with a clock that advances the sandbox's time."""
 
+import functools
 from pathlib import Path
 
 from aliyun_import.cloud.credentials.source import load_credentials
@@ -39,7 +40,9 @@ class Connected:
         self.clock = SteeredClock(sandbox.clock.advance)
         services = Services(
             identity=StsIdentity(endpoints=self._endpoints, credentials=self._credentials),
-            store=lambda bucket: OssStore(bucket, endpoints=self._endpoints, credentials=self._credentials),
+            store=functools.cache(
+                lambda bucket: OssStore(bucket, endpoints=self._endpoints, credentials=self._credentials)
+            ),
             roles=RamRoles(endpoints=self._endpoints, credentials=self._credentials),
             images=EcsImages(endpoints=self._endpoints, credentials=self._credentials),
             instances=EcsInstances(endpoints=self._endpoints, credentials=self._credentials),
