@@ -1,16 +1,14 @@
-"""Program that pushes and is killed at the n-th call of a service or line of the journal.
+"""Push that is killed at the n-th call of a service or line of the journal, in a process of the fork server.
 
-It loads the tool once and forks a child for each order that it reads from stdin (one JSON object a line: the arguments
-of `push`, the number of the step to die at, and whether before or after it), so that hundreds of deaths cost seconds.
-The child dies by SIGKILL; one that lives writes its result, or its error, as JSON. Time is the sandbox's: a wait moves
-the sandbox's clock on instead of waiting.
+An order has the arguments of `push`, the number of the step to die at, and whether before or after it. The process dies
+by SIGKILL; one that lives prints its result, or its error, as JSON. Time is the sandbox's: a wait moves the sandbox's
+clock on instead of waiting.
 """
 
 import itertools
 import json
 import os
 import signal
-import sys
 from collections.abc import Callable
 from typing import Any
 
@@ -27,7 +25,6 @@ from aliyun_import.model.request import ImportRequest
 from aliyun_import.push.options import PushOptions, PushResult
 from aliyun_import.push.push import push
 from aliyun_import.services.interface import Services
-from tests import warm_children
 from tests.steered import SandboxClock
 
 NO_CALLS = ("bucket", "endpoint")
@@ -116,30 +113,10 @@ def live(order: dict[str, Any]) -> dict[str, Any]:
     return {"image_id": result.image_id, "sent_bytes": result.sent_bytes, "steps": fate.steps}
 
 
-def main() -> None:
-    """Fork a child for each order, and answer each with its result, or with the signal that ended it."""
-    # What is imported now need not be imported by each child.
-    import aliyun_import.cloud.oss.store
-    import aliyun_import.disk.isolated  # noqa: F401
-
-    for line in sys.stdin:
-        reading, writing = os.pipe()
-        child = os.fork()
-        if child == 0:
-            os.close(reading)
-            try:
-                answer = live(json.loads(line))
-            except (click.ClickException, Exception) as error:  # noqa: BLE001 -- a child must not go on as its parent
-                answer = {"bug": f"{type(error).__name__}: {error}"}
-            os.write(writing, json.dumps(answer).encode())
-            os._exit(0)
-        os.close(writing)
-        with os.fdopen(reading) as pipe:
-            said = pipe.read()
-        _, status = os.waitpid(child, 0)
-        print(said or json.dumps({"killed": os.WTERMSIG(status)}), flush=True)
-
-
-if __name__ == "__main__":
-    warm_children.install(sys.argv[1])
-    main()
+def push_or_die(order: dict[str, Any]) -> None:
+    """Print what comes of an order, as JSON."""
+    try:
+        answer = live(order)
+    except (click.ClickException, Exception) as error:  # noqa: BLE001 -- the caller's assertion shows it
+        answer = {"bug": f"{type(error).__name__}: {error}"}
+    print(json.dumps(answer))

@@ -5,9 +5,6 @@ sample of the steps, `pytest -m slow tests/flows/test_killed.py` all of them.
 """
 
 import json
-import subprocess
-import sys
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -18,9 +15,9 @@ from aliyun_import.sandbox.ecs.instances import refresh
 from aliyun_import.sandbox.ecs.state import Ecs
 from aliyun_import.sandbox.oss.state import OssState
 from aliyun_import.sandbox.server import Sandbox
-from tests.flows.commands import command_environment
+from tests.flows.commands import LIMIT_S, command_environment
 from tests.flows.disks import write_disk
-from tests.warm_children import WarmChildren
+from tests.flows.fork_server import ForkServer
 
 LIVES = 0  # a step number that never comes
 
@@ -28,19 +25,9 @@ LIVES = 0  # a step number that never comes
 class Graveyard:
     """Runs pushes that die, each in a cloud and with a disk of its own."""
 
-    def __init__(self, place: Path, disk_children: str) -> None:
+    def __init__(self, place: Path, forks: ForkServer) -> None:
         self._place = place
-        self._place.mkdir()
-        # One program for all the pushes; a sandbox of any state gives it the keys, which all sandboxes share.
-        with Sandbox.start(place / "keys") as sandbox:
-            environment = command_environment(place / "home", sandbox)
-        self._program = subprocess.Popen(
-            [sys.executable, "-m", "tests.flows.mortal", disk_children],
-            env={**environment, "PYTHONPATH": str(Path(__file__).parents[2])},
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            text=True,
-        )
+        self._forks = forks
         self.disk = write_disk(place / "disk.raw")
 
     def order(
@@ -64,23 +51,20 @@ class Graveyard:
             str(state),
         ]
         order = {"arguments": [*arguments, "--jobs", "1", *extra], "die_at": die_at, "after": after, "ahead_s": ahead_s}
-        assert self._program.stdin is not None
-        assert self._program.stdout is not None
-        self._program.stdin.write(json.dumps(order) + "\n")
-        self._program.stdin.flush()
-        return json.loads(self._program.stdout.readline())
+        forked = self._forks.start(
+            [],
+            environment=command_environment(self._place / "home", sandbox),
+            cwd=self._place,
+            call=("tests.flows.mortal:push_or_die", order),
+        )
+        code, out, err = forked.communicate(limit_s=LIMIT_S)
+        return json.loads(out) if code == 0 else {"killed": -code, "err": err}
 
-    def close(self) -> None:
-        """End the program."""
-        self._program.communicate()
 
-
-@pytest.fixture(scope="module")
-def graveyard(tmp_path_factory: pytest.TempPathFactory, warm: WarmChildren) -> Iterator[Graveyard]:
-    """Have the program run for all tests of this file."""
-    graveyard = Graveyard(tmp_path_factory.mktemp("graveyard") / "place", warm.address)
-    yield graveyard
-    graveyard.close()
+@pytest.fixture
+def graveyard(tmp_path: Path, forks: ForkServer) -> Graveyard:
+    """Return what runs pushes that die."""
+    return Graveyard(tmp_path / "graveyard", forks)
 
 
 def die_and_rise(graveyard: Graveyard, place: Path, *, die_at: int, after: bool, extra: tuple[str, ...]) -> None:
@@ -88,7 +72,7 @@ def die_and_rise(graveyard: Graveyard, place: Path, *, die_at: int, after: bool,
     with Sandbox.start(place / "cloud", settings=Settings(import_s=5.0)) as sandbox:
         fate = {"die_at": die_at, "after": after, "extra": extra}
         died = graveyard.order(sandbox, place / "state", die_at=die_at, after=after, extra=extra)
-        assert died == {"killed": 9}, (fate, died)
+        assert died.get("killed") == 9, (fate, died)
         rose = graveyard.order(sandbox, place / "state", die_at=LIVES, after=False, extra=extra)
         assert "image_id" in rose, (fate, rose)
         ecs = sandbox.state.part(Ecs)
@@ -167,7 +151,7 @@ def kill_a_boot_test(graveyard: Graveyard, place: Path, *, every: int, sides: tu
                 if "image_id" in died:  # one poll less than in the run that counted the steps
                     assert number > len(steps) - 5, fate
                     continue
-                assert died == {"killed": 9}, (fate, died)
+                assert died.get("killed") == 9, (fate, died)
                 assert instances_of(sandbox) <= 1, fate
                 ahead_s = 46 * 60.0 if is_late else 0.0
                 sandbox.clock.advance(ahead_s)
