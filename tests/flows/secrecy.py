@@ -23,7 +23,7 @@ class _Hurried(run_clock.SystemClock):
 
     def sleep(self, seconds: float) -> None:
         """Wait for a moment at most."""
-        super().sleep(min(seconds, 0.01))
+        super().sleep(min(seconds, 0.001))
 
 
 def _lead_vendor_to(target: list[str]) -> None:

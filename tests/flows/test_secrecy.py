@@ -265,7 +265,7 @@ def test_no_secret_is_shown_or_kept(mode: str, tmp_path: Path, forks: ForkServer
     """Whatever the command, the verbosity and the failure: no piece of a secret is printed or written."""
     home, disk = tmp_path / "home", write_disk(tmp_path / "disk.raw", size_bytes=8 << 20, data_at=(2,))
     home.mkdir()
-    quick = Settings(import_s=0.05, import_queue_s=0.0, image_ready_s=0.0)
+    quick = Settings(import_s=0.0, import_queue_s=0.0, image_ready_s=0.0)
     with (
         Sandbox.start(tmp_path / "sandbox", settings=quick) as sandbox,
         serving(_Answers) as giver,

@@ -179,9 +179,9 @@ _log = logging.getLogger("aliyun_import")
 def silence_vendor_logs() -> None:
     """Disable the loggers of the vendor's libraries. Call it after each import of one, which may enable loggers."""
     # Children too, since some have handlers and levels of their own.
-    below = [name for name in list(logging.root.manager.loggerDict) if name.startswith(_BELOW_VENDORS)]
-    for name in (*VENDORS, *below):
-        logger = logging.getLogger(name)
+    known = list(logging.root.manager.loggerDict.items())
+    below = [each for name, each in known if isinstance(each, logging.Logger) and name.startswith(_BELOW_VENDORS)]
+    for logger in (*map(logging.getLogger, VENDORS), *below):
         logger.handlers[:] = [_NO_HANDLER]
         logger.propagate = False
         # setLevel clears the caches of all loggers, and each client of a service calls this function.
