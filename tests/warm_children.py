@@ -16,7 +16,7 @@ import socket
 import subprocess
 import sys
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -66,13 +66,22 @@ class WarmChildren:
 
 def install(address: str = "") -> WarmChildren:
     """Have this process read disks in warm children, of the server at `address` or of one of its own."""
+    children = WarmChildren(address)
+    _read_by(children.call)
+    return children
+
+
+def uninstall() -> None:
+    """Have this process read disks in fresh interpreters."""
+    _read_by(real_call)
+
+
+def _read_by(call: Callable[..., Outcome]) -> None:
     from aliyun_import.disk import inspect
     from tests.fuzz import run
 
-    children = WarmChildren(address)
     for module in (inspect, run):
-        vars(module)["call_isolated"] = children.call
-    return children
+        vars(module)["call_isolated"] = call
 
 
 def _start_server() -> str:

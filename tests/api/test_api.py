@@ -8,6 +8,7 @@ import socket
 import subprocess
 import sys
 import threading
+import tomllib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -95,8 +96,18 @@ def test_types_and_errors_need_no_sdk() -> None:
     assert [name for name in SDKS if name in loaded] == []
 
 
+def test_the_types_are_part_of_the_package_and_checked() -> None:
+    """A type checker believes a package with this file; `mypy` checks the example of a stranger's program, strictly."""
+    assert (ROOT / "aliyun_import" / "py.typed").exists()
+    settings = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["mypy"]
+    assert (settings["strict"], "tests" in settings["files"]) == (True, True)
+    assert not any("typing_example" in word for word in settings.get("exclude", []))
+    assert not any("tests.*" in word for override in settings.get("overrides", []) for word in override["module"])
+
+
+@pytest.mark.slow
 def test_a_stranger_can_type_check_his_program() -> None:
-    """`mypy --strict` on a program that uses each function, with the types that the documentation promises."""
+    """`mypy --strict` without our settings, on a program that uses each function of the API."""
     program = ROOT / "tests" / "api" / "typing_example.py"
     done = subprocess.run(
         [sys.executable, "-m", "mypy", "--strict", f"--config-file={os.devnull}", "--follow-imports=silent", program],

@@ -13,6 +13,7 @@ import pytest
 from aliyun_import.cli.main import app
 from aliyun_import.cli.option import EnvironmentOption
 from aliyun_import.cli.params import COMMON, RARE, Command
+from tests.flows.fork_server import ForkServer
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGES = runpy.run_path(str(ROOT / "docs" / "generate_commands.py"))
@@ -85,15 +86,12 @@ def test_a_mistyped_command_is_guessed(typed: list[str], meant: str) -> None:
     assert f"Did you mean {meant}?" in ran.output
 
 
-def completions(line: str, *, home: Path) -> list[str]:
+def completions(forks: ForkServer, line: str, *, home: Path) -> list[str]:
     """Return what bash is offered for a line that ends in what was typed of the last word."""
-    ran = subprocess.run(
-        [sys.executable, "-m", "aliyun_import"],
-        env={"COMP_WORDS": line, "COMP_CWORD": str(line.count(" ")), "HOME": str(home),
-             "_ALIYUN_IMPORT_COMPLETE": "bash_complete"},
-        capture_output=True, text=True, timeout=30, check=True, cwd=ROOT,
-    )  # fmt: skip
-    return ran.stdout.splitlines()
+    asked = {"COMP_WORDS": line, "COMP_CWORD": str(line.count(" ")), "_ALIYUN_IMPORT_COMPLETE": "bash_complete"}
+    code, out, err = forks.start([], environment={"HOME": str(home), **asked}, cwd=home).communicate(limit_s=30)
+    assert code == 0, err
+    return out.splitlines()
 
 
 @pytest.mark.parametrize(
@@ -109,11 +107,11 @@ def completions(line: str, *, home: Path) -> list[str]:
         ("aliyun-import completion z", ["plain,zsh"]),
     ],
 )
-def test_completion_offers_words_and_files(line: str, offered: list[str], tmp_path: Path) -> None:
+def test_completion_offers_words_and_files(forks: ForkServer, line: str, offered: list[str], tmp_path: Path) -> None:
     """Commands, regions, platforms, checks, profiles, disks."""
     (tmp_path / ".aliyun").mkdir()
     (tmp_path / ".aliyun" / "config.json").write_text('{"profiles": [{"name": "prod"}, {"name": "test"}]}')
-    assert completions(line, home=tmp_path) == offered
+    assert completions(forks, line, home=tmp_path) == offered
 
 
 @pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])

@@ -2,10 +2,14 @@
 
 import subprocess
 import sys
+from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 
 from aliyun_import import __version__
+from tests.flows.commands import Ran
+from tests.flows.fork_server import ForkServer
 
 PROGRAM = """
 import click
@@ -43,36 +47,44 @@ def test_ctrl_c_is_not_a_bug() -> None:
     assert "Stopped." in ended.stderr
 
 
-def aliyun_import(*arguments: str) -> subprocess.CompletedProcess[str]:
-    """Run the program."""
-    return subprocess.run(
-        [sys.executable, "-m", "aliyun_import", *arguments], capture_output=True, text=True, timeout=30, check=False
-    )
+Program = Callable[..., Ran]
 
 
-def test_the_name_alone_prints_the_help() -> None:
+@pytest.fixture
+def program(forks: ForkServer, tmp_path: Path) -> Program:
+    """Return a function that runs the program with arguments."""
+
+    def run_with(*arguments: str) -> Ran:
+        return Ran(*forks.start(arguments, environment={"HOME": str(tmp_path)}, cwd=tmp_path).communicate(limit_s=30))
+
+    return run_with
+
+
+def test_the_name_alone_prints_the_help(program: Program) -> None:
     """Whoever types the name wants to know what it is; that is no error."""
-    ended = aliyun_import()
-    assert (ended.returncode, ended.stderr) == (0, "")
-    assert ended.stdout == aliyun_import("--help").stdout == aliyun_import("help").stdout
-    assert "push disk.raw" in ended.stdout
+    ended = program()
+    assert (ended.code, ended.err) == (0, "")
+    assert ended.out == program("--help").out == program("help").out
+    assert "push disk.raw" in ended.out
 
 
-def test_help_of_a_command_has_two_spellings() -> None:
+def test_help_of_a_command_has_two_spellings(program: Program) -> None:
     """`help task wait` is `task wait --help`."""
-    assert aliyun_import("help", "task", "wait").stdout == aliyun_import("task", "wait", "--help").stdout
+    assert program("help", "task", "wait").out == program("task", "wait", "--help").out
 
 
-def test_the_version_has_a_short_option() -> None:
-    """-V, as in most programs."""
-    assert aliyun_import("-V").stdout == aliyun_import("--version").stdout == f"aliyun-import {__version__}\n"
+def test_the_version_has_a_short_option(program: Program) -> None:
+    """-V, as in most programs; `python -m aliyun_import` is the program."""
+    command = [sys.executable, "-m", "aliyun_import", "-V"]
+    ended = subprocess.run(command, capture_output=True, text=True, timeout=30, check=True)
+    assert ended.stdout == program("-V").out == program("--version").out == f"aliyun-import {__version__}\n"
 
 
-def test_a_mistyped_command_is_guessed() -> None:
+def test_a_mistyped_command_is_guessed(program: Program) -> None:
     """The error names the command that was probably meant."""
-    ended = aliyun_import("psuh", "disk.raw")
-    assert ended.returncode == 2
-    assert "Did you mean push?" in ended.stderr
+    ended = program("psuh", "disk.raw")
+    assert ended.code == 2
+    assert "Did you mean push?" in ended.err
 
 
 @pytest.mark.parametrize(
@@ -84,16 +96,18 @@ def test_a_mistyped_command_is_guessed() -> None:
         (("--no-such-option",), "aliyun-import --help"),
     ],
 )
-def test_a_usage_error_names_the_help_of_its_command(arguments: tuple[str, ...], command: str) -> None:
+def test_a_usage_error_names_the_help_of_its_command(
+    program: Program, arguments: tuple[str, ...], command: str
+) -> None:
     """And not that of the group."""
-    ended = aliyun_import(*arguments)
-    assert ended.returncode == 2
-    assert f"`{command}`" in ended.stderr
+    ended = program(*arguments)
+    assert ended.code == 2
+    assert f"`{command}`" in ended.err
 
 
-def test_leftovers_is_an_alias_of_cleanup() -> None:
+def test_leftovers_is_an_alias_of_cleanup(program: Program) -> None:
     """The former name works and is not listed."""
-    assert "leftovers" not in aliyun_import("--help").stdout
-    assert aliyun_import("leftovers", "--help").stdout == aliyun_import("cleanup", "--help").stdout.replace(
+    assert "leftovers" not in program("--help").out
+    assert program("leftovers", "--help").out == program("cleanup", "--help").out.replace(
         "Usage: aliyun-import cleanup", "Usage: aliyun-import leftovers"
     )

@@ -99,6 +99,7 @@ class Commands:
         clock_url: str | None = None,
         streams: Mapping[int, str] | None = None,
         limits: Mapping[int, int] | None = None,
+        has_warm_children: bool = True,
     ) -> Forked:
         """Start a command as `ForkServer.start` does, and leave it running; the caller sees to its end."""
         return self.forks.start(
@@ -108,4 +109,5 @@ class Commands:
             clock_url=clock_url,
             streams=streams,
             limits=limits,
+            has_warm_children=has_warm_children,
         )

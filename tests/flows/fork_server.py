@@ -61,12 +61,13 @@ class ForkServer:
         call: tuple[str, Any] | None = None,
         streams: Mapping[int, str] | None = None,
         limits: Mapping[int, int] | None = None,
+        has_warm_children: bool = True,
     ) -> "Forked":
         """Start a command. With `clock_url` its waits advance the clock of the sandbox at this URL.
 
         `call` is a function ("package.module:name") that is called in place of the command, and its argument.
         `streams` has the path that descriptor 1 or 2 leads to, "" for none: it is closed then. `limits` are limits of
-        the `resource` module.
+        the `resource` module. Without `has_warm_children` it reads disks in fresh interpreters.
         """
         pipes = [os.pipe() for _ in range(3)]
         order = {
@@ -77,6 +78,7 @@ class ForkServer:
             "call": call,
             "streams": dict(streams or {}),
             "limits": dict(limits or {}),
+            "has_warm_children": has_warm_children,
         }
         socket.send_fds(self._socket, [json.dumps(order).encode()], [writing for _, writing in pipes])
         for _, writing in pipes:
@@ -176,9 +178,12 @@ def _command(order: dict[str, Any], stdout: int, stderr: int) -> None:
     os.environ.clear()
     os.environ.update(order["environment"])
     sys.argv = ["aliyun-import", *order["arguments"]]
+    sys.path[:0] = [path for path in os.environ.get("PYTHONPATH", "").split(os.pathsep) if path]
     streams = sys.stdout, sys.stderr = _standard_streams()
     for limit, value in order["limits"].items():
         resource.setrlimit(int(limit), (value, value))
+    if not order["has_warm_children"]:
+        warm_children.uninstall()
     if order["clock"]:
         steer_clock(order["clock"])
     code: Any = 70

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.flows.commands import Commands
+from tests.flows.commands import LIMIT_S, Commands, Ran
 from tests.flows.disks import write_disk
 
 OFFLINE = {
@@ -76,6 +76,12 @@ def test_a_missing_disk_is_exit_3(commands: Commands, tmp_path: Path, arguments:
     assert "missing.raw" in ran.out + ran.err
 
 
+def in_real_children(commands: Commands, *arguments: str | Path, environment: dict[str, str]) -> Ran:
+    """Run a command that reads disks as the tool does: in fresh interpreters."""
+    forked = commands.start(*arguments, environment=environment, has_warm_children=False)
+    return Ran(*forked.communicate(limit_s=LIMIT_S))
+
+
 def test_the_end_of_the_look_at_a_disk_is_one_unknown(commands: Commands, disk: Path, tmp_path: Path) -> None:
     """The process that reads the disk may be killed (or worse, see test_bounded): neither check nor push is."""
     (tmp_path / "sitecustomize.py").write_text(
@@ -84,12 +90,12 @@ def test_the_end_of_the_look_at_a_disk_is_one_unknown(commands: Commands, disk: 
         "    os.kill(os.getpid(), signal.SIGKILL)\n"
     )
     environment = {"PYTHONPATH": str(tmp_path)}
-    ran = commands.run_process("check", disk, "--output", "json", environment=environment)
+    ran = in_real_children(commands, "check", disk, "--output", "json", environment=environment)
     (report,) = ran.json["disks"]
     (finding,) = [finding for finding in report["findings"] if finding["severity"] == "unknown"]
     assert (ran.code, finding["rule"]) == (0, "inspection-incomplete")
     assert "SIGKILL" in finding["seen"]
-    assert commands.run_process("push", disk, "--dry-run", environment=environment).code == 0
+    assert in_real_children(commands, "push", disk, "--dry-run", environment=environment).code == 0
 
 
 @pytest.mark.parametrize(

@@ -43,7 +43,7 @@ def image_id(sandbox: Sandbox) -> str:
 
 def test_stdout_is_the_image_id_and_nothing_else(commands: Commands, sandbox: Sandbox, disk: Path) -> None:
     """A shell script can take `$(aliyun-import push ...)` for the image id."""
-    ran = commands.run("push", disk)
+    ran = commands.run_process("push", disk)
     assert ran.code == 0, ran.err
     assert ran.out == f"{image_id(sandbox)}\n"
 
