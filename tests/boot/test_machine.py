@@ -11,6 +11,7 @@ from aliyun_import.boot.machine import Places, command_line, find_firmware, find
 from aliyun_import.errors import LocalStateError
 from aliyun_import.model.boot import BootMachine, Bus
 from aliyun_import.model.request import Architecture, BootMode
+from tests.rows import each_row
 
 
 @pytest.fixture
@@ -42,9 +43,9 @@ def line(directory: Path, **given: object) -> str:
     return " ".join(command_line(BootMachine(**values), Places(directory=directory)))  # type: ignore[arg-type]
 
 
-@pytest.mark.parametrize("architecture", [Architecture.X86_64, Architecture.I386, Architecture.ARM64])
-@pytest.mark.parametrize("boot_mode", BootMode)
-@pytest.mark.parametrize("bus", Bus)
+@each_row("architecture", [Architecture.X86_64, Architecture.I386, Architecture.ARM64])
+@each_row("boot_mode", BootMode)
+@each_row("bus", Bus)
 def test_every_machine_is_shut_in(installed: Path, architecture: Architecture, boot_mode: BootMode, bus: Bus) -> None:
     """No way out by network, no other program, no write to the disk, bounded memory and processors."""
     text = line(installed, architecture=architecture, boot_mode=boot_mode, bus=bus)
@@ -156,7 +157,7 @@ def test_the_probe_is_a_boot_record() -> None:
     assert not any(disk[512:])
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("info", "expected"),
     [
         ({"type": "hyper-v", "arg1": 0x7B, "arg2": 1}, "0x0000007B"),

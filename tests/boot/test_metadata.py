@@ -1,8 +1,7 @@
 """Tests of the metadata service of a guest, as cloud-init asks it."""
 
-import pytest
-
 from aliyun_import.boot.metadata import MAC, MetadataService
+from tests.rows import each_row
 
 
 def get(service: MetadataService, path: str) -> tuple[int, str]:
@@ -13,7 +12,7 @@ def get(service: MetadataService, path: str) -> tuple[int, str]:
     return int(head.split()[1]), body.decode()
 
 
-@pytest.mark.parametrize("version", ["latest", "2016-01-01", "2021-02-02"])
+@each_row("version", ["latest", "2016-01-01", "2021-02-02"])
 def test_the_tree_is_read_by_its_listings(version: str) -> None:
     """cloud-init walks from the list of names; a name with a slash has names below it."""
     service = MetadataService()
@@ -25,7 +24,7 @@ def test_the_tree_is_read_by_its_listings(version: str) -> None:
     assert get(service, f"/{version}/user-data")[1].startswith("#cloud-config\n")
 
 
-@pytest.mark.parametrize("path", ["/latest/meta-data/no-such", "/latest/vendor-data", "/", "/../etc/passwd"])
+@each_row("path", ["/latest/meta-data/no-such", "/latest/vendor-data", "/", "/../etc/passwd"])
 def test_what_is_not_there_is_404(path: str) -> None:
     """cloud-init takes 404 for absent, and goes on at once."""
     assert get(MetadataService(), path) == (404, "")

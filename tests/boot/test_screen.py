@@ -6,6 +6,7 @@ import zlib
 import pytest
 
 from aliyun_import.boot.screen import TEXT_BYTES, as_png, is_text_mode, read_text
+from tests.rows import each_row
 
 
 def test_the_text_of_a_screen_in_text_mode() -> None:
@@ -33,9 +34,7 @@ def test_a_picture_becomes_a_png() -> None:
     assert zlib.decompress(png[data_at + 4 : data_at + 4 + length]) == b"\0" + pixels[:9] + b"\0" + pixels[9:]
 
 
-@pytest.mark.parametrize(
-    "picture", [b"", b"P6\n3 2\n255\n", b"P5\n3 2\n255\n" + bytes(18), b"P6\nx y\n255\n", b"P6 3 2"]
-)
+@each_row("picture", [b"", b"P6\n3 2\n255\n", b"P5\n3 2\n255\n" + bytes(18), b"P6\nx y\n255\n", b"P6 3 2"])
 def test_what_is_no_picture_is_refused(picture: bytes) -> None:
     """A dump that was cut short is never written as a picture."""
     with pytest.raises(ValueError, match="picture"):

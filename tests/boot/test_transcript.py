@@ -1,11 +1,10 @@
 """Tests of the text of terminals."""
 
-import pytest
-
 from aliyun_import.boot.transcript import MAX_CHARS, Transcript, lines_of, tail
+from tests.rows import each_row
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("raw", "expected"),
     [
         (b"[\x1b[0;32m  OK  \x1b[0m] Reached\r\n", "[  OK  ] Reached\n"),

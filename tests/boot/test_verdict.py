@@ -2,12 +2,11 @@
 
 from dataclasses import replace
 
-import pytest
-
 from aliyun_import.boot.transcript import Transcript
 from aliyun_import.boot.verdict import STALLED_S, Observation, decide
 from aliyun_import.model.boot import Judgement, Stage, Verdict
 from tests.boot import consoles
+from tests.rows import each_row
 
 
 def seen(console: str, **given: object) -> Observation:
@@ -55,7 +54,7 @@ FAILED = {
 }
 
 
-@pytest.mark.parametrize("name", BOOTED)
+@each_row("name", BOOTED)
 def test_a_system_that_is_up_boots(name: str) -> None:
     """A login prompt, systemd's target, cloud-init's end, and the console of Windows are success."""
     judgement = decided(BOOTED[name])
@@ -63,7 +62,7 @@ def test_a_system_that_is_up_boots(name: str) -> None:
     assert judgement.evidence
 
 
-@pytest.mark.parametrize("name", FAILED)
+@each_row("name", FAILED)
 def test_a_boot_that_ends_has_its_cause(name: str) -> None:
     """A boot that has ended is decided once its lines are complete, with the stage and the cause."""
     stage, cause = FAILED[name]
@@ -75,7 +74,7 @@ def test_a_boot_that_ends_has_its_cause(name: str) -> None:
     assert judgement.evidence
 
 
-@pytest.mark.parametrize("name", [name for name in FAILED if name != "FREEBSD_MOUNTROOT"])
+@each_row("name", [name for name in FAILED if name != "FREEBSD_MOUNTROOT"])
 def test_the_same_on_the_screen_alone(name: str) -> None:
     """Firmware, boot loader and a screen in text mode are read as the console is."""
     judgement = decided("", screen=seen(getattr(consoles, name)).console)
@@ -83,7 +82,7 @@ def test_the_same_on_the_screen_alone(name: str) -> None:
     assert judgement.evidence
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("more", "lacks"),
     [
         (consoles.FAILED_UNIT, "networking.service - Raise network interfaces"),
@@ -100,7 +99,7 @@ def test_a_system_that_is_up_and_lacks_something_is_degraded(more: str, lacks: s
     assert lacks in judgement.reason
 
 
-@pytest.mark.parametrize(
+@each_row(
     "console",
     [
         consoles.EARLY,
@@ -129,9 +128,9 @@ def test_the_end_of_cloud_init_needs_no_console() -> None:
     assert decided("", cloud_init_done=True).verdict is Verdict.BOOTS
 
 
-@pytest.mark.parametrize("still_s", [0, STALLED_S, 3600])
-@pytest.mark.parametrize("elapsed_s", [60, 600, 4000])
-@pytest.mark.parametrize("console", ["", consoles.EARLY])
+@each_row("still_s", [0, STALLED_S, 3600])
+@each_row("elapsed_s", [60, 600, 4000])
+@each_row("console", ["", consoles.EARLY])
 def test_silence_alone_is_never_a_failure(console: str, elapsed_s: float, still_s: float) -> None:
     """A guest without a console, or on a busy machine, is unproven at worst."""
     judgement = decide(seen(console, elapsed_s=elapsed_s, still_s=still_s))
@@ -148,9 +147,7 @@ def test_a_loader_that_reads_no_kernel_has_failed() -> None:
     assert decided("", screen=console, still_s=STALLED_S, read_bytes=4096, is_windows=True).verdict is Verdict.UNPROVEN
 
 
-@pytest.mark.parametrize(
-    "console", [consoles.GRUB_NO_KERNEL, "[ TIME ] Timed out waiting for device dev-vdb.device.\n"]
-)
+@each_row("console", [consoles.GRUB_NO_KERNEL, "[ TIME ] Timed out waiting for device dev-vdb.device.\n"])
 def test_a_cause_and_a_long_silence_are_a_failure(console: str) -> None:
     """GRUB that lacks a kernel waits for a key: the error and the silence together decide."""
     assert decide(seen(console, still_s=60)) is None

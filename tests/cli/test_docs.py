@@ -5,11 +5,11 @@ import re
 from pathlib import Path
 
 import click.testing
-import pytest
 
 from aliyun_import.cli.commands import docs
 from aliyun_import.cli.main import app
 from tests.house.source import FILES, PACKAGE, nodes_of
+from tests.rows import each_row
 
 DOCS = PACKAGE.parent / "docs"
 
@@ -27,7 +27,7 @@ def test_the_list_names_every_page_with_its_title() -> None:
     assert next(line.split("  ")[-1].strip() for line in lines if line.startswith("exit-codes")) == "Exit codes"
 
 
-@pytest.mark.parametrize("name", ["how-to/nightly", "nightly", "docs/how-to/nightly.md", "nightly.md#cron"])
+@each_row("name", ["how-to/nightly", "nightly", "docs/how-to/nightly.md", "nightly.md#cron"])
 def test_a_page_is_found_by_its_name_its_last_part_and_its_link(name: str) -> None:
     """As a person types it, and as another page writes it."""
     assert printed(name).output.startswith("# Nightly builds with retention\n")

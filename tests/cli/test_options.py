@@ -12,9 +12,10 @@ from aliyun_import.cli.option import EnvironmentOption
 from aliyun_import.cli.params import Bytes, Gib, KeyValue, Seconds
 from aliyun_import.errors import UsageError
 from aliyun_import.model.request import ImportParameters
+from tests.rows import each_row
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("text", "expected"),
     [("512", 512), ("64K", 65536), ("50M", 52428800), ("50MB/s", 52428800), ("1.5GiB", 1610612736), ("2t", 2 << 40)],
 )
@@ -23,14 +24,14 @@ def test_bytes_are_read_in_powers_of_1024(text: str, expected: int) -> None:
     assert Bytes().convert(text, None, None) == expected
 
 
-@pytest.mark.parametrize("text", ["", "fast", "-1M", "0", "1X", "9" * 400, f"1.{'9' * 400}G"])
+@each_row("text", ["", "fast", "-1M", "0", "1X", "9" * 400, f"1.{'9' * 400}G"])
 def test_what_is_no_size_is_refused(text: str) -> None:
     """A size that can't be read is a usage error, never a guess."""
     with pytest.raises(click.BadParameter):
         Bytes().convert(text, None, None)
 
 
-@pytest.mark.parametrize(("text", "expected"), [("40", 40), ("40G", 40), ("40GiB", 40), ("1T", 1024)])
+@each_row(("text", "expected"), [("40", 40), ("40G", 40), ("40GiB", 40), ("1T", 1024)])
 def test_a_disk_size_is_whole_gib(text: str, expected: int) -> None:
     """The unit of DiskImageSize is the GiB, whole."""
     assert Gib().convert(text, None, None) == expected
@@ -43,7 +44,7 @@ def test_a_disk_size_in_mib_is_refused() -> None:
             Gib().convert(text, None, None)
 
 
-@pytest.mark.parametrize(("text", "expected"), [("90", 90), ("90s", 90), ("30m", 1800), ("1.5h", 5400), ("1d", 86400)])
+@each_row(("text", "expected"), [("90", 90), ("90s", 90), ("30m", 1800), ("1.5h", 5400), ("1d", 86400)])
 def test_a_duration_has_a_unit(text: str, expected: float) -> None:
     """Minutes are never mistaken for seconds: the unit is said, and seconds without one."""
     assert Seconds().convert(text, None, None) == expected
@@ -95,14 +96,14 @@ def test_no_option_takes_a_secret() -> None:
             assert not {"secret", "password", "access_key"} & set(str(param.name).split("-")), name
 
 
-@pytest.mark.parametrize("option", ["--limit-rate", "--disk-size", "--timeout", "--jobs"])
+@each_row("option", ["--limit-rate", "--disk-size", "--timeout", "--jobs"])
 def test_a_number_without_end_is_a_usage_error(option: str) -> None:
     """And no bug of the tool; the error does not repeat thousands of digits."""
     ran = click.testing.CliRunner().invoke(app, ["push", "disk.raw", option, "9" * 5000])
     assert ran.exit_code == 2, ran.output
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("disk", "words"),
     [("-", "standard input"), ("https://example.com/disk.raw", "Download it first"), ("s3://b/k", "oss://BUCKET/KEY")],
 )
@@ -112,7 +113,7 @@ def test_a_source_that_is_no_disk_here_is_named(disk: str, words: str) -> None:
         request_of(disk, ImageOptions(), ImportParameters(), region="cn-hangzhou")
 
 
-@pytest.mark.parametrize(("text", "meant"), [("d.raw,sise=10", "size"), ("d.raw,size=10,fromat=VHD", "format")])
+@each_row(("text", "meant"), [("d.raw,sise=10", "size"), ("d.raw,size=10,fromat=VHD", "format")])
 def test_a_mistyped_part_of_a_data_disk_is_guessed(text: str, meant: str) -> None:
     """It does not become part of a file name."""
     with pytest.raises(UsageError) as caught:
@@ -128,7 +129,7 @@ def test_a_comma_in_the_name_of_a_data_disk_stays(tmp_path: Path) -> None:
     assert data_disk("a,b=c.raw").path == Path("a,b=c.raw")
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("options", "said"),
     [
         (["--boot-test", "cloud", "--no-wait"], "--no-wait and --boot-test cloud exclude each other"),

@@ -1,7 +1,5 @@
 """Tests of what an observation of an import means."""
 
-import pytest
-
 from aliyun_import.errors import AliyunImportError, Exit
 from aliyun_import.image.decide import (
     UNKNOWN_LIMIT_S,
@@ -14,6 +12,7 @@ from aliyun_import.image.decide import (
 )
 from aliyun_import.model.image import Image, Task, TaskStatus
 from tests.image.scripted import REGION, image, task
+from tests.rows import each_row
 
 
 def step(
@@ -42,7 +41,7 @@ def error_of(decided: Ready | Failed | Continue) -> AliyunImportError:
     return decided.error
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("task_now", "image_now", "lasting_s"),
     [
         (task(TaskStatus.FINISHED), image("Available"), 0.0),
@@ -56,7 +55,7 @@ def test_done_is_a_finished_task_and_a_usable_image(task_now: Task | None, image
     assert step(task_now, image_now, lasting_s=lasting_s) == Ready(image_now)
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("task_now", "image_now"),
     [
         (task(TaskStatus.WAITING), None),
@@ -85,7 +84,7 @@ def test_an_unknown_word_goes_on_and_is_odd() -> None:
     assert "Pondering" in decided.unusual
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("task_now", "image_now", "code"),
     [
         (task(TaskStatus.FAILED), None, "import-failed"),

@@ -1,13 +1,12 @@
 """Tests of the words for an import that ended badly."""
 
-import pytest
-
 from aliyun_import.image.failure import CATALOGUE, advice_for, image_gone, task_failed
 from aliyun_import.model.image import TaskStatus
 from tests.image.scripted import REGION, task
+from tests.rows import each_row
 
 
-@pytest.mark.parametrize("code", [code for advice in CATALOGUE for code in advice.codes])
+@each_row("code", [code for advice in CATALOGUE for code in advice.codes])
 def test_every_code_of_the_catalogue_has_a_cause_and_a_remedy(code: str) -> None:
     """The service's code and words stay, the likely cause and what to do are added."""
     failed = task_failed(task(TaskStatus.FAILED, error_code=code, error_message="In its own words."), region=REGION)
@@ -18,7 +17,7 @@ def test_every_code_of_the_catalogue_has_a_cause_and_a_remedy(code: str) -> None
     assert failed.details["service_code"] == code
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("message", "code"),
     [
         ("The VHD does not meet header.MaxTableEntries * header.BlockSize", "InvalidVHDImage.IncorrectSize"),

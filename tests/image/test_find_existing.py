@@ -1,7 +1,5 @@
 """Tests of how an import is found again, and proven to be ours."""
 
-import pytest
-
 from aliyun_import.image.find_existing import (
     best_of,
     clear_failed,
@@ -13,9 +11,10 @@ from aliyun_import.image.find_existing import (
 )
 from aliyun_import.model.image import DISK_DIGEST_TAG, PUSH_ID_TAG, TaskStatus
 from tests.image.scripted import TAGS, Heard, ScriptedImages, context_of, image, lost, retrying, task
+from tests.rows import each_row
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("tags", "proof", "expected"),
     [
         (TAGS, TAGS, True),

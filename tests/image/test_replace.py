@@ -9,6 +9,7 @@ from aliyun_import.image.replace import Delete, Rename, next_replacement, replac
 from aliyun_import.limits import MAX_NAME_CHARS
 from aliyun_import.model.image import Image, ImageStatus
 from tests.image.scripted import REGION, Heard, ScriptedImages, context_of, image, lost, refused, retrying
+from tests.rows import each_row
 
 NEW = image("Available", image_id="m-new", name="disk-new-push1", created="2026-11-24T03:45:10Z")
 OLD = image("Available", image_id="m-old", name="disk", tags={})
@@ -33,7 +34,7 @@ def names(images: ScriptedImages) -> dict[str, str]:
     return {one.image_id: one.name for one in images.images_now.values()}
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("holder", "retired", "policy", "expected"),
     [
         (OLD, None, "rename", Rename("m-old", RETIRED, retires=True)),
@@ -70,8 +71,8 @@ def test_the_old_image_is_deleted_last() -> None:
     assert effects == ["rename_image", "rename_image", "delete_image"]
 
 
-@pytest.mark.parametrize("policy", ["rename", "delete"])
-@pytest.mark.parametrize("kill_at", range(1, 9))
+@each_row("policy", ["rename", "delete"])
+@each_row("kill_at", range(1, 9))
 def test_a_push_killed_anywhere_goes_on(policy: str, kill_at: int) -> None:
     """Killed before or after each call, the same call brings it to the same end."""
 
@@ -135,7 +136,7 @@ def test_an_old_image_in_use_stays_with_a_warning() -> None:
     assert "m-old" in names(images)
 
 
-@pytest.mark.parametrize("unusable", [replace(NEW, status=ImageStatus.CREATING), replace(NEW, usable=False)])
+@each_row("unusable", [replace(NEW, status=ImageStatus.CREATING), replace(NEW, usable=False)])
 def test_an_image_that_is_not_usable_replaces_nothing(unusable: Image) -> None:
     """Verify, then replace: nothing is touched."""
     images = there(OLD, unusable)
@@ -161,7 +162,7 @@ def test_an_unknown_policy_is_a_bug_of_the_caller() -> None:
         hand_over(there(OLD, NEW), policy="destroy")
 
 
-@pytest.mark.parametrize("name", ["disk", "x" * MAX_NAME_CHARS])
+@each_row("name", ["disk", "x" * MAX_NAME_CHARS])
 def test_temporary_and_retired_names_are_within_the_limit(name: str) -> None:
     """Both are deterministic, different from the name, and at most 128 characters."""
     for made in (temporary_name(name, "0f9a-push"), retired_name(name, NEW)):

@@ -28,6 +28,7 @@ from tests.image.scripted import (
     retrying,
     task,
 )
+from tests.rows import each_row
 from tests.steered import SteeredClock
 
 
@@ -75,7 +76,7 @@ def test_a_new_role_is_waited_for_on_the_exact_answer() -> None:
     assert clock.slept == sorted(clock.slept)
 
 
-@pytest.mark.parametrize(("changed", "limit_s"), [(True, ROLE_NEW_WAIT_S), (False, ROLE_OLD_WAIT_S)])
+@each_row(("changed", "limit_s"), [(True, ROLE_NEW_WAIT_S), (False, ROLE_OLD_WAIT_S)])
 def test_a_role_that_stays_unseen_is_an_error_that_explains(changed: bool, limit_s: float) -> None:
     """After the deadline, longer where the role is new, the refusal comes out with what was waited for."""
     clock = SteeredClock()
@@ -106,7 +107,7 @@ def test_missing_rights_are_waited_for_only_when_the_role_was_changed() -> None:
         start(ScriptedImages(refused("oss-not-authorized"), STARTED), changed=False)
 
 
-@pytest.mark.parametrize("code", ["image-name-taken", "image-importing", "client-token-reused"])
+@each_row("code", ["image-name-taken", "image-importing", "client-token-reused"])
 def test_an_import_whose_answer_was_lost_is_found_by_its_tags(code: str) -> None:
     """The name is taken by our own image: that is the import, with its ids."""
     images, heard = ScriptedImages(lost(), refused(code)), Heard()
@@ -150,8 +151,8 @@ def test_another_push_of_the_same_disk_is_not_ours() -> None:
         start(images)
 
 
-@pytest.mark.parametrize("status", ["Creating", "Available"])
-@pytest.mark.parametrize("code", ["image-name-taken", "image-importing"])
+@each_row("status", ["Creating", "Available"])
+@each_row("code", ["image-name-taken", "image-importing"])
 def test_the_same_command_on_two_machines_makes_one_image(status: str, code: str) -> None:
     """The later push follows the import of the earlier one: the digest in its tag proves that the disk is the same."""
     images, heard = ScriptedImages(refused(code)), Heard()
@@ -161,7 +162,7 @@ def test_the_same_command_on_two_machines_makes_one_image(status: str, code: str
     assert heard.changed() == ["found the import that was started before"]
 
 
-@pytest.mark.parametrize("status", ["Creating", "Available"])
+@each_row("status", ["Creating", "Available"])
 def test_the_image_of_another_disk_is_refused(status: str) -> None:
     """Another digest is another disk, and only a usable image may be replaced."""
     images = ScriptedImages(refused("image-name-taken"))

@@ -6,6 +6,7 @@ from aliyun_import.errors import RefusedError
 from aliyun_import.image.tasks import cancel_task, image_of_task, list_tasks, show_task
 from aliyun_import.model.image import Task, TaskStatus
 from tests.image.scripted import REGION, Heard, ScriptedImages, context_of, image, lost, refused, retrying, task
+from tests.rows import each_row
 
 
 def cancel(images: ScriptedImages, *, heard: Heard | None = None) -> Task:
@@ -70,7 +71,7 @@ def test_cancelling_twice_is_fine() -> None:
     assert "cancel_task" not in images.asked
 
 
-@pytest.mark.parametrize("status", [TaskStatus.FINISHED, TaskStatus.FAILED])
+@each_row("status", [TaskStatus.FINISHED, TaskStatus.FAILED])
 def test_a_task_that_is_over_cannot_be_cancelled(status: TaskStatus) -> None:
     """What ended is told, with what can still be done."""
     images = ScriptedImages(None)

@@ -27,6 +27,7 @@ from tests.image.scripted import (
     retrying,
     task,
 )
+from tests.rows import each_row
 from tests.steered import SteeredClock
 
 
@@ -288,7 +289,7 @@ def test_a_check_that_never_begins_is_not_waited_for() -> None:
     assert clock.elapsed_s < 200
 
 
-@pytest.mark.parametrize("error", [no_right(), lost()])
+@each_row("error", [no_right(), lost()])
 def test_trouble_with_the_check_is_no_failure_either(error: AliyunImportError) -> None:
     """A right that is taken away, or a line that drops, while the image is usable already."""
     images = import_of(0)

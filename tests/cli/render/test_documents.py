@@ -14,6 +14,7 @@ from aliyun_import.cli.render.push import push_outcome
 from tests.cli.render.test_failure import ERROR
 from tests.cli.render.test_push import RESULT
 from tests.cli.render.test_text import ALL_EVENTS, sample
+from tests.rows import each_row
 from tests.schemas import shipped, validate
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -26,7 +27,7 @@ def test_the_schema_is_current_and_valid() -> None:
     Draft202012Validator.check_schema(shipped())
 
 
-@pytest.mark.parametrize("event", ALL_EVENTS, ids=lambda event: event.__name__)
+@each_row("event", ALL_EVENTS)
 def test_every_event_matches_it(event: type) -> None:
     """With all its fields and no others."""
     document = json.loads(json.dumps(event_document(sample(event)), default=str))

@@ -5,8 +5,6 @@ import json
 import re
 from pathlib import Path
 
-import pytest
-
 from aliyun_import import events
 from aliyun_import.checks.infer import InferredParameters, Value
 from aliyun_import.checks.run import CheckResult
@@ -19,6 +17,7 @@ from aliyun_import.disk.report import DiskReport
 from aliyun_import.errors import RefusedError
 from aliyun_import.model.finding import Finding, Severity
 from tests.cli.render.test_text import ALL_EVENTS, sample
+from tests.rows import each_row
 
 HOSTILE = "a\x1b[31mb\x1b]0;title\x07c\x9b2Jd\u202ee\u2066f\u200eg\x00h\x7fi\rj\nrm -rf /\u2028k\udc80l"
 CONTROLS = re.compile("[\x00-\x09\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
@@ -37,7 +36,7 @@ def test_controls_are_shown_as_escapes() -> None:
     assert escaped(Path("d\x1b.raw")) == Path("d\\x1b.raw")
 
 
-@pytest.mark.parametrize("event", ALL_EVENTS, ids=lambda event: event.__name__)
+@each_row("event", ALL_EVENTS)
 def test_no_event_controls_the_terminal(event: type) -> None:
     """Whatever its texts are: names of disks, findings, answers of services."""
     stderr = io.StringIO()

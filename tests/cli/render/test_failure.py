@@ -6,6 +6,7 @@ from aliyun_import.cli.main import bug_report, wanted_output
 from aliyun_import.cli.render.json import failure_document
 from aliyun_import.cli.render.text import failure_lines
 from aliyun_import.errors import DiskError
+from tests.rows import each_row
 
 ERROR = DiskError(
     "disk.vhd is cut short.",
@@ -46,7 +47,7 @@ def test_a_bug_names_the_place_and_not_the_values() -> None:
     assert "test_failure.py" in str(report.cause)
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("arguments", "environment", "expected"),
     [
         (["push", "--output", "json"], {}, "json"),

@@ -16,6 +16,7 @@ from aliyun_import.cli.render.human import HumanRenderer, fitting
 from aliyun_import.cli.render.renderer import PlainRenderer
 from aliyun_import.cli.render.result import Outcome, Verbosity
 from aliyun_import.errors import RefusedError
+from tests.rows import each_row
 
 FACTS = (" 35 %", "1:02:13 left", "15.2 MiB/s", "104.2 MiB of 300.2 GiB")
 GIB = 1 << 30
@@ -26,7 +27,7 @@ SENDING = events.UploadProgress(
 )  # fmt: skip
 
 
-@pytest.mark.parametrize(("width", "kept"), [(120, 4), (55, 4), (50, 3), (31, 3), (30, 2), (17, 1), (5, 1), (2, 0)])
+@each_row(("width", "kept"), [(120, 4), (55, 4), (50, 3), (31, 3), (30, 2), (17, 1), (5, 1), (2, 0)])
 def test_the_most_important_facts_are_kept(width: int, kept: int) -> None:
     """Percent first, then the time left, then the rate, then the bytes."""
     assert fitting(FACTS, width) == "  ".join(FACTS[:kept])

@@ -2,10 +2,9 @@
 
 from typing import Any
 
-import pytest
-
 from aliyun_import.cli.render.push import plan_text
 from aliyun_import.push.options import PushResult
+from tests.rows import each_row
 
 DISK = {
     "disk": "web.raw", "key": "k", "total_bytes": 300 << 20, "send_bytes": 100 << 20, "send_parts": 13, "zero_bytes": 0,
@@ -14,7 +13,7 @@ DISK = {
 }  # fmt: skip
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("rate", "source", "words"),
     [
         (10 << 20, "given", "about 10 s at 10 MiB/s, the --limit-rate"),

@@ -12,6 +12,7 @@ from aliyun_import.cli.render.json import event_document
 from aliyun_import.cli.render.text import count, describe, duration, local_time
 from aliyun_import.model.finding import Finding, Severity
 from aliyun_import.sizes import size
+from tests.rows import each_row
 
 DOCS = Path(__file__).resolve().parents[3] / "docs"
 SAMPLES: dict[type, object] = {
@@ -42,7 +43,7 @@ def sample(event: type, *, text: str = "x") -> events.Event:
 ALL_EVENTS = typing.get_args(events.Event)
 
 
-@pytest.mark.parametrize("event", ALL_EVENTS, ids=lambda event: event.__name__)
+@each_row("event", ALL_EVENTS)
 def test_every_event_has_words(event: type) -> None:
     """Each event can be said in one line."""
     line = describe(sample(event))
@@ -50,7 +51,7 @@ def test_every_event_has_words(event: type) -> None:
     assert "\n" not in line
 
 
-@pytest.mark.parametrize("event", ALL_EVENTS, ids=lambda event: event.__name__)
+@each_row("event", ALL_EVENTS)
 def test_every_event_and_field_is_documented(event: type) -> None:
     """docs/json.md names each event's type and each of its fields."""
     document = event_document(sample(event))
@@ -60,15 +61,13 @@ def test_every_event_and_field_is_documented(event: type) -> None:
         assert f"`{field.name}`" in rows[0], field.name
 
 
-@pytest.mark.parametrize(
-    ("number", "words"), [(0, "0 bytes"), (1023, "1023 bytes"), (1024, "1 KiB"), (1536 << 20, "1.5 GiB")]
-)
+@each_row(("number", "words"), [(0, "0 bytes"), (1023, "1023 bytes"), (1024, "1 KiB"), (1536 << 20, "1.5 GiB")])
 def test_sizes_are_said_in_the_largest_unit_that_fits(number: int, words: str) -> None:
     """People read 1.5 GiB, not 1610612736."""
     assert size(number) == words
 
 
-@pytest.mark.parametrize(("seconds", "words"), [(2.5, "2.5 s"), (59, "59 s"), (65, "1:05"), (3725, "1:02:05")])
+@each_row(("seconds", "words"), [(2.5, "2.5 s"), (59, "59 s"), (65, "1:05"), (3725, "1:02:05")])
 def test_durations_are_said_as_a_clock_says_them(seconds: float, words: str) -> None:
     """Below a minute in seconds, above it as on a clock."""
     assert duration(seconds) == words
