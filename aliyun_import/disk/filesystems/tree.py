@@ -160,7 +160,9 @@ class Tree:
         return files, child
 
     def _directory(self, files: FileSystem, number: int) -> dict[str, int]:
-        kept = self._names.setdefault(id(files), Recent(_KEPT_NAMES))
+        kept = self._names.get(id(files))
+        if kept is None:
+            kept = self._names[id(files)] = Recent(_KEPT_NAMES)
         names = kept.get(number)
         if names is None:
             names = dict(files.entries(number))

@@ -14,6 +14,7 @@ MAGICS = (b"070701", b"070702")
 _HEADER_BYTES = 110
 _MAX_NAME_BYTES = 4096
 _TRAILER = "TRAILER!!!"
+_NOT_ZERO = re.compile(rb"[^\0]")
 
 
 class ByteStream:
@@ -42,6 +43,21 @@ class ByteStream:
         """Undo the last read."""
         self._taken -= len(data)
         self.position -= len(data)
+
+    def skip_zeros(self, most_bytes: int) -> int:
+        """Skip zeros up to another byte or the end of the stream, `most_bytes` and some; return how many there were."""
+        passed = 0
+        while passed <= most_bytes:
+            found = _NOT_ZERO.search(self._buffer, self._taken)
+            end = found.start() if found else len(self._buffer)
+            passed += end - self._taken
+            self._taken = end
+            chunk = None if found else next(self._chunks, None)
+            if chunk is None:
+                break
+            self._buffer, self._taken = chunk, 0
+        self.position += passed
+        return passed
 
     def skip(self, length: int) -> None:
         """Skip `length` bytes; Bad where the stream ends before."""
@@ -185,14 +201,13 @@ def _unpacked_paths(unpacker: Unpacker) -> Iterator[str]:
 
 def _next_magic(stream: ByteStream) -> bytes:
     """Skip the padding between archives; return the next 6 bytes, none at the end."""
-    passed = 0
-    while data := stream.read(4):
-        if any(data):
-            return data + stream.read(2)
-        passed += 4
-        if passed > _MAX_PADDING_BYTES:
-            raise Bad("the padding after an archive does not end")
-    return b""
+    passed = stream.skip_zeros(_MAX_PADDING_BYTES)
+    if passed > _MAX_PADDING_BYTES:
+        raise Bad("the padding after an archive does not end")
+    magic = stream.read(6)
+    if magic and passed % 4:  # as for the kernel
+        raise Bad("the padding after an archive is no multiple of 4 bytes")
+    return magic
 
 
 def _plain(file: Reader, at: int) -> Iterator[bytes]:
