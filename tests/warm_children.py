@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Any
 
 from aliyun_import.disk import isolated
-from aliyun_import.disk.isolated import Limits, Outcome
+from aliyun_import.disk.isolated import CallOutcome, Limits
 
 real_call = isolated.call_isolated
 
@@ -41,7 +41,7 @@ class WarmChildren:
 
     def call(
         self, target: str, arguments: Sequence[str], *, limits: Limits, descriptors: Sequence[int] = ()
-    ) -> Outcome:
+    ) -> CallOutcome:
         """Do what `call_isolated` does."""
         order = {
             "environment": isolated.child_environment(),
@@ -58,7 +58,7 @@ class WarmChildren:
                 connection.shutdown(socket.SHUT_WR)
                 outcome = isolated._read_answer(_received(connection))
             except OSError:
-                outcome = Outcome(failure="it gave no answer")
+                outcome = CallOutcome(failure="it gave no answer")
         if not outcome.failure:
             return outcome
         return real_call(target, arguments, limits=limits, descriptors=descriptors)
@@ -76,7 +76,7 @@ def uninstall() -> None:
     _read_by(real_call)
 
 
-def _read_by(call: Callable[..., Outcome]) -> None:
+def _read_by(call: Callable[..., CallOutcome]) -> None:
     from aliyun_import.disk import inspect
     from tests.fuzz import run
 

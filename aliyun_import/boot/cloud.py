@@ -14,7 +14,7 @@ from aliyun_import.boot.cloud_journal import PastRun, call_fields, judged_fields
 from aliyun_import.boot.instance_choice import Cloud, CloudBootOptions, Confirm, choose
 from aliyun_import.boot.run import ensure_writable, write_file
 from aliyun_import.boot.transcript import Transcript
-from aliyun_import.boot.verdict import Observation, decide, is_up
+from aliyun_import.boot.verdict import BootObservation, decide, is_up
 from aliyun_import.errors import (
     AccessError,
     AliyunImportError,
@@ -106,7 +106,7 @@ def _unfinished(past: PastRun | None, options: CloudBootOptions, cloud: Cloud, j
 
 
 class _Watch:
-    """Observation of one instance until its verdict."""
+    """BootObservation of one instance until its verdict."""
 
     def __init__(
         self, image_id: str, instance_id: str, call: InstanceCall, options: CloudBootOptions, cloud: Cloud
@@ -189,12 +189,12 @@ class _Watch:
         self._transcript.feed(raw or b"")
         self._changed_s = self._cloud.context.clock.monotonic_s()
 
-    def _observation(self, *, is_off: bool) -> Observation:
+    def _observation(self, *, is_off: bool) -> BootObservation:
         now_s = self._cloud.context.clock.monotonic_s()
         # The console is a cache, which may not follow the guest: that it is still proves nothing before the time is
         # over, and what the guest reads is not known.
         is_silent = not self._transcript.text.strip() and self._elapsed_s >= self._options.timeout_s
-        seen = Observation(
+        seen = BootObservation(
             console=self._transcript.text,
             elapsed_s=self._elapsed_s,
             still_s=self._elapsed_s if is_silent else 0.0,

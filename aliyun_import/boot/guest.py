@@ -14,7 +14,7 @@ from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-from aliyun_import.boot.machine import Places, command_line, write_files
+from aliyun_import.boot.machine import MachineFiles, command_line, write_files
 from aliyun_import.boot.metadata import MetadataService
 from aliyun_import.boot.nbd import DiskServer
 from aliyun_import.boot.screen import TEXT_ADDRESS, TEXT_BYTES, is_text_mode, read_text
@@ -46,7 +46,7 @@ class Guest:
     `ended` is whether QEMU has ended.
     """
 
-    def __init__(self, child: "subprocess.Popen[bytes]", places: Places, disk: DiskServer) -> None:
+    def __init__(self, child: "subprocess.Popen[bytes]", places: MachineFiles, disk: DiskServer) -> None:
         self._child, self._places, self._disk = child, places, disk
         self._selector = selectors.DefaultSelector()
         self._monitor: socket.socket | None = None
@@ -203,7 +203,7 @@ def start_guest(machine: BootMachine, disk: Reader, *, size_bytes: int) -> Itera
         _remove_leftovers()
         prefix = f"{_PREFIX}{os.getpid()}-"
         directory = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix=prefix, dir=_SOCKET_DIRECTORY)))
-        places = Places(directory=directory)
+        places = MachineFiles(directory=directory)
         command = command_line(machine, places)
         write_files(machine, places)
         server = stack.enter_context(DiskServer(disk, places.disk, size_bytes=size_bytes))

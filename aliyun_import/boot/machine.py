@@ -54,7 +54,7 @@ _SCREEN_PORT = (0x2F8).to_bytes(2, "little")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Places:
+class MachineFiles:
     """Private directory of a run, with the sockets and files that QEMU is given."""
 
     directory: Path
@@ -148,7 +148,7 @@ def processors() -> int:
     return min(MAX_PROCESSORS, os.cpu_count() or 1)
 
 
-def write_files(machine: BootMachine, places: Places) -> None:
+def write_files(machine: BootMachine, places: MachineFiles) -> None:
     """Write the files that the command line names."""
     places.screen_port.write_bytes(_SCREEN_PORT)
     if machine.boot_mode is BootMode.UEFI:
@@ -156,7 +156,7 @@ def write_files(machine: BootMachine, places: Places) -> None:
         shutil.copyfile(variables, places.variables)
 
 
-def command_line(machine: BootMachine, places: Places) -> list[str]:
+def command_line(machine: BootMachine, places: MachineFiles) -> list[str]:
     """Return the command line. Raises LocalStateError "qemu-missing"."""
     return [
         find_program(machine.architecture),
@@ -188,7 +188,7 @@ def _board(machine: BootMachine) -> Sequence[str]:
     return ("-machine", board, *chosen, "-device", "VGA", "-device", "pvpanic")
 
 
-def _firmware(machine: BootMachine, places: Places) -> Sequence[str]:
+def _firmware(machine: BootMachine, places: MachineFiles) -> Sequence[str]:
     if machine.boot_mode is BootMode.BIOS:
         return ()
     code, _ = find_firmware(machine.architecture)
@@ -198,7 +198,7 @@ def _firmware(machine: BootMachine, places: Places) -> Sequence[str]:
     )
 
 
-def _disk(machine: BootMachine, places: Places) -> Sequence[str]:
+def _disk(machine: BootMachine, places: MachineFiles) -> Sequence[str]:
     device = "virtio-blk-pci" if machine.bus is Bus.VIRTIO else "nvme,serial=boot-test"
     # What the guest writes goes to a temporary file, which has no name any more once QEMU has opened it.
     source = f"file.driver=nbd,file.server.type=unix,file.server.path={_escaped(places.disk)}"
@@ -208,7 +208,7 @@ def _disk(machine: BootMachine, places: Places) -> Sequence[str]:
     )
 
 
-def _ports(machine: BootMachine, places: Places) -> Sequence[str]:
+def _ports(machine: BootMachine, places: MachineFiles) -> Sequence[str]:
     sockets = {"console": places.console, "monitor": places.monitor, "metadata": places.metadata}
     if machine.boot_mode is BootMode.BIOS:
         sockets["screen"] = places.screen

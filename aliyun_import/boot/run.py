@@ -12,7 +12,7 @@ from aliyun_import.boot.guest import Guest, ensure_started, start_guest
 from aliyun_import.boot.machine import find_firmware, find_program, memory_mib, processors
 from aliyun_import.boot.screen import as_png
 from aliyun_import.boot.transcript import lines_of
-from aliyun_import.boot.verdict import Observation, decide, is_up
+from aliyun_import.boot.verdict import BootObservation, decide, is_up
 from aliyun_import.context import Context
 from aliyun_import.disk.containers.interface import Upload
 from aliyun_import.disk.containers.qemu import description, ensure_whole, open_nbd
@@ -266,7 +266,7 @@ class _Watcher:
                 self.pictures.append(guest.picture() or watch.picture)
                 return seen.elapsed_s, judgement
 
-    def _emit(self, guest: Guest, machine: BootMachine, seen: Observation) -> None:
+    def _emit(self, guest: Guest, machine: BootMachine, seen: BootObservation) -> None:
         line = guest.console.last_line or next(reversed(lines_of(seen.screen)), "")
         self._context.emit(
             BootProgress(
@@ -298,7 +298,7 @@ class _Watch:
 
     def __init__(self, guest: Guest, subject: BootSubject, *, timeout_s: float) -> None:
         self._guest, self._timeout_s = guest, timeout_s
-        self._fixed = Observation(
+        self._fixed = BootObservation(
             timeout_s=timeout_s, has_cloud_init=subject.has_cloud_init, is_windows=subject.is_windows
         )
         # The machine's own time and not the context's: a guest runs in real time.
@@ -312,7 +312,7 @@ class _Watch:
         self.picture: bytes | None = None
         self._screen_changes = 0
 
-    def observe(self) -> Observation:
+    def observe(self) -> BootObservation:
         """Return what is known now."""
         guest, now_s = self._guest, time.monotonic()
         if now_s - self._screen_s >= _SCREEN_EVERY_S:

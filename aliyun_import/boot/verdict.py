@@ -42,7 +42,7 @@ _STOP_ERROR = (
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Observation:
+class BootObservation:
     """What is known of a boot. The texts are those since the last restart of the guest, but for `before_restart`.
 
     `screen` is text of the firmware and of a screen in text mode. `still_s`: nothing has changed so long in console,
@@ -86,12 +86,12 @@ class Observation:
         return self.is_stalled or self.powered_off or self.elapsed_s >= self.timeout_s
 
 
-def is_up(seen: Observation) -> bool:
+def is_up(seen: BootObservation) -> bool:
     """Return whether a sign shows that the system is up."""
     return seen.cloud_init_done or first(BOOTED, seen.text) is not None
 
 
-def decide(seen: Observation) -> Judgement | None:
+def decide(seen: BootObservation) -> Judgement | None:
     """Return the verdict, or None while more has to be waited for."""
     failed = _failed(seen)
     if failed is not None and (seen.console_still_s >= WHOLE_S or seen.is_over):
@@ -101,7 +101,7 @@ def decide(seen: Observation) -> Judgement | None:
     return _given_up(seen) if seen.is_over else None
 
 
-def _failed(seen: Observation) -> Judgement | None:
+def _failed(seen: BootObservation) -> Judgement | None:
     found = first(FAILED, seen.text)
     if found is not None:
         sign, match = found
@@ -125,7 +125,7 @@ def _failed(seen: Observation) -> Judgement | None:
     return None
 
 
-def _is_settled(seen: Observation) -> bool:
+def _is_settled(seen: BootObservation) -> bool:
     """Return whether a system that is up is not expected to report anything more."""
     if seen.cloud_init_done or first(BOOTED[:1], seen.text) is not None:
         return seen.console_still_s >= SETTLED_AFTER_CLOUD_INIT_S
@@ -134,7 +134,7 @@ def _is_settled(seen: Observation) -> bool:
     return seen.console_still_s >= SETTLED_S
 
 
-def _up(seen: Observation) -> Judgement:
+def _up(seen: BootObservation) -> Judgement:
     found = first(BOOTED, seen.text)
     reason = found[0].reason if found else "cloud-init finished."
     lacks = _all(DEGRADED, seen.text)
@@ -158,7 +158,7 @@ def _all(signs: tuple[Sign, ...], text: str) -> list[tuple[Sign, re.Match[str]]]
     return sorted(found, key=lambda one: one[1].start())
 
 
-def _given_up(seen: Observation) -> Judgement:
+def _given_up(seen: BootObservation) -> Judgement:
     """Judge a boot that shows neither success nor failure."""
     if seen.powered_off:
         return _judgement(Verdict.UNPROVEN, "The guest turned itself off before it was up.", _SERIAL, seen)
@@ -182,7 +182,7 @@ def _given_up(seen: Observation) -> Judgement:
     return _judgement(Verdict.UNPROVEN, "Neither success nor failure is on the serial console.", _SERIAL, seen)
 
 
-def _judgement(verdict: Verdict, reason: str, remedy: str | None, seen: Observation, sign: str = "") -> Judgement:
+def _judgement(verdict: Verdict, reason: str, remedy: str | None, seen: BootObservation, sign: str = "") -> Judgement:
     text = seen.console if sign in seen.console and lines_of(seen.console) else seen.text
     scripted = _SCRIPTED.match(seen.console)
     if scripted:

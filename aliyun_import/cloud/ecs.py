@@ -13,7 +13,7 @@ from aliyunsdkecs.request.v20140526.ImportImageRequest import ImportImageRequest
 from aliyunsdkecs.request.v20140526.ModifyImageAttributeRequest import ModifyImageAttributeRequest
 
 from aliyun_import.cloud.transport.answer import Fields, objects, text, truth, whole, word
-from aliyun_import.cloud.transport.rpc import RpcService, unreadable
+from aliyun_import.cloud.transport.rpc import RpcClient, unreadable
 from aliyun_import.errors import AliyunImportError
 from aliyun_import.model.image import Image, ImageStatus, StartedImport, Task, TaskStatus
 from aliyun_import.model.request import PLATFORMS, BootMode, DiskMapping, ImportCall, near_platforms, parameters
@@ -29,7 +29,7 @@ DRY_RUN_PASSED = ("DRYRUN.SUCCESS", "DryRunOperation")
 _STATUSES = {status.value.lower(): status for status in TaskStatus}
 
 
-class EcsImages(RpcService):
+class EcsImages(RpcClient):
     """services.ImageService through ECS, in one region."""
 
     service = "ECS"

@@ -23,7 +23,7 @@ from aliyun_import.cloud.credentials.source import CredentialsSource
 from aliyun_import.cloud.ecs import DRY_RUN_PASSED, tag_list
 from aliyun_import.cloud.endpoints import Endpoints
 from aliyun_import.cloud.transport.answer import Fields, objects, seconds_of, text, whole, word
-from aliyun_import.cloud.transport.rpc import RpcService, unreadable
+from aliyun_import.cloud.transport.rpc import RpcClient, unreadable
 from aliyun_import.cloud.transport.settings import Timeouts
 from aliyun_import.errors import AliyunImportError
 from aliyun_import.model.boot import (
@@ -46,7 +46,7 @@ _ANY_SIZE = 2**31
 _NO_CONSOLE, _NOT_YET = "NotSupported", "IncorrectInstanceStatus"
 
 
-class _VSwitches(RpcService):
+class _VSwitches(RpcClient):
     """VPC's operations on vSwitches. ECS's operation of the same name is deprecated and does not filter by tags."""
 
     service = "VPC"
@@ -67,7 +67,7 @@ class _VSwitches(RpcService):
         )
 
 
-class EcsInstances(RpcService):
+class EcsInstances(RpcClient):
     """services.InstanceService through ECS and VPC, in one region."""
 
     service = "ECS"

@@ -12,12 +12,12 @@ from aliyunsdkram.request.v20150501.UpdateRoleRequest import UpdateRoleRequest
 from aliyunsdksts.request.v20150401.GetCallerIdentityRequest import GetCallerIdentityRequest
 
 from aliyun_import.cloud.transport.answer import objects, text, word
-from aliyun_import.cloud.transport.rpc import RpcService, unreadable
+from aliyun_import.cloud.transport.rpc import RpcClient, unreadable
 from aliyun_import.errors import AliyunImportError
 from aliyun_import.model.roles import CallerIdentity, Policy, Role
 
 
-class RamRoles(RpcService):
+class RamRoles(RpcClient):
     """services.RoleService through RAM."""
 
     service = "RAM"
@@ -73,7 +73,7 @@ def _role(answer: dict[str, Any]) -> Role:
     )
 
 
-class StsIdentity(RpcService):
+class StsIdentity(RpcClient):
     """services.Identity through STS."""
 
     service = "STS"

@@ -58,14 +58,16 @@ class Limits:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Outcome:
+class CallOutcome:
     """Result of a call: the value, or in `failure` a clause with the reason for its absence ("it took ...")."""
 
     value: object | None = None
     failure: str = ""
 
 
-def call_isolated(target: str, arguments: Sequence[str], *, limits: Limits, descriptors: Sequence[int] = ()) -> Outcome:
+def call_isolated(
+    target: str, arguments: Sequence[str], *, limits: Limits, descriptors: Sequence[int] = ()
+) -> CallOutcome:
     """Call `target` ("package.module:function") with these arguments in a child process, and wait for it.
 
     The child inherits `descriptors` under the same numbers. The value must consist of built-in types, and of
@@ -86,7 +88,7 @@ def call_isolated(target: str, arguments: Sequence[str], *, limits: Limits, desc
         try:
             answer, stderr = child.communicate(timeout=limits.wall_s)
         except subprocess.TimeoutExpired:
-            return Outcome(failure=f"it took more than {limits.wall_s:g} seconds")
+            return CallOutcome(failure=f"it took more than {limits.wall_s:g} seconds")
         finally:
             # The children of the child end with it (see `with_parent_death_signal`).
             if child.poll() is None:
@@ -94,14 +96,14 @@ def call_isolated(target: str, arguments: Sequence[str], *, limits: Limits, desc
     if child.returncode == 0 and len(answer) <= _MAX_ANSWER_BYTES:
         return _read_answer(answer)
     if child.returncode == -signal.SIGXCPU:
-        return Outcome(failure=f"it took more than {limits.cpu_s} seconds of CPU time")
+        return CallOutcome(failure=f"it took more than {limits.cpu_s} seconds of CPU time")
     if child.returncode < 0:
         names = {known.value: known.name for known in signal.Signals}
-        return Outcome(failure=f"it was ended by {names.get(-child.returncode, f'signal {-child.returncode}')}")
+        return CallOutcome(failure=f"it was ended by {names.get(-child.returncode, f'signal {-child.returncode}')}")
     lines = stderr.decode("utf-8", "replace").strip().splitlines()
     if lines and lines[-1].startswith("MemoryError"):
-        return Outcome(failure=f"it needed more than {limits.memory_bytes // MIB} MiB of memory")
-    return Outcome(failure=lines[-1] if lines else f"it ended with status {child.returncode}")
+        return CallOutcome(failure=f"it needed more than {limits.memory_bytes // MIB} MiB of memory")
+    return CallOutcome(failure=lines[-1] if lines else f"it ended with status {child.returncode}")
 
 
 def child_environment(environment: Mapping[str, str] = os.environ) -> dict[str, str]:
@@ -129,11 +131,11 @@ def last_line(stderr: bytes) -> str:
     return lines[-1] if lines else "it gave no reason"
 
 
-def _read_answer(answer: bytes) -> Outcome:
+def _read_answer(answer: bytes) -> CallOutcome:
     try:
-        return Outcome(value=_ValueUnpickler(io.BytesIO(answer)).load())
+        return CallOutcome(value=_ValueUnpickler(io.BytesIO(answer)).load())
     except Exception as error:  # noqa: BLE001 -- pickle documents that it raises anything
-        return Outcome(failure=f"its answer can't be read ({error})")
+        return CallOutcome(failure=f"its answer can't be read ({error})")
 
 
 class _ValueUnpickler(pickle.Unpickler):

@@ -50,7 +50,7 @@ def find_import(images: ImageService, *, name: str, tags: Mapping[str, str]) -> 
 
 def with_task(images: ImageService, image: Image) -> FoundImport:
     """Return an image with the task that makes it."""
-    return FoundImport(image=image, task_id=task_of(image.image_id, images.tasks()))
+    return FoundImport(image=image, task_id=task_id_of(image.image_id, images.tasks()))
 
 
 def name_holder(images: ImageService, name: str) -> Image | None:
@@ -100,7 +100,7 @@ def best_of(found: tuple[Image, ...], *, proof: Mapping[str, str]) -> Image | No
     return min(ours, key=lambda image: (_RANK.get(image.status, 2), image.image_id), default=None)
 
 
-def task_of(image_id: str, tasks: tuple[Task, ...]) -> str:
+def task_id_of(image_id: str, tasks: tuple[Task, ...]) -> str:
     """Return the id of the task that makes an image, "" if there is none; the newest one that did not fail."""
     of_image = [task for task in tasks if task.image_id == image_id]
     alive = [task for task in of_image if task.status not in (TaskStatus.FAILED, TaskStatus.DELETED)]

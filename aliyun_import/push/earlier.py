@@ -37,7 +37,7 @@ from aliyun_import.upload.context import UploadContext
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Found:
+class Situation:
     """What this run found before it changed anything. `fingerprints` identify the disks as they are now."""
 
     disks: SentDisks
@@ -212,15 +212,15 @@ def with_holder(account: AccountState, name: str, images: ImageService) -> Accou
     return replace(account, name_holder=name_holder(images, name))
 
 
-def finished_before(found: Found) -> Image | None:
+def finished_before(situation: Situation) -> Image | None:
     """Return the image that this very push made before of these very disks, if it still exists."""
-    state, run = fold(found.journal.entries), found.run
-    likeness = likeness_of(state.fingerprints, found.fingerprints)
+    state, run = fold(situation.journal.entries), situation.run
+    likeness = likeness_of(state.fingerprints, situation.fingerprints)
     if not state.finished or run.options.force_new or likeness is Likeness.OTHER:
         return None
     image = run.services.images.image(state.image_id)
     if image is not None and image.status.usable and is_of_push(image, state):
-        return image if likeness is Likeness.SAME or _prove_same(found, state, image) else None
+        return image if likeness is Likeness.SAME or _prove_same(situation, state, image) else None
     if image is None:
         now = "is gone"
     elif image.status.usable:
@@ -233,35 +233,35 @@ def finished_before(found: Found) -> Image | None:
     return None
 
 
-def resumes(found: Found, state: PushState) -> bool:
+def resumes(situation: Situation, state: PushState) -> bool:
     """Return whether the push in the journal is one of these very disks."""
-    likeness = likeness_of(state.fingerprints, found.fingerprints)
+    likeness = likeness_of(state.fingerprints, situation.fingerprints)
     if not state.under_way or likeness is not Likeness.UNPROVEN:
         return state.under_way and likeness is Likeness.SAME
     if state.may_be_importing:
         known = bool(state.objects) or not state.image_id
-        return _prove_same(found, state, None if known else found.run.services.images.image(state.image_id))
+        return _prove_same(situation, state, None if known else situation.run.services.images.image(state.image_id))
     # The upload compares each disk with what is in OSS of it.
-    _write_fingerprints(found, state)
+    _write_fingerprints(situation, state)
     return True
 
 
-def _prove_same(found: Found, state: PushState, image: Image | None) -> bool:
+def _prove_same(situation: Situation, state: PushState, image: Image | None) -> bool:
     """Return whether the disks are what the image was, or is, made of; if so, the journal gets their state now."""
-    emit = found.run.context.emit
+    emit = situation.run.context.emit
     emit(Noted(message="The disk is compared with what was imported: only its content proves that it is the same."))
     tag = image.tags.get(DISK_DIGEST_TAG, "") if image else ""
-    if are_of(found.run, found.disks.request, found.account, objects=state.objects, tag=tag):
-        _write_fingerprints(found, state)
+    if are_of(situation.run, situation.disks.request, situation.account, objects=state.objects, tag=tag):
+        _write_fingerprints(situation, state)
         return True
     emit(Warned(code="disk-changed", message="The disk changed since it was imported: it is pushed as a new one."))
     return False
 
 
-def _write_fingerprints(found: Found, state: PushState) -> None:
+def _write_fingerprints(situation: Situation, state: PushState) -> None:
     """Write what the disks are now, so that the next run need not prove again what this one proved."""
-    if state.fingerprints != found.fingerprints:
-        found.journal.write("disks-seen", fingerprints=found.fingerprints)
+    if state.fingerprints != situation.fingerprints:
+        situation.journal.write("disks-seen", fingerprints=situation.fingerprints)
 
 
 def state_of_import(begun: Begun, run: PushRun, journal: Journal) -> PushState:

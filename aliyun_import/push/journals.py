@@ -13,7 +13,7 @@ from aliyun_import.model.boot import Verdict
 from aliyun_import.push.state import fold
 
 
-class Stage(StrEnum):
+class PushStage(StrEnum):
     """How far a push came."""
 
     BEGUN = "begun"
@@ -33,7 +33,7 @@ class KnownPush:
 
     journal: Path
     identity: Mapping[str, str]
-    stage: Stage
+    stage: PushStage
     image_id: str
     task_id: str
     uploaded_bytes: int
@@ -57,7 +57,7 @@ def forget_finished(directory: Path, pushes: Sequence[KnownPush]) -> tuple[Known
     """
     removed = []
     for one in pushes:
-        if one.stage is not Stage.FINISHED:
+        if one.stage is not PushStage.FINISHED:
             continue
         with suppress(LocalStateError):
             journal = open_journal(directory, one.identity)
@@ -86,19 +86,19 @@ def _pushes(directory: Path) -> Iterator[KnownPush]:
             )
 
 
-def _stage(entries: Sequence[Mapping[str, Any]]) -> Stage:
+def _stage(entries: Sequence[Mapping[str, Any]]) -> PushStage:
     state = fold(entries)
     kinds = [entry["kind"] for entry in entries]
     if state.finished:
-        return Stage.FINISHED
+        return PushStage.FINISHED
     if (state.submitted or state.client_token) and state.verdict != Verdict.FAILS:
-        return Stage.IMPORTING
+        return PushStage.IMPORTING
     if state.failed_tokens or state.verdict:
-        return Stage.FAILED
+        return PushStage.FAILED
     if "upload-intended" not in kinds:
-        return Stage.BEGUN
+        return PushStage.BEGUN
     disks = {entry["disk"] for entry in entries if entry["kind"] == "upload-intended"}
-    return Stage.UPLOADED if disks <= state.uploaded.keys() else Stage.UPLOADING
+    return PushStage.UPLOADED if disks <= state.uploaded.keys() else PushStage.UPLOADING
 
 
 def _uploaded_bytes(entries: Sequence[Mapping[str, Any]]) -> int:

@@ -39,7 +39,7 @@ from aliyun_import.push.cleanup_stage import cleanup_stage, is_gone, settle_imag
 from aliyun_import.push.dry_run import dry_run, empty_plan
 from aliyun_import.push.earlier import (
     Begun,
-    Found,
+    Situation,
     disk_state,
     find_earlier_import,
     finished_before,
@@ -130,13 +130,13 @@ def _run_stages(disks: SentDisks, account: AccountState, run: PushRun, journal: 
     """Run the stages that are left, and return the result."""
     inspected = disks.inspection
     states = map(partial(disk_state, run.disks), inspected.request.disks, inspected.reports, account.objects)
-    found = Found(disks=disks, account=account, fingerprints=tuple(states), run=run, journal=journal)
-    finished = finished_before(found)
+    situation = Situation(disks=disks, account=account, fingerprints=tuple(states), run=run, journal=journal)
+    finished = finished_before(situation)
     if finished is not None:
-        return _already_there(found, finished)
-    begun = _begin(found)
+        return _already_there(situation, finished)
+    begun = _begin(situation)
     state = state_of_import(begun, run, journal)
-    sent = found.request
+    sent = situation.request
     if not state.submitted:
         sent = replace(disks.request, name=begun.request.name)
         state = _earlier_import(begun, sent, state, run, journal)
@@ -170,10 +170,10 @@ def _kept(request: ImportRequest, image: Image, account: AccountState, run: Push
     return apply_retention(run, image, store=store, stems=stems)
 
 
-def _already_there(found: Found, image: Image) -> PushResult:
+def _already_there(situation: Situation, image: Image) -> PushResult:
     """Return the result with an image of an earlier run, which is tested now if it was not and is to be."""
-    request, run, journal, tested = found.request, found.run, found.journal, None
-    account_id = found.account.identity.account_id
+    request, run, journal, tested = situation.request, situation.run, situation.journal, None
+    account_id = situation.account.identity.account_id
     if run.options.boot_test == "cloud":
         offer = ask_about_instance(request, run, account_id=account_id, image_id=image.image_id)
         if run.options.dry_run:
@@ -186,11 +186,11 @@ def _already_there(found: Found, image: Image) -> PushResult:
     return replace(result, dry_run=True, plan=empty_plan(request)) if run.options.dry_run else result
 
 
-def _begin(found: Found) -> Begun:
+def _begin(situation: Situation) -> Begun:
     """Resume the push in the journal, or begin one."""
-    state, run, journal = fold(found.journal.entries), found.run, found.journal
-    request, account, images = found.request, found.account, found.run.services.images
-    resumed = resumes(found, state)
+    state, run, journal = fold(situation.journal.entries), situation.run, situation.journal
+    request, account, images = situation.request, situation.account, situation.run.services.images
+    resumed = resumes(situation, state)
     if resumed:
         name = state.name
     else:
@@ -201,7 +201,7 @@ def _begin(found: Found) -> Begun:
             run.context.emit(_image_stays(state, request.region, account.bucket))
         if run.options.force_new and not run.options.name_given:
             name = free_name(name, account.name_holder, images)
-        journal.write("push-started", push_id=uuid.uuid4().hex, name=name, fingerprints=found.fingerprints)
+        journal.write("push-started", push_id=uuid.uuid4().hex, name=name, fingerprints=situation.fingerprints)
     if name != request.name:
         request = replace(request, name=name)
         account = with_holder(account, name, images)

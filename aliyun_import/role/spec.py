@@ -113,7 +113,7 @@ def _policy(*grants: tuple[str | list[str], Iterable[str]]) -> dict[str, Any]:
     return {"Version": "1", "Statement": statements}
 
 
-def console_url(needs: RoleNeeds) -> str | None:
+def role_console_url(needs: RoleNeeds) -> str | None:
     """Return the URL of the console page on which an administrator creates the default role, None if there is none.
 
     The URL contains the request as JSON, percent-encoded so that mail and chat programs do not change it.
@@ -135,7 +135,7 @@ def administrator_steps(name: str, needs: RoleNeeds, *, create: bool, attach: bo
     `trust` is the complete new trust policy, if it must be changed.
     """
     lines: list[str] = []
-    url = console_url(needs) if name == needs.default_name and create else None
+    url = role_console_url(needs) if name == needs.default_name and create else None
     if url:
         lines.append(f"open {url}")
     if create:

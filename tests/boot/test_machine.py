@@ -7,7 +7,7 @@ import pytest
 
 from aliyun_import.boot import accelerator, machine
 from aliyun_import.boot.guest import stop_code
-from aliyun_import.boot.machine import Places, command_line, find_firmware, find_program
+from aliyun_import.boot.machine import MachineFiles, command_line, find_firmware, find_program
 from aliyun_import.errors import LocalStateError
 from aliyun_import.model.boot import BootMachine, Bus
 from aliyun_import.model.request import Architecture, BootMode
@@ -40,7 +40,7 @@ def line(directory: Path, **given: object) -> str:
         "memory_mib": 2048,
         **given,
     }
-    return " ".join(command_line(BootMachine(**values), Places(directory=directory)))  # type: ignore[arg-type]
+    return " ".join(command_line(BootMachine(**values), MachineFiles(directory=directory)))  # type: ignore[arg-type]
 
 
 @each_row("architecture", [Architecture.X86_64, Architecture.I386, Architecture.ARM64])
@@ -81,7 +81,7 @@ def test_bios_and_uefi(installed: Path) -> None:
             processors=1,
             memory_mib=512,
         ),
-        Places(directory=installed),
+        MachineFiles(directory=installed),
     )
     assert (installed / "variables").read_bytes() == b"firmware"
 

@@ -3,17 +3,17 @@
 from dataclasses import replace
 
 from aliyun_import.boot.transcript import Transcript
-from aliyun_import.boot.verdict import STALLED_S, Observation, decide
+from aliyun_import.boot.verdict import STALLED_S, BootObservation, decide
 from aliyun_import.model.boot import Judgement, Stage, Verdict
 from tests.boot import consoles
 from tests.rows import each_row
 
 
-def seen(console: str, **given: object) -> Observation:
+def seen(console: str, **given: object) -> BootObservation:
     """Return an observation of a console that has been still for a while."""
     transcript = Transcript()
     transcript.feed(console.encode())
-    first = Observation(console=transcript.text, elapsed_s=60, console_still_s=30, still_s=30, read_bytes=1 << 26)
+    first = BootObservation(console=transcript.text, elapsed_s=60, console_still_s=30, still_s=30, read_bytes=1 << 26)
     return replace(first, **given)  # type: ignore[arg-type]
 
 

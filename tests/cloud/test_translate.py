@@ -8,9 +8,9 @@ import pytest
 
 from aliyun_import.cloud.endpoints import resolve_endpoints
 from aliyun_import.cloud.errors.mapping import ErrorMapping
-from aliyun_import.cloud.errors.translate import TABLE, Answer, translate
+from aliyun_import.cloud.errors.translate import TABLE, Refusal, translate
 from aliyun_import.cloud.oss.store import OssStore
-from aliyun_import.cloud.transport.answer import Answer as HttpAnswer
+from aliyun_import.cloud.transport.answer import Answer
 from aliyun_import.cloud.transport.rpc import refusal_of
 from aliyun_import.errors import (
     AliyunImportError,
@@ -118,7 +118,7 @@ def test_an_rpc_answer_in_xml_becomes_the_same(service: str, row: ErrorMapping) 
         f'<?xml version="1.0"?><Error><RequestId>R-1</RequestId><HostId>h</HostId><Code>{row.service_code}</Code>'
         "<Message>Words.</Message></Error>"
     )
-    error = refusal_of(HttpAnswer(400, {}, body.encode()), service=service, operation="Do", operands={})
+    error = refusal_of(Answer(400, {}, body.encode()), service=service, operation="Do", operands={})
     assert (type(error), error.code) == (row.kind, row.code)
     assert error.details["request_id"] == "R-1"
     assert "Words." in str(error.cause)
@@ -164,7 +164,7 @@ def test_no_code_is_lost(service: str) -> None:
     """A code without a row, too, is an error that is no bug, with the code and the status."""
     for code, (status, message) in REFUSALS.items():
         error = translate(
-            Answer(
+            Refusal(
                 service=service,
                 operation="DescribeImages",
                 status=status,
@@ -201,7 +201,7 @@ def test_an_unknown_code_keeps_its_own_words(
 ) -> None:
     """Its family or its HTTP status decides the kind, and nothing of what the service said is lost."""
     error = translate(
-        Answer(service=service, operation="Do", status=status, code=code, message="Own words.", request_id="R-1")
+        Refusal(service=service, operation="Do", status=status, code=code, message="Own words.", request_id="R-1")
     )
     assert (type(error), error.code) == (kind, ours)
     assert "Own words." in str(error.cause)
@@ -212,7 +212,7 @@ def test_an_unknown_code_keeps_its_own_words(
 def test_braces_in_the_services_words_are_only_words() -> None:
     """A key with braces in it does not break the sentences, and stands in them as it is."""
     error = translate(
-        Answer(
+        Refusal(
             service="ECS",
             operation="ImportImage",
             status=400,
@@ -230,7 +230,7 @@ def test_braces_in_the_services_words_are_only_words() -> None:
 def test_unknown_values_leave_no_trace(row: ErrorMapping | None) -> None:
     """Without a message, an action or any operand, each sentence is still one: no placeholder, no gap."""
     error = translate(
-        Answer(
+        Refusal(
             service=row.services[0] if row else "OSS",
             operation="AnOperation",
             status=403,

@@ -5,7 +5,7 @@ import json
 import pytest
 
 from aliyun_import.cloud.credentials.keys import Keys
-from aliyun_import.cloud.credentials.providers import Found
+from aliyun_import.cloud.credentials.providers import FoundKeys
 from aliyun_import.cloud.credentials.source import CredentialsSource
 from aliyun_import.push.diagnosis import clock_diagnosis, credentials_diagnosis
 from aliyun_import.sandbox.core.faults import Fault
@@ -107,7 +107,7 @@ def test_a_clock_is_judged_by_what_the_services_accept(ahead_s: list[float], hea
 )
 def test_the_end_of_keys_is_said_where_it_is_known(token: str | None, expires_s: float | None, detail: str) -> None:
     """A role's keys have one, those in the environment may have one that nobody knows."""
-    source = CredentialsSource(lambda: Found("a test", lambda: Keys("LTAIfake", "secret-fake", token, expires_s)))
+    source = CredentialsSource(lambda: FoundKeys("a test", lambda: Keys("LTAIfake", "secret-fake", token, expires_s)))
     assert credentials_diagnosis(source.describe(), source.get, source.expires_s).detail == f"from a test, {detail}"
 
 

@@ -7,7 +7,7 @@ from aliyun_import.image.find_existing import (
     is_remnant,
     name_holder,
     proves,
-    task_of,
+    task_id_of,
 )
 from aliyun_import.model.image import DISK_DIGEST_TAG, PUSH_ID_TAG, TaskStatus
 from tests.image.scripted import TAGS, Heard, ScriptedImages, context_of, image, lost, retrying, task
@@ -82,9 +82,9 @@ def test_the_task_of_an_image_is_the_one_that_did_not_fail() -> None:
     """Several tasks may have made the same image's attempt; a failed one is the last choice."""
     failed = task(TaskStatus.FAILED, task_id="t-0", image_id="m-1")
     running = task(task_id="t-1", image_id="m-1")
-    assert task_of("m-1", (failed, running)) == "t-1"
-    assert task_of("m-1", (failed,)) == "t-0"
-    assert task_of("m-2", (failed, running)) == ""
+    assert task_id_of("m-1", (failed, running)) == "t-1"
+    assert task_id_of("m-1", (failed,)) == "t-0"
+    assert task_id_of("m-2", (failed, running)) == ""
 
 
 def test_a_remnant_is_what_a_failed_import_of_this_tool_left() -> None:

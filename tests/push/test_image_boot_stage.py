@@ -21,7 +21,7 @@ from aliyun_import.errors import (
 from aliyun_import.events import BootProgress, Event, FindingRaised, StageFinished, Warned
 from aliyun_import.model.boot import Verdict
 from aliyun_import.model.finding import Severity
-from aliyun_import.push.journals import Stage, known_pushes
+from aliyun_import.push.journals import PushStage, known_pushes
 from aliyun_import.role.spec import boot_test_policy, user_policy
 from aliyun_import.sandbox.core.faults import Fault
 from aliyun_import.sandbox.core.state import AccessKey
@@ -85,7 +85,7 @@ def test_an_image_that_does_not_boot_keeps_its_temporary_name(machine: Machine) 
     again = f"image boot-test {error.details['image_id']} --region cn-hangzhou --vswitch vsw-sandbox-cn-hangzhou-a"
     assert f"`aliyun-import {again} --security-group sg-sandbox-cn-hangzhou`" in remedy
     assert "--skip-check boot-test gives it the name web" in remedy
-    assert [one.stage for one in known_pushes(machine.state_dir)] == [Stage.FAILED]
+    assert [one.stage for one in known_pushes(machine.state_dir)] == [PushStage.FAILED]
     assert machine.failure(ImportFailed, **NETWORK).cause == error.cause
     assert (started(machine), instances(machine)) == (1, 0)
     # Without the option, too, and in a dry run.

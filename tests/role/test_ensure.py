@@ -17,8 +17,8 @@ from aliyun_import.role.policy_eval import Decision
 from aliyun_import.role.spec import (
     CLOUDBOX_ROLE,
     OSS_ROLE,
-    console_url,
     needs_of,
+    role_console_url,
     role_name_of,
     role_policy,
     user_policy,
@@ -325,7 +325,7 @@ def test_a_cloudbox_has_a_role_of_its_own() -> None:
 
 def test_the_console_page_is_percent_encoded() -> None:
     """The JSON in the address is encoded whole and decodes to the documented request."""
-    url = console_url(OSS_ROLE) or ""
+    url = role_console_url(OSS_ROLE) or ""
     head, _, encoded = url.partition("?request=")
     assert head == "https://ram.console.aliyun.com/#/role/authorize"
     assert not set(encoded) & set('{}":/ ,')
@@ -334,7 +334,7 @@ def test_the_console_page_is_percent_encoded() -> None:
         "ReturnUrl": "https://ecs.console.aliyun.com/",
         "Service": "ECS",
     }
-    assert console_url(CLOUDBOX_ROLE) is None
+    assert role_console_url(CLOUDBOX_ROLE) is None
 
 
 def test_the_role_policy_gives_what_is_needed_and_no_more() -> None:

@@ -9,7 +9,7 @@ import pytest
 
 from aliyun_import.cleanup import LeftoverKind, Places, find_leftovers, remove_leftover
 from aliyun_import.cloud.credentials.keys import Keys
-from aliyun_import.cloud.credentials.providers import Found
+from aliyun_import.cloud.credentials.providers import FoundKeys
 from aliyun_import.cloud.credentials.source import CredentialsSource
 from aliyun_import.cloud.endpoints import resolve_endpoints
 from aliyun_import.cloud.oss.store import OssStore
@@ -48,9 +48,9 @@ class Cloud:
     def connect(self, *, part_s: float = 20.0) -> OssStore:
         """Return a store for the bucket, with the newest of the keys each time credentials are looked for."""
 
-        def find() -> Found:
+        def find() -> FoundKeys:
             key = self.keys[-1]
-            return Found("the test", lambda: Keys(key.id, key.secret, key.token))
+            return FoundKeys("the test", lambda: Keys(key.id, key.secret, key.token))
 
         return OssStore(
             "example-bucket",

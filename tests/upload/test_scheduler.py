@@ -22,7 +22,7 @@ from aliyun_import.limits import MIB
 from aliyun_import.retry import PATIENT
 from aliyun_import.upload.plan import BaseObject, PartKind, UploadPlan, plan_upload
 from aliyun_import.upload.transfer.parts import DonePart
-from aliyun_import.upload.transfer.scheduler import BREAKS_ALLOWED, COPIES, CORRUPTED_ATTEMPTS, Scheduler, Task
+from aliyun_import.upload.transfer.scheduler import BREAKS_ALLOWED, COPIES, CORRUPTED_ATTEMPTS, PartTask, Scheduler
 
 CERTAIN = replace(PATIENT, jitter=lambda: 1.0)  # the whole window is waited
 DENSE = plan_upload(64 * MIB, [(0, 64 * MIB)])
@@ -36,7 +36,7 @@ def scheduler_of(plan: UploadPlan, *, jobs: int | None = None) -> Scheduler:
     return Scheduler(plan, plan.parts, disk="disk.raw", now_s=0.0, jobs=jobs, policy=CERTAIN)
 
 
-def done(task: Task) -> DonePart:
+def done(task: PartTask) -> DonePart:
     """Return the part that a task makes."""
     part = task.part
     return DonePart(number=part.number, start=part.start, length=part.length, crc64=1, etag="E", proof="crc64")
@@ -47,9 +47,9 @@ def failure(kind: type[AliyunImportError], *, retry_after_s: float | None = None
     return kind("No.", code="code", remedy=None, retry_after_s=retry_after_s)
 
 
-def run(scheduler: Scheduler, *, now_s: float = 0.0) -> list[Task]:
+def run(scheduler: Scheduler, *, now_s: float = 0.0) -> list[PartTask]:
     """Make all parts that are left, and return the tasks in the order in which they were started."""
-    started: list[Task] = []
+    started: list[PartTask] = []
     while scheduler.has_work:
         now_s += scheduler.wait_s(now_s) or 0.0
         tasks = scheduler.start(now_s)

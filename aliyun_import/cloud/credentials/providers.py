@@ -27,7 +27,7 @@ _PATHS = re.compile(r"(with url: |https?://[^/\s]+)/?[^\s)]*")
 
 
 @dataclass(frozen=True, slots=True)
-class Found:
+class FoundKeys:
     """Credentials that were found: their source, for people, and a function that reads them."""
 
     where: str
@@ -41,9 +41,9 @@ class Skipped:
     why: str
 
 
-def found_keys(where: str, key_id: str, secret: str, token: str | None) -> Found:
+def found_keys(where: str, key_id: str, secret: str, token: str | None) -> FoundKeys:
     """Return credentials that never change."""
-    return Found(where, lambda: Keys(key_id, secret, token))
+    return FoundKeys(where, lambda: Keys(key_id, secret, token))
 
 
 def learn_fields(fields: Mapping[str, Any]) -> None:
@@ -76,7 +76,7 @@ def profile_region(profile: str | None, *, environment: Mapping[str, str], home:
     return str(entry.get("region_id") or "") or None if entry else None
 
 
-def of_profile(name: str, *, home: Path, sts_url: str | None = None) -> Found:
+def of_profile(name: str, *, home: Path, sts_url: str | None = None) -> FoundKeys:
     """Return the credentials of the profile with this name. Raises AccessError if there are none."""
     path = config_path(home)
     config = _config(path)
@@ -101,7 +101,7 @@ def of_profile(name: str, *, home: Path, sts_url: str | None = None) -> Found:
     return found
 
 
-def current_profile(*, environment: Mapping[str, str], home: Path, sts_url: str | None = None) -> Found | Skipped:
+def current_profile(*, environment: Mapping[str, str], home: Path, sts_url: str | None = None) -> FoundKeys | Skipped:
     """Return the credentials of the CLI's current profile, or of ALIBABA_CLOUD_PROFILE."""
     path = config_path(home)
     if environment.get("ALIBABA_CLOUD_CLI_PROFILE_DISABLED", "").lower() == "true":
@@ -116,7 +116,7 @@ def current_profile(*, environment: Mapping[str, str], home: Path, sts_url: str 
     return _of_entry(entry, path, config, sts_url=sts_url)
 
 
-def ini_section(*, environment: Mapping[str, str], home: Path, sts_url: str | None = None) -> Found | Skipped:
+def ini_section(*, environment: Mapping[str, str], home: Path, sts_url: str | None = None) -> FoundKeys | Skipped:
     """Return the credentials of credentials.ini: the section ALIBABA_CLOUD_PROFILE, or default."""
     given = environment.get("ALIBABA_CLOUD_CREDENTIALS_FILE")
     path = Path(given) if given else home / ".alibabacloud" / "credentials.ini"
@@ -138,16 +138,18 @@ def ini_section(*, environment: Mapping[str, str], home: Path, sts_url: str | No
         case "access_key":
             return plain
         case "ecs_ram_role":
-            return Found(where, fetched.ecs_role(section.get("role_name") or None))
+            return FoundKeys(where, fetched.ecs_role(section.get("role_name") or None))
         case "ram_role_arn":
             if isinstance(plain, Skipped):
                 return plain
-            return Found(where, fetched.with_keys(plain.read, fetched.assumed_role(where, role, sts_url=sts_url)))
+            return FoundKeys(where, fetched.with_keys(plain.read, fetched.assumed_role(where, role, sts_url=sts_url)))
         case "oidc_role_arn":
             file, provider = (section.get(key) or "" for key in ("oidc_token_file_path", "oidc_provider_arn"))
-            return Found(where, fetched.with_token(file, provider, fetched.assumed_role(where, role, sts_url=sts_url)))
+            return FoundKeys(
+                where, fetched.with_token(file, provider, fetched.assumed_role(where, role, sts_url=sts_url))
+            )
         case _:
-            return Found(where, ini(str(path), name))
+            return FoundKeys(where, ini(str(path), name))
 
 
 def _of_entry(
@@ -157,7 +159,7 @@ def _of_entry(
     above: tuple[str, ...] = (),
     *,
     sts_url: str | None,
-) -> Found | Skipped:
+) -> FoundKeys | Skipped:
     """Return the credentials of a profile; `above` are the profiles that refer to it as source_profile."""
     name, mode = str(entry.get("name")), str(entry.get("mode") or "AK")
     where = f"profile {name} of {path}"
@@ -169,25 +171,25 @@ def _of_entry(
         case "ak" | "ststoken":
             return plain
         case "ecsramrole":
-            return Found(f"{where} (mode {mode})", fetched.ecs_role(entry.get("ram_role_name") or None))
+            return FoundKeys(f"{where} (mode {mode})", fetched.ecs_role(entry.get("ram_role_name") or None))
         case "ramrolearn" | "chainableramrolearn":
             is_plain = mode.lower() == "ramrolearn"
             source = plain if is_plain else _source_of(entry, path, config, (*above, name), sts_url=sts_url)
             if isinstance(source, Skipped):
                 return source
             role = fetched.assumed_role(where, entry, sts_url=sts_url)
-            return Found(f"{where} (mode {mode})", fetched.with_keys(source.read, role))
+            return FoundKeys(f"{where} (mode {mode})", fetched.with_keys(source.read, role))
         case "oidc":
             role = fetched.assumed_role(where, entry, sts_url=sts_url)
             file, provider = (str(entry.get(key) or "") for key in ("oidc_token_file", "oidc_provider_arn"))
-            return Found(f"{where} (mode {mode})", fetched.with_token(file, provider, role))
+            return FoundKeys(f"{where} (mode {mode})", fetched.with_token(file, provider, role))
         case _:
             return _by_vendor(name, mode, path)
 
 
 def _source_of(
     entry: Mapping[str, Any], path: Path, config: Mapping[str, Any], above: tuple[str, ...], *, sts_url: str | None
-) -> Found | Skipped:
+) -> FoundKeys | Skipped:
     name = str(entry.get("source_profile") or "")
     source = _entry(config, name)
     if source is None or name in above:
@@ -197,10 +199,10 @@ def _source_of(
     return _of_entry(source, path, config, above, sts_url=sts_url)
 
 
-def _by_vendor(name: str, mode: str, path: Path) -> Found:
+def _by_vendor(name: str, mode: str, path: Path) -> FoundKeys:
     where = f"profile {name} of {path}"
     if mode.lower() in _VENDOR_MODES:
-        return Found(f"{where} (mode {mode})", cli_profile(str(path), name))
+        return FoundKeys(f"{where} (mode {mode})", cli_profile(str(path), name))
     raise AccessError(
         f"The profile {name} of {path} has the mode {mode}, which is not supported.",
         code="profile-unsupported",
@@ -210,7 +212,7 @@ def _by_vendor(name: str, mode: str, path: Path) -> Found:
     )
 
 
-def _keys_or_skip(where: str, key_id: object, secret: object, token: object) -> Found | Skipped:
+def _keys_or_skip(where: str, key_id: object, secret: object, token: object) -> FoundKeys | Skipped:
     if not key_id or not secret:
         return Skipped(f"{where} (no access_key_id and access_key_secret)")
     return found_keys(where, str(key_id).strip(), str(secret).strip(), str(token).strip() if token else None)

@@ -17,11 +17,11 @@ from pathlib import Path
 from aliyun_import.cloud import instance_metadata as metadata
 from aliyun_import.cloud.credentials import fetched, providers
 from aliyun_import.cloud.credentials.keys import KeyCache, Keys
-from aliyun_import.cloud.credentials.providers import Found, Skipped
+from aliyun_import.cloud.credentials.providers import FoundKeys, Skipped
 from aliyun_import.errors import AccessError
 from aliyun_import.redact import learn, learn_file, learn_id, learn_url
 
-Step = Callable[[], Found | Skipped]
+Step = Callable[[], FoundKeys | Skipped]
 
 # The vendor's prefixes. The first is documented; its CLI reads the others too.
 _PREFIXES = ("ALIBABA_CLOUD_", "ALIBABACLOUD_", "ALICLOUD_")
@@ -42,7 +42,7 @@ class Credentials:
 class CredentialsSource:
     """Source of the credentials. Thread-safe: one thread renews keys while the others wait."""
 
-    def __init__(self, find: Callable[[], Found], now_s: Callable[[], float] = time.time) -> None:
+    def __init__(self, find: Callable[[], FoundKeys], now_s: Callable[[], float] = time.time) -> None:
         self._find = find
         self._now_s = now_s
         self._lock = threading.Lock()
@@ -132,7 +132,7 @@ def home_directory(environment: Mapping[str, str] = os.environ) -> Path:
         return Path("/nonexistent")
 
 
-def _find(profile: str | None, environment: Mapping[str, str], home: Path, sts_url: str | None) -> Found:
+def _find(profile: str | None, environment: Mapping[str, str], home: Path, sts_url: str | None) -> FoundKeys:
     _learn_environment(environment)
     if profile is not None:
         return providers.of_profile(profile, home=home, sts_url=sts_url)
@@ -181,7 +181,7 @@ def _learn_environment(environment: Mapping[str, str]) -> None:
             learn_id(value)
 
 
-def _keys_in_environment(environment: Mapping[str, str]) -> Found | Skipped:
+def _keys_in_environment(environment: Mapping[str, str]) -> FoundKeys | Skipped:
     for prefix in _PREFIXES:
         key_id, secret = (environment.get(f"{prefix}ACCESS_KEY_{part}", "").strip() for part in ("ID", "SECRET"))
         token = environment.get(f"{prefix}SECURITY_TOKEN", "").strip() or None
@@ -195,26 +195,26 @@ def _keys_in_environment(environment: Mapping[str, str]) -> Found | Skipped:
     return Skipped("the environment (no ALIBABA_CLOUD_ACCESS_KEY_ID and ALIBABA_CLOUD_ACCESS_KEY_SECRET)")
 
 
-def _oidc(environment: Mapping[str, str], sts_url: str | None) -> Found | Skipped:
+def _oidc(environment: Mapping[str, str], sts_url: str | None) -> FoundKeys | Skipped:
     if all(environment.get(name) for name in _OIDC):
         where, provider_arn, file, role_arn = ("the OIDC token file", *(environment[name] for name in _OIDC))
         role = fetched.assumed_role(where, {"ram_role_arn": role_arn}, environment=environment, sts_url=sts_url)
-        return Found(where, fetched.with_token(file, provider_arn, role))
+        return FoundKeys(where, fetched.with_token(file, provider_arn, role))
     return Skipped(f"an OIDC token (not all of {', '.join(_OIDC)})")
 
 
-def _ecs_role(environment: Mapping[str, str]) -> Found | Skipped:
+def _ecs_role(environment: Mapping[str, str]) -> FoundKeys | Skipped:
     if metadata.is_disabled(environment):
         return Skipped("the role of this ECS instance (skipped: ALIBABA_CLOUD_ECS_METADATA_DISABLED is true)")
     # Query the role first: on other machines that takes one second.
     role = environment.get("ALIBABA_CLOUD_ECS_METADATA") or metadata.role_here(environment)
     if role:
-        return Found(f"the role {role} of this ECS instance", fetched.ecs_role(role, environment=environment))
+        return FoundKeys(f"the role {role} of this ECS instance", fetched.ecs_role(role, environment=environment))
     return Skipped(f"the role of this ECS instance (none at {metadata.HOST})")
 
 
-def _uri(environment: Mapping[str, str]) -> Found | Skipped:
+def _uri(environment: Mapping[str, str]) -> FoundKeys | Skipped:
     address = environment.get("ALIBABA_CLOUD_CREDENTIALS_URI")
     if address:
-        return Found("ALIBABA_CLOUD_CREDENTIALS_URI", fetched.uri(address))
+        return FoundKeys("ALIBABA_CLOUD_CREDENTIALS_URI", fetched.uri(address))
     return Skipped("ALIBABA_CLOUD_CREDENTIALS_URI (not set)")

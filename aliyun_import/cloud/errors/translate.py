@@ -27,7 +27,7 @@ _BY_CODE: Mapping[tuple[str, str, str], ErrorMapping] = {
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Answer:
+class Refusal:
     """Unsuccessful answer of a service.
 
     code: the service's code; empty if the answer has none, such as an answer to HEAD or from a gateway.
@@ -48,7 +48,7 @@ class Answer:
     retry_after_s: float | None = None
 
 
-def translate(answer: Answer) -> AliyunImportError:
+def translate(answer: Refusal) -> AliyunImportError:
     """Return the error for an answer, without secrets."""
     row = _BY_CODE.get((answer.service, answer.code, answer.variant)) or _family(answer.code) or _by_status(answer)
     message = redact(answer.message).strip()
@@ -95,7 +95,7 @@ def _family(code: str) -> ErrorMapping | None:
     return next((row for prefixes, row in _FAMILIES if code.startswith(prefixes)), None)
 
 
-def _by_status(answer: Answer) -> ErrorMapping:
+def _by_status(answer: Refusal) -> ErrorMapping:
     refused = "{service} refuses {operation}."
     if answer.status >= 500 or answer.status in (408, 429):
         return ErrorMapping("", ErrorCode.SERVICE_UNWELL, "{service} is unavailable or has an internal error.")

@@ -172,7 +172,7 @@ class OssClient:
         actual = region_of_location(endpoint.removeprefix(f"{self.bucket}.")) if endpoint else ""
         extra = {"region": self._endpoints.region, "endpoint": endpoint, "there": actual}
         return errors.translate(
-            errors.Answer(
+            errors.Refusal(
                 service="OSS",
                 operation=operation,
                 status=answer.status,

@@ -41,7 +41,7 @@ _USER_AGENT = (
 _HEADERS = {"Accept-Encoding": "identity", "User-Agent": _USER_AGENT, "x-sdk-client": "python/2.0.0"}
 
 
-class RpcService:
+class RpcClient:
     """Base class of services whose operations are request classes of an SDK. Thread-safe.
 
     Waits end with Interrupted once `cancel` is set.
@@ -116,7 +116,7 @@ def refusal_of(answer: Answer, *, service: str, operation: str, operands: Mappin
     if answer.status // 100 == 2:
         return unreadable(service, operation, f"The answer is not a JSON object; it begins with {begin[:60]!r}.")
     return errors.translate(
-        errors.Answer(
+        errors.Refusal(
             service=service,
             operation=operation,
             status=answer.status,

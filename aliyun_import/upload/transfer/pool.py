@@ -10,7 +10,7 @@ from aliyun_import.errors import AliyunImportError
 from aliyun_import.system_limits import limit_error
 from aliyun_import.upload.transfer.concurrency import RateLimiter
 from aliyun_import.upload.transfer.parts import DonePart
-from aliyun_import.upload.transfer.scheduler import Scheduler, Task
+from aliyun_import.upload.transfer.scheduler import PartTask, Scheduler
 from aliyun_import.upload.transfer.worker import CHUNK_BYTES, PartMaker
 
 # The loop runs at least this often: for cancellation, for retries that are due, for progress.
@@ -24,10 +24,10 @@ STOP_S = 10.0
 
 
 @dataclass(frozen=True, slots=True)
-class Result:
+class PartResult:
     """A task that ended, and its part or its error."""
 
-    task: Task
+    task: PartTask
     outcome: DonePart | BaseException
 
 
@@ -41,8 +41,8 @@ class WorkerPool:
         self._maker = maker
         self._context = context
         self._limit = limit
-        self._tasks: queue.SimpleQueue[Task | None] = queue.SimpleQueue()
-        self._results: queue.SimpleQueue[Result] = queue.SimpleQueue()
+        self._tasks: queue.SimpleQueue[PartTask | None] = queue.SimpleQueue()
+        self._results: queue.SimpleQueue[PartResult] = queue.SimpleQueue()
         self._sent: list[int] = []  # one count per thread, so that no two threads write the same one
         self._is_stopping = False
 
@@ -51,7 +51,7 @@ class WorkerPool:
         """The bytes that were sent so far, parts that were sent again included."""
         return sum(self._sent)
 
-    def start(self, tasks: Iterable[Task], *, busy: int) -> None:
+    def start(self, tasks: Iterable[PartTask], *, busy: int) -> None:
         """Queue tasks; `busy` is how many are under way with them.
 
         Each has a thread, unless the machine permits no more: then they wait for one. Raises LocalStateError
@@ -70,7 +70,7 @@ class WorkerPool:
                     raise limit_error(error) or error from error
                 return
 
-    def results(self, *, timeout_s: float) -> Iterator[Result]:
+    def results(self, *, timeout_s: float) -> Iterator[PartResult]:
         """Yield the tasks that ended; waits for the first of them for at most this time."""
         try:
             yield self._results.get(timeout=timeout_s)
@@ -100,7 +100,7 @@ class WorkerPool:
 
         while (task := self._tasks.get()) is not None:
 
-            def on_chunk(length: int, task: Task = task) -> None:
+            def on_chunk(length: int, task: PartTask = task) -> None:
                 self._check(length)
                 self._limit.take(length)
                 self._sent[index] += length
@@ -112,7 +112,7 @@ class WorkerPool:
                 )
             except BaseException as error:  # noqa: BLE001 -- raised on the owner's thread
                 outcome = error
-            self._results.put(Result(task, outcome))
+            self._results.put(PartResult(task, outcome))
 
 
 class Transfer:
@@ -162,7 +162,7 @@ class Transfer:
         if now_s - self._emitted_s >= TICK_S:
             self._emit_progress()
 
-    def _take(self, result: Result) -> None:
+    def _take(self, result: PartResult) -> None:
         task, outcome = result.task, result.outcome
         if isinstance(outcome, DonePart):
             self._scheduler.succeeded(task, outcome)

@@ -45,7 +45,7 @@ COPIES = frozenset({PartKind.ZERO, PartKind.BASE})
 
 
 @dataclass(slots=True)
-class Task:
+class PartTask:
     """A part to make, and which attempt it is. `holds_worker` is true while it waits in a worker's stead."""
 
     part: PlannedPart
@@ -57,7 +57,7 @@ class Task:
 @dataclass(slots=True)
 class _Lane:
     controller: ConcurrencyController
-    waiting: deque[Task] = field(default_factory=deque)
+    waiting: deque[PartTask] = field(default_factory=deque)
     busy: int = 0
     held: int = 0  # workers held by parts that wait for their next attempt
 
@@ -99,10 +99,10 @@ class Scheduler:
             ConcurrencyController(jobs, now_s=now_s, part_bytes=average_bytes, limit_rate_bytes_s=limit_rate_bytes_s)
         )
         self._copy = _Lane(ConcurrencyController(jobs or COPY_WORKERS, now_s=now_s))
-        self._later: list[tuple[float, int, Task]] = []
+        self._later: list[tuple[float, int, PartTask]] = []
         self._ticket = itertools.count()
         self._done_bytes = sum(part.length for part in self.done)
-        self._running: dict[int, Task] = {}
+        self._running: dict[int, PartTask] = {}
         self._meter = Meter(now_s=now_s)
         kinds = [(self._splitter.kind_of(part.number), part.length) for part in self.done]
         self._sent_before = sum(length for kind, length in kinds if kind is PartKind.SEND)
@@ -114,7 +114,7 @@ class Scheduler:
                 self._to_send += part.length
             else:
                 self._to_copy += part.length
-            self._enqueue(Task(part))
+            self._enqueue(PartTask(part))
 
     @property
     def busy(self) -> int:
@@ -126,13 +126,13 @@ class Scheduler:
         """Whether any part is not done yet."""
         return bool(self._later or self.busy or self._send.waiting or self._copy.waiting)
 
-    def start(self, now_s: float) -> list[Task]:
+    def start(self, now_s: float) -> list[PartTask]:
         """Return the tasks to start now; each must come back by `succeeded` or `failed`."""
         while self._later and self._later[0][0] <= now_s:
             task = heapq.heappop(self._later)[2]
             self._lane(task.part).held -= task.holds_worker
             self._enqueue(task, first=True)
-        tasks: list[Task] = []
+        tasks: list[PartTask] = []
         for lane in (self._send, self._copy):
             while lane.waiting and lane.busy + lane.held < lane.controller.allowed:
                 lane.busy += 1
@@ -185,7 +185,7 @@ class Scheduler:
             attempts=self._policy.attempts,
         )
 
-    def succeeded(self, task: Task, part: DonePart) -> None:
+    def succeeded(self, task: PartTask, part: DonePart) -> None:
         """Take in a part that is done."""
         lane = self._ended(task)
         lane.controller.succeeded()
@@ -196,11 +196,11 @@ class Scheduler:
         else:
             self._copied += part.length
 
-    def dropped(self, task: Task) -> None:
+    def dropped(self, task: PartTask) -> None:
         """Take in a task that ended without a result that matters, after the transfer failed."""
         self._ended(task)
 
-    def failed(self, task: Task, error: AliyunImportError, now_s: float) -> tuple[Event, ...]:
+    def failed(self, task: PartTask, error: AliyunImportError, now_s: float) -> tuple[Event, ...]:
         """Decide what follows a failed attempt, and return the events about it; raises `error` when it is final."""
         self._ended(task)
         # A part that timed out had too small a share of the bandwidth: fewer at a time have more each.
@@ -220,14 +220,14 @@ class Scheduler:
     def _lane(self, part: PlannedPart) -> _Lane:
         return self._send if part.kind is PartKind.SEND else self._copy
 
-    def _ended(self, task: Task) -> _Lane:
+    def _ended(self, task: PartTask) -> _Lane:
         """Take a task out of those under way, and return its lane."""
         self._running.pop(id(task), None)
         lane = self._lane(task.part)
         lane.busy -= 1
         return lane
 
-    def _enqueue(self, task: Task, *, first: bool = False) -> None:
+    def _enqueue(self, task: PartTask, *, first: bool = False) -> None:
         """Put a task in its lane; a whole part that is longer than parts may be by now is split."""
         part = task.part
         if part.kind in self.refused:
@@ -236,13 +236,13 @@ class Scheduler:
             part = PlannedPart(part.number, PartKind.SEND, part.start, part.length)
         is_sent = part.kind is PartKind.SEND
         pieces = self._splitter.split(part, most_bytes=self._piece_bytes) if is_sent else (part,)
-        tasks = [Task(piece, task.attempt if len(pieces) == 1 else 1) for piece in pieces]
+        tasks = [PartTask(piece, task.attempt if len(pieces) == 1 else 1) for piece in pieces]
         if first:
             self._lane(part).waiting.extendleft(reversed(tasks))
         else:
             self._lane(part).waiting.extend(tasks)
 
-    def _retry(self, task: Task, error: AliyunImportError, now_s: float) -> tuple[Event, ...]:
+    def _retry(self, task: PartTask, error: AliyunImportError, now_s: float) -> tuple[Event, ...]:
         is_corrupted = isinstance(error, PartCorrupted)
         policy = replace(self._policy, attempts=CORRUPTED_ATTEMPTS) if is_corrupted else self._policy
         wait_s = policy.wait_s(error, task.attempt)
@@ -264,7 +264,7 @@ class Scheduler:
         heapq.heappush(self._later, (now_s + wait_s, next(self._ticket), task))
         return (retried,)
 
-    def _send_instead(self, task: Task, error: AliyunImportError) -> tuple[Event, ...]:
+    def _send_instead(self, task: PartTask, error: AliyunImportError) -> tuple[Event, ...]:
         """Send what can't be copied: this part, and all that would be copied from the same object."""
         kinds = COPIES if isinstance(error, CopyRefused) else frozenset({task.part.kind})
         events: tuple[Event, ...] = ()
@@ -278,10 +278,10 @@ class Scheduler:
         again = [task, *(other for other in self._copy.waiting if other.part.kind in kinds)]
         self._copy.waiting = deque(other for other in self._copy.waiting if other.part.kind not in kinds)
         for other in again:
-            self._enqueue(Task(other.part))
+            self._enqueue(PartTask(other.part))
         return events
 
-    def _split(self, task: Task) -> tuple[Event, ...]:
+    def _split(self, task: PartTask) -> tuple[Event, ...]:
         """Make all parts smaller from here on, after one was too long."""
         events: tuple[Event, ...] = ()
         if self._piece_bytes > PIECE_BYTES:
@@ -294,7 +294,7 @@ class Scheduler:
             )
         waiting = list(self._send.waiting)
         self._send.waiting.clear()
-        for other in [Task(task.part), *waiting]:
+        for other in [PartTask(task.part), *waiting]:
             self._enqueue(other)
         return events
 
