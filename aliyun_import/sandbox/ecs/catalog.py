@@ -1,9 +1,9 @@
-"""What a region offers: zones, instance types and their stock, networks; and which of them an image can start on.
+"""Catalogue of a region: zones, instance types and their stock, networks; compatibility of images with instance types.
 
-The catalogue is small and its types have one property each that a client must respect. Names are those of real types,
-sizes too; which boot modes and disk interfaces a real type takes is to be asked of the service, not of this table.
-Every account finds a VPC with a vSwitch in each zone and a security group, and a second VPC with another security
-group, because the sandbox makes no networks. Of VPC it has what lists and tags vSwitches.
+The catalogue is small. Each type has one property that a client must respect. Names and sizes are those of real types,
+but the boot modes and disk interfaces of real types can differ. Each account has a VPC with a vSwitch in each zone and
+a security group, and a second VPC with another security group, because the sandbox does not create networks. Of VPC,
+the sandbox supports only lists and tags of vSwitches.
 """
 
 import re
@@ -17,16 +17,16 @@ from aliyun_import.sandbox.ecs.rules import has_tags, paged, region_of, shown_ta
 from aliyun_import.sandbox.ecs.state import REGIONS, Ecs, Image
 from aliyun_import.sandbox.importer import engine
 
-MOST_CORES = 1024
+MAX_CORES = 1024
 ZONES = ("a", "b")
 VPC_VERSION = "2016-04-28"
 # Category -> smallest and largest system disk in GiB.
 DISK_CATEGORIES = {"cloud_efficiency": (20, 2048), "cloud_essd": (20, 2048), "cloud_auto": (20, 2048)}
 LANGUAGES = ("zh-CN", "en-US", "ja")
-# Announced as closed: DescribeRegions omits them, other calls accept them.
+# Regions that the vendor announced to be closed: DescribeRegions omits them, other calls accept them.
 _CLOSED = frozenset({"ap-south-1", "ap-southeast-2"})
-# Region -> its name in Chinese, the default, and in English; a region without names is shown by its id. Japanese names
-# were not to be had: `ja` gets the English ones.
+# Region -> name in Chinese, the default, and in English. The name of other regions is the id. No source for Japanese
+# names was found: `ja` returns the English names.
 _NAMES: Mapping[str, tuple[str, str]] = MappingProxyType({
     "cn-qingdao": ("华北1（青岛）", "China (Qingdao)"),
     "cn-beijing": ("华北2（北京）", "China (Beijing)"),
@@ -60,7 +60,7 @@ _NAMES: Mapping[str, tuple[str, str]] = MappingProxyType({
 
 @dataclass(frozen=True, kw_only=True)
 class InstanceType:
-    """One type: what an image must be to start on it."""
+    """Instance type, and its requirements for images."""
 
     id: str
     cores: int
@@ -70,7 +70,7 @@ class InstanceType:
     nvme: str = "supported"
     """required, supported or unsupported."""
     console: bool = True
-    """Whether console output and screenshots are offered."""
+    """Whether console output and screenshots are supported."""
 
     @property
     def family(self) -> str:
@@ -90,7 +90,7 @@ INSTANCE_TYPES = (
 
 @dataclass(frozen=True, kw_only=True)
 class VSwitch:
-    """One vSwitch."""
+    """vSwitch of the catalogue."""
 
     id: str
     vpc_id: str
@@ -103,7 +103,7 @@ def zones(region: str) -> tuple[str, ...]:
 
 
 def vswitches(region: str) -> tuple[VSwitch, ...]:
-    """Return the vSwitches of every account: one a zone, and one of the second VPC."""
+    """Return the vSwitches of every account: one per zone, and one of the second VPC."""
     here = zones(region)
     return (
         *(VSwitch(id=f"vsw-sandbox-{zone}", vpc_id=f"vpc-sandbox-{region}", zone=zone) for zone in here),
@@ -117,15 +117,15 @@ def security_groups(region: str) -> dict[str, str]:
 
 
 def instance_type(name: str) -> InstanceType:
-    """Return a type; refuses with InvalidInstanceType.ValueNotSupported."""
+    """Return an instance type. Refuses with InvalidInstanceType.ValueNotSupported."""
     for known in INSTANCE_TYPES:
         if known.id == name:
             return known
     raise Refusal("InvalidInstanceType.ValueNotSupported")
 
 
-def refuse_unfit(image: Image, kind: InstanceType) -> None:
-    """Refuse a type that the image can't start on."""
+def check_compatible(image: Image, kind: InstanceType) -> None:
+    """Refuse an instance type on which the image cannot start."""
     modes = ("BIOS", "UEFI") if image.boot_mode == "UEFI-Preferred" else (image.boot_mode,)
     if kind.architecture != image.architecture.replace("i386", "x86_64") or not set(modes) & set(kind.boot_modes):
         raise Refusal("ImageNotSupportInstanceType")
@@ -136,14 +136,14 @@ def refuse_unfit(image: Image, kind: InstanceType) -> None:
 def starts(image: Image, kind: InstanceType) -> bool:
     """Return whether an image can start on a type."""
     try:
-        refuse_unfit(image, kind)
+        check_compatible(image, kind)
     except Refusal:
         return False
     return True
 
 
 def describe_zones(call: RpcCall) -> dict[str, Value]:
-    """DescribeZones: the zones of a region with what they sell."""
+    """DescribeZones: the zones of a region, with their resources."""
     region = region_of(call)
     types: list[Value] = [kind.id for kind in INSTANCE_TYPES]
     found: list[Value] = [
@@ -161,12 +161,12 @@ def describe_zones(call: RpcCall) -> dict[str, Value]:
 
 
 def describe_instance_types(call: RpcCall) -> dict[str, Value]:
-    """DescribeInstanceTypes: the catalogue, or the named ones of it."""
+    """DescribeInstanceTypes: the instance types of the catalogue that match the filters."""
     ids, family = call.numbered("InstanceTypes").values(), call.get("InstanceTypeFamily")
     architecture = call.choice("CpuArchitecture", ("X86", "ARM"), "InvalidParameter")
     nvme = call.choice("NvmeSupport", ("required", "supported", "unsupported"), "InvalidParameter")
-    most = call.number("MaximumCpuCoreCount", default=MOST_CORES)
-    call.number("MaxResults", default=100, high=100)  # the catalogue is one page
+    most = call.number("MaximumCpuCoreCount", default=MAX_CORES)
+    call.number("MaxResults", default=100, high=100)  # checked only: the catalogue fits on one page
     found: list[Value] = [
         _shown(kind)
         for kind in INSTANCE_TYPES
@@ -199,7 +199,7 @@ def _shown(kind: InstanceType) -> dict[str, Value]:
 
 
 def describe_image_support_instance_types(call: RpcCall) -> dict[str, Value]:
-    """DescribeImageSupportInstanceTypes: the types that an image can start on."""
+    """DescribeImageSupportInstanceTypes: the instance types on which an image can start."""
     region = region_of(call)
     call.choice("ActionType", ("CreateEcs", "ChangeOS"), "InvalidParamter")
     engine.refresh(call.state)
@@ -212,7 +212,7 @@ def describe_image_support_instance_types(call: RpcCall) -> dict[str, Value]:
 
 
 def describe_available_resource(call: RpcCall) -> dict[str, Value]:
-    """DescribeAvailableResource: the stock of instance types, or the system disks of one type, by zone."""
+    """DescribeAvailableResource: the stock of instance types, or the system disks of an instance type, by zone."""
     region = region_of(call)
     wanted = call.get("DestinationResource")
     if wanted not in ("InstanceType", "SystemDisk"):
@@ -253,10 +253,10 @@ def _stock(types: Iterable[tuple[str, bool]]) -> list[Value]:
     return [
         {
             "Value": name,
-            "Status": "Available" if there else "SoldOut",
-            "StatusCategory": "WithStock" if there else "WithoutStock",
+            "Status": "Available" if in_stock else "SoldOut",
+            "StatusCategory": "WithStock" if in_stock else "WithoutStock",
         }
-        for name, there in types
+        for name, in_stock in types
     ]
 
 
@@ -271,7 +271,7 @@ def _disks(named: bool, kinds: list[InstanceType]) -> list[Value]:
 
 
 def describe_vswitches(call: RpcCall) -> dict[str, Value]:
-    """DescribeVSwitches of ECS, which knows no tags, and of VPC: the vSwitches of every account."""
+    """DescribeVSwitches of ECS and of VPC, which adds the tags: the vSwitches of every account."""
     region, tags, ecs = region_of(call), tag_filter(call), call.state.part(Ecs)
     found = [
         each
@@ -304,7 +304,7 @@ def _shown_vswitch(each: VSwitch) -> dict[str, Value]:
 
 
 def describe_security_groups(call: RpcCall) -> dict[str, Value]:
-    """DescribeSecurityGroups: the security groups of every account; none lets anything in."""
+    """DescribeSecurityGroups: the security groups of every account."""
     region, tags, ecs = region_of(call), tag_filter(call), call.state.part(Ecs)
     found = [
         (group, vpc_id)
@@ -329,7 +329,7 @@ def describe_security_groups(call: RpcCall) -> dict[str, Value]:
 
 
 def vswitch(region: str, vswitch_id: str) -> VSwitch:
-    """Return a vSwitch; refuses with InvalidVSwitchId.NotFound."""
+    """Return a vSwitch. Refuses with InvalidVSwitchId.NotFound."""
     for each in vswitches(region):
         if each.id == vswitch_id:
             return each
@@ -337,7 +337,7 @@ def vswitch(region: str, vswitch_id: str) -> VSwitch:
 
 
 def describe_regions(call: RpcCall) -> dict[str, Value]:
-    """DescribeRegions: the regions open to the account, in every region."""
+    """DescribeRegions: the regions that the account can use. The answer is the same in every region."""
     language = call.get("AcceptLanguage", "zh-CN")
     if language not in LANGUAGES:
         raise Refusal("InvalidAcceptLanguage.NotFound")
@@ -356,8 +356,8 @@ def describe_regions(call: RpcCall) -> dict[str, Value]:
 
 
 def _endpoint(host: str, region: str) -> str:
-    """Return the endpoint of a region: where the call came to, so that a client that follows it stays in the sandbox.
+    """Return the endpoint of a region: the host of the call, so that a client that uses it stays in the sandbox.
 
-    A client that was led here by the service's own host names is led here by those of other regions, too.
+    If the host is a name of the service, a hosts file or a proxy redirects it, and the names of other regions too.
     """
     return f"ecs.{region}.aliyuncs.com" if re.search(r"\.aliyuncs\.com(?::\d+)?$", host) else host

@@ -1,6 +1,6 @@
-"""Scripted consoles of instances, by name; each begins by saying that no guest ran.
+"""Scripted consoles of instances. Their first line states that no guest ran.
 
-The lines are those that Linux, GRUB, dracut, initramfs-tools, systemd and cloud-init print in these cases.
+The other lines are messages of Linux, GRUB, dracut, initramfs-tools, systemd and cloud-init in these cases.
 """
 
 from collections.abc import Mapping
@@ -49,11 +49,11 @@ TEXTS: Mapping[str, str] = MappingProxyType(
 
 
 def console(name: str, *, reason: str) -> str:
-    """Return a scripted console. `reason` is why no guest ran, empty if none was asked for."""
+    """Return a scripted console. `reason` is the reason why no guest ran; empty if none was requested."""
     return f"{_NOTE}{f' ({reason})' if reason else ''}.\n{TEXTS[name]}"
 
 
-# A picture that reads "sandbox: no guest runs"; the service's are JPEG, too.
+# Picture with the text "sandbox: no guest runs", as base64 of a JPEG, like the screenshots of the service.
 SCREEN = (
     "/9j/4AAQSkZJRgABAQAAAQABAAD/2wBDAEMuMjoyKkM6NjpLR0NPZKZsZFxcZMySmnmm8dT++u3U6eX//////////+Xp////////"
     "////////////////////wgALCAAYAKABAREA/8QAFwABAQEBAAAAAAAAAAAAAAAAAAECBP/aAAgBAQAAAAHnAAAa1NTNWBgACwAH"

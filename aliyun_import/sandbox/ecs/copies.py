@@ -1,7 +1,7 @@
-"""Operations on copies of images: CopyImage, CancelCopyImage.
+"""Operations on copies of images.
 
-The order of CopyImage's checks is not published; here: regions, the source, the name in the destination, encryption,
-quotas, dry run. The copy inherits neither family nor tags, and not all attributes (`NOT_COPIED`).
+The order of the checks of CopyImage is not published. Here it is: regions, source, name in the destination, encryption,
+quotas, dry run. A copy inherits neither family nor tags, nor the attributes in `NOT_COPIED`.
 """
 
 from dataclasses import replace
@@ -15,7 +15,7 @@ from aliyun_import.sandbox.importer import engine
 
 @rules.idempotent
 def copy_image(call: RpcCall) -> dict[str, Value]:
-    """CopyImage: start a copy; the answer has the id of the new image in the destination."""
+    """CopyImage: start a copy, and return the id of the new image in the destination."""
     region, destination = call.required("RegionId"), call.required("DestinationRegionId")
     image_id = call.required("ImageId")
     if region not in REGIONS:
@@ -70,7 +70,7 @@ def copy_image(call: RpcCall) -> dict[str, Value]:
 
 
 def _source(call: RpcCall, region: str, destination: str, image_id: str) -> Image:
-    """Return the image to copy: an own one, or within its region a shared one."""
+    """Return the image to copy: an own image, or a shared image for a copy within its region."""
     if any(each.id == image_id for each in system_images(region)):
         raise Refusal("OperationDenied.NotPublished")
     source = call.state.part(Ecs).usable_image(call.account_id, region, image_id)
@@ -83,7 +83,7 @@ def _source(call: RpcCall, region: str, destination: str, image_id: str) -> Imag
 
 
 def _encryption(call: RpcCall, source: Image, destination: str) -> tuple[bool, str]:
-    """Return whether the copy is encrypted, and with which key; encryption can't be taken off again."""
+    """Return whether the copy is encrypted, and its key. A copy of an encrypted image is always encrypted."""
     key, settings = call.get("KMSKeyId"), call.state.settings
     wanted = call.flag("Encrypted")
     if key and not wanted:
@@ -103,7 +103,7 @@ def _disk(ecs: Ecs, disk: ImageDisk, *, encrypted: bool, kms_key: str) -> ImageD
 
 
 def cancel_copy_image(call: RpcCall) -> dict[str, Value]:
-    """CancelCopyImage: cancel a copy that waits or runs; it is removed with its snapshots."""
+    """CancelCopyImage: remove a waiting or running copy, with its snapshots."""
     region = call.required("RegionId")
     if region not in REGIONS:
         raise Refusal("InvalidRegionId.NotFound", status=404)
@@ -121,7 +121,7 @@ def cancel_copy_image(call: RpcCall) -> dict[str, Value]:
 
 
 def is_copied(ecs: Ecs, image: Image) -> bool:
-    """Return whether an image is being copied, or is the copy."""
+    """Return whether an image is the source or the result of an unfinished copy."""
     return any(
         each.copy is not None and each.status in ("Waiting", "Creating") and image.id in (each.id, each.copy.source_id)
         for each in ecs.images.values()

@@ -1,4 +1,4 @@
-"""Operations on images: DescribeImages with its filters, ModifyImageAttribute, families, DeleteImage, sharing."""
+"""Operations on images: list, change, delete, families, sharing."""
 
 import re
 from collections import Counter
@@ -18,7 +18,7 @@ from aliyun_import.sandbox.ecs.instances import refresh
 from aliyun_import.sandbox.ecs.rules import region_of
 from aliyun_import.sandbox.ecs.state import ATTRIBUTES, REGIONS, Ecs, Image, owned, system_images
 
-MAX_ACCOUNTS_A_CALL = 10  # the service ignores higher numbers silently
+MAX_ACCOUNTS_PER_CALL = 10  # the service ignores further ones without an error
 MAX_ACCOUNTS = 50  # of one image
 LAUNCH_PERMISSIONS = ("HIDDEN", "EXPLICIT", "VISIBLE")
 _ACCOUNT = re.compile(r"[0-9]{15,17}")
@@ -30,7 +30,7 @@ STATUSES = frozenset({"Creating", "Waiting", "Available", "UnAvailable", "Create
 
 
 def describe_images(call: RpcCall) -> dict[str, Value]:
-    """DescribeImages: the account's images, newest first, then the system's; by default the Available ones."""
+    """DescribeImages: own images, newest first, then shared and system images; by default only Available ones."""
     region = region_of(call)
     refresh(call.state)
     requested = ImageFilter.of(call)
@@ -92,7 +92,7 @@ def _check_family(family: str, others: Iterable[Image]) -> None:
 
 
 def describe_image_from_family(call: RpcCall) -> dict[str, Value]:
-    """DescribeImageFromFamily: the newest Available image of a family; none if it has none."""
+    """DescribeImageFromFamily: the newest Available image of a family, if there is one."""
     region = call.required("RegionId")
     if region not in REGIONS:
         raise Refusal("InvalidRegionId.NotFound", status=404)
@@ -102,9 +102,9 @@ def describe_image_from_family(call: RpcCall) -> dict[str, Value]:
 
 
 def delete_image(call: RpcCall) -> dict[str, Value]:
-    """DeleteImage: delete an image that nothing works with and that is not shared; its snapshots stay.
+    """DeleteImage: delete an image that is not in use and not shared. Its snapshots stay.
 
-    The text of the page says that a missing image is ignored, its table has a code for it. The code is answered,
+    According to the text of the page, a missing image is ignored; according to its table, it is refused. It is refused,
     because a client must handle both.
     """
     image, ecs, force = _image(call), call.state.part(Ecs), call.flag("Force")
@@ -136,7 +136,7 @@ def _image(call: RpcCall) -> Image:
 
 @dataclass(frozen=True, kw_only=True)
 class ImageFilter:
-    """The filters of one call; an image must pass all of them."""
+    """Filters of a DescribeImages call. An image must match all of them."""
 
     statuses: frozenset[str]
     ids: frozenset[str]
@@ -144,20 +144,20 @@ class ImageFilter:
     alias: str
     public: bool
     equal: Mapping[str, str]
-    """Attribute of Image -> the value it must have."""
+    """Attribute of Image -> required value."""
     snapshot_id: str
     tags: tuple[tuple[str, str | None], ...]
     created: tuple[str, str]
-    """Earliest and latest time of creation; an empty text is no bound."""
+    """Earliest and latest time of creation; an empty string is no limit."""
     usage: str
-    """`instance`: only images in use by instances; `none`: only others; empty: all."""
+    """`instance`: only images that instances use; `none`: only others; empty: all."""
     owner_id: str
     type: InstanceType | None
-    """Only images that start on the type."""
+    """Instance type on which the image must start."""
 
     @classmethod
     def of(cls, call: RpcCall) -> "ImageFilter":
-        """Return the filters of a call; refuses the values that the service refuses."""
+        """Return the filters of a call. Refuses invalid values."""
         equal = {
             "family": call.get("ImageFamily"),
             "resource_group": call.get("ResourceGroupId"),
@@ -181,9 +181,9 @@ class ImageFilter:
         )
 
     def accepts(self, image: Image, *, in_use: bool) -> bool:
-        """Return whether an image passes all filters."""
+        """Return whether an image matches all filters."""
         low, high = self.created
-        created = f"{utc_seconds(image.created_s)[:16]}Z"  # the filters have no seconds
+        created = f"{utc_seconds(image.created_s)[:16]}Z"  # the filters have a resolution of minutes
         return (
             image.status in self.statuses
             and self.alias in ("", image.owner_alias)
@@ -202,16 +202,16 @@ class ImageFilter:
 
 
 def _statuses(call: RpcCall) -> frozenset[str]:
-    """Return the requested statuses, by default Available alone: an image being imported must be asked for."""
+    """Return the requested statuses, by default only Available."""
     if call.get("Usable"):
         call.flag("Usable")
         call.required("Status")
-    asked = frozenset(call.listed("Status")) or frozenset({"Available"})
-    if asked == {"ALL"}:
+    requested = frozenset(call.listed("Status")) or frozenset({"Available"})
+    if requested == {"ALL"}:
         return STATUSES
-    if not asked <= STATUSES:
+    if not requested <= STATUSES:
         raise Refusal("InvalidParamter", "Status")
-    return asked
+    return requested
 
 
 def _created(call: RpcCall) -> tuple[str, str]:
@@ -226,7 +226,7 @@ def _created(call: RpcCall) -> tuple[str, str]:
 
 
 def shown_image(call: RpcCall, image: Image) -> dict[str, Value]:
-    """Return the fields of an image; what the sandbox does not know is empty or false."""
+    """Return the fields of an image. Fields without a value in the sandbox are empty or false."""
     owner: Value = int(image.account_id) if image.account_id.isdecimal() else image.account_id
     fields: dict[str, Value] = {
         "ImageId": image.id,
@@ -260,7 +260,7 @@ def shown_image(call: RpcCall, image: Image) -> dict[str, Value]:
 
 
 def _attributes(image: Image) -> dict[str, Value]:
-    """Return the attributes as answers have them: Features.NvmeSupport is a member of Features."""
+    """Return the attributes in the form of answers: Features.NvmeSupport is a member of Features."""
     plain: dict[str, Value] = {}
     features: dict[str, Value] = {}
     for name, one in ATTRIBUTES.items():
@@ -303,7 +303,7 @@ def _disks(image: Image) -> list[Value]:
 
 
 def _detection(image: Image, *, settings: Settings, now_s: float) -> dict[str, Value]:
-    """Return the state of DetectionStrategy=Standard; its findings come from the settings, not from the guest."""
+    """Return the state of DetectionStrategy=Standard. Its findings are in the settings; the guest is not inspected."""
     if not image.detection or image.ready_s is None or image.status not in _READY:
         return {}
     done = now_s >= image.ready_s + settings.image_check_s
@@ -312,7 +312,7 @@ def _detection(image: Image, *, settings: Settings, now_s: float) -> dict[str, V
 
 
 def modify_image_share_permission(call: RpcCall) -> dict[str, Value]:
-    """ModifyImageSharePermission: share an Available image with accounts, and end sharing."""
+    """ModifyImageSharePermission: share an Available image with accounts, and stop sharing it."""
     image = _image(call)
     added, removed = (_accounts(call, name) for name in ("AddAccount", "RemoveAccount"))
     permission = call.choice("LaunchPermission", LAUNCH_PERMISSIONS, "InvalidParameter")
@@ -334,7 +334,7 @@ def modify_image_share_permission(call: RpcCall) -> dict[str, Value]:
 
 
 def _accounts(call: RpcCall, name: str) -> list[str]:
-    accounts = [account for number, account in call.numbered(name).items() if number <= MAX_ACCOUNTS_A_CALL]
+    accounts = [account for number, account in call.numbered(name).items() if number <= MAX_ACCOUNTS_PER_CALL]
     if not all(_ACCOUNT.fullmatch(account) for account in accounts):
         raise Refusal("InvalidAccount.NotFound")
     if call.account_id in accounts:

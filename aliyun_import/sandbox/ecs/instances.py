@@ -1,9 +1,8 @@
 """Operations on instances: start, list, console, screenshot, delete.
 
-An instance passes through Pending and Starting to Running by the sandbox's clock. Its guest runs in QEMU (`guests`), or
-its console is a text that says that none does (`consoles`). What keeps an instance from starting at the service keeps
-it here: the boot mode, the architecture and the disk interface of its image, the stock, the networks, the size of its
-disk.
+An instance is Pending, Starting, then Running, by the clock of the sandbox. Its guest runs in QEMU (`guests`), or its
+console is scripted (`consoles`). RunInstances has the checks of the service: boot mode, architecture and disk interface
+of the image, stock, networks, disk size.
 """
 
 import base64
@@ -31,7 +30,7 @@ MIN_DISK_GIB = 20
 MAX_AMOUNT = 100
 SCREENSHOT_INTERVAL_S = 10.0
 STATUSES = ("Pending", "Starting", "Running", "Stopping", "Stopped")
-# "GetInstanceConsoleOutput": LastUpdateTime is the time of Beijing.
+# "GetInstanceConsoleOutput": LastUpdateTime is in Beijing time.
 _BEIJING = timezone(timedelta(hours=8))
 
 
@@ -47,7 +46,7 @@ def run_instances(call: RpcCall) -> dict[str, Value]:
     _check_network(call, region)
     if not image.usable(now_s=call.state.clock.now_s(), after_s=call.state.settings.image_usable_s):
         raise Refusal("OperationDenied.ImageNotValid", "The specified image is not available.")
-    catalog.refuse_unfit(image, kind)
+    catalog.check_compatible(image, kind)
     disk_gib = _disk_gib(call, image)
     _check_stock(call, kind, region, amount=amount)
     no_guest = _no_guest(call, image, kind, amount=amount)
@@ -93,7 +92,7 @@ def _checked_form(call: RpcCall) -> int:
 
 
 def _auto_release(call: RpcCall) -> float | None:
-    """Return the time of release: the seconds are cut off."""
+    """Return AutoReleaseTime, rounded down to minutes. Refuses with InvalidAutoReleaseTime.Malformed."""
     text = call.get("AutoReleaseTime")
     if not text:
         return None
@@ -144,13 +143,16 @@ def _check_stock(call: RpcCall, kind: InstanceType, region: str, *, amount: int)
 
 
 def _no_guest(call: RpcCall, image: Image, kind: InstanceType, *, amount: int) -> str | None:
-    """Return why an instance has no guest: empty if none is asked for, None if it has one."""
+    """Return the reason why an instance has no guest, an empty string if none is requested, None if it has one.
+
+    Refuses with OperationDenied.NoStock if `guests_at_once` guests run.
+    """
     if call.state.settings.instance_console != GUEST:
         return ""
     reason = host.unsupported_reason(image, kind)
     if not reason and call.state.part(Host).running + amount > call.state.settings.guests_at_once:
-        most = call.state.settings.guests_at_once
-        raise Refusal("OperationDenied.NoStock", f"The sandbox runs {most} guests at once (guests_at_once).")
+        limit = call.state.settings.guests_at_once
+        raise Refusal("OperationDenied.NoStock", f"The sandbox runs {limit} guests at once (guests_at_once).")
     return reason or None
 
 
@@ -196,7 +198,7 @@ def _start(
 
 
 def refresh(state: State) -> None:
-    """Update images and tasks to the present time, and release the instances whose AutoReleaseTime is past."""
+    """Update images and tasks to the present time, and release instances after their AutoReleaseTime."""
     engine.refresh(state)
     instances, now_s = state.part(Ecs).instances, state.clock.now_s()
     for each in list(instances.values()):
@@ -205,7 +207,7 @@ def refresh(state: State) -> None:
 
 
 def status_of(state: State, instance: Instance) -> str:
-    """Return the status of an instance by the clock."""
+    """Return the status of an instance at the present time."""
     age_s, settings = state.clock.now_s() - instance.created_s, state.settings
     if age_s < settings.instance_pending_s:
         return "Pending"
@@ -216,7 +218,7 @@ def status_of(state: State, instance: Instance) -> str:
 
 
 def describe_instances(call: RpcCall) -> dict[str, Value]:
-    """DescribeInstances: the account's instances in a region, newest first."""
+    """DescribeInstances: the instances of an account in a region, newest first."""
     region = region_of(call)
     refresh(call.state)
     ids, tags = rules.json_ids(call, "InstanceIds", "InvalidParameter"), rules.tag_filter(call)
@@ -302,8 +304,8 @@ def describe_instance_status(call: RpcCall) -> dict[str, Value]:
 
 
 def get_instance_console_output(call: RpcCall) -> dict[str, Value]:
-    """GetInstanceConsoleOutput: the console of an instance, or a scripted one; empty until it runs."""
-    each = _seen(call)
+    """GetInstanceConsoleOutput: the output of the guest, or a scripted console; empty until the instance runs."""
+    each = _instance_with_console(call)
     is_plain = call.flag("RemoveSymbols")
     if each.os_type == "windows":
         raise Refusal("NotSupported", "Console output of Windows instances is not supported.")
@@ -324,8 +326,8 @@ def get_instance_console_output(call: RpcCall) -> dict[str, Value]:
 
 
 def get_instance_screenshot(call: RpcCall) -> dict[str, Value]:
-    """GetInstanceScreenshot: the guest's screen, or a picture that says that there is none; once in ten seconds."""
-    each = _seen(call)
+    """GetInstanceScreenshot: the screen of the guest, or a picture with a notice; once in ten seconds."""
+    each = _instance_with_console(call)
     call.flag("WakeUp")
     if status_of(call.state, each) != "Running":
         raise Refusal("IncorrectInstanceStatus", "The instance is not running.", status=405)
@@ -340,9 +342,12 @@ def get_instance_screenshot(call: RpcCall) -> dict[str, Value]:
     return {"InstanceId": each.id, "Screenshot": base64.b64encode(picture).decode() if picture else SCREEN}
 
 
-def _seen(call: RpcCall) -> Instance:
-    """Return the instance whose console is asked for."""
-    each = _find(call, region_of(call), call.required("InstanceId"))
+def _instance_with_console(call: RpcCall) -> Instance:
+    """Return the instance of a call for a console or a screenshot. Refuses a type without them, and dry runs."""
+    region, instance_id = region_of(call), call.required("InstanceId")
+    refresh(call.state)
+    mine = owned(call.state.part(Ecs).instances, call.account_id, region)
+    each = next((each for each in mine if each.id == instance_id), None)
     if each is None:
         raise Refusal("InvalidParameter", "InstanceId", status=404)
     if not catalog.instance_type(each.instance_type).console:
@@ -351,15 +356,9 @@ def _seen(call: RpcCall) -> Instance:
     return each
 
 
-def _find(call: RpcCall, region: str, instance_id: str) -> Instance | None:
-    refresh(call.state)
-    mine = owned(call.state.part(Ecs).instances, call.account_id, region)
-    return next((each for each in mine if each.id == instance_id), None)
-
-
 def delete_instance(call: RpcCall) -> dict[str, Value]:
-    """DeleteInstance: a running one with Force alone; its disk and its guest go with it."""
-    # The region is optional in this call: the id is unique.
+    """DeleteInstance: delete an instance with its disk and its guest. A running instance needs Force."""
+    # The region is optional in this call, because the id is unique.
     refresh(call.state)
     each = call.state.part(Ecs).instances.get(call.required("InstanceId"))
     force = call.flag("Force")

@@ -1,4 +1,4 @@
-"""ECS and VPC: their tables of operations."""
+"""Tables of the operations of ECS and VPC."""
 
 from collections.abc import Callable
 
@@ -42,8 +42,7 @@ ECS = RpcService(
         _row("CancelTask", tasks.cancel_task, "TaskId"),
         _row("DescribeImages", images.describe_images, "Status", "Usable", "ImageId", "ImageName", "ImageFamily",
              "ResourceGroupId", "Architecture", "OSType", "ImageOwnerAlias", "IsPublic", "SnapshotId", "Usage",
-             "ImageOwnerId", "InstanceType", "Tag.*",
-             "Filter.*", "PageNumber", "PageSize", "DryRun"),
+             "ImageOwnerId", "InstanceType", "Tag.*", "Filter.*", "PageNumber", "PageSize", "DryRun"),
         _row("ModifyImageAttribute", images.modify_image_attribute, "ImageId", "ImageName", "Description", "Status",
              "ImageFamily", *_CHANGEABLE, "DryRun"),
         _row("DeleteImage", images.delete_image, "ImageId", "Force", "DryRun"),

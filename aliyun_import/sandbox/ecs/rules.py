@@ -1,8 +1,8 @@
-"""Rules for the parameters of ImportImage, and for names, tags and regions of other calls.
+"""Rules for the parameters of ImportImage, and for names, tags, regions and pages of other calls.
 
-Source: the ImportImage page (English, May 2025) and its error table. What the older Japanese page allows besides (empty
-description, capitals in OSType) is allowed, too. Which platform lacks which architecture is not published; refused are
-the pairs for which the platform never had an edition.
+Source: the ImportImage page (English, May 2025) and its error table. The older Japanese page also allows an empty
+description and capitals in OSType, so these are accepted. The combinations of platform and architecture that the
+service refuses are not published. Refused are those for which the platform never had an edition.
 """
 
 import json
@@ -37,7 +37,7 @@ _NEVER_I386 = frozenset({
     "Windows Server 2022", "Windows Server 2019", "Windows Server 2016", "Windows Server 2012", "Fedora CoreOS",
     "CentOS Stream", "AlmaLinux", "Rocky Linux", "Anolis",
 })  # fmt: skip
-# The page has the code "only BYOL for the current platform" but no list; Aliyun sells no licence for client Windows.
+# The page has a code for platforms that allow only BYOL, but no list. Aliyun sells no licences for client Windows.
 _BYOL_ONLY = frozenset({"Other Windows"})
 _SUFFIXES = (".raw", ".vhd", ".qcow2", ".vmdk")
 
@@ -50,7 +50,7 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, kw_only=True)
 class DiskMapping:
-    """DiskDeviceMapping.N as requested; format in upper case or empty, size None if left to the service."""
+    """DiskDeviceMapping.N. The format is in upper case or empty; the size is None if not given."""
 
     number: int
     bucket: str
@@ -61,11 +61,11 @@ class DiskMapping:
 
 @dataclass(frozen=True, kw_only=True)
 class ImportRequest:
-    """A well-formed ImportImage call with defaults applied."""
+    """Parameters of a valid ImportImage call, with defaults."""
 
     name: str
     attributes: Mapping[str, str]
-    """As in ATTRIBUTES."""
+    """Name of the attribute in ATTRIBUTES -> value."""
     role_name: str
     storage_location: str
     tags: Mapping[str, str]
@@ -73,13 +73,13 @@ class ImportRequest:
 
 
 def import_request(call: RpcCall) -> ImportRequest:
-    """Return the parameters of ImportImage; refuses with the code of the first broken rule."""
+    """Return the parameters of ImportImage. Refuses with the code of the first violated rule."""
     disks = _disks(call)
     platform = _platform(call)
     os_type = _os_type(call, platform=platform)
     architecture = call.choice("Architecture", ("i386", "x86_64", "arm64"), "InvalidArchitecture.Malformed")
     architecture = architecture or "x86_64"
-    _check_pair(architecture, platform=platform, os_type=os_type)
+    _check_platform_architecture(architecture, platform=platform, os_type=os_type)
     return ImportRequest(
         name=image_name(call.get("ImageName")),
         attributes={
@@ -101,7 +101,7 @@ def import_request(call: RpcCall) -> ImportRequest:
 
 
 def check_quotas(call: RpcCall, region: str, *, disks: int) -> None:
-    """Refuse one more image with this number of disks if the account may not have it."""
+    """Refuse another image with this number of disks if a quota of the account does not allow it."""
     ecs, settings = call.state.part(Ecs), call.state.settings
     if len(owned(ecs.images, call.account_id, region)) >= settings.images_per_region:
         raise Refusal("QuotaExceed.Image")
@@ -110,7 +110,7 @@ def check_quotas(call: RpcCall, region: str, *, disks: int) -> None:
 
 
 def image_name(text: str) -> str:
-    """Return a valid image name; an empty one is left to the service. Refuses with InvalidImageName.Malformed."""
+    """Return a valid or empty image name. Refuses with InvalidImageName.Malformed."""
     forbidden = text.startswith(("aliyun", "acs:")) or "http://" in text or "https://" in text
     if text and (forbidden or not _NAME.fullmatch(text)):
         raise Refusal("InvalidImageName.Malformed")
@@ -118,16 +118,16 @@ def image_name(text: str) -> str:
 
 
 def image_description(text: str) -> str:
-    """Return a valid or empty description; refuses with InvalidDescription.Malformed."""
+    """Return a valid or empty description. Refuses with InvalidDescription.Malformed."""
     if text and (not 2 <= len(text) <= 256 or text.startswith(("http://", "https://"))):
         raise Refusal("InvalidDescription.Malformed")
     return text
 
 
 def idempotent(do: Callable[[RpcCall], dict[str, Value]]) -> Callable[[RpcCall], dict[str, Value]]:
-    """Return an operation that answers a repeated ClientToken as it did before.
+    """Return an operation that answers a repeated ClientToken with the first answer.
 
-    The same token with other parameters is IdempotentParameterMismatch, a malformed one InvalidClientToken.Malformed.
+    Refuses with IdempotentParameterMismatch for other parameters, and with InvalidClientToken.Malformed.
     """
 
     @wraps(do)
@@ -150,12 +150,12 @@ def idempotent(do: Callable[[RpcCall], dict[str, Value]]) -> Callable[[RpcCall],
 
 
 def changed_attributes(call: RpcCall) -> dict[str, str]:
-    """Return the attributes that ModifyImageAttribute is to change, as in ATTRIBUTES."""
+    """Return the attributes that ModifyImageAttribute changes, by their names in ATTRIBUTES."""
     return _chosen(call, {name: one.changes for name, one in ATTRIBUTES.items()})
 
 
 def _chosen(call: RpcCall, values: Mapping[str, tuple[str, ...]]) -> dict[str, str]:
-    """Return the given attributes, by name, of those that have values; refuses any other value."""
+    """Return the given attributes by name. `values` are the allowed values; other values are refused."""
     known = ((name, ATTRIBUTES[name], allowed) for name, allowed in values.items() if allowed)
     chosen = {name: call.choice(one.parameter, allowed, one.code) for name, one, allowed in known}
     return {name: value for name, value in chosen.items() if value}
@@ -169,14 +169,14 @@ def _platform(call: RpcCall) -> str:
 
 
 def _os_type(call: RpcCall, *, platform: str) -> str:
-    """Return OSType in lower case; it comes in any case: the old page has capitals, the new one has none."""
+    """Return OSType in lower case. It is case-insensitive: the old page has capitals, the new page has none."""
     given = call.get("OSType").lower()
     if given not in ("", "windows", "linux"):
         raise Refusal("InvalidOSType.Malformed")
     return given or ("windows" if platform in WINDOWS else "linux")
 
 
-def _check_pair(architecture: str, *, platform: str, os_type: str) -> None:
+def _check_platform_architecture(architecture: str, *, platform: str, os_type: str) -> None:
     windows_on_arm = architecture == "arm64" and (platform in WINDOWS or os_type == "windows")
     if windows_on_arm or (architecture == "i386" and platform in _NEVER_I386):
         raise Refusal("InvalidArchitecture.PlatformUnsupported")
@@ -191,7 +191,7 @@ def _boot_mode(call: RpcCall, *, architecture: str) -> str:
 
 
 def _license(call: RpcCall, *, platform: str) -> str:
-    # "Auto" is on the page of 2025 (as the default) and missing in the text of 2026: still accepted here.
+    # "Auto" is on the page of 2025 (as the default), but not on the page of 2026. It is accepted.
     given = call.choice("LicenseType", ("Auto", "Aliyun", "BYOL"), "InvalidLicenseType.NotSupported")
     if given == "Aliyun" and platform in _BYOL_ONLY:
         raise Refusal("InvalidLicenseType.BYOLOnly")
@@ -199,7 +199,7 @@ def _license(call: RpcCall, *, platform: str) -> str:
 
 
 def resource_group(call: RpcCall) -> str:
-    """Return the ResourceGroupId, or an empty text; refuses with InvalidResourceGroup.NotFound."""
+    """Return the ResourceGroupId, or an empty string. Refuses with InvalidResourceGroup.NotFound."""
     group = call.get("ResourceGroupId")
     if group and group not in call.state.settings.resource_groups:
         raise Refusal("InvalidResourceGroup.NotFound")
@@ -230,10 +230,10 @@ def _disk(number: int, fields: Mapping[str, str]) -> DiskMapping:
         raise Refusal("InvalidOSSBucket.Malformed")
     if len(key.encode()) > 1023 or key.startswith(("/", "\\")):
         raise Refusal("InvalidOSSObject.Malformed")
-    # Clients in production import keys without any suffix, as Packer's own default is.
+    # Keys without a suffix are accepted: clients in production use them, and they are the default of Packer.
     if "." in key.rpartition("/")[2] and not key.lower().endswith(_SUFFIXES):
         raise Refusal("UnsupportedSuffix.OSSObject")
-    disk_format = fields.get("Format", "").upper()  # working tools send it in lower case
+    disk_format = fields.get("Format", "").upper()  # tools that work with the service send it in lower case
     if disk_format and disk_format not in formats.FORMATS:
         raise Refusal("InvalidImageFormat.Malformed")
     if fields.get("Device") and not _DEVICE.fullmatch(fields["Device"]):
@@ -251,7 +251,7 @@ def _size(number: int, fields: Mapping[str, str]) -> int | None:
 
 
 def out_of_range(number: int) -> Refusal:
-    """Return the refusal of a size that is out of range for a disk of this number."""
+    """Return the refusal of an invalid size of the disk with this number."""
     if number > 1:
         return Refusal("InvalidDataDiskSize")
     low, high = SIZES_GIB[0], SIZES_GIB[-1]
@@ -259,7 +259,7 @@ def out_of_range(number: int) -> Refusal:
 
 
 def tags_of(call: RpcCall, *, duplicate: str) -> dict[str, str]:
-    """Return the tags of a call; `duplicate` is the code for keys that differ in the case of letters alone."""
+    """Return the tags of a call. Refuses keys that differ only in case with `duplicate`."""
     groups = call.groups("Tag")
     if any(number > MAX_TAGS for number in groups):
         raise Refusal("NumberExceed.Tags")
@@ -285,7 +285,7 @@ def _has_url(text: str) -> bool:
 
 
 def region_of(call: RpcCall) -> str:
-    """Return the region of a call; refuses with MissingParameter or InvalidRegionId.NotFound."""
+    """Return the region of a call. Refuses with MissingParameter or InvalidRegionId.NotFound."""
     region = call.required("RegionId")
     if region not in REGIONS or region in call.state.settings.closed_regions:
         raise Refusal("InvalidRegionId.NotFound")
@@ -295,14 +295,14 @@ def region_of(call: RpcCall) -> str:
 def paged(
     call: RpcCall, outer: str, inner: str, found: Sequence[T], show: Callable[[T], Value], *, high: int = 100
 ) -> dict[str, Value]:
-    """Return the page of a list that a call asks for: {outer: {inner: [...]}} with its numbers."""
+    """Return the requested page of a list: {outer: {inner: [...]}}, with its numbers."""
     number, size = call.number("PageNumber", default=1), call.number("PageSize", default=10, high=high)
     page: list[Value] = [show(each) for each in found[(number - 1) * size : number * size]]
     return {"PageNumber": number, "PageSize": size, "TotalCount": len(found), outer: {inner: page}}
 
 
 def json_ids(call: RpcCall, name: str, code: str) -> tuple[str, ...]:
-    """Return the ids of a JSON list of at most 100 texts; refuses with `code`."""
+    """Return the ids in a JSON list of at most 100 strings. Refuses with `code`."""
     text = call.get(name)
     if not text:
         return ()
@@ -316,12 +316,12 @@ def json_ids(call: RpcCall, name: str, code: str) -> tuple[str, ...]:
 
 
 def has_tags(tags: Mapping[str, str], wanted: Iterable[tuple[str, str | None]]) -> bool:
-    """Return whether something has all wanted tags; a value of None stands for any."""
+    """Return whether `tags` contains all wanted tags. A wanted value of None matches every value."""
     return all(key in tags and value in (None, tags[key]) for key, value in wanted)
 
 
 def tag_filter(call: RpcCall) -> tuple[tuple[str, str | None], ...]:
-    """Return the tags that a list is filtered by."""
+    """Return the tags by which a call filters. Refuses malformed ones."""
     groups = call.groups("Tag")
     if any(number > MAX_TAGS for number in groups):
         raise Refusal("InvalidTagCount")
@@ -331,5 +331,5 @@ def tag_filter(call: RpcCall) -> tuple[tuple[str, str | None], ...]:
 
 
 def shown_tags(tags: Mapping[str, str]) -> Value:
-    """Return tags as in answers."""
+    """Return tags in the form of answers."""
     return {"Tag": [{"TagKey": key, "TagValue": value} for key, value in tags.items()]}

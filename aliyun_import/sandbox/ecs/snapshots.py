@@ -1,4 +1,4 @@
-"""Operations on snapshots: each disk of an image has one, which outlives the image."""
+"""Operations on snapshots. Each disk of an image has one, which DeleteImage does not delete."""
 
 import re
 
@@ -14,7 +14,7 @@ STATUSES = ("progressing", "accomplished", "failed", "all")
 
 
 def describe_snapshots(call: RpcCall) -> dict[str, Value]:
-    """DescribeSnapshots: by pages, or from a NextToken on."""
+    """DescribeSnapshots: by page number, or by NextToken."""
     region = region_of(call)
     engine.refresh(call.state)
     ids, tags = rules.json_ids(call, "SnapshotIds", "InvalidSnapshotIds.Malformed"), rules.tag_filter(call)
@@ -76,7 +76,7 @@ def _image(call: RpcCall, each: Snapshot) -> Image | None:
 
 
 def _status(call: RpcCall, each: Snapshot) -> str:
-    """Return the status: until an import ends its snapshots show as failed ("Import custom images")."""
+    """Return the status. Until an import ends, its snapshots are `failed` ("Import custom images")."""
     image = _image(call, each)
     if image is None or image.status not in ("Creating", "Waiting", "CreateFailed"):
         return "accomplished"
@@ -95,11 +95,14 @@ def _usage(call: RpcCall, each: Snapshot) -> str:
 
 
 def delete_snapshot(call: RpcCall) -> dict[str, Value]:
-    """DeleteSnapshot: not while an image holds it, and for a while after; with Force one that disks were made of."""
+    """DeleteSnapshot: refuse the snapshot of an image, also for a time after DeleteImage.
+
+    A snapshot from which disks were created needs Force.
+    """
     engine.refresh(call.state)
     ecs, force = call.state.part(Ecs), call.flag("Force")
     each = ecs.snapshots.get(call.required("SnapshotId"))
-    # The region is optional in this call: the id is unique.
+    # The region is optional in this call, because the id is unique.
     if each is None or each.account_id != call.account_id or call.get("RegionId", each.region) != each.region:
         raise Refusal("InvalidSnapshotId.NotFound")
     if _image(call, each) is not None or call.state.clock.now_s() < each.held_until_s:

@@ -1,4 +1,4 @@
-"""State of ECS: images, import tasks, snapshots, used client tokens; regions and system images."""
+"""State of ECS: images, tasks, snapshots, instances, used client tokens; regions and system images."""
 
 import itertools
 import secrets
@@ -12,7 +12,7 @@ from aliyun_import.sandbox.core.records import Table
 from aliyun_import.sandbox.core.rpc_errors import Refusal
 from aliyun_import.sandbox.core.state import State
 
-# The vendor's API metadata of April 2026, products.json: the 39 regions of ECS. Only some names were to be had.
+# The 39 regions of ECS in products.json of the vendor's API metadata, April 2026.
 REGIONS = (
     "ap-northeast-1", "ap-northeast-2", "ap-south-1", "ap-southeast-1", "ap-southeast-2", "ap-southeast-3",
     "ap-southeast-5", "ap-southeast-6", "ap-southeast-7", "cn-beijing", "cn-beijing-finance-1", "cn-chengdu",
@@ -25,7 +25,7 @@ REGIONS = (
 
 @dataclass(frozen=True, kw_only=True)
 class ImageDisk:
-    """One disk of an image, and the object that it was read from."""
+    """Disk of an image, and the object from which it was read."""
 
     bucket: str
     key: str
@@ -33,20 +33,20 @@ class ImageDisk:
     size_gib: int
     snapshot_id: str
     content: Content = field(default_factory=Content)
-    """The bytes, which outlive the object."""
+    """Bytes of the object. They stay available after its removal."""
     encrypted: bool = False
     kms_key: str = ""
-    """The key that it is encrypted with; empty for the key of the service."""
+    """KMS key of the encryption; empty for the key of the service."""
 
     @property
     def without_content(self) -> "ImageDisk":
-        """Return it without its bytes, for what outlives the image: a task must not keep them."""
+        """Return the disk without its bytes. A task outlives its image and must not keep them."""
         return replace(self, content=Content())
 
 
 @dataclass(frozen=True, kw_only=True)
 class Copy:
-    """The course of a copy of an image; a copy that waits has not started."""
+    """Progress of a copy of an image."""
 
     source_id: str
     source_region: str
@@ -54,17 +54,18 @@ class Copy:
     ending: str
     """finished, failed or stuck."""
     queued_s: float
-    """Since when it waits: no slot was free before."""
+    """Start of its wait: no slot was free before."""
     started_s: float | None = None
+    """Start of the copy; None while it waits."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Attribute:
-    """A parameter of ImportImage whose value the image keeps, and DescribeImages shows by the same name.
+    """Parameter of ImportImage that is stored in the image. DescribeImages returns it by the same name if `shown`.
 
-    `values` are those of ImportImage, `changes` those of ModifyImageAttribute; others are refused with `code`. Without
-    values `rules` has a rule of its own; without changes it can't be changed. A copy of the image keeps the value if
-    `copied`, else it has the default.
+    `values` are the allowed values of ImportImage; without them, `rules` has a function for the parameter. `changes`
+    are the allowed values of ModifyImageAttribute; without them, it cannot be changed. Other values are refused with
+    `code`. A copy of the image has the same value if `copied`, otherwise the default.
     """
 
     parameter: str
@@ -75,28 +76,28 @@ class Attribute:
     copied: bool = True
 
 
-def _kept(parameter: str, *, default: str = "", **attribute: Any) -> Any:  # noqa: ANN401 -- as dataclasses.field
-    """Return the field of an attribute; an image without the parameter has the default."""
+def _attribute(parameter: str, *, default: str = "", **attribute: Any) -> Any:  # noqa: ANN401 -- as dataclasses.field
+    """Return the dataclass field of an attribute. The default is for an image without the parameter."""
     return field(default=default, metadata={"attribute": Attribute(parameter=parameter, **attribute)})
 
 
 @dataclass(frozen=True, kw_only=True)
 class Image:
-    """A custom image. Its status during an import or a copy is set by `engine.refresh`."""
+    """Custom image. `engine.refresh` updates its status during an import or a copy."""
 
     id: str
     account_id: str
     region: str
     name: str
-    description: str = _kept("Description")
-    architecture: str = _kept("Architecture")
-    os_type: str = _kept("OSType")
-    platform: str = _kept("Platform")
-    boot_mode: str = _kept("BootMode", changes=("BIOS", "UEFI", "UEFI-Preferred"))
-    license_type: str = _kept("LicenseType", changes=("BYOL",))
-    resource_group: str = _kept("ResourceGroupId")
-    # The error code of NvmeSupport is not published; this one follows that of ImdsSupport.
-    nvme_support: str = _kept(
+    description: str = _attribute("Description")
+    architecture: str = _attribute("Architecture")
+    os_type: str = _attribute("OSType")
+    platform: str = _attribute("Platform")
+    boot_mode: str = _attribute("BootMode", changes=("BIOS", "UEFI", "UEFI-Preferred"))
+    license_type: str = _attribute("LicenseType", changes=("BYOL",))
+    resource_group: str = _attribute("ResourceGroupId")
+    # The error code of NvmeSupport is not published; this one is named like that of ImdsSupport.
+    nvme_support: str = _attribute(
         "Features.NvmeSupport",
         values=("supported", "unsupported"),
         changes=("supported", "unsupported"),
@@ -104,14 +105,14 @@ class Image:
         default="unsupported",
         copied=False,
     )
-    imds_support: str = _kept(
+    imds_support: str = _attribute(
         "Features.ImdsSupport",
         values=("v1", "v2"),
         changes=("v1", "v2"),
         code="InvalidParameter.FeaturesImdsSupport",
         default="v1",
     )
-    detection: str = _kept("DetectionStrategy", shown=False, copied=False)
+    detection: str = _attribute("DetectionStrategy", shown=False, copied=False)
     disks: tuple[ImageDisk, ...]
     created_s: float
     tags: Mapping[str, str] = field(default_factory=dict)
@@ -122,16 +123,16 @@ class Image:
     remain_s: int = 0
     """Remaining time of its import or copy."""
     ready_s: float | None = None
-    """When it became, or becomes, Available."""
+    """Time at which it became, or becomes, Available."""
     copy: Copy | None = None
-    """How it was made, if it is a copy."""
+    """Progress of the copy; None if the image is not a copy."""
     shared_with: Mapping[str, float] = field(default_factory=dict)
-    """Account -> when the image was shared with it."""
+    """Account -> time at which the image was shared with it."""
     launch_permission: str = ""
-    """LaunchPermission, which is by invitation only."""
+    """LaunchPermission, which the service allows by invitation only."""
 
     def usable(self, *, now_s: float, after_s: float) -> bool:
-        """Return whether it can be started and copied: so long after it became Available."""
+        """Return whether it can be started and copied: `after_s` seconds after it became Available."""
         return self.status in ("Available", "Deprecated") and now_s >= (self.ready_s or 0.0) + after_s
 
 
@@ -139,7 +140,7 @@ class Image:
 ATTRIBUTES: Mapping[str, Attribute] = MappingProxyType(
     {one.name: one.metadata["attribute"] for one in fields(Image) if "attribute" in one.metadata}
 )
-# What a copy has in place of the values that it does not keep.
+# Defaults of the attributes that are not copied.
 NOT_COPIED: Mapping[str, Any] = MappingProxyType(
     {one.name: one.default for one in fields(Image) if one.name in ATTRIBUTES and not ATTRIBUTES[one.name].copied}
 )
@@ -147,7 +148,7 @@ NOT_COPIED: Mapping[str, Any] = MappingProxyType(
 
 @dataclass(frozen=True, kw_only=True)
 class Snapshot:
-    """The snapshot of one disk of an image."""
+    """Snapshot of a disk of an image."""
 
     id: str
     account_id: str
@@ -160,12 +161,12 @@ class Snapshot:
     created_s: float
     tags: Mapping[str, str] = field(default_factory=dict)
     held_until_s: float = 0.0
-    """Until when it can't be deleted after its image was."""
+    """After the deletion of its image, time until which it cannot be deleted."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Outcome:
-    """The course of an import, fixed when it starts."""
+    """Times and end of an import or an export, fixed at its start."""
 
     begins_s: float
     ends_s: float
@@ -179,7 +180,7 @@ class Outcome:
 
 @dataclass(frozen=True, kw_only=True)
 class Export:
-    """Where an export writes the disks of an image."""
+    """Destination and format of an export."""
 
     bucket: str
     prefix: str
@@ -188,7 +189,7 @@ class Export:
 
 @dataclass(frozen=True, kw_only=True)
 class Task:
-    """The task of an import or an export. Its status is set by `engine.refresh`."""
+    """Task of an import or an export. `engine.refresh` updates its status."""
 
     id: str
     account_id: str
@@ -219,7 +220,7 @@ class Task:
 
 @dataclass(frozen=True, kw_only=True)
 class Instance:
-    """An instance. It is removed when it is deleted, or when its AutoReleaseTime is past."""
+    """Instance. It is removed by DeleteInstance or at its AutoReleaseTime."""
 
     id: str
     account_id: str
@@ -238,20 +239,20 @@ class Instance:
     created_s: float
     auto_release_s: float | None
     console: str
-    """The console that it shows, fixed when it starts: guest, or the name of a scripted one."""
+    """Console, fixed at the start: guest, or the name of a scripted console."""
     no_guest: str = ""
-    """Why it has no guest though one was asked for."""
+    """Reason why a requested guest is not possible."""
     image: Image | None = None
-    """The image that its guest runs, whose bytes outlive the image."""
+    """Image of its guest. The bytes stay available after the deletion of the image."""
     user_data: str = ""
     tags: Mapping[str, str] = field(default_factory=dict)
     screenshot_s: float | None = None
-    """When its last screenshot was taken."""
+    """Time of its last screenshot."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Network:
-    """What an account has of a vSwitch or a security group: its tags; the rest is the catalogue's."""
+    """Tags of an account on a vSwitch or a security group of the catalogue."""
 
     id: str
     tags: Mapping[str, str] = field(default_factory=dict)
@@ -259,7 +260,7 @@ class Network:
 
 @dataclass(frozen=True, kw_only=True)
 class UsedToken:
-    """A client token that was used: the parameters, and the answer to them."""
+    """Used client token: the parameters of the call, and its answer."""
 
     parameters: Mapping[str, str]
     answer: Mapping[str, Any]
@@ -269,12 +270,12 @@ Regional = TypeVar("Regional", Image, Task, Snapshot, Instance)
 
 
 def owned(table: Mapping[str, Regional], account_id: str, region: str) -> tuple[Regional, ...]:
-    """Return the rows of an account in a region, newest first: a table keeps the order of insertion."""
+    """Return the rows of an account in a region, newest first (tables are in the order of insertion)."""
     return tuple(reversed([each for each in table.values() if (each.account_id, each.region) == (account_id, region)]))
 
 
 class Ecs:
-    """The images and tasks of all accounts and regions. Every use holds the state's lock."""
+    """State of ECS for all accounts and regions. Callers hold the lock of the state."""
 
     def __init__(self, state: State) -> None:
         self.images = state.table("images", Table[str, Image])
@@ -282,39 +283,39 @@ class Ecs:
         self.snapshots = state.table("snapshots", Table[str, Snapshot])
         self.instances = state.table("instances", Table[str, Instance])
         self.networks = state.table("networks", Table[tuple[str, str], Network])
-        """By account and id: the tagged ones."""
+        """(account id, network id) -> its tags, if it was tagged."""
         self.tokens = state.table("tokens", Table[tuple[str, str], UsedToken])
-        """By account and client token."""
-        # Random, so that no id of one sandbox is ever one of another: a client that keeps ids (a journal) must not find
-        # a different image under an id that it knows.
-        self._run = secrets.token_hex(8)
+        """(account id, client token) -> its use."""
+        # Random, so that ids are unique among all sandboxes: an id in a journal of an earlier sandbox must not match
+        # another image.
+        self._run_id = secrets.token_hex(8)
         self._numbers = itertools.count(1)
 
     def new_id(self, kind: str) -> str:
-        """Return a new id of a kind (m, t, s), unique among all sandboxes and recognisable as not real."""
-        return f"{kind}-sandbox{self._run}{next(self._numbers):06d}"
+        """Return a new id of a kind (m, t, s, i), unique among all sandboxes and recognisably not real."""
+        return f"{kind}-sandbox{self._run_id}{next(self._numbers):06d}"
 
     def image(self, account_id: str, region: str, image_id: str) -> Image:
-        """Return an image; refuses with InvalidImageId.NotFound."""
+        """Return an image of an account. Refuses with InvalidImageId.NotFound."""
         found = self.images.get(image_id)
         if found is None or (found.account_id, found.region) != (account_id, region):
             raise Refusal("InvalidImageId.NotFound")
         return found
 
     def usable_image(self, account_id: str, region: str, image_id: str) -> Image:
-        """Return an image that an account can start: its own, a shared one or the system's; refuses like `image`."""
+        """Return an own, shared or system image. Refuses with InvalidImageId.NotFound."""
         known = {each.id: each for each in (*self.shared_images(account_id, region), *system_images(region))}
         return known.get(image_id) or self.image(account_id, region, image_id)
 
     def shared_images(self, account_id: str, region: str) -> tuple[Image, ...]:
-        """Return the images that other accounts share with an account, as it sees them."""
+        """Return the images that other accounts share with an account, newest first, without private attributes."""
         found = [each for each in self.images.values() if each.region == region and account_id in each.shared_with]
         return tuple(replace(each, owner_alias="others", resource_group="", tags={}) for each in reversed(found))
 
     def newest_of_family(self, account_id: str, region: str, family: str) -> Image | None:
-        """Return the newest Available image of a family, which stands for it.
+        """Return the newest Available image of a family, or None.
 
-        That of another account is acs:OWNER:NAME, and has its shared images alone.
+        The name acs:OWNER:NAME selects the family of another account, of which only shared images are visible.
         """
         known: Iterable[Image] = owned(self.images, account_id, region)
         if family.startswith("acs:"):
@@ -324,7 +325,7 @@ class Ecs:
         return max(found, key=lambda each: each.created_s, default=None)
 
     def network(self, account_id: str, network_id: str) -> Network:
-        """Return a vSwitch or a security group of an account, with its tags."""
+        """Return the tags of an account on a vSwitch or a security group."""
         return self.networks.get((account_id, network_id)) or Network(id=network_id)
 
     def add_snapshots(self, image: Image) -> None:
@@ -351,7 +352,7 @@ _SYSTEM_IMAGES = (
 
 
 def system_images(region: str) -> tuple[Image, ...]:
-    """Return the system images of a region. A client that does not ask for its own images alone gets them, too."""
+    """Return the system images of a region. DescribeImages returns them unless ImageOwnerAlias is `self`."""
     return tuple(
         Image(
             id=name,

@@ -1,4 +1,4 @@
-"""Operations on tags of images, snapshots, instances, security groups and, by the API of VPC, vSwitches."""
+"""Operations on tags of images, snapshots, instances, security groups and, in VPC, vSwitches."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
@@ -17,7 +17,7 @@ Tagged = Image | Snapshot | Instance | Network
 
 
 def tag_resources(call: RpcCall) -> dict[str, Value]:
-    """TagResources: add tags; an existing key gets the new value."""
+    """TagResources: add tags, and replace the values of existing keys."""
     found = _named(call)
     tags = rules.tags_of(call, duplicate="Duplicate.TagKey")
     if not tags:
@@ -30,7 +30,7 @@ def tag_resources(call: RpcCall) -> dict[str, Value]:
 
 
 def untag_resources(call: RpcCall) -> dict[str, Value]:
-    """UntagResources: remove tags by their keys, or all."""
+    """UntagResources: remove tags by their keys, or all tags."""
     found, keys = _named(call), set(call.numbered("TagKey").values())
     if not keys and not call.flag("All"):
         raise Refusal("MissingParameter", "TagKey.1")
@@ -40,7 +40,7 @@ def untag_resources(call: RpcCall) -> dict[str, Value]:
 
 
 def list_tag_resources(call: RpcCall) -> dict[str, Value]:
-    """ListTagResources: the tags of the named resources, or the resources with the named tags."""
+    """ListTagResources: the tags of the given resources, or of the resources with the given tags."""
     region, kind = region_of(call), _kind(call)
     refresh(call.state)
     ids, tags = call.numbered("ResourceId").values(), rules.tag_filter(call)
@@ -56,7 +56,7 @@ def list_tag_resources(call: RpcCall) -> dict[str, Value]:
 
 
 def describe_tags(call: RpcCall) -> dict[str, Value]:
-    """DescribeTags: the tags in use, with the number of resources of each kind."""
+    """DescribeTags: the tags in use, with the number of resources per kind."""
     region, kind = region_of(call), _kind(call, required=False)
     refresh(call.state)
     wanted, resource_id = rules.tag_filter(call), call.get("ResourceId")
@@ -78,7 +78,7 @@ def describe_tags(call: RpcCall) -> dict[str, Value]:
 
 def _kind(call: RpcCall, *, required: bool = True) -> str:
     kind = (call.required("ResourceType") if required else call.get("ResourceType")).lower()
-    # ECS has no vSwitches, and VPC nothing else.
+    # ECS does not tag vSwitches, and VPC tags nothing else.
     kinds = ("vswitch",) if call.get("Version") == catalog.VPC_VERSION else KINDS
     if kind and kind not in kinds:
         raise Refusal("InvalidResourceType.NotFound")
@@ -86,7 +86,7 @@ def _kind(call: RpcCall, *, required: bool = True) -> str:
 
 
 def _named(call: RpcCall) -> list[Tagged]:
-    """Return the resources of ResourceId.N."""
+    """Return the resources of ResourceId.N. Refuses a missing one."""
     region, kind = region_of(call), _kind(call)
     refresh(call.state)
     ids = call.numbered("ResourceId")

@@ -1,4 +1,4 @@
-"""Operations on tasks: DescribeTasks, DescribeTaskAttribute, CancelTask."""
+"""Operations on tasks of imports and exports."""
 
 import re
 
@@ -8,23 +8,23 @@ from aliyun_import.sandbox.ecs.rules import MAX_LISTED, paged, region_of
 from aliyun_import.sandbox.ecs.state import Ecs, Task, owned
 from aliyun_import.sandbox.importer import engine
 
-# DescribeTasks filters by these three; every other value filters nothing.
+# Values by which DescribeTasks filters. It ignores every other TaskStatus.
 _FILTERED = frozenset({"Finished", "Processing", "Failed"})
 _OPERATION_STATUS = {"Finished": "Success", "Failed": "Failed"}
 
 
 def describe_tasks(call: RpcCall) -> dict[str, Value]:
-    """DescribeTasks: an account's tasks in a region, newest first, in pages."""
+    """DescribeTasks: the tasks of an account in a region, newest first, in pages."""
     region = region_of(call)
     found = [task for task in _visible(call, region) if _is_requested(call, task)]
     return paged(call, "TaskSet", "Task", found, _summary) | {"RegionId": region}
 
 
 def describe_task_attribute(call: RpcCall) -> dict[str, Value]:
-    """DescribeTaskAttribute: the progress of one task, and the reason of a failure."""
+    """DescribeTaskAttribute: the progress of a task, and the reason of a failure."""
     region = region_of(call)
     task = _task(call, region)
-    # The items of a running import are not published; these are those of the one published sample.
+    # The items of a running import are not documented; these are the items of the only published example.
     system_disk = task.disks[0]
     items: list[Value] = [
         {"Name": "OSSBucket", "Value": system_disk.bucket},
@@ -54,7 +54,7 @@ def describe_task_attribute(call: RpcCall) -> dict[str, Value]:
 
 
 def cancel_task(call: RpcCall) -> dict[str, Value]:
-    """CancelTask: cancel a running task and remove its image."""
+    """CancelTask: cancel a running task, and remove the image of an import."""
     task = _task(call, region_of(call))
     if not task.running:
         raise Refusal("InvalidTaskId.IncorrectTaskStatus")
@@ -95,7 +95,7 @@ def _is_requested(call: RpcCall, task: Task) -> bool:
 
 
 def _moment(call: RpcCall, name: str) -> str:
-    """Return a time filter; such texts sort in the order of time."""
+    """Return a time for comparison as a string. Refuses with InvalidParameter."""
     text = call.get(name)
     if text and not re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ", text):
         raise Refusal("InvalidParameter", name)
