@@ -20,8 +20,8 @@ CHUNK_BYTES = 1 << 20
 PARTITION_START = 2048  # sectors: 1 MiB, the default of partitioning tools today
 LINUX_TYPE = 0x83
 ACTIVE = 0x80
-MAX_SECTORS = (1 << 32) - 1  # what an MBR entry can count
-DISK_ID = b"DISK"  # the disk signature at 440; fixed, because the disk is the same every time
+MAX_SECTORS = (1 << 32) - 1  # limit of an MBR entry
+DISK_ID = b"DISK"  # disk signature at offset 440; fixed, because the disk is always the same
 
 LINE = b"This is the sample disk of aliyun-import. It has no kernel: nothing follows.\r\n\0"
 
@@ -49,7 +49,7 @@ BOOT_RECORD_CODE = bytes.fromhex(
     "EBFD"  # 2D  jmp 0x2C
     "90"  # 2F  nop
 )
-# What int 0x13 reads (BIOS Enhanced Disk Drive services): 16 bytes of request, one sector, to 0:0x7C00, which sector.
+# Disk address packet of int 0x13 (BIOS Enhanced Disk Drive services): 16 bytes, one sector, to 0:0x7C00, sector number.
 _READ_REQUEST = struct.pack("<BBHHHQ", 16, 0, 1, 0x7C00, 0, PARTITION_START)
 
 # The partition's boot sector; the text follows the code.
@@ -74,9 +74,9 @@ PARTITION_CODE = bytes.fromhex(
 )
 _SIGNATURE = b"\x55\xaa"
 
-# The file system.
+# File system
 BLOCK_BYTES = 4096
-MOST_BLOCKS = 8 * BLOCK_BYTES  # as many as the bits of one bitmap
+MAX_BLOCKS = 8 * BLOCK_BYTES  # number of bits of a bitmap
 LABEL = b"sample"
 
 _SUPERBLOCK_AT = 1024
@@ -85,16 +85,16 @@ _INODES = 2048
 _INODE_BYTES = 256
 _FIRST_DATA_BLOCK = _INODE_TABLE + _INODES * _INODE_BYTES // BLOCK_BYTES
 _ROOT_INODE, _FIRST_FREE_INODE = 2, 11
-_WRITTEN_S = 1767225600  # 2026-01-01; fixed, because the disk is the same every time
+_WRITTEN_S = 1767225600  # 2026-01-01; fixed, because the disk is always the same
 _FILE_TYPE, _EXTENTS, _LARGE_FILE = 0x2, 0x40, 0x2
 _EXTENTS_FLAG = 0x80000
 _RELEASE = "6.1.0-sample"
-# The header of a kernel for the PC (boot protocol 2.15), with its version; no code follows its three further sectors.
+# Header of an x86 kernel (boot protocol 2.15) with three further sectors and a version, without code.
 _KERNEL = bytes(0x1F1) + b"\x03".ljust(0xD, b"\0") + b"\x55\xaa\0\0HdrS" + struct.pack("<H6xH", 0x20F, 0x600)
 _KERNEL = _KERNEL.ljust(0x800, b"\0") + f"{_RELEASE} (sample) #1\0".encode()
 _DRIVERS = ("block/virtio_blk", "virtio/virtio_pci", "net/virtio_net", "nvme/host/nvme-core", "nvme/host/nvme")
 
-# In this order, which is that of the inodes. A path that ends in a slash is a directory.
+# In the order of the inodes. A path that ends in a slash is a directory.
 _FILES: dict[str, bytes] = {
     "lost+found/": b"",
     "boot/": b"",
@@ -135,7 +135,7 @@ def partition_sector() -> bytes:
 def boot_record(*, size_bytes: int) -> bytes:
     """Return the first sector of the disk: the loader and a partition table with one partition."""
     count = size_bytes // SECTOR_BYTES - PARTITION_START
-    # The CHS fields hold "out of range", as every tool writes for LBA disks.
+    # CHS value "out of range", which partitioning tools write for LBA disks.
     beyond = b"\xfe\xff\xff"
     entry = struct.pack("<B3sB3sII", ACTIVE, b"\x20\x21\x00", LINUX_TYPE, beyond, PARTITION_START, count)
     code = (BOOT_RECORD_CODE + _READ_REQUEST).ljust(440, b"\0")
@@ -143,9 +143,9 @@ def boot_record(*, size_bytes: int) -> bytes:
 
 
 def write_sample_disk(path: Path, *, size_bytes: int) -> None:
-    """Write the disk as a sparse file, over an existing one; the bytes are the same every time.
+    """Write the disk as a sparse file, over an existing file. The bytes are always the same.
 
-    Raises ValueError for a size that is not possible: below 2 MiB, above 2 TiB, no multiple of 512. Raises OSError.
+    Raises ValueError for a size below 2 MiB, above 2 TiB, or not a multiple of 512, and OSError.
     """
     if not _is_possible(size_bytes):
         raise ValueError(f"a sample disk has 2 MiB to 2 TiB in sectors of 512 bytes, not {size_bytes} bytes")
@@ -156,22 +156,20 @@ def write_sample_disk(path: Path, *, size_bytes: int) -> None:
         file.truncate(size_bytes)
 
 
-def was_sample_disk(path: Path, *, size_bytes: int) -> bool:
-    """Return whether a regular file begins as the sample disk of that size does. Raises OSError."""
-    info = path.stat()
-    if not stat.S_ISREG(info.st_mode) or info.st_size != size_bytes or not _is_possible(size_bytes):
+def has_boot_record(path: Path, *, size_bytes: int) -> bool:
+    """Return whether a file has the size and the boot record of the sample disk of that size. Raises OSError."""
+    if not _has_size(path, size_bytes):
         return False
     with path.open("rb") as file:
         return file.read(SECTOR_BYTES) == _sectors(size_bytes)[0][1]
 
 
 def is_sample_disk(path: Path, *, size_bytes: int) -> bool:
-    """Return whether a regular file is the sample disk of that size to the last byte. Raises OSError.
+    """Return whether all bytes of a file are those of the sample disk of that size. Raises OSError.
 
-    Holes of the file are not read, so that a disk of a terabyte takes no longer than its data.
+    Holes of the file are not read, so that the time depends only on the data.
     """
-    info = path.stat()
-    if not stat.S_ISREG(info.st_mode) or info.st_size != size_bytes or not _is_possible(size_bytes):
+    if not _has_size(path, size_bytes):
         return False
     descriptor = os.open(path, os.O_RDONLY)
     try:
@@ -186,13 +184,18 @@ def is_sample_disk(path: Path, *, size_bytes: int) -> bool:
         os.close(descriptor)
 
 
+def _has_size(path: Path, size_bytes: int) -> bool:
+    info = path.stat()
+    return stat.S_ISREG(info.st_mode) and info.st_size == size_bytes and _is_possible(size_bytes)
+
+
 def _is_possible(size_bytes: int) -> bool:
     sectors, rest = divmod(size_bytes, SECTOR_BYTES)
     return not rest and 2 * PARTITION_START <= sectors <= MAX_SECTORS + PARTITION_START
 
 
 def _sectors(size_bytes: int) -> tuple[tuple[int, bytes], ...]:
-    """Return what is not zero of the disk, as (offset, bytes)."""
+    """Return the ranges of the disk that are not zero, as (offset, bytes)."""
     start = PARTITION_START * SECTOR_BYTES
     files = file_system(size_bytes=size_bytes - start)
     return (
@@ -213,7 +216,7 @@ def _expected(sectors: tuple[tuple[int, bytes], ...], offset: int, length: int) 
 
 
 def _data_ranges(descriptor: int, size_bytes: int) -> Iterator[tuple[int, int]]:
-    """Yield the ranges of a file that are no holes, as (offset, length) of at most CHUNK_BYTES."""
+    """Yield the ranges of a file that are not holes, as (offset, length), with at most CHUNK_BYTES each."""
     end = 0
     while end < size_bytes:
         try:
@@ -228,11 +231,11 @@ def _data_ranges(descriptor: int, size_bytes: int) -> Iterator[tuple[int, int]]:
 
 
 def file_system(*, size_bytes: int) -> Iterator[tuple[int, bytes]]:
-    """Yield what is not zero of a file system of at most that size, as (offset, bytes); the first 1024 bytes are free.
+    """Yield the ranges of a file system that are not zero, as (offset, bytes). The first 1024 bytes are not used.
 
-    The size is at least 1 MiB.
+    `size_bytes` is the maximum size, at least 1 MiB.
     """
-    blocks = min(size_bytes // BLOCK_BYTES, MOST_BLOCKS)
+    blocks = min(size_bytes // BLOCK_BYTES, MAX_BLOCKS)
     paths = ["", *_FILES]
     numbers = {path: _inode_number(index) for index, path in enumerate(paths)}
     used_blocks = _FIRST_DATA_BLOCK + len(paths)
@@ -258,7 +261,7 @@ def _inode_number(index: int) -> int:
 def _superblock(blocks: int, *, used_blocks: int, used_inodes: int) -> bytes:
     counts = (_INODES, blocks, 0, blocks - used_blocks, _INODES - used_inodes, 0)
     block_size = (2, 2)  # 1024 << 2, of blocks and of clusters
-    per_group = (MOST_BLOCKS, MOST_BLOCKS, _INODES)
+    per_group = (MAX_BLOCKS, MAX_BLOCKS, _INODES)
     fields = struct.pack("<11I", *counts, *block_size, *per_group)
     fields += struct.pack("<IIHHHHHH", 0, _WRITTEN_S, 0, 0xFFFF, 0xEF53, 1, 1, 0)  # never mounted, clean
     fields += struct.pack("<IIIIHH", _WRITTEN_S, 0, 0, 1, 0, 0)
@@ -267,9 +270,9 @@ def _superblock(blocks: int, *, used_blocks: int, used_inodes: int) -> bytes:
 
 
 def _bitmap(used: int, *, of: int) -> bytes:
-    """Return a bitmap with its first bits set, and those behind the last, which stand for nothing."""
-    behind = MOST_BLOCKS - of
-    return (((1 << behind) - 1) << of | (1 << used) - 1).to_bytes(BLOCK_BYTES, "little")
+    """Return a bitmap with `of` bits, of which the first `used` are set, and with set bits as padding."""
+    padding = MAX_BLOCKS - of
+    return (((1 << padding) - 1) << of | (1 << used) - 1).to_bytes(BLOCK_BYTES, "little")
 
 
 def _inode(path: str, size_bytes: int, block: int) -> bytes:

@@ -1,8 +1,8 @@
-"""Certificates of the sandbox: an authority of its own, and a certificate for every host name that it stands for.
+"""Certificates of the sandbox: an authority, and a certificate for the host names of all services.
 
-The authority can vouch for `aliyuncs.com`, `localhost`, IP addresses and the host name that the sandbox listens on, and
-for nothing else (name constraints): to trust it is not to trust its holder with any other site. It is made once in a
-directory and used again, so that a client that trusts it stays connected across restarts.
+Name constraints limit the authority to `aliyuncs.com`, `localhost`, IP addresses and the host name of the sandbox. A
+client that trusts it does not trust it for other sites. The authority is created once per directory, so that clients
+trust the sandbox also after a restart.
 """
 
 import ipaddress
@@ -31,15 +31,15 @@ AUTHORITY_KEY = "ca-key.pem"
 CERTIFICATE = "certificate.pem"
 KEY = "certificate-key.pem"
 VALID_DAYS = 365
-RENEWED_DAYS = 30  # an authority that ends sooner is replaced
-_BACKDATED = timedelta(hours=1)  # clients whose clock is slow
+RENEWAL_DAYS = 30  # an authority with less remaining validity is replaced
+_BACKDATED = timedelta(hours=1)  # for clients with a slow clock
 
 Key = ec.EllipticCurvePrivateKey
 
 
 @dataclass(frozen=True)
 class Authority:
-    """The sandbox's authority: its certificate file, which clients are to trust, and what signs with it."""
+    """Authority of the sandbox: the file for clients, the certificate and its key."""
 
     path: Path
     certificate: x509.Certificate
@@ -47,9 +47,9 @@ class Authority:
 
 
 def server_context(directory: Path, host: str) -> tuple[ssl.SSLContext, Path]:
-    """Return the context of a server with a new certificate, and the file of the authority that vouches for it.
+    """Return a server context with a new certificate, and the file of the authority that signed it.
 
-    Both are in the directory, which is created if it is missing; raises OSError if it can't be written.
+    The files are in the directory, which is created if it is missing. Raises OSError if it is not writable.
     """
     directory.mkdir(parents=True, exist_ok=True)
     authority = _authority(directory, host)
@@ -63,19 +63,19 @@ def server_context(directory: Path, host: str) -> tuple[ssl.SSLContext, Path]:
 
 
 def host_names() -> tuple[str, ...]:
-    """Return the host names of the services, with wildcards: of OSS with buckets, and of ECS, RAM and STS."""
+    """Return the host names of OSS (with buckets), ECS, RAM and STS, with wildcards."""
     by_region = (f"*.{each}.aliyuncs.com" for region in REGIONS for each in (region, f"oss-{region}"))
     return ("localhost", "*.aliyuncs.com", "*.oss-accelerate.aliyuncs.com", *by_region)
 
 
 def _authority(directory: Path, host: str) -> Authority:
-    """Return the authority of a directory, a new one if there is none that lasts and may vouch for the host."""
+    """Return the authority of a directory, or create one if there is none that is valid for the host."""
     path, key_path = directory / AUTHORITY, directory / AUTHORITY_KEY
     allowed = x509.NameConstraints(_permitted(host), None)
     with suppress(FileNotFoundError, ValueError, x509.ExtensionNotFound):
         certificate = x509.load_pem_x509_certificate(path.read_bytes())
         key = load_pem_private_key(key_path.read_bytes(), None)
-        lasts = certificate.not_valid_after_utc > _now() + timedelta(days=RENEWED_DAYS)
+        lasts = certificate.not_valid_after_utc > _now() + timedelta(days=RENEWAL_DAYS)
         constraints = certificate.extensions.get_extension_for_class(x509.NameConstraints).value
         if isinstance(key, Key) and lasts and constraints == allowed:
             return Authority(path, certificate, key)
@@ -124,7 +124,7 @@ def _subjects(host: str) -> list[x509.GeneralName]:
 
 
 def _own_name(host: str) -> tuple[str, ...]:
-    """Return the host if it is a name that is not in every certificate."""
+    """Return the host if it is a name other than localhost."""
     with suppress(ValueError):
         ipaddress.ip_address(host)
         return ()
@@ -170,7 +170,7 @@ def _private(key: Key) -> bytes:
 
 
 def _write(path: Path, data: bytes, *, mode: int = 0o600) -> None:
-    """Replace a file; a key is readable by its owner alone from the beginning."""
+    """Replace a file. It has its mode from its creation, so that a key is never readable by others."""
     made = path.with_suffix(".new")
     made.unlink(missing_ok=True)
     descriptor = os.open(made, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode)

@@ -270,8 +270,8 @@ def test_a_start_in_the_background_that_fails_says_why(commands: Commands) -> No
 @pytest.mark.parametrize(
     ("option", "text", "told"),
     [
-        ("--account", '{"settings": {"images_per_regoin": 1}}', "images_per_region is meant?"),
-        ("--account", '{"faults": [{"operation": "UplaodPart"}]}', "UploadPart is meant?"),
+        ("--account", '{"settings": {"images_per_regoin": 1}}', "did you mean images_per_region?"),
+        ("--account", '{"faults": [{"operation": "UplaodPart"}]}', "did you mean UploadPart?"),
         ("--account", "{", "Expecting property name"),
         ("--account", "[]", "takes an object"),
         ("--policy", '{"Version": "1"}', "Statement must be a list"),

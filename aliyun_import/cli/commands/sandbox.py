@@ -204,10 +204,10 @@ def reset(*, directory: Path | None) -> None:
 )
 def disk(out: Path, *, size: int) -> None:
     """Write a RAW sample disk to OUT: what `check` reads of a Linux system, and a boot sector that prints a line."""
-    from aliyun_import.sandbox.sample import was_sample_disk, write_sample_disk
+    from aliyun_import.sandbox.sample import has_boot_record, write_sample_disk
 
     if out.exists() and not _is_sample(out, size):
-        was = "is a sample disk that was changed since" if was_sample_disk(out, size_bytes=size) else "exists"
+        was = "is a sample disk that was changed since" if has_boot_record(out, size_bytes=size) else "exists"
         raise UsageError(
             f"{out} {was}; it is not overwritten.",
             code="file-exists",

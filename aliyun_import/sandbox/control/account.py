@@ -1,6 +1,6 @@
-"""Facts of an account as one document: settings, keys with their permissions, issuers of tokens, faults, time.
+"""Account documents: settings, keys with their permissions, issuers of tokens, faults and time as JSON.
 
-The same document is taken from a file (`sandbox serve --account`), over HTTP (POST /_sandbox/account) and in Python:
+A document can be applied from a file (`sandbox serve --account`), over HTTP (POST /_sandbox/account) and in Python:
 
     {"settings": {"images_per_region": 0, "arrears": true, "default_encryption": "AES256"},
      "keys": [{"id": "CI", "secret": "ci", "principal": "user/ci", "policies": [{"Version": "1", "Statement": []}]},
@@ -8,8 +8,8 @@ The same document is taken from a file (`sandbox serve --account`), over HTTP (P
      "faults": [{"operation": "UploadPart", "status": 503, "code": "ServiceUnavailable", "count": 3}],
      "clock": {"advance_s": 3600}}
 
-It is applied as a whole or not at all. A key that exists keeps what the document does not name. `issuers` are those of
-OIDC tokens, each with the keys that it publishes: {"url": "https://token.example.com", "jwks": {"keys": [...]}}.
+A document with a mistake changes nothing. Fields that it omits stay unchanged in an existing key. `issuers` are the
+issuers of OIDC tokens with their public keys: {"url": "https://token.example.com", "jwks": {"keys": [...]}}.
 """
 
 import difflib
@@ -32,7 +32,7 @@ Document = Mapping[str, Any]
 
 @dataclass(frozen=True)
 class ClockChange:
-    """A change of the time."""
+    """Change of the time."""
 
     advance_s: float = 0.0
     skew_s: float | None = None
@@ -40,7 +40,7 @@ class ClockChange:
 
 @dataclass(frozen=True)
 class Issuer:
-    """An issuer of OIDC tokens, and the keys that it publishes."""
+    """Issuer of OIDC tokens, and its public keys."""
 
     url: str
     jwks: Mapping[str, Any]
@@ -48,7 +48,7 @@ class Issuer:
 
 @dataclass(frozen=True)
 class Account:
-    """A document that was read; its parts are those of the document."""
+    """Decoded document."""
 
     settings: Mapping[str, Any] | None = None
     keys: tuple[Mapping[str, Any], ...] = ()
@@ -58,7 +58,7 @@ class Account:
 
 
 def apply(state: State, document: Document, *, operations: Mapping[str, str]) -> None:
-    """Apply a document; raises ValueError with the place of a mistake, and changes nothing then.
+    """Apply a document. Raises ValueError with the place of a mistake, without any change.
 
     `operations` are the names of all operations with their services.
     """
@@ -82,7 +82,7 @@ def apply(state: State, document: Document, *, operations: Mapping[str, str]) ->
 
 
 def changed_settings(state: State, changes: Document) -> Document:
-    """Return checked changes of settings; raises ValueError, for an unknown name with the one that is meant."""
+    """Return `changes` after a check. Raises ValueError, for an unknown name with a similar one."""
     known = [item.name for item in fields(Settings)]
     for name in changes:
         if name not in known:
@@ -92,21 +92,20 @@ def changed_settings(state: State, changes: Document) -> Document:
 
 
 def changed_key(state: State, document: Document, *, where: str) -> AccessKey:
-    """Return a new key, or one that exists with changes; raises ValueError."""
+    """Return a new key, or an existing key with changes. Raises ValueError."""
     values = dict(document)
     if "expires_in_s" in values:
         expires_in_s = state.codec.decode(float, values.pop("expires_in_s"), f"{where}.expires_in_s")
         if not math.isfinite(expires_in_s):
-            raise ValueError(f"{where}.expires_in_s is no time")
+            raise ValueError(f"{where}.expires_in_s takes a finite number of seconds")
         values["expires_s"] = state.clock.now_s() + expires_in_s
     if isinstance(values.get("policies"), list):
         values["policies"] = [_policy_text(each) for each in values["policies"]]
     if "session_policy" in values:
         values["session_policy"] = _policy_text(values["session_policy"])
     known = state.key(str(values.get("id")))
-    # A record does not show its secret in asdict alone: the codec writes every field.
-    former = {} if known is None else state.codec.encode(known)
-    key: AccessKey = state.codec.decode(AccessKey, former | values, where)
+    previous = {} if known is None else state.codec.encode(known)
+    key: AccessKey = state.codec.decode(AccessKey, previous | values, where)
     if not key.id or not key.secret:
         raise ValueError(f"{where}: id and secret must not be empty")
     for index, text in enumerate(key.policies or ()):
@@ -135,9 +134,9 @@ def shown_key(key: AccessKey) -> dict[str, Any]:
 
 
 def check_issuer(issuer: Issuer, *, where: str = "") -> None:
-    """Raise ValueError for an issuer without an https address, or without a public key that can sign its tokens."""
+    """Raise ValueError for an issuer without an https URL or without a public key for signatures."""
     if not issuer.url.startswith("https://"):
-        raise ValueError(f"{where}url takes the address of an issuer (https://...), not {issuer.url!r:.200}")
+        raise ValueError(f"{where}url takes the URL of an issuer (https://...), not {issuer.url!r:.200}")
     try:
         public_keys(json.dumps(issuer.jwks))
     except ValueError as error:
@@ -145,14 +144,14 @@ def check_issuer(issuer: Issuer, *, where: str = "") -> None:
 
 
 def save_issuer(state: State, issuer: Issuer) -> None:
-    """Store the keys of an issuer, or replace them."""
+    """Store or replace the keys of an issuer. Raises ValueError."""
     check_issuer(issuer)
     with state.lock:
         state.part(Ram).issuers[issuer.url] = json.dumps(issuer.jwks)
 
 
 def check_fault(fault: Fault, operations: Mapping[str, str], *, where: str = "") -> None:
-    """Raise ValueError for a fault that would never strike, or whose effect its operations do not have."""
+    """Raise ValueError for a fault that matches no operation, or whose effect its operations do not have."""
     matching = [name for name in operations if fnmatchcase(name, fault.operation)]
     if not matching:
         suggestion = _suggestion(fault.operation, [*operations])
@@ -162,7 +161,7 @@ def check_fault(fault: Fault, operations: Mapping[str, str], *, where: str = "")
 
 
 def check_clock(change: ClockChange) -> None:
-    """Raise ValueError for a change that is no time, or goes back."""
+    """Raise ValueError for a number that is not finite, or a move backwards."""
     if not math.isfinite(change.advance_s) or change.advance_s < 0:
         raise ValueError("clock.advance_s takes a number of seconds from 0: the time of the sandbox moves forward only")
     if change.skew_s is not None and not math.isfinite(change.skew_s):
@@ -170,7 +169,7 @@ def check_clock(change: ClockChange) -> None:
 
 
 def move_clock(state: State, change: ClockChange) -> None:
-    """Change the time."""
+    """Change the time. Raises ValueError."""
     check_clock(change)
     state.clock.advance(change.advance_s)
     if change.skew_s is not None:
@@ -178,5 +177,5 @@ def move_clock(state: State, change: ClockChange) -> None:
 
 
 def _suggestion(name: str, known: list[str]) -> str:
-    near = difflib.get_close_matches(name, known, n=1)
-    return f"; {near[0]} is meant?" if near else ""
+    similar = difflib.get_close_matches(name, known, n=1)
+    return f"; did you mean {similar[0]}?" if similar else ""

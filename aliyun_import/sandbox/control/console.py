@@ -1,4 +1,4 @@
-"""Console: one page that shows the state of a sandbox, and switches faults. It needs no script to be read or used."""
+"""Console: a page with the state of a sandbox and with forms for faults and time. It uses no JavaScript."""
 
 from collections.abc import Iterable, Iterator, Mapping
 from datetime import UTC, datetime
@@ -25,10 +25,10 @@ from aliyun_import.sandbox.importer import engine
 from aliyun_import.sandbox.oss.state import Bucket, OssState
 
 PATH = "/_sandbox/"
-MAX_ROWS = 200  # of a bucket's objects, of its uploads, and of requests: the page stays small
+MAX_ROWS = 200  # of each table, so that the page stays small
 REFRESH_S = 5
 _STEPS = {"1 minute": 60, "10 minutes": 600, "1 hour": 3600, "1 day": 86_400}
-# No script, no frame, no form to elsewhere: the page shows what clients sent.
+# No scripts, no frames, and forms only to the sandbox, because the page contains text from clients.
 _HEADERS = (
     ("Content-Type", "text/html; charset=utf-8"),
     ("Content-Security-Policy", "default-src 'none'; style-src 'unsafe-inline'; form-action 'self'; "
@@ -40,7 +40,7 @@ _HEADERS = (
 
 
 def page(state: State, request: Request, operations: Mapping[str, str]) -> Answer:
-    """Return the page: ?refused=1 shows refused requests alone, ?refresh=1 loads it again every few seconds."""
+    """Return the page. With ?refused=1 it lists only refused requests, with ?refresh=1 it reloads periodically."""
     refused_only, refresh = request.has("refused"), request.has("refresh")
     with state.lock:
         engine.refresh(state)
@@ -57,7 +57,7 @@ def page(state: State, request: Request, operations: Mapping[str, str]) -> Answe
 
 
 def carry_out(state: State, request: Request, operations: Mapping[str, str]) -> Answer:
-    """Carry out a form of the page, and lead back to it; raises ValueError for a mistake in it."""
+    """Carry out a form of the page, and redirect to the page. Raises ValueError for an invalid form."""
     form = {name: value for name, value in request.form if value != ""}
     action = form.pop("action", "")
     if action == "fault":
@@ -78,7 +78,7 @@ def carry_out(state: State, request: Request, operations: Mapping[str, str]) -> 
 
 
 def _typed(name: str, value: str) -> object:
-    """Return a field of a fault as JSON has it; a count of `all` is no bound."""
+    """Return the value of a field of a fault; None for a count of `all`. Raises ValueError."""
     if name == "count" and value == "all":
         return None
     try:
@@ -101,9 +101,9 @@ def _head(state: State, *, refused_only: bool, refresh: bool) -> Markup:
         element(
             "nav",
             *(element("a", name, href=f"#{name.lower()}") for name in names),
-            link("stop loading again", refused=refused_only, again=False)
+            link("stop reloading", refused=refused_only, again=False)
             if refresh
-            else link(f"load again every {REFRESH_S} s", refused=refused_only, again=True),
+            else link(f"reload every {REFRESH_S} s", refused=refused_only, again=True),
         ),
     )
 
@@ -118,11 +118,11 @@ def _buckets(state: State) -> Markup:
 
 
 def _bucket(bucket: Bucket) -> Markup:
-    about = (bucket.region, bucket.storage_class, bucket.encryption, bucket.versioning and "with versions", bucket.acl)
+    facts = (bucket.region, bucket.storage_class, bucket.encryption, bucket.versioning and "with versions", bucket.acl)
     objects = [versions[-1] for _, versions in sorted(bucket.versions.items())]
     uploads = list(bucket.uploads.values())
     return join(
-        element("h3", bucket.name, element("span", " · ", " · ".join(filter(None, about)), kind="note")),
+        element("h3", bucket.name, element("span", " · ", " · ".join(filter(None, facts)), kind="note")),
         table(
             ("Object", "Bytes", "Type", "Class", "Modified", "CRC-64"),
             (
@@ -134,7 +134,7 @@ def _bucket(bucket: Bucket) -> Markup:
         ),
         _more(len(objects)),
         table(
-            ("Unfinished upload of", "Parts", "Bytes", "Begun", "Upload id"),
+            ("Unfinished upload of", "Parts", "Bytes", "Initiated", "Upload id"),
             (
                 (each.key, len(each.parts), sum(part.content.size for part in each.parts.values()),
                  _moment(each.initiated_s), each.id)
@@ -148,7 +148,7 @@ def _bucket(bucket: Bucket) -> Markup:
 
 def _images(state: State) -> Markup:
     images = list(state.part(Ecs).images.values())[::-1]
-    head = ("Image", "Name", "Region", "Status", "Progress", "GiB", "Made from", "Shared with", "Tags", "Created")
+    head = ("Image", "Name", "Region", "Status", "Progress", "GiB", "Source", "Shared with", "Tags", "Created")
     return _section(
         "Images", table(head, map(_image, images[:MAX_ROWS]), none="There are no images."), _more(len(images))
     )
@@ -171,7 +171,7 @@ def _instances(state: State) -> Markup:
          _moment(each.created_s), "" if each.auto_release_s is None else _moment(each.auto_release_s))
         for each in found[:MAX_ROWS]
     )  # fmt: skip
-    head = ("Instance", "Name", "Region", "Status", "Image", "Type", "Created", "Released")
+    head = ("Instance", "Name", "Region", "Status", "Image", "Type", "Created", "Release time")
     return _section("Instances", table(head, rows, none="There are no instances."), _more(len(found)))
 
 
@@ -223,7 +223,7 @@ def _faults(state: State, operations: Mapping[str, str]) -> Markup:
         method="post",
     )
     none = "No faults are active."
-    table_of_faults = table(("Operation", "Effect", "Only for", "Struck", ""), rows, none=none)
+    table_of_faults = table(("Operation", "Effect", "Only for", "Applied to", ""), rows, none=none)
     return _section("Faults", table_of_faults, button("remove-faults", "remove all") if rows else "", form)
 
 
@@ -238,14 +238,14 @@ def _requests(state: State, *, refused_only: bool) -> Markup:
     choice = (
         element("a", "show all", href=f"{PATH}#requests")
         if refused_only
-        else element("a", "show refused ones alone", href=f"{PATH}?refused=1#requests")
+        else element("a", "show only refused", href=f"{PATH}?refused=1#requests")
     )
     shown = entries[:MAX_ROWS]
     return _section(
         "Requests",
         element("div", f"Newest first. {len(entries)} in the log. ", choice, " ", button("clear-log", "clear")),
         table(
-            ("No.", "Time", "Operation", "About", "Status", "Refused because", "Received", "Sent"),
+            ("No.", "Time", "Operation", "Object", "Status", "Reason", "Received", "Sent"),
             map(_entry, shown),
             none="No requests.",
             kinds=_kinds(shown),
@@ -256,9 +256,9 @@ def _requests(state: State, *, refused_only: bool) -> Markup:
 
 def _entry(entry: LoggedRequest) -> tuple[Cell, ...]:
     part = "" if entry.part is None else f" part {entry.part}"
-    about = f"{entry.bucket}/{entry.key}{part}" if entry.bucket else ""
+    target = f"{entry.bucket}/{entry.key}{part}" if entry.bucket else ""
     reason = " ".join(filter(None, (entry.code, entry.reason, entry.fault and f"(by a fault: {entry.fault})")))
-    return (entry.number, _moment(entry.at_s), f"{entry.service} {entry.operation}", about,
+    return (entry.number, _moment(entry.at_s), f"{entry.service} {entry.operation}", target,
             entry.status or "dropped", reason, entry.body_bytes, entry.answer_bytes)  # fmt: skip
 
 

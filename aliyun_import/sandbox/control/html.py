@@ -1,4 +1,4 @@
-"""HTML of the console: text is escaped unless it is markup already."""
+"""HTML elements of the console. Text is escaped unless it is Markup."""
 
 from collections.abc import Iterable
 from html import escape
@@ -31,17 +31,17 @@ Cell = Markup | str | int
 
 
 def text(value: object) -> Markup:
-    """Return a value as HTML: markup as it is, everything else escaped."""
+    """Return a value as HTML: Markup unchanged, everything else escaped."""
     return value if isinstance(value, Markup) else Markup(escape(str(value)))
 
 
 def join(*parts: object) -> Markup:
-    """Return parts one after the other."""
+    """Return the concatenation of parts."""
     return Markup("".join(map(text, parts)))
 
 
 def element(tag: str, /, *content: object, **attributes: object) -> Markup:
-    """Return an element; an attribute `kind` is written as class, one that is None or False is omitted."""
+    """Return an element. The attribute `kind` is written as `class`; one with the value None or False is omitted."""
     given = "".join(
         f" {'class' if key == 'kind' else key}" + ("" if value is True else f'="{escape(str(value))}"')
         for key, value in attributes.items()
@@ -51,12 +51,12 @@ def element(tag: str, /, *content: object, **attributes: object) -> Markup:
 
 
 def field(name: str, **attributes: object) -> Markup:
-    """Return an input, which has no content and no end."""
+    """Return an input element, which has no content and no end tag."""
     return Markup(element("input", name=name, **attributes).removesuffix("</input>"))
 
 
 def table(head: tuple[str, ...], rows: Iterable[tuple[Cell, ...]], *, none: str, kinds: Iterable[str] = ()) -> Markup:
-    """Return a table, or a line that says that there is none; `kinds` are the classes of the rows."""
+    """Return a table, or the text `none` if there are no rows. `kinds` are the classes of the rows."""
     lines, classes = list(rows), list(kinds)
     if not lines:
         return element("p", none, kind="none")
@@ -74,25 +74,25 @@ def table(head: tuple[str, ...], rows: Iterable[tuple[Cell, ...]], *, none: str,
 
 
 def _kind(cell: Cell) -> str | None:
-    """Return the class of a cell: long texts are broken, so that they make no column wide."""
+    """Return the class of a cell. Long texts are wrapped, so that they do not widen the column."""
     if isinstance(cell, int):
         return "number"
     return "long" if not isinstance(cell, Markup) and len(cell) > MAX_UNBROKEN_CHARS else None
 
 
 def select(name: str, values: Iterable[str], *, chosen: str) -> Markup:
-    """Return a choice of values."""
+    """Return a drop-down list of values."""
     return element("select", *(element("option", each, selected=each == chosen) for each in values), name=name)
 
 
 def button(action: str, label: str, **values: object) -> Markup:
-    """Return a form of one button that sends an action with hidden values to the page itself."""
+    """Return a form with one button, which posts an action with hidden values to the page."""
     hidden = (field(name, type="hidden", value=value) for name, value in {"action": action, **values}.items())
     return element("form", *hidden, element("button", label), method="post")
 
 
 def document(title: str, *body: object, refresh_s: int = 0) -> bytes:
-    """Return a whole page."""
+    """Return a complete page."""
     head = [Markup('<meta charset="utf-8"><meta name="viewport" content="width=device-width">')]
     if refresh_s:
         head.append(Markup(f'<meta http-equiv="refresh" content="{refresh_s}">'))

@@ -1,17 +1,17 @@
-"""Control plane: what another process, or a person with a browser, sees and changes of a sandbox.
+"""Control plane: access to the state of a sandbox over HTTP, for other processes and for browsers.
 
-    GET    /_sandbox              what this is, its settings, and the numbers of requests and faults
+    GET    /_sandbox              settings, and the numbers of requests and faults
     GET    /_sandbox/             the console, for a browser
-    POST   /_sandbox/account      facts of the account: settings, keys, faults and time in one document
-    GET    /_sandbox/settings     the settings               POST: change some by name
-    GET    /_sandbox/keys         the keys without secrets   POST: add a key or change one
-    GET    /_sandbox/issuers      the issuers of tokens      POST: add one with its keys, or replace them
-    GET    /_sandbox/faults       the active faults          POST: add one        DELETE: remove all
-    GET    /_sandbox/clock        the sandbox's time         POST {"advance_s": 60} or {"skew_s": 1200}
+    POST   /_sandbox/account      apply an account document: settings, keys, issuers, faults and time
+    GET    /_sandbox/settings     the settings               POST: change settings by name
+    GET    /_sandbox/keys         the keys without secrets   POST: add or change a key
+    GET    /_sandbox/issuers      the issuers of tokens      POST: add an issuer with its keys, or replace its keys
+    GET    /_sandbox/faults       the active faults          POST: add a fault    DELETE: remove all
+    GET    /_sandbox/clock        the time                   POST {"advance_s": 60} or {"skew_s": 1200}
     GET    /_sandbox/requests     the log, oldest first      DELETE: clear it
 
-A web page of another origin must not reach it, though a browser on this machine can reach the port: a request whose
-Origin is not the sandbox is refused, and so is one whose Host is a name that DNS may have pointed here (DNS rebinding).
+A browser on this machine can reach the port, but web pages of other origins must not. So a request with another Origin
+is refused, and so is a request whose Host is a DNS name (DNS rebinding).
 """
 
 import ipaddress
@@ -31,7 +31,7 @@ from aliyun_import.sandbox.ram.state import Ram
 
 
 class ControlPlane:
-    """The control plane; `operations` are the names of all operations with their services."""
+    """Control plane. `operations` are the names of all operations with their services."""
 
     def __init__(self, operations: Mapping[str, str]) -> None:
         self._operations = operations
@@ -54,7 +54,7 @@ class ControlPlane:
         }
 
     def answer(self, state: State, request: Request) -> Answer:
-        """Carry out a request: 403 to a foreign web page, 404 for an unknown path, 400 with the reason of a mistake."""
+        """Carry out a request. The answer is 403 for another origin, 404 for an unknown path, 400 for a mistake."""
         reason = refused_as_foreign(request)
         if reason:
             return _json(403, {"error": reason})
@@ -68,7 +68,7 @@ class ControlPlane:
                 return _json(404, {"error": f"there is no {request.method} {request.path}"})
             document = json.loads(request.body.whole() or b"{}")
             if not isinstance(document, dict):
-                raise ValueError("the body must be a JSON object")  # noqa: TRY004 - it is the caller's value that is wrong
+                raise ValueError("the body must be a JSON object")  # noqa: TRY004 - ValueError is answered 400
             return _json(200, handler(state, document))
         except RecursionError:
             return _json(400, {"error": "the JSON of the body is nested too deeply"})
@@ -98,11 +98,11 @@ class ControlPlane:
 
 
 def refused_as_foreign(request: Request) -> str:
-    """Return why a request may come from a web page of another origin, or an empty text.
+    """Return the reason why a request may come from a web page of another origin, or an empty string.
 
-    Browsers send Origin with every POST and DELETE, and with reads across origins. A page that reads from its own
-    origin after DNS rebinding sends none, but its Host is the name of that origin. Names without a dot (localhost, a
-    container's name) pass: no page on the Internet has one.
+    Browsers send Origin with every POST and DELETE, and with reads from other origins. After DNS rebinding, a page
+    reads from its own origin and sends no Origin, but Host is the name of that origin. Names without a dot (localhost,
+    the name of a container) are allowed, because no page on the Internet has such a name.
     """
     host = request.headers.get("host")
     origin = request.headers.get("origin")

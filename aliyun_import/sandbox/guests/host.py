@@ -1,4 +1,4 @@
-"""Host of guests: which instances have one, and on which accelerator it runs."""
+"""Host of guests: the guests of instances, and the choice of the accelerator."""
 
 import threading
 import time
@@ -15,11 +15,11 @@ from aliyun_import.sandbox.guests.metadata import Metadata
 from aliyun_import.sandbox.importer.formats import DRIVERS
 
 GIB = 1 << 30
-# Takes 0.4 s under emulation, and less on a KVM that works.
+# The probe takes 0.4 s under emulation, and less on a working KVM.
 PROBE_TIMEOUT_S = 6.0
 _PROBE_LINE, _FIRMWARE_LINE = b"this machine runs guests", b"BdsDxe"
-# A boot record, assembled from tests/boot/probe.asm. It goes the way of a boot loader and a kernel, and writes a line:
-# on some nested hosts /dev/kvm can be opened, and hangs at one of these steps.
+# A boot record, assembled from tests/boot/probe.asm. It performs the steps of a boot loader and a kernel, and writes a
+# line. On some nested hosts, /dev/kvm can be opened but hangs in one of these steps.
 _PROBE = bytes.fromhex(
     "fafc6631c08ed88ec08ed0bc007cbf0010b90010f366abc70600100320c70600200330c70600308300c7060042d27cc70602"
     "420800c7060442008ee4920c02e6920f0116f87c0f20c00c010f22c066ea567c00001000b900000002e2fe0f20e00c200f22"
@@ -32,33 +32,33 @@ _PROBE = bytes.fromhex(
 
 
 class Host:
-    """The guests of all instances of a sandbox. Its calls hold the state's lock."""
+    """Guests of all instances of a sandbox. Callers hold the lock of the state."""
 
     def __init__(self, state: State) -> None:
         self._state = state
         self._guests: dict[str, Guest] = {}
         self._stopping = threading.Event()
-        self._proving = threading.Lock()
-        self._proven: dict[str, bool] = {}
+        self._probe_lock = threading.Lock()
+        self._kvm_works: dict[str, bool] = {}
 
     @property
     def running(self) -> int:
-        """Return the number of guests that run."""
+        """Return the number of running guests."""
         return sum(1 for each in self._guests.values() if not each.ended.is_set())
 
     def guest_of(self, instance: Instance) -> Guest | None:
-        """Return the guest of an instance; None if it has none.
+        """Return the guest of an instance, or None.
 
-        It is started if it is not there: at the start of the instance, and after a restart of the sandbox.
+        A guest that does not run yet is started: with its instance, and again after a restart of the sandbox.
         """
         if instance.image is None:
             return None
         self._guests = {key: each for key, each in self._guests.items() if key in self._state.part(Ecs).instances}
         if instance.id not in self._guests:
-            self._guests[instance.id] = self._started(instance, instance.image)
+            self._guests[instance.id] = self._start(instance, instance.image)
         return self._guests[instance.id]
 
-    def _started(self, instance: Instance, image: Image) -> Guest:
+    def _start(self, instance: Instance, image: Image) -> Guest:
         kind = catalog.instance_type(instance.instance_type)
         machine = Machine(
             architecture=image.architecture,
@@ -73,7 +73,7 @@ class Host:
             lambda: replace(machine, accelerator=self._accelerator(machine)),
             metadata=Metadata.of(instance),
             directory=self._state.directory,
-            is_wanted=lambda: not self._stopping.is_set() and self._is_alive(instance.id),
+            is_wanted=lambda: not self._stopping.is_set() and self._exists(instance.id),
         )
 
     def stop(self) -> None:
@@ -82,8 +82,8 @@ class Host:
         for each in self._guests.values():
             each.thread.join()
 
-    def _is_alive(self, instance_id: str) -> bool:
-        # An operation that waits for the guest holds the lock: this thread must not wait for it.
+    def _exists(self, instance_id: str) -> bool:
+        # An operation may hold the lock and wait for this thread, so this thread must not wait for the lock.
         if not self._state.lock.acquire(blocking=False):
             return True
         try:
@@ -94,13 +94,13 @@ class Host:
             self._state.lock.release()
 
     def _accelerator(self, machine: Machine) -> str:
-        """Return kvm where it runs a disk of our own, else tcg."""
+        """Return kvm if KVM can run the probe, otherwise tcg (emulation)."""
         if not machines.may_have_kvm(machine.architecture):
             return "tcg"
-        with self._proving:
-            if machine.architecture not in self._proven:
-                self._proven[machine.architecture] = self._runs_probe(machine)
-            return "kvm" if self._proven[machine.architecture] else "tcg"
+        with self._probe_lock:
+            if machine.architecture not in self._kvm_works:
+                self._kvm_works[machine.architecture] = self._runs_probe(machine)
+            return "kvm" if self._kvm_works[machine.architecture] else "tcg"
 
     def _runs_probe(self, machine: Machine) -> bool:
         line = _FIRMWARE_LINE if machine.architecture == "arm64" else _PROBE_LINE
@@ -121,12 +121,12 @@ class Host:
 
 
 def unsupported_reason(image: Image, kind: InstanceType) -> str:
-    """Return why no guest of an image can be started here; empty if it can."""
+    """Return the reason why an image cannot run as a guest on this machine; an empty string if it can."""
     for disk in image.disks:
         if not disk.content.size:
             return "the sandbox has no bytes of the image"
         if disk.format == "VMDK":
-            # Its descriptor may name any file of this machine as an extent or a parent, and QEMU opens it.
+            # The descriptor may name any file of this machine as an extent or a parent, and QEMU would open it.
             return "a VMDK may refer to other files, which the sandbox does not open"
     return machines.unsupported_reason(image.architecture, is_uefi=_is_uefi(image, kind))
 

@@ -1,6 +1,6 @@
-"""Command line of QEMU for an instance, with the guest shut in.
+"""Command line of QEMU for the guest of an instance, without access to the network and to files of the host.
 
-All files and sockets are descriptors that QEMU inherits: none has a name, so that nothing is left of a killed sandbox.
+QEMU inherits all files and sockets as descriptors without a name, so that a killed sandbox leaves no files.
 """
 
 import os
@@ -16,7 +16,7 @@ from aliyun_import.sandbox.guests.metadata import ADDRESS, MAC, NETWORK
 MAX_PROCESSORS = 2
 # RHEL 9 needs 1.5 GiB, Windows Server 2 GiB.
 MAX_MEMORY_MIB, MIN_MEMORY_MIB = 2048, 512
-# Run by a bare interpreter: QEMU ends with the sandbox, also when that is killed.
+# Run by a Python interpreter. The kernel kills QEMU when the sandbox ends, also after a kill.
 _LAUNCHER = """
 import ctypes, os, signal, sys
 if sys.platform == "linux":
@@ -28,7 +28,7 @@ os.execv(sys.argv[2], sys.argv[2:])
 _PROGRAMS: Mapping[str, str] = MappingProxyType(
     {"x86_64": "qemu-system-x86_64", "i386": "qemu-system-x86_64", "arm64": "qemu-system-aarch64"}
 )
-# Code and variables, where Debian, Ubuntu, Fedora, Arch, openSUSE and QEMU itself install them.
+# (code, variables) in the locations of Debian, Ubuntu, Fedora, Arch, openSUSE and QEMU.
 _X86_FIRMWARE = (
     ("/usr/share/OVMF/OVMF_CODE_4M.fd", "/usr/share/OVMF/OVMF_VARS_4M.fd"),
     ("/usr/share/OVMF/OVMF_CODE.fd", "/usr/share/OVMF/OVMF_VARS.fd"),
@@ -47,7 +47,7 @@ _ARM_FIRMWARE = (
 
 @dataclass(frozen=True, kw_only=True)
 class Machine:
-    """What an instance is to its guest."""
+    """Virtual machine of a guest."""
 
     architecture: str
     is_uefi: bool
@@ -59,9 +59,10 @@ class Machine:
 
 @dataclass(frozen=True, kw_only=True)
 class Descriptors:
-    """What QEMU inherits. `disks` has the format and the descriptor of each.
+    """Descriptors that QEMU inherits. `disks` are (format, descriptor).
 
-    `variables` are those of UEFI, none for BIOS: one file, opened to read and to write, since QEMU opens it twice.
+    `variables` is the file of the UEFI variables, once for reading and once for writing because QEMU opens it twice;
+    empty for BIOS.
     """
 
     disks: Sequence[tuple[str, int]]
@@ -71,24 +72,24 @@ class Descriptors:
     variables: Sequence[int] = ()
 
     def all(self) -> Iterator[int]:
-        """Yield them."""
+        """Yield all descriptors."""
         yield from (descriptor for _, descriptor in self.disks)
         yield from (self.monitor, self.metadata, self.screen, *self.variables)
 
 
 def program(architecture: str) -> str | None:
-    """Return the path of QEMU for an architecture, None if it is not installed."""
+    """Return the path of QEMU for an architecture, or None if it is not installed."""
     return shutil.which(_PROGRAMS[architecture])
 
 
 def firmware(architecture: str) -> tuple[Path, Path] | None:
-    """Return the files of the UEFI firmware, code and variables; None if it is not installed."""
+    """Return the files of the UEFI firmware as (code, variables), or None if it is not installed."""
     known = _ARM_FIRMWARE if architecture == "arm64" else _X86_FIRMWARE
     return next(((Path(a), Path(b)) for a, b in known if Path(a).is_file() and Path(b).is_file()), None)
 
 
 def unsupported_reason(architecture: str, *, is_uefi: bool) -> str:
-    """Return why a guest can't be started here; empty if it can."""
+    """Return the reason why a guest cannot be started on this machine; an empty string if it can."""
     if program(architecture) is None:
         return f"{_PROGRAMS[architecture]} is not installed"
     if is_uefi and firmware(architecture) is None:
@@ -97,7 +98,7 @@ def unsupported_reason(architecture: str, *, is_uefi: bool) -> str:
 
 
 def memory_mib(wanted_mib: int) -> int:
-    """Return the memory of a guest: at most half of what is available."""
+    """Return the memory of a guest: at most half of the available memory."""
     try:
         fields = dict(line.split(":", 1) for line in Path("/proc/meminfo").read_text().splitlines())
         available_mib = int(fields["MemAvailable"].split()[0]) // 1024
@@ -112,25 +113,25 @@ def processors(wanted: int) -> int:
 
 
 def may_have_kvm(architecture: str) -> bool:
-    """Return whether this machine's KVM is for an architecture, and can be opened."""
-    mine = {"x86_64": ("x86_64", "i386"), "aarch64": ("arm64",)}.get(platform.machine(), ())
-    return architecture in mine and os.access("/dev/kvm", os.R_OK | os.W_OK)
+    """Return whether KVM of this machine supports an architecture and can be opened."""
+    native = {"x86_64": ("x86_64", "i386"), "aarch64": ("arm64",)}.get(platform.machine(), ())
+    return architecture in native and os.access("/dev/kvm", os.R_OK | os.W_OK)
 
 
 def launcher_command(interpreter: str, command: Sequence[str]) -> list[str]:
-    """Return the command line that runs a command such that it ends with this process."""
+    """Return the command line that runs a command and ends it with this process."""
     return [interpreter, "-I", "-S", "-c", _LAUNCHER, str(os.getpid()), *command]
 
 
 def command_line(machine: Machine, given: Descriptors) -> list[str]:
-    """Return the command line. Raises LookupError without QEMU or its firmware: see `unsupported_reason`."""
+    """Return the command line of QEMU. Raises LookupError if QEMU or its firmware is not installed."""
     path = program(machine.architecture)
     if path is None:
         raise LookupError(machine.architecture)
     return [
         path,
         *("-nodefaults", "-no-user-config", "-display", "none"),
-        # No further program, no other user, no scheduling: what a guest gains by a fault of QEMU is small.
+        # No other programs, users or scheduling: this limits the damage by a guest that exploits a bug of QEMU.
         *("-sandbox", "on,obsolete=deny,elevateprivileges=deny,spawn=deny,resourcecontrol=deny"),
         *("-action", "panic=none", "-rtc", "base=utc"),
         *("-m", str(machine.memory_mib), "-smp", str(machine.processors)),
@@ -141,14 +142,14 @@ def command_line(machine: Machine, given: Descriptors) -> list[str]:
         *("-chardev", "stdio,id=console,signal=off", "-serial", "chardev:console"),
         *("-chardev", f"socket,id=monitor,fd={given.monitor}", "-mon", "chardev=monitor,mode=control"),
         *("-chardev", f"socket,id=metadata,fd={given.metadata}"),
-        # ECS's own words: cloud-init chooses its data source by them.
+        # The values of ECS: cloud-init selects its data source by them.
         *("-smbios", "type=1,manufacturer=Alibaba Cloud,product=Alibaba Cloud ECS"),
         *("-netdev", f"user,id=net,restrict=on,net={NETWORK},guestfwd=tcp:{ADDRESS}:80-chardev:metadata"),
         *("-device", f"virtio-net-pci,netdev=net,mac={MAC},romfile="),
     ]
 
 
-# Sets of descriptors: QEMU opens /dev/fdset/N for the descriptor in it.
+# Sets of descriptors. QEMU opens a descriptor as /dev/fdset/N.
 _SCREEN_SET, _VARIABLES_SET, _FIRST_DISK_SET = 1, 2, 3
 SCREEN = f"/dev/fdset/{_SCREEN_SET}"
 
@@ -161,7 +162,7 @@ def _sets(given: Descriptors) -> Iterator[str]:
 
 
 def _board(machine: Machine) -> Sequence[str]:
-    # Emulation gives the processor all that it knows: current distributions need x86-64-v2 or v3.
+    # `max` emulates all features that QEMU supports: current distributions need x86-64-v2 or v3.
     chosen = ("-accel", machine.accelerator, "-cpu", "host" if machine.accelerator == "kvm" else "max")
     if machine.architecture == "arm64":
         return ("-machine", "virt", *chosen, "-device", "virtio-gpu-pci")
@@ -187,8 +188,8 @@ def _firmware(machine: Machine) -> Sequence[str]:
 def _disks(machine: Machine, given: Descriptors) -> Iterator[str]:
     for number, (kind, _) in enumerate(given.disks):
         device = f"nvme,serial=disk{number}" if machine.is_nvme else "virtio-blk-pci"
-        # By default QEMU takes the size of some VHDs from their geometry; an import takes it from the footer. What the
-        # guest writes goes to a temporary file, which has no name any more once QEMU has opened it.
+        # By default, QEMU computes the size of some VHDs from their geometry. An import takes it from the footer. The
+        # guest writes to a temporary file (snapshot=on), which QEMU unlinks after opening it.
         size = ",force_size_calc=current_size" if kind == "vpc" else ""
         file = f"file.driver=file,file.locking=off,file.filename=/dev/fdset/{_FIRST_DISK_SET + number}"
         yield from ("-drive", f"if=none,id=disk{number},snapshot=on,driver={kind}{size},{file}")

@@ -1,7 +1,7 @@
-"""Metadata of an instance, as ECS serves it to the guest at 100.100.100.200.
+"""Metadata service of an instance, at 100.100.100.200 in the guest as in ECS.
 
-The guest's connections arrive as one stream of bytes: QEMU forwards their contents and nothing of their beginning and
-end. Each answer has a length, after which the guest closes its connection.
+QEMU forwards the bytes of all connections of the guest as one stream, without their starts and ends. Each answer has a
+Content-Length, after which the guest closes the connection.
 """
 
 import base64
@@ -14,7 +14,7 @@ from aliyun_import.sandbox.ecs.state import Instance
 
 ADDRESS, NETWORK = "100.100.100.200", "100.100.100.0/24"
 MAC = "00:16:3e:00:00:02"
-# The first address that QEMU's DHCP gives.
+# First address of the DHCP server of QEMU.
 _GUEST = "100.100.100.15"
 _REQUEST = re.compile(rb"(GET|HEAD|PUT|POST) (/[^ \r\n]*) HTTP/1\.[01]\r\n")
 _LENGTH = re.compile(rb"(?i)\r\ncontent-length: *([0-9]{1,7})\r\n")
@@ -22,7 +22,7 @@ _MAX_PENDING_BYTES = 256 << 10
 
 
 class Metadata:
-    """The service for one instance, with values by their paths below meta-data."""
+    """Metadata service of one instance. `values` are by their paths below meta-data."""
 
     def __init__(self, values: Mapping[str, str] = MappingProxyType({}), *, user_data: bytes = b"") -> None:
         self._values, self._user_data = values, user_data
@@ -30,7 +30,7 @@ class Metadata:
 
     @classmethod
     def of(cls, instance: Instance) -> Self:
-        """Return the service of an instance."""
+        """Return the metadata service of an instance."""
         values = {
             "instance-id": instance.id,
             "hostname": instance.id,
@@ -52,7 +52,7 @@ class Metadata:
         return cls(values, user_data=base64.b64decode(instance.user_data))
 
     def feed(self, data: bytes) -> bytes:
-        """Take bytes of the guest; return the answers to the requests that are complete."""
+        """Handle bytes of the guest, and return the answers to the complete requests."""
         self._pending = (self._pending + data)[-_MAX_PENDING_BYTES:]
         answers = []
         while request := _REQUEST.search(self._pending):
@@ -79,7 +79,7 @@ class Metadata:
         return self._value(key.strip("/")) if area == "meta-data" else None
 
     def _value(self, key: str) -> bytes | None:
-        """Return a value, or the names below a key; None if there is nothing."""
+        """Return the value of a key, or the names below it, or None."""
         if key in self._values:
             return self._values[key].encode()
         prefix = f"{key}/" if key else ""

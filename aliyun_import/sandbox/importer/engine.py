@@ -1,17 +1,17 @@
-"""Import engine: starts imports, and updates tasks and images by the clock, copies and exports included.
+"""Import engine: start of imports and exports, and updates of tasks, images and copies by the clock.
 
-Nothing runs in the background. The course of an import is fixed when it starts, and each call that reads tasks or
-images updates them first, so that polling costs no more than reading:
+Nothing runs in the background. The times and the end of a task are fixed at its start. Each call that reads tasks or
+images updates them first, so that a poll costs no more than a read:
 
-    task   Waiting -> Processing 0..100 % -> Finished            or Failed, Paused, Deleted on the way
-    image  Creating ............................ -> Available    or UnAvailable, CreateFailed, gone
+    task   Waiting -> Processing 0..100 % -> Finished            or Failed, Paused, Deleted
+    image  Creating ............................ -> Available    or UnAvailable, CreateFailed, removed
 
-Assumed, because no document says it: a defect of the bytes fails the task at 5 % with ImportImage's code for it; a
-failed import leaves a CreateFailed image, which keeps its name (a setting); a cancelled one leaves nothing; neither
-leaves a snapshot.
+Not documented, assumed: A defect of the bytes fails the task at 5 % with the code of ImportImage. A failed import
+leaves a CreateFailed image, which keeps its name (`failed_image`). A cancelled import leaves no image. Neither leaves a
+snapshot.
 
-Of copies five run at a time in a region, the others are Waiting. The documents say "a region" without saying which of
-the two: a copy takes a slot of its source's region and one of its own. Copies start in the order of their calls.
+Five copies run at a time in a region; others are Waiting. The documents do not say which region, so a copy counts in
+the region of its source and in its own. Copies start in the order of their calls.
 """
 
 import logging
@@ -29,20 +29,20 @@ from aliyun_import.sandbox.oss.state import NULL_VERSION, OssState, StoredObject
 PROBLEM_AT_PERCENT = 5
 COPIES_AT_ONCE = 5
 FAILS_AT_PERCENT = 50
-_Slot = tuple[frozenset[str], float, float]  # regions, beginning, end
+_Slot = tuple[frozenset[str], float, float]  # regions, start, end
 log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Problem:
-    """Why an import will fail: the code and message of its task."""
+    """Reason why an import will fail: error code and message of its task."""
 
     code: str
     message: str
 
 
 def begin(state: State, image: Image, objects: Iterable[StoredObject], *, problem: Problem | None) -> Task:
-    """Start an import: add the image as Creating, and its task."""
+    """Start an import: add the image with the status Creating, and return its new task."""
     ecs = state.part(Ecs)
     task = _new_task(state, image, disks=tuple(disk.without_content for disk in image.disks), problem=problem)
     ecs.images[image.id] = image
@@ -55,7 +55,7 @@ def begin(state: State, image: Image, objects: Iterable[StoredObject], *, proble
 
 
 def begin_export(state: State, image: Image, export: Export) -> Task:
-    """Start an export: add its task, which keeps the bytes until it ends."""
+    """Start an export, and return its new task, which holds the bytes of the image until its end."""
     task = _new_task(state, image, disks=image.disks, export=export)
     state.part(Ecs).tasks[task.id] = task
     refresh(state)
@@ -102,7 +102,7 @@ def refresh(state: State) -> None:
 
 
 def _outcome_of(state: State, *, now_s: float, problem: Problem | None) -> Outcome:
-    """Return the course of a task that starts now."""
+    """Return the times and the end of a task that starts now."""
     settings = state.settings
     code, message = settings.import_error
     return Outcome(
@@ -117,13 +117,13 @@ def _outcome_of(state: State, *, now_s: float, problem: Problem | None) -> Outco
 
 
 def _removal_s(state: State, task: Task) -> float:
-    """Return when the first object that a task reads was removed or replaced."""
+    """Return the time at which the first object of a task was removed or replaced; infinity if none was."""
     times = (at_s for (reader, _), at_s in state.part(OssState).reads.items() if reader == task.id)
     return min((at_s for at_s in times if at_s is not None), default=math.inf)
 
 
 def _task_at(task: Task, now_s: float, *, removed_s: float) -> Task:
-    """Return a running task as it is at a time."""
+    """Return the state of a running task at a time."""
     outcome = task.outcome
     if now_s < outcome.begins_s:
         return task
@@ -140,7 +140,7 @@ def _task_at(task: Task, now_s: float, *, removed_s: float) -> Task:
 
 
 def _end(task: Task, *, at_s: float) -> Task:
-    """Return a task at its end; one that is stuck keeps its status."""
+    """Return the state of a task at its end. A stuck task does not change."""
     outcome = task.outcome
     if outcome.ending == "failed":
         return _fail(task, outcome.error_code, outcome.error_message, at_s=at_s)
@@ -154,7 +154,7 @@ def _fail(task: Task, code: str, message: str, *, at_s: float) -> Task:
 
 
 def _save(state: State, task: Task) -> None:
-    """Store a task, with what it means for its image, its snapshots and the objects that it reads."""
+    """Store a task, and update its image, its snapshots and the table of running reads."""
     ecs, oss = state.part(Ecs), state.part(OssState)
     if task.export:
         ecs.tasks[task.id] = task if task.running else _end_export(state, task)
@@ -181,6 +181,7 @@ def _save(state: State, task: Task) -> None:
 
 
 def _image_at(image: Image, task: Task, now_s: float) -> Image:
+    """Return the state of the image of a finished import at a time."""
     ready_s = task.outcome.ends_s + task.outcome.ready_after_s
     ready = "UnAvailable" if task.outcome.ending == "unavailable" else "Available"
     return replace(image, ready_s=ready_s, status=ready if now_s >= ready_s else image.status)
@@ -203,7 +204,7 @@ def _refresh_copies(state: State) -> None:
 
 
 def _with_start(copy: Copy, busy: list[_Slot], regions: frozenset[str], now_s: float) -> Copy:
-    """Return a copy with its start, if a slot was free by now."""
+    """Return a copy with its start time if a slot was free until now, otherwise with a later start of its wait."""
     if copy.started_s is not None:
         return copy
     ends = sorted(end_s for _, _, end_s in busy if end_s > copy.queued_s)
@@ -212,7 +213,7 @@ def _with_start(copy: Copy, busy: list[_Slot], regions: frozenset[str], now_s: f
             break
         if all(_in_use(busy, region, at_s) < COPIES_AT_ONCE for region in regions):
             return replace(copy, started_s=at_s)
-    # All slots until now are known to be taken: what is deleted later must not free one of them in the past.
+    # All slots were in use until now. If an image is deleted later, its slot must not become free in the past.
     return replace(copy, queued_s=now_s)
 
 
@@ -227,7 +228,7 @@ def _ends_s(copy: Copy) -> float:
 
 
 def _copy_at(image: Image, copy: Copy, now_s: float) -> Image:
-    """Return the image of a copy as it is at a time."""
+    """Return the state of the image of a copy at a time."""
     if image.status not in ("Waiting", "Creating"):
         return image
     if copy.started_s is None:
@@ -243,19 +244,19 @@ def _copy_at(image: Image, copy: Copy, now_s: float) -> Image:
 
 
 def _export_keys(export: Export, image_id: str, disks: int) -> list[str]:
-    """Return the keys of the objects: <prefix>_<image>_system.raw, and _data_1.raw and so on for data disks."""
+    """Return the keys of the objects of an export: PREFIX_IMAGE_system.raw, PREFIX_IMAGE_data_1.raw, ..."""
     stem, suffix = f"{export.prefix}_{image_id}" if export.prefix else image_id, export.format.lower()
     return [f"{stem}_{'system' if number == 0 else f'data_{number}'}.{suffix}" for number in range(disks)]
 
 
 def _end_export(state: State, task: Task) -> Task:
-    """Return an export that ended, without the bytes; a finished one has written its objects."""
+    """Return an export at its end, without the bytes. Write the objects if it is Finished."""
     done = _write_export(state, task) if task.status == "Finished" else task
     return replace(done, disks=tuple(disk.without_content for disk in done.disks))
 
 
 def _write_export(state: State, task: Task) -> Task:
-    """Write the objects of an export, and return the task: it fails if the bucket is gone or qemu-img fails."""
+    """Write the objects of an export. Return the task, Failed if the bucket does not exist or qemu-img fails."""
     oss, export = state.part(OssState), task.export
     bucket = oss.bucket(export.bucket) if export else None
     if bucket is None or export is None or bucket.owner_id != task.account_id:

@@ -3,8 +3,8 @@
 The checks of the service are not published, only its error codes. Assumed: a system disk without a boot record is
 imported (the service does not check it), a RAW disk of any length is complete, and VHDX, VDI and VMDK are recognised.
 
-Sources: Microsoft, "Virtual Hard Disk Image Format Specification", version 1.0 of October 2006 (numbers are big-endian,
-sectors have 512 bytes); QEMU, docs/interop/qcow2 (numbers are big-endian).
+Sources: Microsoft, "Virtual Hard Disk Image Format Specification", version 1.0 of October 2006 (big-endian numbers,
+sectors of 512 bytes); QEMU, docs/interop/qcow2 (big-endian numbers).
 """
 
 import os
@@ -34,7 +34,7 @@ _MAGICS = (
     (b"vhdxfile", "VHDX"),
     (VHD_COOKIE, "VHD"),
 )
-_VDI_MAGIC = bytes.fromhex("7f10dabe")  # at 64, after a line of text
+_VDI_MAGIC = bytes.fromhex("7f10dabe")  # at offset 64, after a line of text
 
 # Conversion
 DRIVERS: Mapping[str, str] = MappingProxyType(
@@ -48,7 +48,8 @@ TIMEOUT_S = 600
 _HEADER_COOKIE = b"cxsparse"
 _FIXED, _DYNAMIC, _DIFFERENCING = 2, 3, 4
 _UNUSED = 0xFFFFFFFF
-# 2 MiB is the specification's default and 512 KiB its other example; what the service takes is not published.
+# 2 MiB is the default of the specification, 512 KiB its other example. The sizes that the service accepts are not
+# published.
 _BLOCK_BYTES = (512 << 10, 2 << 20)
 # QCOW2
 _OFFSET = 0x00FFFFFFFFFFFE00  # bits 9-55 of a table's entry
@@ -57,25 +58,26 @@ _CORRUPT, _EXTERNAL_DATA, _EXTENDED_L2 = 1 << 1, 1 << 2, 1 << 4
 
 
 class Reader(Protocol):
-    """An object in OSS, read by ranges."""
+    """Object in OSS, read by ranges."""
 
     @property
     def size(self) -> int:
         """Return the number of bytes."""
 
     def pread(self, offset: int, length: int) -> bytes:
-        """Return a range that lies within the object."""
+        """Return a range of the object."""
 
 
 class DamagedDiskError(Exception):
-    """The bytes are not a complete disk of their format; the text has the reason."""
+    """The bytes are not a complete disk of their format. The message is the reason."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class DiskReading:
-    """The disk in an object. `problem` is why its task will fail, empty for a complete disk.
+    """Disk in an object.
 
-    `refusal` is the error that ImportImage answers at once.
+    `problem` is the reason why the task of the import will fail, empty for a complete disk. `refusal` is the error with
+    which ImportImage refuses the disk.
     """
 
     format: str
@@ -90,7 +92,7 @@ class DiskReading:
 
 
 def detect(reader: Reader) -> str:
-    """Return the format by content alone; RAW if nothing else matches."""
+    """Return the format of the content; RAW if no other format matches."""
     head = reader.pread(0, min(512, reader.size))
     for magic, name in _MAGICS:
         if head.startswith(magic):
@@ -103,7 +105,7 @@ def detect(reader: Reader) -> str:
 
 
 def read_disk(reader: Reader, *, declared: str) -> DiskReading:
-    """Return the disk in an object, read as the declared format (upper case), or as the detected one."""
+    """Return the disk in an object. `declared` is the format of the request in upper case, or empty."""
     found = detect(reader)
     if declared and declared != found:
         return DiskReading(
@@ -133,10 +135,10 @@ def _virtual_bytes(reader: Reader, found: str) -> int:
 
 
 def _vmdk_bytes(reader: Reader) -> int:
-    # VMware, "Virtual Disk Format 5.0": the sparse header, little-endian, has the capacity in sectors at 12.
+    # VMware, "Virtual Disk Format 5.0": the little-endian sparse header has the capacity in sectors at offset 12.
     header = reader.pread(0, min(20, reader.size))
     if not header.startswith(b"KDMV") or len(header) < 20:
-        raise DamagedDiskError("the VMDK is a descriptor alone: the disk itself is in other files")
+        raise DamagedDiskError("the VMDK is only a descriptor: the disk is in other files")
     return int(struct.unpack_from("<Q", header, 12)[0]) * SECTOR_BYTES
 
 
@@ -150,8 +152,7 @@ class _Footer:
 def _vhd_bytes(reader: Reader) -> int:
     """Return the size of the disk in a complete VHD.
 
-    Raises DamagedDiskError with the reason, and Refusal for the two defects with a code of ImportImage (size of the
-    table, size of blocks).
+    Raises DamagedDiskError, and Refusal for the two defects with a code of ImportImage (table size, block size).
     """
     if reader.size < SECTOR_BYTES:
         raise DamagedDiskError("the object is too short for a VHD footer")
@@ -205,14 +206,14 @@ def _check_dynamic(reader: Reader, footer: _Footer) -> None:
 
 
 def _check_checksum(what: str, data: bytes, *, at: int) -> None:
-    """Check the one's complement of the sum of all bytes but its own four."""
+    """Check a checksum: the one's complement of the sum of all other bytes. Raises DamagedDiskError."""
     (given,) = struct.unpack_from(">I", data, at)
     if given != ~(sum(data) - sum(data[at : at + 4])) & 0xFFFFFFFF:
         raise DamagedDiskError(f"the checksum of the VHD's {what} is wrong")
 
 
 def _qcow2_bytes(reader: Reader) -> int:
-    """Return the size of the disk in a complete QCOW2 image; raises DamagedDiskError with the reason."""
+    """Return the size of the disk in a complete QCOW2 image. Raises DamagedDiskError."""
     header = reader.pread(0, min(104, reader.size))
     if len(header) < 72:
         raise DamagedDiskError("the object is too short for a QCOW2 header")
@@ -260,35 +261,36 @@ def _check_second_table(reader: Reader, offset: int, *, cluster_bits: int, step:
 
 
 class ConversionError(Exception):
-    """A disk was not converted; the text has the reason."""
+    """The conversion of a disk failed. The message is the reason."""
 
 
 def unsupported_reason(source: str, wanted: str) -> str:
-    """Return why a disk of a format can't be converted here; empty if it can, or need not be."""
+    """Return the reason why a conversion is not possible on this machine; an empty string if it is."""
     if source == wanted:
         return ""
     if source == "VMDK":
-        # Its descriptor may name any file of this machine as an extent or a parent, and qemu-img opens it.
+        # The descriptor may name any file of this machine as an extent or a parent, and qemu-img would open it.
         return "a VMDK may refer to other files, which the sandbox does not open"
     return "" if shutil.which("qemu-img") else "it needs qemu-img, which is not in PATH"
 
 
 def convert(content: Content, blobs: BlobStore, *, source: str, wanted: str) -> Content:
-    """Return the disk in another format, stored anew; raises ConversionError."""
+    """Return a disk in another format, as a new content. Raises ConversionError."""
     if source == wanted:
         return content
-    with tempfile.TemporaryDirectory(prefix="aliyun-import-export-") as place:
-        before, after = Path(place, "before"), Path(place, "after")
+    with tempfile.TemporaryDirectory(prefix="aliyun-import-export-") as directory:
+        before, after = Path(directory, "before"), Path(directory, "after")
         try:
             write_disk(content, before)
-            _run("--image-opts", _opened(before, source), "-O", DRIVERS[wanted], *_OPTIONS.get(wanted, ()), str(after))
+            options = _image_options(before, source)
+            _run("--image-opts", options, "-O", DRIVERS[wanted], *_OPTIONS.get(wanted, ()), str(after))
             return blobs.receive(_chunks(after)).content
         except OSError as error:
             raise ConversionError(str(error)) from error
 
 
-def _opened(path: Path, source: str) -> str:
-    # By default qemu-img takes the size of some VHDs from their geometry; an import takes it from the footer.
+def _image_options(path: Path, source: str) -> str:
+    # By default, qemu-img computes the size of some VHDs from their geometry. An import takes it from the footer.
     size = ",force_size_calc=current_size" if source == "VHD" else ""
     return f"driver={DRIVERS[source]}{size},file.driver=file,file.filename={str(path).replace(',', ',,')}"
 

@@ -168,7 +168,7 @@ def test_time_and_log_have_buttons(sandbox: Sandbox, bucket: oss2.Bucket) -> Non
     ("form", "told"),
     [
         ({"action": "explode"}, "no action 'explode'"),
-        ({"action": "fault", "operation": "UplaodPart"}, "UploadPart is meant?"),
+        ({"action": "fault", "operation": "UplaodPart"}, "did you mean UploadPart?"),
         ({"action": "fault", "status": "five"}, "status takes a whole number, not 'five'"),
         ({"action": "remove-fault"}, "invalid literal"),
         ({"action": "advance", "seconds": "-1"}, "forward only"),

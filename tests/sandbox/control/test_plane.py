@@ -184,12 +184,12 @@ def test_a_wrong_key_is_refused_with_its_place(sandbox: Sandbox, document: dict[
 @each_row(
     ("path", "document", "told"),
     [
-        ("settings", {"images_per_regoin": 3}, "images_per_region is meant?"),
+        ("settings", {"images_per_regoin": 3}, "did you mean images_per_region?"),
         ("settings", {"images_per_region": "many"}, "settings.images_per_region takes a whole number, not 'many'"),
         ("settings", {"images_per_region": -1}, "images_per_region takes a number from 0, not -1"),
         ("settings", {"import_outcome": "exploded"}, "known are finished"),
         ("settings", {"default_encryption": "ROT13"}, "known are AES256"),
-        ("faults", {"operation": "UplaodPart"}, "UploadPart is meant?"),
+        ("faults", {"operation": "UplaodPart"}, "did you mean UploadPart?"),
         ("faults", {"operation": "ImportImage", "effect": "wrong-crc"}, "wrong-crc is for operations of OSS"),
         ("faults", {"count": "three"}, "count takes a whole number"),
         ("faults", {"status": 42}, "status takes a number from 200 to 599"),

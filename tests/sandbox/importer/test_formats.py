@@ -70,7 +70,7 @@ def test_sizes_are_rounded_up_to_whole_gib() -> None:
         (DISK, "VHD", "declared as VHD, but its content is RAW"),
         (qcow2(), "RAW", "declared as RAW, but its content is QCOW2"),
         (b"vhdxfile" + bytes(600), "", "VHDX can't be imported"),
-        (b"# Disk DescriptorFile\n", "", "a descriptor alone"),
+        (b"# Disk DescriptorFile\n", "", "only a descriptor"),
         # VHD
         (dynamic_vhd(MIB)[:-512], "", "no VHD footer: the object is truncated"),
         (b"conectix", "", "too short for a VHD footer"),

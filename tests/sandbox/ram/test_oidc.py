@@ -154,7 +154,7 @@ def test_an_issuer_without_keys_is_told_with_the_way_to_add_them(sandbox: Sandbo
 @each_row(
     ("issuer", "told"),
     [
-        ({"url": "token.example.invalid", "jwks": jwks()}, r"issuers\[0\].url takes the address"),
+        ({"url": "token.example.invalid", "jwks": jwks()}, r"issuers\[0\].url takes the URL"),
         ({"url": ISSUER, "jwks": {}}, r'issuers\[0\].jwks: a JWKS is an object with "keys"'),
         ({"url": ISSUER, "jwks": {"keys": []}}, "no RSA key"),
         ({"url": ISSUER, "jwks": jwks(d="AQAB")}, "private key"),
