@@ -224,7 +224,7 @@ def test_the_tool_takes_its_keys_so(sandbox: Sandbox, tmp_path: Path) -> None:
     session = AccessKey(id=keys.key_id, secret=keys.secret, token=keys.token)
     assert call(sandbox, "GetCallerIdentity", key=session)["Arn"].endswith("assumed-role/Builder/job-7")
     token.write_text(Issued(claims={"exp": 1}).text(sandbox))
-    with pytest.raises(AccessError, match=r"could not be taken from the OIDC token file") as caught:
+    with pytest.raises(AccessError, match=r"could not be read from the OIDC token file") as caught:
         source.renew(keys)
     assert f"{TOKEN}.Expired" in str(caught.value.cause)
 
@@ -256,7 +256,7 @@ def test_no_endpoint_but_the_given_one_gets_a_token(
         configure(tmp_path, profile(mode="RamRoleArn", ram_role_arn=ROLE, ram_session_name="run", **keys))
     with connect(CloudConfig(region="cn-hangzhou", endpoint_url=sandbox.url)) as client:
         if mode == "role":
-            with pytest.raises(AccessError, match="could not be taken"):
+            with pytest.raises(AccessError, match="could not be read"):
                 client.credentials.get()
             assert [entry.code for entry in sandbox.requests.entries("AssumeRole")] == ["NoPermission"]
         else:
