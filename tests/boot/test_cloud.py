@@ -174,7 +174,7 @@ def place(tmp_path: Path) -> Iterator[Place]:
 def test_the_console_decides_and_the_instance_is_deleted(place: Place, console: str, verdict: Verdict) -> None:
     """Each console has its verdict, with the console as evidence; no instance is left."""
     place.sandbox.state.configure(instance_console=console)
-    test = place.run()
+    test = place.run(CloudBootOptions(vswitch_id=VSWITCH, security_group_id=GROUP, timeout_s=60.0))
     assert test.judgement.verdict is verdict, test.judgement
     assert test.judgement.evidence
     assert "scripted console, no guest ran and the image was not started" in test.judgement.reason
