@@ -43,6 +43,7 @@ from aliyun_import.sandbox.ecs import instances as sandbox_instances
 from aliyun_import.sandbox.ecs.state import Ecs, Instance, Network
 from aliyun_import.sandbox.server import Sandbox
 from tests.cloud import reach
+from tests.rows import each_row
 from tests.sandbox.prepared import mapping, prepare
 from tests.sandbox.vendor_sdk import call
 from tests.steered import SandboxClock, steered_context
@@ -307,7 +308,7 @@ def test_a_sold_out_type_makes_way_for_the_next(place: Place) -> None:
     assert "--vswitch" in (caught.value.remedy or "")
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("options", "code"),
     [
         (CloudBootOptions(vswitch_id="vsw-none", security_group_id=GROUP), "request-invalid"),

@@ -133,7 +133,7 @@ def test_trouble_without_end_ends_the_wait_after_an_hour() -> None:
     assert "task wait t-1 --region cn-hangzhou" in (caught.value.remedy or "")
 
 
-@pytest.mark.parametrize("timeout_s", [0.0, 30.0, 7200.0])
+@each_row("timeout_s", [0.0, 30.0, 7200.0])
 def test_the_deadline_ends_the_wait_with_the_command_that_waits_on(timeout_s: float) -> None:
     """Exit 8 at the deadline, never later, after at least one look."""
     images, clock = running(), SteeredClock()

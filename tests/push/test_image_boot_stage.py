@@ -27,6 +27,7 @@ from aliyun_import.sandbox.core.faults import Fault
 from aliyun_import.sandbox.core.state import AccessKey
 from aliyun_import.sandbox.ecs.state import Ecs
 from tests.push.machine import Machine, write_small_disk
+from tests.rows import each_row
 
 NETWORK: Mapping[str, Any] = {
     "boot_test": "cloud",
@@ -122,7 +123,7 @@ def test_the_image_that_has_the_name_is_untouched_until_the_new_one_boots(machin
     assert any(failed.details["image_id"] in one.message for one in other.heard.events if isinstance(one, Warned))
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("options", "says"),
     [
         ({**NETWORK, "wait": False}, "--no-wait"),
