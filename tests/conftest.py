@@ -16,10 +16,18 @@ from aliyun_import.sandbox.server import Sandbox  # noqa: E402
 from tests import warm_children  # noqa: E402
 from tests.flows.fork_server import ForkServer  # noqa: E402
 
+WARM_CHILDREN = "WARM_CHILDREN"  # the variable that tells the workers the address
+
 
 def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
     """Run one more than there are processors: commands and imports are waited for (222 s in place of 286 on two)."""
     return (os.cpu_count() or 1) + 1
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Start the process that forks children and commands, once for all workers."""
+    if config.getoption("numprocesses", 0):
+        os.environ[WARM_CHILDREN] = warm_children.start_server()
 
 
 @pytest.hookimpl(wrapper=True)
@@ -46,15 +54,13 @@ def _no_home(tmp_path_factory: pytest.TempPathFactory) -> None:
 @pytest.fixture(scope="session", autouse=True)
 def warm() -> warm_children.WarmChildren:
     """Read disks in children that are forked from a process that has imported the readers."""
-    return warm_children.install()
+    return warm_children.install(os.environ.get(WARM_CHILDREN, ""))
 
 
 @pytest.fixture(scope="session")
-def forks(warm: warm_children.WarmChildren) -> Iterator[ForkServer]:
-    """Start the process from which commands are forked."""
-    server = ForkServer(warm.address)
-    yield server
-    server.close()
+def forks(warm: warm_children.WarmChildren) -> ForkServer:
+    """Return the handle of the process from which commands are forked."""
+    return ForkServer(warm.fork_commands())
 
 
 @pytest.fixture

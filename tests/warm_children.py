@@ -3,6 +3,8 @@
 A child of it has the limits of a real one and does not pay for the imports (0.2 s of processor time a disk). A call
 that fails is repeated in a real child, so that each failure is the real one. tests/disk/test_isolated.py and the flows
 that start a fresh interpreter keep to the real one.
+
+It also forks the server of commands (tests/flows/fork_server.py). The workers of a run share both.
 """
 
 import atexit
@@ -36,8 +38,17 @@ class WarmChildren:
     def address(self) -> str:
         """Return the path of the server's socket."""
         if not self._address:
-            self._address = _start_server()
+            self._address = start_server()
         return self._address
+
+    def fork_commands(self) -> str:
+        """Have the server fork the server of commands, unless it has, and return the path of that one's socket."""
+        with socket.socket(socket.AF_UNIX) as connection:
+            connection.connect(self.address)
+            connection.sendall(json.dumps({"commands": True}).encode())
+            connection.shutdown(socket.SHUT_WR)
+            _received(connection)
+        return _commands_address(self.address)
 
     def call(
         self, target: str, arguments: Sequence[str], *, limits: Limits, descriptors: Sequence[int] = ()
@@ -84,7 +95,8 @@ def _read_by(call: Callable[..., CallOutcome]) -> None:
         vars(module)["call_isolated"] = call
 
 
-def _start_server() -> str:
+def start_server() -> str:
+    """Start the server, which ends with this process, and return the path of its socket."""
     folder = tempfile.TemporaryDirectory(prefix="aliyun-import-")
     atexit.register(folder.cleanup)
     address = str(Path(folder.name, "socket"))
@@ -93,10 +105,16 @@ def _start_server() -> str:
         listener.bind(address)
         listener.listen(64)
         descriptors = [listener.fileno(), life.fileno()]
-        server = subprocess.Popen([sys.executable, "-m", __name__, *map(str, descriptors)], pass_fds=descriptors)
+        server = subprocess.Popen(
+            [sys.executable, "-m", __name__, *map(str, descriptors)], pass_fds=descriptors, stdin=subprocess.DEVNULL
+        )
     atexit.register(server.wait)
     atexit.register(mine.close)
     return address
+
+
+def _commands_address(address: str) -> str:
+    return f"{address}-commands"
 
 
 def _received(connection: socket.socket) -> bytes:
@@ -108,6 +126,7 @@ def _received(connection: socket.socket) -> bytes:
 
 def serve(listener: socket.socket, life: socket.socket) -> None:
     """Fork a child for each connection, until the other end of `life` is closed."""
+    has_commands = False
     while True:
         ready, _, _ = select.select([listener, life], [], [])
         if life in ready:
@@ -115,6 +134,12 @@ def serve(listener: socket.socket, life: socket.socket) -> None:
         connection, _ = listener.accept()
         data, received, _, _ = socket.recv_fds(connection, 1 << 16, 16)
         order = json.loads(data + _received(connection))
+        if "commands" in order:
+            if not has_commands:
+                _fork_commands(listener, life, connection)
+            has_commands = True
+            connection.close()
+            continue
         # The next child of the same kind does not pay for it either.
         importlib.import_module(order["target"].partition(":")[0])
         if os.fork() == 0:
@@ -125,6 +150,24 @@ def serve(listener: socket.socket, life: socket.socket) -> None:
         with contextlib.suppress(ChildProcessError):
             while os.waitpid(-1, os.WNOHANG) != (0, 0):
                 pass
+
+
+def _fork_commands(listener: socket.socket, life: socket.socket, connection: socket.socket) -> None:
+    address = listener.getsockname()
+    orders = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    orders.bind(_commands_address(address))
+    orders.listen(64)
+    if os.fork() == 0:
+        code = 1
+        try:
+            for each in (listener, connection):
+                each.close()
+            install(address)
+            importlib.import_module("tests.flows.fork_server").serve(orders, life)
+            code = 0
+        finally:
+            os._exit(code)
+    orders.close()
 
 
 def _become_child(connection: socket.socket, order: dict[str, Any], received: Sequence[int]) -> None:

@@ -1,8 +1,7 @@
 """Process that has imported the tool and forks a child for each command.
 
 A forked command is a process of its own (pid, files, signals, exit code) and does not pay for the imports. Its waits
-advance the sandbox's clock. `python -m tests.flows.fork_server FD ADDRESS` serves on a socket that it inherited, with
-the warm children of a server at ADDRESS.
+advance the sandbox's clock. The server is itself forked, by tests/warm_children.py.
 """
 
 import array
@@ -17,7 +16,6 @@ import resource
 import select
 import signal
 import socket
-import subprocess
 import sys
 import threading
 import time
@@ -39,17 +37,9 @@ MAX_ORDER_BYTES = 1 << 20
 class ForkServer:
     """Handle of a running fork server."""
 
-    def __init__(self, disk_children: str) -> None:
-        """Start a server whose commands read disks in the children of the server at this address."""
-        self._socket, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        for side in (self._socket, theirs):
-            side.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, MAX_ORDER_BYTES)
-        with theirs:
-            self._process = subprocess.Popen(
-                [sys.executable, "-m", "tests.flows.fork_server", str(theirs.fileno()), disk_children],
-                pass_fds=[theirs.fileno()],
-                stdin=subprocess.DEVNULL,
-            )
+    def __init__(self, address: str) -> None:
+        """Take the path of the server's socket."""
+        self._address = address
 
     def start(
         self,
@@ -80,15 +70,13 @@ class ForkServer:
             "limits": dict(limits or {}),
             "has_warm_children": has_warm_children,
         }
-        socket.send_fds(self._socket, [json.dumps(order).encode()], [writing for _, writing in pipes])
+        with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as connection:
+            connection.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, MAX_ORDER_BYTES)
+            connection.connect(self._address)
+            socket.send_fds(connection, [json.dumps(order).encode()], [writing for _, writing in pipes])
         for _, writing in pipes:
             os.close(writing)
         return Forked(*(reading for reading, _ in pipes))
-
-    def close(self) -> None:
-        """End the server."""
-        self._socket.close()
-        self._process.wait(timeout=30)
 
 
 class Forked:
@@ -119,8 +107,8 @@ class Forked:
             return os.waitstatus_to_exitcode(int(self._status.readline()))
 
 
-def serve(orders: socket.socket) -> None:
-    """Fork a child for each order, and report its end; return when the other side is closed."""
+def serve(orders: socket.socket, life: socket.socket) -> None:
+    """Fork a child for each order, and report its end, until the other end of `life` is closed."""
     preload()
     gc.freeze()  # else a collection in a child writes to every page that it shares with this process
     ended, end = socket.socketpair()
@@ -129,14 +117,16 @@ def serve(orders: socket.socket) -> None:
     signal.signal(signal.SIGCHLD, lambda *_: None)
     statuses: dict[int, int] = {}
     while True:
-        ready, _, _ = select.select([orders, ended], [], [])
+        ready, _, _ = select.select([orders, ended, life], [], [])
+        if life in ready:
+            return
         if ended in ready:
             ended.recv(4096)
             _report_ends(statuses)
         if orders in ready:
-            text, descriptors, _, _ = socket.recv_fds(orders, MAX_ORDER_BYTES, 3)
-            if not text:
-                return
+            connection, _ = orders.accept()
+            with connection:
+                text, descriptors, _, _ = socket.recv_fds(connection, MAX_ORDER_BYTES, 3)
             stdout, stderr, status = descriptors
             child = os.fork()
             if child == 0:
@@ -144,7 +134,7 @@ def serve(orders: socket.socket) -> None:
                 # A suite that runs under nohup ignores SIGHUP, and its children would.
                 for number in (signal.SIGCHLD, signal.SIGHUP):
                     signal.signal(number, signal.SIG_DFL)
-                for each in (orders, ended, end):
+                for each in (orders, ended, end, life):
                     each.close()
                 os.close(status)
                 _command(json.loads(text), stdout, stderr)
@@ -264,8 +254,3 @@ def steer_clock(url: str) -> None:
 
     for method in (sleep, now_s, monotonic_s):
         setattr(SystemClock, method.__name__, method)
-
-
-if __name__ == "__main__":
-    warm_children.install(sys.argv[2])
-    serve(socket.socket(fileno=int(sys.argv[1])))
