@@ -113,7 +113,7 @@ LINES: Mapping[str, Mapping[str, Form]] = {
     "accepted": {"request": _is_text},
     "submitting": {"client_token": _is_text, "name": _is_text, "objects": [_OBJECT], "checked?": _is_flag},
     "image-judged": {"image_id": _is_text, "verdict": _is_text},
-    "submitted": {"task_id": _is_text, "image_id": _is_text},
+    "submitted": {"task_id": _is_text, "image_id": _is_text, "name?": _is_text},
     "import-failed": {"reason": _is_text},
     "object-removed": {"key": _is_text},
     "finished": {"image_id": _is_text},

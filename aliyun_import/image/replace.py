@@ -56,6 +56,13 @@ def has_temporary_name(image: Image) -> bool:
     return bool(push_id) and image.name.endswith(temporary_name("", push_id))
 
 
+def unnamed(images: ImageService, name: str) -> list[Image]:
+    """Return the images that are to get a name and have a temporary one yet, the usable ones first; no failed one."""
+    found = [one for one in images.images() if has_temporary_name(one) and not one.status.failed]
+    ours = [one for one in found if one.name == temporary_name(name, one.tags[PUSH_ID_TAG])]
+    return sorted(ours, key=lambda one: not one.is_usable)
+
+
 def was_replaced(image: Image, name: str | None = None) -> bool:
     """Return whether an image has the retired name of a replaced image (with `name`: of that name)."""
     return re.fullmatch((".+" if name is None else re.escape(name)) + _REPLACED, image.name) is not None

@@ -21,6 +21,7 @@ from aliyun_import.events import Noted, Warned
 from aliyun_import.image.decide import Continue, Failed, Observation, Ready, decide
 from aliyun_import.image.find_existing import FoundImport, find_import, is_remnant, name_holder, name_taken
 from aliyun_import.image.observe import Observer
+from aliyun_import.image.replace import unnamed
 from aliyun_import.image.wait import LATER_PAUSE_S
 from aliyun_import.journal import Journal
 from aliyun_import.limits import MAX_NAME_CHARS
@@ -140,7 +141,8 @@ def _carries_proof(image: Image, state: PushState) -> bool:
     digest = image.tags.get(DISK_DIGEST_TAG, "")
     if state.objects:
         return digest == digest_of_objects(state.objects)
-    return image.tags.get(PUSH_ID_TAG) == state.push_id or (bool(digest) and image.name == state.name)
+    is_named = image.name in (state.name, state.import_name)
+    return image.tags.get(PUSH_ID_TAG) == state.push_id or (bool(digest) and is_named)
 
 
 def contradicts(image: Image, state: PushState) -> bool:
@@ -169,9 +171,9 @@ def find_earlier_import(
 ) -> FoundImport | None:
     """Return the import that an earlier run of this push began, with or without its journal.
 
-    With the journal, by the push's id; without it, the image that has the name is this push's if its tag has the digest
-    of these very disks. None if there is none and the name is free, or is to be taken over (--replace). Raises what
-    `name_taken` returns if the name belongs to another image.
+    With the journal, by the push's id; without it, the image that has the name, or has a temporary one until it gets
+    the name, is this push's if its tag has the digest of these very disks. None if there is none and the name is free,
+    or is to be taken over (--replace). Raises what `name_taken` returns if the name belongs to another image.
     """
     images = run.services.images
     if state.client_token:
@@ -180,13 +182,18 @@ def find_earlier_import(
             return found
     holder = account.name_holder
     # A failed image that a push left behind holds nothing but the name, which `submit` frees.
-    if holder is None or holder.tags.get(PUSH_ID_TAG) == state.push_id or is_remnant(holder, {}):
-        return None
+    if holder is not None and (holder.tags.get(PUSH_ID_TAG) == state.push_id or is_remnant(holder, {})):
+        holder = None
     # With --force-new a second image is wanted, so an image of the same disk is no result.
-    if not run.options.force_new and _is_of_these_disks(run, request, account, holder):
-        # By all its tags: other images may be of the same disk, and have other names.
-        return find_import(images, name=request.name, tags=holder.tags)
-    if run.options.replace:
+    if not run.options.force_new:
+        candidates = [holder] if holder is not None else []
+        if not state.client_token:
+            candidates += unnamed(images, request.name)
+        image = _of_these_disks(run, request, account, candidates)
+        if image is not None:
+            # By all its tags: other images may be of the same disk, and have other names.
+            return find_import(images, name=image.name, tags=image.tags)
+    if holder is None or run.options.replace:
         return None
     why = (
         "but --force-new requests another image"
@@ -196,15 +203,18 @@ def find_earlier_import(
     raise name_taken(holder, name=request.name, region=request.region, why=why)
 
 
-def _is_of_these_disks(run: PushRun, request: ImportRequest, account: AccountState, holder: Image) -> bool:
-    digest = holder.tags.get(DISK_DIGEST_TAG)
-    if not digest:
-        return False
-    # Reading the disks costs up to minutes; it is done only if an image of this tool has the very name.
-    run.context.emit(
-        Noted(message=f"{holder.image_id} has the name; the disks are compared with the digest in its tags")
-    )
-    return digest == digest_of_disks(run, request, account)
+def _of_these_disks(
+    run: PushRun, request: ImportRequest, account: AccountState, candidates: Sequence[Image]
+) -> Image | None:
+    """Return the first of the images whose tag has the digest of the disks; None if there is none."""
+    tagged = [image for image in candidates if image.tags.get(DISK_DIGEST_TAG)]
+    if not tagged:
+        return None
+    # Reading the disks costs up to minutes; it is done only if an image of this tool has the very name, or will.
+    names = ", ".join(f"{image.image_id} ({image.name})" for image in tagged)
+    run.context.emit(Noted(message=f"The disks are compared with the digest in the tags of {names}."))
+    digest = digest_of_disks(run, request, account)
+    return next((image for image in tagged if image.tags[DISK_DIGEST_TAG] == digest), None)
 
 
 def with_holder(account: AccountState, name: str, images: ImageService) -> AccountState:

@@ -116,7 +116,7 @@ def _existing(disk: DiskRequest, remote: RemoteObject | None) -> UploadedObject:
 
 def adopt(found: FoundImport, run: PushRun, journal: Journal) -> PushState:
     """Take an import that was found as this push's own; return the state with it."""
-    journal.write("submitted", task_id=found.task_id, image_id=found.image_id)
+    journal.write("submitted", task_id=found.task_id, image_id=found.image_id, name=found.image.name)
     run.context.emit(Noted(message=f"resuming with the image {found.image_id} that an earlier run began"))
     return fold(journal.entries)
 

@@ -5,7 +5,7 @@
     accepted         request                              ECS accepts this request (a digest), by a dry run
     boot-tested      machine, verdict                     the disk was started, and nothing blocks the push
     submitting       client_token, name, objects, checked  ImportImage is about to be called, under this name
-    submitted        task_id, image_id                    ImportImage answered, or its import was found
+    submitted        task_id, image_id, name              ImportImage answered, or its import was found, under this name
     image-judged     image_id, verdict                    an instance of the image was started
     import-failed    reason                               the import failed; the next one gets a new token
     object-removed   key                                  the staging object was deleted
@@ -150,7 +150,8 @@ def _after_import(state: PushState, entry: Mapping[str, Any]) -> PushState:
                 is_checked=entry.get("checked", False),
             )
         case "submitted":
-            return replace(state, task_id=entry["task_id"], image_id=entry["image_id"])
+            name = entry.get("name", state.import_name)
+            return replace(state, task_id=entry["task_id"], image_id=entry["image_id"], import_name=name)
         case "import-failed":
             failed = state.failed_tokens | {state.client_token}
             return replace(state, client_token="", task_id="", image_id="", verdict="", failed_tokens=failed)

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -18,9 +19,10 @@ from aliyun_import.errors import (
     RefusedError,
     UsageError,
 )
-from aliyun_import.events import BootProgress, Event, FindingRaised, StageFinished, Warned
+from aliyun_import.events import BootProgress, Event, FindingRaised, StageFinished, StageStarted, Warned, ignore
 from aliyun_import.model.boot import Verdict
 from aliyun_import.model.finding import Severity
+from aliyun_import.model.request import DiskRequest
 from aliyun_import.push.journals import PushStage, known_pushes
 from aliyun_import.role.spec import boot_test_policy, user_policy
 from aliyun_import.sandbox.core.faults import Fault
@@ -70,6 +72,54 @@ def test_an_image_that_boots_gets_its_name_after_the_test(machine: Machine) -> N
     stages = [one.stage for one in machine.heard.events if isinstance(one, StageFinished)]
     assert stages[-4:] == ["wait", "boot", "finish", "finish"]
     assert [one.instance_type.name for one in machine.offers] == ["ecs.t6-c1m1.large"]
+
+
+def stop_in_wait(machine: Machine, **options: object) -> None:
+    """Push, and stop when the import has begun."""
+
+    def emit(event: Event) -> None:
+        if isinstance(event, StageStarted) and event.stage == "wait":
+            raise interrupted()
+
+    machine.emit = emit
+    machine.failure(Interrupted, **options)
+    machine.emit = ignore
+
+
+@pytest.mark.parametrize("options", [NETWORK, {"replace": "rename"}])
+@pytest.mark.parametrize("is_usable", [True, False])
+def test_without_the_journal_the_import_of_a_killed_push_is_found(
+    machine: Machine, tmp_path: Path, options: Mapping[str, Any], *, is_usable: bool
+) -> None:
+    """By its tags: while it has its temporary name, nothing else shows that this push made it."""
+    if options is not NETWORK:
+        machine.push(force_new=True)
+        machine.request = replace(machine.request, disks=(DiskRequest(path=write_small_disk(tmp_path / "b", seed=5)),))
+    stop_in_wait(machine, **options)
+    if is_usable:
+        machine.sandbox.clock.advance(3600)
+    before, sent = sorted(names(machine)), machine.count("UploadPart")
+    assert any(one.startswith("web-new-") for one in before)
+    machine.state_dir = tmp_path / "another machine"
+    assert "which creates" in machine.push(dry_run=True, **options).plan["steps"][0]
+    stop_in_wait(machine, **options)
+    result = machine.push(**options)
+    assert (result.image_name, len(names(machine))) == ("web", len(before))
+    assert machine.count("UploadPart") == sent
+    assert machine.push(**options).already_there
+
+
+def test_without_the_journal_only_an_import_of_the_same_disk_is_taken(machine: Machine, tmp_path: Path) -> None:
+    """Another disk, or --force-new, makes an image of its own."""
+    stop_in_wait(machine, **NETWORK)
+    machine.state_dir = tmp_path / "another machine"
+    result = machine.push(force_new=True, **NETWORK)
+    assert sorted(one.split("-new-")[0] for one in names(machine)) == ["web", "web"]
+    machine.cloud.services.images.delete_image(result.image_id)
+    disk = write_small_disk(tmp_path / "b.raw", seed=5)
+    machine.request = replace(machine.request, disks=(DiskRequest(path=disk),))
+    machine.push(**NETWORK)
+    assert sorted(one.split("-new-")[0] for one in names(machine)) == ["web", "web"]
 
 
 def test_an_image_that_does_not_boot_keeps_its_temporary_name(machine: Machine) -> None:
