@@ -54,10 +54,10 @@ class Guest:
 
 def report_of(guest: Guest) -> DiskReport:
     """Inspect a guest: its table, boot code and FATs are bytes, its other file systems are in memory."""
-    size = (8 + 2 * len(guest.parts)) * MIB
-    places = [MIB + 2 * MIB * index for index in range(len(guest.parts))]
+    size = (2 + len(guest.parts)) * MIB
+    places = [MIB + MIB * index for index in range(len(guest.parts))]
     parts = [
-        Part(place // 512, 2 * MIB // 512, _mbr_kind(part) if guest.mbr else part.kind, part.active, part.name,
+        Part(place // 512, MIB // 512, _mbr_kind(part) if guest.mbr else part.kind, part.active, part.name,
              part.attributes)
         for place, part in zip(places, guest.parts, strict=True)
     ]  # fmt: skip

@@ -1,6 +1,7 @@
 """The gateway of the RPC services over HTTP: authentication and refusals."""
 
 import http.client
+import itertools
 import json
 import re
 import xml.etree.ElementTree as ET
@@ -212,15 +213,13 @@ def test_throttling_has_three_spellings(sandbox: Sandbox, code: str) -> None:
     assert refusal(sandbox, "ImportImage") == (400, code)
 
 
-@pytest.mark.parametrize("form", ["JSON", "XML"])
-def test_every_code_of_the_table_can_be_answered(sandbox: Sandbox, form: str) -> None:
-    """A fault answers it with its own status and words, in the form that was asked for."""
-    for code, (status, _) in REFUSALS.items():
+def test_every_code_of_the_table_can_be_answered(sandbox: Sandbox) -> None:
+    """A fault answers it with its own status and words, in the form that was asked for: one and the other in turn."""
+    for form, (code, (status, _)) in zip(itertools.cycle(("JSON", "XML")), REFUSALS.items(), strict=False):
         sandbox.faults.add(fault("ImportImage", code))
         answer = send(sandbox, signed(sandbox, "ImportImage", {"Format": form}))
-        found = re.search(r'"Code":"([^"]+)"|<Code>([^<]+)</Code>', answer.text)
-        assert found is not None
-        assert (answer.status, found[1] or found[2]) == (status, code)
+        pattern = {"JSON": r'"Code":"([^"]+)"', "XML": r"<Code>([^<]+)</Code>"}[form]
+        assert (answer.status, re.findall(pattern, answer.text)) == (status, [code])
 
 
 def test_a_form_that_is_too_large_is_refused(sandbox: Sandbox) -> None:

@@ -129,8 +129,9 @@ def test_100_gib_of_holes_cost_what_the_data_costs(sandbox: Sandbox, bucket: oss
             parts.append((times + 1, bucket.upload_part(key, upload_id, times + 1, tail).etag))
         return complete(bucket, key, upload_id, parts)
 
-    repeat("mib", 1 << 20, 64, "64-mib")
-    repeat("64-mib", 64 << 20, 80, "5-gib")
+    repeat("mib", 1 << 20, 16, "16-mib")
+    repeat("16-mib", 16 << 20, 16, "256-mib")
+    repeat("256-mib", 256 << 20, 20, "5-gib")
     tail = os.urandom(9000)
     done = repeat("5-gib", 5 << 30, 20, "disk", tail=tail)
     assert bucket.head_object("disk").content_length == (100 << 30) + len(tail)
