@@ -1,8 +1,8 @@
 """Decompression in pieces, with limits on memory and on the size of the result.
 
-Two callers: a compressed disk image is read as one stream from its beginning (gzip, xz, zstd, bzip2, zip), a compressed
-initramfs from any offset (gzip, xz, lzma, zstd, bzip2, lz4). 99 KB of zstd can unpack to 3 GB: the caller pulls the
-pieces, and decides how many it takes.
+A compressed disk image is read as one stream from its beginning (gzip, xz, zstd, bzip2, zip), and a compressed
+initramfs from any offset (gzip, xz, lzma, zstd, bzip2, lz4). All functions are generators, so that the caller can stop
+at any piece: 99 KB of zstd can unpack to 3 GB.
 """
 
 import bz2
@@ -21,13 +21,13 @@ from aliyun_import.disk.reader import Bad, Reader, Unsupported, read_exactly
 from aliyun_import.limits import KIB, MIB
 
 _READ_BYTES = MIB
-# The longest piece of a stream, so that a bomb of zeros comes in pieces like everything else.
+# The maximum size of a piece, which limits the memory for highly compressed data.
 STEP_BYTES = 4 * MIB
 # xz -9 needs 65 MiB. A disk image may need more; an initramfs is read in a child with 1 GiB of memory.
 _XZ_MEMORY_BYTES, _INITRAMFS_MEMORY_BYTES = 1024 * MIB, 128 * MIB
 # zstd --ultra -22 needs a window of 128 MiB.
 _INITRAMFS_WINDOW_LOG = 27
-# What the libraries raise for damaged data: bz2 OSError, lz4 RuntimeError.
+# The exceptions of the libraries for damaged data: bz2 raises OSError, lz4 RuntimeError.
 DAMAGE = (zlib.error, lzma.LZMAError, ValueError, EOFError, OSError, RuntimeError)
 _DISK_SUFFIXES = (".raw", ".img", ".vhd", ".qcow2", ".vmdk", ".vhdx", ".vdi", ".bin", ".dd")
 
@@ -59,7 +59,7 @@ NewDecompressor = Callable[[], Decompressor]
 
 
 class _Gzip:
-    """zlib's decompressor with the interface of the others."""
+    """The decompressor of zlib with the interface of the others."""
 
     def __init__(self) -> None:
         self._inner = zlib.decompressobj(16 + zlib.MAX_WBITS)
@@ -81,7 +81,7 @@ class _Gzip:
 
 
 class _Zstd:
-    """zstd's decompressor. It raises ValueError for damaged data: ZstdError is known to the zstd module only."""
+    """The decompressor of zstd. It raises ValueError for damaged data, because ZstdError is in a module on demand."""
 
     def __init__(self, *, max_window_log: int | None = None) -> None:
         zstd = _zstd_module()
@@ -109,7 +109,7 @@ class _Zstd:
 
 
 def _zstd_module() -> ModuleType:
-    """Import zstd when it is needed: before Python 3.14 it is a package that takes 20 ms to import."""
+    """Import zstd on demand: before Python 3.14 it is a package whose import takes 20 ms."""
     name = "compression.zstd" if sys.version_info >= (3, 14) else "backports.zstd"
     try:
         return importlib.import_module(name)
@@ -118,17 +118,17 @@ def _zstd_module() -> ModuleType:
 
 
 def new_gzip() -> Decompressor:
-    """Create a decompressor of gzip."""
+    """Return a decompressor of gzip."""
     return _Gzip()
 
 
 def new_zstd(*, max_window_log: int | None = None) -> Decompressor:
-    """Create a decompressor of zstd. Raises Unsupported when its package is not installed."""
+    """Return a decompressor of zstd. Raises Unsupported if its package is not installed."""
     return _Zstd(max_window_log=max_window_log)
 
 
 def new_xz(*, memory_bytes: int = _XZ_MEMORY_BYTES, form: int = lzma.FORMAT_XZ) -> Decompressor:
-    """Create a decompressor of xz. Data that needs more memory than this is taken for damaged."""
+    """Return a decompressor of xz. It raises LZMAError for data that needs more memory."""
     return lzma.LZMADecompressor(format=form, memlimit=memory_bytes)
 
 
@@ -142,8 +142,7 @@ def _new_lz4() -> Decompressor:
 def unpacked(file: BinaryIO, new: NewDecompressor) -> Generator[bytes]:
     """Yield the content of a compressed file in pieces of at most STEP_BYTES.
 
-    Several streams, one after the other, are one file, as in all the tools. Raises Bad when the data is damaged or cut
-    short, and OSError.
+    Consecutive streams are one file, as in all tools. Raises Bad if the data is damaged or truncated, and OSError.
     """
     data = file.read(_READ_BYTES)
     while data:
@@ -161,7 +160,7 @@ def unpacked(file: BinaryIO, new: NewDecompressor) -> Generator[bytes]:
                 if not data:
                     raise Bad("the compressed data ends early: the file is truncated", offset=file.tell())
         data = stream.unused_data or file.read(_READ_BYTES)
-        # Zeros after the last stream are padding (tapes, xz): no stream begins with one.
+        # Zeros after the last stream are padding (tapes, xz): no stream begins with zero.
         data = data.lstrip(b"\0") or (file.read(_READ_BYTES).lstrip(b"\0") if data else b"")
 
 
@@ -182,11 +181,11 @@ def unzipped(file: BinaryIO) -> Generator[bytes]:
     except (zipfile.BadZipFile, zlib.error, EOFError) as error:
         raise Bad(f"the zip archive is damaged ({error})") from error
     except (NotImplementedError, RuntimeError) as error:
-        # Another method of compression, or a password.
-        raise Unsupported(f"the zip archive can't be unpacked here ({error})") from error
+        # An unknown compression method, or a password.
+        raise Unsupported(f"the zip archive can't be unpacked ({error})") from error
 
 
-# The largest initramfs seen (dracut, no-hostonly, all firmware) unpacks to about 300 MiB.
+# The largest known initramfs (dracut, no-hostonly, all firmware) has about 300 MiB.
 MAX_UNPACKED_BYTES = 768 << 20
 _IN_BYTES = 256 << 10
 _OUT_BYTES = 1 << 20
@@ -205,7 +204,7 @@ _LZO_MAGIC = b"\x89LZO"
 
 
 def codec_at(magic: bytes) -> str | None:
-    """Return the name of the compression by its first bytes (6 are enough), None for an unknown one."""
+    """Return the name of a compression by the first bytes (6 are enough), or None if it is unknown."""
     for start, name, _new in _CODECS:
         if magic.startswith(start):
             return name
@@ -215,14 +214,14 @@ def codec_at(magic: bytes) -> str | None:
 
 
 class Unpacker:
-    """An iterator over the content of a compressed stream. `end` is where it ended, None before.
+    """An iterator over the content of a compressed stream. `end` is the offset of its end, None until it is reached.
 
-    `unpacked_bytes` counts the output; a piece counts as a page at least, so that a stream of nothing but empty blocks
-    reaches the limit, too.
+    `unpacked_bytes` counts the output. A piece counts as at least one page, so that a stream of empty blocks reaches
+    the limit, too.
     """
 
     def __init__(self, reader: Reader, start: int, *, limit_bytes: int = MAX_UNPACKED_BYTES) -> None:
-        """Find the codec of the stream at `start`; Unsupported for an unknown one."""
+        """Detect the compression of the stream at `start`. Raises Unsupported if it is unknown."""
         self._limit_bytes = limit_bytes
         magic = reader.pread(start, 6)
         self.codec = codec_at(magic)
@@ -234,7 +233,7 @@ class Unpacker:
         self.unpacked_bytes = 0
 
     def __iter__(self) -> Iterator[bytes]:
-        """Unpack; Bad where the stream is damaged, ends early, or exceeds the limit."""
+        """Yield the content. Raises Bad if the stream is damaged, ends early, or exceeds the limit."""
         for piece in self._pieces():
             self.unpacked_bytes += max(len(piece), _PAGE_BYTES)
             if self.unpacked_bytes > self._limit_bytes:
@@ -261,17 +260,17 @@ class Unpacker:
                 if not data:
                     raise Bad(f"its {self.codec} stream ends early", offset=at)
             yield decompressor.decompress(data, _OUT_BYTES)
-        self.end = at - len(decompressor.unused_data or b"")  # lz4 has None for nothing
+        self.end = at - len(decompressor.unused_data or b"")  # lz4 has None in place of b""
 
 
-# The legacy format cuts its input into pieces of 8 MiB.
+# The legacy format compresses its input in blocks of 8 MiB.
 _LEGACY_BLOCK_BYTES = 8 << 20
-# How LZ4 grows incompressible input: LZ4_compressBound.
+# The growth of incompressible input is one byte in 255 (LZ4_compressBound).
 _MAX_GROWTH = 255
 
 
 def unpack_lz4_block(data: bytes, *, limit: int) -> bytes:
-    """Return the content of one block, at most `limit` bytes."""
+    """Return the content of a block, at most `limit` bytes. Raises Bad if it is damaged."""
     import lz4.block
 
     try:
@@ -282,16 +281,16 @@ def unpack_lz4_block(data: bytes, *, limit: int) -> bytes:
 
 
 def _legacy_blocks(reader: Reader, at: int) -> Generator[bytes, None, int]:
-    """Yield the content of the legacy LZ4 stream whose first block is at `at`; return where it ends."""
+    """Yield the content of the legacy LZ4 stream with its first block at `at`, and return the offset of its end."""
     bound = _LEGACY_BLOCK_BYTES + _LEGACY_BLOCK_BYTES // _MAX_GROWTH + 16
     while at + 4 <= reader.size:
         raw = read_exactly(reader, at, 4)
         if raw == LEGACY_MAGIC and reader.pread(at - 4, 4) != LEGACY_MAGIC:
-            at += 4  # another stream was appended
+            at += 4  # the next stream of the file
             continue
         (size,) = struct.unpack("<I", raw)
         if size == 0 or size > bound:
-            break  # not of this stream: padding, or another archive
+            break  # padding, or another archive
         yield unpack_lz4_block(read_exactly(reader, at + 4, size), limit=_LEGACY_BLOCK_BYTES)
         at += 4 + size
     return at

@@ -1,7 +1,7 @@
 """ext2, ext3 and ext4 file systems: inodes, directories, files and symbolic links.
 
-The journal is not replayed, so a file system that was not unmounted cleanly may show older metadata, which
-`facts.unclean` reports. Checksums are not verified: structure and ranges are.
+The journal is not replayed: a file system that was not unmounted cleanly may have older metadata, and `facts.unclean`
+reports this. Checksums are not verified: structure and ranges are.
 """
 
 import struct
@@ -37,7 +37,7 @@ _XATTR_MAGIC = 0xEA020000
 
 @dataclass(frozen=True, slots=True)
 class _Inode:
-    """An inode as stored, with the fields that every read needs."""
+    """An inode with the fields that reading needs. `block` is i_block, `raw` the whole inode."""
 
     number: int
     mode: int
@@ -48,7 +48,7 @@ class _Inode:
 
 
 class Ext(InodeFileSystem[_Inode]):
-    """An ext2/3/4 file system on a reader. Every method raises Bad, Unsupported or Missing."""
+    """An ext2, ext3 or ext4 file system. Its methods raise Bad, Unsupported or Missing."""
 
     def __init__(self, reader: Reader) -> None:
         self._sb, facts = read_superblock(reader)
@@ -60,12 +60,12 @@ class Ext(InodeFileSystem[_Inode]):
         unit = self._sb.block_bytes if inode.flags & _HUGE_FILE else 512
         (low,) = struct.unpack_from("<I", inode.raw, 28)
         (high,) = struct.unpack_from("<H", inode.raw, 116)
-        # A file that is stored in the inode has no block.
+        # A file with inline data has no blocks.
         allocated = inode.size_bytes if inode.flags & _INLINE else (high << 32 | low) * unit
         return Node(number, kind_of(inode.mode), inode.size_bytes, allocated, bool(inode.flags & _IMMUTABLE))
 
     def entries(self, number: int) -> Iterator[tuple[str, int]]:
-        """Yield the entries of a directory; an indexed one is also stored as a plain list, which is read."""
+        """Yield the entries of a directory. An indexed directory is also a plain list of entries, which is read."""
         inode = self._inode(number)
         expect_directory(number, inode.mode)
         if inode.flags & _ENCRYPTED:
@@ -73,7 +73,7 @@ class Ext(InodeFileSystem[_Inode]):
         return child_names(number, self._raw_entries(inode))
 
     def read(self, number: int, offset: int, length: int) -> bytes:
-        """Read part of a file, short at its end."""
+        """Read part of a file. The result is short at its end."""
         inode = self._inode(number)
         if inode.flags & _ENCRYPTED:
             raise Unsupported(f"inode {number} is encrypted")
@@ -84,7 +84,7 @@ class Ext(InodeFileSystem[_Inode]):
         return read_runs(self._reader, runs, block_bytes=self._sb.block_bytes, offset=offset, length=length)
 
     def target(self, number: int) -> str:
-        """Return the target of a symbolic link; short ones are stored in the inode."""
+        """Return the target of a symbolic link. Short targets are stored in the inode."""
         inode = self._inode(number)
         expect_link(number, inode.mode, size_bytes=inode.size_bytes)
         if inode.size_bytes < len(inode.block) and not inode.flags & (_EXTENTS | _INLINE | _ENCRYPTED):
@@ -106,7 +106,7 @@ class Ext(InodeFileSystem[_Inode]):
         return _Inode(number, mode, size_high << 32 | size_low, flags, raw[40:100], raw)
 
     def _inode_table(self, group: int) -> int:
-        """Return the block where a group's inode table begins."""
+        """Return the first block of the inode table of a group."""
         sb = self._sb
         if group >= sb.groups:
             raise Bad(f"there is no block group {group}")
@@ -128,7 +128,7 @@ class Ext(InodeFileSystem[_Inode]):
 
     def _raw_entries(self, inode: _Inode) -> Iterator[tuple[bytes, int]]:
         if inode.flags & _INLINE:
-            # 4 bytes of "..", then entries; the part in the attribute is a list of its own.
+            # i_block begins with 4 bytes for "..". The part in the attribute is a separate list.
             yield from self._entries_in(inode.block[4:])
             yield from self._entries_in(self._inline_rest(inode))
             return
@@ -145,7 +145,7 @@ class Ext(InodeFileSystem[_Inode]):
         while at + 8 <= end:
             child, length, name_bytes = struct.unpack_from("<IHH", block, at)
             if with_type or not child:
-                # Without the feature, too, the entry of a block's checksum (inode 0) has a type, 0xDE.
+                # The entry for the checksum of a block (inode 0) has a type, 0xDE, even without the feature.
                 name_bytes &= 0xFF
             if end == 65536 and length in (0, 65535):
                 length = end
@@ -158,7 +158,7 @@ class Ext(InodeFileSystem[_Inode]):
         return (inode.block + self._inline_rest(inode))[: inode.size_bytes]
 
     def _inline_rest(self, inode: _Inode) -> bytes:
-        """Return the inline data beyond i_block: the attribute system.data, name index 7."""
+        """Return the inline data after i_block, which is in the attribute system.data (name index 7)."""
         (extra,) = struct.unpack_from("<H", inode.raw, 128) if len(inode.raw) > 132 else (0,)
         area = inode.raw[128 + extra :]
         if len(area) < 4 or struct.unpack_from("<I", area, 0)[0] != _XATTR_MAGIC:
@@ -168,7 +168,7 @@ class Ext(InodeFileSystem[_Inode]):
             name_bytes, name_index, value_at, _inode, value_bytes = struct.unpack_from("<BBHII", entries, at)
             if name_index == 7 and entries[at + 16 : at + 16 + name_bytes] == b"data":
                 if value_at + value_bytes > len(entries):
-                    raise Bad(f"the inline data of inode {inode.number} leave the inode")
+                    raise Bad(f"the inline data of inode {inode.number} end outside of the inode")
                 return entries[value_at : value_at + value_bytes]
             at += (16 + name_bytes + 3) & ~3
         return b""

@@ -1,7 +1,7 @@
-"""The superblock and the extent maps of ext2, ext3 and ext4.
+"""Superblock, extent trees and block maps of ext2, ext3 and ext4.
 
-Written after "ext4 Data Structures and Algorithms" of the kernel documentation. An incompatible feature that is not
-named here is refused.
+The specification is "ext4 Data Structures and Algorithms" of the kernel documentation. Unknown incompatible features
+are refused.
 """
 
 import struct
@@ -21,8 +21,8 @@ from aliyun_import.disk.filesystems.interface import (
 from aliyun_import.disk.reader import Bad, Reader, Unsupported, read_exactly
 
 SUPERBLOCK_AT = 1024
-FILETYPE, _RECOVER, META_BG, _64BIT = 0x2, 0x4, 0x10, 0x80
-# Supported incompatible features: what each changes is either handled or does not affect reading.
+FILETYPE, _RECOVER, _JOURNAL_DEVICE, META_BG, _64BIT = 0x2, 0x4, 0x8, 0x10, 0x80
+# Supported incompatible features. Each is handled, or does not affect reading.
 _INCOMPAT = {
     FILETYPE: "filetype",
     _RECOVER: "needs_recovery",
@@ -38,20 +38,20 @@ _INCOMPAT = {
     0x10000: "encrypt",
     0x20000: "casefold",
 }
-# Features that only forbid writing do not matter; those that a check uses have their name here.
+# Read-only compatible features do not affect reading. Those with a name are used by a check.
 _SPARSE_SUPER, _SPARSE_SUPER2 = 0x1, 0x200
 _RO_COMPAT = {0x100: "quota", 0x200: "bigalloc", 0x2000: "project"}
 _HAS_JOURNAL = 0x4
 _STATE_CLEAN, _STATE_ERRORS = 1, 2
-# ext4 is ext3 with any of these: extents, 64bit, flex_bg, csum_seed, inline_data; huge_file, gdt_csum, dir_nlink,
-# extra_isize, metadata_csum.
+# A file system with any of these is ext4: extents, 64bit, flex_bg, csum_seed, inline_data; huge_file, gdt_csum,
+# dir_nlink, extra_isize, metadata_csum.
 _EXT4_INCOMPAT = 0x40 | 0x80 | 0x200 | 0x2000 | 0x8000
 _EXT4_RO_COMPAT = 0x8 | 0x10 | 0x20 | 0x40 | 0x400
 
 
 @dataclass(frozen=True, slots=True)
 class Superblock:
-    """The fields that reading needs."""
+    """The fields of the superblock that reading needs."""
 
     block_bytes: int
     blocks: int
@@ -68,16 +68,16 @@ class Superblock:
 
     @property
     def groups(self) -> int:
-        """Return the number of block groups."""
+        """The number of block groups."""
         return -(-(self.blocks - self.first_block) // self.blocks_per_group)
 
     @property
     def descriptors_at(self) -> int:
-        """Return the block after that of the superblock, which is in block 1 if blocks have 1 KiB."""
+        """The block after the one with the superblock, which is block 1 if blocks have 1 KiB."""
         return (1 if self.block_bytes == SUPERBLOCK_AT else self.first_block) + 1
 
     def has_backup(self, group: int) -> bool:
-        """Return whether a copy of the superblock begins this group."""
+        """Return whether this group begins with a copy of the superblock."""
         if group == 0:
             return True
         if self.backup_groups is not None:
@@ -95,23 +95,24 @@ def _is_power(number: int, base: int) -> bool:
 
 
 def probe_ext(head: bytes) -> Signature | None:
-    """Recognise ext2, ext3 and ext4, and an external journal, by the superblock."""
+    """Recognise ext2, ext3, ext4 and an external journal by the superblock."""
     if head[1024 + 0x38 : 1024 + 0x3A] != b"\x53\xef":
         return None
     compat, incompat, ro_compat = struct.unpack_from("<III", head, 1024 + 0x5C)
-    if incompat & 0x8:
-        name = "jbd"
-    elif incompat & _EXT4_INCOMPAT or ro_compat & _EXT4_RO_COMPAT:
-        name = "ext4"
-    else:
-        name = "ext3" if compat & _HAS_JOURNAL else "ext2"
+    name = "jbd" if incompat & _JOURNAL_DEVICE else _type(compat, incompat, ro_compat)
     return Signature(
         name, label=label_of(head[1024 + 0x78 : 1024 + 0x88]), uuid=uuid_of(head[1024 + 0x68 : 1024 + 0x78])
     )
 
 
+def _type(compat: int, incompat: int, ro_compat: int) -> str:
+    if incompat & _EXT4_INCOMPAT or ro_compat & _EXT4_RO_COMPAT:
+        return "ext4"
+    return "ext3" if compat & _HAS_JOURNAL else "ext2"
+
+
 def read_superblock(reader: Reader) -> tuple[Superblock, FileSystemFacts]:
-    """Read the superblock of an ext file system; Bad where there is none, Unsupported for unknown features."""
+    """Read the superblock. Raises Bad if there is none, and Unsupported for unknown incompatible features."""
     raw = read_exactly(reader, SUPERBLOCK_AT, 1024)
     (magic,) = struct.unpack_from("<H", raw, 56)
     if magic != 0xEF53:
@@ -157,7 +158,7 @@ def _layout(raw: bytes, revision: int, *, compat: int, incompat: int, ro_compat:
 
 
 def _check(sb: Superblock) -> None:
-    """Refuse a superblock with impossible numbers before they are used."""
+    """Raise Bad for a superblock with impossible numbers."""
     possible = (
         sb.first_block == (1 if sb.block_bytes == 1024 else 0) or sb.block_bytes == 1024
     ) and sb.blocks > sb.first_block
@@ -175,11 +176,9 @@ def _facts(raw: bytes, sb: Superblock, *, compat: int, ro_compat: int) -> FileSy
     (state,) = struct.unpack_from("<H", raw, 58)
     names = [name for bit, name in _INCOMPAT.items() if sb.incompat & bit]
     names += [name for bit, name in _RO_COMPAT.items() if ro_compat & bit]
-    journal = bool(compat & _HAS_JOURNAL)
-    ext4 = sb.incompat & (0x40 | _64BIT | 0x200)
     free = (free_low | (free_high << 32 if sb.incompat & _64BIT else 0)) * sb.block_bytes
     return FileSystemFacts(
-        type="ext4" if ext4 else "ext3" if journal else "ext2",
+        type=_type(compat, sb.incompat, ro_compat),
         uuid=str(uuid.UUID(bytes=raw[104:120])),
         label=text_of(raw[120:136].split(b"\0", 1)[0]),
         size_bytes=sb.blocks * sb.block_bytes,
@@ -202,22 +201,22 @@ def _unclean(state: int, incompat: int) -> str:
 
 _EXTENT_MAGIC = 0xF30A
 _MAX_DEPTH = 5
-# A file of 12,000 extents takes 36 leaf blocks; 2,000 hold 680,000 extents.
+# A file with 12,000 extents has 36 leaf blocks. 2,000 blocks have 680,000 extents.
 _MAX_MAP_BLOCKS = 2000
 _MAX_RUNS = 200_000
-# Block maps (no extents) are walked whole; no file that is read here comes near 2 GiB.
+# Block maps (no extents) are read completely. The files that an inspection reads are much smaller than 2 GiB.
 _MAX_MAPPED_BYTES = 2 << 30
 
 
 def extent_runs(reader: Reader, sb: Superblock, block: bytes) -> Sequence[Run]:
-    """Return the map of a file by the extent tree whose root is the 60 bytes of i_block."""
+    """Return the runs of a file in the extent tree with its root in the 60 bytes of i_block."""
     walk = _ExtentWalk(reader, sb)
     walk.descend(block, None)
     return checked_runs(walk.runs)
 
 
 def block_map_runs(reader: Reader, sb: Superblock, block: bytes, *, size_bytes: int) -> Sequence[Run]:
-    """Return the map of a file by the 15 direct and indirect pointers of i_block."""
+    """Return the runs of a file by the 15 direct and indirect pointers of i_block."""
     if size_bytes > _MAX_MAPPED_BYTES:
         raise Unsupported(f"a file of {size_bytes} bytes has no extents")
     walk = _BlockMapWalk(reader, sb, -(-size_bytes // sb.block_bytes))
@@ -226,7 +225,7 @@ def block_map_runs(reader: Reader, sb: Superblock, block: bytes, *, size_bytes: 
 
 
 class _ExtentWalk:
-    """One walk over an extent tree, with limits."""
+    """A walk over an extent tree, with limits."""
 
     def __init__(self, reader: Reader, sb: Superblock) -> None:
         self._reader, self._sb = reader, sb
@@ -239,7 +238,7 @@ class _ExtentWalk:
         if magic != _EXTENT_MAGIC or 12 + entries * 12 > len(raw) or depth > _MAX_DEPTH:
             raise Bad("a node of an extent tree is damaged")
         if expected_depth is not None and depth != expected_depth:
-            raise Bad("an extent tree is not level")
+            raise Bad("the nodes of an extent tree have wrong depths")
         for at in range(12, 12 + entries * 12, 12):
             if depth == 0:
                 self._add(raw, at)
@@ -254,7 +253,7 @@ class _ExtentWalk:
     def _add(self, raw: bytes, at: int) -> None:
         logical, count, high, low = struct.unpack_from("<IHHI", raw, at)
         if count > 32768:
-            return  # allocated and never written: reads as zeros, as a hole does
+            return  # allocated and never written: reads as zeros, like a hole
         start = high << 32 | low
         if start + count > self._sb.blocks or len(self.runs) >= _MAX_RUNS:
             raise Bad("an extent is outside of the file system")
@@ -262,7 +261,7 @@ class _ExtentWalk:
 
 
 class _BlockMapWalk:
-    """One walk over the direct and indirect blocks of ext2 and ext3, with limits."""
+    """A walk over the direct and indirect blocks of ext2 and ext3, with limits."""
 
     def __init__(self, reader: Reader, sb: Superblock, end: int) -> None:
         self._reader, self._sb, self._end = reader, sb, end

@@ -1,7 +1,7 @@
-"""FAT12, FAT16 and FAT32: names and small files, which is all that an EFI system partition needs.
+"""FAT12, FAT16 and FAT32, as far as EFI system partitions need: names and small files.
 
-Written after Microsoft's "FAT: General Overview of On-Disk Format" 1.03. Every count on the disk is
-limited here, because the numbers are untrusted.
+The specification is Microsoft's "FAT: General Overview of On-Disk Format" 1.03. All counts are limited, because the
+numbers on the disk are untrusted.
 """
 
 import struct
@@ -19,22 +19,22 @@ from aliyun_import.disk.filesystems.interface import (
 )
 from aliyun_import.disk.reader import Bad, Missing, Reader, Recent, Unsupported, read_exactly
 
-# An ESP's directories have tens of names, of some 100 bytes each. FAT's own limit are 2 MiB.
+# Directories of an ESP have tens of names with about 100 bytes each. The limit of FAT is 2 MiB.
 MAX_DIRECTORY_BYTES = 512 * 1024
-# Of files of which only the beginning is read: programs of UEFI.
+# Only the beginning of UEFI programs is read, so only these clusters are followed.
 _HEAD_BYTES = 64 * 1024
 _MAX_NODES = 20_000
 _KEPT_RUNS = 50_000
-# A unified kernel image of 200 MiB in clusters of 512 bytes has 400,000; following them takes half a second.
+# A unified kernel image of 200 MiB has 400,000 clusters of 512 bytes. Following them takes half a second.
 _MAX_CLUSTERS = 1 << 19
 _FAT_PAGE = 4096
 _DIRECTORY, _VOLUME, _LONG_NAME = 0x10, 0x08, 0x0F
-# The sizes in clusters that decide the type, as the specification has them.
+# The specification derives the type from the number of clusters.
 _FAT12_CLUSTERS, _FAT16_CLUSTERS = 4085, 65525
 
 
 class _Entry(NamedTuple):
-    """A name in a directory. `cluster` is where its chain begins, 0 for an empty file."""
+    """A name in a directory. `cluster` is the first one of its chain, 0 for an empty file."""
 
     name: str
     is_directory: bool
@@ -43,20 +43,20 @@ class _Entry(NamedTuple):
 
 
 class Fat:
-    """A FAT file system on a reader. Every method raises Bad, Unsupported or Missing, or OSError as the reader does.
+    """A FAT file system. Its methods raise Bad, Unsupported or Missing.
 
-    FAT has no inodes: its nodes are numbered as they are met. The free space is not counted.
+    FAT has no inodes: nodes are numbered when they are listed. Free space is not counted.
     """
 
     def __init__(self, reader: Reader, *, label: str = "", uuid: str = "") -> None:
-        """Read the boot sector; Bad when it makes no sense."""
+        """Read the boot sector. Raises Bad if its numbers are impossible."""
         self._reader = reader
         boot = read_exactly(reader, 0, 512)
         sector, per_cluster, reserved, copies, root_entries, small_count = struct.unpack_from("<HBHBHH", boot, 11)
         (small_fat,) = struct.unpack_from("<H", boot, 22)
         large_count, large_fat = struct.unpack_from("<II", boot, 32)
         if sector not in (512, 1024, 2048, 4096) or per_cluster not in (1, 2, 4, 8, 16, 32, 64, 128):
-            raise Bad(f"FAT boot sector with {sector}-byte sectors, {per_cluster} to a cluster", offset=11)
+            raise Bad(f"FAT boot sector with {sector}-byte sectors and {per_cluster} sectors per cluster", offset=11)
         fat_sectors, sectors = small_fat or large_fat, small_count or large_count
         if boot[510:512] != b"\x55\xaa" or not (reserved and copies and fat_sectors and sectors):
             raise Bad("FAT boot sector without its signature, its tables or its size", offset=0)
@@ -66,7 +66,7 @@ class Fat:
         self._data_at = self._root_at + -(-self._root_bytes // sector) * sector
         self._clusters = (sectors * sector - self._data_at) // self.cluster_bytes
         if self._clusters <= 0 or self._data_at >= reader.size:
-            raise Bad("FAT boot sector whose data area is outside of the partition", offset=0)
+            raise Bad("FAT boot sector with a data area outside of the partition", offset=0)
         self._bits = 12 if self._clusters < _FAT12_CLUSTERS else 16 if self._clusters < _FAT16_CLUSTERS else 32
         self._root_cluster = struct.unpack_from("<I", boot, 44)[0] if self._bits == 32 else 0
         self._page_at, self._page = -1, b""
@@ -74,7 +74,7 @@ class Fat:
         self.facts = FileSystemFacts(
             type="vfat", uuid=uuid, label=label, size_bytes=reader.size, free_bytes=0, inodes=0, free_inodes=0
         )
-        # The entry of each node, and the number of each by that of its directory and its name.
+        # The entry of each node, and the number of each node by the number of its directory and its name.
         self._nodes = [_Entry("", is_directory=True, cluster=self._root_cluster, size_bytes=0)]
         self._numbers: dict[tuple[int, str], int] = {}
         self._runs: Recent[Sequence[Run]] = Recent(_KEPT_RUNS)
@@ -98,7 +98,7 @@ class Fat:
             yield entry.name, child
 
     def read(self, number: int, offset: int, length: int) -> bytes:
-        """Read part of a file, short at its end."""
+        """Read part of a file. The result is short at its end."""
         length = max(min(length, self._nodes[number].size_bytes - offset), 0)
         runs = self._runs_to(number, offset + length)
         return read_runs(self._reader, runs, block_bytes=self.cluster_bytes, offset=offset, length=length)
@@ -108,19 +108,19 @@ class Fat:
         raise Missing(f"{self._nodes[number].name} is not a symbolic link")
 
     def _runs_to(self, number: int, end: int) -> Sequence[Run]:
-        """Return the map of the first `end` bytes of a file at least, its clusters as blocks of `cluster_bytes`.
+        """Return the runs of at least the first `end` bytes of a file, in blocks of `cluster_bytes`.
 
-        A chain has no way in but its beginning, so the map is cached.
+        The runs are cached, because a chain can only be followed from its beginning.
         """
         known = self._runs.get(number)
         if known is not None:
             return known
-        # The head of a program costs a few steps, anything beyond it all of them.
+        # The head of a program needs a few clusters. For a range after it, the whole chain is followed.
         size, entry, is_head = self.cluster_bytes, self._nodes[number], end <= _HEAD_BYTES
         runs: list[Run] = []
         count = -(-(end if is_head else entry.size_bytes) // size)
         if count > _MAX_CLUSTERS:
-            raise Unsupported(f"{entry.name} is on FAT and has {count} clusters, more than are read there")
+            raise Unsupported(f"{entry.name} has {count} FAT clusters, and the limit is {_MAX_CLUSTERS}")
         for logical, cluster in enumerate(self._chain(entry.cluster, count)):
             position, last = self._data_at + (cluster - 2) * size, runs[-1] if runs else None
             if last is not None and last.position + last.count * size == position:
@@ -128,11 +128,11 @@ class Fat:
             else:
                 runs.append(Run(logical, 1, position))
         if (runs[-1].logical + runs[-1].count if runs else 0) < count:
-            raise Bad(f"the FAT chain of {entry.name} ends before the file does")
+            raise Bad(f"the FAT chain of {entry.name} ends before the end of the file")
         return runs if is_head else self._runs.keep(number, runs, parts=len(runs))
 
     def _directory(self, number: int) -> bytes:
-        """Read a directory; Bad when it is longer than any should be: a part of its names would be misleading."""
+        """Read a whole directory. Raises Bad if it is too long, because a part of the names would be misleading."""
         if number == self.root and self._bits != 32:
             return read_exactly(self._reader, self._root_at, self._root_bytes)
         most, size = MAX_DIRECTORY_BYTES // self.cluster_bytes + 1, self.cluster_bytes
@@ -142,7 +142,7 @@ class Fat:
         return b"".join(read_exactly(self._reader, self._data_at + (one - 2) * size, size) for one in clusters)
 
     def _chain(self, cluster: int, most: int) -> Iterator[int]:
-        """Yield the clusters of a chain up to its end, at most so many: it may be a loop."""
+        """Yield the clusters of a chain, at most `most`, because a chain may be a loop."""
         for _ in range(most):
             if not 2 <= cluster < self._clusters + 2:
                 return
@@ -158,7 +158,7 @@ class Fat:
             if entry[0] == 0xE5:
                 long_name = {}
             elif entry[11] & 0x3F == _LONG_NAME:
-                # 13 UTF-16 characters in three pieces; pieces come last first, numbered.
+                # 13 UTF-16 characters in three pieces. The entries are numbered, the last one first.
                 piece = (entry[1:11] + entry[14:26] + entry[28:32]).decode("utf-16-le", "replace")
                 long_name[entry[0] & 0x1F] = piece.split("\0")[0].rstrip("\uffff")
             elif entry[11] & _VOLUME:
@@ -173,7 +173,7 @@ class Fat:
                 yield _Entry(name, bool(entry[11] & _DIRECTORY), cluster, size)
 
     def _next(self, cluster: int) -> int:
-        """Return the cluster after this one; any end mark is past every cluster there is."""
+        """Return the cluster after this one. An end mark is larger than any cluster number."""
         at = cluster * self._bits // 8
         if at + 4 > self._fat_bytes + 2:
             raise Bad(f"cluster {cluster} is outside of the FAT", offset=self._fat_at)
@@ -188,13 +188,13 @@ class Fat:
     def _fat(self, at: int, length: int) -> bytes:
         page = at // _FAT_PAGE * _FAT_PAGE
         if page != self._page_at:
-            # A few bytes more, for an entry that begins in this page and ends in the next.
+            # Four bytes more, for an entry that begins in this page and ends in the next one.
             self._page_at, self._page = page, self._reader.pread(self._fat_at + page, _FAT_PAGE + 4)
         return self._page[at - page : at - page + length]
 
 
 def _short_name(entry: bytes) -> str:
-    # 0x05 stands for a first byte of 0xE5, which would mean "deleted"; bits 3 and 4 of byte 12 mean lower case.
+    # A first byte of 0x05 stands for 0xE5, which marks deleted entries. Bits 3 and 4 of byte 12 mean lower case.
     raw = (b"\xe5" if entry[0] == 5 else entry[:1]) + entry[1:11]
     stem, suffix = raw[:8].decode("cp437").rstrip(), raw[8:11].decode("cp437").rstrip()
     stem = stem.lower() if entry[12] & 0x08 else stem
@@ -213,7 +213,7 @@ def _vfat(head: bytes) -> Signature | None:
 
 
 def volume_serial(raw: bytes) -> str:
-    """Return the serial number of a FAT or exFAT volume as Linux writes it."""
+    """Return the serial number of a FAT or exFAT volume in the form of Linux."""
     number = int.from_bytes(raw, "little")
     return f"{number >> 16:04X}-{number & 0xFFFF:04X}"
 

@@ -1,4 +1,4 @@
-"""The interface of a file system, and the shared parts of those with inodes.
+"""Interface of a file system, and shared parts of file systems with inodes.
 
 A new file system is one module that defines a `FileSystemFormat`, and one line in `registry.py`.
 """
@@ -12,11 +12,11 @@ from typing import Generic, Protocol, TypeVar
 
 from aliyun_import.disk.reader import Bad, Missing, Reader, Recent, read_exactly
 
-# A directory of a system has some thousands of names; 300,000 take 0.3 s to read, more is damage or an attack.
+# A directory of a system has some thousands of names. 300,000 take 0.3 s to read; more indicate damage or an attack.
 MAX_ENTRIES = 300_000
-# Cached inodes, and runs of blocks; a file of 12,000 runs is an old log.
+# Limits of the caches of inodes and of runs. An old log has about 12,000 runs.
 _KEPT_INODES, _KEPT_RUNS = 64, 50_000
-# The longest target of a symbolic link on Linux.
+# The maximum length of the target of a symbolic link on Linux.
 MAX_LINK_BYTES = 4096
 
 
@@ -36,7 +36,7 @@ _KINDS = {0x8000: Kind.FILE, 0x4000: Kind.DIRECTORY, 0xA000: Kind.LINK}
 
 @dataclass(frozen=True, slots=True)
 class Node:
-    """One inode. `allocated_bytes` is the size of its blocks, which the size of a sparse file exceeds."""
+    """An inode. `allocated_bytes` is the size of its blocks, which is less than `size_bytes` for a sparse file."""
 
     number: int
     kind: Kind
@@ -47,7 +47,7 @@ class Node:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FileSystemFacts:
-    """The contents of the superblock. `unclean` is a sentence about its state, empty when it was unmounted cleanly."""
+    """The contents of the superblock. `unclean` is a clause about its state, empty if it was unmounted cleanly."""
 
     type: str
     uuid: str
@@ -72,7 +72,7 @@ class Run:
 
 @dataclass(frozen=True, slots=True)
 class Signature:
-    """What was recognised: a name ("ext4"), and the label and UUID as Linux writes them, empty where there is none."""
+    """A recognised content: its name ("ext4"), and its label and UUID in the form of Linux, empty if there is none."""
 
     name: str
     label: str = ""
@@ -80,9 +80,9 @@ class Signature:
 
 
 class FileSystem(Protocol):
-    """A file system that can be read. Every method raises Bad, Unsupported or Missing and nothing else.
+    """A file system that can be read. Its methods raise only Bad, Unsupported and Missing.
 
-    `facts` is what the superblock says, `root` the root directory's inode number.
+    `facts` are from the superblock. `root` is the inode number of the root directory.
     """
 
     facts: FileSystemFacts
@@ -93,11 +93,11 @@ class FileSystem(Protocol):
         ...
 
     def entries(self, number: int) -> Iterator[tuple[str, int]]:
-        """Yield the names of a directory and their inode numbers; without "." and ".."."""
+        """Yield the names of a directory and their inode numbers, without "." and ".."."""
         ...
 
     def read(self, number: int, offset: int, length: int) -> bytes:
-        """Read part of a file, short at its end; the caller bounds `length`."""
+        """Read part of a file. The result is short at its end. The caller limits `length`."""
         ...
 
     def target(self, number: int) -> str:
@@ -107,10 +107,11 @@ class FileSystem(Protocol):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FileSystemFormat:
-    """A file system, or what else is found on a partition: how it is recognised and opened.
+    """A kind of content of a partition, such as a file system: how it is recognised and opened.
 
-    `probe` gets the first 68 KiB. `open` gets a reader and the signature; None where there are no files. `title` is for
-    messages about what is not read. `hides`: it may contain file systems, or has a UUID or label, that are not told.
+    `probe` gets the first 68 KiB. `open` gets a reader and the signature; it is None if the content is not read.
+    `title` is for messages about contents that are not read. `hides`: it may contain file systems, or have a UUID or
+    label, that are not read.
     """
 
     names: tuple[str, ...]
@@ -121,7 +122,7 @@ class FileSystemFormat:
 
 
 class InodeFileSystem(Generic[V]):
-    """Base of file systems with numbered inodes. Not safe to share by threads: it keeps a small cache."""
+    """Base class of file systems with numbered inodes. Not thread-safe: it has caches."""
 
     def __init__(self, reader: Reader, facts: FileSystemFacts, *, root: int) -> None:
         self._reader, self.facts, self.root = reader, facts, root
@@ -135,7 +136,6 @@ class InodeFileSystem(Generic[V]):
         raise NotImplementedError
 
     def _runs_of(self, number: int) -> Sequence[Run]:
-        """Return the map of a file."""
         known = self._runs.get(number)
         if known is None:
             known = self._load_runs(self._inode(number))
@@ -158,7 +158,7 @@ def expect_directory(number: int, mode: int) -> None:
 
 
 def expect_link(number: int, mode: int, *, size_bytes: int) -> None:
-    """Raise Missing unless the node is a symbolic link, Bad for one that is impossibly long."""
+    """Raise Missing unless the node is a symbolic link, and Bad if it is longer than Linux allows."""
     if kind_of(mode) is not Kind.LINK:
         raise Missing(f"inode {number} is not a symbolic link")
     if size_bytes > MAX_LINK_BYTES:
@@ -166,9 +166,9 @@ def expect_link(number: int, mode: int, *, size_bytes: int) -> None:
 
 
 def child_names(number: int, found: Iterable[tuple[bytes, int]]) -> Iterator[tuple[str, int]]:
-    """Yield the names of a directory without "." and "..", MAX_ENTRIES at most.
+    """Yield the names of a directory without "." and "..". Raises Bad after MAX_ENTRIES.
 
-    `found` has the places without a name (b""), too: a directory of nothing else would have no end otherwise.
+    `found` includes unused entries (b""), so that a directory of unused entries reaches the limit, too.
     """
     for index, (name, child) in enumerate(found):
         if index > MAX_ENTRIES:
@@ -178,7 +178,7 @@ def child_names(number: int, found: Iterable[tuple[bytes, int]]) -> Iterator[tup
 
 
 def text_of(raw: bytes) -> str:
-    """Return a name as text, as Python's own functions do: bytes that are not UTF-8 become surrogates."""
+    """Return a name as text. Bytes that are not UTF-8 become surrogates, as in the functions of Python."""
     return raw.decode("utf-8", "surrogateescape")
 
 
@@ -193,7 +193,7 @@ def uuid_of(raw: bytes) -> str:
 
 
 def checked_runs(runs: Sequence[Run]) -> Sequence[Run]:
-    """Return the runs when each begins after the end of the one before, as every writer stores them; else Bad."""
+    """Return the runs if they are ascending and disjoint, as all systems store them. Raises Bad otherwise."""
     end = 0
     for run in runs:
         if run.logical < end:
@@ -203,7 +203,7 @@ def checked_runs(runs: Sequence[Run]) -> Sequence[Run]:
 
 
 def read_runs(reader: Reader, runs: Sequence[Run], *, block_bytes: int, offset: int, length: int) -> bytes:
-    """Read a range of a file by its ascending runs; zeros where there is no run."""
+    """Read a range of a file by its ascending runs. Holes between them are zeros."""
     pieces: list[bytes] = []
     position, end = offset, offset + length
     index = max(bisect_right(runs, position // block_bytes, key=lambda run: run.logical) - 1, 0)

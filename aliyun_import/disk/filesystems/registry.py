@@ -1,7 +1,7 @@
-"""The known file systems, one per line, and the volumes of a disk: partitions and logical volumes.
+"""Registry of the file systems, and the volumes of a disk: partitions and logical volumes.
 
-Signatures of what is recognised and not read (other file systems, encryption, volume managers) are here, too. The
-offsets of UUIDs and labels are those that libblkid of util-linux reads.
+The registry includes the signatures of contents that are recognised and not read: other file systems, encryption,
+volume managers. The offsets of UUIDs and labels are those of libblkid (util-linux).
 """
 
 import struct
@@ -68,7 +68,7 @@ def _at(
     name: str, at: int, magic: bytes, title: str = "", *, uuid_at: int = 0, label_at: int = 0, label_bytes: int = 16,
     utf16: bool = False, hides: bool = False,
 ) -> FileSystemFormat:  # fmt: skip
-    """Return a format with its magic bytes `at` an offset, and its UUID and label at others (0: it is not told)."""
+    """Return a format with magic bytes `at` an offset, and its UUID and label at others (0: not read)."""
 
     def probe(head: bytes) -> Signature | None:
         if head[at : at + len(magic)] != magic:
@@ -87,7 +87,7 @@ _CONTAINERS: tuple[FileSystemFormat, ...] = (
     _at("mdraid", 4096, b"\xfc\x4e\x2b\xa9", "a Linux RAID member", hides=True),
     _at("mdraid", 0, b"\xfc\x4e\x2b\xa9", "a Linux RAID member", hides=True),
 )
-# A title marks what may be the root of a system.
+# Formats with a title may contain the root of a system.
 _UNREAD: tuple[FileSystemFormat, ...] = (
     _at("btrfs", 0x10040, b"_BHRfS_M", "btrfs", uuid_at=0x10020, label_at=0x1012B, label_bytes=256),
     FileSystemFormat(names=("swap", "swap-suspended"), probe=_swap),
@@ -109,10 +109,10 @@ _UNREAD: tuple[FileSystemFormat, ...] = (
     _at("cramfs", 0, b"\x45\x3d\xcd\x28", "cramfs"),
     FileSystemFormat(names=("iso9660",), probe=_iso9660),
     _at("udf", 32769, b"BEA01"),
-    # Found by its uberblocks, behind the head.
+    # Found by its uberblocks, which are after the first 68 KiB.
     FileSystemFormat(names=("zfs",), probe=lambda _head: None, title="ZFS", hides=True),
 )  # fmt: skip
-# What has a UUID, or a label, that is not read here. An image of ISO 9660 may have a second label (Joliet).
+# Formats with a UUID, or a label, that is not read. An ISO 9660 image may have a second label (Joliet).
 _NO_UUID = frozenset({"udf"})
 _NO_LABEL = frozenset({"ntfs", "exfat", "iso9660", "udf"})
 
@@ -124,7 +124,7 @@ _MAX_VOLUMES = 64
 class Volume:
     """A partition or a logical volume with content. `name` is "vg/lv", empty for a partition.
 
-    `part` is the partition; of a logical volume it has the file system, the UUID and the label of the volume.
+    `part` is the partition. For a logical volume, it has the file system, the UUID and the label of the volume.
     """
 
     part: Partition
@@ -133,14 +133,14 @@ class Volume:
 
     @property
     def title(self) -> str:
-        """Return its name for messages."""
+        """The volume in messages."""
         if self.name:
             return f"the logical volume {self.name}"
         return f"partition {self.part.number}" if self.part.number else "the whole disk"
 
 
 def find_volumes(disk: Reader, partitions: Sequence[Partition], unknowns: list[str]) -> tuple[Volume, ...]:
-    """Return everything on the disk that may be a file system; what could not be read is added to `unknowns`."""
+    """Return all volumes that may have a file system. Clauses about unreadable volumes are added to `unknowns`."""
     found: list[Volume] = []
     for part in partitions[:_MAX_VOLUMES]:
         try:
@@ -155,7 +155,7 @@ def find_volumes(disk: Reader, partitions: Sequence[Partition], unknowns: list[s
 
 
 def open_volume(volume: Volume) -> FileSystem | None:
-    """Open a file system; None where there are no files. Raises Unsupported for one that is not read here, or Bad."""
+    """Open the file system of a volume, None if it has no files. Raises Bad, and Unsupported if it is not read."""
     part = volume.part
     known = _BY_NAME.get(part.filesystem)
     if known is None:
@@ -168,7 +168,7 @@ def open_volume(volume: Volume) -> FileSystem | None:
 
 
 def _logical(part: Partition, window: Window, unknowns: list[str]) -> Iterator[Volume]:
-    """Open the logical volumes of a physical volume; one that can't be opened has its name only."""
+    """Yield the logical volumes of a physical volume. A volume that can't be opened has only a name."""
     group = read_volume_group(window)
     for volume in group.volumes:
         reader: Reader = Window(window, start=0, size=0)
@@ -183,15 +183,15 @@ def _logical(part: Partition, window: Window, unknowns: list[str]) -> Iterator[V
         yield Volume(part=own, reader=reader, name=f"{group.name}/{volume.name}")
 
 
-# Every signature but one is in the first 68 KiB.
+# All signatures except that of ZFS are in the first 68 KiB.
 _HEAD_BYTES = 68 * 1024
 _ZFS_UBERBLOCKS_AT = 128 * 1024
 
 
 def probe_filesystem(reader: Reader) -> Signature | None:
-    """Recognise a file system, volume manager or encryption by its first bytes; None for unknown content.
+    """Recognise a file system, a volume manager or encryption by the first bytes. Return None for unknown content.
 
-    A signature is no proof of a sound file system. Raises OSError or Bad when the disk can't be read there.
+    A signature does not prove that the file system is intact. Raises the errors of reading the disk.
     """
     head = reader.pread(0, _HEAD_BYTES)
     head += bytes(_HEAD_BYTES - len(head))
@@ -206,10 +206,10 @@ def probe_filesystem(reader: Reader) -> Signature | None:
     return None
 
 
-def tells_names(filesystem: str, *, label: str) -> tuple[bool, bool]:
-    """Return whether the UUID, and the label, of a file system with this name are read. Unknown content tells neither.
+def reads_names(filesystem: str, *, label: str) -> tuple[bool, bool]:
+    """Return whether the UUID, and the label, of a file system are read. For unknown content, neither is.
 
-    `label` is what was read: FAT may have its label in the root directory only.
+    `label` is the label that was read: FAT may have its label in the root directory only.
     """
     known = _BY_NAME.get(filesystem)
     if known is None or known.hides:
@@ -217,6 +217,6 @@ def tells_names(filesystem: str, *, label: str) -> tuple[bool, bool]:
     return filesystem not in _NO_UUID, filesystem not in _NO_LABEL and (filesystem != "vfat" or bool(label))
 
 
-# In the order of their probes.
+# In the order in which they are tried.
 FORMATS: tuple[FileSystemFormat, ...] = (*_CONTAINERS, ext.EXT, xfs.XFS, fat.FAT, *_UNREAD)
 _BY_NAME = {name: known for known in FORMATS for name in known.names}

@@ -11,57 +11,57 @@ _MAX_STEPS = 400
 # Configuration files have some KiB, and modules.dep less than a MiB.
 MAX_TEXT_BYTES = 2 << 20
 MAX_LINES = 20_000
-# How much a file's size may exceed its blocks: holes are normal (mkfs -d creates some), a size without blocks is an
+# The maximum of the holes in a file. Holes are normal (mkfs -d creates some), but a large size without blocks is an
 # attack.
 _MAX_HOLE_BYTES = 16 << 20
-# Names in the cache, of all directories together. The directories that an inspection reads have some thousands.
+# The number of names in the cache. The directories that an inspection reads have some thousands.
 _KEPT_NAMES = 100_000
 
 
 class TreeFile:
-    """A regular file of the tree as a reader: `size` and `pread`."""
+    """A Reader of a regular file in the tree."""
 
     def __init__(self, files: FileSystem, node: Node) -> None:
         if node.size_bytes > node.allocated_bytes + _MAX_HOLE_BYTES:
-            raise Bad(f"a file claims {node.size_bytes} bytes and has blocks for {node.allocated_bytes}")
+            raise Bad(f"a file has a size of {node.size_bytes} bytes, and blocks for {node.allocated_bytes} bytes")
         self._files, self._number = files, node.number
         self.size = node.size_bytes
 
     def pread(self, offset: int, length: int) -> bytes:
-        """Read a range, short at the end."""
+        """Read a range. The result is short at the end of the file."""
         return self._files.read(self._number, offset, length)
 
 
 class Tree:
-    """The tree of the running system: a root file system and what is mounted below it.
+    """The directory tree of a system: a root file system with other file systems mounted below it.
 
-    A mount point need not exist as a directory. Names on FAT are found in any case, as Linux, firmware and boot loaders
-    find them.
+    A mount point need not exist as a directory. Names on FAT are not case-sensitive, as in Linux, firmware and boot
+    loaders.
     """
 
     def __init__(
         self, root: FileSystem, *, mounts: Mapping[str, FileSystem] | None = None, directory: int | None = None
     ) -> None:
-        """Take the root file system, of which `directory` is the root if it is not its own."""
+        """Use a root file system. `directory` is the inode of another root directory than its own."""
         self._root = root, root.root if directory is None else directory
         self._mounts = dict(mounts or {})
         self._names: dict[int, Recent[dict[str, int]]] = {}
 
     def node(self, path: str, *, follow: bool = True) -> Node:
-        """Return the node at path; Missing when there is none. `follow` applies to a link at the end of the path."""
+        """Return the node at path. Raises Missing if there is none. `follow` is for a link at the end of the path."""
         files, number = self._find(path, follow=follow)
         return files.node(number)
 
     def exists(self, path: str) -> bool:
-        """Return whether there is anything at path; a link to nothing is nothing."""
+        """Return whether path exists. A dangling symbolic link does not."""
         return self._is_found(path, follow=True)
 
     def has_name(self, path: str) -> bool:
-        """Return whether the directory of path contains its name, which may be a link to nothing."""
+        """Return whether the directory of path has its name, which may be a dangling symbolic link."""
         return self._is_found(path, follow=False)
 
     def link(self, path: str) -> str | None:
-        """Return the target of the symbolic link at path; None when there is none."""
+        """Return the target of the symbolic link at path, or None if there is none."""
         try:
             files, number = self._find(path, follow=False)
         except Missing:
@@ -69,7 +69,7 @@ class Tree:
         return files.target(number) if files.node(number).kind is Kind.LINK else None
 
     def names(self, path: str) -> tuple[str, ...]:
-        """List a directory, sorted; empty when there is none."""
+        """Return the names in a directory, sorted. Empty if it does not exist."""
         try:
             files, number = self._find(path, follow=True)
         except Missing:
@@ -79,7 +79,7 @@ class Tree:
         return tuple(sorted(self._directory(files, number)))
 
     def open(self, path: str) -> TreeFile:
-        """Open a regular file; Missing when there is none."""
+        """Open a regular file. Raises Missing if there is none."""
         files, number = self._find(path, follow=True)
         node = files.node(number)
         if node.kind is not Kind.FILE:
@@ -87,21 +87,21 @@ class Tree:
         return TreeFile(files, node)
 
     def read(self, path: str, *, limit: int = MAX_TEXT_BYTES) -> bytes:
-        """Read a whole file; Missing when there is none, Bad when it is longer than limit."""
+        """Read a whole file. Raises Missing if there is none, and Bad if it is longer than `limit`."""
         file = self.open(path)
         if file.size > limit:
-            raise Bad(f"{path} has {file.size} bytes, more than the {limit} that are read")
+            raise Bad(f"{path} has {file.size} bytes, and the limit is {limit}")
         return file.pread(0, file.size)
 
     def text(self, path: str, *, limit: int = MAX_TEXT_BYTES) -> str | None:
-        """Read a text file, bytes that are not UTF-8 replaced; None when there is none, Bad when it is too long."""
+        """Read a text file, with bytes that are not UTF-8 replaced. None if there is none. Raises Bad if too long."""
         try:
             return self.read(path, limit=limit).decode("utf-8", "replace")
         except Missing:
             return None
 
     def lines(self, path: str) -> Iterator[tuple[int, str]]:
-        """Yield the first MAX_LINES lines of a text file with their numbers; none where there is no file."""
+        """Yield the first MAX_LINES lines of a text file with their numbers, none if there is no file."""
         return islice(enumerate((self.text(path) or "").splitlines(), start=1), MAX_LINES)
 
     def _is_found(self, path: str, *, follow: bool) -> bool:
@@ -112,7 +112,8 @@ class Tree:
         return True
 
     def _find(self, path: str, *, follow: bool) -> tuple[FileSystem, int]:
-        """Find path. `done` is the path so far without links; `todo` are the remaining parts, the last one first."""
+        """Return the file system and the inode number of path. Raises Missing, and Bad for too many components."""
+        # `done` is the path so far without links. `todo` are the remaining components, the last one first.
         done: list[str] = []
         todo = [part for part in reversed(path.split("/")) if part not in ("", ".")]
         files, number = self._root
@@ -121,7 +122,7 @@ class Tree:
         while todo:
             steps += 1
             if steps > _MAX_STEPS:
-                raise Bad(f"{path} takes more than {_MAX_STEPS} steps")
+                raise Bad(f"{path} has more than {_MAX_STEPS} components, including those of symbolic links")
             part = todo.pop()
             if part == "..":
                 if trail:
@@ -133,7 +134,7 @@ class Tree:
             if node.kind is Kind.LINK and (todo or follow):
                 hops += 1
                 if hops > _MAX_HOPS:
-                    raise Missing(f"{path} leads through more than {_MAX_HOPS} symbolic links")
+                    raise Missing(f"{path} has more than {_MAX_HOPS} symbolic links")
                 target = child_files.target(child)
                 if target.startswith("/"):
                     done, trail = [], []
@@ -146,7 +147,7 @@ class Tree:
         return files, number
 
     def _step(self, files: FileSystem, number: int, parts: list[str]) -> tuple[FileSystem, int]:
-        """Return the child of a directory, or the root of what is mounted there; Missing when there is none."""
+        """Return the child of a directory, or the root of a file system mounted there. Raises Missing if none."""
         path = "/" + "/".join(parts)
         mounted = self._mounts.get(path)
         if mounted is not None:
@@ -156,7 +157,7 @@ class Tree:
         if child is None and files.facts.type == "vfat":
             child = next((other for name, other in names.items() if name.casefold() == parts[-1].casefold()), None)
         if child is None:
-            raise Missing(f"{path} is not there")
+            raise Missing(f"{path} does not exist")
         return files, child
 
     def _directory(self, files: FileSystem, number: int) -> dict[str, int]:

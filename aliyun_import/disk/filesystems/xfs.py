@@ -27,16 +27,16 @@ _LOCAL, _EXTENTS, _TREE = 1, 2, 3
 _REALTIME, _IMMUTABLE = 0x1, 0x8
 _NREXT64 = 0x10
 _CORE_BYTES = {1: 100, 2: 100, 3: 176}
-# Where a directory's leaf and free-space blocks begin: 32 GiB into it. Names are below.
+# The offset of the leaf and free-space blocks of a directory, 32 GiB. Blocks with names are before it.
 _LEAVES_AT = 1 << 35
 _DATA_MAGICS = {b"XD2B": (16, True), b"XD2D": (16, False), b"XDB3": (64, True), b"XDD3": (64, False)}
-# A link of 1024 bytes takes three blocks of 512 at most.
+# A symbolic link of 1024 bytes has at most three blocks of 512 bytes.
 _LINK_HEADER_BYTES, _MAX_LINK_RUNS, _MAX_LINK_BLOCKS = 56, 3, 3
 
 
 @dataclass(frozen=True, slots=True)
 class _Inode:
-    """An inode with the fields that every read needs; `fork` is its data fork."""
+    """An inode with the fields that reading needs. `fork` is its data fork."""
 
     number: int
     mode: int
@@ -49,7 +49,7 @@ class _Inode:
 
 
 class Xfs(InodeFileSystem[_Inode]):
-    """An XFS file system on a reader. Every method raises Bad, Unsupported or Missing."""
+    """An XFS file system. Its methods raise Bad, Unsupported or Missing."""
 
     def __init__(self, reader: Reader) -> None:
         self._sb, facts = read_superblock(reader)
@@ -68,7 +68,7 @@ class Xfs(InodeFileSystem[_Inode]):
         return child_names(number, self._short_entries(inode) if inode.format == _LOCAL else self._block_entries(inode))
 
     def read(self, number: int, offset: int, length: int) -> bytes:
-        """Read part of a file, short at its end."""
+        """Read part of a file. The result is short at its end."""
         inode = self._inode(number)
         length = max(min(length, inode.size_bytes - offset), 0)
         if inode.format == _LOCAL:
@@ -77,7 +77,7 @@ class Xfs(InodeFileSystem[_Inode]):
         return read_runs(self._reader, runs, block_bytes=self._sb.block_bytes, offset=offset, length=length)
 
     def target(self, number: int) -> str:
-        """Return the target of a symbolic link; version 5 puts a header before each run of a long one."""
+        """Return the target of a symbolic link. In version 5, each run of a long link begins with a header."""
         inode = self._inode(number)
         expect_link(number, inode.mode, size_bytes=inode.size_bytes)
         if inode.format == _LOCAL or self._sb.version == 4:
@@ -110,7 +110,7 @@ class Xfs(InodeFileSystem[_Inode]):
             raise Unsupported(f"inode {number} is on a realtime device")
         fork = raw[core:end]
         if format_ == _LOCAL and size > len(fork):
-            raise Bad(f"inode {number} claims {size} bytes in itself")
+            raise Bad(f"inode {number} has {size} bytes of inline data, which do not fit into it")
         return _Inode(number, mode, size, blocks, format_, extents, flags, fork)
 
     def _load_runs(self, inode: _Inode) -> Sequence[Run]:
@@ -138,7 +138,7 @@ class Xfs(InodeFileSystem[_Inode]):
             at = end
 
     def _block_entries(self, inode: _Inode) -> Iterator[tuple[bytes, int]]:
-        """Yield the entries in the data blocks of a directory; its leaves, which only index them, begin at 32 GiB."""
+        """Yield the entries in the data blocks of a directory. The leaf blocks are an index, and are not read."""
         sb = self._sb
         per_block = sb.directory_block_bytes // sb.block_bytes
         end = min(inode.size_bytes, _LEAVES_AT)
@@ -155,7 +155,7 @@ class Xfs(InodeFileSystem[_Inode]):
         end = len(block)
         if begin == 0 or end < 72:
             raise Bad("a block of a directory is damaged")
-        if with_leaf:  # a directory of one block carries its index at the end
+        if with_leaf:  # a directory of one block has its index at the end
             (leaves,) = struct.unpack_from(">I", block, end - 8)
             end -= 8 + leaves * 8
             if end < begin:
@@ -170,7 +170,7 @@ class Xfs(InodeFileSystem[_Inode]):
                 name_bytes = block[at + 8]
                 length = -(-(8 + 1 + name_bytes + 2 + (1 if self._sb.with_type else 0)) // 8) * 8
                 if name_bytes == 0 or at + length > end:
-                    raise Bad("a name in a directory leaves its block")
+                    raise Bad("a name in a directory ends outside of its block")
                 yield block[at + 9 : at + 9 + name_bytes], number
             if length < 8 or length % 8:
                 raise Bad("a directory has an impossible gap")

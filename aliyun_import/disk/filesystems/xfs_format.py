@@ -1,7 +1,7 @@
-"""The superblock, the extent maps and the log of XFS, versions 4 and 5.
+"""Superblock, extent trees and log of XFS, versions 4 and 5.
 
-Written after "XFS Algorithms & Data Structures" (3rd edition). An incompatible feature that is not named here is
-refused. The log is not replayed; the log's last record shows whether it was unmounted cleanly.
+The specification is "XFS Algorithms & Data Structures" (3rd edition). Unknown incompatible features are refused. The
+log is not replayed. Its last record shows whether the file system was unmounted cleanly.
 """
 
 import struct
@@ -36,7 +36,7 @@ _INCOMPAT = {
 
 @dataclass(frozen=True, slots=True)
 class Superblock:
-    """The fields that reading needs. `ag` is short for allocation group, as in XFS itself."""
+    """The fields of the superblock that reading needs. `ag` stands for allocation group, as in XFS."""
 
     version: int
     block_bytes: int
@@ -51,14 +51,14 @@ class Superblock:
     with_type: bool
 
     def block_at(self, block: int) -> int:
-        """Return the offset of a block; Bad where there is none."""
+        """Return the offset of a block. Raises Bad if it does not exist."""
         ag, index = block >> self.ag_block_log, block & ((1 << self.ag_block_log) - 1)
         if ag >= self.ag_count or index >= self.ag_blocks:
             raise Bad(f"there is no block {block}")
         return (ag * self.ag_blocks + index) * self.block_bytes
 
     def inode_at(self, number: int) -> int:
-        """Return the offset of an inode; Bad where there is none."""
+        """Return the offset of an inode. Raises Bad if it does not exist."""
         index = number & ((1 << self.inodes_per_block_log) - 1)
         return self.block_at(number >> self.inodes_per_block_log) + index * self.inode_bytes
 
@@ -69,7 +69,7 @@ def probe_xfs(head: bytes) -> Signature | None:
 
 
 def read_superblock(reader: Reader) -> tuple[Superblock, FileSystemFacts]:
-    """Read the superblock of an XFS file system; Bad where there is none, Unsupported for unknown features."""
+    """Read the superblock. Raises Bad if there is none, and Unsupported for unknown incompatible features."""
     raw = read_exactly(reader, 0, 512)
     if raw[:4] != b"XFSB":
         raise Bad("there is no XFS superblock")
@@ -126,7 +126,7 @@ def _layout(raw: bytes, version: int, *, with_type: bool) -> Superblock:
 
 
 def _needs_replay(reader: Reader, raw: bytes, sb: Superblock) -> bool:
-    """Return whether the log ends in anything but an unmount; False for a log on another device (start 0)."""
+    """Return whether the log does not end with an unmount record. False for a log on another device (start 0)."""
     (start,) = struct.unpack_from(">Q", raw, 48)
     (blocks,) = struct.unpack_from(">I", raw, 96)
     if not start:
@@ -137,7 +137,7 @@ def _needs_replay(reader: Reader, raw: bytes, sb: Superblock) -> bool:
 def _facts(raw: bytes, sb: Superblock, incompat: int, *, replay: bool) -> FileSystemFacts:
     inodes, free_inodes, free_blocks = struct.unpack_from(">QQQ", raw, 128)
     broken = bool(incompat & _NEEDS_REPAIR)
-    unclean = "its log does not end in an unmount, so that its files may be older than the last changes"
+    unclean = "its log does not end with an unmount record, so its files may be older than the last changes"
     return FileSystemFacts(
         type="xfs",
         uuid=str(uuid.UUID(bytes=raw[32:48])),
@@ -145,15 +145,15 @@ def _facts(raw: bytes, sb: Superblock, incompat: int, *, replay: bool) -> FileSy
         size_bytes=sb.blocks * sb.block_bytes,
         free_bytes=free_blocks * sb.block_bytes,
         inodes=inodes,
-        # XFS creates inodes as long as there is space; the superblock counts those created already.
+        # The superblock counts only existing inodes. XFS creates inodes as long as there is space.
         free_inodes=free_inodes + free_blocks * (sb.block_bytes // sb.inode_bytes),
-        unclean="it is marked as one that needs xfs_repair" if broken else unclean if replay else "",
+        unclean="it is marked for xfs_repair" if broken else unclean if replay else "",
         errors=broken,
         features=(f"v{sb.version}", *(name for bit, name in _INCOMPAT.items() if incompat & bit)),
     )
 
 
-# A file of 12,000 extents takes 48 leaf blocks of 4 KiB; 2,000 hold half a million extents.
+# A file with 12,000 extents has 48 leaf blocks of 4 KiB. 2,000 blocks have half a million extents.
 _MAX_MAP_BLOCKS = 2000
 _MAX_RUNS = 200_000
 _MAX_LEVELS = 9
@@ -163,14 +163,14 @@ _TREE_MAGIC = {4: b"BMAP", 5: b"BMA3"}
 
 
 def extent_runs(sb: Superblock, fork: bytes, count: int) -> Sequence[Run]:
-    """Return the map of a file whose extents are in its inode."""
+    """Return the runs of a file with its extents in the inode."""
     if count * _RECORD_BYTES > len(fork):
         raise Bad(f"{count} extents do not fit into an inode")
     return checked_runs(list(_records(sb, fork, 0, count)))
 
 
 def tree_runs(reader: Reader, sb: Superblock, fork: bytes) -> Sequence[Run]:
-    """Return the map of a file whose extents are in a B+tree with its root in the inode."""
+    """Return the runs of a file with its extents in a B+tree, which has its root in the inode."""
     walk = _Walk(reader, sb)
     level, count = struct.unpack_from(">HH", fork, 0)
     most = (len(fork) - 4) // _RECORD_BYTES
@@ -184,7 +184,7 @@ def tree_runs(reader: Reader, sb: Superblock, fork: bytes) -> Sequence[Run]:
 
 
 class _Walk:
-    """One walk over an extent tree, with limits."""
+    """A walk over an extent tree, with limits."""
 
     def __init__(self, reader: Reader, sb: Superblock) -> None:
         self._reader, self._sb = reader, sb
@@ -212,11 +212,11 @@ class _Walk:
 
 
 def _records(sb: Superblock, raw: bytes, at: int, count: int) -> Iterator[Run]:
-    """Yield extents: 1 bit unwritten, 54 bits of offset in the file, 52 of block, 21 of length."""
+    """Yield extents: 1 bit for unwritten, 54 bits for the offset in the file, 52 for the block, 21 for the length."""
     for index in range(count):
         high, low = struct.unpack_from(">QQ", raw, at + index * _RECORD_BYTES)
         if high >> 63:
-            continue  # allocated and never written: reads as zeros, as a hole does
+            continue  # allocated and never written: reads as zeros, like a hole
         block = (high & 0x1FF) << 43 | low >> 21
         length = low & 0x1FFFFF
         position = sb.block_at(block)
@@ -229,13 +229,13 @@ _BLOCK = 512
 _MAGIC = 0xFEEDBABE
 _VERSION_2 = 2
 _HEADER_COVERS_BYTES = 32768
-# A record has 256 KiB and its headers at most, so its header is not further back.
+# A record has at most 256 KiB and its headers, so its header is within this distance of the end of the log.
 _MAX_RECORD_BLOCKS = 1024
 _UNMOUNT = 0x20
 
 
 def was_unmounted(reader: Reader, *, start: int, size_bytes: int) -> bool | None:
-    """Return whether the log at `start` ends in an unmount; None where that is unknown."""
+    """Return whether the log at `start` ends with an unmount record, or None if that is unknown."""
     blocks = size_bytes // _BLOCK
     if blocks < 2:
         return None
@@ -246,8 +246,8 @@ def was_unmounted(reader: Reader, *, start: int, size_bytes: int) -> bool | None
 
 
 def _ends_in_unmount(reader: Reader, start: int, blocks: int) -> bool | None:
-    if _round(reader, start) == 0:
-        return None  # zeros only: an empty log, or none
+    if _cycle(reader, start) == 0:
+        return None  # only zeros: an empty log, or no log
     head = _head(reader, start, blocks)
     record = _record_before(reader, start, blocks, head)
     if record is None:
@@ -258,24 +258,24 @@ def _ends_in_unmount(reader: Reader, start: int, blocks: int) -> bool | None:
     (buffer_bytes,) = struct.unpack_from(">I", header, 320)
     headers = max(-(-buffer_bytes // _HEADER_COVERS_BYTES), 1) if version & _VERSION_2 else 1
     if headers > _MAX_RECORD_BLOCKS or (record + headers + -(-length // _BLOCK)) % blocks != head:
-        return False  # the last record is incomplete: the machine stopped, or the copy was made, while it was written
+        return False  # the last record is incomplete: the machine stopped or was copied while it was written
     operation = read_exactly(reader, start + (record + headers) % blocks * _BLOCK, _BLOCK)
     return operations == 1 and bool(operation[9] & _UNMOUNT)
 
 
-def _round(reader: Reader, at: int) -> int:
-    """Return the number of the cycle in which a block was written; a header has it in its second word."""
+def _cycle(reader: Reader, at: int) -> int:
+    """Return the number of the cycle in which a block was written. A header has it in its second word."""
     magic, second = struct.unpack(">II", read_exactly(reader, at, 8))
     return int(second if magic == _MAGIC else magic)
 
 
 def _head(reader: Reader, start: int, blocks: int) -> int:
-    """Return where the next record would be written: the first block of an earlier cycle than block 0."""
-    first = _round(reader, start)
+    """Return the block for the next record, which is the first block with an earlier cycle than block 0."""
+    first = _cycle(reader, start)
     low, high = 0, blocks
     while high - low > 1:
         middle = (low + high) // 2
-        if _round(reader, start + middle * _BLOCK) == first:
+        if _cycle(reader, start + middle * _BLOCK) == first:
             low = middle
         else:
             high = middle
@@ -283,7 +283,7 @@ def _head(reader: Reader, start: int, blocks: int) -> int:
 
 
 def _record_before(reader: Reader, start: int, blocks: int, head: int) -> int | None:
-    """Return the header of the last record before the head, also across the end of the ring."""
+    """Return the header of the last record before the head. The log is a ring."""
     for back in range(1, min(_MAX_RECORD_BLOCKS, blocks) + 1):
         block = (head - back) % blocks
         if read_exactly(reader, start + block * _BLOCK, 4) == _MAGIC.to_bytes(4, "big"):

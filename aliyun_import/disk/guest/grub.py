@@ -1,7 +1,7 @@
-"""The menus of GRUB 2, GRUB legacy and of Boot Loader Specification entries.
+"""Menus of GRUB 2 and GRUB legacy, and entries of the Boot Loader Specification (BLS).
 
-GRUB's configuration is a program. It is read as a list of lines, of which `set`, `menuentry`, `submenu`, `linux` and
-`initrd` matter. A value with a variable in it counts as not known, unless grubenv or a `set` gives it.
+The configuration of GRUB 2 is a program. Only its commands `set`, `menuentry`, `submenu`, `linux` and `initrd` are
+read, line by line. A value with a variable is unknown, unless grubenv or a `set` defines the variable.
 """
 
 import re
@@ -21,7 +21,7 @@ _LINUX = {"linux", "linux16", "linuxefi", "kernel"}
 _INITRD = {"initrd", "initrd16", "initrdefi"}
 _MULTIBOOT = {"multiboot", "multiboot2"}
 _MODULE = {"module", "module2"}
-# Variables that distributions append to arguments and that are empty when unset.
+# Variables that distributions append to arguments, and that are empty if they are not set.
 _EXTRAS = {"tuned_params", "tuned_initrd", "extra_cmdline", "grub_linux_append", "vt_handoff", "saved_entry"}
 _MAX_ENTRIES = 100
 _TITLE = re.compile(r"""(?:menuentry|submenu)\s+(?:'([^']*)'|"([^"]*)"|(\S+))""")
@@ -35,7 +35,7 @@ _ID = re.compile(r"""(?:--id|\$menuentry_id_option)\s+['"]?([^'"\s{]+)""")
 
 @dataclass(slots=True)
 class _Item:
-    """An entry of a menu, or a submenu: `path` are the numbers with which GRUB counts it, from the top."""
+    """An entry of a menu, or a submenu. `path` are its numbers in GRUB's count, from the top."""
 
     path: tuple[int, ...]
     names: tuple[str, ...]
@@ -62,7 +62,7 @@ class _Menu:
         return item
 
     def chosen(self, default: str) -> _Item | None:
-        """Return the item that GRUB starts; the first one where the default is not in the menu, as GRUB does."""
+        """Return the item that GRUB starts. As in GRUB, this is the first one if the default is not in the menu."""
         found: _Item | None = None
         for part in default.split(">"):
             below = [item for item in self.items if item.parent is found]
@@ -79,7 +79,7 @@ class _Menu:
 
 
 def read_grub_variables(files: BootFiles) -> dict[str, str]:
-    """Return the variables in grubenv; RHEL keeps the kernel's arguments in "kernelopts" there."""
+    """Return the variables in grubenv. RHEL stores the arguments of the kernel there, in "kernelopts"."""
     variables: dict[str, str] = {}
     for _place, text in files.texts(*_with_vendors(files, _ENVIRONMENTS)):
         for name, value in assignments(text).items():
@@ -88,7 +88,7 @@ def read_grub_variables(files: BootFiles) -> dict[str, str]:
 
 
 def read_grub(files: BootFiles, variables: dict[str, str]) -> Iterator[BootEntry]:
-    """Yield the entries of every grub.cfg, the default of each first."""
+    """Yield the entries of all configurations of GRUB 2 and GRUB legacy, the default of each first."""
     for place, text in files.texts(*_with_vendors(files, _MENUS)):
         yield from _grub2(place, text, dict(variables))
     for place, text in files.texts(*_LEGACY_MENUS):
@@ -96,7 +96,7 @@ def read_grub(files: BootFiles, variables: dict[str, str]) -> Iterator[BootEntry
 
 
 def read_grub_version(files: BootFiles) -> Evidence | None:
-    """Return the version of GRUB, a string in its module `normal`; None where there is none."""
+    """Return the version of GRUB, a string in its module `normal`, or None if it is not found."""
     for base in files.bases:
         for prefix in ("/boot/grub", "/boot/grub2", "/grub", "/grub2", "/usr/lib/grub"):
             for platform in _PLATFORMS:
@@ -110,9 +110,10 @@ def read_grub_version(files: BootFiles) -> Evidence | None:
 
 
 def read_stale_searches(files: BootFiles, names: DiskNames) -> tuple[Evidence, ...]:
-    """Return where GRUB on the ESPs looks for a file system that is not on the disk; empty if one place is right.
+    """Return the file systems that GRUB on the ESPs searches for and that are not on the disk.
 
-    The grub.cfg beside such a GRUB has no menu: it finds another file system by its UUID, and reads the menu there.
+    Such a GRUB has a grub.cfg without a menu: it finds another file system by its UUID, and reads the menu there. The
+    result is empty if one of the file systems is on the disk, or may be.
     """
     stale: list[Evidence] = []
     for place, text in files.texts(*_with_vendors(files, _STUBS)):
@@ -127,16 +128,16 @@ def read_stale_searches(files: BootFiles, names: DiskNames) -> tuple[Evidence, .
 
 
 def read_bls(files: BootFiles, variables: dict[str, str]) -> Iterator[BootEntry]:
-    """Yield BLS entries in the order of the menu: the chosen one, then the newest first."""
+    """Yield BLS entries in the order of the menu: the default, then the newest first."""
     for base in files.bases:
         for prefix in ("/loader", "/boot/loader"):
             directory = f"{base}{prefix}/entries"
-            # The same directory is seen from /boot, or through a link "boot -> .".
+            # The base /boot, or a link "boot -> .", leads to the same directory.
             if prefix == "/boot/loader" and (base == "" or files.tree.link(f"{base}/boot") is not None):
                 continue
             stems = [name.removesuffix(".conf") for name in files.tree.names(directory) if name.endswith(".conf")]
             pattern, chosen = loader_default(files, f"{base}{prefix}"), variables.get("saved_entry", "")
-            # systemd-boot appends the tries that are left to a name: "+3-0".
+            # systemd-boot appends the number of tries to a name: "+3-0".
             plain = {stem: re.sub(r"\+\d+(-\d+)?$", "", stem) for stem in stems}
             ranks = {
                 stem: (
@@ -153,7 +154,7 @@ def read_bls(files: BootFiles, variables: dict[str, str]) -> Iterator[BootEntry]
 
 
 def loader_default(files: BootFiles, directory: str) -> str:
-    """Return the pattern of the default entry in systemd-boot's loader.conf."""
+    """Return the pattern of the default entry in loader.conf of systemd-boot, empty without one."""
     for _number, words in words_of(files.tree.text(f"{directory}/loader.conf") or ""):
         if words[0] == "default" and len(words) > 1:
             return words[1]
@@ -161,7 +162,7 @@ def loader_default(files: BootFiles, directory: str) -> str:
 
 
 def version_key(version: str) -> list[tuple[int, int, str]]:
-    """Return a sort key of a version: numbers by value, 10 after 9."""
+    """Return a sort key of a version, in which 10 comes after 9."""
     return [
         (1, int(part), "") if part.isdigit() and len(part) < 19 else (0, 0, part)
         for part in re.split(r"(\d+)", version)
@@ -179,7 +180,7 @@ def _with_vendors(files: BootFiles, places: tuple[str, ...]) -> list[str]:
 
 
 def _grub2(place: str, text: str, settings: dict[str, str]) -> Iterator[BootEntry]:
-    """Read the entries of one grub.cfg. Lines outside of any menuentry count as one entry."""
+    """Yield the entries of a grub.cfg. Commands outside of a menuentry are an entry, too."""
     menu, stack, default = _Menu(), list[_Item | None](), ""
     loose: _Item | None = None
     for number, words in words_of(text):
@@ -208,7 +209,7 @@ def _grub2(place: str, text: str, settings: dict[str, str]) -> Iterator[BootEntr
 
 
 def _legacy(place: str, text: str) -> Iterator[BootEntry]:
-    """Read menu.lst of GRUB legacy: "title" begins an entry, "default" counts from 0."""
+    """Yield the entries of a menu of GRUB legacy: "title" begins an entry, "default" counts from 0."""
     menu, default, item = _Menu(), "", None
     for number, words in words_of(text):
         where = f"{place}:{number}"
@@ -224,7 +225,7 @@ def _legacy(place: str, text: str) -> Iterator[BootEntry]:
 
 
 def _command(item: "_Item | None", words: list[str], where: str, settings: dict[str, str]) -> None:
-    """Apply a command that loads a file to the item that it is in."""
+    """Apply a command that loads a file to its item."""
     if item is None or len(words) < 2:
         return
     title, entry = (item.names or ("",))[0], item.entry
@@ -239,7 +240,7 @@ def _command(item: "_Item | None", words: list[str], where: str, settings: dict[
 
 
 def _ordered(menu: _Menu, default: str) -> Iterator[BootEntry]:
-    """Yield the entries, the default first. It is not known if its name has a variable."""
+    """Yield the entries, the default first. The default is unknown if its name has a variable."""
     known = "$" not in default
     chosen = menu.chosen(default) if known else None
     if chosen is not None:
@@ -264,12 +265,12 @@ def _bls_entry(files: BootFiles, place: str, variables: dict[str, str]) -> BootE
     path = _without_device(_substitute(kernel[0][1], variables))
     entry = new_entry("bls", f"{place}:{options[0][0]}", kernel=path, arguments=arguments, title=title)
     if "linux" not in keys:
-        initrds = [path]  # a unified kernel image has its own
+        initrds = [path]  # a unified kernel image contains its initramfs
     return replace(entry, initrds=tuple(_without_device(path) for path in initrds))
 
 
 def _without_device(path: str) -> str:
-    """Return "/vmlinuz" for "($root)/vmlinuz": a path on the file system that the loader has as its root."""
+    """Return "/vmlinuz" for "($root)/vmlinuz", a path on the root file system of the boot loader."""
     return re.sub(r"^\(\$\{?\w+\}?\)/*(?=/)", "", path)
 
 

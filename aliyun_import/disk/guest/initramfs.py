@@ -1,4 +1,4 @@
-"""The kernel modules in an initramfs: cpio archives, plain and compressed, one behind the other."""
+"""Kernel modules in an initramfs, which consists of plain and compressed cpio archives."""
 
 import re
 import struct
@@ -18,17 +18,17 @@ _NOT_ZERO = re.compile(rb"[^\0]")
 
 
 class ByteStream:
-    """Chunks read as one stream. `position` counts the bytes that were read."""
+    """A stream of chunks. `position` counts the bytes that were read."""
 
     def __init__(self, chunks: Iterable[bytes]) -> None:
         self._chunks = iter(chunks)
-        # The current chunk, and how much of it was read: a chunk of 8 MiB may contain 75,000 members, and removing each
-        # from its front would copy the rest each time.
+        # The current chunk, and the number of its bytes that were read. Removing them from the chunk would copy the
+        # rest each time, and a chunk of 8 MiB may contain 75,000 members.
         self._buffer, self._taken = b"", 0
         self.position = 0
 
     def read(self, length: int) -> bytes:
-        """Read `length` bytes, fewer only where the stream ends."""
+        """Read `length` bytes, or fewer at the end of the stream."""
         while len(self._buffer) - self._taken < length:
             chunk = next(self._chunks, None)
             if chunk is None:
@@ -45,7 +45,10 @@ class ByteStream:
         self.position -= len(data)
 
     def skip_zeros(self, most_bytes: int) -> int:
-        """Skip zeros up to another byte or the end of the stream, `most_bytes` and some; return how many there were."""
+        """Skip zeros up to another byte or the end of the stream, and return their number.
+
+        After more than `most_bytes`, no further chunk is read.
+        """
         passed = 0
         while passed <= most_bytes:
             found = _NOT_ZERO.search(self._buffer, self._taken)
@@ -60,7 +63,7 @@ class ByteStream:
         return passed
 
     def skip(self, length: int) -> None:
-        """Skip `length` bytes; Bad where the stream ends before."""
+        """Skip `length` bytes. Raises Bad if the stream ends before."""
         self.position += length
         while length > len(self._buffer) - self._taken:
             length -= len(self._buffer) - self._taken
@@ -72,20 +75,20 @@ class ByteStream:
 
 
 def member_names(stream: ByteStream) -> Iterator[str]:
-    """Yield the names of one archive up to its trailer, which is read, too."""
+    """Yield the names in an archive, and read it up to and including its trailer."""
     while True:
         begin = stream.position
         header = stream.read(_HEADER_BYTES)
         if len(header) < _HEADER_BYTES or header[:6] not in MAGICS:
             raise Bad(f"there is no cpio header at {begin}")
-        try:  # int() would take signs, blanks and underscores, too
+        try:  # int() accepts signs, blanks and underscores, too
             file_bytes, name_bytes = struct.unpack(">II", unhexlify(header[54:62] + header[94:102]))
         except ValueError:
             raise Bad(f"the cpio header at {begin} has invalid numbers") from None
         if not 0 < name_bytes <= _MAX_NAME_BYTES:
             raise Bad(f"the cpio header at {begin} has a name of {name_bytes} bytes")
         name = text_of(stream.read(name_bytes).rstrip(b"\0"))
-        # The name is padded so that the data begin at a multiple of 4, and the data so that the next header does.
+        # The name and the data are padded: the data and the next header begin at multiples of 4.
         stream.skip(-(_HEADER_BYTES + name_bytes) % 4)
         if name == _TRAILER:
             return
@@ -94,18 +97,18 @@ def member_names(stream: ByteStream) -> Iterator[str]:
 
 
 _PLAIN_CHUNK_BYTES = 64 << 10
-# Between two archives there are zeros up to the next multiple of 4, 512 or a page; some tools pad generously.
+# Archives are padded with zeros to a multiple of 4, 512 or a page. Some tools add more.
 _MAX_PADDING_BYTES = 16 << 20
 _MAX_ARCHIVES = 64
-# dracut's no-hostonly initramfs with all firmware has some 8,000 members.
+# A no-hostonly initramfs of dracut with all firmware has about 8,000 members.
 _MAX_MEMBERS = 300_000
-# They unpack 20 to 70 MiB a second, the others 200 and more.
+# These unpack 20 to 70 MiB per second, the others 200 MiB and more.
 _SLOW = ("xz", "lzma", "bzip2")
 _SUFFIXES = (".ko", ".ko.gz", ".ko.xz", ".ko.zst", ".ko.bz2", ".ko.lz4")
 
 
 def module_name(path: str) -> str | None:
-    """Return the name of the kernel module in a file, as `modprobe` writes it; None for other files."""
+    """Return the name of the kernel module in a file, in the form of `modprobe`, or None for other files."""
     name = path.rsplit("/", 1)[-1]
     for suffix in _SUFFIXES:
         if name.endswith(suffix):
@@ -115,18 +118,18 @@ def module_name(path: str) -> str | None:
 
 @dataclass(frozen=True, slots=True)
 class Contents:
-    """What an initramfs has: the modules that were looked for.
+    """The wanted modules that an initramfs has.
 
-    `packed` is the name of a file system image in which the rest is ("squashfs-root.img" of dracut), else empty.
-    `damage` is why what follows the modules could not be read, empty if it could, or was not read.
+    `image` is the name of a file system image with more files ("squashfs-root.img" of dracut), else empty. `damage` is
+    a clause about damage after the modules, empty if there is none or the rest was not read.
     """
 
     modules: frozenset[str]
-    packed: str = ""
+    image: str = ""
     damage: str = ""
 
 
-# dracut --squash and mkosi put most files into an image inside of the archive.
+# dracut --squash and mkosi store most files in a file system image in the archive.
 _IMAGES = re.compile(r"(^|/)((squash|squashfs|erofs)(-root\.img|/root\.img)|\w[\w.-]*\.(squashfs|erofs|sfs))$")
 _VERSION = re.compile(r"(?:^|/)lib/modules/(\d[^/]*)/")
 
@@ -139,18 +142,18 @@ def modules_in(
     whole: bool = False,
     limit_bytes: int = MAX_UNPACKED_BYTES,
 ) -> Contents:
-    """Return which of the wanted modules are in an initramfs, which may unpack to `limit_bytes` in all.
+    """Return which of the wanted modules are in an initramfs of at most `limit_bytes` when unpacked.
 
-    Modules for another kernel than `version` do not count, unless it is empty. What follows the last of them is read
-    if the `whole` is wanted and it is not compressed slowly. Raises Bad or Unsupported where it could not be read to
-    its end and a wanted module was not found before.
+    Modules for another kernel than `version` are ignored, unless it is empty. With `whole`, the part after the last
+    wanted module is read, too, if its compression is fast. Raises Bad or Unsupported if the initramfs can't be read to
+    its end before all wanted modules are found.
     """
-    missing, packed, damage = set(wanted), "", ""
+    missing, image, damage = set(wanted), "", ""
     try:
         for count, (path, is_slow) in enumerate(_paths(file, limit_bytes)):
             name = module_name(path)
             if name is None:
-                packed = packed or (path if _IMAGES.search(path) else "")
+                image = image or (path if _IMAGES.search(path) else "")
             else:
                 built_for = _VERSION.search(path)
                 if built_for is None or not version or built_for[1] == version:
@@ -159,15 +162,15 @@ def modules_in(
                 break
             if count >= _MAX_MEMBERS:
                 raise Bad(f"it has more than {_MAX_MEMBERS} members")
-    except ReadProblem as trouble:
+    except ReadProblem as problem:
         if missing:
             raise
-        damage = trouble.message if isinstance(trouble, Bad) else ""
-    return Contents(frozenset(wanted) - missing, packed, damage)
+        damage = problem.message if isinstance(problem, Bad) else ""
+    return Contents(frozenset(wanted) - missing, image, damage)
 
 
 def _paths(file: Reader, left: int) -> Iterator[tuple[str, bool]]:
-    """Yield the names in all archives, and whether each was compressed slowly."""
+    """Yield the names in all archives, and whether each is in a slow compression."""
     at, archives = 0, 0
     while (begin := _after_zeros(file, at)) is not None:
         archives += 1
@@ -187,7 +190,7 @@ def _paths(file: Reader, left: int) -> Iterator[tuple[str, bool]]:
 
 
 def _unpacked_paths(unpacker: Unpacker) -> Iterator[str]:
-    """Yield the names of all archives in one compressed part; dracut and mkinitramfs may put several into it."""
+    """Yield the names in all archives of a compressed part. dracut and mkinitramfs may write several."""
     stream = ByteStream(unpacker)
     for count in range(_MAX_ARCHIVES):
         yield from member_names(stream)
@@ -200,13 +203,13 @@ def _unpacked_paths(unpacker: Unpacker) -> Iterator[str]:
 
 
 def _next_magic(stream: ByteStream) -> bytes:
-    """Skip the padding between archives; return the next 6 bytes, none at the end."""
+    """Skip the padding between archives, and return the next 6 bytes, none at the end."""
     passed = stream.skip_zeros(_MAX_PADDING_BYTES)
     if passed > _MAX_PADDING_BYTES:
         raise Bad("the padding after an archive does not end")
     magic = stream.read(6)
-    if magic and passed % 4:  # as for the kernel
-        raise Bad("the padding after an archive is no multiple of 4 bytes")
+    if magic and passed % 4:  # the kernel requires this, too
+        raise Bad("the padding after an archive is not a multiple of 4 bytes")
     return magic
 
 
@@ -217,7 +220,7 @@ def _plain(file: Reader, at: int) -> Iterator[bytes]:
 
 
 def _after_zeros(file: Reader, at: int) -> int | None:
-    """Return the first offset from `at` on that is not zero, None when only zeros follow."""
+    """Return the offset of the first byte from `at` on that is not zero, or None if only zeros follow."""
     end = at + _MAX_PADDING_BYTES
     while at < file.size:
         if at >= end:

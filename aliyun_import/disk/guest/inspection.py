@@ -1,6 +1,6 @@
-"""The inspection of the operating system on a disk: its root file system, and every fact about it.
+"""Inspection of the operating system on a disk.
 
-It runs in the isolated child process. What can't be read becomes a sentence in the report's `unknowns`.
+It runs in the isolated child process. A fact that can't be read becomes a clause in `unknowns` of the report.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -47,18 +47,18 @@ from aliyun_import.disk.report import Partition
 from aliyun_import.model.request import OsType
 
 T = TypeVar("T")
-# Mount points of interest: each may be a file system of its own.
+# Mount points that the inspection reads, and that may be separate file systems.
 _MOUNT_POINTS = ("/boot", "/boot/efi", "/efi", "/usr", "/var", "/etc")
-# Programs that make an initramfs or a boot loader's configuration: a remedy names one that the system has.
+# Programs that create an initramfs or the configuration of a boot loader. Remedies use those that are installed.
 _TOOLS = ("dracut", "update-initramfs", "mkinitcpio", "mkinitfs", "mkinitrd", "genkernel", "booster", "nixos-rebuild",
           "update-grub", "grub-mkconfig", "grub2-mkconfig", "grubby", "bootctl", "lilo")  # fmt: skip
 _PROGRAM_DIRECTORIES = ("/usr/bin", "/usr/sbin", "/bin", "/sbin")
-# What has no files that a boot loader loads.
+# Contents without files.
 _WITHOUT_FILES = ("swap", "swap-suspended", "jbd")
 
 
 def inspect_guest(disk: Reader, partitions: Sequence[Partition]) -> GuestReport:
-    """Inspect the operating system on the partitions of a disk. Raises OSError only, as the disk does."""
+    """Inspect the operating system on the partitions of a disk. Raises OSError only."""
     unknowns: list[str] = []
     volumes = find_volumes(disk, partitions, unknowns)
     return inspect_volumes(volumes, _open_all(volumes, unknowns), partitions, unknowns)
@@ -70,7 +70,10 @@ def inspect_volumes(
     partitions: Sequence[Partition],
     unknowns: list[str],
 ) -> GuestReport:
-    """Inspect the operating system on the volumes of a disk, of which some could be opened. Raises OSError only."""
+    """Inspect the operating system on the volumes of a disk. `opened` are those that could be opened.
+
+    Raises OSError only.
+    """
     unread = tuple(
         Evidence(what=volume.part.filesystem or "a file system of unknown type", where=volume.title)
         for volume in volumes
@@ -96,7 +99,7 @@ def _may_have_files(volume: Volume) -> bool:
 
 
 def disk_names(partitions: Sequence[Partition], volumes: Sequence[Volume]) -> DiskNames:
-    """Return the names of everything on the disk. A physical volume whose volumes are not all known hides some."""
+    """Return the names of all file systems on the disk. A physical volume that was not read may hide some."""
     logical = [volume for volume in volumes if volume.name]
     read = {volume.part.number for volume in logical}
     unread = {part.number for part in partitions if part.filesystem == "lvm"} - read
@@ -115,9 +118,9 @@ def inspect_systems(
     unknowns: Sequence[str] = (),
     complete: bool = True,
 ) -> GuestReport:
-    """Inspect the system that is started; the other volumes may be mounted below it.
+    """Inspect the system that the boot loader starts. It may mount the other volumes.
 
-    `complete`: every volume with files was opened.
+    `complete`: all volumes with files were opened.
     """
     first = _Inspection(systems[0], opened, names, list(unknowns), complete=complete)
     volumes = [system.volume for system in systems]
@@ -128,7 +131,7 @@ def inspect_systems(
         chosen = systems[volumes.index(next(iter(named)))]
     elif len(systems) > 1:
         titles = ", ".join(volume.title for volume in volumes)
-        uncertain = f"there are systems on {titles}, and which of them starts is not known"
+        uncertain = f"there are systems on {titles}, and it is not known which of them starts"
     if not named and roots and all(root is not None for root in roots):
         uncertain = f"the boot loader starts a system on {next(root.title for root in roots if root)}"
     if not named and first.entries and first.entries[0].default and not first.entries[0].kernel:
@@ -140,7 +143,7 @@ def inspect_systems(
 
 
 class _Inspection:
-    """The inspection of a Linux system, one fact at a time: one bad file affects one fact."""
+    """The inspection of a Linux system. A file that can't be read affects one fact only."""
 
     def __init__(
         self,
@@ -163,7 +166,7 @@ class _Inspection:
         places = {f"/{volume.name.replace('/', '-') or volume.title}": volume for volume in rest}
         mounted = {**self._mounts, **places}
         order: tuple[str, ...] = ("/boot", "") if "/boot" in self._mounts else ("", "/boot")
-        if system.deployment is not None:  # of ostree: its boot loader reads the file system around it
+        if system.deployment is not None:  # ostree: the boot loader reads the whole file system
             mounted["/sysroot"] = self._root
             order = (*order, "/sysroot", "/sysroot/boot")
         mounts = {point: opened[volume] for point, volume in mounted.items()}
@@ -172,7 +175,7 @@ class _Inspection:
         self.entries = self._read("the boot loader's configuration", lambda: read_boot_entries(files, names)) or ()
 
     def report(self, *, others: Sequence[Volume] = ()) -> GuestReport:
-        """Return all facts. Entries that start a system on one of the other roots are left out."""
+        """Return all facts. Boot entries of a system on one of the other roots are omitted."""
         tree, files = self._tree, self._boot_files
         entries = tuple(
             entry for entry in self.entries if not entry.root or named_volume(entry.root, list(others)) is None
@@ -195,7 +198,7 @@ class _Inspection:
             fstab=(*self._fstab, *units),
             crypttab=self._crypttab,
             boot_entries=entries,
-            network=self._read("the network's configuration", lambda: read_network(tree, cloud_init, arguments)),
+            network=self._read("the network configuration", lambda: read_network(tree, cloud_init, arguments)),
             cloud_init=cloud_init,
             sshd=self._read("the SSH server", lambda: read_sshd(tree)),
             accounts=self._read("the accounts", lambda: read_accounts(tree)),
@@ -207,9 +210,9 @@ class _Inspection:
             machine_id=self._read("/etc/machine-id", lambda: read_machine_id(tree)),
             issue=self._read("/etc/issue", lambda: read_issue(tree)),
             custom_image_directory=self._read("the first partition", self._has_custom_image_directory),
-            source_ties=self._read("what ties it to its machine", lambda: self._ties(entries)) or (),
+            source_ties=self._read("settings for the source environment", lambda: self._ties(entries)) or (),
             tools=self._read("the tools", self._tools) or (),
-            grub_version=self._read("GRUB's modules", lambda: read_grub_version(files)),
+            grub_version=self._read("the modules of GRUB", lambda: read_grub_version(files)),
             boot_features=self._opened[self._mounts.get("/boot", self._root)].facts.features,
             stale_searches=self._read("GRUB on the ESP", lambda: read_stale_searches(files, self._names)) or (),
             image_based=self._system.usr is not None or self._system.deployment is not None,
@@ -228,7 +231,7 @@ class _Inspection:
         )
 
     def _read(self, what: str, read: Callable[[], T]) -> T | None:
-        """Read a fact; None, and a sentence in the unknowns, when it can't be read."""
+        """Return a fact, or None and add a clause to the unknowns if it can't be read."""
         try:
             return read()
         except ReadProblem as problem:
@@ -236,7 +239,7 @@ class _Inspection:
             return None
 
     def _read_mounts(self, specs: dict[str, str]) -> dict[str, Volume]:
-        """Return the file systems that fstab mounts on the mount points of interest."""
+        """Return the volumes of the mount points in _MOUNT_POINTS, by fstab."""
         mounts = {}
         for point in _MOUNT_POINTS:
             spec = specs.get(point)
@@ -250,7 +253,7 @@ class _Inspection:
         return mounts
 
     def _has_custom_image_directory(self) -> bool | None:
-        """Return whether there is the directory to which ECS writes the settings of a "Customized Linux" instance."""
+        """Return whether the first partition has the directory for the settings of a "Customized Linux" instance."""
         plain = [volume for volume in self._opened if not volume.name]
         first = min(plain, key=lambda volume: volume.part.number, default=None)
         return None if first is None else Tree(self._opened[first]).has_name("/aliyun_custom_image")

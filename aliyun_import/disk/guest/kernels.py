@@ -1,4 +1,4 @@
-"""The kernels of a Linux system, where each has the drivers that it needs on ECS, and unified kernel images."""
+"""Kernels of a Linux system, the places of their drivers, and unified kernel images."""
 
 import re
 import struct
@@ -15,18 +15,18 @@ from aliyun_import.disk.partitions.boot import pe_header_at
 from aliyun_import.disk.reader import Bad, BytesReader, Reader, ReadProblem, Unsupported, Window, read_exactly
 from aliyun_import.model.request import Architecture
 
-# Each takes one pass over an initramfs. Distributions keep two or three kernels.
+# Each kernel needs one pass over an initramfs. Distributions keep two or three kernels.
 _MAX_KERNELS = 4
-# bzip2 unpacks at 25 MiB/s, and the child has 60 seconds: a third such initramfs would cost the whole report.
+# bzip2 unpacks 25 MiB/s, and the child has 60 seconds: without this limit, a third such initramfs would end the child.
 _ENOUGH_CPU_S = 20
 _MODULE_DIRECTORIES = (
     "/lib/modules",
     "/usr/lib/modules",
     "/nix/var/nix/profiles/system/kernel-modules/lib/modules",
 )
-# The setup header of a bzImage: its magic, and 12 bytes behind it a pointer to the version (boot.rst of Linux).
+# The setup header of a bzImage: its magic, and a pointer to the version 12 bytes after it (boot.rst of Linux).
 _MAGIC_AT, _HEAD_BYTES = 0x202, 1024
-# In it, the number of sectors of its first part, and the size of its second one in 16 bytes.
+# The number of sectors of the real-mode part, and the size of the protected-mode part in units of 16 bytes.
 _SETUP_AT, _SIZE_AT = 0x1F1, 0x1F4
 # The magic of an uncompressed kernel for arm64 (arm64/booting.rst of Linux).
 _ARM_AT = 0x38
@@ -59,10 +59,10 @@ _CONFIG = {
 def find_kernels(
     files: BootFiles, entries: Sequence[BootEntry], *, architecture: Architecture | None = None
 ) -> tuple[Kernel, ...]:
-    """Return the kernels that a loader may start first, then the others that have modules, the newest first.
+    """Return the kernels of the default entries, then the other kernels with modules, the newest first.
 
-    `entries` are those of the boot loaders, of which the default ones come first; `architecture` is that of the
-    programs, None if it is not known.
+    `entries` are those of the boot loaders, the defaults first. `architecture` is that of the programs, None if
+    unknown.
     """
     search = _Search(files, architecture)
     defaults = [entry for entry in entries if entry.default] or list(entries)
@@ -87,12 +87,12 @@ class _Search:
         tree = files.tree
         self._directory = next((place for place in _MODULE_DIRECTORIES if tree.names(place)), _MODULE_DIRECTORIES[0])
         versions = [name for name in tree.names(self._directory) if tree.names(f"{self._directory}/{name}")]
-        # Directories that remain of a removed kernel (modules of DKMS) have no image, and are never started.
+        # A directory without an image is left from a removed kernel (modules of DKMS).
         versions = [version for version in versions if self._image(version)] or versions
         self.versions = sorted(versions, key=version_key, reverse=True)
 
     def of_entry(self, entry: BootEntry, image: str) -> Kernel:
-        """Return the kernel that an entry starts, with the initramfs that the entry gives it."""
+        """Return the kernel of an entry, with the initramfs of the entry."""
         base = self._files.base_of(entry.where)
         paths = [self._files.find(path, base=base) or path for path in entry.initrds]
         main = self._files.find(entry.initramfs, base=base) or entry.initramfs if entry.initramfs else ""
@@ -100,7 +100,7 @@ class _Search:
         return self._kernel(version, image=image, paths=paths, main=main, default=True, is_sure=is_sure)
 
     def of_version(self, version: str) -> Kernel:
-        """Return a kernel that no default entry names, with the initramfs that has the usual name."""
+        """Return a kernel that is not in a default entry, with the initramfs that has the usual name."""
         path = self._usual(_INITRAMFS, version)
         image = self._image(version)
         return self._kernel(version, image=image, paths=[path] if path else [], main=path, default=False, is_sure=True)
@@ -112,7 +112,7 @@ class _Search:
         return self._usual(_IMAGES, version)
 
     def _version_of(self, entry: BootEntry, image: str) -> tuple[str, bool]:
-        """Return the version that an entry starts, and whether that is sure; empty where it is not known."""
+        """Return the kernel version of an entry, empty if unknown, and whether it is certain."""
         released = self._released(image)
         if released:
             return released, True
@@ -121,7 +121,7 @@ class _Search:
             named = [version for version in self.versions if version in name]
             if named:
                 return max(named, key=len), True
-        # Arch and Alpine name the image by its flavour: vmlinuz-lts is that of 6.6.22-1-lts.
+        # In Arch and Alpine the image has the name of its flavour: vmlinuz-lts for 6.6.22-1-lts.
         flavour = re.sub(r"^(vmlinuz|vmlinux|bzImage|Image|kernel)-?", "", entry.kernel.rsplit("/", 1)[-1])
         for version in self.versions:
             package = (self._tree.text(f"{self._directory}/{version}/pkgbase") or "").strip()
@@ -154,7 +154,7 @@ class _Search:
         on_disk = _module_names(tree, f"{directory}/modules.dep") if version else None
         config = _configuration(tree, version) if version else {}
         wanted = [name for name in DRIVERS if name not in (built_in or ()) and config.get(name) != "y"]
-        packed, problem, damage = self._packed(paths, wanted, version if is_sure else "", whole=default)
+        packed, problem, damage = self._in_initramfs(paths, wanted, version if is_sure else "", whole=default)
         drivers = []
         for name in DRIVERS:
             if name in (built_in or ()) or config.get(name) == "y":
@@ -182,10 +182,10 @@ class _Search:
             drivers=tuple(drivers),
         )
 
-    def _packed(
+    def _in_initramfs(
         self, paths: Sequence[str], wanted: Sequence[str], version: str, *, whole: bool
     ) -> tuple[frozenset[str], str, str]:
-        """Return which modules the files of an initramfs have, why the others are not known, and what is damaged."""
+        """Return the wanted modules in the files of an initramfs, and clauses about unread parts and about damage."""
         found, problem, damage = frozenset[str](), "", ""
         for path in paths:
             missing = [name for name in wanted if name not in found]
@@ -193,20 +193,20 @@ class _Search:
                 break
             try:
                 if time.process_time() > self._until_cpu_s:
-                    raise Unsupported("it was not unpacked: the kernels before it took too long")
+                    raise Unsupported("it was not unpacked: the initramfs of other kernels took too long")
                 contents = modules_in(self._opened(path), missing, version=version, whole=whole)
-            except ReadProblem as trouble:
-                problem = problem or trouble.message
-                damage = damage or (trouble.message if isinstance(trouble, Bad) else "")
+            except ReadProblem as error:
+                problem = problem or error.message
+                damage = damage or (error.message if isinstance(error, Bad) else "")
                 continue
             damage = damage or contents.damage
             found |= contents.modules
-            if contents.packed and len(contents.modules) < len(missing):
-                problem = problem or f"most of it is in {contents.packed}, a file system image that is not read"
+            if contents.image and len(contents.modules) < len(missing):
+                problem = problem or f"most of it is in {contents.image}, a file system image that is not read"
         return found, problem if len(found) < len(wanted) else "", damage
 
     def _damage_of(self, image: str) -> str:
-        """Return what is wrong with a kernel: it is cut short, or for another processor; empty for nothing."""
+        """Return a clause about a kernel that is truncated or for another architecture, empty for any other one."""
         try:
             file = self._tree.open(image)
             head = file.pread(0, _HEAD_BYTES)
@@ -223,10 +223,10 @@ class _Search:
         (paragraphs,) = struct.unpack_from("<I", head, _SIZE_AT)
         whole = ((head[_SETUP_AT] or 4) + 1) * 512 + paragraphs * 16
         # The size is rounded up to 16 bytes.
-        return f"it has {file.size} bytes of {whole}" if file.size + 15 < whole else ""
+        return f"it has {file.size} of {whole} bytes" if file.size + 15 < whole else ""
 
     def _opened(self, path: str) -> Reader:
-        """Open an initramfs; that of a unified kernel image is a section of the image."""
+        """Open an initramfs. In a unified kernel image it is a section of the image."""
         file = self._tree.open(path)
         if file.pread(0, 2) != b"MZ":
             return file
@@ -237,7 +237,7 @@ class _Search:
 
 
 def _module_names(tree: Tree, path: str) -> frozenset[str] | None:
-    """Return the modules in modules.builtin or modules.dep, one path at the beginning of each line."""
+    """Return the modules in modules.builtin or modules.dep, whose lines begin with a path. None without the file."""
     text = tree.text(path)
     if text is None:
         return None
@@ -245,7 +245,7 @@ def _module_names(tree: Tree, path: str) -> frozenset[str] | None:
 
 
 def _configuration(tree: Tree, version: str) -> dict[str, str]:
-    """Return the options of the kernel's configuration: "y", "m" or "n"; empty when there is none."""
+    """Return "y", "m" or "n" for each driver by the configuration of the kernel, empty if there is none."""
     places = (f"/boot/config-{version}", f"/lib/modules/{version}/config", f"/usr/lib/modules/{version}/config")
     text = next((text for text in (tree.text(place) for place in places) if text), None)
     if not text:
@@ -264,9 +264,9 @@ _MAX_TEXT_BYTES = 64 << 10
 
 @dataclass(frozen=True, slots=True)
 class UnifiedImage:
-    """A unified kernel image, a PE file with systemd's stub: what its sections contain.
+    """The sections of a unified kernel image, which is a PE file with the stub of systemd.
 
-    That is the release of the kernel, its arguments, and the initramfs (None: it has none).
+    `version` is the release of the kernel. `initramfs` is None if the image has none.
     """
 
     version: str
@@ -275,7 +275,7 @@ class UnifiedImage:
 
 
 def read_unified(file: Reader) -> UnifiedImage | None:
-    """Read a unified kernel image; None for a PE file without a kernel in it. Raises Bad for another file."""
+    """Read a unified kernel image. Return None for a PE file without a kernel. Raises Bad for other files."""
     sections = _sections(file)
     if b".linux" not in sections:
         return None
@@ -300,10 +300,10 @@ def _sections(file: Reader) -> dict[bytes, tuple[int, int]]:
     found: dict[bytes, tuple[int, int]] = {}
     for index in range(count):
         name, virtual_bytes, _address, raw_bytes, raw_at = struct.unpack_from("<8sIIII", head, first + index * 40)
-        # The raw size is padded; what the stub sees is the virtual one.
+        # The raw size is padded. The virtual size is that of the content.
         size = min(virtual_bytes or raw_bytes, raw_bytes)
         if raw_at + size > file.size:
-            raise Bad(f"the section {name.rstrip(bytes(1)).decode('ascii', 'replace')} is not whole", offset=raw_at)
+            raise Bad(f"the section {name.rstrip(bytes(1)).decode('ascii', 'replace')} is truncated", offset=raw_at)
         found.setdefault(name.rstrip(b"\0"), (raw_at, size))
     return found
 

@@ -1,7 +1,4 @@
-"""The entries of all boot loaders on a disk; the menus of those other than GRUB.
-
-Read here are SYSLINUX, LILO, rEFInd, Limine, and unified kernel images.
-"""
+"""Entries of all boot loaders, and the readers of SYSLINUX, LILO, rEFInd, Limine and unified kernel images."""
 
 import re
 from collections.abc import Iterator
@@ -36,7 +33,7 @@ _MAX_ENTRIES = 100
 
 
 def read_boot_entries(files: BootFiles, names: DiskNames) -> tuple[BootEntry, ...]:
-    """Return all entries of all loaders; the defaults of their configurations come first."""
+    """Return all entries of all boot loaders, the defaults of their configurations first."""
     variables = read_grub_variables(files)
     raw = [
         *read_grub(files, variables),
@@ -67,7 +64,7 @@ def _checked(files: BootFiles, names: DiskNames, entry: BootEntry) -> BootEntry:
 
 
 def read_syslinux(files: BootFiles) -> Iterator[BootEntry]:
-    """Yield the labels of SYSLINUX, EXTLINUX and U-Boot; modules (menu.c32), which KERNEL names too, are no kernels."""
+    """Yield the labels of SYSLINUX, EXTLINUX and U-Boot, without those with a module (menu.c32) in KERNEL."""
     for place, text in files.texts(*_SYSLINUX):
         entries: list[BootEntry] = []
         default, label = "", ""
@@ -92,7 +89,7 @@ def read_syslinux(files: BootFiles) -> Iterator[BootEntry]:
 
 
 def read_lilo(files: BootFiles) -> Iterator[BootEntry]:
-    """Yield the images of LILO. It has no paths at boot but a list of sectors, which these files had."""
+    """Yield the images of LILO. At boot it does not use these paths, but a list of their sectors."""
     text = files.tree.text("/etc/lilo.conf")
     sections: list[dict[str, tuple[int, str]]] = [{}]
     for number, words in words_of(text or ""):
@@ -121,7 +118,7 @@ def read_lilo(files: BootFiles) -> Iterator[BootEntry]:
 
 
 def read_refind(files: BootFiles) -> Iterator[BootEntry]:
-    """Yield rEFInd's manual entries, and the kernels that it finds itself; which of them it starts is not known."""
+    """Yield the manual entries of rEFInd, and the kernels that it detects. Its default entry is not known."""
     found = False
     for place, text in files.texts(*_REFIND):
         found = True
@@ -163,7 +160,7 @@ def _refind_menu(place: str, text: str) -> Iterator[BootEntry]:
 
 
 def _beside_kernel(files: BootFiles, place: str, kernel: str, arguments: str) -> BootEntry:
-    """Return an entry for a kernel with the initramfs beside it that has the same suffix."""
+    """Return an entry for a kernel, with the initramfs in the same directory that has the same suffix."""
     directory, name = kernel.rsplit("/", 1)
     suffix = re.sub(r"^(vmlinuz|bzImage)", "", name)
     forms = (f"initrd.img{suffix}", f"initramfs{suffix}.img", f"initrd{suffix}", f"initrd{suffix}.img")
@@ -173,7 +170,7 @@ def _beside_kernel(files: BootFiles, place: str, kernel: str, arguments: str) ->
 
 
 def read_limine(files: BootFiles) -> Iterator[BootEntry]:
-    """Yield Limine's entries for Linux: `/Title` and `key: value`, or before version 8 `:Title` and `KEY=value`."""
+    """Yield the entries of Limine: `/Title` and `key: value`, or `:Title` and `KEY=value` before version 8."""
     for place, text in files.texts(*_LIMINE):
         old = place.endswith(".cfg")
         mark, sign = (":", "=") if old else ("/", ":")
@@ -197,14 +194,14 @@ def read_limine(files: BootFiles) -> Iterator[BootEntry]:
             elif key in ("cmdline", "kernel_cmdline"):
                 entries[-1] = with_arguments(entries[-1], f"{place}:{number}", value)
         bootable = [entry for entry in entries if entry.kernel]
-        if default.isdigit():  # counted from 1, directories included
+        if default.isdigit():  # counts from 1, and includes directories
             chosen = int(default) - 1
             default = entries[chosen].title if 0 <= chosen < len(entries) else ""
         yield from _default_first(bootable, default)
 
 
 def read_unified_images(files: BootFiles) -> Iterator[BootEntry]:
-    """Yield the unified kernel images in EFI/Linux, and the one that is itself in the path of the firmware."""
+    """Yield the unified kernel images in EFI/Linux, and one at the path that the firmware starts."""
     for base in files.bases:
         directory = f"{base}/EFI/Linux"
         names = [name for name in files.tree.names(directory) if name.lower().endswith(".efi")]
@@ -222,7 +219,7 @@ def read_unified_images(files: BootFiles) -> Iterator[BootEntry]:
 
 
 def _unified(files: BootFiles, path: str, *, certain: bool) -> BootEntry | None:
-    """Return the entry of an image. `certain`: it is an image by its place, even if its sections can't be read."""
+    """Return the entry of an image, or None if there is none. `certain`: by its path, it is a unified kernel image."""
     image: UnifiedImage | None = None
     if files.find(path, base="") is None:
         return None
@@ -238,12 +235,12 @@ def _unified(files: BootFiles, path: str, *, certain: bool) -> BootEntry | None:
 
 
 def _listed(place: str, value: str) -> tuple[str, ...]:
-    """Return the files of a list with commas: SYSLINUX joins them to one initramfs."""
+    """Return the files in a list with commas, which SYSLINUX joins to one initramfs."""
     return tuple(beside(place, path) for path in value.split(",") if path)
 
 
 def _default_first(entries: list[BootEntry], default: str) -> Iterator[BootEntry]:
-    """Yield the entries, the one with the title `default` first; without such a title the first is the default."""
+    """Yield the entries, first the default: the one with the title `default`, or else the first one."""
     chosen = next((at for at, entry in enumerate(entries) if entry.title and entry.title == default), 0)
     yield from (replace(entry, default=True) for entry in entries[chosen : chosen + 1])
     yield from (entry for at, entry in enumerate(entries) if at != chosen)

@@ -1,20 +1,17 @@
-"""The names by which a Linux system refers to what is on its disk, and what it mounts and unlocks by them at boot.
-
-Boot loaders use the same names. fstab, units of systemd and crypttab are read here.
-"""
+"""Names of file systems (UUID, label, device), and the readers of fstab, mount units of systemd and crypttab."""
 
 import contextlib
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from aliyun_import.disk.filesystems.registry import tells_names
+from aliyun_import.disk.filesystems.registry import reads_names
 from aliyun_import.disk.filesystems.tree import Tree
 from aliyun_import.disk.guest.report import FstabEntry
 from aliyun_import.disk.report import Partition
 
-# Partitions without a file system: BIOS boot, Microsoft reserved, FreeBSD boot, PReP, extended. An unknown content of
-# any other type may be a file system that is not recognised.
+# Types of partitions without a file system: BIOS boot, Microsoft reserved, FreeBSD boot, PReP, extended. Partitions of
+# other types with unknown content may have a file system that is not recognised.
 WITHOUT_CONTENT = {
     "21686148-6449-6e6f-744e-656564454649",
     "e3c9e316-0b5c-4db8-817d-f92df00215ae",
@@ -34,8 +31,8 @@ _TAGS = ("uuid", "partuuid", "label", "partlabel")
 class DiskNames:
     """The names of the file systems of a disk, in lower case except for labels.
 
-    `complete`: nothing on the disk can have a UUID that is not here; `all_labels` the same of labels, `all_volumes` of
-    logical volumes. `mapped` are the names that crypttab gives to encrypted devices, `raid`: there may be an array.
+    `complete`: these are all UUIDs on the disk; `all_labels` and `all_volumes`: the same for labels and for logical
+    volumes. `mapped` are the names of encrypted devices in crypttab. `raid`: there may be a RAID array.
     """
 
     uuids: frozenset[str]
@@ -53,17 +50,18 @@ class DiskNames:
     def of(
         cls, parts: Sequence[Partition], *, volumes: Mapping[str, Partition] | None = None, hidden: bool = False
     ) -> "DiskNames":
-        """Create it from partitions; `volumes` are logical ones by their names, `hidden`: some were not read."""
+        """Return the names on partitions and logical volumes. `hidden`: some logical volumes were not read."""
         volumes = volumes or {}
         both = [*parts, *volumes.values()]
-        told = [
+        # Whether the UUID, and the label, of each of them are read.
+        read = [
             (True, True)
             if part.filesystem == "lvm" or (not part.filesystem and part.type_id in WITHOUT_CONTENT)
-            else tells_names(part.filesystem, label=part.label)
+            else reads_names(part.filesystem, label=part.label)
             for part in parts
         ]
-        told += [tells_names(volume.filesystem, label=volume.label) for volume in volumes.values()]
-        complete = not hidden and all(uuid for uuid, _label in told)
+        read += [reads_names(volume.filesystem, label=volume.label) for volume in volumes.values()]
+        complete = not hidden and all(uuid for uuid, _label in read)
         kinds = {part.filesystem for part in both}
         return cls(
             uuids=frozenset(part.uuid.lower() for part in both if part.uuid),
@@ -72,14 +70,14 @@ class DiskNames:
             part_labels=frozenset(part.name for part in parts if part.name),
             volumes=frozenset(volumes),
             complete=complete,
-            all_labels=complete and all(label for _uuid, label in told),
-            # Logical volumes may be on top of what is encrypted, or an array.
+            all_labels=complete and all(label for _uuid, label in read),
+            # Logical volumes may be on an encrypted device or an array.
             all_volumes=not hidden and not kinds & {"luks", "mdraid", "bcache"} and _known(parts),
             raid="mdraid" in kinds or any(part.type_id in _RAID_TYPES for part in parts),
         )
 
     def has(self, spec: str) -> bool | None:
-        """Return whether what `spec` names is on the disk; None where that is unknown."""
+        """Return whether the file system or device of `spec` is on the disk, or None if that is unknown."""
         spec = by_tag(spec)
         tag, equals, value = spec.partition("=")
         value = value.strip("\"'")
@@ -87,7 +85,7 @@ class DiskNames:
             return self._has_device(spec)
         known = {
             "UUID": (value.lower(), self.uuids, self.complete),
-            # "PARTUUID=.../PARTNROFF=1" counts on from a partition.
+            # "PARTUUID=.../PARTNROFF=1" is relative to a partition.
             "PARTUUID": (value.lower(), self.part_uuids, "/" not in value),
             "LABEL": (value, self.labels, self.all_labels),
             "PARTLABEL": (value, self.part_labels, True),
@@ -110,9 +108,9 @@ class DiskNames:
 
 
 def volume_name(path: str) -> str | None:
-    """Return "vg/lv" for /dev/vg/lv and /dev/mapper/vg-lv, None for other paths."""
+    """Return "vg/lv" for /dev/vg/lv and /dev/mapper/vg-lv, or None for other paths."""
     if path.startswith("/dev/mapper/"):
-        # In mapper names a dash of the name itself is doubled.
+        # In mapper names, the dashes of both names are doubled.
         group, dash, volume = path.removeprefix("/dev/mapper/").replace("--", "\0").partition("-")
         return f"{group}/{volume}".replace("\0", "-") if dash else None
     parts = path.removeprefix("/dev/").split("/")
@@ -121,10 +119,10 @@ def volume_name(path: str) -> str | None:
 
 
 def by_tag(spec: str) -> str:
-    """Convert /dev/disk/by-uuid/X to UUID=X, and the three similar ones; a mapper link to the name it stands for."""
+    """Return UUID=X for /dev/disk/by-uuid/X, the same for three similar links, and the path of a mapper link."""
     for tag in _TAGS:
         if spec.startswith(f"/dev/disk/by-{tag}/"):
-            # udev writes characters that are not allowed in names as \x20.
+            # udev escapes characters that are not allowed in names: \x20.
             name = spec.removeprefix(f"/dev/disk/by-{tag}/")
             raw = re.sub(r"\\x([0-9a-fA-F]{2})", lambda match: chr(int(match[1], 16)), name)
             with contextlib.suppress(UnicodeError):
@@ -134,7 +132,7 @@ def by_tag(spec: str) -> str:
 
 
 def _known(partitions: Iterable[Partition]) -> bool:
-    """Return whether no partition has an unknown content, which may be a part of a volume group."""
+    """Return whether the content of all partitions is known. Unknown content may be a part of a volume group."""
     return all(part.filesystem or part.type_id in WITHOUT_CONTENT for part in partitions)
 
 
@@ -144,7 +142,7 @@ _ESCAPES = {"\\040": " ", "\\011": "\t", "\\012": "\n", "\\043": "#", "\\134": "
 
 
 def read_fstab(tree: Tree, names: DiskNames) -> tuple[FstabEntry, ...]:
-    """Return the entries of fstab in order, without comments and invalid lines."""
+    """Return the entries of fstab in their order, without comments and invalid lines."""
     entries = []
     for number, fields in _fields(tree, "/etc/fstab"):
         if len(fields) < 3:
@@ -166,9 +164,9 @@ def read_fstab(tree: Tree, names: DiskNames) -> tuple[FstabEntry, ...]:
 
 
 def read_units(tree: Tree, names: DiskNames) -> tuple[FstabEntry, ...]:
-    """Return what enabled .mount and .swap units of the administrator mount.
+    """Return the entries of enabled .mount and .swap units in /etc.
 
-    One that is only wanted counts as nofail: the boot goes on without it.
+    A unit in .wants gets the option nofail, because the boot continues without it.
     """
     enabled: dict[str, bool] = {}
     for directory in tree.names(_UNITS):
@@ -202,7 +200,7 @@ def read_units(tree: Tree, names: DiskNames) -> tuple[FstabEntry, ...]:
 
 
 def read_crypttab(tree: Tree, names: DiskNames) -> tuple[FstabEntry, ...]:
-    """Return the lines of crypttab: `mount_point` is the name of the device, `type` its key ("none": a passphrase)."""
+    """Return the lines of crypttab. `mount_point` is the name of the device, `type` its key ("none": passphrase)."""
     return tuple(
         FstabEntry(
             line=number,
@@ -220,7 +218,7 @@ def read_crypttab(tree: Tree, names: DiskNames) -> tuple[FstabEntry, ...]:
 
 def _fields(tree: Tree, path: str) -> Iterator[tuple[int, list[str]]]:
     for number, line in tree.lines(path):
-        # A comment may follow the fields; a quoted label may have blanks.
+        # A comment may follow the fields. A quoted label may have blanks.
         fields = re.findall(r'(?:"[^"]*"|[^\s"])+', re.sub(r"\s#.*$", "", line))
         if fields and not fields[0].startswith("#"):
             yield number, fields

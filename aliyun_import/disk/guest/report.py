@@ -1,7 +1,7 @@
-"""The report of the operating system on a disk: frozen values.
+"""Report of the operating system on a disk: frozen values.
 
-Nothing is guessed: where something could not be read, the field keeps its "not known" value (None, or an empty tuple)
-and a sentence in `unknowns` says why. All values are plain, so that the report can be sent by the child process.
+A field of a fact that could not be read keeps its default (None, or an empty tuple), and `unknowns` has a clause with
+the reason. All values have built-in types, because the child process sends the report.
 """
 
 from dataclasses import dataclass
@@ -9,12 +9,12 @@ from enum import StrEnum
 
 from aliyun_import.model.request import Architecture, OsType
 
-# The drivers that matter to a system on ECS, as Linux names them.
+# The drivers that a system needs on ECS, by their names in Linux.
 DRIVERS = ("virtio_blk", "virtio_pci", "virtio_net", "nvme")
 
 
 class DriverPlace(StrEnum):
-    """Where a driver is, from best to worst for a system that must boot with it."""
+    """The place of a driver, from best to worst for booting."""
 
     BUILT_IN = "built in"
     INITRAMFS = "in the initramfs"
@@ -25,7 +25,7 @@ class DriverPlace(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Evidence:
-    """A fact, as a short text or its own value, and its position: "/etc/fstab:3"."""
+    """A fact, as a short text or a value, and its position, such as "/etc/fstab:3"."""
 
     what: str
     where: str
@@ -33,7 +33,7 @@ class Evidence:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OsRelease:
-    """The fields of os-release that name the system; empty where the file does not have them."""
+    """The fields of os-release that identify the system, empty if the file does not have them."""
 
     id: str
     id_like: tuple[str, ...] = ()
@@ -46,9 +46,9 @@ class OsRelease:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RootFileSystem:
-    """The root file system: sizes from its superblock, `volume` its LVM name ("vg/root") if any.
+    """The root file system, from its superblock. `volume` is the name of a logical volume ("vg/root"), else empty.
 
-    `unclean` is a sentence about its state, empty when it was unmounted cleanly.
+    `unclean` is a clause about its state, empty if it was unmounted cleanly.
     """
 
     partition: int
@@ -66,7 +66,7 @@ class RootFileSystem:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Driver:
-    """Where a kernel has one driver of DRIVERS."""
+    """The place of a driver of DRIVERS for one kernel."""
 
     name: str
     place: DriverPlace
@@ -74,12 +74,12 @@ class Driver:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Kernel:
-    """One kernel with its modules and its initramfs. `initramfs` is its path, empty when there is none.
+    """A kernel with its modules and its initramfs. `image` and `initramfs` are paths, empty if there is none.
 
-    `default`: a boot loader may start this one, as far as its configuration shows; `initramfs_problem` is why its
-    contents are not known, empty when they are. `fw_cfg`: it has CONFIG_FW_CFG_SYSFS (None: not known).
-    `initramfs_damage` is why it can't be unpacked to its end, which is looked for in a default one without slow
-    compression; `image_damage` is what is wrong with the kernel itself; both are empty for nothing.
+    `default`: it is in a default entry of a boot loader. `fw_cfg`: it has CONFIG_FW_CFG_SYSFS (None: not known). The
+    other fields are clauses, empty without a problem. `initramfs_problem` is why the contents of the initramfs are not
+    known. `initramfs_damage` is why it can't be unpacked to its end; this is read only for defaults, and not for slow
+    compressions. `image_damage` is about the kernel itself.
     """
 
     version: str
@@ -93,13 +93,13 @@ class Kernel:
     drivers: tuple[Driver, ...] = ()
 
     def place(self, name: str) -> DriverPlace:
-        """Return where the kernel has a driver."""
+        """Return the place of a driver."""
         return next((driver.place for driver in self.drivers if driver.name == name), DriverPlace.UNKNOWN)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FstabEntry:
-    """One line of /etc/fstab or crypttab, or a unit. `found`: what it names is on this disk (None: unknown)."""
+    """A line of /etc/fstab or crypttab, or a unit. `found`: what `spec` refers to is on this disk (None: unknown)."""
 
     line: int
     where: str = ""
@@ -112,13 +112,13 @@ class FstabEntry:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BootEntry:
-    """One entry of a boot loader, with the files and the root that it names.
+    """An entry of a boot loader.
 
-    `loader` is "grub", "bls", "extlinux", "lilo", "refind", "limine" or "unified" (a unified kernel image); `default`:
-    its configuration starts this entry. `initrds` are all files that are joined to the initramfs, `initramfs` the one
-    that is not microcode. `arguments` is the kernel's command line, `root` the value of root= in it ("UUID=...",
-    "/dev/sda1"), empty when it is not there or is a variable. The `..._found` are whether each is on this disk (None:
-    unknown).
+    `loader` is "grub", "bls", "extlinux", "lilo", "refind", "limine" or "unified" (a unified kernel image). `default`:
+    it is the default entry of its configuration. `initrds` are all files that are joined to the initramfs, `initramfs`
+    is the one that is not microcode. `arguments` is the command line of the kernel. `root` is the value of root= in it
+    ("UUID=...", "/dev/sda1"), empty if it is absent or a variable. `kernel_found`, `initramfs_found` and `root_found`
+    are whether each is on this disk (None: unknown).
     """
 
     loader: str
@@ -137,14 +137,14 @@ class BootEntry:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Network:
-    """How the network is configured: by DHCP, by fixed addresses, bound to a MAC address, or renamed by udev.
+    """The network configuration.
 
-    `dhcp` and `static` are about IPv4. `names` are cards that are configured by a name that depends on their place in
-    the source machine (ens160), `kernel_names` those by the name that the kernel gives (eth0); both are empty where a
-    configuration for any card uses DHCP. `names_by_place`: udev names cards by their place unless net.ifnames=0 is set
-    (None: not known). `cards` are the interfaces, by name
-    and each once, for which the boot waits. `manager` is NetworkManager where it starts. `has_dhcp_client` is False
-    where ifupdown alone is to use DHCP, and has no program for it.
+    `dhcp` and `static` are for IPv4. `bound` are settings with a MAC address, `renamed` rules that name a card. `names`
+    are cards that are configured by a name of their slot (ens160), `kernel_names` those by the name of the kernel
+    (eth0); both are empty if a configuration for any card uses DHCP. `names_by_place`: udev names cards by their slot
+    unless net.ifnames=0 is set (None: not known). `cards` are the interfaces for which the boot waits, each name once.
+    `manager` is NetworkManager if it starts. `has_dhcp_client` is False if only ifupdown uses DHCP and no client is
+    installed.
     """
 
     dhcp: tuple[Evidence, ...] = ()
@@ -162,7 +162,7 @@ class Network:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Firewall:
-    """A firewall that starts at boot. `ssh` is the line with which it lets SSH in, None where none was found."""
+    """A firewall that starts at boot. `ssh` is the rule that allows SSH, None if none was found."""
 
     name: str
     where: str
@@ -171,10 +171,10 @@ class Firewall:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CloudInit:
-    """cloud-init. `enabled` is None where it is not clear; `sources` is None where no datasource_list is set.
+    """cloud-init. `enabled` is None if it is not known. `sources` is datasource_list, None if it is not set.
 
-    `sources_where` is the line that sets it. `network_fixed` is the line that keeps it from writing the network
-    configuration of a new instance, because it is disabled or given there.
+    `sources_where` is the line that sets it. `network_fixed` is the line that disables or defines the network in its
+    configuration, so that it does not write the network configuration of a new instance.
     """
 
     version: str = ""
@@ -188,7 +188,7 @@ class CloudInit:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Sshd:
-    """The SSH server. `permit_root` is the effective PermitRootLogin, None where it is the built-in default."""
+    """The SSH server. `permit_root` is the effective PermitRootLogin, None for the built-in default."""
 
     where: str = ""
     enabled: bool | None = None
@@ -199,7 +199,7 @@ class Sshd:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Accounts:
-    """Accounts. `root` is the line of /etc/passwd, None when there is no root; None of `passwd` = no passwd command."""
+    """Accounts. `root` is the line of root in /etc/passwd, `passwd` the command; each is None if it is missing."""
 
     root: Evidence | None = None
     passwd: Evidence | None = None
@@ -208,7 +208,7 @@ class Accounts:
 
 
 class TieKind(StrEnum):
-    """What a setting ties a system to, or keeps it from on ECS."""
+    """The kind of a setting for the source environment."""
 
     CLOUD = "the agent of another cloud"
     HYPERVISOR = "a tool of another hypervisor"
@@ -220,7 +220,7 @@ class TieKind(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SourceTie:
-    """A setting that ties a system to its old machine: of which kind, what it is, and where."""
+    """A setting that is right in the source environment only."""
 
     kind: TieKind
     what: str
@@ -229,11 +229,11 @@ class SourceTie:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WindowsFacts:
-    """The contents of the registry and the drivers' directory; empty or None where they could not be read.
+    r"""The contents of the registry and of System32\drivers, empty or None if they could not be read.
 
-    `viostor_start` is its Start value (0 is boot), None when the driver has no service key. `client`: not a server.
-    `boot_files` are the boot configurations found on all volumes, None where a volume could not be read.
-    `remote_desktop_allowed`: a rule of its firewall lets remote desktop in.
+    `viostor_start` is the Start value of the driver (0: at boot), None if it has no key in Services. `client`: the
+    edition is not a server. `boot_files` are the boot configurations on all volumes, None if a volume could not be
+    read. `remote_desktop_allowed`: a rule of the firewall allows Remote Desktop.
     """
 
     product: str = ""
@@ -264,18 +264,16 @@ class WindowsFacts:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GuestReport:
-    """The system on a disk. `os_type` is None when no system was found or could be read: `unknowns` has the reason.
+    """The operating system on a disk. `os_type` is None if none was found or could be read; see `unknowns`.
 
-    `unread` are the volumes with a file system that is not read: its name and the volume. `uncertain` is a sentence
-    about why another system than this one may be started, empty when it is this one. `tools` are the programs that
-    make an initramfs or the configuration of a boot loader; `systemd` is whether it is the init system, `init_problem`
-    is why the kernel can't start its first program, empty if nothing is known of a reason. `image_based`:
-    its root is a deployment of ostree, or its /usr a volume of its own, and only its own loader finds its kernels.
-    `stale_searches` are the UUIDs that GRUB on the ESP looks for, if none of them is on the disk.
-    `grub_version` is the version of GRUB's modules, `boot_features` those of the file system with /boot.
-
-    `issue` is the text of /etc/issue, None where there is none; `custom_image_directory` is whether the first
-    partition has /aliyun_custom_image (None: unknown).
+    `unread` are the volumes with a file system that is not read: its name and the volume. `uncertain` is a clause with
+    the reason why another system may start, empty if it is this one. `tools` are the programs that create an initramfs
+    or the configuration of a boot loader. `systemd`: it is the init system. `init_problem` is a clause with the reason
+    why the kernel can't start the first program, empty if none is known. `image_based`: the root is a deployment of
+    ostree, or /usr is another volume; only the boot loader of such a system finds its kernels. `stale_searches` are the
+    UUIDs that GRUB on the ESP searches for, if none of them is on the disk. `grub_version` is the version of the
+    modules of GRUB, `boot_features` are the features of the file system with /boot. `issue` is the text of /etc/issue,
+    None if there is none. `custom_image_directory`: the first partition has /aliyun_custom_image (None: unknown).
     """
 
     os_type: OsType | None = None
@@ -315,12 +313,12 @@ class GuestReport:
 
     @property
     def started(self) -> tuple[BootEntry, ...]:
-        """Return the entries of which one is started: the default of each configuration, else all of them."""
+        """The entries of which one is started: the default of each configuration, or else all of them."""
         return tuple(entry for entry in self.boot_entries if entry.default) or self.boot_entries
 
     @property
     def name(self) -> str:
-        """Return the system's own name; empty where it has none."""
+        """The name of the system, empty if it is not known."""
         if self.os_release is not None:
             return self.os_release.pretty_name or self.os_release.id
         return self.windows.product if self.windows is not None else ""

@@ -1,4 +1,4 @@
-"""The services, accounts and identity of a Linux system, as far as they matter on ECS."""
+"""Services, accounts and identity of a Linux system, as far as the checks need them."""
 
 import re
 from collections.abc import Iterator, Sequence
@@ -9,7 +9,7 @@ from aliyun_import.disk.guest.report import Accounts, CloudInit, Evidence, Firew
 from aliyun_import.disk.reader import Missing
 
 _UNIT_DIRECTORIES = ("/etc/systemd/system", "/usr/lib/systemd/system", "/lib/systemd/system")
-# OpenRC, and runit of Void.
+# Directories of OpenRC, and of runit in Void.
 _RUNLEVELS = ("/etc/runlevels/default", "/etc/runlevels/boot", "/etc/runit/runsvdir/default", "/var/service")
 _SSHD_PROGRAMS = (
     "/usr/sbin/sshd",
@@ -24,9 +24,9 @@ _MAX_INCLUDES = 64
 
 
 def is_enabled(tree: Tree, unit: str) -> bool | None:
-    """Return whether a unit, or a service of its name, is started at boot; None without systemd if nothing shows it.
+    """Return whether a unit, or a service with its name, is started at boot. None if it is not known.
 
-    A masked unit (a link to /dev/null) is not enabled.
+    It is not known without systemd if the unit is not found. A masked unit (a link to /dev/null) is not enabled.
     """
     if _is_masked(tree, unit):
         return False
@@ -36,12 +36,12 @@ def is_enabled(tree: Tree, unit: str) -> bool | None:
 
 
 def enabled_units(tree: Tree) -> tuple[str, ...]:
-    """Return the names of all units and services that an administrator or an installer enabled."""
+    """Return the names of the units that are enabled in /etc, and of the services that are started."""
     return tuple(sorted(name for name in _started(tree, _UNIT_DIRECTORIES[:1]) if not _is_masked(tree, name)))
 
 
 def _started(tree: Tree, directories: Sequence[str]) -> set[str]:
-    """Return what is started at boot: units that a .wants or .requires of the directories has, and services."""
+    """Return the units in .wants and .requires of the directories, and the services that are started at boot."""
     found: set[str] = set()
     for directory in directories:
         for name in tree.names(directory):
@@ -67,9 +67,9 @@ def has_systemd(tree: Tree) -> bool:
 
 
 def read_sshd(tree: Tree) -> Sshd:
-    """Return the SSH server, and its configuration of root and ports: the first value of each wins."""
+    """Return the SSH server, and its configuration of root and ports. The first value of a keyword counts."""
     enabled = [is_enabled(tree, unit) for unit in _SSHD_UNITS]
-    # Where programs have other paths (NixOS), an enabled unit shows that there is one.
+    # If programs have other paths (NixOS), an enabled unit shows that one is installed.
     units = (unit for unit, state in zip(_SSHD_UNITS, enabled, strict=True) if state)
     program = next((path for path in _SSHD_PROGRAMS if tree.exists(path)), next(units, ""))
     permit_root: Evidence | None = None
@@ -95,9 +95,9 @@ def read_sshd(tree: Tree) -> Sshd:
 
 
 def read_selinux(tree: Tree, arguments: str = "") -> Evidence | None:
-    """Return the mode in which SELinux starts ("enforcing", ...); None where there is no configuration of it.
+    """Return the mode in which SELinux starts ("enforcing", ...), or None without a configuration.
 
-    The kernel's `arguments` win: selinux=0, and enforcing=.
+    selinux=0 and enforcing= in the `arguments` of the kernel take precedence.
     """
     path = "/etc/selinux/config"
     for word in arguments.split():
@@ -112,15 +112,15 @@ def read_selinux(tree: Tree, arguments: str = "") -> Evidence | None:
 
 
 def read_guest_agent(tree: Tree) -> Evidence | None:
-    """Return QEMU's guest agent."""
+    """Return the program of QEMU's guest agent, or None."""
     path = next((path for path in _GUEST_AGENTS if tree.exists(path)), None)
     return Evidence(what="qemu-ga", where=path) if path else None
 
 
 def _sshd_lines(tree: Tree, path: str, done: set[str]) -> Iterator[tuple[str, list[str]]]:
-    """Yield the lines of a configuration, with the included files where they are included.
+    """Yield the lines of a configuration and of the files that it includes, in the order in which sshd reads them.
 
-    A file or pattern that was read before is skipped: the first value of each keyword wins.
+    A file or pattern that was read before is skipped, because only the first value of a keyword counts.
     """
     done.add(path)
     for number, line in tree.lines(path):
@@ -152,8 +152,8 @@ _FIREWALL_UNITS = {
     "nftables.service": "nftables",
     "SuSEfirewall2.service": "SuSEfirewall2",
 }
-# Where each has its rules (the first file that is there counts), and the line of one that lets SSH in. {zone} is
-# firewalld's default zone, whose file in /etc replaces that of the package.
+# The files with the rules of each firewall (the first one that exists counts), and the pattern of a rule that allows
+# SSH. {zone} is the default zone of firewalld. Its file in /etc replaces the one of the package.
 _RULES = {
     "firewalld": (
         ("/etc/firewalld/zones/{zone}.xml", "/usr/lib/firewalld/zones/{zone}.xml"),
@@ -173,14 +173,14 @@ _RULES = {
         r"FW_(SERVICES_EXT_TCP|CONFIGURATIONS_EXT)=.*\b(22|ssh|sshd)\b",
     ),
 }
-# A rule is a line of some hundred characters; the patterns take the square of a line's length at worst.
+# A rule has some hundred characters. The time of the patterns can grow with the square of the length of a line.
 _MAX_LINE_CHARS = 2000
-# Rules that refuse nothing let SSH in, too: what Debian's nftables comes with.
+# Rules that refuse nothing allow SSH, too, such as the default rules of nftables in Debian.
 _REFUSES = re.compile(r"\b(drop|reject)\b", re.IGNORECASE)
 
 
 def read_firewall(tree: Tree) -> tuple[Firewall, ...]:
-    """Return the firewalls that start at boot. ufw's unit is always enabled; its own switch counts."""
+    """Return the firewalls that start at boot. The unit of ufw is always enabled, so ENABLED in ufw.conf counts."""
     found = []
     for unit, name in _FIREWALL_UNITS.items():
         if not is_enabled(tree, unit):
@@ -247,13 +247,13 @@ def read_accounts(tree: Tree) -> Accounts:
 
 
 def read_absolute_lib_links(tree: Tree) -> tuple[Evidence, ...]:
-    """Return /lib and /lib64 if they are absolute links: below another root they lead out of the mounted disk."""
+    """Return /lib and /lib64 if they are absolute symbolic links."""
     links = ((path, tree.link(path)) for path in _LIBRARIES)
     return tuple(Evidence(what=f"{path} -> {to}", where=path) for path, to in links if to and to.startswith("/"))
 
 
 def read_local_clock(tree: Tree) -> Evidence | None:
-    """Return the evidence that the hardware clock is in local time: line 3 of /etc/adjtime."""
+    """Return line 3 of /etc/adjtime if the hardware clock is in local time."""
     lines = (tree.text("/etc/adjtime") or "").splitlines()
     if len(lines) >= 3 and lines[2].strip() == "LOCAL":
         return Evidence(what="LOCAL", where="/etc/adjtime:3")
@@ -261,7 +261,7 @@ def read_local_clock(tree: Tree) -> Evidence | None:
 
 
 def read_machine_id(tree: Tree) -> Evidence | None:
-    """Return a machine id that every instance of the image would share."""
+    """Return the machine id, or None if it is empty or not initialized."""
     text = (tree.text("/etc/machine-id") or "").strip()
     if text and text != "uninitialized":
         return Evidence(what=text[:32], where="/etc/machine-id:1")
@@ -269,13 +269,13 @@ def read_machine_id(tree: Tree) -> Evidence | None:
 
 
 def read_issue(tree: Tree) -> str | None:
-    """Return the first lines of /etc/issue, by which older parts of the service recognise the distribution."""
+    """Return the beginning of /etc/issue, or None if it does not exist."""
     text = tree.text("/etc/issue")
     return None if text is None else text[:_ISSUE_CHARS]
 
 
 _CLOUD_INIT_PROGRAMS = ("/usr/bin/cloud-init", "/usr/local/bin/cloud-init", "/bin/cloud-init")
-# Newer versions are run by a generator or by units of other names.
+# Newer versions are started by a generator, or have units with other names.
 _CLOUD_INIT_UNITS = (
     "cloud-init.service",
     "cloud-init-local.service",
@@ -286,13 +286,13 @@ _CLOUD_INIT_UNITS = (
 )
 _GENERATOR = "lib/systemd/system-generators/cloud-init-generator"
 _GROWPART = ("/usr/bin/growpart", "/usr/sbin/growpart", "/bin/growpart")
-# 1-5 MiB on servers.
+# The status file of dpkg has 1-5 MiB on servers.
 _MAX_STATUS_BYTES = 16 << 20
 _PYTHON_PLACES = ("/usr/lib", "/usr/local/lib", "/usr/lib64", "/usr/local/lib64")
 
 
 def read_cloud_init(tree: Tree) -> CloudInit:
-    """Return the facts of cloud-init; `where` is empty when it is absent."""
+    """Return the facts about cloud-init. `where` is empty if it is not installed."""
     program = next((path for path in _CLOUD_INIT_PROGRAMS if tree.exists(path)), "")
     growpart = any(tree.exists(path) for path in _GROWPART)
     if not program:
@@ -310,7 +310,7 @@ def read_cloud_init(tree: Tree) -> CloudInit:
 
 
 def _network_fixed(tree: Tree) -> str:
-    """Return the line of cloud-init's configuration that disables or gives the network; the last file wins."""
+    """Return the line in the configuration of cloud-init that disables or defines the network. The last file counts."""
     found = ""
     for path in _cloud_files(tree):
         text = tree.text(path) or ""
@@ -340,11 +340,11 @@ def _enabled(tree: Tree) -> bool | None:
 
 
 def _sources(tree: Tree) -> tuple[tuple[str, ...] | None, str]:
-    """Return datasource_list, and the line that sets it; the last file wins, as in cloud-init."""
+    """Return datasource_list, and the line that sets it. As in cloud-init, the last file counts."""
     found: tuple[tuple[str, ...] | None, str] = None, ""
     for path in _cloud_files(tree):
         text = re.sub(r"^[ \t]*#.*$", "", tree.text(path) or "", flags=re.MULTILINE)
-        # Bounded, so that a text of many beginnings without an end is not searched once for each of them.
+        # The length is limited: in a text with many "[" and no "]", the search would read to the end for each of them.
         match = re.search(
             r"^datasource_list:\s*\[(?P<inline>[^\]]{0,600})\]"
             r"|^datasource_list:[ \t]*\n(?P<block>(?:\s*-\s*\S+[ \t]*\n?)+)",
@@ -359,7 +359,7 @@ def _sources(tree: Tree) -> tuple[tuple[str, ...] | None, str]:
 
 
 def _version(tree: Tree) -> str:
-    """Read the version from dpkg's status, or from the name of the installed Python package."""
+    """Return the version of cloud-init in the status of dpkg, or in the name of the installed Python package."""
     status = tree.text("/var/lib/dpkg/status", limit=_MAX_STATUS_BYTES) or ""
     match = re.search(r"^Package: cloud-init\n(?:.+\n){0,30}?Version: (\S+)", status, re.MULTILINE)
     if match:

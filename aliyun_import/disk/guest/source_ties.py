@@ -1,4 +1,4 @@
-"""What ties a Linux system to the machine or the cloud that it comes from, besides its mounts and its network cards."""
+"""Settings of a Linux system for its source machine or cloud, except for mounts and network cards."""
 
 import re
 from collections.abc import Callable, Collection, Iterator, Sequence
@@ -10,7 +10,7 @@ from aliyun_import.disk.guest.report import BootEntry, SourceTie, TieKind
 
 _MODPROBE = ("/etc/modprobe.d", "/usr/lib/modprobe.d", "/lib/modprobe.d", "/run/modprobe.d")
 _DRIVERS = ("virtio_blk", "virtio_pci", "virtio_net", "virtio_scsi", "nvme", "virtio")
-# Units and services of the agents of other clouds, and of other hypervisors.
+# Units and services of agents of other clouds, and of tools of hypervisors.
 _AGENTS = {
     "walinuxagent": "Azure", "waagent": "Azure", "google-guest-agent": "Google Cloud",
     "google-startup-scripts": "Google Cloud", "google-compute-engine": "Google Cloud",
@@ -28,18 +28,18 @@ _TOOLS = {
     "vboxservice": "VirtualBox", "hypervkvpd": "Hyper-V", "hv-kvp-daemon": "Hyper-V", "hypervvssd": "Hyper-V",
     "xe-daemon": "Xen", "xe-linux-distribution": "Xen", "xenstored": "Xen", "prltoolsd": "Parallels",
 }  # fmt: skip
-# Kernel arguments with which the boot ends in a shell, or before services are started.
+# Arguments of the kernel with which the boot ends in a shell, or before services are started.
 _RESCUE = re.compile(
     r"(1|s|S|single|emergency|rescue|rd\.break\S*|break\S*|init=/(usr/)?bin/\w*sh"
     r"|systemd\.unit=(rescue|emergency)\.target|rd\.emergency=\S+|rd\.shell)$"
 )
-# Arguments that choose the cloud: Ignition, afterburn, and cloud-init.
+# Arguments that select the cloud, for Ignition, afterburn and cloud-init.
 _CLOUD = re.compile(
     r"((ignition\.platform\.id|coreos\.oem\.id|flatcar\.oem\.id|ds|ci\.ds|ci\.datasource)=."
     r"|(cloud-init|network-config)=disabled$)"
 )
 _BLACKLISTS = ("module_blacklist", "modprobe.blacklist", "rd.driver.blacklist", "rdblacklist")
-# Arguments that name a device of the disk, with the tag of their values.
+# Arguments with a device of the disk -> prefix of their values.
 _DEVICES = {
     "resume": "",
     "rd.lvm.lv": "/dev/",
@@ -54,7 +54,7 @@ _DEVICES = {
 def read_source_ties(
     tree: Tree, entries: Sequence[BootEntry], names: DiskNames, enabled: Collection[str]
 ) -> tuple[SourceTie, ...]:
-    """Return all ties of a system. `entries` are those that may be started, `enabled` the units that start."""
+    """Return the ties of a system. `entries` are those of the boot loader, the default first; `enabled` are units."""
     found: list[SourceTie] = []
     for entry in entries[:1]:
         found += _of_arguments(entry, names)
@@ -83,7 +83,7 @@ def _of_arguments(entry: BootEntry, names: DiskNames) -> Iterator[SourceTie]:
 
 
 def _kind_of(word: str, names: DiskNames) -> TieKind | None:
-    """Return what an argument of the kernel ties the system to."""
+    """Return the kind of the tie in an argument of the kernel, or None."""
     key, _, value = word.partition("=")
     value = value.strip("\"'")
     if _RESCUE.fullmatch(word):
@@ -101,7 +101,7 @@ def _kind_of(word: str, names: DiskNames) -> TieKind | None:
 
 
 def is_place(spec: str) -> bool:
-    """Return whether a device has a name by its controller on the source machine."""
+    """Return whether the name of a device depends on its controller in the source machine."""
     return re.match(r"/dev/((sd|hd|xvd|ubd)[a-z]|cciss/|mmcblk|disk/by-(path|id)/(?!dm-|md-|lvm-))", spec) is not None
 
 
@@ -119,7 +119,7 @@ def _blacklists(tree: Tree, _names: DiskNames) -> Iterator[SourceTie]:
 
 
 def _resume(tree: Tree, names: DiskNames) -> Iterator[SourceTie]:
-    """Read the device of hibernation of initramfs-tools, for which the boot waits 30 seconds."""
+    """Read the hibernation device of initramfs-tools, for which the boot waits 30 seconds."""
     path = "/etc/initramfs-tools/conf.d/resume"
     value = assignments(tree.text(path) or "").get("RESUME", "")
     if value and value not in ("none", "auto") and (names.has(value) is False or is_place(value)):
@@ -127,7 +127,7 @@ def _resume(tree: Tree, names: DiskNames) -> Iterator[SourceTie]:
 
 
 def _lvm_devices(tree: Tree, _names: DiskNames) -> Iterator[SourceTie]:
-    """Read the list of LVM's devices: LVM uses no other, and these are named by the source's hardware."""
+    """Read the list of devices of LVM. LVM uses no others, and identifies them by the hardware of the source."""
     path = "/etc/lvm/devices/system.devices"
     for number, line in tree.lines(path):
         if line.startswith("IDTYPE=") and not line.startswith("IDTYPE=devname IDNAME=/dev/vd"):
@@ -146,7 +146,7 @@ def _red_hat_network(tree: Tree, _names: DiskNames) -> Iterator[SourceTie]:
 
 
 def _cloud_init(tree: Tree, _names: DiskNames) -> Iterator[SourceTie]:
-    """Read ds-identify.cfg, which decides before datasource_list is read."""
+    """Read ds-identify.cfg, which takes precedence over datasource_list."""
     path = "/etc/cloud/ds-identify.cfg"
     for number, line in tree.lines(path):
         key, _, value = (part.strip() for part in line.partition(":"))

@@ -1,4 +1,4 @@
-"""The systems on a disk: their root file systems, their distributions, and the processor of their programs."""
+"""Linux systems on a disk: root file system, distribution, architecture of the programs, init program."""
 
 import re
 import shlex
@@ -15,7 +15,7 @@ from aliyun_import.disk.reader import Missing, ReadProblem
 from aliyun_import.model.request import Architecture
 
 _OS_RELEASE = ("/etc/os-release", "/usr/lib/os-release")
-# Files from before os-release, those of derivatives before those of their parents.
+# Predecessors of os-release. Those of derivatives come before those of their parents.
 _OLD = (
     "/etc/lsb-release",
     "/etc/oracle-release",
@@ -32,7 +32,7 @@ _OLD = (
     "/etc/debian_version",
 )
 RELEASE_FILES = (*_OS_RELEASE, *_OLD)
-# How their first lines begin, in lower case, and the ID that os-release has for the system.
+# The beginning of their first line in lower case, and the ID in os-release for the system.
 _NAMES = (
     ("red hat enterprise", "rhel"),
     ("oracle", "ol"),
@@ -41,9 +41,9 @@ _NAMES = (
     ("suse linux enterprise", "sles"),
     ("opensuse", "opensuse"),
 )
-# Files with no more than a version.
+# Files with a version only.
 _BARE = {"/etc/alpine-release": "Alpine Linux", "/etc/arch-release": "Arch Linux", "/etc/debian_version": "Debian"}
-# Every system has one of these programs; the first one names the processor.
+# All systems have one of these programs. The first one determines the architecture.
 _PROGRAMS = (
     "/bin/sh",
     "/usr/bin/env",
@@ -53,7 +53,7 @@ _PROGRAMS = (
     "/lib/systemd/systemd",
     "/bin/busybox",
 )
-# Where the kernel and initramfs look for the first program.
+# The paths at which the kernel and the initramfs search for the first program.
 _INITS = ("/sbin/init", "/etc/init", "/bin/init", "/usr/lib/systemd/systemd", "/lib/systemd/systemd")
 _PT_INTERP = 3
 _MAX_PROGRAM_HEADERS, _MAX_PATH_BYTES = 64, 4096
@@ -72,7 +72,7 @@ _ARCHITECTURES = {3: Architecture.I386, 62: Architecture.X86_64, 183: Architectu
 
 
 def read_os_release(tree: Tree) -> OsRelease | None:
-    """Return os-release, or its predecessor on older systems; None when there is neither."""
+    """Return os-release, or its predecessor on older systems, or None."""
     for place in _OS_RELEASE:
         text = tree.text(place)
         fields = parse_os_release(text) if text is not None else {}
@@ -90,7 +90,7 @@ def read_os_release(tree: Tree) -> OsRelease | None:
 
 
 def parse_os_release(text: str) -> dict[str, str]:
-    """Return the assignments of an os-release file, unquoted as a shell would."""
+    """Return the assignments in an os-release file, unquoted as in a shell."""
     fields = {}
     for line in text.splitlines():
         name, equals, value = line.strip().partition("=")
@@ -129,14 +129,14 @@ def _named(name: str, pretty: str, version: str, where: str) -> OsRelease:
 
 @dataclass(frozen=True, slots=True)
 class Machine:
-    """The processor of the programs: its usual name, and ECS's (None: it has none). Empty: not known."""
+    """The machine of the programs: its name, empty if unknown, and its architecture in ECS (None: there is none)."""
 
     name: str = ""
     architecture: Architecture | None = None
 
 
 def read_machine(tree: Tree) -> Machine:
-    """Return the machine in the ELF header of the shell, or of another program that every system has."""
+    """Return the machine in the ELF header of the shell, or of another program in _PROGRAMS."""
     for path in _PROGRAMS:
         try:
             head = tree.open(path).pread(0, 20)
@@ -154,7 +154,7 @@ _MAX_DEPLOYMENTS = 20
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class System:
-    """A system: its volume, its /usr if that is another volume, and its root directory if it is one of ostree."""
+    """A system: the volume of its root, that of /usr if it is another one, the directory of an ostree deployment."""
 
     volume: Volume
     usr: Volume | None = None
@@ -174,14 +174,14 @@ def find_systems(opened: Mapping[Volume, FileSystem], unknowns: list[str]) -> li
         elif deployment := _read(_deployment, volume, files, unknowns):
             found.append(System(volume=volume, deployment=deployment))
     if not found and usr:
-        # An image-based system before its first start: /usr has everything, and the root is empty.
+        # Before the first boot of an image-based system, the root is empty and everything is in /usr.
         roots = [volume for volume in opened if "root" in (volume.part.label.lower(), volume.part.name.lower())]
         found = [System(volume=roots[0], usr=usr[0])] if roots else []
     return found
 
 
 def named_volume(spec: str, volumes: Sequence[Volume]) -> Volume | None:
-    """Return the volume that fstab or a boot loader refers to."""
+    """Return the volume to which fstab or a boot loader refers by `spec`, or None."""
     for volume in volumes:
         names = DiskNames.of([], volumes={volume.name: volume.part}) if volume.name else DiskNames.of([volume.part])
         if names.has(spec):
@@ -190,17 +190,17 @@ def named_volume(spec: str, volumes: Sequence[Volume]) -> Volume | None:
 
 
 def _read(test: Callable[[FileSystem], int], volume: Volume, files: FileSystem, unknowns: list[str]) -> int:
-    """Call a test on a volume; 0, and a sentence in the unknowns, when it can't be read."""
+    """Return the result of a test of a volume, or 0 and add a clause to the unknowns if it can't be read."""
     try:
         return test(files)
     except ReadProblem as problem:
-        sentence = f"{volume.title} ({volume.part.filesystem}): {problem.message}"
-        unknowns += [sentence] if sentence not in unknowns else []
+        unknown = f"{volume.title} ({volume.part.filesystem}): {problem.message}"
+        unknowns += [unknown] if unknown not in unknowns else []
         return 0
 
 
 def _is_root(files: FileSystem) -> bool:
-    """Return whether a file system is the root of a system: it has /etc, and names its distribution or has accounts."""
+    """Return whether a file system is a root: it has /etc, and a release file or accounts and an init program."""
     tree = Tree(files)
     if not tree.names("/etc"):
         return False
@@ -209,7 +209,7 @@ def _is_root(files: FileSystem) -> bool:
 
 
 def _has_usr(files: FileSystem) -> bool:
-    """Return whether /usr of a root has contents."""
+    """Return whether /usr of a root is not empty."""
     return bool(Tree(files).names("/usr/lib"))
 
 
@@ -220,14 +220,14 @@ def _is_usr(files: FileSystem) -> bool:
 
 
 def _deployment(files: FileSystem) -> int:
-    """Return the directory of the ostree deployment in a file system that is started; 0 when there is none."""
+    """Return the inode of the directory of the ostree deployment that is started, or 0 if there is none."""
     tree = Tree(files)
     roots = [
         f"{_DEPLOYMENTS}/{system}/deploy/{name}"
         for system in tree.names(_DEPLOYMENTS)[:_MAX_DEPLOYMENTS]
         for name in tree.names(f"{_DEPLOYMENTS}/{system}/deploy")[:_MAX_DEPLOYMENTS]
     ]
-    # /ostree/boot.N/SYSTEM/CHECKSUM/0 are links to the deployments of the menu, the current one first.
+    # /ostree/boot.N/SYSTEM/CHECKSUM/0 are links to the deployments in the menu, the current one first.
     targets = [(tree.link(path) or "").rstrip("/").rsplit("/", 1)[-1] for path in _boot_links(tree)]
     roots.sort(key=lambda root: root.rsplit("/", 1)[-1] not in targets[:1])
     for root in roots:
@@ -249,10 +249,10 @@ def _boot_links(tree: Tree) -> Iterator[str]:
 
 
 def read_init_problem(tree: Tree, arguments: str) -> str:
-    """Return why the first program of the system can't be started, empty if it can, as far as is known.
+    """Return a clause with the reason why the first program of the system can't be started, empty if none is known.
 
-    `arguments` are those of the kernel: what init= names may be on a volume that the initramfs mounts (NixOS). An init
-    that is a script, or has no interpreter, is not looked into.
+    Nothing is checked if the `arguments` of the kernel have init=, because that program may be on a volume that the
+    initramfs mounts (NixOS). An init that is a script or statically linked is not examined.
     """
     if re.search(r"(?:^|\s)init=", arguments):
         return ""
@@ -260,11 +260,11 @@ def read_init_problem(tree: Tree, arguments: str) -> str:
     if init is None:
         return f"there is no {_INITS[0]}"
     interpreter = _interpreter(tree.open(init))
-    return f"{init} needs {interpreter}, which is not there" if interpreter and not tree.exists(interpreter) else ""
+    return f"{init} needs {interpreter}, which is missing" if interpreter and not tree.exists(interpreter) else ""
 
 
 def _interpreter(file: TreeFile) -> str:
-    """Return the interpreter that an ELF program of 64 bits names (PT_INTERP), empty where there is none."""
+    """Return the interpreter of a 64-bit ELF program (PT_INTERP), empty if it has none."""
     head = file.pread(0, 64)
     if len(head) < 64 or head[:6] != b"\x7fELF\x02\x01":
         return ""

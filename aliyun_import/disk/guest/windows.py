@@ -1,4 +1,4 @@
-"""A Windows system on NTFS: its registry, its drivers, and the state in which it was left."""
+"""Windows system on NTFS: registry, drivers, and state of the volume."""
 
 import importlib
 import io
@@ -16,11 +16,11 @@ from aliyun_import.disk.reader import Bad, Missing, Reader, ReadProblem, Unsuppo
 from aliyun_import.model.request import Architecture, OsType
 
 T = TypeVar("T")
-# SOFTWARE of a server that has run for years has some 150 MiB.
+# The hive SOFTWARE of an old server has about 150 MiB.
 _MAX_HIVE_BYTES = 256 << 20
 _READ_BYTES = 1 << 20
 _MAX_NAMES = 200_000
-# NTFS: the file $Volume, its attribute $VOLUME_INFORMATION with the flag for chkdsk, and FILE_ATTRIBUTE_READONLY.
+# NTFS: file $Volume, its attribute $VOLUME_INFORMATION with the dirty flag, FILE_ATTRIBUTE_READONLY.
 _VOLUME_FILE = 3
 _VOLUME_INFORMATION = 0x70
 _DIRTY = 0x0001
@@ -41,7 +41,7 @@ class _Entry(Protocol):
 
 
 class _Attribute(Protocol):
-    """The used part of pyfsntfs.attribute; `flags` only those of the kind $VOLUME_INFORMATION have."""
+    """The used part of pyfsntfs.attribute. Only attributes of the type $VOLUME_INFORMATION have `flags`."""
 
     attribute_type: int
     flags: int
@@ -84,33 +84,33 @@ class _FileObject:
 
 
 class Ntfs:
-    """An NTFS volume. Paths have slashes. Every method raises Bad or Missing, the constructor Unsupported or Bad."""
+    """An NTFS volume. Paths have slashes. The methods raise Bad or Missing, the constructor Unsupported or Bad."""
 
     def __init__(self, reader: Reader) -> None:
-        """Open the volume; Unsupported when the extra is not installed."""
+        """Open the volume. Raises Unsupported if the extra is not installed."""
         library = _library("pyfsntfs")
-        self._file = _FileObject(reader)  # the library does not keep it alive
+        self._file = _FileObject(reader)  # the library has no reference to it
         self._volume = library.volume()
         _call(lambda: self._volume.open_file_object(self._file))
 
     def exists(self, path: str) -> bool:
-        """Return whether there is anything at path."""
+        """Return whether path exists."""
         return self._entry(path) is not None
 
     def is_read_only(self, path: str) -> bool:
-        """Return whether the file at path has the attribute read-only; false where there is none."""
+        """Return whether the file at path has the attribute read-only, False if there is no file."""
         entry = self._entry(path)
         return entry is not None and bool(_call(lambda: entry.file_attribute_flags & _READ_ONLY))
 
     def is_dirty(self) -> bool:
-        """Return whether the volume is marked to be checked at the next start."""
+        """Return whether the volume has the dirty flag."""
         entry: _Entry = _call(lambda: self._volume.get_file_entry(_VOLUME_FILE))
         kinds = _call(lambda: {one.attribute_type: one for one in entry.attributes})
         information = kinds.get(_VOLUME_INFORMATION)
         return information is not None and bool(_call(lambda: information.flags & _DIRTY))
 
     def names(self, path: str) -> tuple[str, ...]:
-        """List a directory; empty when there is none."""
+        """Return the names in a directory, empty if it does not exist."""
         entry = self._entry(path)
         if entry is None:
             return ()
@@ -120,57 +120,57 @@ class Ntfs:
         return _call(lambda: tuple(str(entry.get_sub_file_entry(index).name) for index in range(count)))
 
     def read_head(self, path: str, length: int) -> bytes:
-        """Read the first bytes of a file; Missing when there is none."""
+        """Read the first bytes of a file. Raises Missing if there is none."""
         entry = self._entry(path)
         if entry is None:
-            raise Missing(f"{path} is not there")
+            raise Missing(f"{path} does not exist")
         return bytes(_call(lambda: entry.read_buffer_at_offset(length, 0)))
 
     def read(self, path: str) -> bytes:
-        """Read a whole file; Missing when there is none."""
+        """Read a whole file. Raises Missing if there is none."""
         entry = self._entry(path)
         if entry is None:
-            raise Missing(f"{path} is not there")
+            raise Missing(f"{path} does not exist")
         size = _call(lambda: entry.size)
         if size > _MAX_HIVE_BYTES:
-            raise Bad(f"{path} has {size} bytes, more than is read")
+            raise Bad(f"{path} has {size} bytes, and the limit is {_MAX_HIVE_BYTES}")
         starts = range(0, size, _READ_BYTES)
         return _call(lambda: b"".join(entry.read_buffer_at_offset(min(_READ_BYTES, size - at), at) for at in starts))
 
     def _entry(self, path: str) -> _Entry | None:
-        """Find a path; the library compares names as Windows does, in any case."""
+        """Return the entry of a path, or None. Names are not case-sensitive, as in Windows."""
         entry: _Entry | None = _call(lambda: self._volume.get_file_entry_by_path(path.replace("/", "\\")))
         return entry
 
 
 class Hive:
-    """A registry hive in memory. Every method raises Bad only, the constructor Unsupported, too."""
+    """A registry hive in memory. The methods raise Bad, the constructor Bad or Unsupported."""
 
     def __init__(self, data: bytes) -> None:
-        """Open the hive; Bad when it is no hive, Unsupported when the extra is not installed."""
+        """Open the hive. Raises Bad if it is not a hive, and Unsupported if the extra is not installed."""
         library = _library("pyregf")
         if data[:4] != b"regf":
-            raise Bad("it does not begin as a registry hive")
-        self._file = io.BytesIO(data)  # the library does not keep it alive
+            raise Bad("it does not begin like a registry hive")
+        self._file = io.BytesIO(data)  # the library has no reference to it
         self._hive = library.file()
         _call(lambda: self._hive.open_file_object(self._file))
 
     def has(self, key: str) -> bool:
-        """Return whether there is such a key."""
+        """Return whether a key exists."""
         return _call(lambda: self._hive.get_key_by_path(key)) is not None
 
     def text(self, key: str, name: str) -> str | None:
-        """Return a string value; None when it is not there."""
+        """Return a string value, or None if it does not exist."""
         value = self._value(key, name)
         return None if value is None else str(_call(lambda: value.get_data_as_string()) or "").rstrip("\0")
 
     def number(self, key: str, name: str) -> int | None:
-        """Return a number; None when it is not there."""
+        """Return a number value, or None if it does not exist."""
         value = self._value(key, name)
         return None if value is None else int(_call(lambda: value.get_data_as_integer()))
 
     def texts(self, key: str, name: str) -> tuple[str, ...]:
-        """Return the strings of a multi-string value; empty when it is not there."""
+        """Return the strings of a multi-string value, empty if it does not exist."""
         value = self._value(key, name)
         if value is None:
             return ()
@@ -191,7 +191,7 @@ def _library(name: str) -> ModuleType:
 
 
 def _call(read: Callable[[], T]) -> T:
-    """Call a library, and raise Bad for its errors, read errors of the disk itself included."""
+    """Call a library. Raises Bad for its errors, which include read errors of the disk."""
     try:
         return read()
     except (OSError, OverflowError, ValueError, TypeError, AttributeError, MemoryError) as error:
@@ -203,30 +203,31 @@ def _call(read: Callable[[], T]) -> T:
 _CONFIG = "/Windows/System32/config"
 _DRIVERS = "/Windows/System32/drivers"
 _DRIVER_FILES = ("viostor.sys", "vioscsi.sys", "netkvm.sys", "stornvme.sys")
-# What the import replaces, and can't where the old file is read-only.
+# Drivers that the import replaces, unless they are read-only.
 _REPLACED = ("netkvm.sys", "balloon.sys", "vioser.sys", "viostor.sys", "pvpanic.sys")
 _PENDING_KEY = r"Microsoft\Windows\CurrentVersion\Component Based Servicing\RebootPending"
 _PENDING_FILE = "/Windows/WinSxS/pending.xml"
-# The rule's name since Windows 8, and before.
+# The names of the rule since Windows 8, and before.
 _DESKTOP_RULES = ("RemoteDesktop-UserMode-In-TCP", "RemoteDesktop-In-TCP")
 _VERSION = r"Microsoft\Windows NT\CurrentVersion"
-# The classes of disks and of volumes. Filters here are loaded with every disk: one whose driver is gone stops the boot.
+# Device classes of disks and volumes. Their filters are loaded with every disk: Windows does not boot if the driver of
+# such a filter is missing.
 _DISK_CLASSES = {
     "disk": "{4d36e967-e325-11ce-bfc1-08002be10318}",
     "SCSI adapter": "{4d36e97b-e325-11ce-bfc1-08002be10318}",
     "IDE controller": "{4d36e96a-e325-11ce-bfc1-08002be10318}",
     "volume": "{71a27cdd-812a-11d0-bec7-08002be2092f}",
 }
-# The filters of Windows itself.
+# Filters that belong to Windows.
 _OWN_FILTERS = {"partmgr", "volsnap", "fvevol", "iorate", "rdyboost", "volume", "ehstorclass", "iomap"}
-# On a FAT partition: the boot configuration of UEFI, and that of BIOS.
+# Boot configurations on FAT partitions, for UEFI and for BIOS.
 _BOOT_FILES = ("EFI/Microsoft/Boot/BCD", "Boot/BCD")
 _GUEST_AGENTS = ("/Program Files/Qemu-ga/qemu-ga.exe", "/Program Files/qemu-ga/qemu-ga.exe")
 _MACHINES = {"AMD64": Architecture.X86_64, "ARM64": Architecture.ARM64, "x86": Architecture.I386}
 
 
 def inspect_windows(volumes: Sequence[Volume], esps: Sequence[FileSystem], unknowns: list[str]) -> GuestReport:
-    """Inspect the first NTFS volume with Windows on it; `esps` are the FAT volumes. Raises OSError only."""
+    """Inspect the first NTFS volume with a Windows system. `esps` are the FAT volumes. Raises OSError only."""
     found: Ntfs | None = None
     boot_files: list[str] = []
     for volume in volumes:
@@ -242,7 +243,7 @@ def inspect_windows(volumes: Sequence[Volume], esps: Sequence[FileSystem], unkno
         except ReadProblem as problem:
             unknowns.append(f"{volume.title} (ntfs): {problem.message}")
     if found is None:
-        return GuestReport(unknowns=(*unknowns, "no Windows was found on the NTFS volumes"))
+        return GuestReport(unknowns=(*unknowns, "no Windows system was found on the NTFS volumes"))
     complete = not unknowns
     inspection = _Inspection(found, unknowns)
     boot_files += [place for esp in esps for place in _BOOT_FILES if inspection.has_file(esp, place)]
@@ -250,13 +251,13 @@ def inspect_windows(volumes: Sequence[Volume], esps: Sequence[FileSystem], unkno
 
 
 class _Inspection:
-    """The inspection of a Windows system, one fact at a time."""
+    """The inspection of a Windows system. A file that can't be read affects one fact only."""
 
     def __init__(self, ntfs: Ntfs, unknowns: list[str]) -> None:
         self._ntfs, self._unknowns = ntfs, unknowns
 
     def has_file(self, esp: FileSystem, path: str) -> bool:
-        """Return whether a FAT partition, for UEFI or for BIOS, contains a file."""
+        """Return whether a FAT partition has a file."""
         return bool(self._read("a FAT partition", lambda: Tree(esp).exists(f"/{path}")))
 
     def report(self, boot_files: tuple[str, ...] | None) -> GuestReport:
@@ -278,7 +279,7 @@ class _Inspection:
             facts = self._read("the registry (SOFTWARE)", partial(_with_software, facts, software)) or facts
         if system is not None:
             facts = self._read("the registry (SYSTEM)", partial(_with_system, facts, system)) or facts
-            machine = self._read("the processor's name", partial(_machine, system))
+            machine = self._read("the name of the processor", partial(_machine, system))
         return GuestReport(
             os_type=OsType.WINDOWS,
             architecture=_MACHINES.get(machine or ""),
@@ -288,7 +289,7 @@ class _Inspection:
         )
 
     def _read(self, what: str, read: Callable[[], T]) -> T | None:
-        """Read a fact; None, and a sentence in the unknowns, when it can't be read."""
+        """Return a fact, or None and add a clause to the unknowns if it can't be read."""
         try:
             return read()
         except ReadProblem as problem:
@@ -302,7 +303,7 @@ class _Inspection:
         return tuple(name for name in _REPLACED if self._ntfs.is_read_only(f"{_DRIVERS}/{name}"))
 
     def _is_hibernated(self) -> bool:
-        """Return whether hiberfil.sys begins as a hibernation image (or a fast start-up); zeros mean resumed."""
+        """Return whether hiberfil.sys has a session of a hibernation or a fast startup. Zeros: it was resumed."""
         try:
             return self._ntfs.read_head("/hiberfil.sys", 4).lower() in (b"hibr", b"wake")
         except Missing:
@@ -313,7 +314,7 @@ def _with_software(facts: WindowsFacts, hive: Hive) -> WindowsFacts:
     build = hive.text(_VERSION, "CurrentBuildNumber") or hive.text(_VERSION, "CurrentBuild") or ""
     kind = (hive.text(_VERSION, "InstallationType") or "").lower()
     product = hive.text(_VERSION, "ProductName") or ""
-    # InstallationType is "Client", "Server" or "Server Core"; before Windows 2008 it is not there.
+    # InstallationType is "Client", "Server" or "Server Core". Versions before Windows 2008 do not have it.
     client = None if not kind and not product else not (kind.startswith("server") or "server" in product.lower())
     state = hive.text(r"Microsoft\Windows\CurrentVersion\Setup\State", "ImageState") or ""
     return replace(
@@ -364,7 +365,7 @@ def _filters(hive: Hive, control: str) -> list[Evidence]:
 
 
 def _control_set(hive: Hive) -> str:
-    """Return the control set in use, the value Current of the key Select."""
+    """Return the current control set, by the value Current of the key Select."""
     try:
         number = hive.number("Select", "Current")
     except ReadProblem:

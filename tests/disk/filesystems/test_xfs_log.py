@@ -64,4 +64,4 @@ def test_a_file_system_that_was_unmounted_is_clean_and_one_that_was_not_is_told(
     for at in range(0, len(raw), 512):
         if raw[at : at + 4] == b"\xfe\xed\xba\xbe":
             raw[at + 512 + 9] &= ~0x20
-    assert "its log does not end in an unmount" in Xfs(BytesReader(bytes(raw))).facts.unclean
+    assert "its log does not end with an unmount record" in Xfs(BytesReader(bytes(raw))).facts.unclean

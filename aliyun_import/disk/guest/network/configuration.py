@@ -1,7 +1,6 @@
-"""The whole network configuration: DHCP, fixed addresses, bindings to a card of the source machine.
+"""Network configuration of a Linux system: DHCP, fixed addresses, bindings to a card of the source machine.
 
-Every configuration that is on the disk is read, each only as far as these facts need; which of them is in force is not
-decided here.
+All configurations on the disk are read, as far as these facts need. Which of them is in effect is not determined.
 """
 
 import re
@@ -23,9 +22,9 @@ from aliyun_import.disk.guest.services import enabled_units, is_enabled
 
 
 def read_network(tree: Tree, cloud_init: CloudInit | None = None, arguments: str = "") -> Network:
-    """Read every configuration. `arguments` are those of the kernel that is started.
+    """Read all configurations. `arguments` are those of the default kernel.
 
-    Files that an enabled cloud-init makes anew on each instance bind the system to nothing.
+    Settings in files that cloud-init writes again on each instance are ignored.
     """
     facts = Facts(by_manager=is_enabled(tree, "NetworkManager.service") is True)
     read_ifupdown(tree, facts)
@@ -45,7 +44,7 @@ def read_network(tree: Tree, cloud_init: CloudInit | None = None, arguments: str
         facts.any_card = True
     any_card = facts.any_card or (facts.by_manager and makes_profiles(tree, facts))
     if not writes_network(cloud_init):
-        facts.made_by_cloud_init.clear()
+        facts.written_by_cloud_init.clear()
     manager = Evidence(what="NetworkManager", where="NetworkManager.service") if facts.by_manager else None
     return Network(
         dhcp=tuple(facts.dhcp),
@@ -63,12 +62,12 @@ def read_network(tree: Tree, cloud_init: CloudInit | None = None, arguments: str
 
 
 def _is_ifupdown(facts: Facts) -> bool:
-    """Return whether ifupdown alone uses DHCP: the others have a client of their own."""
+    """Return whether only ifupdown uses DHCP. The other tools have their own clients."""
     return bool(facts.dhcp) and all(one.where.startswith("/etc/network/") for one in facts.dhcp)
 
 
 def writes_network(cloud_init: CloudInit | None) -> bool:
-    """Return whether cloud-init writes the network configuration of a new instance from the data of ECS."""
+    """Return whether cloud-init writes the network configuration of a new instance."""
     return (
         cloud_init is not None
         and cloud_init.enabled is not False

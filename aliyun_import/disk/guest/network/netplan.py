@@ -1,4 +1,4 @@
-"""netplan's files, and the network in cloud-init's own configuration."""
+"""Files of netplan, and the network section in the configuration of cloud-init."""
 
 import re
 from collections.abc import Iterator
@@ -13,7 +13,7 @@ from aliyun_import.disk.guest.report import Evidence
 if TYPE_CHECKING:
     from yaml import Event
 
-# netplan's own files have some KiB and are five levels deep.
+# Files of netplan have some KiB and five levels.
 _MAX_YAML_CHARS, _MAX_YAML_EVENTS, _MAX_YAML_KEYS, _MAX_YAML_DEPTH = 256 << 10, 40_000, 10_000, 20
 _MAX_LINE_CHARS = 4096
 _DIRECTORIES = ("/etc/netplan", "/run/netplan", "/lib/netplan", "/usr/lib/netplan")
@@ -22,7 +22,7 @@ _KINDS = ("ethernets", "bonds", "bridges", "vlans", "wifis")
 
 @dataclass(slots=True)
 class _Card:
-    """A card of a file: what it is matched by, and whether it has an address by DHCP."""
+    """A card in a file: the names by which it is matched, and whether it uses DHCP."""
 
     where: str
     names: tuple[str, ...] = ()
@@ -39,8 +39,8 @@ def read_netplan(tree: Tree, facts: Facts) -> None:
 
 
 def read_network_yaml(tree: Tree, path: str, facts: Facts) -> None:
-    """Read one file in the form of netplan, which cloud-init takes, too."""
-    list(lines_of(tree, path, facts))  # notes whether cloud-init made it
+    """Read a file in the format of netplan, which cloud-init uses, too."""
+    list(lines_of(tree, path, facts))  # records whether cloud-init wrote it
     keys, cards, found = read_yaml_keys(tree.text(path) or ""), dict(facts.cards), dict[str, _Card]()
     for key in keys:
         at = next((at for at, part in enumerate(key.path[:-1]) if part in _KINDS), None)
@@ -50,7 +50,7 @@ def read_network_yaml(tree: Tree, path: str, facts: Facts) -> None:
         for match in card.names or ((name,) if not card.is_matched else ("",)) if not card.is_bound else ():
             facts.configured(match, card.where, dhcp=card.dhcp)
     if any(key.path[-1] == "renderer" and key.values == ("networkmanager",) for key in keys):
-        facts.cards = cards  # it does not wait for a missing card
+        facts.cards = cards  # NetworkManager does not wait for a missing card
 
 
 def _key(
@@ -62,7 +62,7 @@ def _key(
     if kind == "ethernets" and not rest:
         facts.card(name, where)
     if kind == "ethernets" and (rest == ("match",) or (rest == ("optional",) and on)):
-        facts.cards.pop(name, None)  # the boot does not wait for such a card, or it may be any
+        facts.cards.pop(name, None)  # the boot does not wait for an optional card, and a match may be for any card
     if rest == ("match",):
         card.names, card.is_matched = (), True
     else:
@@ -85,7 +85,7 @@ def _setting(rest: tuple[str, ...], values: tuple[str, ...], evidence: Evidence,
 
 @dataclass(frozen=True, slots=True)
 class _Key:
-    """A key of a YAML file: its path from the top, its own name last, its line, the text of that line, its values."""
+    """A key of a YAML file: the names from the top down to the key, the number and text of its line, its values."""
 
     path: tuple[str, ...]
     line: int
@@ -98,11 +98,11 @@ _Yaml = str | list["_Yaml"] | tuple[tuple[str, int, "_Yaml"], ...]
 
 
 def read_yaml_keys(text: str) -> list[_Key]:
-    """Return the keys of a YAML file in their order, those of aliased maps at each alias.
+    """Return the keys of a YAML file in their order, and the keys of an aliased map at each alias.
 
-    A file that is no valid YAML has no keys, as netplan itself refuses it; nor has one that exceeds the limits. libyaml
-    reports events one by one, so that neither deep nesting nor aliases of aliases (10 lines can stand for 10^9 values)
-    take more than the limits allow.
+    A file that is not valid YAML or exceeds the limits has no keys; netplan refuses invalid YAML, too. libyaml reports
+    events one by one, so the limits also apply to deep nesting and to aliases of aliases (10 lines can stand for 10^9
+    values).
     """
     if len(text) > _MAX_YAML_CHARS:
         return []
@@ -120,13 +120,13 @@ def read_yaml_keys(text: str) -> list[_Key]:
 
 
 def _node(event: "Event", events: "Iterator[Event]", anchors: dict[str, _Yaml], *, depth: int) -> _Yaml:
-    """Build the node that an event begins. Raises StopIteration at the end of the events, also for too deep ones."""
+    """Return the node that begins with an event. Raises StopIteration at the end of the events, or if too deep."""
     import yaml
 
     if depth > _MAX_YAML_DEPTH:
         raise StopIteration
     if isinstance(event, yaml.AliasEvent):
-        return anchors.get(event.anchor or "", "")  # a node within itself is not known yet
+        return anchors.get(event.anchor or "", "")  # empty for an alias within its own node
     node: _Yaml = ""
     if isinstance(event, yaml.ScalarEvent):
         node = event.value
@@ -154,7 +154,7 @@ def _keys(node: _Yaml, path: tuple[str, ...], lines: list[str]) -> Iterator[_Key
     for name, line, value in node:
         text = re.sub(r"(^|\s)#.*$", "", lines[line][:_MAX_LINE_CHARS]).strip()
         items = value if isinstance(value, list) else [value]
-        # An address may be a map of one key, its options below it.
+        # An address may be a map with one key, whose value has its options.
         values = (item[0][0] if isinstance(item, tuple) and item else item for item in items[:_MAX_YAML_KEYS])
         plain = tuple(one.lower() for one in values if isinstance(one, str) and one)
         yield _Key((*path, name), line + 1, text, () if isinstance(value, tuple) else plain)

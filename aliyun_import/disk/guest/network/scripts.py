@@ -1,4 +1,4 @@
-"""Network configurations of scripts and small tools: ifupdown, ifcfg files, netctl, netifrc, Slackware, OpenWrt."""
+"""Network configurations of ifupdown, ifcfg files, netctl, netifrc, Slackware and OpenWrt, and DHCP clients."""
 
 import re
 from collections.abc import Collection, Iterator
@@ -9,20 +9,20 @@ from aliyun_import.disk.guest.network.facts import Facts, files_in, is_other, li
 from aliyun_import.disk.guest.report import Evidence
 
 _INTERFACES = "/etc/network/interfaces"
-# The programs that ifupdown knows, in the order in which it looks for them.
+# DHCP clients of ifupdown, in the order of its search.
 _DHCP_CLIENTS = ("dhclient", "pump", "udhcpc", "dhcpcd")
-# Debian's cloud images run it for each card, and it writes a stanza with DHCP.
+# Cloud images of Debian run it for each card. It writes a stanza with DHCP.
 _CLOUD_HELPER = "/etc/network/cloud-ifupdown-helper"
 _MAX_SOURCES = 64
 _STANZAS = ("iface", "auto", "mapping", "source", "source-directory", "template", "no-auto-down", "no-scripts")
 _IFCFG_DIRECTORIES = ("/etc/sysconfig/network-scripts", "/etc/sysconfig/network")
 _IFCFG_DHCP = ("dhcp", "dhcp4", "dhcp+autoip", "bootp", "auto")
-# Clients that ask for an address on every card when their service starts.
+# Services of DHCP clients, which configure all cards.
 _CLIENTS = ("dhcpcd", "connman", "connmand", "dhclient", "udhcpc", "wickedd-dhcp4")
 
 
 def read_ifupdown(tree: Tree, facts: Facts) -> None:
-    """Read /etc/network/interfaces and what it includes."""
+    """Read /etc/network/interfaces and the files that it includes."""
     for path in _sources(tree, facts):
         _interfaces(tree, path, facts)
     if tree.exists(_CLOUD_HELPER):
@@ -55,7 +55,7 @@ def _matching(tree: Tree, pattern: str, *, whole: bool) -> Iterator[str]:
 
 
 def has_dhcp_client(tree: Tree) -> bool:
-    """Return whether there is a program with which ifupdown gets an address."""
+    """Return whether a DHCP client of ifupdown is installed."""
     places = ("/sbin", "/usr/sbin", "/bin", "/usr/bin", "/usr/local/sbin")
     return any(tree.has_name(f"{place}/{name}") for place in places for name in _DHCP_CLIENTS)
 
@@ -69,7 +69,7 @@ def _interfaces(tree: Tree, path: str, facts: Facts) -> None:
             stanzas[-1].append(line)
     for first, *options in stanzas:
         words = first.what.split()
-        if words[0] == "auto":  # "allow-hotplug" waits for nothing
+        if words[0] == "auto":  # with "allow-hotplug" the boot does not wait
             for card in words[1:]:
                 facts.card(card, first.where)
         elif words[0] == "iface" and len(words) > 1 and not is_other(words[1]):
@@ -77,18 +77,18 @@ def _interfaces(tree: Tree, path: str, facts: Facts) -> None:
 
 
 def _interface(words: list[str], first: Evidence, options: list[Evidence], facts: Facts) -> None:
-    asks = [first] if words[2:4] == ["inet", "dhcp"] else []
+    dhcp = [first] if words[2:4] == ["inet", "dhcp"] else []
     if words[3:4] == ["static"]:
         (facts.static_ipv6 if words[2] == "inet6" else facts.static).append(first)
     for option in options:
         if re.match(
             r"use\b.*\bdhcp\b|(pre-|post-)?up\b.*\b(dhclient|udhcpc|dhcpcd)\b", option.what
         ):  # ifupdown-ng: use
-            asks.append(option)
+            dhcp.append(option)
         elif re.match(r"hwaddress\s+(ether\s+)?[0-9a-fA-F]{2}:", option.what):
             facts.bound.append(option)
-    facts.dhcp += asks
-    facts.configured(re.sub(r"^/|=.*$", "", words[1]), first.where, dhcp=bool(asks))
+    facts.dhcp += dhcp
+    facts.configured(re.sub(r"^/|=.*$", "", words[1]), first.where, dhcp=bool(dhcp))
 
 
 def read_ifcfg(tree: Tree, facts: Facts) -> None:
@@ -129,7 +129,7 @@ def _ifcfg_file(tree: Tree, path: str, suffix: str, facts: Facts) -> None:
 
 
 def _assignment(line: str) -> tuple[str, str]:
-    """Return the name and value of a shell's assignment, without quotes and the comment behind it."""
+    """Return the name and the value of an assignment in a shell script, without quotes and comment."""
     key, _, value = line.partition("=")
     match = re.match(r"""\s*(?:"([^"]*)"|'([^']*)'|([^\s#]*))""", value)
     text = next((group for group in match.groups() if group is not None), "") if match else ""
@@ -137,7 +137,7 @@ def _assignment(line: str) -> tuple[str, str]:
 
 
 def read_small_tools(tree: Tree, facts: Facts, enabled: Collection[str]) -> None:
-    """Read netctl, netifrc, Slackware's and OpenWrt's files, and the DHCP clients that are services."""
+    """Read the files of netctl, netifrc, Slackware and OpenWrt, and the services of DHCP clients."""
     for unit in enabled:
         service = unit.removesuffix(".service")
         name, at, instance = service.partition("@")
@@ -160,7 +160,7 @@ def read_small_tools(tree: Tree, facts: Facts, enabled: Collection[str]) -> None
 
 
 def _netifrc(tree: Tree, card: str, facts: Facts) -> None:
-    """Read Gentoo's /etc/conf.d/net for a card that a runlevel starts; without a line for it DHCP is used."""
+    """Read /etc/conf.d/net of Gentoo for a card that a runlevel starts. Without a line for the card, it uses DHCP."""
     path = "/etc/conf.d/net"
     value, where = "dhcp", path
     for line in lines_of(tree, path, facts):
@@ -175,7 +175,7 @@ def _netifrc(tree: Tree, card: str, facts: Facts) -> None:
 
 
 def _assigned(tree: Tree, path: str, facts: Facts, *, dhcp: str, address: str, card: str = "") -> None:
-    """Read a file of assignments: `dhcp`, `address` and `card` are patterns of the names that matter."""
+    """Read a file of assignments. `dhcp`, `address` and `card` are patterns of the names of its variables."""
     name, is_dhcp = "", False
     for line in lines_of(tree, path, facts):
         key, value = _assignment(line.what)

@@ -1,4 +1,4 @@
-"""Network configurations in files with sections: systemd-networkd, link files, NetworkManager; and rules of udev."""
+"""Network configurations of systemd-networkd and NetworkManager, link files, and rules of udev."""
 
 import re
 from collections.abc import Iterator
@@ -19,9 +19,9 @@ _UDEV = "/etc/udev/rules.d"
 _UDEV_PACKAGED = ("/usr/lib/udev/rules.d", "/lib/udev/rules.d")
 _NAMING = ("80-net-name-slot.rules", "80-net-setup-link.rules")
 _GENERATOR = "75-persistent-net-generator.rules"
-# Files that udev generators write with the MAC addresses of the machine they ran on.
+# Files by the generators of udev, with the MAC addresses of the machine on which they ran.
 _PERSISTENT = re.compile(r"\d+-persistent-net\.rules$")
-# What a rule recognises a card by: its address, or its place.
+# Matches of a rule for a card with a certain address or slot.
 _RULE_MATCH = re.compile(
     r"""(ATTRS?\{address\}|KERNELS|DEVPATH|ENV\{ID_PATH\w*\}|ENV\{ID_NET_NAME\w*\}|ENV\{INTERFACE\})\s*=="""
 )
@@ -29,14 +29,14 @@ _MAC = re.compile(r"\b([0-9a-fA-F]{2}:){5}[0-9a-fA-F]{2}\b")
 
 
 def read_networkd(tree: Tree, facts: Facts) -> None:
-    """Read the .network files of systemd-networkd with their drop-ins; a file in /etc replaces one in /usr."""
-    seen: set[str] = set()
+    """Read the .network files of systemd-networkd with their drop-ins. A file in /etc replaces one in /usr."""
+    names: set[str] = set()
     for directory in _NETWORKD:
         for path in files_in(tree, directory, ".network"):
             name = path.rsplit("/", 1)[1]
-            if name in seen or _OTHER_NETWORK_FILES.search(path):
+            if name in names or _OTHER_NETWORK_FILES.search(path):
                 continue
-            seen.add(name)
+            names.add(name)
             drop_ins = [one for place in _NETWORKD for one in files_in(tree, f"{place}/{name}.d", ".conf")]
             _network_file(tree, [path, *drop_ins], facts)
 
@@ -61,7 +61,7 @@ def _network_file(tree: Tree, paths: list[str], facts: Facts) -> None:
 
 
 def read_links(tree: Tree, facts: Facts) -> None:
-    """Read the .link files of the administrator, with which udev names cards."""
+    """Read the .link files in /etc, which name cards."""
     for path in files_in(tree, _NETWORKD[0], ".link"):
         settings = list(_settings(tree, path, facts))
         named = any(section == "Link" and key == "Name" for section, key, _value, _evidence in settings)
@@ -82,7 +82,7 @@ def read_network_manager(tree: Tree, facts: Facts) -> None:
     profiles = [path for directory in _KEYFILES for path in files_in(tree, directory)]
     for path in profiles:
         _profile(tree, path, facts)
-    # Without any profile NetworkManager creates one with DHCP for each card, unless that is disabled.
+    # Without profiles, NetworkManager creates one with DHCP for each card, unless that is disabled.
     if not profiles and not facts.static and makes_profiles(tree, facts):
         facts.dhcp.append(Evidence(what="NetworkManager without profiles uses DHCP", where=_KEYFILES[0]))
         facts.any_card = True
@@ -120,7 +120,7 @@ def _profile(tree: Tree, path: str, facts: Facts) -> None:
 
 
 def makes_profiles(tree: Tree, facts: Facts) -> bool:
-    """Return whether NetworkManager creates a profile with DHCP for a card that no profile is for."""
+    """Return whether NetworkManager creates a profile with DHCP for a card without one."""
     paths = [
         "/etc/NetworkManager/NetworkManager.conf",
         *files_in(tree, "/usr/lib/NetworkManager/conf.d", ".conf"),
@@ -131,7 +131,7 @@ def makes_profiles(tree: Tree, facts: Facts) -> bool:
 
 
 def _settings(tree: Tree, path: str, facts: Facts) -> Iterator[tuple[str, str, str, Evidence]]:
-    """Yield section, key, value and evidence of each line; the evidence of a keyfile has its section."""
+    """Yield section, key, value and evidence of each line. The evidence in a keyfile includes the section."""
     section = ""
     is_keyfile = "NetworkManager" in path
     for line in lines_of(tree, path, facts):
@@ -143,11 +143,11 @@ def _settings(tree: Tree, path: str, facts: Facts) -> Iterator[tuple[str, str, s
 
 
 def read_naming(tree: Tree, facts: Facts, arguments: str) -> bool | None:
-    """Return whether udev names network cards by their place unless net.ifnames=0 is set; None: not known.
+    """Return whether udev names network cards by their slot unless net.ifnames=0 is set, or None if it is not known.
 
-    systemd 197 began it with a rule, version 209 replaced that by a rule and 99-default.link. Debian 8 and Ubuntu 14.04
-    have these, but keep the older generator of rules unless net.ifnames=1 is set, and so do SLE and Leap before 16
-    (SUSE, support document 000020417).
+    systemd 197 introduced these names with a rule, and version 209 replaced it by another rule and 99-default.link.
+    Debian 8 and Ubuntu 14.04 have these files, but use the older generator of rules unless net.ifnames=1 is set, and so
+    do SLE and Leap before 16 (SUSE, support document 000020417).
     """
     rules = {name for place in _UDEV_PACKAGED for name in tree.names(place)}
     if not rules:
@@ -155,7 +155,7 @@ def read_naming(tree: Tree, facts: Facts, arguments: str) -> bool | None:
     if tree.names("/etc/runlevels") and not any(
         name.startswith("udev") for name in tree.names("/etc/runlevels/sysinit")
     ):
-        return False  # OpenRC starts no udev: mdev of BusyBox names no cards
+        return False  # OpenRC does not start udev, and mdev of BusyBox does not rename cards
     if _is_old_suse(tree) or (_GENERATOR in rules and not _is_masked(tree, f"{_UDEV}/{_GENERATOR}")):
         return "net.ifnames=1" in arguments.split()
     names = [name for name in _NAMING if name in rules and not _is_masked(tree, f"{_UDEV}/{name}")]
@@ -171,7 +171,7 @@ def _is_old_suse(tree: Tree) -> bool:
 
 
 def _links_by_place(tree: Tree, facts: Facts) -> bool:
-    """Return whether no .link file of the administrator gives any card another name than that of its place."""
+    """Return whether no .link file in /etc gives all cards names that are not by their slot."""
     if _is_masked(tree, f"{_NETWORKD[0]}/99-default.link"):
         return False
     for path in files_in(tree, _NETWORKD[0], ".link"):
@@ -191,7 +191,7 @@ def _is_masked(tree: Tree, path: str) -> bool:
 
 
 def read_rules(tree: Tree, facts: Facts) -> None:
-    """Read the rules of udev, and the tables of older tools, that name a card by its address or its place."""
+    """Read the rules of udev, and the tables of older tools, that name a card with a certain address or slot."""
     for path in files_in(tree, _UDEV, ".rules"):
         for line in lines_of(tree, path, facts):
             names_a_card = re.search(r"\bNAME\s*:?=[^=]", line.what) and "net" in line.what
