@@ -1,8 +1,8 @@
-"""Completion of an upload, and proof that its object is the disk.
+"""Completion of an upload, and proof that its object equals the disk.
 
-The proof is the CRC-64 of the whole disk, combined from those of the local bytes, against the one that OSS reports for
-the object. Where OSS reports none (as it may for an object made by copies), the parts stand for it, each by what the
-server reported about it. `proof_words` names which proof it was.
+The proof compares the CRC-64 of the whole disk, combined from those of the local bytes, with the one that OSS reports
+for the object. If OSS reports none (as it may for copied parts), the proof rests on what the server reported about each
+part. `proof_words` describes the proof.
 """
 
 from collections.abc import Iterable, Sequence
@@ -20,19 +20,19 @@ from aliyun_import.upload.threads import thread_pool
 from aliyun_import.upload.transfer.parts import DonePart
 from aliyun_import.upload.transfer.worker import crc64_of_range
 
-# The object's metadata that names the push that made it; decides a complete whose response was lost.
+# Metadata of the object: the push that created it. It identifies the object after a lost response to complete.
 TAG_NAME = "aliyun-import-upload"
-# The strongest proof, in words.
+# The strongest proof.
 BY_OBJECT = "CRC-64 of the object"
-# The weakest, which is none.
+# No proof.
 BY_SIZE = "size of every part; OSS gave no checksum to compare with"
-# Threads that read the disk to compare it: enough to keep it busy.
+# Threads that read the disk to compare it; four keep a disk busy.
 READERS = 4
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Completion:
-    """An upload that has all its parts, and what its object will be. `tag` is in the object's metadata."""
+    """An upload with all its parts, and the expected object. `tag` is in the object's metadata."""
 
     key: str
     upload_id: str
@@ -49,16 +49,16 @@ class Completion:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Completed:
-    """The object. `made_by_us` is False where another push completed the same one."""
+    """The object. `made_by_us` is False if another push completed the same one."""
 
     object: RemoteObject
     made_by_us: bool
 
 
 def agree(done: Iterable[DonePart], remote: Iterable[RemotePart]) -> tuple[tuple[DonePart, ...], tuple[DonePart, ...]]:
-    """Return the parts that agree with the server's list, in order, and those that do not. Pure.
+    """Return the parts that agree with the server's list, in order, and the others. Pure.
 
-    A part that is not listed, or with another size or CRC-64, does not agree.
+    A part that is not listed, or has another size or CRC-64, does not agree.
     """
     listed = {part.number: part for part in remote}
     good: list[DonePart] = []
@@ -73,7 +73,7 @@ def agree(done: Iterable[DonePart], remote: Iterable[RemotePart]) -> tuple[tuple
 
 
 def crc64_of_disk(done: Sequence[DonePart]) -> int:
-    """Return the CRC-64 of the whole disk, which the parts cover in order. Pure."""
+    """Return the CRC-64 of the whole disk from parts that cover it in order. Pure."""
     position = 0
     for part in done:
         if part.start != position:
@@ -83,7 +83,7 @@ def crc64_of_disk(done: Sequence[DonePart]) -> int:
 
 
 def completion_of(key: str, upload_id: str, done: Sequence[DonePart], *, tag: str) -> Completion:
-    """Return what completes an upload of these parts. Pure."""
+    """Return the completion of an upload of these parts. Pure."""
     parts = tuple(
         RemotePart(number=part.number, size_bytes=part.length, etag=part.etag, crc64=part.crc64) for part in done
     )
@@ -93,8 +93,8 @@ def completion_of(key: str, upload_id: str, done: Sequence[DonePart], *, tag: st
 def complete_upload(context: UploadContext, completion: Completion) -> Completed:
     """Make the object of its parts.
 
-    After an error the object is read, since a response may have been lost: nothing is sent again for that. Raises what
-    the store raises; UploadNotFound only where no object of this push exists.
+    After an error the object is read, because a response may have been lost; the parts are not sent again. Raises the
+    errors of the store, UploadNotFound only if no object of this push exists.
     """
     store = context.store
     attempt = 1
@@ -109,7 +109,7 @@ def complete_upload(context: UploadContext, completion: Completion) -> Completed
             if there and is_ours(there, completion):
                 made_by_us = there.metadata.get(TAG_NAME) == completion.tag
                 if not made_by_us:
-                    store.abort(completion.key, completion.upload_id)  # its parts cost storage, and nothing needs them
+                    store.abort(completion.key, completion.upload_id)  # its parts are billed and not needed
                 return Completed(object=there, made_by_us=made_by_us)
             wait_s = PATIENT.wait_s(error, attempt)
             if wait_s is None:
@@ -119,18 +119,18 @@ def complete_upload(context: UploadContext, completion: Completion) -> Completed
 
 
 def is_ours(there: RemoteObject, completion: Completion) -> bool:
-    """Return whether an object is the one of this push: same size, and same CRC-64 or else its tag. Pure."""
+    """Return whether an object is that of this push, by its size, and by its CRC-64 or its tag. Pure."""
     if there.size_bytes != completion.size_bytes or there.crc64 not in (None, completion.crc64):
         return False
     return there.crc64 is not None or there.metadata.get(TAG_NAME) == completion.tag
 
 
 def check_object(there: RemoteObject, done: Sequence[DonePart]) -> str:
-    """Prove the object and return how; raises ObjectCorrupted when it is not the disk. Pure."""
+    """Prove the object and return the proof. Raises ObjectCorrupted if it differs from the disk. Pure."""
     size_bytes, crc = sum(part.length for part in done), crc64_of_disk(done)
     if there.size_bytes != size_bytes or there.crc64 not in (None, crc):
         raise ObjectCorrupted(
-            f"The object {there.key} is not the disk, although each of its parts was.",
+            f"The object {there.key} differs from the disk, although each of its parts was correct.",
             code="object-corrupted",
             cause=f"OSS has {there.size_bytes} bytes with CRC-64 {there.crc64}, the disk {size_bytes} with {crc}.",
             remedy="Run the same command again; it starts over.",
@@ -141,7 +141,7 @@ def check_object(there: RemoteObject, done: Sequence[DonePart]) -> str:
 
 
 def proof_words(done: Iterable[DonePart], *, by_object: bool) -> str:
-    """Return how the object was proven, by the weakest of its parts. Pure."""
+    """Return the proof of the object as text, that of its weakest part. Pure."""
     if by_object:
         return BY_OBJECT
     proofs = {part.proof for part in done}
@@ -154,7 +154,7 @@ def proof_words(done: Iterable[DonePart], *, by_object: bool) -> str:
 
 
 def crc64_of_source(context: UploadContext) -> int:
-    """Return the CRC-64 of the whole disk; reads its data once, and not its holes."""
+    """Return the CRC-64 of the whole disk. Reads the data once, but not the holes."""
     context.source.forget_cached()
     pieces: list[tuple[int, int]] = []
     position = 0
@@ -167,7 +167,7 @@ def crc64_of_source(context: UploadContext) -> int:
 
 
 def first_changed(context: UploadContext, done: Iterable[DonePart]) -> DonePart | None:
-    """Return the first part that differs from the disk as it is now, None when all are equal; reads all of them."""
+    """Read all parts again, and return the first that differs from the disk now, None if all are equal."""
     context.source.forget_cached()
 
     def changed(part: DonePart) -> DonePart | None:
@@ -181,22 +181,23 @@ def first_changed(context: UploadContext, done: Iterable[DonePart]) -> DonePart 
 
 
 def check_unchanged(context: UploadContext, fingerprint: Fingerprint, done: tuple[DonePart, ...]) -> None:
-    """Raise DiskChanged unless the disk is what it was when the push began.
+    """Raise DiskChanged unless the disk is the same as at the start of the push.
 
-    A mix of two states is never completed. Where the fingerprint can't decide, as for every block device, the disk is
-    read once more and compared with what was sent.
+    A mix of two states is never completed. If the fingerprint can't decide, as for every block device, the disk is read
+    again and compared with the sent parts.
     """
     match context.source.fingerprint().likeness(fingerprint):
         case Likeness.OTHER:
             raise changed_while_sent(
-                context, "Its size, its modification time or its content is not what it was when the push began."
+                context, "Its size, its modification time or its content is not the same as at the start of the push."
             )
         case Likeness.UNPROVEN:
-            context.emit(Noted(message=f"Reading {context.disk} once more, to check that it did not change."))
+            context.emit(Noted(message=f"Reading {context.disk} again, to check that it did not change."))
             part = first_changed(context, done)
             if part:
                 raise changed_while_sent(
-                    context, f"The bytes from {part.start} to {part.start + part.length} are not those that were sent."
+                    context,
+                    f"The bytes from {part.start} to {part.start + part.length} differ from those that were sent.",
                 )
         case Likeness.SAME:
             pass
@@ -222,4 +223,4 @@ def _head_once(context: UploadContext, key: str) -> RemoteObject | None:
     try:
         return without_retries(context.store).head(key)
     except AliyunImportError:
-        return None  # complete is tried again, and the object read again after it
+        return None  # complete is repeated, and the object is read again afterwards

@@ -9,15 +9,16 @@ from aliyun_import.retry import DEFAULT, Retrier
 from aliyun_import.services.interface import ObjectStore
 from aliyun_import.services.retrying import with_retries
 
-# The account check has contacted OSS by now: an endpoint that can't be reached is an outage, and not a wrong one.
+# The account check has already contacted OSS, so an unreachable endpoint is an outage, not a wrong endpoint.
 _NO_FIRST_CONTACT = replace(DEFAULT, first_contact_attempts=DEFAULT.attempts)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class UploadContext(Context):
-    """Context of one disk's upload: a run's context, the open disk, and the bucket that receives it.
+    """Context of one disk's upload: the context of the run, the open disk, and the destination bucket.
 
-    `store` retries, parts and complete excepted, and emits a note before each wait: call it on the thread that emits.
+    `store` retries all calls except those for parts and complete. It emits an event before each wait, so it must be
+    called on the thread that emits.
     """
 
     source: Disk
@@ -25,7 +26,7 @@ class UploadContext(Context):
 
     @classmethod
     def of(cls, context: Context, *, source: Disk, store: ObjectStore) -> Self:
-        """Return the context of a run extended by a disk and a bucket; a store that does not retry is wrapped."""
+        """Return the context of a run, extended by a disk and a bucket. A store without retries is wrapped."""
         store = with_retries(store, Retrier(context, _NO_FIRST_CONTACT))
         return cls(clock=context.clock, emit=context.emit, cancel=context.cancel, source=source, store=store)
 
@@ -37,11 +38,11 @@ class UploadContext(Context):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class UploadRequest:
-    """The destination of a disk.
+    """Destination of a disk.
 
-    `key` is the value of --key; None names the object after `key_stem` ("aliyun-import/<image name>/system") and the
-    content. `suffix` is ".raw", ".vhd" or ".qcow2"; `base_key` is the value of --base; `region` is the bucket's, for
-    remedies that can be pasted.
+    `key` is the value of --key; with None the key is made of `key_stem` ("aliyun-import/<image name>/system") and a
+    digest of the content. `suffix` is ".raw", ".vhd" or ".qcow2"; `base_key` is the value of --base; `region` is that
+    of the bucket, for the commands in remedies.
     """
 
     disk_index: int
@@ -54,9 +55,9 @@ class UploadRequest:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TransferOptions:
-    """How a disk is transferred. `jobs` is the number of parallel uploads, None adapts it.
+    """Options of a transfer. `jobs` is the number of parallel uploads; None adapts it to the connection.
 
-    `send_zeros` permits to send zeros that OSS refuses to make by copies, however many they are.
+    `send_zeros` allows sending any number of zeros that OSS refuses to create by copies.
     """
 
     jobs: int | None = None

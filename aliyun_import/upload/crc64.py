@@ -1,8 +1,8 @@
-"""CRC-64 of OSS (CRC-64/XZ, "ECMA"): of bytes, of zeros in closed form, and of a whole made of parts.
+"""CRC-64 of OSS (CRC-64/XZ, "ECMA"): of bytes, of zeros in closed form, and of concatenated parts.
 
-`crc64` runs at memory speed and releases the interpreter lock; oss2's own holds it. Appending n bytes to a CRC is a
-linear map over GF(2), x^(8n) modulo the polynomial, so that a terabyte of zeros costs as much as a kilobyte: some
-table look-ups.
+`crc64` runs at memory speed and releases the interpreter lock; the CRC-64 of oss2 holds it. Appending n zero bytes is a
+linear map over GF(2), x^(8n) modulo the polynomial, so a terabyte of zeros costs as much as a kilobyte: some table
+lookups.
 """
 
 import functools
@@ -17,13 +17,13 @@ _Table = tuple[tuple[int, ...], ...]
 
 
 def crc64(data: bytes | bytearray | memoryview, crc: int = 0) -> int:
-    """Return the CRC-64 of data, appended to the bytes of which `crc` is the CRC-64. Releases the interpreter lock."""
+    """Return the CRC-64 of data that follows bytes with the CRC-64 `crc`. Releases the interpreter lock."""
     value: int = xz(data, crc)
     return value
 
 
 def combine(first: int, second: int, second_bytes: int) -> int:
-    """Return the CRC-64 of two concatenated byte strings, from theirs and the length of the second."""
+    """Return the CRC-64 of two concatenated byte strings, from their CRC-64 and the length of the second."""
     return _append_zeros(first, second_bytes) ^ second
 
 
@@ -62,13 +62,13 @@ def _append_zeros(register: int, count: int) -> int:
 
 @functools.cache
 def _table(power: int) -> _Table:
-    """Return what 2**power zero bytes do to each byte of the register; 64 KiB per table, at most 64 of them."""
+    """Return the tables for appending 2**power zero bytes, by byte of the register; 64 KiB each, at most 64 powers."""
     columns = _columns(power)
     return tuple(_spanned(columns[8 * byte : 8 * byte + 8]) for byte in range(8))
 
 
 def _spanned(columns: tuple[int, ...]) -> tuple[int, ...]:
-    """Return the map of every value of a byte: each value is a smaller one with one more bit."""
+    """Return the linear map of every value of a byte, from those of its bits."""
     values = [0]
     for column in columns:
         values += [value ^ column for value in values]

@@ -1,23 +1,22 @@
 """Choice of the gaps of a disk that are sent, so that an upload has few enough parts. Pure.
 
-A gap (zeros, or a range of the base) is made on the server by parts of its own. Sent instead, it costs its bytes, and
-joins the data on both sides to one run. Greedy: always the gap that is cheapest for each part that it saves (100,000
-extents take a second). An exact pass over the last choices sent 0.0013 % fewer bytes on disks of 500 GiB, and is not
-worth its code.
+The server creates a gap (zeros, or a range of the base) in separate parts. Sending a gap costs its bytes, but joins the
+data on both sides into one run. The choice is greedy: always the gap with the fewest bytes per saved part (100,000
+extents take a second). An exact pass over the last choices sent only 0.0013 % fewer bytes on disks of 500 GiB.
 """
 
 import heapq
 import math
 from collections.abc import Sequence
 
-# (length, cap, is sent): a run of the disk, how long its parts may be, and whether it is data.
+# (length, cap, is sent): a run of the disk, the maximum length of its parts, and whether it is data.
 Run = tuple[int, int, bool]
 
 
 def choose_sent_gaps(runs: Sequence[Run], *, send_cap: int, max_parts: int) -> frozenset[int] | None:
-    """Return which runs that are not data are to be sent; None where sending gaps does not give so few parts.
+    """Return the indexes of the gaps to send, None if sending gaps can't reduce the parts to `max_parts`.
 
-    `send_cap` is how long a sent part may be.
+    `send_cap` is the maximum length of a sent part.
     """
     packing = _Packing(runs, send_cap)
     order = packing.run(max_parts)
@@ -25,9 +24,9 @@ def choose_sent_gaps(runs: Sequence[Run], *, send_cap: int, max_parts: int) -> f
 
 
 class _Packing:
-    """The runs as a linked list, and a heap of the costs of sending a gap per part that it saves.
+    """The runs as a linked list, and the costs of sending a gap, in bytes per saved part.
 
-    The end of the list is index -1, where all lists hold a run of no length, so that ends need no special case.
+    The end of the list is index -1, where all lists have a run of length 0, so that ends need no special case.
     """
 
     def __init__(self, runs: Sequence[Run], send_cap: int) -> None:
@@ -35,7 +34,7 @@ class _Packing:
         self._length = [length for length, _, _ in runs]
         self._parts = [-(-length // (send_cap if is_sent else cap)) for length, cap, is_sent in runs]
         self._is_sent = [is_sent for _, _, is_sent in runs] + [True]
-        # What a gap joins in a neighbour: nothing, where that is a gap too.
+        # Length and parts of a run that a gap beside it joins; 0 for gaps.
         self._sent_length = [length if is_sent else 0 for length, _, is_sent in runs] + [0]
         self._sent_parts = [
             parts if is_sent else 0 for parts, is_sent in zip(self._parts, self._is_sent, strict=False)
@@ -50,7 +49,7 @@ class _Packing:
         self.parts = sum(self._parts)
 
     def run(self, max_parts: int) -> list[int]:
-        """Send gaps until the parts are few enough, or none saves a part; return them in the order of sending."""
+        """Send gaps until there are at most `max_parts`, or no gap saves a part; return their indexes."""
         order: list[int] = []
         while self.parts > max_parts and (index := self._pop()) is not None:
             order.append(index)
@@ -62,7 +61,7 @@ class _Packing:
         heapq.heappush(self._heap, (cost, index))
 
     def _pop(self) -> int | None:
-        """Return the cheapest gap whose cost still holds; one whose cost rose goes back with the new one."""
+        """Return the cheapest gap, None if no gap saves a part. Gaps whose cost rose are queued again."""
         while self._sorted or self._heap:
             if not self._heap or (self._sorted and self._sorted[-1] < self._heap[0]):
                 listed, index = self._sorted.pop()
@@ -79,7 +78,7 @@ class _Packing:
         return None
 
     def _cost_per_part(self, index: int) -> float:
-        """Return the bytes of a gap per part that sending it saves; infinite where it saves none."""
+        """Return the bytes of a gap per part that sending it saves; infinite if it saves none."""
         left, right = self._left[index], self._right[index]
         length = self._length[index]
         joined = length + self._sent_length[left] + self._sent_length[right]
@@ -87,15 +86,15 @@ class _Packing:
         return length / saved if saved > 0 else math.inf
 
     def _is_one_part(self, index: int) -> bool:
-        """Return whether a gap and the sent runs beside it are one part if it is sent: its cost is not rounded then."""
+        """Return whether a gap and the sent runs beside it would be one part; its cost is then exact."""
         left, right = self._left[index], self._right[index]
         joined: int = self._length[index] + self._sent_length[left] + self._sent_length[right]
         return joined <= self._send_cap
 
     def _join(self, index: int) -> None:
-        """Send a gap: it and the sent runs beside it become one, under the gap's index."""
+        """Send a gap: join it and the sent runs beside it into one run with the gap's index."""
         left, right = self._left[index], self._right[index]
-        grew = []  # gaps beside a run that was sent before, and is longer now
+        grew = []  # gaps beside a sent run that became longer
         length = self._length[index] + self._sent_length[left] + self._sent_length[right]
         before = self._parts[index] + self._sent_parts[left] + self._sent_parts[right]
         if left >= 0 and self._is_sent[left]:
@@ -112,8 +111,8 @@ class _Packing:
         self._parts[index] = self._sent_parts[index] = parts
         self.parts += parts - before
         for neighbour in (left, right):
-            # One that would still be one part with what is beside it saves as many parts as it did.
+            # A gap that would still be one part with the runs beside it saves as many parts as before.
             if not self._is_sent[neighbour] and not (neighbour in grew and self._is_one_part(neighbour)):
                 cost = self._cost_per_part(neighbour)
-                if cost < self._cost[neighbour]:  # one that rose is noticed when it is popped
+                if cost < self._cost[neighbour]:  # a cost that rose is corrected in `_pop`
                     self._push(neighbour, cost)

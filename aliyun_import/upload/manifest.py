@@ -1,12 +1,12 @@
-"""Manifest of an object that was kept, which makes it the base of a later push.
+"""Manifest of a kept object, which makes the object the base of a later push.
 
     <key>            the object
     <key>.manifest   one line of JSON: size, CRC-64 and ETag of the object, block size ("grain"), runs of blocks that
                      are not zero; then their digests, 20 bytes each; then the SHA-256 of all that
 
-A manifest is used when it is whole, of a known schema, and of the object as it is now (ETag, size, CRC-64); and, where
-this push's journal has the SHA-256 of the manifest that it wrote, when it is that one. Anything else is set aside with
-a warning: the worst that a base may do is to save nothing.
+A manifest is used if it is undamaged, has a known schema, and matches the present object (ETag, size, CRC-64). If the
+journal of this push has the SHA-256 of the manifest that it wrote, it must be that one. Any other base is rejected with
+a warning, and the data is sent.
 """
 
 import hashlib
@@ -28,15 +28,15 @@ from aliyun_import.upload.zero_scan import DIGEST_BYTES, MAX_BLOCK_BYTES, MIN_BL
 SCHEMA = 1
 SUFFIX = ".manifest"
 _SEAL_BYTES = 32
-# The digests of 2 TiB without a zero are 40 MiB; a larger manifest is not one of ours and would only fill the memory.
+# The digests of 2 TiB without zeros are 40 MiB. A larger manifest is not from this tool and would fill the memory.
 MAX_MANIFEST_BYTES = 64 * MIB
-# No disk that can be imported is larger, with room for its container; the index of one would only fill the memory.
+# Twice the largest disk, for its container. The index of a larger object would fill the memory.
 MAX_OBJECT_BYTES = 2 * MAX_DISK_GIB * GIB
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Manifest:
-    """What an object held when it was proven."""
+    """Digests, CRC-64 and ETag of an object when it was proven."""
 
     digests: BlockDigests
     crc64: int
@@ -45,7 +45,7 @@ class Manifest:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Base:
-    """An object that exists, and its manifest."""
+    """An existing object and its manifest."""
 
     object: BaseObject
     manifest: Manifest
@@ -68,7 +68,7 @@ def encode_manifest(manifest: Manifest) -> bytes:
 
 
 def decode_manifest(content: bytes) -> Manifest:
-    """Return the manifest that these bytes are; raises ValueError with a sentence about what is wrong with them."""
+    """Return the manifest of an encoded one. Raises ValueError with a sentence on what is wrong."""
     body, seal = content[:-_SEAL_BYTES], content[-_SEAL_BYTES:]
     if hashlib.sha256(body).digest() != seal:
         raise ValueError("It is damaged: its checksum does not match.")
@@ -92,7 +92,7 @@ def decode_manifest(content: bytes) -> Manifest:
 def _header(line: bytes) -> dict[str, Any]:
     try:
         header = json.loads(line)
-    except (ValueError, RecursionError):  # text that is not UTF-8 and numbers of thousands of digits included
+    except (ValueError, RecursionError):  # also for invalid UTF-8 and numbers of thousands of digits
         header = None
     if not isinstance(header, dict) or header.get("manifest") != "aliyun-import":
         raise ValueError("It is not a manifest of aliyun-import.")
@@ -115,7 +115,7 @@ def _crc64(value: object) -> int:
 
 
 def _index(runs: object, *, blocks: int, digests: float) -> "array[int]":
-    """Return the position of the digest of each block, from runs of [first block, count]."""
+    """Return the position of each block's digest, from runs of [first block, count]."""
     index = array("i", [-1]) * blocks
     position = end = 0
     for run in runs if isinstance(runs, list) else [None]:
@@ -137,8 +137,8 @@ def find_base(
 ) -> Base | None:
     """Return the base: the value of --base, or the newest object of the same image name that has a manifest.
 
-    `known` are the SHA-256 of manifests that earlier runs wrote, by the keys of their objects: a base that was not
-    asked for must have that one. A base that can't be used is named in a warning; None then means that all data is
+    `known` maps keys of objects to the SHA-256 of the manifests that earlier runs wrote; a base without --base must
+    have that manifest. Emits a warning for a base that can't be used. Returns None if there is none; all data is then
     sent.
     """
     if base_key is not None:
@@ -148,7 +148,7 @@ def find_base(
     try:
         manifests = [there for there in context.store.list_objects(f"{key_stem}-") if pattern.fullmatch(there.key)]
     except AccessError as error:
-        context.emit(Noted(message=f"No base was searched. {error.summary}"))
+        context.emit(Noted(message=f"A base could not be searched. {error.summary}"))
         return None
     for there in sorted(manifests, key=lambda there: there.last_modified_s or 0.0, reverse=True):
         key = there.key.removesuffix(SUFFIX)
@@ -159,24 +159,24 @@ def find_base(
 
 
 def _usable(context: UploadContext, key: str, *, sha256: str | None) -> Base | None:
-    """Return the base at a key; emit a warning and return None where it can't be used."""
+    """Return the base at a key; emit a warning and return None if it can't be used."""
     base = _read_base(context, key, sha256=sha256)
     url = f"oss://{context.store.bucket}/{key}"
     if isinstance(base, Base):
-        context.emit(Noted(message=f"{url} is the base: what has not changed since is copied from it."))
+        context.emit(Noted(message=f"{url} is the base: unchanged ranges are copied from it."))
         return base
     context.emit(
         Warned(
             code="base-set-aside",
             message=f"{url} can't be the base. {base}",
-            remedy="Nothing is lost but the saving. Push with --keep-object to have a base for the next time.",
+            remedy="All data is sent. Push with --keep-object to have a base for the next push.",
         )
     )
     return None
 
 
 def _read_base(context: UploadContext, key: str, *, sha256: str | None) -> Base | str:
-    """Read a manifest and compare it with its object; return a sentence where it can't be used."""
+    """Read a manifest and compare it with its object; return a sentence if it can't be used."""
     store = context.store
     try:
         there = store.head(key)
@@ -194,11 +194,11 @@ def _read_base(context: UploadContext, key: str, *, sha256: str | None) -> Base 
     except (RefusedError, AccessError) as error:
         return f"{error.summary} {error.cause or ''}".strip()
     if sha256 not in (None, hashlib.sha256(content).hexdigest()):
-        return f"Its manifest is not the one that this machine wrote; --base {key} uses it all the same."
+        return f"Its manifest is not the one that this machine wrote; pass --base {key} to use it."
     if (there.etag, there.size_bytes) != (manifest.etag, manifest.digests.size_bytes):
         return "The object changed since its manifest was written."
     if there.crc64 not in (None, manifest.crc64):
-        return "The object's CRC-64 is not the one in its manifest."
+        return "The object's CRC-64 differs from that in its manifest."
     return Base(object=BaseObject(key=key, etag=there.etag), manifest=manifest)
 
 

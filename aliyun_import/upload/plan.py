@@ -3,9 +3,9 @@
     disk    ████░░░░░░░░████▒▒▒▒▒▒▒▒██      █ data   ░ zeros   ▒ as in the base
     plan    send   zero  send  base send
 
-A part is sent (UploadPart), or made on the server by a copy (UploadPartCopy) from the zero object or from the base.
-Where more parts would be needed than there are, the gaps that are cheapest to send are sent: see `gap_packing`.
-The same disk gives the same plan on every machine, which is how an upload is found again without a journal.
+A part is sent (UploadPart), or copied on the server (UploadPartCopy) from the zero object or from the base. If more
+than 10,000 parts would be needed, the gaps that cost the fewest bytes are sent: see `gap_packing`. The same disk has
+the same plan on every machine, so that an upload can be resumed without its journal.
 """
 
 import heapq
@@ -18,35 +18,34 @@ from operator import itemgetter
 from aliyun_import.limits import GIB, KIB, MAX_PARTS, MIB, MIN_PART_BYTES
 from aliyun_import.upload.gap_packing import choose_sent_gaps
 
-# A sent part is lost whole when the connection breaks, so it stays small; larger only where the disk's data does not
-# fit in 10,000 parts otherwise (more than 625 GiB of it).
+# A broken connection loses the whole part, so parts are small. They are longer only if the data needs more than 10,000
+# parts otherwise (more than 625 GiB).
 MAX_SEND_BYTES = 64 * MIB
-# Smaller disks get smaller parts: about this many, which keeps all workers busy to the end and loses less to a kill.
+# Smaller disks have smaller parts: about this number keeps all workers busy to the end, and a kill loses less.
 SEND_PARTS_WANTED = 64
 MIN_SEND_BYTES = 8 * MIB
-# UploadPartCopy may copy 5 GiB at once; 1 GiB keeps its response well within a socket's time-out.
+# UploadPartCopy can copy 5 GiB; the response for 1 GiB arrives well within a socket's timeout.
 MAX_COPY_BYTES = 1 * GIB
-# Sizes that the zero object may have, each grown from the one before by 32 copies, and the requests to make it and to
+# Sizes of the zero object, each grown from the previous one by 32 copies, with the number of requests to create and
 # remove it: head, list, put and delete; then start, copies, complete, head and delete for each step.
 ZERO_SOURCES = ((1 * MIB, 4), (32 * MIB, 40), (1 * GIB, 76))
-# The smallest is sent, where there are zeros to make.
+# The smallest zero object is sent.
 ZERO_SEED_BYTES = ZERO_SOURCES[0][0]
-# Other requests of a push: is there an object, a base, an upload; start, complete, head at the end.
+# Other requests of a push: three to find an object, a base and an upload; start, complete and the final head.
 OTHER_REQUESTS = 6
-# Parts in one response of ListParts; all are listed before complete.
+# Parts per response of ListParts; all are listed before complete.
 LISTED_AT_ONCE = 1000
-# Where parts begin and end: the block of the file systems that hold disks.
+# Alignment of parts: the usual block size of file systems.
 ALIGN_BYTES = 4 * KIB
+
+# Zeros that may always be sent; they take seconds on any connection for disks.
+FREE_ZERO_BYTES = 64 * MIB
 
 Range = tuple[int, int]
 
 
-# Seconds on any line that carries disks.
-FREE_ZERO_BYTES = 64 * MIB
-
-
 class PartKind(StrEnum):
-    """Where a part's bytes come from."""
+    """Source of a part's bytes."""
 
     SEND = "send"
     ZERO = "zero"
@@ -55,7 +54,7 @@ class PartKind(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class PlannedPart:
-    """A part: its number in the upload, its kind, and its range of the disk."""
+    """A part: its number in the upload, its kind, and its range on the disk."""
 
     number: int
     kind: PartKind
@@ -70,7 +69,7 @@ class PlannedPart:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BaseObject:
-    """An object whose ranges are copied, as it was when it was proven."""
+    """Object from which ranges are copied, with its ETag when it was proven."""
 
     key: str
     etag: str
@@ -90,10 +89,10 @@ class PlanShape:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class UploadPlan:
-    """Plan of one disk's upload. The parts cover it without a gap, in order.
+    """Plan of one disk's upload. The parts cover the disk completely, in order.
 
-    `gap_bytes` are bytes that are sent although the server has them, because 10,000 parts are the limit or because a
-    part has a least size. `zero_source_bytes` is the size of the zero object that the plan needs, 0 for none.
+    `gap_bytes` are bytes that are sent although the server could copy them, because of the limit of 10,000 parts or the
+    minimum size of a part. `zero_source_bytes` is the size of the zero object that the plan needs, 0 for none.
     """
 
     size_bytes: int
@@ -108,18 +107,18 @@ class UploadPlan:
 
     @property
     def requests(self) -> int:
-        """The number of requests of a push that nothing interrupts."""
+        """The number of requests of an uninterrupted push."""
         growth = next((count for size, count in ZERO_SOURCES if size == self.zero_source_bytes), 0)
         return len(self.parts) + OTHER_REQUESTS + -(-len(self.parts) // LISTED_AT_ONCE) + growth
 
     def seconds_at(self, rate_bytes_s: float) -> float:
-        """Return how long the sent bytes take at a rate."""
+        """Return the seconds that the sent bytes take at a rate."""
         return self.bytes_of(PartKind.SEND) / rate_bytes_s
 
 
 @dataclass(slots=True)
 class Segment:
-    """A range of one kind while the plan is made."""
+    """Range of one kind during planning."""
 
     kind: PartKind
     start: int
@@ -132,18 +131,18 @@ class Segment:
 
 
 def most_zeros_sent(plan: UploadPlan) -> int:
-    """Return how many bytes of zeros may be sent unasked, where OSS refuses to make them.
+    """Return how many bytes of zeros may be sent without --send-zeros, if OSS refuses to create them.
 
-    As many as the plan sends: nobody pays for more than twice the planned bytes without a flag. 64 MiB are free.
+    As many as the plan sends, so that at most twice the planned bytes are sent; at least 64 MiB.
     """
     return max(plan.bytes_of(PartKind.SEND), FREE_ZERO_BYTES)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Preview:
-    """What `upload_disk` would do: its key, and its plan; None if the disk is in OSS already.
+    """Result of `preview_upload`: the key and the plan, None if the disk is already in OSS.
 
-    `kept_bytes` of the plan are in OSS, in an unfinished upload that would be resumed.
+    `kept_bytes` of the plan are already in OSS, in an unfinished upload that would be resumed.
     """
 
     key: str
@@ -162,8 +161,8 @@ def plan_upload(
 ) -> UploadPlan:
     """Return the plan for a disk of this size.
 
-    `data` are the ranges that are not zero, `unchanged` those equal to the same range of `base`: each ascending and
-    disjoint. What is in neither is zeros.
+    `data` are the ranges that are not zero, `unchanged` those equal to the same range of `base`; both are ascending and
+    disjoint. All other ranges are zeros.
     """
     shape = shape or PlanShape()
     segments = list(_segments(size_bytes, data, unchanged))
@@ -187,7 +186,7 @@ def plan_upload(
 
 
 def number_parts(ranges: Sequence[tuple[PartKind, int, int]], *, max_parts: int = MAX_PARTS) -> tuple[PlannedPart, ...]:
-    """Return (kind, start, length) ranges as parts, numbered evenly, so that each can be split later."""
+    """Return (kind, start, length) ranges as parts with evenly spaced numbers, so that each can be split later."""
     stride = max(1, max_parts // len(ranges))
     return tuple(
         PlannedPart(1 + index * stride, kind, start, length) for index, (kind, start, length) in enumerate(ranges)
@@ -195,12 +194,12 @@ def number_parts(ranges: Sequence[tuple[PartKind, int, int]], *, max_parts: int 
 
 
 def without_copies(plan: UploadPlan, *, shape: PlanShape | None = None) -> UploadPlan:
-    """Return the plan of the same disk for a store that refuses UploadPartCopy: every byte is sent."""
+    """Return the plan of the same disk for a store that refuses UploadPartCopy: all bytes are sent."""
     return plan_upload(plan.size_bytes, [(0, plan.size_bytes)], shape=shape)
 
 
 def _segments(size_bytes: int, data: Sequence[Range], unchanged: Sequence[Range]) -> Iterator[Segment]:
-    """Yield the disk as ranges of one kind; unchanged has priority over data, and what is left is zeros."""
+    """Yield the disk as ranges of one kind; unchanged has priority over data, and the rest is zeros."""
     position = 0
     for kind, start, end in _labelled(data, unchanged):
         if start > position:
@@ -218,7 +217,7 @@ def _labelled(data: Sequence[Range], unchanged: Sequence[Range]) -> Iterator[tup
 
 
 def subtract(ranges: Iterable[Range], holes: Sequence[Range]) -> Iterator[Range]:
-    """Yield what is left of ascending ranges without ascending holes."""
+    """Yield ascending ranges without the ascending holes."""
     index = 0
     for start, end in ranges:
         position = start
@@ -235,7 +234,7 @@ def subtract(ranges: Iterable[Range], holes: Sequence[Range]) -> Iterator[Range]
 
 
 def _send_few_zeros(segments: Sequence[Segment], seed_bytes: int) -> None:
-    """Send the zeros where all of them are no more than the seed of the zero object, which is sent too."""
+    """Send the zeros if they are at most as many as the seed of the zero object, which would be sent too."""
     zeros = [segment for segment in segments if segment.kind is PartKind.ZERO]
     if sum(segment.length for segment in zeros) <= seed_bytes:
         for segment in zeros:
@@ -243,10 +242,10 @@ def _send_few_zeros(segments: Sequence[Segment], seed_bytes: int) -> None:
 
 
 def _apply_least_size(segments: list[Segment], least: int) -> list[Segment]:
-    """Make every segment but the last at least as long as a part must be.
+    """Make every segment except the last at least as long as the minimum size of a part.
 
-    A gap that is too short is sent. Data that is too short takes what it lacks from the gaps beside it, or the whole
-    of one where too little of them would be left.
+    A gap that is too short is sent. Data that is too short is extended into the gaps beside it, or takes a whole gap if
+    too little of it would remain.
     """
     result: list[Segment] = []
     final_end = segments[-1].end
@@ -272,10 +271,10 @@ def _append(segments: list[Segment], segment: Segment) -> None:
 
 
 def _lengthen(segments: list[Segment], index: int, *, short: int, least: int) -> int:
-    """Extend a segment that is too short into a neighbour; return the index to continue at."""
+    """Extend a segment that is too short into its neighbours; return the index to continue at."""
     left = segments[index - 1] if index else None
     right = segments[index + 1] if index + 1 < len(segments) else None
-    # What the neighbours can spare; the last part of all may have any size, and is joined whole where it is small.
+    # Take from each neighbour what exceeds the minimum. The last part may have any size, and is joined if it is small.
     is_last = right is segments[-1]
     if not (right and is_last and right.length <= short):
         of_right = min(short, max(0, right.length - (1 if is_last else least))) if right else 0
@@ -288,7 +287,7 @@ def _lengthen(segments: list[Segment], index: int, *, short: int, least: int) ->
             if right:
                 right.start += of_right
             return index + 1
-    # Join the shorter neighbour, and the data beyond it if there is any.
+    # Join the shorter neighbour, and the data beyond it.
     take = index + 1 if right and (not left or right.length <= left.length) else index - 1
     first, last = min(take, index), max(take, index)
     if first > 0 and segments[first - 1].kind is PartKind.SEND:
@@ -300,7 +299,7 @@ def _lengthen(segments: list[Segment], index: int, *, short: int, least: int) ->
 
 
 def _caps(segments: Sequence[Segment], shape: PlanShape) -> dict[PartKind, int]:
-    """Return how long a part of each kind may be."""
+    """Return the maximum length of a part of each kind."""
     sent = sum(segment.length for segment in segments if segment.kind is PartKind.SEND)
     wanted = max(MIN_SEND_BYTES, -(-sent // SEND_PARTS_WANTED))
     runs = [segment.length for segment in segments if segment.kind is PartKind.ZERO]
@@ -318,7 +317,7 @@ def _count(segment: Segment, caps: dict[PartKind, int]) -> int:
 
 
 def _with_sent_gaps(segments: list[Segment], shape: PlanShape) -> tuple[list[Segment], dict[PartKind, int]]:
-    """Send the cheapest gaps until the parts are few enough, in longer parts only where that does not suffice."""
+    """Send the cheapest gaps until there are few enough parts; use longer parts only if that does not suffice."""
     sent = sum(segment.length for segment in segments if segment.kind is PartKind.SEND)
     caps = {
         PartKind.SEND: max(shape.max_send_bytes, -(-sent // shape.max_parts)),
@@ -345,7 +344,7 @@ def _with_sent_gaps(segments: list[Segment], shape: PlanShape) -> tuple[list[Seg
 
 
 def _split(segment: Segment, cap: int) -> Iterator[Segment]:
-    """Yield a segment as the fewest parts that the cap allows, even in length, aligned where that keeps them even."""
+    """Yield a segment as the fewest parts that the cap allows, of even length, and aligned if they stay even."""
     count = -(-segment.length // cap)
     piece = -(-segment.length // count)
     piece += -piece % ALIGN_BYTES

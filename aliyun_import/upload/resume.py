@@ -1,7 +1,7 @@
-"""What earlier runs left of one disk in OSS: the finished object, or an unfinished upload.
+"""Search for what earlier runs left of one disk in OSS: the finished object, or an unfinished upload.
 
-It counts by its CRC-64 against the local bytes, or where this machine's journal agrees with the server; never by its
-name alone.
+It counts if its CRC-64 equals that of the local bytes, or if this machine's journal agrees with the server, but never
+by its name alone.
 """
 
 from collections.abc import Iterable, Iterator, Mapping
@@ -27,17 +27,17 @@ from aliyun_import.upload.session import UploadRecord
 from aliyun_import.upload.threads import thread_pool
 from aliyun_import.upload.transfer.parts import DonePart, PartSplitter
 
-# Unfinished uploads of one key to examine: more than one is the trace of a lost response.
+# Unfinished uploads of one key to examine. A lost response can leave more than one.
 CANDIDATES = 3
-# Characters of the content's digest in a key: two disks of one name do not meet by accident (48 bits).
+# Characters of the content's digest in a key: 48 bits, so that two disks of one name do not collide by accident.
 DIGEST_CHARS = 12
-# Builds that differ only where the sample does not read have the same digest; they are numbered.
+# Builds that differ only outside the sample have the same digest; their keys are numbered up to this.
 NAMES = 100
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FoundUpload:
-    """An unfinished upload, the parts of it that were proven, and in words how."""
+    """An unfinished upload, its proven parts, and how they were proven."""
 
     upload_id: str
     done: tuple[DonePart, ...]
@@ -46,7 +46,7 @@ class FoundUpload:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Reconciled:
-    """Parts that count, and candidates (range of the disk, part in OSS) that the local bytes must prove."""
+    """Parts that count, and candidates (range of the disk, part in OSS) to compare with the local bytes."""
 
     counted: tuple[DonePart, ...]
     to_prove: tuple[tuple[PlannedPart, RemotePart], ...]
@@ -54,7 +54,7 @@ class Reconciled:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Target:
-    """The key of the object; and, where the object exists and is the disk, its properties and whether we made it."""
+    """The key of the object; if the object exists and equals the disk, its properties and whether we made it."""
 
     key: str
     there: RemoteObject | None = None
@@ -66,8 +66,7 @@ class Target:
 def reconcile(splitter: PartSplitter, known: Mapping[int, DonePart], remote: Iterable[RemotePart]) -> Reconciled:
     """Compare the journal's parts with the server's. Pure.
 
-    A part counts when both agree. One that the server has and the journal does not know has to be proven; everything
-    else is sent again.
+    A part counts if both agree. A part that only the server has must be proven; everything else is sent again.
     """
     counted: list[DonePart] = []
     to_prove: list[tuple[PlannedPart, RemotePart]] = []
@@ -81,16 +80,16 @@ def reconcile(splitter: PartSplitter, known: Mapping[int, DonePart], remote: Ite
 
 
 def _agrees(part: DonePart, there: RemotePart) -> bool:
-    """Return whether the server has what the journal says; without a CRC-64 there, the ETag must be the same."""
+    """Return whether journal and server agree on a part, by its length and CRC-64, or its ETag without a CRC-64."""
     if part.length != there.size_bytes:
         return False
     return there.crc64 == part.crc64 if there.crc64 is not None else there.etag == part.etag
 
 
 def find_upload(context: UploadContext, key: str, plan: UploadPlan, record: UploadRecord) -> FoundUpload | None:
-    """Return the unfinished upload of this disk: the journal's, or one in OSS that has proven parts.
+    """Return the unfinished upload of this disk: that of the journal, or one in OSS that has proven parts.
 
-    Raises UploadNotFound when the server has forgotten the journal's.
+    Raises UploadNotFound if OSS does not have the upload of the journal.
     """
     if record.upload_id:
         parts = context.store.list_parts(key, record.upload_id)
@@ -99,12 +98,12 @@ def find_upload(context: UploadContext, key: str, plan: UploadPlan, record: Uplo
     try:
         uploads = [upload for upload in context.store.list_uploads(key) if upload.key == key]
     except AccessError as error:
-        context.emit(Noted(message=f"No unfinished upload was searched. {error.summary}"))
+        context.emit(Noted(message=f"Unfinished uploads could not be searched. {error.summary}"))
         return None
     for upload in sorted(uploads, key=lambda upload: upload.initiated_s, reverse=True)[:CANDIDATES]:
         parts = context.store.list_parts(key, upload.upload_id)
         done = _prove(context, plan, {}, parts)
-        # One without parts is ours where the journal intended it: killed between its start and the entry with its id.
+        # An upload without parts is ours if the journal intended it: a push was killed before the entry with its id.
         if done or (not parts and record.key == key):
             return FoundUpload(upload_id=upload.upload_id, done=done, how="found in OSS, proven against the disk")
     return None
@@ -113,7 +112,7 @@ def find_upload(context: UploadContext, key: str, plan: UploadPlan, record: Uplo
 def _prove(
     context: UploadContext, plan: UploadPlan, known: Mapping[int, DonePart], remote: Iterable[RemotePart]
 ) -> tuple[DonePart, ...]:
-    """Return the parts that count, reading the local bytes of those that the journal does not know."""
+    """Return the parts that count; read the local bytes of those that are not in the journal."""
     splitter = PartSplitter(plan)
     reconciled = reconcile(splitter, known, remote)
 
@@ -133,7 +132,7 @@ def _prove(
 
 
 def candidate_keys(request: UploadRequest, *, sample: str) -> Iterator[str]:
-    """Yield the keys that the object may have, in the order in which they are tried: the named one alone, if any."""
+    """Yield the keys that the object may have, in the order of trial; only the named key, if there is one."""
     if request.key:
         yield request.key
         return
@@ -146,13 +145,13 @@ def candidate_keys(request: UploadRequest, *, sample: str) -> Iterator[str]:
 def choose_target(
     context: UploadContext, request: UploadRequest, record: UploadRecord, *, fingerprint: Fingerprint
 ) -> Target:
-    """Return the key: the named one, or the first candidate where there is no object, or this very disk.
+    """Return the key: the named one, or the first candidate without an object or with the object of this disk.
 
-    The journal's entry about a finished object counts while the fingerprint shows that the disk is the same one. Where
-    the fingerprint can't decide, the disk is read, and its CRC-64 decides. An object that carries the tag of this push
-    and has its size was made by it, although the entry is missing: killed between the last request and the entry.
+    The journal's entry about a finished object counts if the fingerprint shows that the disk is the same. If the
+    fingerprint can't decide, the disk is read, and its CRC-64 decides. Without such an entry, an object with the tag
+    and the size of this push counts: the push was killed between its last request and the entry.
 
-    Raises ObjectExists when another object has the key that the user named.
+    Raises ObjectExists if another object has the key that the user named.
     """
     likeness = fingerprint.likeness(record.fingerprint) if record.fingerprint else Likeness.OTHER
     crc: int | None = None
@@ -168,7 +167,7 @@ def choose_target(
         can_compare = there.crc64 is not None or before is not None
         if crc is None and can_compare and there.size_bytes == context.source.size_bytes:
             url = f"oss://{context.store.bucket}/{key}"
-            context.emit(Noted(message=f"Comparing the disk with {url}, which exists already."))
+            context.emit(Noted(message=f"Comparing the disk with {url}, which already exists."))
             crc = crc64_of_source(context)
         if before and crc == before.crc64 and there.crc64 in (None, crc):
             return _as_before(before, there)
@@ -182,9 +181,9 @@ def choose_target(
 
 
 def finished_as(finished: UploadedObject | None, key: str, there: RemoteObject) -> UploadedObject | None:
-    """Return the journal's entry about the object, if it is that object still. Pure.
+    """Return the journal's entry about the object, if the object is the same. Pure.
 
-    A CRC-64 that OSS reports must be the entry's: a journal is a file that others may have written to.
+    A CRC-64 that OSS reports must equal that of the entry, because other users may have written to the journal.
     """
     if finished is None or there.crc64 not in (None, finished.crc64):
         return None
@@ -193,10 +192,10 @@ def finished_as(finished: UploadedObject | None, key: str, there: RemoteObject) 
 
 
 def _tagged(bucket: str, record: UploadRecord, key: str, there: RemoteObject) -> UploadedObject | None:
-    """Return the object of the journal's unfinished upload if it was completed: by its tag, its size and its parts.
+    """Return the object of the journal's upload if it was completed, by its tag, size and parts.
 
-    For a store that reports no CRC-64 of the object; complete was called with these parts once all were proven. The
-    result's `crc64` is that of the parts.
+    For a store that reports no CRC-64 of the object; complete was called when all these parts were proven. The result's
+    `crc64` is that of the parts.
     """
     if there.crc64 is not None or not record.tag or there.metadata.get(TAG_NAME) != record.tag or record.plan is None:
         return None
@@ -222,17 +221,17 @@ def _exists(context: UploadContext, request: UploadRequest) -> ObjectExists:
     bucket = context.store.bucket
     if request.key is None:
         return ObjectExists(
-            f"{NAMES - 1} other objects have the names that {context.disk} may have.",
+            f"All {NAMES - 1} possible keys of {context.disk} belong to other objects.",
             code="object-exists",
-            cause=f"None of them is this disk; their names begin with oss://{bucket}/{request.key_stem}-.",
-            remedy="Remove those that are not needed, or name a key with --key.",
+            cause=f"None of them equals this disk; their URLs begin with oss://{bucket}/{request.key_stem}-.",
+            remedy="Remove those that are not needed, or pass --key.",
             details={"bucket": bucket, "key": f"{request.key_stem}-"},
         )
     url = f"oss://{bucket}/{request.key}"
     return ObjectExists(
         f"Another object exists at {url}.",
         code="object-exists",
-        cause="It is not this disk: its size or its CRC-64 is another.",
-        remedy=f"Remove {url}, or name another key with --key.",
+        cause="It is not this disk: its size or its CRC-64 differs.",
+        remedy=f"Remove {url}, or pass another --key.",
         details={"bucket": bucket, "key": request.key},
     )

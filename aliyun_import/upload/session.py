@@ -1,15 +1,15 @@
 """Session of one multipart upload: its journal entries, its parts, and their completion to a proven object.
 
-    zeros-intended    zero_stem                            before an object of zeros is created
+    zeros-intended    zero_stem                            before a zero object is created
     upload-intended   key, tag, fingerprint, plan, zeros   before the upload is started
-    upload-started    upload_id                            as soon as the server gave it
+    upload-started    upload_id                            after the server has returned it
     parts             [number, start, length, crc, etag, proof], ...
-    upload-dropped    reason                               what was before does not count any more
-    object            the proven object, and the fingerprint of the disk that it was proven to be
-    manifest          key and SHA-256 of the manifest that was written beside the object
+    upload-dropped    reason                               the entries before do not count any more
+    object            the proven object, and the fingerprint of its disk
+    manifest          key and SHA-256 of the manifest of the object
 
-Parts are written in batches: each entry costs an fsync, and a part that a kill kept out of the journal is proven
-against the local bytes anyway.
+Parts are written in batches, because each entry costs an fsync. A part that a kill kept out of the journal is compared
+with the local bytes.
 """
 
 from collections.abc import Iterable, Iterator, Mapping
@@ -50,7 +50,7 @@ from aliyun_import.upload.transfer.pool import Transfer, WorkerPool
 from aliyun_import.upload.transfer.scheduler import Scheduler, base_set_aside
 from aliyun_import.upload.transfer.worker import PartMaker, ZeroSource
 
-# How often parts that the server lists with other bytes are made again, before it is an error.
+# How often parts that the server lists with other bytes are made before it is an error.
 ROUNDS = 3
 _LETTERS = {PartKind.SEND: "s", PartKind.ZERO: "z", PartKind.BASE: "b"}
 _KINDS = {letter: kind for kind, letter in _LETTERS.items()}
@@ -58,10 +58,10 @@ _KINDS = {letter: kind for kind, letter in _LETTERS.items()}
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class UploadRecord:
-    """What the journal says about the upload of one disk. Empty when nothing was begun, or all of it was dropped.
+    """The journal's entries about the upload of one disk. Empty if nothing was started, or if all was dropped.
 
-    `zero_stem` is the start of the keys of its zero objects, "" in an entry of an earlier version. `manifests` are the
-    SHA-256 of the manifests that were written, by the keys of their objects; they outlast a drop.
+    `zero_stem` is the beginning of the keys of its zero objects, "" in an entry of an earlier version. `manifests` are
+    the SHA-256 of the written manifests, by the keys of their objects; a drop does not remove them.
     """
 
     key: str = ""
@@ -83,7 +83,7 @@ class SessionLog:
         self._disk = disk_index
 
     def read(self) -> UploadRecord:
-        """Return what the entries about this disk say."""
+        """Return the record of this disk."""
         known: dict[str, Any] = {}
         parts: dict[int, DonePart] = {}
         manifests: dict[str, str] = {}
@@ -104,12 +104,12 @@ class SessionLog:
                     known |= {name: entry[name] for name in ("zero_stem", "upload_id") if name in entry}
                 case "parts":
                     parts.update((part.number, part) for part in _decode_parts(entry["parts"]))
-                case "upload-dropped":  # the zero object of what was dropped may exist
+                case "upload-dropped":  # the zero object of the dropped upload may exist
                     known = {name: value for name, value in known.items() if name == "zero_stem"}
                     parts.clear()
                 case "object":
                     known["finished"] = UploadedObject(**entry["object"])
-                    if "fingerprint" in entry:  # earlier versions wrote none, and the intent's counts
+                    if "fingerprint" in entry:  # earlier versions wrote none; that of the intent counts
                         known["fingerprint"] = Fingerprint(**entry["fingerprint"])
                 case "manifest":
                     manifests[entry["key"]] = entry["sha256"]
@@ -118,7 +118,7 @@ class SessionLog:
         return UploadRecord(**known, parts=parts, manifests=manifests)
 
     def intend(self, *, key: str, tag: str, fingerprint: Fingerprint, plan: UploadPlan, zero_stem: str) -> None:
-        """Write what is about to be started."""
+        """Write the upload that is about to be started."""
         self._journal.write(
             "upload-intended",
             disk=self._disk,
@@ -130,7 +130,7 @@ class SessionLog:
         )
 
     def zeros_intended(self, stem: str) -> None:
-        """Write under which stem an object of zeros is about to be created."""
+        """Write the stem of the zero object that is about to be created."""
         self._journal.write("zeros-intended", disk=self._disk, zero_stem=stem)
 
     def started(self, upload_id: str) -> None:
@@ -144,11 +144,11 @@ class SessionLog:
             self._journal.write("parts", disk=self._disk, parts=rows)
 
     def dropped(self, reason: str) -> None:
-        """Write that what was begun does not count any more."""
+        """Write that the upload does not count any more."""
         self._journal.write("upload-dropped", disk=self._disk, reason=reason)
 
     def finished(self, uploaded: UploadedObject, *, fingerprint: Fingerprint) -> None:
-        """Write that the object exists and is proven to be the disk that has this fingerprint."""
+        """Write that the object is proven equal to the disk with this fingerprint."""
         self._journal.write("object", disk=self._disk, object=asdict(uploaded), fingerprint=asdict(fingerprint))
 
     def manifest_written(self, key: str, *, sha256: str) -> None:
@@ -195,10 +195,10 @@ def decode_plan(value: Mapping[str, Any]) -> UploadPlan:
 
 @dataclass(slots=True, kw_only=True)
 class UploadSession:
-    """A multipart upload in progress. `done` and `sent_bytes` grow, also where the transfer ends with an error.
+    """A multipart upload in progress. Used on the thread that emits.
 
-    `tag` is in the object's metadata, `refused` are the kinds of copies to send instead, `zeros` is the source of
-    ranges of zeros and `zero_key` its key ("" if none was made). One thread uses it, the one that emits.
+    `done` and `sent_bytes` are current also after an error. `tag` is in the object's metadata, `refused` are the kinds
+    of copies to send instead, `zeros` is the source of ranges of zeros and `zero_key` its key ("" if there is none).
     """
 
     context: UploadContext
@@ -219,22 +219,22 @@ class UploadSession:
     sent_bytes: int = 0
 
     def finish(self) -> Completed:
-        """Make the parts that are left, check that the disk did not change, and complete. Nothing is proven yet.
+        """Make the remaining parts, check that the disk did not change, and complete; `prove` follows.
 
-        Raises UploadNotFound and BucketMissing as they are; the remedy of any other error names what is kept in OSS.
+        Raises UploadNotFound and BucketMissing unchanged; the remedy of any other error names what is kept in OSS.
         """
         try:
             self._make_parts()
             check_unchanged(self.context, self.fingerprint, self.done)
             completion = completion_of(self.key, self.upload_id, self.done, tag=self.tag)
             return complete_upload(self.context, completion)
-        except (UploadNotFound, BucketMissing):  # nothing is left there
+        except (UploadNotFound, BucketMissing):  # nothing is kept
             raise
         except AliyunImportError as error:
             raise self._with_rest(error) from error
 
     def prove(self, there: RemoteObject) -> str:
-        """Prove the object and return how; one that is not the disk is removed, since this push made it."""
+        """Prove the object and return the proof. An object that differs from the disk is removed."""
         context = self.context
         if there.crc64 is None:
             there = context.store.head(self.key) or there
@@ -248,16 +248,16 @@ class UploadSession:
             context.emit(
                 Warned(
                     code="unproven",
-                    message=f"oss://{context.store.bucket}/{self.key} has the right size, but OSS reports nothing that "
-                    "can be compared with the disk's content.",
-                    remedy="Download a part of it and compare, or use an endpoint of OSS itself.",
+                    message=f"oss://{context.store.bucket}/{self.key} has the right size, but OSS reports no checksum "
+                    "to compare with the disk.",
+                    remedy="Download a part of it and compare it, or use an endpoint of OSS itself.",
                 )
             )
         unread = context.source.unread_bytes
         return f"{proof}; {size(unread)} of it are holes, which the file system reports as zeros" if unread else proof
 
     def _make_parts(self) -> None:
-        """Make all parts, until the server lists each of them with the bytes of the disk."""
+        """Make all parts, until the server lists all of them with the bytes of the disk."""
         splitter = PartSplitter(self.plan)
         bad: tuple[DonePart, ...] = ()
         for _ in range(ROUNDS):
@@ -266,7 +266,7 @@ class UploadSession:
             self.done, bad = agree(self.done, listed)
             if not bad:
                 return
-            # A copy's response has no CRC-64, so a base that is not what its manifest claims is found here.
+            # The response to a copy has no CRC-64, so a base that differs from its manifest is detected here.
             of_base = [part for part in bad if splitter.kind_of(part.number) is PartKind.BASE]
             if of_base and self.plan.base and PartKind.BASE not in self.refused:
                 self.refused |= {PartKind.BASE}
@@ -281,7 +281,7 @@ class UploadSession:
         )
 
     def _transfer(self) -> None:
-        """Make the parts that are left, once."""
+        """Make the remaining parts once."""
         context = self.context
         left, self.done = PartSplitter(self.plan).still_to_do(self.done)
         scheduler = Scheduler(
@@ -319,12 +319,12 @@ class UploadSession:
         removes = leftovers_command(region=self.region, bucket=bucket, keys=keys)
         if isinstance(error, DiskChanged | DiskTruncated):
             return error.advised(
-                f"The {upload} is of no use any more: the same command starts over and removes it, as does {removes}.",
+                f"The {upload} can't be used any more: the same command starts over and removes it, as does {removes}.",
                 resumable=False,
             )
         kept_bytes = sum(part.length for part in self.done)
-        kept = f"{size(kept_bytes)} are kept in the {upload}" if self.done else f"The {upload} holds nothing yet"
-        if isinstance(error, Interrupted):  # whose remedy is to run it again
+        kept = f"{size(kept_bytes)} are kept in the {upload}" if self.done else f"The {upload} has no parts yet"
+        if isinstance(error, Interrupted):  # its remedy would repeat the next sentence
             error = Interrupted(error.summary, code=error.code, remedy=None)
         return error.advised(
             f"{kept}: the same command resumes it. To discard it instead, run {removes}.", resumable=True

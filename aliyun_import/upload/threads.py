@@ -1,4 +1,4 @@
-"""Pool of as many threads as this machine permits."""
+"""Thread pool that respects the limits of this machine."""
 
 import threading
 from collections.abc import Callable
@@ -10,29 +10,29 @@ T = TypeVar("T")
 
 
 class _CallersThread(Executor):
-    """Executor that runs each task at once, on the thread that submits it."""
+    """Executor that runs each task immediately, on the thread that submits it."""
 
     def submit(self, task: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> Future[T]:
         """Run a task and return its result."""
         done: Future[T] = Future()
         try:
             done.set_result(task(*args, **kwargs))
-        except Exception as error:  # noqa: BLE001 -- as every executor: raised where the result is asked for
+        except Exception as error:  # noqa: BLE001 -- raised by result(), as with every executor
             done.set_exception(error)
         return done
 
 
 def thread_pool(most: int, *, name: str) -> Executor:
-    """Return a pool of at most `most` threads; of fewer under a limit (ulimit -u, a container's), down to none.
+    """Return a pool of at most `most` threads; fewer, or none, under a limit (ulimit -u, that of a container).
 
-    A ThreadPoolExecutor fails in the middle of its tasks when a thread can't be started, so it is found out before.
+    A ThreadPoolExecutor fails during its tasks if it can't start a thread, so the number is tested before.
     """
     count = _startable(most)
     return ThreadPoolExecutor(count, thread_name_prefix=name) if count else _CallersThread()
 
 
 def _startable(most: int) -> int:
-    """Return how many threads can run at the same time, at most `most`."""
+    """Return the number of threads that can run at the same time, at most `most`."""
     release = threading.Event()
     started: list[threading.Thread] = []
     try:

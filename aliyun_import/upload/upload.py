@@ -1,4 +1,4 @@
-"""Upload of a disk on this machine to an object in OSS that is proven to be the disk.
+"""Upload of a local disk to an object in OSS that is proven equal to the disk.
 
 open · choose the key · does the object exist? · find the base · scan · plan · find the unfinished upload · zero object
      · transfer · did the disk change? · complete · prove · manifest
@@ -39,11 +39,11 @@ def upload_disk(
     journal: Journal,
     options: TransferOptions,
 ) -> UploadedObject:
-    """Upload the disk, or use the object that is it already; resume where an earlier call stopped.
+    """Upload the disk, or use an equal object in OSS; resume where an earlier call stopped.
 
-    Raises AliyunImportError, among them ObjectExists for another object under a key that the user named, DiskChanged
-    when the disk changed since it was opened, and Interrupted, also when the run was cancelled during the last request.
-    The remedy names what is kept in OSS, and how to resume or remove it. Events are emitted on the calling thread.
+    Raises AliyunImportError, among them ObjectExists for another object with a key that the user named, DiskChanged if
+    the disk changed after it was opened, and Interrupted, also if the run was cancelled during the last request. The
+    remedy names what is kept in OSS, and how to resume or remove it. Events are emitted on the calling thread.
     """
     disk.refuse_changed()
     upload_context = UploadContext.of(context, source=disk.as_sent(), store=store)
@@ -62,7 +62,7 @@ def preview_upload(
     options: TransferOptions,
     has_bucket: bool = True,
 ) -> Preview:
-    """Return what `upload_disk` would do with the same arguments, and raise what it would; change nothing in OSS.
+    """Return what `upload_disk` would do with the same arguments, or raise its error; change nothing in OSS.
 
     `journal` is a copy. `has_bucket` is False if the bucket does not exist yet.
     """
@@ -89,10 +89,10 @@ class _Upload:
         self._without_base = False
         self._digests: BlockDigests | None = None
         self._sent_bytes = 0
-        self._saved_bytes: int | None = None  # None: nothing was planned, since the object was there
+        self._saved_bytes: int | None = None  # None: nothing was planned, because the object existed
 
     def run(self) -> UploadedObject:
-        """Do all of it; start over once where the server forgot the upload, or the base made another object."""
+        """Upload the disk; start over once if the server has lost the upload, or if the base was wrong."""
         record = self._log.read()
         if record.zero_stem or record.plan:
             sample = (record.fingerprint or self._fingerprint).sample
@@ -107,22 +107,22 @@ class _Upload:
         try:
             return self._upload(self._believed(record))
         except UploadNotFound:
-            # Completed from elsewhere, where the same disk was pushed at the same time? Then the object exists now.
+            # Another machine may have pushed the same disk and completed the upload; then the object exists.
             ready = self._find_object(self._log.read())
             if ready:
                 return ready
             self._context.emit(
                 Warned(
                     code="upload-vanished",
-                    message=f"OSS does not know the unfinished upload of {self._key} any more: it starts over.",
-                    remedy="If nobody removed it, check the bucket's lifecycle rules: one of them aborts uploads.",
+                    message=f"OSS does not have the unfinished upload of {self._key} any more: it starts over.",
+                    remedy="If it was not removed by hand, a lifecycle rule of the bucket may abort uploads: check these.",
                 )
             )
             self._log.dropped("upload-vanished")
             return self._upload(UploadRecord())
 
     def preview(self, *, has_bucket: bool) -> Preview:
-        """Decide as `run` does; change nothing in OSS."""
+        """Make the decisions of `run`, and change nothing in OSS."""
         record = UploadRecord()
         if has_bucket:
             record = self._log.read()
@@ -147,22 +147,22 @@ class _Upload:
         return target
 
     def _find_object(self, record: UploadRecord) -> UploadedObject | None:
-        """Choose the key, and use the object that exists there if it is the disk."""
+        """Choose the key, and use an object with this key that equals the disk."""
         target = self._choose_target(record)
         if target.there is None:
             return None
         if record.upload_id and record.finished is None and not target.made_by_us:
-            self._store.abort(record.key, record.upload_id)  # its parts cost storage, and nothing needs them
+            self._store.abort(record.key, record.upload_id)  # its parts are billed and not needed
         return self._finished(
             target.there, crc64=target.crc64, proof=target.proof, made_by_us=target.made_by_us, fresh=False
         )
 
     def _believed(self, record: UploadRecord, *, gives_up: bool = True) -> UploadRecord:
-        """Return the journal's record where it is about this disk as it is now.
+        """Return the journal's record if it describes the present disk.
 
-        Where only the modification time or the location of the file changed (it was copied, or converted again), or
+        If only the modification time or the location of the file changed (it was copied, or converted again), or if
         the fingerprint can't decide whether the disk changed, the unfinished upload is kept, but the disk is scanned
-        and each part proven anew.
+        and each part proven again.
         """
         before = record.fingerprint
         if before is None:
@@ -171,7 +171,7 @@ class _Upload:
         same_key = record.key == self._key
         if likeness is Likeness.SAME and same_key:
             return record
-        if record.finished:  # another build, pushed under the same name after the first one was done
+        if record.finished:  # another build with the same name, pushed after the first one was done
             self._log.dropped("another disk")
             return UploadRecord()
         self._context.emit(self._not_believed(same_key=same_key, may_be_equal=likeness is Likeness.UNPROVEN))
@@ -184,17 +184,17 @@ class _Upload:
         disk = self._context.disk
         if may_be_equal and same_key:
             return Noted(
-                message=f"Only the content can show whether {disk} changed since its upload was begun: what is in OSS "
-                "is compared with it."
+                message=f"{disk} may have changed since its upload was started: its content is compared with the parts "
+                "in OSS."
             )
         return Warned(
             code="disk-changed",
-            message=f"{disk} changed since its upload was begun: it starts over"
-            + (", and keeps the parts in OSS that prove to be equal." if same_key else "."),
+            message=f"{disk} changed since its upload was started: the upload starts over"
+            + (", and keeps the parts in OSS that are proven equal." if same_key else "."),
         )
 
     def _give_up(self, record: UploadRecord) -> None:
-        """Remove what an earlier run left in OSS of a disk that does not exist any more."""
+        """Remove what an earlier run left in OSS of a previous state of the disk."""
         if record.upload_id:
             self._store.abort(record.key, record.upload_id)
         if record.plan and record.plan.zero_source_bytes:
@@ -213,7 +213,7 @@ class _Upload:
             base = session.plan.base
             if base is None:
                 raise
-            # Where OSS reports no CRC-64 of copied parts, a base that is not what its manifest claims is found here.
+            # If OSS reports no CRC-64 of copied parts, a base that differs from its manifest is detected here.
             self._context.emit(base_set_aside(base.key, cost_bytes=session.plan.bytes_of(PartKind.BASE)))
             self._without_base = True
             return self._upload(UploadRecord())
@@ -245,7 +245,7 @@ class _Upload:
             upload_id, tag = self._started(plan, record, found)
         except AliyunImportError as error:
             raise self._zeros.named_in(error, key=self._key) from error
-        # Parts that were proven against the disk, and that the journal does not know yet.
+        # Parts that were proven against the disk, and are not in the journal yet.
         self._log.done(part for part in done if record.parts.get(part.number) != part or plan is not record.plan)
         return UploadSession(
             context=self._context,
@@ -266,7 +266,7 @@ class _Upload:
         )
 
     def _plan(self) -> UploadPlan:
-        """Scan the disk and plan its upload; keep the digests where a base needs them, or a manifest will."""
+        """Scan the disk and plan its upload; keep the digests for a base or a manifest."""
         request, source = self._request, self._context.source
         base = None
         if not self._without_base:
@@ -276,7 +276,7 @@ class _Upload:
         data = scan_zeros(
             source,
             self._context,
-            # What was digested in blocks of one size can't be compared in blocks of another.
+            # Digests can be compared only with the same block size.
             block_bytes=base.manifest.digests.block_bytes if base else None,
             with_digests=self._options.keep_object or base is not None,
         )
@@ -287,11 +287,11 @@ class _Upload:
         return plan_upload(source.size_bytes, data.data, unchanged=unchanged, base=base.object)
 
     def _started(self, plan: UploadPlan, record: UploadRecord, found: FoundUpload | None) -> tuple[str, str]:
-        """Return the upload's id and tag; start one where none was found. The intent is journalled first."""
+        """Return the upload's id and tag; start an upload if none was found. The intent is journalled first."""
         found_id = found.upload_id if found else ""
         if found_id == record.upload_id != "" and plan is record.plan:
             return found_id, record.tag
-        # An upload that this journal intended carries the tag of that intent; that of another one is not known.
+        # An upload that this journal intended has the tag of the intent; the tag of another one is unknown.
         ours = found is not None and (found_id == record.upload_id or not found.done)
         tag = record.tag if ours else secrets.token_hex(8)
         self._log.intend(key=self._key, tag=tag, fingerprint=self._fingerprint, plan=plan, zero_stem=self._zeros.stem)
@@ -302,7 +302,7 @@ class _Upload:
     def _finished(
         self, there: RemoteObject, *, crc64: int, proof: str, made_by_us: bool, fresh: bool
     ) -> UploadedObject:
-        # In this order: once the object is journalled, no later run has a reason to search for zeros.
+        # Remove the zero object first: once the object is journalled, no later run searches for it.
         left_over = self._zeros.remove()
         uploaded = UploadedObject(
             bucket=self._store.bucket,
@@ -332,30 +332,30 @@ class _Upload:
         return uploaded
 
     def _write_manifest(self, uploaded: UploadedObject, *, fresh: bool) -> None:
-        """Make the object a base. It exists and is proven by now, so that a failure here is a warning."""
+        """Write the manifest. A failure is only a warning, because the object exists and is proven."""
         key = uploaded.key + SUFFIX
         try:
             if not fresh and self._store.head(key) is not None:
                 return
             digests = self._digests_of(uploaded)
             content = encode_manifest(Manifest(digests=digests, crc64=uploaded.crc64, etag=uploaded.etag))
-            # The tag shows that it is ours, wherever it is.
+            # The tag marks it as ours, also outside the staging prefix.
             self._store.put(key, content, metadata={TAG_NAME: "manifest"})
             self._log.manifest_written(uploaded.key, sha256=hashlib.sha256(content).hexdigest())
         except AliyunImportError as error:
             self._context.emit(
                 Warned(
                     code="manifest-missing",
-                    message=f"The object has no manifest, and can't be a base. {error.summary}",
+                    message=f"The object has no manifest, so later pushes can't use it as the base. {error.summary}",
                     remedy="Push again with --keep-object to write it; the disk is not sent again.",
                 )
             )
 
     def _digests_of(self, uploaded: UploadedObject) -> BlockDigests:
-        """Return the digests of what the object holds; raises DiskChanged where the disk is another by now.
+        """Return the digests of the object's content. Raises DiskChanged if the disk has changed.
 
-        Where the fingerprint can't decide, the digests are made after the object, and the CRC-64 of the disk is
-        compared after the digests.
+        If the fingerprint can't decide, the digests are made after the object, and the CRC-64 of the disk is compared
+        after that.
         """
         context = self._context
         digests = self._digests or self._scan_digests()
@@ -363,7 +363,7 @@ class _Upload:
             return digests
         digests = self._scan_digests()
         if crc64_of_source(context) != uploaded.crc64:
-            raise changed_while_sent(context, "It is not what its object holds.")
+            raise changed_while_sent(context, "Its content differs from the object.")
         return digests
 
     def _scan_digests(self) -> BlockDigests:

@@ -1,10 +1,10 @@
-"""Object of zeros, grown on the server, from which ranges of zeros are copied.
+"""Zero object: an object of zeros, grown on the server, from which ranges of zeros are copied.
 
     1 MiB sent  ->  32 copies: 32 MiB  ->  32 copies: 1 GiB
 
-Each push has its own below the staging prefix, under a random name that is in the journal before it is created: a
-killed push finds it again, and two pushes never share it, on one machine or on many. `aliyun-import cleanup` lists one
-that was left.
+Each push has its own zero object below the staging prefix. Its key is random, and is written to the journal before the
+object is created, so that a killed push finds it again, and two pushes never share it. `aliyun-import cleanup` lists
+zero objects that remain.
 """
 
 import contextlib
@@ -29,19 +29,19 @@ from aliyun_import.upload.plan import ZERO_SOURCES, BaseObject, PartKind, Planne
 from aliyun_import.upload.threads import thread_pool
 from aliyun_import.upload.transfer.scheduler import COPIES, too_many_zeros
 
-# A copy is the server's work; this many in parallel are below every published limit of requests.
+# The server does the work of a copy; this number in parallel is below every published limit of requests.
 COPIES_IN_PARALLEL = 8
-# 48 bits: two pushes do not meet by accident.
+# 48 bits, so that two pushes do not collide by accident.
 DIGEST_CHARS = 12
-# How often an object of zeros that vanishes during the push is made again; each time costs 1 MiB.
+# How often a zero object that disappears during the push is created again; each time costs 1 MiB.
 RENEWALS = 3
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ZeroObject:
-    """An object of zeros. `sent_bytes` were sent for it; `version_id` where the bucket keeps versions.
+    """A zero object. `sent_bytes` were sent for it; `version_id` is set in a bucket with versioning.
 
-    `has_remnants` is true where a smaller one that it was grown from could not be removed.
+    `has_remnants` is true if a smaller one from which it was grown could not be removed.
     """
 
     key: str
@@ -58,12 +58,12 @@ class ZeroObject:
 
 
 def zero_stem(request: UploadRequest) -> str:
-    """Return a new, random start of the key of a push's zero object."""
+    """Return a new, random beginning of the key of a push's zero object."""
     return f"{_prefix(request)}/zeros-{secrets.token_hex(DIGEST_CHARS // 2)}"
 
 
 def shared_zero_stem(request: UploadRequest, *, sample: str) -> str:
-    """Return the stem of version 0.1.0 before November 2026, which all pushes of one disk shared."""
+    """Return the stem that all pushes of one disk shared in 0.1.0 before November 2026."""
     return f"{_prefix(request)}/zeros-{sample[:DIGEST_CHARS]}"
 
 
@@ -77,16 +77,16 @@ def zero_key(stem: str, size_bytes: int) -> str:
 
 
 def ensure_zero_object(context: UploadContext, stem: str, *, size_bytes: int) -> ZeroObject:
-    """Return the zero object of this size (one of ZERO_SOURCES), growing it if needed; raises what the store raises.
+    """Return the zero object of this size (one of ZERO_SOURCES); create it if needed. Raises the store's errors.
 
-    Smaller ones that it was grown from are removed where that succeeds.
+    The smaller ones from which it was grown are removed if possible.
     """
     sizes = [size for size, _ in ZERO_SOURCES if size <= size_bytes]
     found = _find(context, zero_key(stem, size_bytes), size_bytes=size_bytes)
-    if found:  # of a push that was killed, perhaps before it removed what this one was grown from
+    if found:  # of a killed push, which may not have removed the smaller ones
         gone = [_is_removed(partial(remove_object, context.store, zero_key(stem, smaller))) for smaller in sizes[:-1]]
         return replace(found, has_remnants=not all(gone))
-    for upload in context.store.list_uploads(stem):  # of a push that was killed here
+    for upload in context.store.list_uploads(stem):  # of a push that was killed at this point
         context.store.abort(upload.key, upload.upload_id)
     zero = _seed(context, zero_key(stem, sizes[0]), size_bytes=sizes[0])
     for larger in sizes[1:]:
@@ -97,13 +97,13 @@ def ensure_zero_object(context: UploadContext, stem: str, *, size_bytes: int) ->
 
 
 def remove_all_zero_objects(context: UploadContext, stem: str) -> tuple[str, ...]:
-    """Remove every zero object that a push may have left, and return the keys of those that could not be removed."""
+    """Remove all zero objects of a push, and return the keys of those that could not be removed."""
     keys = [zero_key(stem, size) for size, _ in ZERO_SOURCES]
     return tuple(key for key in keys if not _is_removed(partial(remove_object, context.store, key)))
 
 
 def remove_zero_object(context: UploadContext, zero: ZeroObject) -> bool:
-    """Remove an object of zeros; False when that failed, which costs some cents a month and must not fail a push."""
+    """Remove a zero object; return False if that failed, which costs little and must not end the push."""
     return _is_removed(partial(context.store.delete, zero.key, version_id=zero.version_id))
 
 
@@ -139,7 +139,9 @@ def _seed(context: UploadContext, key: str, *, size_bytes: int) -> ZeroObject:
 def _grow(context: UploadContext, zero: ZeroObject, key: str, *, size_bytes: int) -> ZeroObject:
     tag = secrets.token_hex(8)
     store = context.store
-    retry = Retrier(Context(clock=context.clock, cancel=context.cancel))  # emits nothing: it runs on other threads
+    retry = Retrier(
+        Context(clock=context.clock, cancel=context.cancel)
+    )  # emits nothing, because it runs on other threads
     upload_id = store.start_upload(key, metadata={TAG_NAME: tag})
 
     def copy(number: int) -> RemotePart:
@@ -172,21 +174,22 @@ def _grow(context: UploadContext, zero: ZeroObject, key: str, *, size_bytes: int
 
 
 def _check(there: RemoteObject, size_bytes: int) -> None:
-    """Raise TransientError unless the object is zeros. Without a CRC-64 its source, which was checked, counts."""
+    """Raise TransientError unless the object is zeros. Without a CRC-64, the check of its source counts."""
     if there.size_bytes != size_bytes or there.crc64 not in (None, crc64_of_zeros(size_bytes)):
         raise TransientError(
-            f"The object of zeros {there.key} is not what it should be.",
+            f"The zero object {there.key} is not as expected.",
             code="zeros-corrupted",
-            cause=f"{there.size_bytes} bytes with CRC-64 {there.crc64}, wanted {size_bytes} bytes of zeros.",
+            cause=f"It has {there.size_bytes} bytes with CRC-64 {there.crc64}, not {size_bytes} bytes of zeros.",
             remedy="Run the same command again.",
             resumable=True,
         )
 
 
 class StagedZeros:
-    """The zero object of one push: made when parts need it, named where it stays, removed at the end.
+    """The zero object of one push: created when parts need it, and removed at the end.
 
-    `made` is the object once it exists, `sent_bytes` what was sent for it. `intend` writes the stem to the journal.
+    `made` is the object once it exists, `sent_bytes` are the bytes sent for it. `intend` writes the stem to the
+    journal.
     """
 
     def __init__(self, context: UploadContext, stem: str, *, region: str, intend: Callable[[str], None]) -> None:
@@ -203,7 +206,7 @@ class StagedZeros:
         self._renewals = RENEWALS
 
     def resume(self, stem: str, *, may_exist: bool) -> None:
-        """Take over the stem that the journal has; `may_exist`: an earlier run may have made an object under it."""
+        """Use the stem of the journal; `may_exist`: an earlier run may have created an object with it."""
         self.stem = self._intended = stem
         self._resumed = True
         self._may_exist = may_exist
@@ -212,13 +215,13 @@ class StagedZeros:
     def source(self) -> BaseObject:
         """The object as the source of copies; raises ValueError before it is made."""
         if self.made is None:
-            raise ValueError("there is no object of zeros")
+            raise ValueError("there is no zero object")
         return self.made.source
 
     def renewed(self, error: AliyunImportError) -> BaseObject:
-        """Make the object again after a copy found it gone, and return it as a source; raises `error` if that is vain.
+        """Create the object again after a copy did not find it, and return it as a source.
 
-        Thread-safe; emits nothing.
+        Raises `error` if that was tried too often. Thread-safe; emits nothing.
         """
         context = self._context
         silent = Context(clock=context.clock, cancel=context.cancel)
@@ -228,18 +231,18 @@ class StagedZeros:
             quiet = UploadContext.of(silent, source=context.source, store=without_retries(context.store))
             self.made = ensure_zero_object(quiet, self.stem, size_bytes=self.made.size_bytes)
             self._resumed = True  # more than one may exist now
-            # Where another worker made it, it was found, and nothing was sent.
+            # If another worker has created it, nothing was sent.
             self._renewals -= self.made.sent_bytes > 0
             self.sent_bytes += self.made.sent_bytes
             return self.made.source
 
     def expect(self, plan: UploadPlan, *, resumed: bool) -> None:
-        """Note a plan that this run, or an earlier one (`resumed`), follows: its zero object may exist."""
+        """Record a plan of this run, or of an earlier one (`resumed`), whose zero object may exist."""
         self._may_exist = self._may_exist or plan.zero_source_bytes > 0
         self._resumed = self._resumed or resumed
 
     def make(self, plan: UploadPlan, left: Iterable[PlannedPart], *, most_bytes: float) -> frozenset[PartKind]:
-        """Make the object if a part that is left needs it; return the kinds of parts that can't be copied.
+        """Create the object if a remaining part needs it; return the kinds of parts that can't be copied.
 
         Raises CopyRefused if more than `most_bytes` would have to be sent instead.
         """
@@ -267,11 +270,11 @@ class StagedZeros:
         return frozenset()
 
     def named_in(self, error: AliyunImportError, *, key: str) -> AliyunImportError:
-        """Return the error with the object that stays named in its remedy, where the upload itself hardly began."""
+        """Return the error of a start of the upload, with the remaining zero object in its remedy."""
         if self.made is None:
             return error
         removes = leftovers_command(region=self._region, bucket=self._context.store.bucket, keys=[key, self.made.key])
-        return error.advised(f"An object of zeros stays in OSS for the next run; to discard it instead, run {removes}.")
+        return error.advised(f"The zero object remains in OSS for the next run; to discard it instead, run {removes}.")
 
     def remove(self) -> tuple[str, ...]:
         """Remove the object and those of earlier runs of this push; return the keys that could not be removed."""
@@ -286,7 +289,7 @@ class StagedZeros:
             self._context.emit(
                 Warned(
                     code="zeros-left",
-                    message=f"The object of zeros oss://{bucket}/{left[-1]} could not be removed.",
+                    message=f"The zero object oss://{bucket}/{left[-1]} could not be removed.",
                     remedy=f"Remove it with {leftovers_command(region=self._region, bucket=bucket, keys=left)}.",
                 )
             )

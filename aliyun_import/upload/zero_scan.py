@@ -1,9 +1,9 @@
 """Scan of a disk for the ranges that are not zero, and for the digests of its blocks.
 
-Holes are known to the file system. In what is left, the first 4 KiB of each block are read, and the rest of it only
-where they are zero: 3 % of a dense disk is read here, not all of it. The ends of the ranges found are trimmed to
-4 KiB. The result depends on the content alone, not on how this machine stores it, so that every machine makes the
-same plan. With digests (for a base) every block that is not zero is read whole.
+The file system reports the holes. Elsewhere the first 4 KiB of each block are read, and the rest of the block only if
+these are zero, so that 3 % of a dense disk is read. The ends of the ranges are trimmed to 4 KiB. The result depends on
+the content only, not on its storage on this machine, so that every machine makes the same plan. With digests (for a
+base) every block that is not zero is read completely.
 """
 
 import hashlib
@@ -20,20 +20,20 @@ from aliyun_import.events import SurveyProgress, Warned
 from aliyun_import.limits import KIB, MIB
 from aliyun_import.upload.threads import thread_pool
 
-# A block is at least the least size of a part (100 KB), so that a gap of one block can be a part; at most 1 MiB.
+# At least the minimum size of a part (100 KB), so that a gap of one block can be a part.
 MIN_BLOCK_BYTES = 128 * KIB
 MAX_BLOCK_BYTES = 1 * MIB
-# Blocks grow with the disk so that there are about a million: some seconds of probing, and 20 MB of digests.
+# Blocks grow with the disk up to about a million blocks: some seconds of reading, and 20 MB of digests.
 BLOCKS_WANTED = 1024 * 1024
 PROBE_BYTES = 4 * KIB
-# SHA-256 cut to 160 bits: no two blocks share one by accident, and a million take 20 MB. Faster than BLAKE2 where the
+# SHA-256 truncated to 160 bits: blocks do not collide by accident, and a million take 20 MB. Faster than BLAKE2 if the
 # processor has SHA instructions (1.7 against 0.6 GB/s on the machine of the bench).
 DIGEST_BYTES = 20
-# Enough reads in flight to keep a disk busy; hashing and comparing release the interpreter lock.
+# Enough parallel reads to keep a disk busy; hashing and comparing release the interpreter lock.
 THREADS = 4
 BLOCKS_PER_TASK = 256
 RUNS_PER_TASK = 64
-# Progress is emitted for a scan that takes longer than the first, and then twice a second; most take less.
+# Progress is emitted after two seconds, and then twice a second; most scans take less.
 PROGRESS_FIRST_S, PROGRESS_EVERY_S = 2.0, 0.5
 
 Range = tuple[int, int]
@@ -59,7 +59,7 @@ class BlockDigests:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DataMap:
-    """Ranges of a disk that are not zero: ascending, disjoint, on 4 KiB; and the digests if they were wanted."""
+    """Ranges of a disk that are not zero, ascending, disjoint and aligned to 4 KiB; the digests if requested."""
 
     data: tuple[Range, ...]
     digests: BlockDigests | None = None
@@ -76,10 +76,10 @@ def block_bytes_for(size_bytes: int) -> int:
 def scan_zeros(
     source: Disk, context: Context, *, block_bytes: int | None = None, with_digests: bool = False
 ) -> DataMap:
-    """Read as much of the disk as its data ranges need, and all of its data where digests are wanted.
+    """Return the data ranges of the disk; with digests, read all of its data.
 
-    Emits SurveyProgress in a long scan. Raises DiskError for what can't be read, and Interrupted soon after the run is
-    cancelled.
+    Emits SurveyProgress in a long scan. Raises DiskError for a range that can't be read, and Interrupted soon after the
+    run is cancelled.
     """
     block = block_bytes or block_bytes_for(source.size_bytes)
     extents = source.extents()
@@ -88,7 +88,7 @@ def scan_zeros(
             Warned(
                 code="holes-not-believed",
                 message=f"The file system contradicts itself about the holes of {source.described}: "
-                f"{source.distrust}. All of the disk is read.",
+                f"{source.distrust}. The whole disk is read.",
             )
         )
     reads = _Reads(source, context, extents, block, with_digests=with_digests)
@@ -120,9 +120,9 @@ def scan_zeros(
 
 
 def unchanged_ranges(digests: BlockDigests, base: BlockDigests) -> tuple[Range, ...]:
-    """Return the ranges of the disk that the base holds at the same position, zeros included; ascending, disjoint.
+    """Return the ranges of the disk that equal the same range of the base, also zeros; ascending, disjoint.
 
-    Both have the same block size. A block that one of them does not have whole is not compared.
+    Both have the same block size. A block that is incomplete in one of them is not compared.
     """
     block = digests.block_bytes
     whole = min(digests.size_bytes, base.size_bytes) // block
@@ -139,7 +139,7 @@ def unchanged_ranges(digests: BlockDigests, base: BlockDigests) -> tuple[Range, 
 
 
 def _tasks(extents: Iterable[Extent], block: int) -> Iterator[list[range]]:
-    """Yield the blocks that touch an extent as tasks of a worker, each some ranges of blocks."""
+    """Yield the blocks that touch an extent, as tasks of some ranges of blocks each."""
     task: list[range] = []
     free = BLOCKS_PER_TASK
     done = 0
@@ -172,7 +172,7 @@ class _Reads:
         self._zero_probe = bytes(PROBE_BYTES)
 
     def data_blocks(self, task: Iterable[range]) -> list[tuple[int, bytes]]:
-        """Return the blocks of the task that are not zero, each with its digest (empty where none is wanted)."""
+        """Return the blocks of the task that are not zero, each with its digest (empty if not requested)."""
         self._context.check_cancelled()
         buffer = bytearray(self._block)
         probe = bytearray(PROBE_BYTES)
@@ -180,7 +180,7 @@ class _Reads:
         return [(number, digest) for number, digest in found if digest is not None]
 
     def _digest(self, start: int, buffer: bytearray, probe: bytearray) -> bytes | None:
-        """Return the digest of a block, b"" where none is wanted, None for zeros."""
+        """Return the digest of a block, b"" if not requested, None for zeros."""
         length = min(self._block, self._source.size_bytes - start)
         if not self._with_digests and length > PROBE_BYTES:
             self._source.read_into(start, memoryview(probe))
@@ -194,13 +194,13 @@ class _Reads:
         return hashlib.sha256(content).digest()[:DIGEST_BYTES] if self._with_digests else b""
 
     def trim_all(self, runs: Iterable[Range]) -> list[Range]:
-        """Trim runs of blocks. One is empty only where the disk changed meanwhile, which is found before complete."""
+        """Trim runs of blocks. A run is empty only if the disk changed meanwhile, which is detected before complete."""
         return [(start, end) for start, end in map(self._trim, runs) if start < end]
 
     def _trim(self, run: Range) -> Range:
-        """Return a run of blocks in bytes, without the zeros at both ends, in steps of 4 KiB.
+        """Return the range of a run of blocks, without the zeros at both ends, in steps of 4 KiB.
 
-        What lies outside the extents is zeros and is not read, so that mostly 4 KiB are read at each end.
+        Bytes outside the extents are zeros and are not read, so that usually 4 KiB are read at each end.
         """
         start, end = run[0] * self._block, min(run[1] * self._block, self._source.size_bytes)
         start = max(start, _aligned(self._starts[bisect_right(self._ends, start)]))

@@ -328,14 +328,14 @@ def test_without_any_checksum_the_proof_says_so_and_warns(scene: Scene) -> None:
 
 
 def test_an_object_that_is_not_the_disk_is_an_error_and_is_removed(scene: Scene) -> None:
-    """A lie is never told: the object goes, and the next push begins afresh."""
+    """An object that differs from the disk is removed, and the next push starts over."""
     scene.write_disk("abc")
 
     def wrong(there: RemoteObject) -> RemoteObject:
         return replace(there, crc64=1)
 
     scene.store.change_object = wrong
-    with pytest.raises(Exception, match="is not the disk") as raised:
+    with pytest.raises(Exception, match="differs from the disk") as raised:
         scene.push()
     assert getattr(raised.value, "code", "") == "object-corrupted"
     assert scene.store.objects == {}

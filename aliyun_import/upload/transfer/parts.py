@@ -1,4 +1,4 @@
-"""Parts that are done, pieces that a part can be split into, and the parts that are left. Pure.
+"""Done parts, pieces of split parts, and remaining parts. Pure.
 
 The first piece of a part keeps its number; the others take the free numbers that follow it.
 """
@@ -16,8 +16,8 @@ from aliyun_import.upload.plan import PartKind, PlannedPart, UploadPlan
 class DonePart:
     """A part that is in OSS.
 
-    `crc64` is the CRC-64 of the local bytes. `proof` is what the service reported that agreed with it: "crc64", "md5"
-    (its ETag), "copy" (source and range, where the source is proven), or "" for nothing.
+    `crc64` is the CRC-64 of the local bytes. `proof` is the checksum of the service that agreed with it: "crc64", "md5"
+    (the ETag), "copy" (source and range, of a proven source), or "" for none.
     """
 
     number: int
@@ -29,16 +29,16 @@ class DonePart:
 
 
 class PartSplitter:
-    """Parts of a plan, and the pieces that each can be split into by the free numbers that follow it."""
+    """Parts of a plan, and the pieces into which each can be split by the free numbers that follow it."""
 
     def __init__(self, plan: UploadPlan) -> None:
         self._parts = plan.parts
         self._numbers = [part.number for part in plan.parts]
 
     def split(self, part: PlannedPart, *, most_bytes: int) -> tuple[PlannedPart, ...]:
-        """Return even pieces of at most this size, longer where numbers run out, to be sent.
+        """Return even pieces of at most this size to send; longer ones if there are too few free numbers.
 
-        A part that is a piece already, or short enough, is returned as it is.
+        A piece, or a part that is short enough, is returned unchanged.
         """
         if part.length <= most_bytes or not self.is_whole(part):
             return (part,)
@@ -46,18 +46,18 @@ class PartSplitter:
         return _pieces(part, min(self._free_numbers(part), wanted, max(1, part.length // MIN_PART_BYTES)))
 
     def can_split(self, part: PlannedPart) -> bool:
-        """Return whether there are numbers left to split a part."""
+        """Return whether there are free numbers to split a part."""
         return self.is_whole(part) and self._free_numbers(part) > 1
 
     def is_whole(self, part: PlannedPart) -> bool:
-        """Return whether this is a planned part and not a piece of one."""
+        """Return whether this is a planned part, not a piece."""
         owner = self._owner(part.number)
         return owner is not None and (owner.number, owner.length) == (part.number, part.length)
 
     def candidates(self, number: int, length: int) -> Iterator[PlannedPart]:
-        """Yield the ranges of the disk that a part of this number and length may be: a planned part or a piece.
+        """Yield the ranges of the disk that a part of this number and length may have, as a planned part or a piece.
 
-        For an upload without its journal. The CRC-64 of the range proves a candidate.
+        For an upload without its journal; the CRC-64 proves a candidate.
         """
         owner = self._owner(number)
         if owner is None or length <= 0:
@@ -68,9 +68,9 @@ class PartSplitter:
                 yield pieces[number - owner.number]
 
     def still_to_do(self, done: Iterable[DonePart]) -> tuple[tuple[PlannedPart, ...], tuple[DonePart, ...]]:
-        """Return the parts that are left, and the done parts that count.
+        """Return the remaining parts, and the done parts that count.
 
-        A split part is continued in the same pieces; done pieces of another split do not count.
+        A split part continues with the same pieces; done pieces of another split do not count.
         """
         by_owner: defaultdict[int, dict[int, DonePart]] = defaultdict(dict)
         for known in done:
@@ -90,7 +90,7 @@ class PartSplitter:
         return tuple(left), tuple(counted)
 
     def kind_of(self, number: int) -> PartKind:
-        """Return the kind of the planned part that a part of this number is, or is a piece of."""
+        """Return the kind of the planned part to which this number belongs."""
         owner = self._owner(number)
         return owner.kind if owner else PartKind.SEND
 
@@ -100,12 +100,12 @@ class PartSplitter:
         return self._parts[index] if index >= 0 else None
 
     def _free_numbers(self, part: PlannedPart) -> int:
-        """Return how many numbers a planned part may use, its own included."""
+        """Return how many numbers a planned part may use, including its own."""
         index = bisect.bisect_right(self._numbers, part.number)
         return (self._numbers[index] if index < len(self._numbers) else MAX_PARTS + 1) - part.number
 
     def _pieces_of(self, part: PlannedPart, done: dict[int, DonePart]) -> tuple[PlannedPart, ...]:
-        """Return the pieces of which the done ones are some; the part alone where there are none."""
+        """Return the pieces of the split that contains the done ones, or the part itself."""
         for known in sorted(done.values(), key=lambda piece: piece.length):
             identity = (known.number, known.start, known.length)
             guess = part.length // known.length

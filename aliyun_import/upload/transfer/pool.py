@@ -13,13 +13,13 @@ from aliyun_import.upload.transfer.parts import DonePart
 from aliyun_import.upload.transfer.scheduler import PartTask, Scheduler
 from aliyun_import.upload.transfer.worker import CHUNK_BYTES, PartMaker
 
-# The loop runs at least this often: for cancellation, for retries that are due, for progress.
+# The loop runs at least this often, for cancellation, due retries and progress.
 TICK_S = 0.1
-# While nothing but waits for retries is left, the progress shows at least this often that it stalls.
+# Interval of progress while all parts wait for retries.
 STALL_STEP_S = 2.0
-# Finished parts are journalled at least this often, in batches: an entry costs an fsync.
+# Finished parts are journalled at least this often, in batches, because each entry costs an fsync.
 JOURNAL_S = 1.0
-# How long parts in flight may take to end after a stop; a worker that is stuck in a dead socket is abandoned.
+# Timeout for parts in transfer after a stop; workers that are blocked by a dead connection are abandoned.
 STOP_S = 10.0
 
 
@@ -32,9 +32,9 @@ class PartResult:
 
 
 class WorkerPool:
-    """Threads that each make one part at a time; started when tasks exceed them. The owner's thread calls it.
+    """Threads that each make one part at a time, started on demand. Called from one thread, that of the transfer.
 
-    `close` lets the threads end; a thread that is stuck in a dead socket does not keep the process.
+    `close` ends the threads; a thread that is blocked by a dead connection does not prevent the process from ending.
     """
 
     def __init__(self, maker: PartMaker, context: Context, limit: RateLimiter) -> None:
@@ -48,14 +48,14 @@ class WorkerPool:
 
     @property
     def sent_bytes(self) -> int:
-        """The bytes that were sent so far, parts that were sent again included."""
+        """The bytes sent so far, including parts that were sent again."""
         return sum(self._sent)
 
     def start(self, tasks: Iterable[PartTask], *, busy: int) -> None:
-        """Queue tasks; `busy` is how many are under way with them.
+        """Queue tasks; `busy` is the number of unfinished tasks, including these.
 
-        Each has a thread, unless the machine permits no more: then they wait for one. Raises LocalStateError
-        "system-limit" if there is none at all.
+        Each has a thread; if the machine permits no more threads, tasks wait for one. Raises LocalStateError
+        "system-limit" if no thread can be started.
         """
         for task in tasks:
             self._tasks.put(task)
@@ -71,7 +71,7 @@ class WorkerPool:
                 return
 
     def results(self, *, timeout_s: float) -> Iterator[PartResult]:
-        """Yield the tasks that ended; waits for the first of them for at most this time."""
+        """Yield the tasks that have ended; wait at most this time for the first one."""
         try:
             yield self._results.get(timeout=timeout_s)
             while True:
@@ -80,7 +80,7 @@ class WorkerPool:
             return
 
     def stop(self) -> None:
-        """End each task under way at its next chunk, with Interrupted."""
+        """End each running task with Interrupted at its next chunk."""
         self._is_stopping = True
 
     def close(self) -> None:
@@ -95,7 +95,7 @@ class WorkerPool:
             raise interrupted()
 
     def _work(self, index: int) -> None:
-        """Make queued parts until None is received."""
+        """Worker loop: make queued parts until None is received."""
         buffer = memoryview(bytearray(self._limit.chunk_bytes(CHUNK_BYTES)))
 
         while (task := self._tasks.get()) is not None:
@@ -116,7 +116,7 @@ class WorkerPool:
 
 
 class Transfer:
-    """A scheduler's tasks run on a pool of threads. `run` is called once, on the thread that emits.
+    """Run of a scheduler's tasks on a pool of threads. `run` is called once, on the thread that emits.
 
     `journal` receives finished parts in batches: at least once per second, and all of them when `run` ends.
     """
@@ -132,7 +132,7 @@ class Transfer:
         self._emitted_s = self._written_s = context.clock.monotonic_s()
 
     def run(self) -> None:
-        """Make all parts. Raises the first error that is final, after the parts in flight ended."""
+        """Make all parts. Raises the first final error, after the parts in transfer have ended."""
         try:
             while self._scheduler.has_work:
                 self._step()
@@ -145,7 +145,7 @@ class Transfer:
             self._emit_progress()
 
     def _step(self) -> None:
-        """Start what may start, wait for a result, and take in all that are there."""
+        """Start the tasks that are allowed, wait for a result, and process all results."""
         clock, scheduler = self._context.clock, self._scheduler
         self._context.check_cancelled()
         now_s = clock.monotonic_s()
@@ -175,7 +175,7 @@ class Transfer:
             raise outcome
 
     def _stop(self) -> None:
-        """Stop the workers, and keep the parts that they still finish."""
+        """Stop the workers, and keep the parts that they finish."""
         self._pool.stop()
         clock = self._context.clock
         until_s = clock.monotonic_s() + STOP_S

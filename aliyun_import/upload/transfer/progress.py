@@ -1,20 +1,20 @@
-"""Measurement of a transfer: how far it is, how fast, how long still, and whether it stalls."""
+"""Measurement of a transfer: progress, rate, time left, and stalls."""
 
 from collections import deque
 from dataclasses import dataclass
 from enum import StrEnum
 
-# Long enough for a steady number on an unsteady connection, short enough to show that it became faster.
+# Long enough for a steady rate on an unsteady connection, short enough to show a change.
 WINDOW_S = 15.0
-# A mean over less time than this is noise.
+# A mean over a shorter time is noise.
 LEAST_WINDOW_S = 0.5
-# At any rate that is worth an upload a chunk is sent more often than this. A copied part of gigabytes takes longer.
+# At any useful rate a chunk is sent more often than this. A copied part of gigabytes takes longer.
 SENDING_STALL_S = 10.0
 COPYING_STALL_S = 60.0
 
 
 class Phase(StrEnum):
-    """Phase of a transfer: parts are sent as long as any is left to send; then the copies of the server are left."""
+    """Phase of a transfer: sending until all parts to send are done, then copying if copies remain."""
 
     SENDING = "sending"
     COPYING = "copying"
@@ -36,13 +36,13 @@ class Amounts:
 
     @property
     def done_and_total(self) -> tuple[int, int]:
-        """Bytes of the phase that are done, and all of them."""
+        """The done bytes and all bytes of the phase."""
         return (self.sent, self.to_send) if self.phase is Phase.SENDING else (self.copied, self.to_copy)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Measured:
-    """A measurement. `percent` is that of the phase, `stalled_s` 0 while bytes move; None is not known."""
+    """A measurement. `percent` is that of the phase, `stalled_s` is 0 during a transfer, None means unknown."""
 
     phase: Phase
     done_bytes: int
@@ -63,7 +63,7 @@ class Meter:
         self._moved = (-1, -1)
 
     def measure(self, amounts: Amounts, *, wire_bytes: int, now_s: float) -> Measured:
-        """Return how the transfer stands; `wire_bytes` is what was sent, bytes that were sent again included."""
+        """Return the measurement now; `wire_bytes` are all sent bytes, including those that were sent again."""
         phase = amounts.phase
         done, total = amounts.done_and_total
         if phase is not self._phase:
@@ -87,7 +87,7 @@ class Meter:
     def _rate(self, count: int, *, now_s: float) -> float | None:
         """Return the mean rate: of the last seconds while sending, of the whole phase while copying.
 
-        Copies end in steps of gigabytes, which a window of seconds would show as jumps between nothing and too much.
+        Copies end in steps of gigabytes; a window of seconds would alternate between zero and too high a rate.
         """
         samples = self._samples
         samples.append((now_s, count))

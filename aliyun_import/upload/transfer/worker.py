@@ -1,6 +1,6 @@
-"""One part of an upload, made in one attempt.
+"""One attempt to make one part of an upload.
 
-Runs on a worker thread. Nothing is retried and no event is emitted here; the scheduler decides what follows.
+Runs on a worker thread. Nothing is retried and no event is emitted here; the scheduler decides on the result.
 """
 
 import hashlib
@@ -18,9 +18,9 @@ from aliyun_import.upload.crc64 import crc64, crc64_of_zeros
 from aliyun_import.upload.plan import BaseObject, PartKind, PlannedPart
 from aliyun_import.upload.transfer.parts import DonePart
 
-# Read, checksum and send use a chunk while it is in the processor's cache; measured in tests/bench.
+# A chunk stays in the processor's cache for read, checksum and send; measured in tests/bench.
 CHUNK_BYTES = 256 * KIB
-# Copies of a range of zeros whose source vanishes meanwhile; beyond that it is no accident.
+# Attempts to copy a range of zeros whose source disappears.
 ZERO_ATTEMPTS = 5
 _MD5 = re.compile(r"[0-9A-Fa-f]{32}")
 
@@ -28,12 +28,12 @@ OnChunk = Callable[[int], None]
 
 
 class RangeBody:
-    """A PartBody over a range of the disk, read in chunks and checksummed as it is sent.
+    """A PartBody over a range of the disk, read in chunks, with a CRC-64 of the chunks.
 
-    Memory is one chunk, whatever the length of the range: the buffer of a chunk is reused for the next one, so the
-    consumer must be done with a chunk before it takes the next, as a socket's sendall is. `on_chunk` is called with
-    the length of each chunk before it is yielded; it may wait (rate limit) and may raise (cancellation). `crc64` is
-    that of the last iteration that ran to its end. Iterating raises DiskError where the disk can't be read.
+    Uses the memory of one chunk: each chunk overwrites the previous one, so the consumer must have used a chunk before
+    it takes the next. `on_chunk` is called with the length of each chunk before it is yielded; it may wait (rate limit)
+    and may raise (cancellation). `crc64` is that of the last complete iteration. Iterating raises DiskError if the disk
+    can't be read.
     """
 
     def __init__(self, source: Disk, buffer: memoryview, *, start: int, length: int, on_chunk: OnChunk) -> None:
@@ -66,7 +66,7 @@ class RangeBody:
 def crc64_of_range(
     source: Disk, *, start: int, length: int, on_chunk: OnChunk, buffer: memoryview | None = None
 ) -> int:
-    """Return the CRC-64 of a range of the disk; raises what iterating a RangeBody raises."""
+    """Return the CRC-64 of a range of the disk. Raises the errors of iterating a RangeBody."""
     body = RangeBody(
         source, buffer or memoryview(bytearray(CHUNK_BYTES)), start=start, length=length, on_chunk=on_chunk
     )
@@ -76,15 +76,15 @@ def crc64_of_range(
 
 
 class ZeroSource(Protocol):
-    """The object of zeros of a push. Thread-safe."""
+    """The zero object of a push. Thread-safe."""
 
     @property
     def source(self) -> BaseObject:
-        """The object as it is now; raises ValueError if there is none."""
+        """The present object; raises ValueError if there is none."""
         ...
 
     def renewed(self, error: AliyunImportError) -> BaseObject:
-        """Make it again after it was found gone; raises `error` if that is vain."""
+        """Create the object again after it disappeared; raises `error` if that was tried too often."""
         ...
 
 
@@ -92,7 +92,7 @@ class ZeroSource(Protocol):
 class PartMaker:
     """Maker of one upload's parts. Shared by all worker threads.
 
-    `zeros` has the object that ranges of zeros are copied from, `base` is that of unchanged ranges.
+    `zeros` is the source of ranges of zeros, `base` that of unchanged ranges.
     """
 
     store: ObjectStore
@@ -106,7 +106,7 @@ class PartMaker:
         """Make one part and prove it.
 
         `on_chunk` is called for each chunk that is sent, `on_read` for each that is only read; both may raise to stop.
-        Raises what the store and the disk raise, and PartCorrupted.
+        Raises the errors of the store and the disk, and PartCorrupted.
         """
         match part.kind:
             case PartKind.SEND:
@@ -123,7 +123,7 @@ class PartMaker:
         body = RangeBody(self.source, buffer, start=part.start, length=part.length, on_chunk=on_chunk)
         remote = self.store.send_part(self.key, self.upload_id, number=part.number, body=body)
         if body.crc64 is None:  # the store responded before it read the whole body
-            raise _corrupted(part, "The response came before all of it was sent.")
+            raise _corrupted(part, "The response arrived before the whole part was sent.")
         proof = "crc64"
         if remote.crc64 is None:
             proof = self._prove_by_md5(part, remote, buffer)
@@ -155,7 +155,7 @@ class PartMaker:
         return _done(part, crc, remote, "copy" if remote.crc64 is None else "crc64")
 
     def _prove_by_md5(self, part: PlannedPart, remote: RemotePart, buffer: memoryview) -> str:
-        """Compare the ETag, which is a sent part's MD5, where OSS reports no CRC-64. Reads the range again."""
+        """Compare the ETag, which is the MD5 of a sent part, if OSS reports no CRC-64. Reads the range again."""
         if not _MD5.fullmatch(remote.etag):
             return ""
         digest = hashlib.md5(usedforsecurity=False)
