@@ -158,7 +158,9 @@ def region_advice(region: str) -> str:
 def _is_documented(character: str) -> bool:
     if character.isascii():
         return character.isalnum() or character in _PUNCTUATION
-    return unicodedata.name(character, "").startswith(("CJK UNIFIED IDEOGRAPH", "HIRAGANA LETTER", "KATAKANA"))
+    # KATAKANA also begins the names of marks, such as the middle dot, which are neither letters nor digits.
+    is_listed = unicodedata.name(character, "").startswith(("CJK UNIFIED IDEOGRAPH", "HIRAGANA LETTER", "KATAKANA"))
+    return is_listed and character.isalnum()
 
 
 def _plain_character(character: str) -> str:

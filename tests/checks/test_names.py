@@ -62,6 +62,7 @@ def test_undocumented_names_are_doubtful_and_not_refused(name: str) -> None:
         ("système.raw", "systeme"),
         (".raw", "raw"),
         ("диск.raw", "disk"),
+        ("ビ\u309b・サーバー.raw", "ビ-サーバー"),
         ("a/b/http:/x.raw", "disk-x"),
         ("x" * 300 + ".raw", "x" * 128),
     ],
