@@ -115,7 +115,7 @@ class _Upload:
                 Warned(
                     code="upload-vanished",
                     message=f"OSS does not have the unfinished upload of {self._key} any more: it starts over.",
-                    remedy="If it was not removed by hand, check whether a lifecycle rule of the bucket aborts uploads.",
+                    remedy="If it was not removed by hand, check the bucket's lifecycle rules: one may abort uploads.",
                 )
             )
             self._log.dropped("upload-vanished")
