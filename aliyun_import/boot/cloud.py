@@ -11,7 +11,7 @@ from datetime import datetime
 from pathlib import Path
 
 from aliyun_import.boot.cloud_journal import PastRun, call_fields, judged_fields, past_run
-from aliyun_import.boot.instance_choice import Cloud, CloudBootOptions, Confirm, choose
+from aliyun_import.boot.instance_choice import Cloud, CloudBootOptions, Confirm, choose_instance
 from aliyun_import.boot.run import ensure_writable, write_file
 from aliyun_import.boot.transcript import Transcript
 from aliyun_import.boot.verdict import BootObservation, decide, is_up
@@ -68,7 +68,7 @@ def boot_test_image(
             ensure_writable(path)
     call = _unfinished(past, options, cloud, journal)
     if call is None:
-        call = choose(image_id, options, cloud, confirm)
+        call = choose_instance(image_id, options, cloud, confirm)
         journal.write("instance-intended", **call_fields(call))
     else:
         cloud.context.emit(Noted(message="The boot test of an earlier run is continued."))

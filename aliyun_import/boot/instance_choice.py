@@ -104,25 +104,17 @@ class Cloud:
 Confirm = Callable[[InstanceOffer], None]
 
 
-def choose(image_id: str, options: CloudBootOptions, cloud: Cloud, confirm: Confirm) -> InstanceCall:
+def choose_instance(image_id: str, options: CloudBootOptions, cloud: Cloud, confirm: Confirm) -> InstanceCall:
     """Return the call for the smallest instance that the image can start on, which ECS would accept now."""
     image = _startable(cloud.images.image(image_id), image_id)
     network = network_of(options, cloud)
-    types = cloud.instances.instance_types(image_id)
-    refused: InstanceTypeUnavailable | None = None
-    for found in _offers(options, cloud, network, types, size_gib=image.size_gib):
-        offer = replace(found, image_id=image_id)
-        call = _call(offer, cloud)
-        try:
-            cloud.instances.run_instance(replace(call, dry_run=True))
-        except InstanceTypeUnavailable as error:
-            refused = error
-            continue
-        confirm(offer)
-        cloud.context.check_cancelled()
-        # An answer may have taken long: the life begins now.
-        return _call(offer, cloud)
-    raise refused or _none_in_stock(network[0].zone, f"the image {image_id}")
+    offers = _offers(options, cloud, network, cloud.instances.instance_types(image_id), size_gib=image.size_gib)
+    none = _none_in_stock(network[0].zone, f"the image {image_id}")
+    offer = replace(_accepted(offers, image_id, cloud, none=none), image_id=image_id)
+    confirm(offer)
+    cloud.context.check_cancelled()
+    # An answer may have taken long: the life begins now.
+    return _call(offer, cloud)
 
 
 def expected_offer(
@@ -135,19 +127,30 @@ def expected_offer(
     """
     network = network_of(options, cloud)
     types = tuple(one for one in cloud.instances.small_types(architecture) if has_nvme or not one.needs_nvme)
-    refused: InstanceTypeUnavailable | None = None
-    for offer in _offers(options, cloud, network, types, size_gib=size_gib):
-        call = _call(replace(offer, image_id=_NO_IMAGE), cloud)
+    offers = _offers(options, cloud, network, types, size_gib=size_gib)
+    return _accepted(offers, _NO_IMAGE, cloud, none=_none_in_stock(network[0].zone, f"an image for {architecture}"))
+
+
+def _accepted(
+    offers: Iterable[InstanceOffer], image_id: str, cloud: Cloud, *, none: InstanceTypeUnavailable
+) -> InstanceOffer:
+    """Return the first instance that ECS would start now with an image, by dry runs.
+
+    Raises what ECS refuses: for each of them, the last refusal; `none` where there is nothing to ask about.
+    """
+    refused = none
+    for offer in offers:
+        call = _call(replace(offer, image_id=image_id), cloud)
         try:
             cloud.instances.run_instance(replace(call, dry_run=True))
         except InstanceTypeUnavailable as error:
             refused = error
             continue
         except RefusedError as error:
-            if error.code != "image-missing":
+            if image_id != _NO_IMAGE or error.code != "image-missing":
                 raise
         return offer
-    raise refused or _none_in_stock(network[0].zone, f"an image for {architecture}")
+    raise refused
 
 
 def _offers(

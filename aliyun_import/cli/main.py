@@ -130,10 +130,10 @@ def _fail(error: AliyunImportError) -> int:
 
 def _write_failure(error: AliyunImportError, *, output: str) -> None:
     """Write an error that no renderer wrote: of the command line, of stdout, or a bug."""
-    from aliyun_import.cli.render.renderer import choose
+    from aliyun_import.cli.render.renderer import choose_renderer
     from aliyun_import.cli.render.result import Verbosity
 
-    renderer = choose(output if output in {"json", "jsonl"} else "plain", Verbosity(0))
+    renderer = choose_renderer(output if output in {"json", "jsonl"} else "plain", Verbosity(0))
     renderer.failure(error)
 
 

@@ -122,7 +122,7 @@ class PlainRenderer:
         return True
 
 
-def choose(output: str, verbosity: Verbosity) -> Renderer:
+def choose_renderer(output: str, verbosity: Verbosity) -> Renderer:
     """Return the renderer of `--output`; human becomes plain where stderr is no terminal that can redraw a line."""
     if output in {"json", "jsonl"}:
         from aliyun_import.cli.render.json import JsonRenderer
@@ -171,7 +171,7 @@ class SafeRenderer:
 @contextmanager
 def open_renderer(output: str, *, verbose: int, quiet: bool) -> Iterator[SafeRenderer]:
     """Yield a renderer for the time of a command; write an AliyunImportError and raise click's Exit with its code."""
-    renderer = choose(output, Verbosity(-1 if quiet else verbose))
+    renderer = choose_renderer(output, Verbosity(-1 if quiet else verbose))
     try:
         with _request_log() if verbose > 1 else nullcontext():
             safe = SafeRenderer(renderer, escapes=output not in {"json", "jsonl"})
