@@ -32,10 +32,10 @@ def killed_push(scene: Scene) -> None:
 
 def test_a_finished_push_leaves_its_object_alone(scene: Scene) -> None:
     """What the pipeline removes after the import, or the user kept."""
-    scene.write_disk("ab" + "." * 40)
+    scene.write_disk("ab" + "." * 8)
     key = scene.push().key
     (left,) = find_leftovers(scene.store, HERE)
-    assert (left.kind, left.key, left.size_bytes) == (LeftoverKind.OBJECT, key, 42 * 256 * 1024)
+    assert (left.kind, left.key, left.size_bytes) == (LeftoverKind.OBJECT, key, 10 * 256 * 1024)
     assert not left.has_manifest
 
 

@@ -235,7 +235,7 @@ def test_what_a_changed_disk_left_is_removed(scene: Scene) -> None:
 @pytest.mark.parametrize("operation", ["start_upload", "send_part", "put", "complete", "copy_part"])
 def test_a_lost_answer_is_settled(scene: Scene, operation: str) -> None:
     """The effect took place, the answer did not come: tried again, or looked at, never sent twice in whole."""
-    content = scene.write_disk("ab" + "." * 20 + "c0d")
+    content = scene.write_disk("ab" + "." * 6 + "c0d")
     lost = ConnectionLost("The connection broke.", code="connection-lost", remedy=None)
     scene.store.after = kill_at(operation, 0, kind=lost)
     uploaded = scene.push()
@@ -352,7 +352,7 @@ def test_killed_after_the_last_request_without_a_crc_the_object_is_ours(
 ) -> None:
     """Its tag, its size and its parts decide: no object-exists for ever under --key, and nothing is sent twice."""
     scene.key = key
-    content = scene.write_disk("ab" + "." * 20 + "c0d")
+    content = scene.write_disk("ab" + "." * 6 + "c0d")
     scene.store.change_object = lambda there: replace(there, crc64=None)
     scene.store.copied_have_crc64 = False
     if resumed:  # with parts that the journal learned from the server

@@ -28,7 +28,7 @@ from tests.upload.scripted_store import ScriptedStore, nothing
 
 def test_the_object_is_the_disk_and_only_the_data_travels(scene: Scene) -> None:
     """Data, holes and written zeros come out byte for byte; the zero object is gone at the end."""
-    content = scene.write_disk("ab" + "." * 40 + "c" + "0" * 8 + "d..e")
+    content = scene.write_disk("ab" + "." * 8 + "c" + "0" * 4 + "d..e")
     uploaded = scene.push()
     assert scene.store.content(uploaded.key) == content
     assert uploaded.proof.startswith("CRC-64 of the object")
@@ -40,10 +40,10 @@ def test_the_object_is_the_disk_and_only_the_data_travels(scene: Scene) -> None:
 
 def test_what_happens_is_said(scene: Scene) -> None:
     """The plan, the progress to its very end, and the object."""
-    content = scene.write_disk("ab" + "." * 40 + "c")
+    content = scene.write_disk("ab" + "." * 8 + "c")
     uploaded = scene.push()
     (planned,) = scene.said(UploadPlanned)
-    assert (planned.total_bytes, planned.send_bytes, planned.zero_bytes) == (len(content), 3 * UNIT, 40 * UNIT)
+    assert (planned.total_bytes, planned.send_bytes, planned.zero_bytes) == (len(content), 3 * UNIT, 8 * UNIT)
     last = scene.said(UploadProgress)[-1]
     assert last.done_bytes == last.total_bytes == len(content)
     assert last.parts_done == last.parts
@@ -227,7 +227,7 @@ def open_directory(path: Path) -> Iterator[int]:
 
 def test_the_fixed_vhd_keeps_its_footer(scene: Scene) -> None:
     """The last 512 bytes are part of the file as any other, after a hole of any size."""
-    content = scene.write_disk("a" + "." * 80) + b"conectix" + bytes(504)
+    content = scene.write_disk("a" + "." * 8) + b"conectix" + bytes(504)
     with scene.path.open("ab") as file:
         file.write(content[-512:])
     assert scene.store.content(scene.push().key) == content
@@ -260,7 +260,7 @@ def test_a_disk_of_zeros_sends_next_to_nothing(scene: Scene, small_zeros: int) -
 )
 def test_without_copies_the_zeros_are_sent(scene: Scene, error: RefusedError | AccessError) -> None:
     """A warning says what it costs, and the disk is there."""
-    content = scene.write_disk("ab" + "." * 40 + "c")
+    content = scene.write_disk("ab" + "." * 8 + "c")
 
     def refuse(operation: str, count: int) -> None:
         if operation == "copy_part":
@@ -271,7 +271,7 @@ def test_without_copies_the_zeros_are_sent(scene: Scene, error: RefusedError | A
     assert scene.store.content(uploaded.key) == content
     (warned,) = scene.said(Warned)
     assert warned.code == error.code
-    assert size(40 * UNIT) in warned.message
+    assert size(8 * UNIT) in warned.message
     assert not scene.store.uploads
 
 
@@ -292,7 +292,7 @@ def test_copies_that_are_refused_in_the_middle_are_sent(scene: Scene) -> None:
 
 def test_without_a_crc_of_the_object_the_parts_prove_it(scene: Scene) -> None:
     """OSS may give no CRC-64 of an object that was made by copies."""
-    scene.write_disk("ab" + "." * 40 + "c")
+    scene.write_disk("ab" + "." * 8 + "c")
     scene.store.change_object = lambda there: replace(there, crc64=None)
     uploaded = scene.push()
     assert uploaded.proof.split(";")[0] == "CRC-64 of every part"
@@ -301,7 +301,7 @@ def test_without_a_crc_of_the_object_the_parts_prove_it(scene: Scene) -> None:
 
 def test_without_a_crc_of_copied_parts_their_source_proves_them(scene: Scene) -> None:
     """Neither the object nor its copied parts have one."""
-    scene.write_disk("ab" + "." * 40 + "c")
+    scene.write_disk("ab" + "." * 8 + "c")
     scene.store.change_object = lambda there: replace(there, crc64=None)
     scene.store.copied_have_crc64 = False
     assert scene.push().proof.split(";")[0] == "CRC-64 of every part sent, source and range of every part copied"
@@ -309,7 +309,7 @@ def test_without_a_crc_of_copied_parts_their_source_proves_them(scene: Scene) ->
 
 def test_without_any_crc_the_md5_of_the_parts_proves_it(scene: Scene) -> None:
     """A part's ETag is its MD5, which is compared with the disk's."""
-    content = scene.write_disk("ab" + "." * 40 + "c")
+    content = scene.write_disk("ab" + "." * 8 + "c")
     scene.store.change_object = lambda there: replace(there, crc64=None)
     scene.store.change_part = lambda part: replace(part, crc64=None)
     uploaded = scene.push()
@@ -348,7 +348,7 @@ def test_an_object_that_is_not_the_disk_is_an_error_and_is_removed(scene: Scene)
 
 def test_a_preview_plans_and_writes_nothing(scene: Scene) -> None:
     """The same plan as the push's, and no call that changes anything."""
-    scene.write_disk("ab" + "." * 40 + "c")
+    scene.write_disk("ab" + "." * 8 + "c")
     plan = scene.preview().plan
     assert plan is not None
     assert set(scene.store.calls) <= {"head", "list_objects", "list_uploads", "read"}
@@ -361,7 +361,7 @@ def test_a_preview_plans_and_writes_nothing(scene: Scene) -> None:
 
 def test_a_preview_needs_no_bucket(scene: Scene) -> None:
     """The bucket that would be created is not asked for objects."""
-    scene.write_disk("ab" + "." * 40 + "c")
+    scene.write_disk("ab" + "." * 8 + "c")
     with_bucket = scene.preview()
     scene.store.calls.clear()
     assert scene.preview(has_bucket=False) == with_bucket

@@ -105,7 +105,7 @@ def test_removal_that_fails_is_told_and_not_raised() -> None:
 
 def test_a_removal_that_fails_once_is_repeated(scene: Scene) -> None:
     """One 503 does not leave an object of up to 1 GiB behind."""
-    scene.write_disk("ab" + "." * 40)
+    scene.write_disk("ab" + "." * 8)
     fails = iter([True])
 
     def fail(operation: str, count: int) -> None:
@@ -141,7 +141,7 @@ def test_what_stays_is_named_and_removed_by_the_next_run(scene: Scene) -> None:
 
 def test_two_pushes_of_one_disk_do_not_share_an_object_of_zeros(scene: Scene) -> None:
     """The first to end removes its own: the other one does not send its zeros."""
-    content = scene.write_disk("ab" + "." * 80)
+    content = scene.write_disk("ab" + "." * 8)
     scene.key = "images/one.raw"
     other = replace(scene, key="images/two.raw", state="other", events=[], stop=threading.Event())
     pushed: list[UploadedObject] = []
@@ -160,7 +160,7 @@ def test_two_pushes_of_one_disk_do_not_share_an_object_of_zeros(scene: Scene) ->
 
 def test_two_machines_with_the_same_command_do_not_share_an_object_of_zeros(scene: Scene) -> None:
     """They share the upload; the one that ends first takes nothing from the other, and neither sends zeros."""
-    content = scene.write_disk("ab" + "." * 80)
+    content = scene.write_disk("ab" + "." * 8)
     other = replace(scene, state="other", events=[], stop=threading.Event())
     pushed: list[UploadedObject] = []
 
@@ -228,9 +228,10 @@ def test_many_zeros_are_not_sent_unasked(scene: Scene, small_zeros: int, first_r
     assert scene.store.content(scene.push().key) == content
 
 
+@pytest.mark.usefixtures("small_zeros")
 def test_what_was_made_before_a_kill_is_removed(scene: Scene) -> None:
     """Killed while the object of zeros was grown: its name is in the journal, and the next run leaves nothing of it."""
-    scene.write_disk("ab" + "." * 80)
+    scene.write_disk("ab" + "." * 20)
     scene.store.before = kill_at("copy_part", 3)
     with pytest.raises(Killed):
         scene.push()
@@ -243,7 +244,7 @@ def test_what_was_made_before_a_kill_is_removed(scene: Scene) -> None:
 
 def test_an_object_of_zeros_under_the_name_of_an_earlier_version_is_removed(scene: Scene) -> None:
     """A journal of that version resumes, and leaves nothing behind."""
-    content = scene.write_disk("ab" + "." * 80)
+    content = scene.write_disk("ab" + "." * 8)
     scene.store.before = kill_at("send_part", 0)
     with pytest.raises(Killed):
         scene.push()
