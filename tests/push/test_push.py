@@ -2,6 +2,7 @@
 
 import gzip
 import os
+import shutil
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -184,14 +185,14 @@ def test_a_free_name_is_found_for_a_second_image(machine: Machine) -> None:
     assert machine.push(force_new=True, name_given=False).image_name == "web-3"
 
 
-@pytest.mark.parametrize(
-    "code", ["Forbidden.RAM", "QuotaExceed.Image", "UserNotInTheWhiteList", "InvalidPlatform.NotFound"]
-)
-def test_what_ecs_refuses_is_known_before_the_first_byte(machine: Machine, code: str) -> None:
+def test_what_ecs_refuses_is_known_before_the_first_byte(machine: Machine) -> None:
     """A right, a quota or a parameter is asked for by a dry run, and not after hours of upload."""
-    machine.sandbox.faults.add(Fault(operation="ImportImage", status=403, code=code, count=None))
-    machine.failure(AliyunImportError)
-    assert machine.count("ImportImage") == 1
+    codes = ("Forbidden.RAM", "QuotaExceed.Image", "UserNotInTheWhiteList", "InvalidPlatform.NotFound")
+    for asked, code in enumerate(codes, 1):
+        machine.sandbox.faults.add(Fault(operation="ImportImage", status=403, code=code, count=None))
+        machine.failure(AliyunImportError)
+        assert machine.count("ImportImage") == asked, code
+        machine.sandbox.faults.clear()
     assert not machine.count("InitiateMultipartUpload")
 
 
@@ -293,29 +294,28 @@ def test_a_disk_is_opened_once(machine: Machine, monkeypatch: pytest.MonkeyPatch
     assert opened.count(machine.request.disks[0].path) == 1
 
 
-@pytest.mark.parametrize("how", ["replaced", "written to", "removed"])
-def test_a_disk_that_is_not_the_inspected_one_is_not_sent(machine: Machine, how: str) -> None:
+def test_a_disk_that_is_not_the_inspected_one_is_not_sent(machine: Machine) -> None:
     """Its parameters and its findings are those of another disk; the same command inspects it anew."""
     path = machine.request.disks[0].path
     assert path is not None
-    other = path.with_name("other.raw")
-    other.write_bytes(path.read_bytes())
-
-    def change(event: Event) -> None:
-        if isinstance(event, StageFinished) and event.stage == "role" and other.exists():
-            if how == "written to":
-                path.write_bytes(other.read_bytes())
-            if how == "removed":
-                path.rename(path.with_name("kept.raw"))
-            other.replace(path) if how == "replaced" else other.unlink()
-
+    kept = path.with_name("kept.raw")
+    changes: dict[str, Callable[[], object]] = {
+        "replaced": lambda: shutil.copyfile(path, kept).replace(path),
+        "written to": lambda: path.write_bytes(path.read_bytes()),
+        "removed": lambda: path.rename(kept),
+    }
     options = PushOptions(state_dir=machine.state_dir)
-    with pytest.raises(DiskChanged) as caught:
-        push(machine.request, options, machine.cloud.services, machine.cloud.context(change))
-    assert (caught.value.code, caught.value.exit_code) == ("disk-changed", 9)
-    assert machine.count("UploadPart") == 0
-    if how == "removed":
-        path.with_name("kept.raw").rename(path)
+    for how, change in changes.items():
+
+        def emit(event: Event, change: Callable[[], object] = change) -> None:
+            if isinstance(event, StageFinished) and event.stage == "role":
+                change()
+
+        with pytest.raises(DiskChanged) as caught:
+            push(machine.request, options, machine.cloud.services, machine.cloud.context(emit))
+        assert (caught.value.code, caught.value.exit_code) == ("disk-changed", 9), how
+        assert machine.count("UploadPart") == 0, how
+    kept.rename(path)
     assert machine.push().image_status == "Available"
 
 
