@@ -56,7 +56,8 @@ def server_context(directory: Path, host: str) -> tuple[ssl.SSLContext, Path]:
     key = ec.generate_private_key(ec.SECP256R1())
     certificate = _certificate(authority, key, host)
     _write(directory / KEY, _private(key))
-    _write(directory / CERTIFICATE, certificate.public_bytes(Encoding.PEM) + _public(authority))
+    chain = (certificate, authority.certificate)
+    _write(directory / CERTIFICATE, b"".join(each.public_bytes(Encoding.PEM) for each in chain))
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(directory / CERTIFICATE, directory / KEY)
     return context, authority.path
@@ -159,10 +160,6 @@ def _usage(*, signs_certificates: bool) -> x509.KeyUsage:
 
 def _now() -> datetime:
     return datetime.now(UTC)
-
-
-def _public(authority: Authority) -> bytes:
-    return authority.certificate.public_bytes(Encoding.PEM)
 
 
 def _private(key: Key) -> bytes:

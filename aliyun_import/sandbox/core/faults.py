@@ -58,7 +58,7 @@ class Fault:
 
     def __post_init__(self) -> None:
         if self.effect not in EFFECTS:
-            raise ValueError(f"unknown effect {self.effect}; known are {', '.join(sorted(EFFECTS))}")
+            raise ValueError(f"effect takes one of {', '.join(sorted(EFFECTS))}, not {self.effect}")
         if self.nth < 1 or (self.count is not None and self.count < 1):
             raise ValueError("nth and count begin at 1")
         if not 200 <= self.status <= 599:

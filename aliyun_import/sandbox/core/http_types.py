@@ -32,8 +32,7 @@ class Headers:
     """Headers of a request. Names are case-insensitive; a repeated name has its last value."""
 
     def __init__(self, pairs: Iterable[tuple[str, str]] = ()) -> None:
-        self.pairs = tuple(pairs)
-        self._values = {name.lower(): value.strip() for name, value in self.pairs}
+        self._values = {name.lower(): value.strip() for name, value in pairs}
 
     def get(self, name: str, default: str = "") -> str:
         """Return the value of a header without leading and trailing blanks."""
@@ -85,8 +84,8 @@ class Body:
                 size = min(size, self.cut_after - self.received)
                 if size <= 0:
                     raise ConnectionCutError("a fault cut the connection within the body")
-            wanted = size if self.length is None else min(size, self.length - self.received)
-            chunk = self._read(wanted) if self._read else b""
+            next_bytes = size if self.length is None else min(size, self.length - self.received)
+            chunk = self._read(next_bytes) if self._read else b""
             if not chunk:
                 if self.length is None:
                     self._read = None

@@ -203,5 +203,5 @@ def _plain(kind: Kind, document: Json, where: str) -> object:
     return document
 
 
-def _wrong(where: str, wanted: str, document: object) -> ValueError:
-    return ValueError(f"{where} takes {wanted}, not {document!r:.200}")
+def _wrong(where: str, expected: str, document: object) -> ValueError:
+    return ValueError(f"{where} takes {expected}, not {document!r:.200}")

@@ -214,9 +214,9 @@ def describe_image_support_instance_types(call: RpcCall) -> dict[str, Value]:
 def describe_available_resource(call: RpcCall) -> dict[str, Value]:
     """DescribeAvailableResource: the stock of instance types, or the system disks of an instance type, by zone."""
     region = region_of(call)
-    wanted = call.get("DestinationResource")
-    if wanted not in ("InstanceType", "SystemDisk"):
-        raise Refusal("Invalid.Param" if not wanted else "NotImplementedBySandbox", f"DestinationResource={wanted}")
+    resource = call.get("DestinationResource")
+    if resource not in ("InstanceType", "SystemDisk"):
+        raise Refusal("Invalid.Param" if not resource else "NotImplementedBySandbox", f"DestinationResource={resource}")
     if call.get("InstanceChargeType", "PostPaid") != "PostPaid":
         raise Refusal("NotImplementedBySandbox", "InstanceChargeType of DescribeAvailableResource but PostPaid")
     call.choice("NetworkCategory", ("vpc",), "Invalid.NetworkCategory")
@@ -230,7 +230,7 @@ def describe_available_resource(call: RpcCall) -> dict[str, Value]:
     ]
     resources = (
         _stock((kind.id, kind.id not in sold_out) for kind in kinds)
-        if wanted == "InstanceType"
+        if resource == "InstanceType"
         else _disks(bool(call.get("InstanceType")), [kind for kind in kinds if kind.id not in sold_out])
     )
     found: list[Value] = [
@@ -240,7 +240,7 @@ def describe_available_resource(call: RpcCall) -> dict[str, Value]:
             "Status": "Available",
             "StatusCategory": "WithStock",
             "AvailableResources": {
-                "AvailableResource": [{"Type": wanted, "SupportedResources": {"SupportedResource": resources}}]
+                "AvailableResource": [{"Type": resource, "SupportedResources": {"SupportedResource": resources}}]
             },
         }
         for zone in zones(region)

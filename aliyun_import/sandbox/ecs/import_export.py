@@ -183,22 +183,22 @@ def export_image(call: RpcCall) -> dict[str, Value]:
     prefix = call.get("OSSPrefix")
     if prefix and not _PREFIX.fullmatch(prefix):
         raise Refusal("InvalidOSSPrefix.Malformed")
-    wanted = call.get("ImageFormat", "raw").upper()
-    if wanted not in formats.DRIVERS:
+    target = call.get("ImageFormat", "raw").upper()
+    if target not in formats.DRIVERS:
         raise Refusal("InvalidImageFormat.Malformed")
     if region in call.state.settings.regions_without_import:
         raise Refusal("InvalidRegion.NotSupport")
     engine.refresh(call.state)
     image = call.state.part(Ecs).image(call.account_id, region, image_id)
-    _check_export(call, image, wanted)
+    _check_export(call, image, target)
     role = assumed_role(call, call.get("RoleName", EXPORT_ROLE), default=EXPORT_ROLE)
     _check_bucket(call, role, bucket, region)
     call.end_dry_run()
-    task = engine.begin_export(call.state, image, Export(bucket=bucket, prefix=prefix, format=wanted))
+    task = engine.begin_export(call.state, image, Export(bucket=bucket, prefix=prefix, format=target))
     return {"RegionId": region, "TaskId": task.id}
 
 
-def _check_export(call: RpcCall, image: Image, wanted: str) -> None:
+def _check_export(call: RpcCall, image: Image, target: str) -> None:
     if image.status != "Available":
         raise Refusal("IncorrectImageStatus")
     if any(disk.encrypted for disk in image.disks):
@@ -209,9 +209,9 @@ def _check_export(call: RpcCall, image: Image, wanted: str) -> None:
     if is_exported(call.state.part(Ecs), image):
         raise Refusal("ImageIsExporting")
     for disk in image.disks:
-        reason = formats.unsupported_reason(disk.format, wanted)
+        reason = formats.unsupported_reason(disk.format, target)
         if reason:
-            raise Refusal("NotImplementedBySandbox", f"the export of a {disk.format} disk as {wanted}: {reason}")
+            raise Refusal("NotImplementedBySandbox", f"the export of a {disk.format} disk as {target}: {reason}")
 
 
 def _check_bucket(call: RpcCall, role: RoleView, name: str, region: str) -> None:

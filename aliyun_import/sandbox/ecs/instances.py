@@ -224,7 +224,7 @@ def describe_instances(call: RpcCall) -> dict[str, Value]:
     ids, tags = rules.json_ids(call, "InstanceIds", "InvalidParameter"), rules.tag_filter(call)
     status = call.choice("Status", STATUSES, "InvalidStatus.NotFound")
     equal = {"image_id": "ImageId", "zone": "ZoneId", "vswitch_id": "VSwitchId", "instance_type": "InstanceType"}
-    wanted = {field: call.get(name) for field, name in equal.items() if call.get(name)}
+    required = {field: call.get(name) for field, name in equal.items() if call.get(name)}
     name = call.get("InstanceName")
     found = [
         each
@@ -232,7 +232,7 @@ def describe_instances(call: RpcCall) -> dict[str, Value]:
         if (not ids or each.id in ids)
         and (not status or status_of(call.state, each) == status)
         and (not name or (name.strip("*") in each.name if "*" in name else name == each.name))
-        and all(getattr(each, field) == value for field, value in wanted.items())
+        and all(getattr(each, field) == value for field, value in required.items())
         and rules.has_tags(each.tags, tags)
     ]
     call.end_dry_run()

@@ -1,6 +1,6 @@
 """Running guests. Each has its own thread, and runs in real time, independent of the clock of the sandbox.
 
-A guest ends when its `is_wanted` returns False, when the sandbox stops, and when the sandbox is killed. Its writes to
+A guest ends when its `is_needed` returns False, when the sandbox stops, and when the sandbox is killed. Its writes to
 its disks are then lost; the image is never changed.
 """
 
@@ -44,7 +44,7 @@ _PASSED_ON = ("PATH", "HOME", "TMPDIR", "LANG", "LD_LIBRARY_PATH")
 class Guest:
     """Guest with disks of (format, content, size in bytes).
 
-    `machine` is called on the thread of the guest, because it may take seconds. `is_wanted` is called twice a second;
+    `machine` is called on the thread of the guest, because it may take seconds. `is_needed` is called twice a second;
     the guest ends when it returns False.
     """
 
@@ -55,10 +55,10 @@ class Guest:
         *,
         metadata: Metadata,
         directory: Path,
-        is_wanted: Callable[[], bool],
+        is_needed: Callable[[], bool],
     ) -> None:
         self._disks, self._machine, self._metadata = disks, machine, metadata
-        self._directory, self._is_wanted = directory, is_wanted
+        self._directory, self._is_needed = directory, is_needed
         self._console = bytearray()
         self._cached_console, self._cached_s = b"", -1.0
         self._monitor_lock = threading.Lock()
@@ -174,12 +174,12 @@ class Guest:
             return kind, _opened(stack, file.name, os.O_RDONLY)
 
     def _forward(self, child: "subprocess.Popen[bytes]", requests: socket.socket) -> None:
-        """Read the console and answer metadata requests until the guest ends or is not wanted."""
+        """Read the console and answer metadata requests until the guest ends or is not needed."""
         assert child.stdout is not None  # noqa: S101 -- a pipe
         with child.stdout as console, selectors.DefaultSelector() as selector:
             selector.register(console, selectors.EVENT_READ)
             selector.register(requests, selectors.EVENT_READ)
-            while self._is_wanted():
+            while self._is_needed():
                 for key, _ in selector.select(_POLL_S):
                     data = os.read(key.fd, 1 << 16)
                     if key.fileobj is requests:

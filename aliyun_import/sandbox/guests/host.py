@@ -73,7 +73,7 @@ class Host:
             lambda: replace(machine, accelerator=self._accelerator(machine)),
             metadata=Metadata.of(instance),
             directory=self._state.directory,
-            is_wanted=lambda: not self._stopping.is_set() and self._exists(instance.id),
+            is_needed=lambda: not self._stopping.is_set() and self._exists(instance.id),
         )
 
     def stop(self) -> None:
@@ -114,7 +114,7 @@ class Host:
             lambda: probe,
             metadata=Metadata(),
             directory=self._state.directory,
-            is_wanted=lambda: time.monotonic() < until_s and not self._stopping.is_set() and line not in guest.output,
+            is_needed=lambda: time.monotonic() < until_s and not self._stopping.is_set() and line not in guest.output,
         )
         guest.thread.join()
         return line in guest.output

@@ -263,7 +263,7 @@ def _write_export(state: State, task: Task) -> Task:
         message = "The specified OSS bucket does not exist in this region."
         return replace(task, status="Failed", error_code="InvalidOSSBucket.NotFound", error_message=message)
     try:
-        contents = [convert(disk.content, state.blobs, source=disk.format, wanted=export.format) for disk in task.disks]
+        contents = [convert(disk.content, state.blobs, source=disk.format, target=export.format) for disk in task.disks]
     except ConversionError as error:
         log.error("the export of %s as %s failed: %s", task.image_id, export.format, error)  # noqa: TRY400
         refused = Refusal("ExportImageFailed")

@@ -264,9 +264,9 @@ class ConversionError(Exception):
     """The conversion of a disk failed. The message is the reason."""
 
 
-def unsupported_reason(source: str, wanted: str) -> str:
+def unsupported_reason(source: str, target: str) -> str:
     """Return the reason why a conversion is not possible on this machine; an empty string if it is."""
-    if source == wanted:
+    if source == target:
         return ""
     if source == "VMDK":
         # The descriptor may name any file of this machine as an extent or a parent, and qemu-img would open it.
@@ -274,16 +274,16 @@ def unsupported_reason(source: str, wanted: str) -> str:
     return "" if shutil.which("qemu-img") else "it needs qemu-img, which is not in PATH"
 
 
-def convert(content: Content, blobs: BlobStore, *, source: str, wanted: str) -> Content:
+def convert(content: Content, blobs: BlobStore, *, source: str, target: str) -> Content:
     """Return a disk in another format, as a new content. Raises ConversionError."""
-    if source == wanted:
+    if source == target:
         return content
     with tempfile.TemporaryDirectory(prefix="aliyun-import-export-") as directory:
         before, after = Path(directory, "before"), Path(directory, "after")
         try:
             write_disk(content, before)
             options = _image_options(before, source)
-            _run("--image-opts", options, "-O", DRIVERS[wanted], *_OPTIONS.get(wanted, ()), str(after))
+            _run("--image-opts", options, "-O", DRIVERS[target], *_OPTIONS.get(target, ()), str(after))
             return blobs.receive(_chunks(after)).content
         except OSError as error:
             raise ConversionError(str(error)) from error

@@ -240,13 +240,13 @@ def delete_many(call: OssCall) -> Answer:
 
 
 def _deleted(call: OssCall, encode: KeyEncoder, key: str, version_id: str) -> Tree:
-    gone = delete_version(call, key, version_id)
-    marker = gone is not None and gone.delete_marker
+    version = delete_version(call, key, version_id)
+    marker = version is not None and version.delete_marker
     return {
         "Key": encode(key),
         "VersionId": version_id or None,
         "DeleteMarker": True if marker else None,
-        "DeleteMarkerVersionId": gone.version_id if gone is not None and marker else None,
+        "DeleteMarkerVersionId": version.version_id if version is not None and marker else None,
     }
 
 

@@ -206,11 +206,11 @@ def _headers(bucket: Bucket, stored: StoredObject) -> tuple[tuple[str, str], ...
 def delete_object(call: OssCall) -> Answer:
     """DeleteObject: 204 also without an object. With versioning, add a delete marker unless a version is given."""
     with call.state.lock:
-        gone = delete_version(call, call.key, call.request.param("versionId"))
-    if gone is None:
+        version = delete_version(call, call.key, call.request.param("versionId"))
+    if version is None:
         return Answer(204)
-    headers = version_header(call.bucket, gone)
-    return Answer(204, (*headers, DELETE_MARKER) if gone.delete_marker else headers)
+    headers = version_header(call.bucket, version)
+    return Answer(204, (*headers, DELETE_MARKER) if version.delete_marker else headers)
 
 
 def delete_version(call: OssCall, key: str, version_id: str) -> StoredObject | None:

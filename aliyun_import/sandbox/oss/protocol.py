@@ -283,10 +283,10 @@ def check_version_id(version_id: str) -> None:
 
 def refuse_overwriting(request: Request, bucket: Bucket, key: str) -> None:
     """Raise FileAlreadyExists by x-oss-forbid-overwrite, which has no effect once versioning was enabled."""
-    wanted = request.headers.get("x-oss-forbid-overwrite").lower()
-    if wanted not in ("", "true", "false"):
-        raise invalid_argument("x-oss-forbid-overwrite", wanted)
-    if wanted == "true" and not bucket.versioning and bucket.current(key) is not None:
+    forbidden = request.headers.get("x-oss-forbid-overwrite").lower()
+    if forbidden not in ("", "true", "false"):
+        raise invalid_argument("x-oss-forbid-overwrite", forbidden)
+    if forbidden == "true" and not bucket.versioning and bucket.current(key) is not None:
         message = "The object you specified already exists and can not be overwritten."
         raise OssError(409, "FileAlreadyExists", message, extra=[("Key", key)])
 

@@ -185,19 +185,19 @@ class OssState:
         """Remove a version permanently, and return it; None if it does not exist."""
         with self._lock:
             versions = bucket.versions.get(key, ())
-            gone = next((each for each in versions if each.version_id == version_id), None)
-            if gone is None:
+            removed = next((each for each in versions if each.version_id == version_id), None)
+            if removed is None:
                 return None
-            self._record_removal(gone)
-            bucket.versions[key] = tuple(each for each in versions if each is not gone)
+            self._record_removal(removed)
+            bucket.versions[key] = tuple(each for each in versions if each is not removed)
             if not bucket.versions[key]:
                 del bucket.versions[key]
-            return gone
+            return removed
 
-    def _record_removal(self, gone: StoredObject | None) -> None:
+    def _record_removal(self, removed: StoredObject | None) -> None:
         """Record the time of the removal for the imports that read the object."""
         for reader, object_id in list(self.reads):
-            if gone is not None and gone.id == object_id and self.reads[reader, object_id] is None:
+            if removed is not None and removed.id == object_id and self.reads[reader, object_id] is None:
                 self.reads[reader, object_id] = self._clock.now_s()
 
     def new_upload_id(self) -> str:

@@ -170,7 +170,7 @@ def test_the_console_is_scripted_and_says_so(still: Sandbox) -> None:
     assert "scripted console" in text
     assert "Kernel panic - not syncing" in text
     assert {"guest", *consoles.TEXTS} == set(CONSOLES)
-    with pytest.raises(ValueError, match="unknown console"):
+    with pytest.raises(ValueError, match="instance_console takes one of guest, boots"):
         still.state.configure(instance_console="dances")
 
 

@@ -297,7 +297,7 @@ def test_an_order_is_for_the_imports_that_begin_after_it(still: Sandbox) -> None
 
 def test_an_outcome_that_is_none_is_refused(still: Sandbox) -> None:
     """A typing error must not pass for a success."""
-    with pytest.raises(ValueError, match="known are finished, failed"):
+    with pytest.raises(ValueError, match="import_outcome takes one of finished, failed"):
         still.state.configure(import_outcome="fail")
 
 
