@@ -179,7 +179,7 @@ def test_every_operation_has_a_name_of_its_own() -> None:
 def test_the_documents_name_what_oss_can_do() -> None:
     """The page on the sandbox lists each operation, and no other."""
     page = (Path(__file__).parents[3] / "docs" / "sandbox.md").read_text()
-    table = page.partition("| about | operations |")[2].partition("\n\n")[0]
+    table = page.partition("| resource | operations |")[2].partition("\n\n")[0]
     listed = [name for row in re.findall(r"^\| [^|-]+ \| (.*) \|$", table, re.MULTILINE) for name in row.split(", ")]
     assert sorted(listed) == sorted(operation.name for operation in OPERATIONS)
 
