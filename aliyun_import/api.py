@@ -37,10 +37,10 @@ from aliyun_import.push.journals import forget_finished as remove_finished
 from aliyun_import.push.options import PushOptions, PushResult
 from aliyun_import.push.push import push as run_push
 from aliyun_import.push.state import UsedKeys, image_ids_by_url, keys_by_bucket
+from aliyun_import.retry import add_retries
 from aliyun_import.role.ensure import RoleChange, RoleState, ensure_role, inspect_role
 from aliyun_import.role.spec import OSS_ROLE
-from aliyun_import.services.interface import Services
-from aliyun_import.services.retrying import add_retries
+from aliyun_import.services import Services
 from aliyun_import.upload.context import TransferOptions, UploadRequest
 from aliyun_import.upload.upload import upload_disk
 

@@ -19,8 +19,8 @@ from aliyun_import.events import Emit, ignore
 from aliyun_import.journal import default_state_dir, open_journal
 from aliyun_import.model.boot import BootTest, CloudBootTest
 from aliyun_import.model.request import DiskRequest, ImportRequest
-from aliyun_import.services.interface import Services
-from aliyun_import.services.retrying import add_retries
+from aliyun_import.retry import add_retries
+from aliyun_import.services import Services
 
 if TYPE_CHECKING:
     from aliyun_import.cloud.connect import Client

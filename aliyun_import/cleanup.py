@@ -21,7 +21,7 @@ from aliyun_import.context import Context
 from aliyun_import.errors import RefusedError
 from aliyun_import.events import Changed, Warned
 from aliyun_import.model.objects import RemoteObject, RemoteUpload
-from aliyun_import.services.interface import ObjectStore
+from aliyun_import.services import ObjectStore
 from aliyun_import.upload.complete import TAG_NAME
 from aliyun_import.upload.manifest import SUFFIX
 

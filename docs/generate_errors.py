@@ -11,7 +11,7 @@ from aliyun_import.cloud.errors.translate import TABLE
 from aliyun_import.error_codes import ErrorCode
 from aliyun_import.errors import Exit
 from aliyun_import.role.spec import user_policy
-from aliyun_import.services.interface import PERMISSIONS
+from aliyun_import.services import PERMISSIONS
 
 DOCS = Path(__file__).resolve().parent
 WIDTH = 110

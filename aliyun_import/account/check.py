@@ -24,7 +24,7 @@ from aliyun_import.model.image import Image
 from aliyun_import.model.objects import BucketInfo, RemoteObject
 from aliyun_import.model.request import DiskRequest, ImportRequest
 from aliyun_import.model.roles import CallerIdentity
-from aliyun_import.services.interface import ImageService, ObjectStore, Services
+from aliyun_import.services import ImageService, ObjectStore, Services
 
 # Objects of these classes can be read only after they are restored.
 COLD_CLASSES = ("Archive", "ColdArchive", "DeepColdArchive")

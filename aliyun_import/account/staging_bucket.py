@@ -6,7 +6,7 @@ from aliyun_import.events import Changed, Emit, FindingRaised, Noted, Warned
 from aliyun_import.model.finding import Finding, Severity
 from aliyun_import.model.objects import BucketInfo
 from aliyun_import.model.roles import CallerIdentity
-from aliyun_import.services.interface import ObjectStore
+from aliyun_import.services import ObjectStore
 
 # Every object of this tool is below this prefix, except a disk that --key puts elsewhere.
 PREFIX = "aliyun-import/"

@@ -25,7 +25,7 @@ from aliyun_import.errors import (
 from aliyun_import.events import BootProgress, Noted, Warned
 from aliyun_import.journal import Journal
 from aliyun_import.model.boot import CloudBootTest, InstanceCall, Judgement, Verdict
-from aliyun_import.services.retrying import without_retries
+from aliyun_import.retry import without_retries
 
 # Below this an instance of an earlier run is not continued with: ECS would refuse its AutoReleaseTime, or end it soon.
 _MIN_REST_S = 31 * 60.0

@@ -12,7 +12,7 @@ from aliyun_import.context import Context
 from aliyun_import.errors import InstanceTypeUnavailable, RefusedError
 from aliyun_import.model.boot import BOOT_TEST_TAG, InstanceCall, InstanceType, SecurityGroup, SystemDisk, VSwitch
 from aliyun_import.model.image import Image
-from aliyun_import.services.interface import ImageService, InstanceService
+from aliyun_import.services import ImageService, InstanceService
 
 # AutoReleaseTime is at least 30 minutes from now, and its seconds are cut off; the rest is for starting and deleting.
 _MIN_LIFE_S = 45 * 60.0

@@ -21,7 +21,7 @@ from aliyun_import.cloud.transport.answer import seconds_of
 from aliyun_import.cloud.transport.http import HttpClient
 from aliyun_import.errors import AliyunImportError
 from aliyun_import.events import Emit, Noted, ignore
-from aliyun_import.services.interface import Services
+from aliyun_import.services import Services
 
 # Connections to OSS that are kept open: one for each upload worker, of which --jobs permits 64.
 MAX_CONNECTIONS = 64

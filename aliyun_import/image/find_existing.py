@@ -12,7 +12,7 @@ from aliyun_import.context import Context
 from aliyun_import.errors import AliyunImportError, NameTaken, TransientError
 from aliyun_import.events import Changed
 from aliyun_import.model.image import DISK_DIGEST_TAG, PUSH_ID_TAG, Image, ImageStatus, Task, TaskStatus
-from aliyun_import.services.interface import ImageService
+from aliyun_import.services import ImageService
 
 PROOF_TAGS = (PUSH_ID_TAG, DISK_DIGEST_TAG)
 # The best first: a usable image before one that is being created, before any other.

@@ -14,7 +14,7 @@ from aliyun_import.events import Emit, Noted, Warned
 from aliyun_import.image.decide import UNKNOWN_LIMIT_S, Observation
 from aliyun_import.image.tasks import image_of_task
 from aliyun_import.model.image import Image, ImageStatus, Task, TaskStatus
-from aliyun_import.services.interface import ImageService
+from aliyun_import.services import ImageService
 
 LOOK_UP_EVERY_S = 60.0
 # The percentage rises in steps. The estimate uses the last few steps, because the first percents are faster: nothing is

@@ -19,7 +19,7 @@ from aliyun_import.events import Changed, Noted, Warned
 from aliyun_import.image.find_existing import clear_failed, name_holder, name_taken
 from aliyun_import.limits import MAX_NAME_CHARS
 from aliyun_import.model.image import PUSH_ID_TAG, Image, ImageStatus
-from aliyun_import.services.interface import ImageService
+from aliyun_import.services import ImageService
 
 POLICIES = ("rename", "delete")
 # Pattern of the ending that `retired_name` adds.

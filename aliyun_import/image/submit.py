@@ -1,7 +1,7 @@
 """Call of ImportImage that starts one import, even if it is sent several times.
 
 The client token makes repetitions safe; the caller writes it to the journal before the call. This module waits for a
-role that RAM has and ECS does not find yet; `services.retrying` retries transient failures. A taken name can mean that
+role that RAM has and ECS does not find yet; `retry` retries transient failures. A taken name can mean that
 an earlier call, whose answer was lost, started the import: its tags then identify it; otherwise it is an error.
 """
 
@@ -33,7 +33,7 @@ from aliyun_import.image.find_existing import (
 )
 from aliyun_import.model.image import StartedImport
 from aliyun_import.model.request import ImportCall
-from aliyun_import.services.interface import ImageService
+from aliyun_import.services import ImageService
 
 # No time is published; the Packer plugin sleeps one minute after creating the role. Five minutes are enough, and the
 # wait ends as soon as ECS finds the role.

@@ -8,7 +8,7 @@ from aliyun_import.context import Context
 from aliyun_import.errors import PermissionDenied, RefusedError
 from aliyun_import.events import Changed
 from aliyun_import.model.image import Image, Task, TaskStatus
-from aliyun_import.services.interface import ImageService
+from aliyun_import.services import ImageService
 
 # A cancelled task is Deleted within seconds; the wait for that ends after a minute.
 CANCEL_LIMIT_S = 60.0

@@ -24,8 +24,8 @@ from aliyun_import.image.observe import (
     with_sample,
 )
 from aliyun_import.model.image import Image
-from aliyun_import.services.interface import ImageService
-from aliyun_import.services.retrying import without_retries
+from aliyun_import.retry import without_retries
+from aliyun_import.services import ImageService
 
 # The first queries are frequent, because a refused format fails at once. Later ones are at least 10 s apart, as in
 # other tools, because no rate limit is published and throttled queries are errors.

@@ -15,7 +15,7 @@ from aliyun_import.model.request import ImportRequest
 from aliyun_import.push.options import PushRun
 from aliyun_import.push.stages import upload_request
 from aliyun_import.push.state import PushState
-from aliyun_import.services.interface import ObjectStore
+from aliyun_import.services import ObjectStore
 from aliyun_import.sizes import size
 from aliyun_import.upload.manifest import SUFFIX
 

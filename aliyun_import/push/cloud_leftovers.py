@@ -20,7 +20,7 @@ from aliyun_import.image.replace import has_temporary_name, was_replaced
 from aliyun_import.journal import copy_journal, open_journal, read_journals
 from aliyun_import.model.boot import BOOT_TEST_TAG
 from aliyun_import.push.state import fold
-from aliyun_import.services.interface import Services
+from aliyun_import.services import Services
 
 
 def find_in_ecs(services: Services, context: Context, state_dir: Path) -> tuple[Leftover, ...]:

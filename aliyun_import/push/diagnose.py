@@ -41,7 +41,7 @@ from aliyun_import.push.diagnosis import Diagnosis, Health, failed
 from aliyun_import.push.dry_run import PlannedRoles
 from aliyun_import.role.ensure import RoleOutcome, ensure_role
 from aliyun_import.role.spec import OSS_ROLE, statement_of
-from aliyun_import.services.interface import (
+from aliyun_import.services import (
     PERMISSIONS,
     ImageService,
     ObjectStore,

@@ -20,7 +20,7 @@ from aliyun_import.push.stages import upload_request, without_detection
 from aliyun_import.push.state import PushState
 from aliyun_import.role.ensure import ensure_role
 from aliyun_import.role.spec import needs_of, role_name_of
-from aliyun_import.services.interface import RoleService
+from aliyun_import.services import RoleService
 from aliyun_import.upload.context import UploadRequest
 from aliyun_import.upload.plan import PartKind, UploadPlan
 from aliyun_import.upload.upload import preview_upload

@@ -31,8 +31,8 @@ from aliyun_import.model.request import DiskRequest, ImportRequest
 from aliyun_import.push.inspect_stage import SentDisks
 from aliyun_import.push.options import PushRun
 from aliyun_import.push.state import PushState, fold
-from aliyun_import.services.interface import ImageService
-from aliyun_import.services.retrying import without_retries
+from aliyun_import.retry import without_retries
+from aliyun_import.services import ImageService
 from aliyun_import.upload.complete import crc64_of_source
 from aliyun_import.upload.context import UploadContext
 

@@ -10,7 +10,7 @@ from aliyun_import.disk.disk import OpenDisks
 from aliyun_import.journal import default_state_dir
 from aliyun_import.model.boot import BootTest, CloudBootTest
 from aliyun_import.model.objects import UploadedObject
-from aliyun_import.services.interface import Services
+from aliyun_import.services import Services
 from aliyun_import.upload.context import TransferOptions
 
 

@@ -59,8 +59,8 @@ from aliyun_import.push.options import Kept, PushOptions, PushResult, PushRun
 from aliyun_import.push.retention import apply_retention
 from aliyun_import.push.stages import adopt, import_stage, role_stage, upload_request, upload_stage, wait_stage
 from aliyun_import.push.state import PushState, fold
-from aliyun_import.services.interface import Services
-from aliyun_import.services.retrying import add_retries, without_retries
+from aliyun_import.retry import add_retries, without_retries
+from aliyun_import.services import Services
 
 
 def push(

@@ -10,7 +10,7 @@ from aliyun_import.image.replace import was_replaced
 from aliyun_import.model.image import Image
 from aliyun_import.model.objects import RemoteObject
 from aliyun_import.push.options import Kept, PushRun
-from aliyun_import.services.interface import ObjectStore
+from aliyun_import.services import ObjectStore
 from aliyun_import.upload.manifest import SUFFIX
 
 

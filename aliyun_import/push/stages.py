@@ -28,10 +28,10 @@ from aliyun_import.model.request import DiskFormat, DiskMapping, DiskRequest, Im
 from aliyun_import.push.earlier import digest_of_objects
 from aliyun_import.push.options import PushOptions, PushRun
 from aliyun_import.push.state import PushState, fold, object_fields
+from aliyun_import.retry import without_retries
 from aliyun_import.role.ensure import RoleChange, RoleOutcome, ensure_role
 from aliyun_import.role.spec import needs_of, role_name_of
-from aliyun_import.services.interface import ObjectStore
-from aliyun_import.services.retrying import without_retries
+from aliyun_import.services import ObjectStore
 from aliyun_import.upload.context import UploadRequest
 from aliyun_import.upload.upload import upload_disk
 

@@ -19,7 +19,7 @@ from aliyun_import.model.roles import Policy, Role
 from aliyun_import.role import policy_eval as policy
 from aliyun_import.role.policy_eval import Decision
 from aliyun_import.role.spec import DESCRIPTION, OSS_ROLE, RoleNeeds, administrator_steps
-from aliyun_import.services.interface import RoleService
+from aliyun_import.services import RoleService
 
 # Key for the evaluation of policies that are limited to keys; below the prefix of pushes.
 SAMPLE_KEY = "aliyun-import/disk.raw"

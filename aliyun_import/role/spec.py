@@ -14,7 +14,7 @@ from urllib.parse import quote
 
 from aliyun_import.model.request import ImportRequest
 from aliyun_import.role import policy_eval as policy
-from aliyun_import.services.interface import BOOT_TEST_PERMISSIONS, PERMISSIONS, Permission, Resource
+from aliyun_import.services import BOOT_TEST_PERMISSIONS, PERMISSIONS, Permission, Resource
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -12,8 +12,7 @@ from aliyun_import.disk.fingerprint import Fingerprint, Likeness
 from aliyun_import.errors import AliyunImportError, DiskChanged, ObjectCorrupted, RefusedError, TransientError
 from aliyun_import.events import Noted
 from aliyun_import.model.objects import RemoteObject, RemotePart
-from aliyun_import.retry import PATIENT
-from aliyun_import.services.retrying import without_retries
+from aliyun_import.retry import PATIENT, without_retries
 from aliyun_import.upload.context import UploadContext
 from aliyun_import.upload.crc64 import combine_all, crc64_of_zeros
 from aliyun_import.upload.threads import thread_pool

@@ -5,9 +5,8 @@ from typing import Self
 
 from aliyun_import.context import Context
 from aliyun_import.disk.disk import Disk
-from aliyun_import.retry import DEFAULT, Retrier
-from aliyun_import.services.interface import ObjectStore
-from aliyun_import.services.retrying import with_retries
+from aliyun_import.retry import DEFAULT, Retrier, with_retries
+from aliyun_import.services import ObjectStore
 
 # The account check has already contacted OSS, so an unreachable endpoint is an outage, not a wrong endpoint.
 _NO_FIRST_CONTACT = replace(DEFAULT, first_contact_attempts=DEFAULT.attempts)

@@ -16,7 +16,7 @@ from aliyun_import.errors import AliyunImportError, ObjectCorrupted, UploadNotFo
 from aliyun_import.events import Event, Noted, ObjectReady, UploadPlanned, UploadResumed, Warned
 from aliyun_import.journal import Journal
 from aliyun_import.model.objects import RemoteObject, UploadedObject
-from aliyun_import.services.interface import ObjectStore
+from aliyun_import.services import ObjectStore
 from aliyun_import.upload.complete import TAG_NAME, changed_while_sent, crc64_of_disk, crc64_of_source
 from aliyun_import.upload.context import TransferOptions, UploadContext, UploadRequest
 from aliyun_import.upload.manifest import SUFFIX, Manifest, encode_manifest, find_base

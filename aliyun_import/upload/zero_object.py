@@ -19,8 +19,7 @@ from aliyun_import.context import Context
 from aliyun_import.errors import AliyunImportError, Interrupted, PermissionDenied, RefusedError, TransientError
 from aliyun_import.events import Warned
 from aliyun_import.model.objects import RemoteObject, RemotePart
-from aliyun_import.retry import Retrier
-from aliyun_import.services.retrying import without_retries
+from aliyun_import.retry import Retrier, without_retries
 from aliyun_import.sizes import size
 from aliyun_import.upload.complete import TAG_NAME, Completion, complete_upload
 from aliyun_import.upload.context import UploadContext, UploadRequest

@@ -29,7 +29,7 @@ from typing import TYPE_CHECKING
 from aliyun_import.events import Event, PartRetried, UploadProgress, Warned
 from aliyun_import.limits import KIB, MIB
 from aliyun_import.model.objects import RemotePart
-from aliyun_import.services.interface import PartBody
+from aliyun_import.services import PartBody
 
 if TYPE_CHECKING:
     from aliyun_import.cloud.oss.store import OssStore

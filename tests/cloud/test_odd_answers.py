@@ -20,8 +20,8 @@ from aliyun_import.error_codes import ErrorCode
 from aliyun_import.errors import AliyunImportError, Exit
 from aliyun_import.model.objects import RemotePart
 from aliyun_import.model.roles import Policy
-from aliyun_import.services.interface import Services
-from aliyun_import.services.retrying import add_retries
+from aliyun_import.retry import add_retries
+from aliyun_import.services import Services
 from tests.cloud import reach
 from tests.rows import each_row
 from tests.steered import SteeredClock

@@ -16,7 +16,7 @@ from aliyun_import.model.request import BootMode, ImportCall
 from aliyun_import.model.roles import Policy
 from aliyun_import.role.spec import boot_test_policy, user_policy
 from aliyun_import.sandbox.server import Sandbox
-from aliyun_import.services.interface import (
+from aliyun_import.services import (
     BOOT_TEST_PERMISSIONS,
     OPERATIONS,
     PERMISSIONS,

@@ -2,7 +2,7 @@
 
 import inspect
 
-from aliyun_import.services.interface import ImageService, ObjectStore, RoleService
+from aliyun_import.services import ImageService, ObjectStore, RoleService
 from tests.image.scripted import ScriptedImages, ScriptedRoles
 from tests.rows import each_row
 from tests.upload.scripted_store import ScriptedStore

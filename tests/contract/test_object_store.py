@@ -5,7 +5,7 @@ from fastcrc import crc64
 
 from aliyun_import.errors import RefusedError
 from aliyun_import.limits import KIB
-from aliyun_import.services.interface import ObjectStore
+from aliyun_import.services import ObjectStore
 from tests.cloud.reach import Body
 from tests.contract.conftest import Cloud
 

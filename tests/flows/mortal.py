@@ -24,7 +24,7 @@ from aliyun_import.journal import Journal
 from aliyun_import.model.request import ImportRequest
 from aliyun_import.push.options import PushOptions, PushResult
 from aliyun_import.push.push import push
-from aliyun_import.services.interface import Services
+from aliyun_import.services import Services
 from tests.steered import SandboxClock
 
 NO_CALLS = ("bucket", "endpoint")

@@ -11,10 +11,10 @@ from aliyun_import.cloud.oss.store import OssStore
 from aliyun_import.cloud.ram import RamRoles, StsIdentity
 from aliyun_import.context import Context
 from aliyun_import.events import Emit
+from aliyun_import.retry import add_retries
 from aliyun_import.sandbox.core.state import AccessKey
 from aliyun_import.sandbox.server import Sandbox
-from aliyun_import.services.interface import Services
-from aliyun_import.services.retrying import add_retries
+from aliyun_import.services import Services
 from tests.image.scripted import context_of
 from tests.steered import SteeredClock
 

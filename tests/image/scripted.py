@@ -22,9 +22,8 @@ from aliyun_import.events import Changed, Emit, Event, Warned, ignore
 from aliyun_import.model.image import DISK_DIGEST_TAG, PUSH_ID_TAG, Image, ImageStatus, StartedImport, Task, TaskStatus
 from aliyun_import.model.request import BootMode, DiskMapping, DiskRequest, ImportCall, ImportRequest
 from aliyun_import.model.roles import Policy, Role
-from aliyun_import.retry import Retrier
-from aliyun_import.services.interface import ImageService
-from aliyun_import.services.retrying import with_retries
+from aliyun_import.retry import Retrier, with_retries
+from aliyun_import.services import ImageService
 from tests.partial import Partial
 from tests.steered import SteeredClock
 

@@ -14,9 +14,9 @@ from aliyun_import.journal import Journal
 from aliyun_import.model.request import DiskRequest, ImportRequest
 from aliyun_import.push.options import PushOptions, PushResult
 from aliyun_import.push.push import push
+from aliyun_import.retry import add_retries
 from aliyun_import.sandbox.core.state import AccessKey
 from aliyun_import.sandbox.server import Sandbox
-from aliyun_import.services.retrying import add_retries
 from tests.image.connected import Connected
 from tests.image.scripted import Heard
 from tests.steered import import_calls

@@ -17,7 +17,7 @@ from aliyun_import.sandbox.core.state import Clock, Settings
 from aliyun_import.sandbox.oss.state import OssState
 from aliyun_import.sandbox.ram.state import Ram
 from aliyun_import.sandbox.server import Sandbox
-from aliyun_import.services.interface import PERMISSIONS
+from aliyun_import.services import PERMISSIONS
 from tests.image.connected import Connected
 from tests.push.machine import Machine, write_small_disk
 

@@ -26,12 +26,12 @@ from aliyun_import.model.image import DISK_DIGEST_TAG, PUSH_ID_TAG
 from aliyun_import.model.request import BootMode, OsType
 from aliyun_import.push.options import PushOptions
 from aliyun_import.push.push import push
+from aliyun_import.retry import without_retries
 from aliyun_import.sandbox.core.faults import Fault
 from aliyun_import.sandbox.ecs.state import Ecs
 from aliyun_import.sandbox.oss.state import OssState
 from aliyun_import.sandbox.server import Sandbox
-from aliyun_import.services.interface import ImageService
-from aliyun_import.services.retrying import without_retries
+from aliyun_import.services import ImageService
 from aliyun_import.upload.context import TransferOptions
 from tests.flows.disks import write_disk
 from tests.push.machine import SMALL_DISK_BYTES, Machine, write_small_disk

@@ -10,7 +10,7 @@ from aliyun_import.errors import AccessError, AliyunImportError, RefusedError
 from aliyun_import.events import Warned
 from aliyun_import.model.request import ImportRequest
 from aliyun_import.model.roles import Policy, Role
-from aliyun_import.retry import Retrier
+from aliyun_import.retry import Retrier, with_retries
 from aliyun_import.role import policy_eval as policy
 from aliyun_import.role.ensure import RoleChange, RoleOutcome, differences, ensure_role, inspect_role
 from aliyun_import.role.policy_eval import Decision
@@ -23,7 +23,6 @@ from aliyun_import.role.spec import (
     role_policy,
     user_policy,
 )
-from aliyun_import.services.retrying import with_retries
 from tests.image.scripted import Heard, ScriptedRoles, lost, no_right
 from tests.rows import each_row
 from tests.steered import SteeredClock

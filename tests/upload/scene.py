@@ -14,7 +14,7 @@ from aliyun_import.events import Event
 from aliyun_import.journal import copy_journal, open_journal
 from aliyun_import.limits import KIB
 from aliyun_import.model.objects import UploadedObject
-from aliyun_import.services.interface import ObjectStore
+from aliyun_import.services import ObjectStore
 from aliyun_import.upload.context import TransferOptions, UploadRequest
 from aliyun_import.upload.plan import Preview
 from aliyun_import.upload.upload import preview_upload, upload_disk

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field, replace
 from aliyun_import.errors import BaseChanged, ObjectExists, ObjectMissing, RefusedError, UploadNotFound
 from aliyun_import.limits import MAX_PARTS, MIN_PART_BYTES
 from aliyun_import.model.objects import BucketInfo, RemoteObject, RemotePart, RemoteUpload
-from aliyun_import.services.interface import PartBody
+from aliyun_import.services import PartBody
 from aliyun_import.upload.crc64 import crc64
 from tests.partial import Partial
 

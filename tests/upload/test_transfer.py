@@ -10,7 +10,7 @@ from aliyun_import.errors import AliyunImportError, ConnectionLost, Throttled, T
 from aliyun_import.events import Noted, PartRetried, UploadProgress
 from aliyun_import.limits import MIB
 from aliyun_import.model.objects import RemotePart
-from aliyun_import.services.interface import PartBody
+from aliyun_import.services import PartBody
 from aliyun_import.upload import plan
 from aliyun_import.upload.context import TransferOptions
 from aliyun_import.upload.transfer.scheduler import PIECE_BYTES

@@ -14,7 +14,7 @@ from aliyun_import.cloud.errors.ram import COMMON_ROWS, RAM_ROWS
 from aliyun_import.error_codes import ErrorCode
 from aliyun_import.errors import AliyunImportError, TransientError
 from aliyun_import.redact import redact
-from aliyun_import.services.interface import permissions_of, policy_command
+from aliyun_import.services import permissions_of, policy_command
 
 TABLE: tuple[ErrorMapping, ...] = tuple(
     replace(row, service_code=service_code)

@@ -24,7 +24,7 @@ from aliyun_import.cloud.transport.answer import Answer, clock_difference, retry
 from aliyun_import.cloud.transport.http import MAX_BODY_BYTES, HttpClient
 from aliyun_import.cloud.transport.settings import Timeouts, silence_vendor_logs
 from aliyun_import.errors import AliyunImportError, UsageError
-from aliyun_import.services.interface import OPERATIONS, PartBody
+from aliyun_import.services import OPERATIONS, PartBody
 
 _HEADERS = {"Accept-Encoding": "identity", "User-Agent": f"{oss2.http.USER_AGENT}/aliyun-import"}
 # Buckets are not created through a custom domain or an acceleration endpoint (InvalidHostPutBucket).
@@ -102,7 +102,7 @@ class OssClient:
             )
 
         if operation not in OPERATIONS:
-            raise ValueError(f"{operation} is not among the operations of services/interface.py")
+            raise ValueError(f"{operation} is not among the operations of services.py")
         keys = self._credentials.get()
         answer = once()
         refusal = error_fields(answer)

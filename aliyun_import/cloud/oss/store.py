@@ -34,7 +34,7 @@ from aliyun_import.errors import (
 )
 from aliyun_import.limits import MIB
 from aliyun_import.model.objects import BucketInfo, RemoteObject, RemotePart, RemoteUpload
-from aliyun_import.services.interface import PartBody
+from aliyun_import.services import PartBody
 
 _CREATE = (
     b"<CreateBucketConfiguration><StorageClass>Standard</StorageClass>"

@@ -29,7 +29,7 @@ from aliyun_import.cloud.transport.answer import Answer
 from aliyun_import.cloud.transport.settings import DEFAULT_PORTS, ca_bundle, logged, proxy_for, tls_context
 from aliyun_import.context import interrupted
 from aliyun_import.limits import KIB, MIB
-from aliyun_import.services.interface import PartBody
+from aliyun_import.services import PartBody
 
 # Maximum body of an answer that is not an object: a list of 1,000 parts or images is below 1 MiB.
 MAX_BODY_BYTES = 16 * MIB

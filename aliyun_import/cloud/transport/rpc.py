@@ -29,7 +29,7 @@ from aliyun_import.cloud.transport.http import HttpClient
 from aliyun_import.cloud.transport.settings import Timeouts, silence_vendor_logs
 from aliyun_import.cloud.transport.signing import signed
 from aliyun_import.errors import AliyunImportError, ServiceUnreachable
-from aliyun_import.services.interface import OPERATIONS
+from aliyun_import.services import OPERATIONS
 
 # Timeouts of operations that may take longer than usual: timeout_config.json of the SDK.
 _READ_S: Mapping[str, float] = {"ImportImage": 29, "DescribeImages": 38, "DeleteImage": 36}
@@ -82,7 +82,7 @@ class RpcClient:
         credentials are read again, and if they differ, the request is sent once more.
         """
         if _name(request) not in OPERATIONS:
-            raise ValueError(f"{_name(request)} is not among the operations of services/interface.py")
+            raise ValueError(f"{_name(request)} is not among the operations of services.py")
         keys = self._credentials.get()
         answer = self._once(request, keys)
         if errors.is_expired(_code(answer)):

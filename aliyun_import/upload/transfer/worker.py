@@ -13,7 +13,7 @@ from aliyun_import.disk.disk import Disk
 from aliyun_import.errors import AliyunImportError, BaseChanged, PartCorrupted
 from aliyun_import.limits import KIB
 from aliyun_import.model.objects import RemotePart
-from aliyun_import.services.interface import ObjectStore
+from aliyun_import.services import ObjectStore
 from aliyun_import.upload.crc64 import crc64, crc64_of_zeros
 from aliyun_import.upload.plan import BaseObject, PartKind, PlannedPart
 from aliyun_import.upload.transfer.parts import DonePart

@@ -1,7 +1,7 @@
 """Protocols of the services, and the permissions that their operations require.
 
 `cloud/` implements the protocols; tests have in-memory doubles. Every method raises only AliyunImportError.
-TransientError means that the same call may succeed later; any other class is final. No method retries; `retrying.py`
+TransientError means that the same call may succeed later; any other class is final. No method retries; `retry.py`
 adds retries. All methods are thread-safe.
 """
 

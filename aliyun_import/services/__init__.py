@@ -1,1 +1,0 @@
-"""Interfaces of the cloud services that the tool needs."""
