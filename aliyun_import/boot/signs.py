@@ -110,6 +110,12 @@ FAILED: tuple[Sign, ...] = (
         _NO_LOADER,
     ),
     _sign(
+        Stage.LOADER,
+        r"^This is the sample disk of aliyun-import\. It has no kernel",
+        "It is the sample disk of `aliyun-import sandbox disk`, which has no kernel.",
+        "Test a disk with a system on it.",
+    ),
+    _sign(
         Stage.FIRMWARE,
         r"No bootable device\.|No bootable option or device was found|^UEFI Interactive Shell|^Shell> *",
         "The firmware found nothing to boot on the disk.",

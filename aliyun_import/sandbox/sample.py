@@ -1,8 +1,8 @@
 """Sample disk: sparse, partitioned, with boot sectors that print a text, and the files of a Linux system.
 
 The disk boots on a PC with a BIOS. The boot record loads the first sector of the active partition to 0x7C00 and jumps
-to it. That sector prints its text with the teletype call of the BIOS and halts. The file system holds the files that
-`check` reads. The disk contains no program and no code of a third party.
+to it. That sector writes its text to screen and serial port by calls of the BIOS, and halts. The file system holds the
+files that `check` reads. The disk contains no program and no code of a third party.
 
 The file system is ext4: one block group of at most 128 MiB at the start of the partition. Each file and each directory
 is one block. Layout: "ext4 Data Structures and Algorithms" of the kernel's documentation.
@@ -61,16 +61,19 @@ PARTITION_CODE = bytes.fromhex(
     "BC007C"  # 07  mov sp, 0x7C00
     "FB"  # 0A  sti
     "FC"  # 0B  cld
-    "BE207C"  # 0C  mov si, 0x7C20      the text, 0x20 bytes into the sector
+    "BE267C"  # 0C  mov si, 0x7C26      the text, 0x26 bytes into the sector
     "AC"  # 0F  lodsb                   next:
     "84C0"  # 10  test al, al
-    "7409"  # 12  jz 0x1D               the text ends in a zero byte
+    "740F"  # 12  jz 0x23               the text ends in a zero byte
     "B40E"  # 14  mov ah, 0x0E          teletype output
     "BB0700"  # 16  mov bx, 7           page 0, light grey
     "CD10"  # 19  int 0x10
-    "EBF2"  # 1B  jmp 0x0F
-    "F4"  # 1D  hlt                     rest:
-    "EBFD"  # 1E  jmp 0x1D
+    "B401"  # 1B  mov ah, 1             write to the serial port
+    "31D2"  # 1D  xor dx, dx            the first one, which is the console of an instance
+    "CD14"  # 1F  int 0x14
+    "EBEC"  # 21  jmp 0x0F
+    "F4"  # 23  hlt                     rest:
+    "EBFD"  # 24  jmp 0x23
 )
 _SIGNATURE = b"\x55\xaa"
 

@@ -1,5 +1,8 @@
 """Ends of consoles, as guests write them to a serial port."""
 
+from aliyun_import.sandbox.sample import LINE
+
+SAMPLE_DISK = "\x1bc\x1b[?7l\x1b[2J" + LINE.rstrip(b"\0").decode()
 DEBIAN = """\
 [  OK  ] Started \x1b[0;1;39mssh.service\x1b[0m - OpenBSD Secure Shell server.\r
 [\x1b[0;32m  OK  \x1b[0m] Reached target \x1b[0;1;39mmulti-user.target\x1b[0m - Multi-User System.\r

@@ -50,6 +50,7 @@ FAILED = {
     "OLD_GRUB": (Stage.LOADER, "Error 15"),
     "FREEBSD_MOUNTROOT": (Stage.INITRAMFS, "no root device"),
     "SYSTEMD_FROZEN": (Stage.SYSTEM, "systemd"),
+    "SAMPLE_DISK": (Stage.LOADER, "has no kernel"),
     "DAMAGED_FS": (Stage.INITRAMFS, "could not mount the root device"),
 }
 

@@ -33,7 +33,7 @@ class _Machine:
         self.disk = disk
         self.memory = bytearray(1 << 16)
         self.memory[0x7C00:0x7E00] = disk[:512]
-        self.printed = b""
+        self.printed = self.serial = b""
         self.ip, self.al, self.ah, self.si, self.di, self.cx = 0x7C00, 0xAA, 0, 0, 0, 0
         self.zero = False
 
@@ -87,6 +87,11 @@ class _Machine:
             case (0xCD, 0x10):
                 assert self.ah == 0x0E
                 self.printed += bytes([self.al])
+            case (0x31, 0xD2):  # xor dx, dx
+                pass
+            case (0xCD, 0x14):
+                assert self.ah == 1
+                self.serial += bytes([self.al])
             case (0xCD, 0x13):
                 self._read_disk()
             case _:
@@ -109,8 +114,9 @@ def test_the_disk_boots_prints_its_line_and_halts(tmp_path: Path) -> None:
     """The hand-assembled code does what its comments say, from the boot record over the active partition."""
     path = tmp_path / "disk.raw"
     write_sample_disk(path, size_bytes=4 << 20)
-    assert _Machine(path.read_bytes()).run() == LINE.rstrip(b"\0")
-    assert (len(BOOT_RECORD_CODE), len(PARTITION_CODE)) == (0x30, 0x20)
+    machine = _Machine(path.read_bytes())
+    assert machine.run() == machine.serial == LINE.rstrip(b"\0")
+    assert (len(BOOT_RECORD_CODE), len(PARTITION_CODE)) == (0x30, 0x26)
 
 
 def test_the_disk_has_one_active_linux_partition_to_its_end(tmp_path: Path) -> None:
