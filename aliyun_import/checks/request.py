@@ -1,8 +1,8 @@
 """Checks of the request: values that ImportImage would refuse after the upload.
 
-If two pages of the service differ, the newer or the wider one is used. A value that is not on a closed list blocks,
-because the service would refuse the call; `--skip-check ID` is for a list that has grown since. The list of platforms
-grows often, so an unknown platform is sent unchanged (platform.py).
+If two pages of the service differ, the newer one or the one that allows more is used. A value that is not on a closed
+list blocks, because the service would refuse the call; `--skip-check ID` is for a list that has grown since. The list
+of platforms grows often, so an unknown platform is sent unchanged (platform.py).
 """
 
 import re
