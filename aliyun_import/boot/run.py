@@ -17,7 +17,7 @@ from aliyun_import.context import Context
 from aliyun_import.disk.containers.interface import Upload
 from aliyun_import.disk.containers.qemu import description, ensure_whole, open_nbd
 from aliyun_import.disk.containers.registry import format_named, open_container
-from aliyun_import.disk.containers.vhd import Folder
+from aliyun_import.disk.containers.vhd import DiskDirectory
 from aliyun_import.disk.reader import FileReader, Reader, ReadProblem
 from aliyun_import.disk.report import DiskReport
 from aliyun_import.errors import DiskError, LocalStateError
@@ -123,8 +123,8 @@ def open_subject(subject: BootSubject) -> Iterator[Reader]:
     with ExitStack() as stack:
         try:
             file = stack.enter_context(FileReader(path))
-            folder = stack.enter_context(Folder(path))
-            opened = open_container(file, path, neighbours=folder.neighbour)
+            directory = stack.enter_context(DiskDirectory(path))
+            opened = open_container(file, path, neighbours=directory.neighbour)
             if opened.container.upload is Upload.CONVERTED:
                 ensure_whole(path, opened.container, name=name)
                 yield stack.enter_context(open_nbd(description(path, opened.container)))

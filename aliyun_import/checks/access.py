@@ -3,6 +3,7 @@
 import re
 
 from aliyun_import.checks.registry import Found, GuestSubject, Source, check, places
+from aliyun_import.disk.guest.report import Sshd
 from aliyun_import.model.finding import Severity
 from aliyun_import.model.request import Architecture
 
@@ -121,7 +122,7 @@ def ssh_root_login(subject: GuestSubject) -> Found | None:
 
     The service sets the password and the key of root.
     """
-    permit = subject.guest.sshd.permit_root if subject.guest.sshd is not None else None
+    permit = (subject.guest.sshd or Sshd()).permit_root
     if permit is None or permit.what not in ("no", "forced-commands-only"):
         return None
     return Found(
@@ -134,7 +135,7 @@ def ssh_root_login(subject: GuestSubject) -> Found | None:
 @check("ssh-port", Severity.WARNS, source=Source.COMPLIANCE)
 def ssh_port(subject: GuestSubject) -> Found | None:
     """Check that the SSH server listens on port 22, which the default security group allows."""
-    ports = subject.guest.sshd.ports if subject.guest.sshd is not None else ()
+    ports = (subject.guest.sshd or Sshd()).ports
     if not ports or any(port.what == "22" for port in ports):
         return None
     return Found(
@@ -253,7 +254,7 @@ def shared_identity(subject: GuestSubject) -> Found | None:
     They would be the same on all instances of the image.
     """
     guest = subject.guest
-    keys = guest.sshd.host_keys if guest.sshd is not None else ()
+    keys = (guest.sshd or Sshd()).host_keys
     # cloud-init replaces the host keys at the first boot of an instance.
     replaced = guest.cloud_init is not None and bool(guest.cloud_init.where) and guest.cloud_init.enabled is not False
     shared = [f"{len(keys)} SSH host keys"] if keys and not replaced else []

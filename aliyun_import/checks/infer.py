@@ -176,18 +176,17 @@ def _platform(report: DiskReport, _known: ImportRequest) -> Value[str] | None:
 
 
 def _nvme_support(report: DiskReport, _known: ImportRequest) -> Value[str] | None:
-    kernels = report.guest.kernels if report.guest is not None else ()
-    ready = {DriverPlace.BUILT_IN, DriverPlace.INITRAMFS}
-    booted = [kernel for kernel in kernels if kernel.default] or list(kernels)
     guest = report.guest
-    if guest is None or not booted or any(kernel.place("nvme") not in ready for kernel in booted):
+    kernels = guest.default_kernels if guest is not None else ()
+    ready = {DriverPlace.BUILT_IN, DriverPlace.INITRAMFS}
+    if guest is None or not kernels or any(kernel.place("nvme") not in ready for kernel in kernels):
         return None
     # With NVMe the disk is /dev/nvme0n1: a system that refers to /dev/vda boots from virtio disks only.
     names = [entry.root for entry in guest.started]
     names += [entry.spec for entry in guest.fstab if not {"nofail", "noauto"} & set(entry.options)]
     if any(re.match(r"/dev/(sd|vd|hd|xvd)[a-z]", name) for name in names):
         return None
-    return Value("supported", f"the kernel {booted[0].version} has the nvme driver {booted[0].place('nvme')}")
+    return Value("supported", f"the kernel {kernels[0].version} has the nvme driver {kernels[0].place('nvme')}")
 
 
 def _license_type(_report: DiskReport, known: ImportRequest) -> Value[str] | None:

@@ -9,6 +9,8 @@ from aliyun_import.model.request import Architecture
 
 # ImportImage, usage notes: the service sets passwords and keys through QEMU's fw_cfg on these platforms and on arm64.
 _FW_CFG_PLATFORMS = ("CentOS Stream", "Anolis", "AlmaLinux", "UOS", "Kylin", "Rocky Linux")
+# Places from which a kernel cannot load the driver of its disk.
+_NOT_AT_BOOT = (DriverPlace.MODULE, DriverPlace.ABSENT)
 
 
 @check(
@@ -30,7 +32,7 @@ def virtio_drivers(subject: GuestSubject) -> Found | None:
     in the initramfs of the boot loader's default entry.
     """
     guest = subject.guest
-    kernels = _booted(guest)
+    kernels = guest.default_kernels
     missing = [kernel for kernel in kernels if _missing(kernel)]
     if not missing:
         return _drivers_unknown(kernels)
@@ -65,7 +67,7 @@ def initramfs_unread(subject: GuestSubject) -> Found | None:
 
     An initramfs is not read if it is damaged or too large, or if its compression is unknown (lzo).
     """
-    kernel = next((kernel for kernel in _booted(subject.guest) if kernel.initramfs_problem), None)
+    kernel = next((kernel for kernel in subject.guest.default_kernels if kernel.initramfs_problem), None)
     if kernel is None or all(kernel.place(name) is not DriverPlace.UNKNOWN for name in ("virtio_blk", "virtio_pci")):
         return None
     return Found(
@@ -82,7 +84,7 @@ def virtio_network(subject: GuestSubject) -> Found | None:
 
     Network cards of ECS are virtio cards. Without virtio_net the instance boots, but has no network.
     """
-    kernels = _booted(subject.guest)
+    kernels = subject.guest.default_kernels
     if not kernels or any(kernel.place("virtio_net") is not DriverPlace.ABSENT for kernel in kernels):
         return None
     added = import_adds_virtio(subject.guest.os_release, _platform(subject))
@@ -101,7 +103,7 @@ def nvme_driver(subject: GuestSubject) -> Found | None:
     Newer instance types have NVMe disks only. The parameter NvmeSupport states that the image can boot from them.
     """
     guest = subject.guest
-    without = next((k for k in _booted(guest) if k.place("nvme") in (DriverPlace.MODULE, DriverPlace.ABSENT)), None)
+    without = next((kernel for kernel in guest.default_kernels if kernel.place("nvme") in _NOT_AT_BOOT), None)
     if without is None:
         return None
     requested = subject.request.nvme_support == "supported"
@@ -242,7 +244,7 @@ def kernel_fw_cfg(subject: GuestSubject) -> Found | None:
     The service sets passwords and keys through QEMU's fw_cfg on arm64, and on CentOS Stream, Anolis, AlmaLinux, UOS,
     Kylin and Rocky Linux.
     """
-    kernel = next((kernel for kernel in _booted(subject.guest) if kernel.fw_cfg is False), None)
+    kernel = next((kernel for kernel in subject.guest.default_kernels if kernel.fw_cfg is False), None)
     if kernel is None:
         return None
     platform, arm = _platform(subject), subject.guest.architecture is Architecture.ARM64
@@ -258,11 +260,6 @@ def kernel_fw_cfg(subject: GuestSubject) -> Found | None:
 
 def _platform(subject: GuestSubject) -> str | None:
     return subject.request.platform or platform_of(subject.guest)
-
-
-def _booted(guest: GuestReport) -> tuple[Kernel, ...]:
-    """Return the kernels of the boot loader's default entries, or all kernels if there is none."""
-    return tuple(kernel for kernel in guest.kernels if kernel.default) or guest.kernels
 
 
 def _is_started(guest: GuestReport) -> bool:
@@ -299,5 +296,4 @@ def _boots_otherwise(subject: GuestSubject) -> bool:
 
 def _missing(kernel: Kernel) -> list[str]:
     """Return the drivers of virtio disks that the kernel certainly lacks at boot."""
-    lacking = (DriverPlace.MODULE, DriverPlace.ABSENT)
-    return [name for name in ("virtio_blk", "virtio_pci") if kernel.place(name) in lacking]
+    return [name for name in ("virtio_blk", "virtio_pci") if kernel.place(name) in _NOT_AT_BOOT]

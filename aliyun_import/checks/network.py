@@ -2,7 +2,7 @@
 
 from aliyun_import.checks.registry import Found, GuestSubject, Source, check, places
 from aliyun_import.disk.guest.network.configuration import writes_network
-from aliyun_import.disk.guest.report import DriverPlace, GuestReport, SourceTie, TieKind
+from aliyun_import.disk.guest.report import DriverPlace, GuestReport, Network, SourceTie, TieKind
 from aliyun_import.model.finding import Severity
 
 # On versions 6 and 7 of these distributions image_check requires the network service in place of NetworkManager.
@@ -61,7 +61,7 @@ def static_ipv6(subject: GuestSubject) -> Found | None:
 
     An address of the source network is not valid in a VPC.
     """
-    fixed = subject.guest.network.static_ipv6 if subject.guest.network is not None else ()
+    fixed = (subject.guest.network or Network()).static_ipv6
     if not fixed:
         return None
     return Found(
@@ -78,7 +78,7 @@ def several_network_cards(subject: GuestSubject) -> Found | None:
     An instance has one card unless more are attached. The boot waits for cards with auto (ifupdown), ONBOOT=yes or
     STARTMODE=auto (ifcfg files), or without optional: true (netplan). NetworkManager does not wait.
     """
-    cards = subject.guest.network.cards if subject.guest.network is not None else ()
+    cards = (subject.guest.network or Network()).cards
     if len(cards) < 2:
         return None
     return Found(
@@ -95,7 +95,7 @@ def network_bound_to_mac(subject: GuestSubject) -> Found | None:
 
     With HWADDR and similar settings, a configuration applies to the network card of the source machine only.
     """
-    bound = subject.guest.network.bound if subject.guest.network is not None else ()
+    bound = (subject.guest.network or Network()).bound
     if not bound:
         return None
     return Found(
@@ -200,7 +200,7 @@ def persistent_net_rules(subject: GuestSubject) -> Found | None:
     A rule (70-persistent-net.rules), a .link file or an iftab can reserve the name eth0 for a card with a certain MAC
     address or slot. The card of the instance then becomes eth1.
     """
-    renamed = subject.guest.network.renamed if subject.guest.network is not None else ()
+    renamed = (subject.guest.network or Network()).renamed
     if not renamed:
         return None
     return Found(
@@ -218,7 +218,7 @@ def network_manager(subject: GuestSubject) -> Found | None:
     The tool image_check of the service requires it in place of NetworkManager on these versions.
     """
     release = subject.guest.os_release
-    manager = subject.guest.network.manager if subject.guest.network is not None else None
+    manager = (subject.guest.network or Network()).manager
     if manager is None or release is None or release.id not in _RED_HAT:
         return None
     if release.version_id.split(".")[0] not in ("6", "7"):

@@ -35,7 +35,7 @@ from aliyun_import.checks.registry import (
 from aliyun_import.disk.inspect import inspect_disk
 from aliyun_import.disk.report import UNKNOWN, DiskReport
 from aliyun_import.errors import AliyunImportError, DiskError, RefusedError, UsageError
-from aliyun_import.model.boot import BootTest, CloudBootTest, Verdict
+from aliyun_import.model.boot import BootTest, CloudBootTest, Judgement, Verdict
 from aliyun_import.model.finding import Finding, Severity
 from aliyun_import.model.request import DiskRequest, ImportRequest
 
@@ -45,11 +45,12 @@ _SEVERITIES = {
     Verdict.DEGRADED: Severity.WARNS,
     Verdict.BOOTS: Severity.NOTE,
 }
+# {} is "disk" or "image".
 _SENTENCES = {
-    Verdict.FAILS: "The disk does not boot",
-    Verdict.UNPROVEN: "Whether the disk boots is not proven",
-    Verdict.DEGRADED: "The disk boots, and something on it does not work",
-    Verdict.BOOTS: "The disk boots",
+    Verdict.FAILS: "The {} does not boot",
+    Verdict.UNPROVEN: "Whether the {} boots is not proven",
+    Verdict.DEGRADED: "The {} boots, and something on it does not work",
+    Verdict.BOOTS: "The {} boots",
 }
 BOOT_TEST = declare_check(
     "boot-test",
@@ -288,31 +289,28 @@ def check_disk(
 
 def image_boot_finding(test: CloudBootTest) -> Finding:
     """Return the finding of the boot test of an image."""
-    judgement = test.judgement
-    return Finding(
-        rule=BOOT_TEST.id,
-        severity=_SEVERITIES[judgement.verdict],
-        message=f"{_SENTENCES[judgement.verdict].replace('disk', 'image')} ({test.instance_type}): {judgement.reason}",
-        remedy=judgement.remedy,
-        where=f"console: {judgement.evidence[-1]}" if judgement.evidence else "",
-        subject=test.image_id,
-        source=BOOT_TEST.source,
-    )
+    sentence = _SENTENCES[test.judgement.verdict].format("image")
+    return _finding_of(test.judgement, f"{sentence} ({test.instance_type}): {test.judgement.reason}", test.image_id)
 
 
 def boot_finding(test: BootTest, path: Path) -> Finding:
     """Return the finding of a boot test. It describes the decisive boot, and names the verdicts of the others."""
     run = test.decisive
     machine, judgement = run.machine, run.judgement
-    others = [one for one in test.runs if one is not run]
-    beside = "".join(f" From {one.machine.bus}: {one.judgement.verdict}." for one in others)
+    others = "".join(f" From {one.machine.bus}: {one.judgement.verdict}." for one in test.runs if one is not run)
+    sentence = _SENTENCES[judgement.verdict].format("disk")
+    message = f"{sentence} ({machine.boot_mode}, {machine.bus}): {judgement.reason}{others}"
+    return _finding_of(judgement, message, str(path))
+
+
+def _finding_of(judgement: Judgement, message: str, subject: str) -> Finding:
     return Finding(
         rule=BOOT_TEST.id,
         severity=_SEVERITIES[judgement.verdict],
-        message=f"{_SENTENCES[judgement.verdict]} ({machine.boot_mode}, {machine.bus}): {judgement.reason}{beside}",
+        message=message,
         remedy=judgement.remedy,
         where=f"console: {judgement.evidence[-1]}" if judgement.evidence else "",
-        subject=str(path),
+        subject=subject,
         source=BOOT_TEST.source,
     )
 

@@ -19,7 +19,7 @@ from aliyun_import.disk.containers.compressed import unpacked_file
 from aliyun_import.disk.containers.interface import COPY_AGAIN, ContainerFormat, Upload
 from aliyun_import.disk.containers.qemu import convert_to_raw
 from aliyun_import.disk.containers.registry import format_named, open_container
-from aliyun_import.disk.containers.vhd import Folder
+from aliyun_import.disk.containers.vhd import DiskDirectory
 from aliyun_import.disk.containers.vhd_checks import CHS_PADDED, rebuilt
 from aliyun_import.disk.containers.vhd_checks import FIXED as VHD_FIXED
 from aliyun_import.disk.disk import Disk, open_disk, unpack_failed
@@ -295,10 +295,10 @@ def _refuse_inner(path: Path, inner: DiskReport) -> None:
 
 
 def _rebuild(path: Path, report: DiskReport, part: Path) -> None:
-    with FileReader(path) as file, Folder(path) as folder:
-        opened = open_container(file, path, neighbours=folder.neighbour)
+    with FileReader(path) as file, DiskDirectory(path) as directory:
+        opened = open_container(file, path, neighbours=directory.neighbour)
         disk = opened.disk
-        if disk is None or tuple(folder.path / name for name in opened.parents) != report.parents:
+        if disk is None or tuple(directory.path / name for name in opened.parents) != report.parents:
             raise _changed(path)
         # The new file has the same holes.
         allocated_bytes = sum(one.stat().st_blocks * 512 for one in (path, *report.parents))

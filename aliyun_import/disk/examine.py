@@ -6,7 +6,7 @@ from pathlib import Path
 from aliyun_import.disk.containers.interface import ContainerFormat, Upload
 from aliyun_import.disk.containers.qemu import description, ensure_whole, open_nbd
 from aliyun_import.disk.containers.registry import open_container
-from aliyun_import.disk.containers.vhd import Folder
+from aliyun_import.disk.containers.vhd import DiskDirectory
 from aliyun_import.disk.guest.inspection import inspect_guest
 from aliyun_import.disk.partitions.boot import read_boot
 from aliyun_import.disk.partitions.table import read_partitions
@@ -25,10 +25,10 @@ def examine(path: str, name: str, depth: str, descriptor: str) -> DiskReport:
     `descriptor` is the number of the inherited descriptor. `path` is for the tools of QEMU and for the parents in the
     same directory, `name` for messages. A read error becomes a problem in the report.
     """
-    with FileReader(int(descriptor)) as file, Folder(Path(path)) as folder:
+    with FileReader(int(descriptor)) as file, DiskDirectory(Path(path)) as directory:
         report = DiskReport(path=Path(name), container=UNKNOWN, format=None, file_bytes=file.size, virtual_bytes=None)
         try:
-            opened = open_container(file, Path(path), name=report.path, neighbours=folder.neighbour)
+            opened = open_container(file, Path(path), name=report.path, neighbours=directory.neighbour)
         except OSError as error:
             return replace(report, container_problems=(_read_error(error),))
         report = replace(
@@ -38,7 +38,7 @@ def examine(path: str, name: str, depth: str, descriptor: str) -> DiskReport:
             virtual_bytes=opened.virtual_bytes,
             container_problems=opened.problems,
             unknowns=opened.unknowns,
-            parents=tuple(folder.path / name for name in opened.parents),
+            parents=tuple(directory.path / name for name in opened.parents),
         )
         if opened.container.upload is Upload.CONVERTED:
             return _through_qemu(report, opened.container, Path(path), depth=depth)

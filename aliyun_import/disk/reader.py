@@ -188,7 +188,7 @@ class BytesReader:
         self.size = len(data)
 
     def pread(self, offset: int, length: int) -> bytes:
-        """Read."""
+        """Read a range, as `Reader.pread`."""
         check_range(offset, length)
         return self._data[offset : offset + length]
 
@@ -208,7 +208,7 @@ class Window:
         self.size = size
 
     def pread(self, offset: int, length: int) -> bytes:
-        """Read."""
+        """Read a range, as `Reader.pread`."""
         check_range(offset, length)
         length = max(min(length, self.size - offset), 0)
         return self._reader.pread(self.start + offset, length) if length else b""

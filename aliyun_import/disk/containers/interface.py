@@ -43,12 +43,12 @@ Neighbours = Callable[[str], Neighbour | None]
 class Source:
     """The context of a file that is opened.
 
-    `path` is for messages. `promise` is that of its suffix. `neighbours` opens other files in the same directory; None
+    `path` is for messages. `suffix_rule` is that of its suffix. `neighbours` opens files in the same directory; None
     forbids that. `open_inner` opens the content of a compressed file.
     """
 
     path: Path
-    promise: "Promise | None"
+    suffix_rule: "SuffixRule | None"
     neighbours: Neighbours | None
     open_inner: "Callable[[Reader, Path], OpenedContainer]"
 
@@ -87,13 +87,13 @@ class Compression:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Promise:
-    """What a suffix promises: `content` at `where`. A file without it has the problem `code`."""
+class SuffixRule:
+    """The `content` at `where` that a file with one of the suffixes must have. Without it, its problem is `code`."""
 
     suffixes: tuple[str, ...]
     title: str
     content: str
-    code: str
+    code: str = "suffix-not-content"
     where: str = "byte 0"
 
 
@@ -115,7 +115,7 @@ class ContainerFormat:
     matches: Callable[[Reader, bytes], bool] | None = None
     unpacked_format: DiskFormat = DiskFormat.RAW
     judged_by_head: bool = True
-    promise: Promise | None = None
+    suffix_rule: SuffixRule | None = None
     qemu_name: str = ""
     compression: Compression | None = None
 

@@ -17,8 +17,8 @@ from itertools import chain
 from aliyun_import.disk.containers.interface import (
     ContainerFormat,
     OpenedContainer,
-    Promise,
     Source,
+    SuffixRule,
     Upload,
     broken_file,
     damaged,
@@ -287,7 +287,7 @@ QCOW2 = ContainerFormat(
     signatures=((0, MAGIC),),
     unpacked_format=DiskFormat.QCOW2,
     judged_by_head=False,
-    promise=Promise(suffixes=(".qcow2",), title="QCOW2", content="`QFI` in its first bytes", code="suffix-not-content"),
+    suffix_rule=SuffixRule(suffixes=(".qcow2",), title="QCOW2", content="`QFI` in its first bytes"),
 )
 
 

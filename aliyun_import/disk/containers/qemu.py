@@ -22,8 +22,8 @@ from aliyun_import.disk.containers.interface import (
     COPY_AGAIN,
     ContainerFormat,
     OpenedContainer,
-    Promise,
     Source,
+    SuffixRule,
     Upload,
 )
 from aliyun_import.disk.isolated import child_environment, last_line, with_parent_death_signal
@@ -96,32 +96,30 @@ def _format(
     *signatures: tuple[int, bytes],
     qemu_name: str = "",
     size_at: tuple[str, int] | None = None,
-    promise: Promise | None = None,
+    suffix_rule: SuffixRule | None = None,
 ) -> ContainerFormat:
     return ContainerFormat(
         name=name,
         open=_open_vmdk if name == "vmdk" else partial(_open, size_at=size_at),
         upload=Upload.CONVERTED,
         signatures=signatures,
-        promise=promise,
+        suffix_rule=suffix_rule,
         qemu_name=qemu_name or name,
     )
 
 
-# .vmdk has no promise: the extent of a flat VMDK has this suffix, and is a RAW disk.
+# There is no rule for .vmdk: the extent of a flat VMDK has this suffix, and is a RAW disk.
 VMDK = _format("vmdk", (0, b"KDMV"), (0, b"COWD"), (0, b"# Disk DescriptorFile"))
 VHDX = _format(
     "vhdx",
     (0, b"vhdxfile"),
-    promise=Promise(
-        suffixes=(".vhdx",), title="VHDX", content="`vhdxfile` in its first bytes", code="suffix-not-content"
-    ),
+    suffix_rule=SuffixRule(suffixes=(".vhdx",), title="VHDX", content="`vhdxfile` in its first bytes"),
 )
 VDI = _format(
     "vdi",
     (0x40, b"\x7f\x10\xda\xbe"),
     size_at=("<Q", 0x170),
-    promise=Promise(suffixes=(".vdi",), title="VDI", content="its signature at byte 64", code="suffix-not-content"),
+    suffix_rule=SuffixRule(suffixes=(".vdi",), title="VDI", content="its signature at byte 64"),
 )
 QCOW1 = _format("qcow", (0, b"QFI\xfb\0\0\0\x01"), size_at=(">Q", 24))
 QED = _format("qed", (0, b"QED\0"), size_at=("<Q", 48))

@@ -15,8 +15,8 @@ from aliyun_import.disk.containers.interface import (
     ContainerFormat,
     Neighbours,
     OpenedContainer,
-    Promise,
     Source,
+    SuffixRule,
     Upload,
     broken_file,
 )
@@ -53,9 +53,9 @@ def open_container(
     VHD, with `neighbours`.
     """
     found = identify(file)
-    promises = (known.promise for known in FORMATS if known.promise)
-    promise = next((one for one in promises if path.suffix.lower() in one.suffixes), None)
-    source = Source(path=name or path, promise=promise, neighbours=neighbours, open_inner=_open_inner)
+    rules = (known.suffix_rule for known in FORMATS if known.suffix_rule)
+    rule = next((one for one in rules if path.suffix.lower() in one.suffixes), None)
+    source = Source(path=name or path, suffix_rule=rule, neighbours=neighbours, open_inner=_open_inner)
     opened = found.open(found, file, source)
     problems = tuple(
         replace(one, remedy=one.remedy and _with_names(one.remedy, source.path)) for one in opened.problems
@@ -110,8 +110,8 @@ def _open_raw(own: ContainerFormat, file: Reader, source: Source) -> OpenedConta
                 remedy="Pass the disk image. If this is the disk image, copy it again from its source.",
             )
         )
-    if source.promise:
-        problems.append(_broken_promise(source.promise, source.path))
+    if source.suffix_rule:
+        problems.append(_wrong_suffix(source.suffix_rule, source.path))
     if not problems and _is_blank(file):
         problems.append(
             Problem(
@@ -134,14 +134,14 @@ def _is_blank(file: Reader) -> bool:
     return not any(any(file.pread(file.size // _SAMPLES * index, 65536)) for index in range(1, _SAMPLES))
 
 
-def _broken_promise(promise: Promise, path: Path) -> Problem:
+def _wrong_suffix(rule: SuffixRule, path: Path) -> Problem:
     """Return the problem of a file with the suffix of another format. A VHD without its footer reads as a RAW disk."""
     return Problem(
-        code=promise.code,
+        code=rule.code,
         severity=Severity.BLOCKS,
-        message=f"The suffix of the file is {path.suffix}, but a {promise.title} has {promise.content}, and this file "
+        message=f"The suffix of the file is {path.suffix}, but a {rule.title} has {rule.content}, and this file "
         "does not: it was truncated, or it is a RAW disk with the wrong suffix.",
-        where=promise.where,
+        where=rule.where,
         remedy="Copy the file again from its source. If it is a RAW disk, change its suffix to .raw.",
     )
 

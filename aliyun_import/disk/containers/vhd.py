@@ -253,7 +253,7 @@ _CODES = {b"W2ru": "utf-16-le", b"W2ku": "utf-16-le", b"MacX": "utf-8"}
 _EPOCH_S = 946_684_800
 
 
-class Folder:
+class DiskDirectory:
     """The regular files in the directory of a disk. A context manager that closes the files that it opened."""
 
     def __init__(self, disk: Path) -> None:

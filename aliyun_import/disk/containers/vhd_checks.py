@@ -16,8 +16,8 @@ from aliyun_import.disk.containers.interface import (
     ContainerFormat,
     Neighbours,
     OpenedContainer,
-    Promise,
     Source,
+    SuffixRule,
     Upload,
     broken_file,
     damaged,
@@ -61,7 +61,7 @@ FIXED = ContainerFormat(
     upload=Upload.AS_IS,
     matches=_has_type(vhd.FIXED),
     judged_by_head=False,
-    promise=Promise(
+    suffix_rule=SuffixRule(
         suffixes=(".vhd", ".vpc"),
         title="VHD",
         content="a footer that begins with `conectix` in its last 512 bytes",

@@ -312,6 +312,11 @@ class GuestReport:
     unknowns: tuple[str, ...] = ()
 
     @property
+    def default_kernels(self) -> tuple[Kernel, ...]:
+        """The kernels of the boot loader's default entries, or else all of them."""
+        return tuple(kernel for kernel in self.kernels if kernel.default) or self.kernels
+
+    @property
     def started(self) -> tuple[BootEntry, ...]:
         """The entries of which one is started: the default of each configuration, or else all of them."""
         return tuple(entry for entry in self.boot_entries if entry.default) or self.boot_entries

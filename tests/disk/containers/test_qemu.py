@@ -32,7 +32,7 @@ def _head(at: int, form: str, value: int, *, magic: bytes = b"") -> bytes:
 )
 def test_the_size_is_told_where_the_header_has_it(container: str, head: bytes, size: int | None) -> None:
     """Also where no tool of QEMU is installed; where it is not in a fixed place, nothing is guessed."""
-    source = Source(path=Path("disk"), promise=None, neighbours=None, open_inner=open_container)
+    source = Source(path=Path("disk"), suffix_rule=None, neighbours=None, open_inner=open_container)
     known = format_named(container)
     opened = known.open(known, BytesReader(head), source)
     assert (opened.virtual_bytes, opened.format, opened.disk) == (size, DiskFormat.RAW, None)

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from aliyun_import.disk.containers import registry
-from aliyun_import.disk.containers.interface import ContainerFormat, OpenedContainer, Promise, Upload
+from aliyun_import.disk.containers.interface import ContainerFormat, OpenedContainer, SuffixRule, Upload
 from aliyun_import.disk.containers.registry import open_container
 from aliyun_import.disk.reader import FileReader, Window
 from aliyun_import.model.finding import Severity
@@ -106,7 +106,7 @@ def test_a_new_format_is_a_value_and_a_line(tmp_path: Path, monkeypatch: pytest.
         ),
         upload=Upload.MERGED,
         signatures=((0, b"NEWDISK"),),
-        promise=Promise(
+        suffix_rule=SuffixRule(
             suffixes=(".new",), title="NEW", content="`NEWDISK` in its first bytes", code="suffix-not-content"
         ),
     )
