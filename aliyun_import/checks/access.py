@@ -35,7 +35,10 @@ def cloud_init_missing(subject: GuestSubject) -> Found | None:
 
 @check("cloud-init-source", Severity.WARNS, source=Source.CHECK_ITEMS)
 def cloud_init_source(subject: GuestSubject) -> Found | None:
-    """Check that datasource_list of cloud-init, if it is set, contains AliYun."""
+    """Check that datasource_list of cloud-init, if it is set, contains AliYun.
+
+    Without it, cloud-init gets no metadata on ECS.
+    """
     cloud_init = subject.guest.cloud_init
     if cloud_init is None or cloud_init.sources is None or not cloud_init.where or cloud_init.enabled is False:
         return None

@@ -202,9 +202,9 @@ def processor_not_offered(subject: GuestSubject) -> Found | None:
 
 @check("no-removable-loader", Severity.NOTE, source=Source.BOOT_MODES)
 def no_removable_loader(subject: SystemDiskSubject) -> Found | None:
-    """Check that a disk which boots with BIOS and has a UEFI loader can boot with UEFI, too.
+    """Check that a disk that boots with BIOS can boot with UEFI, too, if it has a UEFI loader.
 
-    The disk is imported with BIOS. With UEFI it does not boot unless a loader is at EFI/BOOT/BOOTX64.EFI.
+    The disk is imported with BIOS. It boots with UEFI only if a loader is at EFI/BOOT/BOOTX64.EFI.
     """
     boot = subject.report.boot
     loader = _best_loader(boot.loaders)
@@ -220,7 +220,7 @@ def no_removable_loader(subject: SystemDiskSubject) -> Found | None:
 
 @check("both-boot-modes", Severity.NOTE, source=Source.BOOT_MODES)
 def both_boot_modes(subject: SystemDiskSubject) -> Found | None:
-    """Check that the boot mode is certain: the disk boots with one only, or --boot-mode is given.
+    """Check that the disk boots with only one of BIOS and UEFI, or that --boot-mode is given.
 
     ImportImage accepts one boot mode. Its default is BIOS.
     """

@@ -12,11 +12,11 @@ _DECLARATIONS: Mapping[Source, Mapping[str, tuple[Severity | Mapping[Severity, s
     Source.JUDGEMENT: {
         "disk-missing": (BLOCKS, "The file does not exist."),
         "disk-unreadable": (BLOCKS, "The file exists, but the user has no permission to read it."),
-        "disk-kind": (BLOCKS, "A directory, a character device, a pipe or a socket is not a disk."),
+        "disk-kind": (BLOCKS, "The path is a directory, a character device, a pipe or a socket, and not a disk."),
         "disk-blank": (
             NOTE,
-            "The disk has only zeros in the places of a partition table, a file system or a container. A data disk may "
-            "be empty on purpose; for a system disk, no-partition-table blocks.",
+            "All sampled parts of the disk are zeros: there is no partition table, file system or container. A data "
+            "disk may be empty on purpose; for a system disk, no-partition-table blocks.",
         ),
         "disk-too-small": (BLOCKS, "The file is smaller than any disk with a partition."),
         "disk-read-error": (BLOCKS, "Part of the disk could not be read because of an I/O error."),
@@ -34,12 +34,12 @@ _DECLARATIONS: Mapping[Source, Mapping[str, tuple[Severity | Mapping[Severity, s
         "container-damaged": (BLOCKS, "The compressed file is damaged or truncated."),
         "not-whole": (
             BLOCKS,
-            "An image in VMDK, VHDX or VDI format refers to other files with its data or its parent. Such a reference "
-            "may name any file of this machine, so it is never followed.",
+            "An image that qemu-img converts (such as VMDK) refers to other files with its data or its parent. Such a "
+            "reference may name any file of this machine, so it is never followed.",
         ),
         "conversion-failed": (
             BLOCKS,
-            "qemu-img cannot open an image in VMDK, VHDX or VDI format. The finding has the message of qemu-img.",
+            "qemu-img cannot open an image that it has to convert (such as VMDK). The finding has its message.",
         ),
         "table-unreadable": (UNKNOWN, "The kind of the partition table could not be determined."),
         "partition-unreadable": (UNKNOWN, "An entry of the partition table could not be read."),
@@ -137,14 +137,20 @@ _DECLARATIONS: Mapping[Source, Mapping[str, tuple[Severity | Mapping[Severity, s
         "qcow2-snapshots": (NOTE, "The QCOW2 contains internal snapshots. They are uploaded and not imported."),
     },
     Source.GUIDE_2021: {
-        "iso-image": (BLOCKS, "The file is an installation CD. The service imports installed systems, not ISO images."),
+        "iso-image": (
+            BLOCKS,
+            "The file is an ISO image. The service imports installed systems, not installation media.",
+        ),
         "mbr-damaged": (BLOCKS, "The partition table in the MBR has invalid entries."),
         "mbr-4096-byte-sectors": (
             BLOCKS,
-            "The MBR was written for a disk with sectors of 4096 bytes: file systems are where such a table has its "
-            "partitions. The disks of ECS have sectors of 512 bytes, so the partitions are not found there.",
+            "The MBR was written for sectors of 4096 bytes: read like that, its partitions have file systems. The "
+            "disks of ECS have sectors of 512 bytes, so the partitions are not found there.",
         ),
-        "mbr-logical-damaged": (WARNS, "The list of logical partitions is damaged. Those after the damage are lost."),
+        "mbr-logical-damaged": (
+            WARNS,
+            "The list of logical partitions is damaged. The partitions after the damage are lost.",
+        ),
         "partition-outside-disk": (
             BLOCKS,
             "A partition ends after the end of the disk: the file was truncated, or the disk was shrunk without its "

@@ -190,8 +190,8 @@ def initramfs_damaged(subject: GuestSubject) -> Found | None:
     """Check that the initramfs that the boot loader loads can be unpacked to its end.
 
     An initramfs is truncated if the file system was full when it was written. The kernel unpacks as much as it can, and
-    continues. If a file is missing then, it cannot mount the root. An initramfs in xz, lzma or bzip2 is read only until
-    the drivers are found.
+    continues. If a required file is missing then, it cannot mount the root. An initramfs in xz, lzma or bzip2 is read
+    only until the drivers are found.
     """
     kernel = next((kernel for kernel in subject.guest.kernels if kernel.default and kernel.initramfs_damage), None)
     if kernel is None:

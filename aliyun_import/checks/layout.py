@@ -53,7 +53,7 @@ def root_encrypted(subject: SystemDiskSubject) -> Found | None:
 def root_larger_than_partition(subject: GuestSubject) -> Found | None:
     """Check that the root file system is not larger than its partition.
 
-    The kernel refuses to mount a file system that is larger. The partition was shrunk without the file system.
+    The kernel refuses to mount such a file system. It results from shrinking the partition without the file system.
     """
     root, partition = subject.guest.root, _root_partition(subject)
     if root is None or partition is None or root.volume or root.size_bytes <= partition.size_bytes:
@@ -123,7 +123,7 @@ def swap_partition(subject: SystemDiskSubject) -> Found | None:
 def hibernated(subject: SystemDiskSubject) -> Found | None:
     """Check that the system was shut down and not hibernated.
 
-    The first boot resumes a saved session on a swap partition, on other hardware.
+    If a swap partition has a saved session, the first boot resumes it on other hardware.
     """
     swap = next((part for part in subject.report.partitions if part.filesystem == "swap-suspended"), None)
     if swap is None:

@@ -239,8 +239,8 @@ def customized_linux_directory(subject: SystemDiskSubject) -> Found | None:
 def issue_changed(subject: GuestSubject) -> Found | None:
     r"""Check that /etc/issue contains the name of the distribution.
 
-    By the guide of 2021, the service identifies the distribution by /etc/issue, among other files. The file must
-    contain the name or the ID of os-release, or \S, which agetty replaces by the name.
+    According to the guide of 2021, the service identifies the distribution by /etc/issue, among other files. The file
+    must contain the name or the ID in os-release, or \S, which agetty replaces with the name.
     """
     release, issue = subject.guest.os_release, subject.guest.issue
     if release is None or issue is None:

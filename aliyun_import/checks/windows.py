@@ -112,7 +112,7 @@ def windows_nvme_driver(windows: WindowsFacts) -> Found | None:
 def windows_read_only_drivers(windows: WindowsFacts) -> Found | None:
     """Check that the import can replace the virtio drivers.
 
-    The import replaces netkvm.sys, balloon.sys, vioser.sys, viostor.sys and pvpanic.sys by builds of the service, so
+    The import replaces netkvm.sys, balloon.sys, vioser.sys, viostor.sys and pvpanic.sys with builds of the service, so
     these files must not be read-only.
     """
     if not windows.read_only_drivers:

@@ -117,7 +117,7 @@ class Disk:
 
     @property
     def described(self) -> str:
-        """The file that is read, for errors about it: its path, and what it was converted from."""
+        """The file in errors: its path, and the file from which it was converted."""
         return str(self.path) if self.name == self.path else f"{self.path}, converted from {self.name},"
 
     @property

@@ -94,11 +94,11 @@ class BootEvidence:
 class DiskReport:
     """The result of the inspection of a disk.
 
-    `path` is the file that the user named, also where it was converted to another one, which was inspected. `format` is
-    the DiskFormat for ECS, None if ECS does not accept the container. `virtual_bytes` is the size of the disk, None if
-    unknown. `unknowns` are clauses about parts that could not be read. `parents` are the parent files of a differencing
-    VHD, the nearest first. `held` are the users of a block device. `architecture` is that of the UEFI loaders, or else
-    of the guest. `guest` is None if it was not inspected.
+    `path` is the file that the user gave, even if a file converted from it was inspected. `format` is the DiskFormat
+    for ECS, None if ECS does not accept the container. `virtual_bytes` is the size of the disk, None if unknown.
+    `unknowns` are clauses about parts that could not be read. `parents` are the parent files of a differencing VHD, the
+    nearest first. `held` are the users of a block device. `architecture` is that of the UEFI loaders, or else of the
+    guest. `guest` is None if it was not inspected.
     """
 
     path: Path

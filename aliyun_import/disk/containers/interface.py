@@ -88,7 +88,7 @@ class Compression:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SuffixRule:
-    """The `content` at `where` that a file with one of the suffixes must have. Without it, its problem is `code`."""
+    """The content that files with a suffix must have. A file without `content` at `where` has the problem `code`."""
 
     suffixes: tuple[str, ...]
     title: str
