@@ -56,9 +56,9 @@ if TYPE_CHECKING:
     from aliyun_import.model.request import ImportRequest as ImportRequest
     from aliyun_import.model.request import OsType as OsType
     from aliyun_import.push.diagnosis import Diagnosis as Diagnosis
-    from aliyun_import.push.journals import KnownPush as KnownPush
     from aliyun_import.push.options import PushOptions as PushOptions
     from aliyun_import.push.options import PushResult as PushResult
+    from aliyun_import.push.state import KnownPush as KnownPush
     from aliyun_import.upload.context import TransferOptions as TransferOptions
 
 __version__ = "0.1.0"
@@ -88,7 +88,7 @@ _PUBLIC = {
         "Architecture", "BootMode", "DiskFormat", "DiskRequest", "ImportParameters", "ImportRequest", "OsType",
     ),
     "push.diagnosis": ("Diagnosis",),
-    "push.journals": ("KnownPush",),
+    "push.state": ("KnownPush",),
     "push.options": ("PushOptions", "PushResult"),
     "upload.context": ("TransferOptions",),
 }  # fmt: skip

@@ -24,19 +24,18 @@ from aliyun_import.journal import default_state_dir, open_journal
 from aliyun_import.model.image import Image, Task
 from aliyun_import.model.objects import UploadedObject
 from aliyun_import.model.request import DiskFormat, DiskRequest, ImportRequest
+from aliyun_import.push.account_diagnosis import diagnose as diagnose_account
 from aliyun_import.push.cloud_leftovers import find_in_ecs, remove_from_ecs
-from aliyun_import.push.diagnose import diagnose as diagnose_account
 from aliyun_import.push.diagnosis import (
     Diagnosis,
     clock_diagnosis,
     credentials_diagnosis,
     endpoint_diagnosis,
 )
-from aliyun_import.push.journals import KnownPush, known_pushes
-from aliyun_import.push.journals import forget_finished as remove_finished
 from aliyun_import.push.options import PushOptions, PushResult
 from aliyun_import.push.push import push as run_push
-from aliyun_import.push.state import UsedKeys, image_ids_by_url, keys_by_bucket
+from aliyun_import.push.state import KnownPush, UsedKeys, image_ids_by_url, keys_by_bucket, known_pushes
+from aliyun_import.push.state import forget_finished as remove_finished
 from aliyun_import.retry import add_retries
 from aliyun_import.role.ensure import RoleChange, RoleState, ensure_role, inspect_role
 from aliyun_import.role.spec import OSS_ROLE

@@ -9,8 +9,8 @@ import click
 
 import aliyun_import
 from aliyun_import.cli.main import app
-from aliyun_import.cli.option import EnvironmentOption
 from aliyun_import.cli.params import Command
+from aliyun_import.cli.settings import EnvironmentOption
 from aliyun_import.errors import Exit
 
 DOCS = Path(__file__).resolve().parent

@@ -10,7 +10,7 @@ from typing import Any
 
 import click
 
-from aliyun_import.cli.option import EnvironmentOption
+from aliyun_import.cli.settings import EnvironmentOption, defaults_of
 from aliyun_import.limits import GIB, KIB, MIB, TIB
 from aliyun_import.model.request import ImportParameters, Parameter, parameters
 
@@ -41,8 +41,6 @@ class Command(click.Command):
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         """Read the command line, the environment and, for what neither has, the configuration files."""
         if not ctx.resilient_parsing and not {"-h", "--help"} & set(args):
-            from aliyun_import.cli.settings import defaults_of
-
             settings = defaults_of(self, ctx, args)
             ctx.default_map = {name: setting.value for name, setting in settings.items()}
             ctx.meta[SETTINGS] = settings
@@ -111,7 +109,7 @@ def completed(source: str) -> Callable[[click.Context, click.Parameter, str], li
 
     def complete(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[str]:
         del ctx, param
-        words: Sequence[str] = getattr(importlib.import_module("aliyun_import.cli.completion"), source)()
+        words: Sequence[str] = getattr(importlib.import_module("aliyun_import.cli.commands.completion"), source)()
         return [word for word in words if word.lower().startswith(incomplete.lower())]
 
     return complete

@@ -12,11 +12,10 @@ from aliyun_import.image.replace import temporary_name
 from aliyun_import.journal import Journal
 from aliyun_import.model.request import ImportRequest, parameters
 from aliyun_import.model.roles import Policy, Role
-from aliyun_import.push.ask_stage import ask_ecs
+from aliyun_import.push.boot_stage import refuse_known_failure
 from aliyun_import.push.earlier import Begun
-from aliyun_import.push.image_boot_stage import refuse_known_failure
 from aliyun_import.push.options import PushResult, PushRun
-from aliyun_import.push.stages import upload_request, without_detection
+from aliyun_import.push.stages import ask_ecs, upload_request, without_detection
 from aliyun_import.push.state import PushState
 from aliyun_import.role.ensure import ensure_role
 from aliyun_import.role.spec import needs_of, role_name_of

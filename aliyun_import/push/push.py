@@ -33,8 +33,13 @@ from aliyun_import.journal import Journal, copy_journal, open_journal
 from aliyun_import.model.image import Image
 from aliyun_import.model.objects import UploadedObject
 from aliyun_import.model.request import DiskRequest, ImportRequest
-from aliyun_import.push.ask_stage import ask_stage
-from aliyun_import.push.boot_stage import boot_stage
+from aliyun_import.push.boot_stage import (
+    ask_about_instance,
+    boot_stage,
+    image_boot_stage,
+    refuse_contradictions,
+    refuse_known_failure,
+)
 from aliyun_import.push.cleanup_stage import cleanup_stage, is_gone, settle_image
 from aliyun_import.push.dry_run import dry_run, empty_plan
 from aliyun_import.push.earlier import (
@@ -48,16 +53,18 @@ from aliyun_import.push.earlier import (
     state_of_import,
     with_holder,
 )
-from aliyun_import.push.image_boot_stage import (
-    ask_about_instance,
-    image_boot_stage,
-    refuse_contradictions,
-    refuse_known_failure,
-)
 from aliyun_import.push.inspect_stage import SentDisks, inspect_stage
 from aliyun_import.push.options import Kept, PushOptions, PushResult, PushRun
 from aliyun_import.push.retention import apply_retention
-from aliyun_import.push.stages import adopt, import_stage, role_stage, upload_request, upload_stage, wait_stage
+from aliyun_import.push.stages import (
+    adopt,
+    ask_stage,
+    import_stage,
+    role_stage,
+    upload_request,
+    upload_stage,
+    wait_stage,
+)
 from aliyun_import.push.state import PushState, fold
 from aliyun_import.retry import add_retries, without_retries
 from aliyun_import.services import Services

@@ -1,9 +1,11 @@
-"""Stages of a push that change something: role, upload, import, wait.
+"""Stages of a push from the role to the end of the import: role, dry run, upload, import, wait.
 
-Each takes the results of those before it and returns its own. What costs or creates something is written to the journal
+Each stage takes the results of those before it and returns its own. The journal records what costs or creates something
 before it happens.
 """
 
+import hashlib
+from collections.abc import Sequence
 from dataclasses import replace
 
 from aliyun_import.account.check import AccountState
@@ -11,15 +13,21 @@ from aliyun_import.account.staging_bucket import PREFIX
 from aliyun_import.disk.disk import Disk
 from aliyun_import.errors import (
     AliyunImportError,
+    BucketMissing,
     DetectionUnsupported,
+    ImageImporting,
     ImportFailed,
     Interrupted,
+    NameTaken,
+    ObjectMissing,
     RefusedError,
+    RoleNotAuthorized,
+    RoleNotVisible,
 )
 from aliyun_import.events import ImportSubmitted, Noted
 from aliyun_import.image.find_existing import FoundImport
 from aliyun_import.image.replace import temporary_name
-from aliyun_import.image.submit import new_client_token, submit
+from aliyun_import.image.submit import dry_run_import, new_client_token, submit
 from aliyun_import.image.wait import wait, wait_for_check
 from aliyun_import.journal import Journal
 from aliyun_import.model.image import DISK_DIGEST_TAG, PUSH_ID_TAG, Image
@@ -58,6 +66,66 @@ def role_stage(request: ImportRequest, run: PushRun, *, bucket: str) -> RoleChan
         )
         stage.detail = f"{role.name} {_ROLE_DETAIL[role.state]}"
     return role
+
+
+def ask_ecs(request: ImportRequest, account: AccountState, run: PushRun, *, keys: Sequence[str]) -> str:
+    """Ask ECS by a dry run of ImportImage whether it accepts a request; raise its refusal, return its answer in words.
+
+    `keys` are those of the local disks, in their order. What ECS cannot judge yet is no refusal: an object that is not
+    uploaded, and a role that was created a moment ago.
+    """
+    planned = iter(keys)
+    call = ImportCall(
+        request=replace(request, role_name=role_name_of(request)),
+        mappings=tuple(
+            DiskMapping(
+                bucket=disk.bucket or account.bucket,
+                key=disk.key or next(planned),
+                format=disk.format,
+                size_gib=disk.size_gib,
+            )
+            for disk in request.disks
+        ),
+        client_token=new_client_token(),
+        tags=request.tags,
+    )
+    try:
+        dry_run_import(run.services.images, call)
+    except (ObjectMissing, BucketMissing):
+        # The answer about a disk that is not uploaded yet.
+        if not keys:
+            raise
+        return "accepts the request; only the disk is missing, which is not uploaded yet"
+    except (RoleNotVisible, RoleNotAuthorized):
+        return "accepts the request; only the role is missing, which the push would create"
+    return "accepts the request"
+
+
+def ask_stage(request: ImportRequest, account: AccountState, run: PushRun, journal: Journal) -> ImportRequest:
+    """Raise what ECS would refuse after the upload, before the first byte is sent: a right, a quota, a parameter.
+
+    Returns the request, without an image check that ECS does not offer. A push that is resumed asks again only if it
+    asks for something else, and not once every disk is uploaded.
+    """
+    state = fold(journal.entries)
+    local = [index for index, disk in enumerate(request.disks) if disk.path]
+    if not set(local) - state.uploaded.keys():
+        return request
+    name = temporary_name(request.name, state.push_id) if run.options.is_named_last else request.name
+    question = hashlib.sha256(repr(replace(request, name=name)).encode()).hexdigest()[:16]
+    if state.accepted == question:
+        return request
+    uploads = [upload_request(request, run.options, index) for index in local]
+    keys = [upload.key or f"{upload.key_stem}{upload.suffix}" for upload in uploads]
+    try:
+        answer = ask_ecs(replace(request, name=name), account, run, keys=keys)
+    except DetectionUnsupported as error:
+        return ask_stage(without_detection(request, error, run), account, run, journal)
+    except (ImageImporting, NameTaken):
+        return request  # `find_earlier_import` has judged the name; `submit` removes a failed image that has it
+    journal.write("accepted", request=question)
+    run.context.emit(Noted(message=f"ECS {answer}"))
+    return request
 
 
 def upload_stage(

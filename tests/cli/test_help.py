@@ -11,8 +11,8 @@ import click.testing
 import pytest
 
 from aliyun_import.cli.main import app
-from aliyun_import.cli.option import EnvironmentOption
 from aliyun_import.cli.params import COMMON, RARE, Command
+from aliyun_import.cli.settings import EnvironmentOption
 from tests.flows.fork_server import ForkServer
 
 ROOT = Path(__file__).resolve().parents[2]

@@ -8,8 +8,8 @@ import pytest
 
 from aliyun_import.cli.commands.push import ImageOptions, data_disk, request_of
 from aliyun_import.cli.main import ALIASES, COMMANDS, app
-from aliyun_import.cli.option import EnvironmentOption
 from aliyun_import.cli.params import Bytes, Gib, KeyValue, Seconds
+from aliyun_import.cli.settings import EnvironmentOption
 from aliyun_import.errors import UsageError
 from aliyun_import.model.request import ImportParameters
 from tests.rows import each_row

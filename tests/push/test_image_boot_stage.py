@@ -23,7 +23,7 @@ from aliyun_import.events import BootProgress, Event, FindingRaised, StageFinish
 from aliyun_import.model.boot import Verdict
 from aliyun_import.model.finding import Severity
 from aliyun_import.model.request import DiskRequest
-from aliyun_import.push.journals import PushStage, known_pushes
+from aliyun_import.push.state import PushStage, known_pushes
 from aliyun_import.role.spec import boot_test_policy, user_policy
 from aliyun_import.sandbox.core.faults import Fault
 from aliyun_import.sandbox.core.state import AccessKey

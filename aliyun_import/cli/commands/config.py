@@ -5,7 +5,6 @@ from typing import TYPE_CHECKING, Any
 import click
 from click.core import ParameterSource
 
-from aliyun_import.cli.option import EnvironmentOption
 from aliyun_import.cli.params import (
     SETTINGS,
     Command,
@@ -16,6 +15,7 @@ from aliyun_import.cli.params import (
     output_options,
     panel,
 )
+from aliyun_import.cli.settings import EnvironmentOption
 
 if TYPE_CHECKING:
     from aliyun_import.cli.render.result import Outcome

@@ -156,7 +156,7 @@ def checked_boot_test(options: "PushOptions", *, yes: bool, is_free: bool) -> "P
     `image boot-test` reads them too. `is_free`: the instance costs nothing. Raises click.UsageError and UsageError.
     """
     from aliyun_import.cli.context import given_options
-    from aliyun_import.push.image_boot_stage import refuse_contradictions
+    from aliyun_import.push.boot_stage import refuse_contradictions
 
     given = {one.name for one in given_options()}
     if options.boot_test != "cloud" and "yes" in given:

@@ -8,7 +8,7 @@ import click
 from aliyun_import.cli.params import Command, OutputOptions, option, output_options, panel
 
 if TYPE_CHECKING:
-    from aliyun_import.push.journals import KnownPush
+    from aliyun_import.push.state import KnownPush
 
 
 @click.command(

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from aliyun_import.cli.option import PREFIX
 from aliyun_import.cli.params import Bytes, Command, Group, Number, Seconds, gathered, option, panel
+from aliyun_import.cli.settings import PREFIX
 from aliyun_import.error_codes import ErrorCode
 from aliyun_import.errors import LocalStateError, UsageError
 from aliyun_import.limits import GIB

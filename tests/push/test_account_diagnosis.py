@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from aliyun_import.errors import AliyunImportError
-from aliyun_import.push.diagnose import UNTESTED, diagnose
+from aliyun_import.push.account_diagnosis import UNTESTED, diagnose
 from aliyun_import.push.diagnosis import Diagnosis, Health, would_go_through
 from aliyun_import.role.spec import OSS_ROLE
 from aliyun_import.sandbox.core.state import Clock, Settings
