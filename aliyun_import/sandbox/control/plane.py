@@ -44,7 +44,7 @@ class ControlPlane:
             ("POST", "/_sandbox/keys"): _save_key,
             ("GET", "/_sandbox/issuers"): lambda state, _: _issuers(state),
             ("POST", "/_sandbox/issuers"): _save_issuer,
-            ("GET", "/_sandbox/faults"): lambda state, _: [fault.to_json() for fault in state.faults.active()],
+            ("GET", "/_sandbox/faults"): lambda state, _: [asdict(fault) for fault in state.faults.active()],
             ("POST", "/_sandbox/faults"): self._add_fault,
             ("DELETE", "/_sandbox/faults"): _clear_faults,
             ("GET", "/_sandbox/clock"): _time,
@@ -94,7 +94,7 @@ class ControlPlane:
     def _add_fault(self, state: State, document: Document) -> object:
         fault = state.codec.decode(Fault, document)
         account.check_fault(fault, self._operations)
-        return state.faults.add(fault).to_json()
+        return asdict(state.faults.add(fault))
 
 
 def refused_as_foreign(request: Request) -> str:

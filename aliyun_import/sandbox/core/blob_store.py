@@ -1,7 +1,7 @@
 """Bytes of objects: sparse files on disk, and contents that consist of ranges of them.
 
-A content is a sequence of segments. A segment is a range of a file or a run of zeros. To cut and to join contents
-copies no bytes: server-side copies and the completion of a multipart upload do this. Runs of zeros are detected when
+A content is a sequence of segments. A segment is a range of a file or a run of zeros. Cutting and joining contents
+copies no bytes; server-side copies and the completion of a multipart upload use it. Runs of zeros are detected when
 the bytes are received. They use no disk space, and are not read for a checksum.
 
 The CRC-64 of OSS is CRC-64/XZ: polynomial 0x42F0E1EBA9EA3693, bits reflected, register and result inverted. Because
@@ -307,9 +307,9 @@ _ONE = 1 << 63  # reflected: the highest bit is x^0
 _X = 1 << 62
 
 
-def crc64_update(data: bytes | memoryview, crc: int = 0) -> int:
+def crc64_update(data: bytes, crc: int = 0) -> int:
     """Return the CRC-64 of bytes with the CRC-64 `crc`, followed by `data`."""
-    return int(fast_crc64.xz(bytes(data) if isinstance(data, memoryview) else data, crc))
+    return int(fast_crc64.xz(data, crc))
 
 
 def crc64_combine(first: int, second: int, second_length: int) -> int:

@@ -18,9 +18,8 @@ import itertools
 import math
 import threading
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field, replace
 from fnmatch import fnmatchcase
-from typing import Any
 
 from aliyun_import.sandbox.core.http_types import Call
 from aliyun_import.sandbox.core.records import Table
@@ -75,10 +74,6 @@ class Fault:
             and self.key in call.key
             and (self.part is None or self.part == call.part)
         )
-
-    def to_json(self) -> dict[str, Any]:
-        """Return the fault as a JSON object."""
-        return asdict(self)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -152,7 +152,7 @@ class _Handler(BaseHTTPRequestHandler):
     def _close_on_sender(self) -> None:
         """Close the connection of a client that still sends, after a time in which it can read the answer.
 
-        To close it at once would reset the connection, and the reset might arrive before the answer.
+        Closing it at once would reset the connection, and the reset might arrive before the answer.
         """
         self.close_connection = True
         with contextlib.suppress(OSError):
@@ -207,7 +207,7 @@ class WireServer(socketserver.ThreadingMixIn, socketserver.TCPServer):
         except OSError:
             self.server_close()
             raise
-        # 20 ms: the longest time that stopping takes where it does not wake the loop, for fifty idle wake-ups a second.
+        # Poll interval of 20 ms: stopping takes at most this long where it cannot wake the loop.
         self._loop = threading.Thread(target=self.serve_forever, args=(0.02,), name="sandbox", daemon=True)
         self._loop.start()
 
@@ -268,7 +268,7 @@ class WireServer(socketserver.ThreadingMixIn, socketserver.TCPServer):
 
     def stop(self) -> None:
         """Stop listening, close every connection, and wait for the threads."""
-        # On Linux it wakes the accepting loop (0.3 ms in place of 20 ms); elsewhere it may be an error.
+        # On Linux, this wakes the accept loop (0.3 ms instead of 20 ms). On other systems it may fail.
         with contextlib.suppress(OSError):
             self.socket.shutdown(socket.SHUT_RDWR)
         self.shutdown()

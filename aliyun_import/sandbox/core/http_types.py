@@ -1,6 +1,5 @@
 """Requests, answers, XML elements and rows of operation tables, independent of sockets."""
 
-import io
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -66,11 +65,6 @@ class Body:
         self.announced = announced
         self.received = 0
         self.cut_after: int | None = None  # set by a fault: drop the connection after this many bytes
-
-    @classmethod
-    def of(cls, data: bytes) -> "Body":
-        """Return a body with the given bytes."""
-        return cls(io.BytesIO(data).read, length=len(data))
 
     @property
     def finished(self) -> bool:
@@ -192,8 +186,7 @@ class Call:
 class Operation(Generic[C, R]):
     """Row of the table of a service: an operation and the function that carries it out.
 
-    A request with a parameter that is not in the row is answered 501 by name. To ignore the parameter would look like
-    support for it.
+    A request with a parameter that is not in the row is answered 501 by name. Ignoring it would look like support.
     """
 
     name: str

@@ -23,8 +23,8 @@ _NAMES: Mapping[Kind, str] = {bool: "true or false", int: "a whole number", floa
 class TableObserver(Protocol):
     """Observer of the changes of one table."""
 
-    def row_saved(self, key: object, value: object, former: object) -> None:
-        """Handle a new or changed row. `former` is its previous value, None for a new row."""
+    def row_saved(self, key: object, value: object, previous: object) -> None:
+        """Handle a new or changed row. `previous` is its previous value, None for a new row."""
 
     def row_removed(self, key: object, value: object) -> None:
         """Handle the removal of a row."""
@@ -45,10 +45,10 @@ class Table(MutableMapping[K, V]):
         return self._rows[key]
 
     def __setitem__(self, key: K, value: V) -> None:
-        former = self._rows.get(key)
+        previous = self._rows.get(key)
         self._rows[key] = value
         if self.observer is not None:
-            self.observer.row_saved(key, value, former)
+            self.observer.row_saved(key, value, previous)
 
     def __delitem__(self, key: K) -> None:
         value = self._rows.pop(key)

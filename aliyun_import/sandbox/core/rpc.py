@@ -180,11 +180,10 @@ class RpcServices:
         if request.fault is not None and request.fault.effect == "expire-token":
             state.expire_token(parameters.get("AccessKeyId", ""))
         service = self.by_version.get(parameters.get("Version", ""))
-        called = service.operation(parameters["Action"]) if service else None
-        key = _ANONYMOUS if called and called.anonymous else authenticate(state, request, parameters)
+        operation = service.operation(parameters["Action"]) if service else None
+        key = _ANONYMOUS if operation and operation.anonymous else authenticate(state, request, parameters)
         if service is None:
             raise Refusal("NotImplementedBySandbox", f"{parameters['Action']} of version {parameters.get('Version')}")
-        operation = service.operation(parameters["Action"])
         if operation is None:
             raise Refusal("NotImplementedBySandbox", f"{service.name}:{parameters['Action']}")
         _refuse_unknown_parameters(service, operation, parameters)

@@ -84,7 +84,7 @@ class Clock:
             return self._start_s + passed + self._adjustment.advanced_s
 
     def advance(self, seconds: float) -> None:
-        """Move the time forward; raises ValueError for a negative number of seconds."""
+        """Move the time forward. Raises ValueError for a negative number of seconds."""
         if seconds < 0:
             raise ValueError("the clock of the sandbox moves forward only")
         with self._lock:

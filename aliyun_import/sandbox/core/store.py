@@ -176,10 +176,10 @@ class _StoredTable:
         """Return the prefix of the names of the tables within a row."""
         return f"{self._name}/{json.dumps(key)}/"
 
-    def row_saved(self, key: object, value: object, former: object) -> None:
+    def row_saved(self, key: object, value: object, previous: object) -> None:
         """Collect a row. Start to observe its new tables, and collect all their rows."""
         current = [table for _, _, table in _tables_of(value)]
-        for _, _, table in _tables_of(former):
+        for _, _, table in _tables_of(previous):
             if not any(table is each for each in current):
                 raise ValueError(f"the new value of {self._name} {key!r} has other tables: delete the old row first")
         self._store.save((self._name, json.dumps(key)), value)

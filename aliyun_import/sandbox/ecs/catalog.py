@@ -304,7 +304,7 @@ def _shown_vswitch(each: VSwitch) -> dict[str, Value]:
 
 
 def describe_security_groups(call: RpcCall) -> dict[str, Value]:
-    """DescribeSecurityGroups: the security groups of every account."""
+    """DescribeSecurityGroups: the security groups of every account, which have no rules for inbound traffic."""
     region, tags, ecs = region_of(call), tag_filter(call), call.state.part(Ecs)
     found = [
         (group, vpc_id)

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from re import fullmatch
+from typing import NamedTuple
 from urllib.parse import unquote_plus
 from xml.etree import ElementTree
 
@@ -23,11 +24,21 @@ from aliyun_import.sandbox.oss.state import STORAGE_CLASSES, Bucket, StoredObjec
 
 BUCKET_ACLS = ("private", "public-read", "public-read-write")
 OBJECT_ACLS = (*BUCKET_ACLS, "default")
-MAX_OBJECT_TAGS = 10
-MAX_BUCKET_TAGS = 20
 MAX_METADATA_BYTES = 8 * 1024  # "Limits": user metadata, names and values together
 _STORED = ("cache-control", "content-disposition", "content-encoding", "content-language", "expires")
 _ENCRYPTIONS = ("AES256", "KMS", "SM4")
+
+
+class TagLimits(NamedTuple):
+    """Maximum number of tags, and maximum lengths of their keys and values."""
+
+    tags: int
+    key_chars: int
+    value_chars: int
+
+
+OBJECT_TAGS = TagLimits(10, 128, 256)
+BUCKET_TAGS = TagLimits(20, 64, 128)
 _TAG = r"[\w +\-=._:/]*"  # "PutObjectTagging": letters, digits, blanks and + - = . _ : /
 
 
@@ -88,15 +99,16 @@ def header_tags(headers: Headers) -> dict[str, str]:
         if part:
             key, _, value = part.partition("=")
             pairs.append((unquote_plus(key), unquote_plus(value)))
-    return checked_tags(pairs, most=MAX_OBJECT_TAGS, key_chars=128, value_chars=256)
+    return _checked_tags(pairs, OBJECT_TAGS)
 
 
-def checked_tags(pairs: list[tuple[str, str]], *, most: int, key_chars: int, value_chars: int) -> dict[str, str]:
+def _checked_tags(pairs: list[tuple[str, str]], limits: TagLimits) -> dict[str, str]:
     """Return tags as a dict. Raises InvalidTag."""
-    if len(pairs) > most:
-        raise _invalid_tag(f"There can not be more than {most} tags.", ec="0010-00000218")
+    if len(pairs) > limits.tags:
+        raise _invalid_tag(f"There can not be more than {limits.tags} tags.", ec="0010-00000218")
     for key, value in pairs:
-        if not 1 <= len(key) <= key_chars or len(value) > value_chars or not fullmatch(_TAG, key + value):
+        is_too_long = len(key) > limits.key_chars or len(value) > limits.value_chars
+        if not key or is_too_long or not fullmatch(_TAG, key + value):
             raise _invalid_tag("The tag has an invalid key or value.", ec="0010-00000217")
     if len(dict(pairs)) < len(pairs):
         raise _invalid_tag("The tags have duplicate keys.", ec="0010-00000217")
@@ -145,7 +157,7 @@ def _shown_acl(call: OssCall, acl: str) -> Answer:
 
 def put_bucket_tags(call: OssCall) -> Answer:
     """PutBucketTags: replace all tags."""
-    call.change_bucket(tags=_sent_tags(call, most=MAX_BUCKET_TAGS, key_chars=64, value_chars=128))
+    call.change_bucket(tags=_sent_tags(call, BUCKET_TAGS))
     return Answer(200)
 
 
@@ -164,7 +176,7 @@ def delete_bucket_tags(call: OssCall) -> Answer:
 
 def put_object_tags(call: OssCall) -> Answer:
     """PutObjectTagging: replace all tags. Last-Modified does not change."""
-    tags = _sent_tags(call, most=MAX_OBJECT_TAGS, key_chars=128, value_chars=256)
+    tags = _sent_tags(call, OBJECT_TAGS)
     return _changed(call, lambda stored: replace(stored, tags=tags))
 
 
@@ -193,13 +205,13 @@ def _shown_tags(tags: Mapping[str, str], *, headers: tuple[tuple[str, str], ...]
     return xml_answer("Tagging", tree, headers=headers)
 
 
-def _sent_tags(call: OssCall, *, most: int, key_chars: int, value_chars: int) -> dict[str, str]:
+def _sent_tags(call: OssCall, limits: TagLimits) -> dict[str, str]:
     """Return the tags in the body of a request. Raises MalformedXML and InvalidTag."""
     tag_set = parse(call.request, "Tagging").find("TagSet")
     if tag_set is None:
         raise malformed_xml()
     pairs = [(_text(tag, "Key"), _text(tag, "Value")) for tag in tag_set.findall("Tag")]
-    return checked_tags(pairs, most=most, key_chars=key_chars, value_chars=value_chars)
+    return _checked_tags(pairs, limits)
 
 
 def _text(parent: ElementTree.Element, name: str) -> str:

@@ -20,7 +20,7 @@ REDUNDANCIES = ("LRS", "ZRS")
 
 
 def put_bucket(call: OssCall) -> Answer:
-    """PutBucket: create a bucket in the region of the endpoint. To repeat it for an own bucket succeeds."""
+    """PutBucket: create a bucket in the region of the endpoint. Repeating it for an own bucket succeeds."""
     storage_class, redundancy = _requested(call)
     acl = call.request.headers.get("x-oss-acl")
     if acl and acl not in BUCKET_ACLS:

@@ -183,7 +183,8 @@ class OssCall:
 
 def xml_answer(root: str, tree: Tree | str, *, headers: tuple[tuple[str, str], ...] = ()) -> Answer:
     """Return an answer with status 200 and an XML body."""
-    return Answer(200, (("Content-Type", "application/xml"), *headers), document(root, tree))
+    body = f'<?xml version="1.0" encoding="UTF-8"?>\n{xml_element(root, tree)}\n'.encode()
+    return Answer(200, (("Content-Type", "application/xml"), *headers), body)
 
 
 def quoted(etag: str) -> str:
@@ -204,11 +205,6 @@ def version_header(bucket: Bucket, stored: StoredObject) -> tuple[tuple[str, str
 def owner(account_id: str) -> Tree:
     """Return the Owner element of an account."""
     return {"ID": account_id, "DisplayName": account_id}
-
-
-def document(root: str, tree: Tree | str) -> bytes:
-    """Return an XML body."""
-    return f'<?xml version="1.0" encoding="UTF-8"?>\n{xml_element(root, tree)}\n'.encode()
 
 
 def stamp(at_s: float) -> str:

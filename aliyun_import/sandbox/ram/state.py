@@ -230,5 +230,5 @@ class Ram:
         return tuple(self.policy(account_id, kind, name).document for kind, name in attached)
 
     def _note(self, account_id: str, name: str, view: RoleView | None) -> None:
-        former = self._history.get((account_id, name), ())
-        self._history[account_id, name] = (*former, (self._state.clock.now_s(), view))
+        previous = self._history.get((account_id, name), ())
+        self._history[account_id, name] = (*previous, (self._state.clock.now_s(), view))

@@ -1,6 +1,7 @@
 """Verification of RPC and ACS3 signatures against requests that real clients sent."""
 
 import contextlib
+import io
 from collections import Counter
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -38,12 +39,13 @@ class Capture:
         return cls(method, target, Headers((name, value) for name, value in pairs), body.encode())
 
     def authenticate(self, state: State, *, method: str = "", target: str = "", body: bytes | None = None) -> AccessKey:
-        """Have it verified, changed where something is given."""
+        """Verify its signature, with another method, target or body where one is given."""
+        sent = self.body if body is None else body
         request = Request(
             method=method or self.method,
             target=target or self.target,
             headers=self.headers,
-            body=Body.of(self.body if body is None else body),
+            body=Body(io.BytesIO(sent).read, length=len(sent)),
         )
         return authenticate(state, request, call_parameters(request))
 

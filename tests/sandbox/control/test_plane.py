@@ -5,6 +5,7 @@ import json
 import urllib.error
 import urllib.request
 from contextlib import closing
+from dataclasses import asdict
 from typing import Any
 
 import oss2
@@ -26,8 +27,8 @@ def _ask(sandbox: Sandbox, method: str, path: str, document: Any = None) -> Any:
 def test_faults(sandbox: Sandbox, bucket: oss2.Bucket) -> None:
     """A fault can be ordered, seen and lifted over HTTP."""
     fault = Fault(operation="GetBucketInfo", status=500, code="InternalError", count=None)
-    _ask(sandbox, "POST", "/faults", fault.to_json())
-    assert _ask(sandbox, "GET", "/faults") == [fault.to_json()]
+    _ask(sandbox, "POST", "/faults", asdict(fault))
+    assert _ask(sandbox, "GET", "/faults") == [asdict(fault)]
     with refused() as answer:
         bucket.get_bucket_info()
     assert answer == (500, "InternalError")
@@ -91,7 +92,7 @@ def _status(sandbox: Sandbox, method: str, path: str, *, headers: dict[str, str]
 
 def test_a_web_page_cannot_add_a_fault(sandbox: Sandbox) -> None:
     """A browser sends a POST of text/plain to any address without asking first; it carries an Origin."""
-    body = json.dumps(Fault(effect="corrupt", count=None).to_json()).encode()
+    body = json.dumps(asdict(Fault(effect="corrupt", count=None))).encode()
     headers = {"Origin": "https://example.com", "Content-Type": "text/plain"}
     status, reason = _status(sandbox, "POST", "/_sandbox/faults", headers=headers, body=body)
     assert (status, "Origin" in reason) == (403, True)
