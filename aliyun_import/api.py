@@ -20,7 +20,7 @@ from aliyun_import.events import Emit, Warned, ignore
 from aliyun_import.image import tasks
 from aliyun_import.image.tasks import TaskWithImage
 from aliyun_import.image.wait import wait as wait_for_image
-from aliyun_import.journal import default_state_dir, open_journal
+from aliyun_import.journal import open_journal
 from aliyun_import.model.image import Image, Task
 from aliyun_import.model.objects import UploadedObject
 from aliyun_import.model.request import DiskFormat, DiskRequest, ImportRequest
@@ -42,6 +42,7 @@ from aliyun_import.role.spec import OSS_ROLE
 from aliyun_import.services import Services
 from aliyun_import.upload.context import TransferOptions, UploadRequest
 from aliyun_import.upload.upload import upload_disk
+from aliyun_import.user_directories import state_directory
 
 if TYPE_CHECKING:
     from aliyun_import.cloud.connect import Client
@@ -138,7 +139,7 @@ def upload(
         "disks": f"{path.absolute()}\n{key or ''}",
         "endpoint": services.endpoint,
     }
-    with open_disk(path) as opened, open_journal(state_dir or default_state_dir(), identity) as journal:
+    with open_disk(path) as opened, open_journal(state_dir or state_directory(), identity) as journal:
         request = UploadRequest(
             disk_index=0,
             region=client.region,
@@ -251,7 +252,7 @@ def cleanup(
     context = system_context(emit=on_event, cancel=cancel)
     services = _services(client, context)
     name = bucket or derived_bucket(services.identity.whoami().account_id, client.region)
-    directory, endpoint = state_dir or default_state_dir(), client.config.endpoint_url or ""
+    directory, endpoint = state_dir or state_directory(), client.config.endpoint_url or ""
     known = keys_by_bucket(directory, region=client.region, endpoint=endpoint)
     in_use: Mapping[str, str] = {}
     try:
@@ -307,12 +308,12 @@ def diagnose(
 
 def list_pushes(*, state_dir: Path | None = None) -> tuple[KnownPush, ...]:
     """Return the pushes that have a journal on this machine, the latest first. Needs no account."""
-    return known_pushes(state_dir or default_state_dir())
+    return known_pushes(state_dir or state_directory())
 
 
 def forget_finished(pushes: Collection[KnownPush], *, state_dir: Path | None = None) -> tuple[KnownPush, ...]:
     """Remove the journals of those pushes that are finished, and return these pushes; journals in use are kept."""
-    return remove_finished(state_dir or default_state_dir(), tuple(pushes))
+    return remove_finished(state_dir or state_directory(), tuple(pushes))
 
 
 def request_of(disk: str | PathLike[str], *, region: str) -> ImportRequest:

@@ -16,11 +16,12 @@ from aliyun_import.disk.containers.interface import Upload
 from aliyun_import.disk.containers.registry import format_named
 from aliyun_import.disk.convert import needs_preparing, prepare
 from aliyun_import.events import Emit, ignore
-from aliyun_import.journal import default_state_dir, open_journal
+from aliyun_import.journal import open_journal
 from aliyun_import.model.boot import BootTest, CloudBootTest
 from aliyun_import.model.request import DiskRequest, ImportRequest
 from aliyun_import.retry import add_retries
 from aliyun_import.services import Services
+from aliyun_import.user_directories import state_directory
 
 if TYPE_CHECKING:
     from aliyun_import.cloud.connect import Client
@@ -82,7 +83,7 @@ def boot_test_image(
     cloud = cloud_of(client, services, context)
     account_id = services.identity.whoami().account_id
     identity = identity_of(image_id, region=client.region, account_id=account_id, endpoint=services.endpoint)
-    with open_journal(tests_directory(state_dir or default_state_dir()), identity) as journal:
+    with open_journal(tests_directory(state_dir or state_directory()), identity) as journal:
         return run_cloud_boot_test(image_id, options, cloud, journal, confirm=confirm)
 
 

@@ -27,7 +27,7 @@ from aliyun_import.error_codes import ErrorCode
 from aliyun_import.errors import LocalStateError
 from aliyun_import.journal_form import LINES, has_form
 from aliyun_import.system_limits import limit_error
-from aliyun_import.user_directories import NO_HOME, state_directory
+from aliyun_import.user_directories import NO_HOME
 
 SCHEMA = 1
 # A push of 17 disks with 10,000 parts each writes some 20 MiB.
@@ -108,11 +108,6 @@ def journal_path(directory: Path, identity: Mapping[str, str]) -> Path:
     digest = hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()[:16]
     stem = re.sub(r"[^A-Za-z0-9._-]+", "-", identity.get("name", "push"))[:60]
     return directory / f"{stem}-{digest}.jsonl"
-
-
-def default_state_dir() -> Path:
-    """Return the directory of journals where none is given."""
-    return state_directory()
 
 
 def open_journal(directory: Path, identity: Mapping[str, str]) -> Journal:

@@ -8,10 +8,9 @@ MIB = 1024 * KIB
 GIB = 1024 * MIB
 TIB = 1024 * GIB
 
-# OSS, "Limits" and "UploadPart": part numbers 1-10000, 100 KB to 5 GB each, the last one any size from 1 byte.
+# OSS, "Limits" and "UploadPart": part numbers 1-10000, at least 100 KB each, the last one any size from 1 byte.
 MAX_PARTS = 10_000
 MIN_PART_BYTES = 100 * KIB
-MAX_PART_BYTES = 5 * GIB
 # OSS, "Naming": keys are 1-1023 bytes of UTF-8 and do not begin with / or \.
 MAX_KEY_BYTES = 1023
 # OSS, "Bucket naming": 3-63 of a-z, 0-9 and -, first and last alphanumeric.

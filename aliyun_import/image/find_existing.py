@@ -1,8 +1,8 @@
-"""Imports that are in progress or done already, found again so that no push makes a second one.
+"""Search for an existing import of a push, so that no push starts a second one.
 
-An image is of this tool only if its tags prove it: the name alone proves nothing, and the client token can't be queried
-afterwards. ECS itself answers a repeated ImportImage with the same token by the same import; this module is for when it
-does not, or when the token is lost.
+Only its tags prove that this tool created an image: a name proves nothing, and the client token can't be queried. ECS
+answers a repeated ImportImage with the same token with the same import; this module is for other cases, and for a lost
+token.
 """
 
 from collections.abc import Mapping
@@ -15,13 +15,13 @@ from aliyun_import.model.image import DISK_DIGEST_TAG, PUSH_ID_TAG, Image, Image
 from aliyun_import.services import ImageService
 
 PROOF_TAGS = (PUSH_ID_TAG, DISK_DIGEST_TAG)
-# The best first: a usable image before one that is being created, before any other.
+# Order of preference: a usable image, one that is being created, any other.
 _RANK = {ImageStatus.AVAILABLE: 0, ImageStatus.CREATING: 1, ImageStatus.WAITING: 1}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FoundImport:
-    """An import that was found again. `task_id` is empty if no task of it is known any more."""
+    """An existing import. `task_id` is empty if its task is not listed any more."""
 
     image: Image
     task_id: str
@@ -33,34 +33,33 @@ class FoundImport:
 
 
 def find_import(images: ImageService, *, name: str, tags: Mapping[str, str]) -> FoundImport | None:
-    """Return the import that carries these tags, under whatever name; else the one of that name, if its tags prove it.
+    """Return the import that has these tags, with any name, None if there is none. Failed images do not count.
 
-    `tags` are those of the push; the push id and the disk's digest count, whichever is given, and at least one must be.
-    A failed image is no import to resume. None if nothing is found.
+    `tags` are those of the push. The push id and the disk's digest are compared, if given; at least one must be given.
     """
     proof = {key: tags[key] for key in PROOF_TAGS if tags.get(key)}
     if not proof:
         return None
     best = best_of(images.images(tags=proof), proof=proof)
     if best is None:
-        # A filter by tags may lag behind a listing by name.
+        # New tags may appear later in a list by tags than in a list by name.
         best = best_of(images.images(name=name), proof=proof)
     return None if best is None else with_task(images, best)
 
 
 def with_task(images: ImageService, image: Image) -> FoundImport:
-    """Return an image with the task that makes it."""
+    """Return an image with its import task."""
     return FoundImport(image=image, task_id=task_id_of(image.image_id, images.tasks()))
 
 
 def name_holder(images: ImageService, name: str) -> Image | None:
-    """Return the account's image that has exactly this name, whatever its status; None if the name is free."""
+    """Return the account's image with exactly this name, in any status; None if the name is free."""
     found = images.images(name=name)
     return found[0] if found else None
 
 
 def clear_failed(images: ImageService, context: Context, holder: Image, *, tags: Mapping[str, str]) -> bool:
-    """Delete an image if a failed import of this tool left it behind; return whether it was deleted."""
+    """Delete an image if it is left from a failed import of this tool; return whether it was deleted."""
     if not is_remnant(holder, tags):
         return False
     images.delete_image(holder.image_id)
@@ -69,7 +68,7 @@ def clear_failed(images: ImageService, context: Context, holder: Image, *, tags:
 
 
 def is_remnant(image: Image, tags: Mapping[str, str]) -> bool:
-    """Return whether an image is the remnant of a failed import of this tool: empty, but in possession of its name.
+    """Return whether an image is left from a failed import of this tool; it is empty, but has its name.
 
     CreateFailed with the push id of any push, or UnAvailable with the push id or the digest of `tags`.
     """
@@ -79,29 +78,29 @@ def is_remnant(image: Image, tags: Mapping[str, str]) -> bool:
 
 
 def proves(image: Image, proof: Mapping[str, str]) -> bool:
-    """Return whether an image carries every tag of `proof`; an empty proof proves nothing."""
+    """Return whether an image has every tag of `proof`, which must not be empty."""
     return bool(proof) and all(image.tags.get(key) == value for key, value in proof.items())
 
 
 def shares_proof(image: Image, tags: Mapping[str, str]) -> bool:
-    """Return whether an image carries at least one of the proving tags with the value that it has in `tags`."""
+    """Return whether an image has at least one of PROOF_TAGS with its value in `tags`."""
     return any(tags.get(key) and image.tags.get(key) == tags[key] for key in PROOF_TAGS)
 
 
 def is_of_same_disk(image: Image, tags: Mapping[str, str]) -> bool:
-    """Return whether an image, made or being made by whichever push, is of the disk whose digest is in `tags`."""
+    """Return whether an image, of any push, is of the disk whose digest is in `tags`."""
     digest = tags.get(DISK_DIGEST_TAG)
     return bool(digest) and image.tags.get(DISK_DIGEST_TAG) == digest and not image.status.failed
 
 
 def best_of(found: tuple[Image, ...], *, proof: Mapping[str, str]) -> Image | None:
-    """Return the proven image to resume with: a usable one before one that is being created; never a failed one."""
+    """Return the best image with the proof, None without one. Usable images are preferred, failed ones ignored."""
     ours = [image for image in found if proves(image, proof) and not image.status.failed]
     return min(ours, key=lambda image: (_RANK.get(image.status, 2), image.image_id), default=None)
 
 
 def task_id_of(image_id: str, tasks: tuple[Task, ...]) -> str:
-    """Return the id of the task that makes an image, "" if there is none; the newest one that did not fail."""
+    """Return the id of an image's import task, "" if there is none; the newest one that has not failed is preferred."""
     of_image = [task for task in tasks if task.image_id == image_id]
     alive = [task for task in of_image if task.status not in (TaskStatus.FAILED, TaskStatus.DELETED)]
     return next((task.task_id for task in (*alive, *of_image)), "")
@@ -112,8 +111,8 @@ def name_taken(
 ) -> AliyunImportError:
     """Return the error of a name that another image has.
 
-    NameTaken; TransientError "image-creating" while the image is being created and does not
-    show of which disk it is: it may be this one, pushed from another machine. Only a usable image may be replaced.
+    NameTaken, or TransientError "image-creating" while the image is being created and its disk is unknown: another
+    machine may be pushing the same disk. Only a usable image can be replaced.
     """
     operands = {**(details or {}), "image_id": holder.image_id, "image_name": name, "image_status": str(holder.status)}
     summary = f'The name "{name}" belongs to the image {holder.image_id} in {region}.'
@@ -129,8 +128,8 @@ def name_taken(
     remedy = "Pass another --name."
     if holder.is_usable:
         remedy = (
-            f"Pass another --name, or --replace rename to take the name from {holder.image_id} once the new image is "
-            "usable."
+            f"Pass another --name, or --replace rename to give the name of {holder.image_id} to the new image once it "
+            "is usable."
         )
     return NameTaken(
         summary,

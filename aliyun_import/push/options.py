@@ -7,11 +7,11 @@ from typing import Any
 from aliyun_import.boot.instance_choice import Cloud, Confirm
 from aliyun_import.context import Context
 from aliyun_import.disk.disk import OpenDisks
-from aliyun_import.journal import default_state_dir
 from aliyun_import.model.boot import BootTest, CloudBootTest
 from aliyun_import.model.objects import UploadedObject
 from aliyun_import.services import Services
 from aliyun_import.upload.context import TransferOptions
+from aliyun_import.user_directories import state_directory
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -28,7 +28,7 @@ class PushOptions:
     """
 
     transfer: TransferOptions = field(default_factory=TransferOptions)
-    state_dir: Path = field(default_factory=default_state_dir)
+    state_dir: Path = field(default_factory=state_directory)
     work_dir: Path | None = None
     bucket: str | None = None
     key: str | None = None

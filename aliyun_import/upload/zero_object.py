@@ -260,7 +260,7 @@ class StagedZeros:
             self._context.emit(
                 Warned(
                     code=error.code,
-                    message=f"{error.summary} {size(cost)} that the server could have made are sent instead.",
+                    message=f"{error.summary} {size(cost)} are sent instead of being copied on the server.",
                     remedy=error.remedy,
                 )
             )

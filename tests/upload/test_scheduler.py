@@ -73,7 +73,7 @@ def test_all_parts_are_started_once_and_are_done() -> None:
 
 
 def test_copies_do_not_wait_for_sent_parts() -> None:
-    """Each has a lane of its own: with one job, one of each kind is under way."""
+    """Sent and copied parts have separate workers: with one job, one of each kind is running."""
     kinds = [task.part.kind for task in scheduler_of(MIXED, jobs=1).start(0.0)]
     assert len(kinds) == 2
     assert len(set(kinds) & COPIES) == 1
@@ -154,7 +154,7 @@ def test_a_connection_that_breaks_over_and_over_under_one_part_splits_it() -> No
     assert isinstance(event, Noted)
 
 
-def test_throttling_halves_the_workers_of_both_lanes() -> None:
+def test_throttling_halves_the_workers_for_sent_and_for_copied_parts() -> None:
     """A 503 and a time-out do; a broken connection does not. A part that waits holds its worker."""
     for kind, allowed in ((Throttled, 1), (TimedOut, 2), (ConnectionLost, 3)):
         scheduler = Scheduler(DENSE, DENSE.parts, disk="d", now_s=0.0, jobs=4, policy=CERTAIN)

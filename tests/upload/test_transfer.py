@@ -13,7 +13,7 @@ from aliyun_import.model.objects import RemotePart
 from aliyun_import.services import PartBody
 from aliyun_import.upload import plan
 from aliyun_import.upload.context import TransferOptions
-from aliyun_import.upload.transfer.scheduler import PIECE_BYTES
+from aliyun_import.upload.transfer.concurrency import PIECE_BYTES
 from tests.upload.scene import UNIT, Killed, Scene
 from tests.upload.scripted_store import ScriptedStore
 

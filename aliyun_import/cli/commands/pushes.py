@@ -42,10 +42,10 @@ def pushes(*, forget_finished: bool, state_dir: Path | None, output: OutputOptio
     from aliyun_import.cli.render.renderer import open_renderer
     from aliyun_import.cli.render.result import Outcome, table
     from aliyun_import.cli.render.text import escaped
-    from aliyun_import.journal import default_state_dir
+    from aliyun_import.user_directories import state_directory
 
     with open_renderer(output.output, verbose=output.verbose, quiet=output.quiet) as renderer:
-        directory = state_dir or default_state_dir()
+        directory = state_dir or state_directory()
         known = api.list_pushes(state_dir=directory)
         removed = api.forget_finished(known, state_dir=directory) if forget_finished else ()
         left = [one for one in known if one not in removed]

@@ -6,13 +6,13 @@ import threading
 from aliyun_import.context import Context
 from aliyun_import.limits import KIB, MIB
 
-# After a stall the rate may exceed the limit until this much of the delay is made up, and no longer.
+# After a stall the rate may exceed the limit to compensate for at most this delay.
 BURST_S = 0.25
-# A chunk is at most the bytes of this time, so that ten seconds are exact within 5 % at any rate.
+# A chunk is at most the bytes of this time, so that the rate over ten seconds is exact within 5 %.
 CHUNK_S = 0.1
 LEAST_CHUNK_BYTES = 4 * KIB
-# Adaptive concurrency starts here and ends there. Four connections fill a 10 Gbit/s link in the same region; with a
-# long round trip each connection waits for responses, and more of them help.
+# Initial and maximum number of workers without --jobs. Four connections fill a 10 Gbit/s link in the same region; with
+# a long round trip each connection waits for responses, and more connections help.
 FIRST_WORKERS = 4
 MOST_WORKERS = 16
 # Parts smaller than this on average (a fragmented disk) are dominated by the round trip, also in the same region, and
@@ -22,24 +22,26 @@ SMALL_PART_TIMES = 4
 # Without --jobs the workers are doubled after this time, and stay doubled if the rate grew by a twentieth.
 TRIAL_S = 1.5
 WORTH_IT = 1.05
-# Under a rate limit a few workers reach the limit, and more of them only have more in flight, which a kill loses. One
-# sends while others wait for an answer, which takes this long at most where the limit is worth reaching.
+# Under a rate limit a few workers reach the limit; more workers only have more data in transfer, which a kill loses.
+# One worker sends while others wait for an answer, for about this time.
 ANSWER_S = 0.25
-# Parts that take longer than this at the whole rate limit are split, down to pieces of `LEAST_PIECE_BYTES`.
+# Parts that take longer than this at the rate limit are split, into pieces of at least `PIECE_BYTES`.
 PIECE_S = 2.0
-LEAST_PIECE_BYTES = 1 * MIB
-# Throttling counts once per this time: requests that are in flight together are throttled together.
+# A part that timed out is split into pieces of this size, and so are all others. They are split at once, because pieces
+# have no free numbers to be split again, and at such a rate the cost of one request per MiB does not matter.
+PIECE_BYTES = 1 * MIB
+# Throttling counts once in this time, because concurrent requests are throttled together.
 THROTTLE_WINDOW_S = 1.0
-# One worker is added after a round of successful parts; after four times as many rounds if throttling recurred, at
-# most this many, and half as many after each addition. Where the network carries one part at a time, a second one
-# costs both a time-out.
+# A worker is added after a round of successful parts. If throttling recurs, it takes four times as many rounds, at most
+# this number, and half as many after each addition. On a network that carries only one part at a time, a second part
+# makes both time out.
 MOST_ROUNDS = 8
 
 
 class RateLimiter:
     """Limit of bytes per second, shared by all threads that call it; None is no limit. Thread-safe.
 
-    A token bucket without a store: a chunk is due when all chunks before it have had their time at the given rate.
+    A chunk is due when all chunks before it have had their time at the given rate.
     """
 
     def __init__(self, rate_bytes_s: float | None, context: Context) -> None:
@@ -49,11 +51,11 @@ class RateLimiter:
         self._due_s = 0.0
 
     def chunk_bytes(self, most: int) -> int:
-        """Return the chunk size for this rate, so that data flows evenly at a low rate."""
+        """Return the chunk size for this rate; chunks are smaller at a low rate, so that data is sent evenly."""
         return most if self._rate is None else max(LEAST_CHUNK_BYTES, min(most, int(self._rate * CHUNK_S)))
 
     def take(self, count: int) -> None:
-        """Wait until this many bytes may be sent; raises Interrupted when the run is cancelled."""
+        """Wait until this many bytes may be sent. Raises Interrupted if the run is cancelled."""
         if self._rate is None:
             return
         with self._lock:
@@ -65,7 +67,7 @@ class RateLimiter:
 
 
 def jobs_for(asked: int | None, most_readers: int | None) -> int | None:
-    """Return the number of workers, None to adapt it: at most as many as can read the disk in parallel."""
+    """Return the number of workers, None to adapt it; at most `most_readers` can read the disk in parallel."""
     if most_readers is None or (asked is None and most_readers >= MOST_WORKERS):
         return asked
     return min(asked or MOST_WORKERS, most_readers)
@@ -73,15 +75,15 @@ def jobs_for(asked: int | None, most_readers: int | None) -> int | None:
 
 def piece_bytes_for(limit_rate_bytes_s: float) -> int:
     """Return the length above which parts are split under a rate limit."""
-    return max(LEAST_PIECE_BYTES, int(limit_rate_bytes_s * PIECE_S))
+    return max(PIECE_BYTES, int(limit_rate_bytes_s * PIECE_S))
 
 
 class ConcurrencyController:
     """AIMD controller for the number of parallel uploads. Pure state, not thread-safe.
 
     Throttling halves the workers and success adds one at a time (additive increase, multiplicative decrease, as in
-    TCP). Without `jobs` it also measures whether twice the workers are faster; under a rate limit it begins with as few
-    as should reach it, and adds none once they do. `part_bytes` is the average part size.
+    TCP). Without `jobs` it also measures whether twice the workers are faster. Under a rate limit it starts with the
+    number that should reach the limit, and adds none after that. `part_bytes` is the average part size.
     """
 
     def __init__(
@@ -131,7 +133,7 @@ class ConcurrencyController:
             self.allowed += 1
 
     def observe(self, sent_bytes: int, now_s: float) -> None:
-        """Measure the rate, and double the workers as long as that increases it."""
+        """Measure the rate, and double the workers while that increases it."""
         if sent_bytes == 0:
             self._trial_s = now_s  # the connections are being opened
         elapsed_s = now_s - self._trial_s

@@ -1,9 +1,9 @@
-"""Decisions about the parts of a transfer: what starts, what waits, what is split, sent instead or given up.
+"""Scheduler of the parts of a transfer: a pure state machine that starts, retries and splits parts.
 
     left ──> start ──> (a worker makes the part) ──> succeeded | failed: retried later · split · sent instead · raised
 
-Pure: the caller passes the time in, runs the tasks and emits the events. Sent and copied parts have a lane each, since
-a copy waits for the server and does not use this machine's bandwidth.
+The caller passes the time, runs the tasks and emits the events. Sent and copied parts have separate workers, because a
+copy waits for the server and does not use this machine's bandwidth.
 """
 
 import heapq
@@ -28,45 +28,44 @@ from aliyun_import.events import Event, Noted, PartRetried, UploadProgress, Warn
 from aliyun_import.retry import PATIENT, RetryPolicy
 from aliyun_import.sizes import size
 from aliyun_import.upload.plan import MAX_SEND_BYTES, BaseObject, PartKind, PlannedPart, UploadPlan
-from aliyun_import.upload.transfer.concurrency import LEAST_PIECE_BYTES, ConcurrencyController, piece_bytes_for
+from aliyun_import.upload.transfer.concurrency import PIECE_BYTES, ConcurrencyController, piece_bytes_for
 from aliyun_import.upload.transfer.parts import DonePart, PartSplitter
 from aliyun_import.upload.transfer.progress import Amounts, Meter
 
-# Copies in flight without --jobs: they use no bandwidth of this machine and wait for the server alone.
+# Parallel copies without --jobs: they use no bandwidth of this machine, and only wait for the server.
 COPY_WORKERS = 32
-# A part that arrives corrupted three times is no accident of the network.
+# A part that is corrupted three times is not an accident of the network.
 CORRUPTED_ATTEMPTS = 3
-# A part that timed out is split into pieces of this size, and so are all others: at once, since a piece has no numbers
-# left to be split again, and at such a rate one request per MiB costs nothing.
-PIECE_BYTES = LEAST_PIECE_BYTES
-# When a connection breaks this often under one part, the network is taken not to carry a part of this length.
+# After this number of broken connections during one part, the network is assumed not to carry parts of this length.
 BREAKS_ALLOWED = 3
 COPIES = frozenset({PartKind.ZERO, PartKind.BASE})
 
 
 @dataclass(slots=True)
 class PartTask:
-    """A part to make, and which attempt it is. `holds_worker` is true while it waits in a worker's stead."""
+    """A part to make, and the number of the attempt. `holds_worker`: its worker stays reserved while it waits."""
 
     part: PlannedPart
     attempt: int = 1
     holds_worker: bool = False
-    sent_bytes: int = 0  # of this attempt; written by its worker alone
+    sent_bytes: int = 0  # of this attempt; only its worker writes it
 
 
 @dataclass(slots=True)
-class _Lane:
+class _Group:
+    """Tasks of one kind, sent or copied, and their workers."""
+
     controller: ConcurrencyController
     waiting: deque[PartTask] = field(default_factory=deque)
     busy: int = 0
-    held: int = 0  # workers held by parts that wait for their next attempt
+    held: int = 0  # workers reserved for parts that wait for their next attempt
 
 
 class Scheduler:
     """State machine of one transfer. Not thread-safe: one thread calls it and passes the time.
 
-    `left` are the parts to make, `done` those that count already, `refused` the kinds of copies to send instead. At
-    most `most_zeros_sent_bytes` of zeros are sent where they can't be copied.
+    `left` are the parts to make, `done` those that already count, `refused` the kinds of copies to send instead. At
+    most `most_zeros_sent_bytes` of zeros are sent if they can't be copied.
     """
 
     def __init__(
@@ -95,10 +94,10 @@ class Scheduler:
         if limit_rate_bytes_s is not None:
             self._piece_bytes = min(self._piece_bytes, piece_bytes_for(limit_rate_bytes_s))
         average_bytes = min(self._piece_bytes, sum(sent) // max(1, len(sent)))
-        self._send = _Lane(
+        self._send = _Group(
             ConcurrencyController(jobs, now_s=now_s, part_bytes=average_bytes, limit_rate_bytes_s=limit_rate_bytes_s)
         )
-        self._copy = _Lane(ConcurrencyController(jobs or COPY_WORKERS, now_s=now_s))
+        self._copy = _Group(ConcurrencyController(jobs or COPY_WORKERS, now_s=now_s))
         self._later: list[tuple[float, int, PartTask]] = []
         self._ticket = itertools.count()
         self._done_bytes = sum(part.length for part in self.done)
@@ -118,40 +117,40 @@ class Scheduler:
 
     @property
     def busy(self) -> int:
-        """The number of tasks that were started and did not end."""
+        """The number of running tasks."""
         return self._send.busy + self._copy.busy
 
     @property
     def has_work(self) -> bool:
-        """Whether any part is not done yet."""
+        """Whether any part is not done."""
         return bool(self._later or self.busy or self._send.waiting or self._copy.waiting)
 
     def start(self, now_s: float) -> list[PartTask]:
-        """Return the tasks to start now; each must come back by `succeeded` or `failed`."""
+        """Return the tasks to start now; call `succeeded`, `failed` or `dropped` once for each."""
         while self._later and self._later[0][0] <= now_s:
             task = heapq.heappop(self._later)[2]
-            self._lane(task.part).held -= task.holds_worker
+            self._group(task.part).held -= task.holds_worker
             self._enqueue(task, first=True)
         tasks: list[PartTask] = []
-        for lane in (self._send, self._copy):
-            while lane.waiting and lane.busy + lane.held < lane.controller.allowed:
-                lane.busy += 1
-                task = lane.waiting.popleft()
+        for group in (self._send, self._copy):
+            while group.waiting and group.busy + group.held < group.controller.allowed:
+                group.busy += 1
+                task = group.waiting.popleft()
                 task.sent_bytes = 0
                 self._running[id(task)] = task
                 tasks.append(task)
         return tasks
 
     def wait_s(self, now_s: float) -> float | None:
-        """Return the time until the next retry is due, None when none is."""
+        """Return the time until the next retry is due, None if there is none."""
         return max(0.0, self._later[0][0] - now_s) if self._later else None
 
     def observe(self, sent_bytes: int, now_s: float) -> None:
-        """Adapt the number of workers to the rate; `sent_bytes` is what was sent so far."""
+        """Adapt the number of workers to the rate; `sent_bytes` are all bytes sent so far."""
         self._send.controller.observe(sent_bytes, now_s)
 
     def progress(self, sent_bytes: int, now_s: float) -> UploadProgress:
-        """Return the progress as an event, in absolute numbers; `sent_bytes` as in `observe`."""
+        """Return the progress as an event; `sent_bytes` as in `observe`."""
         open_parts = len(self._later) + self.busy + len(self._send.waiting) + len(self._copy.waiting)
         in_flight = sum(task.sent_bytes for task in self._running.values())
         measured = self._meter.measure(
@@ -186,9 +185,9 @@ class Scheduler:
         )
 
     def succeeded(self, task: PartTask, part: DonePart) -> None:
-        """Take in a part that is done."""
-        lane = self._ended(task)
-        lane.controller.succeeded()
+        """Record a part that is done."""
+        group = self._ended(task)
+        group.controller.succeeded()
         self.done.append(part)
         self._done_bytes += part.length
         if task.part.kind is PartKind.SEND:
@@ -197,16 +196,16 @@ class Scheduler:
             self._copied += part.length
 
     def dropped(self, task: PartTask) -> None:
-        """Take in a task that ended without a result that matters, after the transfer failed."""
+        """Record a task that ended after the transfer failed; its result is ignored."""
         self._ended(task)
 
     def failed(self, task: PartTask, error: AliyunImportError, now_s: float) -> tuple[Event, ...]:
-        """Decide what follows a failed attempt, and return the events about it; raises `error` when it is final."""
+        """Retry, split or replace a failed part, and return the events about it. Raises `error` if it is final."""
         self._ended(task)
-        # A part that timed out had too small a share of the bandwidth: fewer at a time have more each.
+        # A part that timed out had too little bandwidth; with fewer parallel parts each has more.
         if isinstance(error, Throttled | TimedOut) or error.retry_after_s:
-            for lane in (self._send, self._copy):
-                lane.controller.throttled(now_s)
+            for group in (self._send, self._copy):
+                group.controller.throttled(now_s)
         if task.part.kind is not PartKind.SEND and is_copy_refused(error, task.part.kind):
             return self._send_instead(task, error)
         too_long = isinstance(error, TimedOut) or (isinstance(error, ConnectionLost) and task.attempt >= BREAKS_ALLOWED)
@@ -217,18 +216,18 @@ class Scheduler:
     def _can_split(self, part: PlannedPart) -> bool:
         return part.kind is PartKind.SEND and part.length > PIECE_BYTES and self._splitter.can_split(part)
 
-    def _lane(self, part: PlannedPart) -> _Lane:
+    def _group(self, part: PlannedPart) -> _Group:
         return self._send if part.kind is PartKind.SEND else self._copy
 
-    def _ended(self, task: PartTask) -> _Lane:
-        """Take a task out of those under way, and return its lane."""
+    def _ended(self, task: PartTask) -> _Group:
+        """Remove a task from the running ones, and return its group."""
         self._running.pop(id(task), None)
-        lane = self._lane(task.part)
-        lane.busy -= 1
-        return lane
+        group = self._group(task.part)
+        group.busy -= 1
+        return group
 
     def _enqueue(self, task: PartTask, *, first: bool = False) -> None:
-        """Put a task in its lane; a whole part that is longer than parts may be by now is split."""
+        """Queue a task; a part that is longer than the present maximum is split."""
         part = task.part
         if part.kind in self.refused:
             self._to_copy -= part.length
@@ -238,9 +237,9 @@ class Scheduler:
         pieces = self._splitter.split(part, most_bytes=self._piece_bytes) if is_sent else (part,)
         tasks = [PartTask(piece, task.attempt if len(pieces) == 1 else 1) for piece in pieces]
         if first:
-            self._lane(part).waiting.extendleft(reversed(tasks))
+            self._group(part).waiting.extendleft(reversed(tasks))
         else:
-            self._lane(part).waiting.extend(tasks)
+            self._group(part).waiting.extend(tasks)
 
     def _retry(self, task: PartTask, error: AliyunImportError, now_s: float) -> tuple[Event, ...]:
         is_corrupted = isinstance(error, PartCorrupted)
@@ -257,15 +256,15 @@ class Scheduler:
             reason=f"{error.summary} {error.cause or ''}".strip(),
         )
         task.attempt += 1
-        # It holds its worker: while the network is down, as many parts fail as there are workers, and not all of them.
-        # Where the server accepted the connection and time has passed, others are sent meanwhile.
+        # Keep the worker reserved, so that while the network is down only as many parts fail as there are workers.
+        # After a timeout the server had accepted the connection, so other parts are sent meanwhile.
         task.holds_worker = not isinstance(error, TimedOut | PartCorrupted)
-        self._lane(task.part).held += task.holds_worker
+        self._group(task.part).held += task.holds_worker
         heapq.heappush(self._later, (now_s + wait_s, next(self._ticket), task))
         return (retried,)
 
     def _send_instead(self, task: PartTask, error: AliyunImportError) -> tuple[Event, ...]:
-        """Send what can't be copied: this part, and all that would be copied from the same object."""
+        """Send a part that can't be copied, and all others that would be copied from the same object."""
         kinds = COPIES if isinstance(error, CopyRefused) else frozenset({task.part.kind})
         events: tuple[Event, ...] = ()
         if not kinds <= self.refused:
@@ -282,7 +281,7 @@ class Scheduler:
         return events
 
     def _split(self, task: PartTask) -> tuple[Event, ...]:
-        """Make all parts smaller from here on, after one was too long."""
+        """Split this part and all following ones."""
         events: tuple[Event, ...] = ()
         if self._piece_bytes > PIECE_BYTES:
             self._piece_bytes = PIECE_BYTES
@@ -300,9 +299,9 @@ class Scheduler:
 
 
 def too_many_zeros(error: AliyunImportError, *, cost_bytes: int) -> CopyRefused:
-    """Return the error of zeros that can't be made by copies, and are too many to be sent without being asked."""
+    """Return the error of zeros that can't be copied, and are too many to be sent without --send-zeros."""
     return CopyRefused(
-        f"OSS refuses to make ranges of zeros by copies, and {size(cost_bytes)} of zeros would have to be sent.",
+        f"OSS refuses to copy ranges of zeros, and {size(cost_bytes)} of zeros would have to be sent.",
         code="copy-refused",
         cause=f"{error.summary} {error.cause or ''}".strip(),
         remedy="Have oss:GetObject and oss:PutObject granted on the bucket, or use an endpoint of OSS itself; or pass "
@@ -313,10 +312,10 @@ def too_many_zeros(error: AliyunImportError, *, cost_bytes: int) -> CopyRefused:
 
 
 def is_copy_refused(error: AliyunImportError, kind: PartKind) -> bool:
-    """Return whether a copy failed for good, so that sending the bytes helps.
+    """Return whether a copy failed finally, so that the bytes must be sent.
 
-    A range of the base that arrives with other bytes is not what its manifest claims, and stays so however often it
-    is copied. A range of zeros was proven, and is copied again.
+    A range of the base with other bytes differs from its manifest; another copy would not help. The zero object was
+    proven, so a corrupted range of zeros is copied again.
     """
     if isinstance(error, RefusedError):
         return not isinstance(error, UploadNotFound)
@@ -324,11 +323,10 @@ def is_copy_refused(error: AliyunImportError, kind: PartKind) -> bool:
 
 
 def base_set_aside(key: str, *, cost_bytes: int) -> Warned:
-    """Return the warning about a base that is not what its manifest claims."""
+    """Return the warning about a base that differs from its manifest."""
     return Warned(
         code="base-set-aside",
-        message=f"The base {key} is not what its manifest claims: {size(cost_bytes)} that were to be copied from it "
-        "are sent instead.",
+        message=f"The base {key} differs from its manifest: {size(cost_bytes)} are sent instead of being copied.",
         remedy=f"Remove {key} and its manifest, and push with --keep-object to have a new base.",
     )
 
@@ -338,6 +336,6 @@ def _sent_instead(error: AliyunImportError, *, cost_bytes: int, base: BaseObject
         return base_set_aside(base.key, cost_bytes=cost_bytes)
     return Warned(
         code=error.code,
-        message=f"{error.summary} {size(cost_bytes)} that the server could have copied are sent instead.",
+        message=f"{error.summary} {size(cost_bytes)} are sent instead of being copied on the server.",
         remedy=error.remedy,
     )
