@@ -203,7 +203,7 @@ def _detection_strategy(_report: DiskReport, known: ImportRequest) -> Value[str]
     # The pages disagree about Windows, and ECS would refuse a check that it does not offer.
     if known.platform in UNCHECKED_PLATFORMS or is_windows(known):
         return None
-    return Value("Standard", "the image check is free and never fails an import; none switches it off", Origin.SERVICE)
+    return Value("Standard", "the image check is free and does not fail an import; none omits it", Origin.SERVICE)
 
 
 # Field of ImportParameters -> function. Its second argument is the request with the values inferred before it.
