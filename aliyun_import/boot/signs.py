@@ -112,7 +112,7 @@ FAILED: tuple[Sign, ...] = (
     _sign(
         Stage.LOADER,
         r"^This is the sample disk of aliyun-import\. It has no kernel",
-        "It is the sample disk of `aliyun-import sandbox disk`, which has no kernel.",
+        "It is the sample disk that `aliyun-import sandbox disk FILE` writes, which has no kernel.",
         "Test a disk with a system on it.",
     ),
     _sign(
