@@ -179,19 +179,25 @@ def find_leftovers(
     objects: dict[str, RemoteObject] = {}
     uploads: dict[str, RemoteUpload] = {}
     for prefix, keys in _searches(places):
-        objects |= {there.key: there for there in store.list_objects(prefix) if not keys or there.key in keys}
+        objects |= {
+            existing.key: existing for existing in store.list_objects(prefix) if not keys or existing.key in keys
+        }
         uploads |= {up.upload_id: up for up in store.list_uploads(prefix) if not keys or up.key in keys}
-    ours = (there for there in objects.values() if there.key.startswith(places.prefix) or _has_tag(store, there.key))
+    ours = (
+        existing
+        for existing in objects.values()
+        if existing.key.startswith(places.prefix) or _has_tag(store, existing.key)
+    )
     found = [
         Leftover(
-            kind=_kind(there.key),
-            key=there.key,
-            size_bytes=there.size_bytes,
-            since_s=there.last_modified_s,
-            has_manifest=there.key + SUFFIX in objects,
-            used_by=in_use.get(f"oss://{store.bucket}/{there.key}", ""),
+            kind=_kind(existing.key),
+            key=existing.key,
+            size_bytes=existing.size_bytes,
+            since_s=existing.last_modified_s,
+            has_manifest=existing.key + SUFFIX in objects,
+            used_by=in_use.get(f"oss://{store.bucket}/{existing.key}", ""),
         )
-        for there in ours
+        for existing in ours
     ]
     found += _unfinished(store, uploads.values())
     return tuple(sorted(found, key=lambda left: (left.key, left.kind)))
@@ -207,8 +213,8 @@ def _searches(places: Places) -> Iterator[tuple[str, frozenset[str]]]:
 
 
 def _has_tag(store: ObjectStore, key: str) -> bool:
-    there = store.head(key)
-    return there is not None and TAG_NAME in there.metadata
+    existing = store.head(key)
+    return existing is not None and TAG_NAME in existing.metadata
 
 
 def _unfinished(store: ObjectStore, uploads: Iterable[RemoteUpload]) -> Iterator[Leftover]:
@@ -241,9 +247,9 @@ def remove_object(store: ObjectStore, key: str) -> None:
 
     In a bucket with versioning, only a deletion by version id removes the bytes, so the id is queried.
     """
-    there = store.head(key)
-    if there:
-        store.delete(key, version_id=there.version_id)
+    existing = store.head(key)
+    if existing:
+        store.delete(key, version_id=existing.version_id)
 
 
 def _kind(key: str) -> LeftoverKind:

@@ -157,17 +157,17 @@ def _refuse_other(entries: list[Entry], identity: Mapping[str, str], path: Path)
 
 def _check_creatable(directory: Path) -> None:
     """Raise "journal-unwritable" if the directory can't hold a journal, or can't be created."""
-    there = directory
-    while not os.path.lexists(there) and there != there.parent:
-        there = there.parent
+    existing = directory
+    while not os.path.lexists(existing) and existing != existing.parent:
+        existing = existing.parent
     error = None
-    if not there.is_dir():
+    if not existing.is_dir():
         error = errno.ENOTDIR
-    elif not os.access(there, os.W_OK | os.X_OK):
-        error = errno.EROFS if os.statvfs(there).f_flag & os.ST_RDONLY else errno.EACCES
+    elif not os.access(existing, os.W_OK | os.X_OK):
+        error = errno.EROFS if os.statvfs(existing).f_flag & os.ST_RDONLY else errno.EACCES
     if error:
         raise _unopenable(directory / "journal", OSError(error, os.strerror(error)))
-    if there == directory:
+    if existing == directory:
         _refuse_writable_by_all(directory, directory.stat().st_mode)
 
 
@@ -208,10 +208,10 @@ def _open_locked(path: Path) -> int:
 
 def _is_at(handle: int, path: Path) -> bool:
     try:
-        there = path.lstat()
+        existing = path.lstat()
     except FileNotFoundError:
         return False
-    return os.path.samestat(os.fstat(handle), there)
+    return os.path.samestat(os.fstat(handle), existing)
 
 
 def _open_file(path: Path) -> int:

@@ -13,14 +13,14 @@ from pathlib import Path
 from urllib.parse import quote, quote_plus, urlsplit
 
 # A shorter value could occur in any sentence; real secrets have 30 characters.
-_LEAST_SECRET = 8
-_LEAST_ID = 16
-_LEAST_PIECE_OF_URL = 16
+_MIN_SECRET_CHARS = 8
+_MIN_ID_CHARS = 16
+_MIN_URL_PIECE_CHARS = 16
 # A truncated text can contain the beginning of a secret.
-_BEGINNING = 12
-_LEAST_TO_CUT = 24
+_BEGINNING_CHARS = 12
+_MIN_TRUNCATED_CHARS = 24
 # A larger file contains no token.
-_MOST_FILE_BYTES = 64 << 10
+_MAX_FILE_BYTES = 64 << 10
 
 _lock = threading.Lock()
 _secrets: set[str] = set()
@@ -48,13 +48,13 @@ _USERINFO = re.compile(r"(https?://)[^/@\s]+@")
 def learn(*secrets: str | None) -> None:
     """Register values to conceal, with their encoded forms. Values of fewer than 8 characters are ignored."""
     for secret in secrets:
-        if secret and len(secret.strip()) >= _LEAST_SECRET:
+        if secret and len(secret.strip()) >= _MIN_SECRET_CHARS:
             _add(secret.strip(), _secrets)
 
 
 def learn_id(key_id: str | None) -> None:
     """Register an access key id; its last three characters remain visible, as in `aliyun configure list`."""
-    if key_id and len(key_id.strip()) >= _LEAST_ID:
+    if key_id and len(key_id.strip()) >= _MIN_ID_CHARS:
         _add(key_id.strip(), _ids)
 
 
@@ -66,13 +66,13 @@ def learn_url(url: str | None) -> None:
         return
     learn(parts.password)
     pieces = [parts.query, *re.split("[/]", parts.path), *re.split("[&=]", parts.query)]
-    learn(*(piece for piece in pieces if len(piece) >= _LEAST_PIECE_OF_URL))
+    learn(*(piece for piece in pieces if len(piece) >= _MIN_URL_PIECE_CHARS))
 
 
 def learn_file(path: str) -> None:
     """Register the whole text of a file, such as an OIDC token. A file that can't be read is ignored."""
     with suppress(OSError, ValueError):
-        if Path(path).stat().st_size <= _MOST_FILE_BYTES:
+        if Path(path).stat().st_size <= _MAX_FILE_BYTES:
             learn(Path(path).read_text(encoding="utf-8"))
 
 
@@ -102,7 +102,7 @@ def _add(value: str, known: set[str]) -> None:
         choices = {form for one in _secrets | _ids for form in _forms(one)}
         # The longest first, because one value may begin with another.
         exact = "|".join(re.escape(form) for form in sorted(choices, key=len, reverse=True))
-        cut = {form[:_BEGINNING] for one in _secrets if len(one) >= _LEAST_TO_CUT for form in _forms(one)}
+        cut = {form[:_BEGINNING_CHARS] for one in _secrets if len(one) >= _MIN_TRUNCATED_CHARS for form in _forms(one)}
         begun = "".join(rf"|{re.escape(form)}[\w+/=.~%-]*" for form in sorted(cut))
         _pattern = re.compile(exact + begun)
 

@@ -40,12 +40,12 @@ class RetryPolicy:
 
         `attempt` is the number of the failed attempt, from 1; `contacted` is whether the service has ever answered.
         """
-        if not isinstance(error, self.retried) or attempt >= self.most_attempts(error, contacted=contacted):
+        if not isinstance(error, self.retried) or attempt >= self.max_attempts(error, contacted=contacted):
             return None
         window_s = min(self.last_window_s, self.first_window_s * 2.0 ** (attempt - 1))
         return max(error.retry_after_s or 0.0, window_s * self.jitter())
 
-    def most_attempts(self, error: AliyunImportError, *, contacted: bool) -> int:
+    def max_attempts(self, error: AliyunImportError, *, contacted: bool) -> int:
         """Return the maximum number of attempts of a call that failed with this error."""
         return self.attempts if contacted or not is_without_answer(error) else self.first_contact_attempts
 
@@ -90,7 +90,7 @@ class Retrier:
                 wait_s = self._policy.wait_s(error, attempt, contacted=self._contacted)
                 if wait_s is None:
                     raise
-                most = self._policy.most_attempts(error, contacted=self._contacted)
+                most = self._policy.max_attempts(error, contacted=self._contacted)
                 self._context.emit(CallRetried(attempt=attempt, attempts=most, wait_s=wait_s, reason=error.summary))
                 attempt += 1
             else:

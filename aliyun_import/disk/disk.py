@@ -43,7 +43,7 @@ class Disk:
     """An open disk. All reads are positional, so threads can share it.
 
     `name` is the file that the user gave; it differs from `path` if this disk was converted. `size_bytes` is the size
-    of the file, or of its content if that is read (see `as_sent`). `most_readers` is the number of threads that can
+    of the file, or of its content if that is read (see `as_sent`). `max_readers` is the number of threads that can
     read at the same time without evicting each other's blocks from the cache, None for any number. `distrust` is the
     reason for which the holes of the file are read, too, empty if there is none.
     """
@@ -56,7 +56,7 @@ class Disk:
         self.name = name or path
         self.size_bytes = file.size if content is None else content.size
         # Each reader uses two blocks, the current one and the next one.
-        self.most_readers = None if content is None else content.most_kept // 2
+        self.max_readers = None if content is None else content.most_kept // 2
         self._file, self._content = file, content
         self._identity = _identity(os.fstat(file.fileno()))
         self.distrust = ""

@@ -34,7 +34,7 @@ PAUSE_GROWTH = 1.5
 LATER_PAUSE_S = 10.0
 LATE_PAUSE_S = 15.0
 LATE_AFTER_S = 1800.0
-LONGEST_PAUSE_S = 60.0
+MAX_PAUSE_S = 60.0
 # A warning follows after a minute without a successful query.
 FAILURE_WARNING_S = 60.0
 # The wait ends after an hour without a successful query, so that an unattended run without --timeout ends.
@@ -51,7 +51,7 @@ def pause_s(polls: int, *, elapsed_s: float, failures: int = 0, share: Callable[
     if elapsed_s >= LATE_AFTER_S:
         pause = LATE_PAUSE_S
     if failures:
-        pause = min(LONGEST_PAUSE_S, pause * 2.0 ** min(failures, 10))
+        pause = min(MAX_PAUSE_S, pause * 2.0 ** min(failures, 10))
     return pause * (0.9 + 0.2 * share())
 
 

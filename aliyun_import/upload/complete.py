@@ -63,11 +63,11 @@ def agree(done: Iterable[DonePart], remote: Iterable[RemotePart]) -> tuple[tuple
     good: list[DonePart] = []
     bad: list[DonePart] = []
     for part in done:
-        there = listed.get(part.number)
-        if there is None or there.size_bytes != part.length or there.crc64 not in (None, part.crc64):
+        existing = listed.get(part.number)
+        if existing is None or existing.size_bytes != part.length or existing.crc64 not in (None, part.crc64):
             bad.append(part)
         else:
-            good.append(replace(part, etag=there.etag, proof=part.proof if there.crc64 is None else "crc64"))
+            good.append(replace(part, etag=existing.etag, proof=part.proof if existing.crc64 is None else "crc64"))
     return tuple(sorted(good, key=lambda part: part.number)), tuple(bad)
 
 
@@ -104,12 +104,12 @@ def complete_upload(context: UploadContext, completion: Completion) -> Completed
             )
             return Completed(object=made, made_by_us=True)
         except (TransientError, RefusedError) as error:
-            there = _head_once(context, completion.key)
-            if there and is_ours(there, completion):
-                made_by_us = there.metadata.get(TAG_NAME) == completion.tag
+            existing = _head_once(context, completion.key)
+            if existing and is_ours(existing, completion):
+                made_by_us = existing.metadata.get(TAG_NAME) == completion.tag
                 if not made_by_us:
                     store.abort(completion.key, completion.upload_id)  # its parts are billed and not needed
-                return Completed(object=there, made_by_us=made_by_us)
+                return Completed(object=existing, made_by_us=made_by_us)
             wait_s = PATIENT.wait_s(error, attempt)
             if wait_s is None:
                 raise
@@ -117,26 +117,26 @@ def complete_upload(context: UploadContext, completion: Completion) -> Completed
         attempt += 1
 
 
-def is_ours(there: RemoteObject, completion: Completion) -> bool:
+def is_ours(existing: RemoteObject, completion: Completion) -> bool:
     """Return whether an object is that of this push, by its size, and by its CRC-64 or its tag. Pure."""
-    if there.size_bytes != completion.size_bytes or there.crc64 not in (None, completion.crc64):
+    if existing.size_bytes != completion.size_bytes or existing.crc64 not in (None, completion.crc64):
         return False
-    return there.crc64 is not None or there.metadata.get(TAG_NAME) == completion.tag
+    return existing.crc64 is not None or existing.metadata.get(TAG_NAME) == completion.tag
 
 
-def check_object(there: RemoteObject, done: Sequence[DonePart]) -> str:
+def check_object(existing: RemoteObject, done: Sequence[DonePart]) -> str:
     """Prove the object and return the proof. Raises ObjectCorrupted if it differs from the disk. Pure."""
     size_bytes, crc = sum(part.length for part in done), crc64_of_disk(done)
-    if there.size_bytes != size_bytes or there.crc64 not in (None, crc):
+    if existing.size_bytes != size_bytes or existing.crc64 not in (None, crc):
         raise ObjectCorrupted(
-            f"The object {there.key} differs from the disk, although each of its parts was correct.",
+            f"The object {existing.key} differs from the disk, although each of its parts was correct.",
             code="object-corrupted",
-            cause=f"OSS has {there.size_bytes} bytes with CRC-64 {there.crc64}, the disk {size_bytes} with {crc}.",
+            cause=f"OSS: {existing.size_bytes} bytes, CRC-64 {existing.crc64}; disk: {size_bytes} bytes, CRC-64 {crc}.",
             remedy="Run the same command again; it starts over.",
-            details={"key": there.key},
+            details={"key": existing.key},
             resumable=True,
         )
-    return proof_words(done, by_object=there.crc64 is not None)
+    return proof_words(done, by_object=existing.crc64 is not None)
 
 
 def proof_words(done: Iterable[DonePart], *, by_object: bool) -> str:

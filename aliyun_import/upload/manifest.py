@@ -101,10 +101,10 @@ def _header(line: bytes) -> dict[str, Any]:
     return header
 
 
-def _number(header: Mapping[str, Any], name: str, most: int) -> int:
+def _number(header: Mapping[str, Any], name: str, maximum: int) -> int:
     value = header.get(name)
-    if type(value) is not int or not 0 <= value <= most:
-        raise ValueError(f'Its "{name}" is not a number from 0 to {most}.')
+    if type(value) is not int or not 0 <= value <= maximum:
+        raise ValueError(f'Its "{name}" is not a number from 0 to {maximum}.')
     return value
 
 
@@ -146,12 +146,14 @@ def find_base(
     known = known or {}
     pattern = re.compile(re.escape(key_stem) + r"-[0-9a-f]{12}(-\d+)?\.[a-z0-9]+" + re.escape(SUFFIX))
     try:
-        manifests = [there for there in context.store.list_objects(f"{key_stem}-") if pattern.fullmatch(there.key)]
+        manifests = [
+            existing for existing in context.store.list_objects(f"{key_stem}-") if pattern.fullmatch(existing.key)
+        ]
     except AccessError as error:
         context.emit(Noted(message=f"A base could not be searched. {error.summary}"))
         return None
-    for there in sorted(manifests, key=lambda there: there.last_modified_s or 0.0, reverse=True):
-        key = there.key.removesuffix(SUFFIX)
+    for existing in sorted(manifests, key=lambda existing: existing.last_modified_s or 0.0, reverse=True):
+        key = existing.key.removesuffix(SUFFIX)
         base = _usable(context, key, sha256=known.get(key))
         if base:
             return base
@@ -179,9 +181,9 @@ def _read_base(context: UploadContext, key: str, *, sha256: str | None) -> Base 
     """Read a manifest and compare it with its object; return a sentence if it can't be used."""
     store = context.store
     try:
-        there = store.head(key)
+        existing = store.head(key)
         beside = store.head(key + SUFFIX)
-        if there is None:
+        if existing is None:
             return "There is no such object."
         if beside is None:
             return f"It has no manifest {key}{SUFFIX}."
@@ -195,11 +197,11 @@ def _read_base(context: UploadContext, key: str, *, sha256: str | None) -> Base 
         return f"{error.summary} {error.cause or ''}".strip()
     if sha256 not in (None, hashlib.sha256(content).hexdigest()):
         return f"Its manifest is not the one that this machine wrote; pass --base {key} to use it."
-    if (there.etag, there.size_bytes) != (manifest.etag, manifest.digests.size_bytes):
+    if (existing.etag, existing.size_bytes) != (manifest.etag, manifest.digests.size_bytes):
         return "The object changed since its manifest was written."
-    if there.crc64 not in (None, manifest.crc64):
+    if existing.crc64 not in (None, manifest.crc64):
         return "The object's CRC-64 differs from that in its manifest."
-    return Base(object=BaseObject(key=key, etag=there.etag), manifest=manifest)
+    return Base(object=BaseObject(key=key, etag=existing.etag), manifest=manifest)
 
 
 def _runs(index: "array[int]") -> Iterator[tuple[int, int]]:

@@ -130,7 +130,7 @@ class Segment:
         return self.end - self.start
 
 
-def most_zeros_sent(plan: UploadPlan) -> int:
+def max_zeros_sent(plan: UploadPlan) -> int:
     """Return how many bytes of zeros may be sent without --send-zeros, if OSS refuses to create them.
 
     As many as the plan sends, so that at most twice the planned bytes are sent; at least 64 MiB.
@@ -168,7 +168,7 @@ def plan_upload(
     segments = list(_segments(size_bytes, data, unchanged))
     needed = sum(segment.length for segment in segments if segment.kind is PartKind.SEND)
     _send_few_zeros(segments, shape.seed_bytes)
-    segments = _apply_least_size(segments, shape.min_part_bytes)
+    segments = _apply_min_size(segments, shape.min_part_bytes)
     caps = _caps(segments, shape) if len(segments) <= shape.max_parts else None
     if caps is None or sum(_count(segment, caps) for segment in segments) > shape.max_parts:
         segments, caps = _with_sent_gaps(segments, shape)
@@ -241,7 +241,7 @@ def _send_few_zeros(segments: Sequence[Segment], seed_bytes: int) -> None:
             segment.kind = PartKind.SEND
 
 
-def _apply_least_size(segments: list[Segment], least: int) -> list[Segment]:
+def _apply_min_size(segments: list[Segment], minimum: int) -> list[Segment]:
     """Make every segment except the last at least as long as the minimum size of a part.
 
     A gap that is too short is sent. Data that is too short is extended into the gaps beside it, or takes a whole gap if
@@ -250,14 +250,14 @@ def _apply_least_size(segments: list[Segment], least: int) -> list[Segment]:
     result: list[Segment] = []
     final_end = segments[-1].end
     for segment in segments:
-        if segment.kind is not PartKind.SEND and segment.length < least and segment.end != final_end:
+        if segment.kind is not PartKind.SEND and segment.length < minimum and segment.end != final_end:
             segment.kind = PartKind.SEND
         _append(result, segment)
     index = 0
     while index < len(result):
-        short = least - result[index].length
+        short = minimum - result[index].length
         if short > 0 and result[index].end != final_end:
-            index = _lengthen(result, index, short=short, least=least)
+            index = _lengthen(result, index, short=short, minimum=minimum)
         else:
             index += 1
     return result
@@ -270,15 +270,15 @@ def _append(segments: list[Segment], segment: Segment) -> None:
         segments.append(segment)
 
 
-def _lengthen(segments: list[Segment], index: int, *, short: int, least: int) -> int:
+def _lengthen(segments: list[Segment], index: int, *, short: int, minimum: int) -> int:
     """Extend a segment that is too short into its neighbours; return the index to continue at."""
     left = segments[index - 1] if index else None
     right = segments[index + 1] if index + 1 < len(segments) else None
     # Take from each neighbour what exceeds the minimum. The last part may have any size, and is joined if it is small.
     is_last = right is segments[-1]
     if not (right and is_last and right.length <= short):
-        of_right = min(short, max(0, right.length - (1 if is_last else least))) if right else 0
-        of_left = min(short - of_right, max(0, left.length - least)) if left else 0
+        of_right = min(short, max(0, right.length - (1 if is_last else minimum))) if right else 0
+        of_left = min(short - of_right, max(0, left.length - minimum)) if left else 0
         if of_right + of_left == short:
             segments[index].start -= of_left
             segments[index].end += of_right

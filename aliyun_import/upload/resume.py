@@ -57,7 +57,7 @@ class Target:
     """The key of the object; if the object exists and equals the disk, its properties and whether we made it."""
 
     key: str
-    there: RemoteObject | None = None
+    existing: RemoteObject | None = None
     crc64: int = 0
     proof: str = ""
     made_by_us: bool = False
@@ -70,20 +70,20 @@ def reconcile(splitter: PartSplitter, known: Mapping[int, DonePart], remote: Ite
     """
     counted: list[DonePart] = []
     to_prove: list[tuple[PlannedPart, RemotePart]] = []
-    for there in remote:
-        part = known.get(there.number)
-        if part and _agrees(part, there):
+    for existing in remote:
+        part = known.get(existing.number)
+        if part and _agrees(part, existing):
             counted.append(part)
-        elif there.crc64 is not None:
-            to_prove.extend((range_, there) for range_ in splitter.candidates(there.number, there.size_bytes))
+        elif existing.crc64 is not None:
+            to_prove.extend((range_, existing) for range_ in splitter.candidates(existing.number, existing.size_bytes))
     return Reconciled(counted=tuple(counted), to_prove=tuple(to_prove))
 
 
-def _agrees(part: DonePart, there: RemotePart) -> bool:
+def _agrees(part: DonePart, existing: RemotePart) -> bool:
     """Return whether journal and server agree on a part, by its length and CRC-64, or its ETag without a CRC-64."""
-    if part.length != there.size_bytes:
+    if part.length != existing.size_bytes:
         return False
-    return there.crc64 == part.crc64 if there.crc64 is not None else there.etag == part.etag
+    return existing.crc64 == part.crc64 if existing.crc64 is not None else existing.etag == part.etag
 
 
 def find_upload(context: UploadContext, key: str, plan: UploadPlan, record: UploadRecord) -> FoundUpload | None:
@@ -117,18 +117,18 @@ def _prove(
     reconciled = reconcile(splitter, known, remote)
 
     def proven(candidate: tuple[PlannedPart, RemotePart]) -> DonePart | None:
-        part, there = candidate
+        part, existing = candidate
         is_zero = part.kind is PartKind.ZERO
         crc = crc64_of_zeros(part.length) if is_zero else crc64_of_part(context, part.start, part.length)
-        if crc != there.crc64:
+        if crc != existing.crc64:
             return None
         return DonePart(
-            number=there.number, start=part.start, length=part.length, crc64=crc, etag=there.etag, proof="crc64"
+            number=existing.number, start=part.start, length=part.length, crc64=crc, etag=existing.etag, proof="crc64"
         )
 
     with thread_pool(READERS, name="prove") as pool:
         found = [part for part in pool.map(proven, reconciled.to_prove) if part]
-    return splitter.still_to_do([*reconciled.counted, *found])[1]
+    return splitter.remaining([*reconciled.counted, *found])[1]
 
 
 def candidate_keys(request: UploadRequest, *, sample: str) -> Iterator[str]:
@@ -156,65 +156,72 @@ def choose_target(
     likeness = fingerprint.likeness(record.fingerprint) if record.fingerprint else Likeness.OTHER
     crc: int | None = None
     for key in candidate_keys(request, sample=fingerprint.sample):
-        there = context.store.head(key)
-        if there is None:
+        existing = context.store.head(key)
+        if existing is None:
             return Target(key=key)
-        before = finished_as(record.finished, key, there) if likeness is not Likeness.OTHER else None
+        before = finished_as(record.finished, key, existing) if likeness is not Likeness.OTHER else None
         if before is None and likeness is not Likeness.OTHER:
-            before = _tagged(context.store.bucket, record, key, there)
+            before = _tagged(context.store.bucket, record, key, existing)
         if before and likeness is Likeness.SAME:
-            return _as_before(before, there)
-        can_compare = there.crc64 is not None or before is not None
-        if crc is None and can_compare and there.size_bytes == context.source.size_bytes:
+            return _as_before(before, existing)
+        can_compare = existing.crc64 is not None or before is not None
+        if crc is None and can_compare and existing.size_bytes == context.source.size_bytes:
             url = f"oss://{context.store.bucket}/{key}"
             context.emit(Noted(message=f"Comparing the disk with {url}, which already exists."))
             crc = crc64_of_source(context)
-        if before and crc == before.crc64 and there.crc64 in (None, crc):
-            return _as_before(before, there)
-        if crc is not None and crc == there.crc64 and there.size_bytes == context.source.size_bytes:
-            is_ours = bool(record.tag) and there.metadata.get(TAG_NAME) == record.tag
-            return Target(key=key, there=there, crc64=crc, proof=BY_OBJECT, made_by_us=is_ours)
+        if before and crc == before.crc64 and existing.crc64 in (None, crc):
+            return _as_before(before, existing)
+        if crc is not None and crc == existing.crc64 and existing.size_bytes == context.source.size_bytes:
+            is_ours = bool(record.tag) and existing.metadata.get(TAG_NAME) == record.tag
+            return Target(key=key, existing=existing, crc64=crc, proof=BY_OBJECT, made_by_us=is_ours)
         if request.key is None:
             url = f"oss://{context.store.bucket}/{key}"
             context.emit(Noted(message=f"{url} is another build of this disk, or can't be compared."))
     raise _exists(context, request)
 
 
-def finished_as(finished: UploadedObject | None, key: str, there: RemoteObject) -> UploadedObject | None:
+def finished_as(finished: UploadedObject | None, key: str, existing: RemoteObject) -> UploadedObject | None:
     """Return the journal's entry about the object, if the object is the same. Pure.
 
     A CRC-64 that OSS reports must equal that of the entry, because other users may have written to the journal.
     """
-    if finished is None or there.crc64 not in (None, finished.crc64):
+    if finished is None or existing.crc64 not in (None, finished.crc64):
         return None
-    same = (finished.key, finished.etag, finished.size_bytes) == (key, there.etag, there.size_bytes)
+    same = (finished.key, finished.etag, finished.size_bytes) == (key, existing.etag, existing.size_bytes)
     return finished if same else None
 
 
-def _tagged(bucket: str, record: UploadRecord, key: str, there: RemoteObject) -> UploadedObject | None:
+def _tagged(bucket: str, record: UploadRecord, key: str, existing: RemoteObject) -> UploadedObject | None:
     """Return the object of the journal's upload if it was completed, by its tag, size and parts.
 
     For a store that reports no CRC-64 of the object; complete was called when all these parts were proven. The result's
     `crc64` is that of the parts.
     """
-    if there.crc64 is not None or not record.tag or there.metadata.get(TAG_NAME) != record.tag or record.plan is None:
+    if (
+        existing.crc64 is not None
+        or not record.tag
+        or existing.metadata.get(TAG_NAME) != record.tag
+        or record.plan is None
+    ):
         return None
-    left, done = PartSplitter(record.plan).still_to_do(record.parts.values())
-    if left or key != record.key or there.size_bytes != record.plan.size_bytes:
+    left, done = PartSplitter(record.plan).remaining(record.parts.values())
+    if left or key != record.key or existing.size_bytes != record.plan.size_bytes:
         return None
     return UploadedObject(
         bucket=bucket,
         key=key,
-        size_bytes=there.size_bytes,
+        size_bytes=existing.size_bytes,
         crc64=crc64_of_disk(done),
-        etag=there.etag,
+        etag=existing.etag,
         proof=proof_words(done, by_object=False),
         made_by_us=True,
     )
 
 
-def _as_before(before: UploadedObject, there: RemoteObject) -> Target:
-    return Target(key=before.key, there=there, crc64=before.crc64, proof=before.proof, made_by_us=before.made_by_us)
+def _as_before(before: UploadedObject, existing: RemoteObject) -> Target:
+    return Target(
+        key=before.key, existing=existing, crc64=before.crc64, proof=before.proof, made_by_us=before.made_by_us
+    )
 
 
 def _exists(context: UploadContext, request: UploadRequest) -> ObjectExists:

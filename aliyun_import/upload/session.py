@@ -212,7 +212,7 @@ class UploadSession:
     zeros: ZeroSource
     zero_key: str
     refused: frozenset[PartKind]
-    most_zeros_sent_bytes: float
+    max_zeros_sent_bytes: float
     jobs: int | None
     limit_rate_bytes_s: float | None
     done: tuple[DonePart, ...] = ()
@@ -233,13 +233,13 @@ class UploadSession:
         except AliyunImportError as error:
             raise self._with_rest(error) from error
 
-    def prove(self, there: RemoteObject) -> str:
+    def prove(self, existing: RemoteObject) -> str:
         """Prove the object and return the proof. An object that differs from the disk is removed."""
         context = self.context
-        if there.crc64 is None:
-            there = context.store.head(self.key) or there
+        if existing.crc64 is None:
+            existing = context.store.head(self.key) or existing
         try:
-            proof = check_object(there, self.done)
+            proof = check_object(existing, self.done)
         except ObjectCorrupted:
             remove_object(context.store, self.key)
             self.log.dropped("object-corrupted")
@@ -283,7 +283,7 @@ class UploadSession:
     def _transfer(self) -> None:
         """Make the remaining parts once."""
         context = self.context
-        left, self.done = PartSplitter(self.plan).still_to_do(self.done)
+        left, self.done = PartSplitter(self.plan).remaining(self.done)
         scheduler = Scheduler(
             self.plan,
             left,
@@ -291,7 +291,7 @@ class UploadSession:
             now_s=context.clock.monotonic_s(),
             done=self.done,
             refused=self.refused,
-            most_zeros_sent_bytes=self.most_zeros_sent_bytes,
+            max_zeros_sent_bytes=self.max_zeros_sent_bytes,
             jobs=self.jobs,
             limit_rate_bytes_s=self.limit_rate_bytes_s,
         )
@@ -316,10 +316,11 @@ class UploadSession:
         bucket = self.context.store.bucket
         upload = f"unfinished upload of oss://{bucket}/{self.key}"
         keys = [self.key, *([self.zero_key] if self.zero_key else [])]
-        removes = leftovers_command(region=self.region, bucket=bucket, keys=keys)
+        remove_command = leftovers_command(region=self.region, bucket=bucket, keys=keys)
         if isinstance(error, DiskChanged | DiskTruncated):
             return error.advised(
-                f"The {upload} can't be used any more: the same command starts over and removes it, as does {removes}.",
+                f"The {upload} can't be used any more: the same command starts over and removes it, as does "
+                f"{remove_command}.",
                 resumable=False,
             )
         kept_bytes = sum(part.length for part in self.done)
@@ -327,5 +328,5 @@ class UploadSession:
         if isinstance(error, Interrupted):  # its remedy would repeat the next sentence
             error = Interrupted(error.summary, code=error.code, remedy=None)
         return error.advised(
-            f"{kept}: the same command resumes it. To discard it instead, run {removes}.", resumable=True
+            f"{kept}: the same command resumes it. To discard it instead, run {remove_command}.", resumable=True
         )

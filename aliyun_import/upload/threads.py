@@ -22,21 +22,21 @@ class _CallersThread(Executor):
         return done
 
 
-def thread_pool(most: int, *, name: str) -> Executor:
-    """Return a pool of at most `most` threads; fewer, or none, under a limit (ulimit -u, that of a container).
+def thread_pool(maximum: int, *, name: str) -> Executor:
+    """Return a pool of at most `maximum` threads; fewer, or none, under a limit (ulimit -u, that of a container).
 
     A ThreadPoolExecutor fails during its tasks if it can't start a thread, so the number is tested before.
     """
-    count = _startable(most)
+    count = _startable(maximum)
     return ThreadPoolExecutor(count, thread_name_prefix=name) if count else _CallersThread()
 
 
-def _startable(most: int) -> int:
-    """Return the number of threads that can run at the same time, at most `most`."""
+def _startable(maximum: int) -> int:
+    """Return the number of threads that can run at the same time, at most `maximum`."""
     release = threading.Event()
     started: list[threading.Thread] = []
     try:
-        for _ in range(most):
+        for _ in range(maximum):
             thread = threading.Thread(target=release.wait, daemon=True)
             thread.start()
             started.append(thread)

@@ -20,7 +20,7 @@ from aliyun_import.services import ObjectStore
 from aliyun_import.upload.complete import TAG_NAME, changed_while_sent, crc64_of_disk, crc64_of_source
 from aliyun_import.upload.context import TransferOptions, UploadContext, UploadRequest
 from aliyun_import.upload.manifest import SUFFIX, Manifest, encode_manifest, find_base
-from aliyun_import.upload.plan import PartKind, Preview, UploadPlan, most_zeros_sent, plan_upload, without_copies
+from aliyun_import.upload.plan import PartKind, Preview, UploadPlan, max_zeros_sent, plan_upload, without_copies
 from aliyun_import.upload.resume import FoundUpload, Target, candidate_keys, choose_target, find_upload
 from aliyun_import.upload.session import SessionLog, UploadRecord, UploadSession
 from aliyun_import.upload.transfer.concurrency import jobs_for
@@ -105,7 +105,7 @@ class _Upload:
         if ready:
             return ready
         try:
-            return self._upload(self._believed(record))
+            return self._upload(self._valid_record(record))
         except UploadNotFound:
             # Another machine may have pushed the same disk and completed the upload; then the object exists.
             ready = self._find_object(self._log.read())
@@ -126,9 +126,9 @@ class _Upload:
         record = UploadRecord()
         if has_bucket:
             record = self._log.read()
-            if self._choose_target(record).there is not None:
+            if self._choose_target(record).existing is not None:
                 return Preview(key=self._key, size_bytes=self._context.source.size_bytes, plan=None)
-            record = self._believed(record, gives_up=False)
+            record = self._valid_record(record, removes=False)
         else:
             self._key = next(candidate_keys(self._request, sample=self._fingerprint.sample))
             self._without_base = True
@@ -149,15 +149,15 @@ class _Upload:
     def _find_object(self, record: UploadRecord) -> UploadedObject | None:
         """Choose the key, and use an object with this key that equals the disk."""
         target = self._choose_target(record)
-        if target.there is None:
+        if target.existing is None:
             return None
         if record.upload_id and record.finished is None and not target.made_by_us:
             self._store.abort(record.key, record.upload_id)  # its parts are billed and not needed
         return self._finished(
-            target.there, crc64=target.crc64, proof=target.proof, made_by_us=target.made_by_us, fresh=False
+            target.existing, crc64=target.crc64, proof=target.proof, made_by_us=target.made_by_us, fresh=False
         )
 
-    def _believed(self, record: UploadRecord, *, gives_up: bool = True) -> UploadRecord:
+    def _valid_record(self, record: UploadRecord, *, removes: bool = True) -> UploadRecord:
         """Return the journal's record if it describes the present disk.
 
         If only the modification time or the location of the file changed (it was copied, or converted again), or if
@@ -174,13 +174,13 @@ class _Upload:
         if record.finished:  # another build with the same name, pushed after the first one was done
             self._log.dropped("another disk")
             return UploadRecord()
-        self._context.emit(self._not_believed(same_key=same_key, may_be_equal=likeness is Likeness.UNPROVEN))
-        if not same_key and gives_up:
-            self._give_up(record)
+        self._context.emit(self._change_event(same_key=same_key, may_be_equal=likeness is Likeness.UNPROVEN))
+        if not same_key and removes:
+            self._remove_remains(record)
         self._log.dropped("disk-changed")
         return UploadRecord(key=record.key, tag=record.tag, upload_id=record.upload_id) if same_key else UploadRecord()
 
-    def _not_believed(self, *, same_key: bool, may_be_equal: bool) -> Event:
+    def _change_event(self, *, same_key: bool, may_be_equal: bool) -> Event:
         disk = self._context.disk
         if may_be_equal and same_key:
             return Noted(
@@ -193,7 +193,7 @@ class _Upload:
             + (", and keeps the parts in OSS that are proven equal." if same_key else "."),
         )
 
-    def _give_up(self, record: UploadRecord) -> None:
+    def _remove_remains(self, record: UploadRecord) -> None:
         """Remove what an earlier run left in OSS of a previous state of the disk."""
         if record.upload_id:
             self._store.abort(record.key, record.upload_id)
@@ -234,8 +234,8 @@ class _Upload:
         done = found.done if found else ()
         self._resumed = self._resumed or bool(done)
         self._zeros.expect(plan, resumed=self._resumed)
-        most_bytes = math.inf if self._options.send_zeros else most_zeros_sent(plan)
-        refused = self._zeros.make(plan, PartSplitter(plan).still_to_do(done)[0], most_bytes=most_bytes)
+        max_bytes = math.inf if self._options.send_zeros else max_zeros_sent(plan)
+        refused = self._zeros.make(plan, PartSplitter(plan).remaining(done)[0], max_bytes=max_bytes)
         if refused and not done:
             plan, refused, self._saved_bytes = without_copies(plan), frozenset(), 0
             self._emit_plan(plan)
@@ -259,8 +259,8 @@ class _Upload:
             zeros=self._zeros,
             zero_key=self._zeros.made.key if self._zeros.made else "",
             refused=refused,
-            most_zeros_sent_bytes=most_bytes,
-            jobs=jobs_for(self._options.jobs, self._context.source.most_readers),
+            max_zeros_sent_bytes=max_bytes,
+            jobs=jobs_for(self._options.jobs, self._context.source.max_readers),
             limit_rate_bytes_s=self._options.limit_rate_bytes_s,
             done=done,
         )
@@ -300,20 +300,20 @@ class _Upload:
         return upload_id, tag
 
     def _finished(
-        self, there: RemoteObject, *, crc64: int, proof: str, made_by_us: bool, fresh: bool
+        self, existing: RemoteObject, *, crc64: int, proof: str, made_by_us: bool, fresh: bool
     ) -> UploadedObject:
         # Remove the zero object first: once the object is journalled, no later run searches for it.
         left_over = self._zeros.remove()
         uploaded = UploadedObject(
             bucket=self._store.bucket,
             key=self._key,
-            size_bytes=there.size_bytes,
+            size_bytes=existing.size_bytes,
             crc64=crc64,
-            etag=there.etag,
+            etag=existing.etag,
             proof=proof,
             made_by_us=made_by_us,
             sent_bytes=self._sent_bytes + self._zeros.sent_bytes,
-            saved_bytes=there.size_bytes if self._saved_bytes is None else self._saved_bytes,
+            saved_bytes=existing.size_bytes if self._saved_bytes is None else self._saved_bytes,
             left_over=left_over,
         )
         self._log.finished(uploaded, fingerprint=self._fingerprint)

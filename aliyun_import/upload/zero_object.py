@@ -118,20 +118,20 @@ def _is_removed(remove: Callable[[], None]) -> bool:
 
 def _find(context: UploadContext, key: str, *, size_bytes: int) -> ZeroObject | None:
     """Return the object at a key if its CRC-64 is that of zeros; remove it otherwise."""
-    there = context.store.head(key)
-    if there is None:
+    existing = context.store.head(key)
+    if existing is None:
         return None
-    if there.size_bytes == size_bytes and there.crc64 == crc64_of_zeros(size_bytes):
-        return ZeroObject(key=key, etag=there.etag, size_bytes=size_bytes, version_id=there.version_id)
+    if existing.size_bytes == size_bytes and existing.crc64 == crc64_of_zeros(size_bytes):
+        return ZeroObject(key=key, etag=existing.etag, size_bytes=size_bytes, version_id=existing.version_id)
     remove_object(context.store, key)
     return None
 
 
 def _seed(context: UploadContext, key: str, *, size_bytes: int) -> ZeroObject:
-    there = context.store.put(key, bytes(size_bytes))
-    _check(there, size_bytes)
+    existing = context.store.put(key, bytes(size_bytes))
+    _check(existing, size_bytes)
     return ZeroObject(
-        key=key, etag=there.etag, size_bytes=size_bytes, sent_bytes=size_bytes, version_id=there.version_id
+        key=key, etag=existing.etag, size_bytes=size_bytes, sent_bytes=size_bytes, version_id=existing.version_id
     )
 
 
@@ -161,24 +161,24 @@ def _grow(context: UploadContext, zero: ZeroObject, key: str, *, size_bytes: int
         completion = Completion(
             key=key, upload_id=upload_id, parts=parts, crc64=crc64_of_zeros(size_bytes), tag=tag, overwrite=True
         )
-        there = complete_upload(context, completion).object
+        existing = complete_upload(context, completion).object
     except AliyunImportError:
         with contextlib.suppress(AliyunImportError):
             store.abort(key, upload_id)
         raise
-    _check(there, size_bytes)
+    _check(existing, size_bytes)
     return ZeroObject(
-        key=key, etag=there.etag, size_bytes=size_bytes, sent_bytes=zero.sent_bytes, version_id=there.version_id
+        key=key, etag=existing.etag, size_bytes=size_bytes, sent_bytes=zero.sent_bytes, version_id=existing.version_id
     )
 
 
-def _check(there: RemoteObject, size_bytes: int) -> None:
+def _check(existing: RemoteObject, size_bytes: int) -> None:
     """Raise TransientError unless the object is zeros. Without a CRC-64, the check of its source counts."""
-    if there.size_bytes != size_bytes or there.crc64 not in (None, crc64_of_zeros(size_bytes)):
+    if existing.size_bytes != size_bytes or existing.crc64 not in (None, crc64_of_zeros(size_bytes)):
         raise TransientError(
-            f"The zero object {there.key} is not as expected.",
+            f"The zero object {existing.key} is not as expected.",
             code="zeros-corrupted",
-            cause=f"It has {there.size_bytes} bytes with CRC-64 {there.crc64}, not {size_bytes} bytes of zeros.",
+            cause=f"It has {existing.size_bytes} bytes with CRC-64 {existing.crc64}, not {size_bytes} bytes of zeros.",
             remedy="Run the same command again.",
             resumable=True,
         )
@@ -240,10 +240,10 @@ class StagedZeros:
         self._may_exist = self._may_exist or plan.zero_source_bytes > 0
         self._resumed = self._resumed or resumed
 
-    def make(self, plan: UploadPlan, left: Iterable[PlannedPart], *, most_bytes: float) -> frozenset[PartKind]:
+    def make(self, plan: UploadPlan, left: Iterable[PlannedPart], *, max_bytes: float) -> frozenset[PartKind]:
         """Create the object if a remaining part needs it; return the kinds of parts that can't be copied.
 
-        Raises CopyRefused if more than `most_bytes` would have to be sent instead.
+        Raises CopyRefused if more than `max_bytes` would have to be sent instead.
         """
         wanted = [part for part in left if part.kind in COPIES]
         if not any(part.kind is PartKind.ZERO for part in wanted):
@@ -255,7 +255,7 @@ class StagedZeros:
             self.made = ensure_zero_object(self._context, self.stem, size_bytes=plan.zero_source_bytes)
         except (RefusedError, PermissionDenied) as error:
             cost = sum(part.length for part in wanted)
-            if cost > most_bytes:
+            if cost > max_bytes:
                 raise too_many_zeros(error, cost_bytes=cost) from error
             self._context.emit(
                 Warned(
@@ -272,8 +272,12 @@ class StagedZeros:
         """Return the error of a start of the upload, with the remaining zero object in its remedy."""
         if self.made is None:
             return error
-        removes = leftovers_command(region=self._region, bucket=self._context.store.bucket, keys=[key, self.made.key])
-        return error.advised(f"The zero object remains in OSS for the next run; to discard it instead, run {removes}.")
+        remove_command = leftovers_command(
+            region=self._region, bucket=self._context.store.bucket, keys=[key, self.made.key]
+        )
+        return error.advised(
+            f"The zero object remains in OSS for the next run; to discard it instead, run {remove_command}."
+        )
 
     def remove(self) -> tuple[str, ...]:
         """Remove the object and those of earlier runs of this push; return the keys that could not be removed."""

@@ -10,7 +10,7 @@ from aliyun_import.context import Context
 from aliyun_import.limits import KIB, MIB
 from aliyun_import.upload.transfer.concurrency import (
     FIRST_WORKERS,
-    SMALL_PART_TIMES,
+    SMALL_PART_FACTOR,
     TRIAL_S,
     ConcurrencyController,
     RateLimiter,
@@ -111,7 +111,7 @@ def test_without_jobs_workers_are_added_while_that_helps() -> None:
         sent += controller.allowed * 1_000_000
         now += TRIAL_S
         controller.observe(sent, now)
-    assert controller.allowed == controller.most
+    assert controller.allowed == controller.maximum
     full = ConcurrencyController(None, now_s=0.0)
     for round_ in range(1, 20):
         full.observe(round_ * 1_000_000, round_ * TRIAL_S)
@@ -119,10 +119,10 @@ def test_without_jobs_workers_are_added_while_that_helps() -> None:
 
 
 def test_small_parts_get_more_workers() -> None:
-    """They wait for answers more than they travel."""
+    """Uploads of small parts mostly wait for answers."""
     small, large = (ConcurrencyController(None, now_s=0.0, part_bytes=mib * MIB) for mib in (1, 16))
-    assert (small.allowed, large.allowed) == (FIRST_WORKERS * SMALL_PART_TIMES, FIRST_WORKERS)
-    assert small.most > large.most
+    assert (small.allowed, large.allowed) == (FIRST_WORKERS * SMALL_PART_FACTOR, FIRST_WORKERS)
+    assert small.maximum > large.maximum
 
 
 @pytest.mark.parametrize(

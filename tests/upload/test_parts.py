@@ -25,13 +25,13 @@ def there(part: PlannedPart, *, crc64: int | None = 7, etag: str = "E") -> Remot
 
 def test_nothing_done_leaves_the_plan() -> None:
     """All of it, in order."""
-    assert CUTS.still_to_do(()) == (PLAN.parts, ())
+    assert CUTS.remaining(()) == (PLAN.parts, ())
 
 
 def test_what_is_done_is_not_left() -> None:
     """And counts."""
     finished = [done(part) for part in PLAN.parts[::2]]
-    left, counted = CUTS.still_to_do(finished)
+    left, counted = CUTS.remaining(finished)
     assert left == PLAN.parts[1::2]
     assert list(counted) == finished
 
@@ -40,7 +40,7 @@ def test_a_part_of_another_place_does_not_count() -> None:
     """The number alone proves nothing."""
     first = PLAN.parts[0]
     moved = DonePart(number=first.number, start=first.start + 1, length=first.length, crc64=7, etag="E", proof="crc64")
-    left, counted = CUTS.still_to_do([moved])
+    left, counted = CUTS.remaining([moved])
     assert (left, counted) == (PLAN.parts, ())
 
 
@@ -48,12 +48,12 @@ def test_a_part_of_another_place_does_not_count() -> None:
 def test_a_cut_part_goes_on_in_its_pieces(index: int, most_mib: int, finished: set[int]) -> None:
     """Whichever pieces are done: those left and those counted make the part, without overlap, in its numbers."""
     part = PLAN.parts[index]
-    pieces = CUTS.split(part, most_bytes=most_mib * MIB)
+    pieces = CUTS.split(part, max_bytes=most_mib * MIB)
     assert pieces[0].number == part.number
     assert pieces[-1].number < (PLAN.parts[index + 1].number if index + 1 < len(PLAN.parts) else MAX_PARTS + 1)
     assert all(piece.length >= MIN_PART_BYTES for piece in pieces)
     some = [done(piece) for at, piece in enumerate(pieces) if at in finished]
-    left, counted = CUTS.still_to_do(some)
+    left, counted = CUTS.remaining(some)
     assert sorted(counted, key=lambda one: one.number) == some
     covered = sorted([(one.start, one.length) for one in left] + [(one.start, one.length) for one in counted])
     position = 0
@@ -67,7 +67,7 @@ def test_a_cut_part_goes_on_in_its_pieces(index: int, most_mib: int, finished: s
 def test_a_piece_is_placed_by_its_number_and_length(index: int, most_mib: int, at: int) -> None:
     """Without a journal, the true place is among the guesses."""
     part = PLAN.parts[index]
-    pieces = CUTS.split(part, most_bytes=most_mib * MIB)
+    pieces = CUTS.split(part, max_bytes=most_mib * MIB)
     piece = pieces[at % len(pieces)]
     assert (piece.start, piece.length) in [
         (place.start, place.length) for place in CUTS.candidates(piece.number, piece.length)
@@ -77,8 +77,8 @@ def test_a_piece_is_placed_by_its_number_and_length(index: int, most_mib: int, a
 def test_a_piece_is_not_cut_again() -> None:
     """Its numbers are taken; it is tried again as it is."""
     part = PLAN.parts[0]
-    piece = CUTS.split(part, most_bytes=2 * MIB)[0]
-    assert CUTS.split(piece, most_bytes=1 * MIB) == (piece,)
+    piece = CUTS.split(part, max_bytes=2 * MIB)[0]
+    assert CUTS.split(piece, max_bytes=1 * MIB) == (piece,)
     assert CUTS.can_split(part)
     assert not CUTS.can_split(piece)
 

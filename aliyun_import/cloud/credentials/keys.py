@@ -10,7 +10,7 @@ from aliyun_import.redact import redact
 
 # Keys are renewed when a quarter of their lifetime is left, but at most this time before they expire. The margin is
 # needed because a part that was signed with them may take minutes.
-_LONGEST_REST_S = 300.0
+_MAX_MARGIN_S = 300.0
 # After a failed renewal the present keys remain in use, and the next renewal follows after this time.
 _RETRY_S = 20.0
 # Temporary keys without a known expiry are read again after this time, which costs little: their reader has a cache.
@@ -63,7 +63,7 @@ class KeyCache:
             keys = keys._replace(expires_s=None)
         self._keys = keys
         if keys.expires_s is not None:
-            self._renew_at_s = keys.expires_s - min((keys.expires_s - now_s) / 4, _LONGEST_REST_S)
+            self._renew_at_s = keys.expires_s - min((keys.expires_s - now_s) / 4, _MAX_MARGIN_S)
         else:
             self._renew_at_s = now_s + _REREAD_S if keys.token else None
         return keys

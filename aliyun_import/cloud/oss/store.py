@@ -86,12 +86,12 @@ class OssStore:
     def bucket_info(self) -> BucketInfo | None:
         """Return the properties of the bucket, None if it does not exist. AccessError if another account owns it."""
         try:
-            got = self._client.send("GetBucketInfo", "GET", params={"bucketInfo": ""})
+            answer = self._client.send("GetBucketInfo", "GET", params={"bucketInfo": ""})
         except AliyunImportError as error:
             if error.details.get("service_code") == "NoSuchBucket":
                 return None
             raise
-        return bucket_of(got.body)
+        return bucket_of(answer.body)
 
     def create_bucket(self) -> None:
         """Create the bucket, private, class Standard. Succeeds if this account already owns it."""
@@ -124,7 +124,7 @@ class OssStore:
     def head(self, key: str) -> RemoteObject | None:
         """Return the properties of an object, None if it does not exist."""
         try:
-            got = self._client.send("HeadObject", "HEAD", key=key)
+            answer = self._client.send("HeadObject", "HEAD", key=key)
         except AliyunImportError as error:
             # A 404 to HEAD has no body, and some stores omit the header that replaces it.
             if (
@@ -133,7 +133,7 @@ class OssStore:
             ):
                 return None
             raise
-        return object_of_headers(key, got.headers)
+        return object_of_headers(key, answer.headers)
 
     def read(self, key: str, *, start: int = 0, length: int | None = None, if_match: str | None = None) -> bytes:
         """Read a small range of an object (manifests, zero objects) into memory, 64 MiB at most."""
@@ -144,10 +144,10 @@ class OssStore:
             headers["Range"] = f"bytes={start}-{start + length - 1 if length is not None else ''}"
             # Without this header OSS answers a range beyond the end with the whole object.
             headers["x-oss-range-behavior"] = "standard"
-        got = self._client.send("GetObject", "GET", key=key, headers=headers, max_body_bytes=_MAX_READ_BYTES)
-        if length is not None and len(got.body) > length:
-            raise unreadable(f"{length} bytes were requested, and {len(got.body)} received.")
-        return got.body
+        answer = self._client.send("GetObject", "GET", key=key, headers=headers, max_body_bytes=_MAX_READ_BYTES)
+        if length is not None and len(answer.body) > length:
+            raise unreadable(f"{length} bytes were requested, and {len(answer.body)} received.")
+        return answer.body
 
     def put(
         self, key: str, data: bytes, *, metadata: Mapping[str, str] | None = None, overwrite: bool = True
@@ -156,8 +156,8 @@ class OssStore:
         headers = self._new_object_headers(metadata)
         if not overwrite:
             headers["x-oss-forbid-overwrite"] = "true"
-        got = self._client.send("PutObject", "PUT", key=key, headers=headers, data=data, read_s=self._part_s)
-        return object_of_headers(key, got.headers, size_bytes=len(data), metadata=metadata)
+        answer = self._client.send("PutObject", "PUT", key=key, headers=headers, data=data, read_s=self._part_s)
+        return object_of_headers(key, answer.headers, size_bytes=len(data), metadata=metadata)
 
     def delete(self, key: str, *, version_id: str | None = None) -> None:
         """Delete an object; succeeds if it does not exist."""
@@ -174,20 +174,20 @@ class OssStore:
 
     def start_upload(self, key: str, *, metadata: Mapping[str, str] | None = None) -> str:
         """Start a multipart upload (class Standard) and return its upload id."""
-        got = self._client.send(
+        answer = self._client.send(
             "InitiateMultipartUpload",
             "POST",
             key=key,
             params={"uploads": ""},
             headers=self._new_object_headers(metadata),
         )
-        return required(parse(got.body, "InitiateMultipartUploadResult"), "UploadId")
+        return required(parse(answer.body, "InitiateMultipartUploadResult"), "UploadId")
 
     def send_part(
         self, key: str, upload_id: str, *, number: int, body: PartBody, timeout_s: float | None = None
     ) -> RemotePart:
         """Send one part, one attempt."""
-        got = self._client.send(
+        answer = self._client.send(
             "UploadPart",
             "PUT",
             key=key,
@@ -197,7 +197,7 @@ class OssStore:
             read_s=timeout_s or self._part_s,
             part=str(number),
         )
-        return part_of_headers(number, len(body), got.headers)
+        return part_of_headers(number, len(body), answer.headers)
 
     def copy_part(
         self, key: str, upload_id: str, *, number: int, source_key: str, start: int, length: int, if_match: str
@@ -209,7 +209,7 @@ class OssStore:
             "x-oss-copy-source-if-match": f'"{if_match}"',
         }
         try:
-            got = self._client.send(
+            answer = self._client.send(
                 "UploadPartCopy",
                 "PUT",
                 key=key,
@@ -224,7 +224,7 @@ class OssStore:
             if refusal is None:
                 raise
             raise refusal from error
-        return _copied_part(number, length, got)
+        return _copied_part(number, length, answer)
 
     def list_parts(self, key: str, upload_id: str) -> tuple[RemotePart, ...]:
         """Return all parts of an upload, all pages, by number. RefusedError "upload-vanished" as send_part."""
@@ -255,7 +255,7 @@ class OssStore:
             for part in parts
         )
         document = f"<CompleteMultipartUpload>{''.join(rows)}</CompleteMultipartUpload>".encode()
-        got = self._client.send(
+        answer = self._client.send(
             "CompleteMultipartUpload",
             "POST",
             key=key,
@@ -266,7 +266,7 @@ class OssStore:
         )
         # The answer has the CRC-64 but not the size; HeadObject has both, for the stored object.
         stored = self._client.send("HeadObject", "HEAD", key=key)
-        return object_of_headers(key, {**stored.headers, **_version(got)})
+        return object_of_headers(key, {**stored.headers, **_version(answer)})
 
     def abort(self, key: str, upload_id: str) -> None:
         """Abort an upload and free its parts; succeeds if the server has no such upload."""
@@ -293,15 +293,15 @@ class OssStore:
         return headers | {f"x-oss-meta-{name}": value for name, value in (metadata or {}).items()}
 
 
-def _copied_part(number: int, length: int, got: Answer) -> RemotePart:
-    part = part_of_headers(number, length, got.headers)
+def _copied_part(number: int, length: int, answer: Answer) -> RemotePart:
+    part = part_of_headers(number, length, answer.headers)
     # The ETag of a copy is in the body.
-    etag = required(parse(got.body, "CopyPartResult"), "ETag")
+    etag = required(parse(answer.body, "CopyPartResult"), "ETag")
     return RemotePart(number=number, size_bytes=length, etag=unquoted(etag), crc64=part.crc64)
 
 
-def _version(got: Answer) -> dict[str, str]:
-    version = got.headers.get("x-oss-version-id")
+def _version(answer: Answer) -> dict[str, str]:
+    version = answer.headers.get("x-oss-version-id")
     return {"x-oss-version-id": version} if version else {}
 
 

@@ -10,18 +10,18 @@ from aliyun_import.limits import KIB, MIB
 BURST_S = 0.25
 # A chunk is at most the bytes of this time, so that the rate over ten seconds is exact within 5 %.
 CHUNK_S = 0.1
-LEAST_CHUNK_BYTES = 4 * KIB
+MIN_CHUNK_BYTES = 4 * KIB
 # Initial and maximum number of workers without --jobs. Four connections fill a 10 Gbit/s link in the same region; with
 # a long round trip each connection waits for responses, and more connections help.
 FIRST_WORKERS = 4
-MOST_WORKERS = 16
+MAX_WORKERS = 16
 # Parts smaller than this on average (a fragmented disk) are dominated by the round trip, also in the same region, and
 # get this many times the workers. 4,000 parts of 512 KiB with 30 ms per response: 8 s instead of 14 (tests/bench).
 SMALL_PART_BYTES = 4 * MIB
-SMALL_PART_TIMES = 4
+SMALL_PART_FACTOR = 4
 # Without --jobs the workers are doubled after this time, and stay doubled if the rate grew by a twentieth.
 TRIAL_S = 1.5
-WORTH_IT = 1.05
+MIN_GROWTH = 1.05
 # Under a rate limit a few workers reach the limit; more workers only have more data in transfer, which a kill loses.
 # One worker sends while others wait for an answer, for about this time.
 ANSWER_S = 0.25
@@ -35,7 +35,7 @@ THROTTLE_WINDOW_S = 1.0
 # A worker is added after a round of successful parts. If throttling recurs, it takes four times as many rounds, at most
 # this number, and half as many after each addition. On a network that carries only one part at a time, a second part
 # makes both time out.
-MOST_ROUNDS = 8
+MAX_ROUNDS = 8
 
 
 class RateLimiter:
@@ -50,9 +50,9 @@ class RateLimiter:
         self._lock = threading.Lock()
         self._due_s = 0.0
 
-    def chunk_bytes(self, most: int) -> int:
+    def chunk_bytes(self, maximum: int) -> int:
         """Return the chunk size for this rate; chunks are smaller at a low rate, so that data is sent evenly."""
-        return most if self._rate is None else max(LEAST_CHUNK_BYTES, min(most, int(self._rate * CHUNK_S)))
+        return maximum if self._rate is None else max(MIN_CHUNK_BYTES, min(maximum, int(self._rate * CHUNK_S)))
 
     def take(self, count: int) -> None:
         """Wait until this many bytes may be sent. Raises Interrupted if the run is cancelled."""
@@ -66,11 +66,11 @@ class RateLimiter:
             self._context.sleep(wait_s)
 
 
-def jobs_for(asked: int | None, most_readers: int | None) -> int | None:
-    """Return the number of workers, None to adapt it; at most `most_readers` can read the disk in parallel."""
-    if most_readers is None or (asked is None and most_readers >= MOST_WORKERS):
+def jobs_for(asked: int | None, max_readers: int | None) -> int | None:
+    """Return the number of workers, None to adapt it; at most `max_readers` can read the disk in parallel."""
+    if max_readers is None or (asked is None and max_readers >= MAX_WORKERS):
         return asked
-    return min(asked or MOST_WORKERS, most_readers)
+    return min(asked or MAX_WORKERS, max_readers)
 
 
 def piece_bytes_for(limit_rate_bytes_s: float) -> int:
@@ -94,11 +94,11 @@ class ConcurrencyController:
         part_bytes: int = SMALL_PART_BYTES,
         limit_rate_bytes_s: float | None = None,
     ) -> None:
-        times = SMALL_PART_TIMES if part_bytes < SMALL_PART_BYTES else 1
+        times = SMALL_PART_FACTOR if part_bytes < SMALL_PART_BYTES else 1
         first = FIRST_WORKERS * times
         if limit_rate_bytes_s is not None:
             first = min(first, 1 + math.ceil(limit_rate_bytes_s * ANSWER_S / max(1, part_bytes)))
-        self.most = jobs or MOST_WORKERS * times
+        self.maximum = jobs or MAX_WORKERS * times
         self.allowed = jobs or first
         self._limit_rate = limit_rate_bytes_s
         self._grows = jobs is None
@@ -116,7 +116,7 @@ class ConcurrencyController:
         if now_s - self._throttled_s < THROTTLE_WINDOW_S:
             return
         self._throttled_s = now_s
-        self._rounds = min(MOST_ROUNDS, self._rounds * 4) if self._was_throttled else 1
+        self._rounds = min(MAX_ROUNDS, self._rounds * 4) if self._was_throttled else 1
         self._was_throttled = True
         self._grows = False
         self._successes = 0
@@ -124,7 +124,7 @@ class ConcurrencyController:
 
     def succeeded(self) -> None:
         """Count a successful part; enough of them without throttling add one worker."""
-        if not self._was_throttled or self.allowed >= self.most:
+        if not self._was_throttled or self.allowed >= self.maximum:
             return
         self._successes += 1
         if self._successes >= self.allowed * self._rounds:
@@ -140,13 +140,13 @@ class ConcurrencyController:
         if not self._grows or elapsed_s < TRIAL_S:
             return
         rate = (sent_bytes - self._trial_bytes) / elapsed_s
-        if self._limit_rate is not None and rate * WORTH_IT >= self._limit_rate:
+        if self._limit_rate is not None and rate * MIN_GROWTH >= self._limit_rate:
             self._grows = False
             return
-        if rate < self._rate_before * WORTH_IT:
+        if rate < self._rate_before * MIN_GROWTH:
             self._grows = False
             self.allowed = self._before
             return
         self._rate_before, self._trial_s, self._trial_bytes = rate, now_s, sent_bytes
-        self._before, self.allowed = self.allowed, min(self.most, self.allowed * 2)
+        self._before, self.allowed = self.allowed, min(self.maximum, self.allowed * 2)
         self._grows = self._before < self.allowed

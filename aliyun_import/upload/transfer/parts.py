@@ -35,14 +35,14 @@ class PartSplitter:
         self._parts = plan.parts
         self._numbers = [part.number for part in plan.parts]
 
-    def split(self, part: PlannedPart, *, most_bytes: int) -> tuple[PlannedPart, ...]:
+    def split(self, part: PlannedPart, *, max_bytes: int) -> tuple[PlannedPart, ...]:
         """Return even pieces of at most this size to send; longer ones if there are too few free numbers.
 
         A piece, or a part that is short enough, is returned unchanged.
         """
-        if part.length <= most_bytes or not self.is_whole(part):
+        if part.length <= max_bytes or not self.is_whole(part):
             return (part,)
-        wanted = -(-part.length // max(most_bytes, MIN_PART_BYTES))
+        wanted = -(-part.length // max(max_bytes, MIN_PART_BYTES))
         return _pieces(part, min(self._free_numbers(part), wanted, max(1, part.length // MIN_PART_BYTES)))
 
     def can_split(self, part: PlannedPart) -> bool:
@@ -67,7 +67,7 @@ class PartSplitter:
             if number - owner.number < len(pieces) and pieces[number - owner.number].length == length:
                 yield pieces[number - owner.number]
 
-    def still_to_do(self, done: Iterable[DonePart]) -> tuple[tuple[PlannedPart, ...], tuple[DonePart, ...]]:
+    def remaining(self, done: Iterable[DonePart]) -> tuple[tuple[PlannedPart, ...], tuple[DonePart, ...]]:
         """Return the remaining parts, and the done parts that count.
 
         A split part continues with the same pieces; done pieces of another split do not count.
@@ -82,9 +82,9 @@ class PartSplitter:
         for part in self._parts:
             known_pieces = by_owner.get(part.number, {})
             for piece in self._pieces_of(part, known_pieces):
-                there = known_pieces.get(piece.number)
-                if there and (there.start, there.length) == (piece.start, piece.length):
-                    counted.append(there)
+                existing = known_pieces.get(piece.number)
+                if existing and (existing.start, existing.length) == (piece.start, piece.length):
+                    counted.append(existing)
                 else:
                     left.append(piece)
         return tuple(left), tuple(counted)

@@ -7,7 +7,7 @@ from enum import StrEnum
 # Long enough for a steady rate on an unsteady connection, short enough to show a change.
 WINDOW_S = 15.0
 # A mean over a shorter time is noise.
-LEAST_WINDOW_S = 0.5
+MIN_WINDOW_S = 0.5
 # At any useful rate a chunk is sent more often than this. A copied part of gigabytes takes longer.
 SENDING_STALL_S = 10.0
 COPYING_STALL_S = 60.0
@@ -97,4 +97,4 @@ class Meter:
             samples.pop()  # the first one is enough
         first_s, first = samples[0]
         elapsed_s = now_s - first_s
-        return max(0.0, (count - first) / elapsed_s) if elapsed_s >= LEAST_WINDOW_S else None
+        return max(0.0, (count - first) / elapsed_s) if elapsed_s >= MIN_WINDOW_S else None

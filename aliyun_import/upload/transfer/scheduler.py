@@ -65,7 +65,7 @@ class Scheduler:
     """State machine of one transfer. Not thread-safe: one thread calls it and passes the time.
 
     `left` are the parts to make, `done` those that already count, `refused` the kinds of copies to send instead. At
-    most `most_zeros_sent_bytes` of zeros are sent if they can't be copied.
+    most `max_zeros_sent_bytes` of zeros are sent if they can't be copied.
     """
 
     def __init__(
@@ -77,14 +77,14 @@ class Scheduler:
         now_s: float,
         done: Iterable[DonePart] = (),
         refused: frozenset[PartKind] = frozenset(),
-        most_zeros_sent_bytes: float = math.inf,
+        max_zeros_sent_bytes: float = math.inf,
         jobs: int | None = None,
         limit_rate_bytes_s: float | None = None,
         policy: RetryPolicy = PATIENT,
     ) -> None:
         self.done = list(done)
         self.refused = refused
-        self._most_zeros_sent_bytes = most_zeros_sent_bytes
+        self._most_zeros_sent_bytes = max_zeros_sent_bytes
         self._plan = plan
         self._disk = disk
         self._policy = policy
@@ -234,7 +234,7 @@ class Scheduler:
             self._to_send += part.length
             part = PlannedPart(part.number, PartKind.SEND, part.start, part.length)
         is_sent = part.kind is PartKind.SEND
-        pieces = self._splitter.split(part, most_bytes=self._piece_bytes) if is_sent else (part,)
+        pieces = self._splitter.split(part, max_bytes=self._piece_bytes) if is_sent else (part,)
         tasks = [PartTask(piece, task.attempt if len(pieces) == 1 else 1) for piece in pieces]
         if first:
             self._group(part).waiting.extendleft(reversed(tasks))

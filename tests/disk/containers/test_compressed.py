@@ -238,7 +238,7 @@ def test_a_disk_that_is_not_packed_is_its_file(tmp_path: Path) -> None:
     (tmp_path / "disk.vhd").write_bytes(image)
     with open_disk(tmp_path / "disk.vhd") as opened:
         source = opened.as_sent()
-        assert (source.size_bytes, source.most_readers) == (len(image), None)
+        assert (source.size_bytes, source.max_readers) == (len(image), None)
 
 
 def test_a_block_that_several_want_is_unpacked_once() -> None:
