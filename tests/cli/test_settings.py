@@ -132,9 +132,12 @@ def test_a_variable_that_nothing_reads_is_a_warning() -> None:
 
 
 def test_config_show_covers_every_command() -> None:
-    """Each command with options can be shown."""
+    """Each command with options can be shown, and still requires its arguments afterwards."""
+    usage = run("push", "--help").output
     for name in COMMANDS:
         command = app.get_command(click.Context(app), name)
         inner = list(command.commands) if isinstance(command, click.Group) else [""]
         for one in inner:
             assert run("config", "show", *[word for word in (name, one) if word]).exit_code == 0, (name, one)
+    assert run("push", "--help").output == usage
+    assert "Missing argument 'DISK'" in run("push").output

@@ -1,5 +1,6 @@
 """Command `config show`."""
 
+from copy import copy
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -61,7 +62,8 @@ def _outcome(path: tuple[str, ...], profile: str | None) -> "Outcome":
     from aliyun_import.cli.render.text import escaped
     from aliyun_import.cli.settings import NAME, settings_files, user_file
 
-    found = _command(path)
+    found = copy(_command(path))
+    found.params = [copy(one) for one in found.params]  # those of the command itself stay required
     arguments = ["--profile", profile] if profile and any(one.name == "profile" for one in found.params) else []
     for one in found.params:
         one.required = False
