@@ -97,7 +97,7 @@ def _use(sandbox: Sandbox, bucket: oss2.Bucket) -> str:
 
 
 def test_all_state_is_there_after_a_kill(kept: Sandbox, bucket: oss2.Bucket, tmp_path: Path) -> None:
-    """Every table, with its rows in their order."""
+    """All tables have the same rows in the same order."""
     _use(kept, bucket)
     before = _everything(kept)
     used = {"buckets", "files", "images", "tasks", "reads", "snapshots", "tokens", "nonces", "roles", "keys", "faults"}
@@ -107,7 +107,7 @@ def test_all_state_is_there_after_a_kill(kept: Sandbox, bucket: oss2.Bucket, tmp
 
 
 def test_work_goes_on_after_a_kill(kept: Sandbox, bucket: oss2.Bucket, tmp_path: Path) -> None:
-    """An upload takes its next part, a task its next percent, a token its answer, a fault its next call."""
+    """Uploads, tasks, client tokens and faults continue."""
     upload_id = _use(kept, bucket)
     data = bucket.get_object("disk.raw").read()
     with _killed(kept, tmp_path) as risen:
@@ -174,8 +174,8 @@ def test_what_follows_an_import_goes_on_after_a_kill(kept: Sandbox, bucket: oss2
         assert call(risen, "DescribeInstances")["TotalCount"] == 0
 
 
-def test_an_object_that_goes_after_a_kill_fails_its_import(kept: Sandbox, bucket: oss2.Bucket, tmp_path: Path) -> None:
-    """The import reads it still."""
+def test_an_object_removed_after_a_kill_fails_its_import(kept: Sandbox, bucket: oss2.Bucket, tmp_path: Path) -> None:
+    """The import still reads the object."""
     bucket.put_object("disk.raw", b"disk" * PART)
     make_role(kept)
     kept.state.configure(import_s=100.0)
@@ -190,8 +190,8 @@ def test_an_object_that_goes_after_a_kill_fails_its_import(kept: Sandbox, bucket
         assert task["TaskStatus"] == "Failed"
 
 
-def test_ids_never_come_twice(kept: Sandbox, bucket: oss2.Bucket, tmp_path: Path) -> None:
-    """Not those of uploads, images, files and requests of two lives that begin with the same state."""
+def test_ids_are_unique(kept: Sandbox, bucket: oss2.Bucket, tmp_path: Path) -> None:
+    """Ids of uploads, images, files and requests differ in two sandboxes that start with the same state."""
 
     def ids(sandbox: Sandbox) -> set[str]:
         oss = Oss(sandbox)
@@ -209,8 +209,8 @@ def test_ids_never_come_twice(kept: Sandbox, bucket: oss2.Bucket, tmp_path: Path
     assert len(one | two) == 8
 
 
-def test_files_live_as_long_as_their_objects(kept: Sandbox, bucket: oss2.Bucket, tmp_path: Path) -> None:
-    """What an object, a copy or a part refers to stays; the rest is gone, also when it was half received."""
+def test_files_are_removed_with_their_last_object(kept: Sandbox, bucket: oss2.Bucket, tmp_path: Path) -> None:
+    """Files without a reference are removed, also those of incomplete bodies."""
     files = kept.state.directory / "objects"
     bucket.put_object("a", b"1" * 5000)
     bucket.copy_object("disks", "a", "b")
@@ -228,7 +228,7 @@ def test_files_live_as_long_as_their_objects(kept: Sandbox, bucket: oss2.Bucket,
 
 
 def test_a_restart_keeps_all_and_takes_new_settings(tmp_path: Path) -> None:
-    """A sandbox that was stopped goes on; settings that are given replace the kept ones."""
+    """A restarted sandbox continues. Given settings replace the stored ones."""
     with Sandbox.start(tmp_path, keep=True) as first:
         first.state.part(OssState).add_bucket("disks", region="cn-hangzhou", owner_id=first.account_id)
         first.state.configure(import_s=7.0)
@@ -240,10 +240,10 @@ def test_a_restart_keeps_all_and_takes_new_settings(tmp_path: Path) -> None:
         assert (list(third.state.part(OssState).buckets), third.state.settings.import_s) == (["disks"], 8.0)
 
 
-def test_what_cannot_be_kept_is_not_answered(
+def test_a_call_that_cannot_be_stored_is_not_answered(
     kept: Sandbox, bucket: oss2.Bucket, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """The client hears nothing, the log says why, and the next call writes what was left."""
+    """The connection is dropped, the log has the reason, and the next call writes the changes."""
     with contextlib.closing(sqlite3.connect(kept.state.directory / "state.db", isolation_level=None)) as other:
         other.execute("BEGIN IMMEDIATE")
         assert kept.state.store is not None
@@ -258,7 +258,7 @@ def test_what_cannot_be_kept_is_not_answered(
 
 
 def test_one_directory_has_one_sandbox(kept: Sandbox, tmp_path: Path) -> None:
-    """A second one, and a reset, are refused while the first serves; neither changes anything."""
+    """A second sandbox and a reset are refused while the first serves, and change nothing."""
     with pytest.raises(DirectoryInUseError):
         Sandbox.start(tmp_path / "kept", keep=True)
     with pytest.raises(DirectoryInUseError):
@@ -266,8 +266,8 @@ def test_one_directory_has_one_sandbox(kept: Sandbox, tmp_path: Path) -> None:
     assert (kept.state.directory / "state.db").exists()
 
 
-def test_a_reset_removes_all_and_touches_nothing_foreign(tmp_path: Path) -> None:
-    """A directory with other files is refused, by a start, too."""
+def test_a_reset_removes_the_state_and_no_other_files(tmp_path: Path) -> None:
+    """A directory with other files is refused by a reset and by a start."""
     with Sandbox.start(tmp_path / "kept", keep=True) as sandbox:
         sandbox.state.part(OssState).add_bucket("disks", region="cn-hangzhou", owner_id=sandbox.account_id)
     (tmp_path / "kept" / "notes").write_text("of its owner")
@@ -281,7 +281,7 @@ def test_a_reset_removes_all_and_touches_nothing_foreign(tmp_path: Path) -> None
 
 
 def test_a_failed_start_leaves_the_directory_free(kept: Sandbox, tmp_path: Path) -> None:
-    """A port in use, or a damaged state, does not hold the lock."""
+    """A failed start (port in use, damaged state) releases the lock."""
     with pytest.raises(OSError, match="in use"):
         Sandbox.start(tmp_path / "other", keep=True, port=kept.port)
     (tmp_path / "other" / "state.db").write_bytes(b"damaged" * 999)

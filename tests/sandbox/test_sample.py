@@ -120,7 +120,7 @@ def test_the_disk_boots_prints_its_line_and_halts(tmp_path: Path) -> None:
 
 
 def test_the_disk_has_one_active_linux_partition_to_its_end(tmp_path: Path) -> None:
-    """The table is one that any tool reads."""
+    """Other tools can read the partition table."""
     path = tmp_path / "disk.raw"
     write_sample_disk(path, size_bytes=5 * GIB)
     with path.open("rb") as disk:
@@ -154,7 +154,7 @@ def test_sizes_that_no_mbr_disk_has_are_refused(tmp_path: Path, size_bytes: int)
 
 
 def test_a_sample_disk_is_recognised_to_the_last_byte(tmp_path: Path) -> None:
-    """A disk that differs anywhere, or in its size, is somebody's work; nothing but a regular file is compared."""
+    """A disk with another byte or size is not recognised, and only regular files are compared."""
     path = tmp_path / "disk.raw"
     write_sample_disk(path, size_bytes=GIB)
     assert is_sample_disk(path, size_bytes=GIB)
@@ -182,7 +182,7 @@ def test_a_sample_disk_without_holes_is_recognised(tmp_path: Path) -> None:
 
 
 def test_the_command_refuses_to_overwrite_work_on_a_sample_disk(tmp_path: Path) -> None:
-    """`sandbox disk` writes over an identical file alone."""
+    """`sandbox disk` overwrites only an identical file."""
     path = tmp_path / "demo.raw"
     command = ["disk", str(path), "--size", "1G"]
     assert CliRunner().invoke(sandbox_commands, command).exit_code == 0
@@ -199,7 +199,7 @@ def test_the_command_refuses_to_overwrite_work_on_a_sample_disk(tmp_path: Path) 
 
 
 def test_the_disk_passes_every_check(tmp_path: Path) -> None:
-    """A newcomer's first push raises no finding that needs attention, and shows what is read of a system."""
+    """A first push with it has no warnings, and reports a Linux system."""
     path = tmp_path / "disk.raw"
     write_sample_disk(path, size_bytes=5 * GIB)
     result = check(path)
@@ -214,7 +214,7 @@ def test_the_disk_passes_every_check(tmp_path: Path) -> None:
 @pytest.mark.skipif(which("e2fsck") is None, reason="needs e2fsprogs")
 @pytest.mark.parametrize("size_bytes", [2 << 20, 64 << 20, GIB])
 def test_the_file_system_is_sound(tmp_path: Path, size_bytes: int) -> None:
-    """As another implementation judges it: structure, counts and bitmaps."""
+    """Another implementation checks structure, counts and bitmaps."""
     disk, partition = tmp_path / "disk.raw", tmp_path / "partition.img"
     write_sample_disk(disk, size_bytes=size_bytes)
     with disk.open("rb") as file:

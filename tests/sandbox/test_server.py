@@ -22,14 +22,14 @@ def _get(sandbox: Sandbox, target: str, *, method: str = "GET", body: bytes | No
 
 
 def test_an_unknown_operation_is_named(sandbox: Sandbox) -> None:
-    """What the sandbox does not do answers 501 and says what was asked."""
+    """An unsupported operation is answered 501 with its name."""
     status, body = _get(sandbox, "/some-bucket/key?noSuchThing", method="PATCH")
     assert status == 501
     assert b"PATCH" in body
 
 
 def test_stopping_drops_open_connections(tmp_path: Path) -> None:
-    """A client that keeps its connection does not keep the sandbox."""
+    """An open connection does not delay the end of the sandbox."""
     with Sandbox.start(tmp_path) as sandbox:
         connection = http.client.HTTPConnection("127.0.0.1", sandbox.port, timeout=10)
         connection.request("GET", "/_sandbox")
@@ -38,8 +38,8 @@ def test_stopping_drops_open_connections(tmp_path: Path) -> None:
     connection.close()
 
 
-def test_the_environment_leads_here(sandbox: Sandbox) -> None:
-    """The variables name the endpoint, the region and a key that nobody takes for a real one."""
+def test_the_environment_selects_the_sandbox(sandbox: Sandbox) -> None:
+    """The variables contain the endpoint, the region and a key that is recognisably not real."""
     environment = sandbox.environment()
     assert environment["ALIYUN_IMPORT_ENDPOINT_URL"] == sandbox.url == f"http://127.0.0.1:{sandbox.port}"
     assert environment["ALIYUN_IMPORT_REGION"] == "cn-hangzhou"
@@ -49,14 +49,14 @@ def test_the_environment_leads_here(sandbox: Sandbox) -> None:
     assert sandbox.environment(temporary)["ALIBABA_CLOUD_SECURITY_TOKEN"] == "T"
 
 
-def test_a_taken_port_is_told(sandbox: Sandbox, tmp_path: Path) -> None:
+def test_a_port_in_use_is_refused(sandbox: Sandbox, tmp_path: Path) -> None:
     """Starting on a port that is in use raises OSError."""
     with pytest.raises(OSError, match="in use"):
         Sandbox.start(tmp_path / "other", port=sandbox.port)
 
 
 def test_ids_and_banners_are_not_the_real_clouds(sandbox: Sandbox) -> None:
-    """Whoever reads an answer sees where it came from."""
+    """An answer is recognisably from the sandbox."""
     connection = http.client.HTTPConnection("127.0.0.1", sandbox.port, timeout=10)
     connection.request("GET", "/bucket/key")
     response = connection.getresponse()
@@ -77,7 +77,7 @@ def test_secrets_do_not_show(sandbox: Sandbox) -> None:
 
 
 def test_a_directory_can_be_used_again(tmp_path: Path) -> None:
-    """A sandbox in the directory of an earlier one starts empty, and leaves that one's files alone."""
+    """A sandbox in the directory of an earlier one starts empty, and keeps the existing files."""
     kept = []
     for _ in range(2):
         with Sandbox.start(tmp_path) as sandbox:

@@ -30,7 +30,7 @@ def test_polling_an_import_of_hours_takes_no_time(sandbox: Sandbox) -> None:
 
 
 def test_its_times_agree_with_those_of_the_sandbox(sandbox: Sandbox) -> None:
-    """What was slept has passed for the client and for the cloud."""
+    """A wait advances the time of the client and of the sandbox."""
     clock = steered_context(sandbox).clock
     before_s = clock.monotonic_s()
     clock.sleep(3600)

@@ -28,7 +28,7 @@ def _status(sandbox: Sandbox, name: str, *, host: str = "127.0.0.1") -> int:
 
 
 def test_its_certificate_is_for_every_name_of_the_services(tmp_path: Path) -> None:
-    """Regions, buckets, addresses: what a hosts file leads to the sandbox verifies."""
+    """It verifies for host names of regions and buckets, and for addresses."""
     with Sandbox.start(tmp_path, own_tls=True) as sandbox:
         assert sandbox.environment()["ALIBABA_CLOUD_CA_BUNDLE"] == str(tmp_path / "tls" / "ca.pem")
         assert sandbox.url.startswith("https://")
@@ -55,7 +55,7 @@ def test_the_authority_is_named_by_its_whole_path(tmp_path: Path, monkeypatch: p
 
 
 def test_the_authority_stays_and_its_key_is_private(tmp_path: Path) -> None:
-    """A client that trusted it yesterday trusts it today; a host that it can't vouch for gets another."""
+    """The authority is used again, unless its constraints exclude the host."""
     for name in ("127.0.0.1", "localhost"):
         with Sandbox.start(tmp_path, own_tls=True, host=name) as sandbox:
             assert _status(sandbox, "localhost") == 200
@@ -67,7 +67,7 @@ def test_the_authority_stays_and_its_key_is_private(tmp_path: Path) -> None:
 
 
 def test_the_authority_can_vouch_for_nothing_else(tmp_path: Path) -> None:
-    """Who has its key can not forge the certificate of another site."""
+    """Its key cannot sign a certificate for another site."""
     with Sandbox.start(tmp_path, own_tls=True) as sandbox:
         assert sandbox.authority is not None
         authority = x509.load_pem_x509_certificate(sandbox.authority.read_bytes())
@@ -96,7 +96,7 @@ def test_the_authority_can_vouch_for_nothing_else(tmp_path: Path) -> None:
 
 
 def test_plain_http_beside_https(tmp_path: Path) -> None:
-    """Some clients ask ECS over http and OSS over https."""
+    """Some clients use http for ECS and https for OSS."""
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
     with Sandbox.start(tmp_path, own_tls=True, http_port=port) as sandbox:

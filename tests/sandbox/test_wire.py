@@ -80,7 +80,7 @@ def test_one_connection_serves_many_requests(connection: http.client.HTTPConnect
 def test_a_refusal_of_a_huge_body_comes_before_the_body(
     sandbox: Sandbox, connection: http.client.HTTPConnection
 ) -> None:
-    """Who announces more than is read for courtesy gets the answer at once, and the connection is closed."""
+    """If the client announces more than is drained, it is answered at once and the connection is closed."""
     connection.putrequest("PUT", "/no-such-bucket/key")
     connection.putheader("Content-Length", str(1 << 40))
     connection.endheaders()
@@ -91,7 +91,7 @@ def test_a_refusal_of_a_huge_body_comes_before_the_body(
 
 
 def test_a_body_that_breaks_off_stores_nothing(sandbox: Sandbox, bucket: oss2.Bucket) -> None:
-    """A client that dies in mid-body leaves neither an object nor a file."""
+    """If a client ends within a body, neither an object nor a file is left."""
     signed = oss2.http.Request("PUT", f"{sandbox.url}/disks/k", region="cn-hangzhou", product="oss")
     bucket.auth._sign_request(signed, "disks", "k")
     headers = {name: value for name, value in signed.headers.items() if value is not None}
@@ -107,7 +107,7 @@ def test_a_body_that_breaks_off_stores_nothing(sandbox: Sandbox, bucket: oss2.Bu
 
 
 def test_a_cut_in_the_body(sandbox: Sandbox, bucket: oss2.Bucket) -> None:
-    """cut-body reads so many bytes and drops the connection; the next call passes."""
+    """cut-body reads `after_bytes` bytes and drops the connection. The next call succeeds."""
     sandbox.faults.add(Fault(operation="PutObject", effect="cut-body", after_bytes=1 << 20))
     with pytest.raises(oss2.exceptions.RequestError):
         bucket.put_object("k", b"d" * (8 << 20))
@@ -125,7 +125,7 @@ def test_a_cut_before_the_body(sandbox: Sandbox, bucket: oss2.Bucket) -> None:
 
 
 def test_a_cut_in_the_answer(sandbox: Sandbox, bucket: oss2.Bucket) -> None:
-    """cut-answer sends so many bytes of the body and drops the connection."""
+    """cut-answer sends `after_bytes` bytes of the body and drops the connection."""
     bucket.put_object("k", b"d" * 1000)
     sandbox.faults.add(Fault(operation="GetObject", effect="cut-answer", after_bytes=10))
     connection = http.client.HTTPConnection("127.0.0.1", sandbox.port, timeout=10)
@@ -140,7 +140,7 @@ def test_a_cut_in_the_answer(sandbox: Sandbox, bucket: oss2.Bucket) -> None:
 
 
 def test_a_delayed_call_ends_with_the_sandbox(tmp_path: Path) -> None:
-    """A call that a fault holds up delays neither other calls nor the end."""
+    """A delayed call blocks neither other calls nor the end of the sandbox."""
     with Sandbox.start(tmp_path) as sandbox:
         sandbox.faults.add(Fault(effect="delay", delay_s=3600, operation="ListBuckets"))
         held = http.client.HTTPConnection("127.0.0.1", sandbox.port, timeout=30)
@@ -168,7 +168,7 @@ def test_chunks_of_any_size(sandbox: Sandbox, bucket: oss2.Bucket) -> None:
 
 
 def test_a_client_that_waits_for_100_continue_gets_it_at_once(sandbox: Sandbox) -> None:
-    """Curl waits a second for it before it sends a body; others wait without end."""
+    """Curl waits a second for it before it sends a body; other clients wait without a limit."""
     with socket.create_connection(("127.0.0.1", sandbox.port), timeout=5) as connection:
         head = "PUT /disks/k HTTP/1.1\r\nHost: x\r\nContent-Length: 4\r\nExpect: 100-continue\r\n\r\n"
         connection.sendall(head.encode())

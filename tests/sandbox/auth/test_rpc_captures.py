@@ -62,7 +62,7 @@ def state(tmp_path: Path) -> State:
 
 @each_row("path", CAPTURES)
 def test_a_captured_request_verifies(state: State, path: Path) -> None:
-    """What a real client sent is let in."""
+    """The signature of a captured request verifies."""
     capture = Capture.read(path)
     key = capture.authenticate(state)
     assert key.id == ("STS.AK" if path.stem.endswith("-sts") else "AKTEST")
@@ -106,5 +106,5 @@ def test_the_method_is_signed_as_it_was_sent(state: State) -> None:
 
 
 def test_there_are_captures() -> None:
-    """The tests above do not pass for want of files."""
+    """The tests above have captures to check."""
     assert Counter(path.parent.name for path in CAPTURES) == {"aliyun-cli": 2, "core": 10, "tea-acs3": 2}

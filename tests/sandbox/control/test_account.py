@@ -53,7 +53,7 @@ def test_a_document_sets_all_kinds_of_facts(sandbox: Sandbox) -> None:
     ],
 )
 def test_a_document_with_a_mistake_changes_nothing(sandbox: Sandbox, part: dict[str, Any], told: str) -> None:
-    """It names the place; the parts that are right are not applied."""
+    """The error contains the place, and the valid parts are not applied."""
     settings, keys = sandbox.state.settings, sandbox.state.all_keys()
     with pytest.raises(ValueError, match=told):
         _apply(sandbox, {**DOCUMENT, **part})
@@ -62,8 +62,8 @@ def test_a_document_with_a_mistake_changes_nothing(sandbox: Sandbox, part: dict[
     assert sandbox.clock.adjustment.advanced_s == 0
 
 
-def test_an_account_in_arrears_gets_nothing_done(sandbox: Sandbox) -> None:
-    """OSS refuses every call, ECS the import."""
+def test_an_account_in_arrears_is_refused(sandbox: Sandbox) -> None:
+    """OSS refuses every call, ECS refuses the import."""
     prepare(sandbox)
     _apply(sandbox, {"settings": {"arrears": True}})
     oss = Oss(sandbox)
@@ -75,7 +75,7 @@ def test_an_account_in_arrears_gets_nothing_done(sandbox: Sandbox) -> None:
 
 
 def test_a_closed_region_is_as_if_it_did_not_exist(sandbox: Sandbox) -> None:
-    """ECS does not know it, and OSS makes no bucket in it; others stay open."""
+    """ECS and PutBucket refuse it. Other regions are not affected."""
     _apply(sandbox, {"settings": {"closed_regions": ["cn-beijing"]}})
     assert refusal(sandbox, "DescribeImages", region="cn-beijing") == (400, "InvalidRegionId.NotFound")
     regions = [each["RegionId"] for each in call(sandbox, "DescribeRegions")["Regions"]["Region"]]
@@ -137,7 +137,7 @@ def test_a_policy_limits_a_key_to_actions_and_buckets(sandbox: Sandbox) -> None:
 
 
 def test_a_policy_limits_a_key_to_images_and_roles(sandbox: Sandbox) -> None:
-    """What ECS authorizes on all resources only is refused to a policy for images, as at the service."""
+    """Actions that ECS authorizes only for all resources are refused with a policy for images."""
     prepare(sandbox)
     key = _limited(
         sandbox,

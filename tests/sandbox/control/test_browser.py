@@ -107,7 +107,7 @@ def browser(tmp_path: Path) -> Iterator[Browser]:
 def test_a_person_reads_the_state_and_switches_a_fault(
     sandbox: Sandbox, bucket: oss2.Bucket, browser: Browser, tmp_path: Path
 ) -> None:
-    """Buckets, an unfinished upload, a refusal with its reason; a fault added, seen to strike, and removed."""
+    """The page lists buckets, an unfinished upload and a refusal. A fault is added, applied and removed."""
     bucket.put_object("golden/system.raw", b"x" * 1234)
     upload_id = bucket.init_multipart_upload("web/<b>system</b>.raw").upload_id
     bucket.upload_part("web/<b>system</b>.raw", upload_id, 1, b"z" * PART)

@@ -77,7 +77,7 @@ def test_it_shows_buckets_with_objects_and_unfinished_uploads(sandbox: Sandbox, 
 
 
 def test_it_shows_images_and_tasks_with_their_progress(sandbox: Sandbox) -> None:
-    """By the time of the sandbox, without a call that asks for it; a failure with its reason."""
+    """Opening the page updates them. A failure has its reason."""
     prepare(sandbox)
     sandbox.state.configure(import_s=100.0, import_queue_s=0.0)
     image = call(sandbox, "ImportImage", ImageName="golden", DiskDeviceMappings=[mapping()])
@@ -92,7 +92,7 @@ def test_it_shows_images_and_tasks_with_their_progress(sandbox: Sandbox) -> None
 
 
 def test_it_shows_copies_shares_and_instances(sandbox: Sandbox) -> None:
-    """What an image was made from, who sees it, and what runs of it."""
+    """The page lists the source of an image, its shares, and its instances."""
     prepare(sandbox)
     image_id = call(sandbox, "ImportImage", ImageName="golden", DiskDeviceMappings=[mapping()])["ImageId"]
     sandbox.clock.advance(100)
@@ -104,7 +104,7 @@ def test_it_shows_copies_shares_and_instances(sandbox: Sandbox) -> None:
 
 
 def test_it_shows_requests_with_the_reason_of_each_refusal(sandbox: Sandbox, bucket: oss2.Bucket) -> None:
-    """All of them, or the refused ones alone."""
+    """The page lists all requests, or only the refused ones."""
     sandbox.state.deny("oss:DeleteObject")
     bucket.put_object("k", b"")
     with refused():
@@ -117,7 +117,7 @@ def test_it_shows_requests_with_the_reason_of_each_refusal(sandbox: Sandbox, buc
 
 
 def test_what_clients_sent_is_text_and_never_markup(sandbox: Sandbox, bucket: oss2.Bucket) -> None:
-    """Keys, tags, names of operations and reasons; and the page allows no script should one get in."""
+    """Keys, tags, operations and reasons are escaped, and the page allows no scripts."""
     bucket.put_object(HOSTILE, b"")
     with refused():
         bucket.get_object(f"missing{HOSTILE}")
@@ -136,7 +136,7 @@ def test_what_clients_sent_is_text_and_never_markup(sandbox: Sandbox, bucket: os
 
 
 def test_faults_are_added_and_removed(sandbox: Sandbox, bucket: oss2.Bucket) -> None:
-    """By forms that lead back to the page, which shows what a fault struck."""
+    """Forms redirect to the page, which shows the number of calls to which a fault was applied."""
     form = {"operation": "PutObject", "effect": "answer", "status": "500", "code": "InternalError", "message": "m"}
     response, _ = _ask(sandbox, "POST", action="fault", key="", count="all", **form)
     assert (response.status, response.headers["Location"]) == (303, "/_sandbox/")
@@ -176,14 +176,14 @@ def test_time_and_log_have_buttons(sandbox: Sandbox, bucket: oss2.Bucket) -> Non
     ],
 )
 def test_a_mistake_in_a_form_is_told(sandbox: Sandbox, form: dict[str, str], told: str) -> None:
-    """With the reason, and without an effect."""
+    """The answer has the reason, and nothing changes."""
     response, body = _ask(sandbox, "POST", **form)
     assert (response.status, told in body) == (400, True), body
     assert sandbox.faults.active() == ()
 
 
 def test_a_long_list_is_cut_and_says_so(sandbox: Sandbox, bucket: oss2.Bucket, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The page stays small however much there is."""
+    """The page has a bounded size."""
     monkeypatch.setattr(console, "MAX_ROWS", 3)
     for number in range(5):
         bucket.put_object(f"k{number}", b"")

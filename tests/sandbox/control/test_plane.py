@@ -25,7 +25,7 @@ def _ask(sandbox: Sandbox, method: str, path: str, document: Any = None) -> Any:
 
 
 def test_faults(sandbox: Sandbox, bucket: oss2.Bucket) -> None:
-    """A fault can be ordered, seen and lifted over HTTP."""
+    """A fault can be added, listed and removed over HTTP."""
     fault = Fault(operation="GetBucketInfo", status=500, code="InternalError", count=None)
     _ask(sandbox, "POST", "/faults", asdict(fault))
     assert _ask(sandbox, "GET", "/faults") == [asdict(fault)]
@@ -37,7 +37,7 @@ def test_faults(sandbox: Sandbox, bucket: oss2.Bucket) -> None:
 
 
 def test_time(sandbox: Sandbox, bucket: oss2.Bucket) -> None:
-    """The cloud's time and the skew can be moved; nothing else of the clock can."""
+    """The time and the skew can be changed, and nothing else of the clock."""
     before = _ask(sandbox, "GET", "/clock")["now_s"]
     assert _ask(sandbox, "POST", "/clock", {"advance_s": 3600})["now_s"] >= before + 3600
     bucket.get_bucket_info()
@@ -50,7 +50,7 @@ def test_time(sandbox: Sandbox, bucket: oss2.Bucket) -> None:
 
 
 def test_the_log(sandbox: Sandbox, bucket: oss2.Bucket) -> None:
-    """The log tells operation, status and bytes; asking for it leaves no trace in it."""
+    """The log contains operation, status and bytes, but no requests of the control plane."""
     bucket.put_object("dir/k", b"12345")
     bucket.get_object("dir/k", byte_range=(0, 1)).read()
     entries = _ask(sandbox, "GET", "/requests")
@@ -91,7 +91,7 @@ def _status(sandbox: Sandbox, method: str, path: str, *, headers: dict[str, str]
 
 
 def test_a_web_page_cannot_add_a_fault(sandbox: Sandbox) -> None:
-    """A browser sends a POST of text/plain to any address without asking first; it carries an Origin."""
+    """A browser sends a POST of text/plain to other origins without a preflight request, but with an Origin."""
     body = json.dumps(asdict(Fault(effect="corrupt", count=None))).encode()
     headers = {"Origin": "https://example.com", "Content-Type": "text/plain"}
     status, reason = _status(sandbox, "POST", "/_sandbox/faults", headers=headers, body=body)
@@ -108,7 +108,7 @@ def test_a_web_page_cannot_read_the_log_by_dns_rebinding(sandbox: Sandbox, host:
 
 @each_row("host", ["127.0.0.1:8700", "localhost", "localhost:80", "sandbox:8700", "[::1]:8700", "192.168.0.7:8700"])
 def test_addresses_and_localhost_reach_the_control_plane(sandbox: Sandbox, host: str) -> None:
-    """A test on this machine, or on another one in the network, addresses the sandbox so."""
+    """Clients on this machine and in its network use such hosts."""
     assert _status(sandbox, "GET", "/_sandbox", headers={"Host": host}) == (200, "")
 
 
@@ -125,7 +125,7 @@ def test_a_document_that_is_too_large_is_413(sandbox: Sandbox) -> None:
 
 @each_row("change", [{"images_per_region": "many"}, {"v1_signatures": 1}, {"region": None}, {"import_s": "2"}])
 def test_a_setting_of_another_type_is_refused(sandbox: Sandbox, change: dict[str, Any]) -> None:
-    """It would fail later, within an operation, as a bug of the sandbox."""
+    """Otherwise it would fail later in an operation, as a bug of the sandbox."""
     assert _status(sandbox, "POST", "/_sandbox/settings", headers={}, body=json.dumps(change).encode())[0] == 400
 
 
@@ -145,7 +145,7 @@ def test_another_page_of_this_machine_cannot_use_the_console(sandbox: Sandbox, o
 
 
 def test_keys_are_added_and_changed_without_showing_secrets(sandbox: Sandbox) -> None:
-    """Another process gives a key its policy or its expiry; what it does not name stays."""
+    """Another process can change the policy or the expiry of a key. Other fields stay unchanged."""
     policy = {"Version": "1", "Statement": [{"Effect": "Allow", "Action": "oss:Get*", "Resource": "*"}]}
     _ask(sandbox, "POST", "/keys", {"id": "STS.CI", "secret": "s3cret", "token": "t0ken", "expires_in_s": 900})
     _ask(sandbox, "POST", "/keys", {"id": "STS.CI", "principal": "assumed-role/ci/1", "policies": [policy]})
@@ -175,7 +175,7 @@ def test_keys_are_added_and_changed_without_showing_secrets(sandbox: Sandbox) ->
     ],
 )
 def test_a_wrong_key_is_refused_with_its_place(sandbox: Sandbox, document: dict[str, Any], told: str) -> None:
-    """And nothing of it is taken."""
+    """Nothing of it is applied."""
     before = sandbox.state.all_keys()
     status, reason = _status(sandbox, "POST", "/_sandbox/keys", headers={}, body=json.dumps(document).encode())
     assert (status, told in reason) == (400, True), reason
@@ -203,7 +203,7 @@ def test_a_wrong_key_is_refused_with_its_place(sandbox: Sandbox, document: dict[
 def test_a_wrong_value_is_refused_with_its_place(
     sandbox: Sandbox, path: str, document: dict[str, Any], told: str
 ) -> None:
-    """It says what is wrong, and what may be meant."""
+    """The message names the mistake, and suggests a similar name."""
     status, reason = _status(sandbox, "POST", f"/_sandbox/{path}", headers={}, body=json.dumps(document).encode())
     assert (status, told in reason) == (400, True), reason
 

@@ -26,7 +26,7 @@ def _chunks(data: bytes, size: int) -> Iterator[bytes]:
 
 @given(runs, st.integers(1000, 20000), st.data())
 @settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-def test_whatever_is_stored_reads_back(tmp_path: Path, pieces: list[bytes], chunk: int, draw: st.DataObject) -> None:
+def test_stored_bytes_are_read_back(tmp_path: Path, pieces: list[bytes], chunk: int, draw: st.DataObject) -> None:
     """Bytes, ranges, joins, checksums and data extents of a stored content are those of the bytes sent."""
     data = b"".join(pieces)
     received = BlobStore(tmp_path, files=Table()).receive(_chunks(data, chunk))
@@ -60,7 +60,7 @@ def test_zeros_take_no_room(tmp_path: Path) -> None:
 
 
 def test_files_go_with_the_last_content_that_needs_them(tmp_path: Path) -> None:
-    """A part's file lives as long as an object has a range of it, and no longer."""
+    """The file of a part is removed with the last object that has a range of it."""
     content = BlobStore(tmp_path, files=Table()).receive([os.urandom(9000)]).content
     cut = content.cut(100, 50)
     expected = content.pread(100, 50)
@@ -85,7 +85,7 @@ def test_an_upload_that_breaks_off_leaves_nothing(tmp_path: Path) -> None:
 
 
 def test_the_directory_of_objects_is_private(tmp_path: Path) -> None:
-    """Also one that existed with wider permissions."""
+    """This holds also for an existing directory with other permissions."""
     (tmp_path / "objects").mkdir(mode=0o755)
     BlobStore(tmp_path / "objects", files=Table())
     assert (tmp_path / "objects").stat().st_mode & 0o777 == 0o700

@@ -8,7 +8,7 @@ from aliyun_import.sandbox.core.state import Clock
 
 
 def test_a_standing_clock_moves_by_hand_only() -> None:
-    """Time that stands is where it was left."""
+    """A standing clock changes only by `advance`."""
     clock = Clock(start_s=1000.0, running=False)
     assert clock.now_s() == 1000.0
     clock.advance(60)
@@ -18,7 +18,7 @@ def test_a_standing_clock_moves_by_hand_only() -> None:
 
 
 def test_the_wall_is_apart_from_the_clouds_time() -> None:
-    """Advancing leaves the wall alone, and skewing leaves the cloud's time alone."""
+    """`advance` does not change the wall time, and `set_skew` changes only the wall time."""
     clock = Clock(start_s=1000.0, running=False)
     clock.advance(3600)
     assert abs(clock.wall_s() - time.time()) < 60

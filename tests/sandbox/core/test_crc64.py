@@ -28,6 +28,6 @@ def test_a_run_of_zeros_needs_no_reading(length: int) -> None:
 
 
 def test_a_terabyte_of_zeros() -> None:
-    """The closed form and joining agree where nobody could read along."""
+    """The closed form and joining agree for a size that is too large to read."""
     half = crc64_zeros(1 << 39)
     assert crc64_combine(half, half, 1 << 39) == crc64_zeros(1 << 40)

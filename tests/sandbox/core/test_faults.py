@@ -13,8 +13,8 @@ def _part(number: int, key: str = "dir/disk.raw") -> Call:
     return Call(service="oss", operation="UploadPart", bucket="b", key=key, part=number)
 
 
-def test_a_fault_strikes_from_the_nth_matching_call_on_so_many_times() -> None:
-    """nth=2, count=2 strikes the second and the third."""
+def test_a_fault_applies_to_count_calls_from_the_nth() -> None:
+    """nth=2, count=2 applies to the second and the third call."""
     faults = Faults(Table())
     faults.add(Fault(operation="UploadPart", nth=2, count=2))
     struck = [faults.match(_part(number)) is not None for number in range(1, 6)]
@@ -22,7 +22,7 @@ def test_a_fault_strikes_from_the_nth_matching_call_on_so_many_times() -> None:
     assert faults.active() == ()
 
 
-def test_only_matching_calls_are_struck_or_counted() -> None:
+def test_only_matching_calls_are_counted() -> None:
     """Operation, a piece of the key and the part number must all match."""
     faults = Faults(Table())
     faults.add(Fault(operation="Upload*", key="disk", part=3))
@@ -33,14 +33,14 @@ def test_only_matching_calls_are_struck_or_counted() -> None:
 
 
 def test_two_faults_take_turns() -> None:
-    """The one ordered first strikes first; the other is not used up by it."""
+    """The first added fault applies first, and does not use up the other."""
     faults = Faults(Table())
     first, second = faults.add(Fault(code="A")), faults.add(Fault(code="B"))
     assert [faults.match(_part(1)) for _ in range(3)] == [first, second, None]
 
 
-def test_a_lasting_fault_can_be_lifted() -> None:
-    """count=None strikes until all faults are lifted."""
+def test_a_permanent_fault_can_be_removed() -> None:
+    """count=None applies until all faults are removed."""
     faults = Faults(Table())
     faults.add(Fault(count=None))
     assert all(faults.match(_part(1)) for _ in range(20))
@@ -49,7 +49,7 @@ def test_a_lasting_fault_can_be_lifted() -> None:
 
 
 def test_faults_are_data() -> None:
-    """A fault survives JSON; unknown fields and effects are named, and values that no call could have."""
+    """A fault can be encoded as JSON and decoded. Unknown fields and invalid values are refused by name."""
     fault = Fault(operation="ImportImage", effect="lose-answer", headers={"x": "y"})
     assert Codec().decode(Fault, asdict(fault)) == fault
     with pytest.raises(ValueError, match="colour"):

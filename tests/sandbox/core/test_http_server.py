@@ -55,8 +55,8 @@ def _closed(opened: socket.socket) -> bool:
 
 
 @pytest.mark.parametrize("sent", [b"", b"GET / HTTP/1.1\r\nHost: half", b"PUT /bucket/k HTTP/1.1\r\n"])
-def test_connections_that_send_no_request_give_way(narrow: Sandbox, sockets: ExitStack, sent: bytes) -> None:
-    """Twenty of them keep nobody out, and take no more threads than the bound; the oldest is closed first."""
+def test_idle_connections_are_replaced(narrow: Sandbox, sockets: ExitStack, sent: bytes) -> None:
+    """Twenty of them block no other client, and use no more threads than the limit. The oldest is closed first."""
     opened = [_connect(narrow, sockets, sent) for _ in range(20)]
     assert _status(narrow) == 200
     assert _closed(opened[0])
@@ -111,7 +111,7 @@ CHUNKS = (b"-5\r\nabcde", b"+5\r\nabcde", b"0x5\r\nabcde", b"5_0\r\nabcde", b"\r
 
 @each_row("body", [*CHUNKS, b"0\r\n" + b"a: b\r\n" * 101])
 def test_a_malformed_chunk_ends_the_connection(sandbox: Sandbox, sockets: ExitStack, body: bytes) -> None:
-    """At once, and not when the client has sent as much as it likes; so do trailers without an end."""
+    """The connection ends at once, also for endless trailers."""
     opened = _connect(sandbox, sockets, b"POST /_sandbox/faults HTTP/1.1\r\nHost: localhost\r\n")
     opened.sendall(b"Transfer-Encoding: chunked\r\n\r\n" + body)
     assert _closed(opened)

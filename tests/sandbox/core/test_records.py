@@ -49,7 +49,7 @@ FULL = Outer(
 
 
 def test_a_record_comes_back_the_same() -> None:
-    """Through JSON text, its tables excepted, whose rows are kept for themselves."""
+    """Encoding and decoding as JSON keeps all fields except tables, whose rows are stored separately."""
     codec = Codec()
     text = json.dumps(codec.encode(FULL))
     assert "rows" not in text
@@ -76,7 +76,7 @@ def test_a_record_comes_back_the_same() -> None:
     ],
 )
 def test_a_document_that_does_not_fit_is_refused_with_its_place(document: object, message: str) -> None:
-    """Whoever wrote a file or a request finds the mistake."""
+    """The message names the place and the mistake."""
     with pytest.raises(ValueError, match=message):
         Codec().decode(Outer, document)
 

@@ -23,8 +23,8 @@ def _send(sandbox: Sandbox, method: str, target: str, headers: dict[str, str]) -
 
 
 @each_row("row", OSS_OPERATIONS)
-def test_a_fault_strikes_each_operation_of_oss(sandbox: Sandbox, row: OssOperation) -> None:
-    """By its method, its path, and what distinguishes it; nothing else of a request is needed."""
+def test_a_fault_applies_to_each_operation_of_oss(sandbox: Sandbox, row: OssOperation) -> None:
+    """Method, path and marks identify the operation; nothing else of a request is needed."""
     path = {"service": "/", "bucket": "/disks/", "object": "/disks/k"}[row.level]
     marks = {mark: "1" for mark in row.marks if not mark.startswith("x-")}
     headers = {mark: "/disks/k" for mark in row.marks if mark.startswith("x-")}
@@ -35,8 +35,8 @@ def test_a_fault_strikes_each_operation_of_oss(sandbox: Sandbox, row: OssOperati
 
 
 @each_row(("name", "version"), CALLS)
-def test_a_fault_strikes_each_call_of_ecs_ram_and_sts(sandbox: Sandbox, name: str, version: str) -> None:
-    """In the form of the service, whatever else the call lacks."""
+def test_a_fault_applies_to_each_call_of_ecs_ram_and_sts(sandbox: Sandbox, name: str, version: str) -> None:
+    """The answer has the format of the service, also for an incomplete call."""
     sandbox.faults.add(Fault(operation=name, status=418, code="Teapot", message="short and stout"))
     status, body = _send(sandbox, "GET", f"/?Action={name}&Version={version}&Format=JSON", {})
     assert (status, b'"Code":"Teapot"' in body, b"short and stout" in body) == (418, True, True)

@@ -69,7 +69,7 @@ def test_an_error_is_xml_unless_json_is_asked_for(sandbox: Sandbox) -> None:
 
 
 def test_text_in_xml_is_escaped(sandbox: Sandbox) -> None:
-    """What a caller named comes back as text, not as markup."""
+    """Text from a caller is escaped in the answer."""
     fields = {"Version": "2015-05-01", "RoleName": "<b>&", "Format": "XML"}
     root = ET.fromstring(send(sandbox, signed(sandbox, "GetRole", fields)).text)
     assert root.findtext("Message") == "The role not exists: <b>&."
@@ -103,7 +103,7 @@ def test_an_unknown_key_is_refused(sandbox: Sandbox) -> None:
 
 
 def test_a_disabled_key_is_refused(sandbox: Sandbox) -> None:
-    """A key that was switched off opens nothing."""
+    """An inactive key cannot be used."""
     key = sandbox.state.add_key(AccessKey(id="OLD", secret="x", enabled=False))
     assert refusal(sandbox, "DescribeRegions", key=key) == (403, "Forbidden.AccessKeyDisabled")
 
@@ -114,7 +114,7 @@ def test_the_sdk_understands_a_wrong_secret(sandbox: Sandbox) -> None:
     assert refusal(sandbox, "DescribeRegions", key=key) == (400, "InvalidAccessKeySecret")
 
 
-def test_the_string_to_sign_is_told(sandbox: Sandbox) -> None:
+def test_the_string_to_sign_is_in_the_message(sandbox: Sandbox) -> None:
     """The message ends in the server's string after its only colon."""
     parameters = {**signed(sandbox, "DescribeRegions"), "Signature": "d3Jvbmc="}
     message = json.loads(send(sandbox, parameters).text)["Message"]
@@ -145,7 +145,7 @@ def test_a_nonce_is_used_once(sandbox: Sandbox) -> None:
 
 
 def test_a_refused_call_does_not_use_up_its_nonce(sandbox: Sandbox) -> None:
-    """Only a call that was let in counts."""
+    """Only an authenticated call uses its nonce."""
     parameters = signed(sandbox, "DescribeRegions")
     send(sandbox, {**parameters, "Signature": "d3Jvbmc="})
     assert send(sandbox, parameters).status == 200
@@ -172,7 +172,7 @@ def test_a_timestamp_has_one_form(sandbox: Sandbox, text: str) -> None:
 
 
 def test_a_token_is_checked(sandbox: Sandbox) -> None:
-    """A foreign token, a token with a long-lived key, and a temporary key without its token are told apart."""
+    """A wrong token, a token with a long-lived key, and a temporary key without its token have different codes."""
     key = _token(sandbox)
     foreign = AccessKey(id=key.id, secret=key.secret, token="OTHER")
     assert refusal(sandbox, "DescribeRegions", key=foreign)[1] == "InvalidSecurityToken.Malformed"
@@ -183,23 +183,23 @@ def test_a_token_is_checked(sandbox: Sandbox) -> None:
 
 
 def test_a_token_expires_by_the_clouds_clock(sandbox: Sandbox) -> None:
-    """An hour later the token is of no use."""
+    """The token is refused after an hour."""
     key = _token(sandbox, expires_s=sandbox.clock.now_s() + 3600)
     assert call(sandbox, "DescribeRegions", key=key)
     sandbox.clock.advance(3601)
     assert refusal(sandbox, "DescribeRegions", key=key) == (400, "InvalidSecurityToken.Expired")
 
 
-def test_a_token_expires_when_a_fault_says_so(sandbox: Sandbox) -> None:
-    """The fault expire-token ends the caller's token at that call."""
+def test_a_fault_expires_a_token(sandbox: Sandbox) -> None:
+    """The fault expire-token expires the token of the caller at that call."""
     key = _token(sandbox)
     sandbox.faults.add(Fault(operation="DescribeRegions", effect="expire-token", nth=2))
     assert call(sandbox, "DescribeRegions", key=key)
     assert refusal(sandbox, "DescribeRegions", key=key) == (400, "InvalidSecurityToken.Expired")
 
 
-def test_a_right_that_was_taken_is_missed_in_the_services_own_words(sandbox: Sandbox) -> None:
-    """ECS says Forbidden.RAM, RAM says NoPermission, and STS tells anybody who he is."""
+def test_a_missing_permission_has_the_code_of_the_service(sandbox: Sandbox) -> None:
+    """ECS answers Forbidden.RAM, RAM answers NoPermission. GetCallerIdentity needs no permission."""
     sandbox.state.deny("ecs:Describe*", "ram:GetRole", "sts:*")
     assert refusal(sandbox, "DescribeRegions") == (403, "Forbidden.RAM")
     assert refusal(sandbox, "GetRole", RoleName="x") == (403, "NoPermission")
@@ -214,7 +214,7 @@ def test_throttling_has_three_spellings(sandbox: Sandbox, code: str) -> None:
 
 
 def test_every_code_of_the_table_can_be_answered(sandbox: Sandbox) -> None:
-    """A fault answers it with its own status and words, in the form that was asked for: one and the other in turn."""
+    """A fault answers each code with its status and message, in JSON and XML alternately."""
     for form, (code, (status, _)) in zip(itertools.cycle(("JSON", "XML")), REFUSALS.items(), strict=False):
         sandbox.faults.add(fault("ImportImage", code))
         answer = send(sandbox, signed(sandbox, "ImportImage", {"Format": form}))
@@ -239,7 +239,7 @@ def test_the_documents_name_what_the_services_can_do() -> None:
 
 
 def test_a_parameter_that_the_sandbox_does_not_support_is_refused_by_name(sandbox: Sandbox) -> None:
-    """A filter that filters nothing would make a rehearsal succeed for a wrong reason."""
+    """An ignored filter could let a rehearsal succeed that would fail with the service."""
     answer = send(sandbox, signed(sandbox, "DescribeImages", {"RegionId": "cn-hangzhou", "IsSupportCloudinit": "true"}))
     assert answer.status == 501
     assert "the parameter IsSupportCloudinit of ecs:DescribeImages" in answer.text
@@ -263,7 +263,7 @@ def test_a_parameter_that_the_sandbox_does_not_support_is_refused_by_name(sandbo
         ("", {}, "oss"),
     ],
 )
-def test_what_a_request_is_for_is_told_by_its_signature_host_and_parameters(
+def test_the_service_of_a_request_is_recognised(
     sandbox: Sandbox, query: str, headers: dict[str, str], service: str
 ) -> None:
     """A call that lacks its Action is refused as ECS would; a bucket may be named like a service."""

@@ -92,7 +92,7 @@ def test_what_was_committed_is_found(store: Store, tmp_path: Path) -> None:
 
 
 def test_a_record_that_was_filled_before_it_was_added_is_kept_whole(store: Store, tmp_path: Path) -> None:
-    """A table without an observer is a table all the same, and is kept from the moment its record is."""
+    """A table without an observer collects rows, and is stored with its record."""
     trees = _open(store)
     tree = Tree("elm", Table())
     tree.branches["b"] = Branch("b")
@@ -104,7 +104,7 @@ def test_a_record_that_was_filled_before_it_was_added_is_kept_whole(store: Store
 
 
 def test_a_changed_record_keeps_its_tables_and_its_place(store: Store, tmp_path: Path) -> None:
-    """`replace` takes the tables along; a row that is set again stays where it was, one that returns goes last."""
+    """`replace` keeps the tables. A changed row keeps its position; a row that is added again is last."""
     trees = _open(store)
     for name in ("a", "b", "c"):
         _grow(trees, name)
@@ -120,7 +120,7 @@ def test_a_changed_record_keeps_its_tables_and_its_place(store: Store, tmp_path:
 
 
 def test_a_record_cannot_lose_its_tables(store: Store) -> None:
-    """A new record under an old key would leave rows that nobody reaches."""
+    """A new record with other tables would leave unreachable rows in the store."""
     trees = _open(store)
     _grow(trees)
     with pytest.raises(ValueError, match="has other tables"):
@@ -128,7 +128,7 @@ def test_a_record_cannot_lose_its_tables(store: Store) -> None:
 
 
 def test_a_removed_record_takes_its_tables_along(store: Store, tmp_path: Path) -> None:
-    """Whether it was committed or not, and whoever still holds it; its neighbour's stay."""
+    """This holds with and without a commit, and for tables that are still in use. Tables of other records stay."""
     trees = _open(store)
     tree = _grow(trees)
     _grow(trees, "oa")
@@ -190,7 +190,7 @@ def test_another_file_is_refused(tmp_path: Path, content: bytes) -> None:
 
 
 def test_a_state_of_another_form_is_refused(store: Store, tmp_path: Path) -> None:
-    """By the number of its form, and where a record lacks what this version needs."""
+    """The schema version and missing fields are checked."""
     store._database.execute("PRAGMA user_version = 99")
     with pytest.raises(UnreadableStateError, match="99"):
         Store(tmp_path / "state.db")
@@ -201,6 +201,6 @@ def test_a_state_of_another_form_is_refused(store: Store, tmp_path: Path) -> Non
 
 
 def test_the_file_is_for_its_owner_alone(store: Store, tmp_path: Path) -> None:
-    """It holds secrets of keys."""
+    """It contains secrets of keys."""
     del store
     assert (tmp_path / "state.db").stat().st_mode & 0o077 == 0

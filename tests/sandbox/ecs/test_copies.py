@@ -39,7 +39,7 @@ def _image(sandbox: Sandbox, image_id: str, region: str = THERE) -> dict[str, An
 
 
 def test_a_copy_is_made_by_the_clock(still: Sandbox) -> None:
-    """Creating with its progress, then Available, in the destination alone."""
+    """It is Creating with a progress, then Available, only in the destination."""
     copy = _copy(
         still, _import(still, ImageName="disk"), DestinationImageName="copied", DestinationDescription="of disk"
     )
@@ -53,7 +53,7 @@ def test_a_copy_is_made_by_the_clock(still: Sandbox) -> None:
 
 
 def test_a_copy_inherits_neither_nvme_nor_family_nor_tags(still: Sandbox) -> None:
-    """A client that forgets to set them finds that the copy does not start on newer types."""
+    """Without NVMe support, the copy does not start on types that require it."""
     source = _import(still, Features={"NvmeSupport": "supported"}, Tags=[{"Key": "k", "Value": "v"}], BootMode="UEFI")
     call(still, "ModifyImageAttribute", ImageId=source, ImageFamily="family")
     copy = _image(still, _copy(still, source, Tags=[{"Key": "new", "Value": "1"}]))
@@ -63,7 +63,7 @@ def test_a_copy_inherits_neither_nvme_nor_family_nor_tags(still: Sandbox) -> Non
 
 
 def test_a_region_makes_five_copies_at_a_time(still: Sandbox) -> None:
-    """Others wait, in the order of their calls; a slot is taken when it becomes free, not when somebody looks."""
+    """Others wait in the order of their calls. A copy starts when a slot becomes free, not at the next read."""
     source = _import(still)
     copies = [_copy(still, source) for _ in range(6)]
     assert [_image(still, each)["Status"] for each in copies] == ["Creating"] * 5 + ["Waiting"]
@@ -76,8 +76,8 @@ def test_a_region_makes_five_copies_at_a_time(still: Sandbox) -> None:
     assert _image(still, copies[5])["Status"] == "Available"
 
 
-def test_a_cancelled_copy_is_gone_and_gives_way(still: Sandbox) -> None:
-    """From that moment on, and not before."""
+def test_a_cancelled_copy_is_removed_and_frees_its_slot(still: Sandbox) -> None:
+    """A waiting copy starts at the time of the cancellation."""
     source = _import(still)
     copies = [_copy(still, source) for _ in range(6)]
     still.clock.advance(30)
@@ -94,7 +94,7 @@ def test_a_cancelled_copy_is_gone_and_gives_way(still: Sandbox) -> None:
 
 
 def test_neither_end_of_a_copy_can_be_deleted(still: Sandbox) -> None:
-    """While it is made."""
+    """Source and copy cannot be deleted while the copy runs."""
     source = _import(still)
     copy = _copy(still, source)
     assert refusal(still, "DeleteImage", ImageId=source) == (403, "OperationDenied.ImageCopying")
@@ -132,14 +132,14 @@ def source(still: Sandbox) -> str:
 def test_a_copy_that_can_not_be_made_is_refused(
     still: Sandbox, source: str, fields: dict[str, Any], expected: tuple[int, str]
 ) -> None:
-    """With the service's code, and nothing is begun."""
+    """The answer is the code of the service, and no copy starts."""
     order: dict[str, Any] = {"ImageId": source, "DestinationRegionId": THERE, **fields}
     assert refusal(still, "CopyImage", **order) == expected
     assert call(still, "DescribeImages", region=THERE, ImageOwnerAlias="self", Status="ALL")["TotalCount"] == 1
 
 
 def test_only_available_images_within_the_quota_are_copied(still: Sandbox) -> None:
-    """Neither one that is being made nor a deprecated one."""
+    """An unfinished and a deprecated image are refused."""
     source = _import(still)
     copy = _copy(still, source)
     order: dict[str, Any] = {"ImageId": copy, "DestinationRegionId": "cn-hangzhou"}
@@ -152,7 +152,7 @@ def test_only_available_images_within_the_quota_are_copied(still: Sandbox) -> No
 
 
 def test_a_shared_image_is_copied_within_its_region(still: Sandbox) -> None:
-    """The copy belongs to the one who made it."""
+    """The copy belongs to the account that made it."""
     still.state.add_key(OTHER)
     source = _import(still)
     call(still, "ModifyImageSharePermission", ImageId=source, AddAccounts=[OTHER.account_id])
@@ -164,7 +164,7 @@ def test_a_shared_image_is_copied_within_its_region(still: Sandbox) -> None:
 
 
 def test_encryption_stays(still: Sandbox) -> None:
-    """By a key, by the service's key, or by the default of a region; it can't be taken off."""
+    """A copy can be encrypted by a key, the service's key, or the default of a region. It cannot be decrypted."""
     still.state.configure(kms_keys=["key-1"], regions_encrypted_by_default=["eu-central-1"])
     source = _import(still)
     own = _copy(still, source, Encrypted="true", KMSKeyId="key-1")
@@ -184,7 +184,7 @@ def test_encryption_stays(still: Sandbox) -> None:
 
 @pytest.mark.parametrize(("outcome", "status"), [("failed", "CreateFailed"), ("stuck", "Creating")])
 def test_a_copy_that_does_not_end_well(still: Sandbox, outcome: str, status: str) -> None:
-    """As the setting says when it starts."""
+    """It ends as the setting at its start requires."""
     still.state.configure(copy_outcome=outcome)
     copy = _copy(still, _import(still))
     still.clock.advance(10_000)

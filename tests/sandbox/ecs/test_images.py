@@ -40,7 +40,7 @@ def _one(sandbox: Sandbox, image_id: str) -> dict[str, Any]:
 
 
 def test_only_available_images_are_shown_unless_asked(ready: Sandbox) -> None:
-    """An image that is being imported is missing from a call that does not name its status."""
+    """A call without a status does not return an image whose import runs."""
     ready.state.configure(import_s=3600.0)
     image_id = _import(ready, ImageName="disk")
     own = {"ImageOwnerAlias": "self"}
@@ -53,8 +53,8 @@ def test_only_available_images_are_shown_unless_asked(ready: Sandbox) -> None:
     assert refusal(ready, "DescribeImages", Status="creating") == (400, "InvalidParamter")
 
 
-def test_the_systems_images_are_shown_too_unless_one_asks_for_ones_own(ready: Sandbox) -> None:
-    """Who forgets the owner meets other images."""
+def test_system_images_are_listed_unless_the_owner_is_self(ready: Sandbox) -> None:
+    """A call without an owner alias returns system images, too."""
     _import(ready, ImageName="disk")
     assert len(_found(ready)) > 1
     assert _found(ready, ImageOwnerAlias="self") == ["disk"]
@@ -120,12 +120,12 @@ def test_images_are_filtered(ready: Sandbox) -> None:
 def test_a_filter_that_makes_no_sense_is_refused(
     ready: Sandbox, fields: dict[str, Any], expected: tuple[int, str]
 ) -> None:
-    """Each with the code of the service."""
+    """The answer is the code of the service."""
     assert refusal(ready, "DescribeImages", **fields) == expected
 
 
 def test_images_are_filtered_by_owner_and_by_what_starts_them(ready: Sandbox) -> None:
-    """The account of another is not one's own, and an instance type starts images of its architecture alone."""
+    """The owner id selects an account; the instance type selects images that start on it."""
     for name, architecture in (("intel", "x86_64"), ("arm", "arm64")):
         _import(ready, ImageName=name, Architecture=architecture, BootMode="UEFI" if name == "arm" else "BIOS")
     assert _found(ready, ImageOwnerId=42) == []
@@ -135,7 +135,7 @@ def test_images_are_filtered_by_owner_and_by_what_starts_them(ready: Sandbox) ->
 
 
 def test_usable_needs_a_status(ready: Sandbox) -> None:
-    """And then leaves the Available ones of it."""
+    """With a status, it filters by usability."""
     _import(ready, ImageName="disk")
     fields = {"RegionId": "cn-hangzhou", "Usable": "true"}
     assert '"MissingParameter"' in send(ready, signed(ready, "DescribeImages", fields)).text
@@ -158,7 +158,7 @@ def test_images_come_in_pages(ready: Sandbox) -> None:
 
 
 def test_images_belong_to_account_and_region(ready: Sandbox) -> None:
-    """Elsewhere they are unknown."""
+    """Other accounts and regions do not list them."""
     image_id = _import(ready, ImageName="disk")
     other = ready.state.add_key(AccessKey(id="OTHER", secret="x", account_id="2000000000000000"))
     assert call(ready, "DescribeImages", key=other, ImageId=image_id)["TotalCount"] == 0
@@ -167,7 +167,7 @@ def test_images_belong_to_account_and_region(ready: Sandbox) -> None:
 
 
 def test_an_image_is_deleted(ready: Sandbox) -> None:
-    """Once; then it is not found, and its name is free."""
+    """A second deletion finds no image, and the name can be used again."""
     image_id = _import(ready, ImageName="disk")
     assert refusal(ready, "DeleteImage", ImageId=image_id, DryRun="true") == (400, "DryRunOperation")
     call(ready, "DeleteImage", ImageId=image_id)
@@ -176,13 +176,13 @@ def test_an_image_is_deleted(ready: Sandbox) -> None:
 
 
 def test_an_image_that_is_being_imported_is_not_deleted(ready: Sandbox) -> None:
-    """One cancels its task."""
+    """Its task must be cancelled instead."""
     ready.state.configure(import_s=3600.0)
     assert refusal(ready, "DeleteImage", ImageId=_import(ready)) == (403, "ImageIsImporting")
 
 
 def test_a_failed_image_keeps_its_name_until_it_is_deleted(ready: Sandbox) -> None:
-    """It is in the way of the next import."""
+    """An import with the same name is refused."""
     ready.state.configure(import_outcome="failed")
     image_id = _import(ready, ImageName="disk")
     expected = (400, "InvalidImageName.Duplicated")
@@ -192,7 +192,7 @@ def test_a_failed_image_keeps_its_name_until_it_is_deleted(ready: Sandbox) -> No
 
 
 def test_an_image_is_changed_in_what_is_given(ready: Sandbox) -> None:
-    """And in nothing else."""
+    """Attributes that are not given stay unchanged."""
     image_id = _import(ready, ImageName="disk", Description="a disk")
     call(ready, "ModifyImageAttribute", ImageId=image_id, ImageName="disk-2")
     image = _one(ready, image_id)
@@ -239,7 +239,7 @@ def image_id(ready: Sandbox) -> str:
 def test_a_change_that_is_refused_changes_nothing(
     ready: Sandbox, image_id: str, fields: dict[str, Any], expected: tuple[int, str]
 ) -> None:
-    """Each with the code of the service."""
+    """The answer is the code of the service."""
     before = _one(ready, image_id)
     assert refusal(ready, "ModifyImageAttribute", **{"ImageId": image_id, **fields}) == expected
     after = _one(ready, image_id)
@@ -247,20 +247,20 @@ def test_a_change_that_is_refused_changes_nothing(
 
 
 def test_an_image_may_be_given_its_own_name(ready: Sandbox) -> None:
-    """That is no duplicate."""
+    """The image's present name is not a duplicate."""
     image_id = _import(ready, ImageName="disk")
     call(ready, "ModifyImageAttribute", ImageId=image_id, ImageName="disk")
 
 
 def test_an_image_that_is_being_imported_has_no_status_to_change(ready: Sandbox) -> None:
-    """Deprecated is for images that are there."""
+    """Only an Available image can be deprecated."""
     ready.state.configure(import_s=3600.0)
     image_id = _import(ready)
     assert refusal(ready, "ModifyImageAttribute", ImageId=image_id, Status="Deprecated")[1] == "IncorrectImageStatus"
 
 
 def test_images_are_tagged(ready: Sandbox) -> None:
-    """New keys are added, known ones get the new value, on all images or on none."""
+    """New keys are added and existing keys replaced, on all images or on none."""
     first = _import(ready, Tags=[{"Key": "k", "Value": "1"}])
     second = _import(ready)
 
@@ -287,8 +287,8 @@ def test_images_are_tagged(ready: Sandbox) -> None:
     assert refusal(ready, "TagResources", **disk) == (404, "InvalidResourceType.NotFound")
 
 
-def test_regions_are_told(ready: Sandbox) -> None:
-    """39 less the two closed ones; each endpoint is where the call came to, so that no client leaves the sandbox."""
+def test_regions_are_listed(ready: Sandbox) -> None:
+    """There are 39, without the two closed ones. Each endpoint is the host of the call."""
     regions = call(ready, "DescribeRegions")["Regions"]["Region"]
     assert len(regions) == 37
     assert {region["RegionEndpoint"] for region in regions} == {ready.url.removeprefix("http://")}
@@ -300,7 +300,7 @@ def test_regions_are_told(ready: Sandbox) -> None:
 
 
 def test_a_key_without_a_suffix_is_imported(ready: Sandbox) -> None:
-    """As Packer names it; a suffix that is none of a disk is refused (test_import)."""
+    """Packer uses such keys. Other suffixes are refused (test_import)."""
     put(ready, "Packer_123456")
     call(ready, "ImportImage", DiskDeviceMappings=[mapping("Packer_123456")])
 
@@ -312,7 +312,7 @@ def _count(sandbox: Sandbox, **fields: str) -> int:
 
 
 def test_an_available_image_may_not_be_usable_yet(ready: Sandbox) -> None:
-    """It says so, and can be neither copied nor started until it is."""
+    """Usable is false, and it can be neither copied nor started."""
     ready.state.configure(image_usable_s=60.0)
     image_id = _import(ready)
     assert (_one(ready, image_id)["Status"], _one(ready, image_id)["Usable"]) == ("Available", False)

@@ -132,7 +132,7 @@ def _image(sandbox: Sandbox, image_id: str) -> dict[str, Any]:
     ],
 )
 def test_a_rule_for_parameters(ready: Sandbox, fields: dict[str, Any], expected: tuple[int, str]) -> None:
-    """A broken rule is refused with its code, and nothing is begun."""
+    """A violated rule is refused with its code, and no import starts."""
     assert _refused(ready, **fields) == expected
     assert call(ready, "DescribeTasks")["TotalCount"] == 0
 
@@ -169,7 +169,7 @@ def test_a_rule_for_parameters(ready: Sandbox, fields: dict[str, Any], expected:
     ],
 )
 def test_what_the_rules_allow(ready: Sandbox, fields: dict[str, Any]) -> None:
-    """The edges of the rules are inside, and older spellings are understood."""
+    """Limits are inclusive, and older spellings are accepted."""
     answer = _import(ready, **fields)
     assert answer["ImageId"].startswith("m-sandbox")
     assert answer["TaskId"].startswith("t-sandbox")
@@ -177,7 +177,7 @@ def test_what_the_rules_allow(ready: Sandbox, fields: dict[str, Any]) -> None:
 
 
 def test_the_image_is_what_was_asked_for(ready: Sandbox) -> None:
-    """Every parameter that an image shows comes back."""
+    """DescribeImages returns every parameter."""
     put(ready, "data.vhd", dynamic_vhd(4 * MIB))
     answer = _import(
         ready,
@@ -218,32 +218,32 @@ def test_an_image_without_a_name_is_named_after_its_id(ready: Sandbox) -> None:
 
 
 def test_seventeen_disks_count_and_more_are_ignored(ready: Sandbox) -> None:
-    """DiskDeviceMapping.18 is not even read."""
+    """DiskDeviceMapping.18 is ignored."""
     answer = _import(ready, DiskDeviceMappings=[mapping()] * 17 + [mapping("no-such-suffix")])
     assert len(_image(ready, answer["ImageId"])["DiskDeviceMappings"]["DiskDeviceMapping"]) == 17
 
 
 def test_the_old_name_of_the_size_is_understood(ready: Sandbox) -> None:
-    """DiskImSize counts where DiskImageSize is not given."""
+    """DiskImSize is used if DiskImageSize is not given."""
     answer = _import(ready, DiskDeviceMappings=[mapping(DiskImSize="30")])
     assert _image(ready, answer["ImageId"])["Size"] == 30
 
 
 def test_disks_are_numbered_from_one_without_gaps(ready: Sandbox) -> None:
-    """A missing number is a missing bucket, named."""
+    """A missing number is refused with the name of its bucket parameter."""
     fields = {"DiskDeviceMapping.2.OSSBucket": BUCKET, "DiskDeviceMapping.2.OSSObject": "disk.raw"}
     answer = send(ready, signed(ready, "ImportImage", {"RegionId": "cn-hangzhou", **fields}))
     assert 'parameter \\"DiskDeviceMapping.1.OSSBucket\\" that' in answer.text
 
 
 def test_the_region_is_mandatory(ready: Sandbox) -> None:
-    """Without it MissingParameter names it."""
+    """MissingParameter contains its name."""
     answer = send(ready, signed(ready, "ImportImage"))
     assert (answer.status, 'parameter \\"RegionId\\" that' in answer.text) == (400, True)
 
 
 def test_a_region_that_is_none_is_refused(ready: Sandbox) -> None:
-    """InvalidRegionId.NotFound, in every call that is about a region."""
+    """All calls with a region answer InvalidRegionId.NotFound."""
     expected = (400, "InvalidRegionId.NotFound")
     assert _refused(ready, region="cn-nowhere") == expected
     for action in ("DescribeTasks", "DescribeTaskAttribute", "CancelTask", "DescribeImages", "DeleteImage"):
@@ -254,7 +254,7 @@ def test_a_region_that_is_none_is_refused(ready: Sandbox) -> None:
 
 
 def test_without_the_role_nothing_is_imported(sandbox: Sandbox) -> None:
-    """The code has one c in the middle, and comes before any word about the object."""
+    """The code has one c in "Acount", and precedes the checks of the object."""
     assert _refused(sandbox) == (403, "NoSetRoletoECSServiceAcount")
     make_bucket(sandbox)
     put(sandbox, "disk.raw")
@@ -271,7 +271,7 @@ def test_a_role_that_does_not_trust_ecs_is_none(sandbox: Sandbox, trusted: str) 
 
 
 def test_a_new_role_is_unknown_for_a_while(sandbox: Sandbox) -> None:
-    """With propagation set to 40 s the import is refused until then."""
+    """With role_propagation_s=40, the import is refused for 40 s."""
     sandbox.state.configure(role_propagation_s=40.0)
     prepare(sandbox)
     assert _refused(sandbox) == (403, "NoSetRoletoECSServiceAcount")
@@ -281,8 +281,8 @@ def test_a_new_role_is_unknown_for_a_while(sandbox: Sandbox) -> None:
     assert _import(sandbox)
 
 
-def test_another_name_of_the_role_does_not_serve(ready: Sandbox) -> None:
-    """As the documents have it; a setting allows it."""
+def test_another_name_of_the_role_is_refused(ready: Sandbox) -> None:
+    """This follows the documents; a setting allows other names."""
     make_role(ready, name="importer")
     assert _refused(ready, RoleName="importer") == (403, "NoSetRoletoECSServiceAcount")
     ready.state.configure(any_role_name=True)
@@ -323,7 +323,7 @@ def test_the_role_needs_three_rights(sandbox: Sandbox, statements: str, serves: 
 
 
 def test_a_bucket_that_is_not_here_is_not_found(ready: Sandbox) -> None:
-    """None of that name, or one of another region."""
+    """It does not exist, or is in another region."""
     make_bucket(ready, "elsewhere", region="cn-shanghai")
     for bucket in ("nowhere", "elsewhere"):
         assert _refused(ready, DiskDeviceMappings=[mapping(OSSBucket=bucket)]) == (400, "InvalidOSSBucket.NotFound")
@@ -336,7 +336,7 @@ def test_a_bucket_of_another_account_is_not_allowed(ready: Sandbox) -> None:
 
 
 def test_an_encrypted_bucket_is_not_read(ready: Sandbox) -> None:
-    """Nor is an object that was encrypted one by one; with the keys of OSS itself, it is."""
+    """The same holds for an encrypted object. AES256 is allowed."""
     put(ready, "secret.raw", encryption="KMS")
     expected = (403, "InvalidOSSBucket.EncryptUnsupported")
     assert _refused(ready, DiskDeviceMappings=[mapping("secret.raw")]) == expected
@@ -353,7 +353,7 @@ def test_an_encrypted_bucket_is_not_read(ready: Sandbox) -> None:
     ],
 )
 def test_an_object_that_cannot_be_read_is_refused(ready: Sandbox, key: str, expected: tuple[int, str]) -> None:
-    """Missing, empty, archived: each has its code."""
+    """A missing, an empty and an archived object have different codes."""
     put(ready, "empty.raw", b"")
     put(ready, "cold.raw", storage_class="Archive")
     assert _refused(ready, DiskDeviceMappings=[mapping(key)]) == expected
@@ -361,7 +361,7 @@ def test_an_object_that_cannot_be_read_is_refused(ready: Sandbox, key: str, expe
 
 
 def test_infrequent_access_is_read(ready: Sandbox) -> None:
-    """No document refuses the class IA."""
+    """The documents do not exclude the class IA."""
     put(ready, "ia.raw", storage_class="IA")
     assert _import(ready, DiskDeviceMappings=[mapping("ia.raw")])
 
@@ -370,7 +370,7 @@ def test_infrequent_access_is_read(ready: Sandbox) -> None:
 
 
 def test_the_virtual_size_decides(ready: Sandbox) -> None:
-    """Rounded up to GiB, of the disk in the container and not of the object."""
+    """It is the size of the disk in the container, rounded up to GiB, not of the object."""
     put_zeros(ready, "ten.raw", 10 * GIB + 1)
     put(ready, "ten.qcow2", qcow2(size=10 * GIB, l1_entries=20))
     for key, size in (("ten.raw", 11), ("ten.qcow2", 10)):
@@ -383,7 +383,7 @@ def test_the_virtual_size_decides(ready: Sandbox) -> None:
 
 
 def test_a_disk_may_be_of_2048_gib_and_no_more(ready: Sandbox) -> None:
-    """Whether or not its size was given."""
+    """This holds with and without DiskImageSize."""
     put_zeros(ready, "large.raw", 2048 * GIB)
     put_zeros(ready, "larger.raw", 2048 * GIB + 1)
     assert _import(ready, DiskDeviceMappings=[mapping("large.raw")])
@@ -392,7 +392,7 @@ def test_a_disk_may_be_of_2048_gib_and_no_more(ready: Sandbox) -> None:
 
 
 def test_a_vhd_whose_table_is_too_short_is_refused_at_once(ready: Sandbox) -> None:
-    """Two codes of ImportImage are about a VHD's header."""
+    """ImportImage has two codes for the header of a VHD."""
     put(ready, "short.vhd", dynamic_vhd(5 * MIB))
     put(ready, "blocks.vhd", dynamic_vhd(4 * MIB, block_bytes=3 * MIB))
     assert _refused(ready, DiskDeviceMappings=[mapping("short.vhd")]) == (403, "InvalidVHDImage.IncorrectSize")
@@ -400,7 +400,7 @@ def test_a_vhd_whose_table_is_too_short_is_refused_at_once(ready: Sandbox) -> No
 
 
 def test_vmdk_is_by_invitation(ready: Sandbox) -> None:
-    """Declared or detected."""
+    """The format may be declared or detected."""
     put(ready, "disk.vmdk", b"KDMV" + bytes(8) + (2048).to_bytes(8, "little") + bytes(492))
     for disk in (mapping("disk.vmdk"), mapping("disk.vmdk", Format="VMDK")):
         assert _refused(ready, DiskDeviceMappings=[disk]) == (403, "UserNotInTheWhiteList")
@@ -412,7 +412,7 @@ def test_vmdk_is_by_invitation(ready: Sandbox) -> None:
 
 
 def test_a_region_may_lack_imports_or_formats(ready: Sandbox) -> None:
-    """Settings make it so."""
+    """Settings configure both."""
     ready.state.configure(formats_refused=("RAW",))
     assert _refused(ready) == (400, "InvalidImageFormat.RegionNotSupported")
     ready.state.configure(regions_without_import=("cn-hangzhou",))
@@ -420,14 +420,14 @@ def test_a_region_may_lack_imports_or_formats(ready: Sandbox) -> None:
 
 
 def test_images_have_a_quota(ready: Sandbox) -> None:
-    """In each region."""
+    """The quota is per region."""
     ready.state.configure(images_per_region=1)
     _import(ready)
     assert _refused(ready) == (403, "QuotaExceed.Image")
 
 
 def test_snapshots_have_a_quota_which_deleted_images_do_not_free(ready: Sandbox) -> None:
-    """Each disk makes a snapshot that outlives its image."""
+    """Each disk creates a snapshot that DeleteImage does not delete."""
     ready.state.configure(snapshots_per_region=2, import_s=0.0, image_ready_s=0.0)
     answer = _import(ready)
     call(ready, "DeleteImage", ImageId=answer["ImageId"])
@@ -437,7 +437,7 @@ def test_snapshots_have_a_quota_which_deleted_images_do_not_free(ready: Sandbox)
 
 
 def test_a_name_is_taken_once_in_a_region(ready: Sandbox) -> None:
-    """While it is being imported the code is another one than afterwards; another account is free to use it."""
+    """The code differs during and after the import. Another account can use the name."""
     _import(ready, ImageName="disk")
     assert _refused(ready, ImageName="disk") == (403, "ImageIsImporting")
     ready.clock.advance(60)
@@ -447,13 +447,13 @@ def test_a_name_is_taken_once_in_a_region(ready: Sandbox) -> None:
 
 
 def test_the_state_of_an_account_can_refuse_an_import(ready: Sandbox) -> None:
-    """A setting names the code."""
+    """A setting contains the code."""
     ready.state.configure(import_refused_with="Account.Arrearage")
     assert _refused(ready) == (400, "Account.Arrearage")
 
 
 def test_a_cloud_box_is_refused_by_name(ready: Sandbox) -> None:
-    """One that does not exist, one without its role, and one at all: three codes."""
+    """A missing CloudBox, a missing role, and any other CloudBox have different codes."""
     arn = f"arn:acs:cloudbox:cn-hangzhou:{ready.account_id}:cloudbox/cb-sandbox"
     with pytest.raises(ServerException, match=arn):
         _import(ready, StorageLocationArn=arn)
@@ -472,14 +472,14 @@ def test_a_cloud_box_is_refused_by_name(ready: Sandbox) -> None:
 
 @pytest.mark.parametrize("code", ["DRYRUN.SUCCESS", "DryRunOperation"])
 def test_a_dry_run_that_passes_is_an_error_in_either_spelling(ready: Sandbox, code: str) -> None:
-    """And begins nothing."""
+    """No import starts."""
     ready.state.configure(dry_run_code=code)
     assert _refused(ready, DryRun="true") == (400, code)
     assert call(ready, "DescribeTasks")["TotalCount"] == 0
 
 
 def test_a_dry_run_that_fails_says_why(ready: Sandbox) -> None:
-    """Everything is looked at before."""
+    """All checks precede the answer to a dry run."""
     put_zeros(ready, "large.raw", 3 * GIB)
     too_small = [mapping("large.raw", DiskImageSize="2")]
     assert _refused(ready, DryRun="true", DiskDeviceMappings=too_small) == (400, "InvalidImageSize")
@@ -488,7 +488,7 @@ def test_a_dry_run_that_fails_says_why(ready: Sandbox) -> None:
 
 
 def test_a_client_token_makes_a_call_safe_to_repeat(ready: Sandbox) -> None:
-    """The same call is answered the same, also when the image is long there, and begins nothing."""
+    """A repeated call gets the first answer, also after the import, and starts no import."""
     first = _import(ready, ImageName="disk", ClientToken="t1")
     again = _import(ready, ImageName="disk", ClientToken="t1")
     ready.clock.advance(60)
@@ -500,14 +500,14 @@ def test_a_client_token_makes_a_call_safe_to_repeat(ready: Sandbox) -> None:
 
 
 def test_a_client_token_belongs_to_one_call(ready: Sandbox) -> None:
-    """With other parameters it is refused; another token begins another import."""
+    """With other parameters, it is refused. Another token starts another import."""
     _import(ready, ImageName="disk", ClientToken="t1")
     assert _refused(ready, ImageName="disk2", ClientToken="t1") == (400, "IdempotentParameterMismatch")
     assert _import(ready, ImageName="disk2", ClientToken="t2")
 
 
 def test_a_refused_call_and_a_dry_run_do_not_bind_the_token(ready: Sandbox) -> None:
-    """The token is free until an import has begun with it."""
+    """A token is bound when its import starts."""
     assert _refused(ready, DiskDeviceMappings=[mapping("none.raw")], ClientToken="t1")
     assert _refused(ready, DryRun="true", ClientToken="t1") == (400, "DRYRUN.SUCCESS")
     assert _import(ready, ClientToken="t1")

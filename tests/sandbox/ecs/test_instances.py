@@ -51,8 +51,8 @@ def _at(sandbox: Sandbox, after_s: float) -> str:
     return datetime.fromtimestamp(sandbox.clock.now_s() + after_s, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
-def test_an_instance_passes_through_its_statuses_and_is_deleted(still: Sandbox) -> None:
-    """Pending, Starting, Running by the clock; a pending one can't be deleted, a running one with Force alone."""
+def test_an_instance_changes_its_status_and_is_deleted(still: Sandbox) -> None:
+    """A Pending instance cannot be deleted, a Running one only with Force."""
     instance_id = _run(still, _import(still), Tags=[{"Key": "k", "Value": "v"}])
     assert refusal(still, "DeleteInstance", InstanceId=instance_id, Force="true") == (
         403,
@@ -76,7 +76,7 @@ def test_an_instance_passes_through_its_statuses_and_is_deleted(still: Sandbox) 
 
 
 def test_an_instance_ends_at_its_auto_release_time(still: Sandbox) -> None:
-    """The seconds are cut off; nothing has to be called for it."""
+    """The time is rounded down to minutes, and no call is needed."""
     instance_id = _run(still, _import(still), AutoReleaseTime=_at(still, 45 * 60))
     (instance,) = _instances(still)
     assert instance["AutoReleaseTime"] == "2026-11-24T10:45Z"
@@ -118,14 +118,14 @@ def test_an_instance_ends_at_its_auto_release_time(still: Sandbox) -> None:
 def test_what_can_not_start_is_refused(
     still: Sandbox, image: dict[str, Any], fields: dict[str, Any], expected: tuple[int, str]
 ) -> None:
-    """With the code of the service, and nothing is started."""
+    """The answer is the code of the service, and no instance starts."""
     order = {name: value for name, value in _order(_import(still, **image), **fields).items() if value is not None}
     assert refusal(still, "RunInstances", **order) == expected
     assert _instances(still) == []
 
 
 def test_a_disk_holds_its_image(still: Sandbox) -> None:
-    """The size is at least that of the image; by default the larger one of it and 40."""
+    """The minimum is the size of the image; the default is at least 40 GiB."""
     mappings = [mapping(DiskImageSize=50)]
     image_id = str(call(still, "ImportImage", DiskDeviceMappings=mappings)["ImageId"])
     code = (404, "InvalidSystemDiskSize.LessThanImageSize")
@@ -134,7 +134,7 @@ def test_a_disk_holds_its_image(still: Sandbox) -> None:
 
 
 def test_sold_out_types_have_no_stock_and_do_not_start(still: Sandbox) -> None:
-    """The stock and RunInstances agree."""
+    """DescribeAvailableResource and RunInstances agree."""
     still.state.configure(instance_types_sold_out=["ecs.g7.large"])
     zones = call(still, "DescribeAvailableResource", DestinationResource="InstanceType")["AvailableZones"]
     stock = {
@@ -148,7 +148,7 @@ def test_sold_out_types_have_no_stock_and_do_not_start(still: Sandbox) -> None:
 
 
 def test_the_types_that_start_an_image_are_those_that_run_it(still: Sandbox) -> None:
-    """DescribeImageSupportInstanceTypes promises what RunInstances keeps."""
+    """DescribeImageSupportInstanceTypes and RunInstances agree."""
     image_id = _import(still, BootMode="UEFI", Features={"NvmeSupport": "supported"})
     listed = call(still, "DescribeImageSupportInstanceTypes", ImageId=image_id)["InstanceTypes"]["InstanceType"]
     fit = {each["InstanceTypeId"] for each in listed}
@@ -184,7 +184,7 @@ def test_the_console_is_scripted_and_says_so(still: Sandbox) -> None:
 def test_an_instance_without_a_guest_says_why(
     still: Sandbox, monkeypatch: pytest.MonkeyPatch, key: str, missing: str, expected: str
 ) -> None:
-    """Where a guest was asked for and can't be started, the console is scripted, with the reason."""
+    """If a requested guest cannot be started, the console is scripted and contains the reason."""
     monkeypatch.setattr(machine, "program", lambda _architecture: None if missing else "/qemu")
     still.state.configure(instance_console="guest", vmdk_allowed=True)
     put(still, "disk.vmdk", b"KDMV" + bytes(8) + (2048).to_bytes(8, "little") + bytes(1004))
@@ -207,7 +207,7 @@ def test_a_console_is_not_offered_for_windows_and_bare_metal(still: Sandbox) -> 
 
 
 def test_a_screenshot_of_a_running_instance_once_in_ten_seconds(still: Sandbox) -> None:
-    """A JPEG; before that IncorrectInstanceStatus, too soon again Throttling with HTTP 429."""
+    """It is a JPEG. Before Running: IncorrectInstanceStatus; too soon after another: Throttling with HTTP 429."""
     instance_id = _run(still, _import(still))
     assert refusal(still, "GetInstanceScreenshot", InstanceId=instance_id) == (405, "IncorrectInstanceStatus")
     still.clock.advance(60)
@@ -230,7 +230,7 @@ def test_a_repeated_client_token_starts_nothing_more(still: Sandbox) -> None:
 
 
 def test_another_account_neither_lists_nor_deletes_an_instance(still: Sandbox) -> None:
-    """Accounts and regions are apart."""
+    """Instances belong to an account and a region."""
     other = still.state.add_key(AccessKey(id="OTHER", secret="S", account_id="2000000000000000"))
     instance_id = _run(still, _import(still))
     still.clock.advance(60)
@@ -241,7 +241,7 @@ def test_another_account_neither_lists_nor_deletes_an_instance(still: Sandbox) -
 
 
 def test_networks_are_found_by_zone_and_vpc(still: Sandbox) -> None:
-    """What the look-ups find is what RunInstances takes."""
+    """RunInstances accepts the networks that the lists return."""
     switches = call(still, "DescribeVSwitches", ZoneId="cn-hangzhou-b")["VSwitches"]["VSwitch"]
     assert [each["VSwitchId"] for each in switches] == ["vsw-sandbox-cn-hangzhou-b"]
     groups = call(still, "DescribeSecurityGroups", VpcId=switches[0]["VpcId"])["SecurityGroups"]["SecurityGroup"]

@@ -36,7 +36,7 @@ def _shared(sandbox: Sandbox, image_id: str, **fields: Any) -> list[str]:
 
 
 def test_a_shared_image_is_seen_and_started_by_the_other_account(ready: Sandbox) -> None:
-    """It is somebody else's there, without tags, and gone when it is no longer shared."""
+    """It has the alias others and no tags there, until it is not shared any more."""
     image_id = _import(ready, Tags=[{"Key": "k", "Value": "v"}])
     assert call(ready, "DescribeImages", key=OTHER, ImageId=image_id)["TotalCount"] == 0
     _share(ready, image_id, OTHER.account_id)
@@ -53,15 +53,15 @@ def test_a_shared_image_is_seen_and_started_by_the_other_account(ready: Sandbox)
     assert call(ready, "DescribeImages", key=OTHER, ImageId=image_id)["TotalCount"] == 0
 
 
-def test_more_than_ten_accounts_of_a_call_are_dropped_in_silence(ready: Sandbox) -> None:
-    """As at the service: a client has to read back."""
+def test_more_than_ten_accounts_of_a_call_are_ignored(ready: Sandbox) -> None:
+    """The service does the same, so a client has to read the shares back."""
     image_id = _import(ready)
     _share(ready, image_id, *ACCOUNTS[:12])
     assert sorted(_shared(ready, image_id, PageSize=50)) == ACCOUNTS[:10]
 
 
 def test_fifty_accounts_an_image(ready: Sandbox) -> None:
-    """The fifty-first is refused, and none of that call is taken; pages show all."""
+    """A call that exceeds the limit changes nothing. The list of accounts is paged."""
     image_id = _import(ready)
     for first in range(0, 50, 10):
         _share(ready, image_id, *ACCOUNTS[first : first + 10])
@@ -83,14 +83,14 @@ def test_fifty_accounts_an_image(ready: Sandbox) -> None:
     ],
 )
 def test_a_share_that_can_not_be_is_refused(ready: Sandbox, fields: dict[str, Any], expected: tuple[int, str]) -> None:
-    """With the service's code; nothing is shared."""
+    """The answer is the code of the service, and nothing changes."""
     image_id = _import(ready)
     assert refusal(ready, "ModifyImageSharePermission", **{"ImageId": image_id, **fields}) == expected
     assert _shared(ready, image_id) == []
 
 
 def test_sharing_comes_before_deprecation_and_deletion(ready: Sandbox) -> None:
-    """A shared image is neither deprecated nor deleted, and a deprecated one not shared."""
+    """A shared image cannot be deprecated or deleted, and a deprecated image cannot be shared."""
     image_id = _import(ready)
     _share(ready, image_id, OTHER.account_id)
     assert refusal(ready, "DeleteImage", ImageId=image_id) == (403, "ImageUseShared")
@@ -107,7 +107,7 @@ def _of_family(sandbox: Sandbox, family: str, **options: Any) -> str:
 
 
 def test_the_newest_available_image_stands_for_its_family(ready: Sandbox) -> None:
-    """Deprecating it makes the one before the answer; a family without any has none."""
+    """After its deprecation, the next older image is returned; an empty family returns none."""
     for name in ("old", "new"):
         call(ready, "ModifyImageAttribute", ImageId=_import(ready, ImageName=f"disk-{name}"), ImageFamily="disks")
         ready.clock.advance(1)
@@ -123,7 +123,7 @@ def test_the_newest_available_image_stands_for_its_family(ready: Sandbox) -> Non
 
 
 def test_the_family_of_another_account(ready: Sandbox) -> None:
-    """acs:OWNER:NAME, of its shared images."""
+    """acs:OWNER:NAME returns its newest shared image."""
     image_id = _import(ready, ImageName="disk")
     call(ready, "ModifyImageAttribute", ImageId=image_id, ImageFamily="disks")
     assert _of_family(ready, f"acs:{ready.account_id}:disks", key=OTHER) == ""
@@ -133,7 +133,7 @@ def test_the_family_of_another_account(ready: Sandbox) -> None:
 
 
 def test_a_family_has_a_name_like_an_image(ready: Sandbox) -> None:
-    """The same rules; an empty one keeps the family."""
+    """The rules are the same. An empty name keeps the family."""
     image_id = _import(ready)
     assert refusal(ready, "ModifyImageAttribute", ImageId=image_id, ImageFamily="1st")[0] == 400
     call(ready, "ModifyImageAttribute", ImageId=image_id, ImageFamily="disks")

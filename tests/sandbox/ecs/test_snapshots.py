@@ -39,7 +39,7 @@ def _snapshots(sandbox: Sandbox, **fields: Any) -> list[dict[str, Any]]:
 
 
 def test_a_snapshot_outlives_its_image_and_is_held_for_a_while(ready: Sandbox) -> None:
-    """SnapshotCreatedImage while the image is there and for a time after; then it can go."""
+    """DeleteSnapshot answers SnapshotCreatedImage while the image exists and for a time after its deletion."""
     image_id = _import(ready, ImageName="disk")
     (snapshot,) = _snapshots(ready)
     assert (snapshot["SnapshotName"], snapshot["Usage"], snapshot["Status"]) == (
@@ -59,7 +59,7 @@ def test_a_snapshot_outlives_its_image_and_is_held_for_a_while(ready: Sandbox) -
 
 
 def test_a_snapshot_that_disks_were_made_of_needs_force(ready: Sandbox) -> None:
-    """As does the image itself."""
+    """The image needs it, too."""
     image_id = _import(ready)
     call(ready, "RunInstances", ImageId=image_id, InstanceType="ecs.g7.large", **NETWORK)
     assert [each["Usage"] for each in _snapshots(ready)] == ["image_disk"]
@@ -73,7 +73,7 @@ def test_a_snapshot_that_disks_were_made_of_needs_force(ready: Sandbox) -> None:
 
 
 def test_the_snapshot_of_a_running_import_shows_as_failed(ready: Sandbox) -> None:
-    """As the page on imports says: a client must not believe it."""
+    """This follows the page about imports, so a client must not rely on the status."""
     ready.state.configure(import_s=3600.0)
     _import(ready)
     assert [each["Status"] for each in _snapshots(ready)] == ["failed"]
@@ -98,7 +98,7 @@ def test_snapshots_are_filtered_and_paged(ready: Sandbox) -> None:
 
 
 def test_tags_of_images_snapshots_and_instances(ready: Sandbox) -> None:
-    """Added, listed by resource or by tag, counted, removed by key or all."""
+    """Tags are added, listed by resource or by tag, counted, and removed by key or all together."""
     image_id = _import(ready)
     (snapshot,) = _snapshots(ready)
     answer = call(ready, "RunInstances", ImageId=image_id, InstanceType="ecs.g7.large", **NETWORK)
@@ -134,7 +134,7 @@ def exporting(ready: Sandbox) -> Sandbox:
 
 
 def test_an_export_writes_the_disk_into_the_bucket(exporting: Sandbox, oss: Oss) -> None:
-    """A task of its own kind; the object has the bytes that were imported, whatever became of the first one."""
+    """It has a task. The object has the imported bytes, also after a change of the original object."""
     image_id = _import(exporting)
     bucket = oss.bucket(BUCKET)
     bucket.delete_object("disk.raw")
@@ -152,7 +152,7 @@ def test_an_export_writes_the_disk_into_the_bucket(exporting: Sandbox, oss: Oss)
 
 
 def test_an_export_into_a_bucket_that_goes_fails(exporting: Sandbox, oss: Oss) -> None:
-    """A cancelled one writes nothing, and leaves the image."""
+    """A cancelled export writes nothing, and the image stays."""
     image_id = _import(exporting)
     oss.bucket("out-bucket").create_bucket()
     exporting.state.configure(import_s=100.0)
@@ -183,7 +183,7 @@ def test_an_export_into_a_bucket_that_goes_fails(exporting: Sandbox, oss: Oss) -
 def test_an_export_in_another_format(
     exporting: Sandbox, oss: Oss, tmp_path: Path, source: str, wanted: str, driver: str
 ) -> None:
-    """The object is a disk of that format, with the bytes of the imported one at their places."""
+    """The object is a disk of that format with the imported bytes."""
     raw = bytes(MIB) + b"disk".ljust(512, b"\x07") + bytes(MIB)
     plain, made = tmp_path / "plain", tmp_path / "made"
     plain.write_bytes(raw)
@@ -202,7 +202,7 @@ def test_an_export_in_another_format(
 def test_an_export_that_qemu_img_can_not_do(
     exporting: Sandbox, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Without it another format is answered 501 with the reason; if it fails, the task does."""
+    """Without qemu-img, the answer is 501 with the reason. If qemu-img fails, the task fails."""
     image_id = _import(exporting)
     order: dict[str, Any] = {"ImageId": image_id, "OSSBucket": BUCKET, "ImageFormat": "qcow2"}
     monkeypatch.setenv("PATH", str(tmp_path))
@@ -233,20 +233,20 @@ def test_an_export_that_qemu_img_can_not_do(
 def test_an_export_that_can_not_be_is_refused(
     exporting: Sandbox, fields: dict[str, Any], expected: tuple[int, str]
 ) -> None:
-    """With the service's code."""
+    """The answer is the code of the service."""
     image_id = _import(exporting)
     assert refusal(exporting, "ExportImage", **{"ImageId": image_id, "OSSBucket": BUCKET, **fields}) == expected
 
 
 def test_an_export_needs_its_role(ready: Sandbox) -> None:
-    """The role of imports is another one."""
+    """The role of imports is not sufficient."""
     put(ready, "disk.vhd", fixed_vhd(b"x" * 512))
     order: dict[str, Any] = {"ImageId": _import(ready), "OSSBucket": BUCKET}
     assert refusal(ready, "ExportImage", **order) == (403, "NoSetRoletoECSServiceAcount")
 
 
-def test_bytes_live_as_long_as_an_image_or_an_object_has_them(exporting: Sandbox, oss: Oss) -> None:
-    """A copy and an export keep them, the tasks of both do not."""
+def test_bytes_are_removed_with_the_last_image_or_object(exporting: Sandbox, oss: Oss) -> None:
+    """A copy and an exported object hold them; tasks do not."""
     objects = exporting.state.directory / "objects"
     bucket = oss.bucket(BUCKET)
     bucket.put_object("data.raw", b"data")

@@ -46,8 +46,8 @@ def _stand(sandbox: Sandbox, started: dict[str, Any]) -> tuple[str, str, str]:
     return task["TaskStatus"], task["TaskProcess"], image["Status"] if image else "gone"
 
 
-def test_an_import_goes_its_way_by_the_clock(still: Sandbox) -> None:
-    """Waiting, Processing with percent, Finished; the image is Available only some time later."""
+def test_an_import_proceeds_by_the_clock(still: Sandbox) -> None:
+    """The task is Waiting, Processing with a progress, then Finished. The image is Available later."""
     started = _begin(still)
     assert _stand(still, started) == ("Waiting", "0%", "Creating")
     still.clock.advance(10)
@@ -63,7 +63,7 @@ def test_an_import_goes_its_way_by_the_clock(still: Sandbox) -> None:
 
 
 def test_an_image_shows_its_progress(still: Sandbox) -> None:
-    """Percent and seconds left while it is made, 100 % when it is there."""
+    """Progress and remaining time during the import, 100 % when it is Available."""
     started = _begin(still)
     still.clock.advance(50)
     image = _image(still, started)
@@ -81,7 +81,7 @@ def test_an_image_shows_its_progress(still: Sandbox) -> None:
 
 
 def test_a_task_has_the_documented_shape(still: Sandbox) -> None:
-    """Percent as text, counts as numbers, times without seconds, the reason in a set of its own."""
+    """The progress is a string, counts are numbers, times have no seconds, the reason is in OperationProgressSet."""
     started = _begin(still)
     still.clock.advance(50)
     task = _task(still, started)
@@ -144,7 +144,7 @@ def test_the_list_of_tasks_has_the_documented_shape(still: Sandbox) -> None:
 
 
 def test_tasks_are_filtered_and_paged(still: Sandbox) -> None:
-    """By id, image, status and time, newest first; of statuses only three are honoured."""
+    """Filters are ids, images, time, and three of the statuses. The newest task is first."""
     first = _begin(still, ImageName="first")
     still.clock.advance(120)
     second = _begin(still, ImageName="second")
@@ -172,7 +172,7 @@ def test_tasks_are_filtered_and_paged(still: Sandbox) -> None:
 
 
 def test_tasks_belong_to_account_and_region(still: Sandbox) -> None:
-    """Another account and another region know nothing of them."""
+    """Other accounts and regions do not list them."""
     started = _begin(still)
     other = still.state.add_key(AccessKey(id="OTHER", secret="x", account_id="2000000000000000"))
     unknown = (400, "InvalidTaskId.NotFound")
@@ -182,7 +182,7 @@ def test_tasks_belong_to_account_and_region(still: Sandbox) -> None:
 
 
 def test_a_new_task_can_be_unknown_for_a_while(still: Sandbox) -> None:
-    """With the setting, it is missing from both calls for so long."""
+    """With task_hidden_s, both calls omit it for this time."""
     still.state.configure(task_hidden_s=5.0)
     started = _begin(still)
     assert call(still, "DescribeTasks", TaskIds=started["TaskId"])["TotalCount"] == 0
@@ -192,7 +192,7 @@ def test_a_new_task_can_be_unknown_for_a_while(still: Sandbox) -> None:
 
 
 def test_a_cancelled_task_is_deleted_and_its_image_gone(still: Sandbox) -> None:
-    """Its name is free again."""
+    """The name can be used again."""
     started = _begin(still, ImageName="disk")
     still.clock.advance(50)
     call(still, "CancelTask", TaskId=started["TaskId"])
@@ -223,7 +223,7 @@ def test_a_finished_task_cannot_be_cancelled(still: Sandbox) -> None:
     ],
 )
 def test_a_damaged_disk_fails_the_task_with_its_reason(still: Sandbox, data: bytes, declared: str, reason: str) -> None:
-    """The call itself is fine; the task then tells which disk and why."""
+    """The call succeeds. The error of the task contains the disk and the reason."""
     put(still, "bad.vhd", data)
     disks = [mapping(), mapping("bad.vhd", **({"Format": declared} if declared else {}))]
     started = call(still, "ImportImage", DiskDeviceMappings=disks)
@@ -239,7 +239,7 @@ def test_a_damaged_disk_fails_the_task_with_its_reason(still: Sandbox, data: byt
 
 
 def test_whole_disks_of_all_formats_are_imported(still: Sandbox) -> None:
-    """RAW with no boot record at all, too: nobody looks."""
+    """This includes RAW without a boot record, which is not checked."""
     put(still, "a.raw", bytes(MIB))
     put(still, "b.vhd", fixed_vhd(bytes(MIB)))
     put(still, "c.vhd", dynamic_vhd(4 * MIB, table=(4,)))
@@ -250,15 +250,15 @@ def test_whole_disks_of_all_formats_are_imported(still: Sandbox) -> None:
 
 
 def test_a_failed_import_can_leave_nothing(still: Sandbox) -> None:
-    """As a setting, because no document says which."""
+    """This is a setting, because the behaviour of the service is not documented."""
     still.state.configure(failed_image="", import_outcome="failed")
     started = _begin(still)
     still.clock.advance(110)
     assert _stand(still, started) == ("Failed", "50%", "gone")
 
 
-def test_an_import_fails_as_ordered(still: Sandbox) -> None:
-    """At the percent, with the code and in the words that the settings give."""
+def test_an_import_fails_as_configured(still: Sandbox) -> None:
+    """Progress, code and message are those of the settings."""
     still.state.configure(
         import_outcome="failed", import_stops_at_percent=30, import_error=("ParameterInvalid", "No such luck.")
     )
@@ -279,16 +279,16 @@ def test_an_import_fails_as_ordered(still: Sandbox) -> None:
         ("unavailable", ("Finished", "100%", "UnAvailable")),
     ],
 )
-def test_an_import_ends_as_ordered(still: Sandbox, outcome: str, stand: tuple[str, str, str]) -> None:
-    """Paused, for ever Processing, or Finished with an image that is UnAvailable."""
+def test_an_import_ends_as_configured(still: Sandbox, outcome: str, stand: tuple[str, str, str]) -> None:
+    """The task is Paused, Processing without end, or Finished with an UnAvailable image."""
     still.state.configure(import_outcome=outcome)
     started = _begin(still)
     still.clock.advance(100_000)
     assert _stand(still, started) == stand
 
 
-def test_an_order_is_for_the_imports_that_begin_after_it(still: Sandbox) -> None:
-    """One that is under way goes on as it was to."""
+def test_settings_apply_to_new_imports(still: Sandbox) -> None:
+    """A running import does not change."""
     before = _begin(still)
     still.state.configure(import_outcome="failed")
     still.clock.advance(115)
@@ -296,12 +296,12 @@ def test_an_order_is_for_the_imports_that_begin_after_it(still: Sandbox) -> None
 
 
 def test_an_outcome_that_is_none_is_refused(still: Sandbox) -> None:
-    """A typing error must not pass for a success."""
+    """A mistyped outcome must not act as a success."""
     with pytest.raises(ValueError, match="import_outcome takes one of finished, failed"):
         still.state.configure(import_outcome="fail")
 
 
-def test_an_order_can_be_sent_over_http(still: Sandbox) -> None:
+def test_settings_can_be_sent_over_http(still: Sandbox) -> None:
     """The control plane changes the settings from another process."""
     body = b'{"import_outcome": "failed", "import_error": ["ParameterInvalid", "From outside."]}'
     request = Request(f"{still.url}/_sandbox/settings", data=body, method="POST")
@@ -314,8 +314,8 @@ def test_an_order_can_be_sent_over_http(still: Sandbox) -> None:
 
 
 @pytest.mark.parametrize("change", ["removed", "replaced"])
-def test_an_object_that_goes_while_it_is_read_fails_the_import(still: Sandbox, change: str) -> None:
-    """Also when nobody looks at the task until long after."""
+def test_an_object_removed_while_it_is_read_fails_the_import(still: Sandbox, change: str) -> None:
+    """This holds also if the task is read long after."""
     started = _begin(still)
     still.clock.advance(50)
     if change == "removed":
@@ -329,8 +329,8 @@ def test_an_object_that_goes_while_it_is_read_fails_the_import(still: Sandbox, c
     assert (progress["ErrorCode"], task["FinishedTime"]) == ("InvalidOSSObject.NotFound", "2026-11-24T10:01Z")
 
 
-def test_an_object_that_goes_after_its_import_failed_changes_no_reason(still: Sandbox) -> None:
-    """The damage was found first, whenever somebody looks."""
+def test_an_object_removed_after_a_failure_does_not_change_the_reason(still: Sandbox) -> None:
+    """The damage was found first, independent of the time of the read."""
     put(still, "disk.raw", qcow2())
     started = call(still, "ImportImage", DiskDeviceMappings=[mapping(Format="RAW")])
     still.clock.advance(50)
@@ -339,8 +339,8 @@ def test_an_object_that_goes_after_its_import_failed_changes_no_reason(still: Sa
     assert progress["ErrorCode"] == "InvalidImageFormat.Malformed"
 
 
-def test_an_object_that_goes_in_the_queue_fails_the_import_when_it_begins(still: Sandbox) -> None:
-    """Nothing has been read by then."""
+def test_an_object_removed_in_the_queue_fails_the_import_at_its_start(still: Sandbox) -> None:
+    """The import has read nothing before."""
     started = _begin(still)
     remove(still, "disk.raw")
     assert _stand(still, started) == ("Waiting", "0%", "Creating")
@@ -348,8 +348,8 @@ def test_an_object_that_goes_in_the_queue_fails_the_import_when_it_begins(still:
     assert _stand(still, started) == ("Failed", "0%", "CreateFailed")
 
 
-def test_an_object_may_go_once_the_task_is_finished(still: Sandbox) -> None:
-    """Even if nobody has looked at the task by then."""
+def test_an_object_can_be_removed_after_the_task(still: Sandbox) -> None:
+    """This holds also if the task was not read before."""
     started = _begin(still)
     still.clock.advance(111)
     remove(still, "disk.raw")
@@ -358,13 +358,13 @@ def test_an_object_may_go_once_the_task_is_finished(still: Sandbox) -> None:
 
 
 def test_an_import_may_take_no_time(still: Sandbox) -> None:
-    """For tests that have no interest in waiting."""
+    """Tests that do not need the progress use this."""
     still.state.configure(import_s=0.0, image_ready_s=0.0)
     assert _stand(still, _begin(still)) == ("Finished", "100%", "Available")
 
 
 def test_a_check_runs_after_the_image_is_available(still: Sandbox) -> None:
-    """DetectionStrategy=Standard: nothing before, Processing for a while, then Finished with what it found."""
+    """With DetectionStrategy=Standard, DetectionOptions is Processing for a time, then Finished with its findings."""
     item = {"Name": "GUESTOS.Nvme", "Value": "Unsupported", "RiskLevel": "High", "RiskCode": "NVMe.NotInstallded"}
     still.state.configure(image_check_s=120.0, image_check_items=(item,))
 

@@ -45,7 +45,7 @@ def test_a_disk_uploaded_in_parts_is_imported(sandbox: Sandbox, bucket: oss2.Buc
 
 
 def test_deleting_the_object_through_oss_fails_the_import(sandbox: Sandbox, bucket: oss2.Bucket) -> None:
-    """Who tidies up too early loses the import, even if he looks late; after the end it does no harm."""
+    """A removal before the end fails the import, also if the task is read late. After the end, it has no effect."""
     make_role(sandbox)
     sandbox.state.configure(import_s=600.0)
     for key in ("early.raw", "late.raw"):
@@ -58,7 +58,7 @@ def test_deleting_the_object_through_oss_fails_the_import(sandbox: Sandbox, buck
 
 
 def test_a_call_whose_answer_was_lost_has_taken_effect(sandbox: Sandbox) -> None:
-    """Sent again with its ClientToken it leads to the same import."""
+    """Repeated with its ClientToken, it returns the same import."""
     prepare(sandbox)
     sandbox.faults.add(Fault(operation="ImportImage", effect="lose-answer"))
     with pytest.raises(ClientException):
@@ -69,7 +69,7 @@ def test_a_call_whose_answer_was_lost_has_taken_effect(sandbox: Sandbox) -> None
 
 
 def test_calls_at_once_with_one_token_begin_one_import(sandbox: Sandbox) -> None:
-    """Calls are served one after the other, each whole."""
+    """Calls are carried out one after the other."""
     prepare(sandbox)
 
     def begin(_: int) -> str:
@@ -79,8 +79,8 @@ def test_calls_at_once_with_one_token_begin_one_import(sandbox: Sandbox) -> None
         assert len(set(pool.map(begin, range(8)))) == 1
 
 
-def test_a_name_can_be_won_once(sandbox: Sandbox) -> None:
-    """Of several calls at once for one name, one begins an import."""
+def test_a_name_is_used_by_one_import(sandbox: Sandbox) -> None:
+    """Of several concurrent calls with one name, one starts an import."""
     prepare(sandbox)
 
     def begin(number: int) -> str:
@@ -100,7 +100,7 @@ def test_a_name_can_be_won_once(sandbox: Sandbox) -> None:
 
 
 def test_lists_in_xml_are_repeated_elements(sandbox: Sandbox) -> None:
-    """Tasks and images, as the documents print them."""
+    """Tasks and images have the form of the documents."""
     prepare(sandbox)
     for name in ("one", "two"):
         call(sandbox, "ImportImage", ImageName=name, DiskDeviceMappings=[mapping()])

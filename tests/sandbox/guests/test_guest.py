@@ -130,7 +130,7 @@ def test_the_console_is_a_cache(sandbox: Sandbox) -> None:
 
 @pytest.mark.parametrize("end", ["delete", "release", "stop"])
 def test_a_guest_ends_with_its_instance(sandbox: Sandbox, end: str) -> None:
-    """Deleted, released by AutoReleaseTime, or when the sandbox stops; no file is left of it."""
+    """It ends when its instance is deleted or released, and when the sandbox stops. No file is left."""
     image_id = imported(sandbox)
     at = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(sandbox.clock.now_s() + 3600))
     instance_id = started(sandbox, image_id, AutoReleaseTime=at)

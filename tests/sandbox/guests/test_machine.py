@@ -41,8 +41,8 @@ def line(
 @each_row("architecture", ["x86_64", "i386", "arm64"])
 @each_row("is_uefi", [False, True])
 @each_row("is_nvme", [False, True])
-def test_every_guest_is_shut_in(architecture: str, is_uefi: bool, is_nvme: bool) -> None:
-    """No way out by network, no other program, no file but descriptors, bounded memory and processors."""
+def test_every_guest_is_isolated(architecture: str, is_uefi: bool, is_nvme: bool) -> None:
+    """It has no network, no other programs, no files except descriptors, and limited memory and processors."""
     text = line(architecture=architecture, is_uefi=is_uefi, is_nvme=is_nvme)
     assert "restrict=on" in text
     assert "-sandbox on,obsolete=deny,elevateprivileges=deny,spawn=deny,resourcecontrol=deny" in text
@@ -81,7 +81,7 @@ def test_the_memory_is_bounded(monkeypatch: pytest.MonkeyPatch, available: str, 
     assert machine.memory_mib(8192) == expected
 
 
-def test_a_launched_program_knows_its_parent() -> None:
+def test_a_launched_program_ends_with_its_parent() -> None:
     """The program runs below an interpreter that asks the kernel to end it with this process."""
     words = launcher_command(sys.executable, ["qemu", "-m", "512"])
     assert words[-3:] == ["qemu", "-m", "512"]

@@ -31,7 +31,7 @@ def _read(data: bytes, declared: str = "") -> DiskReading:
         (b"<<< Oracle VM VirtualBox Disk Image >>>\n".ljust(64, b"\0") + b"\x7f\x10\xda\xbe" + bytes(600), "VDI"),
     ],
 )
-def test_the_format_is_told_by_content(data: bytes, name: str) -> None:
+def test_the_format_is_detected_by_content(data: bytes, name: str) -> None:
     """Magic numbers at both ends decide; what nothing claims is RAW."""
     assert detect(BytesReader(data)) == name
 
@@ -52,7 +52,7 @@ def test_the_format_is_told_by_content(data: bytes, name: str) -> None:
     ],
 )
 def test_a_whole_disk_has_its_virtual_size(data: bytes, name: str, size: int) -> None:
-    """Not the object's length, but that of the disk in it."""
+    """The virtual size is that of the disk, not of the object."""
     assert _read(data) == DiskReading(format=name, virtual_bytes=size)
     assert _read(data, name) == _read(data)
 
@@ -102,7 +102,7 @@ def test_sizes_are_rounded_up_to_whole_gib() -> None:
     ],
 )
 def test_a_damaged_disk_has_its_reason(data: bytes, declared: str, reason: str) -> None:
-    """The task of such an import will fail and say why."""
+    """The task of its import fails with this reason."""
     reading = _read(data, declared)
     assert reason in reading.problem
     assert reading.refusal is None

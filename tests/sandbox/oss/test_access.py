@@ -17,8 +17,8 @@ from tests.sandbox.oss_sdk import Oss, do, refused
 OTHER = AccessKey(id="SANDBOX-OTHER", secret="OTHER-SECRET", account_id="1000000000000009")
 
 
-def test_somebody_elses_bucket(sandbox: Sandbox, oss: Oss, bucket: oss2.Bucket) -> None:
-    """Another account's bucket can neither be looked at nor written nor made again."""
+def test_a_bucket_of_another_account(sandbox: Sandbox, oss: Oss, bucket: oss2.Bucket) -> None:
+    """A bucket of another account cannot be read, written or created."""
     sandbox.state.add_key(OTHER)
     theirs = oss.bucket("disks", key=OTHER)
     for act in (theirs.get_bucket_info, lambda: theirs.put_object("k", b"x"), lambda: theirs.head_object("k")):
@@ -45,7 +45,7 @@ def test_a_bucket_of_another_region_names_its_endpoint(sandbox: Sandbox, oss: Os
 
 
 def test_v1_signatures_name_no_region(sandbox: Sandbox, oss: Oss, bucket: oss2.Bucket) -> None:
-    """A V1 request reaches a bucket wherever it is, and makes one in the default region; it can be switched off."""
+    """A V1 request works in all regions, and creates buckets in the default region. A setting refuses V1."""
     v1 = oss.bucket_v1("disks-v1")
     v1.create_bucket()
     assert v1.get_bucket_location().location == "oss-cn-hangzhou"
@@ -65,7 +65,7 @@ def test_a_missing_bucket(sandbox: Sandbox, oss: Oss) -> None:
         assert answer == (404, "NoSuchBucket")
 
 
-def test_rights_can_be_taken_away(sandbox: Sandbox, bucket: oss2.Bucket) -> None:
+def test_a_denied_action_is_refused(sandbox: Sandbox, bucket: oss2.Bucket) -> None:
     """A denied action refuses the operations that need it and no others."""
     bucket.put_object("k", b"x")
     sandbox.state.deny("oss:PutObject", "oss:List*")
@@ -77,7 +77,7 @@ def test_rights_can_be_taken_away(sandbox: Sandbox, bucket: oss2.Bucket) -> None
 
 
 def test_a_new_accounts_public_endpoint(sandbox: Sandbox, oss: Oss, bucket: oss2.Bucket) -> None:
-    """Where it is forbidden, management still passes and data does not, in the mainland only; a custom domain helps."""
+    """If it is forbidden, data operations in the mainland are refused, except with a custom domain."""
     sandbox.state.configure(public_endpoint_forbidden=True)
     bucket.get_bucket_info()
     with refused() as answer:
@@ -94,7 +94,7 @@ def test_a_new_accounts_public_endpoint(sandbox: Sandbox, oss: Oss, bucket: oss2
 
 
 def test_temporary_credentials(sandbox: Sandbox, oss: Oss, bucket: oss2.Bucket) -> None:
-    """A token works until its time is over in the cloud, or a fault ends it."""
+    """A token is valid until its expiry by the sandbox's clock, or until a fault expires it."""
     key = AccessKey(id="STS.SANDBOX", secret="S", token="T+/=", expires_s=sandbox.clock.now_s() + 3600)
     sandbox.state.add_key(key)
     temporary = oss.bucket("disks", key=key)
@@ -147,7 +147,7 @@ def test_a_body_needs_a_length(sandbox: Sandbox, bucket: oss2.Bucket) -> None:
 
 
 def test_a_chunked_body_needs_none(bucket: oss2.Bucket) -> None:
-    """What a generator yields comes chunked, and is taken."""
+    """A chunked body is accepted."""
     bucket.put_object("k", iter([b"one ", b"two"]))
     assert bucket.get_object("k").read() == b"one two"
 
@@ -170,7 +170,7 @@ def test_more_than_5_gib_in_one_call_is_refused_at_once(sandbox: Sandbox, bucket
 
 
 def test_every_operation_has_a_name_of_its_own() -> None:
-    """Faults and the log speak of operations by name."""
+    """Faults and the log identify operations by name."""
     names = [operation.name for operation in OPERATIONS]
     assert len(set(names)) == len(names)
     assert all(operation.action.startswith("oss:") for operation in OPERATIONS)
@@ -185,7 +185,7 @@ def test_the_documents_name_what_oss_can_do() -> None:
 
 
 def test_quota_of_buckets(sandbox: Sandbox, oss: Oss) -> None:
-    """An account has so many buckets in a region and no more."""
+    """An account has a maximum number of buckets per region."""
     sandbox.state.configure(buckets_per_region=2)
     for name in ("one-bucket", "two-buckets"):
         oss.bucket(name).create_bucket()

@@ -111,8 +111,8 @@ def _anonymously(sandbox: Sandbox, path: str, *, method: str = "GET", data: byte
             return error.code
 
 
-def test_acls_say_who_may_read_and_write(sandbox: Sandbox, oss: Oss, bucket: oss2.Bucket) -> None:
-    """Everybody may what they open: that of an object comes before that of its bucket."""
+def test_acls_are_enforced(sandbox: Sandbox, oss: Oss, bucket: oss2.Bucket) -> None:
+    """They allow operations to all callers. The ACL of an object overrides that of its bucket."""
     other = sandbox.state.add_key(AccessKey(id="OTHER", secret="S", account_id="1000000000000009"))
     bucket.put_object(KEY, b"x")
     bucket.put_object("secret", b"x", headers={"x-oss-object-acl": "private"})
@@ -132,7 +132,7 @@ def test_acls_say_who_may_read_and_write(sandbox: Sandbox, oss: Oss, bucket: oss
     assert _anonymously(sandbox, "/") == 403
 
 
-def test_acls_are_told_and_checked(sandbox: Sandbox, bucket: oss2.Bucket) -> None:
+def test_acls_are_returned_and_checked(sandbox: Sandbox, bucket: oss2.Bucket) -> None:
     """Of an object `default` unless it was given; a copy does not inherit it."""
     bucket.put_object(KEY, b"x", headers={"x-oss-object-acl": "public-read"})
     assert bucket.get_object_acl(KEY).acl == "public-read"

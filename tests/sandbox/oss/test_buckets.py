@@ -17,7 +17,7 @@ from tests.sandbox.oss_sdk import Oss, do, refused
 
 
 def test_what_a_bucket_is(bucket: oss2.Bucket) -> None:
-    """GetBucketInfo tells owner, region, class and that nothing is encrypted (oss2 reads "None" as None)."""
+    """GetBucketInfo returns owner, region, class and no encryption (oss2 reads "None" as None)."""
     info = bucket.get_bucket_info()
     assert (info.name, info.location, info.storage_class) == ("disks", "oss-cn-hangzhou", "Standard")
     assert (info.owner.id, info.acl.grant) == ("1000000000000000", "private")
@@ -27,7 +27,7 @@ def test_what_a_bucket_is(bucket: oss2.Bucket) -> None:
 
 
 def test_making_a_bucket_again(bucket: oss2.Bucket) -> None:
-    """It may be repeated, and may change the ACL, but neither class nor redundancy."""
+    """Repeating it may change the ACL, but neither class nor redundancy."""
     bucket.create_bucket("public-read")
     bucket.create_bucket()
     assert bucket.get_bucket_info().acl.grant == "public-read"
@@ -113,7 +113,7 @@ def test_lifecycle_rules_are_replaced_as_a_whole(bucket: oss2.Bucket) -> None:
     ],
 )
 def test_a_rule_needs_a_status_and_an_action(bucket: oss2.Bucket, rules: str) -> None:
-    """Half a rule is refused."""
+    """A rule without one of them is refused."""
     body = f"<LifecycleConfiguration>{rules}</LifecycleConfiguration>"
     with refused() as answer:
         do(bucket, "PUT", params={"lifecycle": ""}, data=body)
@@ -121,7 +121,7 @@ def test_a_rule_needs_a_status_and_an_action(bucket: oss2.Bucket, rules: str) ->
 
 
 def test_default_encryption(bucket: oss2.Bucket) -> None:
-    """It can be set, is told by GetBucketInfo, and can be taken away."""
+    """It can be set, read by GetBucketInfo, and removed."""
     with refused() as answer:
         bucket.get_bucket_encryption()
     assert answer == (404, "NoSuchServerSideEncryptionRule")
@@ -135,7 +135,7 @@ def test_default_encryption(bucket: oss2.Bucket) -> None:
     assert answer == (400, "InvalidEncryptionAlgorithmError")
 
 
-def test_versioning_is_told(bucket: oss2.Bucket) -> None:
+def test_versioning_is_returned(bucket: oss2.Bucket) -> None:
     """Unset, enabled, suspended."""
     assert bucket.get_bucket_versioning().status is None
     for status in ("Enabled", "Suspended"):

@@ -29,7 +29,7 @@ def upload_id(bucket: oss2.Bucket) -> str:
 
 
 def test_a_copied_range_is_inclusive(bucket: oss2.Bucket, data: bytes, upload_id: str) -> None:
-    """bytes=a-b takes b along; parts copied and parts sent make one object with its CRC."""
+    """bytes=a-b includes b. Copied and uploaded parts form one object with its CRC-64."""
     copied = bucket.upload_part_copy("disks", SOURCE, (100_000, 399_999), KEY, upload_id, 1)
     sent = bucket.upload_part(KEY, upload_id, 2, b"sent")
     expected = data[100_000:400_000] + b"sent"
@@ -38,8 +38,8 @@ def test_a_copied_range_is_inclusive(bucket: oss2.Bucket, data: bytes, upload_id
     assert done.headers["x-oss-hash-crc64ecma"] == str(crc64_update(expected))
 
 
-def test_the_answer_says_the_etag_in_its_body_too(bucket: oss2.Bucket, data: bytes, upload_id: str) -> None:
-    """CopyPartResult is what the documents promise; oss2 reads the header."""
+def test_the_answer_has_the_etag_in_its_body_too(bucket: oss2.Bucket, data: bytes, upload_id: str) -> None:
+    """CopyPartResult is documented; oss2 reads the header."""
     answer = do(
         bucket,
         "PUT",
@@ -54,7 +54,7 @@ def test_the_answer_says_the_etag_in_its_body_too(bucket: oss2.Bucket, data: byt
 
 @pytest.mark.parametrize("given", ["bytes=5-1", "bytes=a-b", "0-99"])
 def test_a_malformed_range_copies_everything(bucket: oss2.Bucket, data: bytes, upload_id: str, given: str) -> None:
-    """As the documents say: the trap is kept."""
+    """This follows the documents."""
     params = {"uploadId": upload_id, "partNumber": "1"}
     source = {"x-oss-copy-source": f"/disks/{oss2.compat.urlquote(SOURCE, '')}", "x-oss-copy-source-range": given}
     do(bucket, "PUT", KEY, params=params, headers=source)
@@ -62,7 +62,7 @@ def test_a_malformed_range_copies_everything(bucket: oss2.Bucket, data: bytes, u
 
 
 def test_a_range_beyond_the_source_is_refused(bucket: oss2.Bucket, data: bytes, upload_id: str) -> None:
-    """A part can't be made of bytes that are not there."""
+    """A part cannot contain bytes beyond the end of its source."""
     with refused() as answer:
         bucket.upload_part_copy("disks", SOURCE, (0, len(data)), KEY, upload_id, 1)
     assert answer == (416, "InvalidRange")
@@ -83,7 +83,7 @@ def test_the_source_must_be_what_was_meant(bucket: oss2.Bucket, data: bytes, upl
 
 
 def test_where_copies_may_come_from(sandbox: Sandbox, bucket: oss2.Bucket, data: bytes, upload_id: str) -> None:
-    """A source that is not there, in another region, of another account, or archived, has each its refusal."""
+    """A missing source, and one in another region, of another account, or archived, have different codes."""
     oss = sandbox.state.part(OssState)
     oss.add_bucket("far-away", region="cn-shanghai", owner_id=sandbox.account_id)
     oss.add_bucket("not-ours", region="cn-hangzhou", owner_id="1000000000000009")
@@ -104,8 +104,8 @@ def test_where_copies_may_come_from(sandbox: Sandbox, bucket: oss2.Bucket, data:
     assert answer == (403, "AccessDenied")
 
 
-def test_copies_may_carry_no_crc(sandbox: Sandbox, bucket: oss2.Bucket, data: bytes, upload_id: str) -> None:
-    """With crc_of_copies off, neither a copied part nor an object that has one says its CRC."""
+def test_copies_can_have_no_crc(sandbox: Sandbox, bucket: oss2.Bucket, data: bytes, upload_id: str) -> None:
+    """With crc_of_copies=False, copied parts and their objects have no CRC-64."""
     sandbox.state.configure(crc_of_copies=False)
     copied = bucket.upload_part_copy("disks", SOURCE, None, KEY, upload_id, 1)
     assert copied.crc is None

@@ -28,14 +28,14 @@ def test_all_objects_come_page_by_page(filled: oss2.Bucket, iterator: type, page
 @each_row("iterator", [oss2.ObjectIterator, oss2.ObjectIteratorV2])
 @each_row("page", [1, 2, 100])
 def test_a_delimiter_rolls_names_up(filled: oss2.Bucket, iterator: type, page: int) -> None:
-    """Names that share a piece up to the delimiter are one prefix, once, also across pages."""
+    """Names with the same part up to the delimiter are one common prefix, also across pages."""
     found = [(each.key, each.is_prefix()) for each in iterator(filled, delimiter="/", max_keys=page)]
     assert sorted(found) == [("a b+ü", False), ("a/", True), ("b", False), ("c/", True)]
     below = [each.key for each in iterator(filled, prefix="a/", delimiter="/", max_keys=page)]
     assert sorted(below) == ["a/1", "a/2", "a/b/"]
 
 
-def test_what_a_list_tells_of_an_object(filled: oss2.Bucket) -> None:
+def test_fields_of_a_listed_object(filled: oss2.Bucket) -> None:
     """Size, ETag, type and class are the object's."""
     told, head = filled.list_objects("b").object_list[0], filled.head_object("b")
     assert (told.size, told.etag, told.type, told.storage_class) == (1, head.etag, "Normal", "Standard")

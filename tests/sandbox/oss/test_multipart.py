@@ -43,7 +43,7 @@ def test_parts_become_the_object(bucket: oss2.Bucket) -> None:
 
 
 def test_sending_a_part_again_replaces_it(bucket: oss2.Bucket) -> None:
-    """The last sending of a number counts; the ETag of an earlier one completes nothing."""
+    """The last upload of a part counts. The ETag of an earlier upload is refused at completion."""
     upload_id = _start(bucket)
     old = bucket.upload_part(KEY, upload_id, 1, b"old").etag
     new = bucket.upload_part(KEY, upload_id, 1, b"new").etag
@@ -111,7 +111,7 @@ def test_all_parts_can_be_taken(bucket: oss2.Bucket) -> None:
 
 
 def test_overwriting_can_be_forbidden_at_both_ends(bucket: oss2.Bucket) -> None:
-    """At the start for an object that is there, at completion for one that came meanwhile; the parts stay."""
+    """An existing object is refused at the start, a new one at completion. The parts stay."""
     upload_id = _start(bucket)
     etag = bucket.upload_part(KEY, upload_id, 1, b"part").etag
     bucket.put_object(KEY, b"meanwhile")
@@ -144,7 +144,7 @@ def test_a_part_needs_its_number(bucket: oss2.Bucket) -> None:
 
 
 def test_an_upload_belongs_to_its_key(bucket: oss2.Bucket) -> None:
-    """The id under another key is unknown; so is one that was given up."""
+    """The id is unknown with another key, and after an abort."""
     upload_id = _start(bucket)
     with refused() as answer:
         bucket.upload_part("other", upload_id, 1, b"x")
@@ -156,8 +156,8 @@ def test_an_upload_belongs_to_its_key(bucket: oss2.Bucket) -> None:
         assert answer == (404, "NoSuchUpload")
 
 
-def test_encryption_is_said_at_the_start(bucket: oss2.Bucket) -> None:
-    """The object gets what Initiate said; UploadPart may not say it."""
+def test_encryption_is_set_at_the_start(bucket: oss2.Bucket) -> None:
+    """The object has the encryption of InitiateMultipartUpload; UploadPart must not set it."""
     upload_id = _start(bucket, **{"x-oss-server-side-encryption": "AES256", "x-oss-storage-class": "IA"})
     with refused() as answer:
         bucket.upload_part(KEY, upload_id, 1, b"x", headers={"x-oss-server-side-encryption": "AES256"})
@@ -167,8 +167,8 @@ def test_encryption_is_said_at_the_start(bucket: oss2.Bucket) -> None:
     assert (head["x-oss-server-side-encryption"], head["x-oss-storage-class"]) == ("AES256", "IA")
 
 
-def test_a_lifecycle_rule_gives_old_uploads_up(sandbox: Sandbox, bucket: oss2.Bucket) -> None:
-    """Seven days later the upload below the rule's prefix is gone; one elsewhere is not."""
+def test_a_lifecycle_rule_aborts_old_uploads(sandbox: Sandbox, bucket: oss2.Bucket) -> None:
+    """After seven days, only the upload with the prefix of the rule is removed."""
     rule = oss2.models.LifecycleRule(
         "abort", "dir/", abort_multipart_upload=oss2.models.AbortMultipartUpload(days=7), status="Enabled"
     )
@@ -201,7 +201,7 @@ def test_ten_thousand_parts_are_completed_without_reading_them(sandbox: Sandbox,
 
 
 def test_a_lost_answer_leaves_the_effect(sandbox: Sandbox, bucket: oss2.Bucket) -> None:
-    """The object is there though nobody was told: completing again finds no upload, looking finds the object."""
+    """The object exists. Repeating the completion finds no upload, HeadObject finds the object."""
     upload_id = _start(bucket)
     etag = bucket.upload_part(KEY, upload_id, 1, b"x").etag
     sandbox.faults.add(Fault(operation="CompleteMultipartUpload", effect="lose-answer"))
@@ -214,7 +214,7 @@ def test_a_lost_answer_leaves_the_effect(sandbox: Sandbox, bucket: oss2.Bucket) 
 
 
 def test_faults_in_the_parts(sandbox: Sandbox, bucket: oss2.Bucket) -> None:
-    """CRC withheld or wrong, ETag wrong, a bit turned on the way, an upload forgotten: each as ordered, once."""
+    """Faults omit or change the CRC-64, change the ETag, flip a bit, and remove an upload, each once."""
     upload_id, data = _start(bucket), b"some bytes"
 
     def send() -> oss2.models.PutObjectResult:
@@ -239,8 +239,8 @@ def test_faults_in_the_parts(sandbox: Sandbox, bucket: oss2.Bucket) -> None:
     ]  # fmt: skip
 
 
-def test_a_throttled_call_tells_how_long(sandbox: Sandbox, bucket: oss2.Bucket) -> None:
-    """An ordered answer can carry headers, as the service's throttling does."""
+def test_a_throttled_call_has_a_delay(sandbox: Sandbox, bucket: oss2.Bucket) -> None:
+    """The answer of a fault can have headers, like the throttling of the service."""
     upload_id = _start(bucket)
     sandbox.faults.add(
         Fault(operation="UploadPart", code="UploadTrafficRateLimitExceeded", headers={"x-oss-qos-delay-time": "300"})

@@ -64,8 +64,8 @@ def test_the_standard_range_behaviour(bucket: oss2.Bucket) -> None:
     assert answer == (416, "InvalidRange")
 
 
-def test_absence_is_told_also_to_head(bucket: oss2.Bucket) -> None:
-    """GET answers a body; HEAD has none, and its code travels in x-oss-err."""
+def test_a_missing_object_is_404_for_head_too(bucket: oss2.Bucket) -> None:
+    """GET has a body; HEAD has the error in x-oss-err."""
     with refused() as answer:
         bucket.get_object("none")
     assert answer == (404, "NoSuchKey")
@@ -95,7 +95,7 @@ def test_overwriting_can_be_forbidden(bucket: oss2.Bucket) -> None:
     assert bucket.get_object(KEY).read() == b"third"
 
 
-def test_what_is_said_about_the_bytes_is_checked(bucket: oss2.Bucket) -> None:
+def test_checksums_of_a_body_are_checked(bucket: oss2.Bucket) -> None:
     """A wrong Content-MD5 or CRC-64 is refused and nothing is stored; right ones pass."""
     md5 = base64.b64encode(hashlib.md5(DATA).digest()).decode()
     bucket.put_object(KEY, DATA, headers={"Content-MD5": md5, "x-oss-hash-crc64ecma": str(crc64_update(DATA))})
@@ -112,7 +112,7 @@ def test_what_is_said_about_the_bytes_is_checked(bucket: oss2.Bucket) -> None:
 
 @pytest.mark.parametrize("method", ["GET", "HEAD"])
 def test_conditions(bucket: oss2.Bucket, method: str) -> None:
-    """If-Match and its kin answer 412 and 304."""
+    """The conditional headers cause 412 and 304."""
     etag = bucket.put_object(KEY, DATA).etag
     assert do(bucket, method, KEY, headers={"If-Match": f'"{etag}"'}).status == 200
     with refused() as answer:
@@ -126,7 +126,7 @@ def test_conditions(bucket: oss2.Bucket, method: str) -> None:
 
 
 def test_an_archived_object_cannot_be_read(bucket: oss2.Bucket) -> None:
-    """Archive and its kin need restoring first, which HEAD does not."""
+    """GetObject of an archived class is refused, HeadObject is not."""
     bucket.put_object(KEY, DATA, headers={"x-oss-storage-class": "Archive"})
     assert bucket.head_object(KEY).headers["x-oss-storage-class"] == "Archive"
     with refused() as answer:
@@ -137,7 +137,7 @@ def test_an_archived_object_cannot_be_read(bucket: oss2.Bucket) -> None:
     assert answer == (400, "InvalidArgument")
 
 
-def test_encryption_is_remembered(sandbox: Sandbox, bucket: oss2.Bucket) -> None:
+def test_an_object_keeps_its_encryption(sandbox: Sandbox, bucket: oss2.Bucket) -> None:
     """An object has the encryption that it was given, or its bucket's."""
     bucket.put_object("a", b"", headers={"x-oss-server-side-encryption": "KMS"})
     sandbox.state.part(OssState).change(bucket.bucket_name, encryption="AES256")
@@ -156,7 +156,7 @@ def test_more_than_8_kb_of_metadata_is_refused(bucket: oss2.Bucket) -> None:
 
 
 def test_versions(sandbox: Sandbox, bucket: oss2.Bucket) -> None:
-    """Where versions are kept nothing is lost: overwriting adds one, deleting hides them, a version goes by its id."""
+    """With versioning, overwriting adds a version, deleting adds a marker, and a version is removed by its id."""
     bucket.put_bucket_versioning(oss2.models.BucketVersioningConfig("Enabled"))
     first = bucket.put_object(KEY, b"first", headers={"x-oss-forbid-overwrite": "true"}).versionid
     second = bucket.put_object(KEY, b"second", headers={"x-oss-forbid-overwrite": "true"}).versionid

@@ -110,7 +110,7 @@ def test_wrong_parameters_are_400(sandbox: Sandbox, stored: oss2.Bucket, changes
 def test_a_virtual_hosted_address_names_the_bucket(
     sandbox: Sandbox, oss: Oss, stored: oss2.Bucket, endpoint: str
 ) -> None:
-    """The real host names lead here by a proxy: the product's own and every other client need no change."""
+    """A proxy redirects the real host names, so clients need no change."""
     real = oss.bucket("disks", endpoint=endpoint, proxies={"http": sandbox.url})
     assert real.get_object(KEY).read() == b"disk"
     assert real.get_bucket_info().name == "disks"

@@ -81,7 +81,7 @@ def test_buckets_and_lists(client: oss.Client) -> None:
     assert caught.value.unwrap().code == "NoSuchKey"
 
 
-def test_an_upload_is_given_up(client: oss.Client) -> None:
+def test_an_upload_is_aborted(client: oss.Client) -> None:
     """An aborted upload is unknown from then on."""
     upload_id = client.initiate_multipart_upload(oss.InitiateMultipartUploadRequest(bucket=BUCKET, key=KEY)).upload_id
     for expected in (204, "NoSuchUpload"):

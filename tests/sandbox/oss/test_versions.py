@@ -52,7 +52,7 @@ def test_a_version_marker_needs_a_key_marker(kept: oss2.Bucket) -> None:
     assert answer == (400, "InvalidArgument")
 
 
-def test_a_delete_marker_says_so(kept: oss2.Bucket) -> None:
+def test_reads_of_a_delete_marker(kept: oss2.Bucket) -> None:
     """A read without version is 404 with the marker's headers, one of the marker 405; a malformed id is 400."""
     marker = kept.list_object_versions().delete_marker[0].versionid
     for read in (kept.get_object, kept.head_object):
@@ -85,7 +85,7 @@ def test_many_keys_are_deleted_in_one_call(sandbox: Sandbox, bucket: oss2.Bucket
 
 
 def test_versions_are_deleted_in_one_call(kept: oss2.Bucket) -> None:
-    """Without a version a marker is set, and named; with one it is gone."""
+    """Without a version id, a marker is added and returned; with an id, the version is removed."""
     marked = kept.batch_delete_objects(["b"])
     assert marked.delete_versions[0].delete_marker_versionid
     versions = oss2.models.BatchDeleteObjectVersionList()
@@ -139,8 +139,8 @@ def test_md5_of_objects(bucket: oss2.Bucket) -> None:
     assert "Content-MD5" not in bucket.head_object("p").headers
 
 
-def test_what_is_known_by_its_refusals_alone(bucket: oss2.Bucket) -> None:
-    """An uploaded object is not appendable, is no link, and has nothing to restore; the rest is 501 by name."""
+def test_refused_operations(bucket: oss2.Bucket) -> None:
+    """The codes are those for an uploaded object; everything else is answered 501 by name."""
     bucket.put_object("k", b"x")
     bucket.put_object("cold", b"x", headers={"x-oss-storage-class": "Archive"})
     cases: list[tuple[Callable[[], object], tuple[int, str]]] = [

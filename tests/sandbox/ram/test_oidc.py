@@ -38,7 +38,7 @@ def _code(answer: RawAnswer) -> str:
 
 
 def test_a_token_gives_a_key_of_the_role(sandbox: Sandbox) -> None:
-    """With the role's permissions, for the time asked for; nobody signed the call."""
+    """The key has the permissions of the role for the requested time. The call has no signature."""
     prepare_oidc(sandbox)
     answer = json.loads(assume(sandbox, Issued().text(sandbox), DurationSeconds="900").text)
     info, given = answer["OIDCTokenInfo"], answer["Credentials"]
@@ -74,7 +74,7 @@ def test_a_token_gives_a_key_of_the_role(sandbox: Sandbox) -> None:
     ],
 )
 def test_a_token_is_verified(prepared: Sandbox, issued: Issued, code: str) -> None:
-    """Signature, issuer, audience, dates and the conditions of the role, each with STS's code; none passes unsigned."""
+    """Signature, issuer, audience, dates and conditions of the role have their codes. Unsigned tokens are refused."""
     trusted = trust(StringLike={"oidc:sub": "repo:*"}, StringEquals={"oidc:iss": ISSUER})
     call(prepared, "UpdateRole", RoleName="Builder", NewAssumeRolePolicyDocument=trusted)
     answer = assume(prepared, issued.text(prepared))
@@ -82,8 +82,8 @@ def test_a_token_is_verified(prepared: Sandbox, issued: Issued, code: str) -> No
 
 
 @each_row("token", ["abcd", "a.b.c.d", "!.!.!", "e30.e30.e30", "W10.W10.W10", "W1tb.e30.e30", "é.é.é"])
-def test_what_is_no_token_is_refused(prepared: Sandbox, token: str) -> None:
-    """As invalid, whatever is wrong with it; so is one without its signature."""
+def test_a_malformed_token_is_refused(prepared: Sandbox, token: str) -> None:
+    """A malformed token, and one without a signature, is refused as invalid."""
     assert _code(assume(prepared, token)) == f"{TOKEN}.Invalid"
     unsigned = Issued().text(prepared).rpartition(".")[0]
     assert _code(assume(prepared, f"{unsigned}.")) == f"{TOKEN}.InvalidSignature"
@@ -107,7 +107,7 @@ def test_what_is_no_token_is_refused(prepared: Sandbox, token: str) -> None:
     ],
 )
 def test_conditions_of_the_role_are_compared(prepared: Sandbox, condition: dict[str, Any], expected: int) -> None:
-    """All operators of texts, with case and wildcards as RAM has them; another operator is answered 501 by its name."""
+    """All string operators are supported. Another operator is answered 501 by name."""
     call(prepared, "UpdateRole", RoleName="Builder", NewAssumeRolePolicyDocument=trust(**condition))
     assert assume(prepared, Issued().text(prepared)).status == expected
 
@@ -124,20 +124,20 @@ def test_conditions_of_the_role_are_compared(prepared: Sandbox, condition: dict[
     ],
 )
 def test_what_else_is_refused(prepared: Sandbox, fields: dict[str, str], expected: tuple[int, str]) -> None:
-    """Providers, roles, names and durations, and parameters that are not done."""
+    """Providers, roles, names, durations, and unsupported parameters are checked."""
     answer = assume(prepared, **{"token": Issued().text(prepared), **fields})
     assert (answer.status, _code(answer)) == expected
 
 
-def test_a_role_that_trusts_nobody_but_ecs(sandbox: Sandbox) -> None:
-    """It can't be assumed with a token."""
+def test_a_role_that_trusts_only_ecs(sandbox: Sandbox) -> None:
+    """It cannot be assumed with a token."""
     ecs = {"Effect": "Allow", "Action": "sts:AssumeRole", "Principal": {"Service": ["ecs.aliyuncs.com"]}}
     prepare_oidc(sandbox, json.dumps({"Version": "1", "Statement": [ecs]}))
     assert _code(assume(sandbox, Issued().text(sandbox))) == "AuthenticationFail.NoPermission"
 
 
 def test_an_issuer_without_keys_is_told_with_the_way_to_add_them(sandbox: Sandbox) -> None:
-    """Nothing is fetched, and no token passes unverified; the control plane shows whose keys there are."""
+    """Nothing is fetched, and no token is accepted unverified. The control plane lists the known issuers."""
     prepare_oidc(sandbox)
     del sandbox.state.tables["oidc-issuers"][ISSUER]
     answer = assume(sandbox, Issued().text(sandbox))
@@ -163,13 +163,13 @@ def test_an_issuer_without_keys_is_told_with_the_way_to_add_them(sandbox: Sandbo
     ],
 )
 def test_keys_of_an_issuer_are_checked(sandbox: Sandbox, issuer: dict[str, Any], told: str) -> None:
-    """When they are put in, with the place of the mistake; private keys are not taken."""
+    """A mistake is refused with its place when they are added, and so is a private key."""
     with pytest.raises(ValueError, match=told):
         account.apply(sandbox.state, {"issuers": [issuer]}, operations=OPERATIONS)
 
 
 def test_an_issuer_may_replace_its_keys(sandbox: Sandbox) -> None:
-    """What the old key signed is refused from then on."""
+    """Tokens that the old key signed are refused after the change."""
     prepare_oidc(sandbox)
     save_issuer(sandbox.state, Issuer(url=ISSUER, jwks=jwks(1)))
     assert _code(assume(sandbox, Issued().text(sandbox))) == f"{TOKEN}.InvalidSignature"
@@ -177,7 +177,7 @@ def test_an_issuer_may_replace_its_keys(sandbox: Sandbox) -> None:
 
 
 def test_a_session_policy_restricts_it_too(sandbox: Sandbox) -> None:
-    """As with AssumeRole."""
+    """It works like that of AssumeRole."""
     prepare_oidc(sandbox)
     nothing = json.dumps({"Version": "1", "Statement": [{"Effect": "Deny", "Action": "*", "Resource": "*"}]})
     given = json.loads(assume(sandbox, Issued().text(sandbox), Policy=nothing).text)["Credentials"]
@@ -186,7 +186,7 @@ def test_a_session_policy_restricts_it_too(sandbox: Sandbox) -> None:
 
 
 def test_the_action_may_stand_in_headers(sandbox: Sandbox) -> None:
-    """The vendor's current SDKs send anonymous calls so."""
+    """The vendor's current SDKs send anonymous calls in this form."""
     prepare_oidc(sandbox)
     form = {"RoleArn": ROLE, "RoleSessionName": "run", "OIDCProviderArn": PROVIDER}
     body = "&".join(f"{name}={value}" for name, value in {**form, "OIDCToken": Issued().text(sandbox)}.items())
@@ -198,7 +198,7 @@ def test_the_action_may_stand_in_headers(sandbox: Sandbox) -> None:
 
 
 def test_a_token_in_a_query_is_concealed_in_the_log(sandbox: Sandbox) -> None:
-    """The vendor's library puts it there."""
+    """The vendor's library sends it in the query."""
     prepare_oidc(sandbox)
     token = Issued().text(sandbox)
     send(sandbox, {"Action": "AssumeRoleWithOIDC", "Version": "2015-04-01", "OIDCToken": token}, method="POST")
@@ -207,8 +207,8 @@ def test_a_token_in_a_query_is_concealed_in_the_log(sandbox: Sandbox) -> None:
     assert token not in entry.target
 
 
-def test_the_tool_takes_its_keys_so(sandbox: Sandbox, tmp_path: Path) -> None:
-    """From the variables that a CI job sets, at the endpoint given; an expired token is told in the service's words."""
+def test_the_tool_uses_a_token(sandbox: Sandbox, tmp_path: Path) -> None:
+    """It uses the variables of a CI job and the given endpoint. The error for an expired token is that of STS."""
     prepare_oidc(sandbox)
     token = tmp_path / "token"
     token.write_text(Issued().text(sandbox))
@@ -233,7 +233,7 @@ def test_the_tool_takes_its_keys_so(sandbox: Sandbox, tmp_path: Path) -> None:
 def test_no_endpoint_but_the_given_one_gets_a_token(
     sandbox: Sandbox, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, mode: str
 ) -> None:
-    """Wherever the role is named: --endpoint-url counts for its STS, too."""
+    """--endpoint-url applies to STS for every source of the role."""
     prepare_oidc(sandbox)
     token = tmp_path / "token"
     token.write_text(Issued().text(sandbox))
@@ -264,7 +264,7 @@ def test_no_endpoint_but_the_given_one_gets_a_token(
 
 
 def test_providers_are_made_listed_and_deleted(sandbox: Sandbox) -> None:
-    """With the fields that they were made with; one that is gone gives no keys any more."""
+    """The fields are those of the creation. A deleted provider gives no keys."""
     prepare_oidc(sandbox)
     more = {"Fingerprints": "a" * 40, "IssuanceLimitTime": "6", "Description": "for tests"}
     other: dict[str, Any] = {"OIDCProviderName": "other", "IssuerUrl": "https://other.example.invalid/x", **more}
@@ -280,7 +280,7 @@ def test_providers_are_made_listed_and_deleted(sandbox: Sandbox) -> None:
 
 
 def test_providers_and_keys_outlive_the_process(tmp_path: Path) -> None:
-    """A token is taken by the next sandbox of the directory."""
+    """The next sandbox of the directory accepts a token."""
     with Sandbox.start(tmp_path / "kept", keep=True) as sandbox:
         prepare_oidc(sandbox)
         sandbox.state.commit()
@@ -307,14 +307,14 @@ def test_providers_and_keys_outlive_the_process(tmp_path: Path) -> None:
     ],
 )
 def test_a_provider_that_can_not_be(prepared: Sandbox, fields: dict[str, str], expected: tuple[int, str]) -> None:
-    """Names, addresses, numbers, and what is there already."""
+    """Names, URLs, numbers and duplicates are checked."""
     given: dict[str, Any] = {"OIDCProviderName": "new", "IssuerUrl": "https://new.example.invalid", **fields}
     status, answer = ims(prepared, "CreateOIDCProvider", **given)
     assert (status, answer["Code"]) == expected
 
 
 def test_providers_need_rams_permissions(sandbox: Sandbox) -> None:
-    """As roles do, and are of one account."""
+    """Like roles, they need permissions and belong to one account."""
     prepare_oidc(sandbox)
     sandbox.state.deny("ram:CreateOIDCProvider")
     status, answer = ims(sandbox, "CreateOIDCProvider", OIDCProviderName="x", IssuerUrl="https://x.example.invalid")

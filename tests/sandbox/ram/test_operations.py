@@ -52,7 +52,7 @@ def test_an_update_changes_what_is_given_alone(sandbox: Sandbox) -> None:
 
 
 def test_what_is_attached_is_listed(sandbox: Sandbox) -> None:
-    """System and custom policies, in the order in which they came."""
+    """System and custom policies are in the order of attachment."""
     make_role(sandbox)
     call(sandbox, "CreatePolicy", PolicyName="narrow", PolicyDocument=DOCUMENT, Description="one bucket")
     _attach(sandbox, "narrow", "Custom")
@@ -65,7 +65,7 @@ def test_what_is_attached_is_listed(sandbox: Sandbox) -> None:
 
 
 def test_a_policy_is_shown_with_its_document(sandbox: Sandbox) -> None:
-    """The system's and one's own."""
+    """This holds for system and custom policies."""
     make_role(sandbox)
     shown = call(sandbox, "GetPolicy", PolicyType="System", PolicyName=POLICY)
     assert shown["Policy"]["AttachmentCount"] == 1
@@ -161,13 +161,13 @@ def test_what_ram_refuses(with_role: Sandbox, action: str, fields: dict[str, Any
 
 
 def test_a_missing_role_is_named(sandbox: Sandbox) -> None:
-    """The message tells which."""
+    """The message contains its name."""
     with pytest.raises(ServerException, match="no-such-role"):
         call(sandbox, "GetRole", RoleName="no-such-role")
 
 
 def test_a_policy_is_made_once(sandbox: Sandbox) -> None:
-    """The second of a name is refused."""
+    """A second policy with the same name is refused."""
     call(sandbox, "CreatePolicy", PolicyName="x", PolicyDocument=DOCUMENT)
     assert refusal(sandbox, "CreatePolicy", PolicyName="x", PolicyDocument=DOCUMENT)[1] == "EntityAlreadyExists.Policy"
 
@@ -197,21 +197,21 @@ def test_an_account_has_room_for_so_many_roles_and_policies(sandbox: Sandbox) ->
 
 
 def test_a_role_without_policies_can_be_deleted(sandbox: Sandbox) -> None:
-    """And is gone."""
+    """It does not exist any more."""
     call(sandbox, "CreateRole", RoleName=ROLE, AssumeRolePolicyDocument=TRUST)
     call(sandbox, "DeleteRole", RoleName=ROLE)
     assert refusal(sandbox, "GetRole", RoleName=ROLE) == (404, "EntityNotExist.Role")
 
 
 def test_accounts_do_not_see_each_other(sandbox: Sandbox) -> None:
-    """A role of one account is unknown in another."""
+    """Another account cannot find the role."""
     make_role(sandbox)
     other = sandbox.state.add_key(AccessKey(id="OTHER", secret="x", account_id="2000000000000000"))
     assert refusal(sandbox, "GetRole", key=other, RoleName=ROLE) == (404, "EntityNotExist.Role")
 
 
 def test_a_change_reaches_ecs_after_a_while(sandbox: Sandbox) -> None:
-    """A new role, an attached policy, a changed trust policy, a deletion: each takes as long."""
+    """This applies to a new role, an attached policy, a changed trust policy, and a deletion."""
     sandbox.state.configure(role_propagation_s=40.0)
     account_id, roles = sandbox.account_id, sandbox.state.part(Ram)
     call(sandbox, "CreateRole", RoleName=ROLE, AssumeRolePolicyDocument=TRUST)
@@ -237,7 +237,7 @@ def test_a_change_reaches_ecs_after_a_while(sandbox: Sandbox) -> None:
 
 
 def test_a_role_that_is_made_again_is_another_one(sandbox: Sandbox) -> None:
-    """It has another id, as everything that is made: ids never come twice."""
+    """A recreated role has another id."""
     ids = set()
     for _ in range(2):
         role = call(sandbox, "CreateRole", RoleName="again", AssumeRolePolicyDocument=TRUST)["Role"]

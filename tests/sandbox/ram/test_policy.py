@@ -29,7 +29,7 @@ ECS = _trust({"Service": ["ecs.aliyuncs.com"]})
 
 @each_row("name", sorted(SYSTEM_POLICIES))
 def test_the_systems_own_policies_are_well_formed(name: str) -> None:
-    """Each passes the check that custom ones have to pass."""
+    """Each passes the check of custom policies."""
     check_policy(SYSTEM_POLICIES[name])
 
 
@@ -51,14 +51,14 @@ def test_the_systems_own_policies_are_well_formed(name: str) -> None:
     ],
 )
 def test_what_is_no_policy_is_refused(text: str) -> None:
-    """MalformedPolicyDocument; the second is how the old Japanese page prints one."""
+    """The code is MalformedPolicyDocument. The second document is from the old Japanese page."""
     with pytest.raises(Refusal, match="MalformedPolicyDocument"):
         check_policy(text)
 
 
 @each_row("principal", [None, {}, "ecs.aliyuncs.com", {"Service": 1}, {"Host": ["ecs.aliyuncs.com"]}])
 def test_what_is_no_trust_policy_is_refused(principal: object) -> None:
-    """A trust policy says whom it trusts."""
+    """A trust policy needs a principal."""
     with pytest.raises(Refusal, match="Principal"):
         check_trust_policy(_policy(_trust(principal)))
 
@@ -77,8 +77,8 @@ def test_what_is_no_trust_policy_is_refused(principal: object) -> None:
         ([ECS, _trust({"Service": ["ecs.aliyuncs.com"]}, effect="Deny")], False),
     ],
 )
-def test_who_is_trusted(statements: list[dict[str, object]], trusted: bool) -> None:
-    """One Allow for the service and AssumeRole, and no Deny."""
+def test_services_are_trusted_by_an_allow(statements: list[dict[str, object]], trusted: bool) -> None:
+    """A service needs an Allow for AssumeRole, and no Deny."""
     text = _policy(*statements)
     check_trust_policy(text)
     assert trusts(text, "ecs.aliyuncs.com") is trusted
@@ -106,14 +106,14 @@ def test_who_is_trusted(statements: list[dict[str, object]], trusted: bool) -> N
     ],
 )
 def test_what_is_allowed(statements: list[dict[str, object]], allowed: bool) -> None:
-    """An Allow that covers action and resource, and no Deny that does."""
+    """An action needs an Allow that covers it and the resource, and no such Deny."""
     text = _policy(*statements)
     check_policy(text)
     assert allows([text], "oss:GetObject", resource=OBJECT) is allowed
 
 
 def test_policies_count_together() -> None:
-    """A Deny in one beats the Allow of another."""
+    """A Deny in one policy overrides the Allow of another."""
     denied = _policy({"Effect": "Deny", "Action": "oss:*", "Resource": "*"})
     assert allows([SYSTEM_POLICIES["AliyunECSImageImportRolePolicy"]], "oss:GetObject", resource=OBJECT)
     assert not allows([SYSTEM_POLICIES["AliyunECSImageImportRolePolicy"], denied], "oss:GetObject", resource=OBJECT)

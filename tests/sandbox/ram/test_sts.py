@@ -15,7 +15,7 @@ from tests.sandbox.vendor_sdk import call
         ("assumed-role/builder/session", "AssumedRoleUser", {"RoleId"}),
     ],
 )
-def test_a_key_speaks_for_its_principal(sandbox: Sandbox, principal: str, kind: str, fields: set[str]) -> None:
+def test_a_key_identifies_its_principal(sandbox: Sandbox, principal: str, kind: str, fields: set[str]) -> None:
     """Account, user or assumed role, with the ARN that belongs to it."""
     key = sandbox.state.add_key(AccessKey(id="K", secret="s", account_id="2000000000000000", principal=principal))
     identity = call(sandbox, "GetCallerIdentity", key=key)

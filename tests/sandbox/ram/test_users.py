@@ -34,8 +34,8 @@ def _role(sandbox: Sandbox, principal: str, **fields: Any) -> str:
     return str(made["Role"]["Arn"])
 
 
-def test_a_user_may_what_its_policies_allow(sandbox: Sandbox) -> None:
-    """From the moment of attachment to that of detachment; a new user may nothing but ask who it is."""
+def test_the_policies_of_a_user_are_in_force(sandbox: Sandbox) -> None:
+    """A policy is in force from attachment to detachment. A new user can only call GetCallerIdentity."""
     key = _user(sandbox)
     identity = call(sandbox, "GetCallerIdentity", key=key)
     assert (identity["IdentityType"], identity["Arn"]) == ("RAMUser", f"acs:ram::{sandbox.account_id}:user/ci")
@@ -53,7 +53,7 @@ def test_a_user_may_what_its_policies_allow(sandbox: Sandbox) -> None:
 
 
 def test_keys_of_a_user(sandbox: Sandbox) -> None:
-    """Two at most; an inactive one is refused, a deleted one unknown."""
+    """A user has at most two. An inactive key is refused, a deleted key is unknown."""
     key = _user(sandbox, "ci", ("Custom", _policy(sandbox)))
     call(sandbox, "CreateAccessKey", UserName="ci")
     assert refusal(sandbox, "CreateAccessKey", UserName="ci") == (409, "LimitExceeded.User.AccessKey")
@@ -74,8 +74,8 @@ def _policy(sandbox: Sandbox, name: str = "describe") -> str:
     return name
 
 
-def test_users_are_listed_and_deleted_when_nothing_hangs_on_them(sandbox: Sandbox) -> None:
-    """Policies and keys go first."""
+def test_users_are_listed_and_deleted(sandbox: Sandbox) -> None:
+    """Policies and keys must be removed first."""
     key = _user(sandbox, "ci", ("System", "AliyunOSSFullAccess"))
     call(sandbox, "CreateUser", UserName="ann", DisplayName="Ann")
     users = call(sandbox, "ListUsers")["Users"]["User"]
@@ -92,7 +92,7 @@ def test_users_are_listed_and_deleted_when_nothing_hangs_on_them(sandbox: Sandbo
 
 
 def test_the_default_version_of_a_policy_is_in_force(sandbox: Sandbox) -> None:
-    """For users that have it, too; at most five versions, and the default is not deleted."""
+    """It applies to users with the policy. There are at most five versions, and the default cannot be deleted."""
     key = _user(sandbox, "ci", ("Custom", _policy(sandbox)))
     call(sandbox, "DescribeImages", key=key)
     made = call(sandbox, "CreatePolicyVersion", PolicyName="describe", PolicyDocument=NOTHING)["PolicyVersion"]
@@ -116,8 +116,8 @@ def test_the_default_version_of_a_policy_is_in_force(sandbox: Sandbox) -> None:
     assert refusal(sandbox, "DeletePolicyVersion", **order) == (409, "DeleteConflict.PolicyVersion.Default")
 
 
-def test_a_policy_is_deleted_when_nobody_has_it(sandbox: Sandbox) -> None:
-    """ListEntitiesForPolicy names who has."""
+def test_an_attached_policy_is_not_deleted(sandbox: Sandbox) -> None:
+    """ListEntitiesForPolicy returns the users and roles with the policy."""
     _user(sandbox, "ci", ("Custom", _policy(sandbox)))
     _role(sandbox, f"acs:ram::{sandbox.account_id}:root")
     call(sandbox, "AttachPolicyToRole", RoleName="Deploy", PolicyType="Custom", PolicyName="describe")
@@ -135,7 +135,7 @@ def test_a_policy_is_deleted_when_nobody_has_it(sandbox: Sandbox) -> None:
 
 
 def test_roles_and_policies_are_listed_in_pages(sandbox: Sandbox) -> None:
-    """With a marker for the next one."""
+    """Each page has a marker for the next page."""
     for name in ("a", "b", "c"):
         call(sandbox, "CreatePolicy", PolicyName=name, PolicyDocument=DESCRIBE)
     first = call(sandbox, "ListPolicies", PolicyType="Custom", MaxItems=2)
@@ -194,7 +194,7 @@ def order(sandbox: Sandbox) -> dict[str, Any]:
 def test_a_role_that_can_not_be_assumed(
     sandbox: Sandbox, order: dict[str, Any], fields: dict[str, Any], expected: tuple[int, str]
 ) -> None:
-    """With the service's code; the account itself assumes none."""
+    """The answer is the code of the service. The account itself cannot assume a role."""
     assert refusal(sandbox, "AssumeRole", **{**order, **fields}) == expected
 
 
