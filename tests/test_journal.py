@@ -60,7 +60,7 @@ def test_a_torn_last_line_is_dropped(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("damage", [b"garbage\n", b"[1]\n", b'{"no":"kind"}\n', b"\x00\x00\n"])
 def test_damage_is_an_error_that_names_the_file(tmp_path: Path, damage: bytes) -> None:
-    """A damaged line is never taken for a fresh start: that would forget an upload that costs money."""
+    """A damaged line is never treated as a new journal: an upload that is billed would be lost."""
     with opened(tmp_path) as journal:
         pass
     with journal.path.open("ab") as file:
@@ -302,7 +302,7 @@ def test_lines_of_earlier_versions_are_read(tmp_path: Path) -> None:
     ],
 )
 def test_an_odd_line_is_an_error_and_no_bug(tmp_path: Path, line: str) -> None:
-    """A line of the wrong form is named before anybody reads its fields."""
+    """A line of the wrong form is refused before its fields are read."""
     _journal_with(tmp_path, line)
     with pytest.raises(LocalStateError) as raised:
         opened(tmp_path)

@@ -40,7 +40,7 @@ from tests.rows import each_row
     ],
 )
 def test_secrets_are_taken_out(text: str) -> None:
-    """Tokens, signatures, secrets and passwords do not stay, in any of the forms they travel in."""
+    """Tokens, signatures, secrets and passwords are removed, in every form in which they are sent."""
     assert "HUSH" not in redact(text)
 
 
@@ -81,7 +81,7 @@ def test_what_was_learned_is_concealed_in_every_form(form: str) -> None:
 
 
 def test_an_error_conceals_what_it_is_made_of() -> None:
-    """Nobody who makes an error has to think of it."""
+    """Errors conceal their texts without a call by their creators."""
     learn(SECRET)
     error = RefusedError(f"a {SECRET}", code="c", cause=f"b {SECRET}", remedy=f"c {SECRET}", details={"d": SECRET})
     assert (error.summary, str(error), error.cause, error.remedy) == ("a ***", "a ***", "b ***", "c ***")

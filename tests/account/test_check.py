@@ -72,7 +72,7 @@ def bucket_there(sandbox: Sandbox, name: str = "a-bucket", *, region: str = "cn-
 
 
 def test_the_derived_bucket_is_made_once(sandbox: Sandbox) -> None:
-    """No --bucket: a private one of the account and region, with the rule that removes forgotten uploads."""
+    """Without --bucket: a private one of the account and region, with the rule that aborts unfinished uploads."""
     heard = Heard()
     ready = see(sandbox, heard=heard)
     assert ready.bucket == f"aliyun-import-{sandbox.account_id}-cn-hangzhou"
@@ -85,7 +85,7 @@ def test_the_derived_bucket_is_made_once(sandbox: Sandbox) -> None:
 
 
 def test_the_rule_is_for_every_key(sandbox: Sandbox) -> None:
-    """The net below: an upload that nobody goes on with is gone after a week, wherever --key put it."""
+    """An abandoned upload is aborted after a week, with any --key."""
     store = Connected(sandbox).store(see(sandbox).bucket)
     store.start_upload("images/web.raw")
     sandbox.clock.advance(6 * 86400)
@@ -144,7 +144,7 @@ def test_a_bucket_of_another_region_is_refused(sandbox: Sandbox) -> None:
 
 
 def test_somebody_elses_bucket_is_refused(sandbox: Sandbox) -> None:
-    """OSS does not even tell what it is."""
+    """OSS does not describe it."""
     error = refusal(sandbox, bucket=bucket_there(sandbox, owner_id="2000000000000000"))
     assert error.code == "bucket-denied"
     assert "another account" in (error.cause or "")
@@ -174,7 +174,7 @@ def test_a_bucket_with_aes256_is_warned_of(sandbox: Sandbox) -> None:
 
 
 def test_a_public_bucket_is_warned_of(sandbox: Sandbox) -> None:
-    """A disk in a public bucket can be read by anybody while it lies there."""
+    """Anyone can read a disk in a public bucket."""
     heard = Heard()
     see(sandbox, bucket=bucket_there(sandbox, acl="public-read"), heard=heard)
     assert heard.warned() == ["bucket-public"]
@@ -258,7 +258,7 @@ def test_a_disk_in_oss_needs_no_staging_bucket(sandbox: Sandbox) -> None:
     [(b"x", "disks/other.raw", "object-missing"), (b"", "disks/disk.raw", "object-empty")],
 )
 def test_an_object_that_cannot_be_imported_is_refused(sandbox: Sandbox, data: bytes, key: str, code: str) -> None:
-    """Missing and empty are told by name."""
+    """Missing and empty objects have separate errors."""
     bucket_there(sandbox)
     Connected(sandbox).store("a-bucket").put(key, data)
     assert refusal(sandbox, request=in_oss()).code == code
@@ -298,7 +298,7 @@ def test_an_archived_object_is_refused_unless_restored(sandbox: Sandbox) -> None
     ],
 )
 def test_a_bucket_is_judged_by_region_and_owner(info: BucketInfo, code: str | None) -> None:
-    """Each has its own code; an owner that is not stated is a stranger."""
+    """Each has its own code; an unstated owner counts as another account."""
     if code is None:
         refuse_unsuitable(info, region="cn-hangzhou", account_id="1")
         return

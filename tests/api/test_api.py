@@ -97,7 +97,7 @@ def test_types_and_errors_need_no_sdk() -> None:
 
 
 def test_the_types_are_part_of_the_package_and_checked() -> None:
-    """A type checker believes a package with this file; `mypy` checks the example of a stranger's program, strictly."""
+    """With py.typed, type checkers use the package's types; `mypy --strict` checks the example of a user's program."""
     assert (ROOT / "aliyun_import" / "py.typed").exists()
     settings = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["mypy"]
     assert (settings["strict"], "tests" in settings["files"]) == (True, True)

@@ -1,4 +1,4 @@
-"""A certificate for 127.0.0.1 that nobody trusts."""
+"""An untrusted certificate for 127.0.0.1."""
 
 import datetime
 import ipaddress

@@ -88,7 +88,7 @@ def test_every_parameter_travels() -> None:
 
 
 def test_every_declared_parameter_is_sent() -> None:
-    """A parameter that is declared travels under its name in the API, with each value that it may have."""
+    """A declared parameter is sent with its API name and each of its values."""
     for one in parameters():
         for value in one.choices or ("x",):
             given: dict[str, Any] = {one.name: value}
@@ -116,7 +116,7 @@ def test_what_is_left_open_is_left_out() -> None:
 
 
 def test_no_setter_of_the_sdk_is_forgotten() -> None:
-    """A parameter that a newer SDK brings fails this test until it is sent or said to be legacy."""
+    """A parameter of a newer SDK fails this test until it is sent or listed as legacy."""
     setters = {name.removeprefix("set_") for name in vars(ImportImageRequest) if name.startswith("set_")} - LEGACY
     sent = {name.split(".")[0] for name in import_request(WHOLE).get_query_params()} - {"RegionId"}
     plural = {"DiskDeviceMappings": "DiskDeviceMapping", "Tags": "Tag"}

@@ -141,7 +141,7 @@ def test_an_unusable_url_is_refused_and_not_repeated(url: str) -> None:
     ],
 )
 def test_a_location_names_a_region(location: str, region: str) -> None:
-    """Buckets and endpoints tell their region in OSS's spelling."""
+    """Buckets and endpoints state their region in OSS's spelling."""
     assert region_of_location(location) == region
 
 
@@ -196,7 +196,7 @@ def test_an_ipv6_address_stands_in_brackets(url: str, plain: str) -> None:
 
 
 def test_a_loopback_endpoint_names_its_scheme() -> None:
-    """Https is the rule for a URL without a scheme, and is not what a sandbox on this machine speaks."""
+    """A URL without a scheme means https, which a sandbox on this machine does not use."""
     for url in ("127.0.0.1:8701", "localhost:8701", "[::1]:8701"):
         with pytest.raises(UsageError) as caught:
             resolve_endpoints("cn-hangzhou", endpoint_url=url)

@@ -156,7 +156,7 @@ def test_a_connection_that_the_server_closed_meanwhile_is_not_used_again() -> No
 
 
 def test_an_idle_connection_is_not_used_again(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The server's close may be on its way, or a router has forgotten the connection."""
+    """The server may be closing the connection, or a router may have dropped it."""
     handle, opened = counted(*[OK] * 3)
     monkeypatch.setattr(http, "MAX_IDLE_S", 0.0)
     with reach.server(handle) as port:

@@ -31,7 +31,7 @@ def _service(role: str = "builder", *, tokens: bool = True) -> AbstractContextMa
 
 @each_row("tokens", [True, False])
 def test_the_region_of_an_instance(tokens: bool) -> None:
-    """It is told with a token where the service asks for one, and without where it knows none."""
+    """It is read with a token if the service requires one, and without if it has none."""
     with _service(tokens=tokens) as port:
         assert metadata.region_here(ON, host="127.0.0.1", port=port) == "cn-hangzhou"
 

@@ -64,7 +64,7 @@ def _lost(inner: Exception) -> exceptions.ProtocolError:
     ],
 )  # fmt: skip
 def test_each_failure_becomes_an_error_of_its_own(error: Exception, kind: type[AliyunImportError], code: str) -> None:
-    """What lies at the bottom of the chain decides; the host and the operation are named."""
+    """The last exception of the chain decides; the error names host and operation."""
     ours = network_error(error, service="OSS", operation="UploadPart", url=URL)
     assert type(ours) is kind
     assert ours.code == code

@@ -1,4 +1,4 @@
-"""Tests of every operation against answers that are not what the service sends: each is told rightly and is no bug.
+"""Tests of every operation against unexpected answers: each has the right error, and none is a bug.
 
 Something else answers (a portal, a filter, a proxy, a gateway, another server), or the service's answer is damaged.
 """

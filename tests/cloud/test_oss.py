@@ -75,7 +75,7 @@ def test_a_head_in_a_bucket_that_is_not_there_is_an_error(sandbox: Sandbox) -> N
 
 
 def test_keys_that_are_wrong(sandbox: Sandbox) -> None:
-    """An unknown key and a wrong secret are told apart."""
+    """An unknown key and a wrong secret have different errors."""
     unknown = AccessKey(id="SANDBOX-NOBODY", secret="x")
     wrong = AccessKey(id=sandbox.access_key.id, secret="x")
     for key, code in ((unknown, "access-key-unknown"), (wrong, "secret-wrong")):
@@ -91,7 +91,7 @@ def test_keys_that_are_wrong(sandbox: Sandbox) -> None:
 
 
 def test_a_clock_that_is_wrong_is_told_by_how_much(sandbox: Sandbox) -> None:
-    """Twenty minutes behind OSS is said so; the RPC services refuse with the same code."""
+    """The error states that the clock is twenty minutes behind OSS; the RPC services have the same code."""
     sandbox.clock.set_skew(20 * 60 + 30)
     with pytest.raises(AccessError) as oss:
         reach.store(sandbox).bucket_info()

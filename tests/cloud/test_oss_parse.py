@@ -54,7 +54,7 @@ def test_a_rule_that_serves_is_enough(prefix: bytes) -> None:
     ],
 )  # fmt: skip
 def test_otherwise_one_is_added_and_the_rest_is_kept(there: bytes | None) -> None:
-    """What was there stays byte for byte, with elements that nobody here knows."""
+    """Existing rules are kept byte for byte, with unknown elements."""
     made = with_abort_rule(there, prefix="aliyun-import/", days=7)
     assert made is not None
     assert (there or b"").partition(b"</LifecycleConfiguration>")[0] in made

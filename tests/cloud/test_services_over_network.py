@@ -84,7 +84,7 @@ def test_a_proxys_login_may_have_any_characters(monkeypatch: pytest.MonkeyPatch)
 
 
 def test_parts_travel_through_a_proxy_too(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A proxy is asked with the whole URL, and what OSS says to a part is heard through it."""
+    """A proxy gets the whole URL, and an early answer to a part is read through it."""
     asked: list[bytes] = []
     error = b"<Error><Code>UploadTrafficRateLimitExceeded</Code></Error>"
     answers = {
@@ -114,7 +114,7 @@ def test_parts_travel_through_a_proxy_too(monkeypatch: pytest.MonkeyPatch) -> No
 
 @pytest.fixture
 def tls_sandbox(tmp_path: Path) -> Iterator[tuple[Sandbox, Path]]:
-    """Start a sandbox that speaks https with a certificate of its own making."""
+    """Start a sandbox with https and a self-signed certificate."""
     certificate = write_certificate(tmp_path / "certificate.pem")
     with Sandbox.start(tmp_path / "sandbox", certificate=certificate) as running:
         yield running, certificate
@@ -190,7 +190,7 @@ def test_nothing_listens(sandbox: Sandbox) -> None:
 
 
 def test_a_handshake_that_never_ends_is_a_connection_that_was_not_taken() -> None:
-    """Also for a part, which has longer to travel: it is not too large, and is not cut."""
+    """Also for a part, which takes longer: it is not too large, and is not split."""
 
     def listen(connection: socket.socket) -> None:
         while connection.recv(4096):
@@ -256,7 +256,7 @@ def test_an_answer_that_is_not_the_services_is_never_taken_for_one(answer: bytes
 
 
 def test_an_early_answer_is_heard_while_a_part_is_sent(tmp_path: Path) -> None:
-    """A server that refuses a part in the middle and closes is heard, over http and over TLS."""
+    """The answer of a server that refuses a part and closes is read, over http and over TLS."""
     certificate = write_certificate(tmp_path / "certificate.pem")
     tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     tls.load_cert_chain(certificate)

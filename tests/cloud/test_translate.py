@@ -199,7 +199,7 @@ def test_no_code_is_lost(service: str) -> None:
 def test_an_unknown_code_keeps_its_own_words(
     service: str, status: int, code: str, kind: type[AliyunImportError], ours: str
 ) -> None:
-    """Its family or its HTTP status decides the kind, and nothing of what the service said is lost."""
+    """Its prefix or its HTTP status determines the class; code, message and request id are kept."""
     error = translate(
         Refusal(service=service, operation="Do", status=status, code=code, message="Own words.", request_id="R-1")
     )

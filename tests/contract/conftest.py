@@ -101,7 +101,7 @@ def _in_sandbox(sandbox: Sandbox) -> Cloud:
 
 
 def _in_memory() -> Cloud:
-    """Return the doubles of the other tests: what they believe of a service is held to the same promises."""
+    """Return the doubles of the other tests, which must keep the same contract."""
     store = ScriptedStore()
     allow = {"Version": "1", "Statement": [{"Effect": "Allow", "Action": list(OSS_ROLE.actions), "Resource": "*"}]}
     none: Any = None  # no instance is started in memory

@@ -64,7 +64,7 @@ def test_what_is_not_there_is_none(cloud: Cloud) -> None:
 
 @pytest.mark.parametrize("spelling", ["DRYRUN.SUCCESS", "DryRunOperation"])
 def test_a_dry_run_that_would_pass_is_none(cloud: Cloud, spelling: str) -> None:
-    """In both of the spellings of which the page of ImportImage speaks; and nothing was begun."""
+    """In both spellings of the ImportImage page; nothing is started."""
     _ready(cloud)
     if cloud.sandbox is not None:
         cloud.sandbox.state.configure(dry_run_code=spelling)

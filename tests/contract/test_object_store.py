@@ -179,7 +179,7 @@ def test_a_base_that_changed_is_not_copied(cloud: Cloud) -> None:
 
 
 def test_completing_does_not_overwrite_against_ones_will(cloud: Cloud) -> None:
-    """An object that is there refuses the complete unless overwrite is said."""
+    """An existing object refuses the complete unless `overwrite` is set."""
     store, key = cloud.store, cloud.key("disk.raw")
     store.put(key, b"there")
     upload_id = store.start_upload(key)

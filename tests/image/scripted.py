@@ -42,7 +42,7 @@ def retrying(images: ImageService, context: Context) -> ImageService:
 
 
 class Heard:
-    """An Emit that keeps what it heard."""
+    """An Emit that records the events."""
 
     def __init__(self) -> None:
         self.events: list[Event] = []
@@ -223,7 +223,7 @@ class ScriptedImages(Partial):  # type: ignore[misc]
         self.tasks_now[task_id] = task(TaskStatus.DELETED, task_id=task_id)
 
     def image(self, image_id: str) -> Image | None:
-        """Let the next thing happen, then tell the image."""
+        """Apply the next step, then return the image."""
         if self.steps:
             self.steps.pop(0)()
         self._asked("image")

@@ -78,7 +78,7 @@ def test_everything_else_goes_on(task_now: Task | None, image_now: Image | None)
 
 
 def test_an_unknown_word_goes_on_and_is_odd() -> None:
-    """A status that no page has is said, and waited out."""
+    """An undocumented status causes a warning, and the wait continues."""
     decided = step(task(TaskStatus.UNKNOWN, word="Pondering"), image("Creating"))
     assert isinstance(decided, Continue)
     assert "Pondering" in decided.unusual
@@ -121,7 +121,7 @@ def test_an_image_that_was_there_and_is_gone_ends_the_wait() -> None:
 
 
 def test_a_task_that_stays_unknown_without_an_image_ends_the_wait() -> None:
-    """A mistyped id, or another region's, is told after a minute by name."""
+    """A mistyped id, or one of another region, is an error after a minute."""
     assert step(None, None, lasting_s=UNKNOWN_LIMIT_S - 1) == Continue()
     error = error_of(step(None, None, lasting_s=UNKNOWN_LIMIT_S))
     assert (error.code, error.exit_code) == ("task-unknown", Exit.REFUSED)

@@ -34,7 +34,7 @@ def test_without_a_known_code_the_words_tell(message: str, code: str) -> None:
 
 
 def test_an_unknown_reason_keeps_its_words_and_leads_somewhere() -> None:
-    """Nobody is left with UnknownError alone: the task, the check of the disk and the ticket are named."""
+    """The remedy of UnknownError names the task, the check of the disk and the ticket."""
     failed = task_failed(task(TaskStatus.FAILED, error_code="Odd.Code", error_message="Gremlins."), region=REGION)
     assert failed.cause == "Odd.Code: Gremlins."
     assert "task show t-1 --region cn-hangzhou" in (failed.remedy or "")
@@ -42,11 +42,11 @@ def test_an_unknown_reason_keeps_its_words_and_leads_somewhere() -> None:
 
 
 def test_no_reason_at_all_is_said() -> None:
-    """An empty set of reasons is told as what it is."""
+    """An empty reason is stated as such."""
     assert task_failed(task(TaskStatus.FAILED), region=REGION).cause == "The service gave no reason."
 
 
 def test_an_image_without_an_id_is_named_by_its_task() -> None:
-    """A sentence with a hole in it helps nobody."""
+    """No sentence contains an unfilled value."""
     assert image_gone("", task()).summary == "The image of task t-1 is gone."
     assert image_gone("m-1", task()).summary == "The image m-1 is gone."

@@ -88,7 +88,7 @@ def test_the_task_of_an_image_is_the_one_that_did_not_fail() -> None:
 
 
 def test_a_remnant_is_what_a_failed_import_of_this_tool_left() -> None:
-    """CreateFailed with any push's id, UnAvailable with this push's own; nothing of anybody else's."""
+    """CreateFailed with any push's id, UnAvailable with this push's id; no other image."""
     another = {PUSH_ID_TAG: "push-9"}
     assert is_remnant(image("CreateFailed", tags=another), TAGS)
     assert is_remnant(image("UnAvailable"), TAGS)

@@ -6,7 +6,7 @@ from aliyun_import.image.observe import STEPS, Sample, left_s, with_sample
 
 
 def samples(*told: tuple[float, int | None]) -> tuple[Sample, ...]:
-    """Take in what was told, one after the other."""
+    """Add these percentages one after the other."""
     found: tuple[Sample, ...] = ()
     for at_s, percent in told:
         found = with_sample(found, at_s=at_s, percent=percent)

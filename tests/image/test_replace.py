@@ -114,7 +114,7 @@ def test_running_again_changes_nothing() -> None:
 
 
 def test_a_name_that_is_free_is_taken() -> None:
-    """When nobody has the name there is nothing to retire."""
+    """If no image has the name, no image is retired."""
     images = there(NEW)
     assert hand_over(images).name == "disk"
 

@@ -184,7 +184,7 @@ def test_an_image_in_creation_that_shows_no_disk_yet_is_transient() -> None:
 
 
 def test_what_a_failed_import_left_makes_room() -> None:
-    """A CreateFailed image of ours keeps the name; it is deleted, told, and the call is sent again."""
+    """A CreateFailed image of ours has the name; it is deleted, an event is emitted, and the call is repeated."""
     images, heard = ScriptedImages(refused("image-name-taken"), STARTED), Heard()
     images.add(image("CreateFailed"))
     assert start(images, heard=heard) == STARTED

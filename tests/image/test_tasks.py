@@ -56,7 +56,7 @@ def test_an_unknown_task_is_refused_by_name() -> None:
 
 
 def test_a_running_task_is_cancelled() -> None:
-    """The service is asked once, and how the task stands then is told."""
+    """The call is sent once, and the state of the task afterwards is returned."""
     images, heard = ScriptedImages(None), Heard()
     images.add(task(image_id="m-1"))
     assert cancel(images, heard=heard).status is TaskStatus.DELETED
@@ -73,7 +73,7 @@ def test_cancelling_twice_is_fine() -> None:
 
 @each_row("status", [TaskStatus.FINISHED, TaskStatus.FAILED])
 def test_a_task_that_is_over_cannot_be_cancelled(status: TaskStatus) -> None:
-    """What ended is told, with what can still be done."""
+    """The error states that the task has ended, and what can be done."""
     images = ScriptedImages(None)
     images.add(task(status, image_id="m-1"))
     with pytest.raises(RefusedError) as caught:

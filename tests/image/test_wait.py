@@ -198,7 +198,7 @@ def test_an_image_deleted_meanwhile_is_told() -> None:
 
 
 def test_an_unknown_status_is_warned_of_once() -> None:
-    """A new word of the service is said once and waited out."""
+    """An unknown status causes one warning, and the wait continues."""
     images, heard = ScriptedImages(None), Heard()
     images.add(task(TaskStatus.UNKNOWN, word="Pondering"), image())
     images.steps = [lambda: None] * 5 + [lambda: images.add(task(TaskStatus.FINISHED), image("Available"))]
@@ -207,7 +207,7 @@ def test_an_unknown_status_is_warned_of_once() -> None:
 
 
 def test_the_image_is_looked_up_when_only_the_task_is_known() -> None:
-    """`task wait` has a task id alone: the list of tasks tells the image, asked for sparingly."""
+    """`task wait` has only a task id: the list of tasks states the image; it is queried rarely."""
     images = import_of(0, 50)
     images.add(task(), image())
     images.listed = {"t-1": "m-1"}
@@ -233,7 +233,7 @@ def test_without_the_right_to_see_tasks_the_image_is_followed() -> None:
 
 
 def test_refused_credentials_end_the_wait_and_say_that_the_import_goes_on() -> None:
-    """Keys that are refused in the middle are an error, and nobody shall think that the import is lost."""
+    """Keys that are refused during the wait are an error, and a warning states that the import continues."""
     images, heard = running(), Heard()
     images.then("image", AccessError("Wrong key.", code="credentials-rejected", remedy=None))
     with pytest.raises(AccessError):
@@ -271,7 +271,7 @@ def test_the_results_of_the_image_check_are_reported() -> None:
 
 
 def test_a_check_without_results_is_no_failure() -> None:
-    """After ten minutes the image is returned with a warning; it is said every few seconds what is waited for."""
+    """After ten minutes the image is returned with a warning; progress is emitted every few seconds."""
     images, heard, clock = import_of(0), Heard(), SteeredClock()
     images.steps.append(lambda: images.add(image("Available", detection_status="Processing")))
     assert follow(images, clock=clock, heard=heard, check_results=True).status == "Available"

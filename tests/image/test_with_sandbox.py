@@ -59,7 +59,7 @@ def call(name: str = "disk", *, push_id: str = "push-1", token: str = "") -> Imp
 
 
 def ensure(cloud: Connected, *, heard: Heard | None = None) -> bool:
-    """See to the role; tell whether anything was changed."""
+    """Ensure the role; return whether anything was changed."""
     return ensure_role(cloud.roles, cloud.context(heard), OSS_ROLE.default_name, bucket=BUCKET, fix=False).changed
 
 
@@ -216,7 +216,7 @@ def test_a_cancelled_import_is_told_as_cancelled(cloud: Connected) -> None:
 
 
 def test_a_finished_task_cannot_be_cancelled(cloud: Connected) -> None:
-    """It is told what can be done instead."""
+    """The error states the alternative."""
     ensure(cloud)
     started = start(cloud)
     follow(cloud, started)

@@ -61,7 +61,7 @@ def custom(document: object, name: str = "narrow") -> tuple[Policy, dict[str, st
 
 
 def test_a_missing_role_is_made_as_documented() -> None:
-    """The role gets the documented trust policy and the system policy, and both are told."""
+    """The role gets the documented trust policy and the system policy, and both changes are emitted."""
     roles, heard = ScriptedRoles(), Heard()
     receipt = ensure(roles, heard=heard)
     assert receipt == RoleChange(
@@ -98,7 +98,7 @@ def test_a_missing_policy_is_attached() -> None:
 
 
 def test_a_custom_policy_that_suffices_is_enough() -> None:
-    """A policy narrowed to the bucket needs no system policy beside it, and the difference is told."""
+    """A policy for the bucket suffices without the system policy; the difference is reported."""
     narrow, documents = custom(role_policy("disks"))
     receipt = ensure(there(narrow, documents=documents))
     assert receipt.state == "ready"
@@ -195,7 +195,7 @@ def test_fix_cannot_help_against_a_deny() -> None:
 
 
 def test_a_conditional_trust_policy_is_a_warning() -> None:
-    """What depends on a condition can't be judged, so it is said and left to ImportImage."""
+    """Conditions can't be evaluated, so a warning is emitted, and ImportImage tests the role."""
     conditional = json.loads(policy.trust_policy())
     conditional["Statement"][0]["Condition"] = {"StringEquals": {"acs:SourceAccount": "1"}}
     heard = Heard()
@@ -295,7 +295,7 @@ def test_passing_trouble_is_passed_over() -> None:
 
 
 def test_inspecting_changes_nothing_and_says_all() -> None:
-    """`role show` tells every difference and writes nothing."""
+    """`role show` reports every difference and changes nothing."""
     roles = there(trust=FOREIGN_TRUST)
     sight = inspect_role(roles, NAME, bucket="disks")
     assert not sight.ready
@@ -357,7 +357,7 @@ def test_the_user_policy_has_tasks_on_all_resources() -> None:
 
 
 def test_the_user_policy_makes_nobody_an_administrator() -> None:
-    """Attaching is for this role and policy only: with "*" anybody could give a role of their own every right."""
+    """Attaching is limited to this role and policy: with "*" a user could give any role every permission."""
     by_action = {action: one["Resource"] for one in user_policy()["Statement"] for action in one["Action"]}
     assert by_action["ram:AttachPolicyToRole"] == [
         f"acs:ram:*:*:role/{NAME}",
@@ -368,7 +368,7 @@ def test_the_user_policy_makes_nobody_an_administrator() -> None:
 
 
 def test_warnings_have_remedies() -> None:
-    """Whoever is warned is told what to do."""
+    """Every warning has a remedy."""
     heard = Heard()
     ensure(ScriptedRoles(fails={"role": no_right()}), name="mine", heard=heard)
     assert all(event.remedy for event in heard.events if isinstance(event, Warned))

@@ -32,7 +32,7 @@ def tell(event: Event) -> None:
 
 
 def deliver(rate: float) -> None:
-    """Deliver, or die in the attempt."""
+    """Upload the disk, or be killed during it."""
     disk, state, url, key_id, secret = sys.argv[1:]
     keys = {"ALIBABA_CLOUD_ACCESS_KEY_ID": key_id, "ALIBABA_CLOUD_ACCESS_KEY_SECRET": secret}
     store = OssStore(
@@ -62,7 +62,7 @@ def deliver(rate: float) -> None:
 
 
 def main() -> None:
-    """Fork a child for each line, and tell how it ended."""
+    """Fork a child for each line, and write how it ended."""
     plan.MIN_SEND_BYTES = PART
     for line in sys.stdin:
         child = os.fork()

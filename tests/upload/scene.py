@@ -59,7 +59,7 @@ class Scene:
 
     @property
     def path(self) -> Path:
-        """Where the disk lies."""
+        """The path of the disk."""
         return self.directory / "disk.raw"
 
     @property

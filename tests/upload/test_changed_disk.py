@@ -102,7 +102,7 @@ def test_a_ctime_alone_keeps_what_proves_to_be_equal(scene: Scene) -> None:
 
 
 def test_a_finished_disk_of_another_ctime_is_proven_once(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The object is still ours, nothing is sent, and the run after it believes and reads the sample alone."""
+    """The object is still ours, nothing is sent, and the next run reads the sample only."""
     scene.write_disk("abc", unit=MIB)
     first = scene.push()
     scene.path.chmod(0o600)
@@ -188,7 +188,7 @@ def test_the_manifest_of_a_block_device_is_of_its_object(scene: Scene) -> None:
 
 
 def test_an_unchanged_file_is_not_read_again(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A file whose times are kept is believed before its object is made, and when it is pushed again."""
+    """A file with unchanged times is not read again, before its object is made and in the next push."""
     content = scene.write_disk(DENSE, unit=MIB)
     read = bytes_read(monkeypatch)
     scene.push()

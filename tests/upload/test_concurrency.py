@@ -145,7 +145,7 @@ def test_under_a_limit_only_as_many_workers_as_reach_it(rate: int, part_bytes: i
 
 
 def test_with_jobs_the_number_stays() -> None:
-    """What the user said is not second-guessed upwards."""
+    """The number that the user gave is not exceeded."""
     controller = ConcurrencyController(3, now_s=0.0)
     for round_ in range(1, 20):
         controller.observe(round_**3 * 1_000_000, round_ * TRIAL_S)

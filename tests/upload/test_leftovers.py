@@ -40,7 +40,7 @@ def test_a_finished_push_leaves_its_object_alone(scene: Scene) -> None:
 
 
 def test_of_two_pushes_at_once_the_second_leaves_no_parts(scene: Scene) -> None:
-    """The object that the first one completed is the disk; the upload of the second is aborted, not forgotten."""
+    """The object of the first one is the disk; the upload of the second is aborted."""
     scene.write_disk("ab")
     other = replace(scene, state="another machine")
 
@@ -112,7 +112,7 @@ def test_a_disk_elsewhere_is_found_by_its_key_or_below_a_prefix(scene: Scene) ->
 
 
 def test_an_unfinished_upload_elsewhere_is_found_by_its_key_or_below_a_prefix(scene: Scene) -> None:
-    """By its key just that one; below a prefix all of them, since nothing tells whose they are."""
+    """By its key only that one; below a prefix all of them, because their owners are unknown."""
     scene.key = "images/web.raw"
     killed_push(scene)
     scene.store.start_upload("images/web.raw.another")

@@ -1,4 +1,4 @@
-"""A later build sends what changed; a base that is not to be believed costs nothing but the saving."""
+"""Tests of bases: a later build sends what changed; with an invalid base all data is sent."""
 
 import hashlib
 import itertools
@@ -37,7 +37,7 @@ def digests_of(layout: str, *, tail: int = BLOCK) -> BlockDigests:
 
 
 def kept(scene: Scene, layout: str = OLD) -> str:
-    """Push a build and keep it as a base; gives its key, and forgets what was counted and said."""
+    """Push a build, keep it as a base and return its key; reset counts and events."""
     scene.options = TransferOptions(jobs=2, keep_object=True)
     scene.write_disk(layout, unit=UNIT)
     key = scene.push().key
@@ -234,7 +234,7 @@ def test_a_base_with_other_bytes_than_its_manifest_claims_is_set_aside(
 
 
 def test_a_manifest_that_this_machine_did_not_write_is_set_aside_unless_it_is_named(scene: Scene) -> None:
-    """The journal has the SHA-256 of what was written; whoever may write in the bucket can write another manifest."""
+    """The journal has the SHA-256 of the written manifest; a user of the bucket could write another one."""
     key = kept(scene)
     manifest = decode_manifest(scene.store.content(key + SUFFIX))
     forged = replace(manifest, digests=replace(manifest.digests, digests=bytes(len(manifest.digests.digests))))
@@ -282,7 +282,7 @@ ODD = '{"manifest":"aliyun-import","schema":1,"size":%s,"crc64":%s,"etag":"E","g
     ],
 )
 def test_odd_content_is_a_value_error(header: str) -> None:
-    """Whoever may write a manifest can't stop the pushes of its name: it is set aside."""
+    """A manifest of another user can't stop the pushes of its name: the base is not used."""
     body = header.encode(errors="surrogatepass") + b"\n"
     with pytest.raises(ValueError, match=r"^(It|Its) "):
         decode_manifest(body + hashlib.sha256(body).digest())

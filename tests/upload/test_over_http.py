@@ -183,7 +183,7 @@ def test_a_corrupted_part_is_sent_again_and_then_fails_by_name(cloud: Cloud) -> 
 
 
 def test_an_upload_that_vanishes_is_one_fresh_start(cloud: Cloud) -> None:
-    """A lifecycle rule, or somebody, aborted it in the middle."""
+    """A lifecycle rule or a user aborted it during the transfer."""
     cloud.scene.write_disk(DENSE, unit=PART)
     cloud.fault("UploadPart", "forget-upload", nth=2)
     cloud.push()
@@ -247,7 +247,7 @@ def test_without_the_right_to_copy_the_zeros_are_sent(cloud: Cloud) -> None:
 
 
 def test_a_store_without_checksums_gets_the_disk(cloud: Cloud) -> None:
-    """Where only ListParts tells them, they prove it, and the result says so."""
+    """If only ListParts reports CRC-64, the parts prove the object, and the result states so."""
     cloud.scene.write_disk(SPARSE)
     cloud.fault("*", "no-crc", count=None)
     uploaded = cloud.scene.push(store=cloud.store)
@@ -257,7 +257,7 @@ def test_a_store_without_checksums_gets_the_disk(cloud: Cloud) -> None:
 
 
 def test_a_wrong_crc_of_the_object_is_never_a_success(cloud: Cloud) -> None:
-    """Told by HeadObject at the end: the push fails by name."""
+    """HeadObject reports it at the end: the push fails with its code."""
     cloud.scene.write_disk("ab")
     cloud.fault("HeadObject", "wrong-crc", nth=2, count=None)
     cloud.fault("CompleteMultipartUpload", "wrong-crc", count=None)

@@ -1,4 +1,4 @@
-"""The plan: what travels, in how many parts, and never more bytes than the best plan needs."""
+"""Tests of the plan: what is sent, in how many parts, and never more bytes than in the best plan."""
 
 import itertools
 import math
@@ -194,7 +194,7 @@ def shape_of(max_parts: int, *, least: int) -> PlanShape:
 
 
 def best_by_force(layout: str, max_parts: int, *, least: int) -> float:
-    """Return the fewest bytes that are sent by any cut into so many parts; infinite where there is none.
+    """Return the minimum of sent bytes of all plans with at most this number of parts; infinite if there is none.
 
     A part may begin and end anywhere. It is sent, or copied where all of it is zeros or all of it as in the base; each
     but the last has a least length. Nothing is known here of gaps, or of which of them are cheap.

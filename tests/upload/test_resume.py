@@ -117,7 +117,7 @@ def test_without_the_journal_the_upload_is_found_and_proven(scene: Scene) -> Non
 
 
 def test_a_foreign_upload_of_the_same_key_is_left_alone(scene: Scene) -> None:
-    """Under a key that the user named, somebody else may be sending something else."""
+    """With a key that the user named, another user may be uploading another disk."""
     content = scene.write_disk("abcd")
     scene.key = "images/web.raw"
     foreign = scene.store.start_upload(scene.key)
@@ -184,7 +184,7 @@ def test_the_disk_that_another_push_completed_meanwhile_is_used(scene: Scene) ->
 
 
 def test_a_changed_disk_is_a_fresh_start_with_a_warning(scene: Scene) -> None:
-    """The unfinished upload of what the disk was is aborted: nothing is left that nobody names."""
+    """The unfinished upload of the previous content is aborted, because no error would name it."""
     scene.write_disk(DENSE, unit=PART)
     scene.store.before = kill_at("send_part", 4)
     with pytest.raises(Killed):
@@ -198,7 +198,7 @@ def test_a_changed_disk_is_a_fresh_start_with_a_warning(scene: Scene) -> None:
 
 
 def test_a_touched_disk_is_proven_anew(scene: Scene) -> None:
-    """Its time alone changed: the journal is not believed, and what proves to be equal is not sent again."""
+    """Only its time changed: the journal does not count, and parts that are proven equal are not sent again."""
     content = scene.write_disk(DENSE, unit=PART)
     scene.store.before = kill_at("send_part", 4)
     with pytest.raises(Killed):
@@ -245,7 +245,7 @@ def test_a_lost_answer_is_settled(scene: Scene, operation: str) -> None:
 
 
 def test_a_lost_complete_without_a_crc_is_settled_by_our_tag(scene: Scene) -> None:
-    """Where the object has no CRC-64, its metadata tells whose it is."""
+    """If the object has no CRC-64, its metadata identifies the push."""
     scene.write_disk("abcd")
     scene.store.change_object = lambda there: replace(there, crc64=None)
     lost = ConnectionLost("The connection broke.", code="connection-lost", remedy=None)

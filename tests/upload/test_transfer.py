@@ -45,7 +45,7 @@ def transient(code: str, *, retry_after_s: float | None = None) -> TransientErro
 
 
 class SlowStore(ScriptedStore):
-    """A store at the end of a line that lets one piece through before a time-out, and a kill after so many parts."""
+    """A store on a network that carries one piece before a timeout, and a kill after a number of parts."""
 
     def __init__(self, *, kill_after: int = 10_000) -> None:
         super().__init__()
@@ -158,7 +158,7 @@ def test_a_part_that_is_always_wrong_fails_by_name(scene: Scene) -> None:
 
 
 def test_a_copy_that_is_wrong_is_made_again_and_then_fails_by_name(scene: Scene) -> None:
-    """Copies answer without a CRC-64; the list of parts tells it before the object is made."""
+    """Answers to copies have no CRC-64; the list of parts has it before the object is made."""
     scene.write_disk("a" + "." * 30)
     scene.store.change_part = lambda part: replace(part, crc64=1) if part.size_bytes > UNIT else part
     with pytest.raises(TransientError) as raised:
@@ -240,7 +240,7 @@ def test_the_limit_is_kept_over_all_workers(scene: Scene) -> None:
 
 
 def test_events_come_at_most_ten_a_second(scene: Scene) -> None:
-    """Progress is paced by the clock, and the last one is always said."""
+    """Progress follows the clock, and the last one is always emitted."""
     scene.write_disk(DENSE, unit=PART)
     scene.options = TransferOptions(jobs=2, limit_rate_bytes_s=2 * RATE)
     began = scene.clock.monotonic_s()

@@ -105,7 +105,7 @@ def test_another_object_under_a_named_key_is_refused(scene: Scene) -> None:
 
 
 def test_the_disk_under_a_named_key_is_used(scene: Scene) -> None:
-    """The same bytes are the same object, whoever put them there."""
+    """An object with the same bytes is used, even if another user uploaded it."""
     scene.key = "images/web.raw"
     scene.store.put(scene.key, scene.write_disk("abc"))
     assert not scene.push().made_by_us

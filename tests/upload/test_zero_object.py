@@ -35,7 +35,7 @@ def context_of(store: ScriptedStore) -> UploadContext:
 
 @pytest.mark.parametrize("size_bytes", [size for size, _ in ZERO_SOURCES[:2]])
 def test_it_is_grown_from_one_mib(size_bytes: int) -> None:
-    """One MiB travels; what it was grown from is gone."""
+    """One MiB is sent; the smaller objects are removed."""
     store = ScriptedStore()
     zero = ensure_zero_object(context_of(store), STEM, size_bytes=size_bytes)
     assert store.received_bytes == zero.sent_bytes == 1 * MIB
@@ -50,7 +50,7 @@ def test_each_size_is_32_times_the_one_before() -> None:
 
 
 def test_one_that_is_there_is_used() -> None:
-    """By its CRC-64, which is that of zeros; nothing travels."""
+    """By its CRC-64, which is that of zeros; nothing is sent."""
     store = ScriptedStore()
     first = ensure_zero_object(context_of(store), STEM, size_bytes=1 * MIB)
     second = ensure_zero_object(context_of(store), STEM, size_bytes=1 * MIB)
@@ -179,7 +179,7 @@ def test_two_machines_with_the_same_command_do_not_share_an_object_of_zeros(scen
 
 @pytest.mark.parametrize("times", [1, 3])
 def test_an_object_of_zeros_that_vanishes_is_made_again(scene: Scene, small_zeros: int, times: int) -> None:
-    """Somebody removes it while it is copied from: each time it costs the seed, and not the zeros."""
+    """If it is removed during copies, the seed is sent again, and not the zeros."""
     content = scene.write_disk("ab" + "." * 12 + "c" + "." * 12 + "d" + "." * 12 + "e" + "." * 12)
     gone = iter(range(times))
 

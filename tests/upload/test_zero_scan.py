@@ -84,7 +84,7 @@ class WholeSource(Disk):
 
 
 def test_a_dense_disk_is_not_read_twice(tmp_path: Path) -> None:
-    """The first block of each block tells that it is data."""
+    """The first 4 KiB of each block show that it is data."""
     path = tmp_path / "disk"
     path.write_bytes(b"x" * 16 * MIB)
     with CountingSource(path, FileReader(path)) as source:
@@ -105,7 +105,7 @@ def test_digests_are_those_of_the_blocks(tmp_path: Path) -> None:
 
 
 def test_it_stops_when_it_is_told_to(tmp_path: Path) -> None:
-    """A scan of a large disk takes a while, and a person may not want to wait."""
+    """The scan of a large disk can be cancelled."""
     path = tmp_path / "disk"
     path.write_bytes(b"x" * MIB)
     context = Context(clock=SteeredClock())
@@ -115,7 +115,7 @@ def test_it_stops_when_it_is_told_to(tmp_path: Path) -> None:
 
 
 class SlowClock(SteeredClock):
-    """A clock on which a second passes whenever somebody looks."""
+    """A clock that advances by a second each time it is read."""
 
     def monotonic_s(self) -> float:
         """Let a second pass, and give the time."""

@@ -100,7 +100,7 @@ def test_none_at_all_says_where_it_looked(tmp_path: Path) -> None:
 
 
 def test_half_a_key_is_named(tmp_path: Path) -> None:
-    """An id without its secret is the likely reason, and is said."""
+    """An id without its secret is named as the likely reason."""
     with pytest.raises(AccessError) as caught:
         load_credentials(environment=OFF | {"ALIBABA_CLOUD_ACCESS_KEY_ID": "id"}, home=tmp_path)
     assert "ALIBABA_CLOUD_ACCESS_KEY_SECRET is not" in str(caught.value.cause)
