@@ -139,9 +139,9 @@ def _make(path: Path, report: DiskReport, target: Path, *, emit: Emit) -> None:
     The target of a block device is always written again, because its fingerprint does not identify its content.
     """
     identified = all(one.likeness(one) is Likeness.SAME for one in _fingerprints(path, report))
-    if _is_ours(target) and not identified:
+    if _was_completed(target) and not identified:
         target.unlink()
-    elif _is_ours(target):
+    elif _was_completed(target):
         emit(Noted(message=f"{target}, converted from {path} by an earlier run, is used again."))
         return
     _remove_leftovers(target.parent)
@@ -181,7 +181,7 @@ def _digest(device: Path) -> str:
 
 def _finish(part: Path, target: Path, *, modified_ns: int) -> None:
     """Rename the partial file after all of it is on stable storage, so that the name is right after a power failure."""
-    # With the same modification time, the file is the same to the resume if the next run has to write it again.
+    # The next run may have to write the file again. With the same modification time, its fingerprint is equal.
     os.utime(part, ns=(modified_ns, modified_ns))
     with part.open("rb") as file:
         os.fsync(file.fileno())
@@ -214,8 +214,8 @@ def _failed(path: Path, part: Path, error: OSError) -> AliyunImportError:
     )
 
 
-def _is_ours(target: Path) -> bool:
-    """Return whether an earlier run created the target. Raises LocalStateError if another user may have."""
+def _was_completed(target: Path) -> bool:
+    """Return whether an earlier run completed the target. Raises LocalStateError if another user may have."""
     try:
         status = target.lstat()
     except FileNotFoundError:
@@ -257,7 +257,7 @@ def _unpack(path: Path, report: DiskReport, part: Path) -> None:
         write_sparse(unpacked_file(path, format_named(report.container)), part)
     except ReadProblem as problem:
         raise unpack_failed(path, problem.message) from problem
-    name = path.with_suffix("")  # that of the content, where the user unpacks it
+    name = path.with_suffix("")  # the name of the content if the user unpacks the file
     inner = inspect_disk(part, name=name)
     container = format_named(inner.container)
     if container.upload is Upload.CONVERTED:

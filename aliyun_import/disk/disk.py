@@ -55,7 +55,7 @@ class Disk:
         self.path = path
         self.name = name or path
         self.size_bytes = file.size if content is None else content.size
-        # Each reader uses two blocks, the current one and the next one.
+        # A reader needs the next block while the current one is used, and copied ranges may be verified meanwhile.
         self.max_readers = None if content is None else content.most_kept // 2
         self._file, self._content = file, content
         self._identity = _identity(os.fstat(file.fileno()))

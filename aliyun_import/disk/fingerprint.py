@@ -177,14 +177,16 @@ def _is_held(path: Path) -> bool:
 
 def held_by(devices: dict[str, str], mounts: tuple[Mount, ...]) -> Held:
     """Return the users of a device. `devices` maps the numbers of the device and of those on it to names. Pure."""
-    mine = [mount for mount in mounts if mount.device in devices or mount.source in _nodes(devices)]
-    users = [f"{mount.source} is mounted at {mount.point}{', read-only' if mount.read_only else ''}" for mount in mine]
+    own_mounts = [mount for mount in mounts if mount.device in devices or mount.source in _nodes(devices)]
+    users = [
+        f"{mount.source} is mounted at {mount.point}{', read-only' if mount.read_only else ''}" for mount in own_mounts
+    ]
     on_top = [name for name in devices.values() if name.startswith(("dm-", "md"))]
     if not users and on_top:
         users = [f"{', '.join(on_top)} (LVM, RAID or dm-crypt) is on top of it"]
     return Held(
         by=tuple(dict.fromkeys(users)) or ("another program, swap or another mount namespace uses it",),
-        read_only=bool(mine) and all(mount.read_only for mount in mine),
+        read_only=bool(own_mounts) and all(mount.read_only for mount in own_mounts),
     )
 
 

@@ -92,19 +92,19 @@ class BlockReader(PiecewiseReader):
             kept = self._kept.get(number)
             if kept is not None:
                 self._kept.move_to_end(number)
-                mine = None
+                pending = None
             else:
-                kept = mine = self._kept[number] = Future()
+                kept = pending = self._kept[number] = Future()
                 if len(self._kept) > self.most_kept:
                     self._kept.popitem(last=False)
-        if mine is not None:
+        if pending is not None:
             try:
-                mine.set_result(self._unpacked(self._blocks[number]))
+                pending.set_result(self._unpacked(self._blocks[number]))
             except BaseException as error:  # noqa: BLE001 -- raised in all threads that wait for the block
                 with self._lock:
-                    if self._kept.get(number) is mine:
+                    if self._kept.get(number) is pending:
                         del self._kept[number]
-                mine.set_exception(error)
+                pending.set_exception(error)
         return kept.result()
 
     def _unpacked(self, block: Block) -> mmap.mmap:

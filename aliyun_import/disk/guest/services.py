@@ -344,7 +344,7 @@ def _sources(tree: Tree) -> tuple[tuple[str, ...] | None, str]:
     found: tuple[tuple[str, ...] | None, str] = None, ""
     for path in _cloud_files(tree):
         text = re.sub(r"^[ \t]*#.*$", "", tree.text(path) or "", flags=re.MULTILINE)
-        # The length is limited: in a text with many "[" and no "]", the search would read to the end for each of them.
+        # The length is limited: a text with many "datasource_list: [" and no "]" would be searched to its end for each.
         match = re.search(
             r"^datasource_list:\s*\[(?P<inline>[^\]]{0,600})\]"
             r"|^datasource_list:[ \t]*\n(?P<block>(?:\s*-\s*\S+[ \t]*\n?)+)",

@@ -19,7 +19,7 @@ _UDEV = "/etc/udev/rules.d"
 _UDEV_PACKAGED = ("/usr/lib/udev/rules.d", "/lib/udev/rules.d")
 _NAMING = ("80-net-name-slot.rules", "80-net-setup-link.rules")
 _GENERATOR = "75-persistent-net-generator.rules"
-# Files by the generators of udev, with the MAC addresses of the machine on which they ran.
+# Files that generators of udev write, with the MAC addresses of the machine on which they run.
 _PERSISTENT = re.compile(r"\d+-persistent-net\.rules$")
 # Matches of a rule for a card with a certain address or slot.
 _RULE_MATCH = re.compile(
