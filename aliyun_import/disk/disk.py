@@ -56,7 +56,7 @@ class Disk:
         self.name = name or path
         self.size_bytes = file.size if content is None else content.size
         # A reader needs the next block while the current one is used, and copied ranges may be verified meanwhile.
-        self.max_readers = None if content is None else content.most_kept // 2
+        self.max_readers = None if content is None else content.max_kept // 2
         self._file, self._content = file, content
         self._identity = _identity(os.fstat(file.fileno()))
         self.distrust = ""

@@ -67,7 +67,7 @@ class BlockReader(PiecewiseReader):
                 "supported"
             )
         self.block_bytes = largest
-        self.most_kept = min(kept_bytes // (largest or 1), 64)
+        self.max_kept = min(kept_bytes // (largest or 1), 64)
         self._kept: OrderedDict[int, Future[mmap.mmap]] = OrderedDict()
         self._zeros: dict[bytes, mmap.mmap] = {}
         self._lock = threading.Lock()
@@ -95,7 +95,7 @@ class BlockReader(PiecewiseReader):
                 pending = None
             else:
                 kept = pending = self._kept[number] = Future()
-                if len(self._kept) > self.most_kept:
+                if len(self._kept) > self.max_kept:
                     self._kept.popitem(last=False)
         if pending is not None:
             try:

@@ -260,7 +260,7 @@ def test_a_block_that_several_want_is_unpacked_once() -> None:
         assert started.wait(10)
         go.set()
         assert {read.result() for read in reads} == {bytes(5)}
-    assert (count, disk.most_kept) == ([1], 4)
+    assert (count, disk.max_kept) == ([1], 4)
     for number in (*range(1, 5), 0):  # the first was given up for the fifth
         disk.pread(number * large, 1)
     assert count == [6]
