@@ -23,22 +23,22 @@ if TYPE_CHECKING:
     from aliyun_import.events import Event
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
-# Options that say which services, and which journals, are used: not together with --sandbox, which has its own.
-PLACE_OPTIONS = ("profile", "endpoint_url", "insecure", "oss_endpoint", "oss_cname", "oss_endpoint_type", "state_dir")
+# Options that select the services and the journals. --sandbox excludes them: it has its own.
+TARGET_OPTIONS = ("profile", "endpoint_url", "insecure", "oss_endpoint", "oss_cname", "oss_endpoint_type", "state_dir")
 # Options that a printed follow-up command repeats, so that it reaches the same services.
-REPEATED_OPTIONS = ("region", "bucket", *PLACE_OPTIONS)
+REPEATED_OPTIONS = ("region", "bucket", *TARGET_OPTIONS)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CommandContext:
-    """What a command works with; `cancel` is set by the first SIGINT, SIGTERM or SIGHUP."""
+    """Client and renderer of a command; the first SIGINT, SIGTERM or SIGHUP sets `cancel`."""
 
     client: "Client"
     renderer: "SafeRenderer"
     cancel: threading.Event
 
     def emit(self, event: "Event") -> None:
-        """Write an event; a command in its remedy reaches the services of this command."""
+        """Write an event. Commands in the remedy of a warning get the options for the same services."""
         from aliyun_import.events import Warned
 
         if isinstance(event, Warned) and event.remedy:
@@ -50,11 +50,11 @@ class CommandContext:
 def command_context(
     cloud: CloudOptions, output: OutputOptions, *, config: "CloudConfig | None" = None
 ) -> Iterator[CommandContext]:
-    """Yield the context of a command; `config` replaces what options and environment say (--sandbox).
+    """Yield the context of a command; `config` replaces the options and the environment (--sandbox).
 
     An AliyunImportError is written in the format of --output and becomes the exit code.
     """
-    # Imported when a command runs: `--help` imports the module of each command, and nothing of what they run.
+    # Imported when a command runs: `--help` imports the module of each command, and not the engine.
     from aliyun_import.cli.render.renderer import open_renderer
 
     cancel = threading.Event()
@@ -76,7 +76,7 @@ def command_context(
 
 
 def given_options() -> list[click.Parameter]:
-    """Return the options that the command line of the running command holds; those of the environment are not."""
+    """Return the options on the command line of the running command, without those of the environment."""
     context = click.get_current_context()
     on_command_line = click.core.ParameterSource.COMMANDLINE
     return [one for one in context.command.params if context.get_parameter_source(str(one.name)) is on_command_line]
@@ -93,9 +93,9 @@ def _repeated() -> tuple[str, ...]:
 
 
 def for_same_services(text: str, options: Sequence[str]) -> str:
-    """Return a text in which each command in backticks has the options that it accepts and lacks.
+    """Return a text with `options` added to each command in backticks that accepts and lacks them.
 
-    Remedies name commands with their region, bucket and keys. Without --profile, --endpoint-url, --state-dir and the
+    Commands in remedies have their region, bucket and keys. Without --profile, --endpoint-url, --state-dir and the
     like of the running command they would act on another account or cloud.
     """
 
@@ -119,10 +119,10 @@ def _options_of(arguments: Sequence[str]) -> frozenset[str]:
 
 @contextmanager
 def cancel_on_signals(cancel: threading.Event) -> Iterator[None]:
-    """Make the first signal set `cancel`, and a second one exit at once with 130.
+    """Set `cancel` at the first signal, and exit with 130 at the second.
 
-    The first lets the run end where it can say what is safe and how to resume. The second is for a person who does not
-    want to wait; the journal is on the disk by then. SIGHUP is left alone where it is ignored, as under nohup.
+    After the first signal the run ends at the next step and reports how to resume. The second one skips that; the
+    journal has been written by then. SIGHUP stays ignored where it was, as under nohup.
     """
 
     def handle(number: int, frame: FrameType | None) -> None:

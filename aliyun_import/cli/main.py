@@ -33,24 +33,25 @@ COMMANDS = {
 }
 ALIASES = {"leftovers": "aliyun_import.cli.commands.cleanup:leftovers"}
 
-# Longest result that is repeated on stderr: a document of JSON with the findings of 17 disks is below it.
-_MOST_REPEATED = 64 << 10
+# Length of the end of a lost result that is repeated on stderr. A JSON document with the findings of 17 disks is
+# shorter.
+_MAX_REPEATED_CHARS = 64 << 10
 
 
 class LazyGroup(Group):
     """Group whose commands are imported on demand, so that one command does not import the others."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
-        """Return the names in the order in which they are used."""
+        """Return the names of the commands, those of a first push before the others."""
         del ctx
         return list(COMMANDS)
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         """Import the module of one command."""
-        place = COMMANDS.get(cmd_name) or ALIASES.get(cmd_name)
-        if place is None:
+        target = COMMANDS.get(cmd_name) or ALIASES.get(cmd_name)
+        if target is None:
             return super().get_command(ctx, cmd_name)
-        module, _, name = place.partition(":")
+        module, _, name = target.partition(":")
         command = getattr(importlib.import_module(module), name)
         assert isinstance(command, click.Command)  # noqa: S101 -- our own table
         return command
@@ -92,14 +93,13 @@ def help_(ctx: click.Context, names: tuple[str, ...]) -> None:
 
 
 def run() -> NoReturn:
-    """Run the command line and exit with its code; never raises anything but SystemExit."""
+    """Run the command line and exit with its code; raises only SystemExit."""
     guard_streams()
     code = _run()
     unwritten = release_streams()
     if unwritten is not None:
         _write_failure(_unwritable(unwritten), output="human")
         release_streams()
-        # A failure keeps its own code, which says what to do about it.
         code = code or Exit.LOCAL_STATE
     sys.exit(code)
 
@@ -110,7 +110,7 @@ def _run() -> int:
     except click.exceptions.Exit as stop:
         return stop.exit_code
     except click.Abort as stop:
-        # click takes an EOFError from anywhere below for the end of an answer; nothing here asks a question.
+        # click turns any EOFError into Abort, as if a prompt had ended. No command uses a prompt of click.
         return _fail(bug_report(stop.__cause__) if isinstance(stop.__cause__, EOFError) else _interrupted())
     except click.ClickException as error:
         return _fail(_usage(error))
@@ -118,18 +118,18 @@ def _run() -> int:
         return _fail(error)
     except BrokenPipeError:  # from click itself, where it bypasses the guarded stream
         return Exit.DONE
-    except Exception as error:  # noqa: BLE001 -- the one place: a bug must not look like anything else
+    except Exception as error:  # noqa: BLE001 -- every other exception is reported as a bug
         return _fail(limit_error(error) or file_error(error) or bug_report(error))
     return outcome if isinstance(outcome, int) else Exit.DONE
 
 
 def _fail(error: AliyunImportError) -> int:
-    _write_failure(error, output=wanted_output(sys.argv[1:], os.environ))
+    _write_failure(error, output=requested_output(sys.argv[1:], os.environ))
     return error.exit_code
 
 
 def _write_failure(error: AliyunImportError, *, output: str) -> None:
-    """Write an error that no renderer wrote: of the command line, of stdout, or a bug."""
+    """Write an error that is raised outside a renderer: of the command line, of stdout, or a bug."""
     from aliyun_import.cli.render.renderer import choose_renderer
     from aliyun_import.cli.render.result import Verbosity
 
@@ -137,8 +137,8 @@ def _write_failure(error: AliyunImportError, *, output: str) -> None:
     renderer.failure(error)
 
 
-def wanted_output(arguments: Sequence[str], environment: Mapping[str, str]) -> str:
-    """Guess --output where the command line could not be parsed, so that a script still reads JSON."""
+def requested_output(arguments: Sequence[str], environment: Mapping[str, str]) -> str:
+    """Return --output of a command line that may be invalid, so that its error has the format that a script reads."""
     for position, argument in enumerate(arguments):
         if argument.startswith("--output="):
             return argument.partition("=")[2]
@@ -160,7 +160,7 @@ def _usage(error: click.ClickException) -> UsageError:
 
 
 def _commands_in(arguments: Sequence[str]) -> list[str]:
-    """Return the command that a command line begins with; click's errors of the parser don't know it."""
+    """Return the names of the commands that a command line begins with; errors of click's parser lack them."""
     names: list[str] = []
     group: click.Command | None = app
     for argument in arguments:
@@ -176,7 +176,10 @@ def _interrupted() -> AliyunImportError:
 
 
 def _unwritable(stdout: GuardedStream) -> AliyunImportError:
-    reason, result = getattr(stdout.error, "strerror", None) or stdout.error, stdout.lost[-_MOST_REPEATED:].rstrip()
+    reason, result = (
+        getattr(stdout.error, "strerror", None) or stdout.error,
+        stdout.lost[-_MAX_REPEATED_CHARS:].rstrip(),
+    )
     return LocalStateError(
         f"The result could not be written to stdout: {reason}.",
         code="stdout-unwritable",
@@ -186,7 +189,7 @@ def _unwritable(stdout: GuardedStream) -> AliyunImportError:
 
 
 def bug_report(error: Exception) -> AliyunImportError:
-    """Return a report of an unforeseen error: where it was raised, without values that could hold a secret."""
+    """Return the report of an unexpected error: where it was raised, without values, which could hold a secret."""
     frames = traceback.extract_tb(error.__traceback__)[-5:]
     where = " < ".join(
         f"{frame.name} ({frame.filename.rpartition('/')[2]}:{frame.lineno})" for frame in reversed(frames)

@@ -1,4 +1,4 @@
-"""Options of the commands: types, environment variables, help, and the values that they are gathered into."""
+"""Options of the commands: types, help panels, and the dataclasses that hold their values."""
 
 import functools
 import importlib
@@ -31,7 +31,7 @@ _SECONDS = {"": 1, "S": 1, "M": 60, "H": 3600, "D": 86400}
 class Command(click.Command):
     """Command whose help begins with examples and shows its options by panel, the rare ones last.
 
-    An example is a line to type and what it does; the line has no program name.
+    Each example is a command line without the program name, and its description.
     """
 
     def __init__(self, *args: Any, examples: Sequence[tuple[str, str]] = (), **settings: Any) -> None:  # noqa: ANN401
@@ -39,7 +39,7 @@ class Command(click.Command):
         self.examples = examples
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
-        """Read the command line, the environment and, for what neither has, the configuration files."""
+        """Read the command line, the environment, and the configuration files, in this order of precedence."""
         if not ctx.resilient_parsing and not {"-h", "--help"} & set(args):
             settings = defaults_of(self, ctx, args)
             ctx.default_map = {name: setting.value for name, setting in settings.items()}
@@ -47,7 +47,7 @@ class Command(click.Command):
         return super().parse_args(ctx, args)
 
     def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        """Write the examples, and each panel's options below its name, in the order of the options."""
+        """Write the examples, then each panel with its options."""
         if self.examples:
             with formatter.section("Examples"):
                 for line, what in self.examples:
@@ -60,7 +60,7 @@ class Command(click.Command):
             formatter.write_dl([record for one in self.get_params(ctx)[-1:] if (record := one.get_help_record(ctx))])
 
     def panels(self) -> dict[str, list[EnvironmentOption]]:
-        """Return the options by the name of their panel: what is common first, what is rare last."""
+        """Return the options by the name of their panel, common ones first, rare ones last."""
         found: dict[str, list[EnvironmentOption]] = {}
         for one in self.params:
             if isinstance(one, EnvironmentOption) and not one.hidden:
@@ -70,13 +70,13 @@ class Command(click.Command):
 
 
 class Group(click.Group):
-    """Group that lists its commands with their whole first sentence, and guesses a mistyped one."""
+    """Group that lists its commands with their whole first sentence, and suggests a command for a mistyped one."""
 
     def __init__(self, *args: Any, **settings: Any) -> None:  # noqa: ANN401 -- click's own signature
         super().__init__(*args, **{"subcommand_metavar": "COMMAND [ARGS]...", **settings})
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
-        """Print the help of a group that is called without a command: whoever does that wants to know them."""
+        """Print the help of a group that is called without a command, and exit with 0."""
         if not args and not ctx.resilient_parsing:
             click.echo(ctx.get_help())
             ctx.exit()
@@ -92,7 +92,7 @@ class Group(click.Group):
     def resolve_command(
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
-        """Find the command, or name the one that a mistyped name is close to."""
+        """Return the command. Raises UsageError, with the closest name, for an unknown one."""
         if args and self.get_command(ctx, args[0]) is None:
             near = get_close_matches(args[0], self.list_commands(ctx), n=1)
             ctx.fail(f"There is no command {args[0]!r}.{f' Did you mean {near[0]}?' if near else ''}")
@@ -100,12 +100,12 @@ class Group(click.Group):
 
 
 def option(*declarations: str, **settings: Any) -> Decorator:  # noqa: ANN401 -- click's own signature
-    """Declare an option that is read from the environment as well."""
+    """Declare an `EnvironmentOption`."""
     return click.option(*declarations, cls=EnvironmentOption, **settings)
 
 
-def completed(source: str) -> Callable[[click.Context, click.Parameter, str], list[str]]:
-    """Return a completion by a function of the module `completion`, which is imported when a shell asks."""
+def complete_from(source: str) -> Callable[[click.Context, click.Parameter, str], list[str]]:
+    """Return a completion by a function of `commands.completion`, which is imported when a shell asks for it."""
 
     def complete(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[str]:
         del ctx, param
@@ -116,7 +116,7 @@ def completed(source: str) -> Callable[[click.Context, click.Parameter, str], li
 
 
 def panel(name: str, *options: Decorator) -> Decorator:
-    """Return a decorator that adds options, shown in help below a name in this order."""
+    """Return a decorator that adds options, shown in this order in the help panel `name`."""
 
     def decorate(function: Callback) -> Callback:
         for one in reversed(options):
@@ -164,7 +164,7 @@ class Bytes(click.ParamType[int]):
     name = "bytes"
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:  # noqa: ANN401
-        """Read the text; a number is returned as it is."""
+        """Return the number of bytes."""
         if isinstance(value, int):
             return value
         match = re.fullmatch(r"(\d{1,15}(?:\.\d{1,15})?)\s*([BKMGT]?)(?:I?B)?(?:/S)?", str(value).strip().upper())
@@ -179,7 +179,7 @@ class Gib(click.ParamType[int]):
     name = "GiB"
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:  # noqa: ANN401
-        """Read the text; it must be whole."""
+        """Return the number of GiB."""
         if isinstance(value, int):
             return value
         match = re.fullmatch(r"(\d{1,15})\s*([GT]?)(?:I?B)?", str(value).strip().upper())
@@ -194,7 +194,7 @@ class Seconds(click.ParamType[float]):
     name = "duration"
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:  # noqa: ANN401
-        """Read the text; a number without a unit is seconds."""
+        """Return the number of seconds, the unit of a number without one."""
         if isinstance(value, (int, float)):
             return float(value)
         match = re.fullmatch(r"(\d{1,15}(?:\.\d{1,15})?)\s*([SMHD]?)", str(value).strip().upper())
@@ -204,7 +204,7 @@ class Seconds(click.ParamType[float]):
 
 
 class Number(click.IntRange):
-    """Whole number in a range; a text that is none is called by this name in errors and help."""
+    """Whole number in a range; `name` is its type in errors and help."""
 
     name = "number"
 
@@ -221,7 +221,7 @@ class KeyValue(click.ParamType[tuple[str, str]]):
         param: click.Parameter | None,
         ctx: click.Context | None,
     ) -> tuple[str, str]:
-        """Split at the first equals sign; the value may be empty."""
+        """Return key and value, split at the first equals sign; the value may be empty."""
         if isinstance(value, tuple):
             return value
         key, equals, text = str(value).partition("=")
@@ -231,7 +231,7 @@ class KeyValue(click.ParamType[tuple[str, str]]):
 
 
 class OneOf(click.Choice[str]):
-    """Choice in any case, converted to the spelling of the service: to the member, for members of an Enum."""
+    """Choice that ignores case, converted to the spelling of the service, or to the member of an Enum."""
 
     def __init__(self, choices: tuple[str, ...]) -> None:
         super().__init__([str(choice) for choice in choices], case_sensitive=False)
@@ -243,7 +243,7 @@ class OneOf(click.Choice[str]):
         return f"[{'|'.join(self._members)}]"
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:  # noqa: ANN401
-        """Read the text."""
+        """Return the choice."""
         return self._members[str(super().convert(value, param, ctx))]
 
 
@@ -260,7 +260,7 @@ def _parameter_option(declared: Parameter) -> Decorator:
         help=declared.help,
         show_default=default,
         panel=RARE if declared.name in _RARE_PARAMETERS else "",
-        shell_complete=completed("platforms") if declared.name == "platform" else None,
+        shell_complete=complete_from("platforms") if declared.name == "platform" else None,
     )
 
 
@@ -281,7 +281,7 @@ class OutputOptions:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CloudOptions:
-    """Values of the options that name the cloud services, from the command line or the environment."""
+    """Values of the options that select the cloud services."""
 
     region: str | None = None
     profile: str | None = None
@@ -292,7 +292,7 @@ class CloudOptions:
     oss_endpoint_type: str | None = None
 
 
-_LOGS_REQUESTS = "Write notes too; twice: also each request to the services."
+_LOGS_REQUESTS = "Also write notes; twice: also each request to the services."
 
 
 def output_options(function: Callback, *, verbose: str = _LOGS_REQUESTS) -> Callback:
@@ -318,14 +318,14 @@ _SERVICES = (
         help="Region, e.g. cn-hangzhou.",
         show_default="that of the profile",
         panel=COMMON,
-        shell_complete=completed("regions"),
+        shell_complete=complete_from("regions"),
     ),
     option(
         "--profile",
         help="Profile of ~/.aliyun/config.json with credentials and region.",
         show_default="keys in the environment, then the current profile",
         panel=COMMON,
-        shell_complete=completed("profiles"),
+        shell_complete=complete_from("profiles"),
     ),
     option(
         "--endpoint-url",
@@ -352,5 +352,5 @@ _OSS = (
 
 
 def cloud_options(*, oss: bool) -> Decorator:
-    """Return a decorator that adds the options of the services, gathered into `cloud`; `oss`: those of OSS too."""
+    """Return a decorator that adds the options of the services, gathered into `cloud`; with `oss` also those of OSS."""
     return gathered("cloud", f"{__name__}:CloudOptions", panel("Cloud", *_SERVICES, *(_OSS if oss else ())))

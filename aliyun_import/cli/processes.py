@@ -1,4 +1,4 @@
-"""Processes that commands start: one to its end with its exit code, one in the background until it is ready."""
+"""Child processes of commands, in the foreground and in the background."""
 
 import os
 import signal
@@ -10,19 +10,19 @@ from pathlib import Path
 
 import click
 
-START_S = 30.0  # for a process in the background to be ready, on a busy machine
+START_TIMEOUT_S = 30.0  # for a process in the background on a busy machine
 POLL_S = 0.05
 NOT_EXECUTABLE = 126
 NOT_FOUND = 127
 
 
 def run(command: Sequence[str], environment: Mapping[str, str]) -> int:
-    """Run a command and return its exit code, as a shell has it: 127 for one that is missing, 128 plus a signal.
+    """Run a command and return its exit code as a shell does: 127 if it is missing, 128 plus a signal.
 
-    A terminal sends Ctrl-C to the command itself. Signals that were sent to this process alone are passed on.
+    Signals that are sent to this process alone are passed on. A terminal sends Ctrl-C to the command itself.
     """
     process: subprocess.Popen[bytes] | None = None
-    early: list[int] = []  # signals that came before there was a process to pass them on to
+    early: list[int] = []  # signals that arrived before the process was started
 
     def pass_on(number: int, _frame: object) -> None:
         if number == signal.SIGINT and os.isatty(0):
@@ -50,7 +50,7 @@ def run(command: Sequence[str], environment: Mapping[str, str]) -> int:
 def start(arguments: Sequence[str], environment: Mapping[str, str], *, log: Path, until: Callable[[int], bool]) -> int:
     """Start a command of this tool in the background, with its output in `log`, and return 0 once `until(pid)` holds.
 
-    If it ends before, its output is written to stderr and its exit code is returned.
+    If it ends before that, write its output to stderr and return its exit code.
     """
     with open(log, "wb", opener=lambda path, flags: os.open(path, flags, 0o600)) as output:
         child = subprocess.Popen(
@@ -61,10 +61,10 @@ def start(arguments: Sequence[str], environment: Mapping[str, str], *, log: Path
             stderr=subprocess.STDOUT,
             start_new_session=True,
         )
-    ends_s = time.monotonic() + START_S
+    ends_s = time.monotonic() + START_TIMEOUT_S
     while child.poll() is None and time.monotonic() < ends_s:
         if until(child.pid):
-            child.returncode = 0  # it goes on: nobody waits for it, and that is no mistake to warn of
+            child.returncode = 0  # keeps running; without a code Popen would warn at exit
             return 0
         time.sleep(POLL_S)
     if child.poll() is None:
@@ -73,8 +73,8 @@ def start(arguments: Sequence[str], environment: Mapping[str, str], *, log: Path
     return child.wait() or 1
 
 
-def repeated_words(context: click.Context, *, without: Sequence[str]) -> list[str]:
-    """Return the words of a command line for the options of a running command, except some."""
+def arguments_of(context: click.Context, *, without: Sequence[str]) -> list[str]:
+    """Return the options of a running command as arguments, except those in `without`."""
     words = []
     for param in context.command.params:
         value = context.params.get(str(param.name))

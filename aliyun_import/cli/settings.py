@@ -1,13 +1,13 @@
-"""Settings of options outside the command line: configuration files, and variables that no option reads.
+"""Option values from the environment and from configuration files.
 
     region = "cn-hangzhou"            # an option by its long name, without the dashes
     limit-rate = "50M"
 
-    [profiles.prod]                   # counts more, with --profile prod
+    [profiles.prod]                   # overrides them, with --profile prod
     bucket = "golden-images"
 
-A file in the working directory counts more than the user's own. The command line and the environment count more than
-both. A key that is no option of any command is an error; one of another command is ignored.
+A file in the working directory overrides the user's file; the environment and the command line override both. An
+unknown key is an error; a key for an option of another command is ignored.
 """
 
 import os
@@ -33,7 +33,7 @@ _OTHER_VARIABLES = {f"{PREFIX}ENDPOINT_URL_{service}" for service in ("OSS", "EC
 
 
 class EnvironmentOption(click.Option):
-    """Option that is also read from ALIYUN_IMPORT_<OPTION>, named after its long form; `panel` is its place in help."""
+    """Option that is also read from the variable ALIYUN_IMPORT_<OPTION>; `panel` is its section in help."""
 
     def __init__(self, declarations: list[str], *, panel: str = "", **settings: Any) -> None:  # noqa: ANN401 -- click's
         super().__init__(declarations, **settings)
@@ -51,7 +51,7 @@ class EnvironmentOption(click.Option):
         return record[0], f"{self.help} [{', '.join([*notes, f'env: {self.envvar}'])}]"
 
     def default_text(self) -> str:
-        """Return the default for people, "" if there is none."""
+        """Return the default as text for help, "" if there is none."""
         if isinstance(self.show_default, str):
             return self.show_default
         return str(self.default) if self.show_default and self.default is not None else ""
@@ -59,33 +59,33 @@ class EnvironmentOption(click.Option):
 
 @dataclass(frozen=True, slots=True)
 class Setting:
-    """A value of a file, and where it stands."""
+    """A value, and the file and section that set it."""
 
     value: Any
     where: str
 
 
 def user_file() -> Path:
-    """Return the path of the user's own file, which need not exist."""
+    """Return the path of the user's own configuration file, which may not exist."""
     return config_directory() / NAME
 
 
 def settings_files() -> list[Path]:
-    """Return the files that are there, the user's own first; that of the working directory counts more."""
+    """Return the configuration files that exist, those of lower precedence first."""
 
     def is_there(path: Path) -> bool:
         try:
             return path.is_file()
-        except PermissionError:  # in another user's home: HOME is kept by some forms of sudo, and in containers
+        except PermissionError:  # HOME of another user, as under some forms of sudo and in containers
             return False
 
     return [path for path in (user_file(), Path(NAME)) if is_there(path)]
 
 
 def read_settings(profile: str | None, *, known: Mapping[str, bool]) -> Mapping[str, Setting]:
-    """Return the settings in force for a profile (None: that of the files), by the long names of options.
+    """Return the settings for a profile (None: the profile that the files name), by the long names of options.
 
-    `known` has the options of all commands, and whether each is a flag. Raises UsageError "config-invalid".
+    `known` maps the options of all commands to whether they are flags. Raises UsageError "config-invalid".
     """
     found: dict[str, Setting] = {}
     documents = [(path, _read(path)) for path in settings_files()]
@@ -105,7 +105,7 @@ def _read(path: Path) -> Mapping[str, Any]:
     try:
         with path.open("rb") as file:
             found = os.fstat(file.fileno())
-            # What a file says decides where credentials and disks are sent.
+            # The file decides where credentials and disks are sent.
             if found.st_uid not in (os.geteuid(), 0) or found.st_mode & stat.S_IWOTH:
                 cause = "It belongs to another user, or every user can write to it."
                 raise _invalid(
@@ -122,14 +122,14 @@ def _sections(path: Path, document: Mapping[str, Any]) -> Iterator[tuple[str, Ma
     sections = document.get(_PROFILES, {})
     for name, section in sections.items() if isinstance(sections, dict) else [(_PROFILES, sections)]:
         if not isinstance(section, dict):
-            raise _invalid(path, f"{name} is no section.", f"Write [{_PROFILES}.NAME], and below it the options.")
+            raise _invalid(path, f"{name} is not a section.", f"Write [{_PROFILES}.NAME], and below it the options.")
         yield name, section
 
 
 def _checked(
     path: Path, values: Mapping[str, Any], *, known: Mapping[str, bool], section: str = ""
 ) -> dict[str, Setting]:
-    """Return the settings of a file or section; raises UsageError for a key that no command has."""
+    """Return the settings of a file or section. Raises UsageError "config-invalid" for an unknown key."""
     settings: dict[str, Setting] = {}
     for key, value in values.items():
         if key == _PROFILES and not section:
@@ -139,7 +139,7 @@ def _checked(
         if key not in known:
             near = get_close_matches(key.replace("_", "-"), known, n=1)
             remedy = f"Write {near[0]}." if near else f"Remove {key}; `aliyun-import push --help` lists the options."
-            raise _invalid(path, f"{key!r} is no option.", remedy)
+            raise _invalid(path, f"{key!r} is not an option.", remedy)
         if isinstance(value, dict) or known[key] is not isinstance(value, bool):
             form = "true or false" if known[key] else "text, a number or a list"
             raise _invalid(path, f"{key} is {value!r}.", f"Write {key} as {form}.")
@@ -158,7 +158,7 @@ def _invalid(path: Path, cause: str, remedy: str) -> UsageError:
 
 
 def output_in_files() -> str | None:
-    """Return --output of the files, for an error before the command line is understood; wrong files have none."""
+    """Return --output of the files, for an error raised before options are parsed; invalid files are skipped."""
     chosen = None
     for path in settings_files():
         try:
@@ -183,7 +183,7 @@ def options_of(command: click.Command) -> dict[str, EnvironmentOption]:
 
 
 def defaults_of(command: click.Command, ctx: click.Context, arguments: Sequence[str]) -> Mapping[str, Setting]:
-    """Return what the files say about the options of a command, by the names of its parameters."""
+    """Return the settings of the files for the options of a command, by the names of its parameters."""
     if not settings_files():
         return {}
     known = options_of(ctx.find_root().command)
@@ -219,7 +219,7 @@ def _converted(ctx: click.Context, name: str, one: EnvironmentOption, setting: S
 
 
 def unknown_variables(root: click.Command, environment: Mapping[str, str]) -> Iterator[tuple[str, str | None]]:
-    """Yield each ALIYUN_IMPORT_ variable that nothing reads, and the one that was probably meant."""
+    """Yield each ALIYUN_IMPORT_ variable that nothing reads, and the known variable closest to it, if any."""
     ours = {name for name in environment if name.startswith(PREFIX)} - _OTHER_VARIABLES
     if not ours:
         return

@@ -1,4 +1,4 @@
-"""Standard output and standard error: no secrets, no failed writes, no text that the encoding lacks."""
+"""Wrappers of stdout and stderr that conceal secrets and record failed writes."""
 
 import errno
 import io
@@ -8,7 +8,7 @@ from typing import Any, TextIO
 
 from aliyun_import.redact import conceal
 
-# Its attributes (no terminal, no encoding) are those of a stream that was closed when the program started.
+# Supplies the attributes (no terminal, no encoding) of a stream that was closed when the program started.
 _CLOSED = io.StringIO()
 # Symbols of the renderers, for encodings that lack them; marks keep their width, so that lines fit the terminal.
 _ASCII = str.maketrans({"✓": "+", "✗": "x", "·": "-", "…": "...", "→": "->"})
@@ -17,9 +17,9 @@ _ASCII = str.maketrans({"✓": "+", "✗": "x", "·": "-", "…": "...", "→": 
 class GuardedStream:
     """Text stream that conceals secrets and records a failed write instead of raising it.
 
-    A closed terminal, a full disk or `| head` must not end a push of hours. `error` is the first failure, `lost` the
-    text that was not written, if the stream `keeps_text` for it. Errors and log lines hold no secrets anyway; the
-    concealing is for the output of libraries and tracebacks of threads.
+    A closed terminal, a full disk or `| head` must not end a push of hours. `error` is the first failure. With
+    `keeps_text`, `lost` is the text that was not written. Errors and log lines of this package hold no secrets;
+    libraries and tracebacks of threads may.
     """
 
     def __init__(self, stream: TextIO | None, *, keeps_text: bool = False) -> None:
@@ -55,7 +55,7 @@ class GuardedStream:
             self.write(line)
 
     def flush(self) -> None:
-        """Flush; what was written until now counts as written if that succeeds."""
+        """Flush; if that succeeds, the text written so far is not kept any more."""
         if self.error is not None:
             return
         try:
@@ -76,12 +76,12 @@ class GuardedStream:
             return text.translate(_ASCII)
         return text
 
-    def __getattr__(self, name: str) -> Any:  # noqa: ANN401 -- whatever the stream has
+    def __getattr__(self, name: str) -> Any:  # noqa: ANN401 -- any attribute of a stream
         return getattr(_CLOSED if self._stream is None else self._stream, name)
 
 
 def guard_streams() -> None:
-    """Guard both streams, once; a closed descriptor is taken by /dev/null, so that no file of ours gets its number."""
+    """Guard both streams, once. Closed descriptors are opened on /dev/null: no other file may get their numbers."""
     for number in range(3):
         try:
             os.fstat(number)
@@ -94,10 +94,10 @@ def guard_streams() -> None:
 
 
 def release_streams() -> GuardedStream | None:
-    """Flush both streams; return stdout if what was written to it is lost and somebody waits for it.
+    """Flush both streams; return stdout if its text was lost, except when the reader closed the pipe (`| head`).
 
-    A reader that went away (`| head`) does not wait. Both descriptors then lead to /dev/null: Python flushes once more
-    at exit, and ends with 120 when that fails.
+    The descriptor of a stream that failed is redirected to /dev/null: Python flushes once more at exit, and would exit
+    with 120.
     """
     failed = None
     for name, number in (("stdout", 1), ("stderr", 2)):

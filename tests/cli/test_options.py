@@ -133,7 +133,7 @@ def test_a_comma_in_the_name_of_a_data_disk_stays(tmp_path: Path) -> None:
     ("options", "said"),
     [
         (["--boot-test", "cloud", "--no-wait"], "--no-wait and --boot-test cloud exclude each other"),
-        (["--boot-test", "cloud"], "pass --yes where nobody can be asked"),
+        (["--boot-test", "cloud"], "pass --yes where there is no terminal to ask at"),
         (["--yes"], "--yes needs --boot-test cloud"),
     ],
 )

@@ -6,7 +6,7 @@ from pathlib import Path
 import click.testing
 import pytest
 
-from aliyun_import.cli.main import COMMANDS, app, wanted_output
+from aliyun_import.cli.main import COMMANDS, app, requested_output
 from aliyun_import.errors import UsageError
 
 
@@ -83,8 +83,8 @@ def test_a_command_takes_its_options_from_the_file(here: Path) -> None:
         ('keep-object = "yes"', "true or false"),
         ("jobs = 900", "jobs"),
         ("region = ", "TOML"),
-        ("profiles = 3", "no section"),
-        ("[profiles]\nprod = 3", "no section"),
+        ("profiles = 3", "not a section"),
+        ("[profiles]\nprod = 3", "not a section"),
         ("[foo]\njobs = 3", "Name sections [profiles.NAME]."),
     ],
 )
@@ -109,9 +109,9 @@ def test_a_file_that_others_can_write_to_is_refused(here: Path) -> None:
 def test_a_usage_error_is_json_where_the_file_asks_for_it(here: Path) -> None:
     """Even a command line that can't be parsed answers a script in its form."""
     write(here / "aliyun-import.toml", 'output = "json"')
-    assert wanted_output(["push", "--no-such-option"], {}) == "json"
+    assert requested_output(["push", "--no-such-option"], {}) == "json"
     write(here / "aliyun-import.toml", "nonsense")
-    assert wanted_output(["push"], {}) == "human"
+    assert requested_output(["push"], {}) == "human"
 
 
 def test_help_works_with_a_wrong_file(here: Path) -> None:

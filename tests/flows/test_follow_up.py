@@ -10,7 +10,7 @@ import click
 import click.testing
 
 from aliyun_import.cli.commands.push import push
-from aliyun_import.cli.context import PLACE_OPTIONS, for_same_services
+from aliyun_import.cli.context import TARGET_OPTIONS, for_same_services
 from aliyun_import.cli.main import app
 from aliyun_import.sandbox.sample import write_sample_disk
 from tests.flows.commands import Commands
@@ -81,7 +81,7 @@ def test_nothing_of_the_environment_leads_out_of_the_sandbox(tmp_path: Path) -> 
     ours = {
         str(param.envvar): NONSENSE
         for param in push.params
-        if isinstance(param, click.Option) and param.name in PLACE_OPTIONS and not param.is_flag
+        if isinstance(param, click.Option) and param.name in TARGET_OPTIONS and not param.is_flag
     }
     # A choice that is none is refused before the command runs, with or without a sandbox.
     ours["ALIYUN_IMPORT_OSS_ENDPOINT_TYPE"] = "accelerate"
@@ -111,7 +111,7 @@ def test_no_variable_leads_out_of_the_sandbox(tmp_path: Path) -> None:
 def test_an_option_that_names_another_place_is_refused(tmp_path: Path) -> None:
     """Nothing is silently ignored: --sandbox and the option don't go together."""
     wrong = {}
-    for name in PLACE_OPTIONS:
+    for name in TARGET_OPTIONS:
         (param,) = [one for one in push.params if one.name == name]
         value = ["auto"] if name == "oss_endpoint_type" else [] if getattr(param, "is_flag", False) else ["x"]
         arguments = ["push", str(tmp_path / "d.raw"), "--sandbox", param.opts[0], *value]

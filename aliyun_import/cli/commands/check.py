@@ -15,7 +15,7 @@ from aliyun_import.cli.params import (
     Command,
     OutputOptions,
     Seconds,
-    completed,
+    complete_from,
     gathered,
     option,
     output_options,
@@ -31,25 +31,25 @@ if TYPE_CHECKING:
 _options = panel(
     "Checks",
     option("--data", is_flag=True, help="The disks are data disks: checks of boot and guest are left out."),
-    option("--explain", metavar="CHECK", help="Explain a check and exit.", shell_complete=completed("checks")),
+    option("--explain", metavar="CHECK", help="Explain a check and exit.", shell_complete=complete_from("checks")),
     option(
         "--skip-check",
         "skip_checks",
         multiple=True,
         metavar="CHECK",
         help="Check to leave out; repeatable.",
-        shell_complete=completed("checks"),
+        shell_complete=complete_from("checks"),
     ),
 )
 _FILE = click.Path(dir_okay=False, path_type=Path)
 _boot_options = panel(
     "Boot test",
-    option("--boot", is_flag=True, help="Start each disk in QEMU, shut in. This runs the code on the disk."),
+    option("--boot", is_flag=True, help="Start each disk in an isolated QEMU machine. This runs the code on the disk."),
     option(
         "--boot-timeout",
         "timeout_s",
         type=Seconds(),
-        help="Maximum time of a boot, e.g. 5m. A disk is booted once more as NVMe where its system supports that.",
+        help="Maximum time of one boot, e.g. 5m. A disk whose system supports NVMe is booted a second time as NVMe.",
         show_default="10m",
     ),
     option("--boot-log", "log", type=_FILE, help="File for the whole console."),
@@ -58,7 +58,7 @@ _boot_options = panel(
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class BootChoice:
+class BootTestOptions:
     """Values of the options of the boot test."""
 
     boot: bool = False
@@ -67,10 +67,7 @@ class BootChoice:
     screen: Path | None = None
 
     def refuse_unusable(self, disks: Sequence[str], *, data: bool) -> None:
-        """Raise UsageError for options that would have no effect, or would lose a result.
-
-        A variable of the environment may stay set for the commands that use it.
-        """
+        """Raise UsageError for options on the command line that would have no effect, or would lose a result."""
         from aliyun_import.cli.context import given_options
 
         given = {one.name for one in given_options()}
@@ -92,21 +89,21 @@ class BootChoice:
 )
 @click.argument("disks", nargs=-1, type=click.Path())
 @_options
-@gathered("boot", f"{__name__}:BootChoice", _boot_options)
-@partial(output_options, verbose="Write notes too.")
+@gathered("boot", f"{__name__}:BootTestOptions", _boot_options)
+@partial(output_options, verbose="Also write notes.")
 def check(
     disks: tuple[str, ...],
     *,
     data: bool,
     explain: str | None,
     skip_checks: tuple[str, ...],
-    boot: "BootChoice",
+    boot: "BootTestOptions",
     output: OutputOptions,
 ) -> int:
     """Inspect each of DISKS as the system disk of an image, and list the findings.
 
-    Needs no root, no credentials and no network. Takes about a second a disk, some more for a compressed one, and
-    minutes with --boot. Exits with 0 when nothing blocks the import, else with 3.
+    Needs no root, no credentials and no network. Takes about a second per disk, longer for a compressed one, and
+    minutes with --boot. Exits with 0 if nothing blocks the import, else with 3.
     """
     from aliyun_import.cli.render.renderer import open_renderer
 
@@ -122,15 +119,10 @@ def check(
 
         refuse_unknown_ids(skip_checks)
         skip = frozenset(skip_checks)
-        results = [
-            _booted(
-                _checked(disk, renderer, is_only_disk=len(disks) == 1, is_data_disk=data, skip_checks=skip),
-                boot,
-                renderer,
-                skip_checks=skip,
-            )
-            for disk in disks
-        ]
+        results = []
+        for disk in disks:
+            result = _checked(disk, renderer, is_only_disk=len(disks) == 1, is_data_disk=data, skip_checks=skip)
+            results.append(_booted(result, boot, renderer, skip_checks=skip) if boot.boot else result)
         is_terminal = output.output == "human" and sys.stdout.isatty()
         outcome = check_outcome(results, width=shutil.get_terminal_size().columns if is_terminal else None)
         renderer.outcome(outcome)
@@ -154,17 +146,15 @@ def _checked(
 
 
 def _booted(
-    checked: "CheckResult", boot: BootChoice, renderer: "SafeRenderer", *, skip_checks: frozenset[str]
+    checked: "CheckResult", boot: BootTestOptions, renderer: "SafeRenderer", *, skip_checks: frozenset[str]
 ) -> "CheckResult":
-    """Return the result with a boot test, if one is wanted and the disk can be read."""
+    """Return the result with a boot test; unchanged if the disk can't be started for the reasons in its findings."""
     from aliyun_import import boot_tests
     from aliyun_import.boot.run import DEFAULT_TIMEOUT_S, BootOptions
     from aliyun_import.checks.run import with_boot_test
     from aliyun_import.cli.context import cancel_on_signals
     from aliyun_import.events import Noted
 
-    if not boot.boot:
-        return checked
     cancel = threading.Event()
     options = BootOptions(timeout_s=boot.timeout_s or DEFAULT_TIMEOUT_S, log=boot.log, screen=boot.screen)
     try:
@@ -173,7 +163,6 @@ def _booted(
     except DiskError as error:
         if checked.ok:
             raise
-        # The findings say why, and what to do.
         renderer.emit(Noted(message=f"The disk was not started. {error.summary}"))
         return checked
     return with_boot_test(checked, test, skip_checks=skip_checks)

@@ -21,7 +21,7 @@ _options = panel(
         "prefixes",
         multiple=True,
         metavar="PREFIX",
-        help="Prefix to search too, such as one where --key of a push on another machine put a disk; repeatable.",
+        help="Additional prefix to search, e.g. that of a --key used on another machine; repeatable.",
     ),
     option(
         "--remove",
@@ -29,9 +29,13 @@ _options = panel(
         multiple=True,
         metavar="KEY",
         help="Remove what has this key or id, or matches it as a pattern such as 'aliyun-import/web-*' or 'i-*'; "
-        "repeatable. A removed upload can't be resumed. What a running import or boot test uses is refused.",
+        "repeatable. A removed upload can't be resumed. What a running import or boot test uses is not removed.",
     ),
-    option("--force", is_flag=True, help="Remove it even if a running import or boot test uses it, which then fails."),
+    option(
+        "--force",
+        is_flag=True,
+        help="Also remove what a running import or boot test uses; that import or test then fails.",
+    ),
     option(
         "--state-dir",
         type=click.Path(file_okay=False, path_type=Path),
@@ -69,30 +73,30 @@ def cleanup(
     Searches aliyun-import/, the keys in the journals of this machine, and each --prefix. Below a --prefix it lists
     objects that this tool uploaded, and all unfinished uploads.
 
-    Of the region it lists the instances of boot tests, the images that did not get their names, and the images that
+    Lists the instances of boot tests in the region too, the images that did not get their names, and the images that
     --replace rename replaced; the last are removed by their ids only, not by a pattern.
 
-    Leftovers cost money. A push that runs now shows as an unfinished upload too: nothing is removed that --remove
-    does not name.
+    Leftovers cost money. A push that is running is listed as an unfinished upload too; only what --remove names is
+    removed.
     """
     from aliyun_import import api
     from aliyun_import.cli.render.result import Outcome
 
-    with command_context(cloud, output) as at:
+    with command_context(cloud, output) as context:
         result = api.cleanup(
-            at.client,
+            context.client,
             bucket=bucket,
             prefixes=prefixes,
             remove=patterns,
             force=force,
             state_dir=state_dir,
-            on_event=at.emit,
-            cancel=at.cancel,
+            on_event=context.emit,
+            cancel=context.cancel,
         )
         document = {
             "command": ctx.info_name or "cleanup",
             "bucket": result.bucket,
-            "region": at.client.region,
+            "region": context.client.region,
             "leftovers": [_document(one) for one in result.leftovers],
             "removed": [_document(one) for one in result.removed],
             "other_buckets": list(result.other_buckets),
@@ -102,10 +106,10 @@ def cleanup(
             f"pushes from this machine used the bucket {other} too: list it with --bucket {other}"
             for other in result.other_buckets
         ]
-        at.renderer.outcome(Outcome(document=document, text=_text(result.leftovers), aside="\n".join(aside)))
+        context.renderer.outcome(Outcome(document=document, text=_text(result.leftovers), aside="\n".join(aside)))
 
 
-# Hidden: the name until November 2026. JSON gives the name by which the command was called.
+# Hidden: the name until November 2026. `command` in JSON is the name by which the command was called.
 leftovers = Command(
     "leftovers", params=cleanup.params, callback=cleanup.callback, help=cleanup.help, examples=_EXAMPLES, hidden=True
 )
@@ -147,7 +151,7 @@ def _text(leftovers: "Sequence[Leftover]") -> str:
         )
         for one in escaped(tuple(leftovers))
     ]
-    # A column without a text is left out, and its head with it.
+    # A column is left out if its head is empty, too.
     used = "USED BY" if any(one.used_by for one in leftovers) else ""
     head = ("WHAT", "SIZE", "SINCE", used, "KEY", "NAME" if any(one.name for one in leftovers) else "")
     return table(head, rows) if rows else ""

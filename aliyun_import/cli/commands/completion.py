@@ -9,8 +9,8 @@ import click
 from aliyun_import.cli.params import Command
 
 _SHELLS = ("bash", "zsh", "fish")
-# The regions of Alibaba Cloud, from "Regions and zones" of November 2026. For completion alone: which of them are open
-# to an account is asked of ECS.
+# From "Regions and zones" of Alibaba Cloud, November 2026. Used for completion only: ECS decides which of them are open
+# to an account.
 _REGIONS = (
     "ap-northeast-1", "ap-northeast-2", "ap-southeast-1", "ap-southeast-3", "ap-southeast-5", "ap-southeast-6",
     "ap-southeast-7", "cn-beijing", "cn-chengdu", "cn-fuzhou", "cn-guangzhou", "cn-hangzhou", "cn-heyuan",

@@ -11,7 +11,7 @@ from aliyun_import.cli.params import (
     Command,
     Group,
     OutputOptions,
-    completed,
+    complete_from,
     option,
     output_options,
     panel,
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 @click.group(cls=Group)
 def config() -> None:
-    """Show the settings in force and where each comes from."""
+    """Show the effective settings and where each comes from."""
 
 
 @config.command(
@@ -39,17 +39,17 @@ def config() -> None:
     "Settings",
     option(
         "--profile",
-        help="Profile whose section of the configuration files counts.",
+        help="Profile whose section of the configuration files applies.",
         show_default="that of the files",
-        shell_complete=completed("profiles"),
+        shell_complete=complete_from("profiles"),
     ),
 )
 @output_options
 def show(command: tuple[str, ...], *, profile: str | None, output: OutputOptions) -> None:
     """Show each option of COMMAND (push without it), its value, and what sets it.
 
-    The environment counts more than aliyun-import.toml in the working directory, that one more than the user's own
-    file, and within a file the section [profiles.NAME] more than what stands before it.
+    In order of precedence: the environment, aliyun-import.toml in the working directory, the user's own file. Within a
+    file, the section [profiles.NAME] overrides the keys before the sections.
     """
     from aliyun_import.cli.render.renderer import open_renderer
 
@@ -90,7 +90,7 @@ def _command(path: tuple[str, ...]) -> Command:
 
 
 def _row(context: click.Context, one: EnvironmentOption) -> dict[str, Any]:
-    """Return an option, the value in force as text, and what sets it."""
+    """Return an option, its effective value as text, and what sets it."""
     source = context.get_parameter_source(str(one.name))
     match source:
         case ParameterSource.ENVIRONMENT:

@@ -9,15 +9,15 @@ from pathlib import Path
 import click
 
 import aliyun_import
-from aliyun_import.cli.params import Command, completed
+from aliyun_import.cli.params import Command, complete_from
 
 _REMARKS = re.compile(r"^ *<!--.*?-->\n?", re.MULTILINE | re.DOTALL)
 
 
 def pages() -> dict[str, Path]:
-    """Return the pages by name: those in the package, or in a checkout those beside it."""
+    """Return the pages by name: those in the package, or in a checkout those of its folder docs."""
     package = Path(aliyun_import.__file__).resolve().parent
-    folder = next(place for place in (package / "docs", package.parent / "docs") if place.is_dir())
+    folder = next(one for one in (package / "docs", package.parent / "docs") if one.is_dir())
     found = {str(path.relative_to(folder).with_suffix("")): path for path in folder.rglob("*.md")}
     return dict(sorted({**found, "schema": package / "schema.json"}.items()))
 
@@ -30,7 +30,7 @@ def pages() -> dict[str, Path]:
         ("docs nightly > nightly.md", "write its Markdown"),
     ),
 )
-@click.argument("page", required=False, shell_complete=completed("pages"))
+@click.argument("page", required=False, shell_complete=complete_from("pages"))
 def docs(page: str | None) -> None:
     """Print a page of the documentation, or list the pages.
 
@@ -57,7 +57,7 @@ def _title(path: Path) -> str:
 
 
 def _print(text: str) -> None:
-    """Write Markdown as it is, or laid out on a terminal: through a pager where it is longer than the screen."""
+    """Write Markdown unchanged, or formatted for a terminal, through a pager if it is longer than the screen."""
     columns, lines = shutil.get_terminal_size()
     if not sys.stdout.isatty() or not text.startswith("#"):
         click.echo(text, nl=False)

@@ -39,7 +39,7 @@ def doctor(*, bucket: str | None, cloud: CloudOptions, output: OutputOptions) ->
     """Test what a push needs: credentials, clock, endpoints, region, bucket, permissions, quotas, role.
 
     Changes nothing: permissions are tested by a dry run of ImportImage, by an upload that is begun and aborted, and by
-    queries. Exits with 0 only if a push would go through; else with the code with which it would fail. What can't be
+    queries. Exits with 0 only if a push would succeed; else with the code with which it would fail. What can't be
     tested without a change, such as the creation of the bucket, is unknown: exit code 4, unless the keys are those of
     the account itself.
     """
@@ -48,19 +48,19 @@ def doctor(*, bucket: str | None, cloud: CloudOptions, output: OutputOptions) ->
     from aliyun_import.cli.render.result import Outcome
     from aliyun_import.push.diagnosis import would_go_through
 
-    with command_context(cloud, output) as at:
-        results = api.diagnose(at.client, bucket=bucket, cancel=at.cancel)
+    with command_context(cloud, output) as context:
+        results = api.diagnose(context.client, bucket=bucket, cancel=context.cancel)
         code = would_go_through(list(results))
         document = {
             "command": "doctor",
-            "region": at.client.region,
+            "region": context.client.region,
             "would_go_through": code == 0,
             "results": [_document(one) for one in results],
         }
         is_terminal = output.output == "human" and sys.stdout.isatty()
         text = _text(results, shutil.get_terminal_size().columns if is_terminal else None)
-        text = for_same_services(text, at.client.config.command_options)
-        at.renderer.outcome(Outcome(document=document, text=text, is_marked=True, exit_code=code))
+        text = for_same_services(text, context.client.config.command_options)
+        context.renderer.outcome(Outcome(document=document, text=text, is_marked=True, exit_code=code))
         return code
 
 

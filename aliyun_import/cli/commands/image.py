@@ -35,13 +35,13 @@ _NETWORK = (
     option(
         "--vswitch",
         "vswitch_id",
-        help="Id of the vSwitch of the instance; it decides on the zone.",
+        help="Id of the vSwitch of the instance; it determines the zone.",
         show_default="the one with the tag import-boot-test",
     ),
     option(
         "--security-group",
         "security_group_id",
-        help="Id of the security group of the instance, in the VPC of the vSwitch. Best one without rules.",
+        help="Id of the security group of the instance, in the VPC of the vSwitch, preferably one without rules.",
         show_default="the one with the tag import-boot-test",
     ),
 )
@@ -63,8 +63,8 @@ PUSH_BOOT_TEST = (
     option(
         "--boot-test",
         type=click.Choice(["local", "cloud"]),
-        help="local: start the disk in QEMU first, shut in, which runs the code on it. cloud: start an instance of the "
-        "image before it gets its name, which costs money. Stop if it does not boot.",
+        help="local: first start the disk in an isolated QEMU machine, which runs the code on it. cloud: start an "
+        "instance of the image before it gets its name, which costs money. Stop if it does not boot.",
     ),
     option("--boot-timeout", "boot_timeout_s", type=Seconds(), help="Maximum time of a boot.", show_default="10m"),
     option("--boot-log", type=_FILE, help="File for the whole console."),
@@ -111,34 +111,34 @@ def boot_test(
 ) -> int:
     """Start an instance of IMAGE, read its console, and delete it: proof that the image boots.
 
-    The instance costs money. It is of the smallest type that can start the image, has no public address, and is
-    deleted in any case; ECS releases it by itself after 45 minutes if this machine can't. Run again after a kill, the
-    same command continues with that instance, or deletes it.
+    The instance costs money. It is of the smallest type that can start the image, has no public address, and is always
+    deleted; if this machine can't delete it, ECS releases it after 45 minutes. Run again after a kill, the same command
+    continues with that instance, or deletes it.
 
-    Exits with 0 when the image boots or nothing is proven, with 7 when it does not boot, and with 6 when the instance
-    could not be deleted.
+    Exits with 0 if the image boots or nothing is proven, with 7 if it does not boot, and with 6 if the instance could
+    not be deleted.
     """
     from aliyun_import import boot_tests
     from aliyun_import.cli.render.boot import cloud_boot_outcome
 
-    refuse_unasked(yes=yes)
-    with command_context(cloud, output) as at:
+    require_consent(yes=yes)
+    with command_context(cloud, output) as context:
         test = boot_tests.boot_test_image(
-            at.client,
+            context.client,
             image_id,
             options=options,
-            confirm=confirmation(yes=yes, output=output, cancel=at.cancel),
+            confirm=confirmation(yes=yes, output=output, cancel=context.cancel),
             state_dir=state_dir,
-            on_event=at.emit,
-            cancel=at.cancel,
+            on_event=context.emit,
+            cancel=context.cancel,
         )
-        outcome = cloud_boot_outcome(test, region=at.client.region)
-        at.renderer.outcome(outcome)
+        outcome = cloud_boot_outcome(test, region=context.client.region)
+        context.renderer.outcome(outcome)
         return outcome.exit_code
 
 
 def confirmation(*, yes: bool, output: OutputOptions, cancel: threading.Event) -> "Confirm":
-    """Return what asks at the terminal before an instance is paid for; with `yes` it only says what it costs."""
+    """Return a callback that asks at the terminal before it starts an instance; with `yes` it only prints the terms."""
 
     def confirm(offer: "InstanceOffer") -> None:
         if not yes:
@@ -149,11 +149,11 @@ def confirmation(*, yes: bool, output: OutputOptions, cancel: threading.Event) -
     return confirm
 
 
-def checked_boot_test(options: "PushOptions", *, yes: bool, is_free: bool) -> "PushOptions":
-    """Return the options of a push, without settings of a boot test that is not made.
+def check_boot_test_options(options: "PushOptions", *, yes: bool, is_free: bool) -> "PushOptions":
+    """Return the options of a push, without those of a boot test that is not run.
 
-    Options on the command line that would be ignored are refused; the environment and files may hold them, since
-    `image boot-test` reads them too. `is_free`: the instance costs nothing. Raises click.UsageError and UsageError.
+    Raises click.UsageError and UsageError for options on the command line that would be ignored. The environment and
+    files may set them for `image boot-test`. `is_free`: the instance costs nothing.
     """
     from aliyun_import.cli.context import given_options
     from aliyun_import.push.boot_stage import refuse_contradictions
@@ -167,23 +167,23 @@ def checked_boot_test(options: "PushOptions", *, yes: bool, is_free: bool) -> "P
     options = replace(options, **unset)
     refuse_contradictions(options)
     if options.boot_test == "cloud" and not options.dry_run and not is_free:
-        refuse_unasked(yes=yes)
+        require_consent(yes=yes)
     return options
 
 
-def refuse_unasked(*, yes: bool) -> None:
-    """Refuse to start an instance where nobody can be asked. Raises click.UsageError."""
+def require_consent(*, yes: bool) -> None:
+    """Raise click.UsageError if an instance is not permitted by `yes` and there is no terminal to ask at."""
     if not yes and not sys.stdin.isatty():
-        raise click.UsageError("The instance costs money: pass --yes where nobody can be asked.")
+        raise click.UsageError("The instance costs money: pass --yes where there is no terminal to ask at.")
 
 
 def _ask(offer: "InstanceOffer", cancel: threading.Event) -> None:
-    """Ask at the terminal whether the instance is to be started. Raises Interrupted if not."""
+    """Ask at the terminal whether to start the instance. Raises Interrupted if not."""
     from aliyun_import.context import interrupted
     from aliyun_import.errors import Interrupted
 
     click.echo(f"{_wrapped(f'{_terms(offer)} Start it? [y/N]')} ", nl=False, err=True)
-    # Not input(): it goes on after the signal that sets `cancel`.
+    # Not input(), which continues after the signal that sets `cancel`.
     while not select.select([sys.stdin], [], [], 0.2)[0]:
         if cancel.is_set():
             click.echo(err=True)
@@ -205,7 +205,7 @@ def _terms(offer: "InstanceOffer") -> str:
     else:
         what = (
             f"Once the image is imported, an instance of it is started in {offer.zone}, which your account pays for: "
+            f"the smallest in stock that can start it, {machine} or a larger one"
         )
-        what += f"the smallest in stock that can start it, {machine} or a larger one"
     life = f"{offer.longest_life_s / 60:.0f} minutes at most"
     return f"{what}, {offer.disk_gib} GiB {offer.disk.category}, for {life}."

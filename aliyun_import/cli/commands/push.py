@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, fields, replace
 from difflib import get_close_matches
 from pathlib import Path
@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from aliyun_import.cli.commands.image import PUSH_BOOT_TEST, YES, checked_boot_test, confirmation
+from aliyun_import.cli.commands.image import PUSH_BOOT_TEST, YES, check_boot_test_options, confirmation
 from aliyun_import.cli.params import (
     COMMON,
     RARE,
@@ -25,7 +25,7 @@ from aliyun_import.cli.params import (
     OutputOptions,
     Seconds,
     cloud_options,
-    completed,
+    complete_from,
     gathered,
     option,
     output_options,
@@ -103,7 +103,7 @@ def transfer_options(function: Callback) -> Callback:
         "Upload",
         option("--keep-object", is_flag=True, help="Keep the staging object, as the base of the next push."),
         option(
-            "--send-zeros", is_flag=True, help="Send zeros that OSS refuses to make by copies, however many they are."
+            "--send-zeros", is_flag=True, help="Send zeros that OSS refuses to create by copying, whatever their size."
         ),
         option("--jobs", type=Number(1, 64), help="Number of parts to upload in parallel.", show_default="adaptive"),
         option(
@@ -181,7 +181,7 @@ _PUSH = (
         help="Take the name from the image that has it: rename or delete that image once the new one is usable.",
         panel=COMMON,
     ),
-    option("--force-new", is_flag=True, help="Make another image even if this disk has been imported already."),
+    option("--force-new", is_flag=True, help="Create another image even if this disk has been imported already."),
     option(
         "--fix",
         "fix_role",
@@ -196,7 +196,7 @@ _PUSH = (
         metavar="CHECK",
         callback=_as_set,
         help="Check whose findings are ignored; repeatable.",
-        shell_complete=completed("checks"),
+        shell_complete=complete_from("checks"),
     ),
     option("--force", is_flag=True, help="Continue in spite of findings that block."),
     option(
@@ -232,7 +232,7 @@ def push_options(function: Callback) -> Callback:
 @click.command(
     cls=Command,
     examples=(
-        ("push disk.raw --region cn-hangzhou", "make an image of a disk"),
+        ("push disk.raw --region cn-hangzhou", "create an image from a disk"),
         ("push disk.raw --region cn-hangzhou --dry-run", "check everything and print the plan"),
         ("push disk.raw --sandbox", "try it without an account"),
     ),
@@ -243,7 +243,7 @@ def push_options(function: Callback) -> Callback:
 @transfer_options
 @push_options
 @panel("Boot test", YES)
-@panel(COMMON, option("--sandbox", is_flag=True, help="Push to a local sandbox that exists as long as the command."))
+@panel(COMMON, option("--sandbox", is_flag=True, help="Push to a local sandbox that is started for this command only."))
 @cloud_options(oss=True)
 @output_options
 def push(
@@ -265,22 +265,23 @@ def push(
     """
     from aliyun_import.cli.context import command_context, for_same_services
 
-    options = checked_boot_test(options, yes=yes, is_free=sandbox)
-    with _sandbox(cloud) if sandbox else _real_cloud(options.state_dir) as (config, state_dir):
+    options = check_boot_test_options(options, yes=yes, is_free=sandbox)
+    with _sandbox(cloud) if sandbox else nullcontext((None, options.state_dir)) as (config, state_dir):
         _refuse_ineffective(options, transfer)
         options = replace(options, transfer=transfer, state_dir=state_dir, name_given=bool(image.name))
-        with command_context(cloud, output, config=config) as at:
+        with command_context(cloud, output, config=config) as context:
             from aliyun_import import api
             from aliyun_import.cli.render.push import push_outcome
 
-            request = request_of(disk, image, parameters, region=at.client.region)
-            # In a sandbox of the command nothing costs.
-            confirm = confirmation(yes=yes or sandbox, output=output, cancel=at.cancel)
-            result = api.push(at.client, request, options=options, confirm=confirm, on_event=at.emit, cancel=at.cancel)
-            config = at.client.config
+            request = request_of(disk, image, parameters, region=context.client.region)
+            confirm = confirmation(yes=yes or sandbox, output=output, cancel=context.cancel)
+            result = api.push(
+                context.client, request, options=options, confirm=confirm, on_event=context.emit, cancel=context.cancel
+            )
+            config = context.client.config
             outcome = push_outcome(result, is_real_cloud=not config.endpoint_url)
             rows = [(label, for_same_services(text, config.command_options)) for label, text in outcome.summary]
-            at.renderer.outcome(replace(outcome, summary=tuple(rows)))
+            context.renderer.outcome(replace(outcome, summary=tuple(rows)))
 
 
 def _refuse_ineffective(options: "PushOptions", transfer: "TransferOptions") -> None:
@@ -289,25 +290,23 @@ def _refuse_ineffective(options: "PushOptions", transfer: "TransferOptions") -> 
 
 
 @contextmanager
-def _real_cloud(state_dir: Path) -> Iterator[tuple[None, Path]]:
-    yield None, state_dir
-
-
-@contextmanager
 def _sandbox(cloud: CloudOptions) -> "Iterator[tuple[CloudConfig, Path]]":
-    """Yield the configuration of a sandbox; options that name another cloud are refused, variables are not read."""
+    """Yield the configuration and the state directory of a sandbox; variables are not read.
+
+    Raises UsageError "sandbox-options" for options that select another cloud.
+    """
     from aliyun_import.cli.commands.sandbox import temporary_sandbox
-    from aliyun_import.cli.context import PLACE_OPTIONS, given_options
+    from aliyun_import.cli.context import TARGET_OPTIONS, given_options
 
     for one in given_options():
-        if one.name in PLACE_OPTIONS:
+        if one.name in TARGET_OPTIONS:
             raise UsageError(
                 f"--sandbox and {one.opts[0]} don't go together: a sandbox has its own endpoint, key and journals.",
                 code="sandbox-options",
                 remedy=f"Leave out --sandbox or {one.opts[0]}.",
             )
-    with temporary_sandbox(cloud.region) as place:
-        yield place
+    with temporary_sandbox(cloud.region) as started:
+        yield started
 
 
 def request_of(disk: str, image: ImageOptions, parameters: ImportParameters, *, region: str) -> ImportRequest:
@@ -333,7 +332,7 @@ def request_of(disk: str, image: ImageOptions, parameters: ImportParameters, *, 
 
 
 def _refuse_other_sources(disk: str) -> None:
-    """Refuse what looks like a source that other tools read; as a path it would only be missing."""
+    """Raise UsageError for standard input and URLs, which other tools read; as paths they would only be missing."""
     if disk == "-":
         raise click.UsageError(
             "A disk can't be read from standard input: parts of it are read more than once. Pass a file."

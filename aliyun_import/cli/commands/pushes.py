@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     option(
         "--forget-finished",
         is_flag=True,
-        help="Remove the journals of finished pushes. Run again, such a push finds its image by the tags.",
+        help="Remove the journals of finished pushes. If such a push is run again, it finds its image by the tags.",
     ),
     option(
         "--state-dir",
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 )
 @output_options
 def pushes(*, forget_finished: bool, state_dir: Path | None, output: OutputOptions) -> None:
-    """List the pushes of this machine and how far each came. Works offline.
+    """List the pushes of this machine and the state of each. Works offline.
 
     A push that is not finished resumes when its command is run again.
     """

@@ -45,16 +45,16 @@ def show(*, role_name: str | None, bucket: str | None, cloud: CloudOptions, outp
     from aliyun_import.role.ensure import differences
     from aliyun_import.role.spec import OSS_ROLE
 
-    with command_context(cloud, output) as at:
-        state = api.show_role(at.client, role_name, bucket=bucket, cancel=at.cancel)
+    with command_context(cloud, output) as context:
+        state = api.show_role(context.client, role_name, bucket=bucket, cancel=context.cancel)
         found = differences(state, OSS_ROLE)
         command = shlex.join(
-            ["aliyun-import", "role", "ensure", "--role-name", state.name, "--region", at.client.region]
+            ["aliyun-import", "role", "ensure", "--role-name", state.name, "--region", context.client.region]
         )
-        follow_up = for_same_services(f"`{command}`", at.client.config.command_options)
+        follow_up = for_same_services(f"`{command}`", context.client.config.command_options)
         code = Exit.DONE if state.ready else Exit.ACCESS
         text = _text(state, found, follow_up)
-        at.renderer.outcome(Outcome(document=_document(state, found), text=text, exit_code=code))
+        context.renderer.outcome(Outcome(document=_document(state, found), text=text, exit_code=code))
         return code
 
 
@@ -71,10 +71,12 @@ def ensure(*, role_name: str | None, bucket: str | None, fix: bool, cloud: Cloud
     from aliyun_import import api
     from aliyun_import.cli.render.result import Outcome
 
-    with command_context(cloud, output) as at:
-        change = api.prepare_role(at.client, role_name, bucket=bucket, fix=fix, on_event=at.emit, cancel=at.cancel)
+    with command_context(cloud, output) as context:
+        change = api.prepare_role(
+            context.client, role_name, bucket=bucket, fix=fix, on_event=context.emit, cancel=context.cancel
+        )
         document = {"command": "role ensure", **asdict(change)}
-        at.renderer.outcome(Outcome(document=document, text=f"{change.name} {change.state}"))
+        context.renderer.outcome(Outcome(document=document, text=f"{change.name} {change.state}"))
 
 
 @role.command(cls=Command)
@@ -87,15 +89,15 @@ def ensure(*, role_name: str | None, bucket: str | None, fix: bool, cloud: Cloud
         type=click.Choice(["user", "role", "boot-test"]),
         default="user",
         show_default=True,
-        help="Whose policy: that of the user who runs this tool, one of the role in place of the system policy, or "
-        "what the user needs besides for `image boot-test`.",
+        help="Subject of the policy: the user who runs this tool, the role (instead of the system policy), or the user "
+        "for `image boot-test`, in addition.",
     ),
 )
 @output_options
 def policy(*, bucket: str | None, subject: str, output: OutputOptions) -> None:
     """Print a least-privilege policy as JSON, for an administrator to apply. Works offline.
 
-    Every output format prints the policy alone, so that it can be passed on as it is.
+    Every output format prints the policy only, so that it can be passed to the vendor's tools.
     """
     from aliyun_import.role.spec import boot_test_policy, role_policy, user_policy
 

@@ -30,14 +30,14 @@ def sandbox() -> None:
     """Run a local Alibaba Cloud, to try the tool without an account."""
 
 
-_directory_option = option(
+_new_option = option(
     "--dir",
     "directory",
     type=click.Path(file_okay=False, path_type=Path),
-    help="Directory that keeps all state: the next sandbox there continues.",
+    help="Directory that keeps all state: the next sandbox there continues with it.",
     show_default="temporary, removed at the end",
 )
-_kept_option = option(
+_existing_option = option(
     "--dir",
     "directory",
     type=click.Path(file_okay=False, path_type=Path),
@@ -54,8 +54,8 @@ _account_options = panel(
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Facts:
-    """What the options say of the account."""
+class AccountOptions:
+    """Values of the options that describe the account."""
 
     import_time: float | None = None
     account: Path | None = None
@@ -67,7 +67,7 @@ class Facts:
     "Sandbox",
     option("--host", default="127.0.0.1", show_default=True, help="Address to listen on."),
     option("--port", type=Number(0, 65535), default=0, help="Port to listen on.", show_default="a free one"),
-    _directory_option,
+    _new_option,
     option("--background", is_flag=True, help="Serve in the background, until `sandbox stop`."),
     option(
         "--certificate",
@@ -89,19 +89,19 @@ class Facts:
         show_default="none",
     ),
 )
-@gathered("facts", "aliyun_import.cli.commands.sandbox:Facts", _account_options)
+@gathered("account_options", "aliyun_import.cli.commands.sandbox:AccountOptions", _account_options)
 def serve(
     *,
     directory: Path | None,
     background: bool,
-    facts: Facts,
+    account_options: AccountOptions,
     tls: bool,
-    **options: Any,  # noqa: ANN401 -- those of Sandbox.start
+    **options: Any,  # noqa: ANN401 -- passed to Sandbox.start
 ) -> None:
-    """Serve until stopped, and print the environment variables that lead to the sandbox.
+    """Serve until stopped, and print the environment variables that point to the sandbox.
 
-    `sandbox run` does so for one command. Whoever reaches the port can use the sandbox; without --host it listens on
-    this machine only.
+    `sandbox run` starts a sandbox for one command. Everyone who can reach the port can use the sandbox; without --host
+    it listens on this machine only.
     """
     import threading
 
@@ -115,10 +115,10 @@ def serve(
     stop = threading.Event()
     with (
         cancel_on_signals(stop),
-        _directory(directory) as place,
-        _started(place, facts, keep=directory is not None, own_tls=tls, **options) as running,
+        _directory(directory) as path,
+        _started(path, account_options, keep=directory is not None, own_tls=tls, **options) as running,
     ):
-        _show(running.environment(), running.url, f"state in {place}" if directory else f"objects in {place}")
+        _show(running.environment(), running.url, f"state in {path}" if directory else f"objects in {path}")
         stop.wait()
 
 
@@ -130,71 +130,73 @@ def _show(environment: Mapping[str, str], url: str, more: str) -> None:
 
 @sandbox.command(cls=Command)
 @click.argument("command", nargs=-1, required=True, type=click.UNPROCESSED, metavar="-- COMMAND [ARGUMENT]...")
-@panel("Sandbox", _directory_option)
-@gathered("facts", "aliyun_import.cli.commands.sandbox:Facts", _account_options)
+@panel("Sandbox", _new_option)
+@gathered("account_options", "aliyun_import.cli.commands.sandbox:AccountOptions", _account_options)
 @click.pass_context
-def run(context: click.Context, *, command: tuple[str, ...], directory: Path | None, facts: Facts) -> None:
-    """Run COMMAND with a sandbox of its own, and end with its exit code.
+def run(
+    context: click.Context, *, command: tuple[str, ...], directory: Path | None, account_options: AccountOptions
+) -> None:
+    """Run COMMAND with a new sandbox, and exit with its exit code.
 
-    The command gets the variables that lead to the sandbox, and none that hold credentials or lead elsewhere. The
-    sandbox ends with it.
+    The environment of the command points to the sandbox, and has no other credentials or endpoints. The sandbox ends
+    with the command.
 
     \b
     aliyun-import sandbox run -- aliyun-import push disk.raw
     aliyun-import sandbox run --policy policy.json -- ./runbook.sh
     """  # noqa: D301 -- \b keeps the lines of the examples apart
     from aliyun_import.cli import processes
-    from aliyun_import.cli.context import PLACE_OPTIONS
+    from aliyun_import.cli.context import TARGET_OPTIONS
     from aliyun_import.sandbox.directory import JOURNALS
     from aliyun_import.sandbox.server import isolated_environment
 
-    elsewhere = [f"{PREFIX}{name.upper()}" for name in (*PLACE_OPTIONS, "sandbox")]
-    with _directory(directory) as place, _started(place, facts, keep=directory is not None) as running:
-        environment = isolated_environment(running, os.environ, journals=place / JOURNALS, removed_prefixes=elsewhere)
+    removed = [f"{PREFIX}{name.upper()}" for name in (*TARGET_OPTIONS, "sandbox")]
+    with _directory(directory) as path, _started(path, account_options, keep=directory is not None) as running:
+        environment = isolated_environment(running, os.environ, journals=path / JOURNALS, removed_prefixes=removed)
         code = processes.run(command, environment)
     context.exit(code)
 
 
 @sandbox.command(cls=Command)
-@panel("Sandbox", _kept_option)
+@panel("Sandbox", _existing_option)
 def status(*, directory: Path | None) -> None:
-    """Print the environment variables that lead to the running sandbox; exit 9 if none runs."""
+    """Print the environment variables that point to the running sandbox; exit code 9 if none runs."""
     from aliyun_import.sandbox.directory import server_info
 
-    place = directory or _default_directory()
-    with _translated(place, directory):
-        found = server_info(place)
+    path = directory or _default_directory()
+    with _translated(path, directory):
+        found = server_info(path)
     if found is None:
         raise LocalStateError(
-            f"No sandbox serves {place}.",
+            f"No sandbox serves {path}.",
             code=ErrorCode.SANDBOX_NOT_RUNNING,
             remedy=f"Run `aliyun-import sandbox serve --background{_dir_option(directory)}`.",
         )
-    _show(found.environment, found.url, f"process {found.pid}, state in {place}")
+    _show(found.environment, found.url, f"process {found.pid}, state in {path}")
 
 
 @sandbox.command(cls=Command)
-@panel("Sandbox", _kept_option)
+@panel("Sandbox", _existing_option)
 def stop(*, directory: Path | None) -> None:
     """Stop the sandbox that runs in the background; its state stays."""
-    from aliyun_import.sandbox import directory as kept
+    from aliyun_import.sandbox import directory as sandbox_directory
 
-    place = directory or _default_directory()
-    with _translated(place, directory):
-        stopped = kept.stop(place, within_s=STOP_S)
-    click.echo(f"{'Stopped the sandbox' if stopped else 'No sandbox runs'} in {place}.")
+    path = directory or _default_directory()
+    with _translated(path, directory):
+        stopped = sandbox_directory.stop(path, within_s=STOP_S)
+    click.echo(f"{'Stopped the sandbox' if stopped else 'No sandbox runs'} in {path}.")
 
 
 @sandbox.command(cls=Command)
-@panel("Sandbox", _kept_option)
+@panel("Sandbox", _existing_option)
 def reset(*, directory: Path | None) -> None:
-    """Remove all that a sandbox keeps: buckets, objects, images, tasks, roles, keys, settings, journals."""
-    from aliyun_import.sandbox import directory as kept
+    """Remove all state of a sandbox: buckets, objects, images, tasks, roles, keys, settings, journals."""
+    from aliyun_import.sandbox import directory as sandbox_directory
 
-    place = directory or _default_directory()
-    with _translated(place, directory):
-        kept.reset(place)
-    click.echo(f"Removed the state of the sandbox in {place}.")
+    path = directory or _default_directory()
+    with _translated(path, directory):
+        sandbox_directory.reset(path)
+    click.echo(f"Removed the state of the sandbox in {path}.")
 
 
 @sandbox.command(cls=Command)
@@ -203,7 +205,7 @@ def reset(*, directory: Path | None) -> None:
     "Disk", option("--size", type=Bytes(), default="5G", show_default=True, help="Virtual size; the file is sparse.")
 )
 def disk(out: Path, *, size: int) -> None:
-    """Write a RAW sample disk to OUT: what `check` reads of a Linux system, and a boot sector that prints a line."""
+    """Write a RAW sample disk to OUT: files of a Linux system for `check`, and a boot sector that prints a line."""
     from aliyun_import.sandbox.sample import has_boot_record, write_sample_disk
 
     if out.exists() and not _is_sample(out, size):
@@ -230,8 +232,8 @@ def disk(out: Path, *, size: int) -> None:
 
 
 def _is_sample(path: Path, size: int) -> bool:
-    # A sample disk has the same bytes every time, so an identical file may be written again. Everything else, a sample
-    # disk that somebody has worked on included, is not touched.
+    # A sample disk always has the same bytes, so an identical file may be written again. Any other file is not
+    # overwritten, also a sample disk that was changed.
     from aliyun_import.sandbox.sample import is_sample_disk
 
     return is_sample_disk(path, size_bytes=size)
@@ -240,12 +242,12 @@ def _is_sample(path: Path, size: int) -> bool:
 @contextmanager
 def _started(
     directory: Path,
-    facts: Facts,
+    account_options: AccountOptions,
     *,
     keep: bool,
-    **options: Any,  # noqa: ANN401 -- those of Sandbox.start
+    **options: Any,  # noqa: ANN401 -- passed to Sandbox.start
 ) -> Iterator["Sandbox"]:
-    """Start a sandbox with the facts of its account; translates what keeps it from starting."""
+    """Start a sandbox and configure its account. Raises LocalStateError if it can't start."""
     from aliyun_import.sandbox.core.store import UnreadableStateError
     from aliyun_import.sandbox.directory import DirectoryInUseError, ForeignDirectoryError
     from aliyun_import.sandbox.server import Sandbox
@@ -264,18 +266,18 @@ def _started(
         remedy = "Pass another --port (0 takes a free one), or check --certificate, --private-key and --dir."
         raise _not_started(what, error, remedy) from error
     with running:
-        _apply(running, facts)
+        _apply(running, account_options)
         yield running
 
 
-def _apply(running: "Sandbox", facts: Facts) -> None:
-    """Put the facts of an account in force."""
+def _apply(running: "Sandbox", options: AccountOptions) -> None:
+    """Configure the account of a sandbox. Raises UsageError for an invalid file."""
     from aliyun_import.sandbox.control import account
     from aliyun_import.sandbox.core.router import OPERATIONS
 
-    if facts.import_time is not None:
-        running.state.configure(import_s=facts.import_time)
-    for path, is_policy in ((facts.account, False), (facts.policy, True)):
+    if options.import_time is not None:
+        running.state.configure(import_s=options.import_time)
+    for path, is_policy in ((options.account, False), (options.policy, True)):
         if path is None:
             continue
         try:
@@ -295,28 +297,28 @@ def _apply(running: "Sandbox", facts: Facts) -> None:
     running.state.commit()
 
 
-def _serve_in_background(place: Path) -> None:
-    """Start `serve` in a process of its own, and print what leads to it once it listens."""
+def _serve_in_background(path: Path) -> None:
+    """Start `serve` in another process, and print its environment variables once it listens."""
     from aliyun_import.cli import processes
-    from aliyun_import.sandbox import directory as kept
+    from aliyun_import.sandbox import directory as sandbox_directory
 
     def listens(pid: int) -> bool:
         try:
-            found = kept.server_info(place)
-        except kept.DirectoryInUseError:
+            found = sandbox_directory.server_info(path)
+        except sandbox_directory.DirectoryInUseError:
             return False
         if found is None or found.pid != pid:
             return False
-        _show(found.environment, found.url, f"process {found.pid}, state in {place}")
+        _show(found.environment, found.url, f"process {found.pid}, state in {path}")
         return True
 
-    place.mkdir(parents=True, exist_ok=True, mode=0o700)
+    path.mkdir(parents=True, exist_ok=True, mode=0o700)
     context = click.get_current_context()
-    words = processes.repeated_words(context, without=("directory", "background"))
-    # It would start another one in the background, without end.
+    words = processes.arguments_of(context, without=("directory", "background"))
+    # With this variable the child would start a child in the background, and so on.
     environment = {name: value for name, value in os.environ.items() if name != f"{PREFIX}BACKGROUND"}
-    arguments = ("sandbox", "serve", *words, "--dir", str(place))
-    context.exit(processes.start(arguments, environment, log=place / kept.LOG, until=listens))
+    arguments = ("sandbox", "serve", *words, "--dir", str(path))
+    context.exit(processes.start(arguments, environment, log=path / sandbox_directory.LOG, until=listens))
 
 
 def _default_directory() -> Path:
@@ -330,23 +332,23 @@ def _dir_option(directory: Path | None) -> str:
 
 
 @contextmanager
-def _translated(place: Path, directory: Path | None) -> Iterator[None]:
-    """Translate what keeps a command from a kept sandbox."""
+def _translated(path: Path, directory: Path | None) -> Iterator[None]:
+    """Raise LocalStateError in place of the errors of access to the directory of a sandbox."""
     from aliyun_import.sandbox.directory import DirectoryInUseError
 
     try:
         yield
     except DirectoryInUseError as error:
-        raise _in_use(place, directory, error) from error
+        raise _in_use(path, directory, error) from error
     except OSError as error:
-        what = f"The sandbox in {place} can't be reached or changed."
+        what = f"The sandbox in {path} can't be reached or changed."
         raise _not_started(what, error, "Pass the --dir of a sandbox of your own.") from error
 
 
-def _in_use(place: Path, directory: Path | None, error: OSError) -> LocalStateError:
+def _in_use(path: Path, directory: Path | None, error: OSError) -> LocalStateError:
     given = _dir_option(directory)
     return LocalStateError(
-        f"A sandbox serves {place}.",
+        f"A sandbox serves {path}.",
         code=ErrorCode.SANDBOX_IN_USE,
         cause=f"{error}.",
         remedy=f"Run `aliyun-import sandbox stop{given}`, or use it: `aliyun-import sandbox status{given}`.",
@@ -363,15 +365,15 @@ def _directory(given: Path | None) -> Iterator[Path]:
     if given:
         yield given
         return
-    with tempfile.TemporaryDirectory(prefix="aliyun-import-sandbox-") as place:
-        yield Path(place)
+    with tempfile.TemporaryDirectory(prefix="aliyun-import-sandbox-") as path:
+        yield Path(path)
 
 
 @contextmanager
 def temporary_sandbox(region: str | None) -> "Iterator[tuple[CloudConfig, Path]]":
-    """Yield the configuration of a new sandbox, and a directory for journals; both end with the block.
+    """Yield the configuration of a new sandbox, and a directory for journals; both are removed at the end.
 
-    The configuration holds all that leads to the sandbox, and nothing of the environment.
+    The configuration is complete: nothing is read from the environment.
     """
     from aliyun_import.cloud.config import CloudConfig
     from aliyun_import.cloud.credentials.source import Credentials

@@ -42,7 +42,7 @@ def task() -> None:
         help="Status of the tasks to list; repeatable.",
         show_default="all",
     ),
-    option("--limit", type=Number(1), help="Number of tasks to list at most.", show_default="all"),
+    option("--limit", type=Number(1), help="Maximum number of tasks to list.", show_default="all"),
 )
 @cloud_options(oss=False)
 @output_options
@@ -52,13 +52,13 @@ def list_(*, statuses: tuple[str, ...], limit: int | None, cloud: CloudOptions, 
     from aliyun_import.cli.render.result import Outcome, table
     from aliyun_import.cli.render.text import escaped
 
-    with command_context(cloud, output) as at:
-        tasks = _named(api.list_tasks(at.client, statuses=statuses, cancel=at.cancel)[:limit])
+    with command_context(cloud, output) as context:
+        tasks = _named(api.list_tasks(context.client, statuses=statuses, cancel=context.cancel)[:limit])
         rows = [_row(one) for one in escaped(tasks)]
         text = table(("TASK", "STATUS", "IMAGE", "NAME", "CREATED", "FINISHED"), rows) if rows else ""
-        aside = "" if rows else f"no import tasks in {at.client.region}"
-        document = {"command": "task list", "region": at.client.region, "tasks": [asdict(one) for one in tasks]}
-        at.renderer.outcome(Outcome(document=document, text=text, aside=aside))
+        aside = "" if rows else f"no import tasks in {context.client.region}"
+        document = {"command": "task list", "region": context.client.region, "tasks": [asdict(one) for one in tasks]}
+        context.renderer.outcome(Outcome(document=document, text=text, aside=aside))
 
 
 @task.command(cls=Command)
@@ -71,15 +71,15 @@ def show(task_id: str, *, cloud: CloudOptions, output: OutputOptions) -> None:
     from aliyun_import.cli.render.result import Outcome
     from aliyun_import.cli.render.text import escaped
 
-    with command_context(cloud, output) as at:
-        found = api.show_task(at.client, task_id, cancel=at.cancel)
+    with command_context(cloud, output) as context:
+        found = api.show_task(context.client, task_id, cancel=context.cancel)
         document = {
             "command": "task show",
-            "region": at.client.region,
+            "region": context.client.region,
             "task": asdict(found.task),
             "image": _image_document(found.image),
         }
-        at.renderer.outcome(Outcome(document=document, text=_task_text(escaped(found.task), escaped(found.image))))
+        context.renderer.outcome(Outcome(document=document, text=_task_text(escaped(found.task), escaped(found.image))))
 
 
 @task.command(cls=Command)
@@ -100,10 +100,10 @@ def wait(task_id: str, *, timeout: float | None, cloud: CloudOptions, output: Ou
     from aliyun_import import api
     from aliyun_import.cli.render.result import Outcome
 
-    with command_context(cloud, output) as at:
-        image = api.wait(at.client, task_id, timeout_s=timeout, on_event=at.emit, cancel=at.cancel)
-        document = {"command": "task wait", "region": at.client.region, "task_id": task_id, **_short(image)}
-        at.renderer.outcome(Outcome(document=document, text=image.image_id))
+    with command_context(cloud, output) as context:
+        image = api.wait(context.client, task_id, timeout_s=timeout, on_event=context.emit, cancel=context.cancel)
+        document = {"command": "task wait", "region": context.client.region, "task_id": task_id, **_short(image)}
+        context.renderer.outcome(Outcome(document=document, text=image.image_id))
 
 
 @task.command(cls=Command)
@@ -111,20 +111,20 @@ def wait(task_id: str, *, timeout: float | None, cloud: CloudOptions, output: Ou
 @cloud_options(oss=False)
 @output_options
 def cancel(task_id: str, *, cloud: CloudOptions, output: OutputOptions) -> None:
-    """Cancel a running task; the image that it was making is removed."""
+    """Cancel a running task; ECS removes its unfinished image."""
     from aliyun_import import api
     from aliyun_import.cli.render.result import Outcome
     from aliyun_import.cli.render.text import escaped
 
-    with command_context(cloud, output) as at:
-        now = api.cancel_task(at.client, task_id, on_event=at.emit, cancel=at.cancel)
-        document = {"command": "task cancel", "region": at.client.region, "task": asdict(now)}
+    with command_context(cloud, output) as context:
+        now = api.cancel_task(context.client, task_id, on_event=context.emit, cancel=context.cancel)
+        document = {"command": "task cancel", "region": context.client.region, "task": asdict(now)}
         text = f"{now.task_id} {now.status_text}"
-        at.renderer.outcome(Outcome(document=document, text=escaped(text)))
+        context.renderer.outcome(Outcome(document=document, text=escaped(text)))
 
 
 def _named(tasks: "Sequence[Task]") -> "tuple[Task, ...]":
-    """Return tasks whose images are gone with the names that this machine's journals have."""
+    """Return the tasks; one whose image is gone gets its name from the journals of this machine."""
     from aliyun_import import api
 
     names = {one.task_id: one.identity.get("name", "") for one in api.list_pushes()}

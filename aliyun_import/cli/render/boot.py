@@ -15,7 +15,7 @@ def boot_document(test: BootTest) -> dict[str, Any]:
 
 
 def boot_lines(test: BootTest) -> list[str]:
-    """Return a line for each boot, and the last lines of the console below one that is no plain success."""
+    """Return a line for each boot, and below one that is not a success the last lines of its console."""
     return [line for run in test.runs for line in _run_lines(run)]
 
 

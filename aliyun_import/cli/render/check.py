@@ -1,4 +1,4 @@
-"""Rendering of the result of `check`: a block for each disk for people, a document for scripts."""
+"""Rendering of the result of `check`."""
 
 from collections.abc import Sequence
 from dataclasses import asdict
@@ -119,7 +119,7 @@ def _overview(checked: Sequence[CheckResult], width: int | None) -> str:
 def _verdict(findings: Sequence[Finding]) -> tuple[str, str]:
     """Return whether a disk can be imported, and why not: the ids of blocking findings, the number of others.
 
-    "perhaps" is for a disk of which a part could not be read, which is not taken for a pass.
+    "perhaps" means that a part of the disk could not be read.
     """
     blocks, warns, unknown = (
         [finding.rule for finding in findings if finding.severity is severity]

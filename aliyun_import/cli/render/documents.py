@@ -1,7 +1,6 @@
 """Types of the JSON documents: what `--output json` and `jsonl` write. schema.json is generated from them.
 
-A result whose fields are plain values may stand in the module of its command instead. Fields may be added; none is
-renamed or removed within a schema.
+Fields may be added; none is renamed or removed within a schema.
 """
 
 from typing import Any, Literal, NotRequired, TypedDict
@@ -59,7 +58,7 @@ class ObjectDocument(TypedDict):
 
 
 class DiskPlanDocument(TypedDict):
-    """What would be done with one disk."""
+    """Plan of one disk."""
 
     disk: str
     key: str
@@ -96,7 +95,7 @@ class InstancePlanDocument(TypedDict):
 
 
 class PlanDocument(TypedDict):
-    """What a push would do."""
+    """Plan of a push."""
 
     image_name: str
     region: str
@@ -108,7 +107,7 @@ class PlanDocument(TypedDict):
 
 
 class BootRunDocument(TypedDict):
-    """One boot of a boot test: its machine, and what its console shows."""
+    """One boot of a boot test: its machine and its verdict."""
 
     architecture: Architecture
     boot_mode: BootMode
@@ -208,7 +207,7 @@ class ExplanationDocument(Result):
 
 
 class LeftoverDocument(TypedDict):
-    """Something that an earlier push left."""
+    """A leftover of an earlier push."""
 
     kind: str
     key: str
@@ -356,7 +355,7 @@ class DoctorDocument(Result):
     results: list[DiagnosisDocument]
 
 
-# "from" is a word of Python.
+# "from" is a keyword of Python.
 SettingDocument = TypedDict("SettingDocument", {"option": str, "value": str, "from": str})
 
 

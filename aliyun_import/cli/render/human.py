@@ -39,10 +39,10 @@ SEVERITY_STYLE = {
     Severity.NOTE: "dim",
     Severity.UNKNOWN: "cyan",
 }
-# The marks with which `check` begins the lines of its findings and of its conclusion.
+# Marks at the beginning of the lines of findings, and of the conclusion of `check`.
 MARK_STYLE = {"✗": "red", "!": "yellow", "?": "cyan", "·": "dim", "✓": "green"}
 COMMAND_STYLE = "cyan"
-# A shorter bar shows nothing that the percentage does not; a longer one adds nothing.
+# A shorter bar shows no more than the percentage, a longer one no more than this.
 MIN_BAR_CHARS = 10
 MAX_BAR_CHARS = 40
 # Width of the names of the stages: that of the longest, "planning".
@@ -55,7 +55,7 @@ _TO_LINE_START = Segment("\r", None, [(ControlType.CARRIAGE_RETURN,)])
 
 
 class _ProgressLine:
-    """Progress of a stage in the width that there is: `facts` from the most to the least important, then the bar."""
+    """Progress of a stage in the available width: `facts`, the most important first, after a bar."""
 
     def __init__(self, task: Task) -> None:
         self._task = task
@@ -71,7 +71,7 @@ class _ProgressLine:
             yield Segment(detail[: width - MIN_BAR_CHARS], Style(dim=True))
             return
         text = fitting(facts, width)
-        if not text:  # the first one is better cut than not there
+        if not text:  # cut the first fact rather than show none
             text = facts[0][:width]
         bar_chars = min(MAX_BAR_CHARS, width - len(text) - 1)
         if bar_chars >= MIN_BAR_CHARS:
@@ -102,7 +102,7 @@ def fitting(facts: Sequence[str], width: int) -> str:
 
 
 class _Body(ProgressColumn):
-    """Column that takes the width that the others leave."""
+    """Column that takes the remaining width."""
 
     def __init__(self) -> None:
         super().__init__(table_column=Column(ratio=1, no_wrap=True))
@@ -114,7 +114,7 @@ class _Body(ProgressColumn):
 class _Display(Progress):
     """Display of one progress line, with the cursor at its start while it is shown.
 
-    There the cursor is above all that is to be erased, also after the terminal wrapped the line or echoed `^C`.
+    Everything to erase is then below the cursor, also after the terminal wrapped the line or echoed `^C`.
     """
 
     def get_renderable(self) -> RenderableType:
@@ -142,7 +142,7 @@ class HumanRenderer:
         self._verbosity = verbosity
         self._console = Console(stderr=True, highlight=False)
         self._progress: Progress | None = None
-        # Name of the running stage until a line has it; None before the first stage, of a command without stages.
+        # Name of the running stage until a line shows it; None before the first stage.
         self._heading: str | None = None
         self._throttle = MessageThrottle()
 
@@ -210,9 +210,9 @@ class HumanRenderer:
             self._progress = None
 
     def _print(self, label: str, text: str, *, style: str = "") -> None:
-        """Print a text beside its label, as wide as the terminal is now."""
+        """Print a text beside its label, wrapped to the current width of the terminal."""
         if self._progress:
-            self._progress.refresh()  # the text is printed over it, row by row: the terminal may have wrapped it
+            self._progress.refresh()  # the text overwrites it row by row; the terminal may have wrapped it
         for number, line in enumerate(laid_out(label, text, self._console.width)):
             shown = Text(line.text, style=COMMAND_STYLE if line.is_command else style)
             if number == 0:
@@ -220,18 +220,18 @@ class HumanRenderer:
             self._console.print(shown, soft_wrap=True)
 
     def _print_marked(self, text: str) -> None:
-        """Print the findings of `check` to the terminal that stdout is, each in the colour of its severity."""
+        """Print the findings of `check` to a terminal, each in the colour of its severity."""
         console = Console(file=self._stdout, highlight=False)
         style = ""
         for line in text.splitlines():
             if line[:2] == "  " and line[3:4] == " " and line[2] in MARK_STYLE:
                 style = MARK_STYLE[line[2]]
             elif not line.startswith("    ") or line.lstrip().startswith("do:"):
-                style = ""  # what is left is the rest of a finding that was broken
+                style = ""  # the other indented lines continue a wrapped finding
             console.print(Text(line, style=style), soft_wrap=True)
 
     def _label(self, mark: str) -> str:
-        """Return what stands before a line: its mark, and the name of its stage if it is the first line of it."""
+        """Return the prefix of a line: its mark, and in the first line of a stage the name of the stage."""
         if self._heading is None:
             return f"{mark} "
         heading, self._heading = self._heading, ""
@@ -292,7 +292,7 @@ class HumanRenderer:
         | events.ImageCheckProgress
         | events.CallRetried,
     ) -> None:
-        """Draw the progress line; a phase of the upload stands in place of the name of its stage."""
+        """Draw the progress line; a phase of the upload replaces the name of the stage."""
         match event:
             case events.SurveyProgress(done_bytes=done, total_bytes=total):
                 searched = f"{size(done)} of {size(total)} searched for zeros"
@@ -312,7 +312,7 @@ class HumanRenderer:
         if self._progress:
             (task,) = self._progress.tasks
             description = task.description if name is None else f"{name:<{STAGE_CHARS}}"
-            # The percentage as wide as 100 % is, so that the line does not jump.
+            # Pad the percentage to the width of 100 %, so that the line does not move.
             self._progress.update(
                 task.id,
                 description=description,

@@ -13,8 +13,8 @@ from aliyun_import.events import Event, FindingRaised
 from aliyun_import.model.finding import Finding
 
 SCHEMA = 1
-# JSON may hold them, but a terminal obeys them (DEL, C1, marks that change the direction of text), or UTF-8 lacks them
-# (lone surrogates, from file names that are not UTF-8).
+# Escaped although JSON permits them: a terminal interprets them (DEL, C1, marks that change the direction of text), or
+# UTF-8 can't encode them (lone surrogates, from file names that are not UTF-8).
 _CONTROLS = re.compile("[\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
 
 
@@ -24,7 +24,7 @@ def type_of(event: type) -> str:
 
 
 def event_document(event: Event) -> dict[str, Any]:
-    """Return an event as an object: its type in kebab-case, the schema's number, the time, and its fields."""
+    """Return an event as an object: type, number of the schema, time, and the fields of the event."""
     return {
         "type": type_of(type(event)),
         "schema": SCHEMA,
@@ -50,12 +50,12 @@ def failure_document(error: AliyunImportError) -> dict[str, Any]:
 
 
 def finding_document(finding: Finding) -> dict[str, Any]:
-    """Return a finding as an object. `seen` is the name of `message` in the schema's first version, and stays."""
+    """Return a finding as an object. `seen` is the former name of `message`, kept for scripts."""
     return {**dataclasses.asdict(finding), "seen": finding.message}
 
 
 class JsonRenderer:
-    """Renderer that writes to stdout only: with lines=True every event and the result, else the result alone."""
+    """Renderer that writes JSON to stdout: with lines=True every event and the result, else only the result."""
 
     def __init__(self, stdout: TextIO, *, lines: bool) -> None:
         self._stdout = stdout

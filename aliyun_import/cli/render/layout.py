@@ -1,19 +1,19 @@
-"""Lines of text in the width of a terminal: broken between words, with commands on lines of their own."""
+"""Text wrapped to the width of a terminal, with commands on separate lines."""
 
 import re
 import textwrap
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-# What stands in backticks and has arguments is a command; a single word stays in its sentence.
+# A text in backticks that has arguments is a command; a single word stays in its sentence.
 _COMMAND = re.compile(r"`([^`\n]+ [^`\n]+)`")
-# A line of several that is a command as a whole, such as the steps for an administrator.
+# A line that is a command as a whole, such as a step for an administrator.
 _WHOLE_COMMAND = re.compile(r"(?:aliyun|aliyun-import|ossutil|qemu-img) .+")
-# The space between a number and its unit, at which no line is broken.
+# The space between a number and its unit; lines are not broken there.
 _BEFORE_UNIT = re.compile(r"(?<=\d) (?=(?:s|%|bytes|[KMGT]iB)(?!\w))")
 _NO_BREAK = "\u00a0"
-# Where the text goes on after a command that stands on a line of its own.
-_JOINTS = " .,;:"
+# Removed from the text that follows a command on its own line.
+_AFTER_COMMAND = " .,;:"
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,7 +28,7 @@ class _Wrapper(textwrap.TextWrapper):
     """Wrapper that breaks words only if they are longer than a line: after a slash, or else after a hyphen."""
 
     def _split(self, text: str) -> list[str]:
-        """Return the pieces between which a line may be broken; the base class documents it for subclasses."""
+        """Return the pieces between which a line may be broken (a hook of the base class)."""
         self.break_on_hyphens = False
         most = self.width - len(self.subsequent_indent)
         pieces = super()._split(text)
@@ -56,7 +56,7 @@ def wrapped(text: str, width: int | None, *, indent: str) -> list[str]:
 
 
 def laid_out(label: str, text: str, width: int) -> list[Line]:
-    """Return a text below and beside its label; its commands stand on lines of their own, without backticks."""
+    """Return a text beside its label; its commands are on separate lines, without backticks."""
     indent = " " * len(label)
     lines = [line for paragraph in text.split("\n") for line in _paragraph(paragraph, indent, width)]
     if not lines or lines[0].is_command:
@@ -71,5 +71,5 @@ def _paragraph(text: str, indent: str, width: int) -> Iterator[Line]:
     for position, piece in enumerate(_COMMAND.split(text)):
         if position % 2:
             yield Line(f"{indent}  {piece}", is_command=True)
-        elif words := piece.lstrip(_JOINTS if position else "").rstrip():
+        elif words := piece.lstrip(_AFTER_COMMAND if position else "").rstrip():
             yield from map(Line, wrapped(indent + words, width, indent=indent))

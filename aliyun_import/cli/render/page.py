@@ -1,4 +1,4 @@
-"""A page of the documentation on a terminal."""
+"""Formatting of a page of the documentation for a terminal."""
 
 import re
 
@@ -6,7 +6,7 @@ from rich.console import Console, ConsoleOptions, RenderResult
 from rich.markdown import CodeBlock, Markdown
 from rich.text import Text
 
-_WIDEST = 110  # columns; longer lines are hard to read
+_MAX_COLUMNS = 110  # longer lines are hard to read
 _PICTURES = re.compile(r"^!\[[^]]*\]\([^)]*\)\n+", re.MULTILINE)
 
 
@@ -24,7 +24,7 @@ class _Page(Markdown):
 
 def lay_out(text: str, *, columns: int) -> str:
     """Return Markdown as text for a terminal, without its pictures."""
-    console = Console(width=min(columns, _WIDEST))
+    console = Console(width=min(columns, _MAX_COLUMNS))
     with console.capture() as captured:
         console.print(_Page(_PICTURES.sub("", text), hyperlinks=False), crop=False)
     return captured.get()

@@ -1,4 +1,4 @@
-"""Result of a push as JSON, as the one line that stdout has for people, and as the summary above it."""
+"""Rendering of the result of a push: JSON document, line on stdout, and summary on stderr."""
 
 import shlex
 from dataclasses import asdict
@@ -13,7 +13,7 @@ from aliyun_import.push.options import PushResult
 from aliyun_import.sizes import size
 from aliyun_import.upload.plan import ZERO_SEED_BYTES
 
-# A small instance type of each architecture that is sold in most regions, for the command that starts an instance.
+# A small instance type of each architecture, available in most regions, for the command that starts an instance.
 _INSTANCE_TYPES = {"arm64": "ecs.g8y.large"}
 _INSTANCE_TYPE = "ecs.g7.large"
 
@@ -21,7 +21,8 @@ _INSTANCE_TYPE = "ecs.g7.large"
 def push_outcome(result: PushResult, *, is_real_cloud: bool = True) -> Outcome:
     """Return the result: on stdout the image id, the task with --no-wait, the plan in a dry run.
 
-    Without `is_real_cloud` the image is in a sandbox: there is no console, and nothing to start.
+    Without `is_real_cloud` the image is in a sandbox, and the result has no URL of the console and no command to start
+    it.
     """
     console, command = (console_url(result.region), run_command(result)) if is_real_cloud else ("", "")
     document = {
@@ -66,7 +67,7 @@ def run_command(result: PushResult) -> str:
 
 
 def _running_summary(result: PushResult) -> tuple[tuple[str, str], ...]:
-    """Return what --no-wait leaves running, and how it ends."""
+    """Return the summary of a push with --no-wait: what is still running, and the commands that finish it."""
     wait = f"`aliyun-import task wait {result.task_id} --region {result.region}`"
     rows = [
         ("image", f'{result.image_id} "{result.image_name}" in {result.region}, not usable yet'),

@@ -22,7 +22,7 @@ from aliyun_import.cli.render.text import MessageThrottle, describe, escaped, fa
 from aliyun_import.cli.settings import unknown_variables
 from aliyun_import.errors import AliyunImportError
 
-# A log shows that the run is alive, and no more: the runbooks alert on silence of more than a minute.
+# Shows in a log that the run is active: runbooks alert if a log has no new line for a minute.
 TRANSFER_INTERVAL_S = 10.0
 IMPORT_INTERVAL_S = 30.0
 
@@ -48,7 +48,7 @@ class Renderer(Protocol):
 
 
 class PlainRenderer:
-    """Renderer for logs and pipes: one fact a line on stderr with the time of day; the result on stdout."""
+    """Renderer for logs and pipes: one event per line on stderr with the time of day; the result on stdout."""
 
     def __init__(self, stdout: TextIO, stderr: TextIO, verbosity: Verbosity) -> None:
         self._stdout = stdout
@@ -94,7 +94,7 @@ class PlainRenderer:
             case events.Warned():
                 return True
             case events.Noted() | events.StageStarted() | events.ObjectReady() | events.ImportSubmitted():
-                # The last lines of the stages repeat the latter two.
+                # The last line of a stage repeats the latter two.
                 return self._verbosity.notes
             case events.BootProgress() | events.SurveyProgress():
                 return not self._verbosity.quiet and self._is_due(TRANSFER_INTERVAL_S)
@@ -123,7 +123,7 @@ class PlainRenderer:
 
 
 def choose_renderer(output: str, verbosity: Verbosity) -> Renderer:
-    """Return the renderer of `--output`; human becomes plain where stderr is no terminal that can redraw a line."""
+    """Return the renderer of `--output`; human becomes plain if stderr is not a terminal that can redraw a line."""
     if output in {"json", "jsonl"}:
         from aliyun_import.cli.render.json import JsonRenderer
 
@@ -136,10 +136,10 @@ def choose_renderer(output: str, verbosity: Verbosity) -> Renderer:
 
 
 class SafeRenderer:
-    """Renderer for the time of a command: text is escaped for the terminal, a failed write doesn't end the work.
+    """Wrapper of a renderer that escapes texts for the terminal and ignores failed writes.
 
-    Text of disks, files and services is escaped here and nowhere else; JSON has its own escapes. When progress can't be
-    written any more (somebody closed the terminal in the third hour), nothing is written, and the work continues.
+    Texts of disks, files and services are escaped here only; JSON has its own escapes. After a failed write of
+    progress, for example to a closed terminal, no more events are written and the command continues.
     """
 
     def __init__(self, renderer: Renderer, *, escapes: bool) -> None:
@@ -148,7 +148,7 @@ class SafeRenderer:
         self._is_silent = False
 
     def emit(self, event: events.Event) -> None:
-        """Write one event, as long as it can be written."""
+        """Write one event, unless an earlier one could not be written."""
         if self._is_silent:
             return
         try:
@@ -190,10 +190,10 @@ def open_renderer(output: str, *, verbose: int, quiet: bool) -> Iterator[SafeRen
 
 @contextmanager
 def _request_log() -> Iterator[None]:
-    """Write our own log to stderr, and no other: those of the libraries hold signed URLs."""
+    """Write the log of this package to stderr. Logs of libraries are not written: they hold signed URLs."""
 
     class Handler(logging.Handler):
-        """Handler that writes to the current stderr: a progress bar replaces it for its time."""
+        """Handler that writes to the current sys.stderr, which a progress bar replaces while it is shown."""
 
         def emit(self, record: logging.LogRecord) -> None:
             try:

@@ -6,7 +6,7 @@ from typing import Any, Literal, TypedDict
 
 
 class Result(TypedDict):
-    """What the JSON document of every result has."""
+    """Common fields of the JSON documents of results."""
 
     type: Literal["result"]
     schema: Literal[1]
@@ -14,10 +14,10 @@ class Result(TypedDict):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Outcome:
-    """Result of a command: the JSON document for scripts, and the text that stdout carries for people.
+    """Result of a command: the JSON document for scripts, and the text on stdout for people.
 
-    `aside` is for people too and goes to stderr, such as that a list is empty; so does `summary`, rows of a label and a
-    text. `is_marked`: the lines of the text begin with the marks of severities, by which a terminal colours them.
+    `aside` (a remark, e.g. that a list is empty) and `summary` (rows of a label and a text) go to stderr. `is_marked`:
+    the lines of the text begin with marks of severities, by which a terminal colours them.
     """
 
     document: Mapping[str, Any]
@@ -30,7 +30,7 @@ class Outcome:
 
 @dataclass(frozen=True, slots=True)
 class Verbosity:
-    """Amount of output: 0 is the default, below it are only warnings and errors, above it notes too."""
+    """Amount of output: 0 is the default, negative is warnings and errors only, positive is notes too."""
 
     level: int
 

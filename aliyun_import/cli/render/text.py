@@ -16,15 +16,15 @@ from aliyun_import.upload.plan import ZERO_SEED_BYTES
 
 T = TypeVar("T")
 
-# What a terminal obeys or hides: C0, DEL, C1, line separators, marks that change the direction of text, and lone
-# surrogates, which are bytes of file names that are not UTF-8.
+# Characters that a terminal interprets or hides: C0, DEL, C1, line separators, marks that change the direction of text,
+# and lone surrogates, which are bytes of file names that are not UTF-8.
 _CONTROLS = "\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ufeff\ud800-\udfff"
 _CONTROL = re.compile(f"[{_CONTROLS}]")
 _CONTROL_IN_LINES = re.compile(f"(?!\n)[{_CONTROLS}]")
-# Names of stages in events are part of the JSON schema; people read these.
+# Names for people. Those in events are part of the JSON schema.
 _STAGES = {"look": "account", "finish": "cleanup"}
 _PARAMETERS = {"os_type": "OS", "nvme_support": "NVMe"}
-# Often enough to show that it still tries, seldom enough to read.
+# Shows that attempts continue, without filling the log.
 RETRY_INTERVAL_S = 10.0
 
 
@@ -38,7 +38,7 @@ def escaped(value: T, *, lines: bool = False) -> T:
 
 def _escaped(value: object, control: re.Pattern[str]) -> object:
     if isinstance(value, str):
-        # An Enum stays what it is: its texts are ours.
+        # A member of an Enum is not changed: its text is our own.
         return control.sub(_escape, value) if type(value) is str else value
     if isinstance(value, PurePath):
         return type(value)(control.sub(_escape, str(value)))
@@ -58,14 +58,14 @@ def _escape(match: re.Match[str]) -> str:
 
 
 def failure_lines(error: AliyunImportError) -> list[str]:
-    """Return what happened, why, and what to do, one line each (a cause or remedy of several lines keeps them)."""
+    """Return summary, cause and remedy, one line each (a cause or remedy of several lines keeps them)."""
     lines = [line for label, text in failure_texts(error) for line in _labelled(label, text)]
     return [*lines, failure_facts(error)]
 
 
 def failure_texts(error: AliyunImportError) -> list[tuple[str, str]]:
-    """Return what happened, why, and what to do, each with its label."""
-    # A line feed in the summary is part of a name.
+    """Return summary, cause and remedy, each with its label."""
+    # A line feed in the summary is part of a name, so it is escaped.
     texts = (("error: ", escaped(error.summary)), ("  why: ", error.cause), ("  do:  ", error.remedy))
     return [(label, escaped(text, lines=True)) for label, text in texts if text]
 
@@ -110,7 +110,7 @@ def stage_name(stage: str) -> str:
     return _STAGES.get(stage, stage)
 
 
-def describe(event: events.Event) -> str:  # noqa: C901 -- one case an event, and mypy counts them
+def describe(event: events.Event) -> str:  # noqa: C901 -- one case for each event; mypy finds a missing one
     """Return an event as one line."""
     match event:
         case events.RunStarted():
@@ -209,7 +209,7 @@ def transfer_facts(event: events.UploadProgress) -> tuple[str, ...]:
 
 
 def boot_facts(event: events.BootProgress) -> tuple[str, ...]:
-    """Return the state of a boot test: its time, and the last line of the console or what it waits for."""
+    """Return the state of a boot test: its time, and the last line of the console or the phase."""
     waits = {"booting": "nothing on the console"}.get(event.phase, f"{event.phase} the instance")
     return f"{duration(event.elapsed_s)} of {duration(event.timeout_s)} at most", event.line or waits
 
@@ -232,7 +232,7 @@ def image_check_facts(event: events.ImageCheckProgress) -> tuple[str, ...]:
 
 
 def retry_facts(event: events.CallRetried) -> tuple[str, ...]:
-    """Return what a call that is repeated waits for, from the most to the least important fact."""
+    """Return the state of a call that is repeated, from the most to the least important fact."""
     return _retry(event), event.reason
 
 
@@ -242,7 +242,7 @@ def _retry(event: events.PartRetried | events.CallRetried) -> str:
 
 
 class MessageThrottle:
-    """Limit of repeated retry messages; when the connection drops, every part fails at once. `now` is for tests."""
+    """Limit of retry messages: when the connection drops, all parts fail at once. `now` is for tests."""
 
     def __init__(self, now: Callable[[], float] = time.monotonic) -> None:
         self._now = now

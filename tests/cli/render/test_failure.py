@@ -2,7 +2,7 @@
 
 import pytest
 
-from aliyun_import.cli.main import bug_report, wanted_output
+from aliyun_import.cli.main import bug_report, requested_output
 from aliyun_import.cli.render.json import failure_document
 from aliyun_import.cli.render.text import failure_lines
 from aliyun_import.errors import DiskError
@@ -60,4 +60,4 @@ def test_usage_errors_come_in_the_form_that_was_asked_for(
     arguments: list[str], environment: dict[str, str], expected: str
 ) -> None:
     """Even a command line that can't be parsed answers a script in JSON."""
-    assert wanted_output(arguments, environment) == expected
+    assert requested_output(arguments, environment) == expected
