@@ -17,7 +17,7 @@ from tests.rows import each_row
 
 
 @each_row(("off_s", "words"), [(1200, "behind"), (-1200, "ahead of")])
-def test_the_difference_is_said_in_words(off_s: int, words: str) -> None:
+def test_the_difference_is_described(off_s: int, words: str) -> None:
     """From an HTTP date and from OSS's own form, with the direction."""
     then_s = time.time() + off_s
     for text in (formatdate(then_s, usegmt=True), time.strftime("%Y-%m-%dT%H:%M:%S.000Z", time.gmtime(then_s))):
@@ -27,12 +27,12 @@ def test_the_difference_is_said_in_words(off_s: int, words: str) -> None:
 
 
 @each_row("text", ["", "yesterday", "2026-13-45", "9" * 5000])
-def test_nothing_is_said_where_nothing_is_known(text: str) -> None:
+def test_an_unknown_difference_is_empty(text: str) -> None:
     """No date, and one that can't be read, say nothing."""
     assert clock_difference(text) == ""
 
 
-def test_nothing_is_said_of_clocks_that_agree() -> None:
+def test_a_small_difference_is_empty() -> None:
     """The server's time of this very moment is no difference."""
     assert clock_difference(formatdate(usegmt=True)) == ""
 

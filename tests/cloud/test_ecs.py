@@ -54,7 +54,7 @@ def test_images_are_asked_for_in_every_status() -> None:
 
 
 @each_row(("platform", "near", "far"), [("Debain", "Debian", "FreeBSD"), ("xyzzy", "FreeBSD", "")])
-def test_a_refused_platform_is_told_the_nearest_names(platform: str, near: str, far: str) -> None:
+def test_the_error_of_a_platform_names_similar_ones(platform: str, near: str, far: str) -> None:
     """The remedy has the names of the list that it resembles, or the whole list."""
     refusal = {"RequestId": "R", "Code": "InvalidPlatform.Malformed", "Message": "m"}
     call = reach.import_call()

@@ -26,7 +26,7 @@ def test_every_service_is_reached_over_https() -> None:
         ("accelerate", "https://oss-accelerate.aliyuncs.com"),
     ],
 )
-def test_oss_has_other_endpoints_of_its_own(endpoint_type: str, url: str) -> None:
+def test_oss_has_other_endpoint_types(endpoint_type: str, url: str) -> None:
     """The type chooses among OSS's endpoints."""
     assert resolve_endpoints("cn-hangzhou", oss_endpoint_type=endpoint_type).oss == url
 

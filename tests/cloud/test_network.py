@@ -63,7 +63,7 @@ def _lost(inner: Exception) -> exceptions.ProtocolError:
         (exceptions.IncompleteRead(3, 5), ConnectionLost, "connection-lost"),
     ],
 )  # fmt: skip
-def test_each_failure_becomes_an_error_of_its_own(error: Exception, kind: type[AliyunImportError], code: str) -> None:
+def test_each_failure_has_its_error(error: Exception, kind: type[AliyunImportError], code: str) -> None:
     """The last exception of the chain decides; the error names host and operation."""
     ours = network_error(error, service="OSS", operation="UploadPart", url=URL)
     assert type(ours) is kind

@@ -212,7 +212,7 @@ def assert_told(error: AliyunImportError) -> None:
 
 
 @each_row("name", ODD)
-def test_an_odd_answer_to_any_operation_is_told(name: str, something: Something, services: Services) -> None:
+def test_an_unexpected_answer_to_any_operation_is_an_error(name: str, something: Something, services: Services) -> None:
     """The exit code is one of those that fit, the sentences are whole, and no success is made of a page."""
     odd, exits = ODD[name]
     something.answers(odd)
@@ -260,7 +260,7 @@ def test_a_token_that_is_in_work_is_exit_code_6(something: Something, services: 
 
 
 @each_row("name", ODD)
-def test_an_odd_answer_at_first_contact_is_told_within_seconds(
+def test_an_unexpected_answer_at_first_contact_is_an_error_within_seconds(
     name: str, something: Something, services: Services
 ) -> None:
     """Nothing is in progress that a long wait could save."""

@@ -30,7 +30,7 @@ def test_a_bucket_is_made_private_and_standard(sandbox: Sandbox) -> None:
     assert (info.acl, info.storage_class, info.owner_id) == ("private", "Standard", sandbox.account_id)
 
 
-def test_somebody_elses_bucket(sandbox: Sandbox) -> None:
+def test_the_bucket_of_another_account(sandbox: Sandbox) -> None:
     """It can neither be looked at nor made again, and the remedy leads to another name."""
     sandbox.state.part(OssState).add_bucket(reach.BUCKET, region="cn-hangzhou", owner_id="1000000000000009")
     with pytest.raises(AccessError) as looked:
@@ -90,7 +90,7 @@ def test_keys_that_are_wrong(sandbox: Sandbox) -> None:
             assert caught.value.code == code
 
 
-def test_a_clock_that_is_wrong_is_told_by_how_much(sandbox: Sandbox) -> None:
+def test_the_error_states_how_wrong_the_clock_is(sandbox: Sandbox) -> None:
     """The error states that the clock is twenty minutes behind OSS; the RPC services have the same code."""
     sandbox.clock.set_skew(20 * 60 + 30)
     with pytest.raises(AccessError) as oss:

@@ -36,7 +36,7 @@ class Endless:
             yield memoryview(self._buffer)
 
 
-def test_a_part_travels_with_its_length_and_chunk_by_chunk() -> None:
+def test_a_part_is_sent_with_its_length_and_in_chunks() -> None:
     """Content-Length and no chunked coding; each chunk is sent before the next is read, none is kept or joined."""
     seen: dict[str, bytes] = {}
     crc = 0

@@ -65,7 +65,7 @@ def test_otherwise_one_is_added_and_the_rest_is_kept(there: bytes | None) -> Non
     assert with_abort_rule(made, prefix="aliyun-import/", days=7) is None
 
 
-def test_our_rule_gets_an_id_of_its_own() -> None:
+def test_our_rule_gets_a_new_id() -> None:
     """An id that is taken, by an older rule of ours, is not used twice."""
     made = with_abort_rule(_theirs(rule_id=b"aliyun-import-abort", prefix=b"old/"), prefix="new/", days=7)
     assert made is not None

@@ -65,7 +65,7 @@ def test_an_expired_token_is_renewed_and_the_call_repeated(sandbox: Sandbox, tmp
     assert source.get().token == "NEW+/=token"
 
 
-def test_an_expired_token_without_a_newer_one_is_told(sandbox: Sandbox, tmp_path: Path) -> None:
+def test_an_expired_token_without_a_newer_one_is_an_error(sandbox: Sandbox, tmp_path: Path) -> None:
     """It is asked for once, and the remedy is to renew."""
     source = _renewable(sandbox, tmp_path)
     sandbox.state.expire_token(TEMPORARY.id)

@@ -30,7 +30,7 @@ def test_a_proxy_of_the_environment_does_not_stand_before_a_sandbox(
     assert reach.store(sandbox).bucket_info() is None
 
 
-def test_everything_goes_out_over_https_and_through_the_proxy(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_all_requests_use_https_and_the_proxy(monkeypatch: pytest.MonkeyPatch) -> None:
     """Each service by its own name, over https and with the proxy's login; no other host (no Location service)."""
     asked: list[bytes] = []
 
@@ -83,7 +83,7 @@ def test_a_proxys_login_may_have_any_characters(monkeypatch: pytest.MonkeyPatch)
     assert [expected in head for head in heads] == [True, True]
 
 
-def test_parts_travel_through_a_proxy_too(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_parts_are_sent_through_a_proxy(monkeypatch: pytest.MonkeyPatch) -> None:
     """A proxy gets the whole URL, and an early answer to a part is read through it."""
     asked: list[bytes] = []
     error = b"<Error><Code>UploadTrafficRateLimitExceeded</Code></Error>"
@@ -151,7 +151,7 @@ def test_every_handshake_names_the_host() -> None:
     assert names == ["localhost", "localhost"]
 
 
-def test_with_a_file_of_certificates_nobody_else_is_trusted(
+def test_a_file_of_certificates_replaces_the_default(
     tls_sandbox: tuple[Sandbox, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Neither the system's certificates nor those of a variable that counts less."""
@@ -163,7 +163,7 @@ def test_with_a_file_of_certificates_nobody_else_is_trusted(
     assert caught.value.code == "certificate-untrusted"
 
 
-def test_an_untrusted_certificate_is_told_in_words(
+def test_an_untrusted_certificate_is_explained(
     tls_sandbox: tuple[Sandbox, Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Both SDKs' errors name the host and the variable to set, and are final."""

@@ -72,12 +72,12 @@ def test_done_is_a_finished_task_and_a_usable_image(task_now: Task | None, image
         (None, None),
     ],
 )
-def test_everything_else_goes_on(task_now: Task | None, image_now: Image | None) -> None:
+def test_everything_else_continues(task_now: Task | None, image_now: Image | None) -> None:
     """One of the two alone is not done, and what is missing may still come."""
     assert step(task_now, image_now) == Continue()
 
 
-def test_an_unknown_word_goes_on_and_is_odd() -> None:
+def test_an_unknown_status_continues_with_a_warning() -> None:
     """An undocumented status causes a warning, and the wait continues."""
     decided = step(task(TaskStatus.UNKNOWN, word="Pondering"), image("Creating"))
     assert isinstance(decided, Continue)

@@ -26,7 +26,7 @@ def test_every_code_of_the_catalogue_has_a_cause_and_a_remedy(code: str) -> None
         ("The OSS object was removed while it was read.", "InvalidOSSObject.NotFound"),
     ],
 )
-def test_without_a_known_code_the_words_tell(message: str, code: str) -> None:
+def test_without_a_known_code_words_of_the_message_count(message: str, code: str) -> None:
     """Codes of failed tasks are not published, so the message is looked at, too."""
     found = advice_for("SomethingElse", message)
     assert found is not None
@@ -41,7 +41,7 @@ def test_an_unknown_reason_keeps_its_words_and_leads_somewhere() -> None:
     assert "aliyun-import check" in (failed.remedy or "")
 
 
-def test_no_reason_at_all_is_said() -> None:
+def test_a_missing_reason_is_stated() -> None:
     """An empty reason is stated as such."""
     assert task_failed(task(TaskStatus.FAILED), region=REGION).cause == "The service gave no reason."
 

@@ -111,7 +111,7 @@ def test_clearing_touches_only_the_remnant_of_the_name() -> None:
     assert set(images.images_now) == {"m-1", "m-2"}
 
 
-def test_the_holder_of_a_name_is_told_whatever_its_status() -> None:
+def test_the_holder_of_a_name_is_found_in_any_status() -> None:
     """A name is taken by any image of it, also by one that is being made."""
     images = ScriptedImages(None)
     assert name_holder(images, "disk") is None

@@ -19,7 +19,7 @@ def test_one_percent_is_no_estimate() -> None:
     assert left_s(samples((0, 10), (10, 10), (20, None)), now_s=20) is None
 
 
-def test_the_estimate_goes_by_the_pace_so_far() -> None:
+def test_the_estimate_uses_the_recent_rate() -> None:
     """Ten percent in ten seconds leave eighty for eighty."""
     assert left_s(samples((0, 10), (10, 20)), now_s=10) == pytest.approx(80)
 

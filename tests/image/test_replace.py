@@ -73,7 +73,7 @@ def test_the_old_image_is_deleted_last() -> None:
 
 @each_row("policy", ["rename", "delete"])
 @each_row("kill_at", range(1, 9))
-def test_a_push_killed_anywhere_goes_on(policy: str, kill_at: int) -> None:
+def test_a_push_killed_anywhere_resumes(policy: str, kill_at: int) -> None:
     """Killed before or after each call, the same call brings it to the same end."""
 
     class Killed(Exception):
@@ -146,7 +146,7 @@ def test_an_image_that_is_not_usable_replaces_nothing(unusable: Image) -> None:
     assert names(images)["m-old"] == "disk"
 
 
-def test_a_name_that_somebody_else_keeps_taking_ends() -> None:
+def test_a_name_that_is_taken_repeatedly_is_an_error() -> None:
     """No endless race; the new image is named in the error."""
     images = there(OLD, NEW)
     images.then("rename_image", *[refused("image-name-taken")] * 20)

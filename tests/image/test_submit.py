@@ -126,7 +126,7 @@ def test_a_token_that_began_nothing_of_ours_is_refused() -> None:
     assert "delete_image" not in images.asked
 
 
-def test_a_name_of_somebody_else_is_refused_with_its_id() -> None:
+def test_a_name_of_another_image_is_refused_with_its_id() -> None:
     """An image without our tags is not ours, whatever it is called: exit 5, with its id."""
     images = ScriptedImages(refused("image-name-taken"))
     images.add(image("Available", image_id="m-other", tags={}))
@@ -192,7 +192,7 @@ def test_what_a_failed_import_left_makes_room() -> None:
     assert not images.images_now
 
 
-def test_a_failed_image_of_somebody_else_stays() -> None:
+def test_a_failed_image_of_another_user_is_kept() -> None:
     """Without our tags even a failed image is not touched."""
     images = ScriptedImages(refused("image-name-taken"), STARTED)
     images.add(image("CreateFailed", tags={"owner": "x"}))

@@ -40,7 +40,7 @@ def test_a_task_is_shown_with_its_image() -> None:
     assert (shown.task.task_id, shown.image.image_id) == ("t-1", "m-1")
 
 
-def test_the_list_tells_the_image_that_the_task_does_not() -> None:
+def test_the_list_states_the_image_that_the_task_does_not() -> None:
     """DescribeTaskAttribute has no image id; the list has."""
     tasks = (task(task_id="t-0", image_id="m-0"), task(task_id="t-1", image_id="m-1"))
     assert image_of_task("t-1", tasks) == "m-1"
@@ -97,7 +97,7 @@ def test_a_cancel_whose_answer_was_lost_is_found_done() -> None:
     assert cancel(images).status is TaskStatus.DELETED
 
 
-def test_a_task_that_ends_while_it_is_cancelled_is_told_as_over() -> None:
+def test_a_task_that_ends_while_it_is_cancelled_is_over() -> None:
     """It finished between looking and cancelling: that is not a cancelled task."""
     images = ScriptedImages(None)
     images.add(task(image_id="m-1"))

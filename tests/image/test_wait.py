@@ -84,7 +84,7 @@ def test_the_wait_ends_with_the_usable_image() -> None:
     assert [event.image_status for event in told][-2:] == ["Creating", "Available"]
 
 
-def test_progress_tells_the_time_left() -> None:
+def test_progress_has_the_time_left() -> None:
     """From the second percent on there is an estimate, and times only grow."""
     heard = Heard()
     follow(import_of(0, 40, 80), heard=heard)
@@ -179,7 +179,7 @@ def test_what_is_unknown_during_trouble_is_not_counted() -> None:
     assert clock.elapsed_s > 300
 
 
-def test_a_task_nobody_knows_is_an_error() -> None:
+def test_an_unknown_task_is_an_error() -> None:
     """After a minute of nothing the id is named."""
     clock = SteeredClock()
     with pytest.raises(RefusedError) as caught:
@@ -188,7 +188,7 @@ def test_a_task_nobody_knows_is_an_error() -> None:
     assert clock.elapsed_s < 90
 
 
-def test_an_image_deleted_meanwhile_is_told() -> None:
+def test_an_image_deleted_meanwhile_is_an_error() -> None:
     """It was there, and it is not any more: exit 7, by name."""
     images = running()
     images.steps = [lambda: None, images.images_now.clear]
@@ -232,7 +232,7 @@ def test_without_the_right_to_see_tasks_the_image_is_followed() -> None:
     assert images.asked.count("task") == 1
 
 
-def test_refused_credentials_end_the_wait_and_say_that_the_import_goes_on() -> None:
+def test_refused_credentials_end_the_wait_with_a_warning_that_the_import_continues() -> None:
     """Keys that are refused during the wait are an error, and a warning states that the import continues."""
     images, heard = running(), Heard()
     images.then("image", AccessError("Wrong key.", code="credentials-rejected", remedy=None))

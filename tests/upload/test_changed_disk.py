@@ -115,7 +115,7 @@ def test_a_finished_disk_of_another_ctime_is_proven_once(scene: Scene, monkeypat
     assert sum(read) < MIB
 
 
-def test_a_journal_without_a_ctime_is_gone_on_with(scene: Scene) -> None:
+def test_a_journal_without_a_ctime_is_resumed(scene: Scene) -> None:
     """A journal of an earlier version has no ctime: the upload goes on, proven against the disk."""
     content = scene.write_disk(DENSE, unit=MIB)
     killed_in_the_middle(scene)

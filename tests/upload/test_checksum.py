@@ -13,7 +13,7 @@ def test_it_is_the_variant_of_oss() -> None:
 
 
 @given(st.binary(max_size=300), st.binary(max_size=300))
-def test_it_goes_on_and_combines(first: bytes, second: bytes) -> None:
+def test_it_continues_and_combines(first: bytes, second: bytes) -> None:
     """In one go, continued, and combined from two: always the same."""
     whole = crc64(first + second)
     assert crc64(second, crc64(first)) == whole

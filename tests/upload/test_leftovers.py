@@ -89,7 +89,7 @@ def test_a_killed_push_leaves_what_is_named_and_can_be_removed(scene: Scene) -> 
     assert not scene.store.uploads
 
 
-def test_what_lies_elsewhere_is_not_found(scene: Scene) -> None:
+def test_objects_elsewhere_are_not_found(scene: Scene) -> None:
     """The rest of the bucket is none of our business."""
     scene.store.put("images/other.raw", b"x")
     scene.store.start_upload("images/other.raw")

@@ -123,7 +123,7 @@ def _of_another_schema(scene: Scene, key: str) -> None:
 
 
 @pytest.mark.parametrize("spoil", [_damaged, _foreign, _of_another_object, _of_another_schema])
-def test_a_base_that_is_not_to_be_believed_is_set_aside(scene: Scene, spoil: Callable[[Scene, str], None]) -> None:
+def test_an_invalid_base_is_not_used(scene: Scene, spoil: Callable[[Scene, str], None]) -> None:
     """With a warning that says why; the disk is sent, and right."""
     key = kept(scene)
     spoil(scene, key)
@@ -163,7 +163,7 @@ def test_a_base_that_changes_during_the_push_is_not_copied_from(scene: Scene) ->
     assert warned.code == "base-changed"
 
 
-def test_a_resumed_push_goes_on_with_its_base(scene: Scene) -> None:
+def test_a_resumed_push_continues_with_its_base(scene: Scene) -> None:
     """The plan is journalled; the base is not looked for again."""
     kept(scene)
     content = scene.write_disk(NEW, unit=UNIT)

@@ -84,7 +84,7 @@ def cloud(sandbox: Sandbox, scene: Scene) -> Cloud:
     return Cloud(sandbox, scene)
 
 
-def test_a_sparse_disk_arrives_and_only_its_data_travels(cloud: Cloud) -> None:
+def test_a_sparse_disk_is_uploaded_and_only_its_data_is_sent(cloud: Cloud) -> None:
     """Zeros are grown on the server; nothing but the object is left."""
     cloud.scene.write_disk(GROWN)
     key = cloud.scene.push(store=cloud.store).key
@@ -97,7 +97,7 @@ def test_a_sparse_disk_arrives_and_only_its_data_travels(cloud: Cloud) -> None:
     assert cloud.count("UploadPart") == 3
 
 
-def test_a_later_build_travels_as_its_changes(cloud: Cloud) -> None:
+def test_of_a_later_build_only_the_changes_are_sent(cloud: Cloud) -> None:
     """The base is found by the image name, guarded by its ETag, and proven."""
     cloud.scene.options = TransferOptions(jobs=2, keep_object=True)
     cloud.scene.write_disk("abcdefgh", unit=1 * MIB)
@@ -211,7 +211,7 @@ def test_a_token_that_expires_is_renewed(cloud: Cloud) -> None:
     )
 
 
-def test_a_token_that_cannot_be_renewed_stops_and_the_same_command_goes_on(cloud: Cloud) -> None:
+def test_a_token_that_cannot_be_renewed_stops_and_the_same_command_resumes(cloud: Cloud) -> None:
     """With new credentials, what is there is not sent again."""
     expiring = AccessKey(id="STS.ExampleKey", secret="example-secret", token="example-token")
     cloud.keys.append(cloud.sandbox.state.add_key(expiring))

@@ -45,7 +45,7 @@ def test_a_part_of_another_place_does_not_count() -> None:
 
 
 @given(st.integers(0, len(PLAN.parts) - 1), st.integers(1, 200), st.sets(st.integers(0, 199)))
-def test_a_cut_part_goes_on_in_its_pieces(index: int, most_mib: int, finished: set[int]) -> None:
+def test_a_split_part_continues_with_its_pieces(index: int, most_mib: int, finished: set[int]) -> None:
     """Whichever pieces are done: those left and those counted make the part, without overlap, in its numbers."""
     part = PLAN.parts[index]
     pieces = CUTS.split(part, max_bytes=most_mib * MIB)

@@ -141,7 +141,7 @@ def test_a_part_that_is_wrong_there_is_sent_again(scene: Scene) -> None:
     assert scene.store.content(scene.push().key) == content
 
 
-def test_a_server_that_forgot_the_upload_is_one_fresh_start(scene: Scene) -> None:
+def test_an_upload_that_the_server_lost_starts_over_once(scene: Scene) -> None:
     """It says so, once, and comes to the object."""
     content = scene.write_disk(DENSE, unit=PART)
     scene.store.before = kill_at("send_part", 4)
@@ -254,7 +254,7 @@ def test_a_lost_complete_without_a_crc_is_settled_by_our_tag(scene: Scene) -> No
     assert scene.store.calls["complete"] == 1
 
 
-def test_the_same_disk_that_somebody_else_put_there_meanwhile_is_not_ours(scene: Scene) -> None:
+def test_an_equal_object_of_another_push_is_not_ours(scene: Scene) -> None:
     """It is used, and it is not ours to remove."""
     content = scene.write_disk("abcd")
     scene.key = "images/web.raw"
@@ -267,7 +267,7 @@ def test_the_same_disk_that_somebody_else_put_there_meanwhile_is_not_ours(scene:
     assert not scene.push().made_by_us
 
 
-def test_an_object_that_somebody_else_put_there_meanwhile_is_refused(scene: Scene) -> None:
+def test_another_object_with_the_key_is_refused_at_the_end(scene: Scene) -> None:
     """Complete does not overwrite; what is there is not ours."""
     scene.write_disk("abcd")
     scene.key = "images/web.raw"
@@ -317,7 +317,7 @@ def test_an_interrupt_before_the_transfer_is_one_too(scene: Scene) -> None:
     assert scene.store.calls["start_upload"] == 0
 
 
-def test_one_thread_speaks(scene: Scene) -> None:
+def test_one_thread_emits(scene: Scene) -> None:
     """All events come from the thread that called."""
     scene.write_disk(DENSE, unit=PART)
     speakers: set[str] = set()
@@ -388,7 +388,7 @@ def test_an_object_with_our_tag_is_not_ours_without_its_parts(scene: Scene) -> N
     assert raised.value.code == "object-exists"
 
 
-def test_a_forged_entry_about_an_object_is_not_believed(scene: Scene) -> None:
+def test_a_forged_entry_about_an_object_does_not_count(scene: Scene) -> None:
     """OSS reports the CRC-64 of what is there, and it is compared with the entry's."""
     scene.write_disk("abc")
     first = scene.push()

@@ -26,7 +26,7 @@ from tests.upload.scene import UNIT, Scene, unsampled
 from tests.upload.scripted_store import ScriptedStore, nothing
 
 
-def test_the_object_is_the_disk_and_only_the_data_travels(scene: Scene) -> None:
+def test_the_object_equals_the_disk_and_only_the_data_is_sent(scene: Scene) -> None:
     """Data, holes and written zeros come out byte for byte; the zero object is gone at the end."""
     content = scene.write_disk("ab" + "." * 8 + "c" + "0" * 4 + "d..e")
     uploaded = scene.push()
@@ -38,7 +38,7 @@ def test_the_object_is_the_disk_and_only_the_data_travels(scene: Scene) -> None:
     assert not scene.store.uploads
 
 
-def test_what_happens_is_said(scene: Scene) -> None:
+def test_events_are_emitted(scene: Scene) -> None:
     """The plan, the progress to its very end, and the object."""
     content = scene.write_disk("ab" + "." * 8 + "c")
     uploaded = scene.push()
@@ -166,7 +166,7 @@ def test_a_disk_that_is_truncated_while_it_is_sent_stops_the_push(scene: Scene) 
     assert "cleanup" in str(raised.value.remedy)
 
 
-def test_a_read_error_in_the_middle_stops_the_push_and_a_healthy_copy_goes_on(scene: Scene) -> None:
+def test_a_read_error_stops_the_push_and_an_intact_copy_resumes(scene: Scene) -> None:
     """Exit 3 with the offset; what was sent by then is not sent again."""
     content = scene.write_disk("abcdefgh", unit=4 * MIB)
     scene.options = TransferOptions(jobs=1)
@@ -190,7 +190,7 @@ def test_a_read_error_in_the_middle_stops_the_push_and_a_healthy_copy_goes_on(sc
     assert scene.store.received_bytes - before == len(content) - 16 * MIB
 
 
-def test_short_reads_are_gone_on_with(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_short_reads_are_continued(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
     """A read may give less than was asked for, as network file systems do: the rest is read, and nothing is lost."""
     content = scene.write_disk("ab.c", unit=1 * MIB)
     whole = os.preadv
@@ -384,7 +384,7 @@ def test_a_preview_decides_as_the_push_does(scene: Scene) -> None:
             attempt()
 
 
-def test_a_preview_knows_the_unfinished_upload(scene: Scene) -> None:
+def test_a_preview_finds_the_unfinished_upload(scene: Scene) -> None:
     """What is in OSS of it is not planned to be sent once more."""
     scene.write_disk("abcdefgh")
 

@@ -27,7 +27,7 @@ def body_of(source: Disk, *, start: int, length: int, chunks: list[int], cancel:
     return RangeBody(source, memoryview(bytearray(65_536)), start=start, length=length, on_chunk=on_chunk)
 
 
-def test_it_yields_its_range_and_knows_its_crc(tmp_path: Path) -> None:
+def test_it_yields_its_range_and_computes_its_crc(tmp_path: Path) -> None:
     """As many times as it is iterated, which a retry below us may do; never more than a buffer at once."""
     (tmp_path / "disk").write_bytes(CONTENT)
     chunks: list[int] = []

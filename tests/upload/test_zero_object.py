@@ -89,7 +89,7 @@ def test_a_refusal_leaves_no_upload_behind() -> None:
     assert not store.uploads
 
 
-def test_removal_that_fails_is_told_and_not_raised() -> None:
+def test_a_failed_removal_is_returned_and_not_raised() -> None:
     """A few cents a month are no reason to fail a push that is done."""
     store = ScriptedStore()
     ensure_zero_object(context_of(store), STEM, size_bytes=1 * MIB)

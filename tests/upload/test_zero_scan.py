@@ -104,7 +104,7 @@ def test_digests_are_those_of_the_blocks(tmp_path: Path) -> None:
     assert digests.digest(2) == hashlib.sha256(b"b" * 1000).digest()[:DIGEST_BYTES]
 
 
-def test_it_stops_when_it_is_told_to(tmp_path: Path) -> None:
+def test_it_stops_when_it_is_cancelled(tmp_path: Path) -> None:
     """The scan of a large disk can be cancelled."""
     path = tmp_path / "disk"
     path.write_bytes(b"x" * MIB)
@@ -123,7 +123,7 @@ class SlowClock(SteeredClock):
         return super().monotonic_s()
 
 
-def test_one_that_takes_long_tells_how_far_it_is(tmp_path: Path) -> None:
+def test_a_long_scan_emits_progress(tmp_path: Path) -> None:
     """From its third second on, up to its end; one that is quick says nothing."""
     path = tmp_path / "disk"
     path.write_bytes(b"x")

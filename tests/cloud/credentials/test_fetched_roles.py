@@ -96,7 +96,7 @@ def test_a_role_is_assumed_with_another_profile(tmp_path: Path, monkeypatch: pyt
 
 
 @pytest.mark.parametrize("source", ["default", "other", "gone", ""])
-def test_a_chain_without_an_end_is_told(source: str, tmp_path: Path) -> None:
+def test_a_circular_chain_is_an_error(source: str, tmp_path: Path) -> None:
     """Of a profile that is its own source, by way of another or not, and of one that is not there."""
     chain = {"mode": "ChainableRamRoleArn", "ram_role_arn": ARN}
     other = {"name": "other", "source_profile": "default", **chain}
@@ -143,7 +143,7 @@ def test_a_token_is_exchanged_in_the_body_and_read_each_time(tmp_path: Path, mon
         (200, b'{"RequestId":"R-1","Credentials":[]}', AccessError),
     ],
 )
-def test_what_sts_refuses_is_told(status: int, body: bytes, kind: type[Exception], tmp_path: Path) -> None:
+def test_a_refusal_of_sts_has_its_error(status: int, body: bytes, kind: type[Exception], tmp_path: Path) -> None:
     """What may pass is transient; what may not names the profile."""
     sts = Sts(status, body)
     with reach.server(sts.handle) as port:
