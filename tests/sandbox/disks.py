@@ -26,7 +26,7 @@ class BytesReader:
 
 
 def checksummed(data: bytes, *, at: int) -> bytes:
-    """Put the checksum of a VHD's footer or header in its place."""
+    """Set the checksum of the footer or header of a VHD."""
     blank = data[:at] + bytes(4) + data[at + 4 :]
     return blank[:at] + struct.pack(">I", ~sum(blank) & 0xFFFFFFFF) + blank[at + 4 :]
 

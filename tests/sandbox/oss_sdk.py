@@ -63,7 +63,7 @@ class Oss:
         return oss2.Bucket(oss2.Auth(key.id, key.secret), self._sandbox.url, name, session=self._session)
 
     def service(self, *, key: AccessKey | None = None) -> oss2.Service:
-        """Open what is not about one bucket."""
+        """Open the service, for operations without a bucket."""
         return oss2.Service(self._auth(key), self._sandbox.url, region="cn-hangzhou", session=self._session)
 
     def _auth(self, key: AccessKey | None) -> oss2.ProviderAuthV4:
@@ -76,7 +76,7 @@ class Oss:
 
 
 def stored_bucket(sandbox: Sandbox, name: str = "disks") -> Bucket:
-    """Look at a bucket from inside."""
+    """Return a bucket of the state."""
     found = sandbox.state.part(OssState).bucket(name)
     assert found is not None
     return found
@@ -109,7 +109,7 @@ def do(
 
 @dataclass
 class Refusal:
-    """What a refused call answered."""
+    """Answer to a refused call."""
 
     status: int = 0
     code: str = ""

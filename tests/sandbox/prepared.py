@@ -22,38 +22,38 @@ GIB = 1 << 30
 
 
 def make_role(sandbox: Sandbox, *, name: str = ROLE, trust: str = TRUST, policy: str = POLICY) -> None:
-    """Make a role as ImportImage needs it, through RAM."""
+    """Create the role for ImportImage through RAM."""
     call(sandbox, "CreateRole", RoleName=name, AssumeRolePolicyDocument=trust)
     call(sandbox, "AttachPolicyToRole", RoleName=name, PolicyName=policy, PolicyType="System")
 
 
 def make_bucket(sandbox: Sandbox, name: str = BUCKET, *, region: str = "cn-hangzhou", owner_id: str = "") -> Bucket:
-    """Make a bucket past OSS's door."""
+    """Create a bucket directly in the state."""
     oss = sandbox.state.part(OssState)
     return oss.add_bucket(name, region=region, owner_id=owner_id or sandbox.account_id)
 
 
 def put(sandbox: Sandbox, key: str, data: bytes = b"disk", **fields: Any) -> None:
-    """Put an object into the bucket past OSS's door."""
+    """Store an object directly in the state."""
     oss = sandbox.state.part(OssState)
     content = oss.blobs.receive([data]).content
     oss.put(oss.buckets[BUCKET], StoredObject(key=key, content=content, **fields))
 
 
 def remove(sandbox: Sandbox, key: str) -> None:
-    """Remove an object from the bucket past OSS's door."""
+    """Remove an object directly from the state."""
     oss = sandbox.state.part(OssState)
     oss.remove(oss.buckets[BUCKET], key, NULL_VERSION)
 
 
 def put_zeros(sandbox: Sandbox, key: str, size: int) -> None:
-    """Put a disk of nothing but zeros, of any size, for which no byte is stored."""
+    """Store a disk of zeros, of any size, which uses no space."""
     oss = sandbox.state.part(OssState)
     oss.put(oss.buckets[BUCKET], StoredObject(key=key, content=Content([Segment(None, 0, size)])))
 
 
 def put_role(sandbox: Sandbox) -> None:
-    """Put the role that `make_role` makes past RAM's door, in a tenth of the time."""
+    """Create the role of `make_role` directly in the state, in a tenth of the time."""
     at_s = sandbox.clock.now_s()
     role = Role(
         id="300000000000000001",
@@ -70,7 +70,7 @@ def put_role(sandbox: Sandbox) -> None:
 
 
 def prepare(sandbox: Sandbox) -> Sandbox:
-    """Make role and bucket, and a small disk, disk.raw, in it; no instance runs a guest."""
+    """Create the role, a bucket and a small disk, disk.raw, in it. Instances have no guests."""
     sandbox.state.configure(instance_console="boots")
     put_role(sandbox)
     make_bucket(sandbox)

@@ -1,4 +1,4 @@
-"""A kept sandbox: what was answered is there after a restart and after a kill, and nothing else."""
+"""A sandbox that keeps its state: state after a restart and after a kill."""
 
 import contextlib
 import http.client
@@ -31,14 +31,14 @@ START_S = 1_795_000_000.0
 
 @pytest.fixture
 def kept(tmp_path: Path) -> Iterator[Sandbox]:
-    """Start a kept sandbox whose time stands still."""
+    """Start a persistent sandbox with a standing clock."""
     with Sandbox.start(tmp_path / "kept", keep=True, clock=_still()) as running:
         yield running
 
 
 @pytest.fixture
 def bucket(kept: Sandbox) -> Iterator[oss2.Bucket]:
-    """Make a bucket in the kept sandbox."""
+    """Create a bucket in the persistent sandbox."""
     oss = Oss(kept)
     opened = oss.bucket("disks")
     opened.create_bucket()
@@ -52,7 +52,7 @@ def _still() -> Clock:
 
 @contextmanager
 def _killed(sandbox: Sandbox, tmp_path: Path) -> Iterator[Sandbox]:
-    """Start a sandbox with what a kill at this moment leaves on the disk."""
+    """Start a sandbox with the files that a kill at this time leaves."""
     copy = tmp_path / "copy"
     shutil.rmtree(copy, ignore_errors=True)
     shutil.copytree(sandbox.state.directory, copy)
@@ -74,7 +74,7 @@ def _everything(sandbox: Sandbox) -> dict[str, Any]:
 
 
 def _use(sandbox: Sandbox, bucket: oss2.Bucket) -> str:
-    """Make something of every kind, and return the id of the upload."""
+    """Create a record of every kind, and return the id of the upload."""
     bucket.put_object("disk.raw", b"disk" * PART + bytes(64 << 10))
     bucket.put_bucket_versioning(oss2.models.BucketVersioningConfig("Enabled"))
     bucket.put_object("versioned", b"one", headers={"x-oss-meta-a": "b"})

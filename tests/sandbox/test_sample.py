@@ -27,7 +27,7 @@ GIB = 1 << 30
 
 
 class _Machine:
-    """As much of a PC as the disk's few instructions need."""
+    """Emulator of a PC with the instructions of the disk."""
 
     def __init__(self, disk: bytes) -> None:
         self.disk = disk
@@ -38,7 +38,7 @@ class _Machine:
         self.zero = False
 
     def run(self) -> bytes:
-        """Run until the machine halts, and give what it printed."""
+        """Run until the machine halts, and return its output."""
         for _ in range(10_000):
             if self.memory[self.ip] == 0xF4:  # hlt
                 assert self._near(self.ip + 1) == self.ip
@@ -47,7 +47,7 @@ class _Machine:
         raise AssertionError("the machine does not come to rest")
 
     def _step(self, opcode: int, operand: int) -> int:  # noqa: C901 - a case an instruction
-        """Do one instruction, and give the place of the next."""
+        """Execute one instruction, and return the address of the next."""
         match opcode, operand:
             case (0xFA | 0xFB | 0xFC, _):  # cli, sti, cld
                 return self.ip + 1

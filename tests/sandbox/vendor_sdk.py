@@ -64,7 +64,7 @@ def call(
 def refusal(
     sandbox: Sandbox, action: str, *, key: AccessKey | None = None, region: str = "cn-hangzhou", **fields: Any
 ) -> tuple[int, str]:
-    """Make a call that is refused, and give HTTP status and code as the SDK understood them."""
+    """Make a call that is refused, and return HTTP status and code as parsed by the SDK."""
     try:
         answer = call(sandbox, action, key=key, region=region, **fields)
     except ServerException as error:
@@ -82,7 +82,7 @@ class RawAnswer:
 
 
 def sign(method: str, parameters: dict[str, str], *, secret: str) -> str:
-    """Sign a call, put down here a second time so that the sandbox's arithmetic is not its own witness."""
+    """Sign a call, with code that is independent of the sandbox's."""
     query = "&".join(f"{quote(name, safe='~')}={quote(parameters[name], safe='~')}" for name in sorted(parameters))
     text = f"{method}&{quote('/', safe='')}&{quote(query, safe='~')}"
     return base64.b64encode(hmac.new(f"{secret}&".encode(), text.encode(), hashlib.sha1).digest()).decode()

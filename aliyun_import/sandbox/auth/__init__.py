@@ -1,1 +1,1 @@
-"""Signatures of requests, policies, and tokens of OIDC providers."""
+"""Signatures of requests, and policies."""

@@ -20,11 +20,11 @@ from dataclasses import asdict, dataclass, fields, replace
 from fnmatch import fnmatchcase
 from typing import Any
 
-from aliyun_import.sandbox.auth.oidc import public_keys
 from aliyun_import.sandbox.auth.policies import check_policy
 from aliyun_import.sandbox.core.faults import STORAGE_EFFECTS, Fault
 from aliyun_import.sandbox.core.rpc_errors import Refusal
 from aliyun_import.sandbox.core.state import AccessKey, Settings, State
+from aliyun_import.sandbox.ram.oidc import public_keys
 from aliyun_import.sandbox.ram.state import Ram
 
 Document = Mapping[str, Any]

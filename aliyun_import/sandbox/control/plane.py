@@ -21,12 +21,12 @@ from collections.abc import Callable, Mapping
 from dataclasses import asdict
 from typing import Any
 
-from aliyun_import.sandbox.auth.oidc import public_keys
 from aliyun_import.sandbox.control import account, console
 from aliyun_import.sandbox.control.account import Document
 from aliyun_import.sandbox.core.faults import Fault
 from aliyun_import.sandbox.core.http_types import Answer, BodyTooLargeError, Request
 from aliyun_import.sandbox.core.state import State
+from aliyun_import.sandbox.ram.oidc import public_keys
 from aliyun_import.sandbox.ram.state import Ram
 
 

@@ -7,7 +7,7 @@ from aliyun_import.sandbox.auth.policies import check_trust_policy
 from aliyun_import.sandbox.core.http_types import Operation
 from aliyun_import.sandbox.core.rpc import RpcCall, RpcOperation, RpcService, Value, utc_seconds
 from aliyun_import.sandbox.core.rpc_errors import Refusal
-from aliyun_import.sandbox.ram import oidc_providers, policies, sts, users
+from aliyun_import.sandbox.ram import oidc, policies, sts, users
 from aliyun_import.sandbox.ram.fields import (
     attach,
     description_of,
@@ -168,11 +168,11 @@ IMS = RpcService(
     version="2019-08-15",
     no_permission="NoPermission",
     operations=(
-        _row("CreateOIDCProvider", oidc_providers.create_oidc_provider, "OIDCProviderName", "IssuerUrl", "ClientIds",
+        _row("CreateOIDCProvider", oidc.create_oidc_provider, "OIDCProviderName", "IssuerUrl", "ClientIds",
              "Fingerprints", "IssuanceLimitTime", "Description"),
-        _row("GetOIDCProvider", oidc_providers.get_oidc_provider, "OIDCProviderName"),
-        _row("ListOIDCProviders", oidc_providers.list_oidc_providers, "Marker", "MaxItems"),
-        _row("DeleteOIDCProvider", oidc_providers.delete_oidc_provider, "OIDCProviderName"),
+        _row("GetOIDCProvider", oidc.get_oidc_provider, "OIDCProviderName"),
+        _row("ListOIDCProviders", oidc.list_oidc_providers, "Marker", "MaxItems"),
+        _row("DeleteOIDCProvider", oidc.delete_oidc_provider, "OIDCProviderName"),
     ),
 )  # fmt: skip
 STS = RpcService(

@@ -3,11 +3,11 @@
 import re
 import secrets
 
-from aliyun_import.sandbox.auth import oidc
 from aliyun_import.sandbox.auth.policies import check_policy, trusts_caller, trusts_provider
 from aliyun_import.sandbox.core.rpc import RpcCall, Value, utc_seconds
 from aliyun_import.sandbox.core.rpc_errors import Refusal
 from aliyun_import.sandbox.core.state import AccessKey
+from aliyun_import.sandbox.ram import oidc
 from aliyun_import.sandbox.ram.fields import derived_id
 from aliyun_import.sandbox.ram.state import Ram, Role, by_name
 

@@ -45,7 +45,7 @@ class Captured:
         return any(value.startswith("OSS4-") for _, value in self.headers)
 
     def authenticate(self, state: State) -> Caller:
-        """Have it checked."""
+        """Verify its signature."""
         request = Request(method=self.method, target=self.target, headers=Headers(self.headers))
         return authenticate(state, request, split_resource(request, {})[2])
 
@@ -84,7 +84,7 @@ def _mutants(request: Captured) -> Iterator[Captured]:
 
 @pytest.fixture
 def state(tmp_path: Path) -> State:
-    """Make a cloud that knows the keys of the captures, at the moment of the captures."""
+    """Return a state with the keys and the time of the captures."""
     state = State(tmp_path)
     state.add_key(AccessKey(id="AKTEST", secret="SKTEST"))
     state.add_key(AccessKey(id="STS.AK", secret="SKTEST", token="TOKEN+/="))
@@ -93,7 +93,7 @@ def state(tmp_path: Path) -> State:
 
 
 def test_the_captures_are_there() -> None:
-    """All four clients' captures are looked at."""
+    """There are captures of all four clients."""
     assert Counter(path.parent.name for path in CAPTURES) == {
         "oss2-v1": 25, "oss2-v4": 25, "oss2-v4-sts": 25, "oss-v2sdk-v4": 16, "ossutil-v4": 5
     }  # fmt: skip

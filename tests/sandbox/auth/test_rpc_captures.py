@@ -52,7 +52,7 @@ class Capture:
 
 @pytest.fixture
 def state(tmp_path: Path) -> State:
-    """Make a cloud that knows the keys of the captures, on the day of the captures."""
+    """Return a state with the keys and the day of the captures."""
     state = State(tmp_path)
     state.add_key(AccessKey(id="AKTEST", secret="SKTEST"))
     state.add_key(AccessKey(id="STS.AK", secret="SKTEST", token="TOKEN+/=", principal="assumed-role/r/s"))
@@ -106,5 +106,5 @@ def test_the_method_is_signed_as_it_was_sent(state: State) -> None:
 
 
 def test_there_are_captures() -> None:
-    """The tests above have captures to check."""
+    """There are captures for the tests above."""
     assert Counter(path.parent.name for path in CAPTURES) == {"aliyun-cli": 2, "core": 10, "tea-acs3": 2}

@@ -19,7 +19,7 @@ LIMIT = 3
 
 @pytest.fixture
 def narrow(sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch) -> Sandbox:
-    """Let a sandbox have three connections."""
+    """Limit a sandbox to three connections."""
     monkeypatch.setattr(WireServer, "max_connections", LIMIT)
     return sandbox
 

@@ -18,7 +18,7 @@ OTHER = AccessKey(id="OTHER", secret="S", account_id="2000000000000000")
 
 @pytest.fixture
 def still(tmp_path: Path) -> Iterator[Sandbox]:
-    """Return a sandbox whose clock moves when it is told to: 100 s a copy, imports take no time."""
+    """Return a sandbox with a standing clock, in which a copy takes 100 s and an import no time."""
     settings = Settings(import_s=0.0, image_ready_s=0.0, copy_s=100.0)
     with Sandbox.start(tmp_path / "s", settings=settings, clock=Clock(start_s=1e9, running=False)) as sandbox:
         yield prepare(sandbox)

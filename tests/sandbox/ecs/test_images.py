@@ -23,7 +23,7 @@ def ready(sandbox: Sandbox) -> Sandbox:
 
 
 def _import(sandbox: Sandbox, **fields: Any) -> str:
-    """Import the disk and give the image's id."""
+    """Import the disk, and return the id of the image."""
     answer = call(sandbox, "ImportImage", DiskDeviceMappings=[mapping()], **fields)
     return str(answer["ImageId"])
 

@@ -30,7 +30,7 @@ DISK = {"DiskDeviceMappings": [mapping()]}
 
 @pytest.fixture
 def ready(sandbox: Sandbox) -> Sandbox:
-    """Return a sandbox with role, bucket and disk, in which an import has all it needs."""
+    """Return a sandbox with a role, a bucket and a disk for an import."""
     return prepare(sandbox)
 
 

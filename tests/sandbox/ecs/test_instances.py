@@ -22,7 +22,7 @@ NETWORK = {"VSwitchId": "vsw-sandbox-cn-hangzhou-a", "SecurityGroupId": "sg-sand
 
 @pytest.fixture
 def still(tmp_path: Path) -> Iterator[Sandbox]:
-    """Return a sandbox whose clock moves when it is told to, with imports that take no time."""
+    """Return a sandbox with a standing clock, in which imports take no time."""
     settings = Settings(import_s=0.0, image_ready_s=0.0, instance_pending_s=5.0, instance_start_s=10.0)
     with Sandbox.start(tmp_path / "s", settings=settings, clock=Clock(start_s=NOON_S, running=False)) as sandbox:
         yield prepare(sandbox)

@@ -21,7 +21,7 @@ ALL = "Creating,Waiting,Available,UnAvailable,CreateFailed"
 
 @pytest.fixture
 def still(tmp_path: Path) -> Iterator[Sandbox]:
-    """Return a sandbox whose clock moves when it is told to: 100 s an import, 10 s of them in the queue."""
+    """Return a sandbox with a standing clock, in which an import takes 100 s, 10 s of them in the queue."""
     settings = Settings(import_s=110.0, import_queue_s=10.0, image_ready_s=5.0)
     with Sandbox.start(tmp_path / "s", settings=settings, clock=Clock(start_s=NOON_S, running=False)) as sandbox:
         yield prepare(sandbox)

@@ -36,13 +36,13 @@ QUICK = Settings(
 
 @pytest.fixture(autouse=True)
 def _emulated(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Leave the KVM of this machine out: the tests are the same on every machine."""
+    """Disable KVM, so that the tests are the same on every machine."""
     monkeypatch.setattr(machine, "may_have_kvm", lambda _architecture: False)
 
 
 @pytest.fixture
 def disk(tmp_path: Path) -> Path:
-    """Write a disk that says its line."""
+    """Write a disk that prints a line."""
     return write_guest(tmp_path / "disk.raw", LINE)
 
 
@@ -63,7 +63,7 @@ def imported(sandbox: Sandbox, *keys: str, **fields: Any) -> str:
 
 
 def started(sandbox: Sandbox, image_id: str, **fields: Any) -> str:
-    """Start an instance, and let it be Running."""
+    """Start an instance, and advance the clock until it is Running."""
     order = {"ImageId": image_id, "InstanceType": "ecs.g7.large", **NETWORK, **fields}
     (instance_id,) = call(sandbox, "RunInstances", **order)["InstanceIdSets"]["InstanceIdSet"]
     sandbox.clock.advance(10)
@@ -84,7 +84,7 @@ def status(sandbox: Sandbox, instance_id: str) -> str:
 
 
 def until(holds: Callable[[], bool]) -> None:
-    """Wait until something holds; guests run in real time."""
+    """Wait in real time until a condition holds."""
     until_s = time.monotonic() + 120
     while not holds():
         assert time.monotonic() < until_s, "it did not happen in two minutes"
@@ -92,7 +92,7 @@ def until(holds: Callable[[], bool]) -> None:
 
 
 def console(sandbox: Sandbox, instance_id: str, **fields: Any) -> str:
-    """Return the console of an instance, as it is when the service's cache is renewed."""
+    """Return the console of an instance after an update of the cache."""
     sandbox.clock.advance(5)
     answer = call(sandbox, "GetInstanceConsoleOutput", InstanceId=instance_id, **fields)
     return base64.b64decode(answer["ConsoleOutput"]).decode()
