@@ -22,6 +22,8 @@ from aliyun_import.role.spec import needs_of, role_name_of
 from aliyun_import.services import RoleService
 from aliyun_import.upload.context import UploadRequest
 from aliyun_import.upload.plan import PartKind, UploadPlan
+from aliyun_import.upload.transfer.concurrency import piece_bytes_for
+from aliyun_import.upload.transfer.parts import in_pieces
 from aliyun_import.upload.upload import preview_upload
 
 # The names in the plan, which scripts read.
@@ -127,6 +129,7 @@ def _disk_plan(disk: Disk, request: UploadRequest, begun: Begun, run: PushRun, j
         has_bucket=begun.account.bucket_info is not None,
     )
     plan = preview.plan or UploadPlan(size_bytes=0, parts=(), gap_bytes=0, zero_source_bytes=0)
+    plan = in_pieces(plan, max_bytes=piece_bytes_for(run.options.transfer.limit_rate_bytes_s))
     parts = {kind: sum(1 for part in plan.parts if part.kind is kind) for kind in PartKind}
     return {
         "disk": str(disk.name),

@@ -23,8 +23,8 @@ from aliyun_import.upload.manifest import SUFFIX, Manifest, encode_manifest, fin
 from aliyun_import.upload.plan import PartKind, Preview, UploadPlan, max_zeros_sent, plan_upload, without_copies
 from aliyun_import.upload.resume import FoundUpload, Target, candidate_keys, choose_target, find_upload
 from aliyun_import.upload.session import SessionLog, UploadRecord, UploadSession
-from aliyun_import.upload.transfer.concurrency import jobs_for
-from aliyun_import.upload.transfer.parts import PartSplitter
+from aliyun_import.upload.transfer.concurrency import jobs_for, piece_bytes_for
+from aliyun_import.upload.transfer.parts import PartSplitter, in_pieces
 from aliyun_import.upload.transfer.scheduler import base_set_aside
 from aliyun_import.upload.zero_object import StagedZeros, remove_all_zero_objects, shared_zero_stem, zero_stem
 from aliyun_import.upload.zero_scan import BlockDigests, scan_zeros, unchanged_ranges
@@ -368,11 +368,11 @@ class _Upload:
 
     def _scan_digests(self) -> BlockDigests:
         digests = scan_zeros(self._context.source, self._context, with_digests=True).digests
-        if digests is None:
-            raise AssertionError("a scan with digests has them")
+        assert digests is not None  # noqa: S101 -- a scan with digests has them
         return digests
 
     def _emit_plan(self, plan: UploadPlan) -> None:
+        plan = in_pieces(plan, max_bytes=piece_bytes_for(self._options.limit_rate_bytes_s))
         self._context.emit(
             UploadPlanned(
                 disk=self._context.disk,

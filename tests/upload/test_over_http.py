@@ -97,6 +97,16 @@ def test_a_sparse_disk_is_uploaded_and_only_its_data_is_sent(cloud: Cloud) -> No
     assert cloud.count("UploadPart") == 3
 
 
+def test_the_plan_under_a_rate_limit_has_the_requests_of_its_pieces(cloud: Cloud) -> None:
+    """Parts that would take long at the limit are split; the plan counts what is sent."""
+    cloud.scene.write_disk("abcdefgh" * 2)
+    cloud.scene.options = TransferOptions(limit_rate_bytes_s=0.75 * MIB)
+    cloud.scene.push(store=cloud.store)
+    (planned,) = cloud.scene.said(UploadPlanned)
+    assert planned.parts == cloud.count("UploadPart") > 1
+    assert len(cloud.sandbox.requests.entries()) == planned.requests
+
+
 def test_of_a_later_build_only_the_changes_are_sent(cloud: Cloud) -> None:
     """The base is found by the image name, guarded by its ETag, and proven."""
     cloud.scene.options = TransferOptions(jobs=2, keep_object=True)

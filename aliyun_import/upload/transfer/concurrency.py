@@ -1,6 +1,7 @@
 """Rate limit and number of parallel uploads."""
 
 import math
+import sys
 import threading
 
 from aliyun_import.context import Context
@@ -73,9 +74,9 @@ def jobs_for(asked: int | None, max_readers: int | None) -> int | None:
     return min(asked or MAX_WORKERS, max_readers)
 
 
-def piece_bytes_for(limit_rate_bytes_s: float) -> int:
-    """Return the length above which parts are split under a rate limit."""
-    return max(PIECE_BYTES, int(limit_rate_bytes_s * PIECE_S))
+def piece_bytes_for(limit_rate_bytes_s: float | None) -> int:
+    """Return the length above which parts are split under a rate limit; without one, no part is that long."""
+    return sys.maxsize if limit_rate_bytes_s is None else max(PIECE_BYTES, int(limit_rate_bytes_s * PIECE_S))
 
 
 class ConcurrencyController:

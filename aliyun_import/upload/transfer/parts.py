@@ -6,7 +6,8 @@ The first piece of a part keeps its number; the others take the free numbers tha
 import bisect
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from itertools import chain
 
 from aliyun_import.limits import MAX_PARTS, MIN_PART_BYTES
 from aliyun_import.upload.plan import PartKind, PlannedPart, UploadPlan
@@ -26,6 +27,15 @@ class DonePart:
     crc64: int
     etag: str
     proof: str
+
+
+def in_pieces(plan: UploadPlan, *, max_bytes: int) -> UploadPlan:
+    """Return a plan with the parts that the transfer makes of it, if it sends pieces of at most this size."""
+    splitter = PartSplitter(plan)
+    parts = (
+        splitter.split(part, max_bytes=max_bytes) if part.kind is PartKind.SEND else (part,) for part in plan.parts
+    )
+    return replace(plan, parts=tuple(chain.from_iterable(parts)))
 
 
 class PartSplitter:

@@ -90,9 +90,7 @@ class Scheduler:
         self._policy = policy
         self._splitter = PartSplitter(plan)
         sent = [part.length for part in plan.parts if part.kind is PartKind.SEND]
-        self._piece_bytes = max([MAX_SEND_BYTES, *sent])
-        if limit_rate_bytes_s is not None:
-            self._piece_bytes = min(self._piece_bytes, piece_bytes_for(limit_rate_bytes_s))
+        self._piece_bytes = min(max([MAX_SEND_BYTES, *sent]), piece_bytes_for(limit_rate_bytes_s))
         average_bytes = min(self._piece_bytes, sum(sent) // max(1, len(sent)))
         self._send = _Group(
             ConcurrencyController(jobs, now_s=now_s, part_bytes=average_bytes, limit_rate_bytes_s=limit_rate_bytes_s)
