@@ -25,22 +25,23 @@ service also has the service's own code, message and request id. This page is ge
 Errors with exit code 6 are retried, with growing waits, before they are reported. When the security token has expired,
 the credentials are read again, and the request is repeated if they changed.
 
-A disk or a request that one check refuses ends with the id of the check as its code: [disks](disks.md) and
-[request checks](request-checks.md) list them. Several failed checks end with `disk-refused` or `request-refused`.
+If one check refuses a disk or a request, the code of the error is the id of the check: [disks](disks.md) and
+[request checks](request-checks.md) list these. If several checks fail, the code is `disk-refused` or `request-refused`.
 """
 _WARNINGS = """
 ## Warnings
 
-A warning does not end a run. Some codes above are also those of warnings.
+A warning does not end a run. Some of the codes above are also used for warnings.
 
 """
 _SERVICES = """
 ## Codes of the services
 
-The error that each code of a service becomes. Words in capitals stand for real values. A code that is not listed keeps
-its message and is mapped by its family and its HTTP status: `Throttling...`, 5xx, 408 and 429 are transient failures
-(exit 6); `Forbidden...`, `NoPermission...`, and 401 and 403 of OSS, RAM, STS and VPC are missing permissions (exit 4);
-anything else is a refused request (exit 5). ECS uses 403 for much that has nothing to do with permissions.
+The tables list the error for each code of a service. Words in capitals stand for real values. A code that is not
+listed is mapped by its prefix and its HTTP status, and the error keeps the service's message: `Throttling...`, 5xx,
+408 and 429 are transient failures (exit 6); `Forbidden...`, `NoPermission...`, and 401 and 403 of OSS, RAM, STS and
+VPC are missing permissions (exit 4); anything else is a refused request (exit 5). For ECS, 403 alone is not a missing
+permission, because ECS also answers 403 for wrong sizes, quotas and states.
 """
 _TITLES: Mapping[str, str] = {"OSS": "OSS", "ECS": "ECS", "RAM": "RAM", "VPC": "ECS, RAM, STS and VPC"}
 

@@ -7,7 +7,7 @@
                another word               continue, with one warning
     image      Available, and Usable      ready, once the task is Finished or unknown for a minute
                CreateFailed, UnAvailable  failed
-               existed, and is gone       failed
+               deleted                    failed
 
 Pure: `observe` queries the services, and `wait` repeats the queries.
 """

@@ -6,10 +6,9 @@ DescribeTaskAttribute, CancelTask, DescribeImages, DeleteImage, ModifyImageAttri
 
 from functools import partial
 
-from aliyun_import.cloud.errors.mapping import ErrorMapping
+from aliyun_import.cloud.errors.mapping import GRANT, ErrorMapping
 from aliyun_import.error_codes import ErrorCode
 
-_GRANT = "Ask an administrator to grant the permission {action}; `{policy_command}` prints a policy with it."
 _TICKET = "Open a ticket with Alibaba Cloud that contains the request id."
 
 _row = partial(ErrorMapping, services=("ECS",))
@@ -196,7 +195,7 @@ _ACCOUNT = (
         "Forbidden.RAM",
         ErrorCode.NO_RIGHT,
         "These credentials lack the permission for {operation}.",
-        f"{_GRANT} Permissions for tasks are effective on all resources (*) only.",
+        f"{GRANT} Permissions for tasks are effective on all resources (*) only.",
     ),
     _row("Forbidden.RiskControl", ErrorCode.RISK_CONTROL),
     _row(

@@ -7,6 +7,9 @@ from dataclasses import dataclass
 from aliyun_import.error_codes import ErrorCode
 from aliyun_import.errors import AliyunImportError
 
+# Remedy of a missing permission.
+GRANT = "Ask an administrator to grant the permission {action}; `{policy_command}` prints a policy with it."
+
 
 @dataclass(frozen=True, slots=True)
 class ErrorMapping:

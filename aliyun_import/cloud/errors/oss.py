@@ -10,7 +10,6 @@ from aliyun_import.cloud.errors.mapping import ErrorMapping
 from aliyun_import.error_codes import ErrorCode
 
 _HOST = ErrorCode.ENDPOINT_HOST.remedy
-_RELIST = "Run the same command again; it lists the parts and sends what is missing."
 
 _row = partial(ErrorMapping, services=("OSS",))
 
@@ -161,8 +160,8 @@ _UPLOAD = (
         ErrorCode.UPLOAD_VANISHED,
         "OSS has no such multipart upload to {key}: it was aborted or completed.",
     ),
-    _row("InvalidPart", ErrorCode.PART_MISSING, "OSS does not have every part of {key} that it confirmed.", _RELIST),
-    _row("FilePartNotExist", ErrorCode.PART_MISSING, "A part of {key} was deleted during the upload.", _RELIST),
+    _row("InvalidPart", ErrorCode.PART_MISSING, "OSS does not have every part of {key} that it confirmed."),
+    _row("FilePartNotExist", ErrorCode.PART_MISSING, "A part of {key} was deleted during the upload."),
     _row("InvalidPartOrder", ErrorCode.REQUEST_INVALID, "The parts of {key} were not in ascending order."),
     _row("EntityTooSmall", ErrorCode.PART_SIZE, "A part of {key} is smaller than 100 KB."),
     _row("EntityTooLarge", ErrorCode.PART_SIZE, "The object {key} is larger than OSS accepts in one request."),

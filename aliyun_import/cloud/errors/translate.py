@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
 from aliyun_import.cloud.errors.ecs import ECS_ROWS
-from aliyun_import.cloud.errors.mapping import ErrorMapping, fill
+from aliyun_import.cloud.errors.mapping import GRANT, ErrorMapping, fill
 from aliyun_import.cloud.errors.oss import OSS_ROWS
 from aliyun_import.cloud.errors.ram import COMMON_ROWS, RAM_ROWS
 from aliyun_import.error_codes import ErrorCode
@@ -50,7 +50,7 @@ class Refusal:
 
 def translate(answer: Refusal) -> AliyunImportError:
     """Return the error for an answer, without secrets."""
-    row = _BY_CODE.get((answer.service, answer.code, answer.variant)) or _family(answer.code) or _by_status(answer)
+    row = _BY_CODE.get((answer.service, answer.code, answer.variant)) or _by_prefix(answer.code) or _by_status(answer)
     message = redact(answer.message).strip()
     action = " and ".join(permissions_of(answer.operation))
     details = {"service": answer.service, "operation": answer.operation, "action": action, **answer.operands}
@@ -74,12 +74,11 @@ def is_expired(code: str) -> bool:
 
 
 _LACK = "These credentials lack the permission for {operation}."
-_GRANT = "Ask an administrator to grant the permission {action}; `{policy_command}` prints a policy with it."
 # The documentation lists only some codes of each of these prefixes.
-_FAMILIES: tuple[tuple[tuple[str, ...], ErrorMapping], ...] = (
+_BY_PREFIX: tuple[tuple[tuple[str, ...], ErrorMapping], ...] = (
     (("Throttling",), ErrorMapping("", ErrorCode.THROTTLED, "{service} limits the rate of requests.")),
     (("InternalError", "ServiceUnavailable", "UnknownError"), ErrorMapping("", ErrorCode.SERVICE_UNWELL)),
-    (("Forbidden", "NoPermission", "AccessDenied"), ErrorMapping("", ErrorCode.NO_RIGHT, _LACK, _GRANT)),
+    (("Forbidden", "NoPermission", "AccessDenied"), ErrorMapping("", ErrorCode.NO_RIGHT, _LACK, GRANT)),
     (
         ("InvalidParameter",),
         ErrorMapping("", ErrorCode.REQUEST_INVALID, "{service} rejects a parameter of {operation}."),
@@ -89,10 +88,10 @@ _FAMILIES: tuple[tuple[tuple[str, ...], ErrorMapping], ...] = (
 _RATE_LIMITS = ("RateLimitExceeded", "QpsLimitExceeded")
 
 
-def _family(code: str) -> ErrorMapping | None:
+def _by_prefix(code: str) -> ErrorMapping | None:
     if any(part in code for part in _RATE_LIMITS):
         return ErrorMapping("", ErrorCode.THROTTLED, "{service} limits the rate of requests.")
-    return next((row for prefixes, row in _FAMILIES if code.startswith(prefixes)), None)
+    return next((row for prefixes, row in _BY_PREFIX if code.startswith(prefixes)), None)
 
 
 def _by_status(answer: Refusal) -> ErrorMapping:
