@@ -16,6 +16,7 @@ from aliyun_import.sandbox.core.rpc import TRANSMISSION_PARAMETERS, RpcCall, Val
 from aliyun_import.sandbox.core.rpc_errors import Refusal
 from aliyun_import.sandbox.ecs.state import ATTRIBUTES, REGIONS, Ecs, UsedToken, owned
 from aliyun_import.sandbox.importer import formats
+from aliyun_import.sandbox.oss.state import BUCKET_NAME, MAX_KEY_BYTES
 
 DEFAULT_ROLE = "AliyunECSImageImportDefaultRole"
 MAX_DISKS = 17
@@ -42,7 +43,7 @@ _BYOL_ONLY = frozenset({"Other Windows"})
 _SUFFIXES = (".raw", ".vhd", ".qcow2", ".vmdk")
 
 _NAME = re.compile(r"[^\W\d_][\w.:-]{1,127}")
-_BUCKET = re.compile(r"[a-z0-9][a-z0-9-]{1,61}[a-z0-9]")
+
 _DEVICE = re.compile(r"/dev/(?:xv|v|s)d[a-z]")
 
 T = TypeVar("T")
@@ -226,9 +227,9 @@ def _disk(number: int, fields: Mapping[str, str]) -> DiskMapping:
         if not fields.get(name):
             raise Refusal("MissingParameter", f"DiskDeviceMapping.{number}.{name}")
     bucket, key = fields["OSSBucket"], fields["OSSObject"]
-    if not _BUCKET.fullmatch(bucket):
+    if not BUCKET_NAME.fullmatch(bucket):
         raise Refusal("InvalidOSSBucket.Malformed")
-    if len(key.encode()) > 1023 or key.startswith(("/", "\\")):
+    if len(key.encode()) > MAX_KEY_BYTES or key.startswith(("/", "\\")):
         raise Refusal("InvalidOSSObject.Malformed")
     # Keys without a suffix are accepted: clients in production use them, and they are the default of Packer.
     if "." in key.rpartition("/")[2] and not key.lower().endswith(_SUFFIXES):

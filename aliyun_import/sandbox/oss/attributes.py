@@ -26,7 +26,6 @@ BUCKET_ACLS = ("private", "public-read", "public-read-write")
 OBJECT_ACLS = (*BUCKET_ACLS, "default")
 MAX_METADATA_BYTES = 8 * 1024  # "Limits": user metadata, names and values together
 _STORED = ("cache-control", "content-disposition", "content-encoding", "content-language", "expires")
-_ENCRYPTIONS = ("AES256", "KMS", "SM4")
 
 
 class TagLimits(NamedTuple):
@@ -77,9 +76,14 @@ def storage_class(headers: Headers, default: str) -> str:
 def encryption(headers: Headers, bucket: Bucket) -> str:
     """Return the requested encryption, or that of the bucket. Raises InvalidEncryptionAlgorithmError."""
     value = headers.get("x-oss-server-side-encryption") or bucket.encryption
-    if value and value not in _ENCRYPTIONS:
+    return check_encryption(value) if value else ""
+
+
+def check_encryption(algorithm: str) -> str:
+    """Return an encryption algorithm. Raises InvalidEncryptionAlgorithmError."""
+    if algorithm not in ("AES256", "KMS", "SM4"):
         raise OssError(400, "InvalidEncryptionAlgorithmError", "The encryption algorithm specified is not valid.")
-    return value
+    return algorithm
 
 
 def object_acl(headers: Headers) -> str:

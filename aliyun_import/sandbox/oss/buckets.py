@@ -1,7 +1,7 @@
 """Operations on buckets, their default encryption and their versioning."""
 
 from aliyun_import.sandbox.core.http_types import Answer
-from aliyun_import.sandbox.oss.attributes import BUCKET_ACLS
+from aliyun_import.sandbox.oss.attributes import BUCKET_ACLS, check_encryption
 from aliyun_import.sandbox.oss.protocol import (
     OssCall,
     OssError,
@@ -174,9 +174,8 @@ def put_encryption(call: OssCall) -> Answer:
     if tree is None:
         raise malformed_xml()
     (algorithm,) = required_texts(tree, ["SSEAlgorithm"])
-    if algorithm not in ("AES256", "KMS", "SM4"):
-        raise OssError(400, "InvalidEncryptionAlgorithmError", "The encryption algorithm specified is not valid.")
-    call.change_bucket(encryption=algorithm, encryption_key_id=(tree.findtext("KMSMasterKeyID") or "").strip())
+    key_id = (tree.findtext("KMSMasterKeyID") or "").strip()
+    call.change_bucket(encryption=check_encryption(algorithm), encryption_key_id=key_id)
     return Answer(200)
 
 

@@ -29,6 +29,7 @@ from aliyun_import.sandbox.oss.protocol import (
     http_date,
     invalid_argument,
     invalid_digest,
+    no_such_bucket,
     not_implemented,
     quoted,
     refuse_overwriting,
@@ -241,8 +242,7 @@ def copy_source(call: OssCall) -> StoredObject:
     with call.state.lock:
         bucket = call.oss.bucket(name)
         if bucket is None:
-            message = "The specified bucket does not exist."
-            raise OssError(404, "NoSuchBucket", message, extra=[("BucketName", name)])
+            raise no_such_bucket(name)
         if bucket.owner_id != call.account_id:
             raise OssError(403, "AccessDenied", "You have no right to access this object because of bucket acl.")
         if bucket.region != call.bucket.region:

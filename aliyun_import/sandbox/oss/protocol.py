@@ -71,6 +71,11 @@ _LOGGED_ELEMENTS = frozenset({
 })  # fmt: skip
 
 
+def no_such_bucket(name: str) -> OssError:
+    """Return NoSuchBucket."""
+    return OssError(404, "NoSuchBucket", "The specified bucket does not exist.", extra=[("BucketName", name)])
+
+
 def no_such_key(key: str, *, headers: Iterable[tuple[str, str]] = ()) -> OssError:
     """Return NoSuchKey."""
     return OssError(404, "NoSuchKey", "The specified key does not exist.", extra=[("Key", key)], headers=headers)

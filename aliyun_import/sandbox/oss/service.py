@@ -16,17 +16,23 @@ from aliyun_import.sandbox.auth.oss_signature import ANONYMOUS, PRESIGNING_PARAM
 from aliyun_import.sandbox.core.http_types import Answer, Call, Request
 from aliyun_import.sandbox.core.state import State
 from aliyun_import.sandbox.oss.operations import OPERATIONS, OssOperation
-from aliyun_import.sandbox.oss.protocol import OssCall, OssError, invalid_argument, not_implemented, refusal, refuse
-from aliyun_import.sandbox.oss.state import Bucket, OssState
+from aliyun_import.sandbox.oss.protocol import (
+    OssCall,
+    OssError,
+    invalid_argument,
+    no_such_bucket,
+    not_implemented,
+    refusal,
+    refuse,
+)
+from aliyun_import.sandbox.oss.state import BUCKET_NAME, MAX_KEY_BYTES, Bucket, OssState
 
 __all__ = ["answer", "identify", "refuse"]
 
-# "Naming": 3-63 of a-z, 0-9 and -, first and last alphanumeric; keys 1-1023 bytes, not beginning with / or \.
-_BUCKET_NAME = re.compile(r"[a-z0-9][a-z0-9-]{1,61}[a-z0-9]")
-MAX_KEY_BYTES = 1023
+
 # BUCKET.oss-REGION.aliyuncs.com is the only form that the real service accepts; it needs a proxy or a hosts file here.
 # Resolvers resolve BUCKET.localhost to this machine (RFC 6761).
-_VIRTUAL_HOST = re.compile(r"([a-z0-9][a-z0-9-]{1,61}[a-z0-9])\.(?:oss-[a-z0-9-]+\.aliyuncs\.com|localhost)")
+_VIRTUAL_HOST = re.compile(rf"({BUCKET_NAME.pattern})\.(?:oss-[a-z0-9-]+\.aliyuncs\.com|localhost)")
 _PUBLIC_READS = frozenset({"GetObject", "HeadObject", "GetObjectMeta"})
 _SIGNING_HEADERS = ("date", "content-sha256", "security-token")
 
@@ -134,7 +140,7 @@ def _refuse_unknown_headers(operation: OssOperation, request: Request) -> None:
 
 
 def _check_names(bucket: str, key: str) -> None:
-    if not _BUCKET_NAME.fullmatch(bucket):
+    if not BUCKET_NAME.fullmatch(bucket):
         message = "The specified bucket is not valid."
         raise OssError(400, "InvalidBucketName", message, extra=[("BucketName", bucket)])
     raw = key.encode("utf-8", "surrogateescape")
@@ -151,8 +157,7 @@ def _open_bucket(call: OssCall, operation: OssOperation) -> Bucket:
     """Return the bucket of a request. Raises OssError if it is missing or not accessible to the request."""
     bucket = call.oss.bucket(call.bucket_name)
     if bucket is None:
-        message = "The specified bucket does not exist."
-        raise OssError(404, "NoSuchBucket", message, extra=[("BucketName", call.bucket_name)])
+        raise no_such_bucket(call.bucket_name)
     if call.caller.region is not None and call.caller.region != bucket.region:
         raise OssError(
             403,

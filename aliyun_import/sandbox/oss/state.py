@@ -4,6 +4,7 @@ ECS reads it, too: `state.part(OssState).bucket(name)` returns the owner, region
 `bucket.current(key).content` has `size`, `pread(offset, length)` and `data_extents()`.
 """
 
+import re
 import secrets
 import time
 from collections.abc import Mapping
@@ -16,6 +17,9 @@ from aliyun_import.sandbox.core.state import State
 ARCHIVED = frozenset({"Archive", "ColdArchive", "DeepColdArchive"})
 STORAGE_CLASSES = frozenset({"Standard", "IA"}) | ARCHIVED
 DAY_S = 86_400
+# "Naming": 3-63 of a-z, 0-9 and -, first and last alphanumeric; a key has 1-1023 bytes.
+BUCKET_NAME = re.compile(r"[a-z0-9][a-z0-9-]{1,61}[a-z0-9]")
+MAX_KEY_BYTES = 1023
 NULL_VERSION = "null"  # version id of objects that are written while versioning is off or suspended
 
 
