@@ -11,7 +11,7 @@ from cryptography.x509.oid import NameOID
 
 
 def write_certificate(path: Path) -> Path:
-    """Write a fresh certificate and its private key into one PEM file; it is its own authority."""
+    """Write a new self-signed certificate and its private key to one PEM file."""
     key = ec.generate_private_key(ec.SECP256R1())
     name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "aliyun-import tests")])
     now = datetime.datetime.now(datetime.UTC)

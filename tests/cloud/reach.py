@@ -165,7 +165,7 @@ def delivered(connection: socket.socket) -> None:
 
 
 def read_head(connection: socket.socket) -> bytes:
-    """Read a request up to the end of its headers, and whatever came with it."""
+    """Read a request up to the end of its headers, and the bytes received with it."""
     text = b""
     while b"\r\n\r\n" not in text:
         piece = connection.recv(65536)

@@ -28,7 +28,7 @@ def test_the_difference_is_described(off_s: int, words: str) -> None:
 
 @each_row("text", ["", "yesterday", "2026-13-45", "9" * 5000])
 def test_an_unknown_difference_is_empty(text: str) -> None:
-    """No date, and one that can't be read, say nothing."""
+    """A missing or invalid date has no result."""
     assert clock_difference(text) == ""
 
 
@@ -73,7 +73,7 @@ def test_the_wait_before_a_retry_is_bounded(headers: dict[str, str], seconds: fl
     ],
 )
 def test_a_document_is_read_or_empty(body: bytes, document: dict[str, str]) -> None:
-    """Whatever answers, nothing but a document is returned."""
+    """For any answer, only a document is returned."""
     assert document_of(Answer(400, {}, body)) == document
 
 
@@ -87,7 +87,7 @@ def test_a_document_is_read_or_empty(body: bytes, document: dict[str, str]) -> N
     ],
 )
 def test_lists_are_read_in_every_published_form(found: Any) -> None:
-    """One sample of DescribeTasks shows a list where the model says an object."""
+    """One sample of DescribeTasks has a list where the documented type is an object."""
     assert objects({"TaskSet": found}, "TaskSet", "Task") == ({"TaskId": "t-1"},)
 
 

@@ -89,7 +89,7 @@ def test_every_page_is_asked_for() -> None:
 
 
 def test_tasks_come_newest_first() -> None:
-    """Whatever the order of the answer; and a status is filtered here, since the service ignores some."""
+    """In any order of the answer; statuses are filtered here, because the service ignores some."""
     found = [
         {"TaskId": "t-old", "TaskStatus": "Waiting", "CreationTime": "2026-11-23T23:59Z"},
         {"TaskId": "t-new", "TaskStatus": "Paused", "CreationTime": "2026-11-24T00:01Z"},
@@ -105,7 +105,7 @@ def test_an_empty_task_is_not_known_yet() -> None:
 
 
 def test_a_dry_run_answer_to_a_real_call_is_an_error(sandbox: Sandbox) -> None:
-    """Only who asked for a dry run takes it for a success."""
+    """It is a success for a dry run only."""
     sandbox.faults.add(Fault(operation="ImportImage", status=400, code="DRYRUN.SUCCESS", message="m"))
     with pytest.raises(RefusedError) as caught:
         reach.images(sandbox).import_image(reach.import_call())

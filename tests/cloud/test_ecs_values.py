@@ -220,7 +220,7 @@ def test_an_image_with_next_to_nothing() -> None:
 
 
 def test_an_id_is_one_word() -> None:
-    """Whatever the answer has: the id is the result on stdout, and is pasted into commands."""
+    """For any answer, the id is safe to print and to paste into commands."""
     odd = "m-1\n\x1b[31mrm -rf /"
     assert image_of({"ImageId": odd, "Status": "Available"}).image_id == "m-1[31mrm-rf/"
     assert task_of({"TaskId": odd, "TaskStatus": "Finished"}).task_id == "m-1[31mrm-rf/"

@@ -63,7 +63,7 @@ def test_a_region_without_a_public_endpoint_says_so() -> None:
 
 
 def test_ecs_in_hangzhou_finance_answers_on_the_central_host() -> None:
-    """That region has no host of its own."""
+    """That region has no regional host."""
     assert resolve_endpoints("cn-hangzhou-finance").ecs == "https://ecs.aliyuncs.com"
 
 
@@ -81,7 +81,7 @@ def test_an_override_beats_the_url_for_its_service() -> None:
 
 
 def test_a_custom_domain_is_used_for_data_and_not_for_making_buckets() -> None:
-    """--oss-cname: the domain stands for the bucket, and OSS makes no bucket through it."""
+    """With --oss-cname the domain means the bucket, and OSS creates no bucket through it."""
     found = resolve_endpoints("cn-hangzhou", oss_endpoint="disks.example.com", oss_cname=True)
     assert (found.oss, found.oss_style) == ("https://disks.example.com", OssStyle.CNAME)
     assert (found.oss_regional, found.oss_regional_style) == (

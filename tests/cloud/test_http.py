@@ -27,7 +27,7 @@ def ask(
     max_body_bytes: int = 1 << 20,
     **headers: str,
 ) -> Answer:
-    """Send one request, with a client of its own unless one is passed."""
+    """Send one request, with a new client unless one is passed."""
     return (client or open_client(port)).send(
         "Test",
         method,
@@ -178,7 +178,7 @@ def test_bytes_after_an_answer_are_not_the_next_answer(extra: bytes) -> None:
 
 
 def test_a_header_can_not_add_another_one() -> None:
-    """A line break in a value would begin a header of its own for the server."""
+    """A line break in a value would begin another header."""
     with reach.server(answering(HEAD + b"\r\n")) as port, pytest.raises(ValueError, match="Invalid header value"):
         ask(port, tag="a\r\nx-oss-acl: public-read")
 
@@ -261,7 +261,7 @@ def test_a_cancelled_run_still_sends_requests(monkeypatch: pytest.MonkeyPatch) -
 
 
 def test_a_redirect_is_not_followed() -> None:
-    """It comes from something between this machine and the service, and would get the signature."""
+    """It is from a server between this machine and the service, which would get the signature."""
     answer = b"HTTP/1.1 307 Go\r\nLocation: http://127.0.0.1:9/\r\nContent-Length: 0\r\n\r\n"
     with reach.server(answering(answer)) as port, pytest.raises(AccessError) as caught:
         ask(port)

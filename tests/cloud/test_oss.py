@@ -42,7 +42,7 @@ def test_the_bucket_of_another_account(sandbox: Sandbox) -> None:
 
 
 def test_a_bucket_of_another_region_names_its_region(sandbox: Sandbox) -> None:
-    """Looking at it, making it again and writing into it say where it really is."""
+    """Reading, creating and writing to it all name its real region."""
     reach.made_store(sandbox)
     elsewhere = reach.store(sandbox, region="cn-shanghai")
     for act in (elsewhere.bucket_info, elsewhere.create_bucket, lambda: elsewhere.put("k", b"x")):
@@ -174,7 +174,7 @@ def test_a_custom_domain_stands_for_the_bucket() -> None:
 
 
 def test_a_custom_domain_of_another_bucket_is_no_wrong_secret() -> None:
-    """OSS computes the signature with the bucket that the domain is bound to, so it says that the secret is wrong."""
+    """OSS computes the signature for the bucket of the domain, so it reports a wrong secret."""
     body = b"<Error><Code>SignatureDoesNotMatch</Code><Message>m</Message></Error>"
     head = b"HTTP/1.1 403 Forbidden\r\nx-oss-request-id: R-1\r\nConnection: close\r\nContent-Length: %d\r\n\r\n"
 

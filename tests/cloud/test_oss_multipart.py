@@ -177,7 +177,7 @@ def test_many_threads_share_a_store(sandbox: Sandbox) -> None:
 
 
 def test_an_answer_to_complete_that_is_lost_is_passing_trouble(sandbox: Sandbox) -> None:
-    """The object is there all the same, for the engine to find."""
+    """The object exists nevertheless, and the upload finds it."""
     opened = reach.made_store(sandbox)
     upload_id = opened.start_upload("k")
     part = opened.send_part("k", upload_id, number=1, body=reach.Body([b"abc"]))

@@ -147,7 +147,7 @@ def test_a_list_whose_marker_does_not_move_is_unreadable(markers: list[str]) -> 
 
 
 def test_pages_are_read_to_the_last() -> None:
-    """Each page is asked for with the marker of the one before."""
+    """Each page is requested with the marker of the previous one."""
     pages = {"": (["a"], {"marker": "1"}), "1": (["b"], {"marker": "2"}), "2": (["c"], {})}
     assert all_pages(lambda marker: pages[marker.get("marker", "")]) == ["a", "b", "c"]
 

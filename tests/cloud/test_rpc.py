@@ -21,7 +21,7 @@ TEMPORARY = AccessKey(id="STS.SANDBOX", secret="TEMPORARY", token="TOKEN+/=hush"
 
 
 def test_keys_of_the_environment_do_not_replace_ours(sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The SDK prefers ALIYUN_ACCESS_KEY_ID to a token that it is given; here it has no say."""
+    """The SDK prefers ALIYUN_ACCESS_KEY_ID to a given token; the variable is ignored here."""
     monkeypatch.setenv("ALIYUN_ACCESS_KEY_ID", "somebody-elses")
     monkeypatch.setenv("ALIYUN_ACCESS_KEY_SECRET", "somebody-elses")
     sandbox.state.add_key(TEMPORARY)
@@ -30,7 +30,7 @@ def test_keys_of_the_environment_do_not_replace_ours(sandbox: Sandbox, monkeypat
 
 
 def _renewable(sandbox: Sandbox, home: Path) -> CredentialsSource:
-    """Return credentials of a profile whose token can be renewed by writing the file anew."""
+    """Return credentials of a profile whose token is renewed by rewriting the file."""
     _write_profile(home, TEMPORARY)
     sandbox.state.add_key(TEMPORARY)
     return load_credentials(environment=OFF, home=home)
@@ -50,7 +50,7 @@ def _renew(sandbox: Sandbox, home: Path) -> None:
 
 
 def test_an_expired_token_is_renewed_and_the_call_repeated(sandbox: Sandbox, tmp_path: Path) -> None:
-    """Where the source has a newer token, RPC calls and OSS requests go on with it, a part's body included."""
+    """If the source has a newer token, RPC calls and OSS requests continue with it, also the body of a part."""
     source = _renewable(sandbox, tmp_path)
     endpoints = reach.endpoints(sandbox)
     identity = StsIdentity(endpoints=endpoints, credentials=source)
@@ -66,7 +66,7 @@ def test_an_expired_token_is_renewed_and_the_call_repeated(sandbox: Sandbox, tmp
 
 
 def test_an_expired_token_without_a_newer_one_is_an_error(sandbox: Sandbox, tmp_path: Path) -> None:
-    """It is asked for once, and the remedy is to renew."""
+    """The source is queried once, and the remedy is to renew the credentials."""
     source = _renewable(sandbox, tmp_path)
     sandbox.state.expire_token(TEMPORARY.id)
     endpoints = reach.endpoints(sandbox)
@@ -92,7 +92,7 @@ def test_a_signature_mismatch_without_a_colon_is_understood(sandbox: Sandbox) ->
 def test_a_lost_connection_writes_no_token_anywhere(
     sandbox: Sandbox, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The SDK puts the signed URL into its exception and its log; none of it comes out, with DEBUG=sdk neither."""
+    """The SDK writes the signed URL into its exception and its log; it is never shown, even with DEBUG=sdk."""
     monkeypatch.setenv("DEBUG", "sdk")
     sandbox.state.add_key(TEMPORARY)
     sandbox.faults.add(Fault(effect="cut-before"))
@@ -108,7 +108,7 @@ def test_a_lost_connection_writes_no_token_anywhere(
 
 
 def test_the_errors_are_ours_alone(sandbox: Sandbox) -> None:
-    """No exception of an SDK comes out, whatever the answer is."""
+    """No exception of an SDK is raised for any answer."""
     for status, code in ((500, "InternalError"), (400, "Odd"), (403, "Forbidden.Odd"), (404, "Odd")):
         sandbox.faults.add(Fault(status=status, code=code, message="m"))
         with pytest.raises(AliyunImportError) as caught:

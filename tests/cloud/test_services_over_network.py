@@ -31,7 +31,7 @@ def test_a_proxy_of_the_environment_does_not_stand_before_a_sandbox(
 
 
 def test_all_requests_use_https_and_the_proxy(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Each service by its own name, over https and with the proxy's login; no other host (no Location service)."""
+    """Each service by its name, over https and with the proxy's login; no other host (no Location service)."""
     asked: list[bytes] = []
 
     def refuse(connection: socket.socket) -> None:
@@ -206,7 +206,7 @@ def test_a_handshake_that_never_ends_is_a_connection_that_was_not_taken() -> Non
 
 
 def test_a_silent_server_times_out() -> None:
-    """A server that takes the request and says nothing is passing trouble, for both SDKs."""
+    """A server that accepts the request and does not answer is a transient failure, for both SDKs."""
 
     def keep_silent(connection: socket.socket) -> None:
         reach.read_head(connection)

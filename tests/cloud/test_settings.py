@@ -130,7 +130,7 @@ def test_a_file_of_certificates_that_can_not_be_read(tmp_path: Path) -> None:
 
 
 def test_every_logger_that_the_libraries_make_is_shut() -> None:
-    """Also one that a new version of a library brings: neither a handler of its own nor the root's writes anything."""
+    """Also a new logger of a library: neither its own handlers nor those of the root logger write anything."""
     environment = {"PATH": os.defpath, "HOME": "/nonexistent", "PYTHONPATH": os.pathsep.join(sys.path), "DEBUG": "sdk"}
     done = subprocess.run(
         [sys.executable, "-c", EVERYTHING], env=environment, capture_output=True, text=True, timeout=60, check=True

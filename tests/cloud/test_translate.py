@@ -113,7 +113,7 @@ def test_each_answer_becomes_its_error(service: str, row: ErrorMapping, cloud: S
     [one for one in ROWS if one[0] != "OSS"],
 )
 def test_an_rpc_answer_in_xml_becomes_the_same(service: str, row: ErrorMapping) -> None:
-    """A gateway that answers in XML although JSON was asked for is understood."""
+    """The answer of a gateway in XML instead of JSON is read."""
     body = (
         f'<?xml version="1.0"?><Error><RequestId>R-1</RequestId><HostId>h</HostId><Code>{row.service_code}</Code>'
         "<Message>Words.</Message></Error>"
@@ -210,7 +210,7 @@ def test_an_unknown_code_keeps_its_own_words(
 
 
 def test_braces_in_the_services_words_are_only_words() -> None:
-    """A key with braces in it does not break the sentences, and stands in them as it is."""
+    """A key with braces does not break the sentences, and appears unchanged."""
     error = translate(
         Refusal(
             service="ECS",
@@ -248,5 +248,5 @@ def test_unknown_values_leave_no_trace(row: ErrorMapping | None) -> None:
 
 
 def test_every_kind_of_the_table_is_of_the_cloud() -> None:
-    """The services say nothing about disks on this machine or about the command line."""
+    """No code of a service becomes an error of local disks or of the command line."""
     assert not [row for row in TABLE if issubclass(row.kind, (DiskError, UsageError))]

@@ -111,7 +111,7 @@ def test_bad_ends_end_at_once(task_now: Task | None, image_now: Image | None, co
 
 
 def test_an_image_that_was_there_and_is_gone_ends_the_wait() -> None:
-    """Missing for a minute after it was seen, or after its task finished, is gone; before that it may still come."""
+    """An image that is missing for a minute after it existed, or after its task finished, does not exist any more."""
     running, finished = task(TaskStatus.PROCESSING), task(TaskStatus.FINISHED)
     assert step(running, None, lasting_s=UNKNOWN_LIMIT_S, seen=True) != Continue()
     assert error_of(step(running, None, lasting_s=UNKNOWN_LIMIT_S, seen=True)).code == "image-gone"

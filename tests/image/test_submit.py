@@ -52,7 +52,7 @@ def start(
 
 
 def test_an_import_is_started() -> None:
-    """What the service answers is what comes out, after one call."""
+    """The refusal of the service is raised after one call."""
     images = ScriptedImages(STARTED)
     assert start(images) == STARTED
     assert len(images.calls) == 1
@@ -78,7 +78,7 @@ def test_a_new_role_is_waited_for_on_the_exact_answer() -> None:
 
 @each_row(("changed", "limit_s"), [(True, ROLE_NEW_WAIT_S), (False, ROLE_OLD_WAIT_S)])
 def test_a_role_that_stays_unseen_is_an_error_that_explains(changed: bool, limit_s: float) -> None:
-    """After the deadline, longer where the role is new, the refusal comes out with what was waited for."""
+    """After the deadline, which is longer for a new role, the refusal is raised with the duration of the wait."""
     clock = SteeredClock()
     images = ScriptedImages(
         RoleNotVisible("No role.", code="role-not-visible", remedy=None, details={"request_id": "R"})
@@ -127,7 +127,7 @@ def test_a_token_that_began_nothing_of_ours_is_refused() -> None:
 
 
 def test_a_name_of_another_image_is_refused_with_its_id() -> None:
-    """An image without our tags is not ours, whatever it is called: exit 5, with its id."""
+    """An image without our tags is not ours, with any name: exit 5, with its id."""
     images = ScriptedImages(refused("image-name-taken"))
     images.add(image("Available", image_id="m-other", tags={}))
     with pytest.raises(RefusedError) as caught:
@@ -202,7 +202,7 @@ def test_a_failed_image_of_another_user_is_kept() -> None:
 
 
 def test_when_no_answer_comes_the_import_is_looked_for() -> None:
-    """All attempts lost: if the import runs, it is found; if not, the trouble comes out."""
+    """If all answers are lost, a running import is found; otherwise the failure is raised."""
     found = ScriptedImages(lost())
     found.add(image(), task(image_id="m-1"))
     assert start(found).task_id == "t-1"
@@ -219,7 +219,7 @@ def test_other_refusals_come_out_at_once() -> None:
 
 
 def test_a_question_is_not_submitted() -> None:
-    """A dry run has its own way; submitting one is a bug of the caller."""
+    """A dry run has its own function; submitting one is a bug of the caller."""
     images = ScriptedImages(STARTED)
     with pytest.raises(ValueError, match="dry run"):
         submit(images, context_of(), replace(import_call(), dry_run=True), role_changed_recently=False)
@@ -240,7 +240,7 @@ def test_asking_starts_nothing() -> None:
 
 
 def test_asking_passes_the_services_no_on() -> None:
-    """What the service would refuse comes out as it would."""
+    """The refusal of the service is raised."""
     with pytest.raises(AccessError):
         dry_run_import(ScriptedImages(no_right()), import_call())
 

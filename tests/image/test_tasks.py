@@ -16,7 +16,7 @@ def cancel(images: ScriptedImages, *, heard: Heard | None = None) -> Task:
 
 
 def test_tasks_are_filtered_by_any_status_word() -> None:
-    """The service honours three status words; the rest is filtered here, whatever the case."""
+    """The service filters by three statuses; the others are filtered here, in any case."""
     images = ScriptedImages(None)
     images.add(task(task_id="t-1"), task(TaskStatus.DELETED, task_id="t-2"))
     assert [one.task_id for one in list_tasks(images, statuses=("deleted",))] == ["t-2"]
@@ -24,7 +24,7 @@ def test_tasks_are_filtered_by_any_status_word() -> None:
 
 
 def test_a_task_is_listed_with_the_name_of_its_image() -> None:
-    """One query serves all of them; an image that is gone has none."""
+    """One query returns all names; a deleted image has none."""
     images = ScriptedImages(None)
     images.add(task(task_id="t-1", image_id="m-1"), image())
     images.add(task(task_id="t-2", image_id="m-2"))
@@ -32,7 +32,7 @@ def test_a_task_is_listed_with_the_name_of_its_image() -> None:
 
 
 def test_a_task_is_shown_with_its_image() -> None:
-    """The image's status stands beside the task's."""
+    """The result has the status of the image and of the task."""
     images = ScriptedImages(None)
     images.add(task(image_id="m-1"), image())
     shown = show_task(images, "t-1", region=REGION)
@@ -82,7 +82,7 @@ def test_a_task_that_is_over_cannot_be_cancelled(status: TaskStatus) -> None:
 
 
 def test_a_cancel_whose_answer_was_lost_is_found_done() -> None:
-    """Repeated, the service says that the task is not running; that it is Deleted by now is success."""
+    """After a repeated call the service reports that the task is not running; a Deleted task is a success."""
     images = ScriptedImages(None)
     images.add(task(image_id="m-1"))
 

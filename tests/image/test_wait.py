@@ -106,7 +106,7 @@ def test_a_failure_ends_the_wait_at_once() -> None:
 
 
 def test_passing_trouble_is_waited_out() -> None:
-    """Lost answers about the task or the image are notes, and the wait goes on."""
+    """Lost answers about the task or the image are notes, and the wait continues."""
     images, heard = import_of(0, 50), Heard()
     images.then("image", lost(), lost())
     images.then("task", lost())
@@ -124,7 +124,7 @@ def test_lasting_trouble_is_warned_of_once() -> None:
 
 
 def test_trouble_without_end_ends_the_wait_after_an_hour() -> None:
-    """Without a deadline an unattended run still comes back, with the command that waits on."""
+    """Without a deadline an unattended run ends too, with the command that continues the wait."""
     images, clock = running(), SteeredClock()
     images.then("image", *[lost()] * 1000)
     with pytest.raises(TransientError) as caught:
@@ -189,7 +189,7 @@ def test_an_unknown_task_is_an_error() -> None:
 
 
 def test_an_image_deleted_meanwhile_is_an_error() -> None:
-    """It was there, and it is not any more: exit 7, by name."""
+    """An image that existed and was deleted is exit 7 with its own code."""
     images = running()
     images.steps = [lambda: None, images.images_now.clear]
     with pytest.raises(ImportFailed) as caught:
@@ -244,7 +244,7 @@ def test_refused_credentials_end_the_wait_with_a_warning_that_the_import_continu
 
 
 def test_an_interrupt_ends_the_wait() -> None:
-    """Ctrl-C comes out of the sleep as it is."""
+    """Ctrl-C during the sleep raises Interrupted unchanged."""
     with pytest.raises(Interrupted):
         follow(running(), clock=SteeredClock(interrupt_at_s=20.0))
 

@@ -32,7 +32,7 @@ DISK = (
 
 @pytest.fixture
 def sandbox(tmp_path: Path) -> Iterator[Sandbox]:
-    """Start a sandbox whose time stands still unless it is advanced."""
+    """Start a sandbox whose time only advances when it is steered."""
     with Sandbox.start(
         tmp_path, settings=Settings(import_s=5.0, image_ready_s=0.0), clock=Clock(running=False)
     ) as running:

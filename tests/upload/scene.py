@@ -29,7 +29,7 @@ E = TypeVar("E", bound=Event)
 
 @cache
 def data_of(letter: str) -> bytes:
-    """Return the unit of data that a letter stands for."""
+    """Return the unit of data for a letter."""
     return random.Random(letter).randbytes(UNIT)
 
 
@@ -40,7 +40,7 @@ def unsampled(size_bytes: int, *, after: int = 0) -> int:
 
 
 class Killed(BaseException):
-    """Stands for SIGKILL: nothing of the engine catches it."""
+    """Replaces SIGKILL; the package does not catch it."""
 
 
 @dataclass

@@ -129,7 +129,7 @@ class ScriptedStore(Partial):  # type: ignore[misc]
         self.objects.pop(key, None)
 
     def list_objects(self, prefix: str) -> tuple[RemoteObject, ...]:
-        """List objects, with what a listing knows of them."""
+        """List objects, with the properties that a listing has."""
         self._enter("list_objects")
         found = sorted((key, there) for key, (_, there) in self.objects.items() if key.startswith(prefix))
         return tuple(replace(there, crc64=None, metadata={}) for _, there in found)

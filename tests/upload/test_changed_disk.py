@@ -77,7 +77,7 @@ def test_written_in_place_with_its_time_set_back_it_is_another_disk(scene: Scene
 
 
 def test_an_unfinished_upload_keeps_nothing_of_the_old_content(scene: Scene) -> None:
-    """Its parts are proven against the disk as it is now, and the plan is made anew: zeros may hold data by now."""
+    """Its parts are compared with the present disk, and the plan is made again: zeros may be data now."""
     scene.write_disk(DENSE + "......", unit=MIB)
     killed_in_the_middle(scene)
     change_unseen(scene.path)
@@ -116,7 +116,7 @@ def test_a_finished_disk_of_another_ctime_is_proven_once(scene: Scene, monkeypat
 
 
 def test_a_journal_without_a_ctime_is_resumed(scene: Scene) -> None:
-    """A journal of an earlier version has no ctime: the upload goes on, proven against the disk."""
+    """A journal of an earlier version has no ctime: the upload resumes, and is compared with the disk."""
     content = scene.write_disk(DENSE, unit=MIB)
     killed_in_the_middle(scene)
     (journal,) = (scene.directory / "state").glob("*.jsonl")

@@ -22,7 +22,7 @@ def test_it_continues_and_combines(first: bytes, second: bytes) -> None:
 
 @given(st.lists(st.binary(max_size=100), max_size=8))
 def test_a_whole_of_many_pieces(pieces: list[bytes]) -> None:
-    """Parts in their order give the CRC of the object, whatever their sizes."""
+    """Parts in order, of any sizes, have the CRC of the object."""
     assert combine_all((crc64(piece), len(piece)) for piece in pieces) == crc64(b"".join(pieces))
 
 

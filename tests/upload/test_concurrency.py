@@ -32,7 +32,7 @@ def test_a_limit_lets_through_what_it_says(rate: int, chunks: list[int]) -> None
 
 
 def test_a_limit_is_shared_by_threads() -> None:
-    """Ten seconds' worth, asked for by eight threads at once, takes ten seconds within 5 %."""
+    """The bytes of ten seconds, sent by eight threads, take ten seconds within 5 %."""
     clock = SteeredClock()
     limit = RateLimiter(1_000_000, Context(clock=clock))
     began = clock.monotonic_s()
@@ -65,7 +65,7 @@ def test_no_limit_never_waits() -> None:
 
 
 def test_throttling_halves_and_success_brings_back_one_a_round() -> None:
-    """Never below one, never above what was asked for."""
+    """Never below one, never above the given number."""
     controller = ConcurrencyController(8, now_s=0.0)
     controller.throttled(10.0)
     assert controller.allowed == 4
@@ -103,7 +103,7 @@ def test_answers_that_were_in_flight_together_count_once() -> None:
 
 
 def test_without_jobs_workers_are_added_while_that_helps() -> None:
-    """A line that gives each connection its share gets more of them; one that is full does not."""
+    """If more connections increase the rate, workers are added; otherwise they are not."""
     controller = ConcurrencyController(None, now_s=0.0)
     assert controller.allowed == FIRST_WORKERS
     sent, now = 0, 0.0

@@ -1,4 +1,4 @@
-"""SIGKILL at random moments: the same command comes to the object, and sends little twice.
+"""Tests of SIGKILL at random moments: the same command completes the object, and sends little twice.
 
 `pytest -n 0 -s -m slow tests/upload/test_killed.py` kills one push twenty times, and prints what that cost.
 """
@@ -52,7 +52,7 @@ def pusher(cloud: Cloud) -> Iterator[Popen[str]]:
 
 
 def push(pusher: Popen[str], *, life_s: float | None) -> str | None:
-    """Run the same command once; it is killed when it has worked for so long, or gives the object's key.
+    """Run the same command once; kill it after a time, or return the object's key.
 
     The time that counts is its own, by the progress that it tells ten times a second: kills come at all moments of a
     push on a busy machine, too.

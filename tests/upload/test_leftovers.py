@@ -1,4 +1,4 @@
-"""What earlier pushes left is named with its size, and removed only when that is asked for."""
+"""Tests of leftovers: they are listed with their sizes, and removed only if they are named."""
 
 import shlex
 from dataclasses import replace
@@ -132,7 +132,7 @@ def test_a_place_that_is_named_twice_is_listed_once(scene: Scene) -> None:
 
 
 def test_the_command_can_be_typed() -> None:
-    """Whatever the keys are."""
+    """For any keys."""
     command = leftovers_command(region="cn-hangzhou", bucket="example-bucket", keys=["a b", "c"])
     assert shlex.split(command.strip("`"))[2:] == [
         "--region", "cn-hangzhou", "--bucket", "example-bucket", "--remove", "a b", "--remove", "c",
@@ -152,7 +152,7 @@ def test_an_upload_that_ends_meanwhile_is_none(scene: Scene) -> None:
 
 
 def test_removed_leftovers_are_a_fresh_start(scene: Scene) -> None:
-    """The same command after that says so and comes to the object."""
+    """The same command emits a warning and completes the object."""
     killed_push(scene)
     for left in find_leftovers(scene.store, HERE):
         remove_leftover(scene.store, left)

@@ -124,7 +124,7 @@ def _of_another_schema(scene: Scene, key: str) -> None:
 
 @pytest.mark.parametrize("spoil", [_damaged, _foreign, _of_another_object, _of_another_schema])
 def test_an_invalid_base_is_not_used(scene: Scene, spoil: Callable[[Scene, str], None]) -> None:
-    """With a warning that says why; the disk is sent, and right."""
+    """A warning states the reason; the disk is sent, and the object is correct."""
     key = kept(scene)
     spoil(scene, key)
     content = scene.write_disk(NEW, unit=UNIT)
@@ -184,7 +184,7 @@ def _raise(operation: str) -> None:
 
 
 def test_a_manifest_that_cannot_be_written_is_a_warning(scene: Scene) -> None:
-    """The object is there and proven: nothing of that is thrown away."""
+    """The object exists and is proven, so it is kept."""
     scene.options = TransferOptions(jobs=2, keep_object=True)
     scene.write_disk("abcd")
 
@@ -293,14 +293,14 @@ def test_odd_content_is_a_value_error(header: str) -> None:
 
 @given(st.text("ab.", min_size=1, max_size=40), st.integers(1, BLOCK))
 def test_a_manifest_comes_back_as_it_was(layout: str, tail: int) -> None:
-    """Whatever is zero in it."""
+    """With any zeros."""
     manifest = Manifest(digests=digests_of(layout, tail=tail), crc64=(1 << 64) - 1, etag="E")
     assert decode_manifest(encode_manifest(manifest)) == manifest
 
 
 @given(st.binary(max_size=300))
 def test_no_bytes_make_the_reader_fail_otherwise(content: bytes) -> None:
-    """What is not a manifest is a ValueError with a sentence, whatever it is."""
+    """Any bytes that are not a manifest raise ValueError with a sentence."""
     with pytest.raises(ValueError, match="It is damaged"):
         decode_manifest(content)
 

@@ -64,7 +64,7 @@ class Cloud:
         self.sandbox.faults.add(Fault(operation=operation, effect=effect, **more))
 
     def push(self) -> str:
-        """Push the disk, see that the object is the disk, and give its key."""
+        """Push the disk, check that the object equals the disk, and return its key."""
         uploaded = self.scene.push(store=self.store)
         assert self.store.read(uploaded.key) == self.scene.path.read_bytes()
         return uploaded.key
@@ -170,7 +170,7 @@ def test_passing_trouble_passes(cloud: Cloud, operation: str, effect: str, more:
 
 
 def test_throttling_is_waited_out(cloud: Cloud) -> None:
-    """The service's own wish is kept, and each part comes through."""
+    """The wait that the service requests is respected, and each part is sent."""
     cloud.scene.write_disk(DENSE, unit=PART)
     header = {"x-oss-qos-delay-time": "5000"}
     cloud.fault("UploadPart", "answer", count=4, status=503, code="UploadTrafficRateLimitExceeded", headers=header)
@@ -202,7 +202,7 @@ def test_an_upload_that_vanishes_is_one_fresh_start(cloud: Cloud) -> None:
 
 
 def test_a_token_that_expires_is_renewed(cloud: Cloud) -> None:
-    """The credentials are looked up anew, and the part goes again; the push does not notice."""
+    """The credentials are read again, and the part is sent again; the push continues."""
     for number in (1, 2):
         cloud.keys.append(
             cloud.sandbox.state.add_key(
@@ -222,7 +222,7 @@ def test_a_token_that_expires_is_renewed(cloud: Cloud) -> None:
 
 
 def test_a_token_that_cannot_be_renewed_stops_and_the_same_command_resumes(cloud: Cloud) -> None:
-    """With new credentials, what is there is not sent again."""
+    """With new credentials, existing parts are not sent again."""
     expiring = AccessKey(id="STS.ExampleKey", secret="example-secret", token="example-token")
     cloud.keys.append(cloud.sandbox.state.add_key(expiring))
     cloud.store = cloud.connect()
@@ -239,7 +239,7 @@ def test_a_token_that_cannot_be_renewed_stops_and_the_same_command_resumes(cloud
 
 
 def test_a_store_without_copies_gets_the_disk(cloud: Cloud) -> None:
-    """The zeros are sent, and a warning says how many."""
+    """The zeros are sent, and a warning states how many."""
     cloud.scene.write_disk(SPARSE)
     cloud.fault("UploadPartCopy", "answer", count=None, status=501, code="NotImplemented")
     cloud.push()

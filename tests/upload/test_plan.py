@@ -29,7 +29,7 @@ UNIT = 128 * KIB
 
 
 def ranges_of(layout: str, letter: str, *, unit: int = UNIT) -> list[Range]:
-    """Return the ranges of a layout in which a letter stands."""
+    """Return the ranges of a layout that have a letter."""
     found: list[Range] = []
     position = 0
     for here, run in itertools.groupby(layout):
@@ -163,7 +163,7 @@ def test_any_layout_gives_a_plan_that_keeps_the_rules(lengths: list[int], first:
 
 
 def test_the_plan_is_the_same_every_time() -> None:
-    """Another machine, or another run, comes to the same parts."""
+    """Another machine, or another run, has the same parts."""
     layout = "".join(random.Random(1).choices("#.=", k=3000))
     assert plan_of(layout) == plan_of(layout)
 

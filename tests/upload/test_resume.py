@@ -1,4 +1,4 @@
-"""The same command goes on where it stopped: killed at any call, without its journal, on another machine."""
+"""Tests of resuming: after a kill at any call, without the journal, on another machine."""
 
 import itertools
 import random
@@ -60,7 +60,7 @@ def test_what_is_there_is_not_sent_again(scene: Scene) -> None:
 )
 @pytest.mark.usefixtures("small_zeros")
 def test_killed_at_any_call_the_same_command_comes_to_the_object(scene: Scene, operation: str, moment: str) -> None:
-    """Whatever was under way, before or after its effect: the object is the disk, and nothing else is left."""
+    """After a kill before or after the effect of any call, the object equals the disk, and nothing else is left."""
     grows = operation in ("put", "start_upload", "copy_part", "complete")
     content = scene.write_disk("ab" + "." * (20 if grows else 4) + "c0d")
     for count in itertools.count():
@@ -102,7 +102,7 @@ def test_twenty_kills_at_random_send_little_twice(scene: Scene) -> None:
 
 
 def test_without_the_journal_the_upload_is_found_and_proven(scene: Scene) -> None:
-    """Another machine lists the unfinished uploads, compares each part with its own bytes, and goes on."""
+    """Another machine lists the unfinished uploads, compares each part with its disk, and resumes."""
     content = scene.write_disk(DENSE, unit=PART)
     scene.store.before = kill_at("send_part", 4)
     with pytest.raises(Killed):
@@ -128,7 +128,7 @@ def test_a_foreign_upload_of_the_same_key_is_left_alone(scene: Scene) -> None:
 
 
 def test_a_part_that_is_wrong_there_is_sent_again(scene: Scene) -> None:
-    """The server's CRC-64 decides, whatever the journal says."""
+    """The server's CRC-64 decides, not the journal."""
     content = scene.write_disk(DENSE, unit=PART)
     scene.store.before = kill_at("send_part", 4)
     with pytest.raises(Killed):
@@ -142,7 +142,7 @@ def test_a_part_that_is_wrong_there_is_sent_again(scene: Scene) -> None:
 
 
 def test_an_upload_that_the_server_lost_starts_over_once(scene: Scene) -> None:
-    """It says so, once, and comes to the object."""
+    """It emits one warning, and completes the object."""
     content = scene.write_disk(DENSE, unit=PART)
     scene.store.before = kill_at("send_part", 4)
     with pytest.raises(Killed):
@@ -169,7 +169,7 @@ def test_an_upload_that_vanishes_over_and_over_is_an_error(scene: Scene) -> None
 
 
 def test_the_disk_that_another_push_completed_meanwhile_is_used(scene: Scene) -> None:
-    """The upload is gone because the object is there."""
+    """The upload does not exist because it was completed."""
     content = scene.write_disk("abc", unit=PART)
 
     def complete_elsewhere(operation: str, count: int) -> None:
@@ -268,7 +268,7 @@ def test_an_equal_object_of_another_push_is_not_ours(scene: Scene) -> None:
 
 
 def test_another_object_with_the_key_is_refused_at_the_end(scene: Scene) -> None:
-    """Complete does not overwrite; what is there is not ours."""
+    """Complete does not overwrite the object of another push."""
     scene.write_disk("abcd")
     scene.key = "images/web.raw"
 
@@ -287,7 +287,7 @@ def test_another_object_with_the_key_is_refused_at_the_end(scene: Scene) -> None
 
 
 def test_an_interrupt_says_what_is_safe(scene: Scene) -> None:
-    """The parts in flight end at the next chunk, the finished ones are journalled, and the same command goes on."""
+    """The parts in transfer end at the next chunk, the finished ones are journalled, and the same command resumes."""
     content = scene.write_disk(DENSE, unit=PART)
 
     def interrupt(operation: str, count: int) -> None:
@@ -373,7 +373,7 @@ def test_killed_after_the_last_request_without_a_crc_the_object_is_ours(
 
 
 def test_an_object_with_our_tag_is_not_ours_without_its_parts(scene: Scene) -> None:
-    """A tag can be copied, and a journal that knows no parts can't prove the object."""
+    """A tag can be copied, and a journal without parts can't prove the object."""
     scene.key = "images/web.raw"
     content = scene.write_disk(DENSE, unit=PART)
     scene.store.before = kill_at("send_part", 0)
@@ -389,7 +389,7 @@ def test_an_object_with_our_tag_is_not_ours_without_its_parts(scene: Scene) -> N
 
 
 def test_a_forged_entry_about_an_object_does_not_count(scene: Scene) -> None:
-    """OSS reports the CRC-64 of what is there, and it is compared with the entry's."""
+    """The CRC-64 that OSS reports is compared with that of the entry."""
     scene.write_disk("abc")
     first = scene.push()
     foreign, there = bytes(len(scene.store.content(first.key))), scene.store.objects[first.key][1]

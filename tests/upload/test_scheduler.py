@@ -80,7 +80,7 @@ def test_copies_do_not_wait_for_sent_parts() -> None:
 
 
 def test_a_failed_part_is_retried_when_its_wait_is_over() -> None:
-    """Not before, and the wait is the policy's or what the service asked for."""
+    """Not before; the wait is that of the policy or of the service."""
     for asked_s, wait_s in ((None, 1.0), (17.0, 17.0)):
         scheduler = scheduler_of(DENSE, jobs=1)
         (task,) = scheduler.start(0.0)
@@ -94,7 +94,7 @@ def test_a_failed_part_is_retried_when_its_wait_is_over() -> None:
 
 
 def test_a_part_that_waits_holds_its_worker_while_the_network_may_be_down() -> None:
-    """Otherwise every part of the disk would fail once; after a time-out or corruption others are sent meanwhile."""
+    """Otherwise every part would fail once; after a timeout or corruption other parts are sent meanwhile."""
     for kind, others in ((ConnectionLost, 0), (TimedOut, 1), (PartCorrupted, 1)):
         scheduler = Scheduler(DENSE, DENSE.parts[:2], disk="d", now_s=0.0, jobs=1, policy=CERTAIN)
         (task,) = scheduler.start(0.0)
@@ -202,7 +202,7 @@ def test_zeros_that_arrive_corrupted_are_copied_again() -> None:
 
 
 def test_parts_from_before_count() -> None:
-    """A resumed transfer begins with them, and says so in its progress."""
+    """A resumed transfer begins with them, and its progress includes them."""
     before = DonePart(number=DENSE.parts[0].number, start=0, length=DENSE.parts[0].length, crc64=1, etag="E", proof="")
     scheduler = Scheduler(DENSE, DENSE.parts[1:], disk="d", now_s=0.0, done=[before], policy=CERTAIN)
     progress = scheduler.progress(0, 1.0)

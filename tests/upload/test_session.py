@@ -1,4 +1,4 @@
-"""What the journal remembers of an upload comes back as it was."""
+"""Tests of the upload's journal entries: they are read as they were written."""
 
 import random
 from dataclasses import replace

@@ -94,7 +94,7 @@ class CrowdedStore(ScriptedStore):
 
 
 def test_a_part_is_retried_alone(scene: Scene) -> None:
-    """The others go on, the wait is announced, and the object is the disk."""
+    """The others continue, the wait is emitted, and the object equals the disk."""
     content = scene.write_disk(DENSE, unit=PART)
     failing(scene, transient("connection-lost"), calls=range(2, 4))
     uploaded = scene.push()
@@ -116,7 +116,7 @@ def test_a_line_that_is_down_stops_as_many_parts_as_there_are_workers(scene: Sce
 
 
 def test_the_attempts_of_a_part_end(scene: Scene) -> None:
-    """Twelve attempts, then the error comes out with what is safe; the same command goes on."""
+    """After twelve attempts the error names what is kept; the same command resumes."""
     scene.write_disk("a")
     failing(scene, transient("service-unwell"), calls=range(100))
     with pytest.raises(TransientError) as raised:
@@ -181,7 +181,7 @@ def test_a_part_that_times_out_is_cut(scene: Scene) -> None:
 
 
 def test_a_part_that_timed_out_does_not_keep_its_place(scene: Scene) -> None:
-    """The time-out was wait enough: with one worker, the others go while that part waits, and nothing stands still."""
+    """With one worker, the other parts are sent while a part waits after a timeout."""
     scene.write_disk("a....b....c")
     scene.options = TransferOptions(jobs=1)
     failing(scene, transient("timed-out"), calls=range(1))
@@ -192,7 +192,7 @@ def test_a_part_that_timed_out_does_not_keep_its_place(scene: Scene) -> None:
 
 
 def test_a_line_that_is_too_slow_for_all_workers_gets_fewer(scene: Scene) -> None:
-    """After a time-out half of them go on, so that each has more of the line; success brings them back."""
+    """After a timeout half of the workers continue, so that each has more bandwidth; success restores them."""
     scene.write_disk("abcdefgh", unit=PART)
     scene.options = TransferOptions(jobs=8)
     scene.store = store = CrowdedStore()
@@ -209,7 +209,7 @@ def test_a_part_under_which_the_line_breaks_over_and_over_is_cut(scene: Scene) -
 
 
 def test_cut_parts_are_found_again(scene: Scene) -> None:
-    """After a kill, by the journal and without it, the pieces that are there count."""
+    """After a kill, with the journal and without it, the existing pieces count."""
     content = scene.write_disk(DENSE, unit=PART)
 
     for state in ("state", "another machine"):

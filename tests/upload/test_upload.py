@@ -27,7 +27,7 @@ from tests.upload.scripted_store import ScriptedStore, nothing
 
 
 def test_the_object_equals_the_disk_and_only_the_data_is_sent(scene: Scene) -> None:
-    """Data, holes and written zeros come out byte for byte; the zero object is gone at the end."""
+    """Data, holes and written zeros are equal byte for byte; the zero object is removed at the end."""
     content = scene.write_disk("ab" + "." * 8 + "c" + "0" * 4 + "d..e")
     uploaded = scene.push()
     assert scene.store.content(uploaded.key) == content
@@ -74,14 +74,14 @@ def test_an_object_that_is_the_disk_is_used(scene: Scene) -> None:
 
 
 def test_pushed_again_by_the_same_machine_it_is_still_ours(scene: Scene) -> None:
-    """The journal knows that this push made the object."""
+    """The journal has the entry of the object of this push."""
     scene.write_disk("abc")
     first = scene.push()
     assert scene.push() == replace(first, sent_bytes=0, saved_bytes=first.size_bytes)
 
 
 def test_another_disk_under_the_key_of_the_last_push_is_refused(scene: Scene) -> None:
-    """What the journal says of the last disk is no word about this one."""
+    """An entry about the previous disk does not count for this one."""
     scene.key = "images/web.raw"
     scene.write_disk("abc")
     scene.push()
@@ -149,7 +149,7 @@ def test_a_disk_that_changes_while_it_is_sent_is_never_completed(scene: Scene) -
 
 
 def test_a_disk_that_is_truncated_while_it_is_sent_stops_the_push(scene: Scene) -> None:
-    """The short read names its offset, and what is safe, and how to go on, stands in the remedy."""
+    """The error names the offset; the remedy names what is kept and how to resume."""
     scene.write_disk("abcdefgh", unit=4 * MIB)
     scene.options = TransferOptions(jobs=1)  # with two, the part behind it may be the first to fail
 
@@ -191,7 +191,7 @@ def test_a_read_error_stops_the_push_and_an_intact_copy_resumes(scene: Scene) ->
 
 
 def test_short_reads_are_continued(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A read may give less than was asked for, as network file systems do: the rest is read, and nothing is lost."""
+    """A read may return fewer bytes, as on network file systems: the rest is read too."""
     content = scene.write_disk("ab.c", unit=1 * MIB)
     whole = os.preadv
 
@@ -259,7 +259,7 @@ def test_a_disk_of_zeros_sends_next_to_nothing(scene: Scene, small_zeros: int) -
     ],
 )
 def test_without_copies_the_zeros_are_sent(scene: Scene, error: RefusedError | AccessError) -> None:
-    """A warning says what it costs, and the disk is there."""
+    """A warning states the sent bytes, and the object equals the disk."""
     content = scene.write_disk("ab" + "." * 8 + "c")
 
     def refuse(operation: str, count: int) -> None:
@@ -291,7 +291,7 @@ def test_copies_that_are_refused_in_the_middle_are_sent(scene: Scene) -> None:
 
 
 def test_without_a_crc_of_the_object_the_parts_prove_it(scene: Scene) -> None:
-    """OSS may give no CRC-64 of an object that was made by copies."""
+    """OSS may report no CRC-64 of an object with copied parts."""
     scene.write_disk("ab" + "." * 8 + "c")
     scene.store.change_object = lambda there: replace(there, crc64=None)
     uploaded = scene.push()
@@ -318,7 +318,7 @@ def test_without_any_crc_the_md5_of_the_parts_proves_it(scene: Scene) -> None:
 
 
 def test_without_any_checksum_the_proof_says_so_and_warns(scene: Scene) -> None:
-    """A store that gives nothing to compare with gets the disk, and the result does not claim more than is known."""
+    """A store without checksums gets the disk, and the result states that nothing was compared."""
     scene.write_disk("ab")
     scene.store.change_object = lambda there: replace(there, crc64=None)
     scene.store.change_part = lambda part: replace(part, crc64=None, etag=f"opaque-{part.number}")
@@ -360,7 +360,7 @@ def test_a_preview_plans_and_writes_nothing(scene: Scene) -> None:
 
 
 def test_a_preview_needs_no_bucket(scene: Scene) -> None:
-    """The bucket that would be created is not asked for objects."""
+    """A bucket that does not exist yet is not queried."""
     scene.write_disk("ab" + "." * 8 + "c")
     with_bucket = scene.preview()
     scene.store.calls.clear()
@@ -385,7 +385,7 @@ def test_a_preview_decides_as_the_push_does(scene: Scene) -> None:
 
 
 def test_a_preview_finds_the_unfinished_upload(scene: Scene) -> None:
-    """What is in OSS of it is not planned to be sent once more."""
+    """Its existing parts are not planned to be sent again."""
     scene.write_disk("abcdefgh")
 
     def fail(operation: str, count: int) -> None:

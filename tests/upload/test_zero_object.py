@@ -66,7 +66,7 @@ def test_one_that_is_not_zeros_is_made_anew() -> None:
 
 
 def test_what_a_killed_growth_left_is_removed() -> None:
-    """An unfinished upload of its own name, and smaller ones."""
+    """An unfinished upload with its key, and smaller objects."""
     store = ScriptedStore()
     store.start_upload(zero_key(STEM, 32 * MIB))
     store.put(zero_key(STEM, 1 * MIB), bytes(MIB))
@@ -140,7 +140,7 @@ def test_what_stays_is_named_and_removed_by_the_next_run(scene: Scene) -> None:
 
 
 def test_two_pushes_of_one_disk_do_not_share_an_object_of_zeros(scene: Scene) -> None:
-    """The first to end removes its own: the other one does not send its zeros."""
+    """The first push to end removes only its own: the other one does not send its zeros."""
     content = scene.write_disk("ab" + "." * 8)
     scene.key = "images/one.raw"
     other = replace(scene, key="images/two.raw", state="other", events=[], stop=threading.Event())
@@ -198,7 +198,7 @@ def test_an_object_of_zeros_that_vanishes_is_made_again(scene: Scene, small_zero
 
 
 def test_zeros_that_vanish_again_and_again_are_sent(scene: Scene, small_zeros: int) -> None:
-    """After a few times it is no accident; a warning says what it costs."""
+    """After a few times the zeros are sent; a warning states how many."""
     content = scene.write_disk("ab" + "." * 25)
 
     def remove(operation: str, count: int) -> None:

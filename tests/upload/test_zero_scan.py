@@ -52,7 +52,7 @@ def test_what_is_not_data_is_zero_and_edges_are_data(tmp_path: Path, runs: list[
 
 
 def test_it_does_not_matter_how_the_zeros_are_stored(tmp_path: Path) -> None:
-    """Holes and written zeros give the same answer, so that machines agree."""
+    """Holes and written zeros have the same result, so that machines agree."""
     content = b"a" * 200_000 + bytes(3 * MIB) + b"b" * 200_000 + bytes(2 * MIB)
     dense, sparse = tmp_path / "dense", tmp_path / "sparse"
     dense.write_bytes(content)
@@ -76,7 +76,7 @@ class CountingSource(Disk):
 
 
 class WholeSource(Disk):
-    """A disk that does not know where its holes are, as one that is packed."""
+    """A disk without known holes, such as a compressed one."""
 
     def extents(self) -> tuple[Extent, ...]:
         """Return all of it."""
@@ -118,13 +118,13 @@ class SlowClock(SteeredClock):
     """A clock that advances by a second each time it is read."""
 
     def monotonic_s(self) -> float:
-        """Let a second pass, and give the time."""
+        """Advance by a second, and return the time."""
         self.sleep(1)
         return super().monotonic_s()
 
 
 def test_a_long_scan_emits_progress(tmp_path: Path) -> None:
-    """From its third second on, up to its end; one that is quick says nothing."""
+    """From its third second until its end; a short scan emits nothing."""
     path = tmp_path / "disk"
     path.write_bytes(b"x")
     os.truncate(path, 112 * MIB)

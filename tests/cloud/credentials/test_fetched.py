@@ -32,7 +32,7 @@ def source(status: int, body: bytes, *, length: int | None = None) -> AbstractCo
 
 
 def keys_from(status: int, body: bytes, *, length: int | None = None) -> object:
-    """Return the keys that a URI gives, or the error."""
+    """Return the keys of a URI, or the error."""
     with source(status, body, length=length) as port:
         try:
             return fetched.uri(f"http://127.0.0.1:{port}/keys")()
@@ -102,7 +102,7 @@ def test_an_answer_that_breaks_off_or_has_no_bounds(length: int) -> None:
 
 
 def test_a_source_that_is_not_there() -> None:
-    """The cause says what happened to the connection."""
+    """The cause describes the failure of the connection."""
     with source(200, b"") as port:
         pass
     with pytest.raises(ServiceUnreachable) as caught:
@@ -184,7 +184,7 @@ def test_the_name_of_a_role_is_no_page() -> None:
 
 
 def test_a_disabled_metadata_service_gives_no_keys() -> None:
-    """A profile of the mode EcsRamRole says why."""
+    """The error of a profile with the mode EcsRamRole has the reason."""
     with pytest.raises(AccessError) as caught:
         fetched.ecs_role("r", environment={"ALIBABA_CLOUD_ECS_METADATA_DISABLED": "true"})()
     assert "ALIBABA_CLOUD_ECS_METADATA_DISABLED" in str(caught.value.cause)

@@ -1,4 +1,4 @@
-"""Tests of the keys of a role that STS gives, against a small STS on this machine."""
+"""Tests of the keys of a role from STS, against a small STS on this machine."""
 
 import json
 import re
@@ -26,7 +26,7 @@ ARN = "acs:ram::1:role/r"
 
 
 class Sts:
-    """A small STS that gives one answer and notes what it was asked."""
+    """A small STS that returns one answer and records the requests."""
 
     def __init__(self, status: int = 200, body: bytes = GIVEN) -> None:
         self.status = status
@@ -97,7 +97,7 @@ def test_a_role_is_assumed_with_another_profile(tmp_path: Path, monkeypatch: pyt
 
 @pytest.mark.parametrize("source", ["default", "other", "gone", ""])
 def test_a_circular_chain_is_an_error(source: str, tmp_path: Path) -> None:
-    """Of a profile that is its own source, by way of another or not, and of one that is not there."""
+    """A profile that is its own source, directly or through another, or whose source does not exist."""
     chain = {"mode": "ChainableRamRoleArn", "ram_role_arn": ARN}
     other = {"name": "other", "source_profile": "default", **chain}
     configure(tmp_path, {"name": "default", "source_profile": source, **chain}, other)

@@ -12,7 +12,7 @@ NOW_S = 1_700_000_000.0
 
 
 class Source:
-    """A source of keys that live for `life_s`, on its own clock; `fault` is raised in place of an answer."""
+    """A source of keys that expire after `life_s`, on its own clock; `fault` is raised instead of an answer."""
 
     def __init__(self, life_s: float | None, *, token: str | None = "t") -> None:
         self.now_s = NOW_S
@@ -54,7 +54,7 @@ def test_keys_are_renewed_when_a_quarter_of_their_life_is_left(life_s: float, re
 
 @each_row("fault", [unreachable("the source", "HTTP 500."), refused("the source", "HTTP 403.")])
 def test_a_failed_renewal_does_not_matter_while_the_keys_are_good(fault: AliyunImportError) -> None:
-    """The keys at hand are used, the source is asked again at intervals, and its error counts at their end."""
+    """The present keys are used, the source is queried at intervals, and its error is raised when they expire."""
     source = Source(900.0)
     cache = source.cache()
     cache.get()
@@ -99,7 +99,7 @@ def test_permanent_keys_are_read_once() -> None:
 
 
 def test_temporary_keys_without_an_end_are_read_again() -> None:
-    """A reader that does not say when they end has a cache of its own; its failures count for nothing."""
+    """Keys without an expiry are read again; failures of their reader are ignored."""
     source = Source(None)
     cache = source.cache()
     cache.get()
@@ -111,7 +111,7 @@ def test_temporary_keys_without_an_end_are_read_again() -> None:
 
 
 def test_keys_that_have_ended_on_arrival_are_used() -> None:
-    """The clock of this machine is wrong, so the service decides; the source is not asked for each request."""
+    """The clock of this machine is wrong, so the keys are used; the source is not queried for each request."""
     source = Source(-1200.0)
     cache = source.cache()
     assert [cache.get().key_id for _ in range(3)] == ["id-1"] * 3

@@ -32,7 +32,7 @@ def configure(home: Path, *profiles: dict[str, Any], current: str = "default") -
 
 
 def profile(name: str = "default", mode: str = "AK", **fields: str) -> dict[str, Any]:
-    """Make a profile with keys of its own name."""
+    """Return a profile whose keys contain its name."""
     keys = {"access_key_id": f"{name}-id", "access_key_secret": f"{name}-secret", "region_id": "cn-qingdao"}
     return {"name": name, "mode": mode, **keys, **fields}
 
@@ -72,7 +72,7 @@ def test_the_current_profile(tmp_path: Path) -> None:
 
 
 def test_a_profile_with_a_token(tmp_path: Path) -> None:
-    """The mode StsToken gives its token, in whatever case the mode is written; the mode AK gives none."""
+    """The mode StsToken, in any case, has a token; the mode AK has none."""
     configure(tmp_path, profile(mode="ststoken", sts_token="token"), profile("plain", sts_token="stale"))
     assert load_credentials(environment=OFF, home=tmp_path).get().token == "token"
     assert load_credentials(profile="plain", environment=OFF, home=tmp_path).get().token is None
@@ -108,7 +108,7 @@ def test_half_a_key_is_named(tmp_path: Path) -> None:
 
 @each_row("mode", ["CredentialsURI", "RsaKeyPair", "RamRoleArnWithRoleName", "BearerToken"])
 def test_a_mode_that_cannot_be_used_is_named(mode: str, tmp_path: Path) -> None:
-    """The error names the mode and the file, whether the profile was asked for or is the current one."""
+    """The error names the mode and the file, for a named profile and for the current one."""
     path = configure(tmp_path, profile(mode=mode))
     for name in ("default", None):
         with pytest.raises(AccessError) as caught:
@@ -136,7 +136,7 @@ def test_a_profile_that_is_not_there(tmp_path: Path) -> None:
 
 
 def test_an_empty_profile(tmp_path: Path) -> None:
-    """`aliyun configure` broken off leaves a profile without keys: passed over, or an error when it was asked for."""
+    """An interrupted `aliyun configure` leaves a profile without keys: it is skipped, or an error if it was named."""
     configure(tmp_path, profile(access_key_id="", access_key_secret=""))
     with pytest.raises(AccessError, match="No credentials"):
         load_credentials(environment=OFF, home=tmp_path)
@@ -147,7 +147,7 @@ def test_an_empty_profile(tmp_path: Path) -> None:
 
 @each_row("text", ["{", '"a"', "[]", '{"profiles": 5}', '{"access_key_secret": "hush", '])
 def test_a_damaged_file_is_named_and_not_repeated(text: str, tmp_path: Path) -> None:
-    """Whatever stands in it, the file is named or passed over, and its text is in no message."""
+    """With any content, the file is named or skipped, and no message contains its text."""
     path = configure(tmp_path)
     path.write_text(text)
     with pytest.raises(AccessError) as caught:
@@ -184,7 +184,7 @@ def test_the_path_of_a_token_is_no_secret_and_its_text_is(form: str, tmp_path: P
 
 
 def test_renewing_finds_what_was_renewed(tmp_path: Path) -> None:
-    """A profile that was written anew gives its new token after renew, and the same one to who asks once more."""
+    """A profile that was rewritten has its new token after `renew`; a second `renew` returns the same one."""
     configure(tmp_path, profile(mode="StsToken", sts_token="old"))
     source = load_credentials(environment=OFF, home=tmp_path)
     stale = source.get()
@@ -264,7 +264,7 @@ def test_keys_that_cannot_be_fetched(said: list[str]) -> None:
 
 
 def test_keys_from_a_uri_come_last_and_are_fetched_anew(tmp_path: Path) -> None:
-    """The URI of the environment is asked when nothing else has keys, and once more when they are renewed."""
+    """The URI of the environment is queried if no other source has keys, and again when they are renewed."""
     answers = iter(["first", "second"])
 
     def handle(connection: socket.socket) -> None:
