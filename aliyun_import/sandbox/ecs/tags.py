@@ -1,5 +1,6 @@
 """Operations on tags of images, snapshots, instances, security groups and, in VPC, vSwitches."""
 
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 
@@ -59,19 +60,20 @@ def describe_tags(call: RpcCall) -> dict[str, Value]:
     """DescribeTags: the tags in use, with the number of resources per kind."""
     region, kind = region_of(call), _kind(call, required=False)
     refresh(call.state)
-    wanted, resource_id = rules.tag_filter(call), call.get("ResourceId")
-    counts: dict[tuple[str, str], dict[str, Value]] = {}
-    for each_kind in (kind,) if kind else KINDS:
-        for each in _of_kind(call, region, each_kind):
-            for key, value in each.tags.items() if resource_id in ("", each.id) else ():
-                count = counts.setdefault((key, value), dict.fromkeys((name.title() for name in KINDS), 0))
-                count[each_kind.title()] = int(str(count[each_kind.title()])) + 1
-    found = [
-        (tag, count) for tag, count in counts.items() if all(rules.has_tags({tag[0]: tag[1]}, [one]) for one in wanted)
-    ]
+    filtered, resource_id = rules.tag_filter(call), call.get("ResourceId")
+    counts = Counter(
+        (key, value, each_kind)
+        for each_kind in ((kind,) if kind else KINDS)
+        for each in _of_kind(call, region, each_kind)
+        if resource_id in ("", each.id)
+        for key, value in each.tags.items()
+    )
+    tags = dict.fromkeys((key, value) for key, value, _ in counts)
+    found = [(key, value) for key, value in tags if rules.has_tags({key: value}, filtered)]
 
-    def shown(each: tuple[tuple[str, str], dict[str, Value]]) -> Value:
-        return {"TagKey": each[0][0], "TagValue": each[0][1], "ResourceTypeCount": each[1]}
+    def shown(tag: tuple[str, str]) -> Value:
+        by_kind: dict[str, Value] = {name.title(): counts[*tag, name] for name in KINDS}
+        return {"TagKey": tag[0], "TagValue": tag[1], "ResourceTypeCount": by_kind}
 
     return rules.paged(call, "Tags", "Tag", found, shown)
 

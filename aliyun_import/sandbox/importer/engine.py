@@ -157,7 +157,7 @@ def _save(state: State, task: Task) -> None:
     """Store a task, and update its image, its snapshots and the table of running reads."""
     ecs, oss = state.part(Ecs), state.part(OssState)
     if task.export:
-        ecs.tasks[task.id] = task if task.running else _end_export(state, task)
+        ecs.tasks[task.id] = task if task.running else _end_export(state, task, task.export)
         return
     ecs.tasks[task.id] = task
     if not task.running:
@@ -249,17 +249,17 @@ def _export_keys(export: Export, image_id: str, disks: int) -> list[str]:
     return [f"{stem}_{'system' if number == 0 else f'data_{number}'}.{suffix}" for number in range(disks)]
 
 
-def _end_export(state: State, task: Task) -> Task:
-    """Return an export at its end, without the bytes. Write the objects if it is Finished."""
-    done = _write_export(state, task) if task.status == "Finished" else task
+def _end_export(state: State, task: Task, export: Export) -> Task:
+    """Return the task of an export at its end, without the bytes. Write the objects if it is Finished."""
+    done = _write_export(state, task, export) if task.status == "Finished" else task
     return replace(done, disks=tuple(disk.without_content for disk in done.disks))
 
 
-def _write_export(state: State, task: Task) -> Task:
+def _write_export(state: State, task: Task, export: Export) -> Task:
     """Write the objects of an export. Return the task, Failed if the bucket does not exist or qemu-img fails."""
-    oss, export = state.part(OssState), task.export
-    bucket = oss.bucket(export.bucket) if export else None
-    if bucket is None or export is None or bucket.owner_id != task.account_id:
+    oss = state.part(OssState)
+    bucket = oss.bucket(export.bucket)
+    if bucket is None or bucket.owner_id != task.account_id:
         message = "The specified OSS bucket does not exist in this region."
         return replace(task, status="Failed", error_code="InvalidOSSBucket.NotFound", error_message=message)
     try:

@@ -164,7 +164,7 @@ def _chosen(upload: Upload, named: list[tuple[int, str]] | None) -> list[StoredP
     """Return the named parts in order, or all parts for None. Raises InvalidPart for a missing or different part."""
     if named is None:
         named = [(number, upload.parts[number].etag) for number in sorted(upload.parts)]
-    if not named:
+    if not named:  # x-oss-complete-all without any part
         raise _invalid_part(0)
     chosen = []
     for number, etag in named:
